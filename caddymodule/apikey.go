@@ -1,0 +1,66 @@
+package caddymodule
+
+import (
+	"crypto/sha256"
+	"crypto/subtle"
+	"encoding/hex"
+	"errors"
+	"fmt"
+	"slices"
+	"strings"
+
+	"github.com/caddyserver/caddy/v2"
+)
+
+// apiKeys are the keys of a site, by their hashes alone. The zero value opens to nobody.
+type apiKeys struct {
+	open   bool // "off": everybody may ask
+	hashes [][sha256.Size]byte
+}
+
+// apiKeysOff stands in place of keys to ask for none.
+const apiKeysOff = "off"
+
+// parseAPIKeys reads what the configuration gives: keys, placeholders for keys, "sha256:" and the hash of a key in
+// hexadecimal, or "off" alone. No error shows any part of a key.
+func parseAPIKeys(configured []string) (apiKeys, error) {
+	if slices.Contains(configured, apiKeysOff) {
+		if len(configured) > 1 {
+			return apiKeys{}, errors.New("api_key: off stands alone, remove it or the keys")
+		}
+		return apiKeys{open: true}, nil
+	}
+	var keys apiKeys
+	repl := caddy.NewReplacer()
+	for i, text := range configured {
+		key := repl.ReplaceKnown(text, "")
+		encoded, isHash := strings.CutPrefix(key, "sha256:")
+		if !isHash {
+			if key == "" {
+				return apiKeys{}, fmt.Errorf("api_key: number %d is empty: is its environment variable set?", i+1)
+			}
+			keys.hashes = append(keys.hashes, sha256.Sum256([]byte(key)))
+			continue
+		}
+		var hash [sha256.Size]byte
+		raw, err := hex.DecodeString(encoded)
+		if err != nil || copy(hash[:], raw) != sha256.Size || len(raw) != sha256.Size {
+			return apiKeys{}, fmt.Errorf("api_key: number %d: after sha256: come 64 hexadecimal digits", i+1)
+		}
+		keys.hashes = append(keys.hashes, hash)
+	}
+	return keys, nil
+}
+
+// allow tells whether the key is one of the site's. It takes the same time for every wrong key, the missing one
+// included.
+func (k apiKeys) allow(key string) bool {
+	if k.open {
+		return true
+	}
+	given, found := sha256.Sum256([]byte(key)), 0
+	for i := range k.hashes {
+		found |= subtle.ConstantTimeCompare(given[:], k.hashes[i][:])
+	}
+	return found == 1 && key != ""
+}

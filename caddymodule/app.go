@@ -1,0 +1,124 @@
+package caddymodule
+
+import (
+	"fmt"
+	"os"
+	"strings"
+	"time"
+
+	"github.com/caddyserver/caddy/v2"
+	"github.com/caddyserver/caddy/v2/modules/caddyhttp"
+	"go.uber.org/zap"
+)
+
+// App is what all sites of this process share: its name in the deployment, and how it stops.
+type App struct {
+	// The name of the data center that this process runs in: a key in the answer of /message/allusers. 1 to 64 letters,
+	// digits, '.', '-' and '_'; `_total` is refused. Placeholders are allowed. Default: `local`.
+	DataCenter string `json:"data_center,omitempty"`
+
+	// The name of this process within its data center, with the same rules. Default: the host name.
+	Pod string `json:"pod,omitempty"`
+
+	// How long to wait at exit for clients to take leave, before their connections are cut. Default: `3s`.
+	DrainTimeout caddy.Duration `json:"drain_timeout,omitempty"`
+
+	ctx      caddy.Context
+	logger   *zap.Logger
+	hub      *hub
+	snapshot *snapshot
+}
+
+const defaultDrainTimeout = 3 * time.Second
+
+// CaddyModule returns the Caddy module information.
+func (App) CaddyModule() caddy.ModuleInfo {
+	return caddy.ModuleInfo{
+		ID:  "rollcall",
+		New: func() caddy.Module { return new(App) },
+	}
+}
+
+// Provision sets the defaults and takes a reference to the hub.
+func (a *App) Provision(ctx caddy.Context) error {
+	a.ctx, a.logger = ctx, ctx.Logger()
+	repl := caddy.NewReplacer()
+	a.DataCenter, a.Pod = repl.ReplaceKnown(a.DataCenter, ""), repl.ReplaceKnown(a.Pod, "")
+	if a.DataCenter == "" {
+		a.DataCenter = "local"
+	}
+	if a.Pod == "" {
+		name, err := os.Hostname()
+		if err != nil {
+			return fmt.Errorf("finding the host name, set pod instead: %w", err)
+		}
+		a.Pod = name
+	}
+	if a.DrainTimeout == 0 {
+		a.DrainTimeout = caddy.Duration(defaultDrainTimeout)
+	}
+	h, err := openHub()
+	if err != nil {
+		return err
+	}
+	a.hub = h
+	return h.metrics.register(ctx.GetMetricsRegistry())
+}
+
+// Validate refuses names that would be misread in an answer or a header.
+func (a *App) Validate() error {
+	for option, name := range map[string]string{"data_center": a.DataCenter, "pod": a.Pod} {
+		if !validName(name) {
+			return fmt.Errorf("%s %q: use 1 to 64 letters, digits, '.', '-' and '_'", option, name)
+		}
+	}
+	if a.DataCenter == totalKey {
+		return fmt.Errorf("data_center %q is the name of the sum in /message/allusers: choose another", a.DataCenter)
+	}
+	if a.DrainTimeout < 0 {
+		return fmt.Errorf("drain_timeout %s: use a positive duration", time.Duration(a.DrainTimeout))
+	}
+	return nil
+}
+
+func validName(s string) bool {
+	const allowed = "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789.-_"
+	return s != "" && len(s) <= 64 && strings.Trim(s, allowed) == ""
+}
+
+// Start offers this configuration to the hub. It takes effect when the one before is stopped, at once if there is none:
+// until then, Caddy may still give it up.
+func (a *App) Start() error {
+	app, err := a.ctx.App("http")
+	if err != nil {
+		return fmt.Errorf("finding the sites that rollcall serves: %w", err)
+	}
+	a.snapshot = newSnapshot(a, app.(*caddyhttp.App))
+	a.hub.push(a.snapshot)
+	return nil
+}
+
+// Stop takes this configuration back. The one that started meanwhile, if any, takes effect; otherwise every
+// connection is closed, and Stop returns when they are or after the drain timeout.
+func (a *App) Stop() error {
+	if a.snapshot != nil {
+		a.hub.pop(a.snapshot)
+	}
+	return nil
+}
+
+// Cleanup gives the reference to the hub back.
+func (a *App) Cleanup() error {
+	if a.hub == nil {
+		return nil
+	}
+	a.hub = nil
+	return closeHub()
+}
+
+var (
+	_ caddy.App          = (*App)(nil)
+	_ caddy.Provisioner  = (*App)(nil)
+	_ caddy.Validator    = (*App)(nil)
+	_ caddy.CleanerUpper = (*App)(nil)
+)

@@ -1,0 +1,249 @@
+package caddymodule
+
+import (
+	"maps"
+	"slices"
+	"strconv"
+	"strings"
+
+	"github.com/caddyserver/caddy/v2"
+	"github.com/caddyserver/caddy/v2/caddyconfig"
+	"github.com/caddyserver/caddy/v2/caddyconfig/caddyfile"
+	"github.com/caddyserver/caddy/v2/caddyconfig/httpcaddyfile"
+	"github.com/caddyserver/caddy/v2/modules/caddyhttp"
+	"github.com/dustin/go-humanize"
+)
+
+func parseDirective(h httpcaddyfile.Helper) (caddyhttp.MiddlewareHandler, error) {
+	handler := new(Handler)
+	return handler, handler.UnmarshalCaddyfile(h.Dispenser)
+}
+
+// UnmarshalCaddyfile sets up the handler from Caddyfile tokens. Syntax:
+//
+//	rollcall [<matcher>] {
+//	    prefix  <path>
+//	    api_key <key>... | off
+//	    origins <origin>...
+//	    user    <id> [<email>]
+//	    ping    <interval> [<timeout>]
+//	    jwt {
+//	        key         <secret or PEM file>
+//	        jwks        <URL>
+//	        algorithms  <name>...
+//	        issuer      <name>
+//	        audience    <name>
+//	        id_claim    <claim>
+//	        email_claim <claim>
+//	        cookie      <name>
+//	    }
+//	    channels {
+//	        authenticated <pattern>...
+//	        anonymous     <pattern>...
+//	        default       authenticated | anonymous
+//	    }
+//	    limits {
+//	        channels_per_connection <number>
+//	        channel_name            <bytes>
+//	        frame                   <size>
+//	        queue                   <size>
+//	        connections_per_host    <number>
+//	        frames_per_second       <number>
+//	    }
+//	}
+func (h *Handler) UnmarshalCaddyfile(d *caddyfile.Dispenser) error {
+	d.Next() // the directive's name
+	return block(d, options{
+		"prefix":  one(&h.Prefix),
+		"api_key": several(&h.APIKey),
+		"origins": several(&h.Origins),
+		"user": func(d *caddyfile.Dispenser) error {
+			h.User = new(UserPlaceholders)
+			return oneOrTwo(d, &h.User.ID, &h.User.Email)
+		},
+		"ping": func(d *caddyfile.Dispenser) error {
+			var interval, timeout string
+			if err := oneOrTwo(d, &interval, &timeout); err != nil {
+				return err
+			}
+			h.Ping = new(Ping)
+			if err := duration(d, interval, &h.Ping.Interval); err != nil || timeout == "" {
+				return err
+			}
+			return duration(d, timeout, &h.Ping.Timeout)
+		},
+		"jwt":      h.unmarshalJWT,
+		"channels": h.unmarshalChannels,
+		"limits":   h.unmarshalLimits,
+	})
+}
+
+func (h *Handler) unmarshalJWT(d *caddyfile.Dispenser) error {
+	h.JWT = new(JWT)
+	return block(d, options{
+		"key":         one(&h.JWT.Key),
+		"jwks":        one(&h.JWT.JWKS),
+		"algorithms":  several(&h.JWT.Algorithms),
+		"issuer":      one(&h.JWT.Issuer),
+		"audience":    one(&h.JWT.Audience),
+		"id_claim":    one(&h.JWT.IDClaim),
+		"email_claim": one(&h.JWT.EmailClaim),
+		"cookie":      one(&h.JWT.Cookie),
+	})
+}
+
+func (h *Handler) unmarshalChannels(d *caddyfile.Dispenser) error {
+	h.Channels = new(Channels)
+	return block(d, options{
+		"authenticated": several(&h.Channels.Authenticated),
+		"anonymous":     several(&h.Channels.Anonymous),
+		"default":       one(&h.Channels.Default),
+	})
+}
+
+func (h *Handler) unmarshalLimits(d *caddyfile.Dispenser) error {
+	l := new(Limits)
+	h.Limits = l
+	return block(d, options{
+		"channels_per_connection": number(&l.ChannelsPerConnection),
+		"channel_name":            number(&l.ChannelName),
+		"frame":                   size(&l.Frame),
+		"queue":                   size(&l.Queue),
+		"connections_per_host":    number(&l.ConnectionsPerHost),
+		"frames_per_second":       number(&l.FramesPerSecond),
+	})
+}
+
+// parseGlobalOption sets up the app from the global option of the same name. Syntax:
+//
+//	rollcall {
+//	    data_center   <name>
+//	    pod           <name>
+//	    drain_timeout <duration>
+//	}
+func parseGlobalOption(d *caddyfile.Dispenser, existing any) (any, error) {
+	if existing != nil {
+		return nil, d.Err("rollcall is configured already: write one block")
+	}
+	d.Next() // the option's name
+	app := new(App)
+	err := block(d, options{
+		"data_center": one(&app.DataCenter),
+		"pod":         one(&app.Pod),
+		"drain_timeout": func(d *caddyfile.Dispenser) error {
+			var text string
+			if err := one(&text)(d); err != nil {
+				return err
+			}
+			return duration(d, text, &app.DrainTimeout)
+		},
+	})
+	if err != nil {
+		return nil, err
+	}
+	return httpcaddyfile.App{Name: "rollcall", Value: caddyconfig.JSON(app, nil)}, nil
+}
+
+// options are the subdirectives of a block, each with what reads its arguments.
+type options map[string]func(*caddyfile.Dispenser) error
+
+// block reads the block that belongs to the current token. Each subdirective stands at most once: of two, one would be
+// lost without a word.
+func block(d *caddyfile.Dispenser, allowed options) error {
+	if d.NextArg() {
+		return d.Errf("unexpected argument %q: write a block", d.Val())
+	}
+	seen := make(map[string]bool)
+	for nesting := d.Nesting(); d.NextBlock(nesting); {
+		name := d.Val()
+		read := allowed[name]
+		if read == nil {
+			return d.Errf("unknown subdirective %q: use one of %s", name, strings.Join(slices.Sorted(maps.Keys(allowed)), ", "))
+		}
+		if seen[name] {
+			return d.Errf("%s is there already: write it once", name)
+		}
+		seen[name] = true
+		if err := read(d); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func one(to *string) func(*caddyfile.Dispenser) error {
+	return func(d *caddyfile.Dispenser) error {
+		if !d.AllArgs(to) {
+			return d.ArgErr()
+		}
+		return noBlock(d)
+	}
+}
+
+func oneOrTwo(d *caddyfile.Dispenser, first, second *string) error {
+	args := d.RemainingArgs()
+	if len(args) < 1 || len(args) > 2 {
+		return d.ArgErr()
+	}
+	*first = args[0]
+	if len(args) == 2 {
+		*second = args[1]
+	}
+	return noBlock(d)
+}
+
+func several(to *[]string) func(*caddyfile.Dispenser) error {
+	return func(d *caddyfile.Dispenser) error {
+		*to = d.RemainingArgs()
+		if len(*to) == 0 {
+			return d.ArgErr()
+		}
+		return noBlock(d)
+	}
+}
+
+func number(to *int) func(*caddyfile.Dispenser) error {
+	return func(d *caddyfile.Dispenser) error {
+		var text string
+		if err := one(&text)(d); err != nil {
+			return err
+		}
+		n, err := strconv.Atoi(text)
+		if err != nil || n < 1 {
+			return d.Errf("%q is not a number from 1", text)
+		}
+		*to = n
+		return nil
+	}
+}
+
+func size(to *int64) func(*caddyfile.Dispenser) error {
+	return func(d *caddyfile.Dispenser) error {
+		var text string
+		if err := one(&text)(d); err != nil {
+			return err
+		}
+		n, err := humanize.ParseBytes(text)
+		if err != nil || n < 1 || n > 1<<30 {
+			return d.Errf("%q is not a size up to 1GiB like 64KiB", text)
+		}
+		*to = int64(n)
+		return nil
+	}
+}
+
+func duration(d *caddyfile.Dispenser, text string, to *caddy.Duration) error {
+	v, err := caddy.ParseDuration(text)
+	if err != nil || v <= 0 {
+		return d.Errf("%q is not a duration like 25s", text)
+	}
+	*to = caddy.Duration(v)
+	return nil
+}
+
+func noBlock(d *caddyfile.Dispenser) error {
+	for nesting := d.Nesting(); d.NextBlock(nesting); {
+		return d.Errf("unexpected block at %q", d.Val())
+	}
+	return nil
+}

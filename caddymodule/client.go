@@ -1,0 +1,31 @@
+package caddymodule
+
+import (
+	"net/http"
+
+	"github.com/rollcall-gateway/rollcall/caddymodule/client"
+)
+
+// serveClient serves the script for browsers, or its types.
+func serveClient(w http.ResponseWriter, r *http.Request, name string) {
+	if r.Method != http.MethodGet && r.Method != http.MethodHead {
+		problemMethod("GET, HEAD").write(w)
+		return
+	}
+	body, etag, kind := client.JS, client.JSETag, "text/javascript; charset=utf-8"
+	if name == "/client.d.ts" {
+		body, etag, kind = client.Types, client.TypesETag, "application/typescript; charset=utf-8"
+	}
+	header := w.Header()
+	header.Set("Content-Type", kind)
+	header.Set("ETag", etag)
+	// It changes with the server only, and then at once matters little: a short while spares most requests.
+	header.Set("Cache-Control", "public, max-age=300")
+	if r.Header.Get("If-None-Match") == etag {
+		w.WriteHeader(http.StatusNotModified)
+		return
+	}
+	if r.Method == http.MethodGet {
+		_, _ = w.Write([]byte(body))
+	}
+}

@@ -1,0 +1,109 @@
+package caddymodule
+
+import (
+	"github.com/caddyserver/caddy/v2"
+)
+
+// UserPlaceholders say where the user of a request is found when another handler has authenticated it.
+type UserPlaceholders struct {
+	// The user's id; an empty value is an anonymous request. Default: `{http.auth.user.id}`.
+	ID string `json:"id,omitempty"`
+
+	// The user's e-mail address. Default: `{http.auth.user.email}`.
+	Email string `json:"email,omitempty"`
+}
+
+// JWT says which JSON web tokens log a connection in: from the Authorization header, from a cookie, or from an
+// `authenticate` frame. Exactly one of key and jwks is needed.
+type JWT struct {
+	// The HMAC secret, or a public key: PEM text, or the path of a file that ends in .pem, .crt, .cer or .pub.
+	// Placeholders are allowed.
+	Key string `json:"key,omitempty"`
+
+	// The URL of a JSON web key set (RFC 7517). It is the only address that keys are ever fetched from.
+	JWKS string `json:"jwks,omitempty"`
+
+	// The accepted signature algorithms. Default: HS256 for a secret, what fits the key for a public key, and RS256, ES256
+	// and EdDSA for a key set.
+	Algorithms []string `json:"algorithms,omitempty"`
+
+	// The issuer that a token must have. Default: any.
+	Issuer string `json:"issuer,omitempty"`
+
+	// The audience that a token must have. Default: any.
+	Audience string `json:"audience,omitempty"`
+
+	// The claim with the user's id. Default: `sub`.
+	IDClaim string `json:"id_claim,omitempty"`
+
+	// The claim with the user's e-mail address. Default: `email`.
+	EmailClaim string `json:"email_claim,omitempty"`
+
+	// The cookie that holds a token. Default: none.
+	Cookie string `json:"cookie,omitempty"`
+}
+
+// Channels says what kind a channel is by its name. In a pattern, `*` stands for any characters.
+type Channels struct {
+	// Patterns of authenticated channels. They go before those of anonymous ones. Default: none.
+	Authenticated []string `json:"authenticated,omitempty"`
+
+	// Patterns of anonymous channels, beside `anonymous*`. Default: none.
+	Anonymous []string `json:"anonymous,omitempty"`
+
+	// The kind of all other channels. Default: `authenticated`.
+	Default string `json:"default,omitempty"`
+}
+
+// Ping says how dead connections are found.
+type Ping struct {
+	// The time between pings. Default: `25s`.
+	Interval caddy.Duration `json:"interval,omitempty"`
+
+	// The silence after which a connection is dropped, more than the interval. Default: the interval and `10s`.
+	Timeout caddy.Duration `json:"timeout,omitempty"`
+}
+
+// Limits bound what clients of a site may use.
+type Limits struct {
+	// Channels that a connection may listen to at once. Default: 128.
+	ChannelsPerConnection int `json:"channels_per_connection,omitempty"`
+
+	// Bytes in a channel name. Default: 255.
+	ChannelName int `json:"channel_name,omitempty"`
+
+	// Bytes in a message from a client. Default: 65536 (64KiB).
+	Frame int64 `json:"frame,omitempty"`
+
+	// Bytes that may wait to be sent to a connection, before it is closed as too slow. Default: 1048576 (1MiB).
+	Queue int64 `json:"queue,omitempty"`
+
+	// Connections to one host. Default: 100000.
+	ConnectionsPerHost int `json:"connections_per_host,omitempty"`
+
+	// Frames that a client may send in a second, on average: it may send as many as it has channels at once. Default: 50.
+	FramesPerSecond int `json:"frames_per_second,omitempty"`
+}
+
+// setDefaults fills what is not configured.
+func (l *Limits) setDefaults() {
+	for _, d := range []struct {
+		limit *int
+		value int
+	}{
+		{&l.ChannelsPerConnection, 128},
+		{&l.ChannelName, 255},
+		{&l.ConnectionsPerHost, 100_000},
+		{&l.FramesPerSecond, 50},
+	} {
+		if *d.limit == 0 {
+			*d.limit = d.value
+		}
+	}
+	if l.Frame == 0 {
+		l.Frame = 64 << 10
+	}
+	if l.Queue == 0 {
+		l.Queue = 1 << 20
+	}
+}

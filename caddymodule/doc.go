@@ -1,0 +1,16 @@
+// Package caddymodule puts Rollcall into Caddy: websockets, the endpoints that say who is connected, and what operators
+// need around them.
+//
+// Three modules are registered. [App] (rollcall) names the pod and holds what outlives a configuration; [Handler]
+// (http.handlers.rollcall) serves one site; [AdminAPI] (admin.api.rollcall) answers operators.
+//
+// All live state sits in one process-wide hub, which a reload meets again through a caddy.UsagePool. A configuration
+// is an immutable snapshot that the hub swaps when Caddy stops the one before: only then is it certain that
+// the new one holds. A connection knows its tenant, never a handler, so nothing of an old configuration lives on.
+//
+// A frame goes socket -> session -> presence.Host -> queues of the listeners -> sockets. A request goes handler ->
+// endpoint -> presence listing -> response.
+//
+// The packages below this one know no Caddy: socket is a websocket after the upgrade, wire the frames on it, token
+// the check of JSON web tokens, client the script for browsers.
+package caddymodule

@@ -1,0 +1,234 @@
+package caddymodule
+
+import (
+	"fmt"
+	"net/http"
+	"os"
+	"path"
+	"path/filepath"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/caddyserver/caddy/v2"
+	"github.com/caddyserver/caddy/v2/caddyconfig/caddyfile"
+	"github.com/caddyserver/caddy/v2/modules/caddyhttp"
+	"go.uber.org/zap"
+
+	"github.com/rollcall-gateway/rollcall/caddymodule/token"
+	"github.com/rollcall-gateway/rollcall/presence"
+)
+
+// Handler serves a site's websockets at {prefix}/socket, answers who is connected at {prefix}/users and
+// {prefix}/allusers, and serves the script for browsers at {prefix}/client.js. All else goes to the next handler.
+//
+// What it knows is scoped to the domain host of the request; hosts never see each other.
+type Handler struct {
+	// The path below which the endpoints are. Default: `/message`.
+	Prefix string `json:"prefix,omitempty"`
+
+	// The keys that open the endpoints: several, so that they can be rotated. Each is the key, a placeholder for it, or
+	// `sha256:` and its hash in hexadecimal. `off` alone opens the endpoints to everybody. Default: none, which opens
+	// them to nobody.
+	APIKey []string `json:"api_key,omitempty"`
+
+	// Other origins whose pages may open websockets, like `https://app.example.com` or `https://*.example.com`; `*` is
+	// every origin. Default: only the host itself.
+	Origins []string `json:"origins,omitempty"`
+
+	// Where the user of an authenticated request is found.
+	User *UserPlaceholders `json:"user,omitempty"`
+
+	// Which tokens log a connection in. Default: none.
+	JWT *JWT `json:"jwt,omitempty"`
+
+	// What kind a channel is.
+	Channels *Channels `json:"channels,omitempty"`
+
+	// How dead connections are found.
+	Ping *Ping `json:"ping,omitempty"`
+
+	// What clients may use.
+	Limits *Limits `json:"limits,omitempty"`
+
+	app  *App
+	site *site
+}
+
+const (
+	defaultPrefix       = "/message"
+	defaultPingInterval = 25 * time.Second
+	defaultPingGrace    = 10 * time.Second
+)
+
+// CaddyModule returns the Caddy module information.
+func (Handler) CaddyModule() caddy.ModuleInfo {
+	return caddy.ModuleInfo{
+		ID:  "http.handlers.rollcall",
+		New: func() caddy.Module { return new(Handler) },
+	}
+}
+
+// Provision makes a site of the configuration.
+func (h *Handler) Provision(ctx caddy.Context) error {
+	app, err := ctx.App("rollcall")
+	if err != nil {
+		return fmt.Errorf("loading the rollcall app: %w", err)
+	}
+	h.app = app.(*App)
+	if h.Prefix == "" {
+		h.Prefix = defaultPrefix
+	}
+	if h.Prefix != path.Clean(h.Prefix) || !strings.HasPrefix(h.Prefix, "/") || h.Prefix == "/" {
+		return fmt.Errorf("prefix %q: write it like /message", h.Prefix)
+	}
+
+	s := &site{logger: ctx.Logger(), user: UserPlaceholders{ID: "{http.auth.user.id}", Email: "{http.auth.user.email}"}}
+	if h.User != nil {
+		s.user = *h.User
+	}
+	if s.keys, err = parseAPIKeys(h.APIKey); err != nil {
+		return err
+	}
+	if len(h.APIKey) == 0 {
+		s.logger.Warn("no api_key: the endpoints answer 401; write a key, or off to open them",
+			zap.String("prefix", h.Prefix))
+	}
+	for _, text := range h.Origins {
+		o, err := parseOrigin(text)
+		if err != nil {
+			return err
+		}
+		s.origins = append(s.origins, o)
+	}
+	if err := h.provisionJWT(ctx, s); err != nil {
+		return fmt.Errorf("jwt: %w", err)
+	}
+	if err := h.provisionRules(s); err != nil {
+		return err
+	}
+	h.site = s
+	return nil
+}
+
+func (h *Handler) provisionJWT(ctx caddy.Context, s *site) error {
+	if h.JWT == nil {
+		return nil
+	}
+	repl := caddy.NewReplacer()
+	c := token.Config{
+		Host:       h.Prefix,
+		JWKSURL:    repl.ReplaceKnown(h.JWT.JWKS, ""),
+		Algorithms: h.JWT.Algorithms,
+		Issuer:     repl.ReplaceKnown(h.JWT.Issuer, ""),
+		Audience:   repl.ReplaceKnown(h.JWT.Audience, ""),
+		IDClaim:    h.JWT.IDClaim,
+		EmailClaim: h.JWT.EmailClaim,
+		Logger: func(msg string, err error) {
+			if err == nil {
+				s.logger.Info(msg)
+				return
+			}
+			s.logger.Error(msg, zap.Error(err))
+		},
+	}
+	key := repl.ReplaceKnown(h.JWT.Key, "")
+	switch {
+	case h.JWT.Key != "" && key == "":
+		return fmt.Errorf("key is empty: is its environment variable set?")
+	case strings.HasPrefix(key, "-----BEGIN "):
+		c.PublicKeyPEM = []byte(key)
+	case slices.Contains([]string{".pem", ".crt", ".cer", ".pub"}, filepath.Ext(key)):
+		pem, err := os.ReadFile(key)
+		if err != nil {
+			return fmt.Errorf("reading the key: %w", err)
+		}
+		c.PublicKeyPEM = pem
+	default:
+		c.Secret = []byte(key)
+	}
+	var err error
+	s.verifier, err = token.New(ctx, c)
+	s.cookie = h.JWT.Cookie
+	return err
+}
+
+// provisionRules makes the rules for channels, the limits and the pings.
+func (h *Handler) provisionRules(s *site) error {
+	var limits Limits
+	if h.Limits != nil {
+		limits = *h.Limits
+	}
+	limits.setDefaults()
+	if min(limits.ChannelsPerConnection, limits.ChannelName, limits.ConnectionsPerHost, limits.FramesPerSecond) < 0 {
+		return fmt.Errorf("limits: use positive numbers")
+	}
+	const least, most = 1 << 10, 1 << 30
+	if min(limits.Frame, limits.Queue) < least || max(limits.Frame, limits.Queue) > most {
+		return fmt.Errorf("limits: frame and queue are sizes from 1KiB to 1GiB")
+	}
+	s.limits = siteLimits{
+		frame:           limits.Frame,
+		queue:           int(limits.Queue),
+		framesPerSecond: float64(limits.FramesPerSecond),
+		channels:        limits.ChannelsPerConnection,
+	}
+
+	s.ping = pings{interval: defaultPingInterval}
+	if h.Ping != nil && h.Ping.Interval != 0 {
+		s.ping.interval = time.Duration(h.Ping.Interval)
+	}
+	s.ping.timeout = s.ping.interval + defaultPingGrace
+	if h.Ping != nil && h.Ping.Timeout != 0 {
+		s.ping.timeout = time.Duration(h.Ping.Timeout)
+	}
+	if s.ping.interval < wheelTick || s.ping.timeout <= s.ping.interval {
+		return fmt.Errorf("ping %s %s: the interval is at least %s, and the timeout is longer",
+			s.ping.interval, s.ping.timeout, wheelTick)
+	}
+
+	patterns := presence.Patterns{Default: presence.Authenticated}
+	if h.Channels != nil {
+		patterns.Authenticated, patterns.Anonymous = h.Channels.Authenticated, h.Channels.Anonymous
+		if h.Channels.Default != "" {
+			var err error
+			if patterns.Default, err = presence.ParseKind(h.Channels.Default); err != nil {
+				return fmt.Errorf("channels: default: %w", err)
+			}
+		}
+	}
+	s.rules = &presence.Rules{
+		Classifier:  patterns,
+		MaxConns:    limits.ConnectionsPerHost,
+		MaxChannels: limits.ChannelsPerConnection,
+		MaxName:     limits.ChannelName,
+	}
+	return nil
+}
+
+// ServeHTTP implements caddyhttp.MiddlewareHandler.
+func (h *Handler) ServeHTTP(w http.ResponseWriter, r *http.Request, next caddyhttp.Handler) error {
+	name, ok := strings.CutPrefix(r.URL.Path, h.Prefix)
+	if !ok {
+		return next.ServeHTTP(w, r)
+	}
+	switch name {
+	case "/socket":
+		h.serveSocket(w, r)
+	case "/users":
+		h.serveEndpoint(w, r, "users", h.users)
+	case "/allusers":
+		h.serveEndpoint(w, r, "allusers", h.allUsers)
+	case "/client.js", "/client.d.ts":
+		serveClient(w, r, name)
+	default:
+		return next.ServeHTTP(w, r)
+	}
+	return nil
+}
+
+var (
+	_ caddy.Provisioner           = (*Handler)(nil)
+	_ caddyhttp.MiddlewareHandler = (*Handler)(nil)
+	_ caddyfile.Unmarshaler       = (*Handler)(nil)
+)

@@ -1,0 +1,253 @@
+package caddymodule
+
+import (
+	"errors"
+	"fmt"
+	"slices"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/caddyserver/caddy/v2"
+	"go.uber.org/zap"
+
+	"github.com/rollcall-gateway/rollcall/caddymodule/socket"
+	"github.com/rollcall-gateway/rollcall/caddymodule/wire"
+	"github.com/rollcall-gateway/rollcall/presence"
+)
+
+// hubs holds the one hub of the process under one key, so that every configuration meets the same.
+var hubs = caddy.NewUsagePool()
+
+type hubKey struct{}
+
+// wheelTick is how exact pings are.
+const wheelTick = 100 * time.Millisecond
+
+// hub is what lives longer than a configuration: connections, their tenants, and the numbers about them.
+type hub struct {
+	registry *presence.Registry
+	wheel    *socket.Wheel
+	metrics  *metrics
+	badKeys  *badKeys
+	draining atomic.Bool
+
+	// applying keeps two snapshots from being applied side by side. It is taken before mu.
+	applying sync.Mutex
+
+	// mu guards what follows.
+	mu      sync.Mutex
+	stack   []*snapshot // the first is in effect, the others are offered
+	tenants map[presence.HostName]*tenant
+}
+
+// tenant is a host with connections, as this package sees it: which site's rules hold for it now.
+type tenant struct {
+	name     presence.HostName
+	site     atomic.Pointer[site]
+	counters *hostMetrics // of the connections to come; under hub.mu
+	conns    int          // under hub.mu
+}
+
+var errDraining = errors.New("the server is stopping")
+
+func openHub() (*hub, error) {
+	v, _, err := hubs.LoadOrNew(hubKey{}, func() (caddy.Destructor, error) { return newHub(), nil })
+	if err != nil {
+		return nil, fmt.Errorf("opening the hub: %w", err)
+	}
+	return v.(*hub), nil
+}
+
+func closeHub() error {
+	_, err := hubs.Delete(hubKey{})
+	return err
+}
+
+// loadedHub returns the hub if there is one, without a reference to it.
+func loadedHub() *hub {
+	var found *hub
+	hubs.Range(func(_, v any) bool {
+		found, _ = v.(*hub)
+		return false
+	})
+	return found
+}
+
+func newHub() *hub {
+	h := &hub{
+		registry: presence.NewRegistry(wire.Encoder{}),
+		wheel:    socket.NewWheel(wheelTick),
+		badKeys:  newBadKeys(),
+		tenants:  make(map[presence.HostName]*tenant),
+	}
+	h.metrics = newMetrics(h)
+	return h
+}
+
+// Destruct implements caddy.Destructor: no configuration has Rollcall any more.
+func (h *hub) Destruct() error {
+	for _, s := range h.sessions() {
+		s.sock.Kill()
+	}
+	h.wheel.Stop()
+	return nil
+}
+
+// push offers a configuration. Without another one it is in effect at once.
+func (h *hub) push(s *snapshot) {
+	h.mu.Lock()
+	h.stack = append(h.stack, s)
+	first := len(h.stack) == 1
+	h.mu.Unlock()
+	if first {
+		h.draining.Store(false)
+		h.apply()
+	}
+}
+
+// pop takes a configuration back. The first of those that remain is in effect; after the last one there is nobody left
+// to serve for.
+func (h *hub) pop(s *snapshot) {
+	h.mu.Lock()
+	i := slices.Index(h.stack, s)
+	if i >= 0 {
+		h.stack = slices.Delete(h.stack, i, i+1)
+	}
+	last := len(h.stack) == 0
+	h.mu.Unlock()
+	if last {
+		h.drain(s, caddy.Exiting())
+		return
+	}
+	h.apply()
+}
+
+// current returns the configuration in effect, nil when there is none.
+func (h *hub) current() *snapshot {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	if len(h.stack) == 0 {
+		return nil
+	}
+	return h.stack[0]
+}
+
+// apply gives every tenant the site that the configuration in effect has for it, and closes those that it has none for.
+func (h *hub) apply() {
+	h.applying.Lock()
+	defer h.applying.Unlock()
+	now := h.current()
+	if now == nil {
+		return
+	}
+	h.mu.Lock()
+	tenants := make([]*tenant, 0, len(h.tenants))
+	for _, t := range h.tenants {
+		tenants = append(tenants, t)
+		if s := now.find(t.name); s != nil {
+			t.site.Store(s)
+		}
+		t.counters = h.metrics.host(now.label(t.name))
+	}
+	h.mu.Unlock()
+
+	for _, t := range tenants {
+		s := now.find(t.name)
+		if s == nil {
+			closed := h.closeHost(t.name)
+			now.logger.Info("host left the configuration",
+				zap.Stringer("host", t.name), zap.Int("connections", closed))
+			continue
+		}
+		if host := h.registry.Host(t.name); host != nil {
+			host.SetRules(s.rules)
+		}
+	}
+}
+
+// closeHost closes the connections of a host that is not served any longer.
+func (h *hub) closeHost(name presence.HostName) int {
+	host := h.registry.Host(name)
+	if host == nil {
+		return 0
+	}
+	outboxes := host.Outboxes()
+	for _, out := range outboxes {
+		out.(*session).sock.Close(socket.CloseGoingAway, "host removed", socket.Cause{Reason: socket.ReasonHost})
+	}
+	return len(outboxes)
+}
+
+// connect makes a session of an upgraded socket. Its rules are those of the site that served the request, until the
+// hub knows better.
+func (h *hub) connect(sock *socket.Conn, name presence.HostName, served *site, user *presence.User) (*session, error) {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	if h.draining.Load() {
+		return nil, errDraining
+	}
+	t := h.tenants[name]
+	if t == nil {
+		t = &tenant{name: name}
+		t.site.Store(served)
+		if len(h.stack) > 0 {
+			t.counters = h.metrics.host(h.stack[0].label(name))
+			if s := h.stack[0].find(name); s != nil {
+				t.site.Store(s)
+			}
+		} else {
+			t.counters = h.metrics.host(otherHosts)
+		}
+		h.tenants[name] = t
+	}
+	s := &session{hub: h, tenant: t, sock: sock, counters: t.counters}
+	// The socket can be closed as soon as the registry knows it, so it must know its session by then.
+	sock.Handle(s, &t.counters.sockets)
+	t.conns++
+	conn, err := h.registry.Connect(name, t.site.Load().rules, user, s)
+	if err != nil {
+		h.releaseLocked(t)
+		return nil, err
+	}
+	s.conn = conn
+	return s, nil
+}
+
+// disconnect takes a session out, wherever connect has got to. It returns false when it was never in.
+func (h *hub) disconnect(s *session) bool {
+	h.mu.Lock()
+	conn := s.conn
+	h.mu.Unlock()
+	if conn == nil {
+		return false
+	}
+	conn.Close()
+	h.release(s.tenant)
+	return true
+}
+
+// release counts a connection of the tenant out.
+func (h *hub) release(t *tenant) {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	h.releaseLocked(t)
+}
+
+func (h *hub) releaseLocked(t *tenant) {
+	t.conns--
+	if t.conns == 0 {
+		delete(h.tenants, t.name)
+	}
+}
+
+// sessions returns all that are connected now.
+func (h *hub) sessions() []*session {
+	var all []*session
+	for _, host := range h.registry.Hosts() {
+		for _, out := range host.Outboxes() {
+			all = append(all, out.(*session))
+		}
+	}
+	return all
+}

@@ -1,0 +1,71 @@
+package caddymodule
+
+import (
+	"encoding/json"
+	"net/http"
+	"strconv"
+	"time"
+)
+
+// problem is an answer that says what went wrong (RFC 9457).
+type problem struct {
+	status int
+	code   string // stable, for programs
+	detail string // for people; never any part of what was sent
+	retry  time.Duration
+	allow  string // methods, with 405
+}
+
+// write sends the problem.
+func (p *problem) write(w http.ResponseWriter) {
+	body, _ := json.Marshal(struct { // plain texts always have a JSON form
+		Type   string `json:"type"`
+		Title  string `json:"title"`
+		Status int    `json:"status"`
+		Detail string `json:"detail"`
+		Code   string `json:"code"`
+	}{"about:blank", http.StatusText(p.status), p.status, p.detail, p.code})
+	header := w.Header()
+	header.Set("Content-Type", "application/problem+json")
+	header.Set("Cache-Control", "no-store")
+	header.Set("Content-Length", strconv.Itoa(len(body)))
+	if p.retry > 0 {
+		header.Set("Retry-After", strconv.Itoa(int((p.retry+time.Second-1)/time.Second)))
+	}
+	if p.allow != "" {
+		header.Set("Allow", p.allow)
+	}
+	switch p.status {
+	case http.StatusUnauthorized:
+		header.Set("WWW-Authenticate", `ApiKey realm="rollcall"`)
+	case http.StatusUpgradeRequired:
+		header.Set("Upgrade", "websocket")
+		header.Set("Connection", "Upgrade")
+		header.Set("Sec-WebSocket-Version", "13")
+	}
+	w.WriteHeader(p.status)
+	_, _ = w.Write(body) // a client that has gone needs no answer
+}
+
+// drainRetry is when clients of a process that stops should ask again.
+const drainRetry = time.Second
+
+func problemDraining() *problem {
+	return &problem{
+		status: http.StatusServiceUnavailable, code: "draining",
+		detail: "this server is stopping: ask again", retry: drainRetry,
+	}
+}
+
+func problemMethod(allow string) *problem {
+	return &problem{
+		status: http.StatusMethodNotAllowed, code: "method_not_allowed",
+		detail: "use " + allow, allow: allow,
+	}
+}
+
+func problemBadHost() *problem {
+	return &problem{
+		status: http.StatusBadRequest, code: "bad_host", detail: "the Host header is not a domain name",
+	}
+}

@@ -1,0 +1,226 @@
+package caddymodule
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"sync"
+	"time"
+
+	"go.uber.org/zap"
+
+	"github.com/rollcall-gateway/rollcall/caddymodule/socket"
+	"github.com/rollcall-gateway/rollcall/caddymodule/token"
+	"github.com/rollcall-gateway/rollcall/caddymodule/wire"
+	"github.com/rollcall-gateway/rollcall/presence"
+)
+
+// session is one client: it carries out the frames of a socket on a connection of presence.
+type session struct {
+	hub      *hub
+	tenant   *tenant
+	counters *hostMetrics
+	sock     *socket.Conn
+	conn     *presence.Conn // set once, under hub.mu
+
+	// The reading goroutine alone uses these.
+	tokens float64   // frames that may come now
+	filled time.Time // when tokens was right
+
+	// mu guards what follows.
+	mu     sync.Mutex
+	expiry *time.Timer // closes the connection when its token expires; nil without one
+	ended  bool
+}
+
+var (
+	_ socket.Handler  = (*session)(nil)
+	_ presence.Outbox = (*session)(nil)
+)
+
+// begin greets the client and starts to read.
+func (s *session) begin(user *presence.User, expires time.Time) {
+	site := s.tenant.site.Load()
+	s.filled = time.Now()
+	s.tokens = site.limits.burst()
+	s.sock.Push(wire.Welcome(s.conn.ID(), user, site.ping.interval))
+	s.expireAt(expires)
+	s.sock.Start()
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if !s.ended {
+		s.hub.wheel.Add(s.sock)
+	}
+}
+
+// Push implements presence.Outbox.
+func (s *session) Push(frame []byte) { s.sock.Push(frame) }
+
+// Limits implements socket.Handler.
+func (s *session) Limits() socket.Limits {
+	site := s.tenant.site.Load()
+	return socket.Limits{
+		Frame: site.limits.frame, Queue: site.limits.queue,
+		Ping: site.ping.interval, Silence: site.ping.timeout,
+	}
+}
+
+// Message implements socket.Handler.
+func (s *session) Message(text bool, p []byte) {
+	allowed := s.take()
+	if !text {
+		s.fail(&wire.Error{Code: wire.CodeBadFrame, Message: "send text frames of JSON"})
+		return
+	}
+	cmd, err := wire.Parse(p)
+	if err != nil {
+		s.fail(err)
+		return
+	}
+	if !allowed {
+		s.fail(&wire.Error{Code: wire.CodeRateLimited, Ref: cmd.Ref, Message: "too many frames: slow down"})
+		return
+	}
+	switch cmd.Type {
+	case wire.TypeJoin:
+		err = s.conn.Join(cmd.Channel, cmd.Watch, cmd.Ref)
+		s.counters.joined(codeOf(err))
+	case wire.TypeLeave:
+		err = s.conn.Leave(cmd.Channel, cmd.Ref)
+	case wire.TypeAuthenticate:
+		err = s.authenticate(cmd)
+	case wire.TypePing:
+		s.sock.Push(wire.Pong(cmd.Ref))
+	}
+	if err != nil && !errors.Is(err, presence.ErrClosed) {
+		s.fail(&wire.Error{Code: codeOf(err), Ref: cmd.Ref, Message: s.explain(err)})
+	}
+}
+
+// Control implements socket.Handler: control frames count like others, but for those the server asked for.
+func (s *session) Control() { s.take() }
+
+// take counts a frame against the rate, a token bucket. It returns false for one too many; a client that goes on
+// regardless is closed.
+func (s *session) take() bool {
+	limits := &s.tenant.site.Load().limits
+	burst, now := limits.burst(), time.Now()
+	s.tokens = min(burst, s.tokens+now.Sub(s.filled).Seconds()*limits.framesPerSecond)
+	s.filled = now
+	s.tokens--
+	if s.tokens < -burst {
+		s.sock.Close(socket.CloseRateLimited, "too many frames", socket.Cause{Reason: socket.ReasonRateLimited})
+	}
+	return s.tokens >= 0
+}
+
+func (s *session) fail(err error) {
+	var e *wire.Error
+	if errors.As(err, &e) {
+		s.sock.Push(wire.Failed(e))
+	}
+}
+
+// codes says how what presence and token refuse is called on the wire.
+var codes = []struct {
+	err  error
+	code wire.Code
+}{
+	{presence.ErrBadChannel, wire.CodeBadChannel},
+	{presence.ErrReservedChannel, wire.CodeReservedChannel},
+	{presence.ErrLoginRequired, wire.CodeLoginRequired},
+	{presence.ErrDenied, wire.CodeDenied},
+	{presence.ErrTooManyChannels, wire.CodeTooManyChannels},
+	{presence.ErrNotJoined, wire.CodeNotJoined},
+	{token.ErrInvalid, wire.CodeBadToken},
+	{errNoTokens, wire.CodeBadToken},
+}
+
+// codeOf returns the code for an error, "ok" for none.
+func codeOf(err error) wire.Code {
+	if err == nil {
+		return "ok"
+	}
+	for _, c := range codes {
+		if errors.Is(err, c.err) {
+			return c.code
+		}
+	}
+	return wire.CodeUnavailable
+}
+
+// explain returns what a client may know of an error. The reason why something is unavailable is for the log.
+func (s *session) explain(err error) string {
+	if codeOf(err) != wire.CodeUnavailable {
+		return err.Error()
+	}
+	s.tenant.site.Load().logger.Error("command failed", zap.Stringer("host", s.tenant.name), zap.Error(err))
+	return "try again later"
+}
+
+// errNoTokens is returned when a client sends a token to a site that knows none.
+var errNoTokens = errors.New("this host takes no tokens")
+
+// verifyTimeout bounds how long a token may wait for the keys to be fetched.
+const verifyTimeout = 5 * time.Second
+
+// authenticate makes the connection the token's user.
+func (s *session) authenticate(cmd wire.Command) error {
+	verifier := s.tenant.site.Load().verifier
+	if verifier == nil {
+		return errNoTokens
+	}
+	ctx, cancel := context.WithTimeout(context.Background(), verifyTimeout)
+	defer cancel()
+	id, err := verifier.Verify(ctx, cmd.Token)
+	if err != nil {
+		return fmt.Errorf("checking the token: %w", err)
+	}
+	user := presence.User{ID: id.ID, Email: id.Email}
+	if err := s.conn.Authenticate(user); err != nil {
+		return err
+	}
+	s.expireAt(id.Expires)
+	s.sock.Push(wire.Authenticated(cmd.Ref, user))
+	return nil
+}
+
+// expireAt has the connection closed at that time, instead of at any other; a zero time is never.
+func (s *session) expireAt(t time.Time) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.expiry != nil {
+		s.expiry.Stop()
+		s.expiry = nil
+	}
+	if !t.IsZero() && !s.ended {
+		s.expiry = time.AfterFunc(time.Until(t), func() {
+			s.sock.Close(socket.CloseTokenExpired, "token expired", socket.Cause{Reason: socket.ReasonToken})
+		})
+	}
+}
+
+// Closed implements socket.Handler.
+func (s *session) Closed(cause socket.Cause) {
+	if !s.hub.disconnect(s) {
+		return
+	}
+	s.mu.Lock()
+	s.ended = true
+	if s.expiry != nil {
+		s.expiry.Stop()
+	}
+	s.mu.Unlock()
+	s.hub.wheel.Remove(s.sock)
+	s.counters.dropped(cause.Reason)
+	s.tenant.site.Load().logger.Debug("connection closed",
+		zap.Stringer("host", s.tenant.name), zap.Stringer("connection", s.conn.ID()),
+		zap.String("reason", string(cause.Reason)), zap.Int("code", cause.Code))
+}
+
+// Panicked implements socket.Handler.
+func (s *session) Panicked(v any) {
+	s.tenant.site.Load().logger.Error("panic in a connection",
+		zap.Stringer("host", s.tenant.name), zap.Stringer("connection", s.conn.ID()),
+		zap.Any("panic", v), zap.Stack("stack"))
+}

@@ -1,0 +1,38 @@
+package caddymodule
+
+import (
+	"time"
+
+	"go.uber.org/zap"
+
+	"github.com/rollcall-gateway/rollcall/caddymodule/token"
+	"github.com/rollcall-gateway/rollcall/presence"
+)
+
+// site is what one handler's configuration comes to. It never changes: a reload makes another.
+type site struct {
+	logger   *zap.Logger
+	keys     apiKeys
+	origins  []origin
+	user     UserPlaceholders
+	verifier *token.Verifier // nil: the site takes no tokens
+	cookie   string          // that holds a token, "" for none
+	rules    *presence.Rules
+	limits   siteLimits
+	ping     pings
+}
+
+// siteLimits are the limits that presence does not keep.
+type siteLimits struct {
+	frame           int64
+	queue           int
+	framesPerSecond float64
+	channels        int
+}
+
+// burst is how many frames may come at once: a client that reconnects joins all its channels again.
+func (l *siteLimits) burst() float64 {
+	return max(2*l.framesPerSecond, l.framesPerSecond+float64(l.channels))
+}
+
+type pings struct{ interval, timeout time.Duration }

@@ -1,0 +1,69 @@
+package caddymodule
+
+import (
+	"net/http"
+	"slices"
+	"strconv"
+
+	"github.com/rollcall-gateway/rollcall/caddymodule/wire"
+	"github.com/rollcall-gateway/rollcall/presence"
+)
+
+// users answers /message/users: the active channels of the host, or one of them, and who listens.
+func (h *Handler) users(name presence.HostName, body request) ([]byte, *problem) {
+	channel, p := body.text("channel")
+	if p != nil {
+		return nil, p
+	}
+	dedupe, p := body.flag("dedupeUsers", true)
+	if p != nil {
+		return nil, p
+	}
+	scope, p := body.text("scope")
+	if p != nil {
+		return nil, p
+	}
+	if _, p := body.flag("requireComplete", false); p != nil {
+		return nil, p
+	}
+	// All scopes are the same as long as there is one pod.
+	if !slices.Contains([]string{"", "pod", "dc", "all"}, scope) {
+		return nil, &problem{
+			status: http.StatusBadRequest, code: "bad_value", detail: "scope must be pod, dc or all",
+		}
+	}
+
+	host := h.app.hub.registry.Host(name)
+	if host == nil {
+		return []byte("{}"), nil
+	}
+	if _, one := body["channel"]; !one {
+		return appendListings(nil, host.Channels(!dedupe)), nil
+	}
+	var list []presence.Listing
+	if l, ok := host.Channel(channel, !dedupe); ok {
+		list = append(list, l)
+	}
+	return appendListings(nil, list), nil
+}
+
+// appendListings appends the object that is keyed by channel.
+func appendListings(b []byte, list []presence.Listing) []byte {
+	b = append(b, '{')
+	for i, l := range list {
+		if i > 0 {
+			b = append(b, ',')
+		}
+		b = wire.AppendString(b, l.Channel)
+		b = append(b, ':')
+		switch {
+		case l.Kind == presence.Private && len(l.Users) > 0:
+			b = wire.AppendUser(b, l.Users[0])
+		case l.Kind == presence.Authenticated && !l.CountOnly:
+			b = wire.AppendUsers(b, l.Users)
+		default:
+			b = strconv.AppendInt(b, int64(l.Count), 10)
+		}
+	}
+	return append(b, '}')
+}

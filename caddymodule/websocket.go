@@ -1,0 +1,179 @@
+package caddymodule
+
+import (
+	"context"
+	"errors"
+	"net/http"
+	"strings"
+	"time"
+	"unicode/utf8"
+
+	"github.com/caddyserver/caddy/v2"
+	"github.com/caddyserver/caddy/v2/modules/caddyhttp"
+	"go.uber.org/zap"
+
+	"github.com/rollcall-gateway/rollcall/caddymodule/socket"
+	"github.com/rollcall-gateway/rollcall/caddymodule/token"
+	"github.com/rollcall-gateway/rollcall/presence"
+)
+
+// serveSocket answers a websocket handshake, and returns when the connection has a session of its own.
+func (h *Handler) serveSocket(w http.ResponseWriter, r *http.Request) {
+	name, who, p := h.admit(r)
+	if p != nil {
+		h.reject(w, r, p)
+		return
+	}
+	sock, err := socket.Upgrade(w, r)
+	if err != nil {
+		h.reject(w, r, problemUpgrade(err))
+		return
+	}
+	if !h.site.checkOrigin(r, who.byCookie) {
+		h.refuse(sock, name, socket.CloseOrigin, "origin", "origin not allowed")
+		return
+	}
+	s, err := h.app.hub.connect(sock, name, h.site, who.user)
+	switch {
+	case errors.Is(err, errDraining):
+		h.refuse(sock, name, socket.CloseRestart, "draining", socket.RestartReason(drainRetry.Milliseconds()))
+		return
+	case err != nil:
+		h.refuse(sock, name, socket.CloseLimit, "limit", "too many connections")
+		return
+	}
+	if extra, ok := r.Context().Value(caddyhttp.ExtraLogFieldsCtxKey).(*caddyhttp.ExtraLogFields); ok {
+		extra.Set(zap.String("rollcall_connection", s.conn.ID().String()))
+	}
+	s.begin(who.user, who.expires)
+}
+
+// admit checks all that can be answered with an HTTP status.
+func (h *Handler) admit(r *http.Request) (presence.HostName, login, *problem) {
+	var nobody login
+	if h.app.hub.draining.Load() {
+		return presence.HostName{}, nobody, problemDraining()
+	}
+	if r.Method == http.MethodConnect || r.ProtoMajor > 1 {
+		return presence.HostName{}, nobody, &problem{
+			status: http.StatusNotImplemented, code: "http1_only",
+			detail: "websockets are served over HTTP/1.1 only: enable h1 in the protocols of this server",
+		}
+	}
+	if r.Method != http.MethodGet {
+		return presence.HostName{}, nobody, problemMethod(http.MethodGet)
+	}
+	name, err := presence.ParseHost(r.Host)
+	if err != nil {
+		return presence.HostName{}, nobody, problemBadHost()
+	}
+	who, p := h.site.login(r)
+	return name, who, p
+}
+
+func problemUpgrade(err error) *problem {
+	var failed *socket.UpgradeError
+	if errors.As(err, &failed) {
+		return &problem{status: failed.Status, code: "bad_handshake", detail: failed.Reason}
+	}
+	return &problem{status: http.StatusBadRequest, code: "bad_handshake", detail: "the handshake failed"}
+}
+
+// reject answers a handshake with an HTTP error.
+func (h *Handler) reject(w http.ResponseWriter, r *http.Request, p *problem) {
+	h.app.hub.metrics.rejected.WithLabelValues(p.code).Inc()
+	level := zap.DebugLevel
+	if p.status == http.StatusNotImplemented {
+		level = zap.WarnLevel // the operator can change that, and nobody else sees it
+	}
+	if c := h.site.logger.Check(level, "websocket handshake rejected"); c != nil {
+		c.Write(zap.String("host", r.Host), zap.String("proto", r.Proto), zap.Int("status", p.status),
+			zap.String("code", p.code), zap.String("detail", p.detail))
+	}
+	p.write(w)
+}
+
+// refuse closes a connection with a code, for a browser shows its page no HTTP status.
+func (h *Handler) refuse(sock *socket.Conn, name presence.HostName, code int, metric, reason string) {
+	h.app.hub.metrics.rejected.WithLabelValues(metric).Inc()
+	if c := h.site.logger.Check(zap.DebugLevel, "websocket refused"); c != nil {
+		c.Write(zap.Stringer("host", name), zap.Int("code", code), zap.String("reason", metric))
+	}
+	sock.Refuse(code, reason)
+}
+
+// login is who opened a connection.
+type login struct {
+	user     *presence.User // nil: anonymous
+	expires  time.Time      // zero: never
+	byCookie bool           // a browser sends it for any page, so the page's origin matters
+}
+
+// login finds out who sent the request: the user of a handler before this one, or of a token.
+func (s *site) login(r *http.Request) (login, *problem) {
+	header := r.Header.Get("Authorization")
+	repl := r.Context().Value(caddy.ReplacerCtxKey).(*caddy.Replacer)
+	if id := repl.ReplaceAll(s.user.ID, ""); id != "" {
+		u := &presence.User{ID: id, Email: repl.ReplaceAll(s.user.Email, "")}
+		if !validUser(u) {
+			return login{}, &problem{
+				status: http.StatusForbidden, code: "bad_user",
+				detail: "the user's id or e-mail address is too long or not plain UTF-8 text",
+			}
+		}
+		return login{user: u, byCookie: header == "" && r.Header.Get("Cookie") != ""}, nil
+	}
+	if s.verifier == nil {
+		return login{}, nil
+	}
+	if scheme, raw, ok := strings.Cut(header, " "); ok && strings.EqualFold(scheme, "Bearer") {
+		return s.loginByToken(r.Context(), strings.TrimSpace(raw), false)
+	}
+	if s.cookie != "" {
+		if cookie, err := r.Cookie(s.cookie); err == nil && cookie.Value != "" {
+			return s.loginByToken(r.Context(), cookie.Value, true)
+		}
+	}
+	return login{}, nil
+}
+
+// loginByToken checks a token. One in a cookie that is not valid any longer makes its owner a visitor like others, who
+// can authenticate later; in a header, it is an error.
+func (s *site) loginByToken(ctx context.Context, raw string, byCookie bool) (login, *problem) {
+	ctx, cancel := context.WithTimeout(ctx, verifyTimeout)
+	defer cancel()
+	id, err := s.verifier.Verify(ctx, raw)
+	switch {
+	case err == nil:
+		return login{user: &presence.User{ID: id.ID, Email: id.Email}, expires: id.Expires, byCookie: byCookie}, nil
+	case errors.Is(err, token.ErrUnavailable):
+		s.logger.Error("checking a token", zap.Error(err))
+		return login{}, &problem{
+			status: http.StatusServiceUnavailable, code: "unavailable",
+			detail: "the token cannot be checked now: try again", retry: verifyTimeout,
+		}
+	case byCookie:
+		s.logger.Debug("token in a cookie refused", zap.Error(err))
+		return login{}, nil
+	default:
+		return login{}, &problem{status: http.StatusUnauthorized, code: "bad_token", detail: err.Error()}
+	}
+}
+
+// Longest id and e-mail address of a user in bytes (RFC 5321 allows 64+1+255 for the address).
+const (
+	maxUserID = 256
+	maxEmail  = 320
+)
+
+func validUser(u *presence.User) bool {
+	if len(u.ID) > maxUserID || len(u.Email) > maxEmail {
+		return false
+	}
+	for _, text := range []string{u.ID, u.Email} {
+		if !utf8.ValidString(text) || strings.ContainsFunc(text, func(c rune) bool { return c < 0x20 || c == 0x7f }) {
+			return false
+		}
+	}
+	return true
+}

@@ -1,0 +1,141 @@
+package wire
+
+import (
+	"strconv"
+	"time"
+
+	"github.com/rollcall-gateway/rollcall/caddymodule/socket"
+	"github.com/rollcall-gateway/rollcall/presence"
+)
+
+// Encoder builds the frames that presence sends. Its results are whole websocket frames.
+type Encoder struct{}
+
+var _ presence.Encoder = Encoder{}
+
+// Members implements [presence.Encoder].
+func (Encoder) Members(users []presence.User) []byte {
+	const typical = 64 // bytes of a user
+	return AppendUsers(make([]byte, 0, 2+typical*len(users)), users)
+}
+
+// Joined implements [presence.Encoder].
+func (Encoder) Joined(j presence.Joined) []byte {
+	return socket.Text(func(b []byte) []byte {
+		b = appendHead(b, "joined", j.Ref)
+		b = append(b, `,"channel":`...)
+		b = AppendString(b, j.Channel)
+		b = append(b, `,"kind":"`...)
+		b = append(b, j.Kind.String()...)
+		b = append(b, '"')
+		if j.Watch != presence.WatchNone {
+			b = append(b, `,"seq":`...)
+			b = strconv.AppendUint(b, j.Seq, 10)
+			if j.Members != nil {
+				b = append(b, `,"members":`...)
+				b = append(b, j.Members...)
+			}
+			b = appendCount(b, j.Count)
+		}
+		return append(b, '}')
+	})
+}
+
+// Left implements [presence.Encoder].
+func (Encoder) Left(ref, channel, reason string) []byte {
+	return socket.Text(func(b []byte) []byte {
+		b = appendHead(b, "left", ref)
+		b = append(b, `,"channel":`...)
+		b = AppendString(b, channel)
+		if reason != "" {
+			b = append(b, `,"reason":`...)
+			b = AppendString(b, reason)
+		}
+		return append(b, '}')
+	})
+}
+
+// Presence implements [presence.Encoder].
+func (Encoder) Presence(d presence.Diff) []byte {
+	return socket.Text(func(b []byte) []byte {
+		b = appendHead(b, "presence", "")
+		b = append(b, `,"channel":`...)
+		b = AppendString(b, d.Channel)
+		b = append(b, `,"seq":`...)
+		b = strconv.AppendUint(b, d.Seq, 10)
+		b = append(b, `,"joined":`...)
+		b = AppendUsers(b, d.Joined)
+		b = append(b, `,"left":`...)
+		b = AppendUsers(b, d.Left)
+		if len(d.Updated) > 0 {
+			b = append(b, `,"updated":`...)
+			b = AppendUsers(b, d.Updated)
+		}
+		b = appendCount(b, d.Count)
+		return append(b, '}')
+	})
+}
+
+// Welcome builds the first frame of a connection. A nil user is an anonymous one.
+func Welcome(id presence.ID, user *presence.User, ping time.Duration) []byte {
+	return socket.Text(func(b []byte) []byte {
+		b = appendHead(b, "welcome", "")
+		b = append(b, `,"connection":`...)
+		b = AppendString(b, id.String())
+		b = append(b, `,"channel":`...)
+		b = AppendString(b, id.PrivateChannel())
+		b = append(b, `,"user":`...)
+		if user == nil {
+			b = append(b, "null"...)
+		} else {
+			b = AppendUser(b, *user)
+		}
+		b = append(b, `,"ping":`...)
+		b = strconv.AppendFloat(b, ping.Seconds(), 'f', -1, 64)
+		return append(b, '}')
+	})
+}
+
+// Authenticated answers authenticate.
+func Authenticated(ref string, user presence.User) []byte {
+	return socket.Text(func(b []byte) []byte {
+		b = appendHead(b, "authenticated", ref)
+		b = append(b, `,"user":`...)
+		b = AppendUser(b, user)
+		return append(b, '}')
+	})
+}
+
+// Pong answers ping.
+func Pong(ref string) []byte {
+	return socket.Text(func(b []byte) []byte { return append(appendHead(b, "pong", ref), '}') })
+}
+
+// Failed answers a command that was not carried out.
+func Failed(e *Error) []byte {
+	return socket.Text(func(b []byte) []byte {
+		b = appendHead(b, "error", e.Ref)
+		b = append(b, `,"code":"`...)
+		b = append(b, e.Code...)
+		b = append(b, `","message":`...)
+		b = AppendString(b, e.Message)
+		return append(b, '}')
+	})
+}
+
+// appendHead begins a frame. A ref is JSON already.
+func appendHead(b []byte, kind, ref string) []byte {
+	b = append(b, `{"type":"`...)
+	b = append(b, kind...)
+	b = append(b, '"')
+	if ref != "" {
+		b = append(b, `,"id":`...)
+		b = append(b, ref...)
+	}
+	return b
+}
+
+func appendCount(b []byte, n int) []byte {
+	b = append(b, `,"count":`...)
+	return strconv.AppendInt(b, int64(n), 10)
+}

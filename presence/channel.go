@@ -1,0 +1,187 @@
+package presence
+
+import (
+	"slices"
+	"time"
+)
+
+// channel is an active channel. The host's lock guards it.
+type channel struct {
+	name      string
+	class     Class
+	listeners []*membership // dense; membership.pos is the place
+	watchers  []*membership // those with a snapshot, who get diffs; membership.watchPos is the place
+	joiners   []*membership // those who wait for their snapshot, in order
+
+	// Authenticated channels only: who is there, by user.
+	members []*member // dense, in order of arrival but for gaps filled from the end; member.pos is the place
+	byUser  map[*user]*member
+	present int // members with a connection
+
+	dirty     []*member // may differ from what watchers were told
+	told      int       // count in the last frame or snapshot
+	seq       uint64    // of the last frame
+	lastFlush time.Time
+	timer     *time.Timer // not nil while a flush is due
+}
+
+// member is one user in one channel.
+type member struct {
+	user    *user
+	channel *channel
+	pos     int // in channel.members
+	userPos int // in user.members
+	refs    int // connections of the user that listen; 0: gone, but watchers were not told yet
+	shown   bool
+	updated bool // the e-mail is not the one that was shown
+	dirty   bool
+}
+
+func newChannel(name string, class Class) *channel {
+	ch := &channel{name: name, class: class}
+	if class.Kind == Authenticated {
+		ch.byUser = make(map[*user]*member)
+	}
+	return ch
+}
+
+// named tells whether watchers may see who is there.
+func (ch *channel) named() bool { return ch.class.Kind == Authenticated && !ch.class.CountOnly }
+
+// count is the number that stands for the channel: users when they log in, otherwise connections.
+func (ch *channel) count() int {
+	if ch.class.Kind == Authenticated {
+		return ch.present
+	}
+	return len(ch.listeners)
+}
+
+func (ch *channel) add(c *Conn) *membership {
+	m := &membership{conn: c, channel: ch, pos: len(ch.listeners), watchPos: -1}
+	ch.listeners = append(ch.listeners, m)
+	c.memberships = append(c.memberships, m)
+	return m
+}
+
+// remove takes a listener out of its channel; the last one takes the channel along.
+func (h *Host) remove(m *membership) {
+	ch, c := m.channel, m.conn
+	h.unwatch(m)
+	last := len(ch.listeners) - 1
+	ch.listeners[m.pos] = ch.listeners[last]
+	ch.listeners[m.pos].pos = m.pos
+	ch.listeners[last] = nil
+	ch.listeners = ch.listeners[:last]
+
+	i := slices.Index(c.memberships, m)
+	c.memberships = slices.Delete(c.memberships, i, i+1)
+	if c.user != nil {
+		h.depart(ch, c.user)
+	}
+	if last == 0 {
+		h.deactivate(ch)
+		return
+	}
+	h.changed(ch)
+}
+
+func (h *Host) deactivate(ch *channel) {
+	if ch.timer != nil {
+		ch.timer.Stop()
+		ch.timer = nil
+	}
+	for len(ch.members) > 0 {
+		ch.forget(ch.members[len(ch.members)-1])
+	}
+	delete(h.channels, ch.name)
+}
+
+// arrive counts one more connection of the user in the channel.
+func (h *Host) arrive(ch *channel, u *user) {
+	if ch.class.Kind != Authenticated {
+		return
+	}
+	m := ch.byUser[u]
+	if m == nil {
+		m = &member{user: u, channel: ch, pos: len(ch.members), userPos: len(u.members)}
+		ch.byUser[u] = m
+		ch.members = append(ch.members, m)
+		u.members = append(u.members, m)
+	}
+	m.refs++
+	if m.refs == 1 {
+		ch.present++
+		ch.markDirty(m)
+	}
+}
+
+// depart counts one connection of the user less in the channel.
+func (h *Host) depart(ch *channel, u *user) {
+	if ch.class.Kind != Authenticated {
+		return
+	}
+	m := ch.byUser[u]
+	m.refs--
+	if m.refs == 0 {
+		ch.present--
+		ch.markDirty(m)
+	}
+}
+
+// forget removes a member for good.
+func (ch *channel) forget(m *member) {
+	last := len(ch.members) - 1
+	ch.members[m.pos] = ch.members[last]
+	ch.members[m.pos].pos = m.pos
+	ch.members[last] = nil
+	ch.members = ch.members[:last]
+	delete(ch.byUser, m.user)
+
+	u := m.user
+	last = len(u.members) - 1
+	u.members[m.userPos] = u.members[last]
+	u.members[m.userPos].userPos = m.userPos
+	u.members[last] = nil
+	u.members = u.members[:last]
+}
+
+func (ch *channel) markDirty(m *member) {
+	if !m.dirty {
+		m.dirty = true
+		ch.dirty = append(ch.dirty, m)
+	}
+}
+
+// reclassify gives an active channel another class.
+func (h *Host) reclassify(ch *channel, class Class) {
+	h.flush(ch) // joins that wait are answered by the class they were let in by
+	before := ch.class.Kind
+	if before == Authenticated && class.Kind != Authenticated {
+		for _, m := range ch.members {
+			m.refs = 0
+			ch.markDirty(m)
+		}
+		ch.present = 0
+	}
+	ch.class = class
+	if before != Authenticated && class.Kind == Authenticated {
+		ch.byUser = make(map[*user]*member)
+		for _, m := range ch.listeners {
+			if m.conn.user != nil {
+				h.arrive(ch, m.conn.user)
+			}
+		}
+	}
+	for _, m := range ch.members {
+		ch.markDirty(m) // whether a name may be shown can have changed
+	}
+	for _, m := range slices.Clone(ch.listeners) {
+		if m.conn.allowed(class) != nil {
+			h.remove(m)
+			m.conn.out.Push(h.registry.encoder.Left("", ch.name, "denied"))
+		}
+	}
+	if len(ch.listeners) > 0 {
+		h.flush(ch)
+	}
+}

@@ -1,0 +1,276 @@
+package presence
+
+import (
+	"errors"
+	"fmt"
+	"unicode/utf8"
+)
+
+// What Join and Leave refuse.
+var (
+	// ErrBadChannel is returned for a name that is empty, too long, not UTF-8 or has control characters.
+	ErrBadChannel = errors.New("bad channel name")
+	// ErrReservedChannel is returned for a name that begins with PrivatePrefix.
+	ErrReservedChannel = errors.New("names that begin with " + PrivatePrefix + " are reserved")
+	// ErrLoginRequired is returned when an anonymous connection joins an authenticated channel.
+	ErrLoginRequired = errors.New("log in first: this channel is for authenticated users")
+	// ErrDenied is returned when the channel's class lets nobody join.
+	ErrDenied = errors.New("this channel cannot be joined")
+	// ErrTooManyChannels is returned when the connection listens to as many channels as the rules allow.
+	ErrTooManyChannels = errors.New("too many channels on this connection")
+	// ErrNotJoined is returned when a connection leaves a channel that it does not listen to.
+	ErrNotJoined = errors.New("not joined")
+	// ErrUnavailable is returned, wrapping the reason, when the classifier failed.
+	ErrUnavailable = errors.New("the channel cannot be classified now, try again later")
+	// ErrClosed is returned when the connection is closed.
+	ErrClosed = errors.New("the connection is closed")
+)
+
+// Watch is how much of a channel's presence a listener wants to hear.
+type Watch uint8
+
+// The three ways to watch a channel.
+const (
+	WatchNone  Watch = iota // nothing
+	WatchCount              // how many there are
+	WatchList               // who they are
+)
+
+// Conn is one connection to a host. It is safe for concurrent use.
+type Conn struct {
+	host *Host
+	id   ID
+	out  Outbox
+
+	// The host's lock guards the rest.
+	pos         int           // in host.conns
+	user        *user         // nil: anonymous
+	memberships []*membership // few, so a scan finds one
+	closed      bool
+}
+
+// membership is one connection's place in one channel.
+type membership struct {
+	conn     *Conn
+	channel  *channel
+	pos      int    // in channel.listeners
+	watchPos int    // in channel.watchers, -1 when not there
+	ref      string // what answers the join, while waiting is set
+	watch    Watch
+	waiting  bool // in channel.joiners, for its snapshot
+}
+
+// ID returns the connection's ID.
+func (c *Conn) ID() ID { return c.id }
+
+// Host returns the name of the connection's host.
+func (c *Conn) Host() HostName { return c.host.name }
+
+// User returns who the connection is logged in as, and false for an anonymous one.
+func (c *Conn) User() (User, bool) {
+	c.host.mu.Lock()
+	defer c.host.mu.Unlock()
+	if c.user == nil {
+		return User{}, false
+	}
+	return c.user.User, true
+}
+
+// Join makes c a listener of the named channel, which becomes active with its first listener. The answer goes to
+// the Outbox, with ref in it: at once, or for one who watches a channel with very many watchers with the
+// channel's next presence frame. Joining a channel again is not an error and changes what is watched.
+//
+// It returns ErrBadChannel, ErrReservedChannel, ErrLoginRequired, ErrDenied, ErrTooManyChannels, ErrUnavailable or
+// ErrClosed, and then nothing was pushed.
+func (c *Conn) Join(name string, watch Watch, ref string) error {
+	h := c.host
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	ch, err := c.enter(name)
+	if err != nil {
+		return err
+	}
+	m := c.find(ch)
+	if m == nil {
+		m = ch.add(c)
+		if c.user != nil {
+			h.arrive(ch, c.user)
+		}
+	}
+	h.watch(m, watch, ref)
+	h.changed(ch)
+	return nil
+}
+
+// enter returns the channel for c to join, active or fresh. The host's lock is held, but let go while a classifier
+// is asked.
+func (c *Conn) enter(name string) (*channel, error) {
+	h := c.host
+	for {
+		if c.closed {
+			return nil, ErrClosed
+		}
+		if err := h.rules.checkName(name); err != nil {
+			return nil, err
+		}
+		ch := h.channels[name]
+		if ch != nil && c.find(ch) != nil {
+			return ch, nil
+		}
+		if m := h.rules.MaxChannels; m > 0 && len(c.memberships) >= m {
+			return nil, fmt.Errorf("%w: the limit is %d", ErrTooManyChannels, m)
+		}
+		if ch != nil {
+			return ch, c.allowed(ch.class)
+		}
+
+		rules := h.rules
+		class, err := h.classify(rules, name)
+		switch {
+		case h.rules != rules, h.channels[name] != nil:
+			continue // reloaded, or activated by another connection meanwhile: decide anew
+		case err != nil:
+			return nil, fmt.Errorf("%w: %w", ErrUnavailable, err)
+		case c.closed:
+			return nil, ErrClosed
+		}
+		if err := c.allowed(class); err != nil {
+			return nil, err
+		}
+		ch = newChannel(name, class)
+		h.channels[name] = ch
+		return ch, nil
+	}
+}
+
+// classify asks without the lock, which is held before and after, whatever the classifier does.
+func (h *Host) classify(rules *Rules, name string) (Class, error) {
+	h.mu.Unlock()
+	defer h.mu.Lock()
+	return rules.classify(name)
+}
+
+// allowed tells whether c may listen to a channel of the class.
+func (c *Conn) allowed(class Class) error {
+	switch {
+	case class.Denied:
+		return ErrDenied
+	case class.Kind == Authenticated && c.user == nil:
+		return ErrLoginRequired
+	}
+	return nil
+}
+
+func (r *Rules) checkName(name string) error {
+	switch {
+	case IsPrivate(name):
+		return ErrReservedChannel
+	case name == "":
+		return fmt.Errorf("%w: it is empty", ErrBadChannel)
+	case r.MaxName > 0 && len(name) > r.MaxName:
+		return fmt.Errorf("%w: it has more than %d bytes", ErrBadChannel, r.MaxName)
+	case !utf8.ValidString(name):
+		return fmt.Errorf("%w: it is not UTF-8", ErrBadChannel)
+	}
+	for _, c := range name {
+		if c < 0x20 || (c >= 0x7f && c < 0xa0) {
+			return fmt.Errorf("%w: it has a control character", ErrBadChannel)
+		}
+	}
+	return nil
+}
+
+// Leave ends listening to the named channel; the answer goes to the Outbox, with ref in it.
+//
+// It returns ErrNotJoined, ErrReservedChannel or ErrClosed, and then nothing was pushed.
+func (c *Conn) Leave(name, ref string) error {
+	h := c.host
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	if c.closed {
+		return ErrClosed
+	}
+	if IsPrivate(name) {
+		return ErrReservedChannel
+	}
+	var m *membership
+	if ch := h.channels[name]; ch != nil {
+		m = c.find(ch)
+	}
+	if m == nil {
+		return ErrNotJoined
+	}
+	if m.waiting {
+		h.flush(m.channel) // the join is answered before the leave
+	}
+	h.remove(m)
+	c.out.Push(h.registry.encoder.Left(ref, name, ""))
+	return nil
+}
+
+// Authenticate changes who c is, in place: it keeps its channels, and whoever watches one sees the change.
+//
+// It returns ErrClosed.
+func (c *Conn) Authenticate(u User) error {
+	h := c.host
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	if c.closed {
+		return ErrClosed
+	}
+	old, fresh := c.user, h.acquire(u)
+	c.user = fresh
+	for _, m := range c.memberships {
+		if fresh == old {
+			break
+		}
+		// The new user arrives before the old one goes: neither can empty the channel.
+		h.arrive(m.channel, fresh)
+		if old != nil {
+			h.depart(m.channel, old)
+		}
+		h.changed(m.channel)
+	}
+	if old != nil {
+		h.release(old)
+	}
+	return nil
+}
+
+// Close takes c out of its channels and its host. Closing twice is not an error.
+func (c *Conn) Close() {
+	h := c.host
+	h.mu.Lock()
+	if c.closed {
+		h.mu.Unlock()
+		return
+	}
+	c.closed = true
+	for len(c.memberships) > 0 {
+		h.remove(c.memberships[len(c.memberships)-1])
+	}
+	if c.user != nil {
+		h.release(c.user)
+	}
+	last := len(h.conns) - 1
+	h.conns[c.pos] = h.conns[last]
+	h.conns[c.pos].pos = c.pos
+	h.conns[last] = nil
+	h.conns = h.conns[:last]
+	delete(h.byID, c.id)
+	empty := last == 0
+	h.mu.Unlock()
+
+	if empty {
+		h.registry.drop(h)
+	}
+}
+
+func (c *Conn) find(ch *channel) *membership {
+	for _, m := range c.memberships {
+		if m.channel == ch {
+			return m
+		}
+	}
+	return nil
+}

@@ -1,0 +1,117 @@
+package presence
+
+import (
+	"sync"
+)
+
+// Host is one tenant: its connections, their users, and the channels they listen to. It is safe for concurrent use.
+type Host struct {
+	name     HostName
+	registry *Registry
+
+	// mu guards everything below, and everything that hangs from it.
+	mu       sync.Mutex
+	rules    *Rules
+	conns    []*Conn // dense; Conn.pos is the place
+	byID     map[ID]*Conn
+	users    map[string]*user
+	loggedIn int // connections that have a user
+	channels map[string]*channel
+}
+
+// user is someone with at least one connection on the host.
+type user struct {
+	User
+	conns   int
+	members []*member // one for each channel that knows the user; member.userPos is the place
+}
+
+func newHost(r *Registry, name HostName, rules *Rules) *Host {
+	return &Host{
+		name:     name,
+		registry: r,
+		rules:    rules,
+		byID:     make(map[ID]*Conn),
+		users:    make(map[string]*user),
+		channels: make(map[string]*channel),
+	}
+}
+
+// Name returns the host's name.
+func (h *Host) Name() HostName { return h.name }
+
+func (h *Host) connect(u *User, out Outbox) (*Conn, error) {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	if m := h.rules.MaxConns; m > 0 && len(h.conns) >= m {
+		return nil, ErrTooManyConns
+	}
+	c := &Conn{host: h, id: NewID(), out: out, pos: len(h.conns)}
+	h.conns = append(h.conns, c)
+	h.byID[c.id] = c
+	if u != nil {
+		c.user = h.acquire(*u)
+	}
+	return c, nil
+}
+
+// acquire counts one more connection of the user and takes over the e-mail, the latest seen.
+func (h *Host) acquire(u User) *user {
+	known := h.users[u.ID]
+	if known == nil {
+		known = &user{User: u}
+		h.users[u.ID] = known
+	}
+	known.conns++
+	h.loggedIn++
+	if u.Email != "" && u.Email != known.Email {
+		known.Email = u.Email
+		for _, m := range known.members {
+			m.updated = true
+			m.channel.markDirty(m)
+			h.changed(m.channel)
+		}
+	}
+	return known
+}
+
+func (h *Host) release(u *user) {
+	u.conns--
+	h.loggedIn--
+	if u.conns == 0 {
+		delete(h.users, u.ID)
+	}
+}
+
+// SetRules replaces the host's rules and classifies its active channels anew. Listeners who may not listen any longer
+// are taken out and told so; what watchers see follows. A channel whose classification fails keeps its class.
+func (h *Host) SetRules(rules *Rules) {
+	h.mu.Lock()
+	h.rules = rules
+	names := make([]string, 0, len(h.channels))
+	for name := range h.channels {
+		names = append(names, name)
+	}
+	h.mu.Unlock()
+
+	// Channels that become active from here on are classified by the new rules in Join.
+	for _, name := range names {
+		class, err := rules.classify(name)
+		if err != nil {
+			continue
+		}
+		h.mu.Lock()
+		ch := h.channels[name]
+		if h.rules == rules && ch != nil && ch.class != class {
+			h.reclassify(ch, class)
+		}
+		h.mu.Unlock()
+	}
+}
+
+func (r *Rules) classify(channel string) (Class, error) {
+	if r.Classifier == nil {
+		return Patterns{}.Classify(channel)
+	}
+	return r.Classifier.Classify(channel)
+}

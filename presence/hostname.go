@@ -1,0 +1,123 @@
+package presence
+
+import (
+	"errors"
+	"fmt"
+	"net/netip"
+	"strings"
+
+	"golang.org/x/net/idna"
+)
+
+// ErrBadHost is returned when a text is not a domain host.
+var ErrBadHost = errors.New("not a domain host")
+
+// maxHostName is the longest host name in bytes, without a trailing dot (RFC 1035 section 2.3.4).
+const maxHostName = 253
+
+// HostName is a domain host, the tenant that everything is scoped to, in its one canonical form: lower case,
+// no port, no brackets, no trailing dot, IDNA ASCII. Only [ParseHost] makes one; the zero value is no host.
+type HostName struct{ name string }
+
+// String returns the canonical text.
+func (n HostName) String() string { return n.name }
+
+// IsZero tells whether n is the zero value.
+func (n HostName) IsZero() bool { return n.name == "" }
+
+// hostProfile maps what users type (upper case, full-width, non-ASCII labels) to what DNS knows. It is lenient
+// about underscores and hyphens, which occur in internal names.
+var hostProfile = idna.New(
+	idna.MapForLookup(),
+	idna.BidiRule(),
+	idna.StrictDomainName(false),
+)
+
+// ParseHost returns the canonical form of a Host header or host name, with or without a port.
+//
+// It returns an error that wraps [ErrBadHost] for an empty text, a bad port, a bad IP address literal, and a
+// name that IDNA refuses or that is longer than 253 bytes.
+func ParseHost(s string) (HostName, error) {
+	host, err := splitPort(s)
+	if err != nil {
+		return HostName{}, err
+	}
+	if addr, err := netip.ParseAddr(host); err == nil {
+		if addr.Zone() != "" {
+			return HostName{}, fmt.Errorf("%w: an address zone has no meaning to others", ErrBadHost)
+		}
+		return HostName{addr.Unmap().String()}, nil
+	}
+	if strings.ContainsRune(host, ':') {
+		return HostName{}, fmt.Errorf("%w: bad IP address", ErrBadHost)
+	}
+	host, ok := canonicalASCII(host)
+	if !ok {
+		if host, err = hostProfile.ToASCII(host); err != nil {
+			return HostName{}, fmt.Errorf("%w: %w", ErrBadHost, err)
+		}
+		// Mapping can make a dot of a look-alike, so the ASCII rules are applied to the outcome too.
+		if host, ok = canonicalASCII(host); !ok {
+			return HostName{}, fmt.Errorf("%w: character not allowed", ErrBadHost)
+		}
+	}
+	if host == "" || len(host) > maxHostName {
+		return HostName{}, fmt.Errorf("%w: a name has 1 to %d bytes", ErrBadHost, maxHostName)
+	}
+	for label := range strings.SplitSeq(host, ".") {
+		if label == "" || len(label) > 63 {
+			return HostName{}, fmt.Errorf("%w: a label has 1 to 63 bytes", ErrBadHost)
+		}
+	}
+	if addr, err := netip.ParseAddr(host); err == nil {
+		host = addr.String()
+	}
+	return HostName{host}, nil
+}
+
+// splitPort takes the port and the brackets of an IPv6 literal away.
+func splitPort(s string) (string, error) {
+	host, port := s, ""
+	switch {
+	case strings.HasPrefix(s, "["):
+		end := strings.IndexByte(s, ']')
+		if end < 0 {
+			return "", fmt.Errorf("%w: missing ']'", ErrBadHost)
+		}
+		host, port = s[1:end], s[end+1:]
+		if !strings.Contains(host, ":") || (port != "" && port[0] != ':') {
+			return "", fmt.Errorf("%w: bad IP address literal", ErrBadHost)
+		}
+	case strings.Count(s, ":") == 1:
+		i := strings.IndexByte(s, ':')
+		host, port = s[:i], s[i:]
+	}
+	if len(port) > 6 {
+		return "", fmt.Errorf("%w: bad port", ErrBadHost)
+	}
+	for i := 1; i < len(port); i++ {
+		if port[i] < '0' || port[i] > '9' {
+			return "", fmt.Errorf("%w: bad port", ErrBadHost)
+		}
+	}
+	return host, nil
+}
+
+// canonicalASCII lowers s and takes one trailing dot away. It reports false, and leaves s to IDNA, when s has
+// anything but letters, digits, '-', '_' and '.', or a label that claims to be IDNA encoded.
+func canonicalASCII(s string) (string, bool) {
+	upper := false
+	for i := range len(s) {
+		switch c := s[i]; {
+		case c >= 'a' && c <= 'z', c >= '0' && c <= '9', c == '-', c == '_', c == '.':
+		case c >= 'A' && c <= 'Z':
+			upper = true
+		default:
+			return s, false
+		}
+	}
+	if upper {
+		s = strings.ToLower(s)
+	}
+	return strings.TrimSuffix(s, "."), true
+}

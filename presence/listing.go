@@ -1,0 +1,135 @@
+package presence
+
+// Listing is one active channel as a backend sees it.
+type Listing struct {
+	Channel string
+	Kind    Kind
+	// Users are those who are there, unless the channel is listed as a number. A private channel has one, or none
+	// when its connection is anonymous.
+	Users []User
+	// Count is the number to show for a channel without names: connections of an anonymous channel, users of one
+	// that is counted only, 1 for the private channel of an anonymous connection.
+	Count int
+	// CountOnly tells that an authenticated channel shows Count and not Users.
+	CountOnly bool
+}
+
+// Channels lists the active channels of the host, the private ones included and hidden ones left out, in no
+// particular order. With raw set, a user is listed, or counted, once for each connection.
+func (h *Host) Channels(raw bool) []Listing {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	list := make([]Listing, 0, len(h.channels)+len(h.conns))
+	for _, ch := range h.channels {
+		if !ch.class.Hidden {
+			list = append(list, ch.listing(raw))
+		}
+	}
+	for _, c := range h.conns {
+		list = append(list, c.listing())
+	}
+	return list
+}
+
+// Channel lists one channel. It returns false when it is not active or hidden.
+func (h *Host) Channel(name string, raw bool) (Listing, bool) {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	if IsPrivate(name) {
+		if id, ok := parsePrivate(name); ok {
+			if c := h.byID[id]; c != nil {
+				return c.listing(), true
+			}
+		}
+		return Listing{}, false
+	}
+	ch := h.channels[name]
+	if ch == nil || ch.class.Hidden {
+		return Listing{}, false
+	}
+	return ch.listing(raw), true
+}
+
+func (ch *channel) listing(raw bool) Listing {
+	l := Listing{Channel: ch.name, Kind: ch.class.Kind, CountOnly: ch.class.CountOnly}
+	switch {
+	case ch.named() && raw:
+		l.Users = make([]User, len(ch.listeners))
+		for i, m := range ch.listeners {
+			l.Users[i] = m.conn.user.User
+		}
+	case ch.named():
+		l.Users = ch.users()
+	case raw:
+		l.Count = len(ch.listeners)
+	default:
+		l.Count = ch.count()
+	}
+	return l
+}
+
+func (c *Conn) listing() Listing {
+	l := Listing{Channel: c.id.PrivateChannel(), Kind: Private, Count: 1}
+	if c.user != nil {
+		l.Users, l.Count = []User{c.user.User}, 0
+	}
+	return l
+}
+
+// Stats counts what a host has.
+type Stats struct {
+	Conns     int // connections, anonymous ones included
+	Anonymous int // connections without a user
+	LoggedIn  int // connections with a user
+	Users     int // distinct users, by ID
+	Channels  int // active channels, private ones left out
+}
+
+// Stats returns the host's numbers, taken at one moment.
+func (h *Host) Stats() Stats {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	return h.stats()
+}
+
+func (h *Host) stats() Stats {
+	return Stats{
+		Conns:     len(h.conns),
+		Anonymous: len(h.conns) - h.loggedIn,
+		LoggedIn:  h.loggedIn,
+		Users:     len(h.users),
+		Channels:  len(h.channels),
+	}
+}
+
+// Users returns the users of the host with its numbers, both of one moment: one entry a user in no particular order,
+// or with raw set one entry a logged-in connection.
+func (h *Host) Users(raw bool) ([]User, Stats) {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	if raw {
+		users := make([]User, 0, h.loggedIn)
+		for _, c := range h.conns {
+			if c.user != nil {
+				users = append(users, c.user.User)
+			}
+		}
+		return users, h.stats()
+	}
+	users := make([]User, 0, len(h.users))
+	for _, u := range h.users {
+		users = append(users, u.User)
+	}
+	return users, h.stats()
+}
+
+// Outboxes returns the outboxes of all connections, for what concerns each of them.
+func (h *Host) Outboxes() []Outbox {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	list := make([]Outbox, len(h.conns))
+	for i, c := range h.conns {
+		list[i] = c.out
+	}
+	return list
+}

@@ -1,0 +1,104 @@
+package presence
+
+import (
+	"errors"
+	"slices"
+	"strings"
+	"sync"
+)
+
+// User is who a connection is logged in as. Email is the latest one seen for that ID on the host, "" when none was.
+type User struct {
+	ID    string
+	Email string
+}
+
+// Outbox is where the frames for one connection go.
+type Outbox interface {
+	// Push takes a frame that may be shared with other connections and must not be changed. It never blocks:
+	// a connection that is too slow is the Outbox's business. It is called with the host's lock held, so it must not
+	// call back into this package.
+	Push(frame []byte)
+}
+
+// Encoder turns what connections are told into frames. Each result is built once and pushed to many.
+type Encoder interface {
+	// Members encodes the members of a snapshot, to be put into Joined frames.
+	Members(users []User) []byte
+	// Joined answers a join.
+	Joined(j Joined) []byte
+	// Left answers a leave, or tells that the connection was taken out of a channel for a reason.
+	Left(ref, channel, reason string) []byte
+	// Presence tells what changed in a channel.
+	Presence(d Diff) []byte
+}
+
+// ErrTooManyConns is returned when a host has as many connections as its rules allow.
+var ErrTooManyConns = errors.New("too many connections on this host")
+
+// Rules is what a site's configuration says about presence. A Rules is never changed, only replaced.
+type Rules struct {
+	Classifier  Classifier // default Patterns{}
+	MaxConns    int        // connections on the host; default 0, no bound
+	MaxChannels int        // channels a connection, its private one left out; default 0, no bound
+	MaxName     int        // bytes of a channel name; default 0, no bound
+}
+
+// Registry holds the hosts that have connections. It is safe for concurrent use.
+type Registry struct {
+	encoder Encoder
+
+	// mu guards hosts. It is taken before a Host's own lock, never after.
+	mu    sync.Mutex
+	hosts map[HostName]*Host
+}
+
+// NewRegistry returns an empty registry whose connections are told things in the encoder's words.
+func NewRegistry(encoder Encoder) *Registry {
+	return &Registry{encoder: encoder, hosts: make(map[HostName]*Host)}
+}
+
+// Connect adds a connection to the named host, which comes into being with its first one and then has the given
+// rules; a host that is there keeps the rules it has. A nil user connects anonymously.
+//
+// It returns [ErrTooManyConns] when the host is full. The caller closes the Conn.
+func (r *Registry) Connect(name HostName, rules *Rules, user *User, out Outbox) (*Conn, error) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	h := r.hosts[name]
+	if h == nil {
+		h = newHost(r, name, rules)
+		r.hosts[name] = h
+	}
+	return h.connect(user, out)
+}
+
+// Host returns the named host, or nil when it has no connection.
+func (r *Registry) Host(name HostName) *Host {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	return r.hosts[name]
+}
+
+// Hosts returns the hosts that have a connection now, ordered by name.
+func (r *Registry) Hosts() []*Host {
+	r.mu.Lock()
+	hosts := make([]*Host, 0, len(r.hosts))
+	for _, h := range r.hosts {
+		hosts = append(hosts, h)
+	}
+	r.mu.Unlock()
+	slices.SortFunc(hosts, func(a, b *Host) int { return strings.Compare(a.name.name, b.name.name) })
+	return hosts
+}
+
+// drop forgets a host that has lost its last connection, unless another came meanwhile.
+func (r *Registry) drop(h *Host) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	if len(h.conns) == 0 && r.hosts[h.name] == h {
+		delete(r.hosts, h.name)
+	}
+}

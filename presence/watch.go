@@ -1,0 +1,184 @@
+package presence
+
+import (
+	"slices"
+	"time"
+)
+
+// Joined is the answer to a join.
+type Joined struct {
+	Ref     string // what the caller of Join gave
+	Channel string
+	Kind    Kind
+	Watch   Watch
+	// Seq and Count are the state that later diffs build on; they mean nothing with WatchNone.
+	Seq   uint64
+	Count int
+	// Members is what Encoder.Members made of those present; nil when they are not listed.
+	Members []byte
+}
+
+// Diff is what changed in a channel since the frame with the sequence number before. A user is in Joined with the first
+// connection, in Left with the last, and in Updated when the e-mail changed between.
+type Diff struct {
+	Channel string
+	Seq     uint64
+	Joined  []User
+	Left    []User
+	Updated []User
+	Count   int
+}
+
+// A frame costs about a queue entry and a write for each watcher, so a channel with many watchers is flushed less
+// often: joins then come together in one frame, and the cost of a crowd arriving grows with it and not with
+// its square.
+const (
+	flushCostPerWatcher = 20 * time.Microsecond
+	flushAtOnce         = 2 * time.Millisecond // below this, there is no waiting at all
+	flushLatest         = 250 * time.Millisecond
+)
+
+// watch sets how much a listener hears, and answers its join or has the next flush answer it.
+func (h *Host) watch(m *membership, watch Watch, ref string) {
+	if m.waiting {
+		h.flush(m.channel) // the join before this one is answered first
+	}
+	h.unwatch(m)
+	m.watch = watch
+	if watch == WatchNone {
+		j := Joined{Ref: ref, Channel: m.channel.name, Kind: m.channel.class.Kind}
+		m.conn.out.Push(h.registry.encoder.Joined(j))
+		return
+	}
+	m.ref, m.waiting = ref, true
+	m.channel.joiners = append(m.channel.joiners, m)
+}
+
+func (h *Host) unwatch(m *membership) {
+	ch := m.channel
+	if m.waiting {
+		i := slices.Index(ch.joiners, m)
+		ch.joiners = slices.Delete(ch.joiners, i, i+1)
+		m.ref, m.waiting = "", false
+	}
+	if m.watchPos >= 0 {
+		last := len(ch.watchers) - 1
+		ch.watchers[m.watchPos] = ch.watchers[last]
+		ch.watchers[m.watchPos].watchPos = m.watchPos
+		ch.watchers[last] = nil
+		ch.watchers = ch.watchers[:last]
+		m.watchPos = -1
+	}
+}
+
+// changed sees to it that watchers hear of what happened in the channel, now or soon.
+func (h *Host) changed(ch *channel) {
+	if ch.timer != nil {
+		return
+	}
+	wait := time.Duration(len(ch.watchers)+len(ch.joiners)) * flushCostPerWatcher
+	if wait >= flushAtOnce {
+		wait = min(wait, flushLatest) - time.Since(ch.lastFlush)
+	} else {
+		wait = 0
+	}
+	if wait <= 0 {
+		h.flush(ch)
+		return
+	}
+	ch.timer = time.AfterFunc(wait, func() {
+		h.mu.Lock()
+		defer h.mu.Unlock()
+		if ch.timer != nil { // else flushed or deactivated between
+			h.flush(ch)
+		}
+	})
+}
+
+// flush tells the watchers what changed, then gives those who joined their snapshot of the outcome. So a change
+// is in the diff or in the snapshot that a connection gets, and never in both.
+func (h *Host) flush(ch *channel) {
+	if ch.timer != nil {
+		ch.timer.Stop()
+		ch.timer = nil
+	}
+	d := ch.settle()
+	changed := len(d.Joined)+len(d.Left)+len(d.Updated) > 0 || d.Count != ch.told
+	ch.told = d.Count
+	if len(ch.watchers)+len(ch.joiners) == 0 {
+		return
+	}
+	ch.lastFlush = time.Now()
+	if changed && len(ch.watchers) > 0 {
+		ch.seq++
+		d.Seq = ch.seq
+		frame := h.registry.encoder.Presence(d)
+		for _, m := range ch.watchers {
+			m.conn.out.Push(frame)
+		}
+	}
+	h.answer(ch)
+}
+
+// settle compares what is with what was shown, and makes them equal.
+func (ch *channel) settle() Diff {
+	d := Diff{Channel: ch.name, Count: ch.count()}
+	told := len(ch.watchers) > 0 // otherwise the lists are for nobody
+	for _, m := range ch.dirty {
+		show := m.refs > 0 && ch.named()
+		if told {
+			switch {
+			case show && !m.shown:
+				d.Joined = append(d.Joined, m.user.User)
+			case !show && m.shown:
+				d.Left = append(d.Left, m.user.User)
+			case show && m.updated:
+				d.Updated = append(d.Updated, m.user.User)
+			}
+		}
+		m.shown, m.updated, m.dirty = show, false, false
+		if m.refs == 0 {
+			ch.forget(m)
+		}
+	}
+	clear(ch.dirty)
+	ch.dirty = ch.dirty[:0]
+	if cap(ch.dirty) > 64 {
+		ch.dirty = nil
+	}
+	return d
+}
+
+// answer sends the joiners their snapshots; the members are encoded once for all.
+func (h *Host) answer(ch *channel) {
+	var members []byte
+	for i, m := range ch.joiners {
+		j := Joined{
+			Ref: m.ref, Channel: ch.name, Kind: ch.class.Kind, Watch: m.watch,
+			Seq: ch.seq, Count: ch.told,
+		}
+		if m.watch == WatchList && ch.named() {
+			if members == nil {
+				members = h.registry.encoder.Members(ch.users())
+			}
+			j.Members = members
+		}
+		m.conn.out.Push(h.registry.encoder.Joined(j))
+		m.ref, m.waiting = "", false
+		m.watchPos = len(ch.watchers)
+		ch.watchers = append(ch.watchers, m)
+		ch.joiners[i] = nil
+	}
+	ch.joiners = nil
+}
+
+// users lists the users who are there.
+func (ch *channel) users() []User {
+	users := make([]User, 0, ch.present)
+	for _, m := range ch.members {
+		if m.refs > 0 {
+			users = append(users, m.user.User)
+		}
+	}
+	return users
+}
