@@ -3,9 +3,9 @@ package socket
 import (
 	"bufio"
 	"fmt"
+	"io"
 	"net"
 	"net/http"
-	"time"
 
 	"github.com/gorilla/websocket"
 )
@@ -118,25 +118,44 @@ func (h *handshake) Hijack() (net.Conn, *bufio.ReadWriter, error) {
 		return nil, nil, fmt.Errorf("hijacking: %w", err)
 	}
 	h.conn = conn
-	return &responseDropper{Conn: conn}, rw, nil
+	g := &gorillaConn{Conn: conn}
+	// The response is out, so a fast client's first frame can have arrived with net/http. gorilla would take it for a
+	// violation: it is used to writing the response itself, later.
+	if n := rw.Reader.Buffered(); n > 0 {
+		g.early = make([]byte, n)
+		_, _ = io.ReadFull(rw.Reader, g.early) // cannot fail: they are buffered
+		rw = bufio.NewReadWriter(bufio.NewReaderSize(conn, 0), rw.Writer)
+	}
+	return g, rw, nil
 }
 
-// responseDropper swallows the first write, gorilla's own 101 response.
-type responseDropper struct {
+// gorillaConn is the connection as gorilla sees it. It swallows the first write, gorilla's own 101 response, and reads
+// first what net/http had read already.
+type gorillaConn struct {
 	net.Conn
 	dropped bool
+	early   []byte
 }
 
-func (d *responseDropper) Write(p []byte) (int, error) {
-	if !d.dropped {
-		d.dropped = true
+func (g *gorillaConn) Write(p []byte) (int, error) {
+	if !g.dropped {
+		g.dropped = true
 		return len(p), nil
 	}
-	return d.Conn.Write(p)
+	return g.Conn.Write(p)
 }
 
-// SetDeadline implements net.Conn. gorilla clears deadlines once, in the upgrade.
-func (d *responseDropper) SetDeadline(t time.Time) error { return d.Conn.SetDeadline(t) }
+func (g *gorillaConn) Read(p []byte) (int, error) {
+	if len(g.early) > 0 {
+		n := copy(p, g.early)
+		g.early = g.early[n:]
+		if len(g.early) == 0 {
+			g.early = nil
+		}
+		return n, nil
+	}
+	return g.Conn.Read(p)
+}
 
 // noBuffers keeps gorilla from allocating a write buffer; it writes control frames without one.
 type noBuffers struct{}
