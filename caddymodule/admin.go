@@ -16,7 +16,7 @@ import (
 type AdminAPI struct{}
 
 // CaddyModule returns the Caddy module information.
-func (AdminAPI) CaddyModule() caddy.ModuleInfo {
+func (*AdminAPI) CaddyModule() caddy.ModuleInfo {
 	return caddy.ModuleInfo{
 		ID:  "admin.api.rollcall",
 		New: func() caddy.Module { return new(AdminAPI) },
@@ -24,7 +24,7 @@ func (AdminAPI) CaddyModule() caddy.ModuleInfo {
 }
 
 // Routes implements caddy.AdminRouter.
-func (AdminAPI) Routes() []caddy.AdminRoute {
+func (*AdminAPI) Routes() []caddy.AdminRoute {
 	return []caddy.AdminRoute{
 		{Pattern: "/rollcall/hosts", Handler: adminGet(adminHosts)},
 		{Pattern: "/rollcall/health", Handler: adminGet(adminHealth)},

@@ -4,6 +4,8 @@ import (
 	"fmt"
 	"os"
 	"strings"
+	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/caddyserver/caddy/v2"
@@ -27,12 +29,17 @@ type App struct {
 	logger   *zap.Logger
 	hub      *hub
 	snapshot *snapshot
+	stopped  atomic.Bool
+
+	// mu guards handlers, all that were provisioned for this configuration.
+	mu       sync.Mutex
+	handlers []*Handler
 }
 
 const defaultDrainTimeout = 3 * time.Second
 
 // CaddyModule returns the Caddy module information.
-func (App) CaddyModule() caddy.ModuleInfo {
+func (*App) CaddyModule() caddy.ModuleInfo {
 	return caddy.ModuleInfo{
 		ID:  "rollcall",
 		New: func() caddy.Module { return new(App) },
@@ -81,6 +88,13 @@ func (a *App) Validate() error {
 	return nil
 }
 
+// add makes a handler part of this configuration.
+func (a *App) add(h *Handler) {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	a.handlers = append(a.handlers, h)
+}
+
 func validName(s string) bool {
 	const allowed = "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789.-_"
 	return s != "" && len(s) <= 64 && strings.Trim(s, allowed) == ""
@@ -93,7 +107,9 @@ func (a *App) Start() error {
 	if err != nil {
 		return fmt.Errorf("finding the sites that rollcall serves: %w", err)
 	}
-	a.snapshot = newSnapshot(a, app.(*caddyhttp.App))
+	a.mu.Lock()
+	a.snapshot = newSnapshot(a, app.(*caddyhttp.App), a.handlers)
+	a.mu.Unlock()
 	a.hub.push(a.snapshot)
 	return nil
 }
@@ -101,6 +117,7 @@ func (a *App) Start() error {
 // Stop takes this configuration back. The one that started meanwhile, if any, takes effect; otherwise every
 // connection is closed, and Stop returns when they are or after the drain timeout.
 func (a *App) Stop() error {
+	a.stopped.Store(true)
 	if a.snapshot != nil {
 		a.hub.pop(a.snapshot)
 	}

@@ -1,6 +1,7 @@
 package caddymodule
 
 import (
+	"errors"
 	"fmt"
 	"net/http"
 	"os"
@@ -62,7 +63,7 @@ const (
 )
 
 // CaddyModule returns the Caddy module information.
-func (Handler) CaddyModule() caddy.ModuleInfo {
+func (*Handler) CaddyModule() caddy.ModuleInfo {
 	return caddy.ModuleInfo{
 		ID:  "http.handlers.rollcall",
 		New: func() caddy.Module { return new(Handler) },
@@ -102,12 +103,13 @@ func (h *Handler) Provision(ctx caddy.Context) error {
 		s.origins = append(s.origins, o)
 	}
 	if err := h.provisionJWT(ctx, s); err != nil {
-		return fmt.Errorf("jwt: %w", err)
+		return err
 	}
 	if err := h.provisionRules(s); err != nil {
 		return err
 	}
-	h.site = s
+	s.app, h.site = h.app, s
+	h.app.add(h)
 	return nil
 }
 
@@ -117,7 +119,7 @@ func (h *Handler) provisionJWT(ctx caddy.Context, s *site) error {
 	}
 	repl := caddy.NewReplacer()
 	c := token.Config{
-		Host:       h.Prefix,
+		Host:       "this site",
 		JWKSURL:    repl.ReplaceKnown(h.JWT.JWKS, ""),
 		Algorithms: h.JWT.Algorithms,
 		Issuer:     repl.ReplaceKnown(h.JWT.Issuer, ""),
@@ -135,17 +137,21 @@ func (h *Handler) provisionJWT(ctx caddy.Context, s *site) error {
 	key := repl.ReplaceKnown(h.JWT.Key, "")
 	switch {
 	case h.JWT.Key != "" && key == "":
-		return fmt.Errorf("key is empty: is its environment variable set?")
+		return errors.New("jwt: key is empty: is its environment variable set?")
 	case strings.HasPrefix(key, "-----BEGIN "):
 		c.PublicKeyPEM = []byte(key)
 	case slices.Contains([]string{".pem", ".crt", ".cer", ".pub"}, filepath.Ext(key)):
 		pem, err := os.ReadFile(key)
 		if err != nil {
-			return fmt.Errorf("reading the key: %w", err)
+			return fmt.Errorf("jwt: reading the key: %w", err)
 		}
 		c.PublicKeyPEM = pem
 	default:
 		c.Secret = []byte(key)
+		if key != "" && len(key) < token.MinSecret {
+			s.logger.Warn("the jwt secret is short and can be guessed: make one with openssl rand -hex 32",
+				zap.Int("bytes", len(key)), zap.Int("recommended", token.MinSecret))
+		}
 	}
 	var err error
 	s.verifier, err = token.New(ctx, c)
@@ -161,11 +167,11 @@ func (h *Handler) provisionRules(s *site) error {
 	}
 	limits.setDefaults()
 	if min(limits.ChannelsPerConnection, limits.ChannelName, limits.ConnectionsPerHost, limits.FramesPerSecond) < 0 {
-		return fmt.Errorf("limits: use positive numbers")
+		return errors.New("limits: use positive numbers")
 	}
 	const least, most = 1 << 10, 1 << 30
 	if min(limits.Frame, limits.Queue) < least || max(limits.Frame, limits.Queue) > most {
-		return fmt.Errorf("limits: frame and queue are sizes from 1KiB to 1GiB")
+		return errors.New("limits: frame and queue are sizes from 1KiB to 1GiB")
 	}
 	s.limits = siteLimits{
 		frame:           limits.Frame,

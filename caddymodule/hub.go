@@ -49,7 +49,11 @@ type tenant struct {
 	conns    int          // under hub.mu
 }
 
-var errDraining = errors.New("the server is stopping")
+// Why a session is not begun.
+var (
+	errDraining = errors.New("the server is stopping")
+	errReloaded = errors.New("the configuration was replaced")
+)
 
 func openHub() (*hub, error) {
 	v, _, err := hubs.LoadOrNew(hubKey{}, func() (caddy.Destructor, error) { return newHub(), nil })
@@ -189,25 +193,27 @@ func (h *hub) connect(sock *socket.Conn, name presence.HostName, served *site, u
 	}
 	t := h.tenants[name]
 	if t == nil {
-		t = &tenant{name: name}
-		t.site.Store(served)
+		holds, label := served, otherHosts
 		if len(h.stack) > 0 {
-			t.counters = h.metrics.host(h.stack[0].label(name))
+			label = h.stack[0].label(name)
 			if s := h.stack[0].find(name); s != nil {
-				t.site.Store(s)
+				holds = s
 			}
-		} else {
-			t.counters = h.metrics.host(otherHosts)
 		}
-		h.tenants[name] = t
+		t = &tenant{name: name, counters: h.metrics.host(label)}
+		t.site.Store(holds)
 	}
+	if t.site.Load().app.stopped.Load() {
+		return nil, errReloaded // the request came before, and the host has left the configuration
+	}
+	h.tenants[name] = t
 	s := &session{hub: h, tenant: t, sock: sock, counters: t.counters}
 	// The socket can be closed as soon as the registry knows it, so it must know its session by then.
 	sock.Handle(s, &t.counters.sockets)
 	t.conns++
 	conn, err := h.registry.Connect(name, t.site.Load().rules, user, s)
 	if err != nil {
-		h.releaseLocked(t)
+		h.releaseLocked(t) // s has no conn, so its end counts nothing down
 		return nil, err
 	}
 	s.conn = conn

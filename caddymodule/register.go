@@ -6,9 +6,9 @@ import (
 )
 
 func init() {
-	caddy.RegisterModule(App{})
-	caddy.RegisterModule(Handler{})
-	caddy.RegisterModule(AdminAPI{})
+	caddy.RegisterModule(new(App))
+	caddy.RegisterModule(new(Handler))
+	caddy.RegisterModule(new(AdminAPI))
 	httpcaddyfile.RegisterGlobalOption("rollcall", parseGlobalOption)
 	httpcaddyfile.RegisterHandlerDirective("rollcall", parseDirective)
 	// After authentication, whose users it reads, and before what would answer instead.

@@ -3,7 +3,6 @@ package caddymodule
 import (
 	"context"
 	"errors"
-	"fmt"
 	"sync"
 	"time"
 
@@ -39,11 +38,15 @@ var (
 )
 
 // begin greets the client and starts to read.
-func (s *session) begin(user *presence.User, expires time.Time) {
+func (s *session) begin(expires time.Time) {
 	site := s.tenant.site.Load()
 	s.filled = time.Now()
 	s.tokens = site.limits.burst()
-	s.sock.Push(wire.Welcome(s.conn.ID(), user, site.ping.interval))
+	var who *presence.User
+	if user, ok := s.conn.User(); ok {
+		who = &user
+	}
+	s.sock.Push(wire.Welcome(s.conn.ID(), who, site.ping.interval))
 	s.expireAt(expires)
 	s.sock.Start()
 	s.mu.Lock()
@@ -174,13 +177,13 @@ func (s *session) authenticate(cmd wire.Command) error {
 	defer cancel()
 	id, err := verifier.Verify(ctx, cmd.Token)
 	if err != nil {
-		return fmt.Errorf("checking the token: %w", err)
+		return err
 	}
-	user := presence.User{ID: id.ID, Email: id.Email}
-	if err := s.conn.Authenticate(user); err != nil {
+	if err := s.conn.Authenticate(presence.User{ID: id.ID, Email: id.Email}); err != nil {
 		return err
 	}
 	s.expireAt(id.Expires)
+	user, _ := s.conn.User() // with the e-mail that the host knows, if the token has none
 	s.sock.Push(wire.Authenticated(cmd.Ref, user))
 	return nil
 }

@@ -11,6 +11,7 @@ import (
 
 // site is what one handler's configuration comes to. It never changes: a reload makes another.
 type site struct {
+	app      *App
 	logger   *zap.Logger
 	keys     apiKeys
 	origins  []origin

@@ -29,8 +29,9 @@ type servedSite struct {
 type hostSet []string
 
 // newSnapshot looks for the handlers in the routes of the HTTP app: a handler is not told which hosts it serves, and the
-// hub has to know it without a request.
-func newSnapshot(a *App, http *caddyhttp.App) *snapshot {
+// hub has to know it without a request. A handler that is not found, for it is inside of a handler that Caddy does not
+// come with, is taken to serve every host that no other one does.
+func newSnapshot(a *App, http *caddyhttp.App, handlers []*Handler) *snapshot {
 	s := &snapshot{app: a, logger: a.logger, exact: make(map[string]*site)}
 	names := make([]string, 0, len(http.Servers))
 	for name := range http.Servers {
@@ -41,6 +42,11 @@ func newSnapshot(a *App, http *caddyhttp.App) *snapshot {
 		server := http.Servers[name]
 		w := walker{snapshot: s, named: server.NamedRoutes, walking: make(map[string]bool)}
 		w.routes(server.Routes, nil)
+	}
+	for _, h := range handlers {
+		if !slices.ContainsFunc(s.sites, func(served servedSite) bool { return served.site == h.site }) {
+			s.sites = append(s.sites, servedSite{site: h.site})
+		}
 	}
 	for _, served := range s.sites {
 		for _, set := range served.hosts {

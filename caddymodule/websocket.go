@@ -35,8 +35,8 @@ func (h *Handler) serveSocket(w http.ResponseWriter, r *http.Request) {
 	}
 	s, err := h.app.hub.connect(sock, name, h.site, who.user)
 	switch {
-	case errors.Is(err, errDraining):
-		h.refuse(sock, name, socket.CloseRestart, "draining", socket.RestartReason(drainRetry.Milliseconds()))
+	case errors.Is(err, errDraining), errors.Is(err, errReloaded):
+		h.refuse(sock, name, socket.CloseRestart, "restart", socket.RestartReason(drainRetry.Milliseconds()))
 		return
 	case err != nil:
 		h.refuse(sock, name, socket.CloseLimit, "limit", "too many connections")
@@ -45,7 +45,7 @@ func (h *Handler) serveSocket(w http.ResponseWriter, r *http.Request) {
 	if extra, ok := r.Context().Value(caddyhttp.ExtraLogFieldsCtxKey).(*caddyhttp.ExtraLogFields); ok {
 		extra.Set(zap.String("rollcall_connection", s.conn.ID().String()))
 	}
-	s.begin(who.user, who.expires)
+	s.begin(who.expires)
 }
 
 // admit checks all that can be answered with an HTTP status.

@@ -49,10 +49,12 @@ const (
 // Conn is one websocket. Push and Close may be called from any goroutine.
 type Conn struct {
 	nc       net.Conn
+	in       *gorillaConn
 	ws       *websocket.Conn // reads only
 	handler  Handler
 	counters *Counters
 	ended    atomic.Bool // handler.Closed was called
+	asked    atomic.Bool // a ping was sent, and its pong is to come
 
 	// mu guards the rest. Nothing is called with it held.
 	mu      sync.Mutex
@@ -70,15 +72,11 @@ type Conn struct {
 	due        time.Time
 }
 
-func newConn(nc net.Conn, ws *websocket.Conn) *Conn {
-	c := &Conn{nc: nc, ws: ws, slot: -1}
+func newConn(in *gorillaConn, ws *websocket.Conn) *Conn {
+	c := &Conn{nc: in.Conn, in: in, ws: ws, slot: -1}
 	// gorilla would answer these itself, past the queue.
 	ws.SetPingHandler(c.pinged)
-	ws.SetPongHandler(func(string) error {
-		c.extend()
-		c.handler.Control()
-		return nil
-	})
+	ws.SetPongHandler(c.ponged)
 	ws.SetCloseHandler(func(code int, _ string) error {
 		c.close(code, "", Cause{Reason: ReasonClient, Code: code})
 		return nil

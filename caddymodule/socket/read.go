@@ -4,7 +4,6 @@ import (
 	"bytes"
 	"errors"
 	"net"
-	"os"
 	"sync"
 	"time"
 
@@ -21,8 +20,7 @@ const maxKept = 64 << 10
 func (c *Conn) read() {
 	defer c.finish()
 	for {
-		limits := c.handler.Limits()
-		c.ws.SetReadLimit(limits.Frame)
+		c.ws.SetReadLimit(c.handler.Limits().Frame)
 		c.extend()
 		kind, r, err := c.ws.NextReader()
 		if err != nil {
@@ -51,31 +49,49 @@ func (c *Conn) deliver(text bool, p []byte) {
 	if closing {
 		return // only the peer's close frame is waited for
 	}
-	defer func() {
-		if v := recover(); v != nil {
-			c.handler.Panicked(v)
-			c.Close(CloseInternal, "internal error", Cause{Reason: ReasonPanic})
-		}
-	}()
+	defer c.recovered()
 	c.counters.FramesIn.Add(1)
 	c.counters.BytesIn.Add(uint64(len(p)))
 	c.handler.Message(text, p)
 }
 
-// extend moves the moment at which the connection counts as silent.
+// control tells the handler of a control frame.
+func (c *Conn) control() {
+	defer c.recovered()
+	c.handler.Control()
+}
+
+// recovered is deferred around what the handler does.
+func (c *Conn) recovered() {
+	if v := recover(); v != nil {
+		c.handler.Panicked(v)
+		c.Close(CloseInternal, "internal error", Cause{Reason: ReasonPanic})
+	}
+}
+
+// extend moves the moment at which the connection counts as silent, and lets the next frames come.
 func (c *Conn) extend() {
-	silence := c.handler.Limits().Silence
+	limits := c.handler.Limits()
+	c.in.allow(limits.Frame)
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	if !c.closing {
-		_ = c.nc.SetReadDeadline(time.Now().Add(silence))
+		_ = c.nc.SetReadDeadline(time.Now().Add(limits.Silence))
 	}
 }
 
 func (c *Conn) pinged(data string) error {
 	c.extend()
-	c.handler.Control()
+	c.control()
 	c.Push(pongFrame(data))
+	return nil
+}
+
+func (c *Conn) ponged(string) error {
+	c.extend()
+	if !c.asked.Swap(false) {
+		c.control()
+	}
 	return nil
 }
 
@@ -92,9 +108,11 @@ func (c *Conn) broken(err error) {
 		if closed.Code == websocket.CloseAbnormalClosure {
 			cause = Cause{Reason: ReasonReset} // gorilla's word for an end without a close frame
 		}
-	case errors.Is(err, os.ErrDeadlineExceeded):
-		cause = Cause{Reason: ReasonSilent}
-	case !errors.As(err, &network):
+	case errors.As(err, &network):
+		if network.Timeout() { // gorilla hides os.ErrDeadlineExceeded
+			cause = Cause{Reason: ReasonSilent}
+		}
+	default:
 		// gorilla has sent the peer a close frame that says what it did wrong.
 		cause = Cause{Reason: ReasonProtocol, Code: websocket.CloseProtocolError}
 	}

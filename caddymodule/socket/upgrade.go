@@ -83,7 +83,7 @@ func checkHandshake(r *http.Request) error {
 type handshake struct {
 	http.ResponseWriter
 	request *http.Request
-	conn    net.Conn
+	conn    *gorillaConn
 }
 
 // Hijack implements http.Hijacker; gorilla calls it when all its checks have passed.
@@ -117,8 +117,8 @@ func (h *handshake) Hijack() (net.Conn, *bufio.ReadWriter, error) {
 	if err != nil {
 		return nil, nil, fmt.Errorf("hijacking: %w", err)
 	}
-	h.conn = conn
 	g := &gorillaConn{Conn: conn}
+	h.conn = g
 	// The response is out, so a fast client's first frame can have arrived with net/http. gorilla would take it for a
 	// violation: it is used to writing the response itself, later.
 	if n := rw.Reader.Buffered(); n > 0 {
@@ -135,7 +135,12 @@ type gorillaConn struct {
 	net.Conn
 	dropped bool
 	early   []byte
+	left    int64 // bytes that may come for the message that is read now
 }
+
+// allow lets a message of the given size come. In fragments of one byte each, it takes seven times its size. Fragments
+// without any content would never reach gorilla's own limit.
+func (g *gorillaConn) allow(size int64) { g.left = 8*size + 2*readBuffer }
 
 func (g *gorillaConn) Write(p []byte) (int, error) {
 	if !g.dropped {
@@ -146,6 +151,9 @@ func (g *gorillaConn) Write(p []byte) (int, error) {
 }
 
 func (g *gorillaConn) Read(p []byte) (int, error) {
+	if g.left < 0 {
+		return 0, websocket.ErrReadLimit
+	}
 	if len(g.early) > 0 {
 		n := copy(p, g.early)
 		g.early = g.early[n:]
@@ -154,7 +162,9 @@ func (g *gorillaConn) Read(p []byte) (int, error) {
 		}
 		return n, nil
 	}
-	return g.Conn.Read(p)
+	n, err := g.Conn.Read(p)
+	g.left -= int64(n)
+	return n, err
 }
 
 // noBuffers keeps gorilla from allocating a write buffer; it writes control frames without one.

@@ -89,6 +89,7 @@ func (w *Wheel) run() {
 			return
 		case now := <-ticker.C:
 			for _, c := range w.turn(now) {
+				c.asked.Store(true)
 				c.Push(pingFrame)
 			}
 		}
@@ -103,8 +104,9 @@ func (w *Wheel) turn(now time.Time) []*Conn {
 	var due []*Conn
 	for c := w.slots[w.hand]; c != nil; {
 		next := c.next
-		// Within a tick of being due counts: the slot will not come round for long.
-		if c.due.Sub(now) < w.tick {
+		// Its turn is up to two ticks early, since it was added between ticks and the slot is a whole number of them; in
+		// a round before that, it is due in a whole round or more.
+		if c.due.Sub(now) < wheelSlots/2*w.tick {
 			w.unlink(c)
 			w.insert(c, c.handler.Limits().Ping, now)
 			due = append(due, c)

@@ -1,6 +1,8 @@
 package socket
 
 import (
+	"errors"
+	"os"
 	"sync"
 	"time"
 )
@@ -33,7 +35,7 @@ func (c *Conn) write() {
 		c.mu.Unlock()
 
 		if err := c.writeAll(batch); err != nil {
-			c.writeFailed()
+			c.writeFailed(err)
 		}
 	}
 }
@@ -79,11 +81,15 @@ func (c *Conn) writeBytes(b []byte, frames int) error {
 }
 
 // writeFailed gives the connection up: the peer did not take what was written, or is gone.
-func (c *Conn) writeFailed() {
+func (c *Conn) writeFailed(err error) {
+	cause := Cause{Reason: ReasonReset}
+	if errors.Is(err, os.ErrDeadlineExceeded) {
+		cause = Cause{Reason: ReasonSlow}
+	}
 	c.mu.Lock()
 	c.queue = nil
 	if !c.closing {
-		c.closing, c.cause = true, Cause{Reason: ReasonSlow}
+		c.closing, c.cause = true, cause
 	}
 	c.mu.Unlock()
 	c.Kill() // the read loop ends

@@ -1,7 +1,6 @@
 package wire
 
 import (
-	"bytes"
 	"encoding/json"
 	"fmt"
 	"unicode/utf8"
@@ -67,38 +66,33 @@ func Parse(p []byte) (Command, error) {
 	if !utf8.Valid(p) {
 		return Command{}, &Error{Code: CodeBadFrame, Message: "the frame is not UTF-8"}
 	}
-	// A value of the wrong type must not hide the id, so the values are decoded one by one.
-	var raw struct {
-		Type     json.RawMessage `json:"type"`
-		ID       json.RawMessage `json:"id"`
-		Channel  json.RawMessage `json:"channel"`
-		Presence json.RawMessage `json:"presence"`
-		Token    json.RawMessage `json:"token"`
-	}
-	if err := json.Unmarshal(p, &raw); err != nil || !bytes.HasPrefix(bytes.TrimLeft(p, " \t\r\n"), []byte("{")) {
+	// A value of the wrong type must not hide the id, so the values are decoded one by one. A map, unlike a struct,
+	// takes keys in another case for the unknown ones that they are.
+	var raw map[string]json.RawMessage
+	if err := json.Unmarshal(p, &raw); err != nil || raw == nil {
 		return Command{}, &Error{Code: CodeBadFrame, Message: "the frame is not a JSON object"}
 	}
 	var c Command
 	fail := func(code Code, format string, args ...any) (Command, error) {
 		return Command{}, &Error{Code: code, Ref: c.Ref, Message: fmt.Sprintf(format, args...)}
 	}
-	if !c.setRef(raw.ID) {
+	if !c.setRef(raw["id"]) {
 		return fail(CodeBadFrame, "id must be a string or a number of at most %d bytes", maxRef)
 	}
 	var kind, watch string
-	if !text(raw.Type, &kind) {
+	if !text(raw["type"], &kind) {
 		return fail(CodeBadFrame, "type must be a string")
 	}
 	switch c.Type = Type(kind); c.Type {
 	case TypeJoin, TypeLeave:
-		if !text(raw.Channel, &c.Channel) {
+		if !text(raw["channel"], &c.Channel) {
 			return fail(CodeBadChannel, "channel must be a string")
 		}
-		if len(raw.Presence) > 0 && !text(raw.Presence, &watch) {
+		if len(raw["presence"]) > 0 && !text(raw["presence"], &watch) {
 			return fail(CodeBadFrame, "presence must be a string")
 		}
 	case TypeAuthenticate:
-		if !text(raw.Token, &c.Token) {
+		if !text(raw["token"], &c.Token) {
 			return fail(CodeBadFrame, "token must be a string")
 		}
 	case TypePing:

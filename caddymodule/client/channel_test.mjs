@@ -1,0 +1,261 @@
+// Tests of channels: joining, snapshots, presence frames and leaving.
+import assert from "node:assert/strict";
+import { test } from "node:test";
+import { ADA, BOB, FakeSocket, RollcallError, dice, ids, inRoom, joined, open, presence, settle, start, tick } from "./harness.mjs";
+
+test("a snapshot gives members, kind and count", async () => {
+  const { ch, rc } = await inRoom();
+  assert.equal(await ch.ready, ch);
+  assert.deepEqual([ids(ch), ch.count, ch.kind, ch.synced], [["ada"], 1, "authenticated", true]);
+  assert.equal(rc.channels.get("room"), ch);
+  assert.equal(rc.join("room"), ch);
+});
+
+test("presence none has no count", async () => {
+  const { rc, ws } = await open();
+  const ch = rc.join("room");
+  assert.equal(ws.find("join").presence, "none");
+  ws.answer("join", { type: "joined", channel: "room", kind: "anonymous" });
+  await ch.ready;
+  assert.deepEqual([ch.count, ch.kind, ch.synced], [null, "anonymous", true]);
+});
+
+test("presence frames change the members", async () => {
+  const { ch, ws, events } = await inRoom();
+  let changes = 0;
+  ch.on("change", () => changes++);
+  ws.receive(presence("room", 8, { joined: [BOB], count: 2 }));
+  assert.deepEqual([ids(ch), ch.count], [["ada", "bob"], 2]);
+  ws.receive(presence("room", 9, { updated: [{ id: "bob", email: "b@example.com" }], count: 2 }));
+  assert.equal(ch.members.get("bob").email, "b@example.com");
+  ws.receive(presence("room", 10, { left: [ADA], count: 1 }));
+  assert.deepEqual([ids(ch), ch.count], [["bob"], 1]);
+  assert.deepEqual(events.map(([e, v]) => [e, v.id]), [["join", "bob"], ["update", "bob"], ["leave", "ada"]]);
+  assert.equal(changes, 3);
+});
+
+test("a frame that the snapshot covers is ignored", async () => {
+  const { ch, ws, events } = await inRoom();
+  ws.receive(presence("room", 7, { left: [ADA], count: 0 }));
+  assert.deepEqual([ids(ch), ch.count, events], [["ada"], 1, []]);
+});
+
+test("a missing frame leads to a fresh snapshot", async () => {
+  const { ch, ws, events } = await inRoom();
+  ws.receive(presence("room", 9, { joined: [BOB], count: 2 }));
+  assert.equal(ch.synced, false);
+  assert.equal(ws.count("join"), 2);
+  ws.receive(presence("room", 10, { left: [ADA], count: 1 }));
+  assert.equal(ws.count("join"), 2, "one request is enough");
+  ws.answer("join", joined("room", 10, [BOB]));
+  await settle();
+  assert.deepEqual([ids(ch), ch.count, ch.synced], [["bob"], 1, true]);
+  assert.deepEqual(events.map(([e]) => e), ["sync"]);
+});
+
+test("frames that overtake the snapshot are applied after it", async () => {
+  const { rc, ws } = await open();
+  const ch = rc.join("room", { presence: "list" });
+  const log = [];
+  for (const event of ["sync", "join"]) ch.on(event, () => log.push(event));
+  ws.receive(presence("room", 7, { joined: [ADA], count: 1 }));
+  ws.receive(presence("room", 8, { joined: [BOB], count: 2 }));
+  ws.answer("join", joined("room", 7, [ADA]));
+  await settle();
+  assert.deepEqual([ids(ch), ch.count], [["ada", "bob"], 2]);
+  assert.deepEqual(log, ["sync", "join"]);
+});
+
+test("a listener may leave while frames are waiting", async () => {
+  const { rc, ws } = await open();
+  const ch = rc.join("room", { presence: "list" });
+  ch.on("sync", () => ch.leave());
+  ws.receive(presence("room", 8, { joined: [BOB], count: 2 }));
+  ws.answer("join", joined("room", 7, [ADA]));
+  await settle();
+  assert.equal(rc.channels.size, 0);
+  assert.equal(ws.count("leave"), 1);
+});
+
+test("a listener can be removed", async () => {
+  const { ch, ws } = await inRoom();
+  let calls = 0;
+  const off = ch.on("join", () => calls++);
+  ws.receive(presence("room", 8, { joined: [BOB], count: 2 }));
+  off();
+  ws.receive(presence("room", 9, { joined: [{ id: "c", email: "" }], count: 3 }));
+  assert.equal(calls, 1);
+});
+
+test("a refused join ends the channel with the code", async () => {
+  const { rc, ws } = await open();
+  const ch = rc.join("salesRoom", { presence: "list" });
+  const errors = [];
+  ch.on("error", (e) => errors.push(e));
+  ws.answer("join", { type: "error", code: "login_required", message: "log in first" });
+  await assert.rejects(ch.ready, { code: "login_required", message: "log in first" });
+  assert.ok(errors[0] instanceof RollcallError);
+  assert.equal(errors[0].code, "login_required");
+  assert.equal(rc.channels.size, 0);
+});
+
+test("a refused join that nobody awaits is no unhandled rejection", async () => {
+  const { rc, ws } = await open();
+  rc.join("salesRoom");
+  ws.answer("join", { type: "error", code: "denied", message: "" });
+  await settle(); // node:test fails on an unhandled rejection
+  assert.equal(rc.channels.size, 0);
+});
+
+for (const code of ["rate_limited", "unavailable"]) {
+  test(`a join that failed with ${code} is tried again`, async () => {
+    const { rc, ws } = await open();
+    const ch = rc.join("room", { presence: "list" });
+    ws.answer("join", { type: "error", code, message: "" });
+    await settle();
+    assert.equal(ws.count("join"), 1);
+    await tick(500);
+    assert.equal(ws.count("join"), 2);
+    ws.answer("join", joined("room", 1, []));
+    assert.equal(await ch.ready, ch);
+  });
+}
+
+test("a join without an answer is tried again, and a late answer to the first is ignored", async () => {
+  const { rc, ws } = await open();
+  const ch = rc.join("room", { presence: "list" });
+  const first = ws.find("join").id;
+  ws.receive({ type: "pong" });
+  await tick(10_000);
+  await tick(500);
+  assert.equal(ws.count("join"), 2);
+  ws.receive({ ...joined("room", 1, [ADA]), id: first });
+  await settle();
+  assert.equal(ch.synced, false);
+  ws.answer("join", joined("room", 2, [BOB]));
+  await settle();
+  assert.deepEqual(ids(ch), ["bob"]);
+});
+
+test("leaving sends a frame and ends the channel at once", async () => {
+  const { rc, ch, ws, events } = await inRoom();
+  const gone = ch.leave();
+  assert.deepEqual([rc.channels.size, ch.members.size, ch.synced], [0, 0, false]);
+  ws.receive(presence("room", 8, { joined: [BOB], count: 2 }));
+  ws.answer("leave", { type: "left", channel: "room" });
+  await gone;
+  assert.deepEqual(events, []);
+  await ch.leave();
+  assert.equal(ws.count("leave"), 1);
+});
+
+test("leaving is repeated when the server refused it for now", async () => {
+  const { ch, ws } = await inRoom();
+  const gone = ch.leave();
+  ws.answer("leave", { type: "error", code: "rate_limited", message: "" });
+  await tick(500);
+  assert.equal(ws.count("leave"), 2);
+  ws.answer("leave", { type: "left", channel: "room" });
+  await gone;
+});
+
+test("an answer to leaving that comes too late does not end the channel joined since", async () => {
+  const { rc, ch, ws } = await inRoom();
+  ch.leave();
+  const { id } = ws.find("leave");
+  await tick(10_000);
+  const again = rc.join("room", { presence: "list" });
+  ws.receive({ type: "left", channel: "room", id });
+  ws.answer("join", joined("room", 9, [BOB]));
+  assert.equal(await again.ready, again);
+  assert.deepEqual(ids(again), ["bob"]);
+  await tick(1_000);
+  assert.equal(ws.count("leave"), 1, "leaving is not wanted any more");
+});
+
+test("a join that waits to be repeated is forgotten when the channel is left", async () => {
+  const { rc, ws } = await open();
+  const ch = rc.join("room");
+  ws.answer("join", { type: "error", code: "unavailable", message: "" });
+  await settle();
+  ch.leave();
+  await tick(60_000);
+  assert.equal(ws.count("join"), 1);
+});
+
+test("a channel left and joined again takes only the newer snapshot", async () => {
+  const { rc, ws } = await open();
+  const first = rc.join("room", { presence: "list" });
+  const old = ws.find("join").id;
+  first.leave();
+  const second = rc.join("room", { presence: "list" });
+  ws.receive({ ...joined("room", 3, [ADA]), id: old });
+  await settle();
+  assert.equal(second.synced, false);
+  ws.answer("join", joined("room", 4, [BOB]));
+  await settle();
+  assert.deepEqual([ids(first), ids(second)], [[], ["bob"]]);
+  await assert.rejects(first.ready, { code: "left" });
+});
+
+test("a withdrawn permission ends the channel", async () => {
+  const { rc, ch, ws, events } = await inRoom();
+  ws.receive({ type: "left", channel: "room", reason: "denied" });
+  assert.deepEqual(events.map(([e, v]) => [e, v.code]), [["error", "denied"]]);
+  assert.deepEqual([rc.channels.size, ch.members.size, ch.count], [0, 0, null]);
+  ws.end(1006);
+  await tick(500);
+  FakeSocket.last.welcome();
+  await settle();
+  assert.equal(FakeSocket.last.count("join"), 0);
+});
+
+test("an error frame for no command is an error event", async () => {
+  const { rc, ws } = await open();
+  const errors = [];
+  rc.on("error", (e) => errors.push(e.code));
+  ws.receive({ type: "error", code: "bad_frame", message: "" });
+  assert.deepEqual(errors, ["bad_frame"]);
+});
+
+test("many channels are joined at a pace below the server's limit", async () => {
+  const { rc } = start();
+  for (let i = 0; i < 128; i++) rc.join(`room-${i}`);
+  const ws = FakeSocket.last;
+  ws.welcome();
+  await settle();
+  assert.equal(ws.count("join"), 1);
+  let most = 0;
+  for (let ms = 0; ms < 4000; ms += 25) {
+    const before = ws.count("join");
+    await tick(25);
+    most = Math.max(most, ws.count("join") - before);
+  }
+  assert.equal(ws.count("join"), 128);
+  assert.equal(most, 1, "one in 25 ms is 40 a second");
+});
+
+test("a channel that was left in the meantime is not joined", async () => {
+  const { rc } = start();
+  const [first, second] = [rc.join("a"), rc.join("b")];
+  const ws = FakeSocket.last;
+  ws.welcome();
+  await settle();
+  second.leave();
+  await tick(25);
+  assert.deepEqual(ws.sent.filter((f) => f.type == "join").map((f) => f.channel), [first.name]);
+});
+
+test("a connection lost while channels are joined leaves nothing behind", async () => {
+  const { rc } = start();
+  for (let i = 0; i < 4; i++) rc.join(`room-${i}`);
+  FakeSocket.last.welcome();
+  await settle();
+  dice.value = 0;
+  FakeSocket.last.end(1006);
+  await tick(0);
+  const ws = FakeSocket.last;
+  ws.welcome();
+  for (let i = 0; i < 6; i++) await tick(25);
+  assert.deepEqual(ws.sent.map((f) => f.channel), ["room-0", "room-1", "room-2", "room-3"]);
+});

@@ -1,0 +1,171 @@
+/**
+ * The Rollcall client: who is here, live, over one websocket.
+ *
+ * ```js
+ * import { Rollcall } from "/message/client.js";
+ *
+ * const rc = new Rollcall({ getToken: () => fetch("/token").then((r) => r.text()) });
+ * const room = rc.join("salesRoom", { presence: "list" });
+ * room.on("change", () => show([...room.members.values()], room.count));
+ * await room.ready;
+ * ```
+ *
+ * It reconnects by itself and joins its channels again. It needs a browser of 2022 or later, or Node.js 22.
+ */
+
+/** Who a connection is logged in as. An unknown e-mail is "". */
+export interface User {
+  id: string;
+  email: string;
+}
+
+/** What a channel is; the same for all its listeners. */
+export type Kind = "authenticated" | "anonymous" | "private";
+
+/** How much is told about who is in a channel: its members, only their number, or nothing. */
+export type Presence = "list" | "count" | "none";
+
+/**
+ * - `connecting`: on the way to a connection, log-in included
+ * - `open`: connected; channels are joined, or joined again, from here on
+ * - `waiting`: will connect again after `delay` ms
+ * - `closed`: will not connect by itself; see {@link Rollcall.connect}
+ */
+export type State = "connecting" | "open" | "waiting" | "closed";
+
+/**
+ * Why the state changed.
+ *
+ * | state | reasons |
+ * | --- | --- |
+ * | connecting | `start`, `retry` |
+ * | open | `welcome` |
+ * | waiting or closed, by close code | `going_away` 1001, `policy` 1008, `too_large` 1009, `draining` 1012, `token_expired` 4001, `origin` 4003, `limit` 4008, `slow_consumer` 4100, `rate_limited` 4108; `lost` for any other |
+ * | waiting, without a close code | `timeout` while connecting, `silent` server, `token` (getToken failed), `online` (the network is back) |
+ * | waiting or closed, when the log-in failed | the code of the error, such as `bad_token` or `unavailable` |
+ * | closed | `closed` by {@link Rollcall.close} |
+ *
+ * A close code of 4000 to 4099 ends in `closed`, of 4100 to 4199 in a longer wait, of 4200 to 4299 in an immediate
+ * reconnection. After 1012 the wait is what the server asks for.
+ */
+export type Reason =
+  | "start" | "retry" | "welcome"
+  | "going_away" | "policy" | "too_large" | "draining" | "token_expired" | "origin" | "limit"
+  | "slow_consumer" | "rate_limited" | "lost"
+  | "timeout" | "silent" | "token" | "online" | "closed"
+  | "bad_token" | "unavailable" | (string & {});
+
+export interface StateChange {
+  state: State;
+  reason: Reason;
+  /** The close code; 1006 when there was none. With `waiting` and `closed`. */
+  code?: number;
+  /** Milliseconds until the next attempt. With `waiting`. */
+  delay?: number;
+}
+
+/**
+ * Codes of errors. The server's are those of the protocol; the client adds `timeout` (no answer within 10 s), `offline`
+ * (not connected, or no longer), `closed` (the state became closed) and `left` (by {@link Channel.leave}).
+ */
+export type ErrorCode =
+  | "bad_frame" | "unknown_type" | "bad_channel" | "reserved_channel" | "login_required" | "denied" | "not_joined"
+  | "bad_token" | "too_many_channels" | "rate_limited" | "too_large" | "unavailable"
+  | "timeout" | "offline" | "closed" | "left" | (string & {});
+
+export class RollcallError extends Error {
+  constructor(code: ErrorCode, message?: string);
+  readonly code: ErrorCode;
+}
+
+export interface ChannelEvents {
+  /** A fresh snapshot was taken: after joining, reconnecting, or when a frame was missed. */
+  sync: Channel;
+  /** Members or count may have changed, for whatever reason: the one event that a view needs. */
+  change: Channel;
+  /** A user is here with the first connection. */
+  join: User;
+  /** A user is gone with the last connection. */
+  leave: User;
+  /** A member's e-mail changed. */
+  update: User;
+  /** The channel ended: joining was refused, or the permission to listen was withdrawn (`denied`). */
+  error: RollcallError;
+}
+
+/** A channel that was joined with {@link Rollcall.join}. */
+export class Channel {
+  private constructor();
+  readonly name: string;
+  readonly presence: Presence;
+  /** Null until the channel was joined. */
+  readonly kind: Kind | null;
+  /** Who is here, by user id. Empty unless `presence` is "list" and the channel is authenticated. */
+  readonly members: ReadonlyMap<string, User>;
+  /** Users of an authenticated channel, connections of an anonymous one. Null until known. */
+  readonly count: number | null;
+  /** Whether members and count are up to date. While reconnecting they stay as they were last known. */
+  readonly synced: boolean;
+  /**
+   * Resolves when the channel is joined for the first time. Rejects with a {@link RollcallError} when that is refused
+   * or no longer possible. After {@link Rollcall.connect} it is a new promise.
+   */
+  readonly ready: Promise<this>;
+  /** Adds a listener, and returns the function that removes it. */
+  on<E extends keyof ChannelEvents>(event: E, listener: (value: ChannelEvents[E]) => void): () => void;
+  /** Leaves the channel for good. Never rejects. */
+  leave(): Promise<void>;
+}
+
+export interface RollcallEvents {
+  state: StateChange;
+  /** The log-in changed in place, by {@link Rollcall.authenticate}. */
+  user: User;
+  /** Something failed that belongs to no channel, such as a refused token. */
+  error: RollcallError;
+}
+
+export interface Options {
+  /** Default: `socket` beside client.js. Relative to client.js; http and https stand for ws and wss. */
+  url?: string | URL;
+  /**
+   * Returns the token to log in with, null to stay anonymous. It is called at each connection. When the server no
+   * longer accepts a token it is asked for another one, once: the same or none ends in the state `closed`.
+   *
+   * Tokens travel in a frame, never in the URL. Without getToken, cookies are the log-in, and then what was last
+   * given to {@link Rollcall.authenticate}.
+   */
+  getToken?: () => string | null | undefined | Promise<string | null | undefined>;
+}
+
+/** A connection, kept up until it is closed. */
+export class Rollcall {
+  /** Connects at once. */
+  constructor(options?: Options);
+  readonly url: URL;
+  readonly state: State;
+  /** The connection's id; null while there is none. */
+  readonly connection: string | null;
+  /** The connection's private channel, `tab|` and its id; null while there is none. */
+  readonly tab: string | null;
+  /** Who the connection is logged in as; null for an anonymous one and while there is none. */
+  readonly user: User | null;
+  /** The channels joined or to be joined, by name. */
+  readonly channels: ReadonlyMap<string, Channel>;
+  /** Adds a listener, and returns the function that removes it. */
+  on<E extends keyof RollcallEvents>(event: E, listener: (value: RollcallEvents[E]) => void): () => void;
+  /**
+   * Joins a channel, now or when connected, and again after each reconnection. A channel that is joined already is
+   * returned as it is; leave it first to change its presence.
+   */
+  join(name: string, options?: { /** Default: none. */ presence?: Presence }): Channel;
+  /**
+   * Logs in, or renews the log-in before its token expires, without leaving channels. Rejects with `bad_token` when
+   * the token is refused, and nothing changes then.
+   */
+  authenticate(token: string): Promise<User>;
+  /** Connects again after `closed`, with the channels it had; while `waiting`, connects now. Otherwise does nothing. */
+  connect(): void;
+  /** Closes the connection. The channels are kept for {@link Rollcall.connect}. */
+  close(): void;
+}

@@ -1,0 +1,296 @@
+// Rollcall client. Its documentation is client.d.ts.
+
+const REASONS = {
+  1001: "going_away", 1008: "policy", 1009: "too_large", 1012: "draining",
+  4001: "token_expired", 4003: "origin", 4008: "limit", 4100: "slow_consumer", 4108: "rate_limited",
+};
+const TIMEOUT = 10_000; // ms to connect, to answer a command, to answer a ping
+
+const sleep = (ms) => new Promise((done) => setTimeout(done, ms));
+const ceiling = (attempt) => Math.min(30_000, 500 * 2 ** attempt);
+const jitter = (attempt) => Math.random() * ceiling(attempt);
+
+export class RollcallError extends Error {
+  constructor(code, message) {
+    super(message || code);
+    this.code = code;
+  }
+}
+
+class Emitter extends EventTarget {
+  on(event, listener) {
+    const handle = (e) => listener(e.detail);
+    this.addEventListener(event, handle);
+    return () => this.removeEventListener(event, handle);
+  }
+
+  _emit(event, detail) {
+    this.dispatchEvent(new CustomEvent(event, { detail }));
+  }
+}
+
+export class Channel extends Emitter {
+  members = new Map();
+  _round = 0;
+
+  constructor(rc, name, presence) {
+    super();
+    Object.assign(this, { _rc: rc, name, presence, kind: null, count: null, synced: false });
+    this._renew();
+  }
+
+  async leave() {
+    const { name, _rc: rc } = this;
+    if (!this._live()) return;
+    this._stop(new RollcallError("left"));
+    await rc._persist({ type: "leave", channel: name }, () => !rc.channels.has(name)).catch(() => {});
+  }
+
+  _live() {
+    return this._rc.channels.get(this.name) == this;
+  }
+
+  _renew() {
+    this.ready = new Promise((...both) => ([this._resolve, this._reject] = both));
+    this.ready.catch(() => {}); // the error event tells it too
+  }
+
+  async _join() {
+    const round = ++this._round;
+    const current = () => round == this._round && this._live();
+    this._early = [];
+    this.synced = false;
+    try {
+      const frame = await this._rc._persist({ type: "join", channel: this.name, presence: this.presence }, current);
+      if (current()) this._snapshot(frame);
+    } catch (e) {
+      if (current() && e.code != "offline") this._fail(e);
+    }
+  }
+
+  _snapshot({ kind, seq, count = null, members = [] }) {
+    Object.assign(this, { kind, count, synced: true, _seq: seq });
+    this.members.clear();
+    for (const m of members) this.members.set(m.id, m);
+    this._resolve(this);
+    this._emit("sync", this);
+    this._emit("change", this);
+    for (const frame of this._early.splice(0)) this._diff(frame);
+  }
+
+  _diff(frame) {
+    if (!this.synced) return this._early.push(frame);
+    const { seq, count = null, joined = [], left = [], updated = [] } = frame;
+    if (seq <= this._seq) return;
+    if (seq != this._seq + 1) return this._join(); // one was lost
+    Object.assign(this, { count, _seq: seq });
+    for (const m of left) this.members.delete(m.id);
+    for (const m of [...joined, ...updated]) this.members.set(m.id, m);
+    for (const m of left) this._emit("leave", m);
+    for (const m of joined) this._emit("join", m);
+    for (const m of updated) this._emit("update", m);
+    this._emit("change", this);
+  }
+
+  _fail(error) {
+    this._stop(error);
+    this._emit("error", error);
+  }
+
+  _stop(error) {
+    this._rc.channels.delete(this.name);
+    this.members.clear();
+    Object.assign(this, { count: null, synced: false });
+    this._reject(error);
+  }
+}
+
+export class Rollcall extends Emitter {
+  state = "closed";
+  channels = new Map();
+  _commands = new Map();
+  _run = 0; // counts attempts; what belongs to an older one is ignored
+  _id = 0;
+  _ping = 25;
+
+  constructor({ url = "socket", getToken } = {}) {
+    super();
+    this.url = new URL(url, import.meta.url);
+    this.url.protocol = this.url.protocol.replace("http", "ws");
+    this._getToken = getToken;
+    this._online = () => {
+      // Not when the server asked for the pause.
+      if (this.state == "waiting" && this._code == 1006) this._wait(jitter(0), "online", 1006);
+    };
+    this.connect();
+  }
+
+  connect() {
+    if (this.state == "closed") {
+      globalThis.addEventListener?.("online", this._online);
+      for (const ch of this.channels.values()) ch._renew();
+      this._settled();
+    } else if (this.state != "waiting") return;
+    this._open("start");
+  }
+
+  close() {
+    this._drop();
+    this._end("closed", 1000);
+  }
+
+  join(name, { presence = "none" } = {}) {
+    let ch = this.channels.get(name);
+    if (!ch) {
+      this.channels.set(name, (ch = new Channel(this, name, presence)));
+      if (this.state == "open") ch._join();
+    }
+    return ch;
+  }
+
+  async authenticate(token) {
+    const { user } = await this._command({ type: "authenticate", token });
+    Object.assign(this, { user, _token: token });
+    this._emit("user", user);
+    return user;
+  }
+
+  async _open(reason) {
+    this._drop();
+    const run = this._run;
+    this._set("connecting", reason);
+    let token = this._token;
+    try {
+      if (this._getToken) token = await this._getToken();
+    } catch {
+      return run == this._run && this._lost(1006, "token");
+    }
+    if (run != this._run) return;
+    if (this._stale && (!token || token == this._stale)) return this._lost(4001);
+    this._token = token;
+    this._beat = setTimeout(() => this._lost(1006, "timeout"), TIMEOUT);
+    const ws = (this._ws = new WebSocket(this.url, "rollcall.v1"));
+    ws.onmessage = (e) => run == this._run && this._receive(JSON.parse(e.data));
+    ws.onclose = (e) => run == this._run && this._lost(e.code, "", e.reason);
+  }
+
+  _receive(frame) {
+    const { type, id, code, ping, reason } = frame;
+    if (ping) this._ping = ping;
+    clearTimeout(this._beat);
+    this._beat = setTimeout(() => {
+      this._ws.send('{"type":"ping"}');
+      this._beat = setTimeout(() => this._lost(1006, "silent"), TIMEOUT);
+    }, this._ping * 1000);
+
+    const ch = this.channels.get(frame.channel);
+    const error = type == "error" && new RollcallError(code, frame.message);
+    if (this._commands.has(id)) this._commands.get(id)(error, frame);
+    else if (error) this._emit("error", error);
+    else if (type == "presence") ch?._diff(frame);
+    else if (type == "left" && reason) ch?._fail(new RollcallError(reason));
+    else if (type == "welcome") this._welcome(frame);
+  }
+
+  async _welcome({ connection, channel, user }) {
+    const run = this._run;
+    Object.assign(this, { connection, user, tab: channel });
+    try {
+      if (this._token) await this.authenticate(this._token);
+    } catch (e) {
+      if (run == this._run) this._emit("error", e);
+      if (run == this._run) this._lost(e.code == "bad_token" ? 4001 : 1006, e.code);
+    }
+    if (run != this._run) return;
+    this._stable = setTimeout(() => this._settled(), 5_000);
+    this._set("open", "welcome");
+    for (const ch of [...this.channels.values()]) {
+      if (run != this._run) return;
+      if (!ch._live()) continue;
+      ch._join();
+      await sleep(25); // the server limits the frame rate
+    }
+  }
+
+  _settled() {
+    this._attempt = 0;
+    this._stale = null;
+  }
+
+  _lost(code, reason, text) {
+    this._drop();
+    reason ||= REASONS[code] ?? "lost";
+    const range = (code / 100) | 0;
+    const attempt = this._attempt++;
+    let delay = jitter(attempt);
+    if (range == 40) {
+      if (code != 4001 || !this._getToken || this._stale) return this._end(reason, code);
+      this._stale = this._token || " ";
+    } else if (range == 41) {
+      this._attempt = Math.max(4, this._attempt);
+      delay = (ceiling(this._attempt - 1) + jitter(this._attempt - 1)) / 2;
+    } else if (range == 42 && !attempt) {
+      delay = 0;
+    } else if (code == 1012) {
+      try {
+        const after = JSON.parse(text).after_ms;
+        if (after >= 0) delay = Math.min(after, 300_000);
+      } catch {} // no hint
+    }
+    this._wait(delay, reason, code);
+  }
+
+  _wait(delay, reason, code) {
+    clearTimeout(this._timer);
+    this._timer = setTimeout(() => this._open("retry"), delay);
+    this._set("waiting", reason, code, delay);
+  }
+
+  _end(reason, code) {
+    globalThis.removeEventListener?.("online", this._online);
+    for (const ch of this.channels.values()) ch._reject(new RollcallError("closed", reason));
+    this._set("closed", reason, code);
+  }
+
+  _set(state, reason, code, delay) {
+    Object.assign(this, { state, _code: code });
+    this._emit("state", { state, reason, code, delay });
+  }
+
+  _drop() {
+    this._run++;
+    for (const timer of [this._beat, this._stable, this._timer]) clearTimeout(timer);
+    this._ws?.close();
+    this._ws = this.connection = this.tab = this.user = null;
+    for (const ch of this.channels.values()) ch.synced = false;
+    for (const settle of [...this._commands.values()]) settle(new RollcallError("offline"));
+  }
+
+  _command(frame) {
+    return new Promise((resolve, reject) => {
+      const id = ++this._id;
+      const settle = (error, answer) => {
+        clearTimeout(timer);
+        this._commands.delete(id);
+        error ? reject(error) : resolve(answer);
+      };
+      const timer = setTimeout(settle, TIMEOUT, new RollcallError("timeout"));
+      this._commands.set(id, settle);
+      if (this.connection) this._ws.send(JSON.stringify({ ...frame, id }));
+      else settle(new RollcallError("offline"));
+    });
+  }
+
+  // Repeats what failed for a passing reason.
+  async _persist(frame, wanted) {
+    for (let attempt = 1; ; attempt++) {
+      try {
+        return await this._command(frame);
+      } catch (e) {
+        if (!/^(timeout|rate_limited|unavailable)$/.test(e.code)) throw e;
+        await sleep(jitter(attempt));
+        if (!wanted()) throw e;
+      }
+    }
+  }
+}

@@ -1,0 +1,28 @@
+package client
+
+import (
+	"crypto/sha256"
+	_ "embed" // for the two files
+	"encoding/hex"
+)
+
+// JS is the client, an ES module to be served as text/javascript.
+//
+//go:embed client.js
+var JS string
+
+// Types is the declarations of JS for TypeScript, to be served as text/plain or application/typescript.
+//
+//go:embed client.d.ts
+var Types string
+
+// JSETag and TypesETag are strong entity tags, quoted as in the ETag header (RFC 9110 section 8.8.3).
+var (
+	JSETag    = etag(JS)
+	TypesETag = etag(Types)
+)
+
+func etag(content string) string {
+	sum := sha256.Sum256([]byte(content))
+	return `"` + hex.EncodeToString(sum[:16]) + `"`
+}

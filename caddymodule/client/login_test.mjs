@@ -1,0 +1,164 @@
+// Tests of logging in, and tokens that end.
+import assert from "node:assert/strict";
+import { test } from "node:test";
+import { ADA, BOB, FakeSocket, open, settle, start, tick } from "./harness.mjs";
+
+test("a token is sent in a frame, before any join, and never in the URL", async () => {
+  const { rc } = start({ getToken: async () => "T1" });
+  rc.join("room");
+  await settle();
+  const ws = FakeSocket.last;
+  ws.welcome();
+  await settle();
+  assert.deepEqual(ws.sent.map((f) => [f.type, f.token]), [["authenticate", "T1"]]);
+  assert.equal(rc.state, "connecting");
+  assert.ok(!ws.url.includes("T1"));
+  ws.answer("authenticate", { type: "authenticated", user: ADA });
+  await settle();
+  assert.equal(rc.state, "open");
+  assert.deepEqual(rc.user, ADA);
+  assert.equal(ws.count("join"), 1);
+});
+
+test("logging in in place changes the user", async () => {
+  const { rc, ws } = await open();
+  const users = [];
+  rc.on("user", (u) => users.push(u));
+  const done = rc.authenticate("T2");
+  ws.answer("authenticate", { type: "authenticated", user: BOB });
+  assert.deepEqual(await done, BOB);
+  assert.deepEqual([rc.user, users], [BOB, [BOB]]);
+});
+
+test("a log-in in place that is refused changes nothing", async () => {
+  const { rc, ws } = await open();
+  const done = rc.authenticate("bad");
+  ws.answer("authenticate", { type: "error", code: "bad_token", message: "no" });
+  await assert.rejects(done, { code: "bad_token" });
+  assert.deepEqual([rc.state, rc.user], ["open", null]);
+});
+
+test("commands time out, and fail when there is no connection", async () => {
+  const { rc, ws } = await open();
+  const slow = assert.rejects(rc.authenticate("T"), { code: "timeout" });
+  await tick(10_000);
+  await slow;
+  const cut = assert.rejects(rc.authenticate("T"), { code: "offline" });
+  ws.end(1006);
+  await cut;
+  await assert.rejects(rc.authenticate("T"), { code: "offline" });
+});
+
+test("without getToken the token of the last log-in is used again", async () => {
+  const { rc, ws } = await open();
+  rc.authenticate("T2");
+  ws.answer("authenticate", { type: "authenticated", user: BOB });
+  await settle();
+  ws.end(1006);
+  await tick(500);
+  FakeSocket.last.welcome();
+  await settle();
+  assert.equal(FakeSocket.last.find("authenticate").token, "T2");
+});
+
+const tokens = (...list) => () => (list.length > 1 ? list.shift() : list[0]);
+
+async function login(user = ADA) {
+  await settle();
+  FakeSocket.last.welcome();
+  await settle();
+  FakeSocket.last.answer("authenticate", { type: "authenticated", user });
+  await settle();
+}
+
+test("an expired token is replaced by a fresh one", async () => {
+  const { rc, states } = start({ getToken: tokens("T1", "T2") });
+  await login();
+  FakeSocket.last.end(4001);
+  assert.deepEqual([states.at(-1).state, states.at(-1).reason, states.at(-1).code], ["waiting", "token_expired", 4001]);
+  await tick(500);
+  await login();
+  assert.equal(FakeSocket.last.find("authenticate").token, "T2");
+  assert.equal(rc.state, "open");
+});
+
+for (const [name, ...list] of [["the same token", "T1", "T1"], ["no token", "T1", null], ["an empty token", "T1", ""]]) {
+  test(`an expired token followed by ${name} is final`, async () => {
+    const { states } = start({ getToken: tokens(...list) });
+    await login();
+    FakeSocket.last.end(4001);
+    await tick(500);
+    assert.deepEqual(states.at(-1), { state: "closed", reason: "token_expired", code: 4001, delay: undefined });
+    await tick(3_600_000);
+    assert.equal(FakeSocket.all.length, 1);
+  });
+}
+
+test("a fresh token is asked for once, and again after a connection that lasted", async () => {
+  const { rc } = start({ getToken: tokens("T1", "T2", "T3", "T4") });
+  await login();
+  FakeSocket.last.end(4001);
+  await tick(1000);
+  await login();
+  await tick(5000);
+  FakeSocket.last.end(4001);
+  await tick(1000);
+  await login();
+  assert.equal(FakeSocket.last.find("authenticate").token, "T3");
+  FakeSocket.last.end(4001);
+  assert.equal(rc.state, "closed");
+});
+
+test("a token that is refused at connect counts as expired", async () => {
+  const { rc, states } = start({ getToken: tokens("T1", "T2", "T3") });
+  const errors = [];
+  rc.on("error", (e) => errors.push(e.code));
+  const refuse = async () => {
+    await settle();
+    FakeSocket.last.welcome();
+    await settle();
+    FakeSocket.last.answer("authenticate", { type: "error", code: "bad_token", message: "expired" });
+    await settle();
+  };
+  await refuse();
+  assert.deepEqual([states.at(-1).state, states.at(-1).reason], ["waiting", "bad_token"]);
+  await tick(500);
+  await refuse();
+  assert.deepEqual([states.at(-1).state, states.at(-1).reason], ["closed", "bad_token"]);
+  assert.deepEqual(errors, ["bad_token", "bad_token"]);
+});
+
+test("a log-in that fails for a passing reason is retried with the same token", async () => {
+  const { rc, states } = start({ getToken: () => "T1" });
+  await settle();
+  FakeSocket.last.welcome();
+  await settle();
+  FakeSocket.last.answer("authenticate", { type: "error", code: "unavailable", message: "" });
+  await settle();
+  assert.deepEqual([states.at(-1).state, states.at(-1).reason], ["waiting", "unavailable"]);
+  await tick(500);
+  await login();
+  assert.equal(rc.state, "open");
+});
+
+test("getToken that fails is asked again later", async () => {
+  let fail = true;
+  const { rc, states } = start({ getToken: async () => { if (fail) throw new Error("backend down"); return "T1"; } });
+  await settle();
+  assert.deepEqual([states.at(-1).state, states.at(-1).reason], ["waiting", "token"]);
+  assert.equal(FakeSocket.all.length, 0);
+  fail = false;
+  await tick(500);
+  await login();
+  assert.equal(rc.state, "open");
+});
+
+test("closing while getToken is under way opens nothing", async () => {
+  let give;
+  const { rc } = start({ getToken: () => new Promise((done) => { give = done; }) });
+  rc.close();
+  give("T1");
+  await tick(60_000);
+  assert.equal(FakeSocket.all.length, 0);
+  assert.equal(rc.state, "closed");
+});

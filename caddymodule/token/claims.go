@@ -1,0 +1,146 @@
+package token
+
+import (
+	"bytes"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"math/big"
+	"strconv"
+	"strings"
+	"unicode"
+	"unicode/utf8"
+
+	"github.com/golang-jwt/jwt/v5"
+)
+
+const (
+	maxIDBytes    = 256
+	maxEmailBytes = 320
+
+	// maxNumericDate is the last second of the year 9999. A larger exp is usually in milliseconds, and the JWT
+	// library would wrap it around.
+	maxNumericDate = 253402300799
+)
+
+var (
+	errClaimsUTF8 = errors.New("the claims are not valid UTF-8")
+	errDate       = errors.New("exp, nbf or iat is not a time in seconds since 1970")
+)
+
+// claims is the payload of a token, with numbers kept exact.
+type claims struct{ jwt.MapClaims }
+
+// UnmarshalJSON decodes the payload. It looks at the encoding itself because encoding/json replaces what is not
+// UTF-8, which could make two ids one.
+func (c *claims) UnmarshalJSON(b []byte) error {
+	if !utf8.Valid(b) {
+		return errClaimsUTF8
+	}
+	d := json.NewDecoder(bytes.NewReader(b))
+	d.UseNumber()
+	return d.Decode(&c.MapClaims)
+}
+
+// Validate is called by the JWT library after the signature has been verified. It guards what the library
+// does with dates: it drops the error of a number out of range.
+func (c *claims) Validate() error {
+	for _, name := range [...]string{"exp", "nbf", "iat"} {
+		value, ok := c.MapClaims[name]
+		if !ok {
+			continue
+		}
+		n, ok := value.(json.Number)
+		if !ok {
+			return errDate
+		}
+		if s, err := n.Float64(); err != nil || s < 0 || s > maxNumericDate {
+			return errDate
+		}
+	}
+	return nil
+}
+
+// identity returns who verified claims speak of. Its errors name claims by their role, never by their value.
+func (v *Verifier) identity(c *claims) (Identity, error) {
+	id, err := idText(c.MapClaims[v.idClaim])
+	if err != nil {
+		return Identity{}, fmt.Errorf("the id claim %w", err)
+	}
+	email, err := emailText(c.MapClaims[v.emailClaim])
+	if err != nil {
+		return Identity{}, fmt.Errorf("the e-mail claim %w", err)
+	}
+	who := Identity{ID: id, Email: email}
+	exp, err := c.GetExpirationTime()
+	if err != nil {
+		return Identity{}, errDate
+	}
+	if exp != nil {
+		who.Expires = exp.Time
+	}
+	return who, nil
+}
+
+func idText(value any) (string, error) {
+	switch id := value.(type) {
+	case string:
+		if id == "" {
+			return "", errors.New("is empty")
+		}
+		return id, checkText(id, maxIDBytes)
+	case json.Number:
+		return wholeNumber(id)
+	case nil:
+		return "", errors.New("is missing")
+	}
+	return "", errors.New("is neither a string nor a number")
+}
+
+// emailText takes null for missing: that is how several issuers say that they do not know it.
+func emailText(value any) (string, error) {
+	switch email := value.(type) {
+	case string:
+		return email, checkText(email, maxEmailBytes)
+	case nil:
+		return "", nil
+	}
+	return "", errors.New("is not a string")
+}
+
+func checkText(s string, limit int) error {
+	if len(s) > limit {
+		return fmt.Errorf("is longer than %d bytes", limit)
+	}
+	// The payload is valid UTF-8, but an escaped lone surrogate (\ud800) is decoded to the replacement character.
+	if !utf8.ValidString(s) || strings.ContainsRune(s, utf8.RuneError) {
+		return errors.New("is not valid UTF-8")
+	}
+	if strings.ContainsFunc(s, unicode.IsControl) {
+		return errors.New("has control characters")
+	}
+	return nil
+}
+
+// wholeNumber renders n without fraction and exponent: 7, 7.0 and 70e-1 are one user.
+func wholeNumber(n json.Number) (string, error) {
+	s := n.String()
+	if len(s) > maxIDBytes {
+		return "", fmt.Errorf("is longer than %d bytes", maxIDBytes)
+	}
+	// big.Rat writes the exponent out, up to a million digits, so that it must be small before.
+	if i := strings.IndexAny(s, "eE"); i >= 0 {
+		if e, err := strconv.Atoi(s[i+1:]); err != nil || e > maxIDBytes || e < -maxIDBytes {
+			return "", errors.New("is a number out of range")
+		}
+	}
+	r, ok := new(big.Rat).SetString(s)
+	if !ok || !r.IsInt() {
+		return "", errors.New("is not a whole number")
+	}
+	text := r.Num().String()
+	if len(text) > maxIDBytes {
+		return "", errors.New("is a number out of range")
+	}
+	return text, nil
+}

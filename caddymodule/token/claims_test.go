@@ -1,0 +1,163 @@
+package token
+
+import (
+	"strings"
+	"testing"
+	"time"
+)
+
+const hs256 = `{"alg":"HS256"}`
+
+func TestVerifyIDClaim(t *testing.T) {
+	v := mustNew(t, Config{Secret: testSecret})
+	tests := []struct {
+		name, sub string // sub is JSON
+		want      string // "": refused
+	}{
+		{"string", `"USER_1"`, "USER_1"},
+		{"string with spaces and signs", `"a b|c/d"`, "a b|c/d"},
+		{"beyond ASCII", `"Zoë 雪 👩‍💻"`, "Zoë 雪 👩‍💻"},
+		{"surrogate pair", `"\ud83d\ude00"`, "😀"},
+		{"256 bytes", `"` + strings.Repeat("a", 256) + `"`, strings.Repeat("a", 256)},
+		{"257 bytes", `"` + strings.Repeat("a", 257) + `"`, ""},
+		{"257 bytes in 129 characters", `"a` + strings.Repeat("é", 128) + `"`, ""},
+		{"empty", `""`, ""},
+		{"null", `null`, ""},
+		{"true", `true`, ""},
+		{"list", `["a"]`, ""},
+		{"object", `{"id":"a"}`, ""},
+		{"NUL", `"a\u0000b"`, ""},
+		{"line break", `"a\nb"`, ""},
+		{"DEL", `"a\u007fb"`, ""},
+		{"C1 control", `"a\u0085b"`, ""},
+		{"lone surrogate", `"a\ud800"`, ""},
+		{"replacement character", `"a�"`, ""},
+		{"number", `7`, "7"},
+		{"zero", `0`, "0"},
+		{"minus zero", `-0`, "0"},
+		{"negative number", `-7`, "-7"},
+		{"beyond 2^53", `9007199254740993`, "9007199254740993"},
+		{"beyond 2^64", `18446744073709551617`, "18446744073709551617"},
+		{"whole fraction", `7.00`, "7"},
+		{"whole exponent", `12e3`, "12000"},
+		{"negative exponent", `7000E-3`, "7"},
+		{"fraction", `7.5`, ""},
+		{"close to whole", `1.00000000000000000000001`, ""},
+		{"huge exponent", `1e999999999`, ""},
+		{"tiny exponent", `1e-999999999`, ""},
+		{"exponent out of range", `1e99999999999999999999`, ""},
+		{"256 digits by exponent", `1e255`, "1" + strings.Repeat("0", 255)},
+		{"257 digits by exponent", `1e256`, ""},
+		{"257 digits", strings.Repeat("1", 257), ""},
+	}
+	for _, tt := range tests {
+		t.Run(tt.name, func(t *testing.T) {
+			raw := signPayload(t, hs256, `{"sub":`+tt.sub+`}`)
+			if tt.want == "" {
+				text := mustRefuse(t, v, raw, ErrInvalid)
+				if !strings.Contains(text, "the id claim") {
+					t.Errorf("the error does not name the id claim: %s", text)
+				}
+				return
+			}
+			if got := mustVerify(t, v, raw).ID; got != tt.want {
+				t.Errorf("ID = %q, want %q", got, tt.want)
+			}
+		})
+	}
+	mustRefuse(t, v, signPayload(t, hs256, `{}`), ErrInvalid)
+}
+
+func TestVerifyEmailClaim(t *testing.T) {
+	v := mustNew(t, Config{Secret: testSecret})
+	tests := []struct {
+		name, claim string // claim is JSON, or "" for none
+		want        string
+		ok          bool
+	}{
+		{"none", ``, "", true},
+		{"null", `null`, "", true},
+		{"empty", `""`, "", true},
+		{"address", `"zoë@example.com"`, "zoë@example.com", true},
+		{"320 bytes", `"` + strings.Repeat("a", 320) + `"`, strings.Repeat("a", 320), true},
+		{"321 bytes", `"` + strings.Repeat("a", 321) + `"`, "", false},
+		{"line break", `"a@b.c\r\nX: y"`, "", false},
+		{"lone surrogate", `"\udc00@example.com"`, "", false},
+		{"number", `7`, "", false},
+		{"list", `["a@example.com"]`, "", false},
+	}
+	for _, tt := range tests {
+		t.Run(tt.name, func(t *testing.T) {
+			payload := `{"sub":"u"}`
+			if tt.claim != "" {
+				payload = `{"sub":"u","email":` + tt.claim + `}`
+			}
+			raw := signPayload(t, hs256, payload)
+			if !tt.ok {
+				text := mustRefuse(t, v, raw, ErrInvalid)
+				if !strings.Contains(text, "the e-mail claim") {
+					t.Errorf("the error does not name the e-mail claim: %s", text)
+				}
+				return
+			}
+			if got := mustVerify(t, v, raw).Email; got != tt.want {
+				t.Errorf("Email = %q, want %q", got, tt.want)
+			}
+		})
+	}
+}
+
+func TestVerifyTakesConfiguredClaims(t *testing.T) {
+	v := mustNew(t, Config{Secret: testSecret, IDClaim: "https://app.example/uid", EmailClaim: "mail"})
+	raw := signPayload(t, hs256, `{"sub":"s","email":"e","https://app.example/uid":42,"mail":"m"}`)
+	if got, want := mustVerify(t, v, raw), (Identity{ID: "42", Email: "m"}); got != want {
+		t.Errorf("Verify = %+v, want %+v", got, want)
+	}
+	mustRefuse(t, v, signPayload(t, hs256, `{"sub":"s","mail":"m"}`), ErrInvalid)
+}
+
+func TestVerifyExpires(t *testing.T) {
+	exp := time.Now().Add(time.Hour).Truncate(time.Second)
+	for name, leeway := range map[string]time.Duration{
+		"default leeway": 0,
+		"no leeway":      -1,
+		"a minute":       time.Minute,
+	} {
+		t.Run(name, func(t *testing.T) {
+			v := mustNew(t, Config{Secret: testSecret, Leeway: leeway})
+			who := mustVerify(t, v, sign(t, "HS256", testSecret, goodClaims(fields{"exp": exp.Unix()}), nil))
+			if !who.Expires.Equal(exp) {
+				t.Errorf("Expires = %v, want %v", who.Expires, exp)
+			}
+			who = mustVerify(t, v, sign(t, "HS256", testSecret, goodClaims(fields{"exp": nil}), nil))
+			if !who.Expires.IsZero() {
+				t.Errorf("Expires = %v without exp, want zero", who.Expires)
+			}
+		})
+	}
+}
+
+func TestVerifyRefusesWhatIsNoDate(t *testing.T) {
+	v := mustNew(t, Config{Secret: testSecret})
+	dates := map[string]string{
+		"string":          `"4102444800"`,
+		"null":            `null`,
+		"true":            `true`,
+		"list":            `[4102444800]`,
+		"milliseconds":    `4102444800000`,
+		"negative":        `-1`,
+		"beyond int64":    `9223372036854775808`,
+		"largest int64":   `9223372036854775807`,
+		"float overflow":  `1e400`,
+		"float underflow": `-1e400`,
+	}
+	for name, date := range dates {
+		for _, claim := range []string{"exp", "nbf", "iat"} {
+			t.Run(claim+"/"+name, func(t *testing.T) {
+				mustRefuse(t, v, signPayload(t, hs256, `{"sub":"u","`+claim+`":`+date+`}`), ErrInvalid)
+			})
+		}
+	}
+	mustRefuse(t, v, signPayload(t, hs256, `{"sub":"u","exp":0}`), ErrExpired)
+	mustVerify(t, v, signPayload(t, hs256, `{"sub":"u","exp":4102444800.75,"nbf":0,"iat":1e9}`))
+}

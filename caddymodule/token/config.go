@@ -1,0 +1,254 @@
+package token
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"net"
+	"net/http"
+	"net/url"
+	"strings"
+	"time"
+
+	"github.com/golang-jwt/jwt/v5"
+)
+
+const (
+	// DefaultLeeway is the clock skew that is allowed when [Config.Leeway] is zero.
+	DefaultLeeway = 5 * time.Second
+
+	maxLeeway = 5 * time.Minute
+)
+
+// MinSecret is how many bytes an HMAC secret should have (RFC 7518 section 3.2).
+const MinSecret = 32
+
+// Config says how the tokens of one site are verified. Exactly one of Secret, PublicKeyPEM and JWKSURL is set.
+type Config struct {
+	// Host names the site in errors and log messages. Required.
+	Host string
+
+	// Secret is the HMAC secret, taken byte for byte: text that encodes a secret, as base64 or hex, is decoded by
+	// the caller. One with less than [MinSecret] bytes is accepted, for the caller to warn about.
+	Secret []byte
+
+	// PublicKeyPEM holds one or several PEM blocks, each a public key or the certificate of one: RSA from 2048 bits,
+	// ECDSA on P-256, P-384 or P-521, or Ed25519. A token may be signed by any of them. The dates and issuer of a
+	// certificate are not looked at.
+	PublicKeyPEM []byte
+
+	// JWKSURL is where the JSON Web Key Set of the issuer is. The scheme is https; http is for loopback hosts only.
+	JWKSURL string
+
+	// Algorithms are those that a token may be signed with. Default: HS256 for a secret; RS256, ES256, ES384, ES512
+	// or EdDSA for PEM keys, according to their kinds; RS256, ES256 and EdDSA for a key set.
+	Algorithms []string
+
+	// Issuer and Audience, when set, must be the token's iss, and its aud or one of them.
+	Issuer   string
+	Audience string
+
+	// IDClaim names the claim that is the user's id. Default: sub.
+	IDClaim string
+
+	// EmailClaim names the claim that is the user's e-mail. Default: email.
+	EmailClaim string
+
+	// Leeway is how far the issuer's clock may be ahead of ours when nbf and iat are looked at; exp is taken as it
+	// is. Default: [DefaultLeeway]. Negative: none. At most 5 minutes.
+	Leeway time.Duration
+
+	// HTTPClient fetches the key set. Its redirect policy and cookie jar are not used. Default: a client of its own
+	// that goes through the proxy of the environment, if there is one.
+	HTTPClient *http.Client
+
+	// Logger is told when the key set cannot be had, with the reason, and, with a nil error, when it is had again.
+	// It is called from one goroutine. Default: nobody is told.
+	Logger func(msg string, err error)
+}
+
+// New returns a Verifier for the site that c describes.
+//
+// It returns at once and makes no request itself: with a key set, a goroutine starts to fetch it, and ends when
+// ctx does. After that the Verifier still knows its last keys but does not fetch any more.
+//
+// # Errors
+//
+// An error says what is wrong with c and what to write instead. It never holds the secret.
+func New(ctx context.Context, c Config) (*Verifier, error) {
+	if c.Host == "" {
+		return nil, errors.New("jwt: the host is empty: give the name of the site")
+	}
+	v, err := newVerifier(ctx, c)
+	if err != nil {
+		return nil, fmt.Errorf("%s: jwt: %w", c.Host, err)
+	}
+	return v, nil
+}
+
+func newVerifier(ctx context.Context, c Config) (*Verifier, error) {
+	leeway, err := c.leeway()
+	if err != nil {
+		return nil, err
+	}
+	keys, allowed, err := c.keys(ctx)
+	if err != nil {
+		return nil, err
+	}
+
+	opts := []jwt.ParserOption{
+		jwt.WithValidMethods(algorithmNames(allowed)),
+		jwt.WithStrictDecoding(),
+		jwt.WithLeeway(leeway),
+		jwt.WithIssuedAt(),
+	}
+	if c.Issuer != "" {
+		opts = append(opts, jwt.WithIssuer(c.Issuer))
+	}
+	if c.Audience != "" {
+		opts = append(opts, jwt.WithAudience(c.Audience))
+	}
+	v := &Verifier{
+		allowed:    allowed,
+		keys:       keys,
+		parser:     jwt.NewParser(opts...),
+		idClaim:    c.IDClaim,
+		emailClaim: c.EmailClaim,
+	}
+	if v.idClaim == "" {
+		v.idClaim = "sub"
+	}
+	if v.emailClaim == "" {
+		v.emailClaim = "email"
+	}
+	// Last, so that nothing was started when an error is returned.
+	if r, ok := keys.(*remoteKeys); ok {
+		go r.run(ctx)
+	}
+	return v, nil
+}
+
+func (c Config) leeway() (time.Duration, error) {
+	switch {
+	case c.Leeway > maxLeeway:
+		return 0, fmt.Errorf("leeway %s is too long: it evens out clocks, use at most %s", c.Leeway, maxLeeway)
+	case c.Leeway < 0:
+		return 0, nil
+	case c.Leeway == 0:
+		return DefaultLeeway, nil
+	}
+	return c.Leeway, nil
+}
+
+// keys returns the one configured source of keys and the algorithms that it serves.
+func (c Config) keys(ctx context.Context) (keySource, []algorithm, error) {
+	given := 0
+	for _, set := range []bool{len(c.Secret) > 0, len(c.PublicKeyPEM) > 0, c.JWKSURL != ""} {
+		if set {
+			given++
+		}
+	}
+	switch {
+	case given == 0:
+		return nil, nil, errors.New("no key: give a secret, a PEM public key, or the URL of a key set")
+	case given > 1:
+		return nil, nil, errors.New("several kinds of key: give only one of a secret, PEM public keys, and the URL of a key set")
+	case len(c.Secret) > 0:
+		return c.secretKeys()
+	case len(c.PublicKeyPEM) > 0:
+		return c.pemKeys()
+	}
+	return c.remoteKeys(ctx)
+}
+
+func (c Config) secretKeys() (keySource, []algorithm, error) {
+	if bytes.Contains(c.Secret, []byte("-----BEGIN ")) {
+		return nil, nil, errors.New("the secret is PEM text: give it as PEM public key, not as secret")
+	}
+	names := c.Algorithms
+	if len(names) == 0 {
+		names = []string{"HS256"}
+	}
+	allowed, err := selectAlgorithms(names, true)
+	if err != nil {
+		return nil, nil, err
+	}
+	return newFixedKeys([]any{bytes.Clone(c.Secret)}, allowed), allowed, nil
+}
+
+func (c Config) pemKeys() (keySource, []algorithm, error) {
+	keys, err := parsePEM(c.PublicKeyPEM)
+	if err != nil {
+		return nil, nil, err
+	}
+	names := c.Algorithms
+	if len(names) == 0 {
+		for _, k := range keys {
+			if a, ok := defaultAlgorithm(k); ok {
+				names = append(names, a.name)
+			}
+		}
+	}
+	allowed, err := selectAlgorithms(names, false)
+	if err != nil {
+		return nil, nil, err
+	}
+	fixed := newFixedKeys(keys, allowed)
+	for _, a := range allowed {
+		if len(fixed[a.name].Keys) == 0 {
+			return nil, nil, fmt.Errorf("algorithm %s fits none of the PEM keys: remove it or add a key of its kind", a.name)
+		}
+	}
+	for i, k := range keys {
+		if !fitsAny(k, allowed) {
+			return nil, nil, fmt.Errorf("key %d of the PEM text fits none of the algorithms %s: remove it or add an algorithm of its kind",
+				i+1, joinNames(allowed))
+		}
+	}
+	return fixed, allowed, nil
+}
+
+func (c Config) remoteKeys(ctx context.Context) (keySource, []algorithm, error) {
+	names := c.Algorithms
+	if len(names) == 0 {
+		names = []string{"RS256", "ES256", "EdDSA"}
+	}
+	allowed, err := selectAlgorithms(names, false)
+	if err != nil {
+		return nil, nil, err
+	}
+	u, err := parseKeySetURL(c.JWKSURL)
+	if err != nil {
+		return nil, nil, err
+	}
+	return newRemoteKeys(ctx, c, u, allowed), allowed, nil
+}
+
+// parseKeySetURL checks the URL of a key set. Its errors do not repeat the URL, which could hold a credential.
+func parseKeySetURL(raw string) (*url.URL, error) {
+	u, err := url.Parse(raw)
+	if err != nil {
+		return nil, errors.New("the URL of the key set is malformed: it looks like https://issuer.example/keys")
+	}
+	host := u.Hostname()
+	switch {
+	case host == "":
+		return nil, errors.New("the URL of the key set has no host: it looks like https://issuer.example/keys")
+	case u.User != nil:
+		return nil, errors.New("the URL of the key set has a user in it: remove it, key sets are public")
+	case u.Scheme == "https", u.Scheme == "http" && isLoopback(host):
+	default:
+		return nil, errors.New("the URL of the key set is not https: only a loopback host may use http")
+	}
+	u.Fragment, u.RawFragment = "", ""
+	return u, nil
+}
+
+func isLoopback(host string) bool {
+	if strings.EqualFold(host, "localhost") {
+		return true
+	}
+	ip := net.ParseIP(host)
+	return ip != nil && ip.IsLoopback()
+}

@@ -1,0 +1,122 @@
+package token
+
+import (
+	"crypto/ed25519"
+	"errors"
+	"sync"
+	"testing"
+	"testing/synctest"
+	"time"
+)
+
+// The shape of CVE-2026-49998: two tenants whose issuers use the same key id for different keys, the same user id,
+// and even the same claims. Whatever the order, and also while both key sets are being fetched, the token of one must
+// not be accepted by the other.
+func TestHostsNeverShareKeys(t *testing.T) {
+	hosts := []string{"a.example.com", "b.example.com"}
+	keys := []ed25519.PrivateKey{edKey, otherEdKey}
+
+	remote := func(t *testing.T) ([]*Verifier, []*issuer, func()) {
+		verifiers, issuers, releases := make([]*Verifier, 2), make([]*issuer, 2), make([]func(), 2)
+		for n, host := range hosts {
+			issuers[n] = newIssuer(keySetJSON(t, jwk(keys[n], fields{"kid": "1"})))
+			releases[n] = issuers[n].hold()
+			// The same URL too: who answers differs, as with a split DNS.
+			verifiers[n] = mustNew(t, Config{Host: host, JWKSURL: keysURL, HTTPClient: issuers[n].client()})
+		}
+		return verifiers, issuers, func() {
+			for _, release := range releases {
+				release()
+			}
+		}
+	}
+	tokenOf := func(t *testing.T, n int) string {
+		return sign(t, "EdDSA", keys[n], fields{"sub": "USER_1"}, fields{"kid": "1"})
+	}
+	check := func(t *testing.T, verifiers []*Verifier, tokens []string) {
+		for v := range verifiers {
+			for k := range tokens {
+				_, err := verifiers[v].Verify(t.Context(), tokens[k])
+				switch {
+				case v == k && err != nil:
+					t.Errorf("%s refuses its own token: %v", hosts[v], err)
+				case v != k && !errors.Is(err, ErrInvalid):
+					t.Errorf("%s and the token of %s: error %v, want ErrInvalid", hosts[v], hosts[k], err)
+				}
+			}
+		}
+	}
+
+	t.Run("key sets", func(t *testing.T) {
+		synctest.Test(t, func(t *testing.T) {
+			verifiers, issuers, release := remote(t)
+			tokens := []string{tokenOf(t, 0), tokenOf(t, 1)}
+			time.AfterFunc(time.Second, release)
+			var all sync.WaitGroup
+			for range 10 {
+				all.Go(func() { check(t, verifiers, tokens) })
+			}
+			all.Wait()
+			for n, i := range issuers {
+				if i.requests() != 1 {
+					t.Errorf("%d requests for the keys of %s, want 1", i.requests(), hosts[n])
+				}
+			}
+		})
+	})
+
+	t.Run("unknown key ids", func(t *testing.T) {
+		synctest.Test(t, func(t *testing.T) {
+			verifiers, issuers, release := remote(t)
+			release()
+			check(t, verifiers, []string{tokenOf(t, 0), tokenOf(t, 1)})
+			// One host's unknown key ids neither fetch the keys of the other nor use up its rate.
+			for range 10 {
+				if _, err := verifiers[0].Verify(t.Context(), edToken(t, "2")); !errors.Is(err, ErrInvalid) {
+					t.Errorf("error %v, want ErrInvalid", err)
+				}
+			}
+			if a, b := issuers[0].requests(), issuers[1].requests(); a != 2 || b != 1 {
+				t.Errorf("%d and %d requests, want 2 and 1", a, b)
+			}
+			issuers[1].set(keySetJSON(t, jwk(otherEdKey, fields{"kid": "2"})))
+			if _, err := verifiers[1].Verify(t.Context(), rotated(t, "2")); err != nil {
+				t.Error(err)
+			}
+		})
+	})
+
+	t.Run("outage of one", func(t *testing.T) {
+		synctest.Test(t, func(t *testing.T) {
+			verifiers, issuers, release := remote(t)
+			issuers[0].set(nil)
+			release()
+			if _, err := verifiers[1].Verify(t.Context(), tokenOf(t, 1)); err != nil {
+				t.Error(err)
+			}
+			for n := range hosts {
+				if _, err := verifiers[0].Verify(t.Context(), tokenOf(t, n)); !errors.Is(err, ErrUnavailable) {
+					t.Errorf("error %v, want ErrUnavailable", err)
+				}
+			}
+		})
+	})
+
+	t.Run("PEM keys", func(t *testing.T) {
+		verifiers := make([]*Verifier, 2)
+		for n, host := range hosts {
+			verifiers[n] = mustNew(t, Config{Host: host, PublicKeyPEM: publicPEM(t, keys[n])})
+		}
+		check(t, verifiers, []string{tokenOf(t, 0), tokenOf(t, 1)})
+	})
+
+	t.Run("secrets", func(t *testing.T) {
+		secrets := [][]byte{testSecret, otherSecret}
+		verifiers, tokens := make([]*Verifier, 2), make([]string, 2)
+		for n, host := range hosts {
+			verifiers[n] = mustNew(t, Config{Host: host, Secret: secrets[n]})
+			tokens[n] = sign(t, "HS256", secrets[n], fields{"sub": "USER_1"}, fields{"kid": "1"})
+		}
+		check(t, verifiers, tokens)
+	})
+}
