@@ -91,7 +91,7 @@ func (h *Host) deactivate(ch *channel) {
 		ch.timer = nil
 	}
 	for len(ch.members) > 0 {
-		ch.forget(ch.members[len(ch.members)-1])
+		h.forget(ch.members[len(ch.members)-1])
 	}
 	delete(h.channels, ch.name)
 }
@@ -129,7 +129,8 @@ func (h *Host) depart(ch *channel, u *user) {
 }
 
 // forget removes a member for good.
-func (ch *channel) forget(m *member) {
+func (h *Host) forget(m *member) {
+	ch := m.channel
 	last := len(ch.members) - 1
 	ch.members[m.pos] = ch.members[last]
 	ch.members[m.pos].pos = m.pos
@@ -143,6 +144,7 @@ func (ch *channel) forget(m *member) {
 	u.members[m.userPos].userPos = m.userPos
 	u.members[last] = nil
 	u.members = u.members[:last]
+	h.discard(u)
 }
 
 func (ch *channel) markDirty(m *member) {
@@ -175,11 +177,16 @@ func (h *Host) reclassify(ch *channel, class Class) {
 	for _, m := range ch.members {
 		ch.markDirty(m) // whether a name may be shown can have changed
 	}
-	for _, m := range slices.Clone(ch.listeners) {
+	var out []*membership
+	for _, m := range ch.listeners {
 		if m.conn.allowed(class) != nil {
-			h.remove(m)
-			m.conn.out.Push(h.registry.encoder.Left("", ch.name, "denied"))
+			h.unwatch(m) // they are told no more, neither names nor who else goes
+			out = append(out, m)
 		}
+	}
+	for _, m := range out {
+		h.remove(m)
+		m.conn.out.Push(h.registry.encoder.Left("", ch.name, "denied"))
 	}
 	if len(ch.listeners) > 0 {
 		h.flush(ch)

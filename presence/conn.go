@@ -117,8 +117,8 @@ func (c *Conn) enter(name string) (*channel, error) {
 		if ch != nil && c.find(ch) != nil {
 			return ch, nil
 		}
-		if m := h.rules.MaxChannels; m > 0 && len(c.memberships) >= m {
-			return nil, fmt.Errorf("%w: the limit is %d", ErrTooManyChannels, m)
+		if err := c.full(); err != nil {
+			return nil, err
 		}
 		if ch != nil {
 			return ch, c.allowed(ch.class)
@@ -137,6 +137,9 @@ func (c *Conn) enter(name string) (*channel, error) {
 		if err := c.allowed(class); err != nil {
 			return nil, err
 		}
+		if err := c.full(); err != nil { // joined others meanwhile
+			return nil, err
+		}
 		ch = newChannel(name, class)
 		h.channels[name] = ch
 		return ch, nil
@@ -148,6 +151,14 @@ func (h *Host) classify(rules *Rules, name string) (Class, error) {
 	h.mu.Unlock()
 	defer h.mu.Lock()
 	return rules.classify(name)
+}
+
+// full tells whether c is at its limit of channels.
+func (c *Conn) full() error {
+	if m := c.host.rules.MaxChannels; m > 0 && len(c.memberships) >= m {
+		return fmt.Errorf("%w: the limit is %d", ErrTooManyChannels, m)
+	}
+	return nil
 }
 
 // allowed tells whether c may listen to a channel of the class.
@@ -201,7 +212,7 @@ func (c *Conn) Leave(name, ref string) error {
 		return ErrNotJoined
 	}
 	if m.waiting {
-		h.flush(m.channel) // the join is answered before the leave
+		h.answerEarly(m) // the join is answered before the leave
 	}
 	h.remove(m)
 	c.out.Push(h.registry.encoder.Left(ref, name, ""))

@@ -1,6 +1,7 @@
 package presence
 
 import (
+	"fmt"
 	"sync"
 )
 
@@ -15,13 +16,17 @@ type Host struct {
 	conns    []*Conn // dense; Conn.pos is the place
 	byID     map[ID]*Conn
 	users    map[string]*user
-	loggedIn int // connections that have a user
+	online   []*user // users that have a connection, dense; user.pos is the place
+	loggedIn int     // connections that have a user
 	channels map[string]*channel
+	dropped  bool // not in the registry any longer, and so nobody's
 }
 
-// user is someone with at least one connection on the host.
+// user is someone with at least one connection on the host, or with a channel whose watchers were not told yet that
+// the last one is gone. So who reconnects meanwhile is the same member again.
 type user struct {
 	User
+	pos     int // in Host.online
 	conns   int
 	members []*member // one for each channel that knows the user; member.userPos is the place
 }
@@ -43,6 +48,9 @@ func (h *Host) Name() HostName { return h.name }
 func (h *Host) connect(u *User, out Outbox) (*Conn, error) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
+	if h.dropped {
+		return nil, errDropped
+	}
 	if m := h.rules.MaxConns; m > 0 && len(h.conns) >= m {
 		return nil, ErrTooManyConns
 	}
@@ -64,7 +72,12 @@ func (h *Host) acquire(u User) *user {
 	}
 	known.conns++
 	h.loggedIn++
-	if u.Email != "" && u.Email != known.Email {
+	first := known.conns == 1
+	if first {
+		known.pos = len(h.online)
+		h.online = append(h.online, known)
+	}
+	if u.Email != known.Email && (u.Email != "" || first) {
 		known.Email = u.Email
 		for _, m := range known.members {
 			m.updated = true
@@ -79,6 +92,18 @@ func (h *Host) release(u *user) {
 	u.conns--
 	h.loggedIn--
 	if u.conns == 0 {
+		last := len(h.online) - 1
+		h.online[u.pos] = h.online[last]
+		h.online[u.pos].pos = u.pos
+		h.online[last] = nil
+		h.online = h.online[:last]
+		h.discard(u)
+	}
+}
+
+// discard drops a user whom nothing needs any longer.
+func (h *Host) discard(u *user) {
+	if u.conns == 0 && len(u.members) == 0 {
 		delete(h.users, u.ID)
 	}
 }
@@ -109,9 +134,14 @@ func (h *Host) SetRules(rules *Rules) {
 	}
 }
 
+// classify asks the classifier. A class of no kind that can be joined is an error: it must not open the channel.
 func (r *Rules) classify(channel string) (Class, error) {
 	if r.Classifier == nil {
 		return Patterns{}.Classify(channel)
 	}
-	return r.Classifier.Classify(channel)
+	class, err := r.Classifier.Classify(channel)
+	if err == nil && !class.Denied && class.Kind != Authenticated && class.Kind != Anonymous {
+		err = fmt.Errorf("classified as %v", class.Kind)
+	}
+	return class, err
 }

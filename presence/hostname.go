@@ -4,7 +4,9 @@ import (
 	"errors"
 	"fmt"
 	"net/netip"
+	"strconv"
 	"strings"
+	"unicode/utf8"
 
 	"golang.org/x/net/idna"
 )
@@ -12,8 +14,13 @@ import (
 // ErrBadHost is returned when a text is not a domain host.
 var ErrBadHost = errors.New("not a domain host")
 
-// maxHostName is the longest host name in bytes, without a trailing dot (RFC 1035 section 2.3.4).
-const maxHostName = 253
+const (
+	// maxHostName is the longest host name in bytes, without a trailing dot (RFC 1035 section 2.3.4).
+	maxHostName = 253
+	// maxHostText bounds what is mapped to ASCII, which takes time with the square of a label. A character of a name
+	// that fits into maxHostName has up to 4 bytes.
+	maxHostText = 4 * maxHostName
+)
 
 // HostName is a domain host, the tenant that everything is scoped to, in its one canonical form: lower case,
 // no port, no brackets, no trailing dot, IDNA ASCII. Only [ParseHost] makes one; the zero value is no host.
@@ -50,6 +57,12 @@ func ParseHost(s string) (HostName, error) {
 	}
 	if strings.ContainsRune(host, ':') {
 		return HostName{}, fmt.Errorf("%w: bad IP address", ErrBadHost)
+	}
+	if !utf8.ValidString(host) {
+		return HostName{}, fmt.Errorf("%w: it is not UTF-8", ErrBadHost)
+	}
+	if len(host) > maxHostText {
+		return HostName{}, fmt.Errorf("%w: a name has 1 to %d bytes", ErrBadHost, maxHostName)
 	}
 	host, ok := canonicalASCII(host)
 	if !ok {
@@ -92,11 +105,8 @@ func splitPort(s string) (string, error) {
 		i := strings.IndexByte(s, ':')
 		host, port = s[:i], s[i:]
 	}
-	if len(port) > 6 {
-		return "", fmt.Errorf("%w: bad port", ErrBadHost)
-	}
-	for i := 1; i < len(port); i++ {
-		if port[i] < '0' || port[i] > '9' {
+	if len(port) > 1 { // a colon alone is an empty port (RFC 3986 section 3.2.3)
+		if _, err := strconv.ParseUint(port[1:], 10, 16); err != nil {
 			return "", fmt.Errorf("%w: bad port", ErrBadHost)
 		}
 	}
@@ -104,7 +114,7 @@ func splitPort(s string) (string, error) {
 }
 
 // canonicalASCII lowers s and takes one trailing dot away. It reports false, and leaves s to IDNA, when s has
-// anything but letters, digits, '-', '_' and '.', or a label that claims to be IDNA encoded.
+// anything but letters, digits, '-', '_' and '.'.
 func canonicalASCII(s string) (string, bool) {
 	upper := false
 	for i := range len(s) {

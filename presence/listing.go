@@ -1,5 +1,10 @@
 package presence
 
+import (
+	"slices"
+	"strings"
+)
+
 // Listing is one active channel as a backend sees it.
 type Listing struct {
 	Channel string
@@ -14,8 +19,8 @@ type Listing struct {
 	CountOnly bool
 }
 
-// Channels lists the active channels of the host, the private ones included and hidden ones left out, in no
-// particular order. With raw set, a user is listed, or counted, once for each connection.
+// Channels lists the active channels of the host, those with a name in its order, then the private ones; hidden ones
+// are left out. With raw set, a user is listed, or counted, once for each connection.
 func (h *Host) Channels(raw bool) []Listing {
 	h.mu.Lock()
 	defer h.mu.Unlock()
@@ -25,6 +30,7 @@ func (h *Host) Channels(raw bool) []Listing {
 			list = append(list, ch.listing(raw))
 		}
 	}
+	slices.SortFunc(list, func(a, b Listing) int { return strings.Compare(a.Channel, b.Channel) })
 	for _, c := range h.conns {
 		list = append(list, c.listing())
 	}
@@ -51,7 +57,7 @@ func (h *Host) Channel(name string, raw bool) (Listing, bool) {
 }
 
 func (ch *channel) listing(raw bool) Listing {
-	l := Listing{Channel: ch.name, Kind: ch.class.Kind, CountOnly: ch.class.CountOnly}
+	l := Listing{Channel: ch.name, Kind: ch.class.Kind, CountOnly: ch.class.Kind == Authenticated && ch.class.CountOnly}
 	switch {
 	case ch.named() && raw:
 		l.Users = make([]User, len(ch.listeners))
@@ -97,13 +103,13 @@ func (h *Host) stats() Stats {
 		Conns:     len(h.conns),
 		Anonymous: len(h.conns) - h.loggedIn,
 		LoggedIn:  h.loggedIn,
-		Users:     len(h.users),
+		Users:     len(h.online),
 		Channels:  len(h.channels),
 	}
 }
 
-// Users returns the users of the host with its numbers, both of one moment: one entry a user in no particular order,
-// or with raw set one entry a logged-in connection.
+// Users returns the users of the host with its numbers, both of one moment: one entry a user, or with raw set one entry
+// a logged-in connection. They come in order of arrival, but for gaps that those who left leave to the last.
 func (h *Host) Users(raw bool) ([]User, Stats) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
@@ -116,9 +122,9 @@ func (h *Host) Users(raw bool) ([]User, Stats) {
 		}
 		return users, h.stats()
 	}
-	users := make([]User, 0, len(h.users))
-	for _, u := range h.users {
-		users = append(users, u.User)
+	users := make([]User, len(h.online))
+	for i, u := range h.online {
+		users[i] = u.User
 	}
 	return users, h.stats()
 }

@@ -36,6 +36,9 @@ type Encoder interface {
 // ErrTooManyConns is returned when a host has as many connections as its rules allow.
 var ErrTooManyConns = errors.New("too many connections on this host")
 
+// errDropped is returned when a host lost its last connection and was taken out of the registry.
+var errDropped = errors.New("host dropped")
+
 // Rules is what a site's configuration says about presence. A Rules is never changed, only replaced.
 type Rules struct {
 	Classifier  Classifier // default Patterns{}
@@ -63,14 +66,20 @@ func NewRegistry(encoder Encoder) *Registry {
 //
 // It returns [ErrTooManyConns] when the host is full. The caller closes the Conn.
 func (r *Registry) Connect(name HostName, rules *Rules, user *User, out Outbox) (*Conn, error) {
-	r.mu.Lock()
-	defer r.mu.Unlock()
-	h := r.hosts[name]
-	if h == nil {
-		h = newHost(r, name, rules)
-		r.hosts[name] = h
+	for {
+		r.mu.Lock()
+		h := r.hosts[name]
+		if h == nil {
+			h = newHost(r, name, rules)
+			r.hosts[name] = h
+		}
+		r.mu.Unlock()
+		// A busy host's lock is waited for without the registry's, so that others do not wait too.
+		c, err := h.connect(user, out)
+		if !errors.Is(err, errDropped) {
+			return c, err
+		}
 	}
-	return h.connect(user, out)
 }
 
 // Host returns the named host, or nil when it has no connection.
@@ -100,5 +109,6 @@ func (r *Registry) drop(h *Host) {
 	defer h.mu.Unlock()
 	if len(h.conns) == 0 && r.hosts[h.name] == h {
 		delete(r.hosts, h.name)
+		h.dropped = true
 	}
 }

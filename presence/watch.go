@@ -41,7 +41,7 @@ const (
 // watch sets how much a listener hears, and answers its join or has the next flush answer it.
 func (h *Host) watch(m *membership, watch Watch, ref string) {
 	if m.waiting {
-		h.flush(m.channel) // the join before this one is answered first
+		h.answerEarly(m) // the join before this one is answered first
 	}
 	h.unwatch(m)
 	m.watch = watch
@@ -102,7 +102,7 @@ func (h *Host) flush(ch *channel) {
 		ch.timer.Stop()
 		ch.timer = nil
 	}
-	d := ch.settle()
+	d := h.settle(ch)
 	changed := len(d.Joined)+len(d.Left)+len(d.Updated) > 0 || d.Count != ch.told
 	ch.told = d.Count
 	if len(ch.watchers)+len(ch.joiners) == 0 {
@@ -121,7 +121,7 @@ func (h *Host) flush(ch *channel) {
 }
 
 // settle compares what is with what was shown, and makes them equal.
-func (ch *channel) settle() Diff {
+func (h *Host) settle(ch *channel) Diff {
 	d := Diff{Channel: ch.name, Count: ch.count()}
 	told := len(ch.watchers) > 0 // otherwise the lists are for nobody
 	for _, m := range ch.dirty {
@@ -138,7 +138,7 @@ func (ch *channel) settle() Diff {
 		}
 		m.shown, m.updated, m.dirty = show, false, false
 		if m.refs == 0 {
-			ch.forget(m)
+			h.forget(m)
 		}
 	}
 	clear(ch.dirty)
@@ -153,23 +153,53 @@ func (ch *channel) settle() Diff {
 func (h *Host) answer(ch *channel) {
 	var members []byte
 	for i, m := range ch.joiners {
-		j := Joined{
-			Ref: m.ref, Channel: ch.name, Kind: ch.class.Kind, Watch: m.watch,
-			Seq: ch.seq, Count: ch.told,
+		if members == nil && m.listsNames() {
+			members = h.registry.encoder.Members(ch.users())
 		}
-		if m.watch == WatchList && ch.named() {
-			if members == nil {
-				members = h.registry.encoder.Members(ch.users())
-			}
-			j.Members = members
-		}
-		m.conn.out.Push(h.registry.encoder.Joined(j))
+		h.pushJoined(m, members)
 		m.ref, m.waiting = "", false
 		m.watchPos = len(ch.watchers)
 		ch.watchers = append(ch.watchers, m)
 		ch.joiners[i] = nil
 	}
 	ch.joiners = nil
+}
+
+// answerEarly answers one joiner ahead of the flush, with what the watchers were told last, and without telling
+// anyone else: a connection that joins and leaves in a loop must not make a busy channel flush each time. The joiner
+// is about to leave or to join anew, so it needs no diff on top.
+func (h *Host) answerEarly(m *membership) {
+	var members []byte
+	if m.listsNames() {
+		members = h.registry.encoder.Members(m.channel.shown())
+	}
+	h.pushJoined(m, members)
+}
+
+// listsNames tells whether the answer to the join has members.
+func (m *membership) listsNames() bool { return m.watch == WatchList && m.channel.named() }
+
+func (h *Host) pushJoined(m *membership, members []byte) {
+	ch := m.channel
+	j := Joined{
+		Ref: m.ref, Channel: ch.name, Kind: ch.class.Kind, Watch: m.watch,
+		Seq: ch.seq, Count: ch.told,
+	}
+	if m.listsNames() {
+		j.Members = members
+	}
+	m.conn.out.Push(h.registry.encoder.Joined(j))
+}
+
+// shown lists the users whom the watchers know of.
+func (ch *channel) shown() []User {
+	var users []User
+	for _, m := range ch.members {
+		if m.shown {
+			users = append(users, m.user.User)
+		}
+	}
+	return users
 }
 
 // users lists the users who are there.

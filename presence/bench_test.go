@@ -1,0 +1,179 @@
+package presence
+
+import (
+	"fmt"
+	"runtime"
+	"testing"
+)
+
+// fixed is an Encoder whose frames are all the same, so that presence alone is measured.
+type fixed struct{}
+
+var fixedFrame = make([]byte, 100)
+
+func (fixed) Members([]User) []byte              { return fixedFrame }
+func (fixed) Joined(Joined) []byte               { return fixedFrame }
+func (fixed) Left(ref, channel, r string) []byte { return fixedFrame }
+func (fixed) Presence(Diff) []byte               { return fixedFrame }
+
+// count is an Outbox that counts, without a lock: one host has one lock.
+type count struct{ frames *int }
+
+func (c count) Push([]byte) { *c.frames++ }
+
+// room is a host with n connections of as many users in one channel.
+func room(b *testing.B, n int, watch Watch) (*Registry, []*Conn, *int) {
+	b.Helper()
+	name, err := ParseHost("portal.example.com")
+	if err != nil {
+		b.Fatal(err)
+	}
+	reg, frames := NewRegistry(fixed{}), new(int)
+	conns := make([]*Conn, n)
+	for i := range conns {
+		user := &User{ID: fmt.Sprintf("user%d", i), Email: fmt.Sprintf("user%d@example.com", i)}
+		c, err := reg.Connect(name, &Rules{}, user, count{frames})
+		if err != nil {
+			b.Fatal(err)
+		}
+		if err := c.Join("room", watch, ""); err != nil {
+			b.Fatal(err)
+		}
+		conns[i] = c
+	}
+	h := reg.Host(name)
+	h.mu.Lock()
+	h.flush(h.channels["room"])
+	*frames = 0
+	h.mu.Unlock()
+	return reg, conns, frames
+}
+
+func BenchmarkConnectJoinClose(b *testing.B) {
+	reg, conns, _ := room(b, 1000, WatchNone)
+	b.ReportAllocs()
+	for b.Loop() {
+		c, err := reg.Connect(conns[0].Host(), &Rules{}, &User{ID: "a"}, count{new(int)})
+		if err != nil {
+			b.Fatal(err)
+		}
+		if err := c.Join("room", WatchNone, ""); err != nil {
+			b.Fatal(err)
+		}
+		c.Close()
+	}
+}
+
+func BenchmarkJoinLeave(b *testing.B) {
+	for _, bb := range []struct {
+		name     string
+		others   int
+		watchers Watch
+	}{
+		{"alone", 0, WatchNone},
+		{"1000 others", 1000, WatchNone},
+		{"10 watchers", 10, WatchList},
+		{"10000 watchers", 10_000, WatchList}, // a busy channel, which is told in batches
+	} {
+		b.Run(bb.name, func(b *testing.B) {
+			_, conns, _ := room(b, bb.others+1, bb.watchers)
+			c := conns[bb.others]
+			if err := c.Leave("room", ""); err != nil {
+				b.Fatal(err)
+			}
+			b.ReportAllocs()
+			for b.Loop() {
+				if err := c.Join("room", WatchNone, ""); err != nil {
+					b.Fatal(err)
+				}
+				if err := c.Leave("room", ""); err != nil {
+					b.Fatal(err)
+				}
+			}
+		})
+	}
+}
+
+// BenchmarkFanOut tells a change to many watchers, each time and without waiting.
+func BenchmarkFanOut(b *testing.B) {
+	for _, n := range []int{1000, 10_000} {
+		b.Run(fmt.Sprintf("%d watchers", n), func(b *testing.B) {
+			_, conns, frames := room(b, n, WatchList)
+			h, guest := conns[0].host, &user{User: User{ID: "guest"}}
+			ch := h.channels["room"]
+			h.mu.Lock()
+			defer h.mu.Unlock()
+			*frames = 0
+			there := false
+			b.ReportAllocs()
+			for b.Loop() {
+				if there = !there; there {
+					h.arrive(ch, guest)
+				} else {
+					h.depart(ch, guest)
+				}
+				h.flush(ch)
+			}
+			if *frames != n*b.N {
+				b.Fatalf("%d frames, want %d to each of %d watchers", *frames, b.N, n)
+			}
+			b.ReportMetric(float64(b.Elapsed().Nanoseconds())/float64(*frames), "ns/frame")
+		})
+	}
+}
+
+func BenchmarkListing(b *testing.B) {
+	const n = 100_000
+	_, conns, _ := room(b, n, WatchNone)
+	h := conns[0].host
+	for _, bb := range []struct {
+		name string
+		list func() int
+	}{
+		{"Channel", func() int { l, _ := h.Channel("room", false); return len(l.Users) }},
+		{"Channel raw", func() int { l, _ := h.Channel("room", true); return len(l.Users) }},
+		{"Channels", func() int { return len(h.Channels(false)) - 1 }}, // one private channel a connection
+		{"Users", func() int { users, _ := h.Users(false); return len(users) }},
+		{"Stats", func() int { return h.Stats().Users }},
+	} {
+		b.Run(bb.name, func(b *testing.B) {
+			b.ReportAllocs()
+			for b.Loop() {
+				if got := bb.list(); got != n {
+					b.Fatalf("%d entries, want %d", got, n)
+				}
+			}
+			b.ReportMetric(float64(b.Elapsed().Nanoseconds())/float64(b.N)/n, "ns/entry")
+		})
+	}
+}
+
+// BenchmarkMemory reports what a connection keeps on the heap, the text of its user's ID and e-mail included.
+func BenchmarkMemory(b *testing.B) {
+	const n = 100_000
+	for _, bb := range []struct {
+		name  string
+		watch Watch
+	}{{"not watching", WatchNone}, {"watching", WatchList}} {
+		b.Run(bb.name, func(b *testing.B) {
+			var bytes uint64
+			for b.Loop() {
+				before := heap()
+				reg, conns, _ := room(b, n, bb.watch)
+				bytes += heap() - before - n*8 // the list of connections is the benchmark's own
+				runtime.KeepAlive(reg)
+				runtime.KeepAlive(conns)
+			}
+			b.ReportMetric(float64(bytes)/float64(b.N)/n, "B/conn")
+			b.ReportMetric(0, "ns/op") // says nothing here
+		})
+	}
+}
+
+func heap() uint64 {
+	runtime.GC()
+	runtime.GC() // what finalizers held
+	var m runtime.MemStats
+	runtime.ReadMemStats(&m)
+	return m.HeapAlloc
+}

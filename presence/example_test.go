@@ -1,0 +1,168 @@
+package presence_test
+
+import (
+	"errors"
+	"fmt"
+	"log"
+
+	"github.com/rollcall-gateway/rollcall/presence"
+)
+
+// lines is an Encoder of lines for people; a real one writes what the clients' protocol says.
+type lines struct{}
+
+func (lines) Members(users []presence.User) []byte { return fmt.Append(nil, users) }
+
+func (lines) Joined(j presence.Joined) []byte {
+	if j.Watch == presence.WatchNone {
+		return fmt.Appendf(nil, "joined %s, %v", j.Channel, j.Kind)
+	}
+	return fmt.Appendf(nil, "joined %s, %v: %d there %s", j.Channel, j.Kind, j.Count, j.Members)
+}
+
+func (lines) Left(_, channel, reason string) []byte {
+	return fmt.Appendf(nil, "left %s %s", channel, reason)
+}
+
+func (lines) Presence(d presence.Diff) []byte {
+	return fmt.Appendf(nil, "%s: %d there, joined %v, left %v", d.Channel, d.Count, d.Joined, d.Left)
+}
+
+// screen is an Outbox that prints; a real one queues frames for a socket.
+type screen string
+
+func (s screen) Push(frame []byte) { fmt.Printf("%s < %s\n", string(s), frame) }
+
+// connect is what a handler does with a new socket.
+func connect(r *presence.Registry, user *presence.User, screenName screen) *presence.Conn {
+	host, err := presence.ParseHost("Portal.example.com:443")
+	if err != nil {
+		log.Fatal(err)
+	}
+	c, err := r.Connect(host, &presence.Rules{}, user, screenName)
+	if err != nil {
+		log.Fatal(err)
+	}
+	return c
+}
+
+// Two users meet in a channel. Each hears once of the other, in the snapshot or in a diff.
+func Example() {
+	registry := presence.NewRegistry(lines{})
+	ann := connect(registry, &presence.User{ID: "ann", Email: "ann@example.com"}, "ann")
+	bob := connect(registry, &presence.User{ID: "bob"}, "bob")
+
+	if err := ann.Join("salesRoom", presence.WatchList, ""); err != nil {
+		log.Fatal(err)
+	}
+	if err := bob.Join("salesRoom", presence.WatchList, ""); err != nil {
+		log.Fatal(err)
+	}
+	ann.Close()
+	// Output:
+	// ann < joined salesRoom, authenticated: 1 there [{ann ann@example.com}]
+	// ann < salesRoom: 2 there, joined [{bob }], left []
+	// bob < joined salesRoom, authenticated: 2 there [{ann ann@example.com} {bob }]
+	// bob < salesRoom: 1 there, joined [], left [{ann ann@example.com}]
+}
+
+// A backend asks who is connected. A user with two tabs is one entry.
+func ExampleHost_Channels() {
+	registry := presence.NewRegistry(lines{})
+	for _, tab := range []screen{"first tab", "second tab"} {
+		c := connect(registry, &presence.User{ID: "ann"}, tab)
+		if err := c.Join("salesRoom", presence.WatchNone, ""); err != nil {
+			log.Fatal(err)
+		}
+	}
+	visitor := connect(registry, nil, "visitor")
+	if err := visitor.Join("anonymousChat", presence.WatchNone, ""); err != nil {
+		log.Fatal(err)
+	}
+
+	for _, host := range registry.Hosts() {
+		for _, l := range host.Channels(false) {
+			switch {
+			case l.Kind == presence.Private: // one for each connection, with a random name
+			case l.Users != nil:
+				fmt.Println(l.Channel, l.Users)
+			default:
+				fmt.Println(l.Channel, l.Count)
+			}
+		}
+		stats := host.Stats()
+		fmt.Println(host.Name(), stats.Users, "user,", stats.Anonymous, "anonymous")
+	}
+	// Output:
+	// first tab < joined salesRoom, authenticated
+	// second tab < joined salesRoom, authenticated
+	// visitor < joined anonymousChat, anonymous
+	// anonymousChat 1
+	// salesRoom [{ann }]
+	// portal.example.com 1 user, 1 anonymous
+}
+
+// A connection logs in while it is open, and may then join what it could not before.
+func ExampleConn_Authenticate() {
+	registry := presence.NewRegistry(lines{})
+	c := connect(registry, nil, "visitor")
+	err := c.Join("salesRoom", presence.WatchCount, "")
+	fmt.Println(errors.Is(err, presence.ErrLoginRequired))
+
+	if err := c.Authenticate(presence.User{ID: "ann"}); err != nil {
+		log.Fatal(err)
+	}
+	if err := c.Join("salesRoom", presence.WatchCount, ""); err != nil {
+		log.Fatal(err)
+	}
+	// Output:
+	// true
+	// visitor < joined salesRoom, authenticated: 1 there
+}
+
+// New rules are for the channels that are active too. Who may not listen any longer is told so.
+func ExampleHost_SetRules() {
+	registry := presence.NewRegistry(lines{})
+	c := connect(registry, nil, "visitor")
+	if err := c.Join("anonymousChat", presence.WatchNone, ""); err != nil {
+		log.Fatal(err)
+	}
+	registry.Host(c.Host()).SetRules(&presence.Rules{
+		Classifier: presence.Patterns{Authenticated: []string{"anonymousChat"}},
+	})
+	// Output:
+	// visitor < joined anonymousChat, anonymous
+	// visitor < left anonymousChat denied
+}
+
+func ExamplePatterns() {
+	site := presence.Patterns{
+		Authenticated: []string{"vip-*"},
+		Anonymous:     []string{"lobby-*", "*-lounge"},
+	}
+	for _, channel := range []string{"lobby-1", "vip-lounge", "anonymousChat", "salesRoom"} {
+		class, _ := site.Classify(channel)
+		fmt.Println(channel, class.Kind)
+	}
+	// Output:
+	// lobby-1 anonymous
+	// vip-lounge authenticated
+	// anonymousChat anonymous
+	// salesRoom authenticated
+}
+
+func ExampleParseHost() {
+	for _, text := range []string{"Portal.EXAMPLE.com:8443", "münchen.example.", "[2001:db8::1]:443", "no host"} {
+		host, err := presence.ParseHost(text)
+		if err != nil {
+			fmt.Println(err)
+			continue
+		}
+		fmt.Println(host)
+	}
+	// Output:
+	// portal.example.com
+	// xn--mnchen-3ya.example
+	// 2001:db8::1
+	// not a domain host: character not allowed
+}

@@ -1,0 +1,269 @@
+package presence
+
+import (
+	"encoding/binary"
+	"fmt"
+	"slices"
+	"strings"
+	"sync"
+	"testing"
+)
+
+// tape is an Encoder whose frames are places on a list, so that tests look at values and not at bytes.
+type tape struct {
+	mu     sync.Mutex
+	values []any // []User, Joined, Diff or left
+}
+
+// left is what Encoder.Left was given.
+type left struct{ ref, channel, reason string }
+
+func (tp *tape) Members(users []User) []byte { return tp.put(users) }
+func (tp *tape) Joined(j Joined) []byte      { return tp.put(j) }
+func (tp *tape) Presence(d Diff) []byte      { return tp.put(d) }
+func (tp *tape) Left(ref, channel, reason string) []byte {
+	return tp.put(left{ref, channel, reason})
+}
+
+func (tp *tape) put(v any) []byte {
+	tp.mu.Lock()
+	defer tp.mu.Unlock()
+	tp.values = append(tp.values, v)
+	return binary.BigEndian.AppendUint64(nil, uint64(len(tp.values)-1))
+}
+
+func (tp *tape) get(frame []byte) any {
+	tp.mu.Lock()
+	defer tp.mu.Unlock()
+	return tp.values[binary.BigEndian.Uint64(frame)]
+}
+
+// members returns what was encoded into a Joined, and nil when it lists nobody by name.
+func (tp *tape) members(j Joined) []User {
+	if j.Members == nil {
+		return nil
+	}
+	return tp.get(j.Members).([]User)
+}
+
+// text writes a frame as one line, for example "presence room seq=2 count=1 +b -a".
+func (tp *tape) text(frame []byte) string {
+	var b strings.Builder
+	switch v := tp.get(frame).(type) {
+	case Joined:
+		fmt.Fprintf(&b, "joined %s%s %s", v.Channel, refText(v.Ref), v.Kind)
+		if v.Watch != WatchNone {
+			fmt.Fprintf(&b, " seq=%d count=%d", v.Seq, v.Count)
+		}
+		if v.Members != nil {
+			fmt.Fprintf(&b, " %s", userTexts(tp.members(v)))
+		}
+	case Diff:
+		fmt.Fprintf(&b, "presence %s seq=%d count=%d", v.Channel, v.Seq, v.Count)
+		for _, change := range []struct {
+			sign  string
+			users []User
+		}{{"+", v.Joined}, {"-", v.Left}, {"~", v.Updated}} {
+			for _, u := range userTexts(change.users) {
+				fmt.Fprintf(&b, " %s%s", change.sign, u)
+			}
+		}
+	case left:
+		fmt.Fprintf(&b, "left %s%s", v.channel, refText(v.ref))
+		if v.reason != "" {
+			fmt.Fprintf(&b, " (%s)", v.reason)
+		}
+	default:
+		fmt.Fprintf(&b, "unexpected frame %#v", v)
+	}
+	return b.String()
+}
+
+func refText(ref string) string {
+	if ref == "" {
+		return ""
+	}
+	return "#" + ref
+}
+
+// userTexts writes each user as "id" or "id<email>", sorted.
+func userTexts(users []User) []string {
+	texts := make([]string, len(users))
+	for i, u := range users {
+		texts[i] = u.ID
+		if u.Email != "" {
+			texts[i] += "<" + u.Email + ">"
+		}
+	}
+	slices.Sort(texts)
+	return texts
+}
+
+// parseUser is the way back from userTexts; "" is nobody.
+func parseUser(text string) *User {
+	if text == "" {
+		return nil
+	}
+	id, email, _ := strings.Cut(strings.TrimSuffix(text, ">"), "<")
+	return &User{ID: id, Email: email}
+}
+
+// inbox is an Outbox that keeps what it gets.
+type inbox struct {
+	tape   *tape
+	mu     sync.Mutex
+	frames [][]byte
+}
+
+func (in *inbox) Push(frame []byte) {
+	in.mu.Lock()
+	defer in.mu.Unlock()
+	in.frames = append(in.frames, frame)
+}
+
+// take empties the inbox.
+func (in *inbox) take() [][]byte {
+	in.mu.Lock()
+	defer in.mu.Unlock()
+	frames := in.frames
+	in.frames = nil
+	return frames
+}
+
+// world is a registry with one host to try things on.
+type world struct {
+	t     testing.TB
+	tape  *tape
+	reg   *Registry
+	name  HostName
+	rules *Rules
+}
+
+func newWorld(t testing.TB, rules *Rules) *world {
+	t.Helper()
+	name, err := ParseHost("portal.example.com")
+	if err != nil {
+		t.Fatal(err)
+	}
+	tp := new(tape)
+	return &world{t: t, tape: tp, reg: NewRegistry(tp), name: name, rules: rules}
+}
+
+// client is a connection with what it was told.
+type client struct {
+	*Conn
+	t  testing.TB
+	in *inbox
+}
+
+// connect connects a user, written as "id" or "id<email>", or with "" an anonymous client.
+func (w *world) connect(user string) *client {
+	w.t.Helper()
+	in := &inbox{tape: w.tape}
+	c, err := w.reg.Connect(w.name, w.rules, parseUser(user), in)
+	if err != nil {
+		w.t.Fatalf("connect %q: %v", user, err)
+	}
+	return &client{Conn: c, t: w.t, in: in}
+}
+
+// host returns the host, which has to have a connection.
+func (w *world) host() *Host {
+	w.t.Helper()
+	h := w.reg.Host(w.name)
+	if h == nil {
+		w.t.Fatalf("the host %s has no connection", w.name)
+	}
+	return h
+}
+
+// channels writes the listing of the channels, without private ones, as sorted lines.
+func (w *world) channels(raw bool) []string {
+	w.t.Helper()
+	var lines []string
+	for _, l := range w.host().Channels(raw) {
+		if l.Kind != Private {
+			lines = append(lines, listingText(l))
+		}
+	}
+	slices.Sort(lines)
+	return lines
+}
+
+// listingText writes a listing as "room [a b]" or "room 2".
+func listingText(l Listing) string {
+	if l.Users != nil {
+		return fmt.Sprintf("%s %s", l.Channel, userTexts(l.Users))
+	}
+	return fmt.Sprintf("%s %d", l.Channel, l.Count)
+}
+
+// join joins, which has to succeed, and leaves the answer in the inbox.
+func (c *client) join(channel string, watch Watch) {
+	c.t.Helper()
+	if err := c.Join(channel, watch, ""); err != nil {
+		c.t.Fatalf("join %q: %v", channel, err)
+	}
+}
+
+func (c *client) leave(channel string) {
+	c.t.Helper()
+	if err := c.Leave(channel, ""); err != nil {
+		c.t.Fatalf("leave %q: %v", channel, err)
+	}
+}
+
+func (c *client) authenticate(user string) {
+	c.t.Helper()
+	if err := c.Authenticate(*parseUser(user)); err != nil {
+		c.t.Fatalf("authenticate %q: %v", user, err)
+	}
+}
+
+// heard returns the frames since the last call, as text.
+func (c *client) heard() []string {
+	frames := c.in.take()
+	lines := make([]string, len(frames))
+	for i, f := range frames {
+		lines[i] = c.in.tape.text(f)
+	}
+	return lines
+}
+
+// hears checks the frames since the last look, all of them and in order.
+func (c *client) hears(want ...string) {
+	c.t.Helper()
+	if got := c.heard(); !slices.Equal(got, want) {
+		c.t.Errorf("frames:\n  got  %q\n  want %q", got, want)
+	}
+}
+
+// forget drops what the clients were told so far.
+func forget(clients ...*client) {
+	for _, c := range clients {
+		c.in.take()
+	}
+}
+
+// wantLines compares a listing.
+func wantLines(t testing.TB, got []string, want ...string) {
+	t.Helper()
+	if !slices.Equal(got, want) {
+		t.Errorf("listing:\n  got  %q\n  want %q", got, want)
+	}
+}
+
+// classes is a Classifier by table; a name without an entry is authenticated.
+type classes map[string]Class
+
+func (cs classes) Classify(channel string) (Class, error) {
+	if class, ok := cs[channel]; ok {
+		return class, nil
+	}
+	return Class{Kind: Authenticated}, nil
+}
+
+// classifierFunc lets a function be a Classifier.
+type classifierFunc func(channel string) (Class, error)
+
+func (f classifierFunc) Classify(channel string) (Class, error) { return f(channel) }

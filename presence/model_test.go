@@ -1,0 +1,82 @@
+package presence
+
+import (
+	"testing"
+	"testing/synctest"
+	"time"
+)
+
+// step does one thing of everything that can be done.
+func (m *model) step() {
+	if len(m.clients) == 0 {
+		m.connect()
+		return
+	}
+	i := m.rng.IntN(len(m.clients))
+	c, channel := m.clients[i], modelChannels[m.rng.IntN(len(modelChannels))]
+	switch n := m.rng.IntN(100); {
+	case n < 8:
+		if len(m.clients) < 250 {
+			m.connect()
+		}
+	case n < 14:
+		m.close(i)
+	case n < 20:
+		m.reconnect(i)
+	case n < 62:
+		m.join(c, channel, Watch(m.rng.IntN(3)))
+	case n < 85:
+		m.leave(c, channel)
+	case n < 98:
+		m.authenticate(c)
+	default:
+		m.reload()
+	}
+}
+
+// Whatever happens, in whatever order: host, model and every watcher's view are the same once everything was told, and
+// no watcher was told anything that does not follow from what it was told before.
+func TestHostAgreesWithTheModel(t *testing.T) {
+	tests := []struct {
+		name         string
+		seeds, steps int
+		users        int
+		crowd        int // connections that watch from the start, to make the channel a busy one
+	}{
+		{"few connections", 100, 400, 4, 0},
+		{"busy channel", 12, 300, 150, 130},
+	}
+	for _, tt := range tests {
+		t.Run(tt.name, func(t *testing.T) {
+			for seed := range tt.seeds {
+				if t.Failed() {
+					return
+				}
+				synctest.Test(t, func(t *testing.T) {
+					m := newModel(t, uint64(seed), tt.users)
+					for range tt.crowd {
+						m.join(m.connect(), "crowd", WatchList)
+					}
+					for step := range tt.steps {
+						m.step()
+						switch m.rng.IntN(20) {
+						case 0:
+							time.Sleep(flushLatest)
+							synctest.Wait()
+							m.check()
+						case 1, 2:
+							time.Sleep(time.Duration(m.rng.IntN(int(5 * time.Millisecond))))
+						}
+						if t.Failed() {
+							t.Fatalf("seed %d, step %d", seed, step)
+						}
+					}
+					for len(m.clients) > 0 {
+						m.close(m.rng.IntN(len(m.clients)))
+					}
+					m.check()
+				})
+			}
+		})
+	}
+}

@@ -1,0 +1,179 @@
+package presence
+
+import (
+	"fmt"
+	"maps"
+	"slices"
+	"strings"
+)
+
+// presence is what is to be seen of a channel.
+type presence struct {
+	users map[string]string // with their e-mails; nil when it shows no names
+	count int
+}
+
+func (m *model) presence(channel string) presence {
+	class, users, conns := m.active[channel], make(map[string]string), 0
+	for _, c := range m.clients {
+		if _, ok := c.joined[channel]; ok {
+			conns++
+			if c.user != "" {
+				users[c.user] = m.emails[c.user]
+			}
+		}
+	}
+	switch {
+	case class.Kind == Anonymous:
+		return presence{nil, conns}
+	case class.CountOnly:
+		return presence{nil, len(users)}
+	}
+	return presence{users, len(users)}
+}
+
+// check compares host, model and what each client was told, at a moment when everything has been told.
+func (m *model) check() {
+	t := m.w.t
+	seen := make(map[string]presence)
+	for channel := range m.active {
+		seen[channel] = m.presence(channel)
+	}
+	for _, c := range m.clients {
+		c.apply(c.in.take())
+		m.complain(c)
+		if len(c.owed) > 0 {
+			t.Errorf("answers %q did not come", c.owed)
+		}
+		for channel, watch := range c.joined {
+			v, want := c.views[channel], seen[channel]
+			if v == nil || v.watch != watch || !v.shows(want) {
+				t.Errorf("%s: a client with watch %d has %+v, want %+v", channel, watch, v, want)
+			}
+		}
+		if len(c.views) != len(c.joined) {
+			t.Errorf("a client has views of %v, but listens to %v", c.views, c.joined)
+		}
+		if t.Failed() {
+			return // the others have much the same to say
+		}
+	}
+	m.checkListings()
+	m.checkNothingIsKept()
+}
+
+// checkNothingIsKept looks for what should have been forgotten by now.
+func (m *model) checkNothingIsKept() {
+	t, h := m.w.t, m.w.reg.Host(m.w.name)
+	if h == nil {
+		return
+	}
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	if len(h.users) != len(h.online) || len(h.byID) != len(h.conns) {
+		t.Errorf("%d users with %d there, %d IDs with %d there", len(h.users), len(h.online), len(h.byID), len(h.conns))
+	}
+	members := 0
+	for name, ch := range h.channels {
+		if len(ch.members) != ch.present || len(ch.byUser) != ch.present {
+			t.Errorf("%s: %d members and %d by user, %d there", name, len(ch.members), len(ch.byUser), ch.present)
+		}
+		if len(ch.dirty)+len(ch.joiners) > 0 || ch.timer != nil {
+			t.Errorf("%s: %d changes, %d joiners and timer %v are left", name, len(ch.dirty), len(ch.joiners), ch.timer)
+		}
+		members += len(ch.members)
+	}
+	for id, u := range h.users {
+		if members -= len(u.members); u.conns == 0 {
+			t.Errorf("%s has no connection", id)
+		}
+	}
+	if members != 0 {
+		t.Errorf("channels have %d more members than users know of", members)
+	}
+}
+
+func (m *model) checkListings() {
+	t, h := m.w.t, m.w.reg.Host(m.w.name)
+	if (h == nil) != (len(m.clients) == 0) {
+		t.Fatalf("host %v with %d connections", h, len(m.clients))
+	}
+	if h == nil {
+		return
+	}
+	var deduped, raw, users, rawUsers []string
+	anonymous := 0
+	for _, c := range m.clients {
+		text := "1"
+		if c.user == "" {
+			anonymous++
+		} else {
+			text = fmt.Sprint(m.texts(c.user))
+			rawUsers = append(rawUsers, m.texts(c.user)...)
+		}
+		line := c.ID().PrivateChannel() + " " + text
+		deduped, raw = append(deduped, line), append(raw, line)
+	}
+	for channel, class := range m.active {
+		if class.Hidden {
+			continue
+		}
+		var all []string
+		for _, c := range m.clients {
+			if _, ok := c.joined[channel]; ok {
+				all = append(all, c.user)
+			}
+		}
+		if p := m.presence(channel); p.users != nil {
+			deduped = append(deduped, fmt.Sprintf("%s %s", channel, m.texts(slices.Collect(maps.Keys(p.users))...)))
+			raw = append(raw, fmt.Sprintf("%s %s", channel, m.texts(all...)))
+		} else {
+			deduped = append(deduped, fmt.Sprintf("%s %d", channel, p.count))
+			raw = append(raw, fmt.Sprintf("%s %d", channel, len(all)))
+		}
+	}
+	users = m.texts(slices.Collect(maps.Keys(m.emails))...)
+
+	m.same("channels", listingTexts(h.Channels(false)), deduped)
+	m.same("raw channels", listingTexts(h.Channels(true)), raw)
+	gotUsers, stats := h.Users(false)
+	m.same("users", userTexts(gotUsers), users)
+	gotUsers, _ = h.Users(true)
+	m.same("raw users", userTexts(gotUsers), rawUsers)
+	want := Stats{len(m.clients), anonymous, len(m.clients) - anonymous, len(m.emails), len(m.active)}
+	if stats != want {
+		t.Errorf("stats %+v, want %+v", stats, want)
+	}
+}
+
+// texts writes users, by ID, with their e-mails.
+func (m *model) texts(ids ...string) []string {
+	users := make([]User, len(ids))
+	for i, id := range ids {
+		users[i] = User{ID: id, Email: m.emails[id]}
+	}
+	return userTexts(users)
+}
+
+func listingTexts(list []Listing) []string {
+	lines := make([]string, len(list))
+	for i, l := range list {
+		lines[i] = listingText(l)
+	}
+	return lines
+}
+
+func (m *model) same(what string, got, want []string) {
+	slices.Sort(got)
+	slices.Sort(want)
+	if !slices.Equal(got, want) {
+		m.w.t.Errorf("%s:\n  got  %s\n  want %s", what, strings.Join(got, ", "), strings.Join(want, ", "))
+	}
+}
+
+func (m *model) complain(c *modelClient) {
+	for _, err := range c.errs {
+		m.w.t.Error(err)
+	}
+	c.errs = nil
+}

@@ -1,0 +1,243 @@
+package presence
+
+import (
+	"errors"
+	"fmt"
+	"maps"
+	"math/rand/v2"
+	"slices"
+	"strconv"
+	"testing"
+)
+
+// verdicts is a Classifier by table, which may also fail.
+type verdicts map[string]verdict
+
+func (vs verdicts) Classify(channel string) (Class, error) { return vs[channel].class, vs[channel].err }
+
+// model is what the host should be, kept in the most obvious way, beside the host itself.
+type model struct {
+	w        *world
+	rng      *rand.Rand
+	users    []string
+	rules    *Rules
+	verdicts verdicts // of rules
+	clients  []*modelClient
+	active   map[string]Class
+	emails   map[string]string // of the users who have a connection
+	refs     int
+}
+
+// modelClient is a connection, what the model thinks of it, and what it was told.
+type modelClient struct {
+	*client
+	*replay
+	user   string // "" is nobody
+	joined map[string]Watch
+}
+
+var (
+	modelChannels = []string{"red", "green", "blue", "crowd"}
+	errTrapped    = errors.New("plugin trapped")
+)
+
+// newModel makes a host without connections, for some users and nobody.
+func newModel(t *testing.T, seed uint64, users int) *model {
+	m := &model{
+		rng:    rand.New(rand.NewPCG(seed, 1)),
+		users:  make([]string, 1, users+1),
+		active: make(map[string]Class),
+		emails: make(map[string]string),
+	}
+	for i := range users {
+		m.users = append(m.users, fmt.Sprintf("user%d", i))
+	}
+	m.roll()
+	m.w = newWorld(t, m.rules)
+	return m
+}
+
+// roll makes up new rules. The crowd can always be joined by those who are logged in.
+func (m *model) roll() {
+	m.verdicts = make(verdicts)
+	for _, channel := range modelChannels {
+		v := verdict{class: Class{Kind: Authenticated}}
+		switch m.rng.IntN(10) {
+		case 0, 1, 2:
+			v.class.Kind = Anonymous
+		case 3:
+			v.class.CountOnly = true
+		case 4:
+			v.class.Hidden = true
+		case 5:
+			v.class.Denied = channel != "crowd"
+		case 6:
+			if channel != "crowd" {
+				v.err = errTrapped
+			}
+		}
+		m.verdicts[channel] = v
+	}
+	m.rules = &Rules{Classifier: m.verdicts, MaxChannels: 3}
+}
+
+// user makes up who to be, with an e-mail now and then; "" is anonymous.
+func (m *model) user() string {
+	user := m.users[m.rng.IntN(len(m.users))]
+	if user != "" && m.rng.IntN(2) == 0 {
+		user += fmt.Sprintf("<%s%d@x>", user, m.rng.IntN(3))
+	}
+	return user
+}
+
+// acquire is somebody with one more connection, who is in m.clients already.
+func (m *model) acquire(user string) string {
+	if user == "" {
+		return ""
+	}
+	u := parseUser(user)
+	if _, known := m.emails[u.ID]; !known || u.Email != "" {
+		m.emails[u.ID] = u.Email
+	}
+	return u.ID
+}
+
+// tidy forgets users without a connection and channels without a listener.
+func (m *model) tidy() {
+	users, channels := make(map[string]bool), make(map[string]bool)
+	for _, c := range m.clients {
+		users[c.user] = true
+		for channel := range c.joined {
+			channels[channel] = true
+		}
+	}
+	maps.DeleteFunc(m.emails, func(id, _ string) bool { return !users[id] })
+	maps.DeleteFunc(m.active, func(channel string, _ Class) bool { return !channels[channel] })
+}
+
+func (m *model) connect() *modelClient { return m.connectAs(m.user()) }
+
+func (m *model) connectAs(user string) *modelClient {
+	c := &modelClient{client: m.w.connect(user), replay: newReplay(m.w.tape), joined: make(map[string]Watch)}
+	c.user = m.acquire(user)
+	m.clients = append(m.clients, c)
+	return c
+}
+
+func (m *model) close(i int) {
+	c := m.clients[i]
+	c.Close()
+	c.apply(c.in.take())
+	m.clients = slices.Delete(m.clients, i, i+1)
+	m.tidy()
+	m.complain(c)
+	if err := c.Join("red", WatchNone, ""); !errors.Is(err, ErrClosed) || len(c.in.take()) > 0 {
+		m.w.t.Error("a closed connection joined, or was told something")
+	}
+}
+
+// reconnect is a page that is loaded again.
+func (m *model) reconnect(i int) {
+	old := m.clients[i]
+	m.close(i)
+	c := m.connectAs(old.user)
+	for _, channel := range modelChannels {
+		if watch, ok := old.joined[channel]; ok {
+			m.join(c, channel, watch)
+		}
+	}
+}
+
+func (m *model) authenticate(c *modelClient) {
+	user := m.user()
+	if user == "" {
+		return
+	}
+	c.authenticate(user)
+	c.user = m.acquire(user)
+	m.tidy()
+}
+
+// mayJoin says how a join has to end.
+func (m *model) mayJoin(c *modelClient, channel string) error {
+	if _, ok := c.joined[channel]; ok {
+		return nil
+	}
+	if len(c.joined) >= m.rules.MaxChannels {
+		return ErrTooManyChannels
+	}
+	class, ok := m.active[channel]
+	if !ok {
+		if m.verdicts[channel].err != nil {
+			return ErrUnavailable
+		}
+		class = m.verdicts[channel].class
+	}
+	return mayListen(c, class)
+}
+
+func mayListen(c *modelClient, class Class) error {
+	switch {
+	case class.Denied:
+		return ErrDenied
+	case class.Kind == Authenticated && c.user == "":
+		return ErrLoginRequired
+	}
+	return nil
+}
+
+func (m *model) join(c *modelClient, channel string, watch Watch) {
+	m.refs++
+	ref := strconv.Itoa(m.refs)
+	want := m.mayJoin(c, channel)
+	if want == nil {
+		c.owe(channel, "joined "+ref)
+	}
+	if err := c.Join(channel, watch, ref); !errors.Is(err, want) {
+		m.w.t.Fatalf("join %q: %v, want %v", channel, err, want)
+	}
+	if want != nil {
+		return
+	}
+	if _, ok := m.active[channel]; !ok {
+		m.active[channel] = m.verdicts[channel].class
+	}
+	c.joined[channel] = watch
+}
+
+func (m *model) leave(c *modelClient, channel string) {
+	m.refs++
+	ref := strconv.Itoa(m.refs)
+	var want error
+	if _, ok := c.joined[channel]; ok {
+		c.owe(channel, "left "+ref)
+	} else {
+		want = ErrNotJoined
+	}
+	if err := c.Leave(channel, ref); !errors.Is(err, want) {
+		m.w.t.Fatalf("leave %q: %v, want %v", channel, err, want)
+	}
+	delete(c.joined, channel)
+	m.tidy()
+}
+
+func (m *model) reload() {
+	m.roll()
+	if h := m.w.reg.Host(m.w.name); h != nil {
+		h.SetRules(m.rules)
+	}
+	m.w.rules = m.rules
+	for channel := range m.active {
+		v := m.verdicts[channel]
+		if v.err != nil {
+			continue
+		}
+		m.active[channel] = v.class
+		for _, c := range m.clients {
+			if mayListen(c, v.class) != nil {
+				delete(c.joined, channel)
+			}
+		}
+	}
+	m.tidy()
+}

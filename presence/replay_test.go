@@ -1,0 +1,137 @@
+package presence
+
+import (
+	"fmt"
+	"maps"
+)
+
+// view is what a client knows of one channel that it listens to.
+type view struct {
+	watch   Watch
+	seq     uint64
+	count   int
+	members map[string]string // e-mail by ID, with WatchList
+}
+
+// replay is a client as the protocol tells one to be: it keeps its views from answers and presence frames alone, and
+// reports what does not fit.
+type replay struct {
+	tape  *tape
+	views map[string]*view
+	owed  map[string][]string // answers still to come by channel, as "joined REF" and "left REF", in order
+	errs  []string
+}
+
+func newReplay(tp *tape) *replay {
+	return &replay{tape: tp, views: make(map[string]*view), owed: make(map[string][]string)}
+}
+
+func (r *replay) fail(format string, args ...any) {
+	r.errs = append(r.errs, fmt.Sprintf(format, args...))
+}
+
+func (r *replay) apply(frames [][]byte) {
+	for _, frame := range frames {
+		switch f := r.tape.get(frame).(type) {
+		case Joined:
+			r.joined(f)
+		case Diff:
+			r.presence(f)
+		case left:
+			r.left(f)
+		default:
+			r.fail("unexpected frame %#v", f)
+		}
+	}
+}
+
+// owe notes that a command was taken and has to be answered.
+func (r *replay) owe(channel, answer string) { r.owed[channel] = append(r.owed[channel], answer) }
+
+func (r *replay) answer(channel, got string) {
+	owed := r.owed[channel]
+	if len(owed) == 0 || owed[0] != got {
+		r.fail("%s: answer %q while %q are owed", channel, got, owed)
+		return
+	}
+	if r.owed[channel] = owed[1:]; len(owed) == 1 {
+		delete(r.owed, channel)
+	}
+}
+
+func (r *replay) joined(f Joined) {
+	r.answer(f.Channel, "joined "+f.Ref)
+	v := &view{watch: f.Watch, seq: f.Seq, count: f.Count, members: make(map[string]string)}
+	for _, u := range r.tape.members(f) {
+		if _, twice := v.members[u.ID]; twice {
+			r.fail("%s: %s is twice in the snapshot", f.Channel, u.ID)
+		}
+		v.members[u.ID] = u.Email
+	}
+	if f.Members != nil && (f.Watch != WatchList || len(v.members) != f.Count) {
+		r.fail("%s: %d members with watch %d and count %d", f.Channel, len(v.members), f.Watch, f.Count)
+	}
+	r.views[f.Channel] = v
+}
+
+func (r *replay) left(f left) {
+	switch {
+	case f.reason == "":
+		r.answer(f.channel, "left "+f.ref)
+	case f.ref != "":
+		r.fail("%s: taken out with the reference %q", f.channel, f.ref)
+	}
+	if r.views[f.channel] == nil {
+		r.fail("%s: left without being there", f.channel)
+	}
+	delete(r.views, f.channel)
+}
+
+func (r *replay) presence(f Diff) {
+	v := r.views[f.Channel]
+	if v == nil || v.watch == WatchNone {
+		r.fail("%s: a presence frame that nobody asked for", f.Channel)
+		return
+	}
+	if f.Seq != v.seq+1 {
+		r.fail("%s: number %d after %d", f.Channel, f.Seq, v.seq)
+	}
+	if f.Count == v.count && len(f.Joined)+len(f.Left)+len(f.Updated) == 0 {
+		r.fail("%s: a presence frame that says nothing", f.Channel)
+	}
+	v.seq, v.count = f.Seq, f.Count
+	if v.watch != WatchList {
+		return
+	}
+	told := make(map[string]bool)
+	for _, u := range f.Joined {
+		if _, there := v.members[u.ID]; there || told[u.ID] {
+			r.fail("%s: %s joins twice", f.Channel, u.ID)
+		}
+		told[u.ID], v.members[u.ID] = true, u.Email
+	}
+	for _, u := range f.Left {
+		if _, there := v.members[u.ID]; !there || told[u.ID] {
+			r.fail("%s: %s leaves, but was not there before", f.Channel, u.ID)
+		}
+		told[u.ID] = true
+		delete(v.members, u.ID)
+	}
+	for _, u := range f.Updated {
+		if _, there := v.members[u.ID]; !there || told[u.ID] {
+			r.fail("%s: %s is updated, but was not there before", f.Channel, u.ID)
+		}
+		told[u.ID], v.members[u.ID] = true, u.Email
+	}
+}
+
+// shows tells whether a view is what is to be seen of the channel.
+func (v *view) shows(p presence) bool {
+	switch v.watch {
+	case WatchNone:
+		return true
+	case WatchCount:
+		return v.count == p.count
+	}
+	return v.count == p.count && maps.Equal(v.members, p.users)
+}

@@ -1,0 +1,124 @@
+package presence
+
+import (
+	"fmt"
+	"testing"
+	"testing/synctest"
+	"time"
+)
+
+// meter is an Outbox that counts, and notes when the last join was answered.
+type meter struct {
+	tape               *tape
+	answers, diffs     int
+	answeredAt, heldAt time.Time
+}
+
+func (m *meter) Push(frame []byte) {
+	switch m.tape.get(frame).(type) {
+	case Joined:
+		m.answers++
+		m.answeredAt = time.Now()
+	case Diff:
+		m.diffs++
+	}
+}
+
+// crowd lets n users join the room, all of them as watchers, with a pause before each; it returns their meters.
+func (w *world) crowd(n int, watch Watch, pause time.Duration) []*meter {
+	w.t.Helper()
+	meters := make([]*meter, n)
+	for i := range meters {
+		time.Sleep(pause)
+		meters[i] = &meter{tape: w.tape, heldAt: time.Now()}
+		c, err := w.reg.Connect(w.name, w.rules, &User{ID: fmt.Sprintf("crowd%d", i)}, meters[i])
+		if err != nil {
+			w.t.Fatal(err)
+		}
+		if err := c.Join("room", watch, ""); err != nil {
+			w.t.Fatal(err)
+		}
+	}
+	return meters
+}
+
+// sum adds up what a crowd got, and forgets it.
+func sum(meters []*meter) (answers, diffs int) {
+	for _, m := range meters {
+		answers += m.answers
+		diffs += m.diffs
+		m.answers, m.diffs = 0, 0
+	}
+	return answers, diffs
+}
+
+// settle waits until what is due has been told.
+func settle() {
+	time.Sleep(flushLatest)
+	synctest.Wait()
+}
+
+func TestCrowdThatJoinsAtOnceCostsFarLessThanItsSquare(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		const n = 2000
+		w := newWorld(t, &Rules{})
+		meters := w.crowd(n, WatchList, 0)
+		settle()
+		// The first 99 do not wait, and each is told to those before. Everyone else comes in one more frame.
+		const atOnce = int(flushAtOnce/flushCostPerWatcher) - 1
+		want := atOnce*(atOnce-1)/2 + atOnce
+		answers, diffs := sum(meters)
+		if answers != n || diffs != want {
+			t.Errorf("%d answers and %d presence frames, want %d and %d", answers, diffs, n, want)
+		}
+		for i, m := range meters {
+			if took := m.answeredAt.Sub(m.heldAt); took > flushAtOnce {
+				t.Fatalf("join %d was answered after %v", i, took)
+			}
+		}
+	})
+}
+
+func TestCrowdThatTricklesInIsAnsweredSoonAndCheaply(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		const (
+			n     = 5000
+			pause = 100 * time.Microsecond
+		)
+		w := newWorld(t, &Rules{})
+		meters := w.crowd(n, WatchList, pause)
+		settle()
+		answers, diffs := sum(meters)
+		// Flushed every flushCostPerWatcher*watchers, a channel makes at most 50,000 frames a second, give or take
+		// the time before there are many.
+		most := int((n*pause + flushLatest) / flushCostPerWatcher)
+		if answers != n || diffs > most {
+			t.Errorf("%d answers and %d presence frames, want %d and at most %d (the square would be %d)",
+				answers, diffs, n, most, n*n/2)
+		}
+		for i, m := range meters {
+			if took := m.answeredAt.Sub(m.heldAt); took > flushLatest {
+				t.Fatalf("join %d was answered after %v", i, took)
+			}
+		}
+	})
+}
+
+func TestJoinersWaitNoLongerThanAQuarterSecond(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w := newWorld(t, &Rules{})
+		w.crowd(15_000, WatchCount, 0) // enough for 300 ms, if there were no bound
+		settle()
+		time.Sleep(time.Second)
+		first, second := w.connect("a"), w.connect("b")
+		first.join("room", WatchCount) // nothing was told for a while, so nothing waits
+		first.hears("joined room authenticated seq=100 count=15001")
+		second.join("room", WatchCount)
+		time.Sleep(flushLatest - 1)
+		synctest.Wait()
+		second.hears()
+		time.Sleep(1)
+		synctest.Wait()
+		second.hears("joined room authenticated seq=101 count=15002")
+	})
+}
