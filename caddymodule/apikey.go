@@ -8,8 +8,6 @@ import (
 	"fmt"
 	"slices"
 	"strings"
-
-	"github.com/caddyserver/caddy/v2"
 )
 
 // apiKeys are the keys of a site, by their hashes alone. The zero value opens to nobody.
@@ -31,14 +29,13 @@ func parseAPIKeys(configured []string) (apiKeys, error) {
 		return apiKeys{open: true}, nil
 	}
 	var keys apiKeys
-	repl := caddy.NewReplacer()
 	for i, text := range configured {
-		key := repl.ReplaceKnown(text, "")
+		key, err := resolveSecret(text)
+		if err != nil {
+			return apiKeys{}, fmt.Errorf("api_key: number %d %w", i+1, err)
+		}
 		encoded, isHash := strings.CutPrefix(key, "sha256:")
 		if !isHash {
-			if key == "" {
-				return apiKeys{}, fmt.Errorf("api_key: number %d is empty: is its environment variable set?", i+1)
-			}
 			keys.hashes = append(keys.hashes, sha256.Sum256([]byte(key)))
 			continue
 		}

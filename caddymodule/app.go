@@ -27,7 +27,8 @@ type App struct {
 
 	ctx      caddy.Context
 	logger   *zap.Logger
-	hub      *hub
+	hub      *hub // stays, for requests that are still under way when the reference to it is given back
+	held     bool // a reference to the hub
 	snapshot *snapshot
 	stopped  atomic.Bool
 
@@ -68,7 +69,7 @@ func (a *App) Provision(ctx caddy.Context) error {
 	if err != nil {
 		return err
 	}
-	a.hub = h
+	a.hub, a.held = h, true
 	return h.metrics.register(ctx.GetMetricsRegistry())
 }
 
@@ -126,10 +127,10 @@ func (a *App) Stop() error {
 
 // Cleanup gives the reference to the hub back.
 func (a *App) Cleanup() error {
-	if a.hub == nil {
+	if !a.held {
 		return nil
 	}
-	a.hub = nil
+	a.held = false
 	return closeHub()
 }
 

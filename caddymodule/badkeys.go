@@ -78,14 +78,20 @@ func (b *badKeys) add(c badKeyClient, now time.Time) {
 	b.clients[c] = count
 }
 
-// makeRoom forgets all that is over, and if that is nothing, somebody.
+// makeRoom looks at a few clients, which the map gives in random order. It forgets those whose count is over, and if
+// that is nobody, one of them: a crowd must not make each wrong key cost a walk over all.
 func (b *badKeys) makeRoom(now time.Time) {
+	const few = 16
 	var somebody badKeyClient
+	looked := 0
 	for c, count := range b.clients {
 		if !now.Before(count.until) {
 			delete(b.clients, c)
 		}
 		somebody = c
+		if looked++; looked == few {
+			break
+		}
 	}
 	if len(b.clients) >= maxBadClients {
 		delete(b.clients, somebody)

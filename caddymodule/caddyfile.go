@@ -122,10 +122,10 @@ func (h *Handler) unmarshalLimits(d *caddyfile.Dispenser) error {
 //	    drain_timeout <duration>
 //	}
 func parseGlobalOption(d *caddyfile.Dispenser, existing any) (any, error) {
+	d.Next() // the option's name
 	if existing != nil {
 		return nil, d.Err("rollcall is configured already: write one block")
 	}
-	d.Next() // the option's name
 	app := new(App)
 	err := block(d, options{
 		"data_center": one(&app.DataCenter),

@@ -134,10 +134,14 @@ func (h *Handler) provisionJWT(ctx caddy.Context, s *site) error {
 			s.logger.Error(msg, zap.Error(err))
 		},
 	}
-	key := repl.ReplaceKnown(h.JWT.Key, "")
+	var key string
+	if h.JWT.Key != "" {
+		var err error
+		if key, err = resolveSecret(h.JWT.Key); err != nil {
+			return fmt.Errorf("jwt: key %w", err)
+		}
+	}
 	switch {
-	case h.JWT.Key != "" && key == "":
-		return errors.New("jwt: key is empty: is its environment variable set?")
 	case strings.HasPrefix(key, "-----BEGIN "):
 		c.PublicKeyPEM = []byte(key)
 	case slices.Contains([]string{".pem", ".crt", ".cer", ".pub"}, filepath.Ext(key)):

@@ -186,6 +186,37 @@ func (h *hub) closeHost(name presence.HostName) int {
 // connect makes a session of an upgraded socket. Its rules are those of the site that served the request, until the
 // hub knows better.
 func (h *hub) connect(sock *socket.Conn, name presence.HostName, served *site, user *presence.User) (*session, error) {
+	s, err := h.newSession(sock, name, served)
+	if err != nil {
+		return nil, err
+	}
+	rules := s.tenant.site.Load().rules
+	if err := s.connect(rules, user); err != nil {
+		h.release(s.tenant)
+		return nil, err
+	}
+	// What happened since newSession looked has not met this connection.
+	switch now := s.tenant.site.Load(); {
+	case h.draining.Load():
+		err = errDraining
+	case now.app.stopped.Load():
+		err = errReloaded
+	case now.rules != rules:
+		h.applying.Lock()
+		defer h.applying.Unlock()
+		if host := h.registry.Host(name); host != nil {
+			host.SetRules(s.tenant.site.Load().rules)
+		}
+	}
+	if err != nil {
+		h.disconnect(s)
+		return nil, err
+	}
+	return s, nil
+}
+
+// newSession makes a session and counts it in.
+func (h *hub) newSession(sock *socket.Conn, name presence.HostName, served *site) (*session, error) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	if h.draining.Load() {
@@ -207,28 +238,23 @@ func (h *hub) connect(sock *socket.Conn, name presence.HostName, served *site, u
 		return nil, errReloaded // the request came before, and the host has left the configuration
 	}
 	h.tenants[name] = t
+	t.conns++
 	s := &session{hub: h, tenant: t, sock: sock, counters: t.counters}
 	// The socket can be closed as soon as the registry knows it, so it must know its session by then.
 	sock.Handle(s, &t.counters.sockets)
-	t.conns++
-	conn, err := h.registry.Connect(name, t.site.Load().rules, user, s)
-	if err != nil {
-		h.releaseLocked(t) // s has no conn, so its end counts nothing down
-		return nil, err
-	}
-	s.conn = conn
 	return s, nil
 }
 
-// disconnect takes a session out, wherever connect has got to. It returns false when it was never in.
+// disconnect takes a session out, wherever connect has got to. It returns false when it is out, or never was in.
 func (h *hub) disconnect(s *session) bool {
-	h.mu.Lock()
-	conn := s.conn
-	h.mu.Unlock()
-	if conn == nil {
+	s.mu.Lock()
+	in := s.conn != nil && !s.ended
+	s.ended = true
+	s.mu.Unlock()
+	if !in {
 		return false
 	}
-	conn.Close()
+	s.conn.Close()
 	h.release(s.tenant)
 	return true
 }
@@ -237,10 +263,6 @@ func (h *hub) disconnect(s *session) bool {
 func (h *hub) release(t *tenant) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
-	h.releaseLocked(t)
-}
-
-func (h *hub) releaseLocked(t *tenant) {
 	t.conns--
 	if t.conns == 0 {
 		delete(h.tenants, t.name)

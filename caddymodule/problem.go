@@ -35,10 +35,12 @@ func (p *problem) write(w http.ResponseWriter) {
 	if p.allow != "" {
 		header.Set("Allow", p.allow)
 	}
-	switch p.status {
-	case http.StatusUnauthorized:
+	switch {
+	case p.code == "bad_token":
+		header.Set("WWW-Authenticate", `Bearer error="invalid_token"`) // RFC 6750 section 3
+	case p.status == http.StatusUnauthorized:
 		header.Set("WWW-Authenticate", `ApiKey realm="rollcall"`)
-	case http.StatusUpgradeRequired:
+	case p.status == http.StatusUpgradeRequired:
 		header.Set("Upgrade", "websocket")
 		header.Set("Connection", "Upgrade")
 		header.Set("Sec-WebSocket-Version", "13")

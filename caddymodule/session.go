@@ -20,7 +20,7 @@ type session struct {
 	tenant   *tenant
 	counters *hostMetrics
 	sock     *socket.Conn
-	conn     *presence.Conn // set once, under hub.mu
+	conn     *presence.Conn // set once, under mu
 
 	// The reading goroutine alone uses these.
 	tokens float64   // frames that may come now
@@ -36,6 +36,15 @@ var (
 	_ socket.Handler  = (*session)(nil)
 	_ presence.Outbox = (*session)(nil)
 )
+
+// connect takes the session into the registry. Whoever closes the socket meanwhile waits, and then finds it there.
+func (s *session) connect(rules *presence.Rules, user *presence.User) error {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	var err error
+	s.conn, err = s.hub.registry.Connect(s.tenant.name, rules, user, s)
+	return err
+}
 
 // begin greets the client and starts to read.
 func (s *session) begin(expires time.Time) {
@@ -209,7 +218,6 @@ func (s *session) Closed(cause socket.Cause) {
 		return
 	}
 	s.mu.Lock()
-	s.ended = true
 	if s.expiry != nil {
 		s.expiry.Stop()
 	}

@@ -20,6 +20,15 @@ test("presence none has no count", async () => {
   assert.deepEqual([ch.count, ch.kind, ch.synced], [null, "anonymous", true]);
 });
 
+test("presence count keeps no members", async () => {
+  const { rc, ws } = await open();
+  const ch = rc.join("room", { presence: "count" });
+  ws.answer("join", { type: "joined", channel: "room", kind: "authenticated", seq: 7, count: 1 });
+  await ch.ready;
+  ws.receive(presence("room", 8, { joined: [BOB], count: 2 }));
+  assert.deepEqual([ids(ch), ch.count], [[], 2]);
+});
+
 test("presence frames change the members", async () => {
   const { ch, ws, events } = await inRoom();
   let changes = 0;

@@ -85,7 +85,7 @@ export class Channel extends Emitter {
     if (seq != this._seq + 1) return this._join(); // one was lost
     Object.assign(this, { count, _seq: seq });
     for (const m of left) this.members.delete(m.id);
-    for (const m of [...joined, ...updated]) this.members.set(m.id, m);
+    if (this.presence == "list") for (const m of [...joined, ...updated]) this.members.set(m.id, m);
     for (const m of left) this._emit("leave", m);
     for (const m of joined) this._emit("join", m);
     for (const m of updated) this._emit("update", m);

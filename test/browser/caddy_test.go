@@ -1,0 +1,127 @@
+package browser
+
+import (
+	"bytes"
+	"context"
+	"fmt"
+	"io"
+	"net"
+	"net/http"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"syscall"
+	"testing"
+	"time"
+)
+
+// demo is a Caddy that serves the demo of the repository's Caddyfile on ports of its own.
+type demo struct {
+	url    string
+	admin  string
+	config string
+}
+
+// root is the repository.
+const root = "../.."
+
+// startDemo runs the binary in ROLLCALL_CADDY. With tls set, the site is https with a certificate of Caddy's own CA.
+func startDemo(t *testing.T, tls bool) demo {
+	t.Helper()
+	binary := os.Getenv("ROLLCALL_CADDY")
+	if binary == "" {
+		t.Fatal("ROLLCALL_CADDY is not set: run make browser")
+	}
+	caddyfile, err := os.ReadFile(filepath.Join(root, "Caddyfile"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	d := demo{admin: freeAddr(t)}
+	_, port, _ := net.SplitHostPort(freeAddr(t))
+	d.url = "http://localhost:" + port
+	global := "{\n\tadmin " + d.admin + "\n\tpersist_config off\n"
+	if tls {
+		d.url = "https://localhost:" + port
+		global += "\thttp_port 0\n\tlocal_certs\n\tskip_install_trust\n\tauto_https disable_redirects\n"
+	}
+	text := strings.Replace(string(caddyfile), "{\n", global, 1)
+	d.config = strings.Replace(text, "http://localhost:8080", d.url, 2)
+	if !strings.Contains(d.config, "\n"+d.url+" {") {
+		t.Fatal("the Caddyfile has another address than http://localhost:8080")
+	}
+
+	dir := t.TempDir()
+	file := filepath.Join(dir, "Caddyfile")
+	if err := os.WriteFile(file, []byte(d.config), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	var log bytes.Buffer
+	cmd := exec.Command(binary, "run", "--config", file, "--adapter", "caddyfile")
+	cmd.Dir = root
+	cmd.Env = append(os.Environ(), "XDG_DATA_HOME="+dir, "XDG_CONFIG_HOME="+dir)
+	cmd.Stderr = &log
+	if err := cmd.Start(); err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		_ = cmd.Process.Signal(syscall.SIGTERM)
+		_ = cmd.Wait()
+		if t.Failed() {
+			t.Logf("Caddy said:\n%s", log.String())
+		}
+	})
+	eventually(t, "Caddy to come up", func() bool {
+		resp, err := http.Get("http://" + d.admin + "/rollcall/health")
+		if err != nil {
+			return false
+		}
+		defer resp.Body.Close()
+		return resp.StatusCode == http.StatusOK
+	})
+	return d
+}
+
+// reload gives Caddy its configuration again, with something replaced.
+func (d demo) reload(t *testing.T, old, replacement string) {
+	t.Helper()
+	config := strings.Replace(d.config, old, replacement, 1)
+	if old != "" && config == d.config {
+		t.Fatalf("the configuration has no %q", old)
+	}
+	ctx, cancel := context.WithTimeout(t.Context(), 20*time.Second)
+	defer cancel()
+	req, err := http.NewRequestWithContext(ctx, http.MethodPost, "http://"+d.admin+"/load", strings.NewReader(config))
+	if err != nil {
+		t.Fatal(err)
+	}
+	req.Header.Set("Content-Type", "text/caddyfile")
+	req.Header.Set("Cache-Control", "must-revalidate")
+	resp, err := http.DefaultClient.Do(req)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer resp.Body.Close()
+	if body, _ := io.ReadAll(resp.Body); resp.StatusCode != http.StatusOK {
+		t.Fatalf("reloading: %s: %s", resp.Status, body)
+	}
+}
+
+func freeAddr(t *testing.T) string {
+	t.Helper()
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer l.Close()
+	return l.Addr().String()
+}
+
+func eventually(t *testing.T, what string, ok func() bool) {
+	t.Helper()
+	for deadline := time.Now().Add(20 * time.Second); !ok(); time.Sleep(50 * time.Millisecond) {
+		if time.Now().After(deadline) {
+			t.Fatal(fmt.Sprintf("waited 20 s for %s", what))
+		}
+	}
+}

@@ -1,0 +1,219 @@
+package browser
+
+import (
+	"context"
+	"encoding/json"
+	"fmt"
+	"os"
+	"os/exec"
+	"reflect"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/chromedp/chromedp"
+)
+
+// newBrowser starts Chromium; tabs are made of the context it returns.
+func newBrowser(t *testing.T) context.Context {
+	t.Helper()
+	path, err := exec.LookPath("chromium")
+	if err != nil {
+		t.Fatal("Chromium is not installed: run make deps")
+	}
+	options := append(chromedp.DefaultExecAllocatorOptions[:],
+		chromedp.ExecPath(path),
+		chromedp.NoSandbox, // tests run as root
+		chromedp.UserDataDir(t.TempDir()),
+		chromedp.WindowSize(1440, 1000),
+		chromedp.Flag("disable-quic", true),
+		chromedp.Flag("disable-component-update", true),
+		chromedp.Flag("ignore-certificate-errors", true), // of Caddy's own CA
+		chromedp.WSURLReadTimeout(60*time.Second),
+	)
+	ctx, cancel := context.WithTimeout(t.Context(), 3*time.Minute)
+	t.Cleanup(cancel)
+	ctx, cancel = chromedp.NewExecAllocator(ctx, options...)
+	t.Cleanup(cancel)
+	ctx, cancel = chromedp.NewContext(ctx)
+	t.Cleanup(cancel)
+	if err := chromedp.Do(ctx); err != nil {
+		t.Fatalf("starting Chromium: %v", err)
+	}
+	return ctx
+}
+
+// page is a tab with the demo in it.
+type page struct {
+	t   *testing.T
+	ctx context.Context
+}
+
+// open loads the demo in a new tab and waits until it is connected.
+func open(t *testing.T, browser context.Context, url string) page {
+	t.Helper()
+	ctx, cancel := chromedp.NewContext(browser)
+	t.Cleanup(cancel)
+	p := page{t, ctx}
+	if err := chromedp.Do(ctx); err != nil { // without a timeout, which would end the tab
+		t.Fatal(err)
+	}
+	p.run(chromedp.Navigate(url))
+	p.waitFor("the connection", `document.querySelector('[data-testid=state]').dataset.state === 'open'`)
+	return p
+}
+
+func (p page) run(action chromedp.Action[chromedp.Void]) {
+	p.t.Helper()
+	get(p, action)
+}
+
+// close closes the tab.
+func (p page) close() {
+	p.t.Helper()
+	if err := chromedp.Cancel(p.ctx); err != nil {
+		p.t.Fatal(err)
+	}
+}
+
+// get runs an action and returns its value.
+func get[T any](p page, action chromedp.Action[T]) T {
+	p.t.Helper()
+	ctx, cancel := context.WithTimeout(p.ctx, 30*time.Second)
+	defer cancel()
+	value, err := chromedp.Run(ctx, action)
+	if err != nil {
+		p.t.Fatal(err)
+	}
+	return value
+}
+
+// waitFor polls an expression until it is true. An exception counts as false: elements come and go.
+func (p page) waitFor(what, expression string) {
+	p.t.Helper()
+	eventually(p.t, what, func() bool {
+		return get(p, chromedp.Evaluate[bool](`(() => { try { return !!(`+expression+`) } catch { return false } })()`))
+	})
+}
+
+// text returns what an element shows, by its test id.
+func (p page) text(id string) string {
+	p.t.Helper()
+	return get(p, chromedp.Evaluate[string](fmt.Sprintf(`document.querySelector('[data-testid=%q]').textContent.trim()`, id)))
+}
+
+func (p page) click(id string) {
+	p.t.Helper()
+	p.run(chromedp.Click(fmt.Sprintf(`[data-testid=%q]`, id)))
+}
+
+// waitForMembers waits until a channel shows exactly these users.
+func (p page) waitForMembers(channel string, users ...string) {
+	p.t.Helper()
+	want, _ := json.Marshal(users)
+	defer func() {
+		if p.t.Failed() {
+			p.t.Logf("%s shows %s", channel, p.text("members-"+channel))
+		}
+	}()
+	p.waitFor(fmt.Sprintf("%s to have %s", channel, want), fmt.Sprintf(
+		`JSON.stringify([...document.querySelectorAll('[data-testid="members-%s"] [data-user]')].map(e => e.dataset.user).sort()) === %q`,
+		channel, want))
+}
+
+func TestDemo(t *testing.T) {
+	for _, scheme := range []string{"http", "https"} {
+		t.Run(scheme, func(t *testing.T) {
+			d := startDemo(t, scheme == "https")
+			browser := newBrowser(t)
+
+			ada := open(t, browser, d.url+"/#name=Ada&join=salesRoom,anonymousChat")
+			ada.waitForMembers("salesRoom", "ada")
+			grace := open(t, browser, d.url+"/#name=Grace&join=salesRoom")
+			second := open(t, browser, d.url+"/?second#name=Ada&join=salesRoom")
+			visitor := open(t, browser, d.url+"/#join=anonymousChat")
+			for _, p := range []page{ada, grace, second} {
+				p.waitForMembers("salesRoom", "ada", "grace")
+			}
+			ada.waitFor("two in anonymousChat", `document.querySelector('[data-testid=count-anonymousChat]').textContent === '2'`)
+
+			checkAnswers(t, ada)
+			checkLogin(visitor)
+			ada.waitForMembers("salesRoom", "ada", "grace")
+
+			// A reload is not seen by anybody; what it changes is.
+			before := ada.text("connection-id")
+			d.reload(t, "", "")
+			d.reload(t, "anonymous anonymous* lobby lobby-*", "authenticated anonymousChat")
+			visitor.waitFor("the visitor to be put out", `document.querySelector('[data-testid="channel-anonymousChat"]').dataset.kind === 'refused'`)
+			if after := ada.text("connection-id"); after != before {
+				t.Errorf("the connection was %s and is %s after a reload", before, after)
+			}
+
+			// One of two tabs makes no difference, the other one does.
+			second.close()
+			grace.close()
+			ada.waitForMembers("salesRoom", "ada")
+			checkLooks(t, ada, scheme)
+		})
+	}
+}
+
+// checkAnswers compares what the page shows of the endpoints with who is there.
+func checkAnswers(t *testing.T, p page) {
+	t.Helper()
+	type user struct{ ID, Email string }
+	var sales []user
+	var total map[string]struct{ Authenticated, Anonymous int }
+	eventually(t, "the answers to be up to date", func() bool {
+		var users map[string]json.RawMessage
+		if json.Unmarshal([]byte(p.text("users-answer")), &users) != nil ||
+			json.Unmarshal([]byte(p.text("allusers-answer")), &total) != nil {
+			return false
+		}
+		return json.Unmarshal(users["salesRoom"], &sales) == nil && len(sales) == 2 && total["_total"].Anonymous == 1
+	})
+	if want := []user{{"ada", "ada@example.com"}, {"grace", "grace@example.com"}}; !reflect.DeepEqual(sales, want) {
+		t.Errorf("salesRoom is %v, want %v", sales, want)
+	}
+	if got := total["us-east-1"]; got.Authenticated != 2 || got != total["_total"] {
+		t.Errorf("/message/allusers says %v", total)
+	}
+}
+
+// checkLogin has a visitor refused, and log out again after a log-in.
+func checkLogin(p page) {
+	p.t.Helper()
+	p.click("suggest-salesRoom")
+	p.waitFor("an error", `!document.querySelector('[data-testid=error]').hidden`)
+	if got := p.text("error"); !strings.Contains(strings.ToLower(got), "log in") {
+		p.t.Errorf("the visitor is told %q", got)
+	}
+	p.run(chromedp.SendKeys(`[data-testid="login-name"]`, "Joan"))
+	p.click("login-button")
+	p.waitForMembers("salesRoom", "ada", "grace", "joan")
+	p.click("logout-button")
+	p.waitFor("the visitor to be anonymous again", `document.querySelector('[data-testid=login-button]').offsetParent !== null`)
+}
+
+// checkLooks takes a picture and refuses a page that is wider than the window. The pictures are kept when
+// ROLLCALL_SCREENSHOTS names a folder.
+func checkLooks(t *testing.T, p page, scheme string) {
+	t.Helper()
+	for _, width := range []int64{1440, 390} {
+		p.run(chromedp.EmulateViewport(width, 1000))
+		overflow := get(p, chromedp.Evaluate[int](`document.documentElement.scrollWidth - document.documentElement.clientWidth`))
+		png := get(p, chromedp.FullScreenshot(100))
+		if overflow > 0 {
+			t.Errorf("at a width of %d the page is %d pixels too wide", width, overflow)
+		}
+		if len(png) < 20_000 {
+			t.Errorf("at a width of %d the picture has %d bytes: is the page empty?", width, len(png))
+		}
+		if dir := os.Getenv("ROLLCALL_SCREENSHOTS"); dir != "" {
+			if err := os.WriteFile(fmt.Sprintf("%s/demo-%s-%d.png", dir, scheme, width), png, 0o600); err != nil {
+				t.Fatal(err)
+			}
+		}
+	}
+}
