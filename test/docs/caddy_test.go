@@ -1,0 +1,128 @@
+package docs
+
+import (
+	"bytes"
+	"fmt"
+	"net"
+	"net/http"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"syscall"
+	"testing"
+	"time"
+)
+
+const (
+	apiKey    = "demo-key"
+	jwtSecret = "rollcall-demo-secret-0123456789abcdef"
+)
+
+// caddy is the binary under test.
+var caddy string
+
+func TestMain(m *testing.M) {
+	code, err := run(m)
+	if err != nil {
+		fmt.Fprintln(os.Stderr, err)
+		code = 1
+	}
+	os.Exit(code)
+}
+
+// run finds the binary, or builds one, and runs the tests.
+func run(m *testing.M) (int, error) {
+	caddy = os.Getenv("ROLLCALL_CADDY")
+	if caddy == "" {
+		dir, err := os.MkdirTemp("", "rollcall-docs-")
+		if err != nil {
+			return 1, err
+		}
+		defer func() { _ = os.RemoveAll(dir) }()
+		caddy = filepath.Join(dir, "caddy")
+		out, err := exec.Command("go", "build", "-o", caddy, root+"/test/caddy").CombinedOutput()
+		if err != nil {
+			return 1, fmt.Errorf("building Caddy: %w\n%s", err, out)
+		}
+	}
+	if _, err := os.Stat(caddy); err != nil {
+		return 1, fmt.Errorf("ROLLCALL_CADDY names no binary, run `make build` or unset it: %w", err)
+	}
+	return m.Run(), nil
+}
+
+// environment is what the documented commands and Caddy run with. Home is an empty folder.
+func environment(home, admin string) []string {
+	return []string{
+		"PATH=" + os.Getenv("PATH"), "HOME=" + home, "XDG_DATA_HOME=" + home, "XDG_CONFIG_HOME=" + home,
+		"CADDY_ADMIN=" + admin, "ROLLCALL_API_KEY=" + apiKey, "ROLLCALL_JWT_SECRET=" + jwtSecret,
+	}
+}
+
+// server is a running Caddy.
+type server struct {
+	home        string
+	addr, admin string // host and port
+}
+
+// serve runs Caddy with a Caddyfile, on other ports than the ones that are written there.
+func serve(t *testing.T, caddyfile, dir string) *server {
+	t.Helper()
+	s := &server{home: t.TempDir(), addr: freeAddr(t), admin: freeAddr(t)}
+	file := filepath.Join(s.home, "Caddyfile")
+	if err := os.WriteFile(file, []byte(s.local(caddyfile)), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	var log bytes.Buffer
+	cmd := exec.Command(caddy, "run", "--config", file, "--adapter", "caddyfile")
+	cmd.Dir, cmd.Env, cmd.Stderr = dir, environment(s.home, s.admin), &log
+	if err := cmd.Start(); err != nil {
+		t.Fatal(err)
+	}
+	ended := make(chan struct{})
+	go func() { _ = cmd.Wait(); close(ended) }()
+	t.Cleanup(func() {
+		_ = cmd.Process.Signal(syscall.SIGTERM)
+		select {
+		case <-ended:
+		case <-time.After(20 * time.Second):
+			_ = cmd.Process.Kill()
+			<-ended
+			t.Error("Caddy did not stop")
+		}
+		if t.Failed() {
+			t.Logf("Caddy's log:\n%s", log.String())
+		}
+	})
+	for deadline := time.Now().Add(20 * time.Second); ; time.Sleep(20 * time.Millisecond) {
+		resp, err := http.Get("http://" + s.addr + "/message/users")
+		if err == nil {
+			_ = resp.Body.Close()
+			return s
+		}
+		select {
+		case <-ended:
+			t.Fatalf("Caddy ended:\n%s", log.String())
+		default:
+		}
+		if time.Now().After(deadline) {
+			t.Fatalf("Caddy does not answer: %v", err)
+		}
+	}
+}
+
+// local puts the addresses of this server in place of those that the pages show.
+func (s *server) local(text string) string {
+	return strings.NewReplacer("localhost:8080", s.addr, "localhost:2019", s.admin).Replace(text)
+}
+
+func freeAddr(t *testing.T) string {
+	t.Helper()
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer func() { _ = l.Close() }()
+	return fmt.Sprintf("localhost:%d", l.Addr().(*net.TCPAddr).Port)
+}

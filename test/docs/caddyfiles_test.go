@@ -1,0 +1,87 @@
+package docs
+
+import (
+	"bytes"
+	"crypto/ecdsa"
+	"crypto/elliptic"
+	"crypto/rand"
+	"crypto/x509"
+	"encoding/pem"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"testing"
+)
+
+// TestCaddyfiles adapts and validates every Caddyfile that the pages show, and checks how it is formatted.
+func TestCaddyfiles(t *testing.T) {
+	home := t.TempDir()
+	writePublicKey(t, filepath.Join(home, "issuer.pem"))
+	count := 0
+	for _, p := range checked(t) {
+		for i, b := range p.blocks {
+			if b.lang != "caddyfile" {
+				continue
+			}
+			count++
+			file := filepath.Join(home, "Caddyfile")
+			if err := os.WriteFile(file, []byte(b.text+"\n"), 0o600); err != nil {
+				t.Fatal(err)
+			}
+			out, err := command(home, "adapt", "--config", file, "--adapter", "caddyfile", "--validate")
+			out = strings.ReplaceAll(out, `\"`, `"`) // it is a line of JSON
+			refused := p.refusal(i)
+			switch {
+			case refused != "" && (err == nil || !strings.Contains(out, refused)):
+				t.Errorf("%s:%d: want the error %q, got %v\n%s", p.name, b.line, refused, err, out)
+			case refused == "" && err != nil:
+				t.Errorf("%s:%d: %v\n%s", p.name, b.line, err, out)
+			}
+			formatted, err := exec.Command(caddy, "fmt", file).Output()
+			if err != nil && len(formatted) == 0 {
+				t.Errorf("%s:%d: %v", p.name, b.line, err)
+			}
+			if !bytes.Equal(formatted, []byte(b.text+"\n")) {
+				t.Errorf("%s:%d: not formatted, want\n%s", p.name, b.line, formatted)
+			}
+		}
+	}
+	if count < 5 {
+		t.Errorf("only %d Caddyfiles found", count)
+	}
+}
+
+// refusal returns the error that the pages promise for a block, "" for none.
+func (p page) refusal(index int) string {
+	for _, o := range p.orders {
+		if o.verb == "error" && o.next == index {
+			return o.args
+		}
+	}
+	return ""
+}
+
+func command(home string, args ...string) (string, error) {
+	cmd := exec.Command(caddy, args...)
+	cmd.Dir, cmd.Env = home, environment(home, "localhost:0")
+	out, err := cmd.CombinedOutput()
+	return string(out), err
+}
+
+// writePublicKey makes the key file that the pages speak of.
+func writePublicKey(t *testing.T, file string) {
+	t.Helper()
+	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
+	if err != nil {
+		t.Fatal(err)
+	}
+	der, err := x509.MarshalPKIXPublicKey(key.Public())
+	if err != nil {
+		t.Fatal(err)
+	}
+	text := pem.EncodeToMemory(&pem.Block{Type: "PUBLIC KEY", Bytes: der})
+	if err := os.WriteFile(file, text, 0o600); err != nil {
+		t.Fatal(err)
+	}
+}

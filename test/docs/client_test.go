@@ -1,0 +1,137 @@
+package docs
+
+import (
+	"encoding/json"
+	"regexp"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/golang-jwt/jwt/v5"
+	"github.com/gorilla/websocket"
+)
+
+const patience = 10 * time.Second
+
+// client is a websocket connection.
+type client struct {
+	name string
+	ws   *websocket.Conn
+}
+
+func (s *server) connect(t *testing.T, name string) *client {
+	t.Helper()
+	dialer := websocket.Dialer{Subprotocols: []string{"rollcall.v1"}, HandshakeTimeout: patience}
+	ws, _, err := dialer.Dial("ws://"+s.addr+"/message/socket", nil)
+	if err != nil {
+		t.Fatalf("%s: %v", name, err)
+	}
+	t.Cleanup(func() { _ = ws.Close() })
+	return &client{name: name, ws: ws}
+}
+
+func (c *client) send(t *testing.T, frame string) {
+	t.Helper()
+	if err := c.ws.WriteMessage(websocket.TextMessage, []byte(frame)); err != nil {
+		t.Fatalf("%s: %v", c.name, err)
+	}
+}
+
+func (c *client) receive(t *testing.T) string {
+	t.Helper()
+	_ = c.ws.SetReadDeadline(time.Now().Add(patience))
+	_, frame, err := c.ws.ReadMessage()
+	if err != nil {
+		t.Fatalf("%s: %v", c.name, err)
+	}
+	return string(frame)
+}
+
+// expect receives a frame whose type is the given one.
+func (c *client) expect(t *testing.T, kind string) {
+	t.Helper()
+	frame := c.receive(t)
+	if !strings.HasPrefix(frame, `{"type":"`+kind+`"`) {
+		t.Fatalf("%s: got %s, want type %s", c.name, frame, kind)
+	}
+}
+
+// enter opens the connections of a serve comment: each a user, empty for nobody, and channels.
+func (s *server) enter(t *testing.T, clients []string) {
+	t.Helper()
+	for _, who := range clients {
+		name, channels, _ := strings.Cut(who, ":")
+		c := s.connect(t, name)
+		c.expect(t, "welcome")
+		if name != "" {
+			c.send(t, `{"type":"authenticate","token":"`+sign(t, name)+`"}`)
+			c.expect(t, "authenticated")
+		}
+		for channel := range strings.SplitSeq(channels, ",") {
+			if channel != "" {
+				c.send(t, `{"type":"join","channel":"`+channel+`"}`)
+				c.expect(t, "joined")
+			}
+		}
+	}
+}
+
+// sign makes a token for a user.
+func sign(t *testing.T, name string) string {
+	t.Helper()
+	claims := jwt.MapClaims{"sub": name, "email": name + "@example.com", "exp": time.Now().Add(time.Hour).Unix()}
+	signed, err := jwt.NewWithClaims(jwt.SigningMethodHS256, claims).SignedString([]byte(jwtSecret))
+	if err != nil {
+		t.Fatal(err)
+	}
+	return signed
+}
+
+var (
+	shownToken = regexp.MustCompile(`"eyJ[^"]*"`)
+	connection = regexp.MustCompile(`("connection": ?)"[^"]*"`)
+)
+
+// canonical rewrites JSON so that what says the same is the same text: ids of connections are all one, and arrays are
+// sorted, since the order of users means nothing.
+func canonical(t *testing.T, text string) string {
+	t.Helper()
+	text = connection.ReplaceAllString(text, `$1"ID"`)
+	var v any
+	if err := json.Unmarshal([]byte(text), &v); err != nil {
+		t.Fatalf("not JSON: %v\n%s", err, text)
+	}
+	out, err := json.MarshalIndent(ordered(v), "", "  ")
+	if err != nil {
+		t.Fatal(err)
+	}
+	return string(out)
+}
+
+// ordered takes the private channels of an object together under one key, for their names are random.
+func ordered(v any) any {
+	switch v := v.(type) {
+	case map[string]any:
+		var tabs []any
+		for key, value := range v {
+			v[key] = ordered(value)
+			if strings.HasPrefix(key, "tab|") {
+				delete(v, key)
+				tabs = append(tabs, ordered(value))
+			}
+		}
+		if tabs != nil {
+			v["tab|"] = ordered(tabs)
+		}
+	case []any:
+		for i := range v {
+			v[i] = ordered(v[i])
+		}
+		sortByText(v)
+	case string:
+		if strings.HasPrefix(v, "tab|") {
+			return "tab|ID"
+		}
+	}
+	return v
+}

@@ -1,0 +1,58 @@
+package docs
+
+import (
+	"os"
+	"path"
+	"path/filepath"
+	"regexp"
+	"slices"
+	"strings"
+	"testing"
+)
+
+var link = regexp.MustCompile(`\]\(([^)\s]+)\)`)
+
+// TestLinks follows every relative link of every page to its file and heading.
+func TestLinks(t *testing.T) {
+	all := pages(t)
+	headings := make(map[string][]string)
+	for _, p := range all {
+		headings[p.name] = p.headings
+	}
+	count := 0
+	for _, p := range all {
+		for _, m := range link.FindAllStringSubmatch(p.prose, -1) {
+			target := m[1]
+			if strings.Contains(target, "://") || strings.HasPrefix(target, "mailto:") {
+				continue
+			}
+			count++
+			file, anchor, _ := strings.Cut(target, "#")
+			name := p.name
+			if file != "" {
+				name = path.Join(path.Dir(p.name), file)
+			}
+			if _, err := os.Stat(filepath.Join(root, name)); err != nil {
+				t.Errorf("%s: the link %s leads nowhere: %v", p.name, target, err)
+				continue
+			}
+			if anchor != "" && !slices.Contains(headings[name], anchor) {
+				t.Errorf("%s: the link %s: no such heading in %s, there are %v", p.name, target, name, headings[name])
+			}
+		}
+	}
+	if count < 20 {
+		t.Errorf("only %d links found", count)
+	}
+}
+
+// TestIndexNamesEveryPage holds docs/README.md to the files beside it.
+func TestIndexNamesEveryPage(t *testing.T) {
+	index := readPage(t, "docs/README.md")
+	for _, p := range pages(t) {
+		name, ok := strings.CutPrefix(p.name, "docs/")
+		if ok && name != "README.md" && !strings.Contains(index.text, "("+name+")") {
+			t.Errorf("docs/README.md has no link to %s", name)
+		}
+	}
+}

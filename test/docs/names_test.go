@@ -1,0 +1,286 @@
+package docs
+
+import (
+	"go/ast"
+	"go/parser"
+	"go/token"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"regexp"
+	"slices"
+	"strconv"
+	"strings"
+	"testing"
+)
+
+// source parses the Go files of a folder of the repository, its tests left out.
+func source(t *testing.T, folder string) []*ast.File {
+	t.Helper()
+	entries, err := os.ReadDir(filepath.Join(root, folder))
+	if err != nil {
+		t.Fatal(err)
+	}
+	var files []*ast.File
+	for _, e := range entries {
+		if e.IsDir() || filepath.Ext(e.Name()) != ".go" || strings.HasSuffix(e.Name(), "_test.go") {
+			continue
+		}
+		f, err := parser.ParseFile(token.NewFileSet(), filepath.Join(root, folder, e.Name()), nil, 0)
+		if err != nil {
+			t.Fatal(err)
+		}
+		files = append(files, f)
+	}
+	return files
+}
+
+func inspect(t *testing.T, folder string, visit func(ast.Node)) {
+	t.Helper()
+	for _, f := range source(t, folder) {
+		ast.Inspect(f, func(n ast.Node) bool {
+			if n != nil {
+				visit(n)
+			}
+			return true
+		})
+	}
+}
+
+// literal returns the string that an expression is written as.
+func literal(e ast.Expr) (string, bool) {
+	l, ok := e.(*ast.BasicLit)
+	if !ok || l.Kind != token.STRING {
+		return "", false
+	}
+	s, err := strconv.Unquote(l.Value)
+	return s, err == nil
+}
+
+func isNamed(e ast.Expr, names ...string) bool {
+	switch e := e.(type) {
+	case *ast.Ident:
+		return slices.Contains(names, e.Name)
+	case *ast.SelectorExpr:
+		return slices.Contains(names, e.Sel.Name)
+	}
+	return false
+}
+
+// constants returns the string constants of a type.
+func constants(t *testing.T, folder, kind string) []string {
+	t.Helper()
+	var found []string
+	inspect(t, folder, func(n ast.Node) {
+		spec, ok := n.(*ast.ValueSpec)
+		if !ok || spec.Type == nil || !isNamed(spec.Type, kind) {
+			return
+		}
+		for _, v := range spec.Values {
+			if s, ok := literal(v); ok {
+				found = append(found, s)
+			}
+		}
+	})
+	return found
+}
+
+// documented checks that a page has each name as code. At least so many names must have been found.
+func documented(t *testing.T, name string, names []string, least int) {
+	t.Helper()
+	if len(names) < least {
+		t.Fatalf("only %d names found in the source: %q", len(names), names)
+	}
+	p := readPage(t, name)
+	for _, n := range names {
+		if !strings.Contains(p.text, "`"+n+"`") {
+			t.Errorf("%s does not name `%s`", name, n)
+		}
+	}
+}
+
+// TestOptionsAreDocumented finds the subdirectives in the parser and the JSON names in the types.
+func TestOptionsAreDocumented(t *testing.T) {
+	var options, tags []string
+	inspect(t, "caddymodule", func(n ast.Node) {
+		switch n := n.(type) {
+		case *ast.CompositeLit:
+			if n.Type == nil || !isNamed(n.Type, "options") {
+				return
+			}
+			for _, e := range n.Elts {
+				if s, ok := literal(e.(*ast.KeyValueExpr).Key); ok {
+					options = append(options, s)
+				}
+			}
+		case *ast.TypeSpec:
+			if isNamed(n.Name, "App", "Handler", "UserPlaceholders", "JWT", "Channels", "Ping", "Limits") {
+				tags = append(tags, jsonNames(t, n)...)
+			}
+		}
+	})
+	documented(t, "docs/configuration.md", options, 28)
+	documented(t, "docs/configuration.md", tags, 30)
+}
+
+func jsonNames(t *testing.T, spec *ast.TypeSpec) []string {
+	t.Helper()
+	fields, ok := spec.Type.(*ast.StructType)
+	if !ok {
+		t.Fatalf("%s is no struct", spec.Name.Name)
+	}
+	var names []string
+	for _, f := range fields.Fields.List {
+		if f.Tag == nil {
+			continue
+		}
+		_, tag, ok := strings.Cut(f.Tag.Value, `json:"`)
+		name, _, _ := strings.Cut(tag, ",")
+		if ok && name != "" {
+			names = append(names, name)
+		}
+	}
+	return names
+}
+
+// TestErrorCodesAreDocumented covers the codes of error frames, of HTTP problems, and of close frames.
+func TestErrorCodesAreDocumented(t *testing.T) {
+	documented(t, "docs/websocket.md", constants(t, "caddymodule/wire", "Code"), 12)
+	documented(t, "docs/websocket.md", constants(t, "caddymodule/wire", "Type"), 4)
+
+	var problems []string
+	inspect(t, "caddymodule", func(n ast.Node) {
+		if kv, ok := n.(*ast.KeyValueExpr); ok && isNamed(kv.Key, "code") {
+			if s, ok := literal(kv.Value); ok {
+				problems = append(problems, s)
+			}
+		}
+	})
+	documented(t, "docs/http-api.md", problems, 14)
+
+	var codes []string
+	inspect(t, "caddymodule/socket", func(n ast.Node) {
+		spec, ok := n.(*ast.ValueSpec)
+		if !ok || !strings.HasPrefix(spec.Names[0].Name, "Close") || len(spec.Values) == 0 {
+			return
+		}
+		if l, ok := spec.Values[0].(*ast.BasicLit); ok && spec.Names[0].Name != "CloseNoStatus" {
+			codes = append(codes, l.Value)
+		}
+	})
+	documented(t, "docs/websocket.md", codes, 8)
+}
+
+var (
+	errorRow    = regexp.MustCompile("(?m)^\\| `([^|]*)` \\| [^|]* \\|$")
+	placeholder = regexp.MustCompile(`"?\b[NXYZ]\b"?|\.\.\.`)
+)
+
+// TestErrorTextsAreReal looks for the errors of the configuration in the source, in pieces around what varies.
+func TestErrorTextsAreReal(t *testing.T) {
+	var source strings.Builder
+	for _, folder := range []string{"caddymodule", "caddymodule/token"} {
+		inspect(t, folder, func(n ast.Node) {
+			if e, ok := n.(ast.Expr); ok {
+				if s, ok := literal(e); ok {
+					source.WriteString(s + "\n")
+				}
+			}
+		})
+	}
+	_, table, ok := strings.Cut(readPage(t, "docs/configuration.md").text, "\n## Errors\n")
+	rows := errorRow.FindAllStringSubmatch(table, -1)
+	if !ok || len(rows) < 10 {
+		t.Fatalf("only %d errors found", len(rows))
+	}
+	for _, row := range rows {
+		for _, piece := range placeholder.Split(row[1], -1) {
+			if !strings.Contains(source.String(), strings.Trim(piece, " `:;")) {
+				t.Errorf("no error has the text %q of %q", piece, row[1])
+			}
+		}
+	}
+}
+
+var metricName = regexp.MustCompile(`caddy_rollcall_\w+`)
+
+// TestMetricsAreDocumented looks both ways: no metric is left out, and none is made up.
+func TestMetricsAreDocumented(t *testing.T) {
+	var metrics []string
+	inspect(t, "caddymodule", func(n ast.Node) {
+		switch n := n.(type) {
+		case *ast.CallExpr:
+			if isNamed(n.Fun, "hostDesc") {
+				if s, ok := literal(n.Args[0]); ok {
+					metrics = append(metrics, "caddy_rollcall_"+s)
+				}
+			}
+		case *ast.KeyValueExpr:
+			if s, ok := literal(n.Value); ok && isNamed(n.Key, "Name") && strings.HasPrefix(s, "caddy_rollcall_") {
+				metrics = append(metrics, s)
+			}
+		}
+	})
+	documented(t, "docs/operations.md", metrics, 9)
+	for _, p := range pages(t) {
+		for _, name := range metricName.FindAllString(p.text, -1) {
+			base := strings.TrimSuffix(strings.TrimSuffix(strings.TrimSuffix(name, "_bucket"), "_count"), "_sum")
+			if !slices.Contains(metrics, base) {
+				t.Errorf("%s names the metric %s, which is not in the source", p.name, name)
+			}
+		}
+	}
+
+	reasons := constants(t, "caddymodule/socket", "Reason")
+	inspect(t, "caddymodule", func(n ast.Node) {
+		if call, ok := n.(*ast.CallExpr); ok && isNamed(call.Fun, "refuse") && len(call.Args) == 5 {
+			if s, ok := literal(call.Args[3]); ok {
+				reasons = append(reasons, s)
+			}
+		}
+	})
+	documented(t, "docs/operations.md", reasons, 16)
+}
+
+// TestLogMessagesAreDocumented finds what the packages log.
+func TestLogMessagesAreDocumented(t *testing.T) {
+	var messages []string
+	inspect(t, "caddymodule", func(n ast.Node) {
+		call, ok := n.(*ast.CallExpr)
+		if !ok || !isNamed(call.Fun, "Debug", "Info", "Warn", "Error", "Check") {
+			return
+		}
+		for _, arg := range call.Args {
+			if s, ok := literal(arg); ok {
+				messages = append(messages, s)
+			}
+		}
+	})
+	documented(t, "docs/operations.md", messages, 8)
+}
+
+// TestAdminEndpointsAreDocumented finds the patterns of the admin API.
+func TestAdminEndpointsAreDocumented(t *testing.T) {
+	var patterns []string
+	inspect(t, "caddymodule", func(n ast.Node) {
+		if kv, ok := n.(*ast.KeyValueExpr); ok && isNamed(kv.Key, "Pattern") {
+			if s, ok := literal(kv.Value); ok {
+				patterns = append(patterns, "GET "+s)
+			}
+		}
+	})
+	documented(t, "docs/operations.md", patterns, 2)
+}
+
+// TestNoPageIsElsewhere walks docs: a page in a folder would not be tested.
+func TestNoPageIsElsewhere(t *testing.T) {
+	err := filepath.WalkDir(filepath.Join(root, "docs"), func(name string, d fs.DirEntry, err error) error {
+		if err == nil && filepath.Ext(name) == ".md" && filepath.Dir(name) != filepath.Join(root, "docs") {
+			t.Errorf("%s is in a folder, where the tests of the pages do not look", name)
+		}
+		return err
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+}
