@@ -1,0 +1,147 @@
+# Rollcall: build, run and test. "make" lists the targets.
+#
+# A Linux machine with Go, git and make is enough: what else the tests need is installed by "make deps" (through
+# apt-get) and, for golangci-lint, built at a pinned version into the user's cache folder.
+
+GOLANGCI_LINT_VERSION := v2.15.0
+FUZZTIME ?= 30s
+
+# The flags that xcaddy builds Caddy with, for every command: lint, vet, tests and build then share the build cache,
+# which saves minutes. The race detector alone needs cgo.
+export GOFLAGS := -buildvcs=false -trimpath -tags=nobadger,nomysql,nopgx
+export CGO_ENABLED := 0
+
+CACHE := $(or $(XDG_CACHE_HOME),$(HOME)/.cache)/rollcall
+# A linter built with an older Go refuses newer code, so its version of Go is part of the name.
+LINT := $(CACHE)/golangci-lint-$(GOLANGCI_LINT_VERSION)-$(shell go env GOVERSION)/golangci-lint
+# Where deps.sh puts Node.js when Debian's is too old.
+export ROLLCALL_NODE := $(CACHE)/node
+export PATH := $(ROLLCALL_NODE)/node_modules/.bin:$(PATH)
+
+CADDY := $(CURDIR)/bin/caddy
+export ROLLCALL_CADDY := $(CADDY)
+# Folders are in the list too, since their times show that a file is gone.
+CADDY_SOURCES := xcaddy.json go.mod go.sum $(shell find $(wildcard presence plugins caddymodule) tools/xcaddy \
+	-name testdata -prune -o ! -name '*_test.*' -print)
+
+TOOLS := tools/gotest tools/xcaddy
+# Modules beside the root one.
+MODULES := bench $(TOOLS)
+GOTEST = $(CURDIR)/bin/gotest -name $@ $(REPORT)
+# Packages to import, and those whose tests need no built binary. Listing them takes time: only where it is needed.
+LIBRARY = $(shell go list ./... | grep -v /test/)
+IN_PROCESS = $(shell go list ./... | grep -v -E '/test/(e2e|docs|browser)(/|$$)')
+
+STEP = @printf '\n==> %s %s\n' "$$(date +%T)" $@
+
+.NOTPARALLEL:
+.DELETE_ON_ERROR:
+.PHONY: help build run test deps tidy-check tools vet lint unit race golden integration caddyfiles e2e docs browser fuzz \
+	tree-before tree-after bench fmt clean
+
+help: ## list the targets
+	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+
+build: bin/caddy ## build bin/caddy from xcaddy.json, if a source changed
+
+bin/caddy: $(CADDY_SOURCES)
+	$(STEP)
+	@echo 'Building Caddy with Rollcall: minutes the first time, seconds afterwards.'
+	go run -C tools/xcaddy . -config $(CURDIR)/xcaddy.json -output $(CADDY)
+
+run: build ## serve the demo of the Caddyfile on http://localhost:8080
+	@exec bin/caddy run --config Caddyfile
+
+# What fails soonest comes first.
+test: REPORT := -report $(CURDIR)/bin/report
+test: tree-before deps tidy-check tools vet lint unit race build caddyfiles e2e docs browser fuzz tree-after
+test: ## run everything below and say what was run
+	$(STEP)
+	@bin/gotest $(REPORT) -total
+
+deps: ## install what the tests need, as root by apt-get
+	$(STEP)
+	@scripts/deps.sh
+
+tidy-check: ## check that go.mod and go.sum are tidy
+	$(STEP)
+	go mod tidy -diff
+	@set -e; for dir in $(MODULES); do echo "go mod tidy -diff ($$dir)"; (cd $$dir && go mod tidy -diff); done
+
+tools: bin/gotest ## test the programs in tools/
+	$(STEP)
+	@set -e; for dir in $(TOOLS); do (cd $$dir && $(GOTEST) -- -count=1 ./...); done
+
+vet: ## go vet
+	$(STEP)
+	go vet ./...
+	@set -e; for dir in $(MODULES); do echo "go vet ($$dir)"; (cd $$dir && go vet ./...); done
+
+lint: $(LINT) ## golangci-lint, formatting included
+	$(STEP)
+	$(LINT) run ./...
+	@set -e; for dir in $(MODULES); do echo "golangci-lint run ($$dir)"; (cd $$dir && $(LINT) run ./...); done
+
+$(LINT):
+	$(STEP)
+	GOBIN=$(@D) go install github.com/golangci/golangci-lint/v2/cmd/golangci-lint@$(GOLANGCI_LINT_VERSION)
+
+unit: bin/gotest ## tests of the packages, golden files included, without the race detector
+	$(STEP)
+	@$(GOTEST) -- -count=1 $(LIBRARY)
+
+race: bin/gotest ## the same and the tests with Caddy in process, with the race detector
+	$(STEP)
+	@CGO_ENABLED=1 $(GOTEST) -- -race -count=1 -timeout=20m $(IN_PROCESS)
+
+golden: bin/gotest ## only the golden files of caddy adapt
+	$(STEP)
+	@$(GOTEST) -- -count=1 -run='^TestAdapt' ./caddymodule
+
+integration: bin/gotest ## only the tests with Caddy in process, without the race detector
+	$(STEP)
+	@$(GOTEST) -- -count=1 -timeout=20m ./test/integration/...
+
+caddyfiles: bin/caddy ## check the format of every Caddyfile
+	$(STEP)
+	@set -e; for file in $$(find . -name Caddyfile -not -path './bin/*'); do \
+		echo "caddy fmt $$file"; bin/caddy fmt --diff $$file >bin/caddyfile.diff || { cat bin/caddyfile.diff; exit 1; }; done
+
+e2e: bin/gotest bin/caddy ## tests of the built binary
+	$(STEP)
+	@$(GOTEST) -- -count=1 -p=1 -timeout=20m ./test/e2e/...
+
+docs: bin/gotest bin/caddy ## tests of what README.md and docs/ show, against the built binary
+	$(STEP)
+	@$(GOTEST) -- -count=1 ./test/docs/...
+
+browser: bin/gotest bin/caddy ## tests with Chromium
+	$(STEP)
+	@$(GOTEST) -- -count=1 -p=1 -timeout=20m ./test/browser/...
+
+fuzz: bin/gotest ## run each fuzz target for FUZZTIME (30s)
+	$(STEP)
+	@$(GOTEST) -fuzztime=$(FUZZTIME) -- $(LIBRARY)
+
+bin/gotest: tools/gotest/go.mod $(wildcard tools/gotest/*.go)
+	@go build -C tools/gotest -o $(CURDIR)/bin/gotest .
+
+# A test run leaves no trace in the work tree.
+tree-before:
+	@mkdir -p bin && rm -f bin/report && scripts/tree.sh >bin/tree
+
+tree-after:
+	$(STEP)
+	@scripts/tree.sh | diff bin/tree - || { echo 'the work tree changed during the test run'; exit 1; }
+
+bench: bin/caddy ## print the cost of idle connections, then run the benchmarks of the packages
+	go run -C bench . -caddy $(CADDY)
+	go test -run='^$$' -bench=. -benchmem -p=1 -timeout=30m $(LIBRARY)
+
+fmt: $(LINT) bin/caddy ## format Go files and Caddyfiles
+	$(LINT) fmt ./...
+	@set -e; for dir in $(MODULES); do (cd $$dir && $(LINT) fmt ./...); done
+	find . -name Caddyfile -not -path './bin/*' -exec bin/caddy fmt --overwrite {} \;
+
+clean: ## remove bin/
+	rm -rf bin

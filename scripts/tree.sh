@@ -1,0 +1,8 @@
+#!/bin/sh
+# Prints the state of the work tree: what git sees as changed or new, with the contents. Prints nothing outside of a git checkout.
+set -eu
+
+git rev-parse --is-inside-work-tree >/dev/null 2>&1 || exit 0
+git status --porcelain --untracked-files=all
+git diff
+git ls-files --others --exclude-standard -z | xargs -0 -r git hash-object --

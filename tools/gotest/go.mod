@@ -1,0 +1,3 @@
+module github.com/rollcall-gateway/rollcall/tools/gotest
+
+go 1.26.0
