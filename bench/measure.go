@@ -8,6 +8,7 @@ import (
 	"net"
 	"net/http"
 	"os"
+	"slices"
 	"strconv"
 	"strings"
 	"sync"
@@ -104,13 +105,8 @@ func connectAll(ctx context.Context, t target, addr string, n int) ([]net.Conn, 
 		})
 	}
 	wg.Wait()
-	open := conns[:0]
-	for _, c := range conns {
-		if c != nil {
-			open = append(open, c)
-		}
-	}
-	return open, errors.Join(append(errs, ctx.Err())...)
+	conns = slices.DeleteFunc(conns, func(c net.Conn) bool { return c == nil })
+	return conns, errors.Join(errors.Join(errs...), ctx.Err())
 }
 
 func waitFor(ctx context.Context, s *server) error {

@@ -127,8 +127,7 @@ func (s *session) take() bool {
 }
 
 func (s *session) fail(err error) {
-	var e *wire.Error
-	if errors.As(err, &e) {
+	if e, ok := errors.AsType[*wire.Error](err); ok {
 		s.sock.Push(wire.Failed(e))
 	}
 }

@@ -72,8 +72,7 @@ func (h *Handler) admit(r *http.Request) (presence.HostName, login, *problem) {
 }
 
 func problemUpgrade(err error) *problem {
-	var failed *socket.UpgradeError
-	if errors.As(err, &failed) {
+	if failed, ok := errors.AsType[*socket.UpgradeError](err); ok {
 		return &problem{status: failed.Status, code: "bad_handshake", detail: failed.Reason}
 	}
 	return &problem{status: http.StatusBadRequest, code: "bad_handshake", detail: "the handshake failed"}

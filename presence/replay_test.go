@@ -132,6 +132,7 @@ func (v *view) shows(p presence) bool {
 		return true
 	case WatchCount:
 		return v.count == p.count
+	case WatchList:
 	}
 	return v.count == p.count && maps.Equal(v.members, p.users)
 }

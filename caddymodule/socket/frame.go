@@ -66,7 +66,8 @@ func closeFrame(code int, reason string) []byte {
 	for len(reason) > maxControl-2 || !utf8.ValidString(reason) {
 		reason = reason[:len(reason)-1]
 	}
-	b := []byte{finClose, byte(2 + len(reason)), byte(code >> 8), byte(code)}
+	b := make([]byte, 0, 4+len(reason))
+	b = append(b, finClose, byte(2+len(reason)), byte(code>>8), byte(code))
 	return append(b, reason...)
 }
 

@@ -6,6 +6,7 @@ import (
 	"io"
 	"net"
 	"net/http"
+	"slices"
 
 	"github.com/gorilla/websocket"
 )
@@ -59,6 +60,8 @@ func checkHandshake(r *http.Request) error {
 	switch {
 	case r.ProtoMajor != 1:
 		return &UpgradeError{http.StatusNotImplemented, "websockets are served over HTTP/1.1 only"}
+	case !r.ProtoAtLeast(1, 1): // RFC 6455 section 4.2.1; HTTP/1.0 has no 101 response
+		return &UpgradeError{http.StatusUpgradeRequired, "a websocket begins with HTTP/1.1"}
 	case r.Method != http.MethodGet:
 		return &UpgradeError{http.StatusMethodNotAllowed, "a websocket begins with GET"}
 	case !websocket.IsWebSocketUpgrade(r):
@@ -105,11 +108,8 @@ func (h *handshake) Hijack() (net.Conn, *bufio.ReadWriter, error) {
 	header.Set("Upgrade", "websocket")
 	header.Set("Connection", "Upgrade")
 	header.Set("Sec-WebSocket-Accept", acceptKey(h.request.Header.Get("Sec-WebSocket-Key")))
-	for _, offered := range websocket.Subprotocols(h.request) {
-		if offered == Subprotocol {
-			header.Set("Sec-WebSocket-Protocol", Subprotocol)
-			break
-		}
+	if slices.Contains(websocket.Subprotocols(h.request), Subprotocol) {
+		header.Set("Sec-WebSocket-Protocol", Subprotocol)
 	}
 	h.WriteHeader(http.StatusSwitchingProtocols)
 
