@@ -75,10 +75,12 @@ func (a *App) Provision(ctx caddy.Context) error {
 
 // Validate refuses names that would be misread in an answer or a header.
 func (a *App) Validate() error {
-	for option, name := range map[string]string{"data_center": a.DataCenter, "pod": a.Pod} {
-		if !validName(name) {
-			return fmt.Errorf("%s %q: use 1 to 64 letters, digits, '.', '-' and '_'", option, name)
-		}
+	const rule = "use 1 to 64 letters, digits, '.', '-' and '_'"
+	if !validName(a.DataCenter) {
+		return fmt.Errorf("data_center %q: %s", a.DataCenter, rule)
+	}
+	if !validName(a.Pod) {
+		return fmt.Errorf("pod %q: %s", a.Pod, rule)
 	}
 	if a.DataCenter == totalKey {
 		return fmt.Errorf("data_center %q is the name of the sum in /message/allusers: choose another", a.DataCenter)

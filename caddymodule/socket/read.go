@@ -30,7 +30,6 @@ func (c *Conn) read() {
 		buf, _ := messages.Get().(*bytes.Buffer)
 		buf.Reset()
 		if _, err = buf.ReadFrom(r); err != nil {
-			messages.Put(buf)
 			c.broken(err)
 			return
 		}

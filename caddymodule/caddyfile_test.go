@@ -1,0 +1,186 @@
+package caddymodule
+
+import (
+	"encoding/json"
+	"reflect"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/caddyserver/caddy/v2"
+	"github.com/caddyserver/caddy/v2/caddyconfig/caddyfile"
+	"github.com/caddyserver/caddy/v2/caddyconfig/httpcaddyfile"
+)
+
+func TestCaddyfile(t *testing.T) {
+	for _, test := range []struct {
+		name, input string
+		want        Handler
+	}{
+		{"directive alone", "rollcall", Handler{}},
+		{"empty block", "rollcall {\n}", Handler{}},
+		{"prefix", "rollcall {\nprefix /live\n}", Handler{Prefix: "/live"}},
+		{"one key", "rollcall {\napi_key a\n}", Handler{APIKey: []string{"a"}}},
+		{"several keys", "rollcall {\napi_key a {env.B} sha256:00\n}", Handler{APIKey: []string{"a", "{env.B}", "sha256:00"}}},
+		{"origins", "rollcall {\norigins https://a.example *\n}", Handler{Origins: []string{"https://a.example", "*"}}},
+		{"user id", "rollcall {\nuser {http.vars.id}\n}", Handler{User: &UserPlaceholders{ID: "{http.vars.id}"}}},
+		{"user id and e-mail", "rollcall {\nuser {a.id} {a.mail}\n}", Handler{User: &UserPlaceholders{ID: "{a.id}", Email: "{a.mail}"}}},
+		{"ping interval", "rollcall {\nping 10s\n}", Handler{Ping: &Ping{Interval: caddy.Duration(10 * time.Second)}}},
+		{
+			"ping interval and timeout", "rollcall {\nping 500ms 1m\n}",
+			Handler{Ping: &Ping{Interval: caddy.Duration(500 * time.Millisecond), Timeout: caddy.Duration(time.Minute)}},
+		},
+		{
+			"jwt", "rollcall {\njwt {\nkey secret\njwks https://a/keys\nalgorithms RS256 ES256\nissuer i\naudience a\nid_claim c\nemail_claim e\ncookie k\n}\n}",
+			Handler{JWT: &JWT{
+				Key: "secret", JWKS: "https://a/keys", Algorithms: []string{"RS256", "ES256"},
+				Issuer: "i", Audience: "a", IDClaim: "c", EmailClaim: "e", Cookie: "k",
+			}},
+		},
+		{
+			"channels", "rollcall {\nchannels {\nauthenticated vip-* a\nanonymous lobby-*\ndefault anonymous\n}\n}",
+			Handler{Channels: &Channels{Authenticated: []string{"vip-*", "a"}, Anonymous: []string{"lobby-*"}, Default: "anonymous"}},
+		},
+		{
+			"limits",
+			"rollcall {\nlimits {\nchannels_per_connection 1\nchannel_name 2\nframe 3KiB\nqueue 4MB\nconnections_per_host 5\nframes_per_second 6\n}\n}",
+			Handler{Limits: &Limits{
+				ChannelsPerConnection: 1, ChannelName: 2, Frame: 3 << 10, Queue: 4_000_000, ConnectionsPerHost: 5, FramesPerSecond: 6,
+			}},
+		},
+		{"quoted arguments", "rollcall {\napi_key \"a b\" `c`\n}", Handler{APIKey: []string{"a b", "c"}}},
+		{"comments", "rollcall { # here\n# and here\nprefix /a # there\n}", Handler{Prefix: "/a"}},
+	} {
+		t.Run(test.name, func(t *testing.T) {
+			d := caddyfile.NewTestDispenser(test.input)
+			var h Handler
+			if err := h.UnmarshalCaddyfile(d); err != nil {
+				t.Fatal(err)
+			}
+			if d.Next() {
+				t.Errorf("%q is left over", d.Val())
+			}
+			// What caddy adapt prints is all that survives.
+			got, want := toJSON(t, &h), toJSON(t, &test.want)
+			if got != want {
+				t.Errorf("got %s, want %s", got, want)
+			}
+		})
+	}
+}
+
+func toJSON(t *testing.T, v any) string {
+	t.Helper()
+	b, err := json.Marshal(v)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return string(b)
+}
+
+func TestCaddyfileRefuses(t *testing.T) {
+	inBlock := func(s string) string { return "rollcall {\n" + s + "\n}" }
+	for _, test := range []struct {
+		name, input string
+		want        []string // in the error
+	}{
+		{"argument", "rollcall a {\n}", []string{`unexpected argument "a"`, "write a block"}},
+		{"unknown subdirective", inBlock("orgins *"), []string{`unknown subdirective "orgins"`, "api_key, channels, jwt, limits, origins, ping, prefix, user", ":2"}},
+		{"unknown in jwt", inBlock("jwt {\nalg HS256\n}"), []string{`unknown subdirective "alg"`, "algorithms, audience, cookie, email_claim, id_claim, issuer, jwks, key"}},
+		{"unknown in channels", inBlock("channels {\nprivate a\n}"), []string{`unknown subdirective "private"`, "anonymous, authenticated, default"}},
+		{
+			"unknown in limits", inBlock("limits {\nframes 1\n}"),
+			[]string{`unknown subdirective "frames"`, "channel_name, channels_per_connection, connections_per_host, frame, frames_per_second, queue"},
+		},
+		{"prefix twice", inBlock("prefix /a\nprefix /b"), []string{"prefix is there already", ":3"}},
+		{"jwt twice", inBlock("jwt {\n}\njwt {\n}"), []string{"jwt is there already"}},
+		{"key twice in jwt", inBlock("jwt {\nkey a\nkey b\n}"), []string{"key is there already"}},
+
+		{"no prefix", inBlock("prefix"), []string{"argument"}},
+		{"two prefixes", inBlock("prefix /a /b"), []string{"argument"}},
+		{"no key", inBlock("api_key"), []string{"argument"}},
+		{"no origin", inBlock("origins"), []string{"argument"}},
+		{"no user", inBlock("user"), []string{"argument"}},
+		{"user with three arguments", inBlock("user a b c"), []string{"argument"}},
+		{"argument of jwt", inBlock("jwt secret {\n}"), []string{`unexpected argument "secret"`}},
+		{"argument of channels", inBlock("channels a"), []string{`unexpected argument "a"`}},
+		{"argument of limits", inBlock("limits a"), []string{`unexpected argument "a"`}},
+		{"two defaults", inBlock("channels {\ndefault a b\n}"), []string{"argument"}},
+		{"block of an option", inBlock("prefix /a {\nb\n}"), []string{`unexpected block at "b"`}},
+		{"block of keys", inBlock("api_key a {\nb\n}"), []string{`unexpected block at "b"`}},
+		{"block of user", inBlock("user a {\nb\n}"), []string{`unexpected block at "b"`}},
+
+		{"no ping", inBlock("ping"), []string{"argument"}},
+		{"three pings", inBlock("ping 1s 2s 3s"), []string{"argument"}},
+		{"ping without unit", inBlock("ping 25"), []string{`"25" is not a duration like 25s`}},
+		{"ping of nothing", inBlock("ping 0s"), []string{`"0s" is not a duration`}},
+		{"negative ping", inBlock("ping -1s"), []string{`"-1s" is not a duration`}},
+		{"bad timeout", inBlock("ping 1s soon"), []string{`"soon" is not a duration`}},
+
+		{"number of words", inBlock("limits {\nchannel_name many\n}"), []string{`"many" is not a number from 1`}},
+		{"zero", inBlock("limits {\nchannel_name 0\n}"), []string{`"0" is not a number from 1`}},
+		{"negative number", inBlock("limits {\nframes_per_second -1\n}"), []string{`"-1" is not a number from 1`}},
+		{"fraction", inBlock("limits {\nconnections_per_host 1.5\n}"), []string{`"1.5" is not a number from 1`}},
+		{"huge number", inBlock("limits {\nconnections_per_host 99999999999999999999\n}"), []string{"is not a number from 1"}},
+		{"two numbers", inBlock("limits {\nchannel_name 1 2\n}"), []string{"argument"}},
+		{"no size", inBlock("limits {\nframe\n}"), []string{"argument"}},
+		{"size of words", inBlock("limits {\nframe big\n}"), []string{`"big" is not a size up to 1GiB like 64KiB`}},
+		{"negative size", inBlock("limits {\nframe -1\n}"), []string{`"-1" is not a size`}},
+		{"no bytes", inBlock("limits {\nqueue 0\n}"), []string{`"0" is not a size`}},
+		{"huge size", inBlock("limits {\nqueue 2GiB\n}"), []string{`"2GiB" is not a size`}},
+		{"size beyond numbers", inBlock("limits {\nqueue 99999999EB\n}"), []string{"is not a size"}},
+	} {
+		t.Run(test.name, func(t *testing.T) {
+			var h Handler
+			err := h.UnmarshalCaddyfile(caddyfile.NewTestDispenser(test.input))
+			if err == nil {
+				t.Fatalf("no error, and the handler is %s", toJSON(t, &h))
+			}
+			for _, want := range test.want {
+				if !strings.Contains(err.Error(), want) {
+					t.Errorf("the error is %q, without %q", err, want)
+				}
+			}
+		})
+	}
+}
+
+func TestCaddyfileGlobalOption(t *testing.T) {
+	for _, test := range []struct{ name, input, want string }{
+		{"empty", "rollcall {\n}", `{}`},
+		{"all", "rollcall {\ndata_center us-east-1\npod {env.POD}\ndrain_timeout 2m\n}", `{"data_center":"us-east-1","pod":"{env.POD}","drain_timeout":120000000000}`},
+	} {
+		t.Run(test.name, func(t *testing.T) {
+			got, err := parseGlobalOption(caddyfile.NewTestDispenser(test.input), nil)
+			if err != nil {
+				t.Fatal(err)
+			}
+			want := httpcaddyfile.App{Name: "rollcall", Value: json.RawMessage(test.want)}
+			if !reflect.DeepEqual(got, want) {
+				t.Errorf("got %+v, want %+v", got, want)
+			}
+		})
+	}
+	for _, test := range []struct{ name, input, want string }{
+		{"argument", "rollcall a {\n}", `unexpected argument "a"`},
+		{"unknown", "rollcall {\ncluster a\n}", "use one of data_center, drain_timeout, pod"},
+		{"twice", "rollcall {\npod a\npod b\n}", "pod is there already"},
+		{"no name", "rollcall {\npod\n}", "argument"},
+		{"no duration", "rollcall {\ndrain_timeout 3\n}", `"3" is not a duration`},
+		{"endless", "rollcall {\ndrain_timeout -1s\n}", `"-1s" is not a duration`},
+		{"no time", "rollcall {\ndrain_timeout\n}", "argument"},
+	} {
+		t.Run(test.name, func(t *testing.T) {
+			got, err := parseGlobalOption(caddyfile.NewTestDispenser(test.input), nil)
+			if err == nil || !strings.Contains(err.Error(), test.want) {
+				t.Errorf("got %+v and error %v, want %q", got, err, test.want)
+			}
+		})
+	}
+	t.Run("two blocks", func(t *testing.T) {
+		_, err := parseGlobalOption(caddyfile.NewTestDispenser("rollcall {\n}"), httpcaddyfile.App{})
+		if err == nil || !strings.Contains(err.Error(), "configured already") || !strings.Contains(err.Error(), "Testfile:1") {
+			t.Errorf("error %v", err)
+		}
+	})
+}

@@ -1,0 +1,349 @@
+package caddymodule
+
+import (
+	"bytes"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"net/http"
+	"net/http/httptest"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/caddyserver/caddy/v2/modules/caddyhttp"
+)
+
+func TestParseRequest(t *testing.T) {
+	for _, test := range []struct {
+		name, body string
+		keys       int
+		ok         bool
+	}{
+		{"nothing", "", 0, true},
+		{"white space", " \r\n\t", 0, true},
+		{"empty object", "{}", 0, true},
+		{"object", ` {"apiKey":"a","more":{"b":[1]}} `, 2, true},
+		{"null", "null", 0, false},
+		{"array", "[]", 0, false},
+		{"string", `"a"`, 0, false},
+		{"number", "1", 0, false},
+		{"half", `{"apiKey":`, 0, false},
+		{"two objects", "{}{}", 0, false},
+		{"trailing comma", `{"a":1,}`, 0, false},
+		{"form", "apiKey=a", 0, false},
+		{"very deep", `{"a":` + strings.Repeat("[", 20_000) + strings.Repeat("]", 20_000) + "}", 0, false},
+	} {
+		t.Run(test.name, func(t *testing.T) {
+			body, p := parseRequest([]byte(test.body))
+			if !test.ok {
+				if p == nil || p.status != http.StatusBadRequest || p.code != "bad_json" {
+					t.Errorf("got %v and the problem %+v, want bad_json", body, p)
+				}
+				return
+			}
+			if p != nil || len(body) != test.keys {
+				t.Errorf("got %v and the problem %+v, want %d keys", body, p, test.keys)
+			}
+		})
+	}
+}
+
+func TestRequestValues(t *testing.T) {
+	body, p := parseRequest([]byte(`{"s":"a\u00e9","empty":"","t":true,"f":false,"null":null,"n":1,"o":{},"a":["s"],"quoted":"true","S":"upper"}`))
+	if p != nil {
+		t.Fatal(p)
+	}
+	for key, want := range map[string]string{"s": "aé", "empty": "", "absent": ""} {
+		if got, p := body.text(key); p != nil || got != want {
+			t.Errorf("text %s: %q and the problem %+v, want %q", key, got, p, want)
+		}
+	}
+	for _, key := range []string{"t", "null", "n", "o", "a"} {
+		if got, p := body.text(key); p == nil || p.code != "bad_value" || p.status != http.StatusBadRequest || p.detail != key+" must be a string" {
+			t.Errorf("text %s: %q and the problem %+v", key, got, p)
+		}
+	}
+	for key, want := range map[string]bool{"t": true, "f": false, "absent": true} {
+		if got, p := body.flag(key, true); p != nil || got != want {
+			t.Errorf("flag %s: %v and the problem %+v, want %v", key, got, p, want)
+		}
+	}
+	for _, key := range []string{"s", "null", "n", "o", "a", "quoted"} {
+		if got, p := body.flag(key, true); p == nil || p.detail != key+" must be true or false" {
+			t.Errorf("flag %s: %v and the problem %+v", key, got, p)
+		}
+	}
+}
+
+// checkProblem holds that an answer is a problem document of RFC 9457 with the status and code.
+func checkProblem(t *testing.T, w *httptest.ResponseRecorder, status int, code string) {
+	t.Helper()
+	if w.Code != status {
+		t.Errorf("status %d, want %d", w.Code, status)
+	}
+	if got := w.Header().Get("Content-Type"); got != "application/problem+json" {
+		t.Errorf("content type %q", got)
+	}
+	if got := w.Header().Get("Cache-Control"); got != "no-store" {
+		t.Errorf("Cache-Control %q", got)
+	}
+	if got := w.Header().Get("Content-Length"); got != fmt.Sprint(w.Body.Len()) {
+		t.Errorf("Content-Length %q for %d bytes", got, w.Body.Len())
+	}
+	var body struct {
+		Type, Title, Detail, Code string
+		Status                    int
+	}
+	d := json.NewDecoder(bytes.NewReader(w.Body.Bytes()))
+	d.DisallowUnknownFields()
+	if err := d.Decode(&body); err != nil {
+		t.Fatalf("%s: %v", w.Body, err)
+	}
+	if body.Type != "about:blank" || body.Title != http.StatusText(status) || body.Status != status || body.Code != code || body.Detail == "" {
+		t.Errorf("the problem is %s, want the status %d and the code %q", w.Body, status, code)
+	}
+}
+
+func TestEndpointProblems(t *testing.T) {
+	const url = "http://portal.example.com/message/users"
+	request := func(method, body string, header ...string) *http.Request {
+		r := httptest.NewRequest(method, url, strings.NewReader(body))
+		for i := 0; i < len(header); i += 2 {
+			r.Header.Set(header[i], header[i+1])
+		}
+		return r
+	}
+	chunked := request(http.MethodPost, "")
+	chunked.Body, chunked.ContentLength = io.NopCloser(strings.NewReader(`{"apiKey":"k","x":"`+strings.Repeat("x", maxBody)+`"}`)), -1
+	cut := request(http.MethodPost, "")
+	cut.Body, cut.ContentLength = io.NopCloser(failingReader{}), 10
+	badHost := request(http.MethodPost, `{"apiKey":"k"}`)
+	badHost.Host = "a..b"
+
+	for _, test := range []struct {
+		name    string
+		request *http.Request
+		status  int
+		code    string
+	}{
+		{"GET", request(http.MethodGet, ""), http.StatusMethodNotAllowed, "method_not_allowed"},
+		{"HEAD", request(http.MethodHead, ""), http.StatusMethodNotAllowed, "method_not_allowed"},
+		{"PUT", request(http.MethodPut, `{"apiKey":"k"}`), http.StatusMethodNotAllowed, "method_not_allowed"},
+		{"OPTIONS", request(http.MethodOptions, ""), http.StatusMethodNotAllowed, "method_not_allowed"},
+		{"bad Host", badHost, http.StatusBadRequest, "bad_host"},
+		{"form", request(http.MethodPost, "apiKey=k", "Content-Type", "application/x-www-form-urlencoded"), http.StatusUnsupportedMediaType, "not_json"},
+		{"text", request(http.MethodPost, `{"apiKey":"k"}`, "Content-Type", "text/plain"), http.StatusUnsupportedMediaType, "not_json"},
+		{"bad content type", request(http.MethodPost, `{"apiKey":"k"}`, "Content-Type", ";"), http.StatusUnsupportedMediaType, "not_json"},
+		{"large body", request(http.MethodPost, `{"apiKey":"k","x":"`+strings.Repeat("x", maxBody)+`"}`), http.StatusRequestEntityTooLarge, "too_large"},
+		{"large body in chunks", chunked, http.StatusRequestEntityTooLarge, "too_large"},
+		{"body that is cut", cut, http.StatusBadRequest, "bad_body"},
+		{"no JSON", request(http.MethodPost, "hello"), http.StatusBadRequest, "bad_json"},
+		{"array", request(http.MethodPost, `["k"]`), http.StatusBadRequest, "bad_json"},
+		{"number as key", request(http.MethodPost, `{"apiKey":7}`), http.StatusBadRequest, "bad_value"},
+		{"null as key", request(http.MethodPost, `{"apiKey":null}`, "X-Api-Key", "k"), http.StatusBadRequest, "bad_value"},
+		{"no key", request(http.MethodPost, `{}`), http.StatusUnauthorized, "bad_key"},
+		{"no body", request(http.MethodPost, ""), http.StatusUnauthorized, "bad_key"},
+		{"wrong key", request(http.MethodPost, `{"apiKey":"wrong"}`), http.StatusUnauthorized, "bad_key"},
+		{"wrong key in the header", request(http.MethodPost, `{}`, "X-Api-Key", "wrong"), http.StatusUnauthorized, "bad_key"},
+		{"wrong key in the body and the right one in the header", request(http.MethodPost, `{"apiKey":"wrong"}`, "X-Api-Key", "k"), http.StatusUnauthorized, "bad_key"},
+		{"key in another case", request(http.MethodPost, `{"APIKEY":"k"}`), http.StatusUnauthorized, "bad_key"},
+		{"number as channel", request(http.MethodPost, `{"apiKey":"k","channel":7}`), http.StatusBadRequest, "bad_value"},
+		{"null as channel", request(http.MethodPost, `{"apiKey":"k","channel":null}`), http.StatusBadRequest, "bad_value"},
+		{"text as flag", request(http.MethodPost, `{"apiKey":"k","dedupeUsers":"false"}`), http.StatusBadRequest, "bad_value"},
+		{"unknown scope", request(http.MethodPost, `{"apiKey":"k","scope":"galaxy"}`), http.StatusBadRequest, "bad_value"},
+		{"number as requireComplete", request(http.MethodPost, `{"apiKey":"k","requireComplete":1}`), http.StatusBadRequest, "bad_value"},
+	} {
+		t.Run(test.name, func(t *testing.T) {
+			h := loadHandler(t, "api_key k")
+			w := serve(t, h, test.request)
+			checkProblem(t, w, test.status, test.code)
+			if test.status == http.StatusMethodNotAllowed && w.Header().Get("Allow") != http.MethodPost {
+				t.Errorf("Allow %q", w.Header().Get("Allow"))
+			}
+			if strings.Contains(w.Body.String(), "wrong") {
+				t.Errorf("the answer repeats the key: %s", w.Body)
+			}
+		})
+	}
+}
+
+type failingReader struct{}
+
+func (failingReader) Read([]byte) (int, error) { return 0, errors.New("the client has gone") }
+
+func TestEndpointAcceptsTheKey(t *testing.T) {
+	h := loadHandler(t, "api_key k sha256:"+hashed("other"))
+	for _, test := range []struct{ name, contentType, header, body string }{
+		{"in the body", "application/json", "", `{"apiKey":"k"}`},
+		{"in the body, hashed in the configuration", "", "", `{"apiKey":"other"}`},
+		{"in the header", "application/json; charset=utf-8", "k", `{"unknown":[1,null]}`},
+		{"in the header, without a body", "", "k", ""},
+		{"of a kind of JSON", "application/vnd.app+json", "k", "{}"},
+		{"in the body, before the header", "Application/JSON", "wrong", `{"apiKey":"k"}`},
+	} {
+		t.Run(test.name, func(t *testing.T) {
+			r := httptest.NewRequest(http.MethodPost, "http://portal.example.com/message/users", strings.NewReader(test.body))
+			if test.contentType != "" {
+				r.Header.Set("Content-Type", test.contentType)
+			}
+			if test.header != "" {
+				r.Header.Set("X-Api-Key", test.header)
+			}
+			w := serve(t, h, r)
+			if w.Code != http.StatusOK || w.Body.String() != "{}" {
+				t.Fatalf("status %d with %s", w.Code, w.Body)
+			}
+			for key, want := range map[string]string{
+				"Content-Type": "application/json", "Cache-Control": "no-store", "Rollcall-Complete": "true", "Content-Length": "2",
+			} {
+				if got := w.Header().Get(key); got != want {
+					t.Errorf("%s: %q, want %q", key, got, want)
+				}
+			}
+		})
+	}
+}
+
+func TestEndpointWithoutKeysAnswersNobody(t *testing.T) {
+	h := loadHandler(t, "")
+	for _, body := range []string{"", "{}", `{"apiKey":""}`, `{"apiKey":"off"}`} {
+		checkProblem(t, post(t, h, "/message/users", body), http.StatusUnauthorized, "bad_key")
+	}
+}
+
+func TestEndpointWithKeysOffAnswersEverybody(t *testing.T) {
+	h := loadHandler(t, "api_key off")
+	for _, body := range []string{"", `{"apiKey":"any"}`} {
+		if w := post(t, h, "/message/allusers", body); w.Code != http.StatusOK {
+			t.Errorf("%q: status %d", body, w.Code)
+		}
+	}
+}
+
+func TestEndpointBlocksAfterManyWrongKeys(t *testing.T) {
+	h := loadHandler(t, "api_key k")
+	ask := func(ip, host, body string) *httptest.ResponseRecorder {
+		w := httptest.NewRecorder()
+		r := prepare(w, httptest.NewRequest(http.MethodPost, "http://"+host+"/message/users", strings.NewReader(body)))
+		caddyhttp.SetVar(r.Context(), caddyhttp.ClientIPVarKey, ip)
+		if err := h.ServeHTTP(w, r, notFound); err != nil {
+			t.Fatal(err)
+		}
+		return w
+	}
+	for range maxBadKeys {
+		checkProblem(t, ask("192.0.2.1", "portal.example.com", `{"apiKey":"wrong"}`), http.StatusUnauthorized, "bad_key")
+	}
+	for _, body := range []string{`{"apiKey":"wrong"}`, `{"apiKey":"k"}`, ""} {
+		w := ask("192.0.2.1", "portal.example.com", body)
+		checkProblem(t, w, http.StatusTooManyRequests, "too_many_bad_keys")
+		var seconds int
+		if _, err := fmt.Sscan(w.Header().Get("Retry-After"), &seconds); err != nil || seconds < 1 || seconds > 60 {
+			t.Errorf("Retry-After %q", w.Header().Get("Retry-After"))
+		}
+	}
+	// Others are not touched: another client, and another host.
+	for _, w := range []*httptest.ResponseRecorder{
+		ask("192.0.2.2", "portal.example.com", `{"apiKey":"k"}`), ask("192.0.2.1", "other.example.com", `{"apiKey":"k"}`),
+	} {
+		if w.Code != http.StatusOK {
+			t.Errorf("status %d for somebody else", w.Code)
+		}
+	}
+}
+
+func TestEndpointWhileDraining(t *testing.T) {
+	h := loadHandler(t, "api_key k")
+	h.app.hub.draining.Store(true)
+	for _, path := range []string{"/message/users", "/message/allusers"} {
+		w := post(t, h, path, `{"apiKey":"k"}`)
+		checkProblem(t, w, http.StatusServiceUnavailable, "draining")
+		if got := w.Header().Get("Retry-After"); got != "1" {
+			t.Errorf("Retry-After %q", got)
+		}
+	}
+}
+
+// slowReader lets something happen before the body arrives.
+type slowReader struct {
+	io.Reader
+	before func()
+}
+
+func (r *slowReader) Read(p []byte) (int, error) {
+	if r.before != nil {
+		r.before()
+		r.before = nil
+	}
+	return r.Reader.Read(p)
+}
+
+// A request that is under way when its configuration goes is answered.
+func TestEndpointOutlivesItsConfiguration(t *testing.T) {
+	old := mustLoad(t, "http://portal.example.com {\n\trollcall {\n\t\tapi_key k\n\t}\n}")
+	mustLoad(t, "http://portal.example.com {\n\trollcall\n}") // the one that follows
+	h := old.handler(t)
+	r := httptest.NewRequest(http.MethodPost, "http://portal.example.com/message/users", &slowReader{
+		strings.NewReader(`{"apiKey":"k"}`),
+		func() {
+			if err := old.app.Cleanup(); err != nil {
+				t.Error(err)
+			}
+		},
+	})
+	if w := serve(t, h, r); w.Code != http.StatusOK || w.Body.String() != "{}" {
+		t.Errorf("status %d with %s", w.Code, w.Body)
+	}
+}
+
+func TestProblemRetryAfterIsRoundedUp(t *testing.T) {
+	for wait, want := range map[time.Duration]string{0: "", time.Millisecond: "1", time.Second: "1", 1500 * time.Millisecond: "2"} {
+		w := httptest.NewRecorder()
+		(&problem{status: http.StatusServiceUnavailable, code: "c", detail: "d", retry: wait}).write(w)
+		checkProblem(t, w, http.StatusServiceUnavailable, "c")
+		if got := w.Header().Get("Retry-After"); got != want {
+			t.Errorf("%s: Retry-After %q, want %q", wait, got, want)
+		}
+	}
+}
+
+// FuzzRequestBody holds that every body gets an answer: JSON, or a problem that the client can read.
+func FuzzRequestBody(f *testing.F) {
+	h := loadHandler(f, "api_key k")
+	arrive(f, h, "portal.example.com", "USER_1", "a@example.com", "room")
+	arrive(f, h, "portal.example.com", "", "", "anonymousChat")
+	for _, body := range []string{
+		`{"apiKey":"k"}`, `{"apiKey":"k","channel":"room","dedupeUsers":false}`, `{"apiKey":"k","includeUsers":true,"scope":"all"}`,
+		`{"apiKey":"k","channel":"tab|","requireComplete":true}`, `{"apiKey":null}`, `[]`, ``, `{"apiKey":"\ud800"}`, "{\"apiKey\":\"\xff\"}",
+	} {
+		f.Add([]byte(body), false)
+	}
+	f.Add([]byte(`{"channel":"tab|AAAAAAAAAAAAAAAAAAAAAA"}`), true)
+	f.Fuzz(func(t *testing.T, body []byte, inHeader bool) {
+		for _, path := range []string{"/message/users", "/message/allusers"} {
+			r := httptest.NewRequest(http.MethodPost, "http://portal.example.com"+path, bytes.NewReader(body))
+			if inHeader {
+				r.Header.Set("X-Api-Key", "k")
+			}
+			h.app.hub.badKeys = newBadKeys() // nobody is blocked
+			w := serve(t, h, r)
+			if !json.Valid(w.Body.Bytes()) {
+				t.Errorf("%q is answered with %q", body, w.Body)
+			}
+			switch w.Code {
+			case http.StatusOK:
+				if !inHeader && !bytes.Contains(body, []byte("k")) && !bytes.Contains(body, []byte(`\u`)) {
+					t.Errorf("%q opens %s", body, path)
+				}
+			case http.StatusBadRequest, http.StatusUnauthorized, http.StatusRequestEntityTooLarge:
+				if w.Header().Get("Content-Type") != "application/problem+json" {
+					t.Errorf("%q is answered with status %d and %q", body, w.Code, w.Header())
+				}
+			default:
+				t.Errorf("%q is answered with status %d", body, w.Code)
+			}
+		}
+	})
+}

@@ -1,0 +1,294 @@
+package caddymodule
+
+import (
+	"net/http"
+	"net/http/httptest"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/caddyserver/caddy/v2"
+
+	"github.com/rollcall-gateway/rollcall/caddymodule/client"
+	"github.com/rollcall-gateway/rollcall/presence"
+)
+
+func TestProvisionRefuses(t *testing.T) {
+	pem := filepath.Join(t.TempDir(), "key.pem")
+	if err := os.WriteFile(pem, []byte("not a key"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	for _, test := range []struct {
+		name, options string
+		want          []string // in the error
+	}{
+		{"prefix without slash", "prefix message", []string{`prefix "message"`, "write it like /message"}},
+		{"prefix with a slash at the end", "prefix /message/", []string{"write it like /message"}},
+		{"prefix that is the root", "prefix /", []string{"write it like /message"}},
+		{"prefix with dots", "prefix /a/../b", []string{"write it like /message"}},
+		{"off beside a key", "api_key off k", []string{"api_key", "off stands alone", "remove it or the keys"}},
+		{"key of an environment variable that is not set", "api_key {env.ROLLCALL_NO_SUCH_KEY}", []string{"api_key", "is its environment variable set?"}},
+		{"misspelt placeholder", "api_key {evn.KEY}", []string{"api_key", "placeholder", "{env.NAME}"}},
+		{"bad hash", "api_key sha256:abc", []string{"api_key", "64 hexadecimal digits"}},
+		{"bad origin", "origins app.example.com", []string{`origin "app.example.com"`, "write it like https://app.example.com"}},
+		{"bad kind", "channels {\ndefault private\n}", []string{"channels", "default", "use authenticated or anonymous"}},
+		{"small frame", "limits {\nframe 1\n}", []string{"limits", "frame and queue", "from 1KiB to 1GiB"}},
+		{"small queue", "limits {\nqueue 1023\n}", []string{"limits", "from 1KiB to 1GiB"}},
+		{"timeout below the interval", "ping 25s 20s", []string{"ping 25s 20s", "the timeout is longer"}},
+		{"timeout like the interval", "ping 25s 25s", []string{"the timeout is longer"}},
+		{"very short interval", "ping 1ms", []string{"at least 100ms"}},
+		{"jwt without key", "jwt {\nissuer a\n}", []string{"jwt", "key"}},
+		{"jwt with both", "jwt {\nkey 0123456789abcdef0123456789abcdef\njwks https://a.example/keys\n}", []string{"jwt"}},
+		{"jwt with an unset variable", "jwt {\nkey {env.ROLLCALL_NO_SUCH_KEY}\n}", []string{"jwt: key is empty", "is its environment variable set?"}},
+		{"jwt with a misspelt placeholder", "jwt {\nkey {evn.JWT_SECRET_OF_AT_LEAST_32_BYTES}\n}", []string{"jwt: key", "placeholder", "{env.NAME}"}},
+		{"jwt with a file that is not there", "jwt {\nkey /no/such/key.pem\n}", []string{"jwt: reading the key", "/no/such/key.pem"}},
+		{"jwt with a file that is no key", "jwt {\nkey " + pem + "\n}", []string{"jwt"}},
+		{"jwt with an unknown algorithm", "jwt {\nkey 0123456789abcdef0123456789abcdef\nalgorithms HS1\n}", []string{"jwt", "HS1"}},
+		{"jwt with the algorithm none", "jwt {\nkey 0123456789abcdef0123456789abcdef\nalgorithms none\n}", []string{"jwt", "none"}},
+		{"jwks of a file", "jwt {\njwks /etc/keys.json\n}", []string{"jwt", "key set", "https://issuer.example/keys"}},
+	} {
+		t.Run(test.name, func(t *testing.T) {
+			_, err := load(t, "http://a.example.com {\n\trollcall {\n"+test.options+"\n\t}\n}")
+			if err == nil {
+				t.Fatal("no error")
+			}
+			for _, want := range test.want {
+				if !strings.Contains(strings.ToLower(err.Error()), strings.ToLower(want)) {
+					t.Errorf("the error is %q, without %q", err, want)
+				}
+			}
+		})
+	}
+}
+
+// The JSON form can say what the Caddyfile does not let through.
+func TestProvisionRefusesJSON(t *testing.T) {
+	for _, test := range []struct{ name, json, want string }{
+		{"negative limit", `{"limits":{"channel_name":-1}}`, "limits: use positive numbers"},
+		{"negative size", `{"limits":{"queue":-1}}`, "from 1KiB to 1GiB"},
+		{"huge size", `{"limits":{"frame":1073741825}}`, "from 1KiB to 1GiB"},
+		{"negative interval", `{"ping":{"interval":-1}}`, "at least 100ms"},
+		{"negative timeout", `{"ping":{"timeout":-1}}`, "the timeout is longer"},
+		{"unknown key", `{"apikey":"a"}`, `unknown field "apikey"`},
+		{"empty key", `{"api_key":[""]}`, "number 1 is empty"},
+	} {
+		t.Run(test.name, func(t *testing.T) {
+			ctx := newContext(t, "{\n}", "")
+			_, err := ctx.LoadModuleByID("http.handlers.rollcall", []byte(test.json))
+			if err == nil || !strings.Contains(err.Error(), test.want) {
+				t.Errorf("error %v, want %q", err, test.want)
+			}
+		})
+	}
+}
+
+func TestAppRefuses(t *testing.T) {
+	for _, test := range []struct{ name, options, want string }{
+		{"the name of the sum", "data_center _total", "choose another"},
+		{"a name with spaces", `data_center "us east"`, "use 1 to 64 letters, digits, '.', '-' and '_'"},
+		{"a long name", "pod " + strings.Repeat("x", 65), "use 1 to 64 letters"},
+		{"a name that is a header", "pod a,b", "use 1 to 64 letters"},
+		{"an unknown placeholder", "pod {evn.POD}", "use 1 to 64 letters"},
+	} {
+		t.Run(test.name, func(t *testing.T) {
+			before := loadedHub()
+			_, err := load(t, "{\n\trollcall {\n\t\t"+test.options+"\n\t}\n}\nhttp://a.example.com {\n\trollcall\n}")
+			if err == nil || !strings.Contains(err.Error(), test.want) {
+				t.Errorf("error %v, want %q", err, test.want)
+			}
+			if loadedHub() != before {
+				t.Error("a configuration that failed left the hub behind")
+			}
+		})
+	}
+	t.Run("a negative timeout", func(t *testing.T) {
+		_, err := newContext(t, "{\n}", "").LoadModuleByID("rollcall", []byte(`{"drain_timeout":-1}`))
+		if err == nil || !strings.Contains(err.Error(), "use a positive duration") {
+			t.Errorf("error %v", err)
+		}
+	})
+}
+
+func TestDefaults(t *testing.T) {
+	c := mustLoad(t, "http://a.example.com {\n\trollcall\n}")
+	host, _ := os.Hostname()
+	if c.app.DataCenter != "local" || c.app.Pod != host || time.Duration(c.app.DrainTimeout) != 3*time.Second {
+		t.Errorf("the app is %s %s %s", c.app.DataCenter, c.app.Pod, time.Duration(c.app.DrainTimeout))
+	}
+	h := c.handler(t)
+	if h.Prefix != "/message" || h.site.user != (UserPlaceholders{"{http.auth.user.id}", "{http.auth.user.email}"}) || h.site.verifier != nil {
+		t.Errorf("the handler is %+v with %+v", h, h.site)
+	}
+	if want := (siteLimits{frame: 64 << 10, queue: 1 << 20, framesPerSecond: 50, channels: 128}); h.site.limits != want {
+		t.Errorf("the limits are %+v, want %+v", h.site.limits, want)
+	}
+	if want := (pings{25 * time.Second, 35 * time.Second}); h.site.ping != want {
+		t.Errorf("pings are %+v, want %+v", h.site.ping, want)
+	}
+	rules := h.site.rules
+	if rules.MaxChannels != 128 || rules.MaxName != 255 || rules.MaxConns != 100_000 {
+		t.Errorf("the rules are %+v", rules)
+	}
+	for channel, want := range map[string]presence.Kind{"room": presence.Authenticated, "anonymousChat": presence.Anonymous} {
+		if class, err := rules.Classifier.Classify(channel); err != nil || class.Kind != want {
+			t.Errorf("%s is %v, error %v", channel, class.Kind, err)
+		}
+	}
+}
+
+func TestConfiguredValues(t *testing.T) {
+	t.Setenv("ROLLCALL_TEST_POD", "web-7")
+	c := mustLoad(t, `{
+	rollcall {
+		data_center eu-west-1
+		pod {env.ROLLCALL_TEST_POD}
+		drain_timeout 5s
+	}
+}
+http://a.example.com {
+	rollcall {
+		prefix /live
+		user {http.vars.id}
+		ping 10s
+		channels {
+			authenticated vip-*
+			anonymous lobby-* vip-*
+			default anonymous
+		}
+		limits {
+			channels_per_connection 3
+			channel_name 10
+			frame 2KiB
+			queue 4KiB
+			connections_per_host 5
+			frames_per_second 6
+		}
+	}
+}`)
+	if c.app.DataCenter != "eu-west-1" || c.app.Pod != "web-7" || time.Duration(c.app.DrainTimeout) != 5*time.Second {
+		t.Errorf("the app is %s %s %s", c.app.DataCenter, c.app.Pod, time.Duration(c.app.DrainTimeout))
+	}
+	h := c.handler(t)
+	if want := (siteLimits{frame: 2 << 10, queue: 4 << 10, framesPerSecond: 6, channels: 3}); h.site.limits != want {
+		t.Errorf("the limits are %+v, want %+v", h.site.limits, want)
+	}
+	if want := (pings{10 * time.Second, 20 * time.Second}); h.site.ping != want {
+		t.Errorf("pings are %+v, want %+v", h.site.ping, want)
+	}
+	if h.site.user != (UserPlaceholders{ID: "{http.vars.id}"}) {
+		t.Errorf("the user is %+v", h.site.user)
+	}
+	for channel, want := range map[string]presence.Kind{
+		"vip-1": presence.Authenticated, "lobby-1": presence.Anonymous, "other": presence.Anonymous,
+	} {
+		if class, _ := h.site.rules.Classifier.Classify(channel); class.Kind != want {
+			t.Errorf("%s is %v", channel, class.Kind)
+		}
+	}
+}
+
+func TestServeHTTPPaths(t *testing.T) {
+	h := loadHandler(t, "prefix /live\napi_key off")
+	for _, test := range []struct {
+		method, path string
+		status       int
+	}{
+		{http.MethodPost, "/live/users", http.StatusOK},
+		{http.MethodPost, "/live/allusers", http.StatusOK},
+		{http.MethodGet, "/live/client.js", http.StatusOK},
+		{http.MethodGet, "/live/client.d.ts", http.StatusOK},
+		{http.MethodGet, "/live/socket", http.StatusUpgradeRequired},
+		{http.MethodGet, "/", http.StatusTeapot},
+		{http.MethodGet, "/live", http.StatusTeapot},
+		{http.MethodGet, "/live/", http.StatusTeapot},
+		{http.MethodGet, "/live/users/", http.StatusTeapot},
+		{http.MethodGet, "/liveusers", http.StatusTeapot},
+		{http.MethodPost, "/message/users", http.StatusTeapot},
+		{http.MethodGet, "/other/live/client.js", http.StatusTeapot},
+	} {
+		w := serve(t, h, httptest.NewRequest(test.method, "http://portal.example.com"+test.path, http.NoBody))
+		if w.Code != test.status {
+			t.Errorf("%s %s: status %d, want %d", test.method, test.path, w.Code, test.status)
+		}
+	}
+}
+
+func TestServeClient(t *testing.T) {
+	h := loadHandler(t, "")
+	get := func(method, path, match string) *httptest.ResponseRecorder {
+		r := httptest.NewRequest(method, "http://portal.example.com"+path, http.NoBody)
+		if match != "" {
+			r.Header.Set("If-None-Match", match)
+		}
+		return serve(t, h, r)
+	}
+	for path, want := range map[string][2]string{
+		"/message/client.js":   {client.JS, "text/javascript; charset=utf-8"},
+		"/message/client.d.ts": {client.Types, "application/typescript; charset=utf-8"},
+	} {
+		w := get(http.MethodGet, path, "")
+		if w.Code != http.StatusOK || w.Body.String() != want[0] || w.Header().Get("Content-Type") != want[1] {
+			t.Errorf("%s: status %d, %d bytes of %q", path, w.Code, w.Body.Len(), w.Header().Get("Content-Type"))
+		}
+		etag := w.Header().Get("ETag")
+		if w := get(http.MethodGet, path, etag); w.Code != http.StatusNotModified || w.Body.Len() > 0 {
+			t.Errorf("%s with its ETag: status %d, %d bytes", path, w.Code, w.Body.Len())
+		}
+		if w := get(http.MethodGet, path, `"other"`); w.Code != http.StatusOK {
+			t.Errorf("%s with another ETag: status %d", path, w.Code)
+		}
+		if w := get(http.MethodHead, path, ""); w.Code != http.StatusOK || w.Body.Len() > 0 || w.Header().Get("ETag") != etag {
+			t.Errorf("HEAD %s: status %d, %d bytes", path, w.Code, w.Body.Len())
+		}
+		w = get(http.MethodPost, path, "")
+		checkProblem(t, w, http.StatusMethodNotAllowed, "method_not_allowed")
+		if got := w.Header().Get("Allow"); got != "GET, HEAD" {
+			t.Errorf("Allow %q", got)
+		}
+	}
+}
+
+// No key of a site may be in the log, and a site without one says so.
+func TestProvisionLogs(t *testing.T) {
+	file := filepath.Join(t.TempDir(), "log")
+	ctx := newContext(t, `
+http://a.example.com {
+	rollcall
+}
+http://b.example.com {
+	rollcall {
+		api_key canary-key
+		jwt {
+			key canary-secret
+		}
+	}
+}`, file)
+	if _, err := ctx.App("http"); err != nil {
+		t.Fatal(err)
+	}
+	log, err := os.ReadFile(file)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if n := strings.Count(string(log), "no api_key: the endpoints answer 401"); n != 1 {
+		t.Errorf("%d warnings about a missing key, want 1:\n%s", n, log)
+	}
+	if strings.Contains(string(log), "canary") {
+		t.Errorf("the log shows a secret:\n%s", log)
+	}
+}
+
+func TestModulesAreRegistered(t *testing.T) {
+	for _, id := range []string{"rollcall", "http.handlers.rollcall", "admin.api.rollcall"} {
+		info, err := caddy.GetModule(id)
+		if err != nil {
+			t.Error(err)
+			continue
+		}
+		if m := info.New(); m.CaddyModule().ID != caddy.ModuleID(id) {
+			t.Errorf("%s makes a %s", id, m.CaddyModule().ID)
+		}
+	}
+}

@@ -1,0 +1,194 @@
+package caddymodule
+
+import (
+	"encoding/json"
+	"net/http"
+	"net/http/httptest"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/caddyserver/caddy/v2"
+	"github.com/caddyserver/caddy/v2/caddyconfig"
+	"github.com/caddyserver/caddy/v2/modules/caddyhttp"
+	_ "github.com/caddyserver/caddy/v2/modules/standard"
+
+	"github.com/rollcall-gateway/rollcall/presence"
+)
+
+// patience is how long a test waits for what has to happen; a test that passes does not wait.
+const patience = 10 * time.Second
+
+// eventually polls until the condition holds.
+func eventually(t testing.TB, what string, condition func() bool) {
+	t.Helper()
+	deadline := time.Now().Add(patience)
+	for !condition() {
+		if time.Now().After(deadline) {
+			t.Fatalf("not within %s: %s", patience, what)
+		}
+		time.Sleep(time.Millisecond)
+	}
+}
+
+// adapt makes the JSON of a Caddyfile.
+func adapt(t testing.TB, caddyfile string) []byte {
+	t.Helper()
+	config, _, err := caddyconfig.GetAdapter("caddyfile").Adapt([]byte(caddyfile), map[string]any{"filename": "Caddyfile"})
+	if err != nil {
+		t.Fatalf("adapting the Caddyfile: %v", err)
+	}
+	return config
+}
+
+// newContext returns a context in which the apps of a Caddyfile can be loaded, without starting any. At the end
+// of the test all that was loaded is cleaned up. Log lines go to the named file, or nowhere.
+func newContext(t testing.TB, caddyfile, logFile string) caddy.Context {
+	t.Helper()
+	var config caddy.Config
+	if err := json.Unmarshal(adapt(t, caddyfile), &config); err != nil {
+		t.Fatal(err)
+	}
+	writer := `{"output":"discard"}`
+	if logFile != "" {
+		writer = `{"output":"file","filename":"` + logFile + `"}`
+	}
+	apps := config.AppsRaw
+	config = caddy.Config{
+		Admin:   &caddy.AdminConfig{Disabled: true},
+		Logging: &caddy.Logging{Logs: map[string]*caddy.CustomLog{"default": {BaseLog: caddy.BaseLog{WriterRaw: json.RawMessage(writer)}}}},
+	}
+	base, err := caddy.ProvisionContext(&config)
+	if err != nil {
+		t.Fatal(err)
+	}
+	// Set afterwards, so that the apps belong to a context that can be cancelled.
+	config.AppsRaw = apps
+	ctx, cancel := caddy.NewContext(base)
+	t.Cleanup(cancel)
+	return ctx
+}
+
+// configured is a configuration that was loaded and not started.
+type configured struct {
+	ctx  caddy.Context
+	app  *App
+	http *caddyhttp.App
+}
+
+// load loads the sites of a Caddyfile.
+func load(t testing.TB, caddyfile string) (configured, error) {
+	t.Helper()
+	ctx := newContext(t, caddyfile, "")
+	app, err := ctx.App("rollcall")
+	if err != nil {
+		return configured{}, err
+	}
+	sites, err := ctx.App("http")
+	if err != nil {
+		return configured{}, err
+	}
+	return configured{ctx, app.(*App), sites.(*caddyhttp.App)}, nil
+}
+
+func mustLoad(t testing.TB, caddyfile string) configured {
+	t.Helper()
+	c, err := load(t, caddyfile)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return c
+}
+
+// handler returns the only handler of a configuration.
+func (c configured) handler(t testing.TB) *Handler {
+	t.Helper()
+	if len(c.app.handlers) != 1 {
+		t.Fatalf("%d handlers, want 1", len(c.app.handlers))
+	}
+	return c.app.handlers[0]
+}
+
+func (c configured) snapshot() *snapshot { return newSnapshot(c.app, c.http, c.app.handlers) }
+
+// loadHandler returns the handler of a site with the options.
+func loadHandler(t testing.TB, options string) *Handler {
+	t.Helper()
+	return mustLoad(t, "http://portal.example.com {\n\trollcall {\n"+options+"\n\t}\n}").handler(t)
+}
+
+// prepare gives a request what Caddy's server gives it.
+func prepare(w http.ResponseWriter, r *http.Request) *http.Request {
+	return caddyhttp.PrepareRequest(r, caddy.NewReplacer(), w, nil)
+}
+
+// notFound stands for the rest of the site.
+var notFound = caddyhttp.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) error {
+	http.Error(w, "next handler", http.StatusTeapot)
+	return nil
+})
+
+// serve has the handler answer a request.
+func serve(t testing.TB, h *Handler, r *http.Request) *httptest.ResponseRecorder {
+	t.Helper()
+	w := httptest.NewRecorder()
+	if err := h.ServeHTTP(w, prepare(w, r), notFound); err != nil {
+		t.Fatal(err)
+	}
+	return w
+}
+
+// post asks an endpoint.
+func post(t testing.TB, h *Handler, path, body string) *httptest.ResponseRecorder {
+	t.Helper()
+	return serve(t, h, httptest.NewRequest(http.MethodPost, "http://portal.example.com"+path, strings.NewReader(body)))
+}
+
+func mustHost(t testing.TB, name string) presence.HostName {
+	t.Helper()
+	host, err := presence.ParseHost(name)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return host
+}
+
+// sink is an Outbox that nobody reads.
+type sink struct{}
+
+func (sink) Push([]byte) {}
+
+// arrive connects somebody to the host, anonymously with an empty id, and joins the channels.
+func arrive(t testing.TB, h *Handler, host, id, email string, channels ...string) *presence.Conn {
+	t.Helper()
+	var user *presence.User
+	if id != "" {
+		user = &presence.User{ID: id, Email: email}
+	}
+	conn, err := h.app.hub.registry.Connect(mustHost(t, host), h.site.rules, user, sink{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(conn.Close)
+	for _, channel := range channels {
+		if err := conn.Join(channel, presence.WatchNone, ""); err != nil {
+			t.Fatal(err)
+		}
+	}
+	return conn
+}
+
+// loadJSON loads an HTTP app from its JSON.
+func loadJSON(t testing.TB, httpApp string) configured {
+	t.Helper()
+	ctx := newContext(t, "{\n}", "")
+	app, err := ctx.App("rollcall")
+	if err != nil {
+		t.Fatal(err)
+	}
+	sites, err := ctx.LoadModuleByID("http", json.RawMessage(httpApp))
+	if err != nil {
+		t.Fatal(err)
+	}
+	return configured{ctx, app.(*App), sites.(*caddyhttp.App)}
+}

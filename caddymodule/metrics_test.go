@@ -1,0 +1,126 @@
+package caddymodule
+
+import (
+	"fmt"
+	"net/http"
+	"net/http/httptest"
+	"strings"
+	"testing"
+
+	"github.com/prometheus/client_golang/prometheus"
+
+	"github.com/rollcall-gateway/rollcall/caddymodule/socket"
+)
+
+// scrape returns what Prometheus would read of this module, a line for each number.
+func scrape(t *testing.T, r *prometheus.Registry) string {
+	t.Helper()
+	families, err := r.Gather()
+	if err != nil {
+		t.Fatal(err)
+	}
+	var lines []string
+	for _, f := range families {
+		name, ours := strings.CutPrefix(f.GetName(), "caddy_rollcall_")
+		if !ours {
+			continue
+		}
+		for _, m := range f.GetMetric() {
+			var labels []string
+			for _, l := range m.GetLabel() {
+				labels = append(labels, l.GetName()+"="+l.GetValue())
+			}
+			value := m.GetCounter().GetValue() + m.GetGauge().GetValue() + float64(m.GetHistogram().GetSampleCount())
+			lines = append(lines, fmt.Sprintf("%s{%s} %v", name, strings.Join(labels, ","), value))
+		}
+	}
+	return strings.Join(lines, "\n")
+}
+
+func TestMetricsNameNobody(t *testing.T) {
+	c := mustLoad(t, "http://portal.example.com {\n\trollcall {\n\t\tapi_key k\n\t}\n}\nhttp://*.example.org {\n\trollcall\n}")
+	h := c.app.handlers[0]
+	c.app.hub.push(c.snapshot())
+	t.Cleanup(func() { c.app.hub.mu.Lock(); c.app.hub.stack = nil; c.app.hub.mu.Unlock() })
+
+	arrive(t, h, "portal.example.com", "canary-user", "canary@example.com", "canary-channel")
+	arrive(t, h, "portal.example.com", "canary-user", "canary@example.com")
+	arrive(t, h, "portal.example.com", "", "", "anonymous-canary")
+	arrive(t, h, "canary.example.org", "", "", "anonymous-canary")
+	post(t, h, "/message/users", `{"apiKey":"canary","channel":"canary"}`)
+	post(t, h, "/message/users", `{"apiKey":"k","channel":"canary"}`)
+	r := httptest.NewRequest("CANARY", "http://canary.example.com/message/socket?canary", http.NoBody)
+	r.Header.Set("Origin", "https://canary.example")
+	serve(t, h, r)
+	hosts := c.app.hub.metrics.host("portal.example.com")
+	hosts.joined("ok")
+	hosts.joined(codeOf(errNoTokens))
+	hosts.dropped(socket.ReasonSlow)
+	hosts.sockets.FramesIn.Add(3)
+	hosts.sockets.BytesOut.Add(99)
+
+	got := scrape(t, c.ctx.GetMetricsRegistry())
+	if strings.Contains(strings.ToLower(got), "canary") {
+		t.Errorf("the metrics name what a client sent:\n%s", got)
+	}
+	const want = `bytes_total{direction=in,host=portal.example.com} 0
+bytes_total{direction=out,host=portal.example.com} 99
+channels{host=_other} 1
+channels{host=portal.example.com} 2
+connections{host=_other,user=no} 1
+connections{host=_other,user=yes} 0
+connections{host=portal.example.com,user=no} 1
+connections{host=portal.example.com,user=yes} 2
+disconnects_total{host=portal.example.com,reason=slow} 1
+frames_total{direction=in,host=portal.example.com} 3
+frames_total{direction=out,host=portal.example.com} 0
+joins_total{host=portal.example.com,result=bad_token} 1
+joins_total{host=portal.example.com,result=ok} 1
+request_duration_seconds{code=200,endpoint=users} 1
+request_duration_seconds{code=401,endpoint=users} 1
+upgrades_rejected_total{reason=method_not_allowed} 1
+users{host=_other} 0
+users{host=portal.example.com} 1`
+	if got != want {
+		t.Errorf("got\n%s\nwant\n%s", got, want)
+	}
+}
+
+// Each configuration has a registry of its own, and a reload must not end the numbers.
+func TestMetricsSurviveAReload(t *testing.T) {
+	const caddyfile = "http://portal.example.com {\n\trollcall {\n\t\tapi_key k\n\t}\n}"
+	first := mustLoad(t, caddyfile)
+	post(t, first.handler(t), "/message/users", `{"apiKey":"k"}`)
+	second := mustLoad(t, caddyfile)
+	if err := first.app.Cleanup(); err != nil {
+		t.Fatal(err)
+	}
+	post(t, second.handler(t), "/message/users", `{"apiKey":"k"}`)
+	got := scrape(t, second.ctx.GetMetricsRegistry())
+	if !strings.Contains(got, "request_duration_seconds{code=200,endpoint=users} 2") {
+		t.Errorf("after a reload, the registry has\n%s", got)
+	}
+	m := newMetrics(first.app.hub)
+	for range 2 {
+		if err := m.register(prometheus.NewPedanticRegistry()); err != nil {
+			t.Errorf("registering with a fresh registry: %v", err)
+		}
+	}
+	r := prometheus.NewPedanticRegistry()
+	for range 2 {
+		if err := m.register(r); err != nil {
+			t.Errorf("registering with the same registry again: %v", err)
+		}
+	}
+}
+
+func TestMetricsCountOpenSockets(t *testing.T) {
+	c := mustLoad(t, "http://portal.example.com {\n\trollcall\n}")
+	m := c.app.hub.metrics
+	m.host("a").sockets.Open.Add(2)
+	m.host("b").sockets.Open.Add(3)
+	m.host("a").sockets.Open.Add(-1)
+	if m.open() != 4 {
+		t.Errorf("%d sockets are open, want 4", m.open())
+	}
+}

@@ -1,0 +1,425 @@
+package caddymodule
+
+import (
+	"bufio"
+	"encoding/json"
+	"fmt"
+	"io"
+	"net"
+	"net/http"
+	"net/http/httptest"
+	"strings"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/golang-jwt/jwt/v5"
+	"go.uber.org/zap"
+
+	"github.com/rollcall-gateway/rollcall/caddymodule/socket"
+	"github.com/rollcall-gateway/rollcall/caddymodule/token"
+	"github.com/rollcall-gateway/rollcall/presence"
+)
+
+// hijacked is a ResponseWriter whose connection is a pipe: time can be faked over it.
+type hijacked struct {
+	*httptest.ResponseRecorder
+	conn net.Conn
+}
+
+func (h hijacked) Hijack() (net.Conn, *bufio.ReadWriter, error) {
+	return h.conn, bufio.NewReadWriter(bufio.NewReader(h.conn), bufio.NewWriter(h.conn)), nil
+}
+
+// testSite is a site without a configuration.
+func testSite() *site {
+	return &site{
+		app:    new(App),
+		logger: zap.NewNop(),
+		rules:  &presence.Rules{Classifier: presence.Patterns{}, MaxChannels: 3, MaxName: 20},
+		limits: siteLimits{frame: 64 << 10, queue: 1 << 20, framesPerSecond: 1000, channels: 128},
+		ping:   pings{interval: 25 * time.Second, timeout: 35 * time.Second},
+	}
+}
+
+// dialogue is the client's end of a session, in a bubble of testing/synctest.
+type dialogue struct {
+	net.Conn
+	t       *testing.T
+	session *session
+}
+
+// talk begins a session on a hub of its own and reads the welcome.
+func talk(t *testing.T, st *site, user *presence.User) *dialogue {
+	t.Helper()
+	h := newHub()
+	near, far := net.Pipe()
+	t.Cleanup(func() {
+		near.Close()
+		synctest.Wait()
+		if err := h.Destruct(); err != nil {
+			t.Error(err)
+		}
+	})
+	r := httptest.NewRequest(http.MethodGet, "http://portal.example.com/message/socket", http.NoBody)
+	for key, value := range map[string]string{
+		"Connection": "Upgrade", "Upgrade": "websocket", "Sec-WebSocket-Version": "13", "Sec-WebSocket-Key": "dGhlIHNhbXBsZSBub25jZQ==",
+	} {
+		r.Header.Set(key, value)
+	}
+	sock, err := socket.Upgrade(hijacked{httptest.NewRecorder(), far}, r)
+	if err != nil {
+		t.Fatal(err)
+	}
+	s, err := h.connect(sock, mustHost(t, "portal.example.com"), st, user)
+	if err != nil {
+		t.Fatal(err)
+	}
+	s.begin(time.Time{})
+	d := &dialogue{near, t, s}
+	if got := d.read(); !strings.HasPrefix(got, `{"type":"welcome","connection":"`+s.conn.ID().String()+`"`) {
+		t.Fatalf("the first frame is %s", got)
+	}
+	return d
+}
+
+// read returns the payload of the next text frame, "close CODE REASON", or "" when the connection has ended; pings are
+// answered.
+func (d *dialogue) read() string {
+	d.t.Helper()
+	for {
+		var head [4]byte
+		if _, err := io.ReadFull(d, head[:2]); err != nil {
+			return ""
+		}
+		size := int(head[1])
+		if size == 126 {
+			if _, err := io.ReadFull(d, head[2:4]); err != nil {
+				return ""
+			}
+			size = int(head[2])<<8 | int(head[3])
+		}
+		payload := make([]byte, size)
+		if _, err := io.ReadFull(d, payload); err != nil {
+			return ""
+		}
+		switch head[0] {
+		case 0x81:
+			return string(payload)
+		case 0x88:
+			return fmt.Sprintf("close %d %s", int(payload[0])<<8|int(payload[1]), payload[2:])
+		case 0x89:
+			d.send(0x8a, string(payload))
+		case 0x8a:
+			return "pong"
+		}
+	}
+}
+
+// send writes a frame; it is masked with zeros.
+func (d *dialogue) send(head byte, payload string) {
+	d.t.Helper()
+	b := []byte{head, 0x80 | byte(len(payload))}
+	if len(payload) > 125 {
+		b = []byte{head, 0x80 | 126, byte(len(payload) >> 8), byte(len(payload))}
+	}
+	b = append(append(b, 0, 0, 0, 0), payload...)
+	if _, err := d.Write(b); err != nil {
+		d.t.Errorf("writing: %v", err)
+	}
+}
+
+// ask sends a text and returns the answer.
+func (d *dialogue) ask(text string) string {
+	d.t.Helper()
+	d.send(0x81, text)
+	return d.read()
+}
+
+// ended returns the reasons that disconnections were counted with.
+func (d *dialogue) ended() map[socket.Reason]uint64 {
+	synctest.Wait()
+	d.session.counters.mu.Lock()
+	defer d.session.counters.mu.Unlock()
+	return d.session.counters.drops
+}
+
+func TestSessionAnswers(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		d := talk(t, testSite(), &presence.User{ID: "USER_1", Email: "a@example.com"})
+		private := d.session.conn.ID().PrivateChannel()
+		for _, step := range []struct{ sent, want string }{
+			{`{"type":"ping","id":1}`, `{"type":"pong","id":1}`},
+			{`hello`, `"code":"bad_frame"`},
+			{`{"id":2,"type":"shout"}`, `"id":2,"code":"unknown_type"`},
+			{`{"id":3,"type":"join"}`, `"id":3,"code":"bad_channel"`},
+			{`{"id":4,"type":"join","channel":""}`, `"id":4,"code":"bad_channel"`},
+			{`{"id":5,"type":"join","channel":"a name of more than 20"}`, `"id":5,"code":"bad_channel"`},
+			{`{"id":6,"type":"join","channel":"a\u0000"}`, `"id":6,"code":"bad_channel"`},
+			{`{"id":7,"type":"join","channel":"` + private + `"}`, `"id":7,"code":"reserved_channel"`},
+			{`{"id":8,"type":"leave","channel":"` + private + `"}`, `"id":8,"code":"reserved_channel"`},
+			{`{"id":9,"type":"leave","channel":"room"}`, `"id":9,"code":"not_joined"`},
+			{`{"id":10,"type":"join","channel":"room","presence":"list"}`, `{"type":"joined","id":10,"channel":"room","kind":"authenticated","seq":`},
+			{`{"id":11,"type":"join","channel":"room"}`, `{"type":"joined","id":11,"channel":"room","kind":"authenticated"}`},
+			{`{"id":12,"type":"join","channel":"anonymous1","presence":"count"}`, `"kind":"anonymous"`},
+			{`{"id":13,"type":"join","channel":"anonymous2"}`, `"type":"joined"`},
+			{`{"id":14,"type":"join","channel":"anonymous3"}`, `"id":14,"code":"too_many_channels"`},
+			{`{"id":15,"type":"leave","channel":"room"}`, `{"type":"left","id":15,"channel":"room"}`},
+			{`{"id":16,"type":"authenticate","token":"abc"}`, `"id":16,"code":"bad_token"`},
+		} {
+			if got := d.ask(step.sent); !strings.Contains(got, step.want) || !json.Valid([]byte(got)) {
+				t.Errorf("%s: got %s, want %s", step.sent, got, step.want)
+			}
+		}
+		d.send(0x82, `{"type":"ping"}`)
+		if got := d.read(); !strings.Contains(got, `"code":"bad_frame"`) {
+			t.Errorf("a binary frame is answered with %s", got)
+		}
+		d.session.counters.mu.Lock()
+		joins := fmt.Sprint(d.session.counters.joins)
+		d.session.counters.mu.Unlock()
+		if want := "map[bad_channel:3 ok:4 reserved_channel:1 too_many_channels:1]"; joins != want {
+			t.Errorf("the joins are counted as %s, want %s", joins, want)
+		}
+	})
+}
+
+func TestSessionOfNobodyNeedsALogin(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		d := talk(t, testSite(), nil)
+		if got := d.ask(`{"id":1,"type":"join","channel":"room"}`); !strings.Contains(got, `"id":1,"code":"login_required"`) {
+			t.Errorf("got %s", got)
+		}
+	})
+}
+
+// failingClassifier is one that has broken down.
+type failingClassifier struct{}
+
+func (failingClassifier) Classify(string) (presence.Class, error) {
+	return presence.Class{}, fmt.Errorf("canary: a secret of the operator")
+}
+
+func TestSessionDoesNotExplainWhatIsForTheLog(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		st := testSite()
+		st.rules = &presence.Rules{Classifier: failingClassifier{}}
+		d := talk(t, st, nil)
+		got := d.ask(`{"id":1,"type":"join","channel":"room"}`)
+		if !strings.Contains(got, `"id":1,"code":"unavailable"`) || strings.Contains(got, "canary") {
+			t.Errorf("got %s", got)
+		}
+	})
+}
+
+func TestSessionRate(t *testing.T) {
+	rated := func(perSecond float64, channels int) *site {
+		st := testSite()
+		st.limits.framesPerSecond, st.limits.channels = perSecond, channels
+		return st
+	}
+	t.Run("a burst is answered, one frame more is refused", func(t *testing.T) {
+		synctest.Test(t, func(t *testing.T) {
+			d := talk(t, rated(10, 5), nil)
+			for i := range 20 {
+				if got := d.ask(`{"type":"ping"}`); got != `{"type":"pong"}` {
+					t.Fatalf("frame %d: %s", i, got)
+				}
+			}
+			if got := d.ask(`{"type":"ping","id":"x"}`); !strings.Contains(got, `"id":"x","code":"rate_limited"`) {
+				t.Errorf("the frame after the burst is answered with %s", got)
+			}
+			time.Sleep(time.Second)
+			for i := range 9 { // ten came, and one was owed
+				if got := d.ask(`{"type":"ping"}`); got != `{"type":"pong"}` {
+					t.Errorf("a second later, frame %d: %s", i, got)
+				}
+			}
+			if got := d.ask(`{"type":"ping"}`); !strings.Contains(got, "rate_limited") {
+				t.Errorf("the frame after those is answered with %s", got)
+			}
+		})
+	})
+	t.Run("all channels can be joined at once", func(t *testing.T) {
+		synctest.Test(t, func(t *testing.T) {
+			st := rated(1, 128)
+			st.rules = &presence.Rules{Classifier: presence.Patterns{}, MaxChannels: 128}
+			d := talk(t, st, nil)
+			for i := range 128 {
+				if got := d.ask(fmt.Sprintf(`{"type":"join","channel":"anonymous%d"}`, i)); !strings.Contains(got, `"type":"joined"`) {
+					t.Fatalf("join %d: %s", i, got)
+				}
+			}
+		})
+	})
+	t.Run("the allowed rate goes on for ever", func(t *testing.T) {
+		synctest.Test(t, func(t *testing.T) {
+			d := talk(t, rated(10, 5), nil)
+			for i := range 2000 {
+				if got := d.ask(`{"type":"ping"}`); got != `{"type":"pong"}` {
+					t.Fatalf("frame %d: %s", i, got)
+				}
+				time.Sleep(100 * time.Millisecond)
+			}
+		})
+	})
+	t.Run("a client that goes on is closed", func(t *testing.T) {
+		for _, test := range []struct {
+			name string
+			head byte
+			text string
+		}{
+			{"text", 0x81, `{"type":"ping"}`}, {"nonsense", 0x81, "x"}, {"binary", 0x82, ""}, {"pings", 0x89, "x"}, {"pongs", 0x8a, ""},
+		} {
+			t.Run(test.name, func(t *testing.T) {
+				synctest.Test(t, func(t *testing.T) {
+					d := talk(t, rated(10, 5), nil)
+					sent := 0
+					answers := make(chan string)
+					go func() {
+						var last string
+						for got := d.read(); got != ""; got = d.read() {
+							last = got
+						}
+						answers <- last
+					}()
+					for range 41 { // 20 at once, and as many are refused
+						d.send(test.head, test.text)
+						sent++
+					}
+					if got := <-answers; got != "close 4108 too many frames" {
+						t.Errorf("after %d frames: %s", sent, got)
+					}
+					if got := d.ended(); got[socket.ReasonRateLimited] != 1 || len(got) != 1 {
+						t.Errorf("counted as %v", got)
+					}
+				})
+			})
+		}
+	})
+	// The pongs that the server asks for are not the client's doing, however few frames it may send.
+	t.Run("answers to pings do not count", func(t *testing.T) {
+		synctest.Test(t, func(t *testing.T) {
+			st := rated(1, 1)
+			st.ping = pings{200 * time.Millisecond, 10 * time.Second}
+			d := talk(t, st, nil)
+			go func() {
+				for d.read() != "" {
+				}
+			}()
+			time.Sleep(time.Minute)
+			if got := d.ended(); len(got) != 0 {
+				t.Errorf("the connection was ended: %v", got)
+			}
+			d.Close()
+			synctest.Wait()
+		})
+	})
+}
+
+// signed returns a token that a test site takes.
+func signed(t *testing.T, claims jwt.MapClaims) string {
+	t.Helper()
+	text, err := jwt.NewWithClaims(jwt.SigningMethodHS256, claims).SignedString([]byte(testSecret))
+	if err != nil {
+		t.Fatal(err)
+	}
+	return text
+}
+
+const testSecret = "0123456789abcdef0123456789abcdef"
+
+func siteWithTokens(t *testing.T) *site {
+	t.Helper()
+	st := testSite()
+	var err error
+	if st.verifier, err = token.New(t.Context(), token.Config{Host: "portal.example.com", Secret: []byte(testSecret)}); err != nil {
+		t.Fatal(err)
+	}
+	st.cookie = "rollcall_token"
+	return st
+}
+
+func TestSessionAuthenticates(t *testing.T) {
+	authenticate := func(t *testing.T, d *dialogue, claims jwt.MapClaims) string {
+		return d.ask(`{"type":"authenticate","id":1,"token":"` + signed(t, claims) + `"}`)
+	}
+	t.Run("in place", func(t *testing.T) {
+		synctest.Test(t, func(t *testing.T) {
+			d := talk(t, siteWithTokens(t), nil)
+			got := authenticate(t, d, jwt.MapClaims{"sub": "USER_1", "email": "a@example.com"})
+			if want := `{"type":"authenticated","id":1,"user":{"id":"USER_1","email":"a@example.com"}}`; got != want {
+				t.Errorf("got %s, want %s", got, want)
+			}
+			if got := d.ask(`{"type":"join","channel":"room"}`); !strings.Contains(got, `"type":"joined"`) {
+				t.Errorf("joining an authenticated channel: %s", got)
+			}
+		})
+	})
+	t.Run("a bad token changes nothing and is not repeated", func(t *testing.T) {
+		synctest.Test(t, func(t *testing.T) {
+			d := talk(t, siteWithTokens(t), &presence.User{ID: "USER_1"})
+			for _, raw := range []string{"", "canary", "canary.canary.canary", signed(t, jwt.MapClaims{"sub": "USER_2", "exp": time.Now().Add(-time.Hour).Unix()})} {
+				got := d.ask(`{"type":"authenticate","id":1,"token":"` + raw + `"}`)
+				if !strings.Contains(got, `"id":1,"code":"bad_token"`) || strings.Contains(got, "canary") {
+					t.Errorf("%s: %s", raw, got)
+				}
+			}
+			if user, _ := d.session.conn.User(); user.ID != "USER_1" {
+				t.Errorf("the user is %+v", user)
+			}
+		})
+	})
+	t.Run("the connection ends with the token", func(t *testing.T) {
+		synctest.Test(t, func(t *testing.T) {
+			d := talk(t, siteWithTokens(t), nil)
+			start := time.Now()
+			authenticate(t, d, jwt.MapClaims{"sub": "USER_1", "exp": start.Add(10 * time.Second).Unix()})
+			if got := d.read(); got != "close 4001 token expired" {
+				t.Errorf("got %s", got)
+			}
+			if took := time.Since(start); took != 10*time.Second {
+				t.Errorf("it ended after %s", took)
+			}
+			if got := d.ended(); got[socket.ReasonToken] != 1 {
+				t.Errorf("counted as %v", got)
+			}
+		})
+	})
+	t.Run("another token renews it", func(t *testing.T) {
+		synctest.Test(t, func(t *testing.T) {
+			d := talk(t, siteWithTokens(t), nil)
+			start := time.Now()
+			for range 5 {
+				authenticate(t, d, jwt.MapClaims{"sub": "USER_1", "exp": time.Now().Add(10 * time.Second).Unix()})
+				time.Sleep(8 * time.Second)
+			}
+			authenticate(t, d, jwt.MapClaims{"sub": "USER_1"}) // for ever
+			go func() {
+				time.Sleep(time.Minute)
+				d.send(0x81, `{"type":"ping"}`)
+			}()
+			if got := d.read(); got != `{"type":"pong"}` {
+				t.Errorf("after %s: %s", time.Since(start), got)
+			}
+		})
+	})
+	t.Run("nothing is left of one that ended before", func(t *testing.T) {
+		synctest.Test(t, func(t *testing.T) {
+			d := talk(t, siteWithTokens(t), nil)
+			authenticate(t, d, jwt.MapClaims{"sub": "USER_1", "exp": time.Now().Add(time.Hour).Unix()})
+			d.Close()
+			if got := d.ended(); got[socket.ReasonReset] != 1 {
+				t.Errorf("counted as %v", got)
+			}
+			d.session.mu.Lock()
+			defer d.session.mu.Unlock()
+			if d.session.expiry != nil && d.session.expiry.Stop() {
+				t.Error("the timer was running")
+			}
+			if hosts := d.session.hub.registry.Hosts(); len(hosts) != 0 || len(d.session.hub.tenants) != 0 {
+				t.Errorf("%d hosts and %d tenants are left", len(hosts), len(d.session.hub.tenants))
+			}
+		})
+	})
+}

@@ -1,0 +1,108 @@
+package socket
+
+import (
+	"io"
+	"net"
+	"testing"
+	"time"
+)
+
+// FuzzServerReads holds that a connection survives whatever bytes a client sends after the handshake: messages stay
+// within the limit, and when the client has gone it ends, with the handler told once.
+func FuzzServerReads(f *testing.F) {
+	join := func(frames ...[]byte) []byte {
+		var all []byte
+		for _, b := range frames {
+			all = append(all, b...)
+		}
+		return all
+	}
+	f.Add(clientFrame(finText, `{"type":"ping"}`))
+	f.Add(join(clientFrame(0x01, "frag"), clientFrame(finPing, "between"), clientFrame(0x80, "ment")))
+	f.Add(join(clientFrame(finPong, "unasked"), clientFrame(finText, ""), clientClose(1000), clientFrame(finText, "late")))
+	f.Add(clientFrame(0x82, "binary"))
+	f.Add(clientFrame(finClose, "\x03\xe8\xff"))
+	f.Add(clientFrame(finText, string(make([]byte, 2000))))
+	f.Add([]byte{finText, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 1, 2, 3, 4})
+	f.Add([]byte("GET / HTTP/1.1\r\n\r\n"))
+	f.Add([]byte{finText, 0xfe, 0, 1})
+	f.Add([]byte{})
+
+	const limit = 1024
+	f.Fuzz(func(t *testing.T, sent []byte) {
+		h := newRecorder()
+		h.limits.Frame, h.limits.Queue = limit, 4*limit
+		near, far := net.Pipe()
+		p := begin(over(t, far), h)
+		frames := make(chan []frame, 1)
+		go func() { frames <- readFrames(near) }()
+		near.SetWriteDeadline(time.Now().Add(patience))
+		_, err := near.Write(sent)
+		complete := err == nil
+		p.Close(CloseGoingAway, "", Cause{Reason: ReasonHost})
+		near.Write(clientClose(CloseGoingAway))
+		// A frame that is cut short waits for its rest: only the end of the connection ends it at once.
+		if complete {
+			near.Close()
+		}
+		got := <-frames
+		near.Close()
+		deadline := time.Now().Add(patience)
+		for p.counters.Open.Load() > 0 || len(h.closed()) == 0 {
+			if time.Now().After(deadline) {
+				t.Fatal("the connection does not end")
+			}
+			time.Sleep(10 * time.Microsecond)
+		}
+		if causes := h.closed(); len(causes) != 1 {
+			t.Errorf("Closed was called with %+v", causes)
+		}
+		if h.panicked() != nil {
+			t.Errorf("panicked: %v", h.panicked())
+		}
+		total := 0
+		for _, m := range h.received() {
+			total += len(m)
+			if len(m) > limit {
+				t.Errorf("a message has %d bytes", len(m))
+			}
+		}
+		if total > len(sent) {
+			t.Errorf("the messages have %d bytes, and %d were sent", total, len(sent))
+		}
+		for _, f := range got {
+			if f.head != finClose && f.head != finPong {
+				t.Errorf("the peer got %q", f)
+			}
+		}
+	})
+}
+
+// FuzzText holds that a frame of any payload is read as it was, to its last byte.
+func FuzzText(f *testing.F) {
+	f.Add([]byte(""), 1)
+	f.Add([]byte("hello"), 30)
+	f.Add([]byte("a"), 0x10000)
+	f.Fuzz(func(t *testing.T, part []byte, times int) {
+		if times < 0 || times > 1<<17 || len(part)*times > 1<<20 {
+			t.Skip()
+		}
+		var payload []byte
+		for range times {
+			payload = append(payload, part...)
+		}
+		near, far := net.Pipe()
+		defer near.Close()
+		go func() {
+			defer far.Close()
+			far.Write(Text(func(b []byte) []byte { return append(b, payload...) }))
+		}()
+		got, err := readFrame(near)
+		if err != nil || got.head != finText || got.payload != string(payload) {
+			t.Errorf("read %d bytes with the head %x, error %v, want %d bytes", len(got.payload), got.head, err, len(payload))
+		}
+		if rest, _ := io.ReadAll(near); len(rest) > 0 {
+			t.Errorf("%d bytes follow", len(rest))
+		}
+	})
+}

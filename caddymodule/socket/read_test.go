@@ -1,0 +1,328 @@
+package socket
+
+import (
+	"errors"
+	"io"
+	"net"
+	"strings"
+	"sync/atomic"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/gorilla/websocket"
+)
+
+func TestMessagesComeInOrder(t *testing.T) {
+	h := newRecorder()
+	p, client := connect(t, h)
+	want := []string{"", "a", strings.Repeat("b", 125), strings.Repeat("c", 126), strings.Repeat("d", 64<<10), "e"}
+	bytes := 0
+	for i, m := range want {
+		kind := websocket.TextMessage
+		if i == 1 {
+			kind = websocket.BinaryMessage
+		}
+		if err := client.WriteMessage(kind, []byte(m)); err != nil {
+			t.Fatal(err)
+		}
+		bytes += len(m)
+	}
+	eventually(t, "all messages arrive", func() bool { return len(h.received()) == len(want) })
+	for i, got := range h.received() {
+		if got != want[i] {
+			t.Errorf("message %d is %.20q with %d bytes, want %.20q with %d", i, got, len(got), want[i], len(want[i]))
+		}
+	}
+	if in, b := p.counters.FramesIn.Load(), p.counters.BytesIn.Load(); in != uint64(len(want)) || b != uint64(bytes) || h.binary != 1 {
+		t.Errorf("counted %d frames with %d bytes, %d of them binary", in, b, h.binary)
+	}
+}
+
+func TestPingIsAnswered(t *testing.T) {
+	h := newRecorder()
+	_, client := connect(t, h)
+	pongs := make(chan string, 1)
+	client.SetPongHandler(func(data string) error {
+		pongs <- data
+		return nil
+	})
+	go client.ReadMessage()
+	for _, data := range []string{"", "abc", strings.Repeat("x", maxControl)} {
+		if err := client.WriteControl(websocket.PingMessage, []byte(data), time.Now().Add(patience)); err != nil {
+			t.Fatal(err)
+		}
+		select {
+		case got := <-pongs:
+			if got != data {
+				t.Errorf("the pong has %q, want %q", got, data)
+			}
+		case <-time.After(patience):
+			t.Fatal("no pong")
+		}
+	}
+	if h.controlled() != 3 {
+		t.Errorf("Control was called %d times, want 3", h.controlled())
+	}
+}
+
+func TestControlFloodReachesTheHandler(t *testing.T) {
+	h := newRecorder()
+	var p atomic.Pointer[peer]
+	h.onControl = func() {
+		if h.controlled() == 100 {
+			p.Load().Close(CloseRateLimited, "too many frames", Cause{Reason: ReasonRateLimited})
+		}
+	}
+	near, far := net.Pipe()
+	defer near.Close()
+	c := over(t, far)
+	started := &peer{Conn: c, handler: h}
+	p.Store(started)
+	c.Handle(h, &started.counters)
+	c.Start()
+
+	frames := make(chan []frame)
+	go func() { frames <- readFrames(near) }()
+	begun := time.Now()
+	for i := 0; ; i++ {
+		ping := clientFrame(finPing, "flood")
+		if i%2 == 1 {
+			ping = clientFrame(finPong, "flood")
+		}
+		if _, err := near.Write(ping); err != nil {
+			break
+		}
+		if time.Since(begun) > patience {
+			t.Fatal("the flood is never stopped")
+		}
+	}
+	got := <-frames
+	if last := got[len(got)-1]; last.head != finClose {
+		t.Errorf("the last frame is %q", last)
+	}
+	started.ends(t, Cause{ReasonRateLimited, CloseRateLimited})
+}
+
+// A pong that answers a ping of the server is no frame that the peer sent on its own account.
+func TestControlIsNotToldOfAnswers(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		h := newRecorder()
+		h.limits.Ping = 10 * time.Second
+		p, client := fake(t, h)
+		w := NewWheel(100 * time.Millisecond)
+		defer w.Stop()
+		w.Add(p.Conn)
+		for range 5 {
+			f, err := readFrame(client)
+			if err != nil || f != (frame{finPing, ""}) {
+				t.Fatalf("read %q, error %v", f, err)
+			}
+			if _, err := client.Write(clientFrame(finPong, "")); err != nil {
+				t.Fatal(err)
+			}
+		}
+		synctest.Wait()
+		if n := h.controlled(); n != 0 {
+			t.Errorf("Control was called %d times for answers", n)
+		}
+		for range 3 {
+			client.Write(clientFrame(finPong, ""))
+		}
+		synctest.Wait()
+		if n := h.controlled(); n != 3 {
+			t.Errorf("Control was called %d times for 3 pongs that nobody asked for", n)
+		}
+		w.Remove(p.Conn)
+		p.Kill()
+		synctest.Wait()
+	})
+}
+
+func TestProtocolErrors(t *testing.T) {
+	unmasked := []byte{finText, 2, 'h', 'i'}
+	for _, test := range []struct {
+		name string
+		sent []byte
+	}{
+		{"not masked", unmasked},
+		{"reserved bit 1", clientFrame(0xc1, "")},
+		{"reserved bit 2", clientFrame(0xa1, "")},
+		{"reserved bit 3", clientFrame(0x91, "")},
+		{"reserved opcode", clientFrame(0x83, "")},
+		{"reserved control opcode", clientFrame(0x8b, "")},
+		{"continuation of nothing", clientFrame(0x80, "")},
+		{"text within a message", append(clientFrame(0x01, "a"), clientFrame(finText, "b")...)},
+		{"control frame in fragments", clientFrame(0x09, "")},
+		{"long control frame", clientFrame(finPing, strings.Repeat("x", 126))},
+		{"close with half a code", clientFrame(finClose, "\x03")},
+		{"close with a bad code", clientClose(999)},
+		{"close with a code that is never sent", clientClose(1006)},
+		{"close with a reason that is not UTF-8", clientFrame(finClose, "\x03\xe8\xff")},
+	} {
+		t.Run(test.name, func(t *testing.T) {
+			h := newRecorder()
+			near, far := net.Pipe()
+			defer near.Close()
+			p := begin(over(t, far), h)
+			go near.Write(test.sent)
+			got := readFrames(near)
+			if test.name == "close with half a code" {
+				// gorilla takes it for a close without a code.
+				p.ends(t, Cause{ReasonClient, CloseNoStatus})
+				return
+			}
+			if len(got) != 1 || got[0].head != finClose || !strings.HasPrefix(got[0].payload, "\x03\xea") {
+				t.Errorf("the peer got %q, want one close frame with the code 1002", got)
+			}
+			p.ends(t, Cause{ReasonProtocol, websocket.CloseProtocolError})
+			if len(h.received()) > 0 {
+				t.Errorf("the handler got %q", h.received())
+			}
+		})
+	}
+}
+
+func TestTooLarge(t *testing.T) {
+	const limit = 4096
+	fragments := func(size, count int) []byte {
+		b := clientFrame(0x01, strings.Repeat("x", size))
+		for range count - 1 {
+			b = append(b, clientFrame(0x00, strings.Repeat("x", size))...)
+		}
+		return b
+	}
+	for _, test := range []struct {
+		name   string
+		sent   []byte
+		silent bool // gorilla sends no close frame
+	}{
+		{"one frame", clientFrame(finText, strings.Repeat("x", limit+1)), false},
+		{"only announced", clientFrame(finText, strings.Repeat("x", 1<<16))[:14], false},
+		{"announced beyond 63 bits", []byte{finText, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 1, 2, 3, 4}, true},
+		{"fragments", fragments(1000, 5), false},
+		{"small fragments", fragments(1, limit+1), false},
+	} {
+		t.Run(test.name, func(t *testing.T) {
+			h := newRecorder()
+			h.limits.Frame = limit
+			near, far := net.Pipe()
+			defer near.Close()
+			p := begin(over(t, far), h)
+			go near.Write(test.sent)
+			got := readFrames(near)
+			if told := len(got) == 1 && got[0].head == finClose && strings.HasPrefix(got[0].payload, "\x03\xf1"); told == test.silent {
+				t.Errorf("the peer got %q, want one close frame with the code 1009", got)
+			}
+			p.ends(t, Cause{ReasonTooLarge, websocket.CloseMessageTooBig})
+			if len(h.received()) > 0 {
+				t.Errorf("the handler got %d messages", len(h.received()))
+			}
+		})
+	}
+	t.Run("as large as allowed", func(t *testing.T) {
+		h := newRecorder()
+		h.limits.Frame = limit
+		_, client := connect(t, h)
+		client.WriteMessage(websocket.TextMessage, make([]byte, limit))
+		// The worst that a peer may do within the limit.
+		small := fragments(1, limit)
+		small = append(small, clientFrame(0x80, "")...)
+		client.NetConn().Write(small)
+		eventually(t, "both messages arrive", func() bool { return len(h.received()) == 2 })
+	})
+}
+
+// Fragments without content never add up to the limit on messages, and control frames between them are no reason
+// to go on.
+func TestEndlessFragments(t *testing.T) {
+	h := newRecorder()
+	h.limits.Frame = 4096
+	near, far := net.Pipe()
+	defer near.Close()
+	p := begin(over(t, far), h)
+	go io.Copy(io.Discard, near)
+	sent := clientFrame(0x01, "")
+	empty := clientFrame(0x00, "")
+	for len(sent) < 64<<10 {
+		sent = append(sent, empty...)
+	}
+	total := 0
+	for {
+		n, err := near.Write(sent)
+		total += n
+		if err != nil {
+			break
+		}
+		if total > 16<<20 {
+			t.Fatalf("a message took %d bytes of empty fragments and goes on", total)
+		}
+		sent = sent[:0]
+		for len(sent) < 64<<10 {
+			sent = append(sent, empty...)
+		}
+	}
+	eventually(t, "the connection ends", func() bool { return p.counters.Open.Load() == 0 && len(h.closed()) == 1 })
+	if got := h.closed()[0].Reason; got != ReasonTooLarge {
+		t.Errorf("the reason is %q", got)
+	}
+}
+
+func TestPanicEndsTheConnection(t *testing.T) {
+	t.Run("in Message", func(t *testing.T) {
+		h := newRecorder()
+		h.onMessage = func(bool, []byte) { panic("a bug") }
+		p, client := connect(t, h)
+		other, otherClient := connect(t, newRecorder())
+		client.WriteMessage(websocket.TextMessage, []byte("hello"))
+		client.SetReadDeadline(time.Now().Add(patience))
+		_, _, err := client.ReadMessage()
+		var closed *websocket.CloseError
+		if !errors.As(err, &closed) || closed.Code != CloseInternal {
+			t.Errorf("the peer read the error %v", err)
+		}
+		p.ends(t, Cause{ReasonPanic, CloseInternal})
+		if got := h.panicked(); len(got) != 1 || got[0] != "a bug" {
+			t.Errorf("Panicked was called with %v", got)
+		}
+		// Others go on.
+		other.Push(text("still here"))
+		if _, got, err := otherClient.ReadMessage(); err != nil || string(got) != "still here" {
+			t.Errorf("read %q, error %v", got, err)
+		}
+	})
+	t.Run("in Control", func(t *testing.T) {
+		h := newRecorder()
+		h.onControl = func() { panic("a bug") }
+		p, client := connect(t, h)
+		client.WriteControl(websocket.PingMessage, nil, time.Now().Add(patience))
+		client.SetReadDeadline(time.Now().Add(patience))
+		var err error
+		for err == nil {
+			_, _, err = client.ReadMessage()
+		}
+		if !websocket.IsCloseError(err, CloseInternal) {
+			t.Errorf("the peer read the error %v", err)
+		}
+		p.ends(t, Cause{ReasonPanic, CloseInternal})
+		if got := h.panicked(); len(got) != 1 || got[0] != "a bug" {
+			t.Errorf("Panicked was called with %v", got)
+		}
+	})
+}
+
+// Limits are asked for anew, so a reload changes those of open connections.
+func TestLimitsChangeForOpenConnections(t *testing.T) {
+	h := newRecorder()
+	p, client := connect(t, h)
+	client.WriteMessage(websocket.TextMessage, make([]byte, 2000))
+	eventually(t, "the message arrives", func() bool { return len(h.received()) == 1 })
+	h.mu.Lock()
+	h.limits.Frame = 1000
+	h.mu.Unlock()
+	// The read loop has asked already for the message that comes next.
+	for range 2 {
+		client.WriteMessage(websocket.TextMessage, make([]byte, 1001))
+	}
+	p.ends(t, Cause{ReasonTooLarge, websocket.CloseMessageTooBig})
+}

@@ -1,0 +1,212 @@
+package socket
+
+import (
+	"math/rand/v2"
+	"net"
+	"slices"
+	"sync"
+	"testing"
+	"testing/synctest"
+	"time"
+)
+
+// pings notes when a server's pings came.
+type pings struct {
+	mu    sync.Mutex
+	times []time.Time
+}
+
+func (p *pings) came() []time.Time {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return slices.Clone(p.times)
+}
+
+// answer reads and answers the pings, until the connection ends.
+func (p *pings) answer(client net.Conn) {
+	for {
+		f, err := readFrame(client)
+		if err != nil {
+			return
+		}
+		if f.head == finPing {
+			p.mu.Lock()
+			p.times = append(p.times, time.Now())
+			p.mu.Unlock()
+			if _, err := client.Write(clientFrame(finPong, f.payload)); err != nil {
+				return
+			}
+		}
+	}
+}
+
+func TestWheelPingsEverybodyOnceAnInterval(t *testing.T) {
+	for _, interval := range []time.Duration{
+		150 * time.Millisecond, time.Second, 25 * time.Second, 51200 * time.Millisecond, 3 * time.Minute,
+	} {
+		t.Run(interval.String(), func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				const conns, rounds, tick = 60, 5, 100 * time.Millisecond
+				w := NewWheel(tick)
+				defer w.Stop()
+				h := newRecorder()
+				h.limits.Ping, h.limits.Silence = interval, interval+10*time.Second
+				got := make([]pings, conns)
+				added := make([]time.Time, conns)
+				var peers []*peer
+				for i := range conns {
+					p, client := fake(t, h)
+					peers = append(peers, p)
+					added[i] = time.Now()
+					w.Add(p.Conn)
+					go got[i].answer(client)
+					time.Sleep(rand.N(2 * tick)) // at any moment between two ticks
+				}
+				time.Sleep(rounds * interval)
+				synctest.Wait()
+				for i, p := range peers {
+					if p.counters.Open.Load() != 1 {
+						t.Fatalf("connection %d was dropped", i)
+					}
+					times := got[i].came()
+					if len(times) == 0 {
+						t.Fatalf("connection %d was never pinged", i)
+					}
+					if first := times[0].Sub(added[i]); first < interval/2-2*tick || first > interval+2*tick {
+						t.Errorf("connection %d: the first ping came after %s", i, first)
+					}
+					for k := 1; k < len(times); k++ {
+						if gap := times[k].Sub(times[k-1]); gap < interval-2*tick || gap > interval+2*tick {
+							t.Errorf("connection %d: ping %d came after %s, want %s", i, k, gap, interval)
+						}
+					}
+				}
+				for _, p := range peers {
+					w.Remove(p.Conn)
+					p.Kill()
+				}
+				synctest.Wait()
+			})
+		})
+	}
+}
+
+func TestWheelSpreadsTheFirstPings(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w := NewWheel(100 * time.Millisecond)
+		defer w.Stop()
+		h := newRecorder()
+		conns := make([]Conn, 1000)
+		slots := make(map[int]int)
+		for i := range conns {
+			conns[i].slot = -1
+			conns[i].handler = h
+			w.Add(&conns[i])
+			slots[conns[i].slot]++
+		}
+		for slot, n := range slots {
+			if n > 60 { // 1,000 in 125 slots: 8 on average
+				t.Errorf("%d of 1,000 are in slot %d", n, slot)
+			}
+		}
+	})
+}
+
+func TestWheelRemove(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w := NewWheel(100 * time.Millisecond)
+		h := newRecorder()
+		h.limits.Ping = time.Second
+		const conns = 30
+		got := make([]pings, conns)
+		var peers []*peer
+		for i := range conns {
+			p, client := fake(t, h)
+			peers = append(peers, p)
+			w.Add(p.Conn)
+			go got[i].answer(client)
+		}
+		time.Sleep(1500 * time.Millisecond)
+		for i, p := range peers {
+			if i%3 != 0 {
+				w.Remove(p.Conn)
+				w.Remove(p.Conn) // does nothing
+			}
+		}
+		synctest.Wait()
+		before := make([]int, conns)
+		for i := range got {
+			before[i] = len(got[i].came())
+		}
+		time.Sleep(3 * time.Second)
+		synctest.Wait()
+		for i := range got {
+			came := len(got[i].came()) - before[i]
+			if removed := i%3 != 0; (removed && came != 0) || (!removed && came < 2) {
+				t.Errorf("connection %d: %d pings, removed %v", i, came, removed)
+			}
+		}
+		for _, p := range peers {
+			w.Remove(p.Conn)
+		}
+		w.mu.Lock()
+		for i, first := range w.slots {
+			if first != nil {
+				t.Errorf("slot %d holds a connection", i)
+			}
+		}
+		w.mu.Unlock()
+		for i, p := range peers {
+			if p.prev != nil || p.next != nil || p.slot != -1 {
+				t.Errorf("connection %d is linked", i)
+			}
+			p.Kill()
+		}
+		w.Stop()
+		synctest.Wait()
+	})
+}
+
+// A wheel that is late for a while, because the process got no time, forgets nobody.
+func TestWheelThatIsLate(t *testing.T) {
+	const tick = 100 * time.Millisecond
+	w := &Wheel{tick: tick, slots: make([]*Conn, wheelSlots)}
+	h := newRecorder()
+	conns := make([]Conn, 200)
+	now := time.Now()
+	for i := range conns {
+		conns[i].slot, conns[i].handler = -1, h
+		w.mu.Lock()
+		w.insert(&conns[i], rand.N(25*time.Second), now)
+		w.mu.Unlock()
+	}
+	pinged := make(map[*Conn]bool)
+	for i := range 250 {
+		late := time.Duration(0)
+		if i > 100 {
+			late = 3 * time.Second
+		}
+		for _, c := range w.turn(now.Add(time.Duration(i)*tick + tick/2 + late)) {
+			pinged[c] = true
+		}
+	}
+	if len(pinged) != len(conns) {
+		t.Errorf("%d of %d were pinged in their first interval", len(pinged), len(conns))
+	}
+}
+
+func BenchmarkWheelTurn(b *testing.B) {
+	w := &Wheel{tick: 100 * time.Millisecond, slots: make([]*Conn, wheelSlots)}
+	h := newRecorder()
+	conns := make([]Conn, 100_000)
+	now := time.Now()
+	for i := range conns {
+		conns[i].slot, conns[i].handler = -1, h
+		w.insert(&conns[i], rand.N(25*time.Second), now)
+	}
+	b.ReportAllocs()
+	for b.Loop() {
+		now = now.Add(w.tick)
+		w.turn(now)
+	}
+}

@@ -1,0 +1,343 @@
+package caddymodule
+
+import (
+	"encoding/json"
+	"errors"
+	"net/http"
+	"net/http/httptest"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/caddyserver/caddy/v2"
+	"github.com/golang-jwt/jwt/v5"
+	"github.com/gorilla/websocket"
+
+	"github.com/rollcall-gateway/rollcall/caddymodule/socket"
+	"github.com/rollcall-gateway/rollcall/presence"
+)
+
+// wrapped is a ResponseWriter with Unwrap and without Hijack, as Caddy's own since 2.11.5 (caddy#7913).
+type wrapped struct{ http.ResponseWriter }
+
+func (w wrapped) Unwrap() http.ResponseWriter { return w.ResponseWriter }
+
+// listen serves the handler over loopback TCP, in the shape that Caddy gives requests.
+func listen(t *testing.T, h *Handler) *httptest.Server {
+	t.Helper()
+	server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		w = wrapped{w}
+		r = prepare(w, r)
+		if user := r.Header.Get("Test-User"); user != "" { // stands for an authentication handler
+			r.Context().Value(caddy.ReplacerCtxKey).(*caddy.Replacer).Set("http.auth.user.id", user)
+		}
+		if err := h.ServeHTTP(w, r, notFound); err != nil {
+			t.Errorf("ServeHTTP: %v", err)
+		}
+	}))
+	t.Cleanup(server.Close)
+	return server
+}
+
+// dial opens a websocket at the host; header holds names and values.
+func dial(t *testing.T, server *httptest.Server, host string, header ...string) (*websocket.Conn, *http.Response, error) {
+	t.Helper()
+	h := http.Header{"Host": {host}}
+	for i := 0; i < len(header); i += 2 {
+		h.Add(header[i], header[i+1])
+	}
+	conn, response, err := websocket.DefaultDialer.Dial("ws"+strings.TrimPrefix(server.URL, "http")+"/message/socket", h)
+	if err == nil {
+		t.Cleanup(func() { conn.Close() })
+		conn.SetReadDeadline(time.Now().Add(patience))
+	}
+	return conn, response, err
+}
+
+func mustDial(t *testing.T, server *httptest.Server, host string, header ...string) *websocket.Conn {
+	t.Helper()
+	conn, _, err := dial(t, server, host, header...)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return conn
+}
+
+// welcome reads the first frame.
+func welcome(t *testing.T, conn *websocket.Conn) (id string, user *presence.User) {
+	t.Helper()
+	var frame struct {
+		Type, Connection, Channel string
+		User                      *struct{ ID, Email string }
+		Ping                      float64
+	}
+	if err := conn.ReadJSON(&frame); err != nil {
+		t.Fatal(err)
+	}
+	if frame.Type != "welcome" || len(frame.Connection) != 22 || frame.Channel != "tab|"+frame.Connection || frame.Ping != 25 {
+		t.Errorf("the first frame is %+v", frame)
+	}
+	if frame.User != nil {
+		user = &presence.User{ID: frame.User.ID, Email: frame.User.Email}
+	}
+	return frame.Connection, user
+}
+
+// closedWith reads to the end and returns the close code and reason.
+func closedWith(t *testing.T, conn *websocket.Conn) (int, string) {
+	t.Helper()
+	for {
+		if _, _, err := conn.ReadMessage(); err != nil {
+			var closed *websocket.CloseError
+			if !errors.As(err, &closed) {
+				t.Fatalf("the connection ended with %v", err)
+			}
+			return closed.Code, closed.Text
+		}
+	}
+}
+
+func TestServeSocket(t *testing.T) {
+	h := loadHandler(t, "api_key k")
+	server := listen(t, h)
+	ann := mustDial(t, server, "portal.example.com", "Test-User", "USER_1", "Sec-WebSocket-Protocol", "rollcall.v1")
+	if ann.Subprotocol() != "rollcall.v1" {
+		t.Errorf("the subprotocol is %q", ann.Subprotocol())
+	}
+	id, user := welcome(t, ann)
+	if user == nil || user.ID != "USER_1" {
+		t.Errorf("welcome as %+v", user)
+	}
+	visitor := mustDial(t, server, "PORTAL.example.com:80")
+	visitorID, user := welcome(t, visitor)
+	if user != nil {
+		t.Errorf("a visitor is welcome as %+v", user)
+	}
+	if err := ann.WriteJSON(map[string]any{"type": "join", "channel": "salesRoom", "presence": "list", "id": 7}); err != nil {
+		t.Fatal(err)
+	}
+	_, joined, err := ann.ReadMessage()
+	if want := `"members":[{"id":"USER_1","email":""}],"count":1}`; err != nil || !strings.HasSuffix(string(joined), want) {
+		t.Errorf("the join is answered with %s, error %v", joined, err)
+	}
+	w := post(t, h, "/message/users", `{"apiKey":"k"}`)
+	want := `{"tab|` + id + `":{"id":"USER_1","email":""},"tab|` + visitorID + `":1,"salesRoom":[{"id":"USER_1","email":""}]}`
+	sameJSON(t, "users", w.Body.String(), want)
+
+	ann.WriteControl(websocket.CloseMessage, websocket.FormatCloseMessage(1000, ""), time.Now().Add(patience))
+	if code, _ := closedWith(t, ann); code != 1000 {
+		t.Errorf("the close frame is answered with %d", code)
+	}
+	visitor.Close()
+	eventually(t, "both are gone", func() bool { return h.app.hub.metrics.open() == 0 && len(h.app.hub.registry.Hosts()) == 0 })
+	if got := post(t, h, "/message/users", `{"apiKey":"k"}`).Body.String(); got != "{}" {
+		t.Errorf("afterwards, users are %s", got)
+	}
+}
+
+func TestServeSocketRefusesWithACloseCode(t *testing.T) {
+	t.Run("origin", func(t *testing.T) {
+		server := listen(t, loadHandler(t, ""))
+		for _, origin := range []string{"https://evil.example", "null", "https://portal.example.com.evil.example"} {
+			code, _ := closedWith(t, mustDial(t, server, "portal.example.com", "Origin", origin))
+			if code != socket.CloseOrigin {
+				t.Errorf("%s: closed with %d", origin, code)
+			}
+		}
+		welcome(t, mustDial(t, server, "portal.example.com", "Origin", "http://portal.example.com"))
+	})
+	t.Run("a cookie and no origin", func(t *testing.T) {
+		server := listen(t, loadHandler(t, ""))
+		if code, _ := closedWith(t, mustDial(t, server, "portal.example.com", "Test-User", "USER_1", "Cookie", "session=1")); code != socket.CloseOrigin {
+			t.Errorf("closed with %d", code)
+		}
+		welcome(t, mustDial(t, server, "portal.example.com", "Test-User", "USER_1", "Cookie", "session=1", "Origin", "http://portal.example.com"))
+		welcome(t, mustDial(t, server, "portal.example.com", "Test-User", "USER_1", "Authorization", "Basic abc", "Cookie", "session=1"))
+	})
+	t.Run("too many connections", func(t *testing.T) {
+		h := loadHandler(t, "limits {\nconnections_per_host 2\n}")
+		server := listen(t, h)
+		first := mustDial(t, server, "portal.example.com")
+		welcome(t, first)
+		welcome(t, mustDial(t, server, "portal.example.com"))
+		if code, _ := closedWith(t, mustDial(t, server, "portal.example.com")); code != socket.CloseLimit {
+			t.Errorf("closed with %d", code)
+		}
+		welcome(t, mustDial(t, server, "other.example.com")) // a host of its own
+		first.Close()
+		eventually(t, "there is room again", func() bool {
+			conn := mustDial(t, server, "portal.example.com")
+			_, frame, err := conn.ReadMessage()
+			return err == nil && strings.Contains(string(frame), `"welcome"`)
+		})
+	})
+}
+
+func TestServeSocketRefusesWithAProblem(t *testing.T) {
+	const url = "http://portal.example.com/message/socket"
+	handshake := func() *http.Request {
+		r := httptest.NewRequest(http.MethodGet, url, http.NoBody)
+		for key, value := range map[string]string{
+			"Connection": "Upgrade", "Upgrade": "websocket", "Sec-WebSocket-Version": "13", "Sec-WebSocket-Key": "dGhlIHNhbXBsZSBub25jZQ==",
+		} {
+			r.Header.Set(key, value)
+		}
+		return r
+	}
+	for _, test := range []struct {
+		name   string
+		change func(*Handler, *http.Request)
+		status int
+		code   string
+	}{
+		{"draining", func(h *Handler, _ *http.Request) { h.app.hub.draining.Store(true) }, http.StatusServiceUnavailable, "draining"},
+		{"HTTP/2", func(_ *Handler, r *http.Request) { r.ProtoMajor = 2 }, http.StatusNotImplemented, "http1_only"},
+		{"extended CONNECT", func(_ *Handler, r *http.Request) { r.Method, r.ProtoMajor = http.MethodConnect, 3 }, http.StatusNotImplemented, "http1_only"},
+		{"POST", func(_ *Handler, r *http.Request) { r.Method = http.MethodPost }, http.StatusMethodNotAllowed, "method_not_allowed"},
+		{"bad Host", func(_ *Handler, r *http.Request) { r.Host = "a..b" }, http.StatusBadRequest, "bad_host"},
+		{"no upgrade", func(_ *Handler, r *http.Request) { r.Header.Del("Upgrade") }, http.StatusUpgradeRequired, "bad_handshake"},
+		{"old version", func(_ *Handler, r *http.Request) { r.Header.Set("Sec-WebSocket-Version", "8") }, http.StatusUpgradeRequired, "bad_handshake"},
+		{"bad key", func(_ *Handler, r *http.Request) { r.Header.Set("Sec-WebSocket-Key", "a") }, http.StatusBadRequest, "bad_handshake"},
+		{"bad token", func(_ *Handler, r *http.Request) { r.Header.Set("Authorization", "Bearer canary") }, http.StatusUnauthorized, "bad_token"},
+		{"bad user", func(_ *Handler, r *http.Request) { r.Header.Set("Test-User", strings.Repeat("x", maxUserID+1)) }, http.StatusForbidden, "bad_user"},
+	} {
+		t.Run(test.name, func(t *testing.T) {
+			h := loadHandler(t, "user {http.request.header.Test-User}\njwt {\nkey "+testSecret+"\n}")
+			r := handshake()
+			test.change(h, r)
+			w := serve(t, h, r)
+			checkProblem(t, w, test.status, test.code)
+			if strings.Contains(w.Body.String(), "canary") {
+				t.Errorf("the answer repeats the token: %s", w.Body)
+			}
+			header := w.Header()
+			switch test.status {
+			case http.StatusUpgradeRequired:
+				if header.Get("Upgrade") != "websocket" || header.Get("Connection") != "Upgrade" || header.Get("Sec-WebSocket-Version") != "13" {
+					t.Errorf("the headers are %v", header)
+				}
+			case http.StatusUnauthorized:
+				if !strings.HasPrefix(header.Get("WWW-Authenticate"), "Bearer") {
+					t.Errorf("WWW-Authenticate %q", header.Get("WWW-Authenticate"))
+				}
+			case http.StatusMethodNotAllowed:
+				if header.Get("Allow") != http.MethodGet {
+					t.Errorf("Allow %q", header.Get("Allow"))
+				}
+			}
+		})
+	}
+}
+
+func TestLogin(t *testing.T) {
+	valid := signed(t, jwt.MapClaims{"sub": "USER_1", "email": "a@example.com"})
+	expired := signed(t, jwt.MapClaims{"sub": "USER_1", "exp": time.Now().Add(-time.Hour).Unix()})
+	exp := time.Now().Add(time.Hour).Truncate(time.Second)
+	expiring := signed(t, jwt.MapClaims{"sub": "USER_1", "exp": exp.Unix()})
+	ann := &presence.User{ID: "USER_1", Email: "a@example.com"}
+
+	for _, test := range []struct {
+		name    string
+		header  [2]string
+		user    string
+		want    login
+		problem string
+	}{
+		{"nobody", [2]string{}, "", login{}, ""},
+		{"handler", [2]string{}, "USER_2", login{user: &presence.User{ID: "USER_2", Email: "b@example.com"}}, ""},
+		{"handler that read a cookie", [2]string{"Cookie", "session=1"}, "USER_2", login{user: &presence.User{ID: "USER_2", Email: "b@example.com"}, byCookie: true}, ""},
+		{"handler before token", [2]string{"Authorization", "Bearer " + valid}, "USER_2", login{user: &presence.User{ID: "USER_2", Email: "b@example.com"}}, ""},
+		{"handler with a control character", [2]string{}, "USER\n2", login{}, "bad_user"},
+		{"handler with bytes that are not UTF-8", [2]string{}, "\xff", login{}, "bad_user"},
+		{"handler with a long id", [2]string{}, strings.Repeat("x", 257), login{}, "bad_user"},
+		{"bearer", [2]string{"Authorization", "Bearer " + valid}, "", login{user: ann}, ""},
+		{"bearer in lower case", [2]string{"Authorization", "bearer  " + valid}, "", login{user: ann}, ""},
+		{"bearer that expires", [2]string{"Authorization", "Bearer " + expiring}, "", login{user: &presence.User{ID: "USER_1"}, expires: exp}, ""},
+		{"expired bearer", [2]string{"Authorization", "Bearer " + expired}, "", login{}, "bad_token"},
+		{"nonsense as bearer", [2]string{"Authorization", "Bearer x"}, "", login{}, "bad_token"},
+		{"no bearer", [2]string{"Authorization", "Bearer "}, "", login{}, "bad_token"},
+		{"another scheme", [2]string{"Authorization", "Basic " + valid}, "", login{}, ""},
+		{"cookie", [2]string{"Cookie", "a=b; rollcall_token=" + valid}, "", login{user: ann, byCookie: true}, ""},
+		{"expired cookie", [2]string{"Cookie", "rollcall_token=" + expired}, "", login{}, ""},
+		{"empty cookie", [2]string{"Cookie", "rollcall_token="}, "", login{}, ""},
+		{"another cookie", [2]string{"Cookie", "token=" + valid}, "", login{}, ""},
+	} {
+		t.Run(test.name, func(t *testing.T) {
+			st := siteWithTokens(t)
+			st.user = UserPlaceholders{ID: "{http.auth.user.id}", Email: "{http.auth.user.email}"}
+			r := prepare(httptest.NewRecorder(), httptest.NewRequest(http.MethodGet, "http://portal.example.com/message/socket", http.NoBody))
+			if test.header[0] != "" {
+				r.Header.Set(test.header[0], test.header[1])
+			}
+			if test.user != "" {
+				repl := r.Context().Value(caddy.ReplacerCtxKey).(*caddy.Replacer)
+				repl.Set("http.auth.user.id", test.user)
+				repl.Set("http.auth.user.email", "b@example.com")
+			}
+			got, p := st.login(r)
+			if test.problem != "" {
+				if p == nil || p.code != test.problem {
+					t.Errorf("got %+v and the problem %+v, want %s", got, p, test.problem)
+				}
+				return
+			}
+			if p != nil {
+				t.Fatalf("problem %+v", p)
+			}
+			if !got.expires.Equal(test.want.expires) || got.byCookie != test.want.byCookie || (got.user == nil) != (test.want.user == nil) ||
+				(got.user != nil && *got.user != *test.want.user) {
+				t.Errorf("got %+v with %+v, want %+v with %+v", got, got.user, test.want, test.want.user)
+			}
+		})
+	}
+}
+
+// Users of a rejected login are candidates and nobody.
+func TestLoginIsNotOfACandidate(t *testing.T) {
+	h := loadHandler(t, "")
+	r := prepare(httptest.NewRecorder(), httptest.NewRequest(http.MethodGet, "http://portal.example.com/message/socket", http.NoBody))
+	r.Context().Value(caddy.ReplacerCtxKey).(*caddy.Replacer).Set("http.auth.candidate.id", "USER_1")
+	if got, p := h.site.login(r); p != nil || got.user != nil {
+		t.Errorf("got %+v and the problem %+v", got, p)
+	}
+}
+
+// An early end of the connection after the 101 response is nobody's error.
+func TestServeSocketOfAClientThatGoesAtOnce(t *testing.T) {
+	h := loadHandler(t, "")
+	server := listen(t, h)
+	for range 20 {
+		conn := mustDial(t, server, "portal.example.com")
+		conn.Close()
+	}
+	eventually(t, "all are gone", func() bool { return h.app.hub.metrics.open() == 0 && len(h.app.hub.registry.Hosts()) == 0 })
+}
+
+func TestAdminAnswersWithoutNames(t *testing.T) {
+	h := loadHandler(t, "")
+	arrive(t, h, "portal.example.com", "canary", "canary@example.com", "canary")
+	arrive(t, h, "portal.example.com", "", "")
+	ask := func(path, method string) (*httptest.ResponseRecorder, error) {
+		w := httptest.NewRecorder()
+		for _, route := range new(AdminAPI).Routes() {
+			if route.Pattern == path {
+				return w, route.Handler.ServeHTTP(w, httptest.NewRequest(method, path, http.NoBody))
+			}
+		}
+		t.Fatalf("no route %s", path)
+		return nil, nil
+	}
+	w, err := ask("/rollcall/hosts", http.MethodGet)
+	const want = `[{"host":"portal.example.com","connections":2,"authenticated":1,"anonymous":1,"users":1,"channels":1}]`
+	if err != nil || strings.TrimSpace(w.Body.String()) != want {
+		t.Errorf("hosts: %s, error %v, want %s", w.Body, err, want)
+	}
+	w, err = ask("/rollcall/health", http.MethodGet)
+	if err != nil || w.Code != http.StatusServiceUnavailable || !json.Valid(w.Body.Bytes()) { // it was not started
+		t.Errorf("health: status %d with %s, error %v", w.Code, w.Body, err)
+	}
+	var refused caddy.APIError
+	if _, err := ask("/rollcall/hosts", http.MethodPost); !errors.As(err, &refused) || refused.HTTPStatus != http.StatusMethodNotAllowed {
+		t.Errorf("POST: error %v", err)
+	}
+}

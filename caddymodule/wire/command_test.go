@@ -1,0 +1,206 @@
+package wire
+
+import (
+	"encoding/json"
+	"errors"
+	"fmt"
+	"strings"
+	"testing"
+
+	"github.com/rollcall-gateway/rollcall/presence"
+)
+
+func TestParse(t *testing.T) {
+	longest := `"` + strings.Repeat("x", maxRef-2) + `"`
+	for _, test := range []struct {
+		name, frame string
+		want        Command
+	}{
+		{"join", `{"type":"join","channel":"room"}`, Command{Type: TypeJoin, Channel: "room"}},
+		{"join with presence list", `{"type":"join","channel":"room","presence":"list"}`, Command{Type: TypeJoin, Channel: "room", Watch: presence.WatchList}},
+		{"join with presence count", `{"type":"join","channel":"room","presence":"count"}`, Command{Type: TypeJoin, Channel: "room", Watch: presence.WatchCount}},
+		{"join with presence none", `{"type":"join","channel":"room","presence":"none"}`, Command{Type: TypeJoin, Channel: "room"}},
+		{"join of an empty name", `{"type":"join","channel":""}`, Command{Type: TypeJoin}},
+		{"join of an escaped name", `{"type":"join","channel":"\u00e9\n\"\ud83d\ude00"}`, Command{Type: TypeJoin, Channel: "é\n\"😀"}},
+		{"join of a name with half a surrogate pair", `{"type":"join","channel":"\ud83d"}`, Command{Type: TypeJoin, Channel: "\ufffd"}},
+		{"leave", `{"type":"leave","channel":"room","id":7}`, Command{Type: TypeLeave, Channel: "room", Ref: "7"}},
+		{"authenticate", `{"type":"authenticate","token":"abc"}`, Command{Type: TypeAuthenticate, Token: "abc"}},
+		{"ping", `{"type":"ping"}`, Command{Type: TypePing}},
+		{"ping in white space", "\r\n\t {\"type\" : \"ping\" }\n", Command{Type: TypePing}},
+
+		{"id that is a string", `{"type":"ping","id":"a\"b"}`, Command{Type: TypePing, Ref: `"a\"b"`}},
+		{"id that is empty", `{"type":"ping","id":""}`, Command{Type: TypePing, Ref: `""`}},
+		{"id that is a number", `{"type":"ping","id":-1.5e300}`, Command{Type: TypePing, Ref: `-1.5e300`}},
+		{"id that no float holds", `{"type":"ping","id":1e999}`, Command{Type: TypePing, Ref: `1e999`}},
+		{"id that is as long as allowed", `{"type":"ping","id":` + longest + `}`, Command{Type: TypePing, Ref: longest}},
+
+		{"unknown keys", `{"type":"ping","more":{"id":1},"channel":7,"token":null,"presence":[]}`, Command{Type: TypePing}},
+		{"keys in another case are unknown", `{"type":"ping","ID":[],"Type":"join"}`, Command{Type: TypePing}},
+		{"the last of two counts", `{"type":"join","type":"ping"}`, Command{Type: TypePing}},
+	} {
+		t.Run(test.name, func(t *testing.T) {
+			got, err := Parse([]byte(test.frame))
+			if err != nil {
+				t.Fatal(err)
+			}
+			if got != test.want {
+				t.Errorf("got %+v, want %+v", got, test.want)
+			}
+		})
+	}
+}
+
+func TestParseRefuses(t *testing.T) {
+	tooLong := `"` + strings.Repeat("x", maxRef-1) + `"`
+	for _, test := range []struct {
+		name, frame string
+		code        Code
+		ref         string
+	}{
+		{"empty", "", CodeBadFrame, ""},
+		{"no JSON", "hello", CodeBadFrame, ""},
+		{"half an object", `{"type":"ping"`, CodeBadFrame, ""},
+		{"more than an object", `{"type":"ping"} {}`, CodeBadFrame, ""},
+		{"array", `[{"type":"ping"}]`, CodeBadFrame, ""},
+		{"string", `"ping"`, CodeBadFrame, ""},
+		{"number", `7`, CodeBadFrame, ""},
+		{"null", `null`, CodeBadFrame, ""},
+		{"not UTF-8", "{\"type\":\"join\",\"channel\":\"\xff\"}", CodeBadFrame, ""},
+		{"not UTF-8 where nobody looks", "{\"type\":\"ping\",\"x\":\"\xed\xa0\x80\"}", CodeBadFrame, ""},
+		{"very deep", `{"type":"ping","x":` + strings.Repeat("[", 20_000) + strings.Repeat("]", 20_000) + `}`, CodeBadFrame, ""},
+
+		{"null id", `{"type":"ping","id":null}`, CodeBadFrame, ""},
+		{"true id", `{"type":"ping","id":true}`, CodeBadFrame, ""},
+		{"object id", `{"type":"ping","id":{}}`, CodeBadFrame, ""},
+		{"array id", `{"type":"ping","id":[1]}`, CodeBadFrame, ""},
+		{"long id", `{"type":"ping","id":` + tooLong + `}`, CodeBadFrame, ""},
+		{"long number", `{"type":"ping","id":1` + strings.Repeat("0", maxRef) + `}`, CodeBadFrame, ""},
+
+		{"no type", `{"id":1}`, CodeBadFrame, "1"},
+		{"null type", `{"id":1,"type":null}`, CodeBadFrame, "1"},
+		{"number as type", `{"id":1,"type":2}`, CodeBadFrame, "1"},
+		{"unknown type", `{"id":"a","type":"shout"}`, CodeUnknownType, `"a"`},
+		{"empty type", `{"id":1,"type":""}`, CodeUnknownType, "1"},
+		{"type in another case", `{"id":1,"type":"Ping"}`, CodeUnknownType, "1"},
+
+		{"join without channel", `{"id":1,"type":"join"}`, CodeBadChannel, "1"},
+		{"join of a number", `{"id":1,"type":"join","channel":7}`, CodeBadChannel, "1"},
+		{"join of null", `{"id":1,"type":"join","channel":null}`, CodeBadChannel, "1"},
+		{"leave without channel", `{"id":1,"type":"leave"}`, CodeBadChannel, "1"},
+		{"leave of an array", `{"id":1,"type":"leave","channel":["a"]}`, CodeBadChannel, "1"},
+		{"unknown presence", `{"id":1,"type":"join","channel":"a","presence":"all"}`, CodeBadFrame, "1"},
+		{"true as presence", `{"id":1,"type":"join","channel":"a","presence":true}`, CodeBadFrame, "1"},
+		{"null as presence", `{"id":1,"type":"join","channel":"a","presence":null}`, CodeBadFrame, "1"},
+		{"no token", `{"id":1,"type":"authenticate"}`, CodeBadFrame, "1"},
+		{"object as token", `{"id":1,"type":"authenticate","token":{}}`, CodeBadFrame, "1"},
+	} {
+		t.Run(test.name, func(t *testing.T) {
+			cmd, err := Parse([]byte(test.frame))
+			var failed *Error
+			if !errors.As(err, &failed) {
+				t.Fatalf("got %+v and error %v, want an Error", cmd, err)
+			}
+			if failed.Code != test.code || failed.Ref != test.ref || failed.Message == "" {
+				t.Errorf("got %+v, want the code %s and the ref %q", failed, test.code, test.ref)
+			}
+			if cmd != (Command{}) {
+				t.Errorf("a command with the error: %+v", cmd)
+			}
+			if !strings.HasPrefix(failed.Error(), string(test.code)+": ") {
+				t.Errorf("the error reads %q", failed)
+			}
+		})
+	}
+}
+
+// No error repeats what was sent, since errors are logged and sent on.
+func TestParseErrorsRepeatNothing(t *testing.T) {
+	for _, frame := range []string{
+		`{"type":"canary"}`, `canary`, `{"type":"authenticate","token":["canary"]}`,
+		`{"type":"join","channel":["canary"]}`, `{"type":"join","channel":"a","presence":"canary"}`, `{"type":"ping","id":["canary"]}`,
+	} {
+		if _, err := Parse([]byte(frame)); err == nil || strings.Contains(err.Error(), "canary") {
+			t.Errorf("%s: error %v", frame, err)
+		}
+	}
+}
+
+// FuzzParse holds that a frame from a client is a command or an error with a known code, and that the id it
+// carries can be echoed.
+func FuzzParse(f *testing.F) {
+	for _, frame := range []string{
+		`{"type":"join","channel":"room","presence":"list","id":"a\u00e9"}`,
+		`{"type":"leave","channel":"room","id":-0.1e+7}`,
+		`{"type":"authenticate","token":"a.b.c"}`,
+		`{"type":"ping","id":{}}`,
+		`{"type":null,"id":" "}`,
+		`{"type":"join","channel":"\ud800"}`,
+		"{\"type\":\"ping\",\"x\":\"\xff\"}",
+		`[]`, `null`, ``, ` {`,
+	} {
+		f.Add([]byte(frame))
+	}
+	f.Fuzz(func(t *testing.T, frame []byte) {
+		cmd, err := Parse(frame)
+		ref := cmd.Ref
+		if err != nil {
+			var failed *Error
+			if !errors.As(err, &failed) {
+				t.Fatalf("error of no kind: %v", err)
+			}
+			switch failed.Code {
+			case CodeBadFrame, CodeBadChannel, CodeUnknownType:
+			default:
+				t.Errorf("code %q", failed.Code)
+			}
+			if cmd != (Command{}) {
+				t.Errorf("a command with the error: %+v", cmd)
+			}
+			ref = failed.Ref
+			valid(t, Failed(failed), ref)
+			return
+		}
+		switch cmd.Type {
+		case TypeJoin, TypeLeave, TypeAuthenticate, TypePing:
+		default:
+			t.Errorf("type %q", cmd.Type)
+		}
+		if len(ref) > maxRef {
+			t.Errorf("the ref has %d bytes", len(ref))
+		}
+		valid(t, Pong(ref), ref)
+		valid(t, Encoder{}.Left(ref, cmd.Channel, ""), ref)
+	})
+}
+
+// valid holds that a frame is an object of JSON that echoes the ref.
+func valid(t *testing.T, frame []byte, ref string) {
+	t.Helper()
+	var got struct {
+		ID json.RawMessage `json:"id"`
+	}
+	if err := json.Unmarshal(payload(t, frame), &got); err != nil || string(got.ID) != ref {
+		t.Errorf("%q echoes %q, want %q, error %v", frame, got.ID, ref, err)
+	}
+}
+
+func ExampleParse() {
+	cmd, err := Parse([]byte(`{"type":"join","channel":"salesRoom","presence":"list","id":1}`))
+	fmt.Println(cmd.Type, cmd.Channel, cmd.Watch == presence.WatchList, cmd.Ref, err)
+
+	_, err = Parse([]byte(`{"type":"shout","id":2}`))
+	fmt.Println(err)
+	// Output:
+	// join salesRoom true 1 <nil>
+	// unknown_type: unknown type: use join, leave, authenticate or ping
+}
+
+func BenchmarkParse(b *testing.B) {
+	frame := []byte(`{"type":"join","channel":"salesRoom","presence":"list","id":1}`)
+	b.ReportAllocs()
+	for b.Loop() {
+		if _, err := Parse(frame); err != nil {
+			b.Fatal(err)
+		}
+	}
+}

@@ -1,0 +1,196 @@
+package wire
+
+import (
+	"encoding/json"
+	"fmt"
+	"testing"
+	"time"
+
+	"github.com/rollcall-gateway/rollcall/presence"
+)
+
+// payload returns what is in a text frame.
+func payload(t testing.TB, frame []byte) []byte {
+	t.Helper()
+	head := 2
+	if len(frame) > 1 {
+		switch frame[1] {
+		case 126:
+			head = 4
+		case 127:
+			head = 10
+		}
+	}
+	if len(frame) < head || frame[0] != 0x81 {
+		t.Fatalf("%q is not a text frame", frame)
+	}
+	return frame[head:]
+}
+
+func TestFrames(t *testing.T) {
+	ann := presence.User{ID: "USER_1", Email: "a@example.com"}
+	bob := presence.User{ID: "USER_2"}
+	odd := presence.User{ID: "a\"\\\n\u2028é<", Email: "\x7f"}
+	var e Encoder
+	var id presence.ID
+	copy(id[:], "0123456789abcdef")
+	const name = "MDEyMzQ1Njc4OWFiY2RlZg"
+
+	for _, test := range []struct {
+		name  string
+		frame []byte
+		want  string
+	}{
+		{
+			"welcome", Welcome(id, &ann, 25*time.Second),
+			`{"type":"welcome","connection":"` + name + `","channel":"tab|` + name + `","user":{"id":"USER_1","email":"a@example.com"},"ping":25}`,
+		},
+		{
+			"welcome of an anonymous connection", Welcome(id, nil, 1500*time.Millisecond),
+			`{"type":"welcome","connection":"` + name + `","channel":"tab|` + name + `","user":null,"ping":1.5}`,
+		},
+		{
+			"joined", e.Joined(presence.Joined{Channel: "room", Kind: presence.Authenticated, Seq: 3, Count: 2, Members: e.Members([]presence.User{ann})}),
+			`{"type":"joined","channel":"room","kind":"authenticated"}`,
+		},
+		{
+			"joined to count", e.Joined(presence.Joined{Ref: `"r"`, Channel: "room", Kind: presence.Anonymous, Watch: presence.WatchCount, Seq: 3, Count: 2}),
+			`{"type":"joined","id":"r","channel":"room","kind":"anonymous","seq":3,"count":2}`,
+		},
+		{
+			"joined to list", e.Joined(presence.Joined{
+				Ref: "7", Channel: "room", Kind: presence.Authenticated, Watch: presence.WatchList,
+				Seq: 18446744073709551615, Count: 2, Members: e.Members([]presence.User{ann, bob}),
+			}),
+			`{"type":"joined","id":7,"channel":"room","kind":"authenticated","seq":18446744073709551615,` +
+				`"members":[{"id":"USER_1","email":"a@example.com"},{"id":"USER_2","email":""}],"count":2}`,
+		},
+		{
+			"joined to an empty list", e.Joined(presence.Joined{Channel: "room", Kind: presence.Authenticated, Watch: presence.WatchList, Members: e.Members(nil)}),
+			`{"type":"joined","channel":"room","kind":"authenticated","seq":0,"members":[],"count":0}`,
+		},
+		{
+			"left", e.Left("1", "room", ""),
+			`{"type":"left","id":1,"channel":"room"}`,
+		},
+		{
+			"left for a reason", e.Left("", "room", "denied"),
+			`{"type":"left","channel":"room","reason":"denied"}`,
+		},
+		{
+			"presence", e.Presence(presence.Diff{Channel: "room", Seq: 4, Joined: []presence.User{ann}, Left: []presence.User{bob}, Count: 1}),
+			`{"type":"presence","channel":"room","seq":4,"joined":[{"id":"USER_1","email":"a@example.com"}],"left":[{"id":"USER_2","email":""}],"count":1}`,
+		},
+		{
+			"presence without names", e.Presence(presence.Diff{Channel: "room", Seq: 5, Count: 3}),
+			`{"type":"presence","channel":"room","seq":5,"joined":[],"left":[],"count":3}`,
+		},
+		{
+			"presence with a new e-mail", e.Presence(presence.Diff{Channel: "room", Seq: 6, Updated: []presence.User{ann}, Count: 3}),
+			`{"type":"presence","channel":"room","seq":6,"joined":[],"left":[],"updated":[{"id":"USER_1","email":"a@example.com"}],"count":3}`,
+		},
+		{
+			"authenticated", Authenticated(`"x"`, ann),
+			`{"type":"authenticated","id":"x","user":{"id":"USER_1","email":"a@example.com"}}`,
+		},
+		{"pong", Pong(""), `{"type":"pong"}`},
+		{"pong with an id", Pong("1e999"), `{"type":"pong","id":1e999}`},
+		{
+			"error", Failed(&Error{Code: CodeLoginRequired, Ref: "2", Message: "log in first"}),
+			`{"type":"error","id":2,"code":"login_required","message":"log in first"}`,
+		},
+		{
+			"error without an id", Failed(&Error{Code: CodeBadFrame, Message: `a "b"`}),
+			`{"type":"error","code":"bad_frame","message":"a \"b\""}`,
+		},
+		{
+			"odd texts", e.Presence(presence.Diff{Channel: odd.ID, Seq: 1, Joined: []presence.User{odd}, Count: 1}),
+			`{"type":"presence","channel":"a\"\\\n\u2028é\u003c","seq":1,"joined":[{"id":"a\"\\\n\u2028é\u003c","email":"` + "\x7f" + `"}],"left":[],"count":1}`,
+		},
+	} {
+		t.Run(test.name, func(t *testing.T) {
+			got := payload(t, test.frame)
+			if !json.Valid(got) {
+				t.Errorf("%s is not JSON", got)
+			}
+			if string(got) != test.want {
+				t.Errorf("got\n%s\nwant\n%s", got, test.want)
+			}
+		})
+	}
+}
+
+// Every error code is written as it is, so none may need escaping.
+func TestCodesArePlain(t *testing.T) {
+	for _, code := range []Code{
+		CodeBadFrame, CodeUnknownType, CodeBadChannel, CodeReservedChannel, CodeLoginRequired, CodeDenied, CodeNotJoined,
+		CodeBadToken, CodeTooManyChannels, CodeRateLimited, CodeTooLarge, CodeUnavailable,
+	} {
+		var got struct{ Type, Code, Message string }
+		if err := json.Unmarshal(payload(t, Failed(&Error{Code: code, Message: "m"})), &got); err != nil {
+			t.Errorf("%s: %v", code, err)
+		}
+		if got.Type != "error" || got.Code != string(code) || got.Message != "m" {
+			t.Errorf("%s: got %+v", code, got)
+		}
+	}
+}
+
+func TestAppendString(t *testing.T) {
+	for _, test := range []struct{ s, want string }{
+		{"", `""`},
+		{"tab|abc 123", `"tab|abc 123"`},
+		{`a"b\c`, `"a\"b\\c"`},
+		{"\x00\n\x1f", `"\u0000\n\u001f"`},
+		{"é😀", `"é😀"`},
+		{"\u2028\u2029", `"\u2028\u2029"`},
+		{"\xff", `"\ufffd"`},
+	} {
+		if got := string(AppendString([]byte("before"), test.s)); got != "before"+test.want {
+			t.Errorf("%q: got %s, want %s", test.s, got, test.want)
+		}
+	}
+}
+
+// FuzzAppendString holds that another decoder reads what was written.
+func FuzzAppendString(f *testing.F) {
+	for _, s := range []string{"", "salesRoom", "\"\\/\b\f\n\r\t", "é😀\u2028", "\xff\xed\xa0\x80", "<script>&", "\x7f\x00"} {
+		f.Add(s)
+	}
+	f.Fuzz(func(t *testing.T, s string) {
+		var got string
+		quoted := AppendString(nil, s)
+		if err := json.Unmarshal(quoted, &got); err != nil {
+			t.Fatalf("%q: %s: %v", s, quoted, err)
+		}
+		if want := string([]rune(s)); got != want { // a byte that is not UTF-8 becomes U+FFFD
+			t.Errorf("%q comes back as %q, want %q", s, got, want)
+		}
+	})
+}
+
+func ExampleAppendUsers() {
+	users := []presence.User{{ID: "USER_1", Email: "a@example.com"}, {ID: "USER_2"}}
+	fmt.Println(string(AppendUsers(nil, users)))
+	fmt.Println(string(AppendUsers(nil, nil)))
+	// Output:
+	// [{"id":"USER_1","email":"a@example.com"},{"id":"USER_2","email":""}]
+	// []
+}
+
+func ExampleFailed() {
+	frame := Failed(&Error{Code: CodeNotJoined, Ref: "3", Message: "not joined"})
+	fmt.Println(string(frame[2:])) // behind the header of the websocket frame
+	// Output: {"type":"error","id":3,"code":"not_joined","message":"not joined"}
+}
+
+func BenchmarkMembers(b *testing.B) {
+	users := make([]presence.User, 10_000)
+	for i := range users {
+		users[i] = presence.User{ID: fmt.Sprintf("USER_%d", i), Email: fmt.Sprintf("user%d@example.com", i)}
+	}
+	b.ReportAllocs()
+	for b.Loop() {
+		b.SetBytes(int64(len(Encoder{}.Members(users))))
+	}
+}
