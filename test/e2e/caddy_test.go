@@ -1,0 +1,233 @@
+package e2e
+
+import (
+	"bytes"
+	"context"
+	"fmt"
+	"net"
+	"net/http"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"slices"
+	"strconv"
+	"strings"
+	"sync"
+	"syscall"
+	"testing"
+	"time"
+
+	"github.com/rollcall-gateway/rollcall/test/internal/ws"
+)
+
+const (
+	apiKey = "BFAPI_e2e"
+	secret = "e2e-secret-0123456789-0123456789-abc"
+)
+
+// process is a Caddy that runs.
+type process struct {
+	cmd   *exec.Cmd
+	site  ws.Site // of portal.example.com
+	admin string  // URL
+	file  string  // the Caddyfile
+	port  int     // of the sites
+	log   *buffer
+	ended chan struct{} // closed when the process has ended
+	err   error         // of Wait, when ended is closed
+}
+
+// setup says how to start a Caddy.
+type setup struct {
+	// globals and options go into the Caddyfile: more global options, and more of the portal's rollcall block.
+	globals, options string
+	// sites are more sites; %d is the port.
+	sites string
+	env   []string
+	// prefix is a command that runs Caddy, as "ip netns exec NAME" does.
+	prefix []string
+	// bind is the address that the sites listen on, in a network that the test is not part of. The test then reaches
+	// them by a Unix socket: those in the file system are in all network namespaces.
+	bind string
+}
+
+// freePort returns a port that was free a moment ago.
+func freePort(t *testing.T) int {
+	t.Helper()
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer l.Close()
+	return l.Addr().(*net.TCPAddr).Port
+}
+
+// start runs a Caddy until the test ends.
+func start(t *testing.T, s setup) *process {
+	t.Helper()
+	dir := t.TempDir()
+	adminPort := freePort(t)
+	p := &process{
+		port: freePort(t), admin: fmt.Sprintf("http://127.0.0.1:%d", adminPort),
+		file: filepath.Join(dir, "Caddyfile"), log: new(buffer), ended: make(chan struct{}),
+	}
+	p.site = ws.Site{
+		URL: fmt.Sprintf("http://127.0.0.1:%d", p.port), Host: fmt.Sprintf("portal.example.com:%d", p.port), Key: apiKey,
+	}
+	if s.bind != "" {
+		path := filepath.Join(dir, "site.sock")
+		s.globals += "\ndefault_bind " + s.bind + " unix/" + path
+		p.site.Client = unixClient(path)
+	}
+	p.write(t, s)
+	args := slices.Concat(s.prefix, []string{caddyPath, "run", "--config", p.file})
+	p.cmd = exec.Command(args[0], args[1:]...)
+	p.cmd.Env = append(os.Environ(), "HOME="+dir, "XDG_DATA_HOME="+dir, "XDG_CONFIG_HOME="+dir)
+	p.cmd.Env = append(p.cmd.Env, s.env...)
+	p.cmd.Stdout, p.cmd.Stderr = p.log, p.log
+	if err := p.cmd.Start(); err != nil {
+		t.Fatal(err)
+	}
+	go func() { // ends with the process, which the cleanup sees to
+		p.err = p.cmd.Wait()
+		close(p.ended)
+	}()
+	t.Cleanup(func() {
+		p.kill()
+		if strings.Contains(p.log.String(), "panic") {
+			t.Error("Caddy's log tells of a panic")
+		}
+		if t.Failed() {
+			t.Logf("Caddy's log:\n%s", p.log.tail(8<<10))
+		}
+	})
+	ws.Poll(t, 3*ws.Patience, func() error {
+		select {
+		case <-p.ended:
+			t.Fatalf("Caddy has ended: %v\n%s", p.err, p.log.tail(4<<10))
+		default:
+		}
+		_, err := p.site.Ask("users", `{}`)
+		return err
+	})
+	return p
+}
+
+func unixClient(path string) *http.Client {
+	var d net.Dialer
+	return &http.Client{Timeout: ws.Patience, Transport: &http.Transport{
+		DisableKeepAlives: true,
+		DialContext: func(ctx context.Context, _, _ string) (net.Conn, error) {
+			return d.DialContext(ctx, "unix", path)
+		},
+	}}
+}
+
+// write writes the Caddyfile.
+func (p *process) write(t *testing.T, s setup) {
+	t.Helper()
+	if err := os.WriteFile(p.file, []byte(p.caddyfile(s)), 0o600); err != nil {
+		t.Fatal(err)
+	}
+}
+
+func (p *process) caddyfile(s setup) string {
+	text := fmt.Sprintf(`{
+	admin %s
+	persist_config off
+	skip_install_trust
+	http_port %d
+	%s
+}
+
+http://portal.example.com:%d {
+	rollcall {
+		api_key %s
+		jwt {
+			key %s
+		}
+		%s
+	}
+	respond 404
+}
+`, strings.TrimPrefix(p.admin, "http://"), p.port, s.globals, p.port, apiKey, secret, s.options)
+	return text + strings.ReplaceAll(s.sites, "%d", strconv.Itoa(p.port))
+}
+
+// load posts a Caddyfile to the admin endpoint, as "caddy reload --force" does.
+func (p *process) load(s setup) (status int, body string, err error) {
+	a, err := ws.Site{URL: p.admin}.Do(http.MethodPost, "/load", p.caddyfile(s),
+		"Content-Type", "text/caddyfile", "Cache-Control", "must-revalidate")
+	return a.Status, a.Body, err
+}
+
+// get asks the admin endpoint.
+func (p *process) get(t *testing.T, path string) string {
+	t.Helper()
+	a := ws.Site{URL: p.admin}.Request(t, http.MethodGet, path, "")
+	if a.Status != http.StatusOK {
+		t.Fatalf("%s: status %d: %s", path, a.Status, a.Body)
+	}
+	return a.Body
+}
+
+// signal sends a signal to the process, which is one that the test started.
+func (p *process) signal(t *testing.T, s syscall.Signal) {
+	t.Helper()
+	if err := p.cmd.Process.Signal(s); err != nil {
+		t.Fatal(err)
+	}
+}
+
+// await waits until the process has ended and returns its exit code.
+func (p *process) await(t *testing.T, patience time.Duration) int {
+	t.Helper()
+	select {
+	case <-p.ended:
+	case <-time.After(patience):
+		t.Fatalf("Caddy still runs after %s", patience)
+	}
+	return p.cmd.ProcessState.ExitCode()
+}
+
+func (p *process) kill() {
+	select {
+	case <-p.ended:
+	default:
+		_ = p.cmd.Process.Kill()
+		<-p.ended
+	}
+}
+
+// caddy runs a command of Caddy to its end.
+func caddy(t *testing.T, args ...string) (string, error) {
+	t.Helper()
+	cmd := exec.Command(caddyPath, args...)
+	dir := t.TempDir()
+	cmd.Env = append(os.Environ(), "HOME="+dir, "XDG_DATA_HOME="+dir, "XDG_CONFIG_HOME="+dir)
+	out, err := cmd.CombinedOutput()
+	return string(out), err
+}
+
+// buffer is a bytes.Buffer for two goroutines.
+type buffer struct {
+	mu sync.Mutex
+	b  bytes.Buffer
+}
+
+func (b *buffer) Write(p []byte) (int, error) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	return b.b.Write(p)
+}
+
+func (b *buffer) String() string {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	return b.b.String()
+}
+
+func (b *buffer) tail(n int) string {
+	s := b.String()
+	return s[max(0, len(s)-n):]
+}

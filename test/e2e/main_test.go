@@ -1,0 +1,62 @@
+package e2e
+
+import (
+	"fmt"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"syscall"
+	"testing"
+	"time"
+)
+
+// caddyPath is the binary under test.
+var caddyPath string
+
+func TestMain(m *testing.M) {
+	os.Exit(run(m))
+}
+
+func run(m *testing.M) int {
+	if job := os.Getenv(jobVariable); job != "" {
+		return work(job)
+	}
+	if err := raiseFiles(); err != nil {
+		fmt.Fprintln(os.Stderr, err)
+		return 1
+	}
+	caddyPath = os.Getenv("ROLLCALL_CADDY")
+	if caddyPath == "" {
+		dir, err := os.MkdirTemp("", "rollcall-e2e-")
+		if err != nil {
+			fmt.Fprintln(os.Stderr, err)
+			return 1
+		}
+		defer os.RemoveAll(dir)
+		caddyPath = filepath.Join(dir, "caddy")
+		start := time.Now()
+		out, err := exec.Command("go", "build", "-o", caddyPath, "../caddy").CombinedOutput()
+		if err != nil {
+			fmt.Fprintf(os.Stderr, "building Caddy: %v\n%s", err, out)
+			return 1
+		}
+		fmt.Printf("built %s in %s\n", caddyPath, time.Since(start).Round(time.Second))
+	}
+	return m.Run()
+}
+
+// manyFiles is enough for the connections of one process in these tests.
+const manyFiles = 16_000
+
+// raiseFiles raises the limit of open files. Processes that are started get it too.
+func raiseFiles() error {
+	var limit syscall.Rlimit
+	if err := syscall.Getrlimit(syscall.RLIMIT_NOFILE, &limit); err != nil {
+		return fmt.Errorf("reading the limit of open files: %w", err)
+	}
+	limit.Cur, limit.Max = max(limit.Cur, manyFiles), max(limit.Max, manyFiles)
+	if err := syscall.Setrlimit(syscall.RLIMIT_NOFILE, &limit); err != nil {
+		return fmt.Errorf("raising the limit of open files to %d: %w", manyFiles, err)
+	}
+	return nil
+}
