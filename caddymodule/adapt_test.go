@@ -85,7 +85,7 @@ func FuzzCaddyfile(f *testing.F) {
 	f.Fuzz(func(t *testing.T, block string) {
 		// What a fuzzer could reach outside of the directive is Caddy's: files to import, other directives.
 		if strings.Contains(block, "import") || strings.Contains(block, "<<") {
-			t.Skip()
+			return
 		}
 		for _, caddyfile := range []string{
 			"a.example.com {\n\trollcall " + block + "\n}\n",

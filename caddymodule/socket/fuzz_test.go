@@ -85,7 +85,7 @@ func FuzzText(f *testing.F) {
 	f.Add([]byte("a"), 0x10000)
 	f.Fuzz(func(t *testing.T, part []byte, times int) {
 		if times < 0 || times > 1<<17 || len(part)*times > 1<<20 {
-			t.Skip()
+			return
 		}
 		var payload []byte
 		for range times {
