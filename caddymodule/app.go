@@ -5,7 +5,6 @@ import (
 	"os"
 	"strings"
 	"sync"
-	"sync/atomic"
 	"time"
 
 	"github.com/caddyserver/caddy/v2"
@@ -30,7 +29,7 @@ type App struct {
 	hub      *hub // stays, for requests that are still under way when the reference to it is given back
 	held     bool // a reference to the hub
 	snapshot *snapshot
-	stopped  atomic.Bool
+	stopped  bool // taken back from the hub, whose lock guards it
 
 	// mu guards handlers, all that were provisioned for this configuration.
 	mu       sync.Mutex
@@ -120,7 +119,6 @@ func (a *App) Start() error {
 // Stop takes this configuration back. The one that started meanwhile, if any, takes effect; otherwise every
 // connection is closed, and Stop returns when they are or after the drain timeout.
 func (a *App) Stop() error {
-	a.stopped.Store(true)
 	if a.snapshot != nil {
 		a.hub.pop(a.snapshot)
 	}

@@ -118,6 +118,7 @@ func (h *hub) pop(s *snapshot) {
 	if i >= 0 {
 		h.stack = slices.Delete(h.stack, i, i+1)
 	}
+	s.app.stopped = true
 	last := len(h.stack) == 0
 	h.mu.Unlock()
 	if last {
@@ -141,11 +142,12 @@ func (h *hub) current() *snapshot {
 func (h *hub) apply() {
 	h.applying.Lock()
 	defer h.applying.Unlock()
-	now := h.current()
-	if now == nil {
+	h.mu.Lock()
+	if len(h.stack) == 0 {
+		h.mu.Unlock()
 		return
 	}
-	h.mu.Lock()
+	now := h.stack[0]
 	tenants := make([]*tenant, 0, len(h.tenants))
 	for _, t := range h.tenants {
 		tenants = append(tenants, t)
@@ -196,46 +198,54 @@ func (h *hub) connect(sock *socket.Conn, name presence.HostName, served *site, u
 		return nil, err
 	}
 	// What happened since newSession looked has not met this connection.
-	switch now := s.tenant.site.Load(); {
-	case h.draining.Load():
-		err = errDraining
-	case now.app.stopped.Load():
-		err = errReloaded
-	case now.rules != rules:
+	h.mu.Lock()
+	err = h.settle(s.tenant)
+	h.mu.Unlock()
+	if err != nil {
+		h.disconnect(s)
+		return nil, err
+	}
+	if s.tenant.site.Load().rules != rules {
 		h.applying.Lock()
 		defer h.applying.Unlock()
 		if host := h.registry.Host(name); host != nil {
 			host.SetRules(s.tenant.site.Load().rules)
 		}
 	}
-	if err != nil {
-		h.disconnect(s)
-		return nil, err
-	}
 	return s, nil
+}
+
+// settle gives the tenant the site that serves it now, and tells whether it may have new connections. The lock is held.
+func (h *hub) settle(t *tenant) error {
+	if len(h.stack) > 0 {
+		if s := h.stack[0].find(t.name); s != nil {
+			t.site.Store(s)
+		}
+	}
+	switch {
+	case h.draining.Load():
+		return errDraining
+	case t.site.Load().app.stopped:
+		return errReloaded // the request came before, and the host has left the configuration
+	}
+	return nil
 }
 
 // newSession makes a session and counts it in.
 func (h *hub) newSession(sock *socket.Conn, name presence.HostName, served *site) (*session, error) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
-	if h.draining.Load() {
-		return nil, errDraining
-	}
 	t := h.tenants[name]
 	if t == nil {
-		holds, label := served, otherHosts
+		label := otherHosts
 		if len(h.stack) > 0 {
 			label = h.stack[0].label(name)
-			if s := h.stack[0].find(name); s != nil {
-				holds = s
-			}
 		}
 		t = &tenant{name: name, counters: h.metrics.host(label)}
-		t.site.Store(holds)
+		t.site.Store(served)
 	}
-	if t.site.Load().app.stopped.Load() {
-		return nil, errReloaded // the request came before, and the host has left the configuration
+	if err := h.settle(t); err != nil {
+		return nil, err
 	}
 	h.tenants[name] = t
 	t.conns++
