@@ -100,6 +100,9 @@ func (h *hub) Destruct() error {
 
 // push offers a configuration. Without another one it is in effect at once.
 func (h *hub) push(s *snapshot) {
+	if old := h.current(); old != nil {
+		s.inherit(old)
+	}
 	h.mu.Lock()
 	h.stack = append(h.stack, s)
 	first := len(h.stack) == 1

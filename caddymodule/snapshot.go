@@ -1,6 +1,7 @@
 package caddymodule
 
 import (
+	"fmt"
 	"slices"
 	"strings"
 
@@ -8,6 +9,7 @@ import (
 	"github.com/caddyserver/caddy/v2/modules/caddyhttp"
 	"go.uber.org/zap"
 
+	"github.com/rollcall-gateway/rollcall/caddymodule/token"
 	"github.com/rollcall-gateway/rollcall/presence"
 )
 
@@ -60,6 +62,24 @@ func newSnapshot(a *App, http *caddyhttp.App, handlers []*Handler) *snapshot {
 	}
 	return s
 }
+
+// inherit hands the keys that a site has fetched on to the site of the same hosts.
+func (s *snapshot) inherit(old *snapshot) {
+	verifiers := make(map[string]*token.Verifier)
+	for _, served := range old.sites {
+		if served.site.verifier != nil {
+			verifiers[served.key()] = served.site.verifier
+		}
+	}
+	for _, served := range s.sites {
+		if from := verifiers[served.key()]; from != nil && served.site.verifier != nil {
+			served.site.verifier.Inherit(from)
+		}
+	}
+}
+
+// key tells the sites of a snapshot apart by their hosts. Quoted names cannot run into each other.
+func (s servedSite) key() string { return fmt.Sprintf("%q", s.hosts) }
 
 // find returns the site that serves the host, nil when none does. Where several do, the first in order wins.
 func (s *snapshot) find(name presence.HostName) *site {

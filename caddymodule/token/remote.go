@@ -165,6 +165,13 @@ func (r *remoteKeys) find(ctx context.Context, t *jwt.Token) (any, error) {
 	return key, err
 }
 
+// inherit takes the keys of another source over, if they are of the same URL and algorithms and none came yet.
+func (r *remoteKeys) inherit(from *remoteKeys) {
+	if r.url == from.url && joinNames(r.allowed) == joinNames(from.allowed) {
+		r.set.CompareAndSwap(nil, from.set.Load())
+	}
+}
+
 // current returns the end of the fetch that is under way, or nil.
 func (r *remoteKeys) current() <-chan struct{} {
 	r.mu.Lock()

@@ -47,6 +47,19 @@ type Verifier struct {
 	emailClaim string
 }
 
+// Inherit has v begin with the keys that another Verifier of the same site fetched from the same URL: a reload then
+// needs no fetch before the next log-in, and can do without the issuer. It changes nothing when v has keys, or when
+// either has another kind of them. Verifiers of different sites must not inherit from each other.
+func (v *Verifier) Inherit(from *Verifier) {
+	to, ok := v.keys.(*remoteKeys)
+	if !ok {
+		return
+	}
+	if old, ok := from.keys.(*remoteKeys); ok {
+		to.inherit(old)
+	}
+}
+
 // Verify returns who raw, a token in compact form (RFC 7515 section 3.1), speaks of.
 //
 // With a key set it may wait up to 5 s, or until ctx is done, for keys that are being fetched. It does not wait
