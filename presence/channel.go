@@ -9,12 +9,12 @@ import (
 type channel struct {
 	name      string
 	class     Class
-	listeners []*membership // dense; membership.pos is the place
-	watchers  []*membership // those with a snapshot, who get diffs; membership.watchPos is the place
-	joiners   []*membership // those who wait for their snapshot, in order
+	listeners dense[membership] // membership.pos is the place
+	watchers  dense[membership] // those with a snapshot, who get diffs; membership.watchPos is the place
+	joiners   []*membership     // those who wait for their snapshot, in order
 
 	// Authenticated channels only: who is there, by user.
-	members []*member // dense, in order of arrival but for gaps filled from the end; member.pos is the place
+	members dense[member] // in order of arrival but for gaps filled from the end; member.pos is the place
 	byUser  map[*user]*member
 	present int // members with a connection
 
@@ -67,18 +67,14 @@ func (ch *channel) add(c *Conn) *membership {
 func (h *Host) remove(m *membership) {
 	ch, c := m.channel, m.conn
 	h.unwatch(m)
-	last := len(ch.listeners) - 1
-	ch.listeners[m.pos] = ch.listeners[last]
-	ch.listeners[m.pos].pos = m.pos
-	ch.listeners[last] = nil
-	ch.listeners = ch.listeners[:last]
+	ch.listeners.remove(m.pos, func(m *membership) *int { return &m.pos })
 
 	i := slices.Index(c.memberships, m)
 	c.memberships = slices.Delete(c.memberships, i, i+1)
 	if c.user != nil {
 		h.depart(ch, c.user)
 	}
-	if last == 0 {
+	if len(ch.listeners) == 0 {
 		h.deactivate(ch)
 		return
 	}
@@ -131,19 +127,11 @@ func (h *Host) depart(ch *channel, u *user) {
 // forget removes a member for good.
 func (h *Host) forget(m *member) {
 	ch := m.channel
-	last := len(ch.members) - 1
-	ch.members[m.pos] = ch.members[last]
-	ch.members[m.pos].pos = m.pos
-	ch.members[last] = nil
-	ch.members = ch.members[:last]
+	ch.members.remove(m.pos, func(m *member) *int { return &m.pos })
 	delete(ch.byUser, m.user)
 
 	u := m.user
-	last = len(u.members) - 1
-	u.members[m.userPos] = u.members[last]
-	u.members[m.userPos].userPos = m.userPos
-	u.members[last] = nil
-	u.members = u.members[:last]
+	u.members.remove(m.userPos, func(m *member) *int { return &m.userPos })
 	h.discard(u)
 }
 

@@ -263,13 +263,9 @@ func (c *Conn) Close() {
 	if c.user != nil {
 		h.release(c.user)
 	}
-	last := len(h.conns) - 1
-	h.conns[c.pos] = h.conns[last]
-	h.conns[c.pos].pos = c.pos
-	h.conns[last] = nil
-	h.conns = h.conns[:last]
+	h.conns.remove(c.pos, func(c *Conn) *int { return &c.pos })
 	delete(h.byID, c.id)
-	empty := last == 0
+	empty := len(h.conns) == 0
 	h.mu.Unlock()
 
 	if empty {

@@ -13,11 +13,11 @@ type Host struct {
 	// mu guards everything below, and everything that hangs from it.
 	mu       sync.Mutex
 	rules    *Rules
-	conns    []*Conn // dense; Conn.pos is the place
+	conns    dense[Conn] // Conn.pos is the place
 	byID     map[ID]*Conn
 	users    map[string]*user
-	online   []*user // users that have a connection, dense; user.pos is the place
-	loggedIn int     // connections that have a user
+	online   dense[user] // users that have a connection; user.pos is the place
+	loggedIn int         // connections that have a user
 	channels map[string]*channel
 	dropped  bool // not in the registry any longer, and so nobody's
 }
@@ -28,7 +28,7 @@ type user struct {
 	User
 	pos     int // in Host.online
 	conns   int
-	members []*member // one for each channel that knows the user; member.userPos is the place
+	members dense[member] // one for each channel that knows the user; member.userPos is the place
 }
 
 func newHost(r *Registry, name HostName, rules *Rules) *Host {
@@ -92,11 +92,7 @@ func (h *Host) release(u *user) {
 	u.conns--
 	h.loggedIn--
 	if u.conns == 0 {
-		last := len(h.online) - 1
-		h.online[u.pos] = h.online[last]
-		h.online[u.pos].pos = u.pos
-		h.online[last] = nil
-		h.online = h.online[:last]
+		h.online.remove(u.pos, func(u *user) *int { return &u.pos })
 		h.discard(u)
 	}
 }

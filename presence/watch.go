@@ -62,11 +62,7 @@ func (h *Host) unwatch(m *membership) {
 		m.ref, m.waiting = "", false
 	}
 	if m.watchPos >= 0 {
-		last := len(ch.watchers) - 1
-		ch.watchers[m.watchPos] = ch.watchers[last]
-		ch.watchers[m.watchPos].watchPos = m.watchPos
-		ch.watchers[last] = nil
-		ch.watchers = ch.watchers[:last]
+		ch.watchers.remove(m.watchPos, func(m *membership) *int { return &m.watchPos })
 		m.watchPos = -1
 	}
 }

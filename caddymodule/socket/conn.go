@@ -103,9 +103,6 @@ func (c *Conn) Refuse(code int, reason string) {
 	c.Close(code, reason, Cause{})
 }
 
-// RemoteAddr returns the peer's network address.
-func (c *Conn) RemoteAddr() net.Addr { return c.nc.RemoteAddr() }
-
 // Push queues a whole frame, as [Text] built it, for the peer. It never blocks. After a close has begun the
 // frame is dropped; a frame that does not fit closes the connection with CloseSlow.
 func (c *Conn) Push(frame []byte) {
