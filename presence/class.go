@@ -51,10 +51,19 @@ type Class struct {
 
 // Classifier decides what a channel is.
 type Classifier interface {
-	// Classify returns the class of the named channel. It depends on the name alone, may be called from many
-	// goroutines, and is never called for private channels or while a lock of this package is held. An error
+	// Classify returns the class of the named channel of a host. It depends on the two names alone, may be called from
+	// many goroutines, and is never called for private channels or while a lock of this package is held. An error
 	// refuses the join with [ErrUnavailable]; a channel that is active already keeps its class.
-	Classify(channel string) (Class, error)
+	Classify(host HostName, channel string) (Class, error)
+}
+
+// Authorizer decides who may join a channel beyond what its class says.
+type Authorizer interface {
+	// Authorize returns nil when the user, nil for an anonymous connection, may join the named channel of a host. It is
+	// asked when the class lets the connection in, never for a channel that the connection listens to already, from
+	// many goroutines, and while no lock of this package is held. [ErrDenied] refuses the join, and so does any other
+	// error, as [ErrUnavailable]. Who has joined stays, also as another user.
+	Authorize(host HostName, channel string, user *User) error
 }
 
 // PrivatePrefix starts the name of every private channel; no other channel may have it.
@@ -75,7 +84,7 @@ type Patterns struct {
 }
 
 // Classify implements [Classifier]; it returns no error.
-func (p Patterns) Classify(channel string) (Class, error) {
+func (p Patterns) Classify(_ HostName, channel string) (Class, error) {
 	for _, pattern := range p.Authenticated {
 		if matchPattern(pattern, channel) {
 			return Class{Kind: Authenticated}, nil

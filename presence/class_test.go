@@ -21,7 +21,7 @@ func TestPatternsBuiltInRules(t *testing.T) {
 		{"*", Authenticated},
 	}
 	for _, tt := range tests {
-		class, err := Patterns{}.Classify(tt.channel)
+		class, err := Patterns{}.Classify(HostName{}, tt.channel)
 		if err != nil || class != (Class{Kind: tt.want}) {
 			t.Errorf("Classify(%q) = %+v, %v; want kind %v and no flag", tt.channel, class, err, tt.want)
 		}
@@ -68,7 +68,7 @@ func TestPatternsPrecedence(t *testing.T) {
 	}
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {
-			class, err := tt.patterns.Classify(tt.channel)
+			class, err := tt.patterns.Classify(HostName{}, tt.channel)
 			if err != nil || class != (Class{Kind: tt.want}) {
 				t.Errorf("Classify(%q) = %+v, %v; want kind %v and no flag", tt.channel, class, err, tt.want)
 			}

@@ -20,7 +20,7 @@ type verdict struct {
 
 func newDesk() *desk { return &desk{make(chan string), make(chan verdict)} }
 
-func (d *desk) Classify(channel string) (Class, error) {
+func (d *desk) Classify(_ HostName, channel string) (Class, error) {
 	d.questions <- channel
 	v := <-d.answers
 	return v.class, v.err
@@ -101,7 +101,7 @@ func TestClassifierMayUseTheHost(t *testing.T) {
 			return Class{}, errors.New("no connection")
 		}
 		h.Channels(false)
-		return Patterns{}.Classify(channel)
+		return Patterns{}.Classify(w.name, channel)
 	})})
 	c := w.connect("a")
 	c.join("room", WatchNone)

@@ -14,14 +14,14 @@ var (
 	ErrReservedChannel = errors.New("names that begin with " + PrivatePrefix + " are reserved")
 	// ErrLoginRequired is returned when an anonymous connection joins an authenticated channel.
 	ErrLoginRequired = errors.New("log in first: this channel is for authenticated users")
-	// ErrDenied is returned when the channel's class lets nobody join.
+	// ErrDenied is returned when the channel's class lets nobody join, or the authorizer not this user.
 	ErrDenied = errors.New("this channel cannot be joined")
 	// ErrTooManyChannels is returned when the connection listens to as many channels as the rules allow.
 	ErrTooManyChannels = errors.New("too many channels on this connection")
 	// ErrNotJoined is returned when a connection leaves a channel that it does not listen to.
 	ErrNotJoined = errors.New("not joined")
-	// ErrUnavailable is returned, wrapping the reason, when the classifier failed.
-	ErrUnavailable = errors.New("the channel cannot be classified now, try again later")
+	// ErrUnavailable is returned, wrapping the reason, when the classifier or the authorizer failed.
+	ErrUnavailable = errors.New("the channel cannot be joined now, try again later")
 	// ErrClosed is returned when the connection is closed.
 	ErrClosed = errors.New("the connection is closed")
 )
@@ -102,10 +102,24 @@ func (c *Conn) Join(name string, watch Watch, ref string) error {
 	return nil
 }
 
-// enter returns the channel for c to join, active or fresh. The host's lock is held, but let go while a classifier
-// is asked.
+// asked is what the classifier and the authorizer of some rules have said about a join. It holds as long as the rules
+// do, and what the authorizer said as long as the user is the same.
+type asked struct {
+	rules      *Rules
+	classified bool
+	class      Class
+	classErr   error
+	authorized bool
+	user       User // whom the authorizer was asked about
+	anonymous  bool
+	authErr    error
+}
+
+// enter returns the channel for c to join, active or fresh. The host's lock is held, but let go while the classifier or
+// the authorizer is asked: anything may have happened meanwhile, so all is looked at again after each answer.
 func (c *Conn) enter(name string) (*channel, error) {
 	h := c.host
+	var known asked
 	for {
 		if c.closed {
 			return nil, ErrClosed
@@ -120,28 +134,40 @@ func (c *Conn) enter(name string) (*channel, error) {
 		if err := c.full(); err != nil {
 			return nil, err
 		}
-		if ch != nil {
-			return ch, c.allowed(ch.class)
+		if known.rules != h.rules {
+			known = asked{rules: h.rules}
 		}
 
-		rules := h.rules
-		class, err := h.classify(rules, name)
+		// A channel that another connection activated has its class, whatever became of this question.
+		class := known.class
 		switch {
-		case h.rules != rules, h.channels[name] != nil:
-			continue // reloaded, or activated by another connection meanwhile: decide anew
-		case err != nil:
-			return nil, fmt.Errorf("%w: %w", ErrUnavailable, err)
-		case c.closed:
-			return nil, ErrClosed
+		case ch != nil:
+			class = ch.class
+		case !known.classified:
+			known.class, known.classErr = h.classify(known.rules, name)
+			known.classified = true
+			continue
+		case known.classErr != nil:
+			return nil, fmt.Errorf("%w: %w", ErrUnavailable, known.classErr)
 		}
 		if err := c.allowed(class); err != nil {
 			return nil, err
 		}
-		if err := c.full(); err != nil { // joined others meanwhile
-			return nil, err
+
+		switch {
+		case h.rules.Authorizer == nil:
+		case !known.authorized || !c.is(known.user, known.anonymous):
+			c.authorize(&known, name)
+			continue
+		case errors.Is(known.authErr, ErrDenied):
+			return nil, known.authErr
+		case known.authErr != nil:
+			return nil, fmt.Errorf("%w: %w", ErrUnavailable, known.authErr)
 		}
-		ch = newChannel(name, class)
-		h.channels[name] = ch
+		if ch == nil {
+			ch = newChannel(name, class)
+			h.channels[name] = ch
+		}
 		return ch, nil
 	}
 }
@@ -150,7 +176,28 @@ func (c *Conn) enter(name string) (*channel, error) {
 func (h *Host) classify(rules *Rules, name string) (Class, error) {
 	h.mu.Unlock()
 	defer h.mu.Lock()
-	return rules.classify(name)
+	return rules.classify(h.name, name)
+}
+
+// authorize asks without the lock, which is held before and after, whatever the authorizer does.
+func (c *Conn) authorize(known *asked, name string) {
+	known.authorized, known.anonymous, known.user = true, c.user == nil, User{}
+	var user *User
+	if c.user != nil {
+		known.user = c.user.User
+		user = &User{ID: c.user.ID, Email: c.user.Email}
+	}
+	c.host.mu.Unlock()
+	defer c.host.mu.Lock()
+	known.authErr = known.rules.Authorizer.Authorize(c.host.name, name, user)
+}
+
+// is tells whether c is logged in as the user, or anonymous, still.
+func (c *Conn) is(user User, anonymous bool) bool {
+	if c.user == nil {
+		return anonymous
+	}
+	return !anonymous && c.user.User == user
 }
 
 // full tells whether c is at its limit of channels.

@@ -3,13 +3,14 @@
 //
 // A [Registry] holds one [Host] per tenant, created with its first connection and dropped with its last. A
 // [Conn] joins and leaves channels of its host; a channel is active while at least one connection listens to
-// it. What a channel is ([Class]) is asked of the host's [Classifier] when it becomes active, and kept.
+// it. What a channel is ([Class]) is asked of the host's [Classifier] when it becomes active, and kept; who may join
+// beyond that, of its [Authorizer] at each join.
 //
 // Data flows one way. A call on a Conn changes the state under the lock of its Host, and what others must
 // hear of it is encoded once by the registry's [Encoder] and handed to the [Outbox] of each connection.
 // A connection that asked for presence gets a snapshot and then diffs; both come out of the same step
 // under the same lock, so a member is in exactly one of them.
 //
-// The package does no I/O, starts no goroutine but short timers, calls a Classifier only without holding a
-// lock, and knows neither HTTP nor websockets nor Caddy.
+// The package does no I/O, starts no goroutine but short timers, calls a Classifier or an Authorizer only without
+// holding a lock, and knows neither HTTP nor websockets nor Caddy.
 package presence

@@ -141,7 +141,7 @@ func ExamplePatterns() {
 		Anonymous:     []string{"lobby-*", "*-lounge"},
 	}
 	for _, channel := range []string{"lobby-1", "vip-lounge", "anonymousChat", "salesRoom"} {
-		class, _ := site.Classify(channel)
+		class, _ := site.Classify(presence.HostName{}, channel)
 		fmt.Println(channel, class.Kind)
 	}
 	// Output:

@@ -256,7 +256,7 @@ func wantLines(t testing.TB, got []string, want ...string) {
 // classes is a Classifier by table; a name without an entry is authenticated.
 type classes map[string]Class
 
-func (cs classes) Classify(channel string) (Class, error) {
+func (cs classes) Classify(_ HostName, channel string) (Class, error) {
 	if class, ok := cs[channel]; ok {
 		return class, nil
 	}
@@ -266,4 +266,4 @@ func (cs classes) Classify(channel string) (Class, error) {
 // classifierFunc lets a function be a Classifier.
 type classifierFunc func(channel string) (Class, error)
 
-func (f classifierFunc) Classify(channel string) (Class, error) { return f(channel) }
+func (f classifierFunc) Classify(_ HostName, channel string) (Class, error) { return f(channel) }

@@ -117,7 +117,7 @@ func (h *Host) SetRules(rules *Rules) {
 
 	// Channels that become active from here on are classified by the new rules in Join.
 	for _, name := range names {
-		class, err := rules.classify(name)
+		class, err := rules.classify(h.name, name)
 		if err != nil {
 			continue
 		}
@@ -131,11 +131,11 @@ func (h *Host) SetRules(rules *Rules) {
 }
 
 // classify asks the classifier. A class of no kind that can be joined is an error: it must not open the channel.
-func (r *Rules) classify(channel string) (Class, error) {
+func (r *Rules) classify(host HostName, channel string) (Class, error) {
 	if r.Classifier == nil {
-		return Patterns{}.Classify(channel)
+		return Patterns{}.Classify(host, channel)
 	}
-	class, err := r.Classifier.Classify(channel)
+	class, err := r.Classifier.Classify(host, channel)
 	if err == nil && !class.Denied && class.Kind != Authenticated && class.Kind != Anonymous {
 		err = fmt.Errorf("classified as %v", class.Kind)
 	}

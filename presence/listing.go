@@ -19,6 +19,9 @@ type Listing struct {
 	CountOnly bool
 }
 
+// Named tells whether the channel, not a private one, shows Users and not Count.
+func (l *Listing) Named() bool { return l.Kind == Authenticated && !l.CountOnly }
+
 // Channels lists the active channels of the host, those with a name in its order, then the private ones; hidden ones
 // are left out. With raw set, a user is listed, or counted, once for each connection.
 func (h *Host) Channels(raw bool) []Listing {

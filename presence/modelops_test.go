@@ -13,7 +13,20 @@ import (
 // verdicts is a Classifier by table, which may also fail.
 type verdicts map[string]verdict
 
-func (vs verdicts) Classify(channel string) (Class, error) { return vs[channel].class, vs[channel].err }
+func (vs verdicts) Classify(_ HostName, channel string) (Class, error) {
+	return vs[channel].class, vs[channel].err
+}
+
+// guestList is an Authorizer by table: what becomes of a join by channel and user, "" for nobody.
+type guestList map[[2]string]error
+
+func (rs guestList) Authorize(_ HostName, channel string, user *User) error {
+	id := ""
+	if user != nil {
+		id = user.ID
+	}
+	return rs[[2]string{channel, id}]
+}
 
 // model is what the host should be, kept in the most obvious way, beside the host itself.
 type model struct {
@@ -21,7 +34,8 @@ type model struct {
 	rng      *rand.Rand
 	users    []string
 	rules    *Rules
-	verdicts verdicts // of rules
+	verdicts verdicts  // of rules
+	refusals guestList // of rules, nil without an Authorizer
 	clients  []*modelClient
 	active   map[string]Class
 	emails   map[string]string // of the users who have a connection
@@ -79,6 +93,25 @@ func (m *model) roll() {
 		m.verdicts[channel] = v
 	}
 	m.rules = &Rules{Classifier: m.verdicts, MaxChannels: 3}
+	m.refusals = nil
+	if m.rng.IntN(2) == 0 {
+		return
+	}
+	m.refusals = make(guestList)
+	for _, channel := range modelChannels {
+		for _, user := range m.users {
+			switch m.rng.IntN(6) {
+			case 0:
+				m.refusals[[2]string{channel, user}] = ErrDenied
+			case 1:
+				m.refusals[[2]string{channel, user}] = errTrapped
+			}
+			if channel == "crowd" {
+				delete(m.refusals, [2]string{channel, user})
+			}
+		}
+	}
+	m.rules.Authorizer = m.refusals
 }
 
 // user makes up who to be, with an e-mail now and then; "" is anonymous.
@@ -173,7 +206,15 @@ func (m *model) mayJoin(c *modelClient, channel string) error {
 		}
 		class = m.verdicts[channel].class
 	}
-	return mayListen(c, class)
+	if err := mayListen(c, class); err != nil {
+		return err
+	}
+	switch err := m.refusals[[2]string{channel, c.user}]; {
+	case errors.Is(err, errTrapped):
+		return ErrUnavailable
+	default:
+		return err
+	}
 }
 
 func mayListen(c *modelClient, class Class) error {

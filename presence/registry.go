@@ -42,6 +42,7 @@ var errDropped = errors.New("host dropped")
 // Rules is what a site's configuration says about presence. A Rules is never changed, only replaced.
 type Rules struct {
 	Classifier  Classifier // default Patterns{}
+	Authorizer  Authorizer // default nil: whoever the class lets in
 	MaxConns    int        // connections on the host; default 0, no bound
 	MaxChannels int        // channels a connection, its private one left out; default 0, no bound
 	MaxName     int        // bytes of a channel name; default 0, no bound
