@@ -1,0 +1,41 @@
+// Package wat makes WebAssembly modules of the text format, for tests. It runs wat2wasm of Debian's package wabt, which
+// "make deps" installs.
+package wat
+
+import (
+	"errors"
+	"os"
+	"os/exec"
+	"strings"
+	"testing"
+)
+
+// Compile writes the module of a text to a file. The flags are those of wat2wasm.
+func Compile(t testing.TB, file, text string, flags ...string) {
+	t.Helper()
+	cmd := exec.Command("wat2wasm", append(flags, "--output="+file, "-")...)
+	cmd.Stdin = strings.NewReader(text)
+	switch out, err := cmd.CombinedOutput(); {
+	case errors.Is(err, exec.ErrNotFound):
+		t.Fatal("wat2wasm is missing: apt-get install wabt, or make deps")
+	case err != nil:
+		t.Fatalf("wat2wasm for %s: %v\n%s\n%s", file, err, out, text)
+	}
+}
+
+// Edited reads a text and replaces parts of it, pair by pair. Each has to be there.
+func Edited(t testing.TB, path string, pairs ...string) string {
+	t.Helper()
+	source, err := os.ReadFile(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	text := string(source)
+	for i := 0; i < len(pairs); i += 2 {
+		if !strings.Contains(text, pairs[i]) {
+			t.Fatalf("%s has no %q", path, pairs[i])
+		}
+		text = strings.ReplaceAll(text, pairs[i], pairs[i+1])
+	}
+	return text
+}

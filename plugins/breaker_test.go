@@ -1,0 +1,54 @@
+package plugins
+
+import (
+	"testing"
+	"testing/synctest"
+	"time"
+)
+
+func TestThePauseDoublesUpToAMinute(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		var b breaker
+		var n uint64
+		open := func() (pause time.Duration) {
+			t.Helper()
+			for range breakerFailures {
+				if _, err := b.admit(); err != nil {
+					t.Fatalf("call %d: %v", n, err)
+				}
+				n++
+				pause = b.failed(n, false)
+			}
+			return pause
+		}
+		pause := open()
+		for _, seconds := range []float64{1, 2, 4, 8, 16, 32, 60, 60, 60} {
+			if pause.Seconds() != seconds {
+				t.Fatalf("paused for %v, want %v s", pause, seconds)
+			}
+			time.Sleep(pause - time.Nanosecond)
+			if _, err := b.admit(); err == nil {
+				t.Fatalf("a call was let through before the %v were over", pause)
+			}
+			time.Sleep(time.Nanosecond)
+			if probe, err := b.admit(); !probe || err != nil {
+				t.Fatalf("after %v: %v, %v", pause, probe, err)
+			}
+			if _, err := b.admit(); err == nil {
+				t.Fatal("a second call was let through beside the probe")
+			}
+			n++
+			pause = b.failed(n, true)
+		}
+		// A probe that works brings the first pause back.
+		time.Sleep(pause)
+		if probe, err := b.admit(); !probe || err != nil {
+			t.Fatal(probe, err)
+		}
+		n++
+		b.worked(n)
+		if pause := open(); pause != time.Second {
+			t.Errorf("paused for %v after it worked again", pause)
+		}
+	})
+}

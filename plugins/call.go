@@ -1,0 +1,239 @@
+package plugins
+
+import (
+	"fmt"
+	"time"
+
+	"go.uber.org/zap"
+
+	"github.com/rollcall-gateway/rollcall/plugins/internal/codec"
+)
+
+// admit asks the breaker. Nearly always it is closed.
+func (p *pool) admit() (probe bool, f *fault) {
+	if p.breaker.state.Load() == breakerClosed {
+		return false, nil
+	}
+	probe, err := p.breaker.admit()
+	if err != nil {
+		return false, &fault{ReasonBreaker, err}
+	}
+	return probe, nil
+}
+
+// decide calls classify or authorize, and returns what the guest returned.
+func (p *pool) decide(h Hook, r *codec.Request) (int64, *fault) {
+	probe, f := p.admit()
+	if f != nil {
+		return 0, p.failed(h, f, false)
+	}
+	size, ok := r.Size()
+	if !ok {
+		return 0, p.failed(h, faultf(ReasonTooLarge, "a text is longer than 65535 bytes"), probe)
+	}
+	s := p.takeHinted()
+	if s == nil {
+		if s, f = p.acquire(p.plugin.limits.ClassifyTimeout); f != nil {
+			return 0, p.failed(h, f, probe)
+		}
+		s.begin(classShort)
+	}
+	p.watch()
+	in := s.instance
+	if size > len(in.input) {
+		f = in.makeRoom(size)
+	}
+	if f == nil {
+		r.Put(in.input)
+		in.stack[0], in.stack[1] = uint64(in.inputPtr), uint64(size)
+		if err := in.callGuest(in.hooks[h]); err != nil {
+			f = &fault{ReasonTrap, err}
+		}
+	}
+	result := int64(in.stack[0])
+	if f == nil && (result < 0 || result > decisionBits || h == HookAuthorize && result > 1 ||
+		Kind(result&decisionKind) > Denied) {
+		f = badDecision(h, result)
+	}
+	if f = p.finish(s, h, f, probe); f != nil {
+		return 0, f
+	}
+	return result, nil
+}
+
+// The bits of the result of classify.
+const (
+	decisionKind      = 0xff
+	decisionHidden    = 1 << 8
+	decisionCountOnly = 1 << 9
+	decisionBits      = decisionKind | decisionHidden | decisionCountOnly
+)
+
+func badDecision(h Hook, result int64) *fault {
+	if result == -1 {
+		return faultf(ReasonBadResult, "%s returned an error (-1)", hookExports[h])
+	}
+	return faultf(ReasonBadResult, "%s returned %#x, which the contract does not allow", hookExports[h], uint64(result))
+}
+
+// exchange is a call of members or shape.
+type exchange struct {
+	hook     Hook
+	endpoint Endpoint
+	request  []byte // for rollcall.request
+	input    []byte
+	budget   int64
+	most     int // bytes of the result
+	// take gets the result, in the memory of the guest: it is valid until take returns. An error fails the call.
+	take func(result []byte) error
+}
+
+// transform makes the exchange. It reports whether there was a result: without one the guest changes nothing.
+func (p *pool) transform(x *exchange) (changed bool, f *fault) {
+	probe, f := p.admit()
+	if f != nil {
+		return false, p.failed(x.hook, f, false)
+	}
+	left, f := p.long.enter(p.plugin.limits.ShapeTimeout)
+	if f != nil {
+		return false, p.failed(x.hook, f, probe)
+	}
+	defer p.long.leave()
+	s := p.ownHinted()
+	if s == nil {
+		if s, f = p.acquire(left); f != nil {
+			return false, p.failed(x.hook, f, probe)
+		}
+	}
+	if left < p.plugin.limits.ShapeTimeout {
+		s.waited.Add(int64(p.plugin.limits.ShapeTimeout - left))
+	}
+	in := s.instance
+	in.arm(x.budget)
+	in.request = x.request
+	s.begin(classLong)
+	p.watch()
+	changed, f = in.exchange(x)
+	in.request = nil
+	if f = p.finish(s, x.hook, f, probe); f != nil {
+		return false, f
+	}
+	return changed, nil
+}
+
+func (in *instance) exchange(x *exchange) (changed bool, f *fault) {
+	if f := in.makeRoom(len(x.input)); f != nil {
+		return false, f
+	}
+	in.stack[0], in.stack[1], in.stack[2] = uint64(x.endpoint), uint64(in.inputPtr), uint64(copy(in.input, x.input))
+	if err := in.callGuest(in.hooks[x.hook]); err != nil {
+		return false, &fault{ReasonTrap, err}
+	}
+	result := in.stack[0]
+	switch result {
+	case 0:
+		return false, nil
+	case 1<<64 - 1:
+		return false, badDecision(x.hook, -1)
+	}
+	ptr, size := uint32(result>>32), uint32(result)
+	view, ok := in.view(ptr, size)
+	if !ok {
+		return false, faultf(ReasonBadResult, "%s returned %d bytes at %d, which is not in the memory of %d bytes",
+			hookExports[x.hook], size, ptr, in.linear.Size())
+	}
+	if len(view) > x.most {
+		return false, faultf(ReasonBadResult, "%s returned %d bytes, allowed are %d", hookExports[x.hook], size, x.most)
+	}
+	if err := x.take(view); err != nil {
+		return false, faultf(ReasonBadResult, "%s: %w", hookExports[x.hook], err)
+	}
+	return true, nil
+}
+
+// finish ends a call: the instance goes back to the pool when it worked, and is discarded otherwise.
+func (p *pool) finish(s *slot, h Hook, f *fault, probe bool) *fault {
+	ended := s.end()
+	in := s.instance
+	if f != nil {
+		return p.giveUp(s, h, f, ended, probe)
+	}
+	s.shard.add(h, in.finish(p.plugin.limits.ClassifyBudget))
+	var lines []guestLine
+	if in.log.pending() {
+		lines = in.log.take(in)
+	}
+	in.log.tail = in.log.tail[:0]
+	p.release(s)
+	if probe {
+		p.breaker.worked(p.calls())
+		p.logger.Info("plugin works again")
+	}
+	if lines != nil {
+		p.write(lines)
+	}
+	return nil
+}
+
+func (p *pool) giveUp(s *slot, h Hook, f *fault, ended, probe bool) *fault {
+	in := s.instance
+	if f.reason == ReasonTrap {
+		f.reason = in.explain(f.err, ended)
+	}
+	switch f.reason {
+	case ReasonTimeout:
+		f.err = fmt.Errorf("ended after %v: %w", p.timeout(s.state.Load()&slotClass), f.err)
+	case ReasonBudget:
+		f.err = fmt.Errorf("more than %d steps: %w", in.budget, f.err)
+	default: // the error says it all
+	}
+	lines := in.log.take(in)
+	if said := in.log.said(); said != "" {
+		f.err = fmt.Errorf("%w; the guest said: %s", f.err, said)
+	}
+	p.counters.restarts[reasonIndex(f.reason)].Add(1)
+	p.discard(s)
+	p.write(lines)
+	f = p.failed(h, f, probe)
+	if p.breaker.state.Load() == breakerClosed {
+		p.replace()
+	}
+	return f
+}
+
+// failed counts and logs a failure, and tells the breaker.
+func (p *pool) failed(h Hook, f *fault, probe bool) *fault {
+	p.counters.failed[h][reasonIndex(f.reason)].Add(1)
+	p.mu.Lock()
+	p.failures++
+	p.lastFailure = cutText(h.String()+": "+f.String(), 2<<10)
+	if f.reason == ReasonMemory || f.reason == ReasonInit || f.reason == ReasonConfigure {
+		p.misses++
+	}
+	misses := p.misses
+	p.mu.Unlock()
+	var pause time.Duration
+	switch f.reason {
+	case ReasonBreaker:
+		return f
+	case ReasonBusy, ReasonTooLarge:
+		// They say nothing of the guest, and cost it nothing.
+		if probe {
+			p.breaker.undecided()
+		}
+	default:
+		pause = p.breaker.failed(p.calls()+misses, probe)
+	}
+	p.logFailure("plugin failed", f, zap.Stringer("hook", h), zap.Stringer("on_failure", p.plugin.policy))
+	if pause > 0 {
+		p.logger.Warn("plugin is not called for a while, it failed too often", zap.Duration("pause", pause))
+	}
+	return f
+}
+
+func cutText(s string, most int) string {
+	if len(s) <= most {
+		return s
+	}
+	return s[:most] + "..."
+}

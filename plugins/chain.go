@@ -1,0 +1,124 @@
+package plugins
+
+import (
+	"runtime"
+	"slices"
+	"sync/atomic"
+
+	"github.com/rollcall-gateway/rollcall/plugins/internal/codec"
+)
+
+// Chain is the plugins of one site in their order. A nil *Chain has no plugins.
+type Chain struct {
+	plugins atomic.Pointer[[]*Plugin]
+}
+
+// NewChain returns a chain of the plugins in list.
+func NewChain(list ...*Plugin) *Chain {
+	c := new(Chain)
+	list = slices.Clone(list)
+	c.plugins.Store(&list)
+	return c
+}
+
+// load returns the plugins, which must not be changed.
+func (c *Chain) load() []*Plugin {
+	if c == nil {
+		return nil
+	}
+	return *c.plugins.Load()
+}
+
+// Plugins returns the plugins of the chain.
+func (c *Chain) Plugins() []*Plugin { return slices.Clone(c.load()) }
+
+// Has reports whether any plugin of the chain has the hook.
+func (c *Chain) Has(h Hook) bool {
+	return slices.ContainsFunc(c.load(), func(p *Plugin) bool { return p.Hooks().Has(h) })
+}
+
+// Replace puts replacement in the place of old, for all calls that start from now on. It returns false, and changes
+// nothing, when old is not in the chain. The caller releases old.
+func (c *Chain) Replace(old, replacement *Plugin) bool {
+	for c != nil {
+		was := c.plugins.Load()
+		i := slices.Index(*was, old)
+		if i < 0 {
+			return false
+		}
+		list := slices.Clone(*was)
+		list[i] = replacement
+		if c.plugins.CompareAndSwap(was, &list) {
+			return true
+		}
+	}
+	return false
+}
+
+// Release releases all plugins of the chain.
+func (c *Chain) Release() {
+	for _, p := range c.load() {
+		p.Release()
+	}
+}
+
+// Classify asks the plugins for the kind of channel. site is the kind by the site's own rules.
+//
+// # Errors
+//
+// An [*Error] says that a plugin failed whose policy is [Deny].
+func (c *Chain) Classify(host, channel string, site Kind) (Decision, error) {
+	var d Decision
+	for _, p := range c.load() {
+		core := p.anchor.core
+		if !core.hooks.Has(HookClassify) {
+			continue
+		}
+		pool := core.pool(host)
+		r := codec.Request{Kind: uint8(site), Host: host, Channel: channel}
+		result, f := pool.decide(HookClassify, &r)
+		runtime.KeepAlive(p)
+		if f != nil {
+			if core.policy == Pass {
+				continue
+			}
+			return Decision{}, pool.error(HookClassify, f)
+		}
+		if d.Kind == NoOpinion {
+			d.Kind = Kind(result & decisionKind)
+		}
+		d.Hidden = d.Hidden || result&decisionHidden != 0
+		d.CountOnly = d.CountOnly || result&decisionCountOnly != 0
+	}
+	return d, nil
+}
+
+// Authorize asks the plugins whether user may join channel; user is nil for an anonymous connection. It returns true when
+// no plugin objects.
+//
+// # Errors
+//
+// An [*Error] says that a plugin failed whose policy is [Deny].
+func (c *Chain) Authorize(host, channel string, site Kind, user *User) (bool, error) {
+	for _, p := range c.load() {
+		core := p.anchor.core
+		if !core.hooks.Has(HookAuthorize) {
+			continue
+		}
+		pool := core.pool(host)
+		r := codec.Request{Kind: uint8(site), Flags: codec.FlagAnonymous, Host: host, Channel: channel}
+		if user != nil {
+			r.Flags, r.User, r.Email = 0, user.ID, user.Email
+		}
+		result, f := pool.decide(HookAuthorize, &r)
+		runtime.KeepAlive(p)
+		switch {
+		case f != nil && core.policy == Pass:
+		case f != nil:
+			return false, pool.error(HookAuthorize, f)
+		case result != 0:
+			return false, nil
+		}
+	}
+	return true, nil
+}

@@ -1,0 +1,206 @@
+package plugins
+
+import (
+	"encoding/json"
+	"runtime"
+	"sync"
+	"sync/atomic"
+
+	"go.uber.org/zap"
+)
+
+// coreKey says which loads give the same thing.
+type coreKey struct {
+	program programKey
+	name    string
+	path    string
+	config  string
+	policy  Policy
+	shared  bool
+	limits  Limits
+}
+
+// core is what the handles on one loaded plugin share. The engine, its janitor and its watchdog refer to it, so it does not
+// refer to its anchor: the anchor is what the handles hold, and when the last is gone the core is taken down.
+type core struct {
+	engine   *Engine
+	key      coreKey
+	program  *program
+	hooks    Hooks
+	name     string
+	config   json.RawMessage
+	policy   Policy
+	limits   Limits
+	high     int64 // bytes of memory from which on an instance is recycled
+	logger   *zap.Logger
+	counters func(host string) *Counters
+
+	replacements *bucket
+
+	// hosts has a *pool for each host. recent has some of these, where looking costs less.
+	hosts  sync.Map
+	recent [recentPools]atomic.Pointer[pool]
+
+	// background has the goroutines that make instances. They hold no handle, so what ends the core waits for them. One
+	// is begun with mu held, and none for a pool that is retired.
+	background sync.WaitGroup
+
+	mu      sync.Mutex
+	handles int // guarded by mu
+}
+
+type anchor struct{ *core }
+
+// anchored returns an anchor for c, and sees to it that c is taken down some time after nobody refers to the anchor.
+func anchored(c *core) *anchor {
+	a := &anchor{c}
+	// Other cleanups need not wait for the instances that are being made.
+	runtime.AddCleanup(a, func(c *core) { go c.takeDown() }, c)
+	return a
+}
+
+// takeDown closes what is left. Nobody can be in a call: a call holds a handle.
+func (c *core) takeDown() {
+	c.retire()
+	c.background.Wait()
+	e := c.engine
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	delete(e.cores, c)
+	if w, ok := e.loaded[c.key]; ok && w.Value() == nil {
+		delete(e.loaded, c.key)
+	}
+	e.leaveProgram(c.program)
+}
+
+// leaveProgram takes one user from a program, and closes it after the last. The caller holds mu.
+func (e *Engine) leaveProgram(p *program) {
+	if p.users--; p.users == 0 {
+		if e.programs[p.key] == p {
+			delete(e.programs, p.key)
+		}
+		p.close()
+	}
+}
+
+// pool returns the pool for host.
+func (c *core) pool(host string) *pool {
+	if c.key.shared {
+		host = ""
+	}
+	recent := &c.recent[(len(host)+int(hostByte(host)))%recentPools]
+	if p := recent.Load(); p != nil && p.host == host && !p.retired.Load() {
+		return p
+	}
+	p := c.findPool(host)
+	if !p.retired.Load() {
+		recent.Store(p)
+	}
+	return p
+}
+
+// recentPools is a power of two.
+const recentPools = 16
+
+// hostByte returns a byte in which the hosts of a process are likely to differ.
+func hostByte(host string) byte {
+	if host == "" {
+		return 0
+	}
+	return host[0] ^ host[len(host)/4]
+}
+
+func (c *core) findPool(host string) *pool {
+	if p, ok := c.hosts.Load(host); ok {
+		return p.(*pool)
+	}
+	p, found := c.hosts.LoadOrStore(host, newPool(c, host))
+	if !found {
+		c.mu.Lock()
+		p.(*pool).retired.Store(c.handles == 0)
+		c.mu.Unlock()
+		c.engine.janitor.wake()
+	}
+	return p.(*pool)
+}
+
+func (c *core) pools() (list []*pool) {
+	c.hosts.Range(func(_, p any) bool {
+		list = append(list, p.(*pool))
+		return true
+	})
+	return list
+}
+
+func (c *core) retired() bool {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return c.handles == 0
+}
+
+// hold adds a handle, and brings the plugin back when it was retired.
+func (c *core) hold() {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.handles++; c.handles == 1 {
+		for _, p := range c.pools() {
+			p.retired.Store(false)
+		}
+	}
+}
+
+// drop takes a handle away, and retires the plugin after the last.
+func (c *core) drop() {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.handles--; c.handles == 0 {
+		c.retireLocked()
+	}
+}
+
+func (c *core) retire() {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.retireLocked()
+}
+
+func (c *core) retireLocked() {
+	for _, p := range c.pools() {
+		p.retired.Store(true)
+		p.close()
+	}
+}
+
+func (c *core) report() Report {
+	r := Report{
+		Name: c.name, Path: c.key.path, SHA256: c.key.program.hash, Size: c.program.info.Size,
+		Hooks: c.program.hooks.Names(), OnFailure: c.policy.String(), Shared: c.key.shared, Hosts: []HostReport{},
+	}
+	for _, p := range c.pools() {
+		r.Hosts = append(r.Hosts, p.report())
+	}
+	return r
+}
+
+func (p *pool) report() HostReport {
+	r := HostReport{Host: p.host, Breaker: breakerNames[p.breaker.state.Load()]}
+	for i := range p.slots {
+		s := p.slots[i].Load()
+		if s == nil {
+			continue
+		}
+		switch s.status() {
+		case slotEmpty:
+			continue
+		case slotIdle:
+			r.Idle++
+		default:
+			r.Busy++
+		}
+		r.Memory += s.memory.Load().Size()
+	}
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	r.Failures, r.LastFailure = p.failures, p.lastFailure
+	return r
+}

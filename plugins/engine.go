@@ -1,0 +1,137 @@
+package plugins
+
+import (
+	"errors"
+	"fmt"
+	"os"
+	"slices"
+	"strings"
+	"sync"
+	"weak"
+
+	"go.uber.org/zap"
+
+	"github.com/rollcall-gateway/rollcall/plugins/internal/memory"
+)
+
+// DefaultEngineMemory is the default of EngineConfig.Memory.
+const DefaultEngineMemory = 1 << 30
+
+// EngineConfig configures an [Engine].
+type EngineConfig struct {
+	// CacheDir is a folder for compiled code, which the engine makes with mode 0700. Native code is loaded from it: it
+	// must belong to this user and be closed to others. Default: compiled code is kept in memory only.
+	CacheDir string
+	// Memory is the most bytes that all instances may have together. Default: 1 GiB.
+	Memory int64
+	// Logger is for what belongs to no plugin, and for plugins without a logger. Default: nothing is logged.
+	Logger *zap.Logger
+}
+
+// Engine is what all plugins of a process share. Its methods may be called from any goroutine.
+type Engine struct {
+	config   EngineConfig
+	memory   *memory.Budget
+	watchdog watchdog
+	janitor  janitor
+
+	// mu guards what follows. It is never held while a guest runs.
+	mu       sync.Mutex
+	closed   bool
+	programs map[programKey]*program
+	// loaded finds what is loaded already, as long as anybody holds it; cores has the same for the janitor.
+	loaded map[coreKey]weak.Pointer[anchor]
+	cores  map[*core]struct{}
+}
+
+// NewEngine returns an engine. It fails when the cache folder cannot be made, is not this user's or is open to others.
+func NewEngine(c EngineConfig) (*Engine, error) {
+	if c.Memory < 0 {
+		return nil, fmt.Errorf("memory: %d bytes for all plugins is less than nothing", c.Memory)
+	}
+	c.Memory = orDefault(c.Memory, DefaultEngineMemory)
+	if c.Logger == nil {
+		c.Logger = zap.NewNop()
+	}
+	if c.CacheDir != "" {
+		if err := privateDir(c.CacheDir); err != nil {
+			return nil, err
+		}
+	}
+	e := &Engine{
+		config: c, memory: memory.NewBudget(c.Memory),
+		programs: make(map[programKey]*program),
+		loaded:   make(map[coreKey]weak.Pointer[anchor]),
+		cores:    make(map[*core]struct{}),
+	}
+	e.janitor.engine = e
+	return e, nil
+}
+
+// privateDir makes a folder that only this user can use. One that is there must be so already.
+func privateDir(dir string) error {
+	err := os.MkdirAll(dir, 0o700)
+	if err == nil {
+		err = checkPrivate(dir)
+	}
+	if err != nil {
+		return fmt.Errorf("cache of compiled code: %w", err)
+	}
+	return nil
+}
+
+// errEngineClosed is returned by Load after Close.
+var errEngineClosed = errors.New("the engine of the plugins is closed")
+
+// Close closes idle instances, refuses further loads, and returns when no instance is being made in the background.
+// Plugins that are still held go on working; call it when nothing uses them any more.
+func (e *Engine) Close() error {
+	e.mu.Lock()
+	e.closed = true
+	cores := e.list()
+	e.mu.Unlock()
+	e.janitor.stop()
+	for _, c := range cores {
+		c.retire()
+	}
+	for _, c := range cores {
+		c.background.Wait()
+	}
+	return nil
+}
+
+// list returns all cores; the caller holds mu.
+func (e *Engine) list() []*core {
+	cores := make([]*core, 0, len(e.cores))
+	for c := range e.cores {
+		cores = append(cores, c)
+	}
+	return cores
+}
+
+// reserve gets memory for a new instance. When the budget is used up, idle instances of others have to go.
+func (e *Engine) reserve(least, most int64) (*memory.Linear, error) {
+	l, err := memory.New(e.memory, least, most)
+	if errors.Is(err, memory.ErrBudget) && e.janitor.evict(least) {
+		l, err = memory.New(e.memory, least, most)
+	}
+	return l, err
+}
+
+// Report returns the state of all loaded plugins, by name.
+func (e *Engine) Report() []Report {
+	e.mu.Lock()
+	cores := e.list()
+	e.mu.Unlock()
+	reports := make([]Report, 0, len(cores))
+	for _, c := range cores {
+		if c.retired() {
+			continue // the configuration that loaded it is gone
+		}
+		reports = append(reports, c.report())
+	}
+	slices.SortFunc(reports, func(a, b Report) int {
+		return strings.Compare(a.Name+"\x00"+a.Path, b.Name+"\x00"+b.Path)
+	})
+	return reports
+}

@@ -1,0 +1,106 @@
+package plugins
+
+// Hook is a question that a plugin may answer.
+type Hook uint8
+
+// The hooks, in the order in which a request meets them.
+const (
+	// HookClassify decides the kind of a channel.
+	HookClassify Hook = iota
+	// HookAuthorize decides whether a connection may join a channel.
+	HookAuthorize
+	// HookMembers changes or leaves out the users of a listing.
+	HookMembers
+	// HookShape changes an answer as a whole.
+	HookShape
+
+	hookCount = iota
+
+	// HookNone is the hook of a failure outside of a call.
+	HookNone Hook = hookCount
+)
+
+var hookNames = [hookCount]string{"classify", "authorize", "members", "shape"}
+
+// String returns the name of the hook as in the contract: "classify", "authorize", "members" or "shape"; "none" for
+// HookNone.
+func (h Hook) String() string {
+	if int(h) < len(hookNames) {
+		return hookNames[h]
+	}
+	return "none"
+}
+
+// Hooks is a set of hooks.
+type Hooks uint8
+
+// Has reports whether h is in the set.
+func (s Hooks) Has(h Hook) bool { return s&(1<<h) != 0 }
+
+// Names returns the names of the hooks in the set.
+func (s Hooks) Names() []string {
+	names := make([]string, 0, hookCount)
+	for h := range Hook(hookCount) {
+		if s.Has(h) {
+			names = append(names, h.String())
+		}
+	}
+	return names
+}
+
+// Kind says what a channel is.
+type Kind uint8
+
+// The kinds, with the values that the contract gives them.
+const (
+	// NoOpinion leaves the decision to the next plugin and then to the site.
+	NoOpinion Kind = iota
+	// Authenticated channels need a login.
+	Authenticated
+	// Anonymous channels are open to connections without a user.
+	Anonymous
+	// Denied channels can be joined by nobody.
+	Denied
+)
+
+// String returns "no opinion", "authenticated", "anonymous" or "denied".
+func (k Kind) String() string {
+	switch k {
+	case NoOpinion:
+		return "no opinion"
+	case Authenticated:
+		return "authenticated"
+	case Anonymous:
+		return "anonymous"
+	case Denied:
+		return "denied"
+	default:
+		return "unknown"
+	}
+}
+
+// Decision is what the plugins of a chain say of a channel.
+type Decision struct {
+	// Kind is the opinion of the first plugin that has one.
+	Kind Kind
+	// Hidden channels are listed in no answer. One plugin that says so is enough.
+	Hidden bool
+	// CountOnly channels need a login and are listed as a number. One plugin that says so is enough.
+	CountOnly bool
+}
+
+// User is one entry of a listing, or who wants to join.
+type User struct{ ID, Email string }
+
+// Endpoint names the answer that a listing is for.
+type Endpoint int32
+
+// The endpoints, with the values that the contract gives them.
+const (
+	// EndpointUsers is POST /message/users.
+	EndpointUsers Endpoint = 1
+	// EndpointAllUsers is POST /message/allusers.
+	EndpointAllUsers Endpoint = 2
+	// EndpointChannels is POST /message/channels.
+	EndpointChannels Endpoint = 3
+)

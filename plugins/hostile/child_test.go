@@ -1,0 +1,135 @@
+package hostile
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"fmt"
+	"os"
+	"os/exec"
+	"strconv"
+	"strings"
+	"syscall"
+	"testing"
+	"time"
+
+	"github.com/rollcall-gateway/rollcall/plugins"
+)
+
+// jobVariable makes the test binary a child process that loads the files of its arguments.
+const jobVariable = "ROLLCALL_HOSTILE_JOB"
+
+// childSpace is the address space of a child process in bytes: what goes beyond ends it. The Go runtime and wazero reserve
+// about 1 GiB that they never touch.
+const childSpace = 4 << 30
+
+// outcome is what a child process says of one file.
+type outcome struct {
+	File string
+	// Error is that of Load. Empty: the file was loaded, and every hook was asked.
+	Error string
+	// Millis is how long it took.
+	Millis int64
+	// Peak is the most physical memory that the process had so far, in bytes.
+	Peak int64
+}
+
+// work is the whole of a child process. It returns its exit code.
+func work(_ string, files []string) int {
+	if !raceEnabled { // the race detector reserves terabytes
+		limit := syscall.Rlimit{Cur: childSpace, Max: childSpace}
+		if err := syscall.Setrlimit(syscall.RLIMIT_AS, &limit); err != nil {
+			fmt.Println(err)
+			return 1
+		}
+	}
+	e, err := plugins.NewEngine(plugins.EngineConfig{Memory: 256 << 20})
+	if err != nil {
+		fmt.Println(err)
+		return 1
+	}
+	for _, file := range files {
+		start := time.Now()
+		o := outcome{File: file}
+		if err := try(e, file); err != nil {
+			o.Error = err.Error()
+		}
+		o.Millis, o.Peak = time.Since(start).Milliseconds(), peak()
+		text, err := json.Marshal(o)
+		if err != nil {
+			fmt.Println(err)
+			return 1
+		}
+		fmt.Printf("%s\n", text)
+	}
+	return 0
+}
+
+// try loads a file and asks every hook that it has. It returns the error of Load; those of the hooks are not of interest.
+func try(e *plugins.Engine, file string) error {
+	p, err := e.Load(context.Background(), plugins.Spec{Path: file, Limits: childLimits})
+	if err != nil {
+		return err
+	}
+	defer p.Release()
+	c := plugins.NewChain(p)
+	for range 2 {
+		_, _ = c.Classify(host, "room", plugins.Authenticated)
+		_, _ = c.Authorize(host, "room", plugins.Authenticated, &plugins.User{ID: "ada", Email: "ada@" + domain})
+		_, _ = members(context.Background(), c, host, plugins.User{ID: "ada", Email: "ada@" + domain})
+		_, _ = c.Shape(context.Background(), plugins.EndpointUsers, host, []byte(request), []byte(`{"room":[]}`))
+	}
+	return nil
+}
+
+var childLimits = plugins.Limits{
+	Instances: 1, Memory: 32 << 20, InitBudget: 3_000_000, MembersBudget: 1000, ShapeBudget: 3_000_000,
+	ClassifyTimeout: 20 * time.Millisecond, ShapeTimeout: 100 * time.Millisecond,
+}
+
+// peak returns the most physical memory that this process had, in bytes.
+func peak() int64 {
+	status, err := os.ReadFile("/proc/self/status")
+	if err != nil {
+		return 0
+	}
+	_, rest, _ := strings.Cut(string(status), "VmHWM:")
+	line, _, _ := strings.Cut(rest, "kB")
+	n, _ := strconv.ParseInt(strings.TrimSpace(line), 10, 64) // not there: 0
+	return n << 10
+}
+
+// loadInChild has a child process load the files, and returns what it says of each. The test fails when the process does
+// not live to say so.
+func loadInChild(t *testing.T, within time.Duration, files ...string) []outcome {
+	t.Helper()
+	self, err := os.Executable()
+	if err != nil {
+		t.Fatal(err)
+	}
+	ctx, cancel := context.WithTimeout(t.Context(), within)
+	defer cancel()
+	cmd := exec.CommandContext(ctx, self, files...)
+	cmd.Env = append(os.Environ(), jobVariable+"=load")
+	var stderr bytes.Buffer
+	cmd.Stderr = &stderr
+	stdout, err := cmd.Output()
+	var list []outcome
+	for line := range bytes.Lines(stdout) {
+		var o outcome
+		if json.Unmarshal(line, &o) != nil {
+			t.Errorf("the child process says %s", line)
+			continue
+		}
+		list = append(list, o)
+	}
+	if err != nil || len(list) < len(files) {
+		at := "the end"
+		if len(list) < len(files) {
+			at = files[len(list)]
+		}
+		text := stderr.String()
+		t.Fatalf("the child process ended at %s: %v (limit %s)\n%s", at, err, within, text[:min(len(text), 4000)])
+	}
+	return list
+}

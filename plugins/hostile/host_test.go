@@ -1,0 +1,261 @@
+package hostile
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"slices"
+	"strconv"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"go.uber.org/zap"
+	"go.uber.org/zap/zapcore"
+	"go.uber.org/zap/zaptest/observer"
+
+	"github.com/rollcall-gateway/rollcall/plugins"
+)
+
+const (
+	// host is whose plugin the hostile one is.
+	host = "hostile.example.com"
+	// domain is in each address that must not be seen.
+	domain = "secret.example"
+	// patience is how long anything may take that no limit ends sooner, on a busy machine.
+	patience = 20 * time.Second
+	// grace is how much later than its timeout a call may return, on a busy machine.
+	grace = 2 * time.Second
+)
+
+// stepLimits end an endless call by its budget, long before a clock does.
+var stepLimits = plugins.Limits{
+	Instances: 2, InitBudget: fewer(1_000_000), ClassifyBudget: fewer(1_000_000), MembersBudget: 1000,
+	ShapeBudget: fewer(3_000_000), ClassifyTimeout: patience, ShapeTimeout: patience,
+}
+
+// fewer is n, and a part of it with the race detector, which makes host functions and deep stacks several times slower.
+func fewer(n int64) int64 {
+	if raceEnabled {
+		return n / 5
+	}
+	return n
+}
+
+// clockLimits end an endless call by the clock, long before its budget is used up.
+var clockLimits = plugins.Limits{
+	Instances: 2, InitBudget: 1e12, ClassifyBudget: 1e12, MembersBudget: 1e12, ShapeBudget: 1e12,
+	ClassifyTimeout: 20 * time.Millisecond, ShapeTimeout: 20 * time.Millisecond,
+}
+
+func newEngine(t testing.TB, c plugins.EngineConfig) *plugins.Engine {
+	t.Helper()
+	e, err := plugins.NewEngine(c)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		if err := e.Close(); err != nil {
+			t.Errorf("closing the engine: %v", err)
+		}
+	})
+	return e
+}
+
+// loaded is a plugin with what it is watched by.
+type loaded struct {
+	*plugins.Plugin
+	chain    *plugins.Chain
+	counters *counters
+	log      *observer.ObservedLogs
+}
+
+// counters are those of a plugin, by host.
+type counters struct {
+	mu     sync.Mutex
+	byHost map[string]*plugins.Counters
+}
+
+func (c *counters) of(host string) *plugins.Counters {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.byHost[host] == nil {
+		if c.byHost == nil {
+			c.byHost = map[string]*plugins.Counters{}
+		}
+		c.byHost[host] = new(plugins.Counters)
+	}
+	return c.byHost[host]
+}
+
+// failed returns how many calls of the hook failed for the reason.
+func (c *counters) failed(h plugins.Hook, r plugins.Reason) int {
+	return int(c.of(host).Read().Failed[h][slices.Index(plugins.Reasons[:], r)])
+}
+
+// restarts returns how many instances were discarded.
+func restarts(s plugins.CountersSnapshot) (n int) {
+	for _, r := range s.Restarts {
+		n += int(r)
+	}
+	return n
+}
+
+// load loads a plugin that must load. It is released when the test ends.
+func load(t testing.TB, e *plugins.Engine, s plugins.Spec) *loaded {
+	t.Helper()
+	core, log := observer.New(zapcore.DebugLevel)
+	l := &loaded{counters: new(counters), log: log}
+	s.Logger, s.Counters = zap.New(core), l.counters.of
+	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
+	defer cancel()
+	p, err := e.Load(ctx, s)
+	if err != nil {
+		t.Fatalf("loading: %v", err)
+	}
+	t.Cleanup(p.Release)
+	l.Plugin, l.chain = p, plugins.NewChain(p)
+	return l
+}
+
+// complaints returns the entries from level warn on.
+func (l *loaded) complaints() []string {
+	var texts []string
+	for _, e := range l.log.All() {
+		if e.Level >= zapcore.WarnLevel {
+			texts = append(texts, fmt.Sprint(e.Message, " ", e.ContextMap()))
+		}
+	}
+	return texts
+}
+
+// memory returns the bytes that all instances of an engine have.
+func memory(e *plugins.Engine) int64 {
+	n := int64(0)
+	for _, r := range e.Report() {
+		for _, h := range r.Hosts {
+			n += h.Memory
+		}
+	}
+	return n
+}
+
+// answer is what comes of asking one hook: as text, the same for the same meaning.
+type answer struct {
+	text string
+	err  error
+}
+
+// hooks are all, in their order.
+var hooks = []plugins.Hook{plugins.HookClassify, plugins.HookAuthorize, plugins.HookMembers, plugins.HookShape}
+
+// What the hooks answer without a plugin, and with one that behaves.
+var (
+	untouched = map[plugins.Hook]string{
+		plugins.HookClassify:  "no opinion",
+		plugins.HookAuthorize: "true",
+		plugins.HookMembers:   `{"id":"ada","email":"ada@secret.example"}`,
+		plugins.HookShape:     `{"room":[{"id":"ada","email":"ada@secret.example"}]}`,
+	}
+	touched = map[plugins.Hook]string{
+		plugins.HookClassify:  "anonymous",
+		plugins.HookAuthorize: "false",
+		plugins.HookMembers:   `{"id":"ada","email":"******************"}`,
+		plugins.HookShape:     `{"shaped":true}`,
+	}
+)
+
+// request is the body of the request that listings answer.
+const request = `{"channel":"room"}`
+
+// ask asks a hook for a host. With bad set the input ends in a space or an exclamation mark.
+func ask(t testing.TB, c *plugins.Chain, h plugins.Hook, host string, bad bool) answer {
+	t.Helper()
+	mark := ""
+	if bad {
+		mark = "!"
+	}
+	switch h {
+	case plugins.HookClassify:
+		d, err := c.Classify(host, "room"+mark, plugins.Authenticated)
+		if d.Hidden || d.CountOnly {
+			t.Errorf("classify: %+v, want no flags", d)
+		}
+		return answer{d.Kind.String(), err}
+	case plugins.HookAuthorize:
+		user := &plugins.User{ID: "ada", Email: "ada@" + domain + mark}
+		ok, err := c.Authorize(host, "room", plugins.Authenticated, user)
+		return answer{strconv.FormatBool(ok), err}
+	case plugins.HookMembers:
+		objects, err := members(t.Context(), c, host, plugins.User{ID: "ada", Email: "ada@" + domain + mark})
+		// The marks are not of interest.
+		return answer{strings.NewReplacer("!", "", "*******************", "******************").
+			Replace(strings.Join(objects, "\n")), err}
+	default:
+		body := untouched[h] + strings.ReplaceAll(mark, "!", " ")
+		got, err := c.Shape(t.Context(), plugins.EndpointUsers, host, []byte(request), []byte(body))
+		return answer{strings.TrimSpace(string(got)), err}
+	}
+}
+
+// members lists the users and returns the objects of those who are not left out.
+func members(ctx context.Context, c *plugins.Chain, host string, users ...plugins.User) (objects []string, err error) {
+	i := 0
+	m := c.Members(ctx, plugins.EndpointUsers, host, []byte(request), func() (plugins.User, bool) {
+		if i == len(users) {
+			return plugins.User{}, false
+		}
+		i++
+		return users[i-1], true
+	})
+	for {
+		object, err := m.Next()
+		switch {
+		case errors.Is(err, io.EOF):
+			return objects, nil
+		case err != nil:
+			return objects, err
+		case object != nil:
+			objects = append(objects, string(object))
+		}
+	}
+}
+
+// await asks the hook with good input until the plugin answers: a new instance may take a moment, and an open breaker a
+// second.
+func await(t testing.TB, c *plugins.Chain, h plugins.Hook) {
+	t.Helper()
+	deadline := time.Now().Add(patience)
+	tick := time.NewTicker(5 * time.Millisecond)
+	defer tick.Stop()
+	for {
+		got := ask(t, c, h, host, false)
+		if got.err == nil && got.text == touched[h] {
+			return
+		}
+		if time.Now().After(deadline) {
+			t.Fatalf("%s with good input: got %q and %v after %s, want %q", h, got.text, got.err, patience, touched[h])
+		}
+		<-tick.C
+	}
+}
+
+// failure checks that an error is a plugin's with one of the reasons, and returns the reason.
+func failure(t testing.TB, err error, h plugins.Hook, reasons ...plugins.Reason) plugins.Reason {
+	t.Helper()
+	var failed *plugins.Error
+	if !errors.As(err, &failed) {
+		t.Fatalf("the error is %v, want a *plugins.Error", err)
+	}
+	if failed.Hook != h || failed.Host != host || failed.Plugin == "" {
+		t.Errorf("the error is of plugin %q, host %q, hook %s; want %q and %s", failed.Plugin, failed.Host, failed.Hook, host, h)
+	}
+	if !slices.Contains(reasons, failed.Reason) {
+		t.Errorf("the reason is %s, want one of %s: %v", failed.Reason, reasons, err)
+	}
+	return failed.Reason
+}
+
+func decimal(n int32) string { return strconv.Itoa(int(n)) }

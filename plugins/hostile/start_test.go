@@ -1,0 +1,135 @@
+package hostile
+
+import (
+	"slices"
+	"testing"
+	"time"
+
+	"github.com/rollcall-gateway/rollcall/plugins"
+)
+
+// beginnings are the places that run before the first hook is called.
+var beginnings = []struct {
+	name   string
+	put    func(g *guest, b behaviour)
+	reason plugins.Reason
+}{
+	{"start function", func(g *guest, b behaviour) { g.start = b.do }, plugins.ReasonInit},
+	{"_initialize", func(g *guest, b behaviour) { g.initialize = b.do }, plugins.ReasonInit},
+	{"configure", func(g *guest, b behaviour) { g.configure = b.do }, plugins.ReasonConfigure},
+	{"rollcall_buffer", func(g *guest, b behaviour) { g.buffer, g.configure = b.do, nothing }, ""},
+}
+
+// TestNoInstanceIsMadeOfGuestsThatBeginBadly tries all behaviours at all places that run before a hook.
+func TestNoInstanceIsMadeOfGuestsThatBeginBadly(t *testing.T) {
+	e := newEngine(t, plugins.EngineConfig{})
+	for _, b := range slices.Concat(endless, sudden) {
+		for _, place := range beginnings {
+			t.Run(b.name+" in "+place.name, func(t *testing.T) {
+				g := guest{fields: b.fields, classify: nothing}
+				place.put(&g, b)
+				reasons := append(slices.Clone(b.reasons), plugins.ReasonInit, plugins.ReasonConfigure)
+				if place.reason != "" {
+					reasons = []plugins.Reason{place.reason}
+				}
+				harmless := !slices.ContainsFunc(endless, func(e behaviour) bool { return e.name == b.name }) &&
+					(len(b.reasons) == 0 || slices.Contains(b.reasons, ""))
+				if !harmless {
+					reasons = append(reasons, budget)
+				}
+				begin(t, e, g, stepLimits, harmless, reasons...)
+			})
+		}
+	}
+	settled(t, e)
+}
+
+// TestTheClockEndsBadBeginnings gives an endless beginning as many steps as it likes. A start function, which nothing can
+// end from outside, has no more than the default.
+func TestTheClockEndsBadBeginnings(t *testing.T) {
+	e := newEngine(t, plugins.EngineConfig{})
+	for _, place := range beginnings {
+		t.Run(place.name, func(t *testing.T) {
+			g := guest{classify: nothing}
+			place.put(&g, endless[0])
+			l := clockLimits
+			if g.start != "" {
+				l.InitBudget = plugins.DefaultInitBudget
+			}
+			p := load(t, e, plugins.Spec{Path: g.file(t), Limits: l})
+			start := time.Now()
+			if err := p.Try(t.Context(), host); err == nil {
+				t.Error("Try succeeds")
+			}
+			if d := time.Since(start); d > patience {
+				t.Errorf("Try took %s", d)
+			}
+			p.Release()
+		})
+	}
+	settled(t, e)
+}
+
+// begin tries a plugin, and then asks it: both must fail the same way in bounded time.
+func begin(t *testing.T, e *plugins.Engine, g guest, l plugins.Limits, harmless bool, reasons ...plugins.Reason) {
+	t.Helper()
+	path := g.file(t)
+	for _, policy := range []plugins.Policy{plugins.Deny, plugins.Pass} {
+		p := load(t, e, plugins.Spec{Path: path, OnFailure: policy, Limits: l})
+		start := time.Now()
+		err := p.Try(t.Context(), host)
+		if d := time.Since(start); d > patience {
+			t.Errorf("Try took %s", d)
+		}
+		if err == nil {
+			if !harmless {
+				t.Error("Try succeeds")
+			}
+			await(t, p.chain, plugins.HookClassify)
+			p.Release()
+			continue
+		}
+		if harmless && !slices.Contains(reasons, "") && len(reasons) == 0 {
+			t.Errorf("Try: %v", err)
+		}
+		start = time.Now()
+		got := ask(t, p.chain, plugins.HookClassify, host, false)
+		if d := time.Since(start); d > patience+grace {
+			t.Errorf("the call took %s", d)
+		}
+		if policy == plugins.Deny {
+			failure(t, got.err, plugins.HookClassify, append(reasons, plugins.ReasonBreaker)...)
+		} else if got.err != nil || got.text != untouched[plugins.HookClassify] {
+			t.Errorf("got %q and %v under pass", got.text, got.err)
+		}
+		if len(p.complaints()) == 0 {
+			t.Error("the failure is not logged")
+		}
+		p.Release()
+	}
+}
+
+// TestManyBadBeginningsAreFewInstances asks a plugin that cannot begin ten thousand times: what is tried again and again
+// is not made again and again.
+func TestManyBadBeginningsAreFewInstances(t *testing.T) {
+	e := newEngine(t, plugins.EngineConfig{})
+	p := load(t, e, plugins.Spec{Path: guest{initialize: `(unreachable)`, classify: nothing}.file(t), Limits: stepLimits})
+	const calls = 10_000
+	start := time.Now()
+	for range calls {
+		if got := ask(t, p.chain, plugins.HookClassify, host, false); got.err == nil {
+			t.Fatal("a call succeeds")
+		}
+	}
+	// At least five failures open the breaker for a second; then one call a time probes.
+	most := 20 + 12*int(time.Since(start).Seconds()+1)
+	if n := restarts(p.counters.of(host).Read()); n > most {
+		t.Errorf("%d instances were made and discarded, want at most %d", n, most)
+	}
+	if n := len(p.complaints()); n > most {
+		t.Errorf("%d lines were logged, want at most %d", n, most)
+	}
+	if n := p.counters.failed(plugins.HookClassify, plugins.ReasonBreaker); n < calls-most {
+		t.Errorf("the breaker answered %d calls of %d, want at least %d", n, calls, calls-most)
+	}
+}

@@ -1,0 +1,236 @@
+package plugins
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"time"
+
+	"github.com/tetratelabs/wazero/api"
+	"github.com/tetratelabs/wazero/experimental"
+	"github.com/tetratelabs/wazero/sys"
+
+	"github.com/rollcall-gateway/rollcall/plugins/internal/memory"
+	"github.com/rollcall-gateway/rollcall/plugins/internal/wasm"
+)
+
+const (
+	// initTimeout ends the making of an instance from outside; its budget normally ends it long before.
+	initTimeout = 2 * time.Second
+	// inputFirst is what a new instance is asked to have room for, in bytes.
+	inputFirst = 4 << 10
+)
+
+// instance is one instance of a program. One goroutine at a time uses it, the owner of its slot.
+type instance struct {
+	pool    *pool
+	module  api.Module
+	linear  *memory.Linear
+	hooks   [hookCount]api.Function
+	buffer  api.Function
+	context *callContext
+	stack   [4]uint64
+
+	// slice and steps are the globals of the meter; granted is what both hold together before a call, and armed what
+	// steps holds: at least the budget.
+	slice, steps           api.MutableGlobal
+	budget, granted, armed int64
+
+	// input is the guest's buffer for inputs, which begins at inputPtr.
+	input    []byte
+	inputPtr uint32
+
+	log       guestLog
+	request   []byte // the body of the request, during members and shape
+	monotonic uint64 // the guest's clock, in nanoseconds
+	opened    uint64 // the number of the slot's call when the instance was made
+}
+
+// fault is a failure before anyone is told of it.
+type fault struct {
+	reason Reason
+	err    error
+}
+
+func faultf(r Reason, format string, args ...any) *fault {
+	return &fault{r, fmt.Errorf(format, args...)}
+}
+
+// open makes an instance in a slot that the caller owns. When that fails the slot has none, and is still owned.
+func (p *pool) open(s *slot) (lines []guestLine, f *fault) {
+	in := &instance{pool: p, opened: s.calls()}
+	in.context = &callContext{context.Background(), in}
+	if f := in.start(s); f != nil {
+		if said := in.log.said(); said != "" {
+			f.err = fmt.Errorf("%w; the guest said: %s", f.err, said)
+		}
+		lines = in.log.take(in)
+		s.steps.Store(nil)
+		in.close()
+		return lines, f
+	}
+	in.arm(p.plugin.limits.ClassifyBudget)
+	s.instance = in
+	s.memory.Store(in.linear)
+	return in.log.take(in), nil
+}
+
+func (in *instance) start(s *slot) *fault {
+	core := in.pool.plugin
+	var err error
+	if in.linear, err = core.engine.reserve(core.program.info.MemoryMin, core.limits.Memory); err != nil {
+		return &fault{ReasonMemory, err}
+	}
+	in.module, err = core.program.instantiate(experimental.WithMemoryAllocator(in.context, in.linear))
+	if err != nil {
+		return &fault{ReasonInit, fmt.Errorf("start function: %w", err)}
+	}
+	in.slice, in.steps = in.module.ExportedGlobal(wasm.SliceGlobal).(api.MutableGlobal),
+		in.module.ExportedGlobal(wasm.StepsGlobal).(api.MutableGlobal)
+	s.steps.Store(&in.steps)
+	for h, name := range hookExports {
+		in.hooks[h] = in.module.ExportedFunction(name)
+	}
+	in.buffer = in.module.ExportedFunction(exportBuffer)
+
+	s.begin(classInit)
+	in.pool.watch()
+	f := in.initialize()
+	ended := s.end()
+	switch {
+	case f == nil:
+		in.pool.counters.initSteps.Add(uint64(core.limits.InitBudget - in.left()))
+	case in.explain(f.err, ended) == ReasonBudget:
+		f.err = fmt.Errorf("the budget of %d steps (init_budget) is used up: %w", core.limits.InitBudget, f.err)
+	}
+	if f != nil && f.reason == ReasonTrap {
+		f.reason = ReasonInit
+		if ended {
+			f.err = fmt.Errorf("ended after %v: %w", initTimeout, f.err)
+		}
+	}
+	return f
+}
+
+// initialize calls what a guest wants called before the first hook. All calls use one budget.
+func (in *instance) initialize() *fault {
+	if initialize := in.module.ExportedFunction(exportInitialize); initialize != nil {
+		if err := in.callGuest(initialize); err != nil {
+			return &fault{ReasonInit, fmt.Errorf("%s: %w", exportInitialize, err)}
+		}
+	}
+	if f := in.makeRoom(inputFirst); f != nil {
+		return f
+	}
+	configure := in.module.ExportedFunction(exportConfigure)
+	if configure == nil {
+		return nil
+	}
+	text, err := json.Marshal(struct {
+		Host   string          `json:"host"`
+		Plugin string          `json:"plugin"`
+		Config json.RawMessage `json:"config"`
+	}{in.pool.host, in.pool.plugin.name, in.pool.plugin.config})
+	if err != nil {
+		return &fault{ReasonConfigure, err}
+	}
+	if f := in.makeRoom(len(text)); f != nil {
+		return f
+	}
+	in.stack[0], in.stack[1] = uint64(in.inputPtr), uint64(copy(in.input, text))
+	if err := in.callGuest(configure); err != nil {
+		return &fault{ReasonConfigure, fmt.Errorf("%s: %w", exportConfigure, err)}
+	}
+	if code := int32(in.stack[0]); code != 0 {
+		return faultf(ReasonConfigure, "%s refused the configuration with code %d", exportConfigure, code)
+	}
+	return nil
+}
+
+// makeRoom asks the guest for a buffer of at least size bytes, when it has not given one already.
+func (in *instance) makeRoom(size int) *fault {
+	if size <= len(in.input) {
+		return nil
+	}
+	in.input = nil
+	// Some more than is needed: inputs that grow by a little do not ask each time.
+	size = max(inputFirst, (size+inputFirst-1)&^(inputFirst-1))
+	in.stack[0] = uint64(size)
+	if err := in.callGuest(in.buffer); err != nil {
+		return &fault{ReasonTrap, fmt.Errorf("%s: %w", exportBuffer, err)}
+	}
+	ptr := uint32(in.stack[0])
+	view, ok := in.view(ptr, uint32(size))
+	switch {
+	case ptr == 0:
+		return faultf(ReasonMemory, "%s has no room for %d bytes", exportBuffer, size)
+	case !ok:
+		return faultf(ReasonBadResult, "%s(%d) returned %d, which is not in the memory of %d bytes",
+			exportBuffer, size, ptr, in.linear.Size())
+	case ptr%8 != 0:
+		return faultf(ReasonBadResult, "%s(%d) returned %d, which is no multiple of 8", exportBuffer, size, ptr)
+	}
+	in.input, in.inputPtr = view, ptr
+	return nil
+}
+
+// callGuest calls a function with the parameters in the stack, and leaves its result in stack[0].
+func (in *instance) callGuest(f api.Function) error {
+	return f.CallWithStack(in.context, in.stack[:])
+}
+
+// spare is what a call may get above its budget, so that the globals need not be set for each call.
+const spare = wasm.Slice / 2
+
+// arm gives the instance a budget of steps for the next call.
+func (in *instance) arm(budget int64) {
+	in.budget, in.granted = budget, budget
+	slice := min(budget, wasm.Slice)
+	if budget > wasm.Slice {
+		in.granted += spare
+	}
+	in.slice.Set(uint64(slice))
+	in.armed = in.granted - slice
+	in.steps.Set(uint64(in.armed))
+}
+
+// left is what is left of the steps: zero or less when they are used up.
+func (in *instance) left() int64 { return int64(in.slice.Get()) + int64(in.steps.Get()) }
+
+// finish returns the steps of a call that is over, and arms the instance anew, which after a short call it still is.
+func (in *instance) finish(budget int64) (used int64) {
+	slice, steps := int64(in.slice.Get()), int64(in.steps.Get())
+	used = max(0, in.granted-slice-steps)
+	if steps == in.armed && slice > spare && budget == in.budget && budget > wasm.Slice {
+		in.granted = slice + steps
+	} else {
+		in.arm(budget)
+	}
+	return used
+}
+
+// explain finds the reason of an error that callGuest returned. The call is over.
+func (in *instance) explain(err error, ended bool) Reason {
+	var exit *sys.ExitError
+	switch {
+	case ended:
+		return ReasonTimeout
+	case errors.As(err, &exit):
+		return ReasonExit
+	case int64(in.slice.Get()) < 0 && int64(in.steps.Get()) <= 0:
+		return ReasonBudget
+	default:
+		return ReasonTrap
+	}
+}
+
+// close gives back everything. The instance is in no call.
+func (in *instance) close() {
+	if in.module != nil {
+		_ = in.module.Close(context.Background()) // it has nothing that can fail to close
+	}
+	if in.linear != nil {
+		in.linear.Free()
+	}
+}

@@ -1,0 +1,127 @@
+package codec
+
+import (
+	"bytes"
+	"encoding/json"
+	"fmt"
+	"strings"
+	"testing"
+	"unicode/utf8"
+)
+
+func TestRequestLayout(t *testing.T) {
+	r := Request{Kind: 2, Flags: FlagAnonymous, Host: "ho", Channel: "cha", User: "user", Email: "email"}
+	size, ok := r.Size()
+	if size != 30 || !ok {
+		t.Fatalf("size %d, %v", size, ok)
+	}
+	got := make([]byte, size)
+	r.Put(got)
+	want := "\x01\x02\x01\x00\x02\x00\x03\x00\x04\x00\x05\x00\x00\x00\x00\x00" + "hochauseremail"
+	if string(got) != want {
+		t.Errorf("got  %q\nwant %q", got, want)
+	}
+	r.Channel = strings.Repeat("a", maxText+1)
+	if _, ok := r.Size(); ok {
+		t.Error("a channel of 65536 bytes has a size")
+	}
+}
+
+func TestAppendStringIsWhatEncodingJSONWrites(t *testing.T) {
+	for _, s := range []string{
+		"", "plain", `"\/`, "\x00\x1f\b\f\n\r\t\x7f", "äöü € 𝄞", "\u2028 \u2029 \u2027", "<a href='x'>&", "cut \xe2\x82", "\xff", "\xed\xa0\x80",
+	} {
+		var want bytes.Buffer
+		encoder := json.NewEncoder(&want)
+		encoder.SetEscapeHTML(false)
+		if err := encoder.Encode(s); err != nil {
+			t.Fatal(err)
+		}
+		if got := string(AppendString(nil, s)); got != strings.TrimSuffix(want.String(), "\n") {
+			t.Errorf("%q: got %s, want %s", s, got, want.String())
+		}
+	}
+}
+
+func TestUserBecomesAnObject(t *testing.T) {
+	batch := AppendUser(nil, "a\"b", "a@b")
+	if len(batch) != UserSize("a\"b", "a@b") {
+		t.Errorf("%d bytes, UserSize says %d", len(batch), UserSize("a\"b", "a@b"))
+	}
+	record, rest, err := Cut(batch)
+	if err != nil || len(rest) != 0 {
+		t.Fatal(err)
+	}
+	got, err := AppendObject([]byte("x"), record)
+	if want := `x{"id":"a\"b","email":"a@b"}`; err != nil || string(got) != want {
+		t.Errorf("got %s, %v, want %s", got, err, want)
+	}
+}
+
+func TestAppendObjectRefusesTooManyKeys(t *testing.T) {
+	var record []byte
+	for i := range MaxKeys + 1 {
+		if _, err := AppendObject(nil, record); err != nil {
+			t.Fatalf("%d keys: %v", i, err)
+		}
+		record = appendText(record, string(rune('0'+i)), "")
+	}
+	if _, err := AppendObject(nil, record); err == nil {
+		t.Errorf("%d keys were accepted", MaxKeys+1)
+	}
+}
+
+func FuzzRecords(f *testing.F) {
+	f.Add(AppendUser(AppendUser(nil, "a", "b"), "c", "\xff"))
+	f.Add([]byte("\x08\x00\x00\x00\x01a\x02\x01\x00\x00\x001"))
+	f.Add([]byte("\xff\xff\xff\xff"))
+	f.Fuzz(func(t *testing.T, batch []byte) {
+		for rest := batch; len(rest) > 0; {
+			record, after, err := Cut(rest)
+			if err != nil {
+				return
+			}
+			if len(after)+len(record)+recordLength != len(rest) {
+				t.Fatalf("%d bytes became %d and %d", len(rest), len(record), len(after))
+			}
+			rest = after
+			object, err := AppendObject(nil, record)
+			if err != nil {
+				continue
+			}
+			if !json.Valid(object) || !utf8.Valid(object) || object[0] != '{' {
+				t.Fatalf("%q became %q", record, object)
+			}
+		}
+	})
+}
+
+// Every byte at every place of a word, among bytes that stand for themselves.
+func TestAppendStringFindsWhatIsToBeEscaped(t *testing.T) {
+	for c := range 256 {
+		for at := range 2*wordSize + 1 {
+			s := []byte("abcdefgh~ !0[]zABC")
+			s[at] = byte(c)
+			want, err := json.Marshal(string(s))
+			if err != nil {
+				t.Fatal(err)
+			}
+			got := AppendString(nil, s)
+			if c == '<' || c == '>' || c == '&' {
+				want = bytes.ReplaceAll(want, fmt.Appendf(nil, "\\u%04x", c), []byte{byte(c)})
+			}
+			if !bytes.Equal(got, want) {
+				t.Errorf("byte %#x at %d: got %s, want %s", c, at, got, want)
+			}
+		}
+	}
+}
+
+func BenchmarkAppendObject(b *testing.B) {
+	record, _, _ := Cut(AppendUser(nil, "8f14e45fceea167a", "somebody.else@example.com"))
+	var dst []byte
+	b.ReportAllocs()
+	for b.Loop() {
+		dst, _ = AppendObject(dst[:0], record)
+	}
+}

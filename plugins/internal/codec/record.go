@@ -1,0 +1,144 @@
+package codec
+
+import (
+	"encoding/binary"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"unicode/utf8"
+)
+
+// The types of a value in a record.
+const (
+	typeText = 1
+	typeJSON = 2
+)
+
+// MaxKeys is the most keys that a record may have. It bounds the search for keys that occur twice.
+const MaxKeys = 64
+
+const recordLength = 4
+
+// ErrCut is returned for a batch or a record that ends in the middle of something.
+var ErrCut = errors.New("it ends too early")
+
+// UserSize returns the bytes that AppendUser adds.
+func UserSize(id, email string) int {
+	return recordLength + fieldSize("id", id) + fieldSize("email", email)
+}
+
+// AppendUser adds a record of the keys id and email to a batch.
+func AppendUser(batch []byte, id, email string) []byte {
+	batch = binary.LittleEndian.AppendUint32(batch, uint32(fieldSize("id", id)+fieldSize("email", email)))
+	batch = appendText(batch, "id", id)
+	return appendText(batch, "email", email)
+}
+
+func fieldSize(key, value string) int { return 1 + len(key) + 1 + 4 + len(value) }
+
+func appendText(b []byte, key, value string) []byte {
+	b = append(b, byte(len(key)))
+	b = append(b, key...)
+	b = append(b, typeText)
+	b = binary.LittleEndian.AppendUint32(b, uint32(len(value)))
+	return append(b, value...)
+}
+
+// AppendRecord adds a record as it is to a batch.
+func AppendRecord(batch, record []byte) []byte {
+	batch = binary.LittleEndian.AppendUint32(batch, uint32(len(record)))
+	return append(batch, record...)
+}
+
+// Cut takes the first record off a batch.
+func Cut(batch []byte) (record, rest []byte, err error) {
+	if len(batch) < recordLength {
+		return nil, nil, fmt.Errorf("length of a record: %w", ErrCut)
+	}
+	n := binary.LittleEndian.Uint32(batch)
+	batch = batch[recordLength:]
+	if uint64(n) > uint64(len(batch)) {
+		return nil, nil, fmt.Errorf("record of %d bytes, %d are left: %w", n, len(batch), ErrCut)
+	}
+	return batch[:n], batch[n:], nil
+}
+
+// AppendObject adds the JSON object that a record stands for to dst. Texts that are not UTF-8 get U+FFFD for what is
+// not, as encoding/json does.
+//
+// # Errors
+//
+// Besides broken structure these are refused: a key that is not UTF-8, a key that occurs twice, more than MaxKeys keys, a
+// value of an unknown type, and a JSON value that is not valid.
+func AppendObject(dst, record []byte) ([]byte, error) {
+	var keys [MaxKeys][]byte
+	n := 0
+	dst = append(dst, '{')
+	for len(record) > 0 {
+		f, rest, err := cutField(record)
+		if err != nil {
+			return dst, err
+		}
+		record = rest
+		if n == MaxKeys {
+			return dst, fmt.Errorf("more than %d keys", MaxKeys)
+		}
+		for _, k := range keys[:n] {
+			if string(k) == string(f.key) {
+				return dst, fmt.Errorf("key %q occurs twice", f.key)
+			}
+		}
+		keys[n] = f.key
+		if n++; n > 1 {
+			dst = append(dst, ',')
+		}
+		if dst, err = f.append(dst); err != nil {
+			return dst, err
+		}
+	}
+	return append(dst, '}'), nil
+}
+
+type field struct {
+	key, value []byte
+	kind       byte
+}
+
+func cutField(b []byte) (f field, rest []byte, err error) {
+	n := int(b[0])
+	b = b[1:]
+	if len(b) < n+5 {
+		return f, nil, fmt.Errorf("key of %d bytes: %w", n, ErrCut)
+	}
+	f.key, f.kind = b[:n], b[n]
+	size := binary.LittleEndian.Uint32(b[n+1:])
+	b = b[n+5:]
+	if uint64(size) > uint64(len(b)) {
+		return f, nil, fmt.Errorf("value of %q of %d bytes: %w", f.key, size, ErrCut)
+	}
+	f.value = b[:size]
+	return f, b[size:], nil
+}
+
+func (f *field) append(dst []byte) ([]byte, error) {
+	if !utf8.Valid(f.key) {
+		return dst, fmt.Errorf("key %q is not UTF-8", f.key)
+	}
+	dst = AppendString(dst, f.key)
+	dst = append(dst, ':')
+	switch f.kind {
+	case typeText:
+		return AppendString(dst, f.value), nil
+	case typeJSON:
+		if !ValidJSON(f.value) {
+			return dst, fmt.Errorf("value of %q is not a JSON value", f.key)
+		}
+		return append(dst, f.value...), nil
+	default:
+		return dst, fmt.Errorf("value of %q has type %d, allowed are %d (text) and %d (JSON)",
+			f.key, f.kind, typeText, typeJSON)
+	}
+}
+
+// ValidJSON reports whether b is one JSON value in UTF-8.
+func ValidJSON(b []byte) bool { return utf8.Valid(b) && json.Valid(b) }

@@ -1,0 +1,44 @@
+// Package codec writes and reads what crosses the border between the host and a guest: requests, batches of records, and the
+// JSON that becomes of a record. All numbers are little endian. It trusts nothing that it reads.
+package codec
+
+import "encoding/binary"
+
+const (
+	requestVersion = 1
+	requestHeader  = 16
+	maxText        = 1<<16 - 1
+)
+
+// FlagAnonymous says that a connection has no user.
+const FlagAnonymous = 1
+
+// Request is the input of the hooks classify and authorize.
+type Request struct {
+	Kind                       uint8
+	Flags                      uint16
+	Host, Channel, User, Email string
+}
+
+// Size returns the bytes that the encoded request takes, or false when a text is longer than its length field can say.
+func (r *Request) Size() (int, bool) {
+	if len(r.Host) > maxText || len(r.Channel) > maxText || len(r.User) > maxText || len(r.Email) > maxText {
+		return 0, false
+	}
+	return requestHeader + len(r.Host) + len(r.Channel) + len(r.User) + len(r.Email), true
+}
+
+// Put writes the request to dst, which has room for the bytes that Size returned.
+func (r *Request) Put(dst []byte) {
+	_ = dst[requestHeader-1]
+	binary.LittleEndian.PutUint64(dst, requestVersion|uint64(r.Kind)<<8|uint64(r.Flags)<<16|
+		uint64(len(r.Host))<<32|uint64(len(r.Channel))<<48)
+	binary.LittleEndian.PutUint64(dst[8:], uint64(len(r.User))|uint64(len(r.Email))<<16)
+	n := requestHeader
+	n += copy(dst[n:], r.Host)
+	n += copy(dst[n:], r.Channel)
+	if r.User != "" || r.Email != "" {
+		n += copy(dst[n:], r.User)
+		copy(dst[n:], r.Email)
+	}
+}

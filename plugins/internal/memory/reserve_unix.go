@@ -1,0 +1,23 @@
+//go:build linux || darwin || freebsd
+
+package memory
+
+import "syscall"
+
+func reserve(n int64) ([]byte, error) {
+	return syscall.Mmap(-1, 0, int(n), syscall.PROT_NONE, syscall.MAP_PRIVATE|syscall.MAP_ANON)
+}
+
+func commit(space []byte, from, to int64) error {
+	if from == to {
+		return nil
+	}
+	return syscall.Mprotect(space[from:to], syscall.PROT_READ|syscall.PROT_WRITE)
+}
+
+// release ends the process on an error, which only a broken call can cause: the alternative is memory that is used twice.
+func release(space []byte) {
+	if err := syscall.Munmap(space); err != nil {
+		panic("memory: munmap: " + err.Error())
+	}
+}

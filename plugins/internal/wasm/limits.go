@@ -1,0 +1,51 @@
+package wasm
+
+// Limits are the limits of [Check] that depend on configuration. Zero means 16 MiB and 256 pages.
+type Limits struct {
+	// File is the largest file in bytes.
+	File int
+	// MemoryPages is the most that a module's memory may start with, in pages of 64 KiB.
+	MemoryPages uint32
+}
+
+const (
+	defaultFile        = 16 << 20
+	defaultMemoryPages = 256
+)
+
+// What a module may contain. The numbers in the comments are the largest seen in about forty plugins from C, Rust, Go,
+// TinyGo, AssemblyScript, Zig and Haskell. Limits on what a hostile file uses to take time or memory are two to four
+// times these, others are far above.
+const (
+	maxTypes      = 10_000 // 1,719 (Haskell)
+	maxParams     = 128
+	maxResults    = 32
+	maxImports    = 64     // 30
+	maxExports    = 256    // 30
+	maxFunctions  = 20_000 // 4,573; a million empty functions compile for 3.6 s
+	maxTables     = 4      // 1
+	maxTableSum   = 65_536 // 6,229 entries; tables are made for every instance, outside the memory limit
+	maxGlobals    = 4_096  // 11
+	maxElements   = 10_000 // segments
+	maxElementSum = 65_536 // 6,229 entries; wazero makes about 60 bytes of one byte
+	maxData       = 65_536 // segments
+	maxName       = 1_024  // bytes of the name of an import, an export or a section
+	maxCustom     = 1_024  // sections, of any size that the file may have
+
+	maxBody      = 128 << 10 // bytes: 79,964 (Haskell), 29,238 (Go)
+	maxLocals    = 2_048     // of a function: 811
+	maxLocalsSum = 500_000   // of all functions
+	maxNesting   = 2_048     // 1,706 (Haskell), 549 (Go)
+	maxTargets   = 4_096     // of one br_table: 3,125
+	maxBranches  = 16_384    // targets of all br_tables of a function
+	// Time to compile, in the units of walk.effort, which are about half a microsecond on one core: 144,472
+	// (Haskell) for a function, 2,429,527 (Go with encoding/json) for a module. What stays below compiles in about
+	// a second and about ten.
+	maxEffort    = 600_000
+	maxEffortSum = 10_000_000
+	// maxPoints is the number of places where a module is charged: each makes the metered module about 20 bytes
+	// longer. 5,555 (Haskell), 3,632 (Go).
+	maxPoints = 65_536
+	// maxEdits is the number of places where the metered module differs, returns included. 7,301 (Go).
+	maxEdits = 131_072
+)

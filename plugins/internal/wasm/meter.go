@@ -1,0 +1,350 @@
+package wasm
+
+import (
+	"encoding/binary"
+	"errors"
+)
+
+// Slice is the number of steps after which a metered module returns to the Go runtime for a moment, so that the
+// garbage collector can stop it: 20 to 70 microseconds of usual code.
+const Slice = 10_000
+
+// The globals of a metered module, exported mutable 64-bit integers. What a call may use is set before it: the
+// lesser of Slice and the budget in SliceGlobal, the rest in StepsGlobal. After it, budget - slice - steps were used.
+//
+// When the budget runs out, the module traps with SliceGlobal below zero, which it is at no other time. To end a call
+// from outside, store 0 in StepsGlobal: the call traps within Slice steps, and 64 more for each
+// function with loops that is running. The store may be lost to a slice that begins in the same instant, so repeat it
+// until the call has ended.
+const (
+	SliceGlobal = "rollcall.slice"
+	StepsGlobal = "rollcall.steps"
+)
+
+// The functions that are appended, by their place behind those of the module.
+const (
+	yieldFunction = iota
+	bytesFunction
+	entriesFunction
+	turnsFunction
+	appendedFunctions
+)
+
+// appendedTypes is the number of types that are always appended.
+const appendedTypes = 2
+
+// maxDepth is the depth of the stack that a guest may have where a slice begins: a call adds 1, and one more for every 8
+// locals or 512 bytes of code of its function. So the stack stays below some megabytes. wazero itself grows it up to more
+// than 50 MB, by copying it at once: tens of milliseconds in which the garbage collector, and with it everybody, waits.
+const maxDepth = 64 << 10
+
+// Meter returns a module that computes what m does and counts its steps. A step is the entry of a function or a turn of
+// a loop, and one more for every 128 instructions in it; a direct call of an import costs 64, memory.grow 1,000,
+// and a bulk operation one for each 8 bytes or each table entry. Running out of steps is a trap.
+//
+// initialSteps are what the start function may use: it runs before the host can set the globals.
+func (m *Module) Meter(initialSteps int64) ([]byte, error) {
+	if initialSteps < 0 {
+		return nil, errors.New("initial steps below zero")
+	}
+	w := &meter{
+		Module: m,
+		slice:  uint32(m.total(KindGlobal)),
+		yield:  uint32(m.total(KindFunc)),
+		out:    make([]byte, 0, len(m.file)+len(m.edits)*24+4096),
+	}
+	w.out = append(w.out, m.file[:8]...)
+	present := m.sections
+	for _, id := range sectionOrder {
+		var s section
+		if len(present) > 0 && present[0].id == id {
+			s, present = present[0], present[1:]
+		}
+		w.section(id, m.file[s.start:s.end], initialSteps)
+	}
+	w.wrap(sectionCustom, m.names.appended(m, "rollcall.yield", "rollcall.charge_bytes", "rollcall.charge_entries",
+		"rollcall.charge_turns"))
+	return w.out, nil
+}
+
+// meter is the state of one Meter.
+type meter struct {
+	*Module
+	slice uint32 // index of the first appended global; those of steps and depth follow
+	yield uint32 // index of the first appended function
+	out   []byte
+}
+
+// wrap writes a section.
+func (w *meter) wrap(id byte, contents []byte) {
+	w.out = append(w.out, id)
+	w.out = binary.AppendUvarint(w.out, uint64(len(contents)))
+	w.out = append(w.out, contents...)
+}
+
+// section writes a section with what is appended to it. contents is empty if the file has none.
+func (w *meter) section(id byte, contents []byte, initialSteps int64) {
+	var extra []byte
+	var n int
+	types := uint64(len(w.Types))
+	switch id {
+	case sectionType:
+		n, extra = appendedTypes, []byte{0x60, 0, 0, 0x60, 1, byte(I32), 1, byte(I32)} // () -> (), (i32) -> (i32)
+		for _, of := range w.resultOf {
+			results := w.Types[of].Results
+			extra = binary.AppendUvarint(append(extra, 0x60, 0), uint64(len(results)))
+			for _, t := range results {
+				extra = append(extra, byte(t))
+			}
+			n++
+		}
+	case sectionFunction:
+		n, extra = appendedFunctions, binary.AppendUvarint(nil, types)
+		for range appendedFunctions - 1 {
+			extra = binary.AppendUvarint(extra, types+1)
+		}
+	case sectionGlobal:
+		first := min(initialSteps, Slice)
+		n = 3
+		for _, v := range []int64{first, initialSteps - first, 0} {
+			extra = append(extra, byte(I64), 1, opI64Const)
+			extra = append(appendSigned(extra, v), opEnd)
+		}
+	case sectionExport:
+		n = 2
+		for i, name := range []string{SliceGlobal, StepsGlobal} {
+			extra = append(appendName(extra, []byte(name)), byte(KindGlobal))
+			extra = binary.AppendUvarint(extra, uint64(w.slice)+uint64(i))
+		}
+	case sectionCode:
+		w.code()
+		return
+	default:
+		if len(contents) > 0 {
+			w.wrap(id, contents)
+		}
+		return
+	}
+	count := uint64(0)
+	if len(contents) > 0 {
+		var size int
+		count, size = binary.Uvarint(contents)
+		contents = contents[size:]
+	}
+	head := binary.AppendUvarint(nil, count+uint64(n))
+	w.out = append(w.out, id)
+	w.out = binary.AppendUvarint(w.out, uint64(len(head)+len(contents)+len(extra)))
+	w.out = append(append(append(w.out, head...), contents...), extra...)
+}
+
+// code writes the code section: the bodies of the file with charges inserted, and those that are appended.
+func (w *meter) code() {
+	// The size comes before the contents: a number of five bytes leaves room for any.
+	w.out = append(w.out, sectionCode, 0x80, 0x80, 0x80, 0x80, 0)
+	start := len(w.out)
+	w.out = binary.AppendUvarint(w.out, uint64(len(w.bodies)+appendedFunctions))
+	var scratch []byte
+	for i, b := range w.bodies {
+		last := len(w.edits)
+		if i+1 < len(w.bodies) {
+			last = w.bodies[i+1].edit
+		}
+		scratch = w.function(scratch[:0], b, w.edits[b.edit:last])
+		w.body(scratch)
+	}
+	w.body(w.yieldBody(scratch[:0]))
+	w.body(w.chargeBody(scratch[:0], 3)) // a step for 8 bytes
+	w.body(w.chargeBody(scratch[:0], 0))
+	w.body(w.turnsBody(scratch[:0]))
+	size := uint32(len(w.out) - start)
+	for i := range 5 {
+		b := byte(size>>(7*i)) & 0x7f
+		if i < 4 {
+			b |= 0x80
+		}
+		w.out[start-5+i] = b
+	}
+}
+
+// function appends the body of a function with its edits, of which the first is at its entry.
+func (w *meter) function(to []byte, b body, edits []edit) []byte {
+	at := b.start
+	if b.loops {
+		groups, size := binary.Uvarint(w.file[at:])
+		to = append(binary.AppendUvarint(to, groups+1), w.file[at+size:edits[0].at]...)
+		to = append(to, 1, byte(I32))
+		at = int(edits[0].at)
+	}
+	for _, e := range edits {
+		to = append(to, w.file[at:e.at]...)
+		at = int(e.at)
+		if e.kind == backOut {
+			at++
+		}
+		to = w.insert(to, e, b)
+	}
+	return append(to, w.file[at:b.end]...)
+}
+
+func (w *meter) body(code []byte) {
+	w.out = binary.AppendUvarint(w.out, uint64(len(code)))
+	w.out = append(w.out, code...)
+}
+
+// Opcodes that are inserted.
+const (
+	opUnreachable = 0x00
+	opBlock       = 0x02
+	opIf          = 0x04
+	opEnd         = 0x0b
+	opBr          = 0x0c
+	opReturn      = 0x0f
+	opCall        = 0x10
+	opDrop        = 0x1a
+	opLocalGet    = 0x20
+	opLocalSet    = 0x21
+	opLocalTee    = 0x22
+	opGlobalGet   = 0x23
+	opGlobalSet   = 0x24
+	opMemoryGrow  = 0x40
+	opI32Const    = 0x41
+	opI64Const    = 0x42
+	opI32GtU      = 0x4b
+	opI64LtS      = 0x53
+	opI64GtS      = 0x55
+	opI32Add      = 0x6a
+	opI64Add      = 0x7c
+	opI64Sub      = 0x7d
+	opI64ShrU     = 0x88
+	opExtendU     = 0xad
+	noValue       = 0x40
+)
+
+// insert appends the instructions of an edit. They leave the stack as it was.
+func (w *meter) insert(to []byte, e edit, b body) []byte {
+	switch e.kind {
+	case chargeSteps:
+		to = w.get(to, w.slice)
+		to = appendSigned(append(to, opI64Const), int64(e.steps))
+		return w.settle(to)
+	case chargeBytes:
+		return w.call(to, w.yield+bytesFunction)
+	case chargeEntries:
+		return w.call(to, w.yield+entriesFunction)
+	case chargeTurn:
+		return w.turn(to, uint64(b.locals), e.steps)
+	case deepen:
+		if b.calls {
+			to = w.deeper(to, int64(e.steps))
+		}
+		return append(append(to, opBlock), b.block...)
+	case backOut:
+		return binary.AppendUvarint(append(to, opBr), uint64(e.steps))
+	case leaveDeep:
+		to = append(to, opEnd)
+		if b.loops {
+			to = binary.AppendUvarint(append(w.get(to, w.slice), opLocalGet), uint64(b.locals))
+			to = w.settle(append(to, opExtendU))
+		}
+		if b.calls {
+			to = w.deeper(to, -int64(e.steps))
+		}
+		return to
+	}
+	return to
+}
+
+// settle subtracts the steps on the stack from the slice below them, and yields if that is used up.
+func (w *meter) settle(to []byte) []byte {
+	to = append(to, opI64Sub)
+	to = w.set(to, w.slice)
+	to = w.get(to, w.slice)
+	to = append(to, opI64Const, 0, opI64LtS, opIf, noValue)
+	return append(w.call(to, w.yield+yieldFunction), opEnd)
+}
+
+// yieldBody begins the next slice: it moves steps until the slice is full again, debts included, and traps if that
+// leaves it below zero, or if calls nest too deep. memory.grow leaves native code, and with 0 it does nothing else.
+//
+//	n = min(Slice - slice, steps)
+//	slice += n
+//	steps -= n
+//	if slice < 0 { trap }
+//	if depth > maxDepth { trap }
+//	memory.grow(0)
+func (w *meter) yieldBody(to []byte) []byte {
+	steps := w.slice + 1
+	to = append(to, 1, 1, byte(I64)) // n
+	to = append(to, opI64Const)
+	to = appendSigned(to, Slice)
+	to = append(w.get(to, w.slice), opI64Sub, opLocalTee, 0)
+	to = append(w.get(to, steps), opI64GtS, opIf, noValue)
+	to = append(w.get(to, steps), opLocalSet, 0, opEnd)
+	to = append(w.get(to, w.slice), opLocalGet, 0, opI64Add)
+	to = w.set(to, w.slice)
+	to = append(w.get(to, steps), opLocalGet, 0, opI64Sub)
+	to = w.set(to, steps)
+	to = append(w.get(to, w.slice), opI64Const, 0, opI64LtS, opIf, noValue, opUnreachable, opEnd)
+	to = appendSigned(append(w.get(to, w.slice+2), opI64Const), maxDepth)
+	to = append(to, opI64GtS, opIf, noValue, opUnreachable, opEnd)
+	if w.total(KindMemory) > 0 {
+		to = append(to, opI32Const, 0, opMemoryGrow, 0, opDrop)
+	}
+	return append(to, opEnd)
+}
+
+// chargeBody takes a length, charges it divided by a power of two, plus one, and returns it.
+func (w *meter) chargeBody(to []byte, shift byte) []byte {
+	to = append(to, 0)
+	to = append(w.get(to, w.slice), opLocalGet, 0, opExtendU, opI64Const, shift, opI64ShrU, opI64Const, 1, opI64Add)
+	return append(w.settle(to), opLocalGet, 0, opEnd)
+}
+
+// turnsHeld is how many steps of its loops a function counts before it charges them. The rest is charged when it
+// returns. Charged one by one, each turn would wait until the slice that the one before it stored can be loaded.
+const turnsHeld = 64
+
+// turn counts the steps of a turn of a loop in a local.
+func (w *meter) turn(to []byte, local uint64, steps uint32) []byte {
+	to = binary.AppendUvarint(append(to, opLocalGet), local)
+	to = append(appendSigned(append(to, opI32Const), int64(steps)), opI32Add)
+	to = binary.AppendUvarint(append(to, opLocalTee), local)
+	to = append(appendSigned(append(to, opI32Const), turnsHeld), opI32GtU, opIf, noValue)
+	to = w.call(binary.AppendUvarint(append(to, opLocalGet), local), w.yield+turnsFunction)
+	return append(binary.AppendUvarint(append(to, opLocalSet), local), opEnd)
+}
+
+// turnsBody charges steps and returns 0, which is what is left of them to charge.
+func (w *meter) turnsBody(to []byte) []byte {
+	to = append(to, 0)
+	to = append(w.get(to, w.slice), opLocalGet, 0, opExtendU)
+	return append(w.settle(to), opI32Const, 0, opEnd)
+}
+
+func (w *meter) get(to []byte, global uint32) []byte {
+	return binary.AppendUvarint(append(to, opGlobalGet), uint64(global))
+}
+
+func (w *meter) set(to []byte, global uint32) []byte {
+	return binary.AppendUvarint(append(to, opGlobalSet), uint64(global))
+}
+
+func (w *meter) call(to []byte, function uint32) []byte {
+	return binary.AppendUvarint(append(to, opCall), uint64(function))
+}
+
+// appendSigned appends a number in signed LEB128.
+func appendSigned(to []byte, v int64) []byte {
+	for v < -64 || v > 63 {
+		to = append(to, byte(v)|0x80)
+		v >>= 7
+	}
+	return append(to, byte(v)&0x7f)
+}
+
+// deeper adds to the depth of the stack, the third of the appended globals. A trap leaves it as it is: an instance that
+// trapped must not be called again.
+func (w *meter) deeper(to []byte, n int64) []byte {
+	to = appendSigned(append(w.get(to, w.slice+2), opI64Const), n)
+	return w.set(append(to, opI64Add), w.slice+2)
+}

@@ -1,0 +1,202 @@
+package plugins
+
+import (
+	"bytes"
+	"context"
+	"crypto/sha256"
+	"encoding/hex"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"path/filepath"
+	"strings"
+	"weak"
+
+	"go.uber.org/zap"
+)
+
+// Load reads, checks and compiles the plugin of s.
+//
+// Loading what is loaded already, the same file content with the same name, path, configuration, limits and policy,
+// returns a handle on the same thing, with its warm instances and its breakers; it keeps the logger and the counters of
+// the first load. Each handle needs a Release of its own.
+//
+// # Errors
+//
+// The error says which part of the file, which import or which export is wrong, and names the path.
+func (e *Engine) Load(ctx context.Context, s Spec) (*Plugin, error) {
+	p, err := e.load(ctx, s)
+	if err != nil {
+		return nil, fmt.Errorf("plugin %s: %w", s.Path, err)
+	}
+	return p, nil
+}
+
+func (e *Engine) load(ctx context.Context, s Spec) (*Plugin, error) {
+	limits, err := s.Limits.withDefaults()
+	if err != nil {
+		return nil, err
+	}
+	config, err := compactConfig(s.Config)
+	if err != nil {
+		return nil, err
+	}
+	if s.OnFailure > Pass {
+		return nil, fmt.Errorf("unknown policy %d", s.OnFailure)
+	}
+	file, err := readFile(s.Path, limits.File)
+	if err != nil {
+		return nil, err
+	}
+	sum := sha256.Sum256(file)
+	hash := hex.EncodeToString(sum[:])
+	if s.SHA256 != "" && !strings.EqualFold(s.SHA256, hash) {
+		return nil, fmt.Errorf("the file has the SHA-256 %s, but %s is configured", hash, s.SHA256)
+	}
+	key := coreKey{
+		program: programKey{hash, limits.pages(), limits.InitBudget},
+		name:    orDefault(s.Name, strings.TrimSuffix(filepath.Base(s.Path), ".wasm")), path: s.Path,
+		config: string(config), policy: s.OnFailure, shared: s.Shared, limits: limits,
+	}
+	if p := e.find(key); p != nil {
+		return p, nil
+	}
+	program, err := e.program(ctx, key.program, file, limits)
+	if err != nil {
+		return nil, err
+	}
+	return e.install(key, program, s)
+}
+
+func compactConfig(config json.RawMessage) ([]byte, error) {
+	if len(config) == 0 {
+		return []byte("{}"), nil
+	}
+	var b bytes.Buffer
+	if err := json.Compact(&b, config); err != nil {
+		return nil, fmt.Errorf("config is no JSON: %w", err)
+	}
+	return b.Bytes(), nil
+}
+
+func readFile(path string, most int64) ([]byte, error) {
+	// Opening a pipe would wait for its other end.
+	if stat, err := os.Stat(path); err != nil {
+		return nil, fmt.Errorf("open: %w", errors.Unwrap(err)) // the caller adds the path
+	} else if !stat.Mode().IsRegular() {
+		return nil, errors.New("open: it is not a regular file")
+	}
+	f, err := os.Open(path)
+	if err != nil {
+		return nil, fmt.Errorf("open: %w", errors.Unwrap(err))
+	}
+	defer f.Close()
+	b, err := io.ReadAll(io.LimitReader(f, most+1))
+	if err != nil {
+		return nil, fmt.Errorf("read: %w", err)
+	}
+	if int64(len(b)) > most {
+		return nil, fmt.Errorf("the file is larger than its limit of %d bytes; raise file", most)
+	}
+	return b, nil
+}
+
+// find returns a handle on what is loaded already, or nil.
+func (e *Engine) find(key coreKey) *Plugin {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	if w, ok := e.loaded[key]; ok && !e.closed {
+		if a := w.Value(); a != nil {
+			a.hold()
+			return &Plugin{anchor: a}
+		}
+	}
+	return nil
+}
+
+// program returns the program of a file, for one more user. Who comes first builds it, others wait.
+func (e *Engine) program(ctx context.Context, key programKey, file []byte, limits Limits) (*program, error) {
+	for {
+		e.mu.Lock()
+		if e.closed {
+			e.mu.Unlock()
+			return nil, errEngineClosed
+		}
+		p, ok := e.programs[key]
+		if !ok {
+			p = &program{key: key, ready: make(chan struct{}), users: 1}
+			e.programs[key] = p
+			e.mu.Unlock()
+			p.err = p.build(ctx, file, limits, e.config.CacheDir)
+			close(p.ready)
+			if p.err != nil {
+				e.mu.Lock()
+				delete(e.programs, key)
+				e.leaveProgram(p)
+				e.mu.Unlock()
+			}
+			return p, p.err
+		}
+		p.users++
+		e.mu.Unlock()
+		select {
+		case <-p.ready:
+		case <-ctx.Done():
+		}
+		if err := ctx.Err(); err == nil && p.err == nil {
+			return p, nil
+		}
+		err := ctx.Err()
+		e.mu.Lock()
+		e.leaveProgram(p)
+		e.mu.Unlock()
+		if err != nil {
+			return nil, err
+		}
+		if !errors.Is(p.err, context.Canceled) {
+			return nil, p.err
+		}
+		// Its builder was called off, which is nothing to this caller.
+	}
+}
+
+// install makes a core, unless somebody else did so meanwhile, and returns a handle.
+func (e *Engine) install(key coreKey, p *program, s Spec) (*Plugin, error) {
+	logger := s.Logger
+	if logger == nil {
+		logger = e.config.Logger
+	}
+	counters := s.Counters
+	if counters == nil {
+		counters = func(string) *Counters { return new(Counters) }
+	}
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	if w, ok := e.loaded[key]; ok {
+		if a := w.Value(); a != nil {
+			e.leaveProgram(p)
+			a.hold()
+			return &Plugin{anchor: a}, nil
+		}
+	}
+	if e.closed {
+		e.leaveProgram(p)
+		return nil, errEngineClosed
+	}
+	c := &core{
+		engine: e, key: key, program: p, hooks: p.hooks, name: key.name, config: json.RawMessage(key.config), policy: key.policy,
+		limits: key.limits, high: key.limits.Memory / 4 * 3, logger: logger, counters: counters,
+		replacements: newBucket(replaceRate, replaceRate),
+	}
+	if unknown := p.info.Unknown; len(unknown) > 0 {
+		logger.Warn("plugin has unknown exports, which are never called; misspelt?", zap.String("plugin", c.name),
+			zap.Strings("exports", unknown))
+	}
+	c.hold()
+	a := anchored(c)
+	e.loaded[key] = weak.Make(a)
+	e.cores[c] = struct{}{}
+	return &Plugin{anchor: a}, nil
+}

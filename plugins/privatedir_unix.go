@@ -1,0 +1,29 @@
+//go:build unix
+
+package plugins
+
+import (
+	"fmt"
+	"io/fs"
+	"os"
+	"syscall"
+)
+
+// checkPrivate refuses a folder that another user owns or can read or write: native code is loaded from it. A link is no
+// folder, for its owner could let it lead elsewhere later.
+func checkPrivate(dir string) error {
+	info, err := os.Lstat(dir)
+	if err != nil {
+		return err
+	}
+	stat, ok := info.Sys().(*syscall.Stat_t)
+	switch {
+	case !info.IsDir():
+		return fmt.Errorf("%s is no folder: remove it", dir)
+	case !ok || int64(stat.Uid) != int64(os.Geteuid()):
+		return fmt.Errorf("%s belongs to another user: remove it: %w", dir, fs.ErrPermission)
+	case info.Mode().Perm()&0o077 != 0:
+		return fmt.Errorf("%s is open to others (%v): make it private with chmod 700: %w", dir, info.Mode().Perm(), fs.ErrPermission)
+	}
+	return nil
+}

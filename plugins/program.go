@@ -1,0 +1,133 @@
+package plugins
+
+import (
+	"context"
+	"crypto/rand"
+	"errors"
+	"fmt"
+	"time"
+
+	"github.com/tetratelabs/wazero"
+	"github.com/tetratelabs/wazero/api"
+	"github.com/tetratelabs/wazero/experimental"
+
+	"github.com/rollcall-gateway/rollcall/plugins/internal/wasm"
+)
+
+const (
+	compileTimeout = 30 * time.Second
+	compileWorkers = 2
+)
+
+// programKey says which plugins run the same compiled code.
+type programKey struct {
+	hash       string
+	pages      uint32
+	initBudget int64
+}
+
+// program is the compiled code of a file, in a runtime of its own: nothing is shared with the programs of others.
+type program struct {
+	key      programKey
+	hooks    Hooks
+	info     Info
+	runtime  wazero.Runtime
+	compiled wazero.CompiledModule
+	cache    wazero.CompilationCache
+
+	// ready is closed when the fields above, or err, are set.
+	ready chan struct{}
+	err   error
+	// users counts the plugins that run it; the engine's mutex guards it.
+	users int
+}
+
+// build checks, meters and compiles a file.
+func (p *program) build(ctx context.Context, file []byte, limits Limits, cacheDir string) error {
+	m, err := wasm.Check(file, wasm.Limits{File: int(limits.File), MemoryPages: limits.pages()})
+	if err != nil {
+		return fmt.Errorf("check: %w", err)
+	}
+	if p.hooks, err = verify(m); err != nil {
+		return fmt.Errorf("check: %w", err)
+	}
+	metered, err := m.Meter(limits.InitBudget)
+	if err != nil {
+		return fmt.Errorf("meter: %w", err)
+	}
+	p.info = describe(m, len(file), len(metered))
+	p.info.MemoryMax = int64(limits.pages()) * pageSize
+	if m.Memory.HasMax {
+		p.info.MemoryMax = min(p.info.MemoryMax, int64(m.Memory.Max)*pageSize)
+	}
+
+	config := wazero.NewRuntimeConfigCompiler().WithCoreFeatures(api.CoreFeaturesV2).
+		WithMemoryLimitPages(limits.pages()).WithDebugInfoEnabled(false)
+	if cacheDir != "" {
+		// Runtimes share the folder but not the object: its engine would mix up their host modules.
+		if p.cache, err = wazero.NewCompilationCacheWithDir(cacheDir); err != nil {
+			return fmt.Errorf("cache of compiled code: %w", err)
+		}
+		config = config.WithCompilationCache(p.cache)
+	}
+	p.runtime = wazero.NewRuntimeWithConfig(ctx, config)
+	if err := instantiateImports(ctx, p.runtime, m); err != nil {
+		return err
+	}
+	limited, cancel := context.WithTimeout(ctx, compileTimeout)
+	defer cancel()
+	p.compiled, err = p.runtime.CompileModule(experimental.WithCompilationWorkers(limited, compileWorkers), metered)
+	switch {
+	case errors.Is(err, context.DeadlineExceeded) && ctx.Err() == nil:
+		return fmt.Errorf("compile: it took longer than %v; make the module smaller", compileTimeout)
+	case err != nil:
+		return fmt.Errorf("compile: %w", err)
+	}
+	return nil
+}
+
+// close gives back the compiled code. No instance may be open.
+func (p *program) close() {
+	ctx := context.Background()
+	if p.compiled != nil {
+		_ = p.compiled.Close(ctx) // it always returns nil
+	}
+	if p.runtime != nil {
+		_ = p.runtime.Close(ctx)
+	}
+	if p.cache != nil {
+		_ = p.cache.Close(ctx)
+	}
+}
+
+// instantiate makes a module with its own memory, and runs its start function.
+func (p *program) instantiate(ctx context.Context) (m api.Module, err error) {
+	defer func() {
+		if r := recover(); r != nil {
+			err = fmt.Errorf("instantiate: %v", r)
+		}
+	}()
+	return p.runtime.InstantiateModule(ctx, p.compiled,
+		wazero.NewModuleConfig().WithName("").WithStartFunctions().WithRandSource(rand.Reader))
+}
+
+func describe(m *wasm.Module, size, metered int) Info {
+	info := Info{
+		Size: size, MeteredSize: metered, Functions: m.Functions,
+		MemoryMin: int64(m.Memory.Min) * pageSize,
+		Imports:   make([]string, 0, len(m.Imports)), Exports: make([]string, 0, len(m.Exports)),
+	}
+	for _, im := range m.Imports {
+		info.Imports = append(info.Imports, fmt.Sprintf("%s.%s %s", im.Module, im.Name, im.Func))
+	}
+	for _, e := range m.Exports {
+		if e.Kind == wasm.KindFunc {
+			info.Exports = append(info.Exports, fmt.Sprintf("%s %s", e.Name, e.Func))
+		} else {
+			info.Exports = append(info.Exports, fmt.Sprintf("%s %s", e.Name, e.Kind))
+		}
+		info.Configures = info.Configures || e.Name == exportConfigure
+	}
+	info.Unknown = unknownExports(m.Exports)
+	return info
+}

@@ -1,0 +1,140 @@
+package plugins
+
+import (
+	"sync"
+	"time"
+)
+
+const (
+	watchTick = time.Millisecond
+	// idleAge and longestAge are the most that a call ages in a tick: when it took no step that anyone saw, and when it did.
+	idleAge    = 2 * watchTick
+	longestAge = 100 * watchTick
+	// watchQuiet is how many ticks without a call a pool is still watched, so that calls that come one by one do not
+	// start the watchdog each time.
+	watchQuiet = 64
+)
+
+// watchdog ends calls that take too long. A call costs it one look at the pool's flag: time is kept by the watchdog, which
+// sees in its next tick that the same call is still under way.
+//
+// Its goroutine starts with the first call and ends when no pool was called for some ticks.
+type watchdog struct {
+	mu      sync.Mutex
+	pools   []*pool
+	running bool
+}
+
+// watch is called after a call began in a pool that is not watched.
+func (d *watchdog) watch(p *pool) {
+	if !p.watched.CompareAndSwap(false, true) {
+		return
+	}
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	p.quiet = 0
+	d.pools = append(d.pools, p)
+	if !d.running {
+		d.running = true
+		go d.run()
+	}
+}
+
+func (d *watchdog) run() {
+	ticker := time.NewTicker(watchTick)
+	defer ticker.Stop()
+	last := time.Now()
+	for now := range ticker.C {
+		if !d.tick(min(now.Sub(last), longestAge)) {
+			return
+		}
+		last = now
+	}
+}
+
+// tick looks at all watched pools once. It returns false when there are none.
+func (d *watchdog) tick(elapsed time.Duration) bool {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	kept := d.pools[:0]
+	for _, p := range d.pools {
+		if p.look(elapsed) {
+			p.quiet = 0
+		} else {
+			p.quiet++
+		}
+		if p.quiet < watchQuiet {
+			kept = append(kept, p)
+			continue
+		}
+		p.watched.Store(false)
+		// A call that began before it could see the flag is found here.
+		if p.busy() && p.watched.CompareAndSwap(false, true) {
+			p.quiet = 0
+			kept = append(kept, p)
+		}
+	}
+	clear(d.pools[len(kept):])
+	d.pools = kept
+	d.running = len(kept) > 0
+	return d.running
+}
+
+// look samples the calls of a pool, and reports whether there was any since the last time.
+func (p *pool) look(elapsed time.Duration) (active bool) {
+	for i := range p.slots {
+		s := p.slots[i].Load()
+		if s == nil {
+			continue
+		}
+		w := s.state.Load()
+		call, status := w&^slotStatus, w&slotStatus
+		known := call == s.sampled
+		if !known {
+			s.sampled, s.age, active = call, 0, true
+		}
+		if status != slotBusy && status != slotEnded {
+			continue
+		}
+		active = true
+		if ran := s.look(w); known {
+			s.age += age(elapsed, ran)
+		}
+		if s.age+time.Duration(s.waited.Load()) >= p.timeout(w&slotClass) {
+			s.stop(w)
+		}
+	}
+	return active
+}
+
+// age is how much older a call became in a tick. When the whole process stood still, for a garbage collection or on a
+// busy machine, so did the guest: a long tick counts as a short one, unless the guest took steps meanwhile.
+func age(elapsed time.Duration, ran bool) time.Duration {
+	if ran {
+		return elapsed
+	}
+	return min(elapsed, idleAge)
+}
+
+func (p *pool) busy() bool {
+	for i := range p.slots {
+		if s := p.slots[i].Load(); s != nil {
+			switch s.status() {
+			case slotBusy, slotHeld, slotEnded:
+				return true
+			}
+		}
+	}
+	return false
+}
+
+func (p *pool) timeout(class uint64) time.Duration {
+	switch class {
+	case classShort:
+		return p.plugin.limits.ClassifyTimeout
+	case classLong:
+		return p.plugin.limits.ShapeTimeout
+	default:
+		return initTimeout
+	}
+}
