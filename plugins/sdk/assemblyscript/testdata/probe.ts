@@ -1,0 +1,69 @@
+// The plugin of package guest's tests: does what its input asks for.
+
+import {
+  Access, Answer, Config, Decision, Json, Level, log, Member, onAuthorize, onClassify, onConfigure, onMembers, onShape,
+  Request, requestBody,
+} from "./rollcall";
+
+export {
+  rollcall_abi_v1, rollcall_authorize, rollcall_buffer, rollcall_classify, rollcall_configure, rollcall_members,
+  rollcall_shape,
+} from "./rollcall";
+
+onConfigure((config: Config): void => {
+  const block = config.block;
+  block.only(["word", "words", "flag", "number", "inner"]);
+  const line = [
+    config.host, config.plugin, block.string("word", "none"), block.strings("words").join("+"),
+    block.bool("flag").toString(), block.integer("number", -1).toString(), block.block("inner").string("deep", "none"),
+  ];
+  if (config.error === null) log(Level.Info, line.join("|"));
+});
+
+onClassify((request: Request): Decision => {
+  const words = request.channel.split("+");
+  let decision = Decision.NO_OPINION;
+  if (words[0] == "authenticated") decision = Decision.AUTHENTICATED;
+  if (words[0] == "anonymous") decision = Decision.ANONYMOUS;
+  if (request.channelStartsWith("denied")) decision = Decision.DENIED;
+  if (words[0] == "fail") throw new Error("asked to fail");
+  if (words[0] == "tell") log(Level.Debug, tell(request));
+  if (words.includes("hidden")) decision = decision.hidden();
+  if (words.includes("count")) decision = decision.countOnly();
+  return decision;
+});
+
+onAuthorize((request: Request): Access => {
+  log(Level.Warn, tell(request));
+  return request.userId == "eve" ? Access.Denied : Access.NoObjection;
+});
+
+function tell(request: Request): string {
+  return [
+    request.host, request.channel, (<i32>request.kind).toString(), request.isAnonymous ? "anonymous" : "known",
+    request.userId, request.email,
+  ].join("|");
+}
+
+onMembers((member: Member): void => {
+  const id = member.id;
+  if (id == "hide") member.hide();
+  else if (id == "mask") member.set("email", "***");
+  else if (id == "rename") member.rename("email", "mail");
+  else if (id == "remove") member.remove("email");
+  else if (id == "add") member.setJson("level", Json.parse("[3,null]"));
+  else if (id == "swap") member.rename("email", "id");
+  else if (id == "long") member.set("k".repeat(256), "value");
+  else {
+    member.remove("none");
+    member.rename("none", "other");
+  }
+});
+
+onShape((answer: Answer): Json | null => {
+  const body = answer.body;
+  if (body == '"unchanged"') return null;
+  if (body == '"request"') return Json.string(requestBody());
+  if (body == '"endpoint"') return Json.integer(answer.endpoint);
+  return answer.json;
+});

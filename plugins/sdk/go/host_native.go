@@ -1,0 +1,18 @@
+//go:build !wasip1
+
+package rollcall
+
+import "os"
+
+// Outside of Rollcall, in the tests of a plugin, log lines go to standard error, and there is no request.
+
+func writeLog(level Level, text string) {
+	names := [...]string{Debug: "debug", Info: "info", Warn: "warn", Error: "error"}
+	name := "log"
+	if level >= 0 && int(level) < len(names) {
+		name = names[level]
+	}
+	os.Stderr.WriteString(name + ": " + text + "\n")
+}
+
+func readRequest([]byte) int { return 0 }

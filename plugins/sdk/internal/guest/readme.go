@@ -1,0 +1,35 @@
+package guest
+
+import (
+	"bytes"
+	"strings"
+	"testing"
+)
+
+// README builds the plugins that an SDK's README shows in its language and expects that they rename or remove what they
+// say.
+func README(t *testing.T, lang string, build func(t *testing.T, source string) []byte) {
+	t.Helper()
+	user := Batch(User("ann", "ann@example.com"))
+	want := [][]Field{
+		{{Key: "id", Type: 1, Value: "ann"}, {Key: "name", Type: 1, Value: "ANN"}},
+		{{Key: "id", Type: 1, Value: "ann"}},
+	}
+	blocks := Blocks(t, "README.md", lang)
+	if len(blocks) != len(want) {
+		t.Fatalf("%d plugins, want %d", len(blocks), len(want))
+	}
+	for i, source := range blocks {
+		g := New(t, build(t, source))
+		if strings.Contains(source, "onfigure") {
+			config := []byte(`{"host":"h","plugin":"p","config":{"remove":["email","phone"]}}`)
+			if refused, err := g.Call("rollcall_configure", config); err != nil || refused != 0 {
+				t.Fatalf("configure: %d, %v, log %q", refused, err, g.Logs)
+			}
+		}
+		got, err := g.Slice("rollcall_members", user, 1)
+		if err != nil || !bytes.Equal(got, Batch(want[i])) {
+			t.Errorf("plugin %d: got %q, %v; want %q", i+1, got, err, Batch(want[i]))
+		}
+	}
+}

@@ -1,0 +1,66 @@
+//! What the host provides: module `rollcall` of the contract.
+
+/// How important a line of the log is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Level {
+    /// Shown only when Caddy logs at its debug level.
+    Debug,
+    /// Worth knowing.
+    Info,
+    /// Something is wrong, and the plugin goes on.
+    Warn,
+    /// The plugin cannot do what it is asked to.
+    Error,
+}
+
+/// Writes a line to the log of Caddy, with the names of the plugin and the host. It is cut at 1 KiB, and a plugin that
+/// logs without end loses lines.
+pub fn log(level: Level, text: &str) {
+    import::log(level as i32, text);
+}
+
+/// The JSON body of the HTTP request that is being answered, without its key. Only `members` and `shape` may ask; it
+/// panics elsewhere.
+pub fn request_body() -> String {
+    let mut body = vec![0; 512];
+    loop {
+        let length = import::request(&mut body);
+        let length = usize::try_from(length).expect("request_body: only members and shape answer a request");
+        let fits = length <= body.len();
+        body.resize(length, 0);
+        if fits {
+            return String::from_utf8(body).expect("the host sent text that is not UTF-8");
+        }
+    }
+}
+
+#[cfg(target_arch = "wasm32")]
+mod import {
+    mod raw {
+        #[link(wasm_import_module = "rollcall")]
+        extern "C" {
+            pub fn log(level: i32, ptr: *const u8, len: usize);
+            pub fn request(ptr: *mut u8, cap: usize) -> i32;
+        }
+    }
+
+    pub fn log(level: i32, text: &str) {
+        unsafe { raw::log(level, text.as_ptr(), text.len()) }
+    }
+
+    pub fn request(body: &mut [u8]) -> i32 {
+        unsafe { raw::request(body.as_mut_ptr(), body.len()) }
+    }
+}
+
+/// For `cargo test`: lines go to the standard error, and there is no request.
+#[cfg(not(target_arch = "wasm32"))]
+mod import {
+    pub fn log(level: i32, text: &str) {
+        eprintln!("level {}: {}", level, text);
+    }
+
+    pub fn request(_: &mut [u8]) -> i32 {
+        -1
+    }
+}

@@ -1,0 +1,194 @@
+use std::str;
+
+/// The kind that the site's own rules give a channel.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Kind {
+    /// A connection needs a user to join.
+    Authenticated,
+    /// Anyone may join.
+    Anonymous,
+}
+
+/// Which answer is being made.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Endpoint {
+    /// `/message/users`
+    Users,
+    /// `/message/allusers`
+    AllUsers,
+    /// `/message/channels`
+    Channels,
+    /// An endpoint that is newer than this crate. Treat it as the most public one.
+    Other(i32),
+}
+
+impl From<i32> for Endpoint {
+    fn from(number: i32) -> Endpoint {
+        match number {
+            1 => Endpoint::Users,
+            2 => Endpoint::AllUsers,
+            3 => Endpoint::Channels,
+            other => Endpoint::Other(other),
+        }
+    }
+}
+
+const HEADER: usize = 16;
+
+/// A channel that wants a kind or, for `authorize`, a connection that wants to join one.
+pub struct Request<'a> {
+    kind: Kind,
+    anonymous: bool,
+    host: &'a [u8],
+    channel: &'a [u8],
+    user_id: &'a [u8],
+    email: &'a [u8],
+    extension: &'a [u8],
+}
+
+impl<'a> Request<'a> {
+    /// A request as `classify` gets it, for tests.
+    pub fn to_classify(host: &'a str, channel: &'a str, kind: Kind) -> Request<'a> {
+        let [host, channel] = [host.as_bytes(), channel.as_bytes()];
+        Request { kind, anonymous: false, host, channel, user_id: b"", email: b"", extension: b"" }
+    }
+
+    /// A request as `authorize` gets it, for tests. The user is an id and an e-mail address; `None` is an anonymous
+    /// connection.
+    pub fn to_authorize(host: &'a str, channel: &'a str, kind: Kind, user: Option<(&'a str, &'a str)>) -> Request<'a> {
+        let (user_id, email) = user.unwrap_or_default();
+        Request {
+            anonymous: user.is_none(),
+            user_id: user_id.as_bytes(),
+            email: email.as_bytes(),
+            ..Request::to_classify(host, channel, kind)
+        }
+    }
+
+    /// Reads the bytes that the host wrote. It is inlined, so that what the hook does not look at costs nothing.
+    #[doc(hidden)]
+    #[inline(always)]
+    pub fn decode(bytes: &'a [u8]) -> Result<Request<'a>, &'static str> {
+        if bytes.len() < HEADER {
+            return Err("the request is shorter than its header");
+        }
+        if bytes[0] != 1 {
+            return Err("the request is of a version other than 1");
+        }
+        let kind = match bytes[1] {
+            1 => Kind::Authenticated,
+            2 => Kind::Anonymous,
+            _ => return Err("the request has an unknown kind"),
+        };
+        let short = |at: usize| usize::from(u16::from_le_bytes([bytes[at], bytes[at + 1]]));
+        let host = HEADER;
+        let channel = host + short(4);
+        let user_id = channel + short(6);
+        let email = user_id + short(8);
+        let extension = email + short(10);
+        let after = u32::from_le_bytes([bytes[12], bytes[13], bytes[14], bytes[15]]) as usize;
+        if bytes.len() < extension || bytes.len() - extension < after {
+            return Err("the request is shorter than its lengths say");
+        }
+        // The places are in order, and the last one is within the bytes.
+        let part = |from: usize, to: usize| unsafe { bytes.get_unchecked(from..to) };
+        Ok(Request {
+            kind,
+            anonymous: bytes[2] & 1 != 0,
+            host: part(host, channel),
+            channel: part(channel, user_id),
+            user_id: part(user_id, email),
+            email: part(email, extension),
+            extension: part(extension, extension + after),
+        })
+    }
+
+    /// The kind by the site's own rules.
+    pub fn kind(&self) -> Kind {
+        self.kind
+    }
+
+    /// The host: lower case, without a port.
+    #[inline]
+    pub fn host(&self) -> &'a str {
+        text(self.host)
+    }
+
+    /// The name of the channel.
+    #[inline]
+    pub fn channel(&self) -> &'a str {
+        text(self.channel)
+    }
+
+    /// Whether the connection has no user. Only `authorize` knows; for `classify` it is false.
+    pub fn is_anonymous(&self) -> bool {
+        self.anonymous
+    }
+
+    /// The id of the user; empty for `classify` and for an anonymous connection.
+    #[inline]
+    pub fn user_id(&self) -> &'a str {
+        text(self.user_id)
+    }
+
+    /// The e-mail address of the user; empty when it is not known, and for `classify`.
+    #[inline]
+    pub fn email(&self) -> &'a str {
+        text(self.email)
+    }
+
+    /// The value of an extension that later versions of the host may send; `None` when it is not there.
+    pub fn extension(&self, tag: u16) -> Option<&'a [u8]> {
+        let mut rest = self.extension;
+        while rest.len() >= 4 {
+            let (head, after) = rest.split_at(4);
+            let length = usize::from(u16::from_le_bytes([head[2], head[3]]));
+            if length > after.len() {
+                return None;
+            }
+            if head[..2] == tag.to_le_bytes() {
+                return Some(&after[..length]);
+            }
+            rest = &after[length..];
+        }
+        None
+    }
+}
+
+/// Checks when a text is asked for, so that a plugin pays only for what it looks at, and mostly little: nearly all names
+/// are ASCII.
+#[inline(always)]
+fn text(bytes: &[u8]) -> &str {
+    if !is_ascii(bytes) {
+        check(bytes);
+    }
+    unsafe { str::from_utf8_unchecked(bytes) }
+}
+
+#[cold]
+#[inline(never)]
+fn check(bytes: &[u8]) {
+    str::from_utf8(bytes).expect("the host sent text that is not UTF-8");
+}
+
+/// Looks at eight bytes a turn; the last turn overlaps the one before.
+#[inline(always)]
+fn is_ascii(bytes: &[u8]) -> bool {
+    const HIGH: u64 = 0x8080_8080_8080_8080;
+    if bytes.len() < 8 {
+        return bytes.iter().all(|byte| *byte < 0x80);
+    }
+    let last = bytes.len() - 8;
+    let word = |at: usize| {
+        let mut eight = [0; 8];
+        eight.copy_from_slice(&bytes[at..at + 8]);
+        u64::from_le_bytes(eight)
+    };
+    let mut seen = word(last);
+    let mut at = 0;
+    while at < last {
+        seen |= word(at);
+        at += 8;
+    }
+    seen & HIGH == 0
+}

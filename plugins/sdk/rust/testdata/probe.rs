@@ -1,0 +1,103 @@
+//! The plugin of package guest's tests: does what its input asks for.
+
+use rollcall::*;
+
+struct Probe;
+
+rollcall::plugin! {
+    state: Probe,
+    configure: Probe::new,
+    classify: Probe::classify,
+    authorize: Probe::authorize,
+    members: |_, member| change(member),
+    shape: |_, answer| shape(answer),
+}
+
+impl Probe {
+    fn new(config: &Config) -> Result<Probe, ConfigError> {
+        let block = config.block();
+        block.only(&["word", "words", "flag", "number", "inner"])?;
+        let inner = block.block("inner")?;
+        let line = [
+            config.host(),
+            config.plugin(),
+            block.string("word")?.unwrap_or("none"),
+            &block.strings("words")?.join("+"),
+            &block.bool("flag")?.to_string(),
+            &block.integer("number")?.unwrap_or(-1).to_string(),
+            inner.string("deep")?.unwrap_or("none"),
+        ]
+        .join("|");
+        log(Level::Info, &line);
+        Ok(Probe)
+    }
+
+    fn classify(&self, request: &Request) -> Decision {
+        let mut words = request.channel().split('+');
+        let mut decision = match words.next().unwrap_or("") {
+            "authenticated" => Decision::AUTHENTICATED,
+            "anonymous" => Decision::ANONYMOUS,
+            "denied" => Decision::DENIED,
+            "fail" => panic!("asked to fail"),
+            "tell" => {
+                log(Level::Debug, &tell(request));
+                Decision::NO_OPINION
+            }
+            _ => Decision::NO_OPINION,
+        };
+        for flag in words {
+            match flag {
+                "hidden" => decision = decision.hidden(),
+                "count" => decision = decision.count_only(),
+                _ => (),
+            }
+        }
+        decision
+    }
+
+    fn authorize(&self, request: &Request) -> Access {
+        log(Level::Warn, &tell(request));
+        match request.user_id() {
+            "eve" => Access::Denied,
+            _ => Access::NoObjection,
+        }
+    }
+}
+
+fn tell(request: &Request) -> String {
+    let (kind, who) = (request.kind() as i32 + 1, if request.is_anonymous() { "anonymous" } else { "known" });
+    format!(
+        "{}|{}|{}|{}|{}|{}",
+        request.host(), request.channel(), kind, who, request.user_id(), request.email()
+    )
+}
+
+fn change(member: &mut Member) {
+    match member.id() {
+        "hide" => member.hide(),
+        "mask" => member.set("email", "***"),
+        "rename" => member.rename("email", "mail"),
+        "remove" => member.remove("email"),
+        "add" => member.set_json("level", &Json::parse("[3,null]").unwrap()),
+        "swap" => member.rename("email", "id"),
+        "long" => member.set("k".repeat(256), "value"),
+        _ => {
+            member.remove("none");
+            member.rename("none", "other");
+        }
+    }
+}
+
+fn shape(answer: &Answer) -> Option<Json> {
+    match answer.body() {
+        "\"unchanged\"" => None,
+        "\"request\"" => Some(Json::from(request_body())),
+        "\"endpoint\"" => Some(Json::from(match answer.endpoint() {
+            Endpoint::Users => 1,
+            Endpoint::AllUsers => 2,
+            Endpoint::Channels => 3,
+            Endpoint::Other(number) => number,
+        })),
+        _ => Some(answer.json()),
+    }
+}

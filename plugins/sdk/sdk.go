@@ -1,0 +1,152 @@
+package sdk
+
+import (
+	"embed"
+	"errors"
+	"fmt"
+	"io/fs"
+	"maps"
+	"os"
+	"path"
+	"path/filepath"
+	"regexp"
+	"slices"
+	"strings"
+)
+
+//go:embed go.txtar
+//go:embed rust/Cargo.toml rust/README.md rust/src all:rust/template
+//go:embed assemblyscript/README.md assemblyscript/*.ts assemblyscript/README.md all:assemblyscript/template
+//go:embed c/rollcall.h all:c/template
+var files embed.FS
+
+// languages maps a language to the folder of a project that holds the SDK.
+var languages = map[string]string{
+	"go":             "rollcall",
+	"rust":           "rollcall",
+	"assemblyscript": "assembly/rollcall",
+	"c":              ".",
+}
+
+// placeholder is replaced by the name of the plugin in the files of a template.
+const placeholder = "PLUGIN_NAME"
+
+var validName = regexp.MustCompile(`^[a-z][a-z0-9-]{0,63}$`)
+
+// Languages returns the languages that New knows, sorted.
+func Languages() []string {
+	list := make([]string, 0, len(languages))
+	for lang := range languages {
+		list = append(list, lang)
+	}
+	slices.Sort(list)
+	return list
+}
+
+// New writes the project of a new plugin into dir, which is made if need be. Its command "make" builds plugin.wasm.
+//
+// # Errors
+//
+// New refuses a language that is not one of [Languages], a name with other characters than lower-case letters, digits
+// and hyphens or the name "rollcall", which the SDK has, and a dir with anything in it. If it fails later, what it
+// wrote so far stays.
+func New(lang, dir, name string) error {
+	place, ok := languages[lang]
+	if !ok {
+		return fmt.Errorf("language %q is not known: want one of %s", lang, strings.Join(Languages(), ", "))
+	}
+	if !validName.MatchString(name) {
+		return fmt.Errorf("plugin name %q: want at most 64 lower-case letters, digits and hyphens, a letter first", name)
+	}
+	if name == "rollcall" {
+		return errors.New(`plugin name "rollcall": this is the name of the SDK, choose another`)
+	}
+	if err := checkEmpty(dir); err != nil {
+		return err
+	}
+	source, err := assemble(lang, place, name)
+	if err != nil {
+		return fmt.Errorf("reading the %s template: %w", lang, err)
+	}
+	for _, file := range slices.Sorted(maps.Keys(source)) {
+		if err := write(filepath.Join(dir, filepath.FromSlash(file)), source[file]); err != nil {
+			return fmt.Errorf("writing the project: %w", err)
+		}
+	}
+	return nil
+}
+
+// checkEmpty accepts a folder without entries, and a path where nothing is.
+func checkEmpty(dir string) error {
+	entries, err := os.ReadDir(dir)
+	switch {
+	case errors.Is(err, fs.ErrNotExist):
+		return nil
+	case err != nil:
+		return fmt.Errorf("a new project needs an empty or new folder: %w", err)
+	case len(entries) > 0:
+		return fmt.Errorf("a new project needs an empty or new folder: %s holds %s", dir, entries[0].Name())
+	}
+	return nil
+}
+
+// assemble returns the files of a new project by their paths, which have slashes.
+func assemble(lang, place, name string) (map[string][]byte, error) {
+	source, err := sources(lang)
+	if err != nil {
+		return nil, err
+	}
+	made := make(map[string][]byte, len(source))
+	for file, data := range source {
+		if inTemplate, ok := strings.CutPrefix(file, "template/"); ok {
+			made[inTemplate] = []byte(strings.ReplaceAll(string(data), placeholder, name))
+		} else {
+			made[path.Join(place, file)] = data
+		}
+	}
+	return made, nil
+}
+
+// sources returns the files of a language's folder by their paths in it.
+func sources(lang string) (map[string][]byte, error) {
+	if lang == "go" {
+		data, err := files.ReadFile("go.txtar")
+		if err != nil {
+			return nil, err
+		}
+		return unpack(data)
+	}
+	found := make(map[string][]byte)
+	err := fs.WalkDir(files, lang, func(file string, entry fs.DirEntry, err error) error {
+		switch {
+		case err != nil:
+			return err
+		case isBuilt(entry.Name()) && entry.IsDir():
+			return fs.SkipDir
+		case isBuilt(entry.Name()) || entry.IsDir():
+			return nil
+		}
+		data, err := files.ReadFile(file)
+		found[strings.TrimPrefix(file, lang+"/")] = data
+		return err
+	})
+	return found, err
+}
+
+// isBuilt tells what building a template in its place leaves behind.
+func isBuilt(name string) bool {
+	return slices.Contains([]string{"target", "node_modules", "build"}, name) ||
+		slices.Contains([]string{".wasm", ".wat", ".o"}, path.Ext(name))
+}
+
+func write(file string, data []byte) error {
+	if err := os.MkdirAll(filepath.Dir(file), 0o755); err != nil {
+		return err
+	}
+	f, err := os.Create(file)
+	if err != nil {
+		return err
+	}
+	_, err = f.Write(data)
+	return errors.Join(err, f.Close())
+}

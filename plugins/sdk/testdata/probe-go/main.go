@@ -1,0 +1,127 @@
+// The plugin of package guest's tests: does what its input asks for.
+package main
+
+import (
+	"encoding/json"
+	"errors"
+	"strconv"
+	"strings"
+
+	rollcall "github.com/rollcall-gateway/rollcall/plugins/sdk/go"
+	"github.com/rollcall-gateway/rollcall/plugins/sdk/go/authorize"
+	"github.com/rollcall-gateway/rollcall/plugins/sdk/go/classify"
+	"github.com/rollcall-gateway/rollcall/plugins/sdk/go/members"
+	"github.com/rollcall-gateway/rollcall/plugins/sdk/go/shape"
+)
+
+func init() {
+	rollcall.Configure(configure)
+	classify.Handle(kind)
+	authorize.Handle(func(r *rollcall.Request) authorize.Verdict {
+		rollcall.Log(rollcall.Warn, tell(r))
+		if r.UserID == "eve" {
+			return authorize.Denied
+		}
+		return authorize.NoObjection
+	})
+	members.Handle(func(_ rollcall.Endpoint, m *members.Member) { change(m) })
+	shape.Handle(answer)
+}
+
+func configure(c *rollcall.Config) error {
+	line := []string{
+		c.Host, c.Plugin, c.String("word", "none"), strings.Join(c.Strings("words"), "+"),
+		strconv.FormatBool(c.Bool("flag", false)), strconv.FormatInt(c.Int("number", -1), 10),
+		c.Block("inner").String("deep", "none"),
+	}
+	if c.Err() == nil {
+		rollcall.Log(rollcall.Info, strings.Join(line, "|"))
+	}
+	return nil
+}
+
+var kept []string // texts of earlier calls, which must stay what they are
+
+func kind(r *rollcall.Request) rollcall.Decision {
+	if len(kept) < 10_000 {
+		kept = append(kept, r.Channel, strings.Clone(r.Channel))
+	}
+	words := strings.Split(r.Channel, "+")
+	d := rollcall.NoOpinion
+	switch words[0] {
+	case "authenticated":
+		d = rollcall.Authenticated
+	case "anonymous":
+		d = rollcall.Anonymous
+	case "denied":
+		d = rollcall.Denied
+	case "fail":
+		panic("asked to fail")
+	case "kept":
+		for i := 0; i < len(kept); i += 2 {
+			if kept[i] != kept[i+1] {
+				return rollcall.Denied
+			}
+		}
+		return rollcall.Anonymous
+	}
+	for _, flag := range words[1:] {
+		switch flag {
+		case "hidden":
+			d = d.Hidden()
+		case "count":
+			d = d.CountOnly()
+		}
+	}
+	return d
+}
+
+func tell(r *rollcall.Request) string {
+	who := "known"
+	if r.Anonymous {
+		who = "anonymous"
+	}
+	return strings.Join([]string{r.Host, r.Channel, strconv.Itoa(int(r.Site)), who, r.UserID, r.Email}, "|")
+}
+
+func change(m *members.Member) {
+	switch m.ID() {
+	case "hide":
+		m.Hide()
+	case "mask":
+		m.Set("email", "***")
+	case "rename":
+		m.Rename("email", "mail")
+	case "remove":
+		m.Delete("email")
+	case "add":
+		m.SetJSON("level", "[3,null]")
+	case "swap":
+		m.Rename("email", "id")
+	case "long":
+		m.Set(strings.Repeat("k", 256), "value")
+	default:
+		m.Delete("none")
+		m.Rename("none", "other")
+	}
+}
+
+func answer(e rollcall.Endpoint, body []byte) ([]byte, error) {
+	switch string(body) {
+	case `"unchanged"`:
+		return nil, nil
+	case `"fail"`:
+		return nil, errors.New("asked to fail")
+	case `"request"`:
+		return json.Marshal(string(rollcall.RequestBody()))
+	case `"endpoint"`:
+		return strconv.AppendInt(nil, int64(e), 10), nil
+	}
+	var value any
+	if err := json.Unmarshal(body, &value); err != nil {
+		return nil, err
+	}
+	return json.Marshal(value)
+}
+
+func main() {}
