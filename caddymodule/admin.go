@@ -6,11 +6,15 @@ import (
 	"net/http"
 
 	"github.com/caddyserver/caddy/v2"
+
+	"github.com/rollcall-gateway/rollcall/plugins"
 )
 
 // AdminAPI answers operators at Caddy's admin endpoint:
 //
 // GET /rollcall/hosts lists the hosts that have connections, with numbers and without names.
+//
+// GET /rollcall/plugins lists the plugins that are loaded, with their instances and breakers by host.
 //
 // GET /rollcall/health tells whether this process takes connections: 200, or 503 while it stops or is not configured.
 type AdminAPI struct{}
@@ -27,6 +31,7 @@ func (*AdminAPI) CaddyModule() caddy.ModuleInfo {
 func (*AdminAPI) Routes() []caddy.AdminRoute {
 	return []caddy.AdminRoute{
 		{Pattern: "/rollcall/hosts", Handler: adminGet(adminHosts)},
+		{Pattern: "/rollcall/plugins", Handler: adminGet(adminPlugins)},
 		{Pattern: "/rollcall/health", Handler: adminGet(adminHealth)},
 	}
 }
@@ -52,6 +57,13 @@ func adminHosts(h *hub) (int, any) {
 		}
 	}
 	return http.StatusOK, reports
+}
+
+func adminPlugins(h *hub) (int, any) {
+	if h == nil {
+		return http.StatusOK, []plugins.Report{}
+	}
+	return http.StatusOK, h.plugins.reports()
 }
 
 type healthReport struct {

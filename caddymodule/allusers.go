@@ -1,9 +1,11 @@
 package caddymodule
 
 import (
+	"context"
 	"strconv"
 
 	"github.com/rollcall-gateway/rollcall/caddymodule/wire"
+	"github.com/rollcall-gateway/rollcall/plugins"
 	"github.com/rollcall-gateway/rollcall/presence"
 )
 
@@ -16,10 +18,11 @@ type dcUsers struct {
 	authenticated int
 	anonymous     int
 	users         []presence.User // nil unless they were asked for
+	array         []byte          // what plugins made of users; nil: nothing
 }
 
 // allUsers answers /message/allusers: how many are connected to the host in each data center, or who.
-func (h *Handler) allUsers(name presence.HostName, body request) ([]byte, *problem) {
+func (h *Handler) allUsers(ctx context.Context, name presence.HostName, body request) ([]byte, *problem) {
 	include, p := body.flag("includeUsers", false)
 	if p != nil {
 		return nil, p
@@ -49,7 +52,15 @@ func (h *Handler) allUsers(name presence.HostName, body request) ([]byte, *probl
 			dc.authenticated = stats.LoggedIn
 		}
 	}
-	return appendAllUsers(nil, []dcUsers{dc}), nil
+	dcs := []dcUsers{dc}
+	a := h.site.pluginAnswer(ctx, plugins.EndpointAllUsers, name, body)
+	if a == nil {
+		return appendAllUsers(nil, dcs), nil
+	}
+	if include && a.chain.Has(plugins.HookMembers) {
+		a.dcMembers(dcs)
+	}
+	return a.finish(appendAllUsers(nil, dcs))
 }
 
 // appendAllUsers appends the object that is keyed by data center, with the sum.
@@ -70,7 +81,11 @@ func (dc dcUsers) append(b []byte) []byte {
 	b = wire.AppendString(b, dc.name)
 	b = append(b, `:{"authenticated":`...)
 	if dc.users != nil {
-		b = wire.AppendUsers(b, dc.users)
+		if dc.array != nil {
+			b = append(b, dc.array...)
+		} else {
+			b = wire.AppendUsers(b, dc.users)
+		}
 		b = append(b, `,"authenticatedCount":`...)
 	}
 	b = strconv.AppendInt(b, int64(dc.authenticated), 10)

@@ -24,19 +24,28 @@ type App struct {
 	// How long to wait at exit for clients to take leave, before their connections are cut. Default: `3s`.
 	DrainTimeout caddy.Duration `json:"drain_timeout,omitempty"`
 
+	// The most bytes that the instances of all plugins may have together, up to 1099511627776 (1TiB). Default: 1073741824
+	// (1GiB).
+	PluginMemory int64 `json:"plugin_memory,omitempty"`
+
 	ctx      caddy.Context
 	logger   *zap.Logger
 	hub      *hub // stays, for requests that are still under way when the reference to it is given back
 	held     bool // a reference to the hub
 	snapshot *snapshot
-	stopped  bool // taken back from the hub, whose lock guards it
+	watcher  *pluginWatcher // nil when there is nothing to watch
+	stopped  bool           // taken back from the hub, whose lock guards it
 
 	// mu guards handlers, all that were provisioned for this configuration.
 	mu       sync.Mutex
 	handlers []*Handler
 }
 
-const defaultDrainTimeout = 3 * time.Second
+const (
+	defaultDrainTimeout = 3 * time.Second
+	defaultPluginMemory = 1 << 30
+	maxPluginMemory     = 1 << 40
+)
 
 // CaddyModule returns the Caddy module information.
 func (*App) CaddyModule() caddy.ModuleInfo {
@@ -64,11 +73,15 @@ func (a *App) Provision(ctx caddy.Context) error {
 	if a.DrainTimeout == 0 {
 		a.DrainTimeout = caddy.Duration(defaultDrainTimeout)
 	}
+	if a.PluginMemory == 0 {
+		a.PluginMemory = defaultPluginMemory
+	}
 	h, err := openHub()
 	if err != nil {
 		return err
 	}
 	a.hub, a.held = h, true
+	h.plugins.follow(a.logger, false)
 	return h.metrics.register(ctx.GetMetricsRegistry())
 }
 
@@ -86,6 +99,9 @@ func (a *App) Validate() error {
 	}
 	if a.DrainTimeout < 0 {
 		return fmt.Errorf("drain_timeout %s: use a positive duration", time.Duration(a.DrainTimeout))
+	}
+	if a.PluginMemory < 0 || a.PluginMemory > maxPluginMemory {
+		return fmt.Errorf("plugin_memory %d: use a size up to 1TiB", a.PluginMemory)
 	}
 	return nil
 }
@@ -112,13 +128,18 @@ func (a *App) Start() error {
 	a.mu.Lock()
 	a.snapshot = newSnapshot(a, app.(*caddyhttp.App), a.handlers)
 	a.mu.Unlock()
+	if err := a.hub.tryPlugins(a.ctx, a.snapshot); err != nil {
+		return err
+	}
 	a.hub.push(a.snapshot)
+	a.watcher = watchPlugins(a.ctx, a.hub, a.snapshot)
 	return nil
 }
 
 // Stop takes this configuration back. The one that started meanwhile, if any, takes effect; otherwise every
 // connection is closed, and Stop returns when they are or after the drain timeout.
 func (a *App) Stop() error {
+	a.watcher.stop()
 	if a.snapshot != nil {
 		a.hub.pop(a.snapshot)
 	}

@@ -42,6 +42,9 @@ func parseDirective(h httpcaddyfile.Helper) (caddyhttp.MiddlewareHandler, error)
 //	        anonymous     <pattern>...
 //	        default       authenticated | anonymous
 //	    }
+//	    plugin <file> {
+//	        ...
+//	    }
 //	    limits {
 //	        channels_per_connection <number>
 //	        channel_name            <bytes>
@@ -51,6 +54,8 @@ func parseDirective(h httpcaddyfile.Helper) (caddyhttp.MiddlewareHandler, error)
 //	        frames_per_second       <number>
 //	    }
 //	}
+//
+// There may be several plugin blocks; [PluginConfig.UnmarshalCaddyfile] has their syntax.
 func (h *Handler) UnmarshalCaddyfile(d *caddyfile.Dispenser) error {
 	d.Next() // the directive's name
 	return block(d, options{
@@ -74,8 +79,13 @@ func (h *Handler) UnmarshalCaddyfile(d *caddyfile.Dispenser) error {
 		},
 		"jwt":      h.unmarshalJWT,
 		"channels": h.unmarshalChannels,
-		"limits":   h.unmarshalLimits,
-	})
+		"plugin": func(d *caddyfile.Dispenser) error {
+			c := new(PluginConfig)
+			h.Plugins = append(h.Plugins, c)
+			return c.UnmarshalCaddyfile(d)
+		},
+		"limits": h.unmarshalLimits,
+	}, "plugin")
 }
 
 func (h *Handler) unmarshalJWT(d *caddyfile.Dispenser) error {
@@ -120,6 +130,7 @@ func (h *Handler) unmarshalLimits(d *caddyfile.Dispenser) error {
 //	    data_center   <name>
 //	    pod           <name>
 //	    drain_timeout <duration>
+//	    plugin_memory <size>
 //	}
 func parseGlobalOption(d *caddyfile.Dispenser, existing any) (any, error) {
 	d.Next() // the option's name
@@ -128,15 +139,10 @@ func parseGlobalOption(d *caddyfile.Dispenser, existing any) (any, error) {
 	}
 	app := new(App)
 	err := block(d, options{
-		"data_center": one(&app.DataCenter),
-		"pod":         one(&app.Pod),
-		"drain_timeout": func(d *caddyfile.Dispenser) error {
-			var text string
-			if err := one(&text)(d); err != nil {
-				return err
-			}
-			return duration(d, text, &app.DrainTimeout)
-		},
+		"data_center":   one(&app.DataCenter),
+		"pod":           one(&app.Pod),
+		"drain_timeout": timeout(&app.DrainTimeout),
+		"plugin_memory": sizeUpTo(&app.PluginMemory, maxPluginMemory, "1TiB like 1GiB"),
 	})
 	if err != nil {
 		return nil, err
@@ -147,9 +153,9 @@ func parseGlobalOption(d *caddyfile.Dispenser, existing any) (any, error) {
 // options are the subdirectives of a block, each with what reads its arguments.
 type options map[string]func(*caddyfile.Dispenser) error
 
-// block reads the block that belongs to the current token. Each subdirective stands at most once: of two, one would be
-// lost without a word.
-func block(d *caddyfile.Dispenser, allowed options) error {
+// block reads the block that belongs to the current token. Each subdirective stands at most once, for of two, one would
+// be lost without a word, but those that repeatable names.
+func block(d *caddyfile.Dispenser, allowed options, repeatable ...string) error {
 	if d.NextArg() {
 		return d.Errf("unexpected argument %q: write a block", d.Val())
 	}
@@ -160,7 +166,7 @@ func block(d *caddyfile.Dispenser, allowed options) error {
 		if read == nil {
 			return d.Errf("unknown subdirective %q: use one of %s", name, strings.Join(slices.Sorted(maps.Keys(allowed)), ", "))
 		}
-		if seen[name] {
+		if seen[name] && !slices.Contains(repeatable, name) {
 			return d.Errf("%s is there already: write it once", name)
 		}
 		seen[name] = true
@@ -218,17 +224,32 @@ func number(to *int) func(*caddyfile.Dispenser) error {
 }
 
 func size(to *int64) func(*caddyfile.Dispenser) error {
+	return sizeUpTo(to, 1<<30, "1GiB like 64KiB")
+}
+
+// sizeUpTo reads a number of bytes; hint names the largest and gives an example.
+func sizeUpTo(to *int64, most uint64, hint string) func(*caddyfile.Dispenser) error {
 	return func(d *caddyfile.Dispenser) error {
 		var text string
 		if err := one(&text)(d); err != nil {
 			return err
 		}
 		n, err := humanize.ParseBytes(text)
-		if err != nil || n < 1 || n > 1<<30 {
-			return d.Errf("%q is not a size up to 1GiB like 64KiB", text)
+		if err != nil || n < 1 || n > most {
+			return d.Errf("%q is not a size up to %s", text, hint)
 		}
 		*to = int64(n)
 		return nil
+	}
+}
+
+func timeout(to *caddy.Duration) func(*caddyfile.Dispenser) error {
+	return func(d *caddyfile.Dispenser) error {
+		var text string
+		if err := one(&text)(d); err != nil {
+			return err
+		}
+		return duration(d, text, to)
 	}
 }
 

@@ -48,6 +48,24 @@ func TestCaddyfile(t *testing.T) {
 				ChannelsPerConnection: 1, ChannelName: 2, Frame: 3 << 10, Queue: 4_000_000, ConnectionsPerHost: 5, FramesPerSecond: 6,
 			}},
 		},
+		{
+			"plugin", "rollcall {\nplugin a.wasm\n}",
+			Handler{Plugins: []*PluginConfig{{Path: "a.wasm"}}},
+		},
+		{
+			"plugins in order", "rollcall {\nplugin b.wasm {\nwatch\n}\nprefix /live\nplugin a.wasm {\n}\nplugin b.wasm {\nname other\n}\n}",
+			Handler{Prefix: "/live", Plugins: []*PluginConfig{{Path: "b.wasm", Watch: true}, {Path: "a.wasm"}, {Path: "b.wasm", Name: "other"}}},
+		},
+		{
+			"all of a plugin", "rollcall {\nplugin a.wasm {\nname n\non_failure pass\nsha256 00\nwatch\nshared\nmemory 1MiB\nfile 2MB\ndocument 3KiB\n" +
+				"instances 4\ninit_budget 5M\nclassify_budget 600\nmembers_budget 7k\nshape_budget 8G\nclassify_timeout 9ms\nshape_timeout 1s\n}\n}",
+			Handler{Plugins: []*PluginConfig{{
+				Path: "a.wasm", Name: "n", OnFailure: "pass", SHA256: "00", Watch: true, Shared: true,
+				Memory: 1 << 20, File: 2_000_000, Document: 3 << 10, Instances: 4,
+				InitBudget: 5_000_000, ClassifyBudget: 600, MembersBudget: 7000, ShapeBudget: 8_000_000_000,
+				ClassifyTimeout: caddy.Duration(9 * time.Millisecond), ShapeTimeout: caddy.Duration(time.Second),
+			}}},
+		},
 		{"quoted arguments", "rollcall {\napi_key \"a b\" `c`\n}", Handler{APIKey: []string{"a b", "c"}}},
 		{"comments", "rollcall { # here\n# and here\nprefix /a # there\n}", Handler{Prefix: "/a"}},
 	} {
@@ -85,7 +103,7 @@ func TestCaddyfileRefuses(t *testing.T) {
 		want        []string // in the error
 	}{
 		{"argument", "rollcall a {\n}", []string{`unexpected argument "a"`, "write a block"}},
-		{"unknown subdirective", inBlock("orgins *"), []string{`unknown subdirective "orgins"`, "api_key, channels, jwt, limits, origins, ping, prefix, user", ":2"}},
+		{"unknown subdirective", inBlock("orgins *"), []string{`unknown subdirective "orgins"`, "api_key, channels, jwt, limits, origins, ping, plugin, prefix, user", ":2"}},
 		{"unknown in jwt", inBlock("jwt {\nalg HS256\n}"), []string{`unknown subdirective "alg"`, "algorithms, audience, cookie, email_claim, id_claim, issuer, jwks, key"}},
 		{"unknown in channels", inBlock("channels {\nprivate a\n}"), []string{`unknown subdirective "private"`, "anonymous, authenticated, default"}},
 		{
@@ -109,6 +127,32 @@ func TestCaddyfileRefuses(t *testing.T) {
 		{"block of an option", inBlock("prefix /a {\nb\n}"), []string{`unexpected block at "b"`}},
 		{"block of keys", inBlock("api_key a {\nb\n}"), []string{`unexpected block at "b"`}},
 		{"block of user", inBlock("user a {\nb\n}"), []string{`unexpected block at "b"`}},
+
+		{"plugin without a file", inBlock("plugin"), []string{"argument"}},
+		{"plugin with two files", inBlock("plugin a.wasm b.wasm"), []string{`unexpected argument "b.wasm"`}},
+		{
+			"unknown in plugin", inBlock("plugin a.wasm {\nfuel 1\n}"),
+			[]string{`unknown subdirective "fuel"`, "classify_budget, classify_timeout, config, document, file, init_budget, instances, members_budget, memory, name, on_failure, sha256, shape_budget, shape_timeout, shared, watch"},
+		},
+		{"watch twice", inBlock("plugin a.wasm {\nwatch\nwatch\n}"), []string{"watch is there already", ":4"}},
+		{"watch with an argument", inBlock("plugin a.wasm {\nwatch 2s\n}"), []string{"argument"}},
+		{"watch with a block", inBlock("plugin a.wasm {\nwatch {\na\n}\n}"), []string{`unexpected block at "a"`}},
+		{"policy of nothing", inBlock("plugin a.wasm {\non_failure\n}"), []string{"argument"}},
+		{"no timeout", inBlock("plugin a.wasm {\nclassify_timeout\n}"), []string{"argument"}},
+		{"timeout without unit", inBlock("plugin a.wasm {\nshape_timeout 5\n}"), []string{`"5" is not a duration`}},
+		{"no budget", inBlock("plugin a.wasm {\ninit_budget\n}"), []string{"argument"}},
+		{"budget of nothing", inBlock("plugin a.wasm {\ninit_budget 0\n}"), []string{`"0" is not a number of steps like 200k, 50M or 1G`}},
+		{"negative budget", inBlock("plugin a.wasm {\ninit_budget -5M\n}"), []string{`"-5M" is not a number of steps`}},
+		{"budget in small letters", inBlock("plugin a.wasm {\nshape_budget 5m\n}"), []string{`"5m" is not a number of steps`}},
+		{"unit of a budget", inBlock("plugin a.wasm {\nshape_budget M\n}"), []string{`"M" is not a number of steps`}},
+		{"empty budget", inBlock("plugin a.wasm {\nshape_budget \"\"\n}"), []string{`"" is not a number of steps`}},
+		{"budget beyond counting", inBlock("plugin a.wasm {\nshape_budget 10000000000G\n}"), []string{"is not a number of steps"}},
+		{"config with an argument", inBlock("plugin a.wasm {\nconfig a\n}"), []string{`unexpected argument "a": write a block`}},
+		{"word twice in config", inBlock("plugin a.wasm {\nconfig {\na b\na c\n}\n}"), []string{"a is there already: write it once, with all its arguments", ":5"}},
+		{"word twice in a block of config", inBlock("plugin a.wasm {\nconfig {\no {\na\na\n}\n}\n}"), []string{"a is there already"}},
+		{"arguments and a block in config", inBlock("plugin a.wasm {\nconfig {\na b {\nc\n}\n}\n}"), []string{"a has arguments and a block: write one of them"}},
+		{"arguments and an empty block in config", inBlock("plugin a.wasm {\nconfig {\na b {\n}\n}\n}"), []string{"a has arguments and a block: write one of them"}},
+		{"config too deep", inBlock("plugin a.wasm {\nconfig " + strings.Repeat("{\na ", 70) + strings.Repeat("\n}", 70) + "\n}"), []string{"more than 64 blocks are in each other"}},
 
 		{"no ping", inBlock("ping"), []string{"argument"}},
 		{"three pings", inBlock("ping 1s 2s 3s"), []string{"argument"}},
@@ -148,7 +192,10 @@ func TestCaddyfileRefuses(t *testing.T) {
 func TestCaddyfileGlobalOption(t *testing.T) {
 	for _, test := range []struct{ name, input, want string }{
 		{"empty", "rollcall {\n}", `{}`},
-		{"all", "rollcall {\ndata_center us-east-1\npod {env.POD}\ndrain_timeout 2m\n}", `{"data_center":"us-east-1","pod":"{env.POD}","drain_timeout":120000000000}`},
+		{
+			"all", "rollcall {\ndata_center us-east-1\npod {env.POD}\ndrain_timeout 2m\nplugin_memory 4GiB\n}",
+			`{"data_center":"us-east-1","pod":"{env.POD}","drain_timeout":120000000000,"plugin_memory":4294967296}`,
+		},
 	} {
 		t.Run(test.name, func(t *testing.T) {
 			got, err := parseGlobalOption(caddyfile.NewTestDispenser(test.input), nil)
@@ -163,12 +210,14 @@ func TestCaddyfileGlobalOption(t *testing.T) {
 	}
 	for _, test := range []struct{ name, input, want string }{
 		{"argument", "rollcall a {\n}", `unexpected argument "a"`},
-		{"unknown", "rollcall {\ncluster a\n}", "use one of data_center, drain_timeout, pod"},
+		{"unknown", "rollcall {\ncluster a\n}", "use one of data_center, drain_timeout, plugin_memory, pod"},
 		{"twice", "rollcall {\npod a\npod b\n}", "pod is there already"},
 		{"no name", "rollcall {\npod\n}", "argument"},
 		{"no duration", "rollcall {\ndrain_timeout 3\n}", `"3" is not a duration`},
 		{"endless", "rollcall {\ndrain_timeout -1s\n}", `"-1s" is not a duration`},
 		{"no time", "rollcall {\ndrain_timeout\n}", "argument"},
+		{"too much memory", "rollcall {\nplugin_memory 2TiB\n}", `"2TiB" is not a size up to 1TiB like 1GiB`},
+		{"no memory", "rollcall {\nplugin_memory\n}", "argument"},
 	} {
 		t.Run(test.name, func(t *testing.T) {
 			got, err := parseGlobalOption(caddyfile.NewTestDispenser(test.input), nil)

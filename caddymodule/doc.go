@@ -9,7 +9,11 @@
 // the new one holds. A connection knows its tenant, never a handler, so nothing of an old configuration lives on.
 //
 // A frame goes socket -> session -> presence.Host -> queues of the listeners -> sockets. A request goes handler ->
-// endpoint -> presence listing -> response.
+// endpoint -> presence listing -> plugins -> response.
+//
+// The plugins of a site are a chain, which presence asks through the site's rules what a channel is and who may join it.
+// What they share, compiled code and all, belongs to the hub. A file that is watched is swapped in the chain, and new
+// rules have every decision taken anew.
 //
 // The packages below this one know no Caddy: socket is a websocket after the upgrade, wire the frames on it, token
 // the check of JSON web tokens, client the script for browsers.

@@ -2,6 +2,7 @@ package caddymodule
 
 import (
 	"bytes"
+	"context"
 	"encoding/json"
 	"errors"
 	"io"
@@ -24,7 +25,7 @@ const maxBody = 64 << 10
 type request map[string]json.RawMessage
 
 // endpoint answers a request about a host with JSON.
-type endpoint func(host presence.HostName, body request) ([]byte, *problem)
+type endpoint func(ctx context.Context, host presence.HostName, body request) ([]byte, *problem)
 
 // serveEndpoint does what both endpoints have in common: everything but the answer itself.
 func (h *Handler) serveEndpoint(w http.ResponseWriter, r *http.Request, name string, answer endpoint) {
@@ -82,7 +83,7 @@ func (h *Handler) askEndpoint(r *http.Request, w http.ResponseWriter, answer end
 			detail: "send the site's API key as apiKey in the body or in the X-Api-Key header",
 		}
 	}
-	return answer(host, body)
+	return answer(r.Context(), host, body)
 }
 
 // readRequest reads and decodes a body.

@@ -46,6 +46,10 @@ type Handler struct {
 	// What kind a channel is.
 	Channels *Channels `json:"channels,omitempty"`
 
+	// WebAssembly modules that decide what a channel is, who may join it, and what answers show, in the order in which
+	// they are asked. Default: none.
+	Plugins []*PluginConfig `json:"plugins,omitempty"`
+
 	// How dead connections are found.
 	Ping *Ping `json:"ping,omitempty"`
 
@@ -108,7 +112,11 @@ func (h *Handler) Provision(ctx caddy.Context) error {
 	if err := h.provisionRules(s); err != nil {
 		return err
 	}
-	s.app, h.site = h.app, s
+	s.app, h.site = h.app, s // also for Cleanup after an error
+	if err := h.provisionPlugins(ctx, s); err != nil {
+		return err
+	}
+	s.makeRules()
 	h.app.add(h)
 	return nil
 }
@@ -197,23 +205,33 @@ func (h *Handler) provisionRules(s *site) error {
 			s.ping.interval, s.ping.timeout, wheelTick)
 	}
 
-	patterns := presence.Patterns{Default: presence.Authenticated}
+	s.patterns.Default = presence.Authenticated
 	if h.Channels != nil {
-		patterns.Authenticated, patterns.Anonymous = h.Channels.Authenticated, h.Channels.Anonymous
+		s.patterns.Authenticated, s.patterns.Anonymous = h.Channels.Authenticated, h.Channels.Anonymous
 		if h.Channels.Default != "" {
 			var err error
-			if patterns.Default, err = presence.ParseKind(h.Channels.Default); err != nil {
+			if s.patterns.Default, err = presence.ParseKind(h.Channels.Default); err != nil {
 				return fmt.Errorf("channels: default: %w", err)
 			}
 		}
 	}
-	s.rules = &presence.Rules{
-		Classifier:  patterns,
+	s.bounds = presence.Rules{
 		MaxConns:    limits.ConnectionsPerHost,
 		MaxChannels: limits.ChannelsPerConnection,
 		MaxName:     limits.ChannelName,
 	}
 	return nil
+}
+
+// Cleanup gives the plugins back. Requests that are under way go on with them.
+func (h *Handler) Cleanup() error {
+	if h.site == nil || h.site.engine == nil {
+		return nil
+	}
+	h.site.chain.Release()
+	engine := h.site.engine
+	h.site.engine = nil
+	return h.app.hub.plugins.release(engine)
 }
 
 // ServeHTTP implements caddyhttp.MiddlewareHandler.
@@ -239,6 +257,7 @@ func (h *Handler) ServeHTTP(w http.ResponseWriter, r *http.Request, next caddyht
 
 var (
 	_ caddy.Provisioner           = (*Handler)(nil)
+	_ caddy.CleanerUpper          = (*Handler)(nil)
 	_ caddyhttp.MiddlewareHandler = (*Handler)(nil)
 	_ caddyfile.Unmarshaler       = (*Handler)(nil)
 )

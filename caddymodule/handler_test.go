@@ -127,12 +127,12 @@ func TestDefaults(t *testing.T) {
 	if want := (pings{25 * time.Second, 35 * time.Second}); h.site.ping != want {
 		t.Errorf("pings are %+v, want %+v", h.site.ping, want)
 	}
-	rules := h.site.rules
+	rules := h.site.rules()
 	if rules.MaxChannels != 128 || rules.MaxName != 255 || rules.MaxConns != 100_000 {
 		t.Errorf("the rules are %+v", rules)
 	}
 	for channel, want := range map[string]presence.Kind{"room": presence.Authenticated, "anonymousChat": presence.Anonymous} {
-		if class, err := rules.Classifier.Classify(channel); err != nil || class.Kind != want {
+		if class, err := rules.Classifier.Classify(presence.HostName{}, channel); err != nil || class.Kind != want {
 			t.Errorf("%s is %v, error %v", channel, class.Kind, err)
 		}
 	}
@@ -183,7 +183,7 @@ http://a.example.com {
 	for channel, want := range map[string]presence.Kind{
 		"vip-1": presence.Authenticated, "lobby-1": presence.Anonymous, "other": presence.Anonymous,
 	} {
-		if class, _ := h.site.rules.Classifier.Classify(channel); class.Kind != want {
+		if class, _ := h.site.rules().Classifier.Classify(presence.HostName{}, channel); class.Kind != want {
 			t.Errorf("%s is %v", channel, class.Kind)
 		}
 	}

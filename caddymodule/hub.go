@@ -29,6 +29,7 @@ type hub struct {
 	registry *presence.Registry
 	wheel    *socket.Wheel
 	metrics  *metrics
+	plugins  *pluginHost
 	badKeys  *badKeys
 	draining atomic.Bool
 
@@ -86,6 +87,7 @@ func newHub() *hub {
 		tenants:  make(map[presence.HostName]*tenant),
 	}
 	h.metrics = newMetrics(h)
+	h.plugins = newPluginHost(h)
 	return h
 }
 
@@ -95,7 +97,7 @@ func (h *hub) Destruct() error {
 		s.sock.Kill()
 	}
 	h.wheel.Stop()
-	return nil
+	return h.plugins.close()
 }
 
 // push offers a configuration. Without another one it is in effect at once.
@@ -151,6 +153,7 @@ func (h *hub) apply() {
 		return
 	}
 	now := h.stack[0]
+	h.plugins.follow(now.logger, true)
 	tenants := make([]*tenant, 0, len(h.tenants))
 	for _, t := range h.tenants {
 		tenants = append(tenants, t)
@@ -170,7 +173,7 @@ func (h *hub) apply() {
 			continue
 		}
 		if host := h.registry.Host(t.name); host != nil {
-			host.SetRules(s.rules)
+			host.SetRules(s.rules())
 		}
 	}
 }
@@ -195,7 +198,7 @@ func (h *hub) connect(sock *socket.Conn, name presence.HostName, served *site, u
 	if err != nil {
 		return nil, err
 	}
-	rules := s.tenant.site.Load().rules
+	rules := s.tenant.site.Load().rules()
 	if err := s.connect(rules, user); err != nil {
 		h.release(s.tenant)
 		return nil, err
@@ -208,11 +211,11 @@ func (h *hub) connect(sock *socket.Conn, name presence.HostName, served *site, u
 		h.disconnect(s)
 		return nil, err
 	}
-	if s.tenant.site.Load().rules != rules {
+	if s.tenant.site.Load().rules() != rules {
 		h.applying.Lock()
 		defer h.applying.Unlock()
 		if host := h.registry.Host(name); host != nil {
-			host.SetRules(s.tenant.site.Load().rules)
+			host.SetRules(s.tenant.site.Load().rules())
 		}
 	}
 	return s, nil

@@ -120,6 +120,8 @@ func hostDesc(name, help string, labels ...string) *prometheus.Desc {
 func (m *metrics) Describe(ch chan<- *prometheus.Desc) {
 	for _, d := range []*prometheus.Desc{
 		connectionsDesc, usersDesc, channelsDesc, joinsDesc, dropsDesc, framesDesc, bytesDesc,
+		pluginCallsDesc, pluginStepsDesc, pluginInstancesDesc, pluginMemoryDesc, pluginRestartsDesc,
+		pluginBreakerDesc, pluginLogDesc, pluginLoadsDesc,
 	} {
 		ch <- d
 	}
@@ -128,6 +130,7 @@ func (m *metrics) Describe(ch chan<- *prometheus.Desc) {
 // Collect implements prometheus.Collector.
 func (m *metrics) Collect(ch chan<- prometheus.Metric) {
 	m.collectPresence(ch)
+	m.hub.plugins.collect(ch)
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	for label, h := range m.hosts {

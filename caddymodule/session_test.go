@@ -3,6 +3,7 @@ package caddymodule
 import (
 	"bufio"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"io"
 	"net"
@@ -15,9 +16,11 @@ import (
 
 	"github.com/golang-jwt/jwt/v5"
 	"go.uber.org/zap"
+	"go.uber.org/zap/zaptest/observer"
 
 	"github.com/rollcall-gateway/rollcall/caddymodule/socket"
 	"github.com/rollcall-gateway/rollcall/caddymodule/token"
+	"github.com/rollcall-gateway/rollcall/plugins"
 	"github.com/rollcall-gateway/rollcall/presence"
 )
 
@@ -33,13 +36,14 @@ func (h hijacked) Hijack() (net.Conn, *bufio.ReadWriter, error) {
 
 // testSite is a site without a configuration.
 func testSite() *site {
-	return &site{
+	st := &site{
 		app:    new(App),
 		logger: zap.NewNop(),
-		rules:  &presence.Rules{Classifier: presence.Patterns{}, MaxChannels: 3, MaxName: 20},
 		limits: siteLimits{frame: 64 << 10, queue: 1 << 20, framesPerSecond: 1000, channels: 128},
 		ping:   pings{interval: 25 * time.Second, timeout: 35 * time.Second},
 	}
+	st.now.Store(&presence.Rules{Classifier: presence.Patterns{}, MaxChannels: 3, MaxName: 20})
+	return st
 }
 
 // dialogue is the client's end of a session, in a bubble of testing/synctest.
@@ -196,20 +200,52 @@ func TestSessionOfNobodyNeedsALogin(t *testing.T) {
 // failingClassifier is one that has broken down.
 type failingClassifier struct{}
 
-func (failingClassifier) Classify(string) (presence.Class, error) {
+func (failingClassifier) Classify(presence.HostName, string) (presence.Class, error) {
 	return presence.Class{}, fmt.Errorf("canary: a secret of the operator")
 }
 
 func TestSessionDoesNotExplainWhatIsForTheLog(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		st := testSite()
-		st.rules = &presence.Rules{Classifier: failingClassifier{}}
+		st.now.Store(&presence.Rules{Classifier: failingClassifier{}})
 		d := talk(t, st, nil)
 		got := d.ask(`{"id":1,"type":"join","channel":"room"}`)
 		if !strings.Contains(got, `"id":1,"code":"unavailable"`) || strings.Contains(got, "canary") {
 			t.Errorf("got %s", got)
 		}
 	})
+}
+
+// brokenPlugin is a classifier whose plugin has failed, or something else.
+type brokenPlugin struct{ err error }
+
+func (b brokenPlugin) Classify(presence.HostName, string) (presence.Class, error) {
+	return presence.Class{}, b.err
+}
+
+func TestSessionLogsAFailureUnlessThePluginDid(t *testing.T) {
+	for _, test := range []struct {
+		name  string
+		err   error
+		lines int
+	}{
+		{"of a plugin", &plugins.Error{Plugin: "mask", Reason: plugins.ReasonTrap, Err: errors.New("unreachable")}, 0},
+		{"of something else", errors.New("out of order"), 1},
+	} {
+		t.Run(test.name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				core, logs := observer.New(zap.ErrorLevel)
+				st := testSite()
+				st.logger = zap.New(core)
+				st.now.Store(&presence.Rules{Classifier: brokenPlugin{test.err}})
+				d := talk(t, st, nil)
+				got := d.ask(`{"id":1,"type":"join","channel":"room"}`)
+				if !strings.Contains(got, `"code":"unavailable"`) || strings.Contains(got, "mask") || logs.Len() != test.lines {
+					t.Errorf("got %s, logged %v", got, logs.All())
+				}
+			})
+		})
+	}
 }
 
 func TestSessionRate(t *testing.T) {
@@ -243,7 +279,7 @@ func TestSessionRate(t *testing.T) {
 	t.Run("all channels can be joined at once", func(t *testing.T) {
 		synctest.Test(t, func(t *testing.T) {
 			st := rated(1, 128)
-			st.rules = &presence.Rules{Classifier: presence.Patterns{}, MaxChannels: 128}
+			st.now.Store(&presence.Rules{Classifier: presence.Patterns{}, MaxChannels: 128})
 			d := talk(t, st, nil)
 			for i := range 128 {
 				if got := d.ask(fmt.Sprintf(`{"type":"join","channel":"anonymous%d"}`, i)); !strings.Contains(got, `"type":"joined"`) {

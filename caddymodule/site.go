@@ -1,15 +1,18 @@
 package caddymodule
 
 import (
+	"sync/atomic"
 	"time"
 
 	"go.uber.org/zap"
 
 	"github.com/rollcall-gateway/rollcall/caddymodule/token"
+	"github.com/rollcall-gateway/rollcall/plugins"
 	"github.com/rollcall-gateway/rollcall/presence"
 )
 
-// site is what one handler's configuration comes to. It never changes: a reload makes another.
+// site is what one handler's configuration comes to. A reload makes another; what changes without one are plugins whose
+// files are watched, and with them the rules.
 type site struct {
 	app      *App
 	logger   *zap.Logger
@@ -18,9 +21,14 @@ type site struct {
 	user     UserPlaceholders
 	verifier *token.Verifier // nil: the site takes no tokens
 	cookie   string          // that holds a token, "" for none
-	rules    *presence.Rules
 	limits   siteLimits
 	ping     pings
+	patterns presence.Patterns
+	bounds   presence.Rules // the limits that presence keeps
+	engine   *engineUse     // nil without plugins
+	plugins  []*sitePlugin
+	chain    *plugins.Chain                 // of plugins; nil without any
+	now      atomic.Pointer[presence.Rules] // see rules
 }
 
 // siteLimits are the limits that presence does not keep.

@@ -98,6 +98,18 @@ func (s *snapshot) search(name presence.HostName) *site {
 	return nil
 }
 
+// firstHost returns the first host that the matchers name and the site serves, "" when there is none.
+func (s *snapshot) firstHost(served servedSite) string {
+	for _, set := range served.hosts {
+		for _, host := range set {
+			if name, err := presence.ParseHost(host); err == nil && s.exact[name.String()] == served.site {
+				return name.String()
+			}
+		}
+	}
+	return ""
+}
+
 // otherHosts is the label of all hosts that the configuration does not name: on a site for any host, a client chooses
 // the name, and metrics must stay few.
 const otherHosts = "_other"

@@ -1,16 +1,18 @@
 package caddymodule
 
 import (
+	"context"
 	"net/http"
 	"slices"
 	"strconv"
 
 	"github.com/rollcall-gateway/rollcall/caddymodule/wire"
+	"github.com/rollcall-gateway/rollcall/plugins"
 	"github.com/rollcall-gateway/rollcall/presence"
 )
 
 // users answers /message/users: the active channels of the host, or one of them, and who listens.
-func (h *Handler) users(name presence.HostName, body request) ([]byte, *problem) {
+func (h *Handler) users(ctx context.Context, name presence.HostName, body request) ([]byte, *problem) {
 	channel, p := body.text("channel")
 	if p != nil {
 		return nil, p
@@ -33,16 +35,16 @@ func (h *Handler) users(name presence.HostName, body request) ([]byte, *problem)
 		}
 	}
 
-	host := h.app.hub.registry.Host(name)
-	if host == nil {
-		return []byte("{}"), nil
-	}
-	if _, one := body["channel"]; !one {
-		return appendListings(nil, host.Channels(!dedupe)), nil
-	}
 	var list []presence.Listing
-	if l, ok := host.Channel(channel, !dedupe); ok {
-		list = append(list, l)
+	if host := h.app.hub.registry.Host(name); host != nil {
+		if _, one := body["channel"]; !one {
+			list = host.Channels(!dedupe)
+		} else if l, ok := host.Channel(channel, !dedupe); ok {
+			list = append(list, l)
+		}
+	}
+	if a := h.site.pluginAnswer(ctx, plugins.EndpointUsers, name, body); a != nil {
+		return a.finish(a.appendListings(nil, list))
 	}
 	return appendListings(nil, list), nil
 }
@@ -59,7 +61,7 @@ func appendListings(b []byte, list []presence.Listing) []byte {
 		switch {
 		case l.Kind == presence.Private && len(l.Users) > 0:
 			b = wire.AppendUser(b, l.Users[0])
-		case l.Kind == presence.Authenticated && !l.CountOnly:
+		case l.Named():
 			b = wire.AppendUsers(b, l.Users)
 		default:
 			b = strconv.AppendInt(b, int64(l.Count), 10)

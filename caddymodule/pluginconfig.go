@@ -1,0 +1,182 @@
+package caddymodule
+
+import (
+	"bytes"
+	"crypto/sha256"
+	"encoding/hex"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"path/filepath"
+	"strings"
+	"time"
+
+	"github.com/caddyserver/caddy/v2"
+
+	"github.com/rollcall-gateway/rollcall/plugins"
+)
+
+// PluginConfig is one plugin of a site: a WebAssembly module that decides what a channel is, who may join it, and what
+// answers show.
+type PluginConfig struct {
+	// The file of the module. A relative path is relative to the working directory. Placeholders are allowed.
+	Path string `json:"path,omitempty"`
+
+	// The plugin's name in logs and metrics: 1 to 64 letters, digits, '.', '-' and '_'. No two plugins of a site have the
+	// same one. Default: the name of the file without `.wasm`, with a number after it from the second such plugin on.
+	Name string `json:"name,omitempty"`
+
+	// What the plugin gets before its first call: an object. Placeholders in its texts are replaced when they are known.
+	// Default: `{}`.
+	Config json.RawMessage `json:"config,omitempty"`
+
+	// What follows from a failure: `deny` refuses the join or withholds the answer, `pass` goes on as if the plugin were
+	// not there. Default: `deny`.
+	OnFailure string `json:"on_failure,omitempty"`
+
+	// The SHA-256 hash that the file must have, in hexadecimal. Default: any.
+	SHA256 string `json:"sha256,omitempty"`
+
+	// Whether a changed file is loaded without a reload of the configuration. Not together with sha256.
+	Watch bool `json:"watch,omitempty"`
+
+	// Whether all hosts use the same instances. The plugin is then not told which host it serves.
+	Shared bool `json:"shared,omitempty"`
+
+	// Bytes of memory that an instance may have. Default: 16777216 (16MiB).
+	Memory int64 `json:"memory,omitempty"`
+
+	// Bytes that the file may have. Default: 16777216 (16MiB).
+	File int64 `json:"file,omitempty"`
+
+	// Bytes of the longest answer that is offered to the hook shape; a longer one is a failure. Default: 262144 (256KiB).
+	Document int64 `json:"document,omitempty"`
+
+	// Instances for one host; of two or more, one is left to joins while answers are made. Default: as many as there are
+	// CPUs, at least 2.
+	Instances int `json:"instances,omitempty"`
+
+	// Steps that making and configuring an instance may take. Default: 50000000.
+	InitBudget int64 `json:"init_budget,omitempty"`
+
+	// Steps that a call of classify or authorize may take. Default: 1000000.
+	ClassifyBudget int64 `json:"classify_budget,omitempty"`
+
+	// Steps that a call of members may take for each user, above 1000000 for the call. Default: 200000.
+	MembersBudget int64 `json:"members_budget,omitempty"`
+
+	// Steps that a call of shape may take. Default: 200000000.
+	ShapeBudget int64 `json:"shape_budget,omitempty"`
+
+	// The time that a call of classify or authorize may take, the wait for a free instance included. Default: `5ms`.
+	ClassifyTimeout caddy.Duration `json:"classify_timeout,omitempty"`
+
+	// The same for a call of members or shape. Default: `250ms`.
+	ShapeTimeout caddy.Duration `json:"shape_timeout,omitempty"`
+}
+
+// spec returns how the plugin is loaded, with the placeholders replaced.
+func (c *PluginConfig) spec() (plugins.Spec, error) {
+	repl := caddy.NewReplacer()
+	s := plugins.Spec{
+		Path:   repl.ReplaceKnown(c.Path, ""),
+		Name:   c.Name,
+		SHA256: strings.ToLower(repl.ReplaceKnown(c.SHA256, "")),
+		Shared: c.Shared,
+		Limits: plugins.Limits{
+			Memory: c.Memory, File: c.File, Document: c.Document, Instances: c.Instances,
+			InitBudget: c.InitBudget, ClassifyBudget: c.ClassifyBudget,
+			MembersBudget: c.MembersBudget, ShapeBudget: c.ShapeBudget,
+			ClassifyTimeout: time.Duration(c.ClassifyTimeout), ShapeTimeout: time.Duration(c.ShapeTimeout),
+		},
+	}
+	if s.Path == "" {
+		return s, errors.New("the path of the file is missing")
+	}
+	if s.Name == "" {
+		s.Name = strings.TrimSuffix(filepath.Base(s.Path), ".wasm")
+	} else if !validName(s.Name) {
+		return s, fmt.Errorf("name %q: use 1 to 64 letters, digits, '.', '-' and '_'", s.Name)
+	}
+	if c.OnFailure != "" {
+		var err error
+		if s.OnFailure, err = plugins.ParsePolicy(c.OnFailure); err != nil {
+			return s, fmt.Errorf("on_failure: %w", err)
+		}
+	}
+	if c.SHA256 != "" {
+		if hash, err := hex.DecodeString(s.SHA256); err != nil || len(hash) != sha256.Size {
+			return s, errors.New("sha256 is not a hash of 64 hexadecimal digits: make one with sha256sum")
+		}
+		if c.Watch {
+			return s, errors.New("sha256 and watch contradict each other: a changed file has another hash, so leave one out")
+		}
+	}
+	if err := s.Limits.Validate(); err != nil {
+		return s, err
+	}
+	var err error
+	s.Config, err = replaceTexts(c.Config, repl)
+	return s, err
+}
+
+// replaceTexts replaces the known placeholders in the texts of a JSON object, but not in its keys. What is no known
+// placeholder stays: a plugin may have a use for braces.
+func replaceTexts(object json.RawMessage, repl *caddy.Replacer) (json.RawMessage, error) {
+	if len(object) == 0 {
+		return nil, nil
+	}
+	var out bytes.Buffer
+	in := json.NewDecoder(bytes.NewReader(object))
+	in.UseNumber()
+	if err := replaceValue(in, &out, repl); err != nil || out.Bytes()[0] != '{' {
+		return nil, errors.New("config is not a JSON object")
+	}
+	return out.Bytes(), nil
+}
+
+// replaceValue copies the next value.
+func replaceValue(in *json.Decoder, out *bytes.Buffer, repl *caddy.Replacer) error {
+	token, err := in.Token()
+	if err != nil {
+		return err
+	}
+	switch v := token.(type) {
+	case json.Delim:
+		return replaceMembers(in, out, repl, v)
+	case string:
+		out.Write(appendJSON(nil, repl.ReplaceKnown(v, "")))
+	case json.Number:
+		out.WriteString(v.String())
+	default: // true, false or null
+		out.Write(appendJSON(nil, v))
+	}
+	return nil
+}
+
+// replaceMembers copies what follows a bracket, up to the one that closes it.
+func replaceMembers(in *json.Decoder, out *bytes.Buffer, repl *caddy.Replacer, open json.Delim) error {
+	out.WriteByte(byte(open))
+	for i := 0; in.More(); i++ {
+		if i > 0 {
+			out.WriteByte(',')
+		}
+		if open == '{' {
+			key, err := in.Token()
+			if err != nil {
+				return err
+			}
+			out.Write(appendJSON(nil, key))
+			out.WriteByte(':')
+		}
+		if err := replaceValue(in, out, repl); err != nil {
+			return err
+		}
+	}
+	end, err := in.Token()
+	if err != nil {
+		return err
+	}
+	out.WriteString(end.(json.Delim).String())
+	return nil
+}

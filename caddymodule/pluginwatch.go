@@ -1,0 +1,199 @@
+package caddymodule
+
+import (
+	"context"
+	"crypto/sha256"
+	"encoding/hex"
+	"fmt"
+	"io"
+	"os"
+	"time"
+
+	"go.uber.org/zap"
+)
+
+// How files are watched. Times of change are not exact, so a file that was changed just now is read again.
+const (
+	watchInterval = 500 * time.Millisecond
+	watchSettled  = 2 * time.Second
+)
+
+// pluginWatcher loads changed files while its configuration is in effect.
+type pluginWatcher struct {
+	hub      *hub
+	snapshot *snapshot
+	files    []*watchedFile
+	cancel   context.CancelFunc
+	done     chan struct{} // closed when the goroutine has ended
+}
+
+// watchedFile is a file, with the plugins that are loaded from it.
+type watchedFile struct {
+	path string
+	uses []*watchedUse
+	seen os.FileInfo // when it was read last; nil to read it
+}
+
+// watchedUse is a plugin of a site.
+type watchedUse struct {
+	site   *site
+	plugin *sitePlugin
+
+	// What the file was when it could not be loaded, and why. It is told when the file is the same a look later: until
+	// then, it may be half written.
+	refused string
+	reason  error
+	told    bool
+}
+
+// watchPlugins starts to watch the files of a configuration; stop ends it. It returns nil when there is none.
+func watchPlugins(ctx context.Context, h *hub, s *snapshot) *pluginWatcher {
+	w := &pluginWatcher{hub: h, snapshot: s, done: make(chan struct{})}
+	byPath := make(map[string]*watchedFile)
+	for _, st := range s.pluginSites() {
+		for _, p := range st.plugins {
+			if !p.watched {
+				continue
+			}
+			f := byPath[p.spec.Path]
+			if f == nil {
+				f = &watchedFile{path: p.spec.Path}
+				byPath[f.path] = f
+				w.files = append(w.files, f)
+			}
+			f.uses = append(f.uses, &watchedUse{site: st, plugin: p})
+		}
+	}
+	if len(w.files) == 0 {
+		return nil
+	}
+	ctx, w.cancel = context.WithCancel(ctx)
+	go w.run(ctx)
+	return w
+}
+
+// stop returns when nothing will be changed any more.
+func (w *pluginWatcher) stop() {
+	if w != nil {
+		w.cancel()
+		<-w.done
+	}
+}
+
+func (w *pluginWatcher) run(ctx context.Context) {
+	defer close(w.done)
+	ticker := time.NewTicker(watchInterval)
+	defer ticker.Stop()
+	for {
+		select {
+		case <-ctx.Done():
+			return
+		case <-ticker.C:
+			w.lookAtAll(ctx)
+		}
+	}
+}
+
+// lookAtAll looks at the files if the configuration is in effect already.
+func (w *pluginWatcher) lookAtAll(ctx context.Context) {
+	if w.hub.current() != w.snapshot {
+		return
+	}
+	for _, f := range w.files {
+		w.look(ctx, f)
+	}
+}
+
+// look loads a file that has changed.
+func (w *pluginWatcher) look(ctx context.Context, f *watchedFile) {
+	content, err := f.read()
+	if content == "" {
+		return
+	}
+	for _, u := range f.uses {
+		if ctx.Err() != nil {
+			return
+		}
+		switch {
+		case content == u.plugin.loaded.Hash():
+			u.refused = ""
+		case content != u.refused:
+			if err == nil {
+				err = w.replace(ctx, u)
+			}
+			if err == nil {
+				w.hub.plugins.counted(u.plugin.spec.Name, nil)
+				u.refused = ""
+				continue
+			}
+			u.refused, u.reason, u.told = content, err, false
+			f.seen = nil // look again
+		case !u.told && ctx.Err() == nil:
+			u.told = true
+			w.hub.plugins.counted(u.plugin.spec.Name, u.reason)
+			u.site.logger.Error("changed plugin not loaded, the one before serves on",
+				zap.String("plugin", u.plugin.spec.Name), zap.String("file", f.path), zap.Error(u.reason))
+		}
+	}
+}
+
+// read returns the hash of a file that may have changed, "" of one that has not. With an error, it stands for that.
+func (f *watchedFile) read() (content string, err error) {
+	info, err := os.Stat(f.path)
+	if err == nil && !info.Mode().IsRegular() {
+		err = fmt.Errorf("%s is no regular file", f.path)
+	}
+	if err != nil {
+		f.seen = nil
+		return err.Error(), err
+	}
+	if f.seen != nil && os.SameFile(f.seen, info) && f.seen.Size() == info.Size() && f.seen.ModTime().Equal(info.ModTime()) {
+		return "", nil
+	}
+	if content, err = hashFile(f.path); err != nil {
+		f.seen = nil
+		return err.Error(), err
+	}
+	f.seen = nil
+	if age := time.Since(info.ModTime()).Abs(); age > watchSettled {
+		f.seen = info
+	}
+	return content, nil
+}
+
+func hashFile(path string) (string, error) {
+	file, err := os.Open(path)
+	if err != nil {
+		return "", err
+	}
+	defer file.Close()
+	hash := sha256.New()
+	if _, err := io.Copy(hash, file); err != nil {
+		return "", fmt.Errorf("reading %s: %w", path, err)
+	}
+	return hex.EncodeToString(hash.Sum(nil)), nil
+}
+
+// replace loads the file again and puts it in the place of what was loaded before, if it proves itself.
+func (w *pluginWatcher) replace(ctx context.Context, u *watchedUse) error {
+	old := u.plugin.loaded
+	fresh, err := u.site.engine.Load(ctx, u.plugin.spec)
+	if err != nil {
+		return err
+	}
+	if err := tryPlugin(ctx, fresh, w.hub.hostsToTry(w.snapshot)[u.site]); err != nil {
+		fresh.Release()
+		return err
+	}
+	if !u.site.chain.Replace(old, fresh) {
+		fresh.Release()
+		return fmt.Errorf("%s is not in use any more", old.Name())
+	}
+	u.plugin.loaded = fresh
+	u.site.makeRules()
+	w.hub.reclassify(u.site)
+	old.Release()
+	u.site.logger.Info("changed plugin loaded", zap.String("plugin", fresh.Name()), zap.String("file", fresh.Path()),
+		zap.String("sha256", fresh.Hash()), zap.Strings("hooks", fresh.Hooks().Names()))
+	return nil
+}
