@@ -49,13 +49,17 @@ func run(m *testing.M) (int, error) {
 	if _, err := os.Stat(caddy); err != nil {
 		return 1, fmt.Errorf("ROLLCALL_CADDY names no binary, run `make build` or unset it: %w", err)
 	}
+	if filepath.Base(caddy) != "caddy" || !filepath.IsAbs(caddy) {
+		return 1, fmt.Errorf("ROLLCALL_CADDY=%s is no absolute path of a file named caddy, as the pages call it", caddy)
+	}
 	return m.Run(), nil
 }
 
 // environment is what the documented commands and Caddy run with. Home is an empty folder.
 func environment(home, admin string) []string {
 	return []string{
-		"PATH=" + os.Getenv("PATH"), "HOME=" + home, "XDG_DATA_HOME=" + home, "XDG_CONFIG_HOME=" + home,
+		// The pages call the binary caddy.
+		"PATH=" + filepath.Dir(caddy) + string(os.PathListSeparator) + os.Getenv("PATH"), "HOME=" + home, "XDG_DATA_HOME=" + home, "XDG_CONFIG_HOME=" + home,
 		"CADDY_ADMIN=" + admin, "ROLLCALL_API_KEY=" + apiKey, "ROLLCALL_JWT_SECRET=" + jwtSecret,
 	}
 }
@@ -66,13 +70,14 @@ type server struct {
 	addr, admin string // host and port
 }
 
-// serve runs Caddy with a Caddyfile, on other ports than the ones that are written there.
+// serve runs Caddy with a Caddyfile, on other ports than the ones that are written there, in a folder, "" for its home.
 func serve(t *testing.T, caddyfile, dir string) *server {
 	t.Helper()
 	s := &server{home: t.TempDir(), addr: freeAddr(t), admin: freeAddr(t)}
 	file := filepath.Join(s.home, "Caddyfile")
-	if err := os.WriteFile(file, []byte(s.local(caddyfile)), 0o600); err != nil {
-		t.Fatal(err)
+	s.configure(t, caddyfile)
+	if dir == "" {
+		dir = s.home
 	}
 	var log bytes.Buffer
 	cmd := exec.Command(caddy, "run", "--config", file, "--adapter", "caddyfile")
@@ -109,6 +114,14 @@ func serve(t *testing.T, caddyfile, dir string) *server {
 		if time.Now().After(deadline) {
 			t.Fatalf("Caddy does not answer: %v", err)
 		}
+	}
+}
+
+// configure writes the Caddyfile of the server.
+func (s *server) configure(t *testing.T, caddyfile string) {
+	t.Helper()
+	if err := os.WriteFile(filepath.Join(s.home, "Caddyfile"), []byte(s.local(caddyfile)), 0o600); err != nil {
+		t.Fatal(err)
 	}
 }
 

@@ -12,12 +12,16 @@ import (
 	"path/filepath"
 	"strings"
 	"testing"
+
+	"github.com/rollcall-gateway/rollcall/internal/wat"
 )
 
 // TestCaddyfiles adapts and validates every Caddyfile that the pages show, and checks how it is formatted.
 func TestCaddyfiles(t *testing.T) {
 	home := t.TempDir()
 	writePublicKey(t, filepath.Join(home, "issuer.pem"))
+	writePlugin(t, filepath.Join(home, "plugins", "my-rules.wasm"))
+	writePlugin(t, filepath.Join(home, "my-rules", "plugin.wasm"))
 	count := 0
 	for _, p := range checked(t) {
 		for i, b := range p.blocks {
@@ -84,4 +88,13 @@ func writePublicKey(t *testing.T, file string) {
 	if err := os.WriteFile(file, text, 0o600); err != nil {
 		t.Fatal(err)
 	}
+}
+
+// writePlugin makes a plugin of the kind that the pages speak of.
+func writePlugin(t *testing.T, file string) {
+	t.Helper()
+	if err := os.MkdirAll(filepath.Dir(file), 0o700); err != nil {
+		t.Fatal(err)
+	}
+	wat.Compile(t, file, wat.Edited(t, "testdata/plugin.wat"))
 }

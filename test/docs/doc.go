@@ -7,11 +7,18 @@
 //
 // starts Caddy with that file of the repository, or with the Caddyfile block that follows when there is no file, and
 // opens connections: each a user, empty for an anonymous one, and the channels to join. It holds up to the next one.
+// With a block, Caddy and the shell examples share a folder, in which the block is the Caddyfile.
+//
+//	<!-- test: caddyfile -->
+//
+// puts the Caddyfile block that follows in its place, for "caddy reload".
 //
 //	<!-- test: run -->
 //
-// runs the sh block that follows and compares what it prints with the block after it. A number after run repeats it,
-// and the last time counts.
+// runs the sh block that follows and compares what it prints with the block after it. Words after run change that: a
+// number repeats it, and the last time counts; "until" repeats it until it prints what is shown; "fails" says that it
+// ends with a status other than 0, and what it prints to standard error is compared; with "numbers", numbers and hashes
+// may differ.
 //
 //	<!-- test: frames -->
 //

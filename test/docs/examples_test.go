@@ -7,10 +7,12 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"regexp"
 	"slices"
 	"strconv"
 	"strings"
 	"testing"
+	"time"
 )
 
 func sortByText(list []any) {
@@ -34,6 +36,8 @@ func TestExamples(t *testing.T) {
 				switch o.verb {
 				case "serve":
 					s = p.serve(t, o)
+				case "caddyfile":
+					s.configure(t, p.blockAt(t, o, 0, "caddyfile").text)
 				case "run":
 					p.run(t, s, o)
 					ran++
@@ -56,17 +60,17 @@ func TestExamples(t *testing.T) {
 func (p page) serve(t *testing.T, o order) *server {
 	t.Helper()
 	clients := strings.Fields(o.args)
-	var text string
+	var text, dir string
 	if len(clients) > 0 && !strings.Contains(clients[0], ":") {
 		raw, err := os.ReadFile(filepath.Join(root, clients[0]))
 		if err != nil {
 			t.Fatalf("%s:%d: %v", p.name, o.line, err)
 		}
-		text, clients = string(raw), clients[1:]
+		text, dir, clients = string(raw), root, clients[1:]
 	} else {
 		text = p.blockAt(t, o, 0, "caddyfile").text
 	}
-	s := serve(t, text, root)
+	s := serve(t, text, dir)
 	s.enter(t, clients)
 	return s
 }
@@ -74,38 +78,82 @@ func (p page) serve(t *testing.T, o order) *server {
 // run runs a shell example and compares its output.
 func (p page) run(t *testing.T, s *server, o order) {
 	t.Helper()
+	how := p.howToRun(t, o)
 	script := p.blockAt(t, o, 0, "sh")
 	want := p.blockAt(t, o, 1, "json", "http", "text")
-	times := 1
-	if o.args != "" {
-		var err error
-		if times, err = strconv.Atoi(o.args); err != nil {
-			t.Fatalf("%s:%d: %v", p.name, o.line, err)
-		}
-	}
 	// An example that needs no server may come before one is served.
 	text, home, admin := script.text, t.TempDir(), ""
 	if s != nil {
 		text, home, admin = s.local(text), s.home, s.admin
 	}
-	var out []byte
-	for range times {
+	deadline := time.Now().Add(patience)
+	for i := 1; ; i++ {
 		cmd := exec.Command("sh", "-e", "-c", text)
-		var stderr bytes.Buffer
-		cmd.Dir, cmd.Env, cmd.Stderr = home, environment(home, admin), &stderr
-		var err error
-		if out, err = cmd.Output(); err != nil {
-			t.Fatalf("%s:%d: %v\n%s", p.name, script.line, err, stderr.String())
+		var stdout, stderr bytes.Buffer
+		cmd.Dir, cmd.Env, cmd.Stdout, cmd.Stderr = home, environment(home, admin), &stdout, &stderr
+		if err := cmd.Run(); (err != nil) != how.fails {
+			t.Fatalf("%s:%d: %v\n%s%s", p.name, script.line, err, stdout.String(), stderr.String())
+		}
+		got := stdout.String()
+		if how.fails {
+			got = stderr.String()
+		}
+		if how.until && time.Now().Before(deadline) && canonical(t, got) != canonical(t, want.text) {
+			time.Sleep(50 * time.Millisecond)
+			continue
+		}
+		if i >= how.times {
+			p.compare(t, want, got, how.numbers)
+			return
 		}
 	}
-	got := strings.ReplaceAll(string(out), "\r\n", "\n")
+}
+
+// howToRun is what the words after run say.
+type howToRun struct {
+	times                 int
+	until, fails, numbers bool
+}
+
+func (p page) howToRun(t *testing.T, o order) howToRun {
+	t.Helper()
+	how := howToRun{times: 1}
+	for word := range strings.FieldsSeq(o.args) {
+		switch word {
+		case "until":
+			how.until = true
+		case "fails":
+			how.fails = true
+		case "numbers":
+			how.numbers = true
+		default:
+			var err error
+			if how.times, err = strconv.Atoi(word); err != nil {
+				t.Fatalf("%s:%d: unknown word %q", p.name, o.line, word)
+			}
+		}
+	}
+	return how
+}
+
+// varying are numbers, with a unit of time, and hashes. Columns move with them.
+var varying = regexp.MustCompile(`[0-9a-f]{64}|\b[0-9]+(\.[0-9]+)?(µs|ms|s)?\b| {2,}`)
+
+// compare holds what was printed against the block.
+func (p page) compare(t *testing.T, want block, got string, numbers bool) {
+	t.Helper()
+	got = strings.ReplaceAll(got, "\r\n", "\n")
 	switch want.lang {
 	case "json":
 		p.same(t, want, canonical(t, got), canonical(t, want.text))
 	case "http":
 		p.sameResponse(t, want, got)
 	default:
-		p.same(t, want, strings.TrimSpace(got), strings.TrimSpace(want.text))
+		shown := want.text
+		if numbers {
+			got, shown = varying.ReplaceAllString(got, "N"), varying.ReplaceAllString(shown, "N")
+		}
+		p.same(t, want, strings.TrimSpace(got), strings.TrimSpace(shown))
 	}
 }
 

@@ -114,13 +114,13 @@ func TestOptionsAreDocumented(t *testing.T) {
 				}
 			}
 		case *ast.TypeSpec:
-			if isNamed(n.Name, "App", "Handler", "UserPlaceholders", "JWT", "Channels", "Ping", "Limits") {
+			if isNamed(n.Name, "App", "Handler", "UserPlaceholders", "JWT", "Channels", "Ping", "Limits", "PluginConfig") {
 				tags = append(tags, jsonNames(t, n)...)
 			}
 		}
 	})
-	documented(t, "docs/configuration.md", options, 28)
-	documented(t, "docs/configuration.md", tags, 30)
+	documented(t, "docs/configuration.md", options, 46)
+	documented(t, "docs/configuration.md", tags, 49)
 }
 
 func jsonNames(t *testing.T, spec *ast.TypeSpec) []string {
@@ -135,6 +135,7 @@ func jsonNames(t *testing.T, spec *ast.TypeSpec) []string {
 			continue
 		}
 		_, tag, ok := strings.Cut(f.Tag.Value, `json:"`)
+		tag, _, _ = strings.Cut(tag, `"`)
 		name, _, _ := strings.Cut(tag, ",")
 		if ok && name != "" {
 			names = append(names, name)
@@ -156,7 +157,7 @@ func TestErrorCodesAreDocumented(t *testing.T) {
 			}
 		}
 	})
-	documented(t, "docs/http-api.md", problems, 14)
+	documented(t, "docs/http-api.md", problems, 15)
 
 	var codes []string
 	inspect(t, "caddymodule/socket", func(n ast.Node) {
@@ -210,7 +211,7 @@ func TestMetricsAreDocumented(t *testing.T) {
 	inspect(t, "caddymodule", func(n ast.Node) {
 		switch n := n.(type) {
 		case *ast.CallExpr:
-			if isNamed(n.Fun, "hostDesc") {
+			if isNamed(n.Fun, "hostDesc", "pluginDesc") {
 				if s, ok := literal(n.Args[0]); ok {
 					metrics = append(metrics, "caddy_rollcall_"+s)
 				}
@@ -221,7 +222,7 @@ func TestMetricsAreDocumented(t *testing.T) {
 			}
 		}
 	})
-	documented(t, "docs/operations.md", metrics, 9)
+	documented(t, "docs/operations.md", metrics, 17)
 	for _, p := range pages(t) {
 		for _, name := range metricName.FindAllString(p.text, -1) {
 			base := strings.TrimSuffix(strings.TrimSuffix(strings.TrimSuffix(name, "_bucket"), "_count"), "_sum")
@@ -245,18 +246,68 @@ func TestMetricsAreDocumented(t *testing.T) {
 // TestLogMessagesAreDocumented finds what the packages log.
 func TestLogMessagesAreDocumented(t *testing.T) {
 	var messages []string
-	inspect(t, "caddymodule", func(n ast.Node) {
-		call, ok := n.(*ast.CallExpr)
-		if !ok || !isNamed(call.Fun, "Debug", "Info", "Warn", "Error", "Check") {
-			return
+	for _, folder := range []string{"caddymodule", "plugins"} {
+		inspect(t, folder, func(n ast.Node) {
+			call, ok := n.(*ast.CallExpr)
+			if !ok || !isNamed(call.Fun, "Debug", "Info", "Warn", "Error", "Check", "logFailure") {
+				return
+			}
+			for _, arg := range call.Args {
+				if s, ok := literal(arg); ok {
+					messages = append(messages, s)
+				}
+			}
+		})
+	}
+	documented(t, "docs/operations.md", messages, 8)
+}
+
+// TestPluginReasonsAreDocumented covers why a call of a plugin fails: a label of metrics, and a field of log lines.
+func TestPluginReasonsAreDocumented(t *testing.T) {
+	documented(t, "docs/operations.md", constants(t, "plugins", "Reason"), 11)
+}
+
+// TestPluginReportIsDocumented covers the fields of GET /rollcall/plugins.
+func TestPluginReportIsDocumented(t *testing.T) {
+	var fields []string
+	inspect(t, "plugins", func(n ast.Node) {
+		if spec, ok := n.(*ast.TypeSpec); ok && isNamed(spec.Name, "Report", "HostReport") {
+			fields = append(fields, jsonNames(t, spec)...)
 		}
-		for _, arg := range call.Args {
-			if s, ok := literal(arg); ok {
-				messages = append(messages, s)
+	})
+	documented(t, "docs/operations.md", fields, 10)
+}
+
+// TestPluginContractNamesEveryExportAndImport finds the names in the host.
+func TestPluginContractNamesEveryExportAndImport(t *testing.T) {
+	name := regexp.MustCompile(`^(_initialize|rollcall(_[a-z0-9]+)+)$`)
+	var exports []string
+	inspect(t, "plugins", func(n ast.Node) {
+		if e, ok := n.(ast.Expr); ok {
+			if s, ok := literal(e); ok && name.MatchString(s) {
+				exports = append(exports, s)
 			}
 		}
 	})
-	documented(t, "docs/operations.md", messages, 8)
+	documented(t, "docs/plugin-contract.md", exports, 8)
+}
+
+// TestPluginCommandFlagsAreDocumented finds the flags of caddy rollcall-plugin.
+func TestPluginCommandFlagsAreDocumented(t *testing.T) {
+	var flags []string
+	for _, f := range source(t, "caddymodule") {
+		ast.Inspect(f, func(n ast.Node) bool {
+			call, ok := n.(*ast.CallExpr)
+			if !ok || !isNamed(call.Fun, "String", "StringP", "Int64", "Duration") || len(call.Args) < 3 {
+				return true
+			}
+			if s, ok := literal(call.Args[0]); ok {
+				flags = append(flags, "--"+s)
+			}
+			return true
+		})
+	}
+	documented(t, "docs/plugins.md", flags, 18)
 }
 
 // TestAdminEndpointsAreDocumented finds the patterns of the admin API.
@@ -269,7 +320,7 @@ func TestAdminEndpointsAreDocumented(t *testing.T) {
 			}
 		}
 	})
-	documented(t, "docs/operations.md", patterns, 2)
+	documented(t, "docs/operations.md", patterns, 3)
 }
 
 // TestNoPageIsElsewhere walks docs: a page in a folder would not be tested.

@@ -1,7 +1,6 @@
 package e2e
 
 import (
-	"bytes"
 	"context"
 	"fmt"
 	"net"
@@ -12,11 +11,11 @@ import (
 	"slices"
 	"strconv"
 	"strings"
-	"sync"
 	"syscall"
 	"testing"
 	"time"
 
+	"github.com/rollcall-gateway/rollcall/test/internal/output"
 	"github.com/rollcall-gateway/rollcall/test/internal/ws"
 )
 
@@ -32,7 +31,7 @@ type process struct {
 	admin string  // URL
 	file  string  // the Caddyfile
 	port  int     // of the sites
-	log   *buffer
+	log   *output.Buffer
 	ended chan struct{} // closed when the process has ended
 	err   error         // of Wait, when ended is closed
 }
@@ -69,7 +68,7 @@ func start(t *testing.T, s setup) *process {
 	adminPort := freePort(t)
 	p := &process{
 		port: freePort(t), admin: fmt.Sprintf("http://127.0.0.1:%d", adminPort),
-		file: filepath.Join(dir, "Caddyfile"), log: new(buffer), ended: make(chan struct{}),
+		file: filepath.Join(dir, "Caddyfile"), log: new(output.Buffer), ended: make(chan struct{}),
 	}
 	p.site = ws.Site{
 		URL: fmt.Sprintf("http://127.0.0.1:%d", p.port), Host: fmt.Sprintf("portal.example.com:%d", p.port), Key: apiKey,
@@ -98,13 +97,13 @@ func start(t *testing.T, s setup) *process {
 			t.Error("Caddy's log tells of a panic")
 		}
 		if t.Failed() {
-			t.Logf("Caddy's log:\n%s", p.log.tail(8<<10))
+			t.Logf("Caddy's log:\n%s", p.log.Tail(8<<10))
 		}
 	})
 	ws.Poll(t, 3*ws.Patience, func() error {
 		select {
 		case <-p.ended:
-			t.Fatalf("Caddy has ended: %v\n%s", p.err, p.log.tail(4<<10))
+			t.Fatalf("Caddy has ended: %v\n%s", p.err, p.log.Tail(4<<10))
 		default:
 		}
 		_, err := p.site.Ask("users", `{}`)
@@ -202,32 +201,16 @@ func (p *process) kill() {
 // caddy runs a command of Caddy to its end.
 func caddy(t *testing.T, args ...string) (string, error) {
 	t.Helper()
+	return caddyIn(t, "", args...)
+}
+
+// caddyIn is caddy with a working directory, "" for that of the test.
+func caddyIn(t *testing.T, dir string, args ...string) (string, error) {
+	t.Helper()
 	cmd := exec.Command(caddyPath, args...)
-	dir := t.TempDir()
-	cmd.Env = append(os.Environ(), "HOME="+dir, "XDG_DATA_HOME="+dir, "XDG_CONFIG_HOME="+dir)
+	cmd.Dir = dir
+	data := t.TempDir()
+	cmd.Env = append(os.Environ(), "HOME="+data, "XDG_DATA_HOME="+data, "XDG_CONFIG_HOME="+data)
 	out, err := cmd.CombinedOutput()
 	return string(out), err
-}
-
-// buffer is a bytes.Buffer for two goroutines.
-type buffer struct {
-	mu sync.Mutex
-	b  bytes.Buffer
-}
-
-func (b *buffer) Write(p []byte) (int, error) {
-	b.mu.Lock()
-	defer b.mu.Unlock()
-	return b.b.Write(p)
-}
-
-func (b *buffer) String() string {
-	b.mu.Lock()
-	defer b.mu.Unlock()
-	return b.b.String()
-}
-
-func (b *buffer) tail(n int) string {
-	s := b.String()
-	return s[max(0, len(s)-n):]
 }

@@ -55,7 +55,7 @@ func TestCaddyfilesAreValidAndFormatted(t *testing.T) {
 			{"validate", "--config", file},
 			{"fmt", "--diff", file},
 		} {
-			out, err := caddy(t, args...)
+			out, err := caddyIn(t, filepath.Dir(file), args...)
 			if err != nil {
 				t.Errorf("caddy %s: %v\n%s", strings.Join(args, " "), err, out)
 			}

@@ -43,6 +43,7 @@ func run(m *testing.M) int {
 	// Nothing is left in the home folder, and no exporter looks for a collector.
 	caddy.ConfigAutosavePath = filepath.Join(dir, "autosave.json")
 	caddy.DefaultStorage.Path = dir
+	os.Setenv("XDG_DATA_HOME", dir)
 	os.Setenv("OTEL_TRACES_EXPORTER", "none")
 	// The files are beside the source of caddytest, which is not found with -trimpath, and are not needed.
 	caddytest.Default.Certificates = nil

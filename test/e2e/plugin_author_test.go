@@ -1,0 +1,192 @@
+package e2e
+
+import (
+	"errors"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"regexp"
+	"slices"
+	"strings"
+	"testing"
+
+	"github.com/rollcall-gateway/rollcall/test/internal/ws"
+)
+
+// TestPluginAuthorsPath goes the way of somebody who writes a first plugin: a new project, the commands and the lines of
+// its README as they are there, and then a change of the rules.
+func TestPluginAuthorsPath(t *testing.T) {
+	for _, lang := range []struct{ name, source string }{
+		{"go", "main.go"},
+		{"c", "plugin.c"},
+		{"rust", "src/lib.rs"},
+		{"assemblyscript", "assembly/index.ts"},
+	} {
+		t.Run(lang.name, func(t *testing.T) {
+			a := newAuthor(t, lang.name)
+			a.run(t, "caddy rollcall-plugin new --lang "+lang.name+" my-plugin")
+			a.dir = filepath.Join(a.dir, "my-plugin")
+			a.prepare(t, lang.name)
+			readme := readReadme(t, a.dir)
+			if len(readme.commands) < 3 || readme.commands[0] != "make" {
+				t.Fatalf("the commands of the README are %q, want one that builds and two that try", readme.commands)
+			}
+			var outputs []string
+			for _, command := range readme.commands {
+				outputs = append(outputs, a.run(t, command))
+			}
+			if !strings.Contains(outputs[1], "classify, members") {
+				t.Errorf("%s does not name the hooks: %s", readme.commands[1], outputs[1])
+			}
+			if !strings.Contains(outputs[2], `"opinion":false`) {
+				t.Errorf("%s: %s, want no opinion without a configuration", readme.commands[2], outputs[2])
+			}
+			a.write(t, "config.json", `{"open":"lobby-"}`)
+			if got := a.run(t, readme.commands[2]+" --config config.json"); !strings.Contains(got, `"anonymous"`) {
+				t.Errorf("with a configuration: %s, want anonymous", got)
+			}
+
+			p := start(t, setup{})
+			user := ws.Dial(t, authorized(t, p.site, "ada"))
+			user.Join(t, "room")
+			visitor := p.site.Dial(t)
+			visitor.Send(t, `{"type":"join","channel":"lobby-1"}`)
+			visitor.ExpectError(t, "", "login_required")
+			p.site.Expect(t, "users", `{"channel":"room"}`, `{"room":[{"id":"ada","email":"ada@example.com"}]}`)
+
+			file := filepath.Join(a.dir, "plugin.wasm")
+			p.write(t, setup{options: strings.Replace(readme.caddyfile, "plugin.wasm", file, 1)})
+			if out, err := p.reload(t); err != nil {
+				t.Fatalf("caddy reload: %v\n%s", err, out)
+			}
+			p.site.Expect(t, "users", `{"channel":"room"}`, `{"room":[{"id":"ada","email":"ada@example.com","badge":"guest"}]}`)
+			visitor.Join(t, "lobby-1")
+			user.ExpectNothing(t)
+
+			a.replace(t, lang.source)
+			a.run(t, readme.commands[0])
+			if out, err := p.reload(t); err != nil {
+				t.Fatalf("caddy reload: %v\n%s", err, out)
+			}
+			p.site.Expect(t, "users", `{"channel":"room"}`, `{"room":[{"id":"ada","email":"ada@example.com","label":"guest"}]}`)
+			visitor.ExpectNothing(t)
+		})
+	}
+}
+
+// author is somebody at a shell.
+type author struct {
+	dir string // where the shell is
+	env []string
+}
+
+// newAuthor gives the command caddy its name, and the tools of the language their place in the path.
+func newAuthor(t *testing.T, lang string) *author {
+	t.Helper()
+	bin := t.TempDir()
+	if err := os.Symlink(caddyPath, filepath.Join(bin, "caddy")); err != nil {
+		t.Fatal(err)
+	}
+	path := []string{bin}
+	if lang == "rust" {
+		path = append(path, "/usr/bin") // Debian's can build for WebAssembly, another one before it often cannot
+	}
+	path = append(path, os.Getenv("PATH"))
+	ours := []string{"PATH", "GOFLAGS", "GOOS", "GOARCH", "GOWORK", "CGO_ENABLED", "MAKEFLAGS", "MAKELEVEL", "RUSTFLAGS", "CARGO_TARGET_DIR"}
+	env := slices.DeleteFunc(os.Environ(), func(variable string) bool {
+		name, _, _ := strings.Cut(variable, "=")
+		return slices.Contains(ours, name)
+	})
+	return &author{dir: t.TempDir(), env: append(env, "PATH="+strings.Join(path, string(os.PathListSeparator)),
+		"GOPROXY=off", "CARGO_NET_OFFLINE=true", "npm_config_offline=true", "npm_config_update_notifier=false")}
+}
+
+// prepare puts the compiler that npm would fetch into the project: make deps has fetched it once.
+func (a *author) prepare(t *testing.T, lang string) {
+	t.Helper()
+	if lang != "assemblyscript" {
+		return
+	}
+	compiler := os.Getenv("ROLLCALL_ASSEMBLYSCRIPT")
+	if compiler == "" {
+		cache, err := os.UserCacheDir()
+		if err != nil {
+			t.Fatal(err)
+		}
+		compiler = filepath.Join(cache, "rollcall", "assemblyscript")
+	}
+	modules := filepath.Join(compiler, "node_modules")
+	_, err := os.Stat(filepath.Join(modules, ".bin", "asc"))
+	if err := errors.Join(err, os.Symlink(modules, filepath.Join(a.dir, "node_modules"))); err != nil {
+		t.Fatalf("no AssemblyScript compiler, make deps installs it: %v", err)
+	}
+}
+
+// run runs a command line and returns what it prints.
+func (a *author) run(t *testing.T, line string) string {
+	t.Helper()
+	cmd := exec.Command("sh", "-c", line)
+	cmd.Dir, cmd.Env = a.dir, a.env
+	out, err := cmd.CombinedOutput()
+	if err != nil {
+		t.Fatalf("%s: %v\n%s", line, err, out)
+	}
+	return string(out)
+}
+
+func (a *author) write(t *testing.T, name, content string) {
+	t.Helper()
+	if err := os.WriteFile(filepath.Join(a.dir, name), []byte(content), 0o600); err != nil {
+		t.Fatal(err)
+	}
+}
+
+// setBadge is where the rules of a new plugin give a user the badge.
+var setBadge = regexp.MustCompile(`(?i)(set\((?:member, )?)"badge"`)
+
+// replace changes the rules: users wear a label instead of a badge.
+func (a *author) replace(t *testing.T, source string) {
+	t.Helper()
+	text, err := os.ReadFile(filepath.Join(a.dir, source))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if n := len(setBadge.FindAll(text, -1)); n != 1 {
+		t.Fatalf("%s sets the badge in %d places, want 1", source, n)
+	}
+	a.write(t, source, setBadge.ReplaceAllString(string(text), `${1}"label"`))
+}
+
+// readme is what the README of a project tells an author to do.
+type readme struct {
+	commands  []string // those of all shell blocks, without comments
+	caddyfile string   // the block without a language
+}
+
+var codeBlock = regexp.MustCompile("(?ms)^```(\\w*)\n(.*?)^```$")
+
+func readReadme(t *testing.T, dir string) readme {
+	t.Helper()
+	text, err := os.ReadFile(filepath.Join(dir, "README.md"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	var r readme
+	for _, block := range codeBlock.FindAllStringSubmatch(string(text), -1) {
+		switch block[1] {
+		case "sh":
+			for line := range strings.Lines(block[2]) {
+				command, _, _ := strings.Cut(line, " #")
+				if command = strings.TrimSpace(command); command != "" {
+					r.commands = append(r.commands, command)
+				}
+			}
+		case "":
+			r.caddyfile = block[2]
+		}
+	}
+	if !strings.Contains(r.caddyfile, "plugin plugin.wasm {") {
+		t.Fatalf("the README shows no lines for the Caddyfile: %q", r.caddyfile)
+	}
+	return r
+}

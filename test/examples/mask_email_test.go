@@ -1,0 +1,38 @@
+package examples
+
+import (
+	"testing"
+)
+
+func TestMaskEmail(t *testing.T) {
+	s := start(t, "mask-email").site("localhost")
+	ada := login(t, s, "ada", "ada@example.com", "room")
+	login(t, s, "bob", "bob@example.org", "room")
+
+	s.Expect(t, "users", ask("room"),
+		`{"room":[{"id":"ada","email":"a***@example.com"},{"id":"bob","email":"bob@example.org"}]}`)
+	s.Expect(t, "users", ask(ada.Welcome.Channel), `{"`+ada.Welcome.Channel+`":{"id":"ada","email":"a***@example.com"}}`)
+	s.Expect(t, "allusers", `{"includeUsers":true}`, `{
+		"local": {
+			"authenticated": [{"id":"ada","email":"a***@example.com"},{"id":"bob","email":"bob@example.org"}],
+			"authenticatedCount": 2, "anonymous": 0
+		},
+		"_total": {"authenticated": 2, "anonymous": 0}
+	}`)
+	s.Expect(t, "allusers", `{}`,
+		`{"local":{"authenticated":2,"anonymous":0},"_total":{"authenticated":2,"anonymous":0}}`)
+}
+
+func TestMaskEmailOptions(t *testing.T) {
+	for change, want := range map[string]string{
+		"keep 2": `{"id":"ada","email":"ad***@example.com"}`,
+		"keep 0": `{"id":"ada","email":"***@example.com"}`,
+		"remove": `{"id":"ada"}`,
+	} {
+		t.Run(change, func(t *testing.T) {
+			s := start(t, "mask-email", "keep 1", change).site("localhost")
+			login(t, s, "ada", "ada@example.com", "room")
+			s.Expect(t, "users", ask("room"), `{"room":[`+want+`]}`)
+		})
+	}
+}
