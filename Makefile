@@ -16,6 +16,8 @@ CACHE := $(or $(XDG_CACHE_HOME),$(HOME)/.cache)/rollcall
 LINT := $(CACHE)/golangci-lint-$(GOLANGCI_LINT_VERSION)-$(shell go env GOVERSION)/golangci-lint
 # Where deps.sh puts Node.js when Debian's is too old.
 export ROLLCALL_NODE := $(CACHE)/node
+# Where deps.sh puts the AssemblyScript compiler, and the tests find it.
+export ROLLCALL_ASSEMBLYSCRIPT := $(CACHE)/assemblyscript
 export PATH := $(ROLLCALL_NODE)/node_modules/.bin:$(PATH)
 
 CADDY := $(CURDIR)/bin/caddy
@@ -24,13 +26,14 @@ export ROLLCALL_CADDY := $(CADDY)
 CADDY_SOURCES := xcaddy.json go.mod go.sum $(shell find $(wildcard presence plugins caddymodule) tools/xcaddy \
 	-name testdata -prune -o ! -name '*_test.*' -print)
 
-TOOLS := tools/gotest tools/xcaddy
-# Modules beside the root one.
-MODULES := bench $(TOOLS)
+# Modules beside the root one, and those of them that have tests.
+TESTED := tools/gotest tools/xcaddy plugins/sdk/go examples/mask-email
+MODULES := bench $(TESTED)
 GOTEST = $(CURDIR)/bin/gotest -name $@ $(REPORT)
-# Packages to import, and those whose tests need no built binary. Listing them takes time: only where it is needed.
+# Packages to import, and those whose tests need no built binary and gain from the race detector: the tests of the SDKs
+# build guests and run them one after the other. Listing them takes time: only where it is needed.
 LIBRARY = $(shell go list ./... | grep -v /test/)
-IN_PROCESS = $(shell go list ./... | grep -v -E '/test/(e2e|docs|browser)(/|$$)')
+IN_PROCESS = $(shell go list ./... | grep -v -E '/(test/(e2e|docs|browser|examples)|plugins/sdk)(/|$$)')
 
 STEP = @printf '\n==> %s %s\n' "$$(date +%T)" $@
 
@@ -68,9 +71,9 @@ tidy-check: ## check that go.mod and go.sum are tidy
 	go mod tidy -diff
 	@set -e; for dir in $(MODULES); do echo "go mod tidy -diff ($$dir)"; (cd $$dir && go mod tidy -diff); done
 
-tools: bin/gotest ## test the programs in tools/
+tools: bin/gotest ## test the modules beside the root one: the programs in tools/, the Go SDK of plugins
 	$(STEP)
-	@set -e; for dir in $(TOOLS); do (cd $$dir && $(GOTEST) -- -count=1 ./...); done
+	@set -e; for dir in $(TESTED); do (cd $$dir && $(GOTEST) -- -count=1 ./...); done
 
 vet: ## go vet
 	$(STEP)
@@ -107,9 +110,9 @@ caddyfiles: bin/caddy ## check the format of every Caddyfile
 	@set -e; for file in $$(find . -name Caddyfile -not -path './bin/*'); do \
 		echo "caddy fmt $$file"; bin/caddy fmt --diff $$file >bin/caddyfile.diff || { cat bin/caddyfile.diff; exit 1; }; done
 
-e2e: bin/gotest bin/caddy ## tests of the built binary
+e2e: bin/gotest bin/caddy ## tests of the built binary, with the examples
 	$(STEP)
-	@$(GOTEST) -- -count=1 -p=1 -timeout=20m ./test/e2e/...
+	@$(GOTEST) -- -count=1 -p=1 -timeout=20m ./test/e2e/... ./test/examples/...
 
 docs: bin/gotest bin/caddy ## tests of what README.md and docs/ show, against the built binary
 	$(STEP)
@@ -122,6 +125,7 @@ browser: bin/gotest bin/caddy ## tests with Chromium
 fuzz: bin/gotest ## run each fuzz target for FUZZTIME (30s)
 	$(STEP)
 	@$(GOTEST) -fuzztime=$(FUZZTIME) -- $(LIBRARY)
+	@cd plugins/sdk/go && $(GOTEST) -fuzztime=$(FUZZTIME) -- ./...
 
 bin/gotest: tools/gotest/go.mod $(wildcard tools/gotest/*.go)
 	@go build -C tools/gotest -o $(CURDIR)/bin/gotest .
@@ -134,8 +138,9 @@ tree-after:
 	$(STEP)
 	@scripts/tree.sh | diff bin/tree - || { echo 'the work tree changed during the test run'; exit 1; }
 
-bench: bin/caddy ## print the cost of idle connections, then run the benchmarks of the packages
+bench: bin/caddy ## print the cost of idle connections and of plugins beside peers, then run the benchmarks of the packages
 	go run -C bench . -caddy $(CADDY)
+	go run -C bench ./plugins -caddy $(CADDY)
 	go test -run='^$$' -bench=. -benchmem -p=1 -timeout=30m $(LIBRARY)
 
 fmt: $(LINT) bin/caddy ## format Go files and Caddyfiles

@@ -1,14 +1,19 @@
 #!/bin/bash
-# Installs what the tests need beside Go, git and make, by apt-get; does nothing when everything is there.
+# Installs what the tests need beside Go, git and make, by apt-get and npm; does nothing when everything is there.
 set -euo pipefail
+cd "$(dirname "$0")/.."
 
 # Command, then the Debian packages that bring it.
 needs='
 gcc       gcc libc6-dev
 ip        iproute2
 node      nodejs
+npm       npm
 chromium  chromium
 curl      curl
+clang     clang
+wasm-ld   lld
+wat2wasm  wabt
 '
 
 # The tests of client.js use the test runner of this version.
@@ -16,6 +21,14 @@ node_major=20
 
 node_is_new_enough() {
 	command -v node >/dev/null && [ "$(node -p 'parseInt(process.versions.node)')" -ge "$node_major" ]
+}
+
+# The Rust of Debian, also where another one is before it in the path that has no WebAssembly: the tests look there first.
+rust_is_there() {
+	local library
+	[ -x /usr/bin/cargo ] &&
+		library=$(/usr/bin/rustc --print target-libdir --target wasm32-unknown-unknown 2>/dev/null) &&
+		[ -d "$library" ]
 }
 
 apt_get() {
@@ -40,13 +53,15 @@ while read -r command names; do
 		packages+=("${list[@]}")
 	fi
 done <<<"$needs"
+if ! rust_is_there; then
+	packages+=(rustc cargo lld libstd-rust-dev-wasm32)
+fi
 if [ "${#packages[@]}" -gt 0 ]; then
 	install "${packages[@]}"
 fi
 
 # Debian 12 has Node.js 18. A newer one comes from the npm registry, into a folder that the Makefile adds to the path.
 if ! node_is_new_enough; then
-	command -v npm >/dev/null || install npm
 	echo "Installing Node.js $node_major into ${ROLLCALL_NODE:?}"
 	npm install --silent --no-audit --no-fund --prefix "$ROLLCALL_NODE" "node@$node_major"
 	hash -r
@@ -54,5 +69,15 @@ if ! node_is_new_enough; then
 		echo "The tests need Node.js $node_major or later, and found $(node --version)." >&2
 		exit 1
 	}
+fi
+
+# The AssemblyScript compiler of the SDK's template, once for all tests. npm ci checks it against the hashes of the lock.
+template=plugins/sdk/assemblyscript/template
+compiler=${ROLLCALL_ASSEMBLYSCRIPT:?}
+if ! cmp -s "$template/package-lock.json" "$compiler/package-lock.json" || [ ! -e "$compiler/node_modules/.bin/asc" ]; then
+	echo "Installing the AssemblyScript compiler into $compiler"
+	mkdir -p "$compiler"
+	cp "$template/package.json" "$template/package-lock.json" "$compiler"
+	npm ci --silent --no-audit --no-fund --ignore-scripts --prefix "$compiler"
 fi
 echo 'Everything that the tests need is there.'

@@ -7,7 +7,9 @@ import (
 	"io"
 	"os"
 	"os/exec"
+	"runtime"
 	"strings"
+	"sync"
 )
 
 // target is a fuzz target and the package that it is in.
@@ -15,23 +17,56 @@ type target struct {
 	pkg, name string
 }
 
-// fuzzAll runs each fuzz target of the packages for the given time.
+// fuzzAll runs each fuzz target of the packages for the given time: as many at once as there are processors, each with
+// one worker, so that no target waits while another package is compiled. What a target prints is shown when it has ended.
 func fuzzAll(w io.Writer, time string, packages []string) (counts, error) {
 	targets, err := findTargets(packages)
 	if err != nil {
 		return counts{}, err
 	}
+	var mu sync.Mutex // guards the rest, and w
 	var sum counts
 	var failures []error
+	var wg sync.WaitGroup
+	free := make(chan struct{}, runtime.NumCPU())
+	var built string
 	for _, t := range targets {
-		fmt.Fprintf(w, "%s for %s\n", t.name, time)
-		c, err := fuzz(w, t, time)
-		sum = sum.plus(c)
-		if err != nil {
-			failures = append(failures, err)
+		// Two go commands at the same time would compile the same packages twice.
+		if t.pkg != built {
+			built = t.pkg
+			if err := build(t); err != nil {
+				mu.Lock()
+				failures = append(failures, err)
+				mu.Unlock()
+				break
+			}
 		}
+		free <- struct{}{}
+		wg.Go(func() {
+			defer func() { <-free }()
+			var out bytes.Buffer
+			c, err := fuzz(&out, t, time)
+			mu.Lock()
+			defer mu.Unlock()
+			fmt.Fprintf(w, "%s for %s\n%s", t.name, time, &out)
+			sum = sum.plus(c)
+			if err != nil {
+				failures = append(failures, fmt.Errorf("%s: %w", t.name, err))
+			}
+		})
 	}
+	wg.Wait()
 	return sum, errors.Join(failures...)
+}
+
+// build compiles the package of a target for fuzzing, which leaves it in the build cache.
+func build(t target) error {
+	cmd := exec.Command("go", "test", "-c", "-fuzz=^"+t.name+"$", "-o", os.DevNull, t.pkg)
+	cmd.Stdout, cmd.Stderr = os.Stdout, os.Stderr
+	if err := cmd.Run(); err != nil {
+		return fmt.Errorf("compiling %s for fuzzing: %w", t.pkg, err)
+	}
+	return nil
 }
 
 // fuzz runs one target. A run that failed only because its time was over is repeated once: in Go 1.26 the fuzzing
@@ -39,7 +74,9 @@ func fuzzAll(w io.Writer, time string, packages []string) (counts, error) {
 func fuzz(w io.Writer, t target, time string) (counts, error) {
 	for attempt := 1; ; attempt++ {
 		var out bytes.Buffer
-		c, err := goTest(io.MultiWriter(w, &out), []string{"-run=^$", "-fuzz=^" + t.name + "$", "-fuzztime=" + time, t.pkg})
+		c, err := goTest(io.MultiWriter(w, &out), []string{
+			"-run=^$", "-parallel=1", "-fuzz=^" + t.name + "$", "-fuzztime=" + time, t.pkg,
+		})
 		if err == nil || attempt == 2 || !onlyTimeWasOver(out.String()) {
 			return c, err
 		}

@@ -1,0 +1,150 @@
+package main
+
+import (
+	"context"
+	"fmt"
+	"io"
+	"os"
+	"os/exec"
+	"path/filepath"
+)
+
+// The guests. The sources are in testdata, in folders of the same names; those for Extism in testdata/extism.
+const (
+	guestC      = "c"
+	guestRust   = "rust"
+	guestAS     = "assemblyscript"
+	guestGo     = "go"
+	guestGoJSON = "gojson"
+	extismC     = "extism-c"
+	extismGo    = "extism-go"
+)
+
+// title is what the tables call a guest.
+var title = map[string]string{
+	guestC: "C", guestRust: "Rust", guestAS: "AssemblyScript", guestGo: "Go", guestGoJSON: "Go, encoding/json",
+}
+
+// guest is a module that was built.
+type guest struct {
+	path string
+	wasm []byte
+}
+
+// buildGuests builds all guests in dir.
+func buildGuests(ctx context.Context, caddy, dir string) (map[string]guest, error) {
+	caddy, err := filepath.Abs(caddy)
+	if err != nil {
+		return nil, err
+	}
+	sources, err := findSources()
+	if err != nil {
+		return nil, err
+	}
+	guests := make(map[string]guest)
+	add := func(name, path string) error {
+		wasm, err := os.ReadFile(path)
+		guests[name] = guest{path: path, wasm: wasm}
+		return err
+	}
+	for _, g := range []struct{ name, lang, main string }{
+		{guestC, "c", "plugin.c"},
+		{guestRust, "rust", "src/lib.rs"},
+		{guestAS, "assemblyscript", "assembly/index.ts"},
+		{guestGo, "go", "main.go"},
+		{guestGoJSON, "go", "main.go"},
+	} {
+		project := filepath.Join(dir, g.name)
+		if err := command(ctx, dir, nil, caddy, "rollcall-plugin", "new", "--lang", g.lang, project); err != nil {
+			return nil, err
+		}
+		main := filepath.Join(project, g.main)
+		if err := copyFile(main, filepath.Join(sources, g.name, filepath.Base(main))); err != nil {
+			return nil, err
+		}
+		if err := copyFile(filepath.Join(project, "rules.h"), filepath.Join(sources, "rules.h")); err != nil {
+			return nil, err
+		}
+		var env []string
+		if g.lang == "rust" { // Debian's has WebAssembly; another one that is before it in the path often has not
+			env = []string{"PATH=/usr/bin" + string(os.PathListSeparator) + os.Getenv("PATH")}
+		}
+		if modules := filepath.Join(os.Getenv("ROLLCALL_ASSEMBLYSCRIPT"), "node_modules"); g.lang == "assemblyscript" {
+			if _, err := os.Stat(filepath.Join(modules, ".bin", "asc")); err == nil { // else npm fetches the compiler
+				if err := os.Symlink(modules, filepath.Join(project, "node_modules")); err != nil {
+					return nil, err
+				}
+			}
+		}
+		if err := command(ctx, project, env, "make"); err != nil {
+			return nil, err
+		}
+		if err := add(g.name, filepath.Join(project, "plugin.wasm")); err != nil {
+			return nil, err
+		}
+	}
+	if err := buildExtism(ctx, sources, dir); err != nil {
+		return nil, err
+	}
+	for _, name := range []string{extismC, extismGo} {
+		if err := add(name, filepath.Join(dir, name+".wasm")); err != nil {
+			return nil, err
+		}
+	}
+	return guests, nil
+}
+
+// buildExtism builds the guests for Extism, with the same commands that the SDKs give.
+func buildExtism(ctx context.Context, sources, dir string) error {
+	sources = filepath.Join(sources, "extism")
+	object := filepath.Join(dir, "extism.o")
+	out := func(name string) string { return filepath.Join(dir, name+".wasm") }
+	if err := command(ctx, sources, nil, "clang", "--target=wasm32", "-O2", "-mbulk-memory", "-ffreestanding",
+		"-c", "-o", object, "guest.c"); err != nil {
+		return err
+	}
+	if err := command(ctx, sources, nil, "wasm-ld", "--no-entry", "--strip-all", "--stack-first", "-z", "stack-size=16384",
+		"-o", out(extismC), object); err != nil {
+		return err
+	}
+	return command(ctx, sources, []string{"GOOS=wasip1", "GOARCH=wasm"}, "go", "build", "-buildmode=c-shared", "-trimpath",
+		"-ldflags=-s -w", "-o", out(extismGo), "guest.go")
+}
+
+// findSources returns testdata, whether the program is run from the module's folder, as make does, or from its own.
+func findSources() (string, error) {
+	for _, dir := range []string{"plugins/testdata", "testdata"} {
+		if _, err := os.Stat(filepath.Join(dir, "rules.h")); err == nil {
+			return filepath.Abs(dir)
+		}
+	}
+	return "", fmt.Errorf("the sources of the guests are not here: run this in the folder bench")
+}
+
+// command runs a program to its end. The error has what it wrote.
+func command(ctx context.Context, dir string, env []string, name string, args ...string) error {
+	cmd := exec.CommandContext(ctx, name, args...)
+	cmd.Dir = dir
+	cmd.Env = append(os.Environ(), env...)
+	if out, err := cmd.CombinedOutput(); err != nil {
+		return fmt.Errorf("%s: %w\n%s", cmd, err, out)
+	}
+	return nil
+}
+
+func copyFile(to, from string) error {
+	in, err := os.Open(from)
+	if err != nil {
+		return err
+	}
+	defer in.Close()
+	out, err := os.Create(to)
+	if err != nil {
+		return err
+	}
+	if _, err := io.Copy(out, in); err != nil {
+		_ = out.Close()
+		return err
+	}
+	return out.Close()
+}
