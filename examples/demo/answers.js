@@ -2,6 +2,7 @@
 import { $, copyButton, h, time } from "./dom.js";
 
 const EVERY = 3_000; // ms: others' anonymous connections come and go without telling this tab
+const PATIENCE = 10_000; // ms
 
 const endpoints = [
   {
@@ -103,7 +104,12 @@ function panel({ path, test, about, options, channel }) {
     const begin = performance.now();
     let r, text;
     try {
-      r = await fetch(path, { method: "POST", headers: { "Content-Type": "application/json" }, body: body() });
+      r = await fetch(path, {
+        method: "POST",
+        headers: { "Content-Type": "application/json" },
+        body: body(),
+        signal: AbortSignal.timeout(PATIENCE), // else one that hangs would be the last
+      });
       text = await r.text();
     } catch {
       if (n === newest) show("bad", "no answer: is the server running?");
