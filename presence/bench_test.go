@@ -110,7 +110,7 @@ func BenchmarkFanOut(b *testing.B) {
 				if there = !there; there {
 					h.arrive(ch, guest)
 				} else {
-					h.depart(ch, guest)
+					h.depart(ch, guest, false)
 				}
 				h.flush(ch)
 			}
@@ -158,9 +158,9 @@ func BenchmarkMemory(b *testing.B) {
 		b.Run(bb.name, func(b *testing.B) {
 			var bytes uint64
 			for b.Loop() {
-				before := heap()
+				before := heapBytes()
 				reg, conns, _ := room(b, n, bb.watch)
-				bytes += heap() - before - n*8 // the list of connections is the benchmark's own
+				bytes += heapBytes() - before - n*8 // the list of connections is the benchmark's own
 				runtime.KeepAlive(reg)
 				runtime.KeepAlive(conns)
 			}
@@ -170,7 +170,7 @@ func BenchmarkMemory(b *testing.B) {
 	}
 }
 
-func heap() uint64 {
+func heapBytes() uint64 {
 	runtime.GC()
 	runtime.GC() // what finalizers held
 	var m runtime.MemStats

@@ -16,7 +16,11 @@ type channel struct {
 	// Authenticated channels only: who is there, by user.
 	members dense[member] // in order of arrival but for gaps filled from the end; member.pos is the place
 	byUser  map[*user]*member
-	present int // members with a connection
+	users   int // members with a connection on this pod
+	present int // members whom watchers are to see
+
+	beyond  *beyond  // nil while there is nothing to know of other pods, and nobody lost
+	changes *changes // nil without a relay
 
 	dirty     []*member // may differ from what watchers were told
 	told      int       // count in the last frame or snapshot
@@ -29,11 +33,13 @@ type channel struct {
 type member struct {
 	user    *user
 	channel *channel
-	pos     int // in channel.members
-	userPos int // in user.members
-	refs    int // connections of the user that listen; 0: gone, but watchers were not told yet
-	shown   bool
-	updated bool // the e-mail is not the one that was shown
+	pos     int    // in channel.members
+	userPos int    // in user.members
+	trace   *trace // nil while this pod's connections are all there is
+	refs    int32  // connections of the user that listen on this pod
+	shown   bool   // by name
+	told    bool   // was there when watchers were told last; one who is not any longer is forgotten when they are told
+	updated bool   // the e-mail is not the one that was shown
 	dirty   bool
 }
 
@@ -48,32 +54,48 @@ func newChannel(name string, class Class) *channel {
 // named tells whether watchers may see who is there.
 func (ch *channel) named() bool { return ch.class.Kind == Authenticated && !ch.class.CountOnly }
 
-// count is the number that stands for the channel: users when they log in, otherwise connections.
+// count is the number that watchers are to see: users when they log in, otherwise connections.
 func (ch *channel) count() int {
-	if ch.class.Kind == Authenticated {
+	switch {
+	case ch.class.Kind == Authenticated:
 		return ch.present
+	case ch.beyond != nil:
+		return len(ch.listeners) + ch.beyond.conns + ch.beyond.held
 	}
 	return len(ch.listeners)
 }
 
-func (ch *channel) add(c *Conn) *membership {
+func (h *Host) add(ch *channel, c *Conn) *membership {
 	m := &membership{conn: c, channel: ch, pos: len(ch.listeners), watchPos: -1}
 	ch.listeners = append(ch.listeners, m)
 	c.memberships = append(c.memberships, m)
+	ch.redeem(1)
+	if c.user != nil {
+		h.arrive(ch, c.user)
+	}
+	h.tell(ch)
 	return m
 }
 
-// remove takes a listener out of its channel; the last one takes the channel along.
-func (h *Host) remove(m *membership) {
+// remove takes a listener out of its channel, as lost or for good; the last one takes the channel along.
+func (h *Host) remove(m *membership, lost bool) {
 	ch, c := m.channel, m.conn
 	h.unwatch(m)
+	h.idle(ch)
 	ch.listeners.remove(m.pos, func(m *membership) *int { return &m.pos })
 
 	i := slices.Index(c.memberships, m)
 	c.memberships = slices.Delete(c.memberships, i, i+1)
 	if c.user != nil {
-		h.depart(ch, c.user)
+		h.depart(ch, c.user, lost)
 	}
+	if lost {
+		h.hold(ch, 1)
+		if ch.changes != nil {
+			ch.changes.lost++
+		}
+	}
+	h.tell(ch)
 	if len(ch.listeners) == 0 {
 		h.deactivate(ch)
 		return
@@ -90,13 +112,11 @@ func (h *Host) deactivate(ch *channel) {
 		h.forget(ch.members[len(ch.members)-1])
 	}
 	delete(h.channels, ch.name)
+	h.end(ch)
 }
 
-// arrive counts one more connection of the user in the channel.
-func (h *Host) arrive(ch *channel, u *user) {
-	if ch.class.Kind != Authenticated {
-		return
-	}
+// member returns the user's place in an authenticated channel, a new one if need be.
+func (ch *channel) member(u *user) *member {
 	m := ch.byUser[u]
 	if m == nil {
 		m = &member{user: u, channel: ch, pos: len(ch.members), userPos: len(u.members)}
@@ -104,23 +124,35 @@ func (h *Host) arrive(ch *channel, u *user) {
 		ch.members = append(ch.members, m)
 		u.members = append(u.members, m)
 	}
+	return m
+}
+
+// arrive counts one more connection of the user in the channel.
+func (h *Host) arrive(ch *channel, u *user) {
+	if ch.class.Kind != Authenticated {
+		return
+	}
+	m := ch.member(u)
+	was := m.there()
 	m.refs++
 	if m.refs == 1 {
-		ch.present++
-		ch.markDirty(m)
+		ch.users++
+		h.note(m, false)
+		h.follow(m, was, false)
 	}
 }
 
-// depart counts one connection of the user less in the channel.
-func (h *Host) depart(ch *channel, u *user) {
+// depart counts one connection of the user less in the channel, as lost or for good.
+func (h *Host) depart(ch *channel, u *user, lost bool) {
 	if ch.class.Kind != Authenticated {
 		return
 	}
 	m := ch.byUser[u]
 	m.refs--
 	if m.refs == 0 {
-		ch.present--
-		ch.markDirty(m)
+		ch.users--
+		h.note(m, lost)
+		h.follow(m, true, lost)
 	}
 }
 
@@ -144,23 +176,17 @@ func (ch *channel) markDirty(m *member) {
 
 // reclassify gives an active channel another class.
 func (h *Host) reclassify(ch *channel, class Class) {
+	if ch.syncing() {
+		ch.beyond.syncing = false // what other pods have is told as it comes
+	}
 	h.flush(ch) // joins that wait are answered by the class they were let in by
 	before := ch.class.Kind
 	if before == Authenticated && class.Kind != Authenticated {
-		for _, m := range ch.members {
-			m.refs = 0
-			ch.markDirty(m)
-		}
-		ch.present = 0
+		h.anonymize(ch)
 	}
 	ch.class = class
 	if before != Authenticated && class.Kind == Authenticated {
-		ch.byUser = make(map[*user]*member)
-		for _, m := range ch.listeners {
-			if m.conn.user != nil {
-				h.arrive(ch, m.conn.user)
-			}
-		}
+		h.identify(ch)
 	}
 	for _, m := range ch.members {
 		ch.markDirty(m) // whether a name may be shown can have changed
@@ -173,10 +199,47 @@ func (h *Host) reclassify(ch *channel, class Class) {
 		}
 	}
 	for _, m := range out {
-		h.remove(m)
+		h.remove(m, false)
 		m.conn.out.Push(h.registry.encoder.Left("", ch.name, "denied"))
 	}
 	if len(ch.listeners) > 0 {
 		h.flush(ch)
 	}
+}
+
+// identify makes members of those who listen, on this pod and others.
+func (h *Host) identify(ch *channel) {
+	ch.byUser = make(map[*user]*member)
+	for _, m := range ch.listeners {
+		if m.conn.user != nil {
+			h.arrive(ch, m.conn.user)
+		}
+	}
+	if ch.beyond == nil {
+		return
+	}
+	ch.beyond.tokens, ch.beyond.held = nil, 0
+	for _, p := range ch.beyond.parts {
+		for id := range p.users {
+			h.appear(ch, id, false)
+		}
+	}
+}
+
+// anonymize has no members any longer. What is known of other pods stays.
+func (h *Host) anonymize(ch *channel) {
+	for _, m := range ch.members {
+		if m.refs > 0 {
+			m.refs = 0
+			h.note(m, false)
+		}
+		if m.trace != nil {
+			m.trace.pods = 0
+		}
+		if m.absent() {
+			ch.beyond.absent.remove(m.trace)
+		}
+		ch.markDirty(m)
+	}
+	ch.users, ch.present = 0, 0
 }

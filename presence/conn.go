@@ -78,7 +78,7 @@ func (c *Conn) User() (User, bool) {
 
 // Join makes c a listener of the named channel, which becomes active with its first listener. The answer goes to
 // the Outbox, with ref in it: at once, or for one who watches a channel with very many watchers with the
-// channel's next presence frame. Joining a channel again is not an error and changes what is watched.
+// channel's next presence frame, or when what other pods have is known. Joining a channel again is not an error and changes what is watched.
 //
 // It returns ErrBadChannel, ErrReservedChannel, ErrLoginRequired, ErrDenied, ErrTooManyChannels, ErrUnavailable or
 // ErrClosed, and then nothing was pushed.
@@ -92,10 +92,7 @@ func (c *Conn) Join(name string, watch Watch, ref string) error {
 	}
 	m := c.find(ch)
 	if m == nil {
-		m = ch.add(c)
-		if c.user != nil {
-			h.arrive(ch, c.user)
-		}
+		m = h.add(ch, c)
 	}
 	h.watch(m, watch, ref)
 	h.changed(ch)
@@ -167,6 +164,7 @@ func (c *Conn) enter(name string) (*channel, error) {
 		if ch == nil {
 			ch = newChannel(name, class)
 			h.channels[name] = ch
+			h.begin(ch)
 		}
 		return ch, nil
 	}
@@ -261,7 +259,7 @@ func (c *Conn) Leave(name, ref string) error {
 	if m.waiting {
 		h.answerEarly(m) // the join is answered before the leave
 	}
-	h.remove(m)
+	h.remove(m, false)
 	c.out.Push(h.registry.encoder.Left(ref, name, ""))
 	return nil
 }
@@ -285,7 +283,7 @@ func (c *Conn) Authenticate(u User) error {
 		// The new user arrives before the old one goes: neither can empty the channel.
 		h.arrive(m.channel, fresh)
 		if old != nil {
-			h.depart(m.channel, old)
+			h.depart(m.channel, old, false)
 		}
 		h.changed(m.channel)
 	}
@@ -295,7 +293,8 @@ func (c *Conn) Authenticate(u User) error {
 	return nil
 }
 
-// Close takes c out of its channels and its host. Closing twice is not an error.
+// Close takes c out of its channels and its host, as one that was lost: watchers see its user for the grace of the rules,
+// see [Rules]. Closing twice is not an error.
 func (c *Conn) Close() {
 	h := c.host
 	h.mu.Lock()
@@ -305,7 +304,7 @@ func (c *Conn) Close() {
 	}
 	c.closed = true
 	for len(c.memberships) > 0 {
-		h.remove(c.memberships[len(c.memberships)-1])
+		h.remove(c.memberships[len(c.memberships)-1], !h.retired)
 	}
 	if c.user != nil {
 		h.release(c.user)

@@ -3,6 +3,7 @@ package presence
 import (
 	"fmt"
 	"sync"
+	"time"
 )
 
 // Host is one tenant: its connections, their users, and the channels they listen to. It is safe for concurrent use.
@@ -12,6 +13,7 @@ type Host struct {
 
 	// mu guards everything below, and everything that hangs from it.
 	mu       sync.Mutex
+	relay    Relay // nil: this pod is the only one
 	rules    *Rules
 	conns    dense[Conn] // Conn.pos is the place
 	byID     map[ID]*Conn
@@ -19,14 +21,16 @@ type Host struct {
 	online   dense[user] // users that have a connection; user.pos is the place
 	loggedIn int         // connections that have a user
 	channels map[string]*channel
+	retired  bool // see Retire
 	dropped  bool // not in the registry any longer, and so nobody's
 }
 
 // user is someone with at least one connection on the host, or with a channel whose watchers were not told yet that
-// the last one is gone. So who reconnects meanwhile is the same member again.
+// the last one is gone, or see the user on another pod. So who reconnects meanwhile is the same member again.
 type user struct {
-	User
-	pos     int // in Host.online
+	User          // with the e-mail address that was learned on this pod
+	seen    int64 // see Member
+	pos     int   // in Host.online
 	conns   int
 	members dense[member] // one for each channel that knows the user; member.userPos is the place
 }
@@ -35,6 +39,7 @@ func newHost(r *Registry, name HostName, rules *Rules) *Host {
 	return &Host{
 		name:     name,
 		registry: r,
+		relay:    r.relay,
 		rules:    rules,
 		byID:     make(map[ID]*Conn),
 		users:    make(map[string]*user),
@@ -77,15 +82,39 @@ func (h *Host) acquire(u User) *user {
 		known.pos = len(h.online)
 		h.online = append(h.online, known)
 	}
-	if u.Email != known.Email && (u.Email != "" || first) {
-		known.Email = u.Email
-		for _, m := range known.members {
+	if u.Email != "" || first {
+		h.learn(known, u.Email)
+	}
+	return known
+}
+
+// learn takes over an e-mail address, "" for none, as of now.
+func (h *Host) learn(u *user, email string) {
+	same := email == u.Email
+	switch now := time.Now().UnixMilli(); {
+	case email == "":
+		u.seen = 0
+	case same:
+		u.seen = max(u.seen, now)
+	default:
+		u.seen = max(u.seen+1, now)
+	}
+	u.Email = email
+	for _, m := range u.members {
+		if m.refs > 0 {
+			h.note(m, false) // also the same one: it can be later than what another pod has
+		}
+		switch {
+		case m.trace != nil:
+			m.readdress()
+		case !same:
 			m.updated = true
 			m.channel.markDirty(m)
+		}
+		if m.dirty {
 			h.changed(m.channel)
 		}
 	}
-	return known
 }
 
 func (h *Host) release(u *user) {
@@ -108,7 +137,7 @@ func (h *Host) discard(u *user) {
 // are taken out and told so; what watchers see follows. A channel whose classification fails keeps its class.
 func (h *Host) SetRules(rules *Rules) {
 	h.mu.Lock()
-	h.rules = rules
+	h.rules, h.retired = rules, false
 	names := make([]string, 0, len(h.channels))
 	for name := range h.channels {
 		names = append(names, name)
@@ -128,6 +157,14 @@ func (h *Host) SetRules(rules *Rules) {
 		}
 		h.mu.Unlock()
 	}
+}
+
+// Retire tells that the host is not served any longer: its connections are about to be closed, and will not be back.
+// SetRules ends that.
+func (h *Host) Retire() {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	h.retired = true
 }
 
 // classify asks the classifier. A class of no kind that can be joined is an error: it must not open the channel.

@@ -9,14 +9,16 @@ import (
 type Listing struct {
 	Channel string
 	Kind    Kind
+	// CountOnly tells that an authenticated channel shows Count and not Users.
+	CountOnly bool
 	// Users are those who are there, unless the channel is listed as a number. A private channel has one, or none
 	// when its connection is anonymous.
 	Users []User
 	// Count is the number to show for a channel without names: connections of an anonymous channel, users of one
 	// that is counted only, 1 for the private channel of an anonymous connection.
 	Count int
-	// CountOnly tells that an authenticated channel shows Count and not Users.
-	CountOnly bool
+	// Seen tells when the e-mail addresses of Users were learned, see [Member]. Only [Host.Shared] fills it.
+	Seen []int64
 }
 
 // Named tells whether the channel, not a private one, shows Users and not Count.
@@ -27,15 +29,20 @@ func (l *Listing) Named() bool { return l.Kind == Authenticated && !l.CountOnly 
 func (h *Host) Channels(raw bool) []Listing {
 	h.mu.Lock()
 	defer h.mu.Unlock()
+	return h.listings(raw, (*channel).listing, (*Conn).listing)
+}
+
+// listings lists all channels by what the two functions make of those with a name and the private ones.
+func (h *Host) listings(raw bool, named func(*channel, bool) Listing, private func(*Conn) Listing) []Listing {
 	list := make([]Listing, 0, len(h.channels)+len(h.conns))
 	for _, ch := range h.channels {
 		if !ch.class.Hidden {
-			list = append(list, ch.listing(raw))
+			list = append(list, named(ch, raw))
 		}
 	}
 	slices.SortFunc(list, func(a, b Listing) int { return strings.Compare(a.Channel, b.Channel) })
 	for _, c := range h.conns {
-		list = append(list, c.listing())
+		list = append(list, private(c))
 	}
 	return list
 }
@@ -44,10 +51,15 @@ func (h *Host) Channels(raw bool) []Listing {
 func (h *Host) Channel(name string, raw bool) (Listing, bool) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
+	return h.listing(name, raw, (*channel).listing, (*Conn).listing)
+}
+
+// listing lists one channel like listings.
+func (h *Host) listing(name string, raw bool, named func(*channel, bool) Listing, private func(*Conn) Listing) (Listing, bool) {
 	if IsPrivate(name) {
 		if id, ok := parsePrivate(name); ok {
 			if c := h.byID[id]; c != nil {
-				return c.listing(), true
+				return private(c), true
 			}
 		}
 		return Listing{}, false
@@ -56,7 +68,7 @@ func (h *Host) Channel(name string, raw bool) (Listing, bool) {
 	if ch == nil || ch.class.Hidden {
 		return Listing{}, false
 	}
-	return ch.listing(raw), true
+	return named(ch, raw), true
 }
 
 func (ch *channel) listing(raw bool) Listing {
@@ -68,11 +80,16 @@ func (ch *channel) listing(raw bool) Listing {
 			l.Users[i] = m.conn.user.User
 		}
 	case ch.named():
-		l.Users = ch.users()
-	case raw:
+		l.Users = make([]User, 0, ch.users)
+		for _, m := range ch.members {
+			if m.refs > 0 {
+				l.Users = append(l.Users, m.user.User)
+			}
+		}
+	case raw || ch.class.Kind != Authenticated:
 		l.Count = len(ch.listeners)
 	default:
-		l.Count = ch.count()
+		l.Count = ch.users
 	}
 	return l
 }

@@ -38,6 +38,9 @@ func (m *model) check() {
 	seen := make(map[string]presence)
 	for channel := range m.active {
 		seen[channel] = m.presence(channel)
+		if m.beyond != nil {
+			seen[channel] = m.beyond(channel, seen[channel])
+		}
 	}
 	for _, c := range m.clients {
 		c.apply(c.in.take())
@@ -70,7 +73,7 @@ func (m *model) checkNothingIsKept() {
 	}
 	h.mu.Lock()
 	defer h.mu.Unlock()
-	if len(h.users) != len(h.online) || len(h.byID) != len(h.conns) {
+	if m.beyond == nil && len(h.users) != len(h.online) || len(h.byID) != len(h.conns) {
 		t.Errorf("%d users with %d there, %d IDs with %d there", len(h.users), len(h.online), len(h.byID), len(h.conns))
 	}
 	members := 0
@@ -78,13 +81,24 @@ func (m *model) checkNothingIsKept() {
 		if len(ch.members) != ch.present || len(ch.byUser) != ch.present {
 			t.Errorf("%s: %d members and %d by user, %d there", name, len(ch.members), len(ch.byUser), ch.present)
 		}
+		if b := ch.beyond; b != nil && (len(b.absent)+len(b.tokens)+b.held > 0 || b.due != 0 || b.syncing) {
+			t.Errorf("%s: %+v is left", name, b)
+		}
+		if ch.beyond != nil && len(ch.watchers) == 0 {
+			t.Errorf("%s: nobody watches, and %+v is left", name, ch.beyond)
+		}
 		if len(ch.dirty)+len(ch.joiners) > 0 || ch.timer != nil {
 			t.Errorf("%s: %d changes, %d joiners and timer %v are left", name, len(ch.dirty), len(ch.joiners), ch.timer)
+		}
+		for _, mem := range ch.members {
+			if mem.trace != nil && mem.trace.pods == 0 {
+				t.Errorf("%s: %+v of %s is left", name, mem.trace, mem.user.ID)
+			}
 		}
 		members += len(ch.members)
 	}
 	for id, u := range h.users {
-		if members -= len(u.members); u.conns == 0 {
+		if members -= len(u.members); u.conns == 0 && (m.beyond == nil || len(u.members) == 0) {
 			t.Errorf("%s has no connection", id)
 		}
 	}

@@ -8,6 +8,7 @@ import (
 	"slices"
 	"strconv"
 	"testing"
+	"time"
 )
 
 // verdicts is a Classifier by table, which may also fail.
@@ -40,6 +41,8 @@ type model struct {
 	active   map[string]Class
 	emails   map[string]string // of the users who have a connection
 	refs     int
+	grace    func() time.Duration                      // makes up that of new rules; nil: none
+	beyond   func(channel string, p presence) presence // adds what other pods have; nil: nothing
 }
 
 // modelClient is a connection, what the model thinks of it, and what it was told.
@@ -93,6 +96,9 @@ func (m *model) roll() {
 		m.verdicts[channel] = v
 	}
 	m.rules = &Rules{Classifier: m.verdicts, MaxChannels: 3}
+	if m.grace != nil {
+		m.rules.Grace = m.grace()
+	}
 	m.refusals = nil
 	if m.rng.IntN(2) == 0 {
 		return

@@ -5,6 +5,8 @@ import (
 	"slices"
 	"strings"
 	"sync"
+	"sync/atomic"
+	"time"
 )
 
 // User is who a connection is logged in as. Email is the latest one seen for that ID on the host, "" when none was.
@@ -46,20 +48,32 @@ type Rules struct {
 	MaxConns    int        // connections on the host; default 0, no bound
 	MaxChannels int        // channels a connection, its private one left out; default 0, no bound
 	MaxName     int        // bytes of a channel name; default 0, no bound
+	// Grace is how long watchers go on seeing a user whose last connection was lost, or an anonymous connection; who is back
+	// by then has never been away. Listings are without it. Default 0, none.
+	Grace time.Duration
 }
 
 // Registry holds the hosts that have connections. It is safe for concurrent use.
 type Registry struct {
 	encoder Encoder
+	epoch   time.Time     // see now
+	clock   atomic.Uint64 // of the last Delta
 
-	// mu guards hosts. It is taken before a Host's own lock, never after.
+	// relaying is held while hosts are told of another relay. It is taken before mu.
+	relaying sync.Mutex
+	endings  endings
+
+	// mu guards the rest. It is taken before a Host's own lock, never after.
 	mu    sync.Mutex
+	relay Relay
 	hosts map[HostName]*Host
 }
 
 // NewRegistry returns an empty registry whose connections are told things in the encoder's words.
 func NewRegistry(encoder Encoder) *Registry {
-	return &Registry{encoder: encoder, hosts: make(map[HostName]*Host)}
+	r := &Registry{encoder: encoder, epoch: time.Now(), hosts: make(map[HostName]*Host)}
+	r.clock.Store(1) // 0 means that nothing is known
+	return r
 }
 
 // Connect adds a connection to the named host, which comes into being with its first one and then has the given

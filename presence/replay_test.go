@@ -123,6 +123,9 @@ func (r *replay) presence(f Diff) {
 		}
 		told[u.ID], v.members[u.ID] = true, u.Email
 	}
+	if len(v.members) > 0 && len(v.members) != f.Count {
+		r.fail("%s: %d members with count %d", f.Channel, len(v.members), f.Count)
+	}
 }
 
 // shows tells whether a view is what is to be seen of the channel.

@@ -46,12 +46,17 @@ func (h *Host) watch(m *membership, watch Watch, ref string) {
 	h.unwatch(m)
 	m.watch = watch
 	if watch == WatchNone {
+		h.idle(m.channel)
 		j := Joined{Ref: ref, Channel: m.channel.name, Kind: m.channel.class.Kind}
 		m.conn.out.Push(h.registry.encoder.Joined(j))
 		return
 	}
 	m.ref, m.waiting = ref, true
 	m.channel.joiners = append(m.channel.joiners, m)
+	if h.relay != nil && !m.channel.relayed() {
+		h.relayWatch(m.channel)
+		m.channel.beyond.syncing = true
+	}
 }
 
 func (h *Host) unwatch(m *membership) {
@@ -113,7 +118,9 @@ func (h *Host) flush(ch *channel) {
 			m.conn.out.Push(frame)
 		}
 	}
-	h.answer(ch)
+	if !ch.syncing() {
+		h.answer(ch)
+	}
 }
 
 // settle compares what is with what was shown, and makes them equal.
@@ -121,19 +128,20 @@ func (h *Host) settle(ch *channel) Diff {
 	d := Diff{Channel: ch.name, Count: ch.count()}
 	told := len(ch.watchers) > 0 // otherwise the lists are for nobody
 	for _, m := range ch.dirty {
-		show := m.refs > 0 && ch.named()
+		there := m.there()
+		show := there && ch.named()
 		if told {
 			switch {
 			case show && !m.shown:
-				d.Joined = append(d.Joined, m.user.User)
+				d.Joined = append(d.Joined, m.shownUser())
 			case !show && m.shown:
-				d.Left = append(d.Left, m.user.User)
+				d.Left = append(d.Left, m.shownUser())
 			case show && m.updated:
-				d.Updated = append(d.Updated, m.user.User)
+				d.Updated = append(d.Updated, m.shownUser())
 			}
 		}
-		m.shown, m.updated, m.dirty = show, false, false
-		if m.refs == 0 {
+		m.shown, m.told, m.updated, m.dirty = show, there, false, false
+		if !there {
 			h.forget(m)
 		}
 	}
@@ -150,7 +158,7 @@ func (h *Host) answer(ch *channel) {
 	var members []byte
 	for i, m := range ch.joiners {
 		if members == nil && m.listsNames() {
-			members = h.registry.encoder.Members(ch.users())
+			members = h.registry.encoder.Members(ch.shown())
 		}
 		h.pushJoined(m, members)
 		m.ref, m.waiting = "", false
@@ -189,21 +197,10 @@ func (h *Host) pushJoined(m *membership, members []byte) {
 
 // shown lists the users whom the watchers know of.
 func (ch *channel) shown() []User {
-	var users []User
-	for _, m := range ch.members {
-		if m.shown {
-			users = append(users, m.user.User)
-		}
-	}
-	return users
-}
-
-// users lists the users who are there.
-func (ch *channel) users() []User {
 	users := make([]User, 0, ch.present)
 	for _, m := range ch.members {
-		if m.refs > 0 {
-			users = append(users, m.user.User)
+		if m.shown {
+			users = append(users, m.shownUser())
 		}
 	}
 	return users

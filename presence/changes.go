@@ -1,0 +1,216 @@
+package presence
+
+import "sync"
+
+// changes is what other pods do not know yet of the part that this one has of a channel. It is there only with a relay.
+// The host's lock guards it, or that of endings for a channel that is not active.
+type changes struct {
+	clock uint64          // of the last delta; 0 before the first
+	full  bool            // the next delta holds everything; then users are those who went
+	told  bool            // the relay knows that there is something
+	users map[string]bool // who came, went or has another e-mail address; true: the last connection was lost
+	lost  int             // connections
+}
+
+// A relay that does not ask for a long time, or a crowd between two times, must not make this grow without end: when it
+// has both more entries than this and than the channel has users, all of the channel is sent instead.
+const maxChanges = 1024
+
+// note takes note that a user came, or went, or has another e-mail address.
+func (h *Host) note(m *member, lost bool) {
+	c := m.channel.changes
+	if c == nil {
+		return
+	}
+	switch {
+	case c.full && m.refs > 0:
+		delete(c.users, m.user.ID) // comes with everything
+	case len(c.users) >= max(maxChanges, len(m.channel.members)):
+		c.full, c.users = true, nil // who went before counts as lost
+	default:
+		if c.users == nil {
+			c.users = make(map[string]bool)
+		}
+		c.users[m.user.ID] = lost
+	}
+	h.tell(m.channel)
+}
+
+// tell has the relay ask for changes.
+func (h *Host) tell(ch *channel) {
+	if ch.changes != nil && !ch.changes.told {
+		ch.changes.told = true
+		h.relay.Changed(h.name, ch.name)
+	}
+}
+
+// local lists the users that are in the channel with a connection of this pod.
+func (ch *channel) local() []Member {
+	list := make([]Member, 0, ch.users)
+	for _, m := range ch.members {
+		if m.refs > 0 {
+			list = append(list, Member{m.user.User, m.user.seen})
+		}
+	}
+	return list
+}
+
+// delta makes one of what changed, and begins anew.
+func (c *changes) delta(clock uint64) Delta {
+	d := Delta{Clock: clock, Base: c.clock, Lost: c.lost}
+	if c.full {
+		d.Base = 0
+	}
+	*c = changes{clock: clock}
+	return d
+}
+
+// Changes returns what changed in the part that this pod has of a channel since the last call; it returns false when
+// nothing did. The first one after the channel became active holds everything, and so may later ones. A channel that is
+// not active any longer has its last changes once.
+func (r *Registry) Changes(host HostName, channelName string) (Delta, bool) {
+	var (
+		d  Delta
+		ok bool
+	)
+	r.with(host, func(h *Host) {
+		if h != nil && h.channels[channelName] != nil {
+			d, ok = h.drain(h.channels[channelName])
+		} else if c := r.endings.take(host, channelName); c != nil {
+			users := c.users
+			d, ok = c.delta(r.clock.Add(1)), true
+			for id, lost := range users {
+				d.Left = append(d.Left, Departure{id, lost})
+			}
+		}
+	})
+	return d, ok
+}
+
+func (h *Host) drain(ch *channel) (Delta, bool) {
+	c := ch.changes
+	if c == nil || !c.told {
+		return Delta{}, false
+	}
+	full, users := c.full, c.users
+	d := c.delta(h.registry.clock.Add(1))
+	d.Conns = len(ch.listeners)
+	if full {
+		d.Joined = ch.local()
+	}
+	for id, lost := range users {
+		if m := ch.byUser[h.users[id]]; m == nil || m.refs == 0 {
+			d.Left = append(d.Left, Departure{id, lost})
+		} else {
+			d.Joined = append(d.Joined, Member{m.user.User, m.user.seen})
+		}
+	}
+	return d, true
+}
+
+// State returns all that this pod has of a channel now, as a Delta that the next of [Registry.Changes] follows. What
+// those are to tell may be in it already.
+func (r *Registry) State(host HostName, channelName string) Delta {
+	d, _ := r.state(host, channelName, func(uint64, int) bool { return true })
+	return d
+}
+
+// StateAfter returns what [Registry.State] does, unless that is known: false when it has the given clock, or when that is
+// 0 and nobody is there. It costs little then.
+func (r *Registry) StateAfter(host HostName, channelName string, known uint64) (Delta, bool) {
+	return r.state(host, channelName, func(clock uint64, conns int) bool {
+		return clock != known && (known != 0 || conns > 0)
+	})
+}
+
+// state returns the state if the clock and the number of connections are such that it is wanted.
+func (r *Registry) state(host HostName, channelName string, wanted func(clock uint64, conns int) bool) (d Delta, ok bool) {
+	r.with(host, func(h *Host) {
+		var ch *channel
+		if h != nil {
+			ch = h.channels[channelName]
+		}
+		switch {
+		case ch == nil:
+			d.Clock = r.endings.clock(host, channelName)
+		case ch.changes != nil:
+			d.Clock = ch.changes.clock
+		}
+		if d.Clock == 0 {
+			d.Clock = r.clock.Load()
+		}
+		if ch != nil {
+			d.Conns = len(ch.listeners)
+		}
+		if ok = wanted(d.Clock, d.Conns); ok && ch != nil {
+			d.Joined = ch.local()
+		}
+	})
+	if !ok {
+		return Delta{}, false
+	}
+	return d, true
+}
+
+// endings are the last changes of channels that are not active any longer. It is safe for concurrent use.
+type endings struct {
+	mu   sync.Mutex // taken last
+	list map[ending]*changes
+}
+
+type ending struct {
+	host    HostName
+	channel string
+}
+
+func (e *endings) put(host HostName, channel string, c *changes) {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	if e.list == nil {
+		e.list = make(map[ending]*changes)
+	}
+	e.list[ending{host, channel}] = c
+}
+
+// take returns nil when there is nothing.
+func (e *endings) take(host HostName, channel string) *changes {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	c := e.list[ending{host, channel}]
+	delete(e.list, ending{host, channel})
+	return c
+}
+
+// clock returns 0 when there is nothing, or no delta came before.
+func (e *endings) clock(host HostName, channel string) uint64 {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	if c := e.list[ending{host, channel}]; c != nil {
+		return c.clock
+	}
+	return 0
+}
+
+func (e *endings) clear() {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	e.list = nil
+}
+
+// begin starts to take note of what changes in a channel that became active.
+func (h *Host) begin(ch *channel) {
+	if h.relay == nil {
+		return
+	}
+	ch.changes = &changes{full: true}
+	if c := h.registry.endings.take(h.name, ch.name); c != nil {
+		ch.changes.told, ch.changes.users, ch.changes.lost = true, c.users, c.lost
+	}
+}
+
+// end leaves the last changes of a channel that is not active any longer. They were told of.
+func (h *Host) end(ch *channel) {
+	if ch.changes != nil {
+		h.registry.endings.put(h.name, ch.name, ch.changes)
+	}
+}

@@ -1,0 +1,141 @@
+package presence
+
+import (
+	"slices"
+	"strings"
+)
+
+// MergeListings makes one listing of those that several pods have, or several parts of one, by [Host.Shared]: one for
+// each channel, in the order of [Host.Channels]. Users are merged by ID, with the e-mail address that was learned last;
+// with raw set they stay one for each connection. Anonymous connections are added up.
+//
+// Pods can differ for a moment in what a channel is. Then the stricter holds: authenticated over anonymous, counted over
+// listed by name.
+func MergeListings(raw bool, parts ...[]Listing) []Listing {
+	var named, private []*merging
+	channels := make(map[string]*merging)
+	for _, part := range parts {
+		for _, l := range part {
+			m := channels[l.Channel]
+			switch {
+			case m != nil:
+				m.add(l)
+				continue
+			case l.Kind == Private:
+				m = &merging{Listing: l}
+				private = append(private, m)
+			default:
+				m = &merging{Listing: l}
+				named = append(named, m)
+			}
+			channels[l.Channel] = m
+		}
+	}
+	slices.SortFunc(named, func(a, b *merging) int { return strings.Compare(a.Channel, b.Channel) })
+	list := make([]Listing, 0, len(channels))
+	for _, m := range append(named, private...) {
+		list = append(list, m.finish(raw))
+	}
+	return list
+}
+
+// merging is a listing of which there can be more.
+type merging struct {
+	Listing // the first one, with what all of them together are
+	more    []Listing
+}
+
+func (m *merging) add(l Listing) {
+	switch {
+	case m.Kind == Private || l.Kind == Private: // a connection is on one pod
+		return
+	case l.Kind == Authenticated && m.Kind != Authenticated:
+		*m = merging{Listing: Listing{Channel: l.Channel, Kind: Authenticated}}
+	case l.Kind != Authenticated && m.Kind == Authenticated:
+		return
+	}
+	m.CountOnly = m.CountOnly || l.CountOnly
+	m.Count += l.Count
+	m.more = append(m.more, l)
+}
+
+func (m *merging) finish(raw bool) Listing {
+	l := m.Listing
+	l.Seen = nil
+	if l.Kind != Authenticated {
+		return l
+	}
+	if len(m.more) > 0 {
+		members := pair(nil, m.Listing)
+		for _, other := range m.more {
+			members = pair(members, other)
+		}
+		l.Users = unite(members, raw)
+	}
+	l.Count = 0
+	if l.CountOnly {
+		l.Count, l.Users = len(l.Users), nil
+	} else if l.Users == nil {
+		l.Users = []User{}
+	}
+	return l
+}
+
+// pair appends the users of a listing with the times of their addresses.
+func pair(members []Member, l Listing) []Member {
+	for i, u := range l.Users {
+		m := Member{User: u}
+		if i < len(l.Seen) {
+			m.Seen = l.Seen[i]
+		}
+		members = append(members, m)
+	}
+	return members
+}
+
+// unite gives each user the address that was learned last, and with raw not set one entry.
+func unite(members []Member, raw bool) []User {
+	users := make([]User, 0, len(members))
+	known := make(map[string]mail, len(members))
+	for _, m := range members {
+		best, twice := known[m.ID]
+		if address := (mail{m.Email, m.Seen}); !twice || address.newer(best) {
+			known[m.ID] = address
+		}
+		if raw || !twice {
+			users = append(users, m.User)
+		}
+	}
+	for i := range users {
+		users[i].Email = known[users[i].ID].email
+	}
+	return users
+}
+
+// MergeMembers makes one list of those that several pods have by [Host.Members], in the order of IDs. Users are merged by
+// ID, with the e-mail address that was learned last; with raw set they stay one for each connection.
+func MergeMembers(raw bool, parts ...[]Member) []User {
+	all := slices.Concat(parts...)
+	slices.SortFunc(all, func(a, b Member) int {
+		if order := strings.Compare(a.ID, b.ID); order != 0 {
+			return order
+		}
+		switch x, y := (mail{a.Email, a.Seen}), (mail{b.Email, b.Seen}); {
+		case x.newer(y):
+			return -1
+		case y.newer(x):
+			return 1
+		}
+		return 0
+	})
+	users := make([]User, 0, len(all))
+	for i, m := range all {
+		switch last := len(users) - 1; {
+		case i == 0 || m.ID != all[i-1].ID:
+			users = append(users, m.User)
+		case raw:
+			users = append(users, users[last])
+		}
+	}
+	return users
+}

@@ -1,0 +1,114 @@
+package presence
+
+import (
+	"slices"
+	"testing"
+)
+
+// listed makes a listing of users, who are written as in parseUser and were all seen at one time.
+func listed(class Class, seen int64, users ...string) Listing {
+	l := Listing{Channel: "room", Kind: class.Kind, CountOnly: class.CountOnly}
+	for _, user := range users {
+		l.Users = append(l.Users, *parseUser(user))
+		l.Seen = append(l.Seen, seen)
+	}
+	if class.CountOnly {
+		l.Count = len(users)
+	}
+	return l
+}
+
+func number(n int) Listing { return Listing{Channel: "room", Kind: Anonymous, Count: n} }
+
+func TestMergeListings(t *testing.T) {
+	named, counted := Class{Kind: Authenticated}, Class{Kind: Authenticated, CountOnly: true}
+	tests := []struct {
+		name      string
+		parts     []Listing // of one pod each
+		want, raw string
+	}{
+		{"one pod", []Listing{listed(named, 1, "a", "b<b@x>")}, "room [a b<b@x>]", "room [a b<b@x>]"},
+		{"nobody", []Listing{{Channel: "room", Kind: Authenticated}}, "room []", "room []"},
+		{"two pods", []Listing{listed(named, 1, "a", "b"), listed(named, 1, "b", "c")}, "room [a b c]", "room [a b b c]"},
+		{
+			"the later address",
+			[]Listing{listed(named, 1, "a<1@x>", "b<1@x>"), listed(named, 2, "a<2@x>", "b")},
+			"room [a<2@x> b<1@x>]", "room [a<2@x> a<2@x> b<1@x> b<1@x>]",
+		},
+		{
+			"the later address first",
+			[]Listing{listed(named, 2, "a<2@x>"), listed(named, 1, "a<1@x>")},
+			"room [a<2@x>]", "room [a<2@x> a<2@x>]",
+		},
+		{
+			"without times",
+			[]Listing{listed(named, 1, "a<1@x>"), {Channel: "room", Kind: Authenticated, Users: []User{{"a", "2@x"}}}},
+			"room [a<1@x>]", "room [a<1@x> a<1@x>]",
+		},
+		{"counted", []Listing{listed(counted, 1, "a", "b")}, "room 2", "room 2"},
+		{"counted on two pods", []Listing{listed(counted, 1, "a", "b"), listed(counted, 1, "b", "c")}, "room 3", "room 4"},
+		{"counted on one of two", []Listing{listed(named, 1, "a", "b"), listed(counted, 1, "b", "c")}, "room 3", "room 4"},
+		{"counted on the first of two", []Listing{listed(counted, 1, "a", "b"), listed(named, 1, "b", "c")}, "room 3", "room 4"},
+		{"anonymous", []Listing{number(2), number(3), number(4)}, "room 9", "room 9"},
+		{"anonymous on one of two", []Listing{listed(named, 1, "a"), number(3)}, "room [a]", "room [a]"},
+		{"anonymous on the first ones", []Listing{number(3), number(2), listed(named, 1, "a")}, "room [a]", "room [a]"},
+		{"anonymous and counted", []Listing{number(3), listed(counted, 1, "a")}, "room 1", "room 1"},
+		{
+			"anonymous, with names that it must not have",
+			[]Listing{{Channel: "room", Kind: Anonymous, Users: []User{{ID: "x"}}}, number(2), listed(named, 1, "a")},
+			"room [a]", "room [a]",
+		},
+		{"of no kind, then private", []Listing{number(3), {Channel: "room", Kind: Private, Count: 1}}, "room 3", "room 3"},
+	}
+	for _, tt := range tests {
+		t.Run(tt.name, func(t *testing.T) {
+			for raw, want := range map[bool]string{false: tt.want, true: tt.raw} {
+				apart := make([][]Listing, len(tt.parts))
+				for i, l := range tt.parts {
+					apart[i] = []Listing{l}
+				}
+				for _, parts := range [][][]Listing{apart, {tt.parts}} { // or all of them parts of one pod's
+					got := MergeListings(raw, parts...)
+					if len(got) != 1 || listingText(got[0]) != want || got[0].Seen != nil {
+						t.Errorf("raw %v: %+v, want %s", raw, got, want)
+					}
+					if l := got[0]; l.Named() != (l.Users != nil) {
+						t.Errorf("raw %v: named %v with users %v", raw, l.Named(), l.Users)
+					}
+				}
+			}
+		})
+	}
+}
+
+func TestMergeListingsKeepsTheOrder(t *testing.T) {
+	private := func(name string) Listing { return Listing{Channel: PrivatePrefix + name, Kind: Private, Count: 1} }
+	b := listed(Class{Kind: Authenticated}, 1, "u")
+	b.Channel = "b"
+	var names []string
+	for _, l := range MergeListings(false,
+		[]Listing{number(1), private("2")}, nil, []Listing{b, private("1"), private("2")}, []Listing{number(1)}) {
+		names = append(names, l.Channel)
+	}
+	if want := []string{"b", "room", "tab|2", "tab|1"}; !slices.Equal(names, want) {
+		t.Errorf("listed %q, want %q", names, want)
+	}
+	if got := MergeListings(false); len(got) != 0 {
+		t.Errorf("nothing makes %+v", got)
+	}
+}
+
+func TestMergeMembers(t *testing.T) {
+	first := []Member{{User{"c", ""}, 0}, {User{"a", "1@x"}, 5}, {User{"b", "b@x"}, 9}}
+	second := []Member{{User{"b", ""}, 0}, {User{"a", "2@x"}, 6}}
+	if got, want := MergeMembers(false, first, nil, second), []User{{"a", "2@x"}, {"b", "b@x"}, {"c", ""}}; !slices.Equal(got, want) {
+		t.Errorf("%v, want %v", got, want)
+	}
+	raw := MergeMembers(true, first, second)
+	if want := []User{{"a", "2@x"}, {"a", "2@x"}, {"b", "b@x"}, {"b", "b@x"}, {"c", ""}}; !slices.Equal(raw, want) {
+		t.Errorf("raw %v, want %v", raw, want)
+	}
+	if got := MergeMembers(false); len(got) != 0 {
+		t.Errorf("nothing makes %v", got)
+	}
+}

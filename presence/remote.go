@@ -1,0 +1,189 @@
+package presence
+
+import (
+	"math"
+	"slices"
+)
+
+// with calls f with the named host and its lock held, or when the host has no connection with nil and the registry's lock
+// held, so that it gets none meanwhile.
+func (r *Registry) with(name HostName, f func(h *Host)) {
+	for {
+		r.mu.Lock()
+		h := r.hosts[name]
+		if h == nil {
+			f(nil)
+			r.mu.Unlock()
+			return
+		}
+		r.mu.Unlock()
+		h.mu.Lock()
+		if !h.dropped {
+			f(h)
+			h.mu.Unlock()
+			return
+		}
+		h.mu.Unlock()
+	}
+}
+
+// watched calls f, with the host's lock held, with a channel whose watchers want to know of other pods.
+func (r *Registry) watched(name HostName, channelName string, f func(h *Host, ch *channel)) {
+	r.with(name, func(h *Host) {
+		if h == nil {
+			return
+		}
+		if ch := h.channels[channelName]; ch != nil && ch.relayed() {
+			f(h, ch)
+		}
+	})
+}
+
+// Merge takes over what another pod has of a channel. The Delta can come from a network: one that makes no sense makes a
+// wrong part of the pod that it is from, and nothing worse. Its lists are not kept.
+func (r *Registry) Merge(host HostName, channelName, pod string, d Delta) Merge {
+	result := Unwanted
+	r.watched(host, channelName, func(h *Host, ch *channel) {
+		if result = h.merge(ch, pod, d); result == Merged {
+			h.changed(ch)
+		}
+	})
+	return result
+}
+
+// Ready answers those who wait for what other pods have of a channel, see [Relay].
+func (r *Registry) Ready(host HostName, channelName string) {
+	r.watched(host, channelName, func(h *Host, ch *channel) {
+		if ch.beyond.syncing {
+			ch.beyond.syncing = false
+			h.flush(ch)
+		}
+	})
+}
+
+// Clock returns that of the last [Delta] of the pod that was merged. It is 0 when nothing is known of the pod, and when
+// the pod has nobody in the channel.
+func (r *Registry) Clock(host HostName, channelName, pod string) uint64 {
+	var clock uint64
+	r.watched(host, channelName, func(_ *Host, ch *channel) {
+		if p := ch.beyond.parts[pod]; p != nil && len(p.users)+p.conns > 0 {
+			clock = p.clock
+		}
+	})
+	return clock
+}
+
+// Forget takes all that the pod had for lost.
+func (r *Registry) Forget(pod string) {
+	for _, h := range r.Hosts() {
+		h.mu.Lock()
+		for _, ch := range h.channels {
+			if ch.beyond != nil && ch.beyond.parts[pod] != nil {
+				ch.beyond.parts[pod].clock = 0
+				h.merge(ch, pod, Delta{Clock: 1})
+				delete(ch.beyond.parts, pod)
+				h.changed(ch)
+			}
+		}
+		h.mu.Unlock()
+	}
+}
+
+func (h *Host) merge(ch *channel, pod string, d Delta) Merge {
+	b := ch.beyond
+	p := b.parts[pod]
+	if p == nil {
+		p = &part{users: make(map[string]mail)}
+	}
+	switch {
+	case d.Clock <= p.clock:
+		return Stale
+	case d.Base != 0 && d.Base != p.clock:
+		return Gap
+	}
+	p.clock = d.Clock
+	b.parts[pod] = p
+
+	left := d.Left
+	if d.Base == 0 {
+		left = p.missing(d)
+	}
+	for _, gone := range left {
+		h.departed(ch, p, gone)
+	}
+	for _, u := range d.Joined {
+		h.arrived(ch, p, u)
+	}
+
+	conns := min(max(d.Conns, 0), math.MaxInt32) // as far as the bus takes them
+	lost := min(max(d.Lost, 0), p.conns)
+	if d.Base == 0 {
+		lost = max(lost, p.conns-conns)
+	}
+	came := conns - p.conns + lost
+	b.conns += conns - p.conns
+	p.conns = conns
+	h.hold(ch, lost)
+	ch.redeem(came)
+	return Merged
+}
+
+// missing lists who is gone by a Delta that holds everything: lost, unless it says otherwise.
+func (p *part) missing(d Delta) []Departure {
+	if len(p.users) == 0 {
+		return d.Left
+	}
+	listed := make(map[string]bool, len(d.Joined)+len(d.Left))
+	for _, u := range d.Joined {
+		listed[u.ID] = true
+	}
+	for _, gone := range d.Left {
+		listed[gone.ID] = true
+	}
+	left := slices.Clip(d.Left)
+	for id := range p.users {
+		if !listed[id] {
+			left = append(left, Departure{ID: id, Lost: true})
+		}
+	}
+	return left
+}
+
+// departed takes a user out of the part of a pod.
+func (h *Host) departed(ch *channel, p *part, gone Departure) {
+	_, known := p.users[gone.ID]
+	delete(p.users, gone.ID)
+	m := ch.byUser[h.users[gone.ID]]
+	switch {
+	case m == nil:
+	case known:
+		m.trace.pods--
+		h.follow(m, true, gone.Lost)
+	case m.absent():
+		h.follow(m, true, gone.Lost) // the user was back on that pod, and left
+	}
+}
+
+// arrived puts a user into the part of a pod, or an e-mail address.
+func (h *Host) arrived(ch *channel, p *part, u Member) {
+	_, known := p.users[u.ID]
+	p.users[u.ID] = mail{u.Email, u.Seen}
+	if ch.class.Kind == Authenticated {
+		h.appear(ch, u.ID, known)
+	}
+}
+
+// appear counts one more pod that has a user, unless it was known.
+func (h *Host) appear(ch *channel, id string, known bool) {
+	u := h.users[id]
+	if u == nil {
+		u = &user{User: User{ID: id}}
+		h.users[id] = u
+	}
+	m := ch.member(u)
+	was := m.there()
+	if !known {
+		m.traced().pods++
+	}
+	h.follow(m, was, false)
+}
