@@ -1,0 +1,138 @@
+package message
+
+import (
+	"encoding/binary"
+	"math"
+	"unicode/utf8"
+
+	"github.com/rollcall-gateway/rollcall/presence"
+)
+
+// Bounds of what a payload holds, in bytes. Names of pods, IDs and addresses are as long as the gateway lets them be.
+const (
+	maxName    = 64 // of a data center, a pod or a connection
+	maxHost    = 253
+	maxChannel = 4096
+	maxUser    = 256
+	maxEmail   = 320
+	maxPattern = 1024
+	// maxSets bounds the sets of a site, so that one with a pattern in each always fits into a payload.
+	maxSets = 64
+	// maxCount is the highest number of anything that is counted: it fits into an int everywhere, and so do sums of it on
+	// 64 bits.
+	maxCount = math.MaxInt32
+)
+
+// encoder writes a payload. Numbers are unsigned varints (encoding/binary), times signed ones, hashes and incarnations 8
+// bytes with the highest first; texts and lists begin with their length.
+type encoder struct {
+	b     []byte
+	wrong string // the first thing that no decoder would take; "": nothing
+}
+
+func (e *encoder) fail(wrong string) {
+	if e.wrong == "" {
+		e.wrong = wrong
+	}
+}
+
+func (e *encoder) byte(v byte)      { e.b = append(e.b, v) }
+func (e *encoder) fixed(v uint64)   { e.b = binary.BigEndian.AppendUint64(e.b, v) }
+func (e *encoder) uvarint(v uint64) { e.b = binary.AppendUvarint(e.b, v) }
+func (e *encoder) length(n int)     { e.uvarint(uint64(n)) }
+func (e *encoder) time(v int64)     { e.b = binary.AppendVarint(e.b, v) }
+
+// number writes what is counted.
+func (e *encoder) number(n uint64) {
+	if n > maxCount {
+		e.fail("a count out of range")
+	}
+	e.uvarint(n)
+}
+
+// count is number for what is an int in the program; one below 0 is out of range.
+func (e *encoder) count(n int) { e.number(uint64(n)) }
+
+// flags writes up to 8 booleans, the first as 1.
+func (e *encoder) flags(set ...bool) {
+	var v byte
+	for i, on := range set {
+		if on {
+			v |= 1 << i
+		}
+	}
+	e.byte(v)
+}
+
+func (e *encoder) text(s string, most int) {
+	if len(s) > most {
+		e.fail("a text too long")
+	}
+	if !utf8.ValidString(s) {
+		e.fail("a text that is not UTF-8")
+	}
+	e.length(len(s))
+	e.b = append(e.b, s...)
+}
+
+// name writes what a data center or pod is called.
+func (e *encoder) name(s string) {
+	if !validName(s) {
+		e.fail("a bad name of a data center or pod")
+	}
+	e.length(len(s))
+	e.b = append(e.b, s...)
+}
+
+// channel writes a channel's name, which is not empty.
+func (e *encoder) channel(s string) {
+	if s == "" {
+		e.fail("a channel without a name")
+	}
+	e.text(s, maxChannel)
+}
+
+func (e *encoder) host(h presence.HostName) {
+	if h.IsZero() {
+		e.fail("no host")
+	}
+	e.text(h.String(), maxHost)
+}
+
+// part writes which of several payloads this is.
+func (e *encoder) part(part, parts uint32) {
+	if wrong := checkPart(uint64(part), uint64(parts)); wrong != "" {
+		e.fail(wrong)
+	}
+	e.uvarint(uint64(part))
+	e.uvarint(uint64(parts))
+}
+
+func checkPart(part, parts uint64) string {
+	switch {
+	case parts > MaxParts:
+		return "too many parts"
+	case part >= parts:
+		return "a part that is none"
+	}
+	return ""
+}
+
+func (e *encoder) sender(s Sender) {
+	e.name(s.DataCenter)
+	e.name(s.Pod)
+	e.fixed(uint64(s.Incarnation.Started))
+	e.fixed(s.Incarnation.Random)
+}
+
+// validName tells whether a data center or pod can be called so: 1 to 64 letters, digits, '.', '-' and '_'.
+func validName(s string) bool {
+	for i := range len(s) {
+		switch c := s[i]; {
+		case c >= 'a' && c <= 'z', c >= 'A' && c <= 'Z', c >= '0' && c <= '9', c == '.', c == '-', c == '_':
+		default:
+			return false
+		}
+	}
+	return s != "" && len(s) <= maxName
+}

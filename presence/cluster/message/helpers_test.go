@@ -1,0 +1,106 @@
+package message
+
+import (
+	"testing"
+
+	"github.com/rollcall-gateway/rollcall/presence"
+)
+
+const (
+	subject = "rollcall.all"
+	secret  = "a secret of the deployment"
+)
+
+var web1 = Sender{
+	DataCenter:  "us-east-1",
+	Pod:         "web-1",
+	Incarnation: Incarnation{Started: 1_700_000_000_123, Random: 0x0123456789abcdef},
+}
+
+var portal = mustHost("portal.example.com")
+
+func mustHost(name string) presence.HostName {
+	h, err := presence.ParseHost(name)
+	if err != nil {
+		panic(err)
+	}
+	return h
+}
+
+func member(id, email string, seen int64) presence.Member {
+	return presence.Member{User: presence.User{ID: id, Email: email}, Seen: seen}
+}
+
+// sample is a message of the table that the tests share.
+type sample struct {
+	name string
+	m    Message
+}
+
+// samples has every type of message, and every field of it at least once.
+func samples() []sample {
+	return []sample{
+		{"heartbeat", &Heartbeat{Seq: 300, Connections: 12_345, Hosts: 7, Sites: 0xfedcba9876543210}},
+		{"heartbeat hello", &Heartbeat{Seq: 1, Hello: true}},
+		{"heartbeat draining", &Heartbeat{Seq: 1 << 63, Draining: true}},
+		{"goodbye", &Goodbye{}},
+		{"sites wanted", &SitesWanted{}},
+		{"sites", &Sites{Sum: 42, Part: 1, Parts: 3, Sites: []Site{
+			{}, {Sets: [][]string{{"*.example.com", "example.com"}, nil, {"münchen.example"}}},
+		}}},
+		{"no sites", &Sites{Sum: 42, Parts: 1}},
+		{"query count", &Query{ID: 9, Kind: KindCount, Host: portal, Seed: 0x1122334455667788}},
+		{"query members raw", &Query{ID: 10, Kind: KindMembers, Host: portal, Raw: true}},
+		{"query users", &Query{ID: 11, Kind: KindUsers, Host: mustHost("2001:db8::1"), Channel: "tab|AAAAAAAAAAAAAAAAAAAAAA"}},
+		{"query explain", &Query{ID: 12, Kind: KindExplain, Host: mustHost("xn--mnchen-3ya.example"), User: "u-1"}},
+		{"query ping", &Query{ID: 13, Kind: KindPing}},
+		{"reply not served", &Reply{ID: 9, Last: true, NotServed: true}},
+		{"reply count", &Reply{ID: 9, Last: true, Count: Count{Anonymous: 1, LoggedIn: 300, Users: 2, Hashes: []uint64{1, 1 << 63}}}},
+		{"reply members", &Reply{ID: 10, Part: 128, Count: Count{LoggedIn: 2, Users: 2}, Members: []presence.Member{
+			member("u-1", "one@example.com", 1_700_000_000_456), member("zwölf", "", 0), member("old", "o@example.com", -1),
+		}}},
+		{"reply users", &Reply{ID: 11, Last: true, Channels: []presence.Listing{
+			{Channel: "lobby", Kind: presence.Authenticated, Users: []presence.User{{ID: "u-1", Email: "one@example.com"}, {ID: "u-2"}}},
+			{Channel: "lobby", Kind: presence.Authenticated, Users: []presence.User{{ID: "u-3"}, {ID: "u-4", Email: "e"}}, Seen: []int64{0, 1_700_000_000_456}},
+			{Channel: "vip", Kind: presence.Authenticated, CountOnly: true, Count: 200},
+			{Channel: "anonymous-1", Kind: presence.Anonymous, Count: 3},
+			{Channel: "tab|AAAAAAAAAAAAAAAAAAAAAA", Kind: presence.Private, Count: 1},
+		}}},
+		{"reply explain", &Reply{ID: 12, Last: true, Conns: []Connection{
+			{ID: "AAAAAAAAAAAAAAAAAAAAAA", Email: "one@example.com", Since: 1_700_000_000_000, LastSign: 1_700_000_001_000, Channels: []string{"lobby", "ä"}},
+			{ID: "BBBBBBBBBBBBBBBBBBBBBA"},
+		}}},
+		{"delta", &Delta{Host: portal, Channel: "lobby", Parts: 1, Delta: presence.Delta{
+			Clock: 1001, Base: 1000, Joined: []presence.Member{member("u-1", "one@example.com", 1_700_000_000_456)},
+			Left: []presence.Departure{{ID: "u-2"}, {ID: "u-3", Lost: true}}, Conns: 200, Lost: 1,
+		}}},
+		{"delta full", &Delta{Host: portal, Channel: "lobby", Part: 1, Parts: 256, Delta: presence.Delta{
+			Clock: 1002, Joined: []presence.Member{member("u-1", "", 0)}, Conns: 1,
+		}}},
+		{"delta empty", &Delta{Host: mustHost("192.0.2.1"), Channel: "a b", Parts: 1, Delta: presence.Delta{Clock: 5}}},
+		{"check", &Check{ID: 77, Host: portal, Channels: []CheckChannel{{Channel: "lobby", Clock: 1001}, {Channel: "new"}}}},
+		{"check nothing", &Check{ID: 78, Host: portal}},
+		{"check done", &CheckDone{ID: 1<<64 - 1}},
+	}
+}
+
+func mustAppend(t testing.TB, c *Codec, m Message) []byte {
+	t.Helper()
+	payload, err := c.Append(nil, subject, web1, m)
+	if err != nil {
+		t.Fatalf("appending %T: %v", m, err)
+	}
+	return payload
+}
+
+func mustDecode(t testing.TB, c *Codec, payload []byte) Message {
+	t.Helper()
+	from, m, err := c.Decode(subject, payload)
+	if err != nil {
+		t.Fatalf("decoding %d bytes: %v", len(payload), err)
+	}
+	if from != web1 {
+		t.Fatalf("the sender is %+v", from)
+	}
+	return m
+}

@@ -1,0 +1,221 @@
+package message
+
+import (
+	"github.com/rollcall-gateway/rollcall/presence"
+)
+
+// The least that an entry of a list takes in a payload, in bytes. Lists are made for no more entries than that allows.
+const (
+	leastSite       = 1
+	leastSet        = 1
+	leastText       = 1
+	leastHash       = 8
+	leastUser       = 2
+	leastMember     = leastUser + 1
+	leastDeparture  = 2
+	leastListing    = 5
+	leastConnection = 5
+	leastChannel    = 3
+)
+
+// message writes the type and the body. It reports false for what is no message.
+func (e *encoder) message(m Message) bool {
+	if m == nil {
+		return false
+	}
+	e.byte(m.kind())
+	switch m := m.(type) {
+	case *Heartbeat:
+		e.heartbeat(m)
+	case *Goodbye, *SitesWanted:
+	case *Sites:
+		e.sites(m)
+	case *Query:
+		e.query(m)
+	case *Reply:
+		e.reply(m)
+	case *Delta:
+		e.delta(m)
+	case *Check:
+		e.check(m)
+	case *CheckDone:
+		e.uvarint(m.ID)
+	default:
+		return false
+	}
+	return true
+}
+
+func (d *decoder) message() Message {
+	switch d.byte() {
+	case (*Heartbeat)(nil).kind():
+		return d.heartbeat()
+	case (*Goodbye)(nil).kind():
+		return &Goodbye{}
+	case (*SitesWanted)(nil).kind():
+		return &SitesWanted{}
+	case (*Sites)(nil).kind():
+		return d.sites()
+	case (*Query)(nil).kind():
+		return d.query()
+	case (*Reply)(nil).kind():
+		return d.reply()
+	case (*Delta)(nil).kind():
+		return d.delta()
+	case (*Check)(nil).kind():
+		return d.check()
+	case (*CheckDone)(nil).kind():
+		return &CheckDone{ID: d.uvarint()}
+	}
+	d.fail("an unknown type of message")
+	return nil
+}
+
+func (e *encoder) heartbeat(m *Heartbeat) {
+	e.uvarint(m.Seq)
+	e.number(m.Connections)
+	e.number(m.Hosts)
+	e.fixed(m.Sites)
+	e.flags(m.Draining, m.Hello)
+}
+
+func (d *decoder) heartbeat() *Heartbeat {
+	m := &Heartbeat{Seq: d.uvarint(), Connections: d.number(), Hosts: d.number(), Sites: d.fixed()}
+	flags := d.flags(2)
+	m.Draining, m.Hello = flags&1 != 0, flags&2 != 0
+	return m
+}
+
+func (e *encoder) sites(m *Sites) {
+	e.fixed(m.Sum)
+	e.part(m.Part, m.Parts)
+	e.length(len(m.Sites))
+	for _, site := range m.Sites {
+		if len(site.Sets) > maxSets {
+			e.fail("too many sets of a site")
+		}
+		e.length(len(site.Sets))
+		for _, set := range site.Sets {
+			e.length(len(set))
+			for _, pattern := range set {
+				e.text(pattern, maxPattern)
+			}
+		}
+	}
+}
+
+func (d *decoder) sites() *Sites {
+	m := &Sites{Sum: d.fixed()}
+	m.Part, m.Parts = d.part()
+	m.Sites = list(d, leastSite, func() Site {
+		site := Site{Sets: list(d, leastSet, func() []string {
+			return list(d, leastText, func() string { return d.text(maxPattern) })
+		})}
+		if len(site.Sets) > maxSets {
+			d.fail("too many sets of a site")
+		}
+		return site
+	})
+	return m
+}
+
+func (e *encoder) query(m *Query) {
+	e.uvarint(m.ID)
+	if m.Kind < KindCount || m.Kind > KindPing {
+		e.fail("an unknown kind of query")
+	}
+	e.byte(byte(m.Kind))
+	e.flags(m.Raw, !m.Host.IsZero())
+	if !m.Host.IsZero() || m.Kind != KindPing {
+		e.host(m.Host)
+	}
+	e.text(m.Channel, maxChannel)
+	e.text(m.User, maxUser)
+	e.fixed(m.Seed)
+}
+
+func (d *decoder) query() *Query {
+	m := &Query{ID: d.uvarint(), Kind: QueryKind(d.byte())}
+	if m.Kind < KindCount || m.Kind > KindPing {
+		d.fail("an unknown kind of query")
+	}
+	flags := d.flags(2)
+	m.Raw = flags&1 != 0
+	switch {
+	case flags&2 != 0:
+		m.Host = d.host()
+	case m.Kind != KindPing:
+		d.fail("no host")
+	}
+	m.Channel, m.User, m.Seed = d.text(maxChannel), d.text(maxUser), d.fixed()
+	return m
+}
+
+func (e *encoder) delta(m *Delta) {
+	e.host(m.Host)
+	e.channel(m.Channel)
+	e.part(m.Part, m.Parts)
+	if m.Parts > 1 && m.Base != 0 {
+		e.fail("parts of a delta that is not of everything")
+	}
+	e.uvarint(m.Clock)
+	e.uvarint(m.Base)
+	e.count(m.Conns)
+	e.count(m.Delta.Lost)
+	e.length(len(m.Joined))
+	for i := range m.Joined {
+		e.member(&m.Joined[i])
+	}
+	e.length(len(m.Left))
+	for i := range m.Left {
+		e.text(m.Left[i].ID, maxUser)
+		e.flags(m.Left[i].Lost)
+	}
+}
+
+func (d *decoder) delta() *Delta {
+	m := &Delta{Host: d.host(), Channel: d.channel()}
+	m.Part, m.Parts = d.part()
+	m.Clock, m.Base = d.uvarint(), d.uvarint()
+	if m.Parts > 1 && m.Base != 0 {
+		d.fail("parts of a delta that is not of everything")
+	}
+	m.Conns, m.Lost = d.count(), d.count()
+	m.Joined = list(d, leastMember, d.member)
+	m.Left = list(d, leastDeparture, func() presence.Departure {
+		return presence.Departure{ID: d.text(maxUser), Lost: d.flags(1) != 0}
+	})
+	return m
+}
+
+func (e *encoder) check(m *Check) {
+	e.uvarint(m.ID)
+	e.host(m.Host)
+	e.length(len(m.Channels))
+	for i := range m.Channels {
+		e.channel(m.Channels[i].Channel)
+		e.uvarint(m.Channels[i].Clock)
+	}
+}
+
+func (d *decoder) check() *Check {
+	return &Check{ID: d.uvarint(), Host: d.host(), Channels: list(d, leastChannel, func() CheckChannel {
+		return CheckChannel{Channel: d.channel(), Clock: d.uvarint()}
+	})}
+}
+
+// list reads a list of entries of which each takes so many bytes at least.
+func list[T any](d *decoder, least int, read func() T) []T {
+	n := d.length(least)
+	if n == 0 {
+		return nil
+	}
+	entries := make([]T, n)
+	for i := range entries {
+		if d.wrong != "" {
+			return nil
+		}
+		entries[i] = read()
+	}
+	return entries
+}

@@ -1,0 +1,239 @@
+package message
+
+import (
+	"bytes"
+	"encoding/binary"
+	"errors"
+	"math"
+	"runtime"
+	"strings"
+	"testing"
+
+	"github.com/rollcall-gateway/rollcall/presence"
+)
+
+// deltaOf returns a delta that is right, changed.
+func deltaOf(change func(*Delta)) *Delta {
+	d := &Delta{Host: portal, Channel: "lobby", Parts: 1}
+	change(d)
+	return d
+}
+
+func replyOf(listing presence.Listing) *Reply {
+	return &Reply{Channels: []presence.Listing{listing}}
+}
+
+func TestLongestNamesFit(t *testing.T) {
+	label := strings.Repeat("a", 63)
+	host := mustHost(strings.Join([]string{label, label, label, label[:61]}, "."))
+	user := strings.Repeat("u", maxUser)
+	c := NewCodec(secret)
+	from := Sender{DataCenter: strings.Repeat("d", maxName), Pod: strings.Repeat("P", maxName)}
+	m := &Delta{Host: host, Channel: strings.Repeat("c", maxChannel), Part: MaxParts - 1, Parts: MaxParts, Delta: presence.Delta{
+		Clock: math.MaxUint64, Conns: maxCount, Lost: maxCount,
+		Joined: []presence.Member{member(user, strings.Repeat("e", maxEmail), math.MinInt64)},
+		Left:   []presence.Departure{{ID: user}},
+	}}
+	payload, err := c.Append(nil, subject, from, m)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if got, _, err := c.Decode(subject, payload); err != nil || got != from {
+		t.Errorf("got %+v, %v", got, err)
+	}
+	bytesOfMember, bytesOfDeparture := memberSize(&m.Joined[0]), departureSize(&m.Left[0])
+	if fixed := len(payload) - bytesOfMember - bytesOfDeparture; fixed > MaxPayload-roomDelta {
+		t.Errorf("a delta with the longest names takes %d bytes, which leaves no %d", fixed, roomDelta)
+	}
+}
+
+func TestAppendRefusesWhatNobodyTakes(t *testing.T) {
+	long := strings.Repeat("x", maxChannel+1)
+	tests := []struct {
+		name string
+		from Sender
+		m    Message
+	}{
+		{"no message", web1, nil},
+		{"no data center", Sender{Pod: "web-1"}, &Goodbye{}},
+		{"no pod", Sender{DataCenter: "us-east-1"}, &Goodbye{}},
+		{"a pod with a slash", Sender{DataCenter: "us-east-1", Pod: "a/b"}, &Goodbye{}},
+		{"a pod of 65 bytes", Sender{DataCenter: "us-east-1", Pod: strings.Repeat("a", 65)}, &Goodbye{}},
+		{"too many connections", web1, &Heartbeat{Connections: maxCount + 1}},
+		{"sites without parts", web1, &Sites{}},
+		{"sites in a part that is none", web1, &Sites{Part: 2, Parts: 2}},
+		{"sites in too many parts", web1, &Sites{Parts: MaxParts + 1}},
+		{"a site of too many sets", web1, &Sites{Parts: 1, Sites: []Site{{Sets: make([][]string, maxSets+1)}}}},
+		{"a pattern too long", web1, &Sites{Parts: 1, Sites: []Site{{Sets: [][]string{{strings.Repeat("x", maxPattern+1)}}}}}},
+		{"a query of no kind", web1, &Query{Host: portal}},
+		{"a query of an unknown kind", web1, &Query{Host: portal, Kind: KindPing + 1}},
+		{"a query without a host", web1, &Query{Kind: KindCount}},
+		{"a query for a channel too long", web1, &Query{Kind: KindUsers, Host: portal, Channel: long}},
+		{"a query for a user too long", web1, &Query{Kind: KindExplain, Host: portal, User: strings.Repeat("x", maxUser+1)}},
+		{"a listing of no kind", web1, replyOf(presence.Listing{Channel: "a"})},
+		{"a listing of an unknown kind", web1, replyOf(presence.Listing{Channel: "a", Kind: 4})},
+		{"a listing without a channel", web1, replyOf(presence.Listing{Kind: presence.Private})},
+		{"a listing of less than nothing", web1, replyOf(presence.Listing{Channel: "a", Kind: presence.Private, Count: -1})},
+		{"a listing with times of some", web1, replyOf(presence.Listing{Channel: "a", Kind: presence.Private, Users: users(2), Seen: make([]int64, 1)})},
+		{"a listing with times of nobody", web1, replyOf(presence.Listing{Channel: "a", Kind: presence.Private, Seen: make([]int64, 1)})},
+		{"too many parts of a reply", web1, &Reply{Part: maxCount + 1}},
+		{"a connection with a long ID", web1, &Reply{Conns: []Connection{{ID: strings.Repeat("x", maxName+1)}}}},
+		{"no host", web1, &Delta{Channel: "lobby", Parts: 1}},
+		{"no channel", web1, &Delta{Host: portal, Parts: 1}},
+		{"a channel too long", web1, deltaOf(func(d *Delta) { d.Channel = long })},
+		{"a channel that is not UTF-8", web1, deltaOf(func(d *Delta) { d.Channel = "\xff" })},
+		{"a user too long", web1, deltaOf(func(d *Delta) { d.Left = []presence.Departure{{ID: strings.Repeat("x", 257)}} })},
+		{"an address too long", web1, deltaOf(func(d *Delta) { d.Joined = []presence.Member{member("u", strings.Repeat("x", 321), 0)} })},
+		{"parts of changes", web1, deltaOf(func(d *Delta) { d.Parts, d.Base = 2, 1 })},
+		{"a number below 0", web1, deltaOf(func(d *Delta) { d.Conns = -1 })},
+		{"a check without a host", web1, &Check{}},
+		{"a check of a channel without a name", web1, &Check{Host: portal, Channels: make([]CheckChannel, 1)}},
+	}
+	for _, tt := range tests {
+		t.Run(tt.name, func(t *testing.T) {
+			before := []byte("before")
+			got, err := NewCodec("").Append(before, subject, tt.from, tt.m)
+			if !errors.Is(err, ErrMalformed) || string(got) != "before" {
+				t.Fatalf("got %q, %v", got, err)
+			}
+			if tt.m == nil {
+				return
+			}
+			e := encoder{} // what a pod that does not check would send is refused too
+			e.byte(Version)
+			e.sender(tt.from)
+			e.message(tt.m)
+			if _, m, err := NewCodec("").Decode(subject, e.b); !errors.Is(err, ErrMalformed) {
+				t.Errorf("decoding gives %+v, %v", m, err)
+			}
+		})
+	}
+}
+
+func TestAppendRefusesOversized(t *testing.T) {
+	m := &Reply{Count: Count{Hashes: make([]uint64, MaxPayload/8-20)}}
+	m.Members = []presence.Member{{}}
+	pad := strings.Repeat("u", MaxPayload-len(mustAppend(t, NewCodec(""), m)))
+
+	m.Members[0].ID = pad
+	payload := mustAppend(t, NewCodec(""), m)
+	if len(payload) != MaxPayload {
+		t.Fatalf("%d bytes, not the most", len(payload))
+	}
+	mustDecode(t, NewCodec(""), payload)
+
+	// The end of an authenticated payload counts.
+	if got, err := NewCodec(secret).Append([]byte("before"), subject, web1, m); !errors.Is(err, ErrOversized) || string(got) != "before" {
+		t.Errorf("with the secret: %d bytes, %v", len(got), err)
+	}
+	m.Members[0].ID = pad + "u"
+	if got, err := NewCodec("").Append([]byte("before"), subject, web1, m); !errors.Is(err, ErrOversized) || string(got) != "before" {
+		t.Errorf("with a byte more: %d bytes, %v", len(got), err)
+	}
+}
+
+// body returns the payload of a type with a body that no encoder writes.
+func body(kind byte, parts ...[]byte) []byte {
+	e := encoder{}
+	e.byte(Version)
+	e.sender(web1)
+	e.byte(kind)
+	return append(e.b, bytes.Join(parts, nil)...)
+}
+
+func TestDecodeRefusesWhatIsWrittenInAnotherWay(t *testing.T) {
+	host := append([]byte{18}, "portal.example.com"...)
+	tests := []struct {
+		name string
+		body []byte
+	}{
+		{"no type", body(0)[:len(body(0))-1]},
+		{"an unknown type", body(10)},
+		{"a number longer than need be", body(9, []byte{0x81, 0x00})},
+		{"a number of 65 bits", body(9, bytes.Repeat([]byte{0xff}, 9), []byte{0x02})},
+		{"a number of 11 bytes", body(9, bytes.Repeat([]byte{0xff}, 10), []byte{0x01})},
+		{"an unknown flag of a heartbeat", body(1, []byte{1, 1, 1}, make([]byte, 8), []byte{4})},
+		{"a host in upper case", body(8, []byte{1, 4}, []byte("HOST"), []byte{0})},
+		{"a host with a port", body(8, []byte{1, 6}, []byte("host:1"), []byte{0})},
+		{"a host that is not ASCII", body(8, []byte{1, 3}, []byte("hö"), []byte{0})},
+		{"a host with a NUL", body(8, []byte{1, 2}, []byte("a\x00"), []byte{0})},
+		{"an address not in its short form", body(8, []byte{1, 9}, []byte("0:0::0000"), []byte{0})},
+		{"an unknown flag of a departure", body(7, host, []byte{1, 'c', 0, 1, 1, 1, 0, 0, 0, 1, 1, 'u', 2})},
+		{"a text longer than the payload", body(7, host, []byte{100, 'c'})},
+		{"times of no user", body(6, []byte{1, 0, 0, 0, 0, 0, 0, 0, 1, 0x41, 1, 'c', 0, 0, 0})},
+		{"bytes behind the message", body(2, []byte{0})},
+	}
+	for _, tt := range tests {
+		t.Run(tt.name, func(t *testing.T) {
+			if _, m, err := NewCodec("").Decode(subject, tt.body); !errors.Is(err, ErrMalformed) {
+				t.Errorf("got %+v, %v", m, err)
+			}
+		})
+	}
+}
+
+// A few bytes can claim a list of any length. Memory is taken for what the payload has room for.
+func TestDecodeTakesNoMemoryForWhatIsNotThere(t *testing.T) {
+	claim := binary.AppendUvarint(nil, 1<<40)
+	host := append([]byte{18}, "portal.example.com"...)
+	reply := []byte{1, 0, 0, 0, 0, 0}
+	small := map[string][]byte{
+		"sites":            body(4, make([]byte, 8), []byte{0, 1}, claim),
+		"sets":             body(4, make([]byte, 8), []byte{0, 1, 1}, claim),
+		"patterns":         body(4, make([]byte, 8), []byte{0, 1, 1, 1}, claim),
+		"a pattern":        body(4, make([]byte, 8), []byte{0, 1, 1, 1, 1}, claim),
+		"hashes":           body(6, reply, claim),
+		"members":          body(6, reply, []byte{0}, claim),
+		"listings":         body(6, reply, []byte{0, 0}, claim),
+		"users":            body(6, reply, []byte{0, 0, 1, 1, 1, 'c', 0}, claim),
+		"users with times": body(6, reply, []byte{0, 0, 1, 0x41, 1, 'c', 0}, claim),
+		"connections":      body(6, reply, []byte{0, 0, 0}, claim),
+		"channels":         body(6, reply, []byte{0, 0, 0, 1, 0, 0, 0, 0}, claim),
+		"joined":           body(7, host, []byte{1, 'c', 0, 1, 1, 1, 0, 0}, claim),
+		"left":             body(7, host, []byte{1, 'c', 0, 1, 1, 1, 0, 0, 0}, claim),
+		"checked":          body(8, []byte{1}, host, claim),
+		"a name of a pod":  append([]byte{Version}, claim...),
+	}
+	for name, payload := range small {
+		t.Run(name, func(t *testing.T) {
+			if got := decodedBytes(t, payload); got > 2<<10 {
+				t.Errorf("%d bytes of payload take %d bytes of memory", len(payload), got)
+			}
+		})
+	}
+
+	// The most that a payload can have made: entries of the fewest bytes.
+	full := func(head []byte) []byte {
+		free := MaxPayload - len(head) - 3
+		return append(binary.AppendUvarint(head, uint64(free)), make([]byte, free)...)
+	}
+	for name, payload := range map[string][]byte{
+		"sites": full(body(4, make([]byte, 8), []byte{0, 1})),
+		"sets":  full(body(4, make([]byte, 8), []byte{0, 1, 1})),
+		"texts": full(body(4, make([]byte, 8), []byte{0, 1, 1, 1})),
+	} {
+		t.Run("as many "+name+" as there can be", func(t *testing.T) {
+			if got := decodedBytes(t, payload); got > 25*len(payload) {
+				t.Errorf("%d bytes of payload take %d bytes of memory", len(payload), got)
+			}
+		})
+	}
+}
+
+// decodedBytes returns how much memory decoding takes: the least of a few times, since the runtime takes some too.
+func decodedBytes(t *testing.T, payload []byte) int {
+	t.Helper()
+	c := NewCodec("")
+	least := math.MaxInt
+	for range 3 {
+		var before, after runtime.MemStats
+		runtime.ReadMemStats(&before)
+		_, _, err := c.Decode(subject, payload)
+		runtime.ReadMemStats(&after)
+		if err != nil && !errors.Is(err, ErrMalformed) {
+			t.Fatal(err)
+		}
+		least = min(least, int(after.TotalAlloc-before.TotalAlloc))
+	}
+	return least
+}

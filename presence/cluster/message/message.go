@@ -1,0 +1,158 @@
+// Package message is what pods say to each other, as bytes.
+//
+// A payload is a version in one byte, the sender, the type of the message in one byte, and the message. In a deployment
+// with a secret 16 bytes follow, which bind it to the secret and to the subject that it came by. Payloads come from a
+// network, so decoding trusts nothing: sizes and counts are checked before memory is taken for them.
+package message
+
+import (
+	"github.com/rollcall-gateway/rollcall/presence"
+)
+
+// Version is the version of the payloads that this package writes, and the only one that it reads.
+const Version = 1
+
+// MaxPayload is the largest payload in bytes. NATS takes 1 MiB by default.
+const MaxPayload = 512 << 10
+
+// MaxParts is the most payloads that a Delta or Sites is divided into.
+const MaxParts = 256
+
+// Incarnation tells one run of a pod from the next.
+type Incarnation struct {
+	Started int64  // Unix time in milliseconds
+	Random  uint64 // tells two apart that were started together
+}
+
+// Sender is the pod that a payload is from.
+type Sender struct {
+	DataCenter  string
+	Pod         string
+	Incarnation Incarnation
+}
+
+// Message is a pointer to one of the types below. Texts of a decoded one share small copies of the payload.
+type Message interface{ kind() byte }
+
+// Heartbeat says that a pod is alive, once a second.
+type Heartbeat struct {
+	Seq         uint64 // grows with each of the pod
+	Connections uint64
+	Hosts       uint64 // hosts that have connections
+	Sites       uint64 // changes with what Sites says; another pod that does not know it asks with SitesWanted
+	Draining    bool
+	Hello       bool // the pod is new: answer with a heartbeat at once
+}
+
+// Goodbye says that a pod has ended.
+type Goodbye struct{}
+
+// SitesWanted asks the pod, which is the subject's, for its Sites.
+type SitesWanted struct{}
+
+// Sites says which hosts a pod serves.
+type Sites struct {
+	Sum   uint64 // the one in Heartbeat
+	Part  uint32 // from 0
+	Parts uint32
+	Sites []Site
+}
+
+// Site is what one site of the configuration serves: the hosts that match one pattern of each set. No set at all is
+// every host. A pattern is a host name in which a label can be "*".
+type Site struct {
+	Sets [][]string
+}
+
+// Query asks the pods that serve a host about it.
+type Query struct {
+	ID      uint64
+	Kind    QueryKind
+	Host    presence.HostName
+	Channel string // KindUsers: this channel alone, unless ""
+	User    string // KindExplain
+	Raw     bool   // one entry a connection instead of one a user
+	Seed    uint64 // KindCount: of the hashes
+}
+
+// QueryKind is what a query is about.
+type QueryKind uint8
+
+// The kinds of queries.
+const (
+	KindCount   QueryKind = iota + 1 // how many there are: Count with hashes
+	KindMembers                      // who is there: Count and Members
+	KindUsers                        // who listens to what: Channels
+	KindExplain                      // why a user is listed: Connections
+	KindPing                         // nothing; every pod answers
+)
+
+// Reply is a part of the answer to a Query. The parts of a pod come in order, and the last one says so. Each has all the
+// numbers, and its share of the lists.
+type Reply struct {
+	ID        uint64
+	Part      uint32 // from 0
+	Last      bool
+	NotServed bool // this pod does not serve the host, or does not any longer
+	Count     Count
+	Members   []presence.Member
+	Channels  []presence.Listing // a channel of many users comes in several listings, one after the other
+	Conns     []Connection       // one of many channels comes as several, one after the other
+}
+
+// Count is how many a pod has on a host.
+type Count struct {
+	Anonymous uint64   // connections without a user
+	LoggedIn  uint64   // connections with a user
+	Users     uint64   // distinct users
+	Hashes    []uint64 // of the users' IDs (xxhash of Seed and ID), for counting the users of several pods
+}
+
+// Connection is one connection of a user, for KindExplain. Times are Unix times in milliseconds.
+type Connection struct {
+	ID       string
+	Email    string
+	Since    int64
+	LastSign int64 // when anything was last heard of the client
+	Channels []string
+}
+
+// Delta says what changed in the part that a pod has of a channel. It goes to all who watch the channel, or with
+// everything in it to one who asked with a Check, and then may come in parts. Each part has all the numbers, and its share
+// of the lists.
+type Delta struct {
+	Host    presence.HostName
+	Channel string
+	Part    uint32 // from 0
+	Parts   uint32
+	presence.Delta
+}
+
+// Check asks a pod for what the sender does not know of its channels. It answers with Deltas for those that differ, then
+// with CheckDone.
+type Check struct {
+	ID       uint64
+	Host     presence.HostName
+	Channels []CheckChannel
+}
+
+// CheckChannel is what the sender of a Check knows of a channel.
+type CheckChannel struct {
+	Channel string
+	Clock   uint64 // of the last delta that was merged; 0: nothing is known, or the pod has nobody there
+}
+
+// CheckDone says that all answers to a Check are sent.
+type CheckDone struct {
+	ID uint64
+}
+
+func (*Heartbeat) kind() byte   { return 1 }
+func (*Goodbye) kind() byte     { return 2 }
+func (*SitesWanted) kind() byte { return 3 }
+func (*Sites) kind() byte       { return 4 }
+func (*Query) kind() byte       { return 5 }
+func (*Reply) kind() byte       { return 6 }
+func (*Delta) kind() byte       { return 7 }
+func (*Check) kind() byte       { return 8 }
+func (*CheckDone) kind() byte   { return 9 }

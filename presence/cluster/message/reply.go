@@ -1,0 +1,150 @@
+package message
+
+import (
+	"encoding/binary"
+
+	"github.com/rollcall-gateway/rollcall/presence"
+)
+
+// What is set in the byte that holds the kind of a channel.
+const (
+	countOnly = 0x80
+	withSeen  = 0x40 // the users have the times of their addresses
+)
+
+func (e *encoder) reply(m *Reply) {
+	e.uvarint(m.ID)
+	e.number(uint64(m.Part))
+	e.flags(m.Last, m.NotServed)
+	e.number(m.Count.Anonymous)
+	e.number(m.Count.LoggedIn)
+	e.number(m.Count.Users)
+	e.length(len(m.Count.Hashes))
+	for _, hash := range m.Count.Hashes {
+		e.fixed(hash)
+	}
+	e.length(len(m.Members))
+	for i := range m.Members {
+		e.member(&m.Members[i])
+	}
+	e.length(len(m.Channels))
+	for i := range m.Channels {
+		e.listing(&m.Channels[i])
+	}
+	e.length(len(m.Conns))
+	for i := range m.Conns {
+		e.connection(&m.Conns[i])
+	}
+}
+
+func (d *decoder) reply() *Reply {
+	m := &Reply{ID: d.uvarint(), Part: uint32(d.number())}
+	flags := d.flags(2)
+	m.Last, m.NotServed = flags&1 != 0, flags&2 != 0
+	m.Count = Count{Anonymous: d.number(), LoggedIn: d.number(), Users: d.number()}
+	m.Count.Hashes = d.hashes()
+	m.Members = list(d, leastMember, d.member)
+	m.Channels = list(d, leastListing, d.listing)
+	m.Conns = list(d, leastConnection, d.connection)
+	return m
+}
+
+// hashes is list for hashes, of which there are as many as users.
+func (d *decoder) hashes() []uint64 {
+	n := d.length(leastHash)
+	if n == 0 {
+		return nil
+	}
+	hashes := make([]uint64, n)
+	for i := range hashes {
+		hashes[i] = binary.BigEndian.Uint64(d.payload[d.pos+leastHash*i:])
+	}
+	d.pos += leastHash * n
+	return hashes
+}
+
+func (e *encoder) user(u *presence.User) {
+	e.text(u.ID, maxUser)
+	e.text(u.Email, maxEmail)
+}
+
+func (d *decoder) user() presence.User {
+	return presence.User{ID: d.text(maxUser), Email: d.text(maxEmail)}
+}
+
+func (e *encoder) member(m *presence.Member) {
+	e.user(&m.User)
+	e.time(m.Seen)
+}
+
+func (d *decoder) member() presence.Member {
+	return presence.Member{User: d.user(), Seen: d.time()}
+}
+
+func (e *encoder) listing(l *presence.Listing) {
+	if l.Kind < presence.Authenticated || l.Kind > presence.Private {
+		e.fail("an unknown kind of channel")
+	}
+	if len(l.Seen) != 0 && len(l.Seen) != len(l.Users) {
+		e.fail("users of whom some have the time of their address")
+		return
+	}
+	kind := byte(l.Kind)
+	if l.CountOnly {
+		kind |= countOnly
+	}
+	if len(l.Seen) != 0 {
+		kind |= withSeen
+	}
+	e.byte(kind)
+	e.channel(l.Channel)
+	e.count(l.Count)
+	e.length(len(l.Users))
+	for i := range l.Users {
+		e.user(&l.Users[i])
+		if len(l.Seen) != 0 {
+			e.time(l.Seen[i])
+		}
+	}
+}
+
+func (d *decoder) listing() presence.Listing {
+	kind := d.byte()
+	l := presence.Listing{Kind: presence.Kind(kind &^ (countOnly | withSeen)), CountOnly: kind&countOnly != 0}
+	if l.Kind < presence.Authenticated || l.Kind > presence.Private {
+		d.fail("an unknown kind of channel")
+	}
+	l.Channel, l.Count = d.channel(), d.count()
+	if kind&withSeen == 0 {
+		l.Users = list(d, leastUser, d.user)
+		return l
+	}
+	n := d.length(leastMember)
+	if n == 0 {
+		d.fail("times of no user")
+		return l
+	}
+	l.Users, l.Seen = make([]presence.User, n), make([]int64, n)
+	for i := 0; i < n && d.wrong == ""; i++ {
+		l.Users[i], l.Seen[i] = d.user(), d.time()
+	}
+	return l
+}
+
+func (e *encoder) connection(c *Connection) {
+	e.text(c.ID, maxName)
+	e.text(c.Email, maxEmail)
+	e.time(c.Since)
+	e.time(c.LastSign)
+	e.length(len(c.Channels))
+	for _, channel := range c.Channels {
+		e.channel(channel)
+	}
+}
+
+func (d *decoder) connection() Connection {
+	return Connection{
+		ID: d.text(maxName), Email: d.text(maxEmail), Since: d.time(), LastSign: d.time(),
+		Channels: list(d, leastText+1, d.channel),
+	}
+}

@@ -1,0 +1,54 @@
+package message
+
+import (
+	"github.com/rollcall-gateway/rollcall/presence"
+)
+
+// What the entries of lists take in a payload, in bytes: a listing without its users, and a connection without its
+// channels, but with the number of all.
+const (
+	timeLimit    = 10                                     // the most that a time takes
+	memberLimit  = 2 + maxUser + 2 + maxEmail + timeLimit // the most that a user takes
+	channelLimit = 2 + maxChannel                         // the most that the name of a channel takes
+)
+
+func textSize(s *string) int { return numberSize(uint64(len(*s))) + len(*s) }
+
+func userSize(u *presence.User) int { return textSize(&u.ID) + textSize(&u.Email) }
+
+func memberSize(m *presence.Member) int {
+	return userSize(&m.User) + timeSize(m.Seen)
+}
+
+func departureSize(d *presence.Departure) int { return textSize(&d.ID) + 1 }
+
+func checkSize(c *CheckChannel) int { return textSize(&c.Channel) + numberSize(c.Clock) }
+
+func listingSize(l *presence.Listing) int {
+	return 1 + textSize(&l.Channel) + numberSize(uint64(l.Count)) + numberSize(uint64(len(l.Users)))
+}
+
+func connectionSize(c *Connection) int {
+	return textSize(&c.ID) + textSize(&c.Email) + timeSize(c.Since) + timeSize(c.LastSign) + numberSize(uint64(len(c.Channels)))
+}
+
+func siteSize(s *Site) int {
+	size := numberSize(uint64(len(s.Sets)))
+	for _, set := range s.Sets {
+		size += numberSize(uint64(len(set)))
+		for i := range set {
+			size += textSize(&set[i])
+		}
+	}
+	return size
+}
+
+func timeSize(t int64) int { return numberSize(uint64(t)<<1 ^ uint64(t>>63)) }
+
+func numberSize(n uint64) int {
+	size := 1
+	for ; n >= 0x80; n >>= 7 {
+		size++
+	}
+	return size
+}

@@ -1,0 +1,185 @@
+package message
+
+import (
+	"slices"
+
+	"github.com/rollcall-gateway/rollcall/presence"
+)
+
+// room is what a payload has for the lists of a message, in bytes: MaxPayload without what else a Reply, a Sites or a Check
+// with the longest names takes, which is less than 1 KiB. A Delta has the name of its channel too.
+const (
+	room      = MaxPayload - 1024
+	roomDelta = room - maxChannel
+)
+
+// SplitReply returns the parts of a reply, of which the last one says so. Each has the numbers of the Count; the lists
+// are shared with r.
+func SplitReply(r *Reply) []*Reply {
+	var (
+		parts []*Reply
+		part  *Reply
+		free  int
+	)
+	begin := func() {
+		part = &Reply{ID: r.ID, Part: uint32(len(parts)), NotServed: r.NotServed, Count: r.Count}
+		part.Count.Hashes = nil
+		parts, free = append(parts, part), room
+	}
+	begin()
+	for rest := r.Count.Hashes; len(rest) > 0; {
+		part.Count.Hashes, rest = fit(rest, &free, room, func(*uint64) int { return leastHash })
+		if len(rest) > 0 {
+			begin()
+		}
+	}
+	for rest := r.Members; len(rest) > 0; {
+		part.Members, rest = fit(rest, &free, room, memberSize)
+		if len(rest) > 0 {
+			begin()
+		}
+	}
+	for _, l := range r.Channels {
+		rest := l
+		for more := true; more; more = len(rest.Users) > 0 {
+			head := listingSize(&rest)
+			if free < head+memberLimit {
+				begin()
+			}
+			free -= head
+			l, rest = divide(rest, &free, room-head)
+			part.Channels = append(part.Channels, l)
+		}
+	}
+	for _, c := range r.Conns {
+		for rest, more := c.Channels, true; more; more = len(rest) > 0 {
+			head := connectionSize(&c)
+			if free < head+channelLimit {
+				begin()
+			}
+			free -= head
+			c.Channels, rest = fit(rest, &free, room-head, textSize)
+			part.Conns = append(part.Conns, c)
+		}
+	}
+	part.Last = true
+	return parts
+}
+
+// divide returns a listing with the first users, as many as there is free room for, and one with the rest, in which nobody
+// is counted again.
+func divide(l presence.Listing, free *int, room int) (first, rest presence.Listing) {
+	first, rest = l, l
+	if len(l.Seen) == 0 {
+		first.Users, rest.Users = fit(l.Users, free, room, userSize)
+	} else {
+		size := func(u *presence.User) int { return userSize(u) + timeLimit }
+		first.Users, rest.Users = fit(l.Users, free, room, size)
+		n := min(len(first.Users), len(l.Seen))
+		first.Seen, rest.Seen = l.Seen[:n:n], l.Seen[n:]
+	}
+	rest.Count = 0
+	return first, rest
+}
+
+// SplitDelta returns the parts of a delta of everything. Each has the numbers; the lists are shared with d. Another delta
+// comes back as it is: if [Codec.Append] finds it oversized, one of everything has to be sent instead.
+func SplitDelta(d *Delta) []*Delta {
+	if d.Base != 0 {
+		whole := *d
+		whole.Part, whole.Parts = 0, 1
+		return []*Delta{&whole}
+	}
+	var (
+		parts []*Delta
+		part  *Delta
+		free  int
+	)
+	begin := func() {
+		part = &Delta{Host: d.Host, Channel: d.Channel, Part: uint32(len(parts))}
+		part.Clock, part.Conns, part.Lost = d.Clock, d.Conns, d.Lost
+		parts, free = append(parts, part), roomDelta
+	}
+	begin()
+	for rest := d.Joined; len(rest) > 0; {
+		part.Joined, rest = fit(rest, &free, roomDelta, memberSize)
+		if len(rest) > 0 {
+			begin()
+		}
+	}
+	for rest := d.Left; len(rest) > 0; {
+		part.Left, rest = fit(rest, &free, roomDelta, departureSize)
+		if len(rest) > 0 {
+			begin()
+		}
+	}
+	for _, part := range parts {
+		part.Parts = uint32(len(parts))
+	}
+	return parts
+}
+
+// SplitSites returns the parts of what a pod says of its sites. A site of very many patterns becomes several, which
+// together serve the same hosts or, if it has several sets, more: the pod says so when it is asked about one.
+func SplitSites(s *Sites) []*Sites {
+	all := make([]Site, 0, len(s.Sites))
+	for _, site := range s.Sites {
+		all = append(all, shorten(site)...)
+	}
+	var parts []*Sites
+	for more := true; more; more = len(all) > 0 {
+		part, free := &Sites{Sum: s.Sum, Part: uint32(len(parts))}, room
+		part.Sites, all = fit(all, &free, room, siteSize)
+		parts = append(parts, part)
+	}
+	for _, part := range parts {
+		part.Parts = uint32(len(parts))
+	}
+	return parts
+}
+
+// shorten returns sites that fit into a payload and serve the hosts of the given one. Of several sets the shortest alone
+// is kept, since dividing more of them would multiply the sites.
+func shorten(site Site) []Site {
+	if siteSize(&site) <= room {
+		return []Site{site}
+	}
+	set := slices.MinFunc(site.Sets, func(a, b []string) int { return len(a) - len(b) })
+	return halve(set)
+}
+
+// halve divides a set until it fits: a host that matches one pattern of the set matches one of either half.
+func halve(set []string) []Site {
+	site := Site{Sets: [][]string{set}}
+	if siteSize(&site) <= room || len(set) < 2 {
+		return []Site{site}
+	}
+	return append(halve(set[:len(set)/2]), halve(set[len(set)/2:])...)
+}
+
+// SplitCheck returns the checks that together ask what c asks. If there are several, each has to be given an ID of its
+// own, since [CheckDone] answers one of them.
+func SplitCheck(c *Check) []*Check {
+	var checks []*Check
+	rest := c.Channels
+	for more := true; more; more = len(rest) > 0 {
+		check, free := &Check{ID: c.ID, Host: c.Host}, room
+		check.Channels, rest = fit(rest, &free, room, checkSize)
+		checks = append(checks, check)
+	}
+	return checks
+}
+
+// fit returns the first entries, as many as there is free room for, and the rest. When none fits although all of the room
+// is free, it returns one nevertheless: Append refuses it.
+func fit[T any](entries []T, free *int, room int, size func(*T) int) (first, rest []T) {
+	fresh := *free == room
+	for i := range entries {
+		n := size(&entries[i])
+		if n > *free && (i > 0 || !fresh) {
+			return entries[:i:i], entries[i:]
+		}
+		*free -= n
+	}
+	return entries, nil
+}

@@ -1,0 +1,289 @@
+package message
+
+import (
+	"fmt"
+	"math/rand/v2"
+	"reflect"
+	"strings"
+	"sync"
+	"testing"
+
+	"github.com/rollcall-gateway/rollcall/presence"
+)
+
+// longest is the sender that takes most of a payload.
+var longest = Sender{DataCenter: strings.Repeat("d", maxName), Pod: strings.Repeat("p", maxName)}
+
+// sizes returns what the payloads of the messages take, all of which fit.
+func sizes[M Message](t *testing.T, messages []M) []int {
+	t.Helper()
+	c := NewCodec(secret)
+	list := make([]int, len(messages))
+	for i, m := range messages {
+		payload, err := c.Append(nil, subject, longest, m)
+		if err != nil {
+			t.Fatalf("part %d of %d: %v", i, len(messages), err)
+		}
+		list[i] = len(payload)
+	}
+	return list
+}
+
+// full fails when parts, but the last, are not full but for the longest entry.
+func full(t *testing.T, sizes []int, parts, slack int) {
+	t.Helper()
+	if len(sizes) != parts {
+		t.Errorf("%d parts, want %d: %v", len(sizes), parts, sizes)
+	}
+	for i, size := range sizes[:len(sizes)-1] {
+		if size < room-slack {
+			t.Errorf("part %d has %d of %d bytes", i, size, MaxPayload)
+		}
+	}
+}
+
+// everybody is made once, which takes a while with the race detector.
+var everybody = sync.OnceValue(func() []presence.Member {
+	list := make([]presence.Member, 100_000)
+	for i := range list {
+		list[i] = member(fmt.Sprintf("user-%d", i), fmt.Sprintf("user-%d@example.com", i), 1_700_000_000_000+int64(i))
+	}
+	return list
+})
+
+func members(n int) []presence.Member { return everybody()[:n:n] }
+
+func users(n int) []presence.User {
+	list := make([]presence.User, n)
+	for i := range list {
+		list[i] = everybody()[i].User
+	}
+	return list
+}
+
+func joinReplies(t *testing.T, parts []*Reply) *Reply {
+	t.Helper()
+	whole := &Reply{ID: parts[0].ID, Last: true, NotServed: parts[0].NotServed}
+	for i, part := range parts {
+		if part.ID != whole.ID || part.Part != uint32(i) || part.Last != (i == len(parts)-1) || part.NotServed != whole.NotServed {
+			t.Errorf("part %d is %d, last %v", i, part.Part, part.Last)
+		}
+		hashes := append(whole.Count.Hashes, part.Count.Hashes...)
+		whole.Count = part.Count
+		whole.Count.Hashes = hashes
+		whole.Members = append(whole.Members, part.Members...)
+		for _, l := range part.Channels {
+			if n := len(whole.Channels); n > 0 && whole.Channels[n-1].Channel == l.Channel {
+				whole.Channels[n-1].Users = append(whole.Channels[n-1].Users, l.Users...)
+				whole.Channels[n-1].Seen = append(whole.Channels[n-1].Seen, l.Seen...)
+				whole.Channels[n-1].Count += l.Count
+				continue
+			}
+			l.Users, l.Seen = append([]presence.User(nil), l.Users...), append([]int64(nil), l.Seen...)
+			whole.Channels = append(whole.Channels, l)
+		}
+		for _, c := range part.Conns {
+			if n := len(whole.Conns); n > 0 && whole.Conns[n-1].ID == c.ID {
+				whole.Conns[n-1].Channels = append(whole.Conns[n-1].Channels, c.Channels...)
+				continue
+			}
+			c.Channels = append([]string(nil), c.Channels...)
+			whole.Conns = append(whole.Conns, c)
+		}
+	}
+	return whole
+}
+
+func TestSplitReply(t *testing.T) {
+	count := Count{Anonymous: 1, LoggedIn: 2, Users: 3}
+	hashes := make([]uint64, 100_000)
+	for i := range hashes {
+		hashes[i] = rand.Uint64()
+	}
+	channels := make([]string, 400)
+	for i := range channels {
+		channels[i] = strings.Repeat("c", maxChannel-3) + fmt.Sprintf("%03d", i)
+	}
+	var many []presence.Listing
+	for i := range 20_000 {
+		many = append(many, presence.Listing{Channel: fmt.Sprintf("channel-%d", i), Kind: presence.Authenticated, Users: users(i % 3)})
+		if i%3 == 0 {
+			many[i].Users = nil
+		}
+	}
+	tests := []struct {
+		name         string
+		reply        Reply
+		parts, slack int
+	}{
+		{"nothing", Reply{NotServed: true}, 1, 0},
+		{"few", Reply{Count: Count{Users: 1, Hashes: []uint64{1}}}, 1, 0},
+		{"hashes", Reply{Count: Count{Anonymous: 1, LoggedIn: 2, Users: 3, Hashes: hashes}}, 2, 8},
+		{"members", Reply{Count: count, Members: members(100_000)}, 8, 60},
+		{"hashes and members", Reply{Count: Count{Hashes: hashes}, Members: members(10_000)}, 3, 60},
+		{"one channel of many", Reply{Channels: []presence.Listing{{Channel: "lobby", Kind: presence.Authenticated, Users: users(100_000)}}}, 7, 600},
+		{"a counted channel of many, with times", Reply{Channels: []presence.Listing{{
+			Channel: "lobby", Kind: presence.Authenticated, CountOnly: true, Users: users(100_000), Count: 100_000, Seen: make([]int64, 100_000),
+		}}}, 9, 120_000}, // room is left for longer times
+		{"many channels", Reply{Channels: many}, 2, 700},
+		{"channels with many before and behind", Reply{Channels: []presence.Listing{
+			{Channel: "a", Kind: presence.Anonymous, Count: 3},
+			{Channel: "b", Kind: presence.Authenticated, Users: users(20_000)},
+			{Channel: "c", Kind: presence.Authenticated, CountOnly: true, Count: 3},
+		}}, 2, 600},
+		{"a connection of many channels", Reply{Conns: []Connection{
+			{ID: "one", Channels: channels[:1]}, {ID: "two", Email: "e", Since: 1, LastSign: 2, Channels: channels}, {ID: "three"},
+		}}, 4, 2 * channelLimit},
+	}
+	for _, tt := range tests {
+		t.Run(tt.name, func(t *testing.T) {
+			tt.reply.ID = 42
+			parts := SplitReply(&tt.reply)
+			full(t, sizes(t, parts), tt.parts, tt.slack)
+			whole := tt.reply
+			whole.Last = true
+			if got := joinReplies(t, parts); !reflect.DeepEqual(got, &whole) {
+				t.Error("the parts are not what was split")
+			}
+		})
+	}
+}
+
+func TestSplitDelta(t *testing.T) {
+	left := make([]presence.Departure, 100_000)
+	for i := range left {
+		left[i] = presence.Departure{ID: fmt.Sprintf("left-%d", i), Lost: i%2 == 0}
+	}
+	tests := []struct {
+		name  string
+		delta presence.Delta
+		parts int
+	}{
+		{"nobody", presence.Delta{Clock: 7}, 1},
+		{"one", presence.Delta{Clock: 7, Joined: members(1), Conns: 1}, 1},
+		{"many", presence.Delta{Clock: 7, Joined: members(100_000), Conns: 100_001, Lost: 1}, 8},
+		{"many that left too", presence.Delta{Clock: 7, Joined: members(10_000), Left: left, Lost: 5}, 4},
+	}
+	for _, tt := range tests {
+		t.Run(tt.name, func(t *testing.T) {
+			parts := SplitDelta(&Delta{Host: portal, Channel: strings.Repeat("c", maxChannel), Delta: tt.delta})
+			full(t, sizes(t, parts), tt.parts, maxChannel+60)
+			var got presence.Delta
+			for i, part := range parts {
+				if part.Part != uint32(i) || part.Parts != uint32(len(parts)) || part.Host != portal || len(part.Channel) != maxChannel {
+					t.Errorf("part %d is %d of %d", i, part.Part, part.Parts)
+				}
+				joined, left := append(got.Joined, part.Joined...), append(got.Left, part.Left...)
+				got = part.Delta
+				got.Joined, got.Left = joined, left
+			}
+			if !reflect.DeepEqual(got, tt.delta) {
+				t.Error("the parts are not what was split")
+			}
+		})
+	}
+}
+
+func TestSplitDeltaLeavesChangesWhole(t *testing.T) {
+	d := &Delta{Host: portal, Channel: "lobby", Delta: presence.Delta{Clock: 9, Base: 8, Joined: members(100_000)}}
+	parts := SplitDelta(d)
+	if len(parts) != 1 || parts[0].Part != 0 || parts[0].Parts != 1 || !reflect.DeepEqual(parts[0].Delta, d.Delta) {
+		t.Errorf("%d parts", len(parts))
+	}
+}
+
+func TestSplitSites(t *testing.T) {
+	patterns := func(n int) []string {
+		set := make([]string, n)
+		for i := range set {
+			set[i] = fmt.Sprintf("portal-%d.example.com", i)
+		}
+		return set
+	}
+	many := make([]Site, 30_000)
+	for i := range many {
+		many[i].Sets = [][]string{{fmt.Sprintf("portal-%d.example.com", i)}}
+	}
+	var wide Site // no product of halves of these is made
+	for range maxSets {
+		wide.Sets = append(wide.Sets, patterns(1_000))
+	}
+	tests := []struct {
+		name         string
+		sites        []Site
+		want         []Site // nil: what was split
+		parts, slack int
+	}{
+		{"none", nil, nil, 1, 0},
+		{"every host", []Site{{}}, nil, 1, 0},
+		{"many sites", many, nil, 2, 30},
+		{"many patterns beside few", []Site{{}, {Sets: [][]string{patterns(20_000), {"*.com"}}}, {}}, nil, 1, 0},
+		{
+			"very many patterns",
+			[]Site{{Sets: [][]string{patterns(40_000)}}},
+			[]Site{{Sets: [][]string{patterns(40_000)[:20_000]}}, {Sets: [][]string{patterns(40_000)[20_000:]}}},
+			2, 150_000,
+		},
+		{"the shortest of the sets", []Site{{Sets: [][]string{patterns(40_000), {"*.com"}}}}, []Site{{Sets: [][]string{{"*.com"}}}}, 1, 0},
+		{"many sets of many", []Site{wide}, []Site{{Sets: [][]string{patterns(1_000)}}}, 1, 0},
+	}
+	for _, tt := range tests {
+		t.Run(tt.name, func(t *testing.T) {
+			parts := SplitSites(&Sites{Sum: 7, Sites: tt.sites})
+			full(t, sizes(t, parts), tt.parts, tt.slack)
+			var got []Site
+			for i, part := range parts {
+				if part.Sum != 7 || part.Part != uint32(i) || part.Parts != uint32(len(parts)) {
+					t.Errorf("part %d is %d of %d", i, part.Part, part.Parts)
+				}
+				got = append(got, part.Sites...)
+			}
+			if tt.want == nil {
+				tt.want = tt.sites
+			}
+			if !reflect.DeepEqual(got, tt.want) {
+				t.Errorf("%d sites, want %d", len(got), len(tt.want))
+			}
+		})
+	}
+}
+
+func TestSplitCheck(t *testing.T) {
+	for _, n := range []int{0, 1, 50_000} {
+		c := &Check{ID: 5, Host: portal}
+		for i := range n {
+			c.Channels = append(c.Channels, CheckChannel{Channel: fmt.Sprintf("channel-%d", i), Clock: uint64(i) << 20})
+		}
+		checks := SplitCheck(c)
+		full(t, sizes(t, checks), map[int]int{0: 1, 1: 1, 50_000: 2}[n], 30)
+		var got []CheckChannel
+		for _, check := range checks {
+			if check.Host != portal {
+				t.Errorf("%d channels: the host is %v", n, check.Host)
+			}
+			got = append(got, check.Channels...)
+		}
+		if !reflect.DeepEqual(got, c.Channels) {
+			t.Errorf("%d channels: the checks have %d", n, len(got))
+		}
+	}
+}
+
+// What does not fit into any payload ends up in a message that Append refuses.
+func TestSplittingEndsWithEntriesThatAreTooLong(t *testing.T) {
+	huge := strings.Repeat("x", MaxPayload+1)
+	user := presence.User{ID: huge}
+	for _, m := range []Message{
+		SplitReply(&Reply{Members: []presence.Member{{User: user}}})[0],
+		SplitReply(&Reply{Channels: []presence.Listing{{Channel: "c", Kind: presence.Private, Users: []presence.User{user, user}}}})[1],
+		SplitReply(&Reply{Channels: []presence.Listing{{Channel: huge, Kind: presence.Private}}})[1],
+		SplitReply(&Reply{Conns: []Connection{{ID: "c", Channels: []string{huge, huge}}}})[1],
+		SplitDelta(&Delta{Host: portal, Channel: "c", Delta: presence.Delta{Left: []presence.Departure{{ID: huge}}}})[0],
+		SplitSites(&Sites{Sites: []Site{{Sets: [][]string{{huge}}}}})[0],
+		SplitCheck(&Check{Host: portal, Channels: []CheckChannel{{Channel: huge}}})[0],
+	} {
+		if b, err := NewCodec("").Append(nil, subject, web1, m); err == nil || b != nil {
+			t.Errorf("%T: %d bytes, %v", m, len(b), err)
+		}
+	}
+}
