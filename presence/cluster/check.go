@@ -1,0 +1,233 @@
+package cluster
+
+import (
+	"slices"
+	"time"
+
+	"github.com/rollcall-gateway/rollcall/presence"
+	"github.com/rollcall-gateway/rollcall/presence/cluster/message"
+)
+
+// want has the step ask the pod about the channel.
+func (s *syncer) want(w *watch, p peer) {
+	q := question{p, w.host}
+	if s.wanted[q] == nil {
+		s.wanted[q] = make(map[*watch]bool)
+	}
+	s.wanted[q][w] = true
+}
+
+// recheckPeer asks the pod about all channels that it may have. Those who wait for their first answer wait for the pod too.
+func (s *syncer) recheckPeer(p peer) {
+	for host, h := range s.hosts {
+		serves := slices.Contains(s.members.serving(host, ScopeAll, true), p)
+		awaited := serves && slices.Contains(s.members.serving(host, ScopeAll, false), p)
+		for _, w := range h.channels {
+			if serves || s.holds(w, p) {
+				s.want(w, p)
+			}
+			if awaited && !w.ready {
+				w.waiting[p] = true
+			}
+		}
+	}
+}
+
+// holds tells whether the registry has something of the pod. One that does not serve the host any longer is asked too
+// until it says that nothing is left.
+func (s *syncer) holds(w *watch, p peer) bool { return w.replicas[p] != nil && s.clock(w, p) != 0 }
+
+func (s *syncer) clock(w *watch, p peer) uint64 { return s.reg.Clock(w.host, w.channel, s.alive[p]) }
+
+// round asks about the channels of the hosts whose turn it is, and where gaps were found.
+func (s *syncer) round(now time.Time) {
+	if len(s.gaps) > 0 && !now.Before(s.gapsAt) {
+		for k := range s.gaps {
+			r := k.replicas[k.peer] // nil when the pod is gone
+			if r != nil && r.behind && !k.over {
+				s.resynced.Add(1)
+				s.want(k.watch, k.peer)
+			}
+		}
+		clear(s.gaps)
+		s.gapsAt = now.Add(gapWait)
+	}
+	if len(s.hosts) == 0 || now.Before(s.slotAt) {
+		return
+	}
+	for host, h := range s.hosts {
+		if h.slot == s.slot {
+			s.checkHost(host, h)
+		}
+	}
+	for _, a := range s.assembly {
+		a.expire(now)
+	}
+	s.slot = (s.slot + 1) % slots
+	s.slotAt = now.Add(s.timing.check / slots)
+}
+
+func (s *syncer) checkHost(host presence.HostName, h *watchedHost) {
+	serving := s.members.serving(host, ScopeAll, true)
+	for _, w := range h.channels {
+		for _, p := range serving {
+			if _, ok := s.alive[p]; ok {
+				s.want(w, p)
+			}
+		}
+		for p := range w.replicas {
+			switch {
+			case slices.Contains(serving, p):
+			case s.holds(w, p):
+				s.want(w, p)
+			default:
+				delete(w.replicas, p)
+			}
+		}
+	}
+}
+
+// ask sends the checks that are wanted, one for all channels of a host if it is not too long.
+func (s *syncer) ask(now time.Time) {
+	for q, watches := range s.wanted {
+		asked := make(map[string]*watch, len(watches))
+		whole := &message.Check{Host: q.host, Channels: make([]message.CheckChannel, 0, len(watches))}
+		for w := range watches {
+			asked[w.channel] = w
+			whole.Channels = append(whole.Channels, message.CheckChannel{Channel: w.channel, Clock: s.clock(w, q.peer)})
+		}
+		for _, m := range message.SplitCheck(whole) {
+			s.lastID++
+			m.ID = s.lastID
+			c := &check{id: m.ID, to: q.peer, watches: make([]*watch, len(m.Channels))}
+			for i := range m.Channels {
+				w := asked[m.Channels[i].Channel]
+				r := w.replica(q.peer)
+				r.check, r.behind = c.id, false
+				c.watches[i] = w
+			}
+			s.checks[c.id] = c
+			s.checking.add(now.Add(2*s.timing.remote), c)
+			s.link.send(s.link.inbox(q.peer), m)
+		}
+	}
+	clear(s.wanted)
+}
+
+func (w *watch) replica(p peer) *replica {
+	r := w.replicas[p]
+	if r == nil {
+		r = &replica{}
+		w.replicas[p] = r
+	}
+	return r
+}
+
+// take takes a message of a pod that is alive.
+func (s *syncer) take(from peer, m message.Message) {
+	switch m := m.(type) {
+	case *message.Delta:
+		s.takeDelta(from, m)
+	case *message.CheckDone:
+		if c := s.checks[m.ID]; c != nil && c.to == from {
+			s.finish(c)
+			for _, w := range c.watches {
+				s.answered(w, from)
+			}
+		}
+	}
+}
+
+func (s *syncer) takeDelta(from peer, m *message.Delta) {
+	h := s.hosts[m.Host]
+	if h == nil || h.channels[m.Channel] == nil {
+		return // not watched any longer
+	}
+	w, d := h.channels[m.Channel], m.Delta
+	if m.Parts > 1 {
+		a := s.assembly[from]
+		if a == nil {
+			a = newAssembler()
+			s.assembly[from] = a
+		}
+		var whole bool
+		if d, whole = a.add(time.Now(), w.place, m); !whole {
+			return
+		}
+	}
+	r := w.replica(from)
+	switch s.reg.Merge(m.Host, m.Channel, s.alive[from], d) {
+	case presence.Merged:
+		if d.Base == 0 && r.check != 0 && r.seen != 0 && !r.behind {
+			s.resynced.Add(1) // nothing told but the check
+		}
+		// A first delta can come after one that follows it, which nobody could merge.
+		r.behind = d.Clock < r.seen
+	case presence.Gap:
+		r.behind = true
+	case presence.Stale, presence.Unwanted:
+	}
+	r.seen = max(r.seen, d.Clock)
+	if r.behind && r.check == 0 {
+		s.gaps[replicaKey{w, from}] = true
+	}
+}
+
+// finish ends a check that was answered or is not waited for any longer. What was missed meanwhile is asked for again: an
+// answer and the deltas after it do not come in order.
+func (s *syncer) finish(c *check) {
+	delete(s.checks, c.id)
+	for _, w := range c.watches {
+		r := w.replicas[c.to]
+		if w.over || r == nil || r.check != c.id { // another one was sent
+			continue
+		}
+		r.check = 0
+		if r.behind {
+			s.gaps[replicaKey{w, c.to}] = true
+		}
+	}
+}
+
+// answered takes a pod off those that the first watchers wait for.
+func (s *syncer) answered(w *watch, p peer) {
+	delete(w.waiting, p)
+	s.readyIfSo(w)
+}
+
+// readyIfSo has the watchers get their snapshot when there is nothing more to wait for.
+func (s *syncer) readyIfSo(w *watch) {
+	if w.ready || w.over || w.early || len(w.waiting) > 0 {
+		return
+	}
+	w.ready = true
+	s.reg.Ready(w.host, w.channel)
+}
+
+// expire gives up what took too long.
+func (s *syncer) expire(now time.Time) {
+	for w, ok := s.pending.pop(now); ok; w, ok = s.pending.pop(now) {
+		w.early = false
+		for p := range w.waiting {
+			if !s.members.remote(p) {
+				delete(w.waiting, p)
+			}
+		}
+		s.readyIfSo(w)
+	}
+	for w, ok := s.distant.pop(now); ok; w, ok = s.distant.pop(now) {
+		clear(w.waiting)
+		s.readyIfSo(w)
+	}
+	for c, ok := s.checking.pop(now); ok; c, ok = s.checking.pop(now) {
+		if s.checks[c.id] == c {
+			s.finish(c)
+		}
+	}
+	for sub, ok := s.idling.pop(now); ok; sub, ok = s.idling.pop(now) {
+		if s.idle[sub.place] == sub && !now.Before(sub.until) {
+			delete(s.idle, sub.place)
+			sub.cancel()
+		}
+	}
+}

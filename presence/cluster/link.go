@@ -1,0 +1,181 @@
+package cluster
+
+import (
+	"crypto/sha256"
+	"encoding/base32"
+	"encoding/binary"
+	"errors"
+	"fmt"
+	"strings"
+	"sync/atomic"
+	"time"
+
+	"go.uber.org/zap"
+
+	"github.com/rollcall-gateway/rollcall/presence"
+	"github.com/rollcall-gateway/rollcall/presence/cluster/message"
+)
+
+// transport is what carries payloads: a *bus.Bus, or a simulated network in tests.
+type transport interface {
+	Publish(subject string, payload []byte) error
+	Subscribe(subject string, take func(payload []byte)) (cancel func(), err error)
+}
+
+// peer is one run of a pod.
+type peer struct {
+	dc, pod string
+	inc     message.Incarnation
+}
+
+func peerOf(s message.Sender) peer { return peer{s.DataCenter, s.Pod, s.Incarnation} }
+
+func (p peer) sender() message.Sender {
+	return message.Sender{DataCenter: p.dc, Pod: p.pod, Incarnation: p.inc}
+}
+
+// name is how answers and logs call the pod.
+func (p peer) name() string { return p.dc + "/" + p.pod }
+
+// key names the run of the pod in the registry. A data center's name has no '/', see [Config].
+func (p peer) key() string { return p.name() + "/" + incarnationText(p.inc) }
+
+func incarnationText(i message.Incarnation) string {
+	return fmt.Sprintf("%x-%016x", i.Started, i.Random)
+}
+
+// link sends messages over the transport as one pod, and counts what it gets and does not use.
+type link struct {
+	bus    transport
+	codec  *message.Codec
+	prefix string // of all subjects
+	self   peer
+	logger *zap.Logger
+	// known tells whether messages of the pod are to be used. It is set before the first subscription.
+	known func(p peer) bool
+
+	malformed, oversized, forged, version, unknown atomic.Uint64
+
+	unsent     atomic.Uint64
+	complained atomic.Int64 // when an error of sending was logged last, Unix nanoseconds
+}
+
+// complainEvery is how often errors of sending are logged at most.
+const complainEvery = 10 * time.Second
+
+func newLink(tr transport, name, secret string, self peer, logger *zap.Logger) *link {
+	return &link{
+		bus:    tr,
+		codec:  message.NewCodec(secret),
+		prefix: name,
+		self:   self,
+		logger: logger,
+		known:  func(peer) bool { return true },
+	}
+}
+
+// all is the subject that all pods hear.
+func (l *link) all() string { return l.prefix + ".all" }
+
+// queries is the subject of questions to all pods.
+func (l *link) queries() string { return l.prefix + ".query" }
+
+// queriesOf is the subject of questions to the pods of one data center.
+func (l *link) queriesOf(dc string) string { return l.prefix + ".query." + subjectHash(dc) }
+
+// inbox is the subject that one pod alone hears.
+func (l *link) inbox(p peer) string {
+	return l.prefix + ".pod." + subjectHash(p.dc, p.pod, incarnationText(p.inc))
+}
+
+// channelSubject is the subject of the changes in a channel.
+func (l *link) channelSubject(host presence.HostName, channel string) string {
+	return l.prefix + ".channel." + subjectHash(host.String(), channel)
+}
+
+// subjectHash stands for names in subjects, which have no place for dots, spaces and wildcards. Whoever reads the messages
+// compares the names in them.
+func subjectHash(parts ...string) string {
+	h := sha256.New()
+	for _, p := range parts {
+		_, _ = h.Write(binary.BigEndian.AppendUint64(nil, uint64(len(p)))) // never fails
+		_, _ = h.Write([]byte(p))
+	}
+	sum := h.Sum(nil)[:16]
+	return strings.ToLower(base32.StdEncoding.WithPadding(base32.NoPadding).EncodeToString(sum))
+}
+
+// send publishes a message. What does not get through is found by those who wait for it.
+func (l *link) send(subject string, m message.Message) {
+	payload, err := l.codec.Append(nil, subject, l.self.sender(), m)
+	if err == nil {
+		err = l.bus.Publish(subject, payload)
+	}
+	if err == nil {
+		return
+	}
+	l.unsent.Add(1)
+	now, last := time.Now().UnixNano(), l.complained.Load()
+	if (last == 0 || now-last >= int64(complainEvery)) && l.complained.CompareAndSwap(last, now) {
+		l.logger.Error("cannot send to other pods", zap.Error(err), zap.Uint64("failed", l.unsent.Load()))
+	}
+}
+
+// subscribe has take called with the messages of other pods that are known and alive, one at a time and in the order of
+// arrival. Heartbeats and goodbyes come from everybody, this pod too.
+func (l *link) subscribe(subject string, take func(from peer, m message.Message)) (cancel func(), err error) {
+	return l.bus.Subscribe(subject, func(payload []byte) {
+		from, m, ok := l.decode(subject, payload)
+		if ok {
+			take(from, m)
+		}
+	})
+}
+
+func (l *link) decode(subject string, payload []byte) (from peer, m message.Message, ok bool) {
+	sender, m, err := l.codec.Decode(subject, payload)
+	if err != nil {
+		l.reject(err)
+		return peer{}, nil, false
+	}
+	from = peerOf(sender)
+	switch m.(type) {
+	case *message.Heartbeat, *message.Goodbye:
+		return from, m, true
+	}
+	if from == l.self {
+		// A pod hears what it says to all, but it never writes to itself.
+		if subject == l.inbox(l.self) {
+			l.forged.Add(1)
+		}
+		return peer{}, nil, false
+	}
+	if !l.known(from) {
+		l.unknown.Add(1)
+		return peer{}, nil, false
+	}
+	return from, m, true
+}
+
+func (l *link) reject(err error) {
+	switch {
+	case errors.Is(err, message.ErrOversized):
+		l.oversized.Add(1)
+	case errors.Is(err, message.ErrForged):
+		l.forged.Add(1)
+	case errors.Is(err, message.ErrVersion):
+		l.version.Add(1)
+	default:
+		l.malformed.Add(1)
+	}
+}
+
+func (l *link) ignored() Ignored {
+	return Ignored{
+		Malformed: l.malformed.Load(),
+		Oversized: l.oversized.Load(),
+		Forged:    l.forged.Load(),
+		Version:   l.version.Load(),
+		Unknown:   l.unknown.Load(),
+	}
+}

@@ -1,0 +1,172 @@
+package cluster
+
+import (
+	"context"
+	"time"
+
+	"github.com/rollcall-gateway/rollcall/presence"
+	"github.com/rollcall-gateway/rollcall/presence/cluster/message"
+)
+
+// Truth says what an answer is worth.
+type Truth struct {
+	Complete bool
+	// Missing are the pods that should have answered and did not, as DC/POD, in order. It can be empty when Complete is not
+	// set: right after the start, a pod does not know whom to ask.
+	Missing []string
+}
+
+// Scope is which pods a question goes to.
+type Scope uint8
+
+// The scopes of a question.
+const (
+	ScopePod Scope = iota // this one
+	ScopeDC               // those of this data center
+	ScopeAll
+)
+
+// DataCenter is what a data center has of a host.
+type DataCenter struct {
+	Name          string
+	Authenticated int // distinct users; when the question is raw, connections with a user
+	Anonymous     int // connections without one
+	// Users are in the order of their IDs, one entry each; when the question is raw, one entry a connection. Nil unless asked
+	// for, and then empty rather than nil.
+	Users []presence.User
+}
+
+// PodConnection is a connection of a user, and where it is.
+type PodConnection struct {
+	DataCenter string
+	Pod        string
+	message.Connection
+}
+
+// inquiry is what an answer is about. Who asks the same gets the same answer.
+type inquiry struct {
+	kind          message.QueryKind
+	host          presence.HostName
+	scope         Scope
+	channel, user string
+	raw           bool
+}
+
+// answer is what became of a question, of which one field beside truth is set.
+type answer struct {
+	truth       Truth
+	dcs         []DataCenter
+	listings    []presence.Listing
+	connections []PodConnection
+}
+
+// What no pod can have, since it cannot be sent (see the bounds of package message), in bytes.
+const (
+	maxChannel = 4096
+	maxUser    = 256
+)
+
+// AllUsers says how many are connected to the host in each data center that serves it, in the order of their names, and
+// with members set who. A data center of which no pod replied is left out. The results are shared and must not be changed.
+func (c *Cluster) AllUsers(ctx context.Context, host presence.HostName, members, raw bool) ([]DataCenter, Truth) {
+	kind := message.KindCount
+	if members {
+		kind = message.KindMembers
+	}
+	a := c.ask(ctx, inquiry{kind: kind, host: host, scope: ScopeAll, raw: raw})
+	return a.dcs, a.truth
+}
+
+// Users lists the active channels of the host, or the one channel if it is not "", as [presence.Host.Channels] does. The
+// results are shared and must not be changed.
+func (c *Cluster) Users(ctx context.Context, host presence.HostName, scope Scope, channel string, raw bool) ([]presence.Listing, Truth) {
+	a := c.ask(ctx, inquiry{kind: message.KindUsers, host: host, scope: scope, channel: channel, raw: raw})
+	return a.listings, a.truth
+}
+
+// Explain returns the connections of a user, with the pods that they are on.
+func (c *Cluster) Explain(ctx context.Context, host presence.HostName, user string) ([]PodConnection, Truth) {
+	a := c.ask(ctx, inquiry{kind: message.KindExplain, host: host, scope: ScopeAll, user: user})
+	return a.connections, a.truth
+}
+
+// ask answers a question. If the context ends before, the answer is empty and not complete.
+func (c *Cluster) ask(ctx context.Context, q inquiry) answer {
+	if len(c.named(q)) == 0 {
+		return c.find(q)
+	}
+	f := c.share(q)
+	select {
+	case <-f.done:
+		return f.answer
+	case <-ctx.Done():
+	}
+	select {
+	case <-f.done:
+		return f.answer
+	default:
+		return answer{}
+	}
+}
+
+// named returns the pods that have to answer.
+func (c *Cluster) named(q inquiry) []peer {
+	if q.host.IsZero() || len(q.channel) > maxChannel || len(q.user) > maxUser {
+		return nil
+	}
+	return c.members.serving(q.host, q.scope, true)
+}
+
+// find finds the answer.
+func (c *Cluster) find(q inquiry) answer {
+	began := time.Now()
+	knows := c.members.pulse.knows()
+	missing := c.members.unreachable(q.host, q.scope)
+	named := c.named(q)
+	var replies []podReply
+	if len(named) == 0 {
+		replies = c.own(q.message(0, 0), false)
+	} else {
+		subject := c.link.queries()
+		if q.scope == ScopeDC {
+			subject = c.link.queriesOf(c.link.self.dc)
+		}
+		col := c.asking.begin(named, c.members, c.timing)
+		query := q.message(col.id, random())
+		c.link.send(subject, query)
+		own := c.own(query, c.anyLocal(named))
+		col.wait(nil, c.stop)
+		c.asking.end(col)
+		var silent []string
+		replies, silent = col.result()
+		replies = append(replies, own...)
+		missing = append(missing, silent...)
+		// Who turned out to be gone meanwhile may have taken the rest of its data center along.
+		missing = append(missing, c.members.unreachable(q.host, q.scope)...)
+		knows = knows && c.members.pulse.knows()
+	}
+	a := merge(q, replies)
+	a.truth.Missing = distinct(missing)
+	a.truth.Complete = q.scope == ScopePod || knows && len(a.truth.Missing) == 0
+	c.counts.note(q.kind, a.truth.Complete, time.Since(began))
+	return a
+}
+
+// own is this pod's part of an answer.
+func (c *Cluster) own(query *message.Query, hashes bool) []podReply {
+	return []podReply{{peer: c.link.self, replies: []*message.Reply{c.responder.reply(query, hashes)}}}
+}
+
+// anyLocal tells whether one of the pods is of this data center.
+func (c *Cluster) anyLocal(pods []peer) bool {
+	for _, p := range pods {
+		if !c.members.remote(p) {
+			return true
+		}
+	}
+	return false
+}
+
+func (q inquiry) message(id, seed uint64) *message.Query {
+	return &message.Query{ID: id, Kind: q.kind, Host: q.host, Channel: q.channel, User: q.user, Raw: q.raw, Seed: seed}
+}

@@ -1,0 +1,717 @@
+package cluster
+
+import (
+	"context"
+	"fmt"
+	"reflect"
+	"slices"
+	"strings"
+	"sync"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/rollcall-gateway/rollcall/presence"
+	"github.com/rollcall-gateway/rollcall/presence/cluster/message"
+)
+
+// text writes an answer as one line.
+func (a answer) text() string {
+	var b strings.Builder
+	for _, dc := range a.dcs {
+		fmt.Fprintf(&b, "%s %d+%d", dc.Name, dc.Authenticated, dc.Anonymous)
+		if dc.Users != nil {
+			fmt.Fprint(&b, dc.Users)
+		}
+		b.WriteString("; ")
+	}
+	for _, l := range a.listings {
+		fmt.Fprintf(&b, "%s %v %d; ", l.Channel, l.Users, l.Count)
+	}
+	for _, c := range a.connections {
+		fmt.Fprint(&b, c.DataCenter, "/", c.Pod, " ", c.ID, " ", c.Channels, "; ")
+	}
+	if a.truth.Complete {
+		b.WriteString("complete")
+	} else {
+		fmt.Fprint(&b, "missing ", a.truth.Missing)
+	}
+	return b.String()
+}
+
+// count asks how many there are.
+func (p *labPod) count(t *testing.T) answer {
+	t.Helper()
+	dcs, truth := p.AllUsers(t.Context(), mustHost(t, "example.com"), false, false)
+	return answer{truth: truth, dcs: dcs}
+}
+
+func wantText(t *testing.T, a answer, want string) {
+	t.Helper()
+	if got := a.text(); got != want {
+		t.Errorf("answer:\n got %s\nwant %s", got, want)
+	}
+}
+
+// replies has a script answer every question with what is made of its ID.
+func (s *script) replies(make func(id uint64) []*message.Reply) {
+	s.answer(func(q *message.Query) []*message.Reply { return make(q.ID) })
+}
+
+// anonymous is a whole reply that says how many anonymous connections there are.
+func anonymous(n uint64) func(id uint64) []*message.Reply {
+	return func(id uint64) []*message.Reply {
+		return []*message.Reply{{ID: id, Last: true, Count: message.Count{Anonymous: n}}}
+	}
+}
+
+func TestAnswersOfSeveralPods(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		n := &lab{}
+		host := mustHost(t, "example.com")
+		x1, x2, x3 := n.start(t, "x", "1"), n.start(t, "x", "2"), n.start(t, "x", "3")
+		y1 := n.start(t, "y", "1")
+		z := n.start(t, "z", "1")
+		z.local.unserved = map[string]bool{"example.com": true}
+		time.Sleep(3 * time.Second)
+
+		x1.connect(t, host, "ann", "ann@old", "room")
+		time.Sleep(time.Millisecond)
+		x2.connect(t, host, "ann", "ann@new", "room", "lobby")
+		x2.connect(t, host, "bob", "", "room")
+		x2.connect(t, host, "", "", "anonymous")
+		x3.connect(t, host, "bob", "bob@x")
+		y1.connect(t, host, "ann", "ann@y", "room")
+		y1.connect(t, host, "", "", "anonymous")
+		y1.connect(t, mustHost(t, "other.com"), "eve", "", "room")
+		y1.local.explain = []message.Connection{{ID: "c1", Channels: []string{"room"}}}
+		x2.local.explain = []message.Connection{{ID: "c3"}, {ID: "c2"}}
+
+		for _, p := range []*labPod{x1, x2, x3, y1} {
+			all := func(members, raw bool) answer {
+				dcs, truth := p.AllUsers(t.Context(), host, members, raw)
+				return answer{truth: truth, dcs: dcs}
+			}
+			wantText(t, all(false, false), "x 2+1; y 1+1; complete")
+			wantText(t, all(false, true), "x 4+1; y 1+1; complete")
+			wantText(t, all(true, false), "x 2+1[{ann ann@new} {bob bob@x}]; y 1+1[{ann ann@y}]; complete")
+			raw := all(true, true)
+			if len(raw.dcs) != 2 || raw.dcs[0].Authenticated != 4 || len(raw.dcs[0].Users) != 4 || raw.dcs[1].Authenticated != 1 {
+				t.Errorf("raw: %s", raw.text())
+			}
+			users := func(scope Scope, channel string, raw bool) answer {
+				list, truth := p.Users(t.Context(), host, scope, channel, raw)
+				list = slices.DeleteFunc(slices.Clone(list), func(l presence.Listing) bool { return l.Kind == presence.Private })
+				return answer{truth: truth, listings: list}
+			}
+			got := users(ScopeAll, "", false)
+			if text := got.text(); !strings.Contains(text, "anonymous [] 2; lobby [{ann ann@new}] 0; room [") || len(got.listings[2].Users) != 2 || !got.truth.Complete {
+				t.Errorf("users: %s", text)
+			}
+			if got := users(ScopeAll, "room", true); len(got.listings) != 1 || len(got.listings[0].Users) != 4 {
+				t.Errorf("room, raw: %s", got.text())
+			}
+			wantText(t, users(ScopeAll, "nobody", true), "complete")
+			conns, truth := p.Explain(t.Context(), host, "ann")
+			wantText(t, answer{truth: truth, connections: conns}, "x/2 c3 []; x/2 c2 []; y/1 c1 [room]; complete")
+		}
+		list, truth := x3.Users(t.Context(), host, ScopeDC, "room", true)
+		wantText(t, answer{truth: truth, listings: list}, "room [{ann ann@new} {ann ann@new} {bob }] 0; complete")
+		list, truth = y1.Users(t.Context(), host, ScopePod, "room", false)
+		wantText(t, answer{truth: truth, listings: list}, "room [{ann ann@y}] 0; complete")
+		queries := sentOf[*message.Query](y1.port)
+		for _, q := range queries {
+			if q.subject == y1.link.queriesOf("y") {
+				t.Error("asked the network about its own pod")
+			}
+		}
+	})
+}
+
+func TestOnlyThoseWhoServeTheHostAreWaitedFor(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		n := &lab{}
+		a := n.settled(t, "dc", "a")
+		yes, no, unknown := n.script(t, "dc", "yes", 1), n.script(t, "dc", "no", 1), n.script(t, "dc", "unknown", 1)
+		yes.serve(site([]string{"*.com"}))
+		no.serve(site([]string{"example.org"}))
+		unknown.sum = 1
+		yes.replies(anonymous(3))
+		for _, s := range []*script{yes, no, unknown} {
+			s.beat()
+		}
+		wantText(t, a.count(t), "dc 0+3; missing [dc/unknown]")
+		unknown.replies(func(id uint64) []*message.Reply { return []*message.Reply{{ID: id, Last: true, NotServed: true}} })
+		time.Sleep(time.Second)
+		wantText(t, a.count(t), "dc 0+3; complete")
+	})
+}
+
+func TestAlonePodAnswersAtOnce(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		n := &lab{}
+		a := n.settled(t, "dc", "a")
+		s := n.script(t, "dc", "s", 1)
+		s.serve(site([]string{"other.com"}))
+		s.beat()
+		began := time.Now()
+		wantText(t, a.count(t), "dc 0+0; complete")
+		a.connect(t, mustHost(t, "example.com"), "", "")
+		wantText(t, a.count(t), "dc 0+1; complete") // not an old answer
+		if !time.Now().Equal(began) {
+			t.Error("it took time")
+		}
+		if got := sentOf[*message.Query](a.port); len(got) > 0 {
+			t.Errorf("asked the network: %v", got)
+		}
+		dcs, truth := a.AllUsers(t.Context(), mustHost(t, "example.com"), true, false)
+		if !truth.Complete || len(dcs) != 1 || dcs[0].Users == nil {
+			t.Errorf("members of nobody: %+v %+v", dcs, truth)
+		}
+	})
+}
+
+func TestDeadlines(t *testing.T) {
+	for _, tc := range []struct {
+		name   string
+		silent []string
+		late   time.Duration // when x/late answers; 0: with the others
+		took   time.Duration
+		want   string
+	}{
+		{"all reply", nil, 0, 0, "x 0+2; y 0+1; complete"},
+		{"own data center", []string{"x/s"}, 0, 500 * time.Millisecond, "x 0+1; y 0+1; missing [x/s]"},
+		{"another data center", []string{"y/s"}, 0, 1500 * time.Millisecond, "x 0+2; missing [y/s]"},
+		{"both", []string{"x/s", "y/s"}, 0, 1500 * time.Millisecond, "x 0+1; missing [x/s y/s]"},
+		{"late", []string{"x/s"}, 499 * time.Millisecond, 500 * time.Millisecond, "x 0+1; y 0+1; missing [x/s]"},
+		{"too late", nil, 501 * time.Millisecond, 500 * time.Millisecond, "x 0+1; y 0+1; missing [x/late]"},
+		{"late, but others are waited for", []string{"y/s"}, time.Second, 1500 * time.Millisecond, "x 0+2; missing [y/s]"},
+		{"own given up when the others are there", []string{"x/s"}, 600 * time.Millisecond, 500 * time.Millisecond, "x 0+0; y 0+1; missing [x/late x/s]"},
+	} {
+		t.Run(tc.name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				n := &lab{}
+				a := n.settled(t, "x", "a")
+				var all []*script
+				for _, name := range []string{"x/s", "x/late", "y/s"} {
+					dc, pod, _ := strings.Cut(name, "/")
+					s := n.script(t, dc, pod, 1)
+					switch {
+					case slices.Contains(tc.silent, name):
+					case pod == "late" && tc.late > 0:
+						s.answer(func(q *message.Query) []*message.Reply {
+							go func() {
+								time.Sleep(tc.late)
+								s.link.send(s.link.inbox(a.link.self), anonymous(1)(q.ID)[0])
+							}()
+							return nil
+						})
+					default:
+						s.replies(anonymous(1))
+					}
+					s.beat()
+					all = append(all, s)
+				}
+				began := time.Now()
+				got := a.count(t)
+				if took := time.Since(began); took != tc.took {
+					t.Errorf("took %v, want %v", took, tc.took)
+				}
+				wantText(t, got, tc.want)
+				time.Sleep(2 * time.Second)
+				if got := len(all[0].queried()); got != 1 {
+					t.Errorf("%d queries", got)
+				}
+			})
+		})
+	}
+}
+
+func TestSuspectIsWaitedForAndGoneEndsTheWait(t *testing.T) {
+	for _, tc := range []struct {
+		name    string
+		goodbye bool
+		after   time.Duration // of the question, since its last heartbeat
+		took    time.Duration
+	}{
+		{"silent for too long", false, 4800 * time.Millisecond, 200 * time.Millisecond},
+		{"goodbye", true, time.Second, 100 * time.Millisecond},
+		{"suspect", false, 4 * time.Second, 500 * time.Millisecond},
+	} {
+		t.Run(tc.name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				n := &lab{}
+				a := n.settled(t, "dc", "a")
+				s := n.script(t, "dc", "s", 1)
+				s.beat()
+				time.Sleep(tc.after)
+				if tc.goodbye {
+					go func() {
+						time.Sleep(100 * time.Millisecond)
+						s.link.send(s.link.all(), &message.Goodbye{})
+					}()
+				}
+				began := time.Now()
+				got := a.count(t)
+				if took := time.Since(began); took != tc.took {
+					t.Errorf("took %v, want %v", took, tc.took)
+				}
+				wantText(t, got, "dc 0+0; missing [dc/s]")
+				time.Sleep(2 * time.Second)
+				wantText(t, a.count(t), "dc 0+0; complete")
+			})
+		})
+	}
+}
+
+func TestReplies(t *testing.T) {
+	part := func(id uint64, n uint32, last bool, users ...string) *message.Reply {
+		r := &message.Reply{ID: id, Part: n, Last: last}
+		for _, u := range users {
+			r.Members = append(r.Members, presence.Member{User: presence.User{ID: u}})
+		}
+		return r
+	}
+	for _, tc := range []struct {
+		name    string
+		parts   func(id uint64) []*message.Reply
+		want    string
+		ignored Ignored
+	}{
+		{"in order", func(id uint64) []*message.Reply {
+			return []*message.Reply{part(id, 0, false, "a"), part(id, 1, false, "b"), part(id, 2, true, "c")}
+		}, "dc 3+0[{a } {b } {c }]; complete", Ignored{}},
+		{"out of order", func(id uint64) []*message.Reply {
+			return []*message.Reply{part(id, 2, true, "c"), part(id, 0, false, "a"), part(id, 1, false, "b")}
+		}, "dc 3+0[{a } {b } {c }]; complete", Ignored{}},
+		{"parts twice", func(id uint64) []*message.Reply {
+			return []*message.Reply{part(id, 0, false, "a"), part(id, 0, false, "x"), part(id, 1, true, "b")}
+		}, "dc 2+0[{a } {b }]; complete", Ignored{Unknown: 1}},
+		{"all twice", func(id uint64) []*message.Reply {
+			return []*message.Reply{part(id, 0, true, "a"), part(id, 0, true, "x")}
+		}, "dc 1+0[{a }]; complete", Ignored{Unknown: 1}},
+		{"not whole", func(id uint64) []*message.Reply {
+			return []*message.Reply{part(id, 0, false, "a"), part(id, 2, true, "b")}
+		}, "dc 0+0[]; missing [dc/s]", Ignored{}},
+		{"no end", func(id uint64) []*message.Reply {
+			return []*message.Reply{part(id, 0, false, "a")}
+		}, "dc 0+0[]; missing [dc/s]", Ignored{}},
+		{"two ends", func(id uint64) []*message.Reply {
+			return []*message.Reply{part(id, 3, false, "a"), part(id, 1, true, "b"), part(id, 0, false, "c")}
+		}, "dc 0+0[]; missing [dc/s]", Ignored{Unknown: 1}},
+		{"after the end", func(id uint64) []*message.Reply {
+			return []*message.Reply{part(id, 1, true, "b"), part(id, 2, false, "x"), part(id, 0, false, "a")}
+		}, "dc 2+0[{a } {b }]; complete", Ignored{Unknown: 1}},
+		{"another question", func(id uint64) []*message.Reply {
+			return []*message.Reply{part(id+1, 0, true, "x"), part(id, 0, true, "a")}
+		}, "dc 1+0[{a }]; complete", Ignored{Unknown: 1}},
+		{"too many parts", func(id uint64) []*message.Reply {
+			return []*message.Reply{part(id, maxReplyParts, true, "x"), part(id, 0, true, "a")}
+		}, "dc 0+0[]; missing [dc/s]", Ignored{Unknown: 1}},
+	} {
+		t.Run(tc.name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				n := &lab{}
+				a := n.settled(t, "dc", "a")
+				s := n.script(t, "dc", "s", 1)
+				s.replies(tc.parts)
+				s.beat()
+				dcs, truth := a.AllUsers(t.Context(), mustHost(t, "example.com"), true, false)
+				wantText(t, answer{truth: truth, dcs: dcs}, tc.want)
+				synctest.Wait()
+				if got := a.Counters().Ignored; got != tc.ignored {
+					t.Errorf("ignored: %+v, want %+v", got, tc.ignored)
+				}
+			})
+		})
+	}
+}
+
+func TestRepliesOfOthersAreIgnored(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		n := &lab{}
+		a := n.settled(t, "dc", "a")
+		s, foreign, unnamed := n.script(t, "dc", "s", 1), n.script(t, "dc", "foreign", 1), n.script(t, "dc", "unnamed", 1)
+		unnamed.serve(site([]string{"other.com"}))
+		s.replies(anonymous(1))
+		for _, o := range []*script{foreign, unnamed} {
+			o.replies(anonymous(100))
+		}
+		s.beat()
+		unnamed.beat() // alive, but not asked; foreign is not known at all
+		wantText(t, a.count(t), "dc 0+1; complete")
+		synctest.Wait()
+		if got := a.Counters().Ignored; got != (Ignored{Unknown: 2}) {
+			// foreign and unnamed answer, as the question goes to all
+			t.Errorf("ignored: %+v", got)
+		}
+	})
+}
+
+func TestReplyBytesAreBounded(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		n := &lab{}
+		a := n.settled(t, "dc", "a")
+		s, other := n.script(t, "dc", "s", 1), n.script(t, "dc", "other", 1)
+		s.beat()
+		other.beat()
+		col := a.asking.begin([]peer{s.peer(), other.peer()}, a.members, a.timing)
+		hashes := make([]uint64, maxReplyBytes/8/4)
+		for i := range uint32(4) {
+			if !a.asking.take(s.peer(), &message.Reply{ID: col.id, Part: i, Count: message.Count{Hashes: hashes}}) {
+				t.Errorf("part %d was not waited for", i)
+			}
+		}
+		if a.asking.take(s.peer(), &message.Reply{ID: col.id, Part: 4, Last: true}) {
+			t.Error("it is still waited for")
+		}
+		col.wait(nil, a.stop)
+		if _, missing := col.result(); !slices.Equal(distinct(missing), []string{"dc/other", "dc/s"}) {
+			t.Errorf("missing: %q", missing)
+		}
+		a.asking.end(col)
+		if len(a.asking.collections) != 0 {
+			t.Error("the collection stays")
+		}
+	})
+}
+
+func TestUsersAreCountedByUnion(t *testing.T) {
+	hashes := func(ids ...string) []uint64 {
+		var members []presence.Member
+		for _, id := range ids {
+			members = append(members, presence.Member{User: presence.User{ID: id}})
+		}
+		return hashesOf(members, 5)
+	}
+	reply := func(users uint64, hashes ...uint64) podReply {
+		return podReply{replies: []*message.Reply{{Count: message.Count{Users: users, Hashes: hashes}}}}
+	}
+	parts := reply(3, hashes("a", "b")...)
+	parts.replies = append(parts.replies, &message.Reply{Part: 1, Count: message.Count{Users: 3, Hashes: hashes("c")}})
+	var many []uint64
+	for i := range uint64(100_000) {
+		many = append(many, i<<40)
+	}
+	for _, tc := range []struct {
+		name    string
+		replies []podReply
+		want    int
+	}{
+		{"nobody", []podReply{reply(0), reply(0)}, 0},
+		{"one pod needs no hashes", []podReply{reply(0), reply(7), reply(0)}, 7},
+		{"distinct", []podReply{reply(1, hashes("a")...), reply(1, hashes("b")...)}, 2},
+		{"doubled", []podReply{reply(2, hashes("a", "b")...), reply(2, hashes("b", "a")...)}, 2},
+		{"in parts", []podReply{parts, reply(2, hashes("c", "d")...)}, 4},
+		{"zero", []podReply{reply(1, 0), reply(2, 0, 1)}, 2},
+		{"many", []podReply{reply(100_000, many...), reply(100_000, many...), reply(1, 5)}, 100_001},
+	} {
+		t.Run(tc.name, func(t *testing.T) {
+			for range 2 { // the table is used again
+				if got := countUsers(tc.replies); got != tc.want {
+					t.Errorf("%d users, want %d", got, tc.want)
+				}
+			}
+		})
+	}
+	if slices.Equal(hashes("a"), hashesOf([]presence.Member{{User: presence.User{ID: "a"}}}, 6)) {
+		t.Error("the seed does not matter")
+	}
+}
+
+func TestSameQuestionsShareAnAnswer(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		n := &lab{}
+		a := n.settled(t, "dc", "a")
+		s := n.script(t, "dc", "s", 1)
+		answers := uint64(0)
+		s.answer(func(q *message.Query) []*message.Reply {
+			answers++
+			n := answers
+			go func() {
+				time.Sleep(40 * time.Millisecond)
+				s.link.send(s.link.inbox(a.link.self), anonymous(n)(q.ID)[0])
+			}()
+			return nil
+		})
+		s.beat()
+		var all sync.WaitGroup
+		for range 10 {
+			all.Go(func() { wantText(t, a.count(t), "dc 0+1; complete") })
+		}
+		all.Wait()
+		wantText(t, a.count(t), "dc 0+1; complete") // 40 ms after the start
+		time.Sleep(59 * time.Millisecond)
+		wantText(t, a.count(t), "dc 0+1; complete") // 99 ms
+		time.Sleep(time.Millisecond)
+		wantText(t, a.count(t), "dc 0+2; complete")
+		host := mustHost(t, "example.com")
+		for _, other := range []func(){
+			func() { a.AllUsers(t.Context(), host, true, false) },
+			func() { a.AllUsers(t.Context(), host, false, true) },
+			func() { a.AllUsers(t.Context(), mustHost(t, "other.com"), false, false) },
+			func() { a.Users(t.Context(), host, ScopeAll, "", false) },
+			func() { a.Users(t.Context(), host, ScopeDC, "", false) },
+			func() { a.Users(t.Context(), host, ScopeAll, "c", false) },
+			func() { a.Explain(t.Context(), host, "c") },
+		} {
+			before := len(s.queried())
+			other()
+			if got := len(s.queried()) - before; got != 1 {
+				t.Errorf("%d queries for another question", got)
+			}
+		}
+		time.Sleep(time.Second)
+		a.asking.mu.Lock()
+		defer a.asking.mu.Unlock()
+		if got := len(a.asking.flights); got != 0 {
+			t.Errorf("%d answers are kept", got)
+		}
+	})
+}
+
+func TestIncompleteAnswersAreSharedButNotForLong(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		n := &lab{}
+		a := n.settled(t, "dc", "a")
+		s := n.script(t, "dc", "s", 1)
+		s.beat()
+		var all sync.WaitGroup
+		all.Go(func() { wantText(t, a.count(t), "dc 0+0; missing [dc/s]") })
+		time.Sleep(99 * time.Millisecond)
+		all.Go(func() { wantText(t, a.count(t), "dc 0+0; missing [dc/s]") })
+		synctest.Wait()
+		if got := len(s.queried()); got != 1 {
+			t.Errorf("%d queries within 99 ms", got)
+		}
+		time.Sleep(time.Millisecond)
+		s.replies(anonymous(1))
+		wantText(t, a.count(t), "dc 0+1; complete") // while the others wait
+		all.Wait()
+	})
+}
+
+func TestCallerWhoGivesUpLeavesTheOthers(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		n := &lab{}
+		a := n.settled(t, "dc", "a")
+		s := n.script(t, "dc", "s", 1)
+		s.beat()
+		host := mustHost(t, "example.com")
+		ctx, cancel := context.WithTimeout(t.Context(), 50*time.Millisecond)
+		defer cancel()
+		began := time.Now()
+		var all sync.WaitGroup
+		all.Go(func() {
+			dcs, truth := a.AllUsers(ctx, host, false, false)
+			if dcs != nil || truth.Complete || time.Since(began) != 50*time.Millisecond {
+				t.Errorf("%+v %+v after %v", dcs, truth, time.Since(began))
+			}
+		})
+		all.Go(func() {
+			wantText(t, a.count(t), "dc 0+0; missing [dc/s]")
+			if took := time.Since(began); took != 500*time.Millisecond {
+				t.Errorf("took %v", took)
+			}
+		})
+		all.Wait()
+	})
+}
+
+func TestWhatCannotBeSentIsNobodyElses(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		n := &lab{}
+		a := n.settled(t, "dc", "a")
+		s := n.script(t, "dc", "s", 1)
+		s.beat()
+		host := mustHost(t, "example.com")
+		if list, truth := a.Users(t.Context(), host, ScopeAll, strings.Repeat("x", maxChannel+1), false); len(list) > 0 || !truth.Complete {
+			t.Errorf("%v %+v", list, truth)
+		}
+		if list, truth := a.Explain(t.Context(), host, strings.Repeat("x", maxUser+1)); len(list) > 0 || !truth.Complete {
+			t.Errorf("%v %+v", list, truth)
+		}
+		for _, q := range []*message.Query{
+			{Kind: message.KindUsers, Host: host, Channel: strings.Repeat("x", maxChannel)},
+			{Kind: message.KindExplain, Host: host, User: strings.Repeat("x", maxUser)},
+		} {
+			a.link.send(a.link.queries(), q)
+		}
+		if got := len(s.queried()); got != 2 {
+			t.Errorf("%d of 2 of the longest names were sent", got)
+		}
+	})
+}
+
+func TestBusyPodDropsQuestions(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		n := &lab{}
+		a := n.settled(t, "dc", "a")
+		s := n.script(t, "dc", "s", 1)
+		s.beat()
+		a.local.hold = make(chan struct{})
+		for i := range uint64(maxQueries + responders + 10) {
+			s.link.send(s.link.queries(), &message.Query{ID: i, Kind: message.KindCount, Host: mustHost(t, "example.com")})
+			synctest.Wait()
+		}
+		dropped := a.Counters().Dropped
+		close(a.local.hold)
+		if dropped != 10 {
+			t.Errorf("%d dropped, want 10", dropped)
+		}
+		synctest.Wait()
+		if got := len(sentOf[*message.Reply](a.port)); got != maxQueries+responders {
+			t.Errorf("%d replies", got)
+		}
+	})
+}
+
+func TestConnectionsInPartsBecomeOne(t *testing.T) {
+	replies := []podReply{
+		{peer: peer{dc: "x", pod: "1"}, replies: []*message.Reply{
+			{Conns: []message.Connection{{ID: "a", Channels: []string{"1"}}, {ID: "a", Channels: []string{"2"}}}},
+			{Conns: []message.Connection{{ID: "a", Channels: []string{"3"}}, {ID: "b"}}},
+		}},
+		{peer: peer{dc: "x", pod: "2"}, replies: []*message.Reply{{Conns: []message.Connection{{ID: "b"}}}}},
+	}
+	a := merge(inquiry{kind: message.KindExplain}, replies)
+	a.truth.Complete = true
+	wantText(t, a, "x/1 a [1 2 3]; x/1 b []; x/2 b []; complete")
+}
+
+func TestReport(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		n := &lab{}
+		a, b := n.start(t, "x", "a"), n.start(t, "y", "b")
+		time.Sleep(3 * time.Second)
+		b.connect(t, mustHost(t, "example.com"), "", "")
+		s, lost := n.script(t, "x", "s", 1700000000000), n.script(t, "w", "lost", 1)
+		lost.beat()
+		time.Sleep(4500 * time.Millisecond)
+		s.beatWith(message.Heartbeat{Connections: 3, Hosts: 2, Draining: true})
+		time.Sleep(time.Second)
+		s.answer(func(q *message.Query) []*message.Reply {
+			time.Sleep(20 * time.Millisecond)
+			return []*message.Reply{{ID: q.ID, Last: true}}
+		})
+		r := a.Report(t.Context())
+		if !r.Ready || r.Name != "rollcall" {
+			t.Errorf("report: %+v", r)
+		}
+		var states []string
+		for _, p := range r.Pods {
+			states = append(states, fmt.Sprintf("%s/%s %s %g %d %d", p.DataCenter, p.Pod, p.State, p.RoundTrip, p.Connections, p.Hosts))
+		}
+		want := []string{"x/a self 0 7 0", "w/lost unreachable 0 0 0", "x/s draining 20 3 2", "y/b alive 0 7 1"}
+		if !slices.Equal(states, want) {
+			t.Errorf("pods:\n got %q\nwant %q", states, want)
+		}
+		if p := r.Pods[2]; p.Started != "2023-11-14T22:13:20Z" || p.Heartbeat < 1 || p.Heartbeat > 1.1 || p.Incarnation == "" {
+			t.Errorf("pod: %+v", p)
+		}
+		ctx, cancel := context.WithCancel(t.Context())
+		cancel()
+		before := len(s.queried())
+		began := time.Now()
+		if r := a.Report(ctx); len(r.Pods) != 4 || len(s.queried()) != before || !time.Now().Equal(began) {
+			t.Errorf("with an ended context: %+v", r)
+		}
+		pods := a.Counters().Pods
+		if !reflect.DeepEqual(pods, map[string]int{"self": 1, "alive": 1, "draining": 1, "unreachable": 1}) {
+			t.Errorf("pods: %v", pods)
+		}
+	})
+}
+
+func TestQuestionsAreCounted(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		n := &lab{}
+		var observed []string
+		a := n.settled(t, "dc", "a", func(c *Config, _ *timing) {
+			c.Timeout = 200 * time.Millisecond
+			c.Observe = func(kind string, complete bool, took time.Duration) {
+				observed = append(observed, fmt.Sprint(kind, " ", complete, " ", took))
+			}
+		})
+		a.count(t)
+		s := n.script(t, "dc", "s", 1)
+		s.beat()
+		a.count(t)
+		a.Explain(t.Context(), mustHost(t, "example.com"), "x")
+		if want := []string{"count true 0s", "count false 200ms", "explain false 200ms"}; !slices.Equal(observed, want) {
+			t.Errorf("observed %q, want %q", observed, want)
+		}
+		var counted []string
+		for _, q := range a.Counters().Queries {
+			if q.Count > 0 {
+				counted = append(counted, fmt.Sprint(q))
+			}
+		}
+		if want := []string{"{count true 1}", "{count false 1}", "{explain false 1}"}; !slices.Equal(counted, want) {
+			t.Errorf("counted %q, want %q", counted, want)
+		}
+	})
+}
+
+func TestCloseEndsQuestions(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		n := &lab{}
+		a, b := n.start(t, "dc", "a"), n.start(t, "dc", "b")
+		time.Sleep(3 * time.Second)
+		s := n.script(t, "dc", "s", 1)
+		s.beat()
+		began := time.Now()
+		var all sync.WaitGroup
+		all.Go(func() {
+			if truth := a.truth(t); truth.Complete {
+				t.Errorf("complete: %+v", truth)
+			}
+		})
+		synctest.Wait()
+		if err := a.Close(); err != nil {
+			t.Fatal(err)
+		}
+		all.Wait()
+		if truth := a.truth(t); truth.Complete {
+			t.Errorf("complete when closed: %+v", truth)
+		}
+		if err := a.Close(); err != nil {
+			t.Errorf("closed again: %v", err)
+		}
+		if !time.Now().Equal(began) {
+			t.Error("Close took time")
+		}
+		b.wantState(t, a.link.self, "")
+		b.wantLog(t, 1, "info pod left", "pod:a", "reason:goodbye")
+	})
+}
+
+func TestErrorsOfSendingAreLoggedSeldom(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		n := &lab{}
+		a := n.settled(t, "dc", "a")
+		n.mu.Lock()
+		a.port.err = context.DeadlineExceeded
+		n.mu.Unlock()
+		time.Sleep(15 * time.Second)
+		a.wantLog(t, 2, "error cannot send to other pods")
+		if got := a.Counters().Unsent; got < 14 {
+			t.Errorf("%d counted", got)
+		}
+		n.mu.Lock()
+		a.port.err = nil
+		n.mu.Unlock()
+	})
+}
+
+func TestStartRefusesNamesThatCannotBeSent(t *testing.T) {
+	for _, name := range []string{"", "a/b", "a,b", strings.Repeat("x", 65)} {
+		reg := presence.NewRegistry(silentEncoder{})
+		for _, cfg := range []Config{{DataCenter: name, Pod: "p"}, {DataCenter: "dc", Pod: name}} {
+			if c, err := start(cfg, &labPort{lab: &lab{}}, reg, &labLocal{}, defaultTiming); err == nil {
+				_ = c.Close()
+				t.Errorf("data center %q, pod %q: no error", cfg.DataCenter, cfg.Pod)
+			}
+		}
+	}
+}

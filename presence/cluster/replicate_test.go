@@ -1,0 +1,219 @@
+package cluster
+
+import (
+	"fmt"
+	"strings"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/rollcall-gateway/rollcall/presence"
+)
+
+// twoPods is a simulation with two pods on a network without faults, that nothing happens in by itself. It is for use
+// within a synctest bubble.
+func twoPods(t *testing.T) *sim {
+	t.Helper()
+	s := &sim{t: t, sights: make(map[[2]*simRun]*simSight), plan: simPlan{grace: 3 * time.Second}}
+	s.net = newSimNet(1)
+	s.truth = newSimTruth(s)
+	s.hosts = []presence.HostName{testPlace(t).host}
+	s.rules = &presence.Rules{Classifier: simClassifier{}, Grace: s.plan.grace}
+	for i := range 2 {
+		p := &simPod{index: i, dc: "dc", name: fmt.Sprintf("pod%d", i)}
+		s.pods = append(s.pods, p)
+		p.start(s, s.hosts)
+	}
+	t.Cleanup(func() {
+		for _, c := range s.clients {
+			c.mu.Lock()
+			c.out.ended = true
+			c.mu.Unlock()
+		}
+		for _, p := range s.pods {
+			p.run.stop()
+		}
+		s.net.close()
+	})
+	time.Sleep(2 * time.Second)
+	return s
+}
+
+// enter connects a client to a pod and has it join the room.
+func (s *sim) enter(pod int, user string, watch presence.Watch) *simClient {
+	s.t.Helper()
+	c := &simClient{sim: s, host: s.hosts[0], run: s.pods[pod].run, user: user, open: make(map[string]int), views: make(map[string]*simView)}
+	c.out = &simOutbox{client: c}
+	conn, err := c.run.reg.Connect(c.host, s.rules, &presence.User{ID: user}, c.out)
+	if err != nil {
+		s.t.Fatal(err)
+	}
+	c.conn = conn
+	s.clients = append(s.clients, c)
+	s.truth.arrive(c, "room")
+	if err := conn.Join("room", watch, ""); err != nil {
+		s.t.Fatal(err)
+	}
+	return c
+}
+
+// shows checks how many users the client sees in the room.
+func (c *simClient) shows(want int) {
+	c.sim.t.Helper()
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	v := c.views["room"]
+	if v == nil {
+		c.sim.t.Fatal("the join is not answered")
+	}
+	if len(v.members) != want || v.count != want {
+		c.sim.t.Errorf("%d members and a count of %d, want %d", len(v.members), v.count, want)
+	}
+}
+
+// frames returns how many frames followed the answer to the join.
+func (c *simClient) frames() uint64 {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return c.views["room"].seq - c.views["room"].first
+}
+
+// subscriptions returns how many channels a pod is subscribed to, and how often it subscribed to any subject.
+func (p *simPort) subscriptions() (channels, ever int) {
+	p.net.mu.Lock()
+	defer p.net.mu.Unlock()
+	for _, sub := range p.subs {
+		if strings.Contains(sub.subject, ".channel.") {
+			channels++
+		}
+	}
+	return channels, p.subscribed
+}
+
+func TestWatcherSeesUsersOfOtherPodsAtOnceAndAsTheyComeAndGo(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s := twoPods(t)
+		s.enter(0, "ann", presence.WatchNone)
+		time.Sleep(slack)
+		watcher := s.enter(1, "bob", presence.WatchList)
+		time.Sleep(slack)
+		watcher.shows(2)
+		cid := s.enter(0, "cid", presence.WatchNone)
+		time.Sleep(slack)
+		watcher.shows(3)
+		s.truth.depart(cid, "room", false)
+		if err := cid.conn.Leave("room", ""); err != nil {
+			t.Fatal(err)
+		}
+		time.Sleep(slack)
+		watcher.shows(2)
+		if n := watcher.frames(); n != 2 {
+			t.Errorf("%d frames", n)
+		}
+	})
+}
+
+func TestCrowdTooLargeForOnePayloadIsSentInParts(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s := twoPods(t)
+		const users = 6000 // 200 bytes each: about three payloads
+		id := func(i int) string { return fmt.Sprintf("%0200d", i) }
+		early := s.enter(1, "early", presence.WatchList)
+		for i := range users {
+			s.enter(0, id(i), presence.WatchNone)
+		}
+		time.Sleep(time.Second)
+		early.shows(users + 1)
+		late := s.enter(1, "late", presence.WatchList)
+		early.conn.Close()
+		late.conn.Close()
+		time.Sleep(time.Second)
+		again := s.enter(1, "again", presence.WatchList) // by a check: the copy was forgotten
+		time.Sleep(time.Second)
+		again.shows(users + 1)
+	})
+}
+
+func TestReloadByTheOnlyWatcherKeepsTheSubscription(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s := twoPods(t)
+		port := s.pods[1].run.port
+		s.enter(0, "ann", presence.WatchNone)
+		first := s.enter(1, "bob", presence.WatchList)
+		time.Sleep(slack)
+		_, before := port.subscriptions()
+		first.conn.Close()
+		time.Sleep(linger - slack)
+		again := s.enter(1, "bob", presence.WatchList)
+		time.Sleep(slack)
+		again.shows(2)
+		if _, ever := port.subscriptions(); ever != before {
+			t.Errorf("subscribed %d times more", ever-before)
+		}
+		time.Sleep(linger)
+		if n, _ := port.subscriptions(); n != 1 {
+			t.Errorf("%d subscriptions while there is a watcher", n)
+		}
+		again.conn.Close()
+		time.Sleep(linger + slack)
+		if n, _ := port.subscriptions(); n != 0 {
+			t.Errorf("%d subscriptions are left without a watcher", n)
+		}
+	})
+}
+
+// What a pod publishes while another cannot hear it is found by a check, and a pod that was not heard for too long has
+// its users lost, and then back, without a word to watchers within the grace.
+func TestWhatWasLostOnTheWayIsFoundByACheck(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s := twoPods(t)
+		ann := s.enter(0, "ann", presence.WatchNone)
+		watcher := s.enter(1, "bob", presence.WatchList)
+		time.Sleep(slack)
+		watcher.shows(2)
+		s.net.setCut(0, 1, true)
+		s.enter(0, "cid", presence.WatchNone)
+		s.truth.depart(ann, "room", true)
+		ann.conn.Close()
+		time.Sleep(time.Second)
+		s.net.setCut(0, 1, false)
+		watcher.shows(2)
+		time.Sleep(defaultTiming.check + slack)
+		watcher.shows(3) // ann is within her grace
+		time.Sleep(s.plan.grace)
+		watcher.shows(2)
+		if n := s.pods[1].run.cluster.replicator.resyncs(); n != 1 {
+			t.Errorf("%d repairs were counted", n)
+		}
+
+		frames := watcher.frames()
+		s.net.setCut(0, 1, true)
+		time.Sleep(defaultTiming.gone + defaultTiming.heartbeat)
+		s.net.setCut(0, 1, false)
+		time.Sleep(2 * time.Second)
+		watcher.shows(2)
+		if n := watcher.frames() - frames; n != 0 {
+			t.Errorf("%d frames", n)
+		}
+	})
+}
+
+func TestMessagesBeyondTheBoundAreMadeUpForByACheck(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s := twoPods(t)
+		watcher := s.enter(1, "bob", presence.WatchList)
+		time.Sleep(slack)
+		r := s.pods[1].run.cluster.replicator
+		from := s.pods[0].run.cluster.link.self
+		s.net.setCut(0, 1, true)
+		s.enter(0, "ann", presence.WatchNone)
+		time.Sleep(slack)
+		s.net.setCut(0, 1, false)
+		r.intake.mu.Lock()
+		r.intake.bytes = maxWaitingBytes // as if messages of other pods waited
+		r.intake.mu.Unlock()
+		r.take(from, largeDelta(testPlace(t), 1, 1))
+		time.Sleep(slack)
+		watcher.shows(2)
+	})
+}

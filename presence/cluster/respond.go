@@ -1,0 +1,120 @@
+package cluster
+
+import (
+	"sync"
+	"sync/atomic"
+
+	"github.com/cespare/xxhash/v2"
+
+	"github.com/rollcall-gateway/rollcall/presence"
+	"github.com/rollcall-gateway/rollcall/presence/cluster/message"
+)
+
+// Bounds of the work for other pods. A question beyond them is dropped: the pod that asked names this one as missing.
+const (
+	responders = 4
+	maxQueries = 256
+)
+
+// responder answers the questions of other pods, and this pod's own part of a question of its own.
+type responder struct {
+	link     *link
+	registry *presence.Registry
+	local    Local
+	queries  chan queried
+	dropped  atomic.Uint64
+}
+
+type queried struct {
+	from  peer
+	query *message.Query
+}
+
+func newResponder(l *link, registry *presence.Registry, local Local) *responder {
+	return &responder{link: l, registry: registry, local: local, queries: make(chan queried, maxQueries)}
+}
+
+// start starts the goroutines, which end when stop is closed.
+func (r *responder) start(all *sync.WaitGroup, stop <-chan struct{}) {
+	for range responders {
+		all.Go(func() {
+			for {
+				select {
+				case <-stop:
+					return
+				case q := <-r.queries:
+					r.answer(q)
+				}
+			}
+		})
+	}
+}
+
+// take takes a question. It does not block.
+func (r *responder) take(from peer, m message.Message) {
+	q, ok := m.(*message.Query)
+	if !ok {
+		r.link.unknown.Add(1)
+		return
+	}
+	select {
+	case r.queries <- queried{from, q}:
+	default:
+		r.dropped.Add(1)
+	}
+}
+
+func (r *responder) answer(q queried) {
+	inbox := r.link.inbox(q.from)
+	for _, part := range message.SplitReply(r.reply(q.query, true)) {
+		r.link.send(inbox, part)
+	}
+}
+
+// reply is this pod's part of an answer. A count comes with hashes if those of other pods are to be united with it.
+func (r *responder) reply(q *message.Query, hashes bool) *message.Reply {
+	reply := &message.Reply{ID: q.ID}
+	if q.Kind == message.KindPing {
+		return reply
+	}
+	host := r.registry.Host(q.Host)
+	if host == nil {
+		reply.NotServed = !r.local.Serves(q.Host)
+		return reply
+	}
+	switch q.Kind {
+	case message.KindCount:
+		if q.Raw || !hashes {
+			reply.Count = countOf(host.Stats())
+			break
+		}
+		members, stats := host.Members(false)
+		reply.Count = countOf(stats)
+		reply.Count.Hashes = hashesOf(members, q.Seed)
+	case message.KindMembers:
+		members, stats := host.Members(q.Raw)
+		reply.Count, reply.Members = countOf(stats), members
+	case message.KindUsers:
+		reply.Channels = host.Shared(q.Channel, q.Raw)
+	case message.KindPing: // see above
+	case message.KindExplain:
+		reply.Conns = r.local.Explain(q.Host, q.User)
+	}
+	return reply
+}
+
+func countOf(s presence.Stats) message.Count {
+	return message.Count{Anonymous: uint64(s.Anonymous), LoggedIn: uint64(s.LoggedIn), Users: uint64(s.Users)}
+}
+
+// hashesOf returns what stands for users where only their number matters.
+func hashesOf(members []presence.Member, seed uint64) []uint64 {
+	hashes := make([]uint64, len(members))
+	d := xxhash.NewWithSeed(seed)
+	for i := range members {
+		d.ResetWithSeed(seed)
+		_, _ = d.WriteString(members[i].ID) // never fails
+		hashes[i] = d.Sum64()
+	}
+	return hashes
+}

@@ -1,0 +1,243 @@
+package cluster
+
+import (
+	"context"
+	"fmt"
+	"maps"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/rollcall-gateway/rollcall/presence"
+)
+
+// simSight is what one pod can know of another at best.
+type simSight struct {
+	cut  time.Time // since when no payload gets from one to the other, or back; zero: they do
+	mend time.Time // when that ended
+	// before is when the time before mend began.
+	before time.Time
+}
+
+const (
+	// unheard is how long a pod is cut off at least until it is taken for gone: it was heard a heartbeat ago at most.
+	unheard = 3900 * time.Millisecond
+	// found is how long it takes at most to hear of a pod that is new or back.
+	found = 2500 * time.Millisecond
+)
+
+// ask asks a pod something about a host, and checks an answer that says that it is complete.
+func (s *sim) ask(r *simRun, host presence.HostName, kind int) {
+	s.asking.Go(func() {
+		began := time.Now()
+		var (
+			got   string
+			truth Truth
+		)
+		switch kind {
+		case 0, 1, 2, 3:
+			members, raw := kind&1 != 0, kind&2 != 0
+			var list []DataCenter
+			list, truth = r.cluster.AllUsers(context.Background(), host, members, raw)
+			got = answerText(list, members)
+		default:
+			var list []presence.Listing
+			list, truth = r.cluster.Users(context.Background(), host, ScopeAll, "", kind == 5)
+			got = listingsText(list)
+		}
+		s.judge(r, host, kind, began, got, truth)
+	})
+}
+
+// judge holds an answer against what is. It has to be that of all pods that the one asked can know, and nothing else.
+func (s *sim) judge(r *simRun, host presence.HostName, kind int, began time.Time, got string, truth Truth) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	now := time.Now()
+	s.trace("%v asked %d about %v at %v: %s %+v", r, kind, host, began.Format("05.000000"), got, truth)
+	if took := now.Sub(began); took > 1600*time.Millisecond {
+		s.fail("%v: an answer took %v", r, took)
+	}
+	if s.truth.lastChange(host).After(began.Add(-2 * slack)) {
+		return // the answer can be of before or after
+	}
+	s.asked++
+	if !truth.Complete {
+		if s.final && !s.halved() {
+			s.fail("%v says in the end that %v are missing", r, truth.Missing)
+		}
+		return
+	}
+	s.completed++
+	if s.plan.faults.heavy() && !s.healed.IsZero() && now.Sub(s.healed) < s.plan.faults.delay+found {
+		return
+	}
+	if s.plan.faults.heavy() && s.healed.IsZero() {
+		return // heartbeats may have been lost, and then a pod is gone for a while
+	}
+	var sure, maybe []*simRun
+	for _, p := range s.pods {
+		switch {
+		case p.run == nil:
+		case p.run != r && s.excusable(r, p.run, now):
+			maybe = append(maybe, p.run)
+		default:
+			sure = append(sure, p.run)
+		}
+	}
+	want := ""
+	for subset := range 1 << len(maybe) {
+		runs := make(map[*simRun]bool)
+		for _, run := range sure {
+			runs[run] = true
+		}
+		for i, run := range maybe {
+			if subset>>i&1 != 0 {
+				runs[run] = true
+			}
+		}
+		want = s.answer(runs, host, kind)
+		if want == got {
+			return
+		}
+	}
+	s.fail("%v says that it is complete: kind %d of %v\n  got  %s\n  want %s (or without some of %v)", r, kind, host, got, want, maybe)
+}
+
+// halved tells whether a data center has lost more pods than it has, and is taken for partitioned.
+func (s *sim) halved() bool {
+	balance := make(map[string]int)
+	for _, p := range s.pods {
+		switch {
+		case p.run != nil:
+			balance[p.dc]++
+		case p.silent:
+			balance[p.dc]--
+		}
+	}
+	for _, n := range balance {
+		if n < 0 {
+			return true
+		}
+	}
+	return false
+}
+
+// excusable tells whether a pod may be unknown to another now.
+func (s *sim) excusable(a, b *simRun, now time.Time) bool {
+	if now.Sub(b.began) < found || now.Sub(a.began) < found || now.Sub(b.moved) < found {
+		return true
+	}
+	sight := s.sights[[2]*simRun{a, b}]
+	if sight == nil {
+		return false
+	}
+	if !sight.cut.IsZero() {
+		return now.Sub(sight.cut) >= unheard || b.moved.After(sight.cut) ||
+			sight.cut.Sub(a.began) < found || sight.cut.Sub(b.began) < found
+	}
+	return now.Sub(sight.mend) < found
+}
+
+// answer is what the question has to be answered with by these runs.
+func (s *sim) answer(runs map[*simRun]bool, host presence.HostName, kind int) string {
+	if kind > 3 {
+		return s.answerListings(runs, host, kind == 5)
+	}
+	byDC := make(map[string]*DataCenter)
+	seen := make(map[string]bool)
+	for run := range runs {
+		if run.Serves(host) && byDC[run.dc] == nil {
+			byDC[run.dc] = &DataCenter{Name: run.dc}
+		}
+	}
+	members, raw := kind&1 != 0, kind&2 != 0
+	for _, c := range s.clients {
+		if c.run == nil || !runs[c.run] || c.host != host {
+			continue
+		}
+		dc := byDC[c.run.dc]
+		switch {
+		case dc == nil:
+		case c.user == "":
+			dc.Anonymous++
+		case raw || !seen[dc.Name+" "+c.user]:
+			seen[dc.Name+" "+c.user] = true
+			dc.Authenticated++
+			dc.Users = append(dc.Users, presence.User{ID: c.user})
+		}
+	}
+	var list []DataCenter
+	for _, name := range slices.Sorted(maps.Keys(byDC)) {
+		list = append(list, *byDC[name])
+	}
+	return answerText(list, members)
+}
+
+func answerText(list []DataCenter, members bool) string {
+	var lines []string
+	for _, dc := range list {
+		line := fmt.Sprintf("%s %d %d", dc.Name, dc.Authenticated, dc.Anonymous)
+		if members {
+			ids := make([]string, 0, len(dc.Users))
+			for _, u := range dc.Users {
+				ids = append(ids, u.ID)
+			}
+			slices.Sort(ids)
+			line += fmt.Sprint(" ", ids)
+		}
+		lines = append(lines, line)
+	}
+	return strings.Join(lines, ", ")
+}
+
+func (s *sim) answerListings(runs map[*simRun]bool, host presence.HostName, raw bool) string {
+	byName := make(map[string]*presence.Listing)
+	seen := make(map[string]bool)
+	for _, c := range s.clients {
+		if c.run == nil || !runs[c.run] || c.host != host {
+			continue
+		}
+		for channel := range c.joins {
+			l := byName[channel]
+			if l == nil {
+				class := simClass(channel)
+				l = &presence.Listing{Channel: channel, Kind: class.Kind, CountOnly: class.CountOnly}
+				byName[channel] = l
+			}
+			if l.Kind == presence.Authenticated && !raw {
+				if seen[channel+" "+c.user] {
+					continue
+				}
+				seen[channel+" "+c.user] = true
+			}
+			l.Count++
+			l.Users = append(l.Users, presence.User{ID: c.user})
+		}
+	}
+	var list []presence.Listing
+	for _, l := range byName {
+		list = append(list, *l)
+	}
+	return listingsText(list)
+}
+
+func listingsText(list []presence.Listing) string {
+	var lines []string
+	for _, l := range list {
+		switch {
+		case presence.IsPrivate(l.Channel):
+		case l.Named():
+			var ids []string
+			for _, u := range l.Users {
+				ids = append(ids, u.ID)
+			}
+			slices.Sort(ids)
+			lines = append(lines, fmt.Sprint(l.Channel, " ", ids))
+		default:
+			lines = append(lines, fmt.Sprint(l.Channel, " ", l.Count))
+		}
+	}
+	slices.Sort(lines)
+	return strings.Join(lines, ", ")
+}

@@ -1,0 +1,319 @@
+package cluster
+
+import (
+	"container/heap"
+	"errors"
+	"strings"
+	"sync"
+	"time"
+)
+
+// simNet is a network between the pods of a simulation. What it does to a payload depends on the seed, the two pods, the
+// kind of the subject and how many came before, and not on which goroutine was faster.
+type simNet struct {
+	seed uint64
+	wake chan struct{}
+	done chan struct{}
+
+	mu     sync.Mutex
+	faults simFaults
+	cut    map[[2]int]bool // from one pod to another: nothing gets through
+	sent   map[simStream]uint64
+	last   map[[2]*simPort]time.Time // latest delivery of those that keep their order
+	ports  []*simPort
+	due    simQueue
+	count  uint64
+}
+
+// simFaults is what happens to payloads, each as a probability.
+type simFaults struct {
+	lost    float64
+	doubled float64
+	slow    float64       // comes after up to delay, and so late that others overtake it
+	delay   time.Duration // the longest
+}
+
+type simStream struct {
+	from, to *simPort
+	kind     string
+}
+
+// simPort is the transport of one run of a pod.
+type simPort struct {
+	net   *simNet
+	pod   int // the same for all runs of a pod
+	order int // of all ports
+
+	// net.mu guards the rest.
+	subs       []*simSub
+	dead       bool
+	subscribed int           // in all
+	paused     chan struct{} // closed when the process goes on; nil: it runs
+	queue      []simDelivery
+	wake       chan struct{}
+}
+
+type simSub struct {
+	subject string
+	take    func(payload []byte)
+	ended   bool
+}
+
+type simDelivery struct {
+	at      time.Time
+	number  uint64
+	port    *simPort
+	sub     *simSub
+	payload []byte
+}
+
+var errSimDead = errors.New("the pod is dead")
+
+func newSimNet(seed uint64) *simNet {
+	n := &simNet{
+		seed: seed,
+		wake: make(chan struct{}, 1),
+		done: make(chan struct{}),
+		cut:  make(map[[2]int]bool),
+		sent: make(map[simStream]uint64),
+		last: make(map[[2]*simPort]time.Time),
+	}
+	go n.run()
+	return n
+}
+
+func (n *simNet) close() { close(n.done) }
+
+// port returns the transport of a new run of the pod.
+func (n *simNet) port(pod int) *simPort {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	p := &simPort{net: n, pod: pod, order: len(n.ports), wake: make(chan struct{}, 1)}
+	n.ports = append(n.ports, p)
+	go p.run()
+	return p
+}
+
+// Publish implements transport. It blocks while the process is paused.
+func (p *simPort) Publish(subject string, payload []byte) error {
+	n := p.net
+	p.running()
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	if p.dead {
+		return errSimDead
+	}
+	now := time.Now()
+	for _, to := range n.ports {
+		for _, sub := range to.subs {
+			if !to.dead && sub.subject == subject {
+				n.route(now, p, to, sub, payload)
+			}
+		}
+	}
+	return nil
+}
+
+// route decides what becomes of a payload on its way.
+func (n *simNet) route(now time.Time, from, to *simPort, sub *simSub, payload []byte) {
+	if from == to {
+		n.deliver(now.Add(50*time.Microsecond), to, sub, payload)
+		return
+	}
+	stream := simStream{from, to, strings.SplitN(sub.subject, ".", 3)[1]}
+	n.sent[stream]++
+	draw := simDraw{n.seed ^ uint64(from.order)<<48 ^ uint64(to.order)<<32 ^ uint64(stream.kind[0])<<24 ^ n.sent[stream]}
+	lost, doubled, slow := draw.float(), draw.float(), draw.float()
+	if n.cut[[2]int{from.pod, to.pod}] || lost < n.faults.lost {
+		return
+	}
+	at := now.Add(200*time.Microsecond + time.Duration(draw.float()*float64(800*time.Microsecond)))
+	switch pair := [2]*simPort{from, to}; {
+	case slow < n.faults.slow:
+		at = at.Add(time.Duration(draw.float() * float64(n.faults.delay)))
+	case at.Before(n.last[pair]):
+		at = n.last[pair].Add(1)
+		fallthrough
+	default:
+		n.last[pair] = at
+	}
+	n.deliver(at, to, sub, payload)
+	if doubled < n.faults.doubled {
+		n.deliver(at.Add(time.Duration(draw.float()*float64(n.faults.delay))), to, sub, payload)
+	}
+}
+
+func (n *simNet) deliver(at time.Time, to *simPort, sub *simSub, payload []byte) {
+	n.count++
+	heap.Push(&n.due, simDelivery{at, n.count, to, sub, payload})
+	select {
+	case n.wake <- struct{}{}:
+	default:
+	}
+}
+
+// Subscribe implements transport.
+func (p *simPort) Subscribe(subject string, take func(payload []byte)) (cancel func(), err error) {
+	p.net.mu.Lock()
+	defer p.net.mu.Unlock()
+	if p.dead {
+		return nil, errSimDead
+	}
+	sub := &simSub{subject: subject, take: take}
+	p.subs = append(p.subs, sub)
+	p.subscribed++
+	return func() {
+		p.net.mu.Lock()
+		defer p.net.mu.Unlock()
+		sub.ended = true
+		for i, s := range p.subs {
+			if s == sub {
+				p.subs = append(p.subs[:i:i], p.subs[i+1:]...)
+				break
+			}
+		}
+	}, nil
+}
+
+// run moves payloads to the ports when it is time.
+func (n *simNet) run() {
+	timer := time.NewTimer(time.Hour)
+	defer timer.Stop()
+	for {
+		n.mu.Lock()
+		now, wait := time.Now(), time.Hour
+		for len(n.due) > 0 && wait > 0 {
+			if wait = n.due[0].at.Sub(now); wait <= 0 {
+				d := heap.Pop(&n.due).(simDelivery)
+				d.port.queue = append(d.port.queue, d)
+				d.port.rouse()
+				wait = time.Hour
+			} else {
+				break
+			}
+		}
+		n.mu.Unlock()
+		timer.Reset(wait)
+		select {
+		case <-n.done:
+			return
+		case <-n.wake:
+		case <-timer.C:
+		}
+	}
+}
+
+func (p *simPort) rouse() {
+	select {
+	case p.wake <- struct{}{}:
+	default:
+	}
+}
+
+// run hands payloads to the pod, one after the other.
+func (p *simPort) run() {
+	for {
+		p.running()
+		p.net.mu.Lock()
+		queue := p.queue
+		p.queue = nil
+		p.net.mu.Unlock()
+		for _, d := range queue {
+			p.running()
+			p.net.mu.Lock()
+			gone := p.dead || d.sub.ended
+			p.net.mu.Unlock()
+			if !gone {
+				d.sub.take(d.payload)
+			}
+		}
+		if len(queue) > 0 {
+			continue
+		}
+		select {
+		case <-p.net.done:
+			return
+		case <-p.wake:
+		}
+	}
+}
+
+// running returns when the process is not paused.
+func (p *simPort) running() {
+	p.net.mu.Lock()
+	paused := p.paused
+	p.net.mu.Unlock()
+	if paused != nil {
+		<-paused
+	}
+}
+
+func (p *simPort) pause() {
+	p.net.mu.Lock()
+	defer p.net.mu.Unlock()
+	p.paused = make(chan struct{})
+}
+
+func (p *simPort) resume() {
+	p.net.mu.Lock()
+	defer p.net.mu.Unlock()
+	close(p.paused)
+	p.paused = nil
+}
+
+// kill makes the pod dead to the network, without a word.
+func (p *simPort) kill() {
+	p.net.mu.Lock()
+	defer p.net.mu.Unlock()
+	p.dead, p.subs = true, nil
+}
+
+func (n *simNet) setFaults(f simFaults) {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	n.faults = f
+}
+
+// setCut cuts the way from one pod to another, or mends it.
+func (n *simNet) setCut(from, to int, cut bool) {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	n.cut[[2]int{from, to}] = cut
+}
+
+func (n *simNet) isCut(from, to int) bool {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	return n.cut[[2]int{from, to}]
+}
+
+// simQueue is a heap of deliveries by time.
+type simQueue []simDelivery
+
+func (q simQueue) Len() int { return len(q) }
+func (q simQueue) Less(i, j int) bool {
+	if q[i].at.Equal(q[j].at) {
+		return q[i].number < q[j].number
+	}
+	return q[i].at.Before(q[j].at)
+}
+func (q simQueue) Swap(i, j int) { q[i], q[j] = q[j], q[i] }
+func (q *simQueue) Push(x any)   { *q = append(*q, x.(simDelivery)) }
+func (q *simQueue) Pop() any {
+	old := *q
+	d := old[len(old)-1]
+	*q = old[:len(old)-1]
+	return d
+}
+
+// simDraw is a sequence of random numbers that costs nothing to begin (splitmix64).
+type simDraw struct{ state uint64 }
+
+func (d *simDraw) float() float64 {
+	d.state += 0x9e3779b97f4a7c15
+	z := d.state
+	z = (z ^ z>>30) * 0xbf58476d1ce4e5b9
+	z = (z ^ z>>27) * 0x94d049bb133111eb
+	z ^= z >> 31
+	return float64(z>>11) / (1 << 53)
+}

@@ -1,0 +1,240 @@
+package cluster
+
+import (
+	"encoding/binary"
+	"fmt"
+	"slices"
+	"sync"
+	"time"
+
+	"go.uber.org/zap"
+
+	"github.com/rollcall-gateway/rollcall/presence"
+	"github.com/rollcall-gateway/rollcall/presence/cluster/message"
+)
+
+// simPod is a place where a pod can run, over all its runs.
+type simPod struct {
+	index    int
+	dc, name string
+	run      *simRun // nil: it does not run
+	silent   bool    // it ended, and others may not have heard a goodbye
+}
+
+// simRun is one process.
+type simRun struct {
+	*simPod
+	sim     *sim
+	port    *simPort
+	reg     *presence.Registry
+	cluster *Cluster
+	began   time.Time
+	moved   time.Time // when the hosts that it serves were changed
+	paused  bool
+
+	mu     sync.Mutex
+	serves map[presence.HostName]bool
+}
+
+// start starts the pod, which serves some of the hosts.
+func (p *simPod) start(s *sim, hosts []presence.HostName) {
+	r := &simRun{
+		simPod: p, sim: s,
+		port:   s.net.port(p.index),
+		reg:    presence.NewRegistry(&s.tape),
+		began:  time.Now(),
+		serves: make(map[presence.HostName]bool),
+	}
+	t := defaultTiming
+	t.stall = r.port.running
+	cfg := Config{DataCenter: p.dc, Pod: p.name, Logger: zap.NewNop()}
+	c, err := start(cfg, r.port, r.reg, r, t)
+	if err != nil {
+		s.t.Fatal(err)
+	}
+	r.cluster = c
+	p.run = r
+	r.setHosts(hosts)
+}
+
+// setHosts has the pod serve these hosts and no others.
+func (r *simRun) setHosts(hosts []presence.HostName) {
+	r.moved = time.Now()
+	r.mu.Lock()
+	clear(r.serves)
+	var set []string
+	for _, h := range hosts {
+		r.serves[h] = true
+		set = append(set, h.String())
+	}
+	r.mu.Unlock()
+	r.cluster.SetSites([]message.Site{{Sets: [][]string{set}}})
+}
+
+// Serves implements Local.
+func (r *simRun) Serves(host presence.HostName) bool {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	return r.serves[host]
+}
+
+// Connections implements Local.
+func (r *simRun) Connections() int { return 0 }
+
+// Explain implements Local.
+func (r *simRun) Explain(presence.HostName, string) []message.Connection { return nil }
+
+// simTape is an encoder whose frames are places on a list.
+type simTape struct {
+	mu     sync.Mutex
+	values []any // []presence.User, presence.Joined, presence.Diff or the name of a channel that was left
+}
+
+func (tp *simTape) Members(users []presence.User) []byte { return tp.put(slices.Clone(users)) }
+func (tp *simTape) Joined(j presence.Joined) []byte      { return tp.put(j) }
+func (tp *simTape) Presence(d presence.Diff) []byte      { return tp.put(d) }
+func (tp *simTape) Left(_, channel, _ string) []byte     { return tp.put(channel) }
+
+func (tp *simTape) put(v any) []byte {
+	tp.mu.Lock()
+	defer tp.mu.Unlock()
+	tp.values = append(tp.values, v)
+	return binary.BigEndian.AppendUint64(nil, uint64(len(tp.values)-1))
+}
+
+func (tp *simTape) get(frame []byte) any {
+	tp.mu.Lock()
+	defer tp.mu.Unlock()
+	return tp.values[binary.BigEndian.Uint64(frame)]
+}
+
+// simClient is a client over all its connections.
+type simClient struct {
+	sim   *sim
+	id    int
+	host  presence.HostName
+	run   *simRun // nil: not connected
+	conn  *presence.Conn
+	user  string                    // "": anonymous
+	joins map[string]presence.Watch // the channels it listens to
+
+	mu    sync.Mutex
+	out   *simOutbox
+	views map[string]*simView // what it was told
+	open  map[string]int      // joins that are not answered yet
+}
+
+// simView is what a watcher knows of a channel.
+type simView struct {
+	named   bool
+	members map[string]bool
+	count   int
+	seq     uint64
+	first   uint64    // seq of the snapshot
+	since   time.Time // when that was
+	more    bool      // somebody came after it
+}
+
+// simOutbox is the outbox of one connection of a client.
+type simOutbox struct {
+	client *simClient
+	ended  bool // client.mu
+}
+
+// Push implements presence.Outbox: it checks that each frame follows from the ones before.
+func (o *simOutbox) Push(frame []byte) {
+	c := o.client
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if o.ended {
+		return
+	}
+	switch f := c.sim.tape.get(frame).(type) {
+	case presence.Joined:
+		c.joined(f)
+	case presence.Diff:
+		c.told(f)
+	case string:
+		delete(c.views, f)
+	}
+}
+
+func (c *simClient) joined(j presence.Joined) {
+	c.open[j.Channel]--
+	if j.Watch == presence.WatchNone {
+		delete(c.views, j.Channel)
+		return
+	}
+	v := &simView{count: j.Count, seq: j.Seq, first: j.Seq, since: time.Now(), members: make(map[string]bool)}
+	if j.Members != nil {
+		v.named = true
+		for _, u := range c.sim.tape.get(j.Members).([]presence.User) {
+			if v.members[u.ID] {
+				c.fail("%s: %s is twice in a snapshot", j.Channel, u.ID)
+			}
+			v.members[u.ID] = true
+		}
+		if len(v.members) != j.Count {
+			c.fail("%s: a snapshot counts %d and lists %v", j.Channel, j.Count, sortedKeys(v.members))
+		}
+	}
+	c.views[j.Channel] = v
+}
+
+func (c *simClient) told(d presence.Diff) {
+	v := c.views[d.Channel]
+	if v == nil {
+		c.fail("%s: a frame for one who does not watch", d.Channel)
+		return
+	}
+	if d.Seq != v.seq+1 {
+		c.fail("%s: seq %d follows %d", d.Channel, d.Seq, v.seq)
+	}
+	v.more = v.more || len(d.Joined) > 0 || d.Count > v.count
+	v.seq, v.count = d.Seq, d.Count
+	for _, u := range d.Left {
+		c.sim.truth.left(c, d.Channel, u.ID)
+	}
+	if !v.named {
+		return
+	}
+	for _, u := range d.Joined {
+		if v.members[u.ID] {
+			c.fail("%s: %s joined and was there", d.Channel, u.ID)
+		}
+		v.members[u.ID] = true
+	}
+	for _, u := range d.Left {
+		if !v.members[u.ID] {
+			c.fail("%s: %s left and was not there", d.Channel, u.ID)
+		}
+		delete(v.members, u.ID)
+	}
+	for _, u := range d.Updated {
+		if !v.members[u.ID] {
+			c.fail("%s: %s has another address and was not there", d.Channel, u.ID)
+		}
+	}
+	if len(v.members) != d.Count {
+		c.fail("%s: a frame counts %d, there are %v", d.Channel, d.Count, sortedKeys(v.members))
+	}
+}
+
+func (c *simClient) fail(format string, args ...any) {
+	on := "no pod"
+	if c.run != nil {
+		on = c.run.name
+	}
+	c.sim.fail("client %d on %s: "+format, append([]any{c.id, on}, args...)...)
+}
+
+func sortedKeys(set map[string]bool) []string {
+	keys := make([]string, 0, len(set))
+	for k := range set {
+		keys = append(keys, k)
+	}
+	slices.Sort(keys)
+	return keys
+}
+
+func (r *simRun) String() string { return fmt.Sprintf("%s/%s", r.dc, r.name) }

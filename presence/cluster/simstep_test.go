@@ -1,0 +1,401 @@
+package cluster
+
+import (
+	"time"
+
+	"github.com/rollcall-gateway/rollcall/presence"
+)
+
+// step does one thing at random.
+func (s *sim) step() {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.plan.faults.lost == 0 {
+		s.following()
+	}
+	switch n := s.rand.IntN(100); {
+	case n < 65:
+		s.clientStep()
+	case n < 80:
+		s.question()
+	default:
+		s.faultStep()
+	}
+}
+
+// question asks a random pod something.
+func (s *sim) question() {
+	if r := s.anyRun(); r != nil {
+		s.ask(r, s.hosts[s.rand.IntN(len(s.hosts))], s.rand.IntN(6))
+	}
+}
+
+// anyRun returns a pod that runs and is not stopped, or nil.
+func (s *sim) anyRun() *simRun {
+	var runs []*simRun
+	for _, p := range s.pods {
+		if p.run != nil && !p.run.paused {
+			runs = append(runs, p.run)
+		}
+	}
+	if len(runs) == 0 {
+		return nil
+	}
+	return runs[s.rand.IntN(len(runs))]
+}
+
+// clientStep has a client do something.
+func (s *sim) clientStep() {
+	if len(s.clients) < 8 || len(s.clients) < 16 && s.rand.IntN(6) == 0 {
+		c := &simClient{sim: s, id: len(s.clients), host: s.hosts[min(1, s.rand.IntN(4)/3)], user: s.anyUser(), out: &simOutbox{}}
+		s.clients = append(s.clients, c)
+		s.connect(c, nil)
+		return
+	}
+	c := s.clients[s.rand.IntN(len(s.clients))]
+	channel := simChannels[max(0, s.rand.IntN(2*len(simChannels))-len(simChannels))] // mostly the first
+	switch {
+	case c.run == nil || c.run.paused: // it will be back, or cannot be reached
+	case s.rand.IntN(12) == 0:
+		joins := c.joins
+		s.disconnect(c)
+		s.comeBack(c, joins)
+	case s.rand.IntN(8) == 0:
+		s.logIn(c)
+	case s.rand.IntN(4) == 0:
+		s.flutter(c, channel)
+	case s.rand.IntN(2) == 0:
+		s.leave(c, channel)
+	default:
+		s.join(c, channel, presence.WatchList-presence.Watch(max(0, s.rand.IntN(5)-2)))
+	}
+}
+
+// flutter has a client join and leave a channel some times, so that there are changes on their way together.
+func (s *sim) flutter(c *simClient, channel string) {
+	r := c.run
+	for i := range 2 + s.rand.IntN(4) {
+		s.in(time.Duration(i)*(defaultTiming.coalesce+time.Duration(s.rand.IntN(1e7))), func() {
+			if c.run != r || r.paused {
+				return
+			}
+			if _, ok := c.joins[channel]; ok {
+				s.leave(c, channel)
+			} else {
+				s.join(c, channel, presence.WatchNone)
+			}
+		})
+	}
+}
+
+// anyUser returns one of a few users, so that most have several connections, or nobody.
+func (s *sim) anyUser() string {
+	return []string{"", "ann", "bob", "cid", "dan", "eve"}[s.rand.IntN(6)]
+}
+
+// connect connects a client to some pod, and has it join channels. It does nothing if no pod can take it.
+func (s *sim) connect(c *simClient, joins map[string]presence.Watch) {
+	r := s.anyRun()
+	if r == nil || c.run != nil || !r.Serves(c.host) {
+		return
+	}
+	var user *presence.User
+	if c.user != "" {
+		user = &presence.User{ID: c.user}
+	}
+	s.trace("client %d connects to %v on %v as %q", c.id, c.host, r, c.user)
+	out := &simOutbox{client: c}
+	conn, err := r.reg.Connect(c.host, s.rules, user, out)
+	if err != nil {
+		s.fail("connect: %v", err)
+		return
+	}
+	c.mu.Lock()
+	c.run, c.conn, c.out = r, conn, out
+	c.views, c.open = make(map[string]*simView), make(map[string]int)
+	c.mu.Unlock()
+	c.joins = make(map[string]presence.Watch)
+	s.truth.touch(c.host)
+	for _, channel := range simChannels {
+		if watch, ok := joins[channel]; ok {
+			s.join(c, channel, watch)
+		}
+	}
+}
+
+func (s *sim) join(c *simClient, channel string, watch presence.Watch) {
+	if c.user == "" && simClass(channel).Kind == presence.Authenticated {
+		return
+	}
+	s.trace("client %d joins %s, watch %d", c.id, channel, watch)
+	if watch != presence.WatchNone {
+		s.snapshot(c, channel, time.Now())
+	}
+	if _, ok := c.joins[channel]; !ok {
+		s.truth.arrive(c, channel)
+	}
+	c.joins[channel] = watch
+	c.mu.Lock()
+	c.open[channel]++
+	c.mu.Unlock()
+	if err := c.conn.Join(channel, watch, ""); err != nil {
+		s.fail("join: %v", err)
+	}
+}
+
+func (s *sim) leave(c *simClient, channel string) {
+	if _, ok := c.joins[channel]; !ok {
+		return
+	}
+	s.trace("client %d leaves %s", c.id, channel)
+	s.truth.depart(c, channel, false)
+	delete(c.joins, channel)
+	if err := c.conn.Leave(channel, ""); err != nil {
+		s.fail("leave: %v", err)
+	}
+}
+
+// logIn makes the client another user.
+func (s *sim) logIn(c *simClient) {
+	user := s.anyUser()
+	if user == "" || user == c.user {
+		return
+	}
+	s.trace("client %d logs in as %s", c.id, user)
+	for channel := range c.joins {
+		s.truth.depart(c, channel, false)
+	}
+	c.user = user
+	for channel := range c.joins {
+		s.truth.arrive(c, channel)
+	}
+	s.truth.touch(c.host)
+	if err := c.conn.Authenticate(presence.User{ID: user}); err != nil {
+		s.fail("authenticate: %v", err)
+	}
+}
+
+// disconnect ends the connection of a client as if it was lost.
+func (s *sim) disconnect(c *simClient) {
+	s.trace("client %d is lost", c.id)
+	conn := c.conn
+	s.forget(c)
+	conn.Close()
+}
+
+// forget has the truth know that a client's connection is lost.
+func (s *sim) forget(c *simClient) {
+	for channel := range c.joins {
+		s.truth.depart(c, channel, true)
+	}
+	s.truth.touch(c.host)
+	c.joins = nil
+	c.mu.Lock()
+	c.out.ended = true
+	c.run, c.conn = nil, nil
+	c.mu.Unlock()
+}
+
+// comeBack has a client connect again after a while, mostly within the grace.
+func (s *sim) comeBack(c *simClient, joins map[string]presence.Watch) {
+	wait := time.Duration(s.rand.Float64() * float64(s.plan.grace))
+	if s.rand.IntN(4) == 0 {
+		wait = time.Duration(s.rand.Float64() * float64(10*time.Second))
+	}
+	var again func()
+	again = func() {
+		if s.connect(c, joins); c.run == nil && s.healed.IsZero() {
+			s.in(50*time.Millisecond, again) // the pod that was tried cannot take it
+		}
+	}
+	s.in(wait, again)
+}
+
+// faultStep has something go wrong with a pod, or right again.
+func (s *sim) faultStep() {
+	p := s.pods[s.rand.IntN(len(s.pods))]
+	switch n := s.rand.IntN(12); {
+	case n < 4 && s.plan.deaths:
+		s.dieOrStart(p)
+	case n < 7 && s.plan.cuts:
+		s.cut()
+	case n < 9 && s.plan.pauses:
+		s.pause(p)
+	case n == 9 && p.run != nil && !p.run.paused:
+		s.changeSites(p.run)
+	}
+}
+
+// startPod starts a pod that serves the first host at least.
+func (s *sim) startPod(p *simPod) {
+	hosts := s.hosts
+	if s.rand.IntN(3) == 0 {
+		hosts = hosts[:1]
+	}
+	p.silent = false
+	p.start(s, hosts)
+	s.trace("%v starts with %v", p.run, hosts)
+	for _, other := range s.pods {
+		if other.run != nil && other != p {
+			s.look(p.run, other.run)
+			s.look(other.run, p.run)
+		}
+	}
+	s.truth.disturb()
+}
+
+// dieOrStart starts a pod that does not run, and otherwise closes or kills it, unless few are left.
+func (s *sim) dieOrStart(p *simPod) {
+	if p.run == nil {
+		s.startPod(p)
+		return
+	}
+	running := 0
+	for _, other := range s.pods {
+		if other.run != nil {
+			running++
+		}
+	}
+	if running < 3 || p.run.paused || s.rand.IntN(2) == 0 {
+		return
+	}
+	r, killed := p.run, s.rand.IntN(2) == 0
+	p.run, p.silent = nil, killed || s.plan.cuts || s.plan.faults.lost > 0
+	s.truth.disturb()
+	s.trace("%v ends, killed %v", r, killed)
+	if killed {
+		s.truth.killed = time.Now()
+		r.port.kill()
+	} else {
+		r.cluster.Drain()
+	}
+	for _, c := range s.clients {
+		if c.run == r {
+			joins := c.joins
+			s.disconnect(c)
+			s.comeBack(c, joins)
+		}
+	}
+	s.asking.Go(r.stop)
+}
+
+// stop ends a run for good, whether the others hear of it or not.
+func (r *simRun) stop() {
+	if err := r.cluster.Close(); err != nil {
+		r.sim.fail("close: %v", err)
+	}
+}
+
+// pause stops a pod, and lets it go on after a while.
+func (s *sim) pause(p *simPod) {
+	r := p.run
+	if r == nil || r.paused || s.anyRun() == nil {
+		return
+	}
+	r.paused = true
+	s.trace("%v is stopped", r)
+	r.port.pause()
+	s.lookAll()
+	s.in(time.Duration(s.rand.Float64()*float64(12*time.Second)), func() { s.resume(r) })
+}
+
+func (s *sim) resume(r *simRun) {
+	if r.paused {
+		r.paused = false
+		s.trace("%v goes on", r)
+		r.port.resume()
+		s.lookAll()
+	}
+}
+
+// cut cuts one pod or several off the others, in one direction or both, or mends everything.
+func (s *sim) cut() {
+	if s.rand.IntN(3) == 0 {
+		s.mend()
+		return
+	}
+	side, ways := s.rand.Uint64(), s.rand.IntN(3)
+	for i := range s.pods {
+		for j := range s.pods {
+			from, to := side>>i&1, side>>j&1
+			if from == 0 && to == 1 && ways != 1 || from == 1 && to == 0 && ways != 2 {
+				s.net.setCut(i, j, true)
+				s.trace("cut from pod%d to pod%d", i, j)
+			}
+		}
+	}
+	s.lookAll()
+}
+
+func (s *sim) mend() {
+	s.trace("all is mended")
+	for i := range s.pods {
+		for j := range s.pods {
+			s.net.setCut(i, j, false)
+		}
+	}
+	s.lookAll()
+}
+
+// changeSites has a pod serve the second host, or not any longer. The clients that it has there lose their connections.
+func (s *sim) changeSites(r *simRun) {
+	s.truth.disturb()
+	s.trace("%v changes its sites, served both: %v", r, r.Serves(s.hosts[1]))
+	if !r.Serves(s.hosts[1]) {
+		r.setHosts(s.hosts)
+		return
+	}
+	for _, c := range s.clients {
+		if c.run == r && c.host == s.hosts[1] {
+			joins := c.joins
+			s.disconnect(c)
+			s.comeBack(c, joins)
+		}
+	}
+	r.setHosts(s.hosts[:1])
+}
+
+// lookAll notes which pods hear each other now.
+func (s *sim) lookAll() {
+	for _, a := range s.pods {
+		for _, b := range s.pods {
+			if a != b && a.run != nil && b.run != nil {
+				s.look(a.run, b.run)
+			}
+		}
+	}
+	s.truth.disturb()
+}
+
+func (s *sim) look(a, b *simRun) {
+	key := [2]*simRun{a, b}
+	sight := s.sights[key]
+	if sight == nil {
+		sight = &simSight{}
+		s.sights[key] = sight
+	}
+	cut := s.net.isCut(a.index, b.index) || s.net.isCut(b.index, a.index) || a.paused || b.paused
+	switch {
+	case cut && sight.cut.IsZero():
+		if sight.cut = time.Now(); sight.cut.Sub(sight.mend) < found {
+			sight.cut = sight.before // they had no time to find each other
+		}
+	case !cut && !sight.cut.IsZero():
+		sight.before, sight.cut, sight.mend = sight.cut, time.Time{}, time.Now()
+	}
+}
+
+// heal ends all faults, and has all clients do nothing from now on.
+func (s *sim) heal() {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.net.setFaults(simFaults{})
+	s.mend()
+	for _, p := range s.pods {
+		if p.run != nil {
+			s.resume(p.run)
+		}
+	}
+	s.later = nil
+	s.healed = time.Now()
+}

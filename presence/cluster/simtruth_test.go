@@ -1,0 +1,287 @@
+package cluster
+
+import (
+	"sync"
+	"time"
+
+	"github.com/rollcall-gateway/rollcall/presence"
+)
+
+// simTruth knows who is in which channel, over all pods, and who was. It is what all that clients are told is held against.
+type simTruth struct {
+	sim    *sim
+	killed time.Time // when a pod was killed last; sim.mu
+
+	mu      sync.Mutex
+	seats   map[simSeat]*simStay
+	changed map[presence.HostName]time.Time // when anything was changed last
+}
+
+type simSeat struct {
+	host          presence.HostName
+	channel, user string
+}
+
+// simStay is a user in a channel.
+type simStay struct {
+	conns  int
+	came   time.Time // when a connection came last
+	left   time.Time // when one of the connections was ended on purpose last
+	lost   time.Time // when one was lost last
+	absent []simSpan // times without a connection
+}
+
+type simSpan struct{ from, to time.Time } // to is zero while it lasts
+
+// slack is how much later one pod can hear of something than another when nothing is wrong.
+const slack = 100 * time.Millisecond
+
+func newSimTruth(s *sim) *simTruth {
+	return &simTruth{sim: s, seats: make(map[simSeat]*simStay), changed: make(map[presence.HostName]time.Time)}
+}
+
+func (tr *simTruth) arrive(c *simClient, channel string) {
+	tr.mu.Lock()
+	defer tr.mu.Unlock()
+	now := time.Now()
+	tr.changed[c.host] = now
+	if c.user == "" {
+		return
+	}
+	seat := simSeat{c.host, channel, c.user}
+	stay := tr.seats[seat]
+	if stay == nil {
+		stay = &simStay{}
+		tr.seats[seat] = stay
+	}
+	stay.came = now
+	if stay.conns++; stay.conns == 1 && len(stay.absent) > 0 {
+		stay.absent[len(stay.absent)-1].to = now
+	}
+}
+
+func (tr *simTruth) depart(c *simClient, channel string, lost bool) {
+	tr.mu.Lock()
+	defer tr.mu.Unlock()
+	now := time.Now()
+	tr.changed[c.host] = now
+	if c.user == "" {
+		return
+	}
+	stay := tr.seats[simSeat{c.host, channel, c.user}]
+	if lost {
+		stay.lost = now
+	} else {
+		stay.left = now
+	}
+	if stay.conns--; stay.conns == 0 {
+		stay.absent = append(stay.absent, simSpan{from: now})
+	}
+}
+
+// touch notes that connections of a host changed.
+func (tr *simTruth) touch(host presence.HostName) {
+	tr.mu.Lock()
+	defer tr.mu.Unlock()
+	tr.changed[host] = time.Now()
+}
+
+// disturb notes that something happened which changes answers about all hosts.
+func (tr *simTruth) disturb() {
+	tr.mu.Lock()
+	defer tr.mu.Unlock()
+	for _, h := range tr.sim.hosts {
+		tr.changed[h] = time.Now()
+	}
+}
+
+func (tr *simTruth) lastChange(host presence.HostName) time.Time {
+	tr.mu.Lock()
+	defer tr.mu.Unlock()
+	return tr.changed[host]
+}
+
+// lastLoss returns when a connection of the user in the channel was lost last. One that left right before its pod was
+// killed is lost too: nobody was told.
+func (tr *simTruth) lastLoss(host presence.HostName, channel, user string) time.Time {
+	tr.mu.Lock()
+	defer tr.mu.Unlock()
+	if stay := tr.seats[simSeat{host, channel, user}]; stay != nil {
+		if stay.lost.Before(tr.killed) && !stay.left.After(tr.killed) && tr.killed.Sub(stay.left) < slack {
+			return tr.killed
+		}
+		return stay.lost
+	}
+	return time.Time{}
+}
+
+// left checks that a watcher was told rightly that a user left: on purpose, or away for the grace. It does as long as pods
+// hear each other.
+func (tr *simTruth) left(c *simClient, channel, user string) {
+	if !tr.sim.plan.quietNet() {
+		return
+	}
+	tr.mu.Lock()
+	defer tr.mu.Unlock()
+	now := time.Now()
+	since := now.Add(-tr.sim.bound())
+	stay := tr.seats[simSeat{c.host, channel, user}]
+	if stay == nil {
+		c.fail("%s: %s left and was never there", channel, user)
+		return
+	}
+	if stay.left.After(since) || now.Sub(stay.came) < slack {
+		return
+	}
+	for _, a := range stay.absent {
+		to := a.to
+		if to.IsZero() {
+			to = now
+		}
+		if to.After(since) && to.Sub(a.from) >= tr.sim.plan.grace-slack {
+			return
+		}
+	}
+	c.fail("%s: %s left, and was never away for the grace: %+v at %v", channel, user, stay, now)
+}
+
+// members returns the users of a channel on the given runs, and how many connections listen to it.
+func (s *sim) members(runs map[*simRun]bool, host presence.HostName, channel string) (users map[string]bool, conns int) {
+	users = make(map[string]bool)
+	for _, c := range s.clients {
+		if _, ok := c.joins[channel]; !ok || c.run == nil || !runs[c.run] || c.host != host {
+			continue
+		}
+		conns++
+		if c.user != "" {
+			users[c.user] = true
+		}
+	}
+	return users, conns
+}
+
+// lag is how long it takes at most, after the last change or fault, until all watchers know who is there.
+func (s *sim) lag() time.Duration {
+	switch p := &s.plan; {
+	case p.faults.heavy():
+		return s.bound()
+	case p.cuts: // after a short cut nobody knows that something was lost
+		return defaultTiming.check + defaultTiming.remote + slack
+	case p.pauses: // a pod that is back is asked at once
+		return found + slack
+	case p.faults.delay > 0:
+		return 5 * p.faults.delay // an answer to a check, and one to that for what changed meanwhile
+	}
+	return slack
+}
+
+// following checks that watchers know of whom they can know by now: nobody is missing, and only who was lost, which takes
+// a while to be found out, and then the grace, is there still.
+func (s *sim) following() {
+	runs := make(map[*simRun]bool)
+	for _, p := range s.pods {
+		if p.run == nil {
+			continue
+		}
+		runs[p.run] = true
+		for _, other := range s.pods {
+			if sight := s.sights[[2]*simRun{p.run, other.run}]; sight != nil && !sight.cut.IsZero() {
+				return
+			}
+		}
+	}
+	now := time.Now()
+	for _, c := range s.clients {
+		if c.run == nil || now.Sub(s.truth.lastChange(c.host)) < s.lag() {
+			continue
+		}
+		// An answer to a check does not say who left on purpose, and the grace begins.
+		late := s.plan.quietNet() || now.Sub(s.truth.lastChange(c.host)) >= s.lag()+s.plan.grace
+		c.mu.Lock()
+		for channel, v := range c.views {
+			if c.open[channel] > 0 || now.Sub(v.since) < s.lag() {
+				continue // one who joins anew is told first what was known before
+			}
+			users, _ := s.members(runs, c.host, channel)
+			for u := range users {
+				if v.named && !v.members[u] {
+					c.fail("%s: %s is missing", channel, u)
+				}
+			}
+			for u := range v.members {
+				if late && !users[u] && s.truth.lastLoss(c.host, channel, u).Before(now.Add(-s.bound())) {
+					c.fail("%s: %s is a ghost", channel, u)
+				}
+			}
+		}
+		c.mu.Unlock()
+	}
+}
+
+// snapshot checks that nobody is missing in the answer to a join, if pods hear each other and nothing but the join has
+// changed for a while.
+func (s *sim) snapshot(c *simClient, channel string, began time.Time) {
+	if !s.plan.quietNet() || began.Sub(s.truth.lastChange(c.host)) < 2*slack || began.Sub(c.run.began) < found {
+		return
+	}
+	s.in(2*slack, func() {
+		if c.run == nil || s.truth.lastChange(c.host).After(began) {
+			return
+		}
+		c.mu.Lock()
+		defer c.mu.Unlock()
+		// It is not there yet if a pod that was killed is waited for.
+		if v := c.views[channel]; v != nil && c.open[channel] == 0 && v.more {
+			c.fail("%s: the answer to the join did not have everybody", channel)
+		}
+	})
+}
+
+// settled checks that each watcher knows exactly who is there.
+func (s *sim) settled() {
+	runs := make(map[*simRun]bool)
+	for _, p := range s.pods {
+		if p.run != nil {
+			runs[p.run] = true
+		}
+	}
+	for _, c := range s.clients {
+		if c.run == nil {
+			continue
+		}
+		for channel, watch := range c.joins {
+			if watch != presence.WatchNone {
+				s.settledView(c, channel, runs)
+			}
+		}
+	}
+}
+
+func (s *sim) settledView(c *simClient, channel string, runs map[*simRun]bool) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	users, conns := s.members(runs, c.host, channel)
+	want := len(users)
+	class := simClass(channel)
+	if class.Kind == presence.Anonymous {
+		want = conns
+	}
+	v := c.views[channel]
+	if v == nil || c.open[channel] != 0 {
+		c.fail("%s: %d joins are not answered", channel, c.open[channel])
+		return
+	}
+	if v.count != want {
+		c.fail("%s: in the end counts %d and not %d; members %v, there are %v", channel, v.count, want, sortedKeys(v.members), sortedKeys(users))
+	}
+	for u := range users {
+		if v.named && !v.members[u] {
+			c.fail("%s: %s is missing in the end", channel, u)
+		}
+	}
+	for u := range v.members {
+		if !users[u] {
+			c.fail("%s: %s is a ghost in the end", channel, u)
+		}
+	}
+}

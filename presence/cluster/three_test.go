@@ -1,0 +1,95 @@
+package cluster
+
+import (
+	"fmt"
+	"slices"
+	"testing"
+	"time"
+
+	"go.uber.org/zap"
+
+	"github.com/rollcall-gateway/rollcall/presence"
+	"github.com/rollcall-gateway/rollcall/presence/cluster/bus"
+	"github.com/rollcall-gateway/rollcall/presence/cluster/message"
+)
+
+// eventually fails the test if ok is not true within 20 s.
+func eventually(t *testing.T, what string, ok func() bool) {
+	t.Helper()
+	for deadline := time.Now().Add(20 * time.Second); !ok(); time.Sleep(5 * time.Millisecond) {
+		if time.Now().After(deadline) {
+			t.Fatalf("no %s within 20 s", what)
+		}
+	}
+}
+
+// TestThreePodsOverRoutes is all of it together, on loopback.
+func TestThreePodsOverRoutes(t *testing.T) {
+	host := mustHost(t, "example.com")
+	var (
+		pods  []*labPod
+		first string
+	)
+	for i, dc := range []string{"x", "x", "y"} {
+		p := &labPod{reg: presence.NewRegistry(silentEncoder{}), local: &labLocal{}}
+		cfg := Config{DataCenter: dc, Pod: fmt.Sprint(i), Secret: "of the payloads", Logger: zap.NewNop()}
+		cfg.Bus = bus.Config{Listen: "127.0.0.1:0", Secret: "of the routes"}
+		if first != "" {
+			cfg.Bus.Routes = []string{first}
+		}
+		c, err := Start(cfg, p.reg, p.local)
+		if err != nil {
+			t.Fatal(err)
+		}
+		p.Cluster = c
+		t.Cleanup(func() {
+			if err := c.Close(); err != nil {
+				t.Error(err)
+			}
+		})
+		c.SetSites([]message.Site{{}})
+		if first == "" {
+			first = c.Report(t.Context()).Bus.Listen
+		}
+		pods = append(pods, p)
+	}
+	answers := func(p *labPod) string {
+		dcs, truth := p.AllUsers(t.Context(), host, true, false)
+		return answer{truth: truth, dcs: dcs}.text()
+	}
+	pods[0].connect(t, host, "ann", "ann@x", "room")
+	pods[1].connect(t, host, "ann", "", "room")
+	pods[1].connect(t, host, "bob", "", "room")
+	pods[2].connect(t, host, "eve", "", "room")
+	for _, p := range pods {
+		eventually(t, "complete answer of pod "+p.link.self.pod, func() bool {
+			return p.Ready() && answers(p) == "x 2+0[{ann ann@x} {bob }]; y 1+0[{eve }]; complete"
+		})
+	}
+
+	// More than one payload has room for.
+	want := []presence.User{{ID: "eve"}}
+	for i := range 20_000 {
+		u := presence.User{ID: fmt.Sprintf("user-%08d", i), Email: fmt.Sprintf("user-%08d@example.com", i)}
+		pods[2].connect(t, host, u.ID, u.Email)
+		want = append(want, u)
+	}
+	eventually(t, "long answer", func() bool {
+		dcs, truth := pods[0].AllUsers(t.Context(), host, true, false)
+		return truth.Complete && len(dcs) == 2 && slices.Equal(dcs[1].Users, want)
+	})
+	r := pods[0].Report(t.Context())
+	if len(r.Pods) != 3 || !r.Ready || r.Pods[1].RoundTrip <= 0 || r.Ignored != (Ignored{}) {
+		t.Errorf("report: %+v", r)
+	}
+
+	pods[2].Drain()
+	if err := pods[2].Close(); err != nil {
+		t.Fatal(err)
+	}
+	for _, p := range pods[:2] {
+		eventually(t, "answer without the pod that ended", func() bool {
+			return answers(p) == "x 2+0[{ann ann@x} {bob }]; complete"
+		})
+	}
+}
