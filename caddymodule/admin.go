@@ -16,7 +16,12 @@ import (
 //
 // GET /rollcall/plugins lists the plugins that are loaded, with their instances and breakers by host.
 //
-// GET /rollcall/health tells whether this process takes connections: 200, or 503 while it stops or is not configured.
+// GET /rollcall/cluster tells how the deployment looks from this process: which pods there are, and how they are.
+//
+// GET /rollcall/explain?host=HOST&user=ID tells why a user is listed: the connections, with their pods and channels.
+//
+// GET /rollcall/health tells whether this process takes connections: 200, or 503 while it stops, is not configured, or
+// has not heard yet who else is in its cluster.
 type AdminAPI struct{}
 
 // CaddyModule returns the Caddy module information.
@@ -32,6 +37,8 @@ func (*AdminAPI) Routes() []caddy.AdminRoute {
 	return []caddy.AdminRoute{
 		{Pattern: "/rollcall/hosts", Handler: adminGet(adminHosts)},
 		{Pattern: "/rollcall/plugins", Handler: adminGet(adminPlugins)},
+		{Pattern: "/rollcall/cluster", Handler: adminGet(adminCluster)},
+		{Pattern: "/rollcall/explain", Handler: adminGet(adminExplain)},
 		{Pattern: "/rollcall/health", Handler: adminGet(adminHealth)},
 	}
 }
@@ -45,7 +52,7 @@ type hostReport struct {
 	Channels      int    `json:"channels"`
 }
 
-func adminHosts(h *hub) (int, any) {
+func adminHosts(h *hub, _ *http.Request) (int, any, error) {
 	reports := []hostReport{}
 	if h != nil {
 		for _, host := range h.registry.Hosts() {
@@ -56,40 +63,44 @@ func adminHosts(h *hub) (int, any) {
 			})
 		}
 	}
-	return http.StatusOK, reports
+	return http.StatusOK, reports, nil
 }
 
-func adminPlugins(h *hub) (int, any) {
+func adminPlugins(h *hub, _ *http.Request) (int, any, error) {
 	if h == nil {
-		return http.StatusOK, []plugins.Report{}
+		return http.StatusOK, []plugins.Report{}, nil
 	}
-	return http.StatusOK, h.plugins.reports()
+	return http.StatusOK, h.plugins.reports(), nil
 }
 
 type healthReport struct {
-	Status      string `json:"status"` // ok, draining or not_configured
+	Status      string `json:"status"` // ok, joining, draining or not_configured
 	DataCenter  string `json:"data_center,omitempty"`
 	Pod         string `json:"pod,omitempty"`
 	Connections int64  `json:"connections"` // open sockets, those included that take leave
 }
 
-func adminHealth(h *hub) (int, any) {
+func adminHealth(h *hub, _ *http.Request) (int, any, error) {
 	if h == nil {
-		return http.StatusServiceUnavailable, healthReport{Status: "not_configured"}
+		return http.StatusServiceUnavailable, healthReport{Status: "not_configured"}, nil
 	}
 	report := healthReport{Status: "ok", Connections: h.metrics.open()}
 	now := h.current()
 	if now == nil || h.draining.Load() {
 		report.Status = "draining"
-		return http.StatusServiceUnavailable, report
+		return http.StatusServiceUnavailable, report, nil
 	}
 	report.DataCenter, report.Pod = now.app.DataCenter, now.app.Pod
-	return http.StatusOK, report
+	if !h.ready() {
+		report.Status = "joining"
+		return http.StatusServiceUnavailable, report, nil
+	}
+	return http.StatusOK, report, nil
 }
 
 // adminGet answers GET with what report says. The hub is looked for at each request: the admin API is made before the
 // apps are, and outlives none of them.
-func adminGet(report func(*hub) (int, any)) caddy.AdminHandlerFunc {
+func adminGet(report func(*hub, *http.Request) (int, any, error)) caddy.AdminHandlerFunc {
 	return func(w http.ResponseWriter, r *http.Request) error {
 		if r.Method != http.MethodGet {
 			return caddy.APIError{
@@ -97,7 +108,10 @@ func adminGet(report func(*hub) (int, any)) caddy.AdminHandlerFunc {
 				Err:        fmt.Errorf("method %s not allowed: use GET", r.Method),
 			}
 		}
-		status, body := report(loadedHub())
+		status, body, err := report(loadedHub(), r)
+		if err != nil {
+			return caddy.APIError{HTTPStatus: status, Err: err}
+		}
 		w.Header().Set("Content-Type", "application/json")
 		w.WriteHeader(status)
 		return json.NewEncoder(w).Encode(body)

@@ -7,6 +7,7 @@ import (
 	"github.com/rollcall-gateway/rollcall/caddymodule/wire"
 	"github.com/rollcall-gateway/rollcall/plugins"
 	"github.com/rollcall-gateway/rollcall/presence"
+	"github.com/rollcall-gateway/rollcall/presence/cluster"
 )
 
 // totalKey is the key of the sum over the data centers, which therefore no data center can have.
@@ -22,45 +23,72 @@ type dcUsers struct {
 }
 
 // allUsers answers /message/allusers: how many are connected to the host in each data center, or who.
-func (h *Handler) allUsers(ctx context.Context, name presence.HostName, body request) ([]byte, *problem) {
-	include, p := body.flag("includeUsers", false)
+func (h *Handler) allUsers(ctx context.Context, q question) (answer, *problem) {
+	include, p := q.body.flag("includeUsers", false)
 	if p != nil {
-		return nil, p
+		return answer{}, p
 	}
-	dedupe, p := body.flag("dedupeUsers", true)
+	dedupe, p := q.body.flag("dedupeUsers", true)
 	if p != nil {
-		return nil, p
+		return answer{}, p
 	}
-	if _, p := body.flag("requireComplete", false); p != nil {
-		return nil, p
+	complete, p := q.body.flag("requireComplete", false)
+	if p != nil {
+		return answer{}, p
 	}
 
-	dc := dcUsers{name: h.app.DataCenter}
-	if include {
-		dc.users = []presence.User{}
+	dcs, truth := h.app.hub.dataCenters(ctx, q, include, !dedupe)
+	if complete && !truth.Complete {
+		return answer{}, problemIncomplete(truth)
 	}
-	if host := h.app.hub.registry.Host(name); host != nil {
-		var stats presence.Stats
-		if include {
-			dc.users, stats = host.Users(!dedupe)
-		} else {
-			stats = host.Stats()
-		}
-		dc.anonymous = stats.Anonymous
-		dc.authenticated = stats.Users
-		if !dedupe {
-			dc.authenticated = stats.LoggedIn
-		}
-	}
-	dcs := []dcUsers{dc}
-	a := h.site.pluginAnswer(ctx, plugins.EndpointAllUsers, name, body)
+	a := q.site.pluginAnswer(ctx, plugins.EndpointAllUsers, q.host, q.body)
 	if a == nil {
-		return appendAllUsers(nil, dcs), nil
+		return answer{appendAllUsers(nil, dcs), truth}, nil
 	}
 	if include && a.chain.Has(plugins.HookMembers) {
 		a.dcMembers(dcs)
 	}
-	return a.finish(appendAllUsers(nil, dcs))
+	body, p := a.finish(appendAllUsers(nil, dcs))
+	return answer{body, truth}, p
+}
+
+// dataCenters asks every pod that serves the host; members says whether the users are wanted, and raw whether each of
+// their connections counts.
+func (h *hub) dataCenters(ctx context.Context, q question, members, raw bool) ([]dcUsers, cluster.Truth) {
+	others, alone := h.others(q.site)
+	if others == nil {
+		return []dcUsers{h.ownDataCenter(q, members, raw)}, cluster.Truth{Complete: alone}
+	}
+	found, truth := others.AllUsers(ctx, q.host, members, raw)
+	dcs := make([]dcUsers, len(found))
+	for i, dc := range found {
+		dcs[i] = dcUsers{name: dc.Name, authenticated: dc.Authenticated, anonymous: dc.Anonymous, users: dc.Users}
+	}
+	return dcs, truth
+}
+
+// ownDataCenter is what this pod has.
+func (h *hub) ownDataCenter(q question, members, raw bool) dcUsers {
+	dc := dcUsers{name: q.site.app.DataCenter}
+	if members {
+		dc.users = []presence.User{}
+	}
+	host := h.registry.Host(q.host)
+	if host == nil {
+		return dc
+	}
+	var stats presence.Stats
+	if members {
+		dc.users, stats = host.Users(raw)
+	} else {
+		stats = host.Stats()
+	}
+	dc.anonymous = stats.Anonymous
+	dc.authenticated = stats.Users
+	if raw {
+		dc.authenticated = stats.LoggedIn
+	}
+	return dc
 }
 
 // appendAllUsers appends the object that is keyed by data center, with the sum.

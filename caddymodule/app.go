@@ -5,6 +5,7 @@ import (
 	"os"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/caddyserver/caddy/v2"
@@ -28,13 +29,17 @@ type App struct {
 	// (1GiB).
 	PluginMemory int64 `json:"plugin_memory,omitempty"`
 
+	// How this process forms one deployment with others. Default: none, it is alone.
+	Cluster *ClusterConfig `json:"cluster,omitempty"`
+
 	ctx      caddy.Context
 	logger   *zap.Logger
 	hub      *hub // stays, for requests that are still under way when the reference to it is given back
 	held     bool // a reference to the hub
 	snapshot *snapshot
 	watcher  *pluginWatcher // nil when there is nothing to watch
-	stopped  bool           // taken back from the hub, whose lock guards it
+	cluster  *clusterSettings
+	stopped  atomic.Bool // taken back from the hub
 
 	// mu guards handlers, all that were provisioned for this configuration.
 	mu       sync.Mutex
@@ -82,7 +87,25 @@ func (a *App) Provision(ctx caddy.Context) error {
 	}
 	a.hub, a.held = h, true
 	h.plugins.follow(a.logger, false)
+	if err := a.provisionCluster(); err != nil {
+		return err
+	}
 	return h.metrics.register(ctx.GetMetricsRegistry())
+}
+
+func (a *App) provisionCluster() error {
+	if a.Cluster == nil {
+		return nil
+	}
+	var err error
+	if a.cluster, err = a.Cluster.settings(a.DataCenter, a.Pod); err != nil {
+		return err
+	}
+	if n := len(a.cluster.Secret); n > 0 && n < recommendedSecret {
+		a.logger.Warn("the secret of the cluster is short and can be guessed: make one with openssl rand -hex 32",
+			zap.Int("characters", n), zap.Int("recommended", recommendedSecret))
+	}
+	return nil
 }
 
 // Validate refuses names that would be misread in an answer or a header.
@@ -129,6 +152,9 @@ func (a *App) Start() error {
 	a.snapshot = newSnapshot(a, app.(*caddyhttp.App), a.handlers)
 	a.mu.Unlock()
 	if err := a.hub.tryPlugins(a.ctx, a.snapshot); err != nil {
+		return err
+	}
+	if err := a.hub.checkCluster(a.cluster); err != nil {
 		return err
 	}
 	a.hub.push(a.snapshot)

@@ -27,6 +27,7 @@ func parseDirective(h httpcaddyfile.Helper) (caddyhttp.MiddlewareHandler, error)
 //	    origins <origin>...
 //	    user    <id> [<email>]
 //	    ping    <interval> [<timeout>]
+//	    grace   <duration> | off
 //	    jwt {
 //	        key         <secret or PEM file>
 //	        jwks        <URL>
@@ -77,6 +78,7 @@ func (h *Handler) UnmarshalCaddyfile(d *caddyfile.Dispenser) error {
 			}
 			return duration(d, timeout, &h.Ping.Timeout)
 		},
+		"grace":    h.unmarshalGrace,
 		"jwt":      h.unmarshalJWT,
 		"channels": h.unmarshalChannels,
 		"plugin": func(d *caddyfile.Dispenser) error {
@@ -86,6 +88,23 @@ func (h *Handler) UnmarshalCaddyfile(d *caddyfile.Dispenser) error {
 		},
 		"limits": h.unmarshalLimits,
 	}, "plugin")
+}
+
+func (h *Handler) unmarshalGrace(d *caddyfile.Dispenser) error {
+	var text string
+	if err := one(&text)(d); err != nil {
+		return err
+	}
+	h.Grace = new(caddy.Duration)
+	if text == "off" {
+		return nil
+	}
+	v, err := caddy.ParseDuration(text)
+	if err != nil || v < 0 {
+		return d.Errf("%q is not a duration like 3s, or off", text)
+	}
+	*h.Grace = caddy.Duration(v)
+	return nil
 }
 
 func (h *Handler) unmarshalJWT(d *caddyfile.Dispenser) error {
@@ -131,7 +150,12 @@ func (h *Handler) unmarshalLimits(d *caddyfile.Dispenser) error {
 //	    pod           <name>
 //	    drain_timeout <duration>
 //	    plugin_memory <size>
+//	    cluster {
+//	        ...
+//	    }
 //	}
+//
+// unmarshalCluster has the syntax of the inner block.
 func parseGlobalOption(d *caddyfile.Dispenser, existing any) (any, error) {
 	d.Next() // the option's name
 	if existing != nil {
@@ -143,6 +167,7 @@ func parseGlobalOption(d *caddyfile.Dispenser, existing any) (any, error) {
 		"pod":           one(&app.Pod),
 		"drain_timeout": timeout(&app.DrainTimeout),
 		"plugin_memory": sizeUpTo(&app.PluginMemory, maxPluginMemory, "1TiB like 1GiB"),
+		"cluster":       app.unmarshalCluster,
 	})
 	if err != nil {
 		return nil, err

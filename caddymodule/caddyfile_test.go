@@ -103,7 +103,7 @@ func TestCaddyfileRefuses(t *testing.T) {
 		want        []string // in the error
 	}{
 		{"argument", "rollcall a {\n}", []string{`unexpected argument "a"`, "write a block"}},
-		{"unknown subdirective", inBlock("orgins *"), []string{`unknown subdirective "orgins"`, "api_key, channels, jwt, limits, origins, ping, plugin, prefix, user", ":2"}},
+		{"unknown subdirective", inBlock("orgins *"), []string{`unknown subdirective "orgins"`, "api_key, channels, grace, jwt, limits, origins, ping, plugin, prefix, user", ":2"}},
 		{"unknown in jwt", inBlock("jwt {\nalg HS256\n}"), []string{`unknown subdirective "alg"`, "algorithms, audience, cookie, email_claim, id_claim, issuer, jwks, key"}},
 		{"unknown in channels", inBlock("channels {\nprivate a\n}"), []string{`unknown subdirective "private"`, "anonymous, authenticated, default"}},
 		{
@@ -193,8 +193,8 @@ func TestCaddyfileGlobalOption(t *testing.T) {
 	for _, test := range []struct{ name, input, want string }{
 		{"empty", "rollcall {\n}", `{}`},
 		{
-			"all", "rollcall {\ndata_center us-east-1\npod {env.POD}\ndrain_timeout 2m\nplugin_memory 4GiB\n}",
-			`{"data_center":"us-east-1","pod":"{env.POD}","drain_timeout":120000000000,"plugin_memory":4294967296}`,
+			"all", "rollcall {\ndata_center us-east-1\npod {env.POD}\ndrain_timeout 2m\nplugin_memory 4GiB\ncluster {\nlisten 10.0.0.1:6222\n}\n}",
+			`{"data_center":"us-east-1","pod":"{env.POD}","drain_timeout":120000000000,"plugin_memory":4294967296,"cluster":{"listen":"10.0.0.1:6222"}}`,
 		},
 	} {
 		t.Run(test.name, func(t *testing.T) {
@@ -210,7 +210,7 @@ func TestCaddyfileGlobalOption(t *testing.T) {
 	}
 	for _, test := range []struct{ name, input, want string }{
 		{"argument", "rollcall a {\n}", `unexpected argument "a"`},
-		{"unknown", "rollcall {\ncluster a\n}", "use one of data_center, drain_timeout, plugin_memory, pod"},
+		{"unknown", "rollcall {\ndc a\n}", "use one of cluster, data_center, drain_timeout, plugin_memory, pod"},
 		{"twice", "rollcall {\npod a\npod b\n}", "pod is there already"},
 		{"no name", "rollcall {\npod\n}", "argument"},
 		{"no duration", "rollcall {\ndrain_timeout 3\n}", `"3" is not a duration`},

@@ -19,18 +19,30 @@ const (
 
 // drain closes every connection and returns when all are closed or the last configuration's drain timeout is over;
 // those that are left by then are cut. At exit, clients are told when to come back, each at another time; otherwise
-// Rollcall has left the configuration, and they are told that.
+// Rollcall has left the configuration, and they are told that. Other pods know before and after.
 func (h *hub) drain(last *snapshot, exiting bool) {
 	h.mu.Lock()
 	h.draining.Store(true)
 	h.mu.Unlock()
+	h.drainCluster()
+	if !exiting {
+		for _, host := range h.registry.Hosts() {
+			host.Retire()
+		}
+	}
+	start := time.Now()
+	deadline := start.Add(time.Duration(last.app.DrainTimeout))
+	h.drainSockets(last, exiting, start, deadline)
+	h.applying.Lock()
+	defer h.applying.Unlock()
+	h.endCluster(last.logger, deadline)
+}
 
+func (h *hub) drainSockets(last *snapshot, exiting bool, start, deadline time.Time) {
 	sessions := h.sessions()
 	if len(sessions) == 0 && h.metrics.open() == 0 {
 		return
 	}
-	start := time.Now()
-	deadline := start.Add(time.Duration(last.app.DrainTimeout))
 	spread := min(max(time.Duration(len(sessions))*time.Second/reconnectsPerSecond, minSpread), maxSpread)
 	for i, s := range sessions {
 		if !exiting {

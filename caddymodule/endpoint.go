@@ -15,6 +15,7 @@ import (
 	"github.com/caddyserver/caddy/v2/modules/caddyhttp"
 
 	"github.com/rollcall-gateway/rollcall/presence"
+	"github.com/rollcall-gateway/rollcall/presence/cluster"
 )
 
 // maxBody is the longest request body in bytes.
@@ -24,15 +25,28 @@ const maxBody = 64 << 10
 // error.
 type request map[string]json.RawMessage
 
-// endpoint answers a request about a host with JSON.
-type endpoint func(ctx context.Context, host presence.HostName, body request) ([]byte, *problem)
+// question is a request about a host, from somebody who may ask.
+type question struct {
+	site *site // whose rules hold
+	host presence.HostName
+	body request
+}
+
+// answer is JSON, and what it is worth.
+type answer struct {
+	body  []byte
+	truth cluster.Truth
+}
+
+// endpoint answers a question.
+type endpoint func(ctx context.Context, q question) (answer, *problem)
 
 // serveEndpoint does what both endpoints have in common: everything but the answer itself.
-func (h *Handler) serveEndpoint(w http.ResponseWriter, r *http.Request, name string, answer endpoint) {
+func (h *Handler) serveEndpoint(w http.ResponseWriter, r *http.Request, name string, to endpoint) {
 	start, status := time.Now(), http.StatusOK
 	defer func() { h.app.hub.metrics.answered(name, status, start) }()
 
-	body, p := h.askEndpoint(r, w, answer)
+	a, p := h.askEndpoint(r, w, to)
 	if p != nil {
 		status = p.status
 		p.write(w)
@@ -41,49 +55,61 @@ func (h *Handler) serveEndpoint(w http.ResponseWriter, r *http.Request, name str
 	header := w.Header()
 	header.Set("Content-Type", "application/json")
 	header.Set("Cache-Control", "no-store")
-	header.Set("Content-Length", strconv.Itoa(len(body)))
-	header.Set("Rollcall-Complete", "true") // one pod knows all of itself
-	_, _ = w.Write(body)                    // a client that has gone needs no answer
+	header.Set("Content-Length", strconv.Itoa(len(a.body)))
+	setTruth(header, a.truth)
+	_, _ = w.Write(a.body) // a client that has gone needs no answer
 }
 
-func (h *Handler) askEndpoint(r *http.Request, w http.ResponseWriter, answer endpoint) ([]byte, *problem) {
+// setTruth says in headers what an answer is worth.
+func setTruth(header http.Header, t cluster.Truth) {
+	header.Set("Rollcall-Complete", strconv.FormatBool(t.Complete))
+	if len(t.Missing) > 0 {
+		header.Set("Rollcall-Missing", strings.Join(t.Missing, ", "))
+	}
+}
+
+func (h *Handler) askEndpoint(r *http.Request, w http.ResponseWriter, to endpoint) (answer, *problem) {
 	if r.Method != http.MethodPost {
-		return nil, problemMethod(http.MethodPost)
+		return answer{}, problemMethod(http.MethodPost)
 	}
 	if h.app.hub.draining.Load() {
-		return nil, problemDraining()
+		return answer{}, problemDraining()
 	}
 	host, err := presence.ParseHost(r.Host)
 	if err != nil {
-		return nil, problemBadHost()
+		return answer{}, problemBadHost()
+	}
+	site := h.app.hub.siteNow(h.site, host)
+	if site == nil {
+		return answer{}, problemReloaded()
 	}
 	ip, _ := caddyhttp.GetVar(r.Context(), caddyhttp.ClientIPVarKey).(string)
 	client := newBadKeyClient(host, ip)
 	if wait := h.app.hub.badKeys.blocked(client, time.Now()); wait > 0 {
-		return nil, &problem{
+		return answer{}, &problem{
 			status: http.StatusTooManyRequests, code: "too_many_bad_keys",
 			detail: "too many wrong keys came from this address: wait, then send the right one", retry: wait,
 		}
 	}
 	body, p := readRequest(w, r)
 	if p != nil {
-		return nil, p
+		return answer{}, p
 	}
 	key, p := body.text("apiKey")
 	if p != nil {
-		return nil, p
+		return answer{}, p
 	}
 	if _, inBody := body["apiKey"]; !inBody {
 		key = r.Header.Get("X-Api-Key")
 	}
-	if !h.site.keys.allow(key) {
+	if !site.keys.allow(key) {
 		h.app.hub.badKeys.add(client, time.Now())
-		return nil, &problem{
+		return answer{}, &problem{
 			status: http.StatusUnauthorized, code: "bad_key",
 			detail: "send the site's API key as apiKey in the body or in the X-Api-Key header",
 		}
 	}
-	return answer(r.Context(), host, body)
+	return to(r.Context(), question{site, host, body})
 }
 
 // readRequest reads and decodes a body.

@@ -53,6 +53,10 @@ type Handler struct {
 	// How dead connections are found.
 	Ping *Ping `json:"ping,omitempty"`
 
+	// How long a user whose last connection was lost stays in presence frames, up to `2m`: one who is back by then never
+	// went. 0 is not at all. Default: `3s`.
+	Grace *caddy.Duration `json:"grace,omitempty"`
+
 	// What clients may use.
 	Limits *Limits `json:"limits,omitempty"`
 
@@ -64,6 +68,8 @@ const (
 	defaultPrefix       = "/message"
 	defaultPingInterval = 25 * time.Second
 	defaultPingGrace    = 10 * time.Second
+	defaultGrace        = 3 * time.Second
+	maxGrace            = 2 * time.Minute
 )
 
 // CaddyModule returns the Caddy module information.
@@ -205,6 +211,14 @@ func (h *Handler) provisionRules(s *site) error {
 			s.ping.interval, s.ping.timeout, wheelTick)
 	}
 
+	grace := defaultGrace
+	if h.Grace != nil {
+		grace = time.Duration(*h.Grace)
+	}
+	if grace < 0 || grace > maxGrace {
+		return fmt.Errorf("grace %s: use a duration up to %s, or off", grace, maxGrace)
+	}
+
 	s.patterns.Default = presence.Authenticated
 	if h.Channels != nil {
 		s.patterns.Authenticated, s.patterns.Anonymous = h.Channels.Authenticated, h.Channels.Anonymous
@@ -219,6 +233,7 @@ func (h *Handler) provisionRules(s *site) error {
 		MaxConns:    limits.ConnectionsPerHost,
 		MaxChannels: limits.ChannelsPerConnection,
 		MaxName:     limits.ChannelName,
+		Grace:       grace,
 	}
 	return nil
 }
@@ -239,6 +254,11 @@ func (h *Handler) ServeHTTP(w http.ResponseWriter, r *http.Request, next caddyht
 	name, ok := strings.CutPrefix(r.URL.Path, h.Prefix)
 	if !ok {
 		return next.ServeHTTP(w, r)
+	}
+	if h.app.stopped.Load() && r.ProtoMajor < 3 {
+		// The client goes to the server of the configuration in effect then: net/http closes, or sends GOAWAY by HTTP/2. In
+		// HTTP/3 the header is an error (RFC 9114 section 4.2).
+		w.Header().Set("Connection", "close")
 	}
 	switch name {
 	case "/socket":

@@ -14,6 +14,7 @@ import (
 	"github.com/rollcall-gateway/rollcall/caddymodule/socket"
 	"github.com/rollcall-gateway/rollcall/caddymodule/wire"
 	"github.com/rollcall-gateway/rollcall/presence"
+	"github.com/rollcall-gateway/rollcall/presence/cluster"
 )
 
 // hubs holds the one hub of the process under one key, so that every configuration meets the same.
@@ -32,6 +33,12 @@ type hub struct {
 	plugins  *pluginHost
 	badKeys  *badKeys
 	draining atomic.Bool
+	started  time.Time
+	serving  atomic.Pointer[[]*snapshot] // the stack; when nothing is left in it, the last that was
+
+	// cluster is nil while this pod is alone. It changes with applying held.
+	cluster   atomic.Pointer[joined]
+	startPods func(cluster.Config) (pods, error)
 
 	// applying keeps two snapshots from being applied side by side. It is taken before mu.
 	applying sync.Mutex
@@ -85,6 +92,14 @@ func newHub() *hub {
 		wheel:    socket.NewWheel(wheelTick),
 		badKeys:  newBadKeys(),
 		tenants:  make(map[presence.HostName]*tenant),
+		started:  time.Now(),
+	}
+	h.startPods = func(cfg cluster.Config) (pods, error) {
+		c, err := cluster.Start(cfg, h.registry, h)
+		if err != nil {
+			return nil, err // a nil *Cluster in the interface would not be nil
+		}
+		return c, nil
 	}
 	h.metrics = newMetrics(h)
 	h.plugins = newPluginHost(h)
@@ -97,6 +112,7 @@ func (h *hub) Destruct() error {
 		s.sock.Kill()
 	}
 	h.wheel.Stop()
+	h.endCluster(zap.NewNop(), time.Now()) // drained already, but for a configuration that never stopped
 	return h.plugins.close()
 }
 
@@ -109,6 +125,7 @@ func (h *hub) push(s *snapshot) {
 	h.stack = append(h.stack, s)
 	first := len(h.stack) == 1
 	h.mu.Unlock()
+	h.offerSites()
 	if first {
 		h.draining.Store(false)
 		h.apply()
@@ -123,7 +140,7 @@ func (h *hub) pop(s *snapshot) {
 	if i >= 0 {
 		h.stack = slices.Delete(h.stack, i, i+1)
 	}
-	s.app.stopped = true
+	s.app.stopped.Store(true)
 	last := len(h.stack) == 0
 	h.mu.Unlock()
 	if last {
@@ -154,6 +171,10 @@ func (h *hub) apply() {
 	}
 	now := h.stack[0]
 	h.plugins.follow(now.logger, true)
+	h.mu.Unlock()
+	h.applyCluster(now) // before others are let in by new rules
+
+	h.mu.Lock()
 	tenants := make([]*tenant, 0, len(h.tenants))
 	for _, t := range h.tenants {
 		tenants = append(tenants, t)
@@ -178,12 +199,26 @@ func (h *hub) apply() {
 	}
 }
 
+// siteNow returns the site that holds for a host: the one that was asked, unless its configuration was replaced. Then it
+// is that of the configuration in effect, nil when that has none. HTTP keeps a connection that came just before a reload
+// to the server of before.
+func (h *hub) siteNow(asked *site, name presence.HostName) *site {
+	if !asked.app.stopped.Load() {
+		return asked
+	}
+	if now := h.current(); now != nil {
+		return now.find(name)
+	}
+	return nil
+}
+
 // closeHost closes the connections of a host that is not served any longer.
 func (h *hub) closeHost(name presence.HostName) int {
 	host := h.registry.Host(name)
 	if host == nil {
 		return 0
 	}
+	host.Retire() // they are not lost, so nobody waits for them to come back
 	outboxes := host.Outboxes()
 	for _, out := range outboxes {
 		out.(*session).sock.Close(socket.CloseGoingAway, "host removed", socket.Cause{Reason: socket.ReasonHost})
@@ -231,7 +266,7 @@ func (h *hub) settle(t *tenant) error {
 	switch {
 	case h.draining.Load():
 		return errDraining
-	case t.site.Load().app.stopped:
+	case t.site.Load().app.stopped.Load():
 		return errReloaded // the request came before, and the host has left the configuration
 	}
 	return nil
@@ -255,7 +290,7 @@ func (h *hub) newSession(sock *socket.Conn, name presence.HostName, served *site
 	}
 	h.tenants[name] = t
 	t.conns++
-	s := &session{hub: h, tenant: t, sock: sock, counters: t.counters}
+	s := &session{hub: h, tenant: t, sock: sock, counters: t.counters, since: time.Now().UnixMilli()}
 	// The socket can be closed as soon as the registry knows it, so it must know its session by then.
 	sock.Handle(s, &t.counters.sockets)
 	return s, nil

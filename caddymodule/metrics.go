@@ -20,6 +20,7 @@ type metrics struct {
 	hub      *hub
 	requests *prometheus.HistogramVec
 	rejected *prometheus.CounterVec
+	clusterMetrics
 
 	// mu guards hosts, which only grows, with the hosts that configurations name.
 	mu    sync.Mutex
@@ -49,8 +50,9 @@ func (m *hostMetrics) dropped(reason socket.Reason) {
 
 func newMetrics(h *hub) *metrics {
 	return &metrics{
-		hub:   h,
-		hosts: make(map[string]*hostMetrics),
+		hub:            h,
+		hosts:          make(map[string]*hostMetrics),
+		clusterMetrics: newClusterMetrics(),
 		requests: prometheus.NewHistogramVec(prometheus.HistogramOpts{
 			Name:    "caddy_rollcall_request_duration_seconds",
 			Help:    "How long the endpoints took to answer, by endpoint and HTTP status.",
@@ -65,7 +67,7 @@ func newMetrics(h *hub) *metrics {
 
 // register makes the numbers part of a configuration's metrics.
 func (m *metrics) register(r *prometheus.Registry) error {
-	for _, c := range []prometheus.Collector{m.requests, m.rejected, m} {
+	for _, c := range []prometheus.Collector{m.requests, m.rejected, m.queries, m.duration, m} {
 		var already prometheus.AlreadyRegisteredError
 		if err := r.Register(c); err != nil && !errors.As(err, &already) {
 			return fmt.Errorf("registering metrics: %w", err)
@@ -122,6 +124,7 @@ func (m *metrics) Describe(ch chan<- *prometheus.Desc) {
 		connectionsDesc, usersDesc, channelsDesc, joinsDesc, dropsDesc, framesDesc, bytesDesc,
 		pluginCallsDesc, pluginStepsDesc, pluginInstancesDesc, pluginMemoryDesc, pluginRestartsDesc,
 		pluginBreakerDesc, pluginLogDesc, pluginLoadsDesc,
+		clusterPodsDesc, clusterConnectedDesc, clusterIgnoredDesc, clusterResyncsDesc, clusterDroppedDesc,
 	} {
 		ch <- d
 	}
@@ -131,6 +134,7 @@ func (m *metrics) Describe(ch chan<- *prometheus.Desc) {
 func (m *metrics) Collect(ch chan<- prometheus.Metric) {
 	m.collectPresence(ch)
 	m.hub.plugins.collect(ch)
+	m.collectCluster(ch)
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	for label, h := range m.hosts {

@@ -5,6 +5,8 @@ import (
 	"net/http"
 	"strconv"
 	"time"
+
+	"github.com/rollcall-gateway/rollcall/presence/cluster"
 )
 
 // problem is an answer that says what went wrong (RFC 9457).
@@ -13,7 +15,8 @@ type problem struct {
 	code   string // stable, for programs
 	detail string // for people; never any part of what was sent
 	retry  time.Duration
-	allow  string // methods, with 405
+	allow  string         // methods, with 405
+	truth  *cluster.Truth // what was found out, with incomplete
 }
 
 // write sends the problem.
@@ -34,6 +37,9 @@ func (p *problem) write(w http.ResponseWriter) {
 	}
 	if p.allow != "" {
 		header.Set("Allow", p.allow)
+	}
+	if p.truth != nil {
+		setTruth(header, *p.truth)
 	}
 	switch {
 	case p.code == "bad_token":
@@ -56,6 +62,23 @@ func problemDraining() *problem {
 	return &problem{
 		status: http.StatusServiceUnavailable, code: "draining",
 		detail: "this server is stopping: ask again", retry: drainRetry,
+	}
+}
+
+func problemReloaded() *problem {
+	return &problem{
+		status: http.StatusServiceUnavailable, code: "reloaded",
+		detail: "the configuration was replaced and has no such site: ask again by a new connection", retry: drainRetry,
+	}
+}
+
+// incompleteRetry is when a backend that needs a complete answer should ask again.
+const incompleteRetry = time.Second
+
+func problemIncomplete(t cluster.Truth) *problem {
+	return &problem{
+		status: http.StatusServiceUnavailable, code: "incomplete",
+		detail: "not every pod has answered: ask again, or without requireComplete", retry: incompleteRetry, truth: &t,
 	}
 }
 

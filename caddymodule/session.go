@@ -20,6 +20,7 @@ type session struct {
 	tenant   *tenant
 	counters *hostMetrics
 	sock     *socket.Conn
+	since    int64          // Unix time in milliseconds
 	conn     *presence.Conn // set once, under mu
 
 	// The reading goroutine alone uses these.

@@ -19,7 +19,16 @@ import (
 
 // serveSocket answers a websocket handshake, and returns when the connection has a session of its own.
 func (h *Handler) serveSocket(w http.ResponseWriter, r *http.Request) {
-	name, who, p := h.admit(r)
+	name, p := h.admit(r)
+	if p != nil {
+		h.reject(w, r, p)
+		return
+	}
+	site := h.app.hub.siteNow(h.site, name)
+	if site == nil {
+		site = h.site // connect refuses it
+	}
+	who, p := site.login(r)
 	if p != nil {
 		h.reject(w, r, p)
 		return
@@ -29,11 +38,11 @@ func (h *Handler) serveSocket(w http.ResponseWriter, r *http.Request) {
 		h.reject(w, r, problemUpgrade(err))
 		return
 	}
-	if !h.site.checkOrigin(r, who.byCookie) {
+	if !site.checkOrigin(r, who.byCookie) {
 		h.refuse(sock, name, socket.CloseOrigin, "origin", "origin not allowed")
 		return
 	}
-	s, err := h.app.hub.connect(sock, name, h.site, who.user)
+	s, err := h.app.hub.connect(sock, name, site, who.user)
 	switch {
 	case errors.Is(err, errDraining), errors.Is(err, errReloaded):
 		h.refuse(sock, name, socket.CloseRestart, "restart", socket.RestartReason(drainRetry.Milliseconds()))
@@ -48,27 +57,25 @@ func (h *Handler) serveSocket(w http.ResponseWriter, r *http.Request) {
 	s.begin(who.expires)
 }
 
-// admit checks all that can be answered with an HTTP status.
-func (h *Handler) admit(r *http.Request) (presence.HostName, login, *problem) {
-	var nobody login
+// admit checks what can be answered with an HTTP status before it is known who asks.
+func (h *Handler) admit(r *http.Request) (presence.HostName, *problem) {
 	if h.app.hub.draining.Load() {
-		return presence.HostName{}, nobody, problemDraining()
+		return presence.HostName{}, problemDraining()
 	}
 	if r.Method == http.MethodConnect || r.ProtoMajor > 1 {
-		return presence.HostName{}, nobody, &problem{
+		return presence.HostName{}, &problem{
 			status: http.StatusNotImplemented, code: "http1_only",
 			detail: "websockets are served over HTTP/1.1 only: enable h1 in the protocols of this server",
 		}
 	}
 	if r.Method != http.MethodGet {
-		return presence.HostName{}, nobody, problemMethod(http.MethodGet)
+		return presence.HostName{}, problemMethod(http.MethodGet)
 	}
 	name, err := presence.ParseHost(r.Host)
 	if err != nil {
-		return presence.HostName{}, nobody, problemBadHost()
+		return presence.HostName{}, problemBadHost()
 	}
-	who, p := h.site.login(r)
-	return name, who, p
+	return name, nil
 }
 
 func problemUpgrade(err error) *problem {

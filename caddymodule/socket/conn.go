@@ -53,8 +53,9 @@ type Conn struct {
 	ws       *websocket.Conn // reads only
 	handler  Handler
 	counters *Counters
-	ended    atomic.Bool // handler.Closed was called
-	asked    atomic.Bool // a ping was sent, and its pong is to come
+	ended    atomic.Bool  // handler.Closed was called
+	asked    atomic.Bool  // a ping was sent, and its pong is to come
+	heard    atomic.Int64 // when the peer last gave a sign, as Unix time in milliseconds
 
 	// mu guards the rest. Nothing is called with it held.
 	mu      sync.Mutex
@@ -121,6 +122,9 @@ func (c *Conn) Push(frame []byte) {
 	}
 	c.enqueue(frame, n)
 }
+
+// LastSign returns when anything whole last came from the peer; at first, when reading began.
+func (c *Conn) LastSign() time.Time { return time.UnixMilli(c.heard.Load()) }
 
 // charge is how many bytes of the queue a frame takes. One that is larger than half of the queue, a snapshot of a very
 // large channel, takes half: it has to be deliverable, and diffs have to find room behind it.

@@ -72,10 +72,12 @@ func (c *Conn) recovered() {
 func (c *Conn) extend() {
 	limits := c.handler.Limits()
 	c.in.allow(limits.Frame)
+	now := time.Now()
+	c.heard.Store(now.UnixMilli())
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	if !c.closing {
-		_ = c.nc.SetReadDeadline(time.Now().Add(limits.Silence))
+		_ = c.nc.SetReadDeadline(now.Add(limits.Silence))
 	}
 }
 

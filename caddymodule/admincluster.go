@@ -1,0 +1,86 @@
+package caddymodule
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net/http"
+	"time"
+
+	"github.com/rollcall-gateway/rollcall/presence"
+	"github.com/rollcall-gateway/rollcall/presence/cluster"
+)
+
+func adminCluster(h *hub, r *http.Request) (int, any, error) {
+	if h == nil {
+		return http.StatusOK, cluster.Report{Pods: []cluster.PodReport{}}, nil
+	}
+	return http.StatusOK, h.clusterReport(r.Context()), nil
+}
+
+// explanation says why a user is listed.
+type explanation struct {
+	Host        string              `json:"host"`
+	User        string              `json:"user"`
+	Complete    bool                `json:"complete"`
+	Missing     []string            `json:"missing"` // pods that did not answer, as DC/POD
+	Connections []explainConnection `json:"connections"`
+}
+
+// explainConnection is one connection of the user. Times are as in RFC 3339.
+type explainConnection struct {
+	DataCenter string   `json:"data_center"`
+	Pod        string   `json:"pod"`
+	Connection string   `json:"connection"`
+	Email      string   `json:"email"`
+	Since      string   `json:"since"`
+	LastSign   string   `json:"last_sign_of_life"` // when anything last came from the client
+	Channels   []string `json:"channels"`
+}
+
+func adminExplain(h *hub, r *http.Request) (int, any, error) {
+	query := r.URL.Query()
+	host, err := presence.ParseHost(query.Get("host"))
+	if err != nil {
+		return http.StatusBadRequest, nil, fmt.Errorf("host: %w: write /rollcall/explain?host=HOST&user=ID", err)
+	}
+	user := query.Get("user")
+	if user == "" || !validUser(&presence.User{ID: user}) {
+		return http.StatusBadRequest, nil, errors.New("user: not the id of a user: write /rollcall/explain?host=HOST&user=ID")
+	}
+	e := explanation{
+		Host: host.String(), User: user, Complete: true, Missing: []string{}, Connections: []explainConnection{},
+	}
+	if h == nil {
+		return http.StatusOK, e, nil
+	}
+	conns, truth := h.explain(r.Context(), host, user)
+	e.Complete = truth.Complete
+	e.Missing = append(e.Missing, truth.Missing...)
+	for _, c := range conns {
+		e.Connections = append(e.Connections, explainConnection{
+			DataCenter: c.DataCenter, Pod: c.Pod, Connection: c.ID, Email: c.Email,
+			Since: rfc3339(c.Since), LastSign: rfc3339(c.LastSign), Channels: append([]string{}, c.Channels...),
+		})
+	}
+	return http.StatusOK, e, nil
+}
+
+// rfc3339 writes a Unix time in milliseconds.
+func rfc3339(ms int64) string { return time.UnixMilli(ms).UTC().Format("2006-01-02T15:04:05.000Z") }
+
+// explain asks every pod for the connections of a user.
+func (h *hub) explain(ctx context.Context, host presence.HostName, user string) ([]cluster.PodConnection, cluster.Truth) {
+	now, serving := h.cluster.Load(), h.configurations()
+	if now != nil && now.pods != nil {
+		return now.pods.Explain(ctx, host, user)
+	}
+	if len(serving) == 0 {
+		return nil, cluster.Truth{Complete: true}
+	}
+	var conns []cluster.PodConnection
+	for _, c := range h.Explain(host, user) {
+		conns = append(conns, cluster.PodConnection{DataCenter: serving[0].app.DataCenter, Pod: serving[0].app.Pod, Connection: c})
+	}
+	return conns, cluster.Truth{Complete: now == nil && h.alone()}
+}

@@ -1,0 +1,195 @@
+package caddymodule
+
+import (
+	"bytes"
+	"errors"
+	"net/http"
+	"net/http/httptest"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/caddyserver/caddy/v2"
+	"github.com/spf13/cobra"
+
+	"github.com/rollcall-gateway/rollcall/presence/cluster"
+)
+
+func TestAdminClusterOfOnePod(t *testing.T) {
+	c := mustLoad(t, aloneFile)
+	stage(t, c.app.hub, c.app.hub.startPods)
+	c.app.hub.push(c.snapshot())
+	arrive(t, c.handler(t), "portal.example.com", "ada", "ada@example.com", "room")
+	var r cluster.Report
+	decode(t, getAdmin(t, "/rollcall/cluster"), &r)
+	if !r.Ready || len(r.Pods) != 1 {
+		t.Fatalf("report %+v", r)
+	}
+	p := r.Pods[0]
+	started, err := time.Parse(time.RFC3339, p.Started)
+	if p.DataCenter != "us-east-1" || p.Pod != "web-1" || p.State != "self" || p.Hosts != 1 || err != nil || started.IsZero() {
+		t.Errorf("pod %+v, %v", p, err)
+	}
+}
+
+func TestAdminExplain(t *testing.T) {
+	c := mustLoad(t, aloneFile)
+	stage(t, c.app.hub, c.app.hub.startPods)
+	c.app.hub.push(c.snapshot())
+	conn := arrive(t, c.handler(t), "portal.example.com", "ada", "ada@example.com", "room", "attic")
+	arrive(t, c.handler(t), "portal.example.com", "grace", "", "room")
+	var e explanation
+	decode(t, getAdmin(t, "/rollcall/explain?host=PORTAL.example.com:80&user=ada"), &e)
+	if e.Host != "portal.example.com" || e.User != "ada" || !e.Complete || e.Missing == nil || len(e.Connections) != 1 {
+		t.Fatalf("explanation %+v", e)
+	}
+	got := e.Connections[0]
+	if got.DataCenter != "us-east-1" || got.Pod != "web-1" || got.Connection != conn.ID().String() ||
+		got.Email != "ada@example.com" || strings.Join(got.Channels, " ") != "attic room" {
+		t.Errorf("connection %+v", got)
+	}
+	if w := getAdmin(t, "/rollcall/explain?host=portal.example.com&user=nobody"); !strings.Contains(w.Body.String(), `"missing":[],"connections":[]`) {
+		t.Errorf("of nobody: %s", w.Body)
+	}
+	for _, query := range []string{"", "?host=portal.example.com", "?user=ada", "?host=no%20host&user=ada", "?host=a.example&user=%00"} {
+		r := httptest.NewRequest(http.MethodGet, "/rollcall/explain"+query, http.NoBody)
+		err := adminGet(adminExplain)(httptest.NewRecorder(), r)
+		var api caddy.APIError
+		if !errors.As(err, &api) || api.HTTPStatus != http.StatusBadRequest || !strings.Contains(api.Err.Error(), "explain?host=HOST&user=ID") {
+			t.Errorf("%q: error %v", query, err)
+		}
+	}
+}
+
+// A session knows since when it is there and when its client was heard last.
+func TestExplainKnowsTheSession(t *testing.T) {
+	before := time.Now().UnixMilli()
+	h := loadHandler(t, "api_key k")
+	conn := mustDial(t, listen(t, h), "portal.example.com")
+	welcome(t, conn)
+	var found bool
+	for _, host := range h.app.hub.registry.Hosts() {
+		for _, out := range host.Outboxes() {
+			s := out.(*session)
+			found = true
+			if s.since < before || s.sock.LastSign().UnixMilli() < before {
+				t.Errorf("since %d, last sign %s, and it is %d", s.since, s.sock.LastSign(), before)
+			}
+		}
+	}
+	if !found {
+		t.Error("there is no session")
+	}
+}
+
+// serveAdmin serves the admin endpoints, and returns the address.
+func serveAdmin(t *testing.T) string {
+	t.Helper()
+	mux := http.NewServeMux()
+	for _, route := range new(AdminAPI).Routes() {
+		mux.HandleFunc(route.Pattern, func(w http.ResponseWriter, r *http.Request) {
+			if err := route.Handler.ServeHTTP(w, r); err != nil {
+				http.Error(w, err.Error(), http.StatusBadRequest)
+			}
+		})
+	}
+	server := httptest.NewServer(mux)
+	t.Cleanup(server.Close)
+	return strings.TrimPrefix(server.URL, "http://")
+}
+
+// rollcall runs caddy rollcall with the arguments.
+func rollcall(args ...string) (string, error) {
+	cmd := &cobra.Command{SilenceUsage: true}
+	rollcallCommand(cmd)
+	var out bytes.Buffer
+	cmd.SetOut(&out)
+	cmd.SetErr(&out)
+	cmd.SetArgs(args)
+	err := cmd.Execute()
+	return out.String(), err
+}
+
+func TestClusterCommand(t *testing.T) {
+	d := &diary{}
+	c := mustLoad(t, clustered(overNATS))
+	stand := &troupe{name: "portals", diary: d, ready: true, truth: cluster.Truth{Complete: true}}
+	stage(t, c.app.hub, func(cluster.Config) (pods, error) { return stand, nil })
+	c.app.hub.push(c.snapshot())
+	address := serveAdmin(t)
+	out, err := rollcall("cluster", "--address", address)
+	if err != nil {
+		t.Error(err)
+	}
+	for _, want := range []string{"DATA CENTER  POD  STATE  HEARTBEAT", "a            c    alive  0.0s ago", "nats: not connected", "forged 3"} {
+		if !strings.Contains(out, want) {
+			t.Errorf("there is no %q in\n%s", want, out)
+		}
+	}
+	if out, err = rollcall("cluster", "--json", "--address", address); err != nil || !strings.Contains(out, `"state": "alive"`) {
+		t.Errorf("error %v\n%s", err, out)
+	}
+	stand.ready = false
+	if out, err = rollcall("cluster", "--address", address); err == nil || !strings.Contains(err.Error(), "this pod is not ready") {
+		t.Errorf("error %v\n%s", err, out)
+	}
+	out, err = rollcall("explain", "--host", "portal.example.com", "--user", "ada", "--address", address)
+	if err != nil || !strings.Contains(out, "2023-11-14T22:13:20.000Z  2023-11-14T22:13:21.500Z") {
+		t.Errorf("error %v\n%s", err, out)
+	}
+	stand.truth = cluster.Truth{Missing: []string{"eu-west-1/web-9"}}
+	out, err = rollcall("explain", "--host", "portal.example.com", "--user", "ada", "--address", address)
+	if err == nil || !strings.Contains(out, "no answer from eu-west-1/web-9") {
+		t.Errorf("error %v\n%s", err, out)
+	}
+	if _, err = rollcall("explain", "--host", "portal.example.com"); err == nil || !strings.Contains(err.Error(), "write --host and --user") {
+		t.Errorf("error %v", err)
+	}
+	if _, err = rollcall("cluster", "--address", "127.0.0.1:1"); err == nil || !strings.Contains(err.Error(), "asking the admin endpoint at 127.0.0.1:1") {
+		t.Errorf("error %v", err)
+	}
+}
+
+func TestUnwellClusters(t *testing.T) {
+	for name, test := range map[string]struct {
+		pods []cluster.PodReport
+		want string
+	}{
+		"well":        {[]cluster.PodReport{{State: "self"}, {State: "alive"}, {State: "suspect"}, {State: "draining"}}, ""},
+		"unreachable": {[]cluster.PodReport{{State: "self"}, {DataCenter: "a", Pod: "b", State: "unreachable"}}, "a/b cannot be reached"},
+		"conflict":    {[]cluster.PodReport{{State: "self"}, {DataCenter: "a", Pod: "b", State: "alive", Conflict: true}}, "a/b is the name of two processes"},
+	} {
+		err := unwell(&cluster.Report{Ready: true, Pods: test.pods})
+		if (err == nil) != (test.want == "") || (err != nil && err.Error() != test.want) {
+			t.Errorf("%s: error %v, want %q", name, err, test.want)
+		}
+	}
+	if got := plain("a\x1b[2Jb\n"); got != "a?[2Jb?" {
+		t.Errorf("plain made %q", got)
+	}
+}
+
+func TestClusterMetrics(t *testing.T) {
+	d := &diary{}
+	c := mustLoad(t, clustered(overNATS))
+	var observe func(string, bool, time.Duration)
+	stage(t, c.app.hub, func(cfg cluster.Config) (pods, error) {
+		observe = cfg.Observe
+		return &troupe{name: "it", diary: d, ready: true}, nil
+	})
+	if got := scrape(t, c.ctx.GetMetricsRegistry()); strings.Contains(got, "cluster_pods") {
+		t.Errorf("without a cluster, there is\n%s", got)
+	}
+	c.app.hub.push(c.snapshot())
+	observe("count", false, time.Millisecond)
+	got := scrape(t, c.ctx.GetMetricsRegistry())
+	for _, want := range []string{
+		"cluster_pods{state=alive} 1", "cluster_pods{state=self} 1", "cluster_pods{state=unreachable} 0", "cluster_connected{} 0",
+		"cluster_ignored_total{reason=forged} 3", "cluster_resyncs_total{} 7", "cluster_dropped_total{} 0",
+		"cluster_queries_total{complete=false,kind=count} 1", "cluster_query_duration_seconds{kind=count} 1",
+	} {
+		if !strings.Contains(got, want+"\n") && !strings.HasSuffix(got, want) {
+			t.Errorf("there is no %q in\n%s", want, got)
+		}
+	}
+}

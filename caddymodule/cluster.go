@@ -1,0 +1,259 @@
+package caddymodule
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net"
+	"slices"
+	"strings"
+	"time"
+
+	"go.uber.org/zap"
+
+	"github.com/rollcall-gateway/rollcall/presence"
+	"github.com/rollcall-gateway/rollcall/presence/cluster"
+	"github.com/rollcall-gateway/rollcall/presence/cluster/message"
+)
+
+// pods are the processes of the deployment, this one included: a [cluster.Cluster], or what stands for it in a test.
+type pods interface {
+	SetSites(sites []message.Site)
+	Ready() bool
+	Drain()
+	Close() error
+	AllUsers(ctx context.Context, host presence.HostName, members, raw bool) ([]cluster.DataCenter, cluster.Truth)
+	Users(
+		ctx context.Context, host presence.HostName, scope cluster.Scope, channel string, raw bool,
+	) ([]presence.Listing, cluster.Truth)
+	Explain(ctx context.Context, host presence.HostName, user string) ([]cluster.PodConnection, cluster.Truth)
+	Report(ctx context.Context) cluster.Report
+}
+
+var (
+	_ pods          = (*cluster.Cluster)(nil)
+	_ cluster.Local = (*hub)(nil)
+)
+
+// joined is the cluster that the configuration in effect asks for. Like the sockets, it goes on through a reload.
+type joined struct {
+	settings *clusterSettings
+	pods     pods  // nil while it is not started
+	err      error // why it could not be started
+}
+
+// clusterRetry is the pause before a cluster that could not be started is tried again.
+const clusterRetry = 5 * time.Second
+
+// others returns the pods to ask about more than this one, nil when there are none to ask. It tells whether this pod is
+// all there is: a site that belongs to a cluster which is not there yet must not answer as if it were alone.
+func (h *hub) others(of *site) (others pods, alone bool) {
+	now := h.cluster.Load()
+	if now == nil {
+		return nil, of.app.cluster == nil
+	}
+	return now.pods, false
+}
+
+// checkCluster finds out, before a configuration takes effect, whether its address can be listened to.
+func (h *hub) checkCluster(s *clusterSettings) error {
+	if s == nil || s.Bus.Listen == "" {
+		return nil
+	}
+	if now := h.cluster.Load(); now != nil && now.settings.Bus.Listen == s.Bus.Listen {
+		return nil // the one who listens there is this process
+	}
+	ln, err := net.Listen("tcp", s.Bus.Listen)
+	if err != nil {
+		return fmt.Errorf("cluster: trying to listen, choose another address if this one is taken: %w", err)
+	}
+	return ln.Close()
+}
+
+// applyCluster makes this pod part of the cluster that the configuration in effect asks for. The caller holds applying.
+func (h *hub) applyCluster(now *snapshot) {
+	h.follow()
+	want, old := now.app.cluster, h.cluster.Load()
+	switch {
+	case want == nil && old == nil:
+		return
+	case want == nil:
+		h.cluster.Store(nil)
+		h.closePods(old, now.logger)
+		now.logger.Info("cluster left: this pod is alone")
+		return
+	case old != nil && old.settings.sum == want.sum:
+		if old.pods != nil {
+			old.pods.SetSites(h.clusterSites())
+			return
+		}
+	case old != nil:
+		h.cluster.Store(&joined{settings: want}) // nobody gets half an answer for a whole one meanwhile
+		h.closePods(old, now.logger)
+	}
+	h.startCluster(now, want)
+}
+
+// startCluster joins the cluster, or tries to after a while. The caller holds applying.
+func (h *hub) startCluster(now *snapshot, want *clusterSettings) {
+	cfg := want.Config
+	cfg.Observe = h.metrics.queried
+	cfg.Logger = zap.New(h.plugins.log).Named("rollcall.cluster")
+	pods, err := h.startPods(cfg)
+	if err == nil {
+		pods.SetSites(h.clusterSites())
+		h.cluster.Store(&joined{settings: want, pods: pods})
+		now.logger.Info("cluster joined", zap.String("name", want.Name),
+			zap.String("data_center", want.DataCenter), zap.String("pod", want.Pod))
+		return
+	}
+	now.logger.Error("cluster not joined, trying again", zap.Error(err), zap.Duration("pause", clusterRetry))
+	failed := &joined{settings: want, err: err}
+	h.cluster.Store(failed)
+	time.AfterFunc(clusterRetry, func() { h.retryCluster(failed) })
+}
+
+// retryCluster starts a cluster that could not be started, unless another configuration took effect meanwhile.
+func (h *hub) retryCluster(failed *joined) {
+	h.applying.Lock()
+	defer h.applying.Unlock()
+	if now := h.current(); now != nil && h.cluster.Load() == failed {
+		h.startCluster(now, failed.settings)
+	}
+}
+
+// drainCluster tells the other pods that this one is about to end.
+func (h *hub) drainCluster() {
+	if now := h.cluster.Load(); now != nil && now.pods != nil {
+		now.pods.Drain()
+	}
+}
+
+// endCluster says goodbye to the other pods, and waits for that no longer than the deadline or a moment.
+func (h *hub) endCluster(logger *zap.Logger, deadline time.Time) {
+	old := h.cluster.Swap(nil)
+	if old == nil {
+		return
+	}
+	done := make(chan struct{})
+	go func() { // ends with Close, which has bounds of its own
+		defer close(done)
+		h.closePods(old, logger)
+	}()
+	const moment = 500 * time.Millisecond
+	select {
+	case <-done:
+	case <-time.After(max(moment, time.Until(deadline))):
+	}
+}
+
+func (h *hub) closePods(old *joined, logger *zap.Logger) {
+	if old.pods == nil {
+		return
+	}
+	if err := old.pods.Close(); err != nil {
+		logger.Error("closing the cluster", zap.Error(err))
+	}
+}
+
+// follow takes note of the configurations that connections can come by: those that are offered too, for Caddy listens
+// for one before it takes effect, and the last one until its connections are drained.
+func (h *hub) follow() {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	if len(h.stack) > 0 {
+		stack := slices.Clone(h.stack)
+		h.serving.Store(&stack)
+	}
+}
+
+// configurations returns what follow took note of.
+func (h *hub) configurations() []*snapshot {
+	if stack := h.serving.Load(); stack != nil {
+		return *stack
+	}
+	return nil
+}
+
+// offerSites tells the other pods of the hosts of a configuration that was offered.
+func (h *hub) offerSites() {
+	h.applying.Lock()
+	defer h.applying.Unlock()
+	h.follow()
+	if now := h.cluster.Load(); now != nil && now.pods != nil {
+		now.pods.SetSites(h.clusterSites())
+	}
+}
+
+// clusterSites says which hosts are served, in the words of the cluster.
+func (h *hub) clusterSites() []message.Site {
+	var sites []message.Site
+	for _, s := range h.configurations() {
+		for _, served := range s.sites {
+			sites = append(sites, served.clusterSite())
+		}
+	}
+	return sites
+}
+
+func (s servedSite) clusterSite() (site message.Site) {
+	for _, set := range s.hosts {
+		patterns := make([]string, len(set))
+		for i, pattern := range set {
+			patterns[i] = strings.ToLower(strings.Trim(pattern, "[]"))
+		}
+		site.Sets = append(site.Sets, patterns)
+	}
+	return site
+}
+
+// Serves implements cluster.Local.
+func (h *hub) Serves(host presence.HostName) bool {
+	return slices.ContainsFunc(h.configurations(), func(s *snapshot) bool { return s.find(host) != nil })
+}
+
+// Connections implements cluster.Local.
+func (h *hub) Connections() int { return int(h.metrics.open()) }
+
+// ready tells whether the pod can answer for all that its configuration asks for.
+func (h *hub) ready() bool {
+	if now := h.cluster.Load(); now != nil {
+		return now.pods != nil && now.pods.Ready()
+	}
+	return h.alone()
+}
+
+// alone tells whether the configuration in effect asks for no cluster. One that it asks for is not there for a moment
+// after the start, when requests are answered already.
+func (h *hub) alone() bool {
+	now := h.current()
+	return now == nil || now.app.cluster == nil
+}
+
+// errNotJoined is what a report says of a cluster that is not started yet.
+var errNotJoined = errors.New("not joined yet")
+
+// clusterReport says how the deployment looks from here. A pod without a cluster is a deployment of one.
+func (h *hub) clusterReport(ctx context.Context) cluster.Report {
+	now := h.cluster.Load()
+	if now != nil && now.pods != nil {
+		return now.pods.Report(ctx)
+	}
+	r := cluster.Report{Ready: now == nil && h.alone(), Pods: []cluster.PodReport{}}
+	if serving := h.configurations(); len(serving) > 0 {
+		r.Pods = append(r.Pods, cluster.PodReport{
+			DataCenter: serving[0].app.DataCenter, Pod: serving[0].app.Pod, State: "self",
+			Started:     h.started.UTC().Format(time.RFC3339),
+			Connections: uint64(h.Connections()), Hosts: uint64(len(h.registry.Hosts())),
+		})
+	}
+	if now != nil {
+		r.Name = now.settings.Name
+		err := now.err
+		if err == nil {
+			err = errNotJoined
+		}
+		r.Bus.Embedded, r.Bus.LastError = now.settings.Bus.Listen != "", err.Error()
+	}
+	return r
+}

@@ -1,0 +1,384 @@
+package caddymodule
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"net"
+	"net/http"
+	"net/http/httptest"
+	"reflect"
+	"slices"
+	"strings"
+	"sync"
+	"testing"
+
+	"github.com/rollcall-gateway/rollcall/presence"
+	"github.com/rollcall-gateway/rollcall/presence/cluster"
+	"github.com/rollcall-gateway/rollcall/presence/cluster/message"
+)
+
+// troupe stands for a cluster. It notes what happens to it.
+type troupe struct {
+	name  string
+	diary *diary
+	ready bool
+	truth cluster.Truth
+	dcs   []cluster.DataCenter
+	list  []presence.Listing
+}
+
+// diary is what happened to all of them, in order.
+type diary struct {
+	mu    sync.Mutex
+	lines []string
+	sites []message.Site // that were told last
+}
+
+func (d *diary) note(line string) {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	d.lines = append(d.lines, line)
+}
+
+// expect compares the notes since the last time.
+func (d *diary) expect(t *testing.T, want ...string) {
+	t.Helper()
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	if !slices.Equal(d.lines, want) {
+		t.Errorf("it happened: %q, want %q", d.lines, want)
+	}
+	d.lines = nil
+}
+
+func (c *troupe) SetSites(sites []message.Site) {
+	c.diary.mu.Lock()
+	defer c.diary.mu.Unlock()
+	c.diary.sites = sites
+}
+func (c *troupe) Ready() bool  { return c.ready }
+func (c *troupe) Drain()       { c.diary.note("drain " + c.name) }
+func (c *troupe) Close() error { c.diary.note("close " + c.name); return nil }
+
+func (c *troupe) AllUsers(_ context.Context, host presence.HostName, members, raw bool) ([]cluster.DataCenter, cluster.Truth) {
+	c.diary.note(fmt.Sprintf("allusers %s %v %v", host, members, raw))
+	dcs := slices.Clone(c.dcs)
+	for i := range dcs {
+		if !members {
+			dcs[i].Users = nil
+		}
+	}
+	return dcs, c.truth
+}
+
+func (c *troupe) Users(
+	_ context.Context, host presence.HostName, scope cluster.Scope, channel string, raw bool,
+) ([]presence.Listing, cluster.Truth) {
+	c.diary.note(fmt.Sprintf("users %s %d %q %v", host, scope, channel, raw))
+	return c.list, c.truth
+}
+
+func (c *troupe) Explain(_ context.Context, host presence.HostName, user string) ([]cluster.PodConnection, cluster.Truth) {
+	c.diary.note(fmt.Sprintf("explain %s %s", host, user))
+	return []cluster.PodConnection{{
+		DataCenter: "eu-west-1", Pod: "web-2",
+		Connection: message.Connection{ID: "abc", Email: "a@example.com", Since: 1_700_000_000_000, LastSign: 1_700_000_001_500},
+	}}, c.truth
+}
+
+func (c *troupe) Report(context.Context) cluster.Report {
+	return cluster.Report{
+		Name: c.name, Ready: c.ready, Resyncs: 7, Ignored: cluster.Ignored{Forged: 3},
+		Pods: []cluster.PodReport{{DataCenter: "a", Pod: "b", State: "self"}, {DataCenter: "a", Pod: "c", State: "alive"}},
+	}
+}
+
+// stage has the hub start clusters of the test, and gives it back as it was.
+func stage(t *testing.T, h *hub, start func(cluster.Config) (pods, error)) {
+	t.Helper()
+	before := h.startPods
+	h.startPods = start
+	t.Cleanup(func() {
+		h.applying.Lock()
+		defer h.applying.Unlock()
+		h.cluster.Store(nil)
+		h.startPods = before
+		h.mu.Lock()
+		defer h.mu.Unlock()
+		h.stack = nil
+		h.serving.Store(nil)
+	})
+}
+
+const clusterSite = "http://portal.example.com, http://*.Example.org {\n\trollcall {\n\t\tapi_key k\n\t}\n}\n"
+
+// clustered is a Caddyfile with a site and a cluster.
+func clustered(options string) string {
+	return "{\n\trollcall {\n\t\tdata_center us-east-1\n\t\tpod web-1\n\t\tcluster {\n" + options + "\n\t\t}\n\t}\n}\n" + clusterSite
+}
+
+const aloneFile = "{\n\trollcall {\n\t\tdata_center us-east-1\n\t\tpod web-1\n\t}\n}\n" + clusterSite
+
+const overNATS = "nats nats://127.0.0.1:4222"
+
+func TestClusterGoesOnThroughReloads(t *testing.T) {
+	d := &diary{}
+	first := mustLoad(t, clustered(overNATS))
+	h := first.app.hub
+	stage(t, h, func(cfg cluster.Config) (pods, error) {
+		d.note("start " + cfg.Name)
+		return &troupe{name: cfg.Name, diary: d, ready: true}, nil
+	})
+	a := first.snapshot()
+	h.push(a)
+	d.expect(t, "start rollcall")
+	want := []message.Site{{Sets: [][]string{{"portal.example.com", "*.example.org"}}}}
+	if !reflect.DeepEqual(d.sites, want) {
+		t.Errorf("sites %v, want %v", d.sites, want)
+	}
+
+	// The same settings: the same cluster, which hears of a host before anybody can connect to it.
+	second := mustLoad(t, clustered(overNATS)+"http://new.example.com {\n\trollcall\n}\n")
+	b := second.snapshot()
+	h.push(b)
+	if !h.Serves(mustHost(t, "new.example.com")) || !h.Serves(mustHost(t, "portal.example.com")) || len(d.sites) != 3 {
+		t.Errorf("with a configuration on offer, the sites are %v", d.sites)
+	}
+	h.pop(a)
+	d.expect(t)
+	if len(d.sites) != 2 || h.Serves(mustHost(t, "other.example.com")) {
+		t.Errorf("sites %v", d.sites)
+	}
+
+	// Other settings take the place of the old ones when they take effect.
+	third := mustLoad(t, clustered(overNATS+"\nname other"))
+	c := third.snapshot()
+	h.push(c)
+	d.expect(t)
+	h.pop(b)
+	d.expect(t, "close rollcall", "start other")
+
+	// A configuration that is given up changes nothing.
+	fourth := mustLoad(t, clustered(overNATS))
+	given := fourth.snapshot()
+	h.push(given)
+	h.pop(given)
+	d.expect(t)
+
+	alone := mustLoad(t, aloneFile).snapshot()
+	h.push(alone)
+	h.pop(c)
+	d.expect(t, "close other")
+	if h.cluster.Load() != nil {
+		t.Error("there is still a cluster")
+	}
+	h.pop(alone)
+	d.expect(t)
+}
+
+func TestClusterSaysGoodbyeAroundTheDrain(t *testing.T) {
+	d := &diary{}
+	c := mustLoad(t, clustered(overNATS))
+	stage(t, c.app.hub, func(cluster.Config) (pods, error) { return &troupe{name: "it", diary: d}, nil })
+	s := c.snapshot()
+	c.app.hub.push(s)
+	t.Cleanup(func() { c.app.hub.draining.Store(false) })
+	c.app.hub.pop(s)
+	d.expect(t, "drain it", "close it")
+	if !c.app.hub.Serves(mustHost(t, "portal.example.com")) {
+		t.Error("while it drains, a pod does not serve its hosts any longer: its connections would be left out")
+	}
+}
+
+func TestClusterIsTriedAgain(t *testing.T) {
+	d := &diary{}
+	c := mustLoad(t, clustered(overNATS))
+	h := c.app.hub
+	fail := true
+	stage(t, h, func(cluster.Config) (pods, error) {
+		if fail {
+			return nil, errors.New("no NATS today")
+		}
+		return &troupe{name: "it", diary: d, ready: true, truth: cluster.Truth{Complete: true}}, nil
+	})
+	h.push(c.snapshot())
+	handler := c.handler(t)
+	w := post(t, handler, "/message/allusers", `{"apiKey":"k"}`)
+	checkTruth(t, w, "false", "")
+	if want := `{"us-east-1":{"authenticated":0,"anonymous":0},"_total":{"authenticated":0,"anonymous":0}}`; w.Body.String() != want {
+		t.Errorf("the pod's own part is %s", w.Body)
+	}
+	checkTruth(t, post(t, handler, "/message/users", `{"apiKey":"k","scope":"dc"}`), "false", "")
+	checkTruth(t, post(t, handler, "/message/users", `{"apiKey":"k"}`), "true", "")
+	if w := getAdmin(t, "/rollcall/health"); w.Code != http.StatusServiceUnavailable || !strings.Contains(w.Body.String(), `"status":"joining"`) {
+		t.Errorf("health: %d %s", w.Code, w.Body)
+	}
+	if w := getAdmin(t, "/rollcall/cluster"); !strings.Contains(w.Body.String(), `"last_error":"no NATS today"`) || !strings.Contains(w.Body.String(), `"ready":false`) {
+		t.Errorf("report: %s", w.Body)
+	}
+	fail = false
+	failed := h.cluster.Load()
+	h.retryCluster(failed)
+	d.expect(t)
+	w = post(t, handler, "/message/allusers", `{"apiKey":"k"}`)
+	d.expect(t, "allusers portal.example.com false false")
+	checkTruth(t, w, "true", "")
+	if w := getAdmin(t, "/rollcall/health"); w.Code != http.StatusOK {
+		t.Errorf("health: %d %s", w.Code, w.Body)
+	}
+	running := h.cluster.Load()
+	h.retryCluster(failed) // it is too late for that one
+	if h.cluster.Load() != running {
+		t.Error("a cluster that runs was started again")
+	}
+}
+
+func TestPodIsJoiningWhileItsClusterStarts(t *testing.T) {
+	c := mustLoad(t, clustered(overNATS))
+	h := c.app.hub
+	asked := false
+	stage(t, h, func(cluster.Config) (pods, error) {
+		asked = true
+		if w := getAdmin(t, "/rollcall/health"); w.Code != http.StatusServiceUnavailable || !strings.Contains(w.Body.String(), `"status":"joining"`) {
+			t.Errorf("health: %d %s", w.Code, w.Body)
+		}
+		if w := getAdmin(t, "/rollcall/cluster"); !strings.Contains(w.Body.String(), `"ready":false`) {
+			t.Errorf("report: %s", w.Body)
+		}
+		if w := getAdmin(t, "/rollcall/explain?host=portal.example.com&user=a"); !strings.Contains(w.Body.String(), `"complete":false`) {
+			t.Errorf("explain: %s", w.Body)
+		}
+		checkTruth(t, post(t, c.handler(t), "/message/allusers", `{"apiKey":"k"}`), "false", "")
+		return &troupe{name: "it", diary: new(diary), ready: true}, nil
+	})
+	h.push(c.snapshot())
+	if w := getAdmin(t, "/rollcall/health"); w.Code != http.StatusOK || !asked {
+		t.Errorf("health: %d %s", w.Code, w.Body)
+	}
+}
+
+func TestEndpointsAskTheCluster(t *testing.T) {
+	d := &diary{}
+	c := mustLoad(t, clustered(overNATS))
+	stand := &troupe{name: "it", diary: d, ready: true, truth: cluster.Truth{Missing: []string{"eu-west-1/web-3", "us-east-1/web-2"}}}
+	stand.dcs = []cluster.DataCenter{
+		{Name: "eu-west-1", Users: []presence.User{}},
+		{Name: "us-east-1", Authenticated: 1, Anonymous: 2, Users: []presence.User{{ID: "ada", Email: "ada@example.com"}}},
+	}
+	stand.list = []presence.Listing{{Channel: "lobby", Kind: presence.Anonymous, Count: 5}}
+	stage(t, c.app.hub, func(cluster.Config) (pods, error) { return stand, nil })
+	c.app.hub.push(c.snapshot())
+	h := c.handler(t)
+	const missing = "eu-west-1/web-3, us-east-1/web-2"
+	for _, test := range []struct {
+		name, endpoint, body, asked, want string
+	}{
+		{"counts", "allusers", ``, "allusers portal.example.com false false", `{"eu-west-1":{"authenticated":0,"anonymous":0},` +
+			`"us-east-1":{"authenticated":1,"anonymous":2},"_total":{"authenticated":1,"anonymous":2}}`},
+		{
+			"users of each connection", "allusers", `,"includeUsers":true,"dedupeUsers":false`, "allusers portal.example.com true true",
+			`{"eu-west-1":{"authenticated":[],"authenticatedCount":0,"anonymous":0},` +
+				`"us-east-1":{"authenticated":[{"id":"ada","email":"ada@example.com"}],"authenticatedCount":1,"anonymous":2},"_total":{"authenticated":1,"anonymous":2}}`,
+		},
+		{"dc", "users", `,"scope":"dc"`, `users portal.example.com 1 "" false`, `{"lobby":5}`},
+		{"all, one channel", "users", `,"scope":"all","channel":"lobby","dedupeUsers":false`, `users portal.example.com 2 "lobby" true`, `{"lobby":5}`},
+	} {
+		t.Run(test.name, func(t *testing.T) {
+			w := post(t, h, "/message/"+test.endpoint, `{"apiKey":"k"`+test.body+`}`)
+			d.expect(t, test.asked)
+			checkTruth(t, w, "false", missing)
+			if w.Code != http.StatusOK || w.Body.String() != test.want {
+				t.Errorf("status %d: %s, want %s", w.Code, w.Body, test.want)
+			}
+			w = post(t, h, "/message/"+test.endpoint, `{"apiKey":"k","requireComplete":true`+test.body+`}`)
+			d.expect(t, test.asked)
+			checkProblem(t, w, http.StatusServiceUnavailable, "incomplete")
+			checkTruth(t, w, "false", missing)
+			if w.Header().Get("Retry-After") != "1" {
+				t.Errorf("Retry-After %q", w.Header().Get("Retry-After"))
+			}
+		})
+	}
+	for _, body := range []string{``, `,"scope":"pod"`, `,"scope":"all","channel":""`} { // nobody else is needed for that
+		w := post(t, h, "/message/users", `{"apiKey":"k","requireComplete":true`+body+`}`)
+		checkTruth(t, w, "true", "")
+	}
+	d.expect(t)
+	for body, endpoint := range map[string]string{
+		`{"apiKey":"k","scope":"pods"}`:                        "users",
+		`{"apiKey":"k","scope":"all","requireComplete":1}`:     "users",
+		`{"apiKey":"k","scope":1}`:                             "users",
+		`{"apiKey":"k","scope":"all","dedupeUsers":"yes"}`:     "users",
+		`{"apiKey":"k","requireComplete":"yes"}`:               "allusers",
+		`{"apiKey":"k","includeUsers":"yes","dedupeUsers":[]}`: "allusers",
+	} {
+		checkProblem(t, post(t, h, "/message/"+endpoint, body), http.StatusBadRequest, "bad_value")
+	}
+	checkProblem(t, post(t, h, "/message/allusers", `{"apiKey":"wrong"}`), http.StatusUnauthorized, "bad_key")
+	d.expect(t) // nobody was asked
+	stand.truth = cluster.Truth{Complete: true}
+	w := post(t, h, "/message/allusers", `{"apiKey":"k","requireComplete":true}`)
+	checkTruth(t, w, "true", "")
+}
+
+func checkTruth(t *testing.T, w *httptest.ResponseRecorder, complete, missing string) {
+	t.Helper()
+	if c, m := w.Header().Get("Rollcall-Complete"), w.Header().Get("Rollcall-Missing"); c != complete || m != missing {
+		t.Errorf("complete %q and missing %q, want %q and %q", c, m, complete, missing)
+	}
+	if _, there := w.Header()["Rollcall-Missing"]; there && missing == "" {
+		t.Error("there is an empty Rollcall-Missing")
+	}
+}
+
+// A configuration whose address is taken is refused, and the cluster that runs goes on.
+func TestClusterAddressIsTriedBefore(t *testing.T) {
+	taken, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer taken.Close()
+	d := &diary{}
+	c := mustLoad(t, clustered(overNATS))
+	h := c.app.hub
+	stage(t, h, func(cluster.Config) (pods, error) { return &troupe{name: "it", diary: d}, nil })
+	h.push(c.snapshot())
+	next := mustLoad(t, clustered("listen "+taken.Addr().String()+"\nsecret "+clusterSecret))
+	if err := next.app.Start(); err == nil || !strings.Contains(err.Error(), "cluster: trying to listen") {
+		t.Errorf("error %v", err)
+	}
+	d.expect(t)
+	if err := taken.Close(); err != nil {
+		t.Fatal(err)
+	}
+	if err := h.checkCluster(next.app.cluster); err != nil {
+		t.Errorf("the address is free, and yet: %v", err)
+	}
+}
+
+// getAdmin asks the admin endpoint.
+func getAdmin(t *testing.T, uri string) *httptest.ResponseRecorder {
+	t.Helper()
+	path, _, _ := strings.Cut(uri, "?")
+	for _, route := range new(AdminAPI).Routes() {
+		if route.Pattern != path {
+			continue
+		}
+		w := httptest.NewRecorder()
+		if err := route.Handler.ServeHTTP(w, httptest.NewRequest(http.MethodGet, uri, http.NoBody)); err != nil {
+			t.Fatal(err)
+		}
+		return w
+	}
+	t.Fatalf("no route for %s", path)
+	return nil
+}
+
+func decode(t *testing.T, w *httptest.ResponseRecorder, to any) {
+	t.Helper()
+	if err := json.Unmarshal(w.Body.Bytes(), to); err != nil {
+		t.Fatalf("%s: %v", w.Body, err)
+	}
+}

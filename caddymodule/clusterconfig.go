@@ -1,0 +1,208 @@
+package caddymodule
+
+import (
+	"errors"
+	"fmt"
+	"net"
+	"net/url"
+	"slices"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/caddyserver/caddy/v2"
+
+	"github.com/rollcall-gateway/rollcall/presence/cluster"
+)
+
+// ClusterConfig makes this process one of many that answer together. They talk over NATS: a server inside of this
+// process, which listens for those of the others, or an external one. Exactly one of listen and nats is needed.
+// Placeholders are allowed in all texts.
+type ClusterConfig struct {
+	// The address at which the other processes are let in, host and port; `0.0.0.0` is every interface. It needs a secret
+	// or tls. Default: none.
+	Listen string `json:"listen,omitempty"`
+
+	// The addresses of other processes, host and port. A few are enough, for they tell of each other, and this process's
+	// own may be among them. Default: none, which waits for the others.
+	Routes []string `json:"routes,omitempty"`
+
+	// What all processes know and nobody else: at least 16 characters. It lets them in, and authenticates what they send.
+	// Default: none.
+	Secret string `json:"secret,omitempty"`
+
+	// With listen, both sides of a connection show a certificate. With nats, how to connect to it. Default: none.
+	TLS *ClusterTLS `json:"tls,omitempty"`
+
+	// The URLs of an external NATS, like `nats://nats.internal:4222` or `tls://...`. Default: none.
+	NATS []string `json:"nats,omitempty"`
+
+	// The file with the credentials of a NATS user, with nats. Default: none.
+	Credentials string `json:"credentials,omitempty"`
+
+	// The name of the deployment, with which its subjects in NATS begin: 1 to 64 letters, digits, '-' and '_'. Default:
+	// `rollcall`.
+	Name string `json:"name,omitempty"`
+
+	// How long an answer waits for processes of the same data center. Default: `500ms`.
+	QueryTimeout caddy.Duration `json:"query_timeout,omitempty"`
+
+	// How long it waits for those of other data centers. Default: `1.5s`, or query_timeout if that is longer.
+	RemoteQueryTimeout caddy.Duration `json:"remote_query_timeout,omitempty"`
+}
+
+// ClusterTLS are the files for encrypted connections between processes, or to NATS.
+type ClusterTLS struct {
+	// The file with the certificate and those between it and its authority, as PEM. Default: none, allowed with nats alone.
+	Cert string `json:"cert,omitempty"`
+
+	// The file with the key of the certificate, as PEM. Default: none.
+	Key string `json:"key,omitempty"`
+
+	// The file with the certificates of the authorities that the other side's must be from, as PEM. Default: none, allowed
+	// with nats alone: those of the system.
+	CA string `json:"ca,omitempty"`
+}
+
+const (
+	defaultClusterName = "rollcall"
+	defaultQuery       = 500 * time.Millisecond
+	defaultRemoteQuery = 1500 * time.Millisecond
+	maxQuery           = 30 * time.Second
+	minClusterSecret   = 16                              // characters
+	recommendedSecret  = 32                              // characters: 128 bits as openssl rand -hex prints them
+	natsUserFile       = "-----BEGIN NATS USER JWT-----" // in every .creds file
+)
+
+// clusterSettings are a configuration of the cluster with placeholders replaced and files read.
+type clusterSettings struct {
+	cluster.Config // without Logger
+	// sum is of all that the settings come to. A cluster goes on through a reload while it is the same.
+	sum [32]byte
+}
+
+// settings reads the configuration. No error shows any part of a secret or of a URL, which can hold one.
+func (c *ClusterConfig) settings(dataCenter, pod string) (*clusterSettings, error) {
+	s := &clusterSettings{Config: cluster.Config{DataCenter: dataCenter, Pod: pod}}
+	r := clusterReader{sum: newSum()}
+	r.add(dataCenter, pod)
+
+	s.Name = r.text("name", c.Name)
+	s.Bus.Listen = r.address("listen", c.Listen)
+	for i, route := range c.Routes {
+		s.Bus.Routes = append(s.Bus.Routes, r.address(numbered("routes", i), route))
+	}
+	s.Secret = r.text("secret", c.Secret)
+	for i, text := range c.NATS {
+		s.Bus.URLs = append(s.Bus.URLs, r.url(numbered("nats", i), text))
+	}
+	s.Bus.Credentials = r.text("credentials", c.Credentials)
+	if text := r.file("credentials", s.Bus.Credentials); text != nil && !strings.Contains(string(text), natsUserFile) {
+		r.fail(errors.New("credentials: the file is not one that NATS makes for a user (.creds)"))
+	}
+	r.tls(c.TLS, &s.Bus)
+	s.Timeout, s.Remote = time.Duration(c.QueryTimeout), time.Duration(c.RemoteQueryTimeout)
+	if r.err == nil {
+		r.fail(s.check())
+	}
+	if r.err != nil {
+		return nil, fmt.Errorf("cluster: %w", r.err)
+	}
+	r.add(s.Timeout.String(), s.Remote.String())
+	s.sum = r.sum.sum()
+	return s, nil
+}
+
+// check sets defaults, and refuses what does not go together.
+func (s *clusterSettings) check() error {
+	const letters = "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789-_"
+	if s.Name == "" {
+		s.Name = defaultClusterName
+	}
+	s.Bus.Secret = s.Secret
+	b := &s.Bus
+	switch {
+	case b.Listen != "" && len(b.URLs) > 0:
+		return errors.New("listen and nats exclude each other: write listen to form routes, or nats to use an external NATS")
+	case b.Listen == "" && len(b.Routes) > 0:
+		return errors.New("routes need listen: write the address at which the other pods reach this one")
+	case b.Listen == "" && len(b.URLs) == 0:
+		return errors.New("write listen, the address for the other pods, or nats, the URL of an external NATS")
+	case b.Listen != "" && s.Secret == "" && b.RouteTLS == nil:
+		return errors.New("listen needs a secret or tls: make a secret with openssl rand -hex 32")
+	case s.Secret != "" && len(s.Secret) < minClusterSecret:
+		return fmt.Errorf("the secret has less than %d characters: make one with openssl rand -hex 32", minClusterSecret)
+	case b.Credentials != "" && len(b.URLs) == 0:
+		return errors.New("credentials are for an external NATS: write nats too, or remove them")
+	case len(s.Name) > 64 || strings.Trim(s.Name, letters) != "":
+		return fmt.Errorf("name %q: use 1 to 64 letters, digits, '-' and '_'", s.Name)
+	}
+	if s.Timeout == 0 {
+		s.Timeout = defaultQuery
+	}
+	if s.Remote == 0 {
+		s.Remote = max(defaultRemoteQuery, s.Timeout)
+	}
+	if s.Timeout < 0 || s.Remote < s.Timeout || s.Remote > maxQuery {
+		return fmt.Errorf("query_timeout %s %s: use durations up to %s, the second not shorter than the first",
+			s.Timeout, s.Remote, maxQuery)
+	}
+	return nil
+}
+
+func numbered(name string, i int) string { return name + ": number " + strconv.Itoa(i+1) }
+
+// clusterReader replaces placeholders and reads files. The first error stays in err, after which it does nothing.
+type clusterReader struct {
+	sum *sum
+	err error
+}
+
+func (r *clusterReader) fail(err error) {
+	if r.err == nil {
+		r.err = err
+	}
+}
+
+func (r *clusterReader) add(parts ...string) {
+	for _, p := range parts {
+		r.sum.add([]byte(p))
+	}
+}
+
+// text replaces the placeholders of an option, "" if it is not there.
+func (r *clusterReader) text(option, text string) string {
+	if text != "" && r.err == nil {
+		var err error
+		if text, err = resolveSecret(text); err != nil {
+			r.fail(fmt.Errorf("%s %w", option, err))
+		}
+	}
+	r.add(option, text)
+	return text
+}
+
+// address is a text that is a host and a port.
+func (r *clusterReader) address(option, text string) string {
+	if text == "" {
+		return ""
+	}
+	text = r.text(option, text)
+	host, port, err := net.SplitHostPort(text)
+	n, bad := strconv.ParseUint(port, 10, 16)
+	if err != nil || bad != nil || host == "" || n == 0 || strings.ContainsAny(host, "/@ ") {
+		r.fail(fmt.Errorf("%s is not HOST:PORT, like 10.0.0.1:6222; 0.0.0.0 is every interface", option))
+	}
+	return text
+}
+
+// url is a text that is a URL of NATS.
+func (r *clusterReader) url(option, text string) string {
+	text = r.text(option, text)
+	u, err := url.Parse(text)
+	schemes := []string{"nats", "tls", "ws", "wss"}
+	if err != nil || !slices.Contains(schemes, u.Scheme) || u.Hostname() == "" || strings.ContainsAny(text, " ,") {
+		r.fail(fmt.Errorf("%s is not a URL like nats://nats.internal:4222", option))
+	}
+	return text
+}

@@ -1,0 +1,78 @@
+package caddymodule
+
+import (
+	"context"
+	"strconv"
+	"time"
+
+	"github.com/prometheus/client_golang/prometheus"
+)
+
+// clusterMetrics are the numbers about questions to other pods.
+type clusterMetrics struct {
+	queries  *prometheus.CounterVec
+	duration *prometheus.HistogramVec
+}
+
+func newClusterMetrics() clusterMetrics {
+	return clusterMetrics{
+		queries: prometheus.NewCounterVec(prometheus.CounterOpts{
+			Name: "caddy_rollcall_cluster_queries_total",
+			Help: "Questions to the pods of the cluster, by kind and whether the answer was complete; a question of several is one.",
+		}, []string{"kind", "complete"}),
+		duration: prometheus.NewHistogramVec(prometheus.HistogramOpts{
+			Name:    "caddy_rollcall_cluster_query_duration_seconds",
+			Help:    "How long the pods of the cluster took to answer, by kind.",
+			Buckets: []float64{.00025, .0005, .001, .0025, .005, .01, .025, .05, .1, .25, .5, 1, 1.5, 2.5},
+		}, []string{"kind"}),
+	}
+}
+
+// queried counts a question.
+func (m *clusterMetrics) queried(kind string, complete bool, took time.Duration) {
+	m.duration.WithLabelValues(kind).Observe(took.Seconds())
+	m.queries.WithLabelValues(kind, strconv.FormatBool(complete)).Inc()
+}
+
+// What is read at the moment of a scrape.
+var (
+	clusterPodsDesc      = clusterDesc("pods", "Pods of the cluster as this one sees them, by state.", "state")
+	clusterConnectedDesc = clusterDesc("connected", "1 while this pod is connected to NATS.")
+	clusterIgnoredDesc   = clusterDesc("ignored_total", "Payloads that were not used, by reason.", "reason")
+	clusterResyncsDesc   = clusterDesc("resyncs_total", "Times that a part of a channel on another pod was learned anew.")
+	clusterDroppedDesc   = clusterDesc("dropped_total", "Payloads that came faster than they were taken.")
+)
+
+func clusterDesc(name, help string, labels ...string) *prometheus.Desc {
+	return prometheus.NewDesc("caddy_rollcall_cluster_"+name, help, labels, nil)
+}
+
+// collectCluster reports how the cluster is; a pod without one has nothing to report.
+func (m *metrics) collectCluster(ch chan<- prometheus.Metric) {
+	if m.hub.cluster.Load() == nil {
+		return
+	}
+	ctx, cancel := context.WithCancel(context.Background())
+	cancel() // no ping is waited for
+	r := m.hub.clusterReport(ctx)
+	states := map[string]int{"alive": 0, "suspect": 0, "draining": 0, "unreachable": 0}
+	for _, p := range r.Pods {
+		states[p.State]++
+	}
+	for state, n := range states {
+		ch <- prometheus.MustNewConstMetric(clusterPodsDesc, prometheus.GaugeValue, float64(n), state)
+	}
+	connected := 0.0
+	if r.Bus.Connected {
+		connected = 1
+	}
+	ch <- prometheus.MustNewConstMetric(clusterConnectedDesc, prometheus.GaugeValue, connected)
+	for reason, n := range map[string]uint64{
+		"malformed": r.Ignored.Malformed, "oversized": r.Ignored.Oversized, "forged": r.Ignored.Forged,
+		"version": r.Ignored.Version, "unknown": r.Ignored.Unknown,
+	} {
+		ch <- counter(clusterIgnoredDesc, n, reason)
+	}
+	ch <- counter(clusterResyncsDesc, r.Resyncs)
+	ch <- counter(clusterDroppedDesc, r.Bus.Dropped)
+}

@@ -1,0 +1,173 @@
+package caddymodule
+
+import (
+	"net"
+	"net/http"
+	"net/http/httptest"
+	"reflect"
+	"strings"
+	"testing"
+
+	"github.com/rollcall-gateway/rollcall/caddymodule/wire"
+	"github.com/rollcall-gateway/rollcall/presence"
+	"github.com/rollcall-gateway/rollcall/presence/cluster"
+	"github.com/rollcall-gateway/rollcall/presence/cluster/bus"
+	"github.com/rollcall-gateway/rollcall/presence/cluster/message"
+)
+
+// freeAddress returns an address on loopback that nobody listened to just now.
+func freeAddress(t *testing.T) string {
+	t.Helper()
+	ln, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer ln.Close()
+	return ln.Addr().String()
+}
+
+// otherPod is a pod without Caddy.
+type otherPod struct {
+	*cluster.Cluster
+	registry *presence.Registry
+	host     presence.HostName
+}
+
+func (p *otherPod) Serves(host presence.HostName) bool                         { return host == p.host }
+func (p *otherPod) Connections() int                                           { return 1 }
+func (p *otherPod) Explain(presence.HostName, string) (c []message.Connection) { return c }
+
+// startOther starts a pod that serves the portal and forms a route to the address.
+func startOther(t *testing.T, dc, pod, route string) *otherPod {
+	t.Helper()
+	p := &otherPod{registry: presence.NewRegistry(wire.Encoder{}), host: mustHost(t, "portal.example.com")}
+	var err error
+	p.Cluster, err = cluster.Start(cluster.Config{
+		DataCenter: dc, Pod: pod, Secret: clusterSecret,
+		Bus: bus.Config{Listen: freeAddress(t), Routes: []string{route}, Secret: clusterSecret},
+	}, p.registry, p)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = p.Close() })
+	p.SetSites([]message.Site{{Sets: [][]string{{p.host.String()}}}})
+	return p
+}
+
+func (p *otherPod) arrive(t *testing.T, id, email, channel string) {
+	t.Helper()
+	conn, err := p.registry.Connect(p.host, new(presence.Rules), &presence.User{ID: id, Email: email}, sink{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := conn.Join(channel, presence.WatchNone, ""); err != nil {
+		t.Fatal(err)
+	}
+}
+
+// TestTwoPods has this module's pod and another one, in two data centers, over real routes.
+func TestTwoPods(t *testing.T) {
+	address := freeAddress(t)
+	c := mustLoad(t, clustered("listen "+address+"\nsecret "+clusterSecret))
+	h := c.handler(t)
+	stage(t, c.app.hub, c.app.hub.startPods)
+	s := c.snapshot()
+	c.app.hub.push(s)
+	popped := false
+	t.Cleanup(func() {
+		if !popped {
+			c.app.hub.pop(s)
+		}
+		c.app.hub.draining.Store(false)
+	})
+	other := startOther(t, "eu-west-1", "web-2", address)
+	other.arrive(t, "ada", "ada@example.com", "room")
+	grace := arrive(t, h, "portal.example.com", "grace", "grace@example.com", "room")
+
+	const both = `{"eu-west-1":{"authenticated":1,"anonymous":0},"us-east-1":{"authenticated":1,"anonymous":0},"_total":{"authenticated":2,"anonymous":0}}`
+	ask := func(endpoint, body string) *httptest.ResponseRecorder {
+		return post(t, h, "/message/"+endpoint, `{"apiKey":"k"`+body+`}`)
+	}
+	eventually(t, "both pods are in a complete answer", func() bool {
+		w := ask("allusers", `,"requireComplete":true`)
+		return w.Code == http.StatusOK && w.Body.String() == both
+	})
+	if w := getAdmin(t, "/rollcall/health"); w.Code != http.StatusOK {
+		t.Errorf("health %d: %s", w.Code, w.Body)
+	}
+	if w := ask("users", `,"channel":"room","scope":"all"`); w.Body.String() !=
+		`{"room":[{"id":"ada","email":"ada@example.com"},{"id":"grace","email":"grace@example.com"}]}` {
+		t.Errorf("users of all pods: %s", w.Body)
+	}
+	for _, scope := range []string{"pod", "dc"} {
+		if w := ask("users", `,"channel":"room","scope":"`+scope+`"`); w.Body.String() != `{"room":[{"id":"grace","email":"grace@example.com"}]}` {
+			t.Errorf("users with scope %s: %s", scope, w.Body)
+		}
+	}
+	var r cluster.Report
+	decode(t, getAdmin(t, "/rollcall/cluster"), &r)
+	if len(r.Pods) != 2 || r.Pods[0].State != "self" || r.Pods[1].Pod != "web-2" || r.Pods[1].State != "alive" || !r.Bus.Embedded {
+		t.Errorf("report %+v", r)
+	}
+	running := c.app.hub.cluster.Load()
+
+	t.Run("a reload keeps the cluster", func(t *testing.T) {
+		next := mustLoad(t, clustered("listen "+address+"\nsecret "+clusterSecret)+siteWithKey("new.example.com", "k"))
+		if err := c.app.hub.checkCluster(next.app.cluster); err != nil {
+			t.Fatal(err)
+		}
+		n := next.snapshot()
+		c.app.hub.push(n)
+		c.app.hub.pop(s)
+		s = n
+		if c.app.hub.cluster.Load() != running {
+			t.Error("it was started anew")
+		}
+		h = next.app.handlers[0]
+		if w := ask("allusers", `,"requireComplete":true`); w.Body.String() != both {
+			t.Errorf("status %d: %s", w.Code, w.Body)
+		}
+	})
+
+	t.Run("other settings start another one", func(t *testing.T) {
+		next := mustLoad(t, clustered("listen "+address+"\nsecret "+clusterSecret+"\nquery_timeout 400ms"))
+		n := next.snapshot()
+		c.app.hub.push(n)
+		c.app.hub.pop(s)
+		s = n
+		now := c.app.hub.cluster.Load()
+		if now == running || now == nil || now.pods == nil {
+			t.Fatalf("the cluster is %+v", now)
+		}
+		h = next.app.handlers[0]
+		eventually(t, "the other pod is back", func() bool {
+			w := ask("allusers", `,"requireComplete":true`)
+			return w.Code == http.StatusOK && w.Body.String() == both
+		})
+	})
+
+	t.Run("a goodbye is instant", func(t *testing.T) {
+		if err := other.Close(); err != nil {
+			t.Error(err)
+		}
+		eventually(t, "the other one is gone", func() bool {
+			w := ask("allusers", "")
+			return w.Header().Get("Rollcall-Complete") == "true" && !strings.Contains(w.Body.String(), "eu-west-1")
+		})
+	})
+
+	t.Run("the drain says goodbye", func(t *testing.T) {
+		witness := startOther(t, "us-east-1", "web-3", address)
+		states := func() (got []string) {
+			for _, p := range witness.Report(t.Context()).Pods[1:] {
+				got = append(got, p.Pod+" "+p.State)
+			}
+			return got
+		}
+		eventually(t, "the witness sees the pod", func() bool { return reflect.DeepEqual(states(), []string{"web-1 alive"}) })
+		grace.Close() // it is no session, which could be told
+		c.app.hub.pop(s)
+		popped = true
+		eventually(t, "the witness is alone", func() bool { return len(states()) == 0 })
+	})
+}

@@ -1,0 +1,24 @@
+package caddymodule
+
+import (
+	"github.com/rollcall-gateway/rollcall/presence"
+	"github.com/rollcall-gateway/rollcall/presence/cluster/message"
+)
+
+// Explain implements cluster.Local.
+func (h *hub) Explain(name presence.HostName, user string) []message.Connection {
+	host := h.registry.Host(name)
+	if host == nil {
+		return nil
+	}
+	var conns []message.Connection
+	for _, c := range host.Connections(user) {
+		conn := message.Connection{ID: c.ID.String(), Email: c.User.Email, Channels: c.Channels}
+		if s, ok := c.Out.(*session); ok {
+			conn.Since = s.since
+			conn.LastSign = max(s.since, s.sock.LastSign().UnixMilli())
+		}
+		conns = append(conns, conn)
+	}
+	return conns
+}
