@@ -27,7 +27,7 @@ CADDY_SOURCES := xcaddy.json go.mod go.sum $(shell find $(wildcard presence plug
 	-name testdata -prune -o ! -name '*_test.*' -print)
 
 # Modules beside the root one, and those of them that have tests.
-TESTED := tools/gotest tools/xcaddy plugins/sdk/go examples/mask-email
+TESTED := tools/gotest tools/kubeschema tools/xcaddy plugins/sdk/go examples/mask-email
 MODULES := bench $(TESTED)
 GOTEST = $(CURDIR)/bin/gotest -name $@ $(REPORT)
 # Packages to import, and those whose tests need no built binary and gain from the race detector: the tests of the SDKs
@@ -39,7 +39,7 @@ STEP = @printf '\n==> %s %s\n' "$$(date +%T)" $@
 
 .NOTPARALLEL:
 .DELETE_ON_ERROR:
-.PHONY: help build run test deps tidy-check tools vet lint unit race golden integration caddyfiles e2e docs browser fuzz \
+.PHONY: help build run cluster test deps tidy-check tools vet lint unit race golden integration caddyfiles e2e docs browser fuzz \
 	tree-before tree-after bench fmt clean
 
 help: ## list the targets
@@ -54,6 +54,9 @@ bin/caddy: $(CADDY_SOURCES)
 
 run: build ## serve the demo of the Caddyfile on http://localhost:8080
 	@exec bin/caddy run --config Caddyfile
+
+cluster: build ## run three pods in two data centers on this machine, see examples/cluster
+	@exec examples/cluster/run
 
 # What fails soonest comes first.
 test: REPORT := -report $(CURDIR)/bin/report
@@ -138,9 +141,10 @@ tree-after:
 	$(STEP)
 	@scripts/tree.sh | diff bin/tree - || { echo 'the work tree changed during the test run'; exit 1; }
 
-bench: bin/caddy ## print the cost of idle connections and of plugins beside peers, then run the benchmarks of the packages
+bench: bin/caddy ## print the cost of idle connections, of plugins and of questions to ten pods beside peers, then run the benchmarks of the packages
 	go run -C bench . -caddy $(CADDY)
 	go run -C bench ./plugins -caddy $(CADDY)
+	go run -C bench ./cluster
 	go test -run='^$$' -bench=. -benchmem -p=1 -timeout=30m $(LIBRARY)
 
 fmt: $(LINT) bin/caddy ## format Go files and Caddyfiles
