@@ -8,6 +8,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"strings"
 	"syscall"
 	"testing"
@@ -61,6 +62,7 @@ func environment(home, admin string) []string {
 		// The pages call the binary caddy.
 		"PATH=" + filepath.Dir(caddy) + string(os.PathListSeparator) + os.Getenv("PATH"), "HOME=" + home, "XDG_DATA_HOME=" + home, "XDG_CONFIG_HOME=" + home,
 		"CADDY_ADMIN=" + admin, "ROLLCALL_API_KEY=" + apiKey, "ROLLCALL_JWT_SECRET=" + jwtSecret,
+		"ROLLCALL_CLUSTER_SECRET=rollcall-docs-cluster-0123456789abcdef", "POD_NAME=web-1",
 	}
 }
 
@@ -68,6 +70,7 @@ func environment(home, admin string) []string {
 type server struct {
 	home        string
 	addr, admin string // host and port
+	deployment         // of which addr and admin are the first pod
 }
 
 // serve runs Caddy with a Caddyfile, on other ports than the ones that are written there, in a folder, "" for its home.
@@ -127,7 +130,7 @@ func (s *server) configure(t *testing.T, caddyfile string) {
 
 // local puts the addresses of this server in place of those that the pages show.
 func (s *server) local(text string) string {
-	return strings.NewReplacer("localhost:8080", s.addr, "localhost:2019", s.admin).Replace(text)
+	return strings.NewReplacer(slices.Concat(s.pairs, []string{"localhost:8080", s.addr, "localhost:2019", s.admin})...).Replace(text)
 }
 
 func freeAddr(t *testing.T) string {

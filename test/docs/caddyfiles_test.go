@@ -22,6 +22,7 @@ func TestCaddyfiles(t *testing.T) {
 	writePublicKey(t, filepath.Join(home, "issuer.pem"))
 	writePlugin(t, filepath.Join(home, "plugins", "my-rules.wasm"))
 	writePlugin(t, filepath.Join(home, "my-rules", "plugin.wasm"))
+	writePod(t, home)
 	count := 0
 	for _, p := range checked(t) {
 		for i, b := range p.blocks {

@@ -9,6 +9,15 @@
 // opens connections: each a user, empty for an anonymous one, and the channels to join. It holds up to the next one.
 // With a block, Caddy and the shell examples share a folder, in which the block is the Caddyfile.
 //
+//	<!-- test: deploy web-1:ada:sales web-2:: -->
+//
+// starts the three pods of examples/cluster instead, and opens connections: a pod, a user and channels. The addresses
+// that the example prints are those of these pods.
+//
+//	<!-- test: pod kill web-3 -->
+//
+// gives the script of the example a command, and waits until web-1 misses that pod.
+//
 //	<!-- test: caddyfile -->
 //
 // puts the Caddyfile block that follows in its place, for "caddy reload".

@@ -36,6 +36,10 @@ func TestExamples(t *testing.T) {
 				switch o.verb {
 				case "serve":
 					s = p.serve(t, o)
+				case "deploy":
+					s = p.deploy(t, o)
+				case "pod":
+					s.command(t, strings.Fields(o.args)...)
 				case "caddyfile":
 					s.configure(t, p.blockAt(t, o, 0, "caddyfile").text)
 				case "run":

@@ -114,13 +114,14 @@ func TestOptionsAreDocumented(t *testing.T) {
 				}
 			}
 		case *ast.TypeSpec:
-			if isNamed(n.Name, "App", "Handler", "UserPlaceholders", "JWT", "Channels", "Ping", "Limits", "PluginConfig") {
+			if isNamed(n.Name, "App", "Handler", "UserPlaceholders", "JWT", "Channels", "Ping", "Limits", "PluginConfig",
+				"ClusterConfig", "ClusterTLS") {
 				tags = append(tags, jsonNames(t, n)...)
 			}
 		}
 	})
-	documented(t, "docs/configuration.md", options, 46)
-	documented(t, "docs/configuration.md", tags, 49)
+	documented(t, "docs/configuration.md", options, 58)
+	documented(t, "docs/configuration.md", tags, 63)
 }
 
 func jsonNames(t *testing.T, spec *ast.TypeSpec) []string {
@@ -211,9 +212,13 @@ func TestMetricsAreDocumented(t *testing.T) {
 	inspect(t, "caddymodule", func(n ast.Node) {
 		switch n := n.(type) {
 		case *ast.CallExpr:
-			if isNamed(n.Fun, "hostDesc", "pluginDesc") {
+			if isNamed(n.Fun, "hostDesc", "pluginDesc", "clusterDesc") {
 				if s, ok := literal(n.Args[0]); ok {
-					metrics = append(metrics, "caddy_rollcall_"+s)
+					prefix := "caddy_rollcall_"
+					if isNamed(n.Fun, "clusterDesc") {
+						prefix += "cluster_"
+					}
+					metrics = append(metrics, prefix+s)
 				}
 			}
 		case *ast.KeyValueExpr:
@@ -222,7 +227,7 @@ func TestMetricsAreDocumented(t *testing.T) {
 			}
 		}
 	})
-	documented(t, "docs/operations.md", metrics, 17)
+	documented(t, "docs/operations.md", metrics, 24)
 	for _, p := range pages(t) {
 		for _, name := range metricName.FindAllString(p.text, -1) {
 			base := strings.TrimSuffix(strings.TrimSuffix(strings.TrimSuffix(name, "_bucket"), "_count"), "_sum")
@@ -246,7 +251,7 @@ func TestMetricsAreDocumented(t *testing.T) {
 // TestLogMessagesAreDocumented finds what the packages log.
 func TestLogMessagesAreDocumented(t *testing.T) {
 	var messages []string
-	for _, folder := range []string{"caddymodule", "plugins"} {
+	for _, folder := range []string{"caddymodule", "plugins", "presence/cluster", "presence/cluster/bus"} {
 		inspect(t, folder, func(n ast.Node) {
 			call, ok := n.(*ast.CallExpr)
 			if !ok || !isNamed(call.Fun, "Debug", "Info", "Warn", "Error", "Check", "logFailure") {
@@ -292,22 +297,43 @@ func TestPluginContractNamesEveryExportAndImport(t *testing.T) {
 	documented(t, "docs/plugin-contract.md", exports, 8)
 }
 
-// TestPluginCommandFlagsAreDocumented finds the flags of caddy rollcall-plugin.
-func TestPluginCommandFlagsAreDocumented(t *testing.T) {
-	var flags []string
+// TestCommandFlagsAreDocumented finds the flags of caddy rollcall-plugin and of caddy rollcall.
+func TestCommandFlagsAreDocumented(t *testing.T) {
+	var flags, running []string
 	for _, f := range source(t, "caddymodule") {
 		ast.Inspect(f, func(n ast.Node) bool {
 			call, ok := n.(*ast.CallExpr)
-			if !ok || !isNamed(call.Fun, "String", "StringP", "Int64", "Duration") || len(call.Args) < 3 {
+			if !ok || !isNamed(call.Fun, "String", "StringP", "Int64", "Duration", "Bool") || len(call.Args) < 3 {
 				return true
 			}
-			if s, ok := literal(call.Args[0]); ok {
+			switch s, ok := literal(call.Args[0]); {
+			case !ok:
+			case isAdminCommand(f):
+				running = append(running, "--"+s)
+			default:
 				flags = append(flags, "--"+s)
 			}
 			return true
 		})
 	}
 	documented(t, "docs/plugins.md", flags, 18)
+	p := readPage(t, "docs/operations.md")
+	if len(running) < 6 {
+		t.Fatalf("only the flags %q found", running)
+	}
+	for _, flag := range running {
+		if !strings.Contains(p.text, flag) {
+			t.Errorf("docs/operations.md does not name %s", flag)
+		}
+	}
+}
+
+// isAdminCommand tells whether a file has the commands that ask a running Caddy.
+func isAdminCommand(f *ast.File) bool {
+	return slices.ContainsFunc(f.Decls, func(d ast.Decl) bool {
+		fn, ok := d.(*ast.FuncDecl)
+		return ok && fn.Name.Name == "askAdmin"
+	})
 }
 
 // TestAdminEndpointsAreDocumented finds the patterns of the admin API.
@@ -320,7 +346,7 @@ func TestAdminEndpointsAreDocumented(t *testing.T) {
 			}
 		}
 	})
-	documented(t, "docs/operations.md", patterns, 3)
+	documented(t, "docs/operations.md", patterns, 5)
 }
 
 // TestNoPageIsElsewhere walks docs: a page in a folder would not be tested.
