@@ -1,0 +1,76 @@
+// Command cluster measures what a question to a deployment of ten pods costs, beside plain NATS: a request to one other
+// pod, and one to all of them that waits for all replies. It writes tables in Markdown.
+//
+//	go run ./cluster >figures.md
+//
+// The pods are ten processes on loopback, this one and nine that it starts and ends, and then all in this one. Each has a
+// NATS server inside, as Rollcall has it without an external one, and a second one of the same kind for plain NATS, with
+// routes of its own. Absolute figures move with the machine, and with its CPUs, which ten pods share here; compare the rows.
+package main
+
+import (
+	"context"
+	"errors"
+	"flag"
+	"fmt"
+	"os"
+	"os/signal"
+	"runtime"
+	"time"
+)
+
+// limit is how long a run may take.
+const limit = time.Minute
+
+func main() {
+	rounds := flag.Int("rounds", 1000, "how often each question about a host of 200 users is put")
+	large := flag.Int("large", 50, "how often each about a host of 100,000 users is put")
+	child := flag.Int("pod", 0, "be a pod of another process: internal")
+	routes := flag.String("routes", "", "where the pods are: internal")
+	flag.Parse()
+	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt)
+	defer stop()
+	ctx, cancel := context.WithTimeout(ctx, limit)
+	defer cancel()
+	var err error
+	if *child > 0 {
+		err = serve(ctx, *child, *routes)
+	} else {
+		err = run(ctx, *rounds, *large)
+	}
+	if err != nil {
+		fmt.Fprintln(os.Stderr, "cluster:", err)
+		os.Exit(1)
+	}
+}
+
+func run(ctx context.Context, rounds, large int) error {
+	fmt.Printf("# Cluster\n\n%s/%s, %d CPUs, %s. %d pods, joined by routes over loopback; one of them asks. Times are those on the clock, in ms,\n"+
+		"from the question to the whole answer. All rows of a table are measured in turn, and the answers were checked.\n",
+		runtime.GOOS, runtime.GOARCH, runtime.NumCPU(), runtime.Version(), pods)
+	progress("starting ten processes")
+	d, err := deploy(ctx, false)
+	if err != nil {
+		return err
+	}
+	err = d.small(ctx, "A host of 200 users", "Each pod is a process of its own and has 20 of the users.", rounds)
+	if err == nil {
+		err = d.large(ctx, large)
+	}
+	if err := errors.Join(err, d.close()); err != nil {
+		return err
+	}
+
+	progress("starting ten pods in one process")
+	if d, err = deploy(ctx, true); err != nil {
+		return err
+	}
+	err = d.small(ctx, "A host of 200 users, pods in one process",
+		"Without what the kernel takes to have ten processes share the CPUs, which pods on machines of their own do not do.", rounds)
+	return errors.Join(err, d.close())
+}
+
+// progress tells somebody who waits what is being done.
+func progress(what string) {
+	fmt.Fprintln(os.Stderr, time.Now().Format(time.TimeOnly), what)
+}

@@ -1,0 +1,124 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"time"
+
+	"github.com/rollcall-gateway/rollcall/presence"
+	"github.com/rollcall-gateway/rollcall/presence/cluster"
+	"github.com/rollcall-gateway/rollcall/presence/cluster/bus"
+	"github.com/rollcall-gateway/rollcall/presence/cluster/message"
+)
+
+// What is connected to each pod. An answer is cached for 100 ms, so there are many small hosts to ask about in turn.
+const (
+	pods       = 10
+	largeUsers = 10_000 // on one host
+	smallUsers = 20     // on each of the small ones
+	smallHosts = 250
+)
+
+// secret is the deployment's, as every real one has it.
+const secret = "of the benchmark"
+
+// pod is one pod of the deployment, without sockets: what a question costs does not depend on them.
+type pod struct {
+	cluster *cluster.Cluster
+	plain   *plain
+}
+
+func largeHost() presence.HostName { return host("portal.example.com") }
+
+func smallHost(i int) presence.HostName { return host(fmt.Sprintf("portal-%d.example.com", i)) }
+
+func host(name string) presence.HostName {
+	h, err := presence.ParseHost(name)
+	if err != nil {
+		panic(err) // the names are written here
+	}
+	return h
+}
+
+// startPod starts a pod with its users connected. The addresses are those of all pods, for the cluster and for plain NATS.
+func startPod(number int, addresses [2][]string) (*pod, error) {
+	registry := presence.NewRegistry(mute{})
+	connect := func(name presence.HostName, users int) error {
+		for i := range users {
+			// An ID as long as a UUID and an address of a usual length: a member takes 100 bytes on the way.
+			user := presence.User{
+				ID:    fmt.Sprintf("00000000-0000-4000-8000-%012d", number*users+i),
+				Email: fmt.Sprintf("first.last.%08d@customers.portal.example.com", number*users+i),
+			}
+			if _, err := registry.Connect(name, &presence.Rules{}, &user, mute{}); err != nil {
+				return err
+			}
+		}
+		return nil
+	}
+	if err := connect(largeHost(), largeUsers); err != nil {
+		return nil, err
+	}
+	for i := range smallHosts {
+		if err := connect(smallHost(i), smallUsers); err != nil {
+			return nil, err
+		}
+	}
+
+	c, err := cluster.Start(cluster.Config{
+		DataCenter: "bench",
+		Pod:        fmt.Sprintf("pod-%d", number),
+		Bus:        bus.Config{Listen: addresses[0][number], Routes: others(addresses[0], number), Secret: secret},
+		Secret:     secret,
+		Timeout:    10 * time.Second, // a late reply makes a figure, not an error
+	}, registry, local{})
+	if err != nil {
+		return nil, err
+	}
+	c.SetSites([]message.Site{{}})
+	p, err := startPlain(number, addresses[1])
+	if err != nil {
+		return nil, errors.Join(err, c.Close())
+	}
+	return &pod{c, p}, nil
+}
+
+// awaitPods returns when the pod knows all others, as a deployment and as plain NATS.
+func (p *pod) awaitPods(ctx context.Context) error {
+	for {
+		_, truth := p.cluster.AllUsers(ctx, largeHost(), false, false)
+		if p.cluster.Ready() && truth.Complete && len(p.cluster.Report(ctx).Pods) == pods && p.plain.routes() == pods-1 {
+			return nil
+		}
+		select {
+		case <-ctx.Done():
+			return fmt.Errorf("the pods have not found each other: %w", ctx.Err())
+		case <-time.After(fresh):
+		}
+	}
+}
+
+func (p *pod) close() error {
+	p.plain.close()
+	return p.cluster.Close()
+}
+
+// others returns the addresses of the pods before this one: of two, one dials.
+func others(addresses []string, number int) []string { return addresses[:number] }
+
+// local says that every host is served here.
+type local struct{}
+
+func (local) Serves(presence.HostName) bool                          { return true }
+func (local) Connections() int                                       { return largeUsers + smallHosts*smallUsers }
+func (local) Explain(presence.HostName, string) []message.Connection { return nil }
+
+// mute is a connection that nobody reads, and encodes nothing for it.
+type mute struct{}
+
+func (mute) Push([]byte)                        {}
+func (mute) Members([]presence.User) []byte     { return nil }
+func (mute) Joined(presence.Joined) []byte      { return nil }
+func (mute) Left(string, string, string) []byte { return nil }
+func (mute) Presence(presence.Diff) []byte      { return nil }

@@ -1,0 +1,73 @@
+package main
+
+import (
+	"context"
+	"slices"
+	"time"
+
+	"github.com/rollcall-gateway/rollcall/presence"
+)
+
+// What a reply of one pod takes, in bytes, for plain replies of the same size.
+const (
+	userBytes = 100 // with its name
+	hashBytes = 8   // to be counted
+)
+
+// small measures questions about a host with a few users on each pod.
+func (d *deployment) small(ctx context.Context, heading, text string, rounds int) error {
+	progress("a host of 200 users")
+	var (
+		lap  time.Time
+		host presence.HostName
+	)
+	// A host is asked about again after all others, and not before its answer is forgotten.
+	begin := func(round int) {
+		if round%smallHosts == 0 {
+			time.Sleep(time.Until(lap.Add(fresh)))
+			lap = time.Now()
+		}
+		host = smallHost(round % smallHosts)
+	}
+	const size = smallUsers * userBytes
+	rows := []*row{
+		{what: "plain NATS: a request to one other pod, reply of 2 KB", ask: func(round int) error {
+			return d.plain.one(1+round%(pods-1), size)
+		}},
+		{what: "plain NATS: a request to nine other pods, replies of 2 KB", ask: func(int) error { return d.plain.all(size) }},
+		{what: "allusers: how many", goals: goals, ask: func(int) error { return d.users(ctx, host, false, smallUsers) }},
+		{what: "allusers: who, replies of 2 KB", goals: goals, ask: func(int) error { return d.users(ctx, host, true, smallUsers) }},
+		{what: "the same again, from the cache", ask: func(int) error { return d.users(ctx, host, true, smallUsers) }},
+	}
+	if err := measure(ctx, rounds, 0, begin, rows); err != nil {
+		return err
+	}
+	printTable(heading, text, rows)
+	return nil
+}
+
+// goals is what /message/allusers over ten pods on loopback may take, in ms.
+var goals = [2]float64{1, 5}
+
+// large measures questions about a host with very many users on each pod.
+func (d *deployment) large(ctx context.Context, rounds int) error {
+	progress("a host of 100,000 users")
+	const hashes, names = largeUsers * hashBytes, largeUsers * userBytes
+	begin := func(int) {} // the pauses are as long as an answer is kept
+	counts := []*row{
+		{what: "plain NATS: a request to nine other pods, replies of 80 KB", ask: func(int) error { return d.plain.all(hashes) }},
+		{what: "allusers: how many", ask: func(int) error { return d.users(ctx, largeHost(), false, largeUsers) }},
+	}
+	if err := measure(ctx, rounds, fresh/2, begin, counts); err != nil {
+		return err
+	}
+	members := []*row{
+		{what: "plain NATS: a request to nine other pods, replies of 1 MB", ask: func(int) error { return d.plain.all(names) }},
+		{what: "allusers: who", ask: func(int) error { return d.users(ctx, largeHost(), true, largeUsers) }},
+	}
+	if err := measure(ctx, max(rounds/2, 1), fresh/2, begin, members); err != nil {
+		return err
+	}
+	printTable("A host of 100,000 users", "Every pod has 10,000 of the users. To be counted they are told apart by hashes.", slices.Concat(counts, members))
+	return nil
+}
