@@ -1,0 +1,217 @@
+package browser
+
+import (
+	"fmt"
+	"net"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"syscall"
+	"testing"
+	"time"
+
+	"github.com/chromedp/chromedp"
+
+	"github.com/rollcall-gateway/rollcall/test/internal/output"
+)
+
+// deployment is the three pods of examples/cluster.
+type deployment struct {
+	env  []string
+	urls [3]string
+}
+
+// startCluster runs the script of the example with ports of its own, and ends it as Ctrl-C does.
+func startCluster(t *testing.T) *deployment {
+	t.Helper()
+	binary := os.Getenv("ROLLCALL_CADDY")
+	if binary == "" {
+		t.Fatal("ROLLCALL_CADDY is not set: run make browser")
+	}
+	d := new(deployment)
+	var ports []string
+	for i := range 9 {
+		_, port, _ := net.SplitHostPort(freeAddr(t))
+		ports = append(ports, port)
+		if i < len(d.urls) {
+			d.urls[i] = "http://localhost:" + port
+		}
+	}
+	state := t.TempDir()
+	d.env = append(os.Environ(), "ROLLCALL_CLUSTER_STATE="+state, "ROLLCALL_CLUSTER_PORTS="+strings.Join(ports, " "))
+
+	said := new(output.Buffer)
+	cmd := d.command()
+	cmd.Stdout, cmd.Stderr = said, said
+	if err := cmd.Start(); err != nil {
+		t.Fatal(err)
+	}
+	ended := make(chan error, 1)
+	go func() { ended <- cmd.Wait() }() // ends with the script
+	t.Cleanup(func() {
+		_ = cmd.Process.Signal(syscall.SIGINT)
+		select {
+		case err := <-ended:
+			if err != nil {
+				t.Errorf("the script ended with %v", err)
+			}
+		case <-time.After(40 * time.Second):
+			t.Error("the script does not end")
+			_ = cmd.Process.Kill()
+		}
+		left, err := filepath.Glob(filepath.Join(state, "*.pid"))
+		if len(left) > 0 || err != nil {
+			t.Errorf("the script left %v, %v", left, err)
+		}
+		for _, url := range d.urls {
+			if conn, err := net.Dial("tcp", strings.TrimPrefix(url, "http://")); err == nil {
+				_ = conn.Close()
+				t.Errorf("something still listens at %s", url)
+			}
+		}
+		if t.Failed() {
+			t.Logf("the script said:\n%s", said)
+			for _, pod := range []string{"web-1", "web-2", "web-3"} {
+				log, _ := os.ReadFile(filepath.Join(state, pod+".log"))
+				t.Logf("%s said:\n%s", pod, log)
+			}
+		}
+	})
+	eventually(t, "three pods", func() bool {
+		select {
+		case err := <-ended:
+			t.Fatalf("the script ended: %v\n%s", err, said)
+		default:
+		}
+		return strings.Contains(said.String(), "Ctrl-C")
+	})
+	return d
+}
+
+func (d *deployment) command(args ...string) *exec.Cmd {
+	cmd := exec.Command("examples/cluster/run", args...)
+	cmd.Dir, cmd.Env = root, d.env
+	return cmd
+}
+
+// run runs a command of the script, like kill web-2.
+func (d *deployment) run(t *testing.T, args ...string) {
+	t.Helper()
+	cmd := d.command(args...)
+	var out output.Buffer // no pipe: a pod that is started would hold it open
+	cmd.Stdout, cmd.Stderr = &out, &out
+	cmd.WaitDelay = 10 * time.Second
+	if err := cmd.Run(); err != nil {
+		t.Fatalf("run %v: %v\n%s", args, err, out.String())
+	}
+}
+
+// waitForText waits until an element shows exactly a text.
+func (p page) waitForText(id, want string) {
+	p.t.Helper()
+	defer func() {
+		if p.t.Failed() {
+			p.t.Logf("%s shows %q", id, p.text(id))
+		}
+	}()
+	p.waitFor(fmt.Sprintf("%s to show %q", id, want),
+		fmt.Sprintf(`document.querySelector('[data-testid=%q]').textContent.trim() === %q`, id, want))
+}
+
+// waitForCounts waits until a data center has so many users and anonymous connections.
+func (p page) waitForCounts(dataCenter, users, anonymous string) {
+	p.t.Helper()
+	p.waitForText("users-"+dataCenter, users)
+	p.waitForText("anonymous-"+dataCenter, anonymous)
+}
+
+// waitForTruth waits until the pod of choice answers completely, or names what is missing.
+func (p page) waitForTruth(missing string) {
+	p.t.Helper()
+	want := "Rollcall-Complete: true"
+	if missing != "" {
+		want = "Rollcall-Complete: false, Rollcall-Missing: " + missing
+	}
+	p.waitForText("missing", want)
+}
+
+// tab presses a button of a tab that was opened on the page.
+func (p page) tab(pod, user, button string) {
+	p.t.Helper()
+	p.run(chromedp.Click(fmt.Sprintf(`[data-testid="tabs-%s"] [data-tab=%q] .%s`, pod, user, button)))
+}
+
+// waitForMember waits until the channel shows a user, or does not.
+func (p page) waitForMember(user string, there bool) {
+	p.t.Helper()
+	p.waitFor(fmt.Sprintf("%s to be there: %t", user, there),
+		fmt.Sprintf(`!!document.querySelector('[data-testid=members] [data-user=%q]') === %t`, user, there))
+}
+
+// TestCluster does what the README of the example tells its readers to do.
+func TestCluster(t *testing.T) {
+	d := startCluster(t)
+	p := open(t, newBrowser(t), d.urls[0])
+	p.waitForTruth("")
+
+	// One user on two pods of a data center is one user.
+	for _, button := range []string{"open-ada-web-1", "open-ada-web-2", "open-alan-web-2", "open-visitor-web-2", "open-grace-web-3", "open-ada-web-3"} {
+		p.click(button)
+	}
+	p.waitForCounts("us-east-1", "3", "1") // with the one of the page
+	p.waitForCounts("eu-west-1", "2", "0")
+	for _, user := range []string{"ada", "alan", "grace", "you"} {
+		p.waitForMember(user, true)
+	}
+	p.waitForText("says-web-1", "your pod")
+	p.waitForText("says-web-2", "same answer")
+	p.waitForText("says-web-3", "same answer")
+	checkLooks(t, p, "cluster")
+
+	// The grace hides a reload, and not one who stays away: should the reload show, it would be the first of the two.
+	p.tab("web-2", "alan", "reload")
+	p.tab("web-3", "grace", "close")
+	p.waitForMember("grace", false)
+	if log := p.text("log"); strings.Contains(log, "left alan") || !strings.Contains(log, "left grace") {
+		t.Errorf("the frames are %q", log)
+	}
+	p.waitForMember("alan", true)
+
+	// A pod that ends without a word is named, and then gone: the other one of its data center knows better.
+	d.run(t, "kill", "web-2")
+	p.waitForTruth("us-east-1/web-2")
+	p.waitForTruth("")
+	p.waitForCounts("us-east-1", "2", "0")
+	p.waitForMember("alan", false)
+	p.waitForMember("ada", true)
+	d.run(t, "start", "web-2")
+	for _, tab := range []string{"ada", "alan", "visitor"} {
+		p.tab("web-2", tab, "reload") // rather than wait for its next attempt
+	}
+	p.waitForMember("alan", true)
+	p.waitForCounts("us-east-1", "3", "1")
+
+	// With all of its pods, a data center may be cut off rather than dead: it stays named.
+	d.run(t, "pause", "web-3")
+	p.waitForTruth("eu-west-1/web-3")
+	p.waitForText("users-eu-west-1", "–")
+	p.waitForText("says-web-3", "no answer")
+	checkLooks(t, p, "cluster-missing")
+	d.run(t, "resume", "web-3")
+	p.waitForTruth("")
+	p.waitForCounts("eu-west-1", "1", "0")
+
+	// The page follows the choice of the pod.
+	p.run(chromedp.SetValue(`[data-testid=mine]`, "web-3"))
+	p.run(chromedp.Evaluate[chromedp.Void](`document.querySelector('[data-testid=mine]').dispatchEvent(new Event('change'))`))
+	p.waitForText("says-web-3", "your pod")
+	p.waitFor("the connection to web-3", `document.querySelector('[data-testid=state]').dataset.state === 'open'`)
+	p.waitForCounts("us-east-1", "2", "1")
+	p.waitForCounts("eu-west-1", "2", "0")
+
+	// A goodbye leaves nothing to name.
+	d.run(t, "stop", "web-2")
+	p.waitForText("says-web-2", "no answer")
+	p.waitForTruth("")
+}
