@@ -1,0 +1,153 @@
+package e2e
+
+import (
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"syscall"
+	"testing"
+	"time"
+
+	"github.com/rollcall-gateway/rollcall/test/internal/cluster"
+	"github.com/rollcall-gateway/rollcall/test/internal/ws"
+)
+
+const (
+	deathGrace = time.Second
+	// lateness is by when answers are right and complete after a pod has died.
+	lateness = 6 * time.Second
+	// backAfter is by when those of a pod that was paused are in answers again.
+	backAfter = 2 * time.Second
+	// soonestGone is how long a silent pod is not taken for gone: 5 s after its last heartbeat, which was up to a second
+	// before it fell silent. A tenth of a second is for a late tick.
+	soonestGone = 5*time.Second - time.Second - 100*time.Millisecond
+	// someAnswers are enough to see that a pod answers well in all shapes.
+	someAnswers = 16
+)
+
+// startScene runs six pods in two data centers and begins to ask and to load all but the victim.
+func startScene(t *testing.T, grace time.Duration) (s *scene, victim *pod, others []*pod) {
+	t.Helper()
+	pods := deploy(t, podNames(3, "eu-west", "us-east"), "grace "+grace.String())
+	victim, others = pods[2], slices.Delete(slices.Clone(pods), 2, 3)
+	s = newScene(t, pods)
+	s.awaitViews(pods, s.members())
+	for _, p := range others {
+		s.ask(p, s.outlook, 0)
+	}
+	s.startLoad(others)
+	s.awaitAnswers(time.Now(), someAnswers)
+	return s, victim, others
+}
+
+// TestKilledPodUnderLoad kills a pod: from the first answer on, each is right and complete, or says that the pod is
+// missing; after six seconds all are complete. Its users leave once.
+func TestKilledPodUnderLoad(t *testing.T) {
+	s, victim, others := startScene(t, deathGrace)
+	killed := time.Now()
+	s.outlook.Begin(killed, victim.Pod, cluster.Unsure, cluster.MayMiss)
+	s.outlook.End(killed.Add(lateness), victim.Pod, cluster.MayMiss)
+	victim.signal(t, syscall.SIGKILL)
+	victim.await(t, ws.Patience)
+	s.outlook.Begin(time.Now(), victim.Pod, cluster.Absent)
+
+	s.awaitLeaves(others, killed, alone(victim))
+	s.awaitAnswers(killed.Add(lateness), someAnswers)
+	s.stopLoading()
+	s.stopAsking("killed", killed)
+	s.awaitViews(others, s.members(victim))
+	for _, p := range others {
+		s.expectEvents(p, killed, deathGrace, alone(victim), 0, 1)
+		s.expectEvents(p, killed, deathGrace, s.members(victim), 0, 0)
+	}
+}
+
+// awaitLeaves waits until all watchers have seen all of them leave.
+func (s *scene) awaitLeaves(pods []*pod, begin time.Time, ids []string) {
+	s.t.Helper()
+	var latest time.Time
+	ws.Poll(s.t, ws.Patience, func() error {
+		for _, p := range pods {
+			for _, id := range ids {
+				_, left, last := s.views[p].Since(begin, id)
+				if left == 0 {
+					return fmt.Errorf("the watcher on %s did not see %s leave", p.Pod, id)
+				}
+				if last.After(latest) {
+					latest = last
+				}
+			}
+		}
+		return nil
+	})
+	s.t.Logf("the last watcher saw the last user leave after %s", latest.Sub(begin).Round(10*time.Millisecond))
+}
+
+// TestPausedPodUnderLoad stops a pod for 20 seconds: the others answer as if it were dead. When it goes on, its users are
+// in answers and join within two seconds, and it has not taken the others for dead.
+func TestPausedPodUnderLoad(t *testing.T) {
+	const pause = 20 * time.Second
+	s, victim, others := startScene(t, deathGrace)
+	paused := time.Now()
+	s.outlook.Begin(paused, victim.Pod, cluster.Unsure, cluster.MayMiss)
+	s.outlook.End(paused.Add(lateness), victim.Pod, cluster.MayMiss)
+	victim.signal(t, syscall.SIGSTOP)
+	awaitStopped(t, victim)
+	s.outlook.Begin(time.Now(), victim.Pod, cluster.Absent, cluster.MustMiss)
+	s.outlook.End(paused.Add(soonestGone), victim.Pod, cluster.MustMiss)
+
+	s.awaitLeaves(others, paused, alone(victim))
+	s.awaitAnswers(paused.Add(lateness), someAnswers)
+	<-time.After(time.Until(paused.Add(pause)))
+	resumed := time.Now()
+	s.outlook.Begin(resumed, victim.Pod, cluster.MayMiss)
+	s.outlook.End(resumed, victim.Pod, cluster.Absent)
+	s.outlook.End(resumed.Add(backAfter), victim.Pod, cluster.Unsure, cluster.MayMiss)
+	itself := cluster.NewOutlook(s.pods.names())
+	for _, p := range others { // its own answers are right at once, or name who does not know yet that it is back
+		itself.Begin(resumed, p.Pod, cluster.MayMiss)
+		itself.End(resumed.Add(backAfter), p.Pod, cluster.MayMiss)
+	}
+	victim.signal(t, syscall.SIGCONT)
+	s.ask(victim, itself, 0)
+
+	s.awaitAnswers(resumed.Add(backAfter), someAnswers)
+	s.stopLoading()
+	s.stopAsking("paused", paused)
+	s.awaitViews(s.pods, s.members())
+	for _, p := range others {
+		s.expectEvents(p, paused, deathGrace, alone(victim), 1, 1)
+		for _, id := range alone(victim) {
+			if _, _, back := s.views[p].Since(resumed, id); back.After(resumed.Add(backAfter)) {
+				t.Errorf("the watcher on %s saw %s join after %s", p.Pod, id, back.Sub(resumed))
+			}
+		}
+		s.expectEvents(p, paused, deathGrace, s.members(victim), 0, 0)
+	}
+	s.expectEvents(victim, paused, deathGrace, s.members(), 0, 0)
+}
+
+// awaitStopped waits until no thread of the pod runs: only then it answers nobody.
+func awaitStopped(t *testing.T, p *pod) {
+	t.Helper()
+	ws.Poll(t, ws.Patience, func() error {
+		files, err := filepath.Glob(fmt.Sprintf("/proc/%d/task/*/stat", p.cmd.Process.Pid))
+		if err != nil || len(files) == 0 {
+			return fmt.Errorf("the threads of the process: %q (%w)", files, err)
+		}
+		for _, file := range files {
+			text, err := os.ReadFile(file)
+			if err != nil {
+				return err
+			}
+			// proc_pid_stat(5): the state comes after the name in parentheses.
+			if _, rest, _ := strings.Cut(string(text), ") "); !strings.HasPrefix(rest, "T") {
+				return errors.New("a thread is not stopped: " + string(text))
+			}
+		}
+		return nil
+	})
+}

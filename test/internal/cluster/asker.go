@@ -1,0 +1,134 @@
+package cluster
+
+import (
+	"errors"
+	"fmt"
+	"sync"
+	"time"
+
+	"github.com/rollcall-gateway/rollcall/test/internal/ws"
+)
+
+// Kept is how long a pod keeps an answer. Who is the only one to ask, and asks the same again only after this, gets
+// an answer that was made meanwhile.
+const Kept = 100 * time.Millisecond
+
+// Asker asks one pod again and again, in all shapes, and has each answer judged. Nobody else may ask that pod meanwhile,
+// but for [Asker.Aside].
+type Asker struct {
+	Pod     Pod
+	Site    ws.Site
+	History *History
+	Outlook *Outlook
+	// Pace is the time between two questions.
+	Pace time.Duration
+	// Longest is how long an answer may take; 0: however long.
+	Longest time.Duration
+
+	stop chan struct{}
+	end  sync.Once // closes stop
+	done sync.WaitGroup
+
+	// asking is held while it asks; it guards last, when each shape was answered.
+	asking sync.Mutex
+	last   [len(Shapes)]time.Time
+
+	// mu guards what follows.
+	mu       sync.Mutex
+	findings []error
+	answers  []answered
+}
+
+// answered is an answer that was judged.
+type answered struct {
+	asked    time.Time
+	complete bool
+}
+
+// Start begins to ask, until Stop is called.
+func (k *Asker) Start() {
+	k.stop = make(chan struct{})
+	k.done.Go(k.run)
+}
+
+// Stop ends asking, if it has not ended yet, and returns what was wrong with answers.
+func (k *Asker) Stop() error {
+	k.end.Do(func() { close(k.stop) })
+	k.done.Wait()
+	return errors.Join(k.findings...)
+}
+
+// Since returns how many answers came to questions that were asked after a time, and how many of them were complete.
+func (k *Asker) Since(begin time.Time) (all, complete int) {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	for _, a := range k.answers {
+		if a.asked.After(begin) {
+			all++
+			if a.complete {
+				complete++
+			}
+		}
+	}
+	return all, complete
+}
+
+// Aside has the test itself ask the pod, without the asker being given answers that were made for the test.
+func (k *Asker) Aside(ask func()) {
+	k.asking.Lock()
+	defer k.asking.Unlock()
+	ask()
+	for i := range k.last {
+		k.last[i] = time.Now()
+	}
+}
+
+func (k *Asker) run() {
+	tick := time.NewTicker(k.Pace)
+	defer tick.Stop()
+	for i := 0; ; {
+		select {
+		case <-k.stop:
+			return
+		case <-tick.C:
+		}
+		if k.askIfFresh(i) {
+			i = (i + 1) % len(Shapes)
+		}
+	}
+}
+
+// askIfFresh asks if the pod has no answer at hand.
+func (k *Asker) askIfFresh(shape int) bool {
+	k.asking.Lock()
+	defer k.asking.Unlock()
+	if time.Since(k.last[shape]) <= Kept {
+		return false
+	}
+	k.ask(Shapes[shape])
+	k.last[shape] = time.Now()
+	return true
+}
+
+func (k *Asker) ask(s Shape) {
+	asked := time.Now()
+	a, err := AllUsers(k.Site, s)
+	took := time.Since(asked)
+	switch {
+	case errors.Is(err, ErrNoAnswer) && k.Outlook.Down(k.Pod, asked, time.Now()):
+		return
+	case err != nil:
+		err = fmt.Errorf("asking %s at %s: %w", k.Pod, asked.Format(clock), err)
+	case k.Longest > 0 && took > k.Longest:
+		err = fmt.Errorf("the answer of %s at %s took %s", k.Pod, asked.Format(clock), took)
+	default:
+		err = k.History.Check(k.Pod, a, k.Outlook)
+	}
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	k.answers = append(k.answers, answered{asked, a.Complete})
+	const enough = 5
+	if err != nil && len(k.findings) < enough {
+		k.findings = append(k.findings, err)
+	}
+}

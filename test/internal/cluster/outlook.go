@@ -1,0 +1,125 @@
+package cluster
+
+import (
+	"fmt"
+	"slices"
+	"sync"
+	"time"
+)
+
+// Outlook is how pods were doing as seen by those who answer. It is safe for concurrent use.
+type Outlook struct {
+	pods []Pod
+
+	mu     sync.Mutex
+	spells []spell
+}
+
+// Rule is what a spell means for answers.
+type Rule uint8
+
+// The rules. Without any, the pod's connections are in each answer, and it is not missing.
+const (
+	Unsure     Rule = iota // its connections may be in an answer, also a complete one, and may be not
+	Absent                 // they are in no answer
+	MayMiss                // it may be named as missing
+	MustMiss               // it must be named as missing
+	MayBeBlind             // it may hear nobody: its own answers may be incomplete and name nobody
+	Blind                  // it hears nobody: its own answers are incomplete, and may name nobody
+)
+
+// spell is a time in which a rule is in force. A zero end is still to come.
+type spell struct {
+	rule     Rule
+	pod      Pod
+	from, to time.Time
+}
+
+// NewOutlook returns that of a deployment in which all is well.
+func NewOutlook(pods []Pod) *Outlook { return &Outlook{pods: pods} }
+
+// Begin puts rules in force for a pod.
+func (o *Outlook) Begin(at time.Time, pod Pod, rules ...Rule) {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	for _, r := range rules {
+		o.spells = append(o.spells, spell{rule: r, pod: pod, from: at})
+	}
+}
+
+// End takes rules back that are in force for a pod.
+func (o *Outlook) End(at time.Time, pod Pod, rules ...Rule) {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	for i := range o.spells {
+		s := &o.spells[i]
+		if s.pod == pod && slices.Contains(rules, s.rule) && s.to.IsZero() {
+			s.to = at
+		}
+	}
+}
+
+// overlaps tells whether a rule is in force for a moment of some time.
+func (o *Outlook) overlaps(r Rule, pod Pod, from, to time.Time) bool {
+	return o.any(r, pod, func(s spell) bool { return !s.from.After(to) && (s.to.IsZero() || !s.to.Before(from)) })
+}
+
+// covers tells whether a rule is in force for the whole of some time.
+func (o *Outlook) covers(r Rule, pod Pod, from, to time.Time) bool {
+	return o.any(r, pod, func(s spell) bool { return !s.from.After(from) && (s.to.IsZero() || !s.to.Before(to)) })
+}
+
+func (o *Outlook) any(r Rule, pod Pod, is func(spell) bool) bool {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	return slices.ContainsFunc(o.spells, func(s spell) bool { return s.rule == r && s.pod == pod && is(s) })
+}
+
+// Down tells whether the pod itself need not answer at a time: it is stopping, or starting.
+func (o *Outlook) Down(pod Pod, from, to time.Time) bool {
+	return o.overlaps(Unsure, pod, from, to) || o.overlaps(Absent, pod, from, to)
+}
+
+// joining tells whether the answer may lack more than those whom it names: the pod has just started and does not know
+// all, or hears nobody.
+func (o *Outlook) joining(asked Pod, a Answer) bool {
+	return !a.Complete &&
+		(o.Down(asked, a.Asked, a.Answered) || o.overlaps(Blind, asked, a.Asked, a.Answered) ||
+			o.overlaps(MayBeBlind, asked, a.Asked, a.Answered))
+}
+
+// steady tells whether the data center had a pod with which all was well, and which answered.
+func (o *Outlook) steady(dc string, a Answer) bool {
+	return slices.ContainsFunc(o.pods, func(p Pod) bool {
+		return p.DC == dc && !o.Down(p, a.Asked, a.Answered) && !slices.Contains(a.Missing, p.String())
+	})
+}
+
+// checkMissing judges what the answer says of itself.
+func (o *Outlook) checkMissing(asked Pod, a Answer) error {
+	if !a.Complete && len(a.Missing) == 0 && !o.joining(asked, a) {
+		return fmt.Errorf("the answer of %s at %s is incomplete and names nobody", asked, a.Asked.Format(clock))
+	}
+	if a.Complete && o.covers(Blind, asked, a.Asked, a.Answered) {
+		return fmt.Errorf("the answer of %s at %s is complete, but the pod hears nobody", asked, a.Asked.Format(clock))
+	}
+	known := 0
+	for _, p := range o.pods {
+		named := slices.Contains(a.Missing, p.String())
+		if named {
+			known++
+		}
+		may := o.overlaps(MayMiss, p, a.Asked, a.Answered) || o.overlaps(MustMiss, p, a.Asked, a.Answered)
+		switch {
+		case named && !may:
+			return fmt.Errorf("the answer of %s at %s says that %s is missing", asked, a.Asked.Format(clock), p)
+		case !named && o.covers(MustMiss, p, a.Asked, a.Answered):
+			return fmt.Errorf("the answer of %s at %s does not say that %s is missing, only %q",
+				asked, a.Asked.Format(clock), p, a.Missing)
+		}
+	}
+	if known != len(a.Missing) {
+		return fmt.Errorf("the answer of %s says that %q are missing, which are not all pods of the deployment", asked, a.Missing)
+	}
+	return nil
+}

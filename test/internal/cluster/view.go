@@ -1,0 +1,161 @@
+package cluster
+
+import (
+	"encoding/json"
+	"errors"
+	"fmt"
+	"slices"
+	"sync"
+	"time"
+
+	"github.com/rollcall-gateway/rollcall/test/internal/ws"
+)
+
+// View is a channel as a listener knows it. It takes the frames of one connection after the other: a new answer to a join
+// begins anew, but what was told before it stays in the events.
+type View struct {
+	mu      sync.Mutex
+	joined  bool
+	named   bool // the channel shows names
+	seq     uint64
+	count   int
+	members map[string]string // e-mail addresses by ID
+	events  []Event
+	err     error // the first contradiction
+}
+
+// Event is a user who joined or left, or all that an answer to a join told.
+type Event struct {
+	At     time.Time
+	User   string // "" for a snapshot
+	Joined bool
+	// Members are the IDs in a snapshot.
+	Members []string
+}
+
+// frame is what the server sends, all types in one.
+type frame struct {
+	Type    string          `json:"type"`
+	ID      json.RawMessage `json:"id"`
+	Code    string          `json:"code"`
+	Channel string          `json:"channel"`
+	Seq     *uint64         `json:"seq"`
+	Members []ws.User       `json:"members"`
+	Joined  []ws.User       `json:"joined"`
+	Left    []ws.User       `json:"left"`
+	Updated []ws.User       `json:"updated"`
+	Count   *int            `json:"count"`
+}
+
+// take notes a frame of the channel. After the first contradiction it notes nothing more.
+func (v *View) take(f *frame) {
+	v.mu.Lock()
+	defer v.mu.Unlock()
+	if v.err != nil {
+		return
+	}
+	if f.Seq == nil || f.Count == nil {
+		v.err = fmt.Errorf("a %s frame has no seq or no count", f.Type)
+		return
+	}
+	if f.Type == "joined" {
+		v.err = v.snapshot(f)
+	} else {
+		v.err = v.diff(f)
+	}
+	if v.err == nil && v.named && *f.Count != len(v.members) {
+		v.err = fmt.Errorf("frame %d of type %s says that there are %d, the list has %d", v.seq, f.Type, *f.Count, len(v.members))
+	}
+	v.count = *f.Count
+}
+
+func (v *View) snapshot(f *frame) error {
+	v.joined, v.named, v.seq = true, f.Members != nil, *f.Seq
+	v.members = make(map[string]string, len(f.Members))
+	e := Event{At: time.Now()}
+	for _, u := range f.Members {
+		if _, double := v.members[u.ID]; double {
+			return fmt.Errorf("%s is in a snapshot twice", u.ID)
+		}
+		v.members[u.ID] = u.Email
+		e.Members = append(e.Members, u.ID)
+	}
+	v.events = append(v.events, e)
+	return nil
+}
+
+func (v *View) diff(f *frame) error {
+	now := time.Now()
+	if !v.joined {
+		return errors.New("a presence frame came before the answer to the join")
+	}
+	if *f.Seq != v.seq+1 {
+		return fmt.Errorf("frame %d comes after frame %d", *f.Seq, v.seq)
+	}
+	v.seq++
+	for _, u := range f.Left {
+		if _, there := v.members[u.ID]; !there {
+			return fmt.Errorf("frame %d: %s left and was not there", v.seq, u.ID)
+		}
+		delete(v.members, u.ID)
+		v.events = append(v.events, Event{At: now, User: u.ID})
+	}
+	for _, u := range f.Joined {
+		if _, there := v.members[u.ID]; there {
+			return fmt.Errorf("frame %d: %s joined and was there", v.seq, u.ID)
+		}
+		v.members[u.ID] = u.Email
+		v.events = append(v.events, Event{At: now, User: u.ID, Joined: true})
+	}
+	for _, u := range f.Updated {
+		if _, there := v.members[u.ID]; !there {
+			return fmt.Errorf("frame %d: %s was updated and was not there", v.seq, u.ID)
+		}
+		v.members[u.ID] = u.Email
+	}
+	return nil
+}
+
+// Members returns who is there in the order of the IDs, or an error if the frames contradicted each other.
+func (v *View) Members() ([]ws.User, error) {
+	v.mu.Lock()
+	defer v.mu.Unlock()
+	users := []ws.User{}
+	for id, email := range v.members {
+		users = append(users, ws.User{ID: id, Email: email})
+	}
+	slices.SortFunc(users, byID)
+	return users, v.err
+}
+
+// Count returns the number in the last frame, or an error if the frames contradicted each other.
+func (v *View) Count() (int, error) {
+	v.mu.Lock()
+	defer v.mu.Unlock()
+	return v.count, v.err
+}
+
+// Events returns what was told since the beginning, or an error if the frames contradicted each other.
+func (v *View) Events() ([]Event, error) {
+	v.mu.Lock()
+	defer v.mu.Unlock()
+	return slices.Clone(v.events), v.err
+}
+
+// Since returns how often the user joined and left after a time, and when last.
+func (v *View) Since(begin time.Time, user string) (joined, left int, last time.Time) {
+	v.mu.Lock()
+	defer v.mu.Unlock()
+	for _, e := range v.events {
+		if e.User != user || e.At.Before(begin) {
+			continue
+		}
+		if e.Joined {
+			joined++
+		} else {
+			left++
+		}
+		last = e.At
+	}
+	return joined, left, last
+}
