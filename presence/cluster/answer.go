@@ -77,11 +77,9 @@ func (a *answers) run() {
 func (a *answers) answer(q asked) {
 	inbox := a.link.inbox(q.from)
 	for _, c := range q.check.Channels {
-		d := a.reg.State(q.check.Host, c.Channel)
-		if d.Clock == c.Clock || c.Clock == 0 && d.Conns == 0 {
-			continue
+		if d, ok := a.reg.StateAfter(q.check.Host, c.Channel, c.Clock); ok {
+			sendDelta(a.link, inbox, place{q.check.Host, c.Channel}, d)
 		}
-		sendDelta(a.link, inbox, place{q.check.Host, c.Channel}, d)
 	}
 	a.link.send(inbox, &message.CheckDone{ID: q.check.ID})
 }

@@ -57,7 +57,7 @@ func (s *syncer) round(now time.Time) {
 	}
 	for host, h := range s.hosts {
 		if h.slot == s.slot {
-			s.checkHost(host, h)
+			s.checkHost(now, host, h)
 		}
 	}
 	for _, a := range s.assembly {
@@ -67,11 +67,12 @@ func (s *syncer) round(now time.Time) {
 	s.slotAt = now.Add(s.timing.check / slots)
 }
 
-func (s *syncer) checkHost(host presence.HostName, h *watchedHost) {
+func (s *syncer) checkHost(now time.Time, host presence.HostName, h *watchedHost) {
 	serving := s.members.serving(host, ScopeAll, true)
 	for _, w := range h.channels {
 		for _, p := range serving {
-			if _, ok := s.alive[p]; ok {
+			r := w.replicas[p]
+			if _, ok := s.alive[p]; ok && (r == nil || r.behind || now.Sub(r.followed) >= busy) {
 				s.want(w, p)
 			}
 		}
@@ -163,6 +164,9 @@ func (s *syncer) takeDelta(from peer, m *message.Delta) {
 		}
 		// A first delta can come after one that follows it, which nobody could merge.
 		r.behind = d.Clock < r.seen
+		if d.Base != 0 {
+			r.followed = time.Now()
+		}
 	case presence.Gap:
 		r.behind = true
 	case presence.Stale, presence.Unwanted:

@@ -222,6 +222,7 @@ func (c *Cluster) Drain() {
 func (c *Cluster) Close() error {
 	var err error
 	c.closing.Do(func() {
+		c.replicator.close() // tells what changed last, which the registry then forgets
 		c.registry.SetRelay(nil)
 		err = c.leave()
 	})

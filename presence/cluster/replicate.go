@@ -3,6 +3,7 @@ package cluster
 import (
 	"hash/crc32"
 	"slices"
+	"sync"
 	"sync/atomic"
 	"time"
 
@@ -30,6 +31,7 @@ type replicator struct {
 	intake  intake
 	answers *answers
 	wake    chan struct{} // has room for one: the intake has something
+	closing sync.Once
 	done    chan struct{} // closed by close
 	ended   chan struct{} // closed when run has returned
 
@@ -54,11 +56,14 @@ func newReplicator(l *link, m *members, reg *presence.Registry, t timing, logger
 	return r
 }
 
-// close ends the goroutines. Changes that were noted before are published, so that a goodbye can follow.
+// close ends the goroutines. Changes that were noted before are published, so that a goodbye can follow. Closing twice is
+// not an error.
 func (r *replicator) close() {
-	close(r.done)
-	<-r.ended
-	r.answers.close()
+	r.closing.Do(func() {
+		close(r.done)
+		<-r.ended
+		r.answers.close()
+	})
 }
 
 // resyncs counts the copies of channels that were found to be wrong: by a gap between deltas, or by a check.

@@ -11,6 +11,9 @@ import (
 
 const (
 	slots = 10 // rounds that the checks of all hosts are spread over
+	// busy is how long after a delta a channel is not checked: others are on their way, so that the pod would send all that it
+	// has for nothing, and they tell by themselves if one was lost.
+	busy = 500 * time.Millisecond
 	// gapWait is the least time between two checks of a channel with a pod that a gap leads to.
 	gapWait = 100 * time.Millisecond
 	// linger is how long the subscription of a channel outlives its last watcher: one that reloads the page is back sooner.
@@ -66,6 +69,8 @@ type replica struct {
 	check  uint64 // ID of the last one, 0: none is under way
 	seen   uint64 // the highest Clock of any delta
 	behind bool   // a delta that was sent before one that came is missing, since that check was sent
+	// followed is when a delta was merged that followed the one before.
+	followed time.Time
 }
 
 type replicaKey struct {
