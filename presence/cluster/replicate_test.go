@@ -217,3 +217,30 @@ func TestMessagesBeyondTheBoundAreMadeUpForByACheck(t *testing.T) {
 		watcher.shows(2)
 	})
 }
+
+// Deltas are always on their way in a busy channel, so a check would find a difference that is none.
+func TestBusyChannelIsNotSentWholeForAPeriodicCheck(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s := twoPods(t)
+		ann := s.enter(0, "ann", presence.WatchNone)
+		watcher := s.enter(1, "bob", presence.WatchList)
+		time.Sleep(slack)
+		for range 30 * 50 {
+			s.truth.depart(ann, "room", false)
+			if err := ann.conn.Leave("room", ""); err != nil {
+				t.Fatal(err)
+			}
+			time.Sleep(10 * time.Millisecond)
+			s.truth.arrive(ann, "room")
+			if err := ann.conn.Join("room", presence.WatchNone, ""); err != nil {
+				t.Fatal(err)
+			}
+			time.Sleep(10 * time.Millisecond)
+		}
+		if n := s.pods[1].run.cluster.replicator.resyncs(); n != 0 {
+			t.Errorf("%d repairs of what was not broken", n)
+		}
+		time.Sleep(slack)
+		watcher.shows(2)
+	})
+}
