@@ -69,7 +69,7 @@ type Limits struct {
 	// Channels that a connection may listen to at once. Default: 128.
 	ChannelsPerConnection int `json:"channels_per_connection,omitempty"`
 
-	// Bytes in a channel name. Default: 255.
+	// Bytes in a channel name, up to 4096. Default: 255.
 	ChannelName int `json:"channel_name,omitempty"`
 
 	// Bytes in a message from a client. Default: 65536 (64KiB).

@@ -70,6 +70,7 @@ const (
 	defaultPingGrace    = 10 * time.Second
 	defaultGrace        = 3 * time.Second
 	maxGrace            = 2 * time.Minute
+	maxChannelName      = 4096 // bytes, as long as pods can tell each other
 )
 
 // CaddyModule returns the Caddy module information.
@@ -186,6 +187,9 @@ func (h *Handler) provisionRules(s *site) error {
 	limits.setDefaults()
 	if min(limits.ChannelsPerConnection, limits.ChannelName, limits.ConnectionsPerHost, limits.FramesPerSecond) < 0 {
 		return errors.New("limits: use positive numbers")
+	}
+	if limits.ChannelName > maxChannelName {
+		return fmt.Errorf("limits: channel_name is at most %d", maxChannelName)
 	}
 	const least, most = 1 << 10, 1 << 30
 	if min(limits.Frame, limits.Queue) < least || max(limits.Frame, limits.Queue) > most {
