@@ -244,7 +244,7 @@ func (h *hub) clusterReport(ctx context.Context) cluster.Report {
 		r.Pods = append(r.Pods, cluster.PodReport{
 			DataCenter: serving[0].app.DataCenter, Pod: serving[0].app.Pod, State: "self",
 			Started:     h.started.UTC().Format(time.RFC3339),
-			Connections: uint64(h.Connections()), Hosts: uint64(len(h.registry.Hosts())),
+			Connections: uint64(h.Connections()), Hosts: uint64(h.registry.Len()),
 		})
 	}
 	if now != nil {

@@ -104,6 +104,13 @@ func (r *Registry) Host(name HostName) *Host {
 	return r.hosts[name]
 }
 
+// Len returns how many hosts have a connection now.
+func (r *Registry) Len() int {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	return len(r.hosts)
+}
+
 // Hosts returns the hosts that have a connection now, ordered by name.
 func (r *Registry) Hosts() []*Host {
 	r.mu.Lock()

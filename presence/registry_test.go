@@ -64,7 +64,7 @@ func TestHostsDoNotSeeEachOther(t *testing.T) {
 		t.Error("a private channel of another host is listed")
 	}
 	hosts := w.reg.Hosts()
-	if len(hosts) != 2 || hosts[0].Name() != name || hosts[1].Name() != w.name {
+	if w.reg.Len() != 2 || len(hosts) != 2 || hosts[0].Name() != name || hosts[1].Name() != w.name {
 		t.Errorf("hosts %v, want both by name", hosts)
 	}
 	there.Close()

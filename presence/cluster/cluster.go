@@ -132,7 +132,7 @@ func start(cfg Config, tr transport, registry *presence.Registry, local Local, t
 	c := &Cluster{name: cfg.Name, bus: tr, link: l, registry: registry, timing: t, stop: make(chan struct{})}
 	c.counts.observe = cfg.Observe
 	load := func() (connections, hosts uint64) {
-		return uint64(max(local.Connections(), 0)), uint64(len(registry.Hosts()))
+		return uint64(max(local.Connections(), 0)), uint64(registry.Len())
 	}
 	c.members = newMembers(l, t, load, c, cfg.Logger)
 	l.known = c.members.alive
