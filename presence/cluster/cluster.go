@@ -67,8 +67,9 @@ type Cluster struct {
 	closed  func()         // ends the bus; nil: it is not ours
 }
 
-// Start joins the deployment. It returns when the bus is up, and before other pods are known: see [Cluster.Ready]. The
-// registry's relay is the cluster until [Cluster.Close].
+// Start joins the deployment. It returns when the bus is open, before other pods are known, see [Cluster.Ready], and also
+// when an external NATS cannot be reached yet: that is tried on. The registry's relay is the cluster until
+// [Cluster.Close].
 func Start(cfg Config, registry *presence.Registry, local Local) (*Cluster, error) {
 	if cfg.Logger == nil {
 		cfg.Logger = zap.NewNop()
@@ -168,7 +169,10 @@ func (c *Cluster) subscribe() error {
 		}
 		c.cancels = append(c.cancels, cancel)
 	}
-	return c.flush()
+	if err := c.flush(); err != nil && !errors.Is(err, bus.ErrDisconnected) {
+		return err
+	}
+	return nil // without a connection, the bus subscribes when it has one
 }
 
 // flush waits until the bus has taken everything, if it can tell.

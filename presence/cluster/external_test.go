@@ -1,0 +1,66 @@
+package cluster
+
+import (
+	"fmt"
+	"net"
+	"testing"
+
+	"github.com/nats-io/nats-server/v2/server"
+	"go.uber.org/zap"
+
+	"github.com/rollcall-gateway/rollcall/presence"
+	"github.com/rollcall-gateway/rollcall/presence/cluster/bus"
+	"github.com/rollcall-gateway/rollcall/presence/cluster/message"
+)
+
+// TestPodsThatAreStartedBeforeNATS are ready after a while, since clients are better off with them than with nobody, say that
+// they do not know of others, and find them when NATS is there.
+func TestPodsThatAreStartedBeforeNATS(t *testing.T) {
+	ln, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	address := ln.Addr().(*net.TCPAddr)
+	_ = ln.Close() // nobody listens there now
+	nats, err := server.NewServer(&server.Options{Host: "127.0.0.1", Port: address.Port, NoSigs: true, NoLog: true})
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(nats.Shutdown)
+
+	host := mustHost(t, "example.com")
+	var pods []*labPod
+	for i := range 2 {
+		p := &labPod{reg: presence.NewRegistry(silentEncoder{}), local: &labLocal{}}
+		cfg := Config{DataCenter: "x", Pod: fmt.Sprint(i), Logger: zap.NewNop()}
+		cfg.Bus = bus.Config{URLs: []string{"nats://" + address.String()}}
+		c, err := Start(cfg, p.reg, p.local)
+		if err != nil {
+			t.Fatal(err)
+		}
+		p.Cluster = c
+		t.Cleanup(func() {
+			if err := c.Close(); err != nil {
+				t.Error(err)
+			}
+		})
+		c.SetSites([]message.Site{{}})
+		p.connect(t, host, fmt.Sprint("user-", i), "", "room")
+		pods = append(pods, p)
+	}
+	for i, p := range pods {
+		eventually(t, "readiness without NATS", p.Ready)
+		dcs, truth := p.AllUsers(t.Context(), host, true, false)
+		if got, want := (answer{truth: truth, dcs: dcs}).text(), fmt.Sprintf("x 1+0[{user-%d }]; missing []", i); got != want {
+			t.Errorf("without NATS %q, want %q", got, want)
+		}
+	}
+
+	nats.Start()
+	for _, p := range pods {
+		eventually(t, "complete answer", func() bool {
+			dcs, truth := p.AllUsers(t.Context(), host, true, false)
+			return answer{truth: truth, dcs: dcs}.text() == "x 2+0[{user-0 } {user-1 }]; complete"
+		})
+	}
+}
