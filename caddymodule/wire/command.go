@@ -1,7 +1,7 @@
 package wire
 
 import (
-	"encoding/json"
+	"bytes"
 	"fmt"
 	"unicode/utf8"
 
@@ -64,40 +64,38 @@ const maxRef = 128
 // An error is an *Error with the code bad_frame, bad_channel or unknown_type.
 func Parse(p []byte) (Command, error) {
 	if !utf8.Valid(p) {
-		return Command{}, &Error{Code: CodeBadFrame, Message: "the frame is not UTF-8"}
+		return refuse("", CodeBadFrame, "the frame is not UTF-8")
 	}
-	// A value of the wrong type must not hide the id, so the values are decoded one by one. A map, unlike a struct,
-	// takes keys in another case for the unknown ones that they are.
-	var raw map[string]json.RawMessage
-	if err := json.Unmarshal(p, &raw); err != nil || raw == nil {
-		return Command{}, &Error{Code: CodeBadFrame, Message: "the frame is not a JSON object"}
+	raw, ok := parseFields(p)
+	if !ok {
+		return refuse("", CodeBadFrame, "the frame is not a JSON object")
 	}
 	var c Command
-	fail := func(code Code, format string, args ...any) (Command, error) {
-		return Command{}, &Error{Code: code, Ref: c.Ref, Message: fmt.Sprintf(format, args...)}
+	if !c.setRef(raw.id) {
+		return refuse("", CodeBadFrame, fmt.Sprintf("id must be a string or a number of at most %d bytes", maxRef))
 	}
-	if !c.setRef(raw["id"]) {
-		return fail(CodeBadFrame, "id must be a string or a number of at most %d bytes", maxRef)
+	kind, ok := text(raw.kind)
+	if !ok {
+		return refuse(c.Ref, CodeBadFrame, "type must be a string")
 	}
-	var kind, watch string
-	if !text(raw["type"], &kind) {
-		return fail(CodeBadFrame, "type must be a string")
-	}
+	var watch string
 	switch c.Type = Type(kind); c.Type {
 	case TypeJoin, TypeLeave:
-		if !text(raw["channel"], &c.Channel) {
-			return fail(CodeBadChannel, "channel must be a string")
+		if c.Channel, ok = text(raw.channel); !ok {
+			return refuse(c.Ref, CodeBadChannel, "channel must be a string")
 		}
-		if len(raw["presence"]) > 0 && !text(raw["presence"], &watch) {
-			return fail(CodeBadFrame, "presence must be a string")
+		if len(raw.presence) > 0 {
+			if watch, ok = text(raw.presence); !ok {
+				return refuse(c.Ref, CodeBadFrame, "presence must be a string")
+			}
 		}
 	case TypeAuthenticate:
-		if !text(raw["token"], &c.Token) {
-			return fail(CodeBadFrame, "token must be a string")
+		if c.Token, ok = text(raw.token); !ok {
+			return refuse(c.Ref, CodeBadFrame, "token must be a string")
 		}
 	case TypePing:
 	default:
-		return fail(CodeUnknownType, "unknown type: use join, leave, authenticate or ping")
+		return refuse(c.Ref, CodeUnknownType, "unknown type: use join, leave, authenticate or ping")
 	}
 	switch watch {
 	case "", "none":
@@ -106,13 +104,17 @@ func Parse(p []byte) (Command, error) {
 	case "list":
 		c.Watch = presence.WatchList
 	default:
-		return fail(CodeBadFrame, "presence must be list, count or none")
+		return refuse(c.Ref, CodeBadFrame, "presence must be list, count or none")
 	}
 	return c, nil
 }
 
+func refuse(ref string, code Code, message string) (Command, error) {
+	return Command{}, &Error{Code: code, Ref: ref, Message: message}
+}
+
 // setRef takes the frame's id if it is a string or a number, or absent.
-func (c *Command) setRef(raw json.RawMessage) bool {
+func (c *Command) setRef(raw []byte) bool {
 	if len(raw) == 0 {
 		return true
 	}
@@ -124,6 +126,12 @@ func (c *Command) setRef(raw json.RawMessage) bool {
 }
 
 // text decodes a JSON string. A null is none.
-func text(raw json.RawMessage, to *string) bool {
-	return len(raw) > 0 && raw[0] == '"' && json.Unmarshal(raw, to) == nil
+func text(raw []byte) (string, bool) {
+	switch {
+	case len(raw) == 0 || raw[0] != '"':
+		return "", false
+	case bytes.IndexByte(raw, '\\') >= 0:
+		return string(unescape(raw)), true
+	}
+	return string(raw[1 : len(raw)-1]), true
 }

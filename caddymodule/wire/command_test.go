@@ -36,6 +36,9 @@ func TestParse(t *testing.T) {
 
 		{"unknown keys", `{"type":"ping","more":{"id":1},"channel":7,"token":null,"presence":[]}`, Command{Type: TypePing}},
 		{"keys in another case are unknown", `{"type":"ping","ID":[],"Type":"join"}`, Command{Type: TypePing}},
+		{"escaped key", `{"t\u0079pe":"ping"}`, Command{Type: TypePing}},
+		{"values of all types between", `{"a":{"id":[1,"}]"]},"b":[],"c":"\\","d":-1.5e3 ,"e":true,"f":null , "type":"ping"}`, Command{Type: TypePing}},
+		{"an empty name for a key", `{"":"join","type":"ping"}`, Command{Type: TypePing}},
 		{"the last of two counts", `{"type":"join","type":"ping"}`, Command{Type: TypePing}},
 	} {
 		t.Run(test.name, func(t *testing.T) {
@@ -61,6 +64,8 @@ func TestParseRefuses(t *testing.T) {
 		{"no JSON", "hello", CodeBadFrame, ""},
 		{"half an object", `{"type":"ping"`, CodeBadFrame, ""},
 		{"more than an object", `{"type":"ping"} {}`, CodeBadFrame, ""},
+		{"empty object", `{}`, CodeBadFrame, ""},
+		{"comma at the end", `{"type":"ping",}`, CodeBadFrame, ""},
 		{"array", `[{"type":"ping"}]`, CodeBadFrame, ""},
 		{"string", `"ping"`, CodeBadFrame, ""},
 		{"number", `7`, CodeBadFrame, ""},
@@ -136,11 +141,12 @@ func FuzzParse(f *testing.F) {
 		`{"type":null,"id":" "}`,
 		`{"type":"join","channel":"\ud800"}`,
 		"{\"type\":\"ping\",\"x\":\"\xff\"}",
-		`[]`, `null`, ``, ` {`,
+		`[]`, `null`, ``, ` {`, `{}`, `{"a":[{"b":"]}\\\""}],"t\u0079pe" : "ping" , "id":1 }`,
 	} {
 		f.Add([]byte(frame))
 	}
 	f.Fuzz(func(t *testing.T, frame []byte) {
+		sameFields(t, frame)
 		cmd, err := Parse(frame)
 		ref := cmd.Ref
 		if err != nil {
@@ -171,6 +177,24 @@ func FuzzParse(f *testing.F) {
 		valid(t, Pong(ref), ref)
 		valid(t, Encoder{}.Left(ref, cmd.Channel, ""), ref)
 	})
+}
+
+// sameFields holds that an object is taken apart as encoding/json does it.
+func sameFields(t *testing.T, frame []byte) {
+	t.Helper()
+	var want map[string]json.RawMessage
+	isObject := json.Unmarshal(frame, &want) == nil && want != nil
+	got, ok := parseFields(frame)
+	if ok != isObject {
+		t.Fatalf("%q is taken for an object: %v, want %v", frame, ok, isObject)
+	}
+	for name, value := range map[string][]byte{
+		"id": got.id, "type": got.kind, "channel": got.channel, "presence": got.presence, "token": got.token,
+	} {
+		if string(value) != string(want[name]) {
+			t.Errorf("%q has %q as %s, want %q", frame, value, name, want[name])
+		}
+	}
 }
 
 // valid holds that a frame is an object of JSON that echoes the ref.
