@@ -49,8 +49,8 @@ func TestPartsInAnyOrderAndTwiceMakeTheWhole(t *testing.T) {
 		t.Fatalf("%d parts", len(parts))
 	}
 	for _, part := range parts {
-		if deltaSize(&part.Delta) > maxDelta {
-			t.Errorf("part %d is too large: %d bytes", part.Part, deltaSize(&part.Delta))
+		if message.DeltaSize(&part.Delta) > message.MaxDelta {
+			t.Errorf("part %d is too large: %d bytes", part.Part, message.DeltaSize(&part.Delta))
 		}
 	}
 	parts = append(parts, parts[:len(parts)-1]...)

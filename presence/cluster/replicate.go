@@ -174,7 +174,7 @@ func (r *replicator) publish() {
 		if !ok {
 			continue
 		}
-		if deltaSize(&d) > maxDelta {
+		if message.DeltaSize(&d) > message.MaxDelta {
 			d = r.reg.State(p.host, p.channel)
 		}
 		sendDelta(r.link, r.link.channelSubject(p.host, p.channel), p, d)
@@ -184,7 +184,7 @@ func (r *replicator) publish() {
 // sendDelta sends a delta, in parts if it is a large one of everything.
 func sendDelta(l *link, subject string, p place, d presence.Delta) {
 	m := &message.Delta{Host: p.host, Channel: p.channel, Parts: 1, Delta: d}
-	if d.Base != 0 || deltaSize(&d) <= maxDelta {
+	if d.Base != 0 || message.DeltaSize(&d) <= message.MaxDelta {
 		l.send(subject, m)
 		return
 	}
@@ -193,15 +193,11 @@ func sendDelta(l *link, subject string, p place, d presence.Delta) {
 	}
 }
 
-// maxDelta is the size from which on a delta is sent as one of everything in parts, in bytes: what is left of a payload
-// beside the longest names of a sender, a host and a channel.
-const maxDelta = message.MaxPayload - 16<<10
-
 // divide returns the parts of a delta of everything. Who is in which part depends on the ID and the number of parts alone,
 // so that parts of several answers to the same question fit together: what is in one answer and not in another, the next
 // delta tells.
 func divide(m *message.Delta) []*message.Delta {
-	for n := deltaSize(&m.Delta)/(maxDelta/2) + 1; ; n++ {
+	for n := message.DeltaSize(&m.Delta)/(message.MaxDelta/2) + 1; ; n++ {
 		parts := make([]*message.Delta, n)
 		for i := range parts {
 			part := *m
@@ -217,21 +213,8 @@ func divide(m *message.Delta) []*message.Delta {
 			part := parts[crc32.ChecksumIEEE([]byte(u.ID))%uint32(n)]
 			part.Left = append(part.Left, u)
 		}
-		if n >= message.MaxParts || !slices.ContainsFunc(parts, func(p *message.Delta) bool { return deltaSize(&p.Delta) > maxDelta }) {
+		if n >= message.MaxParts || !slices.ContainsFunc(parts, func(p *message.Delta) bool { return message.DeltaSize(&p.Delta) > message.MaxDelta }) {
 			return parts // too many parts, or one too large after all, is refused by the codec
 		}
 	}
-}
-
-// deltaSize returns about how large the payload of a delta is, and never less than it is.
-func deltaSize(d *presence.Delta) int {
-	const numbers = 16 // two lengths and a time, or a length and a flag
-	size := 0
-	for i := range d.Joined {
-		size += len(d.Joined[i].ID) + len(d.Joined[i].Email) + numbers
-	}
-	for i := range d.Left {
-		size += len(d.Left[i].ID) + numbers
-	}
-	return size
 }

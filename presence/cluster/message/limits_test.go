@@ -41,9 +41,8 @@ func TestLongestNamesFit(t *testing.T) {
 	if got, _, err := c.Decode(subject, payload); err != nil || got != from {
 		t.Errorf("got %+v, %v", got, err)
 	}
-	bytesOfMember, bytesOfDeparture := memberSize(&m.Joined[0]), departureSize(&m.Left[0])
-	if fixed := len(payload) - bytesOfMember - bytesOfDeparture; fixed > MaxPayload-roomDelta {
-		t.Errorf("a delta with the longest names takes %d bytes, which leaves no %d", fixed, roomDelta)
+	if fixed := len(payload) - DeltaSize(&m.Delta); fixed > MaxPayload-MaxDelta {
+		t.Errorf("a delta with the longest names takes %d bytes, which leaves no %d", fixed, MaxDelta)
 	}
 }
 

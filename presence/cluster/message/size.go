@@ -22,6 +22,18 @@ func memberSize(m *presence.Member) int {
 
 func departureSize(d *presence.Departure) int { return textSize(&d.ID) + 1 }
 
+// DeltaSize returns how many bytes of a payload the lists of a delta take.
+func DeltaSize(d *presence.Delta) int {
+	size := 0
+	for i := range d.Joined {
+		size += memberSize(&d.Joined[i])
+	}
+	for i := range d.Left {
+		size += departureSize(&d.Left[i])
+	}
+	return size
+}
+
 func checkSize(c *CheckChannel) int { return textSize(&c.Channel) + numberSize(c.Clock) }
 
 func listingSize(l *presence.Listing) int {

@@ -7,11 +7,11 @@ import (
 )
 
 // room is what a payload has for the lists of a message, in bytes: MaxPayload without what else a Reply, a Sites or a Check
-// with the longest names takes, which is less than 1 KiB. A Delta has the name of its channel too.
-const (
-	room      = MaxPayload - 1024
-	roomDelta = room - maxChannel
-)
+// with the longest names takes, which is less than 1 KiB.
+const room = MaxPayload - 1024
+
+// MaxDelta is the DeltaSize up to which a Delta always fits into a payload, in bytes: one has the name of its channel too.
+const MaxDelta = room - maxChannel
 
 // SplitReply returns the parts of a reply, of which the last one says so. Each has the numbers of the Count; the lists
 // are shared with r.
@@ -80,43 +80,6 @@ func divide(l presence.Listing, free *int, room int) (first, rest presence.Listi
 	}
 	rest.Count = 0
 	return first, rest
-}
-
-// SplitDelta returns the parts of a delta of everything. Each has the numbers; the lists are shared with d. Another delta
-// comes back as it is: if [Codec.Append] finds it oversized, one of everything has to be sent instead.
-func SplitDelta(d *Delta) []*Delta {
-	if d.Base != 0 {
-		whole := *d
-		whole.Part, whole.Parts = 0, 1
-		return []*Delta{&whole}
-	}
-	var (
-		parts []*Delta
-		part  *Delta
-		free  int
-	)
-	begin := func() {
-		part = &Delta{Host: d.Host, Channel: d.Channel, Part: uint32(len(parts))}
-		part.Clock, part.Conns, part.Lost = d.Clock, d.Conns, d.Lost
-		parts, free = append(parts, part), roomDelta
-	}
-	begin()
-	for rest := d.Joined; len(rest) > 0; {
-		part.Joined, rest = fit(rest, &free, roomDelta, memberSize)
-		if len(rest) > 0 {
-			begin()
-		}
-	}
-	for rest := d.Left; len(rest) > 0; {
-		part.Left, rest = fit(rest, &free, roomDelta, departureSize)
-		if len(rest) > 0 {
-			begin()
-		}
-	}
-	for _, part := range parts {
-		part.Parts = uint32(len(parts))
-	}
-	return parts
 }
 
 // SplitSites returns the parts of what a pod says of its sites. A site of very many patterns becomes several, which

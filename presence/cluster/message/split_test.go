@@ -149,49 +149,6 @@ func TestSplitReply(t *testing.T) {
 	}
 }
 
-func TestSplitDelta(t *testing.T) {
-	left := make([]presence.Departure, 100_000)
-	for i := range left {
-		left[i] = presence.Departure{ID: fmt.Sprintf("left-%d", i), Lost: i%2 == 0}
-	}
-	tests := []struct {
-		name  string
-		delta presence.Delta
-		parts int
-	}{
-		{"nobody", presence.Delta{Clock: 7}, 1},
-		{"one", presence.Delta{Clock: 7, Joined: members(1), Conns: 1}, 1},
-		{"many", presence.Delta{Clock: 7, Joined: members(100_000), Conns: 100_001, Lost: 1}, 8},
-		{"many that left too", presence.Delta{Clock: 7, Joined: members(10_000), Left: left, Lost: 5}, 4},
-	}
-	for _, tt := range tests {
-		t.Run(tt.name, func(t *testing.T) {
-			parts := SplitDelta(&Delta{Host: portal, Channel: strings.Repeat("c", maxChannel), Delta: tt.delta})
-			full(t, sizes(t, parts), tt.parts, maxChannel+60)
-			var got presence.Delta
-			for i, part := range parts {
-				if part.Part != uint32(i) || part.Parts != uint32(len(parts)) || part.Host != portal || len(part.Channel) != maxChannel {
-					t.Errorf("part %d is %d of %d", i, part.Part, part.Parts)
-				}
-				joined, left := append(got.Joined, part.Joined...), append(got.Left, part.Left...)
-				got = part.Delta
-				got.Joined, got.Left = joined, left
-			}
-			if !reflect.DeepEqual(got, tt.delta) {
-				t.Error("the parts are not what was split")
-			}
-		})
-	}
-}
-
-func TestSplitDeltaLeavesChangesWhole(t *testing.T) {
-	d := &Delta{Host: portal, Channel: "lobby", Delta: presence.Delta{Clock: 9, Base: 8, Joined: members(100_000)}}
-	parts := SplitDelta(d)
-	if len(parts) != 1 || parts[0].Part != 0 || parts[0].Parts != 1 || !reflect.DeepEqual(parts[0].Delta, d.Delta) {
-		t.Errorf("%d parts", len(parts))
-	}
-}
-
 func TestSplitSites(t *testing.T) {
 	patterns := func(n int) []string {
 		set := make([]string, n)
@@ -278,7 +235,6 @@ func TestSplittingEndsWithEntriesThatAreTooLong(t *testing.T) {
 		SplitReply(&Reply{Channels: []presence.Listing{{Channel: "c", Kind: presence.Private, Users: []presence.User{user, user}}}})[1],
 		SplitReply(&Reply{Channels: []presence.Listing{{Channel: huge, Kind: presence.Private}}})[1],
 		SplitReply(&Reply{Conns: []Connection{{ID: "c", Channels: []string{huge, huge}}}})[1],
-		SplitDelta(&Delta{Host: portal, Channel: "c", Delta: presence.Delta{Left: []presence.Departure{{ID: huge}}}})[0],
 		SplitSites(&Sites{Sites: []Site{{Sets: [][]string{{huge}}}}})[0],
 		SplitCheck(&Check{Host: portal, Channels: []CheckChannel{{Channel: huge}}})[0],
 	} {
