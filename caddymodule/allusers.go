@@ -43,13 +43,13 @@ func (h *Handler) allUsers(ctx context.Context, q question) (answer, *problem) {
 	}
 	a := q.site.pluginAnswer(ctx, plugins.EndpointAllUsers, q.host, q.body)
 	if a == nil {
-		return answer{appendAllUsers(nil, dcs), truth}, nil
+		return answer{body: appendAllUsers(nil, dcs), truth: &truth}, nil
 	}
 	if include && a.chain.Has(plugins.HookMembers) {
 		a.dcMembers(dcs)
 	}
 	body, p := a.finish(appendAllUsers(nil, dcs))
-	return answer{body, truth}, p
+	return answer{body: body, truth: &truth}, p
 }
 
 // dataCenters asks every pod that serves the host; members says whether the users are wanted, and raw whether each of

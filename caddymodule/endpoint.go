@@ -34,14 +34,15 @@ type question struct {
 
 // answer is JSON, and what it is worth.
 type answer struct {
-	body  []byte
-	truth cluster.Truth
+	body   []byte
+	truth  *cluster.Truth // nil: it does not depend on other pods
+	status int            // 0: 200
 }
 
 // endpoint answers a question.
 type endpoint func(ctx context.Context, q question) (answer, *problem)
 
-// serveEndpoint does what both endpoints have in common: everything but the answer itself.
+// serveEndpoint does what all endpoints have in common: everything but the answer itself.
 func (h *Handler) serveEndpoint(w http.ResponseWriter, r *http.Request, name string, to endpoint) {
 	start, status := time.Now(), http.StatusOK
 	defer func() { h.app.hub.metrics.answered(name, status, start) }()
@@ -52,11 +53,17 @@ func (h *Handler) serveEndpoint(w http.ResponseWriter, r *http.Request, name str
 		p.write(w)
 		return
 	}
+	if a.status != 0 {
+		status = a.status
+	}
 	header := w.Header()
 	header.Set("Content-Type", "application/json")
 	header.Set("Cache-Control", "no-store")
 	header.Set("Content-Length", strconv.Itoa(len(a.body)))
-	setTruth(header, a.truth)
+	if a.truth != nil {
+		setTruth(header, *a.truth)
+	}
+	w.WriteHeader(status)
 	_, _ = w.Write(a.body) // a client that has gone needs no answer
 }
 

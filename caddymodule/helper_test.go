@@ -158,6 +158,10 @@ type sink struct{}
 
 func (sink) Push([]byte) {}
 
+func (sink) Queue([]byte, int) bool { return false }
+
+func (sink) Flush() {}
+
 // arrive connects somebody to the host, anonymously with an empty id, and joins the channels.
 func arrive(t testing.TB, h *Handler, host, id, email string, channels ...string) *presence.Conn {
 	t.Helper()

@@ -69,6 +69,12 @@ func (s *session) begin(expires time.Time) {
 // Push implements presence.Outbox.
 func (s *session) Push(frame []byte) { s.sock.Push(frame) }
 
+// Queue implements presence.Outbox.
+func (s *session) Queue(frames []byte, n int) (flush bool) { return s.sock.Queue(frames, n) }
+
+// Flush implements presence.Outbox.
+func (s *session) Flush() { s.sock.Flush() }
+
 // Limits implements socket.Handler.
 func (s *session) Limits() socket.Limits {
 	site := s.tenant.site.Load()

@@ -38,10 +38,10 @@ func (h *Handler) users(ctx context.Context, q question) (answer, *problem) {
 	}
 	a := q.site.pluginAnswer(ctx, plugins.EndpointUsers, q.host, q.body)
 	if a == nil {
-		return answer{appendListings(nil, list), truth}, nil
+		return answer{body: appendListings(nil, list), truth: &truth}, nil
 	}
 	body, p := a.finish(a.appendListings(nil, list))
-	return answer{body, truth}, p
+	return answer{body: body, truth: &truth}, p
 }
 
 func readUsers(q question) (uq usersQuestion, p *problem) {

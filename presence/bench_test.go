@@ -21,6 +21,10 @@ type count struct{ frames *int }
 
 func (c count) Push([]byte) { *c.frames++ }
 
+func (c count) Queue([]byte, int) bool { *c.frames++; return false }
+
+func (c count) Flush() {}
+
 // room is a host with n connections of as many users in one channel.
 func room(b *testing.B, n int, watch Watch) (*Registry, []*Conn, *int) {
 	b.Helper()

@@ -33,6 +33,10 @@ type screen string
 
 func (s screen) Push(frame []byte) { fmt.Printf("%s < %s\n", string(s), frame) }
 
+func (s screen) Queue(frames []byte, _ int) bool { s.Push(frames); return false }
+
+func (s screen) Flush() {}
+
 // connect is what a handler does with a new socket.
 func connect(r *presence.Registry, user *presence.User, screenName screen) *presence.Conn {
 	host, err := presence.ParseHost("Portal.example.com:443")

@@ -115,6 +115,10 @@ type inbox struct {
 	frames [][]byte
 }
 
+func (in *inbox) Queue(frames []byte, _ int) bool { in.Push(frames); return false }
+
+func (in *inbox) Flush() {}
+
 func (in *inbox) Push(frame []byte) {
 	in.mu.Lock()
 	defer in.mu.Unlock()

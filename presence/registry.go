@@ -21,6 +21,11 @@ type Outbox interface {
 	// a connection that is too slow is the Outbox's business. It is called with the host's lock held, so it must not
 	// call back into this package.
 	Push(frame []byte)
+	// Queue takes whole frames, n of them in one piece, like Push, but leaves it to Flush to have them written. It
+	// tells whether the caller owes that: if not, somebody else does already.
+	Queue(frames []byte, n int) (flush bool)
+	// Flush has what is queued written, as far as that goes without waiting. It is called without any lock.
+	Flush()
 }
 
 // Encoder turns what connections are told into frames. Each result is built once and pushed to many.

@@ -14,6 +14,10 @@ type meter struct {
 	answeredAt, heldAt time.Time
 }
 
+func (m *meter) Queue(frame []byte, _ int) bool { m.Push(frame); return false }
+
+func (m *meter) Flush() {}
+
 func (m *meter) Push(frame []byte) {
 	switch m.tape.get(frame).(type) {
 	case Joined:

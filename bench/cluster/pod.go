@@ -117,6 +117,8 @@ func (local) Explain(presence.HostName, string) []message.Connection { return ni
 // mute is a connection that nobody reads, and encodes nothing for it.
 type mute struct{}
 
+func (mute) Queue([]byte, int) bool             { return false }
+func (mute) Flush()                             {}
 func (mute) Push([]byte)                        {}
 func (mute) Members([]presence.User) []byte     { return nil }
 func (mute) Joined(presence.Joined) []byte      { return nil }

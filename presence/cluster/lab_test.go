@@ -130,6 +130,10 @@ type silentOutbox struct{}
 
 func (silentOutbox) Push([]byte) {}
 
+func (silentOutbox) Queue([]byte, int) bool { return false }
+
+func (silentOutbox) Flush() {}
+
 // labLocal is a pod's own part.
 type labLocal struct {
 	mu       sync.Mutex

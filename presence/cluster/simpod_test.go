@@ -142,6 +142,10 @@ type simOutbox struct {
 }
 
 // Push implements presence.Outbox: it checks that each frame follows from the ones before.
+func (o *simOutbox) Queue(frames []byte, _ int) bool { o.Push(frames); return false }
+
+func (o *simOutbox) Flush() {}
+
 func (o *simOutbox) Push(frame []byte) {
 	c := o.client
 	c.mu.Lock()
