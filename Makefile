@@ -141,10 +141,11 @@ tree-after:
 	$(STEP)
 	@scripts/tree.sh | diff bin/tree - || { echo 'the work tree changed during the test run'; exit 1; }
 
-bench: bin/caddy ## print the cost of idle connections, of plugins and of questions to ten pods beside peers, then run the benchmarks of the packages
+bench: bin/caddy ## print what connections, plugins and questions to ten pods cost beside peers, then run the benchmarks of the packages
 	go run -C bench . -caddy $(CADDY)
 	go run -C bench ./plugins -caddy $(CADDY)
 	go run -C bench ./cluster
+	go test -count=1 -run=TestAHostilePluginHarmsNoOtherHost -v ./test/e2e | grep p99
 	go test -run='^$$' -bench=. -benchmem -p=1 -timeout=30m $(LIBRARY)
 
 fmt: $(LINT) bin/caddy ## format Go files and Caddyfiles
