@@ -29,6 +29,7 @@ const wheelTick = 100 * time.Millisecond
 type hub struct {
 	registry *presence.Registry
 	wheel    *socket.Wheel
+	loop     *socket.Loop
 	metrics  *metrics
 	plugins  *pluginHost
 	badKeys  *badKeys
@@ -90,6 +91,7 @@ func newHub() *hub {
 	h := &hub{
 		registry: presence.NewRegistry(wire.Encoder{}),
 		wheel:    socket.NewWheel(wheelTick),
+		loop:     socket.NewLoop(),
 		badKeys:  newBadKeys(),
 		tenants:  make(map[presence.HostName]*tenant),
 		started:  time.Now(),
@@ -112,6 +114,7 @@ func (h *hub) Destruct() error {
 		s.sock.Kill()
 	}
 	h.wheel.Stop()
+	h.loop.Stop()
 	h.endCluster(zap.NewNop(), time.Now()) // drained already, but for a configuration that never stopped
 	return h.plugins.close()
 }
@@ -292,7 +295,7 @@ func (h *hub) newSession(sock *socket.Conn, name presence.HostName, served *site
 	t.conns++
 	s := &session{hub: h, tenant: t, sock: sock, counters: t.counters, since: time.Now().UnixMilli()}
 	// The socket can be closed as soon as the registry knows it, so it must know its session by then.
-	sock.Handle(s, &t.counters.sockets)
+	sock.Handle(s, &t.counters.sockets, h.loop)
 	return s, nil
 }
 

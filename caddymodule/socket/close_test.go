@@ -153,7 +153,7 @@ func TestCloseByTheServer(t *testing.T) {
 			near, far := net.Pipe()
 			defer near.Close()
 			p := &peer{Conn: over(t, far), handler: newRecorder()}
-			p.Handle(p.handler, &p.counters)
+			p.Handle(p.handler, &p.counters, testLoop)
 			p.Close(CloseGoingAway, "", Cause{Reason: ReasonHost})
 			p.Start()
 			if got := readFrames(near); len(got) != 1 || got[0].head != finClose {
@@ -245,7 +245,31 @@ func TestSilence(t *testing.T) {
 		h := newRecorder()
 		h.limits.Silence = 50 * time.Millisecond
 		p, _ := connect(t, h)
+		w := NewWheel(10 * time.Millisecond)
+		defer w.Stop()
+		w.Add(p.Conn)
 		p.ends(t, Cause{Reason: ReasonSilent})
+		w.Remove(p.Conn)
+	})
+	t.Run("not while something comes", func(t *testing.T) {
+		h := newRecorder()
+		h.limits.Ping, h.limits.Silence = 50*time.Millisecond, 300*time.Millisecond
+		p, client := connect(t, h)
+		w := NewWheel(10 * time.Millisecond)
+		defer w.Stop()
+		w.Add(p.Conn)
+		go func() { // ends with the connection; it answers pings
+			for {
+				if _, _, err := client.ReadMessage(); err != nil {
+					return
+				}
+			}
+		}()
+		eventually(t, "20 pings are sent", func() bool { return p.counters.FramesOut.Load() >= 20 })
+		if got := h.closed(); len(got) > 0 {
+			t.Errorf("closed for %+v", got)
+		}
+		w.Remove(p.Conn)
 	})
 	t.Run("whatever comes ends it", func(t *testing.T) {
 		synctest.Test(t, func(t *testing.T) {

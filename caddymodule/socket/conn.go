@@ -5,8 +5,6 @@ import (
 	"sync"
 	"sync/atomic"
 	"time"
-
-	"github.com/gorilla/websocket"
 )
 
 // Limits bounds one connection. It is asked for again at each use, so that a reload changes it for open connections.
@@ -34,7 +32,7 @@ type Handler interface {
 
 // Counters counts what passed over connections. Frames out include pings, pongs and close frames.
 type Counters struct {
-	Open atomic.Int64 // connections that read now
+	Open atomic.Int64 // connections that are served now
 
 	FramesIn, FramesOut, BytesIn, BytesOut atomic.Uint64
 }
@@ -46,108 +44,97 @@ const (
 	slowTimeout  = 5 * time.Second  // for a slow peer to take what was being written, and the close frame
 )
 
-// Conn is one websocket. Push and Close may be called from any goroutine.
+// Conn is one websocket. Push, Queue, Flush and Close may be called from any goroutine.
+//
+// It is read by whoever owns it: a goroutine while there is something to read, else, if it can be parked, the [Loop].
 type Conn struct {
 	nc       net.Conn
-	in       *gorillaConn
-	ws       *websocket.Conn // reads only
 	handler  Handler
 	counters *Counters
+	loop     *Loop        // nil for a connection that is refused
+	heard    atomic.Int64 // when the peer last gave a sign, see now
+	fd       int          // of the kernel, -1 in wayBlocking
+	plain    bool         // what is written goes to the kernel as it is
 	ended    atomic.Bool  // handler.Closed was called
 	asked    atomic.Bool  // a ping was sent, and its pong is to come
-	heard    atomic.Int64 // when the peer last gave a sign, as Unix time in milliseconds
 
-	// mu guards the rest. Nothing is called with it held.
+	// Whoever reads owns these.
+	way     way
+	woken   bool       // by the loop: there is something to read
+	early   []byte     // what came with the handshake
+	partial *fragments // nil: nothing
+
+	// mu guards the rest. Nothing is called with it held but the loop.
 	mu      sync.Mutex
-	queue   [][]byte
-	queued  int // bytes of what is in queue or being written, see charge
-	writing bool
+	parked  bool // the loop owns it
+	awaited bool // the loop knows it
+	writing bool // somebody has taken it on to empty the queue
 	closing bool // a close frame is in the queue or sent, nothing may follow it
-	cause   Cause
 	// readerDone tells the writer that it is the last one, and closes.
 	readerDone bool
+	cause      Cause
+	first      piece   // of the queue: most of the time it has one
+	more       []piece // the others
+	queued     int     // bytes of what is in queue or being written, see charge
 
 	// The wheel's lock guards the links.
 	prev, next *Conn
 	slot       int
-	due        time.Time
+	due        int64 // when to look at it, see now
+	ping       int64 // when to send the next one
 }
 
-func newConn(in *gorillaConn, ws *websocket.Conn) *Conn {
-	c := &Conn{nc: in.Conn, in: in, ws: ws, slot: -1}
-	// gorilla would answer these itself, past the queue.
-	ws.SetPingHandler(c.pinged)
-	ws.SetPongHandler(c.ponged)
-	ws.SetCloseHandler(func(code int, _ string) error {
-		c.close(code, "", Cause{Reason: ReasonClient, Code: code})
-		return nil
-	})
-	return c
+// piece is a part of the queue.
+type piece struct {
+	b      []byte // whole frames; nil: there is none
+	frames int
 }
 
-// Handle says whom the connection works for. It is called once, before anything else.
-func (c *Conn) Handle(handler Handler, counters *Counters) {
-	c.handler, c.counters = handler, counters
+// began is what times of connections count from: they must not change with the clock.
+var began = time.Now()
+
+// now is the time in milliseconds since the process began.
+func now() int64 { return time.Since(began).Milliseconds() }
+
+func newConn(nc net.Conn, early []byte) *Conn {
+	return &Conn{nc: nc, early: early, slot: -1, fd: -1}
 }
 
-// Start begins to read, on a goroutine that ends when the connection is closed by either side, falls silent or breaks;
-// handler.Closed has been called by then.
+// Handle says whom the connection works for, and which loop has it while it is idle: nil for one that has a goroutine of its
+// own instead. It is called once, before anything else.
+func (c *Conn) Handle(handler Handler, counters *Counters, loop *Loop) {
+	c.handler, c.counters, c.loop = handler, counters, loop
+	if loop != nil && loop.poller != nil {
+		c.way, c.fd = wayOf(c.nc)
+		c.plain = c.way == wayPlain
+	}
+	c.sign()
+}
+
+// Start begins to read; handler.Closed is called when the connection is closed by either side, falls silent or breaks.
 func (c *Conn) Start() {
 	c.counters.Open.Add(1)
+	if c.way == wayPlain && c.early == nil && c.park() {
+		return
+	}
 	go c.read()
 }
 
 // Refuse closes a connection that is not to be served. It is called instead of Start.
 func (c *Conn) Refuse(code int, reason string) {
-	c.Handle(nobody{}, new(Counters))
+	c.Handle(nobody{}, new(Counters), nil)
 	c.Start()
 	c.Close(code, reason, Cause{})
 }
 
-// Push queues a whole frame, as [Text] built it, for the peer. It never blocks. After a close has begun the
-// frame is dropped; a frame that does not fit closes the connection with CloseSlow.
-func (c *Conn) Push(frame []byte) {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	if c.closing {
-		return
-	}
-	limit := c.handler.Limits().Queue
-	n := charge(len(frame), limit)
-	if c.queued+n > limit {
-		// What waits would come too late, and the peer has to be told soon.
-		c.queue = nil
-		c.closeLocked(CloseSlow, "too slow", Cause{Reason: ReasonSlow, Code: CloseSlow})
-		return
-	}
-	c.enqueue(frame, n)
-}
+// sign notes that something whole came from the peer.
+func (c *Conn) sign() { c.heard.Store(now()) }
 
-// Queue queues whole frames, n of them in one piece, like [Conn.Push], and leaves writing to [Conn.Flush]. It tells whether
-// the caller is to call that: otherwise somebody is about to write already.
-func (c *Conn) Queue(frames []byte, n int) (flush bool) {
-	c.Push(frames)
-	return false
-}
-
-// Flush writes what is queued, as far as the kernel takes it at once.
-func (c *Conn) Flush() {}
+// quiet is how long nothing whole has come from the peer.
+func (c *Conn) quiet() time.Duration { return time.Duration(now()-c.heard.Load()) * time.Millisecond }
 
 // LastSign returns when anything whole last came from the peer; at first, when reading began.
-func (c *Conn) LastSign() time.Time { return time.UnixMilli(c.heard.Load()) }
-
-// charge is how many bytes of the queue a frame takes. One that is larger than half of the queue, a snapshot of a very
-// large channel, takes half: it has to be deliverable, and diffs have to find room behind it.
-func charge(size, limit int) int { return min(size, limit/2) }
-
-func (c *Conn) enqueue(frame []byte, n int) {
-	c.queue = append(c.queue, frame)
-	c.queued += n
-	if !c.writing {
-		c.writing = true
-		go c.write()
-	}
-}
+func (c *Conn) LastSign() time.Time { return time.Now().Add(-c.quiet()) }
 
 // Close sends a close frame behind what is queued, and ends the connection when the peer has answered, or after a
 // second. The cause is what handler.Closed gets; it is called soon, on another goroutine.
@@ -166,7 +153,7 @@ func (c *Conn) close(code int, reason string, cause Cause) {
 
 func (c *Conn) closeLocked(code int, reason string, cause Cause) {
 	c.closing, c.cause = true, cause
-	// A write under way ends by then, and the read loop when the peer does not answer.
+	// A write under way ends by then, and reading when the peer does not answer.
 	wait := closeTimeout
 	if code == CloseSlow {
 		wait = slowTimeout
@@ -174,17 +161,26 @@ func (c *Conn) closeLocked(code int, reason string, cause Cause) {
 	now := time.Now()
 	_ = c.nc.SetWriteDeadline(now.Add(wait))
 	_ = c.nc.SetReadDeadline(now.Add(wait + closeTimeout))
-	c.enqueue(closeFrame(code, reason), 0)
+	if c.enqueue(piece{closeFrame(code, reason), 1}, 0) {
+		c.schedule()
+	}
+	c.wakeLocked()
 	go c.end()
 }
 
 // Kill ends the connection without a word. It does not block: closing a TLS connection can.
-func (c *Conn) Kill() {
+func (c *Conn) Kill() { c.kill(Cause{}) }
+
+// kill is Kill with a cause, unless there is one.
+func (c *Conn) kill(cause Cause) {
 	past := time.Unix(1, 0)
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	c.closing = true
+	if !c.closing {
+		c.closing, c.cause = true, cause
+	}
 	_ = c.nc.SetDeadline(past)
+	c.wakeLocked()
 }
 
 // end tells the handler, once.

@@ -17,7 +17,9 @@ const (
 // Close codes that the server sends (RFC 6455 section 7.4, and the private range by what the client should do).
 const (
 	CloseGoingAway    = 1001
+	CloseProtocol     = 1002
 	CloseNoStatus     = 1005 // never sent: the peer gave no code
+	CloseTooLarge     = 1009
 	CloseInternal     = 1011
 	CloseRestart      = 1012
 	CloseTokenExpired = 4001 // 4000-4099: do not reconnect
@@ -71,7 +73,7 @@ func closeFrame(code int, reason string) []byte {
 	return append(b, reason...)
 }
 
-func pongFrame(data string) []byte {
+func pongFrame(data []byte) []byte {
 	return append([]byte{finPong, byte(len(data))}, data...)
 }
 

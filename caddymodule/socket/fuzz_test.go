@@ -3,8 +3,13 @@ package socket
 import (
 	"io"
 	"net"
+	"net/http"
+	"net/http/httptest"
+	"slices"
 	"testing"
 	"time"
+
+	"github.com/gorilla/websocket"
 )
 
 // FuzzServerReads holds that a connection survives whatever bytes a client sends after the handshake: messages stay
@@ -47,13 +52,7 @@ func FuzzServerReads(f *testing.F) {
 		}
 		got := <-frames
 		near.Close()
-		deadline := time.Now().Add(patience)
-		for p.counters.Open.Load() > 0 || len(h.closed()) == 0 {
-			if time.Now().After(deadline) {
-				t.Fatal("the connection does not end")
-			}
-			time.Sleep(10 * time.Microsecond)
-		}
+		ended(t, p)
 		if causes := h.closed(); len(causes) != 1 {
 			t.Errorf("Closed was called with %+v", causes)
 		}
@@ -76,6 +75,18 @@ func FuzzServerReads(f *testing.F) {
 			}
 		}
 	})
+}
+
+// ended waits, in short steps, until the connection is gone.
+func ended(t *testing.T, p *peer) {
+	t.Helper()
+	deadline := time.Now().Add(patience)
+	for p.counters.Open.Load() > 0 || len(p.handler.closed()) == 0 {
+		if time.Now().After(deadline) {
+			t.Fatal("the connection does not end")
+		}
+		time.Sleep(10 * time.Microsecond)
+	}
 }
 
 // FuzzText holds that a frame of any payload is read as it was, to its last byte.
@@ -103,6 +114,62 @@ func FuzzText(f *testing.F) {
 		}
 		if rest, _ := io.ReadAll(near); len(rest) > 0 {
 			t.Errorf("%d bytes follow", len(rest))
+		}
+	})
+}
+
+// scripted is a connection from which bytes come in pieces of a given size, and then its end.
+type scripted struct {
+	net.Conn
+	sent  []byte
+	piece int
+}
+
+func (s *scripted) Read(p []byte) (int, error) {
+	if len(s.sent) == 0 {
+		return 0, io.EOF
+	}
+	n := copy(p[:min(len(p), s.piece)], s.sent)
+	s.sent = s.sent[n:]
+	return n, nil
+}
+func (*scripted) Write(p []byte) (int, error)      { return len(p), nil }
+func (*scripted) Close() error                     { return nil }
+func (*scripted) SetDeadline(time.Time) error      { return nil }
+func (*scripted) SetReadDeadline(time.Time) error  { return nil }
+func (*scripted) SetWriteDeadline(time.Time) error { return nil }
+
+// FuzzFramesLikeGorilla holds that messages are taken apart as gorilla does it, whatever the pieces are in which they come.
+func FuzzFramesLikeGorilla(f *testing.F) {
+	f.Add(clientFrame(finText, `{"type":"ping"}`), uint8(3))
+	f.Add(append(append(clientFrame(0x01, "frag"), clientFrame(finPing, "between")...), clientFrame(0x80, "ment")...), uint8(1))
+	f.Add(append(clientFrame(0x82, string(make([]byte, 300))), clientFrame(finText, "next")...), uint8(200))
+	f.Add(append(clientFrame(finText, "last"), clientClose(1000)...), uint8(7))
+	f.Add([]byte{finText, 0xfe, 0, 1, 1, 2, 3, 4, 9}, uint8(2))
+	f.Add([]byte{finText, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 1, 2, 3, 4}, uint8(255))
+	const limit = 1024
+	f.Fuzz(func(t *testing.T, sent []byte, piece uint8) {
+		h := newRecorder()
+		h.limits.Frame = limit
+		p := begin(over(t, &scripted{sent: sent, piece: int(piece) + 1}), h)
+		ended(t, p)
+
+		var want []string
+		u := websocket.Upgrader{CheckOrigin: func(*http.Request) bool { return true }}
+		ws, err := u.Upgrade(hijacked{httptest.NewRecorder(), &scripted{sent: sent, piece: 1 << 10}}, handshakeRequest(), nil)
+		if err != nil {
+			t.Fatal(err)
+		}
+		ws.SetReadLimit(limit)
+		for {
+			_, m, err := ws.ReadMessage()
+			if err != nil {
+				break
+			}
+			want = append(want, string(m))
+		}
+		if got := h.received(); !slices.Equal(got, want) {
+			t.Errorf("got %q, want %q; closed for %+v", got, want, h.closed())
 		}
 	})
 }

@@ -32,6 +32,9 @@ func eventually(t testing.TB, what string, condition func() bool) {
 	}
 }
 
+// testLoop is for the connections of all tests.
+var testLoop = NewLoop()
+
 func testLimits() Limits {
 	return Limits{Frame: 64 << 10, Queue: 1 << 20, Ping: 25 * time.Second, Silence: 35 * time.Second}
 }
@@ -135,7 +138,7 @@ func (p *peer) ends(t testing.TB, want Cause) {
 // begin has the connection work for a recorder.
 func begin(c *Conn, h *recorder) *peer {
 	p := &peer{Conn: c, handler: h}
-	c.Handle(h, &p.counters)
+	c.Handle(h, &p.counters, testLoop)
 	c.Start()
 	return p
 }

@@ -62,20 +62,20 @@ func pushed(sender, i int) string {
 	return fmt.Sprintf("%d %d %s", sender, i, strings.Repeat("x", size))
 }
 
-func TestIdleConnectionHasNoWriter(t *testing.T) {
+func TestIdleConnectionHasNoGoroutine(t *testing.T) {
 	p, client := connect(t, newRecorder())
 	for range 3 {
 		p.Push(text("hello"))
 		if _, _, err := client.ReadMessage(); err != nil {
 			t.Fatal(err)
 		}
-		eventually(t, "the writer ends", func() bool { return goroutinesIn("(*Conn).write") == 0 })
+		eventually(t, "the writer ends", func() bool { return goroutinesIn("(*Conn).write")+goroutinesIn("(*writers).run") == 0 })
 	}
-	eventually(t, "one goroutine reads", func() bool { return goroutinesIn("(*Conn).read") == 1 })
+	eventually(t, "no goroutine reads", func() bool { return goroutinesIn("(*Conn).read") == 0 })
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	if p.queued != 0 || p.queue != nil || p.writing {
-		t.Errorf("%d bytes are queued, queue %v, writing %v", p.queued, p.queue, p.writing)
+	if p.queued != 0 || p.first.b != nil || p.more != nil || p.writing || !p.parked {
+		t.Errorf("%d bytes are queued, the queue has %v and %v, writing %v, parked %v", p.queued, p.first, p.more, p.writing, p.parked)
 	}
 }
 
@@ -145,8 +145,8 @@ func TestQueueOverflowOfAPeerThatNeverReads(t *testing.T) {
 		p.ends(t, Cause{ReasonSlow, CloseSlow})
 		p.mu.Lock()
 		defer p.mu.Unlock()
-		if p.queue != nil {
-			t.Errorf("%d frames are kept of a connection that is gone", len(p.queue))
+		if p.first.b != nil || p.more != nil {
+			t.Errorf("frames are kept of a connection that is gone: %v and %v", p.first, p.more)
 		}
 	})
 }

@@ -1,43 +1,201 @@
 package socket
 
 import (
-	"bytes"
 	"errors"
+	"io"
 	"net"
 	"sync"
 	"time"
-
-	"github.com/gorilla/websocket"
 )
 
-// messages holds buffers for messages on their way through the read loop; an idle connection has none.
-var messages = sync.Pool{New: func() any { return new(bytes.Buffer) }}
+// readBuffers holds buffers for what is read. A connection has one while there is something to read.
+var readBuffers = sync.Pool{New: func() any { b := make([]byte, readBuffer); return &b }}
 
-// maxKept is the largest buffer in bytes that goes back to the pool.
-const maxKept = 64 << 10
+// readBuffer is how many bytes one read takes at most. Frames from browsers are small, and many may have come.
+const readBuffer = 8 << 10
 
-// read is the goroutine that a connection has while it lives. Its stack stays small, so it calls nothing deep itself.
+// blockingBuffer is the same for a connection that is not parked, which has its buffer for life.
+const blockingBuffer = 512
+
+// read is the goroutine of a connection that has something to read, or cannot be parked. It ends when the connection is
+// parked or over. At most one runs for a connection.
 func (c *Conn) read() {
-	defer c.finish()
-	for {
-		c.ws.SetReadLimit(c.handler.Limits().Frame)
-		c.extend()
-		kind, r, err := c.ws.NextReader()
-		if err != nil {
-			c.broken(err)
-			return
-		}
-		buf, _ := messages.Get().(*bytes.Buffer)
-		buf.Reset()
-		if _, err = buf.ReadFrom(r); err != nil {
-			c.broken(err)
-			return
-		}
-		c.deliver(kind == websocket.TextMessage, buf.Bytes())
-		if buf.Cap() <= maxKept {
-			messages.Put(buf)
+	if c.way == wayBlocking {
+		c.readAll(make([]byte, blockingBuffer))
+		c.finish()
+		return
+	}
+	buf, _ := readBuffers.Get().(*[]byte)
+	ended := c.readAll(*buf)
+	readBuffers.Put(buf)
+	if ended {
+		c.finish()
+	}
+}
+
+// readAll reads until the connection is parked, which then belongs to whoever wakes it, or is over.
+func (c *Conn) readAll(buf []byte) (ended bool) {
+	if early := c.early; early != nil {
+		c.early = nil
+		if !c.take(early) {
+			return true
 		}
 	}
+	for {
+		n, err := c.fill(buf)
+		if n > 0 && !c.take(buf[:n]) {
+			return true
+		}
+		switch {
+		case err == nil:
+			// A read that was not filled has most likely taken all. If not, the kernel says so at once.
+			if n < len(buf) && c.way == wayPlain && c.park() {
+				return false
+			}
+		case errors.Is(err, errNothing):
+			if c.park() {
+				return false
+			}
+		default:
+			c.broken(err)
+			return true
+		}
+	}
+}
+
+// take takes apart what was read, and hands on what is whole. It returns false when nothing more is to be read. What is in p
+// is changed.
+func (c *Conn) take(p []byte) bool {
+	limit := c.handler.Limits().Frame
+	own := false // p is what is kept of a frame
+	if f := c.partial; f != nil {
+		f.spent += int64(len(p))
+		// In fragments of one byte each, a message takes seven times its size. Fragments without any content would never
+		// reach the limit on messages.
+		if f.kind != 0 && f.spent > 8*limit+readBuffer {
+			return c.tooLarge()
+		}
+		if len(f.rest) > 0 {
+			f.rest = append(f.rest, p...)
+			p, f.rest, own = f.rest, nil, true
+		}
+	}
+	for len(p) > 0 {
+		h, wrong, ok := parseHeader(p)
+		if wrong == "" && ok {
+			wrong = c.check(h)
+		}
+		switch {
+		case wrong != "":
+			return c.violated(wrong)
+		case ok && h.opcode < opClose && h.size > uint64(max(0, limit-c.collected())):
+			return c.tooLarge()
+		case !ok || uint64(len(p))-h.length < h.size:
+			c.keep(p, own)
+			return true
+		}
+		payload := p[h.length : h.length+h.size]
+		p = p[h.length+h.size:]
+		unmask(payload, h.mask)
+		if !c.frame(h, payload) {
+			return false
+		}
+	}
+	if f := c.partial; f != nil && f.kind == 0 {
+		c.partial = nil
+	}
+	return true
+}
+
+// keep holds on to the beginning of a frame, of which it is the owner already, or which is copied.
+func (c *Conn) keep(p []byte, own bool) {
+	f := c.fragmented()
+	if own {
+		f.rest = p
+		return
+	}
+	f.rest = append(f.rest, p...)
+}
+
+// collected is how many bytes of a message in fragments are there.
+func (c *Conn) collected() int64 {
+	if c.partial == nil {
+		return 0
+	}
+	return int64(len(c.partial.message))
+}
+
+// fragmented returns what there is of a message that has not come whole, to be added to.
+func (c *Conn) fragmented() *fragments {
+	if c.partial == nil {
+		c.partial = new(fragments)
+	}
+	return c.partial
+}
+
+// check holds a frame against the one before it (RFC 6455 section 5.4).
+func (c *Conn) check(h frameHeader) (wrong string) {
+	begun := c.partial != nil && c.partial.kind != 0
+	switch {
+	case h.opcode == opContinuation && !begun:
+		return "a continuation of nothing"
+	case (h.opcode == opText || h.opcode == opBinary) && begun:
+		return "a message within another"
+	}
+	return ""
+}
+
+// frame carries out a whole frame. It returns false when nothing more is to be read.
+func (c *Conn) frame(h frameHeader, payload []byte) bool {
+	switch h.opcode {
+	case opText, opBinary:
+		if !h.final {
+			f := c.fragmented()
+			f.kind, f.spent = h.opcode, 0
+			f.message = append(f.message, payload...)
+			return true
+		}
+		c.sign()
+		c.deliver(h.opcode == opText, payload)
+	case opContinuation:
+		f := c.partial
+		f.message = append(f.message, payload...)
+		if !h.final {
+			return true
+		}
+		c.partial = nil
+		c.sign()
+		c.deliver(f.kind == opText, f.message)
+	case opPing:
+		c.sign()
+		c.control()
+		c.Push(pongFrame(payload))
+	case opPong:
+		c.sign()
+		if !c.asked.Swap(false) {
+			c.control()
+		}
+	case opClose:
+		code, wrong := parseClose(payload)
+		if wrong != "" {
+			return c.violated(wrong)
+		}
+		c.close(code, "", Cause{Reason: ReasonClient, Code: code})
+		return false
+	}
+	return true
+}
+
+// violated ends a connection whose peer does not keep to RFC 6455, and returns false.
+func (c *Conn) violated(wrong string) bool {
+	c.close(CloseProtocol, wrong, Cause{Reason: ReasonProtocol, Code: CloseProtocol})
+	return false
+}
+
+// tooLarge ends a connection whose peer sends more than it may, and returns false.
+func (c *Conn) tooLarge() bool {
+	c.close(CloseTooLarge, "the message is too large", Cause{Reason: ReasonTooLarge, Code: CloseTooLarge})
+	return false
 }
 
 // deliver hands a message on; a panic ends this connection and nothing else.
@@ -68,54 +226,12 @@ func (c *Conn) recovered() {
 	}
 }
 
-// extend moves the moment at which the connection counts as silent, and lets the next frames come.
-func (c *Conn) extend() {
-	limits := c.handler.Limits()
-	c.in.allow(limits.Frame)
-	now := time.Now()
-	c.heard.Store(now.UnixMilli())
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	if !c.closing {
-		_ = c.nc.SetReadDeadline(now.Add(limits.Silence))
-	}
-}
-
-func (c *Conn) pinged(data string) error {
-	c.extend()
-	c.control()
-	c.Push(pongFrame(data))
-	return nil
-}
-
-func (c *Conn) ponged(string) error {
-	c.extend()
-	if !c.asked.Swap(false) {
-		c.control()
-	}
-	return nil
-}
-
 // broken notes why reading ended, unless a close had begun, which is then the cause.
 func (c *Conn) broken(err error) {
 	cause := Cause{Reason: ReasonReset}
-	var closed *websocket.CloseError
 	var network net.Error
-	switch {
-	case errors.Is(err, websocket.ErrReadLimit):
-		cause = Cause{Reason: ReasonTooLarge, Code: websocket.CloseMessageTooBig}
-	case errors.As(err, &closed):
-		cause = Cause{Reason: ReasonClient, Code: closed.Code}
-		if closed.Code == websocket.CloseAbnormalClosure {
-			cause = Cause{Reason: ReasonReset} // gorilla's word for an end without a close frame
-		}
-	case errors.As(err, &network):
-		if network.Timeout() { // gorilla hides os.ErrDeadlineExceeded
-			cause = Cause{Reason: ReasonSilent}
-		}
-	default:
-		// gorilla has sent the peer a close frame that says what it did wrong.
-		cause = Cause{Reason: ReasonProtocol, Code: websocket.CloseProtocolError}
+	if !errors.Is(err, io.EOF) && errors.As(err, &network) && network.Timeout() {
+		cause = Cause{Reason: ReasonSilent}
 	}
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -139,6 +255,9 @@ func (c *Conn) finish() {
 
 // shut closes the network connection, once. TLS waits up to 5 s for a peer to take its alert.
 func (c *Conn) shut() {
+	if c.loop != nil {
+		c.loop.forget(c)
+	}
 	_ = c.nc.Close()
 	c.counters.Open.Add(-1)
 }

@@ -22,10 +22,6 @@ type UpgradeError struct {
 
 func (e *UpgradeError) Error() string { return e.Reason }
 
-// readBuffer is the size in bytes of gorilla's read buffer, held for the life of a connection. Frames from browsers are
-// small; a larger one takes more reads.
-const readBuffer = 512
-
 // Upgrade makes a websocket of the request. Nothing is read before [Conn.Start], and nothing may be written to w after
 // Upgrade has returned without an error.
 //
@@ -37,8 +33,8 @@ func Upgrade(w http.ResponseWriter, r *http.Request) (*Conn, error) {
 	h := &handshake{ResponseWriter: w, request: r}
 	var failed *UpgradeError
 	u := websocket.Upgrader{
-		ReadBufferSize: readBuffer,
-		// gorilla holds no write buffer: this package writes.
+		// gorilla does the handshake, and this package reads and writes.
+		ReadBufferSize:  1,
 		WriteBufferPool: noBuffers{},
 		Subprotocols:    []string{Subprotocol},
 		CheckOrigin:     func(*http.Request) bool { return true }, // the caller's: it answers with a close code
@@ -46,14 +42,14 @@ func Upgrade(w http.ResponseWriter, r *http.Request) (*Conn, error) {
 			failed = &UpgradeError{Status: status, Reason: reason.Error()}
 		},
 	}
-	ws, err := u.Upgrade(h, r, nil)
+	_, err := u.Upgrade(h, r, nil)
 	switch {
 	case failed != nil:
 		return nil, failed
 	case err != nil:
 		return nil, fmt.Errorf("upgrading to a websocket: %w", err)
 	}
-	return newConn(h.conn, ws), nil
+	return newConn(h.conn, h.early), nil
 }
 
 func checkHandshake(r *http.Request) error {
@@ -86,7 +82,8 @@ func checkHandshake(r *http.Request) error {
 type handshake struct {
 	http.ResponseWriter
 	request *http.Request
-	conn    *gorillaConn
+	conn    net.Conn
+	early   []byte // what net/http has read behind the request
 }
 
 // Hijack implements http.Hijacker; gorilla calls it when all its checks have passed.
@@ -117,57 +114,23 @@ func (h *handshake) Hijack() (net.Conn, *bufio.ReadWriter, error) {
 	if err != nil {
 		return nil, nil, fmt.Errorf("hijacking: %w", err)
 	}
-	g := &gorillaConn{Conn: conn}
-	h.conn = g
+	h.conn = conn
 	// The response is out, so a fast client's first frame can have arrived with net/http. gorilla would take it for a
 	// violation: it is used to writing the response itself, later.
 	if n := rw.Reader.Buffered(); n > 0 {
-		g.early = make([]byte, n)
-		_, _ = io.ReadFull(rw.Reader, g.early) // cannot fail: they are buffered
+		h.early = make([]byte, n)
+		_, _ = io.ReadFull(rw.Reader, h.early) // cannot fail: they are buffered
 		rw = bufio.NewReadWriter(bufio.NewReaderSize(conn, 0), rw.Writer)
 	}
-	return g, rw, nil
+	return handshakeConn{conn}, rw, nil
 }
 
-// gorillaConn is the connection as gorilla sees it. It swallows the first write, gorilla's own 101 response, and reads
-// first what net/http had read already.
-type gorillaConn struct {
-	net.Conn
-	dropped bool
-	early   []byte
-	left    int64 // bytes that may come for the message that is read now
-}
+// handshakeConn is the connection as gorilla sees it: it swallows the one write, gorilla's own 101 response.
+type handshakeConn struct{ net.Conn }
 
-// allow lets a message of the given size come. In fragments of one byte each, it takes seven times its size. Fragments
-// without any content would never reach gorilla's own limit.
-func (g *gorillaConn) allow(size int64) { g.left = 8*size + 2*readBuffer }
+func (handshakeConn) Write(p []byte) (int, error) { return len(p), nil }
 
-func (g *gorillaConn) Write(p []byte) (int, error) {
-	if !g.dropped {
-		g.dropped = true
-		return len(p), nil
-	}
-	return g.Conn.Write(p)
-}
-
-func (g *gorillaConn) Read(p []byte) (int, error) {
-	if g.left < 0 {
-		return 0, websocket.ErrReadLimit
-	}
-	if len(g.early) > 0 {
-		n := copy(p, g.early)
-		g.early = g.early[n:]
-		if len(g.early) == 0 {
-			g.early = nil
-		}
-		return n, nil
-	}
-	n, err := g.Conn.Read(p)
-	g.left -= int64(n)
-	return n, err
-}
-
-// noBuffers keeps gorilla from allocating a write buffer; it writes control frames without one.
+// noBuffers keeps gorilla from allocating a write buffer.
 type noBuffers struct{}
 
 func (noBuffers) Get() any { return nil }

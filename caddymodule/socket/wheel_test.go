@@ -101,6 +101,7 @@ func TestWheelSpreadsTheFirstPings(t *testing.T) {
 		for i := range conns {
 			conns[i].slot = -1
 			conns[i].handler = h
+			conns[i].sign()
 			w.Add(&conns[i])
 			slots[conns[i].slot]++
 		}
@@ -173,11 +174,12 @@ func TestWheelThatIsLate(t *testing.T) {
 	w := &Wheel{tick: tick, slots: make([]*Conn, wheelSlots)}
 	h := newRecorder()
 	conns := make([]Conn, 200)
-	now := time.Now()
+	const start = 1000
 	for i := range conns {
 		conns[i].slot, conns[i].handler = -1, h
+		conns[i].heard.Store(start)
 		w.mu.Lock()
-		w.insert(&conns[i], rand.N(25*time.Second), now)
+		w.insert(&conns[i], h.limits, rand.N(25*time.Second), start)
 		w.mu.Unlock()
 	}
 	pinged := make(map[*Conn]bool)
@@ -186,8 +188,12 @@ func TestWheelThatIsLate(t *testing.T) {
 		if i > 100 {
 			late = 3 * time.Second
 		}
-		for _, c := range w.turn(now.Add(time.Duration(i)*tick + tick/2 + late)) {
+		due, silent := w.turn(start + (time.Duration(i)*tick + tick/2 + late).Milliseconds())
+		for _, c := range due {
 			pinged[c] = true
+		}
+		if len(silent) > 0 {
+			t.Fatalf("turn %d drops %d connections", i, len(silent))
 		}
 	}
 	if len(pinged) != len(conns) {
@@ -199,14 +205,17 @@ func BenchmarkWheelTurn(b *testing.B) {
 	w := &Wheel{tick: 100 * time.Millisecond, slots: make([]*Conn, wheelSlots)}
 	h := newRecorder()
 	conns := make([]Conn, 100_000)
-	now := time.Now()
+	now := int64(1)
 	for i := range conns {
 		conns[i].slot, conns[i].handler = -1, h
-		w.insert(&conns[i], rand.N(25*time.Second), now)
+		w.insert(&conns[i], h.limits, rand.N(25*time.Second), now)
 	}
 	b.ReportAllocs()
 	for b.Loop() {
-		now = now.Add(w.tick)
-		w.turn(now)
+		now += w.tick.Milliseconds()
+		pinged, silent := w.turn(now)
+		for _, c := range append(pinged, silent...) {
+			c.heard.Store(now)
+		}
 	}
 }

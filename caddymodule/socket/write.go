@@ -7,75 +7,94 @@ import (
 	"time"
 )
 
-// joinLimit is how many bytes of small frames are copied together for one write. A larger frame is written by itself.
-const joinLimit = 32 << 10
-
+// joined holds the buffers of those who write. A connection that has nothing to write has none.
 var joined = sync.Pool{New: func() any { b := make([]byte, 0, joinLimit); return &b }}
 
-// write empties the queue, then ends. At most one runs for a connection.
-func (c *Conn) write() {
-	inFlight := 0
-	for {
-		c.mu.Lock()
-		c.queued -= inFlight
-		batch := c.queue
-		if len(batch) == 0 {
-			c.writing = false
-			last := c.readerDone
-			c.mu.Unlock()
-			if last {
-				c.shut()
-			}
-			return
-		}
-		c.queue, inFlight = nil, c.queued
-		if !c.closing {
-			_ = c.nc.SetWriteDeadline(time.Now().Add(writeTimeout))
-		}
-		c.mu.Unlock()
-
-		if err := c.writeAll(batch); err != nil {
-			c.writeFailed(err)
-		}
+// schedule has the queue written soon, by somebody else: the caller has locks.
+func (c *Conn) schedule() {
+	if c.plain {
+		c.loop.add(c)
+		return
 	}
+	go c.write(piece{}, batch{})
 }
 
-// writeAll writes the frames in as few writes as copying pays for.
-func (c *Conn) writeAll(batch [][]byte) error {
-	if len(batch) == 1 {
-		return c.writeBytes(batch[0], 1)
+// Flush writes what is queued, as far as the kernel takes it at once; what it does not take, a goroutine writes. It is called
+// by the one who was told to by [Conn.Queue].
+func (c *Conn) Flush() {
+	if !c.plain {
+		go c.write(piece{}, batch{}) // TLS waits for the kernel
+		return
 	}
 	buf, _ := joined.Get().(*[]byte)
-	defer joined.Put(buf)
-	b, frames := (*buf)[:0], 0
-	for i, frame := range batch {
-		if len(b) > 0 && len(b)+len(frame) > joinLimit {
-			if err := c.writeBytes(b, frames); err != nil {
-				return err
-			}
-			b, frames = b[:0], 0
-		}
-		if len(frame) > joinLimit {
-			if err := c.writeBytes(frame, 1); err != nil {
-				return err
-			}
-			continue
-		}
-		b = append(b, frame...)
-		frames++
-		batch[i] = nil
+	if c.flush(*buf) {
+		joined.Put(buf)
 	}
-	if frames == 0 {
-		return nil
-	}
-	return c.writeBytes(b, frames)
 }
 
-func (c *Conn) writeBytes(b []byte, frames int) error {
-	n, err := c.nc.Write(b)
+// flush is Flush with a buffer. It returns false when somebody else has that now.
+func (c *Conn) flush(buf []byte) bool {
+	done := 0
+	for {
+		b, ok, last := c.takeQueue(done)
+		if last {
+			c.shut()
+		}
+		if !ok {
+			return true
+		}
+		done = b.charged
+		for p := b.next(buf); p.b != nil; p = b.next(buf) {
+			n, err := writeNow(c.fd, p.b)
+			c.counters.BytesOut.Add(uint64(n))
+			if err != nil {
+				c.writeFailed(err)
+				break
+			}
+			if n < len(p.b) {
+				p.b = p.b[n:]
+				go c.write(p, b)
+				return false
+			}
+			c.counters.FramesOut.Add(uint64(p.frames))
+		}
+	}
+}
+
+// write empties the queue and waits for the kernel where it must, first with what somebody else began. Then it ends. At most
+// one writes for a connection.
+func (c *Conn) write(p piece, b batch) {
+	buf, _ := joined.Get().(*[]byte)
+	defer joined.Put(buf)
+	for {
+		for ; p.b != nil; p = b.next(*buf) {
+			if err := c.writeBytes(p); err != nil {
+				c.writeFailed(err)
+				break
+			}
+		}
+		var ok, last bool
+		b, ok, last = c.takeQueue(b.charged)
+		if last {
+			c.shut()
+		}
+		if !ok {
+			return
+		}
+		p = b.next(*buf)
+	}
+}
+
+func (c *Conn) writeBytes(p piece) error {
+	c.mu.Lock()
+	if !c.closing {
+		_ = c.nc.SetWriteDeadline(time.Now().Add(writeTimeout))
+	}
+	c.mu.Unlock()
+	n, err := c.nc.Write(p.b)
 	c.counters.BytesOut.Add(uint64(n))
 	if err == nil {
-		c.counters.FramesOut.Add(uint64(frames))
+		c.counters.FramesOut.Add(uint64(p.frames))
 	}
 	return err
 }
@@ -87,10 +106,7 @@ func (c *Conn) writeFailed(err error) {
 		cause = Cause{Reason: ReasonSlow}
 	}
 	c.mu.Lock()
-	c.queue = nil
-	if !c.closing {
-		c.closing, c.cause = true, cause
-	}
+	c.first, c.more = piece{}, nil
 	c.mu.Unlock()
-	c.Kill() // the read loop ends
+	c.kill(cause) // reading ends
 }

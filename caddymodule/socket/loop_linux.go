@@ -1,0 +1,152 @@
+package socket
+
+import (
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"sync"
+	"syscall"
+)
+
+// poller waits for many connections with epoll. Each is woken once for each time it asks (EPOLLONESHOT).
+//
+// Its own file descriptor can be polled too, and Go's runtime does that: so waiting takes a goroutine and no thread.
+type poller struct {
+	file *os.File // epoll
+	fd   int
+	done chan struct{} // closed when run has returned
+
+	mu    sync.Mutex // taken last
+	conns []*Conn    // by file descriptor; nil for those that are not here
+}
+
+// newPoller returns nil when the kernel has no epoll for us.
+func newPoller() *poller {
+	fd, err := syscall.EpollCreate1(syscall.EPOLL_CLOEXEC)
+	if err != nil {
+		return nil
+	}
+	if err := syscall.SetNonblock(fd, true); err != nil {
+		_ = syscall.Close(fd)
+		return nil
+	}
+	p := &poller{file: os.NewFile(uintptr(fd), "epoll"), fd: fd, done: make(chan struct{})}
+	raw, err := p.file.SyscallConn()
+	if err != nil {
+		_ = p.file.Close()
+		return nil
+	}
+	go p.run(raw)
+	return p
+}
+
+// stop ends the goroutine of run.
+func (p *poller) stop() {
+	_ = p.file.Close()
+	<-p.done
+}
+
+func (p *poller) run(raw syscall.RawConn) {
+	defer close(p.done)
+	var events [256]syscall.EpollEvent
+	var due []*Conn
+	for {
+		n := 0
+		err := raw.Read(func(fd uintptr) bool {
+			var failed error
+			if n, failed = syscall.EpollWait(int(fd), events[:], 0); failed != nil {
+				n = 0 // interrupted
+			}
+			return n > 0
+		})
+		if err != nil {
+			return // stopped
+		}
+		due = p.find(due[:0], events[:n])
+		for i, c := range due {
+			due[i] = nil
+			c.wake()
+		}
+	}
+}
+
+// find looks up whom the events are for. A descriptor can have been closed since, and be another connection's: that one
+// is woken for nothing, and parks again.
+func (p *poller) find(due []*Conn, events []syscall.EpollEvent) []*Conn {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	for _, e := range events {
+		if fd := int(e.Fd); fd < len(p.conns) && p.conns[fd] != nil {
+			due = append(due, p.conns[fd])
+		}
+	}
+	return due
+}
+
+func (p *poller) await(c *Conn) error {
+	if p == nil {
+		return errors.ErrUnsupported
+	}
+	op := syscall.EPOLL_CTL_MOD
+	if !c.awaited {
+		op = syscall.EPOLL_CTL_ADD
+		p.put(c)
+		c.awaited = true
+	}
+	event := syscall.EpollEvent{Events: syscall.EPOLLIN | syscall.EPOLLRDHUP | syscall.EPOLLONESHOT, Fd: int32(c.fd)}
+	if err := syscall.EpollCtl(p.fd, op, c.fd, &event); err != nil {
+		return fmt.Errorf("epoll: %w", err)
+	}
+	return nil
+}
+
+func (p *poller) put(c *Conn) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	for len(p.conns) <= c.fd {
+		p.conns = append(p.conns, nil)
+	}
+	p.conns[c.fd] = c
+}
+
+// forget takes the connection out. The kernel forgets it when it is closed.
+func (p *poller) forget(c *Conn) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if p.conns[c.fd] == c {
+		p.conns[c.fd] = nil
+	}
+}
+
+// readNow reads what is there, and returns errNothing when there is nothing.
+func readNow(fd int, buf []byte) (int, error) {
+	for {
+		n, err := syscall.Read(fd, buf)
+		switch {
+		case n > 0:
+			return n, nil
+		case err == nil:
+			return 0, io.EOF
+		case errors.Is(err, syscall.EAGAIN):
+			return 0, errNothing
+		case !errors.Is(err, syscall.EINTR):
+			return 0, os.NewSyscallError("read", err)
+		}
+	}
+}
+
+// writeNow writes as much as is taken at once, which can be nothing.
+func writeNow(fd int, b []byte) (int, error) {
+	for {
+		n, err := syscall.Write(fd, b)
+		switch {
+		case err == nil:
+			return n, nil
+		case errors.Is(err, syscall.EAGAIN):
+			return 0, nil
+		case !errors.Is(err, syscall.EINTR):
+			return max(n, 0), os.NewSyscallError("write", err)
+		}
+	}
+}

@@ -1,0 +1,240 @@
+package socket
+
+import (
+	"crypto/tls"
+	"fmt"
+	"math/rand/v2"
+	"net"
+	"net/http"
+	"net/http/httptest"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/gorilla/websocket"
+)
+
+// isParked tells whether the loop has the connection.
+func (p *peer) isParked() bool {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return p.parked
+}
+
+// connectTLS is connect over TLS.
+func connectTLS(t testing.TB, h *recorder) (*peer, *websocket.Conn) {
+	t.Helper()
+	conns := make(chan *Conn, 1)
+	server := httptest.NewTLSServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		c, err := Upgrade(w, r)
+		if err != nil {
+			t.Errorf("Upgrade: %v", err)
+		}
+		conns <- c
+	}))
+	dialer := websocket.Dialer{TLSClientConfig: &tls.Config{InsecureSkipVerify: true}}
+	client, _, err := dialer.Dial("wss"+strings.TrimPrefix(server.URL, "https"), nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	p := begin(<-conns, h)
+	t.Cleanup(func() {
+		client.Close()
+		p.Kill()
+		eventually(t, "the connection ends", func() bool { return p.counters.Open.Load() == 0 })
+		server.Close()
+	})
+	return p, client
+}
+
+// transports are the ways in which a connection that can be parked comes.
+var transports = []struct {
+	name    string
+	connect func(testing.TB, *recorder) (*peer, *websocket.Conn)
+}{{"TCP", connect}, {"TLS", connectTLS}}
+
+func TestConnectionsAreParkedBetweenMessages(t *testing.T) {
+	for _, tr := range transports {
+		t.Run(tr.name, func(t *testing.T) {
+			h := newRecorder()
+			p, client := tr.connect(t, h)
+			var want []string
+			for i := range 50 {
+				eventually(t, "the connection is parked", p.isParked)
+				for range 1 + rand.N(20) { // also more than one read or TLS record takes
+					m := fmt.Sprint(i, strings.Repeat("x", rand.N(20_000)))
+					want = append(want, m)
+					if err := client.WriteMessage(websocket.TextMessage, []byte(m)); err != nil {
+						t.Fatal(err)
+					}
+				}
+				eventually(t, "the messages arrive", func() bool { return len(h.received()) == len(want) })
+			}
+			for i, got := range h.received() {
+				if got != want[i] {
+					t.Fatalf("message %d is %.20q with %d bytes, want %.20q with %d", i, got, len(got), want[i], len(want[i]))
+				}
+			}
+			eventually(t, "no goroutine reads", func() bool { return goroutinesIn("(*Conn).read") == 0 })
+		})
+	}
+}
+
+// A message that comes in pieces holds no goroutine, however long the rest takes.
+func TestPartsOfAFrameAreKeptWithoutAGoroutine(t *testing.T) {
+	for _, tr := range transports {
+		t.Run(tr.name, func(t *testing.T) {
+			h := newRecorder()
+			p, client := tr.connect(t, h)
+			sent := append(clientFrame(0x01, "frag"), clientFrame(finPing, "between")...)
+			sent = append(sent, clientFrame(0x80, strings.Repeat("ment", 50))...)
+			for _, b := range sent {
+				if _, err := client.NetConn().Write([]byte{b}); err != nil {
+					t.Fatal(err)
+				}
+				eventually(t, "the connection is parked", p.isParked)
+			}
+			eventually(t, "the message arrives", func() bool { return len(h.received()) == 1 })
+			if got := h.received()[0]; got != "frag"+strings.Repeat("ment", 50) {
+				t.Errorf("the message is %q", got)
+			}
+			eventually(t, "nothing is kept", func() bool {
+				p.mu.Lock()
+				defer p.mu.Unlock()
+				return p.parked && p.partial == nil
+			})
+		})
+	}
+}
+
+func TestParkedConnectionsEnd(t *testing.T) {
+	for _, tr := range transports {
+		for _, test := range []struct {
+			name string
+			end  func(p *peer, client *websocket.Conn)
+			want Cause
+		}{
+			{"by Close", func(p *peer, client *websocket.Conn) {
+				go client.ReadMessage()
+				p.Close(CloseGoingAway, "bye", Cause{Reason: ReasonHost})
+			}, Cause{ReasonHost, CloseGoingAway}},
+			{"by Close that is not answered", func(p *peer, _ *websocket.Conn) {
+				p.Close(CloseGoingAway, "bye", Cause{Reason: ReasonHost})
+			}, Cause{ReasonHost, CloseGoingAway}},
+			{"by Kill", func(p *peer, _ *websocket.Conn) { p.Kill() }, Cause{Reason: ReasonReset}},
+			{"by the client's close frame", func(_ *peer, client *websocket.Conn) {
+				client.WriteControl(websocket.CloseMessage, websocket.FormatCloseMessage(1000, ""), time.Now().Add(patience))
+			}, Cause{ReasonClient, websocket.CloseNormalClosure}},
+			{"by the end of the connection", func(_ *peer, client *websocket.Conn) { client.NetConn().Close() }, Cause{Reason: ReasonReset}},
+		} {
+			t.Run(tr.name+" "+test.name, func(t *testing.T) {
+				p, client := tr.connect(t, newRecorder())
+				eventually(t, "the connection is parked", p.isParked)
+				test.end(p, client)
+				p.ends(t, test.want)
+			})
+		}
+	}
+}
+
+// A descriptor is used again as soon as it is closed: what came for the one before must not reach or hang the next.
+func TestDescriptorsThatAreUsedAgain(t *testing.T) {
+	for range 200 {
+		h := newRecorder()
+		p, client := connect(t, h)
+		client.WriteMessage(websocket.TextMessage, []byte("hello"))
+		if rand.N(2) == 0 {
+			eventually(t, "the message arrives", func() bool { return len(h.received()) == 1 })
+		}
+		client.NetConn().Close()
+		if rand.N(2) == 0 {
+			p.Kill()
+		}
+		eventually(t, "the connection ends", func() bool { return p.counters.Open.Load() == 0 })
+	}
+}
+
+// What comes when the loop has no epoll, or the connection is wrapped, is read all the same.
+func TestWrappedConnectionsAreRead(t *testing.T) {
+	h := newRecorder()
+	near, far := net.Pipe()
+	p := begin(over(t, struct{ net.Conn }{far}), h)
+	if p.way != wayBlocking {
+		t.Fatalf("the connection is in way %d", p.way)
+	}
+	near.Write(clientFrame(finText, "hello"))
+	eventually(t, "the message arrives", func() bool { return len(h.received()) == 1 })
+	near.Close()
+	p.ends(t, Cause{Reason: ReasonReset})
+}
+
+// Whoever queues owes a flush only if nobody else does, and everything arrives once and in order.
+func TestQueueAndFlush(t *testing.T) {
+	for _, tr := range transports {
+		t.Run(tr.name, func(t *testing.T) {
+			const senders, rounds = 4, 500
+			p, client := tr.connect(t, newRecorder())
+			for s := range senders {
+				go func() { // ends after its rounds
+					for i := range rounds {
+						a, b := text(fmt.Sprint(s, " ", 2*i)), text(fmt.Sprint(s, " ", 2*i+1))
+						if p.Queue(append(a, b...), 2) {
+							p.Flush()
+						}
+						if i%50 == 0 {
+							p.Push(text("-1 0"))
+						}
+					}
+				}()
+			}
+			next := make(map[int]int)
+			client.SetReadDeadline(time.Now().Add(patience))
+			for range senders*2*rounds + senders*rounds/50 {
+				_, m, err := client.ReadMessage()
+				if err != nil {
+					t.Fatal(err)
+				}
+				var s, i int
+				fmt.Sscan(string(m), &s, &i)
+				if s < 0 {
+					continue
+				}
+				if i != next[s] {
+					t.Fatalf("sender %d: got %d, want %d", s, i, next[s])
+				}
+				next[s]++
+			}
+			eventually(t, "nobody writes", func() bool {
+				p.mu.Lock()
+				defer p.mu.Unlock()
+				return !p.writing && p.queued == 0
+			})
+		})
+	}
+}
+
+// The kernel takes only a part of what is written to a peer that does not read; the rest is not lost.
+func TestFlushToAPeerThatReadsLate(t *testing.T) {
+	h := newRecorder()
+	h.limits.Queue = 64 << 20
+	p, client := connect(t, h)
+	const frames = 300
+	size := 0
+	for i := range frames {
+		f := text(fmt.Sprint(i, strings.Repeat("x", 40_000)))
+		size += len(f)
+		if p.Queue(f, 1) {
+			p.Flush()
+		}
+	}
+	client.SetReadDeadline(time.Now().Add(patience))
+	for i := range frames {
+		_, m, err := client.ReadMessage()
+		if err != nil || !strings.HasPrefix(string(m), fmt.Sprint(i, "x")) {
+			t.Fatalf("frame %d is %.10q, error %v", i, m, err)
+		}
+	}
+	eventually(t, "all is counted", func() bool {
+		return p.counters.FramesOut.Load() == frames && p.counters.BytesOut.Load() == uint64(size)
+	})
+}
