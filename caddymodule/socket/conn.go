@@ -101,13 +101,14 @@ func newConn(nc net.Conn, early []byte) *Conn {
 }
 
 // Handle says whom the connection works for, and which loop has it while it is idle: nil for one that has a goroutine of its
-// own instead. It is called once, before anything else.
+// own instead. It is called before anything else, the last time before [Conn.Start].
 func (c *Conn) Handle(handler Handler, counters *Counters, loop *Loop) {
 	c.handler, c.counters, c.loop = handler, counters, loop
-	if loop != nil && loop.poller != nil {
+	c.way, c.fd = wayBlocking, -1
+	if loop != nil && canPoll {
 		c.way, c.fd = wayOf(c.nc)
-		c.plain = c.way == wayPlain
 	}
+	c.plain = c.way == wayPlain
 	c.sign()
 }
 

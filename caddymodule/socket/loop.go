@@ -11,32 +11,13 @@ import (
 // Where the kernel offers epoll, connections over TCP are parked in it between two messages, those over TLS too. Elsewhere,
 // and for a connection that is wrapped by something else, each has a goroutine that reads.
 type Loop struct {
-	poller *poller // nil: there is no epoll
+	poller
 	writers
 }
 
-// NewLoop returns a loop. Stop ends its goroutine.
+// NewLoop returns a loop. It begins with the first connection that is parked, and Stop ends its goroutine.
 func NewLoop() *Loop {
-	l := &Loop{writers: writers{most: runtime.GOMAXPROCS(0)}}
-	l.poller = newPoller()
-	return l
-}
-
-// Stop ends the loop, when all its connections have ended.
-func (l *Loop) Stop() {
-	if l.poller != nil {
-		l.poller.stop()
-	}
-}
-
-// await has the connection woken when something can be read. Its lock is held, so that nobody closes it meanwhile.
-func (l *Loop) await(c *Conn) error { return l.poller.await(c) }
-
-// forget is called before the connection is closed.
-func (l *Loop) forget(c *Conn) {
-	if l.poller != nil && c.awaited {
-		l.poller.forget(c)
-	}
+	return &Loop{writers: writers{most: runtime.GOMAXPROCS(0)}}
 }
 
 // writers writes for connections that have something queued, on as many goroutines as there are processors, which exist

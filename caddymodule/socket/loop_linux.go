@@ -9,42 +9,54 @@ import (
 	"syscall"
 )
 
+// canPoll tells that there is epoll.
+const canPoll = true
+
 // poller waits for many connections with epoll. Each is woken once for each time it asks (EPOLLONESHOT).
 //
 // Its own file descriptor can be polled too, and Go's runtime does that: so waiting takes a goroutine and no thread.
 type poller struct {
-	file *os.File // epoll
-	fd   int
-	done chan struct{} // closed when run has returned
-
-	mu    sync.Mutex // taken last
-	conns []*Conn    // by file descriptor; nil for those that are not here
+	// mu guards the rest. It is taken last.
+	mu    sync.Mutex
+	file  *os.File      // epoll; nil before the first connection, and when there is none to be had
+	fd    int           // of the file
+	err   error         // why there is none
+	done  chan struct{} // closed when run has returned
+	conns []*Conn       // by file descriptor; nil for those that are not here
 }
 
-// newPoller returns nil when the kernel has no epoll for us.
-func newPoller() *poller {
-	fd, err := syscall.EpollCreate1(syscall.EPOLL_CLOEXEC)
-	if err != nil {
-		return nil
+// open begins to wait. The lock is held.
+func (p *poller) open() error {
+	if p.file != nil || p.err != nil {
+		return p.err
 	}
-	if err := syscall.SetNonblock(fd, true); err != nil {
-		_ = syscall.Close(fd)
-		return nil
+	if p.fd, p.err = syscall.EpollCreate1(syscall.EPOLL_CLOEXEC); p.err != nil {
+		return p.err
 	}
-	p := &poller{file: os.NewFile(uintptr(fd), "epoll"), fd: fd, done: make(chan struct{})}
+	if p.err = syscall.SetNonblock(p.fd, true); p.err != nil {
+		_ = syscall.Close(p.fd)
+		return p.err
+	}
+	p.file, p.done = os.NewFile(uintptr(p.fd), "epoll"), make(chan struct{})
 	raw, err := p.file.SyscallConn()
 	if err != nil {
-		_ = p.file.Close()
-		return nil
+		p.err = err
+		return err
 	}
-	go p.run(raw)
-	return p
+	go p.run(raw) // ends with Stop
+	return nil
 }
 
-// stop ends the goroutine of run.
-func (p *poller) stop() {
-	_ = p.file.Close()
-	<-p.done
+// Stop ends the loop, when all its connections have ended.
+func (p *poller) Stop() {
+	p.mu.Lock()
+	file, done := p.file, p.done
+	p.err = os.ErrClosed
+	p.mu.Unlock()
+	if file != nil {
+		_ = file.Close()
+		<-done
+	}
 }
 
 func (p *poller) run(raw syscall.RawConn) {
@@ -84,14 +96,14 @@ func (p *poller) find(due []*Conn, events []syscall.EpollEvent) []*Conn {
 	return due
 }
 
+// await has the connection woken when something can be read. Its lock is held, so that nobody closes it meanwhile.
 func (p *poller) await(c *Conn) error {
-	if p == nil {
-		return errors.ErrUnsupported
-	}
 	op := syscall.EPOLL_CTL_MOD
 	if !c.awaited {
 		op = syscall.EPOLL_CTL_ADD
-		p.put(c)
+		if err := p.put(c); err != nil {
+			return fmt.Errorf("epoll: %w", err)
+		}
 		c.awaited = true
 	}
 	event := syscall.EpollEvent{Events: syscall.EPOLLIN | syscall.EPOLLRDHUP | syscall.EPOLLONESHOT, Fd: int32(c.fd)}
@@ -101,17 +113,24 @@ func (p *poller) await(c *Conn) error {
 	return nil
 }
 
-func (p *poller) put(c *Conn) {
+func (p *poller) put(c *Conn) error {
 	p.mu.Lock()
 	defer p.mu.Unlock()
+	if err := p.open(); err != nil {
+		return err
+	}
 	for len(p.conns) <= c.fd {
 		p.conns = append(p.conns, nil)
 	}
 	p.conns[c.fd] = c
+	return nil
 }
 
-// forget takes the connection out. The kernel forgets it when it is closed.
+// forget takes the connection out, before it is closed. The kernel forgets it then.
 func (p *poller) forget(c *Conn) {
+	if !c.awaited {
+		return
+	}
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	if p.conns[c.fd] == c {

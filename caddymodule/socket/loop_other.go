@@ -4,12 +4,14 @@ package socket
 
 import "errors"
 
-// poller is for systems with epoll. Elsewhere every connection has a goroutine that reads.
+// canPoll tells that there is no epoll: every connection has a goroutine that reads.
+const canPoll = false
+
 type poller struct{}
 
-func newPoller() *poller { return nil }
+// Stop ends the loop, when all its connections have ended.
+func (*poller) Stop() {}
 
-func (*poller) stop()             {}
 func (*poller) await(*Conn) error { return errors.ErrUnsupported }
 func (*poller) forget(*Conn)      {}
 

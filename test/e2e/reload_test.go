@@ -107,6 +107,9 @@ func TestFiftyReloadsTouchNoSocket(t *testing.T) {
 	allUsers := p.site.Answer(t, "allusers", `{"includeUsers":true,"dedupeUsers":false}`)
 	presence, other := crowd.Heard()
 	before := p.usage(t)
+	if before.goroutines > many/10 {
+		t.Errorf("%d goroutines for %d idle sockets", before.goroutines, many)
+	}
 
 	begin := time.Now()
 	const reloads = 50
@@ -144,8 +147,9 @@ func TestFiftyReloadsTouchNoSocket(t *testing.T) {
 		if got := p.site.Answer(t, "users", `{}`); got != `{}` {
 			return fmt.Errorf("users: %.200s", got)
 		}
-		if got := p.usage(t); got.goroutines > before.goroutines-many+slack {
-			return fmt.Errorf("%d goroutines, with sockets %d", got.goroutines, before.goroutines)
+		if got := p.usage(t); got.goroutines > before.goroutines+slack || got.heap > before.heap {
+			return fmt.Errorf("%d goroutines and %d KiB of heap, with sockets %d and %d",
+				got.goroutines, got.heap>>10, before.goroutines, before.heap>>10)
 		}
 		return nil
 	})
