@@ -40,6 +40,7 @@ var (
 	clusterConnectedDesc = clusterDesc("connected", "1 while this pod is connected to NATS.")
 	clusterIgnoredDesc   = clusterDesc("ignored_total", "Payloads that were not used, by reason.", "reason")
 	clusterResyncsDesc   = clusterDesc("resyncs_total", "Times that a part of a channel on another pod was learned anew.")
+	clusterMessagesDesc  = clusterDesc("messages_total", "Messages to channels between pods: out, in, and dropped of those that came in.", "what")
 	clusterDroppedDesc   = clusterDesc("dropped_total", "Payloads that came faster than they were taken.")
 )
 
@@ -74,5 +75,8 @@ func (m *metrics) collectCluster(ch chan<- prometheus.Metric) {
 		ch <- counter(clusterIgnoredDesc, n, reason)
 	}
 	ch <- counter(clusterResyncsDesc, r.Resyncs)
+	for what, n := range map[string]uint64{"out": r.Messages.Out, "in": r.Messages.In, "dropped": r.Messages.Dropped} {
+		ch <- counter(clusterMessagesDesc, n, what)
+	}
 	ch <- counter(clusterDroppedDesc, r.Bus.Dropped)
 }

@@ -30,6 +30,7 @@ type question struct {
 	site *site // whose rules hold
 	host presence.HostName
 	body request
+	raw  []byte // the body as it came
 }
 
 // answer is JSON, and what it is worth.
@@ -98,7 +99,11 @@ func (h *Handler) askEndpoint(r *http.Request, w http.ResponseWriter, to endpoin
 			detail: "too many wrong keys came from this address: wait, then send the right one", retry: wait,
 		}
 	}
-	body, p := readRequest(w, r)
+	raw, p := readBody(w, r)
+	if p != nil {
+		return answer{}, p
+	}
+	body, p := parseRequest(raw)
 	if p != nil {
 		return answer{}, p
 	}
@@ -116,11 +121,11 @@ func (h *Handler) askEndpoint(r *http.Request, w http.ResponseWriter, to endpoin
 			detail: "send the site's API key as apiKey in the body or in the X-Api-Key header",
 		}
 	}
-	return to(r.Context(), question{site, host, body})
+	return to(r.Context(), question{site, host, body, raw})
 }
 
-// readRequest reads and decodes a body.
-func readRequest(w http.ResponseWriter, r *http.Request) (request, *problem) {
+// readBody reads a body.
+func readBody(w http.ResponseWriter, r *http.Request) ([]byte, *problem) {
 	if kind := r.Header.Get("Content-Type"); kind != "" {
 		media, _, err := mime.ParseMediaType(kind)
 		if err != nil || (media != "application/json" && !strings.HasSuffix(media, "+json")) {
@@ -140,13 +145,12 @@ func readRequest(w http.ResponseWriter, r *http.Request) (request, *problem) {
 	case err != nil:
 		return nil, &problem{status: http.StatusBadRequest, code: "bad_body", detail: "the body did not arrive whole"}
 	}
-	return parseRequest(raw)
+	return raw, nil
 }
 
 // parseRequest decodes a body. An empty one has no values: the key can be in the header.
 func parseRequest(raw []byte) (request, *problem) {
-	raw = bytes.Trim(raw, " \t\r\n")
-	if len(raw) == 0 {
+	if len(bytes.Trim(raw, " \t\r\n")) == 0 {
 		return request{}, nil
 	}
 	var body request
@@ -176,7 +180,11 @@ func (b request) decode(key string, to any, want string) *problem {
 		return nil
 	}
 	if err := json.Unmarshal(raw, to); err != nil || string(raw) == "null" {
-		return &problem{status: http.StatusBadRequest, code: "bad_value", detail: key + " must be " + want}
+		return problemValue(key, want)
 	}
 	return nil
+}
+
+func problemValue(key, want string) *problem {
+	return &problem{status: http.StatusBadRequest, code: "bad_value", detail: key + " must be " + want}
 }

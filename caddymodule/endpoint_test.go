@@ -257,7 +257,7 @@ func TestEndpointBlocksAfterManyWrongKeys(t *testing.T) {
 func TestEndpointWhileDraining(t *testing.T) {
 	h := loadHandler(t, "api_key k")
 	h.app.hub.draining.Store(true)
-	for _, path := range []string{"/message/users", "/message/allusers"} {
+	for _, path := range []string{"/message/users", "/message/allusers", "/message/sendmessage"} {
 		w := post(t, h, path, `{"apiKey":"k"}`)
 		checkProblem(t, w, http.StatusServiceUnavailable, "draining")
 		if got := w.Header().Get("Retry-After"); got != "1" {
@@ -320,9 +320,11 @@ func FuzzRequestBody(f *testing.F) {
 	} {
 		f.Add([]byte(body), false)
 	}
+	f.Add([]byte(`{"apiKey":"k","channels":["room","tab|AAAAAAAAAAAAAAAAAAAAAA"],"message":{"a":[]}}`), false)
+	f.Add([]byte(`{"channels":["room"],"APIKEY":1,"message":{}}`), true)
 	f.Add([]byte(`{"channel":"tab|AAAAAAAAAAAAAAAAAAAAAA"}`), true)
 	f.Fuzz(func(t *testing.T, body []byte, inHeader bool) {
-		for _, path := range []string{"/message/users", "/message/allusers"} {
+		for _, path := range []string{"/message/users", "/message/allusers", "/message/sendmessage"} {
 			r := httptest.NewRequest(http.MethodPost, "http://portal.example.com"+path, bytes.NewReader(body))
 			if inHeader {
 				r.Header.Set("X-Api-Key", "k")
@@ -333,7 +335,7 @@ func FuzzRequestBody(f *testing.F) {
 				t.Errorf("%q is answered with %q", body, w.Body)
 			}
 			switch w.Code {
-			case http.StatusOK:
+			case http.StatusOK, http.StatusCreated:
 				if !inHeader && !bytes.Contains(body, []byte("k")) && !bytes.Contains(body, []byte(`\u`)) {
 					t.Errorf("%q opens %s", body, path)
 				}

@@ -281,11 +281,7 @@ func (h *hub) newSession(sock *socket.Conn, name presence.HostName, served *site
 	defer h.mu.Unlock()
 	t := h.tenants[name]
 	if t == nil {
-		label := otherHosts
-		if len(h.stack) > 0 {
-			label = h.stack[0].label(name)
-		}
-		t = &tenant{name: name, counters: h.metrics.host(label)}
+		t = &tenant{name: name, counters: h.newCounters(name)}
 		t.site.Store(served)
 	}
 	if err := h.settle(t); err != nil {
@@ -297,6 +293,25 @@ func (h *hub) newSession(sock *socket.Conn, name presence.HostName, served *site
 	// The socket can be closed as soon as the registry knows it, so it must know its session by then.
 	sock.Handle(s, &t.counters.sockets, h.loop)
 	return s, nil
+}
+
+// countersOf returns the numbers of a host, whether or not it has connections.
+func (h *hub) countersOf(name presence.HostName) *hostMetrics {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	if t := h.tenants[name]; t != nil {
+		return t.counters
+	}
+	return h.newCounters(name)
+}
+
+// newCounters returns the numbers of a host that is no tenant yet. The lock is held.
+func (h *hub) newCounters(name presence.HostName) *hostMetrics {
+	label := otherHosts
+	if len(h.stack) > 0 {
+		label = h.stack[0].label(name)
+	}
+	return h.metrics.host(label)
 }
 
 // disconnect takes a session out, wherever connect has got to. It returns false when it is out, or never was in.

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"strconv"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
@@ -31,9 +32,30 @@ type metrics struct {
 type hostMetrics struct {
 	sockets socket.Counters
 
-	mu    sync.Mutex
-	joins map[string]uint64 // by result: ok or an error code
-	drops map[socket.Reason]uint64
+	delivered atomic.Uint64 // messages, to each connection
+
+	mu       sync.Mutex
+	joins    map[string]uint64 // by result: ok or an error code
+	messages map[sentMessage]uint64
+	drops    map[socket.Reason]uint64
+}
+
+// sentMessage is what messages are counted by.
+type sentMessage struct {
+	from   string
+	result wire.Code // ok or an error code
+}
+
+// Who sends messages.
+const (
+	fromClient  = "client"
+	fromBackend = "backend"
+)
+
+func (m *hostMetrics) sent(from string, result wire.Code) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	m.messages[sentMessage{from, result}]++
 }
 
 func (m *hostMetrics) joined(result wire.Code) {
@@ -82,7 +104,11 @@ func (m *metrics) host(label string) *hostMetrics {
 	defer m.mu.Unlock()
 	h := m.hosts[label]
 	if h == nil {
-		h = &hostMetrics{joins: make(map[string]uint64), drops: make(map[socket.Reason]uint64)}
+		h = &hostMetrics{
+			joins:    make(map[string]uint64),
+			messages: make(map[sentMessage]uint64),
+			drops:    make(map[socket.Reason]uint64),
+		}
 		m.hosts[label] = h
 	}
 	return h
@@ -109,6 +135,8 @@ var (
 	usersDesc       = hostDesc("users", "Distinct users connected now, by host.")
 	channelsDesc    = hostDesc("channels", "Active channels now, private ones left out, by host.")
 	joinsDesc       = hostDesc("joins_total", "Joins, by host and result: ok or an error code.", "result")
+	messagesDesc    = hostDesc("messages_total", "Messages sent to channels, by host, sender (client or backend) and result: ok or an error code.", "from", "result")
+	deliveredDesc   = hostDesc("messages_delivered_total", "Messages queued for connections of this pod, one for each that gets one, by host.")
 	dropsDesc       = hostDesc("disconnects_total", "Connections that ended, by host and reason.", "reason")
 	framesDesc      = hostDesc("frames_total", "Websocket frames, by host and direction.", "direction")
 	bytesDesc       = hostDesc("bytes_total", "Websocket bytes, by host and direction: payload in, whole frames out.", "direction")
@@ -121,10 +149,10 @@ func hostDesc(name, help string, labels ...string) *prometheus.Desc {
 // Describe implements prometheus.Collector.
 func (m *metrics) Describe(ch chan<- *prometheus.Desc) {
 	for _, d := range []*prometheus.Desc{
-		connectionsDesc, usersDesc, channelsDesc, joinsDesc, dropsDesc, framesDesc, bytesDesc,
+		connectionsDesc, usersDesc, channelsDesc, joinsDesc, messagesDesc, deliveredDesc, dropsDesc, framesDesc, bytesDesc,
 		pluginCallsDesc, pluginStepsDesc, pluginInstancesDesc, pluginMemoryDesc, pluginRestartsDesc,
 		pluginBreakerDesc, pluginLogDesc, pluginLoadsDesc,
-		clusterPodsDesc, clusterConnectedDesc, clusterIgnoredDesc, clusterResyncsDesc, clusterDroppedDesc,
+		clusterPodsDesc, clusterConnectedDesc, clusterIgnoredDesc, clusterResyncsDesc, clusterMessagesDesc, clusterDroppedDesc,
 	} {
 		ch <- d
 	}
@@ -138,16 +166,20 @@ func (m *metrics) Collect(ch chan<- prometheus.Metric) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	for label, h := range m.hosts {
-		counter := func(d *prometheus.Desc, v uint64, value string) {
-			ch <- prometheus.MustNewConstMetric(d, prometheus.CounterValue, float64(v), label, value)
+		counter := func(d *prometheus.Desc, v uint64, values ...string) {
+			ch <- prometheus.MustNewConstMetric(d, prometheus.CounterValue, float64(v), append([]string{label}, values...)...)
 		}
 		counter(framesDesc, h.sockets.FramesIn.Load(), "in")
 		counter(framesDesc, h.sockets.FramesOut.Load(), "out")
 		counter(bytesDesc, h.sockets.BytesIn.Load(), "in")
 		counter(bytesDesc, h.sockets.BytesOut.Load(), "out")
+		counter(deliveredDesc, h.delivered.Load())
 		h.mu.Lock()
 		for result, n := range h.joins {
 			counter(joinsDesc, n, result)
+		}
+		for m, n := range h.messages {
+			counter(messagesDesc, n, m.from, string(m.result))
 		}
 		for reason, n := range h.drops {
 			counter(dropsDesc, n, string(reason))

@@ -49,12 +49,17 @@ func TestMetricsNameNobody(t *testing.T) {
 	arrive(t, h, "canary.example.org", "", "", "anonymous-canary")
 	post(t, h, "/message/users", `{"apiKey":"canary","channel":"canary"}`)
 	post(t, h, "/message/users", `{"apiKey":"k","channel":"canary"}`)
+	for _, host := range []string{"portal.example.com", "canary.example.org"} {
+		const body = `{"apiKey":"k","channels":["canary"],"message":{"canary":1}}`
+		serve(t, h, httptest.NewRequest(http.MethodPost, "http://"+host+"/message/sendmessage", strings.NewReader(body)))
+	}
 	r := httptest.NewRequest("CANARY", "http://canary.example.com/message/socket?canary", http.NoBody)
 	r.Header.Set("Origin", "https://canary.example")
 	serve(t, h, r)
 	hosts := c.app.hub.metrics.host("portal.example.com")
 	hosts.joined("ok")
 	hosts.joined(codeOf(errNoTokens))
+	hosts.sent(fromClient, "not_joined")
 	hosts.dropped(socket.ReasonSlow)
 	hosts.sockets.FramesIn.Add(3)
 	hosts.sockets.BytesOut.Add(99)
@@ -63,7 +68,9 @@ func TestMetricsNameNobody(t *testing.T) {
 	if strings.Contains(strings.ToLower(got), "canary") {
 		t.Errorf("the metrics name what a client sent:\n%s", got)
 	}
-	const want = `bytes_total{direction=in,host=portal.example.com} 0
+	const want = `bytes_total{direction=in,host=_other} 0
+bytes_total{direction=in,host=portal.example.com} 0
+bytes_total{direction=out,host=_other} 0
 bytes_total{direction=out,host=portal.example.com} 99
 channels{host=_other} 1
 channels{host=portal.example.com} 2
@@ -72,11 +79,19 @@ connections{host=_other,user=yes} 0
 connections{host=portal.example.com,user=no} 1
 connections{host=portal.example.com,user=yes} 2
 disconnects_total{host=portal.example.com,reason=slow} 1
+frames_total{direction=in,host=_other} 0
 frames_total{direction=in,host=portal.example.com} 3
+frames_total{direction=out,host=_other} 0
 frames_total{direction=out,host=portal.example.com} 0
 joins_total{host=portal.example.com,result=bad_token} 1
 joins_total{host=portal.example.com,result=ok} 1
+messages_delivered_total{host=_other} 0
+messages_delivered_total{host=portal.example.com} 0
+messages_total{from=backend,host=_other,result=ok} 1
+messages_total{from=backend,host=portal.example.com,result=ok} 1
+messages_total{from=client,host=portal.example.com,result=not_joined} 1
 request_duration_seconds{code=200,endpoint=users} 1
+request_duration_seconds{code=201,endpoint=sendmessage} 2
 request_duration_seconds{code=401,endpoint=users} 1
 upgrades_rejected_total{reason=method_not_allowed} 1
 users{host=_other} 0

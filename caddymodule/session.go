@@ -70,7 +70,10 @@ func (s *session) begin(expires time.Time) {
 func (s *session) Push(frame []byte) { s.sock.Push(frame) }
 
 // Queue implements presence.Outbox.
-func (s *session) Queue(frames []byte, n int) (flush bool) { return s.sock.Queue(frames, n) }
+func (s *session) Queue(frames []byte, n int) (flush bool) {
+	s.counters.delivered.Add(uint64(n))
+	return s.sock.Queue(frames, n)
+}
 
 // Flush implements presence.Outbox.
 func (s *session) Flush() { s.sock.Flush() }
@@ -108,6 +111,9 @@ func (s *session) Message(text bool, p []byte) {
 		err = s.conn.Leave(cmd.Channel, cmd.Ref)
 	case wire.TypeAuthenticate:
 		err = s.authenticate(cmd)
+	case wire.TypeSend:
+		err = s.send(cmd)
+		s.counters.sent(fromClient, codeOf(err))
 	case wire.TypePing:
 		s.sock.Push(wire.Pong(cmd.Ref))
 	}
@@ -150,6 +156,8 @@ var codes = []struct {
 	{presence.ErrDenied, wire.CodeDenied},
 	{presence.ErrTooManyChannels, wire.CodeTooManyChannels},
 	{presence.ErrNotJoined, wire.CodeNotJoined},
+	{presence.ErrTooLarge, wire.CodeTooLarge},
+	{presence.ErrBusy, wire.CodeRateLimited},
 	{token.ErrInvalid, wire.CodeBadToken},
 	{errNoTokens, wire.CodeBadToken},
 }
@@ -177,6 +185,15 @@ func (s *session) explain(err error) string {
 		s.tenant.site.Load().logger.Error("command failed", zap.Stringer("host", s.tenant.name), zap.Error(err))
 	}
 	return "try again later"
+}
+
+// send sends a message to channels that the client listens to.
+func (s *session) send(cmd wire.Command) error {
+	if err := s.conn.Send(cmd.Channels, cmd.Message); err != nil {
+		return err
+	}
+	s.sock.Push(wire.Sent(cmd.Ref))
+	return nil
 }
 
 // errNoTokens is returned when a client sends a token to a site that knows none.

@@ -9,6 +9,7 @@ import (
 	"net"
 	"net/http"
 	"net/http/httptest"
+	"slices"
 	"strings"
 	"testing"
 	"testing/synctest"
@@ -20,6 +21,7 @@ import (
 
 	"github.com/rollcall-gateway/rollcall/caddymodule/socket"
 	"github.com/rollcall-gateway/rollcall/caddymodule/token"
+	"github.com/rollcall-gateway/rollcall/caddymodule/wire"
 	"github.com/rollcall-gateway/rollcall/plugins"
 	"github.com/rollcall-gateway/rollcall/presence"
 )
@@ -169,6 +171,12 @@ func TestSessionAnswers(t *testing.T) {
 			{`{"id":13,"type":"join","channel":"anonymous2"}`, `"type":"joined"`},
 			{`{"id":14,"type":"join","channel":"anonymous3"}`, `"id":14,"code":"too_many_channels"`},
 			{`{"id":15,"type":"leave","channel":"room"}`, `{"type":"left","id":15,"channel":"room"}`},
+			{`{"id":17,"type":"send","channels":["room"],"message":{}}`, `"id":17,"code":"not_joined"`},
+			{`{"id":18,"type":"send","channels":["anonymous1","room"],"message":{}}`, `"id":18,"code":"not_joined"`},
+			{`{"id":19,"type":"send","channels":["` + private + `"],"message":{}}`, `"id":19,"code":"reserved_channel"`},
+			{`{"id":20,"type":"send","channels":["a\u0000"],"message":{}}`, `"id":20,"code":"bad_channel"`},
+			{`{"id":21,"type":"send","channels":[],"message":{}}`, `"id":21,"code":"bad_frame"`},
+			{`{"id":22,"type":"send","channels":["anonymous1"],"message":7}`, `"id":22,"code":"bad_frame"`},
 			{`{"id":16,"type":"authenticate","token":"abc"}`, `"id":16,"code":"bad_token"`},
 		} {
 			if got := d.ask(step.sent); !strings.Contains(got, step.want) || !json.Valid([]byte(got)) {
@@ -186,6 +194,50 @@ func TestSessionAnswers(t *testing.T) {
 			t.Errorf("the joins are counted as %s, want %s", joins, want)
 		}
 	})
+}
+
+func TestSessionSends(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		d := talk(t, testSite(), &presence.User{ID: "USER_1", Email: "a@example.com"})
+		for _, channel := range []string{"room", "anonymous1"} {
+			d.ask(`{"type":"join","channel":"` + channel + `"}`)
+		}
+		d.send(0x81, `{"type":"send","id":1,"channels":["room","anonymous1","room"],"message":{"text": "hi"}}`)
+		got := []string{d.read(), d.read(), d.read()} // the answer and the messages come in any order
+		slices.Sort(got)
+		want := []string{
+			`{"type":"message","channel":"anonymous1","from":{"id":"USER_1","email":"a@example.com"},"message":{"text": "hi"}}`,
+			`{"type":"message","channel":"room","from":{"id":"USER_1","email":"a@example.com"},"message":{"text": "hi"}}`,
+			`{"type":"sent","id":1}`,
+		}
+		if !slices.Equal(got, want) {
+			t.Errorf("got %q", got)
+		}
+		if got := d.ask(`{"type":"send","channels":["other"],"message":{}}`); !strings.Contains(got, "not_joined") {
+			t.Errorf("got %s", got)
+		}
+		c := d.session.counters
+		c.mu.Lock()
+		defer c.mu.Unlock()
+		if got := fmt.Sprint(c.messages); got != "map[{client not_joined}:1 {client ok}:1]" || c.delivered.Load() != 2 {
+			t.Errorf("messages are counted as %s, %d delivered", got, c.delivered.Load())
+		}
+	})
+}
+
+func TestSessionExplainsWhatASendIsRefusedFor(t *testing.T) {
+	s := &session{}
+	for _, test := range []struct {
+		err  error
+		code wire.Code
+	}{
+		{fmt.Errorf("%w: much", presence.ErrTooLarge), wire.CodeTooLarge},
+		{presence.ErrBusy, wire.CodeRateLimited},
+	} {
+		if got := codeOf(test.err); got != test.code || s.explain(test.err) != test.err.Error() {
+			t.Errorf("%v: %s, %q", test.err, got, s.explain(test.err))
+		}
+	}
 }
 
 func TestSessionOfNobodyNeedsALogin(t *testing.T) {

@@ -11,17 +11,18 @@ type fixed struct{}
 
 var fixedFrame = make([]byte, 100)
 
-func (fixed) Members([]User) []byte              { return fixedFrame }
-func (fixed) Joined(Joined) []byte               { return fixedFrame }
-func (fixed) Left(ref, channel, r string) []byte { return fixedFrame }
-func (fixed) Presence(Diff) []byte               { return fixedFrame }
+func (fixed) Members([]User) []byte                { return fixedFrame }
+func (fixed) Joined(Joined) []byte                 { return fixedFrame }
+func (fixed) Left(ref, channel, r string) []byte   { return fixedFrame }
+func (fixed) Presence(Diff) []byte                 { return fixedFrame }
+func (fixed) Message(string, *User, []byte) []byte { return fixedFrame }
 
 // count is an Outbox that counts, without a lock: one host has one lock.
 type count struct{ frames *int }
 
 func (c count) Push([]byte) { *c.frames++ }
 
-func (c count) Queue([]byte, int) bool { *c.frames++; return false }
+func (c count) Queue(_ []byte, n int) bool { *c.frames += n; return true }
 
 func (c count) Flush() {}
 
@@ -180,4 +181,31 @@ func heapBytes() uint64 {
 	var m runtime.MemStats
 	runtime.ReadMemStats(&m)
 	return m.HeapAlloc
+}
+
+// BenchmarkSend sends messages of 100 bytes to many listeners as fast as they are delivered: one goroutine sends, as long as
+// it is not refused.
+func BenchmarkSend(b *testing.B) {
+	for _, n := range []int{1, 1000, 5000} {
+		b.Run(fmt.Sprintf("%d listeners", n), func(b *testing.B) {
+			_, conns, frames := room(b, n, WatchNone)
+			to, message := []string{"room"}, make([]byte, 100)
+			b.ReportAllocs()
+			for b.Loop() {
+				for conns[0].Send(to, message) != nil {
+					runtime.Gosched()
+				}
+			}
+			h := conns[0].host
+			for busy := true; busy; runtime.Gosched() {
+				h.mu.Lock()
+				busy = h.channels["room"].outgoing != nil
+				h.mu.Unlock()
+			}
+			if *frames != n*b.N {
+				b.Fatalf("%d messages, want %d to each of %d listeners", *frames, b.N, n)
+			}
+			b.ReportMetric(float64(b.Elapsed().Nanoseconds())/float64(*frames), "ns/delivered")
+		})
+	}
 }

@@ -8,8 +8,16 @@ import (
 	"testing"
 )
 
-// notes is a Relay that keeps what it is told.
+// mute is the part of a Relay that carries messages, and carries none.
+type mute struct{}
+
+func (mute) Opened(HostName)                              {}
+func (mute) Closed(HostName)                              {}
+func (mute) Send(HostName, []string, *User, []byte) error { return nil }
+
+// notes is a Relay that keeps what it is told of channels.
 type notes struct {
+	mute
 	mu    sync.Mutex
 	lines []string
 }

@@ -19,8 +19,9 @@ type channel struct {
 	users   int // members with a connection on this pod
 	present int // members whom watchers are to see
 
-	beyond  *beyond  // nil while there is nothing to know of other pods, and nobody lost
-	changes *changes // nil without a relay
+	beyond   *beyond   // nil while there is nothing to know of other pods, and nobody lost
+	changes  *changes  // nil without a relay
+	outgoing *outgoing // messages; nil while none are delivered
 
 	dirty     []*member // may differ from what watchers were told
 	told      int       // count in the last frame or snapshot
@@ -111,6 +112,7 @@ func (h *Host) deactivate(ch *channel) {
 	for len(ch.members) > 0 {
 		h.forget(ch.members[len(ch.members)-1])
 	}
+	h.unsend(ch)
 	delete(h.channels, ch.name)
 	h.end(ch)
 }

@@ -11,6 +11,8 @@
 // A connection that asked for presence gets a snapshot and then diffs; both come out of the same step
 // under the same lock, so a member is in exactly one of them.
 //
+// A message is encoded once too, and joined with others of its channel while those before it are written ([Conn.Send]).
+//
 // Several pods make one deployment through a [Relay]. Each tells the others what changes in its part of a channel
 // ([Registry.Changes]), and takes over what they have of those that are watched here ([Registry.Merge]): what watchers
 // see is the union. What a backend is told by [Host.Channels] and its like is this pod's part alone, made for being
@@ -19,6 +21,6 @@
 // A connection that was lost is taken for one that will be back: watchers go on seeing its user for the grace of the
 // [Rules], over all pods. Whoever leaves goes at once.
 //
-// The package does no I/O, starts no goroutine but short timers, calls a Classifier or an Authorizer only without
+// The package does no I/O, starts no goroutine but short timers and one for each channel that has messages to deliver, calls a Classifier or an Authorizer only without
 // holding a lock, and knows neither HTTP nor websockets nor Caddy.
 package presence

@@ -28,6 +28,13 @@ func (lines) Presence(d presence.Diff) []byte {
 	return fmt.Appendf(nil, "%s: %d there, joined %v, left %v", d.Channel, d.Count, d.Joined, d.Left)
 }
 
+func (lines) Message(channel string, from *presence.User, message []byte) []byte {
+	if from == nil {
+		return fmt.Appendf(nil, "%s: %s", channel, message)
+	}
+	return fmt.Appendf(nil, "%s, %s: %s", channel, from.ID, message)
+}
+
 // screen is an Outbox that prints; a real one queues frames for a socket.
 type screen string
 

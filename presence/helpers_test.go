@@ -12,7 +12,7 @@ import (
 // tape is an Encoder whose frames are places on a list, so that tests look at values and not at bytes.
 type tape struct {
 	mu     sync.Mutex
-	values []any // []User, Joined, Diff or left
+	values []any // []User, Joined, Diff, left or sent
 }
 
 // left is what Encoder.Left was given.
@@ -23,6 +23,17 @@ func (tp *tape) Joined(j Joined) []byte      { return tp.put(j) }
 func (tp *tape) Presence(d Diff) []byte      { return tp.put(d) }
 func (tp *tape) Left(ref, channel, reason string) []byte {
 	return tp.put(left{ref, channel, reason})
+}
+
+// sent is what Encoder.Message was given, with the sender's ID.
+type sent struct{ channel, from, message string }
+
+func (tp *tape) Message(channel string, from *User, message []byte) []byte {
+	s := sent{channel: channel, message: string(message)}
+	if from != nil {
+		s.from = from.ID
+	}
+	return tp.put(s)
 }
 
 func (tp *tape) put(v any) []byte {
@@ -73,6 +84,8 @@ func (tp *tape) text(frame []byte) string {
 		if v.reason != "" {
 			fmt.Fprintf(&b, " (%s)", v.reason)
 		}
+	case sent:
+		fmt.Fprintf(&b, "message %s %s: %s", v.channel, v.from, v.message)
 	default:
 		fmt.Fprintf(&b, "unexpected frame %#v", v)
 	}
@@ -115,7 +128,13 @@ type inbox struct {
 	frames [][]byte
 }
 
-func (in *inbox) Queue(frames []byte, _ int) bool { in.Push(frames); return false }
+// Queue takes frames apart again: those of a tape are all of one size.
+func (in *inbox) Queue(frames []byte, n int) bool {
+	for part := range slices.Chunk(frames, len(frames)/n) {
+		in.Push(part)
+	}
+	return false
+}
 
 func (in *inbox) Flush() {}
 

@@ -21,6 +21,7 @@ type Host struct {
 	online   dense[user] // users that have a connection; user.pos is the place
 	loggedIn int         // connections that have a user
 	channels map[string]*channel
+	pending  int  // bytes of messages that channels have to deliver
 	retired  bool // see Retire
 	dropped  bool // not in the registry any longer, and so nobody's
 }

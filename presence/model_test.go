@@ -23,10 +23,12 @@ func (m *model) step() {
 		m.close(i)
 	case n < 20:
 		m.reconnect(i)
-	case n < 62:
+	case n < 58:
 		m.join(c, channel, Watch(m.rng.IntN(3)))
-	case n < 85:
+	case n < 79:
 		m.leave(c, channel)
+	case n < 85:
+		m.send(c)
 	case n < 98:
 		m.authenticate(c)
 	default:

@@ -7,7 +7,9 @@ import (
 	"math/rand/v2"
 	"slices"
 	"strconv"
+	"strings"
 	"testing"
+	"testing/synctest"
 	"time"
 )
 
@@ -266,6 +268,41 @@ func (m *model) leave(c *modelClient, channel string) {
 	}
 	delete(c.joined, channel)
 	m.tidy()
+}
+
+// send sends a message to some channels, and sees to it that exactly those who listen get it.
+func (m *model) send(c *modelClient) {
+	m.refs++
+	text := strconv.Itoa(m.refs)
+	var channels []string
+	var want error
+	for range 1 + m.rng.IntN(3) {
+		channel := modelChannels[m.rng.IntN(len(modelChannels))]
+		channels = append(channels, channel)
+		if _, ok := c.joined[channel]; !ok {
+			want = ErrNotJoined
+		}
+	}
+	if err := c.Send(channels, []byte(text)); !errors.Is(err, want) {
+		m.w.t.Fatalf("send to %q: %v, want %v", channels, err, want)
+	}
+	synctest.Wait()
+	for _, to := range m.clients {
+		to.apply(to.in.take())
+		var due []sent
+		for _, channel := range distinct(channels) {
+			if _, ok := to.joined[channel]; ok && want == nil {
+				due = append(due, sent{channel, c.user, text})
+			}
+		}
+		order := func(a, b sent) int { return strings.Compare(a.channel, b.channel) }
+		slices.SortFunc(due, order)
+		slices.SortFunc(to.messages, order)
+		if !slices.Equal(to.messages, due) {
+			m.w.t.Errorf("messages %v, want %v", to.messages, due)
+		}
+		to.messages = nil
+	}
 }
 
 func (m *model) reload() {

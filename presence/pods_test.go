@@ -19,6 +19,7 @@ type pods struct {
 
 // pod is one of them, and its relay.
 type pod struct {
+	mute
 	*model
 	name    string
 	off     bool            // it has no relay now

@@ -38,6 +38,8 @@ type Encoder interface {
 	Left(ref, channel, reason string) []byte
 	// Presence tells what changed in a channel.
 	Presence(d Diff) []byte
+	// Message is what somebody sent to a channel, nil for nobody who is logged in. The message is JSON, and not kept.
+	Message(channel string, from *User, message []byte) []byte
 }
 
 // ErrTooManyConns is returned when a host has as many connections as its rules allow.
@@ -92,6 +94,9 @@ func (r *Registry) Connect(name HostName, rules *Rules, user *User, out Outbox) 
 		if h == nil {
 			h = newHost(r, name, rules)
 			r.hosts[name] = h
+			if r.relay != nil {
+				r.relay.Opened(name)
+			}
 		}
 		r.mu.Unlock()
 		// A busy host's lock is waited for without the registry's, so that others do not wait too.
@@ -137,5 +142,8 @@ func (r *Registry) drop(h *Host) {
 	if len(h.conns) == 0 && r.hosts[h.name] == h {
 		delete(r.hosts, h.name)
 		h.dropped = true
+		if r.relay != nil {
+			r.relay.Closed(h.name)
+		}
 	}
 }

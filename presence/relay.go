@@ -1,8 +1,16 @@
 package presence
 
-// Relay carries to other pods what this one has of a channel. Its methods are called with the lock of the host held:
-// they take note and return, and never call back into this package.
+// Relay carries to other pods what this one has of a channel, and messages. Its methods are called with the lock of the host
+// or the registry held: they take note and return, and never call back into this package.
 type Relay interface {
+	// Opened tells that the host has a connection on this pod. What is sent to it on other pods is wanted by
+	// [Registry.Deliver] from now on.
+	Opened(host HostName)
+	// Closed tells that the last connection is gone.
+	Closed(host HostName)
+	// Send carries a message to the listeners of some channels on other pods, at most once. Nothing that it is given is kept.
+	// It returns ErrBusy or ErrTooLarge, and then the message goes nowhere.
+	Send(host HostName, channels []string, from *User, message []byte) error
 	// Changed tells that [Registry.Changes] has something for other pods. It is told again only after Changes was called.
 	Changed(host HostName, channel string)
 	// Watched tells that the channel has its first watcher on this pod, who waits for [Registry.Ready]. What other pods have of

@@ -5,8 +5,8 @@ import (
 	"slices"
 )
 
-// SetRelay gives the registry another relay, or with nil none. The new one is told of every channel that is active, and
-// of every one that is watched. What other pods had is forgotten, and who waited for it is answered.
+// SetRelay gives the registry another relay, or with nil none. The new one is told of every host, of every channel that is
+// active, and of every one that is watched. What other pods had is forgotten, and who waited for it is answered.
 func (r *Registry) SetRelay(relay Relay) {
 	r.relaying.Lock()
 	defer r.relaying.Unlock()
@@ -21,6 +21,11 @@ func (r *Registry) setRelay(relay Relay) {
 	r.mu.Lock()
 	r.relay = relay // of hosts that come from now on
 	hosts := slices.Collect(maps.Values(r.hosts))
+	if relay != nil {
+		for name := range r.hosts {
+			relay.Opened(name)
+		}
+	}
 	r.mu.Unlock()
 	for _, h := range hosts {
 		h.mu.Lock()

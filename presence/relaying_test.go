@@ -153,6 +153,7 @@ func TestLastChangesAreForgottenWithTheRelay(t *testing.T) {
 
 // eager is a Relay that asks for changes on another goroutine at once, as soon as it is told of them.
 type eager struct {
+	mute
 	reg    *Registry
 	mu     sync.Mutex
 	wg     sync.WaitGroup
@@ -263,6 +264,7 @@ func TestRelayComesAndGoesAmongConnections(t *testing.T) {
 
 // watchCount is a Relay that counts how often the one channel is watched: never twice at a time.
 type watchCount struct {
+	mute
 	t       *testing.T
 	mu      sync.Mutex
 	watched int

@@ -20,6 +20,8 @@ type replay struct {
 	views map[string]*view
 	owed  map[string][]string // answers still to come by channel, as "joined REF" and "left REF", in order
 	errs  []string
+
+	messages []sent
 }
 
 func newReplay(tp *tape) *replay {
@@ -39,6 +41,11 @@ func (r *replay) apply(frames [][]byte) {
 			r.presence(f)
 		case left:
 			r.left(f)
+		case sent:
+			if r.views[f.channel] == nil && len(r.owed[f.channel]) == 0 {
+				r.fail("%s: a message for one who does not listen", f.channel)
+			}
+			r.messages = append(r.messages, f)
 		default:
 			r.fail("unexpected frame %#v", f)
 		}

@@ -124,3 +124,5 @@ func (mute) Members([]presence.User) []byte     { return nil }
 func (mute) Joined(presence.Joined) []byte      { return nil }
 func (mute) Left(string, string, string) []byte { return nil }
 func (mute) Presence(presence.Diff) []byte      { return nil }
+
+func (mute) Message(string, *presence.User, []byte) []byte { return nil }

@@ -78,19 +78,28 @@ export class RollcallError extends Error {
   readonly code: ErrorCode;
 }
 
+/** A message: any object that has a JSON form. */
+export type Message = { [key: string]: any };
+
+/** What the listeners of a channel's events are called with. */
 export interface ChannelEvents {
   /** A fresh snapshot was taken: after joining, reconnecting, or when a frame was missed. */
-  sync: Channel;
+  sync: [channel: Channel];
   /** Members or count may have changed, for whatever reason: the one event that a view needs. */
-  change: Channel;
+  change: [channel: Channel];
   /** A user is here with the first connection. */
-  join: User;
+  join: [user: User];
   /** A user is gone with the last connection. */
-  leave: User;
+  leave: [user: User];
   /** A member's e-mail changed. */
-  update: User;
+  update: [user: User];
+  /**
+   * Somebody sent a message to the channel, this connection too. `from` is null for an anonymous connection and for the
+   * backend. What is sent while this connection is lost does not come.
+   */
+  message: [message: Message, from: User | null];
   /** The channel ended: joining was refused, or the permission to listen was withdrawn (`denied`). */
-  error: RollcallError;
+  error: [error: RollcallError];
 }
 
 /** A channel that was joined with {@link Rollcall.join}. */
@@ -112,17 +121,22 @@ export class Channel {
    */
   readonly ready: Promise<this>;
   /** Adds a listener, and returns the function that removes it. */
-  on<E extends keyof ChannelEvents>(event: E, listener: (value: ChannelEvents[E]) => void): () => void;
+  on<E extends keyof ChannelEvents>(event: E, listener: (...values: ChannelEvents[E]) => void): () => void;
+  /** Sends a message to all who listen to the channel, this connection included. See {@link Rollcall.send}. */
+  send(message: Message): Promise<void>;
   /** Leaves the channel for good. Never rejects. */
   leave(): Promise<void>;
 }
 
+/** What the listeners of a connection's events are called with. */
 export interface RollcallEvents {
-  state: StateChange;
+  state: [change: StateChange];
   /** The log-in changed in place, by {@link Rollcall.authenticate}. */
-  user: User;
+  user: [user: User];
+  /** The backend sent a message to this connection alone, by its private channel {@link Rollcall.tab}. */
+  message: [message: Message, from: null];
   /** Something failed that belongs to no channel, such as a refused token. */
-  error: RollcallError;
+  error: [error: RollcallError];
 }
 
 export interface Options {
@@ -153,7 +167,7 @@ export class Rollcall {
   /** The channels joined or to be joined, by name. */
   readonly channels: ReadonlyMap<string, Channel>;
   /** Adds a listener, and returns the function that removes it. */
-  on<E extends keyof RollcallEvents>(event: E, listener: (value: RollcallEvents[E]) => void): () => void;
+  on<E extends keyof RollcallEvents>(event: E, listener: (...values: RollcallEvents[E]) => void): () => void;
   /**
    * Joins a channel, now or when connected, and again after each reconnection. A channel that is joined already is
    * returned as it is; leave it first to change its presence.
@@ -164,6 +178,13 @@ export class Rollcall {
    * the token is refused, and nothing changes then.
    */
   authenticate(token: string): Promise<User>;
+  /**
+   * Sends a message to all who listen to one of the channels, up to 128 names, each of which has to be joined. It resolves
+   * when the server has taken it. It rejects, and then nobody gets it, with `not_joined`, `rate_limited` (the server
+   * cannot deliver so fast: try again later), `too_large`, or `offline` before it was sent. With `timeout`, and with
+   * `offline` after it was sent, it may have been taken.
+   */
+  send(channels: string[], message: Message): Promise<void>;
   /** Connects again after `closed`, with the channels it had; while `waiting`, connects now. Otherwise does nothing. */
   connect(): void;
   /** Closes the connection. The channels are kept for {@link Rollcall.connect}. */

@@ -1,10 +1,10 @@
-// Rollcall client. Its documentation is client.d.ts.
+// Documented in client.d.ts.
 
 const REASONS = {
   1001: "going_away", 1008: "policy", 1009: "too_large", 1012: "draining",
   4001: "token_expired", 4003: "origin", 4008: "limit", 4100: "slow_consumer", 4108: "rate_limited",
 };
-const TIMEOUT = 10_000; // ms to connect, to answer a command, to answer a ping
+const TIMEOUT = 10_000; // ms, for any answer
 
 const sleep = (ms) => new Promise((done) => setTimeout(done, ms));
 const ceiling = (attempt) => Math.min(30_000, 500 * 2 ** attempt);
@@ -19,12 +19,12 @@ export class RollcallError extends Error {
 
 class Emitter extends EventTarget {
   on(event, listener) {
-    const handle = (e) => listener(e.detail);
+    const handle = (e) => listener(...e.detail);
     this.addEventListener(event, handle);
     return () => this.removeEventListener(event, handle);
   }
 
-  _emit(event, detail) {
+  _emit(event, ...detail) {
     this.dispatchEvent(new CustomEvent(event, { detail }));
   }
 }
@@ -39,11 +39,15 @@ export class Channel extends Emitter {
     this._renew();
   }
 
+  send(message) {
+    return this._rc.send([this.name], message);
+  }
+
   async leave() {
-    const { name, _rc: rc } = this;
     if (!this._live()) return;
     this._stop(new RollcallError("left"));
-    await rc._persist({ type: "leave", channel: name }, () => !rc.channels.has(name)).catch(() => {});
+    const { channels } = this._rc;
+    await this._rc._persist({ type: "leave", channel: this.name }, () => !channels.has(this.name)).catch(() => {});
   }
 
   _live() {
@@ -51,8 +55,8 @@ export class Channel extends Emitter {
   }
 
   _renew() {
-    this.ready = new Promise((...both) => ([this._resolve, this._reject] = both));
-    this.ready.catch(() => {}); // the error event tells it too
+    this.ready = new Promise((resolve, reject) => Object.assign(this, { _resolve: resolve, _reject: reject }));
+    this.ready.catch(() => {}); // _fail tells it too
   }
 
   async _join() {
@@ -109,7 +113,7 @@ export class Rollcall extends Emitter {
   state = "closed";
   channels = new Map();
   _commands = new Map();
-  _run = 0; // counts attempts; what belongs to an older one is ignored
+  _run = 0; // what belongs to an older one is ignored
   _id = 0;
   _ping = 25;
 
@@ -155,6 +159,10 @@ export class Rollcall extends Emitter {
     return user;
   }
 
+  async send(channels, message) {
+    await this._command({ type: "send", channels, message });
+  }
+
   async _open(reason) {
     this._drop();
     const run = this._run;
@@ -175,7 +183,7 @@ export class Rollcall extends Emitter {
   }
 
   _receive(frame) {
-    const { type, id, code, ping, reason } = frame;
+    const { type, id, code, ping, reason, channel, message, from } = frame;
     if (ping) this._ping = ping;
     clearTimeout(this._beat);
     this._beat = setTimeout(() => {
@@ -183,11 +191,12 @@ export class Rollcall extends Emitter {
       this._beat = setTimeout(() => this._lost(1006, "silent"), TIMEOUT);
     }, this._ping * 1000);
 
-    const ch = this.channels.get(frame.channel);
-    const error = type == "error" && new RollcallError(code, frame.message);
+    const ch = this.channels.get(channel);
+    const error = type == "error" && new RollcallError(code, message);
     if (this._commands.has(id)) this._commands.get(id)(error, frame);
     else if (error) this._emit("error", error);
     else if (type == "presence") ch?._diff(frame);
+    else if (type == "message") (channel == this.tab ? this : ch)?._emit(type, message, from);
     else if (type == "left" && reason) ch?._fail(new RollcallError(reason));
     else if (type == "welcome") this._welcome(frame);
   }
@@ -281,7 +290,7 @@ export class Rollcall extends Emitter {
     });
   }
 
-  // Repeats what failed for a passing reason.
+  // Repeats passing failures.
   async _persist(frame, wanted) {
     for (let attempt = 1; ; attempt++) {
       try {

@@ -91,7 +91,7 @@ func TestTypesNameWhatIsExported(t *testing.T) {
 	if n := strings.Count(client.JS, "\nexport "); exported != n || len(declared) != n {
 		t.Errorf("client.js has %d exports, of which %d classes; client.d.ts declares %d", n, exported, len(declared))
 	}
-	if want := []string{"authenticate", "close", "connect", "join"}; !slices.Equal(own["Rollcall"], want) {
+	if want := []string{"authenticate", "close", "connect", "join", "send"}; !slices.Equal(own["Rollcall"], want) {
 		t.Errorf("methods of Rollcall in client.js: %q, want %q", own["Rollcall"], want)
 	}
 }

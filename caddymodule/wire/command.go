@@ -35,6 +35,7 @@ const (
 	TypeJoin         Type = "join"
 	TypeLeave        Type = "leave"
 	TypeAuthenticate Type = "authenticate"
+	TypeSend         Type = "send"
 	TypePing         Type = "ping"
 )
 
@@ -45,7 +46,13 @@ type Command struct {
 	Channel string // join and leave
 	Watch   presence.Watch
 	Token   string // authenticate
+
+	Channels []string // send: 1 to MaxChannels names, which can be any
+	Message  []byte   // send: an object of JSON as it came, valid as long as what was parsed
 }
+
+// MaxChannels is how many channels one send names at most.
+const MaxChannels = presence.MaxTargets
 
 // Error is a frame that cannot be carried out.
 type Error struct {
@@ -93,9 +100,18 @@ func Parse(p []byte) (Command, error) {
 		if c.Token, ok = text(raw.token); !ok {
 			return refuse(c.Ref, CodeBadFrame, "token must be a string")
 		}
+	case TypeSend:
+		c.Channels, ok = texts(raw.channels, MaxChannels)
+		if !ok || len(c.Channels) == 0 {
+			return refuse(c.Ref, CodeBadFrame, fmt.Sprintf("channels must be an array of 1 to %d strings", MaxChannels))
+		}
+		if len(raw.message) == 0 || raw.message[0] != '{' {
+			return refuse(c.Ref, CodeBadFrame, "message must be an object")
+		}
+		c.Message = raw.message
 	case TypePing:
 	default:
-		return refuse(c.Ref, CodeUnknownType, "unknown type: use join, leave, authenticate or ping")
+		return refuse(c.Ref, CodeUnknownType, "unknown type: use join, leave, authenticate, send or ping")
 	}
 	switch watch {
 	case "", "none":

@@ -4,8 +4,11 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"reflect"
+	"slices"
 	"strings"
 	"testing"
+	"unicode/utf8"
 
 	"github.com/rollcall-gateway/rollcall/presence"
 )
@@ -25,6 +28,18 @@ func TestParse(t *testing.T) {
 		{"join of a name with half a surrogate pair", `{"type":"join","channel":"\ud83d"}`, Command{Type: TypeJoin, Channel: "\ufffd"}},
 		{"leave", `{"type":"leave","channel":"room","id":7}`, Command{Type: TypeLeave, Channel: "room", Ref: "7"}},
 		{"authenticate", `{"type":"authenticate","token":"abc"}`, Command{Type: TypeAuthenticate, Token: "abc"}},
+		{
+			"send", `{"type":"send","channels":["room"],"message":{"text":"hi"},"id":1}`,
+			Command{Type: TypeSend, Ref: "1", Channels: []string{"room"}, Message: []byte(`{"text":"hi"}`)},
+		},
+		{
+			"send to several in white space", `{ "message" : { "a" : [ 1, "]" ] } , "channels" : [ "a" , "\u00e9,]", "", "a" ] , "type" : "send" }`,
+			Command{Type: TypeSend, Channels: []string{"a", "é,]", "", "a"}, Message: []byte(`{ "a" : [ 1, "]" ] }`)},
+		},
+		{
+			"send to as many as allowed", `{"type":"send","channels":` + many(MaxChannels) + `,"message":{}}`,
+			Command{Type: TypeSend, Channels: slices.Repeat([]string{"x"}, MaxChannels), Message: []byte(`{}`)},
+		},
 		{"ping", `{"type":"ping"}`, Command{Type: TypePing}},
 		{"ping in white space", "\r\n\t {\"type\" : \"ping\" }\n", Command{Type: TypePing}},
 
@@ -46,7 +61,7 @@ func TestParse(t *testing.T) {
 			if err != nil {
 				t.Fatal(err)
 			}
-			if got != test.want {
+			if !reflect.DeepEqual(got, test.want) {
 				t.Errorf("got %+v, want %+v", got, test.want)
 			}
 		})
@@ -96,6 +111,18 @@ func TestParseRefuses(t *testing.T) {
 		{"unknown presence", `{"id":1,"type":"join","channel":"a","presence":"all"}`, CodeBadFrame, "1"},
 		{"true as presence", `{"id":1,"type":"join","channel":"a","presence":true}`, CodeBadFrame, "1"},
 		{"null as presence", `{"id":1,"type":"join","channel":"a","presence":null}`, CodeBadFrame, "1"},
+		{"send without channels", `{"id":1,"type":"send","message":{}}`, CodeBadFrame, "1"},
+		{"send to none", `{"id":1,"type":"send","channels":[ ],"message":{}}`, CodeBadFrame, "1"},
+		{"send to a string", `{"id":1,"type":"send","channels":"a","message":{}}`, CodeBadFrame, "1"},
+		{"send to an object", `{"id":1,"type":"send","channels":{"a":1},"message":{}}`, CodeBadFrame, "1"},
+		{"send to null", `{"id":1,"type":"send","channels":null,"message":{}}`, CodeBadFrame, "1"},
+		{"send to a number", `{"id":1,"type":"send","channels":["a",7],"message":{}}`, CodeBadFrame, "1"},
+		{"send to an array in it", `{"id":1,"type":"send","channels":["a",["b"]],"message":{}}`, CodeBadFrame, "1"},
+		{"send to too many", `{"id":1,"type":"send","channels":` + many(MaxChannels+1) + `,"message":{}}`, CodeBadFrame, "1"},
+		{"send without a message", `{"id":1,"type":"send","channels":["a"]}`, CodeBadFrame, "1"},
+		{"send of a string", `{"id":1,"type":"send","channels":["a"],"message":"{}"}`, CodeBadFrame, "1"},
+		{"send of an array", `{"id":1,"type":"send","channels":["a"],"message":[{}]}`, CodeBadFrame, "1"},
+		{"send of null", `{"id":1,"type":"send","channels":["a"],"message":null}`, CodeBadFrame, "1"},
 		{"no token", `{"id":1,"type":"authenticate"}`, CodeBadFrame, "1"},
 		{"object as token", `{"id":1,"type":"authenticate","token":{}}`, CodeBadFrame, "1"},
 	} {
@@ -108,7 +135,7 @@ func TestParseRefuses(t *testing.T) {
 			if failed.Code != test.code || failed.Ref != test.ref || failed.Message == "" {
 				t.Errorf("got %+v, want the code %s and the ref %q", failed, test.code, test.ref)
 			}
-			if cmd != (Command{}) {
+			if !reflect.DeepEqual(cmd, Command{}) {
 				t.Errorf("a command with the error: %+v", cmd)
 			}
 			if !strings.HasPrefix(failed.Error(), string(test.code)+": ") {
@@ -122,6 +149,7 @@ func TestParseRefuses(t *testing.T) {
 func TestParseErrorsRepeatNothing(t *testing.T) {
 	for _, frame := range []string{
 		`{"type":"canary"}`, `canary`, `{"type":"authenticate","token":["canary"]}`,
+		`{"type":"send","channels":[{"canary":1}],"message":{}}`, `{"type":"send","channels":["canary"],"message":"canary"}`,
 		`{"type":"join","channel":["canary"]}`, `{"type":"join","channel":"a","presence":"canary"}`, `{"type":"ping","id":["canary"]}`,
 	} {
 		if _, err := Parse([]byte(frame)); err == nil || strings.Contains(err.Error(), "canary") {
@@ -138,6 +166,8 @@ func FuzzParse(f *testing.F) {
 		`{"type":"leave","channel":"room","id":-0.1e+7}`,
 		`{"type":"authenticate","token":"a.b.c"}`,
 		`{"type":"ping","id":{}}`,
+		`{"type":"send","channels":["room","a\u005d,\"["],"message":{"a":[{}]},"id":1}`,
+		`{"type":"send","channels":[ "a" , 1e5 ,[],{} ],"message": {} }`,
 		`{"type":null,"id":" "}`,
 		`{"type":"join","channel":"\ud800"}`,
 		"{\"type\":\"ping\",\"x\":\"\xff\"}",
@@ -159,7 +189,7 @@ func FuzzParse(f *testing.F) {
 			default:
 				t.Errorf("code %q", failed.Code)
 			}
-			if cmd != (Command{}) {
+			if !reflect.DeepEqual(cmd, Command{}) {
 				t.Errorf("a command with the error: %+v", cmd)
 			}
 			ref = failed.Ref
@@ -168,6 +198,8 @@ func FuzzParse(f *testing.F) {
 		}
 		switch cmd.Type {
 		case TypeJoin, TypeLeave, TypeAuthenticate, TypePing:
+		case TypeSend:
+			sameMessage(t, frame, cmd)
 		default:
 			t.Errorf("type %q", cmd.Type)
 		}
@@ -175,6 +207,7 @@ func FuzzParse(f *testing.F) {
 			t.Errorf("the ref has %d bytes", len(ref))
 		}
 		valid(t, Pong(ref), ref)
+		valid(t, Sent(ref), ref)
 		valid(t, Encoder{}.Left(ref, cmd.Channel, ""), ref)
 	})
 }
@@ -190,12 +223,37 @@ func sameFields(t *testing.T, frame []byte) {
 	}
 	for name, value := range map[string][]byte{
 		"id": got.id, "type": got.kind, "channel": got.channel, "presence": got.presence, "token": got.token,
+		"channels": got.channels, "message": got.message,
 	} {
 		if string(value) != string(want[name]) {
 			t.Errorf("%q has %q as %s, want %q", frame, value, name, want[name])
 		}
 	}
 }
+
+// sameMessage holds that the channels are those that encoding/json finds, and that listeners get the message as it came.
+func sameMessage(t *testing.T, frame []byte, cmd Command) {
+	t.Helper()
+	var channels []string
+	values := make(map[string]json.RawMessage)
+	_ = json.Unmarshal(frame, &values)
+	if err := json.Unmarshal(values["channels"], &channels); err != nil || !slices.Equal(cmd.Channels, channels) {
+		t.Errorf("%q has the channels %q, want %q, error %v", frame, cmd.Channels, channels, err)
+	}
+	if n := len(cmd.Channels); n == 0 || n > MaxChannels {
+		t.Fatalf("%d channels", n)
+	}
+	var got struct {
+		Message json.RawMessage `json:"message"`
+	}
+	told := payload(t, Encoder{}.Message(cmd.Channels[0], nil, cmd.Message))
+	if err := json.Unmarshal(told, &got); err != nil || string(got.Message) != string(values["message"]) || !utf8.Valid(told) {
+		t.Errorf("%q makes %q, error %v", frame, told, err)
+	}
+}
+
+// many is an array of so many strings.
+func many(n int) string { return `["x"` + strings.Repeat(`,"x"`, n-1) + `]` }
 
 // valid holds that a frame is an object of JSON that echoes the ref.
 func valid(t *testing.T, frame []byte, ref string) {
@@ -216,15 +274,32 @@ func ExampleParse() {
 	fmt.Println(err)
 	// Output:
 	// join salesRoom true 1 <nil>
-	// unknown_type: unknown type: use join, leave, authenticate or ping
+	// unknown_type: unknown type: use join, leave, authenticate, send or ping
 }
 
 func BenchmarkParse(b *testing.B) {
-	frame := []byte(`{"type":"join","channel":"salesRoom","presence":"list","id":1}`)
+	for _, bb := range []struct{ name, frame string }{
+		{"join", `{"type":"join","channel":"salesRoom","presence":"list","id":1}`},
+		{"send", `{"type":"send","channels":["salesRoom"],"message":{"text":"` + strings.Repeat("x", 90) + `"},"id":1}`},
+	} {
+		b.Run(bb.name, func(b *testing.B) {
+			frame := []byte(bb.frame)
+			b.ReportAllocs()
+			for b.Loop() {
+				if _, err := Parse(frame); err != nil {
+					b.Fatal(err)
+				}
+			}
+		})
+	}
+}
+
+func BenchmarkMessage(b *testing.B) {
+	from, message := presence.User{ID: "USER_1", Email: "ann@example.com"}, []byte(`{"text":"`+strings.Repeat("x", 90)+`"}`)
 	b.ReportAllocs()
 	for b.Loop() {
-		if _, err := Parse(frame); err != nil {
-			b.Fatal(err)
+		if len(Encoder{}.Message("salesRoom", &from, message)) == 0 {
+			b.Fatal("no frame")
 		}
 	}
 }

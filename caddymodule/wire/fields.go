@@ -7,7 +7,7 @@ import (
 
 // fields are the values of a command's object as JSON, nil for those that are absent.
 type fields struct {
-	id, kind, channel, presence, token []byte
+	id, kind, channel, presence, token, channels, message []byte
 }
 
 // parseFields takes the object apart. It returns false for what is not one. encoding/json holds it to the grammar, so
@@ -50,8 +50,32 @@ func (f *fields) named(key []byte) *[]byte {
 		return &f.presence
 	case "token":
 		return &f.token
+	case "channels":
+		return &f.channels
+	case "message":
+		return &f.message
 	}
 	return nil
+}
+
+// texts decodes an array of strings, of most at most. It returns false for anything else.
+func texts(raw []byte, most int) ([]string, bool) {
+	if len(raw) == 0 || raw[0] != '[' {
+		return nil, false
+	}
+	var list []string
+	for raw = skipSpace(raw[1:]); raw[0] != ']'; {
+		s, ok := text(raw[:valueEnd(raw)])
+		if !ok || len(list) == most {
+			return nil, false
+		}
+		list = append(list, s)
+		raw = skipSpace(raw[valueEnd(raw):])
+		if raw[0] == ',' {
+			raw = skipSpace(raw[1:])
+		}
+	}
+	return list, true
 }
 
 // unescape decodes a string of valid JSON.
@@ -77,7 +101,7 @@ func stringEnd(p []byte) int {
 	}
 }
 
-// valueEnd returns how long the value at the beginning of valid JSON is, inside of an object.
+// valueEnd returns how long the value at the beginning of valid JSON is, inside of an object or an array.
 func valueEnd(p []byte) int {
 	for i, depth := 0, 0; ; {
 		switch p[i] {

@@ -1,6 +1,7 @@
 package wire
 
 import (
+	"slices"
 	"strconv"
 	"time"
 
@@ -76,6 +77,25 @@ func (Encoder) Presence(d presence.Diff) []byte {
 	})
 }
 
+// Message implements [presence.Encoder].
+func (Encoder) Message(channel string, from *presence.User, message []byte) []byte {
+	size := 80 + len(channel) + len(message) // if nothing needs escaping
+	if from != nil {
+		size += len(from.ID) + len(from.Email)
+	}
+	return socket.Text(func(b []byte) []byte {
+		b = slices.Grow(b, size)
+		b = appendHead(b, "message", "")
+		b = append(b, `,"channel":`...)
+		b = AppendString(b, channel)
+		b = append(b, `,"from":`...)
+		b = appendUserOrNull(b, from)
+		b = append(b, `,"message":`...)
+		b = append(b, message...)
+		return append(b, '}')
+	})
+}
+
 // Welcome builds the first frame of a connection. A nil user is an anonymous one.
 func Welcome(id presence.ID, user *presence.User, ping time.Duration) []byte {
 	return socket.Text(func(b []byte) []byte {
@@ -85,11 +105,7 @@ func Welcome(id presence.ID, user *presence.User, ping time.Duration) []byte {
 		b = append(b, `,"channel":`...)
 		b = AppendString(b, id.PrivateChannel())
 		b = append(b, `,"user":`...)
-		if user == nil {
-			b = append(b, "null"...)
-		} else {
-			b = AppendUser(b, *user)
-		}
+		b = appendUserOrNull(b, user)
 		b = append(b, `,"ping":`...)
 		b = strconv.AppendFloat(b, ping.Seconds(), 'f', -1, 64)
 		return append(b, '}')
@@ -104,6 +120,11 @@ func Authenticated(ref string, user presence.User) []byte {
 		b = AppendUser(b, user)
 		return append(b, '}')
 	})
+}
+
+// Sent answers send.
+func Sent(ref string) []byte {
+	return socket.Text(func(b []byte) []byte { return append(appendHead(b, "sent", ref), '}') })
 }
 
 // Pong answers ping.
@@ -133,6 +154,14 @@ func appendHead(b []byte, kind, ref string) []byte {
 		b = append(b, ref...)
 	}
 	return b
+}
+
+// appendUserOrNull appends null for a connection without a user.
+func appendUserOrNull(b []byte, u *presence.User) []byte {
+	if u == nil {
+		return append(b, "null"...)
+	}
+	return AppendUser(b, *u)
 }
 
 func appendCount(b []byte, n int) []byte {

@@ -3,6 +3,7 @@ package wire
 import (
 	"encoding/json"
 	"fmt"
+	"strings"
 	"testing"
 	"time"
 
@@ -93,6 +94,19 @@ func TestFrames(t *testing.T) {
 			"authenticated", Authenticated(`"x"`, ann),
 			`{"type":"authenticated","id":"x","user":{"id":"USER_1","email":"a@example.com"}}`,
 		},
+		{
+			"message", e.Message("room", &ann, []byte(`{"text": "hi"}`)),
+			`{"type":"message","channel":"room","from":{"id":"USER_1","email":"a@example.com"},"message":{"text": "hi"}}`,
+		},
+		{
+			"message of nobody", e.Message(odd.ID, nil, []byte(`{}`)),
+			`{"type":"message","channel":"a\"\\\n\u2028é\u003c","from":null,"message":{}}`,
+		},
+		{
+			"large message", e.Message("room", nil, []byte(`{"x":"`+strings.Repeat("y", 70_000)+`"}`)),
+			`{"type":"message","channel":"room","from":null,"message":{"x":"` + strings.Repeat("y", 70_000) + `"}}`,
+		},
+		{"sent", Sent(`"s"`), `{"type":"sent","id":"s"}`},
 		{"pong", Pong(""), `{"type":"pong"}`},
 		{"pong with an id", Pong("1e999"), `{"type":"pong","id":1e999}`},
 		{

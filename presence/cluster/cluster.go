@@ -3,7 +3,8 @@
 // The pod that holds a socket is the only one that speaks for it. Pods announce themselves once a second; one that is
 // silent for 3 s is suspect, after 5 s it is gone. A question about a host goes to the live pods that serve it, by name,
 // and the answer says who of them did not reply. What listeners see of a channel on other pods is kept by deltas, which
-// each pod that has watchers of the channel applies, with a check for lost ones every few seconds.
+// each pod that has watchers of the channel applies, with a check for lost ones every few seconds. Messages go to the pods
+// that have connections of the host, at most once and without a check.
 package cluster
 
 import (
@@ -55,6 +56,7 @@ type Cluster struct {
 	members    *members
 	responder  *responder
 	replicator *replicator
+	messenger  *messenger
 	registry   *presence.Registry
 	timing     timing
 	asking     asking
@@ -140,12 +142,13 @@ func start(cfg Config, tr transport, registry *presence.Registry, local Local, t
 	c.responder = newResponder(l, registry, local)
 	c.asking.init()
 	c.replicator = newReplicator(l, c.members, registry, t, cfg.Logger)
+	c.messenger = newMessenger(l, registry, cfg.Logger)
 	c.responder.start(&c.all, c.stop)
 	if err := c.subscribe(); err != nil {
 		_ = c.leave()
 		return nil, err
 	}
-	registry.SetRelay(c.replicator)
+	registry.SetRelay(relay{c.replicator, c.messenger})
 	c.all.Go(func() { c.members.run(c.stop) })
 	return c, nil
 }
@@ -204,6 +207,7 @@ func (c *Cluster) up(p peer) { c.replicator.up(p) }
 func (c *Cluster) down(p peer) {
 	c.asking.gone(p)
 	c.replicator.down(p)
+	c.messenger.down(p)
 }
 
 func (c *Cluster) recheck()            { c.replicator.recheck() }
@@ -238,6 +242,7 @@ func (c *Cluster) leave() error {
 		cancel()
 	}
 	c.replicator.close()
+	c.messenger.close()
 	c.asking.close()
 	close(c.stop)
 	c.all.Wait()

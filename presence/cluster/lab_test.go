@@ -1,6 +1,7 @@
 package cluster
 
 import (
+	"fmt"
 	"slices"
 	"sync"
 	"testing"
@@ -125,6 +126,15 @@ func (silentEncoder) Members([]presence.User) []byte { return nil }
 func (silentEncoder) Joined(presence.Joined) []byte  { return nil }
 func (silentEncoder) Left(_, _, _ string) []byte     { return nil }
 func (silentEncoder) Presence(presence.Diff) []byte  { return nil }
+
+// Message makes a line of it.
+func (silentEncoder) Message(channel string, from *presence.User, msg []byte) []byte {
+	id := ""
+	if from != nil {
+		id = from.ID
+	}
+	return fmt.Appendf(nil, "%s %s %s\n", channel, id, msg)
+}
 
 type silentOutbox struct{}
 

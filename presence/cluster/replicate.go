@@ -13,7 +13,8 @@ import (
 	"github.com/rollcall-gateway/rollcall/presence/cluster/message"
 )
 
-// replicator keeps what watchers see of a channel the same on all pods. It is the registry's [presence.Relay].
+// replicator keeps what watchers see of a channel the same on all pods. It is the registry's [presence.Relay], with the
+// messenger.
 //
 // It publishes the changes of this pod's part of every channel, and has the registry merge those of other pods for the
 // channels that have watchers here. Messages can be lost, come twice or late, so each delta names the one before it, and

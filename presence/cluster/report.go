@@ -18,7 +18,8 @@ type Report struct {
 	Pods    []PodReport `json:"pods"` // this one first, then by data center and name
 	Ignored Ignored     `json:"ignored"`
 	// Resyncs counts the copies of channels on this pod that were found to be wrong, by a gap or by a check.
-	Resyncs uint64 `json:"resyncs"`
+	Resyncs  uint64   `json:"resyncs"`
+	Messages Messages `json:"messages"`
 }
 
 // PodReport is one pod as this one sees it.
@@ -52,6 +53,8 @@ func (c *Cluster) Report(ctx context.Context) Report {
 		Ready:   c.members.pulse.knows(),
 		Ignored: c.link.ignored(),
 		Resyncs: c.replicator.resyncs(),
+
+		Messages: c.messenger.report(),
 	}
 	if b, ok := c.bus.(interface{ State() bus.State }); ok {
 		r.Bus = b.State()

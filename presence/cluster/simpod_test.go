@@ -87,13 +87,20 @@ func (r *simRun) Explain(presence.HostName, string) []message.Connection { retur
 // simTape is an encoder whose frames are places on a list.
 type simTape struct {
 	mu     sync.Mutex
-	values []any // []presence.User, presence.Joined, presence.Diff or the name of a channel that was left
+	values []any // []presence.User, presence.Joined, presence.Diff, simText or the name of a channel that was left
 }
 
 func (tp *simTape) Members(users []presence.User) []byte { return tp.put(slices.Clone(users)) }
 func (tp *simTape) Joined(j presence.Joined) []byte      { return tp.put(j) }
 func (tp *simTape) Presence(d presence.Diff) []byte      { return tp.put(d) }
 func (tp *simTape) Left(_, channel, _ string) []byte     { return tp.put(channel) }
+
+func (tp *simTape) Message(_ string, _ *presence.User, msg []byte) []byte {
+	return tp.put(simText(msg))
+}
+
+// simText is a message to a channel.
+type simText string
 
 func (tp *simTape) put(v any) []byte {
 	tp.mu.Lock()
@@ -121,6 +128,7 @@ type simClient struct {
 	mu    sync.Mutex
 	out   *simOutbox
 	views map[string]*simView // what it was told
+	texts []string            // of messages
 	open  map[string]int      // joins that are not answered yet
 }
 
@@ -141,11 +149,16 @@ type simOutbox struct {
 	ended  bool // client.mu
 }
 
-// Push implements presence.Outbox: it checks that each frame follows from the ones before.
-func (o *simOutbox) Queue(frames []byte, _ int) bool { o.Push(frames); return false }
+func (o *simOutbox) Queue(frames []byte, n int) bool {
+	for frame := range slices.Chunk(frames, len(frames)/n) {
+		o.Push(frame)
+	}
+	return false
+}
 
 func (o *simOutbox) Flush() {}
 
+// Push implements presence.Outbox: it checks that each frame follows from the ones before.
 func (o *simOutbox) Push(frame []byte) {
 	c := o.client
 	c.mu.Lock()
@@ -158,6 +171,8 @@ func (o *simOutbox) Push(frame []byte) {
 		c.joined(f)
 	case presence.Diff:
 		c.told(f)
+	case simText:
+		c.texts = append(c.texts, string(f))
 	case string:
 		delete(c.views, f)
 	}

@@ -67,6 +67,26 @@ func TestThreePodsOverRoutes(t *testing.T) {
 		})
 	}
 
+	_, box := pods[2].enter(t, host, "", "anonymous")
+	eventually(t, "message from another pod", func() bool {
+		if err := pods[0].reg.Send(host, []string{"anonymous"}, []byte("{}")); err != nil {
+			t.Fatal(err)
+		}
+		return len(box.take()) > 0
+	})
+	// One payload each, in the order in which they were sent.
+	sent, came := make([]string, 200), []string{}
+	for i := range sent {
+		sent[i] = fmt.Sprintf(`anonymous  {"n":%d}`, i)
+		if err := pods[0].reg.Send(host, []string{"anonymous"}, fmt.Appendf(nil, `{"n":%d}`, i)); err != nil {
+			t.Fatal(err)
+		}
+	}
+	eventually(t, "messages in their order", func() bool {
+		came = append(came, slices.DeleteFunc(box.take(), func(line string) bool { return line == "anonymous  {}" })...)
+		return slices.Equal(came, sent)
+	})
+
 	// More than one payload has room for.
 	want := []presence.User{{ID: "eve"}}
 	for i := range 20_000 {

@@ -1,6 +1,7 @@
 package message
 
 import (
+	"bytes"
 	"encoding/binary"
 	"unicode/utf8"
 
@@ -152,6 +153,22 @@ func (d *decoder) host() presence.HostName {
 		return presence.HostName{}
 	}
 	return h
+}
+
+// object reads an object of JSON.
+func (d *decoder) object() []byte {
+	n := d.uvarint()
+	if n > presence.MaxMessage || n > uint64(d.left()) {
+		d.fail("a message too large")
+		return nil
+	}
+	p := d.payload[d.pos : d.pos+int(n)]
+	if !isObject(p) {
+		d.fail("a message that is no object")
+		return nil
+	}
+	d.pos += int(n)
+	return bytes.Clone(p)
 }
 
 func (d *decoder) part() (part, parts uint32) {

@@ -2,6 +2,7 @@ package message
 
 import (
 	"encoding/binary"
+	"encoding/json"
 	"math"
 	"unicode/utf8"
 
@@ -97,6 +98,23 @@ func (e *encoder) host(h presence.HostName) {
 		e.fail("no host")
 	}
 	e.text(h.String(), maxHost)
+}
+
+// object writes an object of JSON.
+func (e *encoder) object(p []byte) {
+	if len(p) > presence.MaxMessage {
+		e.fail("a message too large")
+	}
+	if !isObject(p) {
+		e.fail("a message that is no object")
+	}
+	e.length(len(p))
+	e.b = append(e.b, p...)
+}
+
+// isObject tells whether it is an object of JSON, in UTF-8 and with nothing around it: it goes to browsers as it is.
+func isObject(p []byte) bool {
+	return len(p) > 1 && p[0] == '{' && p[len(p)-1] == '}' && utf8.Valid(p) && json.Valid(p)
 }
 
 // part writes which of several payloads this is.

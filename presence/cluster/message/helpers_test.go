@@ -81,6 +81,11 @@ func samples() []sample {
 		{"check", &Check{ID: 77, Host: portal, Channels: []CheckChannel{{Channel: "lobby", Clock: 1001}, {Channel: "new"}}}},
 		{"check nothing", &Check{ID: 78, Host: portal}},
 		{"check done", &CheckDone{ID: 1<<64 - 1}},
+		{"send", &Send{
+			Seq: 300, Host: portal, Channels: []string{"lobby", "ä", "tab|AAAAAAAAAAAAAAAAAAAAAA"},
+			From: &presence.User{ID: "u-1", Email: "one@example.com"}, Message: []byte(`{"text": "hë\"}"}`),
+		}},
+		{"send of the backend", &Send{Seq: 1, Host: mustHost("192.0.2.1"), Channels: []string{"lobby"}, Message: []byte("{}")}},
 	}
 }
 

@@ -16,6 +16,7 @@ const (
 	leastListing    = 5
 	leastConnection = 5
 	leastChannel    = 3
+	leastName       = 2
 )
 
 // message writes the type and the body. It reports false for what is no message.
@@ -40,6 +41,8 @@ func (e *encoder) message(m Message) bool {
 		e.check(m)
 	case *CheckDone:
 		e.uvarint(m.ID)
+	case *Send:
+		e.send(m)
 	default:
 		return false
 	}
@@ -66,6 +69,8 @@ func (d *decoder) message() Message {
 		return d.check()
 	case (*CheckDone)(nil).kind():
 		return &CheckDone{ID: d.uvarint()}
+	case (*Send)(nil).kind():
+		return d.send()
 	}
 	d.fail("an unknown type of message")
 	return nil
@@ -202,6 +207,36 @@ func (d *decoder) check() *Check {
 	return &Check{ID: d.uvarint(), Host: d.host(), Channels: list(d, leastChannel, func() CheckChannel {
 		return CheckChannel{Channel: d.channel(), Clock: d.uvarint()}
 	})}
+}
+
+func (e *encoder) send(m *Send) {
+	e.uvarint(m.Seq)
+	e.host(m.Host)
+	if len(m.Channels) == 0 || len(m.Channels) > presence.MaxTargets {
+		e.fail("too many channels of a message, or none")
+	}
+	e.length(len(m.Channels))
+	for _, channel := range m.Channels {
+		e.channel(channel)
+	}
+	e.flags(m.From != nil)
+	if m.From != nil {
+		e.user(m.From)
+	}
+	e.object(m.Message)
+}
+
+func (d *decoder) send() *Send {
+	m := &Send{Seq: d.uvarint(), Host: d.host()}
+	if m.Channels = list(d, leastName, d.channel); len(m.Channels) == 0 || len(m.Channels) > presence.MaxTargets {
+		d.fail("too many channels of a message, or none")
+	}
+	if d.flags(1) != 0 {
+		user := d.user()
+		m.From = &user
+	}
+	m.Message = d.object()
+	return m
 }
 
 // list reads a list of entries of which each takes so many bytes at least.

@@ -5,7 +5,10 @@ import (
 	"encoding/binary"
 	"errors"
 	"math"
+	"reflect"
 	"runtime"
+	"slices"
+	"strconv"
 	"strings"
 	"testing"
 
@@ -17,6 +20,13 @@ func deltaOf(change func(*Delta)) *Delta {
 	d := &Delta{Host: portal, Channel: "lobby", Parts: 1}
 	change(d)
 	return d
+}
+
+// sendOf returns a message that is right, changed.
+func sendOf(change func(*Send)) *Send {
+	s := &Send{Seq: 1, Host: portal, Channels: []string{"lobby"}, Message: []byte("{}")}
+	change(s)
+	return s
 }
 
 func replyOf(listing presence.Listing) *Reply {
@@ -43,6 +53,31 @@ func TestLongestNamesFit(t *testing.T) {
 	}
 	if fixed := len(payload) - DeltaSize(&m.Delta); fixed > MaxPayload-MaxDelta {
 		t.Errorf("a delta with the longest names takes %d bytes, which leaves no %d", fixed, MaxDelta)
+	}
+}
+
+// What presence takes has to have room in a payload, whatever the names are.
+func TestLargestMessageFits(t *testing.T) {
+	label := strings.Repeat("a", 63)
+	from := Sender{DataCenter: strings.Repeat("d", maxName), Pod: strings.Repeat("P", maxName)}
+	m := &Send{
+		Seq:  math.MaxUint64,
+		Host: mustHost(strings.Join([]string{label, label, label, label[:61]}, ".")),
+		From: &presence.User{ID: strings.Repeat("u", maxUser), Email: strings.Repeat("e", maxEmail)},
+	}
+	names := 0
+	for i := range presence.MaxTargets {
+		m.Channels = append(m.Channels, strings.Repeat("c", 1000)+strconv.Itoa(i))
+		names += len(m.Channels[i])
+	}
+	m.Message = []byte(`{"a":"` + strings.Repeat("x", presence.MaxMessage-names-8) + `"}`)
+	c := NewCodec(secret)
+	payload, err := c.Append(nil, subject, from, m)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, got, err := c.Decode(subject, payload); err != nil || !reflect.DeepEqual(got, m) {
+		t.Errorf("got %T, %v", got, err)
 	}
 }
 
@@ -86,6 +121,21 @@ func TestAppendRefusesWhatNobodyTakes(t *testing.T) {
 		{"parts of changes", web1, deltaOf(func(d *Delta) { d.Parts, d.Base = 2, 1 })},
 		{"a number below 0", web1, deltaOf(func(d *Delta) { d.Conns = -1 })},
 		{"a check without a host", web1, &Check{}},
+		{"a message to no host", web1, &Send{Channels: []string{"lobby"}, Message: []byte("{}")}},
+		{"a message to no channel", web1, sendOf(func(s *Send) { s.Channels = nil })},
+		{"a message to too many channels", web1, sendOf(func(s *Send) { s.Channels = slices.Repeat(s.Channels, presence.MaxTargets+1) })},
+		{"a message to a channel without a name", web1, sendOf(func(s *Send) { s.Channels = []string{"lobby", ""} })},
+		{"a message to a channel too long", web1, sendOf(func(s *Send) { s.Channels = []string{long} })},
+		{"a message from a user too long", web1, sendOf(func(s *Send) { s.From = &presence.User{ID: strings.Repeat("x", maxUser+1)} })},
+		{"a message that is empty", web1, sendOf(func(s *Send) { s.Message = nil })},
+		{"a message that is no object", web1, sendOf(func(s *Send) { s.Message = []byte(`[{}]`) })},
+		{"a message that is half an object", web1, sendOf(func(s *Send) { s.Message = []byte(`{"a":{}`) })},
+		{"a message that ends its frame", web1, sendOf(func(s *Send) { s.Message = []byte(`{}}{"type":"welcome"}`) })},
+		{"a message in white space", web1, sendOf(func(s *Send) { s.Message = []byte(` {}`) })},
+		{"a message that is not UTF-8", web1, sendOf(func(s *Send) { s.Message = []byte("{\"a\":\"\xff\"}") })},
+		{"a message too large", web1, sendOf(func(s *Send) {
+			s.Message = []byte(`{"a":"` + strings.Repeat("x", presence.MaxMessage) + `"}`)
+		})},
 		{"a check of a channel without a name", web1, &Check{Host: portal, Channels: make([]CheckChannel, 1)}},
 	}
 	for _, tt := range tests {
@@ -147,7 +197,8 @@ func TestDecodeRefusesWhatIsWrittenInAnotherWay(t *testing.T) {
 		body []byte
 	}{
 		{"no type", body(0)[:len(body(0))-1]},
-		{"an unknown type", body(10)},
+		{"an unknown type", body(11)},
+		{"an unknown flag of a message", body(10, []byte{1}, host, []byte{1, 1, 'c', 2, 2, '{', '}'})},
 		{"a number longer than need be", body(9, []byte{0x81, 0x00})},
 		{"a number of 65 bits", body(9, bytes.Repeat([]byte{0xff}, 9), []byte{0x02})},
 		{"a number of 11 bytes", body(9, bytes.Repeat([]byte{0xff}, 10), []byte{0x01})},
@@ -191,6 +242,8 @@ func TestDecodeTakesNoMemoryForWhatIsNotThere(t *testing.T) {
 		"joined":           body(7, host, []byte{1, 'c', 0, 1, 1, 1, 0, 0}, claim),
 		"left":             body(7, host, []byte{1, 'c', 0, 1, 1, 1, 0, 0, 0}, claim),
 		"checked":          body(8, []byte{1}, host, claim),
+		"sent to":          body(10, []byte{1}, host, claim),
+		"a message":        body(10, []byte{1}, host, []byte{1, 1, 'c', 0}, claim),
 		"a name of a pod":  append([]byte{Version}, claim...),
 	}
 	for name, payload := range small {

@@ -147,6 +147,15 @@ type CheckDone struct {
 	ID uint64
 }
 
+// Send is a message to those who listen to one of the channels. It goes to all pods that have a connection of the host.
+type Send struct {
+	Seq      uint64 // grows with each of the pod
+	Host     presence.HostName
+	Channels []string       // 1 to presence.MaxTargets; private ones too
+	From     *presence.User // nil: a backend, or nobody who is logged in
+	Message  []byte         // an object of JSON
+}
+
 func (*Heartbeat) kind() byte   { return 1 }
 func (*Goodbye) kind() byte     { return 2 }
 func (*SitesWanted) kind() byte { return 3 }
@@ -156,3 +165,4 @@ func (*Reply) kind() byte       { return 6 }
 func (*Delta) kind() byte       { return 7 }
 func (*Check) kind() byte       { return 8 }
 func (*CheckDone) kind() byte   { return 9 }
+func (*Send) kind() byte        { return 10 }

@@ -1,0 +1,97 @@
+package caddymodule
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"net/http"
+	"strings"
+	"time"
+	"unicode/utf8"
+
+	"github.com/rollcall-gateway/rollcall/presence"
+)
+
+// sendMessage answers /message/sendmessage: it sends a message to channels of the host, on all pods, and answers with what it
+// was sent. Nobody has to listen.
+func (h *Handler) sendMessage(_ context.Context, q question) (answer, *problem) {
+	channels, message, p := readMessage(q)
+	if p != nil {
+		return answer{}, p
+	}
+	hub := h.app.hub
+	err := hub.registry.Send(q.host, channels, message)
+	hub.countersOf(q.host).sent(fromBackend, codeOf(err))
+	if err != nil {
+		return answer{}, problemNotSent(err)
+	}
+	return answer{body: withoutKey(q.raw), status: http.StatusCreated}, nil
+}
+
+// readMessage returns the channels and the message, an object of JSON as it came.
+func readMessage(q question) (channels []string, message []byte, p *problem) {
+	if !utf8.Valid(q.raw) { // encoding/json does not mind, and browsers do
+		return nil, nil, &problem{status: http.StatusBadRequest, code: "bad_json", detail: "the body is not UTF-8"}
+	}
+	want := fmt.Sprintf("an array of 1 to %d names", presence.MaxTargets)
+	if p := q.body.decode("channels", &channels, want); p != nil {
+		return nil, nil, p
+	}
+	if len(channels) == 0 || len(channels) > presence.MaxTargets {
+		return nil, nil, problemValue("channels", want)
+	}
+	for _, name := range channels {
+		if err := q.site.rules().CheckTarget(name); err != nil {
+			return nil, nil, &problem{
+				status: http.StatusBadRequest, code: "bad_value", detail: "channels has a name that no channel can have: " + err.Error(),
+			}
+		}
+	}
+	message = q.body["message"]
+	if len(message) == 0 || message[0] != '{' {
+		return nil, nil, problemValue("message", "an object")
+	}
+	return channels, message, nil
+}
+
+// busyRetry is when a backend that sends too fast should send again.
+const busyRetry = time.Second
+
+func problemNotSent(err error) *problem {
+	switch {
+	case errors.Is(err, presence.ErrTooLarge):
+		return &problem{status: http.StatusRequestEntityTooLarge, code: "too_large", detail: err.Error()}
+	case errors.Is(err, presence.ErrBusy):
+		return &problem{status: http.StatusServiceUnavailable, code: "busy", detail: err.Error(), retry: busyRetry}
+	}
+	return &problem{status: http.StatusServiceUnavailable, code: "unavailable", detail: "the message was not sent", retry: busyRetry}
+}
+
+// withoutKey returns a body, an object, without what can be taken for the key: apiKey, in whatever case. All else stays as it
+// came but for white space around members.
+func withoutKey(raw []byte) []byte {
+	dec := json.NewDecoder(bytes.NewReader(raw))
+	_, _ = dec.Token() // the brace; a body that was read is an object, so nothing fails
+	b := []byte{'{'}
+	for dec.More() {
+		before := dec.InputOffset()
+		key, _ := dec.Token()
+		member := raw[before:dec.InputOffset()]
+		member = member[bytes.IndexByte(member, '"'):] // behind a comma and white space
+		start := int(dec.InputOffset()) - len(member)
+		var value json.RawMessage
+		if dec.Decode(&value) != nil {
+			break
+		}
+		if name, _ := key.(string); strings.EqualFold(name, "apiKey") {
+			continue
+		}
+		if len(b) > 1 {
+			b = append(b, ',')
+		}
+		b = append(b, raw[start:dec.InputOffset()]...)
+	}
+	return append(b, '}')
+}

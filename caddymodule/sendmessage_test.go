@@ -1,0 +1,199 @@
+package caddymodule
+
+import (
+	"bytes"
+	"encoding/json"
+	"fmt"
+	"net/http"
+	"net/http/httptest"
+	"slices"
+	"strings"
+	"sync"
+	"testing"
+
+	"github.com/rollcall-gateway/rollcall/presence"
+)
+
+// basket is an Outbox that keeps the payloads of short text frames.
+type basket struct {
+	mu     sync.Mutex
+	frames []string
+}
+
+func (b *basket) Push(frame []byte) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	b.frames = append(b.frames, string(frame[bytes.IndexByte(frame, '{'):]))
+}
+
+func (b *basket) Queue(frames []byte, _ int) bool {
+	b.Push(frames)
+	return false
+}
+
+func (b *basket) Flush() {}
+
+func (b *basket) has(frame string) bool {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	return slices.Contains(b.frames, frame)
+}
+
+func TestSendMessage(t *testing.T) {
+	c := mustLoad(t, "http://portal.example.com {\n\trollcall {\n\t\tapi_key k\n\t}\n}")
+	h := c.handler(t)
+	out := new(basket)
+	conn, err := h.app.hub.registry.Connect(mustHost(t, "portal.example.com"), h.site.rules(), &presence.User{ID: "ann"}, out)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(conn.Close)
+	if err := conn.Join("room", presence.WatchNone, ""); err != nil {
+		t.Fatal(err)
+	}
+	private := conn.ID().PrivateChannel()
+	longest := `{"x":"` + strings.Repeat("x", 60<<10) + `"}`
+	for _, test := range []struct {
+		name, body, want string // want is the body of the answer
+		frames           []string
+	}{
+		{
+			"channel and private channel",
+			`{"apiKey":"k", "channels": ["room", "` + private + `", "empty"], "message": {"actions": [1], "x":1e3}}`,
+			`{"channels": ["room", "` + private + `", "empty"],"message": {"actions": [1], "x":1e3}}`,
+			[]string{
+				`{"type":"message","channel":"room","from":null,"message":{"actions": [1], "x":1e3}}`,
+				`{"type":"message","channel":"` + private + `","from":null,"message":{"actions": [1], "x":1e3}}`,
+			},
+		},
+		{
+			"what looks like a key is not repeated",
+			`{"APIKEY":"a","more":{"apiKey":"inside"},"apiKey":"k","channels":["nobody"],"message":{},"api\u004bey":"k","ApiKey":7}`,
+			`{"more":{"apiKey":"inside"},"channels":["nobody"],"message":{}}`, nil,
+		},
+		{"another pod's connection", `{"apiKey":"k","channels":["tab|AAAAAAAAAAAAAAAAAAAAAA"],"message":{}}`, `{"channels":["tab|AAAAAAAAAAAAAAAAAAAAAA"],"message":{}}`, nil},
+		{"long message", `{"apiKey":"k","channels":["empty"],"message":` + longest + `}`, `{"channels":["empty"],"message":` + longest + `}`, nil},
+	} {
+		t.Run(test.name, func(t *testing.T) {
+			w := post(t, h, "/message/sendmessage", test.body)
+			if w.Code != http.StatusCreated || w.Body.String() != test.want {
+				t.Errorf("status %d with\n%s\nwant\n%s", w.Code, w.Body, test.want)
+			}
+			if got := w.Header().Get("Content-Type") + w.Header().Get("Rollcall-Complete"); got != "application/json" {
+				t.Errorf("headers %q", w.Header())
+			}
+			for _, frame := range test.frames {
+				eventually(t, "the frame "+frame, func() bool { return out.has(frame) })
+			}
+		})
+	}
+	got := scrape(t, c.ctx.GetMetricsRegistry())
+	for _, line := range []string{
+		"messages_total{from=backend,host=_other,result=ok} 4",
+		"request_duration_seconds{code=201,endpoint=sendmessage} 4",
+	} {
+		if !strings.Contains(got, line) {
+			t.Errorf("no %s in\n%s", line, got)
+		}
+	}
+}
+
+func TestSendMessageWithTheKeyInTheHeader(t *testing.T) {
+	h := loadHandler(t, "api_key k")
+	const body = `{"channels":["room"],"message":{}}`
+	r := httptest.NewRequest(http.MethodPost, "http://portal.example.com/message/sendmessage", strings.NewReader(" "+body+"\n"))
+	r.Header.Set("X-Api-Key", "k")
+	if w := serve(t, h, r); w.Code != http.StatusCreated || w.Body.String() != body {
+		t.Errorf("status %d with %s", w.Code, w.Body)
+	}
+}
+
+func TestSendMessageProblems(t *testing.T) {
+	h := loadHandler(t, "api_key k\nlimits {\nchannel_name 10\n}")
+	names := func(n int) string { return `["x"` + strings.Repeat(`,"x"`, n-1) + `]` }
+	for _, test := range []struct {
+		name, body string // behind the key
+		status     int
+		code       string
+	}{
+		{"no channels", `"message":{}`, 400, "bad_value"},
+		{"empty channels", `"channels":[],"message":{}`, 400, "bad_value"},
+		{"one channel", `"channels":"room","message":{}`, 400, "bad_value"},
+		{"null channels", `"channels":null,"message":{}`, 400, "bad_value"},
+		{"a number as channel", `"channels":["room",7],"message":{}`, 400, "bad_value"},
+		{"too many channels", `"channels":` + names(presence.MaxTargets+1) + `,"message":{}`, 400, "bad_value"},
+		{"a channel without a name", `"channels":["room",""],"message":{}`, 400, "bad_value"},
+		{"a null channel", `"channels":["room",null],"message":{}`, 400, "bad_value"},
+		{"a channel too long", `"channels":["01234567890"],"message":{}`, 400, "bad_value"},
+		{"a channel with a control character", `"channels":["a\u0000"],"message":{}`, 400, "bad_value"},
+		{"a private channel of nobody", `"channels":["tab|canary"],"message":{}`, 400, "bad_value"},
+		{"no message", `"channels":["room"]`, 400, "bad_value"},
+		{"a string as message", `"channels":["room"],"message":"canary"`, 400, "bad_value"},
+		{"an array as message", `"channels":["room"],"message":[{}]`, 400, "bad_value"},
+		{"a null message", `"channels":["room"],"message":null`, 400, "bad_value"},
+		{"a message that is not UTF-8", `"channels":["room"],"message":{"x":"` + "\xff" + `"}`, 400, "bad_json"},
+		{"a channel that is not UTF-8", `"channels":["` + "\xff" + `"],"message":{}`, 400, "bad_json"},
+		{
+			"too much in all channels together",
+			`"channels":["` + strings.Join(numbers(40), `","`) + `"],"message":{"x":"` + strings.Repeat("x", 60<<10) + `"}`, 413, "too_large",
+		},
+	} {
+		t.Run(test.name, func(t *testing.T) {
+			w := post(t, h, "/message/sendmessage", `{"apiKey":"k",`+test.body+`}`)
+			checkProblem(t, w, test.status, test.code)
+			if strings.Contains(w.Body.String(), "canary") {
+				t.Errorf("the answer repeats what was sent: %s", w.Body)
+			}
+		})
+	}
+	for _, wrong := range []string{`{"channels":["room"],"message":{}}`, `{"apiKey":"no","channels":["room"],"message":{}}`} {
+		checkProblem(t, post(t, h, "/message/sendmessage", wrong), http.StatusUnauthorized, "bad_key")
+	}
+}
+
+func numbers(n int) (list []string) {
+	for i := range n {
+		list = append(list, fmt.Sprint(i))
+	}
+	return list
+}
+
+func TestBusyChannelIsToBeTriedAgain(t *testing.T) {
+	w := httptest.NewRecorder()
+	problemNotSent(fmt.Errorf("a reason: %w", presence.ErrBusy)).write(w)
+	checkProblem(t, w, http.StatusServiceUnavailable, "busy")
+	if got := w.Header().Get("Retry-After"); got != "1" {
+		t.Errorf("Retry-After %q", got)
+	}
+}
+
+// FuzzWithoutKey holds that nothing but the key goes from a body.
+func FuzzWithoutKey(f *testing.F) {
+	for _, body := range []string{
+		`{"apiKey":"k","channels":["a"],"message":{}}`, "{ \"a\" : 1 , \"APIKEY\"\n:{\"b\":[]} ,\"c\":\"\\\"\"}", `{}`, ` {"a":1e999}`,
+		`{"api\u004bey":"}","":{}}`, "{\"api\u212aey\":1}", `{"a":{"apiKey":1}}`, `{"a":1,"a":2}`,
+	} {
+		f.Add([]byte(body))
+	}
+	f.Fuzz(func(t *testing.T, body []byte) {
+		var want map[string]json.RawMessage
+		if json.Unmarshal(body, &want) != nil || want == nil {
+			return
+		}
+		for name := range want {
+			if strings.EqualFold(name, "apiKey") {
+				delete(want, name)
+			}
+		}
+		var got map[string]json.RawMessage
+		left := withoutKey(body)
+		if err := json.Unmarshal(left, &got); err != nil || len(got) != len(want) {
+			t.Fatalf("%q becomes %q, %v", body, left, err)
+		}
+		for name, value := range want {
+			if string(got[name]) != string(value) {
+				t.Errorf("%q becomes %q: %q is another value", body, left, name)
+			}
+		}
+	})
+}

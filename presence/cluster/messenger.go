@@ -1,0 +1,310 @@
+package cluster
+
+import (
+	"bytes"
+	"crypto/sha256"
+	"encoding/hex"
+	"slices"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"go.uber.org/zap"
+
+	"github.com/rollcall-gateway/rollcall/presence"
+	"github.com/rollcall-gateway/rollcall/presence/cluster/message"
+)
+
+// Bounds of the messages that wait to be published, in bytes. They wait when the bus takes them more slowly than they come.
+const (
+	maxUnsent     = 32 << 20
+	maxUnsentHost = 4 << 20 // so that one host leaves room for the others
+)
+
+// shards is how many subjects the messages of all hosts are spread over. A pod is subscribed to those of the hosts that have
+// a connection on it.
+const shards = 256
+
+// shardOf returns the shard of a host.
+func shardOf(host presence.HostName) byte {
+	return sha256.Sum256([]byte(host.String()))[0]
+}
+
+// shardSubject is the subject of the messages to the hosts of a shard.
+func (l *link) shardSubject(shard byte) string {
+	return l.prefix + ".message." + hex.EncodeToString([]byte{shard})
+}
+
+// messenger carries messages between pods, at most once. It is the part of the registry's [presence.Relay] that the
+// replicator is not.
+//
+// What is sent on this pod is noted, with the lock of a host held, and published by one goroutine, run, in the order in which
+// it came. What other pods send comes by the subscriptions, each on a goroutine of its own, and goes to the registry, which
+// has it delivered on this pod and nowhere else.
+type messenger struct {
+	link   *link
+	reg    *presence.Registry
+	logger *zap.Logger
+
+	wake    chan struct{} // has room for one: something was noted
+	closing sync.Once
+	done    chan struct{} // closed by close
+	ended   chan struct{} // closed when run has returned
+
+	counts messageCounts
+
+	// mu guards what is noted for run.
+	mu     sync.Mutex
+	unsent []*message.Send
+	bytes  int // of unsent, about
+	byHost map[presence.HostName]int
+	hosts  [shards]int // that have a connection, by shard
+	moved  []byte      // shards that came to have hosts, or to have none
+	gone   []peer
+
+	// The rest is run's.
+	seq   uint64 // of the last message
+	heard [shards]*hearing
+	idle  expiries[*hearing]
+}
+
+// hearing is the subscription of a shard.
+type hearing struct {
+	shard  byte
+	cancel func()
+	until  time.Time // when it ends, if no host needs it; zero: one does
+
+	mu   sync.Mutex
+	last map[peer]uint64 // Seq of the last message, by pod: what comes twice or late is not delivered
+}
+
+// messageCounts counts messages between pods.
+type messageCounts struct{ out, in, dropped atomic.Uint64 }
+
+// Messages counts the messages that went between this pod and others.
+type Messages struct {
+	Out     uint64 `json:"out"`     // published, whether or not a pod wanted them
+	In      uint64 `json:"in"`      // of other pods
+	Dropped uint64 `json:"dropped"` // of In: they came twice or late, or faster than this pod could deliver them
+}
+
+// newMessenger returns a messenger whose goroutine ends with close.
+func newMessenger(l *link, reg *presence.Registry, logger *zap.Logger) *messenger {
+	m := &messenger{
+		link: l, reg: reg, logger: logger,
+		wake:   make(chan struct{}, 1),
+		done:   make(chan struct{}),
+		ended:  make(chan struct{}),
+		byHost: make(map[presence.HostName]int),
+	}
+	go m.run()
+	return m
+}
+
+// close publishes what was sent before, and ends. Closing twice is not an error.
+func (m *messenger) close() {
+	m.closing.Do(func() {
+		close(m.done)
+		<-m.ended
+	})
+}
+
+func (m *messenger) report() Messages {
+	return Messages{Out: m.counts.out.Load(), In: m.counts.in.Load(), Dropped: m.counts.dropped.Load()}
+}
+
+// Opened implements [presence.Relay].
+func (m *messenger) Opened(host presence.HostName) { m.count(host, 1) }
+
+// Closed implements [presence.Relay].
+func (m *messenger) Closed(host presence.HostName) { m.count(host, -1) }
+
+func (m *messenger) count(host presence.HostName, n int) {
+	shard := shardOf(host)
+	m.mu.Lock()
+	before := m.hosts[shard]
+	m.hosts[shard] += n
+	moved := before == 0 || before+n == 0
+	if moved {
+		m.moved = append(m.moved, shard)
+	}
+	m.mu.Unlock()
+	if moved {
+		m.rouse()
+	}
+}
+
+// Send implements [presence.Relay].
+func (m *messenger) Send(host presence.HostName, channels []string, from *presence.User, msg []byte) error {
+	s := &message.Send{Host: host, Channels: slices.Clone(channels), Message: bytes.Clone(msg)}
+	if from != nil {
+		user := *from
+		s.From = &user
+	}
+	size := memorySize(s)
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	if m.bytes+size > maxUnsent || m.byHost[host]+size > maxUnsentHost {
+		return presence.ErrBusy
+	}
+	m.bytes += size
+	m.byHost[host] += size
+	m.unsent = append(m.unsent, s)
+	m.rouse()
+	return nil
+}
+
+// down forgets a pod that is gone.
+func (m *messenger) down(p peer) {
+	m.mu.Lock()
+	m.gone = append(m.gone, p)
+	m.mu.Unlock()
+	m.rouse()
+}
+
+func (m *messenger) rouse() {
+	select {
+	case m.wake <- struct{}{}:
+	default: // it will look anyway
+	}
+}
+
+func (m *messenger) run() {
+	defer close(m.ended)
+	timer := time.NewTimer(time.Hour)
+	defer timer.Stop()
+	for {
+		select {
+		case <-m.done:
+			m.step()
+			for _, h := range m.heard {
+				if h != nil {
+					h.cancel()
+				}
+			}
+			return
+		case <-m.wake:
+		case <-timer.C:
+		}
+		timer.Reset(m.step())
+	}
+}
+
+// step does what was noted, and returns how long there is nothing to do if nothing comes.
+func (m *messenger) step() time.Duration {
+	m.mu.Lock()
+	unsent, moved, gone := m.unsent, m.moved, m.gone
+	m.unsent, m.moved, m.gone = nil, nil, nil
+	hosts := m.hosts
+	m.mu.Unlock()
+
+	now := time.Now()
+	for _, shard := range moved {
+		m.move(now, shard, hosts[shard] > 0)
+	}
+	m.expire(now)
+	for _, p := range gone {
+		for _, h := range m.heard {
+			if h != nil {
+				h.forget(p)
+			}
+		}
+	}
+	m.publish(unsent)
+	if next, ok := m.idle.next(); ok {
+		return max(0, time.Until(next))
+	}
+	return time.Hour
+}
+
+// publish sends messages, and then lets as many others wait.
+func (m *messenger) publish(unsent []*message.Send) {
+	for _, s := range unsent {
+		m.seq++
+		s.Seq = m.seq
+		m.link.send(m.link.shardSubject(shardOf(s.Host)), s)
+		m.counts.out.Add(1)
+
+		size := memorySize(s)
+		m.mu.Lock()
+		m.bytes -= size
+		if m.byHost[s.Host] -= size; m.byHost[s.Host] == 0 {
+			delete(m.byHost, s.Host)
+		}
+		m.mu.Unlock()
+	}
+}
+
+// move subscribes to a shard that has hosts, and lets one that has none go after a while: a page that is loaded again is the
+// only connection of many a host.
+func (m *messenger) move(now time.Time, shard byte, wanted bool) {
+	h := m.heard[shard]
+	switch {
+	case wanted && h != nil:
+		h.until = time.Time{}
+	case wanted:
+		m.heard[shard] = m.subscribe(shard)
+	case h != nil:
+		h.until = now.Add(linger)
+		m.idle.add(h.until, h)
+	}
+}
+
+func (m *messenger) subscribe(shard byte) *hearing {
+	h := &hearing{shard: shard, last: make(map[peer]uint64)}
+	cancel, err := m.link.subscribe(m.link.shardSubject(shard), func(from peer, msg message.Message) { m.take(h, from, msg) })
+	if err != nil { // the bus is closed
+		m.logger.Error("cannot subscribe to messages from other pods", zap.Error(err))
+		cancel = func() {}
+	}
+	h.cancel = cancel
+	return h
+}
+
+// expire ends the subscriptions that no host has needed for long enough.
+func (m *messenger) expire(now time.Time) {
+	for h, ok := m.idle.pop(now); ok; h, ok = m.idle.pop(now) {
+		if m.heard[h.shard] == h && !h.until.IsZero() && !now.Before(h.until) {
+			m.heard[h.shard] = nil
+			h.cancel()
+		}
+	}
+}
+
+// take has a message of another pod delivered on this one.
+func (m *messenger) take(h *hearing, from peer, msg message.Message) {
+	s, ok := msg.(*message.Send)
+	if !ok || shardOf(s.Host) != h.shard {
+		m.link.unknown.Add(1)
+		return
+	}
+	m.counts.in.Add(1)
+	if !h.follows(from, s.Seq) || m.reg.Deliver(s.Host, s.Channels, s.From, s.Message) != nil {
+		m.counts.dropped.Add(1)
+	}
+}
+
+// follows tells whether a message was sent after all that came before from the pod.
+func (h *hearing) follows(from peer, seq uint64) bool {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	if seq <= h.last[from] {
+		return false
+	}
+	h.last[from] = seq
+	return true
+}
+
+func (h *hearing) forget(p peer) {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	delete(h.last, p)
+}
+
+// relay is what the registry tells of changes and messages.
+type relay struct {
+	*replicator
+	*messenger
+}
+
+var _ presence.Relay = relay{}

@@ -1,0 +1,133 @@
+package presence
+
+import (
+	"slices"
+	"sync"
+)
+
+const (
+	// pieceSize is how many bytes of frames are joined in one piece at most. A larger frame is a piece by itself.
+	pieceSize = 32 << 10
+	// roundStep is how many listeners get a piece in one go, with the host's lock held: about a tenth of a millisecond.
+	roundStep = 1024
+)
+
+// outgoing is what a channel has to deliver. It is there only while a goroutine delivers, see [Host.deliver]; the host's lock
+// guards it. Frames are joined here, once for all listeners: a connection then has one write for many messages.
+type outgoing struct {
+	pieces []piece
+	bytes  int
+}
+
+// piece is whole frames, one after the other.
+type piece struct {
+	frames []byte
+	n      int
+}
+
+func (o *outgoing) add(frame []byte) {
+	o.bytes += len(frame)
+	if i := len(o.pieces) - 1; i >= 0 && len(o.pieces[i].frames)+len(frame) <= pieceSize {
+		p := &o.pieces[i]
+		if p.n == 1 {
+			p.frames = slices.Clip(p.frames) // what is behind it is the encoder's
+		}
+		p.frames = append(p.frames, frame...)
+		p.n++
+		return
+	}
+	o.pieces = append(o.pieces, piece{frame, 1})
+}
+
+// send has a message delivered to those who listen when its turn comes.
+func (h *Host) send(ch *channel, from *User, message []byte) {
+	frame := h.registry.encoder.Message(ch.name, from, message)
+	h.pending += len(frame)
+	if ch.outgoing != nil {
+		ch.outgoing.add(frame)
+		return
+	}
+	ch.outgoing = &outgoing{}
+	ch.outgoing.add(frame)
+	go h.deliver(ch) // ends when nothing is left
+}
+
+// unsend drops what a channel that is not active any longer has to deliver: nobody is there to get it.
+func (h *Host) unsend(ch *channel) {
+	if ch.outgoing != nil {
+		h.pending -= ch.outgoing.bytes
+		ch.outgoing = nil
+	}
+}
+
+// round is the delivery of one piece to those who listened when it began.
+type round struct {
+	piece     piece
+	listeners []*membership
+	done      int      // how many of the listeners had their turn
+	owed      []Outbox // to be flushed
+}
+
+var rounds = sync.Pool{New: func() any { return new(round) }}
+
+// maxKept is how many listeners a round has room for at most that goes back to the pool.
+const maxKept = 16 << 10
+
+// deliver delivers in rounds until nothing is left. It is the only one for the channel, so messages come in their order. What
+// is sent during a round waits for the next one: the longer a round takes, the more is written at once.
+//
+// Outboxes take their pieces with the host's lock held, like all other frames, so that each is before or after a presence
+// frame for good, and nobody gets a message after leaving. They are flushed without any lock.
+func (h *Host) deliver(ch *channel) {
+	r, _ := rounds.Get().(*round)
+	for h.next(ch, r) {
+		for r.done < len(r.listeners) {
+			h.queue(ch, r)
+			for _, out := range r.owed {
+				out.Flush()
+			}
+			clear(r.owed)
+			r.owed = r.owed[:0]
+		}
+	}
+	if cap(r.listeners) <= maxKept {
+		rounds.Put(r)
+	}
+}
+
+// next begins a round if there is something to deliver.
+func (h *Host) next(ch *channel, r *round) bool {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	r.piece = piece{}
+	o := ch.outgoing
+	if o == nil {
+		return false
+	}
+	if len(o.pieces) == 0 {
+		ch.outgoing = nil
+		return false
+	}
+	r.piece, o.pieces = o.pieces[0], o.pieces[1:]
+	o.bytes -= len(r.piece.frames)
+	h.pending -= len(r.piece.frames)
+	r.listeners, r.done = append(r.listeners[:0], ch.listeners...), 0
+	return true
+}
+
+// queue gives the piece to the next of the listeners, but for those who left since the round began.
+func (h *Host) queue(ch *channel, r *round) {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	turn := r.listeners[r.done:min(r.done+roundStep, len(r.listeners))]
+	for _, m := range turn {
+		if m.pos >= len(ch.listeners) || ch.listeners[m.pos] != m {
+			continue
+		}
+		if m.conn.out.Queue(r.piece.frames, r.piece.n) {
+			r.owed = append(r.owed, m.conn.out)
+		}
+	}
+	clear(turn)
+	r.done += len(turn)
+}

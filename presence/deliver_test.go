@@ -1,0 +1,353 @@
+package presence
+
+import (
+	"errors"
+	"fmt"
+	"math/rand/v2"
+	"strings"
+	"sync"
+	"testing"
+	"testing/synctest"
+)
+
+// lock is an Outbox that takes frames always, and whose Flush waits while it is shut.
+type lock struct {
+	inbox
+	gate   chan struct{} // nil: open
+	pieces []int         // frames in each piece
+}
+
+func (l *lock) Queue(frames []byte, n int) bool {
+	l.inbox.Queue(frames, n)
+	l.pieces = append(l.pieces, n)
+	return true
+}
+
+func (l *lock) Flush() {
+	if l.gate != nil {
+		<-l.gate
+	}
+}
+
+// locked connects a client with such an outbox.
+func (w *world) locked(user string) (*client, *lock) {
+	w.t.Helper()
+	l := &lock{inbox: inbox{tape: w.tape}}
+	c, err := w.reg.Connect(w.name, w.rules, parseUser(user), l)
+	if err != nil {
+		w.t.Fatal(err)
+	}
+	return &client{Conn: c, t: w.t, in: &l.inbox}, l
+}
+
+// idle checks that nothing of a delivery is left.
+func (w *world) idle() {
+	w.t.Helper()
+	synctest.Wait()
+	h := w.host()
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	if h.pending != 0 {
+		w.t.Errorf("%d bytes are pending", h.pending)
+	}
+	for name, ch := range h.channels {
+		if ch.outgoing != nil {
+			w.t.Errorf("%s has %+v to deliver", name, ch.outgoing)
+		}
+	}
+}
+
+func TestMessagesSentDuringAWriteGoOutInOne(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w := newWorld(t, &Rules{})
+		ann, l := w.locked("ann")
+		ann.join("room", WatchNone)
+		forget(ann)
+		l.gate = make(chan struct{})
+		var want []string
+		for i := range 10 {
+			ann.send(fmt.Sprint(i), "room")
+			want = append(want, fmt.Sprintf("message room ann: %d", i))
+		}
+		ann.hears(want[0])
+		close(l.gate)
+		synctest.Wait()
+		ann.hears(want[1:]...)
+		if got := fmt.Sprint(l.pieces); got != "[1 9]" {
+			t.Errorf("pieces of %s frames", got)
+		}
+		w.idle()
+	})
+}
+
+func TestPiecesAreCutBetweenFrames(t *testing.T) {
+	frame := func(n int) []byte { return make([]byte, n) }
+	for _, tt := range []struct {
+		name   string
+		frames []int
+		want   string // of each piece, its frames and bytes
+	}{
+		{"one", []int{10}, "[1:10]"},
+		{"as many as fit", []int{pieceSize - 10, 10, 1}, fmt.Sprintf("[2:%d 1:1]", pieceSize)},
+		{"a large one alone", []int{1, pieceSize + 1, 1}, fmt.Sprintf("[1:1 1:%d 1:1]", pieceSize+1)},
+		{"behind a full one", []int{pieceSize, 1, 2}, fmt.Sprintf("[1:%d 2:3]", pieceSize)},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			var o outgoing
+			total := 0
+			for _, n := range tt.frames {
+				o.add(frame(n))
+				total += n
+			}
+			var got []string
+			for _, p := range o.pieces {
+				got = append(got, fmt.Sprintf("%d:%d", p.n, len(p.frames)))
+			}
+			if fmt.Sprint(got) != tt.want || o.bytes != total {
+				t.Errorf("pieces %v of %d bytes, want %s of %d", got, o.bytes, tt.want, total)
+			}
+		})
+	}
+}
+
+// A frame can be a part of something larger that belongs to the encoder.
+func TestJoiningFramesWritesToNobodyElsesMemory(t *testing.T) {
+	memory := []byte("frame others")
+	var o outgoing
+	o.add(memory[:5])
+	o.add([]byte("second"))
+	if string(memory) != "frame others" || string(o.pieces[0].frames) != "framesecond" {
+		t.Errorf("%q, and a piece %q", memory, o.pieces[0].frames)
+	}
+}
+
+// wide is a tape whose frames of messages are as long as these.
+type wide struct{ *tape }
+
+func (e wide) Message(channel string, from *User, message []byte) []byte {
+	return append(e.tape.Message(channel, from, message), message...)
+}
+
+func TestWhoSendsFasterThanIsWrittenIsRefused(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w, relay := newWorld(t, &Rules{}), new(wires)
+		w.reg = NewRegistry(wide{w.tape})
+		w.reg.SetRelay(relay)
+		ann, l := w.locked("ann")
+		bob := w.connect("bob")
+		ann.join("room", WatchNone)
+		bob.join("hall", WatchNone)
+		l.gate = make(chan struct{})
+		message := make([]byte, 100<<10)
+		accepted := 0
+		for ; accepted < 100; accepted++ {
+			err := ann.Send([]string{"room"}, message)
+			if errors.Is(err, ErrBusy) {
+				break
+			} else if err != nil {
+				t.Fatal(err)
+			}
+			synctest.Wait() // the first one is being written
+		}
+		if want := 1 + maxPending/len(message); accepted != want {
+			t.Errorf("%d messages are taken, want %d", accepted, want)
+		}
+		if err := w.reg.Send(w.name, []string{"hall", "room"}, message); !errors.Is(err, ErrBusy) {
+			t.Errorf("the backend: %v", err)
+		}
+		if len(relay.sent) != accepted {
+			t.Errorf("the relay was given %d messages", len(relay.sent))
+		}
+		if err := w.reg.Deliver(w.name, []string{"room", "hall"}, nil, message); !errors.Is(err, ErrBusy) {
+			t.Errorf("another pod: %v", err)
+		}
+		synctest.Wait()
+		if got := len(bob.in.take()); got != 2 { // the answer to the join
+			t.Errorf("%d frames: what comes from another pod goes where it can", got)
+		}
+		forget(ann)
+		bob.send("{}", "hall") // another channel does not wait
+		bob.hears("message hall bob: {}")
+		close(l.gate)
+		synctest.Wait()
+		if got := len(ann.in.take()); got != accepted-1 {
+			t.Errorf("%d messages, want %d", got, accepted-1)
+		}
+		w.idle()
+		ann.send("{}", "room")
+		ann.hears("message room ann: {}")
+	})
+}
+
+func TestHostIsBoundedInAllChannelsTogether(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w := newWorld(t, &Rules{})
+		ann := w.connect("ann")
+		ann.join("room", WatchNone)
+		h := w.host()
+		h.mu.Lock()
+		h.pending = maxHostPending // of other channels
+		h.mu.Unlock()
+		if err := ann.Send([]string{"room"}, []byte("{}")); !errors.Is(err, ErrBusy) {
+			t.Errorf("got %v", err)
+		}
+		h.mu.Lock()
+		h.pending = 0
+		h.mu.Unlock()
+		ann.send("{}", "room")
+		w.idle()
+	})
+}
+
+func TestLeavingDuringADelivery(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w := newWorld(t, &Rules{})
+		first, l := w.locked("first")
+		first.join("room", WatchNone)
+		var rest []*client
+		for i := range roundStep + 50 {
+			c := w.connect(fmt.Sprint("user", i))
+			c.join("room", WatchNone)
+			rest = append(rest, c)
+		}
+		forget(rest...)
+		l.gate = make(chan struct{})
+		first.send("{1}", "room")
+		// Those of the first step have it, and the first one is being written to.
+		last := rest[len(rest)-1]
+		last.hears()
+		rest[0].hears("message room first: {1}")
+		rest[1].leave("room")
+		gone := rest[len(rest)-2]
+		gone.leave("room")
+		again := rest[len(rest)-3]
+		again.leave("room")
+		again.join("room", WatchNone)
+		fresh := w.connect("fresh")
+		fresh.join("room", WatchNone)
+		closed := rest[len(rest)-4]
+		closed.Close()
+		forget(rest[1], gone, again, fresh)
+		close(l.gate)
+		synctest.Wait()
+		last.hears("message room first: {1}")
+		rest[roundStep].hears("message room first: {1}")
+		gone.hears()
+		again.hears()
+		fresh.hears() // it was sent before
+		closed.hears()
+		w.idle()
+
+		first.send("{2}", "room")
+		for _, c := range []*client{last, again, fresh} {
+			c.hears("message room first: {2}")
+		}
+		gone.hears()
+	})
+}
+
+func TestChannelThatEndsDropsWhatIsPending(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w := newWorld(t, &Rules{})
+		ann, l := w.locked("ann")
+		ann.join("room", WatchNone)
+		forget(ann)
+		l.gate = make(chan struct{})
+		ann.send("{1}", "room")
+		ann.send("{2}", "room")
+		ann.leave("room")
+		ann.join("room", WatchNone)
+		h := w.host()
+		h.mu.Lock()
+		if h.pending != 0 || h.channels["room"].outgoing != nil {
+			t.Errorf("%d bytes are pending, %+v", h.pending, h.channels["room"].outgoing)
+		}
+		h.mu.Unlock()
+		close(l.gate)
+		ann.send("{3}", "room")
+		ann.hears("message room ann: {1}", "left room", "joined room authenticated", "message room ann: {3}")
+		w.idle()
+	})
+}
+
+// A message is before or after what is told of presence, the same for all who watch.
+func TestMessagesAndPresenceFramesHaveOneOrder(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w := newWorld(t, &Rules{})
+		ann, bob, cid := w.connect("ann"), w.connect("bob"), w.connect("cid")
+		ann.join("room", WatchList)
+		bob.join("room", WatchList)
+		forget(ann, bob)
+		var wg sync.WaitGroup
+		for range 100 {
+			wg.Go(func() { _ = ann.Send([]string{"room"}, []byte("{}")) })
+			wg.Go(func() { cid.join("room", WatchNone); cid.leave("room") })
+			wg.Wait()
+		}
+		synctest.Wait()
+		if a, b := ann.heard(), bob.heard(); strings.Join(a, "\n") != strings.Join(b, "\n") || len(a) < 100 {
+			t.Errorf("%d and %d frames differ", len(a), len(b))
+		}
+	})
+}
+
+// Whoever comes and goes meanwhile: each listener gets messages of each sender in their order, none twice, and those who
+// stay get all.
+func TestManySendersKeepTheirOrder(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w := newWorld(t, &Rules{})
+		const senders, messages = 8, 200
+		stays := w.connect("stays")
+		stays.join("room", WatchNone)
+		var wg sync.WaitGroup
+		for i := range senders {
+			c := w.connect(fmt.Sprint("s", i))
+			c.join("room", WatchNone)
+			wg.Go(func() {
+				for n := range messages {
+					if err := c.Send([]string{"room"}, fmt.Append(nil, n)); err != nil {
+						t.Error(err)
+					}
+				}
+			})
+		}
+		for i := range 4 {
+			wg.Go(func() {
+				rng := rand.New(rand.NewPCG(1, uint64(i)))
+				for range 100 {
+					c := w.connect(fmt.Sprint("guest", i))
+					c.join("room", Watch(rng.IntN(3)))
+					c.Close()
+					inOrder(t, w.tape, c.in.take())
+				}
+			})
+		}
+		wg.Wait()
+		w.idle()
+		if n := inOrder(t, w.tape, stays.in.take()); n != senders*messages {
+			t.Errorf("%d messages, want %d", n, senders*messages)
+		}
+	})
+}
+
+// inOrder counts messages, and checks that each sender's numbers grow.
+func inOrder(t *testing.T, tp *tape, frames [][]byte) (n int) {
+	t.Helper()
+	next := make(map[string]int)
+	for _, frame := range frames {
+		m, ok := tp.get(frame).(sent)
+		if !ok {
+			continue
+		}
+		n++
+		var number int
+		if _, err := fmt.Sscan(m.message, &number); err != nil {
+			t.Error(err)
+		}
+		if last, known := next[m.from]; known && number != last {
+			t.Errorf("%s: %d, want %d", m.from, number, last)
+		}
+		next[m.from] = number + 1
+	}
+	return n
+}

@@ -1,0 +1,270 @@
+package presence
+
+import (
+	"errors"
+	"fmt"
+	"slices"
+)
+
+// Bounds of messages, in bytes. They hold whatever the limits of a site are, since all pods have to agree on them.
+const (
+	// MaxMessage is the most that a message takes together with the names of the channels that it goes to.
+	MaxMessage = 256 << 10
+	// MaxCopies is the most that one call sends: the message, once for each channel.
+	MaxCopies = 1 << 20
+	// MaxTargets is how many channels one call sends to at most.
+	MaxTargets = 128
+)
+
+// Bounds of what waits to be delivered, in bytes. It waits while the channel's messages before it are written, so who meets a
+// bound sends faster than this pod can write.
+const (
+	maxPending     = 1 << 20  // of a channel
+	maxHostPending = 64 << 20 // of all channels of a host
+)
+
+// What Send refuses beside what Join and Leave do.
+var (
+	// ErrTooLarge is returned for more than MaxMessage, MaxCopies or MaxTargets.
+	ErrTooLarge = errors.New("the message is too large")
+	// ErrBusy is returned when more waits to be delivered than the bounds allow.
+	ErrBusy = errors.New("messages come faster than they can be delivered")
+)
+
+// Listens tells whether c listens to all of the named channels.
+//
+// It returns ErrBadChannel, ErrReservedChannel, ErrNotJoined or ErrClosed.
+func (c *Conn) Listens(channels []string) error {
+	h := c.host
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	for _, name := range channels {
+		if _, err := c.listening(name); err != nil {
+			return err
+		}
+	}
+	if c.closed {
+		return ErrClosed
+	}
+	return nil
+}
+
+// listening returns the named channel if c listens to it.
+func (c *Conn) listening(name string) (*channel, error) {
+	h := c.host
+	if c.closed {
+		return nil, ErrClosed
+	}
+	if err := h.rules.checkName(name); err != nil {
+		return nil, err
+	}
+	if ch := h.channels[name]; ch != nil && c.find(ch) != nil {
+		return ch, nil
+	}
+	return nil, ErrNotJoined
+}
+
+// Send sends a message to everybody who listens to one of the channels, on all pods and c included, with c's user as the one
+// whom it is from. A channel that is named twice gets it once. It returns before the message is delivered; messages of one
+// connection come in their order in each channel. One whose join waits to be answered listens already. The message is not
+// kept.
+//
+// It returns ErrBadChannel, ErrReservedChannel, ErrNotJoined, ErrTooLarge, ErrBusy or ErrClosed, and then nothing was sent to
+// any of the channels.
+func (c *Conn) Send(channels []string, message []byte) error {
+	channels, err := targets(channels, message)
+	if err != nil {
+		return err
+	}
+	h := c.host
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	var few [4]*channel
+	to := few[:0]
+	for _, name := range channels {
+		ch, err := c.listening(name)
+		if err != nil {
+			return err
+		}
+		to = append(to, ch)
+	}
+	if err := h.room(to, message); err != nil {
+		return err
+	}
+	var from *User
+	if c.user != nil {
+		from = &c.user.User
+	}
+	if h.relay != nil {
+		if err := h.relay.Send(h.name, channels, from, message); err != nil {
+			return err
+		}
+	}
+	for _, ch := range to {
+		h.send(ch, from, message)
+	}
+	return nil
+}
+
+// Send sends a message of the backend to everybody on the host who listens to one of the channels, on all pods. Other than
+// [Conn.Send] it takes private channels too, and one that nobody listens to.
+//
+// It returns ErrTooLarge or ErrBusy, and then nothing was sent to any of the channels. Names are not looked at, see
+// [Rules.CheckTarget].
+func (r *Registry) Send(host HostName, channels []string, message []byte) error {
+	channels, err := targets(channels, message)
+	if err != nil {
+		return err
+	}
+	var owed []Outbox
+	r.with(host, func(h *Host) {
+		if h == nil {
+			if r.relay != nil {
+				err = r.relay.Send(host, channels, nil, message)
+			}
+			return
+		}
+		to := h.active(channels)
+		if err = h.room(to, message); err != nil {
+			return
+		}
+		away := slices.DeleteFunc(slices.Clone(channels), func(name string) bool { return h.private(name) != nil })
+		if h.relay != nil && len(away) > 0 {
+			if err = h.relay.Send(host, away, nil, message); err != nil {
+				return
+			}
+		}
+		for _, ch := range to {
+			h.send(ch, nil, message)
+		}
+		owed = h.whisper(channels, nil, message)
+	})
+	for _, out := range owed {
+		out.Flush()
+	}
+	return err
+}
+
+// Deliver sends a message that came from another pod to those who listen on this one. It can come from a network.
+//
+// It returns ErrTooLarge, or ErrBusy when some of the channels did not get it.
+func (r *Registry) Deliver(host HostName, channels []string, from *User, message []byte) error {
+	channels, err := targets(channels, message)
+	if err != nil {
+		return err
+	}
+	var owed []Outbox
+	r.with(host, func(h *Host) {
+		if h == nil {
+			return
+		}
+		for _, ch := range h.active(channels) {
+			if e := h.room([]*channel{ch}, message); e != nil {
+				err = e
+				continue
+			}
+			h.send(ch, from, message)
+		}
+		owed = h.whisper(channels, from, message)
+	})
+	for _, out := range owed {
+		out.Flush()
+	}
+	return err
+}
+
+// CheckTarget tells whether a backend can send to the name: that of a channel or of a private one.
+//
+// It returns ErrBadChannel.
+func (r *Rules) CheckTarget(name string) error {
+	if !IsPrivate(name) {
+		return r.checkName(name)
+	}
+	if _, ok := parsePrivate(name); !ok {
+		return fmt.Errorf("%w: no connection has this private channel", ErrBadChannel)
+	}
+	return nil
+}
+
+// targets returns the channels without those that are named twice, if a message of that size can go to them.
+func targets(channels []string, message []byte) ([]string, error) {
+	if len(channels) > MaxTargets {
+		return nil, fmt.Errorf("%w: more than %d channels", ErrTooLarge, MaxTargets)
+	}
+	channels = distinct(channels)
+	size := len(message)
+	for _, name := range channels {
+		size += len(name)
+	}
+	if size > MaxMessage {
+		return nil, fmt.Errorf("%w: over %d bytes", ErrTooLarge, MaxMessage)
+	}
+	if len(message)*len(channels) > MaxCopies {
+		return nil, fmt.Errorf("%w: over %d bytes in all channels together", ErrTooLarge, MaxCopies)
+	}
+	return channels, nil
+}
+
+// distinct drops what is there twice, and keeps the order. There are few, so a scan finds one.
+func distinct(names []string) []string {
+	for i, name := range names {
+		if !slices.Contains(names[:i], name) {
+			continue
+		}
+		once := slices.Clone(names[:i])
+		for _, name := range names[i+1:] {
+			if !slices.Contains(once, name) {
+				once = append(once, name)
+			}
+		}
+		return once
+	}
+	return names
+}
+
+// room tells whether the channels can take a message more.
+func (h *Host) room(to []*channel, message []byte) error {
+	if h.pending+len(to)*len(message) > maxHostPending {
+		return ErrBusy
+	}
+	for _, ch := range to {
+		if ch.outgoing != nil && ch.outgoing.bytes+len(message) > maxPending {
+			return ErrBusy
+		}
+	}
+	return nil
+}
+
+// active returns those of the channels that somebody listens to on this pod.
+func (h *Host) active(names []string) []*channel {
+	list := make([]*channel, 0, len(names))
+	for _, name := range names {
+		if ch := h.channels[name]; ch != nil {
+			list = append(list, ch)
+		}
+	}
+	return list
+}
+
+// whisper sends a message to those private channels among the named ones that belong to a connection of this pod. It returns
+// the outboxes that are to be flushed without the lock.
+func (h *Host) whisper(names []string, from *User, message []byte) (owed []Outbox) {
+	for _, name := range names {
+		if c := h.private(name); c != nil && c.out.Queue(h.registry.encoder.Message(name, from, message), 1) {
+			owed = append(owed, c.out)
+		}
+	}
+	return owed
+}
+
+// private returns the connection whose private channel it is, nil for a name that is not that of one on this pod.
+func (h *Host) private(name string) *Conn {
+	if !IsPrivate(name) {
+		return nil
+	}
+	id, ok := parsePrivate(name)
+	if !ok {
+		return nil
+	}
+	return h.byID[id]
+}

@@ -1,0 +1,304 @@
+package presence
+
+import (
+	"errors"
+	"fmt"
+	"slices"
+	"strings"
+	"sync"
+	"testing"
+	"testing/synctest"
+)
+
+// wires is a Relay that keeps what it was given to send, and which hosts are open.
+type wires struct {
+	mu   sync.Mutex
+	sent []string
+	open map[HostName]int
+	err  error // of Send
+}
+
+func (r *wires) Changed(HostName, string)   {}
+func (r *wires) Watched(HostName, string)   {}
+func (r *wires) Unwatched(HostName, string) {}
+func (r *wires) Opened(host HostName)       { r.count(host, 1) }
+func (r *wires) Closed(host HostName)       { r.count(host, -1) }
+
+func (r *wires) count(host HostName, n int) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if r.open == nil {
+		r.open = make(map[HostName]int)
+	}
+	r.open[host] += n
+}
+
+func (r *wires) Send(_ HostName, channels []string, from *User, message []byte) error {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if r.err == nil {
+		r.sent = append(r.sent, fmt.Sprintf("%q %v %s", channels, from, message))
+	}
+	return r.err
+}
+
+// wants compares what was sent since the last look.
+func (r *wires) wants(t testing.TB, want ...string) {
+	t.Helper()
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if !slices.Equal(r.sent, want) {
+		t.Errorf("the relay was given %q, want %q", r.sent, want)
+	}
+	r.sent = nil
+}
+
+// send sends, which has to succeed, and lets the message arrive.
+func (c *client) send(message string, channels ...string) {
+	c.t.Helper()
+	if err := c.Send(channels, []byte(message)); err != nil {
+		c.t.Fatalf("send to %q: %v", channels, err)
+	}
+	synctest.Wait()
+}
+
+func TestMessageReachesEveryListenerOnce(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w := newWorld(t, &Rules{})
+		ann, bob, eve := w.connect("ann<a@x>"), w.connect("bob"), w.connect("")
+		ann.join("room", WatchNone)
+		ann.join("hall", WatchNone)
+		bob.join("room", WatchNone)
+		bob.join("anonymous", WatchNone)
+		eve.join("anonymous", WatchNone)
+		forget(ann, bob, eve)
+
+		ann.send("{1}", "room", "hall", "room")
+		bob.hears("message room ann: {1}")
+		got := ann.heard() // channels are delivered side by side
+		slices.Sort(got)
+		if want := []string{"message hall ann: {1}", "message room ann: {1}"}; !slices.Equal(got, want) {
+			t.Errorf("the sender hears %q, want %q", got, want)
+		}
+		eve.send("{2}", "anonymous")
+		eve.hears("message anonymous : {2}")
+		bob.hears("message anonymous : {2}")
+		ann.hears()
+	})
+}
+
+func TestSendIsAllOrNothing(t *testing.T) {
+	names := func(n int) (list []string) {
+		for i := range n {
+			list = append(list, fmt.Sprint("c", i))
+		}
+		return list
+	}
+	for _, tt := range []struct {
+		name     string
+		channels []string
+		message  int // bytes
+		want     error
+	}{
+		{"not joined", []string{"room", "hall"}, 1, ErrNotJoined},
+		{"another one's private channel", []string{"room", NewID().PrivateChannel()}, 1, ErrReservedChannel},
+		{"no name", []string{"room", ""}, 1, ErrBadChannel},
+		{"a control character", []string{"room", "a\n"}, 1, ErrBadChannel},
+		{"too long a name", []string{"room", strings.Repeat("x", 51)}, 1, ErrBadChannel},
+		{"too many channels", names(MaxTargets + 1), 1, ErrTooLarge},
+		{"too many times one channel", slices.Repeat([]string{"room"}, MaxTargets+1), 1, ErrTooLarge},
+		{"too large", []string{"room"}, MaxMessage, ErrTooLarge},
+		{"too large in all channels together", append(names(9), "room"), MaxCopies/10 + 1, ErrTooLarge},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				w, relay := newWorld(t, &Rules{MaxName: 50}), new(wires)
+				w.reg.SetRelay(relay)
+				ann := w.connect("ann")
+				ann.join("room", WatchNone)
+				forget(ann)
+				if err := ann.Send(tt.channels, make([]byte, tt.message)); !errors.Is(err, tt.want) {
+					t.Errorf("got %v, want %v", err, tt.want)
+				}
+				synctest.Wait()
+				ann.hears()
+				relay.wants(t)
+			})
+		})
+	}
+}
+
+func TestLargestMessagesAreSent(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w := newWorld(t, &Rules{})
+		ann := w.connect("ann")
+		ann.join("room", WatchNone)
+		forget(ann)
+		ann.send(strings.Repeat("x", MaxMessage-len("room")), "room")
+		if got := ann.heard(); len(got) != 1 || len(got[0]) < MaxMessage-len("room") {
+			t.Errorf("%d frames", len(got))
+		}
+	})
+}
+
+func TestClosedConnectionSendsNothing(t *testing.T) {
+	w := newWorld(t, &Rules{})
+	ann := w.connect("ann")
+	ann.join("room", WatchNone)
+	ann.Close()
+	if err := ann.Send([]string{"room"}, nil); !errors.Is(err, ErrClosed) {
+		t.Errorf("send: %v", err)
+	}
+	if err := ann.Listens([]string{"room"}); !errors.Is(err, ErrClosed) {
+		t.Errorf("listens: %v", err)
+	}
+}
+
+func TestListens(t *testing.T) {
+	w := newWorld(t, &Rules{})
+	ann := w.connect("ann")
+	ann.join("room", WatchNone)
+	for _, tt := range []struct {
+		channels []string
+		want     error
+	}{
+		{nil, nil},
+		{[]string{"room", "room"}, nil},
+		{[]string{"room", "hall"}, ErrNotJoined},
+		{[]string{ann.ID().PrivateChannel()}, ErrReservedChannel},
+		{[]string{""}, ErrBadChannel},
+	} {
+		if err := ann.Listens(tt.channels); !errors.Is(err, tt.want) {
+			t.Errorf("%q: %v, want %v", tt.channels, err, tt.want)
+		}
+	}
+}
+
+func TestBackendSendsToAnyChannel(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w, relay := newWorld(t, &Rules{}), new(wires)
+		w.reg.SetRelay(relay)
+		ann, bob := w.connect("ann"), w.connect("")
+		ann.join("room", WatchNone)
+		forget(ann)
+		mine, theirs := ann.ID().PrivateChannel(), NewID().PrivateChannel()
+		send := func(channels ...string) {
+			t.Helper()
+			if err := w.reg.Send(w.name, channels, []byte("{}")); err != nil {
+				t.Errorf("%q: %v", channels, err)
+			}
+			synctest.Wait()
+		}
+		send("room", "empty", "room")
+		relay.wants(t, `["room" "empty"] <nil> {}`)
+		ann.hears("message room : {}")
+		send(mine)
+		relay.wants(t) // nobody else has it
+		ann.hears("message " + mine + " : {}")
+		send(mine, theirs, "tab|nobody")
+		relay.wants(t, fmt.Sprintf(`[%q "tab|nobody"] <nil> {}`, theirs))
+		ann.hears("message " + mine + " : {}")
+		bob.hears()
+
+		ann.Close()
+		bob.Close()
+		send("room") // the host is not there any longer
+		relay.wants(t, `["room"] <nil> {}`)
+		if err := w.reg.Send(w.name, []string{"room"}, make([]byte, MaxMessage)); !errors.Is(err, ErrTooLarge) {
+			t.Errorf("too large: %v", err)
+		}
+	})
+}
+
+func TestCheckTarget(t *testing.T) {
+	rules := &Rules{MaxName: 10}
+	for _, tt := range []struct {
+		name string
+		want error
+	}{
+		{"room", nil},
+		{NewID().PrivateChannel(), nil},
+		{"", ErrBadChannel},
+		{"12345678901", ErrBadChannel},
+		{"a\x00", ErrBadChannel},
+		{"tab|", ErrBadChannel},
+		{"tab|nobody", ErrBadChannel},
+		{"tab|AAAAAAAAAAAAAAAAAAAAAB", ErrBadChannel}, // decodes to the bytes of another text
+	} {
+		if err := rules.CheckTarget(tt.name); !errors.Is(err, tt.want) {
+			t.Errorf("%q: %v, want %v", tt.name, err, tt.want)
+		}
+	}
+}
+
+// What comes from another pod is for this pod's listeners alone, or it would go round and round.
+func TestDeliveredMessagesAreNotRelayed(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w, relay := newWorld(t, &Rules{}), new(wires)
+		w.reg.SetRelay(relay)
+		ann := w.connect("ann")
+		ann.join("room", WatchNone)
+		forget(ann)
+		mine := ann.ID().PrivateChannel()
+		if err := w.reg.Deliver(w.name, []string{"room", "empty", "room", mine}, &User{ID: "bob"}, []byte("{}")); err != nil {
+			t.Error(err)
+		}
+		synctest.Wait()
+		ann.hears("message "+mine+" bob: {}", "message room bob: {}")
+		relay.wants(t)
+		if err := w.reg.Deliver(HostName{}, []string{"room"}, nil, nil); err != nil {
+			t.Errorf("to a host without connections: %v", err)
+		}
+		if err := w.reg.Deliver(w.name, []string{"room"}, nil, make([]byte, MaxMessage)); !errors.Is(err, ErrTooLarge) {
+			t.Errorf("too large: %v", err)
+		}
+	})
+}
+
+func TestRelayIsGivenWhatOthersGet(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w, relay := newWorld(t, &Rules{}), new(wires)
+		w.reg.SetRelay(relay)
+		ann, eve := w.connect("ann<a@x>"), w.connect("")
+		ann.join("room", WatchNone)
+		ann.join("hall", WatchNone)
+		eve.join("anonymous", WatchNone)
+		forget(ann, eve)
+		ann.send("{1}", "room", "hall", "room")
+		eve.send("{2}", "anonymous")
+		relay.wants(t, `["room" "hall"] &{ann a@x} {1}`, `["anonymous"] <nil> {2}`)
+		forget(ann, eve)
+		relay.err = ErrBusy
+		if err := ann.Send([]string{"room"}, []byte("{3}")); !errors.Is(err, ErrBusy) {
+			t.Errorf("with a busy relay: %v", err)
+		}
+		if err := w.reg.Send(w.name, []string{"room"}, []byte("{4}")); !errors.Is(err, ErrBusy) {
+			t.Errorf("by the backend, with a busy relay: %v", err)
+		}
+		synctest.Wait()
+		ann.hears()
+	})
+}
+
+func TestRelayIsToldOfHosts(t *testing.T) {
+	w, first, second := newWorld(t, &Rules{}), new(wires), new(wires)
+	ann := w.connect("ann")
+	w.reg.SetRelay(first)
+	bob := w.connect("bob")
+	w.reg.SetRelay(second)
+	if first.open[w.name] != 1 || second.open[w.name] != 1 {
+		t.Errorf("opened %d and %d times", first.open[w.name], second.open[w.name])
+	}
+	ann.Close()
+	if second.open[w.name] != 1 {
+		t.Error("closed with a connection there")
+	}
+	bob.Close()
+	if second.open[w.name] != 0 {
+		t.Error("not closed with the last connection")
+	}
+	w.connect("cid")
+	if second.open[w.name] != 1 {
+		t.Error("not opened again")
+	}
+}
