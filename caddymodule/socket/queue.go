@@ -73,6 +73,13 @@ func (c *Conn) takeQueue(done int) (b batch, ok, last bool) {
 	return b, true, false
 }
 
+// written tells that what was taken is written.
+func (c *Conn) written(done int) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.queued -= done
+}
+
 // joinLimit is how many bytes of small frames are copied together for one write. A larger frame is written by itself.
 const joinLimit = 32 << 10
 

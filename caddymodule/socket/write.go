@@ -32,10 +32,18 @@ func (c *Conn) Flush() {
 	}
 }
 
+// flushRounds is how often the queue is emptied before it is somebody else's turn.
+const flushRounds = 8
+
 // flush is Flush with a buffer. It returns false when somebody else has that now.
 func (c *Conn) flush(buf []byte) bool {
 	done := 0
-	for {
+	for round := 0; ; round++ {
+		if round == flushRounds {
+			c.written(done)
+			c.loop.add(c)
+			return true
+		}
 		b, ok, last := c.takeQueue(done)
 		if last {
 			c.shut()
