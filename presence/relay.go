@@ -9,7 +9,7 @@ type Relay interface {
 	// Closed tells that the last connection is gone.
 	Closed(host HostName)
 	// Send carries a message to the listeners of some channels on other pods, at most once. Nothing that it is given is kept.
-	// It returns ErrBusy or ErrTooLarge, and then the message goes nowhere.
+	// It returns ErrBusy, and then the message goes nowhere.
 	Send(host HostName, channels []string, from *User, message []byte) error
 	// Changed tells that [Registry.Changes] has something for other pods. It is told again only after Changes was called.
 	Changed(host HostName, channel string)

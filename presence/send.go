@@ -55,11 +55,11 @@ func (c *Conn) listening(name string) (*channel, error) {
 	if c.closed {
 		return nil, ErrClosed
 	}
-	if err := h.rules.checkName(name); err != nil {
-		return nil, err
-	}
 	if ch := h.channels[name]; ch != nil && c.find(ch) != nil {
 		return ch, nil
+	}
+	if err := h.rules.checkName(name); err != nil {
+		return nil, err
 	}
 	return nil, ErrNotJoined
 }

@@ -1,7 +1,8 @@
-// One panel a channel: who is in it, and the way out.
-import { avatar, h } from "./dom.js";
+// One panel a channel: who is in it, what is said there, and the way out.
+import { avatar, h, time } from "./dom.js";
 
 const SHOWN = 40; // members listed by name
+const KEPT = 50; // lines of messages
 
 const REFUSALS = {
   login_required: "Only those who are logged in may join.",
@@ -25,7 +26,7 @@ export function live(channel, me, onleave) {
   const members = h("ul", { class: "members", "data-testid": `members-${channel.name}`, "aria-label": `Members of ${channel.name}` });
   const leave = h("button", { type: "button", class: "quiet", "data-testid": `leave-${channel.name}`, "aria-label": `Leave ${channel.name}`, onclick: onleave }, "Leave");
   const element = frame(channel.name, channel.name, "",
-    h("div", { class: "channel-head" }, title(channel.name, kind), h("p", { class: "count" }, count, unit), leave), members);
+    h("div", { class: "channel-head" }, title(channel.name, kind), h("p", { class: "count" }, count, unit), leave), members, talk(channel));
 
   let before = new Map(); // the entries that are shown, so that one who stays is not drawn anew
   let known = false; // entries after the first snapshot are news
@@ -57,6 +58,40 @@ export function live(channel, me, onleave) {
   draw();
   return { element, draw };
 }
+
+// talk shows the messages of a channel, and has a line to write one.
+function talk(channel) {
+  const { name } = channel;
+  const lines = h("ol", { class: "lines", "data-testid": `lines-${name}`, "aria-label": `Messages in ${name}`, role: "log", hidden: true });
+  const text = h("input", { "data-testid": `say-${name}`, "aria-label": `Write to ${name}`, placeholder: "Write a line", maxlength: 500, autocomplete: "off" });
+  const form = h("form", { class: "say", onsubmit: say }, text, h("button", { "data-testid": `send-${name}` }, "Send"));
+
+  function add(line) {
+    lines.append(line);
+    while (lines.children.length > KEPT) lines.firstChild.remove();
+    lines.hidden = false;
+    lines.scrollTop = lines.scrollHeight;
+  }
+  async function say(e) {
+    e.preventDefault();
+    const line = text.value.trim();
+    if (!line) return;
+    try {
+      await channel.send({ text: line });
+      text.value = "";
+    } catch (error) {
+      add(h("li", { class: "refusal" }, "Not sent: ", error.message, " ", h("code", {}, error.code)));
+    }
+  }
+  channel.on("message", (message, from) => add(h("li", { class: "line", "data-from": from?.id ?? "" },
+    from ? avatar(from.id) : h("span", { class: "avatar nobody", "aria-hidden": "true" }),
+    h("span", { class: "said" }, h("strong", {}, from ? from.email || from.id : "Somebody"), " ", lineOf(message)),
+    h("time", {}, time()))));
+  return h("div", { class: "talk" }, lines, form);
+}
+
+// lineOf is a message as a line; one from elsewhere can be any object.
+export const lineOf = (message) => (typeof message.text === "string" ? message.text : JSON.stringify(message));
 
 // crowd stands for people without a name.
 function crowd(n) {

@@ -58,6 +58,7 @@ rc.on("user", () => {
   drawChannels();
   live.refresh();
 });
+rc.on("message", (m) => log("this tab", `the backend says: ${panels.lineOf(m)}`));
 rc.on("error", (e) => log("error", e.message, e.code));
 
 const known = (code) => (code === 1006 ? undefined : code); // 1006: there was no close code

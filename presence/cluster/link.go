@@ -105,20 +105,21 @@ func subjectHash(parts ...string) string {
 	return strings.ToLower(base32.StdEncoding.WithPadding(base32.NoPadding).EncodeToString(sum))
 }
 
-// send publishes a message. What does not get through is found by those who wait for it.
-func (l *link) send(subject string, m message.Message) {
+// send publishes a message, and tells whether the bus took it. What does not get through is found by those who wait for it.
+func (l *link) send(subject string, m message.Message) bool {
 	payload, err := l.codec.Append(nil, subject, l.self.sender(), m)
 	if err == nil {
 		err = l.bus.Publish(subject, payload)
 	}
 	if err == nil {
-		return
+		return true
 	}
 	l.unsent.Add(1)
 	now, last := time.Now().UnixNano(), l.complained.Load()
 	if (last == 0 || now-last >= int64(complainEvery)) && l.complained.CompareAndSwap(last, now) {
 		l.logger.Error("cannot send to other pods", zap.Error(err), zap.Uint64("failed", l.unsent.Load()))
 	}
+	return false
 }
 
 // subscribe has take called with the messages of other pods that are known and alive, one at a time and in the order of

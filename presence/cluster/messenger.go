@@ -83,7 +83,7 @@ type messageCounts struct{ out, in, dropped atomic.Uint64 }
 
 // Messages counts the messages that went between this pod and others.
 type Messages struct {
-	Out     uint64 `json:"out"`     // published, whether or not a pod wanted them
+	Out     uint64 `json:"out"`     // published, whether or not another pod wanted them
 	In      uint64 `json:"in"`      // of other pods
 	Dropped uint64 `json:"dropped"` // of In: they came twice or late, or faster than this pod could deliver them
 }
@@ -222,8 +222,9 @@ func (m *messenger) publish(unsent []*message.Send) {
 	for _, s := range unsent {
 		m.seq++
 		s.Seq = m.seq
-		m.link.send(m.link.shardSubject(shardOf(s.Host)), s)
-		m.counts.out.Add(1)
+		if m.link.send(m.link.shardSubject(shardOf(s.Host)), s) {
+			m.counts.out.Add(1)
+		}
 
 		size := memorySize(s)
 		m.mu.Lock()

@@ -220,6 +220,9 @@ func TestMessagesThatComeTwiceOrLateAreDropped(t *testing.T) {
 			t.Errorf("the report counts %+v and %+v", r.Messages, r.Ignored)
 		}
 		s.goodbye()
+		if last := a.messenger.heard[shardOf(host)].last; len(last) > 0 {
+			t.Errorf("%v is kept of pods that are gone", last)
+		}
 		later := n.script(t, "x", "s", 2) // counts anew
 		later.beat()
 		s.link = later.link

@@ -137,6 +137,7 @@ func TestDemo(t *testing.T) {
 			}
 			ada.waitFor("two in anonymousChat", `document.querySelector('[data-testid=count-anonymousChat]').textContent === '2'`)
 
+			checkMessages(ada, grace, second)
 			checkAnswers(t, ada)
 			checkLogin(visitor)
 			ada.waitForMembers("salesRoom", "ada", "grace")
@@ -159,6 +160,27 @@ func TestDemo(t *testing.T) {
 			checkLooks(t, ada, scheme)
 		})
 	}
+}
+
+// checkMessages has the first page write a line, which all see, and the backend one.
+func checkMessages(first page, others ...page) {
+	first.t.Helper()
+	const line = `Good <b>morning</b>`
+	first.run(chromedp.SendKeys(`[data-testid="say-salesRoom"]`, line))
+	first.click("send-salesRoom")
+	pages := append(others, first)
+	for _, p := range pages {
+		p.waitFor("the line", fmt.Sprintf(
+			`document.querySelector('[data-testid="lines-salesRoom"] [data-from="ada"] .said').textContent === 'ada@example.com %s'`, line))
+	}
+	first.run(chromedp.Evaluate[chromedp.Void](`void fetch("/message/sendmessage", {
+		method: "POST", headers: { "Content-Type": "application/json" }, body: JSON.stringify({
+		apiKey: "demo-key", channels: ["salesRoom", "tab|" + document.querySelector('[data-testid="connection-id"]').textContent],
+		message: { text: "closing at six" } }) })`))
+	for _, p := range pages {
+		p.waitFor("the backend's line", `document.querySelector('[data-testid="lines-salesRoom"] [data-from=""] .said').textContent === 'Somebody closing at six'`)
+	}
+	first.waitFor("the line for the tab", `document.querySelector('[data-testid=log]').textContent.includes('the backend says: closing at six')`)
 }
 
 // checkAnswers compares what the page shows of the endpoints with who is there.

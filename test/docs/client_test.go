@@ -3,6 +3,7 @@ package docs
 import (
 	"encoding/json"
 	"regexp"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -15,8 +16,9 @@ const patience = 10 * time.Second
 
 // client is a websocket connection.
 type client struct {
-	name string
-	ws   *websocket.Conn
+	name  string
+	ws    *websocket.Conn
+	early []string // frames that came before those that are shown before them
 }
 
 func (s *server) connect(t *testing.T, name string) *client {
@@ -45,6 +47,22 @@ func (c *client) receive(t *testing.T) string {
 		t.Fatalf("%s: %v", c.name, err)
 	}
 	return string(frame)
+}
+
+// next returns the wanted frame if it is the next one, or if so many at most come before it, and otherwise what comes.
+func (c *client) next(t *testing.T, want string, ahead int) string {
+	t.Helper()
+	if i := slices.Index(c.early, want); i >= 0 {
+		c.early = slices.Delete(c.early, i, i+1)
+		return want
+	}
+	for {
+		got := canonical(t, c.receive(t))
+		if got == want || len(c.early) >= ahead {
+			return got
+		}
+		c.early = append(c.early, got)
+	}
 }
 
 // expect receives a frame whose type is the given one.

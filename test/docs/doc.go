@@ -32,7 +32,7 @@
 //	<!-- test: frames -->
 //
 // plays the text block that follows: "ada> FRAME" is sent, "ada< FRAME" must come next. A name opens a connection when
-// it is first met.
+// it is first met. With "unordered" a frame may come before the one that is shown before it.
 //
 //	<!-- test: error TEXT -->
 //

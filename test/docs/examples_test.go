@@ -189,6 +189,14 @@ func (p page) same(t *testing.T, at block, got, want string) {
 func (p page) play(t *testing.T, s *server, o order) {
 	t.Helper()
 	script := p.blockAt(t, o, 0, "text")
+	ahead := 0 // how many frames may come before the one that is shown
+	switch o.args {
+	case "":
+	case "unordered":
+		ahead = 1
+	default:
+		t.Fatalf("%s:%d: unknown word %q", p.name, o.line, o.args)
+	}
 	clients := make(map[string]*client)
 	for i, line := range strings.Split(script.text, "\n") {
 		at := block{line: script.line + 1 + i}
@@ -209,13 +217,16 @@ func (p page) play(t *testing.T, s *server, o order) {
 		case '>':
 			c.send(t, shownToken.ReplaceAllString(strings.TrimSpace(rest), `"`+sign(t, name)+`"`))
 		case '<':
-			p.same(t, at, canonical(t, c.receive(t)), canonical(t, rest))
+			p.same(t, at, c.next(t, canonical(t, rest), ahead), canonical(t, rest))
 		default:
 			t.Fatalf("%s:%d: neither NAME> nor NAME<: %s", p.name, at.line, line)
 		}
 	}
 	// Nothing else came than what is shown.
 	for _, c := range clients {
+		if len(c.early) > 0 {
+			t.Errorf("%s:%d: %s also got %q", p.name, script.line, c.name, c.early)
+		}
 		c.send(t, `{"type":"ping","id":"end"}`)
 		p.same(t, script, c.receive(t), `{"type":"pong","id":"end"}`)
 	}

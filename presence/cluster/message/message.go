@@ -147,7 +147,8 @@ type CheckDone struct {
 	ID uint64
 }
 
-// Send is a message to those who listen to one of the channels. It goes to all pods that have a connection of the host.
+// Send is a message to those who listen to one of the channels. It goes to all pods that have a connection of the host, but
+// for those of builds before it, which do not subscribe to its subjects.
 type Send struct {
 	Seq      uint64 // grows with each of the pod
 	Host     presence.HostName
