@@ -26,9 +26,8 @@ export ROLLCALL_CADDY := $(CADDY)
 CADDY_SOURCES := xcaddy.json go.mod go.sum $(shell find $(wildcard presence plugins caddymodule) tools/xcaddy \
 	-name testdata -prune -o ! -name '*_test.*' -print)
 
-# Modules beside the root one, and those of them that have tests.
-TESTED := tools/gotest tools/kubeschema tools/xcaddy plugins/sdk/go examples/mask-email
-MODULES := bench $(TESTED)
+# Modules beside the root one.
+MODULES := bench tools/gotest tools/kubeschema tools/xcaddy plugins/sdk/go examples/mask-email
 GOTEST = $(CURDIR)/bin/gotest -name $@ $(REPORT)
 # Packages to import, and those whose tests need no built binary and gain from the race detector: the tests of the SDKs
 # build guests and run them one after the other. Listing them takes time: only where it is needed.
@@ -40,7 +39,7 @@ STEP = @printf '\n==> %s %s\n' "$$(date +%T)" $@
 .NOTPARALLEL:
 .DELETE_ON_ERROR:
 .PHONY: help build run cluster test deps tidy-check tools vet lint unit race golden integration caddyfiles e2e docs browser fuzz \
-	tree-before tree-after bench fmt clean
+	tree-before tree-after bench soak fmt clean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -74,9 +73,9 @@ tidy-check: ## check that go.mod and go.sum are tidy
 	go mod tidy -diff
 	@set -e; for dir in $(MODULES); do echo "go mod tidy -diff ($$dir)"; (cd $$dir && go mod tidy -diff); done
 
-tools: bin/gotest ## test the modules beside the root one: the programs in tools/, the Go SDK of plugins
+tools: bin/gotest ## test the modules beside the root one: the programs in tools/ and bench/, the Go SDK of plugins
 	$(STEP)
-	@set -e; for dir in $(TESTED); do (cd $$dir && $(GOTEST) -- -count=1 ./...); done
+	@set -e; for dir in $(MODULES); do (cd $$dir && $(GOTEST) -- -count=1 ./...); done
 
 vet: ## go vet
 	$(STEP)
@@ -141,12 +140,15 @@ tree-after:
 	$(STEP)
 	@scripts/tree.sh | diff bin/tree - || { echo 'the work tree changed during the test run'; exit 1; }
 
-bench: bin/caddy ## print what connections, plugins and questions to ten pods cost beside peers, then run the benchmarks of the packages
-	go run -C bench . -caddy $(CADDY)
+bench: bin/caddy ## measure Rollcall beside its peers into docs/benchmarks.md, then plugins and the benchmarks of the packages
+	go run -C bench ./cluster >bin/cluster.md
+	go run -C bench . -caddy $(CADDY) -cluster $(CURDIR)/bin/cluster.md -output $(CURDIR)/docs
 	go run -C bench ./plugins -caddy $(CADDY)
-	go run -C bench ./cluster
 	go test -count=1 -run=TestAHostilePluginHarmsNoOtherHost -v ./test/e2e | grep p99
 	go test -run='^$$' -bench=. -benchmem -p=1 -timeout=30m $(LIBRARY)
+
+soak: bin/caddy ## hold 50,000 connections for 30 minutes of churn and messages, and compare all answers with a model
+	go run -C bench ./soak -caddy $(CADDY)
 
 fmt: $(LINT) bin/caddy ## format Go files and Caddyfiles
 	$(LINT) fmt ./...

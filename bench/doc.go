@@ -1,7 +1,12 @@
-// Command bench measures what Rollcall costs, beside a floor in the same run: a server that only accepts TCP
-// connections and keeps one goroutine for each. Absolute figures move with the machine; compare the ratios.
+// Command bench measures what Rollcall costs beside its peers, in one run and by one load generator: a server on the
+// centrifuge library, ws and Socket.IO on Node.js, and floors that only read and write frames on TCP.
 //
-//	go run . -caddy ../bin/caddy -conns 10000
+//	go run . -caddy ../bin/caddy -quick            a few figures of everything, in two minutes
+//	go run . -caddy ../bin/caddy -output ../docs   all, into docs/benchmarks.md and docs/images/benchmarks.svg
 //
-// It starts the servers as processes of their own on loopback, and ends them.
+// Every server is a process of its own on loopback, whose memory and CPU time the kernel counts; it ends with this program.
+// The servers on Node.js are installed into the user's cache folder by npm, at the versions of peers/package-lock.json.
+//
+// A peer says how to start one kind of server and how clients speak with it; a section measures all peers in turn, some
+// rounds of it, and writes a table and panels of the picture. The load is that of the package load.
 package main

@@ -2,50 +2,93 @@ package main
 
 import (
 	"context"
-	"flag"
+	"errors"
 	"fmt"
 	"os"
 	"os/signal"
-	"runtime"
+	"slices"
+	"syscall"
 	"time"
+
+	"github.com/rollcall-gateway/rollcall/bench/load"
 )
 
+// bench is one run.
+type bench struct {
+	options
+	report
+	dir string // for what the servers write
+}
+
+// section is a part of the run that can be asked for alone.
+type section struct {
+	name string
+	do   func(b *bench, ctx context.Context) error
+	most time.Duration // that it may take
+}
+
+var sections = []section{
+	{"idle", (*bench).idle, 15 * time.Minute},
+	{"connect", (*bench).connect, 10 * time.Minute},
+	{"fanout", (*bench).fanout, 30 * time.Minute},
+	{"members", (*bench).members, 10 * time.Minute},
+}
+
 func main() {
-	caddy := flag.String("caddy", "../bin/caddy", "the Caddy with Rollcall in it")
-	conns := flag.Int("conns", 10_000, "idle connections")
-	floor := flag.Bool("floor", false, "be the floor: internal")
-	flag.Parse()
-	if *floor {
-		serveFloor()
-		return
+	o, err := parseOptions(os.Args[1:])
+	if err == nil {
+		err = (&bench{options: o}).main()
 	}
-	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt)
-	defer stop()
-	ctx, cancel := context.WithTimeout(ctx, 5*time.Minute)
-	defer cancel()
-	if err := run(ctx, *caddy, *conns); err != nil {
+	if err != nil {
 		fmt.Fprintln(os.Stderr, "bench:", err)
 		os.Exit(1)
 	}
 }
 
-func run(ctx context.Context, caddy string, conns int) error {
-	fmt.Printf("%s/%s, %d CPUs, %d connections, each joined to one channel\n\n",
-		runtime.GOOS, runtime.GOARCH, runtime.NumCPU(), conns)
-	floor, err := measure(ctx, floorTarget, conns)
-	if err != nil {
-		return fmt.Errorf("floor: %w", err)
+func (b *bench) main() error {
+	if err := load.RaiseFileLimit(); err != nil {
+		return err
 	}
-	ours, err := measure(ctx, rollcallTarget(caddy), conns)
-	if err != nil {
-		return fmt.Errorf("rollcall: %w", err)
+	if b.serve != "" {
+		return serve(b.serve)
 	}
-	fmt.Printf("%-44s %12s %12s %8s\n", "", "TCP floor", "Rollcall", "ratio")
-	row := func(what, unit string, floor, ours float64) {
-		fmt.Printf("%-44s %9.1f %s %9.1f %s %8.1f\n", what, floor, unit, ours, unit, ours/floor)
+	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
+	defer stop()
+	if b.hold != "" {
+		return b.holdConns(ctx, b.hold, b.address, b.conns[0])
 	}
-	row("user RSS a connection, as it stands", "KB", floor.rss, ours.rss)
-	row("user RSS a connection, after GC", "KB", floor.rssGC, ours.rssGC)
-	row("server CPU a connect (and handshake, join)", "us", floor.cpu, ours.cpu)
-	return nil
+	return b.run(ctx)
+}
+
+func (b *bench) run(ctx context.Context) (err error) {
+	if b.dir, err = os.MkdirTemp("", "rollcall-bench"); err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, os.RemoveAll(b.dir)) }()
+	var failed []error // what is measured is written all the same
+	for _, s := range sections {
+		if len(b.sections) > 0 && !slices.Contains(b.sections, s.name) {
+			continue
+		}
+		if err := b.bounded(ctx, s); err != nil {
+			failed = append(failed, fmt.Errorf("%s: %w", s.name, err))
+			progress("%v", err)
+		}
+	}
+	if b.cluster != "" {
+		failed = append(failed, b.include("Questions to ten pods", b.cluster))
+	}
+	return errors.Join(append(failed, b.write(b.output, b.options))...)
+}
+
+// bounded measures a section within its time.
+func (b *bench) bounded(ctx context.Context, s section) error {
+	ctx, cancel := context.WithTimeout(ctx, s.most)
+	defer cancel()
+	return s.do(b, ctx)
+}
+
+// progress tells somebody who waits what is being done.
+func progress(format string, args ...any) {
+	fmt.Fprintln(os.Stderr, time.Now().Format(time.TimeOnly), fmt.Sprintf(format, args...))
 }

@@ -1,0 +1,67 @@
+package main
+
+import (
+	"context"
+	"fmt"
+	"net"
+	"net/http"
+	"sync/atomic"
+	"time"
+
+	"github.com/centrifugal/centrifuge"
+
+	"github.com/rollcall-gateway/rollcall/bench/load"
+)
+
+const centrifugeName = "centrifuge"
+
+func centrifugePeer() *peer {
+	return &peer{
+		name: centrifugeName, title: "centrifuge 0.40.1", start: startSelf(centrifugeName),
+		path:  "/",
+		greet: []load.Step{{Send: `{"id":1,"connect":{}}`}, {Await: `{"id":1,`}},
+		join: func(k int, name string) load.Step {
+			return load.Step{
+				Send:  fmt.Sprintf(`{"id":%d,"subscribe":{"channel":%q}}`, k+2, name),
+				Await: fmt.Sprintf(`{"id":%d,`, k+2),
+			}
+		},
+		joined: `"subscribe":{`,
+		publish: func(message string) string {
+			return fmt.Sprintf(`{"id":1000,"publish":{"channel":%q,"data":%s}}`, shared, message)
+		},
+		ping: `{}`, pong: `{}`,
+	}
+}
+
+// serveCentrifuge is a server on the centrifuge library, as its documentation sets one up, with presence. Every
+// connection is a user of its own and may do all that is measured.
+func serveCentrifuge(l net.Listener) error {
+	node, err := centrifuge.New(centrifuge.Config{})
+	if err != nil {
+		return err
+	}
+	var users atomic.Int64
+	node.OnConnecting(func(context.Context, centrifuge.ConnectEvent) (centrifuge.ConnectReply, error) {
+		return centrifuge.ConnectReply{Credentials: &centrifuge.Credentials{UserID: userID(int(users.Add(1)))}}, nil
+	})
+	node.OnConnect(func(client *centrifuge.Client) {
+		client.OnSubscribe(func(_ centrifuge.SubscribeEvent, reply centrifuge.SubscribeCallback) {
+			reply(centrifuge.SubscribeReply{Options: centrifuge.SubscribeOptions{EmitPresence: true}}, nil)
+		})
+		client.OnPublish(func(_ centrifuge.PublishEvent, reply centrifuge.PublishCallback) {
+			reply(centrifuge.PublishReply{}, nil)
+		})
+		client.OnPresence(func(_ centrifuge.PresenceEvent, reply centrifuge.PresenceCallback) {
+			reply(centrifuge.PresenceReply{}, nil)
+		})
+	})
+	if err := node.Run(); err != nil {
+		return err
+	}
+	s := &http.Server{Handler: centrifuge.NewWebsocketHandler(node, centrifuge.WebsocketConfig{}), ReadHeaderTimeout: 10 * time.Second}
+	return s.Serve(l)
+}
+
+// userID is as long as a UUID.
+func userID(i int) string { return fmt.Sprintf("00000000-0000-4000-8000-%012d", i) }

@@ -1,0 +1,216 @@
+package main
+
+import (
+	"context"
+	"fmt"
+	"strings"
+	"time"
+
+	"github.com/rollcall-gateway/rollcall/bench/load"
+	"github.com/rollcall-gateway/rollcall/bench/server"
+)
+
+// Who publishes is one of the listeners.
+const (
+	inFlight   = 32  // messages that are published and not delivered to all, at saturation
+	modestRate = 10  // messages a second, where latency is measured
+	maxPublish = 1e6 // messages, so that a run is bounded in any case
+)
+
+// fanoutFigures are of one peer and one size, a value for each round; latencies are of all deliveries of all rounds.
+type fanoutFigures struct {
+	rate, cpu []float64 // messages delivered a second, and us of the server's CPU each
+	modest    []float64 // us each at a modest rate
+	latencies []time.Duration
+}
+
+// fanout measures messages of one publisher to many listeners.
+func (b *bench) fanout(ctx context.Context) error {
+	for _, listeners := range b.listeners {
+		peers := b.only(floorEach, floorJoined, rollcallName, centrifugeName, "ws", "socketio")
+		figures := make([][]fanoutFigures, len(b.sizes)) // by size, then by peer
+		for i := range figures {
+			figures[i] = make([]fanoutFigures, len(peers))
+		}
+		for round := range b.rounds {
+			for i, p := range peers {
+				progress("fan-out to %d, round %d: %s", listeners, round+1, p.name)
+				err := b.with(ctx, p, func(ctx context.Context, s *server.Process) error {
+					return b.fanoutRound(ctx, p, s, listeners, func(size int) *fanoutFigures { return &figures[size][i] })
+				})
+				if err != nil {
+					return err
+				}
+			}
+		}
+		for i, size := range b.sizes {
+			b.fanoutSection(listeners, size, peers, figures[i])
+		}
+	}
+	return nil
+}
+
+func (b *bench) fanoutRound(ctx context.Context, p *peer, s *server.Process, listeners int, of func(size int) *fanoutFigures) error {
+	l, err := load.NewLoop()
+	if err != nil {
+		return err
+	}
+	defer l.Close()
+	plan := p.joining(s)
+	conns, err := l.OpenAll(ctx, listeners, func(int) *load.Plan { return plan })
+	if err != nil {
+		return err
+	}
+	for i, size := range b.sizes {
+		f := of(i)
+		pub := &publisher{loop: l, conns: conns, frame: load.AppendText(nil, []byte(p.publish(message(size))))}
+		if err := pub.saturate(ctx, s, b.each, f); err != nil {
+			return fmt.Errorf("%d bytes to %d: %w", size, listeners, err)
+		}
+		if err := pub.modest(ctx, s, b.each, f); err != nil {
+			return fmt.Errorf("%d bytes to %d: %w", size, listeners, err)
+		}
+	}
+	return nil
+}
+
+// message is a JSON object of so many bytes, with one mark.
+func message(size int) string {
+	const begin, end = `{"text":"` + string(load.Mark), `"}`
+	return begin + strings.Repeat("x", size-len(begin)-len(end)) + end
+}
+
+// publisher is the first connection of a loop.
+type publisher struct {
+	loop  *load.Loop
+	conns []*load.Conn
+	frame []byte
+	sent  int
+	base  int // the loop's messages before the first
+}
+
+// begin forgets what was sent before.
+func (p *publisher) begin() { p.sent, p.base = 0, p.loop.Messages }
+
+// delivered returns how many messages were delivered, and drained whether all were.
+func (p *publisher) delivered() int { return p.loop.Messages - p.base }
+func (p *publisher) drained() bool  { return p.delivered() == p.sent*len(p.conns) }
+
+// publish sends n messages in one write.
+func (p *publisher) publish(n int) {
+	p.sent += n
+	if n == 1 {
+		p.conns[0].Write(p.frame)
+		return
+	}
+	frames := make([]byte, 0, n*len(p.frame))
+	for range n {
+		frames = append(frames, p.frame...)
+	}
+	p.conns[0].Write(frames)
+}
+
+// drain waits for what is under way. That not all of it comes is an error after a while.
+func (p *publisher) drain(ctx context.Context) error {
+	ctx, cancel := context.WithTimeout(ctx, 20*time.Second)
+	defer cancel()
+	if err := p.loop.PollUntil(ctx, p.drained); err != nil {
+		return fmt.Errorf("%d of %d messages were delivered: %w", p.delivered(), p.sent*len(p.conns), err)
+	}
+	return nil
+}
+
+// saturate has as many messages in flight as there may be, for a while.
+func (p *publisher) saturate(ctx context.Context, s *server.Process, d time.Duration, f *fanoutFigures) error {
+	run := func(d time.Duration) error {
+		p.begin()
+		end := time.Now().Add(d)
+		for time.Now().Before(end) && p.sent < maxPublish {
+			if due := inFlight - (p.sent - p.delivered()/len(p.conns)); due > 0 {
+				p.publish(due)
+			}
+			if err := p.loop.Poll(ctx, 100*time.Millisecond); err != nil {
+				return err
+			}
+		}
+		return p.drain(ctx)
+	}
+	if err := run(d / 4); err != nil { // warm
+		return err
+	}
+	used, took, err := measure(s, func() error { return run(d) })
+	if err != nil {
+		return err
+	}
+	n := float64(p.delivered())
+	f.rate = append(f.rate, n/took.Seconds())
+	f.cpu = append(f.cpu, micros(used)/n)
+	return nil
+}
+
+// modest publishes at a fixed rate and notes when each listener has got each message. Messages come in order, so the
+// number of those that a connection has got says which one it is.
+func (p *publisher) modest(ctx context.Context, s *server.Process, d time.Duration, f *fanoutFigures) error {
+	p.begin()
+	got := make([]int, len(p.conns))
+	var sent []time.Time
+	p.loop.OnMessages = func(c *load.Conn, n int) {
+		now := time.Now()
+		for range n {
+			f.latencies = append(f.latencies, now.Sub(sent[got[c.Number]]))
+			got[c.Number]++
+		}
+	}
+	defer func() { p.loop.OnMessages = nil }()
+	used, _, err := measure(s, func() error {
+		const interval = time.Second / modestRate
+		next := time.Now()
+		for end := next.Add(d); next.Before(end); next = next.Add(interval) {
+			for time.Until(next) > 0 {
+				if err := p.loop.Poll(ctx, min(time.Until(next)+time.Millisecond, interval)); err != nil {
+					return err
+				}
+			}
+			sent = append(sent, time.Now())
+			p.publish(1)
+		}
+		return p.drain(ctx)
+	})
+	if err != nil {
+		return err
+	}
+	f.modest = append(f.modest, micros(used)/float64(p.delivered()))
+	return nil
+}
+
+func (b *bench) fanoutSection(listeners, size int, peers []*peer, figures []fanoutFigures) {
+	cpu := make(map[string]float64)
+	for i, p := range peers {
+		cpu[p.name] = median(figures[i].cpu)
+	}
+	t := newTable("server", "messages/s", "us each", "to the floor", "to centrifuge", "p50 ms", "p99 ms", "us each, modest", "wanted")
+	panel := newPanel(fmt.Sprintf("Fan-out of %d bytes to %s, us of CPU a message delivered", size, thousands(listeners)))
+	latency := newPanel(fmt.Sprintf("p99 to %s at %d messages a second, ms", thousands(listeners), modestRate))
+	for i, p := range peers {
+		f := figures[i]
+		wanted := none
+		if most, ok := map[int]float64{1000: 0.25, 5000: 0.35}[listeners]; ok && size == 100 && p.name == rollcallName {
+			wanted = goal(cpu[p.name], most, fmt.Sprintf("%g us", most))
+			if theirs, ok := cpu[centrifugeName]; ok {
+				wanted += ", " + goal(cpu[p.name], theirs/4, "a quarter of centrifuge's")
+			}
+		}
+		t.add(p.title, thousands(int(median(f.rate))), number(cpu[p.name]),
+			ratio(cpu[p.name], cpu[floorJoined]), ratio(cpu[p.name], cpu[centrifugeName]),
+			number(millis(percentile(f.latencies, 50))), number(millis(percentile(f.latencies, 99))), number(median(f.modest)), wanted)
+		panel.add(p.title, cpu[p.name])
+		latency.add(p.title, millis(percentile(f.latencies, 99)))
+	}
+	b.section(fmt.Sprintf("Fan-out of %d bytes to %s listeners", size, thousands(listeners)),
+		fmt.Sprintf("One publisher. First at saturation, %d messages in flight: how many are delivered in a second, and CPU of the server for each. "+
+			"Then %d messages a second: from the moment before a message is written to the moment after it is read, over all deliveries.", inFlight, modestRate), t)
+	b.plot(panel)
+	if size == b.sizes[0] {
+		b.plot(latency)
+	}
+}

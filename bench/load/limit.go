@@ -1,0 +1,49 @@
+package load
+
+import (
+	"fmt"
+
+	"golang.org/x/sys/unix"
+)
+
+// reserve is how many descriptors a process has for other things than connections.
+const reserve = 500
+
+// RaiseFileLimit lets this process, and those that it starts, open as many files as they may at the most.
+func RaiseFileLimit() error {
+	var limit unix.Rlimit
+	if err := unix.Getrlimit(unix.RLIMIT_NOFILE, &limit); err != nil {
+		return fmt.Errorf("limit of open files: %w", err)
+	}
+	limit.Cur = limit.Max
+	if err := unix.Setrlimit(unix.RLIMIT_NOFILE, &limit); err != nil {
+		return fmt.Errorf("limit of open files: %w", err)
+	}
+	return nil
+}
+
+// MaxConns returns how many connections one process can have (see ulimit -n).
+func MaxConns() (int, error) {
+	var limit unix.Rlimit
+	if err := unix.Getrlimit(unix.RLIMIT_NOFILE, &limit); err != nil {
+		return 0, fmt.Errorf("limit of open files: %w", err)
+	}
+	const most = 1 << 20
+	if limit.Max > most {
+		return most, nil
+	}
+	return int(limit.Max) - reserve, nil
+}
+
+// Divide divides n connections among as few processes as the limit allows.
+func Divide(n, limit int) []int {
+	processes := (n + limit - 1) / limit
+	parts := make([]int, processes)
+	for i := range parts {
+		parts[i] = n / processes
+		if i < n%processes {
+			parts[i]++
+		}
+	}
+	return parts
+}

@@ -1,0 +1,94 @@
+package main
+
+import (
+	"context"
+	"fmt"
+	"slices"
+
+	"github.com/rollcall-gateway/rollcall/bench/load"
+	"github.com/rollcall-gateway/rollcall/bench/server"
+)
+
+// peer is a kind of server, and how clients speak with it.
+type peer struct {
+	name  string
+	title string // in tables
+	start func(ctx context.Context, b *bench) (*server.Process, error)
+
+	path    string                             // of the websocket; "" is raw TCP
+	secure  bool                               // over TLS
+	greet   []load.Step                        // until a connection is there
+	join    func(k int, name string) load.Step // joins the k-th channel of a connection; how the answer begins
+	joined  string                             // what each answer to a join holds
+	publish func(message string) string        // the frame that sends a message to channel 0
+
+	ping, pong string // text frames that keep a connection alive
+}
+
+// shared is the channel that messages are sent to. Who joins it needs no login.
+const shared = "anonymous-bench"
+
+// greeting is the plan of connections that join nothing.
+func (p *peer) greeting(s *server.Process) *load.Plan {
+	return &load.Plan{Address: s.Address, Path: p.path, Host: s.Host, Steps: slices.Clone(p.greet), Ping: p.ping, Pong: p.pong}
+}
+
+// joining is the plan of connections that join the shared channel. To be connected is all there is to a floor.
+func (p *peer) joining(s *server.Process) *load.Plan {
+	plan := p.greeting(s)
+	if p.join != nil {
+		step := p.join(0, shared)
+		plan.Steps = append(plan.Steps, load.Step{Send: step.Send}, load.Step{Await: step.Await})
+	}
+	return plan
+}
+
+// peers are all there are, by name.
+func (b *bench) peers() []*peer {
+	return []*peer{
+		floorPeer(floorGoroutine, "TCP, a goroutine each (floor)"),
+		floorPeer(floorParked, "TCP, parked on epoll (floor)"),
+		floorPeer(floorEach, "TCP, one write a message (floor)"),
+		floorPeer(floorJoined, "TCP, pending in one write (floor)"),
+		rollcallPeer(), centrifugePeer(),
+		nodePeer("ws", "ws 8, Node.js 20"), nodePeer("socketio", "Socket.IO 4, Node.js 20"),
+	}
+}
+
+// only returns the peers with these names, in the order of all, less those that the user does not want.
+func (b *bench) only(names ...string) []*peer {
+	return slices.DeleteFunc(b.peers(), func(p *peer) bool {
+		return !b.wants(p.name) || !slices.Contains(names, p.name)
+	})
+}
+
+// with runs do with a server of the kind.
+func (b *bench) with(ctx context.Context, p *peer, do func(ctx context.Context, s *server.Process) error) error {
+	return b.withMany(ctx, p, 1, func(ctx context.Context, all []*server.Process) error { return do(ctx, all[0]) })
+}
+
+// withMany runs do with n servers of the kind.
+func (b *bench) withMany(ctx context.Context, p *peer, n int, do func(ctx context.Context, all []*server.Process) error) (err error) {
+	var all []*server.Process
+	defer func() {
+		for _, s := range all {
+			if stopped := s.Stop(); err == nil {
+				err = stopped
+			}
+		}
+		if err != nil {
+			err = fmt.Errorf("%s: %w", p.name, err)
+		}
+	}()
+	for range n {
+		s, err := p.start(ctx, b)
+		if err != nil {
+			return err
+		}
+		all = append(all, s)
+		if err := s.Await(ctx); err != nil {
+			return err
+		}
+	}
+	return do(ctx, all)
+}

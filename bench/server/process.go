@@ -1,0 +1,184 @@
+package server
+
+import (
+	"bufio"
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"net"
+	"net/http"
+	"os"
+	"os/exec"
+	"strconv"
+	"strings"
+	"syscall"
+	"time"
+)
+
+// Process is a server under measurement: a process of its own, which ends with this one.
+type Process struct {
+	Address string // HOST:PORT
+	Host    string // what requests are for
+	Admin   string // the URL of Caddy's admin endpoint; "" for others
+
+	collect string // a GET that collects garbage
+	cmd     *exec.Cmd
+	in      io.Closer // the process ends when this does, if it is not nil
+}
+
+// Start starts a server that says where it listens: a line with its address and that of its control, where GET /gc
+// collects garbage. It has to end when its standard input does.
+func Start(ctx context.Context, command string, args ...string) (_ *Process, err error) {
+	cmd := exec.CommandContext(ctx, command, args...)
+	cmd.Stderr = os.Stderr
+	in, err := cmd.StdinPipe()
+	if err != nil {
+		return nil, err
+	}
+	out, err := cmd.StdoutPipe()
+	if err != nil {
+		return nil, err
+	}
+	if err := cmd.Start(); err != nil {
+		return nil, err
+	}
+	p := &Process{cmd: cmd, in: in}
+	line, err := bufio.NewReader(out).ReadString('\n')
+	addrs := strings.Fields(line)
+	if err != nil || len(addrs) != 2 {
+		return nil, errors.Join(fmt.Errorf("%s %v did not start: %q, %w", command, args, line, err), p.Stop())
+	}
+	p.Address, p.Host, p.collect = addrs[0], addrs[0], "http://"+addrs[1]+"/gc"
+	return p, nil
+}
+
+// Stop ends the process.
+func (p *Process) Stop() error {
+	const patience = 10 * time.Second
+	if p.in != nil {
+		_ = p.in.Close()
+	} else if err := p.cmd.Process.Signal(syscall.SIGTERM); err != nil {
+		return err
+	}
+	late := time.AfterFunc(patience, func() { _ = p.cmd.Process.Kill() })
+	defer late.Stop()
+	if err := p.cmd.Wait(); err != nil {
+		return fmt.Errorf("%s: %w", p.cmd.Path, err)
+	}
+	return nil
+}
+
+// Await returns when the server lets connections in.
+func (p *Process) Await(ctx context.Context) error {
+	for {
+		c, err := net.Dial("tcp", p.Address)
+		if err == nil {
+			return c.Close()
+		}
+		select {
+		case <-ctx.Done():
+			return fmt.Errorf("%s does not listen: %w", p.cmd.Path, err)
+		case <-time.After(20 * time.Millisecond):
+		}
+	}
+}
+
+// Collect has the server collect its garbage, twice: what the first finds dead in pools goes with the second.
+func (p *Process) Collect(ctx context.Context) error {
+	for range 2 {
+		r, err := http.NewRequestWithContext(ctx, http.MethodGet, p.collect, nil)
+		if err != nil {
+			return err
+		}
+		resp, err := http.DefaultClient.Do(r)
+		if err != nil {
+			return fmt.Errorf("collecting garbage: %w", err)
+		}
+		_, err = io.Copy(io.Discard, resp.Body)
+		_ = resp.Body.Close()
+		if err != nil {
+			return fmt.Errorf("collecting garbage: %w", err)
+		}
+	}
+	return nil
+}
+
+// SettledRSS waits until the memory that a runtime gives back in the background is given back.
+func (p *Process) SettledRSS(ctx context.Context) (int, error) {
+	const still = 2 * time.Second
+	least, err := p.RSS()
+	since := time.Now()
+	for err == nil && time.Since(since) < still {
+		select {
+		case <-ctx.Done():
+			return 0, ctx.Err()
+		case <-time.After(100 * time.Millisecond):
+		}
+		var now int
+		if now, err = p.RSS(); now < least-least/1000 {
+			least, since = now, time.Now()
+		}
+	}
+	return least, err
+}
+
+// RSS returns the resident memory of the process that is its own, in bytes: not the files of its program.
+func (p *Process) RSS() (int, error) {
+	status, err := os.ReadFile(fmt.Sprintf("/proc/%d/status", p.cmd.Process.Pid))
+	if err != nil {
+		return 0, err
+	}
+	for line := range strings.Lines(string(status)) {
+		if value, ok := strings.CutPrefix(line, "RssAnon:"); ok {
+			kib, err := strconv.Atoi(strings.Fields(value)[0])
+			return kib << 10, err
+		}
+	}
+	return 0, errors.New("no RssAnon in /proc: this needs Linux 4.5 or later")
+}
+
+// CPU returns the user and system time of the process (proc_pid_stat(5), fields 14 and 15, in ticks of 10 ms).
+func (p *Process) CPU() (time.Duration, error) {
+	stat, err := os.ReadFile(fmt.Sprintf("/proc/%d/stat", p.cmd.Process.Pid))
+	if err != nil {
+		return 0, err
+	}
+	_, after, _ := strings.Cut(string(stat), ") ")
+	fields := strings.Fields(after)
+	if len(fields) < 13 {
+		return 0, errors.New("unexpected /proc/PID/stat")
+	}
+	var ticks int
+	for _, field := range fields[11:13] {
+		n, err := strconv.Atoi(field)
+		if err != nil {
+			return 0, err
+		}
+		ticks += n
+	}
+	return time.Duration(ticks) * 10 * time.Millisecond, nil
+}
+
+// Descriptors returns how many files and sockets the process has open.
+func (p *Process) Descriptors() (int, error) {
+	entries, err := os.ReadDir(fmt.Sprintf("/proc/%d/fd", p.cmd.Process.Pid))
+	return len(entries), err
+}
+
+// AwaitDescriptors waits until the process has not many more files open than it had: a few may be connections of the runtime or
+// kept for the next request.
+func (p *Process) AwaitDescriptors(ctx context.Context, most int) error {
+	const few = 8
+	for {
+		now, err := p.Descriptors()
+		if err != nil || now <= most+few {
+			return err
+		}
+		select {
+		case <-ctx.Done():
+			return fmt.Errorf("%d files are open, %d were: %w", now, most, ctx.Err())
+		case <-time.After(20 * time.Millisecond):
+		}
+	}
+}

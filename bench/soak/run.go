@@ -1,0 +1,220 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net/http"
+	"os"
+	"time"
+
+	"github.com/rollcall-gateway/rollcall/bench/load"
+	"github.com/rollcall-gateway/rollcall/bench/server"
+)
+
+// How long things may take on a busy machine: until the last command is answered, until pods have noticed who has gone.
+const (
+	settleWithin  = time.Minute
+	compareWithin = 30 * time.Second
+)
+
+// run is a whole soak.
+func (o *options) run(ctx context.Context) (err error) {
+	dir, err := os.MkdirTemp("", "rollcall-soak")
+	if err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, os.RemoveAll(dir)) }()
+	shares := load.Divide(o.sockets, o.limit)
+	pods, err := o.startPods(ctx, dir, len(shares))
+	defer func() {
+		for _, p := range pods {
+			err = errors.Join(err, p.Stop())
+		}
+	}()
+	if err != nil {
+		return err
+	}
+	before, err := o.warm(ctx, pods)
+	if err != nil {
+		return err
+	}
+	progress("%d pods without connections: %s", len(pods), before)
+
+	crews, err := o.startCrews(ctx, pods, shares)
+	if err == nil {
+		err = o.soak(ctx, pods, crews)
+	}
+	if err = errors.Join(err, dismiss(crews)); err != nil {
+		return err
+	}
+	if err := compare(ctx, pods, make([]state, len(pods))); err != nil {
+		return fmt.Errorf("when all had left: %w", err)
+	}
+	after, err := backTo(ctx, pods, before)
+	if err != nil {
+		return err
+	}
+	progress("all have left: %s; %d minutes without a difference", after, o.minutes)
+	return nil
+}
+
+// warm has some connections come and go, since what the first ones leave behind is no leak, and returns what is left.
+func (o *options) warm(ctx context.Context, pods []*server.Process) (gauge, error) {
+	const some = 200
+	shares := make([]int, len(pods))
+	for i := range shares {
+		shares[i] = some
+	}
+	crews, err := o.startCrews(ctx, pods, shares)
+	if err := errors.Join(err, dismiss(crews)); err != nil {
+		return gauge{}, err
+	}
+	if err := compare(ctx, pods, make([]state, len(pods))); err != nil {
+		return gauge{}, err
+	}
+	return atLeast(ctx, pods)
+}
+
+// soak is the minutes.
+func (o *options) soak(ctx context.Context, pods []*server.Process, crews []*crew) error {
+	var held []int
+	for minute := 1; minute <= o.minutes; minute++ {
+		if _, err := tell(crews, commandRun); err != nil {
+			return err
+		}
+		if err := pause(ctx, o.minute); err != nil {
+			return err
+		}
+		answers, err := tell(crews, commandStop)
+		if err != nil {
+			return err
+		}
+		states := make([]state, len(answers))
+		for i, a := range answers {
+			states[i] = *a.State
+		}
+		if err := compare(ctx, pods, states); err != nil {
+			return fmt.Errorf("minute %d: %w", minute, err)
+		}
+		if o.messages > 0 {
+			if err := deliver(ctx, crews, states); err != nil {
+				return fmt.Errorf("minute %d: %w", minute, err)
+			}
+		}
+		g, err := read(ctx, pods)
+		if err != nil {
+			return err
+		}
+		held = append(held, g.held)
+		progress("minute %d: %s; %s", minute, summary(states), g)
+	}
+	return flat(held)
+}
+
+// summary says what was compared.
+func summary(states []state) string {
+	var connections, channels, messages int
+	for _, s := range states {
+		connections += s.Connections
+		channels += len(s.Channels)
+		messages += s.Messages
+	}
+	return fmt.Sprintf("%d connections, %d channels and %d messages as they should be", connections, channels, messages)
+}
+
+// compare holds the answers of all pods to the states of their workers. A pod may need a moment to notice who has gone.
+func compare(ctx context.Context, pods []*server.Process, states []state) error {
+	ctx, cancel := context.WithTimeout(ctx, compareWithin)
+	defer cancel()
+	for {
+		err := compareOnce(ctx, pods, states)
+		if err == nil {
+			return nil
+		}
+		if late := pause(ctx, 300*time.Millisecond); late != nil {
+			return err
+		}
+	}
+}
+
+func compareOnce(ctx context.Context, pods []*server.Process, states []state) error {
+	for i, p := range pods {
+		body, err := request(ctx, http.MethodPost, "http://"+p.Address+"/message/users", `{}`)
+		if err != nil {
+			return err
+		}
+		channels, err := parseUsers(body)
+		if err != nil {
+			return err
+		}
+		if err := differ(channels, states[i].Channels); err != nil {
+			return fmt.Errorf("users of pod %d: %w", i, err)
+		}
+		body, err = request(ctx, http.MethodPost, "http://"+p.Address+"/message/allusers", `{"includeUsers":true,"requireComplete":true}`)
+		if err != nil {
+			return err
+		}
+		if err := compareAll(body, states); err != nil {
+			return fmt.Errorf("pod %d: %w", i, err)
+		}
+	}
+	return nil
+}
+
+// deliver has each worker send some messages while nobody comes or goes: everyone who listens on any pod has to get each
+// of them, and nobody twice.
+func deliver(ctx context.Context, crews []*crew, states []state) error {
+	base, err := quiet(ctx, crews)
+	if err != nil {
+		return err
+	}
+	sent, err := tell(crews, commandSend)
+	if err != nil {
+		return err
+	}
+	want := append([]int(nil), base...)
+	for _, a := range sent {
+		for _, channel := range a.Channels {
+			for i, s := range states {
+				want[i] += s.Listeners[channel]
+			}
+		}
+	}
+	got, err := quiet(ctx, crews)
+	if err != nil {
+		return err
+	}
+	for i := range got {
+		if got[i] != want[i] {
+			return fmt.Errorf("connections of pod %d got %d messages, want %d", i, got[i]-base[i], want[i]-base[i])
+		}
+	}
+	return nil
+}
+
+// quiet returns how many messages the connections of each worker got, once no more come.
+func quiet(ctx context.Context, crews []*crew) ([]int, error) {
+	const still = time.Second
+	last := make([]int, len(crews))
+	for since := time.Now(); time.Since(since) < still; {
+		if err := pause(ctx, 50*time.Millisecond); err != nil {
+			return nil, err
+		}
+		answers, err := tell(crews, commandCount)
+		if err != nil {
+			return nil, err
+		}
+		for i, a := range answers {
+			if a.Messages != last[i] {
+				last[i], since = a.Messages, time.Now()
+			}
+		}
+	}
+	return last, nil
+}
+
+// progress prints a line with the time.
+func progress(format string, args ...any) {
+	fmt.Println(time.Now().Format(time.TimeOnly), fmt.Sprintf(format, args...))
+}

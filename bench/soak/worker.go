@@ -1,0 +1,307 @@
+package main
+
+import (
+	"bufio"
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"math/rand/v2"
+	"os"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/rollcall-gateway/rollcall/bench/load"
+	"github.com/rollcall-gateway/rollcall/bench/server"
+)
+
+// The commands of a worker, a line each. It answers each with a line of JSON, and ends when there are no more.
+const (
+	commandRun   = "run"   // replace connections and send messages
+	commandStop  = "stop"  // no longer; the answer is the state once all is quiet
+	commandSend  = "send"  // send a few messages; the answer is their channels
+	commandCount = "count" // the answer is how many messages came so far
+)
+
+// socket is a connection and what it is in the model.
+type socket struct {
+	conn     *load.Conn
+	id       string  // from its welcome
+	user     *member // nil is anonymous
+	channels []string
+	asked    int // commands that are not answered
+}
+
+// worker is the process with the connections to one pod.
+type worker struct {
+	*options
+	loop   *load.Loop
+	random *rand.Rand
+	live   []*socket
+	byConn map[*load.Conn]*socket
+	asked  int   // of all sockets
+	failed error // the first error frame
+
+	running        bool
+	since          time.Time // when it began to run
+	replaced, sent int       // since then
+}
+
+// work is the whole of a worker.
+func work(ctx context.Context, o *options) error {
+	l, err := load.NewLoop()
+	if err != nil {
+		return err
+	}
+	defer l.Close()
+	w := &worker{
+		options: o, loop: l, byConn: make(map[*load.Conn]*socket),
+		random: rand.New(rand.NewPCG(uint64(o.worker), uint64(o.sockets))),
+	}
+	l.OnText = w.heard
+	for len(w.live) < o.share || l.Opening() > 0 {
+		for len(w.live) < o.share && l.Opening() < 64 {
+			if err := w.open(); err != nil {
+				return err
+			}
+		}
+		if err := w.poll(ctx); err != nil {
+			return err
+		}
+	}
+	fmt.Println("{}") // ready
+	return w.serve(ctx, readLines())
+}
+
+// readLines returns the lines of standard input.
+func readLines() <-chan string {
+	lines := make(chan string)
+	go func() { // ends with standard input, or the process
+		defer close(lines)
+		for scanner := bufio.NewScanner(os.Stdin); scanner.Scan(); {
+			lines <- scanner.Text()
+		}
+	}()
+	return lines
+}
+
+func (w *worker) serve(ctx context.Context, commands <-chan string) error {
+	for {
+		select {
+		case command, more := <-commands:
+			if !more {
+				return nil
+			}
+			answer, err := w.obey(ctx, command)
+			if err != nil {
+				return err
+			}
+			if err := json.NewEncoder(os.Stdout).Encode(answer); err != nil {
+				return err
+			}
+		default:
+		}
+		if w.running {
+			if err := w.move(); err != nil {
+				return err
+			}
+		}
+		if err := w.poll(ctx); err != nil {
+			return err
+		}
+	}
+}
+
+// answer is what a worker answers; the rest is empty.
+type answer struct {
+	State    *state   `json:",omitempty"`
+	Channels []string `json:",omitempty"`
+	Messages int      `json:",omitempty"`
+}
+
+func (w *worker) obey(ctx context.Context, command string) (answer, error) {
+	switch command {
+	case commandRun:
+		w.running, w.since, w.replaced, w.sent = true, time.Now(), 0, 0
+		return answer{}, nil
+	case commandStop:
+		w.running = false
+		ctx, cancel := context.WithTimeout(ctx, settleWithin)
+		defer cancel()
+		for w.loop.Opening() > 0 || w.asked > 0 {
+			if err := w.poll(ctx); err != nil {
+				return answer{}, fmt.Errorf("%d connections do not open, %d commands are not answered: %w", w.loop.Opening(), w.asked, err)
+			}
+		}
+		s := newState(w.live, w.loop.Messages)
+		return answer{State: &s}, nil
+	case commandSend:
+		const some = 10
+		var a answer
+		for range some {
+			a.Channels = append(a.Channels, w.say())
+		}
+		return a, nil
+	case commandCount:
+		return answer{Messages: w.loop.Messages}, nil
+	default:
+		return answer{}, fmt.Errorf("no command is called %q", command)
+	}
+}
+
+func (w *worker) poll(ctx context.Context) error {
+	return errors.Join(w.loop.Poll(ctx, 5*time.Millisecond), w.failed)
+}
+
+// heard takes what a socket is sent.
+func (w *worker) heard(c *load.Conn, payload []byte) {
+	s := w.byConn[c]
+	kind, rest, _ := strings.Cut(strings.TrimPrefix(string(payload[:min(len(payload), 100)]), `{"type":"`), `"`)
+	switch kind {
+	case "welcome":
+		_, rest, _ = strings.Cut(rest, `"connection":"`)
+		s.id, _, _ = strings.Cut(rest, `"`)
+	case "joined", "left", "sent":
+		if c.Ready() { // those before are steps of the plan
+			s.asked--
+			w.asked--
+		}
+	case "error":
+		if w.failed == nil {
+			w.failed = fmt.Errorf("connection %d: %.300s", c.Number, payload)
+		}
+	}
+}
+
+// move does what is due by now: one connection goes for each that comes, and for each one goes from one channel to another.
+func (w *worker) move() error {
+	seconds := time.Since(w.since).Seconds()
+	for due := int(seconds / w.minute.Seconds() * float64(len(w.live)*w.churn) / 100); w.replaced < due; w.replaced++ {
+		w.closeOne()
+		if err := w.open(); err != nil {
+			return err
+		}
+		w.change()
+	}
+	for due := int(seconds * float64(w.messages) / float64(w.workers)); w.sent < due; w.sent++ {
+		w.say()
+	}
+	return nil
+}
+
+// open opens a connection of a user, or an anonymous one.
+func (w *worker) open() error {
+	s := &socket{}
+	plan := &load.Plan{Address: w.address, Path: "/message/socket", Host: w.address}
+	for range 2 {
+		s.join(w.lobby())
+	}
+	if w.random.IntN(10) < 7 {
+		user := userOf(w.random.IntN(max(w.sockets/2, 1))) // some are connected more than once
+		s.user = &user
+		plan.Header = load.Bearer(server.TokenSecret, user.ID, user.Email)
+		for range 2 {
+			s.join(w.room())
+		}
+	}
+	presence := "none"
+	if w.random.IntN(10) == 0 {
+		presence = "list"
+	}
+	await := `{"type":"welcome"`
+	for _, channel := range s.channels {
+		plan.Steps = append(plan.Steps, load.Step{
+			Await: await, Send: fmt.Sprintf(`{"type":"join","channel":%q,"presence":%q}`, channel, presence),
+		})
+		await = `{"type":"joined"`
+	}
+	plan.Steps = append(plan.Steps, load.Step{Await: await})
+	c, err := w.loop.Open(plan)
+	if err != nil {
+		return err
+	}
+	s.conn = c
+	w.byConn[c] = s
+	w.live = append(w.live, s)
+	return nil
+}
+
+// closeOne closes a connection, with a word or without.
+func (w *worker) closeOne() {
+	i := w.random.IntN(len(w.live))
+	s, last := w.live[i], len(w.live)-1
+	w.live[i] = w.live[last]
+	w.live = w.live[:last]
+	delete(w.byConn, s.conn)
+	w.asked -= s.asked
+	if w.random.IntN(2) == 0 {
+		w.loop.Leave(s.conn)
+	} else {
+		w.loop.CloseConn(s.conn)
+	}
+}
+
+// change has a socket leave its last channel and join another of the same kind.
+func (w *worker) change() {
+	s := w.any()
+	if s == nil {
+		return
+	}
+	last := len(s.channels) - 1
+	left := s.channels[last]
+	s.channels = s.channels[:last]
+	joined := w.lobby()
+	if !anonymous(left) {
+		joined = w.room()
+	}
+	s.join(joined)
+	w.ask(s, fmt.Sprintf(`{"type":"leave","channel":%q}`, left))
+	if len(s.channels) > last { // else it listens to it already
+		w.ask(s, fmt.Sprintf(`{"type":"join","channel":%q}`, joined))
+	}
+}
+
+// say has a socket send a message to a channel of its own, and returns the channel; "" when there is none.
+func (w *worker) say() string {
+	s := w.any()
+	if s == nil || len(s.channels) == 0 {
+		return ""
+	}
+	channel := s.channels[w.random.IntN(len(s.channels))]
+	w.ask(s, fmt.Sprintf(`{"type":"send","channels":[%q],"message":{"text":"%c"}}`, channel, load.Mark))
+	return channel
+}
+
+// any returns a socket that is ready; nil when it finds none.
+func (w *worker) any() *socket {
+	const tries = 100
+	for range tries {
+		if s := w.live[w.random.IntN(len(w.live))]; s.conn.Ready() {
+			return s
+		}
+	}
+	return nil
+}
+
+func (w *worker) ask(s *socket, frame string) {
+	s.asked++
+	w.asked++
+	s.conn.Send(frame)
+}
+
+// join notes a channel, unless the socket has it.
+func (s *socket) join(channel string) {
+	if !slices.Contains(s.channels, channel) {
+		s.channels = append(s.channels, channel)
+	}
+}
+
+// Rooms have about 50 users on all pods, and lobbies about 500 connections.
+func (w *worker) room() string {
+	return fmt.Sprintf("room-%d", w.random.IntN(w.sockets/40+1))
+}
+
+func (w *worker) lobby() string {
+	return fmt.Sprintf("anonymous-lobby-%d", w.random.IntN(w.sockets/250+1))
+}

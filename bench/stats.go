@@ -1,0 +1,41 @@
+package main
+
+import (
+	"math"
+	"slices"
+	"time"
+)
+
+// median returns the middle one of the values, or the mean of the two in the middle. Of none it is not a number.
+func median(values []float64) float64 {
+	if len(values) == 0 {
+		return math.NaN()
+	}
+	sorted := slices.Sorted(slices.Values(values))
+	half := len(sorted) / 2
+	if len(sorted)%2 == 1 {
+		return sorted[half]
+	}
+	return (sorted[half-1] + sorted[half]) / 2
+}
+
+// percentile returns the value that so many percent of all are not above. It sorts them.
+func percentile(values []time.Duration, percent int) time.Duration {
+	if len(values) == 0 {
+		return 0
+	}
+	slices.Sort(values)
+	return values[max((len(values)*percent+99)/100, 1)-1]
+}
+
+func apply[T any](values []T, of func(T) float64) []float64 {
+	results := make([]float64, len(values))
+	for i, v := range values {
+		results[i] = of(v)
+	}
+	return results
+}
+
+// micros and millis are a duration as a number.
+func micros(d time.Duration) float64 { return float64(d) / float64(time.Microsecond) }
+func millis(d time.Duration) float64 { return float64(d) / float64(time.Millisecond) }

@@ -1,0 +1,93 @@
+package main
+
+import (
+	"fmt"
+	"io"
+	"math"
+	"strings"
+)
+
+// table is written in Markdown.
+type table struct {
+	head []string
+	rows [][]string
+}
+
+func newTable(head ...string) *table { return &table{head: head} }
+
+func (t *table) add(row ...string) { t.rows = append(t.rows, row) }
+
+// write writes the table with columns aligned for those who read it as it is.
+func (t *table) write(w io.Writer) {
+	widths := make([]int, len(t.head))
+	for _, row := range append([][]string{t.head}, t.rows...) {
+		for i, column := range row {
+			widths[i] = max(widths[i], len([]rune(column)))
+		}
+	}
+	line := func(row []string) {
+		for i, column := range row {
+			fmt.Fprintf(w, "| %s%s ", column, strings.Repeat(" ", widths[i]-len([]rune(column))))
+		}
+		fmt.Fprintln(w, "|")
+	}
+	line(t.head)
+	rule := make([]string, len(t.head))
+	for i := range rule {
+		rule[i] = strings.Repeat("-", widths[i])
+		if i > 0 && t.head[i] != "wanted" {
+			rule[i] = strings.Repeat("-", max(widths[i]-1, 1)) + ":"
+		}
+	}
+	line(rule)
+	for _, row := range t.rows {
+		line(row)
+	}
+}
+
+// none stands where nothing was measured or wanted.
+const none = "–"
+
+// number shows three digits, or all that are before the point.
+func number(f float64) string {
+	switch {
+	case math.IsNaN(f):
+		return none
+	case f >= 1000:
+		return thousands(int(f + 0.5))
+	case f >= 100:
+		return fmt.Sprintf("%.0f", f)
+	case f >= 10:
+		return fmt.Sprintf("%.1f", f)
+	default:
+		return fmt.Sprintf("%.2f", f)
+	}
+}
+
+// thousands shows a whole number with commas.
+func thousands(n int) string {
+	text := fmt.Sprint(n)
+	for i := len(text) - 3; i > 0; i -= 3 {
+		text = text[:i] + "," + text[i:]
+	}
+	return text
+}
+
+// ratio shows how many times more a figure is than another.
+func ratio(f, of float64) string {
+	if of == 0 || math.IsNaN(f) || math.IsNaN(of) {
+		return none
+	}
+	return number(f/of) + " x"
+}
+
+// goal says whether a figure is as low as wanted, and least whether it is as high.
+func goal(got, most float64, what string) string    { return verdict(got <= most, "<= "+what) }
+func least(got, wanted float64, what string) string { return verdict(got >= wanted, ">= "+what) }
+
+func verdict(met bool, what string) string {
+	if met {
+		return what + ": met"
+	}
+	return what + ": **missed**"
+}
