@@ -40,6 +40,14 @@ func (e *encoder) message(m Message) bool {
 		e.check(m)
 	case *CheckDone:
 		e.uvarint(m.ID)
+	case *Assignments:
+		e.assignments(m)
+	case *AssignmentsTaken:
+		e.uvarint(m.ID)
+	case *AssignmentTotal:
+		e.fixed(m.Total)
+	case *AssignmentCheck:
+		e.assignmentCheck(m)
 	default:
 		return false
 	}
@@ -66,6 +74,14 @@ func (d *decoder) message() Message {
 		return d.check()
 	case (*CheckDone)(nil).kind():
 		return &CheckDone{ID: d.uvarint()}
+	case (*Assignments)(nil).kind():
+		return d.assignments()
+	case (*AssignmentsTaken)(nil).kind():
+		return &AssignmentsTaken{ID: d.uvarint()}
+	case (*AssignmentTotal)(nil).kind():
+		return &AssignmentTotal{Total: d.fixed()}
+	case (*AssignmentCheck)(nil).kind():
+		return d.assignmentCheck()
 	}
 	d.fail("an unknown type of message")
 	return nil
