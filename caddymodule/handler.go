@@ -21,7 +21,7 @@ import (
 )
 
 // Handler serves a site's websockets at {prefix}/socket, answers who is connected at {prefix}/users and
-// {prefix}/allusers, and serves the script for browsers at {prefix}/client.js. All else goes to the next handler.
+// {prefix}/allusers, keeps who is assigned to what by {prefix}/adduser and {prefix}/removeuser, and serves the script for browsers at {prefix}/client.js. All else goes to the next handler.
 //
 // What it knows is scoped to the domain host of the request; hosts never see each other.
 type Handler struct {
@@ -271,6 +271,10 @@ func (h *Handler) ServeHTTP(w http.ResponseWriter, r *http.Request, next caddyht
 		h.serveEndpoint(w, r, "users", h.users)
 	case "/allusers":
 		h.serveEndpoint(w, r, "allusers", h.allUsers)
+	case "/adduser":
+		h.serveEndpoint(w, r, "adduser", h.addUser)
+	case "/removeuser":
+		h.serveEndpoint(w, r, "removeuser", h.removeUser)
 	case "/client.js", "/client.d.ts":
 		serveClient(w, r, name)
 	default:
