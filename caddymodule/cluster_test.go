@@ -15,6 +15,7 @@ import (
 	"testing"
 
 	"github.com/rollcall-gateway/rollcall/presence"
+	"github.com/rollcall-gateway/rollcall/presence/assignment"
 	"github.com/rollcall-gateway/rollcall/presence/cluster"
 	"github.com/rollcall-gateway/rollcall/presence/cluster/message"
 )
@@ -86,6 +87,11 @@ func (c *troupe) Explain(_ context.Context, host presence.HostName, user string)
 		DataCenter: "eu-west-1", Pod: "web-2",
 		Connection: message.Connection{ID: "abc", Email: "a@example.com", Since: 1_700_000_000_000, LastSign: 1_700_000_001_500},
 	}}, c.truth
+}
+
+func (c *troupe) Spread(_ context.Context, host presence.HostName, records []assignment.Record) cluster.Truth {
+	c.diary.note(fmt.Sprintf("spread %s %d", host, len(records)))
+	return c.truth
 }
 
 func (c *troupe) Report(context.Context) cluster.Report {

@@ -5,6 +5,7 @@ import (
 	"context"
 	"encoding/json"
 	"errors"
+	"fmt"
 	"io"
 	"mime"
 	"net/http"
@@ -180,11 +181,11 @@ func (b request) decode(key string, to any, want string) *problem {
 		return nil
 	}
 	if err := json.Unmarshal(raw, to); err != nil || string(raw) == "null" {
-		return problemValue(key, want)
+		return problemValue("%s must be %s", key, want)
 	}
 	return nil
 }
 
-func problemValue(key, want string) *problem {
-	return &problem{status: http.StatusBadRequest, code: "bad_value", detail: key + " must be " + want}
+func problemValue(format string, args ...any) *problem {
+	return &problem{status: http.StatusBadRequest, code: "bad_value", detail: fmt.Sprintf(format, args...)}
 }

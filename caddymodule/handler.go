@@ -21,8 +21,9 @@ import (
 )
 
 // Handler serves a site's websockets at {prefix}/socket, answers who is connected at {prefix}/users and
-// {prefix}/allusers, sends what a backend has to say at {prefix}/sendmessage, and serves the script for browsers at
-// {prefix}/client.js. All else goes to the next handler.
+// {prefix}/allusers, sends what a backend has to say at {prefix}/sendmessage, keeps who is assigned to what by
+// {prefix}/adduser and {prefix}/removeuser, and serves the script for browsers at {prefix}/client.js. All else goes to the
+// next handler.
 //
 // What it knows is scoped to the domain host of the request; hosts never see each other.
 type Handler struct {
@@ -274,6 +275,10 @@ func (h *Handler) ServeHTTP(w http.ResponseWriter, r *http.Request, next caddyht
 		h.serveEndpoint(w, r, "allusers", h.allUsers)
 	case "/sendmessage":
 		h.serveEndpoint(w, r, "sendmessage", h.sendMessage)
+	case "/adduser":
+		h.serveEndpoint(w, r, "adduser", h.addUser)
+	case "/removeuser":
+		h.serveEndpoint(w, r, "removeuser", h.removeUser)
 	case "/client.js", "/client.d.ts":
 		serveClient(w, r, name)
 	default:

@@ -33,9 +33,11 @@ type hub struct {
 	metrics  *metrics
 	plugins  *pluginHost
 	badKeys  *badKeys
-	draining atomic.Bool
-	started  time.Time
-	serving  atomic.Pointer[[]*snapshot] // the stack; when nothing is left in it, the last that was
+	// assignments are what users are joined to by the server.
+	assignments *assignments
+	draining    atomic.Bool
+	started     time.Time
+	serving     atomic.Pointer[[]*snapshot] // the stack; when nothing is left in it, the last that was
 
 	// cluster is nil while this pod is alone. It changes with applying held.
 	cluster   atomic.Pointer[joined]
@@ -97,6 +99,7 @@ func newHub() *hub {
 		started:  time.Now(),
 	}
 	h.startPods = func(cfg cluster.Config) (pods, error) {
+		cfg.Assignments = h.assignments.book
 		c, err := cluster.Start(cfg, h.registry, h)
 		if err != nil {
 			return nil, err // a nil *Cluster in the interface would not be nil
@@ -105,6 +108,7 @@ func newHub() *hub {
 	}
 	h.metrics = newMetrics(h)
 	h.plugins = newPluginHost(h)
+	h.assignments = newAssignments(h)
 	return h
 }
 
@@ -116,7 +120,7 @@ func (h *hub) Destruct() error {
 	h.wheel.Stop()
 	h.loop.Stop()
 	h.endCluster(zap.NewNop(), time.Now()) // drained already, but for a configuration that never stopped
-	return h.plugins.close()
+	return errors.Join(h.assignments.close(), h.plugins.close())
 }
 
 // push offers a configuration. Without another one it is in effect at once.
@@ -175,6 +179,7 @@ func (h *hub) apply() {
 	now := h.stack[0]
 	h.plugins.follow(now.logger, true)
 	h.mu.Unlock()
+	h.assignments.begin(now.app.cluster != nil)
 	h.applyCluster(now) // before others are let in by new rules
 
 	h.mu.Lock()
@@ -198,6 +203,7 @@ func (h *hub) apply() {
 		}
 		if host := h.registry.Host(t.name); host != nil {
 			host.SetRules(s.rules())
+			h.assignments.assigner.reclassified(host)
 		}
 	}
 }
@@ -254,6 +260,7 @@ func (h *hub) connect(sock *socket.Conn, name presence.HostName, served *site, u
 		defer h.applying.Unlock()
 		if host := h.registry.Host(name); host != nil {
 			host.SetRules(s.tenant.site.Load().rules())
+			h.assignments.assigner.reclassified(host)
 		}
 	}
 	return s, nil

@@ -89,7 +89,8 @@ func newMetrics(h *hub) *metrics {
 
 // register makes the numbers part of a configuration's metrics.
 func (m *metrics) register(r *prometheus.Registry) error {
-	for _, c := range []prometheus.Collector{m.requests, m.rejected, m.queries, m.duration, m} {
+	collectors := []prometheus.Collector{m.requests, m.rejected, m.queries, m.duration, m}
+	for _, c := range append(collectors, m.hub.assignments.collectors()...) {
 		var already prometheus.AlreadyRegisteredError
 		if err := r.Register(c); err != nil && !errors.As(err, &already) {
 			return fmt.Errorf("registering metrics: %w", err)

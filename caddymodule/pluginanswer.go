@@ -5,7 +5,6 @@ import (
 	"encoding/json"
 	"errors"
 	"io"
-	"net/http"
 	"strconv"
 	"strings"
 
@@ -60,10 +59,7 @@ func (a *pluginAnswer) finish(body []byte) ([]byte, *problem) {
 		body, a.err = a.chain.Shape(a.ctx, a.endpoint, a.host, a.request, body)
 	}
 	if a.err != nil {
-		return nil, &problem{
-			status: http.StatusBadGateway, code: "plugin_failed",
-			detail: "a plugin of this site failed, so the answer is withheld: the log of the server says more",
-		}
+		return nil, problemPlugin()
 	}
 	return body, nil
 }

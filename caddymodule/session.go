@@ -58,6 +58,7 @@ func (s *session) begin(expires time.Time) {
 	}
 	s.answer(wire.Welcome(s.conn.ID(), who, site.ping.interval))
 	s.expireAt(expires)
+	s.hub.assignments.assigner.arrived(s.conn)
 	s.sock.Start()
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -232,9 +233,11 @@ func (s *session) authenticate(cmd wire.Command) error {
 	if err := s.conn.Authenticate(presence.User{ID: id.ID, Email: id.Email}); err != nil {
 		return err
 	}
+	s.hub.assignments.assigner.replaced(s.conn)
 	s.expireAt(id.Expires)
 	user, _ := s.conn.User() // with the e-mail that the host knows, if the token has none
 	s.answer(wire.Authenticated(cmd.Ref, user))
+	s.hub.assignments.assigner.arrived(s.conn)
 	return nil
 }
 

@@ -33,6 +33,7 @@ type user struct {
 	seen    int64 // see Member
 	pos     int   // in Host.online
 	conns   int
+	first   *Conn         // of its connections, which are a list
 	members dense[member] // one for each channel that knows the user; member.userPos is the place
 }
 
@@ -64,7 +65,7 @@ func (h *Host) connect(u *User, out Outbox) (*Conn, error) {
 	h.conns = append(h.conns, c)
 	h.byID[c.id] = c
 	if u != nil {
-		c.user = h.acquire(*u)
+		c.become(h.acquire(*u))
 	}
 	return c, nil
 }

@@ -4,6 +4,7 @@ import (
 	"testing"
 
 	"github.com/rollcall-gateway/rollcall/presence"
+	"github.com/rollcall-gateway/rollcall/presence/assignment"
 )
 
 const (
@@ -86,6 +87,14 @@ func samples() []sample {
 			From: &presence.User{ID: "u-1", Email: "one@example.com"}, Message: []byte(`{"text": "hë\"}"}`),
 		}},
 		{"send of the backend", &Send{Seq: 1, Host: mustHost("192.0.2.1"), Channels: []string{"lobby"}, Message: []byte("{}")}},
+		{"assignments", &Assignments{ID: 300, Host: portal, Records: []assignment.Record{
+			{Host: portal, User: "u-1", Channel: "lobby", Mode: assignment.Listen, Version: assignment.Version{Clock: 1_700_000_000_456 << 16, Node: 1 << 63}},
+			{Host: portal, User: "zwölf", Channel: "ä b", Version: assignment.Version{Clock: assignment.MaxClock}},
+		}}},
+		{"assignments of nobody", &Assignments{Host: mustHost("192.0.2.1")}},
+		{"assignments taken", &AssignmentsTaken{ID: 300}},
+		{"assignment total", &AssignmentTotal{Total: 0xfedcba9876543210}},
+		{"assignment check", &AssignmentCheck{ID: 7, Sums: assignment.Sums{0: 1, 255: 1 << 63}}},
 	}
 }
 
