@@ -32,6 +32,7 @@ type hub struct {
 	metrics  *metrics
 	plugins  *pluginHost
 	badKeys  *badKeys
+	copies   *copies
 	draining atomic.Bool
 	started  time.Time
 	serving  atomic.Pointer[[]*snapshot] // the stack; when nothing is left in it, the last that was
@@ -101,6 +102,7 @@ func newHub() *hub {
 		}
 		return c, nil
 	}
+	h.copies = newCopies(h)
 	h.metrics = newMetrics(h)
 	h.plugins = newPluginHost(h)
 	return h
@@ -112,7 +114,9 @@ func (h *hub) Destruct() error {
 		s.sock.Kill()
 	}
 	h.wheel.Stop()
-	h.endCluster(zap.NewNop(), time.Now()) // drained already, but for a configuration that never stopped
+	// Drained already, but for a configuration that never stopped.
+	h.endCluster(zap.NewNop(), time.Now())
+	h.copies.close(zap.NewNop(), time.Now())
 	return h.plugins.close()
 }
 
@@ -128,6 +132,7 @@ func (h *hub) push(s *snapshot) {
 	h.offerSites()
 	if first {
 		h.draining.Store(false)
+		h.copies.reopen()
 		h.apply()
 	}
 }
@@ -173,6 +178,7 @@ func (h *hub) apply() {
 	h.plugins.follow(now.logger, true)
 	h.mu.Unlock()
 	h.applyCluster(now) // before others are let in by new rules
+	h.copies.follow()
 
 	h.mu.Lock()
 	tenants := make([]*tenant, 0, len(h.tenants))

@@ -30,6 +30,7 @@ type metrics struct {
 // hostMetrics are the numbers of one host.
 type hostMetrics struct {
 	sockets socket.Counters
+	copies  copyCounters
 
 	mu    sync.Mutex
 	joins map[string]uint64 // by result: ok or an error code
@@ -125,6 +126,8 @@ func (m *metrics) Describe(ch chan<- *prometheus.Desc) {
 		pluginCallsDesc, pluginStepsDesc, pluginInstancesDesc, pluginMemoryDesc, pluginRestartsDesc,
 		pluginBreakerDesc, pluginLogDesc, pluginLoadsDesc,
 		clusterPodsDesc, clusterConnectedDesc, clusterIgnoredDesc, clusterResyncsDesc, clusterDroppedDesc,
+		backendWaitingDesc, backendBytesDesc, backendOldestDesc, backendDeliveredDesc, backendFailedDesc,
+		backendRefusedDesc, backendDroppedDesc,
 	} {
 		ch <- d
 	}
@@ -135,6 +138,7 @@ func (m *metrics) Collect(ch chan<- prometheus.Metric) {
 	m.collectPresence(ch)
 	m.hub.plugins.collect(ch)
 	m.collectCluster(ch)
+	m.collectWaiting(ch)
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	for label, h := range m.hosts {
@@ -145,6 +149,7 @@ func (m *metrics) Collect(ch chan<- prometheus.Metric) {
 		counter(framesDesc, h.sockets.FramesOut.Load(), "out")
 		counter(bytesDesc, h.sockets.BytesIn.Load(), "in")
 		counter(bytesDesc, h.sockets.BytesOut.Load(), "out")
+		h.copies.collect(ch, label)
 		h.mu.Lock()
 		for result, n := range h.joins {
 			counter(joinsDesc, n, result)
