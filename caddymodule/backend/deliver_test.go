@@ -50,7 +50,6 @@ func TestNothingIsLostOrOutOfOrderWhileTheBackendIsDown(t *testing.T) {
 	if err := server.Close(); err != nil {
 		t.Fatal(err)
 	}
-	sent.Wait()
 	before := got.len()
 	eventually(t, "attempts fail", func() bool { return s.counts.get("failed network") > 8 })
 	if listener, err = net.Listen("tcp", address); err != nil {
@@ -58,6 +57,7 @@ func TestNothingIsLostOrOutOfOrderWhileTheBackendIsDown(t *testing.T) {
 	}
 	server = start(listener)
 	defer func() { _ = server.Close() }()
+	sent.Wait()
 	eventually(t, "all arrive", func() bool { return got.len() == channels*each })
 	got.inOrder(t, want)
 	eventually(t, "all is removed", func() bool { return s.waiting(host) == Waiting{} })

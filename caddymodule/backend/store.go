@@ -94,7 +94,9 @@ func openFile(file string) (*store, error) {
 	case errors.Is(err, bolterrors.ErrTimeout):
 		return nil, ErrLocked
 	case err != nil:
-		_ = s.close() // if it is broken, nobody has closed it
+		if s.broken.Load() {
+			_ = s.file.Close() // nobody else does
+		}
 		return nil, fmt.Errorf("opening the file of waiting copies: %w", err)
 	}
 	return s, nil
@@ -153,7 +155,7 @@ func (s *store) update(write func(*bbolt.Tx) error) error {
 	return s.guard(func() error { return s.db.Update(write) })
 }
 
-// close closes the file, and thereby lets others have it. The lock of a database that is broken may be held for ever.
+// close closes the file, and thereby lets others have it. A database that is broken may hold its own lock for ever.
 func (s *store) close() error {
 	if s.broken.Load() {
 		return s.file.Close()
