@@ -43,27 +43,36 @@ var errNoBackend = errors.New("the site has no backend")
 
 func newCopies(h *hub) *copies { return &copies{hub: h} }
 
-// copyToBackend has a message copied to the backend of its host. When it returns nil, the copy is on disk, or the
-// message is for listeners and the site has no backend, which is logged once.
+// copyToBackend has what was sent, a message for each channel, copied to the backend of its host. When it returns nil,
+// the copies are on disk, or all are for listeners and the site has no backend, which is logged once.
 //
-// It returns errNotCopied when the queue is full or cannot be written, or nobody would get the message.
-func (s *site) copyToBackend(host presence.HostName, m backend.Message) error {
+// It returns errNotCopied when the queue is full or cannot be written, or nobody would get a message. Then none is
+// copied.
+func (s *site) copyToBackend(host presence.HostName, messages ...backend.Message) error {
+	if len(messages) == 0 {
+		return nil
+	}
 	if s.backend == nil {
-		s.lacks.Do(func() {
-			s.logger.Warn("users are assigned with a mode that copies, but the site has no backend: write one",
-				zap.Stringer("host", host), zap.String("mode", string(m.Mode)))
-		})
-		if m.Mode == backend.Listen {
-			return nil
-		}
-		return fmt.Errorf("%w: %w", errNotCopied, errNoBackend)
+		return s.withoutBackend(host, messages)
 	}
 	courier, err := s.app.hub.copies.open()
 	if err == nil {
-		err = courier.Add(host, m)
+		err = courier.Add(host, messages...)
 	}
 	if err != nil {
 		return fmt.Errorf("%w: %w", errNotCopied, err)
+	}
+	return nil
+}
+
+// withoutBackend is what becomes of messages for a backend that is not configured.
+func (s *site) withoutBackend(host presence.HostName, messages []backend.Message) error {
+	s.lacks.Do(func() {
+		s.logger.Warn("users are assigned with a mode that copies, but the site has no backend: write one",
+			zap.Stringer("host", host), zap.String("mode", string(messages[0].Mode)))
+	})
+	if slices.ContainsFunc(messages, func(m backend.Message) bool { return m.Mode != backend.Listen }) {
+		return fmt.Errorf("%w: %w", errNotCopied, errNoBackend)
 	}
 	return nil
 }

@@ -8,7 +8,7 @@ import (
 )
 
 const (
-	// maxCommit is how many messages are added in one transaction.
+	// maxCommit is how many messages are added in one transaction, but for those that are added together.
 	maxCommit = 2000
 
 	// removalDelay is how long delivered messages may stay on disk when nothing is added: each commit waits for the disk.
@@ -21,12 +21,17 @@ const (
 	commitRetry = time.Second
 )
 
-// addition is a message that somebody waits for to be on disk.
+// addition are messages that somebody waits for to be on disk, all or none of them.
 type addition struct {
-	queue           *queue
+	queue   *queue
+	entries []entry
+	done    chan error // of one element
+}
+
+// entry is a message as it is stored.
+type entry struct {
 	channel, number uint64
 	record          []byte
-	done            chan error // of one element
 }
 
 // removal is a message that is done with.
@@ -59,17 +64,20 @@ func newCommitter(s *store, last uint64, failed func(error)) *committer {
 	return c
 }
 
-// add has a message written, and returns when it is on disk. Numbers rise in the order of the calls, and are near to
-// the time in nanoseconds.
-func (c *committer) add(q *queue, channel uint64, record []byte) error {
-	a := &addition{queue: q, channel: channel, record: record, done: make(chan error, 1)}
+// add has messages written, and returns when they are on disk. It numbers them: numbers rise in the order of the calls,
+// and are near to the time in nanoseconds.
+func (c *committer) add(q *queue, entries []entry) error {
+	a := &addition{queue: q, entries: entries, done: make(chan error, 1)}
 	c.mu.Lock()
 	if c.closing {
 		c.mu.Unlock()
 		return ErrClosed
 	}
-	c.last = max(c.last+1, uint64(time.Now().UnixNano()))
-	a.number = c.last
+	now := uint64(time.Now().UnixNano())
+	for i := range entries {
+		c.last = max(c.last+1, now)
+		entries[i].number = c.last
+	}
 	c.adds = append(c.adds, a)
 	c.mu.Unlock()
 	c.signal()
@@ -162,9 +170,14 @@ func (c *committer) commit() bool {
 func (c *committer) take(removing bool) (adds []*addition, removals []removal) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	adds, c.adds = c.adds, nil
-	if len(adds) > maxCommit {
-		adds, c.adds = adds[:maxCommit], adds[maxCommit:]
+	n, messages := 0, 0
+	for n < len(c.adds) && messages < maxCommit {
+		messages += len(c.adds[n].entries)
+		n++
+	}
+	adds, c.adds = c.adds[:n:n], c.adds[n:]
+	if len(c.adds) == 0 {
+		c.adds = nil
 	}
 	if removing {
 		removals, c.removals = c.removals, nil
@@ -180,8 +193,10 @@ func write(tx *bbolt.Tx, adds []*addition, removals []removal) error {
 		if err != nil {
 			return err
 		}
-		if err := b.Put(encodeKey(a.channel, a.number), a.record); err != nil {
-			return err
+		for _, e := range a.entries {
+			if err := b.Put(encodeKey(e.channel, e.number), e.record); err != nil {
+				return err
+			}
 		}
 	}
 	touched := make(map[*queue]*bbolt.Bucket)
@@ -214,7 +229,7 @@ func (c *committer) finish(adds []*addition, removals []removal, err error) {
 	}
 	for _, a := range adds {
 		if err == nil {
-			a.queue.added(a.channel, a.number)
+			a.queue.added(a.entries)
 		}
 		a.done <- err
 	}

@@ -103,50 +103,54 @@ func Open(cfg Config) (*Courier, error) {
 	return c, nil
 }
 
-// Add takes a message for the backend of a host. When it returns nil, the message is on disk and will be delivered,
-// after those that were added before it for the same channel.
+// Add takes messages for the backend of a host, all or none of them. When it returns nil, they are on disk and will be
+// delivered, each after those that were added before it for the same channel.
 //
 // It returns [ErrNoEndpoint], [ErrFull], [ErrDisk] or [ErrClosed], each of which may be wrapped, and another error for a
 // message that is no JSON.
-func (c *Courier) Add(host presence.HostName, m Message) error {
+func (c *Courier) Add(host presence.HostName, messages ...Message) error {
 	to := c.endpoints.Endpoint(host)
 	if to == nil {
 		return ErrNoEndpoint
 	}
-	id := newID()
-	body, err := m.encode(id, host)
+	if len(messages) == 0 {
+		return nil
+	}
+	entries := make([]entry, len(messages))
+	for i, m := range messages {
+		id := newID()
+		body, err := m.encode(id, host)
+		if err != nil {
+			return err
+		}
+		entries[i] = entry{channel: xxhash.Sum64String(m.Channel), record: encodeRecord(id, body)}
+	}
+	q, err := c.reserve(host, entries, to.Queue)
 	if err != nil {
 		return err
 	}
-	record := encodeRecord(id, body)
-	q, err := c.reserve(host, len(record), to.Queue)
-	if err != nil {
-		return err
-	}
-	err = c.committer.add(q, xxhash.Sum64String(m.Channel), record)
+	err = c.committer.add(q, entries)
 	if err == nil {
 		return nil
 	}
-	q.mu.Lock()
-	q.release(len(record))
-	q.mu.Unlock()
+	q.release(entries)
 	c.forget(q)
 	if errors.Is(err, ErrClosed) {
 		return err
 	}
-	c.observer.NotTaken(host, ReasonDisk)
+	c.notTaken(host, ReasonDisk, len(entries))
 	return fmt.Errorf("%w: %w", ErrDisk, err)
 }
 
 // reserve makes room in the queue of a host.
-func (c *Courier) reserve(host presence.HostName, size int, limit int64) (*queue, error) {
+func (c *Courier) reserve(host presence.HostName, entries []entry, limit int64) (*queue, error) {
 	c.mu.Lock()
 	q := c.queues[host]
 	why := ReasonHosts
 	if q != nil || len(c.queues) < MaxHosts {
 		q = c.queue(host)
 		why = ReasonFull
-		if q.reserve(size, limit) {
+		if q.reserve(entries, limit) {
 			c.mu.Unlock()
 			return q, nil
 		}
@@ -155,10 +159,16 @@ func (c *Courier) reserve(host presence.HostName, size int, limit int64) (*queue
 	if q != nil {
 		c.forget(q)
 	}
-	c.observer.NotTaken(host, why)
+	c.notTaken(host, why, len(entries))
 	c.complain(&c.full, "queue for a backend is full: messages are refused",
 		zap.Stringer("host", host), zap.String("reason", string(why)), zap.Int64("limit", limit))
 	return nil, ErrFull
+}
+
+func (c *Courier) notTaken(host presence.HostName, why Reason, n int) {
+	for range n {
+		c.observer.NotTaken(host, why)
+	}
 }
 
 // queue returns the queue of a host, a new one if need be. The lock is held, or nobody else knows the courier.

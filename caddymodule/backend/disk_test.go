@@ -182,6 +182,45 @@ func TestQueueThatIsFullTakesNoMore(t *testing.T) {
 	eventually(t, "there is room again", func() bool { return s.waiting(host).Bytes == 0 })
 }
 
+// What is sent to several channels at once is taken for all of them or for none.
+func TestMessagesThatAreAddedTogetherAreTakenTogether(t *testing.T) {
+	s, host, got := newScene(t, nil), mustHost(t, "portal.example.com"), newReceived()
+	to := endpointAt("http://127.0.0.1:1")
+	to.Queue = 3000
+	s.endpoints.set(host, to)
+	several := func(n, messages int) (all []Message) {
+		for i := range messages {
+			all = append(all, message(fmt.Sprint("channel-", i), n))
+		}
+		return all
+	}
+	if err := s.Add(host, several(0, 5)...); err != nil {
+		t.Fatal(err)
+	}
+	if err := s.Add(host, several(1, 100)...); !errors.Is(err, ErrFull) {
+		t.Errorf("more than there is room for: %v", err)
+	}
+	bad := several(1, 3)
+	bad[2].Message = []byte("no JSON")
+	if err := s.Add(host, bad...); err == nil {
+		t.Error("what is no JSON is taken")
+	}
+	if n := s.waiting(host).Messages; n != 5 || s.counts.get("not taken full") != 100 {
+		t.Errorf("%d messages wait, counted: %v", n, s.counts.by)
+	}
+	if err := s.Add(host, several(1, 5)...); err != nil {
+		t.Fatal(err)
+	}
+	s.endpoints.set(host, endpointAt(serve(t, got).URL))
+	s.Refresh()
+	eventually(t, "all arrive", func() bool { return got.len() == 10 })
+	want := make(map[string]int)
+	for i := range 5 {
+		want[fmt.Sprint("portal.example.com channel-", i)] = 2
+	}
+	got.inOrder(t, want)
+}
+
 func TestHostsAreBounded(t *testing.T) {
 	s := newScene(t, nil)
 	for n := range MaxHosts {

@@ -57,36 +57,47 @@ func (q *queue) load(number uint64, size int) {
 	q.more = true
 }
 
-// reserve makes room for a record. It returns false when there is none.
-func (q *queue) reserve(size int, limit int64) bool {
+// reserve makes room for messages. It returns false when there is not enough.
+func (q *queue) reserve(entries []entry, limit int64) bool {
 	q.mu.Lock()
 	defer q.mu.Unlock()
-	if q.bytes+charge(size) > limit {
+	bytes := q.bytes
+	for _, e := range entries {
+		bytes += charge(len(e.record))
+	}
+	if bytes > limit {
 		return false
 	}
-	q.count++
-	q.bytes += charge(size)
+	q.count += len(entries)
+	q.bytes = bytes
 	return true
 }
 
-// release gives the room of a record back.
-func (q *queue) release(size int) {
-	q.count--
-	q.bytes -= charge(size)
-}
-
-// added is called when a message is on disk.
-func (q *queue) added(channel, number uint64) {
+// release gives the room of messages back that were not written.
+func (q *queue) release(entries []entry) {
 	q.mu.Lock()
 	defer q.mu.Unlock()
-	q.ages.add(number)
-	if l := q.lane(channel); l != nil {
+	for _, e := range entries {
+		q.count--
+		q.bytes -= charge(len(e.record))
+	}
+}
+
+// added is called when messages are on disk.
+func (q *queue) added(entries []entry) {
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	for _, e := range entries {
+		q.ages.add(e.number)
+		l := q.lane(e.channel)
+		if l == nil {
+			q.more, q.missed = true, true
+			continue
+		}
 		l.fresh = true
 		if l.state == laneIdle {
 			q.push(l, time.Now())
 		}
-	} else {
-		q.more, q.missed = true, true
 	}
 	q.kick()
 }
@@ -111,7 +122,8 @@ func (q *queue) push(l *lane, due time.Time) {
 // removed is called when a message is no longer on disk.
 func (q *queue) removed(r removal) {
 	q.mu.Lock()
-	q.release(r.size)
+	q.count--
+	q.bytes -= charge(r.size)
 	q.ages.remove(r.number)
 	r.lane.removing--
 	q.drop(r.lane)
