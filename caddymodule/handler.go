@@ -52,6 +52,9 @@ type Handler struct {
 	// they are asked. Default: none.
 	Plugins []*PluginConfig `json:"plugins,omitempty"`
 
+	// Where messages are copied to that are sent in the modes listen and receive. Default: nowhere.
+	Backend *Backend `json:"backend,omitempty"`
+
 	// How dead connections are found.
 	Ping *Ping `json:"ping,omitempty"`
 
@@ -120,6 +123,11 @@ func (h *Handler) Provision(ctx caddy.Context) error {
 	}
 	if err := h.provisionRules(s); err != nil {
 		return err
+	}
+	if h.Backend != nil {
+		if s.backend, err = h.Backend.endpoint(s.logger); err != nil {
+			return err
+		}
 	}
 	s.app, h.site = h.app, s // also for Cleanup after an error
 	if err := h.provisionPlugins(ctx, s); err != nil {

@@ -33,6 +33,7 @@ type hub struct {
 	metrics  *metrics
 	plugins  *pluginHost
 	badKeys  *badKeys
+	copies   *copies
 	// assignments are what users are joined to by the server.
 	assignments *assignments
 	draining    atomic.Bool
@@ -106,6 +107,7 @@ func newHub() *hub {
 		}
 		return c, nil
 	}
+	h.copies = newCopies(h)
 	h.metrics = newMetrics(h)
 	h.plugins = newPluginHost(h)
 	h.assignments = newAssignments(h)
@@ -119,7 +121,9 @@ func (h *hub) Destruct() error {
 	}
 	h.wheel.Stop()
 	h.loop.Stop()
-	h.endCluster(zap.NewNop(), time.Now()) // drained already, but for a configuration that never stopped
+	// Drained already, but for a configuration that never stopped.
+	h.endCluster(zap.NewNop(), time.Now())
+	h.copies.close(zap.NewNop(), time.Now())
 	return errors.Join(h.assignments.close(), h.plugins.close())
 }
 
@@ -135,6 +139,7 @@ func (h *hub) push(s *snapshot) {
 	h.offerSites()
 	if first {
 		h.draining.Store(false)
+		h.copies.reopen()
 		h.apply()
 	}
 }
@@ -181,6 +186,7 @@ func (h *hub) apply() {
 	h.mu.Unlock()
 	h.assignments.begin(now.app.cluster != nil)
 	h.applyCluster(now) // before others are let in by new rules
+	h.copies.follow()
 
 	h.mu.Lock()
 	tenants := make([]*tenant, 0, len(h.tenants))

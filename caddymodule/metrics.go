@@ -31,6 +31,7 @@ type metrics struct {
 // hostMetrics are the numbers of one host.
 type hostMetrics struct {
 	sockets socket.Counters
+	copies  copyCounters
 
 	delivered atomic.Uint64 // messages, to each connection
 
@@ -154,6 +155,8 @@ func (m *metrics) Describe(ch chan<- *prometheus.Desc) {
 		pluginCallsDesc, pluginStepsDesc, pluginInstancesDesc, pluginMemoryDesc, pluginRestartsDesc,
 		pluginBreakerDesc, pluginLogDesc, pluginLoadsDesc,
 		clusterPodsDesc, clusterConnectedDesc, clusterIgnoredDesc, clusterResyncsDesc, clusterMessagesDesc, clusterDroppedDesc,
+		backendWaitingDesc, backendBytesDesc, backendOldestDesc, backendDeliveredDesc, backendFailedDesc,
+		backendRefusedDesc, backendDroppedDesc,
 	} {
 		ch <- d
 	}
@@ -164,6 +167,7 @@ func (m *metrics) Collect(ch chan<- prometheus.Metric) {
 	m.collectPresence(ch)
 	m.hub.plugins.collect(ch)
 	m.collectCluster(ch)
+	m.collectWaiting(ch)
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	for label, h := range m.hosts {
@@ -175,6 +179,7 @@ func (m *metrics) Collect(ch chan<- prometheus.Metric) {
 		counter(bytesDesc, h.sockets.BytesIn.Load(), "in")
 		counter(bytesDesc, h.sockets.BytesOut.Load(), "out")
 		counter(deliveredDesc, h.delivered.Load())
+		h.copies.collect(ch, label)
 		h.mu.Lock()
 		for result, n := range h.joins {
 			counter(joinsDesc, n, result)

@@ -191,13 +191,13 @@ func codeOf(err error) wire.Code {
 	return wire.CodeUnavailable
 }
 
-// explain returns what a client may know of an error. The reason why something is unavailable is for the log, where a
-// plugin's is already.
+// explain returns what a client may know of an error. The reason why something is unavailable is for the log, where that
+// of a plugin or a backend is already.
 func (s *session) explain(err error) string {
 	if codeOf(err) != wire.CodeUnavailable {
 		return err.Error()
 	}
-	if !failedInPlugin(err) {
+	if !failedInPlugin(err) && !errors.Is(err, errNotCopied) {
 		s.tenant.site.Load().logger.Error("command failed", zap.Stringer("host", s.tenant.name), zap.Error(err))
 	}
 	return "try again later"

@@ -18,6 +18,8 @@ import (
 const (
 	apiKey    = "demo-key"
 	jwtSecret = "rollcall-demo-secret-0123456789abcdef"
+	// That of the example in docs/backend.md.
+	backendSecret = "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw"
 )
 
 // caddy is the binary under test.
@@ -63,6 +65,7 @@ func environment(home, admin string) []string {
 		"PATH=" + filepath.Dir(caddy) + string(os.PathListSeparator) + os.Getenv("PATH"), "HOME=" + home, "XDG_DATA_HOME=" + home, "XDG_CONFIG_HOME=" + home,
 		"CADDY_ADMIN=" + admin, "ROLLCALL_API_KEY=" + apiKey, "ROLLCALL_JWT_SECRET=" + jwtSecret,
 		"ROLLCALL_CLUSTER_SECRET=rollcall-docs-cluster-0123456789abcdef", "POD_NAME=web-1",
+		"ROLLCALL_BACKEND_SECRET=" + backendSecret,
 	}
 }
 
