@@ -203,15 +203,6 @@ func (s *session) explain(err error) string {
 	return "try again later"
 }
 
-// send sends a message to channels that the client listens to.
-func (s *session) send(cmd wire.Command) error {
-	if err := s.conn.Send(cmd.Channels, cmd.Message); err != nil {
-		return err
-	}
-	s.answer(wire.Sent(cmd.Ref))
-	return nil
-}
-
 // errNoTokens is returned when a client sends a token to a site that knows none.
 var errNoTokens = errors.New("this host takes no tokens")
 
