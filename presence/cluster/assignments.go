@@ -96,6 +96,25 @@ func (a *assignments) up(p peer) {
 	}
 }
 
+// recheck is told that this pod may have missed anything. Any other pod will do, for all have the same, but rather not the
+// one that was asked last.
+func (a *assignments) recheck() {
+	if a == nil {
+		return
+	}
+	others := a.members.everybody() // in any order
+	if len(others) == 0 {
+		return
+	}
+	a.mu.Lock()
+	last := a.check.to
+	a.mu.Unlock()
+	if len(others) > 1 && others[0] == last {
+		others = others[1:]
+	}
+	a.ask(others[0], time.Now(), true)
+}
+
 // down is told that the pod is gone.
 func (a *assignments) down(p peer) {
 	if a == nil {
@@ -111,18 +130,31 @@ func (a *assignments) down(p peer) {
 	}
 }
 
-// run says what this pod has, until stop is closed.
+// run says what this pod has, and asks again when an answer does not come, until stop is closed.
 func (a *assignments) run(stop <-chan struct{}) {
 	tick := time.NewTicker(a.timing.check)
 	defer tick.Stop()
+	lost := time.NewTicker(checkTimeout)
+	defer lost.Stop()
 	for {
 		select {
 		case <-stop:
 			return
 		case <-tick.C:
 			a.announce()
+		case <-lost.C:
+			if a.unanswered(time.Now()) {
+				a.recheck()
+			}
 		}
 	}
+}
+
+// unanswered tells whether a check is under way whose answer does not come.
+func (a *assignments) unanswered(now time.Time) bool {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	return a.check.id != 0 && now.Sub(a.check.heard) >= checkTimeout
 }
 
 func (a *assignments) announce() {

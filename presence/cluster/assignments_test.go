@@ -220,3 +220,19 @@ func TestManyAssignmentsComeInSeveralAnswers(t *testing.T) {
 		}
 	})
 }
+
+// A pod that does not answer is not waited for: another one is asked.
+func TestUnansweredCheckIsAskedAgain(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		n, host := new(lab), mustHost(t, "example.com")
+		books := []*assignment.Book{bookOf(t, 1), bookOf(t, 2)}
+		assignTo(t, books[0], host, "sales", "ada")
+		n.settled(t, "us", "web-1", with(books[0]))
+		n.settled(t, "us", "deaf") // takes no part
+		n.settled(t, "us", "web-3", with(books[1]))
+		time.Sleep(2 * defaultTiming.check)
+		if *books[0].Sums() != *books[1].Sums() {
+			t.Error("the books differ")
+		}
+	})
+}

@@ -223,7 +223,11 @@ func (c *Cluster) down(p peer) {
 	c.assignments.down(p)
 }
 
-func (c *Cluster) recheck()            { c.replicator.recheck() }
+func (c *Cluster) recheck() {
+	c.replicator.recheck()
+	c.assignments.recheck()
+}
+
 func (c *Cluster) sitesChanged(p peer) { c.replicator.sitesChanged(p) }
 
 // SetSites says anew which hosts this pod serves. It is to be called before a host that is new can have connections.
