@@ -96,14 +96,23 @@ func (a *assignments) up(p peer) {
 	}
 }
 
-// recheck is told that this pod may have missed anything. Any other pod will do: all have the same.
+// recheck is told that this pod may have missed anything. Any other pod will do, for all have the same, but rather not the
+// one that was asked last.
 func (a *assignments) recheck() {
 	if a == nil {
 		return
 	}
-	if others := a.members.everybody(); len(others) > 0 { // in any order
-		a.ask(others[0], time.Now(), true)
+	others := a.members.everybody() // in any order
+	if len(others) == 0 {
+		return
 	}
+	a.mu.Lock()
+	last := a.check.to
+	a.mu.Unlock()
+	if len(others) > 1 && others[0] == last {
+		others = others[1:]
+	}
+	a.ask(others[0], time.Now(), true)
 }
 
 // down is told that the pod is gone.
