@@ -3,6 +3,7 @@ package wire
 import (
 	"encoding/json"
 	"fmt"
+	"strings"
 	"testing"
 	"time"
 
@@ -148,6 +149,22 @@ func TestAppendString(t *testing.T) {
 	} {
 		if got := string(AppendString([]byte("before"), test.s)); got != "before"+test.want {
 			t.Errorf("%q: got %s, want %s", test.s, got, test.want)
+		}
+	}
+}
+
+// Each byte at each place is found, and nothing else.
+func TestPlain(t *testing.T) {
+	for n := range 26 {
+		for i := range n {
+			for c := range 256 {
+				s := []byte(strings.Repeat("!~", 13)[:n])
+				s[i] = byte(c)
+				want := c >= 0x20 && c < 0x7f && c != '"' && c != '\\'
+				if plain(string(s)) != want {
+					t.Fatalf("%q: %v", s, !want)
+				}
+			}
 		}
 	}
 }
