@@ -276,6 +276,7 @@ func (c *Conn) Authenticate(u User) error {
 	}
 	old, fresh := c.user, h.acquire(u)
 	c.user = fresh
+	h.touchConn(c.pos)
 	for _, m := range c.memberships {
 		if fresh == old {
 			break
@@ -309,6 +310,8 @@ func (c *Conn) Close() {
 	if c.user != nil {
 		h.release(c.user)
 	}
+	h.touchConn(c.pos)
+	h.touchConn(len(h.conns) - 1) // who takes the place
 	h.conns.remove(c.pos, func(c *Conn) *int { return &c.pos })
 	delete(h.byID, c.id)
 	empty := len(h.conns) == 0

@@ -28,6 +28,12 @@ func (lines) Presence(d presence.Diff) []byte {
 	return fmt.Appendf(nil, "%s: %d there, joined %v, left %v", d.Channel, d.Count, d.Joined, d.Left)
 }
 
+func (lines) AppendUser(b []byte, u *presence.User, _ bool) []byte { return fmt.Appendln(b, *u) }
+
+func (lines) AppendPrivate(b []byte, id presence.ID, u *presence.User, _ bool) []byte {
+	return fmt.Appendln(b, id, u)
+}
+
 // screen is an Outbox that prints; a real one queues frames for a socket.
 type screen string
 

@@ -62,6 +62,7 @@ func (m *model) check() {
 		}
 	}
 	m.checkListings()
+	m.checkEncoded()
 	m.checkNothingIsKept()
 }
 

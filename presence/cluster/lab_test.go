@@ -126,6 +126,11 @@ func (silentEncoder) Joined(presence.Joined) []byte  { return nil }
 func (silentEncoder) Left(_, _, _ string) []byte     { return nil }
 func (silentEncoder) Presence(presence.Diff) []byte  { return nil }
 
+func (silentEncoder) AppendUser(b []byte, _ *presence.User, _ bool) []byte { return b }
+func (silentEncoder) AppendPrivate(b []byte, _ presence.ID, _ *presence.User, _ bool) []byte {
+	return b
+}
+
 type silentOutbox struct{}
 
 func (silentOutbox) Push([]byte) {}

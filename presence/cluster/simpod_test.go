@@ -95,6 +95,11 @@ func (tp *simTape) Joined(j presence.Joined) []byte      { return tp.put(j) }
 func (tp *simTape) Presence(d presence.Diff) []byte      { return tp.put(d) }
 func (tp *simTape) Left(_, channel, _ string) []byte     { return tp.put(channel) }
 
+func (tp *simTape) AppendUser(b []byte, _ *presence.User, _ bool) []byte { return b }
+func (tp *simTape) AppendPrivate(b []byte, _ presence.ID, _ *presence.User, _ bool) []byte {
+	return b
+}
+
 func (tp *simTape) put(v any) []byte {
 	tp.mu.Lock()
 	defer tp.mu.Unlock()
