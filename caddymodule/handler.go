@@ -21,7 +21,8 @@ import (
 )
 
 // Handler serves a site's websockets at {prefix}/socket, answers who is connected at {prefix}/users and
-// {prefix}/allusers, and serves the script for browsers at {prefix}/client.js. All else goes to the next handler.
+// {prefix}/allusers and which channels are active at {prefix}/channels, and serves the script for browsers at
+// {prefix}/client.js. All else goes to the next handler.
 //
 // What it knows is scoped to the domain host of the request; hosts never see each other.
 type Handler struct {
@@ -271,6 +272,8 @@ func (h *Handler) ServeHTTP(w http.ResponseWriter, r *http.Request, next caddyht
 		h.serveEndpoint(w, r, "users", h.users)
 	case "/allusers":
 		h.serveEndpoint(w, r, "allusers", h.allUsers)
+	case "/channels":
+		h.serveEndpoint(w, r, "channels", h.channels)
 	case "/client.js", "/client.d.ts":
 		serveClient(w, r, name)
 	default:

@@ -68,20 +68,24 @@ func readUsers(q question) (uq usersQuestion, p *problem) {
 		return uq, p
 	}
 	uq.raw = !dedupe
-	name, p := q.body.text("scope")
+	if uq.scope, p = q.body.scope(); p != nil {
+		return uq, p
+	}
+	uq.complete, p = q.body.flag("requireComplete", false)
+	return uq, p
+}
+
+// scope returns whose connections the answer is about.
+func (b request) scope() (cluster.Scope, *problem) {
+	name, p := b.text("scope")
 	if p != nil {
-		return uq, p
+		return 0, p
 	}
-	if uq.complete, p = q.body.flag("requireComplete", false); p != nil {
-		return uq, p
+	scope, known := scopes[name]
+	if !known {
+		return 0, &problem{status: http.StatusBadRequest, code: "bad_value", detail: "scope must be pod, dc or all"}
 	}
-	var known bool
-	if uq.scope, known = scopes[name]; !known {
-		return uq, &problem{
-			status: http.StatusBadRequest, code: "bad_value", detail: "scope must be pod, dc or all",
-		}
-	}
-	return uq, nil
+	return scope, nil
 }
 
 // asked returns the pods that a question of a scope goes to, or nil and what the answer of this one is worth.
