@@ -27,6 +27,7 @@ type pods interface {
 	Users(
 		ctx context.Context, host presence.HostName, scope cluster.Scope, channel string, raw bool,
 	) ([]presence.Listing, cluster.Truth)
+	Channels(ctx context.Context, host presence.HostName, scope cluster.Scope) ([]presence.Listing, cluster.Truth)
 	Explain(ctx context.Context, host presence.HostName, user string) ([]cluster.PodConnection, cluster.Truth)
 	Spread(ctx context.Context, host presence.HostName, records []assignment.Record) cluster.Truth
 	Report(ctx context.Context) cluster.Report

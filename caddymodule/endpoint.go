@@ -37,6 +37,7 @@ type question struct {
 // answer is JSON, and what it is worth.
 type answer struct {
 	body   []byte
+	pieces [][]byte       // instead of body, of a long answer
 	truth  *cluster.Truth // nil: it does not depend on other pods
 	status int            // 0: 200
 }
@@ -61,12 +62,15 @@ func (h *Handler) serveEndpoint(w http.ResponseWriter, r *http.Request, name str
 	header := w.Header()
 	header.Set("Content-Type", "application/json")
 	header.Set("Cache-Control", "no-store")
-	header.Set("Content-Length", strconv.Itoa(len(a.body)))
+	if a.pieces == nil {
+		a.pieces = [][]byte{a.body}
+	}
+	header.Set("Content-Length", strconv.Itoa(totalLen(a.pieces)))
 	if a.truth != nil {
 		setTruth(header, *a.truth)
 	}
 	w.WriteHeader(status)
-	_, _ = w.Write(a.body) // a client that has gone needs no answer
+	_ = writePieces(w, a.pieces) // a client that has gone needs no answer
 }
 
 // setTruth says in headers what an answer is worth.

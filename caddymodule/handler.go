@@ -21,9 +21,9 @@ import (
 )
 
 // Handler serves a site's websockets at {prefix}/socket, answers who is connected at {prefix}/users and
-// {prefix}/allusers, sends what a backend has to say at {prefix}/sendmessage, keeps who is assigned to what by
-// {prefix}/adduser and {prefix}/removeuser, and serves the script for browsers at {prefix}/client.js. All else goes to the
-// next handler.
+// {prefix}/allusers and which channels are active at {prefix}/channels, sends what a backend has to say at
+// {prefix}/sendmessage, keeps who is assigned to what by {prefix}/adduser and {prefix}/removeuser, and serves the script
+// for browsers at {prefix}/client.js. All else goes to the next handler.
 //
 // What it knows is scoped to the domain host of the request; hosts never see each other.
 type Handler struct {
@@ -281,6 +281,8 @@ func (h *Handler) ServeHTTP(w http.ResponseWriter, r *http.Request, next caddyht
 		h.serveEndpoint(w, r, "users", h.users)
 	case "/allusers":
 		h.serveEndpoint(w, r, "allusers", h.allUsers)
+	case "/channels":
+		h.serveEndpoint(w, r, "channels", h.channels)
 	case "/sendmessage":
 		h.serveEndpoint(w, r, "sendmessage", h.sendMessage)
 	case "/adduser":

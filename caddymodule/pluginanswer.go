@@ -35,6 +35,11 @@ func (s *site) pluginAnswer(
 	return &pluginAnswer{chain: chain, ctx: ctx, endpoint: e, host: host.String(), request: body.withoutKey()}
 }
 
+// bare tells whether no plugin of the site has a say in answers at this moment.
+func (s *site) bare() bool {
+	return !s.chain.Has(plugins.HookMembers) && !s.chain.Has(plugins.HookShape)
+}
+
 // withoutKey returns the body as JSON without the API key, in whatever case a client wrote its name.
 func (b request) withoutKey() []byte {
 	rest := make(request, len(b))

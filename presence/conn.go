@@ -281,6 +281,7 @@ func (c *Conn) Authenticate(u User) error {
 		c.unbecome()
 	}
 	c.become(fresh)
+	h.touchConn(c.pos)
 	for _, m := range c.memberships {
 		if fresh == old {
 			break
@@ -315,6 +316,8 @@ func (c *Conn) Close() {
 		c.unbecome()
 		h.release(c.user)
 	}
+	h.touchConn(c.pos)
+	h.touchConn(len(h.conns) - 1) // who takes the place
 	h.conns.remove(c.pos, func(c *Conn) *int { return &c.pos })
 	delete(h.byID, c.id)
 	empty := len(h.conns) == 0

@@ -65,6 +65,9 @@ func TestHostAgreesWithTheModel(t *testing.T) {
 					}
 					for step := range tt.steps {
 						m.step()
+						if m.rng.IntN(8) == 0 {
+							m.checkEncoded()
+						}
 						switch m.rng.IntN(20) {
 						case 0:
 							time.Sleep(flushLatest)

@@ -142,7 +142,7 @@ func (d *decoder) sites() *Sites {
 
 func (e *encoder) query(m *Query) {
 	e.uvarint(m.ID)
-	if m.Kind < KindCount || m.Kind > KindPing {
+	if m.Kind < KindCount || m.Kind > KindNames {
 		e.fail("an unknown kind of query")
 	}
 	e.byte(byte(m.Kind))
@@ -157,7 +157,7 @@ func (e *encoder) query(m *Query) {
 
 func (d *decoder) query() *Query {
 	m := &Query{ID: d.uvarint(), Kind: QueryKind(d.byte())}
-	if m.Kind < KindCount || m.Kind > KindPing {
+	if m.Kind < KindCount || m.Kind > KindNames {
 		d.fail("an unknown kind of query")
 	}
 	flags := d.flags(2)

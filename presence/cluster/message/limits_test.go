@@ -137,7 +137,7 @@ func TestAppendRefusesWhatNobodyTakes(t *testing.T) {
 		{"a site of too many sets", web1, &Sites{Parts: 1, Sites: []Site{{Sets: make([][]string, maxSets+1)}}}},
 		{"a pattern too long", web1, &Sites{Parts: 1, Sites: []Site{{Sets: [][]string{{strings.Repeat("x", maxPattern+1)}}}}}},
 		{"a query of no kind", web1, &Query{Host: portal}},
-		{"a query of an unknown kind", web1, &Query{Host: portal, Kind: KindPing + 1}},
+		{"a query of an unknown kind", web1, &Query{Host: portal, Kind: KindNames + 1}},
 		{"a query without a host", web1, &Query{Kind: KindCount}},
 		{"a query for a channel too long", web1, &Query{Kind: KindUsers, Host: portal, Channel: long}},
 		{"a query for a user too long", web1, &Query{Kind: KindExplain, Host: portal, User: strings.Repeat("x", maxUser+1)}},

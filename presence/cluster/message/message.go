@@ -86,6 +86,7 @@ const (
 	KindUsers                        // who listens to what: Channels
 	KindExplain                      // why a user is listed: Connections
 	KindPing                         // nothing; every pod answers
+	KindNames                        // which channels there are: Channels without users
 )
 
 // Reply is a part of the answer to a Query. The parts of a pod come in order, and the last one says so. Each has all the
