@@ -136,12 +136,26 @@ func (s *server) local(text string) string {
 	return strings.NewReplacer(slices.Concat(s.pairs, []string{"localhost:8080", s.addr, "localhost:2019", s.admin})...).Replace(text)
 }
 
+// given are the ports that freeAddr has returned: while few are free, the kernel would soon give one again. The tests of
+// this package run one after the other.
+var given = make(map[int]bool)
+
 func freeAddr(t *testing.T) string {
 	t.Helper()
-	l, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
+	for range 1000 {
+		l, err := net.Listen("tcp", "127.0.0.1:0")
+		if err != nil {
+			t.Fatal(err)
+		}
+		port := l.Addr().(*net.TCPAddr).Port
+		if err := l.Close(); err != nil {
+			t.Fatal(err)
+		}
+		if !given[port] {
+			given[port] = true
+			return fmt.Sprintf("localhost:%d", port)
+		}
 	}
-	defer func() { _ = l.Close() }()
-	return fmt.Sprintf("localhost:%d", l.Addr().(*net.TCPAddr).Port)
+	t.Fatal("no port is free that was not used before")
+	return ""
 }
