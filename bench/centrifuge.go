@@ -17,7 +17,7 @@ const centrifugeName = "centrifuge"
 
 func centrifugePeer() *peer {
 	return &peer{
-		name: centrifugeName, title: "centrifuge 0.40.1", start: startSelf(centrifugeName),
+		name: centrifugeName, title: "centrifuge", start: startSelf(centrifugeName),
 		path:  "/",
 		greet: []load.Step{{Send: `{"id":1,"connect":{}}`}, {Await: `{"id":1,`}},
 		join: func(k int, name string) load.Step {

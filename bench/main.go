@@ -17,7 +17,8 @@ import (
 type bench struct {
 	options
 	report
-	dir string // for what the servers write
+	dir      string // for what the servers write
+	profiles int    // that were written
 }
 
 // section is a part of the run that can be asked for alone.

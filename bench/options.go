@@ -22,6 +22,7 @@ type options struct {
 	sizes     []int         // of one message, in bytes
 	output    string        // the folder to write into
 	cluster   string        // a file with the report of ./cluster
+	profile   string        // a folder for CPU profiles of Rollcall; "": none are taken
 
 	serve, hold, address string   // what a process is that this program has started
 	args                 []string // as given
@@ -59,6 +60,7 @@ func parseOptions(args []string) (options, error) {
 	f.Func("sizes", fmt.Sprintf("bytes of a message, 50 to 60000 (default %v)", o.sizes), numbers(&o.sizes))
 	f.StringVar(&o.output, "output", "", "the `folder` for benchmarks.md and images/benchmarks.svg (default standard output, without the picture)")
 	f.StringVar(&o.cluster, "cluster", "", "a `file` with what ./cluster has written, to be a part of the report")
+	f.StringVar(&o.profile, "profile", "", "a `folder` for CPU profiles of Rollcall, which take some CPU themselves (default none are taken)")
 	f.StringVar(&o.serve, "serve", "", "be a server: internal")
 	f.StringVar(&o.hold, "hold", "", "hold connections to a server: internal")
 	f.StringVar(&o.address, "address", "", "of the server to hold connections to: internal")
@@ -84,7 +86,7 @@ func (o *options) command() string {
 	words := []string{"go run -C bench ."}
 	for i := 0; i < len(o.args); i++ {
 		switch name, _, joined := strings.Cut(strings.TrimLeft(o.args[i], "-"), "="); {
-		case name != "caddy" && name != "output" && name != "cluster":
+		case name != "caddy" && name != "output" && name != "cluster" && name != "profile":
 			words = append(words, o.args[i])
 		case !joined:
 			i++

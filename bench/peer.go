@@ -51,7 +51,7 @@ func (b *bench) peers() []*peer {
 		floorPeer(floorEach, "TCP, one write a message (floor)"),
 		floorPeer(floorJoined, "TCP, pending in one write (floor)"),
 		rollcallPeer(), centrifugePeer(),
-		nodePeer("ws", "ws 8, Node.js 20"), nodePeer("socketio", "Socket.IO 4, Node.js 20"),
+		nodePeer("ws", "ws on Node.js"), nodePeer("socketio", "Socket.IO on Node.js"),
 	}
 }
 
@@ -64,7 +64,12 @@ func (b *bench) only(names ...string) []*peer {
 
 // with runs do with a server of the kind.
 func (b *bench) with(ctx context.Context, p *peer, do func(ctx context.Context, s *server.Process) error) error {
-	return b.withMany(ctx, p, 1, func(ctx context.Context, all []*server.Process) error { return do(ctx, all[0]) })
+	return b.withMany(ctx, p, 1, func(ctx context.Context, all []*server.Process) error {
+		if b.profile != "" && p.name == rollcallName {
+			return b.profiled(ctx, all[0], func() error { return do(ctx, all[0]) })
+		}
+		return do(ctx, all[0])
+	})
 }
 
 // withMany runs do with n servers of the kind.

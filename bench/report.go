@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"fmt"
 	"os"
+	"os/exec"
 	"path/filepath"
 	"regexp"
 	"runtime"
@@ -69,7 +70,7 @@ machine: compare the rows of a table. Written by `+"`make bench`"+` on %s:
 | | |
 | --- | --- |
 | machine | %s, %d CPUs, %s of memory |
-| system | Linux %s, %s |
+| system | Linux %s, %s, Node.js %s |
 | command | `+"`%s`"+`; each figure is taken %d times, for %s |
 | peers | servers on the [centrifuge](https://github.com/centrifugal/centrifuge) library 0.40.1 with presence, [ws](https://github.com/websockets/ws) 8.23.0 and [Socket.IO](https://socket.io) 4.8.4, each as its documentation sets it up |
 | floors | servers that do nothing else than read and write frames on TCP |
@@ -79,7 +80,7 @@ machine: compare the rows of a table. Written by `+"`make bench`"+` on %s:
 Server and generator are processes of their own, over loopback, and share the CPUs. CPU is that of the server's process,
 user and system time; what the kernel does for the network on its own behalf is nobody's. Unless said otherwise, a figure is
 the median of several rounds, and all peers are measured in each round.
-`, time.Now().Format("2 January 2006"), machine(), runtime.NumCPU(), memory(), kernel(), runtime.Version(),
+`, time.Now().Format("2 January 2006"), machine(), runtime.NumCPU(), memory(), kernel(), runtime.Version(), node(),
 		o.command(), o.rounds, o.each, plotFile)
 }
 
@@ -94,6 +95,15 @@ func memory() string {
 }
 
 func kernel() string { return field("/proc/sys/kernel/osrelease", `^(\d+\.\d+)`) }
+
+// node is the version of Node.js, as far as there is one.
+func node() string {
+	out, err := exec.Command("node", "--version").Output()
+	if err != nil {
+		return "unknown"
+	}
+	return strings.TrimPrefix(strings.TrimSpace(string(out)), "v")
+}
 
 // field returns the first group of a pattern in a file, or that it is unknown.
 func field(file, pattern string) string {

@@ -1,11 +1,15 @@
 package main
 
 import (
+	"encoding/json"
 	"encoding/xml"
 	"errors"
 	"io"
+	"maps"
 	"os"
 	"path/filepath"
+	"regexp"
+	"slices"
 	"strings"
 	"testing"
 )
@@ -57,6 +61,32 @@ func TestReportHasWhatItIncludesOneLevelLower(t *testing.T) {
 	}
 	if _, err := os.Stat(filepath.Join(dir, plotFile)); err != nil {
 		t.Error(err)
+	}
+}
+
+func TestReportNamesTheVersionsThatAreMeasured(t *testing.T) {
+	head := new(report).head(options{})
+	lock, err := peerFiles.ReadFile("peers/package.json")
+	if err != nil {
+		t.Fatal(err)
+	}
+	var packages struct{ Dependencies map[string]string }
+	if err := json.Unmarshal(lock, &packages); err != nil {
+		t.Fatal(err)
+	}
+	module, err := os.ReadFile("go.mod")
+	if err != nil {
+		t.Fatal(err)
+	}
+	centrifuge := regexp.MustCompile(`centrifugal/centrifuge v(\S+)`).FindSubmatch(module)
+	versions := append(slices.Collect(maps.Values(packages.Dependencies)), string(centrifuge[1]))
+	if len(versions) != 3 {
+		t.Errorf("three peers have versions, not %q", versions)
+	}
+	for _, version := range versions {
+		if !strings.Contains(head, version) {
+			t.Errorf("no version %s in %s", version, head)
+		}
 	}
 }
 
