@@ -20,13 +20,17 @@ type EncodedChannel struct {
 	Count int
 }
 
-// Encoded lists the active channels of the host like [Host.Channels] with raw not set, all of one moment. What did not
-// change since the last time is not encoded again, and others get the host's lock while much is.
+// Encoded lists the active channels of the host like [Host.Channels] with raw not set. What did not change since the last
+// time is not encoded again, and others get the host's lock while much is. All is of one moment, unless there are so many
+// channels that going through them takes milliseconds: then each is of a moment of its own, and one that becomes active
+// meanwhile can be left out.
 func (h *Host) Encoded() Encoded {
+	names := make([]string, 0, h.Stats().Channels)
 	h.mu.Lock()
 	k := h.keepEncoded()
 	lists := []*pieces{&k.private}
-	for _, ch := range h.channels {
+	for name, ch := range h.channels {
+		names = append(names, name)
 		if !ch.named() || ch.class.Hidden {
 			continue
 		}
@@ -37,10 +41,7 @@ func (h *Host) Encoded() Encoded {
 	h.mu.Unlock()
 	h.fill(lists...)
 
-	h.mu.Lock()
-	e := h.gather(k)
-	h.answered(k)
-	h.mu.Unlock()
+	e := h.gather(k, names)
 	slices.SortFunc(e.Channels, func(a, b EncodedChannel) int { return strings.Compare(a.Name, b.Name) })
 	return e
 }
@@ -120,21 +121,37 @@ type gathering struct {
 	chunk  int      // bytes of small that are allocated at once
 }
 
-// gather makes the Encoded, but for the order of the channels.
-func (h *Host) gather(k *kept) Encoded {
+// gatherAtOnce is how many channels are gathered before others get the host's lock: about a millisecond.
+const gatherAtOnce = 512
+
+// gather makes the Encoded, but for the order of the channels, and ends the answer. It is given the names of the channels
+// that there were before.
+func (h *Host) gather(k *kept, names []string) Encoded {
 	const chunk, typical = 32 << 10, 1 << 10 // the latter for the users of a small channel
-	g := gathering{
-		host: h, kept: k, pieces: make([][]byte, 0, len(h.channels)), chunk: min(chunk, typical*len(h.channels)),
-	}
-	k.private.fillAll()
-	e := Encoded{
-		Channels: make([]EncodedChannel, 0, len(h.channels)),
-		Private:  k.private.appendTo(make([][]byte, 0, len(k.private.list))),
-	}
-	for _, ch := range h.channels {
-		if !ch.class.Hidden {
+	g := gathering{host: h, kept: k, pieces: make([][]byte, 0, len(names)), chunk: min(chunk, typical*len(names))}
+	e := Encoded{Channels: make([]EncodedChannel, 0, len(names))}
+	add := func(ch *channel) {
+		if ch != nil && !ch.class.Hidden {
 			e.Channels = append(e.Channels, g.channel(ch))
 		}
+	}
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	defer h.answered(k)
+	k.private.fillAll()
+	e.Private = k.private.appendTo(make([][]byte, 0, len(k.private.list)))
+	if len(h.channels) <= gatherAtOnce {
+		for _, ch := range h.channels {
+			add(ch)
+		}
+		return e
+	}
+	for i, name := range names {
+		if i%gatherAtOnce == gatherAtOnce-1 {
+			h.mu.Unlock()
+			h.mu.Lock()
+		}
+		add(h.channels[name])
 	}
 	return e
 }

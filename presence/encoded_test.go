@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"slices"
 	"strings"
+	"sync"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -154,6 +155,39 @@ func TestEncoded(t *testing.T) {
 	} {
 		equalLines(t, name, w.host().EncodedChannel(name).lines(), want)
 	}
+}
+
+// A host of more channels than are gathered at once is listed whole.
+func TestEncodedOfManyChannels(t *testing.T) {
+	w := newWorld(t, &Rules{Classifier: classes{"room7": {Kind: Authenticated, Hidden: true}, "room8": {Kind: Anonymous}}})
+	w.audience(2 * pieceLen)
+	c := w.connect("ada<a@x>")
+	for i := range 3*gatherAtOnce + 7 {
+		c.join(fmt.Sprintf("room%d", i), WatchNone)
+	}
+	for range 2 {
+		equalLines(t, "channels", w.host().Encoded().lines(), listedLines(w.host().Channels(false)))
+		c.leave("room5")
+		c.join("room5", WatchNone)
+		c.leave("room9")
+		c.join("another", WatchNone)
+		w.host().checkPieces(t)
+		c.join("room9", WatchNone)
+	}
+	var busy sync.WaitGroup
+	busy.Go(func() { // who comes and goes while others get the lock
+		for i := range 500 {
+			name := fmt.Sprintf("room%d", i)
+			_, _ = c.Leave(name, ""), c.Join(name, WatchNone, "")
+		}
+	})
+	for range 20 {
+		if n := len(w.host().Encoded().Channels); n < 3*gatherAtOnce {
+			t.Errorf("%d channels", n)
+		}
+	}
+	busy.Wait()
+	equalLines(t, "channels", w.host().Encoded().lines(), listedLines(w.host().Channels(false)))
 }
 
 // audience connects users to a channel, so many that it takes several pieces.

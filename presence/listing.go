@@ -50,8 +50,8 @@ func (h *Host) listings(raw bool, named func(*channel, bool) Listing, private fu
 // Names lists the active channels of the host that have a name, in its order, without users and counts; hidden ones are left
 // out.
 func (h *Host) Names() []Listing {
+	list := make([]Listing, 0, h.Stats().Channels)
 	h.mu.Lock()
-	list := make([]Listing, 0, len(h.channels))
 	for _, ch := range h.channels {
 		if !ch.class.Hidden {
 			list = append(list, Listing{Channel: ch.name, Kind: ch.class.Kind, CountOnly: ch.countOnly()})
