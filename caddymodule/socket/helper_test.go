@@ -2,6 +2,7 @@ package socket
 
 import (
 	"bufio"
+	"crypto/tls"
 	"encoding/binary"
 	"errors"
 	"io"
@@ -146,15 +147,27 @@ func begin(c *Conn, h *recorder) *peer {
 // connect opens a websocket over loopback TCP, from gorilla's client to this package.
 func connect(t testing.TB, h *recorder) (*peer, *websocket.Conn) {
 	t.Helper()
+	return connectTo(t, h, httptest.NewServer)
+}
+
+// connectTLS is connect over TLS.
+func connectTLS(t testing.TB, h *recorder) (*peer, *websocket.Conn) {
+	t.Helper()
+	return connectTo(t, h, httptest.NewTLSServer)
+}
+
+func connectTo(t testing.TB, h *recorder, serve func(http.Handler) *httptest.Server) (*peer, *websocket.Conn) {
+	t.Helper()
 	conns := make(chan *Conn, 1)
-	server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+	server := serve(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		c, err := Upgrade(w, r)
 		if err != nil {
 			t.Errorf("Upgrade: %v", err)
 		}
 		conns <- c
 	}))
-	client, _, err := websocket.DefaultDialer.Dial("ws"+strings.TrimPrefix(server.URL, "http"), nil)
+	dialer := websocket.Dialer{TLSClientConfig: &tls.Config{InsecureSkipVerify: true}} // the server's own certificate
+	client, _, err := dialer.Dial("ws"+strings.TrimPrefix(server.URL, "http"), nil)
 	if err != nil {
 		t.Fatal(err)
 	}

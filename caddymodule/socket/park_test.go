@@ -1,12 +1,9 @@
 package socket
 
 import (
-	"crypto/tls"
 	"fmt"
 	"math/rand/v2"
 	"net"
-	"net/http"
-	"net/http/httptest"
 	"strings"
 	"testing"
 	"time"
@@ -19,32 +16,6 @@ func (p *peer) isParked() bool {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	return p.parked
-}
-
-// connectTLS is connect over TLS.
-func connectTLS(t testing.TB, h *recorder) (*peer, *websocket.Conn) {
-	t.Helper()
-	conns := make(chan *Conn, 1)
-	server := httptest.NewTLSServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		c, err := Upgrade(w, r)
-		if err != nil {
-			t.Errorf("Upgrade: %v", err)
-		}
-		conns <- c
-	}))
-	dialer := websocket.Dialer{TLSClientConfig: &tls.Config{InsecureSkipVerify: true}}
-	client, _, err := dialer.Dial("wss"+strings.TrimPrefix(server.URL, "https"), nil)
-	if err != nil {
-		t.Fatal(err)
-	}
-	p := begin(<-conns, h)
-	t.Cleanup(func() {
-		client.Close()
-		p.Kill()
-		eventually(t, "the connection ends", func() bool { return p.counters.Open.Load() == 0 })
-		server.Close()
-	})
-	return p, client
 }
 
 // transports are the ways in which a connection that can be parked comes.
