@@ -2,6 +2,7 @@ package caddymodule
 
 import (
 	"context"
+	"slices"
 	"strconv"
 
 	"github.com/rollcall-gateway/rollcall/caddymodule/wire"
@@ -20,6 +21,7 @@ type dcUsers struct {
 	anonymous     int
 	users         []presence.User // nil unless they were asked for
 	array         []byte          // what plugins made of users; nil: nothing
+	encoded       [][]byte        // instead of users: pieces of their array; not nil
 }
 
 // allUsers answers /message/allusers: how many are connected to the host in each data center, or who.
@@ -37,27 +39,31 @@ func (h *Handler) allUsers(ctx context.Context, q question) (answer, *problem) {
 		return answer{}, p
 	}
 
-	dcs, truth := h.app.hub.dataCenters(ctx, q, include, !dedupe)
+	encoded := include && dedupe && q.site.bare() // and then no plugin that comes meanwhile has a part in it
+	dcs, truth := h.app.hub.dataCenters(ctx, q, include, !dedupe, encoded)
 	if complete && !truth.Complete {
 		return answer{}, problemIncomplete(truth)
 	}
-	a := q.site.pluginAnswer(ctx, plugins.EndpointAllUsers, q.host, q.body)
+	var a *pluginAnswer
+	if !encoded {
+		a = q.site.pluginAnswer(ctx, plugins.EndpointAllUsers, q.host, q.body)
+	}
 	if a == nil {
-		return answer{body: appendAllUsers(nil, dcs), truth: &truth}, nil
+		return answer{pieces: encodeAllUsers(dcs), truth: &truth}, nil
 	}
 	if include && a.chain.Has(plugins.HookMembers) {
 		a.dcMembers(dcs)
 	}
-	body, p := a.finish(appendAllUsers(nil, dcs))
+	body, p := a.finish(slices.Concat(encodeAllUsers(dcs)...))
 	return answer{body: body, truth: &truth}, p
 }
 
-// dataCenters asks every pod that serves the host; members says whether the users are wanted, and raw whether each of
-// their connections counts.
-func (h *hub) dataCenters(ctx context.Context, q question, members, raw bool) ([]dcUsers, cluster.Truth) {
-	others, alone := h.others(q.site)
+// dataCenters asks every pod that serves the host; members says whether the users are wanted, raw whether each of
+// their connections counts, and encoded that they are wanted as JSON, if this pod is the only one.
+func (h *hub) dataCenters(ctx context.Context, q question, members, raw, encoded bool) ([]dcUsers, cluster.Truth) {
+	others, truth := h.asked(q.site, cluster.ScopeAll)
 	if others == nil {
-		return []dcUsers{h.ownDataCenter(q, members, raw)}, cluster.Truth{Complete: alone}
+		return []dcUsers{h.ownDataCenter(q, members, raw, encoded)}, truth
 	}
 	found, truth := others.AllUsers(ctx, q.host, members, raw)
 	dcs := make([]dcUsers, len(found))
@@ -68,9 +74,12 @@ func (h *hub) dataCenters(ctx context.Context, q question, members, raw bool) ([
 }
 
 // ownDataCenter is what this pod has.
-func (h *hub) ownDataCenter(q question, members, raw bool) dcUsers {
+func (h *hub) ownDataCenter(q question, members, raw, encoded bool) dcUsers {
 	dc := dcUsers{name: q.site.app.DataCenter}
-	if members {
+	switch {
+	case encoded:
+		dc.encoded = [][]byte{}
+	case members:
 		dc.users = []presence.User{}
 	}
 	host := h.registry.Host(q.host)
@@ -78,9 +87,12 @@ func (h *hub) ownDataCenter(q question, members, raw bool) dcUsers {
 		return dc
 	}
 	var stats presence.Stats
-	if members {
+	switch {
+	case encoded:
+		dc.encoded, stats = host.EncodedUsers()
+	case members:
 		dc.users, stats = host.Users(raw)
-	} else {
+	default:
 		stats = host.Stats()
 	}
 	dc.anonymous = stats.Anonymous
@@ -91,33 +103,39 @@ func (h *hub) ownDataCenter(q question, members, raw bool) dcUsers {
 	return dc
 }
 
-// appendAllUsers appends the object that is keyed by data center, with the sum.
-func appendAllUsers(b []byte, dcs []dcUsers) []byte {
+// encodeAllUsers makes the object that is keyed by data center, with the sum.
+func encodeAllUsers(dcs []dcUsers) [][]byte {
 	total := dcUsers{name: totalKey}
-	b = append(b, '{')
+	b := body{text: []byte{'{'}}
 	for _, dc := range dcs {
 		total.authenticated += dc.authenticated
 		total.anonymous += dc.anonymous
-		b = dc.append(b)
-		b = append(b, ',')
+		dc.appendTo(&b)
+		b.text = append(b.text, ',')
 	}
-	b = total.append(b)
-	return append(b, '}')
+	total.appendTo(&b)
+	b.text = append(b.text, '}')
+	return b.end()
 }
 
-func (dc dcUsers) append(b []byte) []byte {
-	b = wire.AppendString(b, dc.name)
-	b = append(b, `:{"authenticated":`...)
-	if dc.users != nil {
-		if dc.array != nil {
-			b = append(b, dc.array...)
-		} else {
-			b = wire.AppendUsers(b, dc.users)
+func (dc dcUsers) appendTo(b *body) {
+	b.text = wire.AppendString(b.text, dc.name)
+	b.text = append(b.text, `:{"authenticated":`...)
+	if dc.users != nil || dc.encoded != nil {
+		switch {
+		case dc.array != nil:
+			b.text = append(b.text, dc.array...)
+		case dc.encoded != nil:
+			b.text = append(b.text, '[')
+			b.list(dc.encoded)
+			b.text = append(b.text, ']')
+		default:
+			b.text = wire.AppendUsers(b.text, dc.users)
 		}
-		b = append(b, `,"authenticatedCount":`...)
+		b.text = append(b.text, `,"authenticatedCount":`...)
 	}
-	b = strconv.AppendInt(b, int64(dc.authenticated), 10)
-	b = append(b, `,"anonymous":`...)
-	b = strconv.AppendInt(b, int64(dc.anonymous), 10)
-	return append(b, '}')
+	b.text = strconv.AppendInt(b.text, int64(dc.authenticated), 10)
+	b.text = append(b.text, `,"anonymous":`...)
+	b.text = strconv.AppendInt(b.text, int64(dc.anonymous), 10)
+	b.text = append(b.text, '}')
 }

@@ -46,6 +46,9 @@ func parseDirective(h httpcaddyfile.Helper) (caddyhttp.MiddlewareHandler, error)
 //	    plugin <file> {
 //	        ...
 //	    }
+//	    backend <URL> {
+//	        ...
+//	    }
 //	    limits {
 //	        channels_per_connection <number>
 //	        channel_name            <bytes>
@@ -56,7 +59,8 @@ func parseDirective(h httpcaddyfile.Helper) (caddyhttp.MiddlewareHandler, error)
 //	    }
 //	}
 //
-// There may be several plugin blocks; [PluginConfig.UnmarshalCaddyfile] has their syntax.
+// There may be several plugin blocks. [PluginConfig.UnmarshalCaddyfile] has their syntax, and
+// [Backend.UnmarshalCaddyfile] that of a backend.
 func (h *Handler) UnmarshalCaddyfile(d *caddyfile.Dispenser) error {
 	d.Next() // the directive's name
 	return block(d, options{
@@ -85,6 +89,10 @@ func (h *Handler) UnmarshalCaddyfile(d *caddyfile.Dispenser) error {
 			c := new(PluginConfig)
 			h.Plugins = append(h.Plugins, c)
 			return c.UnmarshalCaddyfile(d)
+		},
+		"backend": func(d *caddyfile.Dispenser) error {
+			h.Backend = new(Backend)
+			return h.Backend.UnmarshalCaddyfile(d)
 		},
 		"limits": h.unmarshalLimits,
 	}, "plugin")

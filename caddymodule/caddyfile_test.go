@@ -66,6 +66,13 @@ func TestCaddyfile(t *testing.T) {
 				ClassifyTimeout: caddy.Duration(9 * time.Millisecond), ShapeTimeout: caddy.Duration(time.Second),
 			}}},
 		},
+		{
+			"backend", "rollcall {\nbackend https://app.example.com/rollcall {\nsecret {env.A} {env.B}\ntimeout 5s\nqueue 1MiB\n}\n}",
+			Handler{Backend: &Backend{
+				URL: "https://app.example.com/rollcall", Secret: []string{"{env.A}", "{env.B}"},
+				Timeout: caddy.Duration(5 * time.Second), Queue: 1 << 20,
+			}},
+		},
 		{"quoted arguments", "rollcall {\napi_key \"a b\" `c`\n}", Handler{APIKey: []string{"a b", "c"}}},
 		{"comments", "rollcall { # here\n# and here\nprefix /a # there\n}", Handler{Prefix: "/a"}},
 	} {
@@ -103,7 +110,7 @@ func TestCaddyfileRefuses(t *testing.T) {
 		want        []string // in the error
 	}{
 		{"argument", "rollcall a {\n}", []string{`unexpected argument "a"`, "write a block"}},
-		{"unknown subdirective", inBlock("orgins *"), []string{`unknown subdirective "orgins"`, "api_key, channels, grace, jwt, limits, origins, ping, plugin, prefix, user", ":2"}},
+		{"unknown subdirective", inBlock("orgins *"), []string{`unknown subdirective "orgins"`, "api_key, backend, channels, grace, jwt, limits, origins, ping, plugin, prefix, user", ":2"}},
 		{"unknown in jwt", inBlock("jwt {\nalg HS256\n}"), []string{`unknown subdirective "alg"`, "algorithms, audience, cookie, email_claim, id_claim, issuer, jwks, key"}},
 		{"unknown in channels", inBlock("channels {\nprivate a\n}"), []string{`unknown subdirective "private"`, "anonymous, authenticated, default"}},
 		{
@@ -127,6 +134,12 @@ func TestCaddyfileRefuses(t *testing.T) {
 		{"block of an option", inBlock("prefix /a {\nb\n}"), []string{`unexpected block at "b"`}},
 		{"block of keys", inBlock("api_key a {\nb\n}"), []string{`unexpected block at "b"`}},
 		{"block of user", inBlock("user a {\nb\n}"), []string{`unexpected block at "b"`}},
+
+		{"backend without a URL", inBlock("backend {\nsecret a\n}"), []string{"argument"}},
+		{"backend with two URLs", inBlock("backend http://a http://b"), []string{`unexpected argument "http://b"`}},
+		{"two backends", inBlock("backend http://a\nbackend http://b"), []string{"backend is there already", ":3"}},
+		{"unknown in backend", inBlock("backend http://a {\nkey b\n}"), []string{`unknown subdirective "key"`, "use one of queue, secret, timeout"}},
+		{"no secret", inBlock("backend http://a {\nsecret\n}"), []string{"argument"}},
 
 		{"plugin without a file", inBlock("plugin"), []string{"argument"}},
 		{"plugin with two files", inBlock("plugin a.wasm b.wasm"), []string{`unexpected argument "b.wasm"`}},

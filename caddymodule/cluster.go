@@ -12,6 +12,7 @@ import (
 	"go.uber.org/zap"
 
 	"github.com/rollcall-gateway/rollcall/presence"
+	"github.com/rollcall-gateway/rollcall/presence/assignment"
 	"github.com/rollcall-gateway/rollcall/presence/cluster"
 	"github.com/rollcall-gateway/rollcall/presence/cluster/message"
 )
@@ -26,7 +27,9 @@ type pods interface {
 	Users(
 		ctx context.Context, host presence.HostName, scope cluster.Scope, channel string, raw bool,
 	) ([]presence.Listing, cluster.Truth)
+	Channels(ctx context.Context, host presence.HostName, scope cluster.Scope) ([]presence.Listing, cluster.Truth)
 	Explain(ctx context.Context, host presence.HostName, user string) ([]cluster.PodConnection, cluster.Truth)
+	Spread(ctx context.Context, host presence.HostName, records []assignment.Record) cluster.Truth
 	Report(ctx context.Context) cluster.Report
 }
 

@@ -15,6 +15,7 @@ import (
 	"testing"
 
 	"github.com/rollcall-gateway/rollcall/presence"
+	"github.com/rollcall-gateway/rollcall/presence/assignment"
 	"github.com/rollcall-gateway/rollcall/presence/cluster"
 	"github.com/rollcall-gateway/rollcall/presence/cluster/message"
 )
@@ -80,12 +81,24 @@ func (c *troupe) Users(
 	return c.list, c.truth
 }
 
+func (c *troupe) Channels(
+	_ context.Context, host presence.HostName, scope cluster.Scope,
+) ([]presence.Listing, cluster.Truth) {
+	c.diary.note(fmt.Sprintf("channels %s %d", host, scope))
+	return c.list, c.truth
+}
+
 func (c *troupe) Explain(_ context.Context, host presence.HostName, user string) ([]cluster.PodConnection, cluster.Truth) {
 	c.diary.note(fmt.Sprintf("explain %s %s", host, user))
 	return []cluster.PodConnection{{
 		DataCenter: "eu-west-1", Pod: "web-2",
 		Connection: message.Connection{ID: "abc", Email: "a@example.com", Since: 1_700_000_000_000, LastSign: 1_700_000_001_500},
 	}}, c.truth
+}
+
+func (c *troupe) Spread(_ context.Context, host presence.HostName, records []assignment.Record) cluster.Truth {
+	c.diary.note(fmt.Sprintf("spread %s %d", host, len(records)))
+	return c.truth
 }
 
 func (c *troupe) Report(context.Context) cluster.Report {
@@ -284,12 +297,18 @@ func TestEndpointsAskTheCluster(t *testing.T) {
 		},
 		{"dc", "users", `,"scope":"dc"`, `users portal.example.com 1 "" false`, `{"lobby":5}`},
 		{"all, one channel", "users", `,"scope":"all","channel":"lobby","dedupeUsers":false`, `users portal.example.com 2 "lobby" true`, `{"lobby":5}`},
+		{"channels of all", "channels", `,"scope":"all"`, "channels portal.example.com 2", `{"authenticated":[],"anonymous":["lobby"]}`},
+		{"channels of dc", "channels", `,"scope":"dc"`, "channels portal.example.com 1", `{"authenticated":[],"anonymous":["lobby"]}`},
 	} {
 		t.Run(test.name, func(t *testing.T) {
+			status := http.StatusOK
+			if test.endpoint == "channels" {
+				status = http.StatusCreated
+			}
 			w := post(t, h, "/message/"+test.endpoint, `{"apiKey":"k"`+test.body+`}`)
 			d.expect(t, test.asked)
 			checkTruth(t, w, "false", missing)
-			if w.Code != http.StatusOK || w.Body.String() != test.want {
+			if w.Code != status || w.Body.String() != test.want {
 				t.Errorf("status %d: %s, want %s", w.Code, w.Body, test.want)
 			}
 			w = post(t, h, "/message/"+test.endpoint, `{"apiKey":"k","requireComplete":true`+test.body+`}`)
@@ -305,6 +324,10 @@ func TestEndpointsAskTheCluster(t *testing.T) {
 		w := post(t, h, "/message/users", `{"apiKey":"k","requireComplete":true`+body+`}`)
 		checkTruth(t, w, "true", "")
 	}
+	for _, body := range []string{``, `,"scope":"pod"`} {
+		w := post(t, h, "/message/channels", `{"apiKey":"k","requireComplete":true`+body+`}`)
+		checkTruth(t, w, "true", "")
+	}
 	d.expect(t)
 	for body, endpoint := range map[string]string{
 		`{"apiKey":"k","scope":"pods"}`:                        "users",
@@ -312,6 +335,8 @@ func TestEndpointsAskTheCluster(t *testing.T) {
 		`{"apiKey":"k","scope":1}`:                             "users",
 		`{"apiKey":"k","scope":"all","dedupeUsers":"yes"}`:     "users",
 		`{"apiKey":"k","requireComplete":"yes"}`:               "allusers",
+		`{"apiKey":"k","scope":"every"}`:                       "channels",
+		`{"apiKey":"k","requireComplete":"no"}`:                "channels",
 		`{"apiKey":"k","includeUsers":"yes","dedupeUsers":[]}`: "allusers",
 	} {
 		checkProblem(t, post(t, h, "/message/"+endpoint, body), http.StatusBadRequest, "bad_value")

@@ -54,7 +54,7 @@ func startOther(t *testing.T, dc, pod, route string) *otherPod {
 	return p
 }
 
-func (p *otherPod) arrive(t *testing.T, id, email, channel string) {
+func (p *otherPod) arrive(t *testing.T, id, email, channel string) *presence.Conn {
 	t.Helper()
 	conn, err := p.registry.Connect(p.host, new(presence.Rules), &presence.User{ID: id, Email: email}, sink{})
 	if err != nil {
@@ -63,6 +63,7 @@ func (p *otherPod) arrive(t *testing.T, id, email, channel string) {
 	if err := conn.Join(channel, presence.WatchNone, ""); err != nil {
 		t.Fatal(err)
 	}
+	return conn
 }
 
 // TestTwoPods has this module's pod and another one, in two data centers, over real routes.
@@ -104,6 +105,18 @@ func TestTwoPods(t *testing.T) {
 			t.Errorf("users with scope %s: %s", scope, w.Body)
 		}
 	}
+	visitor, backstage := arrive(t, h, "portal.example.com", "", "", "anonymousChat"), other.arrive(t, "ada", "", "backstage")
+	for scope, want := range map[string]string{
+		"pod": `{"authenticated":["room"],"anonymous":["anonymousChat"]}`,
+		"dc":  `{"authenticated":["room"],"anonymous":["anonymousChat"]}`,
+		"all": `{"authenticated":["backstage","room"],"anonymous":["anonymousChat"]}`,
+	} {
+		if w := ask("channels", `,"requireComplete":true,"scope":"`+scope+`"`); w.Code != http.StatusCreated || w.Body.String() != want {
+			t.Errorf("channels with scope %s: status %d: %s, want %s", scope, w.Code, w.Body, want)
+		}
+	}
+	visitor.Close()
+	backstage.Close()
 	var r cluster.Report
 	decode(t, getAdmin(t, "/rollcall/cluster"), &r)
 	if len(r.Pods) != 2 || r.Pods[0].State != "self" || r.Pods[1].Pod != "web-2" || r.Pods[1].State != "alive" || !r.Bus.Embedded {

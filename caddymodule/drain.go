@@ -19,7 +19,8 @@ const (
 
 // drain closes every connection and returns when all are closed or the last configuration's drain timeout is over;
 // those that are left by then are cut. At exit, clients are told when to come back, each at another time; otherwise
-// Rollcall has left the configuration, and they are told that. Other pods know before and after.
+// Rollcall has left the configuration, and they are told that. Other pods know before and after. Messages that wait for
+// a backend stay on disk.
 func (h *hub) drain(last *snapshot, exiting bool) {
 	h.mu.Lock()
 	h.draining.Store(true)
@@ -33,6 +34,7 @@ func (h *hub) drain(last *snapshot, exiting bool) {
 	start := time.Now()
 	deadline := start.Add(time.Duration(last.app.DrainTimeout))
 	h.drainSockets(last, exiting, start, deadline)
+	h.copies.close(last.logger, deadline)
 	h.applying.Lock()
 	defer h.applying.Unlock()
 	h.endCluster(last.logger, deadline)

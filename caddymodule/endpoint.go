@@ -5,6 +5,7 @@ import (
 	"context"
 	"encoding/json"
 	"errors"
+	"fmt"
 	"io"
 	"mime"
 	"net/http"
@@ -36,6 +37,7 @@ type question struct {
 // answer is JSON, and what it is worth.
 type answer struct {
 	body   []byte
+	pieces [][]byte       // instead of body, of a long answer
 	truth  *cluster.Truth // nil: it does not depend on other pods
 	status int            // 0: 200
 }
@@ -60,12 +62,15 @@ func (h *Handler) serveEndpoint(w http.ResponseWriter, r *http.Request, name str
 	header := w.Header()
 	header.Set("Content-Type", "application/json")
 	header.Set("Cache-Control", "no-store")
-	header.Set("Content-Length", strconv.Itoa(len(a.body)))
+	if a.pieces == nil {
+		a.pieces = [][]byte{a.body}
+	}
+	header.Set("Content-Length", strconv.Itoa(totalLen(a.pieces)))
 	if a.truth != nil {
 		setTruth(header, *a.truth)
 	}
 	w.WriteHeader(status)
-	_, _ = w.Write(a.body) // a client that has gone needs no answer
+	_ = writePieces(w, a.pieces) // a client that has gone needs no answer
 }
 
 // setTruth says in headers what an answer is worth.
@@ -180,11 +185,11 @@ func (b request) decode(key string, to any, want string) *problem {
 		return nil
 	}
 	if err := json.Unmarshal(raw, to); err != nil || string(raw) == "null" {
-		return problemValue(key, want)
+		return problemValue("%s must be %s", key, want)
 	}
 	return nil
 }
 
-func problemValue(key, want string) *problem {
-	return &problem{status: http.StatusBadRequest, code: "bad_value", detail: key + " must be " + want}
+func problemValue(format string, args ...any) *problem {
+	return &problem{status: http.StatusBadRequest, code: "bad_value", detail: fmt.Sprintf(format, args...)}
 }

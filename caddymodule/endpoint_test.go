@@ -93,8 +93,8 @@ func checkProblem(t *testing.T, w *httptest.ResponseRecorder, status int, code s
 		t.Errorf("Content-Length %q for %d bytes", got, w.Body.Len())
 	}
 	var body struct {
-		Type, Title, Detail, Code string
-		Status                    int
+		Type, Title, Detail, Code, Channel string
+		Status                             int
 	}
 	d := json.NewDecoder(bytes.NewReader(w.Body.Bytes()))
 	d.DisallowUnknownFields()

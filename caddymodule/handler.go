@@ -21,8 +21,9 @@ import (
 )
 
 // Handler serves a site's websockets at {prefix}/socket, answers who is connected at {prefix}/users and
-// {prefix}/allusers, sends what a backend has to say at {prefix}/sendmessage, and serves the script for browsers at
-// {prefix}/client.js. All else goes to the next handler.
+// {prefix}/allusers and which channels are active at {prefix}/channels, sends what a backend has to say at
+// {prefix}/sendmessage, keeps who is assigned to what by {prefix}/adduser and {prefix}/removeuser, and serves the script
+// for browsers at {prefix}/client.js. All else goes to the next handler.
 //
 // What it knows is scoped to the domain host of the request; hosts never see each other.
 type Handler struct {
@@ -50,6 +51,9 @@ type Handler struct {
 	// WebAssembly modules that decide what a channel is, who may join it, and what answers show, in the order in which
 	// they are asked. Default: none.
 	Plugins []*PluginConfig `json:"plugins,omitempty"`
+
+	// Where messages are copied to that are sent in the modes listen and receive. Default: nowhere.
+	Backend *Backend `json:"backend,omitempty"`
 
 	// How dead connections are found.
 	Ping *Ping `json:"ping,omitempty"`
@@ -119,6 +123,11 @@ func (h *Handler) Provision(ctx caddy.Context) error {
 	}
 	if err := h.provisionRules(s); err != nil {
 		return err
+	}
+	if h.Backend != nil {
+		if s.backend, err = h.Backend.endpoint(s.logger); err != nil {
+			return err
+		}
 	}
 	s.app, h.site = h.app, s // also for Cleanup after an error
 	if err := h.provisionPlugins(ctx, s); err != nil {
@@ -272,8 +281,14 @@ func (h *Handler) ServeHTTP(w http.ResponseWriter, r *http.Request, next caddyht
 		h.serveEndpoint(w, r, "users", h.users)
 	case "/allusers":
 		h.serveEndpoint(w, r, "allusers", h.allUsers)
+	case "/channels":
+		h.serveEndpoint(w, r, "channels", h.channels)
 	case "/sendmessage":
 		h.serveEndpoint(w, r, "sendmessage", h.sendMessage)
+	case "/adduser":
+		h.serveEndpoint(w, r, "adduser", h.addUser)
+	case "/removeuser":
+		h.serveEndpoint(w, r, "removeuser", h.removeUser)
 	case "/client.js", "/client.d.ts":
 		serveClient(w, r, name)
 	default:

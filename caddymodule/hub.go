@@ -33,9 +33,12 @@ type hub struct {
 	metrics  *metrics
 	plugins  *pluginHost
 	badKeys  *badKeys
-	draining atomic.Bool
-	started  time.Time
-	serving  atomic.Pointer[[]*snapshot] // the stack; when nothing is left in it, the last that was
+	copies   *copies
+	// assignments are what users are joined to by the server.
+	assignments *assignments
+	draining    atomic.Bool
+	started     time.Time
+	serving     atomic.Pointer[[]*snapshot] // the stack; when nothing is left in it, the last that was
 
 	// cluster is nil while this pod is alone. It changes with applying held.
 	cluster   atomic.Pointer[joined]
@@ -97,14 +100,17 @@ func newHub() *hub {
 		started:  time.Now(),
 	}
 	h.startPods = func(cfg cluster.Config) (pods, error) {
+		cfg.Assignments = h.assignments.book
 		c, err := cluster.Start(cfg, h.registry, h)
 		if err != nil {
 			return nil, err // a nil *Cluster in the interface would not be nil
 		}
 		return c, nil
 	}
+	h.copies = newCopies(h)
 	h.metrics = newMetrics(h)
 	h.plugins = newPluginHost(h)
+	h.assignments = newAssignments(h)
 	return h
 }
 
@@ -115,8 +121,10 @@ func (h *hub) Destruct() error {
 	}
 	h.wheel.Stop()
 	h.loop.Stop()
-	h.endCluster(zap.NewNop(), time.Now()) // drained already, but for a configuration that never stopped
-	return h.plugins.close()
+	// Drained already, but for a configuration that never stopped.
+	h.endCluster(zap.NewNop(), time.Now())
+	h.copies.close(zap.NewNop(), time.Now())
+	return errors.Join(h.assignments.close(), h.plugins.close())
 }
 
 // push offers a configuration. Without another one it is in effect at once.
@@ -131,6 +139,7 @@ func (h *hub) push(s *snapshot) {
 	h.offerSites()
 	if first {
 		h.draining.Store(false)
+		h.copies.reopen()
 		h.apply()
 	}
 }
@@ -175,7 +184,9 @@ func (h *hub) apply() {
 	now := h.stack[0]
 	h.plugins.follow(now.logger, true)
 	h.mu.Unlock()
+	h.assignments.begin(now.app.cluster != nil)
 	h.applyCluster(now) // before others are let in by new rules
+	h.copies.follow()
 
 	h.mu.Lock()
 	tenants := make([]*tenant, 0, len(h.tenants))
@@ -198,6 +209,7 @@ func (h *hub) apply() {
 		}
 		if host := h.registry.Host(t.name); host != nil {
 			host.SetRules(s.rules())
+			h.assignments.assigner.reclassified(host)
 		}
 	}
 }
@@ -254,6 +266,7 @@ func (h *hub) connect(sock *socket.Conn, name presence.HostName, served *site, u
 		defer h.applying.Unlock()
 		if host := h.registry.Host(name); host != nil {
 			host.SetRules(s.tenant.site.Load().rules())
+			h.assignments.assigner.reclassified(host)
 		}
 	}
 	return s, nil

@@ -31,6 +31,7 @@ type metrics struct {
 // hostMetrics are the numbers of one host.
 type hostMetrics struct {
 	sockets socket.Counters
+	copies  copyCounters
 
 	delivered atomic.Uint64 // messages, to each connection
 
@@ -89,7 +90,8 @@ func newMetrics(h *hub) *metrics {
 
 // register makes the numbers part of a configuration's metrics.
 func (m *metrics) register(r *prometheus.Registry) error {
-	for _, c := range []prometheus.Collector{m.requests, m.rejected, m.queries, m.duration, m} {
+	collectors := []prometheus.Collector{m.requests, m.rejected, m.queries, m.duration, m}
+	for _, c := range append(collectors, m.hub.assignments.collectors()...) {
 		var already prometheus.AlreadyRegisteredError
 		if err := r.Register(c); err != nil && !errors.As(err, &already) {
 			return fmt.Errorf("registering metrics: %w", err)
@@ -153,6 +155,8 @@ func (m *metrics) Describe(ch chan<- *prometheus.Desc) {
 		pluginCallsDesc, pluginStepsDesc, pluginInstancesDesc, pluginMemoryDesc, pluginRestartsDesc,
 		pluginBreakerDesc, pluginLogDesc, pluginLoadsDesc,
 		clusterPodsDesc, clusterConnectedDesc, clusterIgnoredDesc, clusterResyncsDesc, clusterMessagesDesc, clusterDroppedDesc,
+		backendWaitingDesc, backendBytesDesc, backendOldestDesc, backendDeliveredDesc, backendFailedDesc,
+		backendRefusedDesc, backendDroppedDesc,
 	} {
 		ch <- d
 	}
@@ -163,6 +167,7 @@ func (m *metrics) Collect(ch chan<- prometheus.Metric) {
 	m.collectPresence(ch)
 	m.hub.plugins.collect(ch)
 	m.collectCluster(ch)
+	m.collectWaiting(ch)
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	for label, h := range m.hosts {
@@ -174,6 +179,7 @@ func (m *metrics) Collect(ch chan<- prometheus.Metric) {
 		counter(bytesDesc, h.sockets.BytesIn.Load(), "in")
 		counter(bytesDesc, h.sockets.BytesOut.Load(), "out")
 		counter(deliveredDesc, h.delivered.Load())
+		h.copies.collect(ch, label)
 		h.mu.Lock()
 		for result, n := range h.joins {
 			counter(joinsDesc, n, result)

@@ -68,7 +68,12 @@ func TestMetricsNameNobody(t *testing.T) {
 	if strings.Contains(strings.ToLower(got), "canary") {
 		t.Errorf("the metrics name what a client sent:\n%s", got)
 	}
-	const want = `bytes_total{direction=in,host=_other} 0
+	const want = `assignment_writes_total{result=limit} 0
+assignment_writes_total{result=ok} 0
+assignment_writes_total{result=unavailable} 0
+assignments{} 0
+assignments_unsaved{} 0
+bytes_total{direction=in,host=_other} 0
 bytes_total{direction=in,host=portal.example.com} 0
 bytes_total{direction=out,host=_other} 0
 bytes_total{direction=out,host=portal.example.com} 99

@@ -167,6 +167,7 @@ func (h *hub) reclassify(of *site) {
 	for _, name := range names {
 		if host := h.registry.Host(name); host != nil {
 			host.SetRules(of.rules())
+			h.assignments.assigner.reclassified(host)
 		}
 	}
 }

@@ -5,7 +5,6 @@ import (
 	"encoding/json"
 	"errors"
 	"io"
-	"net/http"
 	"strconv"
 	"strings"
 
@@ -36,6 +35,11 @@ func (s *site) pluginAnswer(
 	return &pluginAnswer{chain: chain, ctx: ctx, endpoint: e, host: host.String(), request: body.withoutKey()}
 }
 
+// bare tells whether no plugin of the site has a say in answers at this moment.
+func (s *site) bare() bool {
+	return !s.chain.Has(plugins.HookMembers) && !s.chain.Has(plugins.HookShape)
+}
+
 // withoutKey returns the body as JSON without the API key, in whatever case a client wrote its name.
 func (b request) withoutKey() []byte {
 	rest := make(request, len(b))
@@ -60,10 +64,7 @@ func (a *pluginAnswer) finish(body []byte) ([]byte, *problem) {
 		body, a.err = a.chain.Shape(a.ctx, a.endpoint, a.host, a.request, body)
 	}
 	if a.err != nil {
-		return nil, &problem{
-			status: http.StatusBadGateway, code: "plugin_failed",
-			detail: "a plugin of this site failed, so the answer is withheld: the log of the server says more",
-		}
+		return nil, problemPlugin()
 	}
 	return body, nil
 }

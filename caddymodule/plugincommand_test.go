@@ -51,7 +51,7 @@ const everyHook = `(module
     (i64.or (i64.shl (i64.const 4096) (i64.const 32))
       (i64.extend_i32_u (i32.sub (local.get $out) (i32.const 4096)))))
   (func (export "rollcall_shape") (param $endpoint i32) (param i32 i32) (result i64)
-    (if (i32.ne (local.get $endpoint) (i32.const 1)) (then (unreachable)))
+    (if (i32.eq (local.get $endpoint) (i32.const 2)) (then (unreachable)))
     (i64.or (i64.shl (i64.const 32) (i64.const 32)) (i64.const 15))))`
 
 // onlyClassify has one hook, which never ends for a channel of five letters.
@@ -146,6 +146,12 @@ func TestPluginCall(t *testing.T) {
 		"shape replaces an answer": {
 			args: "every.wasm shape", stdin: users, out: `{"shaped":true}`, log: " of 200000000",
 		},
+		"shape replaces the answer of channels": {
+			args: "every.wasm shape --endpoint channels", stdin: `{"authenticated":[],"anonymous":["lobby"]}`, out: `{"shaped":true}`,
+		},
+		"members is not called for channels": {
+			args: "every.wasm members --endpoint channels", stdin: `{"authenticated":[],"anonymous":["lobby"]}`, err: "lists no users",
+		},
 		"a crash fails": {args: "every.wasm shape --endpoint allusers", stdin: all, err: "trap"},
 		"an answer that is too large fails": {
 			args: "every.wasm shape --document 10B", stdin: users, err: "too_large",
@@ -162,7 +168,7 @@ func TestPluginCall(t *testing.T) {
 		"no channel":             {args: "every.wasm classify", err: "which channel? Add --channel NAME"},
 		"an unknown kind":        {args: "every.wasm classify --channel a --kind open", err: `--kind "open": use authenticated or anonymous`},
 		"an address without id":  {args: "every.wasm authorize --channel a --email a@b", err: "--email needs --user"},
-		"an unknown endpoint":    {args: "every.wasm shape --endpoint channels", err: `--endpoint "channels": use users or allusers`},
+		"an unknown endpoint":    {args: "every.wasm shape --endpoint rooms", err: `--endpoint "rooms": use users, allusers or channels`},
 		"a request that is none": {args: "every.wasm shape --request x", err: `--request "x": not JSON`},
 		"no answer for shape":    {args: "every.wasm shape", err: "the answer on standard input is not JSON"},
 		"no answer for members":  {args: "every.wasm members", err: "the answer on standard input: not a JSON object"},

@@ -19,7 +19,7 @@ func pluginCallFlags(cmd *cobra.Command) {
 	f.String("kind", "authenticated", "classify, authorize: kind by the site's own rules, authenticated or anonymous")
 	f.String("user", "", "authorize: id of the user (default: an anonymous connection)")
 	f.String("email", "", "authorize: e-mail address of the user")
-	f.String("endpoint", "users", "members, shape: users or allusers")
+	f.String("endpoint", "users", "members, shape: users, allusers or, shape alone, channels")
 	f.String("request", "{}", "members, shape: body of the request as JSON, without apiKey")
 	pluginFlags(cmd)
 }
@@ -112,6 +112,9 @@ func callMembers(cmd *cobra.Command, t *pluginTrial) error {
 	if err != nil {
 		return err
 	}
+	if endpoint == plugins.EndpointChannels {
+		return errors.New("--endpoint channels: that answer lists no users, so members is not called for it")
+	}
 	users := 0
 	out, err := shownAnswer(endpoint, answer, func(list []plugins.User) ([]json.RawMessage, error) {
 		users += len(list)
@@ -178,8 +181,10 @@ func answerFlags(cmd *cobra.Command) (e plugins.Endpoint, request, answer []byte
 		e = plugins.EndpointUsers
 	case "allusers":
 		e = plugins.EndpointAllUsers
+	case "channels":
+		e = plugins.EndpointChannels
 	default:
-		return 0, nil, nil, fmt.Errorf("--endpoint %q: use users or allusers", name)
+		return 0, nil, nil, fmt.Errorf("--endpoint %q: use users, allusers or channels", name)
 	}
 	text, _ := cmd.Flags().GetString("request")
 	if !json.Valid([]byte(text)) {

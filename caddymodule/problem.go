@@ -14,9 +14,11 @@ type problem struct {
 	status int
 	code   string // stable, for programs
 	detail string // for people; never any part of what was sent
-	retry  time.Duration
-	allow  string         // methods, with 405
-	truth  *cluster.Truth // what was found out, with incomplete
+	// channel is the name that bad_channel is about, "" with any other code.
+	channel string
+	retry   time.Duration
+	allow   string         // methods, with 405
+	truth   *cluster.Truth // what was found out, with incomplete
 }
 
 // write sends the problem.
@@ -27,7 +29,9 @@ func (p *problem) write(w http.ResponseWriter) {
 		Status int    `json:"status"`
 		Detail string `json:"detail"`
 		Code   string `json:"code"`
-	}{"about:blank", http.StatusText(p.status), p.status, p.detail, p.code})
+		// An extension member (RFC 9457 section 3.2).
+		Channel string `json:"channel,omitempty"`
+	}{"about:blank", http.StatusText(p.status), p.status, p.detail, p.code, p.channel})
 	header := w.Header()
 	header.Set("Content-Type", "application/problem+json")
 	header.Set("Cache-Control", "no-store")
@@ -79,6 +83,13 @@ func problemIncomplete(t cluster.Truth) *problem {
 	return &problem{
 		status: http.StatusServiceUnavailable, code: "incomplete",
 		detail: "not every pod has answered: ask again, or without requireComplete", retry: incompleteRetry, truth: &t,
+	}
+}
+
+func problemPlugin() *problem {
+	return &problem{
+		status: http.StatusBadGateway, code: "plugin_failed",
+		detail: "a plugin of this site failed, so the answer is withheld: the log of the server says more",
 	}
 }
 

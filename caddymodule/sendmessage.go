@@ -40,7 +40,7 @@ func readMessage(q question) (channels []string, message []byte, p *problem) {
 		return nil, nil, p
 	}
 	if len(channels) == 0 || len(channels) > presence.MaxTargets {
-		return nil, nil, problemValue("channels", want)
+		return nil, nil, problemValue("channels must be %s", want)
 	}
 	for _, name := range channels {
 		if err := q.site.rules().CheckTarget(name); err != nil {
@@ -51,7 +51,7 @@ func readMessage(q question) (channels []string, message []byte, p *problem) {
 	}
 	message = q.body["message"]
 	if len(message) == 0 || message[0] != '{' {
-		return nil, nil, problemValue("message", "an object")
+		return nil, nil, problemValue("message must be an object")
 	}
 	return channels, message, nil
 }

@@ -56,8 +56,9 @@ func (s *session) begin(expires time.Time) {
 	if user, ok := s.conn.User(); ok {
 		who = &user
 	}
-	s.sock.Push(wire.Welcome(s.conn.ID(), who, site.ping.interval))
+	s.answer(wire.Welcome(s.conn.ID(), who, site.ping.interval))
 	s.expireAt(expires)
+	s.hub.assignments.assigner.arrived(s.conn)
 	s.sock.Start()
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -105,7 +106,7 @@ func (s *session) Message(text bool, p []byte) {
 	}
 	switch cmd.Type {
 	case wire.TypeJoin:
-		err = s.conn.Join(cmd.Channel, cmd.Watch, cmd.Ref)
+		err = s.join(cmd)
 		s.counters.joined(codeOf(err))
 	case wire.TypeLeave:
 		err = s.conn.Leave(cmd.Channel, cmd.Ref)
@@ -115,10 +116,25 @@ func (s *session) Message(text bool, p []byte) {
 		err = s.send(cmd)
 		s.counters.sent(fromClient, codeOf(err))
 	case wire.TypePing:
-		s.sock.Push(wire.Pong(cmd.Ref))
+		s.answer(wire.Pong(cmd.Ref))
 	}
 	if err != nil && !errors.Is(err, presence.ErrClosed) {
 		s.fail(&wire.Error{Code: codeOf(err), Ref: cmd.Ref, Message: s.explain(err)})
+	}
+}
+
+// join carries out a join. Its answer comes from presence, most of the time at once.
+func (s *session) join(cmd wire.Command) error {
+	if s.sock.Hold() {
+		defer s.sock.Flush()
+	}
+	return s.conn.Join(cmd.Channel, cmd.Watch, cmd.Ref)
+}
+
+// answer sends a frame from a goroutine that has no locks, and so may write itself.
+func (s *session) answer(frame []byte) {
+	if s.sock.Queue(frame, 1) {
+		s.sock.Flush()
 	}
 }
 
@@ -141,7 +157,7 @@ func (s *session) take() bool {
 
 func (s *session) fail(err error) {
 	if e, ok := errors.AsType[*wire.Error](err); ok {
-		s.sock.Push(wire.Failed(e))
+		s.answer(wire.Failed(e))
 	}
 }
 
@@ -175,25 +191,16 @@ func codeOf(err error) wire.Code {
 	return wire.CodeUnavailable
 }
 
-// explain returns what a client may know of an error. The reason why something is unavailable is for the log, where a
-// plugin's is already.
+// explain returns what a client may know of an error. The reason why something is unavailable is for the log, where that
+// of a plugin or a backend is already.
 func (s *session) explain(err error) string {
 	if codeOf(err) != wire.CodeUnavailable {
 		return err.Error()
 	}
-	if !failedInPlugin(err) {
+	if !failedInPlugin(err) && !errors.Is(err, errNotCopied) {
 		s.tenant.site.Load().logger.Error("command failed", zap.Stringer("host", s.tenant.name), zap.Error(err))
 	}
 	return "try again later"
-}
-
-// send sends a message to channels that the client listens to.
-func (s *session) send(cmd wire.Command) error {
-	if err := s.conn.Send(cmd.Channels, cmd.Message); err != nil {
-		return err
-	}
-	s.sock.Push(wire.Sent(cmd.Ref))
-	return nil
 }
 
 // errNoTokens is returned when a client sends a token to a site that knows none.
@@ -217,9 +224,11 @@ func (s *session) authenticate(cmd wire.Command) error {
 	if err := s.conn.Authenticate(presence.User{ID: id.ID, Email: id.Email}); err != nil {
 		return err
 	}
+	s.hub.assignments.assigner.replaced(s.conn)
 	s.expireAt(id.Expires)
 	user, _ := s.conn.User() // with the e-mail that the host knows, if the token has none
-	s.sock.Push(wire.Authenticated(cmd.Ref, user))
+	s.answer(wire.Authenticated(cmd.Ref, user))
+	s.hub.assignments.assigner.arrived(s.conn)
 	return nil
 }
 

@@ -1,11 +1,13 @@
 package caddymodule
 
 import (
+	"sync"
 	"sync/atomic"
 	"time"
 
 	"go.uber.org/zap"
 
+	"github.com/rollcall-gateway/rollcall/caddymodule/backend"
 	"github.com/rollcall-gateway/rollcall/caddymodule/token"
 	"github.com/rollcall-gateway/rollcall/plugins"
 	"github.com/rollcall-gateway/rollcall/presence"
@@ -24,8 +26,10 @@ type site struct {
 	limits   siteLimits
 	ping     pings
 	patterns presence.Patterns
-	bounds   presence.Rules // the limits that presence keeps
-	engine   *engineUse     // nil without plugins
+	bounds   presence.Rules    // the limits that presence keeps
+	backend  *backend.Endpoint // nil: messages are not copied
+	lacks    sync.Once         // guards the warning that there is no backend
+	engine   *engineUse        // nil without plugins
 	plugins  []*sitePlugin
 	chain    *plugins.Chain                 // of plugins; nil without any
 	now      atomic.Pointer[presence.Rules] // see rules

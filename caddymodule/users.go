@@ -32,7 +32,20 @@ func (h *Handler) users(ctx context.Context, q question) (answer, *problem) {
 	if p != nil {
 		return answer{}, p
 	}
-	list, truth := h.app.hub.listings(ctx, uq)
+	others, truth := h.app.hub.asked(q.site, uq.scope)
+	if uq.one && uq.channel == "" && others != nil { // no channel has that name; for the cluster, it is all of them
+		others, truth = nil, cluster.Truth{Complete: true}
+	}
+	var list []presence.Listing
+	switch {
+	case others != nil:
+		list, truth = others.Users(ctx, q.host, uq.scope, uq.channel, uq.raw)
+	case uq.complete && !truth.Complete:
+	case !uq.raw && q.site.bare():
+		return answer{pieces: encodedListings(h.app.hub.encoded(uq)), truth: &truth}, nil
+	default:
+		list = h.app.hub.listings(uq)
+	}
 	if uq.complete && !truth.Complete {
 		return answer{}, problemIncomplete(truth)
 	}
@@ -55,42 +68,84 @@ func readUsers(q question) (uq usersQuestion, p *problem) {
 		return uq, p
 	}
 	uq.raw = !dedupe
-	name, p := q.body.text("scope")
-	if p != nil {
+	if uq.scope, p = q.body.scope(); p != nil {
 		return uq, p
 	}
-	if uq.complete, p = q.body.flag("requireComplete", false); p != nil {
-		return uq, p
-	}
-	var known bool
-	if uq.scope, known = scopes[name]; !known {
-		return uq, &problem{
-			status: http.StatusBadRequest, code: "bad_value", detail: "scope must be pod, dc or all",
-		}
-	}
-	return uq, nil
+	uq.complete, p = q.body.flag("requireComplete", false)
+	return uq, p
 }
 
-// listings asks the pods of the scope.
-func (h *hub) listings(ctx context.Context, q usersQuestion) ([]presence.Listing, cluster.Truth) {
-	others, alone := h.others(q.site)
-	nobody := q.one && q.channel == "" // no channel has that name; for the cluster, it is all of them
-	if others != nil && q.scope != cluster.ScopePod && !nobody {
-		return others.Users(ctx, q.host, q.scope, q.channel, q.raw)
+// scope returns whose connections the answer is about.
+func (b request) scope() (cluster.Scope, *problem) {
+	name, p := b.text("scope")
+	if p != nil {
+		return 0, p
 	}
-	truth := cluster.Truth{Complete: alone || others != nil || q.scope == cluster.ScopePod}
-	var list []presence.Listing
+	scope, known := scopes[name]
+	if !known {
+		return 0, &problem{status: http.StatusBadRequest, code: "bad_value", detail: "scope must be pod, dc or all"}
+	}
+	return scope, nil
+}
+
+// asked returns the pods that a question of a scope goes to, or nil and what the answer of this one is worth.
+func (h *hub) asked(of *site, scope cluster.Scope) (pods, cluster.Truth) {
+	others, alone := h.others(of)
+	if others != nil && scope != cluster.ScopePod {
+		return others, cluster.Truth{}
+	}
+	return nil, cluster.Truth{Complete: alone || others != nil || scope == cluster.ScopePod}
+}
+
+// listings is what this pod has.
+func (h *hub) listings(q usersQuestion) []presence.Listing {
 	host := h.registry.Host(q.host)
 	switch {
 	case host == nil:
 	case !q.one:
-		list = host.Channels(q.raw)
+		return host.Channels(q.raw)
 	default:
 		if l, ok := host.Channel(q.channel, q.raw); ok {
-			list = append(list, l)
+			return []presence.Listing{l}
 		}
 	}
-	return list, truth
+	return nil
+}
+
+// encoded is what this pod has when users are listed once each, as JSON.
+func (h *hub) encoded(q usersQuestion) presence.Encoded {
+	host := h.registry.Host(q.host)
+	switch {
+	case host == nil:
+		return presence.Encoded{}
+	case q.one:
+		return host.EncodedChannel(q.channel)
+	}
+	return host.Encoded()
+}
+
+// encodedListings makes the object of appendListings.
+func encodedListings(e presence.Encoded) [][]byte {
+	b := body{text: []byte{'{'}}
+	for i, ch := range e.Channels {
+		if i > 0 {
+			b.text = append(b.text, ',')
+		}
+		b.text = append(wire.AppendString(b.text, ch.Name), ':')
+		if !ch.Named {
+			b.text = strconv.AppendInt(b.text, int64(ch.Count), 10)
+			continue
+		}
+		b.text = append(b.text, '[')
+		b.list(ch.Users)
+		b.text = append(b.text, ']')
+	}
+	if len(e.Channels) > 0 && len(e.Private) > 0 {
+		b.text = append(b.text, ',')
+	}
+	b.list(e.Private)
+	b.text = append(b.text, '}')
+	return b.end()
 }
 
 // appendListings appends the object that is keyed by channel.

@@ -17,6 +17,19 @@ func (fixed) Left(ref, channel, r string) []byte   { return fixedFrame }
 func (fixed) Presence(Diff) []byte                 { return fixedFrame }
 func (fixed) Message(string, *User, []byte) []byte { return fixedFrame }
 
+// AppendUser and AppendPrivate write about as much as JSON takes.
+func (fixed) AppendUser(b []byte, u *User, _ bool) []byte {
+	return append(append(append(b, fixedFrame[:20]...), u.ID...), u.Email...)
+}
+
+func (e fixed) AppendPrivate(b []byte, id ID, u *User, _ bool) []byte {
+	b = append(id.Append(b), ':')
+	if u == nil {
+		return append(b, '1')
+	}
+	return e.AppendUser(b, u, true)
+}
+
 // count is an Outbox that counts, without a lock: one host has one lock.
 type count struct{ frames *int }
 
@@ -131,6 +144,12 @@ func BenchmarkListing(b *testing.B) {
 	const n = 100_000
 	_, conns, _ := room(b, n, WatchNone)
 	h := conns[0].host
+	encoded := func() int {
+		if e := h.Encoded(); len(e.Private) != len(e.Channels[0].Users) {
+			return -1
+		}
+		return n
+	}
 	for _, bb := range []struct {
 		name string
 		list func() int
@@ -139,6 +158,14 @@ func BenchmarkListing(b *testing.B) {
 		{"Channel raw", func() int { l, _ := h.Channel("room", true); return len(l.Users) }},
 		{"Channels", func() int { return len(h.Channels(false)) - 1 }}, // one private channel a connection
 		{"Users", func() int { users, _ := h.Users(false); return len(users) }},
+		{"Encoded", encoded},
+		{"Encoded when all has changed", func() int {
+			h.mu.Lock()
+			h.kept.private.touchAll()
+			h.channels["room"].pieces.touchAll()
+			h.mu.Unlock()
+			return encoded()
+		}},
 		{"Stats", func() int { return h.Stats().Users }},
 	} {
 		b.Run(bb.name, func(b *testing.B) {

@@ -208,9 +208,10 @@ func (h *Host) begin(ch *channel) {
 	}
 }
 
-// end leaves the last changes of a channel that is not active any longer. They were told of.
+// end leaves the last changes of a channel that is not active any longer. They were told of, but for those of a channel
+// that has never had a listener: there are none.
 func (h *Host) end(ch *channel) {
-	if ch.changes != nil {
+	if ch.changes != nil && ch.changes.told {
 		h.registry.endings.put(h.name, ch.name, ch.changes)
 	}
 }

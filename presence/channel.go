@@ -19,6 +19,7 @@ type channel struct {
 	users   int // members with a connection on this pod
 	present int // members whom watchers are to see
 
+	pieces   *pieces   // users of this pod as bytes; nil while nobody asks for them
 	beyond   *beyond   // nil while there is nothing to know of other pods, and nobody lost
 	changes  *changes  // nil without a relay
 	outgoing *outgoing // messages; nil while none are delivered
@@ -139,6 +140,7 @@ func (h *Host) arrive(ch *channel, u *user) {
 	m.refs++
 	if m.refs == 1 {
 		ch.users++
+		ch.pieces.touch(m.pos)
 		h.note(m, false)
 		h.follow(m, was, false)
 	}
@@ -153,6 +155,7 @@ func (h *Host) depart(ch *channel, u *user, lost bool) {
 	m.refs--
 	if m.refs == 0 {
 		ch.users--
+		ch.pieces.touch(m.pos)
 		h.note(m, lost)
 		h.follow(m, true, lost)
 	}
@@ -161,6 +164,8 @@ func (h *Host) depart(ch *channel, u *user, lost bool) {
 // forget removes a member for good.
 func (h *Host) forget(m *member) {
 	ch := m.channel
+	ch.pieces.touch(m.pos)
+	ch.pieces.touch(len(ch.members) - 1) // who takes the place
 	ch.members.remove(m.pos, func(m *member) *int { return &m.pos })
 	delete(ch.byUser, m.user)
 

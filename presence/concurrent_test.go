@@ -142,6 +142,7 @@ func runWorkers(t *testing.T, seed uint64) []*worker {
 				h.Channels(true)
 				h.Channel("red", false)
 				h.Users(false)
+				h.EncodedUsers()
 				if s := h.Stats(); s.Anonymous+s.LoggedIn != s.Conns || s.Users > s.LoggedIn {
 					t.Errorf("stats %+v", s)
 				}
@@ -149,8 +150,23 @@ func runWorkers(t *testing.T, seed uint64) []*worker {
 			time.Sleep(200 * time.Microsecond)
 		}
 	})
+	for range 2 {
+		wg.Go(func() {
+			for range 100 {
+				for _, h := range w.reg.Hosts() {
+					h.Encoded()
+					h.EncodedChannel("crowd")
+				}
+				time.Sleep(100 * time.Microsecond)
+			}
+		})
+	}
 	wg.Wait()
 	settle()
+	for _, h := range w.reg.Hosts() {
+		h.checkPieces(t)
+		equalLines(t, "encoded", h.Encoded().lines(), listedLines(h.Channels(false)))
+	}
 	return workers
 }
 

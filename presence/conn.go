@@ -45,6 +45,7 @@ type Conn struct {
 	// The host's lock guards the rest.
 	pos         int           // in host.conns
 	user        *user         // nil: anonymous
+	prev, next  *Conn         // of the same user
 	memberships []*membership // few, so a scan finds one
 	closed      bool
 }
@@ -58,6 +59,7 @@ type membership struct {
 	ref      string // what answers the join, while waiting is set
 	watch    Watch
 	waiting  bool // in channel.joiners, for its snapshot
+	assigned bool // see Conn.Assign
 }
 
 // ID returns the connection's ID.
@@ -275,7 +277,11 @@ func (c *Conn) Authenticate(u User) error {
 		return ErrClosed
 	}
 	old, fresh := c.user, h.acquire(u)
-	c.user = fresh
+	if old != nil {
+		c.unbecome()
+	}
+	c.become(fresh)
+	h.touchConn(c.pos)
 	for _, m := range c.memberships {
 		if fresh == old {
 			break
@@ -307,8 +313,11 @@ func (c *Conn) Close() {
 		h.remove(c.memberships[len(c.memberships)-1], !h.retired)
 	}
 	if c.user != nil {
+		c.unbecome()
 		h.release(c.user)
 	}
+	h.touchConn(c.pos)
+	h.touchConn(len(h.conns) - 1) // who takes the place
 	h.conns.remove(c.pos, func(c *Conn) *int { return &c.pos })
 	delete(h.byID, c.id)
 	empty := len(h.conns) == 0

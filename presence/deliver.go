@@ -70,8 +70,8 @@ type round struct {
 
 var rounds = sync.Pool{New: func() any { return new(round) }}
 
-// maxKept is how many listeners a round has room for at most that goes back to the pool.
-const maxKept = 16 << 10
+// maxRound is how many listeners a round has room for at most that goes back to the pool.
+const maxRound = 16 << 10
 
 // deliver delivers in rounds until nothing is left. It is the only one for the channel, so messages come in their order. What
 // is sent during a round waits for the next one: the longer a round takes, the more is written at once.
@@ -90,7 +90,7 @@ func (h *Host) deliver(ch *channel) {
 			r.owed = r.owed[:0]
 		}
 	}
-	if cap(r.listeners) <= maxKept {
+	if cap(r.listeners) <= maxRound {
 		rounds.Put(r)
 	}
 }

@@ -35,6 +35,12 @@ func (lines) Message(channel string, from *presence.User, message []byte) []byte
 	return fmt.Appendf(nil, "%s, %s: %s", channel, from.ID, message)
 }
 
+func (lines) AppendUser(b []byte, u *presence.User, _ bool) []byte { return fmt.Appendln(b, *u) }
+
+func (lines) AppendPrivate(b []byte, id presence.ID, u *presence.User, _ bool) []byte {
+	return fmt.Appendln(b, id, u)
+}
+
 // screen is an Outbox that prints; a real one queues frames for a socket.
 type screen string
 

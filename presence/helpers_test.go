@@ -36,6 +36,30 @@ func (tp *tape) Message(channel string, from *User, message []byte) []byte {
 	return tp.put(s)
 }
 
+// AppendUser writes a listed user for a line that listingText makes of it.
+func (tp *tape) AppendUser(b []byte, u *User, first bool) []byte {
+	if !first {
+		b = append(b, ' ')
+	}
+	b = append(b, u.ID...)
+	if u.Email != "" {
+		b = append(append(append(b, '<'), u.Email...), '>')
+	}
+	return b
+}
+
+// AppendPrivate writes a line of its own.
+func (tp *tape) AppendPrivate(b []byte, id ID, u *User, first bool) []byte {
+	if !first {
+		b = append(b, '\n')
+	}
+	b = append(append(b, id.PrivateChannel()...), ' ')
+	if u == nil {
+		return append(b, '1')
+	}
+	return append(tp.AppendUser(append(b, '['), u, true), ']')
+}
+
 func (tp *tape) put(v any) []byte {
 	tp.mu.Lock()
 	defer tp.mu.Unlock()

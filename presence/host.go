@@ -21,9 +21,10 @@ type Host struct {
 	online   dense[user] // users that have a connection; user.pos is the place
 	loggedIn int         // connections that have a user
 	channels map[string]*channel
-	pending  int  // bytes of messages that channels have to deliver
-	retired  bool // see Retire
-	dropped  bool // not in the registry any longer, and so nobody's
+	kept     *kept // listings as bytes; nil while nobody asks for them
+	pending  int   // bytes of messages that channels have to deliver
+	retired  bool  // see Retire
+	dropped  bool  // not in the registry any longer, and so nobody's
 }
 
 // user is someone with at least one connection on the host, or with a channel whose watchers were not told yet that
@@ -33,6 +34,7 @@ type user struct {
 	seen    int64 // see Member
 	pos     int   // in Host.online
 	conns   int
+	first   *Conn         // of its connections, which are a list
 	members dense[member] // one for each channel that knows the user; member.userPos is the place
 }
 
@@ -64,8 +66,9 @@ func (h *Host) connect(u *User, out Outbox) (*Conn, error) {
 	h.conns = append(h.conns, c)
 	h.byID[c.id] = c
 	if u != nil {
-		c.user = h.acquire(*u)
+		c.become(h.acquire(*u))
 	}
+	h.touchConn(c.pos)
 	return c, nil
 }
 
@@ -82,6 +85,7 @@ func (h *Host) acquire(u User) *user {
 	if first {
 		known.pos = len(h.online)
 		h.online = append(h.online, known)
+		h.touchOnline(known.pos)
 	}
 	if u.Email != "" || first {
 		h.learn(known, u.Email)
@@ -101,6 +105,9 @@ func (h *Host) learn(u *user, email string) {
 		u.seen = max(u.seen+1, now)
 	}
 	u.Email = email
+	if !same {
+		h.touchUser(u)
+	}
 	for _, m := range u.members {
 		if m.refs > 0 {
 			h.note(m, false) // also the same one: it can be later than what another pod has
@@ -122,6 +129,8 @@ func (h *Host) release(u *user) {
 	u.conns--
 	h.loggedIn--
 	if u.conns == 0 {
+		h.touchOnline(u.pos)
+		h.touchOnline(len(h.online) - 1) // who takes the place
 		h.online.remove(u.pos, func(u *user) *int { return &u.pos })
 		h.discard(u)
 	}

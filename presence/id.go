@@ -18,6 +18,9 @@ func NewID() ID {
 // String returns the 22 characters of the ID.
 func (id ID) String() string { return base64.RawURLEncoding.EncodeToString(id[:]) }
 
+// Append appends the 22 characters of the ID.
+func (id ID) Append(b []byte) []byte { return base64.RawURLEncoding.AppendEncode(b, id[:]) }
+
 // PrivateChannel returns the name of the connection's private channel.
 func (id ID) PrivateChannel() string { return PrivatePrefix + id.String() }
 

@@ -47,6 +47,24 @@ func (h *Host) listings(raw bool, named func(*channel, bool) Listing, private fu
 	return list
 }
 
+// Names lists the active channels of the host that have a name, in its order, without users and counts; hidden ones are left
+// out.
+func (h *Host) Names() []Listing {
+	h.mu.Lock()
+	list := make([]Listing, 0, len(h.channels))
+	for _, ch := range h.channels {
+		if !ch.class.Hidden {
+			list = append(list, Listing{Channel: ch.name, Kind: ch.class.Kind, CountOnly: ch.countOnly()})
+		}
+	}
+	h.mu.Unlock()
+	slices.SortFunc(list, func(a, b Listing) int { return strings.Compare(a.Channel, b.Channel) })
+	return list
+}
+
+// countOnly tells whether an authenticated channel shows no names. The flag says nothing of another one.
+func (ch *channel) countOnly() bool { return ch.class.Kind == Authenticated && ch.class.CountOnly }
+
 // Channel lists one channel. It returns false when it is not active or hidden.
 func (h *Host) Channel(name string, raw bool) (Listing, bool) {
 	h.mu.Lock()
@@ -72,7 +90,7 @@ func (h *Host) listing(name string, raw bool, named func(*channel, bool) Listing
 }
 
 func (ch *channel) listing(raw bool) Listing {
-	l := Listing{Channel: ch.name, Kind: ch.class.Kind, CountOnly: ch.class.Kind == Authenticated && ch.class.CountOnly}
+	l := Listing{Channel: ch.name, Kind: ch.class.Kind, CountOnly: ch.countOnly()}
 	switch {
 	case ch.named() && raw:
 		l.Users = make([]User, len(ch.listeners))

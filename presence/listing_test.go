@@ -68,6 +68,15 @@ func TestChannels(t *testing.T) {
 	}
 }
 
+func TestNames(t *testing.T) {
+	want := []Listing{
+		{Channel: "anonymousChat", Kind: Anonymous},
+		{Channel: "counted", Kind: Authenticated, CountOnly: true},
+		{Channel: "salesRoom", Kind: Authenticated},
+	}
+	equalLines(t, "names", namesTexts(salesRoom(t).host().Names()), namesTexts(want))
+}
+
 func TestChannel(t *testing.T) {
 	w := salesRoom(t)
 	user := User{ID: "USER_2", Email: "b@example.com"}

@@ -23,7 +23,11 @@ func (m *model) step() {
 		m.close(i)
 	case n < 20:
 		m.reconnect(i)
-	case n < 58:
+	case n < 26:
+		m.assign(c, channel)
+	case n < 29:
+		m.unassign(c, channel)
+	case n < 60:
 		m.join(c, channel, Watch(m.rng.IntN(3)))
 	case n < 79:
 		m.leave(c, channel)
@@ -61,6 +65,9 @@ func TestHostAgreesWithTheModel(t *testing.T) {
 					}
 					for step := range tt.steps {
 						m.step()
+						if m.rng.IntN(8) == 0 {
+							m.checkEncoded()
+						}
 						switch m.rng.IntN(20) {
 						case 0:
 							time.Sleep(flushLatest)

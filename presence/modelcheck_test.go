@@ -62,6 +62,7 @@ func (m *model) check() {
 		}
 	}
 	m.checkListings()
+	m.checkEncoded()
 	m.checkNothingIsKept()
 }
 
@@ -148,6 +149,13 @@ func (m *model) checkListings() {
 	}
 	users = m.texts(slices.Collect(maps.Keys(m.emails))...)
 
+	var names []Listing
+	for _, l := range h.Channels(false) {
+		if l.Kind != Private {
+			names = append(names, Listing{Channel: l.Channel, Kind: l.Kind, CountOnly: l.CountOnly})
+		}
+	}
+	equalLines(t, "names", namesTexts(h.Names()), namesTexts(names))
 	m.same("channels", listingTexts(h.Channels(false)), deduped)
 	m.same("raw channels", listingTexts(h.Channels(true)), raw)
 	gotUsers, stats := h.Users(false)
@@ -173,6 +181,15 @@ func listingTexts(list []Listing) []string {
 	lines := make([]string, len(list))
 	for i, l := range list {
 		lines[i] = listingText(l)
+	}
+	return lines
+}
+
+// namesTexts keeps the order.
+func namesTexts(list []Listing) []string {
+	lines := make([]string, len(list))
+	for i, l := range list {
+		lines[i] = fmt.Sprintf("%+v", l)
 	}
 	return lines
 }

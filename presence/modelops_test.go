@@ -51,8 +51,9 @@ type model struct {
 type modelClient struct {
 	*client
 	*replay
-	user   string // "" is nobody
-	joined map[string]Watch
+	user     string // "" is nobody
+	joined   map[string]Watch
+	assigned map[string]bool // of those in joined
 }
 
 var (
@@ -159,7 +160,7 @@ func (m *model) tidy() {
 func (m *model) connect() *modelClient { return m.connectAs(m.user()) }
 
 func (m *model) connectAs(user string) *modelClient {
-	c := &modelClient{client: m.w.connect(user), replay: newReplay(m.w.tape), joined: make(map[string]Watch)}
+	c := &modelClient{client: m.w.connect(user), replay: newReplay(m.w.tape), joined: make(map[string]Watch), assigned: make(map[string]bool)}
 	c.user = m.acquire(user)
 	m.clients = append(m.clients, c)
 	return c
@@ -267,6 +268,7 @@ func (m *model) leave(c *modelClient, channel string) {
 		m.w.t.Fatalf("leave %q: %v, want %v", channel, err, want)
 	}
 	delete(c.joined, channel)
+	delete(c.assigned, channel)
 	m.tidy()
 }
 
@@ -305,6 +307,51 @@ func (m *model) send(c *modelClient) {
 	}
 }
 
+// assign assigns the client's user, or somebody else, for whom nothing is done.
+func (m *model) assign(c *modelClient, channel string) {
+	if c.user == "" || m.rng.IntN(8) == 0 {
+		if err := c.Assign("somebody", channel); err != nil {
+			m.w.t.Fatalf("assign another user to %q: %v", channel, err)
+		}
+		return
+	}
+	want := m.mayJoin(c, channel)
+	class, active := m.active[channel]
+	if !active {
+		class = m.verdicts[channel].class
+	}
+	if want == nil && class.Kind != Authenticated {
+		want = ErrNotAuthenticated
+	}
+	_, there := c.joined[channel]
+	if want == nil && !there {
+		c.owe(channel, "joined ")
+	}
+	if err := c.Assign(c.user, channel); !errors.Is(err, want) {
+		m.w.t.Fatalf("assign %q: %v, want %v", channel, err, want)
+	}
+	if want != nil {
+		return
+	}
+	m.active[channel] = class
+	c.assigned[channel] = true
+	if !there {
+		c.joined[channel] = WatchNone
+	}
+}
+
+func (m *model) unassign(c *modelClient, channel string) {
+	want := c.assigned[channel]
+	if got := c.Unassign(channel, "removed"); got != want {
+		m.w.t.Fatalf("unassign %q: %v, want %v", channel, got, want)
+	}
+	if want {
+		delete(c.joined, channel)
+		delete(c.assigned, channel)
+		m.tidy()
+	}
+}
+
 func (m *model) reload() {
 	m.roll()
 	if h := m.w.reg.Host(m.w.name); h != nil {
@@ -320,6 +367,7 @@ func (m *model) reload() {
 		for _, c := range m.clients {
 			if mayListen(c, v.class) != nil {
 				delete(c.joined, channel)
+				delete(c.assigned, channel)
 			}
 		}
 	}

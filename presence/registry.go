@@ -28,7 +28,8 @@ type Outbox interface {
 	Flush()
 }
 
-// Encoder turns what connections are told into frames. Each result is built once and pushed to many.
+// Encoder turns what connections are told into frames, of which each is built once and pushed to many, and what is listed
+// into text. It is called with the lock of a host held.
 type Encoder interface {
 	// Members encodes the members of a snapshot, to be put into Joined frames.
 	Members(users []User) []byte
@@ -40,6 +41,10 @@ type Encoder interface {
 	Presence(d Diff) []byte
 	// Message is what somebody sent to a channel, nil for nobody who is logged in. The message is JSON, and not kept.
 	Message(channel string, from *User, message []byte) []byte
+	// AppendUser appends a user to a list for [Encoded]. The first one of a piece is not separated from what is before.
+	AppendUser(b []byte, u *User, first bool) []byte
+	// AppendPrivate appends the private channel of a connection likewise. The user is nil for an anonymous one.
+	AppendPrivate(b []byte, id ID, u *User, first bool) []byte
 }
 
 // ErrTooManyConns is returned when a host has as many connections as its rules allow.
@@ -65,6 +70,7 @@ type Registry struct {
 	encoder Encoder
 	epoch   time.Time     // see now
 	clock   atomic.Uint64 // of the last Delta
+	kept    atomic.Int64  // bytes of the listings that hosts keep, see maxKept
 
 	// relaying is held while hosts are told of another relay. It is taken before mu.
 	relaying sync.Mutex
@@ -141,6 +147,7 @@ func (r *Registry) drop(h *Host) {
 	defer h.mu.Unlock()
 	if len(h.conns) == 0 && r.hosts[h.name] == h {
 		delete(r.hosts, h.name)
+		h.unkeep()
 		h.dropped = true
 		if r.relay != nil {
 			r.relay.Closed(h.name)

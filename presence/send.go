@@ -186,6 +186,14 @@ func (r *Rules) CheckTarget(name string) error {
 	return nil
 }
 
+// CheckSize tells whether a message of that size can go to the channels.
+//
+// It returns ErrTooLarge.
+func CheckSize(channels []string, message []byte) error {
+	_, err := targets(channels, message)
+	return err
+}
+
 // targets returns the channels without those that are named twice, if a message of that size can go to them.
 func targets(channels []string, message []byte) ([]string, error) {
 	if len(channels) > MaxTargets {

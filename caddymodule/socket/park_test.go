@@ -238,3 +238,24 @@ func TestFlushToAPeerThatReadsLate(t *testing.T) {
 		return p.counters.FramesOut.Load() == frames && p.counters.BytesOut.Load() == uint64(size)
 	})
 }
+
+func TestHoldKeepsWhatIsQueuedUntilFlush(t *testing.T) {
+	p, client := connect(t, newRecorder())
+	if !p.Hold() {
+		t.Fatal("nobody writes, and Hold does not hold")
+	}
+	if p.Hold() || p.Queue(text("first"), 1) {
+		t.Error("two are to flush")
+	}
+	p.Push(text("second"))
+	if n := p.counters.FramesOut.Load(); n != 0 {
+		t.Errorf("%d frames were written", n)
+	}
+	p.Flush()
+	client.SetReadDeadline(time.Now().Add(patience))
+	for _, want := range []string{"first", "second"} {
+		if _, got, err := client.ReadMessage(); err != nil || string(got) != want {
+			t.Errorf("read %q, error %v, want %q", got, err, want)
+		}
+	}
+}

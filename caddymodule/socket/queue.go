@@ -18,6 +18,18 @@ func (c *Conn) Queue(frames []byte, n int) (flush bool) {
 	return c.queueLocked(piece{frames, n})
 }
 
+// Hold has what is queued wait until the caller calls [Conn.Flush], which it owes if Hold returns true: an answer that is about
+// to come is then written by the one who asked, and not by another goroutine.
+func (c *Conn) Hold() (flush bool) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.writing || !c.plain {
+		return false
+	}
+	c.writing = true
+	return true
+}
+
 // queueLocked tells whether the caller is to see to it that the queue is written.
 func (c *Conn) queueLocked(p piece) (flush bool) {
 	if c.closing {

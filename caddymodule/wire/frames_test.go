@@ -166,6 +166,22 @@ func TestAppendString(t *testing.T) {
 	}
 }
 
+// Each byte at each place is found, and nothing else.
+func TestPlain(t *testing.T) {
+	for n := range 26 {
+		for i := range n {
+			for c := range 256 {
+				s := []byte(strings.Repeat("!~", 13)[:n])
+				s[i] = byte(c)
+				want := c >= 0x20 && c < 0x7f && c != '"' && c != '\\'
+				if plain(string(s)) != want {
+					t.Fatalf("%q: %v", s, !want)
+				}
+			}
+		}
+	}
+}
+
 // FuzzAppendString holds that another decoder reads what was written.
 func FuzzAppendString(f *testing.F) {
 	for _, s := range []string{"", "salesRoom", "\"\\/\b\f\n\r\t", "é😀\u2028", "\xff\xed\xa0\x80", "<script>&", "\x7f\x00"} {

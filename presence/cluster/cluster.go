@@ -18,6 +18,7 @@ import (
 	"go.uber.org/zap"
 
 	"github.com/rollcall-gateway/rollcall/presence"
+	"github.com/rollcall-gateway/rollcall/presence/assignment"
 	"github.com/rollcall-gateway/rollcall/presence/cluster/bus"
 	"github.com/rollcall-gateway/rollcall/presence/cluster/message"
 )
@@ -30,6 +31,8 @@ type Config struct {
 	Bus        bus.Config // Name, Logger and OnState are filled in
 	// Secret authenticates payloads. Default: none, which trusts whoever the bus lets in.
 	Secret string
+	// Assignments is the book of this pod, to be kept the same as those of others. Default: none.
+	Assignments *assignment.Book
 	// Timeout is how long to wait for pods of the same data center, default 500 ms; Remote for those of others, default 1.5 s.
 	Timeout, Remote time.Duration
 	// Observe is called after each question, with its kind (count, members, users or explain), whether the answer was complete,
@@ -50,17 +53,18 @@ type Local interface {
 
 // Cluster is this pod's place in the deployment. It is safe for concurrent use.
 type Cluster struct {
-	name       string
-	bus        transport
-	link       *link
-	members    *members
-	responder  *responder
-	replicator *replicator
-	messenger  *messenger
-	registry   *presence.Registry
-	timing     timing
-	asking     asking
-	counts     queryCounts
+	name        string
+	bus         transport
+	link        *link
+	members     *members
+	responder   *responder
+	replicator  *replicator
+	messenger   *messenger
+	assignments *assignments // nil: without a book
+	registry    *presence.Registry
+	timing      timing
+	asking      asking
+	counts      queryCounts
 
 	closing sync.Once
 	stop    chan struct{}  // closed by Close
@@ -143,6 +147,7 @@ func start(cfg Config, tr transport, registry *presence.Registry, local Local, t
 	c.asking.init()
 	c.replicator = newReplicator(l, c.members, registry, t, cfg.Logger)
 	c.messenger = newMessenger(l, registry, cfg.Logger)
+	c.assignments = newAssignments(l, c.members, cfg.Assignments, t)
 	c.responder.start(&c.all, c.stop)
 	if err := c.subscribe(); err != nil {
 		_ = c.leave()
@@ -150,6 +155,9 @@ func start(cfg Config, tr transport, registry *presence.Registry, local Local, t
 	}
 	registry.SetRelay(relay{c.replicator, c.messenger})
 	c.all.Go(func() { c.members.run(c.stop) })
+	if c.assignments != nil {
+		c.all.Go(func() { c.assignments.run(c.stop) })
+	}
 	return c, nil
 }
 
@@ -160,12 +168,17 @@ func random() uint64 {
 }
 
 func (c *Cluster) subscribe() error {
-	for subject, take := range map[string]func(from peer, m message.Message){
+	takers := map[string]func(from peer, m message.Message){
 		c.link.all():                     c.members.take,
 		c.link.queries():                 c.responder.take,
 		c.link.queriesOf(c.link.self.dc): c.responder.take,
 		c.link.inbox(c.link.self):        c.take,
-	} {
+	}
+	if c.assignments != nil {
+		takers[c.link.assigned()] = c.assignments.take
+		takers[c.link.assignedOf(c.link.self)] = c.assignments.take
+	}
+	for subject, take := range takers {
 		cancel, err := c.link.subscribe(subject, take)
 		if err != nil {
 			return fmt.Errorf("subscribing on the bus: %w", err)
@@ -202,15 +215,23 @@ func (c *Cluster) take(from peer, m message.Message) {
 
 // The cluster follows its members.
 
-func (c *Cluster) up(p peer) { c.replicator.up(p) }
+func (c *Cluster) up(p peer) {
+	c.replicator.up(p)
+	c.assignments.up(p)
+}
 
 func (c *Cluster) down(p peer) {
 	c.asking.gone(p)
 	c.replicator.down(p)
 	c.messenger.down(p)
+	c.assignments.down(p)
 }
 
-func (c *Cluster) recheck()            { c.replicator.recheck() }
+func (c *Cluster) recheck() {
+	c.replicator.recheck()
+	c.assignments.recheck()
+}
+
 func (c *Cluster) sitesChanged(p peer) { c.replicator.sitesChanged(p) }
 
 // SetSites says anew which hosts this pod serves. It is to be called before a host that is new can have connections.

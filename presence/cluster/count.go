@@ -19,7 +19,7 @@ type Counters struct {
 
 // QueryCount counts the questions of one kind.
 type QueryCount struct {
-	Kind     string // count, members, users, explain
+	Kind     string // count, members, users, explain, channels
 	Complete bool
 	Count    uint64
 }
@@ -30,6 +30,7 @@ var kinds = map[message.QueryKind]string{
 	message.KindMembers: "members",
 	message.KindUsers:   "users",
 	message.KindExplain: "explain",
+	message.KindNames:   "channels",
 }
 
 type queryCounts struct {
@@ -61,7 +62,9 @@ func (c *Cluster) Counters() Counters {
 		Resyncs: c.replicator.resyncs(),
 		Pods:    make(map[string]int),
 	}
-	for _, kind := range []message.QueryKind{message.KindCount, message.KindMembers, message.KindUsers, message.KindExplain} {
+	for _, kind := range []message.QueryKind{
+		message.KindCount, message.KindMembers, message.KindUsers, message.KindExplain, message.KindNames,
+	} {
 		for _, complete := range []bool{true, false} {
 			count := QueryCount{Kind: kinds[kind], Complete: complete}
 			c.counts.mu.Lock()

@@ -136,6 +136,11 @@ func (silentEncoder) Message(channel string, from *presence.User, msg []byte) []
 	return fmt.Appendf(nil, "%s %s %s\n", channel, id, msg)
 }
 
+func (silentEncoder) AppendUser(b []byte, _ *presence.User, _ bool) []byte { return b }
+func (silentEncoder) AppendPrivate(b []byte, _ presence.ID, _ *presence.User, _ bool) []byte {
+	return b
+}
+
 type silentOutbox struct{}
 
 func (silentOutbox) Push([]byte) {}

@@ -146,7 +146,7 @@ func (l *link) decode(subject string, payload []byte) (from peer, m message.Mess
 	}
 	if from == l.self {
 		// A pod hears what it says to all, but it never writes to itself.
-		if subject == l.inbox(l.self) {
+		if subject == l.inbox(l.self) || subject == l.assignedOf(l.self) {
 			l.forged.Add(1)
 		}
 		return peer{}, nil, false

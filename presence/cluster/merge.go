@@ -16,7 +16,7 @@ func merge(q inquiry, replies []podReply) answer {
 	slices.SortFunc(replies, func(a, b podReply) int {
 		return cmp.Or(cmp.Compare(a.dc, b.dc), cmp.Compare(a.pod, b.pod), compareIncarnations(a.inc, b.inc))
 	})
-	if q.kind == message.KindUsers {
+	if q.kind == message.KindUsers || q.kind == message.KindNames {
 		return answer{listings: mergeListings(q.raw, replies)}
 	}
 	if q.kind == message.KindExplain {

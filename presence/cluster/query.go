@@ -84,6 +84,13 @@ func (c *Cluster) Users(ctx context.Context, host presence.HostName, scope Scope
 	return a.listings, a.truth
 }
 
+// Channels lists the active channels of the host as [presence.Host.Names] does. The results are shared and must not be
+// changed.
+func (c *Cluster) Channels(ctx context.Context, host presence.HostName, scope Scope) ([]presence.Listing, Truth) {
+	a := c.ask(ctx, inquiry{kind: message.KindNames, host: host, scope: scope})
+	return a.listings, a.truth
+}
+
 // Explain returns the connections of a user, with the pods that they are on.
 func (c *Cluster) Explain(ctx context.Context, host presence.HostName, user string) ([]PodConnection, Truth) {
 	a := c.ask(ctx, inquiry{kind: message.KindExplain, host: host, scope: ScopeAll, user: user})

@@ -112,11 +112,17 @@ func TestAnswersOfSeveralPods(t *testing.T) {
 				t.Errorf("room, raw: %s", got.text())
 			}
 			wantText(t, users(ScopeAll, "nobody", true), "complete")
+			names, truth := p.Channels(t.Context(), host, ScopeAll)
+			wantText(t, answer{truth: truth, listings: names}, "anonymous [] 0; lobby [] 0; room [] 0; complete")
 			conns, truth := p.Explain(t.Context(), host, "ann")
 			wantText(t, answer{truth: truth, connections: conns}, "x/2 c3 []; x/2 c2 []; y/1 c1 [room]; complete")
 		}
 		list, truth := x3.Users(t.Context(), host, ScopeDC, "room", true)
 		wantText(t, answer{truth: truth, listings: list}, "room [{ann ann@new} {ann ann@new} {bob }] 0; complete")
+		list, truth = y1.Channels(t.Context(), host, ScopeDC)
+		wantText(t, answer{truth: truth, listings: list}, "anonymous [] 0; room [] 0; complete")
+		list, truth = x1.Channels(t.Context(), host, ScopePod)
+		wantText(t, answer{truth: truth, listings: list}, "room [] 0; complete")
 		list, truth = y1.Users(t.Context(), host, ScopePod, "room", false)
 		wantText(t, answer{truth: truth, listings: list}, "room [{ann ann@y}] 0; complete")
 		queries := sentOf[*message.Query](y1.port)
@@ -454,6 +460,7 @@ func TestSameQuestionsShareAnAnswer(t *testing.T) {
 			func() { a.Users(t.Context(), host, ScopeDC, "", false) },
 			func() { a.Users(t.Context(), host, ScopeAll, "c", false) },
 			func() { a.Explain(t.Context(), host, "c") },
+			func() { a.Channels(t.Context(), host, ScopeAll) },
 		} {
 			before := len(s.queried())
 			other()

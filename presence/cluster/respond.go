@@ -96,6 +96,8 @@ func (r *responder) reply(q *message.Query, hashes bool) *message.Reply {
 		reply.Count, reply.Members = countOf(stats), members
 	case message.KindUsers:
 		reply.Channels = host.Shared(q.Channel, q.Raw)
+	case message.KindNames:
+		reply.Channels = host.Names()
 	case message.KindPing: // see above
 	case message.KindExplain:
 		reply.Conns = r.local.Explain(q.Host, q.User)

@@ -102,6 +102,11 @@ func (tp *simTape) Message(_ string, _ *presence.User, msg []byte) []byte {
 // simText is a message to a channel.
 type simText string
 
+func (tp *simTape) AppendUser(b []byte, _ *presence.User, _ bool) []byte { return b }
+func (tp *simTape) AppendPrivate(b []byte, _ presence.ID, _ *presence.User, _ bool) []byte {
+	return b
+}
+
 func (tp *simTape) put(v any) []byte {
 	tp.mu.Lock()
 	defer tp.mu.Unlock()

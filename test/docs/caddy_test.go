@@ -18,6 +18,8 @@ import (
 const (
 	apiKey    = "demo-key"
 	jwtSecret = "rollcall-demo-secret-0123456789abcdef"
+	// That of the example in docs/backend.md.
+	backendSecret = "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw"
 )
 
 // caddy is the binary under test.
@@ -63,6 +65,7 @@ func environment(home, admin string) []string {
 		"PATH=" + filepath.Dir(caddy) + string(os.PathListSeparator) + os.Getenv("PATH"), "HOME=" + home, "XDG_DATA_HOME=" + home, "XDG_CONFIG_HOME=" + home,
 		"CADDY_ADMIN=" + admin, "ROLLCALL_API_KEY=" + apiKey, "ROLLCALL_JWT_SECRET=" + jwtSecret,
 		"ROLLCALL_CLUSTER_SECRET=rollcall-docs-cluster-0123456789abcdef", "POD_NAME=web-1",
+		"ROLLCALL_BACKEND_SECRET=" + backendSecret,
 	}
 }
 
@@ -133,12 +136,26 @@ func (s *server) local(text string) string {
 	return strings.NewReplacer(slices.Concat(s.pairs, []string{"localhost:8080", s.addr, "localhost:2019", s.admin})...).Replace(text)
 }
 
+// given are the ports that freeAddr has returned: while few are free, the kernel would soon give one again. The tests of
+// this package run one after the other.
+var given = make(map[int]bool)
+
 func freeAddr(t *testing.T) string {
 	t.Helper()
-	l, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
+	for range 1000 {
+		l, err := net.Listen("tcp", "127.0.0.1:0")
+		if err != nil {
+			t.Fatal(err)
+		}
+		port := l.Addr().(*net.TCPAddr).Port
+		if err := l.Close(); err != nil {
+			t.Fatal(err)
+		}
+		if !given[port] {
+			given[port] = true
+			return fmt.Sprintf("localhost:%d", port)
+		}
 	}
-	defer func() { _ = l.Close() }()
-	return fmt.Sprintf("localhost:%d", l.Addr().(*net.TCPAddr).Port)
+	t.Fatal("no port is free that was not used before")
+	return ""
 }

@@ -115,13 +115,13 @@ func TestOptionsAreDocumented(t *testing.T) {
 			}
 		case *ast.TypeSpec:
 			if isNamed(n.Name, "App", "Handler", "UserPlaceholders", "JWT", "Channels", "Ping", "Limits", "PluginConfig",
-				"ClusterConfig", "ClusterTLS") {
+				"ClusterConfig", "ClusterTLS", "Backend") {
 				tags = append(tags, jsonNames(t, n)...)
 			}
 		}
 	})
-	documented(t, "docs/configuration.md", options, 58)
-	documented(t, "docs/configuration.md", tags, 63)
+	documented(t, "docs/configuration.md", options, 62)
+	documented(t, "docs/configuration.md", tags, 68)
 }
 
 func jsonNames(t *testing.T, spec *ast.TypeSpec) []string {
@@ -181,7 +181,7 @@ var (
 // TestErrorTextsAreReal looks for the errors of the configuration in the source, in pieces around what varies.
 func TestErrorTextsAreReal(t *testing.T) {
 	var source strings.Builder
-	for _, folder := range []string{"caddymodule", "caddymodule/token"} {
+	for _, folder := range []string{"caddymodule", "caddymodule/token", "caddymodule/backend"} {
 		inspect(t, folder, func(n ast.Node) {
 			if e, ok := n.(ast.Expr); ok {
 				if s, ok := literal(e); ok {
@@ -251,10 +251,10 @@ func TestMetricsAreDocumented(t *testing.T) {
 // TestLogMessagesAreDocumented finds what the packages log.
 func TestLogMessagesAreDocumented(t *testing.T) {
 	var messages []string
-	for _, folder := range []string{"caddymodule", "plugins", "presence/cluster", "presence/cluster/bus"} {
+	for _, folder := range []string{"caddymodule", "caddymodule/backend", "plugins", "presence/cluster", "presence/cluster/bus"} {
 		inspect(t, folder, func(n ast.Node) {
 			call, ok := n.(*ast.CallExpr)
-			if !ok || !isNamed(call.Fun, "Debug", "Info", "Warn", "Error", "Check", "logFailure") {
+			if !ok || !isNamed(call.Fun, "Debug", "Info", "Warn", "Error", "Check", "logFailure", "complain") {
 				return
 			}
 			for _, arg := range call.Args {
@@ -270,6 +270,11 @@ func TestLogMessagesAreDocumented(t *testing.T) {
 // TestPluginReasonsAreDocumented covers why a call of a plugin fails: a label of metrics, and a field of log lines.
 func TestPluginReasonsAreDocumented(t *testing.T) {
 	documented(t, "docs/operations.md", constants(t, "plugins", "Reason"), 11)
+}
+
+// TestBackendReasonsAreDocumented covers why copies fail: a label of metrics, and a field of log lines.
+func TestBackendReasonsAreDocumented(t *testing.T) {
+	documented(t, "docs/operations.md", constants(t, "caddymodule/backend", "Reason"), 10)
 }
 
 // TestPluginReportIsDocumented covers the fields of GET /rollcall/plugins.

@@ -100,6 +100,18 @@ func TestEndpointsAnswerAsTheSeedSays(t *testing.T) {
 		t.Run(name, func(t *testing.T) { portalHost.Expect(t, tt.endpoint, tt.body, tt.want) })
 	}
 
+	t.Run("names of channels", func(t *testing.T) {
+		for host, want := range map[string]string{
+			portalHost.Host: `{"authenticated":["salesRoom"],"anonymous":["anonymousChat"]}`, "other.example.com": `{"authenticated":[],"anonymous":[]}`,
+		} {
+			to := portalHost
+			to.Host = host
+			a := to.Request(t, http.MethodPost, "/message/channels", `{"apiKey":"`+apiKey+`","requireComplete":true}`)
+			if a.Status != http.StatusCreated || a.Body != want || a.Header.Get("Rollcall-Complete") != "true" {
+				t.Errorf("%s: status %d: %s, want %s", host, a.Status, a.Body, want)
+			}
+		}
+	})
 	t.Run("another host sees nothing", func(t *testing.T) {
 		other := portalHost
 		other.Host = "other.example.com"
@@ -125,7 +137,9 @@ func TestEndpointsAnswerAsTheSeedSays(t *testing.T) {
 
 func TestEndpointHeaders(t *testing.T) {
 	load(t, portal(""))
-	for _, endpoint := range []string{"users", "allusers"} {
+	for endpoint, status := range map[string]int{
+		"users": http.StatusOK, "allusers": http.StatusOK, "channels": http.StatusCreated,
+	} {
 		a := portalHost.Request(t, http.MethodPost, "/message/"+endpoint, `{"apiKey":"`+apiKey+`"}`)
 		want := map[string]string{
 			"Content-Type":      "application/json",
@@ -138,7 +152,7 @@ func TestEndpointHeaders(t *testing.T) {
 				t.Errorf("%s: %s is %q, want %q", endpoint, field, got, value)
 			}
 		}
-		if a.Status != http.StatusOK {
+		if a.Status != status {
 			t.Errorf("%s: status %d: %s", endpoint, a.Status, a.Body)
 		}
 	}

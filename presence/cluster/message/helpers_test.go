@@ -4,6 +4,7 @@ import (
 	"testing"
 
 	"github.com/rollcall-gateway/rollcall/presence"
+	"github.com/rollcall-gateway/rollcall/presence/assignment"
 )
 
 const (
@@ -54,6 +55,7 @@ func samples() []sample {
 		{"query users", &Query{ID: 11, Kind: KindUsers, Host: mustHost("2001:db8::1"), Channel: "tab|AAAAAAAAAAAAAAAAAAAAAA"}},
 		{"query explain", &Query{ID: 12, Kind: KindExplain, Host: mustHost("xn--mnchen-3ya.example"), User: "u-1"}},
 		{"query ping", &Query{ID: 13, Kind: KindPing}},
+		{"query names", &Query{ID: 14, Kind: KindNames, Host: portal}},
 		{"reply not served", &Reply{ID: 9, Last: true, NotServed: true}},
 		{"reply count", &Reply{ID: 9, Last: true, Count: Count{Anonymous: 1, LoggedIn: 300, Users: 2, Hashes: []uint64{1, 1 << 63}}}},
 		{"reply members", &Reply{ID: 10, Part: 128, Count: Count{LoggedIn: 2, Users: 2}, Members: []presence.Member{
@@ -86,6 +88,14 @@ func samples() []sample {
 			From: &presence.User{ID: "u-1", Email: "one@example.com"}, Message: []byte(`{"text": "hë\"}"}`),
 		}},
 		{"send of the backend", &Send{Seq: 1, Host: mustHost("192.0.2.1"), Channels: []string{"lobby"}, Message: []byte("{}")}},
+		{"assignments", &Assignments{ID: 300, Host: portal, Records: []assignment.Record{
+			{Host: portal, User: "u-1", Channel: "lobby", Mode: assignment.Listen, Version: assignment.Version{Clock: 1_700_000_000_456 << 16, Node: 1 << 63}},
+			{Host: portal, User: "zwölf", Channel: "ä b", Version: assignment.Version{Clock: assignment.MaxClock}},
+		}}},
+		{"assignments of nobody", &Assignments{Host: mustHost("192.0.2.1")}},
+		{"assignments taken", &AssignmentsTaken{ID: 300}},
+		{"assignment total", &AssignmentTotal{Total: 0xfedcba9876543210}},
+		{"assignment check", &AssignmentCheck{ID: 7, Sums: assignment.Sums{0: 1, 255: 1 << 63}}},
 	}
 }
 

@@ -43,6 +43,14 @@ func (e *encoder) message(m Message) bool {
 		e.uvarint(m.ID)
 	case *Send:
 		e.send(m)
+	case *Assignments:
+		e.assignments(m)
+	case *AssignmentsTaken:
+		e.uvarint(m.ID)
+	case *AssignmentTotal:
+		e.fixed(m.Total)
+	case *AssignmentCheck:
+		e.assignmentCheck(m)
 	default:
 		return false
 	}
@@ -71,6 +79,14 @@ func (d *decoder) message() Message {
 		return &CheckDone{ID: d.uvarint()}
 	case (*Send)(nil).kind():
 		return d.send()
+	case (*Assignments)(nil).kind():
+		return d.assignments()
+	case (*AssignmentsTaken)(nil).kind():
+		return &AssignmentsTaken{ID: d.uvarint()}
+	case (*AssignmentTotal)(nil).kind():
+		return &AssignmentTotal{Total: d.fixed()}
+	case (*AssignmentCheck)(nil).kind():
+		return d.assignmentCheck()
 	}
 	d.fail("an unknown type of message")
 	return nil
@@ -126,7 +142,7 @@ func (d *decoder) sites() *Sites {
 
 func (e *encoder) query(m *Query) {
 	e.uvarint(m.ID)
-	if m.Kind < KindCount || m.Kind > KindPing {
+	if m.Kind < KindCount || m.Kind > KindNames {
 		e.fail("an unknown kind of query")
 	}
 	e.byte(byte(m.Kind))
@@ -141,7 +157,7 @@ func (e *encoder) query(m *Query) {
 
 func (d *decoder) query() *Query {
 	m := &Query{ID: d.uvarint(), Kind: QueryKind(d.byte())}
-	if m.Kind < KindCount || m.Kind > KindPing {
+	if m.Kind < KindCount || m.Kind > KindNames {
 		d.fail("an unknown kind of query")
 	}
 	flags := d.flags(2)

@@ -13,6 +13,7 @@ import (
 	"testing"
 
 	"github.com/rollcall-gateway/rollcall/presence"
+	"github.com/rollcall-gateway/rollcall/presence/assignment"
 )
 
 // deltaOf returns a delta that is right, changed.
@@ -31,6 +32,42 @@ func sendOf(change func(*Send)) *Send {
 
 func replyOf(listing presence.Listing) *Reply {
 	return &Reply{Channels: []presence.Listing{listing}}
+}
+
+// recordOf returns assignments that are right, changed.
+func recordOf(change func(*assignment.Record)) *Assignments {
+	r := assignment.Record{Host: portal, User: "u-1", Channel: "lobby", Mode: assignment.Ignore}
+	change(&r)
+	return &Assignments{Host: portal, Records: []assignment.Record{r}}
+}
+
+func TestLongestAssignmentsFit(t *testing.T) {
+	label := strings.Repeat("a", 63)
+	host := mustHost(strings.Join([]string{label, label, label, label[:61]}, "."))
+	from := Sender{DataCenter: strings.Repeat("d", maxName), Pod: strings.Repeat("P", maxName)}
+	m := &Assignments{ID: math.MaxUint64, Host: host}
+	size := 0
+	for {
+		r := assignment.Record{Host: host, User: strings.Repeat("u", maxUser), Channel: strings.Repeat("c", maxChannel)}
+		if size += AssignmentSize(&r); size > MaxAssignments {
+			break
+		}
+		m.Records = append(m.Records, r)
+	}
+	payload, err := NewCodec(secret).Append(nil, subject, from, m)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, _, err := NewCodec(secret).Decode(subject, payload); err != nil {
+		t.Error(err)
+	}
+}
+
+func TestAppendRefusesAssignmentsOfAnotherHost(t *testing.T) {
+	m := recordOf(func(r *assignment.Record) { r.Host = mustHost("other.example.com") })
+	if _, err := NewCodec("").Append(nil, subject, web1, m); !errors.Is(err, ErrMalformed) {
+		t.Errorf("got %v", err)
+	}
 }
 
 func TestLongestNamesFit(t *testing.T) {
@@ -100,7 +137,7 @@ func TestAppendRefusesWhatNobodyTakes(t *testing.T) {
 		{"a site of too many sets", web1, &Sites{Parts: 1, Sites: []Site{{Sets: make([][]string, maxSets+1)}}}},
 		{"a pattern too long", web1, &Sites{Parts: 1, Sites: []Site{{Sets: [][]string{{strings.Repeat("x", maxPattern+1)}}}}}},
 		{"a query of no kind", web1, &Query{Host: portal}},
-		{"a query of an unknown kind", web1, &Query{Host: portal, Kind: KindPing + 1}},
+		{"a query of an unknown kind", web1, &Query{Host: portal, Kind: KindNames + 1}},
 		{"a query without a host", web1, &Query{Kind: KindCount}},
 		{"a query for a channel too long", web1, &Query{Kind: KindUsers, Host: portal, Channel: long}},
 		{"a query for a user too long", web1, &Query{Kind: KindExplain, Host: portal, User: strings.Repeat("x", maxUser+1)}},
@@ -136,6 +173,13 @@ func TestAppendRefusesWhatNobodyTakes(t *testing.T) {
 		{"a message too large", web1, sendOf(func(s *Send) {
 			s.Message = []byte(`{"a":"` + strings.Repeat("x", presence.MaxMessage) + `"}`)
 		})},
+		{"assignments without a host", web1, &Assignments{}},
+		{"an assignment of nobody", web1, recordOf(func(r *assignment.Record) { r.User = "" })},
+		{"an assignment of a user too long", web1, recordOf(func(r *assignment.Record) { r.User = strings.Repeat("x", maxUser+1) })},
+		{"an assignment to no channel", web1, recordOf(func(r *assignment.Record) { r.Channel = "" })},
+		{"an assignment to a channel too long", web1, recordOf(func(r *assignment.Record) { r.Channel = long })},
+		{"an assignment of an unknown mode", web1, recordOf(func(r *assignment.Record) { r.Mode = assignment.Receive + 1 })},
+		{"an assignment with a clock too high", web1, recordOf(func(r *assignment.Record) { r.Version.Clock = assignment.MaxClock + 1 })},
 		{"a check of a channel without a name", web1, &Check{Host: portal, Channels: make([]CheckChannel, 1)}},
 	}
 	for _, tt := range tests {

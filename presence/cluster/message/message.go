@@ -7,6 +7,7 @@ package message
 
 import (
 	"github.com/rollcall-gateway/rollcall/presence"
+	"github.com/rollcall-gateway/rollcall/presence/assignment"
 )
 
 // Version is the version of the payloads that this package writes, and the only one that it reads.
@@ -85,6 +86,7 @@ const (
 	KindUsers                        // who listens to what: Channels
 	KindExplain                      // why a user is listed: Connections
 	KindPing                         // nothing; every pod answers
+	KindNames                        // which channels there are: Channels without users
 )
 
 // Reply is a part of the answer to a Query. The parts of a pod come in order, and the last one says so. Each has all the
@@ -157,6 +159,31 @@ type Send struct {
 	Message  []byte         // an object of JSON
 }
 
+// Assignments are records of one host, to be merged. The records of one change come in one or several.
+type Assignments struct {
+	ID      uint64 // AssignmentsTaken answers it; 0: no answer is wanted
+	Host    presence.HostName
+	Records []assignment.Record // of Host
+}
+
+// AssignmentsTaken says that the Assignments of the ID are kept, or that all those are sent that an AssignmentCheck of the
+// ID was about.
+type AssignmentsTaken struct {
+	ID uint64
+}
+
+// AssignmentTotal is one number for all assignments that a pod has: one that has another asks with AssignmentCheck.
+type AssignmentTotal struct {
+	Total uint64
+}
+
+// AssignmentCheck asks a pod for those of its assignments that the sender may not have. It answers with Assignments, then
+// with AssignmentsTaken.
+type AssignmentCheck struct {
+	ID   uint64
+	Sums assignment.Sums // of the sender
+}
+
 func (*Heartbeat) kind() byte   { return 1 }
 func (*Goodbye) kind() byte     { return 2 }
 func (*SitesWanted) kind() byte { return 3 }
@@ -167,3 +194,8 @@ func (*Delta) kind() byte       { return 7 }
 func (*Check) kind() byte       { return 8 }
 func (*CheckDone) kind() byte   { return 9 }
 func (*Send) kind() byte        { return 10 }
+
+func (*Assignments) kind() byte      { return 20 }
+func (*AssignmentsTaken) kind() byte { return 21 }
+func (*AssignmentTotal) kind() byte  { return 22 }
+func (*AssignmentCheck) kind() byte  { return 23 }

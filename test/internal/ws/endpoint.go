@@ -93,7 +93,7 @@ func (s Site) Request(t testing.TB, method, path, body string, header ...string)
 	return a
 }
 
-// Ask posts a JSON body to an endpoint, the key in the header, and returns the body of a 200 answer.
+// Ask posts a JSON body to an endpoint, the key in the header, and returns the body of a 200 or 201 answer.
 func (s Site) Ask(endpoint, body string) (string, error) {
 	header := []string{"Content-Type", "application/json"}
 	if s.Key != "" {
@@ -103,7 +103,7 @@ func (s Site) Ask(endpoint, body string) (string, error) {
 	if err != nil {
 		return "", err
 	}
-	if a.Status != http.StatusOK {
+	if a.Status != http.StatusOK && a.Status != http.StatusCreated {
 		return "", fmt.Errorf("%s: status %d: %s", endpoint, a.Status, a.Body)
 	}
 	return a.Body, nil

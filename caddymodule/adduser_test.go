@@ -1,0 +1,332 @@
+package caddymodule
+
+import (
+	"encoding/json"
+	"errors"
+	"fmt"
+	"net/http"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"sync"
+	"testing"
+
+	"github.com/rollcall-gateway/rollcall/caddymodule/wire"
+	"github.com/rollcall-gateway/rollcall/presence"
+	"github.com/rollcall-gateway/rollcall/presence/assignment"
+	"github.com/rollcall-gateway/rollcall/presence/cluster"
+)
+
+// ear is an Outbox that keeps what it gets.
+type ear struct {
+	mu     sync.Mutex
+	frames []string
+}
+
+func (e *ear) Push(frame []byte) {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	e.frames = append(e.frames, string(frame[strings.IndexByte(string(frame), '{'):]))
+}
+
+func (e *ear) Queue(frames []byte, _ int) bool { e.Push(frames); return false }
+func (e *ear) Flush()                          {}
+
+// hears waits until it has got so many frames, and compares them in any order.
+func (e *ear) hears(t *testing.T, want ...string) {
+	t.Helper()
+	eventually(t, fmt.Sprintf("%d frames", len(want)), func() bool {
+		e.mu.Lock()
+		defer e.mu.Unlock()
+		return len(e.frames) >= len(want)
+	})
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	slices.Sort(e.frames)
+	slices.Sort(want)
+	if !slices.Equal(e.frames, want) {
+		t.Errorf("frames %q, want %q", e.frames, want)
+	}
+	e.frames = nil
+}
+
+// attend connects a user of the portal, as a session would.
+func attend(t *testing.T, h *Handler, id string) (*presence.Conn, *ear) {
+	t.Helper()
+	e := new(ear)
+	conn, err := h.app.hub.registry.Connect(mustHost(t, "portal.example.com"), h.site.rules(), &presence.User{ID: id}, e)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(conn.Close)
+	h.app.hub.assignments.assigner.arrived(conn)
+	return conn, e
+}
+
+func joinedFrame(channel string) string {
+	return `{"type":"joined","channel":"` + channel + `","kind":"authenticated"}`
+}
+
+func removedFrame(channel string) string {
+	return `{"type":"left","channel":"` + channel + `","reason":"removed"}`
+}
+
+// wantCreated posts a request that must be answered with 201 and the users.
+func wantCreated(t *testing.T, h *Handler, endpoint, users string, ids ...string) {
+	t.Helper()
+	w := post(t, h, "/message/"+endpoint, `{"apiKey":"k","users":`+users+`}`)
+	var body struct{ Users []string }
+	if err := json.Unmarshal(w.Body.Bytes(), &body); err != nil || w.Code != http.StatusCreated || !slices.Equal(body.Users, ids) {
+		t.Fatalf("%s %s: status %d: %s", endpoint, users, w.Code, w.Body)
+	}
+	if got := w.Header().Get("Rollcall-Complete"); got != "true" {
+		t.Errorf("Rollcall-Complete %q", got)
+	}
+}
+
+func TestAddUserJoinsThoseWhoAreThereAndThoseWhoCome(t *testing.T) {
+	t.Setenv("XDG_DATA_HOME", t.TempDir())
+	h := loadHandler(t, "api_key k")
+	_, ada := attend(t, h, "ada")
+	_, bob := attend(t, h, "bob")
+	wantCreated(t, h, "adduser", `[{"id":"ada","channels":[{"name":"sales"},{"name":"support","mode":"listen"}]},
+		{"id":"eve","channels":[{"name":"sales","mode":"receive"}]}]`, "ada", "eve")
+	ada.hears(t, joinedFrame("sales"), joinedFrame("support"))
+	_, tab := attend(t, h, "ada")
+	tab.hears(t, joinedFrame("sales"), joinedFrame("support"))
+	_, eve := attend(t, h, "eve")
+	eve.hears(t, joinedFrame("sales"))
+	bob.hears(t)
+
+	host := mustHost(t, "portal.example.com")
+	for user, want := range map[string]assignment.Mode{"ada": assignment.Ignore, "eve": assignment.Receive, "bob": assignment.None} {
+		if got := h.app.hub.mode(host, user, "sales"); got != want {
+			t.Errorf("the mode of %s is %v, want %v", user, got, want)
+		}
+	}
+	wantCreated(t, h, "adduser", `[{"id":"eve","channels":[{"name":"sales","mode":"listen"}]}]`, "eve")
+	if got := h.app.hub.mode(host, "eve", "sales"); got != assignment.Listen {
+		t.Errorf("after a change the mode is %v", got)
+	}
+
+	wantCreated(t, h, "removeuser", `[{"id":"ada","channels":[{"name":"sales","mode":"?"},{"name":"unknown"}]},{"id":"nobody"}]`, "ada", "nobody")
+	ada.hears(t, removedFrame("sales"))
+	tab.hears(t, removedFrame("sales"))
+	wantCreated(t, h, "removeuser", `[{"id":"ada"}]`, "ada")
+	ada.hears(t, removedFrame("support"))
+	tab.hears(t, removedFrame("support"))
+	_, late := attend(t, h, "ada")
+	late.hears(t)
+	wantCreated(t, h, "adduser", `[]`)
+	eve.hears(t)
+}
+
+func TestAssignmentsSurviveTheHub(t *testing.T) {
+	t.Setenv("XDG_DATA_HOME", t.TempDir())
+	for i, want := range []assignment.Mode{assignment.None, assignment.Listen} {
+		t.Run(fmt.Sprint("start ", i+1), func(t *testing.T) {
+			h := loadHandler(t, "api_key k")
+			h.app.hub.assignments.begin(false)
+			host := mustHost(t, "portal.example.com")
+			if got := h.app.hub.mode(host, "ada", "sales"); got != want {
+				t.Errorf("the mode is %v, want %v", got, want)
+			}
+			wantCreated(t, h, "adduser", `[{"id":"ada","channels":[{"name":"sales","mode":"listen"}]}]`, "ada")
+		})
+	}
+}
+
+func TestAddUserRefuses(t *testing.T) {
+	t.Setenv("XDG_DATA_HOME", t.TempDir())
+	h := loadHandler(t, "api_key k\nchannels {\nanonymous open-*\n}\nlimits {\nchannels_per_connection 3\nchannel_name 20\n}")
+	long := strings.Repeat("u", maxUserID+1)
+	many := "[" + strings.Repeat(`{"id":"a"},`, maxAssignedUsers) + `{"id":"a"}]`
+	good := `{"id":"bob","channels":[{"name":"sales"}]},`
+	tests := []struct{ name, users, code, detail, channel string }{
+		{"no array", `{"id":"ada"}`, "bad_value", "users must be an array", ""},
+		{"null", `null`, "bad_value", "users must be an array", ""},
+		{"an array of something else", `["ada"]`, "bad_value", "users must be an array", ""},
+		{"too many users", many, "bad_value", "users has more than 1000 elements", ""},
+		{"no id", `[` + good + `{"channels":[]}]`, "bad_value", "users[1].id", ""},
+		{"an empty id", `[{"id":"","channels":[]}]`, "bad_value", "users[0].id", ""},
+		{"a long id", `[{"id":"` + long + `","channels":[]}]`, "bad_value", "users[0].id", ""},
+		{"an id with a control character", `[{"id":"a\u0000b","channels":[]}]`, "bad_value", "users[0].id", ""},
+		{"no channels", `[{"id":"ada"}]`, "bad_value", "users[0].channels must be an array", ""},
+		{"no name", `[{"id":"ada","channels":[{}]}]`, "bad_value", "users[0].channels[0].name", ""},
+		{"an unknown mode", `[{"id":"ada","channels":[{"name":"a","mode":"loud"}]}]`, "bad_value", "users[0].channels[0].mode", ""},
+		{"an empty mode", `[{"id":"ada","channels":[{"name":"a","mode":""}]}]`, "bad_value", "users[0].channels[0].mode", ""},
+		{"an anonymous channel", `[` + good + `{"id":"ada","channels":[{"name":"a"},{"name":"open-day"}]}]`, "bad_channel", "users[1].channels[1]: users can be assigned", "open-day"},
+		{"a private channel", `[{"id":"ada","channels":[{"name":"tab|x"}]}]`, "bad_channel", "reserved", "tab|x"},
+		{"a name too long", `[{"id":"ada","channels":[{"name":"twenty-one-characters"}]}]`, "bad_channel", "more than 20 bytes", "twenty-one-characters"},
+		{"an empty name", `[{"id":"ada","channels":[{"name":""}]}]`, "bad_channel", "it is empty", ""},
+		{"too many channels", `[` + good + `{"id":"ada","channels":[{"name":"a"},{"name":"b"},{"name":"c"},{"name":"d"}]}]`, "too_many_channels", "the limit is 3", ""},
+	}
+	for _, tt := range tests {
+		t.Run(tt.name, func(t *testing.T) {
+			w := post(t, h, "/message/adduser", `{"apiKey":"k","users":`+tt.users+`}`)
+			checkProblem(t, w, http.StatusBadRequest, tt.code)
+			var body struct{ Detail, Channel string }
+			if err := json.Unmarshal(w.Body.Bytes(), &body); err != nil || !strings.Contains(body.Detail, tt.detail) || body.Channel != tt.channel {
+				t.Errorf("%s", w.Body)
+			}
+			if n := h.app.hub.assignments.book.Len(); n != 0 {
+				t.Errorf("%d assignments were made", n)
+			}
+		})
+	}
+	checkProblem(t, post(t, h, "/message/adduser", `{"apiKey":"k"}`), http.StatusBadRequest, "bad_value")
+	checkProblem(t, post(t, h, "/message/adduser", `{"apiKey":"wrong","users":[]}`), http.StatusUnauthorized, "bad_key")
+}
+
+// Names that cannot be assigned any longer can be removed.
+func TestRemoveUserTakesAnyChannel(t *testing.T) {
+	t.Setenv("XDG_DATA_HOME", t.TempDir())
+	h := loadHandler(t, "api_key k")
+	wantCreated(t, h, "removeuser", `[{"id":"ada","channels":[{"name":"anonymousChat"},{"name":"tab|x"},{"name":""}]}]`, "ada")
+	checkProblem(t, post(t, h, "/message/removeuser", `{"apiKey":"k","users":[{"channels":[]}]}`), http.StatusBadRequest, "bad_value")
+}
+
+func TestAddUserWithoutAFile(t *testing.T) {
+	dir := t.TempDir()
+	t.Setenv("XDG_DATA_HOME", dir)
+	h := loadHandler(t, "api_key k")
+	folder := filepath.Join(dir, "caddy", "rollcall")
+	if err := os.MkdirAll(filepath.Dir(folder), 0o700); err != nil {
+		t.Fatal(err)
+	}
+	if err := os.WriteFile(folder, nil, 0o600); err != nil { // in the way of the folder
+		t.Fatal(err)
+	}
+	_, ada := attend(t, h, "ada")
+	const users = `[{"id":"ada","channels":[{"name":"sales"}]}]`
+	for _, endpoint := range []string{"adduser", "removeuser"} {
+		w := post(t, h, "/message/"+endpoint, `{"apiKey":"k","users":`+users+`}`)
+		checkProblem(t, w, http.StatusServiceUnavailable, "unavailable")
+		if w.Header().Get("Retry-After") != "5" {
+			t.Errorf("Retry-After %q", w.Header().Get("Retry-After"))
+		}
+	}
+	ada.hears(t)
+	if err := os.Remove(folder); err != nil {
+		t.Fatal(err)
+	}
+	wantCreated(t, h, "adduser", users, "ada")
+	ada.hears(t, joinedFrame("sales"))
+}
+
+// A file that another process uses is opened when that one has ended, and those who are there are joined.
+func TestFileOfAnotherProcess(t *testing.T) {
+	t.Setenv("XDG_DATA_HOME", t.TempDir())
+	host := mustHost(t, "portal.example.com")
+	other, err := assignment.OpenFile(assignmentsPath())
+	if err != nil {
+		t.Fatal(err)
+	}
+	book := assignment.NewBook(1, nil)
+	if err := book.Attach(other); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := book.Assign(host, []assignment.Wish{{User: "ada", Channels: []assignment.Assignment{{Channel: "sales", Mode: assignment.Ignore}}}}, 0); err != nil {
+		t.Fatal(err)
+	}
+	h := loadHandler(t, "api_key k")
+	a := h.app.hub.assignments
+	a.begin(false)
+	_, ada := attend(t, h, "ada")
+	checkProblem(t, post(t, h, "/message/adduser", `{"apiKey":"k","users":[{"id":"ada","channels":[{"name":"x"}]}]}`), http.StatusServiceUnavailable, "unavailable")
+	a.look()
+	ada.hears(t)
+	if err := other.Close(); err != nil {
+		t.Fatal(err)
+	}
+	a.look()
+	ada.hears(t, joinedFrame("sales"))
+}
+
+func TestAssignmentsOfOtherPodsAreKeptLater(t *testing.T) {
+	t.Setenv("XDG_DATA_HOME", t.TempDir())
+	h := loadHandler(t, "api_key k")
+	a := h.app.hub.assignments
+	host := mustHost(t, "portal.example.com")
+	_, ada := attend(t, h, "ada")
+	r := assignment.Record{Host: host, User: "ada", Channel: "sales", Mode: assignment.Listen, Version: assignment.Version{Clock: 1 << 60}}
+	if err := a.book.Merge([]assignment.Record{r}); !errors.Is(err, assignment.ErrUnavailable) {
+		t.Errorf("merging without a file: %v", err)
+	}
+	ada.hears(t, joinedFrame("sales"))
+	a.begin(false)
+	a.look()
+	if n := a.book.Unsaved(); n != 0 {
+		t.Errorf("%d are not kept", n)
+	}
+	if _, err := os.Stat(assignmentsPath()); err != nil {
+		t.Error(err)
+	}
+}
+
+func TestAddUserTellsTheOtherPods(t *testing.T) {
+	t.Setenv("XDG_DATA_HOME", t.TempDir())
+	c := mustLoad(t, clustered(overNATS))
+	h, d := c.app.handlers[0], &diary{}
+	stand := &troupe{name: "portals", diary: d, ready: true, truth: cluster.Truth{Missing: []string{"us-east-1/web-2"}}}
+	stage(t, h.app.hub, func(cluster.Config) (pods, error) { return stand, nil })
+	h.app.hub.push(c.snapshot())
+	w := post(t, h, "/message/adduser", `{"apiKey":"k","users":[{"id":"ada","channels":[{"name":"a"},{"name":"b"}]}]}`)
+	if w.Code != http.StatusCreated || w.Header().Get("Rollcall-Complete") != "false" || w.Header().Get("Rollcall-Missing") != "us-east-1/web-2" {
+		t.Errorf("status %d, %v", w.Code, w.Header())
+	}
+	d.expect(t, "spread portal.example.com 2")
+}
+
+func TestAssignmentMetrics(t *testing.T) {
+	t.Setenv("XDG_DATA_HOME", t.TempDir())
+	h := loadHandler(t, "api_key k")
+	wantCreated(t, h, "adduser", `[{"id":"canary","channels":[{"name":"canary-room"},{"name":"b"}]}]`, "canary")
+	got := scrape(t, h.app.ctx.GetMetricsRegistry())
+	for _, want := range []string{"assignments{} 2", "assignments_unsaved{} 0", "assignment_writes_total{result=ok} 1"} {
+		if !strings.Contains(got, want) {
+			t.Errorf("no %q in\n%s", want, got)
+		}
+	}
+	if strings.Contains(got, "canary") {
+		t.Error("a metric names somebody")
+	}
+}
+
+// FuzzAddUser sends requests that may be anything.
+func FuzzAddUser(f *testing.F) {
+	f.Setenv("XDG_DATA_HOME", f.TempDir())
+	h := loadHandler(f, "api_key k")
+	f.Add([]byte(`[{"id":"ada","channels":[{"name":"sales","mode":"listen"}]}]`))
+	f.Add([]byte(`[{"id":"ada"}]`))
+	f.Add([]byte(`[{"id":null,"channels":null}]`))
+	f.Add([]byte(`[{"id":"\ud800","channels":[{"name":"\ud800"}]}]`))
+	f.Fuzz(func(t *testing.T, users []byte) {
+		q := question{site: h.site, host: mustHost(t, "portal.example.com"), body: request{"users": json.RawMessage(users)}}
+		list, p := readAssignedUsers(q)
+		if p != nil {
+			return
+		}
+		wishes, p := q.wishes(list)
+		if p != nil {
+			return
+		}
+		for _, w := range wishes {
+			if w.User == "" || !validUser(&presence.User{ID: w.User}) {
+				t.Errorf("the user %q", w.User)
+			}
+			_ = wire.AppendString(nil, w.User)
+		}
+		if q.assignable(wishes) != nil {
+			return
+		}
+		for _, w := range wishes {
+			for _, a := range w.Channels {
+				if err := h.site.rules().Assignable(q.host, a.Channel); err != nil || a.Mode == assignment.None {
+					t.Errorf("%q, %v: %v", a.Channel, a.Mode, err)
+				}
+			}
+		}
+	})
+}

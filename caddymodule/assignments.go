@@ -1,0 +1,193 @@
+package caddymodule
+
+import (
+	"context"
+	"crypto/rand"
+	"encoding/binary"
+	"errors"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"sync"
+	"time"
+
+	"github.com/caddyserver/caddy/v2"
+	"go.uber.org/zap"
+
+	"github.com/rollcall-gateway/rollcall/presence"
+	"github.com/rollcall-gateway/rollcall/presence/assignment"
+	"github.com/rollcall-gateway/rollcall/presence/cluster"
+)
+
+// assignments are those of all hosts, and the file that has them. They belong to the hub, so that a reload leaves the file
+// open, which no other process may use meanwhile.
+type assignments struct {
+	hub      *hub
+	book     *assignment.Book
+	assigner *assigner
+	logger   *zap.Logger
+	assignmentMetrics
+
+	// mu guards what follows, and is held while the file is opened.
+	mu         sync.Mutex
+	file       *assignment.File // nil while it is not open
+	tend       *time.Timer      // calls look; nil before begin
+	swept      time.Time
+	complained string // the error that is in the log already
+	closed     bool
+}
+
+const (
+	// assignmentsEvery is how often a file that could not be opened is tried again, and what could not be kept.
+	assignmentsEvery = 5 * time.Second
+	// sweepEvery is how often old removals are forgotten.
+	sweepEvery = time.Hour
+)
+
+func newAssignments(h *hub) *assignments {
+	var node [8]byte
+	_, _ = rand.Read(node[:]) // never fails: crypto/rand ends the process instead (Go 1.24)
+	a := &assignments{hub: h, assigner: newAssigner(h), logger: zap.New(h.plugins.log).Named("rollcall.assignments")}
+	a.book = assignment.NewBook(binary.BigEndian.Uint64(node[:]), a.assigner.changed)
+	a.assignmentMetrics = newAssignmentMetrics(a.book)
+	return a
+}
+
+// assignmentsPath is where the file is.
+func assignmentsPath() string { return filepath.Join(caddy.AppDataDir(), "rollcall", "assignments.db") }
+
+// begin reads the file, if there is one, and sees to it from then on. A pod of a cluster makes one, for what others tell
+// it. Beginning again is not an error.
+func (a *assignments) begin(clustered bool) {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	if a.closed || a.tend != nil && !clustered {
+		return
+	}
+	a.note(a.open(clustered))
+	if a.tend == nil {
+		a.swept = time.Now()
+		a.tend = time.AfterFunc(assignmentsEvery, a.look)
+	}
+}
+
+// look tries again what failed.
+func (a *assignments) look() {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	if a.closed {
+		return
+	}
+	unsaved := a.book.Unsaved() > 0
+	err := a.open(unsaved)
+	if err == nil && unsaved {
+		err = a.book.Save()
+	}
+	if err == nil && time.Since(a.swept) >= sweepEvery {
+		a.swept = time.Now()
+		err = a.book.Sweep()
+	}
+	a.note(err)
+	a.tend.Reset(assignmentsEvery)
+}
+
+// open opens the file, unless it is open. One that is not there is made or left alone. The lock is held.
+func (a *assignments) open(create bool) error {
+	if a.file != nil || a.closed {
+		return nil
+	}
+	path := assignmentsPath()
+	if !create {
+		if _, err := os.Stat(path); errors.Is(err, fs.ErrNotExist) {
+			return nil
+		}
+	}
+	f, err := assignment.OpenFile(path)
+	if err != nil {
+		return err
+	}
+	if err := a.book.Attach(f); err != nil {
+		_ = f.Close() // the first error says more
+		return err
+	}
+	a.file = f
+	a.logger.Info("assignments opened", zap.String("file", path), zap.Int("assignments", a.book.Len()))
+	return nil
+}
+
+// note logs an error, once until there is another or none. The lock is held.
+func (a *assignments) note(err error) {
+	text := ""
+	if err != nil {
+		text = err.Error()
+	}
+	if text != "" && text != a.complained {
+		a.logger.Error("assignments cannot be kept: adduser and removeuser answer 503", zap.Error(err))
+	}
+	if text == "" && a.complained != "" {
+		a.logger.Info("assignments can be kept again")
+	}
+	a.complained = text
+}
+
+// change makes a change of the book, with the file open.
+func (a *assignments) change(f func(b *assignment.Book) ([]assignment.Record, error)) ([]assignment.Record, error) {
+	a.mu.Lock()
+	err := a.open(true)
+	a.mu.Unlock()
+	if err != nil {
+		err = errors.Join(assignment.ErrUnavailable, err)
+	}
+	var records []assignment.Record
+	if err == nil {
+		records, err = f(a.book)
+	}
+	a.wrote(err)
+	if err == nil || errors.Is(err, assignment.ErrUnavailable) {
+		a.mu.Lock()
+		a.note(err)
+		a.mu.Unlock()
+	}
+	return records, err
+}
+
+// close ends the use of the file.
+func (a *assignments) close() error {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	a.closed = true
+	if a.tend != nil {
+		a.tend.Stop()
+	}
+	a.book.Detach()
+	if a.file == nil {
+		return nil
+	}
+	f := a.file
+	a.file = nil
+	return f.Close()
+}
+
+// spread tells the other pods of changes, and returns who has them.
+func (h *hub) spread(ctx context.Context, q question, records []assignment.Record) cluster.Truth {
+	others, alone := h.others(q.site)
+	if others == nil {
+		return cluster.Truth{Complete: alone}
+	}
+	return others.Spread(ctx, q.host, records)
+}
+
+// mode returns how a user is assigned to a channel. An assignment to an active channel that is not authenticated, by
+// other rules than those of before, has no effect. It costs a look into memory.
+func (h *hub) mode(host presence.HostName, user, channel string) assignment.Mode {
+	mode := h.assignments.book.Mode(host, user, channel)
+	if mode == assignment.None {
+		return mode
+	}
+	if active := h.registry.Host(host); active != nil {
+		if kind, ok := active.KindOf(channel); ok && kind != presence.Authenticated {
+			return assignment.None
+		}
+	}
+	return mode
+}

@@ -1,0 +1,467 @@
+package backend
+
+import (
+	"bufio"
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"math/rand/v2"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strconv"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"go.etcd.io/bbolt"
+	"go.uber.org/zap"
+
+	"github.com/rollcall-gateway/rollcall/presence"
+)
+
+// childFolder has the folder for the process that is killed, see TestMain.
+const childFolder = "ROLLCALL_BACKEND_TEST_FOLDER"
+
+func TestMain(m *testing.M) {
+	if folder := os.Getenv(childFolder); folder != "" {
+		child(folder)
+		return
+	}
+	os.Exit(m.Run())
+}
+
+const childChannels = 8
+
+// child adds messages to several channels at once, and prints what it was told is on disk, until it is killed.
+func child(folder string) {
+	to := new(endpoints)
+	c, err := Open(Config{Folder: folder, Endpoints: to, Observer: new(counts), Logger: zap.NewNop()})
+	if err != nil {
+		fmt.Println(err)
+		return
+	}
+	host, err := presence.ParseHost("portal.example.com")
+	if err != nil {
+		fmt.Println(err)
+		return
+	}
+	to.set(host, endpointAt("http://127.0.0.1:1"))
+	var mu sync.Mutex
+	var all sync.WaitGroup
+	for channel := range childChannels {
+		all.Go(func() {
+			for n := range 100_000 {
+				if err := c.Add(host, message(strconv.Itoa(channel), n)); err != nil {
+					fmt.Println(err)
+					return
+				}
+				mu.Lock()
+				fmt.Println(channel, n)
+				mu.Unlock()
+			}
+		})
+	}
+	all.Wait()
+}
+
+// TestKilledProcessLosesNothingThatWasAcknowledged kills a process while it adds, several times.
+func TestKilledProcessLosesNothingThatWasAcknowledged(t *testing.T) {
+	self, err := os.Executable()
+	if err != nil {
+		t.Fatal(err)
+	}
+	for round := range 5 {
+		s := &scene{folder: t.TempDir(), endpoints: new(endpoints)}
+		acknowledged := runAndKill(t, self, s.folder, 200+rand.IntN(2000))
+		got, host := newReceived(), mustHost(t, "portal.example.com")
+		s.open(t)
+		waiting := s.waiting(host).Messages
+		server := serve(t, got)
+		s.endpoints.set(host, endpointAt(server.URL))
+		s.Refresh()
+		eventually(t, "all arrive", func() bool { return got.len() == waiting })
+		total := 0
+		want := make(map[string]int)
+		for channel := range childChannels {
+			key := fmt.Sprint("portal.example.com ", channel)
+			// What was written and not yet told may be there.
+			if n := len(got.order[key]); n < acknowledged[channel] || n > acknowledged[channel]+1 {
+				t.Errorf("channel %d has %d messages, %d were acknowledged", channel, n, acknowledged[channel])
+			}
+			if n := len(got.order[key]); n > 0 {
+				want[key] = n
+			}
+			total += acknowledged[channel]
+		}
+		got.inOrder(t, want)
+		t.Logf("round %d: %d acknowledged, %d there", round, total, waiting)
+		s.close(t)
+	}
+}
+
+// runAndKill runs child and kills it after so many messages. It returns how many were acknowledged by channel.
+func runAndKill(t *testing.T, self, folder string, after int) (acknowledged [childChannels]int) {
+	t.Helper()
+	ctx, cancel := context.WithTimeout(t.Context(), patience)
+	defer cancel()
+	cmd := exec.CommandContext(ctx, self)
+	cmd.Env = append(os.Environ(), childFolder+"="+folder)
+	out, err := cmd.StdoutPipe()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := cmd.Start(); err != nil {
+		t.Fatal(err)
+	}
+	lines := bufio.NewScanner(out)
+	for n := 0; lines.Scan(); n++ {
+		var channel, number int
+		if _, err := fmt.Sscan(lines.Text(), &channel, &number); err != nil {
+			t.Errorf("the process says %q", lines.Text())
+			break
+		}
+		acknowledged[channel] = number + 1
+		if n == after {
+			if err := cmd.Process.Kill(); err != nil {
+				t.Error(err)
+			}
+		}
+	}
+	if err := cmd.Wait(); err == nil {
+		t.Error("the process was not killed")
+	}
+	return acknowledged
+}
+
+func TestSecondProcessIsRefused(t *testing.T) {
+	s := newScene(t, nil)
+	_, err := Open(Config{Folder: s.folder, Endpoints: s.endpoints, Observer: s.counts, Logger: zap.NewNop()})
+	if !errors.Is(err, ErrLocked) {
+		t.Errorf("the error is %v", err)
+	}
+}
+
+func TestQueueThatIsFullTakesNoMore(t *testing.T) {
+	s, host, other := newScene(t, nil), mustHost(t, "full.example.com"), mustHost(t, "other.example.com")
+	to := endpointAt("http://127.0.0.1:1")
+	to.Queue = 10_000
+	s.endpoints.set(host, to)
+	s.endpoints.set(other, to)
+	added := 0
+	var err error
+	for ; err == nil && added < 1000; added++ {
+		err = s.Add(host, message("sales", added))
+	}
+	if !errors.Is(err, ErrFull) || added < 10 {
+		t.Fatalf("%v after %d messages", err, added)
+	}
+	if w := s.waiting(host); w.Bytes > to.Queue || w.Bytes < to.Queue/2 || w.Messages != added-1 {
+		t.Errorf("%+v waits", w)
+	}
+	for range 50 {
+		if err := s.Add(host, message("sales", 0)); !errors.Is(err, ErrFull) {
+			t.Errorf("the error is %v", err)
+		}
+	}
+	if n := s.counts.get("not taken full"); n != 51 {
+		t.Errorf("%d are counted", n)
+	}
+	if n := s.logs.FilterMessage("queue for a backend is full: messages are refused").Len(); n != 1 {
+		t.Errorf("%d lines are logged", n)
+	}
+	s.mustAdd(t, other, message("sales", 0))
+
+	got := newReceived()
+	s.endpoints.set(host, endpointAt(serve(t, got).URL))
+	s.Refresh()
+	eventually(t, "what was taken arrives", func() bool { return got.len() == added-1 })
+	got.inOrder(t, map[string]int{"full.example.com sales": added - 1})
+	eventually(t, "there is room again", func() bool { return s.waiting(host).Bytes == 0 })
+}
+
+// What is sent to several channels at once is taken for all of them or for none.
+func TestMessagesThatAreAddedTogetherAreTakenTogether(t *testing.T) {
+	s, host, got := newScene(t, nil), mustHost(t, "portal.example.com"), newReceived()
+	to := endpointAt("http://127.0.0.1:1")
+	to.Queue = 3000
+	s.endpoints.set(host, to)
+	several := func(n, messages int) (all []Message) {
+		for i := range messages {
+			all = append(all, message(fmt.Sprint("channel-", i), n))
+		}
+		return all
+	}
+	if err := s.Add(host, several(0, 5)...); err != nil {
+		t.Fatal(err)
+	}
+	if err := s.Add(host, several(1, 100)...); !errors.Is(err, ErrFull) {
+		t.Errorf("more than there is room for: %v", err)
+	}
+	bad := several(1, 3)
+	bad[2].Message = []byte("no JSON")
+	if err := s.Add(host, bad...); err == nil {
+		t.Error("what is no JSON is taken")
+	}
+	if n := s.waiting(host).Messages; n != 5 || s.counts.get("not taken full") != 100 {
+		t.Errorf("%d messages wait, counted: %v", n, s.counts.by)
+	}
+	if err := s.Add(host, several(1, 5)...); err != nil {
+		t.Fatal(err)
+	}
+	s.endpoints.set(host, endpointAt(serve(t, got).URL))
+	s.Refresh()
+	eventually(t, "all arrive", func() bool { return got.len() == 10 })
+	want := make(map[string]int)
+	for i := range 5 {
+		want[fmt.Sprint("portal.example.com channel-", i)] = 2
+	}
+	got.inOrder(t, want)
+}
+
+func TestHostsAreBounded(t *testing.T) {
+	s := newScene(t, nil)
+	for n := range MaxHosts {
+		s.mu.Lock()
+		s.queue(mustHost(t, fmt.Sprintf("host-%d.example.com", n)))
+		s.mu.Unlock()
+	}
+	host := mustHost(t, "another.example.com")
+	s.endpoints.set(host, endpointAt("http://127.0.0.1:1"))
+	if err := s.Add(host, message("sales", 0)); !errors.Is(err, ErrFull) || s.counts.get("not taken hosts") != 1 {
+		t.Errorf("the error is %v, counted: %v", err, s.counts.by)
+	}
+}
+
+// waitOnDisk fills a folder with messages that nobody takes, and returns its file.
+func waitOnDisk(t *testing.T, n int) (s *scene, file string) {
+	t.Helper()
+	s = &scene{folder: t.TempDir(), endpoints: new(endpoints)}
+	s.open(t)
+	host := mustHost(t, "portal.example.com")
+	s.endpoints.set(host, endpointAt("http://127.0.0.1:1"))
+	for i := range n {
+		s.mustAdd(t, host, message("sales", i))
+	}
+	s.close(t)
+	return s, filepath.Join(s.folder, fileName)
+}
+
+func TestDamagedRecordIsGivenUpAndTheOthersArrive(t *testing.T) {
+	s, file := waitOnDisk(t, 20)
+	db, err := bbolt.Open(file, 0o600, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	err = db.Update(func(tx *bbolt.Tx) error {
+		b := tx.Bucket(rootBucket).Bucket([]byte("portal.example.com"))
+		cursor, i := b.Cursor(), 0
+		for k, v := cursor.First(); k != nil; k, v = cursor.Next() {
+			if i++; i == 8 {
+				changed := bytes.Clone(v)
+				changed[len(changed)/2] ^= 1
+				return b.Put(bytes.Clone(k), changed)
+			}
+		}
+		return errors.New("not there")
+	})
+	if err = errors.Join(err, db.Close()); err != nil {
+		t.Fatal(err)
+	}
+	got := newReceived()
+	s.endpoints.set(mustHost(t, "portal.example.com"), endpointAt(serve(t, got).URL))
+	s.open(t)
+	defer s.close(t)
+	eventually(t, "the others arrive", func() bool { return got.len() == 19 })
+	if s.counts.get("dropped damaged") != 1 || s.logs.FilterMessage("copy given up").Len() != 1 {
+		t.Errorf("counted: %v, logged: %v", s.counts.by, s.logs.All())
+	}
+	if n := got.order["portal.example.com sales"]; n[6] != 6 || n[7] != 8 || n[18] != 19 {
+		t.Errorf("got %v", n)
+	}
+}
+
+// TestFileThatLostItsEndIsSetAside cuts the file, as a disk that was full or a copy that was not finished does.
+func TestFileThatLostItsEndIsSetAside(t *testing.T) {
+	whole, file := waitOnDisk(t, 200)
+	raw, err := os.ReadFile(file)
+	if err != nil {
+		t.Fatal(err)
+	}
+	_ = whole
+	for _, n := range []int{1, 100, os.Getpagesize(), 2*os.Getpagesize() + 17, 4 * os.Getpagesize(), len(raw) / 4} {
+		t.Run(fmt.Sprint(n, " bytes"), func(t *testing.T) {
+			s := &scene{folder: t.TempDir(), endpoints: new(endpoints)}
+			file := filepath.Join(s.folder, fileName)
+			if err := os.WriteFile(file, raw[:n], 0o600); err != nil {
+				t.Fatal(err)
+			}
+			checkDamaged(t, s, file, raw[:n])
+		})
+	}
+}
+
+// TestFileOfRubbishNeverEndsTheProcess overwrites parts of the file at random.
+func TestFileOfRubbishNeverEndsTheProcess(t *testing.T) {
+	_, file := waitOnDisk(t, 200)
+	raw, err := os.ReadFile(file)
+	if err != nil {
+		t.Fatal(err)
+	}
+	random := rand.New(rand.NewPCG(1, 2))
+	aside := 0
+	for range 60 {
+		folder := t.TempDir()
+		changed := bytes.Clone(raw)
+		at := random.IntN(len(changed))
+		if random.IntN(2) == 0 {
+			at = random.IntN(min(len(changed), 16*os.Getpagesize())) // where the pages in use are
+		}
+		for i := range min(1+random.IntN(3*os.Getpagesize()), len(changed)-at) {
+			changed[at+i] = byte(random.Uint32())
+		}
+		if err := os.WriteFile(filepath.Join(folder, fileName), changed, 0o600); err != nil {
+			t.Fatal(err)
+		}
+		s := &scene{folder: folder, endpoints: new(endpoints)}
+		s.open(t)
+		host := mustHost(t, "portal.example.com")
+		s.endpoints.set(host, endpointAt("http://127.0.0.1:1"))
+		s.Refresh()
+		// What is damaged where nobody looks may be found now, and is an error then.
+		err := s.Add(host, message("sales", 1))
+		if s.logs.FilterMessageSnippet("set aside").Len() > 0 {
+			aside++
+			if err != nil {
+				t.Errorf("at %d: %v", at, err)
+			}
+		}
+		ctx, cancel := context.WithCancel(t.Context())
+		cancel()
+		if closed := s.Close(ctx); closed != nil {
+			t.Errorf("at %d: %v", at, closed)
+		}
+	}
+	if aside == 0 || aside == 60 {
+		t.Errorf("%d of 60 are set aside", aside)
+	}
+}
+
+// checkDamaged opens a damaged file, which must be kept, and uses the one in its place.
+func checkDamaged(t *testing.T, s *scene, file string, content []byte) {
+	t.Helper()
+	s.open(t)
+	kept, err := os.ReadFile(file + asideExt)
+	if err != nil || !bytes.Equal(kept, content) {
+		t.Errorf("the damaged file is not kept: %v", err)
+	}
+	if s.logs.FilterMessageSnippet("was damaged and is set aside").Len() != 1 {
+		t.Errorf("logged: %v", s.logs.All())
+	}
+	host := mustHost(t, "portal.example.com")
+	s.endpoints.set(host, endpointAt("http://127.0.0.1:1"))
+	s.mustAdd(t, host, message("sales", 0))
+	s.close(t)
+
+	// A second one is not put over the first.
+	if err := os.WriteFile(file, content, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	_, err = Open(Config{Folder: s.folder, Endpoints: s.endpoints, Observer: s.counts, Logger: zap.NewNop()})
+	if err == nil || !strings.Contains(err.Error(), "is there already") {
+		t.Errorf("the error is %v", err)
+	}
+}
+
+func TestFolderThatCannotBeMade(t *testing.T) {
+	file := filepath.Join(t.TempDir(), "file")
+	if err := os.WriteFile(file, nil, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	_, err := Open(Config{Folder: filepath.Join(file, "below"), Logger: zap.NewNop()})
+	if err == nil || !strings.Contains(err.Error(), "making the folder for copies") {
+		t.Errorf("the error is %v", err)
+	}
+}
+
+func TestWritesThatFailAreRefusedAndLaterOnesTaken(t *testing.T) {
+	s, host := newScene(t, nil), mustHost(t, "portal.example.com")
+	s.endpoints.set(host, endpointAt("http://127.0.0.1:1"))
+	s.mustAdd(t, host, message("sales", 0))
+	// The database is closed under the courier: each write fails.
+	if err := s.store.db.Close(); err != nil {
+		t.Fatal(err)
+	}
+	if err := s.Add(host, message("sales", 1)); !errors.Is(err, ErrDisk) {
+		t.Errorf("the error is %v", err)
+	}
+	if s.counts.get("not taken disk") != 1 || s.waiting(host).Messages != 1 {
+		t.Errorf("counted: %v, %+v waits", s.counts.by, s.waiting(host))
+	}
+	s.close(t)
+	got := newReceived()
+	s.endpoints.set(host, endpointAt(serve(t, got).URL))
+	s.open(t)
+	s.mustAdd(t, host, message("sales", 1))
+	eventually(t, "both arrive", func() bool { return got.len() == 2 })
+	got.inOrder(t, map[string]int{"portal.example.com sales": 2})
+}
+
+func TestOldestMessage(t *testing.T) {
+	var a ages
+	if !a.oldest().IsZero() {
+		t.Error("nothing has an age")
+	}
+	at := func(seconds int) uint64 { return uint64(time.Unix(int64(seconds), 5).UnixNano()) }
+	for _, s := range []int{1000, 1001, 1025, 500} {
+		a.add(at(s))
+	}
+	for _, step := range []struct{ remove, oldest int }{{500, 1000}, {1000, 1000}, {1001, 1020}, {77, 1020}} {
+		a.remove(at(step.remove))
+		if got := a.oldest(); !got.Equal(time.Unix(int64(step.oldest), 0)) {
+			t.Errorf("after %d the oldest is of %d", step.remove, got.Unix())
+		}
+	}
+	if a.remove(at(1025)); !a.oldest().IsZero() || len(a.slots) != 0 {
+		t.Error("something is left")
+	}
+}
+
+func TestPauseGrowsToAMinute(t *testing.T) {
+	for failures, bound := range map[int]time.Duration{
+		0: minPause, 1: minPause, 2: time.Second, 3: 2 * time.Second, 7: 32 * time.Second, 8: maxPause, 1 << 40: maxPause,
+	} {
+		longest := time.Duration(0)
+		for range 2000 {
+			p := pause(failures)
+			if p <= 0 || p > bound {
+				t.Fatalf("%s after %d failures", p, failures)
+			}
+			longest = max(longest, p)
+		}
+		if longest < bound/2 {
+			t.Errorf("at most %s after %d failures", longest, failures)
+		}
+	}
+}
+
+// BenchmarkAdd is what many connections at once can have written; each waits for the disk.
+func BenchmarkAdd(b *testing.B) {
+	s, host := newScene(b, nil), mustHost(b, "portal.example.com")
+	to := endpointAt("http://127.0.0.1:1")
+	to.Queue = 1 << 40
+	s.endpoints.set(host, to)
+	b.SetParallelism(128)
+	b.ReportAllocs()
+	b.RunParallel(func(pb *testing.PB) {
+		channel := fmt.Sprint("channel-", rand.IntN(100))
+		for pb.Next() {
+			if err := s.Add(host, message(channel, 1)); err != nil {
+				b.Error(err)
+				return
+			}
+		}
+	})
+}

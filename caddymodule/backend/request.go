@@ -1,0 +1,124 @@
+package backend
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"io"
+	"net"
+	"net/http"
+	"net/url"
+	"strconv"
+	"time"
+)
+
+// maxAnswer is how many bytes of the header and of the body of an answer are read. The body is read so that the
+// connection can be used again.
+const maxAnswer = 64 << 10
+
+// outcome is how an attempt went.
+type outcome struct {
+	why    Reason        // "" when it succeeded
+	status int           // 0 without an answer
+	err    error         // with why
+	after  time.Duration // how long the backend asks to wait, 0 when it does not
+	final  bool          // trying the same message again is of little use
+}
+
+// newClient returns a client that uses a transport, or if that is nil one of its own.
+func newClient(transport http.RoundTripper) *http.Client {
+	if transport == nil {
+		t := http.DefaultTransport.(*http.Transport).Clone()
+		t.MaxIdleConns = 1024
+		t.MaxIdleConnsPerHost = 8 * maxParallel // sites may share a backend
+		t.MaxResponseHeaderBytes = maxAnswer
+		transport = t
+	}
+	return &http.Client{
+		Transport: transport,
+		// A request that is signed for one address is not sent to another one.
+		CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse },
+	}
+}
+
+// post sends a message once. The attempts of a message count from 1.
+func post(ctx context.Context, client *http.Client, to *Endpoint, id string, body []byte, attempt int) outcome {
+	ctx, cancel := context.WithTimeout(ctx, to.Timeout)
+	defer cancel()
+	req, err := http.NewRequestWithContext(ctx, http.MethodPost, to.URL, bytes.NewReader(body))
+	if err != nil {
+		return outcome{why: ReasonNetwork, err: err}
+	}
+	now := time.Now()
+	req.Header.Set("Content-Type", "application/json")
+	req.Header.Set("User-Agent", "Rollcall")
+	req.Header.Set("Webhook-Id", id)
+	req.Header.Set("Webhook-Timestamp", strconv.FormatInt(now.Unix(), 10))
+	req.Header.Set("Webhook-Signature", signature(to.Secrets, id, now, body))
+	req.Header.Set("Rollcall-Attempt", strconv.Itoa(attempt))
+	resp, err := client.Do(req)
+	if err != nil {
+		return unanswered(err)
+	}
+	_, _ = io.CopyN(io.Discard, resp.Body, maxAnswer) // what it says has no meaning here
+	_ = resp.Body.Close()
+	return answered(resp.StatusCode, resp.Header.Get("Retry-After"), now)
+}
+
+// unanswered judges an attempt without an answer. The error does not repeat the URL, which may hold a secret.
+func unanswered(err error) outcome {
+	why := ReasonNetwork
+	if timeout, ok := errors.AsType[net.Error](err); ok && timeout.Timeout() {
+		why = ReasonTimeout
+	}
+	if wrapped, ok := errors.AsType[*url.Error](err); ok {
+		err = wrapped.Err
+	}
+	return outcome{why: why, err: err}
+}
+
+// answered judges an answer.
+func answered(status int, retryAfter string, now time.Time) outcome {
+	o := outcome{status: status, err: errors.New("the backend answered " + strconv.Itoa(status))}
+	switch {
+	case status >= 200 && status < 300:
+		return outcome{status: status}
+	case status == http.StatusTooManyRequests:
+		o.why = ReasonBusy
+	case status >= 500:
+		o.why = ReasonServer
+	case status >= 400:
+		o.why, o.final = ReasonRefused, !ofTheSetup(status)
+	default:
+		o.why = ReasonRedirect
+	}
+	if status == http.StatusTooManyRequests || status == http.StatusServiceUnavailable {
+		o.after = parseRetryAfter(retryAfter, now)
+	}
+	return o
+}
+
+// ofTheSetup tells whether a status says that the address or the secret is wrong, or the time, rather than the message:
+// it passes when somebody mends the backend.
+func ofTheSetup(status int) bool {
+	switch status {
+	case http.StatusUnauthorized, http.StatusForbidden, http.StatusNotFound, http.StatusMethodNotAllowed,
+		http.StatusProxyAuthRequired, http.StatusRequestTimeout, http.StatusMisdirectedRequest, http.StatusTooEarly:
+		return true
+	}
+	return false
+}
+
+// maxRetryAfter is the longest pause that a backend may ask for.
+const maxRetryAfter = 5 * time.Minute
+
+// parseRetryAfter reads the header of that name, seconds or a date (RFC 9110 section 10.2.3); 0 when it is neither.
+func parseRetryAfter(text string, now time.Time) time.Duration {
+	if seconds, err := strconv.ParseUint(text, 10, 32); err == nil {
+		return min(time.Duration(seconds)*time.Second, maxRetryAfter)
+	}
+	if at, err := http.ParseTime(text); err == nil {
+		return min(max(at.Sub(now), 0), maxRetryAfter)
+	}
+	return 0
+}

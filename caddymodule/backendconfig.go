@@ -1,0 +1,125 @@
+package caddymodule
+
+import (
+	"errors"
+	"fmt"
+	"net/netip"
+	"net/url"
+	"strings"
+	"time"
+
+	"github.com/caddyserver/caddy/v2"
+	"github.com/caddyserver/caddy/v2/caddyconfig/caddyfile"
+	"go.uber.org/zap"
+
+	"github.com/rollcall-gateway/rollcall/caddymodule/backend"
+)
+
+// Backend is where messages are copied to that are sent in the modes listen and receive.
+type Backend struct {
+	// The URL that each message is sent to with POST: https, or http for a backend on a private network. Placeholders are
+	// allowed.
+	URL string `json:"url,omitempty"`
+
+	// The secrets that requests are signed with, each with at least 16 bytes: several, so that they can be rotated. A
+	// secret is `whsec_` and base64, or any other text. Placeholders are allowed.
+	Secret []string `json:"secret,omitempty"`
+
+	// How long the backend has for an answer, up to `1m`. Default: `10s`.
+	Timeout caddy.Duration `json:"timeout,omitempty"`
+
+	// Bytes that may wait on disk for each host, from 65536 (64KiB) to 1073741824 (1GiB); when there is no room, messages
+	// are refused. Default: 67108864 (64MiB).
+	Queue int64 `json:"queue,omitempty"`
+}
+
+const (
+	defaultBackendTimeout = 10 * time.Second
+	maxBackendTimeout     = time.Minute
+	defaultBackendQueue   = 64 << 20
+	minBackendQueue       = 64 << 10
+	maxBackendQueue       = 1 << 30
+)
+
+// UnmarshalCaddyfile sets up the backend from Caddyfile tokens. Syntax:
+//
+//	backend <URL> {
+//	    secret  <secret>...
+//	    timeout <duration>
+//	    queue   <size>
+//	}
+func (b *Backend) UnmarshalCaddyfile(d *caddyfile.Dispenser) error {
+	if !d.NextArg() {
+		return d.ArgErr()
+	}
+	b.URL = d.Val()
+	return block(d, options{
+		"secret":  several(&b.Secret),
+		"timeout": timeout(&b.Timeout),
+		"queue":   size(&b.Queue),
+	})
+}
+
+// endpoint reads the configuration. No error shows any part of a secret, or of the URL, which can hold one.
+func (b *Backend) endpoint(logger *zap.Logger) (*backend.Endpoint, error) {
+	to := &backend.Endpoint{Timeout: time.Duration(b.Timeout), Queue: b.Queue}
+	if to.Timeout == 0 {
+		to.Timeout = defaultBackendTimeout
+	}
+	if to.Queue == 0 {
+		to.Queue = defaultBackendQueue
+	}
+	var err error
+	if to.URL, err = b.address(logger); err != nil {
+		return nil, fmt.Errorf("backend: %w", err)
+	}
+	for i, text := range b.Secret {
+		secret, err := resolveSecret(text)
+		if err != nil {
+			return nil, fmt.Errorf("backend: %s %w", numbered("secret", i), err)
+		}
+		key, err := backend.ParseSecret(secret)
+		if err != nil {
+			return nil, fmt.Errorf("backend: %s %w", numbered("secret", i), err)
+		}
+		to.Secrets = append(to.Secrets, key)
+	}
+	switch {
+	case len(to.Secrets) == 0:
+		return nil, errors.New(
+			`backend: no secret: make one with echo "whsec_$(openssl rand -base64 32)", and give it to the backend too`)
+	case to.Timeout < 0 || to.Timeout > maxBackendTimeout:
+		return nil, fmt.Errorf("backend: timeout %s: use a duration up to %s", to.Timeout, maxBackendTimeout)
+	case to.Queue < minBackendQueue || to.Queue > maxBackendQueue:
+		return nil, errors.New("backend: queue: use a size from 64KiB to 1GiB")
+	}
+	return to, nil
+}
+
+// address returns the URL.
+func (b *Backend) address(logger *zap.Logger) (string, error) {
+	text, err := resolveSecret(b.URL)
+	if err != nil {
+		return "", fmt.Errorf("the URL %w", err)
+	}
+	u, err := url.Parse(text)
+	if err != nil || u.Scheme != "https" && u.Scheme != "http" || u.Hostname() == "" || u.Fragment != "" {
+		return "", errors.New("write a URL like https://app.example.com/rollcall")
+	}
+	if u.Scheme == "http" && !isPrivate(u.Hostname()) {
+		logger.Warn("copies go to the backend without encryption: use https", zap.String("host", u.Hostname()))
+	}
+	return u.String(), nil
+}
+
+// isPrivate tells whether a host is by its name or address on this machine or a private network.
+func isPrivate(host string) bool {
+	if addr, err := netip.ParseAddr(host); err == nil {
+		return addr.IsLoopback() || addr.IsPrivate() || addr.IsLinkLocalUnicast()
+	}
+	name := strings.ToLower(strings.TrimSuffix(host, "."))
+	last := name[strings.LastIndexByte(name, '.')+1:]
+	return last == name || last == "localhost" || last == "internal" || last == "local"
+}
+
+var _ caddyfile.Unmarshaler = (*Backend)(nil)

@@ -1,0 +1,259 @@
+package caddymodule
+
+import (
+	"encoding/json"
+	"errors"
+	"fmt"
+	"net/http"
+	"net/http/httptest"
+	"path/filepath"
+	"slices"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"go.uber.org/zap"
+	"go.uber.org/zap/zapcore"
+	"go.uber.org/zap/zaptest/observer"
+
+	"github.com/rollcall-gateway/rollcall/caddymodule/backend"
+	"github.com/rollcall-gateway/rollcall/presence"
+)
+
+// listener is a backend that notes which messages it got, and answers as it is told to.
+type listener struct {
+	*httptest.Server
+	mu     sync.Mutex
+	status int
+	got    []string
+}
+
+func newListener(t *testing.T) *listener {
+	t.Helper()
+	l := &listener{status: http.StatusOK}
+	l.Server = httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		var body struct {
+			Host    string
+			Message struct{ N int }
+		}
+		if err := json.NewDecoder(r.Body).Decode(&body); err != nil {
+			t.Error(err)
+		}
+		l.mu.Lock()
+		defer l.mu.Unlock()
+		if l.status == http.StatusOK {
+			l.got = append(l.got, fmt.Sprint(body.Host, " ", body.Message.N))
+		}
+		w.WriteHeader(l.status)
+	}))
+	t.Cleanup(l.Close)
+	return l
+}
+
+func (l *listener) answer(status int) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.status = status
+}
+
+func (l *listener) messages() []string {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return slices.Clone(l.got)
+}
+
+func (l *listener) expect(t *testing.T, want ...string) {
+	t.Helper()
+	eventually(t, fmt.Sprintf("the backend gets %q, it has %q", want, l.messages()), func() bool {
+		return len(l.messages()) >= len(want)
+	})
+	if got := l.messages(); !slices.Equal(got, want) {
+		t.Errorf("the backend got %q, want %q", got, want)
+	}
+}
+
+// siteWithBackend is a Caddyfile with one site that copies to a backend.
+func siteWithBackend(host, url string) string {
+	return "http://" + host + " {\n\trollcall {\n\t\tbackend " + url + " {\n\t\t\tsecret " + backendSecret + "\n\t\t}\n\t}\n}"
+}
+
+// inEffect puts a configuration into effect, instead of the one before.
+func inEffect(t *testing.T, caddyfile string, before *snapshot) (*site, *snapshot) {
+	t.Helper()
+	c := mustLoad(t, caddyfile)
+	h, s := c.app.hub, c.snapshot()
+	h.push(s)
+	if before != nil {
+		h.pop(before)
+	}
+	t.Cleanup(func() {
+		h.mu.Lock()
+		defer h.mu.Unlock()
+		h.stack = nil
+	})
+	return c.handler(t).site, s
+}
+
+func copied(n int) backend.Message {
+	return backend.Message{
+		Channel: "sales", Mode: backend.Listen, From: &presence.User{ID: "ada"}, Message: fmt.Appendf(nil, `{"n":%d}`, n),
+		Sent: time.Now(),
+	}
+}
+
+// dataFolder gives the test a data folder of its own.
+func dataFolder(t *testing.T) string {
+	t.Helper()
+	dir := t.TempDir()
+	t.Setenv("XDG_DATA_HOME", dir)
+	return filepath.Join(dir, "caddy", "rollcall", "backend")
+}
+
+func TestCopiesFollowTheConfigurationInEffect(t *testing.T) {
+	dataFolder(t)
+	host, first, second := mustHost(t, "portal.example.com"), newListener(t), newListener(t)
+	first.answer(http.StatusServiceUnavailable)
+	site, now := inEffect(t, siteWithBackend("portal.example.com", first.URL), nil)
+	for n := range 3 {
+		if err := site.copyToBackend(host, copied(n)); err != nil {
+			t.Fatal(err)
+		}
+	}
+	// The host leaves the configuration and comes back with another backend.
+	_, now = inEffect(t, siteWithKey("other.example.com", "k"), now)
+	if err := site.copyToBackend(host, copied(9)); !errors.Is(err, errNotCopied) {
+		t.Errorf("of a host that has left: %v", err)
+	}
+	first.answer(http.StatusOK)
+	site, _ = inEffect(t, siteWithBackend("portal.example.com", second.URL), now)
+	if err := site.copyToBackend(host, copied(3)); err != nil {
+		t.Fatal(err)
+	}
+	second.expect(t, "portal.example.com 0", "portal.example.com 1", "portal.example.com 2", "portal.example.com 3")
+	first.expect(t)
+}
+
+func TestCopiesAreKeptWhenCaddyStops(t *testing.T) {
+	dataFolder(t)
+	host, l := mustHost(t, "portal.example.com"), newListener(t)
+	l.answer(http.StatusServiceUnavailable)
+	site, now := inEffect(t, siteWithBackend("portal.example.com", l.URL), nil)
+	for n := range 3 {
+		if err := site.copyToBackend(host, copied(n)); err != nil {
+			t.Fatal(err)
+		}
+	}
+	h := site.app.hub
+	h.pop(now) // the last one: the hub drains
+	if err := site.copyToBackend(host, copied(9)); !errors.Is(err, errNotCopied) {
+		t.Errorf("while it stops: %v", err)
+	}
+	if h.copies.courier.Load() != nil {
+		t.Error("the file is open")
+	}
+	l.answer(http.StatusOK)
+	// What waits is delivered although nothing is sent.
+	inEffect(t, siteWithBackend("portal.example.com", l.URL), nil)
+	l.expect(t, "portal.example.com 0", "portal.example.com 1", "portal.example.com 2")
+}
+
+func TestWithoutABackendListenersGetTheirMessages(t *testing.T) {
+	dataFolder(t)
+	site, _ := inEffect(t, siteWithKey("portal.example.com", "k"), nil)
+	core, logs := observer.New(zapcore.WarnLevel)
+	site.logger = zap.New(core)
+	host, m := mustHost(t, "portal.example.com"), copied(1)
+	for range 3 {
+		if err := site.copyToBackend(host, m); err != nil {
+			t.Errorf("mode listen: %v", err)
+		}
+	}
+	m.Mode = backend.Receive
+	if err := site.copyToBackend(host, m); !errors.Is(err, errNotCopied) || !errors.Is(err, errNoBackend) {
+		t.Errorf("mode receive: %v", err)
+	}
+	if logs.Len() != 1 {
+		t.Errorf("%d lines are logged", logs.Len())
+	}
+	if code := codeOf(site.copyToBackend(host, m)); code != "unavailable" {
+		t.Errorf("the code is %s", code)
+	}
+	if site.app.hub.copies.courier.Load() != nil {
+		t.Error("a file is opened that nobody needs")
+	}
+}
+
+func TestCopiesWaitForAnotherProcessToLetGoOfTheFile(t *testing.T) {
+	folder := dataFolder(t)
+	other, err := backend.Open(backend.Config{
+		Folder: folder, Endpoints: new(hub), Observer: newMetrics(new(hub)), Logger: zap.NewNop(),
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	host, l := mustHost(t, "portal.example.com"), newListener(t)
+	site, _ := inEffect(t, siteWithBackend("portal.example.com", l.URL), nil)
+	if err := site.copyToBackend(host, copied(0)); !errors.Is(err, errNotCopied) || !errors.Is(err, backend.ErrLocked) {
+		t.Fatalf("the error is %v", err)
+	}
+	if err := other.Close(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	eventually(t, "the file is opened", func() bool { return site.copyToBackend(host, copied(0)) == nil })
+	l.expect(t, "portal.example.com 0")
+}
+
+func TestBackendMetrics(t *testing.T) {
+	dataFolder(t)
+	l := newListener(t)
+	c := mustLoad(t, siteWithBackend("portal.example.com", l.URL)+"\n"+siteWithBackend("*.example.org", l.URL))
+	h := c.app.hub
+	h.push(c.snapshot())
+	t.Cleanup(func() {
+		h.mu.Lock()
+		defer h.mu.Unlock()
+		h.stack = nil
+	})
+	named, canary := mustHost(t, "portal.example.com"), mustHost(t, "canary.example.org")
+	site := c.app.handlers[0].site
+	lines := func() (found []string) {
+		for line := range strings.Lines(scrape(t, c.ctx.GetMetricsRegistry())) {
+			if line, ok := strings.CutPrefix(line, "backend_"); ok {
+				found = append(found, strings.TrimSpace(line))
+			}
+		}
+		return found
+	}
+	expect := func(want ...string) {
+		t.Helper()
+		eventually(t, fmt.Sprintf("the metrics are %q, they are %q", want, lines()), func() bool { return slices.Equal(lines(), want) })
+	}
+	if err := site.copyToBackend(named, copied(0)); err != nil {
+		t.Fatal(err)
+	}
+	expect("delivered_total{host=portal.example.com} 1", "oldest_seconds{host=portal.example.com} 0",
+		"queued_bytes{host=portal.example.com} 0", "queued_messages{host=portal.example.com} 0")
+
+	l.answer(http.StatusInternalServerError)
+	if err := site.copyToBackend(canary, copied(0)); err != nil {
+		t.Fatal(err)
+	}
+	eventually(t, "an attempt fails", func() bool {
+		return strings.Contains(strings.Join(lines(), "\n"), "failures_total{host=_other,reason=server_error}")
+	})
+	all := strings.Join(lines(), "\n")
+	if !strings.Contains(all, "queued_messages{host=_other} 1") || strings.Contains(all, "canary") {
+		t.Errorf("the metrics are\n%s", all)
+	}
+	h.metrics.NotTaken(named, backend.ReasonFull)
+	h.metrics.Dropped(named, backend.ReasonRefused)
+	all = strings.Join(lines(), "\n")
+	for _, want := range []string{
+		"refused_total{host=portal.example.com,reason=full} 1", "dropped_total{host=portal.example.com,reason=refused} 1",
+	} {
+		if !strings.Contains(all, want) {
+			t.Errorf("%q is not in\n%s", want, all)
+		}
+	}
+}

@@ -1,0 +1,25 @@
+package wire
+
+import "github.com/rollcall-gateway/rollcall/presence"
+
+// AppendUser implements [presence.Encoder]: an entry of an array, with the comma before it.
+func (Encoder) AppendUser(b []byte, u *presence.User, first bool) []byte {
+	if !first {
+		b = append(b, ',')
+	}
+	return AppendUser(b, *u)
+}
+
+// AppendPrivate implements [presence.Encoder]: a member of the object that is keyed by channel, with the comma before it.
+func (Encoder) AppendPrivate(b []byte, id presence.ID, u *presence.User, first bool) []byte {
+	if !first {
+		b = append(b, ',')
+	}
+	b = append(b, `"`+presence.PrivatePrefix...)
+	b = id.Append(b)
+	b = append(b, `":`...)
+	if u == nil {
+		return append(b, '1')
+	}
+	return AppendUser(b, *u)
+}

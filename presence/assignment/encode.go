@@ -1,0 +1,78 @@
+package assignment
+
+import (
+	"bytes"
+	"encoding/binary"
+	"errors"
+	"unicode/utf8"
+
+	"github.com/rollcall-gateway/rollcall/presence"
+)
+
+// The form of an entry in a file. The key is host, user and channel with a zero byte between: none of them has control
+// characters. The value is a version in one byte, the mode in one byte, clock and node with the highest byte first.
+const (
+	entryVersion = 1
+	entrySize    = 1 + 1 + 8 + 8
+	separator    = "\x00"
+)
+
+// The longest names in bytes, as the gateway lets them be.
+const (
+	maxUser    = 256
+	maxChannel = 4096
+)
+
+var errEntry = errors.New("not an assignment")
+
+func appendKey(b []byte, r *Record) []byte {
+	b = append(b, r.Host.String()...)
+	b = append(b, separator...)
+	b = append(b, r.User...)
+	b = append(b, separator...)
+	return append(b, r.Channel...)
+}
+
+func appendValue(b []byte, r *Record) []byte {
+	b = append(b, entryVersion, byte(r.Mode))
+	b = binary.BigEndian.AppendUint64(b, r.Version.Clock)
+	return binary.BigEndian.AppendUint64(b, r.Version.Node)
+}
+
+// decode reads an entry, which may be anything: the file can be damaged. Nothing of it is kept.
+func decode(key, value []byte) (Record, error) {
+	parts := bytes.SplitN(key, []byte(separator), 3)
+	if len(parts) != 3 || len(value) != entrySize || value[0] != entryVersion {
+		return Record{}, errEntry
+	}
+	host, err := presence.ParseHost(string(parts[0]))
+	if err != nil || host.String() != string(parts[0]) {
+		return Record{}, errEntry
+	}
+	r := Record{
+		Host: host, User: string(parts[1]), Channel: string(parts[2]), Mode: Mode(value[1]),
+		Version: Version{Clock: binary.BigEndian.Uint64(value[2:]), Node: binary.BigEndian.Uint64(value[10:])},
+	}
+	if !r.valid() {
+		return Record{}, errEntry
+	}
+	return r, nil
+}
+
+// valid tells whether the record can be one.
+func (r *Record) valid() bool {
+	return !r.Host.IsZero() && r.Mode <= Receive && r.Version.Clock <= MaxClock &&
+		validName(r.User, maxUser) && validName(r.Channel, maxChannel)
+}
+
+func validName(s string, most int) bool {
+	if s == "" || len(s) > most || !utf8.ValidString(s) {
+		return false
+	}
+	for i := range len(s) {
+		if s[i] == separator[0] {
+			return false
+		}
+	}
+	return true
+}

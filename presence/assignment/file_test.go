@@ -1,0 +1,196 @@
+package assignment
+
+import (
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+	"sync"
+	"testing"
+)
+
+func TestFileHasWhatWasSaved(t *testing.T) {
+	portal := mustHost(t, "portal.example.com")
+	dir := t.TempDir()
+	b, f := openBook(t, dir, 1, nil)
+	assign(t, b, portal, wish(t, "ada", "sales=listen", "support"), wish(t, "zwölf", "ä b"))
+	remove(t, b, portal, wish(t, "ada", "support"))
+	sums := *b.Sums()
+	if err := f.Close(); err != nil {
+		t.Fatal(err)
+	}
+	again, _ := openBook(t, dir, 2, nil)
+	wantOf(t, again, portal, "ada", "sales=listen")
+	wantOf(t, again, portal, "zwölf", "ä b=ignore")
+	if *again.Sums() != sums || again.Len() != 2 {
+		t.Errorf("%d assignments with other sums", again.Len())
+	}
+	info, err := os.Stat(filepath.Join(dir, "rollcall", "assignments.db"))
+	if err != nil || info.Mode().Perm() != 0o600 {
+		t.Errorf("mode %v, %v", info.Mode(), err)
+	}
+}
+
+// What is in the file while it is written is what a crash leaves behind.
+func TestFileIsWholeWhileItIsWritten(t *testing.T) {
+	portal := mustHost(t, "portal.example.com")
+	dir := t.TempDir()
+	b, _ := openBook(t, dir, 1, nil)
+	path := filepath.Join(dir, "rollcall", "assignments.db")
+	for i := range 30 {
+		user := fmt.Sprintf("u%d", i)
+		assign(t, b, portal, wish(t, user, "a", "b", "c"))
+		image, err := os.ReadFile(path)
+		if err != nil {
+			t.Fatal(err)
+		}
+		crashed := filepath.Join(t.TempDir(), "rollcall", "assignments.db")
+		if err := os.MkdirAll(filepath.Dir(crashed), 0o700); err != nil {
+			t.Fatal(err)
+		}
+		if err := os.WriteFile(crashed, image, 0o600); err != nil {
+			t.Fatal(err)
+		}
+		again, f := openBook(t, filepath.Dir(filepath.Dir(crashed)), 2, nil)
+		wantOf(t, again, portal, user, "a=ignore", "b=ignore", "c=ignore")
+		if *again.Sums() != *b.Sums() {
+			t.Fatalf("after %d changes the file has something else", i+1)
+		}
+		if err := f.Close(); err != nil {
+			t.Fatal(err)
+		}
+	}
+}
+
+func TestFileKeepsTheLaterRecord(t *testing.T) {
+	portal := mustHost(t, "portal.example.com")
+	dir := t.TempDir()
+	_, f := openBook(t, dir, 1, nil)
+	later := Record{portal, "ada", "sales", Listen, Version{Clock: 1 << 60, Node: 2}}
+	earlier := Record{portal, "ada", "sales", Receive, Version{Clock: 1 << 60, Node: 1}}
+	for _, r := range []Record{later, earlier} {
+		if err := f.Save([]Record{r}); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if err := f.Delete([]Record{earlier}); err != nil { // not this version
+		t.Fatal(err)
+	}
+	var got []Record
+	if err := f.Load(func(r Record) { got = append(got, r) }); err != nil || len(got) != 1 || got[0] != later {
+		t.Errorf("%+v, %v", got, err)
+	}
+	if err := f.Delete([]Record{later}); err != nil {
+		t.Fatal(err)
+	}
+	got = nil
+	if err := f.Load(func(r Record) { got = append(got, r) }); err != nil || len(got) != 0 {
+		t.Errorf("%+v, %v", got, err)
+	}
+}
+
+func TestFileSavesForManyAtOnce(t *testing.T) {
+	portal := mustHost(t, "portal.example.com")
+	_, f := openBook(t, t.TempDir(), 1, nil)
+	var wg sync.WaitGroup
+	for i := range 64 {
+		wg.Go(func() {
+			r := Record{portal, fmt.Sprintf("u%d", i), "sales", Ignore, Version{Clock: 1 << 60}}
+			if err := f.Save([]Record{r}); err != nil {
+				t.Error(err)
+			}
+		})
+	}
+	wg.Wait()
+	n := 0
+	if err := f.Load(func(Record) { n++ }); err != nil || n != 64 {
+		t.Errorf("%d records, %v", n, err)
+	}
+}
+
+func TestFileIsForOneProcess(t *testing.T) {
+	dir := t.TempDir()
+	_, f := openBook(t, dir, 1, nil)
+	path := filepath.Join(dir, "rollcall", "assignments.db")
+	if _, err := OpenFile(path); !errors.Is(err, ErrLocked) {
+		t.Errorf("the second one gets %v", err)
+	}
+	if err := f.Close(); err != nil {
+		t.Fatal(err)
+	}
+	again, err := OpenFile(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := again.Close(); err != nil {
+		t.Fatal(err)
+	}
+	if err := f.Save([]Record{{}}); err == nil {
+		t.Error("saved in a file that is closed")
+	}
+}
+
+// A damaged file is an error and neither a panic nor the end of the process.
+func TestFileIsDamaged(t *testing.T) {
+	portal := mustHost(t, "portal.example.com")
+	dir := t.TempDir()
+	b, f := openBook(t, dir, 1, nil)
+	for i := range 200 {
+		assign(t, b, portal, wish(t, fmt.Sprintf("user-%d", i), "one", "two", "three"))
+	}
+	if err := f.Close(); err != nil {
+		t.Fatal(err)
+	}
+	path := filepath.Join(dir, "rollcall", "assignments.db")
+	whole, err := os.ReadFile(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	page := os.Getpagesize()
+	tests := []struct {
+		name   string
+		damage func(b []byte) []byte
+	}{
+		{"another file", func([]byte) []byte {
+			return []byte("this is no file of assignments, but some text that is long enough for a page")
+		}},
+		{"both heads", func(b []byte) []byte { clear(b[:2*page]); return b }},
+		{"half of it", func(b []byte) []byte { return b[:len(b)/2/page*page] }},
+		{"two pages", func(b []byte) []byte { return b[:2*page] }},
+		{"pages of zeros", func(b []byte) []byte { clear(b[2*page:]); return b }},
+		{"pages of ones", func(b []byte) []byte {
+			for i := 2 * page; i < len(b); i++ {
+				b[i] = 0xff
+			}
+			return b
+		}},
+	}
+	for _, tt := range tests {
+		t.Run(tt.name, func(t *testing.T) {
+			broken := filepath.Join(t.TempDir(), "assignments.db")
+			if err := os.WriteFile(broken, tt.damage(append([]byte(nil), whole...)), 0o600); err != nil {
+				t.Fatal(err)
+			}
+			f, err := OpenFile(broken)
+			if err == nil {
+				err = NewBook(1, nil).Attach(f)
+				if closed := f.Close(); closed != nil {
+					t.Error(closed)
+				}
+			}
+			if !errors.Is(err, ErrCorrupt) {
+				t.Errorf("got %v", err)
+			}
+		})
+	}
+}
+
+func TestFolderCannotBeMade(t *testing.T) {
+	file := filepath.Join(t.TempDir(), "file")
+	if err := os.WriteFile(file, nil, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := OpenFile(filepath.Join(file, "assignments.db")); err == nil {
+		t.Error("opened below a file")
+	}
+}

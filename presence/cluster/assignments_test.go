@@ -1,0 +1,238 @@
+package cluster
+
+import (
+	"context"
+	"fmt"
+	"slices"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/rollcall-gateway/rollcall/presence"
+	"github.com/rollcall-gateway/rollcall/presence/assignment"
+	"github.com/rollcall-gateway/rollcall/presence/cluster/message"
+)
+
+// memoryStore is a store that lasts as long as the test.
+type memoryStore struct{}
+
+func (memoryStore) Load(func(assignment.Record)) error       { return nil }
+func (memoryStore) Save([]assignment.Record) error           { return nil }
+func (memoryStore) Delete(records []assignment.Record) error { return nil }
+
+// bookOf returns a new book with a store.
+func bookOf(t *testing.T, node uint64) *assignment.Book {
+	t.Helper()
+	b := assignment.NewBook(node, nil)
+	if err := b.Attach(memoryStore{}); err != nil {
+		t.Fatal(err)
+	}
+	return b
+}
+
+// with has the pod keep a book.
+func with(b *assignment.Book) func(*Config, *timing) {
+	return func(cfg *Config, _ *timing) { cfg.Assignments = b }
+}
+
+// assignTo assigns users to a channel.
+func assignTo(t *testing.T, b *assignment.Book, host presence.HostName, channel string, users ...string) []assignment.Record {
+	t.Helper()
+	wishes := make([]assignment.Wish, len(users))
+	for i, u := range users {
+		wishes[i] = assignment.Wish{User: u, Channels: []assignment.Assignment{{Channel: channel, Mode: assignment.Listen}}}
+	}
+	records, err := b.Assign(host, wishes, 0)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return records
+}
+
+func TestSpreadReturnsWhenAllHaveIt(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		n, host := new(lab), mustHost(t, "example.com")
+		books := []*assignment.Book{bookOf(t, 1), bookOf(t, 2), bookOf(t, 3)}
+		a := n.start(t, "us", "web-1", with(books[0]))
+		n.start(t, "us", "web-2", with(books[1]))
+		n.settled(t, "eu", "web-3", with(books[2]))
+
+		began := time.Now()
+		truth := a.Spread(context.Background(), host, assignTo(t, books[0], host, "sales", "ada"))
+		if !truth.Complete || len(truth.Missing) > 0 || time.Since(began) > 100*time.Millisecond {
+			t.Errorf("%+v after %s", truth, time.Since(began))
+		}
+		for i, b := range books {
+			if m := b.Mode(host, "ada", "sales"); m != assignment.Listen {
+				t.Errorf("pod %d has the mode %v", i+1, m)
+			}
+		}
+		if truth := a.Spread(context.Background(), host, nil); !truth.Complete {
+			t.Errorf("of nothing: %+v", truth)
+		}
+		// A change of many records goes in several messages.
+		users := make([]string, 20_000)
+		for i := range users {
+			users[i] = fmt.Sprintf("user-with-a-name-of-some-length-%d", i)
+		}
+		if truth := a.Spread(context.Background(), host, assignTo(t, books[0], host, "all", users...)); !truth.Complete {
+			t.Errorf("of many: %+v", truth)
+		}
+		if *books[0].Sums() != *books[1].Sums() || *books[0].Sums() != *books[2].Sums() {
+			t.Error("the books differ")
+		}
+		if len(sentOf[*message.Assignments](a.port)) < 3 {
+			t.Error("many records went in one message")
+		}
+	})
+}
+
+func TestSpreadNamesThoseThatDoNotConfirm(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		n, host := new(lab), mustHost(t, "example.com")
+		a, unkept := bookOf(t, 1), assignment.NewBook(2, nil) // has no store
+		near := n.start(t, "us", "web-1", with(a))
+		n.start(t, "us", "web-2", with(unkept))
+		n.settled(t, "eu", "web-3") // takes no part
+
+		began := time.Now()
+		truth := near.Spread(context.Background(), host, assignTo(t, a, host, "sales", "ada"))
+		slices.Sort(truth.Missing)
+		if truth.Complete || !slices.Equal(truth.Missing, []string{"eu/web-3", "us/web-2"}) {
+			t.Errorf("%+v", truth)
+		}
+		if took := time.Since(began); took != defaultTiming.remote {
+			t.Errorf("it took %s", took)
+		}
+		if m := unkept.Mode(host, "ada", "sales"); m != assignment.Listen {
+			t.Errorf("what cannot be kept does not hold: %v", m)
+		}
+		ctx, cancel := context.WithCancel(context.Background())
+		cancel()
+		began = time.Now()
+		if truth := near.Spread(ctx, host, assignTo(t, a, host, "sales", "bob")); truth.Complete || time.Since(began) > 0 {
+			t.Errorf("a caller that has gone: %+v after %s", truth, time.Since(began))
+		}
+	})
+}
+
+func TestSpreadEndsWithThePodThatItWaitsFor(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		n, host := new(lab), mustHost(t, "example.com")
+		book := bookOf(t, 1)
+		a := n.start(t, "us", "web-1", with(book))
+		b := n.settled(t, "eu", "web-2")
+		done := make(chan Truth)
+		go func() {
+			done <- a.Spread(context.Background(), host, assignTo(t, book, host, "sales", "ada"))
+		}()
+		time.Sleep(100 * time.Millisecond)
+		began := time.Now()
+		if err := b.Close(); err != nil {
+			t.Fatal(err)
+		}
+		if truth := <-done; truth.Complete || !slices.Equal(truth.Missing, []string{"eu/web-2"}) || time.Since(began) > 100*time.Millisecond {
+			t.Errorf("%+v after %s", truth, time.Since(began))
+		}
+	})
+}
+
+// A pod that comes to others has what they have within a moment, and they have what it brings with the next comparison.
+func TestPodsExchangeWhatTheyHave(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		n, host, other := new(lab), mustHost(t, "example.com"), mustHost(t, "other.example.com")
+		books := []*assignment.Book{bookOf(t, 1), bookOf(t, 2), bookOf(t, 3)}
+		for i := range 3000 {
+			assignTo(t, books[0], host, "all", fmt.Sprintf("user-%d", i))
+		}
+		assignTo(t, books[0], other, "x", "ada")
+		n.settled(t, "us", "web-1", with(books[0]))
+		n.settled(t, "us", "web-2", with(books[1]))
+		if *books[0].Sums() != *books[1].Sums() {
+			t.Errorf("the second pod has %d assignments of %d", books[1].Len(), books[0].Len())
+		}
+		assignTo(t, books[2], host, "brought", "ada")
+		if _, err := books[2].Remove(host, []assignment.Wish{{User: "user-1"}}); err != nil {
+			t.Fatal(err)
+		}
+		n.start(t, "eu", "web-3", with(books[2]))
+		time.Sleep(3 * time.Second)
+		if m := books[2].Mode(other, "ada", "x"); m != assignment.Listen {
+			t.Errorf("after 3 s the new pod has the mode %v", m)
+		}
+		time.Sleep(2 * defaultTiming.check)
+		if *books[2].Sums() != *books[0].Sums() || *books[2].Sums() != *books[1].Sums() {
+			t.Error("the books differ")
+		}
+		if m := books[0].Mode(host, "ada", "brought"); m != assignment.Listen {
+			t.Errorf("the first pod has the mode %v", m)
+		}
+	})
+}
+
+// What was lost on the way is found by the next comparison. Pods with the same book ask nobody.
+func TestPodsFindWhatTheyMissed(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		n, host := new(lab), mustHost(t, "example.com")
+		books := []*assignment.Book{bookOf(t, 1), bookOf(t, 2)}
+		a := n.start(t, "us", "web-1", with(books[0]))
+		b := n.settled(t, "us", "web-2", with(books[1]))
+		time.Sleep(5 * defaultTiming.check)
+		asked := func() int {
+			return len(sentOf[*message.AssignmentCheck](a.port)) + len(sentOf[*message.AssignmentCheck](b.port))
+		}
+		before := asked()
+		time.Sleep(10 * defaultTiming.check)
+		if more := asked() - before; more > 0 {
+			t.Errorf("%d checks although nothing differs", more)
+		}
+		assignTo(t, books[0], host, "sales", "ada") // and nobody is told
+		time.Sleep(2*defaultTiming.check + time.Second)
+		if *books[0].Sums() != *books[1].Sums() {
+			t.Error("the books differ")
+		}
+		if more := asked() - before; more == 0 || more > 6 {
+			t.Errorf("%d checks for one difference", more)
+		}
+	})
+}
+
+// A large difference comes in several answers, each of bounded size.
+func TestManyAssignmentsComeInSeveralAnswers(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		n, host := new(lab), mustHost(t, "example.com")
+		books := []*assignment.Book{bookOf(t, 1), bookOf(t, 2)}
+		long := make([]byte, 4000)
+		for i := range long {
+			long[i] = 'c'
+		}
+		for i := range 6000 { // 24 MB
+			assignTo(t, books[0], host, string(long), fmt.Sprintf("user-%d", i))
+		}
+		n.settled(t, "us", "web-1", with(books[0]))
+		b := n.settled(t, "us", "web-2", with(books[1]))
+		time.Sleep(2 * defaultTiming.check)
+		if *books[0].Sums() != *books[1].Sums() {
+			t.Errorf("%d of %d", books[1].Len(), books[0].Len())
+		}
+		if checks := len(sentOf[*message.AssignmentCheck](b.port)); checks < 2 {
+			t.Errorf("%d checks", checks)
+		}
+	})
+}
+
+// A pod that does not answer is not waited for: another one is asked.
+func TestUnansweredCheckIsAskedAgain(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		n, host := new(lab), mustHost(t, "example.com")
+		books := []*assignment.Book{bookOf(t, 1), bookOf(t, 2)}
+		assignTo(t, books[0], host, "sales", "ada")
+		n.settled(t, "us", "web-1", with(books[0]))
+		n.settled(t, "us", "deaf") // takes no part
+		n.settled(t, "us", "web-3", with(books[1]))
+		time.Sleep(2 * defaultTiming.check)
+		if *books[0].Sums() != *books[1].Sums() {
+			t.Error("the books differ")
+		}
+	})
+}

@@ -1,0 +1,134 @@
+package cluster
+
+import (
+	"context"
+	"time"
+
+	"github.com/rollcall-gateway/rollcall/presence"
+	"github.com/rollcall-gateway/rollcall/presence/assignment"
+)
+
+// Spread tells all other pods of changes, and waits until they have kept them, or for as long as for answers. The truth
+// names those that have not said so; they will have the changes when they are there again.
+func (c *Cluster) Spread(ctx context.Context, host presence.HostName, records []assignment.Record) Truth {
+	missing, knows := c.members.unreachable(host, ScopeAll), c.members.pulse.knows()
+	if c.assignments != nil && len(records) > 0 {
+		missing = append(missing, c.assignments.spread(ctx, records, c.stop)...)
+	}
+	missing = distinct(missing)
+	return Truth{Complete: knows && len(missing) == 0, Missing: missing}
+}
+
+// spread returns the pods that have not confirmed the changes.
+func (a *assignments) spread(ctx context.Context, records []assignment.Record, stop <-chan struct{}) []string {
+	messages := divideAssignments(records)
+	named := a.members.everybody()
+	s := &spread{began: time.Now(), waiting: make(map[peer]map[uint64]bool), changed: make(chan struct{}, 1)}
+	a.mu.Lock()
+	for _, m := range messages {
+		a.lastID++
+		m.ID = a.lastID
+		a.spreads[m.ID] = s
+		for _, p := range named {
+			s.expect(p, m.ID)
+		}
+	}
+	a.mu.Unlock()
+	for _, p := range named {
+		if !a.members.alive(p) { // gone since it was named, and nobody tells of it again
+			a.mu.Lock()
+			s.give(p)
+			a.mu.Unlock()
+		}
+	}
+	for _, m := range messages {
+		a.link.send(a.link.assigned(), m)
+	}
+	a.wait(ctx, s, stop)
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	for _, m := range messages {
+		delete(a.spreads, m.ID)
+	}
+	missing := s.gone
+	for p := range s.waiting {
+		missing = append(missing, p.name())
+	}
+	return missing
+}
+
+// wait returns when all have confirmed, or the time for it is over.
+func (a *assignments) wait(ctx context.Context, s *spread, stop <-chan struct{}) {
+	timer := time.NewTimer(0)
+	defer timer.Stop()
+	for {
+		left := a.left(s)
+		if left <= 0 {
+			return
+		}
+		timer.Reset(left)
+		select {
+		case <-ctx.Done():
+			return
+		case <-stop:
+			return
+		case <-timer.C:
+		case <-s.changed:
+		}
+	}
+}
+
+func (a *assignments) left(s *spread) time.Duration {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	var left time.Duration
+	for p := range s.waiting {
+		deadline := a.timing.timeout
+		if a.members.remote(p) {
+			deadline = a.timing.remote
+		}
+		left = max(left, deadline-time.Since(s.began))
+	}
+	return left
+}
+
+// spread is changes on their way. The lock of assignments guards it.
+type spread struct {
+	began   time.Time
+	waiting map[peer]map[uint64]bool // messages that are not confirmed
+	gone    []string                 // pods that went before they confirmed
+	changed chan struct{}            // has room for one: waiting got less
+}
+
+func (s *spread) expect(p peer, id uint64) {
+	if s.waiting[p] == nil {
+		s.waiting[p] = make(map[uint64]bool, 1)
+	}
+	s.waiting[p][id] = true
+}
+
+func (s *spread) take(from peer, id uint64) {
+	if s.waiting[from] == nil {
+		return
+	}
+	if delete(s.waiting[from], id); len(s.waiting[from]) == 0 {
+		delete(s.waiting, from)
+		s.rouse()
+	}
+}
+
+// give stops waiting for a pod that is gone.
+func (s *spread) give(p peer) {
+	if s.waiting[p] != nil {
+		delete(s.waiting, p)
+		s.gone = append(s.gone, p.name())
+		s.rouse()
+	}
+}
+
+func (s *spread) rouse() {
+	select {
+	case s.changed <- struct{}{}:
+	default: // it will look anyway
+	}
+}

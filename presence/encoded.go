@@ -1,0 +1,174 @@
+package presence
+
+import (
+	"slices"
+	"strings"
+)
+
+// Encoded is what [Host.Channels] lists, as bytes. Each list is in pieces of at least one entry, which the caller puts
+// together. The pieces are shared and must not be changed.
+type Encoded struct {
+	Channels []EncodedChannel // in the order of their names
+	Private  [][]byte         // the entries of private channels, by [Encoder].AppendPrivate
+}
+
+// EncodedChannel is one active channel, see [Listing].
+type EncodedChannel struct {
+	Name  string
+	Named bool     // it shows Users and not Count
+	Users [][]byte // by [Encoder].AppendUser
+	Count int
+}
+
+// Encoded lists the active channels of the host like [Host.Channels] with raw not set, all of one moment. What did not
+// change since the last time is not encoded again, and others get the host's lock while much is.
+func (h *Host) Encoded() Encoded {
+	h.mu.Lock()
+	k := h.keepEncoded()
+	lists := []*pieces{&k.private}
+	for _, ch := range h.channels {
+		if !ch.named() || ch.class.Hidden {
+			continue
+		}
+		if p := h.piecesOf(ch, k); p != nil {
+			lists = append(lists, p)
+		}
+	}
+	h.mu.Unlock()
+	h.fill(lists...)
+
+	h.mu.Lock()
+	e := h.gather(k)
+	h.answered(k)
+	h.mu.Unlock()
+	slices.SortFunc(e.Channels, func(a, b EncodedChannel) int { return strings.Compare(a.Name, b.Name) })
+	return e
+}
+
+// EncodedChannel lists one channel like [Host.Channel] with raw not set. There is nothing in it when the channel is not
+// active or hidden.
+func (h *Host) EncodedChannel(name string) Encoded {
+	var e Encoded
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	if IsPrivate(name) {
+		if id, ok := parsePrivate(name); ok && h.byID[id] != nil {
+			e.Private = [][]byte{h.appendPrivate(nil, h.byID[id], true)}
+		}
+		return e
+	}
+	ch := h.channels[name]
+	if ch == nil || ch.class.Hidden {
+		return e
+	}
+	k := h.keepEncoded()
+	defer h.answered(k)
+	if ch.named() {
+		if p := h.piecesOf(ch, k); p != nil {
+			h.mu.Unlock()
+			h.fill(p)
+			h.mu.Lock()
+		}
+	}
+	if ch = h.channels[name]; ch != nil && !ch.class.Hidden { // now
+		g := gathering{host: h, kept: k}
+		e.Channels = []EncodedChannel{g.channel(ch)}
+	}
+	return e
+}
+
+// EncodedUsers returns what [Host.Users] does with raw not set, as pieces by [Encoder].AppendUser.
+func (h *Host) EncodedUsers() ([][]byte, Stats) {
+	h.mu.Lock()
+	k := h.keepEncoded()
+	h.mu.Unlock()
+	h.fill(&k.online)
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	defer h.answered(k)
+	k.online.fillAll()
+	return k.online.appendTo(make([][]byte, 0, len(k.online.list))), h.stats()
+}
+
+// fill encodes lists a little at a time, so that nobody waits long for the lock, which is not held. What changes meanwhile
+// is left; there is a second round, since the first can take a while.
+func (h *Host) fill(lists ...*pieces) {
+	for range 2 {
+		h.mu.Lock()
+		left := fillAtOnce
+		for _, p := range lists {
+			next := 0
+			for {
+				if next, left = p.fill(next, left); left > 0 {
+					break
+				}
+				h.mu.Unlock()
+				left = fillAtOnce
+				h.mu.Lock()
+			}
+		}
+		h.mu.Unlock()
+	}
+}
+
+// gathering makes an [Encoded] of what is kept. The host's lock is held.
+type gathering struct {
+	host   *Host
+	kept   *kept
+	pieces [][]byte // of all channels; parts of it are the lists
+	small  []byte   // what is encoded for this one alone; parts of it are pieces
+	chunk  int      // bytes of small that are allocated at once
+}
+
+// gather makes the Encoded, but for the order of the channels.
+func (h *Host) gather(k *kept) Encoded {
+	const chunk, typical = 32 << 10, 1 << 10 // the latter for the users of a small channel
+	g := gathering{
+		host: h, kept: k, pieces: make([][]byte, 0, len(h.channels)), chunk: min(chunk, typical*len(h.channels)),
+	}
+	k.private.fillAll()
+	e := Encoded{
+		Channels: make([]EncodedChannel, 0, len(h.channels)),
+		Private:  k.private.appendTo(make([][]byte, 0, len(k.private.list))),
+	}
+	for _, ch := range h.channels {
+		if !ch.class.Hidden {
+			e.Channels = append(e.Channels, g.channel(ch))
+		}
+	}
+	return e
+}
+
+func (g *gathering) channel(ch *channel) EncodedChannel {
+	e := EncodedChannel{Name: ch.name, Named: ch.named()}
+	switch {
+	case e.Named:
+		e.Users = g.users(ch)
+	case ch.class.Kind == Authenticated:
+		e.Count = ch.users
+	default:
+		e.Count = len(ch.listeners)
+	}
+	return e
+}
+
+func (g *gathering) users(ch *channel) [][]byte {
+	first := len(g.pieces)
+	if p := g.host.piecesOf(ch, g.kept); p != nil {
+		p.fillAll()
+		g.pieces = p.appendTo(g.pieces)
+	} else if piece := g.encode(ch); len(piece) > 0 {
+		g.pieces = append(g.pieces, piece)
+	}
+	return g.pieces[first:len(g.pieces):len(g.pieces)]
+}
+
+// encode encodes a small channel.
+func (g *gathering) encode(ch *channel) []byte {
+	if cap(g.small)-len(g.small) < g.chunk/16 { // else a copy of all of it is likely
+		g.small = make([]byte, 0, g.chunk)
+	}
+	first := len(g.small)
+	g.small = g.host.encodeMembers(g.small, ch.members)
+	return g.small[first:len(g.small):len(g.small)]
+}

@@ -1,0 +1,269 @@
+package presence
+
+import (
+	"bytes"
+	"fmt"
+	"slices"
+	"strings"
+	"testing"
+	"testing/synctest"
+	"time"
+)
+
+// lines writes what was encoded by a tape as one line a channel, in its order.
+func (e Encoded) lines() []string {
+	var lines []string
+	for _, ch := range e.Channels {
+		if ch.Named {
+			lines = append(lines, fmt.Sprintf("%s [%s]", ch.Name, bytes.Join(ch.Users, []byte{' '})))
+		} else {
+			lines = append(lines, fmt.Sprintf("%s %d", ch.Name, ch.Count))
+		}
+	}
+	for _, piece := range e.Private {
+		lines = append(lines, strings.Split(string(piece), "\n")...)
+	}
+	return lines
+}
+
+// listedLine is a line of a listing with the users in its order.
+func listedLine(l Listing) string {
+	if l.Users == nil {
+		return fmt.Sprintf("%s %d", l.Channel, l.Count)
+	}
+	var b []byte
+	for i := range l.Users {
+		b = new(tape).AppendUser(b, &l.Users[i], i == 0)
+	}
+	return fmt.Sprintf("%s [%s]", l.Channel, b)
+}
+
+func listedLines(list []Listing) []string {
+	lines := make([]string, len(list))
+	for i, l := range list {
+		lines[i] = listedLine(l)
+	}
+	return lines
+}
+
+// checkEncoded holds that what is encoded is what is listed, to the order of the users, and that every piece that is kept
+// is what would be encoded now.
+func (m *model) checkEncoded() {
+	t, h := m.w.t, m.w.reg.Host(m.w.name)
+	if h == nil {
+		return
+	}
+	h.checkPieces(t)
+	if m.rng.IntN(2) == 0 { // otherwise pieces that nobody asked for anew stay
+		equalLines(t, "channels", h.Encoded().lines(), listedLines(h.Channels(false)))
+	}
+	name := modelChannels[m.rng.IntN(len(modelChannels))]
+	if m.rng.IntN(4) == 0 {
+		name = m.clients[m.rng.IntN(len(m.clients))].ID().PrivateChannel()
+	}
+	var want []string
+	if l, ok := h.Channel(name, false); ok {
+		want = append(want, listedLine(l))
+	}
+	equalLines(t, "channel "+name, h.EncodedChannel(name).lines(), want)
+
+	users, stats := h.EncodedUsers()
+	list, wantStats := h.Users(false)
+	got := fmt.Sprintf("all [%s]", bytes.Join(users, []byte{' '}))
+	if want := listedLine(Listing{Channel: "all", Users: list}); got != want || stats != wantStats {
+		t.Errorf("users %s and %+v, want %s and %+v", got, stats, want, wantStats)
+	}
+}
+
+func equalLines(t testing.TB, what string, got, want []string) {
+	t.Helper()
+	if !slices.Equal(got, want) {
+		t.Errorf("%s:\n  got  %q\n  want %q", what, got, want)
+	}
+}
+
+// checkPieces compares all that is kept with what would be encoded now, and the size with what is there.
+func (h *Host) checkPieces(t testing.TB) {
+	t.Helper()
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	if h.kept == nil {
+		return
+	}
+	size := h.kept.private.check(t) + h.kept.online.check(t)
+	for _, ch := range h.channels {
+		if ch.pieces != nil {
+			size += ch.pieces.check(t)
+		}
+	}
+	if h.kept.size != size || h.kept.asking != 0 || int64(h.kept.noted) != h.registry.kept.Load() {
+		t.Errorf("%d bytes are there; the host has %+v, the registry %d", size, h.kept, h.registry.kept.Load())
+	}
+}
+
+func (p *pieces) check(t testing.TB) (size int) {
+	t.Helper()
+	for i, piece := range p.list {
+		size += len(piece)
+		if from, n := i*pieceLen, p.length(); piece != nil {
+			var want []byte
+			if from < n {
+				want = p.encode(nil, from, min(from+pieceLen, n))
+			}
+			if !bytes.Equal(piece, want) {
+				t.Errorf("piece %d is %q, want %q", i, piece, want)
+			}
+		}
+	}
+	return size
+}
+
+func TestEncoded(t *testing.T) {
+	w := newWorld(t, &Rules{Classifier: classes{
+		"counted": {Kind: Authenticated, CountOnly: true},
+		"hidden":  {Kind: Authenticated, Hidden: true},
+		"open":    {Kind: Anonymous},
+	}})
+	equal := func(want ...string) {
+		t.Helper()
+		equalLines(t, "channels", w.host().Encoded().lines(), want)
+		equalLines(t, "as listed", listedLines(w.host().Channels(false)), want)
+	}
+	a, b, nobody := w.connect("a<a@x>"), w.connect("b"), w.connect("")
+	private := func(c *client, who string) string { return c.ID().PrivateChannel() + " " + who }
+	equal(private(a, "[a<a@x>]"), private(b, "[b]"), private(nobody, "1"))
+	for _, c := range []*client{a, b} {
+		for _, name := range []string{"room", "counted", "hidden", "open"} {
+			c.join(name, WatchNone)
+		}
+	}
+	nobody.join("open", WatchNone)
+	again := w.connect("a<2@x>")
+	again.join("room", WatchNone)
+	again.join("alone", WatchNone)
+	equal("alone [a<2@x>]", "counted 2", "open 3", "room [a<2@x> b]",
+		private(a, "[a<2@x>]"), private(b, "[b]"), private(nobody, "1"), private(again, "[a<2@x>]"))
+	a.Close()
+	nobody.authenticate("c")
+	equal("alone [a<2@x>]", "counted 1", "open 2", "room [a<2@x> b]",
+		private(again, "[a<2@x>]"), private(b, "[b]"), private(nobody, "[c]"))
+
+	for name, want := range map[string][]string{
+		"room": {"room [a<2@x> b]"}, "open": {"open 2"}, "hidden": nil, "nowhere": nil, "": nil, "tab|": nil,
+		b.ID().PrivateChannel(): {private(b, "[b]")}, a.ID().PrivateChannel(): nil,
+	} {
+		equalLines(t, name, w.host().EncodedChannel(name).lines(), want)
+	}
+}
+
+// audience connects users to a channel, so many that it takes several pieces.
+func (w *world) audience(n int) []*client {
+	list := make([]*client, n)
+	for i := range list {
+		list[i] = w.connect(fmt.Sprintf("user%d<%d@x>", i, i))
+		list[i].join("room", WatchNone)
+	}
+	return list
+}
+
+func TestEncodedKeepsWhatDidNotChange(t *testing.T) {
+	w := newWorld(t, &Rules{})
+	crowd := w.audience(5 * pieceLen)
+	before, users := w.host().Encoded(), len(crowd)
+	shared := func(what string, want int) {
+		t.Helper()
+		now, same := w.host().Encoded(), 0
+		for i, piece := range now.Channels[0].Users {
+			if i < len(before.Channels[0].Users) && &piece[0] == &before.Channels[0].Users[i][0] {
+				same++
+			}
+		}
+		if before = now; same != want || len(now.Channels[0].Users) != (users+pieceLen-1)/pieceLen {
+			t.Errorf("%s: %d of %d pieces are the same, want %d", what, same, len(now.Channels[0].Users), want)
+		}
+		equalLines(t, what, now.lines(), listedLines(w.host().Channels(false)))
+		w.host().checkPieces(t)
+	}
+	shared("nothing happened", 5)
+	crowd[pieceLen].authenticate(fmt.Sprintf("user%d<new@x>", pieceLen))
+	shared("another address", 4)
+	crowd[0].leave("room") // the last one takes the place
+	users--
+	shared("one left", 3)
+	crowd[0].join("room", WatchNone)
+	users++
+	shared("one came", 4)
+	w.connect("").Close()
+	shared("nobody came", 5)
+	w.host().SetRules(&Rules{Classifier: classes{"room": {Kind: Authenticated, Hidden: true}}})
+	if hidden := w.host().Encoded(); len(hidden.Channels) != 0 {
+		t.Errorf("hidden: %+v", hidden.Channels)
+	}
+}
+
+// An answer is of the moment when it was made, whatever happens while it is sent.
+func TestEncodedDoesNotChangeLater(t *testing.T) {
+	w := newWorld(t, &Rules{})
+	crowd := w.audience(3 * pieceLen)
+	e := w.host().Encoded()
+	want := e.lines()
+	for i, c := range crowd {
+		switch i % 3 {
+		case 0:
+			c.Close()
+		case 1:
+			c.authenticate(fmt.Sprintf("other%d", i))
+		}
+		if i%20 == 0 {
+			w.host().Encoded()
+		}
+	}
+	equalLines(t, "later", e.lines(), want)
+}
+
+func TestEncodedIsForgottenWhenNobodyAsks(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w := newWorld(t, &Rules{})
+		crowd := w.audience(2 * pieceLen)
+		kept := func(want bool) {
+			t.Helper()
+			synctest.Wait()
+			h := w.host()
+			h.mu.Lock()
+			defer h.mu.Unlock()
+			if ch := h.channels["room"]; (h.kept != nil) != want || (ch.pieces != nil) != want || (w.reg.kept.Load() != 0) != want {
+				t.Errorf("%+v and %+v are kept, %d bytes in all; want some: %v", h.kept, ch.pieces, w.reg.kept.Load(), want)
+			}
+		}
+		w.host().Encoded()
+		kept(true)
+		for range 3 { // somebody asks in time
+			time.Sleep(keepFor - time.Second)
+			w.host().EncodedUsers()
+			kept(true)
+		}
+		time.Sleep(keepFor + time.Second)
+		kept(false)
+		w.host().EncodedChannel("room")
+		kept(true)
+		h := w.host()
+		for _, c := range crowd {
+			c.Close()
+		}
+		if h.kept != nil || w.reg.kept.Load() != 0 {
+			t.Errorf("a host without connections keeps %+v, %d bytes in all", h.kept, w.reg.kept.Load())
+		}
+	})
+}
+
+func TestEncodedIsNotKeptBeyondTheBound(t *testing.T) {
+	w := newWorld(t, &Rules{})
+	w.audience(2 * pieceLen)
+	w.reg.kept.Store(maxKept - 100) // of other hosts
+	for range 2 {
+		equalLines(t, "channels", w.host().Encoded().lines(), listedLines(w.host().Channels(false)))
+		if w.host().kept != nil || w.reg.kept.Load() != maxKept-100 {
+			t.Errorf("%+v is kept, %d bytes in all", w.host().kept, w.reg.kept.Load())
+		}
+	}
+}

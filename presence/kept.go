@@ -1,0 +1,157 @@
+package presence
+
+import "time"
+
+// kept is what a host keeps of its listings as bytes, while backends ask. The host's lock guards it.
+type kept struct {
+	private pieces // of Host.conns
+	online  pieces // of Host.online
+	size    int    // bytes of all pieces, those of channels included
+	noted   int    // what of size is in Registry.kept
+	asking  int    // answers that are being made
+	asked   time.Time
+	timer   *time.Timer // drops it
+}
+
+const (
+	// keepFor is how long listings are kept after the last question.
+	keepFor = time.Minute
+	// maxKept bounds the listings that are kept of all hosts together, in bytes: about 800,000 entries. A host beyond is
+	// encoded anew each time.
+	maxKept = 64 << 20
+	// smallChannel is up to how many members a channel is encoded anew each time: that is hardly more work than looking it up.
+	smallChannel = 16
+	// fillAtOnce is how many pieces are encoded before others get the host's lock: a fraction of a millisecond.
+	fillAtOnce = 16
+)
+
+// keepEncoded begins an answer: nothing is dropped until answered.
+func (h *Host) keepEncoded() *kept {
+	k := h.kept
+	if k == nil {
+		k = new(kept)
+		k.private = pieces{kept: k, length: func() int { return len(h.conns) }, encode: h.encodePrivate}
+		k.online = pieces{kept: k, length: func() int { return len(h.online) }, encode: h.encodeOnline}
+		k.timer = time.AfterFunc(keepFor, func() {
+			h.mu.Lock()
+			defer h.mu.Unlock()
+			h.unkeepIdle(k)
+		})
+		h.kept = k
+	}
+	k.asking++
+	k.asked = time.Now()
+	return k
+}
+
+// answered ends an answer. What is kept is dropped if all hosts together keep too much.
+func (h *Host) answered(k *kept) {
+	k.asking--
+	if h.kept != k {
+		return // the host was dropped meanwhile
+	}
+	total := h.registry.kept.Add(int64(k.size - k.noted))
+	k.noted = k.size
+	if total > maxKept && k.asking == 0 {
+		h.unkeep()
+	}
+}
+
+// unkeepIdle drops what nobody asked for lately.
+func (h *Host) unkeepIdle(k *kept) {
+	if h.kept != k {
+		return
+	}
+	if rest := keepFor - time.Since(k.asked); rest > 0 || k.asking > 0 {
+		k.timer.Reset(max(rest, time.Second))
+		return
+	}
+	h.unkeep()
+}
+
+// unkeep drops what is kept. Answers that have it go on with it.
+func (h *Host) unkeep() {
+	k := h.kept
+	if k == nil {
+		return
+	}
+	k.timer.Stop()
+	h.registry.kept.Add(-int64(k.noted))
+	h.kept = nil
+	for _, ch := range h.channels {
+		ch.pieces = nil
+	}
+}
+
+// piecesOf returns those of a channel with names, nil for a small one.
+func (h *Host) piecesOf(ch *channel, k *kept) *pieces {
+	if len(ch.members) <= smallChannel {
+		ch.pieces.touchAll() // another answer may be at it, so it stays the channel's
+		return nil
+	}
+	if ch.pieces == nil {
+		ch.pieces = &pieces{kept: k, length: func() int { return len(ch.members) }, encode: func(b []byte, from, to int) []byte {
+			return h.encodeMembers(b, ch.members[from:to])
+		}}
+	}
+	return ch.pieces
+}
+
+// touchConn takes note that the connection at a place is another one, or has another user.
+func (h *Host) touchConn(place int) {
+	if h.kept != nil {
+		h.kept.private.touch(place)
+	}
+}
+
+// touchOnline takes note that the user at a place is another one.
+func (h *Host) touchOnline(place int) {
+	if h.kept != nil {
+		h.kept.online.touch(place)
+	}
+}
+
+// touchUser takes note that the user has another e-mail address.
+func (h *Host) touchUser(u *user) {
+	for _, m := range u.members {
+		m.channel.pieces.touch(m.pos)
+	}
+	if h.kept != nil && u.conns > 0 {
+		h.kept.online.touch(u.pos)
+		h.kept.private.touchAll() // a user does not know its connections
+	}
+}
+
+func (h *Host) encodePrivate(b []byte, from, to int) []byte {
+	for i, c := range h.conns[from:to] {
+		b = h.appendPrivate(b, c, i == 0)
+	}
+	return b
+}
+
+func (h *Host) appendPrivate(b []byte, c *Conn, first bool) []byte {
+	var u *User
+	if c.user != nil {
+		u = &c.user.User
+	}
+	return h.registry.encoder.AppendPrivate(b, c.id, u, first)
+}
+
+func (h *Host) encodeOnline(b []byte, from, to int) []byte {
+	for i, u := range h.online[from:to] {
+		b = h.registry.encoder.AppendUser(b, &u.User, i == 0)
+	}
+	return b
+}
+
+// encodeMembers encodes those who have a connection on this pod.
+func (h *Host) encodeMembers(b []byte, members []*member) []byte {
+	first := true
+	for _, m := range members {
+		if m.refs > 0 {
+			b = h.registry.encoder.AppendUser(b, &m.user.User, first)
+			first = false
+		}
+	}
+	return b
+}

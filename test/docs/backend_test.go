@@ -1,0 +1,139 @@
+package docs
+
+import (
+	"crypto/hmac"
+	"crypto/sha256"
+	"encoding/base64"
+	"net/http"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strconv"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/rollcall-gateway/rollcall/test/internal/output"
+)
+
+// backendExample returns the request that docs/backend.md shows, its head and its body.
+func backendExample(t *testing.T, p page) (headers http.Header, body string) {
+	t.Helper()
+	for _, b := range p.blocks {
+		if b.lang != "http" {
+			continue
+		}
+		head, body, _ := strings.Cut(b.text, "\n\n")
+		headers := make(http.Header)
+		for line := range strings.SplitSeq(head, "\n") {
+			if name, value, ok := strings.Cut(line, ": "); ok {
+				headers.Set(name, value)
+			}
+		}
+		return headers, body
+	}
+	t.Fatal("no request is shown")
+	return nil, ""
+}
+
+// webhookSignature is what Standard Webhooks asks for.
+func webhookSignature(t *testing.T, id, timestamp, body string) string {
+	t.Helper()
+	key, err := base64.StdEncoding.DecodeString(strings.TrimPrefix(backendSecret, "whsec_"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	mac := hmac.New(sha256.New, key)
+	mac.Write([]byte(id + "." + timestamp + "." + body))
+	return "v1," + base64.StdEncoding.EncodeToString(mac.Sum(nil))
+}
+
+// TestBackendExampleTakesWhatIsSigned runs the backend in Go that docs/backend.md shows.
+func TestBackendExampleTakesWhatIsSigned(t *testing.T) {
+	p := readPage(t, "docs/backend.md")
+	headers, body := backendExample(t, p)
+	id := headers.Get("Webhook-Id")
+	if want := webhookSignature(t, id, headers.Get("Webhook-Timestamp"), body); headers.Get("Webhook-Signature") != want {
+		t.Errorf("the request that is shown has the signature %s, want %s", headers.Get("Webhook-Signature"), want)
+	}
+	url, said := runGoExample(t, p, "localhost:3000")
+	now := time.Now()
+	at := func(t time.Time) string { return strconv.FormatInt(t.Unix(), 10) }
+	for _, test := range []struct {
+		name, timestamp, signature string
+		want                       int
+	}{
+		{"signed", at(now), webhookSignature(t, id, at(now), body), http.StatusNoContent},
+		{"with an old secret too", at(now), "v1,AAAA " + webhookSignature(t, id, at(now), body), http.StatusNoContent},
+		{"other body", at(now), webhookSignature(t, id, at(now), body+" "), http.StatusUnauthorized},
+		{"other time", at(now), webhookSignature(t, id, at(now.Add(-time.Second)), body), http.StatusUnauthorized},
+		{"old", at(now.Add(-time.Hour)), webhookSignature(t, id, at(now.Add(-time.Hour)), body), http.StatusUnauthorized},
+		{"none", at(now), "", http.StatusUnauthorized},
+		{"the one shown", headers.Get("Webhook-Timestamp"), headers.Get("Webhook-Signature"), http.StatusUnauthorized}, // long ago
+	} {
+		r, err := http.NewRequest(http.MethodPost, url+"/rollcall", strings.NewReader(body))
+		if err != nil {
+			t.Fatal(err)
+		}
+		r.Header = headers.Clone()
+		r.Header.Set("Webhook-Timestamp", test.timestamp)
+		r.Header.Set("Webhook-Signature", test.signature)
+		resp, err := http.DefaultClient.Do(r)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if err := resp.Body.Close(); err != nil {
+			t.Fatal(err)
+		}
+		if resp.StatusCode != test.want {
+			t.Errorf("%s: status %d, want %d", test.name, resp.StatusCode, test.want)
+		}
+	}
+	if got := strings.Count(said.String(), `sales on portal.example.com: {"text":"hello"}`); got != 2 {
+		t.Errorf("it took %d messages, want 2:\n%s", got, said)
+	}
+}
+
+// runGoExample builds and runs the program of a page, at another address than the one that it has.
+func runGoExample(t *testing.T, p page, address string) (url string, said *output.Buffer) {
+	t.Helper()
+	dir, own := t.TempDir(), freeAddr(t)
+	for _, b := range p.blocks {
+		if b.lang == "go" {
+			text := strings.ReplaceAll(b.text, address, own)
+			if err := os.WriteFile(filepath.Join(dir, "main.go"), []byte(text+"\n"), 0o600); err != nil {
+				t.Fatal(err)
+			}
+		}
+	}
+	formatted, err := exec.Command("gofmt", "-l", filepath.Join(dir, "main.go")).CombinedOutput()
+	if err != nil || len(formatted) > 0 {
+		t.Errorf("%s: the program is not formatted: %s %v", p.name, formatted, err)
+	}
+	program := filepath.Join(dir, "example")
+	if out, err := exec.Command("go", "build", "-o", program, filepath.Join(dir, "main.go")).CombinedOutput(); err != nil {
+		t.Fatalf("%s: %v\n%s", p.name, err, out)
+	}
+	said = new(output.Buffer)
+	cmd := exec.Command(program)
+	cmd.Env = append(os.Environ(), "ROLLCALL_BACKEND_SECRET="+backendSecret)
+	cmd.Stdout, cmd.Stderr = said, said
+	if err := cmd.Start(); err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		_ = cmd.Process.Kill()
+		_ = cmd.Wait()
+	})
+	url = "http://" + own
+	for deadline := time.Now().Add(patience); ; time.Sleep(10 * time.Millisecond) {
+		resp, err := http.Get(url)
+		if err == nil {
+			_ = resp.Body.Close()
+			return url, said
+		}
+		if time.Now().After(deadline) {
+			t.Fatalf("the program does not answer: %v\n%s", err, said)
+		}
+	}
+}
