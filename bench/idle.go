@@ -32,7 +32,7 @@ func (b *bench) idle(ctx context.Context) error {
 			wanted := none
 			switch p.name {
 			case rollcallName:
-				wanted = goal(after, 8, "8 KB now") + ", " + goal(after, 3, "3 KB next")
+				wanted = goal(after, 8, "8 KB") + ", " + goal(after, 3, "3 KB")
 			case "rollcall-tls":
 				wanted = goal(after, 18, "18 KB")
 			}

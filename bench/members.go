@@ -69,8 +69,11 @@ func (b *bench) members(ctx context.Context) error {
 			}
 			lists.add(p.title+": "+title, number(value(func(l listing) float64 { return l.size })), number(speed),
 				number(value(func(l listing) float64 { return l.took })), wanted)
-			if kind > 0 {
-				panel.add(p.title+strings.TrimPrefix(title, "100,000 members"), speed)
+			switch kind {
+			case 1:
+				panel.add(p.title, speed)
+			case 2:
+				panel.add(p.title+", changed", speed)
 			}
 		}
 	}
