@@ -15,9 +15,9 @@ import (
 const idle = 10_000
 
 // maxPerConnection is how much user memory an idle connection may take, in bytes.
-const maxPerConnection = 16 << 10
+const maxPerConnection = 3 << 10
 
-// An idle connection that listens to one channel is cheap: it has a goroutine that reads, and no writer.
+// An idle connection that listens to one channel is cheap: it has no goroutine and no buffer.
 func TestMemoryOfIdleConnections(t *testing.T) {
 	// Pages that the runtime gives back then leave the resident set at once.
 	p := start(t, setup{env: []string{"GODEBUG=madvdontneed=1"}})
@@ -44,6 +44,9 @@ func TestMemoryOfIdleConnections(t *testing.T) {
 		held.heap>>20, held.stacks>>20)
 	if each > maxPerConnection {
 		t.Errorf("an idle connection takes %d bytes of RSS, more than %d", each, maxPerConnection)
+	}
+	if held.goroutines > idle/10 {
+		t.Errorf("%d goroutines for %d idle connections", held.goroutines, idle)
 	}
 	if each < 1000 {
 		t.Errorf("an idle connection takes %d bytes: that was not measured right", each)
