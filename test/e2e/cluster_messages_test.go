@@ -91,6 +91,7 @@ const fast = "limits {\nframes_per_second 100000\n}"
 // Every listener on every pod gets each message once, and those of one sender in their order.
 func TestMessagesReachListenersOnAllPods(t *testing.T) {
 	d := deploy(t, podNames(2, "us-east-1", "eu-west-1"), fast)
+	before := d.ignores(t)
 	const channel, messages = "team", 300
 	var boxes, senders []*mailbox
 	for i, p := range d {
@@ -164,15 +165,7 @@ func TestMessagesReachListenersOnAllPods(t *testing.T) {
 		t.Errorf("the visitor has %+v", outsider.messages)
 	}
 	outsider.mu.Unlock()
-	for _, p := range d {
-		r, err := p.cluster()
-		if err != nil {
-			t.Fatal(err)
-		}
-		if r.Ignored != (ignored{}) {
-			t.Errorf("%s has ignored %+v", p.Pod, r.Ignored)
-		}
-	}
+	d.awaitIgnored(t, before, ignored{})
 }
 
 // A pod that ends takes its listeners and nothing else.
