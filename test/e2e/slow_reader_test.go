@@ -24,7 +24,7 @@ func TestASlowReaderAmongManyHarmsNobody(t *testing.T) {
 		messages = 100
 		pause    = 25 * time.Millisecond // a rate that is far from the most
 	)
-	p := start(t, setup{options: "limits {\n\tqueue 256KiB\n\tframes_per_second 100000\n}"})
+	p := start(t, setup{options: "limits {\n\tframes_per_second 100000\n}"})
 	listeners := make([]*listener, fast)
 	var group sync.WaitGroup
 	defer func() {
@@ -38,13 +38,10 @@ func TestASlowReaderAmongManyHarmsNobody(t *testing.T) {
 		listeners[i].client.Join(t, "anonymous-crowd")
 		group.Go(listeners[i].read) // ends with the connection
 	}
-	sender, flooder := p.site.Dial(t), p.site.Dial(t)
-	for _, c := range []*ws.Client{sender, flooder} {
-		c.Join(t, "anonymous-crowd")
-		c.Join(t, "anonymous-flood")
-		group.Go(func() { discard(c.Conn) }) // ends with the connection
-		defer c.Conn.Close()
-	}
+	sender := p.site.Dial(t)
+	sender.Join(t, "anonymous-crowd")
+	group.Go(func() { discard(sender.Conn) }) // ends with the connection
+	defer sender.Conn.Close()
 	sent := 0
 	send := func() time.Duration {
 		t.Helper()
@@ -77,11 +74,11 @@ func TestASlowReaderAmongManyHarmsNobody(t *testing.T) {
 	slow.Join(t, "anonymous-flood")
 	// What the kernel holds for it is megabytes: it gets more than the others.
 	const tooSlow = `caddy_rollcall_disconnects_total{host="portal.example.com",reason="slow"}`
-	flood := fmt.Sprintf(`{"type":"send","channels":["anonymous-flood"],"message":{"fill":%q}}`, strings.Repeat("x", 60_000))
+	flood := fmt.Sprintf(`{"channels":["anonymous-flood"],"message":{"fill":%q}}`, strings.Repeat("x", 60_000))
 	closed := make(chan error, 1)
 	group.Go(func() {
 		for range 1000 {
-			if err := flooder.Conn.WriteMessage(websocket.TextMessage, []byte(flood)); err != nil {
+			if _, err := p.site.Do(http.MethodPost, "/message/sendmessage", flood, "X-Api-Key", apiKey); err != nil {
 				closed <- err
 				return
 			}
