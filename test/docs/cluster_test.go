@@ -103,13 +103,14 @@ func (s *server) command(t *testing.T, args ...string) {
 	s.await(t, deployed[0], func(header http.Header) bool { return strings.HasSuffix(header.Get("Rollcall-Missing"), "/"+args[1]) })
 }
 
-// await asks a pod until the header of its answer is right.
+// await asks a pod until the header of its answer is right. Pages ask pods another question: an answer is given again for
+// 100 ms, and clients come in less.
 func (s *server) await(t *testing.T, pod string, right func(http.Header) bool) {
 	t.Helper()
 	last := "no answer"
 	for deadline := time.Now().Add(2 * patience); time.Now().Before(deadline); time.Sleep(20 * time.Millisecond) {
 		resp, err := http.Post("http://"+s.pods[pod].addr+"/message/allusers", "application/json",
-			strings.NewReader(`{"apiKey":"`+apiKey+`"}`))
+			strings.NewReader(`{"apiKey":"`+apiKey+`","dedupeUsers":false,"includeUsers":true}`))
 		if err != nil {
 			continue
 		}
