@@ -41,9 +41,10 @@ type App struct {
 	cluster  *clusterSettings
 	stopped  atomic.Bool // taken back from the hub
 
-	// mu guards handlers, all that were provisioned for this configuration.
+	// mu guards what was provisioned for this configuration.
 	mu       sync.Mutex
 	handlers []*Handler
+	prepared map[*caddyhttp.Server]bool // those that have a handler
 }
 
 const (

@@ -129,6 +129,7 @@ func (h *Handler) Provision(ctx caddy.Context) error {
 			return err
 		}
 	}
+	h.app.prepare(ctx)
 	s.app, h.site = h.app, s // also for Cleanup after an error
 	if err := h.provisionPlugins(ctx, s); err != nil {
 		return err

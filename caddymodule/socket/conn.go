@@ -60,6 +60,7 @@ type Conn struct {
 
 	// Whoever reads owns these.
 	way     way
+	corked  bool       // the kernel holds on to what is written
 	woken   bool       // by the loop: there is something to read
 	early   []byte     // what came with the handshake
 	partial *fragments // nil: nothing
@@ -115,6 +116,9 @@ func (c *Conn) Handle(handler Handler, counters *Counters, loop *Loop) {
 // Start begins to read; handler.Closed is called when the connection is closed by either side, falls silent or breaks.
 func (c *Conn) Start() {
 	c.counters.Open.Add(1)
+	if tcp, ok := c.nc.(*net.TCPConn); ok && c.corked {
+		c.corked = cork(tcp, false)
+	}
 	if c.way == wayPlain && c.early == nil && c.park() {
 		return
 	}

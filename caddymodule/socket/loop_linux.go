@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"net"
 	"os"
 	"sync"
 	"syscall"
@@ -168,4 +169,21 @@ func writeNow(fd int, b []byte) (int, error) {
 			return max(n, 0), os.NewSyscallError("write", err)
 		}
 	}
+}
+
+// cork has the kernel hold on to what is written, or send it, and tells whether it does hold on. It does so for 200 ms at most
+// (tcp(7), TCP_CORK).
+func cork(nc *net.TCPConn, on bool) bool {
+	raw, err := nc.SyscallConn()
+	if err != nil {
+		return false
+	}
+	value := 0
+	if on {
+		value = 1
+	}
+	failed := raw.Control(func(fd uintptr) {
+		err = syscall.SetsockoptInt(int(fd), syscall.IPPROTO_TCP, syscall.TCP_CORK, value)
+	})
+	return on && failed == nil && err == nil
 }

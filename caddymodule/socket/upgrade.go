@@ -2,6 +2,7 @@ package socket
 
 import (
 	"bufio"
+	"context"
 	"fmt"
 	"io"
 	"net"
@@ -49,7 +50,18 @@ func Upgrade(w http.ResponseWriter, r *http.Request) (*Conn, error) {
 	case err != nil:
 		return nil, fmt.Errorf("upgrading to a websocket: %w", err)
 	}
-	return newConn(h.conn, h.early), nil
+	c := newConn(h.conn, h.early)
+	c.corked = h.corked
+	return c, nil
+}
+
+// connKey is the key of a request's connection in its context.
+type connKey struct{}
+
+// WithConn returns a context for the requests of a connection, as http.Server.ConnContext does. With it, [Upgrade] has the
+// connection before it is hijacked: the 101 response waits for what is written before [Conn.Start], and leaves with it.
+func WithConn(ctx context.Context, nc net.Conn) context.Context {
+	return context.WithValue(ctx, connKey{}, nc)
 }
 
 func checkHandshake(r *http.Request) error {
@@ -83,6 +95,7 @@ type handshake struct {
 	http.ResponseWriter
 	request *http.Request
 	conn    net.Conn
+	corked  bool
 	early   []byte // what net/http has read behind the request
 }
 
@@ -107,6 +120,10 @@ func (h *handshake) Hijack() (net.Conn, *bufio.ReadWriter, error) {
 	header.Set("Sec-WebSocket-Accept", acceptKey(h.request.Header.Get("Sec-WebSocket-Key")))
 	if slices.Contains(websocket.Subprotocols(h.request), Subprotocol) {
 		header.Set("Sec-WebSocket-Protocol", Subprotocol)
+	}
+	// Hijacking writes the response, so this is the last moment for it.
+	if nc, ok := h.request.Context().Value(connKey{}).(*net.TCPConn); ok {
+		h.corked = cork(nc, true)
 	}
 	h.WriteHeader(http.StatusSwitchingProtocols)
 
