@@ -6,11 +6,12 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"net"
 	"os"
 	"os/exec"
 	"strconv"
 	"strings"
+
+	"github.com/rollcall-gateway/rollcall/internal/loopback"
 )
 
 // deployment is ten pods. The first one asks.
@@ -33,7 +34,7 @@ type child struct {
 func deploy(ctx context.Context, together bool) (_ *deployment, err error) {
 	var addresses [2][]string
 	for i := range 2 * pods {
-		address, err := freeAddress()
+		address, err := loopback.Address()
 		if err != nil {
 			return nil, err
 		}
@@ -127,13 +128,4 @@ func (d *deployment) close() error {
 		errs = append(errs, d.pod.close())
 	}
 	return errors.Join(errs...)
-}
-
-func freeAddress() (string, error) {
-	l, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		return "", err
-	}
-	defer l.Close()
-	return l.Addr().String(), nil
 }

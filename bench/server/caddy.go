@@ -3,11 +3,12 @@ package server
 import (
 	"context"
 	"fmt"
-	"net"
 	"os"
 	"os/exec"
 	"path/filepath"
 	"strings"
+
+	"github.com/rollcall-gateway/rollcall/internal/loopback"
 )
 
 // TokenSecret is what the tokens are signed with that a Caddy takes.
@@ -30,11 +31,11 @@ func (c Caddy) Start(ctx context.Context) (*Process, error) {
 	if err != nil {
 		return nil, err
 	}
-	admin, err := FreeAddress()
+	admin, err := loopback.Address()
 	if err != nil {
 		return nil, err
 	}
-	address, err := FreeAddress()
+	address, err := loopback.Address()
 	if err != nil {
 		return nil, err
 	}
@@ -85,14 +86,4 @@ func (c Caddy) config(admin, address string) string {
 	}
 }
 `, admin, strings.Join(c.Options, "\n\t\t"), scheme, address, c.TLS, TokenSecret)
-}
-
-// FreeAddress returns a HOST:PORT of loopback that nobody listens on.
-func FreeAddress() (string, error) {
-	l, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		return "", err
-	}
-	defer l.Close()
-	return l.Addr().String(), nil
 }

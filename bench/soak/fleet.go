@@ -13,13 +13,14 @@ import (
 	"strings"
 
 	"github.com/rollcall-gateway/rollcall/bench/server"
+	"github.com/rollcall-gateway/rollcall/internal/loopback"
 )
 
 // startPods starts as many pods as there are, which make a cluster if there are several.
 func (o *options) startPods(ctx context.Context, dir string, n int) (pods []*server.Process, err error) {
 	routes := make([]string, n)
 	for i := range routes {
-		if routes[i], err = server.FreeAddress(); err != nil {
+		if routes[i], err = loopback.Address(); err != nil {
 			return nil, err
 		}
 	}

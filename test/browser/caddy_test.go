@@ -13,6 +13,8 @@ import (
 	"syscall"
 	"testing"
 	"time"
+
+	"github.com/rollcall-gateway/rollcall/internal/loopback"
 )
 
 // demo is a Caddy that serves the demo of the repository's Caddyfile on ports of its own.
@@ -108,12 +110,11 @@ func (d demo) reload(t *testing.T, old, replacement string) {
 
 func freeAddr(t *testing.T) string {
 	t.Helper()
-	l, err := net.Listen("tcp", "127.0.0.1:0")
+	address, err := loopback.Address()
 	if err != nil {
 		t.Fatal(err)
 	}
-	defer l.Close()
-	return l.Addr().String()
+	return address
 }
 
 func eventually(t *testing.T, what string, ok func() bool) {

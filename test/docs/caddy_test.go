@@ -3,7 +3,6 @@ package docs
 import (
 	"bytes"
 	"fmt"
-	"net"
 	"net/http"
 	"os"
 	"os/exec"
@@ -13,6 +12,8 @@ import (
 	"syscall"
 	"testing"
 	"time"
+
+	"github.com/rollcall-gateway/rollcall/internal/loopback"
 )
 
 const (
@@ -136,26 +137,11 @@ func (s *server) local(text string) string {
 	return strings.NewReplacer(slices.Concat(s.pairs, []string{"localhost:8080", s.addr, "localhost:2019", s.admin})...).Replace(text)
 }
 
-// given are the ports that freeAddr has returned: while few are free, the kernel would soon give one again. The tests of
-// this package run one after the other.
-var given = make(map[int]bool)
-
 func freeAddr(t *testing.T) string {
 	t.Helper()
-	for range 1000 {
-		l, err := net.Listen("tcp", "127.0.0.1:0")
-		if err != nil {
-			t.Fatal(err)
-		}
-		port := l.Addr().(*net.TCPAddr).Port
-		if err := l.Close(); err != nil {
-			t.Fatal(err)
-		}
-		if !given[port] {
-			given[port] = true
-			return fmt.Sprintf("localhost:%d", port)
-		}
+	address, err := loopback.Address()
+	if err != nil {
+		t.Fatal(err)
 	}
-	t.Fatal("no port is free that was not used before")
-	return ""
+	return strings.Replace(address, "127.0.0.1", "localhost", 1)
 }

@@ -13,6 +13,7 @@ import (
 
 	"github.com/golang-jwt/jwt/v5"
 
+	"github.com/rollcall-gateway/rollcall/internal/loopback"
 	"github.com/rollcall-gateway/rollcall/test/internal/output"
 	"github.com/rollcall-gateway/rollcall/test/internal/ws"
 )
@@ -110,14 +111,11 @@ func (e *example) run(t *testing.T, folder, home, file string) {
 
 func freeAddress(t *testing.T) string {
 	t.Helper()
-	l, err := net.Listen("tcp", "127.0.0.1:0")
+	address, err := loopback.Address()
 	if err != nil {
 		t.Fatal(err)
 	}
-	if err := l.Close(); err != nil {
-		t.Fatal(err)
-	}
-	return l.Addr().String()
+	return address
 }
 
 // site returns a host of the example, without its port.

@@ -2,9 +2,10 @@ package bus
 
 import (
 	"fmt"
-	"net"
 	"strings"
 	"testing"
+
+	"github.com/rollcall-gateway/rollcall/internal/loopback"
 )
 
 // freePorts returns addresses on loopback that nobody listens on.
@@ -12,12 +13,11 @@ func freePorts(t *testing.T, n int) []string {
 	t.Helper()
 	var addresses []string
 	for range n {
-		l, err := net.Listen("tcp", "127.0.0.1:0")
+		address, err := loopback.Address()
 		if err != nil {
 			t.Fatal(err)
 		}
-		defer func() { _ = l.Close() }() // it only reserved the port
-		addresses = append(addresses, l.Addr().String())
+		addresses = append(addresses, address)
 	}
 	return addresses
 }
