@@ -15,15 +15,31 @@ import (
 // maxAssignedUsers is how many users one request can be about.
 const maxAssignedUsers = 1000
 
-// assignedUser is an element of users. Pointers tell what is missing from what is empty.
+// assignedUser is an element of users.
 type assignedUser struct {
-	ID       *string            `json:"id"`
-	Channels *[]assignedChannel `json:"channels"`
+	ID       given[string]            `json:"id"`
+	Channels given[[]assignedChannel] `json:"channels"`
 }
 
 type assignedChannel struct {
-	Name *string `json:"name"`
-	Mode *string `json:"mode"`
+	Name given[string]   `json:"name"`
+	Mode json.RawMessage `json:"mode"` // for adduser alone
+}
+
+// given is a value that can be missing. It cannot be null: many a program writes that for a list that came out empty, and
+// without channels removeuser ends all that a user is assigned to.
+type given[T any] struct {
+	value T
+	there bool
+}
+
+// UnmarshalJSON implements json.Unmarshaler. What is there twice counts the last time.
+func (g *given[T]) UnmarshalJSON(raw []byte) error {
+	if string(raw) == "null" {
+		return errors.New("null")
+	}
+	*g = given[T]{there: true}
+	return json.Unmarshal(raw, &g.value)
 }
 
 // addUser answers /message/adduser: it assigns users to channels.
@@ -51,11 +67,8 @@ func (h *Handler) removeUser(ctx context.Context, q question) (answer, *problem)
 		return answer{}, p
 	}
 	for i := range users {
-		if users[i].Channels == nil {
-			continue
-		}
-		for j := range *users[i].Channels {
-			(*users[i].Channels)[j].Mode = nil // it is of no interest
+		for j := range users[i].Channels.value {
+			users[i].Channels.value[j].Mode = nil // it is of no interest
 		}
 	}
 	wishes, p := q.wishes(users)
@@ -115,30 +128,36 @@ func readAssignedUsers(q question) ([]assignedUser, *problem) {
 func (q question) wishes(users []assignedUser) ([]assignment.Wish, *problem) {
 	wishes := make([]assignment.Wish, len(users))
 	for i, u := range users {
-		if u.ID == nil || *u.ID == "" || !validUser(&presence.User{ID: *u.ID}) {
+		if u.ID.value == "" || !validUser(&presence.User{ID: u.ID.value}) {
 			return nil, problemValue("users[%d].id must be plain text of 1 to %d bytes", i, maxUserID)
 		}
-		wishes[i].User = *u.ID
-		if u.Channels == nil {
+		wishes[i].User = u.ID.value
+		if !u.Channels.there {
 			continue
 		}
-		wishes[i].Channels = make([]assignment.Assignment, len(*u.Channels))
-		for j, c := range *u.Channels {
-			if c.Name == nil {
+		wishes[i].Channels = make([]assignment.Assignment, len(u.Channels.value))
+		for j, c := range u.Channels.value {
+			if !c.Name.there {
 				return nil, problemValue("users[%d].channels[%d].name must be a string", i, j)
 			}
-			mode := ""
-			if c.Mode != nil {
-				mode = *c.Mode
-			}
-			m, err := assignment.ParseMode(mode)
-			if err != nil || c.Mode != nil && mode == "" {
+			m, ok := readMode(c.Mode)
+			if !ok {
 				return nil, problemValue("users[%d].channels[%d].mode must be ignore, listen or receive", i, j)
 			}
-			wishes[i].Channels[j] = assignment.Assignment{Channel: *c.Name, Mode: m}
+			wishes[i].Channels[j] = assignment.Assignment{Channel: c.Name.value, Mode: m}
 		}
 	}
 	return wishes, nil
+}
+
+// readMode reads a mode, which can be missing.
+func readMode(raw json.RawMessage) (assignment.Mode, bool) {
+	var mode string
+	if raw != nil && (json.Unmarshal(raw, &mode) != nil || mode == "") {
+		return assignment.None, false
+	}
+	m, err := assignment.ParseMode(mode)
+	return m, err == nil
 }
 
 // assignable tells whether users can be assigned to all of the channels.

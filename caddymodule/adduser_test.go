@@ -153,8 +153,11 @@ func TestAddUserRefuses(t *testing.T) {
 		{"a long id", `[{"id":"` + long + `","channels":[]}]`, "bad_value", "users[0].id", ""},
 		{"an id with a control character", `[{"id":"a\u0000b","channels":[]}]`, "bad_value", "users[0].id", ""},
 		{"no channels", `[{"id":"ada"}]`, "bad_value", "users[0].channels must be an array", ""},
+		{"null as channels", `[{"id":"ada","channels":null}]`, "bad_value", "users must be an array", ""},
 		{"no name", `[{"id":"ada","channels":[{}]}]`, "bad_value", "users[0].channels[0].name", ""},
 		{"an unknown mode", `[{"id":"ada","channels":[{"name":"a","mode":"loud"}]}]`, "bad_value", "users[0].channels[0].mode", ""},
+		{"null as mode", `[{"id":"ada","channels":[{"name":"a","mode":null}]}]`, "bad_value", "users[0].channels[0].mode", ""},
+		{"a number as mode", `[{"id":"ada","channels":[{"name":"a","mode":1}]}]`, "bad_value", "users[0].channels[0].mode", ""},
 		{"an empty mode", `[{"id":"ada","channels":[{"name":"a","mode":""}]}]`, "bad_value", "users[0].channels[0].mode", ""},
 		{"an anonymous channel", `[` + good + `{"id":"ada","channels":[{"name":"a"},{"name":"open-day"}]}]`, "bad_channel", "users[1].channels[1]: users can be assigned", "open-day"},
 		{"a private channel", `[{"id":"ada","channels":[{"name":"tab|x"}]}]`, "bad_channel", "reserved", "tab|x"},
@@ -185,6 +188,34 @@ func TestRemoveUserTakesAnyChannel(t *testing.T) {
 	h := loadHandler(t, "api_key k")
 	wantCreated(t, h, "removeuser", `[{"id":"ada","channels":[{"name":"anonymousChat"},{"name":"tab|x"},{"name":""}]}]`, "ada")
 	checkProblem(t, post(t, h, "/message/removeuser", `{"apiKey":"k","users":[{"channels":[]}]}`), http.StatusBadRequest, "bad_value")
+}
+
+// Programs write null for a list that is empty. It must not be taken for no list, which ends everything.
+func TestRemoveUserRefusesNullAsChannels(t *testing.T) {
+	t.Setenv("XDG_DATA_HOME", t.TempDir())
+	h := loadHandler(t, "api_key k")
+	wantCreated(t, h, "adduser", `[{"id":"ada","channels":[{"name":"sales"}]}]`, "ada")
+	for _, users := range []string{`[{"id":"ada","channels":null}]`, `[{"id":"ada","channels":[],"channels":null}]`} {
+		checkProblem(t, post(t, h, "/message/removeuser", `{"apiKey":"k","users":`+users+`}`), http.StatusBadRequest, "bad_value")
+	}
+	wantCreated(t, h, "removeuser", `[{"id":"ada","channels":[]}]`, "ada")
+	wantCreated(t, h, "removeuser", `[{"id":"ada","channels":[{"name":"other","mode":null}]}]`, "ada")
+	if n := h.app.hub.assignments.book.Len(); n != 1 {
+		t.Errorf("%d assignments are left, want 1", n)
+	}
+}
+
+// What is named twice counts the last time, and nothing of the first time is left in it.
+func TestAddUserTakesTheLastOfTwoLists(t *testing.T) {
+	t.Setenv("XDG_DATA_HOME", t.TempDir())
+	h := loadHandler(t, "api_key k")
+	wantCreated(t, h, "adduser", `[{"id":"ada","channels":[{"name":"a","mode":"receive"}],"channels":[{"name":"b"}]}]`, "ada")
+	host := mustHost(t, "portal.example.com")
+	for channel, want := range map[string]assignment.Mode{"a": assignment.None, "b": assignment.Ignore} {
+		if got := h.app.hub.mode(host, "ada", channel); got != want {
+			t.Errorf("the mode in %s is %v, want %v", channel, got, want)
+		}
+	}
 }
 
 func TestAddUserWithoutAFile(t *testing.T) {

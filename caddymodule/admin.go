@@ -20,8 +20,8 @@ import (
 //
 // GET /rollcall/explain?host=HOST&user=ID tells why a user is listed: the connections, with their pods and channels.
 //
-// GET /rollcall/health tells whether this process takes connections: 200, or 503 while it stops, is not configured, or
-// has not heard yet who else is in its cluster.
+// GET /rollcall/health tells whether this process takes connections: 200, or 503 while it starts or stops, is not configured,
+// or has not heard yet who else is in its cluster.
 type AdminAPI struct{}
 
 // CaddyModule returns the Caddy module information.
@@ -74,7 +74,7 @@ func adminPlugins(h *hub, _ *http.Request) (int, any, error) {
 }
 
 type healthReport struct {
-	Status      string `json:"status"` // ok, joining, draining or not_configured
+	Status      string `json:"status"` // ok, starting, joining, draining or not_configured
 	DataCenter  string `json:"data_center,omitempty"`
 	Pod         string `json:"pod,omitempty"`
 	Connections int64  `json:"connections"` // open sockets, those included that take leave
@@ -86,8 +86,12 @@ func adminHealth(h *hub, _ *http.Request) (int, any, error) {
 	}
 	report := healthReport{Status: "ok", Connections: h.metrics.open()}
 	now := h.current()
-	if now == nil || h.draining.Load() {
+	switch {
+	case h.draining.Load():
 		report.Status = "draining"
+		return http.StatusServiceUnavailable, report, nil
+	case now == nil: // Caddy answers here before it starts the configuration, which can wait for plugins to be compiled
+		report.Status = "starting"
 		return http.StatusServiceUnavailable, report, nil
 	}
 	report.DataCenter, report.Pod = now.app.DataCenter, now.app.Pod

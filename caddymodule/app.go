@@ -64,8 +64,9 @@ func (*App) CaddyModule() caddy.ModuleInfo {
 // Provision sets the defaults and takes a reference to the hub.
 func (a *App) Provision(ctx caddy.Context) error {
 	a.ctx, a.logger = ctx, ctx.Logger()
-	repl := caddy.NewReplacer()
-	a.DataCenter, a.Pod = repl.ReplaceKnown(a.DataCenter, ""), repl.ReplaceKnown(a.Pod, "")
+	if err := a.resolveNames(); err != nil {
+		return err
+	}
 	if a.DataCenter == "" {
 		a.DataCenter = "local"
 	}
@@ -92,6 +93,19 @@ func (a *App) Provision(ctx caddy.Context) error {
 		return err
 	}
 	return h.metrics.register(ctx.GetMetricsRegistry())
+}
+
+// resolveNames replaces placeholders. A variable that is not set must not be a default: all data centers would be one.
+func (a *App) resolveNames() error {
+	repl := caddy.NewReplacer()
+	for option, name := range map[string]*string{"data_center": &a.DataCenter, "pod": &a.Pod} {
+		text := repl.ReplaceKnown(*name, "")
+		if text == "" && *name != "" {
+			return fmt.Errorf("%s is empty: is its environment variable set?", option)
+		}
+		*name = text
+	}
+	return nil
 }
 
 func (a *App) provisionCluster() error {

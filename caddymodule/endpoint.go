@@ -12,6 +12,7 @@ import (
 	"strconv"
 	"strings"
 	"time"
+	"unicode/utf8"
 
 	"github.com/caddyserver/caddy/v2/modules/caddyhttp"
 
@@ -157,6 +158,9 @@ func readBody(w http.ResponseWriter, r *http.Request) ([]byte, *problem) {
 func parseRequest(raw []byte) (request, *problem) {
 	if len(bytes.Trim(raw, " \t\r\n")) == 0 {
 		return request{}, nil
+	}
+	if !utf8.Valid(raw) { // encoding/json makes other names of it, and browsers do not take it
+		return nil, &problem{status: http.StatusBadRequest, code: "bad_json", detail: "the body is not UTF-8"}
 	}
 	var body request
 	if err := json.Unmarshal(raw, &body); err != nil || body == nil {

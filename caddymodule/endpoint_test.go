@@ -140,6 +140,7 @@ func TestEndpointProblems(t *testing.T) {
 		{"large body in chunks", chunked, http.StatusRequestEntityTooLarge, "too_large"},
 		{"body that is cut", cut, http.StatusBadRequest, "bad_body"},
 		{"no JSON", request(http.MethodPost, "hello"), http.StatusBadRequest, "bad_json"},
+		{"no UTF-8", request(http.MethodPost, "{\"apiKey\":\"k\",\"channel\":\"\xff\"}"), http.StatusBadRequest, "bad_json"},
 		{"array", request(http.MethodPost, `["k"]`), http.StatusBadRequest, "bad_json"},
 		{"number as key", request(http.MethodPost, `{"apiKey":7}`), http.StatusBadRequest, "bad_value"},
 		{"null as key", request(http.MethodPost, `{"apiKey":null}`, "X-Api-Key", "k"), http.StatusBadRequest, "bad_value"},

@@ -92,6 +92,8 @@ func TestAppRefuses(t *testing.T) {
 		{"a long name", "pod " + strings.Repeat("x", 65), "use 1 to 64 letters"},
 		{"a name that is a header", "pod a,b", "use 1 to 64 letters"},
 		{"an unknown placeholder", "pod {evn.POD}", "use 1 to 64 letters"},
+		{"a pod that is not set", "pod {env.ROLLCALL_TEST_NOT_SET}", "pod is empty: is its environment variable set?"},
+		{"a data center that is not set", "data_center {env.ROLLCALL_TEST_NOT_SET}", "data_center is empty: is its environment variable set?"},
 	} {
 		t.Run(test.name, func(t *testing.T) {
 			before := loadedHub()

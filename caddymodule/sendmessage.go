@@ -9,7 +9,6 @@ import (
 	"net/http"
 	"strings"
 	"time"
-	"unicode/utf8"
 
 	"github.com/rollcall-gateway/rollcall/presence"
 )
@@ -32,9 +31,6 @@ func (h *Handler) sendMessage(_ context.Context, q question) (answer, *problem) 
 
 // readMessage returns the channels and the message, an object of JSON as it came.
 func readMessage(q question) (channels []string, message []byte, p *problem) {
-	if !utf8.Valid(q.raw) { // encoding/json does not mind, and browsers do
-		return nil, nil, &problem{status: http.StatusBadRequest, code: "bad_json", detail: "the body is not UTF-8"}
-	}
 	want := fmt.Sprintf("an array of 1 to %d names", presence.MaxTargets)
 	if p := q.body.decode("channels", &channels, want); p != nil {
 		return nil, nil, p

@@ -1,7 +1,6 @@
 package caddymodule
 
 import (
-	"encoding/json"
 	"errors"
 	"net/http"
 	"net/http/httptest"
@@ -332,9 +331,12 @@ func TestAdminAnswersWithoutNames(t *testing.T) {
 	if err != nil || strings.TrimSpace(w.Body.String()) != want {
 		t.Errorf("hosts: %s, error %v, want %s", w.Body, err, want)
 	}
-	w, err = ask("/rollcall/health", http.MethodGet)
-	if err != nil || w.Code != http.StatusServiceUnavailable || !json.Valid(w.Body.Bytes()) { // it was not started
-		t.Errorf("health: status %d with %s, error %v", w.Code, w.Body, err)
+	for _, status := range []string{"starting", "draining"} {
+		h.app.hub.draining.Store(status == "draining")
+		w, err = ask("/rollcall/health", http.MethodGet)
+		if err != nil || w.Code != http.StatusServiceUnavailable || !strings.Contains(w.Body.String(), `"status":"`+status+`"`) {
+			t.Errorf("health while %s: status %d with %s, error %v", status, w.Code, w.Body, err)
+		}
 	}
 	var refused caddy.APIError
 	if _, err := ask("/rollcall/hosts", http.MethodPost); !errors.As(err, &refused) || refused.HTTPStatus != http.StatusMethodNotAllowed {

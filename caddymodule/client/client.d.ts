@@ -65,13 +65,14 @@ export interface StateChange {
 }
 
 /**
- * Codes of errors. The server's are those of the protocol; the client adds `timeout` (no answer within 10 s), `offline`
- * (not connected, or no longer), `closed` (the state became closed) and `left` (by {@link Channel.leave}).
+ * Codes of errors. The server's are those of the protocol, and `removed`; the client adds `timeout` (no answer within
+ * 10 s), `offline` (not connected, or no longer), `closed` (the state became closed) and `left` (by
+ * {@link Channel.leave}).
  */
 export type ErrorCode =
   | "bad_frame" | "unknown_type" | "bad_channel" | "reserved_channel" | "login_required" | "denied" | "not_joined"
   | "bad_token" | "too_many_channels" | "rate_limited" | "too_large" | "unavailable"
-  | "timeout" | "offline" | "closed" | "left" | (string & {});
+  | "removed" | "timeout" | "offline" | "closed" | "left" | (string & {});
 
 export class RollcallError extends Error {
   constructor(code: ErrorCode, message?: string);
@@ -98,7 +99,10 @@ export interface ChannelEvents {
    * backend. What is sent while this connection is lost does not come.
    */
   message: [message: Message, from: User | null];
-  /** The channel ended: joining was refused, or the permission to listen was withdrawn (`denied`). */
+  /**
+   * The channel ended: joining was refused, the permission to listen was withdrawn (`denied`), or the backend has taken
+   * the user out (`removed`).
+   */
   error: [error: RollcallError];
 }
 
