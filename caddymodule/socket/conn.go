@@ -210,7 +210,7 @@ func (c *Conn) end() {
 type nobody struct{}
 
 func (nobody) Limits() Limits {
-	return Limits{Frame: 64 << 10, Queue: 64 << 10, Silence: closeTimeout}
+	return Limits{Frame: 64 << 10, Queue: 64 << 10}
 }
 func (nobody) Message(bool, []byte) {}
 func (nobody) Control()             {}
