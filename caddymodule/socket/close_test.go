@@ -240,6 +240,16 @@ func isNetError(err error) bool {
 	return errors.As(err, &network)
 }
 
+// onWheel puts a connection on a wheel of its own, in a bubble of testing/synctest.
+func onWheel(t *testing.T, p *peer) {
+	w := NewWheel(100 * time.Millisecond)
+	t.Cleanup(w.Stop)
+	w.mu.Lock()
+	w.spare = now() // faked time is before the process began
+	w.mu.Unlock()
+	w.Add(p.Conn)
+}
+
 func TestSilence(t *testing.T) {
 	t.Run("over TCP", func(t *testing.T) {
 		h := newRecorder()
@@ -275,6 +285,7 @@ func TestSilence(t *testing.T) {
 		synctest.Test(t, func(t *testing.T) {
 			h := newRecorder()
 			p, client := fake(t, h)
+			onWheel(t, p)
 			go io.Copy(io.Discard, client)
 			start := time.Now()
 			for _, sent := range [][]byte{
@@ -295,10 +306,36 @@ func TestSilence(t *testing.T) {
 			p.ends(t, Cause{Reason: ReasonSilent})
 		})
 	})
+	t.Run("not because the process stood still", func(t *testing.T) {
+		synctest.Test(t, func(t *testing.T) {
+			h := newRecorder()
+			p, client := fake(t, h)
+			w := &Wheel{tick: 100 * time.Millisecond, slots: make([]*Conn, wheelSlots), spare: now()} // turned by the test
+			w.Add(p.Conn)
+			w.turn(now())
+			time.Sleep(2 * h.Limits().Silence)
+			if _, err := client.Write(clientFrame(finText, "still here")); err != nil {
+				t.Fatalf("the connection is gone: %v", err)
+			}
+			for range wheelSlots {
+				if _, silent := w.turn(now()); len(silent) > 0 {
+					t.Fatal("the wheel drops it")
+				}
+			}
+			synctest.Wait()
+			if len(h.received()) != 1 || len(h.closed()) > 0 {
+				t.Errorf("received %q, closed %+v", h.received(), h.closed())
+			}
+			p.Kill()
+			synctest.Wait()
+		})
+	})
 	t.Run("half a frame does not", func(t *testing.T) {
 		synctest.Test(t, func(t *testing.T) {
 			h := newRecorder()
 			p, client := fake(t, h)
+			onWheel(t, p)
+			go io.Copy(io.Discard, client)
 			start := time.Now()
 			for _, b := range clientFrame(finText, strings.Repeat("slow", 30)) {
 				if _, err := client.Write([]byte{b}); err != nil {

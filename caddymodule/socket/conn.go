@@ -125,11 +125,14 @@ func (c *Conn) Start() {
 	go c.read()
 }
 
-// Refuse closes a connection that is not to be served. It is called instead of Start.
+// Refuse closes a connection that is not to be served. It is called instead of Start. One that has a handler keeps it, since
+// others may know it by now, and be closing it too.
 func (c *Conn) Refuse(code int, reason string) {
-	c.Handle(nobody{}, new(Counters), nil)
+	if c.handler == nil {
+		c.Handle(nobody{}, new(Counters), nil)
+	}
+	c.Close(code, reason, Cause{}) // before anything is read, so that nothing is delivered
 	c.Start()
-	c.Close(code, reason, Cause{})
 }
 
 // sign notes that something whole came from the peer.
@@ -207,7 +210,7 @@ func (c *Conn) end() {
 type nobody struct{}
 
 func (nobody) Limits() Limits {
-	return Limits{Frame: 64 << 10, Queue: 64 << 10, Silence: closeTimeout}
+	return Limits{Frame: 64 << 10, Queue: 64 << 10}
 }
 func (nobody) Message(bool, []byte) {}
 func (nobody) Control()             {}

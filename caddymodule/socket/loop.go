@@ -35,6 +35,12 @@ type writers struct {
 func (w *writers) add(c *Conn) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
+	if len(w.waiting) == cap(w.waiting) && w.first > len(w.waiting)/2 {
+		// There is always somebody who waits, and most of the list are those who were served.
+		n := copy(w.waiting, w.waiting[w.first:])
+		clear(w.waiting[n:])
+		w.waiting, w.first = w.waiting[:n], 0
+	}
 	w.waiting = append(w.waiting, c)
 	if w.running < w.most && (w.running == 0 || len(w.waiting)-w.first > writerShare) {
 		w.running++

@@ -69,7 +69,7 @@ func (c *Conn) fill(buf []byte) (int, error) {
 			return n, err
 		}
 	default:
-		c.setReadDeadline(time.Now().Add(c.handler.Limits().Silence - c.quiet()))
+		c.setReadDeadline(time.Time{}) // who is silent is for the wheel to say: it knows when the process stood still
 	}
 	return c.nc.Read(buf) // until the deadline of the close
 }

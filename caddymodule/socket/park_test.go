@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"math/rand/v2"
 	"net"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -208,6 +209,34 @@ func TestFlushToAPeerThatReadsLate(t *testing.T) {
 	eventually(t, "all is counted", func() bool {
 		return p.counters.FramesOut.Load() == frames && p.counters.BytesOut.Load() == uint64(size)
 	})
+}
+
+// However long there is somebody who waits, the list does not grow with those who were served.
+func TestWritersListHoldsThoseWhoWait(t *testing.T) {
+	w := writers{most: 0} // nobody writes but the test
+	const waiting = 3 * writerShare
+	conns := make([]*Conn, waiting+10_000)
+	for i := range conns {
+		conns[i] = new(Conn)
+	}
+	var served []*Conn
+	var share [writerShare]*Conn
+	for i, c := range conns {
+		w.add(c)
+		if len(w.waiting)-w.first > waiting+i%writerShare {
+			n := w.takeShare(share[:])
+			served = append(served, share[:n]...)
+		}
+		if most := 8 * waiting; cap(w.waiting) > most {
+			t.Fatalf("the list has room for %d, and %d wait", cap(w.waiting), len(w.waiting)-w.first)
+		}
+	}
+	for n := w.takeShare(share[:]); n > 0; n = w.takeShare(share[:]) {
+		served = append(served, share[:n]...)
+	}
+	if !slices.Equal(served, conns) {
+		t.Errorf("%d were served, or in another order, want %d", len(served), len(conns))
+	}
 }
 
 func TestHoldKeepsWhatIsQueuedUntilFlush(t *testing.T) {

@@ -21,6 +21,7 @@ type fragments struct {
 	kind    byte   // opText or opBinary, once a fragment of a message has come; 0 before
 	message []byte // payloads of the fragments so far
 	spent   int64  // bytes that came since the first fragment, headers and control frames too
+	skip    uint64 // bytes to come of a payload that is too large
 }
 
 // frameHeader is what stands before a payload (RFC 6455 section 5.2).

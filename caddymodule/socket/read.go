@@ -69,11 +69,15 @@ func (c *Conn) take(p []byte) bool {
 	limit := c.handler.Limits().Frame
 	own := false // p is what is kept of a frame
 	if f := c.partial; f != nil {
+		n := min(f.skip, uint64(len(p)))
+		f.skip -= n
+		p = p[n:]
 		f.spent += int64(len(p))
 		// In fragments of one byte each, a message takes seven times its size. Fragments without any content would never
 		// reach the limit on messages.
 		if f.kind != 0 && f.spent > 8*limit+readBuffer {
-			return c.tooLarge()
+			c.tooLarge()
+			return false
 		}
 		if len(f.rest) > 0 {
 			f.rest = append(f.rest, p...)
@@ -89,7 +93,9 @@ func (c *Conn) take(p []byte) bool {
 		case wrong != "":
 			return c.violated(wrong)
 		case ok && h.opcode < opClose && h.size > uint64(max(0, limit-c.collected())):
-			return c.tooLarge()
+			c.tooLarge()
+			p = c.skip(h, p[h.length:])
+			continue
 		case !ok || uint64(len(p))-h.length < h.size:
 			c.keep(p, own)
 			return true
@@ -101,10 +107,21 @@ func (c *Conn) take(p []byte) bool {
 			return false
 		}
 	}
-	if f := c.partial; f != nil && f.kind == 0 {
+	if f := c.partial; f != nil && f.kind == 0 && f.skip == 0 {
 		c.partial = nil
 	}
 	return true
+}
+
+// skip passes over a payload that is too large, of which p has come, and returns what is behind it. Were the connection closed
+// with bytes unread, the kernel would reset it, and a peer that is sending would not learn why.
+func (c *Conn) skip(h frameHeader, p []byte) []byte {
+	n := min(h.size, uint64(len(p)))
+	c.partial = &fragments{skip: h.size - n}
+	if !h.final {
+		c.partial.kind = opBinary // delivered to nobody
+	}
+	return p[n:]
 }
 
 // keep holds on to the beginning of a frame, of which it is the owner already, or which is copied.
@@ -192,10 +209,9 @@ func (c *Conn) violated(wrong string) bool {
 	return false
 }
 
-// tooLarge ends a connection whose peer sends more than it may, and returns false.
-func (c *Conn) tooLarge() bool {
+// tooLarge closes a connection whose peer sends more than it may.
+func (c *Conn) tooLarge() {
 	c.close(CloseTooLarge, "the message is too large", Cause{Reason: ReasonTooLarge, Code: CloseTooLarge})
-	return false
 }
 
 // deliver hands a message on; a panic ends this connection and nothing else.

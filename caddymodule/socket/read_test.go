@@ -1,6 +1,7 @@
 package socket
 
 import (
+	"crypto/tls"
 	"errors"
 	"io"
 	"net"
@@ -198,20 +199,21 @@ func TestTooLarge(t *testing.T) {
 		{"small fragments", fragments(1, limit+1)},
 	} {
 		t.Run(test.name, func(t *testing.T) {
-			h := newRecorder()
-			h.limits.Frame = limit
-			near, far := net.Pipe()
-			defer near.Close()
-			p := begin(over(t, far), h)
-			go near.Write(test.sent)
-			got := readFrames(near)
-			if len(got) != 1 || got[0].head != finClose || !strings.HasPrefix(got[0].payload, "\x03\xf1") {
-				t.Errorf("the peer got %q, want one close frame with the code 1009", got)
-			}
-			p.ends(t, Cause{ReasonTooLarge, websocket.CloseMessageTooBig})
-			if len(h.received()) > 0 {
-				t.Errorf("the handler got %d messages", len(h.received()))
-			}
+			synctest.Test(t, func(t *testing.T) {
+				h := newRecorder()
+				h.limits.Frame = limit
+				p, client := fake(t, h)
+				go client.Write(test.sent)
+				got := readFrames(client)
+				if len(got) != 1 || got[0].head != finClose || !strings.HasPrefix(got[0].payload, "\x03\xf1") {
+					t.Errorf("the peer got %q, want one close frame with the code 1009", got)
+				}
+				synctest.Wait()
+				p.ends(t, Cause{ReasonTooLarge, websocket.CloseMessageTooBig})
+				if len(h.received()) > 0 {
+					t.Errorf("the handler got %d messages", len(h.received()))
+				}
+			})
 		})
 	}
 	t.Run("as large as allowed", func(t *testing.T) {
@@ -225,6 +227,50 @@ func TestTooLarge(t *testing.T) {
 		client.NetConn().Write(small)
 		eventually(t, "both messages arrive", func() bool { return len(h.received()) == 2 })
 	})
+}
+
+// A peer that is sending still must be able to finish, or it takes the connection for broken before it reads why.
+func TestWhoSendsTooMuchLearnsWhy(t *testing.T) {
+	large := strings.Repeat("x", 2<<20)
+	for _, tr := range transports {
+		for _, test := range []struct {
+			name string
+			send func(client *websocket.Conn) error
+		}{
+			{"in one frame", func(client *websocket.Conn) error {
+				_, err := client.NetConn().Write(clientFrame(finText, large))
+				return err
+			}},
+			{"in fragments", func(client *websocket.Conn) error {
+				return client.WriteMessage(websocket.TextMessage, []byte(large))
+			}},
+			{"and more behind it", func(client *websocket.Conn) error {
+				_, err := client.NetConn().Write(append(clientFrame(finText, large), clientFrame(finText, "more")...))
+				return err
+			}},
+		} {
+			t.Run(tr.name+" "+test.name, func(t *testing.T) {
+				h := newRecorder()
+				p, client := tr.connect(t, h)
+				nc := client.NetConn()
+				if secure, ok := nc.(*tls.Conn); ok {
+					nc = secure.NetConn()
+				}
+				_ = nc.(*net.TCPConn).SetWriteBuffer(16 << 10) // it cannot finish before the server reads
+				_ = client.NetConn().SetDeadline(time.Now().Add(patience))
+				if err := test.send(client); err != nil {
+					t.Errorf("sending: %v", err)
+				}
+				if _, _, err := client.ReadMessage(); !websocket.IsCloseError(err, CloseTooLarge) {
+					t.Errorf("the peer read the error %v, want close code %d", err, CloseTooLarge)
+				}
+				p.ends(t, Cause{ReasonTooLarge, CloseTooLarge})
+				if len(h.received()) > 0 {
+					t.Errorf("the handler got %d messages", len(h.received()))
+				}
+			})
+		}
+	}
 }
 
 // Fragments without content never add up to the limit on messages, and control frames between them are no reason
@@ -309,6 +355,7 @@ func TestPanicEndsTheConnection(t *testing.T) {
 func TestLimitsChangeForOpenConnections(t *testing.T) {
 	h := newRecorder()
 	p, client := connect(t, h)
+	go client.ReadMessage() // answers the close frame
 	client.WriteMessage(websocket.TextMessage, make([]byte, 2000))
 	eventually(t, "the message arrives", func() bool { return len(h.received()) == 1 })
 	h.mu.Lock()

@@ -2,6 +2,7 @@ package socket
 
 import (
 	"bufio"
+	"crypto/tls"
 	"errors"
 	"fmt"
 	"io"
@@ -255,4 +256,45 @@ func TestRefuse(t *testing.T) {
 	}
 	c := <-conns
 	eventually(t, "the connection ends", func() bool { return c.counters.Open.Load() == 0 })
+}
+
+// Others know a connection that has a handler, and can be closing it when it is refused.
+func TestRefuseWhileOthersClose(t *testing.T) {
+	for _, tr := range []struct {
+		name  string
+		serve func(http.Handler) *httptest.Server
+	}{{"TCP", httptest.NewServer}, {"TLS", httptest.NewTLSServer}} {
+		t.Run(tr.name, func(t *testing.T) {
+			h := newRecorder()
+			peers := make(chan *peer, 1)
+			server := tr.serve(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+				c, err := Upgrade(w, r)
+				if err != nil {
+					t.Errorf("Upgrade: %v", err)
+					return
+				}
+				p := &peer{Conn: c, handler: h}
+				c.Handle(h, &p.counters, testLoop)
+				go c.Close(CloseGoingAway, "", Cause{Reason: ReasonHost})
+				c.Refuse(CloseRestart, "")
+				peers <- p
+			}))
+			defer server.Close()
+			dialer := websocket.Dialer{TLSClientConfig: &tls.Config{InsecureSkipVerify: true}} // the server's own certificate
+			for range 100 {
+				client, _, err := dialer.Dial("ws"+strings.TrimPrefix(server.URL, "http"), nil)
+				if err != nil {
+					t.Fatal(err)
+				}
+				client.SetReadDeadline(time.Now().Add(patience))
+				if _, _, err := client.ReadMessage(); !websocket.IsCloseError(err, CloseGoingAway, CloseRestart) {
+					t.Errorf("read the error %v", err)
+				}
+				p := <-peers
+				eventually(t, "the connection ends", func() bool { return p.counters.Open.Load() == 0 })
+				client.Close()
+			}
+			eventually(t, "the handler is told", func() bool { return len(h.closed()) == 100 })
+		})
+	}
 }
