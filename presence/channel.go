@@ -19,6 +19,7 @@ type channel struct {
 	users   int // members with a connection on this pod
 	present int // members whom watchers are to see
 
+	snapshot []byte    // the list of those whom watchers know of, as joiners get it; nil while it is not kept
 	pieces   *pieces   // users of this pod as bytes; nil while nobody asks for them
 	beyond   *beyond   // nil while there is nothing to know of other pods, and nobody lost
 	changes  *changes  // nil without a relay

@@ -18,9 +18,17 @@ type tape struct {
 // left is what Encoder.Left was given.
 type left struct{ ref, channel, reason string }
 
-func (tp *tape) Members(users []User) []byte { return tp.put(users) }
-func (tp *tape) Joined(j Joined) []byte      { return tp.put(j) }
-func (tp *tape) Presence(d Diff) []byte      { return tp.put(d) }
+// Members makes every other list long enough for a channel to keep.
+func (tp *tape) Members(users []User) []byte {
+	b := tp.put(users)
+	if b[7]%2 == 0 {
+		b = append(b, make([]byte, keptSnapshot)...)
+	}
+	return b
+}
+
+func (tp *tape) Joined(j Joined) []byte { return tp.put(j) }
+func (tp *tape) Presence(d Diff) []byte { return tp.put(d) }
 func (tp *tape) Left(ref, channel, reason string) []byte {
 	return tp.put(left{ref, channel, reason})
 }

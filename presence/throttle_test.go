@@ -126,3 +126,66 @@ func TestJoinersWaitNoLongerThanAQuarterSecond(t *testing.T) {
 		second.hears("joined room authenticated seq=101 count=15002")
 	})
 }
+
+// lists returns how many lists of members and answers to joins were made.
+func (tp *tape) lists() (lists, answers int) {
+	tp.mu.Lock()
+	defer tp.mu.Unlock()
+	for _, v := range tp.values {
+		switch v.(type) {
+		case []User:
+			lists++
+		case Joined:
+			answers++
+		}
+	}
+	return lists, answers
+}
+
+func TestListOfALargeChannelIsMadeSeldom(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		const (
+			n     = 20_000
+			every = 20 * time.Millisecond
+			times = 500
+		)
+		w := newWorld(t, &Rules{})
+		w.crowd(n, WatchNone, 0)
+		greedy, other := w.connect("greedy"), w.connect("other")
+		settle()
+		before, _ := w.tape.lists()
+		for i := range times {
+			greedy.join("room", WatchList)
+			if i%2 == 0 {
+				other.join("room", WatchNone) // so that the list changes
+			} else if err := other.Leave("room", ""); err != nil {
+				t.Fatal(err)
+			}
+			time.Sleep(every)
+		}
+		settle()
+		after, _ := w.tape.lists()
+		// Twice each time that a list is due: for the flush, and for one that asks again before it.
+		if most := int(times*every/(n*flushCostPerName)+1) * 2; after-before > most {
+			t.Errorf("%d lists were made for %d joins, want at most %d", after-before, times, most)
+		}
+		if got := len(greedy.in.take()); got < times {
+			t.Errorf("%d frames for %d joins", got, times)
+		}
+	})
+}
+
+func TestAnswersThatAreTheSameAreMadeOnce(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		const n = 2000
+		w := newWorld(t, &Rules{})
+		w.crowd(1000, WatchList, 0)
+		settle()
+		_, before := w.tape.lists()
+		w.crowd(n, WatchList, 0) // all of them wait for one flush
+		settle()
+		if _, after := w.tape.lists(); after-before > n/100 {
+			t.Errorf("%d answers were made for %d joins with the same reference", after-before, n)
+		}
+	})
+}

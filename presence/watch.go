@@ -31,9 +31,10 @@ type Diff struct {
 
 // A frame costs about a queue entry and a write for each watcher, so a channel with many watchers is flushed less
 // often: joins then come together in one frame, and the cost of a crowd arriving grows with it and not with
-// its square.
+// its square. The same goes for the list of who is present, which is made with the host's lock held.
 const (
 	flushCostPerWatcher = 20 * time.Microsecond
+	flushCostPerName    = 2 * time.Microsecond // of a list that is not kept: 12 times what it takes
 	flushAtOnce         = 2 * time.Millisecond // below this, there is no waiting at all
 	flushLatest         = 250 * time.Millisecond
 )
@@ -78,6 +79,9 @@ func (h *Host) changed(ch *channel) {
 		return
 	}
 	wait := time.Duration(len(ch.watchers)+len(ch.joiners)) * flushCostPerWatcher
+	if ch.snapshot == nil && slices.ContainsFunc(ch.joiners, (*membership).listsNames) {
+		wait = max(wait, time.Duration(ch.present)*flushCostPerName)
+	}
 	if wait >= flushAtOnce {
 		wait = min(wait, flushLatest) - time.Since(ch.lastFlush)
 	} else {
@@ -130,6 +134,9 @@ func (h *Host) settle(ch *channel) Diff {
 	for _, m := range ch.dirty {
 		there := m.there()
 		show := there && ch.named()
+		if show != m.shown || show && m.updated {
+			ch.snapshot = nil
+		}
 		if told {
 			switch {
 			case show && !m.shown:
@@ -153,46 +160,58 @@ func (h *Host) settle(ch *channel) Diff {
 	return d
 }
 
-// answer sends the joiners their snapshots; the members are encoded once for all.
+// joinKey is what the answers to joins differ in, of those that come at the same time.
+type joinKey struct {
+	ref   string
+	watch Watch
+}
+
+// answer sends the joiners their snapshots. A crowd that is back after a restart joins with the same few references, so what is
+// the same is encoded once: a list can have megabytes, and wait in many queues.
 func (h *Host) answer(ch *channel) {
-	var members []byte
+	frames := make(map[joinKey][]byte)
 	for i, m := range ch.joiners {
-		if members == nil && m.listsNames() {
-			members = h.registry.encoder.Members(ch.shown())
+		key := joinKey{m.ref, m.watch}
+		if frames[key] == nil {
+			frames[key] = h.encodeJoined(m)
 		}
-		h.pushJoined(m, members)
+		m.conn.out.Push(frames[key])
 		m.ref, m.waiting = "", false
 		m.watchPos = len(ch.watchers)
 		ch.watchers = append(ch.watchers, m)
 		ch.joiners[i] = nil
 	}
 	ch.joiners = nil
+	if len(ch.snapshot) < keptSnapshot {
+		ch.snapshot = nil
+	}
 }
+
+// keptSnapshot is from how many bytes on the list of a channel is kept until it changes. A shorter one is made in no time.
+const keptSnapshot = 16 << 10
 
 // answerEarly answers one joiner ahead of the flush, with what the watchers were told last, and without telling
 // anyone else: a connection that joins and leaves in a loop must not make a busy channel flush each time. The joiner
 // is about to leave or to join anew, so it needs no diff on top.
-func (h *Host) answerEarly(m *membership) {
-	var members []byte
-	if m.listsNames() {
-		members = h.registry.encoder.Members(m.channel.shown())
-	}
-	h.pushJoined(m, members)
-}
+func (h *Host) answerEarly(m *membership) { m.conn.out.Push(h.encodeJoined(m)) }
 
 // listsNames tells whether the answer to the join has members.
 func (m *membership) listsNames() bool { return m.watch == WatchList && m.channel.named() }
 
-func (h *Host) pushJoined(m *membership, members []byte) {
+// encodeJoined makes the answer to a join.
+func (h *Host) encodeJoined(m *membership) []byte {
 	ch := m.channel
 	j := Joined{
 		Ref: m.ref, Channel: ch.name, Kind: ch.class.Kind, Watch: m.watch,
 		Seq: ch.seq, Count: ch.told,
 	}
 	if m.listsNames() {
-		j.Members = members
+		if ch.snapshot == nil {
+			ch.snapshot = h.registry.encoder.Members(ch.shown())
+		}
+		j.Members = ch.snapshot
 	}
-	m.conn.out.Push(h.registry.encoder.Joined(j))
+	return h.registry.encoder.Joined(j)
 }
 
 // shown lists the users whom the watchers know of.
