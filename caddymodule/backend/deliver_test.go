@@ -168,6 +168,30 @@ func TestMessageThatIsRefusedForGoodIsGivenUp(t *testing.T) {
 	})
 }
 
+// Attempts that failed while the backend was down say nothing about the message.
+func TestRefusalsAloneCountTowardsGivingUp(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		var attempts atomic.Int64
+		s := newScene(t, roundTrip(func(*http.Request) (*http.Response, error) {
+			switch n := attempts.Add(1); {
+			case n <= 20:
+				return respond(503)
+			case n < 20+maxRefusals:
+				return respond(400)
+			}
+			return respond(200)
+		}))
+		host := mustHost(t, "portal.example.com")
+		s.endpoints.set(host, endpointAt("http://backend.example"))
+		s.mustAdd(t, host, message("sales", 0))
+		time.Sleep(time.Hour)
+		synctest.Wait()
+		if s.counts.get("delivered") != 1 || s.counts.get("dropped refused") != 0 {
+			t.Errorf("counted: %v", s.counts.by)
+		}
+	})
+}
+
 func TestBackendIsLeftAloneForAsLongAsItAsks(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		start := time.Now()

@@ -10,6 +10,7 @@ type lane struct {
 	channel  uint64
 	next     uint64 // the number that the next message has at least
 	attempts int    // at that message, which failed
+	refusals int    // of these, the answers that say that the message is wrong
 	due      time.Time
 	state    laneState
 	failedIn uint64 // the epoch of health in which it failed last
