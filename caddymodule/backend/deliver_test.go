@@ -258,6 +258,40 @@ func TestChannelThatFailsDoesNotHoldOthers(t *testing.T) {
 	})
 }
 
+// Many channels that fail look like a backend that is down, but must not keep the others from finding out that it is not.
+func TestChannelsThatFailDoNotHoldOthers(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		got, bad := newReceived(), atomic.Int64{}
+		s := newScene(t, roundTrip(func(r *http.Request) (*http.Response, error) {
+			raw := make([]byte, r.ContentLength)
+			if _, err := r.Body.Read(raw); err != nil {
+				return nil, err
+			}
+			if strings.Contains(string(raw), `"channel":"bad`) {
+				bad.Add(1)
+				return respond(500)
+			}
+			r.Body, _ = r.GetBody()
+			got.take(r)
+			return respond(200)
+		}))
+		host := mustHost(t, "portal.example.com")
+		s.endpoints.set(host, endpointAt("http://backend.example"))
+		for n := range 50 * maxParallel { // too many for each to be tried in the hour
+			s.mustAdd(t, host, message(fmt.Sprint("bad-", n), n))
+		}
+		time.Sleep(time.Hour)
+		for i := range 60 {
+			s.mustAdd(t, host, message("good", i))
+			time.Sleep(2 * maxPause) // one for a channel that fails
+			synctest.Wait()
+			if got.len() != i+1 {
+				t.Fatalf("%d messages arrived %s after number %d", got.len(), 2*maxPause, i)
+			}
+		}
+	})
+}
+
 func TestDeadBackendDoesNotDelayOtherHosts(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		got := newReceived()

@@ -55,3 +55,14 @@ func (s *schedule) Pop() any {
 	*s = (*s)[:last]
 	return l
 }
+
+// untried returns the place of the lane that is due last of those whose message has not failed, 0 when all have.
+func (s schedule) untried() int {
+	found := -1
+	for i, l := range s {
+		if l.attempts == 0 && (found < 0 || !l.due.Before(s[found].due)) {
+			found = i
+		}
+	}
+	return max(found, 0)
+}
