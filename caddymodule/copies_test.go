@@ -184,6 +184,82 @@ func TestWithoutABackendListenersGetTheirMessages(t *testing.T) {
 	}
 }
 
+// stuck is an Outbox whose writes wait.
+type stuck struct {
+	sink
+	writing, gate chan struct{} // the first is of one element
+}
+
+func (s stuck) Queue([]byte, int) bool { return true }
+
+func (s stuck) Flush() {
+	select {
+	case s.writing <- struct{}{}:
+	default:
+	}
+	<-s.gate
+}
+
+// A sender who is told that nothing was sent sends again: the backend must not get both.
+func TestMessageThatIsNotSentIsNotCopied(t *testing.T) {
+	dataFolder(t)
+	host, l := mustHost(t, "portal.example.com"), newListener(t)
+	site, _ := inEffect(t, "http://portal.example.com {\n\trollcall {\n\t\tapi_key k\n\t\tbackend "+l.URL+
+		" {\n\t\t\tsecret "+backendSecret+"\n\t\t}\n\t\tlimits {\n\t\t\tqueue 8MiB\n\t\t}\n\t}\n}", nil)
+	h := site.app.handlers[0]
+	registry := site.app.hub.registry
+	wantCreated(t, h, "adduser", `[{"id":"ada","channels":[{"name":"sales","mode":"listen"}]}]`, "ada")
+	ada := mustDial(t, listen(t, h), "portal.example.com", "Test-User", "ada")
+	answer := func(kinds ...string) string {
+		for {
+			var frame struct{ Type, Code string }
+			if err := ada.ReadJSON(&frame); err != nil {
+				t.Fatal(err)
+			}
+			if slices.Contains(kinds, frame.Type) {
+				return frame.Type + frame.Code
+			}
+		}
+	}
+	answer("joined")
+
+	slow := stuck{writing: make(chan struct{}, 1), gate: make(chan struct{})}
+	conn, err := registry.Connect(host, site.rules(), &presence.User{ID: "bob"}, slow)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer conn.Close()
+	if err := conn.Join("sales", presence.WatchNone, ""); err != nil {
+		t.Fatal(err)
+	}
+	message := fmt.Appendf(nil, "{%s}", strings.Repeat(" ", 100))
+	for n := 0; ; n++ {
+		err := registry.Send(host, []string{"sales"}, message)
+		if errors.Is(err, presence.ErrBusy) {
+			break
+		}
+		if err != nil || n > 100_000 {
+			t.Fatalf("%d messages wait, %v", n, err)
+		}
+		if n == 0 {
+			<-slow.writing
+		}
+	}
+	send := func(n int) string {
+		text := fmt.Sprintf(`{"n":%d,"text":%q}`, n, strings.Repeat("x", len(message)))
+		if err := ada.WriteJSON(map[string]any{"type": "send", "channels": []string{"sales"}, "message": json.RawMessage(text)}); err != nil {
+			t.Fatal(err)
+		}
+		return answer("sent", "error")
+	}
+	if got := send(1); got != "errorrate_limited" {
+		t.Errorf("the answer is %s", got)
+	}
+	close(slow.gate)
+	eventually(t, "there is room again", func() bool { return send(2) == "sent" })
+	l.expect(t, "portal.example.com 2")
+}
+
 func TestCopiesWaitForAnotherProcessToLetGoOfTheFile(t *testing.T) {
 	folder := dataFolder(t)
 	other, err := backend.Open(backend.Config{

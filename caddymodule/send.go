@@ -11,7 +11,8 @@ import (
 )
 
 // send has a message delivered to the listeners of its channels. What the backend gets a copy of is on disk before anybody
-// hears of it, see RATIONALE.md.
+// hears of it, see RATIONALE.md. So what would be refused then is refused before: the sender sends it again, and the backend
+// would have both.
 func (s *session) send(cmd wire.Command) error {
 	channels, copies := s.route(cmd)
 	if len(copies) > 0 {
@@ -20,6 +21,11 @@ func (s *session) send(cmd wire.Command) error {
 		}
 		if err := s.conn.Listens(cmd.Channels); err != nil {
 			return err
+		}
+		if len(channels) > 0 {
+			if err := s.conn.CanSend(channels, cmd.Message); err != nil {
+				return err
+			}
 		}
 		if err := s.tenant.site.Load().copyToBackend(s.tenant.name, copies...); err != nil {
 			return err

@@ -155,6 +155,12 @@ func TestWhoSendsFasterThanIsWrittenIsRefused(t *testing.T) {
 		if err := w.reg.Send(w.name, []string{"hall", "room"}, message); !errors.Is(err, ErrBusy) {
 			t.Errorf("the backend: %v", err)
 		}
+		if err := ann.CanSend([]string{"room"}, message); !errors.Is(err, ErrBusy) {
+			t.Errorf("asked before: %v", err)
+		}
+		if err := bob.CanSend([]string{"hall"}, message); err != nil {
+			t.Errorf("asked before about another channel: %v", err)
+		}
 		if len(relay.sent) != accepted {
 			t.Errorf("the relay was given %d messages", len(relay.sent))
 		}

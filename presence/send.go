@@ -80,15 +80,8 @@ func (c *Conn) Send(channels []string, message []byte) error {
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	var few [4]*channel
-	to := few[:0]
-	for _, name := range channels {
-		ch, err := c.listening(name)
-		if err != nil {
-			return err
-		}
-		to = append(to, ch)
-	}
-	if err := h.room(to, message); err != nil {
+	to, err := c.recipients(few[:0], channels, message)
+	if err != nil {
 		return err
 	}
 	var from *User
@@ -104,6 +97,32 @@ func (c *Conn) Send(channels []string, message []byte) error {
 		h.send(ch, from, message)
 	}
 	return nil
+}
+
+// CanSend tells whether Send would take the message now.
+//
+// It returns what Send does.
+func (c *Conn) CanSend(channels []string, message []byte) error {
+	channels, err := targets(channels, message)
+	if err != nil {
+		return err
+	}
+	c.host.mu.Lock()
+	defer c.host.mu.Unlock()
+	_, err = c.recipients(nil, channels, message)
+	return err
+}
+
+// recipients appends the channels if c listens to all of them and they can take the message. The host's lock is held.
+func (c *Conn) recipients(to []*channel, names []string, message []byte) ([]*channel, error) {
+	for _, name := range names {
+		ch, err := c.listening(name)
+		if err != nil {
+			return nil, err
+		}
+		to = append(to, ch)
+	}
+	return to, c.host.room(to, message)
 }
 
 // Send sends a message of the backend to everybody on the host who listens to one of the channels, on all pods. Other than

@@ -7,7 +7,7 @@ import (
 )
 
 const (
-	// maxRefusals is how often a message is tried whose answer says that it is wrong.
+	// maxRefusals is how many answers have to say that a message is wrong before it is given up.
 	maxRefusals = 5
 
 	// stuckAfter is the failed attempt at a message that is logged.
@@ -20,7 +20,7 @@ func (q *queue) attempt(l *lane, to *Endpoint) {
 	defer q.courier.end()
 	q.mu.Lock()
 	l.fresh = false
-	from, attempt := l.next, l.attempts+1
+	from, attempt, refusals := l.next, l.attempts+1, l.refusals+1
 	q.mu.Unlock()
 
 	number, record, err := q.courier.store.first(q.host, l.channel, from)
@@ -45,7 +45,7 @@ func (q *queue) attempt(l *lane, to *Endpoint) {
 		q.delivered(r)
 	case q.courier.ctx.Err() != nil:
 		q.done(l, time.Now()) // it was cut at the end of the process
-	case o.final && attempt >= maxRefusals:
+	case o.final && refusals >= maxRefusals:
 		q.courier.observer.Failed(q.host, o.why)
 		q.give(r, id, o)
 	default:
@@ -80,7 +80,7 @@ func (q *queue) give(r removal, id string, o outcome) {
 // finish has a message removed and goes on with the next one.
 func (q *queue) finish(r removal) {
 	q.mu.Lock()
-	r.lane.next, r.lane.attempts = r.number+1, 0
+	r.lane.next, r.lane.attempts, r.lane.refusals = r.number+1, 0, 0
 	r.lane.removing++
 	q.mu.Unlock()
 	q.courier.committer.remove(r)
@@ -116,6 +116,9 @@ func (q *queue) retry(l *lane, id string, o outcome) {
 	now := time.Now()
 	q.mu.Lock()
 	l.attempts++
+	if o.final {
+		l.refusals++
+	}
 	attempts, waiting := l.attempts, q.count
 	warn := !o.final && o.why != ReasonDisk && q.fail(l, o, now)
 	q.mu.Unlock()

@@ -168,6 +168,30 @@ func TestMessageThatIsRefusedForGoodIsGivenUp(t *testing.T) {
 	})
 }
 
+// Attempts that failed while the backend was down say nothing about the message.
+func TestRefusalsAloneCountTowardsGivingUp(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		var attempts atomic.Int64
+		s := newScene(t, roundTrip(func(*http.Request) (*http.Response, error) {
+			switch n := attempts.Add(1); {
+			case n <= 20:
+				return respond(503)
+			case n < 20+maxRefusals:
+				return respond(400)
+			}
+			return respond(200)
+		}))
+		host := mustHost(t, "portal.example.com")
+		s.endpoints.set(host, endpointAt("http://backend.example"))
+		s.mustAdd(t, host, message("sales", 0))
+		time.Sleep(time.Hour)
+		synctest.Wait()
+		if s.counts.get("delivered") != 1 || s.counts.get("dropped refused") != 0 {
+			t.Errorf("counted: %v", s.counts.by)
+		}
+	})
+}
+
 func TestBackendIsLeftAloneForAsLongAsItAsks(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		start := time.Now()
@@ -230,6 +254,40 @@ func TestChannelThatFailsDoesNotHoldOthers(t *testing.T) {
 		}
 		if lines := s.logs.FilterMessage("copy not delivered, trying on").Len(); lines != 1 {
 			t.Errorf("%d lines tell of it", lines)
+		}
+	})
+}
+
+// Many channels that fail look like a backend that is down, but must not keep the others from finding out that it is not.
+func TestChannelsThatFailDoNotHoldOthers(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		got, bad := newReceived(), atomic.Int64{}
+		s := newScene(t, roundTrip(func(r *http.Request) (*http.Response, error) {
+			raw := make([]byte, r.ContentLength)
+			if _, err := r.Body.Read(raw); err != nil {
+				return nil, err
+			}
+			if strings.Contains(string(raw), `"channel":"bad`) {
+				bad.Add(1)
+				return respond(500)
+			}
+			r.Body, _ = r.GetBody()
+			got.take(r)
+			return respond(200)
+		}))
+		host := mustHost(t, "portal.example.com")
+		s.endpoints.set(host, endpointAt("http://backend.example"))
+		for n := range 50 * maxParallel { // too many for each to be tried in the hour
+			s.mustAdd(t, host, message(fmt.Sprint("bad-", n), n))
+		}
+		time.Sleep(time.Hour)
+		for i := range 60 {
+			s.mustAdd(t, host, message("good", i))
+			time.Sleep(2 * maxPause) // one for a channel that fails
+			synctest.Wait()
+			if got.len() != i+1 {
+				t.Fatalf("%d messages arrived %s after number %d", got.len(), 2*maxPause, i)
+			}
 		}
 	})
 }

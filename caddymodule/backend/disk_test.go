@@ -22,15 +22,22 @@ import (
 	"github.com/rollcall-gateway/rollcall/presence"
 )
 
-// childFolder has the folder for the process that is killed, see TestMain.
-const childFolder = "ROLLCALL_BACKEND_TEST_FOLDER"
+// What a process of the test is told that is to be killed, or has no room on its disk.
+const (
+	childFolder = "ROLLCALL_BACKEND_TEST_FOLDER"
+	childRoom   = "ROLLCALL_BACKEND_TEST_ROOM"
+)
 
 func TestMain(m *testing.M) {
-	if folder := os.Getenv(childFolder); folder != "" {
+	folder := os.Getenv(childFolder)
+	switch room, err := strconv.Atoi(os.Getenv(childRoom)); {
+	case folder == "":
+		os.Exit(m.Run())
+	case err == nil:
+		openWithRoom(folder, room)
+	default:
 		child(folder)
-		return
 	}
-	os.Exit(m.Run())
 }
 
 const childChannels = 8
@@ -141,6 +148,36 @@ func TestSecondProcessIsRefused(t *testing.T) {
 	_, err := Open(Config{Folder: s.folder, Endpoints: s.endpoints, Observer: s.counts, Logger: zap.NewNop()})
 	if !errors.Is(err, ErrLocked) {
 		t.Errorf("the error is %v", err)
+	}
+}
+
+// Of several that start at the same time in an empty folder, one has the file. The lock is one between processes too.
+func TestOneOfThoseThatStartTogetherHasTheFile(t *testing.T) {
+	for range 50 {
+		folder := t.TempDir()
+		var all sync.WaitGroup
+		results := make(chan error, 4)
+		for range cap(results) {
+			all.Go(func() {
+				c, err := Open(Config{Folder: folder, Endpoints: new(endpoints), Observer: new(counts), Logger: zap.NewNop()})
+				results <- err
+				if err == nil {
+					t.Cleanup(func() { _ = c.Close(context.Background()) })
+				}
+			})
+		}
+		all.Wait()
+		opened := 0
+		for range cap(results) {
+			if err := <-results; err == nil {
+				opened++
+			} else if !errors.Is(err, ErrLocked) {
+				t.Errorf("the error is %v", err)
+			}
+		}
+		if opened != 1 {
+			t.Fatalf("%d have the file", opened)
+		}
 	}
 }
 

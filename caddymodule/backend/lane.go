@@ -10,6 +10,7 @@ type lane struct {
 	channel  uint64
 	next     uint64 // the number that the next message has at least
 	attempts int    // at that message, which failed
+	refusals int    // of these, the answers that say that the message is wrong
 	due      time.Time
 	state    laneState
 	failedIn uint64 // the epoch of health in which it failed last
@@ -53,4 +54,15 @@ func (s *schedule) Pop() any {
 	(*s)[last] = nil
 	*s = (*s)[:last]
 	return l
+}
+
+// untried returns the place of the lane that is due last of those whose message has not failed, 0 when all have.
+func (s schedule) untried() int {
+	found := -1
+	for i, l := range s {
+		if l.attempts == 0 && (found < 0 || !l.due.Before(s[found].due)) {
+			found = i
+		}
+	}
+	return max(found, 0)
 }

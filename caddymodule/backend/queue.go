@@ -31,6 +31,7 @@ type queue struct {
 	due     schedule
 	busy    int // attempts under way
 	running bool
+	retried bool // the last question whether the backend is back was a message that had failed
 
 	// Channels without a lane: a pass over the disk gives them one. missed says that another pass is needed.
 	more, missed bool
@@ -227,7 +228,7 @@ func (q *queue) step() (wait time.Duration, ended bool) {
 		if !q.courier.begin() {
 			break
 		}
-		l := heap.Pop(&q.due).(*lane)
+		l := q.pick(parallel)
 		l.state = laneBusy
 		q.busy++
 		go q.attempt(l, to)
@@ -242,6 +243,20 @@ func (q *queue) step() (wait time.Duration, ended bool) {
 		return maxPause, false // the disk could not be read, and nobody will say when it can
 	}
 	return long, false
+}
+
+// pick takes the lane out of the schedule that is due first. When it asks whether the backend is back, it is by turns the
+// newest whose message has not failed yet: if the messages of many channels are at fault, that one gets through. The lock is
+// held, and a lane is due.
+func (q *queue) pick(parallel int) *lane {
+	place := 0
+	if parallel == 1 {
+		if q.retried {
+			place = q.due.untried()
+		}
+		q.retried = !q.retried
+	}
+	return heap.Remove(&q.due, place).(*lane)
 }
 
 // scan gives lanes to channels that have none, when there is room for many.

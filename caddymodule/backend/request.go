@@ -60,7 +60,9 @@ func post(ctx context.Context, client *http.Client, to *Endpoint, id string, bod
 	if err != nil {
 		return unanswered(err)
 	}
-	_, _ = io.CopyN(io.Discard, resp.Body, maxAnswer) // what it says has no meaning here
+	if resp.StatusCode != http.StatusSwitchingProtocols { // its body is the connection, which no deadline ends
+		_, _ = io.CopyN(io.Discard, resp.Body, maxAnswer) // what it says has no meaning here
+	}
 	_ = resp.Body.Close()
 	return answered(resp.StatusCode, resp.Header.Get("Retry-After"), now)
 }

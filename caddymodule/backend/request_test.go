@@ -4,6 +4,7 @@ import (
 	"context"
 	"encoding/json"
 	"errors"
+	"io"
 	"net"
 	"net/http"
 	"net/http/httptest"
@@ -177,4 +178,25 @@ func TestLongAnswerIsCut(t *testing.T) {
 		t.Errorf("%+v", o)
 	}
 	<-done
+}
+
+// An answer that switches protocols has a body that no deadline ends: it must hold neither the delivery nor the exit.
+func TestSwitchOfProtocolsIsNotFollowed(t *testing.T) {
+	server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		conn, _, err := http.NewResponseController(w).Hijack()
+		if err != nil {
+			t.Error(err)
+			return
+		}
+		defer func() { _ = conn.Close() }()
+		_, _ = io.WriteString(conn, "HTTP/1.1 101 Switching Protocols\r\nConnection: Upgrade\r\nUpgrade: other\r\n\r\n")
+		_, _ = io.Copy(io.Discard, conn) // ends when the client has closed the connection
+	}))
+	defer server.Close()
+	s, host := newScene(t, nil), mustHost(t, "portal.example.com")
+	to := endpointAt(server.URL)
+	to.Timeout = 100 * time.Millisecond
+	s.endpoints.set(host, to)
+	s.mustAdd(t, host, message("sales", 0))
+	eventually(t, "it is tried again", func() bool { return s.counts.get("failed redirect") > 1 })
 }

@@ -3,6 +3,7 @@ package backend
 import (
 	"errors"
 	"fmt"
+	"io/fs"
 	"os"
 	"path/filepath"
 	"runtime/debug"
@@ -54,8 +55,53 @@ func openStore(folder string) (s *store, aside string, err error) {
 	if err := os.Rename(file, aside); err != nil {
 		return nil, "", fmt.Errorf("setting a damaged file aside: %w", err)
 	}
-	s, err = openFile(file)
-	return s, aside, err
+	if s, err = openFile(file); err != nil {
+		return nil, "", fmt.Errorf("a damaged file is set aside as %s, and then %w", aside, err)
+	}
+	return s, aside, nil
+}
+
+// makeFile makes the file if it is not there. It gets its name when it is whole: otherwise one that was left unfinished,
+// because the disk is full or the process was killed, would be a damaged one.
+func makeFile(file string) error {
+	if _, err := os.Lstat(file); !errors.Is(err, fs.ErrNotExist) {
+		return err
+	}
+	f, err := os.CreateTemp(filepath.Dir(file), fileName+".new-*")
+	if err != nil {
+		return err
+	}
+	defer os.Remove(f.Name())
+	if err := f.Close(); err != nil {
+		return err
+	}
+	db, err := bbolt.Open(f.Name(), 0o600, nil)
+	if err != nil {
+		return err
+	}
+	if err := db.Close(); err != nil {
+		return err
+	}
+	// Unlike a rename, a link does not replace what another process has made meanwhile. Some file systems have none.
+	if err := os.Link(f.Name(), file); err != nil && !errors.Is(err, fs.ErrExist) {
+		if err := os.Rename(f.Name(), file); err != nil {
+			return err
+		}
+	}
+	return syncFolder(filepath.Dir(file))
+}
+
+// syncFolder has the names in a folder on disk.
+func syncFolder(folder string) error {
+	f, err := os.Open(folder)
+	if err != nil {
+		return err
+	}
+	defer f.Close()
+	if err := f.Sync(); err != nil && !errors.Is(err, errors.ErrUnsupported) {
+		return err
+	}
+	return nil
 }
 
 func isDamage(err error) bool {
@@ -71,6 +117,9 @@ func isDamage(err error) bool {
 }
 
 func openFile(file string) (*store, error) {
+	if err := makeFile(file); err != nil {
+		return nil, fmt.Errorf("making the file of waiting copies: %w", err)
+	}
 	s := new(store)
 	err := s.guard(func() (err error) {
 		// The least timeout is one try.
