@@ -355,3 +355,55 @@ func TestModes(t *testing.T) {
 		}
 	}
 }
+
+// Requests at the same time can go over a bound together, but what was answered holds.
+func TestAssignKeepsItsWordOnAHostThatGetsFull(t *testing.T) {
+	portal := mustHost(t, "portal.example.com")
+	store := &held{entered: make(chan bool), let: make(chan bool)}
+	b := NewBook(1, nil)
+	if err := b.Attach(store); err != nil {
+		t.Fatal(err)
+	}
+	b.records[portal] = MaxOfHost - 1
+	done := make(chan error)
+	for _, user := range []string{"ada", "bob"} {
+		go func() {
+			_, err := b.Assign(portal, []Wish{{user, []Assignment{{"sales", Listen}}}}, 0)
+			done <- err
+		}()
+		<-store.entered
+	}
+	close(store.let)
+	for range 2 {
+		if err := <-done; err != nil {
+			t.Fatal(err)
+		}
+	}
+	wantOf(t, b, portal, "ada", "sales=listen")
+	wantOf(t, b, portal, "bob", "sales=listen")
+	again := NewBook(2, nil)
+	again.records[portal] = MaxOfHost
+	if err := again.Attach(&store.fragile); err != nil {
+		t.Fatal(err)
+	}
+	wantOf(t, again, portal, "ada", "sales=listen")
+}
+
+// A version beyond all others can come from outside. It must not get into the file with what follows from it, which could not
+// be read again.
+func TestNoVersionIsBeyondTheHighest(t *testing.T) {
+	portal := mustHost(t, "portal.example.com")
+	dir := t.TempDir()
+	b, f := openBook(t, dir, 1, nil)
+	if err := b.Merge([]Record{{portal, "ada", "sales", Listen, Version{Clock: MaxClock}}}); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := b.Assign(portal, []Wish{wish(t, "bob", "sales")}, 0); !errors.Is(err, ErrUnavailable) {
+		t.Errorf("got %v", err)
+	}
+	if err := f.Close(); err != nil {
+		t.Fatal(err)
+	}
+	again, _ := openBook(t, dir, 2, nil)
+	wantOf(t, again, portal, "ada", "sales=listen")
+}

@@ -148,5 +148,17 @@ func (s *fragile) fail(err error) {
 	s.err = err
 }
 
+// held is a store that keeps nothing until it is let.
+type held struct {
+	fragile
+	entered, let chan bool
+}
+
+func (s *held) Save(records []Record) error {
+	s.entered <- true
+	<-s.let
+	return s.fragile.Save(records)
+}
+
 // clockAt is a clock that stands still.
 func clockAt(t time.Time) func() time.Time { return func() time.Time { return t } }

@@ -13,7 +13,7 @@ import (
 func (b *Book) Merge(records []Record) error {
 	now := b.now()
 	records = slices.DeleteFunc(slices.Clone(records), func(r Record) bool { return !r.valid() || r.stale(now) })
-	fresh, all := b.apply(records)
+	fresh, all := b.apply(records, true)
 	b.tell(fresh)
 	if len(fresh) > 0 {
 		if err := b.keep(fresh); err != nil {
