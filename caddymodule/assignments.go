@@ -32,17 +32,13 @@ type assignments struct {
 	mu         sync.Mutex
 	file       *assignment.File // nil while it is not open
 	tend       *time.Timer      // calls look; nil before begin
-	swept      time.Time
-	complained string // the error that is in the log already
+	swept      time.Time        // the full hour of the last sweep
+	complained string           // the error that is in the log already
 	closed     bool
 }
 
-const (
-	// assignmentsEvery is how often a file that could not be opened is tried again, and what could not be kept.
-	assignmentsEvery = 5 * time.Second
-	// sweepEvery is how often old removals are forgotten.
-	sweepEvery = time.Hour
-)
+// assignmentsEvery is how often a file that could not be opened is tried again, and what could not be kept.
+const assignmentsEvery = 5 * time.Second
 
 func newAssignments(h *hub) *assignments {
 	var node [8]byte
@@ -66,7 +62,7 @@ func (a *assignments) begin(clustered bool) {
 	}
 	a.note(a.open(clustered))
 	if a.tend == nil {
-		a.swept = time.Now()
+		a.swept = time.Now().Truncate(assignment.SweepEvery)
 		a.tend = time.AfterFunc(assignmentsEvery, a.look)
 	}
 }
@@ -83,9 +79,9 @@ func (a *assignments) look() {
 	if err == nil && unsaved {
 		err = a.book.Save()
 	}
-	if err == nil && time.Since(a.swept) >= sweepEvery {
-		a.swept = time.Now()
-		err = a.book.Sweep()
+	if hour := time.Now().Truncate(assignment.SweepEvery); !hour.Equal(a.swept) {
+		a.swept = hour
+		err = errors.Join(err, a.book.Sweep()) // with the file or without
 	}
 	a.note(err)
 	a.tend.Reset(assignmentsEvery)
