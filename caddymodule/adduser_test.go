@@ -244,6 +244,38 @@ func TestFileOfAnotherProcess(t *testing.T) {
 	ada.hears(t, joinedFrame("sales"))
 }
 
+// A damaged file is called so for as long as it is there, and is in nobody's way when it was moved.
+func TestDamagedFile(t *testing.T) {
+	t.Setenv("XDG_DATA_HOME", t.TempDir())
+	f, err := assignment.OpenFile(assignmentsPath())
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := f.Close(); err != nil {
+		t.Fatal(err)
+	}
+	b, err := os.ReadFile(assignmentsPath())
+	if err != nil {
+		t.Fatal(err)
+	}
+	clear(b[2*os.Getpagesize():])
+	if err := os.WriteFile(assignmentsPath(), b, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	h := loadHandler(t, "api_key k")
+	const users = `[{"id":"ada","channels":[{"name":"sales"}]}]`
+	for range 3 {
+		checkProblem(t, post(t, h, "/message/adduser", `{"apiKey":"k","users":`+users+`}`), http.StatusServiceUnavailable, "unavailable")
+		if got := h.app.hub.assignments.complained; !strings.Contains(got, assignment.ErrCorrupt.Error()) {
+			t.Errorf("the log says %q", got)
+		}
+	}
+	if err := os.Rename(assignmentsPath(), assignmentsPath()+".damaged"); err != nil {
+		t.Fatal(err)
+	}
+	wantCreated(t, h, "adduser", users, "ada")
+}
+
 func TestAssignmentsOfOtherPodsAreKeptLater(t *testing.T) {
 	t.Setenv("XDG_DATA_HOME", t.TempDir())
 	h := loadHandler(t, "api_key k")

@@ -34,6 +34,8 @@ type assignments struct {
 	tend       *time.Timer      // calls look; nil before begin
 	swept      time.Time        // the full hour of the last sweep
 	complained string           // the error that is in the log already
+	damaged    os.FileInfo      // the file that is not worth another try
+	damage     error            // why
 	closed     bool
 }
 
@@ -93,22 +95,36 @@ func (a *assignments) open(create bool) error {
 		return nil
 	}
 	path := assignmentsPath()
-	if !create {
-		if _, err := os.Stat(path); errors.Is(err, fs.ErrNotExist) {
-			return nil
-		}
+	info, err := os.Stat(path)
+	switch {
+	case !create && errors.Is(err, fs.ErrNotExist):
+		return nil
+	case err == nil && a.damaged != nil && os.SameFile(info, a.damaged) && info.ModTime().Equal(a.damaged.ModTime()):
+		return a.damage
 	}
-	f, err := assignment.OpenFile(path)
+	f, err := a.read(path)
+	if errors.Is(err, assignment.ErrCorrupt) {
+		a.damaged, a.damage = info, err
+	}
 	if err != nil {
-		return err
-	}
-	if err := a.book.Attach(f); err != nil {
-		_ = f.Close() // the first error says more
 		return err
 	}
 	a.file = f
 	a.logger.Info("assignments opened", zap.String("file", path), zap.Int("assignments", a.book.Len()))
 	return nil
+}
+
+// read opens the file and takes over what it has.
+func (a *assignments) read(path string) (*assignment.File, error) {
+	f, err := assignment.OpenFile(path)
+	if err != nil {
+		return nil, err
+	}
+	if err := a.book.Attach(f); err != nil {
+		_ = f.Close() // the first error says more
+		return nil, err
+	}
+	return f, nil
 }
 
 // note logs an error, once until there is another or none. The lock is held.
