@@ -17,8 +17,25 @@ const maxAssignedUsers = 1000
 
 // assignedUser is an element of users. Pointers tell what is missing from what is empty.
 type assignedUser struct {
-	ID       *string            `json:"id"`
-	Channels *[]assignedChannel `json:"channels"`
+	ID       *string          `json:"id"`
+	Channels assignedChannels `json:"channels"`
+}
+
+// assignedChannels are a user's, if any are given. To removeuser, none given are all: null must not be taken for that.
+type assignedChannels struct {
+	given bool
+	list  []assignedChannel
+}
+
+var errNoList = errors.New("channels is null")
+
+// UnmarshalJSON implements json.Unmarshaler.
+func (c *assignedChannels) UnmarshalJSON(b []byte) error {
+	c.given = true
+	if string(b) == "null" {
+		return errNoList
+	}
+	return json.Unmarshal(b, &c.list)
 }
 
 type assignedChannel struct {
@@ -51,11 +68,8 @@ func (h *Handler) removeUser(ctx context.Context, q question) (answer, *problem)
 		return answer{}, p
 	}
 	for i := range users {
-		if users[i].Channels == nil {
-			continue
-		}
-		for j := range *users[i].Channels {
-			(*users[i].Channels)[j].Mode = nil // it is of no interest
+		for j := range users[i].Channels.list {
+			users[i].Channels.list[j].Mode = nil // it is of no interest
 		}
 	}
 	wishes, p := q.wishes(users)
@@ -119,11 +133,11 @@ func (q question) wishes(users []assignedUser) ([]assignment.Wish, *problem) {
 			return nil, problemValue("users[%d].id must be plain text of 1 to %d bytes", i, maxUserID)
 		}
 		wishes[i].User = *u.ID
-		if u.Channels == nil {
+		if !u.Channels.given {
 			continue
 		}
-		wishes[i].Channels = make([]assignment.Assignment, len(*u.Channels))
-		for j, c := range *u.Channels {
+		wishes[i].Channels = make([]assignment.Assignment, len(u.Channels.list))
+		for j, c := range u.Channels.list {
 			if c.Name == nil {
 				return nil, problemValue("users[%d].channels[%d].name must be a string", i, j)
 			}

@@ -187,6 +187,21 @@ func TestRemoveUserTakesAnyChannel(t *testing.T) {
 	checkProblem(t, post(t, h, "/message/removeuser", `{"apiKey":"k","users":[{"channels":[]}]}`), http.StatusBadRequest, "bad_value")
 }
 
+// Only a user without channels is removed from all: null is what a backend sends that has no list where it should have one.
+func TestRemoveUserTakesNoNullForAll(t *testing.T) {
+	t.Setenv("XDG_DATA_HOME", t.TempDir())
+	h := loadHandler(t, "api_key k")
+	wantCreated(t, h, "adduser", `[{"id":"ada","channels":[{"name":"sales"}]}]`, "ada")
+	for _, users := range []string{`[{"id":"ada","channels":null}]`, `[{"id":"ada","channels":{}}]`, `[{"id":"ada","channels":"sales"}]`} {
+		w := post(t, h, "/message/removeuser", `{"apiKey":"k","users":`+users+`}`)
+		checkProblem(t, w, http.StatusBadRequest, "bad_value")
+	}
+	wantCreated(t, h, "removeuser", `[{"id":"ada","channels":[]}]`, "ada")
+	if n := h.app.hub.assignments.book.Len(); n != 1 {
+		t.Errorf("%d assignments, want 1", n)
+	}
+}
+
 func TestAddUserWithoutAFile(t *testing.T) {
 	dir := t.TempDir()
 	t.Setenv("XDG_DATA_HOME", dir)
