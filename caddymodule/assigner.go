@@ -93,8 +93,11 @@ func (a *assigner) leave(c *presence.Conn, channels []string) {
 }
 
 // note has the channels looked at for the connection, all that its user is assigned to if there are none. It does not
-// block.
+// block. One that is not greeted yet is left alone: it arrives right after that.
 func (a *assigner) note(c *presence.Conn, channels []string, tries int) {
+	if s, ok := c.Outbox().(*session); ok && !s.greeted.Load() {
+		return
+	}
 	a.mu.Lock()
 	defer a.mu.Unlock()
 	h := a.hosts[c.Host()]
