@@ -412,3 +412,65 @@ func TestNoVersionIsBeyondTheHighest(t *testing.T) {
 	again, _ := openBook(t, dir, 2, nil)
 	wantOf(t, again, portal, "ada", "sales=listen")
 }
+
+// A removal that comes so late that nobody would keep it still ends the assignment before it: of a pod whose clock is far behind
+// it comes like that.
+func TestLateRemovalEndsAnAssignment(t *testing.T) {
+	portal := mustHost(t, "portal.example.com")
+	now := time.Now()
+	var books []*Book
+	for i, at := range []time.Duration{0, -2 * Retention} {
+		b := NewBook(uint64(i), nil)
+		b.now = clockAt(now.Add(at))
+		if err := b.Attach(new(fragile)); err != nil {
+			t.Fatal(err)
+		}
+		books = append(books, b)
+	}
+	right, behind := books[0], books[1]
+	if err := right.Merge(assign(t, behind, portal, wish(t, "ada", "sales"))); err != nil {
+		t.Fatal(err)
+	}
+	removed := remove(t, behind, portal, wish(t, "ada"))
+	if err := right.Merge(removed); err != nil {
+		t.Fatal(err)
+	}
+	wantOf(t, right, portal, "ada")
+	if err := right.Sweep(); err != nil || len(all(right)) != 0 {
+		t.Errorf("%v, %d records", err, len(all(right)))
+	}
+	if err := right.Merge(removed); err != nil || len(all(right)) != 0 {
+		t.Errorf("a second time: %v, %d records", err, len(all(right)))
+	}
+}
+
+// While the disk is full, each change costs what it is worth and not all that waits.
+func TestMergeDoesNotTryEverythingAgain(t *testing.T) {
+	portal := mustHost(t, "portal.example.com")
+	other := NewBook(1, nil)
+	if err := other.Attach(new(fragile)); err != nil {
+		t.Fatal(err)
+	}
+	store := new(fragile)
+	b := NewBook(2, nil)
+	if err := b.Attach(store); err != nil {
+		t.Fatal(err)
+	}
+	store.fail(errFull)
+	const changes = 50
+	for i := range changes {
+		if err := b.Merge(assign(t, other, portal, wish(t, fmt.Sprintf("u%d", i), "sales"))); !errors.Is(err, ErrUnavailable) {
+			t.Errorf("got %v", err)
+		}
+	}
+	if store.asked > changes {
+		t.Errorf("%d records were to be saved for %d changes", store.asked, changes)
+	}
+	store.fail(nil)
+	if err := b.Save(); err != nil || len(store.records) != changes {
+		t.Errorf("%v, %d records", err, len(store.records))
+	}
+	if err := b.Merge(assign(t, other, portal, wish(t, "new", "sales"))); err != nil || len(store.records) != changes+1 {
+		t.Errorf("%v, %d records", err, len(store.records))
+	}
+}

@@ -103,6 +103,7 @@ type fragile struct {
 	mu      sync.Mutex
 	err     error
 	records map[name]Record
+	asked   int // records that were to be saved
 }
 
 var errFull = errors.New("no space left on device")
@@ -119,6 +120,7 @@ func (s *fragile) Load(take func(r Record)) error {
 func (s *fragile) Save(records []Record) error {
 	s.mu.Lock()
 	defer s.mu.Unlock()
+	s.asked += len(records)
 	if s.err != nil {
 		return s.err
 	}
