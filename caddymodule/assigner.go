@@ -56,6 +56,7 @@ func (a *assigner) changed(host presence.HostName, user string, channels []strin
 		return
 	}
 	for _, c := range h.ConnsOf(user) {
+		a.leave(c, channels) // at once: until then what was for the backend alone would go to all who listen
 		a.note(c, channels, 0)
 	}
 }
