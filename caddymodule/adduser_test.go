@@ -12,6 +12,9 @@ import (
 	"sync"
 	"testing"
 
+	"go.uber.org/zap"
+	"go.uber.org/zap/zaptest/observer"
+
 	"github.com/rollcall-gateway/rollcall/caddymodule/wire"
 	"github.com/rollcall-gateway/rollcall/presence"
 	"github.com/rollcall-gateway/rollcall/presence/assignment"
@@ -289,6 +292,58 @@ func TestDamagedFile(t *testing.T) {
 		t.Fatal(err)
 	}
 	wantCreated(t, h, "adduser", users, "ada")
+}
+
+// The log has one line for a trouble that lasts, and says that it is over when it is.
+func TestTroubleIsLoggedOnce(t *testing.T) {
+	const users = `[{"id":"ada","channels":[{"name":"sales"}]}]`
+	const refused, opened, again = "assignments cannot be kept: adduser and removeuser answer 503", "assignments opened", "assignments can be kept again"
+	tests := []struct {
+		name        string
+		begin, over func(t *testing.T, h *Handler, path string)
+		want        []string
+	}{
+		{"in the way of the folder", func(t *testing.T, _ *Handler, path string) {
+			if err := errors.Join(os.MkdirAll(filepath.Dir(filepath.Dir(path)), 0o700), os.WriteFile(filepath.Dir(path), nil, 0o600)); err != nil {
+				t.Fatal(err)
+			}
+		}, func(t *testing.T, h *Handler, path string) {
+			if err := os.Remove(filepath.Dir(path)); err != nil {
+				t.Fatal(err)
+			}
+			wantCreated(t, h, "adduser", users, "ada")
+		}, []string{refused, opened, again}},
+		{"damaged while it is open", func(t *testing.T, h *Handler, path string) {
+			wantCreated(t, h, "adduser", users, "ada")
+			if err := os.Truncate(path, int64(os.Getpagesize())*2); err != nil {
+				t.Fatal(err)
+			}
+		}, func(*testing.T, *Handler, string) {}, []string{opened, refused}},
+	}
+	for _, tt := range tests {
+		t.Run(tt.name, func(t *testing.T) {
+			t.Setenv("XDG_DATA_HOME", t.TempDir())
+			h := loadHandler(t, "api_key k")
+			a := h.app.hub.assignments
+			a.begin(false)
+			core, logs := observer.New(zap.InfoLevel)
+			a.logger = zap.New(core)
+			tt.begin(t, h, assignmentsPath())
+			for range 3 {
+				checkProblem(t, post(t, h, "/message/adduser", `{"apiKey":"k","users":`+users+`}`), http.StatusServiceUnavailable, "unavailable")
+				post(t, h, "/message/removeuser", `{"apiKey":"k","users":[{"id":"nobody"}]}`) // has nothing to keep
+				a.look()
+			}
+			tt.over(t, h, assignmentsPath())
+			var lines []string
+			for _, entry := range logs.All() {
+				lines = append(lines, entry.Message)
+			}
+			if !slices.Equal(lines, tt.want) {
+				t.Errorf("the log has %q, want %q", lines, tt.want)
+			}
+		})
+	}
 }
 
 func TestAssignmentsOfOtherPodsAreKeptLater(t *testing.T) {

@@ -5,6 +5,7 @@ import (
 	"crypto/rand"
 	"encoding/binary"
 	"errors"
+	"fmt"
 	"io/fs"
 	"os"
 	"path/filepath"
@@ -76,20 +77,24 @@ func (a *assignments) look() {
 	if a.closed {
 		return
 	}
-	unsaved := a.book.Unsaved() > 0
+	before, unsaved := a.file, a.book.Unsaved() > 0
 	err := a.open(unsaved)
 	if err == nil && unsaved {
 		err = a.book.Save()
 	}
+	works := a.file != before || unsaved // otherwise nothing was tried, and the next change is to tell
 	if hour := time.Now().Truncate(assignment.SweepEvery); !hour.Equal(a.swept) {
 		a.swept = hour
 		err = errors.Join(err, a.book.Sweep()) // with the file or without
 	}
-	a.note(err)
+	if err != nil || works {
+		a.note(err)
+	}
 	a.tend.Reset(assignmentsEvery)
 }
 
-// open opens the file, unless it is open. One that is not there is made or left alone. The lock is held.
+// open opens the file, unless it is open. One that is not there is made or left alone. The lock is held. An error wraps
+// [assignment.ErrUnavailable].
 func (a *assignments) open(create bool) error {
 	if a.file != nil || a.closed {
 		return nil
@@ -103,6 +108,9 @@ func (a *assignments) open(create bool) error {
 		return a.damage
 	}
 	f, err := a.read(path)
+	if err != nil {
+		err = fmt.Errorf("%w: %w", assignment.ErrUnavailable, err)
+	}
 	if errors.Is(err, assignment.ErrCorrupt) {
 		a.damaged, a.damage = info, err
 	}
@@ -147,15 +155,12 @@ func (a *assignments) change(f func(b *assignment.Book) ([]assignment.Record, er
 	a.mu.Lock()
 	err := a.open(true)
 	a.mu.Unlock()
-	if err != nil {
-		err = errors.Join(assignment.ErrUnavailable, err)
-	}
 	var records []assignment.Record
 	if err == nil {
 		records, err = f(a.book)
 	}
 	a.wrote(err)
-	if err == nil || errors.Is(err, assignment.ErrUnavailable) {
+	if len(records) > 0 || errors.Is(err, assignment.ErrUnavailable) {
 		a.mu.Lock()
 		a.note(err)
 		a.mu.Unlock()
