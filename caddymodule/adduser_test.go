@@ -12,6 +12,9 @@ import (
 	"sync"
 	"testing"
 
+	"go.uber.org/zap"
+	"go.uber.org/zap/zaptest/observer"
+
 	"github.com/rollcall-gateway/rollcall/caddymodule/wire"
 	"github.com/rollcall-gateway/rollcall/presence"
 	"github.com/rollcall-gateway/rollcall/presence/assignment"
@@ -195,7 +198,8 @@ func TestRemoveUserRefusesNullAsChannels(t *testing.T) {
 	t.Setenv("XDG_DATA_HOME", t.TempDir())
 	h := loadHandler(t, "api_key k")
 	wantCreated(t, h, "adduser", `[{"id":"ada","channels":[{"name":"sales"}]}]`, "ada")
-	for _, users := range []string{`[{"id":"ada","channels":null}]`, `[{"id":"ada","channels":[],"channels":null}]`} {
+	for _, users := range []string{`[{"id":"ada","channels":null}]`, `[{"id":"ada","channels":[],"channels":null}]`,
+		`[{"id":"ada","channels":{}}]`, `[{"id":"ada","channels":"sales"}]`} {
 		checkProblem(t, post(t, h, "/message/removeuser", `{"apiKey":"k","users":`+users+`}`), http.StatusBadRequest, "bad_value")
 	}
 	wantCreated(t, h, "removeuser", `[{"id":"ada","channels":[]}]`, "ada")
@@ -273,6 +277,90 @@ func TestFileOfAnotherProcess(t *testing.T) {
 	}
 	a.look()
 	ada.hears(t, joinedFrame("sales"))
+}
+
+// A damaged file is called so for as long as it is there, and is in nobody's way when it was moved.
+func TestDamagedFile(t *testing.T) {
+	t.Setenv("XDG_DATA_HOME", t.TempDir())
+	f, err := assignment.OpenFile(assignmentsPath())
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := f.Close(); err != nil {
+		t.Fatal(err)
+	}
+	b, err := os.ReadFile(assignmentsPath())
+	if err != nil {
+		t.Fatal(err)
+	}
+	clear(b[2*os.Getpagesize():])
+	if err := os.WriteFile(assignmentsPath(), b, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	h := loadHandler(t, "api_key k")
+	const users = `[{"id":"ada","channels":[{"name":"sales"}]}]`
+	for range 3 {
+		checkProblem(t, post(t, h, "/message/adduser", `{"apiKey":"k","users":`+users+`}`), http.StatusServiceUnavailable, "unavailable")
+		if got := h.app.hub.assignments.complained; !strings.Contains(got, assignment.ErrCorrupt.Error()) {
+			t.Errorf("the log says %q", got)
+		}
+	}
+	if err := os.Rename(assignmentsPath(), assignmentsPath()+".damaged"); err != nil {
+		t.Fatal(err)
+	}
+	wantCreated(t, h, "adduser", users, "ada")
+}
+
+// The log has one line for a trouble that lasts, and says that it is over when it is.
+func TestTroubleIsLoggedOnce(t *testing.T) {
+	const users = `[{"id":"ada","channels":[{"name":"sales"}]}]`
+	const refused, opened, again = "assignments cannot be kept: adduser and removeuser answer 503", "assignments opened", "assignments can be kept again"
+	tests := []struct {
+		name        string
+		begin, over func(t *testing.T, h *Handler, path string)
+		want        []string
+	}{
+		{"in the way of the folder", func(t *testing.T, _ *Handler, path string) {
+			if err := errors.Join(os.MkdirAll(filepath.Dir(filepath.Dir(path)), 0o700), os.WriteFile(filepath.Dir(path), nil, 0o600)); err != nil {
+				t.Fatal(err)
+			}
+		}, func(t *testing.T, h *Handler, path string) {
+			if err := os.Remove(filepath.Dir(path)); err != nil {
+				t.Fatal(err)
+			}
+			wantCreated(t, h, "adduser", users, "ada")
+		}, []string{refused, opened, again}},
+		{"damaged while it is open", func(t *testing.T, h *Handler, path string) {
+			wantCreated(t, h, "adduser", users, "ada")
+			if err := os.Truncate(path, int64(os.Getpagesize())*2); err != nil {
+				t.Fatal(err)
+			}
+		}, func(*testing.T, *Handler, string) {}, []string{opened, refused}},
+	}
+	for _, tt := range tests {
+		t.Run(tt.name, func(t *testing.T) {
+			t.Setenv("XDG_DATA_HOME", t.TempDir())
+			h := loadHandler(t, "api_key k")
+			a := h.app.hub.assignments
+			a.begin(false)
+			core, logs := observer.New(zap.InfoLevel)
+			a.logger = zap.New(core)
+			tt.begin(t, h, assignmentsPath())
+			for range 3 {
+				checkProblem(t, post(t, h, "/message/adduser", `{"apiKey":"k","users":`+users+`}`), http.StatusServiceUnavailable, "unavailable")
+				post(t, h, "/message/removeuser", `{"apiKey":"k","users":[{"id":"nobody"}]}`) // has nothing to keep
+				a.look()
+			}
+			tt.over(t, h, assignmentsPath())
+			var lines []string
+			for _, entry := range logs.All() {
+				lines = append(lines, entry.Message)
+			}
+			if !slices.Equal(lines, tt.want) {
+				t.Errorf("the log has %q, want %q", lines, tt.want)
+			}
+		})
+	}
 }
 
 func TestAssignmentsOfOtherPodsAreKeptLater(t *testing.T) {

@@ -56,6 +56,7 @@ func (a *assigner) changed(host presence.HostName, user string, channels []strin
 		return
 	}
 	for _, c := range h.ConnsOf(user) {
+		a.leave(c, channels) // at once: until then what was for the backend alone would go to all who listen
 		a.note(c, channels, 0)
 	}
 }
@@ -93,8 +94,11 @@ func (a *assigner) leave(c *presence.Conn, channels []string) {
 }
 
 // note has the channels looked at for the connection, all that its user is assigned to if there are none. It does not
-// block.
+// block. One that is not greeted yet is left alone: it arrives right after that.
 func (a *assigner) note(c *presence.Conn, channels []string, tries int) {
+	if s, ok := c.Outbox().(*session); ok && !s.greeted.Load() {
+		return
+	}
 	a.mu.Lock()
 	defer a.mu.Unlock()
 	h := a.hosts[c.Host()]

@@ -218,3 +218,33 @@ func TestManyChangesOfAConnectionAreOneLook(t *testing.T) {
 		}
 	})
 }
+
+// stuckAuthorizer is one that does not answer about one channel until the test lets it.
+type stuckAuthorizer chan struct{}
+
+func (s stuckAuthorizer) Authorize(_ presence.HostName, channel string, _ *presence.User) error {
+	if channel == "slow" {
+		<-s
+	}
+	return nil
+}
+
+// Who is taken out of a channel does not wait for others to be joined: meanwhile messages would go to everybody there that
+// were for the backend alone.
+func TestRemovalWaitsForNoPlugin(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s := make(stuckAuthorizer)
+		o := newOffice(t, &presence.Rules{Authorizer: s})
+		o.set("ada", assignment.Receive, "room")
+		_, ada := o.connect("ada")
+		ada.heard(t, joinedFrame("room"))
+		o.set("bob", assignment.Ignore, "slow")
+		_, bob := o.connect("bob")
+		bob.heard(t)
+		o.set("ada", assignment.None, "room")
+		ada.heard(t, removedFrame("room"))
+		close(s)
+		bob.heard(t, joinedFrame("slow"))
+		ada.heard(t)
+	})
+}

@@ -5,6 +5,7 @@ import (
 	"crypto/rand"
 	"encoding/binary"
 	"errors"
+	"fmt"
 	"io/fs"
 	"os"
 	"path/filepath"
@@ -32,17 +33,15 @@ type assignments struct {
 	mu         sync.Mutex
 	file       *assignment.File // nil while it is not open
 	tend       *time.Timer      // calls look; nil before begin
-	swept      time.Time
-	complained string // the error that is in the log already
+	swept      time.Time        // the full hour of the last sweep
+	complained string           // the error that is in the log already
+	damaged    os.FileInfo      // the file that is not worth another try
+	damage     error            // why
 	closed     bool
 }
 
-const (
-	// assignmentsEvery is how often a file that could not be opened is tried again, and what could not be kept.
-	assignmentsEvery = 5 * time.Second
-	// sweepEvery is how often old removals are forgotten.
-	sweepEvery = time.Hour
-)
+// assignmentsEvery is how often a file that could not be opened is tried again, and what could not be kept.
+const assignmentsEvery = 5 * time.Second
 
 func newAssignments(h *hub) *assignments {
 	var node [8]byte
@@ -66,7 +65,7 @@ func (a *assignments) begin(clustered bool) {
 	}
 	a.note(a.open(clustered))
 	if a.tend == nil {
-		a.swept = time.Now()
+		a.swept = time.Now().Truncate(assignment.SweepEvery)
 		a.tend = time.AfterFunc(assignmentsEvery, a.look)
 	}
 }
@@ -78,41 +77,62 @@ func (a *assignments) look() {
 	if a.closed {
 		return
 	}
-	unsaved := a.book.Unsaved() > 0
+	before, unsaved := a.file, a.book.Unsaved() > 0
 	err := a.open(unsaved)
 	if err == nil && unsaved {
 		err = a.book.Save()
 	}
-	if err == nil && time.Since(a.swept) >= sweepEvery {
-		a.swept = time.Now()
-		err = a.book.Sweep()
+	works := a.file != before || unsaved // otherwise nothing was tried, and the next change is to tell
+	if hour := time.Now().Truncate(assignment.SweepEvery); !hour.Equal(a.swept) {
+		a.swept = hour
+		err = errors.Join(err, a.book.Sweep()) // with the file or without
 	}
-	a.note(err)
+	if err != nil || works {
+		a.note(err)
+	}
 	a.tend.Reset(assignmentsEvery)
 }
 
-// open opens the file, unless it is open. One that is not there is made or left alone. The lock is held.
+// open opens the file, unless it is open. One that is not there is made or left alone. The lock is held. An error wraps
+// [assignment.ErrUnavailable].
 func (a *assignments) open(create bool) error {
 	if a.file != nil || a.closed {
 		return nil
 	}
 	path := assignmentsPath()
-	if !create {
-		if _, err := os.Stat(path); errors.Is(err, fs.ErrNotExist) {
-			return nil
-		}
+	info, err := os.Stat(path)
+	switch {
+	case !create && errors.Is(err, fs.ErrNotExist):
+		return nil
+	case err == nil && a.damaged != nil && os.SameFile(info, a.damaged) && info.ModTime().Equal(a.damaged.ModTime()):
+		return a.damage
 	}
-	f, err := assignment.OpenFile(path)
+	f, err := a.read(path)
 	if err != nil {
-		return err
+		err = fmt.Errorf("%w: %w", assignment.ErrUnavailable, err)
 	}
-	if err := a.book.Attach(f); err != nil {
-		_ = f.Close() // the first error says more
+	if errors.Is(err, assignment.ErrCorrupt) {
+		a.damaged, a.damage = info, err
+	}
+	if err != nil {
 		return err
 	}
 	a.file = f
 	a.logger.Info("assignments opened", zap.String("file", path), zap.Int("assignments", a.book.Len()))
 	return nil
+}
+
+// read opens the file and takes over what it has.
+func (a *assignments) read(path string) (*assignment.File, error) {
+	f, err := assignment.OpenFile(path)
+	if err != nil {
+		return nil, err
+	}
+	if err := a.book.Attach(f); err != nil {
+		_ = f.Close() // the first error says more
+		return nil, err
+	}
+	return f, nil
 }
 
 // note logs an error, once until there is another or none. The lock is held.
@@ -135,15 +155,12 @@ func (a *assignments) change(f func(b *assignment.Book) ([]assignment.Record, er
 	a.mu.Lock()
 	err := a.open(true)
 	a.mu.Unlock()
-	if err != nil {
-		err = errors.Join(assignment.ErrUnavailable, err)
-	}
 	var records []assignment.Record
 	if err == nil {
 		records, err = f(a.book)
 	}
 	a.wrote(err)
-	if err == nil || errors.Is(err, assignment.ErrUnavailable) {
+	if len(records) > 0 || errors.Is(err, assignment.ErrUnavailable) {
 		a.mu.Lock()
 		a.note(err)
 		a.mu.Unlock()

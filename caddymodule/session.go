@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"go.uber.org/zap"
@@ -22,6 +23,7 @@ type session struct {
 	sock     *socket.Conn
 	since    int64          // Unix time in milliseconds
 	conn     *presence.Conn // set once, under mu
+	greeted  atomic.Bool    // the welcome is on its way, which nothing may overtake
 
 	// The reading goroutine alone uses these.
 	tokens float64   // frames that may come now
@@ -57,6 +59,7 @@ func (s *session) begin(expires time.Time) {
 		who = &user
 	}
 	s.answer(wire.Welcome(s.conn.ID(), who, site.ping.interval))
+	s.greeted.Store(true)
 	s.expireAt(expires)
 	s.hub.assignments.assigner.arrived(s.conn)
 	s.sock.Start()

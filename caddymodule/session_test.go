@@ -24,6 +24,7 @@ import (
 	"github.com/rollcall-gateway/rollcall/caddymodule/wire"
 	"github.com/rollcall-gateway/rollcall/plugins"
 	"github.com/rollcall-gateway/rollcall/presence"
+	"github.com/rollcall-gateway/rollcall/presence/assignment"
 )
 
 // hijacked is a ResponseWriter whose connection is a pipe: time can be faked over it.
@@ -58,6 +59,12 @@ type dialogue struct {
 // talk begins a session on a hub of its own and reads the welcome.
 func talk(t *testing.T, st *site, user *presence.User) *dialogue {
 	t.Helper()
+	return talkAfter(t, st, user, func(*session) {})
+}
+
+// talkAfter is talk with something that happens when the connection is known, and before it is greeted.
+func talkAfter(t *testing.T, st *site, user *presence.User, happens func(s *session)) *dialogue {
+	t.Helper()
 	h := newHub()
 	near, far := net.Pipe()
 	t.Cleanup(func() {
@@ -81,6 +88,7 @@ func talk(t *testing.T, st *site, user *presence.User) *dialogue {
 	if err != nil {
 		t.Fatal(err)
 	}
+	happens(s)
 	s.begin(time.Time{})
 	d := &dialogue{near, t, s}
 	if got := d.read(); !strings.HasPrefix(got, `{"type":"welcome","connection":"`+s.conn.ID().String()+`"`) {
@@ -509,5 +517,22 @@ func TestSessionAuthenticates(t *testing.T) {
 				t.Errorf("%d hosts and %d tenants are left", len(hosts), len(d.session.hub.tenants))
 			}
 		})
+	})
+}
+
+// A user who is assigned while a connection comes hears of it after the welcome.
+func TestWelcomeComesBeforeAssignments(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		assigned := func(s *session) {
+			r := assignment.Record{
+				Host: s.tenant.name, User: "ada", Channel: "sales", Mode: assignment.Ignore, Version: assignment.Version{Clock: 1 << 60},
+			}
+			_ = s.hub.assignments.book.Merge([]assignment.Record{r}) // there is no file to keep it
+			synctest.Wait()
+		}
+		d := talkAfter(t, testSite(), &presence.User{ID: "ada"}, assigned) // reads the welcome
+		if got := d.read(); got != joinedFrame("sales") {
+			t.Errorf("got %s", got)
+		}
 	})
 }

@@ -97,6 +97,9 @@ func (c *Conn) Assigned() []string {
 	return names
 }
 
+// Outbox returns where the frames for c go.
+func (c *Conn) Outbox() Outbox { return c.out }
+
 func (c *Conn) belongs(user string) bool { return c.user != nil && c.user.ID == user }
 
 // ConnsOf returns the connections of a user.

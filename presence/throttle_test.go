@@ -146,7 +146,7 @@ func TestListOfALargeChannelIsMadeSeldom(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		const (
 			n     = 20_000
-			every = 20 * time.Millisecond
+			every = 2 * time.Millisecond
 			times = 500
 		)
 		w := newWorld(t, &Rules{})

@@ -4,15 +4,15 @@ import (
 	"github.com/rollcall-gateway/rollcall/presence"
 )
 
-// apply takes over the records that are later than what the book has, and returns them. It tells whether there was room
-// for all.
-func (b *Book) apply(records []Record) (fresh []Record, all bool) {
+// apply takes over the records that are later than what the book has, and returns them. Bounded leaves out those that there
+// is no room for, and then tells that these are not all; what this pod has kept already is not for leaving out.
+func (b *Book) apply(records []Record, bounded bool) (fresh []Record, all bool) {
 	all = true
 	for i := range records {
 		r := &records[i]
 		full := false
 		before, known, ok := b.shard(r.Host, r.User).put(r, func() bool {
-			full = !b.room(r.Host, 1)
+			full = bounded && !b.room(r.Host, 1)
 			return !full
 		})
 		if full {

@@ -78,7 +78,7 @@ func (b *Book) Attach(s Store) error {
 		}
 		loaded = append(loaded, r)
 	})
-	fresh, _ := b.apply(loaded) // what it has was within the bounds
+	fresh, _ := b.apply(loaded, false)
 	b.tell(fresh)
 	if err != nil {
 		return err
@@ -89,7 +89,7 @@ func (b *Book) Attach(s Store) error {
 	b.storeMu.Lock()
 	defer b.storeMu.Unlock()
 	b.store = s
-	_ = b.saveLocked(nil) // what cannot be kept stays with Unsaved
+	_ = b.saveLocked() // what cannot be kept stays with Unsaved
 	return nil
 }
 

@@ -261,7 +261,7 @@ func TestVersionsFollowWhatWasHeard(t *testing.T) {
 
 func TestRemovalsAreForgottenInTheEnd(t *testing.T) {
 	portal := mustHost(t, "portal.example.com")
-	start := time.Now()
+	start := time.Now().Truncate(SweepEvery).Add(SweepEvery / 2)
 	store := new(fragile)
 	b := NewBook(1, nil)
 	b.now = clockAt(start)
@@ -274,7 +274,12 @@ func TestRemovalsAreForgottenInTheEnd(t *testing.T) {
 	if err := b.Sweep(); err != nil || len(all(b)) != 2 {
 		t.Errorf("too early: %v, %d records", err, len(all(b)))
 	}
-	b.now = clockAt(start.Add(Retention + time.Minute))
+	// Pods look at any minute of an hour. None forgets what another one still has.
+	b.now = clockAt(start.Add(Retention + SweepEvery/2 - time.Second))
+	if err := b.Sweep(); err != nil || len(all(b)) != 2 {
+		t.Errorf("before the full hour: %v, %d records", err, len(all(b)))
+	}
+	b.now = clockAt(start.Add(Retention + SweepEvery/2))
 	if err := b.Sweep(); err != nil || len(all(b)) != 1 || len(store.records) != 1 {
 		t.Errorf("%v, %d records, %d in the store", err, len(all(b)), len(store.records))
 	}
@@ -353,5 +358,119 @@ func TestModes(t *testing.T) {
 		if m, err := ParseMode(text); err == nil {
 			t.Errorf("%q is %v", text, m)
 		}
+	}
+}
+
+// Requests at the same time can go over a bound together, but what was answered holds.
+func TestAssignKeepsItsWordOnAHostThatGetsFull(t *testing.T) {
+	portal := mustHost(t, "portal.example.com")
+	store := &held{entered: make(chan bool), let: make(chan bool)}
+	b := NewBook(1, nil)
+	if err := b.Attach(store); err != nil {
+		t.Fatal(err)
+	}
+	b.records[portal] = MaxOfHost - 1
+	done := make(chan error)
+	for _, user := range []string{"ada", "bob"} {
+		go func() {
+			_, err := b.Assign(portal, []Wish{{user, []Assignment{{"sales", Listen}}}}, 0)
+			done <- err
+		}()
+		<-store.entered
+	}
+	close(store.let)
+	for range 2 {
+		if err := <-done; err != nil {
+			t.Fatal(err)
+		}
+	}
+	wantOf(t, b, portal, "ada", "sales=listen")
+	wantOf(t, b, portal, "bob", "sales=listen")
+	again := NewBook(2, nil)
+	again.records[portal] = MaxOfHost
+	if err := again.Attach(&store.fragile); err != nil {
+		t.Fatal(err)
+	}
+	wantOf(t, again, portal, "ada", "sales=listen")
+}
+
+// A version beyond all others can come from outside. It must not get into the file with what follows from it, which could not
+// be read again.
+func TestNoVersionIsBeyondTheHighest(t *testing.T) {
+	portal := mustHost(t, "portal.example.com")
+	dir := t.TempDir()
+	b, f := openBook(t, dir, 1, nil)
+	if err := b.Merge([]Record{{portal, "ada", "sales", Listen, Version{Clock: MaxClock}}}); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := b.Assign(portal, []Wish{wish(t, "bob", "sales")}, 0); !errors.Is(err, ErrUnavailable) {
+		t.Errorf("got %v", err)
+	}
+	if err := f.Close(); err != nil {
+		t.Fatal(err)
+	}
+	again, _ := openBook(t, dir, 2, nil)
+	wantOf(t, again, portal, "ada", "sales=listen")
+}
+
+// A removal that comes so late that nobody would keep it still ends the assignment before it: of a pod whose clock is far behind
+// it comes like that.
+func TestLateRemovalEndsAnAssignment(t *testing.T) {
+	portal := mustHost(t, "portal.example.com")
+	now := time.Now()
+	var books []*Book
+	for i, at := range []time.Duration{0, -2 * Retention} {
+		b := NewBook(uint64(i), nil)
+		b.now = clockAt(now.Add(at))
+		if err := b.Attach(new(fragile)); err != nil {
+			t.Fatal(err)
+		}
+		books = append(books, b)
+	}
+	right, behind := books[0], books[1]
+	if err := right.Merge(assign(t, behind, portal, wish(t, "ada", "sales"))); err != nil {
+		t.Fatal(err)
+	}
+	removed := remove(t, behind, portal, wish(t, "ada"))
+	if err := right.Merge(removed); err != nil {
+		t.Fatal(err)
+	}
+	wantOf(t, right, portal, "ada")
+	if err := right.Sweep(); err != nil || len(all(right)) != 0 {
+		t.Errorf("%v, %d records", err, len(all(right)))
+	}
+	if err := right.Merge(removed); err != nil || len(all(right)) != 0 {
+		t.Errorf("a second time: %v, %d records", err, len(all(right)))
+	}
+}
+
+// While the disk is full, each change costs what it is worth and not all that waits.
+func TestMergeDoesNotTryEverythingAgain(t *testing.T) {
+	portal := mustHost(t, "portal.example.com")
+	other := NewBook(1, nil)
+	if err := other.Attach(new(fragile)); err != nil {
+		t.Fatal(err)
+	}
+	store := new(fragile)
+	b := NewBook(2, nil)
+	if err := b.Attach(store); err != nil {
+		t.Fatal(err)
+	}
+	store.fail(errFull)
+	const changes = 50
+	for i := range changes {
+		if err := b.Merge(assign(t, other, portal, wish(t, fmt.Sprintf("u%d", i), "sales"))); !errors.Is(err, ErrUnavailable) {
+			t.Errorf("got %v", err)
+		}
+	}
+	if store.asked > changes {
+		t.Errorf("%d records were to be saved for %d changes", store.asked, changes)
+	}
+	store.fail(nil)
+	if err := b.Save(); err != nil || len(store.records) != changes {
+		t.Errorf("%v, %d records", err, len(store.records))
+	}
+	if err := b.Merge(assign(t, other, portal, wish(t, "new", "sales"))); err != nil || len(store.records) != changes+1 {
+		t.Errorf("%v, %d records", err, len(store.records))
 	}
 }

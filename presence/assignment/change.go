@@ -102,23 +102,30 @@ func (b *Book) write(records []Record) error {
 	if store == nil {
 		return fmt.Errorf("%w: the store is not open", ErrUnavailable)
 	}
-	b.stamp(records)
+	if err := b.stamp(records); err != nil {
+		return err
+	}
 	if err := store.Save(records); err != nil {
 		return fmt.Errorf("%w: %w", ErrUnavailable, err)
 	}
-	fresh, _ := b.apply(records) // there was room when that was looked at
+	fresh, _ := b.apply(records, false) // there was room when that was looked at
 	b.tell(fresh)
 	return nil
 }
 
 // stamp gives the records versions that are later than all that were seen.
-func (b *Book) stamp(records []Record) {
+func (b *Book) stamp(records []Record) error {
 	b.clockMu.Lock()
 	defer b.clockMu.Unlock()
-	b.clock = max(b.clock+1, uint64(b.now().UnixMilli())<<clockBits)
+	next := max(b.clock+1, uint64(b.now().UnixMilli())<<clockBits)
+	if next > MaxClock {
+		return fmt.Errorf("%w: no version is later than one that another pod has sent", ErrUnavailable)
+	}
+	b.clock = next
 	for i := range records {
 		records[i].Version = Version{b.clock, b.node}
 	}
+	return nil
 }
 
 // see takes note of a version, so that those to come are later.

@@ -47,7 +47,8 @@ var (
 
 // OpenFile opens the file, and makes it and its folder if they are not there.
 //
-// It returns [ErrLocked] at once when another process has it open, and [ErrCorrupt] for a file that is damaged.
+// It returns [ErrLocked] at once when another process has it open, and [ErrCorrupt] for a file that is damaged. Such a file
+// can stay locked by this process, and a part of it mapped into memory: it is not worth another try.
 func OpenFile(path string) (_ *File, err error) {
 	defer recovered(path, &err)()
 	_, err = os.Stat(path)
@@ -58,7 +59,11 @@ func OpenFile(path string) (_ *File, err error) {
 	// The least patience with who has the lock: 0 would be patience without an end.
 	db, err := bbolt.Open(path, 0o600, &bbolt.Options{Timeout: time.Nanosecond})
 	if err != nil {
-		return nil, fmt.Errorf("opening the assignments: %w", openError(path, err))
+		err = openError(path, err)
+		if fresh && !errors.Is(err, ErrLocked) {
+			_ = os.Remove(path) // half a file, for which there was no room, would be in the way when there is
+		}
+		return nil, fmt.Errorf("opening the assignments: %w", err)
 	}
 	f := &File{path: path, db: db}
 	if err := f.prepare(fresh); err != nil {
@@ -231,6 +236,9 @@ func stored(bucket *bbolt.Bucket, key []byte) (Record, bool) {
 func (f *File) Close() error {
 	f.writing.Lock()
 	defer f.writing.Unlock()
+	if f.broken != nil {
+		return nil // bbolt has panicked, and may hold a lock that its Close would wait for without an end
+	}
 	return f.db.Close()
 }
 

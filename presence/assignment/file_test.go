@@ -4,9 +4,12 @@ import (
 	"errors"
 	"fmt"
 	"os"
+	"os/signal"
 	"path/filepath"
 	"sync"
+	"syscall"
 	"testing"
+	"time"
 )
 
 func TestFileHasWhatWasSaved(t *testing.T) {
@@ -192,5 +195,62 @@ func TestFolderCannotBeMade(t *testing.T) {
 	}
 	if _, err := OpenFile(filepath.Join(file, "assignments.db")); err == nil {
 		t.Error("opened below a file")
+	}
+}
+
+// A file that is cut while it is used ends neither the process nor, by a lock that is never given back, the shutdown.
+func TestFileIsCutWhileItIsUsed(t *testing.T) {
+	portal := mustHost(t, "portal.example.com")
+	dir := t.TempDir()
+	b, f := openBook(t, dir, 1, nil)
+	for i := range 300 {
+		assign(t, b, portal, wish(t, fmt.Sprintf("user-%d", i), "one", "two", "three"))
+	}
+	if err := os.Truncate(filepath.Join(dir, "rollcall", "assignments.db"), int64(2*os.Getpagesize())); err != nil {
+		t.Fatal(err)
+	}
+	for range 2 {
+		if _, err := b.Assign(portal, []Wish{wish(t, "new", "a")}, 0); !errors.Is(err, ErrUnavailable) {
+			t.Errorf("assigning: %v", err)
+		}
+	}
+	done := make(chan error, 1)
+	go func() { done <- f.Close() }()
+	select {
+	case err := <-done:
+		if err != nil {
+			t.Error(err)
+		}
+	case <-time.After(10 * time.Second):
+		t.Fatal("not closed after 10 s")
+	}
+}
+
+// What is half made when the disk is full is not in the way when there is room.
+func TestFileIsMadeWhenThereIsRoomAgain(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "assignments.db")
+	signal.Ignore(syscall.SIGXFSZ)
+	defer signal.Reset(syscall.SIGXFSZ)
+	var before syscall.Rlimit
+	if err := syscall.Getrlimit(syscall.RLIMIT_FSIZE, &before); err != nil {
+		t.Fatal(err)
+	}
+	few := syscall.Rlimit{Cur: uint64(os.Getpagesize()), Max: before.Max}
+	if err := syscall.Setrlimit(syscall.RLIMIT_FSIZE, &few); err != nil {
+		t.Fatal(err)
+	}
+	_, err := OpenFile(path)
+	if err := syscall.Setrlimit(syscall.RLIMIT_FSIZE, &before); err != nil {
+		t.Fatal(err)
+	}
+	if err == nil {
+		t.Fatal("made without room")
+	}
+	f, err := OpenFile(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := f.Close(); err != nil {
+		t.Error(err)
 	}
 }

@@ -103,6 +103,7 @@ type fragile struct {
 	mu      sync.Mutex
 	err     error
 	records map[name]Record
+	asked   int // records that were to be saved
 }
 
 var errFull = errors.New("no space left on device")
@@ -119,6 +120,7 @@ func (s *fragile) Load(take func(r Record)) error {
 func (s *fragile) Save(records []Record) error {
 	s.mu.Lock()
 	defer s.mu.Unlock()
+	s.asked += len(records)
 	if s.err != nil {
 		return s.err
 	}
@@ -146,6 +148,18 @@ func (s *fragile) fail(err error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.err = err
+}
+
+// held is a store that keeps nothing until it is let.
+type held struct {
+	fragile
+	entered, let chan bool
+}
+
+func (s *held) Save(records []Record) error {
+	s.entered <- true
+	<-s.let
+	return s.fragile.Save(records)
 }
 
 // clockAt is a clock that stands still.

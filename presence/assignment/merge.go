@@ -7,13 +7,15 @@ import (
 )
 
 // Merge takes over records of another pod, those that are later than what the book has. They hold at once. If they cannot be
-// kept, they are tried again with the next ones, or by [Book.Save].
+// kept, [Book.Save] tries them again, and what comes until then waits for that too.
 //
 // It returns ErrUnavailable, or ErrTooMany if there is no room for some of them.
 func (b *Book) Merge(records []Record) error {
 	now := b.now()
-	records = slices.DeleteFunc(slices.Clone(records), func(r Record) bool { return !r.valid() || r.stale(now) })
-	fresh, all := b.apply(records)
+	records = slices.DeleteFunc(slices.Clone(records), func(r Record) bool {
+		return !r.valid() || r.stale(now) && !b.knows(&r) // a late removal still ends what is there, and is forgotten then
+	})
+	fresh, all := b.apply(records, true)
 	b.tell(fresh)
 	if len(fresh) > 0 {
 		if err := b.keep(fresh); err != nil {
@@ -26,20 +28,34 @@ func (b *Book) Merge(records []Record) error {
 	return nil
 }
 
+// knows tells whether the book has anything of the user and the channel.
+func (b *Book) knows(r *Record) bool {
+	_, known := b.shard(r.Host, r.User).get(userKey{r.Host, r.User}, r.Channel)
+	return known
+}
+
 // Save keeps what could not be kept before.
-func (b *Book) Save() error { return b.keep(nil) }
+func (b *Book) Save() error {
+	b.storeMu.Lock()
+	defer b.storeMu.Unlock()
+	return b.saveLocked()
+}
 
 func (b *Book) keep(fresh []Record) error {
 	b.storeMu.Lock()
 	defer b.storeMu.Unlock()
-	return b.saveLocked(fresh)
-}
-
-// saveLocked is keep with storeMu held, so that others that keep records of other pods wait their turn.
-func (b *Book) saveLocked(fresh []Record) error {
+	failing := len(b.unsaved) > 0
 	for i := range fresh {
 		b.unsaved[nameOf(&fresh[i])] = fresh[i]
 	}
+	if failing { // trying all that waits with each change would cost ever more
+		return fmt.Errorf("%w: %d others wait", ErrUnavailable, len(b.unsaved)-len(fresh))
+	}
+	return b.saveLocked()
+}
+
+// saveLocked is Save with storeMu held, so that others that keep records of other pods wait their turn.
+func (b *Book) saveLocked() error {
 	if len(b.unsaved) == 0 {
 		return nil
 	}

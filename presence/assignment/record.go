@@ -33,7 +33,7 @@ type Version struct {
 // clockBits is how many versions a millisecond has room for before clocks run ahead of the time.
 const clockBits = 16
 
-// MaxClock is the highest clock that is taken from outside: counting on from there never overflows.
+// MaxClock is the highest clock of a version. No pod gets there by itself before the year 6400.
 const MaxClock = 1<<63 - 1
 
 // Compare returns -1, 0 or 1 as v is before, the same as, or after w.
@@ -44,10 +44,14 @@ func (v Version) Compare(w Version) int {
 // time is about when the version was made.
 func (v Version) time() time.Time { return time.UnixMilli(int64(v.Clock >> clockBits)) }
 
-// Retention is how long a removal is kept. A pod that was away for longer can bring back what was removed meanwhile.
+// Retention is how long a removal is kept at least. A pod that was away for longer can bring back what was removed meanwhile.
 const Retention = 30 * 24 * time.Hour
+
+// SweepEvery is how often removals are forgotten: at each full hour, so that all pods do it together. If one still had
+// what another has forgotten, their books would differ all the time, for as long as anything is removed.
+const SweepEvery = time.Hour
 
 // stale tells whether the record says only that something was removed, and so long ago that nobody keeps it.
 func (r *Record) stale(now time.Time) bool {
-	return r.Mode == None && r.Version.time().Before(now.Add(-Retention))
+	return r.Mode == None && r.Version.time().Before(now.Truncate(SweepEvery).Add(-Retention))
 }

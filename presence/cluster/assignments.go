@@ -1,6 +1,7 @@
 package cluster
 
 import (
+	"math/rand/v2"
 	"sync"
 	"time"
 
@@ -12,8 +13,10 @@ import (
 const (
 	// checkTimeout is how long a pod may take with the next message of its answer to a check.
 	checkTimeout = 2 * time.Second
-	// checkPause is the least time between checks that a difference leads to.
+	// checkPause is the least time between checks that a difference leads to. For a pod that is asked in vain it doubles
+	// each time, up to maxVain times: a difference can last, when a host is full on one pod and not on another.
 	checkPause = time.Second
+	maxVain    = 6
 	// A book that was changed within settled differs from others for as long as the news is on its way, which is no reason to
 	// check, unless the last check is unsettled ago.
 	settled   = 500 * time.Millisecond
@@ -39,13 +42,20 @@ type assignments struct {
 	lastID  uint64
 	spreads map[uint64]*spread
 	check   assignmentCheck
+	vain    map[peer]vain // pods whose last answers brought nothing, although they differ
+}
+
+// vain is how often in a row a pod was asked in vain, and when it was last.
+type vain struct {
+	times int
+	last  time.Time
 }
 
 // assignmentCheck is the check under way, or the last one.
 type assignmentCheck struct {
 	id    uint64 // 0: none is under way
 	to    peer
-	total uint64    // of this pod when it began
+	news  bool      // the answer brought something
 	heard time.Time // when it began, or something of the answer came last
 	began time.Time
 }
@@ -55,7 +65,10 @@ func newAssignments(l *link, m *members, book *assignment.Book, t timing) *assig
 	if book == nil {
 		return nil
 	}
-	return &assignments{link: l, members: m, book: book, timing: t, lastID: random() >> 1, spreads: make(map[uint64]*spread)}
+	return &assignments{
+		link: l, members: m, book: book, timing: t, lastID: random() >> 1,
+		spreads: make(map[uint64]*spread), vain: make(map[peer]vain),
+	}
 }
 
 // assigned is the subject of changes of assignments, that all pods hear.
@@ -71,21 +84,30 @@ func (l *link) assignedOf(p peer) string {
 func (a *assignments) take(from peer, m message.Message) {
 	switch m := m.(type) {
 	case *message.Assignments:
-		a.hear(from)
-		// What cannot be kept holds all the same, but is not confirmed. The book knows what is to be tried again.
-		if err := a.book.Merge(m.Records); err == nil && m.ID != 0 {
-			a.link.send(a.link.assignedOf(from), &message.AssignmentsTaken{ID: m.ID})
-		}
+		a.merge(from, m)
 	case *message.AssignmentsTaken:
 		a.taken(from, m.ID)
 	case *message.AssignmentTotal:
 		if m.Total != a.book.Sums().Total() {
 			a.ask(from, time.Now(), false)
+			return
 		}
+		a.agree(from)
 	case *message.AssignmentCheck:
 		a.answer(from, m)
 	default:
 		a.link.unknown.Add(1)
+	}
+}
+
+// merge takes over what another pod has told.
+func (a *assignments) merge(from peer, m *message.Assignments) {
+	before := a.book.Sums().Total()
+	// What cannot be kept holds all the same, but is not confirmed. The book knows what is to be tried again.
+	err := a.book.Merge(m.Records)
+	a.hear(from, m.ID == 0 && a.book.Sums().Total() != before)
+	if err == nil && m.ID != 0 {
+		a.link.send(a.link.assignedOf(from), &message.AssignmentsTaken{ID: m.ID})
 	}
 }
 
@@ -122,6 +144,7 @@ func (a *assignments) down(p peer) {
 	}
 	a.mu.Lock()
 	defer a.mu.Unlock()
+	delete(a.vain, p)
 	if a.check.to == p {
 		a.check.id = 0
 	}
@@ -168,23 +191,31 @@ func (a *assignments) ask(p peer, now time.Time, atOnce bool) {
 	if a.check.id != 0 && now.Sub(a.check.heard) < checkTimeout {
 		return
 	}
-	since := now.Sub(a.check.began)
-	if !atOnce && (since < checkPause || since < unsettled && now.Sub(a.book.Touched()) < settled) {
+	since, before := now.Sub(a.check.began), a.vain[p]
+	if !atOnce && (since < checkPause || since < unsettled && now.Sub(a.book.Touched()) < settled ||
+		now.Sub(before.last) < checkPause<<before.times) {
 		return
 	}
-	sums := a.book.Sums()
 	a.lastID++
-	a.check = assignmentCheck{id: a.lastID, to: p, total: sums.Total(), heard: now, began: now}
-	a.link.send(a.link.assignedOf(p), &message.AssignmentCheck{ID: a.lastID, Sums: *sums})
+	a.check = assignmentCheck{id: a.lastID, to: p, heard: now, began: now}
+	a.link.send(a.link.assignedOf(p), &message.AssignmentCheck{ID: a.lastID, Sums: *a.book.Sums()})
 }
 
-// hear takes note of a part of an answer.
-func (a *assignments) hear(from peer) {
+// hear takes note of a part of an answer, and whether it has brought something.
+func (a *assignments) hear(from peer, news bool) {
 	a.mu.Lock()
 	defer a.mu.Unlock()
 	if a.check.id != 0 && a.check.to == from {
 		a.check.heard = time.Now()
+		a.check.news = a.check.news || news
 	}
+}
+
+// agree takes note that the pod has the same as this one.
+func (a *assignments) agree(with peer) {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	delete(a.vain, with)
 }
 
 // taken takes the end of an answer, or the confirmation of a change.
@@ -202,7 +233,12 @@ func (a *assignments) taken(from peer, id uint64) {
 		return
 	}
 	a.check.id = 0
-	news := a.check.total != a.book.Sums().Total()
+	news := a.check.news
+	if news {
+		delete(a.vain, from)
+	} else {
+		a.vain[from] = vain{min(a.vain[from].times+1, maxVain), time.Now()}
+	}
 	a.mu.Unlock()
 	if news {
 		a.ask(from, time.Now(), true) // until nothing is left
@@ -211,11 +247,14 @@ func (a *assignments) taken(from peer, id uint64) {
 	a.announce() // the other pod may lack something that this one has
 }
 
-// answer sends what this pod has of the parts that differ.
+// answer sends what this pod has of the parts that differ. It begins with any of them: when an answer is too long, and the
+// other pod has no room for what is in it, the next one is about others.
 func (a *assignments) answer(from peer, check *message.AssignmentCheck) {
 	own := a.book.Sums()
 	to, sent := a.link.assignedOf(from), 0
-	for i := range own {
+	first := rand.N(assignment.Shards) //nolint:gosec // a guess at it is worth nothing
+	for n := range own {
+		i := (first + n) % assignment.Shards
 		if own[i] == check.Sums[i] {
 			continue
 		}

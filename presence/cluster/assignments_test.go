@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"slices"
+	"strings"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -233,6 +234,103 @@ func TestUnansweredCheckIsAskedAgain(t *testing.T) {
 		time.Sleep(2 * defaultTiming.check)
 		if *books[0].Sums() != *books[1].Sums() {
 			t.Error("the books differ")
+		}
+	})
+}
+
+// A difference that lasts, of which there are some by right, is no reason to ask all the time. What comes later is still found.
+func TestLastingDifferenceIsAskedAboutLessAndLess(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		n, host := new(lab), mustHost(t, "example.com")
+		books := []*assignment.Book{bookOf(t, 1), bookOf(t, 2)}
+		removed := assignment.Record{Host: host, User: "ada", Channel: "sales", Version: assignment.Version{
+			Clock: uint64(time.Now().Add(time.Minute-assignment.Retention).Truncate(assignment.SweepEvery).UnixMilli()) << 16, Node: 1,
+		}}
+		for _, b := range books {
+			if err := b.Merge([]assignment.Record{removed}); err != nil {
+				t.Fatal(err)
+			}
+		}
+		a := n.start(t, "us", "web-1", with(books[0]))
+		b := n.settled(t, "us", "web-2", with(books[1]))
+		time.Sleep(assignment.SweepEvery)
+		if err := books[0].Sweep(); err != nil { // and the other pod does not
+			t.Fatal(err)
+		}
+		if *books[0].Sums() == *books[1].Sums() {
+			t.Fatal("nothing differs")
+		}
+		asked := func() int {
+			return len(sentOf[*message.AssignmentCheck](a.port)) + len(sentOf[*message.AssignmentCheck](b.port))
+		}
+		before := asked()
+		time.Sleep(10 * time.Minute)
+		if more := asked() - before; more == 0 || more > 40 {
+			t.Errorf("%d checks in ten minutes", more)
+		}
+		assignTo(t, books[1], host, "sales", "bob") // and nobody is told
+		time.Sleep(2 * time.Minute)
+		if m := books[0].Mode(host, "bob", "sales"); m != assignment.Listen {
+			t.Errorf("the mode is %v", m)
+		}
+	})
+}
+
+// A pod that changes its own book all the time does not ask all the time.
+func TestOwnChangesAreNoReasonToAskAgain(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		n, host := new(lab), mustHost(t, "example.com")
+		books := []*assignment.Book{bookOf(t, 1), bookOf(t, 2)}
+		n.settled(t, "us", "web-1", with(books[0]))
+		b := n.settled(t, "us", "web-2", with(books[1]))
+		n.mu.Lock()
+		a := n.ports[0]
+		n.mu.Unlock()
+		ends := time.Now().Add(20 * time.Second)
+		go func() { // ends at ends
+			for time.Now().Before(ends) {
+				n.mu.Lock()
+				a.slow = 5 * time.Millisecond // an answer takes as long as a change
+				n.mu.Unlock()
+				time.Sleep(time.Millisecond)
+			}
+		}()
+		for i := 0; time.Now().Before(ends); i++ {
+			b.Spread(t.Context(), host, assignTo(t, books[1], host, "sales", fmt.Sprintf("user-%d", i)))
+			time.Sleep(2 * time.Millisecond)
+		}
+		if checks := len(sentOf[*message.AssignmentCheck](b.port)); checks > 25 {
+			t.Errorf("%d checks in 20 s", checks)
+		}
+		synctest.Wait()
+	})
+}
+
+// When an answer is too long, and nothing of it has room on the other pod, the next ones are about the rest.
+func TestLongAnswersAreAboutEverythingInTheEnd(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		n := new(lab)
+		book := bookOf(t, 1)
+		long := strings.Repeat("c", 4000)
+		hosts := make(map[presence.HostName]bool)
+		for i := range 6000 { // 24 MB
+			host := mustHost(t, fmt.Sprintf("host-%d.example.com", i%300))
+			assignTo(t, book, host, long, fmt.Sprintf("user-%d", i))
+			hosts[host] = true
+		}
+		a := n.settled(t, "us", "web-1", with(book))
+		other := peer{dc: "us", pod: "web-2"}
+		for range 20 {
+			a.assignments.answer(other, &message.AssignmentCheck{ID: 1})
+		}
+		users := make(map[string]bool)
+		for _, s := range sentOf[*message.Assignments](a.port) {
+			for _, r := range s.m.(*message.Assignments).Records {
+				users[r.User] = true
+			}
+		}
+		if len(users) != 6000 {
+			t.Errorf("%d of 6000 users were ever told", len(users))
 		}
 	})
 }
