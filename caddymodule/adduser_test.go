@@ -198,8 +198,10 @@ func TestRemoveUserRefusesNullAsChannels(t *testing.T) {
 	t.Setenv("XDG_DATA_HOME", t.TempDir())
 	h := loadHandler(t, "api_key k")
 	wantCreated(t, h, "adduser", `[{"id":"ada","channels":[{"name":"sales"}]}]`, "ada")
-	for _, users := range []string{`[{"id":"ada","channels":null}]`, `[{"id":"ada","channels":[],"channels":null}]`,
-		`[{"id":"ada","channels":{}}]`, `[{"id":"ada","channels":"sales"}]`} {
+	for _, users := range []string{
+		`[{"id":"ada","channels":null}]`, `[{"id":"ada","channels":[],"channels":null}]`,
+		`[{"id":"ada","channels":{}}]`, `[{"id":"ada","channels":"sales"}]`,
+	} {
 		checkProblem(t, post(t, h, "/message/removeuser", `{"apiKey":"k","users":`+users+`}`), http.StatusBadRequest, "bad_value")
 	}
 	wantCreated(t, h, "removeuser", `[{"id":"ada","channels":[]}]`, "ada")
