@@ -38,22 +38,18 @@ func (l *link) shardSubject(shard byte) string {
 // messenger carries messages between pods, at most once. It is the part of the registry's [presence.Relay] that the
 // replicator is not.
 //
-// What is sent on this pod is noted, with the lock of a host held, and published by one goroutine, run, in the order in which
-// it came. What other pods send comes by the subscriptions, each on a goroutine of its own, and goes to the registry, which
+// What is sent on this pod is noted, with the lock of a host held, and published by one goroutine, the worker, in the order in
+// which it came. What other pods send comes by the subscriptions, each on a goroutine of its own, and goes to the registry, which
 // has it delivered on this pod and nowhere else.
 type messenger struct {
 	link   *link
 	reg    *presence.Registry
 	logger *zap.Logger
 
-	wake    chan struct{} // has room for one: something was noted
-	closing sync.Once
-	done    chan struct{} // closed by close
-	ended   chan struct{} // closed when run has returned
-
+	*worker
 	counts messageCounts
 
-	// mu guards what is noted for run.
+	// mu guards what is noted for the worker.
 	mu     sync.Mutex
 	unsent []*message.Send
 	bytes  int // of unsent, about
@@ -62,7 +58,7 @@ type messenger struct {
 	moved  []byte      // shards that came to have hosts, or to have none
 	gone   []peer
 
-	// The rest is run's.
+	// The rest is the worker's.
 	seq   uint64 // of the last message
 	heard [shards]*hearing
 	idle  expiries[*hearing]
@@ -88,25 +84,14 @@ type Messages struct {
 	Dropped uint64 `json:"dropped"` // of In: they came twice or late, or faster than this pod could deliver them
 }
 
-// newMessenger returns a messenger whose goroutine ends with close.
+// newMessenger returns a messenger. Close publishes what was sent before, and ends its goroutine.
 func newMessenger(l *link, reg *presence.Registry, logger *zap.Logger) *messenger {
 	m := &messenger{
-		link: l, reg: reg, logger: logger,
-		wake:   make(chan struct{}, 1),
-		done:   make(chan struct{}),
-		ended:  make(chan struct{}),
+		link: l, reg: reg, logger: logger, worker: newWorker(),
 		byHost: make(map[presence.HostName]int),
 	}
-	go m.run()
+	go m.work(m.step, m.finish)
 	return m
-}
-
-// close publishes what was sent before, and ends. Closing twice is not an error.
-func (m *messenger) close() {
-	m.closing.Do(func() {
-		close(m.done)
-		<-m.ended
-	})
 }
 
 func (m *messenger) report() Messages {
@@ -162,31 +147,13 @@ func (m *messenger) down(p peer) {
 	m.rouse()
 }
 
-func (m *messenger) rouse() {
-	select {
-	case m.wake <- struct{}{}:
-	default: // it will look anyway
-	}
-}
-
-func (m *messenger) run() {
-	defer close(m.ended)
-	timer := time.NewTimer(time.Hour)
-	defer timer.Stop()
-	for {
-		select {
-		case <-m.done:
-			m.step()
-			for _, h := range m.heard {
-				if h != nil {
-					h.cancel()
-				}
-			}
-			return
-		case <-m.wake:
-		case <-timer.C:
+// finish is the worker's last step.
+func (m *messenger) finish() {
+	m.step()
+	for _, h := range m.heard {
+		if h != nil {
+			h.cancel()
 		}
-		timer.Reset(m.step())
 	}
 }
 

@@ -3,7 +3,6 @@ package cluster
 import (
 	"hash/crc32"
 	"slices"
-	"sync"
 	"sync/atomic"
 	"time"
 
@@ -20,7 +19,7 @@ import (
 // channels that have watchers here. Messages can be lost, come twice or late, so each delta names the one before it, and
 // each watched channel is compared with each pod every few seconds (see sync.go).
 //
-// What comes from outside is noted in the intake. One goroutine, run, works it off, and it alone calls the registry but
+// What comes from outside is noted in the intake. One goroutine, the worker, works it off, and it alone calls the registry but
 // for the answers to checks, which have goroutines of their own (see answer.go).
 type replicator struct {
 	link    *link
@@ -29,42 +28,26 @@ type replicator struct {
 	timing  timing
 	logger  *zap.Logger
 
+	*worker
 	intake  intake
 	answers *answers
-	wake    chan struct{} // has room for one: the intake has something
-	closing sync.Once
-	done    chan struct{} // closed by close
-	ended   chan struct{} // closed when run has returned
 
 	resynced atomic.Uint64 // see resyncs
 
-	// The rest is run's.
+	// The rest is the worker's.
 	changedAt time.Time // when the first of the changes that wait was noted; zero: none waits
 	sync      *syncer
 }
 
-// newReplicator returns a replicator whose goroutines end with close.
+// newReplicator returns a replicator. Close publishes what was noted before, so that a goodbye can follow, and ends its goroutines.
 func newReplicator(l *link, m *members, reg *presence.Registry, t timing, logger *zap.Logger) *replicator {
 	r := &replicator{
 		link: l, members: m, reg: reg, timing: t, logger: logger,
-		answers: newAnswers(l, reg),
-		wake:    make(chan struct{}, 1),
-		done:    make(chan struct{}),
-		ended:   make(chan struct{}),
+		worker: newWorker(), answers: newAnswers(l, reg),
 	}
 	r.sync = newSyncer(r)
-	go r.run()
+	go r.work(r.step, r.finish)
 	return r
-}
-
-// close ends the goroutines. Changes that were noted before are published, so that a goodbye can follow. Closing twice is
-// not an error.
-func (r *replicator) close() {
-	r.closing.Do(func() {
-		close(r.done)
-		<-r.ended
-		r.answers.close()
-	})
 }
 
 // resyncs counts the copies of channels that were found to be wrong: by a gap between deltas, or by a check.
@@ -122,28 +105,11 @@ func (r *replicator) take(from peer, m message.Message) {
 	r.rouse()
 }
 
-func (r *replicator) rouse() {
-	select {
-	case r.wake <- struct{}{}:
-	default: // it will look anyway
-	}
-}
-
-func (r *replicator) run() {
-	defer close(r.ended)
-	timer := time.NewTimer(time.Hour)
-	defer timer.Stop()
-	for {
-		select {
-		case <-r.done:
-			r.publish()
-			r.sync.close()
-			return
-		case <-r.wake:
-		case <-timer.C:
-		}
-		timer.Reset(r.step())
-	}
+// finish is the worker's last step.
+func (r *replicator) finish() {
+	r.publish()
+	r.sync.close()
+	r.answers.close()
 }
 
 // step does what is due, and returns how long there is nothing to do if nothing comes.
