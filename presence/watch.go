@@ -169,7 +169,10 @@ type joinKey struct {
 // answer sends the joiners their snapshots. A crowd that is back after a restart joins with the same few references, so what is
 // the same is encoded once: a list can have megabytes, and wait in many queues.
 func (h *Host) answer(ch *channel) {
-	frames := make(map[joinKey][]byte)
+	var frames map[joinKey][]byte
+	if len(ch.joiners) > 0 { // most flushes have none
+		frames = make(map[joinKey][]byte)
+	}
 	for i, m := range ch.joiners {
 		key := joinKey{m.ref, m.watch}
 		if frames[key] == nil {
