@@ -15,16 +15,6 @@ import (
 	"github.com/rollcall-gateway/rollcall/presence/cluster/message"
 )
 
-// freeAddress returns an address on loopback that nobody listened to just now.
-func freeAddress(t *testing.T) string {
-	t.Helper()
-	address, err := loopback.Address()
-	if err != nil {
-		t.Fatal(err)
-	}
-	return address
-}
-
 // otherPod is a pod without Caddy.
 type otherPod struct {
 	*cluster.Cluster
@@ -43,7 +33,7 @@ func startOther(t *testing.T, dc, pod, route string) *otherPod {
 	var err error
 	p.Cluster, err = cluster.Start(cluster.Config{
 		DataCenter: dc, Pod: pod, Secret: clusterSecret,
-		Bus: bus.Config{Listen: freeAddress(t), Routes: []string{route}, Secret: clusterSecret},
+		Bus: bus.Config{Listen: loopback.AddressFor(t), Routes: []string{route}, Secret: clusterSecret},
 	}, p.registry, p)
 	if err != nil {
 		t.Fatal(err)
@@ -67,7 +57,7 @@ func (p *otherPod) arrive(t *testing.T, id, email, channel string) *presence.Con
 
 // TestTwoPods has this module's pod and another one, in two data centers, over real routes.
 func TestTwoPods(t *testing.T) {
-	address := freeAddress(t)
+	address := loopback.AddressFor(t)
 	c := mustLoad(t, clustered("listen "+address+"\nsecret "+clusterSecret))
 	h := c.handler(t)
 	stage(t, c.app.hub, c.app.hub.startPods)

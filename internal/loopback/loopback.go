@@ -7,6 +7,7 @@ import (
 	"net"
 	"strconv"
 	"sync"
+	"testing"
 )
 
 // Linux takes the ports from 32768 on for connections that go out. One of them could get the port that a server is about to
@@ -42,4 +43,14 @@ func Address() (string, error) {
 		return l.Addr().String(), nil
 	}
 	return "", errors.New("no port of loopback is free")
+}
+
+// AddressFor is Address for a test, which fails without one.
+func AddressFor(t testing.TB) string {
+	t.Helper()
+	address, err := Address()
+	if err != nil {
+		t.Fatal(err)
+	}
+	return address
 }

@@ -38,8 +38,8 @@ func startDemo(t *testing.T, tls bool) demo {
 	if err != nil {
 		t.Fatal(err)
 	}
-	d := demo{admin: freeAddr(t)}
-	_, port, _ := net.SplitHostPort(freeAddr(t))
+	d := demo{admin: loopback.AddressFor(t)}
+	_, port, _ := net.SplitHostPort(loopback.AddressFor(t))
 	d.url = "http://localhost:" + port
 	global := "{\n\tadmin " + d.admin + "\n\tpersist_config off\n"
 	if tls {
@@ -106,15 +106,6 @@ func (d demo) reload(t *testing.T, old, replacement string) {
 	if body, _ := io.ReadAll(resp.Body); resp.StatusCode != http.StatusOK {
 		t.Fatalf("reloading: %s: %s", resp.Status, body)
 	}
-}
-
-func freeAddr(t *testing.T) string {
-	t.Helper()
-	address, err := loopback.Address()
-	if err != nil {
-		t.Fatal(err)
-	}
-	return address
 }
 
 func eventually(t *testing.T, what string, ok func() bool) {

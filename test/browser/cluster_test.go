@@ -13,6 +13,7 @@ import (
 
 	"github.com/chromedp/chromedp"
 
+	"github.com/rollcall-gateway/rollcall/internal/loopback"
 	"github.com/rollcall-gateway/rollcall/test/internal/output"
 )
 
@@ -32,7 +33,7 @@ func startCluster(t *testing.T) *deployment {
 	d := new(deployment)
 	var ports []string
 	for i := range 9 {
-		_, port, _ := net.SplitHostPort(freeAddr(t))
+		_, port, _ := net.SplitHostPort(loopback.AddressFor(t))
 		ports = append(ports, port)
 		if i < len(d.urls) {
 			d.urls[i] = "http://localhost:" + port

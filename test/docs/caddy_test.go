@@ -139,9 +139,5 @@ func (s *server) local(text string) string {
 
 func freeAddr(t *testing.T) string {
 	t.Helper()
-	address, err := loopback.Address()
-	if err != nil {
-		t.Fatal(err)
-	}
-	return strings.Replace(address, "127.0.0.1", "localhost", 1)
+	return strings.Replace(loopback.AddressFor(t), "127.0.0.1", "localhost", 1)
 }

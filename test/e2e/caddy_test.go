@@ -55,11 +55,7 @@ type setup struct {
 // freePort returns a port that was free a moment ago.
 func freePort(t *testing.T) int {
 	t.Helper()
-	address, err := loopback.Address()
-	if err != nil {
-		t.Fatal(err)
-	}
-	at, err := netip.ParseAddrPort(address)
+	at, err := netip.ParseAddrPort(loopback.AddressFor(t))
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -40,7 +40,7 @@ func start(t *testing.T, name string, changes ...string) *example {
 	if err != nil {
 		t.Fatal(err)
 	}
-	e := &example{address: freeAddress(t), log: new(output.Buffer)}
+	e := &example{address: loopback.AddressFor(t), log: new(output.Buffer)}
 	_, own, _ := net.SplitHostPort(e.address)
 	for _, old := range []string{"admin off", port} {
 		if !strings.Contains(string(text), old) {
@@ -107,15 +107,6 @@ func (e *example) run(t *testing.T, folder, home, file string) {
 		}
 		return conn.Close()
 	})
-}
-
-func freeAddress(t *testing.T) string {
-	t.Helper()
-	address, err := loopback.Address()
-	if err != nil {
-		t.Fatal(err)
-	}
-	return address
 }
 
 // site returns a host of the example, without its port.

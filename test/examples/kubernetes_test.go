@@ -13,6 +13,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/rollcall-gateway/rollcall/internal/loopback"
 	"github.com/rollcall-gateway/rollcall/test/internal/output"
 	"github.com/rollcall-gateway/rollcall/test/internal/ws"
 )
@@ -338,8 +339,8 @@ type pod struct {
 func newPod(t *testing.T, secret string) *pod {
 	t.Helper()
 	original := find(t, readManifests(t), "ConfigMap", "rollcall").Data["Caddyfile"]
-	p := &pod{home: t.TempDir(), http: freeAddress(t), probe: freeAddress(t), admin: freeAddress(t)}
-	_, routes, _ := net.SplitHostPort(freeAddress(t))
+	p := &pod{home: t.TempDir(), http: loopback.AddressFor(t), probe: loopback.AddressFor(t), admin: loopback.AddressFor(t)}
+	_, routes, _ := net.SplitHostPort(loopback.AddressFor(t))
 	secrets := filepath.Join(p.home, "secrets")
 	if err := os.Mkdir(secrets, 0o700); err != nil {
 		t.Fatal(err)

@@ -13,11 +13,7 @@ func freePorts(t *testing.T, n int) []string {
 	t.Helper()
 	var addresses []string
 	for range n {
-		address, err := loopback.Address()
-		if err != nil {
-			t.Fatal(err)
-		}
-		addresses = append(addresses, address)
+		addresses = append(addresses, loopback.AddressFor(t))
 	}
 	return addresses
 }
