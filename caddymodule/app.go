@@ -101,7 +101,7 @@ func (a *App) resolveNames() error {
 	for option, name := range map[string]*string{"data_center": &a.DataCenter, "pod": &a.Pod} {
 		text := repl.ReplaceKnown(*name, "")
 		if text == "" && *name != "" {
-			return fmt.Errorf("%s is empty: is its environment variable set?", option)
+			return fmt.Errorf("%s %w", option, errUnset)
 		}
 		*name = text
 	}

@@ -220,23 +220,28 @@ func TestBackendIsLeftAloneForAsLongAsItAsks(t *testing.T) {
 	})
 }
 
+// failing is a backend that fails, and counts, the messages whose text has a part in it, and takes the others.
+func failing(part string, got *received, failed *atomic.Int64) roundTrip {
+	return func(r *http.Request) (*http.Response, error) {
+		raw := make([]byte, r.ContentLength)
+		if _, err := r.Body.Read(raw); err != nil {
+			return nil, err
+		}
+		if strings.Contains(string(raw), part) {
+			failed.Add(1)
+			return respond(500)
+		}
+		r.Body, _ = r.GetBody()
+		got.take(r)
+		return respond(200)
+	}
+}
+
 // One channel whose messages fail must not hold the others, and not be tried without a pause.
 func TestChannelThatFailsDoesNotHoldOthers(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		got, bad := newReceived(), atomic.Int64{}
-		s := newScene(t, roundTrip(func(r *http.Request) (*http.Response, error) {
-			raw := make([]byte, r.ContentLength)
-			if _, err := r.Body.Read(raw); err != nil {
-				return nil, err
-			}
-			if strings.Contains(string(raw), `"channel":"bad"`) {
-				bad.Add(1)
-				return respond(500)
-			}
-			r.Body, _ = r.GetBody()
-			got.take(r)
-			return respond(200)
-		}))
+		s := newScene(t, failing(`"channel":"bad"`, got, &bad))
 		host := mustHost(t, "portal.example.com")
 		s.endpoints.set(host, endpointAt("http://backend.example"))
 		s.mustAdd(t, host, message("bad", 0))
@@ -262,19 +267,7 @@ func TestChannelThatFailsDoesNotHoldOthers(t *testing.T) {
 func TestChannelsThatFailDoNotHoldOthers(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		got, bad := newReceived(), atomic.Int64{}
-		s := newScene(t, roundTrip(func(r *http.Request) (*http.Response, error) {
-			raw := make([]byte, r.ContentLength)
-			if _, err := r.Body.Read(raw); err != nil {
-				return nil, err
-			}
-			if strings.Contains(string(raw), `"channel":"bad`) {
-				bad.Add(1)
-				return respond(500)
-			}
-			r.Body, _ = r.GetBody()
-			got.take(r)
-			return respond(200)
-		}))
+		s := newScene(t, failing(`"channel":"bad`, got, &bad))
 		host := mustHost(t, "portal.example.com")
 		s.endpoints.set(host, endpointAt("http://backend.example"))
 		for n := range 50 * maxParallel { // too many for each to be tried in the hour
