@@ -51,6 +51,7 @@ func parseDirective(h httpcaddyfile.Helper) (caddyhttp.MiddlewareHandler, error)
 //	    }
 //	    limits {
 //	        channels_per_connection <number>
+//	        channels_per_host       <number>
 //	        channel_name            <bytes>
 //	        frame                   <size>
 //	        queue                   <size>
@@ -143,6 +144,7 @@ func (h *Handler) unmarshalLimits(d *caddyfile.Dispenser) error {
 	h.Limits = l
 	return block(d, options{
 		"channels_per_connection": number(&l.ChannelsPerConnection),
+		"channels_per_host":       number(&l.ChannelsPerHost),
 		"channel_name":            number(&l.ChannelName),
 		"frame":                   size(&l.Frame),
 		"queue":                   size(&l.Queue),

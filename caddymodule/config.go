@@ -69,6 +69,9 @@ type Limits struct {
 	// Channels that a connection may listen to at once. Default: 128.
 	ChannelsPerConnection int `json:"channels_per_connection,omitempty"`
 
+	// Active channels of one host on this pod, private ones not counted. Default: 1000000.
+	ChannelsPerHost int `json:"channels_per_host,omitempty"`
+
 	// Bytes in a channel name, up to 4096. Default: 255.
 	ChannelName int `json:"channel_name,omitempty"`
 
@@ -92,6 +95,7 @@ func (l *Limits) setDefaults() {
 		value int
 	}{
 		{&l.ChannelsPerConnection, 128},
+		{&l.ChannelsPerHost, 1_000_000},
 		{&l.ChannelName, 255},
 		{&l.ConnectionsPerHost, 100_000},
 		{&l.FramesPerSecond, 50},

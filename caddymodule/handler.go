@@ -196,7 +196,7 @@ func (h *Handler) provisionRules(s *site) error {
 		limits = *h.Limits
 	}
 	limits.setDefaults()
-	if min(limits.ChannelsPerConnection, limits.ChannelName, limits.ConnectionsPerHost, limits.FramesPerSecond) < 0 {
+	if min(limits.ChannelsPerConnection, limits.ChannelsPerHost, limits.ChannelName, limits.ConnectionsPerHost, limits.FramesPerSecond) < 0 {
 		return errors.New("limits: use positive numbers")
 	}
 	if limits.ChannelName > maxChannelName {
@@ -245,10 +245,11 @@ func (h *Handler) provisionRules(s *site) error {
 		}
 	}
 	s.bounds = presence.Rules{
-		MaxConns:    limits.ConnectionsPerHost,
-		MaxChannels: limits.ChannelsPerConnection,
-		MaxName:     limits.ChannelName,
-		Grace:       grace,
+		MaxConns:        limits.ConnectionsPerHost,
+		MaxChannels:     limits.ChannelsPerConnection,
+		MaxHostChannels: limits.ChannelsPerHost,
+		MaxName:         limits.ChannelName,
+		Grace:           grace,
 	}
 	return nil
 }

@@ -131,7 +131,7 @@ func TestDefaults(t *testing.T) {
 		t.Errorf("pings are %+v, want %+v", h.site.ping, want)
 	}
 	rules := h.site.rules()
-	if rules.MaxChannels != 128 || rules.MaxName != 255 || rules.MaxConns != 100_000 {
+	if rules.MaxChannels != 128 || rules.MaxHostChannels != 1_000_000 || rules.MaxName != 255 || rules.MaxConns != 100_000 {
 		t.Errorf("the rules are %+v", rules)
 	}
 	for channel, want := range map[string]presence.Kind{"room": presence.Authenticated, "anonymousChat": presence.Anonymous} {
@@ -162,6 +162,7 @@ http://a.example.com {
 		}
 		limits {
 			channels_per_connection 3
+			channels_per_host 7
 			channel_name 10
 			frame 2KiB
 			queue 4KiB

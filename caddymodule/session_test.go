@@ -204,6 +204,24 @@ func TestSessionAnswers(t *testing.T) {
 	})
 }
 
+func TestJoinOverTheChannelsOfTheHost(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		st := testSite()
+		st.now.Store(&presence.Rules{Classifier: presence.Patterns{}, MaxChannels: 3, MaxHostChannels: 1, MaxName: 20})
+		d := talk(t, st, nil)
+		for _, step := range []struct{ sent, want string }{
+			{`{"id":1,"type":"join","channel":"anonymous1"}`, `"type":"joined"`},
+			{`{"id":2,"type":"join","channel":"anonymous2"}`, `"id":2,"code":"too_many_channels","message":"too many channels on this host: the limit is 1"`},
+			{`{"id":3,"type":"leave","channel":"anonymous1"}`, `"type":"left"`},
+			{`{"id":4,"type":"join","channel":"anonymous2"}`, `"type":"joined"`},
+		} {
+			if got := d.ask(step.sent); !strings.Contains(got, step.want) {
+				t.Errorf("%s: got %s, want %s", step.sent, got, step.want)
+			}
+		}
+	})
+}
+
 func TestSessionSends(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		d := talk(t, testSite(), &presence.User{ID: "USER_1", Email: "a@example.com"})

@@ -16,8 +16,9 @@ var (
 	ErrLoginRequired = errors.New("log in first: this channel is for authenticated users")
 	// ErrDenied is returned when the channel's class lets nobody join, or the authorizer not this user.
 	ErrDenied = errors.New("this channel cannot be joined")
-	// ErrTooManyChannels is returned when the connection listens to as many channels as the rules allow.
-	ErrTooManyChannels = errors.New("too many channels on this connection")
+	// ErrTooManyChannels is returned when the connection listens to as many channels as the rules allow, or when the
+	// host has as many and the named one is not active.
+	ErrTooManyChannels = errors.New("too many channels")
 	// ErrNotJoined is returned when a connection leaves a channel that it does not listen to.
 	ErrNotJoined = errors.New("not joined")
 	// ErrUnavailable is returned, wrapping the reason, when the classifier or the authorizer failed.
@@ -130,7 +131,7 @@ func (c *Conn) enter(name string) (*channel, error) {
 		if ch != nil && c.find(ch) != nil {
 			return ch, nil
 		}
-		if err := c.full(); err != nil {
+		if err := c.full(ch != nil); err != nil {
 			return nil, err
 		}
 		if known.rules != h.rules {
@@ -200,10 +201,15 @@ func (c *Conn) is(user User, anonymous bool) bool {
 	return !anonymous && c.user.User == user
 }
 
-// full tells whether c is at its limit of channels.
-func (c *Conn) full() error {
-	if m := c.host.rules.MaxChannels; m > 0 && len(c.memberships) >= m {
-		return fmt.Errorf("%w: the limit is %d", ErrTooManyChannels, m)
+// full returns an error if c cannot join one more channel: c is at its limit, or the channel is not active and the host
+// is at its own.
+func (c *Conn) full(active bool) error {
+	h := c.host
+	if m := h.rules.MaxChannels; m > 0 && len(c.memberships) >= m {
+		return fmt.Errorf("%w on this connection: the limit is %d", ErrTooManyChannels, m)
+	}
+	if m := h.rules.MaxHostChannels; !active && m > 0 && len(h.channels) >= m {
+		return fmt.Errorf("%w on this host: the limit is %d", ErrTooManyChannels, m)
 	}
 	return nil
 }

@@ -188,6 +188,62 @@ func TestChannelLimit(t *testing.T) {
 	wantLines(t, w.channels(false), "three [a b]", "two [a]")
 }
 
+// Only a channel that is not active counts against the limit of the host, whoever joins it.
+func TestHostChannelLimit(t *testing.T) {
+	w := newWorld(t, &Rules{MaxHostChannels: 2})
+	c, other := w.connect("a"), w.connect("b")
+	c.join("one", WatchNone)
+	c.join("two", WatchNone)
+	forget(c)
+
+	for name, join := range map[string]func(string) error{
+		"join":   func(channel string) error { return c.Join(channel, WatchNone, "") },
+		"other":  func(channel string) error { return other.Join(channel, WatchList, "") },
+		"assign": func(channel string) error { return c.Assign("a", channel) },
+	} {
+		if err := join("three"); !errors.Is(err, ErrTooManyChannels) || !strings.Contains(err.Error(), "on this host: the limit is 2") {
+			t.Errorf("%s of a third channel: %v", name, err)
+		}
+	}
+	c.hears()
+	other.join("two", WatchNone) // it is active
+	c.leave("one")
+	other.join("three", WatchNone)
+	wantLines(t, w.channels(false), "three [b]", "two [a b]")
+
+	w.host().SetRules(&Rules{MaxHostChannels: 1}) // takes nobody out
+	wantLines(t, w.channels(false), "three [b]", "two [a b]")
+	name, err := ParseHost("other.example.com")
+	if err != nil {
+		t.Fatal(err)
+	}
+	elsewhere, err := w.reg.Connect(name, &Rules{MaxHostChannels: 1}, nil, &inbox{tape: w.tape})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := elsewhere.Join("anonymous1", WatchNone, ""); err != nil {
+		t.Errorf("the limit of one host holds on another: %v", err)
+	}
+}
+
+// The classifier is asked without the lock, and others join meanwhile: the limit holds at the moment of joining.
+func TestHostChannelLimitWhileTheClassifierIsAsked(t *testing.T) {
+	var w *world
+	var other *client
+	w = newWorld(t, &Rules{MaxHostChannels: 1, Classifier: classifierFunc(func(channel string) (Class, error) {
+		if channel == "slow" {
+			other.join("quick", WatchNone)
+		}
+		return Class{Kind: Authenticated}, nil
+	})})
+	c := w.connect("a")
+	other = w.connect("b")
+	if err := c.Join("slow", WatchNone, ""); !errors.Is(err, ErrTooManyChannels) {
+		t.Errorf("the join returns %v", err)
+	}
+	wantLines(t, w.channels(false), "quick [b]")
+}
+
 func TestConnectionLimit(t *testing.T) {
 	w := newWorld(t, &Rules{MaxConns: 2})
 	first := w.connect("a")

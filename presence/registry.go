@@ -59,7 +59,10 @@ type Rules struct {
 	Authorizer  Authorizer // default nil: whoever the class lets in
 	MaxConns    int        // connections on the host; default 0, no bound
 	MaxChannels int        // channels a connection, its private one left out; default 0, no bound
-	MaxName     int        // bytes of a channel name; default 0, no bound
+	// MaxHostChannels is the most channels of the host that are active at once on this pod, private ones left out. Those
+	// that are active when it is lowered stay. Default 0, no bound.
+	MaxHostChannels int
+	MaxName         int // bytes of a channel name; default 0, no bound
 	// Grace is how long watchers go on seeing a user whose last connection was lost, or an anonymous connection; who is back
 	// by then has never been away. Listings are without it. Default 0, none.
 	Grace time.Duration
