@@ -195,12 +195,12 @@ func codeOf(err error) wire.Code {
 }
 
 // explain returns what a client may know of an error. The reason why something is unavailable is for the log, where that
-// of a plugin or a backend is already.
+// of a plugin, a backend or a key set is already.
 func (s *session) explain(err error) string {
 	if codeOf(err) != wire.CodeUnavailable {
 		return err.Error()
 	}
-	if !failedInPlugin(err) && !errors.Is(err, errNotCopied) {
+	if !failedInPlugin(err) && !errors.Is(err, errNotCopied) && !errors.Is(err, token.ErrUnavailable) {
 		s.tenant.site.Load().logger.Error("command failed", zap.Stringer("host", s.tenant.name), zap.Error(err))
 	}
 	return "try again later"

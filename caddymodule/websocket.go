@@ -153,7 +153,7 @@ func (s *site) loginByToken(ctx context.Context, raw string, byCookie bool) (log
 	case err == nil:
 		return login{user: &presence.User{ID: id.ID, Email: id.Email}, expires: id.Expires, byCookie: byCookie}, nil
 	case errors.Is(err, token.ErrUnavailable):
-		s.logger.Error("checking a token", zap.Error(err))
+		s.logger.Debug("token cannot be checked now", zap.Error(err)) // anyone can bring this about
 		return login{}, &problem{
 			status: http.StatusServiceUnavailable, code: "unavailable",
 			detail: "the token cannot be checked now: try again", retry: verifyTimeout,

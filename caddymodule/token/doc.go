@@ -14,7 +14,8 @@
 //
 // With a key set, one goroutine fetches it, keeps it fresh and ends with the context given to New. Verify does
 // not make requests; it may ask that goroutine for a fetch, at a limited rate, when a token names an unknown
-// key, and waits a few seconds for it. A fetch that fails leaves the last good keys in use.
+// key, and waits a few seconds for it. Such a token is unavailable until a fetch that began later has no key for it
+// either. A fetch that fails leaves the last good keys in use.
 //
 // # What it never does
 //

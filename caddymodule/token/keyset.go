@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"slices"
+	"strings"
 
 	"github.com/MicahParks/jwkset"
 	"github.com/MicahParks/keyfunc/v3"
@@ -81,7 +82,7 @@ func verifies(k jwkset.JWK, a algorithm) bool {
 		(len(m.KEYOPS) == 0 || slices.Contains(m.KEYOPS, jwkset.KeyOpsVerify))
 }
 
-// find returns the key that t names, or all keys of its algorithm when it names none.
+// find returns the key that t names. When t names none, it returns the one that verifies it.
 func (s *keySet) find(ctx context.Context, t *jwt.Token) (any, error) {
 	keys, ok := s.byAlgorithm[t.Method.Alg()]
 	if !ok {
@@ -94,5 +95,19 @@ func (s *keySet) find(ctx context.Context, t *jwt.Token) (any, error) {
 	case err != nil:
 		return nil, errKeyID
 	}
+	if all, ok := key.(jwt.VerificationKeySet); ok {
+		return verifying(t, all.Keys)
+	}
 	return key, nil
+}
+
+// verifying returns the key that verifies t. A new key without a key id is noticed by this alone.
+func verifying(t *jwt.Token, keys []jwt.VerificationKey) (any, error) {
+	signed := t.Raw[:strings.LastIndexByte(t.Raw, '.')]
+	for _, key := range keys {
+		if t.Method.Verify(signed, t.Signature, key) == nil {
+			return key, nil
+		}
+	}
+	return nil, errNoKeyFits
 }

@@ -3,6 +3,7 @@ package token
 import (
 	"context"
 	"errors"
+	"fmt"
 	"math/rand/v2"
 	"net/http"
 	"net/url"
@@ -23,12 +24,19 @@ const (
 	firstRetry = time.Second
 	lastRetry  = time.Minute
 
-	// askInterval is the least time between two fetches that tokens with an unknown key id bring about. Anyone can
-	// send such tokens.
-	askInterval = 30 * time.Second
+	// askInterval is the least time between two fetches for tokens with an unknown key, which anyone can send. Up to
+	// a fifth is added at random: clients that retry at a fixed interval do not stay out of step with the fetches.
+	askInterval = 10 * time.Second
 
 	// maxWait bounds how long one Verify waits for keys.
 	maxWait = 5 * time.Second
+
+	// askWait bounds how long one Verify waits until it may ask for a fetch. The rest of maxWait is for the fetch.
+	askWait = 3 * time.Second
+
+	// wallInterval is how often the wall clock is compared while the next fetch is not due: timers stand still while
+	// the machine sleeps.
+	wallInterval = 30 * time.Second
 )
 
 // remoteKeys are the keys of a JSON Web Key Set at a URL. One goroutine, run, fetches them; find only reads, and
@@ -40,12 +48,15 @@ type remoteKeys struct {
 	logger  func(msg string, err error)
 	stopped <-chan struct{} // closed when run is to end
 	wake    chan struct{}   // holds at most one request for a fetch
+	wall    func() time.Time
 
 	set atomic.Pointer[keySet] // the last good keys; nil before there were any
 
 	mu       sync.Mutex
 	underway chan struct{} // guarded by mu; closed when the fetch that is wanted or under way ends; nil without one
-	failed   bool          // guarded by mu; whether the last fetch did
+	begun    uint64        // guarded by mu; number of the last fetch
+	good     uint64        // guarded by mu; number of the last fetch that brought keys
+	failed   bool          // guarded by mu; the last fetch failed
 	askAfter time.Time     // guarded by mu; when find may ask for a fetch again
 }
 
@@ -58,6 +69,7 @@ func newRemoteKeys(ctx context.Context, c Config, u *url.URL, allowed []algorith
 		logger:   newKeySetLogger(c, u),
 		stopped:  ctx.Done(),
 		wake:     make(chan struct{}, 1),
+		wall:     time.Now,
 		underway: make(chan struct{}),
 	}
 }
@@ -82,16 +94,31 @@ func (r *remoteKeys) run(ctx context.Context) {
 		r.report(err, wasFailed)
 
 		// Up to a fifth earlier, because many sites with one issuer start together.
-		timer := time.NewTimer(next - rand.N(next/5)) //nolint:gosec // a guess at it is worth nothing
+		if !r.pause(ctx, next-rand.N(next/5)) { //nolint:gosec // a guess at it is worth nothing
+			return
+		}
+	}
+}
+
+// pause returns when d is over, by the timers or by the wall clock, or when a fetch is asked for. It reports whether
+// run continues.
+func (r *remoteKeys) pause(ctx context.Context, d time.Duration) bool {
+	due := r.wall().Round(0).Add(d)
+	for d > 0 {
+		step := min(d, wallInterval)
+		timer := time.NewTimer(step)
 		select {
 		case <-ctx.Done():
 			timer.Stop()
-			return
+			return false
 		case <-r.wake:
 			timer.Stop()
+			return true
 		case <-timer.C:
 		}
+		d = min(d-step, due.Sub(r.wall().Round(0)))
 	}
+	return true
 }
 
 // report tells the logger how a fetch ended, and of good ones only the first after one that failed.
@@ -107,10 +134,11 @@ func (r *remoteKeys) report(err error, wasFailed bool) {
 	}
 }
 
-// begin notes that a fetch is under way, and returns whether the one before failed.
+// begin records that a fetch is under way, and reports whether the one before failed.
 func (r *remoteKeys) begin() bool {
 	r.mu.Lock()
 	defer r.mu.Unlock()
+	r.begun++
 	if r.underway == nil {
 		r.underway = make(chan struct{})
 	}
@@ -124,43 +152,56 @@ func (r *remoteKeys) begin() bool {
 
 // end publishes what a fetch brought and wakes those who wait for it.
 func (r *remoteKeys) end(set *keySet, err error) {
-	if err == nil {
-		r.set.Store(set)
-	}
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	r.failed = err != nil
+	if err == nil {
+		r.set.Store(set)
+		r.good = r.begun
+	}
 	close(r.underway)
 	r.underway = nil
 }
 
 // find returns the keys that t may be verified with.
+//
+// A token with an unknown key is judged by a fetch that began after the token came. Until there is one the error is
+// ErrUnavailable, because the issuer may have a new key. Nothing is remembered of tokens: an attacker with many unknown
+// keys delays others with an unknown key, and nobody else. A token that comes within askWait of the next fetch waits for
+// it, so that a client that retries is judged after a few attempts whatever else is sent.
 func (r *remoteKeys) find(ctx context.Context, t *jwt.Token) (any, error) {
 	if set := r.set.Load(); set != nil {
 		if key, err := set.find(ctx, t); !errors.Is(err, errUnknownKey) {
 			return key, err
 		}
 	}
-
 	ctx, cancel := context.WithTimeout(ctx, maxWait)
 	defer cancel()
-	if r.set.Load() == nil {
-		r.wait(ctx, r.current())
+	seen, underway := r.current()
+	r.wait(ctx, underway)
+	key, err := r.judge(ctx, t, seen)
+	if !errors.Is(err, errUnjudged) {
+		return key, err
 	}
-	set := r.set.Load()
+	r.wait(ctx, r.ask(ctx, seen))
+	return r.judge(ctx, t, seen)
+}
+
+// errUnjudged is returned for a token whose key is unknown, as far as the keys are known.
+var errUnjudged = fmt.Errorf("%w: the key may be newer", ErrUnavailable)
+
+// judge returns the keys for t. It returns errUnknownKey if a fetch that began after that number has none, errUnjudged
+// if there was no such fetch, and ErrUnavailable without any keys.
+func (r *remoteKeys) judge(ctx context.Context, t *jwt.Token, after uint64) (any, error) {
+	r.mu.Lock()
+	set, good := r.set.Load(), r.good
+	r.mu.Unlock()
 	if set == nil {
 		return nil, ErrUnavailable
 	}
 	key, err := set.find(ctx, t)
-	if !errors.Is(err, errUnknownKey) {
-		return key, err
-	}
-
-	// The issuer may have a new key since the last fetch.
-	r.wait(ctx, r.ask())
-	key, err = r.set.Load().find(ctx, t)
-	if errors.Is(err, errUnknownKey) && !r.fresh() {
-		return nil, ErrUnavailable
+	if errors.Is(err, errUnknownKey) && good <= after {
+		return nil, errUnjudged
 	}
 	return key, err
 }
@@ -172,36 +213,48 @@ func (r *remoteKeys) inherit(from *remoteKeys) {
 	}
 }
 
-// current returns the end of the fetch that is under way, or nil.
-func (r *remoteKeys) current() <-chan struct{} {
+// current returns the number of the last fetch, and the end of the one that is under way or wanted, or nil.
+func (r *remoteKeys) current() (begun uint64, end <-chan struct{}) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	return r.underway
+	return r.begun, r.underway
 }
 
-// ask returns the end of the fetch that is under way, or of one that it asks for, or nil when it is too early for
-// another.
-func (r *remoteKeys) ask() <-chan struct{} {
+// ask returns the end of a fetch that is under way or wanted, or of one that it asks for. If it is too early for that,
+// it waits until then. It returns nil when that is too long, when a fetch after that number has brought keys already, and
+// when fetches fail.
+func (r *remoteKeys) ask(ctx context.Context, after uint64) <-chan struct{} {
 	r.mu.Lock()
+	early := time.Until(r.askAfter)
+	if r.underway == nil && early > 0 {
+		failed := r.failed // the next fetch comes by itself
+		r.mu.Unlock()
+		if failed || early > askWait || !r.sleep(ctx, early) {
+			return nil
+		}
+		r.mu.Lock()
+	}
 	defer r.mu.Unlock()
-	if r.underway != nil {
+	if r.underway != nil || r.good > after || time.Now().Before(r.askAfter) {
 		return r.underway
 	}
-	now := time.Now()
-	if now.Before(r.askAfter) {
-		return nil
-	}
-	r.askAfter = now.Add(askInterval)
+	r.askAfter = time.Now().Add(askInterval + rand.N(askInterval/5)) //nolint:gosec // a guess at it is worth nothing
 	r.underway = make(chan struct{})
 	r.wake <- struct{}{} // there is room: only this line fills it, and begin empties it before underway is nil again
 	return r.underway
 }
 
-// fresh reports whether the keys are those of the last fetch that was wanted.
-func (r *remoteKeys) fresh() bool {
-	r.mu.Lock()
-	defer r.mu.Unlock()
-	return r.underway == nil && !r.failed
+// sleep reports whether d passed before ctx or run ended.
+func (r *remoteKeys) sleep(ctx context.Context, d time.Duration) bool {
+	timer := time.NewTimer(d)
+	defer timer.Stop()
+	select {
+	case <-timer.C:
+		return true
+	case <-ctx.Done():
+	case <-r.stopped:
+	}
+	return false
 }
 
 // wait returns when end is closed, at once if it is nil, or when ctx or run ends.

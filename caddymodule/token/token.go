@@ -20,8 +20,8 @@ var (
 	// ErrExpired is returned when a token would be accepted but for its age. It is an ErrInvalid too.
 	ErrExpired = fmt.Errorf("%w: expired", ErrInvalid)
 
-	// ErrUnavailable is returned when a token cannot be judged because the key set could not be had. The same token
-	// may be good a little later.
+	// ErrUnavailable is returned when a token cannot be judged now: no key set could be fetched, or its key is unknown
+	// and may be newer than the last fetch. The same token may be good a little later.
 	ErrUnavailable = errors.New("key set unavailable")
 )
 
@@ -116,6 +116,7 @@ func isCompact(s string) bool {
 var (
 	errCritical   = errors.New("critical header")
 	errUnknownKey = errors.New("unknown key")
+	errNoKeyFits  = fmt.Errorf("%w: none verifies the token", errUnknownKey)
 	errKeyID      = errors.New("bad key id")
 )
 
@@ -126,6 +127,7 @@ var reasons = []struct {
 	text string
 }{
 	{errCritical, "it has a crit header, and no extension is supported"},
+	{errNoKeyFits, "it has no key id, and no key of the key set fits its signature"},
 	{errUnknownKey, "the key set has no key with its key id and algorithm"},
 	{errKeyID, "its key id is not a string"},
 	{errClaimsUTF8, errClaimsUTF8.Error()},
