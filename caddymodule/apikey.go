@@ -1,6 +1,7 @@
 package caddymodule
 
 import (
+	"bytes"
 	"crypto/sha256"
 	"crypto/subtle"
 	"encoding/hex"
@@ -14,6 +15,9 @@ import (
 type apiKeys struct {
 	open   bool // "off": everybody may ask
 	hashes [][sha256.Size]byte
+	// set is a hash of all hashes. It is the same for sites with the same keys in any order, and zero
+	// without keys.
+	set [sha256.Size]byte
 }
 
 // apiKeysOff stands in place of keys to ask for none.
@@ -46,7 +50,21 @@ func parseAPIKeys(configured []string) (apiKeys, error) {
 		}
 		keys.hashes = append(keys.hashes, hash)
 	}
+	keys.set = hashOfSet(keys.hashes)
 	return keys, nil
+}
+
+func hashOfSet(hashes [][sha256.Size]byte) (set [sha256.Size]byte) {
+	if len(hashes) == 0 {
+		return set
+	}
+	sorted := slices.Clone(hashes)
+	slices.SortFunc(sorted, func(a, b [sha256.Size]byte) int { return bytes.Compare(a[:], b[:]) })
+	h := sha256.New()
+	for _, hash := range slices.Compact(sorted) {
+		h.Write(hash[:])
+	}
+	return [sha256.Size]byte(h.Sum(nil))
 }
 
 // allow tells whether the key is one of the site's. It takes the same time for every wrong key, the missing one

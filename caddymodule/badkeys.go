@@ -1,14 +1,14 @@
 package caddymodule
 
 import (
+	"crypto/sha256"
 	"net/netip"
 	"sync"
 	"time"
-
-	"github.com/rollcall-gateway/rollcall/presence"
 )
 
-// badKeys counts wrong keys by client and host, so that keys cannot be guessed by trying.
+// badKeys counts wrong keys by client and set of keys, so that keys cannot be guessed by trying. A
+// client that varies the host on a site for many hosts tries the same keys.
 type badKeys struct {
 	// mu guards clients.
 	mu      sync.Mutex
@@ -16,8 +16,8 @@ type badKeys struct {
 }
 
 type badKeyClient struct {
-	host presence.HostName
-	addr netip.Prefix
+	keys [sha256.Size]byte // see apiKeys.set
+	net  netip.Prefix      // see clientNet
 }
 
 type badKeyCount struct {
@@ -35,47 +35,28 @@ func newBadKeys() *badKeys {
 	return &badKeys{clients: make(map[badKeyClient]badKeyCount)}
 }
 
-// newBadKeyClient tells clients apart by address; an IPv6 client has a whole /64. An address that cannot be read, that
-// of a Unix socket for one, is one client.
-func newBadKeyClient(host presence.HostName, ip string) badKeyClient {
-	c := badKeyClient{host: host}
-	addr, err := netip.ParseAddr(ip)
-	if err != nil {
-		return c
-	}
-	addr = addr.Unmap().WithZone("")
-	bits := addr.BitLen()
-	if addr.Is6() {
-		bits = 64
-	}
-	c.addr, _ = addr.Prefix(bits)
-	return c
-}
-
-// blocked returns how long the client has to wait, 0 when it may ask.
-func (b *badKeys) blocked(c badKeyClient, now time.Time) time.Duration {
-	b.mu.Lock()
-	defer b.mu.Unlock()
-	count, ok := b.clients[c]
-	if !ok || count.n < maxBadKeys || !now.Before(count.until) {
-		return 0
-	}
-	return count.until.Sub(now)
-}
-
-// add counts a wrong key.
-func (b *badKeys) add(c badKeyClient, now time.Time) {
+// try counts an attempt with a key, if the key is wrong. It returns how long the client must wait, or
+// 0 if the attempt is valid. An attempt of a blocked client is not valid, whether or not its key is
+// right: the answer must not depend on the key.
+func (b *badKeys) try(c badKeyClient, right bool, now time.Time) (wait time.Duration) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	count, ok := b.clients[c]
 	if !ok || !now.Before(count.until) {
 		count = badKeyCount{until: now.Add(badKeyWindow)}
 	}
+	if count.n >= maxBadKeys {
+		return count.until.Sub(now)
+	}
+	if right {
+		return 0
+	}
 	count.n++
 	if !ok && len(b.clients) >= maxBadClients {
 		b.makeRoom(now)
 	}
 	b.clients[c] = count
+	return 0
 }
 
 // makeRoom looks at a few clients, which the map gives in random order. It forgets those whose count is over, and if

@@ -2,68 +2,88 @@ package caddymodule
 
 import (
 	"fmt"
+	"net/http"
+	"net/http/httptest"
 	"net/netip"
+	"sync"
 	"testing"
 	"time"
+
+	"github.com/caddyserver/caddy/v2/modules/caddyhttp"
 )
+
+// badKeyClientOf returns a client of a site with the key.
+func badKeyClientOf(t testing.TB, key, addr string) badKeyClient {
+	t.Helper()
+	keys, err := parseAPIKeys([]string{key})
+	if err != nil {
+		t.Fatal(err)
+	}
+	return badKeyClient{keys.set, clientNet(netip.MustParseAddr(addr))}
+}
 
 func TestBadKeysBlockForAWindow(t *testing.T) {
 	b := newBadKeys()
-	client := newBadKeyClient(mustHost(t, "a.example.com"), "192.0.2.1")
-	other := newBadKeyClient(mustHost(t, "a.example.com"), "192.0.2.2")
-	elsewhere := newBadKeyClient(mustHost(t, "b.example.com"), "192.0.2.1")
+	client := badKeyClientOf(t, "k", "192.0.2.1")
+	other := badKeyClientOf(t, "k", "192.0.2.2")
+	elsewhere := badKeyClientOf(t, "other", "192.0.2.1")
 	start := time.Now()
 	for i := range maxBadKeys {
-		if wait := b.blocked(client, start); wait != 0 {
+		if wait := b.try(client, true, start); wait != 0 {
 			t.Fatalf("blocked for %s after %d wrong keys", wait, i)
 		}
-		b.add(client, start.Add(time.Duration(i)*time.Second))
+		if wait := b.try(client, false, start.Add(time.Duration(i)*time.Second)); wait != 0 {
+			t.Fatalf("blocked for %s by wrong key %d", wait, i+1)
+		}
 	}
-	if wait := b.blocked(client, start.Add(10*time.Second)); wait != badKeyWindow-10*time.Second {
-		t.Errorf("blocked for %s, want %s", wait, badKeyWindow-10*time.Second)
+	for _, right := range []bool{false, true} {
+		if wait := b.try(client, right, start.Add(10*time.Second)); wait != badKeyWindow-10*time.Second {
+			t.Errorf("right %t: blocked for %s, want %s", right, wait, badKeyWindow-10*time.Second)
+		}
 	}
 	for _, free := range []badKeyClient{other, elsewhere} {
-		if wait := b.blocked(free, start); wait != 0 {
+		if wait := b.try(free, true, start); wait != 0 {
 			t.Errorf("%v is blocked for %s", free, wait)
 		}
 	}
-	if wait := b.blocked(client, start.Add(badKeyWindow)); wait != 0 {
-		t.Errorf("blocked for %s after the window", wait)
-	}
-	// The count begins anew.
-	b.add(client, start.Add(badKeyWindow))
-	if wait := b.blocked(client, start.Add(badKeyWindow)); wait != 0 {
-		t.Errorf("blocked for %s after one wrong key in a new window", wait)
+	// The count starts again.
+	for range 2 {
+		if wait := b.try(client, false, start.Add(badKeyWindow)); wait != 0 {
+			t.Errorf("blocked for %s in a new window", wait)
+		}
 	}
 }
 
-func TestBadKeyClient(t *testing.T) {
-	host := mustHost(t, "a.example.com")
+func TestClientNet(t *testing.T) {
 	for _, test := range []struct{ ip, want string }{
 		{"192.0.2.1", "192.0.2.1/32"},
 		{"::ffff:192.0.2.1", "192.0.2.1/32"},
+		{"64:ff9b::192.0.2.1", "192.0.2.1/32"},
+		{"64:ff9b:1::192.0.2.1", "64:ff9b:1::/64"},
 		{"2001:db8:1:2:3:4:5:6", "2001:db8:1:2::/64"},
 		{"2001:db8:1:2::", "2001:db8:1:2::/64"},
 		{"fe80::1%eth0", "fe80::/64"},
 		{"", "invalid Prefix"},
 		{"@", "invalid Prefix"},
 	} {
-		if got := newBadKeyClient(host, test.ip); got.addr.String() != test.want || got.host != host {
-			t.Errorf("%q: got %v, want %s", test.ip, got, test.want)
+		w := httptest.NewRecorder()
+		r := prepare(w, httptest.NewRequest(http.MethodPost, "/", nil))
+		caddyhttp.SetVar(r.Context(), caddyhttp.ClientIPVarKey, test.ip)
+		if got := clientNet(clientAddr(r)); got.String() != test.want {
+			t.Errorf("%q: got %s, want %s", test.ip, got, test.want)
 		}
 	}
 }
 
 func TestBadKeysForgetSomebodyRatherThanGrow(t *testing.T) {
 	b := newBadKeys()
-	host := mustHost(t, "a.example.com")
 	client := func(i int) badKeyClient {
 		addr := netip.AddrFrom4([4]byte{10, byte(i >> 16), byte(i >> 8), byte(i)})
-		return newBadKeyClient(host, addr.String())
+		return badKeyClient{net: clientNet(addr)}
 	}
 	now := time.Now()
 	for i := range maxBadClients + 1000 {
-		b.add(client(i), now)
+		b.try(client(i), false, now)
 	}
 	if len(b.clients) > maxBadClients {
 		t.Errorf("%d clients are remembered, want at most %d", len(b.clients), maxBadClients)
@@ -74,7 +94,7 @@ func TestBadKeysForgetSomebodyRatherThanGrow(t *testing.T) {
 	}
 	// What is over makes room for many.
 	for i := range 1000 {
-		b.add(client(1<<20+i), now.Add(badKeyWindow))
+		b.try(client(1<<20+i), false, now.Add(badKeyWindow))
 	}
 	if len(b.clients) > maxBadClients {
 		t.Errorf("%d clients are remembered", len(b.clients))
@@ -82,20 +102,54 @@ func TestBadKeysForgetSomebodyRatherThanGrow(t *testing.T) {
 	if b.clients[client(1<<20)].n != 1 {
 		t.Error("a new client is forgotten though others are over")
 	}
+	// A right key needs no room.
+	before := len(b.clients)
+	for i := range 1000 {
+		b.try(client(1<<21+i), true, now)
+	}
+	if len(b.clients) != before {
+		t.Errorf("right keys made %d clients of %d", len(b.clients), before)
+	}
+}
+
+// Attempts at the same moment are counted like others: no two of them find the same count.
+func TestBadKeysCountWhatComesAtOnce(t *testing.T) {
+	b := newBadKeys()
+	client := badKeyClientOf(t, "k", "192.0.2.1")
+	now := time.Now()
+	valid := make(chan bool, 1000)
+	var wg sync.WaitGroup
+	for range cap(valid) {
+		wg.Go(func() { valid <- b.try(client, false, now) == 0 })
+	}
+	wg.Wait()
+	close(valid)
+	n := 0
+	for v := range valid {
+		if v {
+			n++
+		}
+	}
+	if n != maxBadKeys {
+		t.Errorf("%d attempts were valid, want %d", n, maxBadKeys)
+	}
 }
 
 // A crowd of clients must not make every wrong key cost a walk over all that are remembered.
 func BenchmarkBadKeysWhenFull(b *testing.B) {
 	keys := newBadKeys()
-	host := mustHost(b, "a.example.com")
 	now := time.Now()
+	client := func(first, i int) badKeyClient {
+		addr := fmt.Sprintf("%d.%d.%d.%d", first, i>>16&0xff, i>>8&0xff, i&0xff)
+		return badKeyClient{net: clientNet(netip.MustParseAddr(addr))}
+	}
 	for i := range maxBadClients {
-		keys.add(newBadKeyClient(host, fmt.Sprintf("10.%d.%d.%d", i>>16, i>>8&0xff, i&0xff)), now)
+		keys.try(client(10, i), false, now)
 	}
 	i := 0
 	b.ReportAllocs()
 	for b.Loop() {
 		i++
-		keys.add(newBadKeyClient(host, fmt.Sprintf("11.%d.%d.%d", i>>16&0xff, i>>8&0xff, i&0xff)), now)
+		keys.try(client(11, i), false, now)
 	}
 }

@@ -9,12 +9,11 @@ import (
 	"io"
 	"mime"
 	"net/http"
+	"net/netip"
 	"strconv"
 	"strings"
 	"time"
 	"unicode/utf8"
-
-	"github.com/caddyserver/caddy/v2/modules/caddyhttp"
 
 	"github.com/rollcall-gateway/rollcall/presence"
 	"github.com/rollcall-gateway/rollcall/presence/cluster"
@@ -93,18 +92,6 @@ func (h *Handler) askEndpoint(r *http.Request, w http.ResponseWriter, to endpoin
 	if err != nil {
 		return answer{}, problemBadHost()
 	}
-	site := h.app.hub.siteNow(h.site, host)
-	if site == nil {
-		return answer{}, problemReloaded()
-	}
-	ip, _ := caddyhttp.GetVar(r.Context(), caddyhttp.ClientIPVarKey).(string)
-	client := newBadKeyClient(host, ip)
-	if wait := h.app.hub.badKeys.blocked(client, time.Now()); wait > 0 {
-		return answer{}, &problem{
-			status: http.StatusTooManyRequests, code: "too_many_bad_keys",
-			detail: "too many wrong keys came from this address: wait, then send the right one", retry: wait,
-		}
-	}
 	raw, p := readBody(w, r)
 	if p != nil {
 		return answer{}, p
@@ -120,25 +107,47 @@ func (h *Handler) askEndpoint(r *http.Request, w http.ResponseWriter, to endpoin
 	if _, inBody := body["apiKey"]; !inBody {
 		key = r.Header.Get("X-Api-Key")
 	}
-	if !site.keys.allow(key) {
-		h.app.hub.badKeys.add(client, time.Now())
-		return answer{}, &problem{
-			status: http.StatusUnauthorized, code: "bad_key",
-			detail: "send the site's API key as apiKey in the body or in the X-Api-Key header",
-		}
+	// Only now, because a body may arrive slowly: a key that a reload has removed meanwhile is not valid.
+	site := h.app.hub.siteNow(h.site, host)
+	if site == nil {
+		return answer{}, problemReloaded()
+	}
+	if p := h.checkKey(site, key, clientNet(clientAddr(r))); p != nil {
+		return answer{}, p
 	}
 	return to(r.Context(), question{site, host, body, raw})
 }
 
+// checkKey refuses a request whose key is not one of the site's. One without a key is no guess.
+func (h *Handler) checkKey(s *site, key string, client netip.Prefix) *problem {
+	// Also for a client that is blocked, so that the time of an answer does not depend on the key.
+	right := s.keys.allow(key)
+	if s.keys.open {
+		return nil
+	}
+	if key != "" {
+		if wait := h.app.hub.badKeys.try(badKeyClient{s.keys.set, client}, right, time.Now()); wait > 0 {
+			return &problem{
+				status: http.StatusTooManyRequests, code: "too_many_bad_keys",
+				detail: "too many wrong keys came from this address: wait, then send the right one", retry: wait,
+			}
+		}
+	}
+	if !right {
+		return &problem{
+			status: http.StatusUnauthorized, code: "bad_key",
+			detail: "send the site's API key as apiKey in the body or in the X-Api-Key header",
+		}
+	}
+	return nil
+}
+
 // readBody reads a body.
 func readBody(w http.ResponseWriter, r *http.Request) ([]byte, *problem) {
-	if kind := r.Header.Get("Content-Type"); kind != "" {
-		media, _, err := mime.ParseMediaType(kind)
-		if err != nil || (media != "application/json" && !strings.HasSuffix(media, "+json")) {
-			return nil, &problem{
-				status: http.StatusUnsupportedMediaType, code: "not_json",
-				detail: "send the body as Content-Type: application/json",
-			}
+	if !isJSON(r.Header) {
+		return nil, &problem{
+			status: http.StatusUnsupportedMediaType, code: "not_json",
+			detail: "send the body as Content-Type: application/json",
 		}
 	}
 	raw, err := io.ReadAll(http.MaxBytesReader(w, r.Body, maxBody))
@@ -152,6 +161,19 @@ func readBody(w http.ResponseWriter, r *http.Request) ([]byte, *problem) {
 		return nil, &problem{status: http.StatusBadRequest, code: "bad_body", detail: "the body did not arrive whole"}
 	}
 	return raw, nil
+}
+
+// isJSON reports whether the header says that the body is JSON. A program may leave Content-Type out. A
+// browser may not: any page can make it send a request without the header, and only with application/json
+// does the browser ask first whether the page may (CORS). Browsers send Origin or Sec-Fetch-Site.
+func isJSON(header http.Header) bool {
+	kind := header.Get("Content-Type")
+	browser := len(header["Origin"]) > 0 || len(header["Sec-Fetch-Site"]) > 0
+	if kind == "" {
+		return !browser
+	}
+	media, _, err := mime.ParseMediaType(kind)
+	return err == nil && (media == "application/json" || strings.HasSuffix(media, "+json") && !browser)
 }
 
 // parseRequest decodes a body. An empty one has no values: the key can be in the header.

@@ -9,6 +9,7 @@ import (
 	"net/http"
 	"net/http/httptest"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
@@ -223,21 +224,32 @@ func TestEndpointWithKeysOffAnswersEverybody(t *testing.T) {
 	}
 }
 
+// askFrom asks the users of a host from a client's address.
+func askFrom(t testing.TB, h *Handler, ip, host string, body io.Reader, header ...string) *httptest.ResponseRecorder {
+	t.Helper()
+	w := httptest.NewRecorder()
+	r := httptest.NewRequest(http.MethodPost, "http://portal.example.com/message/users", body)
+	r.Host = host
+	for i := 0; i < len(header); i += 2 {
+		r.Header.Set(header[i], header[i+1])
+	}
+	r = prepare(w, r)
+	caddyhttp.SetVar(r.Context(), caddyhttp.ClientIPVarKey, ip)
+	if err := h.ServeHTTP(w, r, notFound); err != nil {
+		t.Error(err)
+	}
+	return w
+}
+
 func TestEndpointBlocksAfterManyWrongKeys(t *testing.T) {
 	h := loadHandler(t, "api_key k")
 	ask := func(ip, host, body string) *httptest.ResponseRecorder {
-		w := httptest.NewRecorder()
-		r := prepare(w, httptest.NewRequest(http.MethodPost, "http://"+host+"/message/users", strings.NewReader(body)))
-		caddyhttp.SetVar(r.Context(), caddyhttp.ClientIPVarKey, ip)
-		if err := h.ServeHTTP(w, r, notFound); err != nil {
-			t.Fatal(err)
-		}
-		return w
+		return askFrom(t, h, ip, host, strings.NewReader(body))
 	}
 	for range maxBadKeys {
 		checkProblem(t, ask("192.0.2.1", "portal.example.com", `{"apiKey":"wrong"}`), http.StatusUnauthorized, "bad_key")
 	}
-	for _, body := range []string{`{"apiKey":"wrong"}`, `{"apiKey":"k"}`, ""} {
+	for _, body := range []string{`{"apiKey":"wrong"}`, `{"apiKey":"k"}`} {
 		w := ask("192.0.2.1", "portal.example.com", body)
 		checkProblem(t, w, http.StatusTooManyRequests, "too_many_bad_keys")
 		var seconds int
@@ -245,13 +257,140 @@ func TestEndpointBlocksAfterManyWrongKeys(t *testing.T) {
 			t.Errorf("Retry-After %q", w.Header().Get("Retry-After"))
 		}
 	}
-	// Others are not touched: another client, and another host.
-	for _, w := range []*httptest.ResponseRecorder{
-		ask("192.0.2.2", "portal.example.com", `{"apiKey":"k"}`), ask("192.0.2.1", "other.example.com", `{"apiKey":"k"}`),
+	if w := ask("192.0.2.2", "portal.example.com", `{"apiKey":"k"}`); w.Code != http.StatusOK {
+		t.Errorf("status %d for another client", w.Code)
+	}
+}
+
+// A client cannot guess longer by varying what it sends with the key, or the site that has it.
+func TestEndpointCountsGuessesAtTheSameKeysTogether(t *testing.T) {
+	sites := mustLoad(t, `
+http://*.example.com {
+	rollcall {
+		api_key k other
+	}
+}
+http://a.example.org {
+	rollcall {
+		api_key sha256:`+hashed("other")+` k k
+	}
+}
+http://b.example.org {
+	rollcall {
+		api_key k
+	}
+}`)
+	byKeys := make(map[int]*Handler) // by the number of keys
+	for _, h := range sites.app.handlers {
+		byKeys[len(h.APIKey)] = h
+	}
+	wildcard, same, differing := byKeys[2], byKeys[3], byKeys[1]
+	type guess struct {
+		h        *Handler
+		ip, host string
+	}
+	for name, guesses := range map[string][]guess{
+		"hosts of a wildcard":       {{wildcard, "192.0.2.1", "a%d.example.com"}},
+		"spellings of a host":       {{wildcard, "192.0.2.2", "PORTAL.example.com"}, {wildcard, "192.0.2.2", "portal.example.com.:%d"}},
+		"sites with the same keys":  {{wildcard, "192.0.2.3", "a.example.com"}, {same, "192.0.2.3", "a.example.org"}},
+		"mapped and translated":     {{wildcard, "192.0.2.4", "a.example.com"}, {same, "::ffff:192.0.2.4", "a.example.org"}, {same, "64:ff9b::c000:204", "a.example.org"}},
+		"addresses in a /64, zones": {{same, "2001:db8::1", "a.example.org"}, {same, "2001:db8::ffff:2%%eth%d", "a.example.org"}},
+		"no address":                {{same, "", "a.example.org"}, {same, "@", "a.example.org"}},
 	} {
-		if w.Code != http.StatusOK {
-			t.Errorf("status %d for somebody else", w.Code)
-		}
+		t.Run(name, func(t *testing.T) {
+			numbered := func(format string, i int) string {
+				if strings.Contains(format, "%d") {
+					return fmt.Sprintf(format, i)
+				}
+				return format
+			}
+			for i := range 3 * maxBadKeys {
+				g := guesses[i%len(guesses)]
+				w := askFrom(t, g.h, numbered(g.ip, i), numbered(g.host, i), strings.NewReader(`{"apiKey":"wrong"}`))
+				if want := i < maxBadKeys; (w.Code == http.StatusUnauthorized) != want {
+					t.Fatalf("guess %d is answered with status %d", i+1, w.Code)
+				}
+			}
+			g := guesses[0]
+			w := askFrom(t, differing, numbered(g.ip, 0), "b.example.org", strings.NewReader(`{"apiKey":"k"}`))
+			if w.Code != http.StatusOK {
+				t.Errorf("status %d for the same client on a site with other keys", w.Code)
+			}
+		})
+	}
+}
+
+// gate lets a body through when it is opened.
+type gate struct {
+	io.Reader
+	waiting *sync.WaitGroup
+	open    <-chan struct{}
+	once    sync.Once
+}
+
+func (g *gate) Read(p []byte) (int, error) {
+	g.once.Do(g.waiting.Done)
+	<-g.open
+	return g.Reader.Read(p)
+}
+
+// Requests that wait for their bodies have passed every check that comes before the key.
+func TestEndpointCountsGuessesOfHeldRequests(t *testing.T) {
+	h := loadHandler(t, "api_key k")
+	const requests = 300
+	open := make(chan struct{})
+	codes := make(chan int, requests)
+	var waiting, answered sync.WaitGroup
+	waiting.Add(requests)
+	for range requests {
+		body := &gate{Reader: strings.NewReader(`{"apiKey":"wrong"}`), waiting: &waiting, open: open}
+		answered.Go(func() { codes <- askFrom(t, h, "192.0.2.1", "portal.example.com", body).Code })
+	}
+	waiting.Wait()
+	close(open)
+	answered.Wait()
+	close(codes)
+	count := make(map[int]int)
+	for code := range codes {
+		count[code]++
+	}
+	if count[http.StatusUnauthorized] != maxBadKeys || count[http.StatusTooManyRequests] != requests-maxBadKeys {
+		t.Errorf("%d requests are answered with %v, want %d with 401 and the others with 429", requests, count, maxBadKeys)
+	}
+}
+
+func TestEndpointDoesNotCountWhatIsNoGuess(t *testing.T) {
+	const wrong, json = `{"apiKey":"wrong"}`, "application/json"
+	for _, test := range []struct {
+		name, body string
+		header     []string
+		status     int
+		code       string
+	}{
+		{"no body", "", nil, http.StatusUnauthorized, "bad_key"},
+		{"no key", "{}", []string{"Content-Type", json}, http.StatusUnauthorized, "bad_key"},
+		{"an empty key", `{"apiKey":""}`, nil, http.StatusUnauthorized, "bad_key"},
+		{"an empty header", "", []string{"X-Api-Key", ""}, http.StatusUnauthorized, "bad_key"},
+		{"a page of another site", wrong, []string{"Origin", "https://evil.example"}, http.StatusUnsupportedMediaType, "not_json"},
+		{"a page without an origin", wrong, []string{"Origin", "null"}, http.StatusUnsupportedMediaType, "not_json"},
+		{"an empty origin", wrong, []string{"Origin", ""}, http.StatusUnsupportedMediaType, "not_json"},
+		{"Sec-Fetch-Site", wrong, []string{"Sec-Fetch-Site", "cross-site"}, http.StatusUnsupportedMediaType, "not_json"},
+		{"a form of a page", "a=b", []string{"Origin", "https://evil.example", "Content-Type", "application/x-www-form-urlencoded"}, http.StatusUnsupportedMediaType, "not_json"},
+		{"a text of a page", wrong, []string{"Sec-Fetch-Site", "same-site", "Content-Type", "text/plain; charset=application/json"}, http.StatusUnsupportedMediaType, "not_json"},
+		{"another JSON of a page", wrong, []string{"Origin", "https://evil.example", "Content-Type", "text/x+json"}, http.StatusUnsupportedMediaType, "not_json"},
+	} {
+		t.Run(test.name, func(t *testing.T) {
+			h := loadHandler(t, "api_key k")
+			for range maxBadKeys + 1 {
+				w := askFrom(t, h, "192.0.2.1", "portal.example.com", strings.NewReader(test.body), test.header...)
+				checkProblem(t, w, test.status, test.code)
+			}
+			w := askFrom(t, h, "192.0.2.1", "portal.example.com", strings.NewReader(`{"apiKey":"k"}`),
+				"Origin", "https://portal.example.com", "Content-Type", json)
+			if w.Code != http.StatusOK {
+				t.Errorf("status %d with the right key: %s", w.Code, w.Body)
+			}
+		})
 	}
 }
 
@@ -296,6 +435,24 @@ func TestEndpointOutlivesItsConfiguration(t *testing.T) {
 	})
 	if w := serve(t, h, r); w.Code != http.StatusOK || w.Body.String() != "{}" {
 		t.Errorf("status %d with %s", w.Code, w.Body)
+	}
+}
+
+// A body that arrives slowly does not extend the life of its key.
+func TestEndpointAsksTheConfigurationInEffect(t *testing.T) {
+	const portal = "http://portal.example.com {\n\trollcall {\n\t\tapi_key %s\n\t}\n}"
+	old := mustLoad(t, fmt.Sprintf(portal, "old"))
+	h, hub := old.handler(t), old.app.hub
+	offered, next := old.snapshot(), mustLoad(t, fmt.Sprintf(portal, "new")).snapshot()
+	hub.push(offered)
+	body := &slowReader{strings.NewReader(`{"apiKey":"old"}`), func() {
+		hub.push(next)
+		hub.pop(offered)
+	}}
+	w := serve(t, h, httptest.NewRequest(http.MethodPost, "http://portal.example.com/message/users", body))
+	checkProblem(t, w, http.StatusUnauthorized, "bad_key")
+	if w := post(t, h, "/message/users", `{"apiKey":"new"}`); w.Code != http.StatusOK {
+		t.Errorf("status %d with the new key", w.Code)
 	}
 }
 

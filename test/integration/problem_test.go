@@ -4,6 +4,7 @@ import (
 	"crypto/sha256"
 	"encoding/hex"
 	"encoding/json"
+	"fmt"
 	"net/http"
 	"strconv"
 	"strings"
@@ -155,7 +156,8 @@ func TestAPIKeys(t *testing.T) {
 }
 
 func TestTooManyBadKeysAreStopped(t *testing.T) {
-	load(t, portal("")+"http://other.example.com:9080 {\n rollcall {\n api_key "+apiKey+"\n }\n}\n")
+	const other = "http://%s:9080 {\n rollcall {\n api_key %s\n }\n}\n"
+	load(t, portal("")+fmt.Sprintf(other, "*.example.com", apiKey)+fmt.Sprintf(other, "other.example.org", "BFAPI_other"))
 	var last ws.Answer
 	for range 30 {
 		last = portalHost.Request(t, "POST", "/message/users", `{"apiKey":"wrong"}`)
@@ -170,9 +172,15 @@ func TestTooManyBadKeysAreStopped(t *testing.T) {
 	right := portalHost.Request(t, "POST", "/message/users", "", "X-Api-Key", apiKey)
 	expectProblem(t, right, http.StatusTooManyRequests, "too_many_bad_keys")
 
-	other := portalHost
-	other.Host = "other.example.com"
-	other.Expect(t, "users", `{}`, `{}`)
+	same := portalHost
+	same.Host = "same.example.com" // another site with the same key
+	blocked := same.Request(t, "POST", "/message/users", "", "X-Api-Key", apiKey)
+	expectProblem(t, blocked, http.StatusTooManyRequests, "too_many_bad_keys")
+	reload(t, portal("ping 10s"))
+	blocked = portalHost.Request(t, "POST", "/message/users", "", "X-Api-Key", apiKey)
+	expectProblem(t, blocked, http.StatusTooManyRequests, "too_many_bad_keys")
+	reload(t, portal("")+fmt.Sprintf(other, "other.example.org", "BFAPI_other"))
+	ws.Site{URL: siteURL, Host: "other.example.org", Key: "BFAPI_other"}.Expect(t, "users", `{}`, `{}`)
 }
 
 func TestClientsBehindATrustedProxyAreToldApart(t *testing.T) {
