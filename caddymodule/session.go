@@ -3,6 +3,7 @@ package caddymodule
 import (
 	"context"
 	"errors"
+	"strings"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -220,7 +221,7 @@ func (s *session) authenticate(cmd wire.Command) error {
 	}
 	ctx, cancel := context.WithTimeout(context.Background(), verifyTimeout)
 	defer cancel()
-	id, err := verifier.Verify(ctx, cmd.Token)
+	id, err := verifier.Verify(ctx, strings.TrimSpace(cmd.Token)) // as in a header (RFC 9110 section 5.5)
 	if err != nil {
 		return err
 	}

@@ -134,6 +134,34 @@ func TestTokenLogsIn(t *testing.T) {
 	})
 }
 
+// A file or a command that prints a token ends it with a line break.
+func TestWhiteSpaceAroundATokenIsIgnored(t *testing.T) {
+	load(t, portal(jwtOptions))
+	raw := token(t, "USER_1", "a@example.com", time.Hour)
+	for name, text := range map[string]string{
+		"line break": raw + "\n", "carriage return": raw + "\r\n", "tab before": "\t" + raw, "spaces": "  " + raw + "  ",
+	} {
+		t.Run(name, func(t *testing.T) {
+			quoted, err := json.Marshal(text)
+			if err != nil {
+				t.Fatal(err)
+			}
+			c := portalHost.Dial(t)
+			c.Ask(t, `{"type":"authenticate","token":`+string(quoted)+`}`,
+				`{"type":"authenticated","user":{"id":"USER_1","email":"a@example.com"}}`)
+			inHeader := strings.Trim(text, "\r\n") // a header cannot hold them
+			expectUser(t, portalHost.Dial(t, "Authorization", "Bearer "+inHeader), &ws.User{ID: "USER_1", Email: "a@example.com"})
+		})
+	}
+	c := portalHost.Dial(t)
+	for name, text := range map[string]string{"within": raw[:9] + `\n` + raw[9:], "alone": `\n`, "another character": raw + `\u0000`} {
+		t.Run(name, func(t *testing.T) {
+			c.Send(t, `{"type":"authenticate","id":1,"token":"`+text+`"}`)
+			c.ExpectError(t, "1", "bad_token")
+		})
+	}
+}
+
 // jwk returns the JSON web key of a public key.
 func jwk(t *testing.T, kid, alg string, public any) map[string]string {
 	t.Helper()
