@@ -41,18 +41,23 @@ export type State = "connecting" | "open" | "waiting" | "closed";
  * | connecting | `start`, `retry` |
  * | open | `welcome` |
  * | waiting or closed, by close code | `going_away` 1001, `policy` 1008, `too_large` 1009, `draining` 1012, `token_expired` 4001, `origin` 4003, `limit` 4008, `slow_consumer` 4100, `rate_limited` 4108; `lost` for any other |
- * | waiting, without a close code | `timeout` while connecting, `silent` server, `token` (getToken failed), `online` (the network is back) |
+ * | waiting, without a close code | `timeout` while connecting, `silent` (a ping was not answered), `token` (getToken failed, or took over 10 s), `online` (the network is back), `visible` (the page is) |
  * | waiting or closed, when the log-in failed | the code of the error, such as `bad_token` or `unavailable` |
  * | closed | `closed` by {@link Rollcall.close} |
  *
  * A close code of 4000 to 4099 ends in `closed`, of 4100 to 4199 in a longer wait, of 4200 to 4299 in an immediate
- * reconnection. After 1012 the wait is what the server asks for.
+ * reconnection. After 1012 the wait is what the server asks for. After 4001 the client connects again, with another token
+ * or with cookies. The state becomes `closed` when getToken returns no other token, the next token is refused too, or the
+ * new connection is anonymous.
+ *
+ * `open` is put to the test by a ping when nothing came for the server's ping interval (10 s for the answer), and when the
+ * network comes or goes, the page becomes visible or resumes, or a command times out (5 s).
  */
 export type Reason =
   | "start" | "retry" | "welcome"
   | "going_away" | "policy" | "too_large" | "draining" | "token_expired" | "origin" | "limit"
   | "slow_consumer" | "rate_limited" | "lost"
-  | "timeout" | "silent" | "token" | "online" | "closed"
+  | "timeout" | "silent" | "token" | "online" | "visible" | "closed"
   | "bad_token" | "unavailable" | (string & {});
 
 export interface StateChange {
@@ -121,7 +126,7 @@ export class Channel {
   readonly synced: boolean;
   /**
    * Resolves when the channel is joined for the first time. Rejects with a {@link RollcallError} when that is refused
-   * or no longer possible. After {@link Rollcall.connect} it is a new promise.
+   * or not possible, because the state is `closed` for example. After {@link Rollcall.connect} it is a new promise.
    */
   readonly ready: Promise<this>;
   /** Adds a listener, and returns the function that removes it. */
@@ -144,14 +149,20 @@ export interface RollcallEvents {
 }
 
 export interface Options {
-  /** Default: `socket` beside client.js. Relative to client.js; http and https stand for ws and wss. */
+  /**
+   * Default: `socket` next to client.js. Relative to client.js; http and https stand for ws and wss.
+   *
+   * A bundle needs a URL, such as `/message/socket`. It is relative to the file of an ES module that a browser loads, and
+   * to the page in any other bundle.
+   */
   url?: string | URL;
   /**
-   * Returns the token to log in with, null to stay anonymous. It is called at each connection. When the server no
-   * longer accepts a token it is asked for another one, once: the same or none ends in the state `closed`.
+   * Returns the token to log in with, null to stay anonymous. It is called at each connection, and again later if it
+   * fails or takes over 10 s. When a token has expired or is refused, it is asked for another one: the same, none, or a
+   * second one that is refused ends in the state `closed`.
    *
-   * Tokens travel in a frame, never in the URL. Without getToken, cookies are the log-in, and then what was last
-   * given to {@link Rollcall.authenticate}.
+   * Tokens travel in a frame, never in the URL, and without white space around them. Without getToken, cookies are the
+   * log-in, and then what was last given to {@link Rollcall.authenticate}, until that has expired.
    */
   getToken?: () => string | null | undefined | Promise<string | null | undefined>;
 }

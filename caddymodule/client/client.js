@@ -5,10 +5,17 @@ const REASONS = {
   4001: "token_expired", 4003: "origin", 4008: "limit", 4100: "slow_consumer", 4108: "rate_limited",
 };
 const TIMEOUT = 10_000; // ms, for any answer
+const PROBE = 5_000; // ms, for an answer when there is reason to doubt the connection
+const WINDOW = 32; // joins and leaves that are unanswered at a time
+// What may have cut the connection, or ends a wait.
+const SIGNS = ["online", "offline", "visibilitychange", "resume"];
+// In a bundle that is no ES module, or whose bundler writes the path of the source, the page is the base.
+const BASE = /^http/.test(import.meta.url) ? import.meta.url : (globalThis.document?.baseURI ?? globalThis.location?.href);
 
 const sleep = (ms) => new Promise((done) => setTimeout(done, ms));
 const ceiling = (attempt) => Math.min(30_000, 500 * 2 ** attempt);
 const jitter = (attempt) => Math.random() * ceiling(attempt);
+const trim = (token) => token && String(token).trim();
 
 export class RollcallError extends Error {
   constructor(code, message) {
@@ -116,24 +123,29 @@ export class Rollcall extends Emitter {
   _run = 0; // what belongs to an older one is ignored
   _id = 0;
   _ping = 25;
+  _lane = { busy: 0, queue: [] };
 
   constructor({ url = "socket", getToken } = {}) {
     super();
-    this.url = new URL(url, import.meta.url);
+    this.url = new URL(url, BASE);
     this.url.protocol = this.url.protocol.replace("http", "ws");
     this._getToken = getToken;
-    this._online = () => {
+    this._sign = ({ type }) => {
+      if (globalThis.document?.hidden && type == "visibilitychange") return;
+      if (this.state == "open") this._probe(PROBE);
       // Not when the server asked for the pause.
-      if (this.state == "waiting" && this._code == 1006) this._wait(jitter(0), "online", 1006);
+      else if (this.state == "waiting" && this._code == 1006 && type != "offline")
+        this._wait(jitter(0), type == "online" ? type : "visible", 1006);
     };
     this.connect();
   }
 
   connect() {
     if (this.state == "closed") {
-      globalThis.addEventListener?.("online", this._online);
+      for (const type of SIGNS) globalThis.addEventListener?.(type, this._sign);
       for (const ch of this.channels.values()) ch._renew();
-      this._settled();
+      this._attempt = 0;
+      this._stale = null;
     } else if (this.state != "waiting") return;
     this._open("start");
   }
@@ -148,11 +160,13 @@ export class Rollcall extends Emitter {
     if (!ch) {
       this.channels.set(name, (ch = new Channel(this, name, presence)));
       if (this.state == "open") ch._join();
+      else if (this.state == "closed") ch._reject(new RollcallError("closed"));
     }
     return ch;
   }
 
   async authenticate(token) {
+    token = trim(token);
     const { user } = await this._command({ type: "authenticate", token });
     Object.assign(this, { user, _token: token });
     this._emit("user", user);
@@ -168,15 +182,16 @@ export class Rollcall extends Emitter {
     const run = this._run;
     this._set("connecting", reason);
     let token = this._token;
+    this._expect(TIMEOUT, "token");
     try {
-      if (this._getToken) token = await this._getToken();
+      if (this._getToken) token = trim(await this._getToken());
     } catch {
       return run == this._run && this._lost(1006, "token");
     }
     if (run != this._run) return;
-    if (this._stale && (!token || token == this._stale)) return this._lost(4001);
+    if (this._stale && (token ? token == this._stale : this._stale != true)) return this._lost(4001, this._why);
     this._token = token;
-    this._beat = setTimeout(() => this._lost(1006, "timeout"), TIMEOUT);
+    this._expect(TIMEOUT, "timeout");
     const ws = (this._ws = new WebSocket(this.url, "rollcall.v1"));
     ws.onmessage = (e) => run == this._run && this._receive(JSON.parse(e.data));
     ws.onclose = (e) => run == this._run && this._lost(e.code, "", e.reason);
@@ -185,11 +200,12 @@ export class Rollcall extends Emitter {
   _receive(frame) {
     const { type, id, code, ping, reason, channel, message, from } = frame;
     if (ping) this._ping = ping;
-    clearTimeout(this._beat);
-    this._beat = setTimeout(() => {
-      this._ws.send('{"type":"ping"}');
-      this._beat = setTimeout(() => this._lost(1006, "silent"), TIMEOUT);
-    }, this._ping * 1000);
+    if (type == "pong" || type == "error") this._patience = 0; // an error may be the answer to a ping
+    if (this._patience) this._expect(this._patience, "silent");
+    else {
+      clearTimeout(this._beat);
+      this._beat = setTimeout(() => this._probe(TIMEOUT), this._ping * 1000);
+    }
 
     const ch = this.channels.get(channel);
     const error = type == "error" && new RollcallError(code, message);
@@ -211,19 +227,26 @@ export class Rollcall extends Emitter {
       if (run == this._run) this._lost(e.code == "bad_token" ? 4001 : 1006, e.code);
     }
     if (run != this._run) return;
-    this._stable = setTimeout(() => this._settled(), 5_000);
+    // The log-in that ended was not renewed: who was logged in does not become a visitor without a word.
+    if (this._stale && !this.user) return this._lost(4001, this._why);
+    this._stale = null;
+    this._stable = setTimeout(() => (this._attempt = 0), 5_000);
+    const channels = [...this.channels.values()];
     this._set("open", "welcome");
-    for (const ch of [...this.channels.values()]) {
-      if (run != this._run) return;
-      if (!ch._live()) continue;
-      ch._join();
-      await sleep(25); // the server limits the frame rate
-    }
+    for (const ch of channels) if (run == this._run && ch._live()) ch._join();
   }
 
-  _settled() {
-    this._attempt = 0;
-    this._stale = null;
+  // Gives the server ms to say something.
+  _expect(ms, reason) {
+    clearTimeout(this._beat);
+    this._beat = setTimeout(() => this._lost(1006, reason), ms);
+  }
+
+  // What comes after the ping puts the deadline off, since it may have come before. Only an answer ends the wait for one.
+  _probe(patience) {
+    this._patience = patience;
+    this._ws.send('{"type":"ping"}');
+    this._expect(patience, "silent");
   }
 
   _lost(code, reason, text) {
@@ -233,8 +256,10 @@ export class Rollcall extends Emitter {
     const attempt = this._attempt++;
     let delay = jitter(attempt);
     if (range == 40) {
-      if (code != 4001 || !this._getToken || this._stale) return this._end(reason, code);
-      this._stale = this._token || " ";
+      if (code != 4001 || this._stale) return this._end(reason, code);
+      this._why = reason;
+      this._stale = (this._getToken && this._token) || true;
+      if (!this._getToken) this._token = null; // a cookie may have been renewed
     } else if (range == 41) {
       this._attempt = Math.max(4, this._attempt);
       delay = (ceiling(this._attempt - 1) + jitter(this._attempt - 1)) / 2;
@@ -256,7 +281,7 @@ export class Rollcall extends Emitter {
   }
 
   _end(reason, code) {
-    globalThis.removeEventListener?.("online", this._online);
+    for (const type of SIGNS) globalThis.removeEventListener?.(type, this._sign);
     for (const ch of this.channels.values()) ch._reject(new RollcallError("closed", reason));
     this._set("closed", reason, code);
   }
@@ -268,11 +293,16 @@ export class Rollcall extends Emitter {
 
   _drop() {
     this._run++;
+    this._patience = 0;
     for (const timer of [this._beat, this._stable, this._timer]) clearTimeout(timer);
     this._ws?.close();
     this._ws = this.connection = this.tab = this.user = null;
     for (const ch of this.channels.values()) ch.synced = false;
     for (const settle of [...this._commands.values()]) settle(new RollcallError("offline"));
+    const { queue } = this._lane;
+    this._lane.busy = -Infinity; // those in the queue go on, and find no connection
+    this._lane = { busy: 0, queue: [] };
+    for (const go of queue) go();
   }
 
   _command(frame) {
@@ -283,22 +313,34 @@ export class Rollcall extends Emitter {
         this._commands.delete(id);
         error ? reject(error) : resolve(answer);
       };
-      const timer = setTimeout(settle, TIMEOUT, new RollcallError("timeout"));
+      const timer = setTimeout(() => {
+        settle(new RollcallError("timeout"));
+        if (this.state == "open" && !this._patience) this._probe(PROBE);
+      }, TIMEOUT);
       this._commands.set(id, settle);
-      if (this.connection) this._ws.send(JSON.stringify({ ...frame, id }));
+      // The server would read U+FFFD, which is another name.
+      if (/\p{Surrogate}/u.test([frame.channel, frame.channels])) settle(new RollcallError("bad_channel", "half a surrogate pair"));
+      else if (this.connection) this._ws.send(JSON.stringify({ ...frame, id }));
       else settle(new RollcallError("offline"));
     });
   }
 
-  // Repeats passing failures.
+  // Joins or leaves, and repeats passing failures. The server limits the rate of frames, and the timers of a hidden page
+  // are slow: so answers set the pace.
   async _persist(frame, wanted) {
     for (let attempt = 1; ; attempt++) {
+      const lane = this._lane;
+      while (lane.busy >= WINDOW) await new Promise((go) => lane.queue.push(go));
+      lane.busy++;
       try {
+        if (!wanted()) throw new RollcallError("left");
         return await this._command(frame);
       } catch (e) {
         if (!/^(timeout|rate_limited|unavailable)$/.test(e.code)) throw e;
-        await sleep(jitter(attempt));
-        if (!wanted()) throw e;
+        await sleep(jitter(attempt)); // in its place, which slows down the others
+      } finally {
+        lane.busy--;
+        lane.queue.shift()?.();
       }
     }
   }

@@ -1,7 +1,7 @@
 // Tests of connecting, staying connected, and connecting again.
 import assert from "node:assert/strict";
 import { mock, test } from "node:test";
-import { BOB, FakeSocket, dice, ids, inRoom, joined, open, presence, settle, start, tick } from "./harness.mjs";
+import { BOB, FakeSocket, dice, ids, inRoom, joined, load, open, presence, settle, start, tick } from "./harness.mjs";
 
 test("the default URL is the socket beside client.js, with wss for https", () => {
   const { rc } = start();
@@ -20,6 +20,28 @@ test("a URL may be relative, http or ws", () => {
     assert.equal(FakeSocket.last.url, want);
   }
 });
+
+// Bundlers leave import.meta empty in scripts, and webpack writes the path of the source.
+for (const [bundler, base] of [["a script", undefined], ["webpack", "file:///build/node_modules/client.js"]]) {
+  test(`a relative URL in a bundle of ${bundler} is relative to the page`, async (t) => {
+    t.after(() => {
+      delete globalThis.document;
+      delete globalThis.location;
+    });
+    const connect = async (url) => {
+      const rc = new (await load(base)).Rollcall({ url });
+      t.after(() => rc.close());
+      return FakeSocket.last.url;
+    };
+    await assert.rejects(connect("/message/socket"), TypeError, "Node.js has no page");
+    assert.equal(await connect("wss://other.example.com/message/socket"), "wss://other.example.com/message/socket");
+    globalThis.location = { href: "https://worker.example.com/js/worker.js" };
+    assert.equal(await connect("/message/socket"), "wss://worker.example.com/message/socket");
+    globalThis.document = { baseURI: "http://page.example.com/a/b.html" };
+    assert.equal(await connect("/message/socket"), "ws://page.example.com/message/socket");
+    assert.equal(await connect("socket"), "ws://page.example.com/a/socket");
+  });
+}
 
 test("an anonymous connection is open at the welcome", async () => {
   const { rc, states } = await open();
@@ -119,7 +141,7 @@ for (const [name, reason, want] of [
   });
 }
 
-for (const [code, reason] of [[4000, "lost"], [4001, "token_expired"], [4003, "origin"], [4008, "limit"], [4099, "lost"]]) {
+for (const [code, reason] of [[4000, "lost"], [4003, "origin"], [4008, "limit"], [4099, "lost"]]) {
   test(`close code ${code} is final`, async () => {
     const { rc, ws, states } = await open();
     const waiting = rc.join("later");
@@ -199,7 +221,7 @@ test("anything received is a sign of life", async () => {
   assert.equal(states.at(-1).state, "open");
 });
 
-// network plays the browser's online event.
+// network plays the events of the browser, online unless another is named.
 function network(t) {
   const target = new EventTarget();
   globalThis.addEventListener = target.addEventListener.bind(target);
@@ -207,8 +229,105 @@ function network(t) {
   t.after(() => {
     delete globalThis.addEventListener;
     delete globalThis.removeEventListener;
+    delete globalThis.document;
   });
-  return () => target.dispatchEvent(new Event("online"));
+  return (type = "online") => target.dispatchEvent(new Event(type));
+}
+
+const SIGNS = ["online", "offline", "visibilitychange", "resume"];
+
+for (const type of SIGNS) {
+  test(`the event ${type} has an open connection probed`, async (t) => {
+    const event = network(t);
+    const { ws, states } = await open();
+    event(type);
+    assert.deepEqual(ws.sent, [{ type: "ping" }]);
+    await tick(4_000);
+    ws.receive({ type: "pong" });
+    await tick(24_000);
+    assert.deepEqual([states.at(-1).state, ws.count("ping")], ["open", 1]);
+    event(type);
+    await tick(4_999);
+    assert.equal(states.at(-1).state, "open");
+    await tick(1);
+    assert.deepEqual([states.at(-1).state, states.at(-1).reason], ["waiting", "silent"]);
+    assert.equal(ws.readyState, 3);
+  });
+}
+
+test("a page that is hidden probes nothing", async (t) => {
+  const event = network(t);
+  const { ws } = await open();
+  globalThis.document = { hidden: true };
+  event("visibilitychange");
+  assert.deepEqual(ws.sent, []);
+  globalThis.document.hidden = false;
+  event("visibilitychange");
+  assert.equal(ws.count("ping"), 1);
+});
+
+test("what came before the answer to a probe does not pass for it", async (t) => {
+  const event = network(t);
+  const { ws, states } = await open();
+  event("offline");
+  for (let i = 0; i < 3; i++) {
+    await tick(1_000);
+    ws.receive(presence("elsewhere", i)); // it was on its way
+  }
+  await tick(4_999);
+  assert.equal(states.at(-1).state, "open");
+  await tick(1);
+  assert.equal(states.at(-1).reason, "silent");
+});
+
+test("a probe that the server refuses is answered", async (t) => {
+  const event = network(t);
+  const { rc, ws } = await open();
+  event("online");
+  ws.receive({ type: "error", code: "rate_limited", message: "" });
+  await tick(20_000);
+  assert.equal(rc.state, "open");
+});
+
+test("a command that times out has the connection probed", async () => {
+  const { rc, ch, ws, states } = await inRoom();
+  const failed = assert.rejects(ch.send({}), { code: "timeout" });
+  await tick(10_000);
+  await failed;
+  assert.equal(ws.count("ping"), 1);
+  const later = assert.rejects(ch.send({}), { code: "offline" });
+  await tick(5_000);
+  await later;
+  assert.deepEqual([states.at(-1).state, states.at(-1).reason], ["waiting", "silent"]);
+  assert.equal(rc.state, "waiting");
+});
+
+test("commands that go on timing out do not put off the end", async () => {
+  const { ch, ws, states } = await inRoom();
+  const failed = [];
+  for (let s = 0; s < 15; s++) {
+    failed.push(assert.rejects(ch.send({})));
+    await tick(1_000);
+  }
+  assert.deepEqual([states.at(-1).state, states.at(-1).reason, ws.count("ping")], ["waiting", "silent", 1]);
+  await Promise.all(failed);
+});
+
+for (const [type, reason] of [["visibilitychange", "visible"], ["resume", "visible"], ["online", "online"]]) {
+  test(`the event ${type} shortens the wait`, async (t) => {
+    const event = network(t);
+    const { states } = start();
+    dice.value = 1;
+    for (let i = 0; i < 8; i++) {
+      FakeSocket.last.end(1006);
+      if (i < 7) await tick(30_000);
+    }
+    dice.value = 0.5;
+    event("offline");
+    assert.equal(states.at(-1).delay, 30_000);
+    event(type);
+    assert.deepEqual(states.at(-1), { state: "waiting", reason, code: 1006, delay: 250 });
+  });
 }
 
 test("a network that is back shortens the wait, with jitter", async (t) => {
@@ -235,8 +354,9 @@ test("a closed client no longer listens to the network", async (t) => {
   const add = mock.method(globalThis, "addEventListener");
   const { rc } = start();
   rc.close();
-  assert.equal(add.mock.callCount(), 1);
-  assert.deepEqual(remove.mock.calls[0].arguments, add.mock.calls[0].arguments);
+  const named = (m) => m.mock.calls.map((call) => call.arguments);
+  assert.deepEqual(named(add).map(([type]) => type), SIGNS);
+  assert.deepEqual(named(remove), named(add));
 });
 
 test("a wait that the server asked for is kept when the network is back", async (t) => {

@@ -4,8 +4,12 @@ import { readFileSync } from "node:fs";
 import { afterEach, beforeEach, mock } from "node:test";
 
 const ORIGIN = "https://portal.example.com/message/client.js?v=1";
-const source = readFileSync(new URL("client.js", import.meta.url), "utf8").replaceAll("import.meta.url", `"${ORIGIN}"`);
-export const { Rollcall, RollcallError } = await import(`data:text/javascript,${encodeURIComponent(source)}`);
+const source = readFileSync(new URL("client.js", import.meta.url), "utf8");
+let loads = 0;
+// load returns the module as if it came from a URL, or from a bundle that has none.
+export const load = (url) => import(`data:text/javascript,${encodeURIComponent(
+  `//${loads++}\n${source.replaceAll("import.meta.url", JSON.stringify(url) ?? "undefined")}`)}`);
+export const { Rollcall, RollcallError } = await load(ORIGIN);
 
 // FakeSocket is the browser's WebSocket; a test plays the server.
 export class FakeSocket {

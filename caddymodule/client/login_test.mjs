@@ -1,7 +1,7 @@
 // Tests of logging in, and tokens that end.
 import assert from "node:assert/strict";
 import { test } from "node:test";
-import { ADA, BOB, FakeSocket, open, settle, start, tick } from "./harness.mjs";
+import { ADA, BOB, FakeSocket, dice, open, settle, start, tick } from "./harness.mjs";
 
 test("a token is sent in a frame, before any join, and never in the URL", async () => {
   const { rc } = start({ getToken: async () => "T1" });
@@ -94,7 +94,7 @@ for (const [name, ...list] of [["the same token", "T1", "T1"], ["no token", "T1"
   });
 }
 
-test("a fresh token is asked for once, and again after a connection that lasted", async () => {
+test("a fresh token is asked for whenever one has expired that was accepted", async () => {
   const { rc } = start({ getToken: tokens("T1", "T2", "T3", "T4") });
   await login();
   FakeSocket.last.end(4001);
@@ -106,7 +106,23 @@ test("a fresh token is asked for once, and again after a connection that lasted"
   await login();
   assert.equal(FakeSocket.last.find("authenticate").token, "T3");
   FakeSocket.last.end(4001);
-  assert.equal(rc.state, "closed");
+  await tick(1000);
+  await login();
+  assert.deepEqual([rc.state, FakeSocket.last.find("authenticate").token], ["open", "T4"]);
+});
+
+test("tokens that expire as soon as they are accepted are asked for ever more slowly", async () => {
+  let n = 0;
+  const { rc, states } = start({ getToken: () => `T${++n}` });
+  dice.value = 1;
+  for (const delay of [500, 1000, 2000, 4000]) {
+    await login();
+    FakeSocket.last.end(4001);
+    assert.deepEqual([states.at(-1).state, states.at(-1).delay], ["waiting", delay]);
+    await tick(delay);
+  }
+  await login();
+  assert.equal(rc.state, "open");
 });
 
 test("a token that is refused at connect counts as expired", async () => {
@@ -151,6 +167,129 @@ test("getToken that fails is asked again later", async () => {
   await tick(500);
   await login();
   assert.equal(rc.state, "open");
+});
+
+for (const [name, getToken] of [["never settles", () => new Promise(() => {})], ["settles too late", () => new Promise((done) => setTimeout(done, 10_001, "T0"))]]) {
+  test(`getToken that ${name} is asked again later`, async () => {
+    let late = true;
+    const { rc, states } = start({ getToken: () => (late ? getToken() : "T1") });
+    await tick(9_999);
+    assert.equal(rc.state, "connecting");
+    await tick(1);
+    assert.deepEqual([states.at(-1).state, states.at(-1).reason, states.at(-1).code, states.at(-1).delay], ["waiting", "token", 1006, 250]);
+    late = false;
+    await tick(250);
+    await login();
+    assert.deepEqual([rc.state, FakeSocket.last.find("authenticate").token, FakeSocket.all.length], ["open", "T1", 1]);
+  });
+}
+
+test("white space around a token is not sent", async () => {
+  const { rc } = start({ getToken: tokens("\tT1\r\n", "T1", "T2\n") });
+  await login();
+  assert.equal(FakeSocket.last.find("authenticate").token, "T1");
+  const renewed = rc.authenticate(" T2\n");
+  assert.equal(FakeSocket.last.find("authenticate").token, "T2");
+  FakeSocket.last.answer("authenticate", { type: "authenticated", user: ADA });
+  await renewed;
+  FakeSocket.last.end(4001);
+  await tick(500);
+  await login();
+  assert.equal(FakeSocket.last.find("authenticate").token, "T1");
+  FakeSocket.last.end(4001);
+  await tick(500);
+  await login();
+  FakeSocket.last.end(4001);
+  await tick(1_000);
+  assert.deepEqual([rc.state, FakeSocket.all.length], ["closed", 3], "T2 and a line break is T2");
+});
+
+test("a token of white space is none", async () => {
+  const { rc } = start({ getToken: () => "\n" });
+  await settle();
+  FakeSocket.last.welcome();
+  await settle();
+  assert.deepEqual([rc.state, FakeSocket.last.sent], ["open", []]);
+});
+
+// byCookie is a client that the handshake has logged in.
+async function byCookie(options) {
+  const opened = start(options);
+  await settle();
+  FakeSocket.last.welcome({ user: ADA });
+  await settle();
+  return opened;
+}
+
+for (const [name, options] of [["without getToken", {}], ["with a getToken that gives none", { getToken: () => null }]]) {
+  test(`a cookie that expires may have been renewed, ${name}`, async () => {
+    const { rc, states } = await byCookie(options);
+    for (let i = 0; i < 3; i++) {
+      FakeSocket.last.end(4001);
+      assert.deepEqual([states.at(-1).state, states.at(-1).reason, states.at(-1).code], ["waiting", "token_expired", 4001]);
+      await tick(states.at(-1).delay);
+      FakeSocket.last.welcome({ user: ADA });
+      await settle();
+      assert.deepEqual([rc.state, rc.user], ["open", ADA]);
+    }
+  });
+
+  test(`a cookie that expires and was not renewed is final, ${name}`, async () => {
+    const { rc, states } = await byCookie(options);
+    const ch = rc.join("room");
+    FakeSocket.last.end(4001);
+    await tick(500);
+    FakeSocket.last.welcome();
+    await settle();
+    assert.deepEqual(states.at(-1), { state: "closed", reason: "token_expired", code: 4001, delay: undefined });
+    assert.equal(FakeSocket.last.count("join"), 0, "nobody joins as a visitor without a word");
+    await assert.rejects(ch.ready, { code: "closed" });
+    await tick(3_600_000);
+    assert.equal(FakeSocket.all.length, 2);
+    rc.connect();
+    await settle();
+    FakeSocket.last.welcome();
+    await settle();
+    assert.deepEqual([rc.state, rc.user], ["open", null], "connect asks for no log-in");
+  });
+}
+
+test("a token that was given once is not used again after it has expired, and the cookie is", async () => {
+  const { rc, ws } = await open({}, { user: ADA });
+  rc.authenticate("T2");
+  ws.answer("authenticate", { type: "authenticated", user: ADA });
+  await settle();
+  for (const end of [
+    () => FakeSocket.last.end(4001),
+    async () => { // it expired while there was no connection
+      rc.authenticate("T3");
+      FakeSocket.last.answer("authenticate", { type: "authenticated", user: ADA });
+      await settle();
+      FakeSocket.last.end(1006);
+      await tick(2_000);
+      FakeSocket.last.welcome({ user: ADA });
+      await settle();
+      FakeSocket.last.answer("authenticate", { type: "error", code: "bad_token", message: "expired" });
+      await settle();
+    },
+  ]) {
+    await end();
+    assert.equal(rc.state, "waiting");
+    await tick(2_000);
+    FakeSocket.last.welcome({ user: ADA });
+    await settle();
+    assert.deepEqual([rc.state, FakeSocket.last.sent], ["open", []]);
+  }
+});
+
+test("a token that is refused twice ends with that reason", async () => {
+  const { states } = start({ getToken: () => "T1" });
+  await settle();
+  FakeSocket.last.welcome();
+  await settle();
+  FakeSocket.last.answer("authenticate", { type: "error", code: "bad_token", message: "wrong key" });
+  await tick(500);
+  assert.deepEqual([states.at(-1).state, states.at(-1).reason], ["closed", "bad_token"]);
 });
 
 test("closing while getToken is under way opens nothing", async () => {

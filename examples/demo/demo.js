@@ -14,7 +14,7 @@ const STATES = { connecting: "Connecting", open: "Connected", waiting: "Reconnec
 const REASONS = {
   start: "first attempt", retry: "trying again", welcome: "live",
   lost: "the connection was lost", silent: "the server fell silent", timeout: "the server did not answer",
-  online: "the network is back", token: "no token to log in with", going_away: "this host is no longer served",
+  online: "the network is back", visible: "the page is visible again", token: "no token to log in with", going_away: "this host is no longer served",
   policy: "the server refused what this page sent", too_large: "this page sent too much",
   draining: "the server restarts and asked for a pause", token_expired: "the log-in expired",
   origin: "pages of this origin may not connect", limit: "this host has as many connections as it may have",

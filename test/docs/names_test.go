@@ -200,6 +200,24 @@ func TestReasonsOfLeftAreDocumented(t *testing.T) {
 }
 
 var (
+	reasonType = regexp.MustCompile(`(?s)export type Reason =(.*?);`)
+	quoted     = regexp.MustCompile(`"(\w+)"`)
+)
+
+// TestReasonsOfStatesAreDocumented finds the reasons for a state of the client in its types.
+func TestReasonsOfStatesAreDocumented(t *testing.T) {
+	types, err := os.ReadFile(filepath.Join(root, "caddymodule/client/client.d.ts"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	var reasons []string
+	for _, m := range quoted.FindAllStringSubmatch(reasonType.FindString(string(types)), -1) {
+		reasons = append(reasons, m[1])
+	}
+	documented(t, "docs/websocket.md", reasons, 20)
+}
+
+var (
 	errorRow    = regexp.MustCompile("(?m)^\\| `([^|]*)` \\| [^|]* \\|$")
 	placeholder = regexp.MustCompile(`"?\b[NXYZ]\b"?|\.\.\.`)
 )
