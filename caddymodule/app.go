@@ -44,6 +44,7 @@ type App struct {
 	// mu guards what was provisioned for this configuration.
 	mu       sync.Mutex
 	handlers []*Handler
+	ways     wayFinder
 	prepared map[*caddyhttp.Server]bool // those that have a handler
 }
 
@@ -142,6 +143,13 @@ func (a *App) Validate() error {
 		return fmt.Errorf("plugin_memory %d: use a size up to 1TiB", a.PluginMemory)
 	}
 	return nil
+}
+
+// findWay returns the way to the handler that is being provisioned.
+func (a *App) findWay(ctx caddy.Context) way {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	return a.ways.find(ctx)
 }
 
 // add makes a handler part of this configuration.

@@ -66,6 +66,7 @@ type Handler struct {
 	Limits *Limits `json:"limits,omitempty"`
 
 	app  *App
+	way  way
 	site *site
 }
 
@@ -93,6 +94,7 @@ func (h *Handler) Provision(ctx caddy.Context) error {
 		return fmt.Errorf("loading the rollcall app: %w", err)
 	}
 	h.app = app.(*App)
+	h.way = h.app.findWay(ctx)
 	if h.Prefix == "" {
 		h.Prefix = defaultPrefix
 	}

@@ -24,11 +24,11 @@ type snapshot struct {
 // servedSite is a handler with the host matchers on the way to it.
 type servedSite struct {
 	site  *site
-	hosts []hostSet // all must match
+	hosts []hostPatterns // all must match
 }
 
-// hostSet is one host matcher: one of its patterns must match. In a pattern, a label can be "*".
-type hostSet []string
+// hostPatterns is one host matcher: one of its patterns must match. In a pattern, a label can be "*".
+type hostPatterns []string
 
 // newSnapshot looks for the handlers in the routes of the HTTP app: a handler is not told which hosts it serves, and the
 // hub has to know it without a request. A handler that is not found, for it is inside of a handler that Caddy does not
@@ -91,7 +91,7 @@ func (s *snapshot) find(name presence.HostName) *site {
 
 func (s *snapshot) search(name presence.HostName) *site {
 	for _, served := range s.sites {
-		if !slices.ContainsFunc(served.hosts, func(h hostSet) bool { return !h.match(name.String()) }) {
+		if !slices.ContainsFunc(served.hosts, func(h hostPatterns) bool { return !h.match(name.String()) }) {
 			return served.site
 		}
 	}
@@ -123,7 +123,7 @@ func (s *snapshot) label(name presence.HostName) string {
 }
 
 // match follows MatchHost of Caddy: without regard to case, and "*" is exactly one label.
-func (h hostSet) match(name string) bool {
+func (h hostPatterns) match(name string) bool {
 	labels := strings.Split(name, ".")
 	return slices.ContainsFunc(h, func(pattern string) bool {
 		parts := strings.Split(strings.Trim(pattern, "[]"), ".")
@@ -140,13 +140,13 @@ type walker struct {
 	walking map[string]bool // named routes under way: they may invoke each other
 }
 
-func (w *walker) routes(routes caddyhttp.RouteList, above []hostSet) {
+func (w *walker) routes(routes caddyhttp.RouteList, above []hostPatterns) {
 	for _, route := range routes {
 		w.route(route, above)
 	}
 }
 
-func (w *walker) route(route caddyhttp.Route, above []hostSet) {
+func (w *walker) route(route caddyhttp.Route, above []hostPatterns) {
 	sets := route.MatcherSets
 	if len(sets) == 0 {
 		sets = caddyhttp.MatcherSets{nil}
@@ -154,7 +154,7 @@ func (w *walker) route(route caddyhttp.Route, above []hostSet) {
 	for _, set := range sets {
 		hosts := slices.Clip(above)
 		for _, matcher := range set {
-			if m := hostMatcher(matcher); m != nil {
+			if m := hostMatcherPatterns(matcher); m != nil {
 				hosts = append(hosts, m)
 			}
 		}
@@ -164,7 +164,7 @@ func (w *walker) route(route caddyhttp.Route, above []hostSet) {
 	}
 }
 
-func (w *walker) handler(handler caddyhttp.MiddlewareHandler, hosts []hostSet) {
+func (w *walker) handler(handler caddyhttp.MiddlewareHandler, hosts []hostPatterns) {
 	switch h := handler.(type) {
 	case *Handler:
 		w.sites = append(w.sites, servedSite{site: h.site, hosts: hosts})
@@ -179,8 +179,8 @@ func (w *walker) handler(handler caddyhttp.MiddlewareHandler, hosts []hostSet) {
 	}
 }
 
-// hostMatcher returns the patterns of a host matcher, nil for any other.
-func hostMatcher(matcher any) hostSet {
+// hostMatcherPatterns returns the patterns of a host matcher, nil for any other.
+func hostMatcherPatterns(matcher any) hostPatterns {
 	var hosts caddyhttp.MatchHost
 	switch m := matcher.(type) {
 	case *caddyhttp.MatchHost:
@@ -190,7 +190,7 @@ func hostMatcher(matcher any) hostSet {
 	default:
 		return nil
 	}
-	set := make(hostSet, len(hosts))
+	set := make(hostPatterns, len(hosts))
 	repl := caddy.NewReplacer()
 	for i, host := range hosts {
 		set[i] = repl.ReplaceAll(host, "")

@@ -234,7 +234,7 @@ func TestSnapshotOfManySites(t *testing.T) {
 }
 
 func TestHostSetMatch(t *testing.T) {
-	set := hostSet{"a.example.com", "*.b.example.com", "[::1]"}
+	set := hostPatterns{"a.example.com", "*.b.example.com", "[::1]"}
 	for host, want := range map[string]bool{
 		"a.example.com": true, "x.b.example.com": true, "b.example.com": false, "x.y.b.example.com": false, "::1": true, "::2": false,
 	} {
@@ -242,7 +242,7 @@ func TestHostSetMatch(t *testing.T) {
 			t.Errorf("%s: %v, want %v", host, !want, want)
 		}
 	}
-	if slices.ContainsFunc([]string{"a", "a.b", ""}, hostSet{}.match) {
+	if slices.ContainsFunc([]string{"a", "a.b", ""}, hostPatterns{}.match) {
 		t.Error("an empty set matches")
 	}
 }
