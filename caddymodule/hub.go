@@ -59,6 +59,8 @@ type tenant struct {
 	site     atomic.Pointer[site]
 	counters *hostMetrics // of the connections to come; under hub.mu
 	conns    int          // under hub.mu
+
+	unfinished socket.Budget // bytes of messages that have not come whole
 }
 
 // Why a session is not begun.

@@ -87,7 +87,7 @@ func (s *session) Flush() { s.sock.Flush() }
 func (s *session) Limits() socket.Limits {
 	site := s.tenant.site.Load()
 	return socket.Limits{
-		Frame: site.limits.frame, Queue: site.limits.queue,
+		Frame: site.limits.frame, Unfinished: &s.tenant.unfinished, Queue: site.limits.queue,
 		Ping: site.ping.interval, Silence: site.ping.timeout,
 	}
 }

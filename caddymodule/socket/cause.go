@@ -10,6 +10,7 @@ const (
 	ReasonSilent      Reason = "silent"       // nothing came for as long as Limits.Silence
 	ReasonSlow        Reason = "slow"         // the queue ran over, or a write was not taken in time
 	ReasonTooLarge    Reason = "too_large"    // a message over Limits.Frame
+	ReasonUnfinished  Reason = "unfinished"   // a message took longer than messageTimeout, or Limits.Unfinished was full
 	ReasonProtocol    Reason = "protocol"     // not RFC 6455
 	ReasonRateLimited Reason = "rate_limited" // kept sending frames faster than allowed
 	ReasonToken       Reason = "token"        // the token expired

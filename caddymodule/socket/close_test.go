@@ -333,6 +333,7 @@ func TestSilence(t *testing.T) {
 	t.Run("half a frame does not", func(t *testing.T) {
 		synctest.Test(t, func(t *testing.T) {
 			h := newRecorder()
+			h.limits.Ping, h.limits.Silence = 10*time.Second, messageTimeout-5*time.Second
 			p, client := fake(t, h)
 			onWheel(t, p)
 			go io.Copy(io.Discard, client)

@@ -9,10 +9,13 @@ import (
 
 // Limits bounds one connection. It is asked for again at each use, so that a reload changes it for open connections.
 type Limits struct {
-	Frame   int64         // bytes of a message; over it the connection is closed with 1009
-	Queue   int           // bytes waiting to be written; over it the connection is closed with 4100
-	Ping    time.Duration // between pings
-	Silence time.Duration // without anything from the peer, after which the connection is dropped
+	Frame int64 // bytes of a message; over it the connection is closed with 1009
+	// Unfinished counts what the connections of a host hold of messages that have not come whole; a connection that needs
+	// more than is left is closed with 4110. If nil, it is not counted.
+	Unfinished *Budget
+	Queue      int           // bytes waiting to be written; over it the connection is closed with 4100
+	Ping       time.Duration // between pings
+	Silence    time.Duration // without anything from the peer, after which the connection is dropped
 }
 
 // Handler is what a connection works for.

@@ -19,6 +19,8 @@ const (
 	CloseGoingAway    = 1001
 	CloseProtocol     = 1002
 	CloseNoStatus     = 1005 // never sent: the peer gave no code
+	CloseNotUTF8      = 1007
+	ClosePolicy       = 1008
 	CloseTooLarge     = 1009
 	CloseInternal     = 1011
 	CloseRestart      = 1012
@@ -27,6 +29,7 @@ const (
 	CloseLimit        = 4008
 	CloseSlow         = 4100 // 4100-4199: back off first
 	CloseRateLimited  = 4108
+	CloseUnavailable  = 4110
 )
 
 // maxControl is the largest payload of a control frame in bytes (RFC 6455 section 5.5).

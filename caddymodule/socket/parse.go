@@ -15,15 +15,6 @@ const (
 	opPong         = 0xa
 )
 
-// fragments is what a connection holds of a message that has not come whole. Between messages there is none.
-type fragments struct {
-	rest    []byte // the beginning of a frame
-	kind    byte   // opText or opBinary, once a fragment of a message has come; 0 before
-	message []byte // payloads of the fragments so far
-	spent   int64  // bytes that came since the first fragment, headers and control frames too
-	skip    uint64 // bytes to come of a payload that is too large
-}
-
 // frameHeader is what stands before a payload (RFC 6455 section 5.2).
 type frameHeader struct {
 	final  bool
@@ -88,22 +79,23 @@ func unmask(p []byte, mask [4]byte) {
 	}
 }
 
-// parseClose decodes the payload of a close frame (RFC 6455 sections 5.5.1 and 7.4).
+// parseClose decodes the payload of a close frame (RFC 6455 sections 5.5.1, 7.4 and 8.1). If wrong is not empty, code is the
+// one to close with.
 func parseClose(p []byte) (code int, wrong string) {
 	switch len(p) {
 	case 0:
 		return CloseNoStatus, ""
 	case 1:
-		return 0, "a close frame with half a code"
+		return CloseProtocol, "a close frame with half a code"
 	}
 	code = int(binary.BigEndian.Uint16(p))
 	switch {
 	case code >= 3000 && code <= 4999, code >= 1000 && code <= 1003, code >= 1007 && code <= 1014:
 	default:
-		return 0, "a close frame with a bad code"
+		return CloseProtocol, "a close frame with a bad code"
 	}
 	if !utf8.Valid(p[2:]) {
-		return 0, "the reason of a close frame is not UTF-8"
+		return CloseNotUTF8, "the reason of a close frame is not UTF-8"
 	}
 	return code, ""
 }

@@ -6,6 +6,7 @@ import (
 	"net"
 	"sync"
 	"time"
+	"unicode/utf8"
 )
 
 // readBuffers holds buffers for what is read. A connection has one while there is something to read.
@@ -91,24 +92,29 @@ func (c *Conn) take(p []byte) bool {
 		}
 		switch {
 		case wrong != "":
-			return c.violated(wrong)
+			return c.violated(CloseProtocol, wrong)
 		case ok && h.opcode < opClose && h.size > uint64(max(0, limit-c.collected())):
 			c.tooLarge()
-			p = c.skip(h, p[h.length:])
+			p, own = c.skip(h, p[h.length:]), false
 			continue
 		case !ok || uint64(len(p))-h.length < h.size:
-			c.keep(p, own)
+			if !c.keep(p, own) && ok {
+				c.skip(h, p[h.length:])
+			}
 			return true
 		}
 		payload := p[h.length : h.length+h.size]
-		p = p[h.length+h.size:]
+		p, own = p[h.length+h.size:], false
 		unmask(payload, h.mask)
 		if !c.frame(h, payload) {
 			return false
 		}
+		if f := c.partial; f != nil && f.kind == 0 {
+			f.stop() // what follows is another message
+		}
 	}
 	if f := c.partial; f != nil && f.kind == 0 && f.skip == 0 {
-		c.partial = nil
+		c.discard()
 	}
 	return true
 }
@@ -117,37 +123,12 @@ func (c *Conn) take(p []byte) bool {
 // with bytes unread, the kernel would reset it, and a peer that is sending would not learn why.
 func (c *Conn) skip(h frameHeader, p []byte) []byte {
 	n := min(h.size, uint64(len(p)))
+	c.discard()
 	c.partial = &fragments{skip: h.size - n}
 	if !h.final {
 		c.partial.kind = opBinary // delivered to nobody
 	}
 	return p[n:]
-}
-
-// keep holds on to the beginning of a frame, of which it is the owner already, or which is copied.
-func (c *Conn) keep(p []byte, own bool) {
-	f := c.fragmented()
-	if own {
-		f.rest = p
-		return
-	}
-	f.rest = append(f.rest, p...)
-}
-
-// collected is how many bytes of a message in fragments are there.
-func (c *Conn) collected() int64 {
-	if c.partial == nil {
-		return 0
-	}
-	return int64(len(c.partial.message))
-}
-
-// fragmented returns what there is of a message that has not come whole, to be added to.
-func (c *Conn) fragmented() *fragments {
-	if c.partial == nil {
-		c.partial = new(fragments)
-	}
-	return c.partial
 }
 
 // check holds a frame against the one before it (RFC 6455 section 5.4).
@@ -169,20 +150,18 @@ func (c *Conn) frame(h frameHeader, payload []byte) bool {
 		if !h.final {
 			f := c.fragmented()
 			f.kind, f.spent = h.opcode, 0
-			f.message = append(f.message, payload...)
+			c.collect(f, payload)
 			return true
 		}
-		c.sign()
-		c.deliver(h.opcode == opText, payload)
+		return c.message(h.opcode == opText, payload)
 	case opContinuation:
 		f := c.partial
-		f.message = append(f.message, payload...)
 		if !h.final {
+			c.collect(f, payload)
 			return true
 		}
-		c.partial = nil
-		c.sign()
-		c.deliver(f.kind == opText, f.message)
+		c.discard()
+		return c.message(f.kind == opText, append(f.message, payload...))
 	case opPing:
 		c.sign()
 		c.control()
@@ -195,7 +174,7 @@ func (c *Conn) frame(h frameHeader, payload []byte) bool {
 	case opClose:
 		code, wrong := parseClose(payload)
 		if wrong != "" {
-			return c.violated(wrong)
+			return c.violated(code, wrong)
 		}
 		c.close(code, "", Cause{Reason: ReasonClient, Code: code})
 		return false
@@ -203,9 +182,19 @@ func (c *Conn) frame(h frameHeader, payload []byte) bool {
 	return true
 }
 
+// message handles a whole message. It returns false when nothing more is to be read.
+func (c *Conn) message(text bool, p []byte) bool {
+	if text && !utf8.Valid(p) {
+		return c.violated(CloseNotUTF8, "a text message is not UTF-8")
+	}
+	c.sign()
+	c.deliver(text, p)
+	return true
+}
+
 // violated ends a connection whose peer does not keep to RFC 6455, and returns false.
-func (c *Conn) violated(wrong string) bool {
-	c.close(CloseProtocol, wrong, Cause{Reason: ReasonProtocol, Code: CloseProtocol})
+func (c *Conn) violated(code int, wrong string) bool {
+	c.close(code, wrong, Cause{Reason: ReasonProtocol, Code: code})
 	return false
 }
 
@@ -259,6 +248,7 @@ func (c *Conn) broken(err error) {
 // finish lets the writer send what is queued, an answer to the peer's close frame above all, then closes.
 func (c *Conn) finish() {
 	c.end()
+	c.discard()
 	c.mu.Lock()
 	_ = c.nc.SetWriteDeadline(time.Now().Add(closeTimeout))
 	c.readerDone = true

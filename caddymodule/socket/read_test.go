@@ -5,6 +5,7 @@ import (
 	"errors"
 	"io"
 	"net"
+	"slices"
 	"strings"
 	"sync/atomic"
 	"testing"
@@ -159,7 +160,6 @@ func TestProtocolErrors(t *testing.T) {
 		{"close with half a code", clientFrame(finClose, "\x03")},
 		{"close with a bad code", clientClose(999)},
 		{"close with a code that is never sent", clientClose(1006)},
-		{"close with a reason that is not UTF-8", clientFrame(finClose, "\x03\xe8\xff")},
 	} {
 		t.Run(test.name, func(t *testing.T) {
 			h := newRecorder()
@@ -227,6 +227,70 @@ func TestTooLarge(t *testing.T) {
 		client.NetConn().Write(small)
 		eventually(t, "both messages arrive", func() bool { return len(h.received()) == 2 })
 	})
+}
+
+// RFC 6455 section 8.1. A character may be divided between fragments, and binary messages and pings are any bytes.
+func TestTextIsUTF8(t *testing.T) {
+	euro := []string{"\xe2", "\x82\xac"}
+	fragments := func(parts ...string) (b []byte) {
+		for i, part := range parts {
+			head := byte(0x00)
+			if i == 0 {
+				head = 0x01
+			}
+			if i == len(parts)-1 {
+				head |= 0x80
+			}
+			b = append(b, clientFrame(head, part)...)
+		}
+		return b
+	}
+	after := clientFrame(finText, "after")
+	for _, test := range []struct {
+		name string
+		sent []byte
+		want []string // messages; without any, the connection is closed with 1007
+	}{
+		{"a byte that begins nothing", clientFrame(finText, "a\xff"), nil},
+		{"a character cut short", clientFrame(finText, "\xe2\x82"), nil},
+		{"an overlong form", clientFrame(finText, "\xc0\xaf"), nil},
+		{"a surrogate", clientFrame(finText, "\xed\xa0\x80"), nil},
+		{"beyond Unicode", clientFrame(finText, "\xf4\x90\x80\x80"), nil},
+		{"in the first fragment", fragments("\xff", "a"), nil},
+		{"in the last fragment", fragments("a", "b", "\xff"), nil},
+		{"cut short at the end of the last fragment", fragments("a", euro[0]), nil},
+		{"around a ping", append(append(clientFrame(0x01, "\xe2"), clientFrame(finPing, "p")...), clientFrame(0x80, "\xff")...), nil},
+		{"the reason of a close frame", clientFrame(finClose, "\x03\xe8\xff"), nil},
+		{"the reason of a close frame, cut short", clientFrame(finClose, "\x03\xe8"+euro[0]), nil},
+		{"a character in two fragments", append(fragments(euro...), after...), []string{"\u20ac", "after"}},
+		{"a binary message", append(clientFrame(0x82, "\xff"), after...), []string{"\xff", "after"}},
+		{"a binary message in fragments", append(append(clientFrame(0x02, "\xe2"), clientFrame(0x80, "")...), after...), []string{"\xe2", "after"}},
+		{"a ping", append(clientFrame(finPing, "\xff"), after...), []string{"after"}},
+	} {
+		t.Run(test.name, func(t *testing.T) {
+			h := newRecorder()
+			near, far := net.Pipe()
+			defer near.Close()
+			p := begin(over(t, far), h)
+			frames := make(chan []frame, 1)
+			go func() { frames <- readFrames(near) }()
+			near.Write(test.sent)
+			if test.want != nil {
+				eventually(t, "the messages arrive", func() bool { return len(h.received()) == len(test.want) })
+				near.Close()
+				p.ends(t, Cause{Reason: ReasonReset})
+			} else {
+				p.ends(t, Cause{ReasonProtocol, CloseNotUTF8})
+				got := <-frames
+				if last := got[len(got)-1]; last.head != finClose || !strings.HasPrefix(last.payload, "\x03\xef") {
+					t.Errorf("the peer got %q, want a close frame with the code 1007 at last", got)
+				}
+			}
+			if got := h.received(); !slices.Equal(got, test.want) {
+				t.Errorf("the handler got %q, want %q", got, test.want)
+			}
+		})
+	}
 }
 
 // A peer that is sending still must be able to finish, or it takes the connection for broken before it reads why.
