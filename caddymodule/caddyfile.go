@@ -24,6 +24,7 @@ func parseDirective(h httpcaddyfile.Helper) (caddyhttp.MiddlewareHandler, error)
 //	rollcall [<matcher>] {
 //	    prefix  <path>
 //	    api_key <key>... | off
+//	    api_from <range>...
 //	    origins <origin>...
 //	    user    <id> [<email>]
 //	    ping    <interval> [<timeout>]
@@ -65,9 +66,10 @@ func parseDirective(h httpcaddyfile.Helper) (caddyhttp.MiddlewareHandler, error)
 func (h *Handler) UnmarshalCaddyfile(d *caddyfile.Dispenser) error {
 	d.Next() // the directive's name
 	return block(d, options{
-		"prefix":  one(&h.Prefix),
-		"api_key": several(&h.APIKey),
-		"origins": several(&h.Origins),
+		"prefix":   one(&h.Prefix),
+		"api_key":  several(&h.APIKey),
+		"api_from": several(&h.APIFrom),
+		"origins":  several(&h.Origins),
 		"user": func(d *caddyfile.Dispenser) error {
 			h.User = new(UserPlaceholders)
 			return oneOrTwo(d, &h.User.ID, &h.User.Email)

@@ -22,6 +22,7 @@ func TestCaddyfile(t *testing.T) {
 		{"prefix", "rollcall {\nprefix /live\n}", Handler{Prefix: "/live"}},
 		{"one key", "rollcall {\napi_key a\n}", Handler{APIKey: []string{"a"}}},
 		{"several keys", "rollcall {\napi_key a {env.B} sha256:00\n}", Handler{APIKey: []string{"a", "{env.B}", "sha256:00"}}},
+		{"api_from", "rollcall {\napi_from private_ranges 192.0.2.1\n}", Handler{APIFrom: []string{"private_ranges", "192.0.2.1"}}},
 		{"origins", "rollcall {\norigins https://a.example *\n}", Handler{Origins: []string{"https://a.example", "*"}}},
 		{"user id", "rollcall {\nuser {http.vars.id}\n}", Handler{User: &UserPlaceholders{ID: "{http.vars.id}"}}},
 		{"user id and e-mail", "rollcall {\nuser {a.id} {a.mail}\n}", Handler{User: &UserPlaceholders{ID: "{a.id}", Email: "{a.mail}"}}},

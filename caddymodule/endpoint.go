@@ -82,8 +82,14 @@ func setTruth(header http.Header, t cluster.Truth) {
 }
 
 func (h *Handler) askEndpoint(r *http.Request, w http.ResponseWriter, to endpoint) (answer, *problem) {
+	if p := h.checkAddress(r); p != nil {
+		return answer{}, p
+	}
 	if r.Method != http.MethodPost {
 		return answer{}, problemMethod(http.MethodPost)
+	}
+	if r.TLS != nil && !r.TLS.HandshakeComplete {
+		return answer{}, problemTooEarly()
 	}
 	if h.app.hub.draining.Load() {
 		return answer{}, problemDraining()

@@ -35,6 +35,10 @@ type Handler struct {
 	// them to nobody.
 	APIKey []string `json:"api_key,omitempty"`
 
+	// The client addresses that may use the endpoints: addresses, ranges in CIDR notation, and `private_ranges`, in any
+	// order. Default: all.
+	APIFrom []string `json:"api_from,omitempty"`
+
 	// Other origins whose pages may open websockets, like `https://app.example.com` or `https://*.example.com`; `*` is
 	// every origin. Default: only the host itself.
 	Origins []string `json:"origins,omitempty"`
@@ -65,9 +69,10 @@ type Handler struct {
 	// What clients may use.
 	Limits *Limits `json:"limits,omitempty"`
 
-	app  *App
-	way  way
-	site *site
+	app     *App
+	way     way
+	site    *site
+	apiFrom *apiFrom // nil: every address may use the endpoints
 }
 
 const (
@@ -107,6 +112,9 @@ func (h *Handler) Provision(ctx caddy.Context) error {
 		s.user = *h.User
 	}
 	if s.keys, err = parseAPIKeys(h.APIKey); err != nil {
+		return err
+	}
+	if err := h.provisionAPIFrom(ctx); err != nil {
 		return err
 	}
 	if len(h.APIKey) == 0 {

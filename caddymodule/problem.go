@@ -100,6 +100,14 @@ func problemMethod(allow string) *problem {
 	}
 }
 
+// problemTooEarly is about a request by 0-RTT: it can be one that was recorded, from an address that is
+// not its sender's (RFC 8470).
+func problemTooEarly() *problem {
+	return &problem{
+		status: http.StatusTooEarly, code: "too_early", detail: "send the request again when the TLS handshake is complete",
+	}
+}
+
 func problemBadHost() *problem {
 	return &problem{
 		status: http.StatusBadRequest, code: "bad_host", detail: "the Host header is not a domain name",

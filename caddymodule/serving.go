@@ -6,6 +6,7 @@ import (
 
 	"github.com/caddyserver/caddy/v2"
 	"github.com/caddyserver/caddy/v2/modules/caddyhttp"
+	"go.uber.org/zap"
 
 	"github.com/rollcall-gateway/rollcall/caddymodule/socket"
 )
@@ -15,6 +16,10 @@ func (a *App) prepare(ctx caddy.Context) {
 	server, ok := ctx.Value(caddyhttp.ServerCtxKey).(*caddyhttp.Server)
 	if !ok || !a.firstOf(server) {
 		return
+	}
+	if believesClients(server) {
+		a.logger.Warn("trusted_proxies without trusted_proxies_strict: clients choose the address that wrong API keys are counted by",
+			zap.Strings("listen", server.Listen))
 	}
 	server.RegisterConnContext(socket.WithConn)
 	server.RegisterConnState(func(_ net.Conn, state http.ConnState) {

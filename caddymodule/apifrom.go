@@ -1,0 +1,168 @@
+package caddymodule
+
+import (
+	"errors"
+	"fmt"
+	"net"
+	"net/http"
+	"net/netip"
+	"reflect"
+	"slices"
+	"strings"
+	"sync/atomic"
+	"time"
+
+	"github.com/caddyserver/caddy/v2"
+	"github.com/caddyserver/caddy/v2/modules/caddyhttp"
+	"go.uber.org/zap"
+)
+
+// apiFrom restricts the endpoints to the addresses of backends.
+type apiFrom struct {
+	ranges []netip.Prefix
+	warned atomic.Int64 // Unix time in nanoseconds of the last warning, 0 before the first
+}
+
+// apiFromPause is the shortest time between two warnings of a site: any client can cause one.
+const apiFromPause = time.Minute
+
+// privateRanges is the word for Caddy's list of private ranges.
+const privateRanges = "private_ranges"
+
+// provisionAPIFrom parses api_from, and refuses a server on which clients choose their address.
+func (h *Handler) provisionAPIFrom(ctx caddy.Context) error {
+	if h.APIFrom == nil {
+		return nil
+	}
+	ranges, err := parseAPIFrom(h.APIFrom)
+	if err != nil {
+		return err
+	}
+	server, _ := ctx.Value(caddyhttp.ServerCtxKey).(*caddyhttp.Server)
+	if believesClients(server) {
+		return errors.New("api_from: with trusted_proxies alone a client can claim any address: " +
+			"add trusted_proxies_strict to the servers option")
+	}
+	h.apiFrom = &apiFrom{ranges: ranges}
+	return nil
+}
+
+func parseAPIFrom(texts []string) ([]netip.Prefix, error) {
+	var ranges []netip.Prefix
+	for _, text := range texts {
+		resolved, err := resolveSecret(text)
+		if err != nil {
+			return nil, fmt.Errorf("api_from: %q %w", text, err)
+		}
+		for expr := range strings.FieldsSeq(resolved) {
+			exprs := []string{expr}
+			if expr == privateRanges {
+				exprs = caddyhttp.PrivateRangesCIDR()
+			}
+			for _, expr := range exprs {
+				p, err := parseRange(expr)
+				if err != nil {
+					return nil, err
+				}
+				ranges = append(ranges, p)
+			}
+		}
+	}
+	if len(ranges) == 0 {
+		return nil, errors.New("api_from has no address: write those of the backends, or remove it")
+	}
+	return ranges, nil
+}
+
+// parseRange parses an address or a range. IPv4 is never in its IPv6 form.
+func parseRange(expr string) (netip.Prefix, error) {
+	p, err := caddyhttp.CIDRExpressionToPrefix(expr)
+	if addr := p.Addr(); err == nil && addr.Is4In6() {
+		p, err = addr.Unmap().Prefix(p.Bits() - 96)
+	}
+	if err != nil {
+		return netip.Prefix{}, fmt.Errorf("api_from: %q is not an address: write one like 192.0.2.1, a range like 10.0.0.0/8, or %s",
+			expr, privateRanges)
+	}
+	return p, nil
+}
+
+// believesClients reports whether clients of a server can choose their address: the server takes the
+// first one of a header that clients send.
+func believesClients(server *caddyhttp.Server) bool {
+	if server == nil || server.TrustedProxiesStrict > 0 {
+		return false
+	}
+	// Caddy forgets trusted_proxies when it has loaded the module, which is not exported.
+	loaded := reflect.ValueOf(server).Elem().FieldByName("trustedProxies")
+	return server.TrustedProxiesUnix || loaded.IsValid() && !loaded.IsNil()
+}
+
+// checkAddress refuses a request from an address that api_from does not have, or from one that cannot be
+// believed.
+func (h *Handler) checkAddress(r *http.Request) *problem {
+	if h.apiFrom == nil {
+		return nil
+	}
+	if why := unbelievable(r); why != "" {
+		h.warnOfProxy(r, why)
+		return problemBadAddress("the client's address cannot be known: the server does not trust the proxy in front")
+	}
+	if !h.apiFrom.contains(r) {
+		if c := h.site.logger.Check(zap.DebugLevel, "request refused: api_from does not have its address"); c != nil {
+			c.Write(zap.Stringer("client_ip", clientAddr(r)), zap.String("host", r.Host))
+		}
+		return problemBadAddress("requests are not taken from this address: add it to api_from")
+	}
+	return nil
+}
+
+// unbelievable returns why the address of a request may not be the client's, or "".
+func unbelievable(r *http.Request) string {
+	headers := []string{"X-Forwarded-For"} // Caddy's default
+	server, _ := r.Context().Value(caddyhttp.ServerCtxKey).(*caddyhttp.Server)
+	if server != nil {
+		headers = server.ClientIPHeaders
+	}
+	if trusted, _ := caddyhttp.GetVar(r.Context(), caddyhttp.TrustedProxyVarKey).(bool); trusted {
+		if server == nil || server.TrustedProxiesStrict <= 0 { // refused at load already
+			return "trusted_proxies_strict is missing"
+		}
+		return ""
+	}
+	for _, name := range headers {
+		if len(r.Header.Values(name)) > 0 {
+			return name + " came from an address that is not in trusted_proxies"
+		}
+	}
+	return ""
+}
+
+func (h *Handler) warnOfProxy(r *http.Request, why string) {
+	now, last := time.Now().UnixNano(), h.apiFrom.warned.Load()
+	if now-last < int64(apiFromPause) || !h.apiFrom.warned.CompareAndSwap(last, now) {
+		return
+	}
+	h.site.logger.Warn("request refused: api_from needs the proxy in front to be in trusted_proxies",
+		zap.String("reason", why), zap.String("remote_addr", r.RemoteAddr), zap.String("host", r.Host))
+}
+
+var loopbacks = []netip.Addr{netip.AddrFrom4([4]byte{127, 0, 0, 1}), netip.IPv6Loopback()}
+
+// contains reports whether the client's address is in one of the ranges. A unix socket counts as loopback.
+func (f *apiFrom) contains(r *http.Request) bool {
+	addrs := []netip.Addr{clientAddr(r)}
+	if !addrs[0].IsValid() && onUnixSocket(r) {
+		addrs = loopbacks
+	}
+	return slices.ContainsFunc(f.ranges, func(p netip.Prefix) bool { return slices.ContainsFunc(addrs, p.Contains) })
+}
+
+func onUnixSocket(r *http.Request) bool {
+	local, ok := r.Context().Value(http.LocalAddrContextKey).(net.Addr)
+	return ok && strings.HasPrefix(local.Network(), "unix")
+}
+
+func problemBadAddress(detail string) *problem {
+	return &problem{status: http.StatusForbidden, code: "bad_address", detail: detail}
+}
