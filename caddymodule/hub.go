@@ -96,7 +96,6 @@ func newHub() *hub {
 	h := &hub{
 		registry: presence.NewRegistry(wire.Encoder{}),
 		wheel:    socket.NewWheel(wheelTick),
-		loop:     socket.NewLoop(),
 		badKeys:  newBadKeys(),
 		tenants:  make(map[presence.HostName]*tenant),
 		started:  time.Now(),
@@ -112,8 +111,15 @@ func newHub() *hub {
 	h.copies = newCopies(h)
 	h.metrics = newMetrics(h)
 	h.plugins = newPluginHost(h)
+	h.loop = socket.NewLoop(h.notParked)
 	h.assignments = newAssignments(h)
 	return h
+}
+
+// notParked logs that an idle connection cannot be parked, where the configuration in effect does.
+func (h *hub) notParked(err error) {
+	zap.New(h.plugins.log).Named("rollcall").Warn(
+		"the kernel cannot wait for an idle connection: it takes a goroutine until the next try", zap.Error(err))
 }
 
 // Destruct implements caddy.Destructor: no configuration has Rollcall any more.

@@ -65,6 +65,7 @@ type Conn struct {
 	way     way
 	corked  bool       // the kernel holds on to what is written
 	woken   bool       // by the loop: there is something to read
+	refused bool       // the loop could not park it the last time
 	early   []byte     // what came with the handshake
 	partial *fragments // nil: nothing
 

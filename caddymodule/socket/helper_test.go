@@ -34,7 +34,7 @@ func eventually(t testing.TB, what string, condition func() bool) {
 }
 
 // testLoop is for the connections of all tests.
-var testLoop = NewLoop()
+var testLoop = NewLoop(nil)
 
 func testLimits() Limits {
 	return Limits{Frame: 64 << 10, Queue: 1 << 20, Ping: 25 * time.Second, Silence: 35 * time.Second}
@@ -137,9 +137,12 @@ func (p *peer) ends(t testing.TB, want Cause) {
 }
 
 // begin has the connection work for a recorder.
-func begin(c *Conn, h *recorder) *peer {
+func begin(c *Conn, h *recorder) *peer { return beginOn(testLoop, c, h) }
+
+// beginOn is begin with another loop.
+func beginOn(loop *Loop, c *Conn, h *recorder) *peer {
 	p := &peer{Conn: c, handler: h}
-	c.Handle(h, &p.counters, testLoop)
+	c.Handle(h, &p.counters, loop)
 	c.Start()
 	return p
 }
@@ -147,16 +150,17 @@ func begin(c *Conn, h *recorder) *peer {
 // connect opens a websocket over loopback TCP, from gorilla's client to this package.
 func connect(t testing.TB, h *recorder) (*peer, *websocket.Conn) {
 	t.Helper()
-	return connectTo(t, h, httptest.NewServer)
+	return connectTo(t, httptest.NewServer, func(c *Conn) *peer { return begin(c, h) })
 }
 
 // connectTLS is connect over TLS.
 func connectTLS(t testing.TB, h *recorder) (*peer, *websocket.Conn) {
 	t.Helper()
-	return connectTo(t, h, httptest.NewTLSServer)
+	return connectTo(t, httptest.NewTLSServer, func(c *Conn) *peer { return begin(c, h) })
 }
 
-func connectTo(t testing.TB, h *recorder, serve func(http.Handler) *httptest.Server) (*peer, *websocket.Conn) {
+// connectTo is connect with a server and what begins the connection.
+func connectTo(t testing.TB, serve func(http.Handler) *httptest.Server, begin func(*Conn) *peer) (*peer, *websocket.Conn) {
 	t.Helper()
 	conns := make(chan *Conn, 1)
 	server := serve(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
@@ -171,7 +175,7 @@ func connectTo(t testing.TB, h *recorder, serve func(http.Handler) *httptest.Ser
 	if err != nil {
 		t.Fatal(err)
 	}
-	p := begin(<-conns, h)
+	p := begin(<-conns)
 	t.Cleanup(func() {
 		client.Close()
 		p.Kill()

@@ -1,23 +1,47 @@
 package socket
 
 import (
+	"errors"
+	"os"
 	"runtime"
 	"sync"
+	"sync/atomic"
+	"time"
 )
 
 // Loop is what the connections of a process share, so that an idle one has no goroutine: it waits for what peers send, and
 // writes what is queued.
 //
 // Where the kernel offers epoll, connections over TCP are parked in it between two messages, those over TLS too. Elsewhere,
-// and for a connection that is wrapped by something else, each has a goroutine that reads.
+// and for a connection that is wrapped by something else, each has a goroutine that reads. So does one that the kernel refuses
+// to wait for, until something comes for it: then parking is tried again.
 type Loop struct {
 	poller
 	writers
+
+	failed   func(error)  // nil: nobody is told
+	reported atomic.Int64 // when failed was called last, see now; 0 before
 }
 
-// NewLoop returns a loop. It begins with the first connection that is parked, and Stop ends its goroutine.
-func NewLoop() *Loop {
-	return &Loop{writers: writers{most: runtime.GOMAXPROCS(0)}}
+// NewLoop returns a loop. It begins with the first connection that is parked, and Stop ends its goroutine. If failed is not
+// nil, it is called when a connection cannot be parked, at most once a minute and without any lock.
+func NewLoop(failed func(error)) *Loop {
+	return &Loop{writers: writers{most: runtime.GOMAXPROCS(0)}, failed: failed}
+}
+
+// reportEvery is the least time between two reports.
+const reportEvery = time.Minute
+
+// report reports that a connection cannot be parked.
+func (l *Loop) report(err error) {
+	if l.failed == nil || errors.Is(err, os.ErrClosed) {
+		return
+	}
+	last, now := l.reported.Load(), max(1, now())
+	if last != 0 && now-last < reportEvery.Milliseconds() || !l.reported.CompareAndSwap(last, now) {
+		return
+	}
+	l.failed(err)
 }
 
 // writers writes for connections that have something queued, on as many goroutines as there are processors, which exist

@@ -8,6 +8,7 @@ import (
 	"os"
 	"sync"
 	"syscall"
+	"time"
 )
 
 // canPoll tells that there is epoll.
@@ -18,32 +19,42 @@ const canPoll = true
 // Its own file descriptor can be polled too, and Go's runtime does that: so waiting takes a goroutine and no thread.
 type poller struct {
 	// mu guards the rest. It is taken last.
-	mu    sync.Mutex
-	file  *os.File      // epoll; nil before the first connection, and when there is none to be had
-	fd    int           // of the file
-	err   error         // why there is none
-	done  chan struct{} // closed when run has returned
-	conns []*Conn       // by file descriptor; nil for those that are not here
+	mu     sync.Mutex
+	file   *os.File      // epoll; nil before the first connection that was parked
+	fd     int           // of the file
+	closed bool          // by Stop
+	done   chan struct{} // closed when run has returned
+	conns  []*Conn       // by file descriptor; nil for those that are not here
 }
 
-// open begins to wait. The lock is held.
+// open begins to wait, unless that has begun. What fails can succeed the next time, so nothing is kept of it. The lock is held.
 func (p *poller) open() error {
-	if p.file != nil || p.err != nil {
-		return p.err
+	switch {
+	case p.closed:
+		return os.ErrClosed
+	case p.file != nil:
+		return nil
 	}
-	if p.fd, p.err = syscall.EpollCreate1(syscall.EPOLL_CLOEXEC); p.err != nil {
-		return p.err
-	}
-	if p.err = syscall.SetNonblock(p.fd, true); p.err != nil {
-		_ = syscall.Close(p.fd)
-		return p.err
-	}
-	p.file, p.done = os.NewFile(uintptr(p.fd), "epoll"), make(chan struct{})
-	raw, err := p.file.SyscallConn()
+	fd, err := syscall.EpollCreate1(syscall.EPOLL_CLOEXEC)
 	if err != nil {
-		p.err = err
+		return os.NewSyscallError("epoll_create1", err)
+	}
+	if err := syscall.SetNonblock(fd, true); err != nil {
+		_ = syscall.Close(fd)
+		return os.NewSyscallError("fcntl", err)
+	}
+	file := os.NewFile(uintptr(fd), "epoll")
+	// It has no deadlines if the runtime could not take it into its own epoll. Then run would end at once.
+	err = file.SetReadDeadline(time.Time{})
+	var raw syscall.RawConn
+	if err == nil {
+		raw, err = file.SyscallConn()
+	}
+	if err != nil {
+		_ = file.Close()
 		return err
 	}
+	p.fd, p.file, p.done = fd, file, make(chan struct{})
 	go p.run(raw) // ends with Stop
 	return nil
 }
@@ -52,7 +63,7 @@ func (p *poller) open() error {
 func (p *poller) Stop() {
 	p.mu.Lock()
 	file, done := p.file, p.done
-	p.err = os.ErrClosed
+	p.closed = true
 	p.mu.Unlock()
 	if file != nil {
 		_ = file.Close()
@@ -105,12 +116,15 @@ func (p *poller) await(c *Conn) error {
 		if err := p.put(c); err != nil {
 			return fmt.Errorf("epoll: %w", err)
 		}
-		c.awaited = true
 	}
 	event := syscall.EpollEvent{Events: syscall.EPOLLIN | syscall.EPOLLRDHUP | syscall.EPOLLONESHOT, Fd: int32(c.fd)}
 	if err := syscall.EpollCtl(p.fd, op, c.fd, &event); err != nil {
-		return fmt.Errorf("epoll: %w", err)
+		if !c.awaited {
+			p.drop(c)
+		}
+		return fmt.Errorf("epoll: %w", os.NewSyscallError("epoll_ctl", err))
 	}
+	c.awaited = true
 	return nil
 }
 
@@ -129,9 +143,12 @@ func (p *poller) put(c *Conn) error {
 
 // forget takes the connection out, before it is closed. The kernel forgets it then.
 func (p *poller) forget(c *Conn) {
-	if !c.awaited {
-		return
+	if c.awaited {
+		p.drop(c)
 	}
+}
+
+func (p *poller) drop(c *Conn) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	if p.conns[c.fd] == c {

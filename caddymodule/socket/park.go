@@ -92,19 +92,28 @@ func (c *Conn) isClosing() bool {
 }
 
 // park leaves the connection to the kernel, which tells when something comes. From then on it belongs to whoever wakes it.
-// It returns false for a connection that cannot be parked: one that is closing, or, when the kernel refuses, any.
+// It returns false for a connection that is closing, and sets refused and returns false when the kernel refuses.
 func (c *Conn) park() bool {
+	c.refused = false
+	parked, err := c.tryPark()
+	if err != nil {
+		c.refused = true
+		c.loop.report(err)
+	}
+	return parked
+}
+
+func (c *Conn) tryPark() (bool, error) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	if c.closing {
-		return false
+		return false, nil
 	}
 	if err := c.loop.await(c); err != nil {
-		c.way = wayBlocking
-		return false
+		return false, err
 	}
 	c.parked = true
-	return true
+	return true, nil
 }
 
 // wake goes on reading if the connection is parked.

@@ -4,6 +4,8 @@ import (
 	"fmt"
 	"math/rand/v2"
 	"net"
+	"net/http"
+	"net/http/httptest"
 	"slices"
 	"strings"
 	"testing"
@@ -23,7 +25,8 @@ func (p *peer) isParked() bool {
 var transports = []struct {
 	name    string
 	connect func(testing.TB, *recorder) (*peer, *websocket.Conn)
-}{{"TCP", connect}, {"TLS", connectTLS}}
+	serve   func(http.Handler) *httptest.Server
+}{{"TCP", connect, httptest.NewServer}, {"TLS", connectTLS, httptest.NewTLSServer}}
 
 func TestConnectionsAreParkedBetweenMessages(t *testing.T) {
 	for _, tr := range transports {

@@ -26,42 +26,75 @@ func (c *Conn) read() {
 		c.finish()
 		return
 	}
-	buf, _ := readBuffers.Get().(*[]byte)
-	ended := c.readAll(*buf)
-	readBuffers.Put(buf)
-	if ended {
-		c.finish()
+	for {
+		buf, _ := readBuffers.Get().(*[]byte)
+		why := c.readAll(*buf)
+		readBuffers.Put(buf)
+		switch {
+		case why == stopParked:
+			return
+		case why == stopEnded || !c.readNext():
+			c.finish()
+			return
+		}
 	}
 }
 
-// readAll reads until the connection is parked, which then belongs to whoever wakes it, or is over.
-func (c *Conn) readAll(buf []byte) (ended bool) {
+// stop is why readAll returns.
+type stop uint8
+
+const (
+	stopParked  stop = iota // the connection belongs to whoever wakes it
+	stopEnded               // nothing more is to be read
+	stopRefused             // there is nothing to read now, and the connection could not be parked
+)
+
+// readAll reads until the connection is parked or ended, or there is nothing to read and it cannot be parked.
+func (c *Conn) readAll(buf []byte) stop {
 	if early := c.early; early != nil {
 		c.early = nil
 		if !c.take(early) {
-			return true
+			return stopEnded
 		}
 	}
 	for {
 		n, err := c.fill(buf)
 		if n > 0 && !c.take(buf[:n]) {
-			return true
+			return stopEnded
 		}
 		switch {
 		case err == nil:
 			// A read that was not filled has most likely taken all. If not, the kernel says so at once.
 			if n < len(buf) && c.way == wayPlain && c.park() {
-				return false
+				return stopParked
 			}
 		case errors.Is(err, errNothing):
 			if c.park() {
-				return false
+				return stopParked
+			}
+			if c.refused {
+				return stopRefused
 			}
 		default:
 			c.broken(err)
-			return true
+			return stopEnded
 		}
 	}
+}
+
+// readNext waits for what comes next to a connection that could not be parked. It returns false when nothing more is to be
+// read, otherwise parking is tried again: a peer sends a pong for each ping at least.
+func (c *Conn) readNext() bool {
+	buf := make([]byte, blockingBuffer)
+	c.setReadDeadline(time.Time{})
+	n, err := c.nc.Read(buf)
+	if n > 0 && !c.take(buf[:n]) {
+		return false
+	}
+	if err != nil {
+		c.broken(err)
+	}
+	return err == nil
 }
 
 // take takes apart what was read, and hands on what is whole. It returns false when nothing more is to be read. What is in p

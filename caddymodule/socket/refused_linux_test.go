@@ -1,0 +1,179 @@
+package socket
+
+import (
+	"errors"
+	"os"
+	"sync/atomic"
+	"syscall"
+	"testing"
+
+	"github.com/gorilla/websocket"
+)
+
+// withoutDescriptors has every file descriptor of the process taken until what it returns is called.
+func withoutDescriptors(t *testing.T) (restore func()) {
+	t.Helper()
+	var before syscall.Rlimit
+	if err := syscall.Getrlimit(syscall.RLIMIT_NOFILE, &before); err != nil {
+		t.Fatal(err)
+	}
+	lowest, err := syscall.Dup(0)
+	if err != nil {
+		t.Fatal(err)
+	}
+	syscall.Close(lowest)
+	if err := syscall.Setrlimit(syscall.RLIMIT_NOFILE, &syscall.Rlimit{Cur: uint64(lowest), Max: before.Max}); err != nil {
+		t.Fatal(err)
+	}
+	restore = func() {
+		if err := syscall.Setrlimit(syscall.RLIMIT_NOFILE, &before); err != nil {
+			t.Fatal(err)
+		}
+	}
+	t.Cleanup(restore)
+	return restore
+}
+
+// reports counts what a loop reports, and keeps the last.
+type reports struct {
+	n    atomic.Int64
+	last atomic.Pointer[error]
+}
+
+func (r *reports) add(err error) {
+	r.last.Store(&err)
+	r.n.Add(1)
+}
+
+// What fails at the first connection that would be parked does not decide about those to come, nor about this one.
+func TestLoopWithoutDescriptorsTriesAgain(t *testing.T) {
+	for _, tr := range transports {
+		t.Run(tr.name, func(t *testing.T) {
+			var got reports
+			loop := NewLoop(got.add)
+			defer loop.Stop()
+			h := newRecorder()
+			var restore func()
+			p, client := connectTo(t, tr.serve, func(c *Conn) *peer {
+				restore = withoutDescriptors(t)
+				return beginOn(loop, c, h)
+			})
+			defer func() {
+				p.Kill()
+				eventually(t, "the connection ends", func() bool { return p.counters.Open.Load() == 0 })
+			}()
+			for range 3 {
+				before := len(h.received())
+				if err := client.WriteMessage(websocket.TextMessage, []byte("hello")); err != nil {
+					t.Fatal(err)
+				}
+				eventually(t, "the message arrives", func() bool { return len(h.received()) == before+1 })
+			}
+			eventually(t, "a goroutine reads", func() bool { return goroutinesIn("(*Conn).readNext") == 1 })
+			if n := got.n.Load(); n != 1 || !errors.Is(*got.last.Load(), syscall.EMFILE) {
+				t.Errorf("%d reports, the last is %v, want one of EMFILE", n, *got.last.Load())
+			}
+			if p.isParked() {
+				t.Error("the connection is parked")
+			}
+			restore()
+			if err := client.WriteMessage(websocket.TextMessage, []byte("hello")); err != nil {
+				t.Fatal(err)
+			}
+			eventually(t, "the connection is parked", p.isParked)
+			if err := client.WriteMessage(websocket.TextMessage, []byte("hello")); err != nil {
+				t.Fatal(err)
+			}
+			eventually(t, "the message arrives", func() bool { return len(h.received()) == 5 })
+			eventually(t, "no goroutine reads", func() bool { return goroutinesIn("(*Conn).read") == 0 })
+		})
+	}
+}
+
+// The kernel can refuse a single connection, when a user has as many watches as allowed. Here the epoll is swapped for a file
+// that is none while the connection is added.
+func TestConnectionThatEpollRefusesTriesAgain(t *testing.T) {
+	for _, tr := range transports {
+		t.Run(tr.name, func(t *testing.T) {
+			var got reports
+			loop := NewLoop(got.add)
+			defer loop.Stop()
+			swap := func(fd int) (before int) {
+				loop.poller.mu.Lock()
+				defer loop.poller.mu.Unlock()
+				before, loop.poller.fd = loop.poller.fd, fd
+				return before
+			}
+			loop.poller.mu.Lock()
+			err := loop.open()
+			loop.poller.mu.Unlock()
+			if err != nil {
+				t.Fatal(err)
+			}
+			null, err := os.Open(os.DevNull)
+			if err != nil {
+				t.Fatal(err)
+			}
+			defer null.Close()
+			epoll := swap(int(null.Fd()))
+
+			h := newRecorder()
+			p, client := connectTo(t, tr.serve, func(c *Conn) *peer { return beginOn(loop, c, h) })
+			defer func() {
+				p.Kill()
+				eventually(t, "the connection ends", func() bool { return p.counters.Open.Load() == 0 })
+			}()
+			eventually(t, "a goroutine reads", func() bool { return goroutinesIn("(*Conn).readNext") == 1 })
+			if n := got.n.Load(); n != 1 || !errors.Is(*got.last.Load(), syscall.EINVAL) {
+				t.Errorf("%d reports, the last is %v, want one of EINVAL", n, *got.last.Load())
+			}
+			loop.poller.mu.Lock()
+			known := p.fd < len(loop.conns) && loop.conns[p.fd] != nil
+			loop.poller.mu.Unlock()
+			if known {
+				t.Error("the loop keeps a connection that it does not wait for")
+			}
+			swap(epoll)
+			for i := range 2 {
+				if err := client.WriteMessage(websocket.TextMessage, []byte("hello")); err != nil {
+					t.Fatal(err)
+				}
+				eventually(t, "the message arrives", func() bool { return len(h.received()) == i+1 })
+				eventually(t, "the connection is parked", p.isParked)
+			}
+		})
+	}
+}
+
+// A connection that cannot be parked ends like others.
+func TestRefusedConnectionsEnd(t *testing.T) {
+	for _, test := range []struct {
+		name string
+		end  func(p *peer, client *websocket.Conn)
+		want Cause
+	}{
+		{"by Close", func(p *peer, client *websocket.Conn) {
+			go client.ReadMessage()
+			p.Close(CloseGoingAway, "bye", Cause{Reason: ReasonHost})
+		}, Cause{ReasonHost, CloseGoingAway}},
+		{"by Close that is not answered", func(p *peer, _ *websocket.Conn) {
+			p.Close(CloseGoingAway, "bye", Cause{Reason: ReasonHost})
+		}, Cause{ReasonHost, CloseGoingAway}},
+		{"by Kill", func(p *peer, _ *websocket.Conn) { p.Kill() }, Cause{Reason: ReasonReset}},
+		{"by the client's close frame", func(_ *peer, client *websocket.Conn) {
+			client.NetConn().Write(clientClose(websocket.CloseNormalClosure))
+		}, Cause{ReasonClient, websocket.CloseNormalClosure}},
+		{"by the end of the connection", func(_ *peer, client *websocket.Conn) { client.NetConn().Close() }, Cause{Reason: ReasonReset}},
+	} {
+		for _, tr := range transports {
+			t.Run(tr.name+" "+test.name, func(t *testing.T) {
+				loop := NewLoop(nil)
+				loop.Stop() // it parks nothing, which it does not report
+				p, client := connectTo(t, tr.serve, func(c *Conn) *peer { return beginOn(loop, c, newRecorder()) })
+				eventually(t, "a goroutine reads", func() bool { return goroutinesIn("(*Conn).readNext") == 1 })
+				test.end(p, client)
+				p.ends(t, test.want)
+			})
+		}
+	}
+}
