@@ -156,7 +156,7 @@ func TestPluginCall(t *testing.T) {
 		"an answer that is too large fails": {
 			args: "every.wasm shape --document 10B", stdin: users, err: "too_large",
 		},
-		"a loop without end runs out of steps": {args: "classify.wasm classify --channel staff", err: "budget"},
+		"a loop without end runs out of steps": {args: "classify.wasm classify --channel staff", err: "budget of 1000000 steps spent (classify_budget)"},
 		"a clock ends it too": {
 			args: "classify.wasm classify --channel staff --classify-budget 1000000000000 --classify-timeout 20ms", err: "timeout",
 		},
@@ -256,7 +256,7 @@ func TestPluginCheckRefuses(t *testing.T) {
 		"a file over the limit":           {"every.wasm --file 100B", "100"},
 		"memory over the limit":           {"every.wasm --memory 64KiB", "memory"},
 		"a configuration that it refuses": {"every.wasm --config long.json", "too long"},
-		"a sample call over the budget":   {"every.wasm --members-budget 1 --classify-budget 1 --init-budget 1", "the budget of 1 steps (init_budget) is used up"},
+		"a sample call over the budget":   {"every.wasm --members-budget 1 --classify-budget 1 --init-budget 1", "rollcall_configure: budget of 1 steps spent (init_budget)"},
 		"two files":                       {"every.wasm classify.wasm", "accepts 1 arg"},
 		"an option that check has not":    {"every.wasm --channel a", "unknown flag: --channel"},
 	} {

@@ -2,6 +2,7 @@ package plugins
 
 import (
 	"fmt"
+	"strings"
 	"time"
 
 	"go.uber.org/zap"
@@ -47,7 +48,7 @@ func (p *pool) decide(h Hook, r *codec.Request) (int64, *fault) {
 		r.Put(in.input)
 		in.stack[0], in.stack[1] = uint64(in.inputPtr), uint64(size)
 		if err := in.callGuest(in.hooks[h]); err != nil {
-			f = &fault{ReasonTrap, err}
+			f = &fault{ReasonTrap, trapped("", err)}
 		}
 	}
 	result := int64(in.stack[0])
@@ -127,7 +128,7 @@ func (in *instance) exchange(x *exchange) (changed bool, f *fault) {
 	}
 	in.stack[0], in.stack[1], in.stack[2] = uint64(x.endpoint), uint64(in.inputPtr), uint64(copy(in.input, x.input))
 	if err := in.callGuest(in.hooks[x.hook]); err != nil {
-		return false, &fault{ReasonTrap, err}
+		return false, &fault{ReasonTrap, trapped("", err)}
 	}
 	result := in.stack[0]
 	switch result {
@@ -178,14 +179,7 @@ func (p *pool) finish(s *slot, h Hook, f *fault, probe bool) *fault {
 func (p *pool) giveUp(s *slot, h Hook, f *fault, ended, probe bool) *fault {
 	in := s.instance
 	if f.reason == ReasonTrap {
-		f.reason = in.explain(f.err, ended)
-	}
-	switch f.reason {
-	case ReasonTimeout:
-		f.err = fmt.Errorf("ended after %v: %w", p.timeout(s.state.Load()&slotClass), f.err)
-	case ReasonBudget:
-		f.err = fmt.Errorf("more than %d steps: %w", in.budget, f.err)
-	default: // the error says it all
+		f.reason = in.explain(f.err, h, ended)
 	}
 	lines := in.log.take(in)
 	if said := in.log.said(); said != "" {
@@ -235,5 +229,5 @@ func cutText(s string, most int) string {
 	if len(s) <= most {
 		return s
 	}
-	return s[:most] + "..."
+	return strings.ToValidUTF8(s[:most], "") + "..."
 }

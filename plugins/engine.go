@@ -1,6 +1,7 @@
 package plugins
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"os"
@@ -34,6 +35,9 @@ type Engine struct {
 	memory   *memory.Budget
 	watchdog watchdog
 	janitor  janitor
+	// ctx ends with Close, and with it the making of instances in the background.
+	ctx    context.Context
+	cancel context.CancelFunc
 
 	// mu guards what follows. It is never held while a guest runs.
 	mu       sync.Mutex
@@ -64,6 +68,7 @@ func NewEngine(c EngineConfig) (*Engine, error) {
 		loaded:   make(map[coreKey]weak.Pointer[anchor]),
 		cores:    make(map[*core]struct{}),
 	}
+	e.ctx, e.cancel = context.WithCancel(context.Background())
 	e.janitor.engine = e
 	return e, nil
 }
@@ -90,6 +95,7 @@ func (e *Engine) Close() error {
 	e.closed = true
 	cores := e.list()
 	e.mu.Unlock()
+	e.cancel()
 	e.janitor.stop()
 	for _, c := range cores {
 		c.retire()

@@ -21,9 +21,9 @@ var failures = map[string]struct {
 	reason Reason
 	says   string
 }{
-	"endless loop": {classifier(forever), Limits{ClassifyTimeout: time.Minute}, ReasonBudget, "more than 1000000 steps"},
+	"endless loop": {classifier(forever), Limits{ClassifyTimeout: time.Minute}, ReasonBudget, "budget of 1000000 steps spent (classify_budget)"},
 	"endless loop, large budget": {
-		classifier(forever), Limits{ClassifyBudget: maxBudget, ClassifyTimeout: time.Millisecond}, ReasonTimeout, "ended after 1ms",
+		classifier(forever), Limits{ClassifyBudget: maxBudget, ClassifyTimeout: time.Millisecond}, ReasonTimeout, "ended after 1ms (classify_timeout), in $",
 	},
 	"endless recursion": {
 		guest(`(func $f (param i32) (result i32) (i32.add (i32.const 1) (call $f (local.get 0))))
@@ -56,13 +56,13 @@ var failures = map[string]struct {
 		guest(`(func $s (loop $l (br $l))) (start $s)
 			(func (export "rollcall_classify") (param i32 i32) (result i64) (i64.const 0))`),
 		Limits{InitBudget: 1_000_000},
-		ReasonInit, "start function",
+		ReasonInit, "start function: budget of 1000000 steps spent (init_budget), in $",
 	},
 	"_initialize that never ends": {
 		guest(`(func (export "_initialize") (loop $l (br $l)))
 			(func (export "rollcall_classify") (param i32 i32) (result i64) (i64.const 0))`),
 		Limits{InitBudget: 1_000_000},
-		ReasonInit, "_initialize",
+		ReasonInit, "_initialize: budget of 1000000 steps spent (init_budget), in $",
 	},
 	"refused configuration": {
 		guest(`(data (i32.const 64) "no rule")
@@ -72,6 +72,58 @@ var failures = map[string]struct {
 		Limits{},
 		ReasonConfigure, "code 5; the guest said: no rule",
 	},
+}
+
+// The text of a limit names the option, and never the trap that enforces it.
+func TestTheTextOfAFailureNamesTheLimit(t *testing.T) {
+	e := newEngine(t, EngineConfig{})
+	hook := func(name, params string) string {
+		return guest(`(func (export "` + name + `") (param ` + params + `) (result i64) ` + forever + `)`)
+	}
+	members := func(c *Chain) error {
+		ada := []User{{ID: "ada"}, {ID: "bob"}}
+		_, err := c.Members(t.Context(), EndpointUsers, "h", nil, func() (u User, ok bool) {
+			if ok = len(ada) > 0; ok {
+				u, ada = ada[0], ada[1:]
+			}
+			return u, ok
+		}).Next()
+		return err
+	}
+	shape := func(c *Chain) error {
+		_, err := c.Shape(t.Context(), EndpointUsers, "h", nil, []byte(`{}`))
+		return err
+	}
+	authorize := func(c *Chain) error {
+		_, err := c.Authorize("h", "c", Authenticated, nil)
+		return err
+	}
+	for want, test := range map[string]struct {
+		text   string
+		limits Limits
+		call   func(*Chain) error
+	}{
+		"budget of 1000 steps spent (classify_budget)": {
+			hook("rollcall_authorize", "i32 i32"), Limits{ClassifyBudget: 1000, ClassifyTimeout: time.Minute}, authorize,
+		},
+		"budget of 1002000 steps spent (members_budget)": {
+			hook("rollcall_members", "i32 i32 i32"), Limits{MembersBudget: 1000, ShapeTimeout: time.Minute}, members,
+		},
+		"budget of 5000 steps spent (shape_budget)": {
+			hook("rollcall_shape", "i32 i32 i32"), Limits{ShapeBudget: 5000, ShapeTimeout: time.Minute}, shape,
+		},
+		"ended after 3ms (shape_timeout)": {
+			hook("rollcall_shape", "i32 i32 i32"), Limits{ShapeBudget: maxBudget, ShapeTimeout: 3 * time.Millisecond}, shape,
+		},
+	} {
+		t.Run(want, func(t *testing.T) {
+			p := load(t, e, Spec{Path: wat(t, test.text), Limits: test.limits})
+			err := test.call(NewChain(p))
+			if err == nil || !strings.Contains(err.Error(), want+", in $") || strings.Contains(err.Error(), "unreachable") {
+				t.Errorf("got %v", err)
+			}
+		})
+	}
 }
 
 func TestEveryFailureHasItsReasonAndIsCounted(t *testing.T) {

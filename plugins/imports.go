@@ -66,12 +66,7 @@ func valueTypes(list []wasm.ValueType) []api.ValueType {
 
 func entry(call func(in *instance, stack []uint64)) api.GoModuleFunc {
 	return func(ctx context.Context, _ api.Module, stack []uint64) {
-		c, ok := ctx.(*callContext)
-		if !ok {
-			// A start function runs with a context that wraps ours.
-			c, _ = ctx.Value(instanceKey{}).(*callContext)
-		}
-		call(c.instance, stack)
+		call(ctx.(*callContext).instance, stack)
 	}
 }
 
@@ -79,14 +74,4 @@ func entry(call func(in *instance, stack []uint64)) api.GoModuleFunc {
 type callContext struct {
 	context.Context
 	instance *instance
-}
-
-type instanceKey struct{}
-
-// Value returns the context itself for its own key, and nothing else.
-func (c *callContext) Value(key any) any {
-	if _, ok := key.(instanceKey); ok {
-		return c
-	}
-	return nil
 }

@@ -3,13 +3,11 @@ package plugins
 import (
 	"context"
 	"encoding/json"
-	"errors"
 	"fmt"
 	"time"
 
 	"github.com/tetratelabs/wazero/api"
 	"github.com/tetratelabs/wazero/experimental"
-	"github.com/tetratelabs/wazero/sys"
 
 	"github.com/rollcall-gateway/rollcall/plugins/internal/memory"
 	"github.com/rollcall-gateway/rollcall/plugins/internal/wasm"
@@ -58,10 +56,10 @@ func faultf(r Reason, format string, args ...any) *fault {
 }
 
 // open makes an instance in a slot that the caller owns. When that fails the slot has none, and is still owned.
-func (p *pool) open(s *slot) (lines []guestLine, f *fault) {
+func (p *pool) open(ctx context.Context, s *slot) (lines []guestLine, f *fault) {
 	in := &instance{pool: p, opened: s.calls()}
 	in.context = &callContext{context.Background(), in}
-	if f := in.start(s); f != nil {
+	if f := in.start(ctx, s); f != nil {
 		if said := in.log.said(); said != "" {
 			f.err = fmt.Errorf("%w; the guest said: %s", f.err, said)
 		}
@@ -76,7 +74,9 @@ func (p *pool) open(s *slot) (lines []guestLine, f *fault) {
 	return in.log.take(in), nil
 }
 
-func (in *instance) start(s *slot) *fault {
+// start makes the module and runs what it wants to run before the first hook, until ctx ends. Making the module runs
+// nothing of it.
+func (in *instance) start(ctx context.Context, s *slot) *fault {
 	core := in.pool.plugin
 	var err error
 	if in.linear, err = core.engine.reserve(core.program.info.MemoryMin, core.limits.Memory); err != nil {
@@ -84,45 +84,56 @@ func (in *instance) start(s *slot) *fault {
 	}
 	in.module, err = core.program.instantiate(experimental.WithMemoryAllocator(in.context, in.linear))
 	if err != nil {
-		return &fault{ReasonInit, fmt.Errorf("start function: %w", err)}
+		return &fault{ReasonInit, err}
 	}
 	in.slice, in.steps = in.module.ExportedGlobal(wasm.SliceGlobal).(api.MutableGlobal),
 		in.module.ExportedGlobal(wasm.StepsGlobal).(api.MutableGlobal)
-	s.steps.Store(&in.steps)
 	for h, name := range hookExports {
 		in.hooks[h] = in.module.ExportedFunction(name)
 	}
 	in.buffer = in.module.ExportedFunction(exportBuffer)
+	in.arm(core.limits.InitBudget)
+	s.steps.Store(&in.steps)
 
+	s.making.Store(&ctx)
+	defer s.making.Store(nil)
 	s.begin(classInit)
 	in.pool.watch()
 	f := in.initialize()
 	ended := s.end()
-	switch {
-	case f == nil:
-		in.pool.counters.initSteps.Add(uint64(core.limits.InitBudget - in.left()))
-	case in.explain(f.err, ended) == ReasonBudget:
-		f.err = fmt.Errorf("the budget of %d steps (init_budget) is used up: %w", core.limits.InitBudget, f.err)
+	if f == nil {
+		in.pool.counters.initSteps.Add(uint64(in.granted - in.left()))
+		return nil
 	}
-	if f != nil && f.reason == ReasonTrap {
+	if err := ctx.Err(); err != nil && ended {
+		f.err = fmt.Errorf("ended: %w", err)
+	} else {
+		in.explain(f.err, HookNone, ended)
+	}
+	if f.reason == ReasonTrap {
 		f.reason = ReasonInit
-		if ended {
-			f.err = fmt.Errorf("ended after %v: %w", initTimeout, f.err)
-		}
 	}
 	return f
 }
 
 // initialize calls what a guest wants called before the first hook. All calls use one budget.
 func (in *instance) initialize() *fault {
-	if initialize := in.module.ExportedFunction(exportInitialize); initialize != nil {
-		if err := in.callGuest(initialize); err != nil {
-			return &fault{ReasonInit, fmt.Errorf("%s: %w", exportInitialize, err)}
+	for _, function := range []struct{ export, name string }{
+		{wasm.StartFunction, "start function"}, {exportInitialize, exportInitialize},
+	} {
+		if f := in.module.ExportedFunction(function.export); f != nil {
+			if err := in.callGuest(f); err != nil {
+				return &fault{ReasonInit, trapped(function.name, err)}
+			}
 		}
 	}
 	if f := in.makeRoom(inputFirst); f != nil {
 		return f
 	}
+	return in.configure()
+}
+
+func (in *instance) configure() *fault {
 	configure := in.module.ExportedFunction(exportConfigure)
 	if configure == nil {
 		return nil
@@ -140,7 +151,7 @@ func (in *instance) initialize() *fault {
 	}
 	in.stack[0], in.stack[1] = uint64(in.inputPtr), uint64(copy(in.input, text))
 	if err := in.callGuest(configure); err != nil {
-		return &fault{ReasonConfigure, fmt.Errorf("%s: %w", exportConfigure, err)}
+		return &fault{ReasonConfigure, trapped(exportConfigure, err)}
 	}
 	if code := int32(in.stack[0]); code != 0 {
 		return faultf(ReasonConfigure, "%s refused the configuration with code %d", exportConfigure, code)
@@ -158,7 +169,7 @@ func (in *instance) makeRoom(size int) *fault {
 	size = max(inputFirst, (size+inputFirst-1)&^(inputFirst-1))
 	in.stack[0] = uint64(size)
 	if err := in.callGuest(in.buffer); err != nil {
-		return &fault{ReasonTrap, fmt.Errorf("%s: %w", exportBuffer, err)}
+		return &fault{ReasonTrap, trapped(exportBuffer, err)}
 	}
 	ptr := uint32(in.stack[0])
 	view, ok := in.view(ptr, uint32(size))
@@ -175,7 +186,7 @@ func (in *instance) makeRoom(size int) *fault {
 	return nil
 }
 
-// callGuest calls a function with the parameters in the stack, and leaves its result in stack[0].
+// callGuest calls a function with the parameters in the stack, and leaves its result in stack[0]. See trapped.
 func (in *instance) callGuest(f api.Function) error {
 	return f.CallWithStack(in.context, in.stack[:])
 }
@@ -208,21 +219,6 @@ func (in *instance) finish(budget int64) (used int64) {
 		in.arm(budget)
 	}
 	return used
-}
-
-// explain finds the reason of an error that callGuest returned. The call is over.
-func (in *instance) explain(err error, ended bool) Reason {
-	var exit *sys.ExitError
-	switch {
-	case ended:
-		return ReasonTimeout
-	case errors.As(err, &exit):
-		return ReasonExit
-	case int64(in.slice.Get()) < 0 && int64(in.steps.Get()) <= 0:
-		return ReasonBudget
-	default:
-		return ReasonTrap
-	}
 }
 
 // close gives back everything. The instance is in no call.

@@ -56,7 +56,7 @@ func (e *Engine) load(ctx context.Context, s Spec) (*Plugin, error) {
 		return nil, fmt.Errorf("the file has the SHA-256 %s, but %s is configured", hash, s.SHA256)
 	}
 	key := coreKey{
-		program: programKey{hash, limits.pages(), limits.InitBudget},
+		program: programKey{hash, limits.pages()},
 		name:    orDefault(s.Name, strings.TrimSuffix(filepath.Base(s.Path), ".wasm")), path: s.Path,
 		config: string(config), policy: s.OnFailure, shared: s.Shared, limits: limits,
 	}

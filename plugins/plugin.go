@@ -48,15 +48,19 @@ func (p *Plugin) Hooks() Hooks { return p.anchor.program.hooks }
 // Info returns what is known of the file.
 func (p *Plugin) Info() Info { return p.anchor.program.info }
 
-// Try makes and configures one instance for host and keeps it warm, unless there is one. It returns an [*Error] whose text
-// has what the guest logged when that fails. The breaker is not asked and not told.
+// Try makes and configures one instance for host and keeps it warm, unless there is one. The breaker is not asked and
+// not told.
+//
+// # Errors
+//
+// The text of an [*Error] has what the guest logged. When ctx ends, so does the guest, and the error wraps that of ctx.
 func (p *Plugin) Try(ctx context.Context, host string) error {
 	if err := ctx.Err(); err != nil {
 		return err
 	}
 	defer runtime.KeepAlive(p)
 	pool := p.anchor.pool(host)
-	s, f := pool.tryAcquire()
+	s, f := pool.tryAcquire(ctx)
 	if f != nil {
 		return pool.error(HookNone, f)
 	}

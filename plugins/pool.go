@@ -1,6 +1,7 @@
 package plugins
 
 import (
+	"context"
 	"fmt"
 	"sync"
 	"sync/atomic"
@@ -98,7 +99,7 @@ func (p *pool) ownHinted() *slot {
 // acquire returns a slot with an instance, owned by the caller. It makes an instance when none is idle and there is
 // room, and otherwise waits.
 func (p *pool) acquire(timeout time.Duration) (*slot, *fault) {
-	if s, f := p.tryAcquire(); s != nil || f != nil {
+	if s, f := p.tryAcquire(context.Background()); s != nil || f != nil {
 		return s, f
 	}
 	p.waiters.Add(1)
@@ -107,7 +108,7 @@ func (p *pool) acquire(timeout time.Duration) (*slot, *fault) {
 	timer := time.NewTimer(timeout)
 	defer timer.Stop()
 	for {
-		if s, f := p.tryAcquire(); s != nil || f != nil {
+		if s, f := p.tryAcquire(context.Background()); s != nil || f != nil {
 			if s != nil {
 				s.waited.Store(int64(time.Since(start)))
 			}
@@ -121,7 +122,8 @@ func (p *pool) acquire(timeout time.Duration) (*slot, *fault) {
 	}
 }
 
-func (p *pool) tryAcquire() (*slot, *fault) {
+// tryAcquire does not wait for an instance that is busy. ctx ends the making of a new one.
+func (p *pool) tryAcquire(ctx context.Context) (*slot, *fault) {
 	for i := range p.slots {
 		if s := p.slots[i].Load(); s != nil && s.own(slotIdle) {
 			return s, nil
@@ -131,7 +133,7 @@ func (p *pool) tryAcquire() (*slot, *fault) {
 	if s == nil {
 		return nil, nil
 	}
-	if f := p.fill(s); f != nil {
+	if f := p.fill(ctx, s); f != nil {
 		return nil, f
 	}
 	return s, nil
@@ -157,9 +159,9 @@ func (p *pool) vacant() *slot {
 }
 
 // fill makes an instance in an owned slot, and gives up the slot when that fails.
-func (p *pool) fill(s *slot) *fault {
+func (p *pool) fill(ctx context.Context, s *slot) *fault {
 	p.plugin.engine.janitor.wake()
-	lines, f := p.open(s)
+	lines, f := p.open(ctx, s)
 	if f != nil {
 		p.counters.restarts[reasonIndex(f.reason)].Add(1)
 		p.leave(s, slotEmpty)
@@ -228,13 +230,15 @@ func (p *pool) replace() {
 	if p.retired.Load() { // who retired it waits for what was begun before
 		return
 	}
-	c.background.Go(func() { // it ends with the making of one instance, which is bounded by its budget
+	c.background.Go(func() { // it ends with the making of one instance, which initTimeout and Close of the engine end
 		s := p.vacant()
 		if s == nil {
 			return
 		}
-		if f := p.fill(s); f != nil {
-			p.logFailure("plugin could not be restarted", f)
+		if f := p.fill(c.engine.ctx, s); f != nil {
+			if c.engine.ctx.Err() == nil {
+				p.logFailure("plugin could not be restarted", f)
+			}
 			return
 		}
 		p.release(s)

@@ -21,9 +21,8 @@ const (
 
 // programKey says which plugins run the same compiled code.
 type programKey struct {
-	hash       string
-	pages      uint32
-	initBudget int64
+	hash  string
+	pages uint32
 }
 
 // program is the compiled code of a file, in a runtime of its own: nothing is shared with the programs of others.
@@ -51,10 +50,7 @@ func (p *program) build(ctx context.Context, file []byte, limits Limits, cacheDi
 	if p.hooks, err = verify(m); err != nil {
 		return fmt.Errorf("check: %w", err)
 	}
-	metered, err := m.Meter(limits.InitBudget)
-	if err != nil {
-		return fmt.Errorf("meter: %w", err)
-	}
+	metered := m.Meter()
 	p.info = describe(m, len(file), len(metered))
 	p.info.MemoryMax = int64(limits.pages()) * pageSize
 	if m.Memory.HasMax {
@@ -100,7 +96,7 @@ func (p *program) close() {
 	}
 }
 
-// instantiate makes a module with its own memory, and runs its start function.
+// instantiate makes a module with its own memory. No instruction of the guest is run.
 func (p *program) instantiate(ctx context.Context) (m api.Module, err error) {
 	defer func() {
 		if r := recover(); r != nil {

@@ -104,7 +104,7 @@ func BenchmarkShapeJSON(b *testing.B) {
 	e := newEngine(b, EngineConfig{})
 	p := load(b, e, Spec{Path: file, Name: "team-totals", Config: []byte(`{"team_from":"email"}`)})
 	pool := p.anchor.pool("h")
-	s, f := pool.tryAcquire()
+	s, f := pool.tryAcquire(b.Context())
 	if f != nil {
 		b.Fatal(f.err)
 	}

@@ -1,6 +1,7 @@
 package plugins
 
 import (
+	"context"
 	"runtime"
 	"sync/atomic"
 	"time"
@@ -37,6 +38,9 @@ type slot struct {
 	// swept and unused are the janitor's: the state that it saw last, and since when.
 	swept  uint64
 	unused time.Time
+
+	// making is the context of the making of the instance, which the watchdog ends with it; otherwise nil.
+	making atomic.Pointer[context.Context]
 }
 
 // The status of a slot. A slot that is owned is not in a call: its owner makes or closes the instance.
@@ -85,6 +89,12 @@ func (s *slot) begin(class uint64) {
 		w += slotCall
 	}
 	s.state.Store(w)
+}
+
+// calledOff reports whether the instance is being made for a caller that no longer wants it.
+func (s *slot) calledOff() bool {
+	ctx := s.making.Load()
+	return ctx != nil && (*ctx).Err() != nil
 }
 
 // end ends the call, after which the watchdog leaves the instance alone. It reports whether the watchdog ended it.

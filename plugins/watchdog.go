@@ -100,7 +100,7 @@ func (p *pool) look(elapsed time.Duration) (active bool) {
 		if ran := s.look(w); known {
 			s.age += age(elapsed, ran)
 		}
-		if s.age+time.Duration(s.waited.Load()) >= p.timeout(w&slotClass) {
+		if s.age+time.Duration(s.waited.Load()) >= p.timeout(w&slotClass) || s.calledOff() {
 			s.stop(w)
 		}
 	}

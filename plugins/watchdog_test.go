@@ -67,7 +67,7 @@ func TestACallWaitsForAnInstanceNoLongerThanItsTimeout(t *testing.T) {
 	e := newEngine(t, EngineConfig{})
 	p := load(t, e, Spec{Path: wat(t, classifier(`(i64.const 1)`)), Limits: Limits{Instances: 1}})
 	pool := p.anchor.pool("h")
-	s, f := pool.tryAcquire()
+	s, f := pool.tryAcquire(t.Context())
 	if f != nil {
 		t.Fatal(f)
 	}
@@ -124,7 +124,7 @@ func held(t *testing.T, body string) (*pool, *slot) {
 	e := newEngine(t, EngineConfig{})
 	p := load(t, e, Spec{Path: wat(t, classifier(body)), Limits: Limits{ClassifyBudget: maxBudget, Instances: 1}})
 	pool := p.anchor.pool("h")
-	s, f := pool.tryAcquire()
+	s, f := pool.tryAcquire(t.Context())
 	if f != nil {
 		t.Fatal(f)
 	}

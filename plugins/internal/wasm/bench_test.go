@@ -33,7 +33,7 @@ func BenchmarkMeterGoGuest(b *testing.B) {
 	b.ReportAllocs()
 	grown := 0
 	for b.Loop() {
-		grown = len(metered(b, file, 1)) - len(file)
+		grown = len(metered(b, file)) - len(file)
 	}
 	b.ReportMetric(100*float64(grown)/float64(len(file)), "%growth")
 }
@@ -50,7 +50,7 @@ func BenchmarkCall(b *testing.B) {
 	for _, side := range []struct {
 		name string
 		file []byte
-	}{{"original", file}, {"metered", metered(b, file, 1)}} {
+	}{{"original", file}, {"metered", metered(b, file)}} {
 		r := newRuntime(b)
 		m, err := r.InstantiateWithConfig(b.Context(), side.file, wazero.NewModuleConfig())
 		if err != nil {

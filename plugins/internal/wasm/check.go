@@ -181,8 +181,7 @@ func (c *checker) section(id byte, r *reader) {
 	case sectionExport:
 		c.exports(r)
 	case sectionStart:
-		c.HasStart = true
-		c.index(r, "function", r.u32(), c.total(KindFunc))
+		c.startFunction(r)
 	case sectionElement:
 		c.elements(r)
 	case sectionDataCount:

@@ -61,7 +61,7 @@ func BenchmarkCost(b *testing.B) {
 	for name, text := range kernels {
 		file := assemble(b, `(module (memory (export "memory") 1) `+text+`)`)
 		var calls [2]func()
-		for i, f := range [][]byte{file, metered(b, file, 1)} {
+		for i, f := range [][]byte{file, metered(b, file)} {
 			m, err := newRuntime(b).InstantiateWithConfig(b.Context(), f, wazero.NewModuleConfig())
 			if err != nil {
 				b.Fatal(err)

@@ -10,7 +10,8 @@
 // native code cannot be interrupted: an endless loop would hold up the garbage collector, and with it the process, for
 // ever. A metered module goes back to the Go runtime at least once in [Slice] steps. A function counts up to 64 steps
 // of its loops by itself: each running function with loops may add as many to that. What a call that returned has used is
-// exact. A metered module also ends calls that nest so deep that the stack would take more than some megabytes.
+// exact. A metered module also ends calls that nest so deep that the stack would take more than some megabytes. It has
+// no start section: its start function is an export, so that the host can end it like any other call.
 //
 // The package decides what is in a module and not whether it is valid: types and operands are checked by wazero, when
 // it compiles the metered module. It knows nothing of the plugin contract, of files or of wazero.

@@ -212,6 +212,22 @@ func TestCheckRefuses(t *testing.T) {
 		"exporting the slice":      {exported("a", KindGlobal, 0), "global 0 of 0"},
 		"exporting yield":          {exported("a", KindFunc, 1), "func 1 of 1"},
 		"exporting under its name": {exported(StepsGlobal, KindFunc, 0), "the name is the host's"},
+		"exporting as the start":   {exported(StartFunction, KindFunc, 0), "the name is the host's"},
+		"starting with parameters": {
+			wasmFile(sec(sectionType, vec([]byte{0x60, 1, byte(I32), 0})), function, oneMemory, sec(sectionStart, []byte{0}),
+				sec(sectionCode, vec(sized(emptyCode)))),
+			"function 0 has the type func (i32); a start function takes and returns nothing",
+		},
+		"starting with a result": {
+			wasmFile(sec(sectionType, vec([]byte{0x60, 0, 1, byte(I32)})), function, oneMemory, sec(sectionStart, []byte{0}),
+				sec(sectionCode, vec(sized(noLocals, []byte{0x41, 0}, endOfCode)))),
+			"function 0 has the type func () -> i32; a start",
+		},
+		"two starts": {
+			wasmFile(voidType, function, oneMemory, sec(sectionStart, []byte{0}), sec(sectionStart, []byte{0}),
+				sec(sectionCode, vec(sized(emptyCode)))),
+			"it comes twice or out of order",
+		},
 		"starting with yield": {
 			wasmFile(voidType, function, oneMemory, sec(sectionStart, []byte{1}), sec(sectionCode, vec(sized(emptyCode)))),
 			"function 1 of 1",
@@ -338,8 +354,10 @@ func TestCheckSurvivesDamagedFiles(t *testing.T) {
 		if err != nil {
 			return
 		}
-		if _, err := m.Meter(1); err != nil {
-			t.Errorf("%s %d: accepted, but not metered: %v", what, at, err)
+		if again, err := Check(m.Meter(), Limits{}); err == nil {
+			t.Errorf("%s %d: metered twice: %d functions", what, at, again.Functions)
+		} else if !strings.Contains(err.Error(), "the name is the host's") {
+			t.Errorf("%s %d: accepted, but metered it is malformed: %v", what, at, err)
 		}
 	}
 	for n := range file {
@@ -366,7 +384,7 @@ func TestMeterDropsMalformedNames(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			file := cat(code(1, emptyCode), sec(0, text("name"), section))
-			if _, err := r.CompileModule(t.Context(), metered(t, file, 1)); err != nil {
+			if _, err := r.CompileModule(t.Context(), metered(t, file)); err != nil {
 				t.Error(err)
 			}
 		})

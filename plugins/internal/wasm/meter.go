@@ -1,24 +1,27 @@
 package wasm
 
-import (
-	"encoding/binary"
-	"errors"
-)
+import "encoding/binary"
 
 // Slice is the number of steps after which a metered module returns to the Go runtime for a moment, so that the
 // garbage collector can stop it: 20 to 70 microseconds of usual code.
 const Slice = 10_000
 
-// The globals of a metered module, exported mutable 64-bit integers. What a call may use is set before it: the
-// lesser of Slice and the budget in SliceGlobal, the rest in StepsGlobal. After it, budget - slice - steps were used.
+// Names that a metered module exports in addition to its own.
+//
+// StartFunction is the function of the start section, if there is one. The metered module has no start section:
+// instantiating it runs no instruction, and the host calls the function as it calls any other.
+//
+// The globals are mutable 64-bit integers, zero at first. What a call may use is set before it: the lesser of Slice
+// and the budget in SliceGlobal, the rest in StepsGlobal. After it, budget - slice - steps were used.
 //
 // When the budget runs out, the module traps with SliceGlobal below zero, which it is at no other time. To end a call
 // from outside, store 0 in StepsGlobal: the call traps within Slice steps, and 64 more for each
 // function with loops that is running. The store may be lost to a slice that begins in the same instant, so repeat it
 // until the call has ended.
 const (
-	SliceGlobal = "rollcall.slice"
-	StepsGlobal = "rollcall.steps"
+	SliceGlobal   = "rollcall.slice"
+	StepsGlobal   = "rollcall.steps"
+	StartFunction = "rollcall.start"
 )
 
 // The functions that are appended, by their place behind those of the module.
@@ -28,6 +31,7 @@ const (
 	entriesFunction
 	turnsFunction
 	appendedFunctions
+	startFunction = appendedFunctions // only if there is a start section
 )
 
 // appendedTypes is the number of types that are always appended.
@@ -42,11 +46,8 @@ const maxDepth = 64 << 10
 // a loop, and one more for every 128 instructions in it; a direct call of an import costs 64, memory.grow 1,000,
 // and a bulk operation one for each 8 bytes or each table entry. Running out of steps is a trap.
 //
-// initialSteps are what the start function may use: it runs before the host can set the globals.
-func (m *Module) Meter(initialSteps int64) ([]byte, error) {
-	if initialSteps < 0 {
-		return nil, errors.New("initial steps below zero")
-	}
+// The module waits for a call of StartFunction, if it has one, where m runs its start function by itself.
+func (m *Module) Meter() []byte {
 	w := &meter{
 		Module: m,
 		slice:  uint32(m.total(KindGlobal)),
@@ -60,11 +61,12 @@ func (m *Module) Meter(initialSteps int64) ([]byte, error) {
 		if len(present) > 0 && present[0].id == id {
 			s, present = present[0], present[1:]
 		}
-		w.section(id, m.file[s.start:s.end], initialSteps)
+		w.section(id, m.file[s.start:s.end])
 	}
-	w.wrap(sectionCustom, m.names.appended(m, "rollcall.yield", "rollcall.charge_bytes", "rollcall.charge_entries",
-		"rollcall.charge_turns"))
-	return w.out, nil
+	names := []string{"rollcall.yield", "rollcall.charge_bytes", "rollcall.charge_entries", "rollcall.charge_turns",
+		StartFunction}
+	w.wrap(sectionCustom, m.names.appended(m, names[:w.added()]...))
+	return w.out
 }
 
 // meter is the state of one Meter.
@@ -82,8 +84,16 @@ func (w *meter) wrap(id byte, contents []byte) {
 	w.out = append(w.out, contents...)
 }
 
+// added is the number of functions that are appended.
+func (w *meter) added() int {
+	if w.HasStart {
+		return appendedFunctions + 1
+	}
+	return appendedFunctions
+}
+
 // section writes a section with what is appended to it. contents is empty if the file has none.
-func (w *meter) section(id byte, contents []byte, initialSteps int64) {
+func (w *meter) section(id byte, contents []byte) {
 	var extra []byte
 	var n int
 	types := uint64(len(w.Types))
@@ -99,16 +109,17 @@ func (w *meter) section(id byte, contents []byte, initialSteps int64) {
 			n++
 		}
 	case sectionFunction:
-		n, extra = appendedFunctions, binary.AppendUvarint(nil, types)
+		n, extra = w.added(), binary.AppendUvarint(nil, types)
 		for range appendedFunctions - 1 {
 			extra = binary.AppendUvarint(extra, types+1)
 		}
+		if w.HasStart {
+			extra = binary.AppendUvarint(extra, types)
+		}
 	case sectionGlobal:
-		first := min(initialSteps, Slice)
 		n = 3
-		for _, v := range []int64{first, initialSteps - first, 0} {
-			extra = append(extra, byte(I64), 1, opI64Const)
-			extra = append(appendSigned(extra, v), opEnd)
+		for range n {
+			extra = append(extra, byte(I64), 1, opI64Const, 0, opEnd)
 		}
 	case sectionExport:
 		n = 2
@@ -116,6 +127,13 @@ func (w *meter) section(id byte, contents []byte, initialSteps int64) {
 			extra = append(appendName(extra, []byte(name)), byte(KindGlobal))
 			extra = binary.AppendUvarint(extra, uint64(w.slice)+uint64(i))
 		}
+		if w.HasStart {
+			n++
+			extra = append(appendName(extra, []byte(StartFunction)), byte(KindFunc))
+			extra = binary.AppendUvarint(extra, uint64(w.yield+startFunction))
+		}
+	case sectionStart:
+		return // an export instead
 	case sectionCode:
 		w.code()
 		return
@@ -142,7 +160,7 @@ func (w *meter) code() {
 	// The size comes before the contents: a number of five bytes leaves room for any.
 	w.out = append(w.out, sectionCode, 0x80, 0x80, 0x80, 0x80, 0)
 	start := len(w.out)
-	w.out = binary.AppendUvarint(w.out, uint64(len(w.bodies)+appendedFunctions))
+	w.out = binary.AppendUvarint(w.out, uint64(len(w.bodies)+w.added()))
 	var scratch []byte
 	for i, b := range w.bodies {
 		last := len(w.edits)
@@ -156,6 +174,9 @@ func (w *meter) code() {
 	w.body(w.chargeBody(scratch[:0], 3)) // a step for 8 bytes
 	w.body(w.chargeBody(scratch[:0], 0))
 	w.body(w.turnsBody(scratch[:0]))
+	if w.HasStart {
+		w.body(w.startBody(scratch[:0]))
+	}
 	size := uint32(len(w.out) - start)
 	for i := range 5 {
 		b := byte(size>>(7*i)) & 0x7f
@@ -320,6 +341,10 @@ func (w *meter) turnsBody(to []byte) []byte {
 	to = append(w.get(to, w.slice), opLocalGet, 0, opExtendU)
 	return append(w.settle(to), opI32Const, 0, opEnd)
 }
+
+// startBody calls the start function. Exporting that itself would declare it for ref.func, which the file may not have
+// done.
+func (w *meter) startBody(to []byte) []byte { return append(w.call(append(to, 0), w.start), opEnd) }
 
 func (w *meter) get(to []byte, global uint32) []byte {
 	return binary.AppendUvarint(append(to, opGlobalGet), uint64(global))

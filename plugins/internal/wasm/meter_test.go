@@ -2,6 +2,7 @@ package wasm
 
 import (
 	"context"
+	"fmt"
 	"os"
 	"path/filepath"
 	"runtime"
@@ -28,17 +29,13 @@ func assemble(t testing.TB, text string) []byte {
 }
 
 // metered checks and rewrites a file.
-func metered(t testing.TB, file []byte, initialSteps int64) []byte {
+func metered(t testing.TB, file []byte) []byte {
 	t.Helper()
 	m, err := Check(file, Limits{})
 	if err != nil {
 		t.Fatal(err)
 	}
-	out, err := m.Meter(initialSteps)
-	if err != nil {
-		t.Fatal(err)
-	}
-	return out
+	return m.Meter()
 }
 
 // guest is an instance of a metered module.
@@ -63,7 +60,7 @@ func start(t testing.TB, text string) *guest {
 	if err != nil {
 		t.Fatal(err)
 	}
-	m, err := r.Instantiate(t.Context(), metered(t, assemble(t, text), 1_000_000))
+	m, err := r.Instantiate(t.Context(), metered(t, assemble(t, text)))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -92,8 +89,13 @@ func (g *guest) arm(budget int64) {
 // call calls run with a budget, and returns its result and the steps that it used.
 func (g *guest) call(budget int64, args ...uint64) (result uint64, used int64, err error) {
 	g.t.Helper()
+	return g.callExport("run", budget, args...)
+}
+
+func (g *guest) callExport(name string, budget int64, args ...uint64) (result uint64, used int64, err error) {
+	g.t.Helper()
 	g.arm(budget)
-	results, err := g.ExportedFunction("run").Call(g.t.Context(), args...)
+	results, err := g.ExportedFunction(name).Call(g.t.Context(), args...)
 	if len(results) > 0 {
 		result = results[0]
 	}
@@ -322,11 +324,37 @@ func TestMeterHoldsFewSteps(t *testing.T) {
 	}
 }
 
-func TestMeterBoundsTheStartFunction(t *testing.T) {
-	file := assemble(t, `(module (memory (export "memory") 1) (func $s (loop $l (br $l))) (start $s))`)
-	_, err := newRuntime(t).Instantiate(t.Context(), metered(t, file, 100_000))
-	if err == nil || !strings.Contains(err.Error(), "rollcall.yield") {
-		t.Fatalf("error %v, want a trap", err)
+// Nothing in a metered module runs before the host has armed it: its start function is an export.
+func TestMeterMakesTheStartFunctionAnExport(t *testing.T) {
+	const text = `(module (memory (export "memory") 1) (global $ran (export "ran") (mut i32) (i32.const 0))
+		(func $s (global.set $ran (i32.const 1)) %s) (start $s))`
+	for name, test := range map[string]struct {
+		body   string
+		budget int64
+		traps  bool
+	}{
+		"one that returns":     {``, 1, false},
+		"one without a budget": {``, 0, true},
+		"one that loops":       {`(loop $l (br $l))`, 100_000, true},
+		"one that traps":       {`(unreachable)`, 100_000, true},
+	} {
+		t.Run(name, func(t *testing.T) {
+			g := start(t, fmt.Sprintf(text, test.body))
+			if ran := g.get("ran"); ran != 0 {
+				t.Fatal("instantiating the module runs its start function")
+			}
+			_, used, err := g.callExport(StartFunction, test.budget)
+			if (err != nil) != test.traps || used > test.budget+Slice {
+				t.Errorf("error %v after %d steps of %d", err, used, test.budget)
+			}
+		})
+	}
+}
+
+func TestMeterLetsAWatchdogEndTheStartFunction(t *testing.T) {
+	g := start(t, `(module (memory (export "memory") 1) (func $s (loop $l (br $l))) (start $s))`)
+	if err := g.watched(StartFunction, g.endFromOutside); err == nil || g.get(SliceGlobal) >= 0 {
+		t.Errorf("error %v, slice %d", err, g.get(SliceGlobal))
 	}
 }
 
@@ -347,13 +375,18 @@ func (g *guest) endFromOutside(ended <-chan struct{}) {
 // callWatched calls run without a limit, with a watchdog beside it.
 func (g *guest) callWatched(watchdog func(ended <-chan struct{})) error {
 	g.t.Helper()
+	return g.watched("run", watchdog)
+}
+
+func (g *guest) watched(export string, watchdog func(ended <-chan struct{})) error {
+	g.t.Helper()
 	g.arm(1 << 60)
 	ended, done := make(chan struct{}), make(chan struct{})
 	go func() {
 		defer close(done)
 		watchdog(ended)
 	}()
-	_, err := g.ExportedFunction("run").Call(g.t.Context())
+	_, err := g.ExportedFunction(export).Call(g.t.Context())
 	close(ended)
 	<-done
 	return err

@@ -237,7 +237,7 @@ func (c *checker) exports(r *reader) {
 			return
 		}
 		c.index(r, e.Kind.String(), e.Index, c.total(e.Kind))
-		if e.Name == SliceGlobal || e.Name == StepsGlobal {
+		if e.Name == SliceGlobal || e.Name == StepsGlobal || e.Name == StartFunction {
 			r.fail(fmt.Errorf("export %q: the name is the host's", e.Name))
 		}
 		if _, twice := seen[e.Name]; twice {
@@ -251,6 +251,18 @@ func (c *checker) exports(r *reader) {
 			e.Func = c.funcType(e.Index)
 		}
 		c.Exports = append(c.Exports, e)
+	}
+}
+
+// startFunction checks the type too: wazero sees the function as an export, which may have any.
+func (c *checker) startFunction(r *reader) {
+	c.HasStart, c.start = true, r.u32()
+	c.index(r, "function", c.start, c.total(KindFunc))
+	if r.err != nil {
+		return
+	}
+	if t := c.funcType(c.start); len(t.Params)+len(t.Results) > 0 {
+		r.fail(fmt.Errorf("function %d has the type %s; a start function takes and returns nothing", c.start, t))
 	}
 }
 

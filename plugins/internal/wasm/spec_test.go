@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"context"
 	"encoding/json"
+	"errors"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -252,7 +253,7 @@ func (s *specRun) meter(file []byte) ([]byte, error) {
 	if err != nil {
 		return nil, err
 	}
-	return m.Meter(1 << 50)
+	return m.Meter(), nil
 }
 
 func (s *specRun) refuse(c specCommand, err error) {
@@ -270,6 +271,14 @@ func (s *specSide) instantiate(t *specRun, file []byte, as, name string) error {
 	m, err := s.InstantiateWithConfig(t.Context(), file, wazero.NewModuleConfig().WithName(as).WithStartFunctions())
 	if err != nil {
 		return err
+	}
+	if steps, ok := m.ExportedGlobal(StepsGlobal).(api.MutableGlobal); ok {
+		steps.Set(1 << 50)
+	}
+	if start := m.ExportedFunction(StartFunction); start != nil {
+		if _, err := start.Call(t.Context()); err != nil {
+			return errors.Join(err, m.Close(t.Context()))
+		}
 	}
 	s.last = m
 	if name != "" {

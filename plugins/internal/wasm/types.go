@@ -133,9 +133,10 @@ type Module struct {
 	Functions int
 	// Memory is the one memory.
 	Memory Memory
-	// HasStart says that a function runs when the module is instantiated.
+	// HasStart says that there is a start section: a function that runs before any other.
 	HasStart bool
 
+	start    uint32 // index of the start function, if HasStart
 	file     []byte
 	sections []section
 	// functions holds the type of each function that the module defines.
