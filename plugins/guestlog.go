@@ -47,7 +47,7 @@ func (l *guestLog) add(in *instance, level zapcore.Level, line []byte) {
 		in.pool.counters.logDropped.Add(1)
 		return
 	}
-	l.lines = append(l.lines, guestLine{level, strings.ToValidUTF8(string(line), "\uFFFD")})
+	l.lines = append(l.lines, guestLine{level, cutText(printable(string(line)), logLine)})
 }
 
 // write takes what the guest writes to stdout or stderr.
@@ -87,7 +87,8 @@ func (l *guestLog) pending() bool { return len(l.lines)+len(l.partial[0])+len(l.
 
 // said returns the last lines of the guest, for the text of an error.
 func (l *guestLog) said() string {
-	return strings.ToValidUTF8(strings.TrimSpace(string(l.tail)), "\uFFFD")
+	text := printable(strings.TrimSpace(string(l.tail)))
+	return strings.ToValidUTF8(text[max(0, len(text)-logTail):], "")
 }
 
 func hostLog(in *instance, stack []uint64) {

@@ -29,7 +29,7 @@ import (
 func (e *Engine) Load(ctx context.Context, s Spec) (*Plugin, error) {
 	p, err := e.load(ctx, s)
 	if err != nil {
-		return nil, fmt.Errorf("plugin %s: %w", s.Path, err)
+		return nil, fmt.Errorf("plugin %s: %w", s.Path, printableError{err})
 	}
 	return p, nil
 }

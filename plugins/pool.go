@@ -285,12 +285,12 @@ func (p *pool) logFailure(message string, f *fault, fields ...zap.Field) {
 	}
 	p.logged[f.reason] = loggedFailure{at: now}
 	p.mu.Unlock()
-	p.logger.Error(message, append(fields, zap.String("reason", string(f.reason)), zap.Error(f.err),
+	p.logger.Error(message, append(fields, zap.String("reason", string(f.reason)), zap.Error(printableError{f.err}),
 		zap.Int("not_logged_before", last.skipped))...)
 }
 
 func (p *pool) error(h Hook, f *fault) *Error {
-	return &Error{Plugin: p.plugin.name, Host: p.host, Hook: h, Reason: f.reason, Err: f.err}
+	return &Error{Plugin: p.plugin.name, Host: p.host, Hook: h, Reason: f.reason, Err: printableError{f.err}}
 }
 
-func (f *fault) String() string { return fmt.Sprintf("%s: %v", f.reason, f.err) }
+func (f *fault) String() string { return printable(fmt.Sprintf("%s: %v", f.reason, f.err)) }

@@ -124,6 +124,8 @@ func describe(m *wasm.Module, size, metered int) Info {
 		}
 		info.Configures = info.Configures || e.Name == exportConfigure
 	}
-	info.Unknown = unknownExports(m.Exports)
+	info.Unknown = printableAll(unknownExports(m.Exports))
+	printableAll(info.Imports)
+	printableAll(info.Exports)
 	return info
 }
