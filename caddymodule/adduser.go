@@ -15,40 +15,9 @@ import (
 // maxAssignedUsers is how many users one request can be about.
 const maxAssignedUsers = 1000
 
-// assignedUser is an element of users.
-type assignedUser struct {
-	ID       given[string]            `json:"id"`
-	Channels given[[]assignedChannel] `json:"channels"`
-}
-
-type assignedChannel struct {
-	Name given[string]   `json:"name"`
-	Mode json.RawMessage `json:"mode"` // for adduser alone
-}
-
-// given is a value that can be missing. It cannot be null: many a program writes that for a list that came out empty, and
-// without channels removeuser ends all that a user is assigned to.
-type given[T any] struct {
-	value T
-	there bool
-}
-
-// UnmarshalJSON implements json.Unmarshaler. What is there twice counts the last time.
-func (g *given[T]) UnmarshalJSON(raw []byte) error {
-	if string(raw) == "null" {
-		return errors.New("null")
-	}
-	*g = given[T]{there: true}
-	return json.Unmarshal(raw, &g.value)
-}
-
 // addUser answers /message/adduser: it assigns users to channels.
 func (h *Handler) addUser(ctx context.Context, q question) (answer, *problem) {
-	users, p := readAssignedUsers(q)
-	if p != nil {
-		return answer{}, p
-	}
-	wishes, p := q.wishes(users)
+	wishes, p := q.readWishes(true)
 	if p != nil {
 		return answer{}, p
 	}
@@ -62,16 +31,7 @@ func (h *Handler) addUser(ctx context.Context, q question) (answer, *problem) {
 
 // removeUser answers /message/removeuser: it ends assignments.
 func (h *Handler) removeUser(ctx context.Context, q question) (answer, *problem) {
-	users, p := readAssignedUsers(q)
-	if p != nil {
-		return answer{}, p
-	}
-	for i := range users {
-		for j := range users[i].Channels.value {
-			users[i].Channels.value[j].Mode = nil // it is of no interest
-		}
-	}
-	wishes, p := q.wishes(users)
+	wishes, p := q.readWishes(false)
 	if p != nil {
 		return answer{}, p
 	}
@@ -113,41 +73,70 @@ func problemAssignment(err error) *problem {
 	}
 }
 
-func readAssignedUsers(q question) ([]assignedUser, *problem) {
-	var users []assignedUser
-	if err := json.Unmarshal(q.body["users"], &users); err != nil || users == nil {
+// readWishes reads what a request has for each user. modes says whether the modes of channels matter. A
+// value of the wrong type is named by its place: nobody finds it among a thousand otherwise.
+func (q question) readWishes(modes bool) ([]assignment.Wish, *problem) {
+	var users []json.RawMessage
+	if !decodeValue(q.body["users"], &users) {
 		return nil, problemValue(`users must be an array of {"id", "channels": [{"name", "mode"}]}`)
 	}
 	if len(users) > maxAssignedUsers {
 		return nil, problemValue("users has more than %d elements", maxAssignedUsers)
 	}
-	return users, nil
-}
-
-// wishes says the same in the words of the book.
-func (q question) wishes(users []assignedUser) ([]assignment.Wish, *problem) {
 	wishes := make([]assignment.Wish, len(users))
-	for i, u := range users {
-		if u.ID.value == "" || !validUser(&presence.User{ID: u.ID.value}) {
+	for i, raw := range users {
+		var u struct{ ID, Channels json.RawMessage }
+		if !decodeValue(raw, &u) {
+			return nil, problemValue("users[%d] must be an object", i)
+		}
+		if !decodeValue(u.ID, &wishes[i].User) {
+			return nil, problemValue("users[%d].id must be a string", i)
+		}
+		if wishes[i].User == "" || !validUser(&presence.User{ID: wishes[i].User}) {
 			return nil, problemValue("users[%d].id must be plain text of 1 to %d bytes", i, maxUserID)
 		}
-		wishes[i].User = u.ID.value
-		if !u.Channels.there {
+		if u.Channels == nil {
 			continue
 		}
-		wishes[i].Channels = make([]assignment.Assignment, len(u.Channels.value))
-		for j, c := range u.Channels.value {
-			if !c.Name.there {
-				return nil, problemValue("users[%d].channels[%d].name must be a string", i, j)
-			}
-			m, ok := readMode(c.Mode)
-			if !ok {
-				return nil, problemValue("users[%d].channels[%d].mode must be ignore, listen or receive", i, j)
-			}
-			wishes[i].Channels[j] = assignment.Assignment{Channel: c.Name.value, Mode: m}
+		var p *problem
+		if wishes[i].Channels, p = readAssignments(i, u.Channels, modes); p != nil {
+			return nil, p
 		}
 	}
 	return wishes, nil
+}
+
+// readAssignments reads the channels of user i. The list is not nil.
+func readAssignments(i int, raw json.RawMessage, modes bool) ([]assignment.Assignment, *problem) {
+	var channels []json.RawMessage
+	if !decodeValue(raw, &channels) {
+		return nil, problemValue("users[%d].channels must be an array", i)
+	}
+	list := make([]assignment.Assignment, len(channels))
+	for j, raw := range channels {
+		var c struct{ Name, Mode json.RawMessage }
+		if !decodeValue(raw, &c) {
+			return nil, problemValue("users[%d].channels[%d] must be an object", i, j)
+		}
+		if !decodeValue(c.Name, &list[j].Channel) {
+			return nil, problemValue("users[%d].channels[%d].name must be a string", i, j)
+		}
+		if !modes {
+			c.Mode = nil
+		}
+		mode, ok := readMode(c.Mode)
+		if !ok {
+			return nil, problemValue("users[%d].channels[%d].mode must be ignore, listen or receive", i, j)
+		}
+		list[j].Mode = mode
+	}
+	return list, nil
+}
+
+// decodeValue decodes a value that must be there. It cannot be null: many programs write that for a list
+// that came out empty, and without channels removeuser ends all assignments of a user.
+func decodeValue(raw json.RawMessage, to any) bool {
+	return raw != nil && string(raw) != "null" && json.Unmarshal(raw, to) == nil
 }
 
 // readMode reads a mode, which can be missing.

@@ -149,15 +149,23 @@ func TestAddUserRefuses(t *testing.T) {
 	tests := []struct{ name, users, code, detail, channel string }{
 		{"no array", `{"id":"ada"}`, "bad_value", "users must be an array", ""},
 		{"null", `null`, "bad_value", "users must be an array", ""},
-		{"an array of something else", `["ada"]`, "bad_value", "users must be an array", ""},
+		{"an array of something else", `["ada"]`, "bad_value", "users[0] must be an object", ""},
+		{"an array in the array", `[` + good + `[]]`, "bad_value", "users[1] must be an object", ""},
+		{"null as a user", `[` + good + `null]`, "bad_value", "users[1] must be an object", ""},
 		{"too many users", many, "bad_value", "users has more than 1000 elements", ""},
-		{"no id", `[` + good + `{"channels":[]}]`, "bad_value", "users[1].id", ""},
+		{"no id", `[` + good + `{"channels":[]}]`, "bad_value", "users[1].id must be a string", ""},
+		{"a number as id", `[` + good + `{"id":7,"channels":[]}]`, "bad_value", "users[1].id must be a string", ""},
+		{"null as id", `[{"id":null,"channels":[]}]`, "bad_value", "users[0].id must be a string", ""},
+		{"an object as id", `[{"id":{"id":"ada"},"channels":[]}]`, "bad_value", "users[0].id must be a string", ""},
 		{"an empty id", `[{"id":"","channels":[]}]`, "bad_value", "users[0].id", ""},
 		{"a long id", `[{"id":"` + long + `","channels":[]}]`, "bad_value", "users[0].id", ""},
 		{"an id with a control character", `[{"id":"a\u0000b","channels":[]}]`, "bad_value", "users[0].id", ""},
 		{"no channels", `[{"id":"ada"}]`, "bad_value", "users[0].channels must be an array", ""},
-		{"null as channels", `[{"id":"ada","channels":null}]`, "bad_value", "users must be an array", ""},
-		{"no name", `[{"id":"ada","channels":[{}]}]`, "bad_value", "users[0].channels[0].name", ""},
+		{"null as channels", `[{"id":"ada","channels":null}]`, "bad_value", "users[0].channels must be an array", ""},
+		{"a text as channels", `[` + good + `{"id":"ada","channels":"sales"}]`, "bad_value", "users[1].channels must be an array", ""},
+		{"a text as channel", `[{"id":"ada","channels":[{"name":"a"},"sales"]}]`, "bad_value", "users[0].channels[1] must be an object", ""},
+		{"no name", `[{"id":"ada","channels":[{}]}]`, "bad_value", "users[0].channels[0].name must be a string", ""},
+		{"a number as name", `[{"id":"ada","channels":[{"name":"a"},{"name":7}]}]`, "bad_value", "users[0].channels[1].name must be a string", ""},
 		{"an unknown mode", `[{"id":"ada","channels":[{"name":"a","mode":"loud"}]}]`, "bad_value", "users[0].channels[0].mode", ""},
 		{"null as mode", `[{"id":"ada","channels":[{"name":"a","mode":null}]}]`, "bad_value", "users[0].channels[0].mode", ""},
 		{"a number as mode", `[{"id":"ada","channels":[{"name":"a","mode":1}]}]`, "bad_value", "users[0].channels[0].mode", ""},
@@ -183,6 +191,36 @@ func TestAddUserRefuses(t *testing.T) {
 	}
 	checkProblem(t, post(t, h, "/message/adduser", `{"apiKey":"k"}`), http.StatusBadRequest, "bad_value")
 	checkProblem(t, post(t, h, "/message/adduser", `{"apiKey":"wrong","users":[]}`), http.StatusUnauthorized, "bad_key")
+}
+
+// What the documentation promises fits, whatever the ids and names are, and however a program writes them.
+func TestUsersOfTheDocumentedMaximum(t *testing.T) {
+	const maxName = 255
+	for _, test := range []struct{ name, id, channel string }{
+		{"longest", strings.Repeat("u", maxUserID-4), strings.Repeat("c", maxName)},
+		{"longest and escaped", strings.Repeat(`\u00e9`, (maxUserID-4)/2), "c"},
+	} {
+		t.Run(test.name, func(t *testing.T) {
+			t.Setenv("XDG_DATA_HOME", t.TempDir())
+			h := loadHandler(t, "api_key k")
+			users, ids := make([]string, maxAssignedUsers), make([]string, maxAssignedUsers)
+			for i := range users {
+				id := fmt.Sprintf("%s%04d", test.id, i)
+				users[i] = fmt.Sprintf(`{ "id": "%s", "channels": [ { "name": "%s", "mode": "receive" } ] }`, id, test.channel)
+				ids[i] = strings.ReplaceAll(id, `\u00e9`, "é")
+			}
+			list := "[" + strings.Join(users, ",\n") + "]"
+			for _, endpoint := range []string{"adduser", "removeuser"} {
+				wantCreated(t, h, endpoint, list, ids...)
+			}
+		})
+	}
+	h := loadHandler(t, "api_key k")
+	for endpoint, limit := range map[string]int{"adduser": 1 << 20, "removeuser": 1 << 20, "users": 64 << 10, "sendmessage": 64 << 10} {
+		body := `{"apiKey":"wrong","x":"` + strings.Repeat("x", limit-25)
+		checkProblem(t, post(t, h, "/message/"+endpoint, body+`"}`), http.StatusUnauthorized, "bad_key")
+		checkProblem(t, post(t, h, "/message/"+endpoint, body+`x"}`), http.StatusRequestEntityTooLarge, "too_large")
+	}
 }
 
 // Names that cannot be assigned any longer can be removed.
@@ -425,11 +463,13 @@ func FuzzAddUser(f *testing.F) {
 	f.Add([]byte(`[{"id":"\ud800","channels":[{"name":"\ud800"}]}]`))
 	f.Fuzz(func(t *testing.T, users []byte) {
 		q := question{site: h.site, host: mustHost(t, "portal.example.com"), body: request{"users": json.RawMessage(users)}}
-		list, p := readAssignedUsers(q)
-		if p != nil {
+		if _, p := q.readWishes(false); p != nil {
+			if _, p := q.readWishes(true); p == nil {
+				t.Error("modes are refused only where they do not matter")
+			}
 			return
 		}
-		wishes, p := q.wishes(list)
+		wishes, p := q.readWishes(true)
 		if p != nil {
 			return
 		}

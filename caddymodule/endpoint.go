@@ -10,6 +10,7 @@ import (
 	"mime"
 	"net/http"
 	"net/netip"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -19,8 +20,19 @@ import (
 	"github.com/rollcall-gateway/rollcall/presence/cluster"
 )
 
-// maxBody is the longest request body in bytes.
-const maxBody = 64 << 10
+// Most bytes of a request body.
+const (
+	maxBody      = 64 << 10
+	maxUsersBody = 1 << 20 // of an endpoint that takes a list of users
+)
+
+// bodyLimit returns the most bytes of a body for an endpoint.
+func bodyLimit(name string) int64 {
+	if name == "adduser" || name == "removeuser" {
+		return maxUsersBody
+	}
+	return maxBody
+}
 
 // request is the body of a request, an object. A value is looked at when it is asked for, so an unknown key is never an
 // error.
@@ -50,7 +62,7 @@ func (h *Handler) serveEndpoint(w http.ResponseWriter, r *http.Request, name str
 	start, status := time.Now(), http.StatusOK
 	defer func() { h.app.hub.metrics.answered(name, status, start) }()
 
-	a, p := h.askEndpoint(r, w, to)
+	a, p := h.askEndpoint(r, w, name, to)
 	if p != nil {
 		status = p.status
 		p.write(w)
@@ -81,7 +93,7 @@ func setTruth(header http.Header, t cluster.Truth) {
 	}
 }
 
-func (h *Handler) askEndpoint(r *http.Request, w http.ResponseWriter, to endpoint) (answer, *problem) {
+func (h *Handler) askEndpoint(r *http.Request, w http.ResponseWriter, name string, to endpoint) (answer, *problem) {
 	if p := h.checkAddress(r); p != nil {
 		return answer{}, p
 	}
@@ -98,7 +110,7 @@ func (h *Handler) askEndpoint(r *http.Request, w http.ResponseWriter, to endpoin
 	if err != nil {
 		return answer{}, problemBadHost()
 	}
-	raw, p := readBody(w, r)
+	raw, p := readBody(w, r, bodyLimit(name))
 	if p != nil {
 		return answer{}, p
 	}
@@ -148,25 +160,36 @@ func (h *Handler) checkKey(s *site, key string, client netip.Prefix) *problem {
 	return nil
 }
 
-// readBody reads a body.
-func readBody(w http.ResponseWriter, r *http.Request) ([]byte, *problem) {
+// readBody reads a body of at most limit bytes.
+func readBody(w http.ResponseWriter, r *http.Request, limit int64) ([]byte, *problem) {
+	if isEncoded(r.Header) {
+		return nil, problemEncoded()
+	}
 	if !isJSON(r.Header) {
 		return nil, &problem{
 			status: http.StatusUnsupportedMediaType, code: "not_json",
 			detail: "send the body as Content-Type: application/json",
 		}
 	}
-	raw, err := io.ReadAll(http.MaxBytesReader(w, r.Body, maxBody))
+	raw, err := io.ReadAll(http.MaxBytesReader(w, r.Body, limit))
 	var tooLarge *http.MaxBytesError
 	switch {
 	case errors.As(err, &tooLarge):
 		return nil, &problem{
-			status: http.StatusRequestEntityTooLarge, code: "too_large", detail: "the body is over 64 KiB",
+			status: http.StatusRequestEntityTooLarge, code: "too_large",
+			detail: fmt.Sprintf("the body is over %d KiB", limit>>10),
 		}
 	case err != nil:
 		return nil, &problem{status: http.StatusBadRequest, code: "bad_body", detail: "the body did not arrive whole"}
 	}
 	return raw, nil
+}
+
+// isEncoded reports whether the body is compressed, or encoded in another way.
+func isEncoded(header http.Header) bool {
+	return slices.ContainsFunc(header["Content-Encoding"], func(coding string) bool {
+		return coding != "" && !strings.EqualFold(coding, "identity")
+	})
 }
 
 // isJSON reports whether the header says that the body is JSON. A program may leave Content-Type out. A

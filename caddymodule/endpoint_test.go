@@ -137,6 +137,10 @@ func TestEndpointProblems(t *testing.T) {
 		{"form", request(http.MethodPost, "apiKey=k", "Content-Type", "application/x-www-form-urlencoded"), http.StatusUnsupportedMediaType, "not_json"},
 		{"text", request(http.MethodPost, `{"apiKey":"k"}`, "Content-Type", "text/plain"), http.StatusUnsupportedMediaType, "not_json"},
 		{"bad content type", request(http.MethodPost, `{"apiKey":"k"}`, "Content-Type", ";"), http.StatusUnsupportedMediaType, "not_json"},
+		{"gzip", request(http.MethodPost, "\x1f\x8b", "Content-Type", "application/json", "Content-Encoding", "gzip"), http.StatusUnsupportedMediaType, "encoded_body"},
+		{"br, and the key in the header", request(http.MethodPost, "{}", "X-Api-Key", "k", "Content-Encoding", "br"), http.StatusUnsupportedMediaType, "encoded_body"},
+		{"several encodings", request(http.MethodPost, "{}", "X-Api-Key", "k", "Content-Encoding", "identity, gzip"), http.StatusUnsupportedMediaType, "encoded_body"},
+		{"an unknown encoding", request(http.MethodPost, "{}", "X-Api-Key", "k", "Content-Encoding", "aws-chunked"), http.StatusUnsupportedMediaType, "encoded_body"},
 		{"large body", request(http.MethodPost, `{"apiKey":"k","x":"`+strings.Repeat("x", maxBody)+`"}`), http.StatusRequestEntityTooLarge, "too_large"},
 		{"large body in chunks", chunked, http.StatusRequestEntityTooLarge, "too_large"},
 		{"body that is cut", cut, http.StatusBadRequest, "bad_body"},
@@ -163,6 +167,9 @@ func TestEndpointProblems(t *testing.T) {
 			checkProblem(t, w, test.status, test.code)
 			if test.status == http.StatusMethodNotAllowed && w.Header().Get("Allow") != http.MethodPost {
 				t.Errorf("Allow %q", w.Header().Get("Allow"))
+			}
+			if got := w.Header().Get("Accept-Encoding"); (test.code == "encoded_body") != (got == "identity") {
+				t.Errorf("Accept-Encoding %q", got)
 			}
 			if strings.Contains(w.Body.String(), "wrong") {
 				t.Errorf("the answer repeats the key: %s", w.Body)
@@ -192,6 +199,7 @@ func TestEndpointAcceptsTheKey(t *testing.T) {
 			}
 			if test.header != "" {
 				r.Header.Set("X-Api-Key", test.header)
+				r.Header.Set("Content-Encoding", "Identity") // is none
 			}
 			w := serve(t, h, r)
 			if w.Code != http.StatusOK || w.Body.String() != "{}" {

@@ -46,6 +46,8 @@ func (p *problem) write(w http.ResponseWriter) {
 		setTruth(header, *p.truth)
 	}
 	switch {
+	case p.code == "encoded_body":
+		header.Set("Accept-Encoding", "identity") // RFC 9110 section 15.5.16
 	case p.code == "bad_token":
 		header.Set("WWW-Authenticate", `Bearer error="invalid_token"`) // RFC 6750 section 3
 	case p.status == http.StatusUnauthorized:
@@ -105,6 +107,13 @@ func problemMethod(allow string) *problem {
 func problemTooEarly() *problem {
 	return &problem{
 		status: http.StatusTooEarly, code: "too_early", detail: "send the request again when the TLS handshake is complete",
+	}
+}
+
+func problemEncoded() *problem {
+	return &problem{
+		status: http.StatusUnsupportedMediaType, code: "encoded_body",
+		detail: "the body has a Content-Encoding: send it as it is, not compressed",
 	}
 }
 

@@ -46,6 +46,30 @@ func TestLinks(t *testing.T) {
 	}
 }
 
+var (
+	curl     = regexp.MustCompile(`(?m)^.*\bcurl\b(?:[^\n]*\\\n)*[^\n]*/message/[^\n]*(?:\\\n[^\n]*)*`)
+	curlForm = regexp.MustCompile(`\s(-d|--data\S*)[\s']`)
+)
+
+// TestCurlSendsJSON holds every command of every page to a body that the endpoints accept: curl -d sends a
+// form.
+func TestCurlSendsJSON(t *testing.T) {
+	count := 0
+	for _, p := range pages(t) {
+		for _, b := range p.blocks {
+			for _, command := range curl.FindAllString(b.text, -1) {
+				count++
+				if curlForm.MatchString(command) && !strings.Contains(command, "Content-Type: application/json") {
+					t.Errorf("%s:%d: 415 for %s: write --json instead of -d", p.name, b.line, command)
+				}
+			}
+		}
+	}
+	if count < 20 {
+		t.Errorf("only %d commands found", count)
+	}
+}
+
 // TestIndexNamesEveryPage holds docs/README.md to the files beside it.
 func TestIndexNamesEveryPage(t *testing.T) {
 	index := readPage(t, "docs/README.md")
