@@ -57,6 +57,7 @@ func parseDirective(h httpcaddyfile.Helper) (caddyhttp.MiddlewareHandler, error)
 //	        frame                   <size>
 //	        queue                   <size>
 //	        connections_per_host    <number>
+//	        connections_per_address <number>
 //	        frames_per_second       <number>
 //	    }
 //	}
@@ -151,6 +152,7 @@ func (h *Handler) unmarshalLimits(d *caddyfile.Dispenser) error {
 		"frame":                   size(&l.Frame),
 		"queue":                   size(&l.Queue),
 		"connections_per_host":    number(&l.ConnectionsPerHost),
+		"connections_per_address": number(&l.ConnectionsPerAddress),
 		"frames_per_second":       number(&l.FramesPerSecond),
 	})
 }

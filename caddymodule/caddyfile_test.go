@@ -44,10 +44,10 @@ func TestCaddyfile(t *testing.T) {
 		},
 		{
 			"limits",
-			"rollcall {\nlimits {\nchannels_per_connection 1\nchannels_per_host 7\nchannel_name 2\nframe 3KiB\nqueue 4MB\nconnections_per_host 5\nframes_per_second 6\n}\n}",
+			"rollcall {\nlimits {\nchannels_per_connection 1\nchannels_per_host 7\nchannel_name 2\nframe 3KiB\nqueue 4MB\nconnections_per_host 5\nconnections_per_address 8\nframes_per_second 6\n}\n}",
 			Handler{Limits: &Limits{
 				ChannelsPerConnection: 1, ChannelsPerHost: 7, ChannelName: 2, Frame: 3 << 10, Queue: 4_000_000,
-				ConnectionsPerHost: 5, FramesPerSecond: 6,
+				ConnectionsPerHost: 5, ConnectionsPerAddress: 8, FramesPerSecond: 6,
 			}},
 		},
 		{
@@ -117,7 +117,7 @@ func TestCaddyfileRefuses(t *testing.T) {
 		{"unknown in channels", inBlock("channels {\nprivate a\n}"), []string{`unknown subdirective "private"`, "anonymous, authenticated, default"}},
 		{
 			"unknown in limits", inBlock("limits {\nframes 1\n}"),
-			[]string{`unknown subdirective "frames"`, "channel_name, channels_per_connection, channels_per_host, connections_per_host, frame, frames_per_second, queue"},
+			[]string{`unknown subdirective "frames"`, "channel_name, channels_per_connection, channels_per_host, connections_per_address, connections_per_host, frame, frames_per_second, queue"},
 		},
 		{"prefix twice", inBlock("prefix /a\nprefix /b"), []string{"prefix is there already", ":3"}},
 		{"jwt twice", inBlock("jwt {\n}\njwt {\n}"), []string{"jwt is there already"}},

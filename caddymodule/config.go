@@ -84,6 +84,9 @@ type Limits struct {
 	// Connections to one host. Default: 100000.
 	ConnectionsPerHost int `json:"connections_per_host,omitempty"`
 
+	// Connections of one client address to all hosts of the site on this pod, for IPv6 of a /64. Default: any number.
+	ConnectionsPerAddress int `json:"connections_per_address,omitempty"`
+
 	// Frames that a client may send in a second, on average: it may send as many as it has channels at once. Default: 50.
 	FramesPerSecond int `json:"frames_per_second,omitempty"`
 }

@@ -206,7 +206,8 @@ func (h *Handler) provisionRules(s *site) error {
 		limits = *h.Limits
 	}
 	limits.setDefaults()
-	if min(limits.ChannelsPerConnection, limits.ChannelsPerHost, limits.ChannelName, limits.ConnectionsPerHost, limits.FramesPerSecond) < 0 {
+	if min(limits.ChannelsPerConnection, limits.ChannelsPerHost, limits.ChannelName, limits.ConnectionsPerHost,
+		limits.ConnectionsPerAddress, limits.FramesPerSecond) < 0 {
 		return errors.New("limits: use positive numbers")
 	}
 	if limits.ChannelName > maxChannelName {
@@ -221,6 +222,7 @@ func (h *Handler) provisionRules(s *site) error {
 		queue:           int(limits.Queue),
 		framesPerSecond: float64(limits.FramesPerSecond),
 		channels:        limits.ChannelsPerConnection,
+		perAddress:      limits.ConnectionsPerAddress,
 	}
 
 	s.ping = pings{interval: defaultPingInterval}

@@ -3,6 +3,7 @@ package caddymodule
 import (
 	"errors"
 	"fmt"
+	"net/netip"
 	"slices"
 	"sync"
 	"sync/atomic"
@@ -51,6 +52,7 @@ type hub struct {
 	mu      sync.Mutex
 	stack   []*snapshot // the first is in effect, the others are offered
 	tenants map[presence.HostName]*tenant
+	clients addressConns
 }
 
 // tenant is a host with connections, as this package sees it: which site's rules hold for it now.
@@ -251,14 +253,16 @@ func (h *hub) closeHost(name presence.HostName) int {
 
 // connect makes a session of an upgraded socket. Its rules are those of the site that served the request, until the
 // hub knows better.
-func (h *hub) connect(sock *socket.Conn, name presence.HostName, served *site, user *presence.User) (*session, error) {
-	s, err := h.newSession(sock, name, served)
+func (h *hub) connect(
+	sock *socket.Conn, name presence.HostName, served *site, user *presence.User, client netip.Prefix,
+) (*session, error) {
+	s, err := h.newSession(sock, name, served, client)
 	if err != nil {
 		return nil, err
 	}
 	rules := s.tenant.site.Load().rules()
 	if err := s.connect(rules, user); err != nil {
-		h.release(s.tenant)
+		h.release(s)
 		return nil, err
 	}
 	// What happened since newSession looked has not met this connection.
@@ -297,7 +301,7 @@ func (h *hub) settle(t *tenant) error {
 }
 
 // newSession makes a session and counts it in.
-func (h *hub) newSession(sock *socket.Conn, name presence.HostName, served *site) (*session, error) {
+func (h *hub) newSession(sock *socket.Conn, name presence.HostName, served *site, client netip.Prefix) (*session, error) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	t := h.tenants[name]
@@ -308,9 +312,13 @@ func (h *hub) newSession(sock *socket.Conn, name presence.HostName, served *site
 	if err := h.settle(t); err != nil {
 		return nil, err
 	}
+	if err := h.clients.admit(client, t); err != nil {
+		return nil, err
+	}
 	h.tenants[name] = t
 	t.conns++
 	s := &session{hub: h, tenant: t, sock: sock, counters: t.counters, since: time.Now().UnixMilli()}
+	h.clients.add(client, s)
 	// The socket can be closed as soon as the registry knows it, so it must know its session by then.
 	sock.Handle(s, &t.counters.sockets, h.loop)
 	return s, nil
@@ -345,14 +353,16 @@ func (h *hub) disconnect(s *session) bool {
 		return false
 	}
 	s.conn.Close()
-	h.release(s.tenant)
+	h.release(s)
 	return true
 }
 
-// release counts a connection of the tenant out.
-func (h *hub) release(t *tenant) {
+// release counts a session out.
+func (h *hub) release(s *session) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
+	h.clients.remove(s)
+	t := s.tenant
 	t.conns--
 	if t.conns == 0 {
 		delete(h.tenants, t.name)

@@ -4,6 +4,7 @@ import (
 	"net"
 	"net/http"
 	"net/http/httptest"
+	"net/netip"
 	"syscall"
 	"testing"
 	"time"
@@ -28,7 +29,7 @@ func TestConnectionThatCannotBeParkedIsLogged(t *testing.T) {
 			t.Error(err)
 			return
 		}
-		s, err := h.connect(sock, mustHost(t, "portal.example.com"), site, nil)
+		s, err := h.connect(sock, mustHost(t, "portal.example.com"), site, nil, netip.Prefix{})
 		if err != nil {
 			t.Error(err)
 		}

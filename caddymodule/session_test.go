@@ -9,6 +9,7 @@ import (
 	"net"
 	"net/http"
 	"net/http/httptest"
+	"net/netip"
 	"slices"
 	"strings"
 	"testing"
@@ -84,7 +85,7 @@ func talkAfter(t *testing.T, st *site, user *presence.User, happens func(s *sess
 	if err != nil {
 		t.Fatal(err)
 	}
-	s, err := h.connect(sock, mustHost(t, "portal.example.com"), st, user)
+	s, err := h.connect(sock, mustHost(t, "portal.example.com"), st, user, netip.Prefix{})
 	if err != nil {
 		t.Fatal(err)
 	}

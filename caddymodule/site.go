@@ -41,6 +41,7 @@ type siteLimits struct {
 	queue           int
 	framesPerSecond float64
 	channels        int
+	perAddress      int // connections of a client address; 0 for any number
 }
 
 // burst is how many frames may come at once: a client that reconnects joins all its channels again.

@@ -42,10 +42,13 @@ func (h *Handler) serveSocket(w http.ResponseWriter, r *http.Request) {
 		h.refuse(sock, name, socket.CloseOrigin, "origin", "origin not allowed")
 		return
 	}
-	s, err := h.app.hub.connect(sock, name, site, who.user)
+	s, err := h.app.hub.connect(sock, name, site, who.user, clientNet(clientAddr(r)))
 	switch {
 	case errors.Is(err, errDraining), errors.Is(err, errReloaded):
 		h.refuse(sock, name, socket.CloseRestart, "restart", socket.RestartReason(drainRetry.Milliseconds()))
+		return
+	case errors.Is(err, errTooManyFromAddress):
+		h.refuse(sock, name, socket.CloseRateLimited, "address", err.Error())
 		return
 	case err != nil:
 		h.refuse(sock, name, socket.CloseLimit, "limit", "too many connections")

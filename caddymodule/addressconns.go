@@ -1,0 +1,78 @@
+package caddymodule
+
+import (
+	"errors"
+	"net/netip"
+	"slices"
+)
+
+// errTooManyFromAddress is returned when a client address has as many connections to a site as it may.
+var errTooManyFromAddress = errors.New("too many connections from this address")
+
+// addressConns counts connections by client address, for sites with connections_per_address. The zero
+// value is ready to use. Its owner's lock guards it.
+type addressConns struct {
+	clients  map[netip.Prefix][]hostConns // see clientNet
+	sessions map[*session]netip.Prefix
+}
+
+// hostConns is how many connections of one client a host has.
+type hostConns struct {
+	tenant *tenant
+	n      int
+}
+
+// admit returns errTooManyFromAddress if the client is at the limit of the tenant's site. All hosts of the
+// site count together: on a site for many hosts a client chooses the name.
+func (a *addressConns) admit(client netip.Prefix, to *tenant) error {
+	site := to.site.Load()
+	if site.limits.perAddress == 0 || !client.IsValid() {
+		return nil
+	}
+	n := 0
+	for _, c := range a.clients[client] {
+		if c.tenant.site.Load() == site {
+			n += c.n
+		}
+	}
+	if n >= site.limits.perAddress {
+		return errTooManyFromAddress
+	}
+	return nil
+}
+
+// add counts a session of a client, unless its site has no limit.
+func (a *addressConns) add(client netip.Prefix, s *session) {
+	if s.tenant.site.Load().limits.perAddress == 0 || !client.IsValid() {
+		return
+	}
+	if a.clients == nil {
+		a.clients, a.sessions = make(map[netip.Prefix][]hostConns), make(map[*session]netip.Prefix)
+	}
+	a.sessions[s] = client
+	hosts := a.clients[client]
+	if i := slices.IndexFunc(hosts, func(c hostConns) bool { return c.tenant == s.tenant }); i >= 0 {
+		hosts[i].n++
+		return
+	}
+	a.clients[client] = append(hosts, hostConns{s.tenant, 1})
+}
+
+// remove forgets a session, whether or not it was counted.
+func (a *addressConns) remove(s *session) {
+	client, ok := a.sessions[s]
+	if !ok {
+		return
+	}
+	delete(a.sessions, s)
+	hosts := a.clients[client]
+	i := slices.IndexFunc(hosts, func(c hostConns) bool { return c.tenant == s.tenant })
+	if hosts[i].n--; hosts[i].n > 0 {
+		return
+	}
+	if hosts = slices.Delete(hosts, i, i+1); len(hosts) > 0 {
+		a.clients[client] = hosts
+		return
+	}
+	delete(a.clients, client)
+}
