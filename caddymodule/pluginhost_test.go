@@ -8,11 +8,14 @@ import (
 	"slices"
 	"strings"
 	"sync/atomic"
+	"syscall"
 	"testing"
+	"time"
 
 	"go.uber.org/zap"
 	"go.uber.org/zap/zaptest/observer"
 
+	"github.com/rollcall-gateway/rollcall/plugins"
 	"github.com/rollcall-gateway/rollcall/presence"
 )
 
@@ -311,7 +314,7 @@ func TestWatcherHashesWhatChangedOnly(t *testing.T) {
 	if err := os.WriteFile(path, []byte("a"), 0o600); err != nil {
 		t.Fatal(err)
 	}
-	f := &watchedFile{path: path}
+	f := &watchedFile{spec: plugins.Spec{Path: path}}
 	fresh, err := f.read()
 	if err != nil || fresh == "" {
 		t.Fatalf("%q, %v", fresh, err)
@@ -342,5 +345,49 @@ func TestWatcherHashesWhatChangedOnly(t *testing.T) {
 	}
 	if again, _ := f.read(); again == "" || again == fresh {
 		t.Errorf("another file in its place is %q", again)
+	}
+}
+
+// A file that no plugin may be is never read, however large it is and whatever it is.
+func TestWatcherReadsNoFileThatIsNoPlugin(t *testing.T) {
+	for name, put := range map[string]func(path string) error{
+		"a sparse file of 300 GB": func(path string) error {
+			return errors.Join(os.WriteFile(path, nil, 0o600), os.Truncate(path, 300<<30))
+		},
+		"a file of its limit and a byte": func(path string) error { return os.WriteFile(path, make([]byte, 64<<10+1), 0o600) },
+		"a pipe":                         func(path string) error { return syscall.Mkfifo(path, 0o600) },
+		"an endless device":              func(path string) error { return os.Symlink("/dev/zero", path) },
+		"a link to a pipe": func(path string) error {
+			return errors.Join(syscall.Mkfifo(path+".pipe", 0o600), os.Symlink(path+".pipe", path))
+		},
+		"a folder":         func(path string) error { return os.Mkdir(path, 0o700) },
+		"a link to itself": func(path string) error { return os.Symlink(path, path) },
+	} {
+		t.Run(name, func(t *testing.T) {
+			path := assemble(t, "rules")
+			c := mustLoad(t, pluginSite(t, "portal.example.com", plugin(path, "watch\nfile 64KiB")))
+			w, f := watched(t, c)
+			logs, lines := observer.New(zap.InfoLevel)
+			c.handler(t).site.logger = zap.New(logs)
+			before := c.hash(t)
+			if err := errors.Join(os.Remove(path), put(path)); err != nil {
+				t.Fatal(err)
+			}
+			done := make(chan struct{})
+			go func() {
+				defer close(done)
+				for range 3 {
+					w.look(t.Context(), f)
+				}
+			}()
+			select {
+			case <-done:
+			case <-time.After(10 * time.Second):
+				t.Fatal("the file is being read")
+			}
+			if all := lines.All(); len(all) != 1 || all[0].Level != zap.ErrorLevel || c.hash(t) != before {
+				t.Errorf("logged %v", all)
+			}
+		})
 	}
 }

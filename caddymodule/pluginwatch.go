@@ -2,14 +2,13 @@ package caddymodule
 
 import (
 	"context"
-	"crypto/sha256"
-	"encoding/hex"
 	"fmt"
-	"io"
 	"os"
 	"time"
 
 	"go.uber.org/zap"
+
+	"github.com/rollcall-gateway/rollcall/plugins"
 )
 
 // How files are watched. Times of change are not exact, so a file that was changed just now is read again.
@@ -27,9 +26,9 @@ type pluginWatcher struct {
 	done     chan struct{} // closed when the goroutine has ended
 }
 
-// watchedFile is a file, with the plugins that are loaded from it.
+// watchedFile is a file, with the plugins that are loaded from it and may have the same size.
 type watchedFile struct {
-	path string
+	spec plugins.Spec // of which the path and the limit of the file count
 	uses []*watchedUse
 	seen os.FileInfo // when it was read last; nil to read it
 }
@@ -49,16 +48,21 @@ type watchedUse struct {
 // watchPlugins starts to watch the files of a configuration; stop ends it. It returns nil when there is none.
 func watchPlugins(ctx context.Context, h *hub, s *snapshot) *pluginWatcher {
 	w := &pluginWatcher{hub: h, snapshot: s, done: make(chan struct{})}
-	byPath := make(map[string]*watchedFile)
+	type key struct {
+		path  string
+		limit int64
+	}
+	files := make(map[key]*watchedFile)
 	for _, st := range s.pluginSites() {
 		for _, p := range st.plugins {
 			if !p.watched {
 				continue
 			}
-			f := byPath[p.spec.Path]
+			k := key{p.spec.Path, p.spec.Limits.File}
+			f := files[k]
 			if f == nil {
-				f = &watchedFile{path: p.spec.Path}
-				byPath[f.path] = f
+				f = &watchedFile{spec: p.spec}
+				files[k] = f
 				w.files = append(w.files, f)
 			}
 			f.uses = append(f.uses, &watchedUse{site: st, plugin: p})
@@ -132,17 +136,14 @@ func (w *pluginWatcher) look(ctx context.Context, f *watchedFile) {
 			u.told = true
 			w.hub.plugins.counted(u.plugin.spec.Name, u.reason)
 			u.site.logger.Error("changed plugin not loaded, the one before serves on",
-				zap.String("plugin", u.plugin.spec.Name), zap.String("file", f.path), zap.Error(u.reason))
+				zap.String("plugin", u.plugin.spec.Name), zap.String("file", f.spec.Path), zap.Error(u.reason))
 		}
 	}
 }
 
 // read returns the hash of a file that may have changed, "" of one that has not. With an error, it stands for that.
 func (f *watchedFile) read() (content string, err error) {
-	info, err := os.Stat(f.path)
-	if err == nil && !info.Mode().IsRegular() {
-		err = fmt.Errorf("%s is no regular file", f.path)
-	}
+	info, err := os.Stat(f.spec.Path)
 	if err != nil {
 		f.seen = nil
 		return err.Error(), err
@@ -150,7 +151,7 @@ func (f *watchedFile) read() (content string, err error) {
 	if f.seen != nil && os.SameFile(f.seen, info) && f.seen.Size() == info.Size() && f.seen.ModTime().Equal(info.ModTime()) {
 		return "", nil
 	}
-	if content, err = hashFile(f.path); err != nil {
+	if content, err = f.spec.Hash(); err != nil {
 		f.seen = nil
 		return err.Error(), err
 	}
@@ -159,19 +160,6 @@ func (f *watchedFile) read() (content string, err error) {
 		f.seen = info
 	}
 	return content, nil
-}
-
-func hashFile(path string) (string, error) {
-	file, err := os.Open(path)
-	if err != nil {
-		return "", err
-	}
-	defer file.Close()
-	hash := sha256.New()
-	if _, err := io.Copy(hash, file); err != nil {
-		return "", fmt.Errorf("reading %s: %w", path, err)
-	}
-	return hex.EncodeToString(hash.Sum(nil)), nil
 }
 
 // replace loads the file again and puts it in the place of what was loaded before, if it proves itself.

@@ -8,8 +8,6 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
-	"io"
-	"os"
 	"path/filepath"
 	"strings"
 	"weak"
@@ -46,10 +44,11 @@ func (e *Engine) load(ctx context.Context, s Spec) (*Plugin, error) {
 	if s.OnFailure > Pass {
 		return nil, fmt.Errorf("unknown policy %d", s.OnFailure)
 	}
-	file, err := readFile(s.Path, limits.File)
-	if err != nil {
+	var content bytes.Buffer
+	if err := copyFile(&content, s.Path, limits.File); err != nil {
 		return nil, err
 	}
+	file := content.Bytes()
 	sum := sha256.Sum256(file)
 	hash := hex.EncodeToString(sum[:])
 	if s.SHA256 != "" && !strings.EqualFold(s.SHA256, hash) {
@@ -79,28 +78,6 @@ func compactConfig(config json.RawMessage) ([]byte, error) {
 		return nil, fmt.Errorf("config is no JSON: %w", err)
 	}
 	return b.Bytes(), nil
-}
-
-func readFile(path string, most int64) ([]byte, error) {
-	// Opening a pipe would wait for its other end.
-	if stat, err := os.Stat(path); err != nil {
-		return nil, fmt.Errorf("open: %w", errors.Unwrap(err)) // the caller adds the path
-	} else if !stat.Mode().IsRegular() {
-		return nil, errors.New("open: it is not a regular file")
-	}
-	f, err := os.Open(path)
-	if err != nil {
-		return nil, fmt.Errorf("open: %w", errors.Unwrap(err))
-	}
-	defer f.Close()
-	b, err := io.ReadAll(io.LimitReader(f, most+1))
-	if err != nil {
-		return nil, fmt.Errorf("read: %w", err)
-	}
-	if int64(len(b)) > most {
-		return nil, fmt.Errorf("the file is larger than its limit of %d bytes; raise file", most)
-	}
-	return b, nil
 }
 
 // find returns a handle on what is loaded already, or nil.

@@ -105,3 +105,58 @@ func TestCompiledCodeIsKeptInAPrivateFolder(t *testing.T) {
 		t.Error("a folder that others may write to was accepted")
 	}
 }
+
+// A file is read up to its limit, whatever it was when it was looked at first.
+func TestAFileThatGrowsIsNotReadBeyondItsLimit(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "grows")
+	if err := os.WriteFile(path, make([]byte, 100), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	grow := growing{path: path}
+	err := copyFile(&grow, path, 1<<20)
+	if err == nil || !strings.Contains(err.Error(), "larger than its limit of 1048576 bytes; raise file") {
+		t.Errorf("got %v", err)
+	}
+	if grow.read > 1<<20+1 {
+		t.Errorf("%d bytes were read", grow.read)
+	}
+}
+
+// growing makes the file longer by what is read of it.
+type growing struct {
+	path string
+	read int
+}
+
+func (g *growing) Write(b []byte) (int, error) {
+	g.read += len(b)
+	return len(b), os.Truncate(g.path, int64(g.read+64<<10))
+}
+
+func TestHashRefusesWhatLoadDoes(t *testing.T) {
+	dir := t.TempDir()
+	file := filepath.Join(dir, "file")
+	if err := os.WriteFile(file, []byte("abc"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	const abc = "ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad"
+	for _, test := range []struct {
+		spec       Spec
+		hash, says string
+	}{
+		{Spec{Path: file}, abc, ""},
+		{Spec{Path: file, Limits: Limits{File: 3}}, abc, ""},
+		{Spec{Path: file, Limits: Limits{File: 2}}, "", "open: the file is larger than its limit of 2 bytes; raise file"},
+		{Spec{Path: dir}, "", "open: it is not a regular file"},
+		{Spec{Path: file + ".no"}, "", "open: no such file or directory"},
+		{Spec{Path: file, Limits: Limits{File: 1 << 40}}, "", "file: 1099511627776 is out of range"},
+	} {
+		hash, err := test.spec.Hash()
+		if hash != test.hash || (err == nil) != (test.says == "") || err != nil && !strings.Contains(err.Error(), test.says) {
+			t.Errorf("%+v: %q, %v", test.spec, hash, err)
+		}
+		if _, loaded := newEngine(t, EngineConfig{}).Load(t.Context(), test.spec); err != nil && !strings.Contains(loaded.Error(), test.says) {
+			t.Errorf("%+v: Load says %v", test.spec, loaded)
+		}
+	}
+}
