@@ -1,4 +1,4 @@
-// The two endpoints, their answers as they are now, and the curl commands that give them.
+// Two endpoints for backends, their answers as they are now, and the curl commands that give them.
 import { $, copyButton, h, time } from "./dom.js";
 
 const EVERY = 3_000; // ms: others' anonymous connections come and go without telling this tab

@@ -1,0 +1,126 @@
+package browser
+
+import (
+	"fmt"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+
+	"github.com/chromedp/cdproto/emulation"
+	"github.com/chromedp/chromedp"
+)
+
+// overlaps lists the texts of the page that cover one another or are cut off by the window. What an element with
+// overflow hides does not count.
+const overlaps = `(() => {
+	const shown = [];
+	const walker = document.createTreeWalker(document.body, NodeFilter.SHOW_TEXT);
+	for (let n; (n = walker.nextNode());) {
+		if (!n.data.trim() || n.parentElement.closest('script, noscript, option, .sr') || !n.parentElement.checkVisibility()) continue;
+		const range = document.createRange();
+		range.selectNodeContents(n);
+		for (let { left, right, top, bottom } of range.getClientRects()) {
+			for (let e = n.parentElement; e && e !== document.body; e = e.parentElement) {
+				if (getComputedStyle(e).overflow === 'visible') continue;
+				const clip = e.getBoundingClientRect();
+				left = Math.max(left, clip.left); right = Math.min(right, clip.right);
+				top = Math.max(top, clip.top); bottom = Math.min(bottom, clip.bottom);
+			}
+			if (right - left > 1 && bottom - top > 1) shown.push({ n, text: n.data.trim().slice(0, 40), left, right, top, bottom, bar: !!n.parentElement.closest('.bar') });
+		}
+	}
+	const found = [];
+	for (const [i, a] of shown.entries()) {
+		if (a.left < 0 || a.right > innerWidth) found.push(a.text + ' is outside of the window');
+		for (const b of shown.slice(i + 1)) {
+			if (a.n === b.n || a.bar || b.bar) continue; // the bar stays where it is when the page is scrolled
+			const width = Math.min(a.right, b.right) - Math.max(a.left, b.left);
+			const height = Math.min(a.bottom, b.bottom) - Math.max(a.top, b.top);
+			if (width > 2 && height > 4) found.push(a.text + ' covers ' + b.text);
+		}
+	}
+	return found.join('\n');
+})()`
+
+// TestDemoFitsAPhone has the longest names in all places, where they neither cover others nor widen the page.
+func TestDemoFitsAPhone(t *testing.T) {
+	d := startDemo(t, false)
+	browser := newBrowser(t)
+	name := strings.Repeat("averyverylongname", 3)
+	joined := []string{"room-of-26-characters-long", "anonymous-" + strings.Repeat("room", 50), strings.Repeat("W", 255), "salesRoom"}
+	p := open(t, browser, d.url+"/#name="+name+"&join="+strings.Join(joined, ","))
+	visitor := open(t, browser, d.url+"/?visitor#join="+strings.Join(joined, ","))
+	p.waitForMembers("salesRoom", name)
+	visitor.waitFor("the refusal", `document.querySelector('[data-testid="channel-salesRoom"]').dataset.kind === 'refused'`)
+	p.run(chromedp.SendKeys(`[data-testid="say-salesRoom"]`, strings.Repeat("endless", 30)))
+	p.click("send-salesRoom")
+	p.waitFor("the line", `document.querySelector('[data-testid="lines-salesRoom"] .said')`)
+
+	for who, page := range map[string]page{"user": p, "visitor": visitor} {
+		for _, width := range []int64{1440, 390, 320} {
+			for _, scheme := range []string{"light", "dark"} {
+				page.run(chromedp.EmulateViewport(width, 844))
+				prefer(page, scheme)
+				at := fmt.Sprintf("%s, %d pixels, %s", who, width, scheme)
+				if found := get(page, chromedp.Evaluate[string](overlaps)); found != "" {
+					t.Errorf("%s:\n%s", at, found)
+				}
+				if wide := get(page, chromedp.Evaluate[int](`document.documentElement.scrollWidth - innerWidth`)); wide > 0 {
+					t.Errorf("%s: the page is %d pixels too wide", at, wide)
+				}
+				keep(t, page, fmt.Sprintf("phone-%s-%d-%s.png", who, width, scheme), chromedp.FullScreenshot(100))
+			}
+		}
+	}
+}
+
+// prefer sets the color scheme of the system: light or dark.
+func prefer(p page, scheme string) {
+	p.t.Helper()
+	_, err := chromedp.Call(p.ctx, emulation.SetEmulatedMedia, emulation.SetEmulatedMediaParams{
+		Features: []*emulation.MediaFeature{{Name: "prefers-color-scheme", Value: scheme}},
+	})
+	if err != nil {
+		p.t.Fatal(err)
+	}
+}
+
+// keep writes a picture of the page when ROLLCALL_SCREENSHOTS names a folder.
+func keep(t *testing.T, p page, name string, picture chromedp.Action[[]byte]) {
+	t.Helper()
+	dir := os.Getenv("ROLLCALL_SCREENSHOTS")
+	if dir == "" {
+		return
+	}
+	if err := os.WriteFile(filepath.Join(dir, name), get(p, picture), 0o600); err != nil {
+		t.Fatal(err)
+	}
+}
+
+// TestPicture takes the picture of the README: as docs/images/demo.png has it, with the address of make run.
+func TestPicture(t *testing.T) {
+	d := startDemo(t, false)
+	const address = "http://localhost:8080"
+	browser := newBrowser(t, chromedp.Flag("host-resolver-rules", "MAP localhost:8080 "+strings.TrimPrefix(d.url, "http://")))
+	p := open(t, browser, address+"/#name=Ada&join=salesRoom,support,lobby")
+	grace := open(t, browser, address+"/#name=Grace&join=salesRoom,lobby")
+	p.waitForMembers("salesRoom", "ada", "grace")
+	for i, line := range []struct {
+		from page
+		text string
+	}{{grace, "Is the new price list out?"}, {p, "Since this morning"}} {
+		line.from.run(chromedp.SendKeys(`[data-testid="say-salesRoom"]`, line.text))
+		line.from.click("send-salesRoom")
+		p.waitFor("the line", fmt.Sprintf(`document.querySelectorAll('[data-testid="lines-salesRoom"] .said').length === %d`, i+1))
+	}
+	p.waitFor("the answer", `JSON.parse(document.querySelector('[data-testid=users-answer]').textContent).salesRoom.length === 2`)
+	commands := get(p, chromedp.Evaluate[string](`[...document.querySelectorAll('.command')].map((e) => e.textContent).join('\n')`))
+	if n := strings.Count(commands, address+"/message/"); n != 2 {
+		t.Errorf("the page shows the commands %q, want two of %s", commands, address)
+	}
+	p.waitFor("new entries to lose their color", `document.getAnimations().length === 0`)
+	p.run(chromedp.Evaluate[chromedp.Void](`scrollTo(0, 0)`))
+	p.run(chromedp.EmulateViewport(1280, 900))
+	keep(t, p, "demo.png", chromedp.CaptureScreenshot())
+}
