@@ -31,9 +31,8 @@ type session struct {
 	filled time.Time // when tokens was right
 
 	// mu guards what follows.
-	mu     sync.Mutex
-	expiry *time.Timer // closes the connection when its token expires; nil without one
-	ended  bool
+	mu    sync.Mutex
+	ended bool
 }
 
 var (
@@ -61,7 +60,7 @@ func (s *session) begin(expires time.Time) {
 	}
 	s.answer(wire.Welcome(s.conn.ID(), who, site.ping.interval))
 	s.greeted.Store(true)
-	s.expireAt(expires)
+	s.hub.wheel.Expire(s.sock, expires)
 	s.hub.assignments.assigner.arrived(s.conn)
 	s.sock.Start()
 	s.mu.Lock()
@@ -229,26 +228,11 @@ func (s *session) authenticate(cmd wire.Command) error {
 		return err
 	}
 	s.hub.assignments.assigner.replaced(s.conn)
-	s.expireAt(id.Expires)
+	s.hub.wheel.Expire(s.sock, id.Expires)
 	user, _ := s.conn.User() // with the e-mail that the host knows, if the token has none
 	s.answer(wire.Authenticated(cmd.Ref, user))
 	s.hub.assignments.assigner.arrived(s.conn)
 	return nil
-}
-
-// expireAt has the connection closed at that time, instead of at any other; a zero time is never.
-func (s *session) expireAt(t time.Time) {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	if s.expiry != nil {
-		s.expiry.Stop()
-		s.expiry = nil
-	}
-	if !t.IsZero() && !s.ended {
-		s.expiry = time.AfterFunc(time.Until(t), func() {
-			s.sock.Close(socket.CloseTokenExpired, "token expired", socket.Cause{Reason: socket.ReasonToken})
-		})
-	}
 }
 
 // Closed implements socket.Handler.
@@ -256,11 +240,6 @@ func (s *session) Closed(cause socket.Cause) {
 	if !s.hub.disconnect(s) {
 		return
 	}
-	s.mu.Lock()
-	if s.expiry != nil {
-		s.expiry.Stop()
-	}
-	s.mu.Unlock()
 	s.hub.wheel.Remove(s.sock)
 	s.counters.dropped(cause.Reason)
 	s.tenant.site.Load().logger.Debug("connection closed",

@@ -527,11 +527,6 @@ func TestSessionAuthenticates(t *testing.T) {
 			if got := d.ended(); got[socket.ReasonReset] != 1 {
 				t.Errorf("counted as %v", got)
 			}
-			d.session.mu.Lock()
-			defer d.session.mu.Unlock()
-			if d.session.expiry != nil && d.session.expiry.Stop() {
-				t.Error("the timer was running")
-			}
 			if hosts := d.session.hub.registry.Hosts(); len(hosts) != 0 || len(d.session.hub.tenants) != 0 {
 				t.Errorf("%d hosts and %d tenants are left", len(hosts), len(d.session.hub.tenants))
 			}

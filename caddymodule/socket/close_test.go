@@ -312,13 +312,13 @@ func TestSilence(t *testing.T) {
 			p, client := fake(t, h)
 			w := &Wheel{tick: 100 * time.Millisecond, slots: make([]*Conn, wheelSlots), spare: now()} // turned by the test
 			w.Add(p.Conn)
-			w.turn(now())
+			w.turn(now(), now())
 			time.Sleep(2 * h.Limits().Silence)
 			if _, err := client.Write(clientFrame(finText, "still here")); err != nil {
 				t.Fatalf("the connection is gone: %v", err)
 			}
 			for range wheelSlots {
-				if _, silent := w.turn(now()); len(silent) > 0 {
+				if _, silent, _ := w.turn(now(), now()); len(silent) > 0 {
 					t.Fatal("the wheel drops it")
 				}
 			}

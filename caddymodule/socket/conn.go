@@ -77,6 +77,7 @@ type Conn struct {
 	closing bool // a close frame is in the queue or sent, nothing may follow it
 	// readerDone tells the writer that it is the last one, and closes.
 	readerDone bool
+	slot       int16 // of the wheel, guarded by its lock; -1: none. Here it costs no memory
 	cause      Cause
 	first      piece   // of the queue: most of the time it has one
 	more       []piece // the others
@@ -84,9 +85,9 @@ type Conn struct {
 
 	// The wheel's lock guards the links.
 	prev, next *Conn
-	slot       int
-	due        int64 // when to look at it, see now
 	ping       int64 // when to send the next one
+	expires    int64 // end of its login, see now; of no meaning without wallExpiry
+	wallExpiry int64 // the same by the wall clock, Unix time in milliseconds; 0: none
 }
 
 // piece is a part of the queue.

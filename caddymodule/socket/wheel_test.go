@@ -97,7 +97,7 @@ func TestWheelSpreadsTheFirstPings(t *testing.T) {
 		defer w.Stop()
 		h := newRecorder()
 		conns := make([]Conn, 1000)
-		slots := make(map[int]int)
+		slots := make(map[int16]int)
 		for i := range conns {
 			conns[i].slot = -1
 			conns[i].handler = h
@@ -188,7 +188,7 @@ func TestWheelThatIsLate(t *testing.T) {
 		if i > 100 {
 			late = 3 * time.Second
 		}
-		due, silent := w.turn(start + (time.Duration(i)*tick + tick/2 + late).Milliseconds())
+		due, silent, _ := w.turn(start+(time.Duration(i)*tick+tick/2+late).Milliseconds(), 0)
 		for _, c := range due {
 			pinged[c] = true
 		}
@@ -213,7 +213,7 @@ func BenchmarkWheelTurn(b *testing.B) {
 	b.ReportAllocs()
 	for b.Loop() {
 		now += w.tick.Milliseconds()
-		pinged, silent := w.turn(now)
+		pinged, silent, _ := w.turn(now, now)
 		for _, c := range append(pinged, silent...) {
 			c.heard.Store(now)
 		}
