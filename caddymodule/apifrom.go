@@ -50,11 +50,7 @@ func (h *Handler) provisionAPIFrom(ctx caddy.Context) error {
 func parseAPIFrom(texts []string) ([]netip.Prefix, error) {
 	var ranges []netip.Prefix
 	for _, text := range texts {
-		resolved, err := resolveSecret(text)
-		if err != nil {
-			return nil, fmt.Errorf("api_from: %q %w", text, err)
-		}
-		for expr := range strings.FieldsSeq(resolved) {
+		for expr := range strings.FieldsSeq(text) { // several can be in one variable
 			exprs := []string{expr}
 			if expr == privateRanges {
 				exprs = caddyhttp.PrivateRangesCIDR()

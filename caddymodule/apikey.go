@@ -34,9 +34,9 @@ func parseAPIKeys(configured []string) (apiKeys, error) {
 	}
 	var keys apiKeys
 	for i, text := range configured {
-		key, err := resolveSecret(text)
+		key, err := resolveSecret(numbered("api_key", i), text)
 		if err != nil {
-			return apiKeys{}, fmt.Errorf("api_key: number %d %w", i+1, err)
+			return apiKeys{}, err
 		}
 		encoded, isHash := strings.CutPrefix(key, "sha256:")
 		if !isHash {

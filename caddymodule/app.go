@@ -97,14 +97,13 @@ func (a *App) Provision(ctx caddy.Context) error {
 }
 
 // resolveNames replaces placeholders. A variable that is not set must not be a default: all data centers would be one.
+// Validate refuses braces that are left.
 func (a *App) resolveNames() error {
-	repl := caddy.NewReplacer()
 	for option, name := range map[string]*string{"data_center": &a.DataCenter, "pod": &a.Pod} {
-		text := repl.ReplaceKnown(*name, "")
-		if text == "" && *name != "" {
-			return fmt.Errorf("%s %w", option, errUnset)
+		k := newKnown(option)
+		if *name = k.replace(*name); k.err != nil {
+			return k.err
 		}
-		*name = text
 	}
 	return nil
 }

@@ -74,9 +74,9 @@ func (b *Backend) endpoint(logger *zap.Logger) (*backend.Endpoint, error) {
 		return nil, fmt.Errorf("backend: %w", err)
 	}
 	for i, text := range b.Secret {
-		secret, err := resolveSecret(text)
+		secret, err := resolveSecret(numbered("secret", i), text)
 		if err != nil {
-			return nil, fmt.Errorf("backend: %s %w", numbered("secret", i), err)
+			return nil, fmt.Errorf("backend: %w", err)
 		}
 		key, err := backend.ParseSecret(secret)
 		if err != nil {
@@ -98,9 +98,9 @@ func (b *Backend) endpoint(logger *zap.Logger) (*backend.Endpoint, error) {
 
 // address returns the URL.
 func (b *Backend) address(logger *zap.Logger) (string, error) {
-	text, err := resolveSecret(b.URL)
+	text, err := resolveSecret("the URL", b.URL)
 	if err != nil {
-		return "", fmt.Errorf("the URL %w", err)
+		return "", err
 	}
 	u, err := url.Parse(text)
 	if err != nil || u.Scheme != "https" && u.Scheme != "http" || u.Hostname() == "" || u.Fragment != "" {

@@ -209,12 +209,19 @@ func block(d *caddyfile.Dispenser, allowed options, repeatable ...string) error 
 			return d.Errf("%s is there already: write it once", name)
 		}
 		seen[name] = true
+		empty := hasEmptyArg(*d)
 		if err := read(d); err != nil {
 			return err
+		}
+		if empty && name != "user" { // an empty id is an anonymous request
+			return d.Errf("%s has an empty argument: is its environment variable set?", name)
 		}
 	}
 	return nil
 }
+
+// hasEmptyArg reports whether an argument of the current line is empty, as "{$NAME}" is when the variable is not set.
+func hasEmptyArg(d caddyfile.Dispenser) bool { return slices.Contains(d.RemainingArgs(), "") }
 
 func one(to *string) func(*caddyfile.Dispenser) error {
 	return func(d *caddyfile.Dispenser) error {

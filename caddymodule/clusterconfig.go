@@ -174,8 +174,8 @@ func (r *clusterReader) add(parts ...string) {
 func (r *clusterReader) text(option, text string) string {
 	if text != "" && r.err == nil {
 		var err error
-		if text, err = resolveSecret(text); err != nil {
-			r.fail(fmt.Errorf("%s %w", option, err))
+		if text, err = resolveSecret(option, text); err != nil {
+			r.fail(err)
 		}
 	}
 	r.add(option, text)

@@ -100,6 +100,9 @@ func (h *Handler) Provision(ctx caddy.Context) error {
 	}
 	h.app = app.(*App)
 	h.way = h.app.findWay(ctx)
+	if err := h.resolve(); err != nil {
+		return err
+	}
 	if h.Prefix == "" {
 		h.Prefix = defaultPrefix
 	}
@@ -153,13 +156,12 @@ func (h *Handler) provisionJWT(ctx caddy.Context, s *site) error {
 	if h.JWT == nil {
 		return nil
 	}
-	repl := caddy.NewReplacer()
 	c := token.Config{
 		Host:       "this site",
-		JWKSURL:    repl.ReplaceKnown(h.JWT.JWKS, ""),
+		JWKSURL:    h.JWT.JWKS,
 		Algorithms: h.JWT.Algorithms,
-		Issuer:     repl.ReplaceKnown(h.JWT.Issuer, ""),
-		Audience:   repl.ReplaceKnown(h.JWT.Audience, ""),
+		Issuer:     h.JWT.Issuer,
+		Audience:   h.JWT.Audience,
 		IDClaim:    h.JWT.IDClaim,
 		EmailClaim: h.JWT.EmailClaim,
 		Logger: func(msg string, err error) {
@@ -173,8 +175,8 @@ func (h *Handler) provisionJWT(ctx caddy.Context, s *site) error {
 	var key string
 	if h.JWT.Key != "" {
 		var err error
-		if key, err = resolveSecret(h.JWT.Key); err != nil {
-			return fmt.Errorf("jwt: key %w", err)
+		if key, err = resolveSecret("jwt: key", h.JWT.Key); err != nil {
+			return err
 		}
 	}
 	switch {

@@ -77,11 +77,9 @@ type PluginConfig struct {
 
 // spec returns how the plugin is loaded, with the placeholders replaced.
 func (c *PluginConfig) spec() (plugins.Spec, error) {
-	repl := caddy.NewReplacer()
 	s := plugins.Spec{
-		Path:   repl.ReplaceKnown(c.Path, ""),
 		Name:   c.Name,
-		SHA256: strings.ToLower(repl.ReplaceKnown(c.SHA256, "")),
+		SHA256: c.SHA256,
 		Shared: c.Shared,
 		Limits: plugins.Limits{
 			Memory: c.Memory, File: c.File, Document: c.Document, Instances: c.Instances,
@@ -90,21 +88,30 @@ func (c *PluginConfig) spec() (plugins.Spec, error) {
 			ClassifyTimeout: time.Duration(c.ClassifyTimeout), ShapeTimeout: time.Duration(c.ShapeTimeout),
 		},
 	}
-	if s.Path == "" {
-		return s, errors.New("the path of the file is missing")
+	var err error
+	if s.Path, err = resolve("path", c.Path); err != nil {
+		return s, fmt.Errorf("the path of the file is missing: %w", err)
+	}
+	onFailure := c.OnFailure
+	var r resolver
+	r.text("name", &s.Name)
+	r.text("on_failure", &onFailure)
+	r.text("sha256", &s.SHA256)
+	if r.err != nil {
+		return s, r.err
 	}
 	if s.Name == "" {
 		s.Name = strings.TrimSuffix(filepath.Base(s.Path), ".wasm")
 	} else if !validName(s.Name) {
 		return s, fmt.Errorf("name %q: use 1 to 64 letters, digits, '.', '-' and '_'", s.Name)
 	}
-	if c.OnFailure != "" {
-		var err error
-		if s.OnFailure, err = plugins.ParsePolicy(c.OnFailure); err != nil {
+	if onFailure != "" {
+		if s.OnFailure, err = plugins.ParsePolicy(onFailure); err != nil {
 			return s, fmt.Errorf("on_failure: %w", err)
 		}
 	}
-	if c.SHA256 != "" {
+	if s.SHA256 != "" {
+		s.SHA256 = strings.ToLower(s.SHA256)
 		if hash, err := hex.DecodeString(s.SHA256); err != nil || len(hash) != sha256.Size {
 			return s, errors.New("sha256 is not a hash of 64 hexadecimal digits: make one with sha256sum")
 		}
@@ -115,68 +122,74 @@ func (c *PluginConfig) spec() (plugins.Spec, error) {
 	if err := s.Limits.Validate(); err != nil {
 		return s, err
 	}
-	var err error
-	s.Config, err = replaceTexts(c.Config, repl)
+	s.Config, err = replaceTexts(c.Config)
 	return s, err
 }
 
-// replaceTexts replaces the known placeholders in the texts of a JSON object, but not in its keys. What is no known
-// placeholder stays: a plugin may have a use for braces.
-func replaceTexts(object json.RawMessage, repl *caddy.Replacer) (json.RawMessage, error) {
+// replaceTexts replaces the known placeholders in the texts of a JSON object, but not in its keys. Other braces stay: a
+// plugin may have a use for them.
+func replaceTexts(object json.RawMessage) (json.RawMessage, error) {
 	if len(object) == 0 {
 		return nil, nil
 	}
-	var out bytes.Buffer
 	in := json.NewDecoder(bytes.NewReader(object))
 	in.UseNumber()
-	if err := replaceValue(in, &out, repl); err != nil || out.Bytes()[0] != '{' {
+	c := copier{in: in, known: newKnown("config")}
+	if err := c.value(); err != nil || c.out.Bytes()[0] != '{' {
 		return nil, errors.New("config is not a JSON object")
 	}
-	return out.Bytes(), nil
+	return c.out.Bytes(), c.known.err
 }
 
-// replaceValue copies the next value.
-func replaceValue(in *json.Decoder, out *bytes.Buffer, repl *caddy.Replacer) error {
-	token, err := in.Token()
+// copier copies JSON with the placeholders in its texts replaced.
+type copier struct {
+	in    *json.Decoder
+	out   bytes.Buffer
+	known *known
+}
+
+// value copies the next value.
+func (c *copier) value() error {
+	token, err := c.in.Token()
 	if err != nil {
 		return err
 	}
 	switch v := token.(type) {
 	case json.Delim:
-		return replaceMembers(in, out, repl, v)
+		return c.members(v)
 	case string:
-		out.Write(appendJSON(nil, repl.ReplaceKnown(v, "")))
+		c.out.Write(appendJSON(nil, c.known.replace(v)))
 	case json.Number:
-		out.WriteString(v.String())
+		c.out.WriteString(v.String())
 	default: // true, false or null
-		out.Write(appendJSON(nil, v))
+		c.out.Write(appendJSON(nil, v))
 	}
 	return nil
 }
 
-// replaceMembers copies what follows a bracket, up to the one that closes it.
-func replaceMembers(in *json.Decoder, out *bytes.Buffer, repl *caddy.Replacer, open json.Delim) error {
-	out.WriteByte(byte(open))
-	for i := 0; in.More(); i++ {
+// members copies what follows a bracket, up to the one that closes it.
+func (c *copier) members(open json.Delim) error {
+	c.out.WriteByte(byte(open))
+	for i := 0; c.in.More(); i++ {
 		if i > 0 {
-			out.WriteByte(',')
+			c.out.WriteByte(',')
 		}
 		if open == '{' {
-			key, err := in.Token()
+			key, err := c.in.Token()
 			if err != nil {
 				return err
 			}
-			out.Write(appendJSON(nil, key))
-			out.WriteByte(':')
+			c.out.Write(appendJSON(nil, key))
+			c.out.WriteByte(':')
 		}
-		if err := replaceValue(in, out, repl); err != nil {
+		if err := c.value(); err != nil {
 			return err
 		}
 	}
-	end, err := in.Token()
+	end, err := c.in.Token()
 	if err != nil {
 		return err
 	}
-	out.WriteString(end.(json.Delim).String())
+	c.out.WriteString(end.(json.Delim).String())
 	return nil
 }

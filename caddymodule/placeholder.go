@@ -1,0 +1,156 @@
+package caddymodule
+
+import (
+	"errors"
+	"fmt"
+	"strings"
+
+	"github.com/caddyserver/caddy/v2"
+)
+
+// resolve replaces the placeholders in the text of an option. A placeholder that is empty or not known is an error,
+// because the option would silently mean something else: any issuer, for example. No error shows the text itself.
+func resolve(option, text string) (string, error) {
+	return replacePlaceholders(option, text, false)
+}
+
+// resolveSecret is like resolve for a text that is secret. Braces in a secret can look like a placeholder, so its errors
+// name only placeholders that begin like those of Caddy.
+func resolveSecret(option, text string) (string, error) {
+	return replacePlaceholders(option, text, true)
+}
+
+func replacePlaceholders(option, text string, secret bool) (string, error) {
+	var problem error
+	value, err := caddy.NewReplacer().ReplaceFunc(text, func(name string, value any) (any, error) {
+		if caddy.ToString(value) == "" {
+			problem = lacks(option, name, text == "{"+name+"}", secret && value == nil)
+		}
+		return value, problem
+	})
+	switch {
+	case problem != nil:
+		return "", problem
+	case err != nil: // of the replacer: too many braces
+		return "", tooManyBraces(option)
+	case value == "":
+		return "", errors.New(option + isUnset)
+	}
+	return value, nil
+}
+
+// known replaces placeholders that are known when the configuration is loaded, and leaves all other braces alone. A
+// variable or a file that is empty is an error: the first stays in err.
+type known struct {
+	option string
+	repl   *caddy.Replacer
+	text   string // under way
+	err    error
+}
+
+func newKnown(option string) *known {
+	k := &known{option: option, repl: caddy.NewEmptyReplacer()}
+	all := caddy.NewReplacer()
+	k.repl.Map(func(name string) (any, bool) {
+		value, found := all.Get(name)
+		if found && caddy.ToString(value) == "" && k.err == nil {
+			k.err = lacks(k.option, name, k.text == "{"+name+"}", false)
+		}
+		return value, found
+	})
+	return k
+}
+
+func (k *known) replace(text string) string {
+	k.text = text
+	replaced, err := k.repl.ReplaceOrErr(text, false, false)
+	if err != nil && k.err == nil {
+		k.err = tooManyBraces(k.option)
+	}
+	return replaced
+}
+
+// What follows the name of an option or a placeholder in an error.
+const (
+	isUnset  = " is empty: is its environment variable set?"
+	isUnread = " is empty: is its file readable, and has it a text?"
+)
+
+// lacks returns the error for a placeholder that has no value. Whole says that the option is nothing else.
+func lacks(option, name string, whole, secret bool) error {
+	shown := "{" + name + "}"
+	isEmpty := isUnset
+	switch namespace, _, _ := strings.Cut(name, "."); namespace {
+	case "env":
+	case "file":
+		isEmpty = isUnread
+	case "http":
+		return fmt.Errorf("%s has %s, which only a request has: use {env.NAME} or {file./path}, or a block for each value",
+			option, shown)
+	default:
+		if secret {
+			shown = ""
+		}
+		return unknown(option, shown)
+	}
+	if !whole {
+		return errors.New(option + ": " + shown + isEmpty)
+	}
+	return fmt.Errorf("%s%s (%s)", option, isEmpty, shown)
+}
+
+func tooManyBraces(option string) error {
+	return fmt.Errorf(`%s has too many open braces: write \{ for a brace`, option)
+}
+
+// unknown returns the error for a placeholder that is not known, "" for one that may be part of a secret.
+func unknown(option, placeholder string) error {
+	const text = `has a placeholder that is not known: use {env.NAME} or {file./path}, or write \{ for a brace`
+	if placeholder != "" {
+		placeholder = " (" + placeholder + ")"
+	}
+	return errors.New(option + " " + text + placeholder)
+}
+
+// resolver resolves options in place. The first error stays in err, after which it does nothing.
+type resolver struct{ err error }
+
+// text resolves an option that is not there when it is "".
+func (r *resolver) text(option string, text *string) {
+	if r.err == nil && *text != "" {
+		*text, r.err = resolve(option, *text)
+	}
+}
+
+// texts resolves the arguments of an option.
+func (r *resolver) texts(option string, texts []string) {
+	for i := range texts {
+		if r.err == nil {
+			texts[i], r.err = resolve(numbered(option, i), texts[i])
+		}
+	}
+}
+
+// resolve replaces the placeholders in the options of a site that are no secrets. Those of user are looked at with each
+// request, those of a plugin when it is loaded.
+func (h *Handler) resolve() error {
+	var r resolver
+	r.text("prefix", &h.Prefix)
+	r.texts("api_from", h.APIFrom)
+	r.texts("origins", h.Origins)
+	if j := h.JWT; j != nil {
+		r.text("jwt: jwks", &j.JWKS)
+		r.texts("jwt: algorithms", j.Algorithms)
+		r.text("jwt: issuer", &j.Issuer)
+		r.text("jwt: audience", &j.Audience)
+		r.text("jwt: id_claim", &j.IDClaim)
+		r.text("jwt: email_claim", &j.EmailClaim)
+		r.text("jwt: cookie", &j.Cookie)
+	}
+	if c := h.Channels; c != nil {
+		r.texts("channels: authenticated", c.Authenticated)
+		r.texts("channels: anonymous", c.Anonymous)
+		r.text("channels: default", &c.Default)
+	}
+	return r.err
+}
