@@ -34,7 +34,7 @@ func parseAPIKeys(configured []string) (apiKeys, error) {
 	}
 	var keys apiKeys
 	for i, text := range configured {
-		key, err := resolveSecret(numbered("api_key", i), text)
+		key, err := resolveKey(numbered("api_key", i), text)
 		if err != nil {
 			return apiKeys{}, err
 		}

@@ -74,7 +74,7 @@ func (b *Backend) endpoint(logger *zap.Logger) (*backend.Endpoint, error) {
 		return nil, fmt.Errorf("backend: %w", err)
 	}
 	for i, text := range b.Secret {
-		secret, err := resolveSecret(numbered("secret", i), text)
+		secret, err := resolveKey(numbered("secret", i), text)
 		if err != nil {
 			return nil, fmt.Errorf("backend: %w", err)
 		}

@@ -92,7 +92,7 @@ func (c *ClusterConfig) settings(dataCenter, pod string) (*clusterSettings, erro
 	for i, route := range c.Routes {
 		s.Bus.Routes = append(s.Bus.Routes, r.address(numbered("routes", i), route))
 	}
-	s.Secret = r.text("secret", c.Secret)
+	s.Secret = r.secret("secret", c.Secret)
 	for i, text := range c.NATS {
 		s.Bus.URLs = append(s.Bus.URLs, r.url(numbered("nats", i), text))
 	}
@@ -172,9 +172,18 @@ func (r *clusterReader) add(parts ...string) {
 
 // text replaces the placeholders of an option, "" if it is not there.
 func (r *clusterReader) text(option, text string) string {
+	return r.resolve(option, text, resolveSecret)
+}
+
+// secret is a text that must be hard to guess.
+func (r *clusterReader) secret(option, text string) string {
+	return r.resolve(option, text, resolveKey)
+}
+
+func (r *clusterReader) resolve(option, text string, resolve func(option, text string) (string, error)) string {
 	if text != "" && r.err == nil {
 		var err error
-		if text, err = resolveSecret(option, text); err != nil {
+		if text, err = resolve(option, text); err != nil {
 			r.fail(err)
 		}
 	}

@@ -4,10 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"net/http"
-	"os"
 	"path"
-	"path/filepath"
-	"slices"
 	"strings"
 	"time"
 
@@ -172,28 +169,12 @@ func (h *Handler) provisionJWT(ctx caddy.Context, s *site) error {
 			s.logger.Error(msg, zap.Error(err))
 		},
 	}
-	var key string
-	if h.JWT.Key != "" {
-		var err error
-		if key, err = resolveSecret("jwt: key", h.JWT.Key); err != nil {
-			return err
-		}
+	if err := h.JWT.readKey(&c); err != nil {
+		return err
 	}
-	switch {
-	case strings.HasPrefix(key, "-----BEGIN "):
-		c.PublicKeyPEM = []byte(key)
-	case slices.Contains([]string{".pem", ".crt", ".cer", ".pub"}, filepath.Ext(key)):
-		pem, err := os.ReadFile(key)
-		if err != nil {
-			return fmt.Errorf("jwt: reading the key: %w", err)
-		}
-		c.PublicKeyPEM = pem
-	default:
-		c.Secret = []byte(key)
-		if key != "" && len(key) < token.MinSecret {
-			s.logger.Warn("the jwt secret is short and can be guessed: make one with openssl rand -hex 32",
-				zap.Int("bytes", len(key)), zap.Int("recommended", token.MinSecret))
-		}
+	if n := len(c.Secret); n > 0 && n < token.MinSecret {
+		s.logger.Warn("the jwt secret is short and can be guessed: make one with openssl rand -hex 32",
+			zap.Int("bytes", n), zap.Int("recommended", token.MinSecret))
 	}
 	var err error
 	s.verifier, err = token.New(ctx, c)
