@@ -6,7 +6,6 @@ import (
 	"net/http"
 	"strings"
 	"time"
-	"unicode/utf8"
 
 	"github.com/caddyserver/caddy/v2"
 	"github.com/caddyserver/caddy/v2/modules/caddyhttp"
@@ -124,11 +123,8 @@ func (s *site) login(r *http.Request) (login, *problem) {
 	repl := r.Context().Value(caddy.ReplacerCtxKey).(*caddy.Replacer)
 	if id := repl.ReplaceAll(s.user.ID, ""); id != "" {
 		u := &presence.User{ID: id, Email: repl.ReplaceAll(s.user.Email, "")}
-		if !validUser(u) {
-			return login{}, &problem{
-				status: http.StatusForbidden, code: "bad_user",
-				detail: "the user's id or e-mail address is too long or not plain UTF-8 text",
-			}
+		if err := token.CheckUser(u.ID, u.Email); err != nil {
+			return login{}, &problem{status: http.StatusForbidden, code: "bad_user", detail: "the user is refused: " + err.Error()}
 		}
 		return login{user: u, byCookie: header == "" && r.Header.Get("Cookie") != ""}, nil
 	}
@@ -169,20 +165,8 @@ func (s *site) loginByToken(ctx context.Context, raw string, byCookie bool) (log
 	}
 }
 
-// Longest id and e-mail address of a user in bytes (RFC 5321 allows 64+1+255 for the address).
-const (
-	maxUserID = 256
-	maxEmail  = 320
-)
+// maxUserID is the number of bytes in the longest id of a user.
+const maxUserID = 256
 
-func validUser(u *presence.User) bool {
-	if len(u.ID) > maxUserID || len(u.Email) > maxEmail {
-		return false
-	}
-	for _, text := range []string{u.ID, u.Email} {
-		if !utf8.ValidString(text) || strings.ContainsFunc(text, func(c rune) bool { return c < 0x20 || c == 0x7f }) {
-			return false
-		}
-	}
-	return true
-}
+// validUser reports whether a token could have the user, too.
+func validUser(u *presence.User) bool { return token.CheckUser(u.ID, u.Email) == nil }

@@ -343,3 +343,27 @@ func TestAdminAnswersWithoutNames(t *testing.T) {
 		t.Errorf("POST: error %v", err)
 	}
 }
+
+// A user that another handler has authenticated is held to the rules of a user in a token.
+func TestUserOfAHandlerIsCheckedLikeThatOfAToken(t *testing.T) {
+	for name, user := range map[string][2]string{
+		"id with a replacement character":    {"a\ufffd", ""},
+		"id with a C1 control":               {"a\u0085", ""},
+		"id with DEL":                        {"a\x7f", ""},
+		"e-mail with a C1 control":           {"ada", "a\u009b@example.com"},
+		"e-mail with a replacement":          {"ada", "\ufffd@example.com"},
+		"e-mail that is too long":            {"ada", strings.Repeat("x", 321)},
+		"e-mail with bytes that are no text": {"ada", "\xff@example.com"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			h := loadHandler(t, "")
+			r := prepare(httptest.NewRecorder(), httptest.NewRequest(http.MethodGet, "http://portal.example.com/message/socket", http.NoBody))
+			repl := r.Context().Value(caddy.ReplacerCtxKey).(*caddy.Replacer)
+			repl.Set("http.auth.user.id", user[0])
+			repl.Set("http.auth.user.email", user[1])
+			if got, p := h.site.login(r); p == nil || p.code != "bad_user" || p.status != http.StatusForbidden {
+				t.Errorf("got %+v and the problem %+v", got.user, p)
+			}
+		})
+	}
+}

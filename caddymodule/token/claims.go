@@ -16,7 +16,7 @@ import (
 
 const (
 	maxIDBytes    = 256
-	maxEmailBytes = 320
+	maxEmailBytes = 320 // RFC 5321 allows 64+1+255
 
 	// maxNumericDate is the last second of the year 9999. A larger exp is usually in milliseconds, and the JWT
 	// library would wrap it around.
@@ -80,6 +80,21 @@ func (v *Verifier) identity(c *claims) (Identity, error) {
 		who.Expires = exp.Time
 	}
 	return who, nil
+}
+
+// CheckUser returns why no user can have the id and the e-mail address, nil if one can: the rules of claims, for users
+// who are known by other ways too. An id that is empty is nobody's.
+func CheckUser(id, email string) error {
+	if id == "" {
+		return errors.New("the id is empty")
+	}
+	if err := checkText(id, maxIDBytes); err != nil {
+		return fmt.Errorf("the id %w", err)
+	}
+	if err := checkText(email, maxEmailBytes); err != nil {
+		return fmt.Errorf("the e-mail address %w", err)
+	}
+	return nil
 }
 
 func idText(value any) (string, error) {
