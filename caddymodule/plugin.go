@@ -5,6 +5,10 @@ import (
 	"errors"
 	"fmt"
 	"strconv"
+	"time"
+
+	"github.com/caddyserver/caddy/v2"
+	"go.uber.org/zap"
 
 	"github.com/rollcall-gateway/rollcall/plugins"
 	"github.com/rollcall-gateway/rollcall/presence"
@@ -22,6 +26,8 @@ func (h *Handler) provisionPlugins(ctx context.Context, s *site) error {
 	if len(h.Plugins) == 0 {
 		return nil
 	}
+	ctx, cancel := untilExit(ctx)
+	defer cancel()
 	var err error
 	if s.engine, err = h.app.hub.plugins.open(h.app.PluginMemory); err != nil {
 		return err
@@ -83,13 +89,21 @@ func (s *site) makeRules() {
 // rules returns the rules that hold now.
 func (s *site) rules() *presence.Rules { return s.now.Load() }
 
-// maxTried bounds for how many hosts of a site a plugin is tried before it serves them.
-const maxTried = 64
+const (
+	// maxTried bounds for how many hosts of a site a plugin is tried before it serves them.
+	maxTried = 64
+	// tryTime is how long the plugins of a configuration are tried; the instance under way then may take 2 s more.
+	tryTime = 10 * time.Second
+)
 
 // tryPlugin makes an instance of the plugin for each host, so that one that refuses its configuration is found before it
 // serves anybody. For lack of memory no host but the first is a reason to refuse it: instances of the one before may go.
-func tryPlugin(ctx context.Context, p *plugins.Plugin, hosts []string) error {
+// Hosts that are not reached until then make theirs when they need it.
+func tryPlugin(ctx context.Context, p *plugins.Plugin, hosts []string, until time.Time) error {
 	for i, host := range hosts {
+		if i > 0 && time.Now().After(until) {
+			break
+		}
 		err := p.Try(ctx, host)
 		if failure, ok := errors.AsType[*plugins.Error](err); ok && failure.Reason == plugins.ReasonMemory && i > 0 {
 			break
@@ -101,23 +115,64 @@ func tryPlugin(ctx context.Context, p *plugins.Plugin, hosts []string) error {
 	return nil
 }
 
-// tryPlugins tries the plugins of all sites of a configuration that is about to start.
+// tryPlugins tries the plugins of all sites of a configuration that is about to start. It takes little more than
+// tryTime, whatever they do, and ends with the process: Caddy neither reloads nor stops meanwhile.
 func (h *hub) tryPlugins(ctx context.Context, s *snapshot) error {
 	sites := s.pluginSites()
 	if len(sites) == 0 {
 		return nil
 	}
+	ctx, cancel := untilExit(ctx)
+	defer cancel()
 	defer h.plugins.offer(s)()
 	hosts := h.hostsToTry(s)
+	until := time.Now().Add(h.plugins.tryTime)
+	untried := 0
 	for _, of := range sites {
 		for _, p := range of.plugins {
-			if err := tryPlugin(ctx, p.loaded, hosts[of]); err != nil {
+			if time.Now().After(until) {
+				untried++
+				continue
+			}
+			if err := tryPlugin(ctx, p.loaded, hosts[of], until); err != nil {
 				h.plugins.counted(p.spec.Name, err)
 				return err
 			}
 		}
 	}
+	if untried > 0 {
+		s.logger.Warn("plugins not tried: it took too long to make instances of those before",
+			zap.Int("plugins", untried), zap.Duration("limit", h.plugins.tryTime))
+	}
+	ctx, cancel = context.WithDeadline(ctx, until)
+	defer cancel()
+	for _, of := range sites {
+		for _, p := range of.plugins {
+			of.warnOfSamples(ctx, p.loaded, hosts[of][0])
+		}
+	}
 	return nil
+}
+
+// untilExit returns a context that ends with ctx, and when the process is about to exit. Caddy waits for the load of a
+// configuration before it stops the one in effect, and tells nobody.
+func untilExit(ctx context.Context) (context.Context, context.CancelFunc) {
+	ctx, cancel := context.WithCancel(ctx)
+	go func() { // it ends with the context
+		ticker := time.NewTicker(50 * time.Millisecond)
+		defer ticker.Stop()
+		for {
+			select {
+			case <-ctx.Done():
+				return
+			case <-ticker.C:
+				if caddy.Exiting() {
+					cancel()
+				}
+			}
+		}
+	}()
+	return ctx, cancel
 }
 
 // pluginSites returns the sites that have plugins, each once.

@@ -119,7 +119,8 @@ func callMembers(cmd *cobra.Command, t *pluginTrial) error {
 	out, err := shownAnswer(endpoint, answer, func(list []plugins.User) ([]json.RawMessage, error) {
 		users += len(list)
 		shown := []json.RawMessage{}
-		err := t.members(cmd.Context(), endpoint, request, list, func(object []byte) {
+		m := t.chain.Members(cmd.Context(), endpoint, t.host, request, eachUser(list))
+		err := passMembers(m, func(object []byte) {
 			if object != nil {
 				shown = append(shown, append(json.RawMessage(nil), object...))
 			}

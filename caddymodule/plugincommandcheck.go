@@ -1,8 +1,6 @@
 package caddymodule
 
 import (
-	"context"
-	"encoding/json"
 	"fmt"
 	"strings"
 	"text/tabwriter"
@@ -10,15 +8,7 @@ import (
 
 	"github.com/spf13/cobra"
 
-	"github.com/rollcall-gateway/rollcall/caddymodule/wire"
 	"github.com/rollcall-gateway/rollcall/plugins"
-	"github.com/rollcall-gateway/rollcall/presence"
-)
-
-// What the sample calls of check are about.
-const (
-	sampleChannel = "sample"
-	sampleUsers   = 256 // one full batch
 )
 
 // runPluginCheck loads a plugin, prints what it is, and calls each of its hooks once.
@@ -34,7 +24,7 @@ func runPluginCheck(cmd *cobra.Command, args []string) error {
 		if !t.plugin.Hooks().Has(sample.hook) {
 			continue
 		}
-		if err := sample.call(cmd.Context(), t); err != nil {
+		if err := sample.call(cmd.Context(), t.chain, t.host); err != nil {
 			_ = w.Flush() // the error is what matters
 			return fmt.Errorf("sample call: %w", err)
 		}
@@ -60,65 +50,6 @@ func (t *pluginTrial) describe(w *tabwriter.Writer) {
 	fmt.Fprintf(w, "with steps counted\t%d bytes\n", info.MeteredSize)
 	fmt.Fprintf(w, "checked and compiled in\t%s\n", t.loaded.Round(100*time.Microsecond))
 	fmt.Fprintf(w, "new instance\t%d steps of %d\n", t.counters.Read().InitSteps, t.spec.Limits.InitBudget)
-}
-
-// pluginSamples are calls that every plugin for a hook can take.
-var pluginSamples = []struct {
-	hook   plugins.Hook
-	about  string
-	budget func(plugins.Limits) int64
-	call   func(context.Context, *pluginTrial) error
-}{
-	{
-		hook:   plugins.HookClassify,
-		about:  fmt.Sprintf("channel %q", sampleChannel),
-		budget: func(l plugins.Limits) int64 { return l.ClassifyBudget },
-		call: func(_ context.Context, t *pluginTrial) error {
-			_, err := t.chain.Classify(t.host, sampleChannel, plugins.Authenticated)
-			return err
-		},
-	},
-	{
-		hook:   plugins.HookAuthorize,
-		about:  fmt.Sprintf("channel %q and one user", sampleChannel),
-		budget: func(l plugins.Limits) int64 { return l.ClassifyBudget },
-		call: func(_ context.Context, t *pluginTrial) error {
-			_, err := t.chain.Authorize(t.host, sampleChannel, plugins.Authenticated, &samplePeople(1)[0])
-			return err
-		},
-	},
-	{
-		hook:   plugins.HookMembers,
-		about:  fmt.Sprintf("%d users", sampleUsers),
-		budget: func(l plugins.Limits) int64 { return 1_000_000 + sampleUsers*l.MembersBudget },
-		call: func(ctx context.Context, t *pluginTrial) error {
-			request := []byte(`{"channel":"` + sampleChannel + `"}`)
-			return t.members(ctx, plugins.EndpointUsers, request, samplePeople(sampleUsers), func([]byte) {})
-		},
-	},
-	{
-		hook:   plugins.HookShape,
-		about:  fmt.Sprintf("an answer of /message/users with %d users", sampleUsers),
-		budget: func(l plugins.Limits) int64 { return l.ShapeBudget },
-		call: func(ctx context.Context, t *pluginTrial) error {
-			list := make([]json.RawMessage, 0, sampleUsers)
-			for _, u := range samplePeople(sampleUsers) {
-				list = append(list, wire.AppendUser(nil, presence.User{ID: u.ID, Email: u.Email}))
-			}
-			answer := jsonObject([]objectField{{key: sampleChannel, value: jsonArray(list)}})
-			_, err := t.chain.Shape(ctx, plugins.EndpointUsers, t.host, []byte("{}"), answer)
-			return err
-		},
-	},
-}
-
-func samplePeople(n int) []plugins.User {
-	people := make([]plugins.User, n)
-	for i := range people {
-		id := fmt.Sprintf("user-%03d", i+1)
-		people[i] = plugins.User{ID: id, Email: id + "@example.com"}
-	}
-	return people
 }
 
 func hookList(p *plugins.Plugin) string { return strings.Join(p.Hooks().Names(), ", ") }

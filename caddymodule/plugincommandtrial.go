@@ -1,9 +1,7 @@
 package caddymodule
 
 import (
-	"context"
 	"encoding/json"
-	"errors"
 	"fmt"
 	"io"
 	"os"
@@ -132,31 +130,6 @@ func (t *pluginTrial) readFlags(cmd *cobra.Command) error {
 
 // steps returns what the calls of a hook have used.
 func (t *pluginTrial) steps(h plugins.Hook) uint64 { return t.counters.Read().StepsSum[h] }
-
-// members passes users through the hook as an answer would, and calls each with the object of every user, nil for one
-// who is left out.
-func (t *pluginTrial) members(
-	ctx context.Context, e plugins.Endpoint, request []byte, users []plugins.User, each func(object []byte),
-) error {
-	next := func() (plugins.User, bool) {
-		if len(users) == 0 {
-			return plugins.User{}, false
-		}
-		u := users[0]
-		users = users[1:]
-		return u, true
-	}
-	for m := t.chain.Members(ctx, e, t.host, request, next); ; {
-		object, err := m.Next()
-		if errors.Is(err, io.EOF) {
-			return nil
-		}
-		if err != nil {
-			return err
-		}
-		each(object)
-	}
-}
 
 // trialLogger writes what a plugin logs as lines of level and text, for people.
 func trialLogger(w io.Writer) *zap.Logger {

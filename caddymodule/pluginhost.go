@@ -7,6 +7,7 @@ import (
 	"slices"
 	"sync"
 	"sync/atomic"
+	"time"
 
 	"github.com/caddyserver/caddy/v2"
 	"go.uber.org/zap"
@@ -18,8 +19,9 @@ import (
 // pluginHost is what the plugins of all configurations share. It belongs to the hub, so that a reload finds compiled
 // code, warm instances and numbers where they were.
 type pluginHost struct {
-	hub *hub
-	log liveCore
+	hub     *hub
+	log     liveCore
+	tryTime time.Duration // see there
 
 	// mu guards what follows.
 	mu       sync.Mutex
@@ -48,6 +50,7 @@ const sharedHosts = "_shared"
 func newPluginHost(h *hub) *pluginHost {
 	return &pluginHost{
 		hub:      h,
+		tryTime:  tryTime,
 		log:      liveCore{target: new(atomic.Pointer[zap.Logger])},
 		engines:  make(map[int64]*engineUse),
 		counters: make(map[pluginLabels]*plugins.Counters),

@@ -169,10 +169,14 @@ func (w *pluginWatcher) replace(ctx context.Context, u *watchedUse) error {
 	if err != nil {
 		return err
 	}
-	if err := tryPlugin(ctx, fresh, w.hub.hostsToTry(w.snapshot)[u.site]); err != nil {
+	hosts, until := w.hub.hostsToTry(w.snapshot)[u.site], time.Now().Add(w.hub.plugins.tryTime)
+	if err := tryPlugin(ctx, fresh, hosts, until); err != nil {
 		fresh.Release()
 		return err
 	}
+	sampling, cancel := context.WithDeadline(ctx, until)
+	u.site.warnOfSamples(sampling, fresh, hosts[0])
+	cancel()
 	if !u.site.chain.Replace(old, fresh) {
 		fresh.Release()
 		return fmt.Errorf("%s is not in use any more", old.Name())

@@ -36,6 +36,7 @@ type core struct {
 	counters func(host string) *Counters
 
 	replacements *bucket
+	rehearsal    rehearsal
 
 	// hosts has a *pool for each host. recent has some of these, where looking costs less.
 	hosts  sync.Map

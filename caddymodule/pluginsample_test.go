@@ -1,0 +1,123 @@
+package caddymodule
+
+import (
+	"path/filepath"
+	"strings"
+	"testing"
+
+	"go.uber.org/zap"
+	"go.uber.org/zap/zaptest/observer"
+)
+
+const sampleWarning = "plugin loaded, but a sample call fails: run caddy rollcall-plugin check"
+
+// startObserved starts a configuration with one site, and returns what it logs from warn on.
+func startObserved(t *testing.T, c configured) *observer.ObservedLogs {
+	t.Helper()
+	core, lines := observer.New(zap.WarnLevel)
+	c.app.logger = zap.New(core)
+	for _, h := range c.app.handlers {
+		h.site.logger = c.app.logger
+	}
+	if err := c.app.Start(); err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		if err := c.app.Stop(); err != nil {
+			t.Error(err)
+		}
+	})
+	return lines
+}
+
+// badSamples are plugins of which check says that a sample call fails, with the reason.
+var badSamples = []struct{ name, guest, from, to, says string }{
+	{"traps in classify", "rules", "0x74)) (then (unreachable", "0x73)) (then (unreachable", "classify: trap: wasm error: unreachable, in "},
+	{"never ends in classify", "rules", "0x77)) (then (loop", "0x73)) (then (loop", "classify: budget: budget of 1000000 steps spent (classify_budget), in "},
+	{"traps in authorize", "rules", "0x79)) (then (unreachable", "0x75)) (then (unreachable", "authorize: trap: "},
+}
+
+func TestPluginWhoseSampleCallFailsIsLoadedWithAWarning(t *testing.T) {
+	for _, test := range badSamples {
+		for _, policy := range []string{"deny", "pass"} {
+			t.Run(test.name+" "+policy, func(t *testing.T) {
+				file := assemble(t, test.guest, test.from, test.to)
+				c := mustLoad(t, pluginSite(t, "portal.example.com", plugin(file, "on_failure "+policy)))
+				all := startObserved(t, c).All()
+				if len(all) != 1 || all[0].Message != sampleWarning {
+					t.Fatalf("logged %v", all)
+				}
+				fields := all[0].ContextMap()
+				if !strings.Contains(fields["error"].(string), test.says) || fields["file"] != file || fields["plugin"] != "rules" {
+					t.Errorf("fields %v", fields)
+				}
+				if got := scrape(t, c.ctx.GetMetricsRegistry()); strings.Contains(got, "plugin_calls_total{") ||
+					strings.Contains(got, "reason=trap} 1") {
+					t.Errorf("a sample call is counted:\n%s", got)
+				}
+				if _, _, err := runPlugin(t, "", "check", file); err == nil || !strings.Contains(err.Error(), test.says) {
+					t.Errorf("check says %v", err)
+				}
+			})
+		}
+	}
+}
+
+func TestPluginsThatWorkAreLoadedWithoutAWarning(t *testing.T) {
+	for _, name := range []string{"rules", "shape"} {
+		c := mustLoad(t, pluginSite(t, "portal.example.com", plugin(assemble(t, name), "document 1KiB")))
+		if all := startObserved(t, c).All(); len(all) != 0 {
+			t.Errorf("%s: logged %v", name, all)
+		}
+	}
+}
+
+func TestWatcherWarnsOfAPluginWhoseSampleCallFails(t *testing.T) {
+	path := assemble(t, "rules")
+	c := mustLoad(t, pluginSite(t, "portal.example.com", plugin(path, "watch")))
+	lines := startObserved(t, c)
+	w := c.app.watcher
+	w.stop() // the test looks itself
+	before := c.hash(t)
+	replace(t, path, assemble(t, "rules", badSamples[0].from, badSamples[0].to))
+	w.look(t.Context(), w.files[0])
+	if all := lines.All(); len(all) != 1 || all[0].Message != sampleWarning || c.hash(t) == before {
+		t.Errorf("logged %v; swapped %t", all, c.hash(t) != before)
+	}
+}
+
+// A configuration whose plugins take long to make starts all the same, and says what it left out.
+func TestPluginsAreTriedForABoundedTime(t *testing.T) {
+	file := assemble(t, "rules")
+	var text string
+	for _, host := range []string{"a", "b", "c"} {
+		text += pluginSite(t, host+".example.com", plugin(file, "config {\nhost "+host+"\n}"))
+	}
+	c := mustLoad(t, text)
+	c.app.hub.plugins.tryTime = -1
+	all := startObserved(t, c).All()
+	if len(all) != 1 || !strings.HasPrefix(all[0].Message, "plugins not tried: ") || all[0].ContextMap()["plugins"] != int64(3) {
+		t.Errorf("logged %v", all)
+	}
+	for _, r := range c.app.hub.plugins.reports() {
+		if len(r.Hosts) > 0 {
+			t.Errorf("%s was tried", filepath.Base(r.Path))
+		}
+	}
+}
+
+// Names of a module cannot forge lines of what check prints.
+func TestPluginCheckPrintsNoNamesRaw(t *testing.T) {
+	file := assemble(t, "rules", `(func (export "rollcall_abi_v1"))`,
+		`(func (export "rollcall_abi_v1")) (func (export "x\1b[2J\0d\0asha256  0000\09\c2\9b1m\e2\80\ae"))`)
+	out, _, err := runPlugin(t, "", "check", file)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if strings.ContainsAny(out, "\x1b\r\t\u009b\u202e") || !strings.Contains(out, `x\x1b[2J\r\nsha256  0000\t\u009b1m\u202e func ()`) {
+		t.Errorf("got %q", out)
+	}
+	if strings.Count(out, "\nsha256") != 1 {
+		t.Errorf("a forged line in\n%s", out)
+	}
+}
