@@ -7,6 +7,8 @@ GOLANGCI_LINT_VERSION := v2.15.0
 FUZZTIME ?= 12s
 # For what a plugin can send, which decides whether a customer can end the process.
 PLUGIN_FUZZTIME ?= 30s
+# How often "make faults" stops Caddy in each situation.
+STOPS ?= 50
 
 # The flags that xcaddy builds Caddy with, for every command: lint, vet, tests and build then share the build cache,
 # which saves minutes. The race detector alone needs cgo.
@@ -41,7 +43,7 @@ STEP = @printf '\n==> %s %s\n' "$$(date +%T)" $@
 .NOTPARALLEL:
 .DELETE_ON_ERROR:
 .PHONY: help build run cluster test deps tidy-check tools vet lint unit race golden integration caddyfiles e2e docs browser fuzz \
-	tree-before tree-after bench soak fmt clean
+	tree-before tree-after bench soak faults fmt clean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -152,6 +154,10 @@ bench: bin/caddy ## measure Rollcall beside its peers into docs/benchmarks.md, t
 
 soak: bin/caddy ## hold 50,000 connections for 30 minutes of churn and messages, and compare all answers with a model
 	go run -C bench ./soak -caddy $(CADDY)
+
+faults: bin/caddy ## stop Caddy STOPS (50) times in each situation, and check that every client is told within 1 s
+	$(STEP)
+	ROLLCALL_STOPS=$(STOPS) go test -count=1 -timeout=60m -run='^TestEveryClientIsToldAtOnce$$' -v ./test/e2e
 
 fmt: $(LINT) bin/caddy ## format Go files and Caddyfiles
 	$(LINT) fmt ./...

@@ -87,7 +87,7 @@ func adminHealth(h *hub, _ *http.Request) (int, any, error) {
 	report := healthReport{Status: "ok", Connections: h.metrics.open()}
 	now := h.current()
 	switch {
-	case h.draining.Load():
+	case h.stopping():
 		report.Status = "draining"
 		return http.StatusServiceUnavailable, report, nil
 	case now == nil: // Caddy answers here before it starts the configuration, which can wait for plugins to be compiled

@@ -93,6 +93,9 @@ func (a *App) Provision(ctx caddy.Context) error {
 	if err := a.provisionCluster(); err != nil {
 		return err
 	}
+	if err := a.subscribeStop(); err != nil {
+		return err
+	}
 	return h.metrics.register(ctx.GetMetricsRegistry())
 }
 
@@ -184,22 +187,31 @@ func (a *App) Start() error {
 	return nil
 }
 
-// Stop takes this configuration back. The one that started meanwhile, if any, takes effect; otherwise every
-// connection is closed, and Stop returns when they are or after the drain timeout.
+// Stop ends this configuration without waiting. If another one has started, it takes effect. Otherwise this one stays in
+// effect until Cleanup, because HTTP may still serve its sites: only the drain starts, if the event has not started it.
 func (a *App) Stop() error {
+	if a.snapshot == nil {
+		return nil
+	}
+	a.hub.startDrain(a.snapshot, caddy.Exiting()) // before the watcher, which may be reading a file
 	a.watcher.stop()
-	if a.snapshot != nil {
+	if !a.hub.isLast(a.snapshot) {
 		a.hub.pop(a.snapshot)
 	}
 	return nil
 }
 
-// Cleanup gives the reference to the hub back.
+// Cleanup waits for the drain of the last configuration, at most for the drain timeout, and gives the reference to the
+// hub back. Caddy calls it after the Stop of every app, and without Stop when it gives up a configuration late.
 func (a *App) Cleanup() error {
 	if !a.held {
 		return nil
 	}
 	a.held = false
+	a.watcher.stop()
+	if a.snapshot != nil {
+		a.hub.pop(a.snapshot)
+	}
 	return closeHub()
 }
 

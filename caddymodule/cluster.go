@@ -106,6 +106,9 @@ func (h *hub) startCluster(now *snapshot, want *clusterSettings) {
 	if err == nil {
 		pods.SetSites(h.clusterSites())
 		h.cluster.Store(&joined{settings: want, pods: pods})
+		if h.stopping() { // the drain may have looked for a cluster before this one
+			pods.Drain()
+		}
 		now.logger.Info("cluster joined", zap.String("name", want.Name),
 			zap.String("data_center", want.DataCenter), zap.String("pod", want.Pod))
 		return
@@ -120,7 +123,7 @@ func (h *hub) startCluster(now *snapshot, want *clusterSettings) {
 func (h *hub) retryCluster(failed *joined) {
 	h.applying.Lock()
 	defer h.applying.Unlock()
-	if now := h.current(); now != nil && h.cluster.Load() == failed {
+	if now := h.current(); now != nil && h.cluster.Load() == failed && !h.stopping() {
 		h.startCluster(now, failed.settings)
 	}
 }

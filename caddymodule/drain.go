@@ -4,50 +4,121 @@ import (
 	"math/rand/v2"
 	"time"
 
+	"github.com/caddyserver/caddy/v2"
 	"go.uber.org/zap"
 
 	"github.com/rollcall-gateway/rollcall/caddymodule/socket"
 )
 
-// How clients are told to come back after a restart: as many a second as a fresh process takes easily (a handshake with
-// a join is about 0.15 ms of CPU), over at least and at most so long.
+// Bounds of the time over which clients are told to come back: as many a second as a new process handles easily (a
+// handshake with a join takes about 0.15 ms of CPU).
 const (
 	reconnectsPerSecond = 2000
 	minSpread           = time.Second
 	maxSpread           = 30 * time.Second
 )
 
-// drain closes every connection and returns when all are closed or the last configuration's drain timeout is over;
-// those that are left by then are cut. At exit, clients are told when to come back, each at another time; otherwise
-// Rollcall has left the configuration, and they are told that. Other pods know before and after. Messages that wait for
-// a backend stay on disk.
-func (h *hub) drain(last *snapshot, exiting bool) {
+// drain is the end of a hub's connections: all of them are closed, and new ones are refused. It starts before Caddy stops
+// its apps and ends when the last configuration is cleaned up, so it has a goroutine of its own.
+type drain struct {
+	last     *snapshot     // the configuration that ends
+	exiting  bool          // Caddy ends, so clients have somewhere to come back to
+	served   chan struct{} // closed when HTTP has stopped
+	done     chan struct{} // closed when every connection is closed
+	deadline time.Time     // for everything that waits; written before done is closed
+}
+
+// startDrain starts the drain when Caddy stops configuration s, and returns at once. It does nothing if the drain has
+// started, or if s is not the only configuration: then the hub keeps its connections. A process that is exiting does not
+// keep them in any case.
+//
+// At exit, HTTP goes on listening for its shutdown delay. Connections are closed and refused after that.
+func (h *hub) startDrain(s *snapshot, exiting bool) {
 	h.mu.Lock()
-	h.draining.Store(true)
+	defer h.mu.Unlock()
+	if h.ending != nil || len(h.stack) == 0 || !exiting && (len(h.stack) > 1 || h.stack[0] != s) {
+		return
+	}
+	d := &drain{
+		last: h.stack[len(h.stack)-1], exiting: exiting, served: make(chan struct{}), done: make(chan struct{}),
+	}
+	h.ending = d
+	var delay time.Duration
+	if exiting {
+		delay = d.last.shutdownDelay
+	}
+	if delay <= 0 {
+		h.draining.Store(true) // before the event ends
+	}
+	go h.runDrain(d, delay) // ends by the delay and the drain timeout; finishDrain waits for it
+}
+
+func (h *hub) runDrain(d *drain, delay time.Duration) {
+	defer close(d.done)
+	announced := make(chan struct{})
+	go func() { // ends with the write to NATS, which clients must not wait for
+		defer close(announced)
+		h.drainCluster()
+	}()
+	if delay > 0 {
+		select {
+		case <-time.After(delay):
+		case <-d.served:
+		}
+		h.mu.Lock()
+		h.draining.Store(true)
+		h.mu.Unlock()
+	}
+	start := time.Now()
+	d.deadline = start.Add(time.Duration(d.last.app.DrainTimeout))
+	h.drainSockets(d, start)
+	select {
+	case <-announced:
+	case <-time.After(time.Until(d.deadline)):
+	}
+}
+
+// finishDrain ends the drain after HTTP has stopped: requests have used the cluster and the file of copies until now.
+// Messages that wait for a backend stay on disk.
+func (h *hub) finishDrain() {
+	h.mu.Lock()
+	d := h.ending
 	h.mu.Unlock()
-	h.drainCluster()
-	if !exiting {
+	close(d.served)
+	<-d.done
+	h.copies.close(d.last.logger, d.deadline)
+	h.applying.Lock()
+	defer h.applying.Unlock()
+	h.endCluster(d.last.logger, d.deadline)
+}
+
+// stopping reports whether the process should get no more clients: from the moment at which Caddy is told to stop, even if
+// it first has to finish a reload.
+func (h *hub) stopping() bool {
+	if h.draining.Load() || caddy.Exiting() {
+		return true
+	}
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	return h.ending != nil
+}
+
+// drainSockets closes every connection, and returns when all are closed or the deadline is over; connections that are
+// left by then are cut. At exit, each client is told another time to come back; otherwise Rollcall has left the
+// configuration, and they are told that.
+func (h *hub) drainSockets(d *drain, start time.Time) {
+	if !d.exiting {
 		for _, host := range h.registry.Hosts() {
 			host.Retire()
 		}
 	}
-	start := time.Now()
-	deadline := start.Add(time.Duration(last.app.DrainTimeout))
-	h.drainSockets(last, exiting, start, deadline)
-	h.copies.close(last.logger, deadline)
-	h.applying.Lock()
-	defer h.applying.Unlock()
-	h.endCluster(last.logger, deadline)
-}
-
-func (h *hub) drainSockets(last *snapshot, exiting bool, start, deadline time.Time) {
 	sessions := h.sessions()
 	if len(sessions) == 0 && h.metrics.open() == 0 {
 		return
 	}
 	spread := min(max(time.Duration(len(sessions))*time.Second/reconnectsPerSecond, minSpread), maxSpread)
 	for i, s := range sessions {
-		if !exiting {
+		if !d.exiting {
 			s.sock.Close(socket.CloseGoingAway, "host removed", socket.Cause{Reason: socket.ReasonHost})
 			continue
 		}
@@ -59,7 +130,7 @@ func (h *hub) drainSockets(last *snapshot, exiting bool, start, deadline time.Ti
 	}
 	cut := 0
 	for h.metrics.open() > 0 {
-		if time.Now().After(deadline) {
+		if time.Now().After(d.deadline) {
 			cut = int(h.metrics.open())
 			for _, s := range sessions {
 				s.sock.Kill()
@@ -68,6 +139,6 @@ func (h *hub) drainSockets(last *snapshot, exiting bool, start, deadline time.Ti
 		}
 		time.Sleep(5 * time.Millisecond)
 	}
-	last.logger.Info("connections drained",
+	d.last.logger.Info("connections drained",
 		zap.Int("connections", len(sessions)), zap.Int("cut", cut), zap.Duration("duration", time.Since(start)))
 }

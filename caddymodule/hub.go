@@ -51,6 +51,7 @@ type hub struct {
 	// mu guards what follows.
 	mu      sync.Mutex
 	stack   []*snapshot // the first is in effect, the others are offered
+	ending  *drain      // nil until Caddy stops the last configuration
 	tenants map[presence.HostName]*tenant
 	clients addressConns
 }
@@ -145,31 +146,43 @@ func (h *hub) push(s *snapshot) {
 	h.mu.Lock()
 	h.stack = append(h.stack, s)
 	first := len(h.stack) == 1
+	if first {
+		h.ending = nil
+		h.draining.Store(false)
+	}
 	h.mu.Unlock()
 	h.offerSites()
 	if first {
-		h.draining.Store(false)
 		h.copies.reopen()
 		h.apply()
 	}
 }
 
-// pop takes a configuration back. The first of those that remain is in effect; after the last one there is nobody left
-// to serve for.
+// pop takes a configuration back, if it was offered. The first of those that remain takes effect. With the last one,
+// pop returns when the drain has ended.
 func (h *hub) pop(s *snapshot) {
+	h.startDrain(s, caddy.Exiting())
+	last := h.isLast(s)
+	if last {
+		h.finishDrain()
+	}
 	h.mu.Lock()
 	i := slices.Index(h.stack, s)
 	if i >= 0 {
 		h.stack = slices.Delete(h.stack, i, i+1)
 	}
 	s.app.stopped.Store(true)
-	last := len(h.stack) == 0
 	h.mu.Unlock()
-	if last {
-		h.drain(s, caddy.Exiting())
-		return
+	if i >= 0 && !last {
+		h.apply()
 	}
-	h.apply()
+}
+
+// isLast reports whether s is the only configuration of the hub.
+func (h *hub) isLast(s *snapshot) bool {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	return len(h.stack) == 1 && h.stack[0] == s
 }
 
 // current returns the configuration in effect, nil when there is none.

@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"slices"
 	"strings"
+	"time"
 
 	"github.com/caddyserver/caddy/v2"
 	"github.com/caddyserver/caddy/v2/modules/caddyhttp"
@@ -19,6 +20,9 @@ type snapshot struct {
 	logger *zap.Logger
 	sites  []servedSite
 	exact  map[string]*site // by host name, for what find would find in sites
+
+	// shutdownDelay is how long HTTP goes on listening when Caddy exits, zero by default.
+	shutdownDelay time.Duration
 }
 
 // servedSite is a handler with the host matchers on the way to it.
@@ -34,7 +38,9 @@ type hostPatterns []string
 // hub has to know it without a request. A handler that is not found, for it is inside of a handler that Caddy does not
 // come with, is taken to serve every host that no other one does.
 func newSnapshot(a *App, http *caddyhttp.App, handlers []*Handler) *snapshot {
-	s := &snapshot{app: a, logger: a.logger, exact: make(map[string]*site)}
+	s := &snapshot{
+		app: a, logger: a.logger, exact: make(map[string]*site), shutdownDelay: time.Duration(http.ShutdownDelay),
+	}
 	names := make([]string, 0, len(http.Servers))
 	for name := range http.Servers {
 		names = append(names, name)
