@@ -193,3 +193,23 @@ func TestClusterMetrics(t *testing.T) {
 		}
 	}
 }
+
+// A script that asks why a user is listed has to see that the user is not.
+func TestExplainCommandFailsForAUserWithoutConnections(t *testing.T) {
+	c := mustLoad(t, aloneFile)
+	stage(t, c.app.hub, c.app.hub.startPods)
+	c.app.hub.push(c.snapshot())
+	address := serveAdmin(t)
+	arrive(t, c.handler(t), "portal.example.com", "ada", "")
+	for _, asJSON := range []string{"--json=false", "--json=true"} {
+		ask := func(user string) (string, error) {
+			return rollcall("explain", "--host", "portal.example.com", "--user", user, "--address", address, asJSON)
+		}
+		if out, err := ask("ada"); err != nil || !strings.Contains(out, "T") {
+			t.Errorf("error %v\n%s", err, out)
+		}
+		if out, err := ask("nobody"); err == nil || err.Error() != "nobody has no connection to portal.example.com" {
+			t.Errorf("error %v\n%s", err, out)
+		}
+	}
+}

@@ -53,7 +53,8 @@ processes have the same name.`,
 Lists the connections of a user on all pods: where they are, since when, when
 anything last came from the client, and the channels.
 
-Exits with status 1 when not every pod has answered.`,
+Exits with status 1 when the user has no connection, or not every pod has
+answered.`,
 		Example: `  $ caddy rollcall explain --host portal.example.com --user ada`,
 		Args:    cobra.NoArgs,
 		RunE:    runExplain,
@@ -157,8 +158,12 @@ func runExplain(cmd *cobra.Command, _ []string) error {
 	if err := printAdmin(cmd, body, &e, func(w io.Writer) error { return printExplanation(w, &e) }); err != nil {
 		return err
 	}
-	if !e.Complete {
-		return errors.New("not every pod has answered")
+	var errs []error
+	if len(e.Connections) == 0 {
+		errs = append(errs, fmt.Errorf("%s has no connection to %s", plain(e.User), plain(e.Host)))
 	}
-	return nil
+	if !e.Complete {
+		errs = append(errs, errors.New("not every pod has answered"))
+	}
+	return errors.Join(errs...)
 }

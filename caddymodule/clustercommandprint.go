@@ -7,6 +7,7 @@ import (
 	"text/tabwriter"
 	"unicode"
 
+	"github.com/rollcall-gateway/rollcall/internal/plural"
 	"github.com/rollcall-gateway/rollcall/presence/cluster"
 )
 
@@ -48,11 +49,11 @@ func natsLine(r *cluster.Report) string {
 		parts[0] = "connected"
 	}
 	if b.Embedded {
-		parts = append(parts, fmt.Sprintf("server of this process, %d routes", len(b.Routes)))
+		parts = append(parts, "server of this process, "+plural.Of(len(b.Routes), "route"))
 	} else {
 		parts = append(parts, "server "+plain(b.Server)+" at "+plain(b.URL))
 	}
-	parts = append(parts, fmt.Sprintf("reconnected %d times", b.Reconnects), fmt.Sprintf("dropped %d", b.Dropped))
+	parts = append(parts, "reconnected "+plural.Of(b.Reconnects, "time"), fmt.Sprintf("dropped %d", b.Dropped))
 	if b.LastError != "" {
 		parts = append(parts, "last error: "+plain(b.LastError))
 	}
@@ -64,8 +65,6 @@ func printExplanation(to io.Writer, e *explanation) error {
 	w := tabwriter.NewWriter(to, 0, 0, 2, ' ', 0)
 	if len(e.Connections) > 0 {
 		fmt.Fprintln(w, "DATA CENTER\tPOD\tCONNECTION\tEMAIL\tSINCE\tLAST SIGN OF LIFE\tCHANNELS")
-	} else {
-		fmt.Fprintf(w, "%s has no connection to %s\n", plain(e.User), plain(e.Host))
 	}
 	for _, c := range e.Connections {
 		fmt.Fprintf(w, "%s\t%s\t%s\t%s\t%s\t%s\t%s\n", plain(c.DataCenter), plain(c.Pod), plain(c.Connection), plain(c.Email),

@@ -142,6 +142,9 @@ func TestPluginCall(t *testing.T) {
 		"members leaves users out": {
 			args: "every.wasm members", stdin: users, out: `{"room":[],"lobby":2}`, log: "for 2 users",
 		},
+		"members counts one user": {
+			args: "every.wasm members --endpoint users", stdin: `{"room":[{"id":"ada","email":"a"}]}`, out: `{"room":[]}`, log: " for 1 user, at most",
+		},
 		"members of allusers": {args: "every.wasm members --endpoint allusers", stdin: all, out: all},
 		"shape replaces an answer": {
 			args: "every.wasm shape", stdin: users, out: `{"shaped":true}`, log: " of 200000000",
@@ -201,7 +204,7 @@ func TestPluginCall(t *testing.T) {
 }
 
 // varies are the parts of what check prints that depend on the compiler of the text format, the rewriter and the clock.
-var varies = regexp.MustCompile(`[0-9a-f]{64}|[0-9.]+(µs|ms|s)\b|[0-9]+ (bytes|steps)`)
+var varies = regexp.MustCompile(`[0-9a-f]{64}|[0-9.]+(µs|ms|s)\b|[0-9]+ (bytes|steps?)`)
 
 func TestPluginCheckDescribesThePlugin(t *testing.T) {
 	pluginFolder(t)
@@ -256,7 +259,7 @@ func TestPluginCheckRefuses(t *testing.T) {
 		"a file over the limit":           {"every.wasm --file 100B", "100"},
 		"memory over the limit":           {"every.wasm --memory 64KiB", "memory"},
 		"a configuration that it refuses": {"every.wasm --config long.json", "too long"},
-		"a sample call over the budget":   {"every.wasm --members-budget 1 --classify-budget 1 --init-budget 1", "rollcall_configure: budget of 1 steps spent (init_budget)"},
+		"a sample call over the budget":   {"every.wasm --members-budget 1 --classify-budget 1 --init-budget 1", "rollcall_configure: budget of 1 step spent (init_budget)"},
 		"two files":                       {"every.wasm classify.wasm", "accepts 1 arg"},
 		"an option that check has not":    {"every.wasm --channel a", "unknown flag: --channel"},
 	} {

@@ -1,13 +1,18 @@
 package caddymodule
 
 import (
+	"bytes"
 	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
+	"unicode"
+	"unicode/utf16"
+	"unicode/utf8"
 
 	"github.com/spf13/cobra"
 
+	"github.com/rollcall-gateway/rollcall/internal/plural"
 	"github.com/rollcall-gateway/rollcall/plugins"
 )
 
@@ -130,10 +135,9 @@ func callMembers(cmd *cobra.Command, t *pluginTrial) error {
 	if err != nil {
 		return err
 	}
-	fmt.Fprintf(cmd.ErrOrStderr(), "steps: %d for %d users, at most %d for each and 1000000 for a batch\n",
-		t.steps(plugins.HookMembers), users, t.spec.Limits.MembersBudget)
-	fmt.Fprintf(cmd.OutOrStdout(), "%s\n", out)
-	return nil
+	fmt.Fprintf(cmd.ErrOrStderr(), "steps: %d for %s, at most %d for each and 1000000 for a batch\n",
+		t.steps(plugins.HookMembers), plural.Of(users, "user"), t.spec.Limits.MembersBudget)
+	return printAnswer(cmd, out)
 }
 
 func callShape(cmd *cobra.Command, t *pluginTrial) error {
@@ -149,8 +153,7 @@ func callShape(cmd *cobra.Command, t *pluginTrial) error {
 		return err
 	}
 	printSteps(cmd, t.steps(plugins.HookShape), t.spec.Limits.ShapeBudget)
-	fmt.Fprintf(cmd.OutOrStdout(), "%s\n", out)
-	return nil
+	return printAnswer(cmd, out)
 }
 
 func channelFlags(cmd *cobra.Command) (channel string, site plugins.Kind, err error) {
@@ -200,6 +203,27 @@ func answerFlags(cmd *cobra.Command) (e plugins.Endpoint, request, answer []byte
 
 func printSteps(cmd *cobra.Command, used uint64, budget int64) {
 	fmt.Fprintf(cmd.ErrOrStderr(), "steps: %d of %d\n", used, budget)
+}
+
+// printAnswer prints a JSON value that a plugin made: the same value on one line, in which runes that could move the
+// cursor of a terminal are escaped.
+func printAnswer(cmd *cobra.Command, answer []byte) error {
+	var line bytes.Buffer
+	if err := json.Compact(&line, answer); err != nil {
+		return fmt.Errorf("the answer of the plugin: %w", err)
+	}
+	var out []byte
+	for _, r := range line.String() {
+		if unicode.IsGraphic(r) {
+			out = utf8.AppendRune(out, r)
+			continue
+		}
+		for _, unit := range utf16.AppendRune(nil, r) { // in a text: Compact leaves no white space between texts
+			out = fmt.Appendf(out, `\u%04x`, unit)
+		}
+	}
+	_, err := fmt.Fprintf(cmd.OutOrStdout(), "%s\n", out)
+	return err
 }
 
 func printJSON(cmd *cobra.Command, v any) error { return json.NewEncoder(cmd.OutOrStdout()).Encode(v) }

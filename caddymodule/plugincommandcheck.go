@@ -8,6 +8,7 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"github.com/rollcall-gateway/rollcall/internal/plural"
 	"github.com/rollcall-gateway/rollcall/plugins"
 )
 
@@ -28,7 +29,7 @@ func runPluginCheck(cmd *cobra.Command, args []string) error {
 			_ = w.Flush() // the error is what matters
 			return fmt.Errorf("sample call: %w", err)
 		}
-		fmt.Fprintf(w, "%s\t%d steps of %d, %s\n", sample.hook, t.steps(sample.hook), sample.budget(t.spec.Limits), sample.about)
+		fmt.Fprintf(w, "%s\t%s of %d, %s\n", sample.hook, plural.Of(t.steps(sample.hook), "step"), sample.budget(t.spec.Limits), sample.about)
 	}
 	return w.Flush()
 }
@@ -49,7 +50,7 @@ func (t *pluginTrial) describe(w *tabwriter.Writer) {
 	}
 	fmt.Fprintf(w, "with steps counted\t%d bytes\n", info.MeteredSize)
 	fmt.Fprintf(w, "checked and compiled in\t%s\n", t.loaded.Round(100*time.Microsecond))
-	fmt.Fprintf(w, "new instance\t%d steps of %d\n", t.counters.Read().InitSteps, t.spec.Limits.InitBudget)
+	fmt.Fprintf(w, "new instance\t%s of %d\n", plural.Of(t.counters.Read().InitSteps, "step"), t.spec.Limits.InitBudget)
 }
 
 func hookList(p *plugins.Plugin) string { return strings.Join(p.Hooks().Names(), ", ") }

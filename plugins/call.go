@@ -7,6 +7,7 @@ import (
 
 	"go.uber.org/zap"
 
+	"github.com/rollcall-gateway/rollcall/internal/plural"
 	"github.com/rollcall-gateway/rollcall/plugins/internal/codec"
 )
 
@@ -140,11 +141,11 @@ func (in *instance) exchange(x *exchange) (changed bool, f *fault) {
 	ptr, size := uint32(result>>32), uint32(result)
 	view, ok := in.view(ptr, size)
 	if !ok {
-		return false, faultf(ReasonBadResult, "%s returned %d bytes at %d, which is not in the memory of %d bytes",
-			hookExports[x.hook], size, ptr, in.linear.Size())
+		return false, faultf(ReasonBadResult, "%s returned %s at %d, which is not in the memory of %d bytes",
+			hookExports[x.hook], plural.Of(size, "byte"), ptr, in.linear.Size())
 	}
 	if len(view) > x.most {
-		return false, faultf(ReasonBadResult, "%s returned %d bytes, allowed are %d", hookExports[x.hook], size, x.most)
+		return false, faultf(ReasonBadResult, "%s returned %s, allowed are %d", hookExports[x.hook], plural.Of(size, "byte"), x.most)
 	}
 	if err := x.take(view); err != nil {
 		return false, faultf(ReasonBadResult, "%s: %w", hookExports[x.hook], err)

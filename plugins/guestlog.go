@@ -10,6 +10,8 @@ import (
 	"unicode/utf16"
 
 	"go.uber.org/zap/zapcore"
+
+	"github.com/rollcall-gateway/rollcall/internal/plural"
 )
 
 const (
@@ -96,7 +98,7 @@ func hostLog(in *instance, stack []uint64) {
 	ptr, size := uint32(stack[1]), uint32(stack[2])
 	text, ok := in.view(ptr, size)
 	if !ok {
-		panic(fmt.Errorf("rollcall.log: %d bytes at %d are outside the memory of %d bytes", size, ptr, in.linear.Size()))
+		panic(fmt.Errorf("rollcall.log: %s at %d outside the memory of %d bytes", plural.Of(size, "byte"), ptr, in.linear.Size()))
 	}
 	in.log.add(in, level, text)
 }
@@ -107,8 +109,8 @@ func hostRequest(in *instance, stack []uint64) {
 	if len(in.request) > 0 && uint64(len(in.request)) <= uint64(size) {
 		b, ok := in.view(ptr, uint32(len(in.request)))
 		if !ok {
-			panic(fmt.Errorf("rollcall.request: %d bytes at %d are outside the memory of %d bytes",
-				len(in.request), ptr, in.linear.Size()))
+			panic(fmt.Errorf("rollcall.request: %s at %d outside the memory of %d bytes",
+				plural.Of(len(in.request), "byte"), ptr, in.linear.Size()))
 		}
 		copy(b, in.request)
 	}

@@ -1,6 +1,10 @@
 package plugins
 
-import "time"
+import (
+	"time"
+
+	"github.com/rollcall-gateway/rollcall/internal/plural"
+)
 
 // longCalls keeps calls of members and shape from taking all instances of a pool. They may run for a quarter of a second,
 // while a join waits for an instance for a few milliseconds only: one instance is always left to joins, if there are two.
@@ -22,8 +26,8 @@ func (l longCalls) enter(timeout time.Duration) (left time.Duration, f *fault) {
 	case l <- struct{}{}:
 		return max(0, timeout-time.Since(start)), nil
 	case <-timer.C:
-		return 0, faultf(ReasonBusy, "%d calls of members and shape were under way for %v, which leaves room for joins only",
-			cap(l), timeout)
+		return 0, faultf(ReasonBusy, "%s of members and shape under way for %v, which leaves room for joins only",
+			plural.Of(cap(l), "call"), timeout)
 	}
 }
 

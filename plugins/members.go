@@ -6,6 +6,7 @@ import (
 	"io"
 	"runtime"
 
+	"github.com/rollcall-gateway/rollcall/internal/plural"
 	"github.com/rollcall-gateway/rollcall/plugins/internal/codec"
 )
 
@@ -235,7 +236,7 @@ func (m *Members) take(result []byte, places []int, last bool) error {
 	rest := result
 	for i, place := range places {
 		if len(rest) == 0 {
-			return fmt.Errorf("%d records were returned for %d", i, len(places))
+			return fmt.Errorf("%s for %s", plural.Of(i, "record"), plural.Of(len(places), "user"))
 		}
 		record, after, err := codec.Cut(rest)
 		if err != nil {
@@ -253,7 +254,7 @@ func (m *Members) take(result []byte, places []int, last bool) error {
 		}
 	}
 	if len(rest) > 0 {
-		return fmt.Errorf("more than %d records were returned", len(places))
+		return fmt.Errorf("more records than %s", plural.Of(len(places), "user"))
 	}
 	return nil
 }

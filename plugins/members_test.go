@@ -87,8 +87,8 @@ func TestMembersWithoutPluginsReturnsTheUsers(t *testing.T) {
 func TestMembersRefusesBrokenResults(t *testing.T) {
 	e := newEngine(t, EngineConfig{})
 	for name, test := range map[string]struct{ text, says string }{
-		"too few":          {answers(`\00\00\00\00`, 4), "1 records were returned for 2"},
-		"too many":         {answers(strings.Repeat(`\00`, 12), 12), "more than 2 records"},
+		"too few":          {answers(`\00\00\00\00`, 4), "1 record for 2 users"},
+		"too many":         {answers(strings.Repeat(`\00`, 12), 12), "more records than 2 users"},
 		"half a length":    {answers(`\00\00\00\00\00`, 5), "too early"},
 		"long record":      {answers(`\ff\ff\ff\ff`, 4), "too early"},
 		"outside":          {answers(``, 0x7fffffff), "not in the memory"},

@@ -8,6 +8,8 @@ import (
 	"time"
 
 	"go.uber.org/zap"
+
+	"github.com/rollcall-gateway/rollcall/internal/plural"
 )
 
 const (
@@ -117,7 +119,8 @@ func (p *pool) acquire(timeout time.Duration) (*slot, *fault) {
 		select {
 		case <-p.freed:
 		case <-timer.C:
-			return nil, faultf(ReasonBusy, "all %d instances were busy for %v", len(p.slots), timeout)
+			return nil, faultf(ReasonBusy, "no instance became free in %v, there may be %s", timeout,
+				plural.Of(len(p.slots), "instance"))
 		}
 	}
 }

@@ -6,6 +6,8 @@ import (
 	"strings"
 
 	"github.com/tetratelabs/wazero/sys"
+
+	"github.com/rollcall-gateway/rollcall/internal/plural"
 )
 
 // maxFrames bounds the functions that the text of a trap names.
@@ -57,7 +59,7 @@ func (in *instance) explain(err error, h Hook, ended bool) Reason {
 	case errors.As(err, &exit):
 		reason = ReasonExit
 	case int64(in.slice.Get()) < 0 && int64(in.steps.Get()) <= 0:
-		reason, instead = ReasonBudget, fmt.Sprintf("budget of %d steps spent (%s)", in.budget, budgetOptions[h])
+		reason, instead = ReasonBudget, fmt.Sprintf("budget of %s spent (%s)", plural.Of(in.budget, "step"), budgetOptions[h])
 	}
 	if trap, ok := errors.AsType[*trapError](err); ok {
 		trap.instead = instead

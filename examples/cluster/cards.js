@@ -21,11 +21,12 @@ export function start(pods, channel) {
 
 function dataCenter(name, panels) {
   const users = h("span", { class: "number", "data-testid": `users-${name}` });
+  const unit = h("span", { class: "unit" }, "users");
   const anonymous = h("span", { class: "number", "data-testid": `anonymous-${name}` });
   const list = h("div", { class: "names", "data-testid": `names-${name}` });
   const element = h("section", { class: "card dc", "data-testid": `dc-${name}`, "aria-label": `Data center ${name}` },
     h("div", { class: "card-head" }, h("h2", {}, name),
-      h("p", { class: "counts" }, users, h("span", { class: "unit" }, "users"), anonymous, h("span", { class: "unit" }, "anonymous"))),
+      h("p", { class: "counts" }, users, unit, anonymous, h("span", { class: "unit" }, "anonymous"))),
     list,
     h("div", { class: "pods" }, panels.map((p) => p.element)));
 
@@ -35,6 +36,7 @@ function dataCenter(name, panels) {
     const dc = answer[name];
     element.classList.toggle("gone", !dc);
     users.textContent = dc?.authenticatedCount ?? "–";
+    unit.textContent = dc?.authenticatedCount === 1 ? "user" : "users";
     anonymous.textContent = dc?.anonymous ?? "–";
     list.replaceChildren(...(dc?.authenticated ?? []).map((u) => h("span", { class: "name", "data-user": u.id }, avatar(u.id), u.id)));
     if (!list.children.length) list.append(h("span", { class: "empty" }, dc ? "Nobody by name" : "Not in the answer"));

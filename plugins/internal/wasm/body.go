@@ -4,6 +4,8 @@ import (
 	"errors"
 	"fmt"
 	"slices"
+
+	"github.com/rollcall-gateway/rollcall/internal/plural"
 )
 
 // body is the code of one function in the file.
@@ -75,7 +77,7 @@ const (
 func (c *checker) bodiesOf(r *reader) {
 	n := r.count("bodies", maxFunctions)
 	if r.err == nil && n != c.Functions {
-		r.fail(fmt.Errorf("%d functions declared, but %d bodies", c.Functions, n))
+		r.fail(fmt.Errorf("%s declared, but %s", plural.Of(c.Functions, "function"), plural.Of(n, "body")))
 	}
 	if r.err != nil {
 		return
@@ -86,7 +88,7 @@ func (c *checker) bodiesOf(r *reader) {
 		switch {
 		case r.err != nil:
 		case size > int64(r.left()):
-			r.fail(fmt.Errorf("%d bytes announced, but only %d left", size, r.left()))
+			r.fail(fmt.Errorf("%s announced, but only %d left", plural.Of(size, "byte"), r.left()))
 		case size > maxBody:
 			r.fail(fmt.Errorf("%d bytes; the limit is %d: split the function", size, maxBody))
 		}
@@ -96,7 +98,7 @@ func (c *checker) bodiesOf(r *reader) {
 			c.function(i, in)
 			r.pos = in.pos
 			if in.err == nil && in.left() > 0 {
-				in.fail(fmt.Errorf("%d bytes behind its end", in.left()))
+				in.fail(fmt.Errorf("%s behind its end", plural.Of(in.left(), "byte")))
 			}
 			if in.err != nil {
 				r.fail(in.err)

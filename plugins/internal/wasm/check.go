@@ -4,6 +4,8 @@ import (
 	"errors"
 	"fmt"
 	"strconv"
+
+	"github.com/rollcall-gateway/rollcall/internal/plural"
 )
 
 // Section ids of the binary format.
@@ -83,7 +85,7 @@ func check(file []byte, l Limits, relaxed bool) (*Module, error) {
 		r := &reader{file: file, pos: s.start, end: s.end}
 		c.section(s.id, r)
 		if r.err == nil && r.left() > 0 {
-			r.fail(fmt.Errorf("%d bytes too many", r.left()))
+			r.fail(fmt.Errorf("%s too many", plural.Of(r.left(), "byte")))
 		}
 		if r.err != nil {
 			return nil, fmt.Errorf("%s section, offset %#x: %w", sectionNames[s.id], r.pos, r.err)
@@ -121,8 +123,8 @@ func (c *checker) split() error {
 			return fmt.Errorf("%s section, offset %#x: size: %w", sectionNames[id], at, r.err)
 		}
 		if int64(size) > int64(r.left()) {
-			return fmt.Errorf("%s section, offset %#x: %d bytes announced, but only %d left: the file is cut off",
-				sectionNames[id], at, size, r.left())
+			return fmt.Errorf("%s section, offset %#x: %s announced, but only %d left: the file is cut off",
+				sectionNames[id], at, plural.Of(size, "byte"), r.left())
 		}
 		s := section{id: id, start: r.pos, end: r.pos + int(size)}
 		r.pos = s.end
@@ -199,10 +201,10 @@ func (c *checker) section(id byte, r *reader) {
 // whole checks what needs all sections.
 func (c *checker) whole() error {
 	if len(c.bodies) != c.Functions {
-		return fmt.Errorf("code section: %d functions declared, but %d bodies", c.Functions, len(c.bodies))
+		return fmt.Errorf("code section: %s declared, but %s", plural.Of(c.Functions, "function"), plural.Of(len(c.bodies), "body"))
 	}
 	if c.dataCount >= 0 && c.dataCount != c.data {
-		return fmt.Errorf("data section: %d segments announced, but %d there", c.dataCount, c.data)
+		return fmt.Errorf("data section: %s announced, but %d there", plural.Of(c.dataCount, "segment"), c.data)
 	}
 	if c.total(KindMemory) == 0 && !c.relaxed {
 		return errors.New("no memory: a plugin defines and exports one")

@@ -43,7 +43,7 @@ func TestCheckRefuses(t *testing.T) {
 		"an unknown section":      {wasmFile(sec(14)), "unknown section 14"},
 		"a tag section":           {wasmFile(sec(sectionTag)), "exceptions are not supported"},
 		"a section too long":      {wasmFile(cat([]byte{1}, many)), "the file is cut off"},
-		"a section with a rest":   {wasmFile(sec(sectionType, []byte{0, 0})), "1 bytes too many"},
+		"a section with a rest":   {wasmFile(sec(sectionType, []byte{0, 0})), "1 byte too many"},
 		"too many customs":        {wasmFile(times(maxCustom+1, sec(0, text("a")))), "custom sections"},
 		"a custom without a name": {wasmFile(sec(0)), "custom section"},
 

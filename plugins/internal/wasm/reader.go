@@ -4,6 +4,8 @@ import (
 	"errors"
 	"fmt"
 	"unicode/utf8"
+
+	"github.com/rollcall-gateway/rollcall/internal/plural"
 )
 
 var (
@@ -105,7 +107,7 @@ func (r *reader) count(what string, limit int) int {
 		return 0
 	}
 	if int64(n) > int64(r.left()) {
-		r.fail(fmt.Errorf("%d %s announced, but only %d bytes left", n, what, r.left()))
+		r.fail(fmt.Errorf("%d %s announced, but only %s left", n, what, plural.Of(r.left(), "byte")))
 		return 0
 	}
 	if int(n) > limit {

@@ -3,6 +3,8 @@ package wasm
 import (
 	"errors"
 	"fmt"
+
+	"github.com/rollcall-gateway/rollcall/internal/plural"
 )
 
 func (c *checker) types(r *reader) {
@@ -324,7 +326,7 @@ func (c *checker) segments(r *reader) {
 		}
 		size := r.u32()
 		if r.err == nil && int64(size) > int64(r.left()) {
-			r.fail(fmt.Errorf("segment %d: %d bytes announced, but only %d left", i, size, r.left()))
+			r.fail(fmt.Errorf("segment %d: %s announced, but only %d left", i, plural.Of(size, "byte"), r.left()))
 			return
 		}
 		r.skip(int(size))
