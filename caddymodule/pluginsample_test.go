@@ -7,6 +7,8 @@ import (
 
 	"go.uber.org/zap"
 	"go.uber.org/zap/zaptest/observer"
+
+	"github.com/rollcall-gateway/rollcall/internal/wat"
 )
 
 const sampleWarning = "plugin loaded, but a sample call fails: run caddy rollcall-plugin check"
@@ -119,5 +121,20 @@ func TestPluginCheckPrintsNoNamesRaw(t *testing.T) {
 	}
 	if strings.Count(out, "\nsha256") != 1 {
 		t.Errorf("a forged line in\n%s", out)
+	}
+}
+
+// The answer of a plugin is the same value, and cannot hide a part of itself on a terminal.
+func TestPluginCallPrintsNoAnswerRaw(t *testing.T) {
+	const answer = `{"a":\0d[1,\0a\092], "b\7f\c2\9b1m":"\e2\80\ae\f3\a0\80\81 \5cu001b Gr\c3\bc\c3\9fe"}`
+	file := filepath.Join(t.TempDir(), "shape.wasm")
+	wat.Compile(t, file, `(module (memory (export "memory") 1) (data (i32.const 64) "`+strings.ReplaceAll(answer, `"`, `\22`)+`")
+		(func (export "rollcall_abi_v1"))
+		(func (export "rollcall_buffer") (param i32) (result i32) (i32.const 1024))
+		(func (export "rollcall_shape") (param i32 i32 i32) (result i64) (i64.const 0x4000000031)))`)
+	out, _, err := runPlugin(t, `{}`, "call", file, "shape")
+	const want = `{"a":[1,2],"b\u007f\u009b1m":"\u202e\udb40\udc01 \u001b Grüße"}` + "\n"
+	if err != nil || out != want {
+		t.Errorf("%v, got\n%q\nwant\n%q", err, out, want)
 	}
 }
