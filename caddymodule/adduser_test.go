@@ -1,6 +1,7 @@
 package caddymodule
 
 import (
+	"bytes"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -349,6 +350,44 @@ func TestDamagedFile(t *testing.T) {
 		t.Fatal(err)
 	}
 	wantCreated(t, h, "adduser", users, "ada")
+}
+
+// A record that is damaged on disk assigns nobody else, and is logged; the others hold.
+func TestDamagedAssignmentIsLeftOut(t *testing.T) {
+	t.Setenv("XDG_DATA_HOME", t.TempDir())
+	host := mustHost(t, "portal.example.com")
+	f, err := assignment.OpenFile(assignmentsPath())
+	if err != nil {
+		t.Fatal(err)
+	}
+	var records []assignment.Record
+	for _, user := range []string{"USER_1", "USER_2"} {
+		records = append(records, assignment.Record{Host: host, User: user, Channel: "sales", Version: assignment.Version{Clock: 1 << 60}, Mode: assignment.Listen})
+	}
+	if err := errors.Join(f.Save(records), f.Close()); err != nil {
+		t.Fatal(err)
+	}
+	b, err := os.ReadFile(assignmentsPath())
+	if err != nil {
+		t.Fatal(err)
+	}
+	b[bytes.LastIndex(b, []byte("USER_1"))+5] ^= 2 // USER_3
+	if err := os.WriteFile(assignmentsPath(), b, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	a := loadHandler(t, "api_key k").app.hub.assignments
+	core, logs := observer.New(zap.InfoLevel)
+	a.logger = zap.New(core)
+	a.begin(false)
+	for user, want := range map[string]assignment.Mode{"USER_1": assignment.None, "USER_2": assignment.Listen, "USER_3": assignment.None} {
+		if got := a.book.Mode(host, user, "sales"); got != want {
+			t.Errorf("%s is assigned with the mode %s, want %s", user, got, want)
+		}
+	}
+	lines := logs.FilterMessageSnippet("damaged assignments are left out").All()
+	if len(lines) != 1 || lines[0].ContextMap()["damaged"] != int64(1) {
+		t.Errorf("logged: %v", logs.All())
+	}
 }
 
 // The log has one line for a trouble that lasts, and says that it is over when it is.

@@ -132,6 +132,10 @@ func (a *assignments) read(path string) (*assignment.File, error) {
 		_ = f.Close() // the first error says more
 		return nil, err
 	}
+	if n, kept := f.Damaged(); n > 0 {
+		a.logger.Error("damaged assignments are left out: other pods bring them back, or assign these users again",
+			zap.String("file", path), zap.Int("damaged", n), zap.String("kept", kept))
+	}
 	return f, nil
 }
 

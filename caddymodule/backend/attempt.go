@@ -35,6 +35,9 @@ func (q *queue) attempt(l *lane, to *Endpoint) {
 	}
 	r := removal{queue: q, lane: l, channel: l.channel, number: number, size: len(record)}
 	id, body, err := decodeRecord(record)
+	if err == nil && !belongs(body, id, q.host) {
+		err = errForeign
+	}
 	if err != nil {
 		q.give(r, id, outcome{why: ReasonDamaged, err: err})
 		return

@@ -320,6 +320,74 @@ func TestDamagedRecordIsGivenUpAndTheOthersArrive(t *testing.T) {
 	}
 }
 
+// A flipped bit in the name of a host sends nothing to the backend of another, and loses nothing in silence.
+func TestMessagesUnderAnotherHostAreNotDelivered(t *testing.T) {
+	for _, other := range []string{"qortal.example.com", "PORTAL.example.com", "portal.exampl\x00.com"} {
+		t.Run(other, func(t *testing.T) {
+			s, file := waitOnDisk(t, 20)
+			raw, err := os.ReadFile(file)
+			if err != nil {
+				t.Fatal(err)
+			}
+			// The name of the bucket; what is in the records has a checksum.
+			for _, key := range [][]byte{[]byte("portal.example.com")} {
+				for at := 0; ; at += len(key) {
+					i := bytes.Index(raw[at:], key)
+					if i < 0 {
+						break
+					}
+					at += i
+					if !bytes.HasSuffix(raw[:at], []byte(`"host":"`)) {
+						copy(raw[at:], other)
+					}
+				}
+			}
+			if err := os.WriteFile(file, raw, 0o600); err != nil {
+				t.Fatal(err)
+			}
+			got := newReceived()
+			to := endpointAt(serve(t, got).URL)
+			s.endpoints.set(mustHost(t, "portal.example.com"), to)
+			s.endpoints.set(mustHost(t, "qortal.example.com"), to)
+			s.open(t)
+			defer s.close(t)
+			if s.logs.FilterMessageSnippet("was damaged and is set aside").Len() != 1 {
+				t.Errorf("logged: %v", s.logs.All())
+			}
+			if kept, err := os.ReadFile(file + asideExt); err != nil || !bytes.Equal(kept, raw) {
+				t.Errorf("%d bytes are kept, %v", len(kept), err)
+			}
+			if n := got.len(); n != 0 {
+				t.Errorf("%d were delivered", n)
+			}
+		})
+	}
+}
+
+// A record that got under another host while the file was open is given up.
+func TestRecordOfAnotherHostIsGivenUp(t *testing.T) {
+	s := newScene(t, nil)
+	portal, other := mustHost(t, "portal.example.com"), mustHost(t, "other.example.com")
+	body, err := Message{Channel: "sales", Mode: Listen, Message: []byte("{}")}.encode("msg_1", portal)
+	if err != nil {
+		t.Fatal(err)
+	}
+	got := newReceived()
+	s.endpoints.set(other, endpointAt(serve(t, got).URL))
+	q := s.queue(other)
+	entries := []entry{{channel: 1, record: encodeRecord("msg_1", body)}}
+	if !q.reserve(entries, 1<<20) {
+		t.Fatal("no room")
+	}
+	if err := s.committer.add(q, entries); err != nil {
+		t.Fatal(err)
+	}
+	eventually(t, "it is given up", func() bool { return s.counts.get("dropped damaged") == 1 })
+	if n := got.len(); n != 0 {
+		t.Errorf("%d were delivered", n)
+	}
+}
+
 // TestFileThatLostItsEndIsSetAside cuts the file, as a disk that was full or a copy that was not finished does.
 func TestFileThatLostItsEndIsSetAside(t *testing.T) {
 	whole, file := waitOnDisk(t, 200)

@@ -65,6 +65,11 @@ func (m Message) encode(id string, host presence.HostName) ([]byte, error) {
 	return bytes.TrimSuffix(out.Bytes(), []byte("\n")), nil
 }
 
+// belongs reports whether a body that encode made has this id and is of this host.
+func belongs(body []byte, id string, host presence.HostName) bool {
+	return bytes.HasPrefix(body, []byte(`{"id":"`+id+`","host":"`+host.String()+`",`))
+}
+
 // newID returns the name of a message, by which a backend knows it again: "msg_" and 128 random bits.
 func newID() string {
 	var random [16]byte

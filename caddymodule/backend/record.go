@@ -18,6 +18,9 @@ var castagnoli = crc32.MakeTable(crc32.Castagnoli)
 // errDamaged is returned for a record that is not what was written.
 var errDamaged = errors.New("the record is damaged")
 
+// errForeign is returned for a record that is filed under another host than its own.
+var errForeign = errors.New("the record is of another host: its place in the file is damaged")
+
 // encodeRecord makes a record. The id has up to 255 bytes.
 func encodeRecord(id string, body []byte) []byte {
 	b := make([]byte, recordHeader, recordHeader+len(id)+len(body))

@@ -171,12 +171,37 @@ func (s *store) check(file string) error {
 		if tx.Size() > info.Size() {
 			return fmt.Errorf("%w: it has %d bytes of %d", errBroken, info.Size(), tx.Size())
 		}
+		if tx.Bucket(rootBucket) == nil && tx.ID() > 2 { // bbolt makes a file with the transactions 0 and 1, and this is the next
+			return fmt.Errorf("%w: it has no messages, and something was written", errBroken)
+		}
 		root, err := tx.CreateBucketIfNotExists(rootBucket)
 		if err != nil {
 			return err
 		}
+		if err := root.ForEachBucket(func(name []byte) error { return checkHost(root.Bucket(name), name) }); err != nil {
+			return err
+		}
 		return eachIn(root, func(presence.HostName, uint64, uint64, int) {})
 	})
+}
+
+// checkHost compares the name of a bucket with the host of the first record in it that is whole. The checksum of a record
+// is not one of its place.
+func checkHost(b *bbolt.Bucket, name []byte) error {
+	host, err := presence.ParseHost(string(name))
+	if err != nil || host.String() != string(name) {
+		return fmt.Errorf("%w: it has messages of the host %q", errBroken, name)
+	}
+	cursor := b.Cursor()
+	for k, v := cursor.First(); k != nil; k, v = cursor.Next() {
+		if id, body, err := decodeRecord(v); err == nil {
+			if !belongs(body, id, host) {
+				return fmt.Errorf("%w: what it has for %s is of another host", errBroken, host)
+			}
+			return nil
+		}
+	}
+	return nil
 }
 
 // guard calls something that uses the database. The file is mapped into memory, so a disk that fails, or a file that is

@@ -4,18 +4,22 @@ import (
 	"bytes"
 	"encoding/binary"
 	"errors"
+	"hash/crc32"
 	"unicode/utf8"
 
 	"github.com/rollcall-gateway/rollcall/presence"
 )
 
 // The form of an entry in a file. The key is host, user and channel with a zero byte between: none of them has control
-// characters. The value is a version in one byte, the mode in one byte, clock and node with the highest byte first.
+// characters. The value is a version in one byte, the mode in one byte, clock and node with the highest byte first, and the
+// CRC-32C of the key and all that in 4 bytes. Entries of version 1 have no checksum.
 const (
-	entryVersion = 1
-	entrySize    = 1 + 1 + 8 + 8
+	entryVersion = 2
+	valueSize    = 1 + 1 + 8 + 8
 	separator    = "\x00"
 )
+
+var castagnoli = crc32.MakeTable(crc32.Castagnoli)
 
 // The longest names in bytes, as the gateway lets them be.
 const (
@@ -39,10 +43,36 @@ func appendValue(b []byte, r *Record) []byte {
 	return binary.BigEndian.AppendUint64(b, r.Version.Node)
 }
 
-// decode reads an entry, which may be anything: the file can be damaged. Nothing of it is kept.
-func decode(key, value []byte) (Record, error) {
+// encodeValue makes the value of an entry with that key.
+func encodeValue(key []byte, r *Record) []byte {
+	b := appendValue(make([]byte, 0, valueSize+crc32.Size), r)
+	return binary.BigEndian.AppendUint32(b, checksum(key, b))
+}
+
+func checksum(key, value []byte) uint32 {
+	return crc32.Update(crc32.Checksum(key, castagnoli), castagnoli, value)
+}
+
+// decode reads an entry, which may be anything: the file can be damaged. Nothing of it is kept. An entry of a file of
+// version 1 is valid without a checksum.
+func decode(key, value []byte, version byte) (Record, error) {
+	if len(value) < valueSize || value[0] != version {
+		return Record{}, errEntry
+	}
+	sum := value[valueSize:]
+	value = value[:valueSize]
+	switch {
+	case version == 1 && len(sum) == 0:
+	case version == entryVersion && len(sum) == crc32.Size && binary.BigEndian.Uint32(sum) == checksum(key, value):
+	default:
+		return Record{}, errEntry
+	}
+	return decodeFields(key, value)
+}
+
+func decodeFields(key, value []byte) (Record, error) {
 	parts := bytes.SplitN(key, []byte(separator), 3)
-	if len(parts) != 3 || len(value) != entrySize || value[0] != entryVersion {
+	if len(parts) != 3 {
 		return Record{}, errEntry
 	}
 	host, err := presence.ParseHost(string(parts[0]))

@@ -2,6 +2,7 @@ package assignment
 
 import (
 	"bytes"
+	"encoding/binary"
 	"errors"
 	"fmt"
 	"os"
@@ -21,10 +22,12 @@ import (
 // process or the machine ends in the middle of it. It is safe for concurrent use; another process cannot open it meanwhile.
 type File struct {
 	path string
-	db   *bbolt.DB
 
-	writing sync.Mutex // held while a batch is written
+	writing sync.Mutex // held while a batch is written, and in Load
+	db      *bbolt.DB  // guarded by writing
+	version byte       // of the entries; guarded by writing
 	broken  error      // why the file is not touched any longer; guarded by writing
+	damaged int        // records that Load has left out; guarded by writing
 
 	mu   sync.Mutex
 	next *batch // that others can still add to; guarded by mu
@@ -42,7 +45,9 @@ var (
 	recordsBucket = []byte("assignments")
 	metaBucket    = []byte("rollcall")
 	formatKey     = []byte("format")
-	format        = []byte("1")
+	countKey      = []byte("records") // how many there are, 8 bytes with the highest first
+	format        = []byte("2")       // of a file: the version of its entries
+	oldFormat     = []byte("1")
 )
 
 // OpenFile opens the file, and makes it and its folder if they are not there.
@@ -65,7 +70,7 @@ func OpenFile(path string) (_ *File, err error) {
 		}
 		return nil, fmt.Errorf("opening the assignments: %w", err)
 	}
-	f := &File{path: path, db: db}
+	f := &File{path: path, db: db, version: entryVersion}
 	if err := f.prepare(fresh); err != nil {
 		_ = db.Close() // the first error says more
 		return nil, fmt.Errorf("opening the assignments: %s: %w", path, err)
@@ -89,8 +94,22 @@ func (f *File) prepare(fresh bool) error {
 		found := false
 		err := f.db.View(func(tx *bbolt.Tx) error {
 			found = tx.Bucket(recordsBucket) != nil
-			if meta := tx.Bucket(metaBucket); found && (meta == nil || string(meta.Get(formatKey)) != string(format)) {
-				return fmt.Errorf("%w: it has another format", ErrCorrupt)
+			if !found && tx.ID() > 1 { // bbolt makes a file with the transactions 0 and 1
+				return fmt.Errorf("%w: it has no assignments, and something was written", ErrCorrupt)
+			}
+			if !found {
+				return nil // it was killed before anything was written
+			}
+			var have []byte
+			if meta := tx.Bucket(metaBucket); meta != nil {
+				have = meta.Get(formatKey)
+			}
+			switch {
+			case bytes.Equal(have, oldFormat):
+				f.version = 1
+			case !bytes.Equal(have, format):
+				return fmt.Errorf("%w: it has the format %q, and this Rollcall reads 1 and 2: "+
+					"use the Rollcall that wrote it, or move the file away", ErrCorrupt, have)
 			}
 			return nil
 		})
@@ -98,7 +117,14 @@ func (f *File) prepare(fresh bool) error {
 			return err
 		}
 	}
-	err := f.db.Update(func(tx *bbolt.Tx) error {
+	if err := makeBuckets(f.db); err != nil {
+		return err
+	}
+	return syncFolder(filepath.Dir(f.path))
+}
+
+func makeBuckets(db *bbolt.DB) error {
+	return db.Update(func(tx *bbolt.Tx) error {
 		if _, err := tx.CreateBucketIfNotExists(recordsBucket); err != nil {
 			return err
 		}
@@ -108,10 +134,6 @@ func (f *File) prepare(fresh bool) error {
 		}
 		return meta.Put(formatKey, format)
 	})
-	if err != nil {
-		return err
-	}
-	return syncFolder(filepath.Dir(f.path))
 }
 
 // syncFolder makes the name of a new file last.
@@ -127,26 +149,38 @@ func syncFolder(path string) error {
 	return nil
 }
 
-// Load implements [Store].
+// Load implements [Store]. A record that is damaged is left out, and dropped from the file: other pods have it. The
+// damaged file is kept under another name then, see [File.Damaged].
 //
 // It returns ErrCorrupt.
 func (f *File) Load(take func(r Record)) (err error) {
+	f.writing.Lock()
+	defer f.writing.Unlock()
 	defer recovered(f.path, &err)()
 	var host presence.HostName // the last one: thousands of records share its text
-	return f.db.View(func(tx *bbolt.Tx) error {
+	var whole, damaged, count int
+	err = f.db.View(func(tx *bbolt.Tx) error {
+		count = int(min(countOf(tx), maxRecords))
 		return tx.Bucket(recordsBucket).ForEach(func(key, value []byte) error {
-			r, err := decode(key, value)
+			r, err := decode(key, value, f.version)
 			if err != nil {
-				return fmt.Errorf("%s: %w: %w", f.path, ErrCorrupt, err)
+				damaged++
+				return nil
 			}
 			if r.Host == host {
 				r.Host = host
 			}
 			host = r.Host
+			whole++
 			take(r)
 			return nil
 		})
 	})
+	if err != nil || damaged == 0 && whole == count && f.version == entryVersion {
+		return err
+	}
+	// A page can say that it has fewer records than it has. The first format has no count.
+	return f.rewrite(max(damaged, count-whole))
 }
 
 // Save implements [Store]. What comes while another batch is written is synced together.
@@ -165,7 +199,7 @@ func (f *File) Save(records []Record) error {
 		f.mu.Lock()
 		f.next = nil
 		f.mu.Unlock()
-		b.err = f.commit(func(bucket *bbolt.Bucket) error { return put(bucket, b.records) })
+		b.err = f.commit(func(bucket *bbolt.Bucket) (int, error) { return put(bucket, b.records) })
 		f.writing.Unlock()
 		close(b.done)
 	}
@@ -177,21 +211,22 @@ func (f *File) Save(records []Record) error {
 func (f *File) Delete(records []Record) error {
 	f.writing.Lock()
 	defer f.writing.Unlock()
-	return f.commit(func(bucket *bbolt.Bucket) error {
+	return f.commit(func(bucket *bbolt.Bucket) (more int, err error) {
 		for i := range records {
 			key := appendKey(nil, &records[i])
 			if old, ok := stored(bucket, key); ok && old.Version == records[i].Version {
 				if err := bucket.Delete(key); err != nil {
-					return err
+					return more, err
 				}
+				more--
 			}
 		}
-		return nil
+		return more, nil
 	})
 }
 
 // commit changes the file, all or nothing. The caller holds writing.
-func (f *File) commit(change func(bucket *bbolt.Bucket) error) (err error) {
+func (f *File) commit(change func(bucket *bbolt.Bucket) (more int, err error)) (err error) {
 	if f.broken != nil {
 		return f.broken
 	}
@@ -201,26 +236,50 @@ func (f *File) commit(change func(bucket *bbolt.Bucket) error) (err error) {
 		}
 	}()
 	defer recovered(f.path, &err)()
-	err = f.db.Update(func(tx *bbolt.Tx) error { return change(tx.Bucket(recordsBucket)) })
+	err = update(f.db, change)
 	if err != nil && !errors.Is(err, ErrCorrupt) {
 		err = fmt.Errorf("writing the assignments: %w", err)
 	}
 	return err
 }
 
-// put writes those that are later than what is there. Sorted keys are cheaper.
-func put(bucket *bbolt.Bucket, records []Record) error {
+// update changes the records in one transaction, and counts them; more is how many more there are.
+func update(db *bbolt.DB, change func(bucket *bbolt.Bucket) (more int, err error)) error {
+	return db.Update(func(tx *bbolt.Tx) error {
+		more, err := change(tx.Bucket(recordsBucket))
+		if err != nil || more == 0 {
+			return err
+		}
+		count := make([]byte, 0, 8)
+		return tx.Bucket(metaBucket).Put(countKey, binary.BigEndian.AppendUint64(count, countOf(tx)+uint64(more)))
+	})
+}
+
+// countOf returns how many records there are as far as they were counted.
+func countOf(tx *bbolt.Tx) uint64 {
+	count := tx.Bucket(metaBucket).Get(countKey)
+	if len(count) != 8 {
+		return 0
+	}
+	return binary.BigEndian.Uint64(count)
+}
+
+// put writes those that are later than what is there, and returns how many of them are new. Sorted keys are cheaper.
+func put(bucket *bbolt.Bucket, records []Record) (more int, err error) {
 	slices.SortFunc(records, func(a, b Record) int { return bytes.Compare(appendKey(nil, &a), appendKey(nil, &b)) })
 	for i := range records {
 		key := appendKey(nil, &records[i])
 		if old, ok := stored(bucket, key); ok && old.Version.Compare(records[i].Version) >= 0 {
 			continue
 		}
-		if err := bucket.Put(key, appendValue(nil, &records[i])); err != nil {
-			return err
+		if bucket.Get(key) == nil {
+			more++
+		}
+		if err := bucket.Put(key, encodeValue(key, &records[i])); err != nil {
+			return more, err
 		}
 	}
-	return nil
+	return more, nil
 }
 
 func stored(bucket *bbolt.Bucket, key []byte) (Record, bool) {
@@ -228,7 +287,7 @@ func stored(bucket *bbolt.Bucket, key []byte) (Record, bool) {
 	if value == nil {
 		return Record{}, false
 	}
-	r, err := decode(key, value)
+	r, err := decode(key, value, entryVersion)
 	return r, err == nil
 }
 
