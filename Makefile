@@ -1,9 +1,10 @@
 # Rollcall: build, run and test. "make" lists the targets.
 #
 # A Linux machine with Go, git and make is enough: what else the tests need is installed by "make deps" (through
-# apt-get) and, for golangci-lint, built at a pinned version into the user's cache folder.
+# apt-get) and, for golangci-lint and esbuild, built at a pinned version into the user's cache folder.
 
 GOLANGCI_LINT_VERSION := v2.15.0
+ESBUILD_VERSION := v0.28.2
 FUZZTIME ?= 12s
 # For what a plugin can send, which decides whether a customer can end the process.
 PLUGIN_FUZZTIME ?= 30s
@@ -22,6 +23,8 @@ LINT := $(CACHE)/golangci-lint-$(GOLANGCI_LINT_VERSION)-$(shell go env GOVERSION
 export ROLLCALL_NODE := $(CACHE)/node
 # Where deps.sh puts the AssemblyScript compiler, and the tests find it.
 export ROLLCALL_ASSEMBLYSCRIPT := $(CACHE)/assemblyscript
+# Bundles client.js for a test.
+export ROLLCALL_ESBUILD := $(CACHE)/esbuild-$(ESBUILD_VERSION)/esbuild
 export PATH := $(ROLLCALL_NODE)/node_modules/.bin:$(PATH)
 
 CADDY := $(CURDIR)/bin/caddy
@@ -68,7 +71,7 @@ test: ## run everything below and say what was run
 	$(STEP)
 	@bin/gotest $(REPORT) -total
 
-deps: ## install what the tests need, as root by apt-get
+deps: $(ROLLCALL_ESBUILD) ## install what the tests need, as root by apt-get
 	$(STEP)
 	@scripts/deps.sh
 
@@ -94,6 +97,10 @@ lint: $(LINT) ## golangci-lint, formatting included
 $(LINT):
 	$(STEP)
 	GOBIN=$(@D) go install github.com/golangci/golangci-lint/v2/cmd/golangci-lint@$(GOLANGCI_LINT_VERSION)
+
+$(ROLLCALL_ESBUILD):
+	$(STEP)
+	GOBIN=$(@D) go install github.com/evanw/esbuild/cmd/esbuild@$(ESBUILD_VERSION)
 
 unit: bin/gotest ## tests of the packages, golden files included, without the race detector
 	$(STEP)
@@ -124,7 +131,7 @@ docs: bin/gotest bin/caddy ## tests of what README.md and docs/ show, against th
 	$(STEP)
 	@$(GOTEST) -- -count=1 ./test/docs/...
 
-browser: bin/gotest bin/caddy ## tests with Chromium
+browser: bin/gotest bin/caddy $(ROLLCALL_ESBUILD) ## tests with Chromium
 	$(STEP)
 	@$(GOTEST) -- -count=1 -p=1 -timeout=20m ./test/browser/...
 

@@ -289,11 +289,27 @@ test("leaving many channels is bursts too", async () => {
 test("joins that are refused for their rate hold up the others", async () => {
   const { rc, ws } = await open();
   for (let i = 0; i < 100; i++) rc.join(`room-${i}`);
-  answerJoins(ws, () => ({ type: "error", code: "rate_limited", message: "" }));
+  const limited = () => ({ type: "error", code: "rate_limited", message: "" });
+  assert.equal(answerJoins(ws, limited), WINDOW);
   await settle();
   assert.equal(ws.count("join"), WINDOW);
   await tick(500);
-  assert.equal(ws.count("join"), 2 * WINDOW);
+  assert.equal(answerJoins(ws, limited), 1, "one tries it");
+  await tick(499);
+  assert.equal(answerJoins(ws), 0);
+  await tick(4_000);
+  const bursts = [];
+  for (let n; (n = answerJoins(ws)); await settle()) bursts.push(n);
+  assert.deepEqual(bursts.slice(0, 5), [1, 2, 4, 8, 16]);
+  assert.equal([...rc.channels.values()].filter((ch) => ch.synced).length, 100);
+});
+
+test("joins that are unavailable do not hold up the others", async () => {
+  const { rc, ws } = await open();
+  for (let i = 0; i < 40; i++) rc.join(`room-${i}`);
+  answerJoins(ws, () => ({ type: "error", code: "unavailable", message: "" }));
+  await settle();
+  assert.equal(answerJoins(ws), 40 - WINDOW);
 });
 
 test("joins that wait are not held up by those of a connection that was lost", async () => {

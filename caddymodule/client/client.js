@@ -6,7 +6,7 @@ const REASONS = {
 };
 const TIMEOUT = 10_000; // ms, for any answer
 const PROBE = 5_000; // ms, for an answer when there is reason to doubt the connection
-const WINDOW = 32; // joins and leaves that are unanswered at a time
+const WINDOW = 32; // joins and leaves that are unanswered at a time, at most
 // What may have cut the connection, or ends a wait.
 const SIGNS = ["online", "offline", "visibilitychange", "resume"];
 // In a bundle that is no ES module, or whose bundler writes the path of the source, the page is the base.
@@ -123,7 +123,7 @@ export class Rollcall extends Emitter {
   _run = 0; // what belongs to an older one is ignored
   _id = 0;
   _ping = 25;
-  _lane = { busy: 0, queue: [] };
+  _lane = { busy: 0, limit: WINDOW, queue: [] };
 
   constructor({ url = "socket", getToken } = {}) {
     super();
@@ -142,7 +142,7 @@ export class Rollcall extends Emitter {
 
   connect() {
     if (this.state == "closed") {
-      for (const type of SIGNS) globalThis.addEventListener?.(type, this._sign);
+      for (const type of SIGNS) globalThis.addEventListener?.(type, this._sign, true); // resume does not bubble
       for (const ch of this.channels.values()) ch._renew();
       this._attempt = 0;
       this._stale = null;
@@ -281,7 +281,7 @@ export class Rollcall extends Emitter {
   }
 
   _end(reason, code) {
-    for (const type of SIGNS) globalThis.removeEventListener?.(type, this._sign);
+    for (const type of SIGNS) globalThis.removeEventListener?.(type, this._sign, true);
     for (const ch of this.channels.values()) ch._reject(new RollcallError("closed", reason));
     this._set("closed", reason, code);
   }
@@ -301,7 +301,7 @@ export class Rollcall extends Emitter {
     for (const settle of [...this._commands.values()]) settle(new RollcallError("offline"));
     const { queue } = this._lane;
     this._lane.busy = -Infinity; // those in the queue go on, and find no connection
-    this._lane = { busy: 0, queue: [] };
+    this._lane = { busy: 0, limit: WINDOW, queue: [] };
     for (const go of queue) go();
   }
 
@@ -326,22 +326,29 @@ export class Rollcall extends Emitter {
   }
 
   // Joins or leaves, and repeats passing failures. The server limits the rate of frames, and the timers of a hidden page
-  // are slow: so answers set the pace.
+  // are slow: so answers set the pace, and a refusal has the frames go one by one again.
   async _persist(frame, wanted) {
     for (let attempt = 1; ; attempt++) {
       const lane = this._lane;
-      while (lane.busy >= WINDOW) await new Promise((go) => lane.queue.push(go));
+      while (lane.busy >= lane.limit) await new Promise((go) => lane.queue.push(go));
       lane.busy++;
+      let code;
       try {
         if (!wanted()) throw new RollcallError("left");
         return await this._command(frame);
       } catch (e) {
-        if (!/^(timeout|rate_limited|unavailable)$/.test(e.code)) throw e;
-        await sleep(jitter(attempt)); // in its place, which slows down the others
+        code = e.code;
+        if (!/^(timeout|rate_limited|unavailable)$/.test(code)) throw e;
+        if (code == "rate_limited") {
+          lane.limit = 1;
+          await sleep(jitter(Math.min(attempt, 3))); // in its place
+        }
       } finally {
         lane.busy--;
-        lane.queue.shift()?.();
+        if (code != "rate_limited" && lane.limit < WINDOW) lane.limit++;
+        for (const go of lane.queue.splice(0, Math.max(0, lane.limit - lane.busy))) go();
       }
+      if (code != "rate_limited") await sleep(jitter(attempt));
     }
   }
 }
