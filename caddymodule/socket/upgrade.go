@@ -7,7 +7,7 @@ import (
 	"io"
 	"net"
 	"net/http"
-	"slices"
+	"strings"
 
 	"github.com/gorilla/websocket"
 )
@@ -37,7 +37,6 @@ func Upgrade(w http.ResponseWriter, r *http.Request) (*Conn, error) {
 		// gorilla does the handshake, and this package reads and writes.
 		ReadBufferSize:  1,
 		WriteBufferPool: noBuffers{},
-		Subprotocols:    []string{Subprotocol},
 		CheckOrigin:     func(*http.Request) bool { return true }, // the caller's: it answers with a close code
 		Error: func(_ http.ResponseWriter, _ *http.Request, status int, reason error) {
 			failed = &UpgradeError{Status: status, Reason: reason.Error()}
@@ -118,7 +117,7 @@ func (h *handshake) Hijack() (net.Conn, *bufio.ReadWriter, error) {
 	header.Set("Upgrade", "websocket")
 	header.Set("Connection", "Upgrade")
 	header.Set("Sec-WebSocket-Accept", acceptKey(h.request.Header.Get("Sec-WebSocket-Key")))
-	if slices.Contains(websocket.Subprotocols(h.request), Subprotocol) {
+	if offers(h.request, Subprotocol) {
 		header.Set("Sec-WebSocket-Protocol", Subprotocol)
 	}
 	// Hijacking writes the response, so this is the last moment for it.
@@ -140,6 +139,19 @@ func (h *handshake) Hijack() (net.Conn, *bufio.ReadWriter, error) {
 		rw = bufio.NewReadWriter(bufio.NewReaderSize(conn, 0), rw.Writer)
 	}
 	return handshakeConn{conn}, rw, nil
+}
+
+// offers reports whether the client offers the subprotocol. It may do so in several header fields (RFC 6455 section 11.3.4),
+// of which gorilla reads the first.
+func offers(r *http.Request, subprotocol string) bool {
+	for _, field := range r.Header.Values("Sec-WebSocket-Protocol") {
+		for offered := range strings.SplitSeq(field, ",") {
+			if strings.TrimSpace(offered) == subprotocol {
+				return true
+			}
+		}
+	}
+	return false
 }
 
 // handshakeConn is the connection as gorilla sees it: it swallows the one write, gorilla's own 101 response.

@@ -163,18 +163,26 @@ func TestUpgradeNeedsAConnection(t *testing.T) {
 }
 
 func TestUpgradeSubprotocol(t *testing.T) {
-	for _, test := range []struct{ name, offered, want string }{
-		{"ours", "rollcall.v1", "rollcall.v1"},
-		{"ours among others", "chat, rollcall.v1", "rollcall.v1"},
-		{"only others", "chat, rollcall.v2", ""},
-		{"none", "", ""},
+	for _, test := range []struct {
+		name    string
+		offered []string // header fields
+		want    string
+	}{
+		{"ours", []string{"rollcall.v1"}, "rollcall.v1"},
+		{"ours among others", []string{"chat, rollcall.v1"}, "rollcall.v1"},
+		{"ours in a second field", []string{"chat", "rollcall.v1"}, "rollcall.v1"},
+		{"ours among others in a third field", []string{"chat", "", "a,rollcall.v1\t, b"}, "rollcall.v1"},
+		{"only others", []string{"chat, rollcall.v2", "rollcall.v1.1"}, ""},
+		{"in another case", []string{"Rollcall.v1"}, ""},
+		{"none", nil, ""},
+		{"an empty field", []string{""}, ""},
 	} {
 		t.Run(test.name, func(t *testing.T) {
 			near, far := net.Pipe()
 			defer near.Close()
 			w, r := hijacked{httptest.NewRecorder(), far}, handshakeRequest()
-			if test.offered != "" {
-				r.Header.Set("Sec-WebSocket-Protocol", test.offered)
+			for _, field := range test.offered {
+				r.Header.Add("Sec-WebSocket-Protocol", field)
 			}
 			if _, err := Upgrade(w, r); err != nil {
 				t.Fatal(err)
