@@ -135,11 +135,37 @@ func (s *site) login(r *http.Request) (login, *problem) {
 		return s.loginByToken(r.Context(), strings.TrimSpace(raw), false)
 	}
 	if s.cookie != "" {
-		if cookie, err := r.Cookie(s.cookie); err == nil && cookie.Value != "" {
-			return s.loginByToken(r.Context(), cookie.Value, true)
-		}
+		return s.loginByCookie(r)
 	}
 	return login{}, nil
+}
+
+// maxCookies is the most cookies of one name whose tokens are checked.
+const maxCookies = 8
+
+// loginByCookie returns the login of the first cookie whose token is valid. A browser sends several of one name when they
+// have different paths or domains, and an old one can come first.
+func (s *site) loginByCookie(r *http.Request) (login, *problem) {
+	ctx, cancel := context.WithTimeout(r.Context(), verifyTimeout)
+	defer cancel()
+	var failed *problem
+	tried := 0
+	for _, cookie := range r.CookiesNamed(s.cookie) {
+		if cookie.Value == "" {
+			continue
+		}
+		if tried++; tried > maxCookies {
+			break
+		}
+		who, p := s.loginByToken(ctx, cookie.Value, true)
+		switch {
+		case p != nil:
+			failed = p
+		case who.user != nil:
+			return who, nil
+		}
+	}
+	return login{}, failed
 }
 
 // loginByToken checks a token. One in a cookie that is not valid any longer makes its owner a visitor like others, who

@@ -230,6 +230,7 @@ func TestServeSocketRefusesWithAProblem(t *testing.T) {
 
 func TestLogin(t *testing.T) {
 	valid := signed(t, jwt.MapClaims{"sub": "USER_1", "email": "a@example.com"})
+	other := signed(t, jwt.MapClaims{"sub": "USER_2"})
 	expired := signed(t, jwt.MapClaims{"sub": "USER_1", "exp": time.Now().Add(-time.Hour).Unix()})
 	exp := time.Now().Add(time.Hour).Truncate(time.Second)
 	expiring := signed(t, jwt.MapClaims{"sub": "USER_1", "exp": exp.Unix()})
@@ -260,6 +261,13 @@ func TestLogin(t *testing.T) {
 		{"expired cookie", [2]string{"Cookie", "rollcall_token=" + expired}, "", login{}, ""},
 		{"empty cookie", [2]string{"Cookie", "rollcall_token="}, "", login{}, ""},
 		{"another cookie", [2]string{"Cookie", "token=" + valid}, "", login{}, ""},
+		{"an expired cookie before a valid one", [2]string{"Cookie", "rollcall_token=" + expired + "; rollcall_token=" + valid}, "", login{user: ann, byCookie: true}, ""},
+		{"a valid cookie before an expired one", [2]string{"Cookie", "rollcall_token=" + valid + "; rollcall_token=" + expired}, "", login{user: ann, byCookie: true}, ""},
+		{"nonsense and an empty cookie before a valid one", [2]string{"Cookie", "rollcall_token=x; rollcall_token=; a=b; rollcall_token=" + valid}, "", login{user: ann, byCookie: true}, ""},
+		{"two valid cookies", [2]string{"Cookie", "rollcall_token=" + valid + "; rollcall_token=" + other}, "", login{user: ann, byCookie: true}, ""},
+		{"two that are not valid", [2]string{"Cookie", "rollcall_token=x; rollcall_token=" + expired}, "", login{}, ""},
+		{"a valid cookie behind too many", [2]string{"Cookie", strings.Repeat("rollcall_token=x; ", maxCookies) + "rollcall_token=" + valid}, "", login{}, ""},
+		{"a valid cookie behind as many as are tried", [2]string{"Cookie", strings.Repeat("rollcall_token=x; ", maxCookies-1) + "rollcall_token=" + valid}, "", login{user: ann, byCookie: true}, ""},
 	} {
 		t.Run(test.name, func(t *testing.T) {
 			st := siteWithTokens(t)
