@@ -239,3 +239,18 @@ func TestClientInABundle(t *testing.T) {
 		})
 	}
 }
+
+// TestPageFromTheCacheConnectsAgain goes to another page and back. Chromium has closed the connection meanwhile.
+func TestPageFromTheCacheConnectsAgain(t *testing.T) {
+	d := startDemo(t, false)
+	p := openBlank(t, newBrowser(t), d.url)
+	p.connect("")
+	p.run(chromedp.Evaluate[chromedp.Void](`rc.join("lobby");
+		addEventListener("pageshow", (e) => { globalThis.restored = e.persisted; });`))
+	p.waitFor("the channel", `rc.channels.get("lobby").synced`)
+	p.run(chromedp.Navigate(d.url + "/dom.js"))
+	p.run(chromedp.Evaluate[chromedp.Void](`history.back()`))
+	p.waitFor("the page from the cache", `restored`)
+	p.waitFor("another connection", `states.filter((s) => s === "open welcome").length === 2`)
+	p.waitFor("the channel again", `rc.channels.get("lobby").synced`)
+}
