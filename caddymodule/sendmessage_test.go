@@ -62,8 +62,8 @@ func TestSendMessage(t *testing.T) {
 			`{"apiKey":"k", "channels": ["room", "` + private + `", "empty"], "message": {"actions": [1], "x":1e3}}`,
 			`{"channels": ["room", "` + private + `", "empty"],"message": {"actions": [1], "x":1e3}}`,
 			[]string{
-				`{"type":"message","channel":"room","from":null,"message":{"actions": [1], "x":1e3}}`,
-				`{"type":"message","channel":"` + private + `","from":null,"message":{"actions": [1], "x":1e3}}`,
+				`{"type":"message","channel":"room","from":null,"backend":true,"message":{"actions": [1], "x":1e3}}`,
+				`{"type":"message","channel":"` + private + `","from":null,"backend":true,"message":{"actions": [1], "x":1e3}}`,
 			},
 		},
 		{

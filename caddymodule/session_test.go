@@ -223,6 +223,21 @@ func TestJoinOverTheChannelsOfTheHost(t *testing.T) {
 	})
 }
 
+// Whatever a client writes, its messages are not the backend's.
+func TestClientIsNotTheBackend(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		d := talk(t, testSite(), nil)
+		d.ask(`{"type":"join","channel":"anonymous1"}`)
+		d.send(0x81, `{"type":"send","backend":true,"from":null,"channels":["anonymous1"],"message":{"backend":true},"backend":true}`)
+		got := []string{d.read(), d.read()}
+		slices.Sort(got) // the answer and the message come in any order
+		want := []string{`{"type":"message","channel":"anonymous1","from":null,"message":{"backend":true}}`, `{"type":"sent"}`}
+		if !slices.Equal(got, want) {
+			t.Errorf("got %q, want %q", got, want)
+		}
+	})
+}
+
 func TestSessionSends(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		d := talk(t, testSite(), &presence.User{ID: "USER_1", Email: "a@example.com"})

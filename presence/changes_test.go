@@ -13,7 +13,7 @@ type mute struct{}
 
 func (mute) Opened(HostName)                              {}
 func (mute) Closed(HostName)                              {}
-func (mute) Send(HostName, []string, *User, []byte) error { return nil }
+func (mute) Send(HostName, []string, Source, []byte) error { return nil }
 
 // notes is a Relay that keeps what it is told of channels.
 type notes struct {

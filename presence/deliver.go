@@ -40,7 +40,7 @@ func (o *outgoing) add(frame []byte) {
 }
 
 // send has a message delivered to those who listen when its turn comes.
-func (h *Host) send(ch *channel, from *User, message []byte) {
+func (h *Host) send(ch *channel, from Source, message []byte) {
 	frame := h.registry.encoder.Message(ch.name, from, message)
 	h.pending += len(frame)
 	if ch.outgoing != nil {

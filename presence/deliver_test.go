@@ -124,7 +124,7 @@ func TestJoiningFramesWritesToNobodyElsesMemory(t *testing.T) {
 // wide is a tape whose frames of messages are as long as these.
 type wide struct{ *tape }
 
-func (e wide) Message(channel string, from *User, message []byte) []byte {
+func (e wide) Message(channel string, from Source, message []byte) []byte {
 	return append(e.tape.Message(channel, from, message), message...)
 }
 
@@ -164,7 +164,7 @@ func TestWhoSendsFasterThanIsWrittenIsRefused(t *testing.T) {
 		if len(relay.sent) != accepted {
 			t.Errorf("the relay was given %d messages", len(relay.sent))
 		}
-		if err := w.reg.Deliver(w.name, []string{"room", "hall"}, nil, message); !errors.Is(err, ErrBusy) {
+		if err := w.reg.Deliver(w.name, []string{"room", "hall"}, Source{}, message); !errors.Is(err, ErrBusy) {
 			t.Errorf("another pod: %v", err)
 		}
 		synctest.Wait()

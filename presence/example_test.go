@@ -28,11 +28,11 @@ func (lines) Presence(d presence.Diff) []byte {
 	return fmt.Appendf(nil, "%s: %d there, joined %v, left %v", d.Channel, d.Count, d.Joined, d.Left)
 }
 
-func (lines) Message(channel string, from *presence.User, message []byte) []byte {
-	if from == nil {
+func (lines) Message(channel string, from presence.Source, message []byte) []byte {
+	if from.User == nil {
 		return fmt.Appendf(nil, "%s: %s", channel, message)
 	}
-	return fmt.Appendf(nil, "%s, %s: %s", channel, from.ID, message)
+	return fmt.Appendf(nil, "%s, %s: %s", channel, from.User.ID, message)
 }
 
 func (lines) AppendUser(b []byte, u *presence.User, _ bool) []byte { return fmt.Appendln(b, *u) }

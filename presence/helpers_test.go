@@ -33,13 +33,16 @@ func (tp *tape) Left(ref, channel, reason string) []byte {
 	return tp.put(left{ref, channel, reason})
 }
 
-// sent is what Encoder.Message was given, with the sender's ID.
+// sent is what Encoder.Message was given, with the sender's ID or "(backend)".
 type sent struct{ channel, from, message string }
 
-func (tp *tape) Message(channel string, from *User, message []byte) []byte {
+func (tp *tape) Message(channel string, from Source, message []byte) []byte {
 	s := sent{channel: channel, message: string(message)}
-	if from != nil {
-		s.from = from.ID
+	switch {
+	case from.Backend:
+		s.from = "(backend)"
+	case from.User != nil:
+		s.from = from.User.ID
 	}
 	return tp.put(s)
 }

@@ -39,8 +39,8 @@ type Encoder interface {
 	Left(ref, channel, reason string) []byte
 	// Presence tells what changed in a channel.
 	Presence(d Diff) []byte
-	// Message is what somebody sent to a channel, nil for nobody who is logged in. The message is JSON, and not kept.
-	Message(channel string, from *User, message []byte) []byte
+	// Message is a message to a channel. The message is JSON, and not kept.
+	Message(channel string, from Source, message []byte) []byte
 	// AppendUser appends a user to a list for [Encoded]. The first one of a piece is not separated from what is before.
 	AppendUser(b []byte, u *User, first bool) []byte
 	// AppendPrivate appends the private channel of a connection likewise. The user is nil for an anonymous one.

@@ -10,7 +10,7 @@ type Relay interface {
 	Closed(host HostName)
 	// Send carries a message to the listeners of some channels on other pods, at most once. Nothing that it is given is kept.
 	// It returns ErrBusy, and then the message goes nowhere.
-	Send(host HostName, channels []string, from *User, message []byte) error
+	Send(host HostName, channels []string, from Source, message []byte) error
 	// Changed tells that [Registry.Changes] has something for other pods. It is told again only after Changes was called.
 	Changed(host HostName, channel string)
 	// Watched tells that the channel has its first watcher on this pod, who waits for [Registry.Ready]. What other pods have of

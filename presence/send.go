@@ -31,6 +31,12 @@ var (
 	ErrBusy = errors.New("messages come faster than they can be delivered")
 )
 
+// Source is where a message comes from. The zero value is a connection without a user.
+type Source struct {
+	User    *User // nil: the backend, or a connection without a user
+	Backend bool  // set by [Registry.Send] alone, which no client reaches
+}
+
 // Listens tells whether c listens to all of the named channels.
 //
 // It returns ErrBadChannel, ErrReservedChannel, ErrNotJoined or ErrClosed.
@@ -84,9 +90,9 @@ func (c *Conn) Send(channels []string, message []byte) error {
 	if err != nil {
 		return err
 	}
-	var from *User
+	var from Source
 	if c.user != nil {
-		from = &c.user.User
+		from.User = &c.user.User
 	}
 	if h.relay != nil {
 		if err := h.relay.Send(h.name, channels, from, message); err != nil {
@@ -136,10 +142,11 @@ func (r *Registry) Send(host HostName, channels []string, message []byte) error 
 		return err
 	}
 	var owed []Outbox
+	from := Source{Backend: true}
 	r.with(host, func(h *Host) {
 		if h == nil {
 			if r.relay != nil {
-				err = r.relay.Send(host, channels, nil, message)
+				err = r.relay.Send(host, channels, from, message)
 			}
 			return
 		}
@@ -149,14 +156,14 @@ func (r *Registry) Send(host HostName, channels []string, message []byte) error 
 		}
 		away := slices.DeleteFunc(slices.Clone(channels), func(name string) bool { return h.private(name) != nil })
 		if h.relay != nil && len(away) > 0 {
-			if err = h.relay.Send(host, away, nil, message); err != nil {
+			if err = h.relay.Send(host, away, from, message); err != nil {
 				return
 			}
 		}
 		for _, ch := range to {
-			h.send(ch, nil, message)
+			h.send(ch, from, message)
 		}
-		owed = h.whisper(channels, nil, message)
+		owed = h.whisper(channels, from, message)
 	})
 	for _, out := range owed {
 		out.Flush()
@@ -167,7 +174,7 @@ func (r *Registry) Send(host HostName, channels []string, message []byte) error 
 // Deliver sends a message that came from another pod to those who listen on this one. It can come from a network.
 //
 // It returns ErrTooLarge, or ErrBusy when some of the channels did not get it.
-func (r *Registry) Deliver(host HostName, channels []string, from *User, message []byte) error {
+func (r *Registry) Deliver(host HostName, channels []string, from Source, message []byte) error {
 	channels, err := targets(channels, message)
 	if err != nil {
 		return err
@@ -275,7 +282,7 @@ func (h *Host) active(names []string) []*channel {
 
 // whisper sends a message to those private channels among the named ones that belong to a connection of this pod. It returns
 // the outboxes that are to be flushed without the lock.
-func (h *Host) whisper(names []string, from *User, message []byte) (owed []Outbox) {
+func (h *Host) whisper(names []string, from Source, message []byte) (owed []Outbox) {
 	for _, name := range names {
 		if c := h.private(name); c != nil && c.out.Queue(h.registry.encoder.Message(name, from, message), 1) {
 			owed = append(owed, c.out)

@@ -33,11 +33,15 @@ func (r *wires) count(host HostName, n int) {
 	r.open[host] += n
 }
 
-func (r *wires) Send(_ HostName, channels []string, from *User, message []byte) error {
+func (r *wires) Send(_ HostName, channels []string, from Source, message []byte) error {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	if r.err == nil {
-		r.sent = append(r.sent, fmt.Sprintf("%q %v %s", channels, from, message))
+		who := fmt.Sprint(from.User)
+		if from.Backend {
+			who = "(backend)"
+		}
+		r.sent = append(r.sent, fmt.Sprintf("%q %s %s", channels, who, message))
 	}
 	return r.err
 }
@@ -190,20 +194,20 @@ func TestBackendSendsToAnyChannel(t *testing.T) {
 			synctest.Wait()
 		}
 		send("room", "empty", "room")
-		relay.wants(t, `["room" "empty"] <nil> {}`)
-		ann.hears("message room : {}")
+		relay.wants(t, `["room" "empty"] (backend) {}`)
+		ann.hears("message room (backend): {}")
 		send(mine)
 		relay.wants(t) // nobody else has it
-		ann.hears("message " + mine + " : {}")
+		ann.hears("message " + mine + " (backend): {}")
 		send(mine, theirs, "tab|nobody")
-		relay.wants(t, fmt.Sprintf(`[%q "tab|nobody"] <nil> {}`, theirs))
-		ann.hears("message " + mine + " : {}")
+		relay.wants(t, fmt.Sprintf(`[%q "tab|nobody"] (backend) {}`, theirs))
+		ann.hears("message " + mine + " (backend): {}")
 		bob.hears()
 
 		ann.Close()
 		bob.Close()
 		send("room") // the host is not there any longer
-		relay.wants(t, `["room"] <nil> {}`)
+		relay.wants(t, `["room"] (backend) {}`)
 		if err := w.reg.Send(w.name, []string{"room"}, make([]byte, MaxMessage)); !errors.Is(err, ErrTooLarge) {
 			t.Errorf("too large: %v", err)
 		}
@@ -240,16 +244,16 @@ func TestDeliveredMessagesAreNotRelayed(t *testing.T) {
 		ann.join("room", WatchNone)
 		forget(ann)
 		mine := ann.ID().PrivateChannel()
-		if err := w.reg.Deliver(w.name, []string{"room", "empty", "room", mine}, &User{ID: "bob"}, []byte("{}")); err != nil {
+		if err := w.reg.Deliver(w.name, []string{"room", "empty", "room", mine}, Source{User: &User{ID: "bob"}}, []byte("{}")); err != nil {
 			t.Error(err)
 		}
 		synctest.Wait()
 		ann.hears("message "+mine+" bob: {}", "message room bob: {}")
 		relay.wants(t)
-		if err := w.reg.Deliver(HostName{}, []string{"room"}, nil, nil); err != nil {
+		if err := w.reg.Deliver(HostName{}, []string{"room"}, Source{}, nil); err != nil {
 			t.Errorf("to a host without connections: %v", err)
 		}
-		if err := w.reg.Deliver(w.name, []string{"room"}, nil, make([]byte, MaxMessage)); !errors.Is(err, ErrTooLarge) {
+		if err := w.reg.Deliver(w.name, []string{"room"}, Source{}, make([]byte, MaxMessage)); !errors.Is(err, ErrTooLarge) {
 			t.Errorf("too large: %v", err)
 		}
 	})

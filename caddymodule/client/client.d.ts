@@ -101,9 +101,10 @@ export interface ChannelEvents {
   update: [user: User];
   /**
    * Somebody sent a message to the channel, this connection too. `from` is null for an anonymous connection and for the
-   * backend. What is sent while this connection is lost does not come.
+   * backend; `backend` is true for the backend, which no other sender can bring about, and undefined otherwise. What is
+   * sent while this connection is lost does not come.
    */
-  message: [message: Message, from: User | null];
+  message: [message: Message, from: User | null, backend?: true];
   /**
    * The channel ended: joining was refused, the permission to listen was withdrawn (`denied`), or the backend has taken
    * the user out (`removed`).
@@ -143,7 +144,7 @@ export interface RollcallEvents {
   /** The log-in changed in place, by {@link Rollcall.authenticate}. */
   user: [user: User];
   /** The backend sent a message to this connection alone, by its private channel {@link Rollcall.tab}. */
-  message: [message: Message, from: null];
+  message: [message: Message, from: null, backend?: true];
   /** Something failed that belongs to no channel, such as a refused token. */
   error: [error: RollcallError];
 }

@@ -198,7 +198,7 @@ export class Rollcall extends Emitter {
   }
 
   _receive(frame) {
-    const { type, id, code, ping, reason, channel, message, from } = frame;
+    const { type, id, code, ping, reason, channel, message, from, backend } = frame;
     if (ping) this._ping = ping;
     if (type == "pong" || type == "error") this._patience = 0; // an error may be the answer to a ping
     if (this._patience) this._expect(this._patience, "silent");
@@ -212,7 +212,7 @@ export class Rollcall extends Emitter {
     if (this._commands.has(id)) this._commands.get(id)(error, frame);
     else if (error) this._emit("error", error);
     else if (type == "presence") ch?._diff(frame);
-    else if (type == "message") (channel == this.tab ? this : ch)?._emit(type, message, from);
+    else if (type == "message") (channel == this.tab ? this : ch)?._emit(type, message, from, ...(backend ? [true] : []));
     else if (type == "left" && reason) ch?._fail(new RollcallError(reason));
     else if (type == "welcome") this._welcome(frame);
   }

@@ -58,6 +58,17 @@ test("a message comes with who sent it", async () => {
   assert.deepEqual(events, []);
 });
 
+test("a message of the backend is told from one of an anonymous connection", async () => {
+  const { rc, ch, ws } = await inRoom();
+  const got = [];
+  ch.on("message", (...values) => got.push(values));
+  rc.on("message", (...values) => got.push(values));
+  ws.receive({ ...message("room", { n: 1 }), backend: true });
+  ws.receive(message("room", { backend: true }));
+  ws.receive({ ...message(rc.tab, { n: 3 }), backend: true });
+  assert.deepEqual(got, [[{ n: 1 }, null, true], [{ backend: true }, null], [{ n: 3 }, null, true]]);
+});
+
 test("messages come before the join is answered too", async () => {
   const { rc, ws } = await open();
   const got = [];

@@ -246,7 +246,7 @@ func sameMessage(t *testing.T, frame []byte, cmd Command) {
 	var got struct {
 		Message json.RawMessage `json:"message"`
 	}
-	told := payload(t, Encoder{}.Message(cmd.Channels[0], nil, cmd.Message))
+	told := payload(t, Encoder{}.Message(cmd.Channels[0], presence.Source{}, cmd.Message))
 	if err := json.Unmarshal(told, &got); err != nil || string(got.Message) != string(values["message"]) || !utf8.Valid(told) {
 		t.Errorf("%q makes %q, error %v", frame, told, err)
 	}
@@ -295,10 +295,11 @@ func BenchmarkParse(b *testing.B) {
 }
 
 func BenchmarkMessage(b *testing.B) {
-	from, message := presence.User{ID: "USER_1", Email: "ann@example.com"}, []byte(`{"text":"`+strings.Repeat("x", 90)+`"}`)
+	from := presence.Source{User: &presence.User{ID: "USER_1", Email: "ann@example.com"}}
+	message := []byte(`{"text":"` + strings.Repeat("x", 90) + `"}`)
 	b.ReportAllocs()
 	for b.Loop() {
-		if len(Encoder{}.Message("salesRoom", &from, message)) == 0 {
+		if len(Encoder{}.Message("salesRoom", from, message)) == 0 {
 			b.Fatal("no frame")
 		}
 	}

@@ -78,10 +78,10 @@ func (Encoder) Presence(d presence.Diff) []byte {
 }
 
 // Message implements [presence.Encoder].
-func (Encoder) Message(channel string, from *presence.User, message []byte) []byte {
+func (Encoder) Message(channel string, from presence.Source, message []byte) []byte {
 	size := 80 + len(channel) + len(message) // if nothing needs escaping
-	if from != nil {
-		size += len(from.ID) + len(from.Email)
+	if from.User != nil {
+		size += len(from.User.ID) + len(from.User.Email)
 	}
 	return socket.Text(func(b []byte) []byte {
 		b = slices.Grow(b, size)
@@ -89,7 +89,10 @@ func (Encoder) Message(channel string, from *presence.User, message []byte) []by
 		b = append(b, `,"channel":`...)
 		b = AppendString(b, channel)
 		b = append(b, `,"from":`...)
-		b = appendUserOrNull(b, from)
+		b = appendUserOrNull(b, from.User)
+		if from.Backend {
+			b = append(b, `,"backend":true`...)
+		}
 		b = append(b, `,"message":`...)
 		b = append(b, message...)
 		return append(b, '}')

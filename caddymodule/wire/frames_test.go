@@ -95,15 +95,19 @@ func TestFrames(t *testing.T) {
 			`{"type":"authenticated","id":"x","user":{"id":"USER_1","email":"a@example.com"}}`,
 		},
 		{
-			"message", e.Message("room", &ann, []byte(`{"text": "hi"}`)),
+			"message", e.Message("room", presence.Source{User: &ann}, []byte(`{"text": "hi"}`)),
 			`{"type":"message","channel":"room","from":{"id":"USER_1","email":"a@example.com"},"message":{"text": "hi"}}`,
 		},
 		{
-			"message of nobody", e.Message(odd.ID, nil, []byte(`{}`)),
+			"message of the backend", e.Message("room", presence.Source{Backend: true}, []byte(`{"backend":false}`)),
+			`{"type":"message","channel":"room","from":null,"backend":true,"message":{"backend":false}}`,
+		},
+		{
+			"message of an anonymous connection", e.Message(odd.ID, presence.Source{}, []byte(`{}`)),
 			`{"type":"message","channel":"a\"\\\n\u2028é\u003c","from":null,"message":{}}`,
 		},
 		{
-			"large message", e.Message("room", nil, []byte(`{"x":"`+strings.Repeat("y", 70_000)+`"}`)),
+			"large message", e.Message("room", presence.Source{}, []byte(`{"x":"`+strings.Repeat("y", 70_000)+`"}`)),
 			`{"type":"message","channel":"room","from":null,"message":{"x":"` + strings.Repeat("y", 70_000) + `"}}`,
 		},
 		{"sent", Sent(`"s"`), `{"type":"sent","id":"s"}`},

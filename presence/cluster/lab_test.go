@@ -128,10 +128,13 @@ func (silentEncoder) Left(_, _, _ string) []byte     { return nil }
 func (silentEncoder) Presence(presence.Diff) []byte  { return nil }
 
 // Message makes a line of it.
-func (silentEncoder) Message(channel string, from *presence.User, msg []byte) []byte {
+func (silentEncoder) Message(channel string, from presence.Source, msg []byte) []byte {
 	id := ""
-	if from != nil {
-		id = from.ID
+	switch {
+	case from.Backend:
+		id = "(backend)"
+	case from.User != nil:
+		id = from.User.ID
 	}
 	return fmt.Appendf(nil, "%s %s %s\n", channel, id, msg)
 }

@@ -120,11 +120,11 @@ func (m *messenger) count(host presence.HostName, n int) {
 }
 
 // Send implements [presence.Relay].
-func (m *messenger) Send(host presence.HostName, channels []string, from *presence.User, msg []byte) error {
-	s := &message.Send{Host: host, Channels: slices.Clone(channels), Message: bytes.Clone(msg)}
-	if from != nil {
-		user := *from
-		s.From = &user
+func (m *messenger) Send(host presence.HostName, channels []string, from presence.Source, msg []byte) error {
+	s := &message.Send{Host: host, Channels: slices.Clone(channels), From: from, Message: bytes.Clone(msg)}
+	if from.User != nil {
+		user := *from.User
+		s.From.User = &user
 	}
 	size := memorySize(s)
 	m.mu.Lock()

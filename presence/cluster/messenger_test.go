@@ -137,11 +137,11 @@ func TestBackendReachesAnyConnectionFromAnyPod(t *testing.T) {
 		if err := a.reg.Send(host, []string{private, "nobody"}, []byte("{}")); err != nil { // a has no connection of the host
 			t.Fatal(err)
 		}
-		box.wants(t, private+"  {}")
+		box.wants(t, private+" (backend) {}")
 		if err := b.reg.Send(host, []string{private}, []byte("{}")); err != nil {
 			t.Fatal(err)
 		}
-		box.wants(t, private+"  {}")
+		box.wants(t, private+" (backend) {}")
 		if n := len(sentOf[*message.Send](b.port)); n != 0 {
 			t.Errorf("%d messages are published to a connection of this pod", n)
 		}
@@ -259,7 +259,7 @@ func TestWhoSendsFasterThanTheBusTakesIsRefused(t *testing.T) {
 		}
 		box.wants(t)
 		time.Sleep(2 * time.Minute)
-		box.wants(t, "room  {}")
+		box.wants(t, "room (backend) {}")
 		m := a.messenger
 		m.mu.Lock()
 		if m.bytes != 0 || len(m.byHost) != 0 || len(m.unsent) != 0 {
@@ -300,7 +300,7 @@ func TestWhatWasSentBeforeTheEndIsPublished(t *testing.T) {
 		if err := a.Close(); err != nil {
 			t.Fatal(err)
 		}
-		box.wants(t, slices.Repeat([]string{"room  {}"}, 10)...)
+		box.wants(t, slices.Repeat([]string{"room (backend) {}"}, 10)...)
 		if err := a.reg.Send(host, []string{"room"}, []byte("{}")); err != nil {
 			t.Errorf("without a relay: %v", err)
 		}

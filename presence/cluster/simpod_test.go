@@ -95,7 +95,7 @@ func (tp *simTape) Joined(j presence.Joined) []byte      { return tp.put(j) }
 func (tp *simTape) Presence(d presence.Diff) []byte      { return tp.put(d) }
 func (tp *simTape) Left(_, channel, _ string) []byte     { return tp.put(channel) }
 
-func (tp *simTape) Message(_ string, _ *presence.User, msg []byte) []byte {
+func (tp *simTape) Message(_ string, _ presence.Source, msg []byte) []byte {
 	return tp.put(simText(msg))
 }
 

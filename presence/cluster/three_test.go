@@ -77,13 +77,13 @@ func TestThreePodsOverRoutes(t *testing.T) {
 	// One payload each, in the order in which they were sent.
 	sent, came := make([]string, 200), []string{}
 	for i := range sent {
-		sent[i] = fmt.Sprintf(`anonymous  {"n":%d}`, i)
+		sent[i] = fmt.Sprintf(`anonymous (backend) {"n":%d}`, i)
 		if err := pods[0].reg.Send(host, []string{"anonymous"}, fmt.Appendf(nil, `{"n":%d}`, i)); err != nil {
 			t.Fatal(err)
 		}
 	}
 	eventually(t, "messages in their order", func() bool {
-		came = append(came, slices.DeleteFunc(box.take(), func(line string) bool { return line == "anonymous  {}" })...)
+		came = append(came, slices.DeleteFunc(box.take(), func(line string) bool { return line == "anonymous (backend) {}" })...)
 		return slices.Equal(came, sent)
 	})
 

@@ -77,8 +77,8 @@ func TestBackendSendsMessages(t *testing.T) {
 	private := visitor.Welcome.Channel
 	channels := fmt.Sprintf(`["team",%q,"nobodyIsHere"]`, private)
 	send(channels, `{"channels":`+channels+`,"message":`+message+`}`)
-	ann.Expect(t, `{"type":"message","channel":"team","from":null,"message":`+message+`}`)
-	visitor.Expect(t, fmt.Sprintf(`{"type":"message","channel":%q,"from":null,"message":%s}`, private, message))
+	ann.Expect(t, `{"type":"message","channel":"team","from":null,"backend":true,"message":`+message+`}`)
+	visitor.Expect(t, fmt.Sprintf(`{"type":"message","channel":%q,"from":null,"backend":true,"message":%s}`, private, message))
 	ann.ExpectNothing(t)
 	visitor.ExpectNothing(t)
 }

@@ -133,7 +133,7 @@ func TestFlippedBitsShowOrMeanSomethingElse(t *testing.T) {
 
 func TestDecodeRefusesOtherVersionsFirst(t *testing.T) {
 	for _, secret := range []string{"", secret} {
-		for _, payload := range [][]byte{{0}, {Version + 1}, {255, 1, 2, 3}, append([]byte{2}, make([]byte, MaxPayload)...)} {
+		for _, payload := range [][]byte{{0}, {Version + 1}, {255, 1, 2, 3}, append([]byte{Version + 1}, make([]byte, MaxPayload)...)} {
 			if _, _, err := NewCodec(secret).Decode(subject, payload); !errors.Is(err, ErrVersion) {
 				t.Errorf("secret %q, %d bytes of version %d: %v", secret, len(payload), payload[0], err)
 			}

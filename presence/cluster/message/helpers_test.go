@@ -85,9 +85,12 @@ func samples() []sample {
 		{"check done", &CheckDone{ID: 1<<64 - 1}},
 		{"send", &Send{
 			Seq: 300, Host: portal, Channels: []string{"lobby", "ä", "tab|AAAAAAAAAAAAAAAAAAAAAA"},
-			From: &presence.User{ID: "u-1", Email: "one@example.com"}, Message: []byte(`{"text": "hë\"}"}`),
+			From: presence.Source{User: &presence.User{ID: "u-1", Email: "one@example.com"}}, Message: []byte(`{"text": "hë\"}"}`),
 		}},
-		{"send of the backend", &Send{Seq: 1, Host: mustHost("192.0.2.1"), Channels: []string{"lobby"}, Message: []byte("{}")}},
+		{"send of the backend", &Send{
+			Seq: 1, Host: mustHost("192.0.2.1"), Channels: []string{"lobby"}, From: presence.Source{Backend: true}, Message: []byte("{}"),
+		}},
+		{"send of an anonymous connection", &Send{Seq: 2, Host: mustHost("192.0.2.1"), Channels: []string{"lobby"}, Message: []byte("{}")}},
 		{"assignments", &Assignments{ID: 300, Host: portal, Records: []assignment.Record{
 			{Host: portal, User: "u-1", Channel: "lobby", Mode: assignment.Listen, Version: assignment.Version{Clock: 1_700_000_000_456 << 16, Node: 1 << 63}},
 			{Host: portal, User: "zwölf", Channel: "ä b", Version: assignment.Version{Clock: assignment.MaxClock}},

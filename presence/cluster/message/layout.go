@@ -235,9 +235,12 @@ func (e *encoder) send(m *Send) {
 	for _, channel := range m.Channels {
 		e.channel(channel)
 	}
-	e.flags(m.From != nil)
-	if m.From != nil {
-		e.user(m.From)
+	if m.From.User != nil && m.From.Backend {
+		e.fail("a message of a user and of the backend")
+	}
+	e.flags(m.From.User != nil, m.From.Backend)
+	if m.From.User != nil {
+		e.user(m.From.User)
 	}
 	e.object(m.Message)
 }
@@ -247,9 +250,14 @@ func (d *decoder) send() *Send {
 	if m.Channels = list(d, leastName, d.channel); len(m.Channels) == 0 || len(m.Channels) > presence.MaxTargets {
 		d.fail("too many channels of a message, or none")
 	}
-	if d.flags(1) != 0 {
+	switch d.flags(2) {
+	case 1:
 		user := d.user()
-		m.From = &user
+		m.From.User = &user
+	case 2:
+		m.From.Backend = true
+	case 3:
+		d.fail("a message of a user and of the backend")
 	}
 	m.Message = d.object()
 	return m

@@ -100,7 +100,7 @@ func TestLargestMessageFits(t *testing.T) {
 	m := &Send{
 		Seq:  math.MaxUint64,
 		Host: mustHost(strings.Join([]string{label, label, label, label[:61]}, ".")),
-		From: &presence.User{ID: strings.Repeat("u", maxUser), Email: strings.Repeat("e", maxEmail)},
+		From: presence.Source{User: &presence.User{ID: strings.Repeat("u", maxUser), Email: strings.Repeat("e", maxEmail)}},
 	}
 	names := 0
 	for i := range presence.MaxTargets {
@@ -163,7 +163,8 @@ func TestAppendRefusesWhatNobodyTakes(t *testing.T) {
 		{"a message to too many channels", web1, sendOf(func(s *Send) { s.Channels = slices.Repeat(s.Channels, presence.MaxTargets+1) })},
 		{"a message to a channel without a name", web1, sendOf(func(s *Send) { s.Channels = []string{"lobby", ""} })},
 		{"a message to a channel too long", web1, sendOf(func(s *Send) { s.Channels = []string{long} })},
-		{"a message from a user too long", web1, sendOf(func(s *Send) { s.From = &presence.User{ID: strings.Repeat("x", maxUser+1)} })},
+		{"a message from a user too long", web1, sendOf(func(s *Send) { s.From.User = &presence.User{ID: strings.Repeat("x", maxUser+1)} })},
+		{"a message from a user and the backend", web1, sendOf(func(s *Send) { s.From = presence.Source{User: &presence.User{ID: "u-1"}, Backend: true} })},
 		{"a message that is empty", web1, sendOf(func(s *Send) { s.Message = nil })},
 		{"a message that is no object", web1, sendOf(func(s *Send) { s.Message = []byte(`[{}]`) })},
 		{"a message that is half an object", web1, sendOf(func(s *Send) { s.Message = []byte(`{"a":{}`) })},
@@ -242,7 +243,8 @@ func TestDecodeRefusesWhatIsWrittenInAnotherWay(t *testing.T) {
 	}{
 		{"no type", body(0)[:len(body(0))-1]},
 		{"an unknown type", body(11)},
-		{"an unknown flag of a message", body(10, []byte{1}, host, []byte{1, 1, 'c', 2, 2, '{', '}'})},
+		{"an unknown flag of a message", body(10, []byte{1}, host, []byte{1, 1, 'c', 4, 2, '{', '}'})},
+		{"a message of a user and the backend", body(10, []byte{1}, host, []byte{1, 1, 'c', 3, 1, 'u', 0, 2, '{', '}'})},
 		{"a number longer than need be", body(9, []byte{0x81, 0x00})},
 		{"a number of 65 bits", body(9, bytes.Repeat([]byte{0xff}, 9), []byte{0x02})},
 		{"a number of 11 bytes", body(9, bytes.Repeat([]byte{0xff}, 10), []byte{0x01})},

@@ -11,7 +11,7 @@ import (
 )
 
 // Version is the version of the payloads that this package writes, and the only one that it reads.
-const Version = 1
+const Version = 2
 
 // MaxPayload is the largest payload in bytes. NATS takes 1 MiB by default.
 const MaxPayload = 512 << 10
@@ -154,9 +154,9 @@ type CheckDone struct {
 type Send struct {
 	Seq      uint64 // grows with each of the pod
 	Host     presence.HostName
-	Channels []string       // 1 to presence.MaxTargets; private ones too
-	From     *presence.User // nil: a backend, or nobody who is logged in
-	Message  []byte         // an object of JSON
+	Channels []string // 1 to presence.MaxTargets; private ones too
+	From     presence.Source
+	Message  []byte // an object of JSON
 }
 
 // Assignments are records of one host, to be merged. The records of one change come in one or several.
