@@ -39,12 +39,16 @@ type App struct {
 	snapshot *snapshot
 	watcher  *pluginWatcher // nil when there is nothing to watch
 	cluster  *clusterSettings
-	stopped  atomic.Bool // taken back from the hub
+	stopped  atomic.Bool               // taken back from the hub
+	settle   func() (*snapshot, error) // calls settleOwners once: http can serve requests before this app starts
 
 	// mu guards what was provisioned for this configuration.
 	mu       sync.Mutex
 	handlers []*Handler
 	ways     wayFinder
+	ends     routeEnds
+	owners   owners
+	settled  bool                       // no handler can come in any more
 	prepared map[*caddyhttp.Server]bool // those that have a handler
 }
 
@@ -65,6 +69,7 @@ func (*App) CaddyModule() caddy.ModuleInfo {
 // Provision sets the defaults and takes a reference to the hub.
 func (a *App) Provision(ctx caddy.Context) error {
 	a.ctx, a.logger = ctx, ctx.Logger()
+	a.settle = sync.OnceValues(a.settleOwners)
 	if err := a.resolveNames(); err != nil {
 		return err
 	}
@@ -169,13 +174,14 @@ func validName(s string) bool {
 // Start offers this configuration to the hub. It takes effect when the one before is stopped, at once if there is none:
 // until then, Caddy may still give it up.
 func (a *App) Start() error {
-	app, err := a.ctx.App("http")
+	http, err := a.ctx.App("http")
 	if err != nil {
 		return fmt.Errorf("finding the sites that rollcall serves: %w", err)
 	}
-	a.mu.Lock()
-	a.snapshot = newSnapshot(a, app.(*caddyhttp.App), a.handlers)
-	a.mu.Unlock()
+	if a.snapshot, err = a.settle(); err != nil {
+		return err
+	}
+	a.snapshot.shutdownDelay = time.Duration(http.(*caddyhttp.App).ShutdownDelay)
 	if err := a.hub.tryPlugins(a.ctx, a.snapshot); err != nil {
 		return err
 	}

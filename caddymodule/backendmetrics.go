@@ -103,8 +103,8 @@ func (m *metrics) collectWaiting(ch chan<- prometheus.Metric) {
 		return
 	}
 	byLabel := make(map[string]backend.Waiting)
-	for name, s := range now.exact {
-		if s != nil && s.backend != nil {
+	for name, s := range now.names() {
+		if s.backend != nil {
 			byLabel[name] = backend.Waiting{}
 		}
 	}

@@ -6,7 +6,6 @@ import (
 	"fmt"
 	"net"
 	"slices"
-	"strings"
 	"time"
 
 	"go.uber.org/zap"
@@ -195,22 +194,15 @@ func (h *hub) offerSites() {
 func (h *hub) clusterSites() []message.Site {
 	var sites []message.Site
 	for _, s := range h.configurations() {
-		for _, served := range s.sites {
-			sites = append(sites, served.clusterSite())
+		for _, of := range s.sites {
+			site := message.Site{}
+			if hosts := of.hosts(); !hosts.every {
+				site.Sets = [][]string{hosts.patterns}
+			}
+			sites = append(sites, site)
 		}
 	}
 	return sites
-}
-
-func (s servedSite) clusterSite() (site message.Site) {
-	for _, set := range s.hosts {
-		patterns := make([]string, len(set))
-		for i, pattern := range set {
-			patterns[i] = strings.ToLower(strings.Trim(pattern, "[]"))
-		}
-		site.Sets = append(site.Sets, patterns)
-	}
-	return site
 }
 
 // Serves implements cluster.Local.

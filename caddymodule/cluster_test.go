@@ -120,7 +120,7 @@ func stage(t *testing.T, h *hub, start func(cluster.Config) (pods, error)) {
 		h.startPods = before
 		h.mu.Lock()
 		defer h.mu.Unlock()
-		h.stack = nil
+		h.setStack(nil)
 		h.serving.Store(nil)
 	})
 }

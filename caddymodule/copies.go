@@ -165,7 +165,7 @@ func (c *copies) reopen() {
 // hasBackend tells whether the configuration in effect has a backend for any host.
 func (h *hub) hasBackend() bool {
 	now := h.configurations()
-	return len(now) > 0 && slices.ContainsFunc(now[0].sites, func(s servedSite) bool { return s.site.backend != nil })
+	return len(now) > 0 && slices.ContainsFunc(now[0].sites, func(s *site) bool { return s.backend != nil })
 }
 
 // Endpoint implements backend.Endpoints with the configuration in effect, or the last that was.

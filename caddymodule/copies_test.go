@@ -88,7 +88,7 @@ func inEffect(t *testing.T, caddyfile string, before *snapshot) (*site, *snapsho
 	t.Cleanup(func() {
 		h.mu.Lock()
 		defer h.mu.Unlock()
-		h.stack = nil
+		h.setStack(nil)
 	})
 	return c.handler(t).site, s
 }
@@ -292,7 +292,7 @@ func TestBackendMetrics(t *testing.T) {
 	t.Cleanup(func() {
 		h.mu.Lock()
 		defer h.mu.Unlock()
-		h.stack = nil
+		h.setStack(nil)
 	})
 	named, canary := mustHost(t, "portal.example.com"), mustHost(t, "canary.example.org")
 	site := c.app.handlers[0].site

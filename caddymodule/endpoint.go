@@ -110,6 +110,9 @@ func (h *Handler) askEndpoint(r *http.Request, w http.ResponseWriter, name strin
 	if err != nil {
 		return answer{}, problemBadHost()
 	}
+	if _, p := h.owner(host); p != nil {
+		return answer{}, p
+	}
 	raw, p := readBody(w, r, bodyLimit(name))
 	if p != nil {
 		return answer{}, p
@@ -126,9 +129,9 @@ func (h *Handler) askEndpoint(r *http.Request, w http.ResponseWriter, name strin
 		key = r.Header.Get("X-Api-Key")
 	}
 	// Only now, because a body may arrive slowly: a key that a reload has removed meanwhile is not valid.
-	site := h.app.hub.siteNow(h.site, host)
-	if site == nil {
-		return answer{}, problemReloaded()
+	site, p := h.owner(host)
+	if p != nil {
+		return answer{}, p
 	}
 	if p := h.checkKey(site, key, clientNet(clientAddr(r))); p != nil {
 		return answer{}, p

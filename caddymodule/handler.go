@@ -66,10 +66,13 @@ type Handler struct {
 	// What clients may use.
 	Limits *Limits `json:"limits,omitempty"`
 
-	app     *App
-	way     way
-	site    *site
-	apiFrom *apiFrom // nil: every address may use the endpoints
+	app         *App
+	way         way
+	settings    settings
+	apiFrom     *apiFrom // nil: every address may use the endpoints
+	site        *site    // that this handler is a door to
+	made        *site    // of this handler alone, for Cleanup; nil if site was there before
+	misdirected int      // warnings about hosts of others
 }
 
 const (
@@ -89,7 +92,7 @@ func (*Handler) CaddyModule() caddy.ModuleInfo {
 	}
 }
 
-// Provision makes a site of the configuration.
+// Provision makes the handler a door to its hosts, and a site of the configuration if it is the first to it.
 func (h *Handler) Provision(ctx caddy.Context) error {
 	app, err := ctx.App("rollcall")
 	if err != nil {
@@ -97,24 +100,50 @@ func (h *Handler) Provision(ctx caddy.Context) error {
 	}
 	h.app = app.(*App)
 	h.way = h.app.findWay(ctx)
-	if err := h.resolve(); err != nil {
-		return err
-	}
+	unset := h.resolve()
 	if h.Prefix == "" {
 		h.Prefix = defaultPrefix
 	}
+	if unset != nil {
+		return fmt.Errorf("%s: %w", h.way.label(h.Prefix), unset)
+	}
+	if err := h.provision(ctx); err != nil {
+		return fmt.Errorf("%s: %w", h.way.label(h.Prefix), err)
+	}
+	h.app.add(h)
+	return nil
+}
+
+func (h *Handler) provision(ctx caddy.Context) error {
 	if h.Prefix != path.Clean(h.Prefix) || !strings.HasPrefix(h.Prefix, "/") || h.Prefix == "/" {
 		return fmt.Errorf("prefix %q: write it like /message", h.Prefix)
 	}
+	if err := h.way.checkPaths(h.Prefix); err != nil {
+		return err
+	}
+	if err := h.provisionAPIFrom(ctx); err != nil {
+		return err
+	}
+	h.app.prepare(ctx)
+	h.settings = newSettings(h.options())
+	if h.way.named {
+		h.site = &site{app: h.app, settings: h.settings} // its hosts are known when the app starts
+	} else if made, err := h.app.enter(h, h.way); err != nil || !made {
+		return err
+	}
+	h.made = h.site
+	return h.provisionSite(ctx, h.site)
+}
 
-	s := &site{logger: ctx.Logger(), user: UserPlaceholders{ID: "{http.auth.user.id}", Email: "{http.auth.user.email}"}}
+// provisionSite makes the site of the handler's configuration.
+func (h *Handler) provisionSite(ctx caddy.Context, s *site) error {
+	var err error
+	s.logger = ctx.Logger()
+	s.user = UserPlaceholders{ID: "{http.auth.user.id}", Email: "{http.auth.user.email}"}
 	if h.User != nil {
 		s.user = *h.User
 	}
 	if s.keys, err = parseAPIKeys(h.APIKey); err != nil {
-		return err
-	}
-	if err := h.provisionAPIFrom(ctx); err != nil {
 		return err
 	}
 	if len(h.APIKey) == 0 {
@@ -139,13 +168,10 @@ func (h *Handler) Provision(ctx caddy.Context) error {
 			return err
 		}
 	}
-	h.app.prepare(ctx)
-	s.app, h.site = h.app, s // also for Cleanup after an error
 	if err := h.provisionPlugins(ctx, s); err != nil {
 		return err
 	}
 	s.makeRules()
-	h.app.add(h)
 	return nil
 }
 
@@ -251,12 +277,12 @@ func (h *Handler) provisionRules(s *site) error {
 
 // Cleanup gives the plugins back. Requests that are under way go on with them.
 func (h *Handler) Cleanup() error {
-	if h.site == nil || h.site.engine == nil {
+	if h.made == nil || h.made.engine == nil {
 		return nil
 	}
-	h.site.chain.Release()
-	engine := h.site.engine
-	h.site.engine = nil
+	h.made.chain.Release()
+	engine := h.made.engine
+	h.made.engine = nil
 	return h.app.hub.plugins.release(engine)
 }
 
@@ -292,6 +318,11 @@ func (h *Handler) ServeHTTP(w http.ResponseWriter, r *http.Request, next caddyht
 		return next.ServeHTTP(w, r)
 	}
 	return nil
+}
+
+// endpointNames are the paths below the prefix that ServeHTTP serves.
+var endpointNames = []string{
+	"/socket", "/users", "/allusers", "/channels", "/sendmessage", "/adduser", "/removeuser", "/client.js", "/client.d.ts",
 }
 
 var (

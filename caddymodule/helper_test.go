@@ -109,12 +109,18 @@ func (c configured) handler(t testing.TB) *Handler {
 	return c.app.handlers[0]
 }
 
-func (c configured) snapshot() *snapshot { return newSnapshot(c.app, c.http, c.app.handlers) }
+func (c configured) snapshot() *snapshot {
+	s, err := c.app.settle()
+	if err != nil {
+		panic(err)
+	}
+	return s
+}
 
-// loadHandler returns the handler of a site with the options.
+// loadHandler returns the handler of a site with the options, for two hosts.
 func loadHandler(t testing.TB, options string) *Handler {
 	t.Helper()
-	return mustLoad(t, "http://portal.example.com {\n\trollcall {\n"+options+"\n\t}\n}").handler(t)
+	return mustLoad(t, "http://portal.example.com, http://other.example.com {\n\trollcall {\n"+options+"\n\t}\n}").handler(t)
 }
 
 // prepare gives a request what Caddy's server gives it.

@@ -112,8 +112,13 @@ func routeHosts(route *caddyhttp.Route) hostSet {
 
 // letsThrough reports whether a route gets every request for the hosts: it has no matcher, or host matchers alone.
 func letsThrough(route *caddyhttp.Route, hosts hostSet) bool {
+	return allThrough(route).contains(hosts)
+}
+
+// allThrough returns the hosts of which a route gets every request.
+func allThrough(route *caddyhttp.Route) hostSet {
 	if len(route.MatcherSets) == 0 {
-		return true
+		return everyHost
 	}
 	var sets []hostSet
 	for _, matchers := range route.MatcherSets {
@@ -121,7 +126,7 @@ func letsThrough(route *caddyhttp.Route, hosts hostSet) bool {
 			sets = append(sets, set)
 		}
 	}
-	return union(sets...).contains(hosts)
+	return union(sets...)
 }
 
 // union returns the hosts that are in any of the sets.

@@ -39,6 +39,7 @@ type hub struct {
 	assignments *assignments
 	draining    atomic.Bool
 	started     time.Time
+	inEffect    atomic.Pointer[snapshot]    // the first of the stack, nil when it is empty
 	serving     atomic.Pointer[[]*snapshot] // the stack; when nothing is left in it, the last that was
 
 	// cluster is nil while this pod is alone. It changes with applying held.
@@ -50,7 +51,7 @@ type hub struct {
 
 	// mu guards what follows.
 	mu      sync.Mutex
-	stack   []*snapshot // the first is in effect, the others are offered
+	stack   []*snapshot // the first is in effect, the others are offered; changed by setStack
 	ending  *drain      // nil until Caddy stops the last configuration
 	tenants map[presence.HostName]*tenant
 	clients addressConns
@@ -144,7 +145,7 @@ func (h *hub) push(s *snapshot) {
 		s.inherit(old)
 	}
 	h.mu.Lock()
-	h.stack = append(h.stack, s)
+	h.setStack(append(h.stack, s))
 	first := len(h.stack) == 1
 	if first {
 		h.ending = nil
@@ -169,7 +170,7 @@ func (h *hub) pop(s *snapshot) {
 	h.mu.Lock()
 	i := slices.Index(h.stack, s)
 	if i >= 0 {
-		h.stack = slices.Delete(h.stack, i, i+1)
+		h.setStack(slices.Delete(h.stack, i, i+1))
 	}
 	s.app.stopped.Store(true)
 	h.mu.Unlock()
@@ -185,15 +186,18 @@ func (h *hub) isLast(s *snapshot) bool {
 	return len(h.stack) == 1 && h.stack[0] == s
 }
 
-// current returns the configuration in effect, nil when there is none.
-func (h *hub) current() *snapshot {
-	h.mu.Lock()
-	defer h.mu.Unlock()
-	if len(h.stack) == 0 {
-		return nil
+// setStack replaces the stack. The lock is held.
+func (h *hub) setStack(stack []*snapshot) {
+	h.stack = stack
+	if len(stack) == 0 {
+		h.inEffect.Store(nil)
+		return
 	}
-	return h.stack[0]
+	h.inEffect.Store(stack[0])
 }
+
+// current returns the configuration in effect, nil when there is none.
+func (h *hub) current() *snapshot { return h.inEffect.Load() }
 
 // apply gives every tenant the site that the configuration in effect has for it, and closes those that it has none for.
 func (h *hub) apply() {
@@ -237,19 +241,6 @@ func (h *hub) apply() {
 	}
 }
 
-// siteNow returns the site that holds for a host: the one that was asked, unless its configuration was replaced. Then it
-// is that of the configuration in effect, nil when that has none. HTTP keeps a connection that came just before a reload
-// to the server of before.
-func (h *hub) siteNow(asked *site, name presence.HostName) *site {
-	if !asked.app.stopped.Load() {
-		return asked
-	}
-	if now := h.current(); now != nil {
-		return now.find(name)
-	}
-	return nil
-}
-
 // closeHost closes the connections of a host that is not served any longer.
 func (h *hub) closeHost(name presence.HostName) int {
 	host := h.registry.Host(name)
@@ -264,8 +255,8 @@ func (h *hub) closeHost(name presence.HostName) int {
 	return len(outboxes)
 }
 
-// connect makes a session of an upgraded socket. Its rules are those of the site that served the request, until the
-// hub knows better.
+// connect makes a session of an upgraded socket. It returns errReloaded if the host's site is no longer the one that has
+// judged the request.
 func (h *hub) connect(
 	sock *socket.Conn, name presence.HostName, served *site, user *presence.User, client netip.Prefix,
 ) (*session, error) {
@@ -324,6 +315,9 @@ func (h *hub) newSession(sock *socket.Conn, name presence.HostName, served *site
 	}
 	if err := h.settle(t); err != nil {
 		return nil, err
+	}
+	if t.site.Load() != served {
+		return nil, errReloaded
 	}
 	if err := h.clients.admit(client, t); err != nil {
 		return nil, err

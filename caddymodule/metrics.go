@@ -199,10 +199,8 @@ func (m *metrics) collectPresence(ch chan<- prometheus.Metric) {
 	type numbers struct{ loggedIn, anonymous, users, channels int }
 	byLabel := make(map[string]numbers)
 	if now := m.hub.current(); now != nil {
-		for name := range now.exact {
-			if now.exact[name] != nil {
-				byLabel[name] = numbers{}
-			}
+		for name := range now.names() {
+			byLabel[name] = numbers{}
 		}
 		for _, host := range m.hub.registry.Hosts() {
 			s, label := host.Stats(), now.label(host.Name())

@@ -38,7 +38,7 @@ func scrape(t *testing.T, r *prometheus.Registry) string {
 }
 
 func TestMetricsNameNobody(t *testing.T) {
-	c := mustLoad(t, "http://portal.example.com {\n\trollcall {\n\t\tapi_key k\n\t}\n}\nhttp://*.example.org {\n\trollcall\n}")
+	c := mustLoad(t, "http://portal.example.com {\n\trollcall {\n\t\tapi_key k\n\t}\n}\nhttp://*.example.org {\n\trollcall {\n\t\tapi_key k\n\t}\n}")
 	h := c.app.handlers[0]
 	c.app.hub.push(c.snapshot())
 	t.Cleanup(func() { c.app.hub.mu.Lock(); c.app.hub.stack = nil; c.app.hub.mu.Unlock() })
@@ -49,9 +49,9 @@ func TestMetricsNameNobody(t *testing.T) {
 	arrive(t, h, "canary.example.org", "", "", "anonymous-canary")
 	post(t, h, "/message/users", `{"apiKey":"canary","channel":"canary"}`)
 	post(t, h, "/message/users", `{"apiKey":"k","channel":"canary"}`)
-	for _, host := range []string{"portal.example.com", "canary.example.org"} {
+	for i, host := range []string{"portal.example.com", "canary.example.org"} {
 		const body = `{"apiKey":"k","channels":["canary"],"message":{"canary":1}}`
-		serve(t, h, httptest.NewRequest(http.MethodPost, "http://"+host+"/message/sendmessage", strings.NewReader(body)))
+		serve(t, c.app.handlers[i], httptest.NewRequest(http.MethodPost, "http://"+host+"/message/sendmessage", strings.NewReader(body)))
 	}
 	r := httptest.NewRequest("CANARY", "http://canary.example.com/message/socket?canary", http.NoBody)
 	r.Header.Set("Origin", "https://canary.example")

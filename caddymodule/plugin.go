@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"strconv"
 	"time"
 
@@ -175,27 +176,17 @@ func untilExit(ctx context.Context) (context.Context, context.CancelFunc) {
 	return ctx, cancel
 }
 
-// pluginSites returns the sites that have plugins, each once.
+// pluginSites returns the sites that have plugins.
 func (s *snapshot) pluginSites() []*site {
-	var sites []*site
-	seen := make(map[*site]bool)
-	for _, served := range s.sites {
-		if served.site.chain != nil && !seen[served.site] {
-			seen[served.site] = true
-			sites = append(sites, served.site)
-		}
-	}
-	return sites
+	return slices.DeleteFunc(slices.Clone(s.sites), func(of *site) bool { return of.chain == nil })
 }
 
 // hostsToTry returns, for each site with plugins, the first host that the configuration names for it, "" if it names
 // none, and those that are connected to now.
 func (h *hub) hostsToTry(s *snapshot) map[*site][]string {
 	hosts := make(map[*site][]string)
-	for _, served := range s.sites {
-		if of := served.site; of.chain != nil && (hosts[of] == nil || hosts[of][0] == "") {
-			hosts[of] = []string{s.firstHost(served)}
-		}
+	for _, of := range s.pluginSites() {
+		hosts[of] = []string{s.firstHost(of)}
 	}
 	for _, host := range h.registry.Hosts() {
 		of := s.find(host.Name())

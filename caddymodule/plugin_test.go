@@ -32,7 +32,7 @@ func pluginSite(t testing.TB, host, options string) string {
 
 func loadPlugins(t testing.TB, options string) *Handler {
 	t.Helper()
-	return mustLoad(t, pluginSite(t, "portal.example.com", options)).handler(t)
+	return mustLoad(t, pluginSite(t, "portal.example.com, http://other.example.com", options)).handler(t)
 }
 
 // slow gives a plugin all the time that a busy machine needs.

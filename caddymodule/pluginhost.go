@@ -167,7 +167,7 @@ func (ph *pluginHost) label(host string) string {
 	ph.hub.mu.Lock()
 	snapshots = append(snapshots, ph.hub.stack...)
 	ph.hub.mu.Unlock()
-	if slices.ContainsFunc(snapshots, func(s *snapshot) bool { return s.exact[host] != nil }) {
+	if slices.ContainsFunc(snapshots, func(s *snapshot) bool { return s.named(host) != nil }) {
 		return host
 	}
 	return otherHosts

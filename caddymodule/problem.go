@@ -78,6 +78,14 @@ func problemReloaded() *problem {
 	}
 }
 
+// problemMisdirected answers a request for a host that another site owns (RFC 9110 section 15.5.20).
+func problemMisdirected() *problem {
+	return &problem{
+		status: http.StatusMisdirectedRequest, code: "misdirected",
+		detail: "this host is not served here: use the address of its site",
+	}
+}
+
 // incompleteRetry is when a backend that needs a complete answer should ask again.
 const incompleteRetry = time.Second
 

@@ -28,7 +28,7 @@ func replaced(t *testing.T, before, after string) (old *Handler, swap func()) {
 	t.Cleanup(func() {
 		h.mu.Lock()
 		defer h.mu.Unlock()
-		h.stack = nil
+		h.setStack(nil)
 	})
 	return first.handler(t), func() { h.push(b); h.pop(a) }
 }

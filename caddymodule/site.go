@@ -13,10 +13,12 @@ import (
 	"github.com/rollcall-gateway/rollcall/presence"
 )
 
-// site is what one handler's configuration comes to. A reload makes another; what changes without one are plugins whose
+// site is what one handler's configuration comes to, or that of several handlers with the same settings. A reload makes another; what changes without one are plugins whose
 // files are watched, and with them the rules.
 type site struct {
 	app      *App
+	settings settings
+	doors    []*door // to the hosts that it serves; under app.mu until the configuration starts
 	logger   *zap.Logger
 	keys     apiKeys
 	origins  []origin

@@ -129,7 +129,7 @@ func sorted(v any) any {
 
 // The scene of the reference: two tabs of USER_1 and one of USER_2 in salesRoom, three anonymous ones in anonymousChat.
 func TestEndpointsAnswerAsTheReference(t *testing.T) {
-	h := mustLoad(t, "{\n\trollcall {\n\t\tdata_center us-east-1\n\t}\n}\nhttp://portal.example.com, http://other.example.com {\n\trollcall {\n\t\tapi_key k\n\t}\n}").handler(t)
+	h := mustLoad(t, "{\n\trollcall {\n\t\tdata_center us-east-1\n\t}\n}\nhttp://portal.example.com, http://other.example.com, http://third.example.com {\n\trollcall {\n\t\tapi_key k\n\t}\n}").handler(t)
 	const host = "portal.example.com"
 	var tabs, visitors []string
 	for _, u := range [][2]string{{"USER_1", "a@example.com"}, {"USER_1", ""}, {"USER_2", "b@example.com"}} {

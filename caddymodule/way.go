@@ -16,6 +16,7 @@ type way struct {
 	server *caddyhttp.Server // nil outside of the HTTP app
 	steps  []step            // from the server inwards
 	named  bool              // the handler is in a named route, whose callers are known when the app starts
+	inside []any             // in a named route, the containers around the handler, from the outermost inwards
 }
 
 // step is one list of routes on the way to a handler.
@@ -100,7 +101,11 @@ func (f *wayFinder) find(ctx caddy.Context) way {
 	for _, module := range modules {
 		s := f.step(container, module)
 		if s.list == nil && container == any(server) {
-			return way{server: server, named: true}
+			w = way{server: server, named: true}
+			for _, around := range modules[:len(modules)-1] {
+				w.inside = append(w.inside, around)
+			}
+			return w
 		}
 		w.steps = append(w.steps, s)
 		container = module

@@ -23,11 +23,7 @@ func (h *Handler) serveSocket(w http.ResponseWriter, r *http.Request) {
 		h.reject(w, r, p)
 		return
 	}
-	site := h.app.hub.siteNow(h.site, name)
-	if site == nil {
-		site = h.site // connect refuses it
-	}
-	who, p := site.login(r)
+	site, who, p := h.judge(r, name)
 	if p != nil {
 		h.reject(w, r, p)
 		return
@@ -37,11 +33,21 @@ func (h *Handler) serveSocket(w http.ResponseWriter, r *http.Request) {
 		h.reject(w, r, problemUpgrade(err))
 		return
 	}
-	if !site.checkOrigin(r, who.byCookie) {
-		h.refuse(sock, name, socket.CloseOrigin, "origin", "origin not allowed")
-		return
+	var s *session
+	for range maxJudgements {
+		if !site.checkOrigin(r, who.byCookie) {
+			h.refuse(sock, name, socket.CloseOrigin, "origin", "origin not allowed")
+			return
+		}
+		s, err = h.app.hub.connect(sock, name, site, who.user, clientNet(clientAddr(r)))
+		if !errors.Is(err, errReloaded) {
+			break
+		}
+		// Another configuration has taken effect since the request was judged, so its site judges it again.
+		if site, who, p = h.judge(r, name); p != nil {
+			break
+		}
 	}
-	s, err := h.app.hub.connect(sock, name, site, who.user, clientNet(clientAddr(r)))
 	switch {
 	case errors.Is(err, errDraining), errors.Is(err, errReloaded):
 		h.refuse(sock, name, socket.CloseRestart, "restart", socket.RestartReason(drainRetry.Milliseconds()))
@@ -57,6 +63,22 @@ func (h *Handler) serveSocket(w http.ResponseWriter, r *http.Request) {
 		extra.Set(zap.String("rollcall_connection", s.conn.ID().String()))
 	}
 	s.begin(who.expires)
+}
+
+// maxJudgements is how many configurations may take effect during one handshake. After that, the client comes again.
+const maxJudgements = 4
+
+// judge returns the site that owns the host, and the login that the request has there.
+func (h *Handler) judge(r *http.Request, name presence.HostName) (*site, login, *problem) {
+	site, p := h.owner(name)
+	if p != nil {
+		return nil, login{}, p
+	}
+	who, p := site.login(r)
+	if p == nil && who.byHandler && site.settings != h.settings {
+		p = problemReloaded() // the handlers before this one have authenticated for the site of before
+	}
+	return site, who, p
 }
 
 // admit checks what can be answered with an HTTP status before it is known who asks.
@@ -115,6 +137,8 @@ type login struct {
 	user     *presence.User // nil: anonymous
 	expires  time.Time      // zero: never
 	byCookie bool           // a browser sends it for any page, so the page's origin matters
+
+	byHandler bool // a handler before this one has found the user
 }
 
 // login finds out who sent the request: the user of a handler before this one, or of a token.
@@ -126,7 +150,7 @@ func (s *site) login(r *http.Request) (login, *problem) {
 		if err := token.CheckUser(u.ID, u.Email); err != nil {
 			return login{}, &problem{status: http.StatusForbidden, code: "bad_user", detail: "the user is refused: " + err.Error()}
 		}
-		return login{user: u, byCookie: header == "" && r.Header.Get("Cookie") != ""}, nil
+		return login{user: u, byCookie: header == "" && r.Header.Get("Cookie") != "", byHandler: true}, nil
 	}
 	if s.verifier == nil {
 		return login{}, nil

@@ -1,0 +1,227 @@
+package caddymodule
+
+import (
+	"context"
+	"encoding/json"
+	"fmt"
+	"net/http"
+	"net/url"
+	"slices"
+	"strings"
+
+	"github.com/caddyserver/caddy/v2"
+	"github.com/caddyserver/caddy/v2/modules/caddyhttp"
+)
+
+// checkPaths refuses a handler whose path matchers fit none of its endpoints. It looks from the handler outwards, as far
+// as no handler in between can change the path.
+func (w *way) checkPaths(prefix string) error {
+	for i := len(w.steps) - 1; i >= 0; i-- {
+		s := &w.steps[i]
+		if s.list == nil || s.rewritesBeforeHandler() {
+			return nil
+		}
+		if paths := unfitPaths(s.route(), prefix); paths != nil {
+			return fmt.Errorf("path %s fits no endpoint, which are %s: write %s",
+				strings.Join(paths, " "), strings.Join(endpointPaths(prefix), ", "), prefix+"/*")
+		}
+		if slices.ContainsFunc(s.list[:s.index], mayRewrite) {
+			return nil
+		}
+	}
+	return nil
+}
+
+// unfitPaths returns the patterns of the path matchers of a route, if they keep the requests for each endpoint from it.
+func unfitPaths(route *caddyhttp.Route, prefix string) []string {
+	var unfit []string
+	for _, matchers := range route.MatcherSets {
+		none := false
+		for _, m := range matchers {
+			if paths, ok := pathMatcher(m); ok && !slices.ContainsFunc(endpointPaths(prefix), func(path string) bool { return mayMatchPath(paths, path) }) {
+				none = true
+				unfit = append(unfit, paths...)
+			}
+		}
+		if !none {
+			return nil
+		}
+	}
+	return unfit
+}
+
+// deadDoor returns an error if a door of the same site gets each request that the other door could get.
+func deadDoor(doors []*door, d *door) error {
+	for _, before := range doors {
+		if before.handler.Prefix == d.handler.Prefix && before.covers(d, d.hosts) {
+			return fmt.Errorf("%s is never reached, because %s stands before it: write one", d, before)
+		}
+	}
+	return nil
+}
+
+// covers reports whether each request for the hosts that could get to the other door gets to d before.
+func (d *door) covers(other *door, hosts hostSet) bool {
+	fork, ok := d.way.fork(&other.way)
+	if !ok {
+		return false
+	}
+	mine, its := &d.way.steps[fork], &other.way.steps[fork]
+	switch {
+	case mine.index > its.index || mine.index == its.index && (mine.position < 0 || mine.position >= its.position):
+		return false
+	case mine.index < its.index:
+		route := mine.route()
+		if route.Group != "" && route.Group != its.route().Group || !takesAll(route, hosts, d.handler.Prefix) {
+			return false
+		}
+	}
+	if slices.ContainsFunc(mine.list[mine.index:its.index+1], mayRewrite) {
+		return false
+	}
+	for _, s := range d.way.steps[fork+1:] {
+		if s.list == nil || !takesAll(s.route(), hosts, d.handler.Prefix) || s.rewritesBefore() ||
+			s.route().Group != "" && slices.ContainsFunc(s.list[:s.index], func(r caddyhttp.Route) bool { return r.Group == s.route().Group }) {
+			return false
+		}
+	}
+	return !slices.ContainsFunc(other.way.steps[fork+1:], func(s step) bool { return s.rewritesBefore() })
+}
+
+// fork returns the last step that two ways of one server have in common. It reports false if they have none, or if it
+// cannot be read.
+func (w *way) fork(other *way) (int, bool) {
+	if w.server == nil || w.server != other.server {
+		return 0, false
+	}
+	for i := range min(len(w.steps), len(other.steps)) {
+		a, b := &w.steps[i], &other.steps[i]
+		if a.list == nil || b.list == nil || &a.list[0] != &b.list[0] {
+			return 0, false
+		}
+		if a.index != b.index || a.position != b.position {
+			return i, true
+		}
+	}
+	return 0, false
+}
+
+// before reports whether a request gets to w first, if it gets to both ways of one server.
+func (w *way) before(other *way) bool {
+	fork, ok := w.fork(other)
+	if !ok {
+		return false
+	}
+	a, b := &w.steps[fork], &other.steps[fork]
+	return a.index < b.index || a.index == b.index && a.position >= 0 && a.position < b.position
+}
+
+// takesAll reports whether a route gets every request for the endpoints of the hosts.
+func takesAll(route *caddyhttp.Route, hosts hostSet, prefix string) bool {
+	if len(route.MatcherSets) == 0 {
+		return true
+	}
+	return slices.ContainsFunc(route.MatcherSets, func(matchers caddyhttp.MatcherSet) bool {
+		for _, m := range matchers {
+			if set, ok := hostMatcher(m); ok {
+				if !set.contains(hosts) {
+					return false
+				}
+				continue
+			}
+			paths, ok := pathMatcher(m)
+			if !ok || hasPlaceholder(paths) || slices.ContainsFunc(endpointPaths(prefix), func(path string) bool { return !mayMatchPath(paths, path) }) {
+				return false
+			}
+		}
+		return true
+	})
+}
+
+// endpointPaths returns the paths that a handler serves.
+func endpointPaths(prefix string) []string {
+	paths := make([]string, len(endpointNames))
+	for i, name := range endpointNames {
+		paths[i] = prefix + name
+	}
+	return paths
+}
+
+// pathMatcher returns the patterns of Caddy's path matcher.
+func pathMatcher(matcher any) (caddyhttp.MatchPath, bool) {
+	switch m := matcher.(type) {
+	case *caddyhttp.MatchPath:
+		return *m, true
+	case caddyhttp.MatchPath:
+		return m, true
+	}
+	return nil, false
+}
+
+func hasPlaceholder(paths []string) bool {
+	return slices.ContainsFunc(paths, func(path string) bool { return strings.Contains(path, "{") })
+}
+
+// mayMatchPath reports whether a request for the path can match, which nobody knows of a placeholder.
+func mayMatchPath(paths caddyhttp.MatchPath, path string) bool {
+	if hasPlaceholder(paths) {
+		return true
+	}
+	ctx := context.WithValue(context.Background(), caddy.ReplacerCtxKey, caddy.NewReplacer())
+	return paths.Match((&http.Request{URL: &url.URL{Path: path}}).WithContext(ctx))
+}
+
+// rewritesBefore reports whether a handler before the way can change the path after the list has been entered.
+func (s *step) rewritesBefore() bool {
+	return s.list == nil || s.rewritesBeforeHandler() || slices.ContainsFunc(s.list[:s.index], mayRewrite)
+}
+
+// rewritesBeforeHandler reports whether a handler in the route of the way, before it, can change the path.
+func (s *step) rewritesBeforeHandler() bool {
+	if s.handlers == nil { // the route is complete
+		return s.position < 0 || slices.ContainsFunc(s.route().Handlers[:s.position], handlerMayRewrite)
+	}
+	if s.position < 0 {
+		return len(s.handlers) > 1
+	}
+	return slices.ContainsFunc(s.handlers[:s.position], rawMayRewrite)
+}
+
+// keepsPath are the handlers of Caddy after which a request has the path that it had before.
+var keepsPath = []string{
+	"abort", "acme_server", "authentication", "encode", "error", "file_server", "headers", "log_append", "map", "metrics",
+	"push", "request_body", "reverse_proxy", "rollcall", "static_response", "subroute", "templates", "tracing", "vars",
+}
+
+// mayRewrite reports whether a request can leave a route with another path. A handler of another plugin may do anything.
+func mayRewrite(route caddyhttp.Route) bool {
+	return slices.ContainsFunc(route.Handlers, handlerMayRewrite) || slices.ContainsFunc(route.HandlersRaw, rawMayRewrite)
+}
+
+func handlerMayRewrite(handler caddyhttp.MiddlewareHandler) bool {
+	module, ok := handler.(caddy.Module)
+	if !ok || !slices.Contains(keepsPath, strings.TrimPrefix(string(module.CaddyModule().ID), "http.handlers.")) {
+		return true
+	}
+	return slices.ContainsFunc(routeLists(handler), func(list routeList) bool { return slices.ContainsFunc(list.routes, mayRewrite) })
+}
+
+// rawMayRewrite is handlerMayRewrite for a handler, with those inside of it, that is known as JSON.
+func rawMayRewrite(raw json.RawMessage) bool {
+	var v any
+	return json.Unmarshal(raw, &v) != nil || namesRewrite(v)
+}
+
+func namesRewrite(v any) bool {
+	switch v := v.(type) {
+	case map[string]any:
+		for key, value := range v {
+			if name, ok := value.(string); key == "handler" && (!ok || !slices.Contains(keepsPath, name)) || namesRewrite(value) {
+				return true
+			}
+		}
+	case []any:
+		return slices.ContainsFunc(v, namesRewrite)
+	}
+	return false
+}

@@ -1,0 +1,268 @@
+package caddymodule
+
+import (
+	"iter"
+	"slices"
+	"strings"
+
+	"github.com/rollcall-gateway/rollcall/presence"
+)
+
+// owners says which site owns each host of a configuration: that of the most specific handler, which is one for an exact
+// name, then one for the pattern with most labels that are not "*", then one for every host. It never changes once the
+// configuration has started.
+type owners struct {
+	hosts hostMap[*claim]
+	every *claim // nil: no site is for every host
+}
+
+// claim says that a site owns the hosts of a pattern, unless another one has a more specific claim.
+type claim struct {
+	pattern string // "" for every host
+	site    *site
+	doors   []*door
+}
+
+// door is one way to a handler of a site. A site has several where handlers are the same but for matchers, prefix and
+// api_from: those belong to the door.
+type door struct {
+	handler *Handler
+	way     way
+	hosts   hostSet
+}
+
+func (d *door) String() string { return d.way.label(d.handler.Prefix) }
+
+// find returns the site that owns the host, nil when there is none.
+func (o *owners) find(name presence.HostName) *site {
+	if c, ok := o.hosts.find(name.String()); ok {
+		return c.site
+	}
+	if o.every != nil {
+		return o.every.site
+	}
+	return nil
+}
+
+// named returns the site that owns a host which the configuration names in full, nil for any other host.
+func (o *owners) named(host string) *site {
+	if c, ok := o.hosts.get(host); ok {
+		return c.site
+	}
+	return nil
+}
+
+// overlapping yields each claim on hosts of a pattern.
+func (o *owners) overlapping(pattern string) iter.Seq[*claim] {
+	return func(yield func(*claim) bool) {
+		if pattern == "" {
+			for _, c := range o.hosts.all() {
+				if !yield(c) {
+					return
+				}
+			}
+		} else {
+			for _, c := range o.hosts.overlapping(pattern) {
+				if !yield(c) {
+					return
+				}
+			}
+		}
+		if o.every != nil {
+			yield(o.every)
+		}
+	}
+}
+
+// rank says how specific a pattern is: more is more specific, 0 is every host.
+func rank(pattern string) int {
+	if pattern == "" {
+		return 0
+	}
+	return 1 + fixedLabels(pattern)
+}
+
+// patternsOf returns the patterns of a set; "" is every host.
+func patternsOf(hosts hostSet) []string {
+	if hosts.every {
+		return []string{""}
+	}
+	return hosts.patterns
+}
+
+// enter makes a handler a door to the hosts on its way. The site that it belongs to is h.site afterwards: that of
+// handlers for the same hosts with the same settings, if there are any, and otherwise a new one that has yet to be made.
+func (a *App) enter(h *Handler, w way) (isNew bool, err error) {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	if a.settled {
+		return false, errLate
+	}
+	d := &door{handler: h, way: w, hosts: w.hosts()}
+	same, err := a.findSame(d)
+	if err != nil {
+		return false, err
+	}
+	if h.site == nil && len(same) > 0 {
+		h.site = same[0]
+	}
+	if h.site == nil {
+		h.site, isNew = &site{app: a, settings: h.settings}, true
+	}
+	for _, other := range same {
+		a.merge(h.site, other)
+	}
+	if err := a.compareClaims(d); err != nil {
+		return false, err
+	}
+	h.site.doors = append(h.site.doors, d)
+	for _, pattern := range patternsOf(d.hosts) {
+		a.owners.add(pattern, d)
+	}
+	return isNew, nil
+}
+
+// findSame returns the sites of equally specific handlers that share a host with the door. With other settings than those
+// of the door they are an error.
+func (a *App) findSame(d *door) ([]*site, error) {
+	var same []*site
+	for _, pattern := range patternsOf(d.hosts) {
+		for c := range a.owners.equals(pattern) {
+			if c.site.settings != d.handler.settings {
+				return nil, conflict(d, c, pattern)
+			}
+			if dead := deadDoor(c.doors, d); dead != nil {
+				return nil, dead
+			}
+			if !slices.Contains(same, c.site) {
+				same = append(same, c.site)
+			}
+		}
+	}
+	return same, nil
+}
+
+// equals yields the claims on hosts of a pattern that are equally specific.
+func (o *owners) equals(pattern string) iter.Seq[*claim] {
+	return func(yield func(*claim) bool) {
+		if pattern == "" {
+			if o.every != nil {
+				yield(o.every)
+			}
+			return
+		}
+		for other, c := range o.hosts.overlapping(pattern) {
+			if rank(other) == rank(pattern) && !yield(c) {
+				return
+			}
+		}
+	}
+}
+
+// get returns the claim on exactly this pattern, nil when there is none.
+func (o *owners) get(pattern string) *claim {
+	if pattern == "" {
+		return o.every
+	}
+	c, _ := o.hosts.get(pattern)
+	return c
+}
+
+// add records a door for the hosts of a pattern.
+func (o *owners) add(pattern string, d *door) {
+	if c := o.get(pattern); c != nil {
+		c.doors = append(c.doors, d)
+		return
+	}
+	c := &claim{pattern: pattern, site: d.handler.site, doors: []*door{d}}
+	if pattern == "" {
+		o.every = c
+	} else {
+		o.hosts.insert(pattern, c)
+	}
+}
+
+// merge makes the doors of another site with the same settings doors of s. The lock is held.
+func (a *App) merge(s, other *site) {
+	if s == other {
+		return
+	}
+	for _, d := range other.doors {
+		d.handler.site = s
+		s.doors = append(s.doors, d)
+		for _, pattern := range patternsOf(d.hosts) {
+			a.owners.get(pattern).site = s
+		}
+	}
+	other.doors = nil
+}
+
+// owner returns the site whose rules hold for a request to this handler: the one that owns the host in the configuration
+// in effect, where it owns it at all, if this handler is a door to the owner in its own configuration.
+func (h *Handler) owner(name presence.HostName) (*site, *problem) {
+	own, err := h.app.settle()
+	if err != nil {
+		return nil, problemReloaded() // the configuration does not start
+	}
+	if own.find(name) != h.site {
+		return nil, problemMisdirected()
+	}
+	if now := h.app.hub.current(); now != nil && now != own {
+		if s := now.find(name); s != nil {
+			return s, nil
+		}
+	}
+	if h.app.stopped.Load() {
+		return nil, problemReloaded()
+	}
+	return h.site, nil
+}
+
+// ownerSites returns the sites that own a host, each once, in the order in which they were loaded.
+func (a *App) ownerSites() []*site {
+	owning := make(map[*site]bool)
+	for _, c := range a.owners.hosts.all() {
+		owning[c.site] = true
+	}
+	if a.owners.every != nil {
+		owning[a.owners.every.site] = true
+	}
+	var sites []*site
+	for _, h := range a.handlers {
+		if owning[h.site] {
+			owning[h.site] = false
+			sites = append(sites, h.site)
+		}
+	}
+	return sites
+}
+
+// hosts returns the hosts that the doors of a site are for.
+func (s *site) hosts() hostSet {
+	sets := make([]hostSet, len(s.doors))
+	for i, d := range s.doors {
+		sets[i] = d.hosts
+	}
+	return union(sets...)
+}
+
+// firstHost returns the first host that the configuration names for a site, "" when there is none.
+func (o *owners) firstHost(of *site) string {
+	for _, host := range of.hosts().patterns {
+		if !strings.Contains(host, "*") && o.named(host) == of {
+			return host
+		}
+	}
+	return ""
+}
+
+// names yields each host that the configuration names in full, with its site.
+func (o *owners) names() iter.Seq2[string, *site] {
+	return func(yield func(string, *site) bool) {
+		for pattern, c := range o.hosts.all() {
+			if !strings.Contains(pattern, "*") && !yield(pattern, c.site) {
+				return
+			}
+		}
+	}
+}

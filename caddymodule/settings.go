@@ -1,0 +1,62 @@
+package caddymodule
+
+import (
+	"bytes"
+	"crypto/sha256"
+	"encoding/json"
+	"maps"
+	"reflect"
+	"slices"
+)
+
+// doorOptions are the options of a handler that belong to the door and not to the site.
+var doorOptions = []string{"prefix", "api_from"}
+
+// settings tells sites apart by what their handlers configure: handlers with the same settings can be doors of one site.
+type settings [sha256.Size]byte
+
+// options returns the configuration of a handler, as JSON values.
+func (h *Handler) options() map[string]any {
+	var options map[string]any
+	raw, err := json.Marshal(h) //nolint:gosec // it is hashed and compared, and never leaves the process
+	decoder := json.NewDecoder(bytes.NewReader(raw))
+	decoder.UseNumber()
+	if err != nil || decoder.Decode(&options) != nil {
+		return nil // a handler came as JSON, so it has a JSON form
+	}
+	for _, name := range doorOptions {
+		delete(options, name)
+	}
+	return options
+}
+
+func newSettings(options map[string]any) settings {
+	raw, _ := json.Marshal(options) // with sorted keys
+	return sha256.Sum256(raw)
+}
+
+// differing returns the names of the options that differ between two handlers, never their values.
+func differing(a, b *Handler) []string { return differingKeys("", a.options(), b.options()) }
+
+func differingKeys(prefix string, a, b map[string]any) []string {
+	keys := make(map[string]bool)
+	for key := range a {
+		keys[key] = true
+	}
+	for key := range b {
+		keys[key] = true
+	}
+	var names []string
+	for _, key := range slices.Sorted(maps.Keys(keys)) {
+		inA, ok := a[key].(map[string]any)
+		inB, both := b[key].(map[string]any)
+		switch {
+		case reflect.DeepEqual(a[key], b[key]):
+		case ok && both && prefix == "":
+			names = append(names, differingKeys(key+".", inA, inB)...)
+		default:
+			names = append(names, prefix+key)
+		}
+	}
+	return names
+}

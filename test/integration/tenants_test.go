@@ -1,0 +1,586 @@
+package integration
+
+import (
+	"bufio"
+	"bytes"
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"math/rand/v2"
+	"net"
+	"net/http"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/golang-jwt/jwt/v5"
+	"github.com/gorilla/websocket"
+
+	"github.com/rollcall-gateway/rollcall/presence"
+	"github.com/rollcall-gateway/rollcall/test/internal/ws"
+)
+
+// A model of which site owns a host, written from the documentation alone, is compared with Caddy and Rollcall over
+// random configurations. It knows how Caddy chooses a route, and of Rollcall only the rule of ownership.
+
+const (
+	tenantCases   = 10_000
+	tenantPerLoad = 25 // requests to one configuration
+	tenantWrong   = 8  // wrong keys for one site; more of them would be refused for their number
+)
+
+// tenantSettings are what two handlers of one site share.
+type tenantSettings struct {
+	key, secret string
+	anonymous   bool // everybody may join the channel "news"
+}
+
+// tenantSite is a route with a handler.
+type tenantSite struct {
+	*tenantSettings
+	site   int // handlers of one number are one site, see unite
+	server int
+	hosts  []string // patterns; nil: every host
+	extra  string   // another matcher, which always matches here
+	prefix string
+}
+
+// tenantConfig is a configuration, in the order of its routes.
+type tenantConfig []*tenantSite
+
+// tenantSerial is the header that names the configuration of an answer. Caddy closes the listeners of the one before
+// while it already serves the next, so an answer can come from the former.
+const tenantSerial = "X-Serial"
+
+var (
+	tenantServers  = []string{"127.0.0.1:9080", "127.0.0.1:9081"}
+	tenantPrefixes = []string{"/message", "/chat"}
+	tenantPatterns = []string{
+		"a.example.com", "b.example.com", "deep.a.example.com", "xn--bcher-kva.example", "localhost", "127.0.0.1", "::1",
+		"*.example.com", "*.a.example.com", "*.*.example.com", "*.example",
+	}
+	// What a client can write for a host: how, and the host in canonical form.
+	tenantSpellings = []struct{ raw, host string }{
+		{"a.example.com", "a.example.com"},
+		{"A.Example.COM", "a.example.com"},
+		{"a.example.com:9080", "a.example.com"},
+		{"a.example.com.", "a.example.com"},
+		{"a.example.com.:9081", "a.example.com"},
+		{"b.example.com", "b.example.com"},
+		{"b.example.com.", "b.example.com"},
+		{"B.EXAMPLE.com:1", "b.example.com"},
+		{"deep.a.example.com", "deep.a.example.com"},
+		{"deep.a.example.com.", "deep.a.example.com"},
+		{"other.a.example.com", "other.a.example.com"},
+		{"other.example.com", "other.example.com"},
+		{"other.example.com.", "other.example.com"},
+		{"elsewhere.test", "elsewhere.test"},
+		{"xn--bcher-kva.example", "xn--bcher-kva.example"},
+		{"XN--BCHER-KVA.example", "xn--bcher-kva.example"},
+		{"xn--bcher-kva.example.", "xn--bcher-kva.example"},
+		{"localhost", "localhost"},
+		{"localhost.", "localhost"},
+		{"LOCALHOST:9080", "localhost"},
+		{"127.0.0.1", "127.0.0.1"},
+		{"127.0.0.1.", "127.0.0.1"},
+		{"127.0.0.1:9080", "127.0.0.1"},
+		{"[::1]", "::1"},
+		{"[::1]:9080", "::1"},
+		{"[0:0:0:0:0:0:0:1]", "::1"},
+		{"[::ffff:127.0.0.1]", "127.0.0.1"},
+	}
+)
+
+// matches reports whether a pattern lets a host through: "*" is one label.
+func (s *tenantSite) matches(host string) bool {
+	return s.hosts == nil || slices.ContainsFunc(s.hosts, func(p string) bool { return tenantOverlap(p, host) })
+}
+
+// tenantOverlap reports whether two patterns share a host. A host is a pattern without "*".
+func tenantOverlap(p, q string) bool {
+	a, b := strings.Split(p, "."), strings.Split(q, ".")
+	return slices.EqualFunc(a, b, func(x, y string) bool { return x == "*" || y == "*" || x == y })
+}
+
+// tenantRank says how specific a pattern is.
+func tenantRank(p string) int {
+	if !strings.Contains(p, "*") {
+		return 1000
+	}
+	labels := strings.Split(p, ".")
+	return 1 + len(labels) - strings.Count(p, "*")
+}
+
+// rankFor returns how specific the site is for a host, -1 when it is not for it.
+func (s *tenantSite) rankFor(host string) int {
+	if s.hosts == nil {
+		return 0
+	}
+	best := -1
+	for _, p := range s.hosts {
+		if tenantOverlap(p, host) {
+			best = max(best, tenantRank(p))
+		}
+	}
+	return best
+}
+
+// owner returns a handler of the site that owns a host, nil when no site is for it.
+func (c tenantConfig) owner(host string) *tenantSite {
+	var owner *tenantSite
+	best := -1
+	for _, s := range c {
+		if rank := s.rankFor(host); rank > best {
+			best, owner = rank, s
+		}
+	}
+	return owner
+}
+
+// unite numbers the sites: handlers with the same settings are one site where they are equally specific for a host.
+func (c tenantConfig) unite() {
+	for i, s := range c {
+		s.site = i
+	}
+	for i, s := range c {
+		for _, other := range c[i+1:] {
+			if equal, _ := tenantShare(s, other); equal && s.tenantSettings == other.tenantSettings {
+				from, to := other.site, s.site
+				for _, member := range c {
+					if member.site == from {
+						member.site = to
+					}
+				}
+			}
+		}
+	}
+}
+
+// door returns the site that Caddy hands a request to, nil when it comes to the end of the routes.
+func (c tenantConfig) door(server int, raw, prefix string) *tenantSite {
+	name := raw
+	if host, _, err := net.SplitHostPort(raw); err == nil {
+		name = host
+	}
+	name = strings.ToLower(strings.Trim(name, "[]"))
+	for _, s := range c {
+		if s.server == server && s.prefix == prefix && s.matches(name) {
+			return s
+		}
+	}
+	return nil
+}
+
+// verdict says whether a configuration has to load: yes, no, or either.
+func (c tenantConfig) verdict() (mustFail, mayFail bool) {
+	for i, s := range c {
+		for _, other := range c[i+1:] {
+			equal, nested := tenantShare(s, other)
+			switch {
+			case equal && s.tenantSettings != other.tenantSettings:
+				return true, true
+			case (equal || nested) && s.server == other.server:
+				mayFail = true // the second is dead, or the first takes what the second owns
+			}
+		}
+	}
+	return false, mayFail
+}
+
+// tenantShare reports whether two sites share hosts: with patterns that are equally specific, and with others.
+func tenantShare(s, other *tenantSite) (equal, nested bool) {
+	if s.hosts == nil && other.hosts == nil {
+		return true, false
+	}
+	if s.hosts == nil || other.hosts == nil {
+		return false, true
+	}
+	for _, p := range s.hosts {
+		for _, q := range other.hosts {
+			if tenantOverlap(p, q) {
+				equal = equal || tenantRank(p) == tenantRank(q)
+				nested = nested || tenantRank(p) != tenantRank(q)
+			}
+		}
+	}
+	return equal, nested
+}
+
+// newTenantConfig makes a configuration of 1 to 4 handlers.
+func newTenantConfig(r *rand.Rand, serial int) tenantConfig {
+	var c tenantConfig
+	for i := range 1 + r.IntN(4) {
+		s := &tenantSite{
+			tenantSettings: &tenantSettings{
+				key:    fmt.Sprintf("key-%d-%d-%x", serial, i, r.Uint64()),
+				secret: fmt.Sprintf("secret-of-a-site-%d-%d-%016x", serial, i, r.Uint64()), anonymous: r.IntN(2) == 0,
+			},
+			server: r.IntN(len(tenantServers)), prefix: tenantPrefixes[0],
+			extra: []string{"", "", "", "path", "not", "expression", "remote_ip"}[r.IntN(7)],
+		}
+		if i > 0 && r.IntN(4) == 0 { // a snippet that is imported twice
+			s.tenantSettings = c[r.IntN(len(c))].tenantSettings
+			s.prefix = tenantPrefixes[r.IntN(2)]
+		}
+		if r.IntN(4) > 0 {
+			for range 1 + r.IntN(2) {
+				if p := tenantPatterns[r.IntN(len(tenantPatterns))]; !slices.Contains(s.hosts, p) {
+					s.hosts = append(s.hosts, p)
+				}
+			}
+		}
+		c = append(c, s)
+	}
+	if r.IntN(5) > 0 { // as a Caddyfile sorts them
+		slices.SortStableFunc(c, func(a, b *tenantSite) int { return tenantBest(b) - tenantBest(a) })
+	}
+	c.unite()
+	return c
+}
+
+// tenantBest is the rank of the least specific pattern of a site.
+func tenantBest(s *tenantSite) int {
+	best := 0
+	for i, p := range s.hosts {
+		if rank := tenantRank(p); i == 0 || rank < best {
+			best = rank
+		}
+	}
+	return best
+}
+
+// json makes the configuration of Caddy.
+func (c tenantConfig) json(t *testing.T) string {
+	servers := map[string]any{}
+	for i, address := range tenantServers {
+		routes := []any{map[string]any{"handle": []any{map[string]any{
+			"handler": "headers", "response": map[string]any{"set": map[string]any{tenantSerial: []string{c[0].key}}},
+		}}}}
+		for _, s := range c {
+			if s.server == i {
+				routes = append(routes, s.route())
+			}
+		}
+		routes = append(routes, map[string]any{"handle": []any{map[string]any{"handler": "static_response", "status_code": 404}}})
+		servers[fmt.Sprint("s", i)] = map[string]any{
+			"listen": []string{address}, "routes": routes, "protocols": []string{"h1", "h2c"},
+			"automatic_https": map[string]any{"disable": true},
+		}
+	}
+	b, err := json.Marshal(map[string]any{
+		"admin": map[string]any{"listen": "localhost:2999", "config": map[string]any{"persist": false}},
+		"apps":  map[string]any{"http": map[string]any{"servers": servers, "grace_period": "1s"}},
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	return string(b)
+}
+
+func (s *tenantSite) route() map[string]any {
+	match := map[string]any{}
+	if s.hosts != nil {
+		match["host"] = s.hosts
+	}
+	switch s.extra {
+	case "path":
+		match["path"] = []string{s.prefix + "/*"}
+	case "not":
+		match["not"] = []any{map[string]any{"path": []string{"/nothing"}}}
+	case "expression":
+		match["expression"] = "{http.request.method} != 'BREW'"
+	case "remote_ip":
+		match["remote_ip"] = map[string]any{"ranges": []string{"127.0.0.0/8"}}
+	}
+	kind := "authenticated"
+	if s.anonymous {
+		kind = "anonymous"
+	}
+	route := map[string]any{"handle": []any{map[string]any{
+		"handler": "rollcall", "api_key": []string{s.key}, "prefix": s.prefix,
+		"jwt": map[string]any{"key": s.secret}, "channels": map[string]any{"default": kind},
+	}}}
+	if len(match) > 0 {
+		route["match"] = []any{match}
+	}
+	return route
+}
+
+// tenantRun counts what was seen.
+type tenantRun struct {
+	r                      *rand.Rand
+	h2                     *http.Client
+	config                 tenantConfig
+	wrong                  map[*tenantSettings]int
+	loaded, refused, cases int
+	seen                   map[int]int // statuses
+}
+
+func TestNoTenantIsAnotherTenant(t *testing.T) {
+	startCaddy(t)
+	run := &tenantRun{r: rand.New(rand.NewPCG(1, 2)), h2: h2cClient(), seen: map[int]int{}}
+	for serial := 0; run.cases < tenantCases && !t.Failed(); serial++ {
+		c := newTenantConfig(run.r, serial)
+		mustFail, mayFail := c.verdict()
+		var held *heldRequest
+		if run.config != nil && run.r.IntN(4) == 0 {
+			held = run.hold(t, c)
+		}
+		status, body := postJSON(t, c.json(t))
+		switch {
+		case status == http.StatusOK && mustFail:
+			t.Fatalf("loads with two sites for one host: %s", c.json(t))
+		case status != http.StatusOK && !mayFail:
+			t.Fatalf("does not load: %s\n%s", body, c.json(t))
+		case status == http.StatusOK:
+			run.config, run.wrong = c, map[*tenantSettings]int{}
+			run.loaded++
+		default:
+			run.refused++
+			run.cases++
+		}
+		if held != nil {
+			run.release(t, held)
+		}
+		if status == http.StatusOK {
+			for range tenantPerLoad {
+				run.one(t)
+			}
+		}
+	}
+	t.Logf("%d cases: %d configurations loaded, %d refused, answers %v", run.cases, run.loaded, run.refused, run.seen)
+	for _, status := range []int{200, 401, 404, 421, http.StatusSwitchingProtocols} {
+		if run.seen[status] < 100 {
+			t.Errorf("only %d answers were %d: the cases do not reach what they are about", run.seen[status], status)
+		}
+	}
+	reload(t, caddyfile("", ""))
+}
+
+// one sends a request and judges the answer.
+func (run *tenantRun) one(t *testing.T) {
+	run.cases++
+	server, prefix := run.r.IntN(len(tenantServers)), tenantPrefixes[run.r.IntN(2)]
+	spelling := tenantSpellings[run.r.IntN(len(tenantSpellings))]
+	if run.r.IntN(4) > 0 { // one that a handler is for
+		to := run.config[run.r.IntN(len(run.config))]
+		server, prefix = to.server, to.prefix
+		for to.rankFor(spelling.host) < 0 {
+			spelling = tenantSpellings[run.r.IntN(len(tenantSpellings))]
+		}
+	}
+	if name, err := presence.ParseHost(spelling.raw); err != nil || name.String() != spelling.host {
+		t.Fatalf("%s is %v (%v), want %s", spelling.raw, name, err, spelling.host)
+	}
+	of := run.config[run.r.IntN(len(run.config))] // whose key and token are tried
+	owner, door := run.config.owner(spelling.host), run.config.door(server, spelling.raw, prefix)
+	what := func() string {
+		return fmt.Sprintf("Host %q on %s%s with the secrets of %+v\n%s", spelling.raw, tenantServers[server], prefix,
+			*of.tenantSettings, run.config.json(t))
+	}
+	if run.r.IntN(3) == 0 {
+		run.socket(t, server, spelling.raw, prefix, of, owner, door, what)
+		return
+	}
+	want := http.StatusOK
+	switch {
+	case door == nil:
+		want = http.StatusNotFound
+	case door.site != owner.site:
+		want = http.StatusMisdirectedRequest
+	case of.key != owner.key:
+		if run.wrong[owner.tenantSettings]++; run.wrong[owner.tenantSettings] > tenantWrong {
+			return
+		}
+		want = http.StatusUnauthorized
+	}
+	endpoint := []string{"users", "allusers", "channels"}[run.r.IntN(3)]
+	status := run.current(t, func() (int, http.Header) {
+		return run.ask(t, server, spelling.raw, prefix+"/"+endpoint, of.key)
+	})
+	if want == http.StatusOK && endpoint == "channels" {
+		want = http.StatusCreated
+		run.seen[http.StatusOK]++
+	}
+	run.seen[status]++
+	if status != want {
+		t.Errorf("status %d, want %d: %s", status, want, what())
+	}
+}
+
+// current sends a request until the configuration in effect answers it, and returns the status.
+func (run *tenantRun) current(t *testing.T, send func() (int, http.Header)) int {
+	status := 0
+	ws.Poll(t, ws.Patience, func() error {
+		var header http.Header
+		if status, header = send(); header.Get(tenantSerial) != run.config[0].key {
+			return errors.New("an old configuration still answers")
+		}
+		return nil
+	})
+	return status
+}
+
+// ask posts to an endpoint by HTTP/1.1, with an absolute target, or by HTTP/2.
+func (run *tenantRun) ask(t *testing.T, server int, host, path, key string) (int, http.Header) {
+	body := fmt.Sprintf(`{"apiKey":%q}`, key)
+	how := run.r.IntN(3)
+	if how == 2 {
+		req, err := http.NewRequestWithContext(t.Context(), http.MethodPost, "http://"+tenantServers[server]+path, strings.NewReader(body))
+		if err != nil {
+			t.Fatal(err)
+		}
+		req.Host = host
+		resp, err := run.h2.Do(req)
+		if err != nil {
+			return 0, nil // as below
+		}
+		_, _ = io.Copy(io.Discard, resp.Body)
+		_ = resp.Body.Close()
+		return resp.StatusCode, resp.Header
+	}
+	target, header := path, host
+	if how == 1 {
+		target, header = "http://"+host+path, "ignored.test" // RFC 9112 section 3.2.2
+	}
+	conn := dialTenant(t, server)
+	defer conn.Close()
+	fmt.Fprintf(conn, "POST %s HTTP/1.1\r\nHost: %s\r\nContent-Type: application/json\r\nContent-Length: %d\r\nConnection: close\r\n\r\n%s",
+		target, header, len(body), body)
+	resp, err := http.ReadResponse(bufio.NewReader(conn), nil)
+	if err != nil {
+		return 0, nil // the listener of an old configuration was closed
+	}
+	_, _ = io.Copy(io.Discard, resp.Body)
+	_ = resp.Body.Close()
+	return resp.StatusCode, resp.Header
+}
+
+// socket logs in with a token, or joins a channel without one.
+func (run *tenantRun) socket(
+	t *testing.T, server int, host, prefix string, of, owner, door *tenantSite, what func() string,
+) {
+	request := ws.Request{URL: "ws://" + tenantServers[server] + prefix + "/socket", Host: host}
+	anonymous := run.r.IntN(2) == 0
+	if !anonymous {
+		raw, err := jwt.NewWithClaims(jwt.SigningMethodHS256, jwt.MapClaims{
+			"sub": "ada", "exp": time.Now().Add(time.Hour).Unix(),
+		}).SignedString([]byte(of.secret))
+		if err != nil {
+			t.Fatal(err)
+		}
+		request.Header = ws.Header("Authorization", "Bearer "+raw)
+	}
+	want := http.StatusSwitchingProtocols
+	switch {
+	case door == nil:
+		want = http.StatusNotFound
+	case door.site != owner.site:
+		want = http.StatusMisdirectedRequest
+	case !anonymous && of.secret != owner.secret:
+		want = http.StatusUnauthorized
+	}
+	var conn *websocket.Conn
+	status := run.current(t, func() (int, http.Header) {
+		var resp *http.Response
+		conn, resp = ws.Open(t, request)
+		return resp.StatusCode, resp.Header
+	})
+	run.seen[status]++
+	if status != want {
+		t.Errorf("socket: status %d, want %d: %s", status, want, what())
+	}
+	if conn == nil {
+		return
+	}
+	defer conn.Close()
+	_ = conn.SetReadDeadline(time.Now().Add(ws.Patience))
+	if _, welcome, err := conn.ReadMessage(); err != nil || bytes.Contains(welcome, []byte(`"id":"ada"`)) == anonymous {
+		t.Errorf("welcome %s (%v): %s", welcome, err, what())
+	}
+	if !anonymous {
+		return
+	}
+	_ = conn.WriteMessage(websocket.TextMessage, []byte(`{"type":"join","channel":"news"}`))
+	_, answer, err := conn.ReadMessage()
+	if err != nil || owner != nil && bytes.Contains(answer, []byte(`"joined"`)) != owner.anonymous {
+		t.Errorf("join: %s (%v), anonymous %v: %s", answer, err, owner.anonymous, what())
+	}
+}
+
+// heldRequest is one that has come when a configuration is replaced.
+type heldRequest struct {
+	conn       net.Conn
+	host, rest string
+	key        string
+	old, next  tenantConfig
+}
+
+// hold sends the first half of a request, with a key of the configuration in effect or of the next.
+func (run *tenantRun) hold(t *testing.T, next tenantConfig) *heldRequest {
+	spelling := tenantSpellings[run.r.IntN(len(tenantSpellings))]
+	from := run.config
+	if run.r.IntN(2) == 0 {
+		from = next
+	}
+	h := &heldRequest{host: spelling.host, key: from[run.r.IntN(len(from))].key, old: run.config, next: next}
+	h.conn = dialTenant(t, run.r.IntN(len(tenantServers)))
+	body := fmt.Sprintf(`{"apiKey":%q}`, h.key)
+	fmt.Fprintf(h.conn, "POST /message/users HTTP/1.1\r\nHost: %s\r\nContent-Type: application/json\r\nContent-Length: %d\r\nConnection: close\r\n\r\n%s",
+		spelling.raw, len(body), body[:5])
+	h.rest = body[5:]
+	return h
+}
+
+// release sends the rest. Only the key of the site that owns the host now may open anything.
+func (run *tenantRun) release(t *testing.T, h *heldRequest) {
+	run.cases++
+	defer h.conn.Close()
+	if _, err := io.WriteString(h.conn, h.rest); err != nil {
+		return // the server has ended the connection with its old configuration
+	}
+	_ = h.conn.SetReadDeadline(time.Now().Add(ws.Patience))
+	resp, err := http.ReadResponse(bufio.NewReader(h.conn), nil)
+	if err != nil {
+		return
+	}
+	_ = resp.Body.Close()
+	run.seen[resp.StatusCode]++
+	if owner := run.config.owner(h.host); resp.StatusCode == http.StatusOK && (owner == nil || owner.key != h.key) {
+		t.Errorf("Host %s: %s opened it after a reload\nold %s\nnow %s", h.host, h.key, h.old.json(t), run.config.json(t))
+	}
+}
+
+func dialTenant(t *testing.T, server int) net.Conn {
+	conn, err := (&net.Dialer{}).DialContext(t.Context(), "tcp", tenantServers[server])
+	if err != nil {
+		t.Fatal(err)
+	}
+	_ = conn.SetDeadline(time.Now().Add(ws.Patience))
+	return conn
+}
+
+// h2cClient speaks HTTP/2 without TLS, each request on a connection of its own: a reload ends those that there are.
+func h2cClient() *http.Client {
+	protocols := new(http.Protocols)
+	protocols.SetUnencryptedHTTP2(true)
+	return &http.Client{Transport: &http.Transport{
+		Protocols: protocols, DisableKeepAlives: true,
+		DialContext: func(ctx context.Context, network, address string) (net.Conn, error) {
+			return (&net.Dialer{}).DialContext(ctx, network, address)
+		},
+	}}
+}
+
+// postJSON loads a configuration as JSON.
+func postJSON(t *testing.T, config string) (int, string) {
+	a, err := ws.Site{URL: adminURL}.Do(http.MethodPost, "/load", config,
+		"Content-Type", "application/json", "Cache-Control", "must-revalidate")
+	if err != nil && !errors.Is(err, io.EOF) {
+		t.Fatal(err)
+	}
+	return a.Status, a.Body
+}
