@@ -174,6 +174,8 @@ func TestAddUserRefuses(t *testing.T) {
 		{"an anonymous channel", `[` + good + `{"id":"ada","channels":[{"name":"a"},{"name":"open-day"}]}]`, "bad_channel", "users[1].channels[1]: users can be assigned", "open-day"},
 		{"a private channel", `[{"id":"ada","channels":[{"name":"tab|x"}]}]`, "bad_channel", "reserved", "tab|x"},
 		{"a name too long", `[{"id":"ada","channels":[{"name":"twenty-one-characters"}]}]`, "bad_channel", "more than 20 bytes", "twenty-one-characters"},
+		{"a name with half a surrogate pair", `[{"id":"ada","channels":[{"name":"a\ud800"}]}]`, "bad_channel", "half a surrogate pair", "a\ufffd"},
+		{"an id with half a surrogate pair", `[{"id":"a\ud800","channels":[]}]`, "bad_value", "users[0].id", ""},
 		{"an empty name", `[{"id":"ada","channels":[{"name":""}]}]`, "bad_channel", "it is empty", ""},
 		{"too many channels", `[` + good + `{"id":"ada","channels":[{"name":"a"},{"name":"b"},{"name":"c"},{"name":"d"}]}]`, "too_many_channels", "the limit is 3", ""},
 	}

@@ -156,6 +156,8 @@ func TestEndpointProblems(t *testing.T) {
 		{"wrong key in the body and the right one in the header", request(http.MethodPost, `{"apiKey":"wrong"}`, "X-Api-Key", "k"), http.StatusUnauthorized, "bad_key"},
 		{"key in another case", request(http.MethodPost, `{"APIKEY":"k"}`), http.StatusUnauthorized, "bad_key"},
 		{"number as channel", request(http.MethodPost, `{"apiKey":"k","channel":7}`), http.StatusBadRequest, "bad_value"},
+		{"channel with half a surrogate pair", request(http.MethodPost, `{"apiKey":"k","channel":"a\ud800"}`), http.StatusBadRequest, "bad_channel"},
+		{"channel with U+FFFD", request(http.MethodPost, "{\"apiKey\":\"k\",\"channel\":\"a\ufffd\"}"), http.StatusBadRequest, "bad_channel"},
 		{"null as channel", request(http.MethodPost, `{"apiKey":"k","channel":null}`), http.StatusBadRequest, "bad_value"},
 		{"text as flag", request(http.MethodPost, `{"apiKey":"k","dedupeUsers":"false"}`), http.StatusBadRequest, "bad_value"},
 		{"unknown scope", request(http.MethodPost, `{"apiKey":"k","scope":"galaxy"}`), http.StatusBadRequest, "bad_value"},

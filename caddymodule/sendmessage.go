@@ -9,6 +9,7 @@ import (
 	"net/http"
 	"strings"
 	"time"
+	"unicode/utf8"
 
 	"github.com/rollcall-gateway/rollcall/presence"
 )
@@ -40,9 +41,11 @@ func readMessage(q question) (channels []string, message []byte, p *problem) {
 	}
 	for _, name := range channels {
 		if err := q.site.rules().CheckTarget(name); err != nil {
-			return nil, nil, &problem{
-				status: http.StatusBadRequest, code: "bad_value", detail: "channels has a name that no channel can have: " + err.Error(),
+			p := problemValue("channels has a name that no channel can have: %s", err)
+			if isReplaced(name) {
+				p.code = "bad_channel"
 			}
+			return nil, nil, p
 		}
 	}
 	message = q.body["message"]
@@ -51,6 +54,10 @@ func readMessage(q question) (channels []string, message []byte, p *problem) {
 	}
 	return channels, message, nil
 }
+
+// isReplaced reports whether a name is not the one that was sent: encoding/json puts U+FFFD in the place of half a surrogate
+// pair. A name that was sent with U+FFFD is one that another program has replaced before.
+func isReplaced(name string) bool { return strings.ContainsRune(name, utf8.RuneError) }
 
 // busyRetry is when a backend that sends too fast should send again.
 const busyRetry = time.Second

@@ -171,13 +171,18 @@ func TestSessionAnswers(t *testing.T) {
 			{`{"id":4,"type":"join","channel":""}`, `"id":4,"code":"bad_channel"`},
 			{`{"id":5,"type":"join","channel":"a name of more than 20"}`, `"id":5,"code":"bad_channel"`},
 			{`{"id":6,"type":"join","channel":"a\u0000"}`, `"id":6,"code":"bad_channel"`},
+			{`{"id":30,"type":"join","channel":"anonymous\ud800"}`, `"id":30,"code":"bad_channel"`},
+			{`{"id":31,"type":"join","channel":"\udc00\ud800"}`, `"id":31,"code":"bad_channel"`},
+			{`{"id":32,"type":"join","channel":"\ufffd"}`, `"id":32,"code":"bad_channel"`},
+			{`{"id":33,"type":"leave","channel":"anonymous\ud800"}`, `"id":33,"code":"bad_channel"`},
+			{`{"id":34,"type":"send","channels":["anonymous\udfff"],"message":{}}`, `"id":34,"code":"bad_channel"`},
 			{`{"id":7,"type":"join","channel":"` + private + `"}`, `"id":7,"code":"reserved_channel"`},
 			{`{"id":8,"type":"leave","channel":"` + private + `"}`, `"id":8,"code":"reserved_channel"`},
 			{`{"id":9,"type":"leave","channel":"room"}`, `"id":9,"code":"not_joined"`},
 			{`{"id":10,"type":"join","channel":"room","presence":"list"}`, `{"type":"joined","id":10,"channel":"room","kind":"authenticated","seq":`},
 			{`{"id":11,"type":"join","channel":"room"}`, `{"type":"joined","id":11,"channel":"room","kind":"authenticated"}`},
 			{`{"id":12,"type":"join","channel":"anonymous1","presence":"count"}`, `"kind":"anonymous"`},
-			{`{"id":13,"type":"join","channel":"anonymous2"}`, `"type":"joined"`},
+			{`{"id":13,"type":"join","channel":"anonymous\ud83d\ude00"}`, `"type":"joined"`},
 			{`{"id":14,"type":"join","channel":"anonymous3"}`, `"id":14,"code":"too_many_channels"`},
 			{`{"id":15,"type":"leave","channel":"room"}`, `{"type":"left","id":15,"channel":"room"}`},
 			{`{"id":17,"type":"send","channels":["room"],"message":{}}`, `"id":17,"code":"not_joined"`},
@@ -199,7 +204,7 @@ func TestSessionAnswers(t *testing.T) {
 		d.session.counters.mu.Lock()
 		joins := fmt.Sprint(d.session.counters.joins)
 		d.session.counters.mu.Unlock()
-		if want := "map[bad_channel:3 ok:4 reserved_channel:1 too_many_channels:1]"; joins != want {
+		if want := "map[bad_channel:6 ok:4 reserved_channel:1 too_many_channels:1]"; joins != want {
 			t.Errorf("the joins are counted as %s, want %s", joins, want)
 		}
 	})

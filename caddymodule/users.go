@@ -62,6 +62,12 @@ func readUsers(q question) (uq usersQuestion, p *problem) {
 	if uq.channel, p = q.body.text("channel"); p != nil {
 		return uq, p
 	}
+	if isReplaced(uq.channel) {
+		return uq, &problem{
+			status: http.StatusBadRequest, code: "bad_channel", channel: uq.channel,
+			detail: "channel has U+FFFD or half a surrogate pair, so no channel has the name",
+		}
+	}
 	_, uq.one = q.body["channel"]
 	dedupe, p := q.body.flag("dedupeUsers", true)
 	if p != nil {

@@ -3,12 +3,13 @@ package presence
 import (
 	"errors"
 	"fmt"
+	"strings"
 	"unicode/utf8"
 )
 
 // What Join and Leave refuse.
 var (
-	// ErrBadChannel is returned for a name that is empty, too long, not UTF-8 or has control characters.
+	// ErrBadChannel is returned for a name that is empty, too long, not UTF-8, or has control characters or U+FFFD.
 	ErrBadChannel = errors.New("bad channel name")
 	// ErrReservedChannel is returned for a name that begins with PrivatePrefix.
 	ErrReservedChannel = errors.New("names that begin with " + PrivatePrefix + " are reserved")
@@ -26,6 +27,10 @@ var (
 	// ErrClosed is returned when the connection is closed.
 	ErrClosed = errors.New("the connection is closed")
 )
+
+// errReplaced is returned for a name with U+FFFD. Decoders put it in the place of half a surrogate pair and of bytes that are
+// not text, so that two names would be one channel.
+var errReplaced = fmt.Errorf("%w: it has U+FFFD or half a surrogate pair", ErrBadChannel)
 
 // Watch is how much of a channel's presence a listener wants to hear.
 type Watch uint8
@@ -237,6 +242,9 @@ func (r *Rules) checkName(name string) error {
 		return fmt.Errorf("%w: it is not UTF-8", ErrBadChannel)
 	}
 	for _, c := range name {
+		if c == utf8.RuneError {
+			return errReplaced
+		}
 		if c < 0x20 || (c >= 0x7f && c < 0xa0) {
 			return fmt.Errorf("%w: it has a control character", ErrBadChannel)
 		}
@@ -246,7 +254,7 @@ func (r *Rules) checkName(name string) error {
 
 // Leave ends listening to the named channel; the answer goes to the Outbox, with ref in it.
 //
-// It returns ErrNotJoined, ErrReservedChannel or ErrClosed, and then nothing was pushed.
+// It returns ErrNotJoined, ErrBadChannel, ErrReservedChannel or ErrClosed, and then nothing was pushed.
 func (c *Conn) Leave(name, ref string) error {
 	h := c.host
 	h.mu.Lock()
@@ -262,6 +270,9 @@ func (c *Conn) Leave(name, ref string) error {
 		m = c.find(ch)
 	}
 	if m == nil {
+		if strings.ContainsRune(name, utf8.RuneError) {
+			return errReplaced
+		}
 		return ErrNotJoined
 	}
 	if m.waiting {

@@ -135,6 +135,8 @@ func TestBadChannelNames(t *testing.T) {
 		{"DEL", "room\x7f", ErrBadChannel},
 		{"C1 control", "room\u0085", ErrBadChannel},
 		{"last C1 control", "room\u009f", ErrBadChannel},
+		{"U+FFFD", "room\ufffd", ErrBadChannel},
+		{"its neighbour", "room\ufffc", nil},
 		{"no-break space", "room\u00a0", nil},
 		{"space", "sales room", nil},
 		{"other scripts", "部屋-é", nil},
