@@ -11,10 +11,10 @@ type fixed struct{}
 
 var fixedFrame = make([]byte, 100)
 
-func (fixed) Members([]User) []byte                { return fixedFrame }
-func (fixed) Joined(Joined) []byte                 { return fixedFrame }
-func (fixed) Left(ref, channel, r string) []byte   { return fixedFrame }
-func (fixed) Presence(Diff) []byte                 { return fixedFrame }
+func (fixed) Members([]User) []byte                 { return fixedFrame }
+func (fixed) Joined(Joined) []byte                  { return fixedFrame }
+func (fixed) Left(ref, channel, r string) []byte    { return fixedFrame }
+func (fixed) Presence(Diff) []byte                  { return fixedFrame }
 func (fixed) Message(string, Source, []byte) []byte { return fixedFrame }
 
 // AppendUser and AppendPrivate write about as much as JSON takes.

@@ -11,8 +11,8 @@ import (
 // mute is the part of a Relay that carries messages, and carries none.
 type mute struct{}
 
-func (mute) Opened(HostName)                              {}
-func (mute) Closed(HostName)                              {}
+func (mute) Opened(HostName)                               {}
+func (mute) Closed(HostName)                               {}
 func (mute) Send(HostName, []string, Source, []byte) error { return nil }
 
 // notes is a Relay that keeps what it is told of channels.

@@ -9,6 +9,7 @@ import (
 type channel struct {
 	name      string
 	class     Class
+	rekinded  bool              // the kind is not the one that watchers know
 	listeners dense[membership] // membership.pos is the place
 	watchers  dense[membership] // those with a snapshot, who get diffs; membership.watchPos is the place
 	joiners   []*membership     // those who wait for their snapshot, in order
@@ -193,6 +194,7 @@ func (h *Host) reclassify(ch *channel, class Class) {
 		h.anonymize(ch)
 	}
 	ch.class = class
+	ch.rekinded = before != class.Kind
 	if before != Authenticated && class.Kind == Authenticated {
 		h.identify(ch)
 	}

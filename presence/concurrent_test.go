@@ -196,6 +196,9 @@ func checkViews(t *testing.T, workers []*worker) {
 						want.users[u.ID] = u.Email
 					}
 				}
+				if v.watch != WatchNone && v.kind != l.Kind {
+					t.Errorf("%s: a client has the kind %v, want %v", channel, v.kind, l.Kind)
+				}
 				if !v.shows(want) {
 					t.Errorf("%s: a client has %+v, want %+v", channel, v, want)
 				}

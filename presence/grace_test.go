@@ -68,7 +68,7 @@ func TestGraceHidesWhoIsBackSoon(t *testing.T) {
 		{"lost, and the channel becomes anonymous", func(w *world, a *client) {
 			a.Close()
 			w.host().SetRules(&Rules{Classifier: classes{"room": {Kind: Anonymous}}, Grace: testGrace})
-		}, []string{"presence room -a<a@x> -w"}, nil},
+		}, []string{"presence room kind=anonymous -a<a@x> -w"}, nil},
 		{"lost, and names are not shown any longer", func(w *world, a *client) {
 			a.Close()
 			w.host().SetRules(&Rules{Classifier: classes{"room": {Kind: Authenticated, CountOnly: true}}, Grace: testGrace})
@@ -135,12 +135,12 @@ func TestGraceOfCounts(t *testing.T) {
 		{"lost, and the channel becomes authenticated", Class{Kind: Anonymous}, func(w *world, a *client) {
 			a.Close()
 			w.host().SetRules(&Rules{Grace: testGrace})
-		}, []string{"presence room seq=2 count=1 +w"}, nil},
+		}, []string{"presence room seq=2 count=1 kind=authenticated +w"}, nil},
 		{"lost, and the channel becomes authenticated and back", Class{Kind: Anonymous}, func(w *world, a *client) {
 			a.Close()
 			w.host().SetRules(&Rules{Grace: testGrace})
 			w.host().SetRules(&Rules{Classifier: classes{"room": {Kind: Anonymous}}, Grace: testGrace})
-		}, []string{"presence room seq=2 count=1 +w", "presence room seq=3 count=1 -w"}, nil},
+		}, []string{"presence room seq=2 count=1 kind=authenticated +w", "presence room seq=3 count=1 kind=anonymous -w"}, nil},
 		{"user lost", Class{Kind: Authenticated, CountOnly: true}, func(_ *world, a *client) { a.Close() }, nil, []string{"presence room seq=2 count=1"}},
 		{"user back", Class{Kind: Authenticated, CountOnly: true}, func(w *world, a *client) {
 			a.Close()

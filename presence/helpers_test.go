@@ -106,6 +106,9 @@ func (tp *tape) text(frame []byte) string {
 		}
 	case Diff:
 		fmt.Fprintf(&b, "presence %s seq=%d count=%d", v.Channel, v.Seq, v.Count)
+		if v.Kind != 0 {
+			fmt.Fprintf(&b, " kind=%s", v.Kind)
+		}
 		for _, change := range []struct {
 			sign  string
 			users []User

@@ -50,6 +50,9 @@ func (m *model) check() {
 		}
 		for channel, watch := range c.joined {
 			v, want := c.views[channel], seen[channel]
+			if v != nil && watch != WatchNone && v.kind != m.active[channel].Kind {
+				t.Errorf("%s: a client has the kind %v, want %v", channel, v.kind, m.active[channel].Kind)
+			}
 			if v == nil || v.watch != watch || !v.shows(want) {
 				t.Errorf("%s: a client with watch %d has %+v, want %+v", channel, watch, v, want)
 			}

@@ -79,7 +79,7 @@ func TestWhoWaitsForOtherPodsIsAnsweredInOrder(t *testing.T) {
 		}},
 		{"close", func(_ *world, c *client) { c.Close() }, nil},
 		{"another class", func(w *world, _ *client) { w.host().SetRules(rulesOf(classes{"room": {Kind: Anonymous}})) }, []string{
-			"joined room#1 authenticated seq=0 count=1 [c]", "presence room seq=1 count=1 -c", "presence room seq=2 count=2",
+			"joined room#1 authenticated seq=0 count=1 [c]", "presence room seq=1 count=1 kind=anonymous -c", "presence room seq=2 count=2",
 		}},
 		{"denied", func(w *world, _ *client) { w.host().SetRules(rulesOf(classes{"room": {Denied: true}})) }, []string{
 			"joined room#1 authenticated seq=0 count=1 [c]", "left room (denied)",

@@ -27,13 +27,13 @@ func TestReloadReclassifiesActiveChannels(t *testing.T) {
 		{"nothing changes", staff, staff, nil, nil, []string{"room [a b]"}},
 		{
 			"authenticated to anonymous", staff, open,
-			[]string{"presence room seq=1 count=2 -a -b"},
+			[]string{"presence room seq=1 count=2 kind=anonymous -a -b"},
 			nil,
 			[]string{"room 2"},
 		},
 		{
 			"anonymous to authenticated takes the anonymous out", open, staff,
-			[]string{"presence room seq=1 count=2 +a +b"},
+			[]string{"presence room seq=1 count=2 kind=authenticated +a +b"},
 			[]string{"left room (denied)"},
 			[]string{"room [a b]"},
 		},
@@ -72,7 +72,7 @@ func TestReloadReclassifiesActiveChannels(t *testing.T) {
 		{"hidden to listed", hidden, staff, nil, nil, []string{"room [a b]"}},
 		{
 			"hidden and authenticated to anonymous", hidden, open,
-			[]string{"presence room seq=1 count=2 -a -b"},
+			[]string{"presence room seq=1 count=2 kind=anonymous -a -b"},
 			nil,
 			[]string{"room 2"},
 		},
@@ -267,8 +267,45 @@ func TestReloadTellsNoNamesToThoseItTakesOut(t *testing.T) {
 	for _, c := range clients {
 		if u, ok := c.User(); !ok {
 			c.hears("left room (denied)")
-		} else if lines := c.heard(); len(lines) != 1 || !strings.HasSuffix(lines[0], "count=2 +a<a@x> +b<b@x>") {
+		} else if lines := c.heard(); len(lines) != 1 || !strings.HasSuffix(lines[0], "count=2 kind=authenticated +a<a@x> +b<b@x>") {
 			t.Errorf("%s heard %q", u.ID, lines)
 		}
 	}
+}
+
+// The kind comes once, also when nothing else changes, and joins from then on have it anyway.
+func TestWatchersAreToldAnotherKind(t *testing.T) {
+	w := newWorld(t, rulesOf(classes{"room": {Kind: Authenticated}}))
+	set := func(class Class) { w.host().SetRules(rulesOf(classes{"room": class})) }
+	lists, counts, listens, late := w.connect("a"), w.connect("b"), w.connect("c"), w.connect("d")
+	listens.join("room", WatchNone)
+	lists.join("room", WatchList)
+	counts.join("room", WatchCount)
+	forget(lists, counts, listens)
+
+	set(Class{Kind: Authenticated, CountOnly: true}) // the same kind
+	lists.hears("presence room seq=2 count=3 -a -b -c")
+	set(Class{Kind: Anonymous}) // three connections and nobody's name before and after
+	lists.hears("presence room seq=3 count=3 kind=anonymous")
+	set(Class{Kind: Anonymous, Hidden: true})
+	lists.hears()
+	late.join("room", WatchCount)
+	late.hears("joined room anonymous seq=4 count=4")
+	lists.hears("presence room seq=4 count=4")
+	set(Class{Kind: Authenticated, CountOnly: true})
+	set(Class{Kind: Authenticated})
+	late.hears("presence room seq=5 count=4 kind=authenticated", "presence room seq=6 count=4 +a +b +c +d")
+	counts.hears("presence room seq=2 count=3 -a -b -c", "presence room seq=3 count=3 kind=anonymous", "presence room seq=4 count=4",
+		"presence room seq=5 count=4 kind=authenticated", "presence room seq=6 count=4 +a +b +c +d")
+	listens.hears()
+
+	// Nobody watches when the kind changes.
+	for _, c := range []*client{lists, counts, late} {
+		c.leave("room")
+	}
+	set(Class{Kind: Anonymous})
+	forget(late)
+	late.join("room", WatchCount)
+	w.connect("e").join("room", WatchNone)
+	late.hears("joined room anonymous seq=8 count=2", "presence room seq=9 count=3")
 }

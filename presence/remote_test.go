@@ -143,7 +143,7 @@ func TestMergeIsSeenByWatchers(t *testing.T) {
 			w.merge("p", whole(6, 3, "b").after(5, "a"), Merged)
 			w.host().SetRules(rulesOf(classes{}))
 			w.host().SetRules(rulesOf(classes{"room": {Kind: Anonymous}}))
-		}, []string{"-w", "", "+b +w", "-b -w"}},
+		}, []string{"kind=anonymous -w", "", "kind=authenticated +b +w", "kind=anonymous -b -w"}},
 		{"no relay any longer", func(w *world) {
 			w.merge("p", whole(5, 1, "a"), Merged)
 			w.reg.SetRelay(nil)

@@ -8,6 +8,7 @@ import (
 // view is what a client knows of one channel that it listens to.
 type view struct {
 	watch   Watch
+	kind    Kind
 	seq     uint64
 	count   int
 	members map[string]string // e-mail by ID, with WatchList
@@ -68,7 +69,7 @@ func (r *replay) answer(channel, got string) {
 
 func (r *replay) joined(f Joined) {
 	r.answer(f.Channel, "joined "+f.Ref)
-	v := &view{watch: f.Watch, seq: f.Seq, count: f.Count, members: make(map[string]string)}
+	v := &view{watch: f.Watch, kind: f.Kind, seq: f.Seq, count: f.Count, members: make(map[string]string)}
 	for _, u := range r.tape.members(f) {
 		if _, twice := v.members[u.ID]; twice {
 			r.fail("%s: %s is twice in the snapshot", f.Channel, u.ID)
@@ -103,7 +104,13 @@ func (r *replay) presence(f Diff) {
 	if f.Seq != v.seq+1 {
 		r.fail("%s: number %d after %d", f.Channel, f.Seq, v.seq)
 	}
-	if f.Count == v.count && len(f.Joined)+len(f.Left)+len(f.Updated) == 0 {
+	if f.Kind == v.kind {
+		r.fail("%s: a kind that is known", f.Channel)
+	}
+	if f.Kind != 0 {
+		v.kind = f.Kind
+	}
+	if f.Kind == 0 && f.Count == v.count && len(f.Joined)+len(f.Left)+len(f.Updated) == 0 {
 		r.fail("%s: a presence frame that says nothing", f.Channel)
 	}
 	v.seq, v.count = f.Seq, f.Count

@@ -23,6 +23,7 @@ type Joined struct {
 type Diff struct {
 	Channel string
 	Seq     uint64
+	Kind    Kind // if other rules have changed it, else 0
 	Joined  []User
 	Left    []User
 	Updated []User
@@ -108,7 +109,10 @@ func (h *Host) flush(ch *channel) {
 		ch.timer = nil
 	}
 	d := h.settle(ch)
-	changed := len(d.Joined)+len(d.Left)+len(d.Updated) > 0 || d.Count != ch.told
+	if ch.rekinded {
+		ch.rekinded, d.Kind = false, ch.class.Kind
+	}
+	changed := len(d.Joined)+len(d.Left)+len(d.Updated) > 0 || d.Count != ch.told || d.Kind != 0
 	ch.told = d.Count
 	if len(ch.watchers)+len(ch.joiners) == 0 {
 		return

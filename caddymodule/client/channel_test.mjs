@@ -382,3 +382,14 @@ test("a connection lost while channels are joined leaves nothing behind", async 
   for (let i = 0; i < 6; i++) await tick(25);
   assert.deepEqual(ws.sent.map((f) => f.channel), ["room-0", "room-1", "room-2", "room-3"]);
 });
+
+test("a presence frame after a reload has another kind", async () => {
+  const { ch, ws } = await inRoom();
+  let changes = 0;
+  ch.on("change", () => changes++);
+  assert.equal(ch.kind, "authenticated");
+  ws.receive({ type: "presence", channel: "room", seq: 8, kind: "anonymous", joined: [], left: [ADA], count: 1 });
+  assert.deepEqual([ch.kind, ch.count, ids(ch), changes], ["anonymous", 1, [], 1]);
+  ws.receive({ type: "presence", channel: "room", seq: 9, joined: [], left: [], count: 2 });
+  assert.equal(ch.kind, "anonymous", "a frame without a kind leaves it");
+});

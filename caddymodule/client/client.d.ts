@@ -117,7 +117,7 @@ export class Channel {
   private constructor();
   readonly name: string;
   readonly presence: Presence;
-  /** Null until the channel was joined. */
+  /** Null until the channel was joined. With `presence` "none" it is that of the last join. */
   readonly kind: Kind | null;
   /** Who is here, by user id. Empty unless `presence` is "list" and the channel is authenticated. */
   readonly members: ReadonlyMap<string, User>;

@@ -91,10 +91,10 @@ export class Channel extends Emitter {
 
   _diff(frame) {
     if (!this.synced) return this._early.push(frame);
-    const { seq, count = null, joined = [], left = [], updated = [] } = frame;
+    const { seq, kind = this.kind, count = null, joined = [], left = [], updated = [] } = frame;
     if (seq <= this._seq) return;
     if (seq != this._seq + 1) return this._join(); // one was lost
-    Object.assign(this, { count, _seq: seq });
+    Object.assign(this, { kind, count, _seq: seq });
     for (const m of left) this.members.delete(m.id);
     if (this.presence == "list") for (const m of [...joined, ...updated]) this.members.set(m.id, m);
     for (const m of left) this._emit("leave", m);

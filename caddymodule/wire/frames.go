@@ -64,6 +64,11 @@ func (Encoder) Presence(d presence.Diff) []byte {
 		b = AppendString(b, d.Channel)
 		b = append(b, `,"seq":`...)
 		b = strconv.AppendUint(b, d.Seq, 10)
+		if d.Kind != 0 {
+			b = append(b, `,"kind":"`...)
+			b = append(b, d.Kind.String()...)
+			b = append(b, '"')
+		}
 		b = append(b, `,"joined":`...)
 		b = AppendUsers(b, d.Joined)
 		b = append(b, `,"left":`...)

@@ -87,6 +87,10 @@ func TestFrames(t *testing.T) {
 			`{"type":"presence","channel":"room","seq":5,"joined":[],"left":[],"count":3}`,
 		},
 		{
+			"presence of a channel of another kind", e.Presence(presence.Diff{Channel: "room", Seq: 5, Kind: presence.Anonymous, Left: []presence.User{bob}, Count: 3}),
+			`{"type":"presence","channel":"room","seq":5,"kind":"anonymous","joined":[],"left":[{"id":"USER_2","email":""}],"count":3}`,
+		},
+		{
 			"presence with a new e-mail", e.Presence(presence.Diff{Channel: "room", Seq: 6, Updated: []presence.User{ann}, Count: 3}),
 			`{"type":"presence","channel":"room","seq":6,"joined":[],"left":[],"updated":[{"id":"USER_1","email":"a@example.com"}],"count":3}`,
 		},

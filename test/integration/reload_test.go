@@ -145,6 +145,19 @@ func TestReloadClassifiesAnew(t *testing.T) {
 	portalHost.Expect(t, "users", `{"channel":"anonymousChat"}`, `{"anonymousChat":2}`)
 }
 
+func TestReloadTellsWatchersTheKind(t *testing.T) {
+	load(t, portal(jwtOptions))
+	watcher := portalHost.Dial(t, login(t, "USER_1", "a@example.com")...)
+	watcher.Ask(t, `{"type":"join","channel":"anonymousChat","presence":"list"}`,
+		`{"type":"joined","channel":"anonymousChat","kind":"anonymous","seq":0,"count":1}`)
+	reload(t, portal(jwtOptions+"channels {\n authenticated anonymousChat\n }"))
+	watcher.Expect(t, `{"type":"presence","channel":"anonymousChat","seq":1,"kind":"authenticated","joined":[`+user1+`],"left":[],"count":1}`)
+	reload(t, portal(jwtOptions))
+	watcher.Expect(t, `{"type":"presence","channel":"anonymousChat","seq":2,"kind":"anonymous","joined":[],"left":[`+user1+`],"count":1}`)
+	reload(t, portal(jwtOptions+"ping 20s"))
+	watcher.ExpectNothing(t)
+}
+
 // An open connection lives by the limits and the keys of the configuration that is loaded now.
 func TestReloadChangesOpenConnections(t *testing.T) {
 	load(t, portal(jwtOptions))
