@@ -136,7 +136,27 @@ func (h *Handler) askEndpoint(r *http.Request, w http.ResponseWriter, name strin
 	if p := h.checkKey(site, key, clientNet(clientAddr(r))); p != nil {
 		return answer{}, p
 	}
+	if host, p = h.bodyHost(body, host, site); p != nil {
+		return answer{}, p
+	}
 	return to(r.Context(), question{site, host, body, raw})
+}
+
+// bodyHost returns the host that the body names, for clients that cannot choose the Host header, and otherwise that of the
+// request. It has to be a host of the same site, whose key the request has.
+func (h *Handler) bodyHost(body request, asked presence.HostName, s *site) (presence.HostName, *problem) {
+	text, p := body.text("host")
+	if _, named := body["host"]; !named || p != nil {
+		return asked, p
+	}
+	host, err := presence.ParseHost(text)
+	if err != nil {
+		return host, problemValue("host must be a domain name, like portal.example.com")
+	}
+	if owner, p := h.owner(host); p != nil || owner != s {
+		return host, problemMisdirected()
+	}
+	return host, nil
 }
 
 // checkKey refuses a request whose key is not one of the site's. One without a key is no guess.

@@ -477,6 +477,44 @@ func TestProblemRetryAfterIsRoundedUp(t *testing.T) {
 	}
 }
 
+// A client that cannot choose the Host header names another host of the same site in the body.
+func TestHostInTheBody(t *testing.T) {
+	c := mustLoad(t, "http://portal.example.com, http://other.example.com, http://127.0.0.1:8081 {\n\trollcall {\n\t\tapi_key k\n\t}\n}\n"+
+		siteWithKey("tenant.example.com", "t"))
+	h := c.app.handlers[0]
+	arrive(t, h, "portal.example.com", "ada", "", "room")
+	const asked, ada = "http://127.0.0.1:8081", `{"room":[{"id":"ada","email":""}]}`
+	for _, test := range []struct {
+		name, body string
+		status     int
+		want       string // the answer, or the code of the problem
+	}{
+		{"another host of the site", `{"apiKey":"k","host":"portal.example.com","channel":"room"}`, http.StatusOK, ada},
+		{"not in canonical form", `{"apiKey":"k","host":"PORTAL.Example.com.:443","channel":"room"}`, http.StatusOK, ada},
+		{"the host of the request", `{"apiKey":"k","host":"127.0.0.1","channel":"room"}`, http.StatusOK, `{}`},
+		{"none", `{"apiKey":"k","channel":"room"}`, http.StatusOK, `{}`},
+		{"a host of another site", `{"apiKey":"k","host":"tenant.example.com"}`, http.StatusMisdirectedRequest, "misdirected"},
+		{"a host of no site", `{"apiKey":"k","host":"elsewhere.test"}`, http.StatusMisdirectedRequest, "misdirected"},
+		{"a host of another site, without a key", `{"host":"tenant.example.com"}`, http.StatusUnauthorized, "bad_key"},
+		{"a host of another site, with its key", `{"apiKey":"t","host":"tenant.example.com"}`, http.StatusUnauthorized, "bad_key"},
+		{"no host", `{"apiKey":"k","host":"not a host"}`, http.StatusBadRequest, "bad_value"},
+		{"empty", `{"apiKey":"k","host":""}`, http.StatusBadRequest, "bad_value"},
+		{"null", `{"apiKey":"k","host":null}`, http.StatusBadRequest, "bad_value"},
+		{"a number", `{"apiKey":"k","host":1}`, http.StatusBadRequest, "bad_value"},
+	} {
+		t.Run(test.name, func(t *testing.T) {
+			w := serve(t, h, httptest.NewRequest(http.MethodPost, asked+"/message/users", strings.NewReader(test.body)))
+			if test.status != http.StatusOK {
+				checkProblem(t, w, test.status, test.want)
+				return
+			}
+			if w.Code != test.status || w.Body.String() != test.want {
+				t.Errorf("status %d: %s, want %s", w.Code, w.Body, test.want)
+			}
+		})
+	}
+}
+
 // FuzzRequestBody holds that every body gets an answer: JSON, or a problem that the client can read.
 func FuzzRequestBody(f *testing.F) {
 	h := loadHandler(f, "api_key k")
@@ -491,6 +529,8 @@ func FuzzRequestBody(f *testing.F) {
 	f.Add([]byte(`{"apiKey":"k","channels":["room","tab|AAAAAAAAAAAAAAAAAAAAAA"],"message":{"a":[]}}`), false)
 	f.Add([]byte(`{"channels":["room"],"APIKEY":1,"message":{}}`), true)
 	f.Add([]byte(`{"channel":"tab|AAAAAAAAAAAAAAAAAAAAAA"}`), true)
+	f.Add([]byte(`{"host":"OTHER.example.com.:1"}`), true)
+	f.Add([]byte(`{"host":"elsewhere.test"}`), true)
 	f.Fuzz(func(t *testing.T, body []byte, inHeader bool) {
 		for _, path := range []string{"/message/users", "/message/allusers", "/message/sendmessage"} {
 			r := httptest.NewRequest(http.MethodPost, "http://portal.example.com"+path, bytes.NewReader(body))
@@ -507,7 +547,7 @@ func FuzzRequestBody(f *testing.F) {
 				if !inHeader && !bytes.Contains(body, []byte("k")) && !bytes.Contains(body, []byte(`\u`)) {
 					t.Errorf("%q opens %s", body, path)
 				}
-			case http.StatusBadRequest, http.StatusUnauthorized, http.StatusRequestEntityTooLarge:
+			case http.StatusBadRequest, http.StatusUnauthorized, http.StatusRequestEntityTooLarge, http.StatusMisdirectedRequest:
 				if w.Header().Get("Content-Type") != "application/problem+json" {
 					t.Errorf("%q is answered with status %d and %q", body, w.Code, w.Header())
 				}
