@@ -61,7 +61,7 @@ func (r *clusterReader) file(option, name string) []byte {
 	if name == "" || r.err != nil {
 		return nil
 	}
-	text, err := os.ReadFile(name)
+	text, err := os.ReadFile(absolute(name))
 	if err != nil {
 		r.fail(fmt.Errorf("%s: reading the file: %w", option, err))
 		return nil

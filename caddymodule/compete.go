@@ -211,20 +211,16 @@ func bothAddresses(owner, other *door, hosts string) string {
 	return strings.Join(addresses, ", ") + " {"
 }
 
-// address is the address of a site in a Caddyfile.
+// address is the address of a site in a Caddyfile. Automatic HTTPS has given each server with TLS a policy by now.
 func address(w *way, hosts string) string {
-	port := port(w)
-	if w.server != nil && (w.server.AutoHTTPS != nil && (w.server.AutoHTTPS.Disabled || slices.Contains(w.server.AutoHTTPS.Skip, hosts)) || port == ":80") &&
-		len(w.server.TLSConnPolicies) == 0 {
-		if port == ":80" && hosts != "" {
-			port = ""
-		}
-		return "http://" + hosts + port
+	scheme, port, standard := "", port(w), ":443"
+	if w.server != nil && len(w.server.TLSConnPolicies) == 0 {
+		scheme, standard = "http://", ":80"
 	}
-	if port == ":443" && hosts != "" {
+	if port == standard && hosts != "" {
 		port = ""
 	}
-	return hosts + port
+	return scheme + hosts + port
 }
 
 // port returns the port of the first address of a server with a colon before it, "" if it has none.

@@ -1,6 +1,9 @@
 package caddymodule
 
 import (
+	"path/filepath"
+	"strings"
+
 	"github.com/caddyserver/caddy/v2"
 )
 
@@ -113,4 +116,16 @@ func (l *Limits) setDefaults() {
 	if l.Queue == 0 {
 		l.Queue = 1 << 20
 	}
+}
+
+// absolute returns the absolute path of a file that an option names, for errors too: a reader does not know which folder
+// Caddy runs in. An empty path stays empty, and so does a placeholder that is not resolved.
+func absolute(path string) string {
+	if path == "" || strings.HasPrefix(path, "{") {
+		return path
+	}
+	if full, err := filepath.Abs(path); err == nil {
+		return full
+	}
+	return path
 }

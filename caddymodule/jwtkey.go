@@ -34,7 +34,7 @@ func (j *JWT) readKey(c *token.Config) error {
 	case is != "":
 		return notASecret(is)
 	case isKeyFile(key):
-		if c.PublicKeyPEM, err = os.ReadFile(key); err != nil {
+		if c.PublicKeyPEM, err = os.ReadFile(absolute(key)); err != nil {
 			return fmt.Errorf("jwt: reading the key: %w", err)
 		}
 	case isPath(key) || looksLikePath(key):

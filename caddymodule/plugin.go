@@ -42,10 +42,10 @@ func (h *Handler) provisionPlugins(ctx context.Context, s *site) error {
 		}
 		spec, err := c.spec()
 		if err != nil {
-			return fmt.Errorf("plugin %q: %w", c.Path, err)
+			return fmt.Errorf("plugin %q: %w", absolute(c.Path), err)
 		}
 		if spec.Name, err = uniqueName(names, spec.Name, c.Name != ""); err != nil {
-			return fmt.Errorf("plugin %q: %w", c.Path, err)
+			return fmt.Errorf("plugin %q: %w", absolute(c.Path), err)
 		}
 		h.app.hub.plugins.equip(&spec)
 		p, err := h.app.hub.plugins.load(ctx, s.engine, spec)

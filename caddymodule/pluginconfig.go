@@ -92,6 +92,7 @@ func (c *PluginConfig) spec() (plugins.Spec, error) {
 	if s.Path, err = resolve("path", c.Path); err != nil {
 		return s, fmt.Errorf("the path of the file is missing: %w", err)
 	}
+	s.Path = absolute(s.Path)
 	onFailure := c.OnFailure
 	var r resolver
 	r.text("name", &s.Name)
