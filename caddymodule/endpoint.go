@@ -136,15 +136,16 @@ func (h *Handler) askEndpoint(r *http.Request, w http.ResponseWriter, name strin
 	if p := h.checkKey(site, key, clientNet(clientAddr(r))); p != nil {
 		return answer{}, p
 	}
-	if host, p = h.bodyHost(body, host, site); p != nil {
+	if host, p = bodyHost(body, host, site); p != nil {
 		return answer{}, p
 	}
 	return to(r.Context(), question{site, host, body, raw})
 }
 
 // bodyHost returns the host that the body names, for clients that cannot choose the Host header, and otherwise that of the
-// request. It has to be a host of the same site, whose key the request has.
-func (h *Handler) bodyHost(body request, asked presence.HostName, s *site) (presence.HostName, *problem) {
+// request. The two have to be hosts of one block, so that the key of the request opens both: a block with several
+// addresses is a handler on each of their listeners.
+func bodyHost(body request, asked presence.HostName, s *site) (presence.HostName, *problem) {
 	text, p := body.text("host")
 	if _, named := body["host"]; !named || p != nil {
 		return asked, p
@@ -153,7 +154,11 @@ func (h *Handler) bodyHost(body request, asked presence.HostName, s *site) (pres
 	if err != nil {
 		return host, problemValue("host must be a domain name, like portal.example.com")
 	}
-	if owner, p := h.owner(host); p != nil || owner != s {
+	configuration, err := s.app.settle()
+	if err != nil {
+		return host, problemReloaded()
+	}
+	if owner := configuration.find(host); owner == nil || owner.settings != s.settings {
 		return host, problemMisdirected()
 	}
 	return host, nil

@@ -497,7 +497,7 @@ func TestHostInTheBody(t *testing.T) {
 		{"a host of no site", `{"apiKey":"k","host":"elsewhere.test"}`, http.StatusMisdirectedRequest, "misdirected"},
 		{"a host of another site, without a key", `{"host":"tenant.example.com"}`, http.StatusUnauthorized, "bad_key"},
 		{"a host of another site, with its key", `{"apiKey":"t","host":"tenant.example.com"}`, http.StatusUnauthorized, "bad_key"},
-		{"no host", `{"apiKey":"k","host":"not a host"}`, http.StatusBadRequest, "bad_value"},
+		{"no host", `{"apiKey":"k","host":"https://portal.example.com"}`, http.StatusBadRequest, "bad_value"},
 		{"empty", `{"apiKey":"k","host":""}`, http.StatusBadRequest, "bad_value"},
 		{"null", `{"apiKey":"k","host":null}`, http.StatusBadRequest, "bad_value"},
 		{"a number", `{"apiKey":"k","host":1}`, http.StatusBadRequest, "bad_value"},
