@@ -8,6 +8,7 @@ import (
 	"io"
 	"net/http"
 	"net/http/httptest"
+	"slices"
 	"strings"
 	"sync"
 	"testing"
@@ -481,7 +482,11 @@ func TestProblemRetryAfterIsRoundedUp(t *testing.T) {
 func TestHostInTheBody(t *testing.T) {
 	c := mustLoad(t, "http://portal.example.com, http://other.example.com, http://127.0.0.1:8081 {\n\trollcall {\n\t\tapi_key k\n\t}\n}\n"+
 		siteWithKey("tenant.example.com", "t"))
-	h := c.app.handlers[0]
+	i := slices.IndexFunc(c.app.handlers, func(h *Handler) bool { return strings.HasSuffix(h.way.listeners(), ":8081") })
+	if i < 0 {
+		t.Fatal("no handler is on port 8081")
+	}
+	h := c.app.handlers[i]
 	arrive(t, h, "portal.example.com", "ada", "", "room")
 	const asked, ada = "http://127.0.0.1:8081", `{"room":[{"id":"ada","email":""}]}`
 	for _, test := range []struct {
@@ -497,7 +502,7 @@ func TestHostInTheBody(t *testing.T) {
 		{"a host of no site", `{"apiKey":"k","host":"elsewhere.test"}`, http.StatusMisdirectedRequest, "misdirected"},
 		{"a host of another site, without a key", `{"host":"tenant.example.com"}`, http.StatusUnauthorized, "bad_key"},
 		{"a host of another site, with its key", `{"apiKey":"t","host":"tenant.example.com"}`, http.StatusUnauthorized, "bad_key"},
-		{"no host", `{"apiKey":"k","host":"https://portal.example.com"}`, http.StatusBadRequest, "bad_value"},
+		{"no host", `{"apiKey":"k","host":"portal..example.com"}`, http.StatusBadRequest, "bad_value"},
 		{"empty", `{"apiKey":"k","host":""}`, http.StatusBadRequest, "bad_value"},
 		{"null", `{"apiKey":"k","host":null}`, http.StatusBadRequest, "bad_value"},
 		{"a number", `{"apiKey":"k","host":1}`, http.StatusBadRequest, "bad_value"},
