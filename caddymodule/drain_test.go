@@ -125,6 +125,7 @@ func TestShutdownDelayServesOn(t *testing.T) {
 func TestShutdownDelayIsForExits(t *testing.T) {
 	c := started(t, "{\n\tshutdown_delay 1000h\n}\n"+siteWithKey("portal.example.com", "k"))
 	conn := mustDial(t, listen(t, c.handler(t)), "portal.example.com")
+	welcome(t, conn) // a handshake that is not finished would be refused, with 1012
 	c.emitStopping(t)
 	expectCode(t, conn, websocket.CloseGoingAway)
 }
