@@ -136,32 +136,42 @@ func (h *Handler) askEndpoint(r *http.Request, w http.ResponseWriter, name strin
 	if p := h.checkKey(site, key, clientNet(clientAddr(r))); p != nil {
 		return answer{}, p
 	}
-	if host, p = bodyHost(body, host, site); p != nil {
+	if host, site, p = bodyHost(r, body, host, site); p != nil {
 		return answer{}, p
 	}
 	return to(r.Context(), question{site, host, body, raw})
 }
 
-// bodyHost returns the host that the body names, for clients that cannot choose the Host header, and otherwise that of the
-// request. The two have to be hosts of one block, so that the key of the request opens both: a block with several
-// addresses is a handler on each of their listeners.
-func bodyHost(body request, asked presence.HostName, s *site) (presence.HostName, *problem) {
+// bodyHost returns the host that the body names, for clients that cannot choose the Host header, and its site. Without
+// one they are those of the request. The two have to be hosts of one block, so that the key of the request opens both: a
+// block with several addresses is a handler on each of their listeners. The client also needs an address that may use
+// the named host: another block can differ in api_from alone.
+func bodyHost(r *http.Request, body request, asked presence.HostName, s *site) (presence.HostName, *site, *problem) {
 	text, p := body.text("host")
 	if _, named := body["host"]; !named || p != nil {
-		return asked, p
+		return asked, s, p
 	}
 	host, err := presence.ParseHost(text)
 	if err != nil {
-		return host, problemValue("host must be a domain name, like portal.example.com")
+		return asked, s, problemValue("host must be a domain name, like portal.example.com")
+	}
+	if host == asked {
+		return asked, s, nil
 	}
 	configuration, err := s.app.settle()
 	if err != nil {
-		return host, problemReloaded()
+		return asked, s, problemReloaded()
 	}
-	if owner := configuration.find(host); owner == nil || owner.settings != s.settings {
-		return host, problemMisdirected()
+	claim := configuration.claimOn(host)
+	if claim == nil || claim.site.settings != s.settings {
+		return asked, s, problemMisdirected()
 	}
-	return host, nil
+	for _, d := range claim.doors {
+		if p = d.handler.checkAddress(r); p == nil {
+			return host, claim.site, nil
+		}
+	}
+	return asked, s, p // a claim has a door
 }
 
 // checkKey refuses a request whose key is not one of the site's. One without a key is no guess.

@@ -33,13 +33,18 @@ type door struct {
 
 func (d *door) String() string { return d.way.label(d.handler.Prefix) }
 
+// claimOn returns the claim of the site that owns the host, nil when there is none.
+func (o *owners) claimOn(name presence.HostName) *claim {
+	if c, ok := o.hosts.find(name.String()); ok {
+		return c
+	}
+	return o.every
+}
+
 // find returns the site that owns the host, nil when there is none.
 func (o *owners) find(name presence.HostName) *site {
-	if c, ok := o.hosts.find(name.String()); ok {
+	if c := o.claimOn(name); c != nil {
 		return c.site
-	}
-	if o.every != nil {
-		return o.every.site
 	}
 	return nil
 }
