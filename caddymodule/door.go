@@ -140,9 +140,9 @@ func takesAll(route *caddyhttp.Route, hosts hostSet, prefix string) bool {
 
 // endpointPaths returns the paths that a handler serves.
 func endpointPaths(prefix string) []string {
-	paths := make([]string, len(endpointNames))
-	for i, name := range endpointNames {
-		paths[i] = prefix + name
+	paths := make([]string, len(endpoints))
+	for i, e := range endpoints {
+		paths[i] = prefix + e.name
 	}
 	return paths
 }

@@ -126,9 +126,16 @@ func (h *Handler) provision(ctx caddy.Context) error {
 	}
 	h.app.prepare(ctx)
 	h.settings = newSettings(h.options())
+	made := true
 	if h.way.named {
 		h.site = &site{app: h.app, settings: h.settings} // its hosts are known when the app starts
-	} else if made, err := h.app.enter(h, h.way); err != nil || !made {
+	} else {
+		var err error
+		if made, err = h.app.enter(h, h.way); err != nil {
+			return err
+		}
+	}
+	if err := h.checkReach(ctx, &h.way, ctx.Logger()); err != nil || !made {
 		return err
 	}
 	h.made = h.site
@@ -318,11 +325,6 @@ func (h *Handler) ServeHTTP(w http.ResponseWriter, r *http.Request, next caddyht
 		return next.ServeHTTP(w, r)
 	}
 	return nil
-}
-
-// endpointNames are the paths below the prefix that ServeHTTP serves.
-var endpointNames = []string{
-	"/socket", "/users", "/allusers", "/channels", "/sendmessage", "/adduser", "/removeuser", "/client.js", "/client.d.ts",
 }
 
 var (

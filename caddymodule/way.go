@@ -79,6 +79,8 @@ type wayFinder struct {
 	// loading has, by the first route of a list, the index of the route that was loading when it was last looked at: a
 	// look at each route for each handler would take time with the square of the number of sites.
 	loading map[*caddyhttp.Route]int
+	// indexes has, by the first route of a long list, its routes by host.
+	indexes map[*caddyhttp.Route]*routeIndex
 	// met has, for a route, which of its handlers were on a way, in order.
 	met map[*caddyhttp.Route][]any
 }

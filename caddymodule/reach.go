@@ -1,0 +1,260 @@
+package caddymodule
+
+import (
+	"fmt"
+	"net/http"
+	"slices"
+	"strings"
+
+	"github.com/caddyserver/caddy/v2"
+	"github.com/caddyserver/caddy/v2/modules/caddyhttp"
+	"github.com/caddyserver/caddy/v2/modules/caddyhttp/rewrite"
+	"go.uber.org/zap"
+)
+
+// endpoints are the paths below the prefix that ServeHTTP serves, with their methods.
+var endpoints = []struct{ name, method string }{
+	{"/socket", http.MethodGet},
+	{"/users", http.MethodPost},
+	{"/allusers", http.MethodPost},
+	{"/channels", http.MethodPost},
+	{"/sendmessage", http.MethodPost},
+	{"/adduser", http.MethodPost},
+	{"/removeuser", http.MethodPost},
+	{"/client.js", http.MethodGet},
+	{"/client.d.ts", http.MethodGet},
+}
+
+// reach is what becomes of requests for the endpoints of a handler on their way to it.
+type reach struct {
+	ctx    caddy.Context
+	way    *way
+	finder *wayFinder
+	hosts  hostSet
+	prefix string
+	strip  string // what the handlers on the way take from the beginning of the path
+	guards []string
+}
+
+// obstacle keeps a request from the handler.
+type obstacle struct {
+	by     string
+	off    bool     // a site that is switched off
+	always bool     // the route before the handler has no matcher, or none but for its hosts
+	rewr   rewriter // the request has another path, "" if it ends
+}
+
+// checkReach looks for what stands before the handler on its way. It returns an error if no request gets to it, which
+// looks like success to a client when a page or a proxy answers instead, and warns of what may be on purpose.
+func (h *Handler) checkReach(ctx caddy.Context, w *way, logger *zap.Logger) error {
+	r := reach{ctx: ctx, way: w, finder: &h.app.ways, hosts: w.hosts(), prefix: h.Prefix}
+	if w.server == nil || w.named || !r.hosts.every && len(r.hosts.patterns) == 0 ||
+		slices.ContainsFunc(w.steps, func(s step) bool { return s.onError }) {
+		return nil
+	}
+	r.strip = r.stripped()
+	logger = logger.With(zap.String("site", w.label(h.Prefix)))
+	served := 0
+	var lost []*obstacle
+	var rewritten []string
+	for _, e := range endpoints {
+		o, forUs := r.send(e.method, e.name)
+		if !forUs {
+			continue
+		}
+		served++
+		if o != nil {
+			lost = append(lost, o)
+		}
+		if o != nil && o.rewr != "" {
+			rewritten = append(rewritten, h.Prefix+e.name)
+		}
+	}
+	if served > 0 && len(lost) == served {
+		for _, o := range lost {
+			if err := o.err(h.Prefix); err != nil {
+				return err
+			}
+		}
+		warnOfObstacle(logger, lost[0])
+	} else if len(rewritten) > 0 {
+		logger.Warn("rollcall does not get the requests for some endpoints: they are rewritten before",
+			zap.Strings("paths", rewritten))
+	}
+	if len(r.guards) > 0 && h.APIFrom == nil {
+		logger.Warn("a respond after rollcall guards nothing, because rollcall has answered before: restrict who may ask with api_from",
+			zap.Strings("paths", r.guards))
+	}
+	return nil
+}
+
+func warnOfObstacle(logger *zap.Logger, o *obstacle) {
+	if o.off {
+		logger.Warn("rollcall gets no requests: the site answers all of them before", zap.String("by", o.by))
+		return
+	}
+	logger.Warn("rollcall gets no requests for its endpoints: another route answers them before", zap.String("by", o.by))
+}
+
+// err returns the error with what to write instead, nil for an obstacle that is only worth a warning.
+func (o *obstacle) err(prefix string) error {
+	handle := fmt.Sprintf("handle %s/* { rollcall ... }", prefix)
+	switch {
+	case o.rewr == tryFiles:
+		return fmt.Errorf("try_files answers or rewrites every request before rollcall gets it: write %s and handle { try_files ...; file_server }", handle)
+	case o.rewr == rewriteFiles:
+		return fmt.Errorf("a rewrite of what is not a file changes every request before rollcall gets it: write %s and handle { rewrite ...; file_server }", handle)
+	case o.off || !o.always:
+		return nil
+	}
+	return fmt.Errorf("%s answers every request before rollcall gets it: write %s and handle { %s ... }", o.by, handle, o.by)
+}
+
+// send sends a request for an endpoint to the handler. It returns what keeps it from getting there, nil if nothing does,
+// and reports false if the routes on the way are for other paths.
+func (r *reach) send(method, name string) (o *obstacle, forUs bool) {
+	target := r.prefix + name
+	p := newProbe(r.ctx, method, r.strip+target)
+	p.hosts, p.server = r.hosts, r.way.server
+	for i := range r.way.steps {
+		s := &r.way.steps[i]
+		route := s.route()
+		if route == nil {
+			p.lost = true // in a container that nobody can read
+			continue
+		}
+		for _, j := range r.finder.before(s.list, s.index, r.hosts) {
+			if end := p.route(&s.list[j]); end != nil {
+				return r.obstacle(p, end, letsThrough(&s.list[j], r.hosts)), true
+			}
+		}
+		taken := p.groups[route.Group]
+		switch m := p.match(route, nil); {
+		case m.certainty != no:
+		case route.Group != "" && taken == yes:
+			return &obstacle{by: "another handle", always: r.groupIsTaken(s)}, true
+		case p.rewritten != "":
+			return &obstacle{by: string(p.rewritten), rewr: p.rewritten}, true
+		default:
+			return nil, false
+		}
+		r.lookForGuards(s, p)
+		if end := p.handle(r.inSameRoute(s), false, false); end != nil {
+			return r.obstacle(p, end, true), true
+		}
+	}
+	if p.lost || p.r.URL.Path == target || p.rewritten == "" {
+		return nil, true
+	}
+	return &obstacle{by: string(p.rewritten), rewr: p.rewritten, off: p.rewritten == rewriteAll}, true
+}
+
+func (r *reach) obstacle(p *probe, end *ending, always bool) *obstacle {
+	o := &obstacle{by: end.by, off: end.off, always: always}
+	if end.by == string(tryFiles) {
+		o.rewr = tryFiles
+	}
+	return o
+}
+
+// inSameRoute returns the handlers before the one that the way goes on with, in its route.
+func (r *reach) inSameRoute(s *step) []any {
+	switch {
+	case s.position < 0:
+		return nil
+	case s.handlers != nil:
+		return decodeHandlers(r.ctx, s.handlers[:s.position])
+	}
+	return handlersOf(r.ctx, s.route())[:s.position]
+}
+
+// groupIsTaken reports whether a route of the same group before gets all requests for the hosts.
+func (r *reach) groupIsTaken(s *step) bool {
+	return slices.ContainsFunc(s.list[:s.index], func(route caddyhttp.Route) bool {
+		return route.Group == s.route().Group && letsThrough(&route, r.hosts)
+	})
+}
+
+// stripped returns what rewrites on the way, such as that of handle_path, take from the beginning of the path.
+func (r *reach) stripped() string {
+	var all strings.Builder
+	add := func(handlers []any) {
+		for _, h := range handlers {
+			if rewr, ok := h.(*rewrite.Rewrite); ok && !strings.Contains(rewr.StripPathPrefix, "{") {
+				all.WriteString(strings.TrimSuffix(rewr.StripPathPrefix, "/"))
+			}
+		}
+	}
+	for i := range r.way.steps {
+		s := &r.way.steps[i]
+		if s.list == nil {
+			continue
+		}
+		for _, j := range r.finder.before(s.list, s.index, r.hosts) {
+			if len(s.list[j].MatcherSets) == 0 {
+				add(handlersOf(r.ctx, &s.list[j]))
+			}
+		}
+		add(r.inSameRoute(s))
+	}
+	return all.String()
+}
+
+// longestList is the length up to which all routes of a list are looked at.
+const longestList = 64
+
+// lookForGuards records paths of a respond, error or abort that stands after the handler, where it has no effect.
+func (r *reach) lookForGuards(s *step, p *probe) {
+	after := s.list[s.index+1:]
+	for i := range after[:min(len(after), longestList)] {
+		route := &after[i]
+		if own := s.route().Group; own != "" && own == route.Group {
+			continue
+		}
+		for _, set := range matchersOf(r.ctx, route) {
+			paths := r.pathsOf(set, p)
+			if len(paths) == 0 || !r.onlyRefuses(route) {
+				continue
+			}
+			for _, path := range paths {
+				if !slices.Contains(r.guards, path) {
+					r.guards = append(r.guards, path)
+				}
+			}
+		}
+	}
+}
+
+// pathsOf returns the patterns of the path matcher in a set that may match the request because of its path.
+func (r *reach) pathsOf(set caddyhttp.MatcherSet, p *probe) (paths []string) {
+	for _, matcher := range set {
+		if p.matcher(matcher, false).certainty == no {
+			return nil
+		}
+		switch m := matcher.(type) {
+		case *caddyhttp.MatchPath:
+			paths = *m
+		case caddyhttp.MatchPath:
+			paths = m
+		}
+	}
+	if p.lost {
+		return nil
+	}
+	return paths
+}
+
+// onlyRefuses reports whether the first handler of a route answers with a text or an error.
+func (r *reach) onlyRefuses(route *caddyhttp.Route) bool {
+	handlers := handlersOf(r.ctx, route)
+	if len(handlers) == 0 {
+		return false
+	}
+	switch h := handlers[0].(type) {
+	case *caddyhttp.StaticResponse:
+		return h.Headers.Get("Location") == ""
+	case *caddyhttp.StaticError:
+		return true
+	}
+	return false
+}
