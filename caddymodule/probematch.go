@@ -150,7 +150,7 @@ func (p *probe) matchFile(m fileserver.MatchFile, usesFile bool) match {
 }
 
 func (p *probe) matchNot(m caddyhttp.MatchNot) match {
-	sets := []caddyhttp.MatcherSet(m.MatcherSets)
+	sets := m.MatcherSets
 	if len(sets) == 0 {
 		sets = decodeMatchers(p.ctx, m.MatcherSetsRaw)
 	}

@@ -125,7 +125,7 @@ func (r *reach) send(method, name string) (o *obstacle, forUs bool) {
 		}
 		for _, j := range r.finder.before(s.list, s.index, r.hosts) {
 			if end := p.route(&s.list[j]); end != nil {
-				return r.obstacle(p, end, letsThrough(&s.list[j], r.hosts)), true
+				return newObstacle(end, letsThrough(&s.list[j], r.hosts)), true
 			}
 		}
 		taken := p.groups[route.Group]
@@ -140,7 +140,7 @@ func (r *reach) send(method, name string) (o *obstacle, forUs bool) {
 		}
 		r.lookForGuards(s, p)
 		if end := p.handle(r.inSameRoute(s), false, false); end != nil {
-			return r.obstacle(p, end, true), true
+			return newObstacle(end, true), true
 		}
 	}
 	if p.lost || p.r.URL.Path == target || p.rewritten == "" {
@@ -149,7 +149,7 @@ func (r *reach) send(method, name string) (o *obstacle, forUs bool) {
 	return &obstacle{by: string(p.rewritten), rewr: p.rewritten, off: p.rewritten == rewriteAll}, true
 }
 
-func (r *reach) obstacle(p *probe, end *ending, always bool) *obstacle {
+func newObstacle(end *ending, always bool) *obstacle {
 	o := &obstacle{by: end.by, off: end.off, always: always}
 	if end.by == string(tryFiles) {
 		o.rewr = tryFiles
