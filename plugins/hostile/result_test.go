@@ -206,20 +206,35 @@ func TestShapeRefusesWhatIsNotOneValue(t *testing.T) {
 	settled(t, e)
 }
 
-// TestShapeBoundsTheAnswer has a guest answer with all of its memory, in brackets that make it JSON.
+// TestShapeBoundsTheAnswer has a guest answer with as much of its memory as it may and more, in brackets that make it
+// JSON: the bound is four times what a guest may be given.
 func TestShapeBoundsTheAnswer(t *testing.T) {
 	e := newEngine(t, plugins.EngineConfig{})
-	g := guest{memory: `(memory (export "memory") 256)`, shape: `
-		(memory.fill (i32.const 0x110000) (i32.const 0x20) (i32.const 0xef0000))
-		(i32.store8 (i32.const 0x110000) (i32.const 0x5b))
-		(i32.store8 (i32.const 0xffffff) (i32.const 0x5d))` + returns(slice(dataAddress, 0xef0000))}
-	p := load(t, e, plugins.Spec{Path: g.file(t)})
-	got := ask(t, p.chain, plugins.HookShape, host, true)
-	if got.err == nil {
-		t.Logf("an answer of 15 MiB is let through as %d bytes", len(got.text))
-		return
+	for name, test := range map[string]struct {
+		size uint32
+		fits bool
+	}{
+		"four times the document": {4 * plugins.DefaultDocument, true},
+		"one byte more":           {4*plugins.DefaultDocument + 1, false},
+		"all of its memory":       {0xef0000, false},
+	} {
+		t.Run(name, func(t *testing.T) {
+			g := guest{memory: `(memory (export "memory") 256)`, shape: `
+				(memory.fill (i32.const 0x110000) (i32.const 0x20) (i32.const 0xef0000))
+				(i32.store8 (i32.const 0x110000) (i32.const 0x5b))
+				(i32.store8 (i32.const ` + decimal(int32(0x110000+test.size-1)) + `) (i32.const 0x5d))` +
+				returns(slice(dataAddress, test.size))}
+			p := load(t, e, plugins.Spec{Path: g.file(t)})
+			got := ask(t, p.chain, plugins.HookShape, host, true)
+			if !test.fits {
+				failure(t, got.err, plugins.HookShape, badness)
+				return
+			}
+			if got.err != nil || len(got.text) != int(test.size) {
+				t.Errorf("got %d bytes and %v, want %d bytes", len(got.text), got.err, test.size)
+			}
+		})
 	}
-	failure(t, got.err, plugins.HookShape, badness, plugins.ReasonTooLarge)
 }
 
 // TestShapeDoesNotTakeLargeDocuments holds the rule that what is not offered to a plugin does not pass it by.
