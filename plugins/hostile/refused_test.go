@@ -152,30 +152,35 @@ func TestPathsThatAreNoPluginsAreRefused(t *testing.T) {
 	if err := os.Symlink(loop, loop); err != nil {
 		t.Fatal(err)
 	}
-	for name, s := range map[string]plugins.Spec{
-		"no path":                {},
-		"no file":                {Path: filepath.Join(dir, "none.wasm")},
-		"a folder":               {Path: dir},
-		"an empty file":          {Path: empty},
-		"a link to itself":       {Path: loop},
-		"an endless device":      {Path: "/dev/zero"},
-		"an empty device":        {Path: "/dev/null"},
-		"text":                   {Path: "doc.go"},
-		"a file above its limit": {Path: good, Limits: plugins.Limits{File: 100}},
-		"another hash":           {Path: good, SHA256: strings.Repeat("0", 64)},
-		"no hash":                {Path: good, SHA256: "x"},
-		"a limit out of range":   {Path: good, Limits: plugins.Limits{Memory: 1 << 40}},
-		"a negative budget":      {Path: good, Limits: plugins.Limits{ClassifyBudget: -1}},
-		"a memory below its own": {Path: good, Limits: plugins.Limits{Memory: 1 << 20}},
-		"configuration not JSON": {Path: good, Config: []byte(`{"a":`)},
+	for name, test := range map[string]struct {
+		spec plugins.Spec
+		says string
+	}{
+		"no path":                {plugins.Spec{}, "open: no such file or directory"},
+		"no file":                {plugins.Spec{Path: filepath.Join(dir, "none.wasm")}, "open: no such file or directory"},
+		"a folder":               {plugins.Spec{Path: dir}, "open: it is not a regular file"},
+		"an empty file":          {plugins.Spec{Path: empty}, "check: not a WebAssembly binary"},
+		"a link to itself":       {plugins.Spec{Path: loop}, "open: too many levels of symbolic links"},
+		"an endless device":      {plugins.Spec{Path: "/dev/zero"}, "open: it is not a regular file"},
+		"an empty device":        {plugins.Spec{Path: "/dev/null"}, "open: it is not a regular file"},
+		"text":                   {plugins.Spec{Path: "doc.go"}, "check: not a WebAssembly binary"},
+		"a file above its limit": {plugins.Spec{Path: good, Limits: plugins.Limits{File: 100}}, "larger than its limit of 100 bytes; raise file"},
+		"another hash":           {plugins.Spec{Path: good, SHA256: strings.Repeat("0", 64)}, "but 0000000000000000000000000000000000000000000000000000000000000000 is configured"},
+		"no hash":                {plugins.Spec{Path: good, SHA256: "x"}, "but x is configured"},
+		"a limit out of range":   {plugins.Spec{Path: good, Limits: plugins.Limits{Memory: 1 << 40}}, "memory: 1099511627776 is out of range"},
+		"a negative budget":      {plugins.Spec{Path: good, Limits: plugins.Limits{ClassifyBudget: -1}}, "classify_budget: -1 is out of range"},
+		"a memory below its own": {plugins.Spec{Path: good, Limits: plugins.Limits{Memory: 1 << 20}}, "the memory starts with 32 pages of 64 KiB; the limit is 16"},
+		"configuration not JSON": {plugins.Spec{Path: good, Config: []byte(`{"a":`)}, "config is no JSON"},
 	} {
 		t.Run(name, func(t *testing.T) {
-			p, err := e.Load(t.Context(), s)
+			p, err := e.Load(t.Context(), test.spec)
 			if err == nil {
 				p.Release()
 				t.Fatal("it loads")
 			}
-			t.Log(err)
+			if !strings.Contains(err.Error(), test.says) || !strings.HasPrefix(err.Error(), "plugin "+test.spec.Path+": ") {
+				t.Errorf("got %v, want the path and %q", err, test.says)
+			}
 		})
 	}
 }
