@@ -114,18 +114,29 @@ func TestParkedConnectionsEnd(t *testing.T) {
 
 // A descriptor is used again as soon as it is closed: what came for the one before must not reach or hang the next.
 func TestDescriptorsThatAreUsedAgain(t *testing.T) {
-	for range 200 {
+	const rounds = 200
+	recorders := make([]*recorder, rounds)
+	for i := range recorders {
 		h := newRecorder()
+		recorders[i] = h
 		p, client := connect(t, h)
-		client.WriteMessage(websocket.TextMessage, []byte("hello"))
-		if rand.N(2) == 0 {
+		client.WriteMessage(websocket.TextMessage, []byte(fmt.Sprint("hello ", i)))
+		arrives, killed := i&1 == 0, i&2 == 0
+		if arrives {
 			eventually(t, "the message arrives", func() bool { return len(h.received()) == 1 })
 		}
 		client.NetConn().Close()
-		if rand.N(2) == 0 {
+		if killed {
 			p.Kill()
 		}
 		eventually(t, "the connection ends", func() bool { return p.counters.Open.Load() == 0 })
+	}
+	for i, h := range recorders {
+		switch got := h.received(); {
+		case len(got) == 0 && i&1 == 1: // it ended before its message was read
+		case len(got) != 1 || got[0] != fmt.Sprint("hello ", i):
+			t.Errorf("connection %d received %q", i, got)
+		}
 	}
 }
 
