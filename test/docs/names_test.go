@@ -131,8 +131,10 @@ func documented(t *testing.T, name string, names []string, least int) {
 
 // TestOptionsAreDocumented finds the subdirectives in the parser and the JSON names in the types.
 func TestOptionsAreDocumented(t *testing.T) {
-	configured := []string{"App", "Backend", "Channels", "ClusterConfig", "ClusterTLS", "Handler", "JWT", "Limits", "Ping",
-		"PluginConfig", "UserPlaceholders"}
+	configured := []string{
+		"App", "Backend", "Channels", "ClusterConfig", "ClusterTLS", "Handler", "JWT", "Limits", "Ping",
+		"PluginConfig", "UserPlaceholders",
+	}
 	var options, tags, found []string
 	inspectAll(t, func(n ast.Node) {
 		switch n := n.(type) {

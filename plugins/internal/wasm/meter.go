@@ -63,8 +63,10 @@ func (m *Module) Meter() []byte {
 		}
 		w.section(id, m.file[s.start:s.end])
 	}
-	names := []string{"rollcall.yield", "rollcall.charge_bytes", "rollcall.charge_entries", "rollcall.charge_turns",
-		StartFunction}
+	names := []string{
+		"rollcall.yield", "rollcall.charge_bytes", "rollcall.charge_entries", "rollcall.charge_turns",
+		StartFunction,
+	}
 	w.wrap(sectionCustom, m.names.appended(m, names[:w.added()]...))
 	return w.out
 }
