@@ -47,6 +47,7 @@ type App struct {
 	handlers []*Handler
 	ways     wayFinder
 	ends     routeEnds
+	rewrites routeRewrites
 	owners   owners
 	settled  bool                       // no handler can come in any more
 	prepared map[*caddyhttp.Server]bool // those that have a handler

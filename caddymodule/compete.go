@@ -56,7 +56,9 @@ func (a *App) compareDoors(less *door, owning []*door, hosts string, warn bool) 
 		if owner.handler.Prefix != less.handler.Prefix {
 			continue
 		}
-		if less.way.before(&owner.way) {
+		// With the same settings it is a warning: servers are loaded in no order, and another handler may yet make the two
+		// doors of one site.
+		if less.way.before(&owner.way) && less.handler.settings != owner.handler.settings {
 			return fmt.Errorf("%s stands before %s, which is more specific and so owns %s: write the one for %s first",
 				less, owner, hosts, hosts)
 		}

@@ -15,7 +15,9 @@ import (
 
 // checkPaths refuses a handler whose path matchers fit none of its endpoints. It looks from the handler outwards, as far
 // as no handler in between can change the path.
-func (w *way) checkPaths(prefix string) error {
+func (a *App) checkPaths(w *way, prefix string) error {
+	a.mu.Lock()
+	defer a.mu.Unlock()
 	for i := len(w.steps) - 1; i >= 0; i-- {
 		s := &w.steps[i]
 		if s.list == nil || s.rewritesBeforeHandler() {
@@ -25,7 +27,7 @@ func (w *way) checkPaths(prefix string) error {
 			return fmt.Errorf("path %s fits no endpoint, which are %s: write %s",
 				strings.Join(paths, " "), strings.Join(endpointPaths(prefix), ", "), prefix+"/*")
 		}
-		if slices.ContainsFunc(s.list[:s.index], mayRewrite) {
+		if i > 0 && a.rewrites.between(s.list, 0, s.index) {
 			return nil
 		}
 	}
@@ -76,16 +78,17 @@ func (d *door) covers(other *door, hosts hostSet) bool {
 			return false
 		}
 	}
-	if slices.ContainsFunc(mine.list[mine.index:its.index+1], mayRewrite) {
+	rewrites := &d.handler.app.rewrites
+	if rewrites.between(mine.list, mine.index, its.index+1) {
 		return false
 	}
 	for _, s := range d.way.steps[fork+1:] {
-		if s.list == nil || !takesAll(s.route(), hosts, d.handler.Prefix) || s.rewritesBefore() ||
+		if s.list == nil || !takesAll(s.route(), hosts, d.handler.Prefix) || rewrites.before(&s) ||
 			s.route().Group != "" && slices.ContainsFunc(s.list[:s.index], func(r caddyhttp.Route) bool { return r.Group == s.route().Group }) {
 			return false
 		}
 	}
-	return !slices.ContainsFunc(other.way.steps[fork+1:], func(s step) bool { return s.rewritesBefore() })
+	return !slices.ContainsFunc(other.way.steps[fork+1:], func(s step) bool { return rewrites.before(&s) })
 }
 
 // fork returns the last step that two ways of one server have in common. It reports false if they have none, or if it
@@ -171,9 +174,36 @@ func mayMatchPath(paths caddyhttp.MatchPath, path string) bool {
 	return paths.Match((&http.Request{URL: &url.URL{Path: path}}).WithContext(ctx))
 }
 
-// rewritesBefore reports whether a handler before the way can change the path after the list has been entered.
-func (s *step) rewritesBefore() bool {
-	return s.list == nil || s.rewritesBeforeHandler() || slices.ContainsFunc(s.list[:s.index], mayRewrite)
+// routeRewrites has, by the first route of a list, how many of the routes before each index can change the path. A look at
+// all routes for each handler would take time with the square of the number of sites.
+type routeRewrites map[*caddyhttp.Route][]int
+
+// between reports whether a route of the list from an index up to another one can change the path.
+func (r *routeRewrites) between(list caddyhttp.RouteList, from, to int) bool {
+	if len(list) == 0 {
+		return false
+	}
+	if *r == nil {
+		*r = make(routeRewrites)
+	}
+	before := (*r)[&list[0]]
+	if before == nil {
+		before = []int{0}
+	}
+	for i := len(before) - 1; i < to; i++ {
+		n := before[i]
+		if mayRewrite(list[i]) {
+			n++
+		}
+		before = append(before, n)
+	}
+	(*r)[&list[0]] = before
+	return before[to] > before[from]
+}
+
+// before reports whether a handler before the way can change the path after the list has been entered.
+func (r *routeRewrites) before(s *step) bool {
+	return s.list == nil || s.rewritesBeforeHandler() || r.between(s.list, 0, s.index)
 }
 
 // rewritesBeforeHandler reports whether a handler in the route of the way, before it, can change the path.

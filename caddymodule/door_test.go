@@ -8,7 +8,9 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/caddyserver/caddy/v2"
 	"github.com/caddyserver/caddy/v2/modules/caddyhttp"
+	"github.com/caddyserver/caddy/v2/modules/caddyhttp/rewrite"
 )
 
 // checkLoad loads a Caddyfile, which must fail with a text, or load for "".
@@ -142,4 +144,37 @@ func TestLoadErrorsNameTheSite(t *testing.T) {
 			t.Errorf("error %v", err)
 		}
 	})
+}
+
+// counted is a handler that counts how often it is looked at.
+type counted struct {
+	caddyhttp.MiddlewareHandler
+	looks *int
+}
+
+func (c counted) CaddyModule() caddy.ModuleInfo {
+	*c.looks++
+	return caddy.ModuleInfo{ID: "http.handlers.headers"}
+}
+
+// Each route is looked at once, however many handlers stand after it.
+func TestRewritesAreFoundByOneLookAtEachRoute(t *testing.T) {
+	looks := 0
+	list := make(caddyhttp.RouteList, 1000)
+	for i := range list {
+		list[i].Handlers = []caddyhttp.MiddlewareHandler{counted{looks: &looks}}
+	}
+	list[500].Handlers = []caddyhttp.MiddlewareHandler{new(rewrite.Rewrite)}
+	var r routeRewrites
+	for i := range list {
+		if got, want := r.between(list, 0, i), i > 500; got != want {
+			t.Fatalf("a rewrite before %d: %v", i, got)
+		}
+		if got, want := r.between(list, i, len(list)-1), i <= 500; i > 0 && got != want {
+			t.Fatalf("a rewrite after %d: %v", i, got)
+		}
+	}
+	if looks > len(list) {
+		t.Errorf("%d looks at %d routes", looks, len(list))
+	}
 }

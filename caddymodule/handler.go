@@ -118,7 +118,7 @@ func (h *Handler) provision(ctx caddy.Context) error {
 	if h.Prefix != path.Clean(h.Prefix) || !strings.HasPrefix(h.Prefix, "/") || h.Prefix == "/" {
 		return fmt.Errorf("prefix %q: write it like /message", h.Prefix)
 	}
-	if err := h.way.checkPaths(h.Prefix); err != nil {
+	if err := h.app.checkPaths(&h.way, h.Prefix); err != nil {
 		return err
 	}
 	if err := h.provisionAPIFrom(ctx); err != nil {

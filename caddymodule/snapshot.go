@@ -28,7 +28,7 @@ func (a *App) settleOwners() (*snapshot, error) {
 	a.mu.Lock()
 	defer a.mu.Unlock()
 	a.settled = true
-	a.ways, a.ends = wayFinder{}, nil // what was needed to find ways and compare them
+	a.ways, a.ends, a.rewrites = wayFinder{}, nil, nil // what was needed to find ways and compare them
 	for _, h := range a.handlers {
 		for i := range h.way.steps {
 			h.way.steps[i].handlers = nil

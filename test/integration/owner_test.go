@@ -251,3 +251,39 @@ func TestLoginThatWaitsThroughAReload(t *testing.T) {
 		})
 	}
 }
+
+// What a user sends goes to the backend of the site that owns the host, and its plugins decide who may join.
+func TestBackendAndPluginsAreThoseOfTheOwner(t *testing.T) {
+	rules := install(t, "rules", guest(t, "rules"))
+	others := install(t, "others", guest(t, "rules", openLetter, "(i32.const 0x73)) ;; s"))
+	for _, ports := range [][2]string{{"9080", "9081"}, {"9081", "9080"}} {
+		t.Run("catch-all on "+ports[0], func(t *testing.T) {
+			copied := make(chan string, 8)
+			server := httptest.NewServer(http.HandlerFunc(func(_ http.ResponseWriter, r *http.Request) { copied <- r.URL.Path }))
+			defer server.Close()
+			options := func(path, plugin string) string {
+				return fmt.Sprintf("backend %s%s {\n secret 0123456789abcdef0123\n }\n", server.URL, path) + pluginOption(plugin, "")
+			}
+			load(t, caddyfile("", tenant("http://:"+ports[0], "", keyOfB, secretOfB, options("/b", others))+
+				tenant("http://a.example.com:"+ports[1], "", keyOfA, secretOfA, options("/a", rules))))
+			a := ws.Site{URL: "http://127.0.0.1:" + ports[1], Host: "a.example.com", Key: keyOfA}
+			assigned(t, a, "adduser", `[{"id":"USER_1","channels":[{"name":"secrets","mode":"receive"}]}]`)
+			t.Cleanup(func() { assigned(t, a, "removeuser", `[{"id":"USER_1"}]`) })
+			c := a.Dial(t, "Authorization", "Bearer "+tokenBy(t, secretOfA))
+			c.Expect(t, `{"type":"joined","channel":"secrets","kind":"authenticated"}`)
+			c.Ask(t, `{"type":"send","channels":["secrets"],"message":{"n":1},"id":1}`, `{"type":"sent","id":1}`)
+			select {
+			case path := <-copied:
+				if path != "/a" {
+					t.Errorf("the message is copied to %s", path)
+				}
+			case <-time.After(ws.Patience):
+				t.Error("the message is not copied")
+			}
+			visitor := a.Dial(t)
+			visitor.Join(t, "open") // by the plugin of the catch-all, only what begins with s is
+			visitor.Send(t, `{"type":"join","id":1,"channel":"stage"}`)
+			visitor.ExpectError(t, "1", "login_required")
+		})
+	}
+}
