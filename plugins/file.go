@@ -24,7 +24,7 @@ func (s Spec) Hash() (string, error) {
 	return hex.EncodeToString(hash.Sum(nil)), nil
 }
 
-// copyFile copies a regular file of at most most bytes. Its errors leave out the path.
+// copyFile copies a regular file whose length is at most the parameter most, in bytes. Its errors leave out the path.
 func copyFile(to io.Writer, path string, most int64) error {
 	f, err := openFile(path, most)
 	if err != nil {

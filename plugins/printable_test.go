@@ -2,6 +2,7 @@ package plugins
 
 import (
 	"bytes"
+	"errors"
 	"fmt"
 	"os"
 	"path/filepath"
@@ -109,11 +110,10 @@ func TestNothingThatAModuleSaysIsPrintedRaw(t *testing.T) {
 			}
 			if _, err := NewChain(p).Classify("h", "c", Authenticated); err != nil {
 				says("error", err.Error())
-				says("cause", err.(*Error).Err.Error())
+				says("cause", errors.Unwrap(err).Error())
 				says("report", e.Report()[0].Hosts[0].LastFailure)
 			}
-			lines := strings.Split(strings.TrimSpace(console.String()), "\n")
-			for _, line := range lines {
+			for line := range strings.SplitSeq(strings.TrimSpace(console.String()), "\n") {
 				says("console", strings.ReplaceAll(line, "\t", " "))
 				if strings.HasPrefix(line, "sha256") {
 					t.Errorf("a forged line: %q", line)

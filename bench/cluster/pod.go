@@ -125,6 +125,6 @@ func (mute) Joined(presence.Joined) []byte      { return nil }
 func (mute) Left(string, string, string) []byte { return nil }
 func (mute) Presence(presence.Diff) []byte      { return nil }
 
-func (mute) Message(string, *presence.User, []byte) []byte                          { return nil }
+func (mute) Message(string, presence.Source, []byte) []byte                         { return nil }
 func (mute) AppendUser(b []byte, _ *presence.User, _ bool) []byte                   { return b }
 func (mute) AppendPrivate(b []byte, _ presence.ID, _ *presence.User, _ bool) []byte { return b }

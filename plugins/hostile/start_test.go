@@ -66,6 +66,8 @@ var slowBeginnings = func() []behaviour {
 }()
 
 // TestTheClockEndsBadBeginnings gives an endless beginning as many steps as it likes.
+//
+//nolint:tparallel // its cases wait side by side, but not beside other tests of memory
 func TestTheClockEndsBadBeginnings(t *testing.T) {
 	e := newEngine(t, plugins.EngineConfig{})
 	for _, place := range beginnings {
@@ -78,13 +80,9 @@ func TestTheClockEndsBadBeginnings(t *testing.T) {
 				g := guest{fields: b.fields, classify: nothing}
 				place.put(&g, b)
 				p := load(t, e, plugins.Spec{Path: g.file(t), Limits: clockLimits})
-				start := time.Now()
-				err := p.Try(t.Context(), host)
-				if err == nil || !strings.Contains(err.Error(), "ended after 2s") {
+				// Nothing else ends it: the steps are unlimited, and the context is that of the test.
+				if err := p.Try(t.Context(), host); err == nil || !strings.Contains(err.Error(), "ended after 2s") {
 					t.Errorf("got %v", err)
-				}
-				if d := time.Since(start); d > patience {
-					t.Errorf("Try took %s", d)
 				}
 			})
 		}
