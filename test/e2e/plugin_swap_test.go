@@ -244,7 +244,7 @@ func (p *process) expectFlat(t *testing.T, before holdings) {
 		t.Fatalf("%+v is loaded, want one plugin for one host", list)
 	}
 	host := list[0].Hosts[0]
-	const instance = 2 << 20 // more than one has
+	const instance = 3 << 20 // more than one has: a Go guest grows to 33 pages under this load, which are 2.1 MiB
 	if n := host.Idle + host.Busy; n > runtime.NumCPU() || host.Memory > int64(n)*instance {
 		t.Errorf("%d instances have %d bytes", n, host.Memory)
 	}
