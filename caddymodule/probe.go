@@ -3,6 +3,7 @@ package caddymodule
 import (
 	"context"
 	"encoding/json"
+	"maps"
 	"net/http"
 	"net/url"
 	"regexp"
@@ -23,7 +24,7 @@ type probe struct {
 	ctx    caddy.Context
 	hosts  hostSet // of the handler: the request is for any of them
 	server *caddyhttp.Server
-	lost   bool                 // the path is no longer known
+	lost   bool                 // the path is not known
 	groups map[string]certainty // whether a route of the group matched
 	// rewritten names what gave the request a path of its own, "" if nothing did.
 	rewritten rewriter
@@ -70,6 +71,7 @@ func (p *probe) routes(list caddyhttp.RouteList) *ending {
 }
 
 func (p *probe) route(route *caddyhttp.Route) *ending {
+	taken := p.groups[route.Group]
 	handlers := handlersOf(p.ctx, route)
 	m := p.match(route, handlers)
 	switch {
@@ -77,15 +79,28 @@ func (p *probe) route(route *caddyhttp.Route) *ending {
 		return &ending{by: string(tryFiles)}
 	case m.certainty == yes:
 		return p.handle(handlers, m.notFile, route.Terminal)
-	case m.certainty == maybe:
-		before := *p
-		path, method := p.r.URL.Path, p.r.Method
-		_ = p.handle(handlers, m.notFile, false) // may end here, may not
-		before.lost = p.lost || p.r.URL.Path != path || p.r.Method != method
-		p.r.URL.Path, p.r.Method = path, method
-		*p = before
+	case m.certainty == maybe && p.mayEnd(handlers, m.notFile):
+		p.groups[route.Group] = taken // a request that matched is no longer under way
 	}
 	return nil
+}
+
+// mayEnd sends the request through handlers that may not be for it, and reports whether it would end there. If it would
+// not, what they have changed is not known afterwards.
+func (p *probe) mayEnd(handlers []any, notFile bool) bool {
+	before := *p
+	p.groups = maps.Clone(p.groups)
+	path, method := p.r.URL.Path, p.r.Method
+	end := p.handle(handlers, notFile, false)
+	if end == nil {
+		before.lost = p.lost || p.r.URL.Path != path || p.r.Method != method
+		for group, taken := range p.groups {
+			before.groups[group] = max(before.groups[group], min(taken, maybe))
+		}
+	}
+	p.r.URL.Path, p.r.Method = path, method
+	*p = before
+	return end != nil
 }
 
 // handle sends the request through the handlers of a route that matches. NotFile says that the route matches what is not
@@ -171,12 +186,15 @@ func (p *probe) rewrite(h *rewrite.Rewrite, notFile bool) {
 	_, fromFile := p.repl.GetString(matchedFile)
 	switch {
 	case p.r.URL.Path == before:
+		return
 	case fromFile && target == "{"+matchedFile+"}":
 		p.rewritten = tryFiles
 	case target == "" || strings.Contains(target, "{"): // what is left depends on the path before
+		return
 	case notFile:
 		p.rewritten = rewriteFiles
 	default:
 		p.rewritten = rewriteAll
 	}
+	p.lost = false
 }

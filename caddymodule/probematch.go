@@ -55,7 +55,11 @@ func (p *probe) matchSets(sets []caddyhttp.MatcherSet, usesFile bool) match {
 		return match{certainty: yes}
 	}
 	var any match
+	var forHosts []hostSet
 	for _, set := range sets {
+		if hosts, all := matcherHosts(set); all {
+			forHosts = append(forHosts, hosts)
+		}
 		m := match{certainty: yes}
 		for _, matcher := range set {
 			one := p.matcher(matcher, usesFile)
@@ -67,6 +71,9 @@ func (p *probe) matchSets(sets []caddyhttp.MatcherSet, usesFile bool) match {
 		if m.certainty > any.certainty {
 			any = m
 		}
+	}
+	if union(forHosts...).contains(p.hosts) {
+		any.certainty = yes
 	}
 	return any
 }
@@ -135,10 +142,9 @@ func (p *probe) matchFile(m fileserver.MatchFile, usesFile bool) match {
 		last = m.TryFiles[len(m.TryFiles)-1]
 	}
 	switch {
+	case p.rewritten != "":
+		return match{certainty: maybe} // the path that the request has been given may be one of a file
 	case last == "" || strings.Contains(last, "{"):
-		if p.lost {
-			return match{certainty: maybe}
-		}
 		return match{certainty: no}
 	case strings.HasPrefix(last, "="):
 		return match{certainty: yes, fails: true}

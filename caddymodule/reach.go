@@ -25,6 +25,15 @@ var endpoints = []struct{ name, method string }{
 	{"/client.d.ts", http.MethodGet},
 }
 
+func isEndpoint(name string) bool {
+	for _, e := range endpoints {
+		if e.name == name {
+			return true
+		}
+	}
+	return false
+}
+
 // reach is what becomes of requests for the endpoints of a handler on their way to it.
 type reach struct {
 	ctx    caddy.Context
@@ -38,10 +47,10 @@ type reach struct {
 
 // obstacle keeps a request from the handler.
 type obstacle struct {
-	by     string
-	off    bool     // a site that is switched off
-	always bool     // the route before the handler has no matcher, or none but for its hosts
-	rewr   rewriter // the request has another path, "" if it ends
+	by     string   // a directive
+	off    bool     // as when a site is switched off
+	always bool     // no matter what the request is for
+	rewr   rewriter // "" if the request keeps its path
 }
 
 // checkReach looks for what stands before the handler on its way. It returns an error if no request gets to it, which
@@ -58,7 +67,7 @@ func (h *Handler) checkReach(ctx caddy.Context, w *way, logger *zap.Logger) erro
 	var lost []*obstacle
 	var rewritten []string
 	for _, e := range endpoints {
-		o, forUs := r.send(e.method, e.name)
+		o, forUs := r.send(e.method, r.strip+h.Prefix+e.name, h.Prefix+e.name)
 		if !forUs {
 			continue
 		}
@@ -71,10 +80,8 @@ func (h *Handler) checkReach(ctx caddy.Context, w *way, logger *zap.Logger) erro
 		}
 	}
 	if served > 0 && len(lost) == served {
-		for _, o := range lost {
-			if err := o.err(h.Prefix); err != nil {
-				return err
-			}
+		if o := r.fatal(lost); o != nil {
+			return o.err(h.Prefix)
 		}
 		warnOfObstacle(logger, lost[0])
 	} else if len(rewritten) > 0 {
@@ -88,8 +95,22 @@ func (h *Handler) checkReach(ctx caddy.Context, w *way, logger *zap.Logger) erro
 	return nil
 }
 
+// fatal returns an obstacle that is an error, nil if a request could still get to the handler with another path at first.
+func (r *reach) fatal(lost []*obstacle) *obstacle {
+	i := slices.IndexFunc(lost, func(o *obstacle) bool { return o.err(r.prefix) != nil })
+	if i < 0 {
+		return nil
+	}
+	for _, method := range []string{http.MethodGet, http.MethodPost} {
+		if o, forUs := r.send(method, "", ""); o == nil && forUs {
+			return nil
+		}
+	}
+	return lost[i]
+}
+
 func warnOfObstacle(logger *zap.Logger, o *obstacle) {
-	if o.off {
+	if o.off && o.always {
 		logger.Warn("rollcall gets no requests: the site answers all of them before", zap.String("by", o.by))
 		return
 	}
@@ -110,11 +131,12 @@ func (o *obstacle) err(prefix string) error {
 	return fmt.Errorf("%s answers every request before rollcall gets it: write %s and handle { %s ... }", o.by, handle, o.by)
 }
 
-// send sends a request for an endpoint to the handler. It returns what keeps it from getting there, nil if nothing does,
-// and reports false if the routes on the way are for other paths.
-func (r *reach) send(method, name string) (o *obstacle, forUs bool) {
-	target := r.prefix + name
-	p := newProbe(r.ctx, method, r.strip+target)
+// send sends a request to the handler, which has the path to begin with and the one of an endpoint in the end; "" stands
+// for any path. It returns what keeps it from getting there, nil if nothing does, and reports false if the routes on the
+// way are for other paths.
+func (r *reach) send(method, path, endpoint string) (o *obstacle, forUs bool) {
+	p := newProbe(r.ctx, method, path)
+	p.lost = path == ""
 	p.hosts, p.server = r.hosts, r.way.server
 	for i := range r.way.steps {
 		s := &r.way.steps[i]
@@ -125,7 +147,7 @@ func (r *reach) send(method, name string) (o *obstacle, forUs bool) {
 		}
 		for _, j := range r.finder.before(s.list, s.index, r.hosts) {
 			if end := p.route(&s.list[j]); end != nil {
-				return newObstacle(end, letsThrough(&s.list[j], r.hosts)), true
+				return newObstacle(p, end, letsThrough(&s.list[j], r.hosts)), true
 			}
 		}
 		taken := p.groups[route.Group]
@@ -134,27 +156,39 @@ func (r *reach) send(method, name string) (o *obstacle, forUs bool) {
 		case route.Group != "" && taken == yes:
 			return &obstacle{by: "another handle", always: r.groupIsTaken(s)}, true
 		case p.rewritten != "":
-			return &obstacle{by: string(p.rewritten), rewr: p.rewritten}, true
+			return rewrittenBy(p.rewritten), true
 		default:
 			return nil, false
 		}
 		r.lookForGuards(s, p)
 		if end := p.handle(r.inSameRoute(s), false, false); end != nil {
-			return newObstacle(end, true), true
+			return newObstacle(p, end, true), true
 		}
 	}
-	if p.lost || p.r.URL.Path == target || p.rewritten == "" {
+	switch {
+	case p.lost || p.rewritten == "":
+		return nil, true
+	case endpoint == "" && isEndpoint(strings.TrimPrefix(p.r.URL.Path, r.prefix)), endpoint != "" && p.r.URL.Path == endpoint:
 		return nil, true
 	}
-	return &obstacle{by: string(p.rewritten), rewr: p.rewritten, off: p.rewritten == rewriteAll}, true
+	return rewrittenBy(p.rewritten), true
 }
 
-func newObstacle(end *ending, always bool) *obstacle {
-	o := &obstacle{by: end.by, off: end.off, always: always}
-	if end.by == string(tryFiles) {
-		o.rewr = tryFiles
+func rewrittenBy(r rewriter) *obstacle {
+	return &obstacle{by: string(r), rewr: r, off: r == rewriteAll, always: true}
+}
+
+// newObstacle returns the obstacle that a request has met.
+func newObstacle(p *probe, end *ending, always bool) *obstacle {
+	switch {
+	case end.by == string(tryFiles):
+		return rewrittenBy(tryFiles)
+	case p.rewritten == tryFiles && end.by == "reverse_proxy" && strings.HasSuffix(p.r.URL.Path, ".php"):
+		return &obstacle{by: "php_fastcgi", always: true}
+	case p.rewritten != "" && !always:
+		return rewrittenBy(p.rewritten)
 	}
-	return o
+	return &obstacle{by: end.by, off: end.off, always: always}
 }
 
 // inSameRoute returns the handlers before the one that the way goes on with, in its route.
