@@ -36,8 +36,8 @@ func printReport(to io.Writer, r *cluster.Report) error {
 		_, err := fmt.Fprintln(to, "\nno cluster: this pod is alone")
 		return err
 	}
-	_, err := fmt.Fprintf(to, "\nnats: %s\nignored: malformed %d, oversized %d, forged %d, version %d, unknown %d\n", natsLine(r),
-		r.Ignored.Malformed, r.Ignored.Oversized, r.Ignored.Forged, r.Ignored.Version, r.Ignored.Unknown)
+	_, err := fmt.Fprintf(to, "\nnats: %s\nignored: malformed %d, oversized %d, forged %d, version %d, unknown %d, repeated %d\n", natsLine(r),
+		r.Ignored.Malformed, r.Ignored.Oversized, r.Ignored.Forged, r.Ignored.Version, r.Ignored.Unknown, r.Ignored.Repeated)
 	return err
 }
 

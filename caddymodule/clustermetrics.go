@@ -70,7 +70,7 @@ func (m *metrics) collectCluster(ch chan<- prometheus.Metric) {
 	ch <- prometheus.MustNewConstMetric(clusterConnectedDesc, prometheus.GaugeValue, connected)
 	for reason, n := range map[string]uint64{
 		"malformed": r.Ignored.Malformed, "oversized": r.Ignored.Oversized, "forged": r.Ignored.Forged,
-		"version": r.Ignored.Version, "unknown": r.Ignored.Unknown,
+		"version": r.Ignored.Version, "unknown": r.Ignored.Unknown, "repeated": r.Ignored.Repeated,
 	} {
 		ch <- counter(clusterIgnoredDesc, n, reason)
 	}

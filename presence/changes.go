@@ -108,6 +108,9 @@ func (h *Host) drain(ch *channel) (Delta, bool) {
 	return d, true
 }
 
+// LastClock returns the clock of the last delta of all channels.
+func (r *Registry) LastClock() uint64 { return r.clock.Load() }
+
 // State returns all that this pod has of a channel now, as a Delta that the next of [Registry.Changes] follows. What
 // those are to tell may be in it already.
 func (r *Registry) State(host HostName, channelName string) Delta {

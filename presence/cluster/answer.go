@@ -75,11 +75,11 @@ func (a *answers) run() {
 // answer sends what this pod has of the channels that the other one does not know. A host that this pod does not serve has
 // nobody here, and a copy that the other pod may have of it is put right.
 func (a *answers) answer(q asked) {
-	inbox := a.link.inbox(q.from)
+	inbox, clock := a.link.inbox(q.from), a.reg.LastClock()
 	for _, c := range q.check.Channels {
 		if d, ok := a.reg.StateAfter(q.check.Host, c.Channel, c.Clock); ok {
 			sendDelta(a.link, inbox, place{q.check.Host, c.Channel}, d)
 		}
 	}
-	a.link.send(inbox, &message.CheckDone{ID: q.check.ID})
+	a.link.send(inbox, &message.CheckDone{ID: q.check.ID, Clock: clock})
 }

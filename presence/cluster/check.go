@@ -104,7 +104,7 @@ func (s *syncer) ask(now time.Time) {
 			for i := range m.Channels {
 				w := asked[m.Channels[i].Channel]
 				r := w.replica(q.peer)
-				r.check, r.behind = c.id, false
+				r.check, r.behind, r.live = c.id, false, 0
 				c.watches[i] = w
 			}
 			s.checks[c.id] = c
@@ -125,12 +125,16 @@ func (w *watch) replica(p peer) *replica {
 }
 
 // take takes a message of a pod that is alive.
-func (s *syncer) take(from peer, m message.Message) {
-	switch m := m.(type) {
+func (s *syncer) take(p parcel) {
+	from := p.from
+	switch m := p.message.(type) {
 	case *message.Delta:
-		s.takeDelta(from, m)
+		s.takeDelta(from, m, p.live)
 	case *message.CheckDone:
 		if c := s.checks[m.ID]; c != nil && c.to == from {
+			for _, w := range c.watches {
+				w.raiseFloor(from, c.id, m.Clock)
+			}
 			s.finish(c)
 			for _, w := range c.watches {
 				s.answered(w, from)
@@ -139,7 +143,21 @@ func (s *syncer) take(from peer, m message.Message) {
 	}
 }
 
-func (s *syncer) takeDelta(from peer, m *message.Delta) {
+// raiseFloor takes note of the end of a check. What was merged meanwhile, and is not later than the answer, may have been
+// recorded when the answer is that there is nobody: that is asked again.
+func (w *watch) raiseFloor(from peer, check, clock uint64) {
+	r := w.replicas[from]
+	if w.over || r == nil {
+		return
+	}
+	r.floor = max(r.floor, clock)
+	if r.check == check && r.live != 0 && r.live <= clock {
+		r.behind = true
+	}
+}
+
+// takeDelta takes what another pod has in a channel; live is set for what it says to all.
+func (s *syncer) takeDelta(from peer, m *message.Delta, live bool) {
 	h := s.hosts[m.Host]
 	if h == nil || h.channels[m.Channel] == nil {
 		return // not watched any longer
@@ -157,6 +175,13 @@ func (s *syncer) takeDelta(from peer, m *message.Delta) {
 		}
 	}
 	r := w.replica(from)
+	if live && d.Clock <= r.floor {
+		return
+	}
+	r.live = 0
+	if live {
+		r.live = d.Clock
+	}
 	switch s.reg.Merge(m.Host, m.Channel, s.alive[from], d) {
 	case presence.Merged:
 		if d.Base == 0 && r.check != 0 && r.seen != 0 && !r.behind {
@@ -231,7 +256,7 @@ func (s *syncer) expire(now time.Time) {
 	for sub, ok := s.idling.pop(now); ok; sub, ok = s.idling.pop(now) {
 		if s.idle[sub.place] == sub && !now.Before(sub.until) {
 			delete(s.idle, sub.place)
-			sub.cancel()
+			sub.in.end()
 		}
 	}
 }

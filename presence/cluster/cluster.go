@@ -142,7 +142,7 @@ func start(cfg Config, tr transport, registry *presence.Registry, local Local, t
 		return uint64(max(local.Connections(), 0)), uint64(registry.Len())
 	}
 	c.members = newMembers(l, t, load, c, cfg.Logger)
-	l.known = c.members.alive
+	l.standing = c.members.standing
 	c.responder = newResponder(l, registry, local)
 	c.asking.init()
 	c.replicator = newReplicator(l, c.members, registry, t, cfg.Logger)
@@ -179,11 +179,11 @@ func (c *Cluster) subscribe() error {
 		takers[c.link.assignedOf(c.link.self)] = c.assignments.take
 	}
 	for subject, take := range takers {
-		cancel, err := c.link.subscribe(subject, take)
+		in, err := c.link.subscribe(subject, loosely, take)
 		if err != nil {
 			return fmt.Errorf("subscribing on the bus: %w", err)
 		}
-		c.cancels = append(c.cancels, cancel)
+		c.cancels = append(c.cancels, in.end)
 	}
 	if err := c.flush(); err != nil && !errors.Is(err, bus.ErrDisconnected) {
 		return err
@@ -221,9 +221,9 @@ func (c *Cluster) up(p peer) {
 }
 
 func (c *Cluster) down(p peer) {
+	c.link.forget(p)
 	c.asking.gone(p)
 	c.replicator.down(p)
-	c.messenger.down(p)
 	c.assignments.down(p)
 }
 

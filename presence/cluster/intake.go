@@ -23,6 +23,7 @@ type place struct {
 type parcel struct {
 	from    peer
 	message message.Message
+	live    bool // by the subject of a channel, where it can be a repetition; not in this pod's inbox
 }
 
 // notes is what the replicator has yet to look at, but for changes of its own pod's channels.
@@ -94,7 +95,7 @@ func (in *intake) noteRecheck() {
 	in.notes.recheck = true
 }
 
-func (in *intake) noteMessage(from peer, m message.Message) {
+func (in *intake) noteMessage(from peer, m message.Message, live bool) {
 	size := memorySize(m)
 	in.mu.Lock()
 	defer in.mu.Unlock()
@@ -103,7 +104,7 @@ func (in *intake) noteMessage(from peer, m message.Message) {
 		return
 	}
 	in.bytes += size
-	in.notes.messages = append(in.notes.messages, parcel{from, m})
+	in.notes.messages = append(in.notes.messages, parcel{from, m, live})
 }
 
 // swap takes all notes out but for changes.

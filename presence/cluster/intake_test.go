@@ -50,16 +50,16 @@ func TestIntakeDropsWhatIsTooMuchAndHasThePodChecked(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			var in intake
 			for i := range tt.most {
-				if in.noteMessage(other, tt.m); in.notes.lagging != nil {
+				if in.noteMessage(other, tt.m, false); in.notes.lagging != nil {
 					t.Fatalf("dropped after %d", i)
 				}
 			}
-			in.noteMessage(pod, tt.m)
+			in.noteMessage(pod, tt.m, false)
 			n := in.swap()
 			if len(n.messages) != tt.most || !n.lagging[pod] || n.lagging[other] {
 				t.Errorf("%d messages, lagging: %v", len(n.messages), n.lagging)
 			}
-			if in.noteMessage(pod, tt.m); len(in.swap().messages) != 1 {
+			if in.noteMessage(pod, tt.m, false); len(in.swap().messages) != 1 {
 				t.Error("there is no room after the swap")
 			}
 		})

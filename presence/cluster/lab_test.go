@@ -17,8 +17,15 @@ import (
 
 // lab is a network without delay, in which everything arrives in order.
 type lab struct {
-	mu    sync.Mutex
-	ports []*labPort
+	mu       sync.Mutex
+	ports    []*labPort
+	recorded []labRecord // all that was published
+}
+
+// labRecord is a payload as it was published.
+type labRecord struct {
+	subject string
+	payload []byte
 }
 
 // labPort is the transport of one pod.
@@ -85,6 +92,7 @@ func (p *labPort) Publish(subject string, payload []byte) error {
 	if _, m, err := message.NewCodec("").Decode(subject, payload); err == nil {
 		p.sent = append(p.sent, labSent{time.Now(), subject, m})
 	}
+	p.lab.recorded = append(p.lab.recorded, labRecord{subject, slices.Clone(payload)})
 	for _, to := range p.lab.ports {
 		for _, sub := range to.subs {
 			if sub.subject == subject {
@@ -260,7 +268,6 @@ type script struct {
 	t     *testing.T
 	link  *link
 	port  *labPort
-	seq   uint64
 	sum   uint64
 	sites []*message.Sites // the answer when it is asked for them; none: no answer
 	reply func(q *message.Query) []*message.Reply
@@ -268,6 +275,8 @@ type script struct {
 	mu      sync.Mutex
 	queries []*message.Query
 	asked   []time.Time // for its sites
+	last    message.Heartbeat
+	dead    bool // it answers no probe
 }
 
 // script adds a pod. Its incarnation is later with a higher started.
@@ -281,7 +290,7 @@ func (n *lab) script(t *testing.T, dc, pod string, started int64) *script {
 		s.link.queriesOf(dc): s.query,
 		s.link.inbox(self):   s.inbox,
 	} {
-		if _, err := s.link.subscribe(subject, take); err != nil {
+		if _, err := s.link.subscribe(subject, loosely, take); err != nil {
 			t.Fatal(err)
 		}
 	}
@@ -312,11 +321,16 @@ func (s *script) query(from peer, m message.Message) {
 }
 
 func (s *script) inbox(from peer, m message.Message) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if probe, ok := m.(*message.Probe); ok && !s.dead {
+		hb := s.last
+		hb.Nonce = probe.Nonce
+		s.link.send(s.link.inbox(from), &hb)
+	}
 	if _, ok := m.(*message.SitesWanted); !ok {
 		return
 	}
-	s.mu.Lock()
-	defer s.mu.Unlock()
 	s.asked = append(s.asked, time.Now())
 	for _, part := range s.sites {
 		s.link.send(s.link.inbox(from), part)
@@ -342,10 +356,9 @@ func (s *script) serve(sites ...message.Site) {
 func (s *script) beat() { s.beatWith(message.Heartbeat{}) }
 
 func (s *script) beatWith(hb message.Heartbeat) {
-	s.seq++
-	hb.Seq = s.seq
 	s.mu.Lock()
 	hb.Sites = s.sum
+	s.last = hb
 	s.mu.Unlock()
 	s.link.send(s.link.all(), &hb)
 	synctest.Wait()

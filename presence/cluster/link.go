@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"strings"
+	"sync"
 	"sync/atomic"
 	"time"
 
@@ -51,10 +52,16 @@ type link struct {
 	prefix string // of all subjects
 	self   peer
 	logger *zap.Logger
-	// known tells whether messages of the pod are to be used. It is set before the first subscription.
-	known func(p peer) bool
+	// standing reports whether the pod is alive, and whether its payload of that number was published before that time. It
+	// is set before the first subscription.
+	standing func(p peer, seq uint64, since time.Time) (alive, old bool)
 
-	malformed, oversized, forged, version, unknown atomic.Uint64
+	seq atomic.Uint64 // of the last payload
+
+	mu       sync.Mutex
+	received map[*received]struct{} // of the subscriptions, for forget; guarded by mu
+
+	malformed, oversized, forged, version, unknown, repeated atomic.Uint64
 
 	unsent     atomic.Uint64
 	complained atomic.Int64 // when an error of sending was logged last, Unix nanoseconds
@@ -65,12 +72,14 @@ const complainEvery = 10 * time.Second
 
 func newLink(tr transport, name, secret string, self peer, logger *zap.Logger) *link {
 	return &link{
-		bus:    tr,
-		codec:  message.NewCodec(secret),
-		prefix: name,
-		self:   self,
-		logger: logger,
-		known:  func(peer) bool { return true },
+		bus:      tr,
+		codec:    message.NewCodec(secret),
+		prefix:   name,
+		self:     self,
+		logger:   logger,
+		standing: func(peer, uint64, time.Time) (alive, old bool) { return true, false },
+
+		received: make(map[*received]struct{}),
 	}
 }
 
@@ -107,7 +116,9 @@ func subjectHash(parts ...string) string {
 
 // send publishes a message, and tells whether the bus took it. What does not get through is found by those who wait for it.
 func (l *link) send(subject string, m message.Message) bool {
-	payload, err := l.codec.Append(nil, subject, l.self.sender(), m)
+	from := l.self.sender()
+	from.Seq = l.seq.Add(1)
+	payload, err := l.codec.Append(nil, subject, from, m)
 	if err == nil {
 		err = l.bus.Publish(subject, payload)
 	}
@@ -122,18 +133,32 @@ func (l *link) send(subject string, m message.Message) bool {
 	return false
 }
 
-// subscribe has take called with the messages of other pods that are known and alive, one at a time and in the order of
-// arrival. Heartbeats and goodbyes come from everybody, this pod too.
-func (l *link) subscribe(subject string, take func(from peer, m message.Message)) (cancel func(), err error) {
-	return l.bus.Subscribe(subject, func(payload []byte) {
-		from, m, ok := l.decode(subject, payload)
+// subscribe has take called with the messages of other pods that are alive, one at a time and in the order of arrival. A
+// payload that comes twice, or late by more than the order allows, is dropped; so is one that was published before the subscription.
+// Heartbeats and goodbyes come from everybody, this pod too, and probes from all others.
+//
+// An error is one of a bus that is closed; what is returned then gets nothing.
+func (l *link) subscribe(subject string, o order, take func(from peer, m message.Message)) (*received, error) {
+	in := &received{link: l, order: o, since: time.Now()}
+	cancel, err := l.bus.Subscribe(subject, func(payload []byte) {
+		from, m, ok := l.decode(subject, payload, in)
 		if ok {
 			take(from, m)
 		}
 	})
+	if in.cancel = cancel; err != nil {
+		in.cancel = func() {}
+		return in, err
+	}
+	if o != unordered {
+		l.mu.Lock()
+		defer l.mu.Unlock()
+		l.received[in] = struct{}{}
+	}
+	return in, nil
 }
 
-func (l *link) decode(subject string, payload []byte) (from peer, m message.Message, ok bool) {
+func (l *link) decode(subject string, payload []byte, in *received) (from peer, m message.Message, ok bool) {
 	sender, m, err := l.codec.Decode(subject, payload)
 	if err != nil {
 		l.reject(err)
@@ -151,11 +176,28 @@ func (l *link) decode(subject string, payload []byte) (from peer, m message.Mess
 		}
 		return peer{}, nil, false
 	}
-	if !l.known(from) {
+	alive, fresh := in.first(from, sender.Seq)
+	_, probe := m.(*message.Probe)
+	switch {
+	case !alive && probe:
+		return from, m, true
+	case !alive:
 		l.unknown.Add(1)
-		return peer{}, nil, false
+	case !fresh:
+		l.repeated.Add(1)
 	}
-	return from, m, true
+	return from, m, alive && fresh
+}
+
+// forget drops what is remembered of the payloads of a pod that is gone.
+func (l *link) forget(p peer) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	for in := range l.received {
+		in.mu.Lock()
+		delete(in.windows, p)
+		in.mu.Unlock()
+	}
 }
 
 func (l *link) reject(err error) {
@@ -178,5 +220,6 @@ func (l *link) ignored() Ignored {
 		Forged:    l.forged.Load(),
 		Version:   l.version.Load(),
 		Unknown:   l.unknown.Load(),
+		Repeated:  l.repeated.Load(),
 	}
 }

@@ -2,6 +2,7 @@ package cluster
 
 import (
 	"cmp"
+	"slices"
 	"sync"
 	"time"
 
@@ -19,6 +20,8 @@ type member struct {
 	peer
 	heard       time.Time // when its last heartbeat came
 	seq         uint64    // of that
+	history     history   // begins with the answer to the probe
+	askAgain    time.Time // see askAgainAfter; zero: it was
 	suspect     bool      // silent for a while
 	draining    bool
 	conflict    bool // another process has the same name
@@ -51,6 +54,7 @@ type members struct {
 	link   *link
 	self   peer
 	timing timing
+	probes probes
 	logger *zap.Logger
 	load   func() (connections, hosts uint64)
 	follow follower
@@ -94,6 +98,21 @@ func (m *members) alive(p peer) bool {
 	m.mu.RLock()
 	defer m.mu.RUnlock()
 	return m.pods[p] != nil
+}
+
+// standing reports whether the pod is a member, and whether its payload of that number was published before then, or
+// more than maxAge ago.
+func (m *members) standing(p peer, seq uint64, then time.Time) (alive, old bool) {
+	m.mu.RLock()
+	defer m.mu.RUnlock()
+	pod := m.pods[p]
+	if pod == nil {
+		return false, false
+	}
+	if oldest := time.Now().Add(-maxAge); then.Before(oldest) {
+		then = oldest
+	}
+	return true, seq <= pod.history.until(then)
 }
 
 // remote tells whether the pod is in another data center than this one.
@@ -154,7 +173,7 @@ func (m *members) take(from peer, msg message.Message) {
 	case *message.Heartbeat:
 		if from == m.self {
 			// All that is said to all comes back, but nothing that was never said.
-			if msg.Seq == 0 || msg.Seq > m.pulse.seq.Load() {
+			if msg.Seq == 0 || msg.Seq > m.link.seq.Load() {
 				m.link.forged.Add(1)
 			}
 			return
@@ -164,6 +183,8 @@ func (m *members) take(from peer, msg message.Message) {
 		if from != m.self {
 			m.change(func(now time.Time) { m.goodbye(from, now) })
 		}
+	case *message.Probe:
+		m.change(func(now time.Time) { m.answerProbe(from, msg.Nonce, now) })
 	case *message.Sites:
 		m.change(func(now time.Time) { m.takeSites(from, msg) })
 	case *message.SitesWanted:
@@ -181,9 +202,13 @@ func (m *members) heartbeat(from peer, hb *message.Heartbeat, now time.Time) {
 			return
 		}
 	case hb.Seq <= pod.seq:
+		if hb.Seq <= pod.history.until(now.Add(-m.timing.heartbeat)) {
+			m.link.repeated.Add(1)
+		}
 		return // it comes twice or late, and says nothing about now
 	}
 	pod.heard, pod.seq = now, hb.Seq
+	pod.history.add(now, hb.Seq)
 	pod.draining = hb.Draining
 	pod.connections, pod.hosts = hb.Connections, hb.Hosts
 	if pod.suspect {
@@ -221,14 +246,15 @@ func (m *members) admit(from peer, hb *message.Heartbeat, now time.Time) *member
 			m.end(from, hb.Seq, now)
 			return nil
 		}
-		for _, p := range namesakes {
-			m.remove(p, m.pods[p].seq, now)
-			m.log(m.logger.Info, "pod left", p, "replaced")
-			m.then(func() { m.follow.down(p) })
-		}
+	}
+	if !m.probed(from, hb, now) {
+		return nil
+	}
+	if !before {
+		m.replace(namesakes, now)
 		namesakes = nil
 	}
-	pod := &member{peer: from, heard: now}
+	pod := &member{peer: from, heard: now, askAgain: now.Add(askAgainAfter)}
 	m.pods[from] = pod
 	delete(m.ended, from)
 	delete(m.lost, podName{from.dc, from.pod})
@@ -267,6 +293,20 @@ func (m *members) namesakes(of peer) []peer {
 	return list
 }
 
+// earlier returns the runs of the pod that are alive and were started before that one.
+func (m *members) earlier(than peer) []peer {
+	return slices.DeleteFunc(m.namesakes(than), func(p peer) bool { return later(p, than) })
+}
+
+// replace takes out pods that a later run of theirs has ended.
+func (m *members) replace(pods []peer, now time.Time) {
+	for _, p := range pods {
+		m.remove(p, m.pods[p].seq, now)
+		m.log(m.logger.Info, "pod left", p, "replaced")
+		m.then(func() { m.follow.down(p) })
+	}
+}
+
 // later tells whether a is a later run of the pod than b.
 func later(a, b peer) bool { return compareIncarnations(a.inc, b.inc) > 0 }
 
@@ -293,9 +333,16 @@ func (m *members) conflict(pod *member, namesakes []peer) {
 
 func (m *members) goodbye(from peer, now time.Time) {
 	pod := m.pods[from]
+	_, before := m.ended[from]
 	m.end(from, ^uint64(0), now) // its last heartbeats may come late
 	if pod == nil {
-		if lost := m.lost[podName{from.dc, from.pod}]; lost != nil && lost.peer == from {
+		// A run that has ended before this pod knew it has ended those before it all the same.
+		if earlier := m.earlier(from); !before && len(earlier) > 0 {
+			m.replace(earlier, now)
+			m.weigh()
+			return
+		}
+		if lost := m.lost[podName{from.dc, from.pod}]; lost != nil && !later(lost.peer, from) {
 			delete(m.lost, podName{from.dc, from.pod})
 			m.weigh()
 			return

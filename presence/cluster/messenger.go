@@ -56,10 +56,8 @@ type messenger struct {
 	byHost map[presence.HostName]int
 	hosts  [shards]int // that have a connection, by shard
 	moved  []byte      // shards that came to have hosts, or to have none
-	gone   []peer
 
 	// The rest is the worker's.
-	seq   uint64 // of the last message
 	heard [shards]*hearing
 	idle  expiries[*hearing]
 }
@@ -69,9 +67,6 @@ type hearing struct {
 	shard  byte
 	cancel func()
 	until  time.Time // when it ends, if no host needs it; zero: one does
-
-	mu   sync.Mutex
-	last map[peer]uint64 // Seq of the last message, by pod: what comes twice or late is not delivered
 }
 
 // messageCounts counts messages between pods.
@@ -81,7 +76,7 @@ type messageCounts struct{ out, in, dropped atomic.Uint64 }
 type Messages struct {
 	Out     uint64 `json:"out"`     // published, whether or not another pod wanted them
 	In      uint64 `json:"in"`      // of other pods
-	Dropped uint64 `json:"dropped"` // of In: they came twice or late, or faster than this pod could deliver them
+	Dropped uint64 `json:"dropped"` // of In: they came faster than this pod could deliver them
 }
 
 // newMessenger returns a messenger. Close publishes what was sent before, and ends its goroutine.
@@ -139,14 +134,6 @@ func (m *messenger) Send(host presence.HostName, channels []string, from presenc
 	return nil
 }
 
-// down forgets a pod that is gone.
-func (m *messenger) down(p peer) {
-	m.mu.Lock()
-	m.gone = append(m.gone, p)
-	m.mu.Unlock()
-	m.rouse()
-}
-
 // finish is the worker's last step.
 func (m *messenger) finish() {
 	m.step()
@@ -160,8 +147,8 @@ func (m *messenger) finish() {
 // step does what was noted, and returns how long there is nothing to do if nothing comes.
 func (m *messenger) step() time.Duration {
 	m.mu.Lock()
-	unsent, moved, gone := m.unsent, m.moved, m.gone
-	m.unsent, m.moved, m.gone = nil, nil, nil
+	unsent, moved := m.unsent, m.moved
+	m.unsent, m.moved = nil, nil
 	hosts := m.hosts
 	m.mu.Unlock()
 
@@ -170,13 +157,6 @@ func (m *messenger) step() time.Duration {
 		m.move(now, shard, hosts[shard] > 0)
 	}
 	m.expire(now)
-	for _, p := range gone {
-		for _, h := range m.heard {
-			if h != nil {
-				h.forget(p)
-			}
-		}
-	}
 	m.publish(unsent)
 	if next, ok := m.idle.next(); ok {
 		return max(0, time.Until(next))
@@ -187,8 +167,6 @@ func (m *messenger) step() time.Duration {
 // publish sends messages, and then lets as many others wait.
 func (m *messenger) publish(unsent []*message.Send) {
 	for _, s := range unsent {
-		m.seq++
-		s.Seq = m.seq
 		if m.link.send(m.link.shardSubject(shardOf(s.Host)), s) {
 			m.counts.out.Add(1)
 		}
@@ -219,13 +197,12 @@ func (m *messenger) move(now time.Time, shard byte, wanted bool) {
 }
 
 func (m *messenger) subscribe(shard byte) *hearing {
-	h := &hearing{shard: shard, last: make(map[peer]uint64)}
-	cancel, err := m.link.subscribe(m.link.shardSubject(shard), func(from peer, msg message.Message) { m.take(h, from, msg) })
+	h := &hearing{shard: shard}
+	in, err := m.link.subscribe(m.link.shardSubject(shard), strictly, func(_ peer, msg message.Message) { m.take(h, msg) })
 	if err != nil { // the bus is closed
 		m.logger.Error("cannot subscribe to messages from other pods", zap.Error(err))
-		cancel = func() {}
 	}
-	h.cancel = cancel
+	h.cancel = in.end
 	return h
 }
 
@@ -240,33 +217,16 @@ func (m *messenger) expire(now time.Time) {
 }
 
 // take has a message of another pod delivered on this one.
-func (m *messenger) take(h *hearing, from peer, msg message.Message) {
+func (m *messenger) take(h *hearing, msg message.Message) {
 	s, ok := msg.(*message.Send)
 	if !ok || shardOf(s.Host) != h.shard {
 		m.link.unknown.Add(1)
 		return
 	}
 	m.counts.in.Add(1)
-	if !h.follows(from, s.Seq) || m.reg.Deliver(s.Host, s.Channels, s.From, s.Message) != nil {
+	if m.reg.Deliver(s.Host, s.Channels, s.From, s.Message) != nil {
 		m.counts.dropped.Add(1)
 	}
-}
-
-// follows tells whether a message was sent after all that came before from the pod.
-func (h *hearing) follows(from peer, seq uint64) bool {
-	h.mu.Lock()
-	defer h.mu.Unlock()
-	if seq <= h.last[from] {
-		return false
-	}
-	h.last[from] = seq
-	return true
-}
-
-func (h *hearing) forget(p peer) {
-	h.mu.Lock()
-	defer h.mu.Unlock()
-	delete(h.last, p)
 }
 
 // relay is what the registry tells of changes and messages.

@@ -19,7 +19,6 @@ const (
 
 // pulse is what this pod says of itself, and what it knows of its own ears.
 type pulse struct {
-	seq      atomic.Uint64 // of the last heartbeat sent
 	draining atomic.Bool
 	ready    atomic.Bool // settled, once
 	wake     chan struct{}
@@ -214,8 +213,11 @@ func earlier(a, b time.Time) time.Time {
 	return a
 }
 
-// beat sends a heartbeat.
-func (m *members) beat() {
+// beat sends a heartbeat to all.
+func (m *members) beat() { m.beatTo(m.link.all(), 0) }
+
+// beatTo sends a heartbeat, with the nonce of the probe that it answers.
+func (m *members) beatTo(subject string, nonce uint64) {
 	connections, hosts := m.load()
 	m.mu.RLock()
 	sum := m.own.sum
@@ -223,13 +225,13 @@ func (m *members) beat() {
 	m.pulse.mu.Lock()
 	hello := !m.pulse.settled
 	m.pulse.mu.Unlock()
-	m.link.send(m.link.all(), &message.Heartbeat{
-		Seq:         m.pulse.seq.Add(1),
+	m.link.send(subject, &message.Heartbeat{
 		Connections: connections,
 		Hosts:       hosts,
 		Sites:       sum,
 		Draining:    m.pulse.draining.Load(),
 		Hello:       hello,
+		Nonce:       nonce,
 	})
 }
 
@@ -237,6 +239,14 @@ func (m *members) beat() {
 func (m *members) judge(now time.Time) (next time.Time) {
 	changed := false
 	for p, pod := range m.pods {
+		switch {
+		case pod.askAgain.IsZero():
+		case now.Before(pod.askAgain):
+			next = earlier(next, pod.askAgain)
+		default:
+			pod.askAgain = time.Time{}
+			m.then(func() { m.follow.sitesChanged(p) })
+		}
 		switch silent := now.Sub(pod.heard); {
 		case silent >= m.timing.gone:
 			m.silent(pod, now)
@@ -255,6 +265,11 @@ func (m *members) judge(now time.Time) (next time.Time) {
 	for p, end := range m.ended {
 		if now.Sub(end.at) >= m.timing.remember {
 			delete(m.ended, p)
+		}
+	}
+	for p, last := range m.probes {
+		if now.Sub(last.at) >= probeTimeout {
+			delete(m.probes, p)
 		}
 	}
 	if m.forget(now) || changed {

@@ -95,13 +95,23 @@ func (r *replicator) recheck() {
 	r.rouse()
 }
 
-// take takes a Delta, Check or CheckDone of another pod. It does not block.
+// takeLive takes a Delta by the subject of a channel. It does not block.
+func (r *replicator) takeLive(from peer, m message.Message) {
+	if _, ok := m.(*message.Delta); !ok {
+		r.link.unknown.Add(1)
+		return
+	}
+	r.intake.noteMessage(from, m, true)
+	r.rouse()
+}
+
+// take takes a Delta, Check or CheckDone of another pod from the inbox. It does not block.
 func (r *replicator) take(from peer, m message.Message) {
 	if check, ok := m.(*message.Check); ok {
 		r.answers.ask(from, check)
 		return
 	}
-	r.intake.noteMessage(from, m)
+	r.intake.noteMessage(from, m, false)
 	r.rouse()
 }
 

@@ -42,7 +42,8 @@ type Ignored struct {
 	Oversized uint64 `json:"oversized"`
 	Forged    uint64 `json:"forged"` // without or with a wrong authentication, or with this pod as its sender
 	Version   uint64 `json:"version"`
-	Unknown   uint64 `json:"unknown"` // of a pod that is not alive, or an answer that nobody waits for
+	Unknown   uint64 `json:"unknown"`  // of a pod that is not alive, or an answer that nobody waits for
+	Repeated  uint64 `json:"repeated"` // that came before, or is too old
 }
 
 // Report says how the deployment looks from here. It pings every pod, unless the context has ended before.

@@ -45,7 +45,8 @@ var simFailed = []int{
 }
 
 // TestSimulation runs a deployment of some pods on a network that loses, doubles, delays and reorders payloads or parts the
-// pods, while pods are killed, stopped and restarted and clients come and go. What each client is told is checked with each
+// pods, while pods are killed, stopped and restarted and clients come and go, and in some of them an outsider publishes
+// payloads again that were published before. What each client is told is checked with each
 // frame, what pods answer about all of them while nothing changes, and some time after the last fault everybody has to
 // know everything. The time is virtual. What happens depends on the seed alone, but for what the scheduler does with
 // goroutines that run at the same instant.
@@ -109,6 +110,7 @@ type simPlan struct {
 	deaths    bool // pods are killed, closed and started
 	cuts      bool // pods cannot hear others
 	pauses    bool // pods are stopped for a while
+	replay    float64
 	time      time.Duration
 }
 
@@ -136,6 +138,9 @@ func (s *sim) makePlan() {
 		p.deaths, p.pauses = true, true
 	case 5:
 		p.deaths, p.cuts, p.pauses, p.faults = true, true, true, lossy
+	}
+	if s.seed%4 == 0 { // somebody publishes again what pods have published
+		p.replay = 0.15
 	}
 }
 
@@ -166,6 +171,7 @@ func simulate(t *testing.T, seed uint64) {
 	}
 	time.Sleep(time.Duration(s.rand.IntN(3)) * time.Second)
 	s.net.setFaults(s.plan.faults)
+	s.net.setReplay(s.plan.replay)
 
 	if s.plan.pauses { // the end finds a pod that was taken for gone
 		s.in(s.plan.time-time.Duration(s.rand.IntN(8))*time.Second, func() { s.pause(s.pods[s.rand.IntN(len(s.pods))]) })

@@ -3,6 +3,7 @@ package cluster
 import (
 	"container/heap"
 	"errors"
+	"slices"
 	"strings"
 	"sync"
 	"time"
@@ -23,6 +24,8 @@ type simNet struct {
 	ports  []*simPort
 	due    simQueue
 	count  uint64
+	replay float64 // how likely a payload of before is published once more, with each
+	record []labRecord
 }
 
 // simFaults is what happens to payloads, each as a probability.
@@ -111,7 +114,28 @@ func (p *simPort) Publish(subject string, payload []byte) error {
 			}
 		}
 	}
+	if n.replay > 0 {
+		n.republish(now, subject, payload)
+	}
 	return nil
+}
+
+// republish records a payload, and publishes one that was recorded, of any pod that there was, to all. No cut and no fault
+// is in its way.
+func (n *simNet) republish(now time.Time, subject string, payload []byte) {
+	n.record = append(n.record, labRecord{subject, slices.Clone(payload)})
+	draw := simDraw{n.seed ^ uint64(len(n.record))<<20}
+	if draw.float() >= n.replay {
+		return
+	}
+	r := n.record[int(draw.float()*float64(len(n.record)))]
+	for _, to := range n.ports {
+		for _, sub := range to.subs {
+			if !to.dead && sub.subject == r.subject {
+				n.deliver(now.Add(time.Duration(draw.float()*float64(time.Second))), to, sub, r.payload)
+			}
+		}
+	}
 }
 
 // route decides what becomes of a payload on its way.
@@ -272,6 +296,13 @@ func (n *simNet) setFaults(f simFaults) {
 	n.mu.Lock()
 	defer n.mu.Unlock()
 	n.faults = f
+}
+
+// setReplay has payloads of before published again.
+func (n *simNet) setReplay(likely float64) {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	n.replay = likely
 }
 
 // setCut cuts the way from one pod to another, or mends it.

@@ -71,6 +71,10 @@ type replica struct {
 	behind bool   // a delta that was sent before one that came is missing, since that check was sent
 	// followed is when a delta was merged that followed the one before.
 	followed time.Time
+	// floor is the Clock of the last CheckDone: deltas of the channel up to it are in the answers, or say nothing new. They
+	// come late, or were recorded before the channel was watched.
+	floor uint64
+	live  uint64 // the Clock of a delta of the channel that was merged since the check was sent; 0: none, or the answer came
 }
 
 type replicaKey struct {
@@ -94,8 +98,8 @@ type check struct {
 // subscription is that of a channel's deltas.
 type subscription struct {
 	place
-	cancel func()
-	until  time.Time // when it ends, if it is idle
+	in    *received
+	until time.Time // when it ends, if it is idle
 }
 
 func newSyncer(r *replicator) *syncer {
@@ -129,7 +133,7 @@ func (s *syncer) step(now time.Time, n notes) {
 	}
 	for _, parcel := range n.messages {
 		if _, ok := s.alive[parcel.from]; ok {
-			s.take(parcel.from, parcel.message)
+			s.take(parcel)
 		}
 	}
 	for p := range s.alive {
@@ -232,20 +236,20 @@ func (s *syncer) end(now time.Time, p place) {
 func (s *syncer) subscribe(p place) *subscription {
 	if sub := s.idle[p]; sub != nil {
 		delete(s.idle, p)
+		sub.in.renew()
 		return sub
 	}
-	cancel, err := s.link.subscribe(s.link.channelSubject(p.host, p.channel), s.replicator.take)
+	in, err := s.link.subscribe(s.link.channelSubject(p.host, p.channel), unordered, s.replicator.takeLive)
 	if err != nil { // the bus is closed; otherwise checks go on finding what changed
 		s.logger.Error("cannot subscribe to the changes of a channel on other pods", zap.Error(err))
-		cancel = func() {}
 	}
-	return &subscription{place: p, cancel: cancel}
+	return &subscription{place: p, in: in}
 }
 
 // release keeps a subscription for a while, in case the channel is watched again.
 func (s *syncer) release(now time.Time, sub *subscription) {
 	if len(s.idle) >= maxLinger {
-		sub.cancel()
+		sub.in.end()
 		return
 	}
 	sub.until = now.Add(linger)
@@ -257,10 +261,10 @@ func (s *syncer) release(now time.Time, sub *subscription) {
 func (s *syncer) close() {
 	for _, h := range s.hosts {
 		for _, w := range h.channels {
-			w.sub.cancel()
+			w.sub.in.end()
 		}
 	}
 	for _, sub := range s.idle {
-		sub.cancel()
+		sub.in.end()
 	}
 }

@@ -230,6 +230,7 @@ func (i ignored) minus(before ignored) ignored {
 	return ignored{
 		i.Malformed - before.Malformed, i.Oversized - before.Oversized, i.Forged - before.Forged,
 		i.Version - before.Version, i.Unknown - before.Unknown,
+		i.Repeated - before.Repeated,
 	}
 }
 

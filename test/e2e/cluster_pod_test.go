@@ -195,7 +195,7 @@ type report struct {
 }
 
 // ignored counts payloads by the reason why they were not used.
-type ignored struct{ Malformed, Oversized, Forged, Version, Unknown int }
+type ignored struct{ Malformed, Oversized, Forged, Version, Unknown, Repeated int }
 
 // cluster asks the pod how it sees the deployment.
 func (p *pod) cluster() (r report, err error) {

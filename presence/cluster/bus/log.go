@@ -78,8 +78,16 @@ func (l *serverLog) Noticef(format string, v ...any) { l.log(zapcore.DebugLevel,
 // Warnf logs a warning.
 func (l *serverLog) Warnf(format string, v ...any) { l.log(zapcore.WarnLevel, format, v) }
 
-// Errorf logs an error.
+// firstTry begins the line of the server about a pod that it does not reach at once.
+const firstTry = "Error trying to connect to route (attempt 1)"
+
+// Errorf logs an error. That a pod is not there at the first try is none: one is started first, and others come later. The
+// server says it again after reportEvery tries.
 func (l *serverLog) Errorf(format string, v ...any) {
+	if strings.HasPrefix(fmt.Sprintf(format, v...), firstTry) {
+		l.log(zapcore.DebugLevel, format, v)
+		return
+	}
 	l.errors.Add(1)
 	l.log(zapcore.ErrorLevel, format, v)
 }

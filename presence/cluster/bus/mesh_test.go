@@ -5,6 +5,9 @@ import (
 	"strings"
 	"testing"
 
+	"go.uber.org/zap"
+	"go.uber.org/zap/zaptest/observer"
+
 	"github.com/rollcall-gateway/rollcall/internal/loopback"
 )
 
@@ -75,6 +78,24 @@ func TestMesh(t *testing.T) {
 			}
 			meshed(t, "m", pods...)
 		})
+	}
+}
+
+// Pods of a deployment are not started at one moment: that one is not there yet is no error.
+func TestStartLogsNoErrors(t *testing.T) {
+	addresses := freePorts(t, 3)
+	core, logs := observer.New(zap.DebugLevel)
+	var pods []*Bus
+	for i, a := range addresses {
+		c := Config{Name: fmt.Sprint("pod-", i), Secret: testSecret, Listen: a, Routes: addresses, Logger: zap.New(core)}
+		pods = append(pods, open(t, c))
+		eventually(t, "a try", func() bool { return i > 0 || logs.FilterMessageSnippet(firstTry).Len() >= 2 })
+	}
+	meshed(t, "m", pods...)
+	for _, line := range logs.All() {
+		if line.Level > zap.InfoLevel {
+			t.Errorf("%s: %s", line.Level, line.Message)
+		}
 	}
 }
 

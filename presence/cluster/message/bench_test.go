@@ -13,7 +13,7 @@ func benchmarked() []sample {
 		hashes[i] = uint64(i) * 0x9e3779b97f4a7c15
 	}
 	return []sample{
-		{"heartbeat", &Heartbeat{Seq: 1000, Connections: 100_000, Hosts: 20, Sites: 1 << 63}},
+		{"heartbeat", &Heartbeat{Connections: 100_000, Hosts: 20, Sites: 1 << 63}},
 		{"delta of 1", &Delta{Host: portal, Channel: "lobby", Parts: 1, Delta: presence.Delta{
 			Clock: 1 << 40, Base: 1<<40 - 1, Joined: members(1), Conns: 1000,
 		}}},

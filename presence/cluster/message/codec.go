@@ -85,6 +85,9 @@ func (c *Codec) Decode(subject string, payload []byte) (Sender, Message, error) 
 	if d.wrong == "" && d.pos < len(payload) {
 		d.fail("bytes behind the message")
 	}
+	if hb, ok := m.(*Heartbeat); ok {
+		hb.Seq = from.Seq
+	}
 	if d.wrong != "" {
 		return Sender{}, nil, fmt.Errorf("%w: %s at byte %d", ErrMalformed, d.wrong, d.at)
 	}

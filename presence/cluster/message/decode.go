@@ -185,5 +185,6 @@ func (d *decoder) sender() Sender {
 		DataCenter:  d.name(),
 		Pod:         d.name(),
 		Incarnation: Incarnation{Started: int64(d.fixed()), Random: d.fixed()},
+		Seq:         d.uvarint(),
 	}
 }

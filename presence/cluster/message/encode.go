@@ -141,6 +141,7 @@ func (e *encoder) sender(s Sender) {
 	e.name(s.Pod)
 	e.fixed(uint64(s.Incarnation.Started))
 	e.fixed(s.Incarnation.Random)
+	e.uvarint(s.Seq)
 }
 
 // validName tells whether a data center or pod can be called so: 1 to 64 letters, digits, '.', '-' and '_'.

@@ -12,7 +12,7 @@ func Example() {
 	codec := message.NewCodec("a long random text")
 	from := message.Sender{DataCenter: "us-east-1", Pod: "web-1", Incarnation: message.Incarnation{Started: 1_700_000_000_000, Random: 1}}
 
-	payload, err := codec.Append(nil, "rollcall.all", from, &message.Heartbeat{Seq: 1, Connections: 20})
+	payload, err := codec.Append(nil, "rollcall.all", from, &message.Heartbeat{Connections: 20})
 	if err != nil {
 		fmt.Println(err)
 		return

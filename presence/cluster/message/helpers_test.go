@@ -16,6 +16,7 @@ var web1 = Sender{
 	DataCenter:  "us-east-1",
 	Pod:         "web-1",
 	Incarnation: Incarnation{Started: 1_700_000_000_123, Random: 0x0123456789abcdef},
+	Seq:         300,
 }
 
 var portal = mustHost("portal.example.com")
@@ -42,8 +43,10 @@ type sample struct {
 func samples() []sample {
 	return []sample{
 		{"heartbeat", &Heartbeat{Seq: 300, Connections: 12_345, Hosts: 7, Sites: 0xfedcba9876543210}},
-		{"heartbeat hello", &Heartbeat{Seq: 1, Hello: true}},
-		{"heartbeat draining", &Heartbeat{Seq: 1 << 63, Draining: true}},
+		{"heartbeat hello", &Heartbeat{Seq: 300, Hello: true}},
+		{"heartbeat draining", &Heartbeat{Seq: 300, Draining: true}},
+		{"heartbeat for a probe", &Heartbeat{Seq: 300, Nonce: 1 << 63}},
+		{"probe", &Probe{Nonce: 1}},
 		{"goodbye", &Goodbye{}},
 		{"sites wanted", &SitesWanted{}},
 		{"sites", &Sites{Sum: 42, Part: 1, Parts: 3, Sites: []Site{
@@ -82,15 +85,15 @@ func samples() []sample {
 		{"delta empty", &Delta{Host: mustHost("192.0.2.1"), Channel: "a b", Parts: 1, Delta: presence.Delta{Clock: 5}}},
 		{"check", &Check{ID: 77, Host: portal, Channels: []CheckChannel{{Channel: "lobby", Clock: 1001}, {Channel: "new"}}}},
 		{"check nothing", &Check{ID: 78, Host: portal}},
-		{"check done", &CheckDone{ID: 1<<64 - 1}},
+		{"check done", &CheckDone{ID: 1<<64 - 1, Clock: 1002}},
 		{"send", &Send{
-			Seq: 300, Host: portal, Channels: []string{"lobby", "ä", "tab|AAAAAAAAAAAAAAAAAAAAAA"},
+			Host: portal, Channels: []string{"lobby", "ä", "tab|AAAAAAAAAAAAAAAAAAAAAA"},
 			From: presence.Source{User: &presence.User{ID: "u-1", Email: "one@example.com"}}, Message: []byte(`{"text": "hë\"}"}`),
 		}},
 		{"send of the backend", &Send{
-			Seq: 1, Host: mustHost("192.0.2.1"), Channels: []string{"lobby"}, From: presence.Source{Backend: true}, Message: []byte("{}"),
+			Host: mustHost("192.0.2.1"), Channels: []string{"lobby"}, From: presence.Source{Backend: true}, Message: []byte("{}"),
 		}},
-		{"send of an anonymous connection", &Send{Seq: 2, Host: mustHost("192.0.2.1"), Channels: []string{"lobby"}, Message: []byte("{}")}},
+		{"send of an anonymous connection", &Send{Host: mustHost("192.0.2.1"), Channels: []string{"lobby"}, Message: []byte("{}")}},
 		{"assignments", &Assignments{ID: 300, Host: portal, Records: []assignment.Record{
 			{Host: portal, User: "u-1", Channel: "lobby", Mode: assignment.Listen, Version: assignment.Version{Clock: 1_700_000_000_456 << 16, Node: 1 << 63}},
 			{Host: portal, User: "zwölf", Channel: "ä b", Version: assignment.Version{Clock: assignment.MaxClock}},

@@ -41,8 +41,11 @@ func (e *encoder) message(m Message) bool {
 		e.check(m)
 	case *CheckDone:
 		e.uvarint(m.ID)
+		e.uvarint(m.Clock)
 	case *Send:
 		e.send(m)
+	case *Probe:
+		e.nonce(m.Nonce)
 	case *Assignments:
 		e.assignments(m)
 	case *AssignmentsTaken:
@@ -76,9 +79,11 @@ func (d *decoder) message() Message {
 	case (*Check)(nil).kind():
 		return d.check()
 	case (*CheckDone)(nil).kind():
-		return &CheckDone{ID: d.uvarint()}
+		return &CheckDone{ID: d.uvarint(), Clock: d.uvarint()}
 	case (*Send)(nil).kind():
 		return d.send()
+	case (*Probe)(nil).kind():
+		return &Probe{Nonce: d.nonce()}
 	case (*Assignments)(nil).kind():
 		return d.assignments()
 	case (*AssignmentsTaken)(nil).kind():
@@ -93,18 +98,38 @@ func (d *decoder) message() Message {
 }
 
 func (e *encoder) heartbeat(m *Heartbeat) {
-	e.uvarint(m.Seq)
 	e.number(m.Connections)
 	e.number(m.Hosts)
 	e.fixed(m.Sites)
-	e.flags(m.Draining, m.Hello)
+	e.flags(m.Draining, m.Hello, m.Nonce != 0)
+	if m.Nonce != 0 {
+		e.nonce(m.Nonce)
+	}
 }
 
 func (d *decoder) heartbeat() *Heartbeat {
-	m := &Heartbeat{Seq: d.uvarint(), Connections: d.number(), Hosts: d.number(), Sites: d.fixed()}
-	flags := d.flags(2)
+	m := &Heartbeat{Connections: d.number(), Hosts: d.number(), Sites: d.fixed()}
+	flags := d.flags(3)
 	m.Draining, m.Hello = flags&1 != 0, flags&2 != 0
+	if flags&4 != 0 {
+		m.Nonce = d.nonce()
+	}
 	return m
+}
+
+func (e *encoder) nonce(n uint64) {
+	if n == 0 {
+		e.fail("no nonce")
+	}
+	e.fixed(n)
+}
+
+func (d *decoder) nonce() uint64 {
+	n := d.fixed()
+	if n == 0 {
+		d.fail("no nonce")
+	}
+	return n
 }
 
 func (e *encoder) sites(m *Sites) {
@@ -226,7 +251,6 @@ func (d *decoder) check() *Check {
 }
 
 func (e *encoder) send(m *Send) {
-	e.uvarint(m.Seq)
 	e.host(m.Host)
 	if len(m.Channels) == 0 || len(m.Channels) > presence.MaxTargets {
 		e.fail("too many channels of a message, or none")
@@ -246,7 +270,7 @@ func (e *encoder) send(m *Send) {
 }
 
 func (d *decoder) send() *Send {
-	m := &Send{Seq: d.uvarint(), Host: d.host()}
+	m := &Send{Host: d.host()}
 	if m.Channels = list(d, leastName, d.channel); len(m.Channels) == 0 || len(m.Channels) > presence.MaxTargets {
 		d.fail("too many channels of a message, or none")
 	}

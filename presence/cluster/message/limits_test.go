@@ -25,7 +25,7 @@ func deltaOf(change func(*Delta)) *Delta {
 
 // sendOf returns a message that is right, changed.
 func sendOf(change func(*Send)) *Send {
-	s := &Send{Seq: 1, Host: portal, Channels: []string{"lobby"}, Message: []byte("{}")}
+	s := &Send{Host: portal, Channels: []string{"lobby"}, Message: []byte("{}")}
 	change(s)
 	return s
 }
@@ -44,7 +44,7 @@ func recordOf(change func(*assignment.Record)) *Assignments {
 func TestLongestAssignmentsFit(t *testing.T) {
 	label := strings.Repeat("a", 63)
 	host := mustHost(strings.Join([]string{label, label, label, label[:61]}, "."))
-	from := Sender{DataCenter: strings.Repeat("d", maxName), Pod: strings.Repeat("P", maxName)}
+	from := Sender{DataCenter: strings.Repeat("d", maxName), Pod: strings.Repeat("P", maxName), Seq: math.MaxUint64}
 	m := &Assignments{ID: math.MaxUint64, Host: host}
 	size := 0
 	for {
@@ -75,7 +75,7 @@ func TestLongestNamesFit(t *testing.T) {
 	host := mustHost(strings.Join([]string{label, label, label, label[:61]}, "."))
 	user := strings.Repeat("u", maxUser)
 	c := NewCodec(secret)
-	from := Sender{DataCenter: strings.Repeat("d", maxName), Pod: strings.Repeat("P", maxName)}
+	from := Sender{DataCenter: strings.Repeat("d", maxName), Pod: strings.Repeat("P", maxName), Seq: math.MaxUint64}
 	m := &Delta{Host: host, Channel: strings.Repeat("c", maxChannel), Part: MaxParts - 1, Parts: MaxParts, Delta: presence.Delta{
 		Clock: math.MaxUint64, Conns: maxCount, Lost: maxCount,
 		Joined: []presence.Member{member(user, strings.Repeat("e", maxEmail), math.MinInt64)},
@@ -96,9 +96,8 @@ func TestLongestNamesFit(t *testing.T) {
 // What presence takes has to have room in a payload, whatever the names are.
 func TestLargestMessageFits(t *testing.T) {
 	label := strings.Repeat("a", 63)
-	from := Sender{DataCenter: strings.Repeat("d", maxName), Pod: strings.Repeat("P", maxName)}
+	from := Sender{DataCenter: strings.Repeat("d", maxName), Pod: strings.Repeat("P", maxName), Seq: math.MaxUint64}
 	m := &Send{
-		Seq:  math.MaxUint64,
 		Host: mustHost(strings.Join([]string{label, label, label, label[:61]}, ".")),
 		From: presence.Source{User: &presence.User{ID: strings.Repeat("u", maxUser), Email: strings.Repeat("e", maxEmail)}},
 	}

@@ -14,7 +14,7 @@ const (
 	// a forger has one try for each payload sent.
 	macSize = 16
 	// macPurpose keeps the key apart from other keys that may be derived from the same secret, and from later versions.
-	macPurpose = "rollcall cluster payload 1"
+	macPurpose = "rollcall cluster payload 3"
 )
 
 // authenticator makes and checks the end of a payload: an HMAC over the length of the subject in 4 bytes, the subject,

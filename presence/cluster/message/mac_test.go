@@ -12,14 +12,14 @@ import (
 
 func TestForgedPayloadsAreRefused(t *testing.T) {
 	c := NewCodec(secret)
-	payload := mustAppend(t, c, &Heartbeat{Seq: 1})
+	payload := mustAppend(t, c, &Heartbeat{})
 	tests := []struct {
 		name, subject string
 		payload       []byte
 	}{
 		{"without the end", subject, payload[:len(payload)-macSize]},
-		{"of a pod without the secret", subject, mustAppend(t, NewCodec(""), &Heartbeat{Seq: 1})},
-		{"of a pod with another secret", subject, mustAppend(t, NewCodec("another"), &Heartbeat{Seq: 1})},
+		{"of a pod without the secret", subject, mustAppend(t, NewCodec(""), &Heartbeat{})},
+		{"of a pod with another secret", subject, mustAppend(t, NewCodec("another"), &Heartbeat{})},
 		{"replayed on another subject", "rollcall.query", payload},
 		{"replayed on the subject's beginning", subject[:len(subject)-1], payload},
 		{"replayed on no subject", "", payload},
@@ -72,7 +72,7 @@ func TestTheEndIsAnHMACOverSubjectAndPayload(t *testing.T) {
 		return h.Sum(nil)
 	}
 	extracted := sum(make([]byte, sha256.Size), []byte(secret))
-	key := sum(extracted, []byte("rollcall cluster payload 1\x01"))
+	key := sum(extracted, []byte("rollcall cluster payload 3\x01"))
 
 	payload := mustAppend(t, NewCodec(secret), &Goodbye{})
 	plain := mustAppend(t, NewCodec(""), &Goodbye{})

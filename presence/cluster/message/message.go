@@ -1,8 +1,9 @@
 // Package message is what pods say to each other, as bytes.
 //
-// A payload is a version in one byte, the sender, the type of the message in one byte, and the message. In a deployment
-// with a secret 16 bytes follow, which bind it to the secret and to the subject that it came by. Payloads come from a
-// network, so decoding trusts nothing: sizes and counts are checked before memory is taken for them.
+// A payload is a version in one byte, the sender with the number of the payload, the type of the message in one byte, and
+// the message. In a deployment with a secret 16 bytes follow, which bind it to the secret and to the subject that it came
+// by. Payloads come from a network, so decoding trusts nothing: sizes and counts are checked before memory is taken for
+// them.
 package message
 
 import (
@@ -11,7 +12,7 @@ import (
 )
 
 // Version is the version of the payloads that this package writes, and the only one that it reads.
-const Version = 2
+const Version = 3
 
 // MaxPayload is the largest payload in bytes. NATS takes 1 MiB by default.
 const MaxPayload = 512 << 10
@@ -30,6 +31,7 @@ type Sender struct {
 	DataCenter  string
 	Pod         string
 	Incarnation Incarnation
+	Seq         uint64 // number of the payload, from 1; grows with each of the incarnation
 }
 
 // Message is a pointer to one of the types below. Texts of a decoded one share small copies of the payload.
@@ -37,12 +39,20 @@ type Message interface{ kind() byte }
 
 // Heartbeat says that a pod is alive, once a second.
 type Heartbeat struct {
-	Seq         uint64 // grows with each of the pod
+	Seq         uint64 // that of the Sender, which Decode copies; Append ignores it
 	Connections uint64
 	Hosts       uint64 // hosts that have connections
 	Sites       uint64 // changes with what Sites says; another pod that does not know it asks with SitesWanted
 	Draining    bool
 	Hello       bool // the pod is new: answer with a heartbeat at once
+	// Nonce is that of the Probe that this heartbeat answers, in the inbox of its sender; 0 in a heartbeat to all.
+	Nonce uint64
+}
+
+// Probe asks a pod, which is the subject's, whether it is alive: a recorded heartbeat looks like a new one. The pod answers
+// with a Heartbeat that has the nonce.
+type Probe struct {
+	Nonce uint64 // not 0
 }
 
 // Goodbye says that a pod has ended.
@@ -146,13 +156,13 @@ type CheckChannel struct {
 
 // CheckDone says that all answers to a Check are sent.
 type CheckDone struct {
-	ID uint64
+	ID    uint64
+	Clock uint64 // of the last delta of the pod before the answers: they have all that deltas up to it say
 }
 
 // Send is a message to those who listen to one of the channels. It goes to all pods that have a connection of the host, but
 // for those of builds before it, which do not subscribe to its subjects.
 type Send struct {
-	Seq      uint64 // grows with each of the pod
 	Host     presence.HostName
 	Channels []string // 1 to presence.MaxTargets; private ones too
 	From     presence.Source
@@ -194,6 +204,7 @@ func (*Delta) kind() byte       { return 7 }
 func (*Check) kind() byte       { return 8 }
 func (*CheckDone) kind() byte   { return 9 }
 func (*Send) kind() byte        { return 10 }
+func (*Probe) kind() byte       { return 11 }
 
 func (*Assignments) kind() byte      { return 20 }
 func (*AssignmentsTaken) kind() byte { return 21 }

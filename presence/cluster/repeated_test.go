@@ -1,0 +1,257 @@
+package cluster
+
+import (
+	"fmt"
+	"slices"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/rollcall-gateway/rollcall/presence/cluster/message"
+)
+
+// eavesdropper records all that pods publish, and publishes it again. It knows no secret.
+type eavesdropper struct {
+	lab  *lab
+	port *labPort
+}
+
+func (n *lab) eavesdropper(t *testing.T) eavesdropper { return eavesdropper{n, n.port(t)} }
+
+// records returns all that was recorded up to now.
+func (e eavesdropper) records() []labRecord {
+	synctest.Wait()
+	e.lab.mu.Lock()
+	defer e.lab.mu.Unlock()
+	return slices.Clone(e.lab.recorded)
+}
+
+func (e eavesdropper) replay(t *testing.T, records []labRecord) {
+	t.Helper()
+	for _, r := range records {
+		if err := e.port.Publish(r.subject, r.payload); err != nil {
+			t.Fatal(err)
+		}
+	}
+	synctest.Wait()
+}
+
+// setError is what comes of all that the pod publishes.
+func (p *labPod) setError(err error) {
+	p.port.lab.mu.Lock()
+	defer p.port.lab.mu.Unlock()
+	p.port.err = err
+}
+
+// kill ends a pod without a goodbye.
+func (p *labPod) kill() {
+	p.setError(errSimDead)
+	p.port.lab.mu.Lock()
+	defer p.port.lab.mu.Unlock()
+	p.port.subs = nil
+}
+
+func TestRecordedMessagesAreNotDeliveredAgain(t *testing.T) {
+	host := mustHost(t, "a.example")
+	secret := func(c *Config, _ *timing) { c.Secret = "a secret" }
+	tests := []struct {
+		name string
+		// again is what happens until messages come again, after the listener has left; it returns another, and its pod.
+		// Nil: the listener stays.
+		again func(t *testing.T, n *lab, a *labPod) (*labPod, *mailbox)
+		away  bool // the pod that sent is taken for dead for a while
+	}{
+		{name: "at once"},
+		{name: "after the pod that sent was taken for dead", away: true},
+		{name: "after the subscription has ended", again: func(t *testing.T, _ *lab, a *labPod) (*labPod, *mailbox) {
+			time.Sleep(linger + 2*time.Second)
+			_, box := a.listen(t, host, "cid", "room")
+			return a, box
+		}},
+		{name: "after a long time", again: func(t *testing.T, _ *lab, a *labPod) (*labPod, *mailbox) {
+			time.Sleep(3 * maxAge)
+			_, box := a.listen(t, host, "cid", "room")
+			return a, box
+		}},
+		{name: "by a pod that was started since", again: func(t *testing.T, n *lab, _ *labPod) (*labPod, *mailbox) {
+			c := n.start(t, "x", "c", secret)
+			_, box := c.listen(t, host, "cid", "room")
+			time.Sleep(3 * time.Second)
+			return c, box
+		}},
+	}
+	for _, tt := range tests {
+		t.Run(tt.name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				n := new(lab)
+				e := n.eavesdropper(t)
+				a, b := n.start(t, "x", "a", secret), n.start(t, "x", "b", secret)
+				time.Sleep(3 * time.Second)
+				ann, box := a.listen(t, host, "ann", "room")
+				bob, _ := b.listen(t, host, "bob", "room")
+				mustSend(t, bob, `{"n":1}`, "room")
+				box.wants(t, `room bob {"n":1}`)
+				recorded := e.records()
+				to := a
+				if tt.again != nil {
+					ann.Close()
+					to, box = tt.again(t, n, a)
+				}
+				if tt.away {
+					b.setError(errSimDead)
+					time.Sleep(6 * time.Second)
+					a.wantState(t, b.link.self, "unreachable")
+					b.setError(nil)
+					time.Sleep(2 * time.Second)
+					a.wantState(t, b.link.self, "alive")
+				}
+				for range 3 {
+					e.replay(t, recorded)
+				}
+				box.wants(t)
+				if got := to.Counters().Ignored; got.Repeated == 0 || got.Forged != 0 && to == a {
+					t.Errorf("ignored: %+v", got)
+				}
+				mustSend(t, bob, `{"n":2}`, "room")
+				box.wants(t, `room bob {"n":2}`)
+			})
+		})
+	}
+}
+
+// A recorded heartbeat revives nobody, also on a pod that does not remember that the other one has ended.
+func TestRecordedHeartbeatsReviveNobody(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		n := new(lab)
+		e := n.eavesdropper(t)
+		secret := func(c *Config, _ *timing) { c.Secret = "a secret" }
+		a, b := n.start(t, "x", "a", secret), n.start(t, "x", "b", secret)
+		time.Sleep(3 * time.Second)
+		host := mustHost(t, "a.example")
+		b.connect(t, host, "bob", "", "room")
+		a.wantState(t, b.link.self, "alive")
+		b.kill()
+		time.Sleep(6 * time.Second)
+		recorded := e.records()
+		c := n.start(t, "x", "c", secret) // has never heard of b
+		for range 100 {
+			e.replay(t, recorded)
+			time.Sleep(500 * time.Millisecond)
+			for _, p := range []*labPod{a, c} {
+				if state := p.state(b.link.self); state != "" && state != "unreachable" {
+					t.Fatalf("%s takes the dead pod for %s", p.link.self.pod, state)
+				}
+			}
+		}
+		c.wantState(t, a.link.self, "alive")
+		if dcs, truth := c.AllUsers(t.Context(), host, true, false); !truth.Complete {
+			t.Errorf("%+v, %+v", dcs, truth)
+		}
+		if len(c.members.probes) > 2 {
+			t.Errorf("%d probes are remembered", len(c.members.probes))
+		}
+	})
+}
+
+// A run that says goodbye before it was known ends those before it, but not again when that is recorded.
+func TestGoodbyeOfALaterRun(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		n := new(lab)
+		a := n.settled(t, "dc", "a")
+		old, young := n.script(t, "dc", "s", 1), n.script(t, "dc", "s", 2)
+		old.beat()
+		young.goodbye()
+		a.wantState(t, old.peer(), "")
+		a.wantLog(t, 1, "info pod left", "reason:replaced")
+
+		time.Sleep(time.Second)
+		old.beat() // its clock went back before it was started
+		a.wantState(t, old.peer(), "alive")
+		young.goodbye()
+		a.wantState(t, old.peer(), "alive")
+
+		lost := n.script(t, "dc", "t", 1)
+		lost.beat()
+		time.Sleep(6 * time.Second)
+		a.wantState(t, lost.peer(), "unreachable")
+		n.script(t, "dc", "t", 2).goodbye()
+		a.wantState(t, lost.peer(), "")
+	})
+}
+
+// Pods whose clocks are apart by hours hear each other: no payload is judged by the time of day of its pod.
+func TestClocksOfPodsDoNotMatter(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		n := new(lab)
+		a := n.settled(t, "x", "a")
+		day := 24 * time.Hour.Milliseconds()
+		for i, started := range []int64{-day, 1, time.Now().UnixMilli() + day} {
+			s := n.script(t, "x", fmt.Sprint("s", i), started)
+			s.beat()
+			a.wantState(t, s.peer(), "alive")
+			s.link.send(s.link.queries(), &message.Query{ID: 1, Kind: message.KindPing})
+		}
+		synctest.Wait()
+		if got := len(sentOf[*message.Reply](a.port)); got != 3 {
+			t.Errorf("%d of 3 are answered", got)
+		}
+	})
+}
+
+func TestProbesAreBounded(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		n := new(lab)
+		a := n.settled(t, "x", "a")
+		port := n.port(t)
+		for i := range maxPods + 100 {
+			l := newLink(port, "rollcall", "", peer{"x", fmt.Sprint("p", i), message.Incarnation{Started: 1}}, a.link.logger)
+			for range 3 {
+				l.send(l.all(), &message.Heartbeat{}) // and no answer to a probe
+			}
+		}
+		synctest.Wait()
+		if got := len(a.members.probes); got != maxPods {
+			t.Errorf("%d probes are remembered, want %d", got, maxPods)
+		}
+		if got := len(sentOf[*message.Probe](a.port)); got != maxPods {
+			t.Errorf("%d probes were sent, want %d", got, maxPods)
+		}
+		s := n.script(t, "x", "s", 1)
+		time.Sleep(probeTimeout + time.Second)
+		s.beat()
+		a.wantState(t, s.peer(), "alive")
+		if got := len(a.members.probes); got != 0 {
+			t.Errorf("%d probes are remembered", got)
+		}
+	})
+}
+
+func TestWindow(t *testing.T) {
+	tests := []struct {
+		name string
+		most order
+		come []uint64
+		want []uint64
+	}{
+		{"strictly", strictly, []uint64{5, 5, 4, 6, 1, 9, 6}, []uint64{5, 6, 9}},
+		{"late and twice", 3, []uint64{10, 30, 20, 20, 5, 40, 30, 25, 50, 21}, []uint64{10, 30, 20, 40, 25, 50}},
+		{"the highest", strictly, []uint64{1<<64 - 1, 1, 1<<64 - 1}, []uint64{1<<64 - 1}},
+	}
+	for _, tt := range tests {
+		t.Run(tt.name, func(t *testing.T) {
+			var w window
+			var got []uint64
+			for _, seq := range tt.come {
+				if w.add(seq, int(tt.most)) {
+					got = append(got, seq)
+				}
+				if len(w.seen) > int(tt.most) {
+					t.Fatalf("%d numbers are kept", len(w.seen))
+				}
+			}
+			if !slices.Equal(got, tt.want) {
+				t.Errorf("got %v, want %v", got, tt.want)
+			}
+		})
+	}
+}
