@@ -83,7 +83,7 @@ func (d *door) covers(other *door, hosts hostSet) bool {
 		return false
 	}
 	for _, s := range d.way.steps[fork+1:] {
-		if s.list == nil || !takesAll(s.route(), hosts, d.handler.Prefix) || rewrites.before(&s) ||
+		if !s.isSure() || !takesAll(s.route(), hosts, d.handler.Prefix) || rewrites.before(&s) ||
 			s.route().Group != "" && slices.ContainsFunc(s.list[:s.index], func(r caddyhttp.Route) bool { return r.Group == s.route().Group }) {
 			return false
 		}
@@ -239,19 +239,20 @@ func handlerMayRewrite(handler caddyhttp.MiddlewareHandler) bool {
 // rawMayRewrite is handlerMayRewrite for a handler, with those inside of it, that is known as JSON.
 func rawMayRewrite(raw json.RawMessage) bool {
 	var v any
-	return json.Unmarshal(raw, &v) != nil || namesRewrite(v)
+	return json.Unmarshal(raw, &v) != nil || hasHandler(v, func(name string) bool { return !slices.Contains(keepsPath, name) })
 }
 
-func namesRewrite(v any) bool {
+// hasHandler reports whether a handler, as a JSON value, or one inside of it has such a name; "" is no name.
+func hasHandler(v any, such func(name string) bool) bool {
 	switch v := v.(type) {
 	case map[string]any:
 		for key, value := range v {
-			if name, ok := value.(string); key == "handler" && (!ok || !slices.Contains(keepsPath, name)) || namesRewrite(value) {
+			if name, _ := value.(string); key == "handler" && such(name) || hasHandler(value, such) {
 				return true
 			}
 		}
 	case []any:
-		return slices.ContainsFunc(v, namesRewrite)
+		return slices.ContainsFunc(v, func(value any) bool { return hasHandler(value, such) })
 	}
 	return false
 }

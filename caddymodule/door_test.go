@@ -53,6 +53,8 @@ func TestPathsThatFitNoEndpoint(t *testing.T) {
 		{"a path that is stripped", inSite("handle_path /chat/* {\nrollcall\n}"), ""},
 		{"a path that is rewritten inside", inSite("route /chat/* {\nuri strip_prefix /chat\nrollcall\n}"), ""},
 		{"a path that is rewritten in a handle inside", inSite("handle /chat/* {\nroute {\nuri strip_prefix /chat\nhandle {\nrollcall\n}\n}\n}"), ""},
+		{"a path that is stripped after a header that is called rollcall", inSite("handle /chat/* {\nheader X-Served-By rollcall\nuri strip_prefix /chat\nrollcall\n}"), ""},
+		{"a path that is stripped after a text about a handler", inSite(`handle /chat/* {`, `header X-Config "\"handler\":\"rollcall\""`, `header X-Handler rollcall`, `uri strip_prefix /chat`, `rollcall`, `}`), ""},
 		{"another matcher", inSite("@m {\npath_regexp ^/chat\n}", "rollcall @m"), ""},
 	} {
 		t.Run(test.name, func(t *testing.T) {
@@ -86,6 +88,8 @@ func TestDeadHandlers(t *testing.T) {
 		{"after the path is rewritten", inSite("route {\nrollcall\nuri strip_prefix /chat\nrollcall\n}"), ""},
 		{"in another branch", inSite("route {\nhandle /message/users {\nrollcall {\napi_from 192.0.2.1\n}\n}\nhandle {\nrollcall\n}\n}"), ""},
 		{"after one that a group can pass over", inSite("route {\nhandle /x {\nrespond x\n}\nhandle {\nrollcall\n}\nrollcall\n}"), ""},
+		{"after one for some responses", inSite("route {\nreverse_proxy 127.0.0.1:9 {\n@ok status 200\nhandle_response @ok {\nrollcall\n}\nhandle_response {\nheader X y\n}\n}\nrollcall\n}"), ""},
+		{"after one for some responses that pass by", inSite("route {\nintercept {\n@gone status 410\nhandle_response @gone {\nrollcall\n}\n}\nrollcall\n}"), ""},
 		{"after one for fewer hosts", "http://a.example.com, http://b.example.com {\n@a host a.example.com\nroute {\nrollcall @a\nrollcall\n}\n}", ""},
 	} {
 		t.Run(test.name, func(t *testing.T) { checkLoad(t, test.caddyfile, test.want) })

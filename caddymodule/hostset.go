@@ -2,8 +2,11 @@ package caddymodule
 
 import (
 	"fmt"
+	"runtime"
 	"slices"
 	"strings"
+	"sync"
+	"weak"
 
 	"github.com/caddyserver/caddy/v2"
 	"github.com/caddyserver/caddy/v2/modules/caddyhttp"
@@ -17,7 +20,8 @@ import (
 // Caddy's host matcher.
 type hostSet struct {
 	every    bool
-	patterns []string // in the order of the configuration, each once
+	patterns []string           // in the order of the configuration, each once
+	index    *hostMap[struct{}] // of the patterns; nil for few of them
 }
 
 var everyHost = hostSet{every: true}
@@ -52,9 +56,32 @@ func parseHostPattern(s string) (string, bool) {
 	return strings.Join(names, "."), true
 }
 
+// longestMatcher is the number of hosts in a matcher up to which they are read each time that they are asked for.
+const longestMatcher = 16
+
+// longMatchers has the hosts of longer ones, by the first, for as long as Caddy has the matcher. It is asked for each
+// handler behind it, which would otherwise take time with the square of the number of hosts.
+var longMatchers sync.Map // of hostSet by weak.Pointer[string]
+
 // newHostSet returns the hosts that a host matcher lets through. A placeholder that is replaced at the time of a request
 // can become any host.
 func newHostSet(matcher caddyhttp.MatchHost) hostSet {
+	if len(matcher) <= longestMatcher {
+		return readHosts(matcher)
+	}
+	key := weak.Make(&matcher[0])
+	if set, ok := longMatchers.Load(key); ok {
+		return set.(hostSet)
+	}
+	set := readHosts(matcher)
+	set.index = set.indexed()
+	if _, known := longMatchers.LoadOrStore(key, set); !known {
+		runtime.AddCleanup(&matcher[0], func(key weak.Pointer[string]) { longMatchers.Delete(key) }, key)
+	}
+	return set
+}
+
+func readHosts(matcher caddyhttp.MatchHost) hostSet {
 	var set hostSet
 	seen := make(map[string]bool, len(matcher))
 	for _, host := range matcher {
@@ -70,6 +97,18 @@ func newHostSet(matcher caddyhttp.MatchHost) hostSet {
 		}
 	}
 	return set
+}
+
+// indexed returns the index of the patterns.
+func (s hostSet) indexed() *hostMap[struct{}] {
+	if s.index != nil {
+		return s.index
+	}
+	index := new(hostMap[struct{}])
+	for _, pattern := range s.patterns {
+		index.insert(pattern, struct{}{})
+	}
+	return index
 }
 
 // hostMatcher returns the hosts that a matcher lets through. It reports false for any matcher but Caddy's host matcher.
@@ -131,6 +170,9 @@ func allThrough(route *caddyhttp.Route) hostSet {
 
 // union returns the hosts that are in any of the sets.
 func union(sets ...hostSet) hostSet {
+	if len(sets) == 1 {
+		return sets[0]
+	}
 	var sum hostSet
 	seen := make(map[string]bool)
 	for _, set := range sets {
@@ -155,10 +197,10 @@ func (s hostSet) intersect(other hostSet) hostSet {
 	case s.every:
 		return other
 	}
-	var index hostMap[struct{}]
-	for _, pattern := range other.patterns {
-		index.insert(pattern, struct{}{})
+	if s.index != nil && len(other.patterns) < len(s.patterns) {
+		s, other = other, s
 	}
+	index := other.indexed()
 	seen := make(map[string]bool)
 	var both hostSet
 	for _, pattern := range s.patterns {
@@ -180,10 +222,7 @@ func (s hostSet) contains(other hostSet) bool {
 	if other.every {
 		return false
 	}
-	var index hostMap[struct{}]
-	for _, pattern := range s.patterns {
-		index.insert(pattern, struct{}{})
-	}
+	index := s.indexed()
 	return !slices.ContainsFunc(other.patterns, func(pattern string) bool {
 		for match := range index.overlapping(pattern) {
 			if intersectPatterns(pattern, match) == pattern {

@@ -4,9 +4,12 @@ import (
 	"fmt"
 	"maps"
 	"math/rand/v2"
+	"runtime"
 	"slices"
 	"strings"
 	"testing"
+	"time"
+	"weak"
 
 	"github.com/caddyserver/caddy/v2/modules/caddyhttp"
 )
@@ -81,6 +84,9 @@ func TestHostSets(t *testing.T) {
 		if r.IntN(20) == 0 {
 			b = everyHost
 		}
+		if r.IntN(2) == 0 { // as those of a long matcher
+			a.index = a.indexed()
+		}
 		both, either := a.intersect(b), union(a, b)
 		if a.contains(b) && slices.ContainsFunc(b.patterns, func(p string) bool { return !a.has(strings.ReplaceAll(p, "*", "z")) }) {
 			t.Fatalf("%v does not contain %v", a, b)
@@ -96,6 +102,34 @@ func TestHostSets(t *testing.T) {
 			if a.contains(b) && b.has(host) && !a.has(host) {
 				t.Fatalf("%v does not contain %v: %s", a, b, host)
 			}
+		}
+	}
+}
+
+// The hosts of a long matcher are read once, however many handlers are behind it, and forgotten with it.
+func TestLongMatchersAreReadOnce(t *testing.T) {
+	hosts := make(caddyhttp.MatchHost, 5000)
+	for i := range hosts {
+		hosts[i] = fmt.Sprintf("%d.example.com", i)
+	}
+	set := newHostSet(hosts)
+	if set.index == nil || newHostSet(hosts).index != set.index || union(set).index != set.index || everyHost.intersect(set).index != set.index {
+		t.Fatal("the hosts are read and indexed again")
+	}
+	for i := range hosts {
+		one := hostSet{patterns: []string{hosts[i]}}
+		if both := set.intersect(one); !slices.Equal(both.patterns, one.patterns) || !set.contains(one) {
+			t.Fatalf("%s: %v", hosts[i], both)
+		}
+	}
+	key := weak.Make(&hosts[0])
+	hosts = nil //nolint:wastedassign // nothing refers to the matcher from here on
+	for deadline := time.Now().Add(time.Minute); ; runtime.GC() {
+		if _, known := longMatchers.Load(key); !known {
+			return
+		}
+		if time.Now().After(deadline) {
+			t.Fatal("a matcher that is gone is kept")
 		}
 	}
 }

@@ -260,21 +260,12 @@ func (r *reach) lookForGuards(s *step, p *probe) {
 }
 
 // pathsOf returns the patterns of the path matcher in a set that may match the request because of its path.
-func (r *reach) pathsOf(set caddyhttp.MatcherSet, p *probe) (paths []string) {
-	for _, matcher := range set {
-		if p.matcher(matcher, false).certainty == no {
-			return nil
-		}
-		switch m := matcher.(type) {
-		case *caddyhttp.MatchPath:
-			paths = *m
-		case caddyhttp.MatchPath:
-			paths = m
-		}
-	}
-	if p.lost {
+func (r *reach) pathsOf(set caddyhttp.MatcherSet, p *probe) []string {
+	i := slices.IndexFunc(set, func(m any) bool { _, ok := pathMatcher(m); return ok })
+	if p.lost || i < 0 || slices.ContainsFunc(set, func(m any) bool { return p.matcher(m, false).certainty == no }) {
 		return nil
 	}
+	paths, _ := pathMatcher(set[i])
 	return paths
 }
 

@@ -42,6 +42,16 @@ func (s *step) route() *caddyhttp.Route {
 	return &s.list[s.index]
 }
 
+// isSure reports whether each request that gets to the container enters the list. The lists of reverse_proxy and intercept
+// are for some responses, and other plugins may do anything.
+func (s *step) isSure() bool {
+	switch s.container.(type) {
+	case *caddyhttp.Server, *caddyhttp.Subroute, *caddyhttp.Invoke:
+		return s.list != nil && !s.onError
+	}
+	return false
+}
+
 // hosts returns the hosts that the host matchers on the way let through. Other matchers are taken to match, and so are
 // those that cannot be read.
 func (w *way) hosts() hostSet {
@@ -83,6 +93,8 @@ type wayFinder struct {
 	indexes map[*caddyhttp.Route]*routeIndex
 	// met has, for a route, which of its handlers were on a way, in order.
 	met map[*caddyhttp.Route][]any
+	// holders has, for a route, the positions of its handlers that are a rollcall or have one inside.
+	holders map[*caddyhttp.Route][]int
 }
 
 // find returns the way to the handler that is being provisioned with this context.
@@ -170,15 +182,32 @@ func (f *wayFinder) position(route *caddyhttp.Route, module any) int {
 		met = append(met, module)
 		f.met[route] = met
 	}
-	n := 0
-	for i, raw := range route.HandlersRaw {
-		if bytes.Contains(raw, []byte(`"rollcall"`)) {
-			if n++; n == len(met) {
-				return i
+	holders, known := f.holders[route]
+	if !known {
+		for i, raw := range route.HandlersRaw {
+			if hasRollcall(raw) {
+				holders = append(holders, i)
 			}
 		}
+		if f.holders == nil {
+			f.holders = make(map[*caddyhttp.Route][]int)
+		}
+		f.holders[route] = holders
 	}
-	return -1
+	if len(met) > len(holders) {
+		return -1
+	}
+	return holders[len(met)-1]
+}
+
+// hasRollcall reports whether a handler, as JSON, is a rollcall or has one inside. The name alone can also be a text, such
+// as the value of a header.
+func hasRollcall(raw json.RawMessage) bool {
+	if !bytes.Contains(raw, []byte(`"rollcall"`)) {
+		return false
+	}
+	var v any
+	return json.Unmarshal(raw, &v) == nil && hasHandler(v, func(name string) bool { return name == "rollcall" })
 }
 
 // routeList is a list of routes in a container.
