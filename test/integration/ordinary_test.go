@@ -61,6 +61,39 @@ func TestOrdinaryCaddyfiles(t *testing.T) {
 	}
 }
 
+// ordinaryJSON has the routes that docs/configuration.md shows, with the admin endpoint, the port, the folder and the key
+// of these tests.
+const ordinaryJSON = `{
+	"admin": {"listen": "localhost:2999", "config": {"persist": false}},
+	"apps": {"http": {"grace_period": "1s", "servers": {"portal": {
+		"listen": [":9080"],
+		"automatic_https": {"disable": true},
+		"routes": [{
+			"match": [{"host": ["portal.example.com"]}],
+			"handle": [{"handler": "subroute", "routes": [
+				{"match": [{"path": ["/message/*"]}], "handle": [{"handler": "rollcall", "api_key": ["BFAPI_integration"]}]},
+				{"handle": [{"handler": "file_server", "root": "testdata/page"}]}
+			]}]
+		}]
+	}}}}
+}`
+
+// TestOrdinaryJSON serves a site that is configured without a Caddyfile.
+func TestOrdinaryJSON(t *testing.T) {
+	load(t, caddyfile("", ""))
+	if status, body := postJSON(t, ordinaryJSON); status != http.StatusOK {
+		t.Fatalf("status %d: %s", status, body)
+	}
+	a := portalHost.Request(t, http.MethodPost, "/message/users", `{"apiKey":"`+apiKey+`"}`, "Content-Type", "application/json")
+	if a.Status != http.StatusOK || a.Body != "{}" {
+		t.Errorf("users: status %d: %s", a.Status, a.Body)
+	}
+	portalHost.Dial(t)
+	if a := portalHost.Request(t, http.MethodGet, "/", ""); a.Status != http.StatusOK || !strings.Contains(a.Body, "the page") {
+		t.Errorf("page: status %d: %s", a.Status, a.Body)
+	}
+}
+
 // Those in which nothing would work do not load, and say what to write.
 func TestHiddenSitesDoNotLoad(t *testing.T) {
 	startCaddy(t)
