@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"net/http"
 
+	"github.com/rollcall-gateway/rollcall/caddymodule/token"
 	"github.com/rollcall-gateway/rollcall/caddymodule/wire"
 	"github.com/rollcall-gateway/rollcall/presence"
 	"github.com/rollcall-gateway/rollcall/presence/assignment"
@@ -92,8 +93,8 @@ func (q question) readWishes(modes bool) ([]assignment.Wish, *problem) {
 		if !decodeValue(u.ID, &wishes[i].User) {
 			return nil, problemValue("users[%d].id must be a string", i)
 		}
-		if wishes[i].User == "" || !validUser(&presence.User{ID: wishes[i].User}) {
-			return nil, problemValue("users[%d].id must be plain text of 1 to %d bytes", i, maxUserID)
+		if token.CheckUser(wishes[i].User, "") != nil {
+			return nil, problemValue("users[%d].id must be plain text of 1 to %d bytes", i, token.MaxIDBytes)
 		}
 		if u.Channels == nil {
 			continue

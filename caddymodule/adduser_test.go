@@ -16,6 +16,7 @@ import (
 	"go.uber.org/zap"
 	"go.uber.org/zap/zaptest/observer"
 
+	"github.com/rollcall-gateway/rollcall/caddymodule/token"
 	"github.com/rollcall-gateway/rollcall/caddymodule/wire"
 	"github.com/rollcall-gateway/rollcall/presence"
 	"github.com/rollcall-gateway/rollcall/presence/assignment"
@@ -144,7 +145,7 @@ func TestAssignmentsSurviveTheHub(t *testing.T) {
 func TestAddUserRefuses(t *testing.T) {
 	t.Setenv("XDG_DATA_HOME", t.TempDir())
 	h := loadHandler(t, "api_key k\nchannels {\nanonymous open-*\n}\nlimits {\nchannels_per_connection 3\nchannel_name 20\n}")
-	long := strings.Repeat("u", maxUserID+1)
+	long := strings.Repeat("u", token.MaxIDBytes+1)
 	many := "[" + strings.Repeat(`{"id":"a"},`, maxAssignedUsers) + `{"id":"a"}]`
 	good := `{"id":"bob","channels":[{"name":"sales"}]},`
 	tests := []struct{ name, users, code, detail, channel string }{
@@ -200,8 +201,8 @@ func TestAddUserRefuses(t *testing.T) {
 func TestUsersOfTheDocumentedMaximum(t *testing.T) {
 	const maxName = 255
 	for _, test := range []struct{ name, id, channel string }{
-		{"longest", strings.Repeat("u", maxUserID-4), strings.Repeat("c", maxName)},
-		{"longest and escaped", strings.Repeat(`\u00e9`, (maxUserID-4)/2), "c"},
+		{"longest", strings.Repeat("u", token.MaxIDBytes-4), strings.Repeat("c", maxName)},
+		{"longest and escaped", strings.Repeat(`\u00e9`, (token.MaxIDBytes-4)/2), "c"},
 	} {
 		t.Run(test.name, func(t *testing.T) {
 			t.Setenv("XDG_DATA_HOME", t.TempDir())
@@ -515,7 +516,7 @@ func FuzzAddUser(f *testing.F) {
 			return
 		}
 		for _, w := range wishes {
-			if w.User == "" || !validUser(&presence.User{ID: w.User}) {
+			if token.CheckUser(w.User, "") != nil {
 				t.Errorf("the user %q", w.User)
 			}
 			_ = wire.AppendString(nil, w.User)

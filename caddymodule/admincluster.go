@@ -7,6 +7,7 @@ import (
 	"net/http"
 	"time"
 
+	"github.com/rollcall-gateway/rollcall/caddymodule/token"
 	"github.com/rollcall-gateway/rollcall/presence"
 	"github.com/rollcall-gateway/rollcall/presence/cluster"
 )
@@ -45,7 +46,7 @@ func adminExplain(h *hub, r *http.Request) (int, any, error) {
 		return http.StatusBadRequest, nil, fmt.Errorf("host: %w: write /rollcall/explain?host=HOST&user=ID", err)
 	}
 	user := query.Get("user")
-	if user == "" || !validUser(&presence.User{ID: user}) {
+	if token.CheckUser(user, "") != nil {
 		return http.StatusBadRequest, nil, errors.New("user: not the id of a user: write /rollcall/explain?host=HOST&user=ID")
 	}
 	e := explanation{

@@ -49,7 +49,7 @@ type App struct {
 	ends     routeEnds
 	rewrites routeRewrites
 	owners   owners
-	settled  bool                       // no handler can come in any more
+	settled  bool                       // handlers are no longer accepted
 	prepared map[*caddyhttp.Server]bool // those that have a handler
 }
 

@@ -23,7 +23,7 @@ type claim struct {
 	doors   []*door
 }
 
-// door is one way to a handler of a site. A site has several where handlers are the same but for matchers, prefix and
+// door is one way to a handler of a site. A site has several where handlers are the same except for matchers, prefix and
 // api_from: those belong to the door.
 type door struct {
 	handler *Handler

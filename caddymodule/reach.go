@@ -26,12 +26,7 @@ var endpoints = []struct{ name, method string }{
 }
 
 func isEndpoint(name string) bool {
-	for _, e := range endpoints {
-		if e.name == name {
-			return true
-		}
-	}
-	return false
+	return slices.ContainsFunc(endpoints, func(e struct{ name, method string }) bool { return e.name == name })
 }
 
 // reach is what becomes of requests for the endpoints of a handler on their way to it.
@@ -42,7 +37,9 @@ type reach struct {
 	hosts  hostSet
 	prefix string
 	strip  string // what the handlers on the way take from the beginning of the path
-	guards []string
+	// guards are paths of routes after the handler that look like guards. They are looked for without api_from alone.
+	guards  []string
+	apiFrom bool
 }
 
 // obstacle keeps a request from the handler.
@@ -56,7 +53,7 @@ type obstacle struct {
 // checkReach looks for what stands before the handler on its way. It returns an error if no request gets to it, which
 // looks like success to a client when a page or a proxy answers instead, and warns of what may be on purpose.
 func (h *Handler) checkReach(ctx caddy.Context, w *way, logger *zap.Logger) error {
-	r := reach{ctx: ctx, way: w, finder: &h.app.ways, hosts: w.hosts(), prefix: h.Prefix}
+	r := reach{ctx: ctx, way: w, finder: &h.app.ways, hosts: w.hosts(), prefix: h.Prefix, apiFrom: h.APIFrom != nil}
 	if w.server == nil || w.named || !r.hosts.every && len(r.hosts.patterns) == 0 ||
 		slices.ContainsFunc(w.steps, func(s step) bool { return s.onError }) {
 		return nil
@@ -88,7 +85,7 @@ func (h *Handler) checkReach(ctx caddy.Context, w *way, logger *zap.Logger) erro
 		logger.Warn("rollcall does not get the requests for some endpoints: they are rewritten before",
 			zap.Strings("paths", rewritten))
 	}
-	if len(r.guards) > 0 && h.APIFrom == nil {
+	if len(r.guards) > 0 {
 		logger.Warn("a respond after rollcall guards nothing, because rollcall has answered before: restrict who may ask with api_from",
 			zap.Strings("paths", r.guards))
 	}
@@ -160,7 +157,9 @@ func (r *reach) send(method, path, endpoint string) (o *obstacle, forUs bool) {
 		default:
 			return nil, false
 		}
-		r.lookForGuards(s, p)
+		if !r.apiFrom {
+			r.lookForGuards(s, p)
+		}
 		if end := p.handle(r.inSameRoute(s), false, false); end != nil {
 			return newObstacle(p, end, true), true
 		}

@@ -214,9 +214,3 @@ func (s *site) loginByToken(ctx context.Context, raw string, byCookie bool) (log
 		return login{}, &problem{status: http.StatusUnauthorized, code: "bad_token", detail: err.Error()}
 	}
 }
-
-// maxUserID is the number of bytes in the longest id of a user.
-const maxUserID = 256
-
-// validUser reports whether a token could have the user, too.
-func validUser(u *presence.User) bool { return token.CheckUser(u.ID, u.Email) == nil }

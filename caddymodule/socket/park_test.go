@@ -82,26 +82,29 @@ func TestPartsOfAFrameAreKeptWithoutAGoroutine(t *testing.T) {
 	}
 }
 
+// endings are the ways in which a connection ends, whether it is parked or not.
+var endings = []struct {
+	name string
+	end  func(p *peer, client *websocket.Conn)
+	want Cause
+}{
+	{"by Close", func(p *peer, client *websocket.Conn) {
+		go client.ReadMessage()
+		p.Close(CloseGoingAway, "bye", Cause{Reason: ReasonHost})
+	}, Cause{ReasonHost, CloseGoingAway}},
+	{"by Close that is not answered", func(p *peer, _ *websocket.Conn) {
+		p.Close(CloseGoingAway, "bye", Cause{Reason: ReasonHost})
+	}, Cause{ReasonHost, CloseGoingAway}},
+	{"by Kill", func(p *peer, _ *websocket.Conn) { p.Kill() }, Cause{Reason: ReasonReset}},
+	{"by the client's close frame", func(_ *peer, client *websocket.Conn) {
+		client.NetConn().Write(clientClose(websocket.CloseNormalClosure))
+	}, Cause{ReasonClient, websocket.CloseNormalClosure}},
+	{"by the end of the connection", func(_ *peer, client *websocket.Conn) { client.NetConn().Close() }, Cause{Reason: ReasonReset}},
+}
+
 func TestParkedConnectionsEnd(t *testing.T) {
 	for _, tr := range transports {
-		for _, test := range []struct {
-			name string
-			end  func(p *peer, client *websocket.Conn)
-			want Cause
-		}{
-			{"by Close", func(p *peer, client *websocket.Conn) {
-				go client.ReadMessage()
-				p.Close(CloseGoingAway, "bye", Cause{Reason: ReasonHost})
-			}, Cause{ReasonHost, CloseGoingAway}},
-			{"by Close that is not answered", func(p *peer, _ *websocket.Conn) {
-				p.Close(CloseGoingAway, "bye", Cause{Reason: ReasonHost})
-			}, Cause{ReasonHost, CloseGoingAway}},
-			{"by Kill", func(p *peer, _ *websocket.Conn) { p.Kill() }, Cause{Reason: ReasonReset}},
-			{"by the client's close frame", func(_ *peer, client *websocket.Conn) {
-				client.WriteControl(websocket.CloseMessage, websocket.FormatCloseMessage(1000, ""), time.Now().Add(patience))
-			}, Cause{ReasonClient, websocket.CloseNormalClosure}},
-			{"by the end of the connection", func(_ *peer, client *websocket.Conn) { client.NetConn().Close() }, Cause{Reason: ReasonReset}},
-		} {
+		for _, test := range endings {
 			t.Run(tr.name+" "+test.name, func(t *testing.T) {
 				p, client := tr.connect(t, newRecorder())
 				eventually(t, "the connection is parked", p.isParked)

@@ -147,24 +147,7 @@ func TestConnectionThatEpollRefusesTriesAgain(t *testing.T) {
 
 // A connection that cannot be parked ends like others.
 func TestRefusedConnectionsEnd(t *testing.T) {
-	for _, test := range []struct {
-		name string
-		end  func(p *peer, client *websocket.Conn)
-		want Cause
-	}{
-		{"by Close", func(p *peer, client *websocket.Conn) {
-			go client.ReadMessage()
-			p.Close(CloseGoingAway, "bye", Cause{Reason: ReasonHost})
-		}, Cause{ReasonHost, CloseGoingAway}},
-		{"by Close that is not answered", func(p *peer, _ *websocket.Conn) {
-			p.Close(CloseGoingAway, "bye", Cause{Reason: ReasonHost})
-		}, Cause{ReasonHost, CloseGoingAway}},
-		{"by Kill", func(p *peer, _ *websocket.Conn) { p.Kill() }, Cause{Reason: ReasonReset}},
-		{"by the client's close frame", func(_ *peer, client *websocket.Conn) {
-			client.NetConn().Write(clientClose(websocket.CloseNormalClosure))
-		}, Cause{ReasonClient, websocket.CloseNormalClosure}},
-		{"by the end of the connection", func(_ *peer, client *websocket.Conn) { client.NetConn().Close() }, Cause{Reason: ReasonReset}},
-	} {
+	for _, test := range endings {
 		for _, tr := range transports {
 			t.Run(tr.name+" "+test.name, func(t *testing.T) {
 				loop := NewLoop(nil)

@@ -14,8 +14,10 @@ import (
 	"github.com/golang-jwt/jwt/v5"
 )
 
+// MaxIDBytes is the number of bytes in the longest id of a user.
+const MaxIDBytes = 256
+
 const (
-	maxIDBytes    = 256
 	maxEmailBytes = 320 // RFC 5321 allows 64+1+255
 
 	// maxNumericDate is the last second of the year 9999. A larger exp is usually in milliseconds, and the JWT
@@ -88,7 +90,7 @@ func CheckUser(id, email string) error {
 	if id == "" {
 		return errors.New("the id is empty")
 	}
-	if err := checkText(id, maxIDBytes); err != nil {
+	if err := checkText(id, MaxIDBytes); err != nil {
 		return fmt.Errorf("the id %w", err)
 	}
 	if err := checkText(email, maxEmailBytes); err != nil {
@@ -103,7 +105,7 @@ func idText(value any) (string, error) {
 		if id == "" {
 			return "", errors.New("is empty")
 		}
-		return id, checkText(id, maxIDBytes)
+		return id, checkText(id, MaxIDBytes)
 	case json.Number:
 		return wholeNumber(id)
 	case nil:
@@ -140,12 +142,12 @@ func checkText(s string, limit int) error {
 // wholeNumber renders n without fraction and exponent: 7, 7.0 and 70e-1 are one user.
 func wholeNumber(n json.Number) (string, error) {
 	s := n.String()
-	if len(s) > maxIDBytes {
-		return "", fmt.Errorf("is longer than %d bytes", maxIDBytes)
+	if len(s) > MaxIDBytes {
+		return "", fmt.Errorf("is longer than %d bytes", MaxIDBytes)
 	}
 	// big.Rat writes the exponent out, up to a million digits, so that it must be small before.
 	if i := strings.IndexAny(s, "eE"); i >= 0 {
-		if e, err := strconv.Atoi(s[i+1:]); err != nil || e > maxIDBytes || e < -maxIDBytes {
+		if e, err := strconv.Atoi(s[i+1:]); err != nil || e > MaxIDBytes || e < -MaxIDBytes {
 			return "", errors.New("is a number out of range")
 		}
 	}
@@ -154,7 +156,7 @@ func wholeNumber(n json.Number) (string, error) {
 		return "", errors.New("is not a whole number")
 	}
 	text := r.Num().String()
-	if len(text) > maxIDBytes {
+	if len(text) > MaxIDBytes {
 		return "", errors.New("is a number out of range")
 	}
 	return text, nil

@@ -67,7 +67,7 @@ func (m *members) probe(to peer, now time.Time) {
 }
 
 // answerProbe answers the probe of a pod. One that is not known is asked first: when it gets the answer, and asks
-// something, this pod most likely knows it. One that is known has ignored what this pod has asked of late.
+// something, this pod most likely knows it. One that is known has ignored what this pod asked recently.
 func (m *members) answerProbe(of peer, nonce uint64, now time.Time) {
 	if pod := m.pods[of]; pod != nil {
 		pod.askAgain = now.Add(askAgainAfter)

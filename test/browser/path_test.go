@@ -19,7 +19,7 @@ type path struct {
 // pair is a connection of the browser and the one that it is passed on to.
 type pair struct {
 	conns [2]net.Conn
-	dead  chan struct{} // closed when nothing is passed on any more
+	dead  chan struct{} // closed when nothing more is passed on
 }
 
 // newPath passes connections on to a server. It ends with the test.

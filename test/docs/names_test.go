@@ -110,7 +110,7 @@ func constants(t *testing.T, folder, kind string) []string {
 	return found
 }
 
-// documented checks that a page has each name as code. At least so many different names must have been found, and not
+// documented checks that a page has each name as code. At least `least` different names must have been found, and not
 // many more: least is near what there is, or a name that is no longer found would go unseen.
 func documented(t *testing.T, name string, names []string, least int) {
 	t.Helper()

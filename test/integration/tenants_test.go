@@ -120,7 +120,7 @@ func tenantRank(p string) int {
 	return 1 + len(labels) - strings.Count(p, "*")
 }
 
-// lets reports whether the matcher that is no host matcher lets a name through, as it was written but for its port.
+// lets reports whether the matcher, which is not a host matcher, lets a name through: as it was written, without its port.
 func (s *tenantSite) lets(name string) bool {
 	switch s.extra {
 	case "not host":
