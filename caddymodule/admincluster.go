@@ -41,7 +41,7 @@ type explainConnection struct {
 
 func adminExplain(h *hub, r *http.Request) (int, any, error) {
 	query := r.URL.Query()
-	host, err := presence.ParseHost(query.Get("host"))
+	host, err := presence.ParseHostName(query.Get("host"))
 	if err != nil {
 		return http.StatusBadRequest, nil, fmt.Errorf("host: %w: write /rollcall/explain?host=HOST&user=ID", err)
 	}

@@ -30,7 +30,7 @@ func (h *Handler) allUsers(ctx context.Context, q question) (answer, *problem) {
 	if p != nil {
 		return answer{}, p
 	}
-	dedupe, p := q.body.flag("dedupeUsers", true)
+	per, p := q.body.per()
 	if p != nil {
 		return answer{}, p
 	}
@@ -39,8 +39,8 @@ func (h *Handler) allUsers(ctx context.Context, q question) (answer, *problem) {
 		return answer{}, p
 	}
 
-	encoded := include && dedupe && q.site.bare() // and then no plugin that comes meanwhile has a part in it
-	dcs, truth := h.app.hub.dataCenters(ctx, q, include, !dedupe, encoded)
+	encoded := include && per == presence.PerUser && q.site.bare() // and then no plugin that comes meanwhile has a part in it
+	dcs, truth := h.app.hub.dataCenters(ctx, q, include, per, encoded)
 	if complete && !truth.Complete {
 		return answer{}, problemIncomplete(truth)
 	}
@@ -58,14 +58,14 @@ func (h *Handler) allUsers(ctx context.Context, q question) (answer, *problem) {
 	return answer{body: body, truth: &truth}, p
 }
 
-// dataCenters asks every pod that serves the host; members says whether the users are wanted, raw whether each of
-// their connections counts, and encoded that they are wanted as JSON, if this pod is the only one.
-func (h *hub) dataCenters(ctx context.Context, q question, members, raw, encoded bool) ([]dcUsers, cluster.Truth) {
+// dataCenters asks every pod that serves the host; members says whether the users are wanted, per how they are
+// counted, and encoded that they are wanted as JSON, if this pod is the only one.
+func (h *hub) dataCenters(ctx context.Context, q question, members bool, per presence.Per, encoded bool) ([]dcUsers, cluster.Truth) {
 	others, truth := h.asked(q.site, cluster.ScopeAll)
 	if others == nil {
-		return []dcUsers{h.ownDataCenter(q, members, raw, encoded)}, truth
+		return []dcUsers{h.ownDataCenter(q, members, per, encoded)}, truth
 	}
-	found, truth := others.AllUsers(ctx, q.host, members, raw)
+	found, truth := others.AllUsers(ctx, q.host, members, per)
 	dcs := make([]dcUsers, len(found))
 	for i, dc := range found {
 		dcs[i] = dcUsers{name: dc.Name, authenticated: dc.Authenticated, anonymous: dc.Anonymous, users: dc.Users}
@@ -74,7 +74,7 @@ func (h *hub) dataCenters(ctx context.Context, q question, members, raw, encoded
 }
 
 // ownDataCenter is what this pod has.
-func (h *hub) ownDataCenter(q question, members, raw, encoded bool) dcUsers {
+func (h *hub) ownDataCenter(q question, members bool, per presence.Per, encoded bool) dcUsers {
 	dc := dcUsers{name: q.site.app.DataCenter}
 	switch {
 	case encoded:
@@ -91,13 +91,13 @@ func (h *hub) ownDataCenter(q question, members, raw, encoded bool) dcUsers {
 	case encoded:
 		dc.encoded, stats = host.EncodedUsers()
 	case members:
-		dc.users, stats = host.Users(raw)
+		dc.users, stats = host.Users(per)
 	default:
 		stats = host.Stats()
 	}
 	dc.anonymous = stats.Anonymous
 	dc.authenticated = stats.Users
-	if raw {
+	if per == presence.PerConnection {
 		dc.authenticated = stats.LoggedIn
 	}
 	return dc

@@ -55,7 +55,7 @@ func (a *assigner) changed(host presence.HostName, user string, channels []strin
 	if h == nil {
 		return
 	}
-	for _, c := range h.ConnsOf(user) {
+	for _, c := range h.UserConns(user) {
 		a.leave(c, channels) // at once: until then what was for the backend alone would go to all who listen
 		a.note(c, channels, 0)
 	}
@@ -74,7 +74,7 @@ func (a *assigner) reclassified(h *presence.Host) {
 	if a.hub.assignments.book.Len() == 0 {
 		return
 	}
-	for _, c := range h.Conns() {
+	for _, c := range h.LoggedInConns() {
 		a.arrived(c)
 	}
 }

@@ -41,7 +41,7 @@ func (h *hub) names(ctx context.Context, q question, scope cluster.Scope) ([]pre
 		return others.Channels(ctx, q.host, scope)
 	}
 	if host := h.registry.Host(q.host); host != nil {
-		return host.Names(), truth
+		return host.ActiveChannels(), truth
 	}
 	return nil, truth
 }

@@ -22,9 +22,12 @@ type pods interface {
 	Ready() bool
 	Drain()
 	Close() error
-	AllUsers(ctx context.Context, host presence.HostName, members, raw bool) ([]cluster.DataCenter, cluster.Truth)
+	AllUsers(ctx context.Context, host presence.HostName, members bool, per presence.Per) ([]cluster.DataCenter, cluster.Truth)
 	Users(
-		ctx context.Context, host presence.HostName, scope cluster.Scope, channel string, raw bool,
+		ctx context.Context, host presence.HostName, scope cluster.Scope, per presence.Per,
+	) ([]presence.Listing, cluster.Truth)
+	ChannelUsers(
+		ctx context.Context, host presence.HostName, scope cluster.Scope, channel string, per presence.Per,
 	) ([]presence.Listing, cluster.Truth)
 	Channels(ctx context.Context, host presence.HostName, scope cluster.Scope) ([]presence.Listing, cluster.Truth)
 	Explain(ctx context.Context, host presence.HostName, user string) ([]cluster.PodConnection, cluster.Truth)

@@ -63,8 +63,8 @@ func (c *troupe) Ready() bool  { return c.ready }
 func (c *troupe) Drain()       { c.diary.note("drain " + c.name) }
 func (c *troupe) Close() error { c.diary.note("close " + c.name); return nil }
 
-func (c *troupe) AllUsers(_ context.Context, host presence.HostName, members, raw bool) ([]cluster.DataCenter, cluster.Truth) {
-	c.diary.note(fmt.Sprintf("allusers %s %v %v", host, members, raw))
+func (c *troupe) AllUsers(_ context.Context, host presence.HostName, members bool, per presence.Per) ([]cluster.DataCenter, cluster.Truth) {
+	c.diary.note(fmt.Sprintf("allusers %s %v %v", host, members, per == presence.PerConnection))
 	dcs := slices.Clone(c.dcs)
 	for i := range dcs {
 		if !members {
@@ -75,9 +75,16 @@ func (c *troupe) AllUsers(_ context.Context, host presence.HostName, members, ra
 }
 
 func (c *troupe) Users(
-	_ context.Context, host presence.HostName, scope cluster.Scope, channel string, raw bool,
+	_ context.Context, host presence.HostName, scope cluster.Scope, per presence.Per,
 ) ([]presence.Listing, cluster.Truth) {
-	c.diary.note(fmt.Sprintf("users %s %d %q %v", host, scope, channel, raw))
+	c.diary.note(fmt.Sprintf("users %s %d %v", host, scope, per == presence.PerConnection))
+	return c.list, c.truth
+}
+
+func (c *troupe) ChannelUsers(
+	_ context.Context, host presence.HostName, scope cluster.Scope, channel string, per presence.Per,
+) ([]presence.Listing, cluster.Truth) {
+	c.diary.note(fmt.Sprintf("channel %s %d %q %v", host, scope, channel, per == presence.PerConnection))
 	return c.list, c.truth
 }
 
@@ -295,8 +302,8 @@ func TestEndpointsAskTheCluster(t *testing.T) {
 			`{"eu-west-1":{"authenticated":[],"authenticatedCount":0,"anonymous":0},` +
 				`"us-east-1":{"authenticated":[{"id":"ada","email":"ada@example.com"}],"authenticatedCount":1,"anonymous":2},"_total":{"authenticated":1,"anonymous":2}}`,
 		},
-		{"dc", "users", `,"scope":"dc"`, `users portal.example.com 1 "" false`, `{"lobby":5}`},
-		{"all, one channel", "users", `,"scope":"all","channel":"lobby","dedupeUsers":false`, `users portal.example.com 2 "lobby" true`, `{"lobby":5}`},
+		{"dc", "users", `,"scope":"dc"`, `users portal.example.com 1 false`, `{"lobby":5}`},
+		{"all, one channel", "users", `,"scope":"all","channel":"lobby","dedupeUsers":false`, `channel portal.example.com 2 "lobby" true`, `{"lobby":5}`},
 		{"channels of all", "channels", `,"scope":"all"`, "channels portal.example.com 2", `{"authenticated":[],"anonymous":["lobby"]}`},
 		{"channels of dc", "channels", `,"scope":"dc"`, "channels portal.example.com 1", `{"authenticated":[],"anonymous":["lobby"]}`},
 	} {
@@ -320,7 +327,7 @@ func TestEndpointsAskTheCluster(t *testing.T) {
 			}
 		})
 	}
-	for _, body := range []string{``, `,"scope":"pod"`, `,"scope":"all","channel":""`} { // nobody else is needed for that
+	for _, body := range []string{``, `,"scope":"pod"`} { // nobody else is needed for that
 		w := post(t, h, "/message/users", `{"apiKey":"k","requireComplete":true`+body+`}`)
 		checkTruth(t, w, "true", "")
 	}

@@ -106,7 +106,7 @@ func (h *Handler) askEndpoint(r *http.Request, w http.ResponseWriter, name strin
 	if h.app.hub.draining.Load() {
 		return answer{}, problemDraining()
 	}
-	host, err := presence.ParseHost(r.Host)
+	host, err := presence.ParseHostName(r.Host)
 	if err != nil {
 		return answer{}, problemBadHost()
 	}
@@ -151,7 +151,7 @@ func bodyHost(r *http.Request, body request, asked presence.HostName, s *site) (
 	if _, named := body["host"]; !named || p != nil {
 		return asked, s, p
 	}
-	host, err := presence.ParseHost(text)
+	host, err := presence.ParseHostName(text)
 	if err != nil {
 		return asked, s, problemValue("host must be a domain name, like portal.example.com")
 	}

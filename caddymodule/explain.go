@@ -12,7 +12,7 @@ func (h *hub) Explain(name presence.HostName, user string) []message.Connection 
 		return nil
 	}
 	var conns []message.Connection
-	for _, c := range host.Connections(user) {
+	for _, c := range host.DescribeUser(user) {
 		conn := message.Connection{ID: c.ID.String(), Email: c.User.Email, Channels: c.Channels}
 		if s, ok := c.Out.(*session); ok {
 			conn.Since = s.since

@@ -152,7 +152,7 @@ func post(t testing.TB, h *Handler, path, body string) *httptest.ResponseRecorde
 
 func mustHost(t testing.TB, name string) presence.HostName {
 	t.Helper()
-	host, err := presence.ParseHost(name)
+	host, err := presence.ParseHostName(name)
 	if err != nil {
 		t.Fatal(err)
 	}

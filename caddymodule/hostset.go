@@ -30,7 +30,7 @@ var everyHost = hostSet{every: true}
 // matches no canonical host.
 func parseHostPattern(s string) (string, bool) {
 	if !strings.Contains(s, "*") {
-		name, err := presence.ParseHost(s)
+		name, err := presence.ParseHostName(s)
 		return name.String(), err == nil
 	}
 	labels := strings.Split(strings.TrimSuffix(s, "."), ".")
@@ -40,7 +40,7 @@ func parseHostPattern(s string) (string, bool) {
 			names[i] = "x"
 		}
 	}
-	name, err := presence.ParseHost(strings.Join(names, "."))
+	name, err := presence.ParseHostName(strings.Join(names, "."))
 	if err != nil {
 		return "", false
 	}

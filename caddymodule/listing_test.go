@@ -60,16 +60,16 @@ func sameAnswers(t *testing.T, h *Handler, channel string) {
 	t.Helper()
 	host := h.app.hub.registry.Host(mustHost(t, "portal.example.com"))
 	var one []presence.Listing
-	if l, ok := host.Channel(channel, false); ok {
+	if l, ok := host.Channel(channel, presence.PerUser); ok {
 		one = append(one, l)
 	}
-	users, stats := host.Users(false)
+	users, stats := host.Users(presence.PerUser)
 	all := dcUsers{name: "local", authenticated: stats.Users, anonymous: stats.Anonymous, users: users}
 	for _, test := range []struct {
 		path, body string
 		want       []byte
 	}{
-		{"users", `{}`, appendListings(nil, host.Channels(false))},
+		{"users", `{}`, appendListings(nil, host.Channels(presence.PerUser))},
 		{"users", `{"channel":` + strconv.Quote(channel) + `}`, appendListings(nil, one)},
 		{"allusers", `{"includeUsers":true}`, slices.Concat(encodeAllUsers([]dcUsers{all})...)},
 	} {
@@ -149,8 +149,8 @@ func BenchmarkUsers(b *testing.B) {
 						}
 					}
 				}, ask},
-				{"copied", nil, func() { appendListings(nil, host.Channels(false)) }},
-				{"encoding_json", nil, func() { appendByReflection(b, host.Channels(false)) }},
+				{"copied", nil, func() { appendListings(nil, host.Channels(presence.PerUser)) }},
+				{"encoding_json", nil, func() { appendByReflection(b, host.Channels(presence.PerUser)) }},
 			} {
 				b.Run(bb.name, func(b *testing.B) {
 					b.SetBytes(length)

@@ -40,7 +40,7 @@ func parseOrigin(s string) (origin, error) {
 	case defaultPorts[u.Scheme] == "":
 		return bad("its scheme is neither http nor https")
 	}
-	name, err := presence.ParseHost(u.Hostname())
+	name, err := presence.ParseHostName(u.Hostname())
 	if err != nil {
 		return bad("its host is not a domain name")
 	}
@@ -93,7 +93,7 @@ func sameOrigin(got origin, r *http.Request) bool {
 	if r.TLS != nil && got.scheme != "https" {
 		return false
 	}
-	host, err := presence.ParseHost(r.Host)
+	host, err := presence.ParseHostName(r.Host)
 	if err != nil || host.String() != got.host {
 		return false
 	}

@@ -91,7 +91,7 @@ func (t *pluginTrial) readFlags(cmd *cobra.Command) error {
 	if err != nil {
 		return err
 	}
-	host, err := presence.ParseHost(name)
+	host, err := presence.ParseHostName(name)
 	if err != nil {
 		return fmt.Errorf("--host %q: %w", name, err)
 	}

@@ -22,7 +22,7 @@ type usersQuestion struct {
 	scope    cluster.Scope
 	channel  string
 	one      bool // channel alone
-	raw      bool // an entry for each connection
+	per      presence.Per
 	complete bool // or an error
 }
 
@@ -33,15 +33,14 @@ func (h *Handler) users(ctx context.Context, q question) (answer, *problem) {
 		return answer{}, p
 	}
 	others, truth := h.app.hub.asked(q.site, uq.scope)
-	if uq.one && uq.channel == "" && others != nil { // no channel has that name; for the cluster, it is all of them
-		others, truth = nil, cluster.Truth{Complete: true}
-	}
 	var list []presence.Listing
 	switch {
+	case others != nil && uq.one:
+		list, truth = others.ChannelUsers(ctx, q.host, uq.scope, uq.channel, uq.per)
 	case others != nil:
-		list, truth = others.Users(ctx, q.host, uq.scope, uq.channel, uq.raw)
+		list, truth = others.Users(ctx, q.host, uq.scope, uq.per)
 	case uq.complete && !truth.Complete:
-	case !uq.raw && q.site.bare():
+	case uq.per == presence.PerUser && q.site.bare():
 		return answer{pieces: encodedListings(h.app.hub.encoded(uq)), truth: &truth}, nil
 	default:
 		list = h.app.hub.listings(uq)
@@ -69,16 +68,23 @@ func readUsers(q question) (uq usersQuestion, p *problem) {
 		}
 	}
 	_, uq.one = q.body["channel"]
-	dedupe, p := q.body.flag("dedupeUsers", true)
-	if p != nil {
+	if uq.per, p = q.body.per(); p != nil {
 		return uq, p
 	}
-	uq.raw = !dedupe
 	if uq.scope, p = q.body.scope(); p != nil {
 		return uq, p
 	}
 	uq.complete, p = q.body.flag("requireComplete", false)
 	return uq, p
+}
+
+// per returns how users are counted.
+func (b request) per() (presence.Per, *problem) {
+	dedupe, p := b.flag("dedupeUsers", true)
+	if !dedupe {
+		return presence.PerConnection, p
+	}
+	return presence.PerUser, p
 }
 
 // scope returns whose connections the answer is about.
@@ -109,9 +115,9 @@ func (h *hub) listings(q usersQuestion) []presence.Listing {
 	switch {
 	case host == nil:
 	case !q.one:
-		return host.Channels(q.raw)
+		return host.Channels(q.per)
 	default:
-		if l, ok := host.Channel(q.channel, q.raw); ok {
+		if l, ok := host.Channel(q.channel, q.per); ok {
 			return []presence.Listing{l}
 		}
 	}

@@ -95,7 +95,7 @@ func (h *Handler) admit(r *http.Request) (presence.HostName, *problem) {
 	if r.Method != http.MethodGet {
 		return presence.HostName{}, problemMethod(http.MethodGet)
 	}
-	name, err := presence.ParseHost(r.Host)
+	name, err := presence.ParseHostName(r.Host)
 	if err != nil {
 		return presence.HostName{}, problemBadHost()
 	}

@@ -102,8 +102,8 @@ func (c *Conn) Outbox() Outbox { return c.out }
 
 func (c *Conn) belongs(user string) bool { return c.user != nil && c.user.ID == user }
 
-// ConnsOf returns the connections of a user.
-func (h *Host) ConnsOf(user string) []*Conn {
+// UserConns returns the connections of a user.
+func (h *Host) UserConns(user string) []*Conn {
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	u := h.users[user]
@@ -117,8 +117,8 @@ func (h *Host) ConnsOf(user string) []*Conn {
 	return conns
 }
 
-// Conns returns the connections that have a user.
-func (h *Host) Conns() []*Conn {
+// LoggedInConns returns the connections that have a user.
+func (h *Host) LoggedInConns() []*Conn {
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	conns := make([]*Conn, 0, h.loggedIn)

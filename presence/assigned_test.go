@@ -24,7 +24,7 @@ func TestAssignJoinsWithoutBeingAsked(t *testing.T) {
 	c.assign("a", "room")
 	c.hears("joined room authenticated")
 	watcher.hears("presence room seq=1 count=2 +a<a@x>")
-	wantLines(t, w.channels(false), "room [a<a@x> w]")
+	wantLines(t, w.channels(PerUser), "room [a<a@x> w]")
 
 	c.assign("a", "room")
 	c.hears() // it is there already
@@ -56,7 +56,7 @@ func TestAssignedChannelsAreJoinedAndLeftLikeOthers(t *testing.T) {
 	if got := c.Assigned(); got != nil {
 		t.Errorf("assigned %q after the leave", got)
 	}
-	wantLines(t, w.channels(false))
+	wantLines(t, w.channels(PerUser))
 }
 
 // A channel that the browser joined before becomes an assigned one, and goes with the assignment.
@@ -122,7 +122,7 @@ func TestAssignRefuses(t *testing.T) {
 			}
 			if tt.want != nil {
 				c.hears()
-				wantLines(t, w.channels(false), "open there 1") // and nothing was left active
+				wantLines(t, w.channels(PerUser), "open there 1") // and nothing was left active
 			}
 		})
 	}
@@ -146,7 +146,7 @@ func TestAssignIsForTheUserAlone(t *testing.T) {
 	c.assign("a", "room")
 	anonymous := w.connect("")
 	anonymous.assign("a", "room")
-	wantLines(t, w.channels(false))
+	wantLines(t, w.channels(PerUser))
 	c.Close()
 	if err := c.Assign("b", "room"); !errors.Is(err, ErrClosed) {
 		t.Errorf("closed: %v", err)
@@ -170,7 +170,7 @@ func TestAssignWhileTheUserChanges(t *testing.T) {
 	if err := <-done; err != nil {
 		t.Fatal(err)
 	}
-	wantLines(t, w.channels(false))
+	wantLines(t, w.channels(PerUser))
 }
 
 func TestConnsOfFollowsLogins(t *testing.T) {
@@ -184,7 +184,7 @@ func TestConnsOfFollowsLogins(t *testing.T) {
 	want := func(user string, names ...string) {
 		t.Helper()
 		var got []string
-		for _, c := range w.host().ConnsOf(user) {
+		for _, c := range w.host().UserConns(user) {
 			for name, client := range conns {
 				if client.Conn == c {
 					got = append(got, name)
@@ -210,7 +210,7 @@ func TestConnsOfFollowsLogins(t *testing.T) {
 	want("a", "3")
 	conns["3"].Close()
 	want("a")
-	if n := len(w.host().Conns()); n != 2 {
+	if n := len(w.host().LoggedInConns()); n != 2 {
 		t.Errorf("%d connections with a user, want 2", n)
 	}
 }

@@ -76,7 +76,7 @@ func TestAuthenticateIsSeenByThoseWhoWatch(t *testing.T) {
 			c.authenticate(tt.as)
 			watcher.hears(tt.frames...)
 			c.hears(tt.frames...)
-			wantLines(t, w.channels(false), tt.listing)
+			wantLines(t, w.channels(PerUser), tt.listing)
 		})
 	}
 }
@@ -94,8 +94,8 @@ func TestAuthenticateReachesEveryChannel(t *testing.T) {
 	if want := []string{"presence one seq=1 count=1 +b -a", "presence two seq=1 count=1 +b -a"}; !slices.Equal(frames, want) {
 		t.Errorf("frames %q, want %q", frames, want)
 	}
-	wantLines(t, w.channels(false), "anonymousChat 1", "one [b]", "two [b]")
-	l, ok := w.host().Channel(c.ID().PrivateChannel(), false)
+	wantLines(t, w.channels(PerUser), "anonymousChat 1", "one [b]", "two [b]")
+	l, ok := w.host().Channel(c.ID().PrivateChannel(), PerUser)
 	if !ok || len(l.Users) != 1 || l.Users[0].ID != "b" {
 		t.Errorf("the private channel is %+v, %v", l, ok)
 	}
@@ -108,7 +108,7 @@ func TestLatestEmailWins(t *testing.T) {
 	w.connect("a").join("room", WatchNone)
 	forget(watcher)
 	email := func() string {
-		l, _ := w.host().Channel("room", false)
+		l, _ := w.host().Channel("room", PerUser)
 		for _, u := range l.Users {
 			if u.ID == "a" {
 				return u.Email
@@ -133,7 +133,7 @@ func TestLatestEmailWins(t *testing.T) {
 		watcher.hears(step.frames...)
 	}
 
-	users, _ := w.host().Users(false)
+	users, _ := w.host().Users(PerUser)
 	if got := userTexts(users); !slices.Equal(got, []string{"a<2@x>", "w"}) {
 		t.Errorf("users %q", got)
 	}

@@ -158,14 +158,14 @@ func TestPanickingAuthorizerDoesNotWedgeTheHost(t *testing.T) {
 	}()
 	broken = false
 	c.join("room", WatchNone)
-	wantLines(t, w.channels(false), "room [a]")
+	wantLines(t, w.channels(PerUser), "room [a]")
 }
 
 // The lock is not held while an authorizer is asked, so it may use the package and need not be quick.
 func TestAuthorizerMayUseTheHost(t *testing.T) {
 	var w *world
 	w = newWorld(t, &Rules{Authorizer: authorizerFunc(func(name HostName, channel string, _ *User) error {
-		if l, ok := w.reg.Host(name).Channel(channel, true); ok && len(l.Users) > 0 {
+		if l, ok := w.reg.Host(name).Channel(channel, PerConnection); ok && len(l.Users) > 0 {
 			return fmt.Errorf("%w: taken", ErrDenied)
 		}
 		return nil
@@ -174,7 +174,7 @@ func TestAuthorizerMayUseTheHost(t *testing.T) {
 	if err := w.connect("b").Join("room", WatchNone, ""); !errors.Is(err, ErrDenied) {
 		t.Errorf("got %v, want ErrDenied", err)
 	}
-	wantLines(t, w.channels(false), "room [a]")
+	wantLines(t, w.channels(PerUser), "room [a]")
 }
 
 func TestWhatHappensWhileTheAuthorizerIsAsked(t *testing.T) {
@@ -265,7 +265,7 @@ func TestWhatHappensWhileTheAuthorizerIsAsked(t *testing.T) {
 			if err := <-done; !errors.Is(err, tt.want) {
 				t.Errorf("got %v, want %v", err, tt.want)
 			}
-			wantLines(t, w.channels(true), tt.list...)
+			wantLines(t, w.channels(PerConnection), tt.list...)
 		})
 	}
 }
@@ -282,7 +282,7 @@ func TestTwoJoinsOfOneConnectionAtOnceMakeOneMembership(t *testing.T) {
 	if err := errors.Join(<-one, <-two); err != nil {
 		t.Fatal(err)
 	}
-	wantLines(t, w.channels(true), "room [a]")
+	wantLines(t, w.channels(PerConnection), "room [a]")
 }
 
 // An anonymous connection that logs in while it is asked about is another user.
@@ -298,7 +298,7 @@ func TestLoginWhileTheAuthorizerIsAsked(t *testing.T) {
 	if err := <-done; !errors.Is(err, ErrDenied) {
 		t.Errorf("got %v, want ErrDenied", err)
 	}
-	wantLines(t, w.channels(true))
+	wantLines(t, w.channels(PerConnection))
 }
 
 // The channel goes and comes back with another class while the authorizer is asked about the first.
@@ -318,5 +318,5 @@ func TestChannelChangesItsClassWhileTheAuthorizerIsAsked(t *testing.T) {
 	if err := <-done; !errors.Is(err, ErrLoginRequired) {
 		t.Errorf("got %v, want ErrLoginRequired", err)
 	}
-	wantLines(t, w.channels(true), "room [a]")
+	wantLines(t, w.channels(PerConnection), "room [a]")
 }

@@ -42,7 +42,7 @@ func (c count) Flush() {}
 // room is a host with n connections of as many users in one channel.
 func room(b *testing.B, n int, watch Watch) (*Registry, []*Conn, *int) {
 	b.Helper()
-	name, err := ParseHost("portal.example.com")
+	name, err := ParseHostName("portal.example.com")
 	if err != nil {
 		b.Fatal(err)
 	}
@@ -154,10 +154,10 @@ func BenchmarkListing(b *testing.B) {
 		name string
 		list func() int
 	}{
-		{"Channel", func() int { l, _ := h.Channel("room", false); return len(l.Users) }},
-		{"Channel raw", func() int { l, _ := h.Channel("room", true); return len(l.Users) }},
-		{"Channels", func() int { return len(h.Channels(false)) - 1 }}, // one private channel a connection
-		{"Users", func() int { users, _ := h.Users(false); return len(users) }},
+		{"Channel", func() int { l, _ := h.Channel("room", PerUser); return len(l.Users) }},
+		{"Channel raw", func() int { l, _ := h.Channel("room", PerConnection); return len(l.Users) }},
+		{"Channels", func() int { return len(h.Channels(PerUser)) - 1 }}, // one private channel a connection
+		{"Users", func() int { users, _ := h.Users(PerUser); return len(users) }},
 		{"Encoded", encoded},
 		{"Encoded when all has changed", func() int {
 			h.mu.Lock()

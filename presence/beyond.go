@@ -6,7 +6,7 @@ import "time"
 // lost and may be back within the grace. It is there only while somebody watches. The host's lock guards it.
 type beyond struct {
 	relayed bool             // the relay knows that the channel is watched
-	syncing bool             // joiners wait for Registry.Ready; there is no watcher yet
+	syncing bool             // joiners wait for Pods.Ready; there is no watcher yet
 	parts   map[string]*part // by pod
 	conns   int              // of all parts
 

@@ -122,7 +122,7 @@ func TestBusyChannelTellsTheOutcomeOnly(t *testing.T) {
 				if got := told(watcher); !slices.Equal(got, tt.want) {
 					t.Errorf("heard %q, want %q", got, tt.want)
 				}
-				users, stats := w.host().Users(false)
+				users, stats := w.host().Users(PerUser)
 				if len(users) != stats.Users {
 					t.Errorf("%d users, but %d are counted", len(users), stats.Users)
 				}
@@ -155,8 +155,8 @@ func TestBusyChannelIsListedAsItIs(t *testing.T) {
 		w, _, _ := busy(t)
 		before := w.host().Stats()
 		w.find("opener").Close()
-		l, _ := w.host().Channel("room", false)
-		users, stats := w.host().Users(false)
+		l, _ := w.host().Channel("room", PerUser)
+		users, stats := w.host().Users(PerUser)
 		for _, list := range [][]User{l.Users, users} {
 			if slices.ContainsFunc(list, func(u User) bool { return u.ID == "opener" }) {
 				t.Error("the user is listed")

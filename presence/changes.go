@@ -68,17 +68,17 @@ func (c *changes) delta(clock uint64) Delta {
 // Changes returns what changed in the part that this pod has of a channel since the last call; it returns false when
 // nothing did. The first one after the channel became active holds everything, and so may later ones. A channel that is
 // not active any longer has its last changes once.
-func (r *Registry) Changes(host HostName, channelName string) (Delta, bool) {
+func (p Pods) Changes(host HostName, channelName string) (Delta, bool) {
 	var (
 		d  Delta
 		ok bool
 	)
-	r.with(host, func(h *Host) {
+	p.r.with(host, func(h *Host) {
 		if h != nil && h.channels[channelName] != nil {
 			d, ok = h.drain(h.channels[channelName])
-		} else if c := r.endings.take(host, channelName); c != nil {
+		} else if c := p.r.endings.take(host, channelName); c != nil {
 			users := c.users
-			d, ok = c.delta(r.clock.Add(1)), true
+			d, ok = c.delta(p.r.clock.Add(1)), true
 			for id, lost := range users {
 				d.Left = append(d.Left, Departure{id, lost})
 			}
@@ -109,19 +109,19 @@ func (h *Host) drain(ch *channel) (Delta, bool) {
 }
 
 // LastClock returns the clock of the last delta of all channels.
-func (r *Registry) LastClock() uint64 { return r.clock.Load() }
+func (p Pods) LastClock() uint64 { return p.r.clock.Load() }
 
-// State returns all that this pod has of a channel now, as a Delta that the next of [Registry.Changes] follows. What
+// State returns all that this pod has of a channel now, as a Delta that the next of [Pods.Changes] follows. What
 // those are to tell may be in it already.
-func (r *Registry) State(host HostName, channelName string) Delta {
-	d, _ := r.state(host, channelName, func(uint64, int) bool { return true })
+func (p Pods) State(host HostName, channelName string) Delta {
+	d, _ := p.r.state(host, channelName, func(uint64, int) bool { return true })
 	return d
 }
 
-// StateAfter returns what [Registry.State] does, unless that is known: false when it has the given clock, or when that is
+// StateAfter returns what [Pods.State] does, unless that is known: false when it has the given clock, or when that is
 // 0 and nobody is there. It costs little then.
-func (r *Registry) StateAfter(host HostName, channelName string, known uint64) (Delta, bool) {
-	return r.state(host, channelName, func(clock uint64, conns int) bool {
+func (p Pods) StateAfter(host HostName, channelName string, known uint64) (Delta, bool) {
+	return p.r.state(host, channelName, func(clock uint64, conns int) bool {
 		return clock != known && (known != 0 || conns > 0)
 	})
 }

@@ -47,7 +47,7 @@ func (n *notes) wants(t testing.TB, want ...string) {
 func newRelayed(t testing.TB, rules *Rules) (*world, *notes) {
 	t.Helper()
 	w, relay := newWorld(t, rules), new(notes)
-	w.reg.SetRelay(relay)
+	w.reg.Pods().SetRelay(relay)
 	return w, relay
 }
 
@@ -77,7 +77,7 @@ func deltaText(d Delta) string {
 
 // changes returns the changes of the room as text, "" for none.
 func (w *world) changes() string {
-	if d, ok := w.reg.Changes(w.name, "room"); ok {
+	if d, ok := w.reg.Pods().Changes(w.name, "room"); ok {
 		return deltaText(d)
 	}
 	return ""
@@ -172,14 +172,14 @@ func TestChangesTellWhatHappenedSinceTheLast(t *testing.T) {
 				t.Errorf("the first is %q", got)
 			}
 			relay.wants(t, "changed room")
-			before := w.reg.State(w.name, "room").Clock
+			before := w.reg.Pods().State(w.name, "room").Clock
 			tt.do(w, a, b)
 			if tt.want == "" {
 				relay.wants(t)
 			} else {
 				relay.wants(t, "changed room")
 			}
-			d, ok := w.reg.Changes(w.name, "room")
+			d, ok := w.reg.Pods().Changes(w.name, "room")
 			if got := deltaText(d); ok != (tt.want != "") || ok && got != tt.want {
 				t.Errorf("changes %q, want %q", got, tt.want)
 			}
@@ -201,7 +201,7 @@ func TestChangesOfAnonymousChannelsAreNumbers(t *testing.T) {
 	}
 	b.Close()
 	a.authenticate("c<c@x>")
-	if d, ok := w.reg.Changes(w.name, "anonymous"); !ok || deltaText(d) != "full conns=1 lost=1" {
+	if d, ok := w.reg.Pods().Changes(w.name, "anonymous"); !ok || deltaText(d) != "full conns=1 lost=1" {
 		t.Errorf("changes %q, %v", deltaText(d), ok)
 	}
 }
@@ -210,9 +210,9 @@ func TestStateIsWhatChangesGoOnFrom(t *testing.T) {
 	w, _ := newRelayed(t, &Rules{})
 	state := func(want string) uint64 {
 		t.Helper()
-		d := w.reg.State(w.name, "room")
+		d := w.reg.Pods().State(w.name, "room")
 		for _, known := range []uint64{0, 1, d.Clock} {
-			after, ok := w.reg.StateAfter(w.name, "room", known)
+			after, ok := w.reg.Pods().StateAfter(w.name, "room", known)
 			if news := known != d.Clock && (known != 0 || d.Conns > 0); ok != news || ok && deltaText(after) != deltaText(d) {
 				t.Errorf("state after %d: %+v, %v; want %+v, %v", known, after, ok, d, news)
 			}
@@ -224,14 +224,14 @@ func TestStateIsWhatChangesGoOnFrom(t *testing.T) {
 	}
 	changes := func(base uint64) uint64 {
 		t.Helper()
-		d, ok := w.reg.Changes(w.name, "room")
+		d, ok := w.reg.Pods().Changes(w.name, "room")
 		if !ok || d.Base != base {
 			t.Errorf("changes %+v, %v; want base %d", d, ok, base)
 		}
 		// The clock is that of all channels.
 		z := w.connect("z")
 		z.join("other", WatchNone)
-		if other, ok := w.reg.Changes(w.name, "other"); !ok || other.Clock <= d.Clock {
+		if other, ok := w.reg.Pods().Changes(w.name, "other"); !ok || other.Clock <= d.Clock {
 			t.Errorf("clock %d of another channel after %d", other.Clock, d.Clock)
 		}
 		z.Close()
@@ -268,7 +268,7 @@ func TestStateIsWhatChangesGoOnFrom(t *testing.T) {
 func TestStateWithoutARelay(t *testing.T) {
 	w := newWorld(t, &Rules{})
 	w.connect("a").join("room", WatchNone)
-	if d := w.reg.State(w.name, "room"); deltaText(d) != "full +a conns=1" || d.Clock == 0 {
+	if d := w.reg.Pods().State(w.name, "room"); deltaText(d) != "full +a conns=1" || d.Clock == 0 {
 		t.Errorf("state %+v", d)
 	}
 	if got := w.changes(); got != "" {
@@ -281,7 +281,7 @@ func TestLearnedLaterIsSeenLater(t *testing.T) {
 	var last int64
 	for i, email := range []string{"1@x", "2@x", "1@x", "1@x", "3@x"} {
 		w.connect("a<" + email + ">")
-		members, _ := w.host().Members(false)
+		members, _ := w.reg.Pods().Members(w.host().Name(), PerUser)
 		if got := members[0]; got.Email != email || got.Seen < last || got.Seen == last && i != 3 {
 			t.Errorf("%d: %+v after %d", i, got, last)
 		}
@@ -291,7 +291,7 @@ func TestLearnedLaterIsSeenLater(t *testing.T) {
 		c.Close()
 	}
 	w.connect("a")
-	if members, _ := w.host().Members(true); members[0] != (Member{User: User{ID: "a"}}) {
+	if members, _ := w.reg.Pods().Members(w.host().Name(), PerConnection); members[0] != (Member{User: User{ID: "a"}}) {
 		t.Errorf("%+v without an address", members[0])
 	}
 }

@@ -50,7 +50,7 @@ func TestClassifierIsAskedOncePerActivation(t *testing.T) {
 		{"joining again", func() { first.join("room", WatchList) }, 1},
 		{"a second listener", func() { second.join("room", WatchList) }, 1},
 		{"one of two leaves and returns", func() { second.leave("room"); second.join("room", WatchNone) }, 1},
-		{"listings", func() { w.host().Channels(true); w.host().Channel("room", false) }, 1},
+		{"listings", func() { w.host().Channels(PerConnection); w.host().Channel("room", PerUser) }, 1},
 		{"authenticate", func() { first.authenticate("b") }, 1},
 		{"the last one leaves", func() { first.leave("room"); second.leave("room") }, 1},
 		{"active again", func() { second.join("room", WatchNone) }, 2},
@@ -100,13 +100,13 @@ func TestClassifierMayUseTheHost(t *testing.T) {
 		if h.Stats().Conns == 0 {
 			return Class{}, errors.New("no connection")
 		}
-		h.Channels(false)
+		h.Channels(PerUser)
 		return Patterns{}.Classify(w.name, channel)
 	})})
 	c := w.connect("a")
 	c.join("room", WatchNone)
 	w.host().SetRules(&Rules{Classifier: w.rules.Classifier})
-	wantLines(t, w.channels(false), "room [a]")
+	wantLines(t, w.channels(PerUser), "room [a]")
 }
 
 func TestPanickingClassifierDoesNotWedgeTheHost(t *testing.T) {
@@ -136,7 +136,7 @@ func TestPanickingClassifierDoesNotWedgeTheHost(t *testing.T) {
 	if v := panics(func() { w.host().SetRules(&Rules{Classifier: w.rules.Classifier}) }); v != "classifier" {
 		t.Fatalf("recovered %v", v)
 	}
-	wantLines(t, w.channels(false), "room 1")
+	wantLines(t, w.channels(PerUser), "room 1")
 	c.Close()
 }
 
@@ -153,7 +153,7 @@ func TestTwoActivateTheSameChannelAtOnce(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
-	wantLines(t, w.channels(true), "room [a b]")
+	wantLines(t, w.channels(PerConnection), "room [a b]")
 }
 
 // The channel is active by then, so the failure of the second question does not matter.
@@ -179,7 +179,7 @@ func TestSecondActivationThatFailsJoinsWhatIsActive(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	wantLines(t, w.channels(true), "room [a b]")
+	wantLines(t, w.channels(PerConnection), "room [a b]")
 }
 
 func TestCloseWhileTheClassifierIsAsked(t *testing.T) {
@@ -194,7 +194,7 @@ func TestCloseWhileTheClassifierIsAsked(t *testing.T) {
 		t.Errorf("got %v, want ErrClosed", err)
 	}
 	c.hears()
-	wantLines(t, w.channels(false))
+	wantLines(t, w.channels(PerUser))
 }
 
 func TestAuthenticateWhileTheClassifierIsAsked(t *testing.T) {
@@ -246,8 +246,8 @@ func TestManyJoinOneChannelAtOnce(t *testing.T) {
 		})
 	}
 	wg.Wait()
-	wantLines(t, w.channels(false), "room [a]")
-	if l, _ := w.host().Channel("room", true); len(l.Users) != len(clients) {
+	wantLines(t, w.channels(PerUser), "room [a]")
+	if l, _ := w.host().Channel("room", PerConnection); len(l.Users) != len(clients) {
 		t.Errorf("%d of %d listen", len(l.Users), len(clients))
 	}
 }

@@ -139,9 +139,9 @@ func runWorkers(t *testing.T, seed uint64) []*worker {
 	wg.Go(func() {
 		for range 50 {
 			for _, h := range w.reg.Hosts() {
-				h.Channels(true)
-				h.Channel("red", false)
-				h.Users(false)
+				h.Channels(PerConnection)
+				h.Channel("red", PerUser)
+				h.Users(PerUser)
 				h.EncodedUsers()
 				if s := h.Stats(); s.Anonymous+s.LoggedIn != s.Conns || s.Users > s.LoggedIn {
 					t.Errorf("stats %+v", s)
@@ -165,7 +165,7 @@ func runWorkers(t *testing.T, seed uint64) []*worker {
 	settle()
 	for _, h := range w.reg.Hosts() {
 		h.checkPieces(t)
-		equalLines(t, "encoded", h.Encoded().lines(), listedLines(h.Channels(false)))
+		equalLines(t, "encoded", h.Encoded().lines(), listedLines(h.Channels(PerUser)))
 	}
 	return workers
 }
@@ -185,7 +185,7 @@ func checkViews(t *testing.T, workers []*worker) {
 			}
 			for channel, v := range c.views {
 				listeners[channel]++
-				l, ok := h.Channel(channel, false)
+				l, ok := h.Channel(channel, PerUser)
 				if !ok {
 					continue // hidden
 				}
@@ -206,7 +206,7 @@ func checkViews(t *testing.T, workers []*worker) {
 		}
 	}
 	for channel, n := range listeners {
-		if l, ok := h.Channel(channel, true); ok && len(l.Users)+l.Count != n {
+		if l, ok := h.Channel(channel, PerConnection); ok && len(l.Users)+l.Count != n {
 			t.Errorf("%s: %d views of %d listeners", channel, n, len(l.Users)+l.Count)
 		}
 	}

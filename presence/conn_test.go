@@ -12,8 +12,8 @@ func TestOneEntryPerUser(t *testing.T) {
 	for range 3 {
 		w.connect("a").join("room", WatchNone)
 	}
-	wantLines(t, w.channels(false), "room [a b]")
-	wantLines(t, w.channels(true), "room [a a a b]")
+	wantLines(t, w.channels(PerUser), "room [a b]")
+	wantLines(t, w.channels(PerConnection), "room [a a a b]")
 }
 
 func TestFirstConnectionJoinsAndLastLeaves(t *testing.T) {
@@ -48,7 +48,7 @@ func TestAnonymousChannelCountsConnections(t *testing.T) {
 	watcher.hears("presence anonymousChat seq=1 count=2", "presence anonymousChat seq=2 count=3")
 	user.Close()
 	watcher.hears("presence anonymousChat seq=3 count=2")
-	wantLines(t, w.channels(false), "anonymousChat 2")
+	wantLines(t, w.channels(PerUser), "anonymousChat 2")
 }
 
 func TestJoiningAgainListensOnceAndChangesTheWatch(t *testing.T) {
@@ -58,7 +58,7 @@ func TestJoiningAgainListensOnceAndChangesTheWatch(t *testing.T) {
 	c.hears("joined room authenticated")
 	c.join("room", WatchNone)
 	c.hears("joined room authenticated")
-	wantLines(t, w.channels(true), "room [a]")
+	wantLines(t, w.channels(PerConnection), "room [a]")
 
 	c.join("room", WatchCount)
 	c.hears("joined room authenticated seq=0 count=1")
@@ -162,7 +162,7 @@ func TestBadChannelNames(t *testing.T) {
 			forget(c)
 		})
 	}
-	wantLines(t, w.channels(false))
+	wantLines(t, w.channels(PerUser))
 }
 
 func TestNamesOfAnyLengthWithoutALimit(t *testing.T) {
@@ -187,7 +187,7 @@ func TestChannelLimit(t *testing.T) {
 	c.join("one", WatchList) // again is not more
 	c.leave("one")
 	c.join("three", WatchNone)
-	wantLines(t, w.channels(false), "three [a b]", "two [a]")
+	wantLines(t, w.channels(PerUser), "three [a b]", "two [a]")
 }
 
 // Only a channel that is not active counts against the limit of the host, whoever joins it.
@@ -211,11 +211,11 @@ func TestHostChannelLimit(t *testing.T) {
 	other.join("two", WatchNone) // it is active
 	c.leave("one")
 	other.join("three", WatchNone)
-	wantLines(t, w.channels(false), "three [b]", "two [a b]")
+	wantLines(t, w.channels(PerUser), "three [b]", "two [a b]")
 
 	w.host().SetRules(&Rules{MaxHostChannels: 1}) // takes nobody out
-	wantLines(t, w.channels(false), "three [b]", "two [a b]")
-	name, err := ParseHost("other.example.com")
+	wantLines(t, w.channels(PerUser), "three [b]", "two [a b]")
+	name, err := ParseHostName("other.example.com")
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -243,7 +243,7 @@ func TestHostChannelLimitWhileTheClassifierIsAsked(t *testing.T) {
 	if err := c.Join("slow", WatchNone, ""); !errors.Is(err, ErrTooManyChannels) {
 		t.Errorf("the join returns %v", err)
 	}
-	wantLines(t, w.channels(false), "quick [b]")
+	wantLines(t, w.channels(PerUser), "quick [b]")
 }
 
 func TestConnectionLimit(t *testing.T) {
@@ -259,7 +259,7 @@ func TestConnectionLimit(t *testing.T) {
 	first.Close()
 	w.connect("b")
 
-	elsewhere, err := ParseHost("other.example.com")
+	elsewhere, err := ParseHostName("other.example.com")
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -313,7 +313,7 @@ func TestWhoMayJoin(t *testing.T) {
 			}
 		})
 	}
-	wantLines(t, w.channels(false), "counted 1", "open 2", "staff [a]")
+	wantLines(t, w.channels(PerUser), "counted 1", "open 2", "staff [a]")
 }
 
 func TestCloseTakesTheConnectionOutOfEverything(t *testing.T) {
@@ -332,11 +332,11 @@ func TestCloseTakesTheConnectionOutOfEverything(t *testing.T) {
 	if len(lines) != 2 {
 		t.Errorf("the watcher heard %q", lines)
 	}
-	wantLines(t, w.channels(false), "one [w]", "two [w]")
+	wantLines(t, w.channels(PerUser), "one [w]", "two [w]")
 	if got, want := w.host().Stats(), (Stats{Conns: 1, LoggedIn: 1, Users: 1, Channels: 2}); got != want {
 		t.Errorf("stats %+v, want %+v", got, want)
 	}
-	if _, ok := w.host().Channel(c.ID().PrivateChannel(), false); ok {
+	if _, ok := w.host().Channel(c.ID().PrivateChannel(), PerUser); ok {
 		t.Error("its private channel is still listed")
 	}
 }

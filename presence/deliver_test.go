@@ -132,7 +132,7 @@ func TestWhoSendsFasterThanIsWrittenIsRefused(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		w, relay := newWorld(t, &Rules{}), new(wires)
 		w.reg = NewRegistry(wide{w.tape})
-		w.reg.SetRelay(relay)
+		w.reg.Pods().SetRelay(relay)
 		ann, l := w.locked("ann")
 		bob := w.connect("bob")
 		ann.join("room", WatchNone)
@@ -164,7 +164,7 @@ func TestWhoSendsFasterThanIsWrittenIsRefused(t *testing.T) {
 		if len(relay.sent) != accepted {
 			t.Errorf("the relay was given %d messages", len(relay.sent))
 		}
-		if err := w.reg.Deliver(w.name, []string{"room", "hall"}, Source{}, message); !errors.Is(err, ErrBusy) {
+		if err := w.reg.Pods().Deliver(w.name, []string{"room", "hall"}, Source{}, message); !errors.Is(err, ErrBusy) {
 			t.Errorf("another pod: %v", err)
 		}
 		synctest.Wait()

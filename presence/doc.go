@@ -14,9 +14,9 @@
 // A message is encoded once too, and joined with others of its channel while those before it are written ([Conn.Send]).
 //
 // Several pods make one deployment through a [Relay]. Each tells the others what changes in its part of a channel
-// ([Registry.Changes]), and takes over what they have of those that are watched here ([Registry.Merge]): what watchers
+// ([Pods.Changes]), and takes over what they have of those that are watched here ([Pods.MergeDelta]): what watchers
 // see is the union. What a backend is told by [Host.Channels] and its like is this pod's part alone, made for being
-// merged with that of others by [Host.Shared] and [Host.Members]. [Host.Encoded] and its like have the same as bytes, of
+// merged with that of others by [Pods.Listings] and [Pods.Members]. [Host.Encoded] and its like have the same as bytes, of
 // which a host keeps what did not change while it is asked.
 //
 // A connection that was lost is taken for one that will be back: watchers go on seeing its user for the grace of the

@@ -20,7 +20,7 @@ type EncodedChannel struct {
 	Count int
 }
 
-// Encoded lists the active channels of the host like [Host.Channels] with raw not set. What did not change since the last
+// Encoded lists the active channels of the host like [Host.Channels] by [PerUser]. What did not change since the last
 // time is not encoded again, and others get the host's lock while much is. All is of one moment, unless there are so many
 // channels that going through them takes milliseconds: then each is of a moment of its own, and one that becomes active
 // meanwhile can be left out.
@@ -46,7 +46,7 @@ func (h *Host) Encoded() Encoded {
 	return e
 }
 
-// EncodedChannel lists one channel like [Host.Channel] with raw not set. There is nothing in it when the channel is not
+// EncodedChannel lists one channel like [Host.Channel] by [PerUser]. There is nothing in it when the channel is not
 // active or hidden.
 func (h *Host) EncodedChannel(name string) Encoded {
 	var e Encoded
@@ -78,7 +78,7 @@ func (h *Host) EncodedChannel(name string) Encoded {
 	return e
 }
 
-// EncodedUsers returns what [Host.Users] does with raw not set, as pieces by [Encoder].AppendUser.
+// EncodedUsers returns what [Host.Users] does by [PerUser], as pieces by [Encoder].AppendUser.
 func (h *Host) EncodedUsers() ([][]byte, Stats) {
 	h.mu.Lock()
 	k := h.keepEncoded()

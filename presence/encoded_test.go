@@ -56,20 +56,20 @@ func (m *model) checkEncoded() {
 	}
 	h.checkPieces(t)
 	if m.rng.IntN(2) == 0 { // otherwise pieces that nobody asked for anew stay
-		equalLines(t, "channels", h.Encoded().lines(), listedLines(h.Channels(false)))
+		equalLines(t, "channels", h.Encoded().lines(), listedLines(h.Channels(PerUser)))
 	}
 	name := modelChannels[m.rng.IntN(len(modelChannels))]
 	if m.rng.IntN(4) == 0 {
 		name = m.clients[m.rng.IntN(len(m.clients))].ID().PrivateChannel()
 	}
 	var want []string
-	if l, ok := h.Channel(name, false); ok {
+	if l, ok := h.Channel(name, PerUser); ok {
 		want = append(want, listedLine(l))
 	}
 	equalLines(t, "channel "+name, h.EncodedChannel(name).lines(), want)
 
 	users, stats := h.EncodedUsers()
-	list, wantStats := h.Users(false)
+	list, wantStats := h.Users(PerUser)
 	got := fmt.Sprintf("all [%s]", bytes.Join(users, []byte{' '}))
 	if want := listedLine(Listing{Channel: "all", Users: list}); got != want || stats != wantStats {
 		t.Errorf("users %s and %+v, want %s and %+v", got, stats, want, wantStats)
@@ -128,7 +128,7 @@ func TestEncoded(t *testing.T) {
 	equal := func(want ...string) {
 		t.Helper()
 		equalLines(t, "channels", w.host().Encoded().lines(), want)
-		equalLines(t, "as listed", listedLines(w.host().Channels(false)), want)
+		equalLines(t, "as listed", listedLines(w.host().Channels(PerUser)), want)
 	}
 	a, b, nobody := w.connect("a<a@x>"), w.connect("b"), w.connect("")
 	private := func(c *client, who string) string { return c.ID().PrivateChannel() + " " + who }
@@ -166,7 +166,7 @@ func TestEncodedOfManyChannels(t *testing.T) {
 		c.join(fmt.Sprintf("room%d", i), WatchNone)
 	}
 	for range 2 {
-		equalLines(t, "channels", w.host().Encoded().lines(), listedLines(w.host().Channels(false)))
+		equalLines(t, "channels", w.host().Encoded().lines(), listedLines(w.host().Channels(PerUser)))
 		c.leave("room5")
 		c.join("room5", WatchNone)
 		c.leave("room9")
@@ -187,7 +187,7 @@ func TestEncodedOfManyChannels(t *testing.T) {
 		}
 	}
 	busy.Wait()
-	equalLines(t, "channels", w.host().Encoded().lines(), listedLines(w.host().Channels(false)))
+	equalLines(t, "channels", w.host().Encoded().lines(), listedLines(w.host().Channels(PerUser)))
 }
 
 // audience connects users to a channel, so many that it takes several pieces.
@@ -215,7 +215,7 @@ func TestEncodedKeepsWhatDidNotChange(t *testing.T) {
 		if before = now; same != want || len(now.Channels[0].Users) != (users+pieceLen-1)/pieceLen {
 			t.Errorf("%s: %d of %d pieces are the same, want %d", what, same, len(now.Channels[0].Users), want)
 		}
-		equalLines(t, what, now.lines(), listedLines(w.host().Channels(false)))
+		equalLines(t, what, now.lines(), listedLines(w.host().Channels(PerUser)))
 		w.host().checkPieces(t)
 	}
 	shared("nothing happened", 5)
@@ -295,7 +295,7 @@ func TestEncodedIsNotKeptBeyondTheBound(t *testing.T) {
 	w.audience(2 * pieceLen)
 	w.reg.kept.Store(maxKept - 100) // of other hosts
 	for range 2 {
-		equalLines(t, "channels", w.host().Encoded().lines(), listedLines(w.host().Channels(false)))
+		equalLines(t, "channels", w.host().Encoded().lines(), listedLines(w.host().Channels(PerUser)))
 		if w.host().kept != nil || w.reg.kept.Load() != maxKept-100 {
 			t.Errorf("%+v is kept, %d bytes in all", w.host().kept, w.reg.kept.Load())
 		}

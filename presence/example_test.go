@@ -52,7 +52,7 @@ func (s screen) Flush() {}
 
 // connect is what a handler does with a new socket.
 func connect(r *presence.Registry, user *presence.User, screenName screen) *presence.Conn {
-	host, err := presence.ParseHost("Portal.example.com:443")
+	host, err := presence.ParseHostName("Portal.example.com:443")
 	if err != nil {
 		log.Fatal(err)
 	}
@@ -98,7 +98,7 @@ func ExampleHost_Channels() {
 	}
 
 	for _, host := range registry.Hosts() {
-		for _, l := range host.Channels(false) {
+		for _, l := range host.Channels(presence.PerUser) {
 			switch {
 			case l.Kind == presence.Private: // one for each connection, with a random name
 			case l.Users != nil:
@@ -168,9 +168,9 @@ func ExamplePatterns() {
 	// salesRoom authenticated
 }
 
-func ExampleParseHost() {
+func ExampleParseHostName() {
 	for _, text := range []string{"Portal.EXAMPLE.com:8443", "münchen.example.", "[2001:db8::1]:443", "no host"} {
-		host, err := presence.ParseHost(text)
+		host, err := presence.ParseHostName(text)
 		if err != nil {
 			fmt.Println(err)
 			continue

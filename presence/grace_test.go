@@ -99,11 +99,11 @@ func TestGraceIsInFramesOnly(t *testing.T) {
 		a := w.connect("a<a@x>")
 		a.join("room", WatchNone)
 		a.Close()
-		wantLines(t, w.channels(false), "room [w]")
+		wantLines(t, w.channels(PerUser), "room [w]")
 		second := w.connect("v")
 		second.join("room", WatchList)
 		second.hears("joined room authenticated seq=2 count=3 [a<a@x> v w]")
-		if users, stats := w.host().Users(false); len(users) != 2 || stats.Users != 2 {
+		if users, stats := w.host().Users(PerUser); len(users) != 2 || stats.Users != 2 {
 			t.Errorf("users %v, %+v", users, stats)
 		}
 		forget(watcher)

@@ -202,7 +202,7 @@ type world struct {
 
 func newWorld(t testing.TB, rules *Rules) *world {
 	t.Helper()
-	name, err := ParseHost("portal.example.com")
+	name, err := ParseHostName("portal.example.com")
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -239,10 +239,10 @@ func (w *world) host() *Host {
 }
 
 // channels writes the listing of the channels, without private ones, as sorted lines.
-func (w *world) channels(raw bool) []string {
+func (w *world) channels(per Per) []string {
 	w.t.Helper()
 	var lines []string
-	for _, l := range w.host().Channels(raw) {
+	for _, l := range w.host().Channels(per) {
 		if l.Kind != Private {
 			lines = append(lines, listingText(l))
 		}

@@ -23,7 +23,7 @@ const (
 )
 
 // HostName is a domain host, the tenant that everything is scoped to, in its one canonical form: lower case,
-// no port, no brackets, no trailing dot, IDNA ASCII. Only [ParseHost] makes one; the zero value is no host.
+// no port, no brackets, no trailing dot, IDNA ASCII. Only [ParseHostName] makes one; the zero value is no host.
 type HostName struct{ name string }
 
 // String returns the canonical text.
@@ -40,11 +40,11 @@ var hostProfile = idna.New(
 	idna.StrictDomainName(false),
 )
 
-// ParseHost returns the canonical form of a Host header or host name, with or without a port.
+// ParseHostName returns the canonical form of a Host header or host name, with or without a port.
 //
 // It returns an error that wraps [ErrBadHost] for an empty text, a bad port, a bad IP address literal, and a
 // name that IDNA refuses or that is longer than 253 bytes.
-func ParseHost(s string) (HostName, error) {
+func ParseHostName(s string) (HostName, error) {
 	host, err := splitPort(s)
 	if err != nil {
 		return HostName{}, err

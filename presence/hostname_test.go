@@ -50,15 +50,15 @@ func TestParseHostGivesTheCanonicalForm(t *testing.T) {
 	}
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {
-			n, err := ParseHost(tt.in)
+			n, err := ParseHostName(tt.in)
 			if err != nil || n.String() != tt.want {
-				t.Fatalf("ParseHost(%q) = %q, %v; want %q", tt.in, n, err, tt.want)
+				t.Fatalf("ParseHostName(%q) = %q, %v; want %q", tt.in, n, err, tt.want)
 			}
 			if n.IsZero() {
 				t.Error("a parsed name is zero")
 			}
-			if again, err := ParseHost(n.String()); err != nil || again != n {
-				t.Errorf("ParseHost(%q) = %q, %v; want the same again", n, again, err)
+			if again, err := ParseHostName(n.String()); err != nil || again != n {
+				t.Errorf("ParseHostName(%q) = %q, %v; want the same again", n, again, err)
 			}
 		})
 	}
@@ -112,9 +112,9 @@ func TestParseHostRefuses(t *testing.T) {
 	}
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {
-			n, err := ParseHost(tt.in)
+			n, err := ParseHostName(tt.in)
 			if !errors.Is(err, ErrBadHost) || !n.IsZero() {
-				t.Errorf("ParseHost(%q) = %q, %v; want ErrBadHost and no name", tt.in, n, err)
+				t.Errorf("ParseHostName(%q) = %q, %v; want ErrBadHost and no name", tt.in, n, err)
 			}
 		})
 	}
@@ -136,7 +136,7 @@ func TestParseHostIsQuickOnHugeNames(t *testing.T) {
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {
 			start := time.Now()
-			if n, err := ParseHost(tt.in); err == nil {
+			if n, err := ParseHostName(tt.in); err == nil {
 				t.Errorf("took it as %q", n)
 			}
 			if took := time.Since(start); took > 2*time.Second {
@@ -161,37 +161,37 @@ func FuzzParseHost(f *testing.F) {
 		f.Add(s)
 	}
 	f.Fuzz(func(t *testing.T, s string) {
-		n, err := ParseHost(s)
+		n, err := ParseHostName(s)
 		if err != nil {
 			if !errors.Is(err, ErrBadHost) || !n.IsZero() {
-				t.Fatalf("ParseHost(%q) = %q, %v", s, n, err)
+				t.Fatalf("ParseHostName(%q) = %q, %v", s, n, err)
 			}
 			return
 		}
 		text := n.String()
 		if text == "" || len(text) > maxHostName {
-			t.Fatalf("ParseHost(%q) = %q of %d bytes", s, text, len(text))
+			t.Fatalf("ParseHostName(%q) = %q of %d bytes", s, text, len(text))
 		}
 		address := strings.Contains(text, ":")
 		for _, c := range []byte(text) {
 			switch {
 			case c >= 'a' && c <= 'z', c >= '0' && c <= '9', c == '-', c == '_', c == '.', c == ':' && address:
 			default:
-				t.Fatalf("ParseHost(%q) = %q with %q", s, text, c)
+				t.Fatalf("ParseHostName(%q) = %q with %q", s, text, c)
 			}
 		}
 		if strings.HasSuffix(text, ".") || strings.HasPrefix(text, ".") {
-			t.Fatalf("ParseHost(%q) = %q with a dot at the edge", s, text)
+			t.Fatalf("ParseHostName(%q) = %q with a dot at the edge", s, text)
 		}
-		if again, err := ParseHost(text); err != nil || again != n {
-			t.Fatalf("ParseHost(%q) = %q, but then %q, %v", s, text, again, err)
+		if again, err := ParseHostName(text); err != nil || again != n {
+			t.Fatalf("ParseHostName(%q) = %q, but then %q, %v", s, text, again, err)
 		}
 		port := text + ":443"
 		if address {
 			port = "[" + text + "]:443"
 		}
-		if again, err := ParseHost(port); err != nil || again != n {
-			t.Fatalf("ParseHost(%q) = %q, %v; want %q", port, again, err, text)
+		if again, err := ParseHostName(port); err != nil || again != n {
+			t.Fatalf("ParseHostName(%q) = %q, %v; want %q", port, again, err, text)
 		}
 	})
 }

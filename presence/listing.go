@@ -17,27 +17,36 @@ type Listing struct {
 	// Count is the number to show for a channel without names: connections of an anonymous channel, users of one
 	// that is counted only, 1 for the private channel of an anonymous connection.
 	Count int
-	// Seen tells when the e-mail addresses of Users were learned, see [Member]. Only [Host.Shared] fills it.
+	// Seen tells when the e-mail addresses of Users were learned, see [Member]. Only [Pods.Listings] fills it.
 	Seen []int64
 }
 
 // Named tells whether the channel, not a private one, shows Users and not Count.
 func (l *Listing) Named() bool { return l.Kind == Authenticated && !l.CountOnly }
 
+// Per says what one entry of a listing stands for. The zero value is PerUser.
+type Per uint8
+
+// The ways in which a listing counts.
+const (
+	PerUser       Per = iota // a user is one entry, even with several connections
+	PerConnection            // each connection with a user is one entry
+)
+
 // Channels lists the active channels of the host, those with a name in its order, then the private ones; hidden ones
-// are left out. With raw set, a user is listed, or counted, once for each connection.
-func (h *Host) Channels(raw bool) []Listing {
+// are left out. per decides how often a user is listed or counted.
+func (h *Host) Channels(per Per) []Listing {
 	h.mu.Lock()
 	defer h.mu.Unlock()
-	return h.listings(raw, (*channel).listing, (*Conn).listing)
+	return h.listings(per, (*channel).listing, (*Conn).listing)
 }
 
 // listings lists all channels by what the two functions make of those with a name and the private ones.
-func (h *Host) listings(raw bool, named func(*channel, bool) Listing, private func(*Conn) Listing) []Listing {
+func (h *Host) listings(per Per, named func(*channel, Per) Listing, private func(*Conn) Listing) []Listing {
 	list := make([]Listing, 0, len(h.channels)+len(h.conns))
 	for _, ch := range h.channels {
 		if !ch.class.Hidden {
-			list = append(list, named(ch, raw))
+			list = append(list, named(ch, per))
 		}
 	}
 	slices.SortFunc(list, func(a, b Listing) int { return strings.Compare(a.Channel, b.Channel) })
@@ -47,9 +56,9 @@ func (h *Host) listings(raw bool, named func(*channel, bool) Listing, private fu
 	return list
 }
 
-// Names lists the active channels of the host that have a name, in its order, without users and counts; hidden ones are left
+// ActiveChannels lists the active channels of the host that have a name, in its order, without users and counts; hidden ones are left
 // out.
-func (h *Host) Names() []Listing {
+func (h *Host) ActiveChannels() []Listing {
 	list := make([]Listing, 0, h.Stats().Channels)
 	h.mu.Lock()
 	for _, ch := range h.channels {
@@ -66,14 +75,14 @@ func (h *Host) Names() []Listing {
 func (ch *channel) countOnly() bool { return ch.class.Kind == Authenticated && ch.class.CountOnly }
 
 // Channel lists one channel. It returns false when it is not active or hidden.
-func (h *Host) Channel(name string, raw bool) (Listing, bool) {
+func (h *Host) Channel(name string, per Per) (Listing, bool) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
-	return h.listing(name, raw, (*channel).listing, (*Conn).listing)
+	return h.listing(name, per, (*channel).listing, (*Conn).listing)
 }
 
 // listing lists one channel like listings.
-func (h *Host) listing(name string, raw bool, named func(*channel, bool) Listing, private func(*Conn) Listing) (Listing, bool) {
+func (h *Host) listing(name string, per Per, named func(*channel, Per) Listing, private func(*Conn) Listing) (Listing, bool) {
 	if IsPrivate(name) {
 		if id, ok := parsePrivate(name); ok {
 			if c := h.byID[id]; c != nil {
@@ -86,13 +95,13 @@ func (h *Host) listing(name string, raw bool, named func(*channel, bool) Listing
 	if ch == nil || ch.class.Hidden {
 		return Listing{}, false
 	}
-	return named(ch, raw), true
+	return named(ch, per), true
 }
 
-func (ch *channel) listing(raw bool) Listing {
+func (ch *channel) listing(per Per) Listing {
 	l := Listing{Channel: ch.name, Kind: ch.class.Kind, CountOnly: ch.countOnly()}
 	switch {
-	case ch.named() && raw:
+	case ch.named() && per == PerConnection:
 		l.Users = make([]User, len(ch.listeners))
 		for i, m := range ch.listeners {
 			l.Users[i] = m.conn.user.User
@@ -104,7 +113,7 @@ func (ch *channel) listing(raw bool) Listing {
 				l.Users = append(l.Users, m.user.User)
 			}
 		}
-	case raw || ch.class.Kind != Authenticated:
+	case per == PerConnection || ch.class.Kind != Authenticated:
 		l.Count = len(ch.listeners)
 	default:
 		l.Count = ch.users
@@ -146,12 +155,12 @@ func (h *Host) stats() Stats {
 	}
 }
 
-// Users returns the users of the host with its numbers, both of one moment: one entry a user, or with raw set one entry
+// Users returns the users of the host with its numbers, both of one moment: one entry a user, or by [PerConnection] one entry
 // a logged-in connection. They come in order of arrival, but for gaps that those who left leave to the last.
-func (h *Host) Users(raw bool) ([]User, Stats) {
+func (h *Host) Users(per Per) ([]User, Stats) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
-	if raw {
+	if per == PerConnection {
 		users := make([]User, 0, h.loggedIn)
 		for _, c := range h.conns {
 			if c.user != nil {

@@ -34,22 +34,22 @@ func TestChannels(t *testing.T) {
 	w := salesRoom(t)
 	tests := []struct {
 		name string
-		raw  bool
+		per  Per
 		want []string
 	}{
-		{"one entry a user", false, []string{
+		{"one entry a user", PerUser, []string{
 			"anonymousChat 3", "counted 2", "salesRoom [USER_1<a@example.com> USER_2<b@example.com>]",
 		}},
-		{"one entry a connection", true, []string{
+		{"one entry a connection", PerConnection, []string{
 			"anonymousChat 3", "counted 3",
 			"salesRoom [USER_1<a@example.com> USER_1<a@example.com> USER_2<b@example.com>]",
 		}},
 	}
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {
-			wantLines(t, w.channels(tt.raw), tt.want...)
+			wantLines(t, w.channels(tt.per), tt.want...)
 			var private []string
-			for _, l := range w.host().Channels(tt.raw) {
+			for _, l := range w.host().Channels(tt.per) {
 				if l.Kind == Private {
 					if !strings.HasPrefix(l.Channel, PrivatePrefix) || len(l.Channel) != len(PrivatePrefix)+22 {
 						t.Errorf("a private channel is called %q", l.Channel)
@@ -74,7 +74,7 @@ func TestNames(t *testing.T) {
 		{Channel: "counted", Kind: Authenticated, CountOnly: true},
 		{Channel: "salesRoom", Kind: Authenticated},
 	}
-	equalLines(t, "names", namesTexts(salesRoom(t).host().Names()), namesTexts(want))
+	equalLines(t, "names", namesTexts(salesRoom(t).host().ActiveChannels()), namesTexts(want))
 }
 
 func TestChannel(t *testing.T) {
@@ -102,7 +102,7 @@ func TestChannel(t *testing.T) {
 	}
 	for _, tt := range tests {
 		t.Run(tt.channel, func(t *testing.T) {
-			got, ok := w.host().Channel(tt.channel, false)
+			got, ok := w.host().Channel(tt.channel, PerUser)
 			if ok != (tt.want.Channel != "") || got.Channel != tt.want.Channel || got.Kind != tt.want.Kind ||
 				got.Count != tt.want.Count || got.CountOnly != tt.want.CountOnly || !slices.Equal(got.Users, tt.want.Users) {
 				t.Errorf("got %+v, %v; want %+v", got, ok, tt.want)
@@ -121,9 +121,9 @@ func TestChannelRawAndDeduped(t *testing.T) {
 		"counted":       {"counted 2", "counted 3"},
 		"anonymousChat": {"anonymousChat 3", "anonymousChat 3"},
 	} {
-		for i, raw := range []bool{false, true} {
-			if l, ok := w.host().Channel(channel, raw); !ok || listingText(l) != want[i] {
-				t.Errorf("raw %v: %q, %v; want %q", raw, listingText(l), ok, want[i])
+		for i, per := range []Per{PerUser, PerConnection} {
+			if l, ok := w.host().Channel(channel, per); !ok || listingText(l) != want[i] {
+				t.Errorf("per %v: %q, %v; want %q", per, listingText(l), ok, want[i])
 			}
 		}
 	}
@@ -139,11 +139,11 @@ func TestChannelOfAMalformedPrivateName(t *testing.T) {
 	for _, text := range []string{
 		"", "x", id[:21], id + "A", id + "==", " " + id, sameBytes, strings.Repeat("\n", 22), strings.Repeat("é", 11), NewID().String(),
 	} {
-		if l, ok := w.host().Channel(PrivatePrefix+text, false); ok {
+		if l, ok := w.host().Channel(PrivatePrefix+text, PerUser); ok {
 			t.Errorf("%q is listed as %+v", text, l)
 		}
 	}
-	if _, ok := w.host().Channel(PrivatePrefix+id, false); !ok {
+	if _, ok := w.host().Channel(PrivatePrefix+id, PerUser); !ok {
 		t.Error("its right name is not listed")
 	}
 }
@@ -154,13 +154,13 @@ func TestUsersAndStats(t *testing.T) {
 	if got := w.host().Stats(); got != stats {
 		t.Errorf("stats %+v, want %+v", got, stats)
 	}
-	for raw, want := range map[bool][]string{
-		false: {"USER_1<a@example.com>", "USER_2<b@example.com>"},
-		true:  {"USER_1<a@example.com>", "USER_1<a@example.com>", "USER_2<b@example.com>"},
+	for per, want := range map[Per][]string{
+		PerUser:       {"USER_1<a@example.com>", "USER_2<b@example.com>"},
+		PerConnection: {"USER_1<a@example.com>", "USER_1<a@example.com>", "USER_2<b@example.com>"},
 	} {
-		users, got := w.host().Users(raw)
+		users, got := w.host().Users(per)
 		if !slices.Equal(userTexts(users), want) || got != stats {
-			t.Errorf("raw %v: %q with %+v, want %q with %+v", raw, userTexts(users), got, want, stats)
+			t.Errorf("per %v: %q with %+v, want %q with %+v", per, userTexts(users), got, want, stats)
 		}
 	}
 }
@@ -171,8 +171,8 @@ func TestListingsAreCopies(t *testing.T) {
 	w.connect("b").join("room", WatchNone)
 	c := w.connect("a<1@x>")
 	c.join("room", WatchNone)
-	before, _ := w.host().Channel("room", false)
-	users, _ := w.host().Users(false)
+	before, _ := w.host().Channel("room", PerUser)
+	users, _ := w.host().Users(PerUser)
 	c.authenticate("a<2@x>")
 	c.Close()
 	for name, got := range map[string][]User{"Channel": before.Users, "Users": users} {
@@ -193,7 +193,7 @@ func TestListingsAreInOrder(t *testing.T) {
 		}
 	}
 	var names []string
-	for _, l := range w.host().Channels(false) {
+	for _, l := range w.host().Channels(PerUser) {
 		names = append(names, l.Channel)
 	}
 	want := []string{"5", "6", "8", "9", "other", "room"}
@@ -210,10 +210,10 @@ func TestListingsAreInOrder(t *testing.T) {
 		}
 		return ids
 	}
-	l, _ := w.host().Channel("room", false)
-	users, _ := w.host().Users(false)
-	rawUsers, _ := w.host().Users(true)
-	raw, _ := w.host().Channel("room", true)
+	l, _ := w.host().Channel("room", PerUser)
+	users, _ := w.host().Users(PerUser)
+	rawUsers, _ := w.host().Users(PerConnection)
+	raw, _ := w.host().Channel("room", PerConnection)
 	for name, got := range map[string][2]string{
 		"channel":     {inOrder(l.Users), "cab"},
 		"users":       {inOrder(users), "cab"},

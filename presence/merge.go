@@ -5,13 +5,13 @@ import (
 	"strings"
 )
 
-// MergeListings makes one listing of those that several pods have, or several parts of one, by [Host.Shared]: one for
+// MergeListings makes one listing of those that several pods have, or several parts of one, by [Pods.Listings]: one for
 // each channel, in the order of [Host.Channels]. Users are merged by ID, with the e-mail address that was learned last;
-// with raw set they stay one for each connection. Anonymous connections are added up.
+// by [PerConnection] they stay one for each connection. Anonymous connections are added up.
 //
 // Pods can differ for a moment in what a channel is. Then the stricter holds: authenticated over anonymous, counted over
 // listed by name.
-func MergeListings(raw bool, parts ...[]Listing) []Listing {
+func MergeListings(per Per, parts ...[]Listing) []Listing {
 	var named, private []*merging
 	channels := make(map[string]*merging)
 	for _, part := range parts {
@@ -34,7 +34,7 @@ func MergeListings(raw bool, parts ...[]Listing) []Listing {
 	slices.SortFunc(named, func(a, b *merging) int { return strings.Compare(a.Channel, b.Channel) })
 	list := make([]Listing, 0, len(channels))
 	for _, m := range append(named, private...) {
-		list = append(list, m.finish(raw))
+		list = append(list, m.finish(per))
 	}
 	return list
 }
@@ -59,7 +59,7 @@ func (m *merging) add(l Listing) {
 	m.more = append(m.more, l)
 }
 
-func (m *merging) finish(raw bool) Listing {
+func (m *merging) finish(per Per) Listing {
 	l := m.Listing
 	l.Seen = nil
 	if l.Kind != Authenticated {
@@ -70,7 +70,7 @@ func (m *merging) finish(raw bool) Listing {
 		for _, other := range m.more {
 			members = pair(members, other)
 		}
-		l.Users = unite(members, raw)
+		l.Users = unite(members, per)
 	}
 	l.Count = 0
 	if l.CountOnly {
@@ -93,8 +93,8 @@ func pair(members []Member, l Listing) []Member {
 	return members
 }
 
-// unite gives each user the address that was learned last, and with raw not set one entry.
-func unite(members []Member, raw bool) []User {
+// unite gives each user the address that was learned last, and by [PerUser] one entry.
+func unite(members []Member, per Per) []User {
 	users := make([]User, 0, len(members))
 	known := make(map[string]mail, len(members))
 	for _, m := range members {
@@ -102,7 +102,7 @@ func unite(members []Member, raw bool) []User {
 		if address := (mail{m.Email, m.Seen}); !twice || address.newer(best) {
 			known[m.ID] = address
 		}
-		if raw || !twice {
+		if per == PerConnection || !twice {
 			users = append(users, m.User)
 		}
 	}
@@ -112,9 +112,9 @@ func unite(members []Member, raw bool) []User {
 	return users
 }
 
-// MergeMembers makes one list of those that several pods have by [Host.Members], in the order of IDs. Users are merged by
-// ID, with the e-mail address that was learned last; with raw set they stay one for each connection.
-func MergeMembers(raw bool, parts ...[]Member) []User {
+// MergeMembers makes one list of those that several pods have by [Pods.Members], in the order of IDs. Users are merged by
+// ID, with the e-mail address that was learned last; by [PerConnection] they stay one for each connection.
+func MergeMembers(per Per, parts ...[]Member) []User {
 	all := slices.Concat(parts...)
 	slices.SortFunc(all, func(a, b Member) int {
 		if order := strings.Compare(a.ID, b.ID); order != 0 {
@@ -133,7 +133,7 @@ func MergeMembers(raw bool, parts ...[]Member) []User {
 		switch last := len(users) - 1; {
 		case i == 0 || m.ID != all[i-1].ID:
 			users = append(users, m.User)
-		case raw:
+		case per == PerConnection:
 			users = append(users, users[last])
 		}
 	}

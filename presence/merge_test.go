@@ -23,9 +23,9 @@ func number(n int) Listing { return Listing{Channel: "room", Kind: Anonymous, Co
 func TestMergeListings(t *testing.T) {
 	named, counted := Class{Kind: Authenticated}, Class{Kind: Authenticated, CountOnly: true}
 	tests := []struct {
-		name      string
-		parts     []Listing // of one pod each
-		want, raw string
+		name          string
+		parts         []Listing // of one pod each
+		want, perConn string
 	}{
 		{"one pod", []Listing{listed(named, 1, "a", "b<b@x>")}, "room [a b<b@x>]", "room [a b<b@x>]"},
 		{"nobody", []Listing{{Channel: "room", Kind: Authenticated}}, "room []", "room []"},
@@ -62,18 +62,18 @@ func TestMergeListings(t *testing.T) {
 	}
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {
-			for raw, want := range map[bool]string{false: tt.want, true: tt.raw} {
+			for per, want := range map[Per]string{PerUser: tt.want, PerConnection: tt.perConn} {
 				apart := make([][]Listing, len(tt.parts))
 				for i, l := range tt.parts {
 					apart[i] = []Listing{l}
 				}
 				for _, parts := range [][][]Listing{apart, {tt.parts}} { // or all of them parts of one pod's
-					got := MergeListings(raw, parts...)
+					got := MergeListings(per, parts...)
 					if len(got) != 1 || listingText(got[0]) != want || got[0].Seen != nil {
-						t.Errorf("raw %v: %+v, want %s", raw, got, want)
+						t.Errorf("per %v: %+v, want %s", per, got, want)
 					}
 					if l := got[0]; l.Named() != (l.Users != nil) {
-						t.Errorf("raw %v: named %v with users %v", raw, l.Named(), l.Users)
+						t.Errorf("per %v: named %v with users %v", per, l.Named(), l.Users)
 					}
 				}
 			}
@@ -86,14 +86,14 @@ func TestMergeListingsKeepsTheOrder(t *testing.T) {
 	b := listed(Class{Kind: Authenticated}, 1, "u")
 	b.Channel = "b"
 	var names []string
-	for _, l := range MergeListings(false,
+	for _, l := range MergeListings(PerUser,
 		[]Listing{number(1), private("2")}, nil, []Listing{b, private("1"), private("2")}, []Listing{number(1)}) {
 		names = append(names, l.Channel)
 	}
 	if want := []string{"b", "room", "tab|2", "tab|1"}; !slices.Equal(names, want) {
 		t.Errorf("listed %q, want %q", names, want)
 	}
-	if got := MergeListings(false); len(got) != 0 {
+	if got := MergeListings(PerUser); len(got) != 0 {
 		t.Errorf("nothing makes %+v", got)
 	}
 }
@@ -101,14 +101,14 @@ func TestMergeListingsKeepsTheOrder(t *testing.T) {
 func TestMergeMembers(t *testing.T) {
 	first := []Member{{User{"c", ""}, 0}, {User{"a", "1@x"}, 5}, {User{"b", "b@x"}, 9}}
 	second := []Member{{User{"b", ""}, 0}, {User{"a", "2@x"}, 6}}
-	if got, want := MergeMembers(false, first, nil, second), []User{{"a", "2@x"}, {"b", "b@x"}, {"c", ""}}; !slices.Equal(got, want) {
+	if got, want := MergeMembers(PerUser, first, nil, second), []User{{"a", "2@x"}, {"b", "b@x"}, {"c", ""}}; !slices.Equal(got, want) {
 		t.Errorf("%v, want %v", got, want)
 	}
-	raw := MergeMembers(true, first, second)
+	raw := MergeMembers(PerConnection, first, second)
 	if want := []User{{"a", "2@x"}, {"a", "2@x"}, {"b", "b@x"}, {"b", "b@x"}, {"c", ""}}; !slices.Equal(raw, want) {
-		t.Errorf("raw %v, want %v", raw, want)
+		t.Errorf("%v, want %v", raw, want)
 	}
-	if got := MergeMembers(false); len(got) != 0 {
+	if got := MergeMembers(PerUser); len(got) != 0 {
 		t.Errorf("nothing makes %v", got)
 	}
 }

@@ -153,17 +153,17 @@ func (m *model) checkListings() {
 	users = m.texts(slices.Collect(maps.Keys(m.emails))...)
 
 	var names []Listing
-	for _, l := range h.Channels(false) {
+	for _, l := range h.Channels(PerUser) {
 		if l.Kind != Private {
 			names = append(names, Listing{Channel: l.Channel, Kind: l.Kind, CountOnly: l.CountOnly})
 		}
 	}
-	equalLines(t, "names", namesTexts(h.Names()), namesTexts(names))
-	m.same("channels", listingTexts(h.Channels(false)), deduped)
-	m.same("raw channels", listingTexts(h.Channels(true)), raw)
-	gotUsers, stats := h.Users(false)
+	equalLines(t, "names", namesTexts(h.ActiveChannels()), namesTexts(names))
+	m.same("channels", listingTexts(h.Channels(PerUser)), deduped)
+	m.same("raw channels", listingTexts(h.Channels(PerConnection)), raw)
+	gotUsers, stats := h.Users(PerUser)
 	m.same("users", userTexts(gotUsers), users)
-	gotUsers, _ = h.Users(true)
+	gotUsers, _ = h.Users(PerConnection)
 	m.same("raw users", userTexts(gotUsers), rawUsers)
 	want := Stats{len(m.clients), anonymous, len(m.clients) - anonymous, len(m.emails), len(m.active)}
 	if stats != want {

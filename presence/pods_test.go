@@ -58,9 +58,9 @@ func (p *pod) Unwatched(_ HostName, channel string) {
 func (p *pod) relay(on bool) {
 	p.changed, p.watched = make(map[string]bool), make(map[string]bool)
 	if p.off = !on; on {
-		p.w.reg.SetRelay(p)
+		p.w.reg.Pods().SetRelay(p)
 	} else {
-		p.w.reg.SetRelay(nil)
+		p.w.reg.Pods().SetRelay(nil)
 	}
 }
 
@@ -84,7 +84,7 @@ func (ps *pods) drain(p *pod, channel string) {
 	if p.off {
 		return
 	}
-	d, ok := p.w.reg.Changes(p.w.name, channel)
+	d, ok := p.w.reg.Pods().Changes(p.w.name, channel)
 	if ok != p.changed[channel] {
 		ps.t.Errorf("%s: changes of %s: %v, told %v", p.name, channel, ok, p.changed[channel])
 	}
@@ -103,7 +103,7 @@ func (ps *pods) deliver(x parcel) {
 	}
 	x.to.merging = true
 	defer func() { x.to.merging = false }()
-	got := x.to.w.reg.Merge(x.to.w.name, x.channel, x.from.name, x.delta)
+	got := x.to.w.reg.Pods().MergeDelta(x.to.w.name, x.channel, x.from.name, x.delta)
 	if (got == Unwanted) == x.to.watched[x.channel] {
 		ps.t.Errorf("%s: merge of %s ends with %d, watched %v", x.to.name, x.channel, got, x.to.watched[x.channel])
 	}
@@ -111,7 +111,7 @@ func (ps *pods) deliver(x parcel) {
 		if x.delta.Base == 0 {
 			ps.t.Error("a gap before a delta that holds everything")
 		}
-		ps.flight = append(ps.flight, parcel{x.from, x.to, x.channel, x.from.w.reg.State(x.from.w.name, x.channel)})
+		ps.flight = append(ps.flight, parcel{x.from, x.to, x.channel, x.from.w.reg.Pods().State(x.from.w.name, x.channel)})
 	}
 }
 
@@ -121,8 +121,8 @@ func (ps *pods) separate(a, b *pod) {
 		return
 	}
 	ps.cut[[2]*pod{a, b}], ps.cut[[2]*pod{b, a}] = true, true
-	a.w.reg.Forget(b.name)
-	b.w.reg.Forget(a.name)
+	a.w.reg.Pods().Forget(b.name)
+	b.w.reg.Pods().Forget(a.name)
 }
 
 // step does something to what is between the pods.
@@ -143,9 +143,9 @@ func (ps *pods) step() {
 			ps.deliver(x)
 		}
 	case n < 90:
-		a.w.reg.Ready(a.w.name, channel)
+		a.w.reg.Pods().Ready(a.w.name, channel)
 	case n < 94:
-		ps.flight = append(ps.flight, parcel{a, b, channel, a.w.reg.State(a.w.name, channel)})
+		ps.flight = append(ps.flight, parcel{a, b, channel, a.w.reg.Pods().State(a.w.name, channel)})
 	case n < 96:
 		ps.separate(a, b)
 	case n < 98:
@@ -155,7 +155,7 @@ func (ps *pods) step() {
 		a.relay(a.off)
 		for _, p := range ps.list {
 			if a.off && p != a {
-				p.w.reg.Forget(a.name)
+				p.w.reg.Pods().Forget(a.name)
 			}
 		}
 	}
@@ -179,12 +179,12 @@ func (ps *pods) converge() {
 				if ps.apart(from, to) {
 					continue
 				}
-				known := to.w.reg.Clock(to.w.name, channel, from.name)
-				if state, ok := from.w.reg.StateAfter(from.w.name, channel, known); ok {
+				known := to.w.reg.Pods().Clock(to.w.name, channel, from.name)
+				if state, ok := from.w.reg.Pods().StateAfter(from.w.name, channel, known); ok {
 					ps.deliver(parcel{from, to, channel, state})
 				}
 			}
-			to.w.reg.Ready(to.w.name, channel)
+			to.w.reg.Pods().Ready(to.w.name, channel)
 		}
 	}
 }
@@ -194,7 +194,7 @@ func (ps *pods) union(p *pod, channel string, local presence) presence {
 	if local.users == nil && p.active[channel].Kind == Anonymous {
 		for _, other := range ps.list {
 			if !ps.apart(p, other) {
-				local.count += other.w.reg.State(other.w.name, channel).Conns
+				local.count += other.w.reg.Pods().State(other.w.name, channel).Conns
 			}
 		}
 		return local
@@ -204,7 +204,7 @@ func (ps *pods) union(p *pod, channel string, local presence) presence {
 		if other != p && ps.apart(p, other) {
 			continue
 		}
-		for _, m := range other.w.reg.State(other.w.name, channel).Joined {
+		for _, m := range other.w.reg.Pods().State(other.w.name, channel).Joined {
 			known, ok := best[m.ID]
 			later := m.Seen > known.Seen || m.Seen == known.Seen && m.Email > known.Email
 			if !ok || m.Email != "" && (known.Email == "" || later) {

@@ -46,7 +46,7 @@ func TestHostKeepsTheRulesItHas(t *testing.T) {
 func TestHostsDoNotSeeEachOther(t *testing.T) {
 	w := newWorld(t, &Rules{})
 	elsewhere := *w
-	name, err := ParseHost("other.example.com")
+	name, err := ParseHostName("other.example.com")
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -60,7 +60,7 @@ func TestHostsDoNotSeeEachOther(t *testing.T) {
 	there.join("room", WatchList)
 	here.hears("joined room authenticated seq=0 count=1 [a<here@x>]")
 	there.hears("joined room authenticated seq=0 count=1 [a<there@x>]")
-	if _, ok := w.host().Channel(there.ID().PrivateChannel(), false); ok {
+	if _, ok := w.host().Channel(there.ID().PrivateChannel(), PerUser); ok {
 		t.Error("a private channel of another host is listed")
 	}
 	hosts := w.reg.Hosts()
@@ -69,7 +69,7 @@ func TestHostsDoNotSeeEachOther(t *testing.T) {
 	}
 	there.Close()
 	here.hears()
-	wantLines(t, w.channels(false), "room [a<here@x>]")
+	wantLines(t, w.channels(PerUser), "room [a<here@x>]")
 }
 
 // A host is dropped in a second step after its last connection went, so others may come and go between.
@@ -107,7 +107,7 @@ func TestHostsComeAndGoAtOnce(t *testing.T) {
 				h := w.reg.Host(w.name)
 				if h == nil {
 					t.Error("the host is gone while it has a connection")
-				} else if _, ok := h.Channel(c.ID().PrivateChannel(), false); !ok {
+				} else if _, ok := h.Channel(c.ID().PrivateChannel(), PerUser); !ok {
 					t.Error("the registry has another host than the connection")
 				}
 				c.Close()

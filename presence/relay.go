@@ -4,17 +4,17 @@ package presence
 // or the registry held: they take note and return, and never call back into this package.
 type Relay interface {
 	// Opened tells that the host has a connection on this pod. What is sent to it on other pods is wanted by
-	// [Registry.Deliver] from now on.
+	// [Pods.Deliver] from now on.
 	Opened(host HostName)
 	// Closed tells that the last connection is gone.
 	Closed(host HostName)
 	// Send carries a message to the listeners of some channels on other pods, at most once. Nothing that it is given is kept.
 	// It returns ErrBusy, and then the message goes nowhere.
 	Send(host HostName, channels []string, from Source, message []byte) error
-	// Changed tells that [Registry.Changes] has something for other pods. It is told again only after Changes was called.
+	// Changed tells that [Pods.Changes] has something for other pods. It is told again only after Changes was called.
 	Changed(host HostName, channel string)
-	// Watched tells that the channel has its first watcher on this pod, who waits for [Registry.Ready]. What other pods have of
-	// the channel is wanted by [Registry.Merge] from now on.
+	// Watched tells that the channel has its first watcher on this pod, who waits for [Pods.Ready]. What other pods have of
+	// the channel is wanted by [Pods.MergeDelta] from now on.
 	Watched(host HostName, channel string)
 	// Unwatched tells that the last watcher is gone. What other pods have of the channel is forgotten.
 	Unwatched(host HostName, channel string)
@@ -42,13 +42,13 @@ type Delta struct {
 	Lost   int // how many of those that went since Base were lost, see Departure
 }
 
-// Merge is what became of a [Delta].
-type Merge uint8
+// MergeResult is what became of a [Delta].
+type MergeResult uint8
 
 // The four ends of a merge.
 const (
-	Merged   Merge = iota // taken over
-	Stale                 // known already
-	Gap                   // a delta before is missing: ask the pod for everything
-	Unwanted              // nobody watches the channel on this pod
+	Merged   MergeResult = iota // taken over
+	Stale                       // known already
+	Gap                         // a delta before is missing: ask the pod for everything
+	Unwanted                    // nobody watches the channel on this pod
 )

@@ -7,13 +7,13 @@ import (
 
 // SetRelay gives the registry another relay, or with nil none. The new one is told of every host, of every channel that is
 // active, and of every one that is watched. What other pods had is forgotten, and who waited for it is answered.
-func (r *Registry) SetRelay(relay Relay) {
-	r.relaying.Lock()
-	defer r.relaying.Unlock()
-	r.setRelay(nil)
-	r.endings.clear()
+func (p Pods) SetRelay(relay Relay) {
+	p.r.relaying.Lock()
+	defer p.r.relaying.Unlock()
+	p.r.setRelay(nil)
+	p.r.endings.clear()
 	if relay != nil {
-		r.setRelay(relay)
+		p.r.setRelay(relay)
 	}
 }
 

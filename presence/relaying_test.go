@@ -47,12 +47,12 @@ func TestFirstWatchersWaitForOtherPods(t *testing.T) {
 	w.merge("p", whole(5, 2, "b", "d"), Merged)
 	a.hears()
 	b.hears("joined room authenticated")
-	w.reg.Ready(w.name, "room")
+	w.reg.Pods().Ready(w.name, "room")
 	a.hears("joined room authenticated seq=0 count=4 [a b c d]")
 	c.hears("joined room authenticated seq=0 count=4")
-	w.reg.Ready(w.name, "room")
-	w.reg.Ready(w.name, "other")
-	w.reg.Ready(HostName{}, "room")
+	w.reg.Pods().Ready(w.name, "room")
+	w.reg.Pods().Ready(w.name, "other")
+	w.reg.Pods().Ready(HostName{}, "room")
 	d := w.connect("d")
 	d.join("room", WatchList)
 	d.hears("joined room authenticated seq=0 count=4 [a b c d]") // nobody waits any longer
@@ -84,10 +84,10 @@ func TestWhoWaitsForOtherPodsIsAnsweredInOrder(t *testing.T) {
 		{"denied", func(w *world, _ *client) { w.host().SetRules(rulesOf(classes{"room": {Denied: true}})) }, []string{
 			"joined room#1 authenticated seq=0 count=1 [c]", "left room (denied)",
 		}},
-		{"no relay any longer", func(w *world, _ *client) { w.reg.SetRelay(nil) }, []string{
+		{"no relay any longer", func(w *world, _ *client) { w.reg.Pods().SetRelay(nil) }, []string{
 			"joined room#1 authenticated seq=0 count=1 [c]",
 		}},
-		{"another relay", func(w *world, _ *client) { w.reg.SetRelay(new(notes)) }, []string{
+		{"another relay", func(w *world, _ *client) { w.reg.Pods().SetRelay(new(notes)) }, []string{
 			"joined room#1 authenticated seq=0 count=1 [c]", "presence room seq=1 count=2 +a",
 		}},
 	}
@@ -99,8 +99,8 @@ func TestWhoWaitsForOtherPodsIsAnsweredInOrder(t *testing.T) {
 				t.Fatal(err)
 			}
 			tt.do(w, c)
-			w.reg.Merge(w.name, "room", "p", whole(5, 1, "a")) // if it is wanted
-			w.reg.Ready(w.name, "room")
+			w.reg.Pods().MergeDelta(w.name, "room", "p", whole(5, 1, "a")) // if it is wanted
+			w.reg.Pods().Ready(w.name, "room")
 			c.hears(tt.want...)
 		})
 	}
@@ -113,14 +113,14 @@ func TestRelayThatIsSetLaterIsToldOfWhatIsThere(t *testing.T) {
 		a.join("room", WatchList)
 		forget(a)
 		first, second := new(notes), new(notes)
-		w.reg.SetRelay(first)
+		w.reg.Pods().SetRelay(first)
 		first.wants(t, "changed room", "watched room")
 		b.join("room", WatchList)
 		b.hears("joined room authenticated seq=1 count=2 [a b]") // nobody waits, as there are watchers
 		w.merge("p", whole(5, 1, "c"), Merged)
 		a.hears("presence room seq=1 count=2 +b", "presence room seq=2 count=3 +c")
 
-		w.reg.SetRelay(second)
+		w.reg.Pods().SetRelay(second)
 		first.wants(t)
 		second.wants(t, "changed room", "watched room")
 		a.hears("presence room seq=3 count=2 -c")
@@ -129,7 +129,7 @@ func TestRelayThatIsSetLaterIsToldOfWhatIsThere(t *testing.T) {
 		}
 		b.Close()
 		second.wants(t, "changed room")
-		w.reg.SetRelay(nil)
+		w.reg.Pods().SetRelay(nil)
 		if got := w.changes(); got != "" {
 			t.Errorf("changes %q without a relay", got)
 		}
@@ -145,7 +145,7 @@ func TestLastChangesAreForgottenWithTheRelay(t *testing.T) {
 	w, _ := newRelayed(t, &Rules{})
 	w.connect("a").join("room", WatchNone)
 	w.find("a").Close()
-	w.reg.SetRelay(new(notes))
+	w.reg.Pods().SetRelay(new(notes))
 	if got := w.changes(); got != "" {
 		t.Errorf("changes %q", got)
 	}
@@ -164,14 +164,14 @@ func (e *eager) Changed(host HostName, channel string) {
 	e.wg.Go(func() {
 		e.mu.Lock() // so that deltas are kept in the order of their clocks
 		defer e.mu.Unlock()
-		if d, ok := e.reg.Changes(host, channel); ok {
+		if d, ok := e.reg.Pods().Changes(host, channel); ok {
 			e.deltas[channel] = append(e.deltas[channel], d)
 		}
 	})
 }
 
 func (e *eager) Watched(host HostName, channel string) {
-	e.wg.Go(func() { e.reg.Ready(host, channel) })
+	e.wg.Go(func() { e.reg.Pods().Ready(host, channel) })
 }
 
 func (e *eager) Unwatched(HostName, string) {}
@@ -180,7 +180,7 @@ func (e *eager) Unwatched(HostName, string) {}
 func TestChangesWhileHostsComeAndGo(t *testing.T) {
 	w := newWorld(t, &Rules{Grace: time.Millisecond})
 	e := &eager{reg: w.reg, deltas: make(map[string][]Delta)}
-	w.reg.SetRelay(e)
+	w.reg.Pods().SetRelay(e)
 	var wg sync.WaitGroup
 	for i := range 4 {
 		wg.Go(func() {
@@ -200,10 +200,10 @@ func TestChangesWhileHostsComeAndGo(t *testing.T) {
 	}
 	wg.Go(func() {
 		for n := range uint64(300) {
-			w.reg.Merge(w.name, "room", "p", whole(n+1, 1, "a"))
-			w.reg.State(w.name, "room")
+			w.reg.Pods().MergeDelta(w.name, "room", "p", whole(n+1, 1, "a"))
+			w.reg.Pods().State(w.name, "room")
 			if n%10 == 0 {
-				w.reg.Forget("p")
+				w.reg.Pods().Forget("p")
 			}
 		}
 	})
@@ -249,14 +249,14 @@ func TestRelayComesAndGoesAmongConnections(t *testing.T) {
 	}
 	wg.Go(func() {
 		for i := range 100 {
-			w.reg.SetRelay(&watchCount{t: t})
+			w.reg.Pods().SetRelay(&watchCount{t: t})
 			if i%2 == 0 {
-				w.reg.SetRelay(nil)
+				w.reg.Pods().SetRelay(nil)
 			}
 		}
 	})
 	wg.Wait()
-	w.reg.SetRelay(nil)
+	w.reg.Pods().SetRelay(nil)
 	if hosts := w.reg.Hosts(); len(hosts) > 0 || len(w.reg.endings.list) > 0 {
 		t.Errorf("%d hosts and %d last changes are left", len(hosts), len(w.reg.endings.list))
 	}

@@ -96,7 +96,7 @@ func TestReloadReclassifiesActiveChannels(t *testing.T) {
 			if got := anonymous.heard(); !slices.Equal(got, tt.anonymous) {
 				t.Errorf("the anonymous one heard %q, want %q", got, tt.anonymous)
 			}
-			wantLines(t, w.channels(false), tt.listing...)
+			wantLines(t, w.channels(PerUser), tt.listing...)
 
 			// Whoever was taken out is out, and the rest still hears what happens.
 			if tt.anonymous != nil {
@@ -126,7 +126,7 @@ func TestReloadSendsNothingWhenClassesStay(t *testing.T) {
 	}
 	c.hears()
 	anonymous.hears()
-	wantLines(t, w.channels(false), "anonymousChat 2", "room [a]")
+	wantLines(t, w.channels(PerUser), "anonymousChat 2", "room [a]")
 }
 
 func TestReloadWithAFailingClassifierKeepsTheClass(t *testing.T) {
@@ -140,12 +140,12 @@ func TestReloadWithAFailingClassifierKeepsTheClass(t *testing.T) {
 	w.host().SetRules(failing)
 	anonymous.hears()
 	w.connect("").join("room", WatchNone) // active, so the classifier is not asked
-	wantLines(t, w.channels(false), "room 2")
+	wantLines(t, w.channels(PerUser), "room 2")
 	if err := anonymous.Join("other", WatchNone, ""); !errors.Is(err, ErrUnavailable) {
 		t.Errorf("a channel that is not active: %v", err)
 	}
 	w.host().SetRules(rulesOf(classes{"room": {Kind: Authenticated}}))
-	wantLines(t, w.channels(false))
+	wantLines(t, w.channels(PerUser))
 }
 
 func TestReloadChangesLimitsForWhatComes(t *testing.T) {
@@ -154,7 +154,7 @@ func TestReloadChangesLimitsForWhatComes(t *testing.T) {
 	c.join("one", WatchNone)
 	c.join("two", WatchNone)
 	w.host().SetRules(&Rules{MaxChannels: 1, MaxName: 3, MaxConns: 1})
-	wantLines(t, w.channels(false), "one [a]", "two [a]")
+	wantLines(t, w.channels(PerUser), "one [a]", "two [a]")
 	c.join("two", WatchList)
 	if err := c.Join("six", WatchNone, ""); !errors.Is(err, ErrTooManyChannels) {
 		t.Errorf("another channel: %v", err)
@@ -185,7 +185,7 @@ func TestReloadWhileAJoinIsInFlight(t *testing.T) {
 		t.Errorf("got %v, want what the new rules say", err)
 	}
 	c.hears()
-	wantLines(t, w.channels(false))
+	wantLines(t, w.channels(PerUser))
 }
 
 func TestReloadWhileAJoinIsInFlightMakesItsErrorMoot(t *testing.T) {
@@ -214,7 +214,7 @@ func TestReloadOvertakenByAnother(t *testing.T) {
 	slow.answers <- verdict{class: Class{Kind: Authenticated}} // too late to take c out
 	wg.Wait()
 	c.hears()
-	if l := w.host().Channels(false); len(l) != 1 {
+	if l := w.host().Channels(PerUser); len(l) != 1 {
 		t.Errorf("listed: %+v, want the private channel alone", l)
 	}
 }
@@ -235,7 +235,7 @@ func TestReloadWhileAChannelGoesAndComesBack(t *testing.T) {
 	if err := <-done; err != nil {
 		t.Fatal(err)
 	}
-	wantLines(t, w.channels(false), "room 1")
+	wantLines(t, w.channels(PerUser), "room 1")
 }
 
 // Nobody is told who else is taken out at the same time, which would cost a frame for every pair.

@@ -41,9 +41,9 @@ func (r *Registry) watched(name HostName, channelName string, f func(h *Host, ch
 
 // Merge takes over what another pod has of a channel. The Delta can come from a network: one that makes no sense makes a
 // wrong part of the pod that it is from, and nothing worse. Its lists are not kept.
-func (r *Registry) Merge(host HostName, channelName, pod string, d Delta) Merge {
+func (p Pods) MergeDelta(host HostName, channelName, pod string, d Delta) MergeResult {
 	result := Unwanted
-	r.watched(host, channelName, func(h *Host, ch *channel) {
+	p.r.watched(host, channelName, func(h *Host, ch *channel) {
 		if result = h.merge(ch, pod, d); result == Merged {
 			h.changed(ch)
 		}
@@ -52,8 +52,8 @@ func (r *Registry) Merge(host HostName, channelName, pod string, d Delta) Merge 
 }
 
 // Ready answers those who wait for what other pods have of a channel, see [Relay].
-func (r *Registry) Ready(host HostName, channelName string) {
-	r.watched(host, channelName, func(h *Host, ch *channel) {
+func (p Pods) Ready(host HostName, channelName string) {
+	p.r.watched(host, channelName, func(h *Host, ch *channel) {
 		if ch.beyond.syncing {
 			ch.beyond.syncing = false
 			h.flush(ch)
@@ -63,9 +63,9 @@ func (r *Registry) Ready(host HostName, channelName string) {
 
 // Clock returns that of the last [Delta] of the pod that was merged. It is 0 when nothing is known of the pod, and when
 // the pod has nobody in the channel.
-func (r *Registry) Clock(host HostName, channelName, pod string) uint64 {
+func (p Pods) Clock(host HostName, channelName, pod string) uint64 {
 	var clock uint64
-	r.watched(host, channelName, func(_ *Host, ch *channel) {
+	p.r.watched(host, channelName, func(_ *Host, ch *channel) {
 		if p := ch.beyond.parts[pod]; p != nil && len(p.users)+p.conns > 0 {
 			clock = p.clock
 		}
@@ -74,8 +74,8 @@ func (r *Registry) Clock(host HostName, channelName, pod string) uint64 {
 }
 
 // Forget takes all that the pod had for lost.
-func (r *Registry) Forget(pod string) {
-	for _, h := range r.Hosts() {
+func (p Pods) Forget(pod string) {
+	for _, h := range p.r.Hosts() {
 		h.mu.Lock()
 		for _, ch := range h.channels {
 			if ch.beyond != nil && ch.beyond.parts[pod] != nil {
@@ -89,7 +89,7 @@ func (r *Registry) Forget(pod string) {
 	}
 }
 
-func (h *Host) merge(ch *channel, pod string, d Delta) Merge {
+func (h *Host) merge(ch *channel, pod string, d Delta) MergeResult {
 	b := ch.beyond
 	p := b.parts[pod]
 	if p == nil {

@@ -28,9 +28,9 @@ func (d Delta) after(base uint64, left ...string) Delta {
 }
 
 // merge merges what a pod has of the room, with a certain end.
-func (w *world) merge(pod string, d Delta, want Merge) {
+func (w *world) merge(pod string, d Delta, want MergeResult) {
 	w.t.Helper()
-	if got := w.reg.Merge(w.name, "room", pod, d); got != want {
+	if got := w.reg.Pods().MergeDelta(w.name, "room", pod, d); got != want {
 		w.t.Errorf("merge of %s of %s ends with %d, want %d", deltaText(d), pod, got, want)
 	}
 }
@@ -41,7 +41,7 @@ func watching(t testing.TB, rules *Rules) (*world, *client, *notes) {
 	w, relay := newRelayed(t, rules)
 	watcher := w.connect("w")
 	watcher.join("room", WatchList)
-	w.reg.Ready(w.name, "room")
+	w.reg.Pods().Ready(w.name, "room")
 	if got := watcher.heard(); len(got) != 1 {
 		t.Fatalf("the watcher heard %q", got)
 	}
@@ -85,13 +85,13 @@ func TestMergeIsSeenByWatchers(t *testing.T) {
 		}, []string{"+a", "-a"}},
 		{"a pod is forgotten", func(w *world) {
 			w.merge("p", whole(5, 2, "a", "w"), Merged)
-			w.reg.Forget("q")
-			w.reg.Forget("p")
+			w.reg.Pods().Forget("q")
+			w.reg.Pods().Forget("p")
 			w.merge("p", whole(5, 1, "b"), Merged)
 		}, []string{"+a", "-a", "+b"}},
 		{"a pod of the last clock is forgotten", func(w *world) {
 			w.merge("p", whole(1<<64-1, 2, "a", "w"), Merged)
-			w.reg.Forget("p")
+			w.reg.Pods().Forget("p")
 		}, []string{"+a", "-a"}},
 		{"here, elsewhere, and here no longer", func(w *world) {
 			c := w.connect("a<1@x>")
@@ -126,14 +126,14 @@ func TestMergeIsSeenByWatchers(t *testing.T) {
 			w.merge("p", Delta{Clock: 4, Base: 3, Lost: 1 << 40}, Merged)
 		}, []string{"+a", "-a"}},
 		{"a channel that nobody watches", func(w *world) {
-			if got := w.reg.Merge(w.name, "other", "p", whole(5, 1, "a")); got != Unwanted {
+			if got := w.reg.Pods().MergeDelta(w.name, "other", "p", whole(5, 1, "a")); got != Unwanted {
 				t.Errorf("a channel that is not active: %d", got)
 			}
 			w.connect("b").join("other", WatchNone)
-			if got := w.reg.Merge(w.name, "other", "p", whole(5, 1, "a")); got != Unwanted {
+			if got := w.reg.Pods().MergeDelta(w.name, "other", "p", whole(5, 1, "a")); got != Unwanted {
 				t.Errorf("a channel without watchers: %d", got)
 			}
-			if got := w.reg.Merge(HostName{"other.example.com"}, "room", "p", whole(5, 1, "a")); got != Unwanted {
+			if got := w.reg.Pods().MergeDelta(HostName{"other.example.com"}, "room", "p", whole(5, 1, "a")); got != Unwanted {
 				t.Errorf("another host: %d", got)
 			}
 		}, nil},
@@ -146,7 +146,7 @@ func TestMergeIsSeenByWatchers(t *testing.T) {
 		}, []string{"kind=anonymous -w", "", "kind=authenticated +b +w", "kind=anonymous -b -w"}},
 		{"no relay any longer", func(w *world) {
 			w.merge("p", whole(5, 1, "a"), Merged)
-			w.reg.SetRelay(nil)
+			w.reg.Pods().SetRelay(nil)
 			w.merge("p", whole(6, 1, "b"), Unwanted)
 		}, []string{"+a", "-a"}},
 	}
@@ -159,7 +159,7 @@ func TestMergeIsSeenByWatchers(t *testing.T) {
 				got[i] = strings.TrimPrefix(strings.TrimPrefix(line, "presence room"), " ")
 			}
 			wantLines(t, got, tt.want...)
-			if l, _ := w.host().Channel("room", false); len(l.Users)+l.Count != 1 {
+			if l, _ := w.host().Channel("room", PerUser); len(l.Users)+l.Count != 1 {
 				t.Errorf("listed: %+v, want what this pod has", l)
 			}
 			if s := w.host().Stats(); s.Users > 3 || s.Conns > 3 {
@@ -186,7 +186,7 @@ func TestClockIsThatOfTheLastMerge(t *testing.T) {
 	w, watcher, _ := watching(t, &Rules{})
 	clock := func(want uint64) {
 		t.Helper()
-		if got := w.reg.Clock(w.name, "room", "p"); got != want {
+		if got := w.reg.Pods().Clock(w.name, "room", "p"); got != want {
 			t.Errorf("clock %d, want %d", got, want)
 		}
 	}
@@ -197,7 +197,7 @@ func TestClockIsThatOfTheLastMerge(t *testing.T) {
 	clock(0) // nobody is there
 	w.merge("p", whole(7, 1).after(6), Merged)
 	clock(7)
-	w.reg.Forget("p")
+	w.reg.Pods().Forget("p")
 	clock(0)
 	w.merge("p", whole(5, 1, "a"), Merged)
 	watcher.join("room", WatchNone)
@@ -225,23 +225,23 @@ func TestGraceOverPods(t *testing.T) {
 			pass(time.Second)
 			w.merge("p", whole(7, 0).after(6, "a?"), Merged)
 		}, nil, []string{"-a"}},
-		{"pod gone", func(w *world) { w.reg.Forget("p") }, nil, []string{"-a"}},
-		{"pod gone and back", func(w *world) { w.reg.Forget("p"); w.merge("p", whole(5, 1, "a"), Merged) }, nil, nil},
-		{"back on another pod", func(w *world) { w.reg.Forget("p"); w.merge("q", whole(5, 1, "a"), Merged) }, nil, nil},
+		{"pod gone", func(w *world) { w.reg.Pods().Forget("p") }, nil, []string{"-a"}},
+		{"pod gone and back", func(w *world) { w.reg.Pods().Forget("p"); w.merge("p", whole(5, 1, "a"), Merged) }, nil, nil},
+		{"back on another pod", func(w *world) { w.reg.Pods().Forget("p"); w.merge("q", whole(5, 1, "a"), Merged) }, nil, nil},
 		{"back on another pod, and left", func(w *world) {
-			w.reg.Forget("p")
+			w.reg.Pods().Forget("p")
 			w.merge("q", whole(5, 1, "a"), Merged)
 			w.merge("q", whole(6, 0).after(5, "a"), Merged)
 		}, []string{"-a"}, nil},
-		{"back here", func(w *world) { w.reg.Forget("p"); w.connect("a").join("room", WatchNone) }, nil, nil},
-		{"back here first", func(w *world) { w.connect("a").join("room", WatchNone); w.reg.Forget("p") }, nil, nil},
+		{"back here", func(w *world) { w.reg.Pods().Forget("p"); w.connect("a").join("room", WatchNone) }, nil, nil},
+		{"back here first", func(w *world) { w.connect("a").join("room", WatchNone); w.reg.Pods().Forget("p") }, nil, nil},
 		{"lost here, then left there", func(w *world) {
 			c := w.connect("a")
 			c.join("room", WatchNone)
 			c.Close()
 			w.merge("p", whole(6, 0).after(5, "a"), Merged)
 		}, []string{"-a"}, nil},
-		{"no relay any longer", func(w *world) { w.reg.Forget("p"); w.reg.SetRelay(nil) }, nil, []string{"-a"}},
+		{"no relay any longer", func(w *world) { w.reg.Pods().Forget("p"); w.reg.Pods().SetRelay(nil) }, nil, []string{"-a"}},
 	}
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {

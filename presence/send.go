@@ -174,13 +174,13 @@ func (r *Registry) Send(host HostName, channels []string, message []byte) error 
 // Deliver sends a message that came from another pod to those who listen on this one. It can come from a network.
 //
 // It returns ErrTooLarge, or ErrBusy when some of the channels did not get it.
-func (r *Registry) Deliver(host HostName, channels []string, from Source, message []byte) error {
+func (p Pods) Deliver(host HostName, channels []string, from Source, message []byte) error {
 	channels, err := targets(channels, message)
 	if err != nil {
 		return err
 	}
 	var owed []Outbox
-	r.with(host, func(h *Host) {
+	p.r.with(host, func(h *Host) {
 		if h == nil {
 			return
 		}

@@ -117,7 +117,7 @@ func TestSendIsAllOrNothing(t *testing.T) {
 		t.Run(tt.name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
 				w, relay := newWorld(t, &Rules{MaxName: 50}), new(wires)
-				w.reg.SetRelay(relay)
+				w.reg.Pods().SetRelay(relay)
 				ann := w.connect("ann")
 				ann.join("room", WatchNone)
 				forget(ann)
@@ -181,7 +181,7 @@ func TestListens(t *testing.T) {
 func TestBackendSendsToAnyChannel(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		w, relay := newWorld(t, &Rules{}), new(wires)
-		w.reg.SetRelay(relay)
+		w.reg.Pods().SetRelay(relay)
 		ann, bob := w.connect("ann"), w.connect("")
 		ann.join("room", WatchNone)
 		forget(ann)
@@ -239,21 +239,21 @@ func TestCheckTarget(t *testing.T) {
 func TestDeliveredMessagesAreNotRelayed(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		w, relay := newWorld(t, &Rules{}), new(wires)
-		w.reg.SetRelay(relay)
+		w.reg.Pods().SetRelay(relay)
 		ann := w.connect("ann")
 		ann.join("room", WatchNone)
 		forget(ann)
 		mine := ann.ID().PrivateChannel()
-		if err := w.reg.Deliver(w.name, []string{"room", "empty", "room", mine}, Source{User: &User{ID: "bob"}}, []byte("{}")); err != nil {
+		if err := w.reg.Pods().Deliver(w.name, []string{"room", "empty", "room", mine}, Source{User: &User{ID: "bob"}}, []byte("{}")); err != nil {
 			t.Error(err)
 		}
 		synctest.Wait()
 		ann.hears("message "+mine+" bob: {}", "message room bob: {}")
 		relay.wants(t)
-		if err := w.reg.Deliver(HostName{}, []string{"room"}, Source{}, nil); err != nil {
+		if err := w.reg.Pods().Deliver(HostName{}, []string{"room"}, Source{}, nil); err != nil {
 			t.Errorf("to a host without connections: %v", err)
 		}
-		if err := w.reg.Deliver(w.name, []string{"room"}, Source{}, make([]byte, MaxMessage)); !errors.Is(err, ErrTooLarge) {
+		if err := w.reg.Pods().Deliver(w.name, []string{"room"}, Source{}, make([]byte, MaxMessage)); !errors.Is(err, ErrTooLarge) {
 			t.Errorf("too large: %v", err)
 		}
 	})
@@ -262,7 +262,7 @@ func TestDeliveredMessagesAreNotRelayed(t *testing.T) {
 func TestRelayIsGivenWhatOthersGet(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		w, relay := newWorld(t, &Rules{}), new(wires)
-		w.reg.SetRelay(relay)
+		w.reg.Pods().SetRelay(relay)
 		ann, eve := w.connect("ann<a@x>"), w.connect("")
 		ann.join("room", WatchNone)
 		ann.join("hall", WatchNone)
@@ -287,9 +287,9 @@ func TestRelayIsGivenWhatOthersGet(t *testing.T) {
 func TestRelayIsToldOfHosts(t *testing.T) {
 	w, first, second := newWorld(t, &Rules{}), new(wires), new(wires)
 	ann := w.connect("ann")
-	w.reg.SetRelay(first)
+	w.reg.Pods().SetRelay(first)
 	bob := w.connect("bob")
-	w.reg.SetRelay(second)
+	w.reg.Pods().SetRelay(second)
 	if first.open[w.name] != 1 || second.open[w.name] != 1 {
 		t.Errorf("opened %d and %d times", first.open[w.name], second.open[w.name])
 	}

@@ -71,7 +71,7 @@ func (d *deployment) check(ctx context.Context) error {
 
 // users asks for the users of a host, of whom every pod has as many.
 func (d *deployment) users(ctx context.Context, host presence.HostName, members bool, each int) error {
-	centers, truth := d.cluster.AllUsers(ctx, host, members, false)
+	centers, truth := d.cluster.AllUsers(ctx, host, members, presence.PerUser)
 	switch {
 	case !truth.Complete:
 		return fmt.Errorf("the answer is not complete, without %v", truth.Missing)

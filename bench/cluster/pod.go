@@ -34,7 +34,7 @@ func largeHost() presence.HostName { return host("portal.example.com") }
 func smallHost(i int) presence.HostName { return host(fmt.Sprintf("portal-%d.example.com", i)) }
 
 func host(name string) presence.HostName {
-	h, err := presence.ParseHost(name)
+	h, err := presence.ParseHostName(name)
 	if err != nil {
 		panic(err) // the names are written here
 	}
@@ -87,7 +87,7 @@ func startPod(number int, addresses [2][]string) (*pod, error) {
 // awaitPods returns when the pod knows all others, as a deployment and as plain NATS.
 func (p *pod) awaitPods(ctx context.Context) error {
 	for {
-		_, truth := p.cluster.AllUsers(ctx, largeHost(), false, false)
+		_, truth := p.cluster.AllUsers(ctx, largeHost(), false, presence.PerUser)
 		if p.cluster.Ready() && truth.Complete && len(p.cluster.Report(ctx).Pods) == pods && p.plain.routes() == pods-1 {
 			return nil
 		}

@@ -50,7 +50,7 @@ func child(folder string) {
 		fmt.Println(err)
 		return
 	}
-	host, err := presence.ParseHost("portal.example.com")
+	host, err := presence.ParseHostName("portal.example.com")
 	if err != nil {
 		fmt.Println(err)
 		return

@@ -34,7 +34,7 @@ func eventually(t testing.TB, what string, condition func() bool) {
 
 func mustHost(t testing.TB, name string) presence.HostName {
 	t.Helper()
-	host, err := presence.ParseHost(name)
+	host, err := presence.ParseHostName(name)
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -188,7 +188,7 @@ func (s *store) check(file string) error {
 // checkHost compares the name of a bucket with the host of the first record in it that is whole. The checksum of a record
 // is not one of its place.
 func checkHost(b *bbolt.Bucket, name []byte) error {
-	host, err := presence.ParseHost(string(name))
+	host, err := presence.ParseHostName(string(name))
 	if err != nil || host.String() != string(name) {
 		return fmt.Errorf("%w: it has messages of the host %q", errBroken, name)
 	}
@@ -244,7 +244,7 @@ func (s *store) each(visit func(host presence.HostName, channel, number uint64, 
 
 func eachIn(root *bbolt.Bucket, visit func(host presence.HostName, channel, number uint64, size int)) error {
 	return root.ForEachBucket(func(name []byte) error {
-		host, err := presence.ParseHost(string(name))
+		host, err := presence.ParseHostName(string(name))
 		if err != nil {
 			return nil // no host that a message could have come from
 		}

@@ -75,7 +75,7 @@ func decodeFields(key, value []byte) (Record, error) {
 	if len(parts) != 3 {
 		return Record{}, errEntry
 	}
-	host, err := presence.ParseHost(string(parts[0]))
+	host, err := presence.ParseHostName(string(parts[0]))
 	if err != nil || host.String() != string(parts[0]) {
 		return Record{}, errEntry
 	}

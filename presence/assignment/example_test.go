@@ -28,7 +28,7 @@ func Example() {
 		log.Fatal(err)
 	}
 
-	portal, err := presence.ParseHost("portal.example.com")
+	portal, err := presence.ParseHostName("portal.example.com")
 	if err != nil {
 		log.Fatal(err)
 	}

@@ -14,7 +14,7 @@ import (
 
 func mustHost(t testing.TB, name string) presence.HostName {
 	t.Helper()
-	h, err := presence.ParseHost(name)
+	h, err := presence.ParseHostName(name)
 	if err != nil {
 		t.Fatal(err)
 	}

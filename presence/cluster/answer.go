@@ -19,7 +19,7 @@ const (
 // answers is what replies to the checks of other pods. Each of its goroutines holds what this pod has of one channel at a time.
 type answers struct {
 	link   *link
-	reg    *presence.Registry
+	reg    presence.Pods
 	checks chan asked
 	bytes  atomic.Int64 // of the checks that wait, about
 	done   chan struct{}
@@ -33,7 +33,7 @@ type asked struct {
 }
 
 // newAnswers starts the goroutines, which close ends.
-func newAnswers(l *link, reg *presence.Registry) *answers {
+func newAnswers(l *link, reg presence.Pods) *answers {
 	a := &answers{link: l, reg: reg, checks: make(chan asked, maxChecks), done: make(chan struct{})}
 	for range answerers {
 		a.all.Go(a.run)

@@ -14,7 +14,7 @@ import (
 
 func testPlace(t testing.TB) place {
 	t.Helper()
-	h, err := presence.ParseHost("portal.example.com")
+	h, err := presence.ParseHostName("portal.example.com")
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -182,7 +182,7 @@ func (s *syncer) takeDelta(from peer, m *message.Delta, live bool) {
 	if live {
 		r.live = d.Clock
 	}
-	switch s.reg.Merge(m.Host, m.Channel, s.alive[from], d) {
+	switch s.reg.MergeDelta(m.Host, m.Channel, s.alive[from], d) {
 	case presence.Merged:
 		if d.Base == 0 && r.check != 0 && r.seen != 0 && !r.behind {
 			s.resynced.Add(1) // nothing told but the check

@@ -145,15 +145,15 @@ func start(cfg Config, tr transport, registry *presence.Registry, local Local, t
 	l.standing = c.members.standing
 	c.responder = newResponder(l, registry, local)
 	c.asking.init()
-	c.replicator = newReplicator(l, c.members, registry, t, cfg.Logger)
-	c.messenger = newMessenger(l, registry, cfg.Logger)
+	c.replicator = newReplicator(l, c.members, registry.Pods(), t, cfg.Logger)
+	c.messenger = newMessenger(l, registry.Pods(), cfg.Logger)
 	c.assignments = newAssignments(l, c.members, cfg.Assignments, t)
 	c.responder.start(&c.all, c.stop)
 	if err := c.subscribe(); err != nil {
 		_ = c.leave()
 		return nil, err
 	}
-	registry.SetRelay(relay{c.replicator, c.messenger})
+	registry.Pods().SetRelay(relay{c.replicator, c.messenger})
 	c.all.Go(func() { c.members.run(c.stop) })
 	if c.assignments != nil {
 		c.all.Go(func() { c.assignments.run(c.stop) })
@@ -252,7 +252,7 @@ func (c *Cluster) Close() error {
 	var err error
 	c.closing.Do(func() {
 		c.replicator.close() // tells what changed last, which the registry then forgets
-		c.registry.SetRelay(nil)
+		c.registry.Pods().SetRelay(nil)
 		err = c.leave()
 	})
 	return err

@@ -50,7 +50,7 @@ func TestPodsThatAreStartedBeforeNATS(t *testing.T) {
 	}
 	for i, p := range pods {
 		eventually(t, "readiness without NATS", p.Ready)
-		dcs, truth := p.AllUsers(t.Context(), host, true, false)
+		dcs, truth := p.AllUsers(t.Context(), host, true, presence.PerUser)
 		if got, want := (answer{truth: truth, dcs: dcs}).text(), fmt.Sprintf("x 1+0[{user-%d }]; missing []", i); got != want {
 			t.Errorf("without NATS %q, want %q", got, want)
 		}
@@ -59,7 +59,7 @@ func TestPodsThatAreStartedBeforeNATS(t *testing.T) {
 	nats.Start()
 	for _, p := range pods {
 		eventually(t, "complete answer", func() bool {
-			dcs, truth := p.AllUsers(t.Context(), host, true, false)
+			dcs, truth := p.AllUsers(t.Context(), host, true, presence.PerUser)
 			return answer{truth: truth, dcs: dcs}.text() == "x 2+0[{user-0 } {user-1 }]; complete"
 		})
 	}

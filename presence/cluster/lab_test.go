@@ -386,7 +386,7 @@ func (s *script) goodbye() {
 
 func mustHost(t *testing.T, name string) presence.HostName {
 	t.Helper()
-	host, err := presence.ParseHost(name)
+	host, err := presence.ParseHostName(name)
 	if err != nil {
 		t.Fatal(err)
 	}

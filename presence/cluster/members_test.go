@@ -9,6 +9,7 @@ import (
 
 	"go.uber.org/zap/zapcore"
 
+	"github.com/rollcall-gateway/rollcall/presence"
 	"github.com/rollcall-gateway/rollcall/presence/cluster/message"
 )
 
@@ -426,7 +427,7 @@ func TestReady(t *testing.T) {
 // truth asks for something of which nobody but this pod knows.
 func (p *labPod) truth(t *testing.T) Truth {
 	t.Helper()
-	_, truth := p.AllUsers(t.Context(), mustHost(t, "example.com"), false, false)
+	_, truth := p.AllUsers(t.Context(), mustHost(t, "example.com"), false, presence.PerUser)
 	return truth
 }
 

@@ -17,7 +17,7 @@ func merge(q inquiry, replies []podReply) answer {
 		return cmp.Or(cmp.Compare(a.dc, b.dc), cmp.Compare(a.pod, b.pod), compareIncarnations(a.inc, b.inc))
 	})
 	if q.kind == message.KindUsers || q.kind == message.KindNames {
-		return answer{listings: mergeListings(q.raw, replies)}
+		return answer{listings: mergeListings(q.per, replies)}
 	}
 	if q.kind == message.KindExplain {
 		return answer{connections: mergeConnections(replies)}
@@ -46,14 +46,14 @@ func mergeDataCenter(q inquiry, replies []podReply) DataCenter {
 				parts = append(parts, part.Members)
 			}
 		}
-		dc.Users = presence.MergeMembers(q.raw, parts...)
+		dc.Users = presence.MergeMembers(q.per, parts...)
 		if dc.Users == nil {
 			dc.Users = []presence.User{}
 		}
 		dc.Authenticated = len(dc.Users)
 		return dc
 	}
-	if q.raw {
+	if q.per == presence.PerConnection {
 		for _, r := range replies {
 			dc.Authenticated += int(r.replies[0].Count.LoggedIn)
 		}
@@ -140,14 +140,14 @@ func (u *union) add(h uint64) {
 	}
 }
 
-func mergeListings(raw bool, replies []podReply) []presence.Listing {
+func mergeListings(per presence.Per, replies []podReply) []presence.Listing {
 	var parts [][]presence.Listing
 	for _, r := range replies {
 		for _, part := range r.replies {
 			parts = append(parts, part.Channels)
 		}
 	}
-	return presence.MergeListings(raw, parts...)
+	return presence.MergeListings(per, parts...)
 }
 
 // mergeConnections puts the connections of all pods into one list. One with many channels comes in several entries, one

@@ -43,7 +43,7 @@ func (l *link) shardSubject(shard byte) string {
 // has it delivered on this pod and nowhere else.
 type messenger struct {
 	link   *link
-	reg    *presence.Registry
+	reg    presence.Pods
 	logger *zap.Logger
 
 	*worker
@@ -80,7 +80,7 @@ type Messages struct {
 }
 
 // newMessenger returns a messenger. Close publishes what was sent before, and ends its goroutine.
-func newMessenger(l *link, reg *presence.Registry, logger *zap.Logger) *messenger {
+func newMessenger(l *link, reg presence.Pods, logger *zap.Logger) *messenger {
 	m := &messenger{
 		link: l, reg: reg, logger: logger, worker: newWorker(),
 		byHost: make(map[presence.HostName]int),

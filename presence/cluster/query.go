@@ -29,9 +29,9 @@ const (
 // DataCenter is what a data center has of a host.
 type DataCenter struct {
 	Name          string
-	Authenticated int // distinct users; when the question is raw, connections with a user
+	Authenticated int // distinct users; by [presence.PerConnection], connections with a user
 	Anonymous     int // connections without one
-	// Users are in the order of their IDs, one entry each; when the question is raw, one entry a connection. Nil unless asked
+	// Users are in the order of their IDs, one entry each; by [presence.PerConnection], one entry a connection. Nil unless asked
 	// for, and then empty rather than nil.
 	Users []presence.User
 }
@@ -49,7 +49,7 @@ type inquiry struct {
 	host          presence.HostName
 	scope         Scope
 	channel, user string
-	raw           bool
+	per           presence.Per
 }
 
 // answer is what became of a question, of which one field beside truth is set.
@@ -68,23 +68,37 @@ const (
 
 // AllUsers says how many are connected to the host in each data center that serves it, in the order of their names, and
 // with members set who. A data center of which no pod replied is left out. The results are shared and must not be changed.
-func (c *Cluster) AllUsers(ctx context.Context, host presence.HostName, members, raw bool) ([]DataCenter, Truth) {
+func (c *Cluster) AllUsers(ctx context.Context, host presence.HostName, members bool, per presence.Per) ([]DataCenter, Truth) {
 	kind := message.KindCount
 	if members {
 		kind = message.KindMembers
 	}
-	a := c.ask(ctx, inquiry{kind: kind, host: host, scope: ScopeAll, raw: raw})
+	a := c.ask(ctx, inquiry{kind: kind, host: host, scope: ScopeAll, per: per})
 	return a.dcs, a.truth
 }
 
-// Users lists the active channels of the host, or the one channel if it is not "", as [presence.Host.Channels] does. The
-// results are shared and must not be changed.
-func (c *Cluster) Users(ctx context.Context, host presence.HostName, scope Scope, channel string, raw bool) ([]presence.Listing, Truth) {
-	a := c.ask(ctx, inquiry{kind: message.KindUsers, host: host, scope: scope, channel: channel, raw: raw})
+// Users lists the active channels of the host as [presence.Host.Channels] does. The results are shared and must not be
+// changed.
+func (c *Cluster) Users(
+	ctx context.Context, host presence.HostName, scope Scope, per presence.Per,
+) ([]presence.Listing, Truth) {
+	a := c.ask(ctx, inquiry{kind: message.KindUsers, host: host, scope: scope, per: per})
 	return a.listings, a.truth
 }
 
-// Channels lists the active channels of the host as [presence.Host.Names] does. The results are shared and must not be
+// ChannelUsers lists one channel as [presence.Host.Channel] does; the list is empty when the channel is not active. The
+// results are shared and must not be changed.
+func (c *Cluster) ChannelUsers(
+	ctx context.Context, host presence.HostName, scope Scope, channel string, per presence.Per,
+) ([]presence.Listing, Truth) {
+	if channel == "" { // no channel has that name, and in a query it stands for all channels
+		return nil, Truth{Complete: true}
+	}
+	a := c.ask(ctx, inquiry{kind: message.KindUsers, host: host, scope: scope, channel: channel, per: per})
+	return a.listings, a.truth
+}
+
+// Channels lists the active channels of the host as [presence.Host.ActiveChannels] does. The results are shared and must not be
 // changed.
 func (c *Cluster) Channels(ctx context.Context, host presence.HostName, scope Scope) ([]presence.Listing, Truth) {
 	a := c.ask(ctx, inquiry{kind: message.KindNames, host: host, scope: scope})
@@ -175,5 +189,5 @@ func (c *Cluster) anyLocal(pods []peer) bool {
 }
 
 func (q inquiry) message(id, seed uint64) *message.Query {
-	return &message.Query{ID: id, Kind: q.kind, Host: q.host, Channel: q.channel, User: q.user, Raw: q.raw, Seed: seed}
+	return &message.Query{ID: id, Kind: q.kind, Host: q.host, Channel: q.channel, User: q.user, Raw: q.per == presence.PerConnection, Seed: seed}
 }

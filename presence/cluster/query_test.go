@@ -42,7 +42,7 @@ func (a answer) text() string {
 // count asks how many there are.
 func (p *labPod) count(t *testing.T) answer {
 	t.Helper()
-	dcs, truth := p.AllUsers(t.Context(), mustHost(t, "example.com"), false, false)
+	dcs, truth := p.AllUsers(t.Context(), mustHost(t, "example.com"), false, presence.PerUser)
 	return answer{truth: truth, dcs: dcs}
 }
 
@@ -88,42 +88,45 @@ func TestAnswersOfSeveralPods(t *testing.T) {
 		x2.local.explain = []message.Connection{{ID: "c3"}, {ID: "c2"}}
 
 		for _, p := range []*labPod{x1, x2, x3, y1} {
-			all := func(members, raw bool) answer {
-				dcs, truth := p.AllUsers(t.Context(), host, members, raw)
+			all := func(members bool, per presence.Per) answer {
+				dcs, truth := p.AllUsers(t.Context(), host, members, per)
 				return answer{truth: truth, dcs: dcs}
 			}
-			wantText(t, all(false, false), "x 2+1; y 1+1; complete")
-			wantText(t, all(false, true), "x 4+1; y 1+1; complete")
-			wantText(t, all(true, false), "x 2+1[{ann ann@new} {bob bob@x}]; y 1+1[{ann ann@y}]; complete")
-			raw := all(true, true)
+			wantText(t, all(false, presence.PerUser), "x 2+1; y 1+1; complete")
+			wantText(t, all(false, presence.PerConnection), "x 4+1; y 1+1; complete")
+			wantText(t, all(true, presence.PerUser), "x 2+1[{ann ann@new} {bob bob@x}]; y 1+1[{ann ann@y}]; complete")
+			raw := all(true, presence.PerConnection)
 			if len(raw.dcs) != 2 || raw.dcs[0].Authenticated != 4 || len(raw.dcs[0].Users) != 4 || raw.dcs[1].Authenticated != 1 {
 				t.Errorf("raw: %s", raw.text())
 			}
-			users := func(scope Scope, channel string, raw bool) answer {
-				list, truth := p.Users(t.Context(), host, scope, channel, raw)
+			users := func(scope Scope, channel string, per presence.Per) answer {
+				list, truth := p.Users(t.Context(), host, scope, per)
+				if channel != "" {
+					list, truth = p.ChannelUsers(t.Context(), host, scope, channel, per)
+				}
 				list = slices.DeleteFunc(slices.Clone(list), func(l presence.Listing) bool { return l.Kind == presence.Private })
 				return answer{truth: truth, listings: list}
 			}
-			got := users(ScopeAll, "", false)
+			got := users(ScopeAll, "", presence.PerUser)
 			if text := got.text(); !strings.Contains(text, "anonymous [] 2; lobby [{ann ann@new}] 0; room [") || len(got.listings[2].Users) != 2 || !got.truth.Complete {
 				t.Errorf("users: %s", text)
 			}
-			if got := users(ScopeAll, "room", true); len(got.listings) != 1 || len(got.listings[0].Users) != 4 {
+			if got := users(ScopeAll, "room", presence.PerConnection); len(got.listings) != 1 || len(got.listings[0].Users) != 4 {
 				t.Errorf("room, raw: %s", got.text())
 			}
-			wantText(t, users(ScopeAll, "nobody", true), "complete")
+			wantText(t, users(ScopeAll, "nobody", presence.PerConnection), "complete")
 			names, truth := p.Channels(t.Context(), host, ScopeAll)
 			wantText(t, answer{truth: truth, listings: names}, "anonymous [] 0; lobby [] 0; room [] 0; complete")
 			conns, truth := p.Explain(t.Context(), host, "ann")
 			wantText(t, answer{truth: truth, connections: conns}, "x/2 c3 []; x/2 c2 []; y/1 c1 [room]; complete")
 		}
-		list, truth := x3.Users(t.Context(), host, ScopeDC, "room", true)
+		list, truth := x3.ChannelUsers(t.Context(), host, ScopeDC, "room", presence.PerConnection)
 		wantText(t, answer{truth: truth, listings: list}, "room [{ann ann@new} {ann ann@new} {bob }] 0; complete")
 		list, truth = y1.Channels(t.Context(), host, ScopeDC)
 		wantText(t, answer{truth: truth, listings: list}, "anonymous [] 0; room [] 0; complete")
 		list, truth = x1.Channels(t.Context(), host, ScopePod)
 		wantText(t, answer{truth: truth, listings: list}, "room [] 0; complete")
-		list, truth = y1.Users(t.Context(), host, ScopePod, "room", false)
+		list, truth = y1.ChannelUsers(t.Context(), host, ScopePod, "room", presence.PerUser)
 		wantText(t, answer{truth: truth, listings: list}, "room [{ann ann@y}] 0; complete")
 		queries := sentOf[*message.Query](y1.port)
 		for _, q := range queries {
@@ -170,7 +173,7 @@ func TestAlonePodAnswersAtOnce(t *testing.T) {
 		if got := sentOf[*message.Query](a.port); len(got) > 0 {
 			t.Errorf("asked the network: %v", got)
 		}
-		dcs, truth := a.AllUsers(t.Context(), mustHost(t, "example.com"), true, false)
+		dcs, truth := a.AllUsers(t.Context(), mustHost(t, "example.com"), true, presence.PerUser)
 		if !truth.Complete || len(dcs) != 1 || dcs[0].Users == nil {
 			t.Errorf("members of nobody: %+v %+v", dcs, truth)
 		}
@@ -322,7 +325,7 @@ func TestReplies(t *testing.T) {
 				s := n.script(t, "dc", "s", 1)
 				s.replies(tc.parts)
 				s.beat()
-				dcs, truth := a.AllUsers(t.Context(), mustHost(t, "example.com"), true, false)
+				dcs, truth := a.AllUsers(t.Context(), mustHost(t, "example.com"), true, presence.PerUser)
 				wantText(t, answer{truth: truth, dcs: dcs}, tc.want)
 				synctest.Wait()
 				if got := a.Counters().Ignored; got != tc.ignored {
@@ -453,12 +456,12 @@ func TestSameQuestionsShareAnAnswer(t *testing.T) {
 		wantText(t, a.count(t), "dc 0+2; complete")
 		host := mustHost(t, "example.com")
 		for _, other := range []func(){
-			func() { a.AllUsers(t.Context(), host, true, false) },
-			func() { a.AllUsers(t.Context(), host, false, true) },
-			func() { a.AllUsers(t.Context(), mustHost(t, "other.com"), false, false) },
-			func() { a.Users(t.Context(), host, ScopeAll, "", false) },
-			func() { a.Users(t.Context(), host, ScopeDC, "", false) },
-			func() { a.Users(t.Context(), host, ScopeAll, "c", false) },
+			func() { a.AllUsers(t.Context(), host, true, presence.PerUser) },
+			func() { a.AllUsers(t.Context(), host, false, presence.PerConnection) },
+			func() { a.AllUsers(t.Context(), mustHost(t, "other.com"), false, presence.PerUser) },
+			func() { a.Users(t.Context(), host, ScopeAll, presence.PerUser) },
+			func() { a.Users(t.Context(), host, ScopeDC, presence.PerUser) },
+			func() { a.ChannelUsers(t.Context(), host, ScopeAll, "c", presence.PerUser) },
 			func() { a.Explain(t.Context(), host, "c") },
 			func() { a.Channels(t.Context(), host, ScopeAll) },
 		} {
@@ -510,7 +513,7 @@ func TestCallerWhoGivesUpLeavesTheOthers(t *testing.T) {
 		began := time.Now()
 		var all sync.WaitGroup
 		all.Go(func() {
-			dcs, truth := a.AllUsers(ctx, host, false, false)
+			dcs, truth := a.AllUsers(ctx, host, false, presence.PerUser)
 			if dcs != nil || truth.Complete || time.Since(began) != 50*time.Millisecond {
 				t.Errorf("%+v %+v after %v", dcs, truth, time.Since(began))
 			}
@@ -532,8 +535,11 @@ func TestWhatCannotBeSentIsNobodyElses(t *testing.T) {
 		s := n.script(t, "dc", "s", 1)
 		s.beat()
 		host := mustHost(t, "example.com")
-		if list, truth := a.Users(t.Context(), host, ScopeAll, strings.Repeat("x", maxChannel+1), false); len(list) > 0 || !truth.Complete {
-			t.Errorf("%v %+v", list, truth)
+		for _, channel := range []string{"", strings.Repeat("x", maxChannel+1)} {
+			list, truth := a.ChannelUsers(t.Context(), host, ScopeAll, channel, presence.PerUser)
+			if len(list) > 0 || !truth.Complete {
+				t.Errorf("a channel of %d bytes: %v %+v", len(channel), list, truth)
+			}
 		}
 		if list, truth := a.Explain(t.Context(), host, strings.Repeat("x", maxUser+1)); len(list) > 0 || !truth.Complete {
 			t.Errorf("%v %+v", list, truth)

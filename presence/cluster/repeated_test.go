@@ -7,6 +7,7 @@ import (
 	"testing/synctest"
 	"time"
 
+	"github.com/rollcall-gateway/rollcall/presence"
 	"github.com/rollcall-gateway/rollcall/presence/cluster/message"
 )
 
@@ -144,7 +145,7 @@ func TestRecordedHeartbeatsReviveNobody(t *testing.T) {
 			}
 		}
 		c.wantState(t, a.link.self, "alive")
-		if dcs, truth := c.AllUsers(t.Context(), host, true, false); !truth.Complete {
+		if dcs, truth := c.AllUsers(t.Context(), host, true, presence.PerUser); !truth.Complete {
 			t.Errorf("%+v, %+v", dcs, truth)
 		}
 		if len(c.members.probes) > 2 {

@@ -24,7 +24,7 @@ import (
 type replicator struct {
 	link    *link
 	members *members
-	reg     *presence.Registry
+	reg     presence.Pods
 	timing  timing
 	logger  *zap.Logger
 
@@ -40,7 +40,7 @@ type replicator struct {
 }
 
 // newReplicator returns a replicator. Close publishes what was noted before, so that a goodbye can follow, and ends its goroutines.
-func newReplicator(l *link, m *members, reg *presence.Registry, t timing, logger *zap.Logger) *replicator {
+func newReplicator(l *link, m *members, reg presence.Pods, t timing, logger *zap.Logger) *replicator {
 	r := &replicator{
 		link: l, members: m, reg: reg, timing: t, logger: logger,
 		worker: newWorker(), answers: newAnswers(l, reg),

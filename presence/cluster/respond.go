@@ -88,21 +88,33 @@ func (r *responder) reply(q *message.Query, hashes bool) *message.Reply {
 			reply.Count = countOf(host.Stats())
 			break
 		}
-		members, stats := host.Members(false)
+		members, stats := r.registry.Pods().Members(q.Host, presence.PerUser)
 		reply.Count = countOf(stats)
 		reply.Count.Hashes = hashesOf(members, q.Seed)
 	case message.KindMembers:
-		members, stats := host.Members(q.Raw)
+		members, stats := r.registry.Pods().Members(q.Host, per(q))
 		reply.Count, reply.Members = countOf(stats), members
 	case message.KindUsers:
-		reply.Channels = host.Shared(q.Channel, q.Raw)
+		if q.Channel == "" {
+			reply.Channels = r.registry.Pods().Listings(q.Host, per(q))
+		} else if l, ok := r.registry.Pods().Listing(q.Host, q.Channel, per(q)); ok {
+			reply.Channels = []presence.Listing{l}
+		}
 	case message.KindNames:
-		reply.Channels = host.Names()
+		reply.Channels = host.ActiveChannels()
 	case message.KindPing: // see above
 	case message.KindExplain:
 		reply.Conns = r.local.Explain(q.Host, q.User)
 	}
 	return reply
+}
+
+// per returns how the listing that a query asks for counts users.
+func per(q *message.Query) presence.Per {
+	if q.Raw {
+		return presence.PerConnection
+	}
+	return presence.PerUser
 }
 
 func countOf(s presence.Stats) message.Count {

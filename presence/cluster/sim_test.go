@@ -158,7 +158,7 @@ func simulate(t *testing.T, seed uint64) {
 	defer s.net.close()
 	s.truth = newSimTruth(s)
 	for _, name := range []string{"a.example.com", "b.example.com"} {
-		h, err := presence.ParseHost(name)
+		h, err := presence.ParseHostName(name)
 		if err != nil {
 			t.Fatal(err)
 		}

@@ -36,17 +36,24 @@ func (s *sim) ask(r *simRun, host presence.HostName, kind int) {
 		)
 		switch kind {
 		case 0, 1, 2, 3:
-			members, raw := kind&1 != 0, kind&2 != 0
+			members, per := kind&1 != 0, simPer(kind&2 != 0)
 			var list []DataCenter
-			list, truth = r.cluster.AllUsers(context.Background(), host, members, raw)
+			list, truth = r.cluster.AllUsers(context.Background(), host, members, per)
 			got = answerText(list, members)
 		default:
 			var list []presence.Listing
-			list, truth = r.cluster.Users(context.Background(), host, ScopeAll, "", kind == 5)
+			list, truth = r.cluster.Users(context.Background(), host, ScopeAll, simPer(kind == 5))
 			got = listingsText(list)
 		}
 		s.judge(r, host, kind, began, got, truth)
 	})
+}
+
+func simPer(perConnection bool) presence.Per {
+	if perConnection {
+		return presence.PerConnection
+	}
+	return presence.PerUser
 }
 
 // judge holds an answer against what is. It has to be that of all pods that the one asked can know, and nothing else.

@@ -7,6 +7,7 @@ import (
 	"testing/synctest"
 	"time"
 
+	"github.com/rollcall-gateway/rollcall/presence"
 	"github.com/rollcall-gateway/rollcall/presence/cluster/message"
 )
 
@@ -301,10 +302,10 @@ func TestOwnDataCenterCountsThisPod(t *testing.T) {
 		if got := distinct(a.members.unreachable(host, ScopeDC)); !slices.Equal(got, []string{"x/one", "x/two"}) {
 			t.Errorf("two of three lost: %q", got)
 		}
-		if _, truth := a.Users(t.Context(), host, ScopePod, "", false); !truth.Complete || len(truth.Missing) > 0 {
+		if _, truth := a.Users(t.Context(), host, ScopePod, presence.PerUser); !truth.Complete || len(truth.Missing) > 0 {
 			t.Errorf("of this pod alone: %+v", truth)
 		}
-		if _, truth := a.Users(t.Context(), host, ScopeDC, "", false); truth.Complete || len(truth.Missing) != 2 {
+		if _, truth := a.Users(t.Context(), host, ScopeDC, presence.PerUser); truth.Complete || len(truth.Missing) != 2 {
 			t.Errorf("of the data center: %+v", truth)
 		}
 	})

@@ -54,7 +54,7 @@ func TestThreePodsOverRoutes(t *testing.T) {
 		pods = append(pods, p)
 	}
 	answers := func(p *labPod) string {
-		dcs, truth := p.AllUsers(t.Context(), host, true, false)
+		dcs, truth := p.AllUsers(t.Context(), host, true, presence.PerUser)
 		return answer{truth: truth, dcs: dcs}.text()
 	}
 	pods[0].connect(t, host, "ann", "ann@x", "room")
@@ -95,7 +95,7 @@ func TestThreePodsOverRoutes(t *testing.T) {
 		want = append(want, u)
 	}
 	eventually(t, "long answer", func() bool {
-		dcs, truth := pods[0].AllUsers(t.Context(), host, true, false)
+		dcs, truth := pods[0].AllUsers(t.Context(), host, true, presence.PerUser)
 		return truth.Complete && len(dcs) == 2 && slices.Equal(dcs[1].Users, want)
 	})
 	r := pods[0].Report(t.Context())

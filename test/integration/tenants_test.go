@@ -443,7 +443,7 @@ func (run *tenantRun) one(t *testing.T) {
 			spelling = tenantSpellings[run.r.IntN(len(tenantSpellings))]
 		}
 	}
-	if name, err := presence.ParseHost(spelling.raw); err != nil || name.String() != spelling.host {
+	if name, err := presence.ParseHostName(spelling.raw); err != nil || name.String() != spelling.host {
 		t.Fatalf("%s is %v (%v), want %s", spelling.raw, name, err, spelling.host)
 	}
 	of := run.config[run.r.IntN(len(run.config))] // whose key and token are tried

@@ -147,7 +147,7 @@ func (d *decoder) channel() string {
 // host reads a host, which is in its canonical form.
 func (d *decoder) host() presence.HostName {
 	s := d.text(maxHost)
-	h, err := presence.ParseHost(s)
+	h, err := presence.ParseHostName(s)
 	if err != nil || h.String() != s {
 		d.fail("a bad host")
 		return presence.HostName{}

@@ -22,7 +22,7 @@ var web1 = Sender{
 var portal = mustHost("portal.example.com")
 
 func mustHost(name string) presence.HostName {
-	h, err := presence.ParseHost(name)
+	h, err := presence.ParseHostName(name)
 	if err != nil {
 		panic(err)
 	}

@@ -14,15 +14,15 @@ func TestMembersAreUsersWithTimes(t *testing.T) {
 	w.connect("")
 	w.connect("b")
 	w.connect("a")
-	for _, raw := range []bool{false, true} {
-		users, stats := w.host().Users(raw)
-		members, memberStats := w.host().Members(raw)
+	for _, per := range []Per{PerUser, PerConnection} {
+		users, stats := w.host().Users(per)
+		members, memberStats := w.reg.Pods().Members(w.host().Name(), per)
 		if stats != memberStats || len(members) != len(users) {
-			t.Fatalf("raw %v: %d members with %+v, %d users with %+v", raw, len(members), memberStats, len(users), stats)
+			t.Fatalf("per %v: %d members with %+v, %d users with %+v", per, len(members), memberStats, len(users), stats)
 		}
 		for i, m := range members {
 			if m.User != users[i] || (m.Email == "") != (m.Seen == 0) || m.Seen != 0 && m.Seen < before {
-				t.Errorf("raw %v: %+v of %+v", raw, m, users[i])
+				t.Errorf("per %v: %+v of %+v", per, m, users[i])
 			}
 		}
 	}
@@ -52,8 +52,8 @@ func TestSharedHasWhatMergingTakes(t *testing.T) {
 	b.leave("room")
 	b.leave("counted")
 	tests := []struct {
-		channel   string
-		want, raw string // "" for none
+		channel       string
+		want, perConn string // "" for none
 	}{
 		{"room", "authenticated [a<a@x>] 0, 1 times", "authenticated [a<a@x> a<a@x>] 0, 2 times"},
 		{"counted", "authenticated count only [a<a@x>] 1, 1 times", "authenticated count only [a<a@x> a<a@x>] 2, 2 times"},
@@ -65,24 +65,21 @@ func TestSharedHasWhatMergingTakes(t *testing.T) {
 		{NewID().PrivateChannel(), "", ""},
 	}
 	for _, tt := range tests {
-		for raw, want := range map[bool]string{false: tt.want, true: tt.raw} {
-			list := w.host().Shared(tt.channel, raw)
-			if want == "" && len(list) == 0 {
-				continue
-			}
-			if len(list) != 1 || list[0].Channel != tt.channel || sharedText(list[0]) != want {
-				t.Errorf("%s, raw %v: %+v, want %q", tt.channel, raw, list, want)
+		for per, want := range map[Per]string{PerUser: tt.want, PerConnection: tt.perConn} {
+			l, ok := w.reg.Pods().Listing(w.host().Name(), tt.channel, per)
+			if ok != (want != "") || ok && (l.Channel != tt.channel || sharedText(l) != want) {
+				t.Errorf("%s, per %v: %+v, %v; want %q", tt.channel, per, l, ok, want)
 			}
 		}
 	}
-	for _, raw := range []bool{false, true} {
-		all, plain := w.host().Shared("", raw), w.host().Channels(raw)
+	for _, per := range []Per{PerUser, PerConnection} {
+		all, plain := w.reg.Pods().Listings(w.host().Name(), per), w.host().Channels(per)
 		if len(all) != len(plain) {
 			t.Fatalf("%d listings, want %d", len(all), len(plain))
 		}
-		for i, l := range MergeListings(raw, all) {
+		for i, l := range MergeListings(per, all) {
 			if l.Channel != all[i].Channel || listingText(l) != listingText(plain[i]) || l.Kind != plain[i].Kind || l.Named() != plain[i].Named() {
-				t.Errorf("raw %v: merged %+v, want %+v", raw, l, plain[i])
+				t.Errorf("per %v: merged %+v, want %+v", per, l, plain[i])
 			}
 		}
 	}
@@ -96,7 +93,7 @@ func TestConnectionsOfAUser(t *testing.T) {
 		c.join("hall", WatchNone)
 	}
 	nobody.join("anonymous", WatchNone)
-	list := w.host().Connections("a")
+	list := w.host().DescribeUser("a")
 	if len(list) != 2 {
 		t.Fatalf("%d connections, want 2", len(list))
 	}
@@ -108,7 +105,7 @@ func TestConnectionsOfAUser(t *testing.T) {
 	if !slices.Equal(list[0].Channels, []string{"hall", "room"}) || len(list[1].Channels) > 0 {
 		t.Errorf("channels %q and %q", list[0].Channels, list[1].Channels)
 	}
-	if list := w.host().Connections(""); len(list) > 0 {
+	if list := w.host().DescribeUser(""); len(list) > 0 {
 		t.Errorf("%+v are nobody's", list)
 	}
 }
