@@ -1,12 +1,8 @@
 package presence
 
 import (
-	"errors"
 	"fmt"
 )
-
-// ErrNotAuthenticated is returned when users cannot be assigned to a channel, for it is not an authenticated one.
-var ErrNotAuthenticated = errors.New("users can be assigned to authenticated channels only")
 
 // Assignable tells whether users can be assigned to the named channel of the host.
 //

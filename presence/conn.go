@@ -7,31 +7,6 @@ import (
 	"unicode/utf8"
 )
 
-// What Join and Leave refuse.
-var (
-	// ErrBadChannel is returned for a name that is empty, too long, not UTF-8, or has control characters or U+FFFD.
-	ErrBadChannel = errors.New("bad channel name")
-	// ErrReservedChannel is returned for a name that begins with PrivatePrefix.
-	ErrReservedChannel = errors.New("names that begin with " + PrivatePrefix + " are reserved")
-	// ErrLoginRequired is returned when an anonymous connection joins an authenticated channel.
-	ErrLoginRequired = errors.New("log in first: this channel is for authenticated users")
-	// ErrDenied is returned when the channel's class lets nobody join, or the authorizer not this user.
-	ErrDenied = errors.New("this channel cannot be joined")
-	// ErrTooManyChannels is returned when the connection listens to as many channels as the rules allow, or when the
-	// host has as many and the named one is not active.
-	ErrTooManyChannels = errors.New("too many channels")
-	// ErrNotJoined is returned when a connection leaves a channel that it does not listen to.
-	ErrNotJoined = errors.New("not joined")
-	// ErrUnavailable is returned, wrapping the reason, when the classifier or the authorizer failed.
-	ErrUnavailable = errors.New("the channel cannot be joined now, try again later")
-	// ErrClosed is returned when the connection is closed.
-	ErrClosed = errors.New("the connection is closed")
-)
-
-// errReplaced is returned for a name with U+FFFD. Decoders put it in the place of half a surrogate pair and of bytes that are
-// not text, so that two names would be one channel.
-var errReplaced = fmt.Errorf("%w: it has U+FFFD or half a surrogate pair", ErrBadChannel)
-
 // Watch is how much of a channel's presence a listener wants to hear.
 type Watch uint8
 

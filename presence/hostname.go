@@ -1,7 +1,6 @@
 package presence
 
 import (
-	"errors"
 	"fmt"
 	"net/netip"
 	"strconv"
@@ -10,9 +9,6 @@ import (
 
 	"golang.org/x/net/idna"
 )
-
-// ErrBadHost is returned when a text is not a domain host.
-var ErrBadHost = errors.New("not a domain host")
 
 const (
 	// maxHostName is the longest host name in bytes, without a trailing dot (RFC 1035 section 2.3.4).

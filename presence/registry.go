@@ -47,12 +47,6 @@ type Encoder interface {
 	AppendPrivate(b []byte, id ID, u *User, first bool) []byte
 }
 
-// ErrTooManyConns is returned when a host has as many connections as its rules allow.
-var ErrTooManyConns = errors.New("too many connections on this host")
-
-// errDropped is returned when a host lost its last connection and was taken out of the registry.
-var errDropped = errors.New("host dropped")
-
 // Rules is what a site's configuration says about presence. A Rules is never changed, only replaced.
 type Rules struct {
 	Classifier  Classifier // default Patterns{}

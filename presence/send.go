@@ -1,7 +1,6 @@
 package presence
 
 import (
-	"errors"
 	"fmt"
 	"slices"
 )
@@ -21,14 +20,6 @@ const (
 const (
 	maxPending     = 1 << 20  // of a channel
 	maxHostPending = 64 << 20 // of all channels of a host
-)
-
-// What Send refuses beside what Join and Leave do.
-var (
-	// ErrTooLarge is returned for more than MaxMessage, MaxCopies or MaxTargets.
-	ErrTooLarge = errors.New("the message is too large")
-	// ErrBusy is returned when more waits to be delivered than the bounds allow.
-	ErrBusy = errors.New("messages come faster than they can be delivered")
 )
 
 // Source is where a message comes from. The zero value is a connection without a user.
