@@ -71,9 +71,6 @@ func (h *Host) ActiveChannels() []Listing {
 	return list
 }
 
-// countOnly tells whether an authenticated channel shows no names. The flag says nothing of another one.
-func (ch *channel) countOnly() bool { return ch.class.Kind == Authenticated && ch.class.CountOnly }
-
 // Channel lists one channel. It returns false when it is not active or hidden.
 func (h *Host) Channel(name string, per Per) (Listing, bool) {
 	h.mu.Lock()
@@ -121,12 +118,26 @@ func (ch *channel) listing(per Per) Listing {
 	return l
 }
 
+// countOnly tells whether an authenticated channel shows no names. The flag says nothing of another one.
+func (ch *channel) countOnly() bool { return ch.class.Kind == Authenticated && ch.class.CountOnly }
+
 func (c *Conn) listing() Listing {
 	l := Listing{Channel: c.id.PrivateChannel(), Kind: Private, Count: 1}
 	if c.user != nil {
 		l.Users, l.Count = []User{c.user.User}, 0
 	}
 	return l
+}
+
+// KindOf returns the kind of an active channel, and false when the channel is not active.
+func (h *Host) KindOf(name string) (Kind, bool) {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	ch := h.channels[name]
+	if ch == nil {
+		return 0, false
+	}
+	return ch.class.Kind, true
 }
 
 // Stats counts what a host has.

@@ -1,7 +1,5 @@
 package presence
 
-import "slices"
-
 // Pods is the side of a [Registry] that the other pods of a deployment use, see [Registry.Pods]. A program that is one
 // pod needs none of it. It is safe for concurrent use.
 type Pods struct{ r *Registry }
@@ -92,32 +90,4 @@ func (c *Conn) mergeable() Listing {
 		l.Seen = []int64{c.user.seen}
 	}
 	return l
-}
-
-// ConnInfo describes a connection of a user.
-type ConnInfo struct {
-	ID       ID
-	User     User
-	Channels []string // that it listens to, sorted; without the private one
-	Out      Outbox
-}
-
-// DescribeUser returns the connections of a user, in order of arrival, except that the last connection of the host takes the
-// place of one that leaves.
-func (h *Host) DescribeUser(userID string) []ConnInfo {
-	h.mu.Lock()
-	defer h.mu.Unlock()
-	var list []ConnInfo
-	for _, c := range h.conns {
-		if c.user == nil || c.user.ID != userID {
-			continue
-		}
-		info := ConnInfo{ID: c.id, User: c.user.User, Channels: make([]string, len(c.memberships)), Out: c.out}
-		for i, m := range c.memberships {
-			info.Channels[i] = m.channel.name
-		}
-		slices.Sort(info.Channels)
-		list = append(list, info)
-	}
-	return list
 }

@@ -9,59 +9,6 @@ import (
 	"time"
 )
 
-// User is who a connection is logged in as. Email is the latest one seen for that ID on the host, "" when none was.
-type User struct {
-	ID    string
-	Email string
-}
-
-// Outbox is where the frames for one connection go.
-type Outbox interface {
-	// Push takes a frame that may be shared with other connections and must not be changed. It never blocks:
-	// a connection that is too slow is the Outbox's business. It is called with the host's lock held, so it must not
-	// call back into this package.
-	Push(frame []byte)
-	// Queue takes whole frames, n of them in one piece, like Push, but leaves it to Flush to have them written. It
-	// tells whether the caller owes that: if not, somebody else does already.
-	Queue(frames []byte, n int) (flush bool)
-	// Flush has what is queued written, as far as that goes without waiting. It is called without any lock.
-	Flush()
-}
-
-// Encoder turns what connections are told into frames, of which each is built once and pushed to many, and what is listed
-// into text. It is called with the lock of a host held.
-type Encoder interface {
-	// Members encodes the members of a snapshot, to be put into Joined frames.
-	Members(users []User) []byte
-	// Joined answers a join.
-	Joined(j Joined) []byte
-	// Left answers a leave, or tells that the connection was taken out of a channel for a reason.
-	Left(ref, channel, reason string) []byte
-	// Presence tells what changed in a channel.
-	Presence(d Diff) []byte
-	// Message is a message to a channel. The message is JSON, and not kept.
-	Message(channel string, from Source, message []byte) []byte
-	// AppendUser appends a user to a list for [Encoded]. The first one of a piece is not separated from what is before.
-	AppendUser(b []byte, u *User, first bool) []byte
-	// AppendPrivate appends the private channel of a connection likewise. The user is nil for an anonymous one.
-	AppendPrivate(b []byte, id ID, u *User, first bool) []byte
-}
-
-// Rules is what a site's configuration says about presence. A Rules is never changed, only replaced.
-type Rules struct {
-	Classifier  Classifier // default Patterns{}
-	Authorizer  Authorizer // default nil: whoever the class lets in
-	MaxConns    int        // connections on the host; default 0, no bound
-	MaxChannels int        // channels a connection, its private one left out; default 0, no bound
-	// MaxHostChannels is the most channels of the host that are active at once on this pod, private ones left out. Those
-	// that are active when it is lowered stay. Default 0, no bound.
-	MaxHostChannels int
-	MaxName         int // bytes of a channel name; default 0, no bound
-	// Grace is how long watchers go on seeing a user whose last connection was lost, or an anonymous connection; who is back
-	// by then has never been away. Listings are without it. Default 0, none.
-	Grace time.Duration
-}
-
 // Registry holds the hosts that have connections. It is safe for concurrent use.
 type Registry struct {
 	encoder Encoder
@@ -149,5 +96,27 @@ func (r *Registry) drop(h *Host) {
 		if r.relay != nil {
 			r.relay.Closed(h.name)
 		}
+	}
+}
+
+// with calls f with the named host and its lock held, or when the host has no connection with nil and the registry's lock
+// held, so that it gets none meanwhile.
+func (r *Registry) with(name HostName, f func(h *Host)) {
+	for {
+		r.mu.Lock()
+		h := r.hosts[name]
+		if h == nil {
+			f(nil)
+			r.mu.Unlock()
+			return
+		}
+		r.mu.Unlock()
+		h.mu.Lock()
+		if !h.dropped {
+			f(h)
+			h.mu.Unlock()
+			return
+		}
+		h.mu.Unlock()
 	}
 }

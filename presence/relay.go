@@ -1,5 +1,10 @@
 package presence
 
+import (
+	"maps"
+	"slices"
+)
+
 // Relay carries to other pods what this one has of a channel, and messages. Its methods are called with the lock of the host
 // or the registry held: they take note and return, and never call back into this package.
 type Relay interface {
@@ -20,35 +25,72 @@ type Relay interface {
 	Unwatched(host HostName, channel string)
 }
 
-// Member is a user with the time at which the e-mail address was learned. Of two addresses for one ID, the later holds.
-type Member struct {
-	User
-	Seen int64 // Unix time in milliseconds; 0 with no address
+// SetRelay gives the registry another relay, or with nil none. The new one is told of every host, of every channel that is
+// active, and of every one that is watched. What other pods had is forgotten, and who waited for it is answered.
+func (p Pods) SetRelay(relay Relay) {
+	p.r.relaying.Lock()
+	defer p.r.relaying.Unlock()
+	p.r.setRelay(nil)
+	p.r.endings.clear()
+	if relay != nil {
+		p.r.setRelay(relay)
+	}
 }
 
-// Departure is a user who went from a channel with the last connection of a pod.
-type Departure struct {
-	ID   string
-	Lost bool // the connection was lost, and may be back soon; otherwise the user left or logged out
+func (r *Registry) setRelay(relay Relay) {
+	r.mu.Lock()
+	r.relay = relay // of hosts that come from now on
+	hosts := slices.Collect(maps.Values(r.hosts))
+	if relay != nil {
+		for name := range r.hosts {
+			relay.Opened(name)
+		}
+	}
+	r.mu.Unlock()
+	for _, h := range hosts {
+		h.mu.Lock()
+		h.setRelay(relay)
+		h.mu.Unlock()
+	}
 }
 
-// Delta is what changed in one pod's part of a channel, or all of it. Applying one twice does no harm.
-type Delta struct {
-	Clock  uint64 // of the pod's registry, and higher in each later delta of the channel
-	Base   uint64 // Clock of the channel's delta before; 0: this one holds everything, and replaces what was
-	Joined []Member
-	Left   []Departure
-	Conns  int // connections that listen, with a user or without
-	Lost   int // how many of those that went since Base were lost, see Departure
+func (h *Host) setRelay(relay Relay) {
+	h.relay = relay
+	for _, ch := range h.channels {
+		if ch.relayed() {
+			h.separate(ch)
+			h.flush(ch)
+		}
+		ch.changes = nil
+		if relay == nil {
+			continue
+		}
+		h.begin(ch)
+		h.tell(ch)
+		if len(ch.watchers)+len(ch.joiners) > 0 {
+			h.relayWatch(ch)
+		}
+	}
 }
 
-// MergeResult is what became of a [Delta].
-type MergeResult uint8
+// relayed tells whether the relay knows that the channel is watched.
+func (ch *channel) relayed() bool { return ch.beyond != nil && ch.beyond.relayed }
 
-// The four ends of a merge.
-const (
-	Merged   MergeResult = iota // taken over
-	Stale                       // known already
-	Gap                         // a delta before is missing: ask the pod for everything
-	Unwanted                    // nobody watches the channel on this pod
-)
+// relayWatch tells the relay that the channel is watched.
+func (h *Host) relayWatch(ch *channel) {
+	b := ch.extra()
+	b.relayed, b.parts = true, make(map[string]*part)
+	h.relay.Watched(h.name, ch.name)
+}
+
+// watched calls f, with the host's lock held, with a channel whose watchers want to know of other pods.
+func (r *Registry) watched(name HostName, channelName string, f func(h *Host, ch *channel)) {
+	r.with(name, func(h *Host) {
+		if h == nil {
+			return
+		}
+		if ch := h.channels[channelName]; ch != nil && ch.relayed() {
+			f(h, ch)
+		}
+	})
+}

@@ -190,19 +190,6 @@ func (p Pods) Deliver(host HostName, channels []string, from Source, message []b
 	return err
 }
 
-// CheckTarget tells whether a backend can send to the name: that of a channel or of a private one.
-//
-// It returns ErrBadChannel.
-func (r *Rules) CheckTarget(name string) error {
-	if !IsPrivate(name) {
-		return r.checkName(name)
-	}
-	if _, ok := parsePrivate(name); !ok {
-		return fmt.Errorf("%w: no connection has this private channel", ErrBadChannel)
-	}
-	return nil
-}
-
 // CheckSize tells whether a message of that size can go to the channels.
 //
 // It returns ErrTooLarge.

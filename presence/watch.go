@@ -5,6 +5,16 @@ import (
 	"time"
 )
 
+// Watch is how much of a channel's presence a listener wants to hear.
+type Watch uint8
+
+// The three ways to watch a channel.
+const (
+	WatchNone  Watch = iota // nothing
+	WatchCount              // how many there are
+	WatchList               // who they are
+)
+
 // Joined is the answer to a join.
 type Joined struct {
 	Ref     string // what the caller of Join gave

@@ -5,39 +5,16 @@ import (
 	"slices"
 )
 
-// with calls f with the named host and its lock held, or when the host has no connection with nil and the registry's lock
-// held, so that it gets none meanwhile.
-func (r *Registry) with(name HostName, f func(h *Host)) {
-	for {
-		r.mu.Lock()
-		h := r.hosts[name]
-		if h == nil {
-			f(nil)
-			r.mu.Unlock()
-			return
-		}
-		r.mu.Unlock()
-		h.mu.Lock()
-		if !h.dropped {
-			f(h)
-			h.mu.Unlock()
-			return
-		}
-		h.mu.Unlock()
-	}
-}
+// MergeResult is what became of a [Delta].
+type MergeResult uint8
 
-// watched calls f, with the host's lock held, with a channel whose watchers want to know of other pods.
-func (r *Registry) watched(name HostName, channelName string, f func(h *Host, ch *channel)) {
-	r.with(name, func(h *Host) {
-		if h == nil {
-			return
-		}
-		if ch := h.channels[channelName]; ch != nil && ch.relayed() {
-			f(h, ch)
-		}
-	})
-}
+// The four ends of a merge.
+const (
+	Merged   MergeResult = iota // taken over
+	Stale                       // known already
+	Gap                         // a delta before is missing: ask the pod for everything
+	Unwanted                    // nobody watches the channel on this pod
+)
 
 // Merge takes over what another pod has of a channel. The Delta can come from a network: one that makes no sense makes a
 // wrong part of the pod that it is from, and nothing worse. Its lists are not kept.

@@ -2,6 +2,28 @@ package presence
 
 import "sync"
 
+// Member is a user with the time at which the e-mail address was learned. Of two addresses for one ID, the later holds.
+type Member struct {
+	User
+	Seen int64 // Unix time in milliseconds; 0 with no address
+}
+
+// Departure is a user who went from a channel with the last connection of a pod.
+type Departure struct {
+	ID   string
+	Lost bool // the connection was lost, and may be back soon; otherwise the user left or logged out
+}
+
+// Delta is what changed in one pod's part of a channel, or all of it. Applying one twice does no harm.
+type Delta struct {
+	Clock  uint64 // of the pod's registry, and higher in each later delta of the channel
+	Base   uint64 // Clock of the channel's delta before; 0: this one holds everything, and replaces what was
+	Joined []Member
+	Left   []Departure
+	Conns  int // connections that listen, with a user or without
+	Lost   int // how many of those that went since Base were lost, see Departure
+}
+
 // changes is what other pods do not know yet of the part that this one has of a channel. It is there only with a relay.
 // The host's lock guards it, or that of endings for a channel that is not active.
 type changes struct {

@@ -1,0 +1,152 @@
+package presence
+
+import (
+	"errors"
+	"fmt"
+)
+
+// Join makes c a listener of the named channel, which becomes active with its first listener. The answer goes to
+// the Outbox, with ref in it: at once, or for one who watches a channel with very many watchers with the
+// channel's next presence frame, or when what other pods have is known. Joining a channel again is not an error and changes what is watched.
+//
+// It returns ErrBadChannel, ErrReservedChannel, ErrLoginRequired, ErrDenied, ErrTooManyChannels, ErrUnavailable or
+// ErrClosed, and then nothing was pushed.
+func (c *Conn) Join(name string, watch Watch, ref string) error {
+	h := c.host
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	ch, err := c.enter(name)
+	if err != nil {
+		return err
+	}
+	m := c.find(ch)
+	if m == nil {
+		m = h.add(ch, c)
+	}
+	h.watch(m, watch, ref)
+	h.changed(ch)
+	return nil
+}
+
+// asked is what the classifier and the authorizer of some rules have said about a join. It holds as long as the rules
+// do, and what the authorizer said as long as the user is the same.
+type asked struct {
+	rules      *Rules
+	classified bool
+	class      Class
+	classErr   error
+	authorized bool
+	user       User // whom the authorizer was asked about
+	anonymous  bool
+	authErr    error
+}
+
+// enter returns the channel for c to join, active or fresh. The host's lock is held, but let go while the classifier or
+// the authorizer is asked: anything may have happened meanwhile, so all is looked at again after each answer.
+func (c *Conn) enter(name string) (*channel, error) {
+	h := c.host
+	var known asked
+	for {
+		if c.closed {
+			return nil, ErrClosed
+		}
+		if err := h.rules.checkName(name); err != nil {
+			return nil, err
+		}
+		ch := h.channels[name]
+		if ch != nil && c.find(ch) != nil {
+			return ch, nil
+		}
+		if err := c.full(ch != nil); err != nil {
+			return nil, err
+		}
+		if known.rules != h.rules {
+			known = asked{rules: h.rules}
+		}
+
+		// A channel that another connection activated has its class, whatever became of this question.
+		class := known.class
+		switch {
+		case ch != nil:
+			class = ch.class
+		case !known.classified:
+			known.class, known.classErr = h.classify(known.rules, name)
+			known.classified = true
+			continue
+		case known.classErr != nil:
+			return nil, fmt.Errorf("%w: %w", ErrUnavailable, known.classErr)
+		}
+		if err := c.allowed(class); err != nil {
+			return nil, err
+		}
+
+		switch {
+		case h.rules.Authorizer == nil:
+		case !known.authorized || !c.is(known.user, known.anonymous):
+			c.authorize(&known, name)
+			continue
+		case errors.Is(known.authErr, ErrDenied):
+			return nil, known.authErr
+		case known.authErr != nil:
+			return nil, fmt.Errorf("%w: %w", ErrUnavailable, known.authErr)
+		}
+		if ch == nil {
+			ch = newChannel(name, class)
+			h.channels[name] = ch
+			h.begin(ch)
+		}
+		return ch, nil
+	}
+}
+
+// classify asks without the lock, which is held before and after, whatever the classifier does.
+func (h *Host) classify(rules *Rules, name string) (Class, error) {
+	h.mu.Unlock()
+	defer h.mu.Lock()
+	return rules.classify(h.name, name)
+}
+
+// authorize asks without the lock, which is held before and after, whatever the authorizer does.
+func (c *Conn) authorize(known *asked, name string) {
+	known.authorized, known.anonymous, known.user = true, c.user == nil, User{}
+	var user *User
+	if c.user != nil {
+		known.user = c.user.User
+		user = &User{ID: c.user.ID, Email: c.user.Email}
+	}
+	c.host.mu.Unlock()
+	defer c.host.mu.Lock()
+	known.authErr = known.rules.Authorizer.Authorize(c.host.name, name, user)
+}
+
+// is tells whether c is logged in as the user, or anonymous, still.
+func (c *Conn) is(user User, anonymous bool) bool {
+	if c.user == nil {
+		return anonymous
+	}
+	return !anonymous && c.user.User == user
+}
+
+// full returns an error if c cannot join one more channel: c is at its limit, or the channel is not active and the host
+// is at its own.
+func (c *Conn) full(active bool) error {
+	h := c.host
+	if m := h.rules.MaxChannels; m > 0 && len(c.memberships) >= m {
+		return fmt.Errorf("%w on this connection: the limit is %d", ErrTooManyChannels, m)
+	}
+	if m := h.rules.MaxHostChannels; !active && m > 0 && len(h.channels) >= m {
+		return fmt.Errorf("%w on this host: the limit is %d", ErrTooManyChannels, m)
+	}
+	return nil
+}
+
+// allowed tells whether c may listen to a channel of the class.
+func (c *Conn) allowed(class Class) error {
+	switch {
+	case class.Denied:
+		return ErrDenied
+	case class.Kind == Authenticated && c.user == nil:
+		return ErrLoginRequired
+	}
+	return nil
+}
