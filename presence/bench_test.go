@@ -161,8 +161,8 @@ func BenchmarkListing(b *testing.B) {
 		{"Encoded", encoded},
 		{"Encoded when all has changed", func() int {
 			h.mu.Lock()
-			h.kept.private.touchAll()
-			h.channels["room"].pieces.touchAll()
+			h.cache.private.touchAll()
+			h.channels["room"].chunks.touchAll()
 			h.mu.Unlock()
 			return encoded()
 		}},

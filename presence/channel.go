@@ -9,20 +9,20 @@ import (
 type channel struct {
 	name      string
 	class     Class
-	rekinded  bool              // the kind is not the one that watchers know
-	listeners dense[membership] // membership.pos is the place
-	watchers  dense[membership] // those with a snapshot, who get diffs; membership.watchPos is the place
-	joiners   []*membership     // those who wait for their snapshot, in order
+	rekinded  bool                 // the kind is not the one that watchers know
+	listeners swapList[membership] // membership.pos is the place
+	watchers  swapList[membership] // those with a snapshot, who get diffs; membership.watchPos is the place
+	joiners   []*membership        // those who wait for their snapshot, in order
 
 	// Authenticated channels only: who is there, by user.
-	members dense[member] // in order of arrival but for gaps filled from the end; member.pos is the place
+	members swapList[member] // in order of arrival but for gaps filled from the end; member.pos is the place
 	byUser  map[*user]*member
 	users   int // members with a connection on this pod
 	present int // members whom watchers are to see
 
 	snapshot []byte    // the list of those whom watchers know of, as joiners get it; nil while it is not kept
-	pieces   *pieces   // users of this pod as bytes; nil while nobody asks for them
-	beyond   *beyond   // nil while there is nothing to know of other pods, and nobody lost
+	chunks   *chunks   // users of this pod as bytes; nil while nobody asks for them
+	overlay  *overlay  // nil while there is nothing to know of other pods, and nobody lost
 	changes  *changes  // nil without a relay
 	outgoing *outgoing // messages; nil while none are delivered
 
@@ -63,8 +63,8 @@ func (ch *channel) count() int {
 	switch {
 	case ch.class.Kind == Authenticated:
 		return ch.present
-	case ch.beyond != nil:
-		return len(ch.listeners) + ch.beyond.conns + ch.beyond.held
+	case ch.overlay != nil:
+		return len(ch.listeners) + ch.overlay.conns + ch.overlay.held
 	}
 	return len(ch.listeners)
 }
@@ -142,7 +142,7 @@ func (h *Host) arrive(ch *channel, u *user) {
 	m.refs++
 	if m.refs == 1 {
 		ch.users++
-		ch.pieces.touch(m.pos)
+		ch.chunks.touch(m.pos)
 		h.note(m, false)
 		h.follow(m, was, false)
 	}
@@ -157,7 +157,7 @@ func (h *Host) depart(ch *channel, u *user, lost bool) {
 	m.refs--
 	if m.refs == 0 {
 		ch.users--
-		ch.pieces.touch(m.pos)
+		ch.chunks.touch(m.pos)
 		h.note(m, lost)
 		h.follow(m, true, lost)
 	}
@@ -166,8 +166,8 @@ func (h *Host) depart(ch *channel, u *user, lost bool) {
 // forget removes a member for good.
 func (h *Host) forget(m *member) {
 	ch := m.channel
-	ch.pieces.touch(m.pos)
-	ch.pieces.touch(len(ch.members) - 1) // who takes the place
+	ch.chunks.touch(m.pos)
+	ch.chunks.touch(len(ch.members) - 1) // who takes the place
 	ch.members.remove(m.pos, func(m *member) *int { return &m.pos })
 	delete(ch.byUser, m.user)
 
@@ -186,7 +186,7 @@ func (ch *channel) markDirty(m *member) {
 // reclassify gives an active channel another class.
 func (h *Host) reclassify(ch *channel, class Class) {
 	if ch.syncing() {
-		ch.beyond.syncing = false // what other pods have is told as it comes
+		ch.overlay.syncing = false // what other pods have is told as it comes
 	}
 	h.flush(ch) // joins that wait are answered by the class they were let in by
 	before := ch.class.Kind
@@ -225,11 +225,11 @@ func (h *Host) identify(ch *channel) {
 			h.arrive(ch, m.conn.user)
 		}
 	}
-	if ch.beyond == nil {
+	if ch.overlay == nil {
 		return
 	}
-	ch.beyond.tokens, ch.beyond.held = nil, 0
-	for _, p := range ch.beyond.parts {
+	ch.overlay.tokens, ch.overlay.held = nil, 0
+	for _, p := range ch.overlay.parts {
 		for id := range p.users {
 			h.appear(ch, id, false)
 		}
@@ -247,7 +247,7 @@ func (h *Host) anonymize(ch *channel) {
 			m.trace.pods = 0
 		}
 		if m.absent() {
-			ch.beyond.absent.remove(m.trace)
+			ch.overlay.absent.remove(m.trace)
 		}
 		ch.markDirty(m)
 	}

@@ -164,7 +164,7 @@ func runWorkers(t *testing.T, seed uint64) []*worker {
 	wg.Wait()
 	settle()
 	for _, h := range w.reg.Hosts() {
-		h.checkPieces(t)
+		h.checkChunks(t)
 		equalLines(t, "encoded", h.Encoded().lines(), listedLines(h.Channels(PerUser)))
 	}
 	return workers

@@ -6,29 +6,29 @@ import (
 )
 
 const (
-	// pieceSize is how many bytes of frames are joined in one piece at most. A larger frame is a piece by itself.
-	pieceSize = 32 << 10
-	// roundStep is how many listeners get a piece in one go, with the host's lock held: about a tenth of a millisecond.
+	// batchSize is how many bytes of frames are joined in one batch at most. A larger frame is a batch by itself.
+	batchSize = 32 << 10
+	// roundStep is how many listeners get a batch in one go, with the host's lock held: about a tenth of a millisecond.
 	roundStep = 1024
 )
 
 // outgoing is what a channel has to deliver. It is there only while a goroutine delivers, see [Host.deliver]; the host's lock
 // guards it. Frames are joined here, once for all listeners: a connection then has one write for many messages.
 type outgoing struct {
-	pieces []piece
-	bytes  int
+	batches []batch
+	bytes   int
 }
 
-// piece is whole frames, one after the other.
-type piece struct {
+// batch is whole frames, one after the other.
+type batch struct {
 	frames []byte
 	n      int
 }
 
 func (o *outgoing) add(frame []byte) {
 	o.bytes += len(frame)
-	if i := len(o.pieces) - 1; i >= 0 && len(o.pieces[i].frames)+len(frame) <= pieceSize {
-		p := &o.pieces[i]
+	if i := len(o.batches) - 1; i >= 0 && len(o.batches[i].frames)+len(frame) <= batchSize {
+		p := &o.batches[i]
 		if p.n == 1 {
 			p.frames = slices.Clip(p.frames) // what is behind it is the encoder's
 		}
@@ -36,7 +36,7 @@ func (o *outgoing) add(frame []byte) {
 		p.n++
 		return
 	}
-	o.pieces = append(o.pieces, piece{frame, 1})
+	o.batches = append(o.batches, batch{frame, 1})
 }
 
 // send has a message delivered to those who listen when its turn comes.
@@ -60,9 +60,9 @@ func (h *Host) unsend(ch *channel) {
 	}
 }
 
-// round is the delivery of one piece to those who listened when it began.
+// round is the delivery of one batch to those who listened when it began.
 type round struct {
-	piece     piece
+	batch     batch
 	listeners []*membership
 	done      int      // how many of the listeners had their turn
 	owed      []Outbox // to be flushed
@@ -76,7 +76,7 @@ const maxRound = 16 << 10
 // deliver delivers in rounds until nothing is left. It is the only one for the channel, so messages come in their order. What
 // is sent during a round waits for the next one: the longer a round takes, the more is written at once.
 //
-// Outboxes take their pieces with the host's lock held, like all other frames, so that each is before or after a presence
+// Outboxes take their batches with the host's lock held, like all other frames, so that each is before or after a presence
 // frame for good, and nobody gets a message after leaving. They are flushed without any lock.
 func (h *Host) deliver(ch *channel) {
 	r, _ := rounds.Get().(*round)
@@ -99,23 +99,23 @@ func (h *Host) deliver(ch *channel) {
 func (h *Host) next(ch *channel, r *round) bool {
 	h.mu.Lock()
 	defer h.mu.Unlock()
-	r.piece = piece{}
+	r.batch = batch{}
 	o := ch.outgoing
 	if o == nil {
 		return false
 	}
-	if len(o.pieces) == 0 {
+	if len(o.batches) == 0 {
 		ch.outgoing = nil
 		return false
 	}
-	r.piece, o.pieces = o.pieces[0], o.pieces[1:]
-	o.bytes -= len(r.piece.frames)
-	h.pending -= len(r.piece.frames)
+	r.batch, o.batches = o.batches[0], o.batches[1:]
+	o.bytes -= len(r.batch.frames)
+	h.pending -= len(r.batch.frames)
 	r.listeners, r.done = append(r.listeners[:0], ch.listeners...), 0
 	return true
 }
 
-// queue gives the piece to the next of the listeners, but for those who left since the round began.
+// queue gives the batch to the next of the listeners, but for those who left since the round began.
 func (h *Host) queue(ch *channel, r *round) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
@@ -124,7 +124,7 @@ func (h *Host) queue(ch *channel, r *round) {
 		if m.pos >= len(ch.listeners) || ch.listeners[m.pos] != m {
 			continue
 		}
-		if m.conn.out.Queue(r.piece.frames, r.piece.n) {
+		if m.conn.out.Queue(r.batch.frames, r.batch.n) {
 			r.owed = append(r.owed, m.conn.out)
 		}
 	}

@@ -13,13 +13,13 @@ import (
 // lock is an Outbox that takes frames always, and whose Flush waits while it is shut.
 type lock struct {
 	inbox
-	gate   chan struct{} // nil: open
-	pieces []int         // frames in each piece
+	gate    chan struct{} // nil: open
+	batches []int         // frames in each batch
 }
 
 func (l *lock) Queue(frames []byte, n int) bool {
 	l.inbox.Queue(frames, n)
-	l.pieces = append(l.pieces, n)
+	l.batches = append(l.batches, n)
 	return true
 }
 
@@ -73,24 +73,24 @@ func TestMessagesSentDuringAWriteGoOutInOne(t *testing.T) {
 		close(l.gate)
 		synctest.Wait()
 		ann.hears(want[1:]...)
-		if got := fmt.Sprint(l.pieces); got != "[1 9]" {
-			t.Errorf("pieces of %s frames", got)
+		if got := fmt.Sprint(l.batches); got != "[1 9]" {
+			t.Errorf("batches of %s frames", got)
 		}
 		w.idle()
 	})
 }
 
-func TestPiecesAreCutBetweenFrames(t *testing.T) {
+func TestBatchesAreCutBetweenFrames(t *testing.T) {
 	frame := func(n int) []byte { return make([]byte, n) }
 	for _, tt := range []struct {
 		name   string
 		frames []int
-		want   string // of each piece, its frames and bytes
+		want   string // of each batch, its frames and bytes
 	}{
 		{"one", []int{10}, "[1:10]"},
-		{"as many as fit", []int{pieceSize - 10, 10, 1}, fmt.Sprintf("[2:%d 1:1]", pieceSize)},
-		{"a large one alone", []int{1, pieceSize + 1, 1}, fmt.Sprintf("[1:1 1:%d 1:1]", pieceSize+1)},
-		{"behind a full one", []int{pieceSize, 1, 2}, fmt.Sprintf("[1:%d 2:3]", pieceSize)},
+		{"as many as fit", []int{batchSize - 10, 10, 1}, fmt.Sprintf("[2:%d 1:1]", batchSize)},
+		{"a large one alone", []int{1, batchSize + 1, 1}, fmt.Sprintf("[1:1 1:%d 1:1]", batchSize+1)},
+		{"behind a full one", []int{batchSize, 1, 2}, fmt.Sprintf("[1:%d 2:3]", batchSize)},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			var o outgoing
@@ -100,11 +100,11 @@ func TestPiecesAreCutBetweenFrames(t *testing.T) {
 				total += n
 			}
 			var got []string
-			for _, p := range o.pieces {
+			for _, p := range o.batches {
 				got = append(got, fmt.Sprintf("%d:%d", p.n, len(p.frames)))
 			}
 			if fmt.Sprint(got) != tt.want || o.bytes != total {
-				t.Errorf("pieces %v of %d bytes, want %s of %d", got, o.bytes, tt.want, total)
+				t.Errorf("batches %v of %d bytes, want %s of %d", got, o.bytes, tt.want, total)
 			}
 		})
 	}
@@ -116,8 +116,8 @@ func TestJoiningFramesWritesToNobodyElsesMemory(t *testing.T) {
 	var o outgoing
 	o.add(memory[:5])
 	o.add([]byte("second"))
-	if string(memory) != "frame others" || string(o.pieces[0].frames) != "framesecond" {
-		t.Errorf("%q, and a piece %q", memory, o.pieces[0].frames)
+	if string(memory) != "frame others" || string(o.batches[0].frames) != "framesecond" {
+		t.Errorf("%q, and a batch %q", memory, o.batches[0].frames)
 	}
 }
 

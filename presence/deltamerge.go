@@ -31,8 +31,8 @@ func (p Pods) MergeDelta(host HostName, channelName, pod string, d Delta) MergeR
 // Ready answers those who wait for what other pods have of a channel, see [Relay].
 func (p Pods) Ready(host HostName, channelName string) {
 	p.r.watched(host, channelName, func(h *Host, ch *channel) {
-		if ch.beyond.syncing {
-			ch.beyond.syncing = false
+		if ch.overlay.syncing {
+			ch.overlay.syncing = false
 			h.flush(ch)
 		}
 	})
@@ -43,7 +43,7 @@ func (p Pods) Ready(host HostName, channelName string) {
 func (p Pods) Clock(host HostName, channelName, pod string) uint64 {
 	var clock uint64
 	p.r.watched(host, channelName, func(_ *Host, ch *channel) {
-		if p := ch.beyond.parts[pod]; p != nil && len(p.users)+p.conns > 0 {
+		if p := ch.overlay.parts[pod]; p != nil && len(p.users)+p.conns > 0 {
 			clock = p.clock
 		}
 	})
@@ -55,10 +55,10 @@ func (p Pods) Forget(pod string) {
 	for _, h := range p.r.Hosts() {
 		h.mu.Lock()
 		for _, ch := range h.channels {
-			if ch.beyond != nil && ch.beyond.parts[pod] != nil {
-				ch.beyond.parts[pod].clock = 0
+			if ch.overlay != nil && ch.overlay.parts[pod] != nil {
+				ch.overlay.parts[pod].clock = 0
 				h.merge(ch, pod, Delta{Clock: 1})
-				delete(ch.beyond.parts, pod)
+				delete(ch.overlay.parts, pod)
 				h.changed(ch)
 			}
 		}
@@ -67,8 +67,8 @@ func (p Pods) Forget(pod string) {
 }
 
 func (h *Host) merge(ch *channel, pod string, d Delta) MergeResult {
-	b := ch.beyond
-	p := b.parts[pod]
+	o := ch.overlay
+	p := o.parts[pod]
 	if p == nil {
 		p = &part{users: make(map[string]mail)}
 	}
@@ -79,7 +79,7 @@ func (h *Host) merge(ch *channel, pod string, d Delta) MergeResult {
 		return Gap
 	}
 	p.clock = d.Clock
-	b.parts[pod] = p
+	o.parts[pod] = p
 
 	left := d.Left
 	if d.Base == 0 {
@@ -98,7 +98,7 @@ func (h *Host) merge(ch *channel, pod string, d Delta) MergeResult {
 		lost = max(lost, p.conns-conns)
 	}
 	came := conns - p.conns + lost
-	b.conns += conns - p.conns
+	o.conns += conns - p.conns
 	p.conns = conns
 	h.hold(ch, lost)
 	ch.redeem(came)

@@ -68,80 +68,80 @@ func (h *Host) hold(ch *channel, conns int) {
 	if h.rules.Grace <= 0 || conns <= 0 || len(ch.watchers) == 0 || ch.class.Kind == Authenticated {
 		return
 	}
-	b := ch.extra()
+	o := ch.extra()
 	until := h.registry.now() + h.rules.Grace
-	b.held += conns
-	if last := len(b.tokens) - 1; last >= 0 && until >= b.tokens[last].until && until-b.tokens[last].until < tokenStep {
-		b.tokens[last].conns += conns
+	o.held += conns
+	if last := len(o.tokens) - 1; last >= 0 && until >= o.tokens[last].until && until-o.tokens[last].until < tokenStep {
+		o.tokens[last].conns += conns
 		return
 	}
-	b.tokens = append(b.tokens, token{until, conns})
+	o.tokens = append(o.tokens, token{until, conns})
 	h.arm(ch, until)
 }
 
 // redeem has connections that came take the place of those that were lost, the oldest first.
 func (ch *channel) redeem(conns int) {
-	b := ch.beyond
-	if b == nil {
+	o := ch.overlay
+	if o == nil {
 		return
 	}
-	for conns > 0 && len(b.tokens) > 0 {
-		n := min(conns, b.tokens[0].conns)
+	for conns > 0 && len(o.tokens) > 0 {
+		n := min(conns, o.tokens[0].conns)
 		conns -= n
-		b.held -= n
-		if b.tokens[0].conns -= n; b.tokens[0].conns == 0 {
-			b.tokens = b.tokens[1:]
+		o.held -= n
+		if o.tokens[0].conns -= n; o.tokens[0].conns == 0 {
+			o.tokens = o.tokens[1:]
 		}
 	}
 }
 
 // arm has the channel's timer fire at the given time, if not before.
 func (h *Host) arm(ch *channel, until time.Duration) {
-	b := ch.beyond
-	if b.due != 0 && b.due <= until {
+	o := ch.overlay
+	if o.due != 0 && o.due <= until {
 		return
 	}
-	b.due = until
+	o.due = until
 	wait := until - h.registry.now()
-	if b.timer != nil {
-		b.timer.Reset(wait)
+	if o.timer != nil {
+		o.timer.Reset(wait)
 		return
 	}
-	b.timer = time.AfterFunc(wait, func() {
+	o.timer = time.AfterFunc(wait, func() {
 		h.mu.Lock()
 		defer h.mu.Unlock()
-		if ch.beyond == b { // else nobody watches any longer
+		if ch.overlay == o { // else nobody watches any longer
 			h.expire(ch)
 		}
 	})
 }
 
 // stop ends the timer for good.
-func (b *beyond) stop() {
-	if b.timer != nil {
-		b.timer.Stop()
+func (o *overlay) stop() {
+	if o.timer != nil {
+		o.timer.Stop()
 	}
 }
 
 // expire ends what graces are over.
 func (h *Host) expire(ch *channel) {
-	b, now := ch.beyond, h.registry.now()
-	b.due = 0
-	for len(b.absent) > 0 && b.absent[0].until <= now {
-		h.follow(b.absent[0].member, true, false)
+	o, now := ch.overlay, h.registry.now()
+	o.due = 0
+	for len(o.absent) > 0 && o.absent[0].until <= now {
+		h.follow(o.absent[0].member, true, false)
 	}
-	if len(b.absent) > 0 {
-		h.arm(ch, b.absent[0].until)
+	if len(o.absent) > 0 {
+		h.arm(ch, o.absent[0].until)
 	}
-	left := b.tokens[:0]
-	for _, t := range b.tokens {
+	left := o.tokens[:0]
+	for _, t := range o.tokens {
 		if t.until <= now {
-			b.held -= t.conns
+			o.held -= t.conns
 			continue
 		}
 		left = append(left, t)
 		h.arm(ch, t.until)
 	}
-	b.tokens = left
+	o.tokens = left
 	h.changed(ch)
 }

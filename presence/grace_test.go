@@ -195,7 +195,7 @@ func TestGraceOfCountsEndsOneByOne(t *testing.T) {
 		watcher.hears("presence room seq=8 count=3")
 		pass(10 * time.Second)
 		watcher.hears()
-		if b := w.host().channels["room"].beyond; b.held != 0 || len(b.tokens) > 0 {
+		if b := w.host().channels["room"].overlay; b.held != 0 || len(b.tokens) > 0 {
 			t.Errorf("%+v is left", b)
 		}
 	})
@@ -240,8 +240,8 @@ func TestGraceNeedsAWatcher(t *testing.T) {
 			watcher.join("room", WatchNone)
 			second.Close()
 			ch := w.host().channels["room"]
-			if ch.beyond != nil || len(ch.members) != ch.users {
-				t.Errorf("%v: %+v and %d members of %d are left", class.Kind, ch.beyond, len(ch.members), ch.users)
+			if ch.overlay != nil || len(ch.members) != ch.users {
+				t.Errorf("%v: %+v and %d members of %d are left", class.Kind, ch.overlay, len(ch.members), ch.users)
 			}
 			forget(watcher)
 			watcher.join("room", WatchCount)

@@ -13,16 +13,16 @@ type Host struct {
 	mu       sync.Mutex
 	relay    Relay // nil: this pod is the only one
 	rules    *Rules
-	conns    dense[Conn] // Conn.pos is the place
+	conns    swapList[Conn] // Conn.pos is the place
 	byID     map[ID]*Conn
 	users    map[string]*user
-	online   dense[user] // users that have a connection; user.pos is the place
-	loggedIn int         // connections that have a user
+	online   swapList[user] // users that have a connection; user.pos is the place
+	loggedIn int            // connections that have a user
 	channels map[string]*channel
-	kept     *kept // listings as bytes; nil while nobody asks for them
-	pending  int   // bytes of messages that channels have to deliver
-	retired  bool  // see Retire
-	dropped  bool  // not in the registry any longer, and so nobody's
+	cache    *listingCache // listings as bytes; nil while nobody asks for them
+	pending  int           // bytes of messages that channels have to deliver
+	retired  bool          // see Retire
+	dropped  bool          // not in the registry any longer, and so nobody's
 }
 
 func newHost(r *Registry, name HostName, rules *Rules) *Host {

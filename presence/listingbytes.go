@@ -5,8 +5,8 @@ import (
 	"strings"
 )
 
-// Encoded is what [Host.Channels] lists, as bytes. Each list is in pieces of at least one entry, which the caller puts
-// together. The pieces are shared and must not be changed.
+// Encoded is what [Host.Channels] lists, as bytes. Each list is in chunks of at least one entry, which the caller puts
+// together. The chunks are shared and must not be changed.
 type Encoded struct {
 	Channels []EncodedChannel // in the order of their names
 	Private  [][]byte         // the entries of private channels, by [Encoder].AppendPrivate
@@ -28,13 +28,13 @@ func (h *Host) Encoded() Encoded {
 	names := make([]string, 0, h.Stats().Channels)
 	h.mu.Lock()
 	k := h.keepEncoded()
-	lists := []*pieces{&k.private}
+	lists := []*chunks{&k.private}
 	for name, ch := range h.channels {
 		names = append(names, name)
 		if !ch.named() || ch.class.Hidden {
 			continue
 		}
-		if p := h.piecesOf(ch, k); p != nil {
+		if p := h.chunksOf(ch, k); p != nil {
 			lists = append(lists, p)
 		}
 	}
@@ -65,20 +65,20 @@ func (h *Host) EncodedChannel(name string) Encoded {
 	k := h.keepEncoded()
 	defer h.answered(k)
 	if ch.named() {
-		if p := h.piecesOf(ch, k); p != nil {
+		if p := h.chunksOf(ch, k); p != nil {
 			h.mu.Unlock()
 			h.fill(p)
 			h.mu.Lock()
 		}
 	}
 	if ch = h.channels[name]; ch != nil && !ch.class.Hidden { // now
-		g := gathering{host: h, kept: k}
+		g := gathering{host: h, cache: k}
 		e.Channels = []EncodedChannel{g.channel(ch)}
 	}
 	return e
 }
 
-// EncodedUsers returns what [Host.Users] does by [PerUser], as pieces by [Encoder].AppendUser.
+// EncodedUsers returns what [Host.Users] does by [PerUser], as chunks by [Encoder].AppendUser.
 func (h *Host) EncodedUsers() ([][]byte, Stats) {
 	h.mu.Lock()
 	k := h.keepEncoded()
@@ -93,7 +93,7 @@ func (h *Host) EncodedUsers() ([][]byte, Stats) {
 
 // fill encodes lists a little at a time, so that nobody waits long for the lock, which is not held. What changes meanwhile
 // is left; there is a second round, since the first can take a while.
-func (h *Host) fill(lists ...*pieces) {
+func (h *Host) fill(lists ...*chunks) {
 	for range 2 {
 		h.mu.Lock()
 		left := fillAtOnce
@@ -115,10 +115,10 @@ func (h *Host) fill(lists ...*pieces) {
 // gathering makes an [Encoded] of what is kept. The host's lock is held.
 type gathering struct {
 	host   *Host
-	kept   *kept
-	pieces [][]byte // of all channels; parts of it are the lists
-	small  []byte   // what is encoded for this one alone; parts of it are pieces
-	chunk  int      // bytes of small that are allocated at once
+	cache  *listingCache
+	chunks [][]byte // of all channels; parts of it are the lists
+	small  []byte   // what is encoded for this one alone; parts of it are chunks
+	block  int      // bytes of small that are allocated at once
 }
 
 // gatherAtOnce is how many channels are gathered before others get the host's lock: about a millisecond.
@@ -126,9 +126,9 @@ const gatherAtOnce = 512
 
 // gather makes the Encoded, but for the order of the channels, and ends the answer. It is given the names of the channels
 // that there were before.
-func (h *Host) gather(k *kept, names []string) Encoded {
-	const chunk, typical = 32 << 10, 1 << 10 // the latter for the users of a small channel
-	g := gathering{host: h, kept: k, pieces: make([][]byte, 0, len(names)), chunk: min(chunk, typical*len(names))}
+func (h *Host) gather(k *listingCache, names []string) Encoded {
+	const block, typical = 32 << 10, 1 << 10 // the latter for the users of a small channel
+	g := gathering{host: h, cache: k, chunks: make([][]byte, 0, len(names)), block: min(block, typical*len(names))}
 	e := Encoded{Channels: make([]EncodedChannel, 0, len(names))}
 	add := func(ch *channel) {
 		if ch != nil && !ch.class.Hidden {
@@ -170,20 +170,20 @@ func (g *gathering) channel(ch *channel) EncodedChannel {
 }
 
 func (g *gathering) users(ch *channel) [][]byte {
-	first := len(g.pieces)
-	if p := g.host.piecesOf(ch, g.kept); p != nil {
+	first := len(g.chunks)
+	if p := g.host.chunksOf(ch, g.cache); p != nil {
 		p.fillAll()
-		g.pieces = p.appendTo(g.pieces)
-	} else if piece := g.encode(ch); len(piece) > 0 {
-		g.pieces = append(g.pieces, piece)
+		g.chunks = p.appendTo(g.chunks)
+	} else if chunk := g.encode(ch); len(chunk) > 0 {
+		g.chunks = append(g.chunks, chunk)
 	}
-	return g.pieces[first:len(g.pieces):len(g.pieces)]
+	return g.chunks[first:len(g.chunks):len(g.chunks)]
 }
 
 // encode encodes a small channel.
 func (g *gathering) encode(ch *channel) []byte {
-	if cap(g.small)-len(g.small) < g.chunk/16 { // else a copy of all of it is likely
-		g.small = make([]byte, 0, g.chunk)
+	if cap(g.small)-len(g.small) < g.block/16 { // else a copy of all of it is likely
+		g.small = make([]byte, 0, g.block)
 	}
 	first := len(g.small)
 	g.small = g.host.encodeMembers(g.small, ch.members)

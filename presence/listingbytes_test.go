@@ -21,8 +21,8 @@ func (e Encoded) lines() []string {
 			lines = append(lines, fmt.Sprintf("%s %d", ch.Name, ch.Count))
 		}
 	}
-	for _, piece := range e.Private {
-		lines = append(lines, strings.Split(string(piece), "\n")...)
+	for _, chunk := range e.Private {
+		lines = append(lines, strings.Split(string(chunk), "\n")...)
 	}
 	return lines
 }
@@ -47,15 +47,15 @@ func listedLines(list []Listing) []string {
 	return lines
 }
 
-// checkEncoded holds that what is encoded is what is listed, to the order of the users, and that every piece that is kept
+// checkEncoded holds that what is encoded is what is listed, to the order of the users, and that every chunk that is kept
 // is what would be encoded now.
 func (m *model) checkEncoded() {
 	t, h := m.w.t, m.w.reg.Host(m.w.name)
 	if h == nil {
 		return
 	}
-	h.checkPieces(t)
-	if m.rng.IntN(2) == 0 { // otherwise pieces that nobody asked for anew stay
+	h.checkChunks(t)
+	if m.rng.IntN(2) == 0 { // otherwise chunks that nobody asked for anew stay
 		equalLines(t, "channels", h.Encoded().lines(), listedLines(h.Channels(PerUser)))
 	}
 	name := modelChannels[m.rng.IntN(len(modelChannels))]
@@ -83,36 +83,36 @@ func equalLines(t testing.TB, what string, got, want []string) {
 	}
 }
 
-// checkPieces compares all that is kept with what would be encoded now, and the size with what is there.
-func (h *Host) checkPieces(t testing.TB) {
+// checkChunks compares all that is kept with what would be encoded now, and the size with what is there.
+func (h *Host) checkChunks(t testing.TB) {
 	t.Helper()
 	h.mu.Lock()
 	defer h.mu.Unlock()
-	if h.kept == nil {
+	if h.cache == nil {
 		return
 	}
-	size := h.kept.private.check(t) + h.kept.online.check(t)
+	size := h.cache.private.check(t) + h.cache.online.check(t)
 	for _, ch := range h.channels {
-		if ch.pieces != nil {
-			size += ch.pieces.check(t)
+		if ch.chunks != nil {
+			size += ch.chunks.check(t)
 		}
 	}
-	if h.kept.size != size || h.kept.asking != 0 || int64(h.kept.noted) != h.registry.kept.Load() {
-		t.Errorf("%d bytes are there; the host has %+v, the registry %d", size, h.kept, h.registry.kept.Load())
+	if h.cache.size != size || h.cache.asking != 0 || int64(h.cache.noted) != h.registry.cached.Load() {
+		t.Errorf("%d bytes are there; the host has %+v, the registry %d", size, h.cache, h.registry.cached.Load())
 	}
 }
 
-func (p *pieces) check(t testing.TB) (size int) {
+func (p *chunks) check(t testing.TB) (size int) {
 	t.Helper()
-	for i, piece := range p.list {
-		size += len(piece)
-		if from, n := i*pieceLen, p.length(); piece != nil {
+	for i, chunk := range p.list {
+		size += len(chunk)
+		if from, n := i*chunkLen, p.length(); chunk != nil {
 			var want []byte
 			if from < n {
-				want = p.encode(nil, from, min(from+pieceLen, n))
+				want = p.encode(nil, from, min(from+chunkLen, n))
 			}
-			if !bytes.Equal(piece, want) {
-				t.Errorf("piece %d is %q, want %q", i, piece, want)
+			if !bytes.Equal(chunk, want) {
+				t.Errorf("chunk %d is %q, want %q", i, chunk, want)
 			}
 		}
 	}
@@ -160,7 +160,7 @@ func TestEncoded(t *testing.T) {
 // A host of more channels than are gathered at once is listed whole.
 func TestEncodedOfManyChannels(t *testing.T) {
 	w := newWorld(t, &Rules{Classifier: classes{"room7": {Kind: Authenticated, Hidden: true}, "room8": {Kind: Anonymous}}})
-	w.audience(2 * pieceLen)
+	w.audience(2 * chunkLen)
 	c := w.connect("ada<a@x>")
 	for i := range 3*gatherAtOnce + 7 {
 		c.join(fmt.Sprintf("room%d", i), WatchNone)
@@ -171,7 +171,7 @@ func TestEncodedOfManyChannels(t *testing.T) {
 		c.join("room5", WatchNone)
 		c.leave("room9")
 		c.join("another", WatchNone)
-		w.host().checkPieces(t)
+		w.host().checkChunks(t)
 		c.join("room9", WatchNone)
 	}
 	var busy sync.WaitGroup
@@ -190,7 +190,7 @@ func TestEncodedOfManyChannels(t *testing.T) {
 	equalLines(t, "channels", w.host().Encoded().lines(), listedLines(w.host().Channels(PerUser)))
 }
 
-// audience connects users to a channel, so many that it takes several pieces.
+// audience connects users to a channel, so many that it takes several chunks.
 func (w *world) audience(n int) []*client {
 	list := make([]*client, n)
 	for i := range list {
@@ -202,24 +202,24 @@ func (w *world) audience(n int) []*client {
 
 func TestEncodedKeepsWhatDidNotChange(t *testing.T) {
 	w := newWorld(t, &Rules{})
-	crowd := w.audience(5 * pieceLen)
+	crowd := w.audience(5 * chunkLen)
 	before, users := w.host().Encoded(), len(crowd)
 	shared := func(what string, want int) {
 		t.Helper()
 		now, same := w.host().Encoded(), 0
-		for i, piece := range now.Channels[0].Users {
-			if i < len(before.Channels[0].Users) && &piece[0] == &before.Channels[0].Users[i][0] {
+		for i, chunk := range now.Channels[0].Users {
+			if i < len(before.Channels[0].Users) && &chunk[0] == &before.Channels[0].Users[i][0] {
 				same++
 			}
 		}
-		if before = now; same != want || len(now.Channels[0].Users) != (users+pieceLen-1)/pieceLen {
-			t.Errorf("%s: %d of %d pieces are the same, want %d", what, same, len(now.Channels[0].Users), want)
+		if before = now; same != want || len(now.Channels[0].Users) != (users+chunkLen-1)/chunkLen {
+			t.Errorf("%s: %d of %d chunks are the same, want %d", what, same, len(now.Channels[0].Users), want)
 		}
 		equalLines(t, what, now.lines(), listedLines(w.host().Channels(PerUser)))
-		w.host().checkPieces(t)
+		w.host().checkChunks(t)
 	}
 	shared("nothing happened", 5)
-	crowd[pieceLen].authenticate(fmt.Sprintf("user%d<new@x>", pieceLen))
+	crowd[chunkLen].authenticate(fmt.Sprintf("user%d<new@x>", chunkLen))
 	shared("another address", 4)
 	crowd[0].leave("room") // the last one takes the place
 	users--
@@ -238,7 +238,7 @@ func TestEncodedKeepsWhatDidNotChange(t *testing.T) {
 // An answer is of the moment when it was made, whatever happens while it is sent.
 func TestEncodedDoesNotChangeLater(t *testing.T) {
 	w := newWorld(t, &Rules{})
-	crowd := w.audience(3 * pieceLen)
+	crowd := w.audience(3 * chunkLen)
 	e := w.host().Encoded()
 	want := e.lines()
 	for i, c := range crowd {
@@ -258,15 +258,15 @@ func TestEncodedDoesNotChangeLater(t *testing.T) {
 func TestEncodedIsForgottenWhenNobodyAsks(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		w := newWorld(t, &Rules{})
-		crowd := w.audience(2 * pieceLen)
+		crowd := w.audience(2 * chunkLen)
 		kept := func(want bool) {
 			t.Helper()
 			synctest.Wait()
 			h := w.host()
 			h.mu.Lock()
 			defer h.mu.Unlock()
-			if ch := h.channels["room"]; (h.kept != nil) != want || (ch.pieces != nil) != want || (w.reg.kept.Load() != 0) != want {
-				t.Errorf("%+v and %+v are kept, %d bytes in all; want some: %v", h.kept, ch.pieces, w.reg.kept.Load(), want)
+			if ch := h.channels["room"]; (h.cache != nil) != want || (ch.chunks != nil) != want || (w.reg.cached.Load() != 0) != want {
+				t.Errorf("%+v and %+v are kept, %d bytes in all; want some: %v", h.cache, ch.chunks, w.reg.cached.Load(), want)
 			}
 		}
 		w.host().Encoded()
@@ -284,20 +284,20 @@ func TestEncodedIsForgottenWhenNobodyAsks(t *testing.T) {
 		for _, c := range crowd {
 			c.Close()
 		}
-		if h.kept != nil || w.reg.kept.Load() != 0 {
-			t.Errorf("a host without connections keeps %+v, %d bytes in all", h.kept, w.reg.kept.Load())
+		if h.cache != nil || w.reg.cached.Load() != 0 {
+			t.Errorf("a host without connections keeps %+v, %d bytes in all", h.cache, w.reg.cached.Load())
 		}
 	})
 }
 
 func TestEncodedIsNotKeptBeyondTheBound(t *testing.T) {
 	w := newWorld(t, &Rules{})
-	w.audience(2 * pieceLen)
-	w.reg.kept.Store(maxKept - 100) // of other hosts
+	w.audience(2 * chunkLen)
+	w.reg.cached.Store(maxKept - 100) // of other hosts
 	for range 2 {
 		equalLines(t, "channels", w.host().Encoded().lines(), listedLines(w.host().Channels(PerUser)))
-		if w.host().kept != nil || w.reg.kept.Load() != maxKept-100 {
-			t.Errorf("%+v is kept, %d bytes in all", w.host().kept, w.reg.kept.Load())
+		if w.host().cache != nil || w.reg.cached.Load() != maxKept-100 {
+			t.Errorf("%+v is kept, %d bytes in all", w.host().cache, w.reg.cached.Load())
 		}
 	}
 }

@@ -2,12 +2,12 @@ package presence
 
 import "time"
 
-// kept is what a host keeps of its listings as bytes, while backends ask. The host's lock guards it.
-type kept struct {
-	private pieces // of Host.conns
-	online  pieces // of Host.online
-	size    int    // bytes of all pieces, those of channels included
-	noted   int    // what of size is in Registry.kept
+// listingCache is what a host keeps of its listings as bytes, while backends ask. The host's lock guards it.
+type listingCache struct {
+	private chunks // of Host.conns
+	online  chunks // of Host.online
+	size    int    // bytes of all chunks, those of channels included
+	noted   int    // what of size is in Registry.cached
 	asking  int    // answers that are being made
 	asked   time.Time
 	timer   *time.Timer // drops it
@@ -21,23 +21,23 @@ const (
 	maxKept = 64 << 20
 	// smallChannel is up to how many members a channel is encoded anew each time: that is hardly more work than looking it up.
 	smallChannel = 16
-	// fillAtOnce is how many pieces are encoded before others get the host's lock: a fraction of a millisecond.
+	// fillAtOnce is how many chunks are encoded before others get the host's lock: a fraction of a millisecond.
 	fillAtOnce = 16
 )
 
 // keepEncoded begins an answer: nothing is dropped until answered.
-func (h *Host) keepEncoded() *kept {
-	k := h.kept
+func (h *Host) keepEncoded() *listingCache {
+	k := h.cache
 	if k == nil {
-		k = new(kept)
-		k.private = pieces{kept: k, length: func() int { return len(h.conns) }, encode: h.encodePrivate}
-		k.online = pieces{kept: k, length: func() int { return len(h.online) }, encode: h.encodeOnline}
+		k = new(listingCache)
+		k.private = chunks{cache: k, length: func() int { return len(h.conns) }, encode: h.encodePrivate}
+		k.online = chunks{cache: k, length: func() int { return len(h.online) }, encode: h.encodeOnline}
 		k.timer = time.AfterFunc(keepFor, func() {
 			h.mu.Lock()
 			defer h.mu.Unlock()
 			h.unkeepIdle(k)
 		})
-		h.kept = k
+		h.cache = k
 	}
 	k.asking++
 	k.asked = time.Now()
@@ -45,12 +45,12 @@ func (h *Host) keepEncoded() *kept {
 }
 
 // answered ends an answer. What is kept is dropped if all hosts together keep too much.
-func (h *Host) answered(k *kept) {
+func (h *Host) answered(k *listingCache) {
 	k.asking--
-	if h.kept != k {
+	if h.cache != k {
 		return // the host was dropped meanwhile
 	}
-	total := h.registry.kept.Add(int64(k.size - k.noted))
+	total := h.registry.cached.Add(int64(k.size - k.noted))
 	k.noted = k.size
 	if total > maxKept && k.asking == 0 {
 		h.unkeep()
@@ -58,8 +58,8 @@ func (h *Host) answered(k *kept) {
 }
 
 // unkeepIdle drops what nobody asked for lately.
-func (h *Host) unkeepIdle(k *kept) {
-	if h.kept != k {
+func (h *Host) unkeepIdle(k *listingCache) {
+	if h.cache != k {
 		return
 	}
 	if rest := keepFor - time.Since(k.asked); rest > 0 || k.asking > 0 {
@@ -71,54 +71,54 @@ func (h *Host) unkeepIdle(k *kept) {
 
 // unkeep drops what is kept. Answers that have it go on with it.
 func (h *Host) unkeep() {
-	k := h.kept
+	k := h.cache
 	if k == nil {
 		return
 	}
 	k.timer.Stop()
-	h.registry.kept.Add(-int64(k.noted))
-	h.kept = nil
+	h.registry.cached.Add(-int64(k.noted))
+	h.cache = nil
 	for _, ch := range h.channels {
-		ch.pieces = nil
+		ch.chunks = nil
 	}
 }
 
-// piecesOf returns those of a channel with names, nil for a small one.
-func (h *Host) piecesOf(ch *channel, k *kept) *pieces {
+// chunksOf returns those of a channel with names, nil for a small one.
+func (h *Host) chunksOf(ch *channel, k *listingCache) *chunks {
 	if len(ch.members) <= smallChannel {
-		ch.pieces.touchAll() // another answer may be at it, so it stays the channel's
+		ch.chunks.touchAll() // another answer may be at it, so it stays the channel's
 		return nil
 	}
-	if ch.pieces == nil {
-		ch.pieces = &pieces{kept: k, length: func() int { return len(ch.members) }, encode: func(b []byte, from, to int) []byte {
+	if ch.chunks == nil {
+		ch.chunks = &chunks{cache: k, length: func() int { return len(ch.members) }, encode: func(b []byte, from, to int) []byte {
 			return h.encodeMembers(b, ch.members[from:to])
 		}}
 	}
-	return ch.pieces
+	return ch.chunks
 }
 
 // touchConn takes note that the connection at a place is another one, or has another user.
 func (h *Host) touchConn(place int) {
-	if h.kept != nil {
-		h.kept.private.touch(place)
+	if h.cache != nil {
+		h.cache.private.touch(place)
 	}
 }
 
 // touchOnline takes note that the user at a place is another one.
 func (h *Host) touchOnline(place int) {
-	if h.kept != nil {
-		h.kept.online.touch(place)
+	if h.cache != nil {
+		h.cache.online.touch(place)
 	}
 }
 
 // touchUser takes note that the user has another e-mail address.
 func (h *Host) touchUser(u *user) {
 	for _, m := range u.members {
-		m.channel.pieces.touch(m.pos)
+		m.channel.chunks.touch(m.pos)
 	}
-	if h.kept != nil && u.conns > 0 {
-		h.kept.online.touch(u.pos)
-		h.kept.private.touchAll() // a user does not know its connections
+	if h.cache != nil && u.conns > 0 {
+		h.cache.online.touch(u.pos)
+		h.cache.private.touchAll() // a user does not know its connections
 	}
 }
 

@@ -5,38 +5,38 @@ import (
 	"sync"
 )
 
-// pieces is a dense list as bytes, of so many entries each, so that a change costs the encoding of one piece or two
+// chunks is a dense list as bytes, of so many entries each, so that a change costs the encoding of one chunk or two
 // and not of the list. It is there only while backends ask. The host's lock guards it, and a nil one ignores changes.
-type pieces struct {
-	kept   *kept
+type chunks struct {
+	cache  *listingCache
 	list   [][]byte // by place in the dense list; nil: to be encoded. What is there is shared with answers and never changed
 	length func() int
 	encode func(b []byte, from, to int) []byte // appends the entries from one place to another
 }
 
-// pieceLen is how many entries make a piece: some KB, which take about 10 microseconds to encode.
-const pieceLen = 64
+// chunkLen is how many entries make a chunk: some KB, which take about 10 microseconds to encode.
+const chunkLen = 64
 
 // touch takes note that the entry at a place is another one.
-func (p *pieces) touch(place int) {
-	if p != nil && place/pieceLen < len(p.list) {
-		p.put(place/pieceLen, nil)
+func (c *chunks) touch(place int) {
+	if c != nil && place/chunkLen < len(c.list) {
+		c.put(place/chunkLen, nil)
 	}
 }
 
 // touchAll takes note that any entry can be another one.
-func (p *pieces) touchAll() {
-	if p == nil {
+func (c *chunks) touchAll() {
+	if c == nil {
 		return
 	}
-	for i := range p.list {
-		p.put(i, nil)
+	for i := range c.list {
+		c.put(i, nil)
 	}
 }
 
-func (p *pieces) put(i int, piece []byte) {
-	p.kept.size += len(piece) - len(p.list[i])
-	p.list[i] = piece
+func (c *chunks) put(i int, chunk []byte) {
+	c.cache.size += len(chunk) - len(c.list[i])
+	c.list[i] = chunk
 }
 
 // scratch holds what is encoded until its length is known.
@@ -45,28 +45,28 @@ var scratch = sync.Pool{New: func() any { return new([]byte) }}
 // keepScratch bounds the buffers that are kept for later, in bytes.
 const keepScratch = 64 << 10
 
-// fill encodes what is to be encoded from one piece on, at most so many pieces. It returns how many of them are left, and
+// fill encodes what is to be encoded from one chunk on, at most so many chunks. It returns how many of them are left, and
 // with 0 from where to go on.
-func (p *pieces) fill(from, most int) (next, left int) {
-	n := p.length()
-	want := (n + pieceLen - 1) / pieceLen
-	for i := want; i < len(p.list); i++ {
-		p.put(i, nil)
+func (c *chunks) fill(from, most int) (next, left int) {
+	n := c.length()
+	want := (n + chunkLen - 1) / chunkLen
+	for i := want; i < len(c.list); i++ {
+		c.put(i, nil)
 	}
-	p.list = p.list[:min(want, len(p.list))]
-	for len(p.list) < want {
-		p.list = append(p.list, nil)
+	c.list = c.list[:min(want, len(c.list))]
+	for len(c.list) < want {
+		c.list = append(c.list, nil)
 	}
 	buf := scratch.Get().(*[]byte)
 	next, left = from, most
 	for ; next < want && left > 0; next++ {
 		i := next
-		if p.list[i] != nil {
+		if c.list[i] != nil {
 			continue
 		}
 		left--
-		b := p.encode((*buf)[:0], i*pieceLen, min((i+1)*pieceLen, n))
-		p.put(i, append(make([]byte, 0, len(b)), b...)) // exactly as long as it is
+		b := c.encode((*buf)[:0], i*chunkLen, min((i+1)*chunkLen, n))
+		c.put(i, append(make([]byte, 0, len(b)), b...)) // exactly as long as it is
 		*buf = b
 	}
 	if cap(*buf) <= keepScratch {
@@ -76,13 +76,13 @@ func (p *pieces) fill(from, most int) (next, left int) {
 }
 
 // fillAll encodes all that is to be encoded.
-func (p *pieces) fillAll() { p.fill(0, math.MaxInt) }
+func (c *chunks) fillAll() { c.fill(0, math.MaxInt) }
 
-// appendTo appends the pieces that are not empty. They are filled.
-func (p *pieces) appendTo(list [][]byte) [][]byte {
-	for _, piece := range p.list {
-		if len(piece) > 0 {
-			list = append(list, piece)
+// appendTo appends the chunks that are not empty. They are filled.
+func (c *chunks) appendTo(list [][]byte) [][]byte {
+	for _, chunk := range c.list {
+		if len(chunk) > 0 {
+			list = append(list, chunk)
 		}
 	}
 	return list

@@ -85,11 +85,11 @@ func (m *model) checkNothingIsKept() {
 		if len(ch.members) != ch.present || len(ch.byUser) != ch.present {
 			t.Errorf("%s: %d members and %d by user, %d there", name, len(ch.members), len(ch.byUser), ch.present)
 		}
-		if b := ch.beyond; b != nil && (len(b.absent)+len(b.tokens)+b.held > 0 || b.due != 0 || b.syncing) {
+		if b := ch.overlay; b != nil && (len(b.absent)+len(b.tokens)+b.held > 0 || b.due != 0 || b.syncing) {
 			t.Errorf("%s: %+v is left", name, b)
 		}
-		if ch.beyond != nil && len(ch.watchers) == 0 {
-			t.Errorf("%s: nobody watches, and %+v is left", name, ch.beyond)
+		if ch.overlay != nil && len(ch.watchers) == 0 {
+			t.Errorf("%s: nobody watches, and %+v is left", name, ch.overlay)
 		}
 		if len(ch.dirty)+len(ch.joiners) > 0 || ch.timer != nil {
 			t.Errorf("%s: %d changes, %d joiners and timer %v are left", name, len(ch.dirty), len(ch.joiners), ch.timer)

@@ -2,9 +2,9 @@ package presence
 
 import "time"
 
-// beyond is what frames show of a channel besides the connections of this pod: what other pods have of it, and what was
+// overlay is what frames show of a channel besides the connections of this pod: what other pods have of it, and what was
 // lost and may be back within the grace. It is there only while somebody watches. The host's lock guards it.
-type beyond struct {
+type overlay struct {
 	relayed bool             // the relay knows that the channel is watched
 	syncing bool             // joiners wait for Pods.Ready; there is no watcher yet
 	parts   map[string]*part // by pod
@@ -47,18 +47,18 @@ type trace struct {
 	pods   int           // other pods that have the user
 	email  string        // the one to show
 	until  time.Duration // when the grace ends, by Registry.now
-	place  int           // in beyond.absent, -1 when not there
+	place  int           // in overlay.absent, -1 when not there
 }
 
-// extra returns what the channel has beyond this pod, to be added to.
-func (ch *channel) extra() *beyond {
-	if ch.beyond == nil {
-		ch.beyond = new(beyond)
+// extra returns the overlay of the channel, to be added to.
+func (ch *channel) extra() *overlay {
+	if ch.overlay == nil {
+		ch.overlay = new(overlay)
 	}
-	return ch.beyond
+	return ch.overlay
 }
 
-func (ch *channel) syncing() bool { return ch.beyond != nil && ch.beyond.syncing }
+func (ch *channel) syncing() bool { return ch.overlay != nil && ch.overlay.syncing }
 
 // traced returns the member's trace, to be added to.
 func (m *member) traced() *trace {
@@ -92,7 +92,7 @@ func (h *Host) follow(m *member, was, lost bool) {
 	switch {
 	case m.absent():
 		if m.here() || !lost {
-			m.channel.beyond.absent.remove(m.trace)
+			m.channel.overlay.absent.remove(m.trace)
 		}
 	case was && lost && !m.here():
 		h.miss(m)
@@ -121,7 +121,7 @@ func (m *member) readdress() {
 		best = mail{m.user.Email, m.user.seen}
 	}
 	if t.pods > 0 {
-		for _, p := range m.channel.beyond.parts {
+		for _, p := range m.channel.overlay.parts {
 			if known := p.users[m.user.ID]; known.newer(best) {
 				best = known
 			}
@@ -136,27 +136,27 @@ func (m *member) readdress() {
 	}
 }
 
-// idle forgets what is beyond this pod when nobody watches the channel.
+// idle forgets the overlay when nobody watches the channel.
 func (h *Host) idle(ch *channel) {
-	b := ch.beyond
-	if b == nil || len(ch.watchers)+len(ch.joiners) > 0 {
+	o := ch.overlay
+	if o == nil || len(ch.watchers)+len(ch.joiners) > 0 {
 		return
 	}
-	if b.relayed {
+	if o.relayed {
 		h.relay.Unwatched(h.name, ch.name)
 	}
 	h.separate(ch)
-	for len(b.absent) > 0 {
-		h.follow(b.absent[0].member, true, false)
+	for len(o.absent) > 0 {
+		h.follow(o.absent[0].member, true, false)
 	}
-	b.stop()
-	ch.beyond = nil
+	o.stop()
+	ch.overlay = nil
 }
 
 // separate forgets what other pods have.
 func (h *Host) separate(ch *channel) {
-	b := ch.beyond
-	b.relayed, b.syncing, b.parts, b.conns = false, false, nil, 0
+	o := ch.overlay
+	o.relayed, o.syncing, o.parts, o.conns = false, false, nil, 0
 	for _, m := range ch.members {
 		if m.trace != nil && m.trace.pods > 0 {
 			m.trace.pods = 0

@@ -14,7 +14,7 @@ type Registry struct {
 	encoder Encoder
 	epoch   time.Time     // see now
 	clock   atomic.Uint64 // of the last Delta
-	kept    atomic.Int64  // bytes of the listings that hosts keep, see maxKept
+	cached  atomic.Int64  // bytes of the listings that hosts keep, see maxKept
 
 	// relaying is held while hosts are told of another relay. It is taken before mu.
 	relaying sync.Mutex

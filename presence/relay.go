@@ -74,12 +74,12 @@ func (h *Host) setRelay(relay Relay) {
 }
 
 // relayed tells whether the relay knows that the channel is watched.
-func (ch *channel) relayed() bool { return ch.beyond != nil && ch.beyond.relayed }
+func (ch *channel) relayed() bool { return ch.overlay != nil && ch.overlay.relayed }
 
 // relayWatch tells the relay that the channel is watched.
 func (h *Host) relayWatch(ch *channel) {
-	b := ch.extra()
-	b.relayed, b.parts = true, make(map[string]*part)
+	o := ch.extra()
+	o.relayed, o.parts = true, make(map[string]*part)
 	h.relay.Watched(h.name, ch.name)
 }
 

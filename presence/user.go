@@ -18,8 +18,8 @@ type user struct {
 	seen    int64 // see Member
 	pos     int   // in Host.online
 	conns   int
-	first   *Conn         // of its connections, which are a list
-	members dense[member] // one for each channel that knows the user; member.userPos is the place
+	first   *Conn            // of its connections, which are a list
+	members swapList[member] // one for each channel that knows the user; member.userPos is the place
 }
 
 // acquire counts one more connection of the user and takes over the e-mail, the latest seen.

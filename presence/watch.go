@@ -67,7 +67,7 @@ func (h *Host) watch(m *membership, watch Watch, ref string) {
 	m.channel.joiners = append(m.channel.joiners, m)
 	if h.relay != nil && !m.channel.relayed() {
 		h.relayWatch(m.channel)
-		m.channel.beyond.syncing = true
+		m.channel.overlay.syncing = true
 	}
 }
 
