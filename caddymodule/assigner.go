@@ -88,7 +88,7 @@ func (a *assigner) leave(c *presence.Conn, channels []string) {
 	user, _ := c.User()
 	for _, channel := range channels {
 		if a.hub.assignments.book.Mode(c.Host(), user.ID, channel) == assignment.None {
-			c.Unassign(channel, "removed")
+			c.Unassign(channel)
 		}
 	}
 }
@@ -171,7 +171,7 @@ func (a *assigner) do(c *presence.Conn, t *todo) {
 	var failed []string
 	for _, channel := range channels {
 		if a.hub.assignments.book.Mode(c.Host(), user.ID, channel) == assignment.None {
-			c.Unassign(channel, "removed")
+			c.Unassign(channel)
 			continue
 		}
 		// Who is refused for another reason stays out until something changes.

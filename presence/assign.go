@@ -35,9 +35,9 @@ func (c *Conn) Assign(user, name string) error {
 	return nil
 }
 
-// Unassign takes c out of a channel that it was assigned to, and tells it the reason. It reports false if c was not
-// assigned to it.
-func (c *Conn) Unassign(name, reason string) bool {
+// Unassign takes c out of a channel that it was assigned to, for [ReasonRemoved]. It reports whether c was assigned to
+// it.
+func (c *Conn) Unassign(name string) bool {
 	h := c.host
 	h.mu.Lock()
 	defer h.mu.Unlock()
@@ -53,7 +53,7 @@ func (c *Conn) Unassign(name, reason string) bool {
 		h.answerEarly(m) // its join is answered before it is out
 	}
 	h.remove(m, false)
-	c.out.Push(h.registry.encoder.Left("", name, reason))
+	c.out.Push(h.registry.encoder.Left("", name, ReasonRemoved))
 	return true
 }
 

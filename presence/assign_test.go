@@ -28,12 +28,12 @@ func TestAssignJoinsWithoutBeingAsked(t *testing.T) {
 
 	c.assign("a", "room")
 	c.hears() // it is there already
-	if !c.Unassign("room", "removed") {
+	if !c.Unassign("room") {
 		t.Error("not taken out")
 	}
 	c.hears("left room (removed)")
 	watcher.hears("presence room seq=2 count=1 -a<a@x>")
-	if c.Unassign("room", "removed") {
+	if c.Unassign("room") {
 		t.Error("taken out twice")
 	}
 	c.hears()
@@ -64,13 +64,13 @@ func TestAssignTakesOverAJoin(t *testing.T) {
 	w := newWorld(t, &Rules{})
 	c := w.connect("a")
 	c.join("room", WatchNone)
-	if c.Unassign("room", "removed") {
+	if c.Unassign("room") {
 		t.Error("a channel that was not assigned was left")
 	}
 	forget(c)
 	c.assign("a", "room")
 	c.hears()
-	c.Unassign("room", "removed")
+	c.Unassign("room")
 	c.hears("left room (removed)")
 }
 
@@ -151,7 +151,7 @@ func TestAssignIsForTheUserAlone(t *testing.T) {
 	if err := c.Assign("b", "room"); !errors.Is(err, ErrClosed) {
 		t.Errorf("closed: %v", err)
 	}
-	if c.Unassign("room", "removed") {
+	if c.Unassign("room") {
 		t.Error("a closed connection was taken out")
 	}
 }
@@ -229,7 +229,7 @@ func TestAssignedChannelBecomesAnonymous(t *testing.T) {
 	if kind, ok := w.host().KindOf("room"); !ok || kind != Anonymous {
 		t.Errorf("kind %v, %v", kind, ok)
 	}
-	c.Unassign("room", "removed")
+	c.Unassign("room")
 	c.hears("left room (removed)")
 	if _, ok := w.host().KindOf("room"); ok {
 		t.Error("the channel is still active")

@@ -11,11 +11,11 @@ type fixed struct{}
 
 var fixedFrame = make([]byte, 100)
 
-func (fixed) Members([]User) []byte                 { return fixedFrame }
-func (fixed) Joined(Joined) []byte                  { return fixedFrame }
-func (fixed) Left(ref, channel, r string) []byte    { return fixedFrame }
-func (fixed) Presence(Diff) []byte                  { return fixedFrame }
-func (fixed) Message(string, Source, []byte) []byte { return fixedFrame }
+func (fixed) Members([]User) []byte                     { return fixedFrame }
+func (fixed) Joined(Joined) []byte                      { return fixedFrame }
+func (fixed) Left(ref, channel string, r Reason) []byte { return fixedFrame }
+func (fixed) Presence(Diff) []byte                      { return fixedFrame }
+func (fixed) Message(string, Source, []byte) []byte     { return fixedFrame }
 
 // AppendUser and AppendPrivate write about as much as JSON takes.
 func (fixed) AppendUser(b []byte, u *User, _ bool) []byte {

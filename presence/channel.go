@@ -210,7 +210,7 @@ func (h *Host) reclassify(ch *channel, class Class) {
 	}
 	for _, m := range out {
 		h.remove(m, false)
-		m.conn.out.Push(h.registry.encoder.Left("", ch.name, "denied"))
+		m.conn.out.Push(h.registry.encoder.Left("", ch.name, ReasonDenied))
 	}
 	if len(ch.listeners) > 0 {
 		h.flush(ch)

@@ -20,7 +20,7 @@ func (lines) Joined(j presence.Joined) []byte {
 	return fmt.Appendf(nil, "joined %s, %v: %d there %s", j.Channel, j.Kind, j.Count, j.Members)
 }
 
-func (lines) Left(_, channel, reason string) []byte {
+func (lines) Left(_, channel string, reason presence.Reason) []byte {
 	return fmt.Appendf(nil, "left %s %s", channel, reason)
 }
 

@@ -29,8 +29,8 @@ func (tp *tape) Members(users []User) []byte {
 
 func (tp *tape) Joined(j Joined) []byte { return tp.put(j) }
 func (tp *tape) Presence(d Diff) []byte { return tp.put(d) }
-func (tp *tape) Left(ref, channel, reason string) []byte {
-	return tp.put(left{ref, channel, reason})
+func (tp *tape) Left(ref, channel string, reason Reason) []byte {
+	return tp.put(left{ref, channel, string(reason)})
 }
 
 // sent is what Encoder.Message was given, with the sender's ID or "(backend)".

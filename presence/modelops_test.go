@@ -342,7 +342,7 @@ func (m *model) assign(c *modelClient, channel string) {
 
 func (m *model) unassign(c *modelClient, channel string) {
 	want := c.assigned[channel]
-	if got := c.Unassign(channel, "removed"); got != want {
+	if got := c.Unassign(channel); got != want {
 		m.w.t.Fatalf("unassign %q: %v, want %v", channel, got, want)
 	}
 	if want {

@@ -13,6 +13,15 @@ type Outbox interface {
 	Flush()
 }
 
+// Reason is why a connection was taken out of a channel, in the word that clients get. It is "" when the connection left.
+type Reason string
+
+// The reasons of [Encoder].Left.
+const (
+	ReasonDenied  Reason = "denied"  // with new rules, the class of the channel no longer admits the connection
+	ReasonRemoved Reason = "removed" // the user is no longer assigned to the channel, see [Conn.Unassign]
+)
+
 // Encoder turns what connections are told into frames, of which each is built once and pushed to many, and what is listed
 // into text. It is called with the lock of a host held.
 type Encoder interface {
@@ -20,8 +29,8 @@ type Encoder interface {
 	Members(users []User) []byte
 	// Joined answers a join.
 	Joined(j Joined) []byte
-	// Left answers a leave, or tells that the connection was taken out of a channel for a reason.
-	Left(ref, channel, reason string) []byte
+	// Left answers a leave, with ref, or says that the connection was taken out of a channel, with the reason.
+	Left(ref, channel string, reason Reason) []byte
 	// Presence tells what changed in a channel.
 	Presence(d Diff) []byte
 	// Message is a message to a channel. The message is JSON, and not kept.

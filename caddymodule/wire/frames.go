@@ -43,14 +43,14 @@ func (Encoder) Joined(j presence.Joined) []byte {
 }
 
 // Left implements [presence.Encoder].
-func (Encoder) Left(ref, channel, reason string) []byte {
+func (Encoder) Left(ref, channel string, reason presence.Reason) []byte {
 	return socket.Text(func(b []byte) []byte {
 		b = appendHead(b, "left", ref)
 		b = append(b, `,"channel":`...)
 		b = AppendString(b, channel)
 		if reason != "" {
 			b = append(b, `,"reason":`...)
-			b = AppendString(b, reason)
+			b = AppendString(b, string(reason))
 		}
 		return append(b, '}')
 	})

@@ -75,7 +75,7 @@ func TestFrames(t *testing.T) {
 			`{"type":"left","id":1,"channel":"room"}`,
 		},
 		{
-			"left for a reason", e.Left("", "room", "denied"),
+			"left for a reason", e.Left("", "room", presence.ReasonDenied),
 			`{"type":"left","channel":"room","reason":"denied"}`,
 		},
 		{

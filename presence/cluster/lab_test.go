@@ -130,10 +130,10 @@ func sentOf[M message.Message](p *labPort) (list []labSent) {
 // silentEncoder makes frames that nobody reads.
 type silentEncoder struct{}
 
-func (silentEncoder) Members([]presence.User) []byte { return nil }
-func (silentEncoder) Joined(presence.Joined) []byte  { return nil }
-func (silentEncoder) Left(_, _, _ string) []byte     { return nil }
-func (silentEncoder) Presence(presence.Diff) []byte  { return nil }
+func (silentEncoder) Members([]presence.User) []byte             { return nil }
+func (silentEncoder) Joined(presence.Joined) []byte              { return nil }
+func (silentEncoder) Left(_, _ string, _ presence.Reason) []byte { return nil }
+func (silentEncoder) Presence(presence.Diff) []byte              { return nil }
 
 // Message makes a line of it.
 func (silentEncoder) Message(channel string, from presence.Source, msg []byte) []byte {

@@ -90,10 +90,10 @@ type simTape struct {
 	values []any // []presence.User, presence.Joined, presence.Diff, simText or the name of a channel that was left
 }
 
-func (tp *simTape) Members(users []presence.User) []byte { return tp.put(slices.Clone(users)) }
-func (tp *simTape) Joined(j presence.Joined) []byte      { return tp.put(j) }
-func (tp *simTape) Presence(d presence.Diff) []byte      { return tp.put(d) }
-func (tp *simTape) Left(_, channel, _ string) []byte     { return tp.put(channel) }
+func (tp *simTape) Members(users []presence.User) []byte             { return tp.put(slices.Clone(users)) }
+func (tp *simTape) Joined(j presence.Joined) []byte                  { return tp.put(j) }
+func (tp *simTape) Presence(d presence.Diff) []byte                  { return tp.put(d) }
+func (tp *simTape) Left(_, channel string, _ presence.Reason) []byte { return tp.put(channel) }
 
 func (tp *simTape) Message(_ string, _ presence.Source, msg []byte) []byte {
 	return tp.put(simText(msg))
