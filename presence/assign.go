@@ -1,9 +1,10 @@
 package presence
 
-// Assign joins c to a channel that its user is assigned to. c is told as for a join, without being asked; if it is there
-// already it is told nothing. It is taken out again by Unassign. If c has another user by now, nothing is done.
+// Assign joins c to a channel that its user is assigned to, without a request of the client. c
+// receives the same answer as for a join, and nothing if it listens to the channel already. If c is
+// no longer logged in as the user, Assign does nothing.
 //
-// It returns ErrNotAuthenticated, and what Join does.
+// It returns ErrNotAuthenticated if the channel is not authenticated, or an error of [Conn.Join].
 func (c *Conn) Assign(user, name string) error {
 	h := c.host
 	h.mu.Lock()
@@ -35,8 +36,8 @@ func (c *Conn) Assign(user, name string) error {
 	return nil
 }
 
-// Unassign takes c out of a channel that it was assigned to, for [ReasonRemoved]. It reports whether c was assigned to
-// it.
+// Unassign takes c out of a channel that [Conn.Assign] joined it to. c receives a frame with
+// [ReasonRemoved]. It reports whether c was assigned to the channel.
 func (c *Conn) Unassign(name string) bool {
 	h := c.host
 	h.mu.Lock()
@@ -57,7 +58,7 @@ func (c *Conn) Unassign(name string) bool {
 	return true
 }
 
-// Assigned returns the channels that c was joined to by Assign and still listens to.
+// Assigned returns the channels that [Conn.Assign] joined c to and that it still listens to.
 func (c *Conn) Assigned() []string {
 	c.host.mu.Lock()
 	defer c.host.mu.Unlock()

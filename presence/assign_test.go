@@ -173,7 +173,7 @@ func TestAssignWhileTheUserChanges(t *testing.T) {
 	wantLines(t, w.channels(PerUser))
 }
 
-func TestConnsOfFollowsLogins(t *testing.T) {
+func TestUserConnsFollowsLogins(t *testing.T) {
 	w := newWorld(t, &Rules{})
 	conns := make(map[string]*client)
 	for _, name := range []string{"1", "2", "3"} {

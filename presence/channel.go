@@ -81,7 +81,8 @@ func (h *Host) add(ch *channel, c *Conn) *membership {
 	return m
 }
 
-// remove takes a listener out of its channel, as lost or for good; the last one takes the channel along.
+// remove takes a listener out of its channel, as lost or for good; the last one takes the channel
+// along.
 func (h *Host) remove(m *membership, lost bool) {
 	ch, c := m.channel, m.conn
 	h.unwatch(m)

@@ -5,19 +5,19 @@ import (
 	"strings"
 )
 
-// Kind is what a channel is to its listeners. The zero value is no kind.
+// Kind is the kind of a channel. The zero value is not a kind.
 type Kind uint8
 
 const (
-	// Authenticated channels take logged-in connections only and are listed by user.
+	// Authenticated channels admit only connections with a user and are listed by user.
 	Authenticated Kind = iota + 1
-	// Anonymous channels take every connection and are listed as a number.
+	// Anonymous channels admit every connection and are listed as a number.
 	Anonymous
-	// Private channels belong to one connection each, which is in it from connect to close.
+	// Private channels belong to one connection each, which listens to it from connect to close.
 	Private
 )
 
-// String returns the kind as it is written on the wire.
+// String returns the kind as frames and configurations spell it.
 func (k Kind) String() string {
 	switch k {
 	case Authenticated:
@@ -41,49 +41,54 @@ func ParseKind(s string) (Kind, error) {
 	return 0, fmt.Errorf("unknown kind %q: use authenticated or anonymous", s)
 }
 
-// Class is all that a [Classifier] decides about a channel.
+// Class is the decision of a [Classifier] about a channel.
 type Class struct {
 	Kind      Kind // Authenticated or Anonymous
-	Denied    bool // nobody may join
-	Hidden    bool // never listed for the backend
-	CountOnly bool // login needed, listed as a number
+	Denied    bool // no connection may join
+	Hidden    bool // the channel is in no listing
+	CountOnly bool // an authenticated channel is listed, and shown to watchers, as a number
 }
 
-// Classifier decides what a channel is.
+// Classifier decides the class of channels.
 type Classifier interface {
-	// Classify returns the class of the named channel of a host. It depends on the two names alone, may be called from
-	// many goroutines, and is never called for private channels or while a lock of this package is held. An error
-	// refuses the join with [ErrUnavailable]; a channel that is active already keeps its class.
+	// Classify returns the class of the named channel of a host. The result must depend on the two
+	// names alone. Classify is called from many goroutines, and never for private channels.
+	//
+	// If Classify returns an error, the join fails with [ErrUnavailable]. A channel that is already
+	// active keeps its class.
 	Classify(host HostName, channel string) (Class, error)
 }
 
-// Authorizer decides who may join a channel beyond what its class says.
+// Authorizer decides whether a user may join a channel whose class admits the connection.
 type Authorizer interface {
-	// Authorize returns nil when the user, nil for an anonymous connection, may join the named channel of a host. It is
-	// asked when the class lets the connection in, never for a channel that the connection listens to already, from
-	// many goroutines, and while no lock of this package is held. [ErrDenied] refuses the join, and so does any other
-	// error, as [ErrUnavailable]. Who has joined stays, also as another user.
+	// Authorize returns nil if the user may join the named channel of a host. user is nil for an
+	// anonymous connection. Authorize is called from many goroutines, and not for a channel that
+	// the connection already listens to.
+	//
+	// [ErrDenied] refuses the join. Any other error refuses it as [ErrUnavailable]. A connection
+	// that has joined stays joined, even if it later logs in as another user.
 	Authorize(host HostName, channel string, user *User) error
 }
 
-// PrivatePrefix starts the name of every private channel; no other channel may have it.
+// PrivatePrefix starts the name of every private channel. Other channels cannot have it.
 const PrivatePrefix = "tab|"
 
-// IsPrivate tells whether the name is in the reserved space of private channels.
+// IsPrivate reports whether the name begins with [PrivatePrefix].
 func IsPrivate(channel string) bool { return strings.HasPrefix(channel, PrivatePrefix) }
 
-// Patterns is the classifier of a site without plugins. In a pattern, '*' stands for any bytes, also none.
+// Patterns is a [Classifier] by name. In a pattern, '*' stands for any number of bytes, including
+// none.
 //
-// A name that matches one of Authenticated is authenticated, else one of Anonymous is anonymous, else
-// "anonymous*" is anonymous, and else it is of the Default kind. So the stricter list wins where both match. The
-// zero value holds the built-in rules.
+// A name that matches one of Authenticated is authenticated. Otherwise a name that matches one of
+// Anonymous, or begins with "anonymous", is anonymous. All other names are of the Default kind. The
+// stricter list therefore wins if both match.
 type Patterns struct {
 	Authenticated []string
 	Anonymous     []string
-	Default       Kind // default Authenticated
+	Default       Kind // 0: Authenticated
 }
 
-// Classify implements [Classifier]; it returns no error.
+// Classify implements [Classifier]. The error is always nil.
 func (p Patterns) Classify(_ HostName, channel string) (Class, error) {
 	for _, pattern := range p.Authenticated {
 		if matchPattern(pattern, channel) {

@@ -5,7 +5,7 @@ import (
 	"unicode/utf8"
 )
 
-// Conn is one connection to a host. It is safe for concurrent use.
+// Conn is one connection to a host. Its methods are safe for concurrent use.
 type Conn struct {
 	host *Host
 	id   ID
@@ -37,7 +37,8 @@ func (c *Conn) ID() ID { return c.id }
 // Host returns the name of the connection's host.
 func (c *Conn) Host() HostName { return c.host.name }
 
-// User returns who the connection is logged in as, and false for an anonymous one.
+// User returns the user that the connection is logged in as. It returns false for an anonymous
+// connection.
 func (c *Conn) User() (User, bool) {
 	c.host.mu.Lock()
 	defer c.host.mu.Unlock()
@@ -47,12 +48,13 @@ func (c *Conn) User() (User, bool) {
 	return c.user.User, true
 }
 
-// Outbox returns where the frames for c go.
+// Outbox returns the Outbox that the connection was made with.
 func (c *Conn) Outbox() Outbox { return c.out }
 
-// Leave ends listening to the named channel; the answer goes to the Outbox, with ref in it.
+// Leave takes c out of the named channel and pushes a frame made by [Encoder].Left with ref.
 //
-// It returns ErrNotJoined, ErrBadChannel, ErrReservedChannel or ErrClosed, and then nothing was pushed.
+// It returns ErrNotJoined, ErrBadChannel, ErrReservedChannel or ErrClosed, and then nothing was
+// pushed.
 func (c *Conn) Leave(name, ref string) error {
 	h := c.host
 	h.mu.Lock()
@@ -81,7 +83,8 @@ func (c *Conn) Leave(name, ref string) error {
 	return nil
 }
 
-// Authenticate changes who c is, in place: it keeps its channels, and whoever watches one sees the change.
+// Authenticate logs the connection in as another user, in place. The connection stays in its
+// channels, and the watchers of each see the change.
 //
 // It returns ErrClosed.
 func (c *Conn) Authenticate(u User) error {
@@ -114,8 +117,9 @@ func (c *Conn) Authenticate(u User) error {
 	return nil
 }
 
-// Close takes c out of its channels and its host, as one that was lost: watchers see its user for the grace of the rules,
-// see [Rules]. Closing twice is not an error.
+// Close takes the connection out of its channels and its host. The connection counts as lost, so
+// watchers see its user for the grace period of the [Rules], unless the host is retired, see
+// [Host.Retire]. Closing twice is not an error.
 func (c *Conn) Close() {
 	h := c.host
 	h.mu.Lock()

@@ -6,14 +6,17 @@ import (
 )
 
 const (
-	// batchSize is how many bytes of frames are joined in one batch at most. A larger frame is a batch by itself.
+	// batchSize is how many bytes of frames are joined in one batch at most. A larger frame is a
+	// batch by itself.
 	batchSize = 32 << 10
-	// roundStep is how many listeners get a batch in one go, with the host's lock held: about a tenth of a millisecond.
+	// roundStep is how many listeners get a batch in one go, with the host's lock held: about a
+	// tenth of a millisecond.
 	roundStep = 1024
 )
 
-// outgoing is what a channel has to deliver. It is there only while a goroutine delivers, see [Host.deliver]; the host's lock
-// guards it. Frames are joined here, once for all listeners: a connection then has one write for many messages.
+// outgoing is what a channel has to deliver. It is there only while a goroutine delivers, see
+// [Host.deliver]; the host's lock guards it. Frames are joined here, once for all listeners: a
+// connection then has one write for many messages.
 type outgoing struct {
 	batches []batch
 	bytes   int
@@ -52,7 +55,8 @@ func (h *Host) send(ch *channel, from Source, message []byte) {
 	go h.deliver(ch) // ends when nothing is left
 }
 
-// unsend drops what a channel that is not active any longer has to deliver: nobody is there to get it.
+// unsend drops what a channel that is not active any longer has to deliver: nobody is there to get
+// it.
 func (h *Host) unsend(ch *channel) {
 	if ch.outgoing != nil {
 		h.pending -= ch.outgoing.bytes
@@ -73,11 +77,13 @@ var rounds = sync.Pool{New: func() any { return new(round) }}
 // maxRound is how many listeners a round has room for at most that goes back to the pool.
 const maxRound = 16 << 10
 
-// deliver delivers in rounds until nothing is left. It is the only one for the channel, so messages come in their order. What
-// is sent during a round waits for the next one: the longer a round takes, the more is written at once.
+// deliver delivers in rounds until nothing is left. It is the only one for the channel, so messages
+// come in their order. What is sent during a round waits for the next one: the longer a round
+// takes, the more is written at once.
 //
-// Outboxes take their batches with the host's lock held, like all other frames, so that each is before or after a presence
-// frame for good, and nobody gets a message after leaving. They are flushed without any lock.
+// Outboxes take their batches with the host's lock held, like all other frames, so that each is
+// before or after a presence frame for good, and nobody gets a message after leaving. They are
+// flushed without any lock.
 func (h *Host) deliver(ch *channel) {
 	r, _ := rounds.Get().(*round)
 	for h.next(ch, r) {

@@ -2,30 +2,32 @@ package presence
 
 import "sync"
 
-// Member is a user with the time at which the e-mail address was learned. Of two addresses for one ID, the later holds.
+// Member is a user, and the time at which the e-mail address was learned. Of two addresses for one
+// ID, the later one applies.
 type Member struct {
 	User
-	Seen int64 // Unix time in milliseconds; 0 with no address
+	Seen int64 // Unix time in milliseconds; 0 without an address
 }
 
-// Departure is a user who went from a channel with the last connection of a pod.
+// Departure is a user whose last connection in a channel of one pod has gone.
 type Departure struct {
 	ID   string
-	Lost bool // the connection was lost, and may be back soon; otherwise the user left or logged out
+	Lost bool // the connection was lost and may be back soon; false if the user left or logged out
 }
 
-// Delta is what changed in one pod's part of a channel, or all of it. Applying one twice does no harm.
+// Delta is a change of one pod's part of a channel. Merging a Delta twice does no harm.
 type Delta struct {
-	Clock  uint64 // of the pod's registry, and higher in each later delta of the channel
-	Base   uint64 // Clock of the channel's delta before; 0: this one holds everything, and replaces what was
-	Joined []Member
-	Left   []Departure
-	Conns  int // connections that listen, with a user or without
-	Lost   int // how many of those that went since Base were lost, see Departure
+	Clock  uint64      // clock of the part after the change; grows with each delta of the channel
+	Base   uint64      // clock of the part before it; 0 if the delta has the whole part and replaces it
+	Joined []Member    // users who came, or have another e-mail address
+	Left   []Departure // users who went
+	Conns  int         // connections that listen, with a user or without
+	Lost   int         // connections that were lost since Base, see [Departure]
 }
 
-// changes is what other pods do not know yet of the part that this one has of a channel. It is there only with a relay.
-// The host's lock guards it, or that of endings for a channel that is not active.
+// changes is what other pods do not know yet of the part that this one has of a channel. It is
+// there only with a relay. The host's lock guards it, or that of endings for a channel that is not
+// active.
 type changes struct {
 	clock uint64          // of the last delta; 0 before the first
 	full  bool            // the next delta holds everything; then users are those who went
@@ -34,8 +36,9 @@ type changes struct {
 	lost  int             // connections
 }
 
-// A relay that does not ask for a long time, or a crowd between two times, must not make this grow without end: when it
-// has both more entries than this and than the channel has users, all of the channel is sent instead.
+// A relay that does not ask for a long time, or a crowd between two times, must not make this grow
+// without end: when it has both more entries than this and than the channel has users, all of the
+// channel is sent instead.
 const maxChanges = 1024
 
 // note takes note that a user came, or went, or has another e-mail address.
@@ -87,9 +90,9 @@ func (c *changes) delta(clock uint64) Delta {
 	return d
 }
 
-// Changes returns what changed in the part that this pod has of a channel since the last call; it returns false when
-// nothing did. The first one after the channel became active holds everything, and so may later ones. A channel that is
-// not active any longer has its last changes once.
+// Changes returns what has changed in this pod's part of a channel since the last call. It returns
+// false if nothing has. The first Delta after the channel became active has the whole part, and
+// later ones may. A channel that is no longer active has its last changes once.
 func (p Pods) Changes(host HostName, channelName string) (Delta, bool) {
 	var (
 		d  Delta
@@ -130,18 +133,18 @@ func (h *Host) drain(ch *channel) (Delta, bool) {
 	return d, true
 }
 
-// LastClock returns the clock of the last delta of all channels.
+// LastClock returns the clock of the last Delta of this pod, of any channel.
 func (p Pods) LastClock() uint64 { return p.r.clock.Load() }
 
-// State returns all that this pod has of a channel now, as a Delta that the next of [Pods.Changes] follows. What
-// those are to tell may be in it already.
+// State returns this pod's part of a channel as a Delta that the next result of [Pods.Changes]
+// follows. It may have some of the changes of that result already.
 func (p Pods) State(host HostName, channelName string) Delta {
 	d, _ := p.r.state(host, channelName, func(uint64, int) bool { return true })
 	return d
 }
 
-// StateAfter returns what [Pods.State] does, unless that is known: false when it has the given clock, or when that is
-// 0 and nobody is there. It costs little then.
+// StateAfter returns the result of [Pods.State] if its clock is not known. If known is 0, it
+// returns false for a channel without listeners. A call that returns false costs little.
 func (p Pods) StateAfter(host HostName, channelName string, known uint64) (Delta, bool) {
 	return p.r.state(host, channelName, func(clock uint64, conns int) bool {
 		return clock != known && (known != 0 || conns > 0)
@@ -177,7 +180,8 @@ func (r *Registry) state(host HostName, channelName string, wanted func(clock ui
 	return d, true
 }
 
-// endings are the last changes of channels that are not active any longer. It is safe for concurrent use.
+// endings are the last changes of channels that are not active any longer. It is safe for
+// concurrent use.
 type endings struct {
 	mu   sync.Mutex // taken last
 	list map[ending]*changes
@@ -233,8 +237,8 @@ func (h *Host) begin(ch *channel) {
 	}
 }
 
-// end leaves the last changes of a channel that is not active any longer. They were told of, but for those of a channel
-// that has never had a listener: there are none.
+// end leaves the last changes of a channel that is not active any longer. They were told of, but
+// for those of a channel that has never had a listener: there are none.
 func (h *Host) end(ch *channel) {
 	if ch.changes != nil && ch.changes.told {
 		h.registry.endings.put(h.name, ch.name, ch.changes)

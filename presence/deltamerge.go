@@ -5,19 +5,20 @@ import (
 	"slices"
 )
 
-// MergeResult is what became of a [Delta].
+// MergeResult is the outcome of [Pods.MergeDelta].
 type MergeResult uint8
 
-// The four ends of a merge.
+// The outcomes of a merge.
 const (
-	Merged   MergeResult = iota // taken over
-	Stale                       // known already
-	Gap                         // a delta before is missing: ask the pod for everything
-	Unwanted                    // nobody watches the channel on this pod
+	Merged   MergeResult = iota // the delta was merged
+	Stale                       // the delta, or a later one, was merged before
+	Gap                         // a delta before this one is missing: request the whole part
+	Unwanted                    // the channel has no watchers on this pod
 )
 
-// Merge takes over what another pod has of a channel. The Delta can come from a network: one that makes no sense makes a
-// wrong part of the pod that it is from, and nothing worse. Its lists are not kept.
+// MergeDelta merges a Delta of another pod into the view of the channel's watchers. The Delta may
+// come from the network unchecked: a wrong one makes the part of its pod wrong, and nothing else.
+// Its lists are not retained.
 func (p Pods) MergeDelta(host HostName, channelName, pod string, d Delta) MergeResult {
 	result := Unwanted
 	p.r.watched(host, channelName, func(h *Host, ch *channel) {
@@ -28,7 +29,7 @@ func (p Pods) MergeDelta(host HostName, channelName, pod string, d Delta) MergeR
 	return result
 }
 
-// Ready answers those who wait for what other pods have of a channel, see [Relay].
+// Ready answers the joins that have waited for other pods since [Relay].Watched.
 func (p Pods) Ready(host HostName, channelName string) {
 	p.r.watched(host, channelName, func(h *Host, ch *channel) {
 		if ch.overlay.syncing {
@@ -38,8 +39,8 @@ func (p Pods) Ready(host HostName, channelName string) {
 	})
 }
 
-// Clock returns that of the last [Delta] of the pod that was merged. It is 0 when nothing is known of the pod, and when
-// the pod has nobody in the channel.
+// Clock returns the clock of the last merged [Delta] of the pod. It is 0 if no part of the pod is
+// known, or if the part is empty.
 func (p Pods) Clock(host HostName, channelName, pod string) uint64 {
 	var clock uint64
 	p.r.watched(host, channelName, func(_ *Host, ch *channel) {
@@ -50,7 +51,7 @@ func (p Pods) Clock(host HostName, channelName, pod string) uint64 {
 	return clock
 }
 
-// Forget takes all that the pod had for lost.
+// Forget removes all parts of a pod. Its users and connections count as lost.
 func (p Pods) Forget(pod string) {
 	for _, h := range p.r.Hosts() {
 		h.mu.Lock()

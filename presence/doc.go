@@ -1,27 +1,42 @@
-// Package presence knows who is connected: which connections a domain host has, who their users are, and
-// which channels they listen to.
+// Package presence records which connections a host has, which users they are logged in as and
+// which channels they listen to, and shows connections who is in the channels that they watch.
 //
-// A [Registry] holds one [Host] per tenant, created with its first connection and dropped with its last. A
-// [Conn] joins and leaves channels of its host; a channel is active while at least one connection listens to
-// it. What a channel is ([Class]) is asked of the host's [Classifier] when it becomes active, and kept; who may join
-// beyond that, of its [Authorizer] at each join.
+// # Usage
 //
-// Data flows one way. A call on a Conn changes the state under the lock of its Host, and what others must
-// hear of it is encoded once by the registry's [Encoder] and handed to the [Outbox] of each connection.
-// A connection that asked for presence gets a snapshot and then diffs; both come out of the same step
-// under the same lock, so a member is in exactly one of them.
+// A server has one [Registry]. It connects each websocket with an [Outbox], which queues frames,
+// and calls the methods of the [Conn] as the client requests:
 //
-// A message is encoded once too, and joined with others of its channel while those before it are written ([Conn.Send]).
+//	registry := presence.NewRegistry(encoder)
+//	conn, err := registry.Connect(host, rules, user, outbox)
+//	err = conn.Join("salesRoom", presence.WatchList, "1")
+//	conn.Close()
 //
-// Several pods make one deployment through a [Relay]. Each tells the others what changes in its part of a channel
-// ([Pods.Changes]), and takes over what they have of those that are watched here ([Pods.MergeDelta]): what watchers
-// see is the union. What a backend is told by [Host.Channels] and its like is this pod's part alone, made for being
-// merged with that of others by [Pods.Listings] and [Pods.Members]. [Host.Encoded] and its like have the same as bytes, of
-// which a host keeps what did not change while it is asked.
+// A [Host] is one tenant. It exists while it has connections. [Host.Channels], [Host.Users] and
+// [Host.Stats] list what it has, for a backend; [Host.Encoded] does so in bytes that it reuses.
 //
-// A connection that was lost is taken for one that will be back: watchers go on seeing its user for the grace of the
-// [Rules], over all pods. Whoever leaves goes at once.
+// # Channels
 //
-// The package does no I/O, starts no goroutine but short timers and one for each channel that has messages to deliver, calls a Classifier or an Authorizer only without
-// holding a lock, and knows neither HTTP nor websockets nor Caddy.
+// A channel is active while at least one connection listens to it. The [Classifier] of the host's
+// [Rules] decides its [Class] when it becomes active; the [Authorizer] decides about each join.
+// Each connection also listens to a private channel of its own, see [ID.PrivateChannel].
+//
+// # Frames
+//
+// The [Encoder] builds each frame once for all connections that receive it. A connection that
+// watches a channel receives a snapshot and then diffs. Both come out of one step under the host's
+// lock, so each change is in exactly one of them.
+//
+// A user whose last connection was lost stays visible to watchers for a grace period, see [Rules].
+// A user who leaves or logs out disappears at once. Listings have no grace period.
+//
+// # Pods
+//
+// [Registry.Pods] has the methods that unite the registries of several pods. Package cluster calls
+// them; a program that runs as one pod does not need them.
+//
+// # Concurrency
+//
+// A host has one lock. The methods of Encoder and Relay, and Push and Queue of Outbox, are called
+// with it held and must not call this package; a Classifier and an Authorizer may. The package does
+// no I/O. Its goroutines are timers and one for each channel that has messages to deliver.
 package presence

@@ -7,20 +7,25 @@ import (
 
 // Errors of joining and leaving channels.
 var (
-	// ErrBadChannel is returned for a name that is empty, too long, not UTF-8, or has control characters or U+FFFD.
+	// ErrBadChannel is returned for a name that is empty, too long or not UTF-8, or has control
+	// characters or U+FFFD.
 	ErrBadChannel = errors.New("bad channel name")
 	// ErrReservedChannel is returned for a name that begins with PrivatePrefix.
 	ErrReservedChannel = errors.New("names that begin with " + PrivatePrefix + " are reserved")
 	// ErrLoginRequired is returned when an anonymous connection joins an authenticated channel.
 	ErrLoginRequired = errors.New("log in first: this channel is for authenticated users")
-	// ErrDenied is returned when the channel's class lets nobody join, or the authorizer refuses this user.
+	// ErrDenied is returned when the channel's class lets nobody join, or the authorizer refuses
+	// this user.
 	ErrDenied = errors.New("this channel cannot be joined")
-	// ErrTooManyChannels is returned when the connection listens to as many channels as the rules allow, or when as many
-	// channels of the host are active as the rules allow and the named one is not.
+	// ErrTooManyChannels is returned when the connection has joined as many channels as its rules
+	// allow, or when the channel is not active and the host has as many active channels as its
+	// rules allow.
 	ErrTooManyChannels = errors.New("too many channels")
-	// ErrNotAuthenticated is returned when users are assigned to a channel that is not authenticated.
+	// ErrNotAuthenticated is returned when users are assigned to a channel that is not
+	// authenticated.
 	ErrNotAuthenticated = errors.New("users can be assigned to authenticated channels only")
-	// ErrNotJoined is returned when a connection leaves, or sends to, a channel that it does not listen to.
+	// ErrNotJoined is returned when a connection leaves, or sends to, a channel that it does not
+	// listen to.
 	ErrNotJoined = errors.New("not joined")
 	// ErrUnavailable wraps the error of a classifier or an authorizer that failed.
 	ErrUnavailable = errors.New("the channel cannot be joined now, try again later")
@@ -30,7 +35,8 @@ var (
 var (
 	// ErrTooLarge is returned for more than MaxMessage, MaxCopies or MaxTargets.
 	ErrTooLarge = errors.New("the message is too large")
-	// ErrBusy is returned when messages come faster than they can be delivered: too many bytes wait already.
+	// ErrBusy is returned when messages come faster than they can be delivered: too many bytes wait
+	// already.
 	ErrBusy = errors.New("messages come faster than they can be delivered")
 )
 
@@ -44,8 +50,8 @@ var (
 	ErrClosed = errors.New("the connection is closed")
 )
 
-// errReplaced is returned for a name with U+FFFD. Decoders put it in the place of half a surrogate pair and of bytes
-// that are not text, so that two names would be one channel.
+// errReplaced is returned for a name with U+FFFD. Decoders replace half surrogate pairs and bytes
+// that are not UTF-8 by it, so two different names would become one channel.
 var errReplaced = fmt.Errorf("%w: it has U+FFFD or half a surrogate pair", ErrBadChannel)
 
 // errDropped is returned when the host lost its last connection and is no longer in the registry.

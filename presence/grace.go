@@ -14,7 +14,8 @@ type token struct {
 	conns int
 }
 
-// absences are the lost members of a channel, as a heap: the first is the one whose grace ends first.
+// absences are the lost members of a channel, as a heap: the first is the one whose grace ends
+// first.
 type absences []*trace
 
 // Len, Less, Swap, Push and Pop implement [heap.Interface].
@@ -48,7 +49,8 @@ func (a *absences) Pop() any {
 
 func (a *absences) remove(t *trace) { heap.Remove(a, t.place) }
 
-// now is the time since the registry was made. It is what graces are kept in: monotonic, and smaller than a time.Time.
+// now is the time since the registry was made. It is what graces are kept in: monotonic, and
+// smaller than a time.Time.
 func (r *Registry) now() time.Duration { return time.Since(r.epoch) }
 
 // miss keeps a lost member there for the grace, if watchers know of it.

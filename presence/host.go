@@ -4,7 +4,8 @@ import (
 	"sync"
 )
 
-// Host is one tenant: its connections, their users, and the channels they listen to. It is safe for concurrent use.
+// Host is one tenant: its connections, their users, and the channels that they listen to. Its
+// methods are safe for concurrent use.
 type Host struct {
 	name     HostName
 	registry *Registry
@@ -37,7 +38,7 @@ func newHost(r *Registry, name HostName, rules *Rules) *Host {
 	}
 }
 
-// Name returns the host's name.
+// Name returns the name of the host.
 func (h *Host) Name() HostName { return h.name }
 
 func (h *Host) connect(u *User, out Outbox) (*Conn, error) {

@@ -11,35 +11,36 @@ import (
 )
 
 const (
-	// maxHostName is the longest host name in bytes, without a trailing dot (RFC 1035 section 2.3.4).
+	// maxHostName is the longest host name in bytes, without a trailing dot (RFC 1035 section
+	// 2.3.4).
 	maxHostName = 253
-	// maxHostText bounds what is mapped to ASCII, which takes time with the square of a label. A character of a name
-	// that fits into maxHostName has up to 4 bytes.
+	// maxHostText bounds what is mapped to ASCII, which takes time with the square of a label. A
+	// character of a name that fits into maxHostName has up to 4 bytes.
 	maxHostText = 4 * maxHostName
 )
 
-// HostName is a domain host, the tenant that everything is scoped to, in its one canonical form: lower case,
-// no port, no brackets, no trailing dot, IDNA ASCII. Only [ParseHostName] makes one; the zero value is no host.
+// HostName is a domain name or an IP address in canonical form: lower case, IDNA in ASCII, without
+// port, brackets and trailing dot. Only [ParseHostName] returns one. The zero value is not a host.
 type HostName struct{ name string }
 
 // String returns the canonical text.
 func (n HostName) String() string { return n.name }
 
-// IsZero tells whether n is the zero value.
+// IsZero reports whether n is the zero value.
 func (n HostName) IsZero() bool { return n.name == "" }
 
-// hostProfile maps what users type (upper case, full-width, non-ASCII labels) to what DNS knows. It is lenient
-// about underscores and hyphens, which occur in internal names.
+// hostProfile maps what users type (upper case, full-width, non-ASCII labels) to what DNS knows. It
+// is lenient about underscores and hyphens, which occur in internal names.
 var hostProfile = idna.New(
 	idna.MapForLookup(),
 	idna.BidiRule(),
 	idna.StrictDomainName(false),
 )
 
-// ParseHostName returns the canonical form of a Host header or host name, with or without a port.
+// ParseHostName returns the canonical form of a host name or a Host header, with or without a port.
 //
-// It returns an error that wraps [ErrBadHost] for an empty text, a bad port, a bad IP address literal, and a
-// name that IDNA refuses or that is longer than 253 bytes.
+// It returns an error that wraps [ErrBadHost] for an empty text, a bad port, a bad IP address
+// literal, and a name that IDNA refuses or that is longer than 253 bytes.
 func ParseHostName(s string) (HostName, error) {
 	host, err := splitPort(s)
 	if err != nil {
@@ -65,7 +66,8 @@ func ParseHostName(s string) (HostName, error) {
 		if host, err = hostProfile.ToASCII(host); err != nil {
 			return HostName{}, fmt.Errorf("%w: %w", ErrBadHost, err)
 		}
-		// Mapping can make a dot of a look-alike, so the ASCII rules are applied to the outcome too.
+		// Mapping can make a dot of a look-alike, so the ASCII rules are applied to the outcome
+		// too.
 		if host, ok = canonicalASCII(host); !ok {
 			return HostName{}, fmt.Errorf("%w: character not allowed", ErrBadHost)
 		}
@@ -109,8 +111,8 @@ func splitPort(s string) (string, error) {
 	return host, nil
 }
 
-// canonicalASCII lowers s and takes one trailing dot away. It reports false, and leaves s to IDNA, when s has
-// anything but letters, digits, '-', '_' and '.'.
+// canonicalASCII lowers s and takes one trailing dot away. It reports false, and leaves s to IDNA,
+// when s has anything but letters, digits, '-', '_' and '.'.
 func canonicalASCII(s string) (string, bool) {
 	upper := false
 	for i := range len(s) {

@@ -7,7 +7,7 @@ import (
 	"time"
 )
 
-func TestParseHostGivesTheCanonicalForm(t *testing.T) {
+func TestParseHostNameGivesTheCanonicalForm(t *testing.T) {
 	label63 := strings.Repeat("a", 63)
 	longest := strings.Join([]string{label63, label63, label63, strings.Repeat("b", 61)}, ".")
 	tests := []struct{ name, in, want string }{
@@ -64,7 +64,7 @@ func TestParseHostGivesTheCanonicalForm(t *testing.T) {
 	}
 }
 
-func TestParseHostRefuses(t *testing.T) {
+func TestParseHostNameRefuses(t *testing.T) {
 	tests := []struct{ name, in string }{
 		{"empty", ""},
 		{"only a port", ":8080"},
@@ -121,7 +121,7 @@ func TestParseHostRefuses(t *testing.T) {
 }
 
 // A Host header may be as long as all headers together, and encoding a label takes time with its square.
-func TestParseHostIsQuickOnHugeNames(t *testing.T) {
+func TestParseHostNameIsQuickOnHugeNames(t *testing.T) {
 	var label strings.Builder
 	for i := range 20_000 {
 		label.WriteRune(rune(0x4e00 + i))
@@ -152,7 +152,7 @@ func TestHostNameZeroValueIsNoHost(t *testing.T) {
 	}
 }
 
-func FuzzParseHost(f *testing.F) {
+func FuzzParseHostName(f *testing.F) {
 	for _, s := range []string{
 		"", "portal.example.com:8443", "EXAMPLE.", "192.0.2.1:80", "[2001:db8::1]:443", "::ffff:192.0.2.1", "fe80::1%eth0",
 		"MÜNCHEN.example", "xn--mnchen-3ya", "xn--", "a．b。c", "\u212a", "１.２.３.４", "\xff", "a b", "1א", "a\u200db",

@@ -5,12 +5,16 @@ import (
 	"fmt"
 )
 
-// Join makes c a listener of the named channel, which becomes active with its first listener. The answer goes to
-// the Outbox, with ref in it: at once, or for one who watches a channel with very many watchers with the
-// channel's next presence frame, or when what other pods have is known. Joining a channel again is not an error and changes what is watched.
+// Join makes c a listener of the named channel, which becomes active with its first listener.
+// Joining a channel again is not an error; it changes what is watched.
 //
-// It returns ErrBadChannel, ErrReservedChannel, ErrLoginRequired, ErrDenied, ErrTooManyChannels, ErrUnavailable or
-// ErrClosed, and then nothing was pushed.
+// The answer, made by [Encoder].Joined with ref, is pushed to the Outbox:
+//   - with the channel's next presence frame, if c watches a channel with very many watchers
+//   - after [Pods.Ready], if c watches a channel whose parts on other pods are not known yet
+//   - otherwise before Join returns
+//
+// It returns ErrBadChannel, ErrReservedChannel, ErrLoginRequired, ErrDenied, ErrTooManyChannels,
+// ErrUnavailable or ErrClosed, and then nothing was pushed.
 func (c *Conn) Join(name string, watch Watch, ref string) error {
 	h := c.host
 	h.mu.Lock()
@@ -28,8 +32,8 @@ func (c *Conn) Join(name string, watch Watch, ref string) error {
 	return nil
 }
 
-// asked is what the classifier and the authorizer of some rules have said about a join. It holds as long as the rules
-// do, and what the authorizer said as long as the user is the same.
+// asked is what the classifier and the authorizer of some rules have said about a join. It holds as
+// long as the rules do, and what the authorizer said as long as the user is the same.
 type asked struct {
 	rules      *Rules
 	classified bool
@@ -41,8 +45,9 @@ type asked struct {
 	authErr    error
 }
 
-// enter returns the channel for c to join, active or fresh. The host's lock is held, but let go while the classifier or
-// the authorizer is asked: anything may have happened meanwhile, so all is looked at again after each answer.
+// enter returns the channel for c to join, active or fresh. The host's lock is held, but let go
+// while the classifier or the authorizer is asked: anything may have happened meanwhile, so all is
+// looked at again after each answer.
 func (c *Conn) enter(name string) (*channel, error) {
 	h := c.host
 	var known asked
@@ -64,7 +69,8 @@ func (c *Conn) enter(name string) (*channel, error) {
 			known = asked{rules: h.rules}
 		}
 
-		// A channel that another connection activated has its class, whatever became of this question.
+		// A channel that another connection activated has its class, whatever became of this
+		// question.
 		class := known.class
 		switch {
 		case ch != nil:
@@ -127,8 +133,8 @@ func (c *Conn) is(user User, anonymous bool) bool {
 	return !anonymous && c.user.User == user
 }
 
-// full returns an error if c cannot join one more channel: c is at its limit, or the channel is not active and the host
-// is at its own.
+// full returns an error if c cannot join one more channel: c is at its limit, or the channel is not
+// active and the host is at its own.
 func (c *Conn) full(active bool) error {
 	h := c.host
 	if m := h.rules.MaxChannels; m > 0 && len(c.memberships) >= m {

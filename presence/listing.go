@@ -7,24 +7,26 @@ import (
 
 // Listing is one active channel as a backend sees it.
 type Listing struct {
-	Channel string
-	Kind    Kind
-	// CountOnly tells that an authenticated channel shows Count and not Users.
-	CountOnly bool
-	// Users are those who are there, unless the channel is listed as a number. A private channel has one, or none
-	// when its connection is anonymous.
+	Channel   string
+	Kind      Kind
+	CountOnly bool // the channel is authenticated and shows Count instead of Users
+	// Users has the users of an authenticated channel that is not CountOnly, and of a private
+	// channel.
 	Users []User
-	// Count is the number to show for a channel without names: connections of an anonymous channel, users of one
-	// that is counted only, 1 for the private channel of an anonymous connection.
+	// Count is the number of connections of an anonymous channel, the number of users of a
+	// CountOnly channel, and 1 for the private channel of an anonymous connection. It is 0 if Users
+	// is shown.
 	Count int
-	// Seen tells when the e-mail addresses of Users were learned, see [Member]. Only [Pods.Listings] fills it.
+	// Seen has the times at which the addresses of Users were learned, see [Member]. Only
+	// [Pods.Listing] and [Pods.Listings] set it.
 	Seen []int64
 }
 
-// Named tells whether the channel, not a private one, shows Users and not Count.
+// Named reports whether the channel shows Users instead of Count. It is false for a private
+// channel.
 func (l *Listing) Named() bool { return l.Kind == Authenticated && !l.CountOnly }
 
-// Per says what one entry of a listing stands for. The zero value is PerUser.
+// Per is what one entry of a listing stands for. The zero value is PerUser.
 type Per uint8
 
 // The ways in which a listing counts.
@@ -33,15 +35,16 @@ const (
 	PerConnection            // each connection with a user is one entry
 )
 
-// Channels lists the active channels of the host, those with a name in its order, then the private ones; hidden ones
-// are left out. per decides how often a user is listed or counted.
+// Channels lists the active channels of the host: first those with a name, sorted by it, then the
+// private ones. Hidden channels are left out. per also applies to the counts.
 func (h *Host) Channels(per Per) []Listing {
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	return h.listings(per, (*channel).listing, (*Conn).listing)
 }
 
-// listings lists all channels by what the two functions make of those with a name and the private ones.
+// listings lists all channels: the named ones by the first function, the private ones by the
+// second.
 func (h *Host) listings(per Per, named func(*channel, Per) Listing, private func(*Conn) Listing) []Listing {
 	list := make([]Listing, 0, len(h.channels)+len(h.conns))
 	for _, ch := range h.channels {
@@ -56,8 +59,8 @@ func (h *Host) listings(per Per, named func(*channel, Per) Listing, private func
 	return list
 }
 
-// ActiveChannels lists the active channels of the host that have a name, in its order, without users and counts; hidden ones are left
-// out.
+// ActiveChannels lists the active channels of the host that have a name, sorted by it, without
+// users and counts. Hidden channels are left out.
 func (h *Host) ActiveChannels() []Listing {
 	list := make([]Listing, 0, h.Stats().Channels)
 	h.mu.Lock()
@@ -71,7 +74,7 @@ func (h *Host) ActiveChannels() []Listing {
 	return list
 }
 
-// Channel lists one channel. It returns false when it is not active or hidden.
+// Channel lists one channel. It returns false if the channel is hidden or not active.
 func (h *Host) Channel(name string, per Per) (Listing, bool) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
@@ -118,7 +121,7 @@ func (ch *channel) listing(per Per) Listing {
 	return l
 }
 
-// countOnly tells whether an authenticated channel shows no names. The flag says nothing of another one.
+// countOnly reports whether the channel is authenticated and shows no users.
 func (ch *channel) countOnly() bool { return ch.class.Kind == Authenticated && ch.class.CountOnly }
 
 func (c *Conn) listing() Listing {
@@ -129,7 +132,7 @@ func (c *Conn) listing() Listing {
 	return l
 }
 
-// KindOf returns the kind of an active channel, and false when the channel is not active.
+// KindOf returns the kind of an active channel. It returns false if the channel is not active.
 func (h *Host) KindOf(name string) (Kind, bool) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
@@ -140,7 +143,7 @@ func (h *Host) KindOf(name string) (Kind, bool) {
 	return ch.class.Kind, true
 }
 
-// Stats counts what a host has.
+// Stats has the numbers of a host on this pod.
 type Stats struct {
 	Conns     int // connections, anonymous ones included
 	Anonymous int // connections without a user
@@ -149,7 +152,7 @@ type Stats struct {
 	Channels  int // active channels, private ones left out
 }
 
-// Stats returns the host's numbers, taken at one moment.
+// Stats returns the numbers of the host, all taken at one moment.
 func (h *Host) Stats() Stats {
 	h.mu.Lock()
 	defer h.mu.Unlock()
@@ -166,8 +169,9 @@ func (h *Host) stats() Stats {
 	}
 }
 
-// Users returns the users of the host with its numbers, both of one moment: one entry a user, or by [PerConnection] one entry
-// a logged-in connection. They come in order of arrival, but for gaps that those who left leave to the last.
+// Users returns the users of the host, and its numbers of the same moment. By [PerConnection], a
+// user has one entry for each connection. Entries are in order of arrival, except that the last one
+// fills the place of one that goes.
 func (h *Host) Users(per Per) ([]User, Stats) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
@@ -187,7 +191,7 @@ func (h *Host) Users(per Per) ([]User, Stats) {
 	return users, h.stats()
 }
 
-// Outboxes returns the outboxes of all connections, for what concerns each of them.
+// Outboxes returns the outboxes of all connections of the host.
 func (h *Host) Outboxes() []Outbox {
 	h.mu.Lock()
 	defer h.mu.Unlock()

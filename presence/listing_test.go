@@ -68,7 +68,7 @@ func TestChannels(t *testing.T) {
 	}
 }
 
-func TestNames(t *testing.T) {
+func TestActiveChannels(t *testing.T) {
 	want := []Listing{
 		{Channel: "anonymousChat", Kind: Anonymous},
 		{Channel: "counted", Kind: Authenticated, CountOnly: true},

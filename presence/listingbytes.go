@@ -5,25 +5,27 @@ import (
 	"strings"
 )
 
-// Encoded is what [Host.Channels] lists, as bytes. Each list is in chunks of at least one entry, which the caller puts
-// together. The chunks are shared and must not be changed.
+// Encoded is the result of [Host.Channels] as bytes. Each list is in chunks of at least one entry,
+// to be written one after the other. The chunks are shared and must not be changed.
 type Encoded struct {
-	Channels []EncodedChannel // in the order of their names
-	Private  [][]byte         // the entries of private channels, by [Encoder].AppendPrivate
+	Channels []EncodedChannel // sorted by name
+	Private  [][]byte         // entries of private channels, made by [Encoder].AppendPrivate
 }
 
 // EncodedChannel is one active channel, see [Listing].
 type EncodedChannel struct {
 	Name  string
-	Named bool     // it shows Users and not Count
-	Users [][]byte // by [Encoder].AppendUser
+	Named bool     // the channel shows Users instead of Count
+	Users [][]byte // entries made by [Encoder].AppendUser
 	Count int
 }
 
-// Encoded lists the active channels of the host like [Host.Channels] by [PerUser]. What did not change since the last
-// time is not encoded again, and others get the host's lock while much is. All is of one moment, unless there are so many
-// channels that going through them takes milliseconds: then each is of a moment of its own, and one that becomes active
-// meanwhile can be left out.
+// Encoded lists the active channels of the host like [Host.Channels] by [PerUser]. Entries that did
+// not change since the last call are reused. While many entries are encoded, the host's lock is
+// released every few chunks.
+//
+// Up to a few hundred channels are all of one moment. With more, each channel is of a moment of its
+// own, and a channel that becomes active meanwhile can be left out.
 func (h *Host) Encoded() Encoded {
 	names := make([]string, 0, h.Stats().Channels)
 	h.mu.Lock()
@@ -46,8 +48,8 @@ func (h *Host) Encoded() Encoded {
 	return e
 }
 
-// EncodedChannel lists one channel like [Host.Channel] by [PerUser]. There is nothing in it when the channel is not
-// active or hidden.
+// EncodedChannel lists one channel like [Host.Channel] by [PerUser]. The result is empty if the
+// channel is hidden or not active.
 func (h *Host) EncodedChannel(name string) Encoded {
 	var e Encoded
 	h.mu.Lock()
@@ -78,7 +80,7 @@ func (h *Host) EncodedChannel(name string) Encoded {
 	return e
 }
 
-// EncodedUsers returns what [Host.Users] does by [PerUser], as chunks by [Encoder].AppendUser.
+// EncodedUsers returns the result of [Host.Users] by [PerUser], as chunks of [Encoder].AppendUser.
 func (h *Host) EncodedUsers() ([][]byte, Stats) {
 	h.mu.Lock()
 	k := h.keepEncoded()
@@ -91,8 +93,8 @@ func (h *Host) EncodedUsers() ([][]byte, Stats) {
 	return k.online.appendTo(make([][]byte, 0, len(k.online.list))), h.stats()
 }
 
-// fill encodes lists a little at a time, so that nobody waits long for the lock, which is not held. What changes meanwhile
-// is left; there is a second round, since the first can take a while.
+// fill encodes lists a little at a time, so that nobody waits long for the lock, which is not held.
+// What changes meanwhile is left; there is a second round, since the first can take a while.
 func (h *Host) fill(lists ...*chunks) {
 	for range 2 {
 		h.mu.Lock()
@@ -121,11 +123,12 @@ type gathering struct {
 	block  int      // bytes of small that are allocated at once
 }
 
-// gatherAtOnce is how many channels are gathered before others get the host's lock: about a millisecond.
+// gatherAtOnce is how many channels are gathered before others get the host's lock: about a
+// millisecond.
 const gatherAtOnce = 512
 
-// gather makes the Encoded, but for the order of the channels, and ends the answer. It is given the names of the channels
-// that there were before.
+// gather makes the Encoded, but for the order of the channels, and ends the answer. It is given the
+// names of the channels that there were before.
 func (h *Host) gather(k *listingCache, names []string) Encoded {
 	const block, typical = 32 << 10, 1 << 10 // the latter for the users of a small channel
 	g := gathering{host: h, cache: k, chunks: make([][]byte, 0, len(names)), block: min(block, typical*len(names))}

@@ -2,7 +2,8 @@ package presence
 
 import "time"
 
-// listingCache is what a host keeps of its listings as bytes, while backends ask. The host's lock guards it.
+// listingCache is what a host keeps of its listings as bytes, while backends ask. The host's lock
+// guards it.
 type listingCache struct {
 	private chunks // of Host.conns
 	online  chunks // of Host.online
@@ -16,12 +17,14 @@ type listingCache struct {
 const (
 	// keepFor is how long listings are kept after the last question.
 	keepFor = time.Minute
-	// maxKept bounds the listings that are kept of all hosts together, in bytes: about 800,000 entries. A host beyond is
-	// encoded anew each time.
+	// maxKept bounds the listings that are kept of all hosts together, in bytes: about 800,000
+	// entries. A host beyond is encoded anew each time.
 	maxKept = 64 << 20
-	// smallChannel is up to how many members a channel is encoded anew each time: that is hardly more work than looking it up.
+	// smallChannel is up to how many members a channel is encoded anew each time: that is hardly
+	// more work than looking it up.
 	smallChannel = 16
-	// fillAtOnce is how many chunks are encoded before others get the host's lock: a fraction of a millisecond.
+	// fillAtOnce is how many chunks are encoded before others get the host's lock: a fraction of a
+	// millisecond.
 	fillAtOnce = 16
 )
 

@@ -5,8 +5,9 @@ import (
 	"sync"
 )
 
-// chunks is a dense list as bytes, of so many entries each, so that a change costs the encoding of one chunk or two
-// and not of the list. It is there only while backends ask. The host's lock guards it, and a nil one ignores changes.
+// chunks is a dense list as bytes, of so many entries each, so that a change costs the encoding of
+// one chunk or two and not of the list. It is there only while backends ask. The host's lock guards
+// it, and a nil one ignores changes.
 type chunks struct {
 	cache  *listingCache
 	list   [][]byte // by place in the dense list; nil: to be encoded. What is there is shared with answers and never changed
@@ -45,8 +46,8 @@ var scratch = sync.Pool{New: func() any { return new([]byte) }}
 // keepScratch bounds the buffers that are kept for later, in bytes.
 const keepScratch = 64 << 10
 
-// fill encodes what is to be encoded from one chunk on, at most so many chunks. It returns how many of them are left, and
-// with 0 from where to go on.
+// fill encodes what is to be encoded from one chunk on, at most so many chunks. It returns how many
+// of them are left, and with 0 from where to go on.
 func (c *chunks) fill(from, most int) (next, left int) {
 	n := c.length()
 	want := (n + chunkLen - 1) / chunkLen

@@ -5,12 +5,13 @@ import (
 	"strings"
 )
 
-// MergeListings makes one listing of those that several pods have, or several parts of one, by [Pods.Listings]: one for
-// each channel, in the order of [Host.Channels]. Users are merged by ID, with the e-mail address that was learned last;
-// by [PerConnection] they stay one for each connection. Anonymous connections are added up.
+// MergeListings merges the results of [Pods.Listings] of several pods, or several parts of one,
+// into one listing. It has each channel once, in the order of [Host.Channels]. Users are merged by
+// ID and have the e-mail address that was learned last; by [PerConnection], each connection stays
+// an entry. Counts of anonymous channels are added up.
 //
-// Pods can differ for a moment in what a channel is. Then the stricter holds: authenticated over anonymous, counted over
-// listed by name.
+// If pods disagree about the class of a channel, the stricter class applies: authenticated over
+// anonymous, CountOnly over listed users.
 func MergeListings(per Per, parts ...[]Listing) []Listing {
 	var named, private []*merging
 	channels := make(map[string]*merging)
@@ -112,8 +113,9 @@ func unite(members []Member, per Per) []User {
 	return users
 }
 
-// MergeMembers makes one list of those that several pods have by [Pods.Members], in the order of IDs. Users are merged by
-// ID, with the e-mail address that was learned last; by [PerConnection] they stay one for each connection.
+// MergeMembers merges the results of [Pods.Members] of several pods into one list, sorted by ID.
+// Users are merged by ID and have the e-mail address that was learned last; by [PerConnection],
+// each connection stays an entry.
 func MergeMembers(per Per, parts ...[]Member) []User {
 	all := slices.Concat(parts...)
 	slices.SortFunc(all, func(a, b Member) int {

@@ -1,42 +1,48 @@
 package presence
 
-// Outbox is where the frames for one connection go.
+// Outbox queues the frames for one connection and writes them to its socket. An Outbox that cannot
+// keep up must drop the connection and not block.
 type Outbox interface {
-	// Push takes a frame that may be shared with other connections and must not be changed. It never blocks:
-	// a connection that is too slow is the Outbox's business. It is called with the host's lock held, so it must not
-	// call back into this package.
+	// Push queues a frame and starts to write it. The frame is shared with other connections and
+	// must not be changed. The host's lock is held, so Push must not block or call this package.
 	Push(frame []byte)
-	// Queue takes whole frames, n of them in one piece, like Push, but leaves it to Flush to have them written. It
-	// tells whether the caller owes that: if not, somebody else does already.
+	// Queue queues n whole frames, which are joined in one slice, and otherwise does what Push
+	// does, but leaves the writing to Flush. It reports whether the caller must call Flush; if not,
+	// another call that has queued before will.
 	Queue(frames []byte, n int) (flush bool)
-	// Flush has what is queued written, as far as that goes without waiting. It is called without any lock.
+	// Flush writes the queued frames, as far as that does not block. No lock is held.
 	Flush()
 }
 
-// Reason is why a connection was taken out of a channel, in the word that clients get. It is "" when the connection left.
+// Reason says why a connection was taken out of a channel, in the word that clients receive. It is
+// "" if the connection has left on its own.
 type Reason string
 
-// The reasons of [Encoder].Left.
+// Reasons of [Encoder].Left.
 const (
-	ReasonDenied  Reason = "denied"  // with new rules, the class of the channel no longer admits the connection
+	ReasonDenied  Reason = "denied"  // by new rules, the channel's class no longer admits the connection
 	ReasonRemoved Reason = "removed" // the user is no longer assigned to the channel, see [Conn.Unassign]
 )
 
-// Encoder turns what connections are told into frames, of which each is built once and pushed to many, and what is listed
-// into text. It is called with the lock of a host held.
+// Encoder builds frames for connections and entries of listings. Its methods are called with the
+// lock of a host held, so they must not block or call this package. They must not retain messages
+// or pointers to users.
 type Encoder interface {
-	// Members encodes the members of a snapshot, to be put into Joined frames.
+	// Members encodes the members of a channel for [Joined].
 	Members(users []User) []byte
-	// Joined answers a join.
+	// Joined builds the answer to a join.
 	Joined(j Joined) []byte
-	// Left answers a leave, with ref, or says that the connection was taken out of a channel, with the reason.
+	// Left builds the answer to a leave, with ref, or says with a reason that the connection was
+	// taken out of a channel.
 	Left(ref, channel string, reason Reason) []byte
-	// Presence tells what changed in a channel.
+	// Presence builds the frame that shows watchers a diff.
 	Presence(d Diff) []byte
-	// Message is a message to a channel. The message is JSON, and not kept.
+	// Message builds the frame for a message to a channel. The message is JSON.
 	Message(channel string, from Source, message []byte) []byte
-	// AppendUser appends a user to a list for [Encoded]. The first one of a piece is not separated from what is before.
+	// AppendUser appends an entry of [EncodedChannel].Users to b. first reports whether it is the
+	// first of its chunk, which needs no separator.
 	AppendUser(b []byte, u *User, first bool) []byte
-	// AppendPrivate appends the private channel of a connection likewise. The user is nil for an anonymous one.
+	// AppendPrivate appends an entry of [Encoded].Private to b: the private channel of a
+	// connection. u is nil if the connection is anonymous.
 	AppendPrivate(b []byte, id ID, u *User, first bool) []byte
 }

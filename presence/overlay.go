@@ -2,8 +2,9 @@ package presence
 
 import "time"
 
-// overlay is what frames show of a channel besides the connections of this pod: what other pods have of it, and what was
-// lost and may be back within the grace. It is there only while somebody watches. The host's lock guards it.
+// overlay is what frames show of a channel besides the connections of this pod: what other pods
+// have of it, and what was lost and may be back within the grace. It is there only while somebody
+// watches. The host's lock guards it.
 type overlay struct {
 	relayed bool             // the relay knows that the channel is watched
 	syncing bool             // joiners wait for Pods.Ready; there is no watcher yet
@@ -30,7 +31,8 @@ type mail struct {
 	seen  int64
 }
 
-// newer tells which of two addresses holds. All pods choose the same of two that were learned at one time.
+// newer tells which of two addresses holds. All pods choose the same of two that were learned at
+// one time.
 func (a mail) newer(b mail) bool {
 	switch {
 	case a.email == "" || b.email == "":
@@ -86,8 +88,8 @@ func (m *member) shownUser() User {
 	return u
 }
 
-// follow sees to what comes of a change in where a member is. It is given whether the member was there before, and
-// whether what ended, if something did, was lost.
+// follow sees to what comes of a change in where a member is. It is given whether the member was
+// there before, and whether what ended, if something did, was lost.
 func (h *Host) follow(m *member, was, lost bool) {
 	switch {
 	case m.absent():

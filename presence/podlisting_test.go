@@ -37,7 +37,7 @@ func sharedText(l Listing) string {
 	return fmt.Sprintf("%s%s %s %d, %d times", l.Kind, flag, userTexts(l.Users), l.Count, len(l.Seen))
 }
 
-func TestSharedHasWhatMergingTakes(t *testing.T) {
+func TestListingsHaveWhatMergingNeeds(t *testing.T) {
 	w := newWorld(t, rulesOf(classes{
 		"counted": {Kind: Authenticated, CountOnly: true},
 		"hidden":  {Kind: Authenticated, Hidden: true},
@@ -85,7 +85,7 @@ func TestSharedHasWhatMergingTakes(t *testing.T) {
 	}
 }
 
-func TestConnectionsOfAUser(t *testing.T) {
+func TestDescribeUser(t *testing.T) {
 	w := newWorld(t, &Rules{})
 	first, other, nobody, second := w.connect("a"), w.connect("b"), w.connect(""), w.connect("a<a@x>")
 	for _, c := range []*client{first, other} {

@@ -1,14 +1,18 @@
 package presence
 
-// Pods is the side of a [Registry] that the other pods of a deployment use, see [Registry.Pods]. A program that is one
-// pod needs none of it. It is safe for concurrent use.
+// Pods is the part of a [Registry] that package cluster uses: it exchanges presence with other
+// pods. It has the registry's state and none of its own. Its methods are safe for concurrent use.
+//
+// Each pod owns its part of a channel. A [Relay] learns that the part has changed, takes the change
+// with [Pods.Changes] as a [Delta], and sends it to the pods that watch the channel, which call
+// [Pods.MergeDelta]. Watchers see the union of all parts.
 type Pods struct{ r *Registry }
 
-// Pods returns the methods that exchange presence with other pods. They act on r.
+// Pods returns the methods that exchange presence with other pods.
 func (r *Registry) Pods() Pods { return Pods{r} }
 
-// Members returns what [Host.Users] returns for the named host, with the times of the e-mail addresses. It returns
-// nothing if the host has no connection.
+// Members returns the result of [Host.Users] for the named host, with the times of the e-mail
+// addresses. It returns nothing if the host has no connections.
 func (p Pods) Members(host HostName, per Per) ([]Member, Stats) {
 	h := p.r.Host(host)
 	if h == nil {
@@ -32,8 +36,8 @@ func (p Pods) Members(host HostName, per Per) ([]Member, Stats) {
 	return members, h.stats()
 }
 
-// Listings lists the active channels of the named host, to be merged with those of other pods by [MergeListings]. Unlike
-// [Host.Channels], it includes the users of channels that are only counted, and the times of e-mail addresses.
+// Listings lists the active channels of the named host for [MergeListings]. Unlike [Host.Channels],
+// it includes the users of CountOnly channels and the times of e-mail addresses.
 func (p Pods) Listings(host HostName, per Per) []Listing {
 	h := p.r.Host(host)
 	if h == nil {
@@ -44,7 +48,8 @@ func (p Pods) Listings(host HostName, per Per) []Listing {
 	return h.listings(per, (*channel).mergeable, (*Conn).mergeable)
 }
 
-// Listing lists one channel like Listings. It returns false when the channel is not active or hidden.
+// Listing lists one channel like [Pods.Listings]. It returns false if the channel is hidden or not
+// active.
 func (p Pods) Listing(host HostName, name string, per Per) (Listing, bool) {
 	h := p.r.Host(host)
 	if h == nil {
@@ -55,7 +60,7 @@ func (p Pods) Listing(host HostName, name string, per Per) (Listing, bool) {
 	return h.listing(name, per, (*channel).mergeable, (*Conn).mergeable)
 }
 
-// mergeable returns the listing of a channel with everything that merging needs.
+// mergeable returns the listing of the channel with all that [MergeListings] needs.
 func (ch *channel) mergeable(per Per) Listing {
 	l := ch.listing(per)
 	if l.Kind != Authenticated {

@@ -9,7 +9,7 @@ import (
 	"time"
 )
 
-// Registry holds the hosts that have connections. It is safe for concurrent use.
+// Registry holds the hosts that have connections. Its methods are safe for concurrent use.
 type Registry struct {
 	encoder Encoder
 	epoch   time.Time     // see now
@@ -26,17 +26,18 @@ type Registry struct {
 	hosts map[HostName]*Host
 }
 
-// NewRegistry returns an empty registry whose connections are told things in the encoder's words.
+// NewRegistry returns an empty registry that builds frames with the encoder.
 func NewRegistry(encoder Encoder) *Registry {
 	r := &Registry{encoder: encoder, epoch: time.Now(), hosts: make(map[HostName]*Host)}
 	r.clock.Store(1) // 0 means that nothing is known
 	return r
 }
 
-// Connect adds a connection to the named host, which comes into being with its first one and then has the given
-// rules; a host that is there keeps the rules it has. A nil user connects anonymously.
+// Connect adds a connection to the named host. The first connection of a host creates it with the
+// given rules; a host that exists keeps its rules, see [Host.SetRules]. If user is nil, the
+// connection is anonymous. The caller closes the Conn.
 //
-// It returns [ErrTooManyConns] when the host is full. The caller closes the Conn.
+// It returns [ErrTooManyConns] if the host has as many connections as its rules allow.
 func (r *Registry) Connect(name HostName, rules *Rules, user *User, out Outbox) (*Conn, error) {
 	for {
 		r.mu.Lock()
@@ -57,21 +58,21 @@ func (r *Registry) Connect(name HostName, rules *Rules, user *User, out Outbox) 
 	}
 }
 
-// Host returns the named host, or nil when it has no connection.
+// Host returns the named host, or nil if it has no connections.
 func (r *Registry) Host(name HostName) *Host {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	return r.hosts[name]
 }
 
-// Len returns how many hosts have a connection now.
+// Len returns the number of hosts that have connections.
 func (r *Registry) Len() int {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	return len(r.hosts)
 }
 
-// Hosts returns the hosts that have a connection now, ordered by name.
+// Hosts returns the hosts that have connections, sorted by name.
 func (r *Registry) Hosts() []*Host {
 	r.mu.Lock()
 	hosts := make([]*Host, 0, len(r.hosts))
@@ -83,7 +84,7 @@ func (r *Registry) Hosts() []*Host {
 	return hosts
 }
 
-// drop forgets a host that has lost its last connection, unless another came meanwhile.
+// drop removes a host that has lost its last connection, unless it has a new one by now.
 func (r *Registry) drop(h *Host) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
@@ -99,8 +100,8 @@ func (r *Registry) drop(h *Host) {
 	}
 }
 
-// with calls f with the named host and its lock held, or when the host has no connection with nil and the registry's lock
-// held, so that it gets none meanwhile.
+// with calls f with the named host, whose lock is held. If the host has no connections, it calls
+// f(nil) with the registry's lock held, so that the host gets no connection meanwhile.
 func (r *Registry) with(name HostName, f func(h *Host)) {
 	for {
 		r.mu.Lock()

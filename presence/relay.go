@@ -5,28 +5,32 @@ import (
 	"slices"
 )
 
-// Relay carries to other pods what this one has of a channel, and messages. Its methods are called with the lock of the host
-// or the registry held: they take note and return, and never call back into this package.
+// Relay connects a registry to other pods, see [Pods.SetRelay]. Its methods are called with the
+// lock of a host or of the registry held, so they must not block or call this package.
 type Relay interface {
-	// Opened tells that the host has a connection on this pod. What is sent to it on other pods is wanted by
-	// [Pods.Deliver] from now on.
+	// Opened says that the host has its first connection on this pod. From now on, messages to it
+	// from other pods must be passed to [Pods.Deliver].
 	Opened(host HostName)
-	// Closed tells that the last connection is gone.
+	// Closed says that the host has lost its last connection on this pod.
 	Closed(host HostName)
-	// Send carries a message to the listeners of some channels on other pods, at most once. Nothing that it is given is kept.
-	// It returns ErrBusy, and then the message goes nowhere.
+	// Send sends a message to the listeners of the channels on other pods, at most once. It must
+	// not retain its arguments. If it returns ErrBusy, the message goes to no listener, on this pod
+	// neither.
 	Send(host HostName, channels []string, from Source, message []byte) error
-	// Changed tells that [Pods.Changes] has something for other pods. It is told again only after Changes was called.
+	// Changed says that [Pods.Changes] has changes. It is not repeated before Changes has been
+	// called.
 	Changed(host HostName, channel string)
-	// Watched tells that the channel has its first watcher on this pod, who waits for [Pods.Ready]. What other pods have of
-	// the channel is wanted by [Pods.MergeDelta] from now on.
+	// Watched says that the channel has its first watcher on this pod, whose join waits for
+	// [Pods.Ready]. From now on, deltas of other pods must be passed to [Pods.MergeDelta].
 	Watched(host HostName, channel string)
-	// Unwatched tells that the last watcher is gone. What other pods have of the channel is forgotten.
+	// Unwatched says that the channel has lost its last watcher. The parts of other pods are
+	// forgotten.
 	Unwatched(host HostName, channel string)
 }
 
-// SetRelay gives the registry another relay, or with nil none. The new one is told of every host, of every channel that is
-// active, and of every one that is watched. What other pods had is forgotten, and who waited for it is answered.
+// SetRelay replaces the relay. If relay is nil, the registry has none. The new relay is notified of
+// every host, active channel and watched channel. The parts of other pods are forgotten, and joins
+// that have waited for them are answered.
 func (p Pods) SetRelay(relay Relay) {
 	p.r.relaying.Lock()
 	defer p.r.relaying.Unlock()
@@ -83,7 +87,8 @@ func (h *Host) relayWatch(ch *channel) {
 	h.relay.Watched(h.name, ch.name)
 }
 
-// watched calls f, with the host's lock held, with a channel whose watchers want to know of other pods.
+// watched calls f, with the host's lock held, with a channel whose watchers want to know of other
+// pods.
 func (r *Registry) watched(name HostName, channelName string, f func(h *Host, ch *channel)) {
 	r.with(name, func(h *Host) {
 		if h == nil {

@@ -6,23 +6,32 @@ import (
 	"unicode/utf8"
 )
 
-// Rules is what a site's configuration says about presence. A Rules is never changed, only replaced.
+// Rules is what a site's configuration says about presence. The zero value has no limits and the
+// built-in [Patterns].
+//
+// A Rules must not be changed after its first use, because hosts read it without a lock. Hosts
+// compare Rules by pointer and never by value: two pointers are two sets of rules, even if all
+// fields are equal. A caller whose Classifier or Authorizer begins to decide differently therefore
+// passes a new Rules to [Host.SetRules]. A join that is being decided by the old one is then
+// decided again.
 type Rules struct {
-	Classifier  Classifier // default Patterns{}
-	Authorizer  Authorizer // default nil: whoever the class lets in
-	MaxConns    int        // connections on the host; default 0, no bound
-	MaxChannels int        // channels a connection, its private one left out; default 0, no bound
-	// MaxHostChannels is the most channels of the host that are active at once on this pod, private ones left out. Those
-	// that are active when it is lowered stay. Default 0, no bound.
+	Classifier  Classifier // nil: Patterns{}
+	Authorizer  Authorizer // nil: every connection that the class admits may join
+	MaxConns    int        // connections of the host on this pod; 0: no limit
+	MaxChannels int        // channels of a connection, without its private one; 0: no limit
+	// MaxHostChannels limits the channels of the host that are active at once on this pod, without
+	// private ones. Channels that are active when it is lowered stay active. 0: no limit.
 	MaxHostChannels int
-	MaxName         int // bytes of a channel name; default 0, no bound
-	// Grace is how long watchers go on seeing a user whose last connection was lost, or an anonymous connection; who is back
-	// by then has never been away. Listings are without it. Default 0, none.
+	MaxName         int // bytes of a channel name; 0: no limit
+	// Grace is how long watchers still see a user, or an anonymous connection, after the connection
+	// was lost. A user who is back within that time was never away. It does not apply to listings.
+	// 0: none.
 	Grace time.Duration
 }
 
-// SetRules replaces the host's rules and classifies its active channels anew. Listeners who may not listen any longer
-// are taken out and told so; what watchers see follows. A channel whose classification fails keeps its class.
+// SetRules replaces the rules of the host and classifies its active channels again. Listeners that
+// a new class no longer admits are taken out and receive a frame with [ReasonDenied]; watchers see
+// the changes. A channel whose classification fails keeps its class. The host is no longer retired.
 func (h *Host) SetRules(rules *Rules) {
 	h.mu.Lock()
 	h.rules, h.retired = rules, false
@@ -47,15 +56,16 @@ func (h *Host) SetRules(rules *Rules) {
 	}
 }
 
-// Retire tells that the host is not served any longer: its connections are about to be closed, and will not be back.
-// SetRules ends that.
+// Retire marks the host as no longer served: connections that close from now on have left and are
+// not lost, so there is no grace period. [Host.SetRules] ends that.
 func (h *Host) Retire() {
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	h.retired = true
 }
 
-// classify asks the classifier. A class of no kind that can be joined is an error: it must not open the channel.
+// classify asks the classifier. It returns an error for a class whose kind cannot be joined, so
+// that such a class never opens a channel.
 func (r *Rules) classify(host HostName, channel string) (Class, error) {
 	if r.Classifier == nil {
 		return Patterns{}.Classify(host, channel)
@@ -89,9 +99,10 @@ func (r *Rules) checkName(name string) error {
 	return nil
 }
 
-// Assignable tells whether users can be assigned to the named channel of the host.
+// Assignable returns nil if users can be assigned to the named channel of the host.
 //
-// It returns ErrBadChannel, ErrReservedChannel, ErrDenied, ErrNotAuthenticated or ErrUnavailable.
+// Otherwise it returns ErrBadChannel, ErrReservedChannel, ErrDenied, ErrNotAuthenticated or
+// ErrUnavailable.
 func (r *Rules) Assignable(host HostName, name string) error {
 	if err := r.checkName(name); err != nil {
 		return err
@@ -108,9 +119,8 @@ func (r *Rules) Assignable(host HostName, name string) error {
 	return nil
 }
 
-// CheckTarget tells whether a backend can send to the name: that of a channel or of a private one.
-//
-// It returns ErrBadChannel.
+// CheckTarget returns nil if a backend can send to a channel of that name, private ones included,
+// and ErrBadChannel otherwise.
 func (r *Rules) CheckTarget(name string) error {
 	if !IsPrivate(name) {
 		return r.checkName(name)

@@ -5,32 +5,33 @@ import (
 	"slices"
 )
 
-// Bounds of messages, in bytes. They hold whatever the limits of a site are, since all pods have to agree on them.
+// Limits of messages. They do not depend on the limits of a site, because all pods must agree on
+// them.
 const (
-	// MaxMessage is the most that a message takes together with the names of the channels that it goes to.
+	// MaxMessage limits a message together with the names of its channels, in bytes.
 	MaxMessage = 256 << 10
-	// MaxCopies is the most that one call sends: the message, once for each channel.
+	// MaxCopies limits what one call sends, in bytes: the message, once for each channel.
 	MaxCopies = 1 << 20
-	// MaxTargets is how many channels one call sends to at most.
+	// MaxTargets limits the channels of one call.
 	MaxTargets = 128
 )
 
-// Bounds of what waits to be delivered, in bytes. It waits while the channel's messages before it are written, so who meets a
-// bound sends faster than this pod can write.
+// Bounds of what waits to be delivered, in bytes. It waits while the channel's messages before it
+// are written, so who meets a bound sends faster than this pod can write.
 const (
 	maxPending     = 1 << 20  // of a channel
 	maxHostPending = 64 << 20 // of all channels of a host
 )
 
-// Source is where a message comes from. The zero value is a connection without a user.
+// Source is the sender of a message. The zero value is a connection without a user.
 type Source struct {
-	User    *User // nil: the backend, or a connection without a user
-	Backend bool  // set by [Registry.Send] alone, which no client reaches
+	User    *User // nil for the backend, and for a connection without a user
+	Backend bool  // the backend sent the message; only [Registry.Send] sets it
 }
 
-// Listens tells whether c listens to all of the named channels.
+// Listens returns nil if c listens to all of the named channels.
 //
-// It returns ErrBadChannel, ErrReservedChannel, ErrNotJoined or ErrClosed.
+// Otherwise it returns ErrBadChannel, ErrReservedChannel, ErrNotJoined or ErrClosed.
 func (c *Conn) Listens(channels []string) error {
 	h := c.host
 	h.mu.Lock()
@@ -61,13 +62,15 @@ func (c *Conn) listening(name string) (*channel, error) {
 	return nil, ErrNotJoined
 }
 
-// Send sends a message to everybody who listens to one of the channels, on all pods and c included, with c's user as the one
-// whom it is from. A channel that is named twice gets it once. It returns before the message is delivered; messages of one
-// connection come in their order in each channel. One whose join waits to be answered listens already. The message is not
-// kept.
+// Send sends a message to every connection that listens to one of the channels, c included, on all
+// pods. The user of c is the sender. A channel that is named twice receives the message once. A
+// connection whose join is still unanswered already receives messages.
 //
-// It returns ErrBadChannel, ErrReservedChannel, ErrNotJoined, ErrTooLarge, ErrBusy or ErrClosed, and then nothing was sent to
-// any of the channels.
+// Send returns before the message is delivered. In each channel, the messages of one connection
+// keep their order. The message is not retained.
+//
+// It returns ErrBadChannel, ErrReservedChannel, ErrNotJoined, ErrTooLarge, ErrBusy or ErrClosed,
+// and then the message was sent to none of the channels.
 func (c *Conn) Send(channels []string, message []byte) error {
 	channels, err := targets(channels, message)
 	if err != nil {
@@ -96,9 +99,7 @@ func (c *Conn) Send(channels []string, message []byte) error {
 	return nil
 }
 
-// CanSend tells whether Send would take the message now.
-//
-// It returns what Send does.
+// CanSend returns the error that [Conn.Send] would return now, and sends nothing.
 func (c *Conn) CanSend(channels []string, message []byte) error {
 	channels, err := targets(channels, message)
 	if err != nil {
@@ -110,7 +111,8 @@ func (c *Conn) CanSend(channels []string, message []byte) error {
 	return err
 }
 
-// recipients appends the channels if c listens to all of them and they can take the message. The host's lock is held.
+// recipients appends the channels if c listens to all of them and they can take the message. The
+// host's lock is held.
 func (c *Conn) recipients(to []*channel, names []string, message []byte) ([]*channel, error) {
 	for _, name := range names {
 		ch, err := c.listening(name)
@@ -122,11 +124,11 @@ func (c *Conn) recipients(to []*channel, names []string, message []byte) ([]*cha
 	return to, c.host.room(to, message)
 }
 
-// Send sends a message of the backend to everybody on the host who listens to one of the channels, on all pods. Other than
-// [Conn.Send] it takes private channels too, and one that nobody listens to.
+// Send sends a message of the backend to every connection of the host that listens to one of the
+// channels, on all pods. Unlike [Conn.Send], it accepts private channels, and channels without
+// listeners. It does not validate names, see [Rules.CheckTarget].
 //
-// It returns ErrTooLarge or ErrBusy, and then nothing was sent to any of the channels. Names are not looked at, see
-// [Rules.CheckTarget].
+// It returns ErrTooLarge or ErrBusy, and then the message was sent to none of the channels.
 func (r *Registry) Send(host HostName, channels []string, message []byte) error {
 	channels, err := targets(channels, message)
 	if err != nil {
@@ -162,9 +164,11 @@ func (r *Registry) Send(host HostName, channels []string, message []byte) error 
 	return err
 }
 
-// Deliver sends a message that came from another pod to those who listen on this one. It can come from a network.
+// Deliver sends a message from another pod to the listeners on this pod. Its arguments may come
+// from the network unchecked.
 //
-// It returns ErrTooLarge, or ErrBusy when some of the channels did not get it.
+// It returns ErrTooLarge, and then the message was sent to no channel, or ErrBusy if some of the
+// channels did not receive it.
 func (p Pods) Deliver(host HostName, channels []string, from Source, message []byte) error {
 	channels, err := targets(channels, message)
 	if err != nil {
@@ -190,15 +194,14 @@ func (p Pods) Deliver(host HostName, channels []string, from Source, message []b
 	return err
 }
 
-// CheckSize tells whether a message of that size can go to the channels.
-//
-// It returns ErrTooLarge.
+// CheckSize returns ErrTooLarge if a message of that size cannot be sent to the channels.
 func CheckSize(channels []string, message []byte) error {
 	_, err := targets(channels, message)
 	return err
 }
 
-// targets returns the channels without those that are named twice, if a message of that size can go to them.
+// targets returns the channels without those that are named twice, if a message of that size can go
+// to them.
 func targets(channels []string, message []byte) ([]string, error) {
 	if len(channels) > MaxTargets {
 		return nil, fmt.Errorf("%w: more than %d channels", ErrTooLarge, MaxTargets)
@@ -258,8 +261,8 @@ func (h *Host) active(names []string) []*channel {
 	return list
 }
 
-// whisper sends a message to those private channels among the named ones that belong to a connection of this pod. It returns
-// the outboxes that are to be flushed without the lock.
+// whisper sends a message to those private channels among the named ones that belong to a
+// connection of this pod. It returns the outboxes that are to be flushed without the lock.
 func (h *Host) whisper(names []string, from Source, message []byte) (owed []Outbox) {
 	for _, name := range names {
 		if c := h.private(name); c != nil && c.out.Queue(h.registry.encoder.Message(name, from, message), 1) {
@@ -269,7 +272,8 @@ func (h *Host) whisper(names []string, from Source, message []byte) (owed []Outb
 	return owed
 }
 
-// private returns the connection whose private channel it is, nil for a name that is not that of one on this pod.
+// private returns the connection whose private channel it is, nil for a name that is not that of
+// one on this pod.
 func (h *Host) private(name string) *Conn {
 	if !IsPrivate(name) {
 		return nil

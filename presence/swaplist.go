@@ -1,7 +1,7 @@
 package presence
 
-// swapList is a list without gaps whose elements know their places, so that one leaves without a search: the last takes
-// its place.
+// swapList is a list without gaps whose elements know their places, so that one leaves without a
+// search: the last takes its place.
 type swapList[T any] []*T
 
 // remove takes out the element at i. The place of an element is what the function points to.

@@ -5,14 +5,15 @@ import (
 	"time"
 )
 
-// User is who a connection is logged in as. Email is the latest one seen for that ID on the host, "" when none was.
+// User is the user that a connection is logged in as.
 type User struct {
 	ID    string
-	Email string
+	Email string // the latest that a connection of the host had for this ID, "" if none had one
 }
 
-// user is someone with at least one connection on the host, or with a channel whose watchers were not told yet that
-// the last one is gone, or see the user on another pod. So who reconnects meanwhile is the same member again.
+// user is someone with at least one connection on the host, or with a channel whose watchers were
+// not told yet that the last one is gone, or see the user on another pod. So who reconnects
+// meanwhile is the same member again.
 type user struct {
 	User          // with the e-mail address that was learned on this pod
 	seen    int64 // see Member
@@ -117,7 +118,7 @@ func (c *Conn) unbecome() {
 
 func (c *Conn) belongs(user string) bool { return c.user != nil && c.user.ID == user }
 
-// UserConns returns the connections of a user.
+// UserConns returns the connections of a user, in no particular order.
 func (h *Host) UserConns(user string) []*Conn {
 	h.mu.Lock()
 	defer h.mu.Unlock()
@@ -145,16 +146,16 @@ func (h *Host) LoggedInConns() []*Conn {
 	return conns
 }
 
-// ConnInfo describes a connection of a user.
+// ConnInfo describes one connection of a user.
 type ConnInfo struct {
 	ID       ID
 	User     User
-	Channels []string // that it listens to, sorted; without the private one
+	Channels []string // channels that it listens to, sorted, without its private one
 	Out      Outbox
 }
 
-// DescribeUser returns the connections of a user, in order of arrival, except that the last connection of the host takes the
-// place of one that leaves.
+// DescribeUser describes the connections of a user. They are in order of arrival, except that the
+// last connection of the host fills the place of one that is closed.
 func (h *Host) DescribeUser(userID string) []ConnInfo {
 	h.mu.Lock()
 	defer h.mu.Unlock()

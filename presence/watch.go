@@ -5,44 +5,42 @@ import (
 	"time"
 )
 
-// Watch is how much of a channel's presence a listener wants to hear.
+// Watch is how much of a channel's presence a listener receives.
 type Watch uint8
 
 // The three ways to watch a channel.
 const (
-	WatchNone  Watch = iota // nothing
-	WatchCount              // how many there are
-	WatchList               // who they are
+	WatchNone  Watch = iota // no presence frames
+	WatchCount              // the number of members
+	WatchList               // the members
 )
 
 // Joined is the answer to a join.
 type Joined struct {
-	Ref     string // what the caller of Join gave
+	Ref     string // argument of [Conn.Join]; "" for [Conn.Assign]
 	Channel string
 	Kind    Kind
 	Watch   Watch
-	// Seq and Count are the state that later diffs build on; they mean nothing with WatchNone.
-	Seq   uint64
-	Count int
-	// Members is what Encoder.Members made of those present; nil when they are not listed.
-	Members []byte
+	Seq     uint64 // sequence number of the snapshot; the next diff has the next one
+	Count   int    // members, or connections if the channel is anonymous; 0 with WatchNone
+	Members []byte // result of [Encoder].Members; nil if members are not listed
 }
 
-// Diff is what changed in a channel since the frame with the sequence number before. A user is in Joined with the first
-// connection, in Left with the last, and in Updated when the e-mail changed between.
+// Diff is what changed in a channel since the frame with the sequence number before.
 type Diff struct {
 	Channel string
 	Seq     uint64
-	Kind    Kind // if other rules have changed it, else 0
-	Joined  []User
-	Left    []User
-	Updated []User
-	Count   int
+	Kind    Kind   // the new kind if rules have changed it, else 0
+	Joined  []User // users who came, with their first connection
+	Left    []User // users who went, with their last connection
+	Updated []User // users who were there and have another e-mail address now
+	Count   int    // as in [Joined]
 }
 
-// A frame costs about a queue entry and a write for each watcher, so a channel with many watchers is flushed less
-// often: joins then come together in one frame, and the cost of a crowd arriving grows with it and not with
-// its square. The same goes for the list of who is present, which is made with the host's lock held.
+// A frame costs about a queue entry and a write for each watcher, so a channel with many watchers
+// is flushed less often: joins then come together in one frame, and the cost of a crowd arriving
+// grows with it and not with its square. The same goes for the list of who is present, which is
+// made with the host's lock held.
 const (
 	flushCostPerWatcher = 20 * time.Microsecond
 	flushCostPerName    = 2 * time.Microsecond // of a list that is not kept: 12 times what it takes
@@ -111,8 +109,8 @@ func (h *Host) changed(ch *channel) {
 	})
 }
 
-// flush tells the watchers what changed, then gives those who joined their snapshot of the outcome. So a change
-// is in the diff or in the snapshot that a connection gets, and never in both.
+// flush tells the watchers what changed, then gives those who joined their snapshot of the outcome.
+// So a change is in the diff or in the snapshot that a connection gets, and never in both.
 func (h *Host) flush(ch *channel) {
 	if ch.timer != nil {
 		ch.timer.Stop()
@@ -180,8 +178,9 @@ type joinKey struct {
 	watch Watch
 }
 
-// answer sends the joiners their snapshots. A crowd that is back after a restart joins with the same few references, so what is
-// the same is encoded once: a list can have megabytes, and wait in many queues.
+// answer sends the joiners their snapshots. A crowd that is back after a restart joins with the
+// same few references, so what is the same is encoded once: a list can have megabytes, and wait in
+// many queues.
 func (h *Host) answer(ch *channel) {
 	var frames map[joinKey][]byte
 	if len(ch.joiners) > 0 { // most flushes have none
@@ -204,12 +203,14 @@ func (h *Host) answer(ch *channel) {
 	}
 }
 
-// keptSnapshot is from how many bytes on the list of a channel is kept until it changes. A shorter one is made in no time.
+// keptSnapshot is from how many bytes on the list of a channel is kept until it changes. A shorter
+// one is made in no time.
 const keptSnapshot = 16 << 10
 
-// answerEarly answers one joiner ahead of the flush, with what the watchers were told last, and without telling
-// anyone else: a connection that joins and leaves in a loop must not make a busy channel flush each time. The joiner
-// is about to leave or to join anew, so it needs no diff on top.
+// answerEarly answers one joiner ahead of the flush, with what the watchers were told last, and
+// without telling anyone else: a connection that joins and leaves in a loop must not make a busy
+// channel flush each time. The joiner is about to leave or to join anew, so it needs no diff on
+// top.
 func (h *Host) answerEarly(m *membership) { m.conn.out.Push(h.encodeJoined(m)) }
 
 // listsNames tells whether the answer to the join has members.
