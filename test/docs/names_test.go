@@ -216,18 +216,7 @@ func TestErrorCodesAreDocumented(t *testing.T) {
 
 // TestReasonsOfLeftAreDocumented finds the reasons for which a client is put out of a channel: client.js makes codes of them.
 func TestReasonsOfLeftAreDocumented(t *testing.T) {
-	var reasons []string
-	for _, folder := range []string{"presence", "caddymodule"} {
-		inspect(t, folder, func(n ast.Node) {
-			call, ok := n.(*ast.CallExpr)
-			if !ok || !isNamed(call.Fun, "Left", "Unassign") {
-				return
-			}
-			if s, ok := literal(call.Args[len(call.Args)-1]); ok && s != "" && !slices.Contains(reasons, s) {
-				reasons = append(reasons, s)
-			}
-		})
-	}
+	reasons := constants(t, "presence", "Reason")
 	documented(t, "docs/websocket.md", reasons, 2)
 	types, err := os.ReadFile(filepath.Join(root, "caddymodule/client/client.d.ts"))
 	if err != nil {
