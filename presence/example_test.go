@@ -63,7 +63,7 @@ func connect(r *presence.Registry, user *presence.User, screenName screen) *pres
 	return c
 }
 
-// Two users meet in a channel. Each hears once of the other, in the snapshot or in a diff.
+// Two users meet in a channel. Each sees the other once, in the snapshot or in a diff.
 func Example() {
 	registry := presence.NewRegistry(lines{})
 	ann := connect(registry, &presence.User{ID: "ann", Email: "ann@example.com"}, "ann")
@@ -119,7 +119,7 @@ func ExampleHost_Channels() {
 	// portal.example.com 1 user, 1 anonymous
 }
 
-// A connection logs in while it is open, and may then join what it could not before.
+// A connection logs in while it is open, and may then join an authenticated channel.
 func ExampleConn_Authenticate() {
 	registry := presence.NewRegistry(lines{})
 	c := connect(registry, nil, "visitor")
@@ -137,7 +137,7 @@ func ExampleConn_Authenticate() {
 	// visitor < joined salesRoom, authenticated: 1 there
 }
 
-// New rules are for the channels that are active too. Who may not listen any longer is told so.
+// New rules also apply to active channels. A connection that may no longer listen receives a frame.
 func ExampleHost_SetRules() {
 	registry := presence.NewRegistry(lines{})
 	c := connect(registry, nil, "visitor")
@@ -150,6 +150,49 @@ func ExampleHost_SetRules() {
 	// Output:
 	// visitor < joined anonymousChat, anonymous
 	// visitor < left anonymousChat denied
+}
+
+// outgoing is a Relay that remembers which channels have changes; a real one sends them.
+type outgoing struct{ channels []string }
+
+func (*outgoing) Opened(presence.HostName)            {}
+func (*outgoing) Closed(presence.HostName)            {}
+func (*outgoing) Watched(presence.HostName, string)   {}
+func (*outgoing) Unwatched(presence.HostName, string) {}
+
+func (*outgoing) Send(presence.HostName, []string, presence.Source, []byte) error { return nil }
+
+func (o *outgoing) Changed(_ presence.HostName, channel string) {
+	o.channels = append(o.channels, channel)
+}
+
+// Two pods have a user each in one channel. What changed on the second is merged on the first, whose
+// watcher sees both users.
+func ExamplePods() {
+	first, second := presence.NewRegistry(lines{}), presence.NewRegistry(lines{})
+	first.Pods().SetRelay(new(outgoing))
+	changes := new(outgoing)
+	second.Pods().SetRelay(changes)
+
+	ann := connect(first, &presence.User{ID: "ann"}, "ann")
+	if err := ann.Join("salesRoom", presence.WatchList, ""); err != nil {
+		log.Fatal(err)
+	}
+	first.Pods().Ready(ann.Host(), "salesRoom") // the second pod had nothing yet
+
+	bob := connect(second, &presence.User{ID: "bob"}, "bob")
+	if err := bob.Join("salesRoom", presence.WatchNone, ""); err != nil {
+		log.Fatal(err)
+	}
+	for _, channel := range changes.channels {
+		if delta, ok := second.Pods().Changes(bob.Host(), channel); ok {
+			first.Pods().MergeDelta(ann.Host(), channel, "second", delta)
+		}
+	}
+	// Output:
+	// ann < joined salesRoom, authenticated: 1 there [{ann }]
+	// bob < joined salesRoom, authenticated
+	// ann < salesRoom: 2 there, joined [{bob }], left []
 }
 
 func ExamplePatterns() {

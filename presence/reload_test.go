@@ -201,6 +201,43 @@ func TestReloadWhileAJoinIsInFlightMakesItsErrorMoot(t *testing.T) {
 	c.hears("joined room authenticated seq=0 count=1 [a]")
 }
 
+// A classifier that begins to decide differently stays the same value, so its decision under way must be taken again.
+func TestRulesAreComparedByPointer(t *testing.T) {
+	first, second := Class{Kind: Anonymous}, Class{Kind: Authenticated}
+	tests := []struct {
+		name  string
+		rules func(rules *Rules) *Rules
+		want  Class
+	}{
+		{"the same rules again", func(rules *Rules) *Rules { return rules }, first},
+		{"equal rules at another address", func(rules *Rules) *Rules { other := *rules; return &other }, second},
+	}
+	for _, test := range tests {
+		t.Run(test.name, func(t *testing.T) {
+			d := newDesk()
+			rules := &Rules{Classifier: d}
+			w := newWorld(t, rules)
+			c := w.connect("a")
+			done := d.joining(c, "room")
+			w.host().SetRules(test.rules(rules))
+			d.answers <- verdict{class: first}
+			var err error
+			select {
+			case <-d.questions:
+				d.answers <- verdict{class: second}
+				err = <-done
+			case err = <-done:
+			}
+			if err != nil {
+				t.Fatal(err)
+			}
+			if kind, _ := w.host().KindOf("room"); kind != test.want.Kind {
+				t.Errorf("the channel is %v, want %v", kind, test.want.Kind)
+			}
+		})
+	}
+}
+
 func TestReloadOvertakenByAnother(t *testing.T) {
 	slow := newDesk()
 	w := newWorld(t, rulesOf(classes{"room": {Kind: Anonymous}}))
