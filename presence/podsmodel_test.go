@@ -1,0 +1,315 @@
+package presence
+
+import (
+	"fmt"
+	"maps"
+	"slices"
+	"testing"
+	"testing/synctest"
+	"time"
+)
+
+// pods are registries of one deployment, each with its model, and what is on its way between them.
+type pods struct {
+	t      *testing.T
+	list   []*pod
+	flight []parcel
+	cut    map[[2]*pod]bool // pairs that do not hear of each other
+}
+
+// pod is one of them, and its relay.
+type pod struct {
+	mute
+	*model
+	name    string
+	off     bool            // it has no relay now
+	changed map[string]bool // channels whose changes were told of
+	watched map[string]bool
+	merging bool
+}
+
+type parcel struct {
+	from, to *pod
+	channel  string
+	delta    Delta
+}
+
+func (p *pod) Changed(_ HostName, channel string) {
+	if p.changed[channel] || p.merging {
+		p.w.t.Errorf("%s: %s is told of twice, or by a merge (%v)", p.name, channel, p.merging)
+	}
+	p.changed[channel] = true
+}
+
+func (p *pod) Watched(_ HostName, channel string) {
+	if p.watched[channel] {
+		p.w.t.Errorf("%s: %s is watched twice", p.name, channel)
+	}
+	p.watched[channel] = true
+}
+
+func (p *pod) Unwatched(_ HostName, channel string) {
+	if !p.watched[channel] {
+		p.w.t.Errorf("%s: %s is not watched twice", p.name, channel)
+	}
+	delete(p.watched, channel)
+}
+
+func (p *pod) relay(on bool) {
+	p.changed, p.watched = make(map[string]bool), make(map[string]bool)
+	if p.off = !on; on {
+		p.w.reg.Pods().SetRelay(p)
+	} else {
+		p.w.reg.Pods().SetRelay(nil)
+	}
+}
+
+func newPods(t *testing.T, seed uint64, n, users int) *pods {
+	ps := &pods{t: t, cut: make(map[[2]*pod]bool)}
+	for i := range n {
+		p := &pod{model: newModel(t, seed*10+uint64(i), users), name: fmt.Sprintf("pod%d", i)}
+		p.grace = func() time.Duration { return []time.Duration{0, 20 * time.Millisecond, 3 * time.Second}[p.rng.IntN(3)] }
+		p.beyond = func(channel string, local presence) presence { return ps.union(p, channel, local) }
+		p.reload()
+		p.relay(true)
+		ps.list = append(ps.list, p)
+	}
+	return ps
+}
+
+func (ps *pods) apart(a, b *pod) bool { return a == b || a.off || b.off || ps.cut[[2]*pod{a, b}] }
+
+// drain publishes the changes of a channel.
+func (ps *pods) drain(p *pod, channel string) {
+	if p.off {
+		return
+	}
+	d, ok := p.w.reg.Pods().Changes(p.w.name, channel)
+	if ok != p.changed[channel] {
+		ps.t.Errorf("%s: changes of %s: %v, told %v", p.name, channel, ok, p.changed[channel])
+	}
+	delete(p.changed, channel)
+	if ok {
+		for _, to := range ps.list {
+			ps.flight = append(ps.flight, parcel{p, to, channel, d})
+		}
+	}
+}
+
+// deliver hands over what is on its way, unless the two are apart; a gap is answered with the state.
+func (ps *pods) deliver(x parcel) {
+	if ps.apart(x.from, x.to) {
+		return
+	}
+	x.to.merging = true
+	defer func() { x.to.merging = false }()
+	got := x.to.w.reg.Pods().MergeDelta(x.to.w.name, x.channel, x.from.name, x.delta)
+	if (got == Unwanted) == x.to.watched[x.channel] {
+		ps.t.Errorf("%s: merge of %s ends with %d, watched %v", x.to.name, x.channel, got, x.to.watched[x.channel])
+	}
+	if got == Gap {
+		if x.delta.Base == 0 {
+			ps.t.Error("a gap before a delta that holds everything")
+		}
+		ps.flight = append(ps.flight, parcel{x.from, x.to, x.channel, x.from.w.reg.Pods().State(x.from.w.name, x.channel)})
+	}
+}
+
+// separate makes two pods lose sight of each other.
+func (ps *pods) separate(a, b *pod) {
+	if a == b {
+		return
+	}
+	ps.cut[[2]*pod{a, b}], ps.cut[[2]*pod{b, a}] = true, true
+	a.w.reg.Pods().Forget(b.name)
+	b.w.reg.Pods().Forget(a.name)
+}
+
+// step does something to what is between the pods.
+func (ps *pods) step() {
+	rng := ps.list[0].rng
+	a, b := ps.list[rng.IntN(len(ps.list))], ps.list[rng.IntN(len(ps.list))]
+	channel := modelChannels[rng.IntN(len(modelChannels))]
+	switch n := rng.IntN(100); {
+	case n < 35:
+		ps.drain(a, channel)
+	case n < 85 && len(ps.flight) > 0:
+		i := rng.IntN(min(len(ps.flight), 8)) // late
+		x := ps.flight[i]
+		if rng.IntN(10) > 0 { // else twice
+			ps.flight = slices.Delete(ps.flight, i, i+1)
+		}
+		if rng.IntN(10) > 0 { // else lost
+			ps.deliver(x)
+		}
+	case n < 90:
+		a.w.reg.Pods().Ready(a.w.name, channel)
+	case n < 94:
+		ps.flight = append(ps.flight, parcel{a, b, channel, a.w.reg.Pods().State(a.w.name, channel)})
+	case n < 96:
+		ps.separate(a, b)
+	case n < 98:
+		delete(ps.cut, [2]*pod{a, b})
+		delete(ps.cut, [2]*pod{b, a})
+	case n == 98:
+		a.relay(a.off)
+		for _, p := range ps.list {
+			if a.off && p != a {
+				p.w.reg.Pods().Forget(a.name)
+			}
+		}
+	}
+}
+
+// converge lets everything arrive, and has every watched channel checked.
+func (ps *pods) converge() {
+	for _, p := range ps.list {
+		for _, channel := range modelChannels {
+			ps.drain(p, channel)
+		}
+	}
+	for len(ps.flight) > 0 {
+		x := ps.flight[0]
+		ps.flight = ps.flight[1:]
+		ps.deliver(x)
+	}
+	for _, to := range ps.list {
+		for _, channel := range slices.Sorted(maps.Keys(to.watched)) {
+			for _, from := range ps.list {
+				if ps.apart(from, to) {
+					continue
+				}
+				known := to.w.reg.Pods().Clock(to.w.name, channel, from.name)
+				if state, ok := from.w.reg.Pods().StateAfter(from.w.name, channel, known); ok {
+					ps.deliver(parcel{from, to, channel, state})
+				}
+			}
+			to.w.reg.Pods().Ready(to.w.name, channel)
+		}
+	}
+}
+
+// union is what is to be seen of a channel on a pod.
+func (ps *pods) union(p *pod, channel string, local presence) presence {
+	if local.users == nil && p.active[channel].Kind == Anonymous {
+		for _, other := range ps.list {
+			if !ps.apart(p, other) {
+				local.count += other.w.reg.Pods().State(other.w.name, channel).Conns
+			}
+		}
+		return local
+	}
+	best := make(map[string]Member)
+	for _, other := range ps.list {
+		if other != p && ps.apart(p, other) {
+			continue
+		}
+		for _, m := range other.w.reg.Pods().State(other.w.name, channel).Joined {
+			known, ok := best[m.ID]
+			later := m.Seen > known.Seen || m.Seen == known.Seen && m.Email > known.Email
+			if !ok || m.Email != "" && (known.Email == "" || later) {
+				best[m.ID] = m
+			}
+			if other == p && m.Email != p.emails[m.ID] {
+				ps.t.Errorf("%s: the address of %s is %q, want %q", p.name, m.ID, m.Email, p.emails[m.ID])
+			}
+		}
+	}
+	local.count = len(best)
+	if local.users != nil {
+		local.users = make(map[string]string)
+		for id, m := range best {
+			local.users[id] = m.Email
+		}
+	}
+	return local
+}
+
+// checkWatched compares what the relay was told with who watches.
+func (p *pod) checkWatched() {
+	watched := make(map[string]bool)
+	for _, c := range p.clients {
+		for channel, watch := range c.joined {
+			if watch != WatchNone && !p.off {
+				watched[channel] = true
+			}
+		}
+	}
+	if !maps.Equal(watched, p.watched) {
+		p.w.t.Errorf("%s: watched are %v, the relay knows of %v", p.name, watched, p.watched)
+	}
+}
+
+// Whatever happens on several pods and between them: no watcher is told anything that does not follow from what it was
+// told before, and once all is told and graces are over, each sees the union of what the pods have.
+func TestPodsAgreeWithTheirUnion(t *testing.T) {
+	tests := []struct {
+		name                      string
+		seeds, pods, steps, users int
+		crowd                     int // see TestHostAgreesWithTheModel
+	}{
+		{"few connections", 60, 3, 400, 4, 0},
+		{"busy channel", 4, 3, 300, 150, 130},
+	}
+	for _, tt := range tests {
+		t.Run(tt.name, func(t *testing.T) {
+			for seed := range tt.seeds {
+				if t.Failed() {
+					return
+				}
+				synctest.Test(t, func(t *testing.T) {
+					ps := newPods(t, uint64(seed), tt.pods, tt.users)
+					for range tt.crowd {
+						ps.list[0].join(ps.list[0].connect(), "crowd", WatchList)
+					}
+					for step := range tt.steps {
+						ps.run()
+						if t.Failed() {
+							t.Fatalf("seed %d, step %d", seed, step)
+						}
+					}
+					ps.finish()
+				})
+			}
+		})
+	}
+}
+
+// run does one thing on a pod and some between them, lets time pass, and sometimes looks whether all is well.
+func (ps *pods) run() {
+	rng := ps.list[0].rng
+	ps.list[rng.IntN(len(ps.list))].model.step()
+	for range rng.IntN(8) {
+		ps.step()
+	}
+	switch rng.IntN(25) {
+	case 0:
+		ps.converge()
+		time.Sleep(3*time.Second + flushLatest)
+		synctest.Wait()
+		for _, p := range ps.list {
+			p.check()
+			p.checkWatched()
+		}
+	case 1, 2:
+		time.Sleep(time.Duration(rng.IntN(int(5 * time.Millisecond))))
+	case 3:
+		time.Sleep(time.Duration(rng.IntN(int(4 * time.Second))))
+	}
+}
+
+// finish closes everything, which leaves nothing behind but last changes.
+func (ps *pods) finish() {
+	for _, p := range ps.list {
+		for len(p.clients) > 0 {
+			p.model.close(p.rng.IntN(len(p.clients)))
+		}
+		p.check()
+	}
+	ps.converge()
+	for _, p := range ps.list {
+		if len(p.w.reg.endings.list) > 0 || len(p.watched) > 0 {
+			ps.t.Errorf("%s: last changes of %d channels and watched %v are left", p.name, len(p.w.reg.endings.list), p.watched)
+		}
+	}
+}
