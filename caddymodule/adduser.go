@@ -17,7 +17,7 @@ import (
 const maxAssignedUsers = 1000
 
 // addUser answers /message/adduser: it assigns users to channels.
-func (h *Handler) addUser(ctx context.Context, q question) (answer, *problem) {
+func (s *apiServer) addUser(ctx context.Context, q question) (answer, *problem) {
 	wishes, p := q.readWishes(true)
 	if p != nil {
 		return answer{}, p
@@ -25,31 +25,31 @@ func (h *Handler) addUser(ctx context.Context, q question) (answer, *problem) {
 	if p := q.assignable(wishes); p != nil {
 		return answer{}, p
 	}
-	return h.assign(ctx, q, wishes, func(b *assignment.Book) ([]assignment.Record, error) {
+	return s.assign(ctx, q, wishes, func(b *assignment.Book) ([]assignment.Record, error) {
 		return b.Assign(q.host, wishes, q.site.limits.channels)
 	})
 }
 
 // removeUser answers /message/removeuser: it ends assignments.
-func (h *Handler) removeUser(ctx context.Context, q question) (answer, *problem) {
+func (s *apiServer) removeUser(ctx context.Context, q question) (answer, *problem) {
 	wishes, p := q.readWishes(false)
 	if p != nil {
 		return answer{}, p
 	}
-	return h.assign(ctx, q, wishes, func(b *assignment.Book) ([]assignment.Record, error) {
+	return s.assign(ctx, q, wishes, func(b *assignment.Book) ([]assignment.Record, error) {
 		return b.Remove(q.host, wishes)
 	})
 }
 
 // assign makes a change, tells the other pods, and names the users.
-func (h *Handler) assign(
+func (s *apiServer) assign(
 	ctx context.Context, q question, wishes []assignment.Wish, change func(b *assignment.Book) ([]assignment.Record, error),
 ) (answer, *problem) {
-	records, err := h.app.hub.assignments.change(change)
+	records, err := s.Assignments.change(change)
 	if err != nil {
 		return answer{}, problemAssignment(err)
 	}
-	truth := h.app.hub.spread(ctx, q, records)
+	truth := s.Spread(ctx, q.site, q.host, records)
 	body := append([]byte(nil), `{"users":[`...)
 	for i := range wishes {
 		if i > 0 {

@@ -13,6 +13,7 @@ import (
 	"sync"
 	"testing"
 
+	"github.com/caddyserver/caddy/v2"
 	"go.uber.org/zap"
 	"go.uber.org/zap/zaptest/observer"
 
@@ -106,12 +107,12 @@ func TestAddUserJoinsThoseWhoAreThereAndThoseWhoCome(t *testing.T) {
 
 	host := mustHost(t, "portal.example.com")
 	for user, want := range map[string]assignment.Mode{"ada": assignment.Ignore, "eve": assignment.Receive, "bob": assignment.None} {
-		if got := h.app.hub.mode(host, user, "sales"); got != want {
+		if got := h.app.hub.assignments.mode(host, user, "sales"); got != want {
 			t.Errorf("the mode of %s is %v, want %v", user, got, want)
 		}
 	}
 	wantCreated(t, h, "adduser", `[{"id":"eve","channels":[{"name":"sales","mode":"listen"}]}]`, "eve")
-	if got := h.app.hub.mode(host, "eve", "sales"); got != assignment.Listen {
+	if got := h.app.hub.assignments.mode(host, "eve", "sales"); got != assignment.Listen {
 		t.Errorf("after a change the mode is %v", got)
 	}
 
@@ -134,7 +135,7 @@ func TestAssignmentsSurviveTheHub(t *testing.T) {
 			h := loadHandler(t, "api_key k")
 			h.app.hub.assignments.begin(false)
 			host := mustHost(t, "portal.example.com")
-			if got := h.app.hub.mode(host, "ada", "sales"); got != want {
+			if got := h.app.hub.assignments.mode(host, "ada", "sales"); got != want {
 				t.Errorf("the mode is %v, want %v", got, want)
 			}
 			wantCreated(t, h, "adduser", `[{"id":"ada","channels":[{"name":"sales","mode":"listen"}]}]`, "ada")
@@ -260,7 +261,7 @@ func TestAddUserTakesTheLastOfTwoLists(t *testing.T) {
 	wantCreated(t, h, "adduser", `[{"id":"ada","channels":[{"name":"a","mode":"receive"}],"channels":[{"name":"b"}]}]`, "ada")
 	host := mustHost(t, "portal.example.com")
 	for channel, want := range map[string]assignment.Mode{"a": assignment.None, "b": assignment.Ignore} {
-		if got := h.app.hub.mode(host, "ada", channel); got != want {
+		if got := h.app.hub.assignments.mode(host, "ada", channel); got != want {
 			t.Errorf("the mode in %s is %v, want %v", channel, got, want)
 		}
 	}
@@ -298,7 +299,7 @@ func TestAddUserWithoutAFile(t *testing.T) {
 func TestFileOfAnotherProcess(t *testing.T) {
 	t.Setenv("XDG_DATA_HOME", t.TempDir())
 	host := mustHost(t, "portal.example.com")
-	other, err := assignment.OpenFile(assignmentsPath())
+	other, err := assignment.OpenFile(assignmentsFile())
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -326,19 +327,19 @@ func TestFileOfAnotherProcess(t *testing.T) {
 // A damaged file is called so for as long as it is there, and is in nobody's way when it was moved.
 func TestDamagedFile(t *testing.T) {
 	t.Setenv("XDG_DATA_HOME", t.TempDir())
-	f, err := assignment.OpenFile(assignmentsPath())
+	f, err := assignment.OpenFile(assignmentsFile())
 	if err != nil {
 		t.Fatal(err)
 	}
 	if err := f.Close(); err != nil {
 		t.Fatal(err)
 	}
-	b, err := os.ReadFile(assignmentsPath())
+	b, err := os.ReadFile(assignmentsFile())
 	if err != nil {
 		t.Fatal(err)
 	}
 	clear(b[2*os.Getpagesize():])
-	if err := os.WriteFile(assignmentsPath(), b, 0o600); err != nil {
+	if err := os.WriteFile(assignmentsFile(), b, 0o600); err != nil {
 		t.Fatal(err)
 	}
 	h := loadHandler(t, "api_key k")
@@ -349,7 +350,7 @@ func TestDamagedFile(t *testing.T) {
 			t.Errorf("the log says %q", got)
 		}
 	}
-	if err := os.Rename(assignmentsPath(), assignmentsPath()+".damaged"); err != nil {
+	if err := os.Rename(assignmentsFile(), assignmentsFile()+".damaged"); err != nil {
 		t.Fatal(err)
 	}
 	wantCreated(t, h, "adduser", users, "ada")
@@ -359,7 +360,7 @@ func TestDamagedFile(t *testing.T) {
 func TestDamagedAssignmentIsLeftOut(t *testing.T) {
 	t.Setenv("XDG_DATA_HOME", t.TempDir())
 	host := mustHost(t, "portal.example.com")
-	f, err := assignment.OpenFile(assignmentsPath())
+	f, err := assignment.OpenFile(assignmentsFile())
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -370,12 +371,12 @@ func TestDamagedAssignmentIsLeftOut(t *testing.T) {
 	if err := errors.Join(f.Save(records), f.Close()); err != nil {
 		t.Fatal(err)
 	}
-	b, err := os.ReadFile(assignmentsPath())
+	b, err := os.ReadFile(assignmentsFile())
 	if err != nil {
 		t.Fatal(err)
 	}
 	b[bytes.LastIndex(b, []byte("USER_1"))+5] ^= 2 // USER_3
-	if err := os.WriteFile(assignmentsPath(), b, 0o600); err != nil {
+	if err := os.WriteFile(assignmentsFile(), b, 0o600); err != nil {
 		t.Fatal(err)
 	}
 	a := loadHandler(t, "api_key k").app.hub.assignments
@@ -427,13 +428,13 @@ func TestTroubleIsLoggedOnce(t *testing.T) {
 			a.begin(false)
 			core, logs := observer.New(zap.InfoLevel)
 			a.logger = zap.New(core)
-			tt.begin(t, h, assignmentsPath())
+			tt.begin(t, h, assignmentsFile())
 			for range 3 {
 				checkProblem(t, post(t, h, "/message/adduser", `{"apiKey":"k","users":`+users+`}`), http.StatusServiceUnavailable, "unavailable")
 				post(t, h, "/message/removeuser", `{"apiKey":"k","users":[{"id":"nobody"}]}`) // has nothing to keep
 				a.look()
 			}
-			tt.over(t, h, assignmentsPath())
+			tt.over(t, h, assignmentsFile())
 			var lines []string
 			for _, entry := range logs.All() {
 				lines = append(lines, entry.Message)
@@ -461,7 +462,7 @@ func TestAssignmentsOfOtherPodsAreKeptLater(t *testing.T) {
 	if n := a.book.Unsaved(); n != 0 {
 		t.Errorf("%d are not kept", n)
 	}
-	if _, err := os.Stat(assignmentsPath()); err != nil {
+	if _, err := os.Stat(assignmentsFile()); err != nil {
 		t.Error(err)
 	}
 }
@@ -533,3 +534,6 @@ func FuzzAddUser(f *testing.F) {
 		}
 	})
 }
+
+// assignmentsFile is where assignments are kept.
+func assignmentsFile() string { return filepath.Join(caddy.AppDataDir(), "rollcall", "assignments.db") }

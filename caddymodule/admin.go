@@ -94,7 +94,7 @@ func adminHealth(h *hub, _ *http.Request) (int, any, error) {
 		report.Status = "starting"
 		return http.StatusServiceUnavailable, report, nil
 	}
-	report.DataCenter, report.Pod = now.app.DataCenter, now.app.Pod
+	report.DataCenter, report.Pod = now.dataCenter, now.pod
 	if !h.ready() {
 		report.Status = "joining"
 		return http.StatusServiceUnavailable, report, nil
@@ -123,3 +123,11 @@ func adminGet(report func(*hub, *http.Request) (int, any, error)) caddy.AdminHan
 }
 
 var _ caddy.AdminRouter = (*AdminAPI)(nil)
+
+// loadedHub returns the hub if there is one, without a reference to it.
+func loadedHub() *hub {
+	if p := loadedProcess(); p != nil {
+		return p.hub
+	}
+	return nil
+}

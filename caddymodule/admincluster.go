@@ -1,7 +1,6 @@
 package caddymodule
 
 import (
-	"context"
 	"errors"
 	"fmt"
 	"net/http"
@@ -69,19 +68,3 @@ func adminExplain(h *hub, r *http.Request) (int, any, error) {
 
 // rfc3339 writes a Unix time in milliseconds.
 func rfc3339(ms int64) string { return time.UnixMilli(ms).UTC().Format("2006-01-02T15:04:05.000Z") }
-
-// explain asks every pod for the connections of a user.
-func (h *hub) explain(ctx context.Context, host presence.HostName, user string) ([]cluster.PodConnection, cluster.Truth) {
-	now, serving := h.cluster.Load(), h.configurations()
-	if now != nil && now.pods != nil {
-		return now.pods.Explain(ctx, host, user)
-	}
-	if len(serving) == 0 {
-		return nil, cluster.Truth{Complete: true}
-	}
-	var conns []cluster.PodConnection
-	for _, c := range h.Explain(host, user) {
-		conns = append(conns, cluster.PodConnection{DataCenter: serving[0].app.DataCenter, Pod: serving[0].app.Pod, Connection: c})
-	}
-	return conns, cluster.Truth{Complete: now == nil && h.alone()}
-}

@@ -25,7 +25,7 @@ type dcUsers struct {
 }
 
 // allUsers answers /message/allusers: how many are connected to the host in each data center, or who.
-func (h *Handler) allUsers(ctx context.Context, q question) (answer, *problem) {
+func (s *apiServer) allUsers(ctx context.Context, q question) (answer, *problem) {
 	include, p := q.body.flag("includeUsers", false)
 	if p != nil {
 		return answer{}, p
@@ -39,14 +39,14 @@ func (h *Handler) allUsers(ctx context.Context, q question) (answer, *problem) {
 		return answer{}, p
 	}
 
-	encoded := include && per == presence.PerUser && q.site.bare() // and then no plugin that comes meanwhile has a part in it
-	dcs, truth := h.app.hub.dataCenters(ctx, q, include, per, encoded)
+	encoded := include && per == presence.PerUser && bare(q.site) // and then no plugin that comes meanwhile has a part in it
+	dcs, truth := s.dataCenters(ctx, q, include, per, encoded)
 	if complete && !truth.Complete {
 		return answer{}, problemIncomplete(truth)
 	}
 	var a *pluginAnswer
 	if !encoded {
-		a = q.site.pluginAnswer(ctx, plugins.EndpointAllUsers, q.host, q.body)
+		a = newPluginAnswer(ctx, q, plugins.EndpointAllUsers)
 	}
 	if a == nil {
 		return answer{pieces: encodeAllUsers(dcs), truth: &truth}, nil
@@ -60,10 +60,10 @@ func (h *Handler) allUsers(ctx context.Context, q question) (answer, *problem) {
 
 // dataCenters asks every pod that serves the host; members says whether the users are wanted, per how they are
 // counted, and encoded that they are wanted as JSON, if this pod is the only one.
-func (h *hub) dataCenters(ctx context.Context, q question, members bool, per presence.Per, encoded bool) ([]dcUsers, cluster.Truth) {
-	others, truth := h.asked(q.site, cluster.ScopeAll)
+func (s *apiServer) dataCenters(ctx context.Context, q question, members bool, per presence.Per, encoded bool) ([]dcUsers, cluster.Truth) {
+	others, truth := s.Asked(q.site, cluster.ScopeAll)
 	if others == nil {
-		return []dcUsers{h.ownDataCenter(q, members, per, encoded)}, truth
+		return []dcUsers{s.ownDataCenter(q, members, per, encoded)}, truth
 	}
 	found, truth := others.AllUsers(ctx, q.host, members, per)
 	dcs := make([]dcUsers, len(found))
@@ -74,15 +74,15 @@ func (h *hub) dataCenters(ctx context.Context, q question, members bool, per pre
 }
 
 // ownDataCenter is what this pod has.
-func (h *hub) ownDataCenter(q question, members bool, per presence.Per, encoded bool) dcUsers {
-	dc := dcUsers{name: q.site.app.DataCenter}
+func (s *apiServer) ownDataCenter(q question, members bool, per presence.Per, encoded bool) dcUsers {
+	dc := dcUsers{name: q.site.dataCenter}
 	switch {
 	case encoded:
 		dc.encoded = [][]byte{}
 	case members:
 		dc.users = []presence.User{}
 	}
-	host := h.registry.Host(q.host)
+	host := s.Registry.Host(q.host)
 	if host == nil {
 		return dc
 	}

@@ -5,7 +5,6 @@ import (
 	"crypto/sha256"
 	"crypto/subtle"
 	"encoding/hex"
-	"errors"
 	"fmt"
 	"slices"
 	"strings"
@@ -20,24 +19,13 @@ type apiKeys struct {
 	set [sha256.Size]byte
 }
 
-// apiKeysOff stands in place of keys to ask for none.
-const apiKeysOff = "off"
+// openKeys are no keys: everybody may ask.
+func openKeys() apiKeys { return apiKeys{open: true} }
 
-// parseAPIKeys reads what the configuration gives: keys, placeholders for keys, "sha256:" and the hash of a key in
-// hexadecimal, or "off" alone. No error shows any part of a key.
-func parseAPIKeys(configured []string) (apiKeys, error) {
-	if slices.Contains(configured, apiKeysOff) {
-		if len(configured) > 1 {
-			return apiKeys{}, errors.New("api_key: off stands alone, remove it or the keys")
-		}
-		return apiKeys{open: true}, nil
-	}
+// newKeys reads keys: each is a key, or "sha256:" and the hash of one in hexadecimal. No error shows any part of a key.
+func newKeys(texts []string) (apiKeys, error) {
 	var keys apiKeys
-	for i, text := range configured {
-		key, err := resolveKey(numbered("api_key", i), text)
-		if err != nil {
-			return apiKeys{}, err
-		}
+	for i, key := range texts {
 		encoded, isHash := strings.CutPrefix(key, "sha256:")
 		if !isHash {
 			keys.hashes = append(keys.hashes, sha256.Sum256([]byte(key)))

@@ -34,8 +34,9 @@ type App struct {
 
 	ctx      caddy.Context
 	logger   *zap.Logger
-	hub      *hub // stays, for requests that are still under way when the reference to it is given back
-	held     bool // a reference to the hub
+	hub      *hub       // stays, for requests that are still under way when the reference to it is given back
+	api      *apiServer // likewise
+	held     bool       // a reference to the process
 	snapshot *snapshot
 	watcher  *pluginWatcher // nil when there is nothing to watch
 	cluster  *clusterSettings
@@ -90,19 +91,19 @@ func (a *App) Provision(ctx caddy.Context) error {
 	if a.PluginMemory == 0 {
 		a.PluginMemory = defaultPluginMemory
 	}
-	h, err := openHub()
+	p, err := openProcess()
 	if err != nil {
 		return err
 	}
-	a.hub, a.held = h, true
-	h.plugins.follow(a.logger, false)
+	a.hub, a.api, a.held = p.hub, p.api, true
+	a.hub.log.follow(a.logger, false)
 	if err := a.provisionCluster(); err != nil {
 		return err
 	}
 	if err := a.subscribeStop(); err != nil {
 		return err
 	}
-	return h.metrics.register(ctx.GetMetricsRegistry())
+	return p.register(ctx.GetMetricsRegistry())
 }
 
 // resolveNames replaces placeholders. A variable that is not set must not be a default: all data centers would be one.
@@ -190,7 +191,7 @@ func (a *App) Start() error {
 		return err
 	}
 	a.hub.push(a.snapshot)
-	a.watcher = watchPlugins(a.ctx, a.hub, a.snapshot)
+	a.watcher = a.hub.watchPlugins(a.ctx, a.snapshot)
 	return nil
 }
 
@@ -219,7 +220,7 @@ func (a *App) Cleanup() error {
 	if a.snapshot != nil {
 		a.hub.pop(a.snapshot)
 	}
-	return closeHub()
+	return closeProcess()
 }
 
 var (

@@ -17,7 +17,10 @@ import (
 // plugins, so it is done by a goroutine of each host that has something to do: whoever reads a socket or answers a request
 // does not wait, and a host with a slow plugin holds up nobody else.
 type assigner struct {
-	hub *hub
+	registry *presence.Registry
+	book     *assignment.Book
+	greeted  func(*presence.Conn) bool
+	logger   *zap.Logger
 
 	mu    sync.Mutex
 	hosts map[presence.HostName]*assignerHost // those that have something to do; guarded by mu
@@ -45,13 +48,13 @@ const (
 	maxAssignTries = 6 // doublings of the pause
 )
 
-func newAssigner(h *hub) *assigner {
-	return &assigner{hub: h, hosts: make(map[presence.HostName]*assignerHost)}
+func newAssigner(registry *presence.Registry, greeted func(*presence.Conn) bool, logger *zap.Logger) *assigner {
+	return &assigner{registry: registry, greeted: greeted, logger: logger, hosts: make(map[presence.HostName]*assignerHost)}
 }
 
 // changed is told by the book what changed of a user.
 func (a *assigner) changed(host presence.HostName, user string, channels []string) {
-	h := a.hub.registry.Host(host)
+	h := a.registry.Host(host)
 	if h == nil {
 		return
 	}
@@ -64,14 +67,14 @@ func (a *assigner) changed(host presence.HostName, user string, channels []strin
 // arrived is told that the connection has its user now.
 func (a *assigner) arrived(c *presence.Conn) {
 	user, ok := c.User()
-	if ok && len(a.hub.assignments.book.Of(c.Host(), user.ID)) > 0 {
+	if ok && len(a.book.Of(c.Host(), user.ID)) > 0 {
 		a.note(c, nil, 0)
 	}
 }
 
 // reclassified is told that channels of the host may have another kind now: what was asleep may be awake.
 func (a *assigner) reclassified(h *presence.Host) {
-	if a.hub.assignments.book.Len() == 0 {
+	if a.book.Len() == 0 {
 		return
 	}
 	for _, c := range h.LoggedInConns() {
@@ -87,7 +90,7 @@ func (a *assigner) replaced(c *presence.Conn) { a.leave(c, c.Assigned()) }
 func (a *assigner) leave(c *presence.Conn, channels []string) {
 	user, _ := c.User()
 	for _, channel := range channels {
-		if a.hub.assignments.book.Mode(c.Host(), user.ID, channel) == assignment.None {
+		if a.book.Mode(c.Host(), user.ID, channel) == assignment.None {
 			c.Unassign(channel)
 		}
 	}
@@ -96,7 +99,7 @@ func (a *assigner) leave(c *presence.Conn, channels []string) {
 // note has the channels looked at for the connection, all that its user is assigned to if there are none. It does not
 // block. One that is not greeted yet is left alone: it arrives right after that.
 func (a *assigner) note(c *presence.Conn, channels []string, tries int) {
-	if s, ok := c.Outbox().(*session); ok && !s.greeted.Load() {
+	if !a.greeted(c) {
 		return
 	}
 	a.mu.Lock()
@@ -152,7 +155,7 @@ func (a *assigner) next(name presence.HostName, h *assignerHost) (*presence.Conn
 func (a *assigner) do(c *presence.Conn, t *todo) {
 	defer func() {
 		if v := recover(); v != nil {
-			a.hub.assignments.logger.Error("panic in an assignment", zap.Stringer("host", c.Host()),
+			a.logger.Error("panic in an assignment", zap.Stringer("host", c.Host()),
 				zap.Stringer("connection", c.ID()), zap.Any("panic", v), zap.Stack("stack"))
 		}
 	}()
@@ -164,13 +167,13 @@ func (a *assigner) do(c *presence.Conn, t *todo) {
 	if t.all {
 		a.leave(c, c.Assigned())
 		channels = channels[:0]
-		for _, assigned := range a.hub.assignments.book.Of(c.Host(), user.ID) {
+		for _, assigned := range a.book.Of(c.Host(), user.ID) {
 			channels = append(channels, assigned.Channel)
 		}
 	}
 	var failed []string
 	for _, channel := range channels {
-		if a.hub.assignments.book.Mode(c.Host(), user.ID, channel) == assignment.None {
+		if a.book.Mode(c.Host(), user.ID, channel) == assignment.None {
 			c.Unassign(channel)
 			continue
 		}

@@ -24,7 +24,7 @@ type office struct {
 
 func newOffice(t *testing.T, rules *presence.Rules) *office {
 	t.Helper()
-	o := &office{t: t, hub: newHub(), host: mustHost(t, "portal.example.com"), rules: rules, clock: 1 << 60}
+	o := &office{t: t, hub: newTestHub(), host: mustHost(t, "portal.example.com"), rules: rules, clock: 1 << 60}
 	t.Cleanup(func() {
 		if err := o.hub.Destruct(); err != nil {
 			t.Error(err)
@@ -108,7 +108,7 @@ func TestAssignmentSleepsWhileTheChannelIsAnonymous(t *testing.T) {
 		if err := c.Join("room", presence.WatchNone, ""); err != nil {
 			t.Fatal(err)
 		}
-		if got := o.hub.mode(o.host, "ada", "room"); got != assignment.None {
+		if got := o.hub.assignments.mode(o.host, "ada", "room"); got != assignment.None {
 			t.Errorf("in an anonymous channel the mode is %v", got)
 		}
 		if err := c.Leave("room", ""); err != nil {
@@ -121,10 +121,10 @@ func TestAssignmentSleepsWhileTheChannelIsAnonymous(t *testing.T) {
 		host.SetRules(&presence.Rules{})
 		o.hub.assignments.assigner.reclassified(host)
 		e.heard(t, joinedFrame("room"))
-		if got := o.hub.mode(o.host, "ada", "room"); got != assignment.Listen {
+		if got := o.hub.assignments.mode(o.host, "ada", "room"); got != assignment.Listen {
 			t.Errorf("in an authenticated channel the mode is %v", got)
 		}
-		if got := o.hub.mode(mustHost(t, "other.example.com"), "ada", "room"); got != assignment.None {
+		if got := o.hub.assignments.mode(mustHost(t, "other.example.com"), "ada", "room"); got != assignment.None {
 			t.Errorf("on another host the mode is %v", got)
 		}
 	})

@@ -1,29 +1,26 @@
 package caddymodule
 
 import (
-	"context"
 	"crypto/rand"
 	"encoding/binary"
 	"errors"
 	"fmt"
 	"io/fs"
 	"os"
-	"path/filepath"
 	"sync"
 	"time"
 
-	"github.com/caddyserver/caddy/v2"
 	"go.uber.org/zap"
 
 	"github.com/rollcall-gateway/rollcall/presence"
 	"github.com/rollcall-gateway/rollcall/presence/assignment"
-	"github.com/rollcall-gateway/rollcall/presence/cluster"
 )
 
 // assignments are those of all hosts, and the file that has them. They belong to the hub, so that a reload leaves the file
 // open, which no other process may use meanwhile.
 type assignments struct {
-	hub      *hub
+	path     string
+	registry *presence.Registry
 	book     *assignment.Book
 	assigner *assigner
 	logger   *zap.Logger
@@ -43,17 +40,20 @@ type assignments struct {
 // assignmentsEvery is how often a file that could not be opened is tried again, and what could not be kept.
 const assignmentsEvery = 5 * time.Second
 
-func newAssignments(h *hub) *assignments {
+// newAssignments returns assignments that are kept in the file, which is not opened yet. Greeted reports whether a connection
+// has its welcome: nothing may overtake that.
+func newAssignments(
+	path string, registry *presence.Registry, greeted func(*presence.Conn) bool, logger *zap.Logger,
+) *assignments {
 	var node [8]byte
 	_, _ = rand.Read(node[:]) // never fails: crypto/rand ends the process instead (Go 1.24)
-	a := &assignments{hub: h, assigner: newAssigner(h), logger: zap.New(h.plugins.log).Named("rollcall.assignments")}
+	a := &assignments{path: path, registry: registry, logger: logger}
+	a.assigner = newAssigner(registry, greeted, logger)
 	a.book = assignment.NewBook(binary.BigEndian.Uint64(node[:]), a.assigner.changed)
+	a.assigner.book = a.book
 	a.assignmentMetrics = newAssignmentMetrics(a.book)
 	return a
 }
-
-// assignmentsPath is where the file is.
-func assignmentsPath() string { return filepath.Join(caddy.AppDataDir(), "rollcall", "assignments.db") }
 
 // begin reads the file, if there is one, and sees to it from then on. A pod of a cluster makes one, for what others tell
 // it. Beginning again is not an error.
@@ -99,7 +99,7 @@ func (a *assignments) open(create bool) error {
 	if a.file != nil || a.closed {
 		return nil
 	}
-	path := assignmentsPath()
+	path := a.path
 	info, err := os.Stat(path)
 	switch {
 	case !create && errors.Is(err, fs.ErrNotExist):
@@ -189,23 +189,14 @@ func (a *assignments) close() error {
 	return f.Close()
 }
 
-// spread tells the other pods of changes, and returns who has them.
-func (h *hub) spread(ctx context.Context, q question, records []assignment.Record) cluster.Truth {
-	others, alone := h.others(q.site)
-	if others == nil {
-		return cluster.Truth{Complete: alone}
-	}
-	return others.Spread(ctx, q.host, records)
-}
-
 // mode returns how a user is assigned to a channel. An assignment to an active channel that is not authenticated, by
 // other rules than those of before, has no effect. It costs a look into memory.
-func (h *hub) mode(host presence.HostName, user, channel string) assignment.Mode {
-	mode := h.assignments.book.Mode(host, user, channel)
+func (a *assignments) mode(host presence.HostName, user, channel string) assignment.Mode {
+	mode := a.book.Mode(host, user, channel)
 	if mode == assignment.None {
 		return mode
 	}
-	if active := h.registry.Host(host); active != nil {
+	if active := a.registry.Host(host); active != nil {
 		if kind, ok := active.KindOf(channel); ok && kind != presence.Authenticated {
 			return assignment.None
 		}

@@ -1,7 +1,6 @@
 package caddymodule
 
 import (
-	"sync"
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
@@ -10,112 +9,98 @@ import (
 	"github.com/rollcall-gateway/rollcall/presence"
 )
 
-// copyCounters are the numbers of one host about copies to its backend.
-type copyCounters struct {
-	mu        sync.Mutex
-	delivered uint64
-	failed    map[backend.Reason]uint64 // attempts
-	refused   map[backend.Reason]uint64
-	dropped   map[backend.Reason]uint64
+// copyMetrics are the numbers about copies to backends, by host. They are counted from the start of the process.
+type copyMetrics struct {
+	label                               func(presence.HostName) string
+	delivered, failed, refused, dropped *prometheus.CounterVec
 }
 
-// What is read of the copies at the moment of a scrape.
-var (
-	backendWaitingDesc   = hostDesc("backend_queued_messages", "Messages that wait for the backend now, by host.")
-	backendBytesDesc     = hostDesc("backend_queued_bytes", "Bytes of the messages that wait for the backend now, by host.")
-	backendOldestDesc    = hostDesc("backend_oldest_seconds", "Age of the oldest message that waits for the backend, by host.")
-	backendDeliveredDesc = hostDesc("backend_delivered_total", "Messages that the backend took, by host.")
-	backendFailedDesc    = hostDesc("backend_failures_total", "Attempts that failed, by host and reason.", "reason")
-	backendRefusedDesc   = hostDesc("backend_refused_total", "Messages that were refused since they could not be queued, by host and reason.", "reason")
-	backendDroppedDesc   = hostDesc("backend_dropped_total", "Messages that were given up, by host and reason.", "reason")
-)
-
-// copies returns the numbers of a host.
-func (m *metrics) copies(host presence.HostName) *copyCounters {
-	label := otherHosts
-	if now := m.hub.configurations(); len(now) > 0 {
-		label = now[0].label(host)
+func newCopyMetrics(label func(presence.HostName) string) *copyMetrics {
+	counter := func(name, help string, labels ...string) *prometheus.CounterVec {
+		return prometheus.NewCounterVec(prometheus.CounterOpts{Name: name, Help: help}, append([]string{"host"}, labels...))
 	}
-	return &m.host(label).copies
+	return &copyMetrics{
+		label:     label,
+		delivered: counter("caddy_rollcall_backend_delivered_total", "Messages that the backend took, by host."),
+		failed:    counter("caddy_rollcall_backend_failures_total", "Attempts that failed, by host and reason.", "reason"),
+		refused:   counter("caddy_rollcall_backend_refused_total", "Messages that were refused since they could not be queued, by host and reason.", "reason"),
+		dropped:   counter("caddy_rollcall_backend_dropped_total", "Messages that were given up, by host and reason.", "reason"),
+	}
 }
 
 // Delivered implements backend.Observer.
-func (m *metrics) Delivered(host presence.HostName) {
-	c := m.copies(host)
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	c.delivered++
+func (m *copyMetrics) Delivered(host presence.HostName) {
+	m.delivered.WithLabelValues(m.label(host)).Inc()
 }
 
 // Failed implements backend.Observer.
-func (m *metrics) Failed(host presence.HostName, why backend.Reason) {
-	c := m.copies(host)
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	count(&c.failed, why)
+func (m *copyMetrics) Failed(host presence.HostName, why backend.Reason) {
+	m.failed.WithLabelValues(m.label(host), string(why)).Inc()
 }
 
 // NotTaken implements backend.Observer.
-func (m *metrics) NotTaken(host presence.HostName, why backend.Reason) {
-	c := m.copies(host)
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	count(&c.refused, why)
+func (m *copyMetrics) NotTaken(host presence.HostName, why backend.Reason) {
+	m.refused.WithLabelValues(m.label(host), string(why)).Inc()
 }
 
 // Dropped implements backend.Observer.
-func (m *metrics) Dropped(host presence.HostName, why backend.Reason) {
-	c := m.copies(host)
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	count(&c.dropped, why)
+func (m *copyMetrics) Dropped(host presence.HostName, why backend.Reason) {
+	m.dropped.WithLabelValues(m.label(host), string(why)).Inc()
 }
 
-// count counts a reason in a map that is made when there is one.
-func count(by *map[backend.Reason]uint64, why backend.Reason) {
-	if *by == nil {
-		*by = make(map[backend.Reason]uint64)
-	}
-	(*by)[why]++
+var _ backend.Observer = (*copyMetrics)(nil)
+
+// What is read of the copies at the moment of a scrape.
+var (
+	backendWaitingDesc = backendDesc("caddy_rollcall_backend_queued_messages", "Messages that wait for the backend now, by host.")
+	backendBytesDesc   = backendDesc("caddy_rollcall_backend_queued_bytes", "Bytes of the messages that wait for the backend now, by host.")
+	backendOldestDesc  = backendDesc("caddy_rollcall_backend_oldest_seconds", "Age of the oldest message that waits for the backend, by host.")
+)
+
+func backendDesc(name, help string) *prometheus.Desc {
+	return prometheus.NewDesc(name, help, []string{"host"}, nil)
 }
 
-// collect reports the numbers of one host that has any.
-func (c *copyCounters) collect(ch chan<- prometheus.Metric, label string) {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	if c.delivered > 0 {
-		ch <- counter(backendDeliveredDesc, c.delivered, label)
-	}
-	for desc, by := range map[*prometheus.Desc]map[backend.Reason]uint64{
-		backendFailedDesc: c.failed, backendRefusedDesc: c.refused, backendDroppedDesc: c.dropped,
-	} {
-		for why, n := range by {
-			ch <- counter(desc, n, label, string(why))
-		}
+// collectors are what is registered for the copies. Hosts yields the labels of the hosts that have a backend now.
+func (c *copies) collectors(hosts func() []string) []prometheus.Collector {
+	return []prometheus.Collector{
+		c.metrics.delivered, c.metrics.failed, c.metrics.refused, c.metrics.dropped, &waitingCopies{c, hosts},
 	}
 }
 
-// collectWaiting reports what waits, for each host that the configuration names and has a backend for, and together for
-// all others.
-func (m *metrics) collectWaiting(ch chan<- prometheus.Metric) {
-	now, courier := m.hub.current(), m.hub.copies.courier.Load()
-	if now == nil || courier == nil {
+// waitingCopies collects what waits.
+type waitingCopies struct {
+	*copies
+	hosts func() []string
+}
+
+// Describe implements prometheus.Collector.
+func (c *waitingCopies) Describe(ch chan<- *prometheus.Desc) {
+	ch <- backendWaitingDesc
+	ch <- backendBytesDesc
+	ch <- backendOldestDesc
+}
+
+// Collect implements prometheus.Collector: it reports each host that the configuration names and has a backend for, and all
+// others together.
+func (c *waitingCopies) Collect(ch chan<- prometheus.Metric) {
+	courier := c.courier.Load()
+	if courier == nil {
 		return
 	}
 	byLabel := make(map[string]backend.Waiting)
-	for name, s := range now.names() {
-		if s.backend != nil {
-			byLabel[name] = backend.Waiting{}
-		}
+	for _, name := range c.hosts() {
+		byLabel[name] = backend.Waiting{}
 	}
 	courier.Waiting(func(host presence.HostName, w backend.Waiting) {
-		sum := byLabel[now.label(host)]
+		label := c.cfg.Label(host)
+		sum := byLabel[label]
 		sum.Messages += w.Messages
 		sum.Bytes += w.Bytes
 		if sum.Oldest.IsZero() || !w.Oldest.IsZero() && w.Oldest.Before(sum.Oldest) {
 			sum.Oldest = w.Oldest
 		}
-		byLabel[now.label(host)] = sum
+		byLabel[label] = sum
 	})
 	for label, w := range byLabel {
 		gauge := func(d *prometheus.Desc, v float64) {
@@ -130,5 +115,3 @@ func (m *metrics) collectWaiting(ch chan<- prometheus.Metric) {
 		gauge(backendOldestDesc, age)
 	}
 }
-
-var _ backend.Observer = (*metrics)(nil)

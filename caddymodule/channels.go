@@ -12,7 +12,7 @@ import (
 
 // channels answers /message/channels: the names of the active channels of the host, by kind. Private ones are left out,
 // and so are hidden ones.
-func (h *Handler) channels(ctx context.Context, q question) (answer, *problem) {
+func (s *apiServer) channels(ctx context.Context, q question) (answer, *problem) {
 	scope, p := q.body.scope()
 	if p != nil {
 		return answer{}, p
@@ -21,12 +21,12 @@ func (h *Handler) channels(ctx context.Context, q question) (answer, *problem) {
 	if p != nil {
 		return answer{}, p
 	}
-	list, truth := h.app.hub.names(ctx, q, scope)
+	list, truth := s.names(ctx, q, scope)
 	if complete && !truth.Complete {
 		return answer{}, problemIncomplete(truth)
 	}
 	body := appendNames(nil, list)
-	if a := q.site.pluginAnswer(ctx, plugins.EndpointChannels, q.host, q.body); a != nil {
+	if a := newPluginAnswer(ctx, q, plugins.EndpointChannels); a != nil {
 		if body, p = a.finish(body); p != nil {
 			return answer{}, p
 		}
@@ -35,12 +35,12 @@ func (h *Handler) channels(ctx context.Context, q question) (answer, *problem) {
 }
 
 // names asks the pods of the scope which channels there are.
-func (h *hub) names(ctx context.Context, q question, scope cluster.Scope) ([]presence.Listing, cluster.Truth) {
-	others, truth := h.asked(q.site, scope)
+func (s *apiServer) names(ctx context.Context, q question, scope cluster.Scope) ([]presence.Listing, cluster.Truth) {
+	others, truth := s.Asked(q.site, scope)
 	if others != nil {
 		return others.Channels(ctx, q.host, scope)
 	}
-	if host := h.registry.Host(q.host); host != nil {
+	if host := s.Registry.Host(q.host); host != nil {
 		return host.ActiveChannels(), truth
 	}
 	return nil, truth

@@ -55,9 +55,27 @@ const clusterRetry = 5 * time.Second
 func (h *hub) others(of *site) (others pods, alone bool) {
 	now := h.cluster.Load()
 	if now == nil {
-		return nil, of.app.cluster == nil
+		return nil, !of.clustered
 	}
 	return now.pods, false
+}
+
+// asked returns the pods that a question of a scope goes to, or nil and what the answer of this one is worth.
+func (h *hub) asked(of *site, scope cluster.Scope) (pods, cluster.Truth) {
+	others, alone := h.others(of)
+	if others != nil && scope != cluster.ScopePod {
+		return others, cluster.Truth{}
+	}
+	return nil, cluster.Truth{Complete: alone || others != nil || scope == cluster.ScopePod}
+}
+
+// spread tells the other pods of changes of assignments, and returns who has them.
+func (h *hub) spread(ctx context.Context, of *site, host presence.HostName, records []assignment.Record) cluster.Truth {
+	others, alone := h.others(of)
+	if others == nil {
+		return cluster.Truth{Complete: alone}
+	}
+	return others.Spread(ctx, host, records)
 }
 
 // checkCluster finds out, before a configuration takes effect, whether its address can be listened to.
@@ -78,7 +96,7 @@ func (h *hub) checkCluster(s *clusterSettings) error {
 // applyCluster makes this pod part of the cluster that the configuration in effect asks for. The caller holds applying.
 func (h *hub) applyCluster(now *snapshot) {
 	h.follow()
-	want, old := now.app.cluster, h.cluster.Load()
+	want, old := now.cluster, h.cluster.Load()
 	switch {
 	case want == nil && old == nil:
 		return
@@ -103,7 +121,7 @@ func (h *hub) applyCluster(now *snapshot) {
 func (h *hub) startCluster(now *snapshot, want *clusterSettings) {
 	cfg := want.Config
 	cfg.Observe = h.metrics.queried
-	cfg.Logger = zap.New(h.plugins.log).Named("rollcall.cluster")
+	cfg.Logger = h.log.named("rollcall.cluster")
 	pods, err := h.startPods(cfg)
 	if err == nil {
 		pods.SetSites(h.clusterSites())
@@ -199,8 +217,8 @@ func (h *hub) clusterSites() []message.Site {
 	for _, s := range h.configurations() {
 		for _, of := range s.sites {
 			site := message.Site{}
-			if hosts := of.hosts(); !hosts.every {
-				site.Sets = [][]string{hosts.patterns}
+			if of.hosts != nil {
+				site.Sets = [][]string{of.hosts}
 			}
 			sites = append(sites, site)
 		}
@@ -210,7 +228,7 @@ func (h *hub) clusterSites() []message.Site {
 
 // Serves implements cluster.Local.
 func (h *hub) Serves(host presence.HostName) bool {
-	return slices.ContainsFunc(h.configurations(), func(s *snapshot) bool { return s.find(host) != nil })
+	return slices.ContainsFunc(h.configurations(), func(s *snapshot) bool { return s.Find(host) != nil })
 }
 
 // Connections implements cluster.Local.
@@ -228,7 +246,7 @@ func (h *hub) ready() bool {
 // after the start, when requests are answered already.
 func (h *hub) alone() bool {
 	now := h.current()
-	return now == nil || now.app.cluster == nil
+	return now == nil || now.cluster == nil
 }
 
 // errNotJoined is what a report says of a cluster that is not started yet.
@@ -243,7 +261,7 @@ func (h *hub) clusterReport(ctx context.Context) cluster.Report {
 	r := cluster.Report{Ready: now == nil && h.alone(), Pods: []cluster.PodReport{}}
 	if serving := h.configurations(); len(serving) > 0 {
 		r.Pods = append(r.Pods, cluster.PodReport{
-			DataCenter: serving[0].app.DataCenter, Pod: serving[0].app.Pod, State: "self",
+			DataCenter: serving[0].dataCenter, Pod: serving[0].pod, State: "self",
 			Started:     h.started.UTC().Format(time.RFC3339),
 			Connections: uint64(h.Connections()), Hosts: uint64(h.registry.Len()),
 		})
@@ -257,4 +275,20 @@ func (h *hub) clusterReport(ctx context.Context) cluster.Report {
 		r.Bus.Embedded, r.Bus.LastError = now.settings.Bus.Listen != "", err.Error()
 	}
 	return r
+}
+
+// explain asks every pod for the connections of a user.
+func (h *hub) explain(ctx context.Context, host presence.HostName, user string) ([]cluster.PodConnection, cluster.Truth) {
+	now, serving := h.cluster.Load(), h.configurations()
+	if now != nil && now.pods != nil {
+		return now.pods.Explain(ctx, host, user)
+	}
+	if len(serving) == 0 {
+		return nil, cluster.Truth{Complete: true}
+	}
+	var conns []cluster.PodConnection
+	for _, c := range h.Explain(host, user) {
+		conns = append(conns, cluster.PodConnection{DataCenter: serving[0].dataCenter, Pod: serving[0].pod, Connection: c})
+	}
+	return conns, cluster.Truth{Complete: now == nil && h.alone()}
 }

@@ -36,16 +36,16 @@ func (m *clusterMetrics) queried(kind string, complete bool, took time.Duration)
 
 // What is read at the moment of a scrape.
 var (
-	clusterPodsDesc      = clusterDesc("pods", "Pods of the cluster as this one sees them, by state.", "state")
-	clusterConnectedDesc = clusterDesc("connected", "1 while this pod is connected to NATS.")
-	clusterIgnoredDesc   = clusterDesc("ignored_total", "Payloads that were not used, by reason.", "reason")
-	clusterResyncsDesc   = clusterDesc("resyncs_total", "Times that a part of a channel on another pod was learned anew.")
-	clusterMessagesDesc  = clusterDesc("messages_total", "Messages to channels between pods: out, in, and dropped of those that came in.", "what")
-	clusterDroppedDesc   = clusterDesc("dropped_total", "Payloads that came faster than they were taken.")
+	clusterPodsDesc      = clusterDesc("caddy_rollcall_cluster_pods", "Pods of the cluster as this one sees them, by state.", "state")
+	clusterConnectedDesc = clusterDesc("caddy_rollcall_cluster_connected", "1 while this pod is connected to NATS.")
+	clusterIgnoredDesc   = clusterDesc("caddy_rollcall_cluster_ignored_total", "Payloads that were not used, by reason.", "reason")
+	clusterResyncsDesc   = clusterDesc("caddy_rollcall_cluster_resyncs_total", "Times that a part of a channel on another pod was learned anew.")
+	clusterMessagesDesc  = clusterDesc("caddy_rollcall_cluster_messages_total", "Messages to channels between pods: out, in, and dropped of those that came in.", "what")
+	clusterDroppedDesc   = clusterDesc("caddy_rollcall_cluster_dropped_total", "Payloads that came faster than they were taken.")
 )
 
 func clusterDesc(name, help string, labels ...string) *prometheus.Desc {
-	return prometheus.NewDesc("caddy_rollcall_cluster_"+name, help, labels, nil)
+	return prometheus.NewDesc(name, help, labels, nil)
 }
 
 // collectCluster reports how the cluster is; a pod without one has nothing to report.

@@ -4,23 +4,30 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"path/filepath"
-	"slices"
 	"sync"
 	"sync/atomic"
 	"time"
 
-	"github.com/caddyserver/caddy/v2"
 	"go.uber.org/zap"
 
 	"github.com/rollcall-gateway/rollcall/caddymodule/backend"
 	"github.com/rollcall-gateway/rollcall/presence"
 )
 
+// copiesConfig is what copies need to know. All fields are required.
+type copiesConfig struct {
+	Folder    string            // of the file with what waits
+	Endpoints backend.Endpoints // where copies go to now
+	Wanted    func() bool       // reports whether any host has a backend now
+	Label     func(presence.HostName) string
+	Logger    *zap.Logger
+}
+
 // copies are the messages for the backends of all sites. Like the sockets, what waits is kept through a reload: the
 // configuration in effect says where it goes.
 type copies struct {
-	hub     *hub
+	cfg     copiesConfig
+	metrics *copyMetrics
 	courier atomic.Pointer[backend.Courier] // nil while the file is not open
 
 	// mu guards what follows. It is held while the file is opened.
@@ -38,41 +45,22 @@ const copiesRetry = 5 * time.Second
 // they would see what the backend never hears of. The reason is logged.
 var errNotCopied = errors.New("the message cannot be copied to the backend")
 
-// errNoBackend is why a message in the mode receive goes nowhere.
-var errNoBackend = errors.New("the site has no backend")
+// errClosed is returned when copies are no longer taken.
+var errClosed = errors.New("the server is stopping")
 
-func newCopies(h *hub) *copies { return &copies{hub: h} }
+func newCopies(c copiesConfig) *copies { return &copies{cfg: c, metrics: newCopyMetrics(c.Label)} }
 
-// copyToBackend has what was sent, a message for each channel, copied to the backend of its host. When it returns nil,
-// the copies are on disk, or all are for listeners and the site has no backend, which is logged once.
+// add has what was sent, a message for each channel, copied to the backend of its host. When it returns nil, the copies
+// are on disk.
 //
-// It returns errNotCopied when the queue is full or cannot be written, or nobody would get a message. Then none is
-// copied.
-func (s *site) copyToBackend(host presence.HostName, messages ...backend.Message) error {
-	if len(messages) == 0 {
-		return nil
-	}
-	if s.backend == nil {
-		return s.withoutBackend(host, messages)
-	}
-	courier, err := s.app.hub.copies.open()
+// It returns errNotCopied when the queue is full or cannot be written. Then none is copied.
+func (c *copies) add(host presence.HostName, messages ...backend.Message) error {
+	courier, err := c.open()
 	if err == nil {
 		err = courier.Add(host, messages...)
 	}
 	if err != nil {
 		return fmt.Errorf("%w: %w", errNotCopied, err)
-	}
-	return nil
-}
-
-// withoutBackend is what becomes of messages for a backend that is not configured.
-func (s *site) withoutBackend(host presence.HostName, messages []backend.Message) error {
-	s.lacks.Do(func() {
-		s.logger.Warn("users are assigned with a mode that copies, but the site has no backend: write one",
-			zap.Stringer("host", host), zap.String("mode", string(messages[0].Mode)))
-	})
-	if slices.ContainsFunc(messages, func(m backend.Message) bool { return m.Mode != backend.Listen }) {
-		return fmt.Errorf("%w: %w", errNotCopied, errNoBackend)
 	}
 	return nil
 }
@@ -88,18 +76,16 @@ func (c *copies) open() (*backend.Courier, error) {
 	case courier != nil:
 		return courier, nil
 	case c.closed:
-		return nil, errDraining
+		return nil, errClosed
 	case c.err != nil && time.Since(c.tried) < copiesRetry:
 		return nil, c.err
 	}
-	logger := zap.New(c.hub.plugins.log).Named("rollcall.backend")
 	courier, err := backend.Open(backend.Config{
-		Folder:    filepath.Join(caddy.AppDataDir(), "rollcall", "backend"),
-		Endpoints: c.hub, Observer: c.hub.metrics, Logger: logger,
+		Folder: c.cfg.Folder, Endpoints: c.cfg.Endpoints, Observer: c.metrics, Logger: c.cfg.Logger,
 	})
 	c.tried, c.err = time.Now(), err
 	if err != nil {
-		logger.Error("copies for backends are refused", zap.Error(err), zap.Duration("pause", copiesRetry))
+		c.cfg.Logger.Error("copies for backends are refused", zap.Error(err), zap.Duration("pause", copiesRetry))
 		return nil, err
 	}
 	c.courier.Store(courier)
@@ -112,7 +98,7 @@ func (c *copies) follow() {
 		courier.Refresh()
 		return
 	}
-	if c.hub.hasBackend() {
+	if c.cfg.Wanted() {
 		c.later(0)
 	}
 }
@@ -129,7 +115,7 @@ func (c *copies) later(pause time.Duration) {
 		c.mu.Lock()
 		c.retry = nil
 		c.mu.Unlock()
-		if err != nil && c.hub.hasBackend() {
+		if err != nil && c.cfg.Wanted() {
 			c.later(copiesRetry)
 		}
 	})
@@ -161,21 +147,3 @@ func (c *copies) reopen() {
 	defer c.mu.Unlock()
 	c.closed, c.err = false, nil
 }
-
-// hasBackend tells whether the configuration in effect has a backend for any host.
-func (h *hub) hasBackend() bool {
-	now := h.configurations()
-	return len(now) > 0 && slices.ContainsFunc(now[0].sites, func(s *site) bool { return s.backend != nil })
-}
-
-// Endpoint implements backend.Endpoints with the configuration in effect, or the last that was.
-func (h *hub) Endpoint(host presence.HostName) *backend.Endpoint {
-	if now := h.configurations(); len(now) > 0 {
-		if s := now[0].find(host); s != nil {
-			return s.backend
-		}
-	}
-	return nil
-}
-
-var _ backend.Endpoints = (*hub)(nil)

@@ -93,6 +93,13 @@ func inEffect(t *testing.T, caddyfile string, before *snapshot) (*site, *snapsho
 	return c.handler(t).site, s
 }
 
+// copyToBackend copies messages as a connection to the site does.
+func copyToBackend(h *hub, of *site, host presence.HostName, messages ...backend.Message) error {
+	t := &tenant{name: host}
+	t.site.Store(of)
+	return (&session{hub: h, tenant: t}).copyToBackend(messages)
+}
+
 func copied(n int) backend.Message {
 	return backend.Message{
 		Channel: "sales", Mode: backend.Listen, From: &presence.User{ID: "ada"}, Message: fmt.Appendf(nil, `{"n":%d}`, n),
@@ -114,23 +121,23 @@ func TestCopiesFollowTheConfigurationInEffect(t *testing.T) {
 	first.answer(http.StatusServiceUnavailable)
 	site, now := inEffect(t, siteWithBackend("portal.example.com", first.URL), nil)
 	for n := range 3 {
-		if err := site.copyToBackend(host, copied(n)); err != nil {
+		if err := copyToBackend(loadedHub(), site, host, copied(n)); err != nil {
 			t.Fatal(err)
 		}
 	}
 	// The host leaves the configuration and comes back with another backend.
 	_, now = inEffect(t, siteWithKey("other.example.com", "k"), now)
-	if err := site.copyToBackend(host, copied(9)); !errors.Is(err, errNotCopied) {
+	if err := copyToBackend(loadedHub(), site, host, copied(9)); !errors.Is(err, errNotCopied) {
 		t.Errorf("of a host that has left: %v", err)
 	}
 	site, _ = inEffect(t, siteWithBackend("portal.example.com", second.URL), now)
-	if err := site.copyToBackend(host, copied(3)); err != nil {
+	if err := copyToBackend(loadedHub(), site, host, copied(3)); err != nil {
 		t.Fatal(err)
 	}
 	want := []string{"portal.example.com 0", "portal.example.com 1", "portal.example.com 2", "portal.example.com 3"}
 	second.expect(t, want...)
 	first.answer(http.StatusOK) // not before: an attempt could have been under way
-	if err := site.copyToBackend(host, copied(4)); err != nil {
+	if err := copyToBackend(loadedHub(), site, host, copied(4)); err != nil {
 		t.Fatal(err)
 	}
 	second.expect(t, append(want, "portal.example.com 4")...)
@@ -143,13 +150,13 @@ func TestCopiesAreKeptWhenCaddyStops(t *testing.T) {
 	l.answer(http.StatusServiceUnavailable)
 	site, now := inEffect(t, siteWithBackend("portal.example.com", l.URL), nil)
 	for n := range 3 {
-		if err := site.copyToBackend(host, copied(n)); err != nil {
+		if err := copyToBackend(loadedHub(), site, host, copied(n)); err != nil {
 			t.Fatal(err)
 		}
 	}
-	h := site.app.hub
+	h := loadedHub()
 	h.pop(now) // the last one: the hub drains
-	if err := site.copyToBackend(host, copied(9)); !errors.Is(err, errNotCopied) {
+	if err := copyToBackend(loadedHub(), site, host, copied(9)); !errors.Is(err, errNotCopied) {
 		t.Errorf("while it stops: %v", err)
 	}
 	if h.copies.courier.Load() != nil {
@@ -168,21 +175,21 @@ func TestWithoutABackendListenersGetTheirMessages(t *testing.T) {
 	site.logger = zap.New(core)
 	host, m := mustHost(t, "portal.example.com"), copied(1)
 	for range 3 {
-		if err := site.copyToBackend(host, m); err != nil {
+		if err := copyToBackend(loadedHub(), site, host, m); err != nil {
 			t.Errorf("mode listen: %v", err)
 		}
 	}
 	m.Mode = backend.Receive
-	if err := site.copyToBackend(host, m); !errors.Is(err, errNotCopied) || !errors.Is(err, errNoBackend) {
+	if err := copyToBackend(loadedHub(), site, host, m); !errors.Is(err, errNotCopied) || !errors.Is(err, errNoBackend) {
 		t.Errorf("mode receive: %v", err)
 	}
 	if logs.Len() != 1 {
 		t.Errorf("%d lines are logged", logs.Len())
 	}
-	if code := codeOf(site.copyToBackend(host, m)); code != "unavailable" {
+	if code := codeOf(copyToBackend(loadedHub(), site, host, m)); code != "unavailable" {
 		t.Errorf("the code is %s", code)
 	}
-	if site.app.hub.copies.courier.Load() != nil {
+	if loadedHub().copies.courier.Load() != nil {
 		t.Error("a file is opened that nobody needs")
 	}
 }
@@ -207,10 +214,10 @@ func (s stuck) Flush() {
 func TestMessageThatIsNotSentIsNotCopied(t *testing.T) {
 	dataFolder(t)
 	host, l := mustHost(t, "portal.example.com"), newListener(t)
-	site, _ := inEffect(t, "http://portal.example.com {\n\trollcall {\n\t\tapi_key k\n\t\tbackend "+l.URL+
+	site, now := inEffect(t, "http://portal.example.com {\n\trollcall {\n\t\tapi_key k\n\t\tbackend "+l.URL+
 		" {\n\t\t\tsecret "+backendSecret+"\n\t\t}\n\t\tlimits {\n\t\t\tqueue 8MiB\n\t\t}\n\t}\n}", nil)
-	h := site.app.handlers[0]
-	registry := site.app.hub.registry
+	h := now.Owners.(*owners).claimOn(host).doors[0].handler
+	registry := loadedHub().registry
 	wantCreated(t, h, "adduser", `[{"id":"ada","channels":[{"name":"sales","mode":"listen"}]}]`, "ada")
 	ada := mustDial(t, listen(t, h), "portal.example.com", "Test-User", "ada")
 	answer := func(kinds ...string) string {
@@ -266,20 +273,20 @@ func TestMessageThatIsNotSentIsNotCopied(t *testing.T) {
 func TestCopiesWaitForAnotherProcessToLetGoOfTheFile(t *testing.T) {
 	folder := dataFolder(t)
 	other, err := backend.Open(backend.Config{
-		Folder: folder, Endpoints: new(hub), Observer: newMetrics(new(hub)), Logger: zap.NewNop(),
+		Folder: folder, Endpoints: new(hub), Observer: newCopyMetrics(presence.HostName.String), Logger: zap.NewNop(),
 	})
 	if err != nil {
 		t.Fatal(err)
 	}
 	host, l := mustHost(t, "portal.example.com"), newListener(t)
 	site, _ := inEffect(t, siteWithBackend("portal.example.com", l.URL), nil)
-	if err := site.copyToBackend(host, copied(0)); !errors.Is(err, errNotCopied) || !errors.Is(err, backend.ErrLocked) {
+	if err := copyToBackend(loadedHub(), site, host, copied(0)); !errors.Is(err, errNotCopied) || !errors.Is(err, backend.ErrLocked) {
 		t.Fatalf("the error is %v", err)
 	}
 	if err := other.Close(t.Context()); err != nil {
 		t.Fatal(err)
 	}
-	eventually(t, "the file is opened", func() bool { return site.copyToBackend(host, copied(0)) == nil })
+	eventually(t, "the file is opened", func() bool { return copyToBackend(loadedHub(), site, host, copied(0)) == nil })
 	l.expect(t, "portal.example.com 0")
 }
 
@@ -308,14 +315,14 @@ func TestBackendMetrics(t *testing.T) {
 		t.Helper()
 		eventually(t, fmt.Sprintf("the metrics are %q, they are %q", want, lines()), func() bool { return slices.Equal(lines(), want) })
 	}
-	if err := site.copyToBackend(named, copied(0)); err != nil {
+	if err := copyToBackend(loadedHub(), site, named, copied(0)); err != nil {
 		t.Fatal(err)
 	}
 	expect("delivered_total{host=portal.example.com} 1", "oldest_seconds{host=portal.example.com} 0",
 		"queued_bytes{host=portal.example.com} 0", "queued_messages{host=portal.example.com} 0")
 
 	l.answer(http.StatusInternalServerError)
-	if err := site.copyToBackend(canary, copied(0)); err != nil {
+	if err := copyToBackend(loadedHub(), site, canary, copied(0)); err != nil {
 		t.Fatal(err)
 	}
 	eventually(t, "an attempt fails", func() bool {
@@ -325,8 +332,8 @@ func TestBackendMetrics(t *testing.T) {
 	if !strings.Contains(all, "queued_messages{host=_other} 1") || strings.Contains(all, "canary") {
 		t.Errorf("the metrics are\n%s", all)
 	}
-	h.metrics.NotTaken(named, backend.ReasonFull)
-	h.metrics.Dropped(named, backend.ReasonRefused)
+	h.copies.metrics.NotTaken(named, backend.ReasonFull)
+	h.copies.metrics.Dropped(named, backend.ReasonRefused)
 	all = strings.Join(lines(), "\n")
 	for _, want := range []string{
 		"refused_total{host=portal.example.com,reason=full} 1", "dropped_total{host=portal.example.com,reason=refused} 1",

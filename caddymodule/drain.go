@@ -4,7 +4,6 @@ import (
 	"math/rand/v2"
 	"time"
 
-	"github.com/caddyserver/caddy/v2"
 	"go.uber.org/zap"
 
 	"github.com/rollcall-gateway/rollcall/caddymodule/socket"
@@ -70,7 +69,7 @@ func (h *hub) runDrain(d *drain, delay time.Duration) {
 		h.mu.Unlock()
 	}
 	start := time.Now()
-	d.deadline = start.Add(time.Duration(d.last.app.DrainTimeout))
+	d.deadline = start.Add(d.last.drainTimeout)
 	h.drainSockets(d, start)
 	select {
 	case <-announced:
@@ -95,7 +94,7 @@ func (h *hub) finishDrain() {
 // stopping reports whether the process should get no more clients: from the moment at which Caddy is told to stop, even if
 // it first has to finish a reload.
 func (h *hub) stopping() bool {
-	if h.draining.Load() || caddy.Exiting() {
+	if h.draining.Load() || h.cfg.Exiting() {
 		return true
 	}
 	h.mu.Lock()

@@ -173,16 +173,16 @@ func TestCopiesAreTakenUntilHTTPHasStopped(t *testing.T) {
 	dataFolder(t)
 	host, l := mustHost(t, "portal.example.com"), newListener(t)
 	c := started(t, siteWithBackend("portal.example.com", l.URL))
-	site := c.handler(t).site
-	c.app.hub.startDrain(c.app.snapshot, true)
-	<-c.app.hub.ending.done
+	site, hub := c.handler(t).site, c.app.hub
+	hub.startDrain(c.app.snapshot, true)
+	<-hub.ending.done
 	c.mustStop(t)
-	if err := site.copyToBackend(host, copied(1)); err != nil {
+	if err := copyToBackend(hub, site, host, copied(1)); err != nil {
 		t.Errorf("of a request that is under way: %v", err)
 	}
 	l.expect(t, "portal.example.com 1")
 	c.mustCleanup(t)
-	if err := site.copyToBackend(host, copied(2)); !errors.Is(err, errNotCopied) {
+	if err := copyToBackend(hub, site, host, copied(2)); !errors.Is(err, errNotCopied) {
 		t.Errorf("after the end: %v", err)
 	}
 }

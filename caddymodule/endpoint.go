@@ -16,7 +16,10 @@ import (
 	"time"
 	"unicode/utf8"
 
+	"github.com/prometheus/client_golang/prometheus"
+
 	"github.com/rollcall-gateway/rollcall/presence"
+	"github.com/rollcall-gateway/rollcall/presence/assignment"
 	"github.com/rollcall-gateway/rollcall/presence/cluster"
 )
 
@@ -54,19 +57,76 @@ type answer struct {
 	status int            // 0: 200
 }
 
-// endpoint answers a question.
-type endpoint func(ctx context.Context, q question) (answer, *problem)
+// APIDoor is the handler of a site as a request to an endpoint comes in by it.
+type APIDoor interface {
+	// Owner returns the site whose rules hold for a host, or why there is none at this door.
+	Owner(host presence.HostName) (*site, *problem)
+	// Other returns the site of another host of the same block as of, if the client of the request may use its endpoints.
+	Other(r *http.Request, of *site, host presence.HostName) (*site, *problem)
+	// Client returns the addresses that count as one client with that of the request, the zero Prefix without any.
+	Client(r *http.Request) netip.Prefix
+	// CheckAddress refuses a request from an address that may not use the endpoints.
+	CheckAddress(r *http.Request) *problem
+}
 
-// serveEndpoint does what all endpoints have in common: everything but the answer itself.
-func (h *Handler) serveEndpoint(w http.ResponseWriter, r *http.Request, name string, to endpoint) {
+// apiConfig is what the endpoints need. All fields are required.
+type apiConfig struct {
+	Registry    *presence.Registry
+	Assignments *assignments
+	// Asked returns the pods that a question of a scope goes to, or nil and what the answer of this one is worth.
+	Asked func(of *site, scope cluster.Scope) (pods, cluster.Truth)
+	// Spread tells the other pods of changes of assignments, and returns who has them.
+	Spread func(ctx context.Context, of *site, host presence.HostName, records []assignment.Record) cluster.Truth
+	// Sent counts a message of a backend: nil is one that was sent.
+	Sent func(host presence.HostName, err error)
+	// Draining reports whether requests are refused because the process is stopping.
+	Draining func() bool
+}
+
+// apiServer serves the endpoints of all sites. It outlives a configuration, so that wrong keys are counted through a reload.
+type apiServer struct {
+	apiConfig
+	badKeys  *badKeys
+	requests *prometheus.HistogramVec
+	answers  map[string]func(ctx context.Context, q question) (answer, *problem)
+}
+
+func newAPI(c apiConfig) *apiServer {
+	s := &apiServer{apiConfig: c, badKeys: newBadKeys(), requests: prometheus.NewHistogramVec(prometheus.HistogramOpts{
+		Name:    "caddy_rollcall_request_duration_seconds",
+		Help:    "How long the endpoints took to answer, by endpoint and HTTP status.",
+		Buckets: []float64{.0001, .00025, .0005, .001, .0025, .005, .01, .025, .05, .1, .25, .5, 1, 2.5},
+	}, []string{"endpoint", "code"})}
+	s.answers = map[string]func(context.Context, question) (answer, *problem){
+		"users": s.users, "allusers": s.allUsers, "channels": s.channels, "sendmessage": s.sendMessage,
+		"adduser": s.addUser, "removeuser": s.removeUser,
+	}
+	return s
+}
+
+// collectors are what is registered for the endpoints.
+func (s *apiServer) collectors() []prometheus.Collector { return []prometheus.Collector{s.requests} }
+
+// serve answers a request to an endpoint. It returns false if there is none of this name.
+func (s *apiServer) serve(w http.ResponseWriter, r *http.Request, name string, by APIDoor) bool {
+	to := s.answers[name]
+	if to == nil {
+		return false
+	}
 	start, status := time.Now(), http.StatusOK
-	defer func() { h.app.hub.metrics.answered(name, status, start) }()
+	defer func() {
+		s.requests.WithLabelValues(name, strconv.Itoa(status)).Observe(time.Since(start).Seconds())
+	}()
 
-	a, p := h.askEndpoint(r, w, name, to)
+	q, p := s.question(w, r, name, by)
+	var a answer
+	if p == nil {
+		a, p = to(r.Context(), q)
+	}
 	if p != nil {
 		status = p.status
 		p.write(w)
-		return
+		return true
 	}
 	if a.status != 0 {
 		status = a.status
@@ -83,70 +143,64 @@ func (h *Handler) serveEndpoint(w http.ResponseWriter, r *http.Request, name str
 	}
 	w.WriteHeader(status)
 	_ = writePieces(w, a.pieces) // a client that has gone needs no answer
+	return true
 }
 
-// setTruth says in headers what an answer is worth.
-func setTruth(header http.Header, t cluster.Truth) {
-	header.Set("Rollcall-Complete", strconv.FormatBool(t.Complete))
-	if len(t.Missing) > 0 {
-		header.Set("Rollcall-Missing", strings.Join(t.Missing, ", "))
-	}
-}
-
-func (h *Handler) askEndpoint(r *http.Request, w http.ResponseWriter, name string, to endpoint) (answer, *problem) {
-	if p := h.checkAddress(r); p != nil {
-		return answer{}, p
+// question does what all endpoints have in common: everything but the answer.
+func (s *apiServer) question(w http.ResponseWriter, r *http.Request, name string, by APIDoor) (question, *problem) {
+	if p := by.CheckAddress(r); p != nil {
+		return question{}, p
 	}
 	if r.Method != http.MethodPost {
-		return answer{}, problemMethod(http.MethodPost)
+		return question{}, problemMethod(http.MethodPost)
 	}
 	if r.TLS != nil && !r.TLS.HandshakeComplete {
-		return answer{}, problemTooEarly()
+		return question{}, problemTooEarly()
 	}
-	if h.app.hub.draining.Load() {
-		return answer{}, problemDraining()
+	if s.Draining() {
+		return question{}, problemDraining()
 	}
 	host, err := presence.ParseHostName(r.Host)
 	if err != nil {
-		return answer{}, problemBadHost()
+		return question{}, problemBadHost()
 	}
-	if _, p := h.owner(host); p != nil {
-		return answer{}, p
+	if _, p := by.Owner(host); p != nil {
+		return question{}, p
 	}
 	raw, p := readBody(w, r, bodyLimit(name))
 	if p != nil {
-		return answer{}, p
+		return question{}, p
 	}
 	body, p := parseRequest(raw)
 	if p != nil {
-		return answer{}, p
+		return question{}, p
 	}
 	key, p := body.text("apiKey")
 	if p != nil {
-		return answer{}, p
+		return question{}, p
 	}
 	if _, inBody := body["apiKey"]; !inBody {
 		key = r.Header.Get("X-Api-Key")
 	}
 	// Only now, because a body may arrive slowly: a key that a reload has removed meanwhile is not valid.
-	site, p := h.owner(host)
+	of, p := by.Owner(host)
 	if p != nil {
-		return answer{}, p
+		return question{}, p
 	}
-	if p := h.checkKey(site, key, clientNet(clientAddr(r))); p != nil {
-		return answer{}, p
+	if p := s.checkKey(of, key, by.Client(r)); p != nil {
+		return question{}, p
 	}
-	if host, site, p = bodyHost(r, body, host, site); p != nil {
-		return answer{}, p
+	if host, of, p = bodyHost(r, by, body, host, of); p != nil {
+		return question{}, p
 	}
-	return to(r.Context(), question{site, host, body, raw})
+	return question{of, host, body, raw}, nil
 }
 
 // bodyHost returns the host that the body names, for clients that cannot choose the Host header, and its site. Without
 // one they are those of the request. The two have to be hosts of one block, so that the key of the request opens both: a
 // block with several addresses is a handler on each of their listeners. The client also needs an address that may use
 // the named host: another block can differ in api_from alone.
-func bodyHost(r *http.Request, body request, asked presence.HostName, s *site) (presence.HostName, *site, *problem) {
+func bodyHost(r *http.Request, by APIDoor, body request, asked presence.HostName, s *site) (presence.HostName, *site, *problem) {
 	text, p := body.text("host")
 	if _, named := body["host"]; !named || p != nil {
 		return asked, s, p
@@ -158,31 +212,19 @@ func bodyHost(r *http.Request, body request, asked presence.HostName, s *site) (
 	if host == asked {
 		return asked, s, nil
 	}
-	configuration, err := s.app.settle()
-	if err != nil {
-		return asked, s, problemReloaded()
-	}
-	claim := configuration.claimOn(host)
-	if claim == nil || claim.site.settings != s.settings {
-		return asked, s, problemMisdirected()
-	}
-	for _, d := range claim.doors {
-		if p = d.handler.checkAddress(r); p == nil {
-			return host, claim.site, nil
-		}
-	}
-	return asked, s, p // a claim has a door
+	other, p := by.Other(r, s, host)
+	return host, other, p
 }
 
 // checkKey refuses a request whose key is not one of the site's. One without a key is no guess.
-func (h *Handler) checkKey(s *site, key string, client netip.Prefix) *problem {
+func (s *apiServer) checkKey(of *site, key string, client netip.Prefix) *problem {
 	// Also for a client that is blocked, so that the time of an answer does not depend on the key.
-	right := s.keys.allow(key)
-	if s.keys.open {
+	right := of.keys.allow(key)
+	if of.keys.open {
 		return nil
 	}
 	if key != "" {
-		if wait := h.app.hub.badKeys.try(badKeyClient{s.keys.set, client}, right, time.Now()); wait > 0 {
+		if wait := s.badKeys.try(badKeyClient{of.keys.set, client}, right, time.Now()); wait > 0 {
 			return &problem{
 				status: http.StatusTooManyRequests, code: "too_many_bad_keys",
 				detail: "too many wrong keys came from this address: wait, then send the right one", retry: wait,
@@ -281,8 +323,4 @@ func (b request) decode(key string, to any, want string) *problem {
 		return problemValue("%s must be %s", key, want)
 	}
 	return nil
-}
-
-func problemValue(format string, args ...any) *problem {
-	return &problem{status: http.StatusBadRequest, code: "bad_value", detail: fmt.Sprintf(format, args...)}
 }

@@ -542,7 +542,7 @@ func FuzzRequestBody(f *testing.F) {
 			if inHeader {
 				r.Header.Set("X-Api-Key", "k")
 			}
-			h.app.hub.badKeys = newBadKeys() // nobody is blocked
+			h.app.api.badKeys = newBadKeys() // nobody is blocked
 			w := serve(t, h, r)
 			if !json.Valid(w.Body.Bytes()) {
 				t.Errorf("%q is answered with %q", body, w.Body)

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"net/http"
 	"path"
+	"slices"
 	"strings"
 	"time"
 
@@ -69,10 +70,11 @@ type Handler struct {
 	app         *App
 	way         way
 	settings    settings
-	apiFrom     *apiFrom // nil: every address may use the endpoints
-	site        *site    // that this handler is a door to
-	made        *site    // of this handler alone, for Cleanup; nil if site was there before
-	misdirected int      // warnings about hosts of others
+	apiFrom     *apiFrom   // nil: every address may use the endpoints
+	site        *site      // that this handler is a door to
+	made        *site      // of this handler alone; nil if site was there before
+	plugins     *pluginSet // of made, nil without any
+	misdirected int        // warnings about hosts of others
 }
 
 const (
@@ -128,7 +130,7 @@ func (h *Handler) provision(ctx caddy.Context) error {
 	h.settings = newSettings(h.options())
 	made := true
 	if h.way.named {
-		h.site = &site{app: h.app, settings: h.settings} // its hosts are known when the app starts
+		h.site = h.app.newSite(h.settings) // its hosts are known when the app starts
 	} else {
 		var err error
 		if made, err = h.app.enter(h, h.way); err != nil {
@@ -142,14 +144,26 @@ func (h *Handler) provision(ctx caddy.Context) error {
 	return h.provisionSite(ctx, h.site)
 }
 
+// userOf returns what finds the user of a request that another handler has authenticated.
+func (h *Handler) userOf() func(*http.Request) (id, email string) {
+	user := UserPlaceholders{ID: "{http.auth.user.id}", Email: "{http.auth.user.email}"}
+	if h.User != nil {
+		user = *h.User
+	}
+	return func(r *http.Request) (id, email string) {
+		repl := r.Context().Value(caddy.ReplacerCtxKey).(*caddy.Replacer)
+		if id = repl.ReplaceAll(user.ID, ""); id == "" {
+			return "", ""
+		}
+		return id, repl.ReplaceAll(user.Email, "")
+	}
+}
+
 // provisionSite makes the site of the handler's configuration.
 func (h *Handler) provisionSite(ctx caddy.Context, s *site) error {
 	var err error
 	s.logger = ctx.Logger()
-	s.user = UserPlaceholders{ID: "{http.auth.user.id}", Email: "{http.auth.user.email}"}
-	if h.User != nil {
-		s.user = *h.User
-	}
+	s.user = h.userOf()
 	if s.keys, err = parseAPIKeys(h.APIKey); err != nil {
 		return err
 	}
@@ -175,11 +189,36 @@ func (h *Handler) provisionSite(ctx caddy.Context, s *site) error {
 			return err
 		}
 	}
-	if err := h.provisionPlugins(ctx, s); err != nil {
+	if h.plugins, err = h.loadPlugins(ctx); err != nil {
 		return err
+	}
+	if h.plugins != nil {
+		s.chain = h.plugins.Chain()
 	}
 	s.makeRules()
 	return nil
+}
+
+// apiKeysOff stands in place of keys to ask for none.
+const apiKeysOff = "off"
+
+// parseAPIKeys reads what the configuration gives: keys, placeholders for keys, "sha256:" and the hash of a key in
+// hexadecimal, or "off" alone. No error shows any part of a key.
+func parseAPIKeys(configured []string) (apiKeys, error) {
+	if slices.Contains(configured, apiKeysOff) {
+		if len(configured) > 1 {
+			return apiKeys{}, errors.New("api_key: off stands alone, remove it or the keys")
+		}
+		return openKeys(), nil
+	}
+	texts := make([]string, len(configured))
+	for i, text := range configured {
+		var err error
+		if texts[i], err = resolveKey(numbered("api_key", i), text); err != nil {
+			return apiKeys{}, err
+		}
+	}
+	return newKeys(texts)
 }
 
 func (h *Handler) provisionJWT(ctx caddy.Context, s *site) error {
@@ -284,13 +323,10 @@ func (h *Handler) provisionRules(s *site) error {
 
 // Cleanup gives the plugins back. Requests that are under way go on with them.
 func (h *Handler) Cleanup() error {
-	if h.made == nil || h.made.engine == nil {
+	if h.plugins == nil {
 		return nil
 	}
-	h.made.chain.Release()
-	engine := h.made.engine
-	h.made.engine = nil
-	return h.app.hub.plugins.release(engine)
+	return h.plugins.release()
 }
 
 // ServeHTTP implements caddyhttp.MiddlewareHandler.
@@ -307,24 +343,21 @@ func (h *Handler) ServeHTTP(w http.ResponseWriter, r *http.Request, next caddyht
 	switch name {
 	case "/socket":
 		h.serveSocket(w, r)
-	case "/users":
-		h.serveEndpoint(w, r, "users", h.users)
-	case "/allusers":
-		h.serveEndpoint(w, r, "allusers", h.allUsers)
-	case "/channels":
-		h.serveEndpoint(w, r, "channels", h.channels)
-	case "/sendmessage":
-		h.serveEndpoint(w, r, "sendmessage", h.sendMessage)
-	case "/adduser":
-		h.serveEndpoint(w, r, "adduser", h.addUser)
-	case "/removeuser":
-		h.serveEndpoint(w, r, "removeuser", h.removeUser)
 	case "/client.js", "/client.d.ts":
 		serveClient(w, r, name)
 	default:
-		return next.ServeHTTP(w, r)
+		if endpoint, ok := strings.CutPrefix(name, "/"); !ok || !h.app.api.serve(w, r, endpoint, (*front)(h)) {
+			return next.ServeHTTP(w, r)
+		}
 	}
 	return nil
+}
+
+func (h *Handler) serveSocket(w http.ResponseWriter, r *http.Request) {
+	id := h.app.hub.serveSocket(w, r, (*front)(h))
+	if extra, ok := r.Context().Value(caddyhttp.ExtraLogFieldsCtxKey).(*caddyhttp.ExtraLogFields); ok && id != (presence.ID{}) {
+		extra.Set(zap.String("rollcall_connection", id.String()))
+	}
 }
 
 var (

@@ -121,7 +121,7 @@ func TestDefaults(t *testing.T) {
 		t.Errorf("the app is %s %s %s", c.app.DataCenter, c.app.Pod, time.Duration(c.app.DrainTimeout))
 	}
 	h := c.handler(t)
-	if h.Prefix != "/message" || h.site.user != (UserPlaceholders{"{http.auth.user.id}", "{http.auth.user.email}"}) || h.site.verifier != nil {
+	if h.Prefix != "/message" || h.User != nil || h.site.verifier != nil {
 		t.Errorf("the handler is %+v with %+v", h, h.site)
 	}
 	if want := (siteLimits{frame: 64 << 10, queue: 1 << 20, framesPerSecond: 50, channels: 128}); h.site.limits != want {
@@ -181,8 +181,8 @@ http://a.example.com {
 	if want := (pings{10 * time.Second, 20 * time.Second}); h.site.ping != want {
 		t.Errorf("pings are %+v, want %+v", h.site.ping, want)
 	}
-	if h.site.user != (UserPlaceholders{ID: "{http.vars.id}"}) {
-		t.Errorf("the user is %+v", h.site.user)
+	if *h.User != (UserPlaceholders{ID: "{http.vars.id}"}) {
+		t.Errorf("the user is %+v", h.User)
 	}
 	for channel, want := range map[string]presence.Kind{
 		"vip-1": presence.Authenticated, "lobby-1": presence.Anonymous, "other": presence.Anonymous,

@@ -2,14 +2,13 @@ package caddymodule
 
 import (
 	"errors"
-	"fmt"
 	"net/netip"
+	"path/filepath"
 	"slices"
 	"sync"
 	"sync/atomic"
 	"time"
 
-	"github.com/caddyserver/caddy/v2"
 	"go.uber.org/zap"
 
 	"github.com/rollcall-gateway/rollcall/caddymodule/socket"
@@ -18,22 +17,18 @@ import (
 	"github.com/rollcall-gateway/rollcall/presence/cluster"
 )
 
-// hubs holds the one hub of the process under one key, so that every configuration meets the same.
-var hubs = caddy.NewUsagePool()
-
-type hubKey struct{}
-
 // wheelTick is how exact pings are.
 const wheelTick = 100 * time.Millisecond
 
 // hub is what lives longer than a configuration: connections, their tenants, and the numbers about them.
 type hub struct {
+	cfg      hubConfig
 	registry *presence.Registry
 	wheel    *socket.Wheel
 	loop     *socket.Loop
+	log      liveCore
 	metrics  *metrics
 	plugins  *pluginHost
-	badKeys  *badKeys
 	copies   *copies
 	// assignments are what users are joined to by the server.
 	assignments *assignments
@@ -44,7 +39,7 @@ type hub struct {
 
 	// cluster is nil while this pod is alone. It changes with applying held.
 	cluster   atomic.Pointer[joined]
-	startPods func(cluster.Config) (pods, error)
+	startPods func(cluster.Config) (pods, error) // cluster.Start, but in tests
 
 	// applying keeps two snapshots from being applied side by side. It is taken before mu.
 	applying sync.Mutex
@@ -73,34 +68,18 @@ var (
 	errReloaded = errors.New("the configuration was replaced")
 )
 
-func openHub() (*hub, error) {
-	v, _, err := hubs.LoadOrNew(hubKey{}, func() (caddy.Destructor, error) { return newHub(), nil })
-	if err != nil {
-		return nil, fmt.Errorf("opening the hub: %w", err)
-	}
-	return v.(*hub), nil
+// hubConfig is what a hub needs to know of the process. All fields are required.
+type hubConfig struct {
+	Folder  string      // where files are kept
+	Exiting func() bool // reports whether the process is about to exit
 }
 
-func closeHub() error {
-	_, err := hubs.Delete(hubKey{})
-	return err
-}
-
-// loadedHub returns the hub if there is one, without a reference to it.
-func loadedHub() *hub {
-	var found *hub
-	hubs.Range(func(_, v any) bool {
-		found, _ = v.(*hub)
-		return false
-	})
-	return found
-}
-
-func newHub() *hub {
+func newHub(c hubConfig) *hub {
 	h := &hub{
+		cfg:      c,
 		registry: presence.NewRegistry(wire.Encoder{}),
 		wheel:    socket.NewWheel(wheelTick),
-		badKeys:  newBadKeys(),
+		log:      newLiveCore(),
 		tenants:  make(map[presence.HostName]*tenant),
 		started:  time.Now(),
 	}
@@ -112,17 +91,22 @@ func newHub() *hub {
 		}
 		return c, nil
 	}
-	h.copies = newCopies(h)
-	h.metrics = newMetrics(h)
-	h.plugins = newPluginHost(h)
 	h.loop = socket.NewLoop(h.notParked)
-	h.assignments = newAssignments(h)
+	h.plugins = newPluginHost(pluginHostConfig{
+		Folder: filepath.Join(c.Folder, "wasm"), Logger: h.log.named("rollcall.plugin"), Named: h.named, Exiting: c.Exiting,
+	})
+	h.copies = newCopies(copiesConfig{
+		Folder: filepath.Join(c.Folder, "backend"), Endpoints: h, Wanted: h.hasBackend, Label: h.label,
+		Logger: h.log.named("rollcall.backend"),
+	})
+	h.assignments = newAssignments(filepath.Join(c.Folder, "assignments.db"), h.registry, isGreeted, h.log.named("rollcall.assignments"))
+	h.metrics = newMetrics(h)
 	return h
 }
 
 // notParked logs that an idle connection cannot be parked, where the configuration in effect does.
 func (h *hub) notParked(err error) {
-	zap.New(h.plugins.log).Named("rollcall").Warn(
+	h.log.named("rollcall").Warn(
 		"the kernel cannot wait for an idle connection: it takes a goroutine until the next try", zap.Error(err))
 }
 
@@ -162,7 +146,7 @@ func (h *hub) push(s *snapshot) {
 // pop takes a configuration back, if it was offered. The first of those that remain takes effect. With the last one,
 // pop returns when the drain has ended.
 func (h *hub) pop(s *snapshot) {
-	h.startDrain(s, caddy.Exiting())
+	h.startDrain(s, h.cfg.Exiting())
 	last := h.isLast(s)
 	if last {
 		h.finishDrain()
@@ -172,7 +156,7 @@ func (h *hub) pop(s *snapshot) {
 	if i >= 0 {
 		h.setStack(slices.Delete(h.stack, i, i+1))
 	}
-	s.app.stopped.Store(true)
+	s.retired.Store(true)
 	h.mu.Unlock()
 	if i >= 0 && !last {
 		h.apply()
@@ -209,9 +193,9 @@ func (h *hub) apply() {
 		return
 	}
 	now := h.stack[0]
-	h.plugins.follow(now.logger, true)
+	h.log.follow(now.logger, true)
 	h.mu.Unlock()
-	h.assignments.begin(now.app.cluster != nil)
+	h.assignments.begin(now.cluster != nil)
 	h.applyCluster(now) // before others are let in by new rules
 	h.copies.follow()
 
@@ -219,7 +203,7 @@ func (h *hub) apply() {
 	tenants := make([]*tenant, 0, len(h.tenants))
 	for _, t := range h.tenants {
 		tenants = append(tenants, t)
-		if s := now.find(t.name); s != nil {
+		if s := now.Find(t.name); s != nil {
 			t.site.Store(s)
 		}
 		t.counters = h.metrics.host(now.label(t.name))
@@ -227,7 +211,7 @@ func (h *hub) apply() {
 	h.mu.Unlock()
 
 	for _, t := range tenants {
-		s := now.find(t.name)
+		s := now.Find(t.name)
 		if s == nil {
 			closed := h.closeHost(t.name)
 			now.logger.Info("host left the configuration",
@@ -291,14 +275,14 @@ func (h *hub) connect(
 // settle gives the tenant the site that serves it now, and tells whether it may have new connections. The lock is held.
 func (h *hub) settle(t *tenant) error {
 	if len(h.stack) > 0 {
-		if s := h.stack[0].find(t.name); s != nil {
+		if s := h.stack[0].Find(t.name); s != nil {
 			t.site.Store(s)
 		}
 	}
 	switch {
 	case h.draining.Load():
 		return errDraining
-	case t.site.Load().app.stopped.Load():
+	case t.site.Load().retired.Load():
 		return errReloaded // the request came before, and the host has left the configuration
 	}
 	return nil
@@ -339,6 +323,11 @@ func (h *hub) countersOf(name presence.HostName) *hostMetrics {
 		return t.counters
 	}
 	return h.newCounters(name)
+}
+
+// sentByBackend counts a message of a backend: nil is one that was sent.
+func (h *hub) sentByBackend(host presence.HostName, err error) {
+	h.countersOf(host).sent(fromBackend, codeOf(err))
 }
 
 // newCounters returns the numbers of a host that is no tenant yet. The lock is held.

@@ -1,12 +1,9 @@
 package caddymodule
 
 import (
-	"errors"
-	"fmt"
-	"strconv"
+	"slices"
 	"sync"
 	"sync/atomic"
-	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
 
@@ -19,8 +16,10 @@ import (
 // channel, or what a client sends.
 type metrics struct {
 	hub      *hub
-	requests *prometheus.HistogramVec
-	rejected *prometheus.CounterVec
+	rejected *prometheus.CounterVec // handshakes, by reason
+	joins    *prometheus.CounterVec // by host and result: ok or an error code
+	messages *prometheus.CounterVec // by host, sender and result
+	drops    *prometheus.CounterVec // by host and reason
 	clusterMetrics
 
 	// mu guards hosts, which only grows, with the hosts that configurations name.
@@ -30,21 +29,10 @@ type metrics struct {
 
 // hostMetrics are the numbers of one host.
 type hostMetrics struct {
-	sockets socket.Counters
-	copies  copyCounters
-
+	sockets   socket.Counters
 	delivered atomic.Uint64 // messages, to each connection
 
-	mu       sync.Mutex
-	joins    map[string]uint64 // by result: ok or an error code
-	messages map[sentMessage]uint64
-	drops    map[socket.Reason]uint64
-}
-
-// sentMessage is what messages are counted by.
-type sentMessage struct {
-	from   string
-	result wire.Code // ok or an error code
+	joins, messages, drops *prometheus.CounterVec // of this host
 }
 
 // Who sends messages.
@@ -54,50 +42,52 @@ const (
 )
 
 func (m *hostMetrics) sent(from string, result wire.Code) {
-	m.mu.Lock()
-	defer m.mu.Unlock()
-	m.messages[sentMessage{from, result}]++
+	m.messages.WithLabelValues(from, string(result)).Inc()
 }
 
-func (m *hostMetrics) joined(result wire.Code) {
-	m.mu.Lock()
-	defer m.mu.Unlock()
-	m.joins[string(result)]++
-}
+func (m *hostMetrics) joined(result wire.Code) { m.joins.WithLabelValues(string(result)).Inc() }
 
-func (m *hostMetrics) dropped(reason socket.Reason) {
-	m.mu.Lock()
-	defer m.mu.Unlock()
-	m.drops[reason]++
-}
+func (m *hostMetrics) dropped(reason socket.Reason) { m.drops.WithLabelValues(string(reason)).Inc() }
 
 func newMetrics(h *hub) *metrics {
 	return &metrics{
 		hub:            h,
 		hosts:          make(map[string]*hostMetrics),
 		clusterMetrics: newClusterMetrics(),
-		requests: prometheus.NewHistogramVec(prometheus.HistogramOpts{
-			Name:    "caddy_rollcall_request_duration_seconds",
-			Help:    "How long the endpoints took to answer, by endpoint and HTTP status.",
-			Buckets: []float64{.0001, .00025, .0005, .001, .0025, .005, .01, .025, .05, .1, .25, .5, 1, 2.5},
-		}, []string{"endpoint", "code"}),
 		rejected: prometheus.NewCounterVec(prometheus.CounterOpts{
 			Name: "caddy_rollcall_upgrades_rejected_total",
 			Help: "Websocket handshakes that were not served, by reason.",
 		}, []string{"reason"}),
+		joins:    hostCounter("caddy_rollcall_joins_total", "Joins, by host and result: ok or an error code.", "result"),
+		messages: hostCounter("caddy_rollcall_messages_total", "Messages sent to channels, by host, sender (client or backend) and result: ok or an error code.", "from", "result"),
+		drops:    hostCounter("caddy_rollcall_disconnects_total", "Connections that ended, by host and reason.", "reason"),
 	}
 }
 
-// register makes the numbers part of a configuration's metrics.
-func (m *metrics) register(r *prometheus.Registry) error {
-	collectors := []prometheus.Collector{m.requests, m.rejected, m.queries, m.duration, m}
-	for _, c := range append(collectors, m.hub.assignments.collectors()...) {
-		var already prometheus.AlreadyRegisteredError
-		if err := r.Register(c); err != nil && !errors.As(err, &already) {
-			return fmt.Errorf("registering metrics: %w", err)
+func hostCounter(name, help string, labels ...string) *prometheus.CounterVec {
+	return prometheus.NewCounterVec(prometheus.CounterOpts{Name: name, Help: help}, append([]string{"host"}, labels...))
+}
+
+// collectors are what is registered for all that outlives a configuration.
+func (h *hub) collectors() []prometheus.Collector {
+	m := h.metrics
+	return slices.Concat(
+		[]prometheus.Collector{m, m.rejected, m.joins, m.messages, m.drops, m.queries, m.duration, h.plugins},
+		h.assignments.collectors(), h.copies.collectors(h.backendHosts),
+	)
+}
+
+// backendHosts returns the hosts that the configuration in effect names and has a backend for.
+func (h *hub) backendHosts() []string {
+	var hosts []string
+	if now := h.current(); now != nil {
+		for name, of := range now.Names() {
+			if of.backend != nil {
+				hosts = append(hosts, name)
+			}
 		}
 	}
-	return nil
+	return hosts
 }
 
 // host returns the numbers for a label.
@@ -106,10 +96,9 @@ func (m *metrics) host(label string) *hostMetrics {
 	defer m.mu.Unlock()
 	h := m.hosts[label]
 	if h == nil {
+		of := prometheus.Labels{"host": label}
 		h = &hostMetrics{
-			joins:    make(map[string]uint64),
-			messages: make(map[sentMessage]uint64),
-			drops:    make(map[socket.Reason]uint64),
+			joins: m.joins.MustCurryWith(of), messages: m.messages.MustCurryWith(of), drops: m.drops.MustCurryWith(of),
 		}
 		m.hosts[label] = h
 	}
@@ -127,36 +116,25 @@ func (m *metrics) open() int64 {
 	return n
 }
 
-func (m *metrics) answered(endpoint string, status int, start time.Time) {
-	m.requests.WithLabelValues(endpoint, strconv.Itoa(status)).Observe(time.Since(start).Seconds())
-}
-
 // What is read at the moment of a scrape.
 var (
-	connectionsDesc = hostDesc("connections", "Websocket connections now, by host and whether they have a user.", "user")
-	usersDesc       = hostDesc("users", "Distinct users connected now, by host.")
-	channelsDesc    = hostDesc("channels", "Active channels now, private ones left out, by host.")
-	joinsDesc       = hostDesc("joins_total", "Joins, by host and result: ok or an error code.", "result")
-	messagesDesc    = hostDesc("messages_total", "Messages sent to channels, by host, sender (client or backend) and result: ok or an error code.", "from", "result")
-	deliveredDesc   = hostDesc("messages_delivered_total", "Messages queued for connections of this pod, one for each that gets one, by host.")
-	dropsDesc       = hostDesc("disconnects_total", "Connections that ended, by host and reason.", "reason")
-	framesDesc      = hostDesc("frames_total", "Websocket frames, by host and direction.", "direction")
-	bytesDesc       = hostDesc("bytes_total", "Websocket bytes, by host and direction: payload in, whole frames out.", "direction")
+	connectionsDesc = hostDesc("caddy_rollcall_connections", "Websocket connections now, by host and whether they have a user.", "user")
+	usersDesc       = hostDesc("caddy_rollcall_users", "Distinct users connected now, by host.")
+	channelsDesc    = hostDesc("caddy_rollcall_channels", "Active channels now, private ones left out, by host.")
+	deliveredDesc   = hostDesc("caddy_rollcall_messages_delivered_total", "Messages queued for connections of this pod, one for each that gets one, by host.")
+	framesDesc      = hostDesc("caddy_rollcall_frames_total", "Websocket frames, by host and direction.", "direction")
+	bytesDesc       = hostDesc("caddy_rollcall_bytes_total", "Websocket bytes, by host and direction: payload in, whole frames out.", "direction")
 )
 
 func hostDesc(name, help string, labels ...string) *prometheus.Desc {
-	return prometheus.NewDesc("caddy_rollcall_"+name, help, append([]string{"host"}, labels...), nil)
+	return prometheus.NewDesc(name, help, append([]string{"host"}, labels...), nil)
 }
 
 // Describe implements prometheus.Collector.
 func (m *metrics) Describe(ch chan<- *prometheus.Desc) {
 	for _, d := range []*prometheus.Desc{
-		connectionsDesc, usersDesc, channelsDesc, joinsDesc, messagesDesc, deliveredDesc, dropsDesc, framesDesc, bytesDesc,
-		pluginCallsDesc, pluginStepsDesc, pluginInstancesDesc, pluginMemoryDesc, pluginRestartsDesc,
-		pluginBreakerDesc, pluginLogDesc, pluginLoadsDesc,
+		connectionsDesc, usersDesc, channelsDesc, deliveredDesc, framesDesc, bytesDesc,
 		clusterPodsDesc, clusterConnectedDesc, clusterIgnoredDesc, clusterResyncsDesc, clusterMessagesDesc, clusterDroppedDesc,
-		backendWaitingDesc, backendBytesDesc, backendOldestDesc, backendDeliveredDesc, backendFailedDesc,
-		backendRefusedDesc, backendDroppedDesc,
 	} {
 		ch <- d
 	}
@@ -165,9 +143,7 @@ func (m *metrics) Describe(ch chan<- *prometheus.Desc) {
 // Collect implements prometheus.Collector.
 func (m *metrics) Collect(ch chan<- prometheus.Metric) {
 	m.collectPresence(ch)
-	m.hub.plugins.collect(ch)
 	m.collectCluster(ch)
-	m.collectWaiting(ch)
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	for label, h := range m.hosts {
@@ -179,18 +155,6 @@ func (m *metrics) Collect(ch chan<- prometheus.Metric) {
 		counter(bytesDesc, h.sockets.BytesIn.Load(), "in")
 		counter(bytesDesc, h.sockets.BytesOut.Load(), "out")
 		counter(deliveredDesc, h.delivered.Load())
-		h.copies.collect(ch, label)
-		h.mu.Lock()
-		for result, n := range h.joins {
-			counter(joinsDesc, n, result)
-		}
-		for m, n := range h.messages {
-			counter(messagesDesc, n, m.from, string(m.result))
-		}
-		for reason, n := range h.drops {
-			counter(dropsDesc, n, string(reason))
-		}
-		h.mu.Unlock()
 	}
 }
 
@@ -199,7 +163,7 @@ func (m *metrics) collectPresence(ch chan<- prometheus.Metric) {
 	type numbers struct{ loggedIn, anonymous, users, channels int }
 	byLabel := make(map[string]numbers)
 	if now := m.hub.current(); now != nil {
-		for name := range now.names() {
+		for name := range now.Names() {
 			byLabel[name] = numbers{}
 		}
 		for _, host := range m.hub.registry.Hosts() {

@@ -120,7 +120,7 @@ func TestMetricsSurviveAReload(t *testing.T) {
 	if !strings.Contains(got, "request_duration_seconds{code=200,endpoint=users} 2") {
 		t.Errorf("after a reload, the registry has\n%s", got)
 	}
-	m := newMetrics(first.app.hub)
+	m := newProcess()
 	for range 2 {
 		if err := m.register(prometheus.NewPedanticRegistry()); err != nil {
 			t.Errorf("registering with a fresh registry: %v", err)

@@ -13,7 +13,8 @@ import (
 // configuration has started.
 type owners struct {
 	hosts hostMap[*claim]
-	every *claim // nil: no site is for every host
+	every *claim            // nil: no site is for every host
+	doors map[*site][]*door // to the hosts that a site serves
 }
 
 // claim says that a site owns the hosts of a pattern, unless another one has a more specific claim.
@@ -41,17 +42,17 @@ func (o *owners) claimOn(name presence.HostName) *claim {
 	return o.every
 }
 
-// find returns the site that owns the host, nil when there is none.
-func (o *owners) find(name presence.HostName) *site {
+// Find implements Owners.
+func (o *owners) Find(name presence.HostName) *site {
 	if c := o.claimOn(name); c != nil {
 		return c.site
 	}
 	return nil
 }
 
-// named returns the site that owns a host which the configuration names in full, nil for any other host.
-func (o *owners) named(host string) *site {
-	if c, ok := o.hosts.get(host); ok {
+// Claimed implements Owners.
+func (o *owners) Claimed(pattern string) *site {
+	if c := o.get(pattern); c != nil {
 		return c.site
 	}
 	return nil
@@ -112,7 +113,7 @@ func (a *App) enter(h *Handler, w way) (isNew bool, err error) {
 		h.site = same[0]
 	}
 	if h.site == nil {
-		h.site, isNew = &site{app: a, settings: h.settings}, true
+		h.site, isNew = a.newSite(h.settings), true
 	}
 	for _, other := range same {
 		a.merge(h.site, other)
@@ -120,7 +121,10 @@ func (a *App) enter(h *Handler, w way) (isNew bool, err error) {
 	if err := a.compareClaims(d); err != nil {
 		return false, err
 	}
-	h.site.doors = append(h.site.doors, d)
+	if a.owners.doors == nil {
+		a.owners.doors = make(map[*site][]*door)
+	}
+	a.owners.doors[h.site] = append(a.owners.doors[h.site], d)
 	for _, pattern := range patternsOf(d.hosts) {
 		a.owners.add(pattern, d)
 	}
@@ -192,39 +196,23 @@ func (a *App) merge(s, other *site) {
 	if s == other {
 		return
 	}
-	for _, d := range other.doors {
+	for _, d := range a.owners.doors[other] {
 		d.handler.site = s
-		s.doors = append(s.doors, d)
+		a.owners.doors[s] = append(a.owners.doors[s], d)
 		for _, pattern := range patternsOf(d.hosts) {
 			a.owners.get(pattern).site = s
 		}
 	}
-	other.doors = nil
+	delete(a.owners.doors, other)
 }
 
-// owner returns the site whose rules hold for a request to this handler: the one that owns the host in the configuration
-// in effect, where it owns it at all, if this handler is a door to the owner in its own configuration.
-func (h *Handler) owner(name presence.HostName) (*site, *problem) {
-	own, err := h.app.settle()
-	if err != nil {
-		return nil, problemReloaded() // the configuration does not start
-	}
-	if own.find(name) != h.site {
-		return nil, problemMisdirected()
-	}
-	if now := h.app.hub.current(); now != nil && now != own {
-		if s := now.find(name); s != nil {
-			return s, nil
-		}
-	}
-	if h.app.stopped.Load() {
-		return nil, problemReloaded()
-	}
-	return h.site, nil
+// newSite returns a site of the configuration that has yet to be made.
+func (a *App) newSite(of settings) *site {
+	return &site{settings: of, dataCenter: a.DataCenter, clustered: a.cluster != nil, retired: &a.stopped}
 }
 
 // ownerSites returns the sites that own a host, each once, in the order in which they were loaded.
-func (a *App) ownerSites() []*site {
+func (a *App) ownerSites() []servedSite {
 	owning := make(map[*site]bool)
 	for _, c := range a.owners.hosts.all() {
 		owning[c.site] = true
@@ -232,20 +220,31 @@ func (a *App) ownerSites() []*site {
 	if a.owners.every != nil {
 		owning[a.owners.every.site] = true
 	}
-	var sites []*site
+	sets := make(map[*site]*pluginSet)
 	for _, h := range a.handlers {
-		if owning[h.site] {
-			owning[h.site] = false
-			sites = append(sites, h.site)
+		if h.made != nil {
+			sets[h.made] = h.plugins
 		}
+	}
+	var sites []servedSite
+	for _, h := range a.handlers {
+		if !owning[h.site] {
+			continue
+		}
+		owning[h.site] = false
+		of := servedSite{site: h.site, plugins: sets[h.site], host: a.owners.firstHost(h.site)}
+		if hosts := a.owners.hostsOf(h.site); !hosts.every {
+			of.hosts = hosts.patterns
+		}
+		sites = append(sites, of)
 	}
 	return sites
 }
 
-// hosts returns the hosts that the doors of a site are for.
-func (s *site) hosts() hostSet {
-	sets := make([]hostSet, len(s.doors))
-	for i, d := range s.doors {
+// hostsOf returns the hosts that the doors of a site are for.
+func (o *owners) hostsOf(s *site) hostSet {
+	sets := make([]hostSet, len(o.doors[s]))
+	for i, d := range o.doors[s] {
 		sets[i] = d.hosts
 	}
 	return union(sets...)
@@ -253,16 +252,16 @@ func (s *site) hosts() hostSet {
 
 // firstHost returns the first host that the configuration names for a site, "" when there is none.
 func (o *owners) firstHost(of *site) string {
-	for _, host := range of.hosts().patterns {
-		if !strings.Contains(host, "*") && o.named(host) == of {
+	for _, host := range o.hostsOf(of).patterns {
+		if !strings.Contains(host, "*") && o.Claimed(host) == of {
 			return host
 		}
 	}
 	return ""
 }
 
-// names yields each host that the configuration names in full, with its site.
-func (o *owners) names() iter.Seq2[string, *site] {
+// Names implements Owners.
+func (o *owners) Names() iter.Seq2[string, *site] {
 	return func(yield func(string, *site) bool) {
 		for pattern, c := range o.hosts.all() {
 			if !strings.Contains(pattern, "*") && !yield(pattern, c.site) {
@@ -271,3 +270,5 @@ func (o *owners) names() iter.Seq2[string, *site] {
 		}
 	}
 }
+
+var _ Owners = (*owners)(nil)

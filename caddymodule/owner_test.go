@@ -348,11 +348,11 @@ func TestNamedRoutes(t *testing.T) {
 				}
 			}
 			for _, host := range []string{"a.example.com", "b.example.com"} {
-				if test.name == "in a container of another plugin" && s.find(mustHost(t, host)) == nil {
+				if test.name == "in a container of another plugin" && s.Find(mustHost(t, host)) == nil {
 					t.Errorf("nobody owns %s", host)
 				}
 			}
-			if s.find(mustHost(t, "nowhere.example.com")) != nil {
+			if s.Find(mustHost(t, "nowhere.example.com")) != nil {
 				t.Error("a host that nobody invokes the route for has an owner")
 			}
 		})
@@ -371,7 +371,7 @@ func TestOwnerInContainers(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			s := loadServers(t, server("80", route([]string{"a.example.com"}, container)), server("81", route(nil, `{"handler":"rollcall","api_key":["any"]}`))).snapshot()
-			a, other := s.find(mustHost(t, "a.example.com")), s.find(mustHost(t, "b.example.com"))
+			a, other := s.Find(mustHost(t, "a.example.com")), s.Find(mustHost(t, "b.example.com"))
 			if a == nil || !a.keys.allow("x") || other == nil || !other.keys.allow("any") {
 				t.Errorf("a.example.com is of %+v, another host of %+v", a, other)
 			}
@@ -409,7 +409,7 @@ func TestManySitesAreComparedByLookups(t *testing.T) {
 			t.Fatalf("host %d is compared with %d claims", i, n)
 		}
 	}
-	if o.find(mustHost(t, "x.h4999.example.com")) == o.find(mustHost(t, "h4999.example.com")) {
+	if o.Find(mustHost(t, "x.h4999.example.com")) == o.Find(mustHost(t, "h4999.example.com")) {
 		t.Error("two sites are one")
 	}
 }

@@ -19,8 +19,8 @@ import (
 // Without file descriptors a connection works, and the log of the configuration in effect says that it is not parked.
 func TestConnectionThatCannotBeParkedIsLogged(t *testing.T) {
 	core, logs := observer.New(zap.WarnLevel)
-	h := newHub()
-	h.plugins.follow(zap.New(core), true)
+	h := newTestHub()
+	h.log.follow(zap.New(core), true)
 	site := testSite()
 	sessions := make(chan *session, 1)
 	server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {

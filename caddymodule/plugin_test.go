@@ -355,7 +355,7 @@ func TestEngineIsSharedByConfigurations(t *testing.T) {
 	site := pluginSite(t, "portal.example.com", plugin(assemble(t, "rules"), ""))
 	first, second := mustLoad(t, site), mustLoad(t, site)
 	other := mustLoad(t, "{\nrollcall {\nplugin_memory 64MiB\n}\n}\n"+site)
-	a, b, c := first.handler(t).site.engine, second.handler(t).site.engine, other.handler(t).site.engine
+	a, b, c := first.handler(t).plugins.engine, second.handler(t).plugins.engine, other.handler(t).plugins.engine
 	if a != b || a == c {
 		t.Errorf("engines %p, %p and %p", a, b, c)
 	}

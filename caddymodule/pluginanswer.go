@@ -23,20 +23,18 @@ type pluginAnswer struct {
 	err      error
 }
 
-// pluginAnswer begins an answer, nil for a site whose plugins have no say in it.
-func (s *site) pluginAnswer(
-	ctx context.Context, e plugins.Endpoint, host presence.HostName, body request,
-) *pluginAnswer {
+// newPluginAnswer begins an answer, nil for a site whose plugins have no say in it.
+func newPluginAnswer(ctx context.Context, q question, e plugins.Endpoint) *pluginAnswer {
 	// The plugins of this moment: one that takes the place of another meanwhile has no part in the answer.
-	chain := plugins.NewChain(s.chain.Plugins()...)
+	chain := plugins.NewChain(q.site.chain.Plugins()...)
 	if !chain.Has(plugins.HookMembers) && !chain.Has(plugins.HookShape) {
 		return nil
 	}
-	return &pluginAnswer{chain: chain, ctx: ctx, endpoint: e, host: host.String(), request: body.withoutKey()}
+	return &pluginAnswer{chain: chain, ctx: ctx, endpoint: e, host: q.host.String(), request: q.body.withoutKey()}
 }
 
-// bare tells whether no plugin of the site has a say in answers at this moment.
-func (s *site) bare() bool {
+// bare reports whether no plugin of the site has a say in answers at this moment.
+func bare(s *site) bool {
 	return !s.chain.Has(plugins.HookMembers) && !s.chain.Has(plugins.HookShape)
 }
 

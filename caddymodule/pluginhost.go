@@ -3,24 +3,27 @@ package caddymodule
 import (
 	"context"
 	"errors"
-	"path/filepath"
 	"slices"
 	"sync"
-	"sync/atomic"
 	"time"
 
-	"github.com/caddyserver/caddy/v2"
 	"go.uber.org/zap"
-	"go.uber.org/zap/zapcore"
 
 	"github.com/rollcall-gateway/rollcall/plugins"
 )
 
-// pluginHost is what the plugins of all configurations share. It belongs to the hub, so that a reload finds compiled
+// pluginHostConfig is what a pluginHost needs to know. All fields are required.
+type pluginHostConfig struct {
+	Folder  string                 // for compiled code
+	Logger  *zap.Logger            // of what outlives a configuration
+	Named   func(host string) bool // reports whether a configuration that is offered or in effect names the host
+	Exiting func() bool            // reports whether the process is about to exit
+}
+
+// pluginHost is what the plugins of all configurations share. It outlives a configuration, so that a reload finds compiled
 // code, warm instances and numbers where they were.
 type pluginHost struct {
-	hub     *hub
-	log     liveCore
+	cfg     pluginHostConfig
 	tryTime time.Duration // see there
 
 	// mu guards what follows.
@@ -28,7 +31,7 @@ type pluginHost struct {
 	engines  map[int64]*engineUse // by memory budget; two only while a reload changes it
 	counters map[pluginLabels]*plugins.Counters
 	loads    map[loadLabels]uint64
-	offered  []*snapshot // that try their plugins, whose hosts are labels already
+	trying   []*trial // configurations that try their plugins, whose hosts are labels already
 }
 
 // engineUse is an engine with the number of sites that load from it.
@@ -47,18 +50,21 @@ type (
 // sharedHosts is the label of a plugin whose instances serve all hosts.
 const sharedHosts = "_shared"
 
-func newPluginHost(h *hub) *pluginHost {
+// otherHosts is the label of all hosts that the configuration does not name: on a site for any host, a client chooses
+// the name, and metrics must stay few.
+const otherHosts = "_other"
+
+func newPluginHost(c pluginHostConfig) *pluginHost {
 	return &pluginHost{
-		hub:      h,
+		cfg:      c,
 		tryTime:  tryTime,
-		log:      liveCore{target: new(atomic.Pointer[zap.Logger])},
 		engines:  make(map[int64]*engineUse),
 		counters: make(map[pluginLabels]*plugins.Counters),
 		loads:    make(map[loadLabels]uint64),
 	}
 }
 
-// open returns the engine with the memory budget, which close gives back.
+// open returns the engine with the memory budget, which release gives back.
 func (ph *pluginHost) open(memory int64) (*engineUse, error) {
 	ph.mu.Lock()
 	defer ph.mu.Unlock()
@@ -75,17 +81,14 @@ func (ph *pluginHost) open(memory int64) (*engineUse, error) {
 	return e, nil
 }
 
-// newEngine makes an engine that keeps compiled code in Caddy's data folder, if it can.
+// newEngine makes an engine that keeps compiled code in the folder, if it can.
 func (ph *pluginHost) newEngine(memory int64) (*plugins.Engine, error) {
-	logger := zap.New(ph.log).Named("rollcall.plugin")
-	config := plugins.EngineConfig{
-		CacheDir: filepath.Join(caddy.AppDataDir(), "rollcall", "wasm"), Memory: memory, Logger: logger,
-	}
+	config := plugins.EngineConfig{CacheDir: ph.cfg.Folder, Memory: memory, Logger: ph.cfg.Logger}
 	engine, err := plugins.NewEngine(config)
 	if err == nil {
 		return engine, nil
 	}
-	logger.Warn("no folder for compiled plugins: they are compiled again at each start",
+	ph.cfg.Logger.Warn("no folder for compiled plugins: they are compiled again at each start",
 		zap.String("folder", config.CacheDir), zap.Error(err))
 	config.CacheDir = ""
 	return plugins.NewEngine(config)
@@ -138,7 +141,7 @@ func (ph *pluginHost) reports() []plugins.Report {
 // equip gives a plugin what outlives its configuration: where it logs, and what it is counted in.
 func (ph *pluginHost) equip(spec *plugins.Spec) {
 	name, shared := spec.Name, spec.Shared
-	spec.Logger = zap.New(ph.log).Named("rollcall.plugin." + name)
+	spec.Logger = ph.cfg.Logger.Named(name)
 	spec.Counters = func(host string) *plugins.Counters {
 		label := sharedHosts
 		if !shared {
@@ -162,12 +165,9 @@ func (ph *pluginHost) countersOf(labels pluginLabels) *plugins.Counters {
 // label returns the label of a host: its name if a configuration names it, since a client chooses any other.
 func (ph *pluginHost) label(host string) string {
 	ph.mu.Lock()
-	snapshots := slices.Clone(ph.offered)
+	trying := slices.Clone(ph.trying)
 	ph.mu.Unlock()
-	ph.hub.mu.Lock()
-	snapshots = append(snapshots, ph.hub.stack...)
-	ph.hub.mu.Unlock()
-	if slices.ContainsFunc(snapshots, func(s *snapshot) bool { return s.named(host) != nil }) {
+	if slices.ContainsFunc(trying, func(t *trial) bool { return t.Named(host) }) || ph.cfg.Named(host) {
 		return host
 	}
 	return otherHosts
@@ -189,70 +189,4 @@ func (ph *pluginHost) counted(plugin string, err error) {
 	ph.mu.Lock()
 	defer ph.mu.Unlock()
 	ph.loads[loadLabels{plugin, result}]++
-}
-
-// offer makes the hosts of a configuration labels before it is in effect; the result takes that back.
-func (ph *pluginHost) offer(s *snapshot) func() {
-	ph.mu.Lock()
-	defer ph.mu.Unlock()
-	ph.offered = append(ph.offered, s)
-	return func() {
-		ph.mu.Lock()
-		defer ph.mu.Unlock()
-		ph.offered = slices.DeleteFunc(ph.offered, func(other *snapshot) bool { return other == s })
-	}
-}
-
-// follow has plugins log where a configuration does. One that is only loaded is followed if there is no other.
-func (ph *pluginHost) follow(logger *zap.Logger, inEffect bool) {
-	if inEffect {
-		ph.log.target.Store(logger)
-		return
-	}
-	ph.log.target.CompareAndSwap(nil, logger)
-}
-
-// liveCore logs where the configuration in effect does: a plugin goes on through a reload, and the logger of the
-// configuration that loaded it may be closed by then.
-type liveCore struct {
-	target *atomic.Pointer[zap.Logger]
-	fields []zapcore.Field
-}
-
-var _ zapcore.Core = liveCore{}
-
-// Enabled implements zapcore.Core.
-func (c liveCore) Enabled(level zapcore.Level) bool {
-	logger := c.target.Load()
-	return logger != nil && logger.Core().Enabled(level)
-}
-
-// With implements zapcore.Core.
-func (c liveCore) With(fields []zapcore.Field) zapcore.Core {
-	c.fields = slices.Concat(c.fields, fields)
-	return c
-}
-
-// Check implements zapcore.Core.
-func (c liveCore) Check(e zapcore.Entry, ce *zapcore.CheckedEntry) *zapcore.CheckedEntry {
-	if c.Enabled(e.Level) {
-		return ce.AddCore(e, c)
-	}
-	return ce
-}
-
-// Write implements zapcore.Core.
-func (c liveCore) Write(e zapcore.Entry, fields []zapcore.Field) error {
-	if ce := c.target.Load().Core().Check(e, nil); ce != nil {
-		ce.Write(slices.Concat(c.fields, fields)...)
-	}
-	return nil
-}
-
-// Sync implements zapcore.Core.
-func (c liveCore) Sync() error {
-	if logger := c.target.Load(); logger != nil {
-		return logger.Sync()
-	}
-	return nil
 }

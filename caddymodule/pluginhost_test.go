@@ -7,7 +7,6 @@ import (
 	"path/filepath"
 	"slices"
 	"strings"
-	"sync/atomic"
 	"syscall"
 	"testing"
 	"time"
@@ -21,20 +20,20 @@ import (
 
 // A plugin goes on through a reload, and then logs where the new configuration does.
 func TestPluginsLogWhereTheConfigurationInEffectDoes(t *testing.T) {
-	ph := &pluginHost{log: liveCore{target: new(atomic.Pointer[zap.Logger])}}
-	logger := zap.New(ph.log).Named("rollcall.plugin.mask").With(zap.String("host", "a"))
+	core := newLiveCore()
+	logger := core.named("rollcall.plugin.mask").With(zap.String("host", "a"))
 	logger.Error("before any configuration")
 	if err := logger.Sync(); err != nil {
 		t.Error(err)
 	}
 	first, firstLines := observer.New(zap.InfoLevel)
 	second, secondLines := observer.New(zap.ErrorLevel)
-	ph.follow(zap.New(first), false)
+	core.follow(zap.New(first), false)
 	logger.Info("one", zap.Int("n", 1))
 	logger.Debug("too fine")
-	ph.follow(zap.New(second), false) // is loaded, and not in effect
+	core.follow(zap.New(second), false) // is loaded, and not in effect
 	logger.Info("two")
-	ph.follow(zap.New(second), true)
+	core.follow(zap.New(second), true)
 	logger.Info("too fine now")
 	logger.Error("three")
 
@@ -73,7 +72,7 @@ func TestPluginMetricsNameConfiguredHostsOnly(t *testing.T) {
 		}
 	})
 	for _, h := range c.app.handlers {
-		name := h.site.plugins[0].spec.Name
+		name := h.plugins.plugins[0].spec.Name
 		host := map[string]string{"named": "portal.example.com", "wild": "canary.example.org", "common": "shared.example.com"}[name]
 		conn := arrive(t, h, host, "", "", "openHouse")
 		if err := conn.Join("trap", presence.WatchNone, ""); !errors.Is(err, presence.ErrUnavailable) {
@@ -195,8 +194,7 @@ func TestWatcherTellsOnceOfAFileThatStaysBroken(t *testing.T) {
 	c := mustLoad(t, pluginSite(t, "portal.example.com", plugin(path, "watch")))
 	w, f := watched(t, c)
 	logs, lines := observer.New(zap.InfoLevel)
-	site := c.handler(t).site
-	site.logger = zap.New(logs)
+	c.handler(t).plugins.logger = zap.New(logs)
 	good, err := os.ReadFile(path)
 	if err != nil {
 		t.Fatal(err)
@@ -246,7 +244,7 @@ func TestWatcherKeepsAPluginWhoseFileIsGone(t *testing.T) {
 	c := mustLoad(t, pluginSite(t, "portal.example.com", plugin(path, "watch")))
 	w, f := watched(t, c)
 	logs, lines := observer.New(zap.InfoLevel)
-	c.handler(t).site.logger = zap.New(logs)
+	c.handler(t).plugins.logger = zap.New(logs)
 	before := c.hash(t)
 	if err := os.Remove(path); err != nil {
 		t.Fatal(err)
@@ -368,7 +366,7 @@ func TestWatcherReadsNoFileThatIsNoPlugin(t *testing.T) {
 			c := mustLoad(t, pluginSite(t, "portal.example.com", plugin(path, "watch\nfile 64KiB")))
 			w, f := watched(t, c)
 			logs, lines := observer.New(zap.InfoLevel)
-			c.handler(t).site.logger = zap.New(logs)
+			c.handler(t).plugins.logger = zap.New(logs)
 			before := c.hash(t)
 			if err := errors.Join(os.Remove(path), put(path)); err != nil {
 				t.Fatal(err)

@@ -10,22 +10,32 @@ import (
 
 // What is read of the plugins at the moment of a scrape.
 var (
-	pluginCallsDesc     = pluginDesc("plugin_calls_total", "Calls of plugins, by host, hook and result: ok or why it failed.", "host", "hook", "result")
-	pluginStepsDesc     = pluginDesc("plugin_steps", "Steps of calls that succeeded, by hook.", "hook")
-	pluginInstancesDesc = pluginDesc("plugin_instances", "Instances now, idle or busy.", "state")
-	pluginMemoryDesc    = pluginDesc("plugin_memory_bytes", "Memory of all instances now.")
-	pluginRestartsDesc  = pluginDesc("plugin_restarts_total", "Instances that were discarded, by reason.", "reason")
-	pluginBreakerDesc   = pluginDesc("plugin_breaker_open", "Hosts for which the plugin is not called now, since it failed too often.")
-	pluginLogDesc       = pluginDesc("plugin_log_dropped_total", "Lines of plugins that were not logged, since there were too many.")
-	pluginLoadsDesc     = pluginDesc("plugin_loads_total", "Files loaded, by result: ok or error.", "result")
+	pluginCallsDesc     = pluginDesc("caddy_rollcall_plugin_calls_total", "Calls of plugins, by host, hook and result: ok or why it failed.", "host", "hook", "result")
+	pluginStepsDesc     = pluginDesc("caddy_rollcall_plugin_steps", "Steps of calls that succeeded, by hook.", "hook")
+	pluginInstancesDesc = pluginDesc("caddy_rollcall_plugin_instances", "Instances now, idle or busy.", "state")
+	pluginMemoryDesc    = pluginDesc("caddy_rollcall_plugin_memory_bytes", "Memory of all instances now.")
+	pluginRestartsDesc  = pluginDesc("caddy_rollcall_plugin_restarts_total", "Instances that were discarded, by reason.", "reason")
+	pluginBreakerDesc   = pluginDesc("caddy_rollcall_plugin_breaker_open", "Hosts for which the plugin is not called now, since it failed too often.")
+	pluginLogDesc       = pluginDesc("caddy_rollcall_plugin_log_dropped_total", "Lines of plugins that were not logged, since there were too many.")
+	pluginLoadsDesc     = pluginDesc("caddy_rollcall_plugin_loads_total", "Files loaded, by result: ok or error.", "result")
 )
 
 func pluginDesc(name, help string, labels ...string) *prometheus.Desc {
-	return prometheus.NewDesc("caddy_rollcall_"+name, help, append([]string{"plugin"}, labels...), nil)
+	return prometheus.NewDesc(name, help, append([]string{"plugin"}, labels...), nil)
 }
 
-// collect reports the numbers of all plugins.
-func (ph *pluginHost) collect(ch chan<- prometheus.Metric) {
+// Describe implements prometheus.Collector.
+func (ph *pluginHost) Describe(ch chan<- *prometheus.Desc) {
+	for _, d := range []*prometheus.Desc{
+		pluginCallsDesc, pluginStepsDesc, pluginInstancesDesc, pluginMemoryDesc, pluginRestartsDesc,
+		pluginBreakerDesc, pluginLogDesc, pluginLoadsDesc,
+	} {
+		ch <- d
+	}
+}
+
+// Collect implements prometheus.Collector: it reports the numbers of all plugins.
+func (ph *pluginHost) Collect(ch chan<- prometheus.Metric) {
 	ph.mu.Lock()
 	counters, loads := maps.Clone(ph.counters), maps.Clone(ph.loads)
 	ph.mu.Unlock()

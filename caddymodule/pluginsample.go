@@ -2,7 +2,6 @@ package caddymodule
 
 import (
 	"context"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
@@ -62,12 +61,12 @@ var pluginSamples = []struct {
 		about:  fmt.Sprintf("an answer of /message/users with %d users", sampleUsers),
 		budget: func(l plugins.Limits) int64 { return l.ShapeBudget },
 		call: func(ctx context.Context, c *plugins.Chain, host string) error {
-			list := make([]json.RawMessage, 0, sampleUsers)
+			list := make([]presence.User, 0, sampleUsers)
 			for _, u := range samplePeople(sampleUsers) {
-				list = append(list, wire.AppendUser(nil, presence.User{ID: u.ID, Email: u.Email}))
+				list = append(list, presence.User{ID: u.ID, Email: u.Email})
 			}
-			answer := jsonObject([]objectField{{key: sampleChannel, value: jsonArray(list)}})
-			_, err := c.Shape(ctx, plugins.EndpointUsers, host, []byte("{}"), answer)
+			answer := wire.AppendUsers([]byte(`{"`+sampleChannel+`":`), list)
+			_, err := c.Shape(ctx, plugins.EndpointUsers, host, []byte("{}"), append(answer, '}'))
 			return err
 		},
 	},
@@ -109,7 +108,7 @@ func passMembers(m *plugins.Members, each func(object []byte)) error {
 
 // warnOfSamples makes the sample calls of a plugin that is loaded, until the context ends, and logs the first that
 // fails. A plugin may have its reasons, so that is no reason to refuse it.
-func (s *site) warnOfSamples(ctx context.Context, p *plugins.Plugin, host string) {
+func (s *pluginSet) warnOfSamples(ctx context.Context, p *plugins.Plugin, host string) {
 	err := p.Rehearse(sampleTimeout, func(p *plugins.Plugin) error {
 		if err := p.Try(ctx, host); err != nil {
 			return unlessUnrelated(err, plugins.ReasonMemory)

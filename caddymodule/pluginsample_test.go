@@ -19,7 +19,7 @@ func startObserved(t *testing.T, c configured) *observer.ObservedLogs {
 	core, lines := observer.New(zap.WarnLevel)
 	c.app.logger = zap.New(core)
 	for _, h := range c.app.handlers {
-		h.site.logger = c.app.logger
+		h.plugins.logger = c.app.logger
 	}
 	if err := c.app.Start(); err != nil {
 		t.Fatal(err)

@@ -17,13 +17,21 @@ const (
 	watchSettled  = 2 * time.Second
 )
 
+// watch says what a watcher looks at.
+type watch struct {
+	Sets     []*pluginSet
+	InEffect func() bool               // reports whether the configuration of the sets is in effect
+	Hosts    func(*pluginSet) []string // what plugins are tried for, at least one host; "" is any
+	Changed  func(*pluginSet)          // called when a plugin of the set was replaced
+}
+
 // pluginWatcher loads changed files while its configuration is in effect.
 type pluginWatcher struct {
-	hub      *hub
-	snapshot *snapshot
-	files    []*watchedFile
-	cancel   context.CancelFunc
-	done     chan struct{} // closed when the goroutine has ended
+	watch
+	host   *pluginHost
+	files  []*watchedFile
+	cancel context.CancelFunc
+	done   chan struct{} // closed when the goroutine has ended
 }
 
 // watchedFile is a file, with the plugins that are loaded from it and may have the same size.
@@ -35,8 +43,8 @@ type watchedFile struct {
 
 // watchedUse is a plugin of a site.
 type watchedUse struct {
-	site   *site
-	plugin *sitePlugin
+	set    *pluginSet
+	plugin *loadedPlugin
 
 	// What the file was when it could not be loaded, and why. It is told when the file is the same a look later: until
 	// then, it may be half written.
@@ -45,16 +53,16 @@ type watchedUse struct {
 	told    bool
 }
 
-// watchPlugins starts to watch the files of a configuration; stop ends it. It returns nil when there is none.
-func watchPlugins(ctx context.Context, h *hub, s *snapshot) *pluginWatcher {
-	w := &pluginWatcher{hub: h, snapshot: s, done: make(chan struct{})}
+// startWatcher starts to watch the files of a configuration; stop ends it. It returns nil when there is none.
+func (ph *pluginHost) startWatcher(ctx context.Context, of watch) *pluginWatcher {
+	w := &pluginWatcher{watch: of, host: ph, done: make(chan struct{})}
 	type key struct {
 		path  string
 		limit int64
 	}
 	files := make(map[key]*watchedFile)
-	for _, st := range s.pluginSites() {
-		for _, p := range st.plugins {
+	for _, set := range of.Sets {
+		for _, p := range set.plugins {
 			if !p.watched {
 				continue
 			}
@@ -65,7 +73,7 @@ func watchPlugins(ctx context.Context, h *hub, s *snapshot) *pluginWatcher {
 				files[k] = f
 				w.files = append(w.files, f)
 			}
-			f.uses = append(f.uses, &watchedUse{site: st, plugin: p})
+			f.uses = append(f.uses, &watchedUse{set: set, plugin: p})
 		}
 	}
 	if len(w.files) == 0 {
@@ -100,7 +108,7 @@ func (w *pluginWatcher) run(ctx context.Context) {
 
 // lookAtAll looks at the files if the configuration is in effect already.
 func (w *pluginWatcher) lookAtAll(ctx context.Context) {
-	if w.hub.current() != w.snapshot {
+	if !w.InEffect() {
 		return
 	}
 	for _, f := range w.files {
@@ -126,7 +134,7 @@ func (w *pluginWatcher) look(ctx context.Context, f *watchedFile) {
 				err = w.replace(ctx, u)
 			}
 			if err == nil {
-				w.hub.plugins.counted(u.plugin.spec.Name, nil)
+				w.host.counted(u.plugin.spec.Name, nil)
 				u.refused = ""
 				continue
 			}
@@ -134,8 +142,8 @@ func (w *pluginWatcher) look(ctx context.Context, f *watchedFile) {
 			f.seen = nil // look again
 		case !u.told && ctx.Err() == nil:
 			u.told = true
-			w.hub.plugins.counted(u.plugin.spec.Name, u.reason)
-			u.site.logger.Error("changed plugin not loaded, the one before serves on",
+			w.host.counted(u.plugin.spec.Name, u.reason)
+			u.set.logger.Error("changed plugin not loaded, the one before serves on",
 				zap.String("plugin", u.plugin.spec.Name), zap.String("file", f.spec.Path), zap.Error(u.reason))
 		}
 	}
@@ -165,27 +173,26 @@ func (f *watchedFile) read() (content string, err error) {
 // replace loads the file again and puts it in the place of what was loaded before, if it proves itself.
 func (w *pluginWatcher) replace(ctx context.Context, u *watchedUse) error {
 	old := u.plugin.loaded
-	fresh, err := u.site.engine.Load(ctx, u.plugin.spec)
+	fresh, err := u.set.engine.Load(ctx, u.plugin.spec)
 	if err != nil {
 		return err
 	}
-	hosts, until := w.hub.hostsToTry(w.snapshot)[u.site], time.Now().Add(w.hub.plugins.tryTime)
+	hosts, until := firstOf(w.Hosts(u.set), maxTried), time.Now().Add(w.host.tryTime)
 	if err := tryPlugin(ctx, fresh, hosts, until); err != nil {
 		fresh.Release()
 		return err
 	}
 	sampling, cancel := context.WithDeadline(ctx, until)
-	u.site.warnOfSamples(sampling, fresh, hosts[0])
+	u.set.warnOfSamples(sampling, fresh, hosts[0])
 	cancel()
-	if !u.site.chain.Replace(old, fresh) {
+	if !u.set.chain.Replace(old, fresh) {
 		fresh.Release()
 		return fmt.Errorf("%s is not in use any more", old.Name())
 	}
 	u.plugin.loaded = fresh
-	u.site.makeRules()
-	w.hub.reclassify(u.site)
+	w.Changed(u.set)
 	old.Release()
-	u.site.logger.Info("changed plugin loaded", zap.String("plugin", fresh.Name()), zap.String("file", fresh.Path()),
+	u.set.logger.Info("changed plugin loaded", zap.String("plugin", fresh.Name()), zap.String("file", fresh.Path()),
 		zap.String("sha256", fresh.Hash()), zap.Strings("hooks", fresh.Hooks().Names()))
 	return nil
 }

@@ -2,8 +2,10 @@ package caddymodule
 
 import (
 	"encoding/json"
+	"fmt"
 	"net/http"
 	"strconv"
+	"strings"
 	"time"
 
 	"github.com/rollcall-gateway/rollcall/presence/cluster"
@@ -128,5 +130,18 @@ func problemEncoded() *problem {
 func problemBadHost() *problem {
 	return &problem{
 		status: http.StatusBadRequest, code: "bad_host", detail: "the Host header is not a domain name",
+	}
+}
+
+// problemValue answers a value of the wrong kind.
+func problemValue(format string, args ...any) *problem {
+	return &problem{status: http.StatusBadRequest, code: "bad_value", detail: fmt.Sprintf(format, args...)}
+}
+
+// setTruth says in headers what an answer is worth.
+func setTruth(header http.Header, t cluster.Truth) {
+	header.Set("Rollcall-Complete", strconv.FormatBool(t.Complete))
+	if len(t.Missing) > 0 {
+		header.Set("Rollcall-Missing", strings.Join(t.Missing, ", "))
 	}
 }

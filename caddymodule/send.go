@@ -1,8 +1,11 @@
 package caddymodule
 
 import (
+	"errors"
+	"fmt"
 	"slices"
-	"time"
+
+	"go.uber.org/zap"
 
 	"github.com/rollcall-gateway/rollcall/caddymodule/backend"
 	"github.com/rollcall-gateway/rollcall/caddymodule/wire"
@@ -27,7 +30,7 @@ func (s *session) send(cmd wire.Command) error {
 				return err
 			}
 		}
-		if err := s.tenant.site.Load().copyToBackend(s.tenant.name, copies...); err != nil {
+		if err := s.copyToBackend(copies); err != nil {
 			return err
 		}
 	}
@@ -40,35 +43,32 @@ func (s *session) send(cmd wire.Command) error {
 	return nil
 }
 
-// route returns those of the channels whose listeners get the message, and the copies for the backend, one for each channel
-// to which the user is assigned in a mode that copies.
+// route returns those of the channels whose listeners get the message, and the copies for the backend.
 func (s *session) route(cmd wire.Command) (channels []string, copies []backend.Message) {
 	user, ok := s.conn.User()
 	if !ok {
 		return cmd.Channels, nil
 	}
-	modeOf := func(channel string) assignment.Mode { return s.hub.mode(s.tenant.name, user.ID, channel) }
-	copied := func(channel string) bool { return copying[modeOf(channel)] != "" }
-	if !slices.ContainsFunc(cmd.Channels, copied) {
-		return cmd.Channels, nil
-	}
-	for i, channel := range cmd.Channels {
-		if slices.Contains(cmd.Channels[:i], channel) {
-			continue
-		}
-		mode := modeOf(channel)
-		if mode != assignment.Receive {
-			channels = append(channels, channel)
-		}
-		if copying[mode] != "" {
-			copies = append(copies, backend.Message{
-				Channel: channel, Mode: copying[mode], Message: cmd.Message, Sent: time.Now(),
-				From: &presence.User{ID: user.ID, Email: user.Email}, Connection: s.conn.ID(),
-			})
-		}
-	}
-	return channels, copies
+	modeOf := func(channel string) assignment.Mode { return s.hub.assignments.mode(s.tenant.name, user.ID, channel) }
+	return splitRoute(cmd.Channels, modeOf, cmd.Message, user, s.conn.ID())
 }
 
-// copying are the modes in which the backend gets a copy.
-var copying = map[assignment.Mode]backend.Mode{assignment.Listen: backend.Listen, assignment.Receive: backend.Receive}
+// copyToBackend has messages copied to the backend of the host. When it returns nil, the copies are on disk, or all are for
+// listeners and the site has no backend, which is logged once. Otherwise none is copied, and the error is errNotCopied.
+func (s *session) copyToBackend(messages []backend.Message) error {
+	of := s.tenant.site.Load()
+	if of.backend != nil {
+		return s.hub.copies.add(s.tenant.name, messages...)
+	}
+	of.withoutBackend.Do(func() {
+		of.logger.Warn("users are assigned with a mode that copies, but the site has no backend: write one",
+			zap.Stringer("host", s.tenant.name), zap.String("mode", string(messages[0].Mode)))
+	})
+	if slices.ContainsFunc(messages, func(m backend.Message) bool { return m.Mode != backend.Listen }) {
+		return fmt.Errorf("%w: %w", errNotCopied, errNoBackend)
+	}
+	return nil
+}
+
+// errNoBackend is why a message in the mode receive goes nowhere.
+var errNoBackend = errors.New("the site has no backend")

@@ -16,14 +16,13 @@ import (
 
 // sendMessage answers /message/sendmessage: it sends a message to channels of the host, on all pods, and answers with what it
 // was sent. Nobody has to listen.
-func (h *Handler) sendMessage(_ context.Context, q question) (answer, *problem) {
+func (s *apiServer) sendMessage(_ context.Context, q question) (answer, *problem) {
 	channels, message, p := readMessage(q)
 	if p != nil {
 		return answer{}, p
 	}
-	hub := h.app.hub
-	err := hub.registry.Send(q.host, channels, message)
-	hub.countersOf(q.host).sent(fromBackend, codeOf(err))
+	err := s.Registry.Send(q.host, channels, message)
+	s.Sent(q.host, err)
 	if err != nil {
 		return answer{}, problemNotSent(err)
 	}

@@ -13,6 +13,7 @@ import (
 	"github.com/rollcall-gateway/rollcall/caddymodule/socket"
 	"github.com/rollcall-gateway/rollcall/caddymodule/token"
 	"github.com/rollcall-gateway/rollcall/caddymodule/wire"
+	"github.com/rollcall-gateway/rollcall/plugins"
 	"github.com/rollcall-gateway/rollcall/presence"
 )
 
@@ -209,9 +210,6 @@ func (s *session) explain(err error) string {
 // errNoTokens is returned when a client sends a token to a site that knows none.
 var errNoTokens = errors.New("this host takes no tokens")
 
-// verifyTimeout bounds how long a token may wait for the keys to be fetched.
-const verifyTimeout = 5 * time.Second
-
 // authenticate makes the connection the token's user.
 func (s *session) authenticate(cmd wire.Command) error {
 	verifier := s.tenant.site.Load().verifier
@@ -252,4 +250,16 @@ func (s *session) Panicked(v any) {
 	s.tenant.site.Load().logger.Error("panic in a connection",
 		zap.Stringer("host", s.tenant.name), zap.Stringer("connection", s.conn.ID()),
 		zap.Any("panic", v), zap.Stack("stack"))
+}
+
+// isGreeted reports whether a connection has its welcome. One that is no session has none.
+func isGreeted(c *presence.Conn) bool {
+	s, ok := c.Outbox().(*session)
+	return !ok || s.greeted.Load()
+}
+
+// failedInPlugin reports whether an error was logged where it arose.
+func failedInPlugin(err error) bool {
+	_, ok := errors.AsType[*plugins.Error](err)
+	return ok
 }

@@ -10,13 +10,17 @@ import (
 	"net/http"
 	"net/http/httptest"
 	"net/netip"
+	"path/filepath"
 	"slices"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
 
+	"github.com/caddyserver/caddy/v2"
 	"github.com/golang-jwt/jwt/v5"
+	"github.com/prometheus/client_golang/prometheus"
 	"go.uber.org/zap"
 	"go.uber.org/zap/zaptest/observer"
 
@@ -41,10 +45,11 @@ func (h hijacked) Hijack() (net.Conn, *bufio.ReadWriter, error) {
 // testSite is a site without a configuration.
 func testSite() *site {
 	st := &site{
-		app:    new(App),
-		logger: zap.NewNop(),
-		limits: siteLimits{frame: 64 << 10, queue: 1 << 20, framesPerSecond: 1000, channels: 128},
-		ping:   pings{interval: 25 * time.Second, timeout: 35 * time.Second},
+		retired: new(atomic.Bool),
+		user:    func(*http.Request) (string, string) { return "", "" },
+		logger:  zap.NewNop(),
+		limits:  siteLimits{frame: 64 << 10, queue: 1 << 20, framesPerSecond: 1000, channels: 128},
+		ping:    pings{interval: 25 * time.Second, timeout: 35 * time.Second},
 	}
 	st.now.Store(&presence.Rules{Classifier: presence.Patterns{}, MaxChannels: 3, MaxName: 20})
 	return st
@@ -66,7 +71,7 @@ func talk(t *testing.T, st *site, user *presence.User) *dialogue {
 // talkAfter is talk with something that happens when the connection is known, and before it is greeted.
 func talkAfter(t *testing.T, st *site, user *presence.User, happens func(s *session)) *dialogue {
 	t.Helper()
-	h := newHub()
+	h := newTestHub()
 	near, far := net.Pipe()
 	t.Cleanup(func() {
 		near.Close()
@@ -154,9 +159,42 @@ func (d *dialogue) ask(text string) string {
 // ended returns the reasons that disconnections were counted with.
 func (d *dialogue) ended() map[socket.Reason]uint64 {
 	synctest.Wait()
-	d.session.counters.mu.Lock()
-	defer d.session.counters.mu.Unlock()
-	return d.session.counters.drops
+	counts := make(map[socket.Reason]uint64)
+	for reason, n := range countsBy(d.t, d.session.counters.drops, "reason") {
+		counts[socket.Reason(reason)] = n
+	}
+	return counts
+}
+
+// countsBy returns the counters of a vector by the values of the labels.
+func countsBy(t *testing.T, of *prometheus.CounterVec, labels ...string) map[string]uint64 {
+	t.Helper()
+	r := prometheus.NewPedanticRegistry()
+	if err := r.Register(of); err != nil {
+		t.Fatal(err)
+	}
+	families, err := r.Gather()
+	if err != nil {
+		t.Fatal(err)
+	}
+	counts := make(map[string]uint64)
+	for _, family := range families {
+		for _, m := range family.GetMetric() {
+			var values []string
+			for _, l := range m.GetLabel() {
+				if slices.Contains(labels, l.GetName()) {
+					values = append(values, l.GetValue())
+				}
+			}
+			counts[strings.Join(values, " ")] += uint64(m.GetCounter().GetValue())
+		}
+	}
+	return counts
+}
+
+// newTestHub is a hub of no process, whose files are in a folder of the test's data.
+func newTestHub() *hub {
+	return newHub(hubConfig{Folder: filepath.Join(caddy.AppDataDir(), "rollcall"), Exiting: func() bool { return false }})
 }
 
 func TestSessionAnswers(t *testing.T) {
@@ -201,9 +239,7 @@ func TestSessionAnswers(t *testing.T) {
 		if got := d.read(); !strings.Contains(got, `"code":"bad_frame"`) {
 			t.Errorf("a binary frame is answered with %s", got)
 		}
-		d.session.counters.mu.Lock()
-		joins := fmt.Sprint(d.session.counters.joins)
-		d.session.counters.mu.Unlock()
+		joins := fmt.Sprint(countsBy(t, d.session.counters.joins, "result"))
 		if want := "map[bad_channel:6 ok:4 reserved_channel:1 too_many_channels:1]"; joins != want {
 			t.Errorf("the joins are counted as %s, want %s", joins, want)
 		}
@@ -264,9 +300,7 @@ func TestSessionSends(t *testing.T) {
 			t.Errorf("got %s", got)
 		}
 		c := d.session.counters
-		c.mu.Lock()
-		defer c.mu.Unlock()
-		if got := fmt.Sprint(c.messages); got != "map[{client not_joined}:1 {client ok}:1]" || c.delivered.Load() != 2 {
+		if got := fmt.Sprint(countsBy(t, c.messages, "from", "result")); got != "map[client not_joined:1 client ok:1]" || c.delivered.Load() != 2 {
 			t.Errorf("messages are counted as %s, %d delivered", got, c.delivered.Load())
 		}
 	})

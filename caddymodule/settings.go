@@ -12,9 +12,6 @@ import (
 // doorOptions are the options of a handler that belong to the door and not to the site.
 var doorOptions = []string{"prefix", "api_from"}
 
-// settings tells sites apart by what their handlers configure: handlers with the same settings can be doors of one site.
-type settings [sha256.Size]byte
-
 // options returns the configuration of a handler, as JSON values.
 func (h *Handler) options() map[string]any {
 	var options map[string]any
@@ -30,6 +27,7 @@ func (h *Handler) options() map[string]any {
 	return options
 }
 
+// newSettings returns the hash of options: handlers with the same settings can be doors of one site.
 func newSettings(options map[string]any) settings {
 	raw, _ := json.Marshal(options) // with sorted keys
 	return sha256.Sum256(raw)

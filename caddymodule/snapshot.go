@@ -1,6 +1,9 @@
 package caddymodule
 
 import (
+	"iter"
+	"slices"
+	"sync/atomic"
 	"time"
 
 	"go.uber.org/zap"
@@ -8,33 +11,40 @@ import (
 	"github.com/rollcall-gateway/rollcall/presence"
 )
 
-// snapshot is one configuration as the hub sees it. It never changes.
+// snapshot is one configuration as the hub sees it. It never changes once it is offered.
 type snapshot struct {
-	*owners
-	app    *App
-	logger *zap.Logger
-	sites  []*site // that own a host, each once, in the order in which they were loaded
+	Owners
+	dataCenter   string
+	pod          string
+	drainTimeout time.Duration // for connections, when the last configuration ends
+	cluster      *clusterSettings
+	logger       *zap.Logger
+	sites        []servedSite // that own a host, each once, in the order in which they were loaded
 
 	// shutdownDelay is how long HTTP goes on listening when Caddy exits, zero by default.
 	shutdownDelay time.Duration
+
+	// retired is set when the configuration is taken back. Its sites share it.
+	retired *atomic.Bool
 }
 
-// settleOwners makes the snapshot of a configuration whose handlers are all provisioned. No handler can come in
-// afterwards.
-func (a *App) settleOwners() (*snapshot, error) {
-	if err := a.enterNamed(); err != nil {
-		return nil, err
-	}
-	a.mu.Lock()
-	defer a.mu.Unlock()
-	a.settled = true
-	a.ways, a.ends, a.rewrites = wayFinder{}, nil, nil // what was needed to find ways and compare them
-	for _, h := range a.handlers {
-		for i := range h.way.steps {
-			h.way.steps[i].handlers = nil
-		}
-	}
-	return &snapshot{owners: &a.owners, app: a, logger: a.logger, sites: a.ownerSites()}, nil
+// servedSite is a site that owns a host.
+type servedSite struct {
+	*site
+	plugins *pluginSet // nil without any
+	hosts   []string   // patterns of all that it is for; nil: every host
+	host    string     // the first that the configuration names in full, "" for none
+}
+
+// Owners says which site owns each host of a configuration. The answers never change.
+type Owners interface {
+	// Find returns the site that owns the host, nil when there is none.
+	Find(host presence.HostName) *site
+	// Claimed returns the site that has a claim on exactly this pattern, or on a host by its whole name; "" is the pattern
+	// of every host. It returns nil when there is none.
+	Claimed(pattern string) *site
+	// Names yields each host that the configuration names in full, with its site.
+	Names() iter.Seq2[string, *site]
 }
 
 // inherit hands the keys that a site has fetched on to the site of the same hosts.
@@ -43,23 +53,40 @@ func (s *snapshot) inherit(old *snapshot) {
 		if of.verifier == nil {
 			continue
 		}
-		for _, pattern := range patternsOf(of.hosts()) {
-			if c := old.owners.get(pattern); c != nil && c.site.verifier != nil {
-				of.verifier.Inherit(c.site.verifier)
+		patterns := of.hosts
+		if patterns == nil {
+			patterns = []string{""}
+		}
+		for _, pattern := range patterns {
+			if before := old.Claimed(pattern); before != nil && before.verifier != nil {
+				of.verifier.Inherit(before.verifier)
 				break
 			}
 		}
 	}
 }
 
-// otherHosts is the label of all hosts that the configuration does not name: on a site for any host, a client chooses
-// the name, and metrics must stay few.
-const otherHosts = "_other"
-
 // label returns the host's name for metrics.
 func (s *snapshot) label(name presence.HostName) string {
-	if s.named(name.String()) != nil {
+	if s.Claimed(name.String()) != nil {
 		return name.String()
 	}
 	return otherHosts
+}
+
+// pluginSets returns the plugins of the sites that have any.
+func (s *snapshot) pluginSets() []*pluginSet {
+	var sets []*pluginSet
+	for _, of := range s.sites {
+		if of.plugins != nil {
+			sets = append(sets, of.plugins)
+		}
+	}
+	return sets
+}
+
+// siteOf returns the site with the plugins.
+func (s *snapshot) siteOf(set *pluginSet) servedSite {
+	i := slices.IndexFunc(s.sites, func(of servedSite) bool { return of.plugins == set })
+	return s.sites[i]
 }

@@ -34,7 +34,7 @@ func served(t *testing.T, c configured, hosts []string) string {
 	var all []string
 	for _, host := range hosts {
 		prefix := "-"
-		found := s.find(mustHost(t, host))
+		found := s.Find(mustHost(t, host))
 		for _, h := range c.app.handlers {
 			if h.site == found {
 				prefix = h.Prefix[1:]
@@ -219,7 +219,7 @@ func TestSnapshotOfManySites(t *testing.T) {
 		routes = append(routes, route([]string{fmt.Sprintf("h%d.example.com", i)}, rollcallAt(fmt.Sprint("p", i%3))))
 	}
 	s := loadServers(t, server("80", routes...)).snapshot()
-	if n := len(maps.Collect(s.names())); n != 2000 || s.find(mustHost(t, "h1999.example.com")) == nil || s.find(mustHost(t, "h2000.example.com")) != nil {
+	if n := len(maps.Collect(s.Names())); n != 2000 || s.Find(mustHost(t, "h1999.example.com")) == nil || s.Find(mustHost(t, "h2000.example.com")) != nil {
 		t.Errorf("%d hosts are known by name", n)
 	}
 }

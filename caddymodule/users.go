@@ -27,12 +27,12 @@ type usersQuestion struct {
 }
 
 // users answers /message/users: the active channels of the host, or one of them, and who listens.
-func (h *Handler) users(ctx context.Context, q question) (answer, *problem) {
+func (s *apiServer) users(ctx context.Context, q question) (answer, *problem) {
 	uq, p := readUsers(q)
 	if p != nil {
 		return answer{}, p
 	}
-	others, truth := h.app.hub.asked(q.site, uq.scope)
+	others, truth := s.Asked(q.site, uq.scope)
 	var list []presence.Listing
 	switch {
 	case others != nil && uq.one:
@@ -40,15 +40,15 @@ func (h *Handler) users(ctx context.Context, q question) (answer, *problem) {
 	case others != nil:
 		list, truth = others.Users(ctx, q.host, uq.scope, uq.per)
 	case uq.complete && !truth.Complete:
-	case uq.per == presence.PerUser && q.site.bare():
-		return answer{pieces: encodedListings(h.app.hub.encoded(uq)), truth: &truth}, nil
+	case uq.per == presence.PerUser && bare(q.site):
+		return answer{pieces: encodedListings(s.encoded(uq)), truth: &truth}, nil
 	default:
-		list = h.app.hub.listings(uq)
+		list = s.listings(uq)
 	}
 	if uq.complete && !truth.Complete {
 		return answer{}, problemIncomplete(truth)
 	}
-	a := q.site.pluginAnswer(ctx, plugins.EndpointUsers, q.host, q.body)
+	a := newPluginAnswer(ctx, q, plugins.EndpointUsers)
 	if a == nil {
 		return answer{body: appendListings(nil, list), truth: &truth}, nil
 	}
@@ -100,18 +100,9 @@ func (b request) scope() (cluster.Scope, *problem) {
 	return scope, nil
 }
 
-// asked returns the pods that a question of a scope goes to, or nil and what the answer of this one is worth.
-func (h *hub) asked(of *site, scope cluster.Scope) (pods, cluster.Truth) {
-	others, alone := h.others(of)
-	if others != nil && scope != cluster.ScopePod {
-		return others, cluster.Truth{}
-	}
-	return nil, cluster.Truth{Complete: alone || others != nil || scope == cluster.ScopePod}
-}
-
 // listings is what this pod has.
-func (h *hub) listings(q usersQuestion) []presence.Listing {
-	host := h.registry.Host(q.host)
+func (s *apiServer) listings(q usersQuestion) []presence.Listing {
+	host := s.Registry.Host(q.host)
 	switch {
 	case host == nil:
 	case !q.one:
@@ -125,8 +116,8 @@ func (h *hub) listings(q usersQuestion) []presence.Listing {
 }
 
 // encoded is what this pod has when users are listed once each, as JSON.
-func (h *hub) encoded(q usersQuestion) presence.Encoded {
-	host := h.registry.Host(q.host)
+func (s *apiServer) encoded(q usersQuestion) presence.Encoded {
+	host := s.Registry.Host(q.host)
 	switch {
 	case host == nil:
 		return presence.Encoded{}

@@ -5,6 +5,24 @@ import (
 	"github.com/rollcall-gateway/rollcall/presence"
 )
 
+// makeRules makes rules of what the plugins are now. Each call makes others, so that a decision that is under way by the
+// rules before is taken anew.
+func (s *site) makeRules() {
+	rules := s.bounds
+	v := &verdicts{patterns: s.patterns, chain: s.chain}
+	rules.Classifier = s.patterns
+	if s.chain.Has(plugins.HookClassify) {
+		rules.Classifier = v
+	}
+	if s.chain.Has(plugins.HookAuthorize) {
+		rules.Authorizer = v
+	}
+	s.now.Store(&rules)
+}
+
+// rules returns the rules that hold now.
+func (s *site) rules() *presence.Rules { return s.now.Load() }
+
 // verdicts decides what a channel is and who may join it: by the plugins of a site, where they have an opinion, and
 // else by its patterns. A failure of a plugin is an error of its own type, which the plugin's host has logged.
 type verdicts struct {

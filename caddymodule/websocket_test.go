@@ -272,7 +272,7 @@ func TestLogin(t *testing.T) {
 	} {
 		t.Run(test.name, func(t *testing.T) {
 			st := siteWithTokens(t)
-			st.user = UserPlaceholders{ID: "{http.auth.user.id}", Email: "{http.auth.user.email}"}
+			st.user = new(Handler).userOf()
 			r := prepare(httptest.NewRecorder(), httptest.NewRequest(http.MethodGet, "http://portal.example.com/message/socket", http.NoBody))
 			if test.header[0] != "" {
 				r.Header.Set(test.header[0], test.header[1])

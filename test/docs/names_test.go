@@ -284,20 +284,9 @@ var metricName = regexp.MustCompile(`caddy_rollcall_\w+`)
 func TestMetricsAreDocumented(t *testing.T) {
 	var metrics []string
 	inspect(t, "caddymodule", func(n ast.Node) {
-		switch n := n.(type) {
-		case *ast.CallExpr:
-			if isNamed(n.Fun, "hostDesc", "pluginDesc", "clusterDesc") {
-				if s, ok := literal(n.Args[0]); ok {
-					prefix := "caddy_rollcall_"
-					if isNamed(n.Fun, "clusterDesc") {
-						prefix += "cluster_"
-					}
-					metrics = append(metrics, prefix+s)
-				}
-			}
-		case *ast.KeyValueExpr:
-			if s, ok := literal(n.Value); ok && isNamed(n.Key, "Name") && strings.HasPrefix(s, "caddy_rollcall_") {
-				metrics = append(metrics, s)
+		if lit, ok := n.(ast.Expr); ok {
+			if name, ok := literal(lit); ok && metricName.FindString(name) == name && name != "" {
+				metrics = append(metrics, name)
 			}
 		}
 	})

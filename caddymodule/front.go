@@ -1,0 +1,84 @@
+package caddymodule
+
+import (
+	"net/http"
+	"net/netip"
+
+	"go.uber.org/zap"
+
+	"github.com/rollcall-gateway/rollcall/presence"
+)
+
+// owner returns the site whose rules hold for a request to this handler: the one that owns the host in the configuration
+// in effect, where it owns it at all, if this handler is a door to the owner in its own configuration.
+func (h *Handler) owner(name presence.HostName) (*site, *problem) {
+	own, err := h.app.settle()
+	if err != nil {
+		return nil, problemReloaded() // the configuration does not start
+	}
+	if own.Find(name) != h.site {
+		return nil, problemMisdirected()
+	}
+	if now := h.app.hub.current(); now != nil && now != own {
+		if s := now.Find(name); s != nil {
+			return s, nil
+		}
+	}
+	if h.app.stopped.Load() {
+		return nil, problemReloaded()
+	}
+	return h.site, nil
+}
+
+// front is a handler as requests come in by it: what the gateway and the endpoints ask of it.
+type front Handler
+
+// Owner implements Door.
+func (f *front) Owner(host presence.HostName) (*site, *problem) { return (*Handler)(f).owner(host) }
+
+// Settings implements Door.
+func (f *front) Settings() settings { return f.settings }
+
+// Client implements Door.
+func (f *front) Client(r *http.Request) netip.Prefix { return clientNet(clientAddr(r)) }
+
+// Logger implements Door.
+func (f *front) Logger() *zap.Logger { return f.site.logger }
+
+// CheckAddress implements APIDoor.
+func (f *front) CheckAddress(r *http.Request) *problem { return (*Handler)(f).checkAddress(r) }
+
+// Other implements APIDoor.
+func (f *front) Other(r *http.Request, of *site, host presence.HostName) (*site, *problem) {
+	app := f.app
+	if now := app.hub.current(); now != nil {
+		if o, ok := now.Owners.(*owners); ok && of.retired == now.retired {
+			return o.other(r, of, host)
+		}
+	}
+	configuration, err := app.settle()
+	if err != nil || of.retired != configuration.retired {
+		return nil, problemReloaded()
+	}
+	return configuration.Owners.(*owners).other(r, of, host)
+}
+
+// other returns the site of another host of the same block, if the client may use the endpoints there.
+func (o *owners) other(r *http.Request, of *site, host presence.HostName) (*site, *problem) {
+	claim := o.claimOn(host)
+	if claim == nil || claim.site.settings != of.settings {
+		return nil, problemMisdirected()
+	}
+	var p *problem
+	for _, d := range claim.doors {
+		if p = d.handler.checkAddress(r); p == nil {
+			return claim.site, nil
+		}
+	}
+	return nil, p // a claim has a door
+}
+
+var (
+	_ Door    = (*front)(nil)
+	_ APIDoor = (*front)(nil)
+)

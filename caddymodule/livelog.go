@@ -1,0 +1,68 @@
+package caddymodule
+
+import (
+	"slices"
+	"sync/atomic"
+
+	"go.uber.org/zap"
+	"go.uber.org/zap/zapcore"
+)
+
+// liveCore logs where the configuration in effect does: what outlives a configuration goes on through a reload, and the
+// logger of the configuration that made it may be closed by then.
+type liveCore struct {
+	target *atomic.Pointer[zap.Logger]
+	fields []zapcore.Field
+}
+
+var _ zapcore.Core = liveCore{}
+
+func newLiveCore() liveCore { return liveCore{target: new(atomic.Pointer[zap.Logger])} }
+
+// follow changes where lines go. A configuration that is only loaded is followed if there is no other.
+func (c liveCore) follow(logger *zap.Logger, inEffect bool) {
+	if inEffect {
+		c.target.Store(logger)
+		return
+	}
+	c.target.CompareAndSwap(nil, logger)
+}
+
+// named returns a logger for a part of the gateway.
+func (c liveCore) named(part string) *zap.Logger { return zap.New(c).Named(part) }
+
+// Enabled implements zapcore.Core.
+func (c liveCore) Enabled(level zapcore.Level) bool {
+	logger := c.target.Load()
+	return logger != nil && logger.Core().Enabled(level)
+}
+
+// With implements zapcore.Core.
+func (c liveCore) With(fields []zapcore.Field) zapcore.Core {
+	c.fields = slices.Concat(c.fields, fields)
+	return c
+}
+
+// Check implements zapcore.Core.
+func (c liveCore) Check(e zapcore.Entry, ce *zapcore.CheckedEntry) *zapcore.CheckedEntry {
+	if c.Enabled(e.Level) {
+		return ce.AddCore(e, c)
+	}
+	return ce
+}
+
+// Write implements zapcore.Core.
+func (c liveCore) Write(e zapcore.Entry, fields []zapcore.Field) error {
+	if ce := c.target.Load().Core().Check(e, nil); ce != nil {
+		ce.Write(slices.Concat(c.fields, fields)...)
+	}
+	return nil
+}
+
+// Sync implements zapcore.Core.
+func (c liveCore) Sync() error {
+	if logger := c.target.Load(); logger != nil {
+		return logger.Sync()
+	}
+	return nil
+}

@@ -1,0 +1,63 @@
+package caddymodule
+
+import (
+	"errors"
+	"fmt"
+	"path/filepath"
+
+	"github.com/caddyserver/caddy/v2"
+	"github.com/prometheus/client_golang/prometheus"
+)
+
+// processes holds the one process under one key, so that every configuration meets the same.
+var processes = caddy.NewUsagePool()
+
+type processKey struct{}
+
+// process is all that outlives a configuration.
+type process struct {
+	*hub
+	api *apiServer
+}
+
+func openProcess() (*process, error) {
+	v, _, err := processes.LoadOrNew(processKey{}, func() (caddy.Destructor, error) { return newProcess(), nil })
+	if err != nil {
+		return nil, fmt.Errorf("opening the hub: %w", err)
+	}
+	return v.(*process), nil
+}
+
+func newProcess() *process {
+	h := newHub(hubConfig{Folder: filepath.Join(caddy.AppDataDir(), "rollcall"), Exiting: caddy.Exiting})
+	return &process{hub: h, api: newAPI(apiConfig{
+		Registry: h.registry, Assignments: h.assignments, Asked: h.asked, Spread: h.spread, Sent: h.sentByBackend,
+		Draining: h.draining.Load,
+	})}
+}
+
+func closeProcess() error {
+	_, err := processes.Delete(processKey{})
+	return err
+}
+
+// loadedProcess returns the process if there is one, without a reference to it.
+func loadedProcess() *process {
+	var found *process
+	processes.Range(func(_, v any) bool {
+		found, _ = v.(*process)
+		return false
+	})
+	return found
+}
+
+// register makes the numbers part of a configuration's metrics.
+func (p *process) register(r *prometheus.Registry) error {
+	for _, c := range append(p.hub.collectors(), p.api.collectors()...) {
+		var already prometheus.AlreadyRegisteredError
+		if err := r.Register(c); err != nil && !errors.As(err, &already) {
+			return fmt.Errorf("registering metrics: %w", err)
+		}
+	}
+	return nil
+}
