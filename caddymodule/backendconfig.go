@@ -49,10 +49,9 @@ const (
 //	    queue   <size>
 //	}
 func (b *Backend) UnmarshalCaddyfile(d *caddyfile.Dispenser) error {
-	if !d.NextArg() {
-		return d.ArgErr()
+	if err := firstArgument(d, &b.URL); err != nil {
+		return err
 	}
-	b.URL = d.Val()
 	return block(d, options{
 		"secret":  several(&b.Secret),
 		"timeout": timeout(&b.Timeout),

@@ -2,6 +2,7 @@ package caddymodule
 
 import (
 	"maps"
+	"math"
 	"slices"
 	"strconv"
 	"strings"
@@ -195,8 +196,8 @@ type options map[string]func(*caddyfile.Dispenser) error
 // block reads the block that belongs to the current token. Each subdirective stands at most once, for of two, one would
 // be lost without a word, but those that repeatable names.
 func block(d *caddyfile.Dispenser, allowed options, repeatable ...string) error {
-	if d.NextArg() {
-		return d.Errf("unexpected argument %q: write a block", d.Val())
+	if err := noArgument(d, "write options in a block, each on a line of its own"); err != nil {
+		return err
 	}
 	seen := make(map[string]bool)
 	for nesting := d.Nesting(); d.NextBlock(nesting); {
@@ -223,19 +224,58 @@ func block(d *caddyfile.Dispenser, allowed options, repeatable ...string) error 
 // hasEmptyArg reports whether an argument of the current line is empty, as "{$NAME}" is when the variable is not set.
 func hasEmptyArg(d caddyfile.Dispenser) bool { return slices.Contains(d.RemainingArgs(), "") }
 
+// noArgument refuses an argument after the current token.
+func noArgument(d *caddyfile.Dispenser, instead string) error {
+	name := d.Val()
+	if d.NextArg() {
+		return d.Errf("unexpected argument %q after %s: %s", d.Val(), name, instead)
+	}
+	return nil
+}
+
+// arguments reads the arguments of an option, which takes at most that many. Errors show none: one may be a secret.
+func arguments(d *caddyfile.Dispenser, most int) ([]string, error) {
+	name := d.Val()
+	args := d.RemainingArgs()
+	switch {
+	case len(args) == 0:
+		return nil, missingArgument(d)
+	case len(args) > most:
+		return nil, d.Errf("%s has %d arguments, and takes %d at most: remove some, or put quotes around a text with spaces",
+			name, len(args), most)
+	}
+	return args, nil
+}
+
+// missingArgument is the error for an option without an argument. A variable that is not set leaves none of {$NAME}.
+func missingArgument(d *caddyfile.Dispenser) error {
+	return d.Errf("%s has no argument: write one, or set its environment variable", d.Val())
+}
+
+// firstArgument reads the argument of an option that has a block too, or may have.
+func firstArgument(d *caddyfile.Dispenser, to *string) error {
+	if !d.NextArg() {
+		return missingArgument(d)
+	}
+	*to = d.Val()
+	return nil
+}
+
 func one(to *string) func(*caddyfile.Dispenser) error {
 	return func(d *caddyfile.Dispenser) error {
-		if !d.AllArgs(to) {
-			return d.ArgErr()
+		args, err := arguments(d, 1)
+		if err != nil {
+			return err
 		}
+		*to = args[0]
 		return noBlock(d)
 	}
 }
 
 func oneOrTwo(d *caddyfile.Dispenser, first, second *string) error {
-	args := d.RemainingArgs()
-	if len(args) < 1 || len(args) > 2 {
-		return d.ArgErr()
+	args, err := arguments(d, 2)
+	if err != nil {
+		return err
 	}
 	*first = args[0]
 	if len(args) == 2 {
@@ -246,10 +286,11 @@ func oneOrTwo(d *caddyfile.Dispenser, first, second *string) error {
 
 func several(to *[]string) func(*caddyfile.Dispenser) error {
 	return func(d *caddyfile.Dispenser) error {
-		*to = d.RemainingArgs()
-		if len(*to) == 0 {
-			return d.ArgErr()
+		args, err := arguments(d, math.MaxInt)
+		if err != nil {
+			return err
 		}
+		*to = args
 		return noBlock(d)
 	}
 }

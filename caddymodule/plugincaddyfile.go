@@ -35,10 +35,9 @@ import (
 //	    shape_timeout    <duration>
 //	}
 func (c *PluginConfig) UnmarshalCaddyfile(d *caddyfile.Dispenser) error {
-	if !d.NextArg() {
-		return d.ArgErr()
+	if err := firstArgument(d, &c.Path); err != nil {
+		return err
 	}
-	c.Path = d.Val()
 	return block(d, options{
 		"name":             one(&c.Name),
 		"config":           func(d *caddyfile.Dispenser) error { return unmarshalConfig(d, &c.Config) },
@@ -62,8 +61,8 @@ func (c *PluginConfig) UnmarshalCaddyfile(d *caddyfile.Dispenser) error {
 // alone reads a word without arguments.
 func alone(to *bool) func(*caddyfile.Dispenser) error {
 	return func(d *caddyfile.Dispenser) error {
-		if d.NextArg() {
-			return d.ArgErr()
+		if err := noArgument(d, "remove it"); err != nil {
+			return err
 		}
 		*to = true
 		return noBlock(d)
@@ -95,8 +94,8 @@ func steps(to *int64) func(*caddyfile.Dispenser) error {
 // unmarshalConfig makes JSON of a block: a word alone is true, with one argument a text, with several an array of texts,
 // and with a block an object.
 func unmarshalConfig(d *caddyfile.Dispenser, to *json.RawMessage) error {
-	if d.NextArg() {
-		return d.Errf("unexpected argument %q: write a block", d.Val())
+	if err := noArgument(d, "write options in a block, each on a line of its own"); err != nil {
+		return err
 	}
 	object, _, err := unmarshalObject(d)
 	*to = object
