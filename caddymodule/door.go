@@ -24,7 +24,7 @@ func (a *App) checkPaths(w *way, prefix string) error {
 			return nil
 		}
 		if paths := unfitPaths(s.route(), prefix); paths != nil {
-			return fmt.Errorf("path %s fits no endpoint, which are %s: write %s",
+			return fmt.Errorf("path %s fits no endpoint, which are %s: write %s, or the option prefix",
 				strings.Join(paths, " "), strings.Join(endpointPaths(prefix), ", "), prefix+"/*")
 		}
 		if i > 0 && a.rewrites.between(s.list, 0, s.index) {

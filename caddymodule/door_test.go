@@ -34,7 +34,7 @@ func TestPathsThatFitNoEndpoint(t *testing.T) {
 	const want = "fits no endpoint"
 	for _, test := range []struct{ name, caddyfile, want string }{
 		{"the prefix alone", inSite("rollcall /message {\napi_key k\n}"), "path /message fits no endpoint, which are /message/socket, "},
-		{"what to write", inSite("rollcall /message"), "write /message/*"},
+		{"what to write", inSite("rollcall /message"), "write /message/*, or the option prefix"},
 		{"another prefix", inSite("rollcall /chat/* {\napi_key k\n}"), want},
 		{"two paths", inSite("@m path /chat/* /message", "rollcall @m"), "path /chat/* /message fits no endpoint"},
 		{"below the prefix", inSite("rollcall /message/v1/*"), want},

@@ -1,6 +1,8 @@
 package caddymodule
 
 import (
+	"errors"
+
 	caddycmd "github.com/caddyserver/caddy/v2/cmd"
 	"github.com/spf13/cobra"
 )
@@ -32,7 +34,12 @@ command says how and exits with status 1.`,
   $ caddy rollcall-plugin call plugin.wasm authorize --channel staff --user ada --email ada@example.com
   $ caddy rollcall-plugin call plugin.wasm members --config config.json < answer.json
   $ caddy rollcall-plugin call plugin.wasm shape --endpoint allusers < answer.json`,
-		Args: cobra.MinimumNArgs(1),
+		Args: func(_ *cobra.Command, args []string) error {
+			if len(args) == 0 {
+				return errWhichFile
+			}
+			return nil
+		},
 		RunE: runPluginCall,
 	}
 	pluginCallFlags(call)
@@ -48,7 +55,7 @@ A plugin that breaks the contract, or fails in a sample call, is refused with
 the reason, and the command exits with status 1.`,
 		Example: `  $ caddy rollcall-plugin check plugin.wasm
   $ caddy rollcall-plugin check plugin.wasm --config config.json --memory 4MiB`,
-		Args: cobra.ExactArgs(1),
+		Args: oneArg(errWhichFile),
 		RunE: runPluginCheck,
 	}
 	pluginFlags(check)
@@ -60,9 +67,21 @@ Makes a complete project in a new or empty folder, and prints the next steps.
 The name of the folder is the name of the project: lower-case letters, digits
 and hyphens, beginning with a letter.`,
 		Example: `  $ caddy rollcall-plugin new --lang go my-rules`,
-		Args:    cobra.ExactArgs(1),
+		Args:    oneArg(errors.New("which folder? Write one, like my-rules")),
 		RunE:    runPluginNew,
 	}
 	create.Flags().StringP("lang", "l", "", "Language: go, rust, assemblyscript or c")
 	cmd.AddCommand(create, check, call)
+}
+
+var errWhichFile = errors.New("which file? Write one, like plugin.wasm")
+
+// oneArg refuses another number of arguments than one with the error.
+func oneArg(err error) cobra.PositionalArgs {
+	return func(_ *cobra.Command, args []string) error {
+		if len(args) != 1 {
+			return err
+		}
+		return nil
+	}
 }

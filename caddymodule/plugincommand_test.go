@@ -260,7 +260,7 @@ func TestPluginCheckRefuses(t *testing.T) {
 		"memory over the limit":           {"every.wasm --memory 64KiB", "memory"},
 		"a configuration that it refuses": {"every.wasm --config long.json", "too long"},
 		"a sample call over the budget":   {"every.wasm --members-budget 1 --classify-budget 1 --init-budget 1", "rollcall_configure: budget of 1 step spent (init_budget)"},
-		"two files":                       {"every.wasm classify.wasm", "accepts 1 arg"},
+		"two files":                       {"every.wasm classify.wasm", "which file? Write one, like plugin.wasm"},
 		"an option that check has not":    {"every.wasm --channel a", "unknown flag: --channel"},
 	} {
 		t.Run(name, func(t *testing.T) {
@@ -326,7 +326,7 @@ func TestPluginNewRefuses(t *testing.T) {
 	for name, c := range map[string]struct{ args, err string }{
 		"no language":          {"my-rules", "which language? Add --lang and one of assemblyscript, c, go, rust"},
 		"an unknown language":  {"--lang cobol my-rules", `language "cobol" is not known`},
-		"no folder":            {"--lang c", "accepts 1 arg"},
+		"no folder":            {"--lang c", "which folder? Write one, like my-rules"},
 		"a folder with files":  {"--lang c taken", "empty or new folder"},
 		"a name of other text": {"--lang c My_Rules", `plugin name "My_Rules"`},
 	} {

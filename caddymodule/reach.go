@@ -85,6 +85,10 @@ func (h *Handler) checkReach(ctx caddy.Context, w *way, logger *zap.Logger) erro
 		logger.Warn("rollcall does not get the requests for some endpoints: they are rewritten before",
 			zap.Strings("paths", rewritten))
 	}
+	if strings.HasSuffix(r.strip, h.Prefix) {
+		logger.Warn("the path has the prefix twice, because it is stripped before rollcall: write handle instead of handle_path",
+			zap.String("path", r.strip+h.Prefix))
+	}
 	if len(r.guards) > 0 {
 		logger.Warn("a respond after rollcall guards nothing, because rollcall has answered before: restrict who may ask with api_from",
 			zap.Strings("paths", r.guards))

@@ -21,6 +21,7 @@ func TestWhatKeepsRequestsFromRollcall(t *testing.T) {
 		answered = "rollcall gets no requests for its endpoints: another route answers them before"
 		some     = "rollcall does not get the requests for some endpoints: they are rewritten before"
 		guard    = "restrict who may ask with api_from"
+		twice    = `write handle instead of handle_path","site":"rollcall for a.example.com, x.b.example.com (listener :8080, prefix /message)","path":"/message/message"`
 	)
 	for _, test := range []struct{ name, site, err, warning string }{
 		// A page that takes every path.
@@ -74,6 +75,10 @@ func TestWhatKeepsRequestsFromRollcall(t *testing.T) {
 		{"below a stripped path", "handle_path /api/* {\nrollcall\n}\nhandle {\nreverse_proxy 127.0.0.1:9\n}", "", ""},
 		{"catch-all below a stripped path", "handle_path /api/* {\nhandle {\nreverse_proxy 127.0.0.1:9\n}\nrollcall\n}", proxied, ""},
 		{"other branch of a stripped path", "handle_path /api/* {\nhandle /other/* {\nreverse_proxy 127.0.0.1:9\n}\nrollcall\n}", "", ""},
+		{"below the prefix, which is stripped", "handle_path /message/* {\nrollcall\n}\nhandle {\nreverse_proxy 127.0.0.1:9\n}", "", twice},
+		{"below another prefix, which is stripped", "handle_path /live/* {\nrollcall {\nprefix /live\n}\n}", "", "path\":\"/live/live\""},
+		{"below the prefix, which is stripped in order", "route /message/* {\nuri strip_prefix /message\nrollcall\n}", "", twice},
+		{"below two paths, which are stripped", "handle_path /api/* {\nhandle_path /message/* {\nrollcall\n}\n}", "", "path\":\"/api/message/message\""},
 		{"in the answers of a proxy", "reverse_proxy 127.0.0.1:9 {\n@no status 404\nhandle_response @no {\nrollcall\n}\n}", "", ""},
 		{"in errors", "reverse_proxy 127.0.0.1:9\nhandle_errors {\nrollcall\n}", "", ""},
 		{"invoked route", "route {\ninvoke app\nrollcall\n}", proxied, ""},
