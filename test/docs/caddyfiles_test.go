@@ -57,6 +57,36 @@ func TestCaddyfiles(t *testing.T) {
 	}
 }
 
+// TestOrdinaryCaddyfilesAreGolden holds docs/caddyfiles.md to the golden files of ordinary Caddyfiles, both ways:
+// test/integration serves them, with the endpoints and the page.
+func TestOrdinaryCaddyfilesAreGolden(t *testing.T) {
+	files, err := filepath.Glob(filepath.Join(root, "caddymodule/testdata/adapt/ordinary_*.caddyfiletest"))
+	if err != nil || len(files) < 10 {
+		t.Fatalf("%d golden files, error %v", len(files), err)
+	}
+	golden := make(map[string]string)
+	for _, file := range files {
+		text, err := os.ReadFile(file)
+		if err != nil {
+			t.Fatal(err)
+		}
+		caddyfile, _, _ := strings.Cut(string(text), "\n----------\n")
+		golden[caddyfile] = file
+	}
+	p := readPage(t, "docs/caddyfiles.md")
+	for _, b := range p.blocks {
+		switch _, found := golden[b.text]; {
+		case b.lang == "json": // test/integration reads it from the page
+		case b.lang != "caddyfile" || !found:
+			t.Errorf("%s:%d: no golden file ordinary_* has this block", p.name, b.line)
+		}
+		delete(golden, b.text)
+	}
+	for _, file := range golden {
+		t.Errorf("%s has no block of %s", file, p.name)
+	}
+}
+
 // refusal returns the error that the pages promise for a block, "" for none.
 func (p page) refusal(index int) string {
 	for _, o := range p.orders {

@@ -70,9 +70,12 @@ func sharesRoutes(config any) bool {
 			route, _ := r.(map[string]any)
 			handle, _ := route["handle"].([]any)
 			for _, h := range handle {
-				handlers++
-				if h, _ := h.(map[string]any); h["handler"] == "rollcall" {
+				h, _ := h.(map[string]any)
+				if h["handler"] == "rollcall" {
 					ours++
+				}
+				if _, found := h["strip_path_prefix"]; !found { // that is part of handle_path
+					handlers++
 				}
 			}
 		}
@@ -83,6 +86,7 @@ func sharesRoutes(config any) bool {
 
 func TestSharesRoutes(t *testing.T) {
 	for text, want := range map[string]bool{
+		`{"routes":[{"handle":[{"handler":"rewrite","strip_path_prefix":"/live"},{"handler":"rollcall"}]}]}`:                 false,
 		`{"routes":[{"handle":[{"handler":"rollcall"}]}]}`:                                                                   false,
 		`{"routes":[{"handle":[{"handler":"rollcall"},{"handler":"file_server"}]}]}`:                                         true,
 		`{"routes":[{"handle":[{"handler":"vars"}]},{"handle":[{"handler":"rollcall"}]}]}`:                                   true,

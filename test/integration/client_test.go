@@ -10,12 +10,12 @@ import (
 )
 
 // tlsClient takes the certificate that the server made up.
-func tlsClient() *http.Client {
+func tlsClient(name string) *http.Client {
 	return &http.Client{
 		Timeout: ws.Patience,
 		Transport: &http.Transport{
 			DisableKeepAlives: true,
-			TLSClientConfig:   &tls.Config{InsecureSkipVerify: true, ServerName: "localhost"},
+			TLSClientConfig:   &tls.Config{InsecureSkipVerify: true, ServerName: name},
 		},
 	}
 }

@@ -105,7 +105,7 @@ func TestUpgradeBehindAProxy(t *testing.T) {
 
 func TestUpgradeOverTLS(t *testing.T) {
 	load(t, caddyfile("", "https://localhost:9443 {\n tls internal\n rollcall {\n api_key "+apiKey+"\n }\n}\n"))
-	site := ws.Site{URL: tlsURL, Host: "localhost:9443", Key: apiKey, Client: tlsClient()}
+	site := ws.Site{URL: tlsURL, Host: "localhost:9443", Key: apiKey, Client: tlsClient("localhost")}
 	ws.Poll(t, ws.Patience, func() error { // the certificate is made after the start
 		_, err := site.Ask("users", `{}`)
 		return err
