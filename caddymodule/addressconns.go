@@ -26,7 +26,7 @@ type hostConns struct {
 // site count together: on a site for many hosts a client chooses the name.
 func (a *addressConns) admit(client netip.Prefix, to *tenant) error {
 	site := to.site.Load()
-	if site.limits.perAddress == 0 || !client.IsValid() {
+	if site.Limits.PerAddress == 0 || !client.IsValid() {
 		return nil
 	}
 	n := 0
@@ -35,7 +35,7 @@ func (a *addressConns) admit(client netip.Prefix, to *tenant) error {
 			n += c.n
 		}
 	}
-	if n >= site.limits.perAddress {
+	if n >= site.Limits.PerAddress {
 		return errTooManyFromAddress
 	}
 	return nil
@@ -43,7 +43,7 @@ func (a *addressConns) admit(client netip.Prefix, to *tenant) error {
 
 // add counts a session of a client, unless its site has no limit.
 func (a *addressConns) add(client netip.Prefix, s *session) {
-	if s.tenant.site.Load().limits.perAddress == 0 || !client.IsValid() {
+	if s.tenant.site.Load().Limits.PerAddress == 0 || !client.IsValid() {
 		return
 	}
 	if a.clients == nil {

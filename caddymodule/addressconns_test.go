@@ -5,13 +5,15 @@ import (
 	"math/rand/v2"
 	"net/netip"
 	"testing"
+
+	"github.com/rollcall-gateway/rollcall/caddymodule/site"
 )
 
 // The counts are those of the sessions that there are, and nothing is left when there are none.
 func TestAddressConnsCountSessions(t *testing.T) {
 	const limit = 3
-	sites := []*site{
-		{limits: siteLimits{perAddress: limit}}, {limits: siteLimits{perAddress: limit}}, {}, // the last has no limit
+	sites := []*site.Site{
+		{Limits: site.Limits{PerAddress: limit}}, {Limits: site.Limits{PerAddress: limit}}, {}, // the last has no limit
 	}
 	tenants := make([]*tenant, 2*len(sites)) // two hosts a site
 	for i := range tenants {
@@ -23,7 +25,7 @@ func TestAddressConnsCountSessions(t *testing.T) {
 	}
 	type place struct {
 		client netip.Prefix
-		site   *site
+		site   *site.Site
 	}
 	var a addressConns
 	var open []*session
@@ -43,7 +45,7 @@ func TestAddressConnsCountSessions(t *testing.T) {
 		}
 		client, to := clients[random.IntN(len(clients))], tenants[random.IntN(len(tenants))]
 		at := place{client, to.site.Load()}
-		full := client.IsValid() && at.site.limits.perAddress > 0 && count[at] >= limit
+		full := client.IsValid() && at.site.Limits.PerAddress > 0 && count[at] >= limit
 		if err := a.admit(client, to); errors.Is(err, errTooManyFromAddress) != full {
 			t.Fatalf("%d connections of %s: %v", count[at], client, err)
 		}

@@ -7,6 +7,8 @@ import (
 	"fmt"
 	"net/http"
 
+	"github.com/rollcall-gateway/rollcall/caddymodule/assign"
+	"github.com/rollcall-gateway/rollcall/caddymodule/problem"
 	"github.com/rollcall-gateway/rollcall/caddymodule/token"
 	"github.com/rollcall-gateway/rollcall/caddymodule/wire"
 	"github.com/rollcall-gateway/rollcall/presence"
@@ -17,7 +19,7 @@ import (
 const maxAssignedUsers = 1000
 
 // addUser answers /message/adduser: it assigns users to channels.
-func (s *apiServer) addUser(ctx context.Context, q question) (answer, *problem) {
+func (s *apiServer) addUser(ctx context.Context, q question) (answer, *problem.Problem) {
 	wishes, p := q.readWishes(true)
 	if p != nil {
 		return answer{}, p
@@ -26,12 +28,12 @@ func (s *apiServer) addUser(ctx context.Context, q question) (answer, *problem) 
 		return answer{}, p
 	}
 	return s.assign(ctx, q, wishes, func(b *assignment.Book) ([]assignment.Record, error) {
-		return b.Assign(q.host, wishes, q.site.limits.channels)
+		return b.Assign(q.host, wishes, q.site.Limits.Channels)
 	})
 }
 
 // removeUser answers /message/removeuser: it ends assignments.
-func (s *apiServer) removeUser(ctx context.Context, q question) (answer, *problem) {
+func (s *apiServer) removeUser(ctx context.Context, q question) (answer, *problem.Problem) {
 	wishes, p := q.readWishes(false)
 	if p != nil {
 		return answer{}, p
@@ -44,8 +46,8 @@ func (s *apiServer) removeUser(ctx context.Context, q question) (answer, *proble
 // assign makes a change, tells the other pods, and names the users.
 func (s *apiServer) assign(
 	ctx context.Context, q question, wishes []assignment.Wish, change func(b *assignment.Book) ([]assignment.Record, error),
-) (answer, *problem) {
-	records, err := s.Assignments.change(change)
+) (answer, *problem.Problem) {
+	records, err := s.Assignments.Change(change)
 	if err != nil {
 		return answer{}, problemAssignment(err)
 	}
@@ -60,46 +62,46 @@ func (s *apiServer) assign(
 	return answer{body: append(body, "]}"...), truth: &truth, status: http.StatusCreated}, nil
 }
 
-func problemAssignment(err error) *problem {
+func problemAssignment(err error) *problem.Problem {
 	switch {
 	case errors.Is(err, assignment.ErrTooManyChannels):
-		return &problem{status: http.StatusBadRequest, code: "too_many_channels", detail: err.Error()}
+		return &problem.Problem{Status: http.StatusBadRequest, Code: "too_many_channels", Detail: err.Error()}
 	case errors.Is(err, assignment.ErrTooMany):
-		return &problem{status: http.StatusBadRequest, code: "too_many_assignments", detail: err.Error()}
+		return &problem.Problem{Status: http.StatusBadRequest, Code: "too_many_assignments", Detail: err.Error()}
 	}
-	return &problem{
-		status: http.StatusServiceUnavailable, code: "unavailable",
-		detail: "assignments cannot be kept now, and nothing was changed: the log of the server says why",
-		retry:  assignmentsEvery,
+	return &problem.Problem{
+		Status: http.StatusServiceUnavailable, Code: "unavailable",
+		Detail: "assignments cannot be kept now, and nothing was changed: the log of the server says why",
+		Retry:  assign.RetryEvery,
 	}
 }
 
 // readWishes reads what a request has for each user. modes says whether the modes of channels matter. A
 // value of the wrong type is named by its place: nobody finds it among a thousand otherwise.
-func (q question) readWishes(modes bool) ([]assignment.Wish, *problem) {
+func (q question) readWishes(modes bool) ([]assignment.Wish, *problem.Problem) {
 	var users []json.RawMessage
 	if !decodeValue(q.body["users"], &users) {
-		return nil, problemValue(`users must be an array of {"id", "channels": [{"name", "mode"}]}`)
+		return nil, problem.BadValue(`users must be an array of {"id", "channels": [{"name", "mode"}]}`)
 	}
 	if len(users) > maxAssignedUsers {
-		return nil, problemValue("users has more than %d elements", maxAssignedUsers)
+		return nil, problem.BadValue("users has more than %d elements", maxAssignedUsers)
 	}
 	wishes := make([]assignment.Wish, len(users))
 	for i, raw := range users {
 		var u struct{ ID, Channels json.RawMessage }
 		if !decodeValue(raw, &u) {
-			return nil, problemValue("users[%d] must be an object", i)
+			return nil, problem.BadValue("users[%d] must be an object", i)
 		}
 		if !decodeValue(u.ID, &wishes[i].User) {
-			return nil, problemValue("users[%d].id must be a string", i)
+			return nil, problem.BadValue("users[%d].id must be a string", i)
 		}
 		if token.CheckUser(wishes[i].User, "") != nil {
-			return nil, problemValue("users[%d].id must be plain text of 1 to %d bytes", i, token.MaxIDBytes)
+			return nil, problem.BadValue("users[%d].id must be plain text of 1 to %d bytes", i, token.MaxIDBytes)
 		}
 		if u.Channels == nil {
 			continue
 		}
-		var p *problem
+		var p *problem.Problem
 		if wishes[i].Channels, p = readAssignments(i, u.Channels, modes); p != nil {
 			return nil, p
 		}
@@ -108,26 +110,26 @@ func (q question) readWishes(modes bool) ([]assignment.Wish, *problem) {
 }
 
 // readAssignments reads the channels of user i. The list is not nil.
-func readAssignments(i int, raw json.RawMessage, modes bool) ([]assignment.Assignment, *problem) {
+func readAssignments(i int, raw json.RawMessage, modes bool) ([]assignment.Assignment, *problem.Problem) {
 	var channels []json.RawMessage
 	if !decodeValue(raw, &channels) {
-		return nil, problemValue("users[%d].channels must be an array", i)
+		return nil, problem.BadValue("users[%d].channels must be an array", i)
 	}
 	list := make([]assignment.Assignment, len(channels))
 	for j, raw := range channels {
 		var c struct{ Name, Mode json.RawMessage }
 		if !decodeValue(raw, &c) {
-			return nil, problemValue("users[%d].channels[%d] must be an object", i, j)
+			return nil, problem.BadValue("users[%d].channels[%d] must be an object", i, j)
 		}
 		if !decodeValue(c.Name, &list[j].Channel) {
-			return nil, problemValue("users[%d].channels[%d].name must be a string", i, j)
+			return nil, problem.BadValue("users[%d].channels[%d].name must be a string", i, j)
 		}
 		if !modes {
 			c.Mode = nil
 		}
 		mode, ok := readMode(c.Mode)
 		if !ok {
-			return nil, problemValue("users[%d].channels[%d].mode must be ignore, listen or receive", i, j)
+			return nil, problem.BadValue("users[%d].channels[%d].mode must be ignore, listen or receive", i, j)
 		}
 		list[j].Mode = mode
 	}
@@ -151,26 +153,26 @@ func readMode(raw json.RawMessage) (assignment.Mode, bool) {
 }
 
 // assignable tells whether users can be assigned to all of the channels.
-func (q question) assignable(wishes []assignment.Wish) *problem {
+func (q question) assignable(wishes []assignment.Wish) *problem.Problem {
 	known := make(map[string]bool)
 	for i, w := range wishes {
 		if w.Channels == nil {
-			return problemValue("users[%d].channels must be an array", i)
+			return problem.BadValue("users[%d].channels must be an array", i)
 		}
 		for j, a := range w.Channels {
 			if known[a.Channel] {
 				continue
 			}
 			known[a.Channel] = true
-			err := q.site.rules().Assignable(q.host, a.Channel)
+			err := q.site.Rules().Assignable(q.host, a.Channel)
 			switch {
 			case err == nil:
 			case errors.Is(err, presence.ErrUnavailable):
-				return problemPlugin()
+				return problem.PluginFailed()
 			default:
-				return &problem{
-					status: http.StatusBadRequest, code: "bad_channel", channel: a.Channel,
-					detail: fmt.Sprintf("users[%d].channels[%d]: %s", i, j, err),
+				return &problem.Problem{
+					Status: http.StatusBadRequest, Code: "bad_channel", Channel: a.Channel,
+					Detail: fmt.Sprintf("users[%d].channels[%d]: %s", i, j, err),
 				}
 			}
 		}

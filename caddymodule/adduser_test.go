@@ -61,12 +61,12 @@ func (e *ear) hears(t *testing.T, want ...string) {
 func attend(t *testing.T, h *Handler, id string) (*presence.Conn, *ear) {
 	t.Helper()
 	e := new(ear)
-	conn, err := h.app.hub.registry.Connect(mustHost(t, "portal.example.com"), h.site.rules(), &presence.User{ID: id}, e)
+	conn, err := h.app.hub.registry.Connect(mustHost(t, "portal.example.com"), h.site.Rules(), &presence.User{ID: id}, e)
 	if err != nil {
 		t.Fatal(err)
 	}
 	t.Cleanup(conn.Close)
-	h.app.hub.assignments.assigner.arrived(conn)
+	h.app.hub.assignments.Joiner.Arrived(conn)
 	return conn, e
 }
 
@@ -107,12 +107,12 @@ func TestAddUserJoinsThoseWhoAreThereAndThoseWhoCome(t *testing.T) {
 
 	host := mustHost(t, "portal.example.com")
 	for user, want := range map[string]assignment.Mode{"ada": assignment.Ignore, "eve": assignment.Receive, "bob": assignment.None} {
-		if got := h.app.hub.assignments.mode(host, user, "sales"); got != want {
+		if got := h.app.hub.assignments.Mode(host, user, "sales"); got != want {
 			t.Errorf("the mode of %s is %v, want %v", user, got, want)
 		}
 	}
 	wantCreated(t, h, "adduser", `[{"id":"eve","channels":[{"name":"sales","mode":"listen"}]}]`, "eve")
-	if got := h.app.hub.assignments.mode(host, "eve", "sales"); got != assignment.Listen {
+	if got := h.app.hub.assignments.Mode(host, "eve", "sales"); got != assignment.Listen {
 		t.Errorf("after a change the mode is %v", got)
 	}
 
@@ -133,9 +133,9 @@ func TestAssignmentsSurviveTheHub(t *testing.T) {
 	for i, want := range []assignment.Mode{assignment.None, assignment.Listen} {
 		t.Run(fmt.Sprint("start ", i+1), func(t *testing.T) {
 			h := loadHandler(t, "api_key k")
-			h.app.hub.assignments.begin(false)
+			h.app.hub.assignments.Begin(false)
 			host := mustHost(t, "portal.example.com")
-			if got := h.app.hub.assignments.mode(host, "ada", "sales"); got != want {
+			if got := h.app.hub.assignments.Mode(host, "ada", "sales"); got != want {
 				t.Errorf("the mode is %v, want %v", got, want)
 			}
 			wantCreated(t, h, "adduser", `[{"id":"ada","channels":[{"name":"sales","mode":"listen"}]}]`, "ada")
@@ -189,7 +189,7 @@ func TestAddUserRefuses(t *testing.T) {
 			if err := json.Unmarshal(w.Body.Bytes(), &body); err != nil || !strings.Contains(body.Detail, tt.detail) || body.Channel != tt.channel {
 				t.Errorf("%s", w.Body)
 			}
-			if n := h.app.hub.assignments.book.Len(); n != 0 {
+			if n := h.app.hub.assignments.Book.Len(); n != 0 {
 				t.Errorf("%d assignments were made", n)
 			}
 		})
@@ -249,7 +249,7 @@ func TestRemoveUserRefusesNullAsChannels(t *testing.T) {
 	}
 	wantCreated(t, h, "removeuser", `[{"id":"ada","channels":[]}]`, "ada")
 	wantCreated(t, h, "removeuser", `[{"id":"ada","channels":[{"name":"other","mode":null}]}]`, "ada")
-	if n := h.app.hub.assignments.book.Len(); n != 1 {
+	if n := h.app.hub.assignments.Book.Len(); n != 1 {
 		t.Errorf("%d assignments are left, want 1", n)
 	}
 }
@@ -261,7 +261,7 @@ func TestAddUserTakesTheLastOfTwoLists(t *testing.T) {
 	wantCreated(t, h, "adduser", `[{"id":"ada","channels":[{"name":"a","mode":"receive"}],"channels":[{"name":"b"}]}]`, "ada")
 	host := mustHost(t, "portal.example.com")
 	for channel, want := range map[string]assignment.Mode{"a": assignment.None, "b": assignment.Ignore} {
-		if got := h.app.hub.assignments.mode(host, "ada", channel); got != want {
+		if got := h.app.hub.assignments.Mode(host, "ada", channel); got != want {
 			t.Errorf("the mode in %s is %v, want %v", channel, got, want)
 		}
 	}
@@ -312,15 +312,15 @@ func TestFileOfAnotherProcess(t *testing.T) {
 	}
 	h := loadHandler(t, "api_key k")
 	a := h.app.hub.assignments
-	a.begin(false)
+	a.Begin(false)
 	_, ada := attend(t, h, "ada")
 	checkProblem(t, post(t, h, "/message/adduser", `{"apiKey":"k","users":[{"id":"ada","channels":[{"name":"x"}]}]}`), http.StatusServiceUnavailable, "unavailable")
-	a.look()
+	a.Retry()
 	ada.hears(t)
 	if err := other.Close(); err != nil {
 		t.Fatal(err)
 	}
-	a.look()
+	a.Retry()
 	ada.hears(t, joinedFrame("sales"))
 }
 
@@ -343,11 +343,14 @@ func TestDamagedFile(t *testing.T) {
 		t.Fatal(err)
 	}
 	h := loadHandler(t, "api_key k")
+	core, logs := observer.New(zap.InfoLevel)
+	h.app.hub.log.follow(zap.New(core), true)
 	const users = `[{"id":"ada","channels":[{"name":"sales"}]}]`
 	for range 3 {
 		checkProblem(t, post(t, h, "/message/adduser", `{"apiKey":"k","users":`+users+`}`), http.StatusServiceUnavailable, "unavailable")
-		if got := h.app.hub.assignments.complained; !strings.Contains(got, assignment.ErrCorrupt.Error()) {
-			t.Errorf("the log says %q", got)
+		if all := logs.FilterMessageSnippet("assignments cannot be kept").All(); len(all) != 1 ||
+			!strings.Contains(all[0].ContextMap()["error"].(string), assignment.ErrCorrupt.Error()) {
+			t.Errorf("the log says %v", all)
 		}
 	}
 	if err := os.Rename(assignmentsFile(), assignmentsFile()+".damaged"); err != nil {
@@ -379,12 +382,13 @@ func TestDamagedAssignmentIsLeftOut(t *testing.T) {
 	if err := os.WriteFile(assignmentsFile(), b, 0o600); err != nil {
 		t.Fatal(err)
 	}
-	a := loadHandler(t, "api_key k").app.hub.assignments
+	hub := loadHandler(t, "api_key k").app.hub
+	a := hub.assignments
 	core, logs := observer.New(zap.InfoLevel)
-	a.logger = zap.New(core)
-	a.begin(false)
+	hub.log.follow(zap.New(core), true)
+	a.Begin(false)
 	for user, want := range map[string]assignment.Mode{"USER_1": assignment.None, "USER_2": assignment.Listen, "USER_3": assignment.None} {
-		if got := a.book.Mode(host, user, "sales"); got != want {
+		if got := a.Book.Mode(host, user, "sales"); got != want {
 			t.Errorf("%s is assigned with the mode %s, want %s", user, got, want)
 		}
 	}
@@ -425,14 +429,14 @@ func TestTroubleIsLoggedOnce(t *testing.T) {
 			t.Setenv("XDG_DATA_HOME", t.TempDir())
 			h := loadHandler(t, "api_key k")
 			a := h.app.hub.assignments
-			a.begin(false)
+			a.Begin(false)
 			core, logs := observer.New(zap.InfoLevel)
-			a.logger = zap.New(core)
+			h.app.hub.log.follow(zap.New(core), true)
 			tt.begin(t, h, assignmentsFile())
 			for range 3 {
 				checkProblem(t, post(t, h, "/message/adduser", `{"apiKey":"k","users":`+users+`}`), http.StatusServiceUnavailable, "unavailable")
 				post(t, h, "/message/removeuser", `{"apiKey":"k","users":[{"id":"nobody"}]}`) // has nothing to keep
-				a.look()
+				a.Retry()
 			}
 			tt.over(t, h, assignmentsFile())
 			var lines []string
@@ -453,13 +457,13 @@ func TestAssignmentsOfOtherPodsAreKeptLater(t *testing.T) {
 	host := mustHost(t, "portal.example.com")
 	_, ada := attend(t, h, "ada")
 	r := assignment.Record{Host: host, User: "ada", Channel: "sales", Mode: assignment.Listen, Version: assignment.Version{Clock: 1 << 60}}
-	if err := a.book.Merge([]assignment.Record{r}); !errors.Is(err, assignment.ErrUnavailable) {
+	if err := a.Book.Merge([]assignment.Record{r}); !errors.Is(err, assignment.ErrUnavailable) {
 		t.Errorf("merging without a file: %v", err)
 	}
 	ada.hears(t, joinedFrame("sales"))
-	a.begin(false)
-	a.look()
-	if n := a.book.Unsaved(); n != 0 {
+	a.Begin(false)
+	a.Retry()
+	if n := a.Book.Unsaved(); n != 0 {
 		t.Errorf("%d are not kept", n)
 	}
 	if _, err := os.Stat(assignmentsFile()); err != nil {
@@ -527,7 +531,7 @@ func FuzzAddUser(f *testing.F) {
 		}
 		for _, w := range wishes {
 			for _, a := range w.Channels {
-				if err := h.site.rules().Assignable(q.host, a.Channel); err != nil || a.Mode == assignment.None {
+				if err := h.site.Rules().Assignable(q.host, a.Channel); err != nil || a.Mode == assignment.None {
 					t.Errorf("%q, %v: %v", a.Channel, a.Mode, err)
 				}
 			}

@@ -70,7 +70,7 @@ func adminPlugins(h *hub, _ *http.Request) (int, any, error) {
 	if h == nil {
 		return http.StatusOK, []plugins.Report{}, nil
 	}
-	return http.StatusOK, h.plugins.reports(), nil
+	return http.StatusOK, h.plugins.Reports(), nil
 }
 
 type healthReport struct {

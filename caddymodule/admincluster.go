@@ -18,26 +18,6 @@ func adminCluster(h *hub, r *http.Request) (int, any, error) {
 	return http.StatusOK, h.clusterReport(r.Context()), nil
 }
 
-// explanation says why a user is listed.
-type explanation struct {
-	Host        string              `json:"host"`
-	User        string              `json:"user"`
-	Complete    bool                `json:"complete"`
-	Missing     []string            `json:"missing"` // pods that did not answer, as DC/POD
-	Connections []explainConnection `json:"connections"`
-}
-
-// explainConnection is one connection of the user. Times are as in RFC 3339.
-type explainConnection struct {
-	DataCenter string   `json:"data_center"`
-	Pod        string   `json:"pod"`
-	Connection string   `json:"connection"`
-	Email      string   `json:"email"`
-	Since      string   `json:"since"`
-	LastSign   string   `json:"last_sign_of_life"` // when anything last came from the client
-	Channels   []string `json:"channels"`
-}
-
 func adminExplain(h *hub, r *http.Request) (int, any, error) {
 	query := r.URL.Query()
 	host, err := presence.ParseHostName(query.Get("host"))
@@ -48,8 +28,8 @@ func adminExplain(h *hub, r *http.Request) (int, any, error) {
 	if token.CheckUser(user, "") != nil {
 		return http.StatusBadRequest, nil, errors.New("user: not the id of a user: write /rollcall/explain?host=HOST&user=ID")
 	}
-	e := explanation{
-		Host: host.String(), User: user, Complete: true, Missing: []string{}, Connections: []explainConnection{},
+	e := cluster.Explanation{
+		Host: host.String(), User: user, Complete: true, Missing: []string{}, Connections: []cluster.ExplainedConnection{},
 	}
 	if h == nil {
 		return http.StatusOK, e, nil
@@ -58,7 +38,7 @@ func adminExplain(h *hub, r *http.Request) (int, any, error) {
 	e.Complete = truth.Complete
 	e.Missing = append(e.Missing, truth.Missing...)
 	for _, c := range conns {
-		e.Connections = append(e.Connections, explainConnection{
+		e.Connections = append(e.Connections, cluster.ExplainedConnection{
 			DataCenter: c.DataCenter, Pod: c.Pod, Connection: c.ID, Email: c.Email,
 			Since: rfc3339(c.Since), LastSign: rfc3339(c.LastSign), Channels: append([]string{}, c.Channels...),
 		})

@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"github.com/caddyserver/caddy/v2"
+	caddycmd "github.com/caddyserver/caddy/v2/cmd"
 	"github.com/spf13/cobra"
 
 	"github.com/rollcall-gateway/rollcall/presence/cluster"
@@ -38,7 +39,7 @@ func TestAdminExplain(t *testing.T) {
 	c.app.hub.push(c.snapshot())
 	conn := arrive(t, c.handler(t), "portal.example.com", "ada", "ada@example.com", "room", "attic")
 	arrive(t, c.handler(t), "portal.example.com", "grace", "", "room")
-	var e explanation
+	var e cluster.Explanation
 	decode(t, getAdmin(t, "/rollcall/explain?host=PORTAL.example.com:80&user=ada"), &e)
 	if e.Host != "portal.example.com" || e.User != "ada" || !e.Complete || e.Missing == nil || len(e.Connections) != 1 {
 		t.Fatalf("explanation %+v", e)
@@ -101,7 +102,7 @@ func serveAdmin(t *testing.T) string {
 // rollcall runs caddy rollcall with the arguments.
 func rollcall(args ...string) (string, error) {
 	cmd := &cobra.Command{SilenceUsage: true}
-	rollcallCommand(cmd)
+	caddycmd.Commands()["rollcall"].CobraFunc(cmd)
 	var out bytes.Buffer
 	cmd.SetOut(&out)
 	cmd.SetErr(&out)
@@ -147,25 +148,6 @@ func TestClusterCommand(t *testing.T) {
 	}
 	if _, err = rollcall("cluster", "--address", "127.0.0.1:1"); err == nil || !strings.Contains(err.Error(), "asking the admin endpoint at 127.0.0.1:1") {
 		t.Errorf("error %v", err)
-	}
-}
-
-func TestUnwellClusters(t *testing.T) {
-	for name, test := range map[string]struct {
-		pods []cluster.PodReport
-		want string
-	}{
-		"well":        {[]cluster.PodReport{{State: "self"}, {State: "alive"}, {State: "suspect"}, {State: "draining"}}, ""},
-		"unreachable": {[]cluster.PodReport{{State: "self"}, {DataCenter: "a", Pod: "b", State: "unreachable"}}, "a/b cannot be reached"},
-		"conflict":    {[]cluster.PodReport{{State: "self"}, {DataCenter: "a", Pod: "b", State: "alive", Conflict: true}}, "a/b is the name of two processes"},
-	} {
-		err := unwell(&cluster.Report{Ready: true, Pods: test.pods})
-		if (err == nil) != (test.want == "") || (err != nil && err.Error() != test.want) {
-			t.Errorf("%s: error %v, want %q", name, err, test.want)
-		}
-	}
-	if got := plain("a\x1b[2Jb\n"); got != "a?[2Jb?" {
-		t.Errorf("plain made %q", got)
 	}
 }
 

@@ -5,14 +5,12 @@ import (
 	"slices"
 	"strconv"
 
+	"github.com/rollcall-gateway/rollcall/caddymodule/problem"
 	"github.com/rollcall-gateway/rollcall/caddymodule/wire"
 	"github.com/rollcall-gateway/rollcall/plugins"
 	"github.com/rollcall-gateway/rollcall/presence"
 	"github.com/rollcall-gateway/rollcall/presence/cluster"
 )
-
-// totalKey is the key of the sum over the data centers, which therefore no data center can have.
-const totalKey = "_total"
 
 // dcUsers is what one data center has of a host.
 type dcUsers struct {
@@ -25,7 +23,7 @@ type dcUsers struct {
 }
 
 // allUsers answers /message/allusers: how many are connected to the host in each data center, or who.
-func (s *apiServer) allUsers(ctx context.Context, q question) (answer, *problem) {
+func (s *apiServer) allUsers(ctx context.Context, q question) (answer, *problem.Problem) {
 	include, p := q.body.flag("includeUsers", false)
 	if p != nil {
 		return answer{}, p
@@ -42,7 +40,7 @@ func (s *apiServer) allUsers(ctx context.Context, q question) (answer, *problem)
 	encoded := include && per == presence.PerUser && bare(q.site) // and then no plugin that comes meanwhile has a part in it
 	dcs, truth := s.dataCenters(ctx, q, include, per, encoded)
 	if complete && !truth.Complete {
-		return answer{}, problemIncomplete(truth)
+		return answer{}, problem.Incomplete(truth)
 	}
 	var a *pluginAnswer
 	if !encoded {
@@ -75,7 +73,7 @@ func (s *apiServer) dataCenters(ctx context.Context, q question, members bool, p
 
 // ownDataCenter is what this pod has.
 func (s *apiServer) ownDataCenter(q question, members bool, per presence.Per, encoded bool) dcUsers {
-	dc := dcUsers{name: q.site.dataCenter}
+	dc := dcUsers{name: q.site.DataCenter}
 	switch {
 	case encoded:
 		dc.encoded = [][]byte{}
@@ -105,7 +103,7 @@ func (s *apiServer) ownDataCenter(q question, members bool, per presence.Per, en
 
 // encodeAllUsers makes the object that is keyed by data center, with the sum.
 func encodeAllUsers(dcs []dcUsers) [][]byte {
-	total := dcUsers{name: totalKey}
+	total := dcUsers{name: cluster.Total}
 	b := body{text: []byte{'{'}}
 	for _, dc := range dcs {
 		total.authenticated += dc.authenticated

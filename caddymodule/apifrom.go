@@ -15,6 +15,8 @@ import (
 	"github.com/caddyserver/caddy/v2"
 	"github.com/caddyserver/caddy/v2/modules/caddyhttp"
 	"go.uber.org/zap"
+
+	"github.com/rollcall-gateway/rollcall/caddymodule/problem"
 )
 
 // apiFrom restricts the endpoints to the addresses of backends.
@@ -96,7 +98,7 @@ func believesClients(server *caddyhttp.Server) bool {
 
 // checkAddress refuses a request from an address that api_from does not have, or from one that cannot be
 // believed.
-func (h *Handler) checkAddress(r *http.Request) *problem {
+func (h *Handler) checkAddress(r *http.Request) *problem.Problem {
 	if h.apiFrom == nil {
 		return nil
 	}
@@ -105,7 +107,7 @@ func (h *Handler) checkAddress(r *http.Request) *problem {
 		return problemBadAddress("the client's address cannot be known: the server does not trust the proxy in front")
 	}
 	if !h.apiFrom.contains(r) {
-		if c := h.site.logger.Check(zap.DebugLevel, "request refused: api_from does not have its address"); c != nil {
+		if c := h.site.Logger.Check(zap.DebugLevel, "request refused: api_from does not have its address"); c != nil {
 			c.Write(zap.Stringer("client_ip", clientAddr(r)), zap.String("host", r.Host))
 		}
 		return problemBadAddress("requests are not taken from this address: add it to api_from")
@@ -139,7 +141,7 @@ func (h *Handler) warnOfProxy(r *http.Request, why string) {
 	if now-last < int64(apiFromPause) || !h.apiFrom.warned.CompareAndSwap(last, now) {
 		return
 	}
-	h.site.logger.Warn("request refused: api_from needs the proxy in front to be in trusted_proxies",
+	h.site.Logger.Warn("request refused: api_from needs the proxy in front to be in trusted_proxies",
 		zap.String("reason", why), zap.String("remote_addr", r.RemoteAddr), zap.String("host", r.Host))
 }
 
@@ -159,6 +161,6 @@ func onUnixSocket(r *http.Request) bool {
 	return ok && strings.HasPrefix(local.Network(), "unix")
 }
 
-func problemBadAddress(detail string) *problem {
-	return &problem{status: http.StatusForbidden, code: "bad_address", detail: detail}
+func problemBadAddress(detail string) *problem.Problem {
+	return &problem.Problem{Status: http.StatusForbidden, Code: "bad_address", Detail: detail}
 }

@@ -11,6 +11,9 @@ import (
 	"github.com/caddyserver/caddy/v2"
 	"github.com/caddyserver/caddy/v2/modules/caddyhttp"
 	"go.uber.org/zap"
+
+	"github.com/rollcall-gateway/rollcall/caddymodule/pluginhost"
+	"github.com/rollcall-gateway/rollcall/presence/cluster"
 )
 
 // App is what all sites of this process share: its name in the deployment, and how it stops.
@@ -38,7 +41,7 @@ type App struct {
 	api      *apiServer // likewise
 	held     bool       // a reference to the process
 	snapshot *snapshot
-	watcher  *pluginWatcher // nil when there is nothing to watch
+	watcher  *pluginhost.Watcher // nil when there is nothing to watch
 	cluster  *clusterSettings
 	stopped  atomic.Bool               // taken back from the hub
 	settle   func() (*snapshot, error) // calls settleOwners once: http can serve requests before this app starts
@@ -142,7 +145,7 @@ func (a *App) Validate() error {
 	if !validName(a.Pod) {
 		return fmt.Errorf("pod %q: %s", a.Pod, rule)
 	}
-	if a.DataCenter == totalKey {
+	if a.DataCenter == cluster.Total {
 		return fmt.Errorf("data_center %q is the name of the sum in /message/allusers: choose another", a.DataCenter)
 	}
 	if a.DrainTimeout < 0 {
@@ -202,7 +205,7 @@ func (a *App) Stop() error {
 		return nil
 	}
 	a.hub.startDrain(a.snapshot, caddy.Exiting()) // before the watcher, which may be reading a file
-	a.watcher.stop()
+	a.watcher.Stop()
 	if !a.hub.isLast(a.snapshot) {
 		a.hub.pop(a.snapshot)
 	}
@@ -216,7 +219,7 @@ func (a *App) Cleanup() error {
 		return nil
 	}
 	a.held = false
-	a.watcher.stop()
+	a.watcher.Stop()
 	if a.snapshot != nil {
 		a.hub.pop(a.snapshot)
 	}

@@ -19,7 +19,7 @@ func badKeyClientOf(t testing.TB, key, addr string) badKeyClient {
 	if err != nil {
 		t.Fatal(err)
 	}
-	return badKeyClient{keys.set, clientNet(netip.MustParseAddr(addr))}
+	return badKeyClient{keys.Set, clientNet(netip.MustParseAddr(addr))}
 }
 
 func TestBadKeysBlockForAWindow(t *testing.T) {

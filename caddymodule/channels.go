@@ -4,6 +4,7 @@ import (
 	"context"
 	"net/http"
 
+	"github.com/rollcall-gateway/rollcall/caddymodule/problem"
 	"github.com/rollcall-gateway/rollcall/caddymodule/wire"
 	"github.com/rollcall-gateway/rollcall/plugins"
 	"github.com/rollcall-gateway/rollcall/presence"
@@ -12,7 +13,7 @@ import (
 
 // channels answers /message/channels: the names of the active channels of the host, by kind. Private ones are left out,
 // and so are hidden ones.
-func (s *apiServer) channels(ctx context.Context, q question) (answer, *problem) {
+func (s *apiServer) channels(ctx context.Context, q question) (answer, *problem.Problem) {
 	scope, p := q.body.scope()
 	if p != nil {
 		return answer{}, p
@@ -23,7 +24,7 @@ func (s *apiServer) channels(ctx context.Context, q question) (answer, *problem)
 	}
 	list, truth := s.names(ctx, q, scope)
 	if complete && !truth.Complete {
-		return answer{}, problemIncomplete(truth)
+		return answer{}, problem.Incomplete(truth)
 	}
 	body := appendNames(nil, list)
 	if a := newPluginAnswer(ctx, q, plugins.EndpointChannels); a != nil {

@@ -4,12 +4,13 @@ import (
 	"net/http"
 
 	"github.com/rollcall-gateway/rollcall/caddymodule/client"
+	"github.com/rollcall-gateway/rollcall/caddymodule/problem"
 )
 
 // serveClient serves the script for browsers, or its types.
 func serveClient(w http.ResponseWriter, r *http.Request, name string) {
 	if r.Method != http.MethodGet && r.Method != http.MethodHead {
-		problemMethod("GET, HEAD").write(w)
+		problem.MethodNotAllowed("GET, HEAD").Write(w)
 		return
 	}
 	body, etag, kind := client.JS, client.JSETag, "text/javascript; charset=utf-8"

@@ -10,6 +10,7 @@ import (
 
 	"go.uber.org/zap"
 
+	"github.com/rollcall-gateway/rollcall/caddymodule/site"
 	"github.com/rollcall-gateway/rollcall/presence"
 	"github.com/rollcall-gateway/rollcall/presence/assignment"
 	"github.com/rollcall-gateway/rollcall/presence/cluster"
@@ -52,16 +53,16 @@ const clusterRetry = 5 * time.Second
 
 // others returns the pods to ask about more than this one, nil when there are none to ask. It tells whether this pod is
 // all there is: a site that belongs to a cluster which is not there yet must not answer as if it were alone.
-func (h *hub) others(of *site) (others pods, alone bool) {
+func (h *hub) others(of *site.Site) (others pods, alone bool) {
 	now := h.cluster.Load()
 	if now == nil {
-		return nil, !of.clustered
+		return nil, !of.Clustered
 	}
 	return now.pods, false
 }
 
 // asked returns the pods that a question of a scope goes to, or nil and what the answer of this one is worth.
-func (h *hub) asked(of *site, scope cluster.Scope) (pods, cluster.Truth) {
+func (h *hub) asked(of *site.Site, scope cluster.Scope) (pods, cluster.Truth) {
 	others, alone := h.others(of)
 	if others != nil && scope != cluster.ScopePod {
 		return others, cluster.Truth{}
@@ -70,7 +71,7 @@ func (h *hub) asked(of *site, scope cluster.Scope) (pods, cluster.Truth) {
 }
 
 // spread tells the other pods of changes of assignments, and returns who has them.
-func (h *hub) spread(ctx context.Context, of *site, host presence.HostName, records []assignment.Record) cluster.Truth {
+func (h *hub) spread(ctx context.Context, of *site.Site, host presence.HostName, records []assignment.Record) cluster.Truth {
 	others, alone := h.others(of)
 	if others == nil {
 		return cluster.Truth{Complete: alone}

@@ -80,3 +80,7 @@ func (m *metrics) collectCluster(ch chan<- prometheus.Metric) {
 	}
 	ch <- counter(clusterDroppedDesc, r.Bus.Dropped)
 }
+
+func counter(d *prometheus.Desc, n uint64, labels ...string) prometheus.Metric {
+	return prometheus.MustNewConstMetric(d, prometheus.CounterValue, float64(n), labels...)
+}

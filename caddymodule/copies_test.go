@@ -4,8 +4,10 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"io/fs"
 	"net/http"
 	"net/http/httptest"
+	"os"
 	"path/filepath"
 	"slices"
 	"strings"
@@ -18,6 +20,8 @@ import (
 	"go.uber.org/zap/zaptest/observer"
 
 	"github.com/rollcall-gateway/rollcall/caddymodule/backend"
+	"github.com/rollcall-gateway/rollcall/caddymodule/copies"
+	"github.com/rollcall-gateway/rollcall/caddymodule/site"
 	"github.com/rollcall-gateway/rollcall/presence"
 )
 
@@ -77,7 +81,7 @@ func siteWithBackend(host, url string) string {
 }
 
 // inEffect puts a configuration into effect, instead of the one before.
-func inEffect(t *testing.T, caddyfile string, before *snapshot) (*site, *snapshot) {
+func inEffect(t *testing.T, caddyfile string, before *snapshot) (*site.Site, *snapshot) {
 	t.Helper()
 	c := mustLoad(t, caddyfile)
 	h, s := c.app.hub, c.snapshot()
@@ -94,7 +98,7 @@ func inEffect(t *testing.T, caddyfile string, before *snapshot) (*site, *snapsho
 }
 
 // copyToBackend copies messages as a connection to the site does.
-func copyToBackend(h *hub, of *site, host presence.HostName, messages ...backend.Message) error {
+func copyToBackend(h *hub, of *site.Site, host presence.HostName, messages ...backend.Message) error {
 	t := &tenant{name: host}
 	t.site.Store(of)
 	return (&session{hub: h, tenant: t}).copyToBackend(messages)
@@ -127,7 +131,7 @@ func TestCopiesFollowTheConfigurationInEffect(t *testing.T) {
 	}
 	// The host leaves the configuration and comes back with another backend.
 	_, now = inEffect(t, siteWithKey("other.example.com", "k"), now)
-	if err := copyToBackend(loadedHub(), site, host, copied(9)); !errors.Is(err, errNotCopied) {
+	if err := copyToBackend(loadedHub(), site, host, copied(9)); !errors.Is(err, copies.ErrNotCopied) {
 		t.Errorf("of a host that has left: %v", err)
 	}
 	site, _ = inEffect(t, siteWithBackend("portal.example.com", second.URL), now)
@@ -145,7 +149,7 @@ func TestCopiesFollowTheConfigurationInEffect(t *testing.T) {
 }
 
 func TestCopiesAreKeptWhenCaddyStops(t *testing.T) {
-	dataFolder(t)
+	folder := dataFolder(t)
 	host, l := mustHost(t, "portal.example.com"), newListener(t)
 	l.answer(http.StatusServiceUnavailable)
 	site, now := inEffect(t, siteWithBackend("portal.example.com", l.URL), nil)
@@ -156,11 +160,15 @@ func TestCopiesAreKeptWhenCaddyStops(t *testing.T) {
 	}
 	h := loadedHub()
 	h.pop(now) // the last one: the hub drains
-	if err := copyToBackend(loadedHub(), site, host, copied(9)); !errors.Is(err, errNotCopied) {
+	if err := copyToBackend(loadedHub(), site, host, copied(9)); !errors.Is(err, copies.ErrNotCopied) {
 		t.Errorf("while it stops: %v", err)
 	}
-	if h.copies.courier.Load() != nil {
-		t.Error("the file is open")
+	other, err := backend.Open(backend.Config{Folder: folder, Endpoints: new(hub), Observer: unobserved{}, Logger: zap.NewNop()})
+	if err != nil {
+		t.Fatalf("the file is not let go of: %v", err)
+	}
+	if err := other.Close(t.Context()); err != nil {
+		t.Fatal(err)
 	}
 	l.answer(http.StatusOK)
 	// What waits is delivered although nothing is sent.
@@ -169,10 +177,10 @@ func TestCopiesAreKeptWhenCaddyStops(t *testing.T) {
 }
 
 func TestWithoutABackendListenersGetTheirMessages(t *testing.T) {
-	dataFolder(t)
+	folder := dataFolder(t)
 	site, _ := inEffect(t, siteWithKey("portal.example.com", "k"), nil)
 	core, logs := observer.New(zapcore.WarnLevel)
-	site.logger = zap.New(core)
+	site.Logger = zap.New(core)
 	host, m := mustHost(t, "portal.example.com"), copied(1)
 	for range 3 {
 		if err := copyToBackend(loadedHub(), site, host, m); err != nil {
@@ -180,7 +188,7 @@ func TestWithoutABackendListenersGetTheirMessages(t *testing.T) {
 		}
 	}
 	m.Mode = backend.Receive
-	if err := copyToBackend(loadedHub(), site, host, m); !errors.Is(err, errNotCopied) || !errors.Is(err, errNoBackend) {
+	if err := copyToBackend(loadedHub(), site, host, m); !errors.Is(err, copies.ErrNotCopied) || !errors.Is(err, errNoBackend) {
 		t.Errorf("mode receive: %v", err)
 	}
 	if logs.Len() != 1 {
@@ -189,8 +197,8 @@ func TestWithoutABackendListenersGetTheirMessages(t *testing.T) {
 	if code := codeOf(copyToBackend(loadedHub(), site, host, m)); code != "unavailable" {
 		t.Errorf("the code is %s", code)
 	}
-	if loadedHub().copies.courier.Load() != nil {
-		t.Error("a file is opened that nobody needs")
+	if _, err := os.Stat(folder); !errors.Is(err, fs.ErrNotExist) {
+		t.Errorf("a file is made that nobody needs: %v", err)
 	}
 }
 
@@ -234,7 +242,7 @@ func TestMessageThatIsNotSentIsNotCopied(t *testing.T) {
 	answer("joined")
 
 	slow := stuck{writing: make(chan struct{}, 1), gate: make(chan struct{})}
-	conn, err := registry.Connect(host, site.rules(), &presence.User{ID: "bob"}, slow)
+	conn, err := registry.Connect(host, site.Rules(), &presence.User{ID: "bob"}, slow)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -270,17 +278,25 @@ func TestMessageThatIsNotSentIsNotCopied(t *testing.T) {
 	l.expect(t, "portal.example.com 2")
 }
 
+// unobserved counts nothing.
+type unobserved struct{}
+
+func (unobserved) Delivered(presence.HostName)                {}
+func (unobserved) Failed(presence.HostName, backend.Reason)   {}
+func (unobserved) NotTaken(presence.HostName, backend.Reason) {}
+func (unobserved) Dropped(presence.HostName, backend.Reason)  {}
+
 func TestCopiesWaitForAnotherProcessToLetGoOfTheFile(t *testing.T) {
 	folder := dataFolder(t)
 	other, err := backend.Open(backend.Config{
-		Folder: folder, Endpoints: new(hub), Observer: newCopyMetrics(presence.HostName.String), Logger: zap.NewNop(),
+		Folder: folder, Endpoints: new(hub), Observer: unobserved{}, Logger: zap.NewNop(),
 	})
 	if err != nil {
 		t.Fatal(err)
 	}
 	host, l := mustHost(t, "portal.example.com"), newListener(t)
 	site, _ := inEffect(t, siteWithBackend("portal.example.com", l.URL), nil)
-	if err := copyToBackend(loadedHub(), site, host, copied(0)); !errors.Is(err, errNotCopied) || !errors.Is(err, backend.ErrLocked) {
+	if err := copyToBackend(loadedHub(), site, host, copied(0)); !errors.Is(err, copies.ErrNotCopied) || !errors.Is(err, backend.ErrLocked) {
 		t.Fatalf("the error is %v", err)
 	}
 	if err := other.Close(t.Context()); err != nil {
@@ -331,15 +347,5 @@ func TestBackendMetrics(t *testing.T) {
 	all := strings.Join(lines(), "\n")
 	if !strings.Contains(all, "queued_messages{host=_other} 1") || strings.Contains(all, "canary") {
 		t.Errorf("the metrics are\n%s", all)
-	}
-	h.copies.metrics.NotTaken(named, backend.ReasonFull)
-	h.copies.metrics.Dropped(named, backend.ReasonRefused)
-	all = strings.Join(lines(), "\n")
-	for _, want := range []string{
-		"refused_total{host=portal.example.com,reason=full} 1", "dropped_total{host=portal.example.com,reason=refused} 1",
-	} {
-		if !strings.Contains(all, want) {
-			t.Errorf("%q is not in\n%s", want, all)
-		}
 	}
 }

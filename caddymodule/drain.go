@@ -85,7 +85,7 @@ func (h *hub) finishDrain() {
 	h.mu.Unlock()
 	close(d.served)
 	<-d.done
-	h.copies.close(d.last.logger, d.deadline)
+	h.copies.Close(d.last.logger, d.deadline)
 	h.applying.Lock()
 	defer h.applying.Unlock()
 	h.endCluster(d.last.logger, d.deadline)

@@ -15,6 +15,7 @@ import (
 	"go.uber.org/zap"
 	"go.uber.org/zap/zapcore"
 
+	"github.com/rollcall-gateway/rollcall/caddymodule/copies"
 	"github.com/rollcall-gateway/rollcall/presence/cluster"
 )
 
@@ -182,7 +183,7 @@ func TestCopiesAreTakenUntilHTTPHasStopped(t *testing.T) {
 	}
 	l.expect(t, "portal.example.com 1")
 	c.mustCleanup(t)
-	if err := copyToBackend(hub, site, host, copied(2)); !errors.Is(err, errNotCopied) {
+	if err := copyToBackend(hub, site, host, copied(2)); !errors.Is(err, copies.ErrNotCopied) {
 		t.Errorf("after the end: %v", err)
 	}
 }

@@ -18,6 +18,9 @@ import (
 
 	"github.com/prometheus/client_golang/prometheus"
 
+	"github.com/rollcall-gateway/rollcall/caddymodule/assign"
+	"github.com/rollcall-gateway/rollcall/caddymodule/problem"
+	"github.com/rollcall-gateway/rollcall/caddymodule/site"
 	"github.com/rollcall-gateway/rollcall/presence"
 	"github.com/rollcall-gateway/rollcall/presence/assignment"
 	"github.com/rollcall-gateway/rollcall/presence/cluster"
@@ -43,7 +46,7 @@ type request map[string]json.RawMessage
 
 // question is a request about a host, from somebody who may ask.
 type question struct {
-	site *site // whose rules hold
+	site *site.Site // whose rules hold
 	host presence.HostName
 	body request
 	raw  []byte // the body as it came
@@ -60,23 +63,23 @@ type answer struct {
 // APIDoor is the handler of a site as a request to an endpoint comes in by it.
 type APIDoor interface {
 	// Owner returns the site whose rules hold for a host, or why there is none at this door.
-	Owner(host presence.HostName) (*site, *problem)
+	Owner(host presence.HostName) (*site.Site, *problem.Problem)
 	// Other returns the site of another host of the same block as of, if the client of the request may use its endpoints.
-	Other(r *http.Request, of *site, host presence.HostName) (*site, *problem)
+	Other(r *http.Request, of *site.Site, host presence.HostName) (*site.Site, *problem.Problem)
 	// Client returns the addresses that count as one client with that of the request, the zero Prefix without any.
 	Client(r *http.Request) netip.Prefix
 	// CheckAddress refuses a request from an address that may not use the endpoints.
-	CheckAddress(r *http.Request) *problem
+	CheckAddress(r *http.Request) *problem.Problem
 }
 
 // apiConfig is what the endpoints need. All fields are required.
 type apiConfig struct {
 	Registry    *presence.Registry
-	Assignments *assignments
+	Assignments *assign.Keeper
 	// Asked returns the pods that a question of a scope goes to, or nil and what the answer of this one is worth.
-	Asked func(of *site, scope cluster.Scope) (pods, cluster.Truth)
+	Asked func(of *site.Site, scope cluster.Scope) (pods, cluster.Truth)
 	// Spread tells the other pods of changes of assignments, and returns who has them.
-	Spread func(ctx context.Context, of *site, host presence.HostName, records []assignment.Record) cluster.Truth
+	Spread func(ctx context.Context, of *site.Site, host presence.HostName, records []assignment.Record) cluster.Truth
 	// Sent counts a message of a backend: nil is one that was sent.
 	Sent func(host presence.HostName, err error)
 	// Draining reports whether requests are refused because the process is stopping.
@@ -88,7 +91,7 @@ type apiServer struct {
 	apiConfig
 	badKeys  *badKeys
 	requests *prometheus.HistogramVec
-	answers  map[string]func(ctx context.Context, q question) (answer, *problem)
+	answers  map[string]func(ctx context.Context, q question) (answer, *problem.Problem)
 }
 
 func newAPI(c apiConfig) *apiServer {
@@ -97,7 +100,7 @@ func newAPI(c apiConfig) *apiServer {
 		Help:    "How long the endpoints took to answer, by endpoint and HTTP status.",
 		Buckets: []float64{.0001, .00025, .0005, .001, .0025, .005, .01, .025, .05, .1, .25, .5, 1, 2.5},
 	}, []string{"endpoint", "code"})}
-	s.answers = map[string]func(context.Context, question) (answer, *problem){
+	s.answers = map[string]func(context.Context, question) (answer, *problem.Problem){
 		"users": s.users, "allusers": s.allUsers, "channels": s.channels, "sendmessage": s.sendMessage,
 		"adduser": s.addUser, "removeuser": s.removeUser,
 	}
@@ -124,8 +127,8 @@ func (s *apiServer) serve(w http.ResponseWriter, r *http.Request, name string, b
 		a, p = to(r.Context(), q)
 	}
 	if p != nil {
-		status = p.status
-		p.write(w)
+		status = p.Status
+		p.Write(w)
 		return true
 	}
 	if a.status != 0 {
@@ -139,7 +142,7 @@ func (s *apiServer) serve(w http.ResponseWriter, r *http.Request, name string, b
 	}
 	header.Set("Content-Length", strconv.Itoa(totalLen(a.pieces)))
 	if a.truth != nil {
-		setTruth(header, *a.truth)
+		problem.SetTruth(header, *a.truth)
 	}
 	w.WriteHeader(status)
 	_ = writePieces(w, a.pieces) // a client that has gone needs no answer
@@ -147,22 +150,22 @@ func (s *apiServer) serve(w http.ResponseWriter, r *http.Request, name string, b
 }
 
 // question does what all endpoints have in common: everything but the answer.
-func (s *apiServer) question(w http.ResponseWriter, r *http.Request, name string, by APIDoor) (question, *problem) {
+func (s *apiServer) question(w http.ResponseWriter, r *http.Request, name string, by APIDoor) (question, *problem.Problem) {
 	if p := by.CheckAddress(r); p != nil {
 		return question{}, p
 	}
 	if r.Method != http.MethodPost {
-		return question{}, problemMethod(http.MethodPost)
+		return question{}, problem.MethodNotAllowed(http.MethodPost)
 	}
 	if r.TLS != nil && !r.TLS.HandshakeComplete {
-		return question{}, problemTooEarly()
+		return question{}, problem.TooEarly()
 	}
 	if s.Draining() {
-		return question{}, problemDraining()
+		return question{}, problem.Draining()
 	}
 	host, err := presence.ParseHostName(r.Host)
 	if err != nil {
-		return question{}, problemBadHost()
+		return question{}, problem.BadHost()
 	}
 	if _, p := by.Owner(host); p != nil {
 		return question{}, p
@@ -200,14 +203,14 @@ func (s *apiServer) question(w http.ResponseWriter, r *http.Request, name string
 // one they are those of the request. The two have to be hosts of one block, so that the key of the request opens both: a
 // block with several addresses is a handler on each of their listeners. The client also needs an address that may use
 // the named host: another block can differ in api_from alone.
-func bodyHost(r *http.Request, by APIDoor, body request, asked presence.HostName, s *site) (presence.HostName, *site, *problem) {
+func bodyHost(r *http.Request, by APIDoor, body request, asked presence.HostName, s *site.Site) (presence.HostName, *site.Site, *problem.Problem) {
 	text, p := body.text("host")
 	if _, named := body["host"]; !named || p != nil {
 		return asked, s, p
 	}
 	host, err := presence.ParseHostName(text)
 	if err != nil {
-		return asked, s, problemValue("host must be a domain name, like portal.example.com")
+		return asked, s, problem.BadValue("host must be a domain name, like portal.example.com")
 	}
 	if host == asked {
 		return asked, s, nil
@@ -217,50 +220,50 @@ func bodyHost(r *http.Request, by APIDoor, body request, asked presence.HostName
 }
 
 // checkKey refuses a request whose key is not one of the site's. One without a key is no guess.
-func (s *apiServer) checkKey(of *site, key string, client netip.Prefix) *problem {
+func (s *apiServer) checkKey(of *site.Site, key string, client netip.Prefix) *problem.Problem {
 	// Also for a client that is blocked, so that the time of an answer does not depend on the key.
-	right := of.keys.allow(key)
-	if of.keys.open {
+	right := of.Keys.Allow(key)
+	if of.Keys.Open {
 		return nil
 	}
 	if key != "" {
-		if wait := s.badKeys.try(badKeyClient{of.keys.set, client}, right, time.Now()); wait > 0 {
-			return &problem{
-				status: http.StatusTooManyRequests, code: "too_many_bad_keys",
-				detail: "too many wrong keys came from this address: wait, then send the right one", retry: wait,
+		if wait := s.badKeys.try(badKeyClient{of.Keys.Set, client}, right, time.Now()); wait > 0 {
+			return &problem.Problem{
+				Status: http.StatusTooManyRequests, Code: "too_many_bad_keys",
+				Detail: "too many wrong keys came from this address: wait, then send the right one", Retry: wait,
 			}
 		}
 	}
 	if !right {
-		return &problem{
-			status: http.StatusUnauthorized, code: "bad_key",
-			detail: "send the site's API key as apiKey in the body or in the X-Api-Key header",
+		return &problem.Problem{
+			Status: http.StatusUnauthorized, Code: "bad_key",
+			Detail: "send the site's API key as apiKey in the body or in the X-Api-Key header",
 		}
 	}
 	return nil
 }
 
 // readBody reads a body of at most limit bytes.
-func readBody(w http.ResponseWriter, r *http.Request, limit int64) ([]byte, *problem) {
+func readBody(w http.ResponseWriter, r *http.Request, limit int64) ([]byte, *problem.Problem) {
 	if isEncoded(r.Header) {
-		return nil, problemEncoded()
+		return nil, problem.EncodedBody()
 	}
 	if !isJSON(r.Header) {
-		return nil, &problem{
-			status: http.StatusUnsupportedMediaType, code: "not_json",
-			detail: "send the body as Content-Type: application/json",
+		return nil, &problem.Problem{
+			Status: http.StatusUnsupportedMediaType, Code: "not_json",
+			Detail: "send the body as Content-Type: application/json",
 		}
 	}
 	raw, err := io.ReadAll(http.MaxBytesReader(w, r.Body, limit))
 	var tooLarge *http.MaxBytesError
 	switch {
 	case errors.As(err, &tooLarge):
-		return nil, &problem{
-			status: http.StatusRequestEntityTooLarge, code: "too_large",
-			detail: fmt.Sprintf("the body is over %d KiB", limit>>10),
+		return nil, &problem.Problem{
+			Status: http.StatusRequestEntityTooLarge, Code: "too_large",
+			Detail: fmt.Sprintf("the body is over %d KiB", limit>>10),
 		}
 	case err != nil:
-		return nil, &problem{status: http.StatusBadRequest, code: "bad_body", detail: "the body did not arrive whole"}
+		return nil, &problem.Problem{Status: http.StatusBadRequest, Code: "bad_body", Detail: "the body did not arrive whole"}
 	}
 	return raw, nil
 }
@@ -286,41 +289,41 @@ func isJSON(header http.Header) bool {
 }
 
 // parseRequest decodes a body. An empty one has no values: the key can be in the header.
-func parseRequest(raw []byte) (request, *problem) {
+func parseRequest(raw []byte) (request, *problem.Problem) {
 	if len(bytes.Trim(raw, " \t\r\n")) == 0 {
 		return request{}, nil
 	}
 	if !utf8.Valid(raw) { // encoding/json makes other names of it, and browsers do not take it
-		return nil, &problem{status: http.StatusBadRequest, code: "bad_json", detail: "the body is not UTF-8"}
+		return nil, &problem.Problem{Status: http.StatusBadRequest, Code: "bad_json", Detail: "the body is not UTF-8"}
 	}
 	var body request
 	if err := json.Unmarshal(raw, &body); err != nil || body == nil {
-		return nil, &problem{status: http.StatusBadRequest, code: "bad_json", detail: "the body is not a JSON object"}
+		return nil, &problem.Problem{Status: http.StatusBadRequest, Code: "bad_json", Detail: "the body is not a JSON object"}
 	}
 	return body, nil
 }
 
 // text returns a string, "" when the key is absent.
-func (b request) text(key string) (string, *problem) {
+func (b request) text(key string) (string, *problem.Problem) {
 	var s string
 	p := b.decode(key, &s, "a string")
 	return s, p
 }
 
 // flag returns a boolean, or what stands for an absent key.
-func (b request) flag(key string, absent bool) (bool, *problem) {
+func (b request) flag(key string, absent bool) (bool, *problem.Problem) {
 	v := absent
 	p := b.decode(key, &v, "true or false")
 	return v, p
 }
 
-func (b request) decode(key string, to any, want string) *problem {
+func (b request) decode(key string, to any, want string) *problem.Problem {
 	raw, ok := b[key]
 	if !ok {
 		return nil
 	}
 	if err := json.Unmarshal(raw, to); err != nil || string(raw) == "null" {
-		return problemValue("%s must be %s", key, want)
+		return problem.BadValue("%s must be %s", key, want)
 	}
 	return nil
 }

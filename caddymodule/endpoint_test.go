@@ -15,6 +15,8 @@ import (
 	"time"
 
 	"github.com/caddyserver/caddy/v2/modules/caddyhttp"
+
+	"github.com/rollcall-gateway/rollcall/caddymodule/problem"
 )
 
 func TestParseRequest(t *testing.T) {
@@ -40,7 +42,7 @@ func TestParseRequest(t *testing.T) {
 		t.Run(test.name, func(t *testing.T) {
 			body, p := parseRequest([]byte(test.body))
 			if !test.ok {
-				if p == nil || p.status != http.StatusBadRequest || p.code != "bad_json" {
+				if p == nil || p.Status != http.StatusBadRequest || p.Code != "bad_json" {
 					t.Errorf("got %v and the problem %+v, want bad_json", body, p)
 				}
 				return
@@ -63,7 +65,7 @@ func TestRequestValues(t *testing.T) {
 		}
 	}
 	for _, key := range []string{"t", "null", "n", "o", "a"} {
-		if got, p := body.text(key); p == nil || p.code != "bad_value" || p.status != http.StatusBadRequest || p.detail != key+" must be a string" {
+		if got, p := body.text(key); p == nil || p.Code != "bad_value" || p.Status != http.StatusBadRequest || p.Detail != key+" must be a string" {
 			t.Errorf("text %s: %q and the problem %+v", key, got, p)
 		}
 	}
@@ -73,7 +75,7 @@ func TestRequestValues(t *testing.T) {
 		}
 	}
 	for _, key := range []string{"s", "null", "n", "o", "a", "quoted"} {
-		if got, p := body.flag(key, true); p == nil || p.detail != key+" must be true or false" {
+		if got, p := body.flag(key, true); p == nil || p.Detail != key+" must be true or false" {
 			t.Errorf("flag %s: %v and the problem %+v", key, got, p)
 		}
 	}
@@ -470,7 +472,7 @@ func TestEndpointAsksTheConfigurationInEffect(t *testing.T) {
 func TestProblemRetryAfterIsRoundedUp(t *testing.T) {
 	for wait, want := range map[time.Duration]string{0: "", time.Millisecond: "1", time.Second: "1", 1500 * time.Millisecond: "2"} {
 		w := httptest.NewRecorder()
-		(&problem{status: http.StatusServiceUnavailable, code: "c", detail: "d", retry: wait}).write(w)
+		(&problem.Problem{Status: http.StatusServiceUnavailable, Code: "c", Detail: "d", Retry: wait}).Write(w)
 		checkProblem(t, w, http.StatusServiceUnavailable, "c")
 		if got := w.Header().Get("Retry-After"); got != want {
 			t.Errorf("%s: Retry-After %q, want %q", wait, got, want)

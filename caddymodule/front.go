@@ -6,18 +6,20 @@ import (
 
 	"go.uber.org/zap"
 
+	"github.com/rollcall-gateway/rollcall/caddymodule/problem"
+	"github.com/rollcall-gateway/rollcall/caddymodule/site"
 	"github.com/rollcall-gateway/rollcall/presence"
 )
 
 // owner returns the site whose rules hold for a request to this handler: the one that owns the host in the configuration
 // in effect, where it owns it at all, if this handler is a door to the owner in its own configuration.
-func (h *Handler) owner(name presence.HostName) (*site, *problem) {
+func (h *Handler) owner(name presence.HostName) (*site.Site, *problem.Problem) {
 	own, err := h.app.settle()
 	if err != nil {
-		return nil, problemReloaded() // the configuration does not start
+		return nil, problem.Reloaded() // the configuration does not start
 	}
 	if own.Find(name) != h.site {
-		return nil, problemMisdirected()
+		return nil, problem.Misdirected()
 	}
 	if now := h.app.hub.current(); now != nil && now != own {
 		if s := now.Find(name); s != nil {
@@ -25,7 +27,7 @@ func (h *Handler) owner(name presence.HostName) (*site, *problem) {
 		}
 	}
 	if h.app.stopped.Load() {
-		return nil, problemReloaded()
+		return nil, problem.Reloaded()
 	}
 	return h.site, nil
 }
@@ -34,42 +36,44 @@ func (h *Handler) owner(name presence.HostName) (*site, *problem) {
 type front Handler
 
 // Owner implements Door.
-func (f *front) Owner(host presence.HostName) (*site, *problem) { return (*Handler)(f).owner(host) }
+func (f *front) Owner(host presence.HostName) (*site.Site, *problem.Problem) {
+	return (*Handler)(f).owner(host)
+}
 
 // Settings implements Door.
-func (f *front) Settings() settings { return f.settings }
+func (f *front) Settings() site.Settings { return f.settings }
 
 // Client implements Door.
 func (f *front) Client(r *http.Request) netip.Prefix { return clientNet(clientAddr(r)) }
 
 // Logger implements Door.
-func (f *front) Logger() *zap.Logger { return f.site.logger }
+func (f *front) Logger() *zap.Logger { return f.site.Logger }
 
 // CheckAddress implements APIDoor.
-func (f *front) CheckAddress(r *http.Request) *problem { return (*Handler)(f).checkAddress(r) }
+func (f *front) CheckAddress(r *http.Request) *problem.Problem { return (*Handler)(f).checkAddress(r) }
 
 // Other implements APIDoor.
-func (f *front) Other(r *http.Request, of *site, host presence.HostName) (*site, *problem) {
+func (f *front) Other(r *http.Request, of *site.Site, host presence.HostName) (*site.Site, *problem.Problem) {
 	app := f.app
 	if now := app.hub.current(); now != nil {
-		if o, ok := now.Owners.(*owners); ok && of.retired == now.retired {
+		if o, ok := now.Owners.(*owners); ok && of.Retired == now.retired {
 			return o.other(r, of, host)
 		}
 	}
 	configuration, err := app.settle()
-	if err != nil || of.retired != configuration.retired {
-		return nil, problemReloaded()
+	if err != nil || of.Retired != configuration.retired {
+		return nil, problem.Reloaded()
 	}
 	return configuration.Owners.(*owners).other(r, of, host)
 }
 
 // other returns the site of another host of the same block, if the client may use the endpoints there.
-func (o *owners) other(r *http.Request, of *site, host presence.HostName) (*site, *problem) {
+func (o *owners) other(r *http.Request, of *site.Site, host presence.HostName) (*site.Site, *problem.Problem) {
 	claim := o.claimOn(host)
-	if claim == nil || claim.site.settings != of.settings {
-		return nil, problemMisdirected()
+	if claim == nil || claim.site.Settings != of.Settings {
+		return nil, problem.Misdirected()
 	}
-	var p *problem
+	var p *problem.Problem
 	for _, d := range claim.doors {
 		if p = d.handler.checkAddress(r); p == nil {
 			return claim.site, nil

@@ -14,6 +14,8 @@ import (
 	"github.com/caddyserver/caddy/v2/modules/caddyhttp"
 	"go.uber.org/zap"
 
+	"github.com/rollcall-gateway/rollcall/caddymodule/pluginhost"
+	"github.com/rollcall-gateway/rollcall/caddymodule/site"
 	"github.com/rollcall-gateway/rollcall/caddymodule/token"
 	"github.com/rollcall-gateway/rollcall/presence"
 )
@@ -69,12 +71,12 @@ type Handler struct {
 
 	app         *App
 	way         way
-	settings    settings
-	apiFrom     *apiFrom   // nil: every address may use the endpoints
-	site        *site      // that this handler is a door to
-	made        *site      // of this handler alone; nil if site was there before
-	plugins     *pluginSet // of made, nil without any
-	misdirected int        // warnings about hosts of others
+	settings    site.Settings
+	apiFrom     *apiFrom        // nil: every address may use the endpoints
+	site        *site.Site      // that this handler is a door to
+	made        *site.Site      // of this handler alone; nil if site was there before
+	plugins     *pluginhost.Set // of made, nil without any
+	misdirected int             // warnings about hosts of others
 }
 
 const (
@@ -160,23 +162,23 @@ func (h *Handler) userOf() func(*http.Request) (id, email string) {
 }
 
 // provisionSite makes the site of the handler's configuration.
-func (h *Handler) provisionSite(ctx caddy.Context, s *site) error {
+func (h *Handler) provisionSite(ctx caddy.Context, s *site.Site) error {
 	var err error
-	s.logger = ctx.Logger()
-	s.user = h.userOf()
-	if s.keys, err = parseAPIKeys(h.APIKey); err != nil {
+	s.Logger = ctx.Logger()
+	s.User = h.userOf()
+	if s.Keys, err = parseAPIKeys(h.APIKey); err != nil {
 		return err
 	}
 	if len(h.APIKey) == 0 {
-		s.logger.Warn("no api_key: the endpoints answer 401; write a key, or off to open them",
+		s.Logger.Warn("no api_key: the endpoints answer 401; write a key, or off to open them",
 			zap.String("prefix", h.Prefix))
 	}
 	for _, text := range h.Origins {
-		o, err := parseOrigin(text)
+		o, err := site.ParseOrigin(text)
 		if err != nil {
 			return err
 		}
-		s.origins = append(s.origins, o)
+		s.Origins = append(s.Origins, o)
 	}
 	if err := h.provisionJWT(ctx, s); err != nil {
 		return err
@@ -185,7 +187,7 @@ func (h *Handler) provisionSite(ctx caddy.Context, s *site) error {
 		return err
 	}
 	if h.Backend != nil {
-		if s.backend, err = h.Backend.endpoint(s.logger); err != nil {
+		if s.Backend, err = h.Backend.endpoint(s.Logger); err != nil {
 			return err
 		}
 	}
@@ -193,9 +195,9 @@ func (h *Handler) provisionSite(ctx caddy.Context, s *site) error {
 		return err
 	}
 	if h.plugins != nil {
-		s.chain = h.plugins.Chain()
+		s.Chain = h.plugins.Chain()
 	}
-	s.makeRules()
+	s.MakeRules()
 	return nil
 }
 
@@ -204,24 +206,24 @@ const apiKeysOff = "off"
 
 // parseAPIKeys reads what the configuration gives: keys, placeholders for keys, "sha256:" and the hash of a key in
 // hexadecimal, or "off" alone. No error shows any part of a key.
-func parseAPIKeys(configured []string) (apiKeys, error) {
+func parseAPIKeys(configured []string) (site.Keys, error) {
 	if slices.Contains(configured, apiKeysOff) {
 		if len(configured) > 1 {
-			return apiKeys{}, errors.New("api_key: off stands alone, remove it or the keys")
+			return site.Keys{}, errors.New("api_key: off stands alone, remove it or the keys")
 		}
-		return openKeys(), nil
+		return site.OpenKeys(), nil
 	}
 	texts := make([]string, len(configured))
 	for i, text := range configured {
 		var err error
 		if texts[i], err = resolveKey(numbered("api_key", i), text); err != nil {
-			return apiKeys{}, err
+			return site.Keys{}, err
 		}
 	}
-	return newKeys(texts)
+	return site.NewKeys(texts)
 }
 
-func (h *Handler) provisionJWT(ctx caddy.Context, s *site) error {
+func (h *Handler) provisionJWT(ctx caddy.Context, s *site.Site) error {
 	if h.JWT == nil {
 		return nil
 	}
@@ -235,27 +237,27 @@ func (h *Handler) provisionJWT(ctx caddy.Context, s *site) error {
 		EmailClaim: h.JWT.EmailClaim,
 		Logger: func(msg string, err error) {
 			if err == nil {
-				s.logger.Info(msg)
+				s.Logger.Info(msg)
 				return
 			}
-			s.logger.Error(msg, zap.Error(err))
+			s.Logger.Error(msg, zap.Error(err))
 		},
 	}
 	if err := h.JWT.readKey(&c); err != nil {
 		return err
 	}
 	if n := len(c.Secret); n > 0 && n < token.MinSecret {
-		s.logger.Warn("the jwt secret is short and can be guessed: make one with openssl rand -hex 32",
+		s.Logger.Warn("the jwt secret is short and can be guessed: make one with openssl rand -hex 32",
 			zap.Int("bytes", n), zap.Int("recommended", token.MinSecret))
 	}
 	var err error
-	s.verifier, err = token.New(ctx, c)
-	s.cookie = h.JWT.Cookie
+	s.Verifier, err = token.New(ctx, c)
+	s.Cookie = h.JWT.Cookie
 	return err
 }
 
 // provisionRules makes the rules for channels, the limits and the pings.
-func (h *Handler) provisionRules(s *site) error {
+func (h *Handler) provisionRules(s *site.Site) error {
 	var limits Limits
 	if h.Limits != nil {
 		limits = *h.Limits
@@ -272,25 +274,25 @@ func (h *Handler) provisionRules(s *site) error {
 	if min(limits.Frame, limits.Queue) < least || max(limits.Frame, limits.Queue) > most {
 		return errors.New("limits: frame and queue are sizes from 1KiB to 1GiB")
 	}
-	s.limits = siteLimits{
-		frame:           limits.Frame,
-		queue:           int(limits.Queue),
-		framesPerSecond: float64(limits.FramesPerSecond),
-		channels:        limits.ChannelsPerConnection,
-		perAddress:      limits.ConnectionsPerAddress,
+	s.Limits = site.Limits{
+		Frame:           limits.Frame,
+		Queue:           int(limits.Queue),
+		FramesPerSecond: float64(limits.FramesPerSecond),
+		Channels:        limits.ChannelsPerConnection,
+		PerAddress:      limits.ConnectionsPerAddress,
 	}
 
-	s.ping = pings{interval: defaultPingInterval}
+	s.Ping = site.Pings{Interval: defaultPingInterval}
 	if h.Ping != nil && h.Ping.Interval != 0 {
-		s.ping.interval = time.Duration(h.Ping.Interval)
+		s.Ping.Interval = time.Duration(h.Ping.Interval)
 	}
-	s.ping.timeout = s.ping.interval + defaultPingGrace
+	s.Ping.Timeout = s.Ping.Interval + defaultPingGrace
 	if h.Ping != nil && h.Ping.Timeout != 0 {
-		s.ping.timeout = time.Duration(h.Ping.Timeout)
+		s.Ping.Timeout = time.Duration(h.Ping.Timeout)
 	}
-	if s.ping.interval < wheelTick || s.ping.timeout <= s.ping.interval {
+	if s.Ping.Interval < wheelTick || s.Ping.Timeout <= s.Ping.Interval {
 		return fmt.Errorf("ping %s %s: the interval is at least %s, and the timeout is longer",
-			s.ping.interval, s.ping.timeout, wheelTick)
+			s.Ping.Interval, s.Ping.Timeout, wheelTick)
 	}
 
 	grace := defaultGrace
@@ -301,17 +303,17 @@ func (h *Handler) provisionRules(s *site) error {
 		return fmt.Errorf("grace %s: use a duration up to %s, or off", grace, maxGrace)
 	}
 
-	s.patterns.Default = presence.Authenticated
+	s.Patterns.Default = presence.Authenticated
 	if h.Channels != nil {
-		s.patterns.Authenticated, s.patterns.Anonymous = h.Channels.Authenticated, h.Channels.Anonymous
+		s.Patterns.Authenticated, s.Patterns.Anonymous = h.Channels.Authenticated, h.Channels.Anonymous
 		if h.Channels.Default != "" {
 			var err error
-			if s.patterns.Default, err = presence.ParseKind(h.Channels.Default); err != nil {
+			if s.Patterns.Default, err = presence.ParseKind(h.Channels.Default); err != nil {
 				return fmt.Errorf("channels: default: %w", err)
 			}
 		}
 	}
-	s.bounds = presence.Rules{
+	s.Bounds = presence.Rules{
 		MaxConns:        limits.ConnectionsPerHost,
 		MaxChannels:     limits.ChannelsPerConnection,
 		MaxHostChannels: limits.ChannelsPerHost,
@@ -326,7 +328,7 @@ func (h *Handler) Cleanup() error {
 	if h.plugins == nil {
 		return nil
 	}
-	return h.plugins.release()
+	return h.plugins.Release()
 }
 
 // ServeHTTP implements caddyhttp.MiddlewareHandler.

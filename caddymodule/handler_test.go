@@ -12,6 +12,7 @@ import (
 	"github.com/caddyserver/caddy/v2"
 
 	"github.com/rollcall-gateway/rollcall/caddymodule/client"
+	"github.com/rollcall-gateway/rollcall/caddymodule/site"
 	"github.com/rollcall-gateway/rollcall/presence"
 )
 
@@ -121,16 +122,16 @@ func TestDefaults(t *testing.T) {
 		t.Errorf("the app is %s %s %s", c.app.DataCenter, c.app.Pod, time.Duration(c.app.DrainTimeout))
 	}
 	h := c.handler(t)
-	if h.Prefix != "/message" || h.User != nil || h.site.verifier != nil {
+	if h.Prefix != "/message" || h.User != nil || h.site.Verifier != nil {
 		t.Errorf("the handler is %+v with %+v", h, h.site)
 	}
-	if want := (siteLimits{frame: 64 << 10, queue: 1 << 20, framesPerSecond: 50, channels: 128}); h.site.limits != want {
-		t.Errorf("the limits are %+v, want %+v", h.site.limits, want)
+	if want := (site.Limits{Frame: 64 << 10, Queue: 1 << 20, FramesPerSecond: 50, Channels: 128}); h.site.Limits != want {
+		t.Errorf("the limits are %+v, want %+v", h.site.Limits, want)
 	}
-	if want := (pings{25 * time.Second, 35 * time.Second}); h.site.ping != want {
-		t.Errorf("pings are %+v, want %+v", h.site.ping, want)
+	if want := (site.Pings{Interval: 25 * time.Second, Timeout: 35 * time.Second}); h.site.Ping != want {
+		t.Errorf("pings are %+v, want %+v", h.site.Ping, want)
 	}
-	rules := h.site.rules()
+	rules := h.site.Rules()
 	if rules.MaxChannels != 128 || rules.MaxHostChannels != 1_000_000 || rules.MaxName != 255 || rules.MaxConns != 100_000 {
 		t.Errorf("the rules are %+v", rules)
 	}
@@ -175,11 +176,11 @@ http://a.example.com {
 		t.Errorf("the app is %s %s %s", c.app.DataCenter, c.app.Pod, time.Duration(c.app.DrainTimeout))
 	}
 	h := c.handler(t)
-	if want := (siteLimits{frame: 2 << 10, queue: 4 << 10, framesPerSecond: 6, channels: 3}); h.site.limits != want {
-		t.Errorf("the limits are %+v, want %+v", h.site.limits, want)
+	if want := (site.Limits{Frame: 2 << 10, Queue: 4 << 10, FramesPerSecond: 6, Channels: 3}); h.site.Limits != want {
+		t.Errorf("the limits are %+v, want %+v", h.site.Limits, want)
 	}
-	if want := (pings{10 * time.Second, 20 * time.Second}); h.site.ping != want {
-		t.Errorf("pings are %+v, want %+v", h.site.ping, want)
+	if want := (site.Pings{Interval: 10 * time.Second, Timeout: 20 * time.Second}); h.site.Ping != want {
+		t.Errorf("pings are %+v, want %+v", h.site.Ping, want)
 	}
 	if *h.User != (UserPlaceholders{ID: "{http.vars.id}"}) {
 		t.Errorf("the user is %+v", h.User)
@@ -187,7 +188,7 @@ http://a.example.com {
 	for channel, want := range map[string]presence.Kind{
 		"vip-1": presence.Authenticated, "lobby-1": presence.Anonymous, "other": presence.Anonymous,
 	} {
-		if class, _ := h.site.rules().Classifier.Classify(presence.HostName{}, channel); class.Kind != want {
+		if class, _ := h.site.Rules().Classifier.Classify(presence.HostName{}, channel); class.Kind != want {
 			t.Errorf("%s is %v", channel, class.Kind)
 		}
 	}

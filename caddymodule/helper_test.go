@@ -175,7 +175,7 @@ func arrive(t testing.TB, h *Handler, host, id, email string, channels ...string
 	if id != "" {
 		user = &presence.User{ID: id, Email: email}
 	}
-	conn, err := h.app.hub.registry.Connect(mustHost(t, host), h.site.rules(), user, sink{})
+	conn, err := h.app.hub.registry.Connect(mustHost(t, host), h.site.Rules(), user, sink{})
 	if err != nil {
 		t.Fatal(err)
 	}

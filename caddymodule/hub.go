@@ -11,6 +11,10 @@ import (
 
 	"go.uber.org/zap"
 
+	"github.com/rollcall-gateway/rollcall/caddymodule/assign"
+	"github.com/rollcall-gateway/rollcall/caddymodule/copies"
+	"github.com/rollcall-gateway/rollcall/caddymodule/pluginhost"
+	"github.com/rollcall-gateway/rollcall/caddymodule/site"
 	"github.com/rollcall-gateway/rollcall/caddymodule/socket"
 	"github.com/rollcall-gateway/rollcall/caddymodule/wire"
 	"github.com/rollcall-gateway/rollcall/presence"
@@ -28,10 +32,10 @@ type hub struct {
 	loop     *socket.Loop
 	log      liveCore
 	metrics  *metrics
-	plugins  *pluginHost
-	copies   *copies
+	plugins  *pluginhost.Host
+	copies   *copies.Copies
 	// assignments are what users are joined to by the server.
-	assignments *assignments
+	assignments *assign.Keeper
 	draining    atomic.Bool
 	started     time.Time
 	inEffect    atomic.Pointer[snapshot]    // the first of the stack, nil when it is empty
@@ -55,7 +59,7 @@ type hub struct {
 // tenant is a host with connections, as this package sees it: which site's rules hold for it now.
 type tenant struct {
 	name     presence.HostName
-	site     atomic.Pointer[site]
+	site     atomic.Pointer[site.Site]
 	counters *hostMetrics // of the connections to come; under hub.mu
 	conns    int          // under hub.mu
 
@@ -84,7 +88,7 @@ func newHub(c hubConfig) *hub {
 		started:  time.Now(),
 	}
 	h.startPods = func(cfg cluster.Config) (pods, error) {
-		cfg.Assignments = h.assignments.book
+		cfg.Assignments = h.assignments.Book
 		c, err := cluster.Start(cfg, h.registry, h)
 		if err != nil {
 			return nil, err // a nil *Cluster in the interface would not be nil
@@ -92,14 +96,14 @@ func newHub(c hubConfig) *hub {
 		return c, nil
 	}
 	h.loop = socket.NewLoop(h.notParked)
-	h.plugins = newPluginHost(pluginHostConfig{
+	h.plugins = pluginhost.New(pluginhost.Config{
 		Folder: filepath.Join(c.Folder, "wasm"), Logger: h.log.named("rollcall.plugin"), Named: h.named, Exiting: c.Exiting,
 	})
-	h.copies = newCopies(copiesConfig{
+	h.copies = copies.New(copies.Config{
 		Folder: filepath.Join(c.Folder, "backend"), Endpoints: h, Wanted: h.hasBackend, Label: h.label,
 		Logger: h.log.named("rollcall.backend"),
 	})
-	h.assignments = newAssignments(filepath.Join(c.Folder, "assignments.db"), h.registry, isGreeted, h.log.named("rollcall.assignments"))
+	h.assignments = assign.NewKeeper(filepath.Join(c.Folder, "assignments.db"), h.registry, isGreeted, h.log.named("rollcall.assignments"))
 	h.metrics = newMetrics(h)
 	return h
 }
@@ -119,8 +123,8 @@ func (h *hub) Destruct() error {
 	h.loop.Stop()
 	// Drained already, but for a configuration that never stopped.
 	h.endCluster(zap.NewNop(), time.Now())
-	h.copies.close(zap.NewNop(), time.Now())
-	return errors.Join(h.assignments.close(), h.plugins.close())
+	h.copies.Close(zap.NewNop(), time.Now())
+	return errors.Join(h.assignments.Close(), h.plugins.Close())
 }
 
 // push offers a configuration. Without another one it is in effect at once.
@@ -138,7 +142,7 @@ func (h *hub) push(s *snapshot) {
 	h.mu.Unlock()
 	h.offerSites()
 	if first {
-		h.copies.reopen()
+		h.copies.Reopen()
 		h.apply()
 	}
 }
@@ -195,9 +199,9 @@ func (h *hub) apply() {
 	now := h.stack[0]
 	h.log.follow(now.logger, true)
 	h.mu.Unlock()
-	h.assignments.begin(now.cluster != nil)
+	h.assignments.Begin(now.cluster != nil)
 	h.applyCluster(now) // before others are let in by new rules
-	h.copies.follow()
+	h.copies.Follow()
 
 	h.mu.Lock()
 	tenants := make([]*tenant, 0, len(h.tenants))
@@ -219,8 +223,8 @@ func (h *hub) apply() {
 			continue
 		}
 		if host := h.registry.Host(t.name); host != nil {
-			host.SetRules(s.rules())
-			h.assignments.assigner.reclassified(host)
+			host.SetRules(s.Rules())
+			h.assignments.Joiner.Reclassified(host)
 		}
 	}
 }
@@ -242,13 +246,13 @@ func (h *hub) closeHost(name presence.HostName) int {
 // connect makes a session of an upgraded socket. It returns errReloaded if the host's site is no longer the one that has
 // judged the request.
 func (h *hub) connect(
-	sock *socket.Conn, name presence.HostName, served *site, user *presence.User, client netip.Prefix,
+	sock *socket.Conn, name presence.HostName, served *site.Site, user *presence.User, client netip.Prefix,
 ) (*session, error) {
 	s, err := h.newSession(sock, name, served, client)
 	if err != nil {
 		return nil, err
 	}
-	rules := s.tenant.site.Load().rules()
+	rules := s.tenant.site.Load().Rules()
 	if err := s.connect(rules, user); err != nil {
 		h.release(s)
 		return nil, err
@@ -261,12 +265,12 @@ func (h *hub) connect(
 		h.disconnect(s)
 		return nil, err
 	}
-	if s.tenant.site.Load().rules() != rules {
+	if s.tenant.site.Load().Rules() != rules {
 		h.applying.Lock()
 		defer h.applying.Unlock()
 		if host := h.registry.Host(name); host != nil {
-			host.SetRules(s.tenant.site.Load().rules())
-			h.assignments.assigner.reclassified(host)
+			host.SetRules(s.tenant.site.Load().Rules())
+			h.assignments.Joiner.Reclassified(host)
 		}
 	}
 	return s, nil
@@ -282,14 +286,14 @@ func (h *hub) settle(t *tenant) error {
 	switch {
 	case h.draining.Load():
 		return errDraining
-	case t.site.Load().retired.Load():
+	case t.site.Load().Retired.Load():
 		return errReloaded // the request came before, and the host has left the configuration
 	}
 	return nil
 }
 
 // newSession makes a session and counts it in.
-func (h *hub) newSession(sock *socket.Conn, name presence.HostName, served *site, client netip.Prefix) (*session, error) {
+func (h *hub) newSession(sock *socket.Conn, name presence.HostName, served *site.Site, client netip.Prefix) (*session, error) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	t := h.tenants[name]
@@ -332,7 +336,7 @@ func (h *hub) sentByBackend(host presence.HostName, err error) {
 
 // newCounters returns the numbers of a host that is no tenant yet. The lock is held.
 func (h *hub) newCounters(name presence.HostName) *hostMetrics {
-	label := otherHosts
+	label := pluginhost.OtherHosts
 	if len(h.stack) > 0 {
 		label = h.stack[0].label(name)
 	}

@@ -5,28 +5,30 @@ import (
 	"slices"
 
 	"github.com/rollcall-gateway/rollcall/caddymodule/backend"
+	"github.com/rollcall-gateway/rollcall/caddymodule/pluginhost"
+	"github.com/rollcall-gateway/rollcall/caddymodule/site"
 	"github.com/rollcall-gateway/rollcall/presence"
 )
 
 // tryPlugins tries the plugins of all sites of a configuration that is about to start.
 func (h *hub) tryPlugins(ctx context.Context, s *snapshot) error {
-	return h.plugins.try(ctx, &trial{
+	return h.plugins.Try(ctx, &pluginhost.Trial{
 		Sets:   s.pluginSets(),
-		Hosts:  func(set *pluginSet) []string { return h.hostsToTry(s, set) },
+		Hosts:  func(set *pluginhost.Set) []string { return h.hostsToTry(s, set) },
 		Named:  func(host string) bool { return s.Claimed(host) != nil },
 		Logger: s.logger,
 	})
 }
 
 // watchPlugins starts to watch the files of a configuration. The result ends that; it returns nil when there is none.
-func (h *hub) watchPlugins(ctx context.Context, s *snapshot) *pluginWatcher {
-	return h.plugins.startWatcher(ctx, watch{
+func (h *hub) watchPlugins(ctx context.Context, s *snapshot) *pluginhost.Watcher {
+	return h.plugins.Watch(ctx, pluginhost.Watched{
 		Sets:     s.pluginSets(),
 		InEffect: func() bool { return h.current() == s },
-		Hosts:    func(set *pluginSet) []string { return h.hostsToTry(s, set) },
-		Changed: func(set *pluginSet) {
-			of := s.siteOf(set).site
-			of.makeRules()
+		Hosts:    func(set *pluginhost.Set) []string { return h.hostsToTry(s, set) },
+		Changed: func(set *pluginhost.Set) {
+			of := s.siteOf(set).Site
+			of.MakeRules()
 			h.reclassify(of)
 		},
 	})
@@ -34,11 +36,11 @@ func (h *hub) watchPlugins(ctx context.Context, s *snapshot) *pluginWatcher {
 
 // hostsToTry returns the first host that the configuration names for the site of a set, "" if it names none, and those that
 // are connected to now.
-func (h *hub) hostsToTry(s *snapshot, set *pluginSet) []string {
+func (h *hub) hostsToTry(s *snapshot, set *pluginhost.Set) []string {
 	of := s.siteOf(set)
 	hosts := []string{of.host}
 	for _, host := range h.registry.Hosts() {
-		if name := host.Name(); name.String() != of.host && s.Find(name) == of.site {
+		if name := host.Name(); name.String() != of.host && s.Find(name) == of.Site {
 			hosts = append(hosts, name.String())
 		}
 	}
@@ -46,7 +48,7 @@ func (h *hub) hostsToTry(s *snapshot, set *pluginSet) []string {
 }
 
 // reclassify gives the connections of a site, if it serves them now, the rules that a plugin's replacement has made.
-func (h *hub) reclassify(of *site) {
+func (h *hub) reclassify(of *site.Site) {
 	h.applying.Lock()
 	defer h.applying.Unlock()
 	h.mu.Lock()
@@ -59,8 +61,8 @@ func (h *hub) reclassify(of *site) {
 	h.mu.Unlock()
 	for _, name := range names {
 		if host := h.registry.Host(name); host != nil {
-			host.SetRules(of.rules())
-			h.assignments.assigner.reclassified(host)
+			host.SetRules(of.Rules())
+			h.assignments.Joiner.Reclassified(host)
 		}
 	}
 }
@@ -78,20 +80,20 @@ func (h *hub) label(host presence.HostName) string {
 	if now := h.configurations(); len(now) > 0 {
 		return now[0].label(host)
 	}
-	return otherHosts
+	return pluginhost.OtherHosts
 }
 
 // hasBackend reports whether the configuration in effect has a backend for any host.
 func (h *hub) hasBackend() bool {
 	now := h.configurations()
-	return len(now) > 0 && slices.ContainsFunc(now[0].sites, func(s servedSite) bool { return s.backend != nil })
+	return len(now) > 0 && slices.ContainsFunc(now[0].sites, func(s servedSite) bool { return s.Backend != nil })
 }
 
 // Endpoint implements backend.Endpoints with the configuration in effect, or the last that was.
 func (h *hub) Endpoint(host presence.HostName) *backend.Endpoint {
 	if now := h.configurations(); len(now) > 0 {
 		if s := now[0].Find(host); s != nil {
-			return s.backend
+			return s.Backend
 		}
 	}
 	return nil

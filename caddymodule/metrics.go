@@ -73,7 +73,7 @@ func (h *hub) collectors() []prometheus.Collector {
 	m := h.metrics
 	return slices.Concat(
 		[]prometheus.Collector{m, m.rejected, m.joins, m.messages, m.drops, m.queries, m.duration, h.plugins},
-		h.assignments.collectors(), h.copies.collectors(h.backendHosts),
+		h.assignments.Collectors(), h.copies.Collectors(h.backendHosts),
 	)
 }
 
@@ -82,7 +82,7 @@ func (h *hub) backendHosts() []string {
 	var hosts []string
 	if now := h.current(); now != nil {
 		for name, of := range now.Names() {
-			if of.backend != nil {
+			if of.Backend != nil {
 				hosts = append(hosts, name)
 			}
 		}

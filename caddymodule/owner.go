@@ -5,6 +5,8 @@ import (
 	"slices"
 	"strings"
 
+	"github.com/rollcall-gateway/rollcall/caddymodule/pluginhost"
+	"github.com/rollcall-gateway/rollcall/caddymodule/site"
 	"github.com/rollcall-gateway/rollcall/presence"
 )
 
@@ -13,14 +15,14 @@ import (
 // configuration has started.
 type owners struct {
 	hosts hostMap[*claim]
-	every *claim            // nil: no site is for every host
-	doors map[*site][]*door // to the hosts that a site serves
+	every *claim                 // nil: no site is for every host
+	doors map[*site.Site][]*door // to the hosts that a site serves
 }
 
 // claim says that a site owns the hosts of a pattern, unless another one has a more specific claim.
 type claim struct {
 	pattern string // "" for every host
-	site    *site
+	site    *site.Site
 	doors   []*door
 }
 
@@ -43,7 +45,7 @@ func (o *owners) claimOn(name presence.HostName) *claim {
 }
 
 // Find implements Owners.
-func (o *owners) Find(name presence.HostName) *site {
+func (o *owners) Find(name presence.HostName) *site.Site {
 	if c := o.claimOn(name); c != nil {
 		return c.site
 	}
@@ -51,7 +53,7 @@ func (o *owners) Find(name presence.HostName) *site {
 }
 
 // Claimed implements Owners.
-func (o *owners) Claimed(pattern string) *site {
+func (o *owners) Claimed(pattern string) *site.Site {
 	if c := o.get(pattern); c != nil {
 		return c.site
 	}
@@ -122,7 +124,7 @@ func (a *App) enter(h *Handler, w way) (isNew bool, err error) {
 		return false, err
 	}
 	if a.owners.doors == nil {
-		a.owners.doors = make(map[*site][]*door)
+		a.owners.doors = make(map[*site.Site][]*door)
 	}
 	a.owners.doors[h.site] = append(a.owners.doors[h.site], d)
 	for _, pattern := range patternsOf(d.hosts) {
@@ -133,11 +135,11 @@ func (a *App) enter(h *Handler, w way) (isNew bool, err error) {
 
 // findSame returns the sites of equally specific handlers that share a host with the door. With other settings than those
 // of the door they are an error.
-func (a *App) findSame(d *door) ([]*site, error) {
-	var same []*site
+func (a *App) findSame(d *door) ([]*site.Site, error) {
+	var same []*site.Site
 	for _, pattern := range patternsOf(d.hosts) {
 		for c := range a.owners.equals(pattern) {
-			if c.site.settings != d.handler.settings {
+			if c.site.Settings != d.handler.settings {
 				return nil, conflict(d, c, pattern)
 			}
 			if dead := deadDoor(c.doors, d); dead != nil {
@@ -192,7 +194,7 @@ func (o *owners) add(pattern string, d *door) {
 }
 
 // merge makes the doors of another site with the same settings doors of s. The lock is held.
-func (a *App) merge(s, other *site) {
+func (a *App) merge(s, other *site.Site) {
 	if s == other {
 		return
 	}
@@ -207,20 +209,20 @@ func (a *App) merge(s, other *site) {
 }
 
 // newSite returns a site of the configuration that has yet to be made.
-func (a *App) newSite(of settings) *site {
-	return &site{settings: of, dataCenter: a.DataCenter, clustered: a.cluster != nil, retired: &a.stopped}
+func (a *App) newSite(of site.Settings) *site.Site {
+	return &site.Site{Settings: of, DataCenter: a.DataCenter, Clustered: a.cluster != nil, Retired: &a.stopped}
 }
 
 // ownerSites returns the sites that own a host, each once, in the order in which they were loaded.
 func (a *App) ownerSites() []servedSite {
-	owning := make(map[*site]bool)
+	owning := make(map[*site.Site]bool)
 	for _, c := range a.owners.hosts.all() {
 		owning[c.site] = true
 	}
 	if a.owners.every != nil {
 		owning[a.owners.every.site] = true
 	}
-	sets := make(map[*site]*pluginSet)
+	sets := make(map[*site.Site]*pluginhost.Set)
 	for _, h := range a.handlers {
 		if h.made != nil {
 			sets[h.made] = h.plugins
@@ -232,7 +234,7 @@ func (a *App) ownerSites() []servedSite {
 			continue
 		}
 		owning[h.site] = false
-		of := servedSite{site: h.site, plugins: sets[h.site], host: a.owners.firstHost(h.site)}
+		of := servedSite{Site: h.site, plugins: sets[h.site], host: a.owners.firstHost(h.site)}
 		if hosts := a.owners.hostsOf(h.site); !hosts.every {
 			of.hosts = hosts.patterns
 		}
@@ -242,7 +244,7 @@ func (a *App) ownerSites() []servedSite {
 }
 
 // hostsOf returns the hosts that the doors of a site are for.
-func (o *owners) hostsOf(s *site) hostSet {
+func (o *owners) hostsOf(s *site.Site) hostSet {
 	sets := make([]hostSet, len(o.doors[s]))
 	for i, d := range o.doors[s] {
 		sets[i] = d.hosts
@@ -251,7 +253,7 @@ func (o *owners) hostsOf(s *site) hostSet {
 }
 
 // firstHost returns the first host that the configuration names for a site, "" when there is none.
-func (o *owners) firstHost(of *site) string {
+func (o *owners) firstHost(of *site.Site) string {
 	for _, host := range o.hostsOf(of).patterns {
 		if !strings.Contains(host, "*") && o.Claimed(host) == of {
 			return host
@@ -261,8 +263,8 @@ func (o *owners) firstHost(of *site) string {
 }
 
 // Names implements Owners.
-func (o *owners) Names() iter.Seq2[string, *site] {
-	return func(yield func(string, *site) bool) {
+func (o *owners) Names() iter.Seq2[string, *site.Site] {
+	return func(yield func(string, *site.Site) bool) {
 		for pattern, c := range o.hosts.all() {
 			if !strings.Contains(pattern, "*") && !yield(pattern, c.site) {
 				return

@@ -13,6 +13,8 @@ import (
 	"testing"
 
 	"github.com/caddyserver/caddy/v2/modules/caddyhttp"
+
+	"github.com/rollcall-gateway/rollcall/caddymodule/site"
 )
 
 // logged is a line of the log.
@@ -233,9 +235,9 @@ func TestDoorsOfOneSite(t *testing.T) {
 					t.Errorf("%s: status %d", door, got)
 				}
 			}
-			seen := make(map[*site]bool)
+			seen := make(map[*site.Site]bool)
 			for _, h := range c.app.handlers {
-				if h.site.now.Load() == nil {
+				if h.site.Rules() == nil {
 					t.Errorf("%s has a site that was never made", h.way.label(h.Prefix))
 				}
 				seen[h.site] = true
@@ -372,7 +374,7 @@ func TestOwnerInContainers(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			s := loadServers(t, server("80", route([]string{"a.example.com"}, container)), server("81", route(nil, `{"handler":"rollcall","api_key":["any"]}`))).snapshot()
 			a, other := s.Find(mustHost(t, "a.example.com")), s.Find(mustHost(t, "b.example.com"))
-			if a == nil || !a.keys.allow("x") || other == nil || !other.keys.allow("any") {
+			if a == nil || !a.Keys.Allow("x") || other == nil || !other.Keys.Allow("any") {
 				t.Errorf("a.example.com is of %+v, another host of %+v", a, other)
 			}
 		})
@@ -393,7 +395,7 @@ func TestManySitesAreComparedByLookups(t *testing.T) {
 	a := &App{}
 	for i := range 5000 {
 		for _, pattern := range []string{fmt.Sprintf("h%d.example.com", i), fmt.Sprintf("*.h%d.example.com", i)} {
-			h := &Handler{app: a, site: &site{}}
+			h := &Handler{app: a, site: &site.Site{}}
 			o.add(pattern, &door{handler: h, hosts: hostSet{patterns: []string{pattern}}})
 		}
 	}

@@ -5,14 +5,16 @@ import (
 	"errors"
 	"fmt"
 	"strconv"
+
+	"github.com/rollcall-gateway/rollcall/caddymodule/pluginhost"
 )
 
 // loadPlugins loads the plugins of the handler's site. It returns nil if there is none.
-func (h *Handler) loadPlugins(ctx context.Context) (*pluginSet, error) {
+func (h *Handler) loadPlugins(ctx context.Context) (*pluginhost.Set, error) {
 	if len(h.Plugins) == 0 {
 		return nil, nil
 	}
-	specs := make([]pluginSpec, len(h.Plugins))
+	specs := make([]pluginhost.Spec, len(h.Plugins))
 	names := make(map[string]bool)
 	for i, c := range h.Plugins {
 		if c == nil {
@@ -25,9 +27,9 @@ func (h *Handler) loadPlugins(ctx context.Context) (*pluginSet, error) {
 		if err != nil {
 			return nil, fmt.Errorf("plugin %q: %w", absolute(c.Path), err)
 		}
-		specs[i] = pluginSpec{Spec: spec, Watched: c.Watch}
+		specs[i] = pluginhost.Spec{Spec: spec, Watched: c.Watch}
 	}
-	return h.app.hub.plugins.loadSet(ctx, h.app.PluginMemory, specs, h.site.logger)
+	return h.app.hub.plugins.Load(ctx, h.app.PluginMemory, specs, h.site.Logger)
 }
 
 // uniqueName makes a name that no other plugin of the site has, since metrics and logs tell plugins apart by it. One that

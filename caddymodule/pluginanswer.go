@@ -8,6 +8,8 @@ import (
 	"strconv"
 	"strings"
 
+	"github.com/rollcall-gateway/rollcall/caddymodule/problem"
+	"github.com/rollcall-gateway/rollcall/caddymodule/site"
 	"github.com/rollcall-gateway/rollcall/caddymodule/wire"
 	"github.com/rollcall-gateway/rollcall/plugins"
 	"github.com/rollcall-gateway/rollcall/presence"
@@ -26,7 +28,7 @@ type pluginAnswer struct {
 // newPluginAnswer begins an answer, nil for a site whose plugins have no say in it.
 func newPluginAnswer(ctx context.Context, q question, e plugins.Endpoint) *pluginAnswer {
 	// The plugins of this moment: one that takes the place of another meanwhile has no part in the answer.
-	chain := plugins.NewChain(q.site.chain.Plugins()...)
+	chain := plugins.NewChain(q.site.Chain.Plugins()...)
 	if !chain.Has(plugins.HookMembers) && !chain.Has(plugins.HookShape) {
 		return nil
 	}
@@ -34,8 +36,8 @@ func newPluginAnswer(ctx context.Context, q question, e plugins.Endpoint) *plugi
 }
 
 // bare reports whether no plugin of the site has a say in answers at this moment.
-func bare(s *site) bool {
-	return !s.chain.Has(plugins.HookMembers) && !s.chain.Has(plugins.HookShape)
+func bare(s *site.Site) bool {
+	return !s.Chain.Has(plugins.HookMembers) && !s.Chain.Has(plugins.HookShape)
 }
 
 // withoutKey returns the body as JSON without the API key, in whatever case a client wrote its name.
@@ -57,12 +59,12 @@ func (a *pluginAnswer) members(next func() (plugins.User, bool)) *plugins.Member
 
 // finish passes the whole answer through the plugins. Nothing leaves of one that a plugin failed in, which the plugin's
 // host has logged.
-func (a *pluginAnswer) finish(body []byte) ([]byte, *problem) {
+func (a *pluginAnswer) finish(body []byte) ([]byte, *problem.Problem) {
 	if a.err == nil && a.chain.Has(plugins.HookShape) {
 		body, a.err = a.chain.Shape(a.ctx, a.endpoint, a.host, a.request, body)
 	}
 	if a.err != nil {
-		return nil, problemPlugin()
+		return nil, problem.PluginFailed()
 	}
 	return body, nil
 }

@@ -9,6 +9,7 @@ import (
 	"strings"
 	"testing"
 
+	caddycmd "github.com/caddyserver/caddy/v2/cmd"
 	"github.com/spf13/cobra"
 
 	"github.com/rollcall-gateway/rollcall/internal/wat"
@@ -91,7 +92,7 @@ func pluginFolder(t *testing.T) {
 func runPlugin(t *testing.T, stdin string, args ...string) (stdout, stderr string, err error) {
 	t.Helper()
 	cmd := &cobra.Command{Use: "rollcall-plugin", SilenceUsage: true}
-	pluginCommand(cmd)
+	caddycmd.Commands()["rollcall-plugin"].CobraFunc(cmd)
 	var out, log bytes.Buffer
 	cmd.SetArgs(args)
 	cmd.SetIn(strings.NewReader(stdin))

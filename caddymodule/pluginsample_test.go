@@ -19,7 +19,7 @@ func startObserved(t *testing.T, c configured) *observer.ObservedLogs {
 	core, lines := observer.New(zap.WarnLevel)
 	c.app.logger = zap.New(core)
 	for _, h := range c.app.handlers {
-		h.plugins.logger = c.app.logger
+		h.plugins.Logger = c.app.logger
 	}
 	if err := c.app.Start(); err != nil {
 		t.Fatal(err)
@@ -70,40 +70,6 @@ func TestPluginsThatWorkAreLoadedWithoutAWarning(t *testing.T) {
 		c := mustLoad(t, pluginSite(t, "portal.example.com", plugin(assemble(t, name), "document 1KiB")))
 		if all := startObserved(t, c).All(); len(all) != 0 {
 			t.Errorf("%s: logged %v", name, all)
-		}
-	}
-}
-
-func TestWatcherWarnsOfAPluginWhoseSampleCallFails(t *testing.T) {
-	path := assemble(t, "rules")
-	c := mustLoad(t, pluginSite(t, "portal.example.com", plugin(path, "watch")))
-	lines := startObserved(t, c)
-	w := c.app.watcher
-	w.stop() // the test looks itself
-	before := c.hash(t)
-	replace(t, path, assemble(t, "rules", badSamples[0].from, badSamples[0].to))
-	w.look(t.Context(), w.files[0])
-	if all := lines.All(); len(all) != 1 || all[0].Message != sampleWarning || c.hash(t) == before {
-		t.Errorf("logged %v; swapped %t", all, c.hash(t) != before)
-	}
-}
-
-// A configuration whose plugins take long to make starts all the same, and says what it left out.
-func TestPluginsAreTriedForABoundedTime(t *testing.T) {
-	file := assemble(t, "rules")
-	var text string
-	for _, host := range []string{"a", "b", "c"} {
-		text += pluginSite(t, host+".example.com", plugin(file, "config {\nhost "+host+"\n}"))
-	}
-	c := mustLoad(t, text)
-	c.app.hub.plugins.tryTime = -1
-	all := startObserved(t, c).All()
-	if len(all) != 1 || !strings.HasPrefix(all[0].Message, "plugins not tried: ") || all[0].ContextMap()["plugins"] != int64(3) {
-		t.Errorf("logged %v", all)
-	}
-	for _, r := range c.app.hub.plugins.reports() {
-		if len(r.Hosts) > 0 {
-			t.Errorf("%s was tried", filepath.Base(r.Path))
 		}
 	}
 }

@@ -23,7 +23,7 @@ func TestWhatKeepsRequestsFromRollcall(t *testing.T) {
 		guard    = "restrict who may ask with api_from"
 		twice    = `write handle instead of handle_path","site":"rollcall for a.example.com, x.b.example.com (listener :8080, prefix /message)","path":"/message/message"`
 	)
-	for _, test := range []struct{ name, site, err, warning string }{
+	for _, test := range []struct{ name, Site, err, warning string }{
 		// A page that takes every path.
 		{"SPA", "root /srv\nrollcall\ntry_files {path} /index.html\nfile_server", blocks, ""},
 		{"SPA in order", "route {\nroot /srv\ntry_files {path} /index.html\nrollcall\nfile_server\n}", blocks, ""},
@@ -111,7 +111,7 @@ func TestWhatKeepsRequestsFromRollcall(t *testing.T) {
 		t.Run(test.name, func(t *testing.T) {
 			log := filepath.Join(t.TempDir(), "log")
 			ctx := newContext(t, "{\n\tauto_https off\n}\n&(app) {\n\treverse_proxy 127.0.0.1:9\n}\n"+
-				"http://a.example.com:8080, http://x.b.example.com:8080 {\n"+test.site+"\n}", log)
+				"http://a.example.com:8080, http://x.b.example.com:8080 {\n"+test.Site+"\n}", log)
 			_, err := ctx.App("http")
 			checkReached(t, err, log, test.err, test.warning)
 		})

@@ -3,6 +3,8 @@ package caddymodule
 import (
 	"github.com/caddyserver/caddy/v2"
 	"github.com/caddyserver/caddy/v2/caddyconfig/httpcaddyfile"
+
+	_ "github.com/rollcall-gateway/rollcall/caddymodule/command" // registers caddy rollcall and caddy rollcall-plugin
 )
 
 func init() {

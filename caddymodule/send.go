@@ -8,6 +8,7 @@ import (
 	"go.uber.org/zap"
 
 	"github.com/rollcall-gateway/rollcall/caddymodule/backend"
+	"github.com/rollcall-gateway/rollcall/caddymodule/copies"
 	"github.com/rollcall-gateway/rollcall/caddymodule/wire"
 	"github.com/rollcall-gateway/rollcall/presence"
 	"github.com/rollcall-gateway/rollcall/presence/assignment"
@@ -17,8 +18,8 @@ import (
 // hears of it, see RATIONALE.md. So what would be refused then is refused before: the sender sends it again, and the backend
 // would have both.
 func (s *session) send(cmd wire.Command) error {
-	channels, copies := s.route(cmd)
-	if len(copies) > 0 {
+	channels, copied := s.route(cmd)
+	if len(copied) > 0 {
 		if err := presence.CheckSize(cmd.Channels, cmd.Message); err != nil {
 			return err
 		}
@@ -30,7 +31,7 @@ func (s *session) send(cmd wire.Command) error {
 				return err
 			}
 		}
-		if err := s.copyToBackend(copies); err != nil {
+		if err := s.copyToBackend(copied); err != nil {
 			return err
 		}
 	}
@@ -44,28 +45,28 @@ func (s *session) send(cmd wire.Command) error {
 }
 
 // route returns those of the channels whose listeners get the message, and the copies for the backend.
-func (s *session) route(cmd wire.Command) (channels []string, copies []backend.Message) {
+func (s *session) route(cmd wire.Command) (channels []string, copied []backend.Message) {
 	user, ok := s.conn.User()
 	if !ok {
 		return cmd.Channels, nil
 	}
-	modeOf := func(channel string) assignment.Mode { return s.hub.assignments.mode(s.tenant.name, user.ID, channel) }
-	return splitRoute(cmd.Channels, modeOf, cmd.Message, user, s.conn.ID())
+	modeOf := func(channel string) assignment.Mode { return s.hub.assignments.Mode(s.tenant.name, user.ID, channel) }
+	return copies.Split(cmd.Channels, modeOf, cmd.Message, user, s.conn.ID())
 }
 
 // copyToBackend has messages copied to the backend of the host. When it returns nil, the copies are on disk, or all are for
 // listeners and the site has no backend, which is logged once. Otherwise none is copied, and the error is errNotCopied.
 func (s *session) copyToBackend(messages []backend.Message) error {
 	of := s.tenant.site.Load()
-	if of.backend != nil {
-		return s.hub.copies.add(s.tenant.name, messages...)
+	if of.Backend != nil {
+		return s.hub.copies.Add(s.tenant.name, messages...)
 	}
-	of.withoutBackend.Do(func() {
-		of.logger.Warn("users are assigned with a mode that copies, but the site has no backend: write one",
+	of.WithoutBackend.Do(func() {
+		of.Logger.Warn("users are assigned with a mode that copies, but the site has no backend: write one",
 			zap.Stringer("host", s.tenant.name), zap.String("mode", string(messages[0].Mode)))
 	})
 	if slices.ContainsFunc(messages, func(m backend.Message) bool { return m.Mode != backend.Listen }) {
-		return fmt.Errorf("%w: %w", errNotCopied, errNoBackend)
+		return fmt.Errorf("%w: %w", copies.ErrNotCopied, errNoBackend)
 	}
 	return nil
 }

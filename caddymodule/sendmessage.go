@@ -11,12 +11,13 @@ import (
 	"time"
 	"unicode/utf8"
 
+	"github.com/rollcall-gateway/rollcall/caddymodule/problem"
 	"github.com/rollcall-gateway/rollcall/presence"
 )
 
 // sendMessage answers /message/sendmessage: it sends a message to channels of the host, on all pods, and answers with what it
 // was sent. Nobody has to listen.
-func (s *apiServer) sendMessage(_ context.Context, q question) (answer, *problem) {
+func (s *apiServer) sendMessage(_ context.Context, q question) (answer, *problem.Problem) {
 	channels, message, p := readMessage(q)
 	if p != nil {
 		return answer{}, p
@@ -30,26 +31,26 @@ func (s *apiServer) sendMessage(_ context.Context, q question) (answer, *problem
 }
 
 // readMessage returns the channels and the message, an object of JSON as it came.
-func readMessage(q question) (channels []string, message []byte, p *problem) {
+func readMessage(q question) (channels []string, message []byte, p *problem.Problem) {
 	want := fmt.Sprintf("an array of 1 to %d names", presence.MaxTargets)
 	if p := q.body.decode("channels", &channels, want); p != nil {
 		return nil, nil, p
 	}
 	if len(channels) == 0 || len(channels) > presence.MaxTargets {
-		return nil, nil, problemValue("channels must be %s", want)
+		return nil, nil, problem.BadValue("channels must be %s", want)
 	}
 	for _, name := range channels {
-		if err := q.site.rules().CheckTarget(name); err != nil {
-			p := problemValue("channels has a name that no channel can have: %s", err)
+		if err := q.site.Rules().CheckTarget(name); err != nil {
+			p := problem.BadValue("channels has a name that no channel can have: %s", err)
 			if isReplaced(name) {
-				p.code = "bad_channel"
+				p.Code = "bad_channel"
 			}
 			return nil, nil, p
 		}
 	}
 	message = q.body["message"]
 	if len(message) == 0 || message[0] != '{' {
-		return nil, nil, problemValue("message must be an object")
+		return nil, nil, problem.BadValue("message must be an object")
 	}
 	return channels, message, nil
 }
@@ -61,14 +62,14 @@ func isReplaced(name string) bool { return strings.ContainsRune(name, utf8.RuneE
 // busyRetry is when a backend that sends too fast should send again.
 const busyRetry = time.Second
 
-func problemNotSent(err error) *problem {
+func problemNotSent(err error) *problem.Problem {
 	switch {
 	case errors.Is(err, presence.ErrTooLarge):
-		return &problem{status: http.StatusRequestEntityTooLarge, code: "too_large", detail: err.Error()}
+		return &problem.Problem{Status: http.StatusRequestEntityTooLarge, Code: "too_large", Detail: err.Error()}
 	case errors.Is(err, presence.ErrBusy):
-		return &problem{status: http.StatusServiceUnavailable, code: "busy", detail: err.Error(), retry: busyRetry}
+		return &problem.Problem{Status: http.StatusServiceUnavailable, Code: "busy", Detail: err.Error(), Retry: busyRetry}
 	}
-	return &problem{status: http.StatusServiceUnavailable, code: "unavailable", detail: "the message was not sent", retry: busyRetry}
+	return &problem.Problem{Status: http.StatusServiceUnavailable, Code: "unavailable", Detail: "the message was not sent", Retry: busyRetry}
 }
 
 // withoutKey returns a body, an object, without what can be taken for the key: apiKey, in whatever case. All else stays as it

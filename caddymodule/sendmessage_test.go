@@ -43,7 +43,7 @@ func TestSendMessage(t *testing.T) {
 	c := mustLoad(t, "http://portal.example.com {\n\trollcall {\n\t\tapi_key k\n\t}\n}")
 	h := c.handler(t)
 	out := new(basket)
-	conn, err := h.app.hub.registry.Connect(mustHost(t, "portal.example.com"), h.site.rules(), &presence.User{ID: "ann"}, out)
+	conn, err := h.app.hub.registry.Connect(mustHost(t, "portal.example.com"), h.site.Rules(), &presence.User{ID: "ann"}, out)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -163,7 +163,7 @@ func numbers(n int) (list []string) {
 
 func TestBusyChannelIsToBeTriedAgain(t *testing.T) {
 	w := httptest.NewRecorder()
-	problemNotSent(fmt.Errorf("a reason: %w", presence.ErrBusy)).write(w)
+	problemNotSent(fmt.Errorf("a reason: %w", presence.ErrBusy)).Write(w)
 	checkProblem(t, w, http.StatusServiceUnavailable, "busy")
 	if got := w.Header().Get("Retry-After"); got != "1" {
 		t.Errorf("Retry-After %q", got)

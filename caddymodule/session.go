@@ -10,6 +10,8 @@ import (
 
 	"go.uber.org/zap"
 
+	"github.com/rollcall-gateway/rollcall/caddymodule/copies"
+	"github.com/rollcall-gateway/rollcall/caddymodule/site"
 	"github.com/rollcall-gateway/rollcall/caddymodule/socket"
 	"github.com/rollcall-gateway/rollcall/caddymodule/token"
 	"github.com/rollcall-gateway/rollcall/caddymodule/wire"
@@ -54,15 +56,15 @@ func (s *session) connect(rules *presence.Rules, user *presence.User) error {
 func (s *session) begin(expires time.Time) {
 	site := s.tenant.site.Load()
 	s.filled = time.Now()
-	s.tokens = site.limits.burst()
+	s.tokens = site.Limits.Burst()
 	var who *presence.User
 	if user, ok := s.conn.User(); ok {
 		who = &user
 	}
-	s.answer(wire.Welcome(s.conn.ID(), who, site.ping.interval))
+	s.answer(wire.Welcome(s.conn.ID(), who, site.Ping.Interval))
 	s.greeted.Store(true)
 	s.hub.wheel.Expire(s.sock, expires)
-	s.hub.assignments.assigner.arrived(s.conn)
+	s.hub.assignments.Joiner.Arrived(s.conn)
 	s.sock.Start()
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -87,8 +89,8 @@ func (s *session) Flush() { s.sock.Flush() }
 func (s *session) Limits() socket.Limits {
 	site := s.tenant.site.Load()
 	return socket.Limits{
-		Frame: site.limits.frame, Unfinished: &s.tenant.unfinished, Queue: site.limits.queue,
-		Ping: site.ping.interval, Silence: site.ping.timeout,
+		Frame: site.Limits.Frame, Unfinished: &s.tenant.unfinished, Queue: site.Limits.Queue,
+		Ping: site.Ping.Interval, Silence: site.Ping.Timeout,
 	}
 }
 
@@ -148,9 +150,9 @@ func (s *session) Control() { s.take() }
 // take counts a frame against the rate, a token bucket. It returns false for one too many; a client that goes on
 // regardless is closed.
 func (s *session) take() bool {
-	limits := &s.tenant.site.Load().limits
-	burst, now := limits.burst(), time.Now()
-	s.tokens = min(burst, s.tokens+now.Sub(s.filled).Seconds()*limits.framesPerSecond)
+	limits := &s.tenant.site.Load().Limits
+	burst, now := limits.Burst(), time.Now()
+	s.tokens = min(burst, s.tokens+now.Sub(s.filled).Seconds()*limits.FramesPerSecond)
 	s.filled = now
 	s.tokens--
 	if s.tokens < -burst {
@@ -201,8 +203,8 @@ func (s *session) explain(err error) string {
 	if codeOf(err) != wire.CodeUnavailable {
 		return err.Error()
 	}
-	if !failedInPlugin(err) && !errors.Is(err, errNotCopied) && !errors.Is(err, token.ErrUnavailable) {
-		s.tenant.site.Load().logger.Error("command failed", zap.Stringer("host", s.tenant.name), zap.Error(err))
+	if !failedInPlugin(err) && !errors.Is(err, copies.ErrNotCopied) && !errors.Is(err, token.ErrUnavailable) {
+		s.tenant.site.Load().Logger.Error("command failed", zap.Stringer("host", s.tenant.name), zap.Error(err))
 	}
 	return "try again later"
 }
@@ -212,11 +214,11 @@ var errNoTokens = errors.New("this host takes no tokens")
 
 // authenticate makes the connection the token's user.
 func (s *session) authenticate(cmd wire.Command) error {
-	verifier := s.tenant.site.Load().verifier
+	verifier := s.tenant.site.Load().Verifier
 	if verifier == nil {
 		return errNoTokens
 	}
-	ctx, cancel := context.WithTimeout(context.Background(), verifyTimeout)
+	ctx, cancel := context.WithTimeout(context.Background(), site.VerifyTimeout)
 	defer cancel()
 	id, err := verifier.Verify(ctx, strings.TrimSpace(cmd.Token)) // as in a header (RFC 9110 section 5.5)
 	if err != nil {
@@ -225,11 +227,11 @@ func (s *session) authenticate(cmd wire.Command) error {
 	if err := s.conn.Authenticate(presence.User{ID: id.ID, Email: id.Email}); err != nil {
 		return err
 	}
-	s.hub.assignments.assigner.replaced(s.conn)
+	s.hub.assignments.Joiner.Replaced(s.conn)
 	s.hub.wheel.Expire(s.sock, id.Expires)
 	user, _ := s.conn.User() // with the e-mail that the host knows, if the token has none
 	s.answer(wire.Authenticated(cmd.Ref, user))
-	s.hub.assignments.assigner.arrived(s.conn)
+	s.hub.assignments.Joiner.Arrived(s.conn)
 	return nil
 }
 
@@ -240,14 +242,14 @@ func (s *session) Closed(cause socket.Cause) {
 	}
 	s.hub.wheel.Remove(s.sock)
 	s.counters.dropped(cause.Reason)
-	s.tenant.site.Load().logger.Debug("connection closed",
+	s.tenant.site.Load().Logger.Debug("connection closed",
 		zap.Stringer("host", s.tenant.name), zap.Stringer("connection", s.conn.ID()),
 		zap.String("reason", string(cause.Reason)), zap.Int("code", cause.Code))
 }
 
 // Panicked implements socket.Handler.
 func (s *session) Panicked(v any) {
-	s.tenant.site.Load().logger.Error("panic in a connection",
+	s.tenant.site.Load().Logger.Error("panic in a connection",
 		zap.Stringer("host", s.tenant.name), zap.Stringer("connection", s.conn.ID()),
 		zap.Any("panic", v), zap.Stack("stack"))
 }

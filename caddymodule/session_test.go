@@ -24,6 +24,7 @@ import (
 	"go.uber.org/zap"
 	"go.uber.org/zap/zaptest/observer"
 
+	"github.com/rollcall-gateway/rollcall/caddymodule/site"
 	"github.com/rollcall-gateway/rollcall/caddymodule/socket"
 	"github.com/rollcall-gateway/rollcall/caddymodule/token"
 	"github.com/rollcall-gateway/rollcall/caddymodule/wire"
@@ -43,15 +44,15 @@ func (h hijacked) Hijack() (net.Conn, *bufio.ReadWriter, error) {
 }
 
 // testSite is a site without a configuration.
-func testSite() *site {
-	st := &site{
-		retired: new(atomic.Bool),
-		user:    func(*http.Request) (string, string) { return "", "" },
-		logger:  zap.NewNop(),
-		limits:  siteLimits{frame: 64 << 10, queue: 1 << 20, framesPerSecond: 1000, channels: 128},
-		ping:    pings{interval: 25 * time.Second, timeout: 35 * time.Second},
+func testSite() *site.Site {
+	st := &site.Site{
+		Retired: new(atomic.Bool),
+		User:    func(*http.Request) (string, string) { return "", "" },
+		Logger:  zap.NewNop(),
+		Limits:  site.Limits{Frame: 64 << 10, Queue: 1 << 20, FramesPerSecond: 1000, Channels: 128},
+		Ping:    site.Pings{Interval: 25 * time.Second, Timeout: 35 * time.Second},
 	}
-	st.now.Store(&presence.Rules{Classifier: presence.Patterns{}, MaxChannels: 3, MaxName: 20})
+	st.Now.Store(&presence.Rules{Classifier: presence.Patterns{}, MaxChannels: 3, MaxName: 20})
 	return st
 }
 
@@ -63,13 +64,13 @@ type dialogue struct {
 }
 
 // talk begins a session on a hub of its own and reads the welcome.
-func talk(t *testing.T, st *site, user *presence.User) *dialogue {
+func talk(t *testing.T, st *site.Site, user *presence.User) *dialogue {
 	t.Helper()
 	return talkAfter(t, st, user, func(*session) {})
 }
 
 // talkAfter is talk with something that happens when the connection is known, and before it is greeted.
-func talkAfter(t *testing.T, st *site, user *presence.User, happens func(s *session)) *dialogue {
+func talkAfter(t *testing.T, st *site.Site, user *presence.User, happens func(s *session)) *dialogue {
 	t.Helper()
 	h := newTestHub()
 	near, far := net.Pipe()
@@ -249,7 +250,7 @@ func TestSessionAnswers(t *testing.T) {
 func TestJoinOverTheChannelsOfTheHost(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		st := testSite()
-		st.now.Store(&presence.Rules{Classifier: presence.Patterns{}, MaxChannels: 3, MaxHostChannels: 1, MaxName: 20})
+		st.Now.Store(&presence.Rules{Classifier: presence.Patterns{}, MaxChannels: 3, MaxHostChannels: 1, MaxName: 20})
 		d := talk(t, st, nil)
 		for _, step := range []struct{ sent, want string }{
 			{`{"id":1,"type":"join","channel":"anonymous1"}`, `"type":"joined"`},
@@ -340,7 +341,7 @@ func (failingClassifier) Classify(presence.HostName, string) (presence.Class, er
 func TestSessionDoesNotExplainWhatIsForTheLog(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		st := testSite()
-		st.now.Store(&presence.Rules{Classifier: failingClassifier{}})
+		st.Now.Store(&presence.Rules{Classifier: failingClassifier{}})
 		d := talk(t, st, nil)
 		got := d.ask(`{"id":1,"type":"join","channel":"room"}`)
 		if !strings.Contains(got, `"id":1,"code":"unavailable"`) || strings.Contains(got, "canary") {
@@ -369,8 +370,8 @@ func TestSessionLogsAFailureUnlessThePluginDid(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
 				core, logs := observer.New(zap.ErrorLevel)
 				st := testSite()
-				st.logger = zap.New(core)
-				st.now.Store(&presence.Rules{Classifier: brokenPlugin{test.err}})
+				st.Logger = zap.New(core)
+				st.Now.Store(&presence.Rules{Classifier: brokenPlugin{test.err}})
 				d := talk(t, st, nil)
 				got := d.ask(`{"id":1,"type":"join","channel":"room"}`)
 				if !strings.Contains(got, `"code":"unavailable"`) || strings.Contains(got, "mask") || logs.Len() != test.lines {
@@ -382,9 +383,9 @@ func TestSessionLogsAFailureUnlessThePluginDid(t *testing.T) {
 }
 
 func TestSessionRate(t *testing.T) {
-	rated := func(perSecond float64, channels int) *site {
+	rated := func(perSecond float64, channels int) *site.Site {
 		st := testSite()
-		st.limits.framesPerSecond, st.limits.channels = perSecond, channels
+		st.Limits.FramesPerSecond, st.Limits.Channels = perSecond, channels
 		return st
 	}
 	t.Run("a burst is answered, one frame more is refused", func(t *testing.T) {
@@ -412,7 +413,7 @@ func TestSessionRate(t *testing.T) {
 	t.Run("all channels can be joined at once", func(t *testing.T) {
 		synctest.Test(t, func(t *testing.T) {
 			st := rated(1, 128)
-			st.now.Store(&presence.Rules{Classifier: presence.Patterns{}, MaxChannels: 128})
+			st.Now.Store(&presence.Rules{Classifier: presence.Patterns{}, MaxChannels: 128})
 			d := talk(t, st, nil)
 			for i := range 128 {
 				if got := d.ask(fmt.Sprintf(`{"type":"join","channel":"anonymous%d"}`, i)); !strings.Contains(got, `"type":"joined"`) {
@@ -470,7 +471,7 @@ func TestSessionRate(t *testing.T) {
 	t.Run("answers to pings do not count", func(t *testing.T) {
 		synctest.Test(t, func(t *testing.T) {
 			st := rated(1, 1)
-			st.ping = pings{200 * time.Millisecond, 10 * time.Second}
+			st.Ping = site.Pings{Interval: 200 * time.Millisecond, Timeout: 10 * time.Second}
 			d := talk(t, st, nil)
 			go func() {
 				for d.read() != "" {
@@ -498,14 +499,14 @@ func signed(t *testing.T, claims jwt.MapClaims) string {
 
 const testSecret = "0123456789abcdef0123456789abcdef"
 
-func siteWithTokens(t *testing.T) *site {
+func siteWithTokens(t *testing.T) *site.Site {
 	t.Helper()
 	st := testSite()
 	var err error
-	if st.verifier, err = token.New(t.Context(), token.Config{Host: "portal.example.com", Secret: []byte(testSecret)}); err != nil {
+	if st.Verifier, err = token.New(t.Context(), token.Config{Host: "portal.example.com", Secret: []byte(testSecret)}); err != nil {
 		t.Fatal(err)
 	}
-	st.cookie = "rollcall_token"
+	st.Cookie = "rollcall_token"
 	return st
 }
 
@@ -595,7 +596,7 @@ func TestWelcomeComesBeforeAssignments(t *testing.T) {
 			r := assignment.Record{
 				Host: s.tenant.name, User: "ada", Channel: "sales", Mode: assignment.Ignore, Version: assignment.Version{Clock: 1 << 60},
 			}
-			_ = s.hub.assignments.book.Merge([]assignment.Record{r}) // there is no file to keep it
+			_ = s.hub.assignments.Book.Merge([]assignment.Record{r}) // there is no file to keep it
 			synctest.Wait()
 		}
 		d := talkAfter(t, testSite(), &presence.User{ID: "ada"}, assigned) // reads the welcome

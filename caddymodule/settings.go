@@ -7,6 +7,8 @@ import (
 	"maps"
 	"reflect"
 	"slices"
+
+	"github.com/rollcall-gateway/rollcall/caddymodule/site"
 )
 
 // doorOptions are the options of a handler that belong to the door and not to the site.
@@ -28,7 +30,7 @@ func (h *Handler) options() map[string]any {
 }
 
 // newSettings returns the hash of options: handlers with the same settings can be doors of one site.
-func newSettings(options map[string]any) settings {
+func newSettings(options map[string]any) site.Settings {
 	raw, _ := json.Marshal(options) // with sorted keys
 	return sha256.Sum256(raw)
 }

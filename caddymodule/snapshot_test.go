@@ -5,6 +5,8 @@ import (
 	"maps"
 	"strings"
 	"testing"
+
+	"github.com/rollcall-gateway/rollcall/caddymodule/pluginhost"
 )
 
 // route is a route of the JSON configuration, as text.
@@ -203,9 +205,9 @@ func TestSnapshotLabels(t *testing.T) {
 	for host, want := range map[string]string{
 		"a.example.com":         "a.example.com",
 		"xn--bcher-kva.example": "xn--bcher-kva.example",
-		"b.example.com":         otherHosts,
-		"elsewhere.example.com": otherHosts,
-		"made-up.example":       otherHosts,
+		"b.example.com":         pluginhost.OtherHosts,
+		"elsewhere.example.com": pluginhost.OtherHosts,
+		"made-up.example":       pluginhost.OtherHosts,
 	} {
 		if got := s.label(mustHost(t, host)); got != want {
 			t.Errorf("%s has the label %q, want %q", host, got, want)

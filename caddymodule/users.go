@@ -5,6 +5,7 @@ import (
 	"net/http"
 	"strconv"
 
+	"github.com/rollcall-gateway/rollcall/caddymodule/problem"
 	"github.com/rollcall-gateway/rollcall/caddymodule/wire"
 	"github.com/rollcall-gateway/rollcall/plugins"
 	"github.com/rollcall-gateway/rollcall/presence"
@@ -27,7 +28,7 @@ type usersQuestion struct {
 }
 
 // users answers /message/users: the active channels of the host, or one of them, and who listens.
-func (s *apiServer) users(ctx context.Context, q question) (answer, *problem) {
+func (s *apiServer) users(ctx context.Context, q question) (answer, *problem.Problem) {
 	uq, p := readUsers(q)
 	if p != nil {
 		return answer{}, p
@@ -46,7 +47,7 @@ func (s *apiServer) users(ctx context.Context, q question) (answer, *problem) {
 		list = s.listings(uq)
 	}
 	if uq.complete && !truth.Complete {
-		return answer{}, problemIncomplete(truth)
+		return answer{}, problem.Incomplete(truth)
 	}
 	a := newPluginAnswer(ctx, q, plugins.EndpointUsers)
 	if a == nil {
@@ -56,15 +57,15 @@ func (s *apiServer) users(ctx context.Context, q question) (answer, *problem) {
 	return answer{body: body, truth: &truth}, p
 }
 
-func readUsers(q question) (uq usersQuestion, p *problem) {
+func readUsers(q question) (uq usersQuestion, p *problem.Problem) {
 	uq.question = q
 	if uq.channel, p = q.body.text("channel"); p != nil {
 		return uq, p
 	}
 	if isReplaced(uq.channel) {
-		return uq, &problem{
-			status: http.StatusBadRequest, code: "bad_channel", channel: uq.channel,
-			detail: "channel has U+FFFD or half a surrogate pair, so no channel has the name",
+		return uq, &problem.Problem{
+			Status: http.StatusBadRequest, Code: "bad_channel", Channel: uq.channel,
+			Detail: "channel has U+FFFD or half a surrogate pair, so no channel has the name",
 		}
 	}
 	_, uq.one = q.body["channel"]
@@ -79,7 +80,7 @@ func readUsers(q question) (uq usersQuestion, p *problem) {
 }
 
 // per returns how users are counted.
-func (b request) per() (presence.Per, *problem) {
+func (b request) per() (presence.Per, *problem.Problem) {
 	dedupe, p := b.flag("dedupeUsers", true)
 	if !dedupe {
 		return presence.PerConnection, p
@@ -88,14 +89,14 @@ func (b request) per() (presence.Per, *problem) {
 }
 
 // scope returns whose connections the answer is about.
-func (b request) scope() (cluster.Scope, *problem) {
+func (b request) scope() (cluster.Scope, *problem.Problem) {
 	name, p := b.text("scope")
 	if p != nil {
 		return 0, p
 	}
 	scope, known := scopes[name]
 	if !known {
-		return 0, &problem{status: http.StatusBadRequest, code: "bad_value", detail: "scope must be pod, dc or all"}
+		return 0, &problem.Problem{Status: http.StatusBadRequest, Code: "bad_value", Detail: "scope must be pod, dc or all"}
 	}
 	return scope, nil
 }

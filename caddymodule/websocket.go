@@ -7,6 +7,8 @@ import (
 
 	"go.uber.org/zap"
 
+	"github.com/rollcall-gateway/rollcall/caddymodule/problem"
+	"github.com/rollcall-gateway/rollcall/caddymodule/site"
 	"github.com/rollcall-gateway/rollcall/caddymodule/socket"
 	"github.com/rollcall-gateway/rollcall/presence"
 )
@@ -14,9 +16,9 @@ import (
 // Door is the handler of a site as a request comes in by it.
 type Door interface {
 	// Owner returns the site whose rules hold for a host, or why there is none at this door.
-	Owner(host presence.HostName) (*site, *problem)
+	Owner(host presence.HostName) (*site.Site, *problem.Problem)
 	// Settings are those of the site that the handlers before this one belong to.
-	Settings() settings
+	Settings() site.Settings
 	// Client returns the addresses that count as one client with that of the request, the zero Prefix without any.
 	Client(r *http.Request) netip.Prefix
 	// Logger returns the logger of the handler.
@@ -55,11 +57,11 @@ func (h *handshake) serve() (id presence.ID) {
 	}
 	var s *session
 	for range maxJudgements {
-		if !of.checkOrigin(h.r, who.byCookie) {
+		if !of.CheckOrigin(h.r, who.ByCookie) {
 			h.refuse(sock, name, socket.CloseOrigin, "origin", "origin not allowed")
 			return id
 		}
-		s, err = h.hub.connect(sock, name, of, who.user, h.door.Client(h.r))
+		s, err = h.hub.connect(sock, name, of, who.User, h.door.Client(h.r))
 		if !errors.Is(err, errReloaded) {
 			break
 		}
@@ -70,7 +72,7 @@ func (h *handshake) serve() (id presence.ID) {
 	}
 	switch {
 	case errors.Is(err, errDraining), errors.Is(err, errReloaded):
-		h.refuse(sock, name, socket.CloseRestart, "restart", socket.RestartReason(drainRetry.Milliseconds()))
+		h.refuse(sock, name, socket.CloseRestart, "restart", socket.RestartReason(problem.DrainRetry.Milliseconds()))
 		return id
 	case errors.Is(err, errTooManyFromAddress):
 		h.refuse(sock, name, socket.CloseRateLimited, "address", err.Error())
@@ -80,7 +82,7 @@ func (h *handshake) serve() (id presence.ID) {
 		return id
 	}
 	id = s.conn.ID()
-	s.begin(who.expires)
+	s.begin(who.Expires)
 	return id
 }
 
@@ -88,58 +90,58 @@ func (h *handshake) serve() (id presence.ID) {
 const maxJudgements = 4
 
 // judge returns the site that owns the host, and the login that the request has there.
-func (h *handshake) judge(name presence.HostName) (*site, login, *problem) {
+func (h *handshake) judge(name presence.HostName) (*site.Site, site.Login, *problem.Problem) {
 	of, p := h.door.Owner(name)
 	if p != nil {
-		return nil, login{}, p
+		return nil, site.Login{}, p
 	}
-	who, p := of.login(h.r)
-	if p == nil && who.byHandler && of.settings != h.door.Settings() {
-		p = problemReloaded() // the handlers before this one have authenticated for the site of before
+	who, p := of.Login(h.r)
+	if p == nil && who.ByHandler && of.Settings != h.door.Settings() {
+		p = problem.Reloaded() // the handlers before this one have authenticated for the site of before
 	}
 	return of, who, p
 }
 
 // admit checks what can be answered with an HTTP status before it is known who asks.
-func (h *handshake) admit() (presence.HostName, *problem) {
+func (h *handshake) admit() (presence.HostName, *problem.Problem) {
 	if h.hub.draining.Load() {
-		return presence.HostName{}, problemDraining()
+		return presence.HostName{}, problem.Draining()
 	}
 	if h.r.Method == http.MethodConnect || h.r.ProtoMajor > 1 {
-		return presence.HostName{}, &problem{
-			status: http.StatusNotImplemented, code: "http1_only",
-			detail: "websockets are served over HTTP/1.1 only: enable h1 in the protocols of this server",
+		return presence.HostName{}, &problem.Problem{
+			Status: http.StatusNotImplemented, Code: "http1_only",
+			Detail: "websockets are served over HTTP/1.1 only: enable h1 in the protocols of this server",
 		}
 	}
 	if h.r.Method != http.MethodGet {
-		return presence.HostName{}, problemMethod(http.MethodGet)
+		return presence.HostName{}, problem.MethodNotAllowed(http.MethodGet)
 	}
 	name, err := presence.ParseHostName(h.r.Host)
 	if err != nil {
-		return presence.HostName{}, problemBadHost()
+		return presence.HostName{}, problem.BadHost()
 	}
 	return name, nil
 }
 
-func problemUpgrade(err error) *problem {
+func problemUpgrade(err error) *problem.Problem {
 	if failed, ok := errors.AsType[*socket.UpgradeError](err); ok {
-		return &problem{status: failed.Status, code: "bad_handshake", detail: failed.Reason}
+		return &problem.Problem{Status: failed.Status, Code: "bad_handshake", Detail: failed.Reason}
 	}
-	return &problem{status: http.StatusBadRequest, code: "bad_handshake", detail: "the handshake failed"}
+	return &problem.Problem{Status: http.StatusBadRequest, Code: "bad_handshake", Detail: "the handshake failed"}
 }
 
 // reject answers a handshake with an HTTP error.
-func (h *handshake) reject(p *problem) {
-	h.hub.metrics.rejected.WithLabelValues(p.code).Inc()
+func (h *handshake) reject(p *problem.Problem) {
+	h.hub.metrics.rejected.WithLabelValues(p.Code).Inc()
 	level := zap.DebugLevel
-	if p.status == http.StatusNotImplemented {
+	if p.Status == http.StatusNotImplemented {
 		level = zap.WarnLevel // the operator can change that, and nobody else sees it
 	}
 	if c := h.door.Logger().Check(level, "websocket handshake rejected"); c != nil {
-		c.Write(zap.String("host", h.r.Host), zap.String("proto", h.r.Proto), zap.Int("status", p.status),
-			zap.String("code", p.code), zap.String("detail", p.detail))
+		c.Write(zap.String("host", h.r.Host), zap.String("proto", h.r.Proto), zap.Int("status", p.Status),
+			zap.String("code", p.Code), zap.String("detail", p.Detail))
 	}
-	p.write(h.w)
+	p.Write(h.w)
 }
 
 // refuse closes a connection with a code, for a browser shows its page no HTTP status.

@@ -12,6 +12,7 @@ import (
 	"github.com/golang-jwt/jwt/v5"
 	"github.com/gorilla/websocket"
 
+	"github.com/rollcall-gateway/rollcall/caddymodule/site"
 	"github.com/rollcall-gateway/rollcall/caddymodule/socket"
 	"github.com/rollcall-gateway/rollcall/caddymodule/token"
 	"github.com/rollcall-gateway/rollcall/presence"
@@ -230,6 +231,7 @@ func TestServeSocketRefusesWithAProblem(t *testing.T) {
 }
 
 func TestLogin(t *testing.T) {
+	const tried = 8 // cookies of one name
 	valid := signed(t, jwt.MapClaims{"sub": "USER_1", "email": "a@example.com"})
 	other := signed(t, jwt.MapClaims{"sub": "USER_2"})
 	expired := signed(t, jwt.MapClaims{"sub": "USER_1", "exp": time.Now().Add(-time.Hour).Unix()})
@@ -241,38 +243,38 @@ func TestLogin(t *testing.T) {
 		name    string
 		header  [2]string
 		user    string
-		want    login
-		problem string
+		want    site.Login
+		Problem string
 	}{
-		{"nobody", [2]string{}, "", login{}, ""},
-		{"handler", [2]string{}, "USER_2", login{user: &presence.User{ID: "USER_2", Email: "b@example.com"}}, ""},
-		{"handler that read a cookie", [2]string{"Cookie", "session=1"}, "USER_2", login{user: &presence.User{ID: "USER_2", Email: "b@example.com"}, byCookie: true}, ""},
-		{"handler before token", [2]string{"Authorization", "Bearer " + valid}, "USER_2", login{user: &presence.User{ID: "USER_2", Email: "b@example.com"}}, ""},
-		{"handler with a control character", [2]string{}, "USER\n2", login{}, "bad_user"},
-		{"handler with bytes that are not UTF-8", [2]string{}, "\xff", login{}, "bad_user"},
-		{"handler with a long id", [2]string{}, strings.Repeat("x", 257), login{}, "bad_user"},
-		{"bearer", [2]string{"Authorization", "Bearer " + valid}, "", login{user: ann}, ""},
-		{"bearer in lower case", [2]string{"Authorization", "bearer  " + valid}, "", login{user: ann}, ""},
-		{"bearer that expires", [2]string{"Authorization", "Bearer " + expiring}, "", login{user: &presence.User{ID: "USER_1"}, expires: exp}, ""},
-		{"expired bearer", [2]string{"Authorization", "Bearer " + expired}, "", login{}, "bad_token"},
-		{"nonsense as bearer", [2]string{"Authorization", "Bearer x"}, "", login{}, "bad_token"},
-		{"no bearer", [2]string{"Authorization", "Bearer "}, "", login{}, "bad_token"},
-		{"another scheme", [2]string{"Authorization", "Basic " + valid}, "", login{}, ""},
-		{"cookie", [2]string{"Cookie", "a=b; rollcall_token=" + valid}, "", login{user: ann, byCookie: true}, ""},
-		{"expired cookie", [2]string{"Cookie", "rollcall_token=" + expired}, "", login{}, ""},
-		{"empty cookie", [2]string{"Cookie", "rollcall_token="}, "", login{}, ""},
-		{"another cookie", [2]string{"Cookie", "token=" + valid}, "", login{}, ""},
-		{"an expired cookie before a valid one", [2]string{"Cookie", "rollcall_token=" + expired + "; rollcall_token=" + valid}, "", login{user: ann, byCookie: true}, ""},
-		{"a valid cookie before an expired one", [2]string{"Cookie", "rollcall_token=" + valid + "; rollcall_token=" + expired}, "", login{user: ann, byCookie: true}, ""},
-		{"nonsense and an empty cookie before a valid one", [2]string{"Cookie", "rollcall_token=x; rollcall_token=; a=b; rollcall_token=" + valid}, "", login{user: ann, byCookie: true}, ""},
-		{"two valid cookies", [2]string{"Cookie", "rollcall_token=" + valid + "; rollcall_token=" + other}, "", login{user: ann, byCookie: true}, ""},
-		{"two that are not valid", [2]string{"Cookie", "rollcall_token=x; rollcall_token=" + expired}, "", login{}, ""},
-		{"a valid cookie behind too many", [2]string{"Cookie", strings.Repeat("rollcall_token=x; ", maxCookies) + "rollcall_token=" + valid}, "", login{}, ""},
-		{"a valid cookie behind as many as are tried", [2]string{"Cookie", strings.Repeat("rollcall_token=x; ", maxCookies-1) + "rollcall_token=" + valid}, "", login{user: ann, byCookie: true}, ""},
+		{"nobody", [2]string{}, "", site.Login{}, ""},
+		{"handler", [2]string{}, "USER_2", site.Login{User: &presence.User{ID: "USER_2", Email: "b@example.com"}}, ""},
+		{"handler that read a cookie", [2]string{"Cookie", "session=1"}, "USER_2", site.Login{User: &presence.User{ID: "USER_2", Email: "b@example.com"}, ByCookie: true}, ""},
+		{"handler before token", [2]string{"Authorization", "Bearer " + valid}, "USER_2", site.Login{User: &presence.User{ID: "USER_2", Email: "b@example.com"}}, ""},
+		{"handler with a control character", [2]string{}, "USER\n2", site.Login{}, "bad_user"},
+		{"handler with bytes that are not UTF-8", [2]string{}, "\xff", site.Login{}, "bad_user"},
+		{"handler with a long id", [2]string{}, strings.Repeat("x", 257), site.Login{}, "bad_user"},
+		{"bearer", [2]string{"Authorization", "Bearer " + valid}, "", site.Login{User: ann}, ""},
+		{"bearer in lower case", [2]string{"Authorization", "bearer  " + valid}, "", site.Login{User: ann}, ""},
+		{"bearer that expires", [2]string{"Authorization", "Bearer " + expiring}, "", site.Login{User: &presence.User{ID: "USER_1"}, Expires: exp}, ""},
+		{"expired bearer", [2]string{"Authorization", "Bearer " + expired}, "", site.Login{}, "bad_token"},
+		{"nonsense as bearer", [2]string{"Authorization", "Bearer x"}, "", site.Login{}, "bad_token"},
+		{"no bearer", [2]string{"Authorization", "Bearer "}, "", site.Login{}, "bad_token"},
+		{"another scheme", [2]string{"Authorization", "Basic " + valid}, "", site.Login{}, ""},
+		{"cookie", [2]string{"Cookie", "a=b; rollcall_token=" + valid}, "", site.Login{User: ann, ByCookie: true}, ""},
+		{"expired cookie", [2]string{"Cookie", "rollcall_token=" + expired}, "", site.Login{}, ""},
+		{"empty cookie", [2]string{"Cookie", "rollcall_token="}, "", site.Login{}, ""},
+		{"another cookie", [2]string{"Cookie", "token=" + valid}, "", site.Login{}, ""},
+		{"an expired cookie before a valid one", [2]string{"Cookie", "rollcall_token=" + expired + "; rollcall_token=" + valid}, "", site.Login{User: ann, ByCookie: true}, ""},
+		{"a valid cookie before an expired one", [2]string{"Cookie", "rollcall_token=" + valid + "; rollcall_token=" + expired}, "", site.Login{User: ann, ByCookie: true}, ""},
+		{"nonsense and an empty cookie before a valid one", [2]string{"Cookie", "rollcall_token=x; rollcall_token=; a=b; rollcall_token=" + valid}, "", site.Login{User: ann, ByCookie: true}, ""},
+		{"two valid cookies", [2]string{"Cookie", "rollcall_token=" + valid + "; rollcall_token=" + other}, "", site.Login{User: ann, ByCookie: true}, ""},
+		{"two that are not valid", [2]string{"Cookie", "rollcall_token=x; rollcall_token=" + expired}, "", site.Login{}, ""},
+		{"a valid cookie behind too many", [2]string{"Cookie", strings.Repeat("rollcall_token=x; ", tried) + "rollcall_token=" + valid}, "", site.Login{}, ""},
+		{"a valid cookie behind as many as are tried", [2]string{"Cookie", strings.Repeat("rollcall_token=x; ", tried-1) + "rollcall_token=" + valid}, "", site.Login{User: ann, ByCookie: true}, ""},
 	} {
 		t.Run(test.name, func(t *testing.T) {
 			st := siteWithTokens(t)
-			st.user = new(Handler).userOf()
+			st.User = new(Handler).userOf()
 			r := prepare(httptest.NewRecorder(), httptest.NewRequest(http.MethodGet, "http://portal.example.com/message/socket", http.NoBody))
 			if test.header[0] != "" {
 				r.Header.Set(test.header[0], test.header[1])
@@ -282,19 +284,19 @@ func TestLogin(t *testing.T) {
 				repl.Set("http.auth.user.id", test.user)
 				repl.Set("http.auth.user.email", "b@example.com")
 			}
-			got, p := st.login(r)
-			if test.problem != "" {
-				if p == nil || p.code != test.problem {
-					t.Errorf("got %+v and the problem %+v, want %s", got, p, test.problem)
+			got, p := st.Login(r)
+			if test.Problem != "" {
+				if p == nil || p.Code != test.Problem {
+					t.Errorf("got %+v and the problem %+v, want %s", got, p, test.Problem)
 				}
 				return
 			}
 			if p != nil {
 				t.Fatalf("problem %+v", p)
 			}
-			if !got.expires.Equal(test.want.expires) || got.byCookie != test.want.byCookie || (got.user == nil) != (test.want.user == nil) ||
-				(got.user != nil && *got.user != *test.want.user) {
-				t.Errorf("got %+v with %+v, want %+v with %+v", got, got.user, test.want, test.want.user)
+			if !got.Expires.Equal(test.want.Expires) || got.ByCookie != test.want.ByCookie || (got.User == nil) != (test.want.User == nil) ||
+				(got.User != nil && *got.User != *test.want.User) {
+				t.Errorf("got %+v with %+v, want %+v with %+v", got, got.User, test.want, test.want.User)
 			}
 		})
 	}
@@ -305,7 +307,7 @@ func TestLoginIsNotOfACandidate(t *testing.T) {
 	h := loadHandler(t, "")
 	r := prepare(httptest.NewRecorder(), httptest.NewRequest(http.MethodGet, "http://portal.example.com/message/socket", http.NoBody))
 	r.Context().Value(caddy.ReplacerCtxKey).(*caddy.Replacer).Set("http.auth.candidate.id", "USER_1")
-	if got, p := h.site.login(r); p != nil || got.user != nil {
+	if got, p := h.site.Login(r); p != nil || got.User != nil {
 		t.Errorf("got %+v and the problem %+v", got, p)
 	}
 }
@@ -370,8 +372,8 @@ func TestUserOfAHandlerIsCheckedLikeThatOfAToken(t *testing.T) {
 			repl := r.Context().Value(caddy.ReplacerCtxKey).(*caddy.Replacer)
 			repl.Set("http.auth.user.id", user[0])
 			repl.Set("http.auth.user.email", user[1])
-			if got, p := h.site.login(r); p == nil || p.code != "bad_user" || p.status != http.StatusForbidden {
-				t.Errorf("got %+v and the problem %+v", got.user, p)
+			if got, p := h.site.Login(r); p == nil || p.Code != "bad_user" || p.Status != http.StatusForbidden {
+				t.Errorf("got %+v and the problem %+v", got.User, p)
 			}
 		})
 	}

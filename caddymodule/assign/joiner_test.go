@@ -1,0 +1,291 @@
+package assign
+
+import (
+	"errors"
+	"fmt"
+	"path/filepath"
+	"slices"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"go.uber.org/zap"
+
+	"github.com/rollcall-gateway/rollcall/caddymodule/wire"
+	"github.com/rollcall-gateway/rollcall/presence"
+	"github.com/rollcall-gateway/rollcall/presence/assignment"
+)
+
+// office is a host on which users are assigned by another pod, in a bubble of testing/synctest.
+type office struct {
+	t        *testing.T
+	registry *presence.Registry
+	keeper   *Keeper
+	host     presence.HostName
+	rules    *presence.Rules
+	clock    uint64
+}
+
+func newOffice(t *testing.T, rules *presence.Rules) *office {
+	t.Helper()
+	registry := presence.NewRegistry(wire.Encoder{})
+	greeted := func(*presence.Conn) bool { return true }
+	k := NewKeeper(filepath.Join(t.TempDir(), "assignments.db"), registry, greeted, zap.NewNop())
+	t.Cleanup(func() {
+		if err := k.Close(); err != nil {
+			t.Error(err)
+		}
+	})
+	return &office{t: t, registry: registry, keeper: k, host: mustHost(t, "portal.example.com"), rules: rules, clock: 1 << 60}
+}
+
+func mustHost(t *testing.T, name string) presence.HostName {
+	t.Helper()
+	host, err := presence.ParseHostName(name)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return host
+}
+
+// ear is an Outbox that remembers frames.
+type ear struct {
+	mu     sync.Mutex
+	frames []string
+}
+
+func (e *ear) Push(frame []byte) {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	e.frames = append(e.frames, string(frame[strings.IndexByte(string(frame), '{'):]))
+}
+
+func (e *ear) Queue(frames []byte, _ int) bool { e.Push(frames); return false }
+func (e *ear) Flush()                          {}
+
+func joinedFrame(channel string) string {
+	return `{"type":"joined","channel":"` + channel + `","kind":"authenticated"}`
+}
+
+func removedFrame(channel string) string {
+	return `{"type":"left","channel":"` + channel + `","reason":"removed"}`
+}
+
+// set assigns a user to channels, or takes that back with the mode None.
+func (o *office) set(user string, mode assignment.Mode, channels ...string) {
+	var records []assignment.Record
+	for _, channel := range channels {
+		o.clock++
+		records = append(records, assignment.Record{
+			Host: o.host, User: user, Channel: channel, Mode: mode, Version: assignment.Version{Clock: o.clock},
+		})
+	}
+	_ = o.keeper.Book.Merge(records) // there is no file to keep them
+}
+
+func (o *office) connect(user string) (*presence.Conn, *ear) {
+	o.t.Helper()
+	e := new(ear)
+	c, err := o.registry.Connect(o.host, o.rules, &presence.User{ID: user}, e)
+	if err != nil {
+		o.t.Fatal(err)
+	}
+	o.t.Cleanup(c.Close)
+	o.keeper.Joiner.Arrived(c)
+	return c, e
+}
+
+// heard waits until nothing happens any more, and compares what came since.
+func (e *ear) heard(t *testing.T, want ...string) {
+	t.Helper()
+	synctest.Wait()
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	if !slices.Equal(e.frames, want) {
+		t.Errorf("frames %q, want %q", e.frames, want)
+	}
+	e.frames = nil
+}
+
+// Who becomes somebody else keeps the channels that this one is assigned to too, and those joined by the client.
+func TestAssignmentsFollowTheUserOfAConnection(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		o := newOffice(t, &presence.Rules{})
+		o.set("ada", assignment.Ignore, "both", "of-ada")
+		o.set("bob", assignment.Ignore, "both", "of-bob")
+		c, e := o.connect("ada")
+		e.heard(t, joinedFrame("both"), joinedFrame("of-ada"))
+		if err := c.Join("own", presence.WatchNone, ""); err != nil {
+			t.Fatal(err)
+		}
+		e.heard(t, joinedFrame("own"))
+		if err := c.Authenticate(presence.User{ID: "bob"}); err != nil {
+			t.Fatal(err)
+		}
+		o.keeper.Joiner.Replaced(c)
+		o.keeper.Joiner.Arrived(c)
+		e.heard(t, removedFrame("of-ada"), joinedFrame("of-bob"))
+		o.set("ada", assignment.None, "both") // of somebody else now
+		e.heard(t)
+		if err := c.Authenticate(presence.User{ID: "nobody"}); err != nil {
+			t.Fatal(err)
+		}
+		o.keeper.Joiner.Replaced(c)
+		o.keeper.Joiner.Arrived(c)
+		e.heard(t, removedFrame("both"), removedFrame("of-bob"))
+	})
+}
+
+func TestAssignmentSleepsWhileTheChannelIsAnonymous(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		open := &presence.Rules{Classifier: presence.Patterns{Anonymous: []string{"room"}, Default: presence.Authenticated}}
+		o := newOffice(t, open)
+		o.set("ada", assignment.Listen, "room")
+		c, e := o.connect("ada")
+		e.heard(t)
+		if err := c.Join("room", presence.WatchNone, ""); err != nil {
+			t.Fatal(err)
+		}
+		if got := o.keeper.Mode(o.host, "ada", "room"); got != assignment.None {
+			t.Errorf("in an anonymous channel the mode is %v", got)
+		}
+		if err := c.Leave("room", ""); err != nil {
+			t.Fatal(err)
+		}
+		synctest.Wait()
+		e.frames = nil
+
+		host := o.registry.Host(o.host)
+		host.SetRules(&presence.Rules{})
+		o.keeper.Joiner.Reclassified(host)
+		e.heard(t, joinedFrame("room"))
+		if got := o.keeper.Mode(o.host, "ada", "room"); got != assignment.Listen {
+			t.Errorf("in an authenticated channel the mode is %v", got)
+		}
+		if got := o.keeper.Mode(mustHost(t, "other.example.com"), "ada", "room"); got != assignment.None {
+			t.Errorf("on another host the mode is %v", got)
+		}
+	})
+}
+
+// moody is an authorizer that fails for a while, and refuses one channel.
+type moody struct{ failures atomic.Int64 }
+
+func (m *moody) Authorize(_ presence.HostName, channel string, _ *presence.User) error {
+	switch {
+	case channel == "refused":
+		return presence.ErrDenied
+	case m.failures.Add(-1) >= 0:
+		return errors.New("plugin trapped")
+	}
+	return nil
+}
+
+func TestAssignmentIsTriedAgainWhenAPluginFails(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		m := new(moody)
+		m.failures.Store(3)
+		o := newOffice(t, &presence.Rules{Authorizer: m})
+		o.set("ada", assignment.Ignore, "refused", "room")
+		_, e := o.connect("ada")
+		e.heard(t)
+		time.Sleep(joinRetry * (1 + 2))
+		e.heard(t)
+		time.Sleep(joinRetry * 4)
+		e.heard(t, joinedFrame("room"))
+
+		m.failures.Store(1 << 40)
+		gone, e := o.connect("ada")
+		e.heard(t)
+		gone.Close()
+		asked := m.failures.Load()
+		time.Sleep(time.Hour)
+		if more := asked - m.failures.Load(); more != 0 {
+			t.Errorf("asked %d times about a connection that is closed", more)
+		}
+	})
+}
+
+// waiting is an authorizer of one host that does not answer until the test lets it.
+type waiting chan struct{}
+
+func (w waiting) Authorize(host presence.HostName, _ string, _ *presence.User) error {
+	if host.String() == "portal.example.com" {
+		<-w
+	}
+	return nil
+}
+
+func TestSlowPluginHoldsUpItsOwnHostOnly(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w := make(waiting)
+		o := newOffice(t, &presence.Rules{Authorizer: w})
+		o.set("ada", assignment.Ignore, "room")
+		_, slow := o.connect("ada")
+		slow.heard(t)
+		o.host = mustHost(t, "other.example.com")
+		o.set("ada", assignment.Ignore, "room")
+		_, fast := o.connect("ada")
+		fast.heard(t, joinedFrame("room"))
+		close(w)
+		slow.heard(t, joinedFrame("room"))
+	})
+}
+
+func TestManyChangesOfAConnectionAreOneLook(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w := make(waiting)
+		o := newOffice(t, &presence.Rules{Authorizer: w})
+		o.set("ada", assignment.Ignore, "first")
+		c, e := o.connect("ada")
+		synctest.Wait()
+		var want []string
+		for i := range 2 * manyChannels {
+			channel := fmt.Sprintf("c%03d", i)
+			o.set("ada", assignment.Ignore, channel)
+			o.set("ada", assignment.None, "first")
+			want = append(want, joinedFrame(channel))
+		}
+		close(w)
+		e.heard(t, append([]string{joinedFrame("first"), removedFrame("first")}, want...)...)
+		if n := len(c.Assigned()); n != 2*manyChannels {
+			t.Errorf("%d channels", n)
+		}
+		if n := len(o.keeper.Joiner.hosts); n != 0 {
+			t.Errorf("%d hosts still have something to do", n)
+		}
+	})
+}
+
+// stuckAuthorizer is one that does not answer about one channel until the test lets it.
+type stuckAuthorizer chan struct{}
+
+func (s stuckAuthorizer) Authorize(_ presence.HostName, channel string, _ *presence.User) error {
+	if channel == "slow" {
+		<-s
+	}
+	return nil
+}
+
+// Who is taken out of a channel does not wait for others to be joined: meanwhile messages would go to everybody there that
+// were for the backend alone.
+func TestRemovalWaitsForNoPlugin(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s := make(stuckAuthorizer)
+		o := newOffice(t, &presence.Rules{Authorizer: s})
+		o.set("ada", assignment.Receive, "room")
+		_, ada := o.connect("ada")
+		ada.heard(t, joinedFrame("room"))
+		o.set("bob", assignment.Ignore, "slow")
+		_, bob := o.connect("bob")
+		bob.heard(t)
+		o.set("ada", assignment.None, "room")
+		ada.heard(t, removedFrame("room"))
+		close(s)
+		bob.heard(t, joinedFrame("slow"))
+		ada.heard(t)
+	})
+}

@@ -1,0 +1,207 @@
+// Package assign joins users to the channels that a backend assigns them to. The [Keeper] keeps assignments in a file, and
+// its [Joiner] joins the connections of those users and takes them out.
+package assign
+
+import (
+	"crypto/rand"
+	"encoding/binary"
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"sync"
+	"time"
+
+	"go.uber.org/zap"
+
+	"github.com/rollcall-gateway/rollcall/presence"
+	"github.com/rollcall-gateway/rollcall/presence/assignment"
+)
+
+// Keeper are those of all hosts, and the file that has them. They belong to the hub, so that a reload leaves the file
+// open, which no other process may use meanwhile.
+type Keeper struct {
+	path     string
+	registry *presence.Registry
+	Book     *assignment.Book
+	Joiner   *Joiner
+	logger   *zap.Logger
+	metrics
+
+	// mu guards what follows, and is held while the file is opened.
+	mu         sync.Mutex
+	file       *assignment.File // nil while it is not open
+	tend       *time.Timer      // calls look; nil before begin
+	swept      time.Time        // the full hour of the last sweep
+	complained string           // the error that is in the log already
+	damaged    os.FileInfo      // the file that is not worth another try
+	damage     error            // why
+	closed     bool
+}
+
+// RetryEvery is how often a file that could not be opened is tried again, and what could not be kept.
+const RetryEvery = 5 * time.Second
+
+// NewKeeper returns assignments that are kept in the file, which is not opened yet. Greeted reports whether a connection
+// has its welcome: nothing may overtake that.
+func NewKeeper(
+	path string, registry *presence.Registry, greeted func(*presence.Conn) bool, logger *zap.Logger,
+) *Keeper {
+	var node [8]byte
+	_, _ = rand.Read(node[:]) // never fails: crypto/rand ends the process instead (Go 1.24)
+	a := &Keeper{path: path, registry: registry, logger: logger}
+	a.Joiner = newJoiner(registry, greeted, logger)
+	a.Book = assignment.NewBook(binary.BigEndian.Uint64(node[:]), a.Joiner.changed)
+	a.Joiner.book = a.Book
+	a.metrics = newMetrics(a.Book)
+	return a
+}
+
+// Begin reads the file, if there is one, and sees to it from then on. A pod of a cluster makes one, for what others tell
+// it. Beginning again is not an error.
+func (a *Keeper) Begin(clustered bool) {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	if a.closed || a.tend != nil && !clustered {
+		return
+	}
+	a.note(a.open(clustered))
+	if a.tend == nil {
+		a.swept = time.Now().Truncate(assignment.SweepEvery)
+		a.tend = time.AfterFunc(RetryEvery, a.Retry)
+	}
+}
+
+// Retry tries again what failed.
+func (a *Keeper) Retry() {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	if a.closed {
+		return
+	}
+	before, unsaved := a.file, a.Book.Unsaved() > 0
+	err := a.open(unsaved)
+	if err == nil && unsaved {
+		err = a.Book.Save()
+	}
+	works := a.file != before || unsaved // otherwise nothing was tried, and the next change is to tell
+	if hour := time.Now().Truncate(assignment.SweepEvery); !hour.Equal(a.swept) {
+		a.swept = hour
+		err = errors.Join(err, a.Book.Sweep()) // with the file or without
+	}
+	if err != nil || works {
+		a.note(err)
+	}
+	a.tend.Reset(RetryEvery)
+}
+
+// open opens the file, unless it is open. One that is not there is made or left alone. The lock is held. An error wraps
+// [assignment.ErrUnavailable].
+func (a *Keeper) open(create bool) error {
+	if a.file != nil || a.closed {
+		return nil
+	}
+	path := a.path
+	info, err := os.Stat(path)
+	switch {
+	case !create && errors.Is(err, fs.ErrNotExist):
+		return nil
+	case err == nil && a.damaged != nil && os.SameFile(info, a.damaged) && info.ModTime().Equal(a.damaged.ModTime()):
+		return a.damage
+	}
+	f, err := a.read(path)
+	if err != nil {
+		err = fmt.Errorf("%w: %w", assignment.ErrUnavailable, err)
+	}
+	if errors.Is(err, assignment.ErrCorrupt) {
+		a.damaged, a.damage = info, err
+	}
+	if err != nil {
+		return err
+	}
+	a.file = f
+	a.logger.Info("assignments opened", zap.String("file", path), zap.Int("assignments", a.Book.Len()))
+	return nil
+}
+
+// read opens the file and takes over what it has.
+func (a *Keeper) read(path string) (*assignment.File, error) {
+	f, err := assignment.OpenFile(path)
+	if err != nil {
+		return nil, err
+	}
+	if err := a.Book.Attach(f); err != nil {
+		_ = f.Close() // the first error says more
+		return nil, err
+	}
+	if n, kept := f.Damaged(); n > 0 {
+		a.logger.Error("damaged assignments are left out: other pods bring them back, or assign these users again",
+			zap.String("file", path), zap.Int("damaged", n), zap.String("kept", kept))
+	}
+	return f, nil
+}
+
+// note logs an error, once until there is another or none. The lock is held.
+func (a *Keeper) note(err error) {
+	text := ""
+	if err != nil {
+		text = err.Error()
+	}
+	if text != "" && text != a.complained {
+		a.logger.Error("assignments cannot be kept: adduser and removeuser answer 503", zap.Error(err))
+	}
+	if text == "" && a.complained != "" {
+		a.logger.Info("assignments can be kept again")
+	}
+	a.complained = text
+}
+
+// Change makes a change of the book, with the file open.
+func (a *Keeper) Change(f func(b *assignment.Book) ([]assignment.Record, error)) ([]assignment.Record, error) {
+	a.mu.Lock()
+	err := a.open(true)
+	a.mu.Unlock()
+	var records []assignment.Record
+	if err == nil {
+		records, err = f(a.Book)
+	}
+	a.wrote(err)
+	if len(records) > 0 || errors.Is(err, assignment.ErrUnavailable) {
+		a.mu.Lock()
+		a.note(err)
+		a.mu.Unlock()
+	}
+	return records, err
+}
+
+// Close ends the use of the file.
+func (a *Keeper) Close() error {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	a.closed = true
+	if a.tend != nil {
+		a.tend.Stop()
+	}
+	a.Book.Detach()
+	if a.file == nil {
+		return nil
+	}
+	f := a.file
+	a.file = nil
+	return f.Close()
+}
+
+// Mode returns how a user is assigned to a channel. An assignment to an active channel that is not authenticated, by
+// other rules than those of before, has no effect. It costs a look into memory.
+func (a *Keeper) Mode(host presence.HostName, user, channel string) assignment.Mode {
+	mode := a.Book.Mode(host, user, channel)
+	if mode == assignment.None {
+		return mode
+	}
+	if active := a.registry.Host(host); active != nil {
+		if kind, ok := active.KindOf(channel); ok && kind != presence.Authenticated {
+			return assignment.None
+		}
+	}
+	return mode
+}

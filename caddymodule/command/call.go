@@ -1,0 +1,230 @@
+package command
+
+import (
+	"bytes"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"unicode"
+	"unicode/utf16"
+	"unicode/utf8"
+
+	"github.com/spf13/cobra"
+
+	"github.com/rollcall-gateway/rollcall/caddymodule/pluginhost"
+	"github.com/rollcall-gateway/rollcall/internal/plural"
+	"github.com/rollcall-gateway/rollcall/plugins"
+)
+
+// pluginCallFlags adds the flags of the hooks.
+func pluginCallFlags(cmd *cobra.Command) {
+	f := cmd.Flags()
+	f.SortFlags = false
+	f.String("channel", "", "classify, authorize: name of the channel")
+	f.String("kind", "authenticated", "classify, authorize: kind by the site's own rules, authenticated or anonymous")
+	f.String("user", "", "authorize: id of the user (default: an anonymous connection)")
+	f.String("email", "", "authorize: e-mail address of the user")
+	f.String("endpoint", "users", "members, shape: users, allusers or, shape alone, channels")
+	f.String("request", "{}", "members, shape: body of the request as JSON, without apiKey")
+	pluginFlags(cmd)
+}
+
+// pluginCalls are the hooks, each with what calls it and prints its result.
+var pluginCalls = []struct {
+	hook plugins.Hook
+	call func(*cobra.Command, *pluginTrial) error
+}{
+	{plugins.HookClassify, callClassify},
+	{plugins.HookAuthorize, callAuthorize},
+	{plugins.HookMembers, callMembers},
+	{plugins.HookShape, callShape},
+}
+
+// runPluginCall loads the plugin and calls the hook that is named after the file.
+func runPluginCall(cmd *cobra.Command, args []string) error {
+	const choice = "classify, authorize, members or shape"
+	if len(args) != 2 {
+		return errors.New("which hook? Write one after the file: " + choice)
+	}
+	for _, c := range pluginCalls {
+		if c.hook.String() != args[1] {
+			continue
+		}
+		t, err := openTrial(cmd, args[0])
+		if err != nil {
+			return err
+		}
+		defer t.close()
+		if !t.plugin.Hooks().Has(c.hook) {
+			return fmt.Errorf("%s has no hook %s: it exports %s", args[0], c.hook, hookList(t.plugin))
+		}
+		return c.call(cmd, t)
+	}
+	return fmt.Errorf("unknown hook %q: use %s", args[1], choice)
+}
+
+func callClassify(cmd *cobra.Command, t *pluginTrial) error {
+	channel, site, err := channelFlags(cmd)
+	if err != nil {
+		return err
+	}
+	d, err := t.chain.Classify(t.host, channel, site)
+	if err != nil {
+		return err
+	}
+	result := struct {
+		Kind      string `json:"kind"`    // what the channel is in the end
+		Opinion   bool   `json:"opinion"` // whether the plugin decided that
+		Hidden    bool   `json:"hidden"`
+		CountOnly bool   `json:"count_only"`
+	}{d.Kind.String(), d.Kind != plugins.NoOpinion, d.Hidden, d.CountOnly}
+	switch {
+	case d.CountOnly && d.Kind != plugins.Denied: // as the gateway has it, whatever the kind is otherwise
+		result.Kind = plugins.Authenticated.String()
+	case !result.Opinion:
+		result.Kind = site.String()
+	}
+	printSteps(cmd, t.steps(plugins.HookClassify), t.spec.Limits.ClassifyBudget)
+	return printJSON(cmd, result)
+}
+
+func callAuthorize(cmd *cobra.Command, t *pluginTrial) error {
+	channel, site, err := channelFlags(cmd)
+	if err != nil {
+		return err
+	}
+	var user *plugins.User
+	id, _ := cmd.Flags().GetString("user")
+	email, _ := cmd.Flags().GetString("email")
+	switch {
+	case id != "":
+		user = &plugins.User{ID: id, Email: email}
+	case email != "":
+		return errors.New("--email needs --user: a user without an id is an anonymous connection")
+	}
+	allowed, err := t.chain.Authorize(t.host, channel, site, user)
+	if err != nil {
+		return err
+	}
+	printSteps(cmd, t.steps(plugins.HookAuthorize), t.spec.Limits.ClassifyBudget)
+	return printJSON(cmd, struct {
+		Allowed bool `json:"allowed"`
+	}{allowed})
+}
+
+func callMembers(cmd *cobra.Command, t *pluginTrial) error {
+	endpoint, request, answer, err := answerFlags(cmd)
+	if err != nil {
+		return err
+	}
+	if endpoint == plugins.EndpointChannels {
+		return errors.New("--endpoint channels: that answer lists no users, so members is not called for it")
+	}
+	users := 0
+	out, err := shownAnswer(endpoint, answer, func(list []plugins.User) ([]json.RawMessage, error) {
+		users += len(list)
+		shown := []json.RawMessage{}
+		m := t.chain.Members(cmd.Context(), endpoint, t.host, request, pluginhost.EachUser(list))
+		err := pluginhost.PassMembers(m, func(object []byte) {
+			if object != nil {
+				shown = append(shown, append(json.RawMessage(nil), object...))
+			}
+		})
+		return shown, err
+	})
+	if err != nil {
+		return err
+	}
+	fmt.Fprintf(cmd.ErrOrStderr(), "steps: %d for %s, at most %d for each and 1000000 for a batch\n",
+		t.steps(plugins.HookMembers), plural.Of(users, "user"), t.spec.Limits.MembersBudget)
+	return printAnswer(cmd, out)
+}
+
+func callShape(cmd *cobra.Command, t *pluginTrial) error {
+	endpoint, request, answer, err := answerFlags(cmd)
+	if err != nil {
+		return err
+	}
+	if !json.Valid(answer) {
+		return errors.New("the answer on standard input is not JSON")
+	}
+	out, err := t.chain.Shape(cmd.Context(), endpoint, t.host, request, answer)
+	if err != nil {
+		return err
+	}
+	printSteps(cmd, t.steps(plugins.HookShape), t.spec.Limits.ShapeBudget)
+	return printAnswer(cmd, out)
+}
+
+func channelFlags(cmd *cobra.Command) (channel string, site plugins.Kind, err error) {
+	channel, err = cmd.Flags().GetString("channel")
+	if err != nil {
+		return "", 0, err
+	}
+	if channel == "" {
+		return "", 0, errors.New("which channel? Add --channel NAME")
+	}
+	kind, _ := cmd.Flags().GetString("kind")
+	switch kind {
+	case plugins.Authenticated.String():
+		return channel, plugins.Authenticated, nil
+	case plugins.Anonymous.String():
+		return channel, plugins.Anonymous, nil
+	}
+	return "", 0, fmt.Errorf("--kind %q: use authenticated or anonymous", kind)
+}
+
+// answerFlags returns what the hooks for answers get; the answer comes from standard input.
+func answerFlags(cmd *cobra.Command) (e plugins.Endpoint, request, answer []byte, err error) {
+	name, err := cmd.Flags().GetString("endpoint")
+	if err != nil {
+		return 0, nil, nil, err
+	}
+	switch name {
+	case "users":
+		e = plugins.EndpointUsers
+	case "allusers":
+		e = plugins.EndpointAllUsers
+	case "channels":
+		e = plugins.EndpointChannels
+	default:
+		return 0, nil, nil, fmt.Errorf("--endpoint %q: use users, allusers or channels", name)
+	}
+	text, _ := cmd.Flags().GetString("request")
+	if !json.Valid([]byte(text)) {
+		return 0, nil, nil, fmt.Errorf("--request %q: not JSON", text)
+	}
+	answer, err = io.ReadAll(cmd.InOrStdin())
+	if err != nil {
+		return 0, nil, nil, fmt.Errorf("reading the answer from standard input: %w", err)
+	}
+	return e, []byte(text), answer, nil
+}
+
+func printSteps(cmd *cobra.Command, used uint64, budget int64) {
+	fmt.Fprintf(cmd.ErrOrStderr(), "steps: %d of %d\n", used, budget)
+}
+
+// printAnswer prints a JSON value that a plugin made: the same value on one line, in which runes that could move the
+// cursor of a terminal are escaped.
+func printAnswer(cmd *cobra.Command, answer []byte) error {
+	var line bytes.Buffer
+	if err := json.Compact(&line, answer); err != nil {
+		return fmt.Errorf("the answer of the plugin: %w", err)
+	}
+	var out []byte
+	for _, r := range line.String() {
+		if unicode.IsGraphic(r) {
+			out = utf8.AppendRune(out, r)
+			continue
+		}
+		for _, unit := range utf16.AppendRune(nil, r) { // in a text: Compact leaves no white space between texts
+			out = fmt.Appendf(out, `\u%04x`, unit)
+		}
+	}
+	_, err := fmt.Fprintf(cmd.OutOrStdout(), "%s\n", out)
+	return err
+}
+
+func printJSON(cmd *cobra.Command, v any) error { return json.NewEncoder(cmd.OutOrStdout()).Encode(v) }

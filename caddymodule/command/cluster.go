@@ -1,0 +1,169 @@
+package command
+
+import (
+	"bytes"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"net/http"
+	"net/url"
+
+	caddycmd "github.com/caddyserver/caddy/v2/cmd"
+	"github.com/spf13/cobra"
+
+	"github.com/rollcall-gateway/rollcall/presence/cluster"
+)
+
+func init() {
+	caddycmd.RegisterCommand(caddycmd.Command{
+		Name:  "rollcall",
+		Short: "Shows how a running Rollcall is",
+		Long: `
+Asks a running Caddy, by its admin endpoint, which pods form its cluster, or why
+a user is listed.`,
+		CobraFunc: Rollcall,
+	})
+}
+
+// Rollcall adds the commands below rollcall.
+func Rollcall(cmd *cobra.Command) {
+	cmd.Args = cobra.NoArgs
+	cmd.RunE = func(cmd *cobra.Command, _ []string) error { return cmd.Help() }
+	show := &cobra.Command{
+		Use:   "cluster [--address ADMIN] [--json]",
+		Short: "Shows the pods of the cluster",
+		Long: `
+Shows the pods of the cluster as the asked one sees them: state, age of the last
+heartbeat, round trip, connections and hosts, then how NATS is and which
+payloads were ignored.
+
+Exits with status 1 when the pod is not ready, a pod cannot be reached, or two
+processes have the same name.`,
+		Example: `  $ caddy rollcall cluster
+  $ caddy rollcall cluster --address localhost:2020 --json`,
+		Args: cobra.NoArgs,
+		RunE: runCluster,
+	}
+	adminFlags(show)
+	explain := &cobra.Command{
+		Use:   "explain --host HOST --user ID [--address ADMIN] [--json]",
+		Short: "Says why a user is listed",
+		Long: `
+Lists the connections of a user on all pods: where they are, since when, when
+anything last came from the client, and the channels.
+
+Exits with status 1 when the user has no connection, or not every pod has
+answered.`,
+		Example: `  $ caddy rollcall explain --host portal.example.com --user ada`,
+		Args:    cobra.NoArgs,
+		RunE:    runExplain,
+	}
+	explain.Flags().String("host", "", "Host of the site")
+	explain.Flags().String("user", "", "Id of the user")
+	adminFlags(explain)
+	cmd.AddCommand(show, explain)
+}
+
+// adminFlags adds the flags that find the admin endpoint, those of Caddy's own commands, and the one for the output.
+func adminFlags(cmd *cobra.Command) {
+	f := cmd.Flags()
+	f.SortFlags = false
+	f.String("address", "", "Address of the admin endpoint, if it is not the default or that of --config")
+	f.String("config", "", "Configuration file to read the address from")
+	f.String("adapter", "", "Adapter for the configuration file")
+	f.Bool("json", false, "Print the answer of the admin endpoint as it is")
+}
+
+// askAdmin returns what the admin endpoint answers to GET.
+func askAdmin(cmd *cobra.Command, uri string) ([]byte, error) {
+	flags := make(map[string]string)
+	for _, name := range []string{"address", "config", "adapter"} {
+		flags[name], _ = cmd.Flags().GetString(name)
+	}
+	address, err := caddycmd.DetermineAdminAPIAddress(flags["address"], nil, flags["config"], flags["adapter"])
+	if err != nil {
+		return nil, fmt.Errorf("finding the admin endpoint: %w", err)
+	}
+	resp, err := caddycmd.AdminAPIRequest(address, http.MethodGet, uri, nil, nil)
+	if err != nil {
+		return nil, fmt.Errorf("asking the admin endpoint at %s: %w", address, err)
+	}
+	defer resp.Body.Close()
+	const most = 64 << 20 // bytes; thousands of pods are far below
+	body, err := io.ReadAll(io.LimitReader(resp.Body, most))
+	if err != nil {
+		return nil, fmt.Errorf("reading the answer of %s: %w", address, err)
+	}
+	return body, nil
+}
+
+// printAdmin decodes an answer, and prints it as it is or as print does it.
+func printAdmin(cmd *cobra.Command, body []byte, to any, print func(io.Writer) error) error {
+	if err := json.Unmarshal(body, to); err != nil {
+		return fmt.Errorf("the admin endpoint answered something else: %w", err)
+	}
+	if asJSON, _ := cmd.Flags().GetBool("json"); !asJSON {
+		return print(cmd.OutOrStdout())
+	}
+	var out bytes.Buffer
+	if err := json.Indent(&out, body, "", "  "); err != nil {
+		return err
+	}
+	_, err := out.WriteTo(cmd.OutOrStdout())
+	return err
+}
+
+func runCluster(cmd *cobra.Command, _ []string) error {
+	body, err := askAdmin(cmd, "/rollcall/cluster")
+	if err != nil {
+		return err
+	}
+	var r cluster.Report
+	if err := printAdmin(cmd, body, &r, func(w io.Writer) error { return printReport(w, &r) }); err != nil {
+		return err
+	}
+	return unwell(&r)
+}
+
+// unwell returns what is wrong with the cluster.
+func unwell(r *cluster.Report) error {
+	var errs []error
+	if !r.Ready {
+		errs = append(errs, errors.New("this pod is not ready: it has not heard yet who else is there"))
+	}
+	for _, p := range r.Pods {
+		name := plain(p.DataCenter) + "/" + plain(p.Pod)
+		if p.State == "unreachable" {
+			errs = append(errs, fmt.Errorf("%s cannot be reached", name))
+		}
+		if p.Conflict {
+			errs = append(errs, fmt.Errorf("%s is the name of two processes", name))
+		}
+	}
+	return errors.Join(errs...)
+}
+
+func runExplain(cmd *cobra.Command, _ []string) error {
+	host, _ := cmd.Flags().GetString("host")
+	user, _ := cmd.Flags().GetString("user")
+	if host == "" || user == "" {
+		return errors.New("write --host and --user")
+	}
+	body, err := askAdmin(cmd, "/rollcall/explain?"+url.Values{"host": {host}, "user": {user}}.Encode())
+	if err != nil {
+		return err
+	}
+	var e cluster.Explanation
+	if err := printAdmin(cmd, body, &e, func(w io.Writer) error { return printExplanation(w, &e) }); err != nil {
+		return err
+	}
+	var errs []error
+	if len(e.Connections) == 0 {
+		errs = append(errs, fmt.Errorf("%s has no connection to %s", plain(e.User), plain(e.Host)))
+	}
+	if !e.Complete {
+		errs = append(errs, errors.New("not every pod has answered"))
+	}
+	return errors.Join(errs...)
+}

@@ -1,0 +1,46 @@
+package command
+
+import (
+	"fmt"
+	"path/filepath"
+	"strings"
+
+	"github.com/spf13/cobra"
+
+	"github.com/rollcall-gateway/rollcall/plugins/sdk"
+)
+
+// runPluginNew makes the project of a plugin.
+func runPluginNew(cmd *cobra.Command, args []string) error {
+	lang, err := cmd.Flags().GetString("lang")
+	if err != nil {
+		return err
+	}
+	if lang == "" {
+		return fmt.Errorf("which language? Add --lang and one of %s", strings.Join(sdk.Languages(), ", "))
+	}
+	dir := args[0]
+	absolute, err := filepath.Abs(dir) // "." has a name too
+	if err != nil {
+		return err
+	}
+	name := filepath.Base(absolute)
+	if err := sdk.New(lang, dir, name); err != nil {
+		return err
+	}
+	fmt.Fprintf(cmd.OutOrStdout(), `Made %[1]s. Next:
+
+  make -C %[1]s
+  caddy rollcall-plugin check %[2]s
+  caddy rollcall-plugin call %[2]s classify --channel lobby-1
+
+Then write this into the rollcall block of a site, and reload Caddy:
+
+  plugin %[2]s {
+      name %[3]s
+  }
+
+%[4]s says what the plugin does and where to change it.
+`, dir, filepath.Join(dir, "plugin.wasm"), name, filepath.Join(dir, "README.md"))
+	return nil
+}

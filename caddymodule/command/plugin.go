@@ -1,0 +1,89 @@
+// Package command is the command lines caddy rollcall and caddy rollcall-plugin. It runs without a server; what it shows of
+// one, it asks at the admin endpoint.
+package command
+
+import (
+	"errors"
+
+	caddycmd "github.com/caddyserver/caddy/v2/cmd"
+	"github.com/spf13/cobra"
+)
+
+func init() {
+	caddycmd.RegisterCommand(caddycmd.Command{
+		Name:  "rollcall-plugin",
+		Short: "Makes, checks and calls plugins of Rollcall",
+		Long: `
+Makes a project for a plugin of Rollcall, checks a plugin, and calls it as the
+server would: with the same checks, limits and results. No server is needed,
+and nothing is written but the project that new makes.`,
+		CobraFunc: Plugin,
+	})
+}
+
+// Plugin adds the commands below rollcall-plugin.
+func Plugin(cmd *cobra.Command) {
+	cmd.Args = cobra.NoArgs
+	cmd.RunE = func(cmd *cobra.Command, _ []string) error { return cmd.Help() }
+	call := &cobra.Command{
+		Use:   "call FILE HOOK",
+		Short: "Calls one hook and prints its result as JSON",
+		Long: `
+Calls one hook of a plugin and prints the result as JSON. What the plugin logs,
+and the steps that it took, go to standard error. When the plugin fails, the
+command says how and exits with status 1.`,
+		Example: `  $ caddy rollcall-plugin call plugin.wasm classify --channel lobby-1
+  $ caddy rollcall-plugin call plugin.wasm authorize --channel staff --user ada --email ada@example.com
+  $ caddy rollcall-plugin call plugin.wasm members --config config.json < answer.json
+  $ caddy rollcall-plugin call plugin.wasm shape --endpoint allusers < answer.json`,
+		Args: func(_ *cobra.Command, args []string) error {
+			if len(args) == 0 {
+				return errWhichFile
+			}
+			return nil
+		},
+		RunE: runPluginCall,
+	}
+	pluginCallFlags(call)
+	check := &cobra.Command{
+		Use:   "check FILE",
+		Short: "Says whether a plugin can be loaded, and what it is",
+		Long: `
+Loads a plugin as the server would and prints what it is: its size and hash,
+functions, memory, imports, exports and hooks, how long compiling took, and the
+steps of making an instance and of a sample call of each hook.
+
+A plugin that breaks the contract, or fails in a sample call, is refused with
+the reason, and the command exits with status 1.`,
+		Example: `  $ caddy rollcall-plugin check plugin.wasm
+  $ caddy rollcall-plugin check plugin.wasm --config config.json --memory 4MiB`,
+		Args: oneArg(errWhichFile),
+		RunE: runPluginCheck,
+	}
+	pluginFlags(check)
+	create := &cobra.Command{
+		Use:   "new --lang go|rust|assemblyscript|c DIR",
+		Short: "Makes a project for a plugin, with everything that building it needs",
+		Long: `
+Makes a complete project in a new or empty folder, and prints the next steps.
+The name of the folder is the name of the project: lower-case letters, digits
+and hyphens, beginning with a letter.`,
+		Example: `  $ caddy rollcall-plugin new --lang go my-rules`,
+		Args:    oneArg(errors.New("which folder? Write one, like my-rules")),
+		RunE:    runPluginNew,
+	}
+	create.Flags().StringP("lang", "l", "", "Language: go, rust, assemblyscript or c")
+	cmd.AddCommand(create, check, call)
+}
+
+var errWhichFile = errors.New("which file? Write one, like plugin.wasm")
+
+// oneArg refuses another number of arguments than one with the error.
+func oneArg(err error) cobra.PositionalArgs {
+	return func(_ *cobra.Command, args []string) error {
+		if len(args) != 1 {
+			return err
+		}
+		return nil
+	}
+}

@@ -1,0 +1,95 @@
+package command
+
+import (
+	"fmt"
+	"io"
+	"strings"
+	"text/tabwriter"
+	"unicode"
+
+	"github.com/rollcall-gateway/rollcall/internal/plural"
+	"github.com/rollcall-gateway/rollcall/presence/cluster"
+)
+
+// printReport prints the pods as a table, and a line each about NATS and about what was ignored.
+func printReport(to io.Writer, r *cluster.Report) error {
+	w := tabwriter.NewWriter(to, 0, 0, 2, ' ', 0)
+	fmt.Fprintln(w, "DATA CENTER\tPOD\tSTATE\tHEARTBEAT\tROUND TRIP\tCONNECTIONS\tHOSTS")
+	for _, p := range r.Pods {
+		heartbeat, trip, state := "-", "-", plain(p.State)
+		if p.State != "self" {
+			heartbeat = fmt.Sprintf("%.1fs ago", p.Heartbeat)
+		}
+		if p.RoundTrip > 0 {
+			trip = fmt.Sprintf("%.2f ms", p.RoundTrip)
+		}
+		if p.Conflict {
+			state += ", name taken twice"
+		}
+		fmt.Fprintf(w, "%s\t%s\t%s\t%s\t%s\t%d\t%d\n",
+			plain(p.DataCenter), plain(p.Pod), state, heartbeat, trip, p.Connections, p.Hosts)
+	}
+	if err := w.Flush(); err != nil {
+		return err
+	}
+	if r.Name == "" {
+		_, err := fmt.Fprintln(to, "\nno cluster: this pod is alone")
+		return err
+	}
+	_, err := fmt.Fprintf(to, "\nnats: %s\nignored: malformed %d, oversized %d, forged %d, version %d, unknown %d, repeated %d\n", natsLine(r),
+		r.Ignored.Malformed, r.Ignored.Oversized, r.Ignored.Forged, r.Ignored.Version, r.Ignored.Unknown, r.Ignored.Repeated)
+	return err
+}
+
+// natsLine says how NATS is.
+func natsLine(r *cluster.Report) string {
+	b := &r.Bus
+	parts := []string{"not connected"}
+	if b.Connected {
+		parts[0] = "connected"
+	}
+	if b.Embedded {
+		parts = append(parts, "server of this process, "+plural.Of(len(b.Routes), "route"))
+	} else {
+		parts = append(parts, "server "+plain(b.Server)+" at "+plain(b.URL))
+	}
+	parts = append(parts, "reconnected "+plural.Of(b.Reconnects, "time"), fmt.Sprintf("dropped %d", b.Dropped))
+	if b.LastError != "" {
+		parts = append(parts, "last error: "+plain(b.LastError))
+	}
+	return strings.Join(parts, ", ")
+}
+
+// printExplanation prints the connections of a user as a table, and who did not answer.
+func printExplanation(to io.Writer, e *cluster.Explanation) error {
+	w := tabwriter.NewWriter(to, 0, 0, 2, ' ', 0)
+	if len(e.Connections) > 0 {
+		fmt.Fprintln(w, "DATA CENTER\tPOD\tCONNECTION\tEMAIL\tSINCE\tLAST SIGN OF LIFE\tCHANNELS")
+	}
+	for _, c := range e.Connections {
+		fmt.Fprintf(w, "%s\t%s\t%s\t%s\t%s\t%s\t%s\n", plain(c.DataCenter), plain(c.Pod), plain(c.Connection), plain(c.Email),
+			plain(c.Since), plain(c.LastSign), plain(strings.Join(c.Channels, " ")))
+	}
+	if err := w.Flush(); err != nil {
+		return err
+	}
+	if e.Complete {
+		return nil
+	}
+	missing := "it is not known yet who else is there"
+	if len(e.Missing) > 0 {
+		missing = "no answer from " + plain(strings.Join(e.Missing, ", "))
+	}
+	_, err := fmt.Fprintln(to, missing)
+	return err
+}
+
+// plain keeps what a client or another pod has named from moving the cursor of a terminal.
+func plain(s string) string {
+	return strings.Map(func(c rune) rune {
+		if unicode.IsGraphic(c) {
+			return c
+		}
+		return '?'
+	}, s)
+}

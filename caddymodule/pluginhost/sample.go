@@ -1,0 +1,142 @@
+package pluginhost
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"time"
+
+	"go.uber.org/zap"
+
+	"github.com/rollcall-gateway/rollcall/caddymodule/wire"
+	"github.com/rollcall-gateway/rollcall/plugins"
+	"github.com/rollcall-gateway/rollcall/presence"
+)
+
+// Sample calls, of the command check and of each plugin that is loaded.
+const (
+	sampleChannel = "sample"
+	sampleUsers   = 256 // one full batch
+	// sampleTimeout bounds each sample call of a plugin that is loaded, in addition to the timeout of its hook.
+	sampleTimeout = time.Second
+)
+
+// Samples are calls that every plugin for a hook can take.
+var Samples = []struct {
+	Hook   plugins.Hook
+	About  string
+	Budget func(plugins.Limits) int64
+	Call   func(ctx context.Context, c *plugins.Chain, host string) error
+}{
+	{
+		Hook:   plugins.HookClassify,
+		About:  fmt.Sprintf("channel %q", sampleChannel),
+		Budget: func(l plugins.Limits) int64 { return l.ClassifyBudget },
+		Call: func(_ context.Context, c *plugins.Chain, host string) error {
+			_, err := c.Classify(host, sampleChannel, plugins.Authenticated)
+			return err
+		},
+	},
+	{
+		Hook:   plugins.HookAuthorize,
+		About:  fmt.Sprintf("channel %q and one user", sampleChannel),
+		Budget: func(l plugins.Limits) int64 { return l.ClassifyBudget },
+		Call: func(_ context.Context, c *plugins.Chain, host string) error {
+			_, err := c.Authorize(host, sampleChannel, plugins.Authenticated, &samplePeople(1)[0])
+			return err
+		},
+	},
+	{
+		Hook:   plugins.HookMembers,
+		About:  fmt.Sprintf("%d users", sampleUsers),
+		Budget: func(l plugins.Limits) int64 { return 1_000_000 + sampleUsers*l.MembersBudget },
+		Call: func(ctx context.Context, c *plugins.Chain, host string) error {
+			request := []byte(`{"channel":"` + sampleChannel + `"}`)
+			return PassMembers(c.Members(ctx, plugins.EndpointUsers, host, request, EachUser(samplePeople(sampleUsers))), func([]byte) {})
+		},
+	},
+	{
+		Hook:   plugins.HookShape,
+		About:  fmt.Sprintf("an answer of /message/users with %d users", sampleUsers),
+		Budget: func(l plugins.Limits) int64 { return l.ShapeBudget },
+		Call: func(ctx context.Context, c *plugins.Chain, host string) error {
+			list := make([]presence.User, 0, sampleUsers)
+			for _, u := range samplePeople(sampleUsers) {
+				list = append(list, presence.User{ID: u.ID, Email: u.Email})
+			}
+			answer := wire.AppendUsers([]byte(`{"`+sampleChannel+`":`), list)
+			_, err := c.Shape(ctx, plugins.EndpointUsers, host, []byte("{}"), append(answer, '}'))
+			return err
+		},
+	},
+}
+
+func samplePeople(n int) []plugins.User {
+	people := make([]plugins.User, n)
+	for i := range people {
+		id := fmt.Sprintf("user-%03d", i+1)
+		people[i] = plugins.User{ID: id, Email: id + "@example.com"}
+	}
+	return people
+}
+
+// EachUser returns what gives the users one by one.
+func EachUser(users []plugins.User) func() (plugins.User, bool) {
+	return func() (u plugins.User, ok bool) {
+		if len(users) == 0 {
+			return u, false
+		}
+		u, users = users[0], users[1:]
+		return u, true
+	}
+}
+
+// PassMembers calls each with the object of every user, nil for a user who is left out.
+func PassMembers(m *plugins.Members, each func(object []byte)) error {
+	for {
+		object, err := m.Next()
+		if errors.Is(err, io.EOF) {
+			return nil
+		}
+		if err != nil {
+			return err
+		}
+		each(object)
+	}
+}
+
+// warnOfSamples makes the sample calls of a plugin that is loaded, until the context ends, and logs the first that
+// fails. A plugin may have its reasons, so that is no reason to refuse it.
+func (s *Set) warnOfSamples(ctx context.Context, p *plugins.Plugin, host string) {
+	err := p.Rehearse(sampleTimeout, func(p *plugins.Plugin) error {
+		if err := p.Try(ctx, host); err != nil {
+			return unlessUnrelated(err, plugins.ReasonMemory)
+		}
+		c := plugins.NewChain(p)
+		for _, sample := range Samples {
+			if !p.Hooks().Has(sample.Hook) {
+				continue
+			}
+			if err := ctx.Err(); err != nil {
+				return err
+			}
+			if err := unlessUnrelated(sample.Call(ctx, c, host), plugins.ReasonTooLarge); err != nil {
+				return err
+			}
+		}
+		return nil
+	})
+	if err != nil && ctx.Err() == nil {
+		s.Logger.Warn("plugin loaded, but a sample call fails: run caddy rollcall-plugin check",
+			zap.String("plugin", p.Name()), zap.String("file", p.Path()), zap.Error(err))
+	}
+}
+
+// unlessUnrelated returns nil for a failure of a reason that says nothing of the plugin.
+func unlessUnrelated(err error, reason plugins.Reason) error {
+	if failure, ok := errors.AsType[*plugins.Error](err); ok && failure.Reason == reason {
+		return nil
+	}
+	return err
+}
