@@ -193,7 +193,7 @@ func TestErrorCodesAreDocumented(t *testing.T) {
 
 	var problems []string
 	inspectAll(t, func(n ast.Node) {
-		if kv, ok := n.(*ast.KeyValueExpr); ok && isNamed(kv.Key, "code") {
+		if kv, ok := n.(*ast.KeyValueExpr); ok && isNamed(kv.Key, "Code") {
 			if s, ok := literal(kv.Value); ok {
 				problems = append(problems, s)
 			}
@@ -255,15 +255,13 @@ var (
 // TestErrorTextsAreReal looks for the errors of the configuration in the source, in pieces around what varies.
 func TestErrorTextsAreReal(t *testing.T) {
 	var source strings.Builder
-	for _, folder := range []string{"caddymodule", "caddymodule/token", "caddymodule/backend"} {
-		inspect(t, folder, func(n ast.Node) {
-			if e, ok := n.(ast.Expr); ok {
-				if s, ok := literal(e); ok {
-					source.WriteString(s + "\n")
-				}
+	inspectAll(t, func(n ast.Node) {
+		if e, ok := n.(ast.Expr); ok {
+			if s, ok := literal(e); ok {
+				source.WriteString(s + "\n")
 			}
-		})
-	}
+		}
+	})
 	_, table, ok := strings.Cut(readPage(t, "docs/configuration.md").text, "\n## Errors\n")
 	rows := errorRow.FindAllStringSubmatch(table, -1)
 	if !ok || len(rows) < 10 {
@@ -283,7 +281,7 @@ var metricName = regexp.MustCompile(`caddy_rollcall_\w+`)
 // TestMetricsAreDocumented looks both ways: no metric is left out, and none is made up.
 func TestMetricsAreDocumented(t *testing.T) {
 	var metrics []string
-	inspect(t, "caddymodule", func(n ast.Node) {
+	inspectAll(t, func(n ast.Node) {
 		if lit, ok := n.(ast.Expr); ok {
 			if name, ok := literal(lit); ok && metricName.FindString(name) == name && name != "" {
 				metrics = append(metrics, name)
@@ -301,7 +299,7 @@ func TestMetricsAreDocumented(t *testing.T) {
 	}
 
 	reasons := constants(t, "caddymodule/socket", "Reason")
-	inspect(t, "caddymodule", func(n ast.Node) {
+	inspectAll(t, func(n ast.Node) {
 		if call, ok := n.(*ast.CallExpr); ok && isNamed(call.Fun, "refuse") && len(call.Args) == 5 {
 			if s, ok := literal(call.Args[3]); ok {
 				reasons = append(reasons, s)
@@ -366,7 +364,7 @@ func TestPluginContractNamesEveryExportAndImport(t *testing.T) {
 // TestCommandFlagsAreDocumented finds the flags of caddy rollcall-plugin and of caddy rollcall.
 func TestCommandFlagsAreDocumented(t *testing.T) {
 	var flags, running []string
-	for _, f := range source(t, "caddymodule") {
+	for _, f := range source(t, "caddymodule/command") {
 		ast.Inspect(f, func(n ast.Node) bool {
 			call, ok := n.(*ast.CallExpr)
 			if !ok || !isNamed(call.Fun, "String", "StringP", "Int64", "Duration", "Bool") || len(call.Args) < 3 {
@@ -405,7 +403,7 @@ func isAdminCommand(f *ast.File) bool {
 // TestAdminEndpointsAreDocumented finds the patterns of the admin API.
 func TestAdminEndpointsAreDocumented(t *testing.T) {
 	var patterns []string
-	inspect(t, "caddymodule", func(n ast.Node) {
+	inspectAll(t, func(n ast.Node) {
 		if kv, ok := n.(*ast.KeyValueExpr); ok && isNamed(kv.Key, "Pattern") {
 			if s, ok := literal(kv.Value); ok {
 				patterns = append(patterns, "GET "+s)
