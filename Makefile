@@ -59,6 +59,7 @@ bin/caddy: $(CADDY_SOURCES)
 	go run -C tools/xcaddy . -config $(CURDIR)/xcaddy.json -output $(CADDY)
 
 run: build ## serve the demo of the Caddyfile on http://localhost:8080
+	@echo 'The demo comes up on http://localhost:8080. Ctrl-C stops it.'
 	@exec bin/caddy run --config Caddyfile
 
 cluster: build ## run three pods in two data centers on this machine, see examples/cluster

@@ -165,13 +165,13 @@ func (h *Handler) userOf() func(*http.Request) (id, email string) {
 func (h *Handler) provisionSite(ctx caddy.Context, s *site.Site) error {
 	var err error
 	s.Logger = ctx.Logger()
+	logger := s.Logger.With(zap.String("site", h.way.label(h.Prefix)))
 	s.User = h.userOf()
 	if s.Keys, err = parseAPIKeys(h.APIKey); err != nil {
 		return err
 	}
 	if len(h.APIKey) == 0 {
-		s.Logger.Warn("no api_key: the endpoints answer 401; write a key, or off to open them",
-			zap.String("prefix", h.Prefix))
+		logger.Warn("no api_key: the endpoints answer 401; write a key, or off to open them")
 	}
 	for _, text := range h.Origins {
 		o, err := site.ParseOrigin(text)
@@ -180,14 +180,14 @@ func (h *Handler) provisionSite(ctx caddy.Context, s *site.Site) error {
 		}
 		s.Origins = append(s.Origins, o)
 	}
-	if err := h.provisionJWT(ctx, s); err != nil {
+	if err := h.provisionJWT(ctx, s, logger); err != nil {
 		return err
 	}
 	if err := h.provisionRules(s); err != nil {
 		return err
 	}
 	if h.Backend != nil {
-		if s.Backend, err = h.Backend.endpoint(s.Logger); err != nil {
+		if s.Backend, err = h.Backend.endpoint(logger); err != nil {
 			return err
 		}
 	}
@@ -223,12 +223,12 @@ func parseAPIKeys(configured []string) (site.Keys, error) {
 	return site.NewKeys(texts)
 }
 
-func (h *Handler) provisionJWT(ctx caddy.Context, s *site.Site) error {
+// provisionJWT makes what verifies the tokens of a site. The logger names the site.
+func (h *Handler) provisionJWT(ctx caddy.Context, s *site.Site, logger *zap.Logger) error {
 	if h.JWT == nil {
 		return nil
 	}
 	c := token.Config{
-		Host:       "this site",
 		JWKSURL:    h.JWT.JWKS,
 		Algorithms: h.JWT.Algorithms,
 		Issuer:     h.JWT.Issuer,
@@ -237,17 +237,17 @@ func (h *Handler) provisionJWT(ctx caddy.Context, s *site.Site) error {
 		EmailClaim: h.JWT.EmailClaim,
 		Logger: func(msg string, err error) {
 			if err == nil {
-				s.Logger.Info(msg)
+				logger.Info(msg)
 				return
 			}
-			s.Logger.Error(msg, zap.Error(err))
+			logger.Error(msg, zap.Error(err))
 		},
 	}
 	if err := h.JWT.readKey(&c); err != nil {
 		return err
 	}
 	if n := len(c.Secret); n > 0 && n < token.MinSecret {
-		s.Logger.Warn("the jwt secret is short and can be guessed: make one with openssl rand -hex 32",
+		logger.Warn("the jwt secret is short and can be guessed: make one with openssl rand -hex 32",
 			zap.Int("bytes", n), zap.Int("recommended", token.MinSecret))
 	}
 	var err error

@@ -268,6 +268,9 @@ http://b.example.com {
 		jwt {
 			key canary-secret
 		}
+		backend http://app.example.com/rollcall {
+			secret canary-secret-0123456789
+		}
 	}
 }`, file)
 	if _, err := ctx.App("http"); err != nil {
@@ -279,6 +282,15 @@ http://b.example.com {
 	}
 	if n := strings.Count(string(log), "no api_key: the endpoints answer 401"); n != 1 {
 		t.Errorf("%d warnings about a missing key, want 1:\n%s", n, log)
+	}
+	for _, want := range []string{
+		`or off to open them","site":"rollcall for a.example.com (`,
+		`openssl rand -hex 32","site":"rollcall for b.example.com (`,
+		`without encryption: use https","site":"rollcall for b.example.com (`,
+	} {
+		if !strings.Contains(string(log), want) {
+			t.Errorf("the log has no %s:\n%s", want, log)
+		}
 	}
 	if strings.Contains(string(log), "canary") {
 		t.Errorf("the log shows a secret:\n%s", log)

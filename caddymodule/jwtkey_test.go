@@ -132,7 +132,7 @@ func TestKeyThatIsUsable(t *testing.T) {
 	for name, key := range map[string]string{
 		"PEM": string(keys.pem), "PEM after a line": "\n\t" + string(keys.pem), "file": "issuer.pem", "extension in upper case": "ISSUER.CRT",
 	} {
-		c := token.Config{Host: "a"}
+		c := token.Config{}
 		if err := (&JWT{Key: strings.ReplaceAll(key, "{", `\{`)}).readKey(&c); err != nil || !bytes.Contains(c.PublicKeyPEM, bytes.TrimSpace(keys.pem)) || c.Secret != nil {
 			t.Errorf("%s: error %v, %d bytes of PEM and %d of a secret", name, err, len(c.PublicKeyPEM), len(c.Secret))
 		}
@@ -143,7 +143,7 @@ func TestKeyThatIsUsable(t *testing.T) {
 	for _, key := range []string{
 		"secret", "a secret with words", "ssh", "https:/a", "/x.y", "/no/such/folder/issuer.key", "a.b.c.0123456789", "[a]", "\\{", "MTIzNDU2Nzg5MA==",
 	} {
-		c := token.Config{Host: "a"}
+		c := token.Config{}
 		if err := (&JWT{Key: key}).readKey(&c); err != nil || len(c.Secret) == 0 {
 			t.Errorf("%q: error %v", key, err)
 		}

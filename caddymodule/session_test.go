@@ -503,7 +503,7 @@ func siteWithTokens(t *testing.T) *site.Site {
 	t.Helper()
 	st := testSite()
 	var err error
-	if st.Verifier, err = token.New(t.Context(), token.Config{Host: "portal.example.com", Secret: []byte(testSecret)}); err != nil {
+	if st.Verifier, err = token.New(t.Context(), token.Config{Secret: []byte(testSecret)}); err != nil {
 		t.Fatal(err)
 	}
 	st.Cookie = "rollcall_token"

@@ -87,7 +87,7 @@ func askAdmin(cmd *cobra.Command, uri string) ([]byte, error) {
 	}
 	resp, err := caddycmd.AdminAPIRequest(address, http.MethodGet, uri, nil, nil)
 	if err != nil {
-		return nil, fmt.Errorf("asking the admin endpoint at %s: %w", address, err)
+		return nil, fmt.Errorf("asking the admin endpoint at %s, is Caddy running there? --address names another: %w", address, err)
 	}
 	defer resp.Body.Close()
 	const most = 64 << 20 // bytes; thousands of pods are far below

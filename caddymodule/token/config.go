@@ -26,9 +26,6 @@ const MinSecret = 32
 
 // Config says how the tokens of one site are verified. Exactly one of Secret, PublicKeyPEM and JWKSURL is set.
 type Config struct {
-	// Host names the site in errors and log messages. Required.
-	Host string
-
 	// Secret is the HMAC secret, taken byte for byte: text that encodes a secret, as base64 or hex, is decoded by
 	// the caller. One with less than [MinSecret] bytes is accepted, for the caller to warn about.
 	Secret []byte
@@ -77,12 +74,9 @@ type Config struct {
 //
 // An error says what is wrong with c and what to write instead. It never holds the secret.
 func New(ctx context.Context, c Config) (*Verifier, error) {
-	if c.Host == "" {
-		return nil, errors.New("jwt: the host is empty: give the name of the site")
-	}
 	v, err := newVerifier(ctx, c)
 	if err != nil {
-		return nil, fmt.Errorf("%s: jwt: %w", c.Host, err)
+		return nil, fmt.Errorf("jwt: %w", err)
 	}
 	return v, nil
 }
@@ -151,9 +145,9 @@ func (c Config) keys(ctx context.Context) (keySource, []algorithm, error) {
 	}
 	switch {
 	case given == 0:
-		return nil, nil, errors.New("no key: give a secret, a PEM public key, or the URL of a key set")
+		return nil, nil, errors.New("no key: write key, with a secret or a PEM public key, or jwks, with the URL of a key set")
 	case given > 1:
-		return nil, nil, errors.New("several kinds of key: give only one of a secret, PEM public keys, and the URL of a key set")
+		return nil, nil, errors.New("several kinds of key: write only one of key and jwks")
 	case len(c.Secret) > 0:
 		return c.secretKeys()
 	case len(c.PublicKeyPEM) > 0:

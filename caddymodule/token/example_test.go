@@ -17,7 +17,6 @@ func Example() {
 
 	secret := []byte("a secret of at least thirty-two bytes")
 	v, err := token.New(ctx, token.Config{
-		Host:     "portal.example.com",
 		Secret:   secret,
 		Issuer:   "https://login.example.com",
 		Audience: "portal",
@@ -59,11 +58,10 @@ func ExampleNew_keySet() {
 
 	// With a key set, New returns before the keys are there. Verify waits for them.
 	_, err := token.New(ctx, token.Config{
-		Host:    "portal.example.com",
 		JWKSURL: "http://login.example.com/keys",
 	})
 	fmt.Println(err)
 
 	// Output:
-	// portal.example.com: jwt: the URL of the key set is not https: only a loopback host may use http
+	// jwt: the URL of the key set is not https: only a loopback host may use http
 }

@@ -98,7 +98,7 @@ func withoutURL(err error) error {
 	return err
 }
 
-// newKeySetLogger returns a logger that names the site and the key set, without the query of its URL.
+// newKeySetLogger returns a logger that names the key set, without the query of its URL.
 func newKeySetLogger(c Config, u *url.URL) func(string, error) {
 	if c.Logger == nil {
 		return func(string, error) {}
@@ -107,7 +107,7 @@ func newKeySetLogger(c Config, u *url.URL) func(string, error) {
 	shown.RawQuery, shown.ForceQuery = "", false
 	return func(msg string, err error) {
 		if err != nil {
-			err = fmt.Errorf("%s: %s: %w", c.Host, shown.String(), err)
+			err = fmt.Errorf("%s: %w", shown.String(), err)
 		}
 		c.Logger(msg, err)
 	}

@@ -23,8 +23,6 @@ import (
 	"github.com/golang-jwt/jwt/v5"
 )
 
-const site = "portal.example.com"
-
 // canary is in every claim and key id of the tests, so that an error that repeats one is noticed.
 const canary = "canary"
 
@@ -113,9 +111,6 @@ func encode(b []byte) string { return base64.RawURLEncoding.EncodeToString(b) }
 
 func mustNew(tb testing.TB, c Config) *Verifier {
 	tb.Helper()
-	if c.Host == "" {
-		c.Host = site
-	}
 	v, err := New(tb.Context(), c)
 	if err != nil {
 		tb.Fatal(err)

@@ -18,11 +18,11 @@ func TestHostsNeverShareKeys(t *testing.T) {
 
 	remote := func(t *testing.T) ([]*Verifier, []*issuer, func()) {
 		verifiers, issuers, releases := make([]*Verifier, 2), make([]*issuer, 2), make([]func(), 2)
-		for n, host := range hosts {
+		for n := range hosts {
 			issuers[n] = newIssuer(keySetJSON(t, jwk(keys[n], fields{"kid": "1"})))
 			releases[n] = issuers[n].hold()
 			// The same URL too: who answers differs, as with a split DNS.
-			verifiers[n] = mustNew(t, Config{Host: host, JWKSURL: keysURL, HTTPClient: issuers[n].client()})
+			verifiers[n] = mustNew(t, Config{JWKSURL: keysURL, HTTPClient: issuers[n].client()})
 		}
 		return verifiers, issuers, func() {
 			for _, release := range releases {
@@ -108,8 +108,8 @@ func TestHostsNeverShareKeys(t *testing.T) {
 
 	t.Run("PEM keys", func(t *testing.T) {
 		verifiers := make([]*Verifier, 2)
-		for n, host := range hosts {
-			verifiers[n] = mustNew(t, Config{Host: host, PublicKeyPEM: publicPEM(t, keys[n])})
+		for n := range hosts {
+			verifiers[n] = mustNew(t, Config{PublicKeyPEM: publicPEM(t, keys[n])})
 		}
 		check(t, verifiers, []string{tokenOf(t, 0), tokenOf(t, 1)})
 	})
@@ -117,8 +117,8 @@ func TestHostsNeverShareKeys(t *testing.T) {
 	t.Run("secrets", func(t *testing.T) {
 		secrets := [][]byte{testSecret, otherSecret}
 		verifiers, tokens := make([]*Verifier, 2), make([]string, 2)
-		for n, host := range hosts {
-			verifiers[n] = mustNew(t, Config{Host: host, Secret: secrets[n]})
+		for n := range hosts {
+			verifiers[n] = mustNew(t, Config{Secret: secrets[n]})
 			tokens[n] = sign(t, "HS256", secrets[n], fields{"sub": "USER_1"}, fields{"kid": "1"})
 		}
 		check(t, verifiers, tokens)
