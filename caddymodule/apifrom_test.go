@@ -113,7 +113,7 @@ func TestAPIFrom(t *testing.T) {
 				}
 			}
 			if !test.ok { // the key is not looked at
-				for range maxBadKeys + 1 {
+				for range maxGuesses + 1 {
 					checkProblem(t, ask("adduser", "wrong"), http.StatusForbidden, "bad_address")
 				}
 			}

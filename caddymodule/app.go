@@ -12,6 +12,7 @@ import (
 	"github.com/caddyserver/caddy/v2/modules/caddyhttp"
 	"go.uber.org/zap"
 
+	"github.com/rollcall-gateway/rollcall/caddymodule/api"
 	"github.com/rollcall-gateway/rollcall/caddymodule/pluginhost"
 	"github.com/rollcall-gateway/rollcall/presence/cluster"
 )
@@ -37,9 +38,9 @@ type App struct {
 
 	ctx      caddy.Context
 	logger   *zap.Logger
-	hub      *hub       // stays, for requests that are still under way when the reference to it is given back
-	api      *apiServer // likewise
-	held     bool       // a reference to the process
+	hub      *hub        // stays, for requests that are still under way when the reference to it is given back
+	api      *api.Server // likewise
+	held     bool        // a reference to the process
 	snapshot *snapshot
 	watcher  *pluginhost.Watcher // nil when there is nothing to watch
 	cluster  *clusterSettings

@@ -1,39 +1,12 @@
 package caddymodule
 
 import (
-	"encoding/json"
 	"fmt"
 	"net/http"
 	"net/http/httptest"
 	"strings"
 	"testing"
-
-	"github.com/rollcall-gateway/rollcall/presence"
 )
-
-func TestAppendNames(t *testing.T) {
-	for _, test := range []struct {
-		name string
-		list []presence.Listing
-		want string
-	}{
-		{"none", nil, `{"authenticated":[],"anonymous":[]}`},
-		{"each kind, in order", []presence.Listing{
-			{Channel: "a", Kind: presence.Anonymous, Count: 3},
-			{Channel: "b", Kind: presence.Authenticated},
-			{Channel: "c", Kind: presence.Authenticated, CountOnly: true, Count: 4},
-			{Channel: "d", Kind: presence.Anonymous},
-		}, `{"authenticated":["b","c"],"anonymous":["a","d"]}`},
-		{"private", []presence.Listing{{Channel: "tab|a", Kind: presence.Private}}, `{"authenticated":[],"anonymous":[]}`},
-		{"odd name", []presence.Listing{{Channel: "a\"\\b", Kind: presence.Anonymous}}, `{"authenticated":[],"anonymous":["a\"\\b"]}`},
-	} {
-		t.Run(test.name, func(t *testing.T) {
-			if got := appendNames(nil, test.list); !json.Valid(got) || string(got) != test.want {
-				t.Errorf("got %s, want %s", got, test.want)
-			}
-		})
-	}
-}
 
 // askChannels checks the answer of /message/channels.
 func askChannels(t *testing.T, h *Handler, host, body, want string) {

@@ -41,6 +41,13 @@ var (
 	_ cluster.Local = (*hub)(nil)
 )
 
+// clusterSettings are a configuration of the cluster with placeholders replaced and files read.
+type clusterSettings struct {
+	cluster.Config // without Logger
+	// sum is of all that the settings come to. A cluster goes on through a reload while it is the same.
+	sum [32]byte
+}
+
 // joined is the cluster that the configuration in effect asks for. Like the sockets, it goes on through a reload.
 type joined struct {
 	settings *clusterSettings

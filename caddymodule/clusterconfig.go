@@ -74,13 +74,6 @@ const (
 	natsUserFile       = "-----BEGIN NATS USER JWT-----" // in every .creds file
 )
 
-// clusterSettings are a configuration of the cluster with placeholders replaced and files read.
-type clusterSettings struct {
-	cluster.Config // without Logger
-	// sum is of all that the settings come to. A cluster goes on through a reload while it is the same.
-	sum [32]byte
-}
-
 // settings reads the configuration. No error shows any part of a secret or of a URL, which can hold one.
 func (c *ClusterConfig) settings(dataCenter, pod string) (*clusterSettings, error) {
 	s := &clusterSettings{Config: cluster.Config{DataCenter: dataCenter, Pod: pod}}
@@ -103,7 +96,7 @@ func (c *ClusterConfig) settings(dataCenter, pod string) (*clusterSettings, erro
 	r.tls(c.TLS, &s.Bus)
 	s.Timeout, s.Remote = time.Duration(c.QueryTimeout), time.Duration(c.RemoteQueryTimeout)
 	if r.err == nil {
-		r.fail(s.check())
+		r.fail(checkCluster(s))
 	}
 	if r.err != nil {
 		return nil, fmt.Errorf("cluster: %w", r.err)
@@ -113,8 +106,8 @@ func (c *ClusterConfig) settings(dataCenter, pod string) (*clusterSettings, erro
 	return s, nil
 }
 
-// check sets defaults, and refuses what does not go together.
-func (s *clusterSettings) check() error {
+// checkCluster sets defaults, and refuses what does not go together.
+func checkCluster(s *clusterSettings) error {
 	const letters = "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789-_"
 	if s.Name == "" {
 		s.Name = defaultClusterName

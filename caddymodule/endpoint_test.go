@@ -19,68 +19,6 @@ import (
 	"github.com/rollcall-gateway/rollcall/caddymodule/problem"
 )
 
-func TestParseRequest(t *testing.T) {
-	for _, test := range []struct {
-		name, body string
-		keys       int
-		ok         bool
-	}{
-		{"nothing", "", 0, true},
-		{"white space", " \r\n\t", 0, true},
-		{"empty object", "{}", 0, true},
-		{"object", ` {"apiKey":"a","more":{"b":[1]}} `, 2, true},
-		{"null", "null", 0, false},
-		{"array", "[]", 0, false},
-		{"string", `"a"`, 0, false},
-		{"number", "1", 0, false},
-		{"half", `{"apiKey":`, 0, false},
-		{"two objects", "{}{}", 0, false},
-		{"trailing comma", `{"a":1,}`, 0, false},
-		{"form", "apiKey=a", 0, false},
-		{"very deep", `{"a":` + strings.Repeat("[", 20_000) + strings.Repeat("]", 20_000) + "}", 0, false},
-	} {
-		t.Run(test.name, func(t *testing.T) {
-			body, p := parseRequest([]byte(test.body))
-			if !test.ok {
-				if p == nil || p.Status != http.StatusBadRequest || p.Code != "bad_json" {
-					t.Errorf("got %v and the problem %+v, want bad_json", body, p)
-				}
-				return
-			}
-			if p != nil || len(body) != test.keys {
-				t.Errorf("got %v and the problem %+v, want %d keys", body, p, test.keys)
-			}
-		})
-	}
-}
-
-func TestRequestValues(t *testing.T) {
-	body, p := parseRequest([]byte(`{"s":"a\u00e9","empty":"","t":true,"f":false,"null":null,"n":1,"o":{},"a":["s"],"quoted":"true","S":"upper"}`))
-	if p != nil {
-		t.Fatal(p)
-	}
-	for key, want := range map[string]string{"s": "aé", "empty": "", "absent": ""} {
-		if got, p := body.text(key); p != nil || got != want {
-			t.Errorf("text %s: %q and the problem %+v, want %q", key, got, p, want)
-		}
-	}
-	for _, key := range []string{"t", "null", "n", "o", "a"} {
-		if got, p := body.text(key); p == nil || p.Code != "bad_value" || p.Status != http.StatusBadRequest || p.Detail != key+" must be a string" {
-			t.Errorf("text %s: %q and the problem %+v", key, got, p)
-		}
-	}
-	for key, want := range map[string]bool{"t": true, "f": false, "absent": true} {
-		if got, p := body.flag(key, true); p != nil || got != want {
-			t.Errorf("flag %s: %v and the problem %+v, want %v", key, got, p, want)
-		}
-	}
-	for _, key := range []string{"s", "null", "n", "o", "a", "quoted"} {
-		if got, p := body.flag(key, true); p == nil || p.Detail != key+" must be true or false" {
-			t.Errorf("flag %s: %v and the problem %+v", key, got, p)
-		}
-	}
-}
-
 // checkProblem holds that an answer is a problem document of RFC 9457 with the status and code.
 func checkProblem(t *testing.T, w *httptest.ResponseRecorder, status int, code string) {
 	t.Helper()
@@ -120,7 +58,7 @@ func TestEndpointProblems(t *testing.T) {
 		return r
 	}
 	chunked := request(http.MethodPost, "")
-	chunked.Body, chunked.ContentLength = io.NopCloser(strings.NewReader(`{"apiKey":"k","x":"`+strings.Repeat("x", maxBody)+`"}`)), -1
+	chunked.Body, chunked.ContentLength = io.NopCloser(strings.NewReader(`{"apiKey":"k","x":"`+strings.Repeat("x", 64<<10)+`"}`)), -1
 	cut := request(http.MethodPost, "")
 	cut.Body, cut.ContentLength = io.NopCloser(failingReader{}), 10
 	badHost := request(http.MethodPost, `{"apiKey":"k"}`)
@@ -144,7 +82,7 @@ func TestEndpointProblems(t *testing.T) {
 		{"br, and the key in the header", request(http.MethodPost, "{}", "X-Api-Key", "k", "Content-Encoding", "br"), http.StatusUnsupportedMediaType, "encoded_body"},
 		{"several encodings", request(http.MethodPost, "{}", "X-Api-Key", "k", "Content-Encoding", "identity, gzip"), http.StatusUnsupportedMediaType, "encoded_body"},
 		{"an unknown encoding", request(http.MethodPost, "{}", "X-Api-Key", "k", "Content-Encoding", "aws-chunked"), http.StatusUnsupportedMediaType, "encoded_body"},
-		{"large body", request(http.MethodPost, `{"apiKey":"k","x":"`+strings.Repeat("x", maxBody)+`"}`), http.StatusRequestEntityTooLarge, "too_large"},
+		{"large body", request(http.MethodPost, `{"apiKey":"k","x":"`+strings.Repeat("x", 64<<10)+`"}`), http.StatusRequestEntityTooLarge, "too_large"},
 		{"large body in chunks", chunked, http.StatusRequestEntityTooLarge, "too_large"},
 		{"body that is cut", cut, http.StatusBadRequest, "bad_body"},
 		{"no JSON", request(http.MethodPost, "hello"), http.StatusBadRequest, "bad_json"},
@@ -237,6 +175,9 @@ func TestEndpointWithKeysOffAnswersEverybody(t *testing.T) {
 	}
 }
 
+// maxGuesses is how many wrong keys one client may try.
+const maxGuesses = 10
+
 // askFrom asks the users of a host from a client's address.
 func askFrom(t testing.TB, h *Handler, ip, host string, body io.Reader, header ...string) *httptest.ResponseRecorder {
 	t.Helper()
@@ -259,7 +200,7 @@ func TestEndpointBlocksAfterManyWrongKeys(t *testing.T) {
 	ask := func(ip, host, body string) *httptest.ResponseRecorder {
 		return askFrom(t, h, ip, host, strings.NewReader(body))
 	}
-	for range maxBadKeys {
+	for range maxGuesses {
 		checkProblem(t, ask("192.0.2.1", "portal.example.com", `{"apiKey":"wrong"}`), http.StatusUnauthorized, "bad_key")
 	}
 	for _, body := range []string{`{"apiKey":"wrong"}`, `{"apiKey":"k"}`} {
@@ -317,10 +258,10 @@ http://b.example.org {
 				}
 				return format
 			}
-			for i := range 3 * maxBadKeys {
+			for i := range 3 * maxGuesses {
 				g := guesses[i%len(guesses)]
 				w := askFrom(t, g.h, numbered(g.ip, i), numbered(g.host, i), strings.NewReader(`{"apiKey":"wrong"}`))
-				if want := i < maxBadKeys; (w.Code == http.StatusUnauthorized) != want {
+				if want := i < maxGuesses; (w.Code == http.StatusUnauthorized) != want {
 					t.Fatalf("guess %d is answered with status %d", i+1, w.Code)
 				}
 			}
@@ -367,8 +308,8 @@ func TestEndpointCountsGuessesOfHeldRequests(t *testing.T) {
 	for code := range codes {
 		count[code]++
 	}
-	if count[http.StatusUnauthorized] != maxBadKeys || count[http.StatusTooManyRequests] != requests-maxBadKeys {
-		t.Errorf("%d requests are answered with %v, want %d with 401 and the others with 429", requests, count, maxBadKeys)
+	if count[http.StatusUnauthorized] != maxGuesses || count[http.StatusTooManyRequests] != requests-maxGuesses {
+		t.Errorf("%d requests are answered with %v, want %d with 401 and the others with 429", requests, count, maxGuesses)
 	}
 }
 
@@ -394,7 +335,7 @@ func TestEndpointDoesNotCountWhatIsNoGuess(t *testing.T) {
 	} {
 		t.Run(test.name, func(t *testing.T) {
 			h := loadHandler(t, "api_key k")
-			for range maxBadKeys + 1 {
+			for range maxGuesses + 1 {
 				w := askFrom(t, h, "192.0.2.1", "portal.example.com", strings.NewReader(test.body), test.header...)
 				checkProblem(t, w, test.status, test.code)
 			}
@@ -538,14 +479,20 @@ func FuzzRequestBody(f *testing.F) {
 	f.Add([]byte(`{"channel":"tab|AAAAAAAAAAAAAAAAAAAAAA"}`), true)
 	f.Add([]byte(`{"host":"OTHER.example.com.:1"}`), true)
 	f.Add([]byte(`{"host":"elsewhere.test"}`), true)
+	n := 0
 	f.Fuzz(func(t *testing.T, body []byte, inHeader bool) {
 		for _, path := range []string{"/message/users", "/message/allusers", "/message/sendmessage"} {
 			r := httptest.NewRequest(http.MethodPost, "http://portal.example.com"+path, bytes.NewReader(body))
 			if inHeader {
 				r.Header.Set("X-Api-Key", "k")
 			}
-			h.app.api.badKeys = newBadKeys() // nobody is blocked
-			w := serve(t, h, r)
+			n++
+			w := httptest.NewRecorder()
+			r = prepare(w, r)
+			caddyhttp.SetVar(r.Context(), caddyhttp.ClientIPVarKey, fmt.Sprintf("10.%d.%d.%d", n>>16&255, n>>8&255, n&255)) // nobody is blocked
+			if err := h.ServeHTTP(w, r, notFound); err != nil {
+				t.Fatal(err)
+			}
 			if !json.Valid(w.Body.Bytes()) {
 				t.Errorf("%q is answered with %q", body, w.Body)
 			}

@@ -6,6 +6,7 @@ import (
 
 	"go.uber.org/zap"
 
+	"github.com/rollcall-gateway/rollcall/caddymodule/api"
 	"github.com/rollcall-gateway/rollcall/caddymodule/problem"
 	"github.com/rollcall-gateway/rollcall/caddymodule/site"
 	"github.com/rollcall-gateway/rollcall/presence"
@@ -83,6 +84,6 @@ func (o *owners) other(r *http.Request, of *site.Site, host presence.HostName) (
 }
 
 var (
-	_ Door    = (*front)(nil)
-	_ APIDoor = (*front)(nil)
+	_ Door     = (*front)(nil)
+	_ api.Door = (*front)(nil)
 )

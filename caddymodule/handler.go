@@ -14,6 +14,7 @@ import (
 	"github.com/caddyserver/caddy/v2/modules/caddyhttp"
 	"go.uber.org/zap"
 
+	"github.com/rollcall-gateway/rollcall/caddymodule/api"
 	"github.com/rollcall-gateway/rollcall/caddymodule/pluginhost"
 	"github.com/rollcall-gateway/rollcall/caddymodule/site"
 	"github.com/rollcall-gateway/rollcall/caddymodule/token"
@@ -346,9 +347,9 @@ func (h *Handler) ServeHTTP(w http.ResponseWriter, r *http.Request, next caddyht
 	case "/socket":
 		h.serveSocket(w, r)
 	case "/client.js", "/client.d.ts":
-		serveClient(w, r, name)
+		api.ServeClient(w, r, name)
 	default:
-		if endpoint, ok := strings.CutPrefix(name, "/"); !ok || !h.app.api.serve(w, r, endpoint, (*front)(h)) {
+		if endpoint, ok := strings.CutPrefix(name, "/"); !ok || !h.app.api.Serve(w, r, endpoint, (*front)(h)) {
 			return next.ServeHTTP(w, r)
 		}
 	}

@@ -10,6 +10,7 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/rollcall-gateway/rollcall/caddymodule/answer"
 	"github.com/rollcall-gateway/rollcall/presence"
 )
 
@@ -64,14 +65,14 @@ func sameAnswers(t *testing.T, h *Handler, channel string) {
 		one = append(one, l)
 	}
 	users, stats := host.Users(presence.PerUser)
-	all := dcUsers{name: "local", authenticated: stats.Users, anonymous: stats.Anonymous, users: users}
+	all := answer.DataCenter{Name: "local", Authenticated: stats.Users, Anonymous: stats.Anonymous, Users: users}
 	for _, test := range []struct {
 		path, body string
 		want       []byte
 	}{
-		{"users", `{}`, appendListings(nil, host.Channels(presence.PerUser))},
-		{"users", `{"channel":` + strconv.Quote(channel) + `}`, appendListings(nil, one)},
-		{"allusers", `{"includeUsers":true}`, slices.Concat(encodeAllUsers([]dcUsers{all})...)},
+		{"users", `{}`, answer.AppendListings(nil, host.Channels(presence.PerUser))},
+		{"users", `{"channel":` + strconv.Quote(channel) + `}`, answer.AppendListings(nil, one)},
+		{"allusers", `{"includeUsers":true}`, slices.Concat(answer.AllUsers([]answer.DataCenter{all})...)},
 	} {
 		w := post(t, h, "/message/"+test.path, test.body)
 		if w.Code != http.StatusOK || w.Body.String() != string(test.want) {
@@ -149,7 +150,7 @@ func BenchmarkUsers(b *testing.B) {
 						}
 					}
 				}, ask},
-				{"copied", nil, func() { appendListings(nil, host.Channels(presence.PerUser)) }},
+				{"copied", nil, func() { answer.AppendListings(nil, host.Channels(presence.PerUser)) }},
 				{"encoding_json", nil, func() { appendByReflection(b, host.Channels(presence.PerUser)) }},
 			} {
 				b.Run(bb.name, func(b *testing.B) {

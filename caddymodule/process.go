@@ -7,6 +7,10 @@ import (
 
 	"github.com/caddyserver/caddy/v2"
 	"github.com/prometheus/client_golang/prometheus"
+
+	"github.com/rollcall-gateway/rollcall/caddymodule/api"
+	"github.com/rollcall-gateway/rollcall/caddymodule/site"
+	"github.com/rollcall-gateway/rollcall/presence/cluster"
 )
 
 // processes holds the one process under one key, so that every configuration meets the same.
@@ -17,7 +21,7 @@ type processKey struct{}
 // process is all that outlives a configuration.
 type process struct {
 	*hub
-	api *apiServer
+	api *api.Server
 }
 
 func openProcess() (*process, error) {
@@ -30,8 +34,8 @@ func openProcess() (*process, error) {
 
 func newProcess() *process {
 	h := newHub(hubConfig{Folder: filepath.Join(caddy.AppDataDir(), "rollcall"), Exiting: caddy.Exiting})
-	return &process{hub: h, api: newAPI(apiConfig{
-		Registry: h.registry, Assignments: h.assignments, Asked: h.asked, Spread: h.spread, Sent: h.sentByBackend,
+	return &process{hub: h, api: api.New(api.Config{
+		Registry: h.registry, Assignments: h.assignments, Asked: asked(h), Spread: h.spread, Sent: h.sentByBackend,
 		Draining: h.draining.Load,
 	})}
 }
@@ -53,11 +57,22 @@ func loadedProcess() *process {
 
 // register makes the numbers part of a configuration's metrics.
 func (p *process) register(r *prometheus.Registry) error {
-	for _, c := range append(p.hub.collectors(), p.api.collectors()...) {
+	for _, c := range append(p.hub.collectors(), p.api.Collectors()...) {
 		var already prometheus.AlreadyRegisteredError
 		if err := r.Register(c); err != nil && !errors.As(err, &already) {
 			return fmt.Errorf("registering metrics: %w", err)
 		}
 	}
 	return nil
+}
+
+// asked is the hub's method without the pods' other methods.
+func asked(h *hub) func(of *site.Site, scope cluster.Scope) (api.Pods, cluster.Truth) {
+	return func(of *site.Site, scope cluster.Scope) (api.Pods, cluster.Truth) {
+		others, truth := h.asked(of, scope)
+		if others == nil {
+			return nil, truth // a nil pods in the interface would not be nil
+		}
+		return others, truth
+	}
 }

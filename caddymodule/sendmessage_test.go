@@ -2,7 +2,6 @@ package caddymodule
 
 import (
 	"bytes"
-	"encoding/json"
 	"fmt"
 	"net/http"
 	"net/http/httptest"
@@ -159,44 +158,4 @@ func numbers(n int) (list []string) {
 		list = append(list, fmt.Sprint(i))
 	}
 	return list
-}
-
-func TestBusyChannelIsToBeTriedAgain(t *testing.T) {
-	w := httptest.NewRecorder()
-	problemNotSent(fmt.Errorf("a reason: %w", presence.ErrBusy)).Write(w)
-	checkProblem(t, w, http.StatusServiceUnavailable, "busy")
-	if got := w.Header().Get("Retry-After"); got != "1" {
-		t.Errorf("Retry-After %q", got)
-	}
-}
-
-// FuzzWithoutKey holds that nothing but the key goes from a body.
-func FuzzWithoutKey(f *testing.F) {
-	for _, body := range []string{
-		`{"apiKey":"k","channels":["a"],"message":{}}`, "{ \"a\" : 1 , \"APIKEY\"\n:{\"b\":[]} ,\"c\":\"\\\"\"}", `{}`, ` {"a":1e999}`,
-		`{"api\u004bey":"}","":{}}`, "{\"api\u212aey\":1}", `{"a":{"apiKey":1}}`, `{"a":1,"a":2}`,
-	} {
-		f.Add([]byte(body))
-	}
-	f.Fuzz(func(t *testing.T, body []byte) {
-		var want map[string]json.RawMessage
-		if json.Unmarshal(body, &want) != nil || want == nil {
-			return
-		}
-		for name := range want {
-			if strings.EqualFold(name, "apiKey") {
-				delete(want, name)
-			}
-		}
-		var got map[string]json.RawMessage
-		left := withoutKey(body)
-		if err := json.Unmarshal(left, &got); err != nil || len(got) != len(want) {
-			t.Fatalf("%q becomes %q, %v", body, left, err)
-		}
-		for name, value := range want {
-			if string(got[name]) != string(value) {
-				t.Errorf("%q becomes %q: %q is another value", body, left, name)
-			}
-		}
-	})
 }

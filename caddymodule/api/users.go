@@ -1,12 +1,11 @@
-package caddymodule
+package api
 
 import (
 	"context"
 	"net/http"
-	"strconv"
 
+	"github.com/rollcall-gateway/rollcall/caddymodule/answer"
 	"github.com/rollcall-gateway/rollcall/caddymodule/problem"
-	"github.com/rollcall-gateway/rollcall/caddymodule/wire"
 	"github.com/rollcall-gateway/rollcall/plugins"
 	"github.com/rollcall-gateway/rollcall/presence"
 	"github.com/rollcall-gateway/rollcall/presence/cluster"
@@ -28,10 +27,10 @@ type usersQuestion struct {
 }
 
 // users answers /message/users: the active channels of the host, or one of them, and who listens.
-func (s *apiServer) users(ctx context.Context, q question) (answer, *problem.Problem) {
+func (s *Server) users(ctx context.Context, q question) (response, *problem.Problem) {
 	uq, p := readUsers(q)
 	if p != nil {
-		return answer{}, p
+		return response{}, p
 	}
 	others, truth := s.Asked(q.site, uq.scope)
 	var list []presence.Listing
@@ -41,20 +40,19 @@ func (s *apiServer) users(ctx context.Context, q question) (answer, *problem.Pro
 	case others != nil:
 		list, truth = others.Users(ctx, q.host, uq.scope, uq.per)
 	case uq.complete && !truth.Complete:
-	case uq.per == presence.PerUser && bare(q.site):
-		return answer{pieces: encodedListings(s.encoded(uq)), truth: &truth}, nil
+	case uq.per == presence.PerUser && answer.Bare(q.site.Chain):
+		return response{pieces: answer.EncodedListings(s.encoded(uq)), truth: &truth}, nil
 	default:
 		list = s.listings(uq)
 	}
 	if uq.complete && !truth.Complete {
-		return answer{}, problem.Incomplete(truth)
+		return response{}, problem.Incomplete(truth)
 	}
-	a := newPluginAnswer(ctx, q, plugins.EndpointUsers)
+	a := answer.NewPlugins(ctx, q.site.Chain, plugins.EndpointUsers, q.host, q.body.withoutKey)
 	if a == nil {
-		return answer{body: appendListings(nil, list), truth: &truth}, nil
+		return response{body: answer.AppendListings(nil, list), truth: &truth}, nil
 	}
-	body, p := a.finish(a.appendListings(nil, list))
-	return answer{body: body, truth: &truth}, p
+	return shaped(a, a.AppendListings(nil, list), truth, 0)
 }
 
 func readUsers(q question) (uq usersQuestion, p *problem.Problem) {
@@ -102,7 +100,7 @@ func (b request) scope() (cluster.Scope, *problem.Problem) {
 }
 
 // listings is what this pod has.
-func (s *apiServer) listings(q usersQuestion) []presence.Listing {
+func (s *Server) listings(q usersQuestion) []presence.Listing {
 	host := s.Registry.Host(q.host)
 	switch {
 	case host == nil:
@@ -117,7 +115,7 @@ func (s *apiServer) listings(q usersQuestion) []presence.Listing {
 }
 
 // encoded is what this pod has when users are listed once each, as JSON.
-func (s *apiServer) encoded(q usersQuestion) presence.Encoded {
+func (s *Server) encoded(q usersQuestion) presence.Encoded {
 	host := s.Registry.Host(q.host)
 	switch {
 	case host == nil:
@@ -126,49 +124,4 @@ func (s *apiServer) encoded(q usersQuestion) presence.Encoded {
 		return host.EncodedChannel(q.channel)
 	}
 	return host.Encoded()
-}
-
-// encodedListings makes the object of appendListings.
-func encodedListings(e presence.Encoded) [][]byte {
-	b := body{text: []byte{'{'}}
-	for i, ch := range e.Channels {
-		if i > 0 {
-			b.text = append(b.text, ',')
-		}
-		b.text = append(wire.AppendString(b.text, ch.Name), ':')
-		if !ch.Named {
-			b.text = strconv.AppendInt(b.text, int64(ch.Count), 10)
-			continue
-		}
-		b.text = append(b.text, '[')
-		b.list(ch.Users)
-		b.text = append(b.text, ']')
-	}
-	if len(e.Channels) > 0 && len(e.Private) > 0 {
-		b.text = append(b.text, ',')
-	}
-	b.list(e.Private)
-	b.text = append(b.text, '}')
-	return b.end()
-}
-
-// appendListings appends the object that is keyed by channel.
-func appendListings(b []byte, list []presence.Listing) []byte {
-	b = append(b, '{')
-	for i, l := range list {
-		if i > 0 {
-			b = append(b, ',')
-		}
-		b = wire.AppendString(b, l.Channel)
-		b = append(b, ':')
-		switch {
-		case l.Kind == presence.Private && len(l.Users) > 0:
-			b = wire.AppendUser(b, l.Users[0])
-		case l.Named():
-			b = wire.AppendUsers(b, l.Users)
-		default:
-			b = strconv.AppendInt(b, int64(l.Count), 10)
-		}
-	}
-	return append(b, '}')
 }

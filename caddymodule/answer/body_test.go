@@ -1,4 +1,4 @@
-package caddymodule
+package answer
 
 import (
 	"bytes"
@@ -19,7 +19,7 @@ func TestBodyIsOneText(t *testing.T) {
 	b.text = append(b.text, "]"...)
 	pieces := b.end()
 	want := "[a," + string(long) + "," + string(long) + ",b],[" + string(long) + "]"
-	if got := string(slices.Concat(pieces...)); got != want || totalLen(pieces) != len(want) {
+	if got := string(slices.Concat(pieces...)); got != want || Len(pieces) != len(want) {
 		t.Errorf("got %q, want %q", got, want)
 	}
 	shared := 0
@@ -57,7 +57,7 @@ func TestPiecesAreWrittenTogether(t *testing.T) {
 	pieces = append(pieces, bytes.Repeat([]byte{1}, 200<<10))
 	want := slices.Concat(pieces...)
 	w := &full{most: 100}
-	if err := writePieces(w, pieces); err != nil || !bytes.Equal(w.Bytes(), want) {
+	if err := Write(w, pieces); err != nil || !bytes.Equal(w.Bytes(), want) {
 		t.Errorf("got %d bytes, want %d, error %v", w.Len(), len(want), err)
 	}
 	if most := len(want)/(64<<10) + 1; w.writes > most {
@@ -65,12 +65,12 @@ func TestPiecesAreWrittenTogether(t *testing.T) {
 	}
 	for most := range 3 {
 		w := &full{most: most}
-		if err := writePieces(w, pieces); !errors.Is(err, errFull) || w.writes != most {
+		if err := Write(w, pieces); !errors.Is(err, errFull) || w.writes != most {
 			t.Errorf("error %v after %d writes, want %v after %d", err, w.writes, errFull, most)
 		}
 	}
 	w = &full{most: 1}
-	if err := writePieces(w, [][]byte{nil}); err != nil || w.Len() != 0 {
+	if err := Write(w, [][]byte{nil}); err != nil || w.Len() != 0 {
 		t.Errorf("%d bytes, error %v", w.Len(), err)
 	}
 }

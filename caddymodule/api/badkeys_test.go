@@ -1,25 +1,23 @@
-package caddymodule
+package api
 
 import (
 	"fmt"
-	"net/http"
-	"net/http/httptest"
 	"net/netip"
 	"sync"
 	"testing"
 	"time"
 
-	"github.com/caddyserver/caddy/v2/modules/caddyhttp"
+	"github.com/rollcall-gateway/rollcall/caddymodule/site"
 )
 
 // badKeyClientOf returns a client of a site with the key.
 func badKeyClientOf(t testing.TB, key, addr string) badKeyClient {
 	t.Helper()
-	keys, err := parseAPIKeys([]string{key})
+	keys, err := site.NewKeys([]string{key})
 	if err != nil {
 		t.Fatal(err)
 	}
-	return badKeyClient{keys.Set, clientNet(netip.MustParseAddr(addr))}
+	return badKeyClient{keys.Set, netip.MustParsePrefix(addr + "/32")}
 }
 
 func TestBadKeysBlockForAWindow(t *testing.T) {
@@ -54,32 +52,11 @@ func TestBadKeysBlockForAWindow(t *testing.T) {
 	}
 }
 
-func TestClientNet(t *testing.T) {
-	for _, test := range []struct{ ip, want string }{
-		{"192.0.2.1", "192.0.2.1/32"},
-		{"::ffff:192.0.2.1", "192.0.2.1/32"},
-		{"64:ff9b::192.0.2.1", "192.0.2.1/32"},
-		{"64:ff9b:1::192.0.2.1", "64:ff9b:1::/64"},
-		{"2001:db8:1:2:3:4:5:6", "2001:db8:1:2::/64"},
-		{"2001:db8:1:2::", "2001:db8:1:2::/64"},
-		{"fe80::1%eth0", "fe80::/64"},
-		{"", "invalid Prefix"},
-		{"@", "invalid Prefix"},
-	} {
-		w := httptest.NewRecorder()
-		r := prepare(w, httptest.NewRequest(http.MethodPost, "/", nil))
-		caddyhttp.SetVar(r.Context(), caddyhttp.ClientIPVarKey, test.ip)
-		if got := clientNet(clientAddr(r)); got.String() != test.want {
-			t.Errorf("%q: got %s, want %s", test.ip, got, test.want)
-		}
-	}
-}
-
 func TestBadKeysForgetSomebodyRatherThanGrow(t *testing.T) {
 	b := newBadKeys()
 	client := func(i int) badKeyClient {
 		addr := netip.AddrFrom4([4]byte{10, byte(i >> 16), byte(i >> 8), byte(i)})
-		return badKeyClient{net: clientNet(addr)}
+		return badKeyClient{net: netip.PrefixFrom(addr, 32)}
 	}
 	now := time.Now()
 	for i := range maxBadClients + 1000 {
@@ -141,7 +118,7 @@ func BenchmarkBadKeysWhenFull(b *testing.B) {
 	now := time.Now()
 	client := func(first, i int) badKeyClient {
 		addr := fmt.Sprintf("%d.%d.%d.%d", first, i>>16&0xff, i>>8&0xff, i&0xff)
-		return badKeyClient{net: clientNet(netip.MustParseAddr(addr))}
+		return badKeyClient{net: netip.MustParsePrefix(addr + "/32")}
 	}
 	for i := range maxBadClients {
 		keys.try(client(10, i), false, now)

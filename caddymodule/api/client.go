@@ -1,4 +1,4 @@
-package caddymodule
+package api
 
 import (
 	"net/http"
@@ -7,8 +7,8 @@ import (
 	"github.com/rollcall-gateway/rollcall/caddymodule/problem"
 )
 
-// serveClient serves the script for browsers, or its types.
-func serveClient(w http.ResponseWriter, r *http.Request, name string) {
+// ServeClient serves the script for browsers, or its types.
+func ServeClient(w http.ResponseWriter, r *http.Request, name string) {
 	if r.Method != http.MethodGet && r.Method != http.MethodHead {
 		problem.MethodNotAllowed("GET, HEAD").Write(w)
 		return

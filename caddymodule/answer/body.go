@@ -1,4 +1,6 @@
-package caddymodule
+// Package answer writes the answers of endpoints as JSON: lists of channels and users, sums over data centers, and both with
+// what the plugins of a site make of them.
+package answer
 
 import (
 	"io"
@@ -36,8 +38,8 @@ func (b *body) end() [][]byte { return append(b.pieces, b.text) }
 // answerBuffers are what answers of several pieces are written through: fewer and larger writes cost less.
 var answerBuffers = sync.Pool{New: func() any { return new([64 << 10]byte) }}
 
-// writePieces writes them one after the other, until the first error.
-func writePieces(w io.Writer, pieces [][]byte) error {
+// Write writes them one after the other, until the first error.
+func Write(w io.Writer, pieces [][]byte) error {
 	buf := answerBuffers.Get().(*[64 << 10]byte)
 	defer answerBuffers.Put(buf)
 	n := 0
@@ -57,7 +59,8 @@ func writePieces(w io.Writer, pieces [][]byte) error {
 	return err
 }
 
-func totalLen(pieces [][]byte) (n int) {
+// Len returns the bytes of all pieces.
+func Len(pieces [][]byte) (n int) {
 	for _, piece := range pieces {
 		n += len(piece)
 	}

@@ -1,4 +1,4 @@
-package caddymodule
+package api
 
 import (
 	"bytes"
@@ -17,17 +17,17 @@ import (
 
 // sendMessage answers /message/sendmessage: it sends a message to channels of the host, on all pods, and answers with what it
 // was sent. Nobody has to listen.
-func (s *apiServer) sendMessage(_ context.Context, q question) (answer, *problem.Problem) {
+func (s *Server) sendMessage(_ context.Context, q question) (response, *problem.Problem) {
 	channels, message, p := readMessage(q)
 	if p != nil {
-		return answer{}, p
+		return response{}, p
 	}
 	err := s.Registry.Send(q.host, channels, message)
 	s.Sent(q.host, err)
 	if err != nil {
-		return answer{}, problemNotSent(err)
+		return response{}, problemNotSent(err)
 	}
-	return answer{body: withoutKey(q.raw), status: http.StatusCreated}, nil
+	return response{body: withoutKey(q.raw), status: http.StatusCreated}, nil
 }
 
 // readMessage returns the channels and the message, an object of JSON as it came.

@@ -1,4 +1,6 @@
-package caddymodule
+// Package api is what a backend asks: the endpoints for who is connected, for messages to channels, and for assignments. The
+// [Server] checks keys and bodies, and each endpoint has a file. What answers look like is in package answer.
+package api
 
 import (
 	"bytes"
@@ -18,6 +20,7 @@ import (
 
 	"github.com/prometheus/client_golang/prometheus"
 
+	"github.com/rollcall-gateway/rollcall/caddymodule/answer"
 	"github.com/rollcall-gateway/rollcall/caddymodule/assign"
 	"github.com/rollcall-gateway/rollcall/caddymodule/problem"
 	"github.com/rollcall-gateway/rollcall/caddymodule/site"
@@ -52,16 +55,16 @@ type question struct {
 	raw  []byte // the body as it came
 }
 
-// answer is JSON, and what it is worth.
-type answer struct {
+// response is the answer to a question, as JSON, and what it is worth.
+type response struct {
 	body   []byte
 	pieces [][]byte       // instead of body, of a long answer
 	truth  *cluster.Truth // nil: it does not depend on other pods
 	status int            // 0: 200
 }
 
-// APIDoor is the handler of a site as a request to an endpoint comes in by it.
-type APIDoor interface {
+// Door is the handler of a site as a request to an endpoint comes in by it.
+type Door interface {
 	// Owner returns the site whose rules hold for a host, or why there is none at this door.
 	Owner(host presence.HostName) (*site.Site, *problem.Problem)
 	// Other returns the site of another host of the same block as of, if the client of the request may use its endpoints.
@@ -72,12 +75,22 @@ type APIDoor interface {
 	CheckAddress(r *http.Request) *problem.Problem
 }
 
-// apiConfig is what the endpoints need. All fields are required.
-type apiConfig struct {
+// Pods are the processes of the deployment, this one included, as endpoints ask them: see [cluster.Cluster].
+type Pods interface {
+	AllUsers(ctx context.Context, host presence.HostName, members bool, per presence.Per) ([]cluster.DataCenter, cluster.Truth)
+	Users(ctx context.Context, host presence.HostName, scope cluster.Scope, per presence.Per) ([]presence.Listing, cluster.Truth)
+	ChannelUsers(
+		ctx context.Context, host presence.HostName, scope cluster.Scope, channel string, per presence.Per,
+	) ([]presence.Listing, cluster.Truth)
+	Channels(ctx context.Context, host presence.HostName, scope cluster.Scope) ([]presence.Listing, cluster.Truth)
+}
+
+// Config is what the endpoints need. All fields are required.
+type Config struct {
 	Registry    *presence.Registry
 	Assignments *assign.Keeper
 	// Asked returns the pods that a question of a scope goes to, or nil and what the answer of this one is worth.
-	Asked func(of *site.Site, scope cluster.Scope) (pods, cluster.Truth)
+	Asked func(of *site.Site, scope cluster.Scope) (Pods, cluster.Truth)
 	// Spread tells the other pods of changes of assignments, and returns who has them.
 	Spread func(ctx context.Context, of *site.Site, host presence.HostName, records []assignment.Record) cluster.Truth
 	// Sent counts a message of a backend: nil is one that was sent.
@@ -86,32 +99,33 @@ type apiConfig struct {
 	Draining func() bool
 }
 
-// apiServer serves the endpoints of all sites. It outlives a configuration, so that wrong keys are counted through a reload.
-type apiServer struct {
-	apiConfig
+// Server serves the endpoints of all sites. It outlives a configuration, so that wrong keys are counted through a reload.
+type Server struct {
+	Config
 	badKeys  *badKeys
 	requests *prometheus.HistogramVec
-	answers  map[string]func(ctx context.Context, q question) (answer, *problem.Problem)
+	answers  map[string]func(ctx context.Context, q question) (response, *problem.Problem)
 }
 
-func newAPI(c apiConfig) *apiServer {
-	s := &apiServer{apiConfig: c, badKeys: newBadKeys(), requests: prometheus.NewHistogramVec(prometheus.HistogramOpts{
+// New returns a server that remembers no wrong keys.
+func New(c Config) *Server {
+	s := &Server{Config: c, badKeys: newBadKeys(), requests: prometheus.NewHistogramVec(prometheus.HistogramOpts{
 		Name:    "caddy_rollcall_request_duration_seconds",
 		Help:    "How long the endpoints took to answer, by endpoint and HTTP status.",
 		Buckets: []float64{.0001, .00025, .0005, .001, .0025, .005, .01, .025, .05, .1, .25, .5, 1, 2.5},
 	}, []string{"endpoint", "code"})}
-	s.answers = map[string]func(context.Context, question) (answer, *problem.Problem){
+	s.answers = map[string]func(context.Context, question) (response, *problem.Problem){
 		"users": s.users, "allusers": s.allUsers, "channels": s.channels, "sendmessage": s.sendMessage,
 		"adduser": s.addUser, "removeuser": s.removeUser,
 	}
 	return s
 }
 
-// collectors are what is registered for the endpoints.
-func (s *apiServer) collectors() []prometheus.Collector { return []prometheus.Collector{s.requests} }
+// Collectors are what is registered for the endpoints.
+func (s *Server) Collectors() []prometheus.Collector { return []prometheus.Collector{s.requests} }
 
-// serve answers a request to an endpoint. It returns false if there is none of this name.
-func (s *apiServer) serve(w http.ResponseWriter, r *http.Request, name string, by APIDoor) bool {
+// Serve answers a request to an endpoint. It returns false if there is none of this name.
+func (s *Server) Serve(w http.ResponseWriter, r *http.Request, name string, by Door) bool {
 	to := s.answers[name]
 	if to == nil {
 		return false
@@ -122,7 +136,7 @@ func (s *apiServer) serve(w http.ResponseWriter, r *http.Request, name string, b
 	}()
 
 	q, p := s.question(w, r, name, by)
-	var a answer
+	var a response
 	if p == nil {
 		a, p = to(r.Context(), q)
 	}
@@ -140,17 +154,17 @@ func (s *apiServer) serve(w http.ResponseWriter, r *http.Request, name string, b
 	if a.pieces == nil {
 		a.pieces = [][]byte{a.body}
 	}
-	header.Set("Content-Length", strconv.Itoa(totalLen(a.pieces)))
+	header.Set("Content-Length", strconv.Itoa(answer.Len(a.pieces)))
 	if a.truth != nil {
 		problem.SetTruth(header, *a.truth)
 	}
 	w.WriteHeader(status)
-	_ = writePieces(w, a.pieces) // a client that has gone needs no answer
+	_ = answer.Write(w, a.pieces) // a client that has gone needs no answer
 	return true
 }
 
 // question does what all endpoints have in common: everything but the answer.
-func (s *apiServer) question(w http.ResponseWriter, r *http.Request, name string, by APIDoor) (question, *problem.Problem) {
+func (s *Server) question(w http.ResponseWriter, r *http.Request, name string, by Door) (question, *problem.Problem) {
 	if p := by.CheckAddress(r); p != nil {
 		return question{}, p
 	}
@@ -203,7 +217,7 @@ func (s *apiServer) question(w http.ResponseWriter, r *http.Request, name string
 // one they are those of the request. The two have to be hosts of one block, so that the key of the request opens both: a
 // block with several addresses is a handler on each of their listeners. The client also needs an address that may use
 // the named host: another block can differ in api_from alone.
-func bodyHost(r *http.Request, by APIDoor, body request, asked presence.HostName, s *site.Site) (presence.HostName, *site.Site, *problem.Problem) {
+func bodyHost(r *http.Request, by Door, body request, asked presence.HostName, s *site.Site) (presence.HostName, *site.Site, *problem.Problem) {
 	text, p := body.text("host")
 	if _, named := body["host"]; !named || p != nil {
 		return asked, s, p
@@ -220,7 +234,7 @@ func bodyHost(r *http.Request, by APIDoor, body request, asked presence.HostName
 }
 
 // checkKey refuses a request whose key is not one of the site's. One without a key is no guess.
-func (s *apiServer) checkKey(of *site.Site, key string, client netip.Prefix) *problem.Problem {
+func (s *Server) checkKey(of *site.Site, key string, client netip.Prefix) *problem.Problem {
 	// Also for a client that is blocked, so that the time of an answer does not depend on the key.
 	right := of.Keys.Allow(key)
 	if of.Keys.Open {
@@ -288,6 +302,15 @@ func isJSON(header http.Header) bool {
 	return err == nil && (media == "application/json" || strings.HasSuffix(media, "+json") && !browser)
 }
 
+// shaped passes a whole answer through the plugins.
+func shaped(a *answer.Plugins, body []byte, truth cluster.Truth, status int) (response, *problem.Problem) {
+	body, err := a.Finish(body)
+	if err != nil {
+		return response{}, problem.PluginFailed()
+	}
+	return response{body: body, truth: &truth, status: status}, nil
+}
+
 // parseRequest decodes a body. An empty one has no values: the key can be in the header.
 func parseRequest(raw []byte) (request, *problem.Problem) {
 	if len(bytes.Trim(raw, " \t\r\n")) == 0 {
@@ -301,6 +324,18 @@ func parseRequest(raw []byte) (request, *problem.Problem) {
 		return nil, &problem.Problem{Status: http.StatusBadRequest, Code: "bad_json", Detail: "the body is not a JSON object"}
 	}
 	return body, nil
+}
+
+// withoutKey returns the body as JSON without the API key, in whatever case a client wrote its name.
+func (b request) withoutKey() []byte {
+	rest := make(request, len(b))
+	for name, value := range b {
+		if !strings.EqualFold(name, "apiKey") {
+			rest[name] = value
+		}
+	}
+	text, _ := json.Marshal(rest) // the values are JSON that was decoded
+	return text
 }
 
 // text returns a string, "" when the key is absent.

@@ -1,22 +1,18 @@
-package caddymodule
+package answer
 
 import (
 	"context"
-	"encoding/json"
 	"errors"
 	"io"
 	"strconv"
-	"strings"
 
-	"github.com/rollcall-gateway/rollcall/caddymodule/problem"
-	"github.com/rollcall-gateway/rollcall/caddymodule/site"
 	"github.com/rollcall-gateway/rollcall/caddymodule/wire"
 	"github.com/rollcall-gateway/rollcall/plugins"
 	"github.com/rollcall-gateway/rollcall/presence"
 )
 
-// pluginAnswer is an answer on its way through the plugins of a site. The first failure stays in err.
-type pluginAnswer struct {
+// Plugins is an answer on its way through the plugins of a site. The first failure stays in err.
+type Plugins struct {
 	chain    *plugins.Chain
 	ctx      context.Context // of the one request
 	endpoint plugins.Endpoint
@@ -25,55 +21,46 @@ type pluginAnswer struct {
 	err      error
 }
 
-// newPluginAnswer begins an answer, nil for a site whose plugins have no say in it.
-func newPluginAnswer(ctx context.Context, q question, e plugins.Endpoint) *pluginAnswer {
+// NewPlugins begins an answer to a request, nil if no plugin of the chain has a say in it. The request is what the
+// plugins may know of it, as JSON.
+func NewPlugins(
+	ctx context.Context, of *plugins.Chain, e plugins.Endpoint, host presence.HostName, request func() []byte,
+) *Plugins {
 	// The plugins of this moment: one that takes the place of another meanwhile has no part in the answer.
-	chain := plugins.NewChain(q.site.Chain.Plugins()...)
-	if !chain.Has(plugins.HookMembers) && !chain.Has(plugins.HookShape) {
+	chain := plugins.NewChain(of.Plugins()...)
+	if Bare(chain) {
 		return nil
 	}
-	return &pluginAnswer{chain: chain, ctx: ctx, endpoint: e, host: q.host.String(), request: q.body.withoutKey()}
+	return &Plugins{chain: chain, ctx: ctx, endpoint: e, host: host.String(), request: request()}
 }
 
-// bare reports whether no plugin of the site has a say in answers at this moment.
-func bare(s *site.Site) bool {
-	return !s.Chain.Has(plugins.HookMembers) && !s.Chain.Has(plugins.HookShape)
-}
-
-// withoutKey returns the body as JSON without the API key, in whatever case a client wrote its name.
-func (b request) withoutKey() []byte {
-	rest := make(request, len(b))
-	for name, value := range b {
-		if !strings.EqualFold(name, "apiKey") {
-			rest[name] = value
-		}
-	}
-	text, _ := json.Marshal(rest) // the values are JSON that was decoded
-	return text
+// Bare reports whether no plugin of the chain has a say in answers at this moment.
+func Bare(chain *plugins.Chain) bool {
+	return !chain.Has(plugins.HookMembers) && !chain.Has(plugins.HookShape)
 }
 
 // members begins to pass users through the plugins.
-func (a *pluginAnswer) members(next func() (plugins.User, bool)) *plugins.Members {
+func (a *Plugins) members(next func() (plugins.User, bool)) *plugins.Members {
 	return a.chain.Members(a.ctx, a.endpoint, a.host, a.request, next)
 }
 
-// finish passes the whole answer through the plugins. Nothing leaves of one that a plugin failed in, which the plugin's
-// host has logged.
-func (a *pluginAnswer) finish(body []byte) ([]byte, *problem.Problem) {
+// Finish passes the whole answer through the plugins. It returns the first error of any step: nothing may leave of an answer
+// that a plugin failed in, which the plugin's host has logged.
+func (a *Plugins) Finish(body []byte) ([]byte, error) {
 	if a.err == nil && a.chain.Has(plugins.HookShape) {
 		body, a.err = a.chain.Shape(a.ctx, a.endpoint, a.host, a.request, body)
 	}
 	if a.err != nil {
-		return nil, problem.PluginFailed()
+		return nil, a.err
 	}
 	return body, nil
 }
 
-// appendListings is the function of the same name with what the plugins make of each user: one whom they leave out is
+// AppendListings is the function of the same name with what the plugins make of each user: one whom they leave out is
 // not there, and neither is that user's private channel.
-func (a *pluginAnswer) appendListings(b []byte, list []presence.Listing) []byte {
+func (a *Plugins) AppendListings(b []byte, list []presence.Listing) []byte {
 	if !a.chain.Has(plugins.HookMembers) {
-		return appendListings(b, list)
+		return AppendListings(b, list)
 	}
 	m := a.members(listedUsers(list))
 	b = append(b, '{')
@@ -111,7 +98,7 @@ func (a *pluginAnswer) appendListings(b []byte, list []presence.Listing) []byte 
 }
 
 // appendMembers appends the array of the next n users and tells how many are left in it.
-func (a *pluginAnswer) appendMembers(b []byte, m *plugins.Members, n int) ([]byte, int) {
+func (a *Plugins) appendMembers(b []byte, m *plugins.Members, n int) ([]byte, int) {
 	b = append(b, '[')
 	kept := 0
 	for range n {
@@ -133,7 +120,7 @@ func (a *pluginAnswer) appendMembers(b []byte, m *plugins.Members, n int) ([]byt
 }
 
 // end makes sure that all users have come, and no more.
-func (a *pluginAnswer) end(m *plugins.Members) {
+func (a *Plugins) end(m *plugins.Members) {
 	switch _, err := m.Next(); {
 	case err == nil:
 		a.fail(errors.New("the plugins returned more users than there are"))
@@ -142,7 +129,7 @@ func (a *pluginAnswer) end(m *plugins.Members) {
 	}
 }
 
-func (a *pluginAnswer) fail(err error) {
+func (a *Plugins) fail(err error) {
 	if a.err == nil {
 		a.err = err
 	}
@@ -167,23 +154,26 @@ func listedUsers(list []presence.Listing) func() (plugins.User, bool) {
 	}
 }
 
-// dcMembers passes the users of the data centers through the plugins, into their arrays; counts follow.
-func (a *pluginAnswer) dcMembers(dcs []dcUsers) {
+// HasMembers reports whether a plugin has a say in each user.
+func (a *Plugins) HasMembers() bool { return a.chain.Has(plugins.HookMembers) }
+
+// PassDataCenters passes the users of the data centers through the plugins, into their arrays; counts follow.
+func (a *Plugins) PassDataCenters(dcs []DataCenter) {
 	i, j := 0, 0
 	m := a.members(func() (plugins.User, bool) {
-		for i < len(dcs) && j == len(dcs[i].users) {
+		for i < len(dcs) && j == len(dcs[i].Users) {
 			i, j = i+1, 0
 		}
 		if i == len(dcs) {
 			return plugins.User{}, false
 		}
-		u := dcs[i].users[j]
+		u := dcs[i].Users[j]
 		j++
 		return plugins.User{ID: u.ID, Email: u.Email}, true
 	})
 	for k := range dcs {
 		dc := &dcs[k]
-		if dc.array, dc.authenticated = a.appendMembers(nil, m, len(dc.users)); a.err != nil {
+		if dc.array, dc.Authenticated = a.appendMembers(nil, m, len(dc.Users)); a.err != nil {
 			return
 		}
 	}

@@ -1,4 +1,4 @@
-package caddymodule
+package api
 
 import (
 	"context"
@@ -19,13 +19,13 @@ import (
 const maxAssignedUsers = 1000
 
 // addUser answers /message/adduser: it assigns users to channels.
-func (s *apiServer) addUser(ctx context.Context, q question) (answer, *problem.Problem) {
+func (s *Server) addUser(ctx context.Context, q question) (response, *problem.Problem) {
 	wishes, p := q.readWishes(true)
 	if p != nil {
-		return answer{}, p
+		return response{}, p
 	}
 	if p := q.assignable(wishes); p != nil {
-		return answer{}, p
+		return response{}, p
 	}
 	return s.assign(ctx, q, wishes, func(b *assignment.Book) ([]assignment.Record, error) {
 		return b.Assign(q.host, wishes, q.site.Limits.Channels)
@@ -33,10 +33,10 @@ func (s *apiServer) addUser(ctx context.Context, q question) (answer, *problem.P
 }
 
 // removeUser answers /message/removeuser: it ends assignments.
-func (s *apiServer) removeUser(ctx context.Context, q question) (answer, *problem.Problem) {
+func (s *Server) removeUser(ctx context.Context, q question) (response, *problem.Problem) {
 	wishes, p := q.readWishes(false)
 	if p != nil {
-		return answer{}, p
+		return response{}, p
 	}
 	return s.assign(ctx, q, wishes, func(b *assignment.Book) ([]assignment.Record, error) {
 		return b.Remove(q.host, wishes)
@@ -44,12 +44,12 @@ func (s *apiServer) removeUser(ctx context.Context, q question) (answer, *proble
 }
 
 // assign makes a change, tells the other pods, and names the users.
-func (s *apiServer) assign(
+func (s *Server) assign(
 	ctx context.Context, q question, wishes []assignment.Wish, change func(b *assignment.Book) ([]assignment.Record, error),
-) (answer, *problem.Problem) {
+) (response, *problem.Problem) {
 	records, err := s.Assignments.Change(change)
 	if err != nil {
-		return answer{}, problemAssignment(err)
+		return response{}, problemAssignment(err)
 	}
 	truth := s.Spread(ctx, q.site, q.host, records)
 	body := append([]byte(nil), `{"users":[`...)
@@ -59,7 +59,7 @@ func (s *apiServer) assign(
 		}
 		body = wire.AppendString(body, wishes[i].User)
 	}
-	return answer{body: append(body, "]}"...), truth: &truth, status: http.StatusCreated}, nil
+	return response{body: append(body, "]}"...), truth: &truth, status: http.StatusCreated}, nil
 }
 
 func problemAssignment(err error) *problem.Problem {

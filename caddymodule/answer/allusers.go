@@ -1,0 +1,56 @@
+package answer
+
+import (
+	"strconv"
+
+	"github.com/rollcall-gateway/rollcall/caddymodule/wire"
+	"github.com/rollcall-gateway/rollcall/presence"
+	"github.com/rollcall-gateway/rollcall/presence/cluster"
+)
+
+// DataCenter is what one data center has of a host.
+type DataCenter struct {
+	Name          string
+	Authenticated int
+	Anonymous     int
+	Users         []presence.User // nil unless they were asked for
+	array         []byte          // what plugins made of users; nil: nothing
+	Encoded       [][]byte        // instead of users: pieces of their array; not nil
+}
+
+// AllUsers makes the object that is keyed by data center, with the sum.
+func AllUsers(dcs []DataCenter) [][]byte {
+	total := DataCenter{Name: cluster.Total}
+	b := body{text: []byte{'{'}}
+	for _, dc := range dcs {
+		total.Authenticated += dc.Authenticated
+		total.Anonymous += dc.Anonymous
+		dc.appendTo(&b)
+		b.text = append(b.text, ',')
+	}
+	total.appendTo(&b)
+	b.text = append(b.text, '}')
+	return b.end()
+}
+
+func (dc DataCenter) appendTo(b *body) {
+	b.text = wire.AppendString(b.text, dc.Name)
+	b.text = append(b.text, `:{"authenticated":`...)
+	if dc.Users != nil || dc.Encoded != nil {
+		switch {
+		case dc.array != nil:
+			b.text = append(b.text, dc.array...)
+		case dc.Encoded != nil:
+			b.text = append(b.text, '[')
+			b.list(dc.Encoded)
+			b.text = append(b.text, ']')
+		default:
+			b.text = wire.AppendUsers(b.text, dc.Users)
+		}
+		b.text = append(b.text, `,"authenticatedCount":`...)
+	}
+	b.text = strconv.AppendInt(b.text, int64(dc.Authenticated), 10)
+	b.text = append(b.text, `,"anonymous":`...)
+	b.text = strconv.AppendInt(b.text, int64(dc.Anonymous), 10)
+	b.text = append(b.text, '}')
+}

@@ -1,0 +1,90 @@
+package api
+
+import (
+	"context"
+	"slices"
+
+	"github.com/rollcall-gateway/rollcall/caddymodule/answer"
+	"github.com/rollcall-gateway/rollcall/caddymodule/problem"
+	"github.com/rollcall-gateway/rollcall/plugins"
+	"github.com/rollcall-gateway/rollcall/presence"
+	"github.com/rollcall-gateway/rollcall/presence/cluster"
+)
+
+// allUsers answers /message/allusers: how many are connected to the host in each data center, or who.
+func (s *Server) allUsers(ctx context.Context, q question) (response, *problem.Problem) {
+	include, p := q.body.flag("includeUsers", false)
+	if p != nil {
+		return response{}, p
+	}
+	per, p := q.body.per()
+	if p != nil {
+		return response{}, p
+	}
+	complete, p := q.body.flag("requireComplete", false)
+	if p != nil {
+		return response{}, p
+	}
+
+	encoded := include && per == presence.PerUser && answer.Bare(q.site.Chain) // and then no plugin that comes meanwhile has a part in it
+	dcs, truth := s.dataCenters(ctx, q, include, per, encoded)
+	if complete && !truth.Complete {
+		return response{}, problem.Incomplete(truth)
+	}
+	var a *answer.Plugins
+	if !encoded {
+		a = answer.NewPlugins(ctx, q.site.Chain, plugins.EndpointAllUsers, q.host, q.body.withoutKey)
+	}
+	if a == nil {
+		return response{pieces: answer.AllUsers(dcs), truth: &truth}, nil
+	}
+	if include && a.HasMembers() {
+		a.PassDataCenters(dcs)
+	}
+	return shaped(a, slices.Concat(answer.AllUsers(dcs)...), truth, 0)
+}
+
+// dataCenters asks every pod that serves the host; members says whether the users are wanted, per how they are
+// counted, and encoded that they are wanted as JSON, if this pod is the only one.
+func (s *Server) dataCenters(ctx context.Context, q question, members bool, per presence.Per, encoded bool) ([]answer.DataCenter, cluster.Truth) {
+	others, truth := s.Asked(q.site, cluster.ScopeAll)
+	if others == nil {
+		return []answer.DataCenter{s.ownDataCenter(q, members, per, encoded)}, truth
+	}
+	found, truth := others.AllUsers(ctx, q.host, members, per)
+	dcs := make([]answer.DataCenter, len(found))
+	for i, dc := range found {
+		dcs[i] = answer.DataCenter{Name: dc.Name, Authenticated: dc.Authenticated, Anonymous: dc.Anonymous, Users: dc.Users}
+	}
+	return dcs, truth
+}
+
+// ownDataCenter is what this pod has.
+func (s *Server) ownDataCenter(q question, members bool, per presence.Per, encoded bool) answer.DataCenter {
+	dc := answer.DataCenter{Name: q.site.DataCenter}
+	switch {
+	case encoded:
+		dc.Encoded = [][]byte{}
+	case members:
+		dc.Users = []presence.User{}
+	}
+	host := s.Registry.Host(q.host)
+	if host == nil {
+		return dc
+	}
+	var stats presence.Stats
+	switch {
+	case encoded:
+		dc.Encoded, stats = host.EncodedUsers()
+	case members:
+		dc.Users, stats = host.Users(per)
+	default:
+		stats = host.Stats()
+	}
+	dc.Anonymous = stats.Anonymous
+	dc.Authenticated = stats.Users
+	if per == presence.PerConnection {
+		dc.Authenticated = stats.LoggedIn
+	}
+	return dc
+}

@@ -1,0 +1,46 @@
+package api
+
+import (
+	"context"
+	"net/http"
+
+	"github.com/rollcall-gateway/rollcall/caddymodule/answer"
+	"github.com/rollcall-gateway/rollcall/caddymodule/problem"
+	"github.com/rollcall-gateway/rollcall/plugins"
+	"github.com/rollcall-gateway/rollcall/presence"
+	"github.com/rollcall-gateway/rollcall/presence/cluster"
+)
+
+// channels answers /message/channels: the names of the active channels of the host, by kind. Private ones are left out,
+// and so are hidden ones.
+func (s *Server) channels(ctx context.Context, q question) (response, *problem.Problem) {
+	scope, p := q.body.scope()
+	if p != nil {
+		return response{}, p
+	}
+	complete, p := q.body.flag("requireComplete", false)
+	if p != nil {
+		return response{}, p
+	}
+	list, truth := s.names(ctx, q, scope)
+	if complete && !truth.Complete {
+		return response{}, problem.Incomplete(truth)
+	}
+	body := answer.AppendNames(nil, list)
+	if a := answer.NewPlugins(ctx, q.site.Chain, plugins.EndpointChannels, q.host, q.body.withoutKey); a != nil {
+		return shaped(a, body, truth, http.StatusCreated)
+	}
+	return response{body: body, truth: &truth, status: http.StatusCreated}, nil
+}
+
+// names asks the pods of the scope which channels there are.
+func (s *Server) names(ctx context.Context, q question, scope cluster.Scope) ([]presence.Listing, cluster.Truth) {
+	others, truth := s.Asked(q.site, scope)
+	if others != nil {
+		return others.Channels(ctx, q.host, scope)
+	}
+	if host := s.Registry.Host(q.host); host != nil {
+		return host.ActiveChannels(), truth
+	}
+	return nil, truth
+}
