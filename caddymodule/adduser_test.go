@@ -17,6 +17,7 @@ import (
 	"go.uber.org/zap"
 	"go.uber.org/zap/zaptest/observer"
 
+	"github.com/rollcall-gateway/rollcall/caddymodule/gateway"
 	"github.com/rollcall-gateway/rollcall/caddymodule/token"
 	"github.com/rollcall-gateway/rollcall/presence"
 	"github.com/rollcall-gateway/rollcall/presence/assignment"
@@ -60,12 +61,12 @@ func (e *ear) hears(t *testing.T, want ...string) {
 func attend(t *testing.T, h *Handler, id string) (*presence.Conn, *ear) {
 	t.Helper()
 	e := new(ear)
-	conn, err := h.app.hub.registry.Connect(mustHost(t, "portal.example.com"), h.site.Rules(), &presence.User{ID: id}, e)
+	conn, err := h.app.hub.Registry.Connect(mustHost(t, "portal.example.com"), h.site.Rules(), &presence.User{ID: id}, e)
 	if err != nil {
 		t.Fatal(err)
 	}
 	t.Cleanup(conn.Close)
-	h.app.hub.assignments.Joiner.Arrived(conn)
+	h.app.hub.Assignments.Joiner.Arrived(conn)
 	return conn, e
 }
 
@@ -106,12 +107,12 @@ func TestAddUserJoinsThoseWhoAreThereAndThoseWhoCome(t *testing.T) {
 
 	host := mustHost(t, "portal.example.com")
 	for user, want := range map[string]assignment.Mode{"ada": assignment.Ignore, "eve": assignment.Receive, "bob": assignment.None} {
-		if got := h.app.hub.assignments.Mode(host, user, "sales"); got != want {
+		if got := h.app.hub.Assignments.Mode(host, user, "sales"); got != want {
 			t.Errorf("the mode of %s is %v, want %v", user, got, want)
 		}
 	}
 	wantCreated(t, h, "adduser", `[{"id":"eve","channels":[{"name":"sales","mode":"listen"}]}]`, "eve")
-	if got := h.app.hub.assignments.Mode(host, "eve", "sales"); got != assignment.Listen {
+	if got := h.app.hub.Assignments.Mode(host, "eve", "sales"); got != assignment.Listen {
 		t.Errorf("after a change the mode is %v", got)
 	}
 
@@ -132,9 +133,9 @@ func TestAssignmentsSurviveTheHub(t *testing.T) {
 	for i, want := range []assignment.Mode{assignment.None, assignment.Listen} {
 		t.Run(fmt.Sprint("start ", i+1), func(t *testing.T) {
 			h := loadHandler(t, "api_key k")
-			h.app.hub.assignments.Begin(false)
+			h.app.hub.Assignments.Begin(false)
 			host := mustHost(t, "portal.example.com")
-			if got := h.app.hub.assignments.Mode(host, "ada", "sales"); got != want {
+			if got := h.app.hub.Assignments.Mode(host, "ada", "sales"); got != want {
 				t.Errorf("the mode is %v, want %v", got, want)
 			}
 			wantCreated(t, h, "adduser", `[{"id":"ada","channels":[{"name":"sales","mode":"listen"}]}]`, "ada")
@@ -188,7 +189,7 @@ func TestAddUserRefuses(t *testing.T) {
 			if err := json.Unmarshal(w.Body.Bytes(), &body); err != nil || !strings.Contains(body.Detail, tt.detail) || body.Channel != tt.channel {
 				t.Errorf("%s", w.Body)
 			}
-			if n := h.app.hub.assignments.Book.Len(); n != 0 {
+			if n := h.app.hub.Assignments.Book.Len(); n != 0 {
 				t.Errorf("%d assignments were made", n)
 			}
 		})
@@ -248,7 +249,7 @@ func TestRemoveUserRefusesNullAsChannels(t *testing.T) {
 	}
 	wantCreated(t, h, "removeuser", `[{"id":"ada","channels":[]}]`, "ada")
 	wantCreated(t, h, "removeuser", `[{"id":"ada","channels":[{"name":"other","mode":null}]}]`, "ada")
-	if n := h.app.hub.assignments.Book.Len(); n != 1 {
+	if n := h.app.hub.Assignments.Book.Len(); n != 1 {
 		t.Errorf("%d assignments are left, want 1", n)
 	}
 }
@@ -260,7 +261,7 @@ func TestAddUserTakesTheLastOfTwoLists(t *testing.T) {
 	wantCreated(t, h, "adduser", `[{"id":"ada","channels":[{"name":"a","mode":"receive"}],"channels":[{"name":"b"}]}]`, "ada")
 	host := mustHost(t, "portal.example.com")
 	for channel, want := range map[string]assignment.Mode{"a": assignment.None, "b": assignment.Ignore} {
-		if got := h.app.hub.assignments.Mode(host, "ada", channel); got != want {
+		if got := h.app.hub.Assignments.Mode(host, "ada", channel); got != want {
 			t.Errorf("the mode in %s is %v, want %v", channel, got, want)
 		}
 	}
@@ -310,7 +311,7 @@ func TestFileOfAnotherProcess(t *testing.T) {
 		t.Fatal(err)
 	}
 	h := loadHandler(t, "api_key k")
-	a := h.app.hub.assignments
+	a := h.app.hub.Assignments
 	a.Begin(false)
 	_, ada := attend(t, h, "ada")
 	checkProblem(t, post(t, h, "/message/adduser", `{"apiKey":"k","users":[{"id":"ada","channels":[{"name":"x"}]}]}`), http.StatusServiceUnavailable, "unavailable")
@@ -343,7 +344,7 @@ func TestDamagedFile(t *testing.T) {
 	}
 	h := loadHandler(t, "api_key k")
 	core, logs := observer.New(zap.InfoLevel)
-	h.app.hub.log.follow(zap.New(core), true)
+	h.app.hub.LogTo(zap.New(core), true)
 	const users = `[{"id":"ada","channels":[{"name":"sales"}]}]`
 	for range 3 {
 		checkProblem(t, post(t, h, "/message/adduser", `{"apiKey":"k","users":`+users+`}`), http.StatusServiceUnavailable, "unavailable")
@@ -382,9 +383,9 @@ func TestDamagedAssignmentIsLeftOut(t *testing.T) {
 		t.Fatal(err)
 	}
 	hub := loadHandler(t, "api_key k").app.hub
-	a := hub.assignments
+	a := hub.Assignments
 	core, logs := observer.New(zap.InfoLevel)
-	hub.log.follow(zap.New(core), true)
+	hub.LogTo(zap.New(core), true)
 	a.Begin(false)
 	for user, want := range map[string]assignment.Mode{"USER_1": assignment.None, "USER_2": assignment.Listen, "USER_3": assignment.None} {
 		if got := a.Book.Mode(host, user, "sales"); got != want {
@@ -427,10 +428,10 @@ func TestTroubleIsLoggedOnce(t *testing.T) {
 		t.Run(tt.name, func(t *testing.T) {
 			t.Setenv("XDG_DATA_HOME", t.TempDir())
 			h := loadHandler(t, "api_key k")
-			a := h.app.hub.assignments
+			a := h.app.hub.Assignments
 			a.Begin(false)
 			core, logs := observer.New(zap.InfoLevel)
-			h.app.hub.log.follow(zap.New(core), true)
+			h.app.hub.LogTo(zap.New(core), true)
 			tt.begin(t, h, assignmentsFile())
 			for range 3 {
 				checkProblem(t, post(t, h, "/message/adduser", `{"apiKey":"k","users":`+users+`}`), http.StatusServiceUnavailable, "unavailable")
@@ -452,7 +453,7 @@ func TestTroubleIsLoggedOnce(t *testing.T) {
 func TestAssignmentsOfOtherPodsAreKeptLater(t *testing.T) {
 	t.Setenv("XDG_DATA_HOME", t.TempDir())
 	h := loadHandler(t, "api_key k")
-	a := h.app.hub.assignments
+	a := h.app.hub.Assignments
 	host := mustHost(t, "portal.example.com")
 	_, ada := attend(t, h, "ada")
 	r := assignment.Record{Host: host, User: "ada", Channel: "sales", Mode: assignment.Listen, Version: assignment.Version{Clock: 1 << 60}}
@@ -475,8 +476,8 @@ func TestAddUserTellsTheOtherPods(t *testing.T) {
 	c := mustLoad(t, clustered(overNATS))
 	h, d := c.app.handlers[0], &diary{}
 	stand := &troupe{name: "portals", diary: d, ready: true, truth: cluster.Truth{Missing: []string{"us-east-1/web-2"}}}
-	stage(t, h.app.hub, func(cluster.Config) (pods, error) { return stand, nil })
-	h.app.hub.push(c.snapshot())
+	stage(t, h.app.hub, func(cluster.Config) (gateway.Pods, error) { return stand, nil })
+	h.app.hub.Offer(c.snapshot())
 	w := post(t, h, "/message/adduser", `{"apiKey":"k","users":[{"id":"ada","channels":[{"name":"a"},{"name":"b"}]}]}`)
 	if w.Code != http.StatusCreated || w.Header().Get("Rollcall-Complete") != "false" || w.Header().Get("Rollcall-Missing") != "us-east-1/web-2" {
 		t.Errorf("status %d, %v", w.Code, w.Header())

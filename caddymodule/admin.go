@@ -7,6 +7,7 @@ import (
 
 	"github.com/caddyserver/caddy/v2"
 
+	"github.com/rollcall-gateway/rollcall/caddymodule/gateway"
 	"github.com/rollcall-gateway/rollcall/plugins"
 )
 
@@ -52,10 +53,10 @@ type hostReport struct {
 	Channels      int    `json:"channels"`
 }
 
-func adminHosts(h *hub, _ *http.Request) (int, any, error) {
+func adminHosts(h *gateway.Hub, _ *http.Request) (int, any, error) {
 	reports := []hostReport{}
 	if h != nil {
-		for _, host := range h.registry.Hosts() {
+		for _, host := range h.Registry.Hosts() {
 			s := host.Stats()
 			reports = append(reports, hostReport{
 				Host: host.Name().String(), Connections: s.Conns, Authenticated: s.LoggedIn,
@@ -66,11 +67,11 @@ func adminHosts(h *hub, _ *http.Request) (int, any, error) {
 	return http.StatusOK, reports, nil
 }
 
-func adminPlugins(h *hub, _ *http.Request) (int, any, error) {
+func adminPlugins(h *gateway.Hub, _ *http.Request) (int, any, error) {
 	if h == nil {
 		return http.StatusOK, []plugins.Report{}, nil
 	}
-	return http.StatusOK, h.plugins.Reports(), nil
+	return http.StatusOK, h.Plugins.Reports(), nil
 }
 
 type healthReport struct {
@@ -80,22 +81,22 @@ type healthReport struct {
 	Connections int64  `json:"connections"` // open sockets, those included that take leave
 }
 
-func adminHealth(h *hub, _ *http.Request) (int, any, error) {
+func adminHealth(h *gateway.Hub, _ *http.Request) (int, any, error) {
 	if h == nil {
 		return http.StatusServiceUnavailable, healthReport{Status: "not_configured"}, nil
 	}
-	report := healthReport{Status: "ok", Connections: h.metrics.open()}
-	now := h.current()
+	report := healthReport{Status: "ok", Connections: int64(h.Connections())}
+	now := h.InEffect()
 	switch {
-	case h.stopping():
+	case h.Stopping():
 		report.Status = "draining"
 		return http.StatusServiceUnavailable, report, nil
 	case now == nil: // Caddy answers here before it starts the configuration, which can wait for plugins to be compiled
 		report.Status = "starting"
 		return http.StatusServiceUnavailable, report, nil
 	}
-	report.DataCenter, report.Pod = now.dataCenter, now.pod
-	if !h.ready() {
+	report.DataCenter, report.Pod = now.DataCenter, now.Pod
+	if !h.Ready() {
 		report.Status = "joining"
 		return http.StatusServiceUnavailable, report, nil
 	}
@@ -104,7 +105,7 @@ func adminHealth(h *hub, _ *http.Request) (int, any, error) {
 
 // adminGet answers GET with what report says. The hub is looked for at each request: the admin API is made before the
 // apps are, and outlives none of them.
-func adminGet(report func(*hub, *http.Request) (int, any, error)) caddy.AdminHandlerFunc {
+func adminGet(report func(*gateway.Hub, *http.Request) (int, any, error)) caddy.AdminHandlerFunc {
 	return func(w http.ResponseWriter, r *http.Request) error {
 		if r.Method != http.MethodGet {
 			return caddy.APIError{
@@ -125,9 +126,9 @@ func adminGet(report func(*hub, *http.Request) (int, any, error)) caddy.AdminHan
 var _ caddy.AdminRouter = (*AdminAPI)(nil)
 
 // loadedHub returns the hub if there is one, without a reference to it.
-func loadedHub() *hub {
+func loadedHub() *gateway.Hub {
 	if p := loadedProcess(); p != nil {
-		return p.hub
+		return p.Hub
 	}
 	return nil
 }

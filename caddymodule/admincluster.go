@@ -6,19 +6,20 @@ import (
 	"net/http"
 	"time"
 
+	"github.com/rollcall-gateway/rollcall/caddymodule/gateway"
 	"github.com/rollcall-gateway/rollcall/caddymodule/token"
 	"github.com/rollcall-gateway/rollcall/presence"
 	"github.com/rollcall-gateway/rollcall/presence/cluster"
 )
 
-func adminCluster(h *hub, r *http.Request) (int, any, error) {
+func adminCluster(h *gateway.Hub, r *http.Request) (int, any, error) {
 	if h == nil {
 		return http.StatusOK, cluster.Report{Pods: []cluster.PodReport{}}, nil
 	}
-	return http.StatusOK, h.clusterReport(r.Context()), nil
+	return http.StatusOK, h.ClusterReport(r.Context()), nil
 }
 
-func adminExplain(h *hub, r *http.Request) (int, any, error) {
+func adminExplain(h *gateway.Hub, r *http.Request) (int, any, error) {
 	query := r.URL.Query()
 	host, err := presence.ParseHostName(query.Get("host"))
 	if err != nil {
@@ -34,7 +35,7 @@ func adminExplain(h *hub, r *http.Request) (int, any, error) {
 	if h == nil {
 		return http.StatusOK, e, nil
 	}
-	conns, truth := h.explain(r.Context(), host, user)
+	conns, truth := h.ExplainAll(r.Context(), host, user)
 	e.Complete = truth.Complete
 	e.Missing = append(e.Missing, truth.Missing...)
 	for _, c := range conns {

@@ -13,13 +13,14 @@ import (
 	caddycmd "github.com/caddyserver/caddy/v2/cmd"
 	"github.com/spf13/cobra"
 
+	"github.com/rollcall-gateway/rollcall/caddymodule/gateway"
 	"github.com/rollcall-gateway/rollcall/presence/cluster"
 )
 
 func TestAdminClusterOfOnePod(t *testing.T) {
 	c := mustLoad(t, aloneFile)
-	stage(t, c.app.hub, c.app.hub.startPods)
-	c.app.hub.push(c.snapshot())
+	stage(t, c.app.hub, c.app.hub.StartPods)
+	c.app.hub.Offer(c.snapshot())
 	arrive(t, c.handler(t), "portal.example.com", "ada", "ada@example.com", "room")
 	var r cluster.Report
 	decode(t, getAdmin(t, "/rollcall/cluster"), &r)
@@ -35,8 +36,8 @@ func TestAdminClusterOfOnePod(t *testing.T) {
 
 func TestAdminExplain(t *testing.T) {
 	c := mustLoad(t, aloneFile)
-	stage(t, c.app.hub, c.app.hub.startPods)
-	c.app.hub.push(c.snapshot())
+	stage(t, c.app.hub, c.app.hub.StartPods)
+	c.app.hub.Offer(c.snapshot())
 	conn := arrive(t, c.handler(t), "portal.example.com", "ada", "ada@example.com", "room", "attic")
 	arrive(t, c.handler(t), "portal.example.com", "grace", "", "room")
 	var e cluster.Explanation
@@ -65,21 +66,12 @@ func TestAdminExplain(t *testing.T) {
 // A session knows since when it is there and when its client was heard last.
 func TestExplainKnowsTheSession(t *testing.T) {
 	before := time.Now().UnixMilli()
-	h := loadHandler(t, "api_key k")
-	conn := mustDial(t, listen(t, h), "portal.example.com")
+	h := loadHandler(t, "user {http.request.header.Test-User}")
+	conn := mustDial(t, listen(t, h), "portal.example.com", "Test-User", "ada")
 	welcome(t, conn)
-	var found bool
-	for _, host := range h.app.hub.registry.Hosts() {
-		for _, out := range host.Outboxes() {
-			s := out.(*session)
-			found = true
-			if s.since < before || s.sock.LastSign().UnixMilli() < before {
-				t.Errorf("since %d, last sign %s, and it is %d", s.since, s.sock.LastSign(), before)
-			}
-		}
-	}
-	if !found {
-		t.Error("there is no session")
+	found := h.app.hub.Explain(mustHost(t, "portal.example.com"), "ada")
+	if len(found) != 1 || found[0].Since < before || found[0].LastSign < before {
+		t.Errorf("got %+v, and it is %d", found, before)
 	}
 }
 
@@ -115,8 +107,8 @@ func TestClusterCommand(t *testing.T) {
 	d := &diary{}
 	c := mustLoad(t, clustered(overNATS))
 	stand := &troupe{name: "portals", diary: d, ready: true, truth: cluster.Truth{Complete: true}}
-	stage(t, c.app.hub, func(cluster.Config) (pods, error) { return stand, nil })
-	c.app.hub.push(c.snapshot())
+	stage(t, c.app.hub, func(cluster.Config) (gateway.Pods, error) { return stand, nil })
+	c.app.hub.Offer(c.snapshot())
 	address := serveAdmin(t)
 	out, err := rollcall("cluster", "--address", address)
 	if err != nil {
@@ -155,14 +147,14 @@ func TestClusterMetrics(t *testing.T) {
 	d := &diary{}
 	c := mustLoad(t, clustered(overNATS))
 	var observe func(string, bool, time.Duration)
-	stage(t, c.app.hub, func(cfg cluster.Config) (pods, error) {
+	stage(t, c.app.hub, func(cfg cluster.Config) (gateway.Pods, error) {
 		observe = cfg.Observe
 		return &troupe{name: "it", diary: d, ready: true}, nil
 	})
 	if got := scrape(t, c.ctx.GetMetricsRegistry()); strings.Contains(got, "cluster_pods") {
 		t.Errorf("without a cluster, there is\n%s", got)
 	}
-	c.app.hub.push(c.snapshot())
+	c.app.hub.Offer(c.snapshot())
 	observe("count", false, time.Millisecond)
 	got := scrape(t, c.ctx.GetMetricsRegistry())
 	for _, want := range []string{
@@ -179,8 +171,8 @@ func TestClusterMetrics(t *testing.T) {
 // A script that asks why a user is listed has to see that the user is not.
 func TestExplainCommandFailsForAUserWithoutConnections(t *testing.T) {
 	c := mustLoad(t, aloneFile)
-	stage(t, c.app.hub, c.app.hub.startPods)
-	c.app.hub.push(c.snapshot())
+	stage(t, c.app.hub, c.app.hub.StartPods)
+	c.app.hub.Offer(c.snapshot())
 	address := serveAdmin(t)
 	arrive(t, c.handler(t), "portal.example.com", "ada", "")
 	for _, asJSON := range []string{"--json=false", "--json=true"} {

@@ -13,6 +13,7 @@ import (
 	"go.uber.org/zap"
 
 	"github.com/rollcall-gateway/rollcall/caddymodule/api"
+	"github.com/rollcall-gateway/rollcall/caddymodule/gateway"
 	"github.com/rollcall-gateway/rollcall/caddymodule/pluginhost"
 	"github.com/rollcall-gateway/rollcall/presence/cluster"
 )
@@ -38,14 +39,14 @@ type App struct {
 
 	ctx      caddy.Context
 	logger   *zap.Logger
-	hub      *hub        // stays, for requests that are still under way when the reference to it is given back
-	api      *api.Server // likewise
-	held     bool        // a reference to the process
-	snapshot *snapshot
+	hub      *gateway.Hub // stays, for requests that are still under way when the reference to it is given back
+	api      *api.Server  // likewise
+	held     bool         // a reference to the process
+	snapshot *gateway.Configuration
 	watcher  *pluginhost.Watcher // nil when there is nothing to watch
-	cluster  *clusterSettings
-	stopped  atomic.Bool               // taken back from the hub
-	settle   func() (*snapshot, error) // calls settleOwners once: http can serve requests before this app starts
+	cluster  *gateway.ClusterSettings
+	stopped  atomic.Bool                            // taken back from the hub
+	settle   func() (*gateway.Configuration, error) // calls settleOwners once: http can serve requests before this app starts
 
 	// mu guards what was provisioned for this configuration.
 	mu       sync.Mutex
@@ -99,8 +100,8 @@ func (a *App) Provision(ctx caddy.Context) error {
 	if err != nil {
 		return err
 	}
-	a.hub, a.api, a.held = p.hub, p.api, true
-	a.hub.log.follow(a.logger, false)
+	a.hub, a.api, a.held = p.Hub, p.api, true
+	a.hub.LogTo(a.logger, false)
 	if err := a.provisionCluster(); err != nil {
 		return err
 	}
@@ -187,15 +188,15 @@ func (a *App) Start() error {
 	if a.snapshot, err = a.settle(); err != nil {
 		return err
 	}
-	a.snapshot.shutdownDelay = time.Duration(http.(*caddyhttp.App).ShutdownDelay)
-	if err := a.hub.tryPlugins(a.ctx, a.snapshot); err != nil {
+	a.snapshot.ShutdownDelay = time.Duration(http.(*caddyhttp.App).ShutdownDelay)
+	if err := a.hub.TryPlugins(a.ctx, a.snapshot); err != nil {
 		return err
 	}
-	if err := a.hub.checkCluster(a.cluster); err != nil {
+	if err := a.hub.CheckCluster(a.cluster); err != nil {
 		return err
 	}
-	a.hub.push(a.snapshot)
-	a.watcher = a.hub.watchPlugins(a.ctx, a.snapshot)
+	a.hub.Offer(a.snapshot)
+	a.watcher = a.hub.WatchPlugins(a.ctx, a.snapshot)
 	return nil
 }
 
@@ -205,10 +206,10 @@ func (a *App) Stop() error {
 	if a.snapshot == nil {
 		return nil
 	}
-	a.hub.startDrain(a.snapshot, caddy.Exiting()) // before the watcher, which may be reading a file
+	a.hub.StartDrain(a.snapshot, caddy.Exiting()) // before the watcher, which may be reading a file
 	a.watcher.Stop()
-	if !a.hub.isLast(a.snapshot) {
-		a.hub.pop(a.snapshot)
+	if !a.hub.IsLast(a.snapshot) {
+		a.hub.TakeBack(a.snapshot)
 	}
 	return nil
 }
@@ -222,7 +223,7 @@ func (a *App) Cleanup() error {
 	a.held = false
 	a.watcher.Stop()
 	if a.snapshot != nil {
-		a.hub.pop(a.snapshot)
+		a.hub.TakeBack(a.snapshot)
 	}
 	return closeProcess()
 }

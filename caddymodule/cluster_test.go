@@ -14,6 +14,7 @@ import (
 	"sync"
 	"testing"
 
+	"github.com/rollcall-gateway/rollcall/caddymodule/gateway"
 	"github.com/rollcall-gateway/rollcall/presence"
 	"github.com/rollcall-gateway/rollcall/presence/assignment"
 	"github.com/rollcall-gateway/rollcall/presence/cluster"
@@ -116,20 +117,9 @@ func (c *troupe) Report(context.Context) cluster.Report {
 }
 
 // stage has the hub start clusters of the test, and gives it back as it was.
-func stage(t *testing.T, h *hub, start func(cluster.Config) (pods, error)) {
+func stage(t *testing.T, h *gateway.Hub, start func(cluster.Config) (gateway.Pods, error)) {
 	t.Helper()
-	before := h.startPods
-	h.startPods = start
-	t.Cleanup(func() {
-		h.applying.Lock()
-		defer h.applying.Unlock()
-		h.cluster.Store(nil)
-		h.startPods = before
-		h.mu.Lock()
-		defer h.mu.Unlock()
-		h.setStack(nil)
-		h.serving.Store(nil)
-	})
+	h.StartPods = start
 }
 
 const clusterSite = "http://portal.example.com, http://*.Example.org {\n\trollcall {\n\t\tapi_key k\n\t}\n}\n"
@@ -147,12 +137,12 @@ func TestClusterGoesOnThroughReloads(t *testing.T) {
 	d := &diary{}
 	first := mustLoad(t, clustered(overNATS))
 	h := first.app.hub
-	stage(t, h, func(cfg cluster.Config) (pods, error) {
+	stage(t, h, func(cfg cluster.Config) (gateway.Pods, error) {
 		d.note("start " + cfg.Name)
 		return &troupe{name: cfg.Name, diary: d, ready: true}, nil
 	})
 	a := first.snapshot()
-	h.push(a)
+	h.Offer(a)
 	d.expect(t, "start rollcall")
 	want := []message.Site{{Sets: [][]string{{"portal.example.com", "*.example.org"}}}}
 	if !reflect.DeepEqual(d.sites, want) {
@@ -162,11 +152,11 @@ func TestClusterGoesOnThroughReloads(t *testing.T) {
 	// The same settings: the same cluster, which hears of a host before anybody can connect to it.
 	second := mustLoad(t, clustered(overNATS)+"http://new.example.com {\n\trollcall\n}\n")
 	b := second.snapshot()
-	h.push(b)
+	h.Offer(b)
 	if !h.Serves(mustHost(t, "new.example.com")) || !h.Serves(mustHost(t, "portal.example.com")) || len(d.sites) != 3 {
 		t.Errorf("with a configuration on offer, the sites are %v", d.sites)
 	}
-	h.pop(a)
+	h.TakeBack(a)
 	d.expect(t)
 	if len(d.sites) != 2 || h.Serves(mustHost(t, "other.example.com")) {
 		t.Errorf("sites %v", d.sites)
@@ -175,37 +165,36 @@ func TestClusterGoesOnThroughReloads(t *testing.T) {
 	// Other settings take the place of the old ones when they take effect.
 	third := mustLoad(t, clustered(overNATS+"\nname other"))
 	c := third.snapshot()
-	h.push(c)
+	h.Offer(c)
 	d.expect(t)
-	h.pop(b)
+	h.TakeBack(b)
 	d.expect(t, "close rollcall", "start other")
 
 	// A configuration that is given up changes nothing.
 	fourth := mustLoad(t, clustered(overNATS))
 	given := fourth.snapshot()
-	h.push(given)
-	h.pop(given)
+	h.Offer(given)
+	h.TakeBack(given)
 	d.expect(t)
 
 	alone := mustLoad(t, aloneFile).snapshot()
-	h.push(alone)
-	h.pop(c)
+	h.Offer(alone)
+	h.TakeBack(c)
 	d.expect(t, "close other")
-	if h.cluster.Load() != nil {
+	if h.Joined() != nil {
 		t.Error("there is still a cluster")
 	}
-	h.pop(alone)
+	h.TakeBack(alone)
 	d.expect(t)
 }
 
 func TestClusterSaysGoodbyeAroundTheDrain(t *testing.T) {
 	d := &diary{}
 	c := mustLoad(t, clustered(overNATS))
-	stage(t, c.app.hub, func(cluster.Config) (pods, error) { return &troupe{name: "it", diary: d}, nil })
+	stage(t, c.app.hub, func(cluster.Config) (gateway.Pods, error) { return &troupe{name: "it", diary: d}, nil })
 	s := c.snapshot()
-	c.app.hub.push(s)
-	t.Cleanup(func() { c.app.hub.draining.Store(false) })
-	c.app.hub.pop(s)
+	c.app.hub.Offer(s)
+	c.app.hub.TakeBack(s)
 	d.expect(t, "drain it", "close it")
 	if !c.app.hub.Serves(mustHost(t, "portal.example.com")) {
 		t.Error("while it drains, a pod does not serve its hosts any longer: its connections would be left out")
@@ -217,13 +206,13 @@ func TestClusterIsTriedAgain(t *testing.T) {
 	c := mustLoad(t, clustered(overNATS))
 	h := c.app.hub
 	fail := true
-	stage(t, h, func(cluster.Config) (pods, error) {
+	stage(t, h, func(cluster.Config) (gateway.Pods, error) {
 		if fail {
 			return nil, errors.New("no NATS today")
 		}
 		return &troupe{name: "it", diary: d, ready: true, truth: cluster.Truth{Complete: true}}, nil
 	})
-	h.push(c.snapshot())
+	h.Offer(c.snapshot())
 	handler := c.handler(t)
 	w := post(t, handler, "/message/allusers", `{"apiKey":"k"}`)
 	checkTruth(t, w, "false", "")
@@ -239,8 +228,7 @@ func TestClusterIsTriedAgain(t *testing.T) {
 		t.Errorf("report: %s", w.Body)
 	}
 	fail = false
-	failed := h.cluster.Load()
-	h.retryCluster(failed)
+	h.RetryCluster()
 	d.expect(t)
 	w = post(t, handler, "/message/allusers", `{"apiKey":"k"}`)
 	d.expect(t, "allusers portal.example.com false false")
@@ -248,9 +236,9 @@ func TestClusterIsTriedAgain(t *testing.T) {
 	if w := getAdmin(t, "/rollcall/health"); w.Code != http.StatusOK {
 		t.Errorf("health: %d %s", w.Code, w.Body)
 	}
-	running := h.cluster.Load()
-	h.retryCluster(failed) // it is too late for that one
-	if h.cluster.Load() != running {
+	running := h.Joined()
+	h.RetryCluster() // there is nothing to try
+	if h.Joined() != running {
 		t.Error("a cluster that runs was started again")
 	}
 }
@@ -259,7 +247,7 @@ func TestPodIsJoiningWhileItsClusterStarts(t *testing.T) {
 	c := mustLoad(t, clustered(overNATS))
 	h := c.app.hub
 	asked := false
-	stage(t, h, func(cluster.Config) (pods, error) {
+	stage(t, h, func(cluster.Config) (gateway.Pods, error) {
 		asked = true
 		if w := getAdmin(t, "/rollcall/health"); w.Code != http.StatusServiceUnavailable || !strings.Contains(w.Body.String(), `"status":"joining"`) {
 			t.Errorf("health: %d %s", w.Code, w.Body)
@@ -273,7 +261,7 @@ func TestPodIsJoiningWhileItsClusterStarts(t *testing.T) {
 		checkTruth(t, post(t, c.handler(t), "/message/allusers", `{"apiKey":"k"}`), "false", "")
 		return &troupe{name: "it", diary: new(diary), ready: true}, nil
 	})
-	h.push(c.snapshot())
+	h.Offer(c.snapshot())
 	if w := getAdmin(t, "/rollcall/health"); w.Code != http.StatusOK || !asked {
 		t.Errorf("health: %d %s", w.Code, w.Body)
 	}
@@ -288,8 +276,8 @@ func TestEndpointsAskTheCluster(t *testing.T) {
 		{Name: "us-east-1", Authenticated: 1, Anonymous: 2, Users: []presence.User{{ID: "ada", Email: "ada@example.com"}}},
 	}
 	stand.list = []presence.Listing{{Channel: "lobby", Kind: presence.Anonymous, Count: 5}}
-	stage(t, c.app.hub, func(cluster.Config) (pods, error) { return stand, nil })
-	c.app.hub.push(c.snapshot())
+	stage(t, c.app.hub, func(cluster.Config) (gateway.Pods, error) { return stand, nil })
+	c.app.hub.Offer(c.snapshot())
 	h := c.handler(t)
 	const missing = "eu-west-1/web-3, us-east-1/web-2"
 	for _, test := range []struct {
@@ -375,8 +363,8 @@ func TestClusterAddressIsTriedBefore(t *testing.T) {
 	d := &diary{}
 	c := mustLoad(t, clustered(overNATS))
 	h := c.app.hub
-	stage(t, h, func(cluster.Config) (pods, error) { return &troupe{name: "it", diary: d}, nil })
-	h.push(c.snapshot())
+	stage(t, h, func(cluster.Config) (gateway.Pods, error) { return &troupe{name: "it", diary: d}, nil })
+	h.Offer(c.snapshot())
 	next := mustLoad(t, clustered("listen "+taken.Addr().String()+"\nsecret "+clusterSecret))
 	if err := next.app.Start(); err == nil || !strings.Contains(err.Error(), "cluster: trying to listen") {
 		t.Errorf("error %v", err)
@@ -385,7 +373,7 @@ func TestClusterAddressIsTriedBefore(t *testing.T) {
 	if err := taken.Close(); err != nil {
 		t.Fatal(err)
 	}
-	if err := h.checkCluster(next.app.cluster); err != nil {
+	if err := h.CheckCluster(next.app.cluster); err != nil {
 		t.Errorf("the address is free, and yet: %v", err)
 	}
 }

@@ -12,6 +12,7 @@ import (
 
 	"github.com/caddyserver/caddy/v2"
 
+	"github.com/rollcall-gateway/rollcall/caddymodule/gateway"
 	"github.com/rollcall-gateway/rollcall/presence/cluster"
 )
 
@@ -75,8 +76,8 @@ const (
 )
 
 // settings reads the configuration. No error shows any part of a secret or of a URL, which can hold one.
-func (c *ClusterConfig) settings(dataCenter, pod string) (*clusterSettings, error) {
-	s := &clusterSettings{Config: cluster.Config{DataCenter: dataCenter, Pod: pod}}
+func (c *ClusterConfig) settings(dataCenter, pod string) (*gateway.ClusterSettings, error) {
+	s := &gateway.ClusterSettings{Config: cluster.Config{DataCenter: dataCenter, Pod: pod}}
 	r := clusterReader{sum: newSum()}
 	r.add(dataCenter, pod)
 
@@ -102,12 +103,12 @@ func (c *ClusterConfig) settings(dataCenter, pod string) (*clusterSettings, erro
 		return nil, fmt.Errorf("cluster: %w", r.err)
 	}
 	r.add(s.Timeout.String(), s.Remote.String())
-	s.sum = r.sum.sum()
+	s.Sum = r.sum.sum()
 	return s, nil
 }
 
 // checkCluster sets defaults, and refuses what does not go together.
-func checkCluster(s *clusterSettings) error {
+func checkCluster(s *gateway.ClusterSettings) error {
 	const letters = "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789-_"
 	if s.Name == "" {
 		s.Name = defaultClusterName

@@ -143,7 +143,7 @@ func TestClusterSettingsAreCompared(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		return s.sum
+		return s.Sum
 	}
 	want := sum(t, base(), "a", "b")
 	if sum(t, base(), "a", "b") != want {

@@ -60,15 +60,14 @@ func TestTwoPods(t *testing.T) {
 	address := loopback.AddressFor(t)
 	c := mustLoad(t, clustered("listen "+address+"\nsecret "+clusterSecret))
 	h := c.handler(t)
-	stage(t, c.app.hub, c.app.hub.startPods)
+	stage(t, c.app.hub, c.app.hub.StartPods)
 	s := c.snapshot()
-	c.app.hub.push(s)
+	c.app.hub.Offer(s)
 	popped := false
 	t.Cleanup(func() {
 		if !popped {
-			c.app.hub.pop(s)
+			c.app.hub.TakeBack(s)
 		}
-		c.app.hub.draining.Store(false)
 	})
 	other := startOther(t, "eu-west-1", "web-2", address)
 	other.arrive(t, "ada", "ada@example.com", "room")
@@ -111,18 +110,18 @@ func TestTwoPods(t *testing.T) {
 	if len(r.Pods) != 2 || r.Pods[0].State != "self" || r.Pods[1].Pod != "web-2" || r.Pods[1].State != "alive" || !r.Bus.Embedded {
 		t.Errorf("report %+v", r)
 	}
-	running := c.app.hub.cluster.Load()
+	running := c.app.hub.Joined()
 
 	t.Run("a reload keeps the cluster", func(t *testing.T) {
 		next := mustLoad(t, clustered("listen "+address+"\nsecret "+clusterSecret+"\n# another"))
-		if err := c.app.hub.checkCluster(next.app.cluster); err != nil {
+		if err := c.app.hub.CheckCluster(next.app.cluster); err != nil {
 			t.Fatal(err)
 		}
 		n := next.snapshot()
-		c.app.hub.push(n)
-		c.app.hub.pop(s)
+		c.app.hub.Offer(n)
+		c.app.hub.TakeBack(s)
 		s = n
-		if c.app.hub.cluster.Load() != running {
+		if c.app.hub.Joined() != running {
 			t.Error("it was started anew")
 		}
 		h = next.app.handlers[0]
@@ -134,11 +133,11 @@ func TestTwoPods(t *testing.T) {
 	t.Run("other settings start another one", func(t *testing.T) {
 		next := mustLoad(t, clustered("listen "+address+"\nsecret "+clusterSecret+"\nquery_timeout 400ms"))
 		n := next.snapshot()
-		c.app.hub.push(n)
-		c.app.hub.pop(s)
+		c.app.hub.Offer(n)
+		c.app.hub.TakeBack(s)
 		s = n
-		now := c.app.hub.cluster.Load()
-		if now == running || now == nil || now.pods == nil {
+		now := c.app.hub.Joined()
+		if now == running || now == nil {
 			t.Fatalf("the cluster is %+v", now)
 		}
 		h = next.app.handlers[0]
@@ -168,7 +167,7 @@ func TestTwoPods(t *testing.T) {
 		}
 		eventually(t, "the witness sees the pod", func() bool { return reflect.DeepEqual(states(), []string{"web-1 alive"}) })
 		grace.Close() // it is no session, which could be told
-		c.app.hub.pop(s)
+		c.app.hub.TakeBack(s)
 		popped = true
 		eventually(t, "the witness is alone", func() bool { return len(states()) == 0 })
 	})

@@ -21,6 +21,7 @@ import (
 
 	"github.com/rollcall-gateway/rollcall/caddymodule/backend"
 	"github.com/rollcall-gateway/rollcall/caddymodule/copies"
+	"github.com/rollcall-gateway/rollcall/caddymodule/gateway"
 	"github.com/rollcall-gateway/rollcall/caddymodule/site"
 	"github.com/rollcall-gateway/rollcall/presence"
 )
@@ -81,27 +82,15 @@ func siteWithBackend(host, url string) string {
 }
 
 // inEffect puts a configuration into effect, instead of the one before.
-func inEffect(t *testing.T, caddyfile string, before *snapshot) (*site.Site, *snapshot) {
+func inEffect(t *testing.T, caddyfile string, before *gateway.Configuration) (*site.Site, *gateway.Configuration) {
 	t.Helper()
 	c := mustLoad(t, caddyfile)
 	h, s := c.app.hub, c.snapshot()
-	h.push(s)
+	h.Offer(s)
 	if before != nil {
-		h.pop(before)
+		h.TakeBack(before)
 	}
-	t.Cleanup(func() {
-		h.mu.Lock()
-		defer h.mu.Unlock()
-		h.setStack(nil)
-	})
 	return c.handler(t).site, s
-}
-
-// copyToBackend copies messages as a connection to the site does.
-func copyToBackend(h *hub, of *site.Site, host presence.HostName, messages ...backend.Message) error {
-	t := &tenant{name: host}
-	t.site.Store(of)
-	return (&session{hub: h, tenant: t}).copyToBackend(messages)
 }
 
 func copied(n int) backend.Message {
@@ -125,23 +114,23 @@ func TestCopiesFollowTheConfigurationInEffect(t *testing.T) {
 	first.answer(http.StatusServiceUnavailable)
 	site, now := inEffect(t, siteWithBackend("portal.example.com", first.URL), nil)
 	for n := range 3 {
-		if err := copyToBackend(loadedHub(), site, host, copied(n)); err != nil {
+		if err := loadedHub().CopyToBackend(site, host, copied(n)); err != nil {
 			t.Fatal(err)
 		}
 	}
 	// The host leaves the configuration and comes back with another backend.
 	_, now = inEffect(t, siteWithKey("other.example.com", "k"), now)
-	if err := copyToBackend(loadedHub(), site, host, copied(9)); !errors.Is(err, copies.ErrNotCopied) {
+	if err := loadedHub().CopyToBackend(site, host, copied(9)); !errors.Is(err, copies.ErrNotCopied) {
 		t.Errorf("of a host that has left: %v", err)
 	}
 	site, _ = inEffect(t, siteWithBackend("portal.example.com", second.URL), now)
-	if err := copyToBackend(loadedHub(), site, host, copied(3)); err != nil {
+	if err := loadedHub().CopyToBackend(site, host, copied(3)); err != nil {
 		t.Fatal(err)
 	}
 	want := []string{"portal.example.com 0", "portal.example.com 1", "portal.example.com 2", "portal.example.com 3"}
 	second.expect(t, want...)
 	first.answer(http.StatusOK) // not before: an attempt could have been under way
-	if err := copyToBackend(loadedHub(), site, host, copied(4)); err != nil {
+	if err := loadedHub().CopyToBackend(site, host, copied(4)); err != nil {
 		t.Fatal(err)
 	}
 	second.expect(t, append(want, "portal.example.com 4")...)
@@ -154,16 +143,16 @@ func TestCopiesAreKeptWhenCaddyStops(t *testing.T) {
 	l.answer(http.StatusServiceUnavailable)
 	site, now := inEffect(t, siteWithBackend("portal.example.com", l.URL), nil)
 	for n := range 3 {
-		if err := copyToBackend(loadedHub(), site, host, copied(n)); err != nil {
+		if err := loadedHub().CopyToBackend(site, host, copied(n)); err != nil {
 			t.Fatal(err)
 		}
 	}
 	h := loadedHub()
-	h.pop(now) // the last one: the hub drains
-	if err := copyToBackend(loadedHub(), site, host, copied(9)); !errors.Is(err, copies.ErrNotCopied) {
+	h.TakeBack(now) // the last one: the hub drains
+	if err := loadedHub().CopyToBackend(site, host, copied(9)); !errors.Is(err, copies.ErrNotCopied) {
 		t.Errorf("while it stops: %v", err)
 	}
-	other, err := backend.Open(backend.Config{Folder: folder, Endpoints: new(hub), Observer: unobserved{}, Logger: zap.NewNop()})
+	other, err := backend.Open(backend.Config{Folder: folder, Endpoints: new(gateway.Hub), Observer: unobserved{}, Logger: zap.NewNop()})
 	if err != nil {
 		t.Fatalf("the file is not let go of: %v", err)
 	}
@@ -183,19 +172,16 @@ func TestWithoutABackendListenersGetTheirMessages(t *testing.T) {
 	site.Logger = zap.New(core)
 	host, m := mustHost(t, "portal.example.com"), copied(1)
 	for range 3 {
-		if err := copyToBackend(loadedHub(), site, host, m); err != nil {
+		if err := loadedHub().CopyToBackend(site, host, m); err != nil {
 			t.Errorf("mode listen: %v", err)
 		}
 	}
 	m.Mode = backend.Receive
-	if err := copyToBackend(loadedHub(), site, host, m); !errors.Is(err, copies.ErrNotCopied) || !errors.Is(err, errNoBackend) {
+	if err := loadedHub().CopyToBackend(site, host, m); !errors.Is(err, copies.ErrNotCopied) || !strings.Contains(err.Error(), "the site has no backend") {
 		t.Errorf("mode receive: %v", err)
 	}
 	if logs.Len() != 1 {
 		t.Errorf("%d lines are logged", logs.Len())
-	}
-	if code := codeOf(copyToBackend(loadedHub(), site, host, m)); code != "unavailable" {
-		t.Errorf("the code is %s", code)
 	}
 	if _, err := os.Stat(folder); !errors.Is(err, fs.ErrNotExist) {
 		t.Errorf("a file is made that nobody needs: %v", err)
@@ -225,7 +211,7 @@ func TestMessageThatIsNotSentIsNotCopied(t *testing.T) {
 	site, now := inEffect(t, "http://portal.example.com {\n\trollcall {\n\t\tapi_key k\n\t\tbackend "+l.URL+
 		" {\n\t\t\tsecret "+backendSecret+"\n\t\t}\n\t\tlimits {\n\t\t\tqueue 8MiB\n\t\t}\n\t}\n}", nil)
 	h := now.Owners.(*owners).claimOn(host).doors[0].handler
-	registry := loadedHub().registry
+	registry := loadedHub().Registry
 	wantCreated(t, h, "adduser", `[{"id":"ada","channels":[{"name":"sales","mode":"listen"}]}]`, "ada")
 	ada := mustDial(t, listen(t, h), "portal.example.com", "Test-User", "ada")
 	answer := func(kinds ...string) string {
@@ -289,20 +275,20 @@ func (unobserved) Dropped(presence.HostName, backend.Reason)  {}
 func TestCopiesWaitForAnotherProcessToLetGoOfTheFile(t *testing.T) {
 	folder := dataFolder(t)
 	other, err := backend.Open(backend.Config{
-		Folder: folder, Endpoints: new(hub), Observer: unobserved{}, Logger: zap.NewNop(),
+		Folder: folder, Endpoints: new(gateway.Hub), Observer: unobserved{}, Logger: zap.NewNop(),
 	})
 	if err != nil {
 		t.Fatal(err)
 	}
 	host, l := mustHost(t, "portal.example.com"), newListener(t)
 	site, _ := inEffect(t, siteWithBackend("portal.example.com", l.URL), nil)
-	if err := copyToBackend(loadedHub(), site, host, copied(0)); !errors.Is(err, copies.ErrNotCopied) || !errors.Is(err, backend.ErrLocked) {
+	if err := loadedHub().CopyToBackend(site, host, copied(0)); !errors.Is(err, copies.ErrNotCopied) || !errors.Is(err, backend.ErrLocked) {
 		t.Fatalf("the error is %v", err)
 	}
 	if err := other.Close(t.Context()); err != nil {
 		t.Fatal(err)
 	}
-	eventually(t, "the file is opened", func() bool { return copyToBackend(loadedHub(), site, host, copied(0)) == nil })
+	eventually(t, "the file is opened", func() bool { return loadedHub().CopyToBackend(site, host, copied(0)) == nil })
 	l.expect(t, "portal.example.com 0")
 }
 
@@ -311,12 +297,7 @@ func TestBackendMetrics(t *testing.T) {
 	l := newListener(t)
 	c := mustLoad(t, siteWithBackend("portal.example.com", l.URL)+"\n"+siteWithBackend("*.example.org", l.URL))
 	h := c.app.hub
-	h.push(c.snapshot())
-	t.Cleanup(func() {
-		h.mu.Lock()
-		defer h.mu.Unlock()
-		h.setStack(nil)
-	})
+	h.Offer(c.snapshot())
 	named, canary := mustHost(t, "portal.example.com"), mustHost(t, "canary.example.org")
 	site := c.app.handlers[0].site
 	lines := func() (found []string) {
@@ -331,14 +312,14 @@ func TestBackendMetrics(t *testing.T) {
 		t.Helper()
 		eventually(t, fmt.Sprintf("the metrics are %q, they are %q", want, lines()), func() bool { return slices.Equal(lines(), want) })
 	}
-	if err := copyToBackend(loadedHub(), site, named, copied(0)); err != nil {
+	if err := loadedHub().CopyToBackend(site, named, copied(0)); err != nil {
 		t.Fatal(err)
 	}
 	expect("delivered_total{host=portal.example.com} 1", "oldest_seconds{host=portal.example.com} 0",
 		"queued_bytes{host=portal.example.com} 0", "queued_messages{host=portal.example.com} 0")
 
 	l.answer(http.StatusInternalServerError)
-	if err := copyToBackend(loadedHub(), site, canary, copied(0)); err != nil {
+	if err := loadedHub().CopyToBackend(site, canary, copied(0)); err != nil {
 		t.Fatal(err)
 	}
 	eventually(t, "an attempt fails", func() bool {

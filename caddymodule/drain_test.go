@@ -16,6 +16,7 @@ import (
 	"go.uber.org/zap/zapcore"
 
 	"github.com/rollcall-gateway/rollcall/caddymodule/copies"
+	"github.com/rollcall-gateway/rollcall/caddymodule/gateway"
 	"github.com/rollcall-gateway/rollcall/presence/cluster"
 )
 
@@ -106,7 +107,7 @@ func TestShutdownDelayServesOn(t *testing.T) {
 			t.Errorf("%s: an endpoint answers %d: %s", when, w.Code, w.Body)
 		}
 	}
-	h.app.hub.startDrain(c.app.snapshot, true)
+	h.app.hub.StartDrain(c.app.snapshot, true)
 	served("after the event")
 	c.mustStop(t)
 	served("after Stop")
@@ -136,7 +137,7 @@ func TestRequestUnderWayHasItsClusterWhileHTTPStops(t *testing.T) {
 	d := &diary{}
 	c := mustLoad(t, clustered(overNATS))
 	h := c.handler(t)
-	stage(t, h.app.hub, func(cluster.Config) (pods, error) {
+	stage(t, h.app.hub, func(cluster.Config) (gateway.Pods, error) {
 		return &troupe{name: "it", diary: d, ready: true, truth: cluster.Truth{Complete: true}}, nil
 	})
 	if err := c.app.Start(); err != nil {
@@ -155,8 +156,8 @@ func TestRequestUnderWayHasItsClusterWhileHTTPStops(t *testing.T) {
 	if _, err := io.WriteString(upload, `{"apiKey":"k",`); err != nil { // read by then
 		t.Fatal(err)
 	}
-	h.app.hub.startDrain(c.app.snapshot, true)
-	<-h.app.hub.ending.done
+	h.app.hub.StartDrain(c.app.snapshot, true)
+	<-h.app.hub.Drained()
 	c.mustStop(t)
 	if _, err := io.WriteString(upload, `"requireComplete":true}`); err != nil {
 		t.Fatal(err)
@@ -175,15 +176,15 @@ func TestCopiesAreTakenUntilHTTPHasStopped(t *testing.T) {
 	host, l := mustHost(t, "portal.example.com"), newListener(t)
 	c := started(t, siteWithBackend("portal.example.com", l.URL))
 	site, hub := c.handler(t).site, c.app.hub
-	hub.startDrain(c.app.snapshot, true)
-	<-hub.ending.done
+	hub.StartDrain(c.app.snapshot, true)
+	<-hub.Drained()
 	c.mustStop(t)
-	if err := copyToBackend(hub, site, host, copied(1)); err != nil {
+	if err := hub.CopyToBackend(site, host, copied(1)); err != nil {
 		t.Errorf("of a request that is under way: %v", err)
 	}
 	l.expect(t, "portal.example.com 1")
 	c.mustCleanup(t)
-	if err := copyToBackend(hub, site, host, copied(2)); !errors.Is(err, copies.ErrNotCopied) {
+	if err := hub.CopyToBackend(site, host, copied(2)); !errors.Is(err, copies.ErrNotCopied) {
 		t.Errorf("after the end: %v", err)
 	}
 }
@@ -198,7 +199,7 @@ func TestReloadStartsNoDrain(t *testing.T) {
 	failed := started(t, siteWithKey("portal.example.com", "failed"))
 	failed.mustStop(t) // another app of its configuration does not start
 	failed.mustCleanup(t)
-	if hub.current() != first.app.snapshot {
+	if hub.InEffect() != first.app.snapshot {
 		t.Error("a configuration that was given up is in effect")
 	}
 
@@ -208,7 +209,7 @@ func TestReloadStartsNoDrain(t *testing.T) {
 	first.mustStop(t)
 	first.mustCleanup(t)
 	expectHealth(t, "ok")
-	if hub.current() != second.app.snapshot {
+	if hub.InEffect() != second.app.snapshot {
 		t.Error("the new configuration is not in effect")
 	}
 	if err := conn.WriteJSON(map[string]string{"type": "ping"}); err != nil {
@@ -229,7 +230,7 @@ func TestExitDuringAReloadStartsTheDrain(t *testing.T) {
 	welcome(t, conn)
 	hub := first.app.hub
 	second := started(t, siteWithKey("portal.example.com", "k"))
-	hub.startDrain(first.app.snapshot, true)
+	hub.StartDrain(first.app.snapshot, true)
 	expectHealth(t, "draining")
 	expectCode(t, conn, websocket.CloseServiceRestart)
 	first.mustStop(t)
@@ -248,7 +249,7 @@ func TestConfigurationGivenUpAfterItsStartIsTakenBack(t *testing.T) {
 	third := started(t, siteWithKey("portal.example.com", "third"))
 	first.mustStop(t)
 	first.mustCleanup(t)
-	if first.app.hub.current() != third.app.snapshot {
+	if first.app.hub.InEffect() != third.app.snapshot {
 		t.Error("the configuration that was given up is in effect")
 	}
 }
@@ -261,7 +262,7 @@ func TestStopsAtOnceDrainOnce(t *testing.T) {
 	for i := range 20 {
 		all.Go(func() {
 			if i%2 == 0 {
-				c.app.hub.startDrain(c.app.snapshot, true)
+				c.app.hub.StartDrain(c.app.snapshot, true)
 			} else {
 				_ = stopHandler{c.app}.Handle(t.Context(), caddy.Event{})
 			}
@@ -282,23 +283,22 @@ func TestClusterThatStartsDuringTheDrainDrains(t *testing.T) {
 	c := mustLoad(t, clustered(overNATS))
 	hub := c.app.hub
 	fail := true
-	stage(t, hub, func(cluster.Config) (pods, error) {
+	stage(t, hub, func(cluster.Config) (gateway.Pods, error) {
 		if fail {
 			return nil, errors.New("no NATS today")
 		}
 		return &troupe{name: "it", diary: d}, nil
 	})
 	s := c.snapshot()
-	hub.push(s)
-	failed := hub.cluster.Load()
-	hub.startDrain(s, true)
-	<-hub.ending.done
+	hub.Offer(s)
+	hub.StartDrain(s, true)
+	<-hub.Drained()
 	fail = false
-	hub.retryCluster(failed)
+	hub.RetryCluster()
 	d.expect(t)
-	hub.applying.Lock()
-	hub.startCluster(s, failed.settings) // as by a reload that an exit interrupts
-	hub.applying.Unlock()
+	next := mustLoad(t, clustered(overNATS)).snapshot() // of a reload that the exit interrupts
+	hub.Offer(next)
+	hub.TakeBack(s)
 	d.expect(t, "drain it")
 }
 

@@ -350,7 +350,7 @@ func TestEndpointDoesNotCountWhatIsNoGuess(t *testing.T) {
 
 func TestEndpointWhileDraining(t *testing.T) {
 	h := loadHandler(t, "api_key k")
-	h.app.hub.draining.Store(true)
+	startDraining(t, h)
 	for _, path := range []string{"/message/users", "/message/allusers", "/message/sendmessage"} {
 		w := post(t, h, path, `{"apiKey":"k"}`)
 		checkProblem(t, w, http.StatusServiceUnavailable, "draining")
@@ -398,10 +398,10 @@ func TestEndpointAsksTheConfigurationInEffect(t *testing.T) {
 	old := mustLoad(t, fmt.Sprintf(portal, "old"))
 	h, hub := old.handler(t), old.app.hub
 	offered, next := old.snapshot(), mustLoad(t, fmt.Sprintf(portal, "new")).snapshot()
-	hub.push(offered)
+	hub.Offer(offered)
 	body := &slowReader{strings.NewReader(`{"apiKey":"old"}`), func() {
-		hub.push(next)
-		hub.pop(offered)
+		hub.Offer(next)
+		hub.TakeBack(offered)
 	}}
 	w := serve(t, h, httptest.NewRequest(http.MethodPost, "http://portal.example.com/message/users", body))
 	checkProblem(t, w, http.StatusUnauthorized, "bad_key")

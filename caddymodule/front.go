@@ -7,6 +7,7 @@ import (
 	"go.uber.org/zap"
 
 	"github.com/rollcall-gateway/rollcall/caddymodule/api"
+	"github.com/rollcall-gateway/rollcall/caddymodule/gateway"
 	"github.com/rollcall-gateway/rollcall/caddymodule/problem"
 	"github.com/rollcall-gateway/rollcall/caddymodule/site"
 	"github.com/rollcall-gateway/rollcall/presence"
@@ -22,7 +23,7 @@ func (h *Handler) owner(name presence.HostName) (*site.Site, *problem.Problem) {
 	if own.Find(name) != h.site {
 		return nil, problem.Misdirected()
 	}
-	if now := h.app.hub.current(); now != nil && now != own {
+	if now := h.app.hub.InEffect(); now != nil && now != own {
 		if s := now.Find(name); s != nil {
 			return s, nil
 		}
@@ -56,13 +57,13 @@ func (f *front) CheckAddress(r *http.Request) *problem.Problem { return (*Handle
 // Other implements APIDoor.
 func (f *front) Other(r *http.Request, of *site.Site, host presence.HostName) (*site.Site, *problem.Problem) {
 	app := f.app
-	if now := app.hub.current(); now != nil {
-		if o, ok := now.Owners.(*owners); ok && of.Retired == now.retired {
+	if now := app.hub.InEffect(); now != nil {
+		if o, ok := now.Owners.(*owners); ok && of.Retired == now.Retired {
 			return o.other(r, of, host)
 		}
 	}
 	configuration, err := app.settle()
-	if err != nil || of.Retired != configuration.retired {
+	if err != nil || of.Retired != configuration.Retired {
 		return nil, problem.Reloaded()
 	}
 	return configuration.Owners.(*owners).other(r, of, host)
@@ -84,6 +85,6 @@ func (o *owners) other(r *http.Request, of *site.Site, host presence.HostName) (
 }
 
 var (
-	_ Door     = (*front)(nil)
-	_ api.Door = (*front)(nil)
+	_ gateway.Door = (*front)(nil)
+	_ api.Door     = (*front)(nil)
 )

@@ -15,6 +15,7 @@ import (
 	"go.uber.org/zap"
 
 	"github.com/rollcall-gateway/rollcall/caddymodule/api"
+	"github.com/rollcall-gateway/rollcall/caddymodule/gateway"
 	"github.com/rollcall-gateway/rollcall/caddymodule/pluginhost"
 	"github.com/rollcall-gateway/rollcall/caddymodule/site"
 	"github.com/rollcall-gateway/rollcall/caddymodule/token"
@@ -291,9 +292,9 @@ func (h *Handler) provisionRules(s *site.Site) error {
 	if h.Ping != nil && h.Ping.Timeout != 0 {
 		s.Ping.Timeout = time.Duration(h.Ping.Timeout)
 	}
-	if s.Ping.Interval < wheelTick || s.Ping.Timeout <= s.Ping.Interval {
+	if s.Ping.Interval < gateway.WheelTick || s.Ping.Timeout <= s.Ping.Interval {
 		return fmt.Errorf("ping %s %s: the interval is at least %s, and the timeout is longer",
-			s.Ping.Interval, s.Ping.Timeout, wheelTick)
+			s.Ping.Interval, s.Ping.Timeout, gateway.WheelTick)
 	}
 
 	grace := defaultGrace
@@ -357,7 +358,7 @@ func (h *Handler) ServeHTTP(w http.ResponseWriter, r *http.Request, next caddyht
 }
 
 func (h *Handler) serveSocket(w http.ResponseWriter, r *http.Request) {
-	id := h.app.hub.serveSocket(w, r, (*front)(h))
+	id := h.app.hub.ServeSocket(w, r, (*front)(h))
 	if extra, ok := r.Context().Value(caddyhttp.ExtraLogFieldsCtxKey).(*caddyhttp.ExtraLogFields); ok && id != (presence.ID{}) {
 		extra.Set(zap.String("rollcall_connection", id.String()))
 	}

@@ -13,13 +13,14 @@ import (
 	"github.com/caddyserver/caddy/v2/modules/caddyhttp"
 	_ "github.com/caddyserver/caddy/v2/modules/standard"
 
+	"github.com/rollcall-gateway/rollcall/caddymodule/gateway"
 	"github.com/rollcall-gateway/rollcall/presence"
 )
 
 // patience is how long a test waits for what has to happen; a test that passes does not wait.
 const patience = 10 * time.Second
 
-// eventually polls until the condition holds.
+// Eventually polls until the condition holds.
 func eventually(t testing.TB, what string, condition func() bool) {
 	t.Helper()
 	deadline := time.Now().Add(patience)
@@ -109,7 +110,7 @@ func (c configured) handler(t testing.TB) *Handler {
 	return c.app.handlers[0]
 }
 
-func (c configured) snapshot() *snapshot {
+func (c configured) snapshot() *gateway.Configuration {
 	s, err := c.app.settle()
 	if err != nil {
 		panic(err)
@@ -175,7 +176,7 @@ func arrive(t testing.TB, h *Handler, host, id, email string, channels ...string
 	if id != "" {
 		user = &presence.User{ID: id, Email: email}
 	}
-	conn, err := h.app.hub.registry.Connect(mustHost(t, host), h.site.Rules(), user, sink{})
+	conn, err := h.app.hub.Registry.Connect(mustHost(t, host), h.site.Rules(), user, sink{})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -201,4 +202,15 @@ func loadJSON(t testing.TB, httpApp string) configured {
 		t.Fatal(err)
 	}
 	return configured{ctx, app.(*App), sites.(*caddyhttp.App)}
+}
+
+// startDraining offers the configuration of a handler and stops it, as at exit.
+func startDraining(t testing.TB, h *Handler) {
+	t.Helper()
+	s, err := h.app.settle()
+	if err != nil {
+		t.Fatal(err)
+	}
+	h.app.hub.Offer(s)
+	h.app.hub.StartDrain(s, true)
 }

@@ -5,6 +5,7 @@ import (
 	"slices"
 	"strings"
 
+	"github.com/rollcall-gateway/rollcall/caddymodule/gateway"
 	"github.com/rollcall-gateway/rollcall/caddymodule/pluginhost"
 	"github.com/rollcall-gateway/rollcall/caddymodule/site"
 	"github.com/rollcall-gateway/rollcall/presence"
@@ -214,7 +215,7 @@ func (a *App) newSite(of site.Settings) *site.Site {
 }
 
 // ownerSites returns the sites that own a host, each once, in the order in which they were loaded.
-func (a *App) ownerSites() []servedSite {
+func (a *App) ownerSites() []gateway.Served {
 	owning := make(map[*site.Site]bool)
 	for _, c := range a.owners.hosts.all() {
 		owning[c.site] = true
@@ -228,15 +229,15 @@ func (a *App) ownerSites() []servedSite {
 			sets[h.made] = h.plugins
 		}
 	}
-	var sites []servedSite
+	var sites []gateway.Served
 	for _, h := range a.handlers {
 		if !owning[h.site] {
 			continue
 		}
 		owning[h.site] = false
-		of := servedSite{Site: h.site, plugins: sets[h.site], host: a.owners.firstHost(h.site)}
+		of := gateway.Served{Site: h.site, Plugins: sets[h.site], Host: a.owners.firstHost(h.site)}
 		if hosts := a.owners.hostsOf(h.site); !hosts.every {
-			of.hosts = hosts.patterns
+			of.Hosts = hosts.patterns
 		}
 		sites = append(sites, of)
 	}
@@ -273,4 +274,4 @@ func (o *owners) Names() iter.Seq2[string, *site.Site] {
 	}
 }
 
-var _ Owners = (*owners)(nil)
+var _ gateway.Owners = (*owners)(nil)

@@ -226,7 +226,7 @@ func TestDoorsOfOneSite(t *testing.T) {
 	} {
 		t.Run(test.name, func(t *testing.T) {
 			c := mustLoad(t, test.caddyfile)
-			if n := len(c.snapshot().sites); n != test.sites {
+			if n := len(c.snapshot().Sites); n != test.sites {
 				t.Errorf("%d sites, want %d", n, test.sites)
 			}
 			for _, door := range test.served {

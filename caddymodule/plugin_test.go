@@ -240,7 +240,7 @@ func TestPluginFailureWithholdsTheAnswer(t *testing.T) {
 			h := loadPlugins(t, test.options)
 			const host = "portal.example.com"
 			for _, id := range []string{"first-canary", test.user, "last-canary"} {
-				conn, err := h.app.hub.registry.Connect(mustHost(t, host), &presence.Rules{}, userOrNobody(id), sink{})
+				conn, err := h.app.hub.Registry.Connect(mustHost(t, host), &presence.Rules{}, userOrNobody(id), sink{})
 				if err != nil {
 					t.Fatal(err)
 				}
@@ -344,7 +344,7 @@ func TestPluginThatRefusesItsConfigurationDoesNotStart(t *testing.T) {
 			t.Errorf("error %q has no %q", err, want)
 		}
 	}
-	if c.app.hub.current() != nil {
+	if c.app.hub.InEffect() != nil {
 		t.Error("the configuration is in effect")
 	}
 }

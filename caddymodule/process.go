@@ -9,6 +9,7 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 
 	"github.com/rollcall-gateway/rollcall/caddymodule/api"
+	"github.com/rollcall-gateway/rollcall/caddymodule/gateway"
 	"github.com/rollcall-gateway/rollcall/caddymodule/site"
 	"github.com/rollcall-gateway/rollcall/presence/cluster"
 )
@@ -20,7 +21,7 @@ type processKey struct{}
 
 // process is all that outlives a configuration.
 type process struct {
-	*hub
+	*gateway.Hub
 	api *api.Server
 }
 
@@ -33,10 +34,10 @@ func openProcess() (*process, error) {
 }
 
 func newProcess() *process {
-	h := newHub(hubConfig{Folder: filepath.Join(caddy.AppDataDir(), "rollcall"), Exiting: caddy.Exiting})
-	return &process{hub: h, api: api.New(api.Config{
-		Registry: h.registry, Assignments: h.assignments, Asked: asked(h), Spread: h.spread, Sent: h.sentByBackend,
-		Draining: h.draining.Load,
+	h := gateway.New(gateway.Config{Folder: filepath.Join(caddy.AppDataDir(), "rollcall"), Exiting: caddy.Exiting})
+	return &process{Hub: h, api: api.New(api.Config{
+		Registry: h.Registry, Assignments: h.Assignments, Asked: asked(h), Spread: h.Spread, Sent: h.SentByBackend,
+		Draining: h.IsDraining,
 	})}
 }
 
@@ -57,7 +58,7 @@ func loadedProcess() *process {
 
 // register makes the numbers part of a configuration's metrics.
 func (p *process) register(r *prometheus.Registry) error {
-	for _, c := range append(p.hub.collectors(), p.api.Collectors()...) {
+	for _, c := range append(p.Hub.Collectors(), p.api.Collectors()...) {
 		var already prometheus.AlreadyRegisteredError
 		if err := r.Register(c); err != nil && !errors.As(err, &already) {
 			return fmt.Errorf("registering metrics: %w", err)
@@ -67,9 +68,9 @@ func (p *process) register(r *prometheus.Registry) error {
 }
 
 // asked is the hub's method without the pods' other methods.
-func asked(h *hub) func(of *site.Site, scope cluster.Scope) (api.Pods, cluster.Truth) {
+func asked(h *gateway.Hub) func(of *site.Site, scope cluster.Scope) (api.Pods, cluster.Truth) {
 	return func(of *site.Site, scope cluster.Scope) (api.Pods, cluster.Truth) {
-		others, truth := h.asked(of, scope)
+		others, truth := h.Asked(of, scope)
 		if others == nil {
 			return nil, truth // a nil pods in the interface would not be nil
 		}

@@ -24,13 +24,8 @@ func replaced(t *testing.T, before, after string) (old *Handler, swap func()) {
 	first, second := mustLoad(t, before), mustLoad(t, after)
 	h := first.app.hub
 	a, b := first.snapshot(), second.snapshot()
-	h.push(a)
-	t.Cleanup(func() {
-		h.mu.Lock()
-		defer h.mu.Unlock()
-		h.setStack(nil)
-	})
-	return first.handler(t), func() { h.push(b); h.pop(a) }
+	h.Offer(a)
+	return first.handler(t), func() { h.Offer(b); h.TakeBack(a) }
 }
 
 // HTTP keeps a connection that came just before a reload to the old server, whose handler must not go on by the old

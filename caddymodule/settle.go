@@ -1,10 +1,14 @@
 package caddymodule
 
-import "time"
+import (
+	"time"
+
+	"github.com/rollcall-gateway/rollcall/caddymodule/gateway"
+)
 
 // settleOwners makes the snapshot of a configuration whose handlers are all provisioned. No handler can come in
 // afterwards.
-func (a *App) settleOwners() (*snapshot, error) {
+func (a *App) settleOwners() (*gateway.Configuration, error) {
 	if err := a.enterNamed(); err != nil {
 		return nil, err
 	}
@@ -17,8 +21,8 @@ func (a *App) settleOwners() (*snapshot, error) {
 			h.way.steps[i].handlers = nil
 		}
 	}
-	return &snapshot{
-		Owners: &a.owners, dataCenter: a.DataCenter, pod: a.Pod, drainTimeout: time.Duration(a.DrainTimeout),
-		cluster: a.cluster, logger: a.logger, sites: a.ownerSites(), retired: &a.stopped,
+	return &gateway.Configuration{
+		Owners: &a.owners, DataCenter: a.DataCenter, Pod: a.Pod, DrainTimeout: time.Duration(a.DrainTimeout),
+		Cluster: a.cluster, Logger: a.logger, Sites: a.ownerSites(), Retired: &a.stopped,
 	}, nil
 }

@@ -209,7 +209,7 @@ func TestSnapshotLabels(t *testing.T) {
 		"elsewhere.example.com": pluginhost.OtherHosts,
 		"made-up.example":       pluginhost.OtherHosts,
 	} {
-		if got := s.label(mustHost(t, host)); got != want {
+		if got := s.Label(mustHost(t, host)); got != want {
 			t.Errorf("%s has the label %q, want %q", host, got, want)
 		}
 	}

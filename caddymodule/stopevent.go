@@ -29,7 +29,7 @@ type stopHandler struct{ app *App }
 // Handle implements caddyevents.Handler.
 func (s stopHandler) Handle(context.Context, caddy.Event) error {
 	if s.app.snapshot != nil {
-		s.app.hub.startDrain(s.app.snapshot, caddy.Exiting())
+		s.app.hub.StartDrain(s.app.snapshot, caddy.Exiting())
 	}
 	return nil
 }

@@ -11,6 +11,7 @@ import (
 	"github.com/caddyserver/caddy/v2"
 	"github.com/golang-jwt/jwt/v5"
 	"github.com/gorilla/websocket"
+	"go.uber.org/zap"
 
 	"github.com/rollcall-gateway/rollcall/caddymodule/site"
 	"github.com/rollcall-gateway/rollcall/caddymodule/socket"
@@ -130,7 +131,7 @@ func TestServeSocket(t *testing.T) {
 		t.Errorf("the close frame is answered with %d", code)
 	}
 	visitor.Close()
-	eventually(t, "both are gone", func() bool { return h.app.hub.metrics.open() == 0 && len(h.app.hub.registry.Hosts()) == 0 })
+	eventually(t, "both are gone", func() bool { return h.app.hub.Connections() == 0 && len(h.app.hub.Registry.Hosts()) == 0 })
 	if got := post(t, h, "/message/users", `{"apiKey":"k"}`).Body.String(); got != "{}" {
 		t.Errorf("afterwards, users are %s", got)
 	}
@@ -191,7 +192,7 @@ func TestServeSocketRefusesWithAProblem(t *testing.T) {
 		status int
 		code   string
 	}{
-		{"draining", func(h *Handler, _ *http.Request) { h.app.hub.draining.Store(true) }, http.StatusServiceUnavailable, "draining"},
+		{"draining", func(h *Handler, _ *http.Request) { startDraining(t, h) }, http.StatusServiceUnavailable, "draining"},
 		{"HTTP/2", func(_ *Handler, r *http.Request) { r.ProtoMajor = 2 }, http.StatusNotImplemented, "http1_only"},
 		{"extended CONNECT", func(_ *Handler, r *http.Request) { r.Method, r.ProtoMajor = http.MethodConnect, 3 }, http.StatusNotImplemented, "http1_only"},
 		{"POST", func(_ *Handler, r *http.Request) { r.Method = http.MethodPost }, http.StatusMethodNotAllowed, "method_not_allowed"},
@@ -203,7 +204,7 @@ func TestServeSocketRefusesWithAProblem(t *testing.T) {
 		{"bad user", func(_ *Handler, r *http.Request) { r.Header.Set("Test-User", strings.Repeat("x", token.MaxIDBytes+1)) }, http.StatusForbidden, "bad_user"},
 	} {
 		t.Run(test.name, func(t *testing.T) {
-			h := loadHandler(t, "user {http.request.header.Test-User}\njwt {\nkey "+testSecret+"\n}")
+			h := loadHandler(t, "user {http.request.header.Test-User}\njwt {\nkey "+tokenSecret+"\n}")
 			r := handshake()
 			test.change(h, r)
 			w := serve(t, h, r)
@@ -232,11 +233,11 @@ func TestServeSocketRefusesWithAProblem(t *testing.T) {
 
 func TestLogin(t *testing.T) {
 	const tried = 8 // cookies of one name
-	valid := signed(t, jwt.MapClaims{"sub": "USER_1", "email": "a@example.com"})
-	other := signed(t, jwt.MapClaims{"sub": "USER_2"})
-	expired := signed(t, jwt.MapClaims{"sub": "USER_1", "exp": time.Now().Add(-time.Hour).Unix()})
+	valid := signedToken(t, jwt.MapClaims{"sub": "USER_1", "email": "a@example.com"})
+	other := signedToken(t, jwt.MapClaims{"sub": "USER_2"})
+	expired := signedToken(t, jwt.MapClaims{"sub": "USER_1", "exp": time.Now().Add(-time.Hour).Unix()})
 	exp := time.Now().Add(time.Hour).Truncate(time.Second)
-	expiring := signed(t, jwt.MapClaims{"sub": "USER_1", "exp": exp.Unix()})
+	expiring := signedToken(t, jwt.MapClaims{"sub": "USER_1", "exp": exp.Unix()})
 	ann := &presence.User{ID: "USER_1", Email: "a@example.com"}
 
 	for _, test := range []struct {
@@ -273,7 +274,7 @@ func TestLogin(t *testing.T) {
 		{"a valid cookie behind as many as are tried", [2]string{"Cookie", strings.Repeat("rollcall_token=x; ", tried-1) + "rollcall_token=" + valid}, "", site.Login{User: ann, ByCookie: true}, ""},
 	} {
 		t.Run(test.name, func(t *testing.T) {
-			st := siteWithTokens(t)
+			st := tokenSite(t)
 			st.User = new(Handler).userOf()
 			r := prepare(httptest.NewRecorder(), httptest.NewRequest(http.MethodGet, "http://portal.example.com/message/socket", http.NoBody))
 			if test.header[0] != "" {
@@ -320,7 +321,7 @@ func TestServeSocketOfAClientThatGoesAtOnce(t *testing.T) {
 		conn := mustDial(t, server, "portal.example.com")
 		conn.Close()
 	}
-	eventually(t, "all are gone", func() bool { return h.app.hub.metrics.open() == 0 && len(h.app.hub.registry.Hosts()) == 0 })
+	eventually(t, "all are gone", func() bool { return h.app.hub.Connections() == 0 && len(h.app.hub.Registry.Hosts()) == 0 })
 }
 
 func TestAdminAnswersWithoutNames(t *testing.T) {
@@ -343,7 +344,9 @@ func TestAdminAnswersWithoutNames(t *testing.T) {
 		t.Errorf("hosts: %s, error %v, want %s", w.Body, err, want)
 	}
 	for _, status := range []string{"starting", "draining"} {
-		h.app.hub.draining.Store(status == "draining")
+		if status == "draining" {
+			startDraining(t, h)
+		}
 		w, err = ask("/rollcall/health", http.MethodGet)
 		if err != nil || w.Code != http.StatusServiceUnavailable || !strings.Contains(w.Body.String(), `"status":"`+status+`"`) {
 			t.Errorf("health while %s: status %d with %s, error %v", status, w.Code, w.Body, err)
@@ -377,4 +380,27 @@ func TestUserOfAHandlerIsCheckedLikeThatOfAToken(t *testing.T) {
 			}
 		})
 	}
+}
+
+const tokenSecret = "0123456789abcdef0123456789abcdef"
+
+// signed returns a token that a test site takes.
+func signedToken(t *testing.T, claims jwt.MapClaims) string {
+	t.Helper()
+	text, err := jwt.NewWithClaims(jwt.SigningMethodHS256, claims).SignedString([]byte(tokenSecret))
+	if err != nil {
+		t.Fatal(err)
+	}
+	return text
+}
+
+// tokenSite is a site that takes tokens, in a cookie too.
+func tokenSite(t *testing.T) *site.Site {
+	t.Helper()
+	st := &site.Site{Logger: zap.NewNop(), Cookie: "rollcall_token"}
+	var err error
+	if st.Verifier, err = token.New(t.Context(), token.Config{Secret: []byte(tokenSecret)}); err != nil {
+		t.Fatal(err)
+	}
+	return st
 }

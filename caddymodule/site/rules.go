@@ -17,11 +17,14 @@ func (s *Site) MakeRules() {
 	if s.Chain.Has(plugins.HookAuthorize) {
 		rules.Authorizer = v
 	}
-	s.Now.Store(&rules)
+	s.SetRules(&rules)
 }
 
 // Rules returns the rules that hold now.
-func (s *Site) Rules() *presence.Rules { return s.Now.Load() }
+func (s *Site) Rules() *presence.Rules { return s.now.Load() }
+
+// SetRules replaces the rules, which must not be changed afterwards.
+func (s *Site) SetRules(rules *presence.Rules) { s.now.Store(rules) }
 
 // verdicts decides what a channel is and who may join it: by the plugins of a site, where they have an opinion, and
 // else by its patterns. A failure of a plugin is an error of its own type, which the plugin's host has logged.

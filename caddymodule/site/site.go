@@ -41,7 +41,7 @@ type Site struct {
 	Chain      *plugins.Chain    // nil without plugins
 
 	WithoutBackend sync.Once                      // guards the warning that there is none
-	Now            atomic.Pointer[presence.Rules] // see rules
+	now            atomic.Pointer[presence.Rules] // see rules
 }
 
 // Limits are the limits that presence does not keep.

@@ -1,4 +1,4 @@
-package caddymodule
+package gateway
 
 import (
 	"iter"
@@ -13,29 +13,29 @@ import (
 	"github.com/rollcall-gateway/rollcall/presence"
 )
 
-// snapshot is one configuration as the hub sees it. It never changes once it is offered.
-type snapshot struct {
+// Configuration is one configuration as the hub sees it. It never changes once it is offered.
+type Configuration struct {
 	Owners
-	dataCenter   string
-	pod          string
-	drainTimeout time.Duration // for connections, when the last configuration ends
-	cluster      *clusterSettings
-	logger       *zap.Logger
-	sites        []servedSite // that own a host, each once, in the order in which they were loaded
+	DataCenter   string
+	Pod          string
+	DrainTimeout time.Duration // for connections, when the last configuration ends
+	Cluster      *ClusterSettings
+	Logger       *zap.Logger
+	Sites        []Served // that own a host, each once, in the order in which they were loaded
 
-	// shutdownDelay is how long HTTP goes on listening when Caddy exits, zero by default.
-	shutdownDelay time.Duration
+	// ShutdownDelay is how long HTTP goes on listening when Caddy exits, zero by default.
+	ShutdownDelay time.Duration
 
-	// retired is set when the configuration is taken back. Its sites share it.
-	retired *atomic.Bool
+	// Retired is set when the configuration is taken back. Its sites share it.
+	Retired *atomic.Bool
 }
 
-// servedSite is a site that owns a host.
-type servedSite struct {
+// Served is a site that owns a host.
+type Served struct {
 	*site.Site
-	plugins *pluginhost.Set // nil without any
-	hosts   []string        // patterns of all that it is for; nil: every host
-	host    string          // the first that the configuration names in full, "" for none
+	Plugins *pluginhost.Set // nil without any
+	Hosts   []string        // patterns of all that it is for; nil: every host
+	Host    string          // the first that the configuration names in full, "" for none
 }
 
 // Owners says which site owns each host of a configuration. The answers never change.
@@ -50,12 +50,12 @@ type Owners interface {
 }
 
 // inherit hands the keys that a site has fetched on to the site of the same hosts.
-func (s *snapshot) inherit(old *snapshot) {
-	for _, of := range s.sites {
+func (s *Configuration) inherit(old *Configuration) {
+	for _, of := range s.Sites {
 		if of.Verifier == nil {
 			continue
 		}
-		patterns := of.hosts
+		patterns := of.Hosts
 		if patterns == nil {
 			patterns = []string{""}
 		}
@@ -68,8 +68,8 @@ func (s *snapshot) inherit(old *snapshot) {
 	}
 }
 
-// label returns the host's name for metrics.
-func (s *snapshot) label(name presence.HostName) string {
+// Label returns the host's name for metrics.
+func (s *Configuration) Label(name presence.HostName) string {
 	if s.Claimed(name.String()) != nil {
 		return name.String()
 	}
@@ -77,18 +77,18 @@ func (s *snapshot) label(name presence.HostName) string {
 }
 
 // pluginSets returns the plugins of the sites that have any.
-func (s *snapshot) pluginSets() []*pluginhost.Set {
+func (s *Configuration) pluginSets() []*pluginhost.Set {
 	var sets []*pluginhost.Set
-	for _, of := range s.sites {
-		if of.plugins != nil {
-			sets = append(sets, of.plugins)
+	for _, of := range s.Sites {
+		if of.Plugins != nil {
+			sets = append(sets, of.Plugins)
 		}
 	}
 	return sets
 }
 
 // siteOf returns the site with the plugins.
-func (s *snapshot) siteOf(set *pluginhost.Set) servedSite {
-	i := slices.IndexFunc(s.sites, func(of servedSite) bool { return of.plugins == set })
-	return s.sites[i]
+func (s *Configuration) siteOf(set *pluginhost.Set) Served {
+	i := slices.IndexFunc(s.Sites, func(of Served) bool { return of.Plugins == set })
+	return s.Sites[i]
 }

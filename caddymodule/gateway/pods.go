@@ -1,4 +1,4 @@
-package caddymodule
+package gateway
 
 import (
 	"context"
@@ -17,8 +17,8 @@ import (
 	"github.com/rollcall-gateway/rollcall/presence/cluster/message"
 )
 
-// pods are the processes of the deployment, this one included: a [cluster.Cluster], or what stands for it in a test.
-type pods interface {
+// Pods are the processes of the deployment, this one included: a [cluster.Cluster], or what stands for it in a test.
+type Pods interface {
 	SetSites(sites []message.Site)
 	Ready() bool
 	Drain()
@@ -37,21 +37,21 @@ type pods interface {
 }
 
 var (
-	_ pods          = (*cluster.Cluster)(nil)
-	_ cluster.Local = (*hub)(nil)
+	_ Pods          = (*cluster.Cluster)(nil)
+	_ cluster.Local = (*Hub)(nil)
 )
 
-// clusterSettings are a configuration of the cluster with placeholders replaced and files read.
-type clusterSettings struct {
+// ClusterSettings are a configuration of the cluster with placeholders replaced and files read.
+type ClusterSettings struct {
 	cluster.Config // without Logger
-	// sum is of all that the settings come to. A cluster goes on through a reload while it is the same.
-	sum [32]byte
+	// Sum is of all that the settings come to. A cluster goes on through a reload while it is the same.
+	Sum [32]byte
 }
 
 // joined is the cluster that the configuration in effect asks for. Like the sockets, it goes on through a reload.
 type joined struct {
-	settings *clusterSettings
-	pods     pods  // nil while it is not started
+	settings *ClusterSettings
+	pods     Pods  // nil while it is not started
 	err      error // why it could not be started
 }
 
@@ -60,7 +60,7 @@ const clusterRetry = 5 * time.Second
 
 // others returns the pods to ask about more than this one, nil when there are none to ask. It tells whether this pod is
 // all there is: a site that belongs to a cluster which is not there yet must not answer as if it were alone.
-func (h *hub) others(of *site.Site) (others pods, alone bool) {
+func (h *Hub) others(of *site.Site) (others Pods, alone bool) {
 	now := h.cluster.Load()
 	if now == nil {
 		return nil, !of.Clustered
@@ -68,8 +68,8 @@ func (h *hub) others(of *site.Site) (others pods, alone bool) {
 	return now.pods, false
 }
 
-// asked returns the pods that a question of a scope goes to, or nil and what the answer of this one is worth.
-func (h *hub) asked(of *site.Site, scope cluster.Scope) (pods, cluster.Truth) {
+// Asked returns the pods that a question of a scope goes to, or nil and what the answer of this one is worth.
+func (h *Hub) Asked(of *site.Site, scope cluster.Scope) (Pods, cluster.Truth) {
 	others, alone := h.others(of)
 	if others != nil && scope != cluster.ScopePod {
 		return others, cluster.Truth{}
@@ -77,8 +77,8 @@ func (h *hub) asked(of *site.Site, scope cluster.Scope) (pods, cluster.Truth) {
 	return nil, cluster.Truth{Complete: alone || others != nil || scope == cluster.ScopePod}
 }
 
-// spread tells the other pods of changes of assignments, and returns who has them.
-func (h *hub) spread(ctx context.Context, of *site.Site, host presence.HostName, records []assignment.Record) cluster.Truth {
+// Spread tells the other pods of changes of assignments, and returns who has them.
+func (h *Hub) Spread(ctx context.Context, of *site.Site, host presence.HostName, records []assignment.Record) cluster.Truth {
 	others, alone := h.others(of)
 	if others == nil {
 		return cluster.Truth{Complete: alone}
@@ -86,8 +86,8 @@ func (h *hub) spread(ctx context.Context, of *site.Site, host presence.HostName,
 	return others.Spread(ctx, host, records)
 }
 
-// checkCluster finds out, before a configuration takes effect, whether its address can be listened to.
-func (h *hub) checkCluster(s *clusterSettings) error {
+// CheckCluster finds out, before a configuration takes effect, whether its address can be listened to.
+func (h *Hub) CheckCluster(s *ClusterSettings) error {
 	if s == nil || s.Bus.Listen == "" {
 		return nil
 	}
@@ -102,69 +102,81 @@ func (h *hub) checkCluster(s *clusterSettings) error {
 }
 
 // applyCluster makes this pod part of the cluster that the configuration in effect asks for. The caller holds applying.
-func (h *hub) applyCluster(now *snapshot) {
+func (h *Hub) applyCluster(now *Configuration) {
 	h.follow()
-	want, old := now.cluster, h.cluster.Load()
+	want, old := now.Cluster, h.cluster.Load()
 	switch {
 	case want == nil && old == nil:
 		return
 	case want == nil:
 		h.cluster.Store(nil)
-		h.closePods(old, now.logger)
-		now.logger.Info("cluster left: this pod is alone")
+		h.closePods(old, now.Logger)
+		now.Logger.Info("cluster left: this pod is alone")
 		return
-	case old != nil && old.settings.sum == want.sum:
+	case old != nil && old.settings.Sum == want.Sum:
 		if old.pods != nil {
 			old.pods.SetSites(h.clusterSites())
 			return
 		}
 	case old != nil:
 		h.cluster.Store(&joined{settings: want}) // nobody gets half an answer for a whole one meanwhile
-		h.closePods(old, now.logger)
+		h.closePods(old, now.Logger)
 	}
 	h.startCluster(now, want)
 }
 
 // startCluster joins the cluster, or tries to after a while. The caller holds applying.
-func (h *hub) startCluster(now *snapshot, want *clusterSettings) {
+func (h *Hub) startCluster(now *Configuration, want *ClusterSettings) {
 	cfg := want.Config
 	cfg.Observe = h.metrics.queried
 	cfg.Logger = h.log.named("rollcall.cluster")
-	pods, err := h.startPods(cfg)
+	pods, err := h.StartPods(cfg)
 	if err == nil {
 		pods.SetSites(h.clusterSites())
 		h.cluster.Store(&joined{settings: want, pods: pods})
-		if h.stopping() { // the drain may have looked for a cluster before this one
+		if h.Stopping() { // the drain may have looked for a cluster before this one
 			pods.Drain()
 		}
-		now.logger.Info("cluster joined", zap.String("name", want.Name),
+		now.Logger.Info("cluster joined", zap.String("name", want.Name),
 			zap.String("data_center", want.DataCenter), zap.String("pod", want.Pod))
 		return
 	}
-	now.logger.Error("cluster not joined, trying again", zap.Error(err), zap.Duration("pause", clusterRetry))
+	now.Logger.Error("cluster not joined, trying again", zap.Error(err), zap.Duration("pause", clusterRetry))
 	failed := &joined{settings: want, err: err}
 	h.cluster.Store(failed)
 	time.AfterFunc(clusterRetry, func() { h.retryCluster(failed) })
 }
 
 // retryCluster starts a cluster that could not be started, unless another configuration took effect meanwhile.
-func (h *hub) retryCluster(failed *joined) {
+func (h *Hub) retryCluster(failed *joined) {
 	h.applying.Lock()
 	defer h.applying.Unlock()
-	if now := h.current(); now != nil && h.cluster.Load() == failed && !h.stopping() {
+	if now := h.InEffect(); now != nil && failed != nil && failed.pods == nil && h.cluster.Load() == failed && !h.Stopping() {
 		h.startCluster(now, failed.settings)
 	}
 }
 
+// RetryCluster tries now to start a cluster that could not be started, as the hub does by itself after a pause. It does
+// nothing if there is no such cluster.
+func (h *Hub) RetryCluster() { h.retryCluster(h.cluster.Load()) }
+
+// Joined returns the pods of the cluster, nil while this pod is alone or its cluster is not started.
+func (h *Hub) Joined() Pods {
+	if now := h.cluster.Load(); now != nil {
+		return now.pods
+	}
+	return nil
+}
+
 // drainCluster tells the other pods that this one is about to end.
-func (h *hub) drainCluster() {
+func (h *Hub) drainCluster() {
 	if now := h.cluster.Load(); now != nil && now.pods != nil {
 		now.pods.Drain()
 	}
 }
 
 // endCluster says goodbye to the other pods, and waits for that no longer than the deadline or a moment.
-func (h *hub) endCluster(logger *zap.Logger, deadline time.Time) {
+func (h *Hub) endCluster(logger *zap.Logger, deadline time.Time) {
 	old := h.cluster.Swap(nil)
 	if old == nil {
 		return
@@ -181,7 +193,7 @@ func (h *hub) endCluster(logger *zap.Logger, deadline time.Time) {
 	}
 }
 
-func (h *hub) closePods(old *joined, logger *zap.Logger) {
+func (h *Hub) closePods(old *joined, logger *zap.Logger) {
 	if old.pods == nil {
 		return
 	}
@@ -192,7 +204,7 @@ func (h *hub) closePods(old *joined, logger *zap.Logger) {
 
 // follow takes note of the configurations that connections can come by: those that are offered too, for Caddy listens
 // for one before it takes effect, and the last one until its connections are drained.
-func (h *hub) follow() {
+func (h *Hub) follow() {
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	if len(h.stack) > 0 {
@@ -202,7 +214,7 @@ func (h *hub) follow() {
 }
 
 // configurations returns what follow took note of.
-func (h *hub) configurations() []*snapshot {
+func (h *Hub) configurations() []*Configuration {
 	if stack := h.serving.Load(); stack != nil {
 		return *stack
 	}
@@ -210,7 +222,7 @@ func (h *hub) configurations() []*snapshot {
 }
 
 // offerSites tells the other pods of the hosts of a configuration that was offered.
-func (h *hub) offerSites() {
+func (h *Hub) offerSites() {
 	h.applying.Lock()
 	defer h.applying.Unlock()
 	h.follow()
@@ -220,13 +232,13 @@ func (h *hub) offerSites() {
 }
 
 // clusterSites says which hosts are served, in the words of the cluster.
-func (h *hub) clusterSites() []message.Site {
+func (h *Hub) clusterSites() []message.Site {
 	var sites []message.Site
 	for _, s := range h.configurations() {
-		for _, of := range s.sites {
+		for _, of := range s.Sites {
 			site := message.Site{}
-			if of.hosts != nil {
-				site.Sets = [][]string{of.hosts}
+			if of.Hosts != nil {
+				site.Sets = [][]string{of.Hosts}
 			}
 			sites = append(sites, site)
 		}
@@ -235,15 +247,15 @@ func (h *hub) clusterSites() []message.Site {
 }
 
 // Serves implements cluster.Local.
-func (h *hub) Serves(host presence.HostName) bool {
-	return slices.ContainsFunc(h.configurations(), func(s *snapshot) bool { return s.Find(host) != nil })
+func (h *Hub) Serves(host presence.HostName) bool {
+	return slices.ContainsFunc(h.configurations(), func(s *Configuration) bool { return s.Find(host) != nil })
 }
 
 // Connections implements cluster.Local.
-func (h *hub) Connections() int { return int(h.metrics.open()) }
+func (h *Hub) Connections() int { return int(h.metrics.open()) }
 
-// ready tells whether the pod can answer for all that its configuration asks for.
-func (h *hub) ready() bool {
+// Ready tells whether the pod can answer for all that its configuration asks for.
+func (h *Hub) Ready() bool {
 	if now := h.cluster.Load(); now != nil {
 		return now.pods != nil && now.pods.Ready()
 	}
@@ -252,16 +264,16 @@ func (h *hub) ready() bool {
 
 // alone tells whether the configuration in effect asks for no cluster. One that it asks for is not there for a moment
 // after the start, when requests are answered already.
-func (h *hub) alone() bool {
-	now := h.current()
-	return now == nil || now.cluster == nil
+func (h *Hub) alone() bool {
+	now := h.InEffect()
+	return now == nil || now.Cluster == nil
 }
 
 // errNotJoined is what a report says of a cluster that is not started yet.
 var errNotJoined = errors.New("not joined yet")
 
-// clusterReport says how the deployment looks from here. A pod without a cluster is a deployment of one.
-func (h *hub) clusterReport(ctx context.Context) cluster.Report {
+// ClusterReport says how the deployment looks from here. A pod without a cluster is a deployment of one.
+func (h *Hub) ClusterReport(ctx context.Context) cluster.Report {
 	now := h.cluster.Load()
 	if now != nil && now.pods != nil {
 		return now.pods.Report(ctx)
@@ -269,9 +281,9 @@ func (h *hub) clusterReport(ctx context.Context) cluster.Report {
 	r := cluster.Report{Ready: now == nil && h.alone(), Pods: []cluster.PodReport{}}
 	if serving := h.configurations(); len(serving) > 0 {
 		r.Pods = append(r.Pods, cluster.PodReport{
-			DataCenter: serving[0].dataCenter, Pod: serving[0].pod, State: "self",
+			DataCenter: serving[0].DataCenter, Pod: serving[0].Pod, State: "self",
 			Started:     h.started.UTC().Format(time.RFC3339),
-			Connections: uint64(h.Connections()), Hosts: uint64(h.registry.Len()),
+			Connections: uint64(h.Connections()), Hosts: uint64(h.Registry.Len()),
 		})
 	}
 	if now != nil {
@@ -285,8 +297,8 @@ func (h *hub) clusterReport(ctx context.Context) cluster.Report {
 	return r
 }
 
-// explain asks every pod for the connections of a user.
-func (h *hub) explain(ctx context.Context, host presence.HostName, user string) ([]cluster.PodConnection, cluster.Truth) {
+// ExplainAll asks every pod for the connections of a user.
+func (h *Hub) ExplainAll(ctx context.Context, host presence.HostName, user string) ([]cluster.PodConnection, cluster.Truth) {
 	now, serving := h.cluster.Load(), h.configurations()
 	if now != nil && now.pods != nil {
 		return now.pods.Explain(ctx, host, user)
@@ -296,7 +308,7 @@ func (h *hub) explain(ctx context.Context, host presence.HostName, user string) 
 	}
 	var conns []cluster.PodConnection
 	for _, c := range h.Explain(host, user) {
-		conns = append(conns, cluster.PodConnection{DataCenter: serving[0].dataCenter, Pod: serving[0].pod, Connection: c})
+		conns = append(conns, cluster.PodConnection{DataCenter: serving[0].DataCenter, Pod: serving[0].Pod, Connection: c})
 	}
 	return conns, cluster.Truth{Complete: now == nil && h.alone()}
 }

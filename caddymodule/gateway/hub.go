@@ -1,4 +1,12 @@
-package caddymodule
+// Package gateway is what outlives a configuration: the [Hub] with all connections, the tenants that they belong to, and the
+// numbers about them.
+//
+// A [Configuration] is offered to the hub when it starts, and takes effect when the one before is taken back: only then is it
+// certain that it holds. A connection knows its tenant, never a configuration, so nothing of an old one lives on.
+//
+// A frame goes socket -> session -> presence.Host -> queues of the listeners -> sockets. A handshake goes [Hub.ServeSocket] ->
+// [Door] -> site -> session. At a stop, [Hub.StartDrain] sends clients away.
+package gateway
 
 import (
 	"errors"
@@ -21,37 +29,39 @@ import (
 	"github.com/rollcall-gateway/rollcall/presence/cluster"
 )
 
-// wheelTick is how exact pings are.
-const wheelTick = 100 * time.Millisecond
+// WheelTick is how exact pings are.
+const WheelTick = 100 * time.Millisecond
 
-// hub is what lives longer than a configuration: connections, their tenants, and the numbers about them.
-type hub struct {
-	cfg      hubConfig
-	registry *presence.Registry
+// Hub is what lives longer than a configuration: connections, their tenants, and the numbers about them.
+type Hub struct {
+	cfg      Config
+	Registry *presence.Registry
 	wheel    *socket.Wheel
 	loop     *socket.Loop
 	log      liveCore
 	metrics  *metrics
-	plugins  *pluginhost.Host
+	Plugins  *pluginhost.Host
 	copies   *copies.Copies
-	// assignments are what users are joined to by the server.
-	assignments *assign.Keeper
+	// Assignments are what users are joined to by the server.
+	Assignments *assign.Keeper
 	draining    atomic.Bool
 	started     time.Time
-	inEffect    atomic.Pointer[snapshot]    // the first of the stack, nil when it is empty
-	serving     atomic.Pointer[[]*snapshot] // the stack; when nothing is left in it, the last that was
+	inEffect    atomic.Pointer[Configuration]    // the first of the stack, nil when it is empty
+	serving     atomic.Pointer[[]*Configuration] // the stack; when nothing is left in it, the last that was
 
 	// cluster is nil while this pod is alone. It changes with applying held.
-	cluster   atomic.Pointer[joined]
-	startPods func(cluster.Config) (pods, error) // cluster.Start, but in tests
+	cluster atomic.Pointer[joined]
+	// StartPods joins a cluster: by default, it starts a [cluster.Cluster]. It may be replaced before a configuration is
+	// offered.
+	StartPods func(cluster.Config) (Pods, error)
 
 	// applying keeps two snapshots from being applied side by side. It is taken before mu.
 	applying sync.Mutex
 
 	// mu guards what follows.
 	mu      sync.Mutex
-	stack   []*snapshot // the first is in effect, the others are offered; changed by setStack
-	ending  *drain      // nil until Caddy stops the last configuration
+	stack   []*Configuration // the first is in effect, the others are offered; changed by setStack
+	ending  *drain           // nil until Caddy stops the last configuration
 	tenants map[presence.HostName]*tenant
 	clients addressConns
 }
@@ -72,50 +82,55 @@ var (
 	errReloaded = errors.New("the configuration was replaced")
 )
 
-// hubConfig is what a hub needs to know of the process. All fields are required.
-type hubConfig struct {
+// Config is what a hub needs to know of the process. All fields are required.
+type Config struct {
 	Folder  string      // where files are kept
 	Exiting func() bool // reports whether the process is about to exit
 }
 
-func newHub(c hubConfig) *hub {
-	h := &hub{
+// New returns a hub without connections. [Hub.Destruct] has to be called.
+func New(c Config) *Hub {
+	h := &Hub{
 		cfg:      c,
-		registry: presence.NewRegistry(wire.Encoder{}),
-		wheel:    socket.NewWheel(wheelTick),
+		Registry: presence.NewRegistry(wire.Encoder{}),
+		wheel:    socket.NewWheel(WheelTick),
 		log:      newLiveCore(),
 		tenants:  make(map[presence.HostName]*tenant),
 		started:  time.Now(),
 	}
-	h.startPods = func(cfg cluster.Config) (pods, error) {
-		cfg.Assignments = h.assignments.Book
-		c, err := cluster.Start(cfg, h.registry, h)
+	h.StartPods = func(cfg cluster.Config) (Pods, error) {
+		cfg.Assignments = h.Assignments.Book
+		c, err := cluster.Start(cfg, h.Registry, h)
 		if err != nil {
 			return nil, err // a nil *Cluster in the interface would not be nil
 		}
 		return c, nil
 	}
 	h.loop = socket.NewLoop(h.notParked)
-	h.plugins = pluginhost.New(pluginhost.Config{
+	h.Plugins = pluginhost.New(pluginhost.Config{
 		Folder: filepath.Join(c.Folder, "wasm"), Logger: h.log.named("rollcall.plugin"), Named: h.named, Exiting: c.Exiting,
 	})
 	h.copies = copies.New(copies.Config{
 		Folder: filepath.Join(c.Folder, "backend"), Endpoints: h, Wanted: h.hasBackend, Label: h.label,
 		Logger: h.log.named("rollcall.backend"),
 	})
-	h.assignments = assign.NewKeeper(filepath.Join(c.Folder, "assignments.db"), h.registry, isGreeted, h.log.named("rollcall.assignments"))
+	h.Assignments = assign.NewKeeper(filepath.Join(c.Folder, "assignments.db"), h.Registry, isGreeted, h.log.named("rollcall.assignments"))
 	h.metrics = newMetrics(h)
 	return h
 }
 
+// LogTo has all that outlives a configuration log where a configuration does. One that is only loaded is followed if there
+// is no other.
+func (h *Hub) LogTo(logger *zap.Logger, inEffect bool) { h.log.follow(logger, inEffect) }
+
 // notParked logs that an idle connection cannot be parked, where the configuration in effect does.
-func (h *hub) notParked(err error) {
+func (h *Hub) notParked(err error) {
 	h.log.named("rollcall").Warn(
 		"the kernel cannot wait for an idle connection: it takes a goroutine until the next try", zap.Error(err))
 }
 
 // Destruct implements caddy.Destructor: no configuration has Rollcall any more.
-func (h *hub) Destruct() error {
+func (h *Hub) Destruct() error {
 	for _, s := range h.sessions() {
 		s.sock.Kill()
 	}
@@ -124,12 +139,12 @@ func (h *hub) Destruct() error {
 	// Drained already, but for a configuration that never stopped.
 	h.endCluster(zap.NewNop(), time.Now())
 	h.copies.Close(zap.NewNop(), time.Now())
-	return errors.Join(h.assignments.Close(), h.plugins.Close())
+	return errors.Join(h.Assignments.Close(), h.Plugins.Close())
 }
 
-// push offers a configuration. Without another one it is in effect at once.
-func (h *hub) push(s *snapshot) {
-	if old := h.current(); old != nil {
+// Offer offers a configuration. Without another one it is in effect at once.
+func (h *Hub) Offer(s *Configuration) {
+	if old := h.InEffect(); old != nil {
 		s.inherit(old)
 	}
 	h.mu.Lock()
@@ -147,11 +162,11 @@ func (h *hub) push(s *snapshot) {
 	}
 }
 
-// pop takes a configuration back, if it was offered. The first of those that remain takes effect. With the last one,
+// TakeBack takes a configuration back, if it was offered. The first of those that remain takes effect. With the last one,
 // pop returns when the drain has ended.
-func (h *hub) pop(s *snapshot) {
-	h.startDrain(s, h.cfg.Exiting())
-	last := h.isLast(s)
+func (h *Hub) TakeBack(s *Configuration) {
+	h.StartDrain(s, h.cfg.Exiting())
+	last := h.IsLast(s)
 	if last {
 		h.finishDrain()
 	}
@@ -160,22 +175,22 @@ func (h *hub) pop(s *snapshot) {
 	if i >= 0 {
 		h.setStack(slices.Delete(h.stack, i, i+1))
 	}
-	s.retired.Store(true)
+	s.Retired.Store(true)
 	h.mu.Unlock()
 	if i >= 0 && !last {
 		h.apply()
 	}
 }
 
-// isLast reports whether s is the only configuration of the hub.
-func (h *hub) isLast(s *snapshot) bool {
+// IsLast reports whether s is the only configuration of the hub.
+func (h *Hub) IsLast(s *Configuration) bool {
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	return len(h.stack) == 1 && h.stack[0] == s
 }
 
 // setStack replaces the stack. The lock is held.
-func (h *hub) setStack(stack []*snapshot) {
+func (h *Hub) setStack(stack []*Configuration) {
 	h.stack = stack
 	if len(stack) == 0 {
 		h.inEffect.Store(nil)
@@ -184,11 +199,11 @@ func (h *hub) setStack(stack []*snapshot) {
 	h.inEffect.Store(stack[0])
 }
 
-// current returns the configuration in effect, nil when there is none.
-func (h *hub) current() *snapshot { return h.inEffect.Load() }
+// InEffect returns the configuration in effect, nil when there is none.
+func (h *Hub) InEffect() *Configuration { return h.inEffect.Load() }
 
 // apply gives every tenant the site that the configuration in effect has for it, and closes those that it has none for.
-func (h *hub) apply() {
+func (h *Hub) apply() {
 	h.applying.Lock()
 	defer h.applying.Unlock()
 	h.mu.Lock()
@@ -197,9 +212,9 @@ func (h *hub) apply() {
 		return
 	}
 	now := h.stack[0]
-	h.log.follow(now.logger, true)
+	h.log.follow(now.Logger, true)
 	h.mu.Unlock()
-	h.assignments.Begin(now.cluster != nil)
+	h.Assignments.Begin(now.Cluster != nil)
 	h.applyCluster(now) // before others are let in by new rules
 	h.copies.Follow()
 
@@ -210,7 +225,7 @@ func (h *hub) apply() {
 		if s := now.Find(t.name); s != nil {
 			t.site.Store(s)
 		}
-		t.counters = h.metrics.host(now.label(t.name))
+		t.counters = h.metrics.host(now.Label(t.name))
 	}
 	h.mu.Unlock()
 
@@ -218,20 +233,20 @@ func (h *hub) apply() {
 		s := now.Find(t.name)
 		if s == nil {
 			closed := h.closeHost(t.name)
-			now.logger.Info("host left the configuration",
+			now.Logger.Info("host left the configuration",
 				zap.Stringer("host", t.name), zap.Int("connections", closed))
 			continue
 		}
-		if host := h.registry.Host(t.name); host != nil {
+		if host := h.Registry.Host(t.name); host != nil {
 			host.SetRules(s.Rules())
-			h.assignments.Joiner.Reclassified(host)
+			h.Assignments.Joiner.Reclassified(host)
 		}
 	}
 }
 
 // closeHost closes the connections of a host that is not served any longer.
-func (h *hub) closeHost(name presence.HostName) int {
-	host := h.registry.Host(name)
+func (h *Hub) closeHost(name presence.HostName) int {
+	host := h.Registry.Host(name)
 	if host == nil {
 		return 0
 	}
@@ -245,7 +260,7 @@ func (h *hub) closeHost(name presence.HostName) int {
 
 // connect makes a session of an upgraded socket. It returns errReloaded if the host's site is no longer the one that has
 // judged the request.
-func (h *hub) connect(
+func (h *Hub) connect(
 	sock *socket.Conn, name presence.HostName, served *site.Site, user *presence.User, client netip.Prefix,
 ) (*session, error) {
 	s, err := h.newSession(sock, name, served, client)
@@ -268,16 +283,16 @@ func (h *hub) connect(
 	if s.tenant.site.Load().Rules() != rules {
 		h.applying.Lock()
 		defer h.applying.Unlock()
-		if host := h.registry.Host(name); host != nil {
+		if host := h.Registry.Host(name); host != nil {
 			host.SetRules(s.tenant.site.Load().Rules())
-			h.assignments.Joiner.Reclassified(host)
+			h.Assignments.Joiner.Reclassified(host)
 		}
 	}
 	return s, nil
 }
 
 // settle gives the tenant the site that serves it now, and tells whether it may have new connections. The lock is held.
-func (h *hub) settle(t *tenant) error {
+func (h *Hub) settle(t *tenant) error {
 	if len(h.stack) > 0 {
 		if s := h.stack[0].Find(t.name); s != nil {
 			t.site.Store(s)
@@ -293,7 +308,7 @@ func (h *hub) settle(t *tenant) error {
 }
 
 // newSession makes a session and counts it in.
-func (h *hub) newSession(sock *socket.Conn, name presence.HostName, served *site.Site, client netip.Prefix) (*session, error) {
+func (h *Hub) newSession(sock *socket.Conn, name presence.HostName, served *site.Site, client netip.Prefix) (*session, error) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	t := h.tenants[name]
@@ -320,7 +335,7 @@ func (h *hub) newSession(sock *socket.Conn, name presence.HostName, served *site
 }
 
 // countersOf returns the numbers of a host, whether or not it has connections.
-func (h *hub) countersOf(name presence.HostName) *hostMetrics {
+func (h *Hub) countersOf(name presence.HostName) *hostMetrics {
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	if t := h.tenants[name]; t != nil {
@@ -329,22 +344,22 @@ func (h *hub) countersOf(name presence.HostName) *hostMetrics {
 	return h.newCounters(name)
 }
 
-// sentByBackend counts a message of a backend: nil is one that was sent.
-func (h *hub) sentByBackend(host presence.HostName, err error) {
+// SentByBackend counts a message of a backend: nil is one that was sent.
+func (h *Hub) SentByBackend(host presence.HostName, err error) {
 	h.countersOf(host).sent(fromBackend, codeOf(err))
 }
 
 // newCounters returns the numbers of a host that is no tenant yet. The lock is held.
-func (h *hub) newCounters(name presence.HostName) *hostMetrics {
+func (h *Hub) newCounters(name presence.HostName) *hostMetrics {
 	label := pluginhost.OtherHosts
 	if len(h.stack) > 0 {
-		label = h.stack[0].label(name)
+		label = h.stack[0].Label(name)
 	}
 	return h.metrics.host(label)
 }
 
 // disconnect takes a session out, wherever connect has got to. It returns false when it is out, or never was in.
-func (h *hub) disconnect(s *session) bool {
+func (h *Hub) disconnect(s *session) bool {
 	s.mu.Lock()
 	in := s.conn != nil && !s.ended
 	s.ended = true
@@ -358,7 +373,7 @@ func (h *hub) disconnect(s *session) bool {
 }
 
 // release counts a session out.
-func (h *hub) release(s *session) {
+func (h *Hub) release(s *session) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	h.clients.remove(s)
@@ -370,11 +385,13 @@ func (h *hub) release(s *session) {
 }
 
 // sessions returns all that are connected now.
-func (h *hub) sessions() []*session {
+func (h *Hub) sessions() []*session {
 	var all []*session
-	for _, host := range h.registry.Hosts() {
+	for _, host := range h.Registry.Hosts() {
 		for _, out := range host.Outboxes() {
-			all = append(all, out.(*session))
+			if s, ok := out.(*session); ok {
+				all = append(all, s)
+			}
 		}
 	}
 	return all

@@ -1,4 +1,4 @@
-package caddymodule
+package gateway
 
 import (
 	"net"
@@ -19,7 +19,7 @@ import (
 // Without file descriptors a connection works, and the log of the configuration in effect says that it is not parked.
 func TestConnectionThatCannotBeParkedIsLogged(t *testing.T) {
 	core, logs := observer.New(zap.WarnLevel)
-	h := newTestHub()
+	h := newTestHub(t)
 	h.log.follow(zap.New(core), true)
 	site := testSite()
 	sessions := make(chan *session, 1)

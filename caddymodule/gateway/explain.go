@@ -1,4 +1,4 @@
-package caddymodule
+package gateway
 
 import (
 	"github.com/rollcall-gateway/rollcall/presence"
@@ -6,8 +6,8 @@ import (
 )
 
 // Explain implements cluster.Local.
-func (h *hub) Explain(name presence.HostName, user string) []message.Connection {
-	host := h.registry.Host(name)
+func (h *Hub) Explain(name presence.HostName, user string) []message.Connection {
+	host := h.Registry.Host(name)
 	if host == nil {
 		return nil
 	}

@@ -1,4 +1,4 @@
-package caddymodule
+package gateway
 
 import (
 	"errors"
@@ -27,15 +27,15 @@ type Door interface {
 
 // handshake is one request for a websocket.
 type handshake struct {
-	hub  *hub
+	hub  *Hub
 	door Door
 	w    http.ResponseWriter
 	r    *http.Request
 }
 
-// serveSocket answers a websocket handshake, and returns when the connection has a session of its own. It returns the id of
+// ServeSocket answers a websocket handshake, and returns when the connection has a session of its own. It returns the id of
 // the connection, the zero ID if there is none.
-func (h *hub) serveSocket(w http.ResponseWriter, r *http.Request, by Door) presence.ID {
+func (h *Hub) ServeSocket(w http.ResponseWriter, r *http.Request, by Door) presence.ID {
 	return (&handshake{h, by, w, r}).serve()
 }
 

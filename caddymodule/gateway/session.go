@@ -1,4 +1,4 @@
-package caddymodule
+package gateway
 
 import (
 	"context"
@@ -21,7 +21,7 @@ import (
 
 // session is one client: it carries out the frames of a socket on a connection of presence.
 type session struct {
-	hub      *hub
+	hub      *Hub
 	tenant   *tenant
 	counters *hostMetrics
 	sock     *socket.Conn
@@ -48,7 +48,7 @@ func (s *session) connect(rules *presence.Rules, user *presence.User) error {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	var err error
-	s.conn, err = s.hub.registry.Connect(s.tenant.name, rules, user, s)
+	s.conn, err = s.hub.Registry.Connect(s.tenant.name, rules, user, s)
 	return err
 }
 
@@ -64,7 +64,7 @@ func (s *session) begin(expires time.Time) {
 	s.answer(wire.Welcome(s.conn.ID(), who, site.Ping.Interval))
 	s.greeted.Store(true)
 	s.hub.wheel.Expire(s.sock, expires)
-	s.hub.assignments.Joiner.Arrived(s.conn)
+	s.hub.Assignments.Joiner.Arrived(s.conn)
 	s.sock.Start()
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -227,11 +227,11 @@ func (s *session) authenticate(cmd wire.Command) error {
 	if err := s.conn.Authenticate(presence.User{ID: id.ID, Email: id.Email}); err != nil {
 		return err
 	}
-	s.hub.assignments.Joiner.Replaced(s.conn)
+	s.hub.Assignments.Joiner.Replaced(s.conn)
 	s.hub.wheel.Expire(s.sock, id.Expires)
 	user, _ := s.conn.User() // with the e-mail that the host knows, if the token has none
 	s.answer(wire.Authenticated(cmd.Ref, user))
-	s.hub.assignments.Joiner.Arrived(s.conn)
+	s.hub.Assignments.Joiner.Arrived(s.conn)
 	return nil
 }
 

@@ -1,4 +1,4 @@
-package caddymodule
+package gateway
 
 import (
 	"bufio"
@@ -10,7 +10,6 @@ import (
 	"net/http"
 	"net/http/httptest"
 	"net/netip"
-	"path/filepath"
 	"slices"
 	"strings"
 	"sync/atomic"
@@ -18,7 +17,6 @@ import (
 	"testing/synctest"
 	"time"
 
-	"github.com/caddyserver/caddy/v2"
 	"github.com/golang-jwt/jwt/v5"
 	"github.com/prometheus/client_golang/prometheus"
 	"go.uber.org/zap"
@@ -52,7 +50,8 @@ func testSite() *site.Site {
 		Limits:  site.Limits{Frame: 64 << 10, Queue: 1 << 20, FramesPerSecond: 1000, Channels: 128},
 		Ping:    site.Pings{Interval: 25 * time.Second, Timeout: 35 * time.Second},
 	}
-	st.Now.Store(&presence.Rules{Classifier: presence.Patterns{}, MaxChannels: 3, MaxName: 20})
+	st.Bounds = presence.Rules{MaxChannels: 3, MaxName: 20}
+	st.MakeRules()
 	return st
 }
 
@@ -72,7 +71,7 @@ func talk(t *testing.T, st *site.Site, user *presence.User) *dialogue {
 // talkAfter is talk with something that happens when the connection is known, and before it is greeted.
 func talkAfter(t *testing.T, st *site.Site, user *presence.User, happens func(s *session)) *dialogue {
 	t.Helper()
-	h := newTestHub()
+	h := newTestHub(t)
 	near, far := net.Pipe()
 	t.Cleanup(func() {
 		near.Close()
@@ -193,9 +192,10 @@ func countsBy(t *testing.T, of *prometheus.CounterVec, labels ...string) map[str
 	return counts
 }
 
-// newTestHub is a hub of no process, whose files are in a folder of the test's data.
-func newTestHub() *hub {
-	return newHub(hubConfig{Folder: filepath.Join(caddy.AppDataDir(), "rollcall"), Exiting: func() bool { return false }})
+// newTestHub is a hub of no process.
+func newTestHub(t *testing.T) *Hub {
+	t.Helper()
+	return New(Config{Folder: t.TempDir(), Exiting: func() bool { return false }})
 }
 
 func TestSessionAnswers(t *testing.T) {
@@ -250,7 +250,7 @@ func TestSessionAnswers(t *testing.T) {
 func TestJoinOverTheChannelsOfTheHost(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		st := testSite()
-		st.Now.Store(&presence.Rules{Classifier: presence.Patterns{}, MaxChannels: 3, MaxHostChannels: 1, MaxName: 20})
+		st.SetRules(&presence.Rules{Classifier: presence.Patterns{}, MaxChannels: 3, MaxHostChannels: 1, MaxName: 20})
 		d := talk(t, st, nil)
 		for _, step := range []struct{ sent, want string }{
 			{`{"id":1,"type":"join","channel":"anonymous1"}`, `"type":"joined"`},
@@ -341,7 +341,7 @@ func (failingClassifier) Classify(presence.HostName, string) (presence.Class, er
 func TestSessionDoesNotExplainWhatIsForTheLog(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		st := testSite()
-		st.Now.Store(&presence.Rules{Classifier: failingClassifier{}})
+		st.SetRules(&presence.Rules{Classifier: failingClassifier{}})
 		d := talk(t, st, nil)
 		got := d.ask(`{"id":1,"type":"join","channel":"room"}`)
 		if !strings.Contains(got, `"id":1,"code":"unavailable"`) || strings.Contains(got, "canary") {
@@ -371,7 +371,7 @@ func TestSessionLogsAFailureUnlessThePluginDid(t *testing.T) {
 				core, logs := observer.New(zap.ErrorLevel)
 				st := testSite()
 				st.Logger = zap.New(core)
-				st.Now.Store(&presence.Rules{Classifier: brokenPlugin{test.err}})
+				st.SetRules(&presence.Rules{Classifier: brokenPlugin{test.err}})
 				d := talk(t, st, nil)
 				got := d.ask(`{"id":1,"type":"join","channel":"room"}`)
 				if !strings.Contains(got, `"code":"unavailable"`) || strings.Contains(got, "mask") || logs.Len() != test.lines {
@@ -413,7 +413,7 @@ func TestSessionRate(t *testing.T) {
 	t.Run("all channels can be joined at once", func(t *testing.T) {
 		synctest.Test(t, func(t *testing.T) {
 			st := rated(1, 128)
-			st.Now.Store(&presence.Rules{Classifier: presence.Patterns{}, MaxChannels: 128})
+			st.SetRules(&presence.Rules{Classifier: presence.Patterns{}, MaxChannels: 128})
 			d := talk(t, st, nil)
 			for i := range 128 {
 				if got := d.ask(fmt.Sprintf(`{"type":"join","channel":"anonymous%d"}`, i)); !strings.Contains(got, `"type":"joined"`) {
@@ -582,7 +582,7 @@ func TestSessionAuthenticates(t *testing.T) {
 			if got := d.ended(); got[socket.ReasonReset] != 1 {
 				t.Errorf("counted as %v", got)
 			}
-			if hosts := d.session.hub.registry.Hosts(); len(hosts) != 0 || len(d.session.hub.tenants) != 0 {
+			if hosts := d.session.hub.Registry.Hosts(); len(hosts) != 0 || len(d.session.hub.tenants) != 0 {
 				t.Errorf("%d hosts and %d tenants are left", len(hosts), len(d.session.hub.tenants))
 			}
 		})
@@ -596,7 +596,7 @@ func TestWelcomeComesBeforeAssignments(t *testing.T) {
 			r := assignment.Record{
 				Host: s.tenant.name, User: "ada", Channel: "sales", Mode: assignment.Ignore, Version: assignment.Version{Clock: 1 << 60},
 			}
-			_ = s.hub.assignments.Book.Merge([]assignment.Record{r}) // there is no file to keep it
+			_ = s.hub.Assignments.Book.Merge([]assignment.Record{r}) // there is no file to keep it
 			synctest.Wait()
 		}
 		d := talkAfter(t, testSite(), &presence.User{ID: "ada"}, assigned) // reads the welcome

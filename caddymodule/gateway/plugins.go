@@ -1,4 +1,4 @@
-package caddymodule
+package gateway
 
 import (
 	"context"
@@ -10,21 +10,21 @@ import (
 	"github.com/rollcall-gateway/rollcall/presence"
 )
 
-// tryPlugins tries the plugins of all sites of a configuration that is about to start.
-func (h *hub) tryPlugins(ctx context.Context, s *snapshot) error {
-	return h.plugins.Try(ctx, &pluginhost.Trial{
+// TryPlugins tries the plugins of all sites of a configuration that is about to start.
+func (h *Hub) TryPlugins(ctx context.Context, s *Configuration) error {
+	return h.Plugins.Try(ctx, &pluginhost.Trial{
 		Sets:   s.pluginSets(),
 		Hosts:  func(set *pluginhost.Set) []string { return h.hostsToTry(s, set) },
 		Named:  func(host string) bool { return s.Claimed(host) != nil },
-		Logger: s.logger,
+		Logger: s.Logger,
 	})
 }
 
-// watchPlugins starts to watch the files of a configuration. The result ends that; it returns nil when there is none.
-func (h *hub) watchPlugins(ctx context.Context, s *snapshot) *pluginhost.Watcher {
-	return h.plugins.Watch(ctx, pluginhost.Watched{
+// WatchPlugins starts to watch the files of a configuration. The result ends that; it returns nil when there is none.
+func (h *Hub) WatchPlugins(ctx context.Context, s *Configuration) *pluginhost.Watcher {
+	return h.Plugins.Watch(ctx, pluginhost.Watched{
 		Sets:     s.pluginSets(),
-		InEffect: func() bool { return h.current() == s },
+		InEffect: func() bool { return h.InEffect() == s },
 		Hosts:    func(set *pluginhost.Set) []string { return h.hostsToTry(s, set) },
 		Changed: func(set *pluginhost.Set) {
 			of := s.siteOf(set).Site
@@ -36,11 +36,11 @@ func (h *hub) watchPlugins(ctx context.Context, s *snapshot) *pluginhost.Watcher
 
 // hostsToTry returns the first host that the configuration names for the site of a set, "" if it names none, and those that
 // are connected to now.
-func (h *hub) hostsToTry(s *snapshot, set *pluginhost.Set) []string {
+func (h *Hub) hostsToTry(s *Configuration, set *pluginhost.Set) []string {
 	of := s.siteOf(set)
-	hosts := []string{of.host}
-	for _, host := range h.registry.Hosts() {
-		if name := host.Name(); name.String() != of.host && s.Find(name) == of.Site {
+	hosts := []string{of.Host}
+	for _, host := range h.Registry.Hosts() {
+		if name := host.Name(); name.String() != of.Host && s.Find(name) == of.Site {
 			hosts = append(hosts, name.String())
 		}
 	}
@@ -48,7 +48,7 @@ func (h *hub) hostsToTry(s *snapshot, set *pluginhost.Set) []string {
 }
 
 // reclassify gives the connections of a site, if it serves them now, the rules that a plugin's replacement has made.
-func (h *hub) reclassify(of *site.Site) {
+func (h *Hub) reclassify(of *site.Site) {
 	h.applying.Lock()
 	defer h.applying.Unlock()
 	h.mu.Lock()
@@ -60,37 +60,37 @@ func (h *hub) reclassify(of *site.Site) {
 	}
 	h.mu.Unlock()
 	for _, name := range names {
-		if host := h.registry.Host(name); host != nil {
+		if host := h.Registry.Host(name); host != nil {
 			host.SetRules(of.Rules())
-			h.assignments.Joiner.Reclassified(host)
+			h.Assignments.Joiner.Reclassified(host)
 		}
 	}
 }
 
 // named reports whether a configuration that is offered or in effect names the host.
-func (h *hub) named(host string) bool {
+func (h *Hub) named(host string) bool {
 	h.mu.Lock()
 	stack := slices.Clone(h.stack)
 	h.mu.Unlock()
-	return slices.ContainsFunc(stack, func(s *snapshot) bool { return s.Claimed(host) != nil })
+	return slices.ContainsFunc(stack, func(s *Configuration) bool { return s.Claimed(host) != nil })
 }
 
 // label returns the label of a host by the configuration in effect, or the last that was.
-func (h *hub) label(host presence.HostName) string {
+func (h *Hub) label(host presence.HostName) string {
 	if now := h.configurations(); len(now) > 0 {
-		return now[0].label(host)
+		return now[0].Label(host)
 	}
 	return pluginhost.OtherHosts
 }
 
 // hasBackend reports whether the configuration in effect has a backend for any host.
-func (h *hub) hasBackend() bool {
+func (h *Hub) hasBackend() bool {
 	now := h.configurations()
-	return len(now) > 0 && slices.ContainsFunc(now[0].sites, func(s servedSite) bool { return s.Backend != nil })
+	return len(now) > 0 && slices.ContainsFunc(now[0].Sites, func(s Served) bool { return s.Backend != nil })
 }
 
 // Endpoint implements backend.Endpoints with the configuration in effect, or the last that was.
-func (h *hub) Endpoint(host presence.HostName) *backend.Endpoint {
+func (h *Hub) Endpoint(host presence.HostName) *backend.Endpoint {
 	if now := h.configurations(); len(now) > 0 {
 		if s := now[0].Find(host); s != nil {
 			return s.Backend
@@ -99,4 +99,4 @@ func (h *hub) Endpoint(host presence.HostName) *backend.Endpoint {
 	return nil
 }
 
-var _ backend.Endpoints = (*hub)(nil)
+var _ backend.Endpoints = (*Hub)(nil)

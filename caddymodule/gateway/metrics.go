@@ -1,4 +1,4 @@
-package caddymodule
+package gateway
 
 import (
 	"slices"
@@ -15,7 +15,7 @@ import (
 // registers them with its own registry. Labels are hosts that the configuration names, and fixed words: never a user, a
 // channel, or what a client sends.
 type metrics struct {
-	hub      *hub
+	hub      *Hub
 	rejected *prometheus.CounterVec // handshakes, by reason
 	joins    *prometheus.CounterVec // by host and result: ok or an error code
 	messages *prometheus.CounterVec // by host, sender and result
@@ -49,7 +49,7 @@ func (m *hostMetrics) joined(result wire.Code) { m.joins.WithLabelValues(string(
 
 func (m *hostMetrics) dropped(reason socket.Reason) { m.drops.WithLabelValues(string(reason)).Inc() }
 
-func newMetrics(h *hub) *metrics {
+func newMetrics(h *Hub) *metrics {
 	return &metrics{
 		hub:            h,
 		hosts:          make(map[string]*hostMetrics),
@@ -68,19 +68,19 @@ func hostCounter(name, help string, labels ...string) *prometheus.CounterVec {
 	return prometheus.NewCounterVec(prometheus.CounterOpts{Name: name, Help: help}, append([]string{"host"}, labels...))
 }
 
-// collectors are what is registered for all that outlives a configuration.
-func (h *hub) collectors() []prometheus.Collector {
+// Collectors are what is registered for all that outlives a configuration.
+func (h *Hub) Collectors() []prometheus.Collector {
 	m := h.metrics
 	return slices.Concat(
-		[]prometheus.Collector{m, m.rejected, m.joins, m.messages, m.drops, m.queries, m.duration, h.plugins},
-		h.assignments.Collectors(), h.copies.Collectors(h.backendHosts),
+		[]prometheus.Collector{m, m.rejected, m.joins, m.messages, m.drops, m.queries, m.duration, h.Plugins},
+		h.Assignments.Collectors(), h.copies.Collectors(h.backendHosts),
 	)
 }
 
 // backendHosts returns the hosts that the configuration in effect names and has a backend for.
-func (h *hub) backendHosts() []string {
+func (h *Hub) backendHosts() []string {
 	var hosts []string
-	if now := h.current(); now != nil {
+	if now := h.InEffect(); now != nil {
 		for name, of := range now.Names() {
 			if of.Backend != nil {
 				hosts = append(hosts, name)
@@ -162,12 +162,12 @@ func (m *metrics) Collect(ch chan<- prometheus.Metric) {
 func (m *metrics) collectPresence(ch chan<- prometheus.Metric) {
 	type numbers struct{ loggedIn, anonymous, users, channels int }
 	byLabel := make(map[string]numbers)
-	if now := m.hub.current(); now != nil {
+	if now := m.hub.InEffect(); now != nil {
 		for name := range now.Names() {
 			byLabel[name] = numbers{}
 		}
-		for _, host := range m.hub.registry.Hosts() {
-			s, label := host.Stats(), now.label(host.Name())
+		for _, host := range m.hub.Registry.Hosts() {
+			s, label := host.Stats(), now.Label(host.Name())
 			n := byLabel[label]
 			n.loggedIn += s.LoggedIn
 			n.anonymous += s.Anonymous

@@ -1,4 +1,4 @@
-package caddymodule
+package gateway
 
 import (
 	"math/rand/v2"
@@ -20,19 +20,19 @@ const (
 // drain is the end of a hub's connections: all of them are closed, and new ones are refused. It starts before Caddy stops
 // its apps and ends when the last configuration is cleaned up, so it has a goroutine of its own.
 type drain struct {
-	last     *snapshot     // the configuration that ends
-	exiting  bool          // Caddy ends, so clients have somewhere to come back to
-	served   chan struct{} // closed when HTTP has stopped
-	done     chan struct{} // closed when every connection is closed
-	deadline time.Time     // for everything that waits; written before done is closed
+	last     *Configuration // the configuration that ends
+	exiting  bool           // Caddy ends, so clients have somewhere to come back to
+	served   chan struct{}  // closed when HTTP has stopped
+	done     chan struct{}  // closed when every connection is closed
+	deadline time.Time      // for everything that waits; written before done is closed
 }
 
-// startDrain starts the drain when Caddy stops configuration s, and returns at once. It does nothing if the drain has
+// StartDrain starts the drain when Caddy stops configuration s, and returns at once. It does nothing if the drain has
 // started, or if s is not the only configuration: then the hub keeps its connections. A process that is exiting does not
 // keep them in any case.
 //
 // At exit, HTTP goes on listening for its shutdown delay. Connections are closed and refused after that.
-func (h *hub) startDrain(s *snapshot, exiting bool) {
+func (h *Hub) StartDrain(s *Configuration, exiting bool) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	if h.ending != nil || len(h.stack) == 0 || !exiting && (len(h.stack) > 1 || h.stack[0] != s) {
@@ -44,7 +44,7 @@ func (h *hub) startDrain(s *snapshot, exiting bool) {
 	h.ending = d
 	var delay time.Duration
 	if exiting {
-		delay = d.last.shutdownDelay
+		delay = d.last.ShutdownDelay
 	}
 	if delay <= 0 {
 		h.draining.Store(true) // before the event ends
@@ -52,7 +52,7 @@ func (h *hub) startDrain(s *snapshot, exiting bool) {
 	go h.runDrain(d, delay) // ends by the delay and the drain timeout; finishDrain waits for it
 }
 
-func (h *hub) runDrain(d *drain, delay time.Duration) {
+func (h *Hub) runDrain(d *drain, delay time.Duration) {
 	defer close(d.done)
 	announced := make(chan struct{})
 	go func() { // ends with the write to NATS, which clients must not wait for
@@ -69,7 +69,7 @@ func (h *hub) runDrain(d *drain, delay time.Duration) {
 		h.mu.Unlock()
 	}
 	start := time.Now()
-	d.deadline = start.Add(d.last.drainTimeout)
+	d.deadline = start.Add(d.last.DrainTimeout)
 	h.drainSockets(d, start)
 	select {
 	case <-announced:
@@ -79,21 +79,34 @@ func (h *hub) runDrain(d *drain, delay time.Duration) {
 
 // finishDrain ends the drain after HTTP has stopped: requests have used the cluster and the file of copies until now.
 // Messages that wait for a backend stay on disk.
-func (h *hub) finishDrain() {
+func (h *Hub) finishDrain() {
 	h.mu.Lock()
 	d := h.ending
 	h.mu.Unlock()
 	close(d.served)
 	<-d.done
-	h.copies.Close(d.last.logger, d.deadline)
+	h.copies.Close(d.last.Logger, d.deadline)
 	h.applying.Lock()
 	defer h.applying.Unlock()
-	h.endCluster(d.last.logger, d.deadline)
+	h.endCluster(d.last.Logger, d.deadline)
 }
 
-// stopping reports whether the process should get no more clients: from the moment at which Caddy is told to stop, even if
+// IsDraining reports whether requests are refused because the process is stopping.
+func (h *Hub) IsDraining() bool { return h.draining.Load() }
+
+// Drained returns a channel that is closed when every connection is closed after a stop. It returns nil before the stop.
+func (h *Hub) Drained() <-chan struct{} {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	if h.ending == nil {
+		return nil
+	}
+	return h.ending.done
+}
+
+// Stopping reports whether the process should get no more clients: from the moment at which Caddy is told to stop, even if
 // it first has to finish a reload.
-func (h *hub) stopping() bool {
+func (h *Hub) Stopping() bool {
 	if h.draining.Load() || h.cfg.Exiting() {
 		return true
 	}
@@ -105,9 +118,9 @@ func (h *hub) stopping() bool {
 // drainSockets closes every connection, and returns when all are closed or the deadline is over; connections that are
 // left by then are cut. At exit, each client is told another time to come back; otherwise Rollcall has left the
 // configuration, and they are told that.
-func (h *hub) drainSockets(d *drain, start time.Time) {
+func (h *Hub) drainSockets(d *drain, start time.Time) {
 	if !d.exiting {
-		for _, host := range h.registry.Hosts() {
+		for _, host := range h.Registry.Hosts() {
 			host.Retire()
 		}
 	}
@@ -138,6 +151,6 @@ func (h *hub) drainSockets(d *drain, start time.Time) {
 		}
 		time.Sleep(5 * time.Millisecond)
 	}
-	d.last.logger.Info("connections drained",
+	d.last.Logger.Info("connections drained",
 		zap.Int("connections", len(sessions)), zap.Int("cut", cut), zap.Duration("duration", time.Since(start)))
 }

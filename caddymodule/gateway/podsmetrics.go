@@ -1,4 +1,4 @@
-package caddymodule
+package gateway
 
 import (
 	"context"
@@ -55,7 +55,7 @@ func (m *metrics) collectCluster(ch chan<- prometheus.Metric) {
 	}
 	ctx, cancel := context.WithCancel(context.Background())
 	cancel() // no ping is waited for
-	r := m.hub.clusterReport(ctx)
+	r := m.hub.ClusterReport(ctx)
 	states := map[string]int{"alive": 0, "suspect": 0, "draining": 0, "unreachable": 0}
 	for _, p := range r.Pods {
 		states[p.State]++

@@ -1,4 +1,4 @@
-package caddymodule
+package gateway
 
 import (
 	"errors"
@@ -9,6 +9,7 @@ import (
 
 	"github.com/rollcall-gateway/rollcall/caddymodule/backend"
 	"github.com/rollcall-gateway/rollcall/caddymodule/copies"
+	"github.com/rollcall-gateway/rollcall/caddymodule/site"
 	"github.com/rollcall-gateway/rollcall/caddymodule/wire"
 	"github.com/rollcall-gateway/rollcall/presence"
 	"github.com/rollcall-gateway/rollcall/presence/assignment"
@@ -31,7 +32,7 @@ func (s *session) send(cmd wire.Command) error {
 				return err
 			}
 		}
-		if err := s.copyToBackend(copied); err != nil {
+		if err := s.hub.CopyToBackend(s.tenant.site.Load(), s.tenant.name, copied...); err != nil {
 			return err
 		}
 	}
@@ -50,20 +51,20 @@ func (s *session) route(cmd wire.Command) (channels []string, copied []backend.M
 	if !ok {
 		return cmd.Channels, nil
 	}
-	modeOf := func(channel string) assignment.Mode { return s.hub.assignments.Mode(s.tenant.name, user.ID, channel) }
+	modeOf := func(channel string) assignment.Mode { return s.hub.Assignments.Mode(s.tenant.name, user.ID, channel) }
 	return copies.Split(cmd.Channels, modeOf, cmd.Message, user, s.conn.ID())
 }
 
-// copyToBackend has messages copied to the backend of the host. When it returns nil, the copies are on disk, or all are for
-// listeners and the site has no backend, which is logged once. Otherwise none is copied, and the error is errNotCopied.
-func (s *session) copyToBackend(messages []backend.Message) error {
-	of := s.tenant.site.Load()
+// CopyToBackend has messages, at least one, copied to the backend of a host, which the site serves. When it returns nil, the
+// copies are on disk, or all are for listeners and the site has no backend, which is logged once. Otherwise none is copied,
+// and the error is [copies.ErrNotCopied].
+func (h *Hub) CopyToBackend(of *site.Site, host presence.HostName, messages ...backend.Message) error {
 	if of.Backend != nil {
-		return s.hub.copies.Add(s.tenant.name, messages...)
+		return h.copies.Add(host, messages...)
 	}
 	of.WithoutBackend.Do(func() {
 		of.Logger.Warn("users are assigned with a mode that copies, but the site has no backend: write one",
-			zap.Stringer("host", s.tenant.name), zap.String("mode", string(messages[0].Mode)))
+			zap.Stringer("host", host), zap.String("mode", string(messages[0].Mode)))
 	})
 	if slices.ContainsFunc(messages, func(m backend.Message) bool { return m.Mode != backend.Listen }) {
 		return fmt.Errorf("%w: %w", copies.ErrNotCopied, errNoBackend)
