@@ -228,7 +228,7 @@ func TestUsersOfTheDocumentedMaximum(t *testing.T) {
 	}
 }
 
-// Names that cannot be assigned any longer can be removed.
+// Names that can no longer be assigned can be removed.
 func TestRemoveUserTakesAnyChannel(t *testing.T) {
 	t.Setenv("XDG_DATA_HOME", t.TempDir())
 	h := loadHandler(t, "api_key k")

@@ -21,7 +21,7 @@ import (
 //
 // GET /rollcall/explain?host=HOST&user=ID tells why a user is listed: the connections, with their pods and channels.
 //
-// GET /rollcall/health tells whether this process takes connections: 200, or 503 while it starts or stops, is not configured,
+// GET /rollcall/health reports whether this process takes connections: 200, or 503 while it starts or stops, is not configured,
 // or has not heard yet who else is in its cluster.
 type AdminAPI struct{}
 

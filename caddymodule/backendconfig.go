@@ -111,7 +111,7 @@ func (b *Backend) address(logger *zap.Logger) (string, error) {
 	return u.String(), nil
 }
 
-// isPrivate tells whether a host is by its name or address on this machine or a private network.
+// isPrivate reports whether a host is by its name or address on this machine or a private network.
 func isPrivate(host string) bool {
 	if addr, err := netip.ParseAddr(host); err == nil {
 		return addr.IsLoopback() || addr.IsPrivate() || addr.IsLinkLocalUnicast()

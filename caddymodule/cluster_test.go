@@ -197,7 +197,7 @@ func TestClusterSaysGoodbyeAroundTheDrain(t *testing.T) {
 	c.app.hub.TakeBack(s)
 	d.expect(t, "drain it", "close it")
 	if !c.app.hub.Serves(mustHost(t, "portal.example.com")) {
-		t.Error("while it drains, a pod does not serve its hosts any longer: its connections would be left out")
+		t.Error("while it drains, a pod no longer serves its hosts: its connections would be left out")
 	}
 }
 

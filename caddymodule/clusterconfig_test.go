@@ -185,7 +185,11 @@ func TestClusterSecretIsInNoLog(t *testing.T) {
 		secret string
 		warned bool
 	}{{"canary-secret-20-char", true}, {clusterSecret, false}} {
-		file := filepath.Join(t.TempDir(), "log")
+		dir, err := os.MkdirTemp(os.Getenv("XDG_DATA_HOME"), "log") // Caddy writes to it after the test, so TestMain removes it
+		if err != nil {
+			t.Fatal(err)
+		}
+		file := filepath.Join(dir, "log")
 		ctx := newContext(t, "{\n\trollcall {\n\t\tcluster {\n\t\t\tlisten 127.0.0.1:6222\n\t\t\tsecret "+test.secret+"\n\t\t}\n\t}\n}", file)
 		if _, err := ctx.App("rollcall"); err != nil {
 			t.Fatal(err)

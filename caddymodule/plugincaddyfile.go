@@ -105,7 +105,7 @@ func unmarshalConfig(d *caddyfile.Dispenser, to *json.RawMessage) error {
 // maxConfigDepth bounds the blocks in each other.
 const maxConfigDepth = 64
 
-// unmarshalObject reads the block that belongs to the current token, and tells whether it has one.
+// unmarshalObject reads the block that belongs to the current token, and reports whether it has one.
 func unmarshalObject(d *caddyfile.Dispenser) (object []byte, found bool, err error) {
 	object = []byte{'{'}
 	seen := make(map[string]bool)

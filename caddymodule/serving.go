@@ -29,7 +29,7 @@ func (a *App) prepare(ctx caddy.Context) {
 	})
 }
 
-// firstOf tells whether no handler of the server was here before.
+// firstOf reports whether no handler of the server was here before.
 func (a *App) firstOf(server *caddyhttp.Server) bool {
 	a.mu.Lock()
 	defer a.mu.Unlock()

@@ -42,7 +42,7 @@ type member struct {
 	trace   *trace // nil while this pod's connections are all there is
 	refs    int32  // connections of the user that listen on this pod
 	shown   bool   // by name
-	told    bool   // was there when watchers were told last; one who is not any longer is forgotten when they are told
+	told    bool   // was there when watchers were told last; one who no longer is gets forgotten when they are told
 	updated bool   // the e-mail is not the one that was shown
 	dirty   bool
 }
@@ -55,7 +55,7 @@ func newChannel(name string, class Class) *channel {
 	return ch
 }
 
-// named tells whether watchers may see who is there.
+// named reports whether watchers may see who is there.
 func (ch *channel) named() bool { return ch.class.Kind == Authenticated && !ch.class.CountOnly }
 
 // count is the number that watchers are to see: users when they log in, otherwise connections.
@@ -237,7 +237,7 @@ func (h *Host) identify(ch *channel) {
 	}
 }
 
-// anonymize has no members any longer. What is known of other pods stays.
+// anonymize removes all members. What other pods reported is kept.
 func (h *Host) anonymize(ch *channel) {
 	for _, m := range ch.members {
 		if m.refs > 0 {

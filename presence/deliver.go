@@ -55,7 +55,7 @@ func (h *Host) send(ch *channel, from Source, message []byte) {
 	go h.deliver(ch) // ends when nothing is left
 }
 
-// unsend drops what a channel that is not active any longer has to deliver: nobody is there to get
+// unsend drops what a channel that is no longer active has to deliver: nobody is there to get
 // it.
 func (h *Host) unsend(ch *channel) {
 	if ch.outgoing != nil {

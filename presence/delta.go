@@ -180,7 +180,7 @@ func (r *Registry) state(host HostName, channelName string, wanted func(clock ui
 	return d, true
 }
 
-// endings are the last changes of channels that are not active any longer. It is safe for
+// endings are the last changes of channels that are no longer active. It is safe for
 // concurrent use.
 type endings struct {
 	mu   sync.Mutex // taken last
@@ -237,7 +237,7 @@ func (h *Host) begin(ch *channel) {
 	}
 }
 
-// end leaves the last changes of a channel that is not active any longer. They were told of, but
+// end leaves the last changes of a channel that is no longer active. They were told of, but
 // for those of a channel that has never had a listener: there are none.
 func (h *Host) end(ch *channel) {
 	if ch.changes != nil && ch.changes.told {

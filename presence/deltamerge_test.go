@@ -144,7 +144,7 @@ func TestMergeIsSeenByWatchers(t *testing.T) {
 			w.host().SetRules(rulesOf(classes{}))
 			w.host().SetRules(rulesOf(classes{"room": {Kind: Anonymous}}))
 		}, []string{"kind=anonymous -w", "", "kind=authenticated +b +w", "kind=anonymous -b -w"}},
-		{"no relay any longer", func(w *world) {
+		{"relay removed", func(w *world) {
 			w.merge("p", whole(5, 1, "a"), Merged)
 			w.reg.Pods().SetRelay(nil)
 			w.merge("p", whole(6, 1, "b"), Unwanted)
@@ -241,7 +241,7 @@ func TestGraceOverPods(t *testing.T) {
 			c.Close()
 			w.merge("p", whole(6, 0).after(5, "a"), Merged)
 		}, []string{"-a"}, nil},
-		{"no relay any longer", func(w *world) { w.reg.Pods().Forget("p"); w.reg.Pods().SetRelay(nil) }, nil, []string{"-a"}},
+		{"relay removed", func(w *world) { w.reg.Pods().Forget("p"); w.reg.Pods().SetRelay(nil) }, nil, []string{"-a"}},
 	}
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {

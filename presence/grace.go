@@ -112,7 +112,7 @@ func (h *Host) arm(ch *channel, until time.Duration) {
 	o.timer = time.AfterFunc(wait, func() {
 		h.mu.Lock()
 		defer h.mu.Unlock()
-		if ch.overlay == o { // else nobody watches any longer
+		if ch.overlay == o { // else nobody watches now
 			h.expire(ch)
 		}
 	})

@@ -69,7 +69,7 @@ func TestGraceHidesWhoIsBackSoon(t *testing.T) {
 			a.Close()
 			w.host().SetRules(&Rules{Classifier: classes{"room": {Kind: Anonymous}}, Grace: testGrace})
 		}, []string{"presence room kind=anonymous -a<a@x> -w"}, nil},
-		{"lost, and names are not shown any longer", func(w *world, a *client) {
+		{"lost, and names are no longer shown", func(w *world, a *client) {
 			a.Close()
 			w.host().SetRules(&Rules{Classifier: classes{"room": {Kind: Authenticated, CountOnly: true}}, Grace: testGrace})
 		}, []string{"presence room -a<a@x> -w"}, []string{"presence room"}},

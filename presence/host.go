@@ -23,7 +23,7 @@ type Host struct {
 	cache    *listingCache // listings as bytes; nil while nobody asks for them
 	pending  int           // bytes of messages that channels have to deliver
 	retired  bool          // see Retire
-	dropped  bool          // not in the registry any longer, and so nobody's
+	dropped  bool          // removed from the registry
 }
 
 func newHost(r *Registry, name HostName, rules *Rules) *Host {

@@ -125,7 +125,7 @@ func (c *Conn) authorize(known *asked, name string) {
 	known.authErr = known.rules.Authorizer.Authorize(c.host.name, name, user)
 }
 
-// is tells whether c is logged in as the user, or anonymous, still.
+// is reports whether c is logged in as the user, or anonymous, still.
 func (c *Conn) is(user User, anonymous bool) bool {
 	if c.user == nil {
 		return anonymous
@@ -146,7 +146,7 @@ func (c *Conn) full(active bool) error {
 	return nil
 }
 
-// allowed tells whether c may listen to a channel of the class.
+// allowed reports whether c may listen to a channel of the class.
 func (c *Conn) allowed(class Class) error {
 	switch {
 	case class.Denied:

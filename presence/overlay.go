@@ -70,13 +70,13 @@ func (m *member) traced() *trace {
 	return m.trace
 }
 
-// here tells whether the member has a connection, on this pod or another.
+// here reports whether the member has a connection, on this pod or another.
 func (m *member) here() bool { return m.refs > 0 || (m.trace != nil && m.trace.pods > 0) }
 
-// absent tells whether the member was lost, and may be back soon.
+// absent reports whether the member was lost, and may be back soon.
 func (m *member) absent() bool { return m.trace != nil && m.trace.place >= 0 }
 
-// there tells whether watchers are to see the member.
+// there reports whether watchers are to see the member.
 func (m *member) there() bool { return m.here() || m.absent() }
 
 // shownUser is the member as watchers see it.

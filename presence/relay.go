@@ -77,7 +77,7 @@ func (h *Host) setRelay(relay Relay) {
 	}
 }
 
-// relayed tells whether the relay knows that the channel is watched.
+// relayed reports whether the relay knows that the channel is watched.
 func (ch *channel) relayed() bool { return ch.overlay != nil && ch.overlay.relayed }
 
 // relayWatch tells the relay that the channel is watched.

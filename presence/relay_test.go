@@ -55,7 +55,7 @@ func TestFirstWatchersWaitForOtherPods(t *testing.T) {
 	w.reg.Pods().Ready(HostName{}, "room")
 	d := w.connect("d")
 	d.join("room", WatchList)
-	d.hears("joined room authenticated seq=0 count=4 [a b c d]") // nobody waits any longer
+	d.hears("joined room authenticated seq=0 count=4 [a b c d]") // nobody waits now
 	w.merge("p", whole(6, 0).after(5, "b", "d"), Merged)
 	a.hears()
 	d.leave("room")
@@ -84,7 +84,7 @@ func TestWhoWaitsForOtherPodsIsAnsweredInOrder(t *testing.T) {
 		{"denied", func(w *world, _ *client) { w.host().SetRules(rulesOf(classes{"room": {Denied: true}})) }, []string{
 			"joined room#1 authenticated seq=0 count=1 [c]", "left room (denied)",
 		}},
-		{"no relay any longer", func(w *world, _ *client) { w.reg.Pods().SetRelay(nil) }, []string{
+		{"relay removed", func(w *world, _ *client) { w.reg.Pods().SetRelay(nil) }, []string{
 			"joined room#1 authenticated seq=0 count=1 [c]",
 		}},
 		{"another relay", func(w *world, _ *client) { w.reg.Pods().SetRelay(new(notes)) }, []string{

@@ -142,7 +142,7 @@ func (r *replay) presence(f Diff) {
 	}
 }
 
-// shows tells whether a view is what is to be seen of the channel.
+// shows reports whether a view is what is to be seen of the channel.
 func (v *view) shows(p presence) bool {
 	switch v.watch {
 	case WatchNone:

@@ -237,7 +237,7 @@ func distinct(names []string) []string {
 	return names
 }
 
-// room tells whether the channels can take a message more.
+// room reports whether the channels can take a message more.
 func (h *Host) room(to []*channel, message []byte) error {
 	if h.pending+len(to)*len(message) > maxHostPending {
 		return ErrBusy

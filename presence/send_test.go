@@ -206,7 +206,7 @@ func TestBackendSendsToAnyChannel(t *testing.T) {
 
 		ann.Close()
 		bob.Close()
-		send("room") // the host is not there any longer
+		send("room") // the host is gone
 		relay.wants(t, `["room"] (backend) {}`)
 		if err := w.reg.Send(w.name, []string{"room"}, make([]byte, MaxMessage)); !errors.Is(err, ErrTooLarge) {
 			t.Errorf("too large: %v", err)

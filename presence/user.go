@@ -87,7 +87,7 @@ func (h *Host) release(u *user) {
 	}
 }
 
-// discard drops a user whom nothing needs any longer.
+// discard drops a user that nothing refers to.
 func (h *Host) discard(u *user) {
 	if u.conns == 0 && len(u.members) == 0 {
 		delete(h.users, u.ID)

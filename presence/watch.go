@@ -213,7 +213,7 @@ const keptSnapshot = 16 << 10
 // top.
 func (h *Host) answerEarly(m *membership) { m.conn.out.Push(h.encodeJoined(m)) }
 
-// listsNames tells whether the answer to the join has members.
+// listsNames reports whether the answer to the join has members.
 func (m *membership) listsNames() bool { return m.watch == WatchList && m.channel.named() }
 
 // encodeJoined makes the answer to a join.

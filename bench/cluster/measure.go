@@ -9,7 +9,7 @@ import (
 	"github.com/rollcall-gateway/rollcall/presence"
 )
 
-// fresh is after how long an answer is not taken from the cache any longer, which keeps it for 100 ms.
+// fresh is after how long an answer no longer comes from the cache, which keeps it for 100 ms.
 const fresh = 110 * time.Millisecond
 
 // row is a question, and how long its answers took.

@@ -152,7 +152,7 @@ func readMode(raw json.RawMessage) (assignment.Mode, bool) {
 	return m, err == nil
 }
 
-// assignable tells whether users can be assigned to all of the channels.
+// assignable reports whether users can be assigned to all of the channels.
 func (q question) assignable(wishes []assignment.Wish) *problem.Problem {
 	known := make(map[string]bool)
 	for i, w := range wishes {

@@ -135,7 +135,7 @@ func (a *Joiner) run(name presence.HostName, h *hostWork) {
 	}
 }
 
-// next returns what is to be done, nil when there is nothing, and then the host has no goroutine any longer.
+// next returns what is to be done, nil when there is nothing, and then the host no longer has a goroutine.
 func (a *Joiner) next(name presence.HostName, h *hostWork) (*presence.Conn, *todo) {
 	a.mu.Lock()
 	defer a.mu.Unlock()

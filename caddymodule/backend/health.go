@@ -37,7 +37,7 @@ func (h *health) allowed(now time.Time) (parallel int, pausing time.Duration) {
 	return parallel, max(h.paused.Sub(now), h.asked.Sub(now))
 }
 
-// fail takes a failure into account. The epochs of lanes tell those that have failed already from others. It tells
+// fail takes a failure into account. The epochs of lanes tell those that have failed already from others. It reports
 // whether it is time to warn.
 func (h *health) fail(l *lane, o outcome, now time.Time) (warn bool) {
 	if h.failed == 0 {

@@ -100,7 +100,7 @@ func answered(status int, retryAfter string, now time.Time) outcome {
 	return o
 }
 
-// ofTheSetup tells whether a status says that the address or the secret is wrong, or the time, rather than the message:
+// ofTheSetup reports whether a status says that the address or the secret is wrong, or the time, rather than the message:
 // it passes when somebody mends the backend.
 func ofTheSetup(status int) bool {
 	switch status {

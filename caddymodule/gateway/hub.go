@@ -244,7 +244,7 @@ func (h *Hub) apply() {
 	}
 }
 
-// closeHost closes the connections of a host that is not served any longer.
+// closeHost closes the connections of a host that is no longer served.
 func (h *Hub) closeHost(name presence.HostName) int {
 	host := h.Registry.Host(name)
 	if host == nil {
@@ -291,7 +291,7 @@ func (h *Hub) connect(
 	return s, nil
 }
 
-// settle gives the tenant the site that serves it now, and tells whether it may have new connections. The lock is held.
+// settle gives the tenant the site that serves it now, and reports whether it may have new connections. The lock is held.
 func (h *Hub) settle(t *tenant) error {
 	if len(h.stack) > 0 {
 		if s := h.stack[0].Find(t.name); s != nil {

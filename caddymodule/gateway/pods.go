@@ -58,7 +58,7 @@ type joined struct {
 // clusterRetry is the pause before a cluster that could not be started is tried again.
 const clusterRetry = 5 * time.Second
 
-// others returns the pods to ask about more than this one, nil when there are none to ask. It tells whether this pod is
+// others returns the pods to ask about more than this one, nil when there are none to ask. It reports whether this pod is
 // all there is: a site that belongs to a cluster which is not there yet must not answer as if it were alone.
 func (h *Hub) others(of *site.Site) (others Pods, alone bool) {
 	now := h.cluster.Load()
@@ -254,7 +254,7 @@ func (h *Hub) Serves(host presence.HostName) bool {
 // Connections implements cluster.Local.
 func (h *Hub) Connections() int { return int(h.metrics.open()) }
 
-// Ready tells whether the pod can answer for all that its configuration asks for.
+// Ready reports whether the pod can answer for all that its configuration asks for.
 func (h *Hub) Ready() bool {
 	if now := h.cluster.Load(); now != nil {
 		return now.pods != nil && now.pods.Ready()
@@ -262,7 +262,7 @@ func (h *Hub) Ready() bool {
 	return h.alone()
 }
 
-// alone tells whether the configuration in effect asks for no cluster. One that it asks for is not there for a moment
+// alone reports whether the configuration in effect asks for no cluster. One that it asks for is not there for a moment
 // after the start, when requests are answered already.
 func (h *Hub) alone() bool {
 	now := h.InEffect()

@@ -55,7 +55,7 @@ func hashOfSet(hashes [][sha256.Size]byte) (set [sha256.Size]byte) {
 	return [sha256.Size]byte(h.Sum(nil))
 }
 
-// Allow tells whether the key is one of the site's. It takes the same time for every wrong key, the missing one
+// Allow reports whether the key is one of the site's. It takes the same time for every wrong key, the missing one
 // included.
 func (k Keys) Allow(key string) bool {
 	if k.Open {

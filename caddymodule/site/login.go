@@ -76,7 +76,7 @@ func (s *Site) loginByCookie(r *http.Request) (Login, *problem.Problem) {
 	return Login{}, failed
 }
 
-// loginByToken checks a token. One in a cookie that is not valid any longer makes its owner a visitor like others, who
+// loginByToken checks a token. One in a cookie that is no longer valid makes its owner a visitor like others, who
 // can authenticate later; in a header, it is an error.
 func (s *Site) loginByToken(ctx context.Context, raw string, byCookie bool) (Login, *problem.Problem) {
 	ctx, cancel := context.WithTimeout(ctx, VerifyTimeout)

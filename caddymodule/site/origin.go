@@ -54,7 +54,7 @@ func ParseOrigin(s string) (origin, error) {
 	return o, nil
 }
 
-// match tells whether a request's origin is this one.
+// match reports whether a request's origin is this one.
 func (o origin) match(got origin) bool {
 	if o.any {
 		return true
@@ -69,7 +69,7 @@ func (o origin) match(got origin) bool {
 	return o.host == got.host
 }
 
-// CheckOrigin tells whether a page of the request's origin may open a websocket here: it must be of the host itself, or
+// CheckOrigin reports whether a page of the request's origin may open a websocket here: it must be of the host itself, or
 // allowed. Without an Origin header the client is no browser; that is fine unless it is known by a cookie, which a
 // browser would have sent for any page.
 func (s *Site) CheckOrigin(r *http.Request, byCookie bool) bool {

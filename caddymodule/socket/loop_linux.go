@@ -188,7 +188,7 @@ func writeNow(fd int, b []byte) (int, error) {
 	}
 }
 
-// cork has the kernel hold on to what is written, or send it, and tells whether it does hold on. It does so for 200 ms at most
+// cork has the kernel hold on to what is written, or send it, and reports whether it does hold on. It does so for 200 ms at most
 // (tcp(7), TCP_CORK).
 func cork(nc *net.TCPConn, on bool) bool {
 	raw, err := nc.SyscallConn()

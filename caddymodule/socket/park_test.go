@@ -14,7 +14,7 @@ import (
 	"github.com/gorilla/websocket"
 )
 
-// isParked tells whether the loop has the connection.
+// isParked reports whether the loop has the connection.
 func (p *peer) isParked() bool {
 	p.mu.Lock()
 	defer p.mu.Unlock()

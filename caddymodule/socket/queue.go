@@ -10,7 +10,7 @@ func (c *Conn) Push(frame []byte) {
 	}
 }
 
-// Queue queues whole frames, n of them in one piece, like [Conn.Push], and leaves writing to [Conn.Flush]. It tells whether
+// Queue queues whole frames, n of them in one piece, like [Conn.Push], and leaves writing to [Conn.Flush]. It reports whether
 // the caller is to call that: otherwise somebody is about to write already.
 func (c *Conn) Queue(frames []byte, n int) (flush bool) {
 	c.mu.Lock()
@@ -30,7 +30,7 @@ func (c *Conn) Hold() (flush bool) {
 	return true
 }
 
-// queueLocked tells whether the caller is to see to it that the queue is written.
+// queueLocked reports whether the caller is to see to it that the queue is written.
 func (c *Conn) queueLocked(p piece) (flush bool) {
 	if c.closing {
 		return false
@@ -50,7 +50,7 @@ func (c *Conn) queueLocked(p piece) (flush bool) {
 // large channel, takes half: it has to be deliverable, and diffs have to find room behind it.
 func charge(size, limit int) int { return min(size, limit/2) }
 
-// enqueue adds to the queue. It tells whether nobody is about to write it.
+// enqueue adds to the queue. It reports whether nobody is about to write it.
 func (c *Conn) enqueue(p piece, n int) (flush bool) {
 	if c.first.b == nil {
 		c.first = p
@@ -71,7 +71,7 @@ type batch struct {
 }
 
 // takeQueue takes all that is queued, done being what was taken before and is written now. When nothing is queued, ok is
-// false and the caller does not write any longer; last tells that nobody reads either, so that the caller is to close.
+// false and the caller no longer writes; last tells that nobody reads either, so that the caller is to close.
 func (c *Conn) takeQueue(done int) (b batch, ok, last bool) {
 	c.mu.Lock()
 	defer c.mu.Unlock()

@@ -17,7 +17,7 @@ func AppendString(b []byte, s string) []byte {
 	return append(b, '"')
 }
 
-// plain tells whether s is ASCII without anything that is escaped. It looks at eight bytes at a time, which is three to
+// plain reports whether s is ASCII without anything that is escaped. It looks at eight bytes at a time, which is three to
 // five times as fast as one by one.
 func plain(s string) bool {
 	if len(s) < 8 {

@@ -37,7 +37,7 @@ func (b *Book) Assign(host presence.HostName, wishes []Wish, perUser int) ([]Rec
 		}
 	}
 	if fresh > 0 && !b.room(host, fresh) {
-		return nil, fmt.Errorf("%w: the limit is %d, with those that were removed of late", ErrTooMany, MaxOfHost)
+		return nil, fmt.Errorf("%w: the limit is %d, including recent removals", ErrTooMany, MaxOfHost)
 	}
 	if err := b.write(records); err != nil {
 		return nil, err

@@ -89,7 +89,7 @@ func decodeFields(key, value []byte) (Record, error) {
 	return r, nil
 }
 
-// valid tells whether the record can be one.
+// valid reports whether the record can be one.
 func (r *Record) valid() bool {
 	return !r.Host.IsZero() && r.Mode <= Receive && r.Version.Clock <= MaxClock &&
 		validName(r.User, maxUser) && validName(r.Channel, maxChannel)

@@ -26,7 +26,7 @@ type File struct {
 	writing sync.Mutex // held while a batch is written, and in Load
 	db      *bbolt.DB  // guarded by writing
 	version byte       // of the entries; guarded by writing
-	broken  error      // why the file is not touched any longer; guarded by writing
+	broken  error      // why the file is no longer used; guarded by writing
 	damaged int        // records that Load has left out; guarded by writing
 
 	mu   sync.Mutex

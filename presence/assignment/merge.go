@@ -28,7 +28,7 @@ func (b *Book) Merge(records []Record) error {
 	return nil
 }
 
-// knows tells whether the book has anything of the user and the channel.
+// knows reports whether the book has anything of the user and the channel.
 func (b *Book) knows(r *Record) bool {
 	_, known := b.shard(r.Host, r.User).get(userKey{r.Host, r.User}, r.Channel)
 	return known

@@ -51,7 +51,7 @@ const Retention = 30 * 24 * time.Hour
 // what another has forgotten, their books would differ all the time, for as long as anything is removed.
 const SweepEvery = time.Hour
 
-// stale tells whether the record says only that something was removed, and so long ago that nobody keeps it.
+// stale reports whether the record says only that something was removed, and so long ago that nobody keeps it.
 func (r *Record) stale(now time.Time) bool {
 	return r.Mode == None && r.Version.time().Before(now.Truncate(SweepEvery).Add(-Retention))
 }

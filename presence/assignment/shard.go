@@ -98,7 +98,7 @@ func (s *shard) of(k userKey) []Assignment {
 	return list
 }
 
-// sweep forgets removals that nobody keeps any longer, and returns them.
+// sweep forgets removals that are older than pods keep, and returns them.
 func (s *shard) sweep(now time.Time) []Record {
 	s.mu.Lock()
 	defer s.mu.Unlock()

@@ -173,7 +173,7 @@ func (a *assignments) run(stop <-chan struct{}) {
 	}
 }
 
-// unanswered tells whether a check is under way whose answer does not come.
+// unanswered reports whether a check is under way whose answer does not come.
 func (a *assignments) unanswered(now time.Time) bool {
 	a.mu.Lock()
 	defer a.mu.Unlock()

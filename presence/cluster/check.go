@@ -33,7 +33,7 @@ func (s *syncer) recheckPeer(p peer) {
 	}
 }
 
-// holds tells whether the registry has something of the pod. One that does not serve the host any longer is asked too
+// holds reports whether the registry has something of the pod. A pod that no longer serves the host is asked too
 // until it says that nothing is left.
 func (s *syncer) holds(w *watch, p peer) bool { return w.replicas[p] != nil && s.clock(w, p) != 0 }
 
@@ -160,7 +160,7 @@ func (w *watch) raiseFloor(from peer, check, clock uint64) {
 func (s *syncer) takeDelta(from peer, m *message.Delta, live bool) {
 	h := s.hosts[m.Host]
 	if h == nil || h.channels[m.Channel] == nil {
-		return // not watched any longer
+		return // no longer watched
 	}
 	w, d := h.channels[m.Channel], m.Delta
 	if m.Parts > 1 {
@@ -202,7 +202,7 @@ func (s *syncer) takeDelta(from peer, m *message.Delta, live bool) {
 	}
 }
 
-// finish ends a check that was answered or is not waited for any longer. What was missed meanwhile is asked for again: an
+// finish ends a check that was answered, or that nothing waits for. What was missed meanwhile is asked for again: an
 // answer and the deltas after it do not come in order.
 func (s *syncer) finish(c *check) {
 	delete(s.checks, c.id)

@@ -43,7 +43,7 @@ type Config struct {
 
 // Local is what the cluster asks of its own pod. It is called from many goroutines.
 type Local interface {
-	// Serves tells whether the configuration in effect has a site for the host.
+	// Serves reports whether the configuration in effect has a site for the host.
 	Serves(host presence.HostName) bool
 	// Connections returns how many are open.
 	Connections() int
@@ -237,7 +237,7 @@ func (c *Cluster) sitesChanged(p peer) { c.replicator.sitesChanged(p) }
 // SetSites says anew which hosts this pod serves. It is to be called before a host that is new can have connections.
 func (c *Cluster) SetSites(sites []message.Site) { c.members.setSites(sites) }
 
-// Ready tells whether the pod has had time to hear who else is there. Until then no answer is complete. It stays true
+// Ready reports whether the pod has had time to hear who else is there. Until then no answer is complete. It stays true
 // when the bus is gone for a while: answers are not complete then, but another pod would be no better off.
 func (c *Cluster) Ready() bool { return c.members.pulse.ready.Load() }
 

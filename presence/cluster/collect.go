@@ -102,7 +102,7 @@ func (a *asking) take(from peer, r *message.Reply) bool {
 	return col != nil && col.take(from, r)
 }
 
-// gone has nobody wait for the pod any longer.
+// gone ends all waits for the pod.
 func (a *asking) gone(p peer) {
 	a.mu.Lock()
 	all := make([]*collection, 0, len(a.collections))

@@ -114,7 +114,7 @@ func subjectHash(parts ...string) string {
 	return strings.ToLower(base32.StdEncoding.WithPadding(base32.NoPadding).EncodeToString(sum))
 }
 
-// send publishes a message, and tells whether the bus took it. What does not get through is found by those who wait for it.
+// send publishes a message, and reports whether the bus took it. What does not get through is found by those who wait for it.
 func (l *link) send(subject string, m message.Message) bool {
 	from := l.self.sender()
 	from.Seq = l.seq.Add(1)

@@ -23,7 +23,7 @@ func (m *members) miss(pod *member, now time.Time) {
 	m.lost[podName{pod.dc, pod.pod}] = &lostPod{peer: pod.peer, at: now, served: pod.served}
 }
 
-// forget drops the lost pods that need not be remembered any longer, and tells whether there were some. Those of a data
+// forget drops the lost pods that need no longer be remembered, and reports whether there were some. Those of a data
 // center that goes on without them have crashed.
 func (m *members) forget(now time.Time) bool {
 	found := false

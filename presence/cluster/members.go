@@ -46,7 +46,7 @@ type follower interface {
 	up(p peer)           // the pod is new or back
 	down(p peer)         // the pod is gone
 	recheck()            // this pod may have missed anything
-	sitesChanged(p peer) // the pod serves other hosts now, or what it said of late may be lost
+	sitesChanged(p peer) // the pod serves other hosts now, or its recent messages may be lost
 }
 
 // members knows who is alive. It hears of it in heartbeats and goodbyes (this file), or by their absence (pulse.go).
@@ -93,7 +93,7 @@ func newMembers(l *link, t timing, load func() (connections, hosts uint64), foll
 	return m
 }
 
-// alive tells whether the pod is a member. Suspects and those that drain are.
+// alive reports whether the pod is a member. Suspects and those that drain are.
 func (m *members) alive(p peer) bool {
 	m.mu.RLock()
 	defer m.mu.RUnlock()
@@ -115,7 +115,7 @@ func (m *members) standing(p peer, seq uint64, then time.Time) (alive, old bool)
 	return true, seq <= pod.history.until(then)
 }
 
-// remote tells whether the pod is in another data center than this one.
+// remote reports whether the pod is in another data center than this one.
 func (m *members) remote(p peer) bool { return p.dc != m.self.dc }
 
 // serving returns the other pods that serve the host, as far as they are known. Those that are silent for a while are
@@ -307,7 +307,7 @@ func (m *members) replace(pods []peer, now time.Time) {
 	}
 }
 
-// later tells whether a is a later run of the pod than b.
+// later reports whether a is a later run of the pod than b.
 func later(a, b peer) bool { return compareIncarnations(a.inc, b.inc) > 0 }
 
 func compareIncarnations(a, b message.Incarnation) int {

@@ -65,14 +65,14 @@ func (u *pulse) newcomer(now time.Time) {
 	u.mu.Unlock()
 }
 
-// knows tells whether this pod can say who is there.
+// knows reports whether this pod can say who is there.
 func (u *pulse) knows() bool {
 	u.mu.Lock()
 	defer u.mu.Unlock()
 	return u.settled && u.connected && !u.late(time.Now())
 }
 
-// late tells whether a heartbeat was due long ago: the process was stopped, or the machine. u.mu is held.
+// late reports whether a heartbeat was due long ago: the process was stopped, or the machine. u.mu is held.
 func (u *pulse) late(now time.Time) bool {
 	return !u.due.IsZero() && (now.Sub(u.due) > u.paused || now.Round(0).Sub(u.dueWall) > u.paused)
 }
@@ -143,7 +143,7 @@ func (m *members) step() time.Duration {
 	return time.Until(next)
 }
 
-// overslept tells whether the process did not run for a while, once.
+// overslept reports whether the process did not run for a while, once.
 func (u *pulse) overslept(now time.Time) bool {
 	u.mu.Lock()
 	defer u.mu.Unlock()
@@ -154,7 +154,7 @@ func (u *pulse) overslept(now time.Time) bool {
 	return true
 }
 
-// sendNow tells whether to send a heartbeat, and when the next is due.
+// sendNow reports whether to send a heartbeat, and when the next is due.
 func (u *pulse) sendNow(now time.Time, t timing) bool {
 	u.mu.Lock()
 	defer u.mu.Unlock()

@@ -178,7 +178,7 @@ func (c *Cluster) own(query *message.Query, hashes bool) []podReply {
 	return []podReply{{peer: c.link.self, replies: []*message.Reply{c.responder.reply(query, hashes)}}}
 }
 
-// anyLocal tells whether one of the pods is of this data center.
+// anyLocal reports whether one of the pods is of this data center.
 func (c *Cluster) anyLocal(pods []peer) bool {
 	for _, p := range pods {
 		if !c.members.remote(p) {

@@ -75,7 +75,7 @@ func (p *patterns) add(set []string, site int32) bool {
 	return true
 }
 
-// any tells whether there is a pattern that matches the host, of a site that ok accepts.
+// any reports whether there is a pattern that matches the host, of a site that ok accepts.
 func (p *patterns) any(host string, ok func(site int32) bool) bool {
 	if slices.ContainsFunc(p.sites[host], ok) {
 		return true
@@ -96,7 +96,7 @@ func (p *patterns) any(host string, ok func(site int32) bool) bool {
 	return false
 }
 
-// serves tells whether a site serves the host.
+// serves reports whether a site serves the host.
 func (s *served) serves(host string) bool {
 	if s == nil || s.every {
 		return true

@@ -15,7 +15,7 @@ type flight struct {
 	answer answer
 }
 
-// share returns the answer to a question that was asked of late, or asks it.
+// share returns the answer to a question that was asked recently, or asks it.
 func (c *Cluster) share(q inquiry) *flight {
 	a := &c.asking
 	a.mu.Lock()

@@ -114,10 +114,10 @@ type simPlan struct {
 	time      time.Duration
 }
 
-// quietNet tells whether pods that run hear each other always.
+// quietNet reports whether pods that run hear each other always.
 func (p *simPlan) quietNet() bool { return p.faults == simFaults{} && !p.cuts && !p.pauses }
 
-// heavy tells whether heartbeats can be missed for so long that a pod seems to be gone.
+// heavy reports whether heartbeats can be missed for so long that a pod seems to be gone.
 func (f *simFaults) heavy() bool { return f.lost > 0 || f.delay > time.Second }
 
 func (s *sim) makePlan() {

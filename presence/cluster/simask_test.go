@@ -111,7 +111,7 @@ func (s *sim) judge(r *simRun, host presence.HostName, kind int, began time.Time
 	s.fail("%v says that it is complete: kind %d of %v\n  got  %s\n  want %s (or without some of %v)", r, kind, host, got, want, maybe)
 }
 
-// halved tells whether a data center has lost more pods than it has, and is taken for partitioned.
+// halved reports whether a data center has lost more pods than it has, and is taken for partitioned.
 func (s *sim) halved() bool {
 	balance := make(map[string]int)
 	for _, p := range s.pods {
@@ -130,7 +130,7 @@ func (s *sim) halved() bool {
 	return false
 }
 
-// excusable tells whether a pod may be unknown to another now.
+// excusable reports whether a pod may be unknown to another now.
 func (s *sim) excusable(a, b *simRun, now time.Time) bool {
 	if now.Sub(b.began) < found || now.Sub(a.began) < found || now.Sub(b.moved) < found {
 		return true

@@ -337,7 +337,7 @@ func (s *sim) mend() {
 	s.lookAll()
 }
 
-// changeSites has a pod serve the second host, or not any longer. The clients that it has there lose their connections.
+// changeSites has a pod serve the second host, or stop doing so. The clients that it has there lose their connections.
 func (s *sim) changeSites(r *simRun) {
 	s.truth.disturb()
 	s.trace("%v changes its sites, served both: %v", r, r.Serves(s.hosts[1]))

@@ -392,7 +392,7 @@ func TestCommandFlagsAreDocumented(t *testing.T) {
 	}
 }
 
-// isAdminCommand tells whether a file has the commands that ask a running Caddy.
+// isAdminCommand reports whether a file has the commands that ask a running Caddy.
 func isAdminCommand(f *ast.File) bool {
 	return slices.ContainsFunc(f.Decls, func(d ast.Decl) bool {
 		fn, ok := d.(*ast.FuncDecl)

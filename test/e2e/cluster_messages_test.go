@@ -66,7 +66,7 @@ func (b *mailbox) read() {
 	}
 }
 
-// probed tells whether the client got a message with the probe.
+// probed reports whether the client got a message with the probe.
 func (b *mailbox) probed(probe string) bool {
 	b.mu.Lock()
 	defer b.mu.Unlock()

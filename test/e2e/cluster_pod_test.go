@@ -162,7 +162,7 @@ func (p *pod) health() (status int, word string, err error) {
 	return a.Status, report.Status, err
 }
 
-// ready tells whether the pod may be sent clients, as a load balancer finds out.
+// ready reports whether the pod may be sent clients, as a load balancer finds out.
 func (p *pod) ready() error {
 	status, word, err := p.health()
 	if err == nil && (status != http.StatusOK || word != "ok") {
@@ -212,7 +212,7 @@ func (p *pod) cluster() (r report, err error) {
 	return r, nil
 }
 
-// sees tells whether the pod takes exactly these for alive, and itself.
+// sees reports whether the pod takes exactly these for alive, and itself.
 func (p *pod) sees(pods []*pod) error {
 	r, err := p.cluster()
 	if err != nil {

@@ -91,14 +91,14 @@ const (
 	reading = 2 * time.Second
 )
 
-// away tells whether the user had no connection at a time, or a moment before.
+// away reports whether the user had no connection at a time, or a moment before.
 func (r *rolling) away(user string, at time.Time) bool {
 	return slices.ContainsFunc(r.aways[user], func(a away) bool {
 		return !at.Before(a.from) && !at.After(a.to.Add(reading))
 	})
 }
 
-// missed tells whether the user may be taken for gone at a time: away for longer than the grace period, up to then.
+// missed reports whether the user may be taken for gone at a time: away for longer than the grace period, up to then.
 func (r *rolling) missed(user string, at time.Time, grace time.Duration) bool {
 	return slices.ContainsFunc(r.aways[user], func(a away) bool {
 		return a.to.Sub(a.from) > grace-telling && !at.Before(a.from.Add(grace-telling)) && !at.After(a.to.Add(telling))

@@ -8,7 +8,7 @@ import (
 	"github.com/rollcall-gateway/rollcall/test/internal/ws"
 )
 
-// Caddy gives up on requests after a minute without bytes. A websocket is none any longer, even when its pings are
+// Caddy gives up on requests after a minute without bytes. A websocket is no longer a request, even when its pings are
 // further apart.
 func TestIdleSocketOutlivesIdleTimeouts(t *testing.T) {
 	t.Parallel()

@@ -162,7 +162,7 @@ func (l *listener) read() {
 	}
 }
 
-// has tells whether the listener has all that was sent.
+// has reports whether the listener has all that was sent.
 func (l *listener) has(sent int) error {
 	if n := int(l.got.Load()); n != sent {
 		if err := l.end.Load(); err != nil {

@@ -164,7 +164,7 @@ func expectUnmoved(t *testing.T, crowd *ws.Crowd, do func()) {
 	}
 }
 
-// listed tells whether the backend sees a channel.
+// listed reports whether the backend sees a channel.
 func listed(t *testing.T, channel string) bool {
 	t.Helper()
 	return portalHost.Answer(t, "users", `{"channel":"`+channel+`"}`) != "{}"

@@ -29,7 +29,7 @@ type limiter struct {
 
 func newLimiter() *limiter { return &limiter{seen: make(map[string]struct{})} }
 
-// allow tells whether to log a line now, and how many were not since the last one. Lines that differ in their digits only
+// allow reports whether to log a line now, and how many were not since the last one. Lines that differ in their digits only
 // are the same: ports, attempts and numbers of connections.
 func (l *limiter) allow(line string, now time.Time) (ok bool, suppressed uint64) {
 	key := strings.Map(func(r rune) rune {

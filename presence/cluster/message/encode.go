@@ -112,7 +112,7 @@ func (e *encoder) object(p []byte) {
 	e.b = append(e.b, p...)
 }
 
-// isObject tells whether it is an object of JSON, in UTF-8 and with nothing around it: it goes to browsers as it is.
+// isObject reports whether it is an object of JSON, in UTF-8 and with nothing around it: it goes to browsers as it is.
 func isObject(p []byte) bool {
 	return len(p) > 1 && p[0] == '{' && p[len(p)-1] == '}' && utf8.Valid(p) && json.Valid(p)
 }
@@ -144,7 +144,7 @@ func (e *encoder) sender(s Sender) {
 	e.uvarint(s.Seq)
 }
 
-// validName tells whether a data center or pod can be called so: 1 to 64 letters, digits, '.', '-' and '_'.
+// validName reports whether a data center or pod can be called so: 1 to 64 letters, digits, '.', '-' and '_'.
 func validName(s string) bool {
 	for i := range len(s) {
 		switch c := s[i]; {

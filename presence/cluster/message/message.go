@@ -105,7 +105,7 @@ type Reply struct {
 	ID        uint64
 	Part      uint32 // from 0
 	Last      bool
-	NotServed bool // this pod does not serve the host, or does not any longer
+	NotServed bool // this pod does not serve the host, or no longer does
 	Count     Count
 	Members   []presence.Member
 	Channels  []presence.Listing // a channel of many users comes in several listings, one after the other

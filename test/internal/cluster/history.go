@@ -55,17 +55,17 @@ func (s *Stay) note(to *time.Time, at time.Time) {
 	}
 }
 
-// forget drops stays that no answer can tell of any longer.
+// forget drops stays that no answer can include now.
 func (h *History) forget(before time.Time) {
 	h.stays = slices.DeleteFunc(h.stays, func(s *Stay) bool { return !s.gone.IsZero() && s.gone.Before(before) })
 }
 
-// sure tells whether the connection was there all the time from one moment to another.
+// sure reports whether the connection was there all the time from one moment to another.
 func (s *Stay) sure(from, to time.Time) bool {
 	return !s.here.IsZero() && !s.here.After(from) && (s.going.IsZero() || !s.going.Before(to))
 }
 
-// possible tells whether the connection can have been there for a moment of that time.
+// possible reports whether the connection can have been there for a moment of that time.
 func (s *Stay) possible(from, to time.Time) bool {
 	return !s.came.After(to) && (s.gone.IsZero() || !s.gone.Before(from))
 }

@@ -67,7 +67,7 @@ func (m *Model) Close(id string) {
 	m.forget(c.Pod, c.User)
 }
 
-// forget drops the e-mail address of a user who has no connection to the pod any longer.
+// forget drops the e-mail address of a user who no longer has a connection to the pod.
 func (m *Model) forget(pod Pod, user string) {
 	for _, c := range m.Conns {
 		if c.Pod == pod && c.User == user {

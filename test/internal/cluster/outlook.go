@@ -59,12 +59,12 @@ func (o *Outlook) End(at time.Time, pod Pod, rules ...Rule) {
 	}
 }
 
-// overlaps tells whether a rule is in force for a moment of some time.
+// overlaps reports whether a rule is in force for a moment of some time.
 func (o *Outlook) overlaps(r Rule, pod Pod, from, to time.Time) bool {
 	return o.any(r, pod, func(s spell) bool { return !s.from.After(to) && (s.to.IsZero() || !s.to.Before(from)) })
 }
 
-// covers tells whether a rule is in force for the whole of some time.
+// covers reports whether a rule is in force for the whole of some time.
 func (o *Outlook) covers(r Rule, pod Pod, from, to time.Time) bool {
 	return o.any(r, pod, func(s spell) bool { return !s.from.After(from) && (s.to.IsZero() || !s.to.Before(to)) })
 }
@@ -75,12 +75,12 @@ func (o *Outlook) any(r Rule, pod Pod, is func(spell) bool) bool {
 	return slices.ContainsFunc(o.spells, func(s spell) bool { return s.rule == r && s.pod == pod && is(s) })
 }
 
-// Down tells whether the pod itself need not answer at a time: it is stopping, or starting.
+// Down reports whether the pod itself need not answer at a time: it is stopping, or starting.
 func (o *Outlook) Down(pod Pod, from, to time.Time) bool {
 	return o.overlaps(Unsure, pod, from, to) || o.overlaps(Absent, pod, from, to)
 }
 
-// joining tells whether the answer may lack more than those whom it names: the pod has just started and does not know
+// joining reports whether the answer may lack more than those whom it names: the pod has just started and does not know
 // all, or hears nobody.
 func (o *Outlook) joining(asked Pod, a Answer) bool {
 	return !a.Complete &&
@@ -88,7 +88,7 @@ func (o *Outlook) joining(asked Pod, a Answer) bool {
 			o.overlaps(MayBeBlind, asked, a.Asked, a.Answered))
 }
 
-// steady tells whether the data center had a pod with which all was well, and which answered.
+// steady reports whether the data center had a pod with which all was well, and which answered.
 func (o *Outlook) steady(dc string, a Answer) bool {
 	return slices.ContainsFunc(o.pods, func(p Pod) bool {
 		return p.DC == dc && !o.Down(p, a.Asked, a.Answered) && !slices.Contains(a.Missing, p.String())
