@@ -24,14 +24,14 @@ type Plugins struct {
 // NewPlugins begins an answer to a request, nil if no plugin of the chain has a say in it. The request is what the
 // plugins may know of it, as JSON.
 func NewPlugins(
-	ctx context.Context, of *plugins.Chain, e plugins.Endpoint, host presence.HostName, request func() []byte,
+	ctx context.Context, of *plugins.Chain, e plugins.Endpoint, host string, request func() []byte,
 ) *Plugins {
 	// The plugins of this moment: one that takes the place of another meanwhile has no part in the answer.
 	chain := plugins.NewChain(of.Plugins()...)
 	if Bare(chain) {
 		return nil
 	}
-	return &Plugins{chain: chain, ctx: ctx, endpoint: e, host: host.String(), request: request()}
+	return &Plugins{chain: chain, ctx: ctx, endpoint: e, host: host, request: request()}
 }
 
 // Bare reports whether no plugin of the chain has a say in answers at this moment.
@@ -43,6 +43,9 @@ func Bare(chain *plugins.Chain) bool {
 func (a *Plugins) members(next func() (plugins.User, bool)) *plugins.Members {
 	return a.chain.Members(a.ctx, a.endpoint, a.host, a.request, next)
 }
+
+// Err returns the first error of any step.
+func (a *Plugins) Err() error { return a.err }
 
 // Finish passes the whole answer through the plugins. It returns the first error of any step: nothing may leave of an answer
 // that a plugin failed in, which the plugin's host has logged.
@@ -97,7 +100,7 @@ func (a *Plugins) AppendListings(b []byte, list []presence.Listing) []byte {
 	return append(b, '}')
 }
 
-// appendMembers appends the array of the next n users and tells how many are left in it.
+// appendMembers appends the array of the next n users, and returns how many of them the plugins have left in it.
 func (a *Plugins) appendMembers(b []byte, m *plugins.Members, n int) ([]byte, int) {
 	b = append(b, '[')
 	kept := 0

@@ -33,7 +33,7 @@ func (s *Server) allUsers(ctx context.Context, q question) (response, *problem.P
 	}
 	var a *answer.Plugins
 	if !encoded {
-		a = answer.NewPlugins(ctx, q.site.Chain, plugins.EndpointAllUsers, q.host, q.body.withoutKey)
+		a = answer.NewPlugins(ctx, q.site.Chain, plugins.EndpointAllUsers, q.host.String(), q.body.withoutKey)
 	}
 	if a == nil {
 		return response{pieces: answer.AllUsers(dcs), truth: &truth}, nil

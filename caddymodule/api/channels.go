@@ -27,7 +27,7 @@ func (s *Server) channels(ctx context.Context, q question) (response, *problem.P
 		return response{}, problem.Incomplete(truth)
 	}
 	body := answer.AppendNames(nil, list)
-	if a := answer.NewPlugins(ctx, q.site.Chain, plugins.EndpointChannels, q.host, q.body.withoutKey); a != nil {
+	if a := answer.NewPlugins(ctx, q.site.Chain, plugins.EndpointChannels, q.host.String(), q.body.withoutKey); a != nil {
 		return shaped(a, body, truth, http.StatusCreated)
 	}
 	return response{body: body, truth: &truth, status: http.StatusCreated}, nil

@@ -48,7 +48,7 @@ func (s *Server) users(ctx context.Context, q question) (response, *problem.Prob
 	if uq.complete && !truth.Complete {
 		return response{}, problem.Incomplete(truth)
 	}
-	a := answer.NewPlugins(ctx, q.site.Chain, plugins.EndpointUsers, q.host, q.body.withoutKey)
+	a := answer.NewPlugins(ctx, q.site.Chain, plugins.EndpointUsers, q.host.String(), q.body.withoutKey)
 	if a == nil {
 		return response{body: answer.AppendListings(nil, list), truth: &truth}, nil
 	}

@@ -8,122 +8,130 @@ import (
 	"io"
 	"strconv"
 
-	"github.com/rollcall-gateway/rollcall/caddymodule/wire"
-	"github.com/rollcall-gateway/rollcall/plugins"
+	"github.com/rollcall-gateway/rollcall/caddymodule/answer"
+	"github.com/rollcall-gateway/rollcall/presence"
 	"github.com/rollcall-gateway/rollcall/presence/cluster"
 )
 
-// showUsers returns the objects that are shown of the users, without those who are left out.
-type showUsers func([]plugins.User) ([]json.RawMessage, error)
-
-// shownAnswer reads an answer of an endpoint and returns the one that a backend gets when show decides what is shown of
-// each user.
-func shownAnswer(e plugins.Endpoint, answer []byte, show showUsers) ([]byte, error) {
-	fields, err := objectFields(answer)
+// readListings reads an answer of /message/users that no plugin has changed. It also returns the number of users in it.
+func readListings(raw []byte) (list []presence.Listing, users int, err error) {
+	fields, err := objectFields(raw)
 	if err != nil {
-		return nil, fmt.Errorf("the answer on standard input: %w", err)
+		return nil, 0, err
 	}
-	if e == plugins.EndpointAllUsers {
-		return shownAllUsers(fields, show)
-	}
-	return shownChannels(fields, show)
-}
-
-// shownChannels does it for /message/users.
-func shownChannels(fields []objectField, show showUsers) ([]byte, error) {
-	shown := make([]objectField, 0, len(fields))
 	for _, f := range fields {
+		l := presence.Listing{Channel: f.key}
 		switch f.value[0] {
 		case '[':
-			objects, err := showList(f, show)
-			if err != nil {
-				return nil, err
+			l.Kind = presence.Authenticated
+			if l.Users, err = answerUsers(f); err != nil {
+				return nil, 0, err
 			}
-			f.value = jsonArray(objects)
 		case '{': // a private channel: its user
 			user, err := answerUser(f.value)
 			if err != nil {
-				return nil, fmt.Errorf("channel %q: %w", f.key, err)
+				return nil, 0, fmt.Errorf("channel %q: %w", f.key, err)
 			}
-			objects, err := show([]plugins.User{user})
-			if err != nil {
-				return nil, err
-			}
-			if len(objects) == 0 {
-				continue
-			}
-			f.value = objects[0]
+			l.Kind, l.Users = presence.Private, []presence.User{user}
 		default:
-			if _, err := strconv.Atoi(string(f.value)); err != nil {
-				return nil, fmt.Errorf("channel %q: neither a list of users, nor a user, nor a number", f.key)
+			l.Kind = presence.Anonymous
+			if l.Count, err = strconv.Atoi(string(f.value)); err != nil {
+				return nil, 0, fmt.Errorf("channel %q: neither a list of users, nor a user, nor a number", f.key)
 			}
 		}
-		shown = append(shown, f)
+		users += len(l.Users)
+		list = append(list, l)
 	}
-	return jsonObject(shown), nil
+	return list, users, nil
 }
 
-// shownAllUsers does it for /message/allusers.
-func shownAllUsers(dcs []objectField, show showUsers) ([]byte, error) {
-	listed, total := false, 0
-	for i, dc := range dcs {
-		if dc.key == cluster.Total {
+// readDataCenters reads an answer of /message/allusers that no plugin has changed, without the sum. It also returns the
+// number of users in it.
+func readDataCenters(raw []byte) (dcs []answer.DataCenter, users int, err error) {
+	fields, err := objectFields(raw)
+	if err != nil {
+		return nil, 0, err
+	}
+	for _, f := range fields {
+		members, err := objectFields(f.value)
+		switch {
+		case err != nil && f.key == cluster.Total:
+			return nil, 0, fmt.Errorf("%s: %w", cluster.Total, err)
+		case err != nil:
+			return nil, 0, fmt.Errorf("data center %q: %w", f.key, err)
+		case f.key == cluster.Total:
 			continue
 		}
-		fields, err := objectFields(dc.value)
+		dc, err := readDataCenter(f.key, members)
 		if err != nil {
-			return nil, fmt.Errorf("data center %q: %w", dc.key, err)
+			return nil, 0, fmt.Errorf("data center %q%w", f.key, err)
 		}
-		at, ok := fieldNamed(fields, "authenticated")
-		if !ok {
-			return nil, fmt.Errorf("data center %q has no authenticated: is it an answer of /message/allusers?", dc.key)
-		}
-		if at.value[0] != '[' {
-			continue // numbers only: nothing to show
-		}
-		objects, err := showList(*at, show)
-		if err != nil {
-			return nil, fmt.Errorf("data center %q: %w", dc.key, err)
-		}
-		listed = true
-		total += len(objects)
-		at.value = jsonArray(objects)
-		if count, ok := fieldNamed(fields, "authenticatedCount"); ok {
-			count.value = strconv.AppendInt(nil, int64(len(objects)), 10)
-		}
-		dcs[i].value = jsonObject(fields)
+		users += len(dc.Users)
+		dcs = append(dcs, dc)
 	}
-	if sum, ok := fieldNamed(dcs, cluster.Total); ok && listed {
-		fields, err := objectFields(sum.value)
-		if err != nil {
-			return nil, fmt.Errorf("%s: %w", cluster.Total, err)
-		}
-		if at, ok := fieldNamed(fields, "authenticated"); ok {
-			at.value = strconv.AppendInt(nil, int64(total), 10)
-		}
-		sum.value = jsonObject(fields)
-	}
-	return jsonObject(dcs), nil
+	return dcs, users, nil
 }
 
-// showList shows the users of a field that holds a list.
-func showList(f objectField, show showUsers) ([]json.RawMessage, error) {
+func readDataCenter(name string, members []objectField) (answer.DataCenter, error) {
+	dc, found := answer.DataCenter{Name: name}, false
+	for _, f := range members {
+		var err error
+		switch {
+		case f.key == "anonymous":
+			err = json.Unmarshal(f.value, &dc.Anonymous)
+		case f.key != "authenticated": // the count follows the list
+		case f.value[0] == '[':
+			found = true
+			dc.Users, err = answerUsers(f)
+			dc.Authenticated = len(dc.Users)
+		default:
+			found = true
+			err = json.Unmarshal(f.value, &dc.Authenticated)
+		}
+		if err != nil {
+			return dc, fmt.Errorf(": %w", err)
+		}
+	}
+	if !found {
+		return dc, errors.New(" has no authenticated: is it an answer of /message/allusers?")
+	}
+	return dc, nil
+}
+
+// passDataCenters passes the data centers that list users through the plugins.
+func passDataCenters(a *answer.Plugins, dcs []answer.DataCenter) {
+	var listed []answer.DataCenter
+	for _, dc := range dcs {
+		if dc.Users != nil {
+			listed = append(listed, dc)
+		}
+	}
+	a.PassDataCenters(listed)
+	for i := range dcs {
+		if dcs[i].Users != nil {
+			dcs[i], listed = listed[0], listed[1:]
+		}
+	}
+}
+
+// answerUsers reads the users of a field that holds a list. The result is not nil.
+func answerUsers(f objectField) ([]presence.User, error) {
 	var list []json.RawMessage
 	if err := json.Unmarshal(f.value, &list); err != nil {
 		return nil, fmt.Errorf("%q: %w", f.key, err)
 	}
-	users := make([]plugins.User, len(list))
+	users := make([]presence.User, len(list))
 	for i, raw := range list {
 		var err error
 		if users[i], err = answerUser(raw); err != nil {
 			return nil, fmt.Errorf("%q, user %d: %w", f.key, i+1, err)
 		}
 	}
-	return show(users)
+	return users, nil
 }
 
 // answerUser reads a user as the endpoints list them without plugins.
-func answerUser(raw []byte) (plugins.User, error) {
+func answerUser(raw []byte) (presence.User, error) {
 	var u struct {
 		ID    *string `json:"id"`
 		Email string  `json:"email"`
@@ -131,10 +139,10 @@ func answerUser(raw []byte) (plugins.User, error) {
 	d := json.NewDecoder(bytes.NewReader(raw))
 	d.DisallowUnknownFields()
 	if err := d.Decode(&u); err != nil || u.ID == nil {
-		return plugins.User{}, fmt.Errorf(
+		return presence.User{}, fmt.Errorf(
 			`%s is not a user as {"id":"...","email":"..."}: give an answer that no plugin has changed`, raw)
 	}
-	return plugins.User{ID: *u.ID, Email: u.Email}, nil
+	return presence.User{ID: *u.ID, Email: u.Email}, nil
 }
 
 // objectField is a member of a JSON object. Its value has no space around it.
@@ -168,37 +176,4 @@ func objectFields(raw []byte) ([]objectField, error) {
 		return nil, errors.New("more than one JSON value")
 	}
 	return fields, nil
-}
-
-func fieldNamed(fields []objectField, key string) (*objectField, bool) {
-	for i := range fields {
-		if fields[i].key == key {
-			return &fields[i], true
-		}
-	}
-	return nil, false
-}
-
-func jsonObject(fields []objectField) []byte {
-	b := []byte{'{'}
-	for i, f := range fields {
-		if i > 0 {
-			b = append(b, ',')
-		}
-		b = wire.AppendString(b, f.key)
-		b = append(b, ':')
-		b = append(b, f.value...)
-	}
-	return append(b, '}')
-}
-
-func jsonArray(values []json.RawMessage) []byte {
-	b := []byte{'['}
-	for i, v := range values {
-		if i > 0 {
-			b = append(b, ',')
-		}
-		b = append(b, v...)
-	}
-	return append(b, ']')
 }

@@ -6,15 +6,17 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"slices"
 	"unicode"
 	"unicode/utf16"
 	"unicode/utf8"
 
 	"github.com/spf13/cobra"
 
-	"github.com/rollcall-gateway/rollcall/caddymodule/pluginhost"
+	"github.com/rollcall-gateway/rollcall/caddymodule/answer"
 	"github.com/rollcall-gateway/rollcall/internal/plural"
 	"github.com/rollcall-gateway/rollcall/plugins"
+	"github.com/rollcall-gateway/rollcall/presence"
 )
 
 // pluginCallFlags adds the flags of the hooks.
@@ -114,26 +116,32 @@ func callAuthorize(cmd *cobra.Command, t *pluginTrial) error {
 }
 
 func callMembers(cmd *cobra.Command, t *pluginTrial) error {
-	endpoint, request, answer, err := answerFlags(cmd)
+	endpoint, request, given, err := answerFlags(cmd)
 	if err != nil {
 		return err
 	}
 	if endpoint == plugins.EndpointChannels {
 		return errors.New("--endpoint channels: that answer lists no users, so members is not called for it")
 	}
-	users := 0
-	out, err := shownAnswer(endpoint, answer, func(list []plugins.User) ([]json.RawMessage, error) {
-		users += len(list)
-		shown := []json.RawMessage{}
-		m := t.chain.Members(cmd.Context(), endpoint, t.host, request, pluginhost.EachUser(list))
-		err := pluginhost.PassMembers(m, func(object []byte) {
-			if object != nil {
-				shown = append(shown, append(json.RawMessage(nil), object...))
-			}
-		})
-		return shown, err
-	})
+	through := answer.NewPlugins(cmd.Context(), t.chain, endpoint, t.host, func() []byte { return request })
+	var out []byte
+	var users int
+	if endpoint == plugins.EndpointAllUsers {
+		var dcs []answer.DataCenter
+		if dcs, users, err = readDataCenters(given); err == nil {
+			passDataCenters(through, dcs)
+			out = slices.Concat(answer.AllUsers(dcs)...)
+		}
+	} else {
+		var list []presence.Listing
+		if list, users, err = readListings(given); err == nil {
+			out = through.AppendListings(nil, list)
+		}
+	}
 	if err != nil {
+		return fmt.Errorf("the answer on standard input: %w", err)
+	}
+	if err := through.Err(); err != nil {
 		return err
 	}
 	fmt.Fprintf(cmd.ErrOrStderr(), "steps: %d for %s, at most %d for each and 1000000 for a batch\n",
