@@ -16,6 +16,7 @@ import (
 	"github.com/caddyserver/caddy/v2/modules/caddyhttp"
 	"go.uber.org/zap"
 
+	"github.com/rollcall-gateway/rollcall/caddymodule/gateway"
 	"github.com/rollcall-gateway/rollcall/caddymodule/problem"
 )
 
@@ -108,7 +109,7 @@ func (h *Handler) checkAddress(r *http.Request) *problem.Problem {
 	}
 	if !h.apiFrom.contains(r) {
 		if c := h.site.Logger.Check(zap.DebugLevel, "request refused: api_from does not have its address"); c != nil {
-			c.Write(zap.Stringer("client_ip", clientAddr(r)), zap.String("host", r.Host))
+			c.Write(zap.Stringer("client_ip", clientAddr(r)), zap.String("host", gateway.ShownHost(r)))
 		}
 		return problemBadAddress("requests are not taken from this address: add it to api_from")
 	}
@@ -142,7 +143,7 @@ func (h *Handler) warnOfProxy(r *http.Request, why string) {
 		return
 	}
 	h.site.Logger.Warn("request refused: api_from needs the proxy in front to be in trusted_proxies",
-		zap.String("reason", why), zap.String("remote_addr", r.RemoteAddr), zap.String("host", r.Host))
+		zap.String("reason", why), zap.String("remote_addr", r.RemoteAddr), zap.String("host", gateway.ShownHost(r)))
 }
 
 var loopbacks = []netip.Addr{netip.AddrFrom4([4]byte{127, 0, 0, 1}), netip.IPv6Loopback()}

@@ -204,13 +204,25 @@ func TestAPIFromFailsClosed(t *testing.T) {
 	checkProblem(t, w, http.StatusForbidden, "bad_address")
 }
 
-// A request by 0-RTT can come from any address, and twice.
+// A request by 0-RTT can come from any address, and twice. A proxy in front says so in a header.
 func TestEndpointWaitsForTheHandshake(t *testing.T) {
-	for _, options := range []string{"api_key k", "api_key k\napi_from 192.0.2.1"} {
-		h := loadHandler(t, options)
+	for _, test := range []struct {
+		options string
+		here    bool // the handshake with this server is not complete
+		header  string
+	}{
+		{"api_key k", true, ""},
+		{"api_key k\napi_from 192.0.2.1", true, ""},
+		{"api_key k", false, "1"},
+		{"api_key k\napi_from 192.0.2.1", false, "1"},
+	} {
+		h := loadHandler(t, test.options)
 		r := httptest.NewRequest(http.MethodPost, "https://portal.example.com/message/users", nil)
-		r.TLS = &tls.ConnectionState{}
+		r.TLS = &tls.ConnectionState{HandshakeComplete: !test.here}
 		r.Header.Set("X-Api-Key", "k")
+		if test.header != "" {
+			r.Header.Set("Early-Data", test.header)
+		}
 		w := httptest.NewRecorder()
 		r = prepare(w, r)
 		caddyhttp.SetVar(r.Context(), caddyhttp.ClientIPVarKey, "192.0.2.1")

@@ -121,6 +121,50 @@ func TestEndpointProblems(t *testing.T) {
 	}
 }
 
+// A body comes before its key is known, so what all of them hold is bounded. Small ones are taken in any case.
+func TestLargeBodiesOfASiteAreBounded(t *testing.T) {
+	const most = 64
+	c := mustLoad(t, "http://portal.example.com {\nrollcall {\napi_key k\n}\n}\nhttp://other.example.com {\nrollcall {\napi_key other\n}\n}")
+	h := c.app.handlers[0]
+	add := func(body io.Reader) *httptest.ResponseRecorder {
+		r := httptest.NewRequest(http.MethodPost, "http://portal.example.com/message/adduser", body)
+		r.Header.Set("X-Api-Key", "k")
+		return serve(t, h, r)
+	}
+	large := strings.Repeat(" ", 64<<10) + `{"users":[]}`
+
+	var clients sync.WaitGroup
+	t.Cleanup(clients.Wait)
+	var ends []*io.PipeWriter
+	for range most {
+		body, client := io.Pipe()
+		ends = append(ends, client)
+		clients.Go(func() { add(body) })
+		clients.Go(func() { _, _ = io.WriteString(client, large[:64<<10]) })
+	}
+	eventually(t, "all bodies are on the way", func() bool { return h.site.LargeBodies.Load() == most })
+	w := add(strings.NewReader(large))
+	checkProblem(t, w, http.StatusServiceUnavailable, "busy")
+	if w.Header().Get("Retry-After") == "" {
+		t.Error("no Retry-After")
+	}
+	if w := add(strings.NewReader(`{"users":[]}`)); w.Code != http.StatusCreated {
+		t.Errorf("small body: status %d with %s", w.Code, w.Body)
+	}
+	r := httptest.NewRequest(http.MethodPost, "http://other.example.com/message/adduser", strings.NewReader(large))
+	r.Header.Set("X-Api-Key", "other")
+	if w := serve(t, c.app.handlers[1], r); w.Code != http.StatusCreated {
+		t.Errorf("another site: status %d with %s", w.Code, w.Body)
+	}
+	for _, client := range ends {
+		_ = client.CloseWithError(io.ErrUnexpectedEOF)
+	}
+	eventually(t, "there is room again", func() bool { return h.site.LargeBodies.Load() == 0 })
+	if w := add(strings.NewReader(large)); w.Code != http.StatusCreated {
+		t.Errorf("afterwards: status %d with %s", w.Code, w.Body)
+	}
+}
+
 type failingReader struct{}
 
 func (failingReader) Read([]byte) (int, error) { return 0, errors.New("the client has gone") }

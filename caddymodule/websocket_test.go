@@ -12,6 +12,8 @@ import (
 	"github.com/golang-jwt/jwt/v5"
 	"github.com/gorilla/websocket"
 	"go.uber.org/zap"
+	"go.uber.org/zap/zapcore"
+	"go.uber.org/zap/zaptest/observer"
 
 	"github.com/rollcall-gateway/rollcall/caddymodule/site"
 	"github.com/rollcall-gateway/rollcall/caddymodule/socket"
@@ -195,6 +197,7 @@ func TestServeSocketRefusesWithAProblem(t *testing.T) {
 		{"draining", func(h *Handler, _ *http.Request) { startDraining(t, h) }, http.StatusServiceUnavailable, "draining"},
 		{"HTTP/2", func(_ *Handler, r *http.Request) { r.ProtoMajor = 2 }, http.StatusNotImplemented, "http1_only"},
 		{"extended CONNECT", func(_ *Handler, r *http.Request) { r.Method, r.ProtoMajor = http.MethodConnect, 3 }, http.StatusNotImplemented, "http1_only"},
+		{"CONNECT", func(_ *Handler, r *http.Request) { r.Method = http.MethodConnect }, http.StatusMethodNotAllowed, "method_not_allowed"},
 		{"POST", func(_ *Handler, r *http.Request) { r.Method = http.MethodPost }, http.StatusMethodNotAllowed, "method_not_allowed"},
 		{"bad Host", func(_ *Handler, r *http.Request) { r.Host = "a..b" }, http.StatusBadRequest, "bad_host"},
 		{"no upgrade", func(_ *Handler, r *http.Request) { r.Header.Del("Upgrade") }, http.StatusUpgradeRequired, "bad_handshake"},
@@ -228,6 +231,25 @@ func TestServeSocketRefusesWithAProblem(t *testing.T) {
 				}
 			}
 		})
+	}
+}
+
+// Anybody can open a websocket over HTTP/2, as often as they like and for a host of any length.
+func TestHandshakesOverHTTP2AreLoggedOnceAMinute(t *testing.T) {
+	h := loadHandler(t, "")
+	core, logs := observer.New(zapcore.WarnLevel)
+	h.site.Logger = zap.New(core)
+	for range 20 {
+		r := httptest.NewRequest(http.MethodGet, "http://portal.example.com/message/socket", http.NoBody)
+		r.ProtoMajor, r.Host = 2, strings.Repeat("a", 15_000)
+		checkProblem(t, serve(t, h, r), http.StatusNotImplemented, "http1_only")
+	}
+	lines := logs.FilterMessage("websocket handshake rejected").All()
+	if len(lines) != 1 {
+		t.Fatalf("%d lines, want 1", len(lines))
+	}
+	if host, _ := lines[0].ContextMap()["host"].(string); len(host) != 253 {
+		t.Errorf("the host has %d bytes, want 253", len(host))
 	}
 }
 

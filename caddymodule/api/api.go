@@ -6,13 +6,8 @@ import (
 	"bytes"
 	"context"
 	"encoding/json"
-	"errors"
-	"fmt"
-	"io"
-	"mime"
 	"net/http"
 	"net/netip"
-	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -28,20 +23,6 @@ import (
 	"github.com/rollcall-gateway/rollcall/presence/assignment"
 	"github.com/rollcall-gateway/rollcall/presence/cluster"
 )
-
-// Most bytes of a request body.
-const (
-	maxBody      = 64 << 10
-	maxUsersBody = 1 << 20 // of an endpoint that takes a list of users
-)
-
-// bodyLimit returns the most bytes of a body for an endpoint.
-func bodyLimit(name string) int64 {
-	if name == "adduser" || name == "removeuser" {
-		return maxUsersBody
-	}
-	return maxBody
-}
 
 // request is the body of a request, an object. A value is looked at when it is asked for, so an unknown key is never an
 // error.
@@ -171,7 +152,7 @@ func (s *Server) question(w http.ResponseWriter, r *http.Request, name string, b
 	if r.Method != http.MethodPost {
 		return question{}, problem.MethodNotAllowed(http.MethodPost)
 	}
-	if r.TLS != nil && !r.TLS.HandshakeComplete {
+	if isEarly(r) {
 		return question{}, problem.TooEarly()
 	}
 	if s.Draining() {
@@ -181,10 +162,11 @@ func (s *Server) question(w http.ResponseWriter, r *http.Request, name string, b
 	if err != nil {
 		return question{}, problem.BadHost()
 	}
-	if _, p := by.Owner(host); p != nil {
+	of, p := by.Owner(host)
+	if p != nil {
 		return question{}, p
 	}
-	raw, p := readBody(w, r, bodyLimit(name))
+	raw, p := readBody(w, r, bodyLimit(name), of)
 	if p != nil {
 		return question{}, p
 	}
@@ -200,8 +182,7 @@ func (s *Server) question(w http.ResponseWriter, r *http.Request, name string, b
 		key = r.Header.Get("X-Api-Key")
 	}
 	// Only now, because a body may arrive slowly: a key that a reload has removed meanwhile is not valid.
-	of, p := by.Owner(host)
-	if p != nil {
+	if of, p = by.Owner(host); p != nil {
 		return question{}, p
 	}
 	if p := s.checkKey(of, key, by.Client(r)); p != nil {
@@ -211,6 +192,11 @@ func (s *Server) question(w http.ResponseWriter, r *http.Request, name string, b
 		return question{}, p
 	}
 	return question{of, host, body, raw}, nil
+}
+
+// isEarly reports whether a request came by 0-RTT, to this server or to a proxy in front (RFC 8470 section 5.1).
+func isEarly(r *http.Request) bool {
+	return r.TLS != nil && !r.TLS.HandshakeComplete || r.Header.Get("Early-Data") == "1"
 }
 
 // bodyHost returns the host that the body names, for clients that cannot choose the Host header, and its site. Without
@@ -255,51 +241,6 @@ func (s *Server) checkKey(of *site.Site, key string, client netip.Prefix) *probl
 		}
 	}
 	return nil
-}
-
-// readBody reads a body of at most limit bytes.
-func readBody(w http.ResponseWriter, r *http.Request, limit int64) ([]byte, *problem.Problem) {
-	if isEncoded(r.Header) {
-		return nil, problem.EncodedBody()
-	}
-	if !isJSON(r.Header) {
-		return nil, &problem.Problem{
-			Status: http.StatusUnsupportedMediaType, Code: "not_json",
-			Detail: "send the body as Content-Type: application/json",
-		}
-	}
-	raw, err := io.ReadAll(http.MaxBytesReader(w, r.Body, limit))
-	var tooLarge *http.MaxBytesError
-	switch {
-	case errors.As(err, &tooLarge):
-		return nil, &problem.Problem{
-			Status: http.StatusRequestEntityTooLarge, Code: "too_large",
-			Detail: fmt.Sprintf("the body is over %d KiB", limit>>10),
-		}
-	case err != nil:
-		return nil, &problem.Problem{Status: http.StatusBadRequest, Code: "bad_body", Detail: "the body did not arrive whole"}
-	}
-	return raw, nil
-}
-
-// isEncoded reports whether the body is compressed, or encoded in another way.
-func isEncoded(header http.Header) bool {
-	return slices.ContainsFunc(header["Content-Encoding"], func(coding string) bool {
-		return coding != "" && !strings.EqualFold(coding, "identity")
-	})
-}
-
-// isJSON reports whether the header says that the body is JSON. A program may leave Content-Type out. A
-// browser may not: any page can make it send a request without the header, and only with application/json
-// does the browser ask first whether the page may (CORS). Browsers send Origin or Sec-Fetch-Site.
-func isJSON(header http.Header) bool {
-	kind := header.Get("Content-Type")
-	browser := len(header["Origin"]) > 0 || len(header["Sec-Fetch-Site"]) > 0
-	if kind == "" {
-		return !browser
-	}
-	media, _, err := mime.ParseMediaType(kind)
-	return err == nil && (media == "application/json" || strings.HasSuffix(media, "+json") && !browser)
 }
 
 // shaped passes a whole answer through the plugins.

@@ -45,9 +45,11 @@ type Hub struct {
 	// Assignments are what users are joined to by the server.
 	Assignments *assign.Keeper
 	draining    atomic.Bool
-	started     time.Time
-	inEffect    atomic.Pointer[Configuration]    // the first of the stack, nil when it is empty
-	serving     atomic.Pointer[[]*Configuration] // the stack; when nothing is left in it, the last that was
+	// warnedOfHTTP2 is when a handshake over HTTP/2 was logged as a warning last, Unix time in nanoseconds; 0 before the first.
+	warnedOfHTTP2 atomic.Int64
+	started       time.Time
+	inEffect      atomic.Pointer[Configuration]    // the first of the stack, nil when it is empty
+	serving       atomic.Pointer[[]*Configuration] // the stack; when nothing is left in it, the last that was
 
 	// cluster is nil while this pod is alone. It changes with applying held.
 	cluster atomic.Pointer[joined]

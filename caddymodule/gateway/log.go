@@ -1,6 +1,7 @@
 package gateway
 
 import (
+	"net/http"
 	"slices"
 	"sync/atomic"
 
@@ -66,3 +67,9 @@ func (c liveCore) Sync() error {
 	}
 	return nil
 }
+
+// maxShownHost is the longest host in bytes that a log shows: as long as a domain name can be.
+const maxShownHost = 253
+
+// ShownHost returns the host of a request for a log, the beginning of it if it is long: anybody chooses what it is.
+func ShownHost(r *http.Request) string { return r.Host[:min(len(r.Host), maxShownHost)] }

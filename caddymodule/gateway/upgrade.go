@@ -4,6 +4,7 @@ import (
 	"errors"
 	"net/http"
 	"net/netip"
+	"time"
 
 	"go.uber.org/zap"
 
@@ -107,7 +108,7 @@ func (h *handshake) admit() (presence.HostName, *problem.Problem) {
 	if h.hub.draining.Load() {
 		return presence.HostName{}, problem.Draining()
 	}
-	if h.r.Method == http.MethodConnect || h.r.ProtoMajor > 1 {
+	if h.r.ProtoMajor > 1 {
 		return presence.HostName{}, &problem.Problem{
 			Status: http.StatusNotImplemented, Code: "http1_only",
 			Detail: "websockets are served over HTTP/1.1 only: enable h1 in the protocols of this server",
@@ -134,14 +135,23 @@ func problemUpgrade(err error) *problem.Problem {
 func (h *handshake) reject(p *problem.Problem) {
 	h.hub.metrics.rejected.WithLabelValues(p.Code).Inc()
 	level := zap.DebugLevel
-	if p.Status == http.StatusNotImplemented {
+	if p.Status == http.StatusNotImplemented && h.hub.warnOfHTTP2() {
 		level = zap.WarnLevel // the operator can change that, and nobody else sees it
 	}
 	if c := h.door.Logger().Check(level, "websocket handshake rejected"); c != nil {
-		c.Write(zap.String("host", h.r.Host), zap.String("proto", h.r.Proto), zap.Int("status", p.Status),
+		c.Write(zap.String("host", ShownHost(h.r)), zap.String("proto", h.r.Proto), zap.Int("status", p.Status),
 			zap.String("code", p.Code), zap.String("detail", p.Detail))
 	}
 	p.Write(h.w)
+}
+
+// http2Pause is the shortest time between two warnings of websockets over HTTP/2 and HTTP/3: any client can cause one.
+const http2Pause = time.Minute
+
+// warnOfHTTP2 reports whether a handshake over HTTP/2 or HTTP/3 is worth a warning now.
+func (h *Hub) warnOfHTTP2() bool {
+	now, last := time.Now().UnixNano(), h.warnedOfHTTP2.Load()
+	return now-last >= int64(http2Pause) && h.warnedOfHTTP2.CompareAndSwap(last, now)
 }
 
 // refuse closes a connection with a code, for a browser shows its page no HTTP status.

@@ -40,6 +40,7 @@ type Site struct {
 	Backend    *backend.Endpoint // nil: messages are not copied
 	Chain      *plugins.Chain    // nil without plugins
 
+	LargeBodies    atomic.Int32                   // of requests that are being read, for package api
 	WithoutBackend sync.Once                      // guards the warning that there is none
 	now            atomic.Pointer[presence.Rules] // see rules
 }

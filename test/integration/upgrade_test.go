@@ -183,7 +183,7 @@ func TestHandshakesThatAreRefused(t *testing.T) {
 		"a chunked body":    {map[string]string{"Upgrade:": "Upgrade: websocket\r\nTransfer-Encoding: chunked"}, 400},
 		"a host like no":    {map[string]string{"Host:": "Host: a b"}, 400},
 		"two hosts":         {map[string]string{"Host:": "Host: portal.example.com\r\nHost: other.example.com"}, 400},
-		"extended CONNECT?": {map[string]string{"GET": "CONNECT /message/socket HTTP/1.1"}, 501},
+		"CONNECT":           {map[string]string{"GET": "CONNECT /message/socket HTTP/1.1"}, 405},
 	}
 	for name, tt := range tests {
 		t.Run(name, func(t *testing.T) {

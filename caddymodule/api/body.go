@@ -1,0 +1,110 @@
+package api
+
+import (
+	"errors"
+	"fmt"
+	"io"
+	"mime"
+	"net/http"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/rollcall-gateway/rollcall/caddymodule/problem"
+	"github.com/rollcall-gateway/rollcall/caddymodule/site"
+)
+
+// Bounds of request bodies. A body comes before its key is known, so anybody can send one.
+const (
+	maxBody      = 64 << 10 // bytes
+	maxUsersBody = 1 << 20  // of an endpoint that takes a list of users
+
+	// maxLargeBodies is how many bodies of a site may be over maxBody while they arrive.
+	maxLargeBodies = 64
+	// bodyTimeout is how long a body may take to arrive, as a message by websocket may.
+	bodyTimeout = 30 * time.Second
+)
+
+// bodyLimit returns the most bytes of a body for an endpoint.
+func bodyLimit(name string) int64 {
+	if name == "adduser" || name == "removeuser" {
+		return maxUsersBody
+	}
+	return maxBody
+}
+
+// readBody reads a body of at most limit bytes for a site.
+func readBody(w http.ResponseWriter, r *http.Request, limit int64, of *site.Site) ([]byte, *problem.Problem) {
+	if isEncoded(r.Header) {
+		return nil, problem.EncodedBody()
+	}
+	if !isJSON(r.Header) {
+		return nil, &problem.Problem{
+			Status: http.StatusUnsupportedMediaType, Code: "not_json",
+			Detail: "send the body as Content-Type: application/json",
+		}
+	}
+	arrived := limitTime(w, r)
+	body := http.MaxBytesReader(w, r.Body, limit)
+	raw, err := io.ReadAll(io.LimitReader(body, maxBody))
+	if err == nil && len(raw) == maxBody {
+		defer of.LargeBodies.Add(-1)
+		if of.LargeBodies.Add(1) > maxLargeBodies {
+			return nil, &problem.Problem{
+				Status: http.StatusServiceUnavailable, Code: "busy",
+				Detail: fmt.Sprintf("too many bodies over %d KiB are on the way: send this one again", maxBody>>10), Retry: busyRetry,
+			}
+		}
+		var rest []byte
+		rest, err = io.ReadAll(body)
+		raw = append(raw, rest...)
+	}
+	var tooLarge *http.MaxBytesError
+	switch {
+	case errors.As(err, &tooLarge):
+		return nil, &problem.Problem{
+			Status: http.StatusRequestEntityTooLarge, Code: "too_large",
+			Detail: fmt.Sprintf("the body is over %d KiB", limit>>10),
+		}
+	case err != nil:
+		return nil, &problem.Problem{
+			Status: http.StatusBadRequest, Code: "bad_body",
+			Detail: fmt.Sprintf("the body did not arrive whole within %s", bodyTimeout),
+		}
+	}
+	arrived()
+	return raw, nil
+}
+
+// limitTime ends the reading of a body after bodyTimeout, unless the server has a limit of its own: the option read_body. The
+// function it returns is called when the body has arrived. Without that the deadline stays, so that net/http does not wait
+// for the rest either, and closes the connection.
+func limitTime(w http.ResponseWriter, r *http.Request) (arrived func()) {
+	server, _ := r.Context().Value(http.ServerContextKey).(*http.Server)
+	if r.ContentLength == 0 || server != nil && server.ReadTimeout > 0 {
+		return func() {}
+	}
+	c := http.NewResponseController(w)
+	_ = c.SetReadDeadline(time.Now().Add(bodyTimeout)) // the writers of Caddy's servers have deadlines
+	return func() { _ = c.SetReadDeadline(time.Time{}) }
+}
+
+// isEncoded reports whether the body is compressed, or encoded in another way.
+func isEncoded(header http.Header) bool {
+	return slices.ContainsFunc(header["Content-Encoding"], func(coding string) bool {
+		return coding != "" && !strings.EqualFold(coding, "identity")
+	})
+}
+
+// isJSON reports whether the header says that the body is JSON. A program may leave Content-Type out. A
+// browser may not: any page can make it send a request without the header, and only with application/json
+// does the browser ask first whether the page may (CORS). Browsers send Origin or Sec-Fetch-Site.
+func isJSON(header http.Header) bool {
+	kind := header.Get("Content-Type")
+	browser := len(header["Origin"]) > 0 || len(header["Sec-Fetch-Site"]) > 0
+	if kind == "" {
+		return !browser
+	}
+	media, _, err := mime.ParseMediaType(kind)
+	return err == nil && (media == "application/json" || strings.HasSuffix(media, "+json") && !browser)
+}
