@@ -130,15 +130,16 @@ func (w *Watcher) look(ctx context.Context, f *watchedFile) {
 		case content == u.plugin.loaded.Hash():
 			u.refused = ""
 		case content != u.refused:
-			if err == nil {
-				err = w.replace(ctx, u)
+			reason := err
+			if reason == nil {
+				reason = w.replace(ctx, u)
 			}
-			if err == nil {
+			if reason == nil {
 				w.host.counted(u.plugin.spec.Name, nil)
 				u.refused = ""
 				continue
 			}
-			u.refused, u.reason, u.told = content, err, false
+			u.refused, u.reason, u.told = content, reason, false
 			f.seen = nil // look again
 		case !u.told && ctx.Err() == nil:
 			u.told = true

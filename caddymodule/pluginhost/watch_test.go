@@ -400,3 +400,31 @@ func TestEngineIsSharedByConfigurations(t *testing.T) {
 		t.Errorf("%d engines", n)
 	}
 }
+
+// One site's configuration can refuse a file that another one takes.
+func TestWatcherReplacesAPluginThatAnotherSiteRefuses(t *testing.T) {
+	path := assemble(t, "shape")
+	c := load(t, watchedPlugin(path))
+	core, lines := observer.New(zap.ErrorLevel)
+	second, err := c.host.Load(t.Context(), 1<<30, []Spec{watchedPlugin(path)}, zap.New(core))
+	if err != nil {
+		t.Fatal(err)
+	}
+	hosts := map[*Set]string{c.sets[0]: "portal.example.com", second: "chat.example.com"}
+	c.watcher = c.host.Watch(t.Context(), Watched{
+		Sets: []*Set{c.sets[0], second}, InEffect: func() bool { return true }, Changed: func(*Set) {},
+		Hosts: func(s *Set) []string { return []string{hosts[s]} },
+	})
+	c.watcher.Stop()
+	before := c.hash()
+	replace(t, path, assemble(t, "shape", "(i32.const 0x72)", "(i32.const 0x70)")) // hosts that begin with p
+	for range 3 {
+		c.look(t)
+	}
+	if c.hash() != before || c.lines.FilterLevelExact(zap.ErrorLevel).Len() != 1 {
+		t.Errorf("the site that refuses it: swapped %t, logged %v", c.hash() != before, c.lines.All())
+	}
+	if second.Chain().Plugins()[0].Hash() == before || lines.Len() != 0 {
+		t.Errorf("the other site has the plugin of before, logged %v", lines.All())
+	}
+}
