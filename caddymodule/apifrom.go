@@ -116,6 +116,11 @@ func (h *Handler) checkAddress(r *http.Request) *problem.Problem {
 	return nil
 }
 
+// takesFrom reports whether api_from has the address of a request, which can be believed.
+func (h *Handler) takesFrom(r *http.Request) bool {
+	return h.apiFrom == nil || unbelievable(r) == "" && h.apiFrom.contains(r)
+}
+
 // unbelievable returns why the address of a request may not be the client's, or "".
 func unbelievable(r *http.Request) string {
 	headers := []string{"X-Forwarded-For"} // Caddy's default

@@ -3,6 +3,7 @@ package caddymodule
 import (
 	"net/http"
 	"net/netip"
+	"slices"
 
 	"go.uber.org/zap"
 
@@ -69,19 +70,16 @@ func (f *front) Other(r *http.Request, of *site.Site, host presence.HostName) (*
 	return configuration.Owners.(*owners).other(r, of, host)
 }
 
-// other returns the site of another host of the same block, if the client may use the endpoints there.
+// other returns the site of a host of the same block, if the client may use the endpoints there.
 func (o *owners) other(r *http.Request, of *site.Site, host presence.HostName) (*site.Site, *problem.Problem) {
 	claim := o.claimOn(host)
 	if claim == nil || claim.site.Settings != of.Settings {
 		return nil, problem.Misdirected()
 	}
-	var p *problem.Problem
-	for _, d := range claim.doors {
-		if p = d.handler.checkAddress(r); p == nil {
-			return claim.site, nil
-		}
+	if !slices.ContainsFunc(claim.doors, func(d *door) bool { return d.handler.takesFrom(r) }) {
+		return nil, claim.doors[0].handler.checkAddress(r) // a claim has a door
 	}
-	return nil, p // a claim has a door
+	return claim.site, nil
 }
 
 var (

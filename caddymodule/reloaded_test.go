@@ -2,6 +2,7 @@ package caddymodule
 
 import (
 	"crypto/tls"
+	"fmt"
 	"io"
 	"net/http"
 	"net/http/httptest"
@@ -47,6 +48,29 @@ func TestReplacedHandlerAnswersByTheConfigurationInEffect(t *testing.T) {
 	r.ProtoMajor, r.Proto = 3, "HTTP/3.0"
 	if w := serve(t, old, r); w.Code != http.StatusOK || w.Header().Get("Connection") != "" {
 		t.Errorf("by HTTP/3: status %d, Connection %q, which HTTP/3 does not allow", w.Code, w.Header().Get("Connection"))
+	}
+}
+
+// A key that has leaked can be why api_from was written.
+func TestReplacedHandlerChecksTheAddressByTheConfigurationInEffect(t *testing.T) {
+	const site = "http://portal.example.com {\n\trollcall {\n\t\tapi_key k\n%s\n\t}\n}"
+	for _, test := range []struct {
+		name, before, after string
+		status              int
+	}{
+		{"api_from is new", "", "api_from 192.0.2.2", http.StatusForbidden},
+		{"api_from is another", "api_from 192.0.2.1", "api_from 192.0.2.2", http.StatusForbidden},
+		{"api_from has the address", "", "api_from 192.0.2.1", http.StatusOK},
+		{"api_from is gone", "api_from 192.0.2.1", "", http.StatusOK},
+	} {
+		t.Run(test.name, func(t *testing.T) {
+			old, swap := replaced(t, fmt.Sprintf(site, test.before), fmt.Sprintf(site, test.after))
+			body := &slowReader{strings.NewReader(`{"apiKey":"k"}`), swap}
+			w := askFrom(t, old, "192.0.2.1", "portal.example.com", body)
+			if w.Code != test.status {
+				t.Errorf("status %d, want %d: %s", w.Code, test.status, w.Body)
+			}
+		})
 	}
 }
 

@@ -48,7 +48,7 @@ type response struct {
 type Door interface {
 	// Owner returns the site whose rules hold for a host, or why there is none at this door.
 	Owner(host presence.HostName) (*site.Site, *problem.Problem)
-	// Other returns the site of another host of the same block as of, if the client of the request may use its endpoints.
+	// Other returns the site of a host of the same block as of, if the client of the request may use its endpoints.
 	Other(r *http.Request, of *site.Site, host presence.HostName) (*site.Site, *problem.Problem)
 	// Client returns the addresses that count as one client with that of the request, the zero Prefix without any.
 	Client(r *http.Request) netip.Prefix
@@ -183,6 +183,9 @@ func (s *Server) question(w http.ResponseWriter, r *http.Request, name string, b
 	}
 	// Only now, because a body may arrive slowly: a key that a reload has removed meanwhile is not valid.
 	if of, p = by.Owner(host); p != nil {
+		return question{}, p
+	}
+	if _, p := by.Other(r, of, host); p != nil { // a reload can have changed api_from
 		return question{}, p
 	}
 	if p := s.checkKey(of, key, by.Client(r)); p != nil {
