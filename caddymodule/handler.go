@@ -339,6 +339,8 @@ func (h *Handler) ServeHTTP(w http.ResponseWriter, r *http.Request, next caddyht
 	if !ok {
 		return next.ServeHTTP(w, r)
 	}
+	// HTTP can start before this app, when the sites of handlers are not final yet. Owner returns the error.
+	_, _ = h.app.settle()
 	if h.app.stopped.Load() && r.ProtoMajor < 3 {
 		// The client goes to the server of the configuration in effect then: net/http closes, or sends GOAWAY by HTTP/2. In
 		// HTTP/3 the header is an error (RFC 9114 section 4.2).

@@ -10,6 +10,7 @@ import (
 	"path/filepath"
 	"slices"
 	"strings"
+	"sync"
 	"testing"
 
 	"github.com/caddyserver/caddy/v2/modules/caddyhttp"
@@ -414,4 +415,32 @@ func TestManySitesAreComparedByLookups(t *testing.T) {
 	if o.Find(mustHost(t, "x.h4999.example.com")) == o.Find(mustHost(t, "h4999.example.com")) {
 		t.Error("two sites are one")
 	}
+}
+
+// HTTP can serve requests before this app starts. The first one makes a handler in a named route and this one a single
+// site.
+func TestRequestsBeforeTheStart(t *testing.T) {
+	const x = `{"handler":"rollcall","api_key":["x"],"api_from":["192.0.2.2"]}`
+	c := loadServers(t, `"80":{"listen":[":80"],"automatic_https":{"disable":true},"routes":[`+
+		route([]string{"a.example.com"}, `{"handler":"invoke","name":"n"}`)+`],"named_routes":{"n":`+route(nil, x)+`}},`+
+		`"81":{"listen":[":81"],"automatic_https":{"disable":true},"routes":[`+route([]string{"a.example.com"}, x)+`]}`)
+	var requests sync.WaitGroup
+	for range 4 {
+		requests.Go(func() {
+			if status := c.statusAt(t, "81", "a.example.com", "/message/users", "x"); status != http.StatusForbidden {
+				t.Errorf("status %d", status)
+			}
+		})
+		requests.Go(func() {
+			if status := c.statusAt(t, "80", "a.example.com", "/message/socket", "x"); status != http.StatusMethodNotAllowed {
+				t.Errorf("status %d for a socket", status)
+			}
+		})
+		requests.Go(func() {
+			if _, err := c.app.settle(); err != nil {
+				t.Error(err)
+			}
+		})
+	}
+	requests.Wait()
 }
