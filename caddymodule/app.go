@@ -225,6 +225,7 @@ func (a *App) Cleanup() error {
 	if a.snapshot != nil {
 		a.hub.TakeBack(a.snapshot)
 	}
+	a.hub.Abandon(&a.stopped)
 	return closeProcess()
 }
 

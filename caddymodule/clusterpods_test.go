@@ -111,9 +111,10 @@ func TestTwoPods(t *testing.T) {
 		t.Errorf("report %+v", r)
 	}
 	running := c.app.hub.Joined()
+	whole := t // configurations stay in effect when a subtest ends
 
 	t.Run("a reload keeps the cluster", func(t *testing.T) {
-		next := mustLoad(t, clustered("listen "+address+"\nsecret "+clusterSecret+"\n# another"))
+		next := mustLoad(whole, clustered("listen "+address+"\nsecret "+clusterSecret+"\n# another"))
 		if err := c.app.hub.CheckCluster(next.app.cluster); err != nil {
 			t.Fatal(err)
 		}
@@ -131,7 +132,7 @@ func TestTwoPods(t *testing.T) {
 	})
 
 	t.Run("other settings start another one", func(t *testing.T) {
-		next := mustLoad(t, clustered("listen "+address+"\nsecret "+clusterSecret+"\nquery_timeout 400ms"))
+		next := mustLoad(whole, clustered("listen "+address+"\nsecret "+clusterSecret+"\nquery_timeout 400ms"))
 		n := next.snapshot()
 		c.app.hub.Offer(n)
 		c.app.hub.TakeBack(s)

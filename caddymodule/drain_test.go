@@ -311,3 +311,26 @@ func TestStopHandlerIsPrintedWithoutSecrets(t *testing.T) {
 		t.Errorf("it is printed as %s, error %v", line, err)
 	}
 }
+
+// HTTP can start before this app, and take connections that a failed start must not leave behind.
+func TestConfigurationGivenUpBeforeItsStartKeepsNoConnections(t *testing.T) {
+	const before = "portal.example.com"
+	first := started(t, siteWithKey(before, "k"))
+	stays := mustDial(t, listen(t, first.handler(t)), before)
+	welcome(t, stays)
+	second := mustLoad(t, siteWithKey(before, "k")+"\n"+siteWithKey("new.example.com", "n"))
+	for _, h := range second.app.handlers {
+		if name := mustHost(t, "new.example.com"); second.snapshot().Find(name) == h.site {
+			early := mustDial(t, listen(t, h), "new.example.com")
+			welcome(t, early)
+			second.mustCleanup(t)
+			expectCode(t, early, websocket.CloseGoingAway)
+		}
+	}
+	if host := first.app.hub.Registry.Host(mustHost(t, before)); host == nil || len(host.Outboxes()) != 1 {
+		t.Error("the connection of the configuration in effect is gone")
+	}
+	first.mustStop(t)
+	expectCode(t, stays, websocket.CloseGoingAway)
+	first.mustCleanup(t)
+}

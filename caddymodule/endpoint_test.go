@@ -420,15 +420,16 @@ func (r *slowReader) Read(p []byte) (int, error) {
 
 // A request that is under way when its configuration goes is answered.
 func TestEndpointOutlivesItsConfiguration(t *testing.T) {
-	old := mustLoad(t, "http://portal.example.com {\n\trollcall {\n\t\tapi_key k\n\t}\n}")
-	mustLoad(t, "http://portal.example.com {\n\trollcall\n}") // the one that follows
+	old, next := started(t, siteWithKey("portal.example.com", "k")), mustLoad(t, siteWithKey("portal.example.com", "k"))
 	h := old.handler(t)
 	r := httptest.NewRequest(http.MethodPost, "http://portal.example.com/message/users", &slowReader{
 		strings.NewReader(`{"apiKey":"k"}`),
 		func() {
-			if err := old.app.Cleanup(); err != nil {
+			if err := next.app.Start(); err != nil {
 				t.Error(err)
 			}
+			old.mustStop(t)
+			old.mustCleanup(t)
 		},
 	})
 	if w := serve(t, h, r); w.Code != http.StatusOK || w.Body.String() != "{}" {

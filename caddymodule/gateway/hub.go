@@ -184,6 +184,23 @@ func (h *Hub) TakeBack(s *Configuration) {
 	}
 }
 
+// Abandon closes the connections to sites of a configuration that is given up. It may never have been offered: HTTP can start
+// before the app rollcall, and take connections to hosts that no other configuration has.
+func (h *Hub) Abandon(retired *atomic.Bool) {
+	h.mu.Lock()
+	retired.Store(true)
+	var left []presence.HostName
+	for name, t := range h.tenants {
+		if t.site.Load().Retired == retired {
+			left = append(left, name)
+		}
+	}
+	h.mu.Unlock()
+	for _, name := range left {
+		h.closeHost(name)
+	}
+}
+
 // IsLast reports whether s is the only configuration of the hub.
 func (h *Hub) IsLast(s *Configuration) bool {
 	h.mu.Lock()
