@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"maps"
 	"slices"
+	"strings"
 
 	"github.com/caddyserver/caddy/v2/modules/caddyhttp"
 )
@@ -37,10 +38,17 @@ func (a *App) enterNamed() error {
 			deepest: make(map[*Handler]hiddenAt), invoking: make(map[string]bool),
 		}
 		w.container(w.server, nil)
+		if w.nested > maxNested {
+			return fmt.Errorf("rollcall in named routes (listener %s): named routes invoke each other in more than %d ways: "+
+				"write rollcall in a route that is not invoked", strings.Join(w.server.Listen, ", "), maxNested)
+		}
 		for _, h := range a.handlers {
 			for _, way := range w.found(h) {
 				if _, err := a.enter(h, way); err != nil {
 					return err
+				}
+				if err := h.checkReach(a.ctx, &way, h.made.Logger); err != nil {
+					return fmt.Errorf("%s: %w", way.label(h.Prefix), err)
 				}
 			}
 		}
@@ -55,7 +63,11 @@ type namedWalker struct {
 	ways     map[*Handler][]way
 	deepest  map[*Handler]hiddenAt
 	invoking map[string]bool // named routes under way: they may invoke each other
+	nested   int             // times that a named route was entered from another one
 }
+
+// maxNested bounds the ways through named routes that invoke each other: two invocations a level double them.
+const maxNested = 20_000
 
 // hiddenAt are the ways to the innermost container around a handler that can be seen.
 type hiddenAt struct {
@@ -86,7 +98,10 @@ func (w *namedWalker) handler(handler caddyhttp.MiddlewareHandler, steps []step)
 			w.ways[h] = append(w.ways[h], way{server: w.server, steps: steps})
 		}
 	case *caddyhttp.Invoke:
-		if route := w.server.NamedRoutes[h.Name]; route != nil && !w.invoking[h.Name] {
+		if route := w.server.NamedRoutes[h.Name]; route != nil && !w.invoking[h.Name] && w.nested <= maxNested {
+			if len(w.invoking) > 0 {
+				w.nested++
+			}
 			w.invoking[h.Name] = true
 			w.list(step{container: h, list: caddyhttp.RouteList{*route}}, steps)
 			delete(w.invoking, h.Name)

@@ -299,6 +299,12 @@ func TestNamedRoutes(t *testing.T) {
 		return `"80":{"listen":[":80"],"automatic_https":{"disable":true},"routes":[` + strings.Join(routes, ",") + `],"named_routes":{` + strings.Join(named, ",") + `}}`
 	}
 	a, b := []string{"a.example.com"}, []string{"b.example.com"}
+	const proxy = `{"handler":"reverse_proxy","upstreams":[{"dial":"127.0.0.1:9"}]}`
+	levels := []string{`"n24":` + route(nil, x)}
+	for i := range 24 {
+		next := fmt.Sprintf(`{"handler":"invoke","name":"n%d"}`, i+1)
+		levels = append(levels, fmt.Sprintf(`"n%d":`, i)+route(nil, next, next))
+	}
 	for _, test := range []struct {
 		name, server string
 		want         map[string]int // by host, with the key x
@@ -323,6 +329,26 @@ func TestNamedRoutes(t *testing.T) {
 			"in a container of another plugin",
 			named([]string{invoke(a, "n"), invoke(b, "n")}, `"n":`+route(nil, `{"handler":"rollcall_test_container","hidden":[`+route(nil, x)+`]}`)),
 			nil, "",
+		},
+		{
+			"behind a proxy in the named route", named([]string{invoke(a, "n")}, `"n":`+route(nil, proxy, x)),
+			nil, "rollcall for a.example.com (listener :80, prefix /message): reverse_proxy answers every request",
+		},
+		{
+			"behind a proxy in a route of the named route", named([]string{invoke(a, "n")}, `"n":`+route(nil, subroute(route(nil, proxy), route(nil, x)))),
+			nil, "reverse_proxy answers every request",
+		},
+		{
+			"invoked after a proxy", named([]string{invoke(b, "n"), route(a, proxy), invoke(a, "n")}, `"n":`+route(nil, x)),
+			nil, "rollcall for a.example.com (listener :80, prefix /message): reverse_proxy answers every request",
+		},
+		{
+			"invoked after an invoked proxy", named([]string{route(a, `{"handler":"invoke","name":"p"}`), invoke(a, "n")}, `"n":`+route(nil, x), `"p":`+route(nil, proxy)),
+			nil, "reverse_proxy answers every request",
+		},
+		{
+			"two invocations a level", named([]string{invoke(a, "n0")}, levels...),
+			nil, "named routes invoke each other in more than 20000 ways",
 		},
 		{
 			"two for one host", named([]string{invoke(a, "n"), invoke(a, "m")}, `"n":`+route(nil, x), `"m":`+route(nil, strings.Replace(y, `,"prefix":"/y"`, "", 1))),

@@ -28,7 +28,8 @@ type probe struct {
 	groups map[string]certainty // whether a route of the group matched
 	// rewritten names what gave the request a path of its own, "" if nothing did.
 	rewritten rewriter
-	depth     int // of invoked routes
+	depth     int  // of invoked routes
+	invoked   *int // how many there were
 }
 
 // rewriter is a directive that changes the path of every request for an endpoint.
@@ -46,8 +47,11 @@ type ending struct {
 	off bool   // it answers with a redirection, a text or an error, as a site that is switched off does
 }
 
-// deepestInvoke bounds named routes that invoke each other.
-const deepestInvoke = 8
+// Bounds of named routes that invoke each other.
+const (
+	deepestInvoke = 8
+	mostInvoked   = 1000
+)
 
 // newProbe returns a request for an endpoint of a handler, which is as it is when it reaches a server.
 func newProbe(ctx caddy.Context, method, path string) *probe {
@@ -55,7 +59,7 @@ func newProbe(ctx caddy.Context, method, path string) *probe {
 		Method: method, URL: &url.URL{Path: path}, RequestURI: path, Proto: "HTTP/1.1", ProtoMajor: 1, ProtoMinor: 1,
 		Header: make(http.Header), Body: http.NoBody,
 	}
-	p := &probe{repl: caddy.NewReplacer(), ctx: ctx, groups: make(map[string]certainty)}
+	p := &probe{repl: caddy.NewReplacer(), ctx: ctx, groups: make(map[string]certainty), invoked: new(int)}
 	p.r = caddyhttp.PrepareRequest(r.WithContext(context.Background()), p.repl, nil, nil)
 	return p
 }
@@ -151,9 +155,10 @@ func (p *probe) handler(handler any, notFile bool) *ending {
 }
 
 func (p *probe) invoke(name string) *ending {
-	if p.server == nil || p.depth == deepestInvoke {
+	if p.server == nil || p.depth == deepestInvoke || *p.invoked == mostInvoked {
 		return nil
 	}
+	*p.invoked++
 	route := p.server.NamedRoutes[name]
 	if route == nil {
 		return nil

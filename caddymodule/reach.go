@@ -25,8 +25,10 @@ var endpoints = []struct{ name, method string }{
 	{"/client.d.ts", http.MethodGet},
 }
 
-func isEndpoint(name string) bool {
-	return slices.ContainsFunc(endpoints, func(e struct{ name, method string }) bool { return e.name == name })
+// isEndpoint reports whether a handler with the prefix serves the path.
+func isEndpoint(path, prefix string) bool {
+	name, ok := strings.CutPrefix(path, prefix)
+	return ok && slices.ContainsFunc(endpoints, func(e struct{ name, method string }) bool { return e.name == name })
 }
 
 // reach is what becomes of requests for the endpoints of a handler on their way to it.
@@ -171,7 +173,7 @@ func (r *reach) send(method, path, endpoint string) (o *obstacle, forUs bool) {
 	switch {
 	case p.lost || p.rewritten == "":
 		return nil, true
-	case endpoint == "" && isEndpoint(strings.TrimPrefix(p.r.URL.Path, r.prefix)), endpoint != "" && p.r.URL.Path == endpoint:
+	case endpoint == "" && isEndpoint(p.r.URL.Path, r.prefix), endpoint != "" && p.r.URL.Path == endpoint:
 		return nil, true
 	}
 	return rewrittenBy(p.rewritten), true

@@ -37,6 +37,7 @@ func TestWhatKeepsRequestsFromRollcall(t *testing.T) {
 		{"SPA in a route before", "route {\ntry_files {path} /index.html\n}\nrollcall", blocks, ""},
 		{"SPA by a matcher", "@file file {path} /index.html\nrewrite @file {http.matchers.file.relative}\nrollcall", blocks, ""},
 		{"SPA by not file", "@none not file\nrewrite @none /index.html\nrollcall\nfile_server", "handle /message/* { rollcall ... }", ""},
+		{"SPA whose page is called like an endpoint", "rollcall\ntry_files {path} /users\nfile_server", blocks, ""},
 		{"SPA for what is not an endpoint", "@page not path /message/*\nrewrite @page /index.html\nrollcall\nfile_server", "", ""},
 		{"SPA for pages", "@page {\nnot path /message/*\nfile {path} /index.html\n}\nrewrite @page {http.matchers.file.relative}\nrollcall\nfile_server", "", ""},
 		{"SPA by a header", "@html {\nheader Accept *text/html*\nfile {path} /index.html\n}\nrewrite @html {http.matchers.file.relative}\nrollcall\nfile_server", "", ""},

@@ -28,8 +28,7 @@ func (*rollcallMark) CaddyModule() caddy.ModuleInfo {
 }
 
 func (*rollcallMark) ServeHTTP(w http.ResponseWriter, r *http.Request, next caddyhttp.Handler) error {
-	name, found := strings.CutPrefix(r.URL.Path, defaultPrefix)
-	if !found || !isEndpoint(name) {
+	if !isEndpoint(r.URL.Path, defaultPrefix) {
 		return next.ServeHTTP(w, r)
 	}
 	w.Header().Set("Rollcall-Mark", "reached")
