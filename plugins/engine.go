@@ -63,13 +63,14 @@ func NewEngine(c EngineConfig) (*Engine, error) {
 		}
 	}
 	e := &Engine{
-		config: c, memory: memory.NewBudget(c.Memory),
+		config:   c,
 		programs: make(map[programKey]*program),
 		loaded:   make(map[coreKey]weak.Pointer[anchor]),
 		cores:    make(map[*core]struct{}),
 	}
 	e.ctx, e.cancel = context.WithCancel(context.Background())
 	e.janitor.engine = e
+	e.memory = memory.NewBudget(c.Memory, e.janitor.evict)
 	return e, nil
 }
 
@@ -113,15 +114,6 @@ func (e *Engine) list() []*core {
 		cores = append(cores, c)
 	}
 	return cores
-}
-
-// reserve gets memory for a new instance. When the budget is used up, idle instances of others have to go.
-func (e *Engine) reserve(least, most int64) (*memory.Linear, error) {
-	l, err := memory.New(e.memory, least, most)
-	if errors.Is(err, memory.ErrBudget) && e.janitor.evict(least) {
-		l, err = memory.New(e.memory, least, most)
-	}
-	return l, err
 }
 
 // Report returns the state of all loaded plugins, by name.

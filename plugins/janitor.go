@@ -1,6 +1,8 @@
 package plugins
 
 import (
+	"cmp"
+	"slices"
 	"sync"
 	"time"
 )
@@ -9,7 +11,7 @@ const (
 	// idleAfter is how long an instance may go unused before it is closed.
 	idleAfter  = time.Minute
 	sweepEvery = idleAfter / 4
-	// evictRate is how often in a second instances of others are closed to make room for a new one.
+	// evictRate is how often in a second instances of others are closed to make room for one that is new or grows.
 	evictRate = 10
 )
 
@@ -63,7 +65,8 @@ func (j *janitor) sweep() {
 }
 
 // evict closes idle instances until there is room for so many bytes: first those that were not used since the last
-// sweep. It reports whether it closed any.
+// sweep. Of both, it begins with the plugin that has most memory: where clients choose the names of hosts, they can make
+// many instances of one. It reports whether it closed any.
 func (j *janitor) evict(bytes int64) (closed bool) {
 	j.mu.Lock()
 	defer j.mu.Unlock()
@@ -76,6 +79,11 @@ func (j *janitor) evict(bytes int64) (closed bool) {
 	j.engine.mu.Lock()
 	cores := j.engine.list()
 	j.engine.mu.Unlock()
+	sizes := make(map[*core]int64, len(cores))
+	for _, c := range cores {
+		sizes[c] = c.memory()
+	}
+	slices.SortFunc(cores, func(a, b *core) int { return cmp.Compare(sizes[b], sizes[a]) })
 	goal := j.engine.memory.Used() - bytes
 	for _, any := range [...]bool{false, true} {
 		for _, c := range cores {
@@ -95,6 +103,18 @@ func (j *janitor) evict(bytes int64) (closed bool) {
 		}
 	}
 	return closed
+}
+
+// memory is how many bytes the instances of the plugin have.
+func (c *core) memory() (bytes int64) {
+	for _, p := range c.pools() {
+		for i := range p.slots {
+			if s := p.slots[i].Load(); s != nil {
+				bytes += s.memory.Load().Size()
+			}
+		}
+	}
+	return bytes
 }
 
 // sweep closes the plugin's instances that were not used since now less idleAfter, and forgets hosts without any. It

@@ -2,6 +2,7 @@ package plugins
 
 import (
 	"errors"
+	"fmt"
 	"runtime"
 	"strings"
 	"sync"
@@ -208,6 +209,42 @@ func TestMemoryBudgetBoundsAllInstances(t *testing.T) {
 	var failure *Error
 	if !errors.As(err, &failure) || failure.Reason != ReasonMemory || !strings.Contains(err.Error(), "196608 bytes wanted") {
 		t.Errorf("got %v", err)
+	}
+}
+
+// Most of what a guest of Go needs it asks for while it begins.
+func TestAMemoryThatGrowsTakesThatOfIdleInstances(t *testing.T) {
+	e := newEngine(t, EngineConfig{Memory: 11 * pageSize})
+	c := NewChain(load(t, e, Spec{Path: wat(t, guest(`(func (export "rollcall_classify") (param i32 i32) (result i64)
+		(i64.extend_i32_u (i32.eq (memory.grow (i32.const 4)) (i32.const -1))))`)), Limits: Limits{Instances: 1}}))
+	for _, host := range []string{"a", "b", "c"} {
+		if d, err := c.Classify(host, "c", Authenticated); err != nil || d.Kind != NoOpinion {
+			t.Errorf("host %s: got %v, %v", host, d, err)
+		}
+		if used := e.memory.Used(); used > 11*pageSize {
+			t.Errorf("%d bytes are in use", used)
+		}
+	}
+}
+
+// Clients can choose the names of hosts on a site for any host, and so make instances of its plugin.
+func TestRoomIsMadeByThePluginThatHasMost(t *testing.T) {
+	e := newEngine(t, EngineConfig{Memory: 12 * pageSize})
+	file := wat(t, classifier(`(i64.const 1)`))
+	one := NewChain(load(t, e, Spec{Name: "one", Path: file, Limits: Limits{Instances: 1}}))
+	if _, err := one.Classify("a", "c", Authenticated); err != nil {
+		t.Fatal(err)
+	}
+	many := NewChain(load(t, e, Spec{Name: "many", Path: file, Limits: Limits{Instances: 1}}))
+	for i := range 10 {
+		if _, err := many.Classify(fmt.Sprintf("h%d", i), "c", Authenticated); err != nil {
+			t.Fatal(err)
+		}
+	}
+	for _, r := range e.Report() {
+		if r.Name == "one" && (len(r.Hosts) != 1 || r.Hosts[0].Idle != 1) {
+			t.Errorf("the hosts of one: %+v", r.Hosts)
+		}
 	}
 }
 

@@ -8,7 +8,7 @@ import (
 const page = 64 << 10
 
 func TestMemoryGrowsInPlaceWithinItsBudget(t *testing.T) {
-	b := NewBudget(4 * page)
+	b := NewBudget(4*page, nil)
 	l, err := New(b, page, 8*page)
 	if err != nil {
 		t.Fatal(err)
@@ -34,7 +34,7 @@ func TestMemoryGrowsInPlaceWithinItsBudget(t *testing.T) {
 }
 
 func TestMemoryStopsAtItsLimit(t *testing.T) {
-	l, err := New(NewBudget(1<<30), page, 2*page)
+	l, err := New(NewBudget(1<<30, nil), page, 2*page)
 	if err != nil {
 		t.Fatal(err)
 	}
