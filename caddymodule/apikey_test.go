@@ -13,6 +13,7 @@ func hashed(key string) string {
 }
 
 func TestAPIKeys(t *testing.T) {
+	t.Setenv("ROLLCALL_TEST_HASH", "SHA256:"+hashed("a"))
 	t.Setenv("ROLLCALL_TEST_KEY", "from {env.HOME} the environment")
 	for _, test := range []struct {
 		name       string
@@ -25,6 +26,8 @@ func TestAPIKeys(t *testing.T) {
 		{"one", []string{"abc"}, []string{"abc"}, []string{"", "ab", "abcd", "ABC", "abc "}},
 		{"several, to be rotated", []string{"old", "new", "sha256:" + hashed("hashed")}, []string{"old", "new", "hashed"}, []string{"", "oldnew", "sha256:" + hashed("hashed")}},
 		{"hash in upper case", []string{"sha256:" + strings.ToUpper(hashed("a"))}, []string{"a"}, []string{"b"}},
+		{"hash whose name is in upper case", []string{"{env.ROLLCALL_TEST_HASH}"}, []string{"a"}, []string{"SHA256:" + hashed("a")}},
+		{"key that begins like a hash", []string{"sha256", "sha256-a"}, []string{"sha256", "sha256-a"}, []string{"a"}},
 		{"placeholder", []string{"{env.ROLLCALL_TEST_KEY}"}, []string{"from {env.HOME} the environment"}, []string{"{env.ROLLCALL_TEST_KEY}", ""}},
 		{"hash of the empty key still opens to nobody without one", []string{"sha256:" + hashed("")}, nil, []string{""}},
 		{"braces that are no placeholder", []string{"a{b", `\{c\}`}, []string{"a{b", "{c}"}, []string{"a"}},
@@ -50,12 +53,15 @@ func TestAPIKeys(t *testing.T) {
 
 func TestAPIKeysRefuseWhatCannotBeMeant(t *testing.T) {
 	const canary = "c0ffee"
+	t.Setenv("ROLLCALL_TEST_OFF", "off")
 	for _, test := range []struct {
 		name       string
 		configured []string
 		want       string
 	}{
 		{"off beside a key", []string{canary, "off"}, "off stands alone"},
+		{"off from the environment", []string{"{env.ROLLCALL_TEST_OFF}"}, "number 1 is the word off"},
+		{"off in upper case", []string{canary, "OFF"}, "number 2 is the word off"},
 		{"empty", []string{canary, ""}, "number 2 is empty: is its environment variable set?"},
 		{"environment variable that is not set", []string{"{env.ROLLCALL_NO_SUCH_KEY}"}, "number 1 is empty"},
 		{"misspelt placeholder", []string{"{evn." + canary + "}"}, "number 1"},

@@ -221,6 +221,9 @@ func parseAPIKeys(configured []string) (site.Keys, error) {
 		if texts[i], err = resolveKey(numbered("api_key", i), text); err != nil {
 			return site.Keys{}, err
 		}
+		if strings.EqualFold(texts[i], apiKeysOff) {
+			return site.Keys{}, fmt.Errorf("api_key: number %d is the word off, and no key: write off in lower case and without a placeholder", i+1)
+		}
 	}
 	return site.NewKeys(texts)
 }

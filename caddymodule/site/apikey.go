@@ -26,8 +26,8 @@ func OpenKeys() Keys { return Keys{Open: true} }
 func NewKeys(texts []string) (Keys, error) {
 	var keys Keys
 	for i, key := range texts {
-		encoded, isHash := strings.CutPrefix(key, "sha256:")
-		if !isHash {
+		kind, encoded, named := strings.Cut(key, ":")
+		if !named || !strings.EqualFold(kind, "sha256") {
 			keys.hashes = append(keys.hashes, sha256.Sum256([]byte(key)))
 			continue
 		}
