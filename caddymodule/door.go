@@ -52,11 +52,37 @@ func unfitPaths(route *caddyhttp.Route, prefix string) []string {
 	return unfit
 }
 
-// deadDoor returns an error if a door of the same site gets each request that the other door could get.
-func deadDoor(doors []*door, d *door) error {
-	for _, before := range doors {
-		if before.handler.Prefix == d.handler.Prefix && before.covers(d, d.hosts) {
-			return fmt.Errorf("%s is never reached, because %s stands before it: write one", d, before)
+// deadDoor returns an error if a door of the same site gets each request that the other door could get. It looks at the
+// doors without a limit, and at those whose limit the other door shares: a site can have thousands of doors, each for a
+// path of its own.
+func (c *claim) deadDoor(d *door) error {
+	look := func(doors []*door) error {
+		for _, before := range doors {
+			if before.handler.Prefix == d.handler.Prefix && before.covers(d, d.hosts) {
+				return fmt.Errorf("%s is never reached, because %s stands before it: write one", d, before)
+			}
+		}
+		return nil
+	}
+	if err := look(c.limited[nil]); err != nil {
+		return err
+	}
+	for i := range d.way.steps {
+		if route := d.way.steps[i].route(); route != nil {
+			if err := look(c.limited[route]); err != nil {
+				return err
+			}
+		}
+	}
+	return nil
+}
+
+// limit returns the first route on the way that gets some requests for the endpoints only, whatever the host; nil for none.
+// A door covers only those behind its limit.
+func (d *door) limit() *caddyhttp.Route {
+	for i := range d.way.steps {
+		if route := d.way.steps[i].route(); route != nil && !takesAll(route, hostSet{}, d.handler.Prefix) {
+			return route
 		}
 	}
 	return nil

@@ -1,6 +1,7 @@
 package caddymodule
 
 import (
+	"fmt"
 	"net/http"
 	"net/http/httptest"
 	"os"
@@ -180,5 +181,20 @@ func TestRewritesAreFoundByOneLookAtEachRoute(t *testing.T) {
 	}
 	if looks > len(list) {
 		t.Errorf("%d looks at %d routes", looks, len(list))
+	}
+}
+
+// Thousands of doors to one host, each for a path of its own, are not compared with each other.
+func TestDoorsOfOneHostAreComparedByTheirLimit(t *testing.T) {
+	const doors = 300
+	var text strings.Builder
+	text.WriteString("http://a.example.com {\n")
+	for i := range doors {
+		fmt.Fprintf(&text, "handle_path /t%d/* {\nrollcall {\napi_key off\n}\n}\n", i)
+	}
+	c := mustLoad(t, text.String()+"}")
+	claim := c.app.owners.claimOn(mustHost(t, "a.example.com"))
+	if n := len(claim.limited[nil]); len(claim.doors) != doors || n != 0 || len(claim.limited) != doors {
+		t.Errorf("%d doors, %d of them compared with all, with %d limits", len(claim.doors), n, len(claim.limited))
 	}
 }

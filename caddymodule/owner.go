@@ -5,6 +5,8 @@ import (
 	"slices"
 	"strings"
 
+	"github.com/caddyserver/caddy/v2/modules/caddyhttp"
+
 	"github.com/rollcall-gateway/rollcall/caddymodule/gateway"
 	"github.com/rollcall-gateway/rollcall/caddymodule/pluginhost"
 	"github.com/rollcall-gateway/rollcall/caddymodule/site"
@@ -25,6 +27,7 @@ type claim struct {
 	pattern string // "" for every host
 	site    *site.Site
 	doors   []*door
+	limited map[*caddyhttp.Route][]*door // doors by their limit
 }
 
 // door is one way to a handler of a site. A site has several where handlers are the same except for matchers, prefix and
@@ -143,7 +146,7 @@ func (a *App) findSame(d *door) ([]*site.Site, error) {
 			if c.site.Settings != d.handler.settings {
 				return nil, conflict(d, c, pattern)
 			}
-			if dead := deadDoor(c.doors, d); dead != nil {
+			if dead := c.deadDoor(d); dead != nil {
 				return nil, dead
 			}
 			if !slices.Contains(same, c.site) {
@@ -183,15 +186,22 @@ func (o *owners) get(pattern string) *claim {
 // add records a door for the hosts of a pattern.
 func (o *owners) add(pattern string, d *door) {
 	if c := o.get(pattern); c != nil {
-		c.doors = append(c.doors, d)
+		c.add(d)
 		return
 	}
-	c := &claim{pattern: pattern, site: d.handler.site, doors: []*door{d}}
+	c := &claim{pattern: pattern, site: d.handler.site, limited: make(map[*caddyhttp.Route][]*door)}
+	c.add(d)
 	if pattern == "" {
 		o.every = c
 	} else {
 		o.hosts.insert(pattern, c)
 	}
+}
+
+func (c *claim) add(d *door) {
+	c.doors = append(c.doors, d)
+	limit := d.limit()
+	c.limited[limit] = append(c.limited[limit], d)
 }
 
 // merge makes the doors of another site with the same settings doors of s. The lock is held.
