@@ -187,8 +187,8 @@ func TestCookieThatExpires(t *testing.T) {
 // TestMoreChannelsThanAllowed asks for more than twice the frames that a small limit allows at once, and stays connected.
 func TestMoreChannelsThanAllowed(t *testing.T) {
 	d := startDemo(t, false)
-	d.reload(t, "\tdefault authenticated\n\t\t}", "\tdefault authenticated\n\t\t}\n\t\tlimits {\n"+
-		"\t\t\tframes_per_second 20\n\t\t\tchannels_per_connection 20\n\t\t}")
+	d.reload(t, "\tdefault authenticated\n\t\t\t}", "\tdefault authenticated\n\t\t\t}\n\t\t\tlimits {\n"+
+		"\t\t\t\tframes_per_second 20\n\t\t\t\tchannels_per_connection 20\n\t\t\t}")
 	p := openBlank(t, newBrowser(t), d.url)
 	p.connect("")
 	p.run(chromedp.Evaluate[chromedp.Void](`
