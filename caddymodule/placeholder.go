@@ -70,7 +70,7 @@ func (k *known) replace(text string) string {
 	return replaced
 }
 
-// What follows the name of an option or a placeholder in an error.
+// Ends of errors that begin with the name of an option or a placeholder.
 const (
 	isUnset  = " is empty: is its environment variable set?"
 	isUnread = " is empty: is its file readable, and has it a text?"

@@ -7,7 +7,7 @@ import (
 	"github.com/rollcall-gateway/rollcall/presence"
 )
 
-// EncodedListings makes the object of appendListings.
+// EncodedListings returns the object that AppendListings appends, of users that are encoded already.
 func EncodedListings(e presence.Encoded) [][]byte {
 	b := body{text: []byte{'{'}}
 	for i, ch := range e.Channels {

@@ -16,8 +16,8 @@ type badKeys struct {
 }
 
 type badKeyClient struct {
-	keys [sha256.Size]byte // see apiKeys.set
-	net  netip.Prefix      // see clientNet
+	keys [sha256.Size]byte // see site.Keys
+	net  netip.Prefix      // see Door.Client
 }
 
 type badKeyCount struct {

@@ -52,10 +52,10 @@ var errClosed = errors.New("the server is stopping")
 // New returns copies whose file is opened when the first is added, or by [Copies.Follow].
 func New(c Config) *Copies { return &Copies{cfg: c, metrics: newMetrics(c.Label)} }
 
-// Add has what was sent, a message for each channel, copied to the backend of its host. When it returns nil, the copies
+// Add copies messages, one for each channel, to the backend of their host. When it returns nil, the copies
 // are on disk.
 //
-// It returns errNotCopied when the queue is full or cannot be written. Then none is copied.
+// It returns ErrNotCopied when the queue is full or cannot be written. Then none is copied.
 func (c *Copies) Add(host presence.HostName, messages ...backend.Message) error {
 	courier, err := c.open()
 	if err == nil {

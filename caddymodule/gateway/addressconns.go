@@ -12,7 +12,7 @@ var errTooManyFromAddress = errors.New("too many connections from this address")
 // addressConns counts connections by client address, for sites with connections_per_address. The zero
 // value is ready to use. Its owner's lock guards it.
 type addressConns struct {
-	clients  map[netip.Prefix][]hostConns // see clientNet
+	clients  map[netip.Prefix][]hostConns // see Door.Client
 	sessions map[*session]netip.Prefix
 }
 

@@ -14,7 +14,7 @@ import (
 	"github.com/rollcall-gateway/rollcall/plugins"
 )
 
-// Config is what a pluginHost needs to know. All fields are required.
+// Config is what a Host needs to know. All fields are required.
 type Config struct {
 	Folder  string                 // for compiled code
 	Logger  *zap.Logger            // of what outlives a configuration
@@ -26,7 +26,7 @@ type Config struct {
 // code, warm instances and numbers where they were.
 type Host struct {
 	cfg     Config
-	tryTime time.Duration // see there
+	tryTime time.Duration // the constant, but in tests
 
 	// mu guards what follows.
 	mu       sync.Mutex

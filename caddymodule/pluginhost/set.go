@@ -34,7 +34,7 @@ type Spec struct {
 }
 
 // Load loads the plugins of a site, from the engine with the memory budget in bytes. Logger gets what concerns the site
-// alone. It returns the error of the first plugin that cannot be loaded. The caller has to call release.
+// alone. It returns the error of the first plugin that cannot be loaded. The caller has to call [Set.Release].
 func (ph *Host) Load(ctx context.Context, memory int64, specs []Spec, logger *zap.Logger) (*Set, error) {
 	ctx, cancel := ph.untilExit(ctx)
 	defer cancel()

@@ -53,7 +53,7 @@ type watchedUse struct {
 	told    bool
 }
 
-// Watch starts to watch the files of a configuration; stop ends it. It returns nil when there is none.
+// Watch starts to watch the files of a configuration; [Watcher.Stop] ends it. It returns nil when there is none.
 func (ph *Host) Watch(ctx context.Context, of Watched) *Watcher {
 	w := &Watcher{Watched: of, host: ph, done: make(chan struct{})}
 	type key struct {
