@@ -220,7 +220,7 @@ func (p *pool) failed(h Hook, f *fault, probe bool) *fault {
 		pause = p.breaker.failed(p.calls()+misses, probe)
 	}
 	p.logFailure("plugin failed", f, zap.Stringer("hook", h), zap.Stringer("on_failure", p.plugin.policy))
-	if pause > 0 {
+	if pause > 0 && p.plugin.failureLines.take() {
 		p.logger.Warn("plugin is not called for a while, it failed too often", zap.Duration("pause", pause))
 	}
 	return f

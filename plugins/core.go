@@ -35,8 +35,8 @@ type core struct {
 	logger   *zap.Logger
 	counters func(host string) *Counters
 
-	replacements *bucket
-	rehearsal    rehearsal
+	buckets
+	rehearsal rehearsal
 
 	// hosts has a *pool for each host. recent has some of these, where looking costs less.
 	hosts  sync.Map
@@ -48,6 +48,23 @@ type core struct {
 
 	mu      sync.Mutex
 	handles int // guarded by mu
+}
+
+// buckets bound what a plugin causes, for all its hosts: where clients choose the names of hosts, there are any number.
+type buckets struct {
+	replacements *bucket // instances made in the place of those that failed
+	evictions    *bucket // see makeRoom
+	failureLines *bucket // of the log
+	guestLines   *bucket // of the log
+}
+
+func newBuckets() buckets {
+	return buckets{
+		replacements: newBucket(replaceRate, replaceRate),
+		evictions:    newBucket(evictRate, evictRate),
+		failureLines: newBucket(logRate, logBurst),
+		guestLines:   newBucket(10*logRate, 10*logBurst),
+	}
 }
 
 type anchor struct{ *core }

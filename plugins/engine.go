@@ -63,14 +63,13 @@ func NewEngine(c EngineConfig) (*Engine, error) {
 		}
 	}
 	e := &Engine{
-		config:   c,
+		config: c, memory: memory.NewBudget(c.Memory),
 		programs: make(map[programKey]*program),
 		loaded:   make(map[coreKey]weak.Pointer[anchor]),
 		cores:    make(map[*core]struct{}),
 	}
 	e.ctx, e.cancel = context.WithCancel(context.Background())
 	e.janitor.engine = e
-	e.memory = memory.NewBudget(c.Memory, e.janitor.evict)
 	return e, nil
 }
 

@@ -45,7 +45,7 @@ func (l *guestLog) add(in *instance, level zapcore.Level, line []byte) {
 	if over := len(l.tail) - logTail; over > 0 {
 		l.tail = append(l.tail[:0], l.tail[over:]...)
 	}
-	if !in.pool.logBucket.take() {
+	if !in.pool.logBucket.take() || !in.pool.plugin.guestLines.take() {
 		in.pool.counters.logDropped.Add(1)
 		return
 	}

@@ -79,7 +79,7 @@ func (p *pool) open(ctx context.Context, s *slot) (lines []guestLine, f *fault) 
 func (in *instance) start(ctx context.Context, s *slot) *fault {
 	core := in.pool.plugin
 	var err error
-	if in.linear, err = memory.New(core.engine.memory, core.program.info.MemoryMin, core.limits.Memory); err != nil {
+	if in.linear, err = memory.New(core.engine.memory, core.program.info.MemoryMin, core.limits.Memory, core.makeRoom); err != nil {
 		return &fault{ReasonMemory, err}
 	}
 	in.module, err = core.program.instantiate(experimental.WithMemoryAllocator(in.context, in.linear))

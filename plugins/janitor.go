@@ -11,7 +11,8 @@ const (
 	// idleAfter is how long an instance may go unused before it is closed.
 	idleAfter  = time.Minute
 	sweepEvery = idleAfter / 4
-	// evictRate is how often in a second instances of others are closed to make room for one that is new or grows.
+	// evictRate is how often in a second instances of others are closed to make room for those of a plugin that are new
+	// or grow.
 	evictRate = 10
 )
 
@@ -22,7 +23,6 @@ type janitor struct {
 	mu      sync.Mutex
 	timer   *time.Timer
 	stopped bool
-	evicted *bucket
 }
 
 // wake is called before an instance is made.
@@ -70,12 +70,6 @@ func (j *janitor) sweep() {
 func (j *janitor) evict(bytes int64) (closed bool) {
 	j.mu.Lock()
 	defer j.mu.Unlock()
-	if j.evicted == nil {
-		j.evicted = newBucket(evictRate, evictRate)
-	}
-	if !j.evicted.take() {
-		return false
-	}
 	j.engine.mu.Lock()
 	cores := j.engine.list()
 	j.engine.mu.Unlock()
@@ -104,6 +98,10 @@ func (j *janitor) evict(bytes int64) (closed bool) {
 	}
 	return closed
 }
+
+// makeRoom closes idle instances for one of the plugin, see evict. Each plugin has a rate of its own, so that one with many
+// new hosts cannot keep others from it.
+func (c *core) makeRoom(bytes int64) bool { return c.evictions.take() && c.engine.janitor.evict(bytes) }
 
 // memory is how many bytes the instances of the plugin have.
 func (c *core) memory() (bytes int64) {

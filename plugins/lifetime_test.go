@@ -9,6 +9,9 @@ import (
 	"testing"
 	"testing/synctest"
 	"time"
+
+	"go.uber.org/zap"
+	"go.uber.org/zap/zaptest/observer"
 )
 
 // counting denies every second call: a global counts them.
@@ -245,6 +248,56 @@ func TestRoomIsMadeByThePluginThatHasMost(t *testing.T) {
 		if r.Name == "one" && (len(r.Hosts) != 1 || r.Hosts[0].Idle != 1) {
 			t.Errorf("the hosts of one: %+v", r.Hosts)
 		}
+	}
+}
+
+// A plugin with many new hosts does not keep others from making room.
+func TestRoomIsMadeForEachPlugin(t *testing.T) {
+	e := newEngine(t, EngineConfig{Memory: 12 * pageSize})
+	file := wat(t, classifier(`(i64.const 1)`))
+	many := NewChain(load(t, e, Spec{Name: "many", Path: file, Limits: Limits{Instances: 1}}))
+	refused := 0
+	for i := range 100 {
+		if _, err := many.Classify(fmt.Sprintf("h%d", i), "c", Authenticated); err != nil {
+			refused++
+		}
+	}
+	if refused == 0 {
+		t.Fatal("the plugin made room at any rate")
+	}
+	one := NewChain(load(t, e, Spec{Name: "one", Path: file, Limits: Limits{Instances: 1}}))
+	if _, err := one.Classify("a", "c", Authenticated); err != nil {
+		t.Error(err)
+	}
+}
+
+// Clients can choose the names of hosts on a site for any host, and each name could have lines of its own.
+func TestLinesOfAPluginAreBoundedForAllHosts(t *testing.T) {
+	for _, test := range []struct {
+		name, text, message string
+		hosts, lines        int
+	}{
+		{"failures", `(unreachable)`, "plugin failed", 300, 100},
+		{"what the guest says", `(call $log (i32.const 3) (i32.const 0x400) (i32.const 4)) (i64.const 1)`, `\x00\x00\x00\x00`, 1200, 1000},
+	} {
+		t.Run(test.name, func(t *testing.T) {
+			file := wat(t, classifier(test.text))
+			synctest.Test(t, func(t *testing.T) { // where no time passes
+				core, logs := observer.New(zap.ErrorLevel)
+				e, _ := NewEngine(EngineConfig{})
+				defer e.Close()
+				p := load1(t, e, Spec{Path: file, Logger: zap.New(core), Limits: Limits{Instances: 1}})
+				c := NewChain(p)
+				for i := range test.hosts {
+					_, _ = c.Classify(fmt.Sprintf("h%d", i), "c", Authenticated)
+				}
+				if n := logs.FilterMessage(test.message).Len(); n != test.lines {
+					t.Errorf("%d lines, want %d", n, test.lines)
+				}
+				p.Release()
+				time.Sleep(3 * time.Minute)
+			})
+		})
 	}
 }
 

@@ -165,7 +165,7 @@ func (e *Engine) install(key coreKey, p *program, s Spec) (*Plugin, error) {
 	c := &core{
 		engine: e, key: key, program: p, hooks: p.hooks, name: key.name, config: json.RawMessage(key.config), policy: key.policy,
 		limits: key.limits, high: key.limits.Memory / 4 * 3, logger: logger, counters: counters,
-		replacements: newBucket(replaceRate, replaceRate),
+		buckets: newBuckets(),
 	}
 	if unknown := p.info.Unknown; len(unknown) > 0 {
 		logger.Warn("plugin has unknown exports, which are never called; misspelt?", zap.String("plugin", c.name),

@@ -280,7 +280,7 @@ func (p *pool) logFailure(message string, f *fault, fields ...zap.Field) {
 	now := time.Now()
 	p.mu.Lock()
 	last, again := p.logged[f.reason]
-	if again && now.Sub(last.at) < logAgain {
+	if again && now.Sub(last.at) < logAgain || !p.plugin.failureLines.take() {
 		last.skipped++
 		p.logged[f.reason] = last
 		p.mu.Unlock()

@@ -48,8 +48,9 @@ func (c *core) double(timeout time.Duration) *core {
 	d := &core{
 		engine: c.engine, key: c.key, program: c.program, hooks: c.hooks, name: c.name, config: c.config, policy: Deny,
 		limits: limits, high: c.high, logger: zap.NewNop(), counters: func(string) *Counters { return new(Counters) },
-		replacements: newBucket(0, 0),
+		buckets: newBuckets(),
 	}
+	d.replacements = newBucket(0, 0)
 	d.hold()
 	return d
 }

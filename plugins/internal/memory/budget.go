@@ -13,25 +13,17 @@ var ErrBudget = errors.New("the memory budget of all plugins is used up")
 
 // Budget bounds the bytes of all memories that are charged to it.
 type Budget struct {
-	most     int64
-	makeRoom func(bytes int64) bool // may be nil
-	used     atomic.Int64
+	most int64
+	used atomic.Int64
 }
 
-// NewBudget returns a budget in bytes. When less is left than is asked for, makeRoom is called to free as many bytes, and
-// reports whether it freed any. It may be nil. It must not call a guest.
-func NewBudget(most int64, makeRoom func(bytes int64) bool) *Budget {
-	return &Budget{most: most, makeRoom: makeRoom}
-}
+// NewBudget returns a budget of so many bytes.
+func NewBudget(most int64) *Budget { return &Budget{most: most} }
 
 // Used returns the bytes that are charged.
 func (b *Budget) Used() int64 { return b.used.Load() }
 
 func (b *Budget) take(n int64) bool {
-	return b.add(n) || b.makeRoom != nil && b.makeRoom(n) && b.add(n)
-}
-
-func (b *Budget) add(n int64) bool {
 	if b.used.Add(n) > b.most {
 		b.used.Add(-n)
 		return false

@@ -9,11 +9,12 @@ import (
 
 // Linear is the memory of one instance. It is an allocator that has exactly this memory to give.
 type Linear struct {
-	budget  *Budget
-	charged int64  // what the budget was asked for
-	space   []byte // all that is reserved; the first charged bytes are accessible
-	data    []byte // what the guest sees
-	size    atomic.Int64
+	budget   *Budget
+	makeRoom func(bytes int64) bool // may be nil
+	charged  int64                  // what the budget was asked for
+	space    []byte                 // all that is reserved; the first charged bytes are accessible
+	data     []byte                 // what the guest sees
+	size     atomic.Int64
 }
 
 var (
@@ -22,8 +23,12 @@ var (
 )
 
 // New reserves a memory that starts with least bytes and grows up to most.
-func New(b *Budget, least, most int64) (*Linear, error) {
-	if !b.take(least) {
+//
+// When the budget has less left than is asked for, makeRoom is called to free as many bytes, and reports whether it freed
+// any. It may be nil. It must not call a guest.
+func New(b *Budget, least, most int64, makeRoom func(bytes int64) bool) (*Linear, error) {
+	l := &Linear{budget: b, makeRoom: makeRoom}
+	if !l.take(least) {
 		return nil, b.shortage(least)
 	}
 	space, err := reserve(most)
@@ -31,7 +36,7 @@ func New(b *Budget, least, most int64) (*Linear, error) {
 		b.give(least)
 		return nil, fmt.Errorf("reserve %d bytes: %w", most, err)
 	}
-	l := &Linear{budget: b, charged: least, space: space}
+	l.charged, l.space = least, space
 	if err := commit(space, 0, least); err != nil {
 		l.Free()
 		return nil, fmt.Errorf("make %d bytes accessible: %w", least, err)
@@ -50,7 +55,7 @@ func (l *Linear) Reallocate(size uint64) []byte {
 	}
 	n := int64(size)
 	if more := n - l.charged; more > 0 {
-		if !l.budget.take(more) {
+		if !l.take(more) {
 			return nil
 		}
 		if commit(l.space, l.charged, n) != nil {
@@ -62,6 +67,10 @@ func (l *Linear) Reallocate(size uint64) []byte {
 	l.size.Store(n)
 	l.data = l.space[:n:n]
 	return l.data
+}
+
+func (l *Linear) take(n int64) bool {
+	return l.budget.take(n) || l.makeRoom != nil && l.makeRoom(n) && l.budget.take(n)
 }
 
 // Free gives the memory back. Doing so twice is harmless; nothing may use the memory any more.

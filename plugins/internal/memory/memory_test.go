@@ -8,8 +8,8 @@ import (
 const page = 64 << 10
 
 func TestMemoryGrowsInPlaceWithinItsBudget(t *testing.T) {
-	b := NewBudget(4*page, nil)
-	l, err := New(b, page, 8*page)
+	b := NewBudget(4 * page)
+	l, err := New(b, page, 8*page, nil)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -23,7 +23,7 @@ func TestMemoryGrowsInPlaceWithinItsBudget(t *testing.T) {
 	if b.Used() != 3*page || l.Reallocate(5*page) != nil || b.Used() != 3*page {
 		t.Errorf("%d bytes are charged", b.Used())
 	}
-	if _, err := New(b, 2*page, 8*page); !errors.Is(err, ErrBudget) {
+	if _, err := New(b, 2*page, 8*page, nil); !errors.Is(err, ErrBudget) {
 		t.Errorf("got %v", err)
 	}
 	l.Free()
@@ -34,7 +34,7 @@ func TestMemoryGrowsInPlaceWithinItsBudget(t *testing.T) {
 }
 
 func TestMemoryStopsAtItsLimit(t *testing.T) {
-	l, err := New(NewBudget(1<<30, nil), page, 2*page)
+	l, err := New(NewBudget(1<<30), page, 2*page, nil)
 	if err != nil {
 		t.Fatal(err)
 	}
