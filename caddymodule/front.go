@@ -38,24 +38,24 @@ func (h *Handler) owner(name presence.HostName) (*site.Site, *problem.Problem) {
 // front is a handler as requests come in by it: what the gateway and the endpoints ask of it.
 type front Handler
 
-// Owner implements Door.
+// Owner implements gateway.Door and api.Door.
 func (f *front) Owner(host presence.HostName) (*site.Site, *problem.Problem) {
 	return (*Handler)(f).owner(host)
 }
 
-// Settings implements Door.
+// Settings implements gateway.Door.
 func (f *front) Settings() site.Settings { return f.settings }
 
-// Client implements Door.
+// Client implements gateway.Door and api.Door.
 func (f *front) Client(r *http.Request) netip.Prefix { return clientNet(clientAddr(r)) }
 
-// Logger implements Door.
+// Logger implements gateway.Door.
 func (f *front) Logger() *zap.Logger { return f.site.Logger }
 
-// CheckAddress implements APIDoor.
+// CheckAddress implements api.Door.
 func (f *front) CheckAddress(r *http.Request) *problem.Problem { return (*Handler)(f).checkAddress(r) }
 
-// Other implements APIDoor.
+// Other implements api.Door.
 func (f *front) Other(r *http.Request, of *site.Site, host presence.HostName) (*site.Site, *problem.Problem) {
 	app := f.app
 	if now := app.hub.InEffect(); now != nil {

@@ -64,7 +64,7 @@ func (a *Joiner) changed(host presence.HostName, user string, channels []string)
 	}
 }
 
-// Arrived is told that the connection has its user now.
+// Arrived joins a connection that has its user now to the channels of that user.
 func (a *Joiner) Arrived(c *presence.Conn) {
 	user, ok := c.User()
 	if ok && len(a.book.Of(c.Host(), user.ID)) > 0 {
@@ -72,7 +72,8 @@ func (a *Joiner) Arrived(c *presence.Conn) {
 	}
 }
 
-// Reclassified is told that channels of the host may have another kind now: what was asleep may be awake.
+// Reclassified looks at all connections of a host again, whose channels may have another kind now: an assignment without
+// effect may have one.
 func (a *Joiner) Reclassified(h *presence.Host) {
 	if a.book.Len() == 0 {
 		return

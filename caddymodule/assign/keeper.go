@@ -18,8 +18,8 @@ import (
 	"github.com/rollcall-gateway/rollcall/presence/assignment"
 )
 
-// Keeper are those of all hosts, and the file that has them. They belong to the hub, so that a reload leaves the file
-// open, which no other process may use meanwhile.
+// Keeper keeps the assignments of all hosts, in memory and in a file. It outlives a configuration, so that a reload leaves
+// the file open, which no other process may use meanwhile.
 type Keeper struct {
 	path     string
 	registry *presence.Registry
@@ -192,7 +192,7 @@ func (a *Keeper) Close() error {
 }
 
 // Mode returns how a user is assigned to a channel. An assignment to an active channel that is not authenticated, by
-// other rules than those of before, has no effect. It costs a look into memory.
+// other rules than those of before, has no effect. It does no I/O.
 func (a *Keeper) Mode(host presence.HostName, user, channel string) assignment.Mode {
 	mode := a.Book.Mode(host, user, channel)
 	if mode == assignment.None {

@@ -94,7 +94,7 @@ func (c *Copies) open() (*backend.Courier, error) {
 	return courier, nil
 }
 
-// Follow has what waits delivered as the configuration in effect says. The file is opened for that, in the background.
+// Follow delivers waiting copies as the configuration in effect says. It opens the file for that, in the background.
 func (c *Copies) Follow() {
 	if courier := c.courier.Load(); courier != nil {
 		courier.Refresh()

@@ -121,8 +121,8 @@ func New(c Config) *Hub {
 	return h
 }
 
-// LogTo has all that outlives a configuration log where a configuration does. One that is only loaded is followed if there
-// is no other.
+// LogTo makes all that outlives a configuration log where a configuration logs. A configuration that is not in effect is
+// used if there is no other.
 func (h *Hub) LogTo(logger *zap.Logger, inEffect bool) { h.log.follow(logger, inEffect) }
 
 // notParked logs that an idle connection cannot be parked, where the configuration in effect does.

@@ -55,7 +55,7 @@ func (s *session) route(cmd wire.Command) (channels []string, copied []backend.M
 	return copies.Split(cmd.Channels, modeOf, cmd.Message, user, s.conn.ID())
 }
 
-// CopyToBackend has messages, at least one, copied to the backend of a host, which the site serves. When it returns nil, the
+// CopyToBackend copies messages, at least one, to the backend of a host that the site serves. When it returns nil, the
 // copies are on disk, or all are for listeners and the site has no backend, which is logged once. Otherwise none is copied,
 // and the error is [copies.ErrNotCopied].
 func (h *Hub) CopyToBackend(of *site.Site, host presence.HostName, messages ...backend.Message) error {

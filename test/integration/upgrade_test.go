@@ -170,20 +170,20 @@ func TestHandshakesThatAreRefused(t *testing.T) {
 		replace map[string]string
 		status  int
 	}{
-		"POST":              {map[string]string{"GET": "POST /message/socket HTTP/1.1"}, 405},
-		"PUT":               {map[string]string{"GET": "PUT /message/socket HTTP/1.1"}, 405},
-		"HTTP/1.0":          {map[string]string{"GET": "GET /message/socket HTTP/1.0"}, 426},
-		"no upgrade":        {map[string]string{"Connection:": "", "Upgrade:": ""}, 426},
-		"another upgrade":   {map[string]string{"Upgrade:": "Upgrade: h2c"}, 426},
-		"an older version":  {map[string]string{"Sec-WebSocket-Version:": "Sec-WebSocket-Version: 8"}, 426},
-		"no version":        {map[string]string{"Sec-WebSocket-Version:": ""}, 426},
-		"no key":            {map[string]string{"Sec-WebSocket-Key:": ""}, 400},
-		"a key too short":   {map[string]string{"Sec-WebSocket-Key:": "Sec-WebSocket-Key: YQ=="}, 400},
-		"a body":            {map[string]string{"Upgrade:": "Upgrade: websocket\r\nContent-Length: 2"}, 400},
-		"a chunked body":    {map[string]string{"Upgrade:": "Upgrade: websocket\r\nTransfer-Encoding: chunked"}, 400},
-		"a host like no":    {map[string]string{"Host:": "Host: a b"}, 400},
-		"two hosts":         {map[string]string{"Host:": "Host: portal.example.com\r\nHost: other.example.com"}, 400},
-		"CONNECT":           {map[string]string{"GET": "CONNECT /message/socket HTTP/1.1"}, 405},
+		"POST":             {map[string]string{"GET": "POST /message/socket HTTP/1.1"}, 405},
+		"PUT":              {map[string]string{"GET": "PUT /message/socket HTTP/1.1"}, 405},
+		"HTTP/1.0":         {map[string]string{"GET": "GET /message/socket HTTP/1.0"}, 426},
+		"no upgrade":       {map[string]string{"Connection:": "", "Upgrade:": ""}, 426},
+		"another upgrade":  {map[string]string{"Upgrade:": "Upgrade: h2c"}, 426},
+		"an older version": {map[string]string{"Sec-WebSocket-Version:": "Sec-WebSocket-Version: 8"}, 426},
+		"no version":       {map[string]string{"Sec-WebSocket-Version:": ""}, 426},
+		"no key":           {map[string]string{"Sec-WebSocket-Key:": ""}, 400},
+		"a key too short":  {map[string]string{"Sec-WebSocket-Key:": "Sec-WebSocket-Key: YQ=="}, 400},
+		"a body":           {map[string]string{"Upgrade:": "Upgrade: websocket\r\nContent-Length: 2"}, 400},
+		"a chunked body":   {map[string]string{"Upgrade:": "Upgrade: websocket\r\nTransfer-Encoding: chunked"}, 400},
+		"a host like no":   {map[string]string{"Host:": "Host: a b"}, 400},
+		"two hosts":        {map[string]string{"Host:": "Host: portal.example.com\r\nHost: other.example.com"}, 400},
+		"CONNECT":          {map[string]string{"GET": "CONNECT /message/socket HTTP/1.1"}, 405},
 	}
 	for name, tt := range tests {
 		t.Run(name, func(t *testing.T) {
