@@ -5,6 +5,7 @@ import (
 	"net/netip"
 	"slices"
 
+	"github.com/caddyserver/caddy/v2/modules/caddyhttp"
 	"go.uber.org/zap"
 
 	"github.com/rollcall-gateway/rollcall/caddymodule/api"
@@ -52,8 +53,62 @@ func (f *front) Client(r *http.Request) netip.Prefix { return clientNet(clientAd
 // Logger implements gateway.Door.
 func (f *front) Logger() *zap.Logger { return f.site.Logger }
 
-// CheckAddress implements api.Door.
-func (f *front) CheckAddress(r *http.Request) *problem.Problem { return (*Handler)(f).checkAddress(r) }
+// CheckAddress implements api.Door. After a reload the api_from of the configuration in effect counts: a request may have
+// waited in a handler before this one, or for its body.
+func (f *front) CheckAddress(r *http.Request) *problem.Problem {
+	if !f.app.stopped.Load() {
+		if p := (*Handler)(f).checkAddress(r); p != nil {
+			return p
+		}
+	}
+	now := f.app.hub.InEffect()
+	if now == nil || now.Retired == &f.app.stopped {
+		return nil
+	}
+	return now.Owners.(*owners).checkAddress(r, (*Handler)(f))
+}
+
+// checkAddress refuses a request that came by a handler of another configuration, from an address that the doors to its
+// host do not take now. If some of those on its listener take it and others do not, nobody knows which is the request's.
+func (o *owners) checkAddress(r *http.Request, old *Handler) *problem.Problem {
+	host, err := presence.ParseHostName(r.Host)
+	claim := o.claimOn(host)
+	if err != nil || claim == nil {
+		return nil // Owner refuses it
+	}
+	server, _ := r.Context().Value(caddyhttp.ServerCtxKey).(*caddyhttp.Server)
+	if server == nil {
+		server = old.way.server
+	}
+	var taking, refusing bool // doors that the request can have come to
+	var by *Handler           // that refuses it, at any door
+	for _, d := range claim.doors {
+		its, takes := d.handler.Prefix == old.Prefix && d.way.listensLike(server), d.handler.takesFrom(r)
+		switch {
+		case its && takes:
+			taking = true
+		case its:
+			refusing, by = true, d.handler
+		case !takes && !refusing:
+			by = d.handler
+		}
+	}
+	switch {
+	case by == nil || taking && !refusing:
+		return nil
+	case taking == refusing:
+		return problem.Reloaded()
+	}
+	return by.checkAddress(r)
+}
+
+// listensLike reports whether the server of a way has an address in common with one of another configuration.
+func (w *way) listensLike(server *caddyhttp.Server) bool {
+	if w.server == nil || server == nil {
+		return w.server == server
+	}
+	return slices.ContainsFunc(w.server.Listen, func(addr string) bool { return slices.Contains(server.Listen, addr) })
+}
 
 // Other implements api.Door.
 func (f *front) Other(r *http.Request, of *site.Site, host presence.HostName) (*site.Site, *problem.Problem) {

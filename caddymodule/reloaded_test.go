@@ -2,7 +2,6 @@ package caddymodule
 
 import (
 	"crypto/tls"
-	"fmt"
 	"io"
 	"net/http"
 	"net/http/httptest"
@@ -51,25 +50,60 @@ func TestReplacedHandlerAnswersByTheConfigurationInEffect(t *testing.T) {
 	}
 }
 
-// A key that has leaked can be why api_from was written.
+// A key that has leaked can be why api_from was written. A request waits in a handler before rollcall, or for its body.
 func TestReplacedHandlerChecksTheAddressByTheConfigurationInEffect(t *testing.T) {
-	const site = "http://portal.example.com {\n\trollcall {\n\t\tapi_key k\n%s\n\t}\n}"
+	at := func(address, options string) string {
+		return "http://portal.example.com" + address + " {\n\trollcall {\n\t\tapi_key k\n" + options + "\n\t}\n}\n"
+	}
+	const its, others = "api_from 192.0.2.1", "api_from 192.0.2.2"
 	for _, test := range []struct {
-		name, before, after string
-		status              int
+		name, before, after  string
+		waiting, withItsBody int
 	}{
-		{"api_from is new", "", "api_from 192.0.2.2", http.StatusForbidden},
-		{"api_from is another", "api_from 192.0.2.1", "api_from 192.0.2.2", http.StatusForbidden},
-		{"api_from has the address", "", "api_from 192.0.2.1", http.StatusOK},
-		{"api_from is gone", "api_from 192.0.2.1", "", http.StatusOK},
+		{"api_from is new", at("", ""), at("", others), http.StatusForbidden, http.StatusForbidden},
+		{"api_from is another", at("", its), at("", others), http.StatusForbidden, http.StatusForbidden},
+		{"api_from has the address", at("", ""), at("", its), http.StatusOK, http.StatusOK},
+		{"api_from has the address now", at("", others), at("", its), http.StatusOK, http.StatusForbidden},
+		{"api_from is gone", at("", its), at("", ""), http.StatusOK, http.StatusOK},
+		{"another listener takes all", at("", ""), at("", others) + at(":8081", ""), http.StatusForbidden, http.StatusForbidden},
+		{"another listener takes none", at("", ""), at("", "") + at(":8081", others), http.StatusOK, http.StatusOK},
+		{"no such listener", at("", ""), at(":8081", others), http.StatusServiceUnavailable, http.StatusServiceUnavailable},
+		{"no such listener and no api_from", at("", ""), at(":8081", ""), http.StatusOK, http.StatusOK},
+		{
+			"another prefix takes all", at("", ""), at("", others+"\n}\nrollcall {\napi_key k\nprefix /open"),
+			http.StatusForbidden, http.StatusForbidden,
+		},
+		{
+			"two doors", at("", ""), at("", others+"\n}\nhandle_path /in/* {\nrollcall {\napi_key k\n}\n"),
+			http.StatusServiceUnavailable, http.StatusServiceUnavailable,
+		},
 	} {
-		t.Run(test.name, func(t *testing.T) {
-			old, swap := replaced(t, fmt.Sprintf(site, test.before), fmt.Sprintf(site, test.after))
-			body := &slowReader{strings.NewReader(`{"apiKey":"k"}`), swap}
-			w := askFrom(t, old, "192.0.2.1", "portal.example.com", body)
-			if w.Code != test.status {
-				t.Errorf("status %d, want %d: %s", w.Code, test.status, w.Body)
-			}
+		for wait, want := range map[string]int{"waiting": test.waiting, "with its body": test.withItsBody} {
+			t.Run(test.name+", "+wait, func(t *testing.T) {
+				old, swap := replaced(t, test.before, test.after)
+				body := &slowReader{strings.NewReader(`{"apiKey":"k"}`), swap}
+				if wait == "waiting" {
+					body.before = nil
+					swap()
+				}
+				if w := askFrom(t, old, "192.0.2.1", "portal.example.com", body); w.Code != want {
+					t.Errorf("status %d, want %d: %s", w.Code, want, w.Body)
+				}
+			})
+		}
+	}
+}
+
+// A configuration can get requests before it is in effect. Its own api_from counts for hosts that the one in effect has not.
+func TestNewHandlerChecksTheAddressBeforeItIsInEffect(t *testing.T) {
+	for _, host := range []string{"portal.example.com", "other.example.com"} {
+		t.Run(host, func(t *testing.T) {
+			first := mustLoad(t, siteWithKey("other.example.com", "k"))
+			second := mustLoad(t, "http://"+host+" {\n\trollcall {\n\t\tapi_key k\n\t\tapi_from 192.0.2.2\n\t}\n}")
+			first.app.hub.Offer(first.snapshot())
+			second.app.hub.Offer(second.snapshot())
+			w := askFrom(t, second.handler(t), "192.0.2.1", host, strings.NewReader(`{"apiKey":"k"}`))
+			checkProblem(t, w, http.StatusForbidden, "bad_address")
 		})
 	}
 }

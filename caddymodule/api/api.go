@@ -185,7 +185,7 @@ func (s *Server) question(w http.ResponseWriter, r *http.Request, name string, b
 	if of, p = by.Owner(host); p != nil {
 		return question{}, p
 	}
-	if _, p := by.Other(r, of, host); p != nil { // a reload can have changed api_from
+	if p := by.CheckAddress(r); p != nil { // a reload can have changed api_from
 		return question{}, p
 	}
 	if p := s.checkKey(of, key, by.Client(r)); p != nil {

@@ -218,6 +218,43 @@ func TestRequestThatWaitsThroughAReload(t *testing.T) {
 	}
 }
 
+// What api_from says now counts for a request that waits, not what it said when the request came.
+func TestAddressOfARequestThatWaitsThroughAReload(t *testing.T) {
+	const mine, others = "api_from 127.0.0.1", "api_from 192.0.2.1"
+	for _, test := range []struct {
+		before, after string
+		want          int
+	}{
+		{"", others, http.StatusForbidden},
+		{others, "", http.StatusOK},
+		{others, mine, http.StatusOK},
+		{mine, others, http.StatusForbidden},
+		{"", "\n}\n@internal path /internal/*\nhandle @internal {\nuri strip_prefix /internal\n" +
+			"rollcall {\napi_key " + keyOfA + "\n" + others + "\n}", http.StatusServiceUnavailable},
+	} {
+		t.Run(test.before+" and then "+test.after, func(t *testing.T) {
+			waiting, release := make(chan struct{}, 1), make(chan struct{})
+			upstream := httptest.NewServer(http.HandlerFunc(func(http.ResponseWriter, *http.Request) {
+				waiting <- struct{}{}
+				<-release
+			}))
+			defer upstream.Close()
+			site := func(guard, options string) string {
+				return caddyfile("", "http://a.example.com:9080 {\n"+guard+"\nrollcall {\napi_key "+keyOfA+"\n"+options+"\n}\n}\n")
+			}
+			load(t, site("forward_auth "+strings.TrimPrefix(upstream.URL, "http://")+" {\nuri /auth\n}", test.before))
+			answer := make(chan int, 1)
+			go func() { answer <- statusFor(t, "127.0.0.1:9080", "/message/users", "a.example.com", keyOfA) }()
+			<-waiting
+			reload(t, site("", test.after))
+			close(release)
+			if got := <-answer; got != test.want {
+				t.Errorf("status %d, want %d", got, test.want)
+			}
+		})
+	}
+}
+
 // Who the handlers of the configuration before have authenticated is nobody to a site with other settings.
 func TestLoginThatWaitsThroughAReload(t *testing.T) {
 	for options, want := range map[string]int{
