@@ -43,12 +43,21 @@ func (a *App) enterNamed() error {
 				"write rollcall in a route that is not invoked", strings.Join(w.server.Listen, ", "), maxNested)
 		}
 		for _, h := range a.handlers {
+			blocked := make(map[string]error)
+			open := make(map[string]bool) // hosts whose requests get here by one of the ways
 			for _, way := range w.found(h) {
 				if _, err := a.enter(h, way); err != nil {
 					return err
 				}
 				if err := h.checkReach(a.ctx, &way, h.made.Logger); err != nil {
-					return fmt.Errorf("%s: %w", way.label(h.Prefix), err)
+					blocked[way.hosts().String()] = fmt.Errorf("%s: %w", way.label(h.Prefix), err)
+					continue
+				}
+				open[way.hosts().String()] = true
+			}
+			for _, hosts := range slices.Sorted(maps.Keys(blocked)) {
+				if !open[hosts] {
+					return blocked[hosts]
 				}
 			}
 		}

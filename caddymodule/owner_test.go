@@ -300,6 +300,8 @@ func TestNamedRoutes(t *testing.T) {
 	}
 	a, b := []string{"a.example.com"}, []string{"b.example.com"}
 	const proxy = `{"handler":"reverse_proxy","upstreams":[{"dial":"127.0.0.1:9"}]}`
+	const page = `{"handler":"subroute","routes":[{"match":[{"file":{"try_files":["{http.request.uri.path}","/index.html"]}}],` +
+		`"handle":[{"handler":"rewrite","uri":"{http.matchers.file.relative}"}]}]}`
 	levels := []string{`"n24":` + route(nil, x)}
 	for i := range 24 {
 		next := fmt.Sprintf(`{"handler":"invoke","name":"n%d"}`, i+1)
@@ -345,6 +347,15 @@ func TestNamedRoutes(t *testing.T) {
 		{
 			"invoked after an invoked proxy", named([]string{route(a, `{"handler":"invoke","name":"p"}`), invoke(a, "n")}, `"n":`+route(nil, x), `"p":`+route(nil, proxy)),
 			nil, "reverse_proxy answers every request",
+		},
+		{
+			"invoked before and after a proxy", named([]string{invoke(a, "n"), route(a, proxy), invoke(a, "n")}, `"n":`+route(nil, x)),
+			map[string]int{"a.example.com": 200},
+			"",
+		},
+		{
+			"behind a page in the named route", named([]string{invoke(a, "n")}, `"n":`+route(nil, page, x)),
+			nil, "try_files answers or rewrites every request",
 		},
 		{
 			"two invocations a level", named([]string{invoke(a, "n0")}, levels...),
