@@ -180,9 +180,9 @@ export class Rollcall extends Emitter {
   async _open(reason) {
     this._drop();
     const run = this._run;
+    this._expect(TIMEOUT, "token"); // before listeners, which may close the client
     this._set("connecting", reason);
     let token = this._token;
-    this._expect(TIMEOUT, "token");
     try {
       if (this._getToken) token = trim(await this._getToken());
     } catch {
