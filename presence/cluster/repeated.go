@@ -1,6 +1,7 @@
 package cluster
 
 import (
+	"cmp"
 	"slices"
 	"sort"
 	"sync"
@@ -19,16 +20,17 @@ import (
 // maxAge is how old a payload can be that is used.
 const maxAge = 30 * time.Second
 
-// order is how late a payload can come after others of its pod by the same subscription, in payloads.
+// order is how late a payload can come after others of its pod by the same subscription, in blocks of numbers.
 type order int
 
 const (
-	// strictly is for messages: a listener gets them in the order in which they were sent, or not at all.
-	strictly order = 1
-	// loosely is for payloads that make sense in any order. The bus keeps it; more than one connection to it might not.
-	loosely order = 64
 	// unordered remembers nothing. It is for channels, of which there are many, and for deltas, which have clocks.
 	unordered order = 0
+	// strictly is for messages: a listener gets them in the order in which they were sent, or not at all.
+	strictly order = 1
+	// loosely is for payloads that make sense in any order. A payload gets its number before it is encoded, and the other
+	// goroutines of its pod publish thousands of short ones while a long one is encoded.
+	loosely order = 512
 )
 
 // received is a subscription, and what is remembered of its payloads.
@@ -57,9 +59,17 @@ func (r *received) renew() {
 	r.since = time.Now()
 }
 
-// window has the numbers of the last payloads of a pod, in their order. Once there are as many as the order allows, lower
-// numbers are too late.
-type window struct{ seen []uint64 }
+// window has the numbers of the last payloads of a pod. Once there are as many blocks as the order allows, numbers below
+// the first block are too late.
+type window struct{ blocks []block } // sorted
+
+// block has the numbers from index * blockSize on.
+type block struct {
+	index uint64
+	seen  uint64 // a bit for each number
+}
+
+const blockSize = 64
 
 // first reports whether the pod is alive, and whether its payload of that number is neither old nor a repetition.
 func (r *received) first(from peer, seq uint64) (alive, fresh bool) {
@@ -77,18 +87,28 @@ func (r *received) first(from peer, seq uint64) (alive, fresh bool) {
 		w = new(window)
 		r.windows[from] = w
 	}
-	return true, w.add(seq, int(r.order))
+	return true, w.add(seq, r.order)
 }
 
 // add reports whether the number is new, and remembers it.
-func (w *window) add(seq uint64, most int) bool {
-	i, known := slices.BinarySearch(w.seen, seq)
-	if known || i == 0 && len(w.seen) == most {
+func (w *window) add(seq uint64, o order) bool {
+	index, bit := seq/blockSize, uint64(1)<<(seq%blockSize)
+	mark := bit
+	if o == strictly {
+		mark = bit<<1 - 1 // lower ones are too late
+	}
+	i, known := slices.BinarySearchFunc(w.blocks, index, func(b block, index uint64) int { return cmp.Compare(b.index, index) })
+	switch {
+	case known:
+		fresh := w.blocks[i].seen&bit == 0
+		w.blocks[i].seen |= mark
+		return fresh
+	case i == 0 && len(w.blocks) == int(o):
 		return false
 	}
-	w.seen = slices.Insert(w.seen, i, seq)
-	if len(w.seen) > most {
-		w.seen = slices.Delete(w.seen, 0, 1)
+	w.blocks = slices.Insert(w.blocks, i, block{index, mark})
+	if len(w.blocks) > int(o) {
+		w.blocks = slices.Delete(w.blocks, 0, 1)
 	}
 	return true
 }

@@ -7,6 +7,8 @@ import (
 	"testing/synctest"
 	"time"
 
+	"go.uber.org/zap"
+
 	"github.com/rollcall-gateway/rollcall/presence"
 	"github.com/rollcall-gateway/rollcall/presence/cluster/message"
 )
@@ -235,7 +237,13 @@ func TestWindow(t *testing.T) {
 		want []uint64
 	}{
 		{"strictly", strictly, []uint64{5, 5, 4, 6, 1, 9, 6}, []uint64{5, 6, 9}},
-		{"late and twice", 3, []uint64{10, 30, 20, 20, 5, 40, 30, 25, 50, 21}, []uint64{10, 30, 20, 40, 25, 50}},
+		{"strictly, over blocks", strictly, []uint64{63, 64, 63, 127, 126, 128, 64}, []uint64{63, 64, 127, 128}},
+		{"late and twice", loosely, []uint64{10, 30, 20, 20, 5, 40, 30, 25, 63, 64, 64}, []uint64{10, 30, 20, 5, 40, 25, 63, 64}},
+		{
+			"too late", 3,
+			[]uint64{640, 1280, 1281, 1920, 645, 63, 2560, 2560, 645, 700, 1300, 1280},
+			[]uint64{640, 1280, 1281, 1920, 645, 2560, 1300},
+		},
 		{"the highest", strictly, []uint64{1<<64 - 1, 1, 1<<64 - 1}, []uint64{1<<64 - 1}},
 	}
 	for _, tt := range tests {
@@ -243,11 +251,11 @@ func TestWindow(t *testing.T) {
 			var w window
 			var got []uint64
 			for _, seq := range tt.come {
-				if w.add(seq, int(tt.most)) {
+				if w.add(seq, tt.most) {
 					got = append(got, seq)
 				}
-				if len(w.seen) > int(tt.most) {
-					t.Fatalf("%d numbers are kept", len(w.seen))
+				if len(w.blocks) > int(tt.most) {
+					t.Fatalf("%d blocks are kept", len(w.blocks))
 				}
 			}
 			if !slices.Equal(got, tt.want) {
@@ -255,4 +263,54 @@ func TestWindow(t *testing.T) {
 			}
 		})
 	}
+}
+
+// A long payload has a lower number than the short ones that other goroutines publish while it is encoded.
+func TestLongPayloadsAreNotTakenForRepetitions(t *testing.T) {
+	const short = 5_000 // in 50 ms, at the rate at which a pod answers checks
+	tr := new(heldTransport)
+	a := newLink(tr, "r", "", peer{pod: "a", dc: "x"}, zap.NewNop())
+	b := newLink(tr, "r", "", peer{pod: "b", dc: "x"}, zap.NewNop())
+	var replies, deltas int
+	take := func(_ peer, m message.Message) {
+		if _, ok := m.(*message.Reply); ok {
+			replies++
+		} else {
+			deltas++
+		}
+	}
+	if _, err := a.subscribe(a.inbox(a.self), loosely, take); err != nil {
+		t.Fatal(err)
+	}
+	b.send(a.inbox(a.self), &message.Reply{ID: 1})
+	host := mustHost(t, "a.example")
+	for range short {
+		b.send(a.inbox(a.self), &message.Delta{Host: host, Channel: "room", Parts: 1})
+	}
+	for range 2 {
+		tr.take(tr.held)
+	}
+	if replies != 1 || deltas != short || a.repeated.Load() != 1 {
+		t.Errorf("%d replies, %d of %d deltas, %d repeated", replies, deltas, short, a.repeated.Load())
+	}
+}
+
+// heldTransport holds back the first payload.
+type heldTransport struct {
+	take func([]byte)
+	held []byte
+}
+
+func (h *heldTransport) Publish(_ string, payload []byte) error {
+	if h.held == nil {
+		h.held = payload
+	} else {
+		h.take(payload)
+	}
+	return nil
+}
+
+func (h *heldTransport) Subscribe(_ string, take func([]byte)) (func(), error) {
+	h.take = take
+	return func() {}, nil
 }
