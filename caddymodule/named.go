@@ -72,7 +72,7 @@ type namedWalker struct {
 	ways     map[*Handler][]way
 	deepest  map[*Handler]hiddenAt
 	invoking map[string]bool // named routes under way: they may invoke each other
-	nested   int             // times that a named route was entered from another one
+	nested   int             // times that a named route was entered from another one, since the last from a route
 }
 
 // maxNested bounds the ways through named routes that invoke each other: two invocations a level double them.
@@ -108,7 +108,9 @@ func (w *namedWalker) handler(handler caddyhttp.MiddlewareHandler, steps []step)
 		}
 	case *caddyhttp.Invoke:
 		if route := w.server.NamedRoutes[h.Name]; route != nil && !w.invoking[h.Name] && w.nested <= maxNested {
-			if len(w.invoking) > 0 {
+			if len(w.invoking) == 0 {
+				w.nested = 0
+			} else {
 				w.nested++
 			}
 			w.invoking[h.Name] = true

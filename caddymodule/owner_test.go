@@ -358,6 +358,14 @@ func TestNamedRoutes(t *testing.T) {
 			nil, "try_files answers or rewrites every request",
 		},
 		{
+			"a named route that invokes itself", named([]string{invoke(a, "n")}, `"n":`+route(nil, `{"handler":"invoke","name":"n"}`, x)),
+			nil, "", // it loads; Caddy cannot serve it
+		},
+		{
+			"two that invoke each other", named([]string{invoke(a, "n")}, `"n":`+route(nil, `{"handler":"invoke","name":"m"}`, x), `"m":`+route(nil, `{"handler":"invoke","name":"n"}`)),
+			nil, "", // it loads; Caddy cannot serve it
+		},
+		{
 			"two invocations a level", named([]string{invoke(a, "n0")}, levels...),
 			nil, "named routes invoke each other in more than 20000 ways",
 		},
@@ -480,4 +488,21 @@ func TestRequestsBeforeTheStart(t *testing.T) {
 		})
 	}
 	requests.Wait()
+}
+
+// Very many sites may share named routes that invoke each other: only those of one invocation are counted together.
+func TestNamedRoutesOfManySites(t *testing.T) {
+	invoke := func(name string) caddyhttp.Route {
+		return caddyhttp.Route{Handlers: []caddyhttp.MiddlewareHandler{&caddyhttp.Invoke{Name: name}}}
+	}
+	common, headers := invoke("headers"), caddyhttp.Route{}
+	server := &caddyhttp.Server{NamedRoutes: map[string]*caddyhttp.Route{"common": &common, "headers": &headers}}
+	for range maxNested + 2 {
+		server.Routes = append(server.Routes, invoke("common"))
+	}
+	w := namedWalker{server: server, invoking: make(map[string]bool)}
+	w.container(server, nil)
+	if w.nested > maxNested {
+		t.Errorf("%d invocations are counted", w.nested)
+	}
 }
