@@ -43,23 +43,34 @@ func (a *App) enterNamed() error {
 				"write rollcall in a route that is not invoked", strings.Join(w.server.Listen, ", "), maxNested)
 		}
 		for _, h := range a.handlers {
-			blocked := make(map[string]error)
-			open := make(map[string]bool) // hosts whose requests get here by one of the ways
-			for _, way := range w.found(h) {
-				if _, err := a.enter(h, way); err != nil {
-					return err
-				}
-				if err := h.checkReach(a.ctx, &way, h.made.Logger); err != nil {
-					blocked[way.hosts().String()] = fmt.Errorf("%s: %w", way.label(h.Prefix), err)
-					continue
-				}
-				open[way.hosts().String()] = true
+			if err := a.enterWays(h, w.found(h)); err != nil {
+				return err
 			}
-			for _, hosts := range slices.Sorted(maps.Keys(blocked)) {
-				if !open[hosts] {
-					return blocked[hosts]
-				}
-			}
+		}
+	}
+	return nil
+}
+
+// enterWays makes a handler in a named route a door to the hosts of its ways. It is an error if requests for the hosts of a
+// way get to the handler neither by that way nor by another one.
+func (a *App) enterWays(h *Handler, ways []way) error {
+	var open []hostSet
+	var blocked []way
+	var why []error // of blocked
+	for _, way := range ways {
+		if _, err := a.enter(h, way); err != nil {
+			return err
+		}
+		if err := h.checkReach(a.ctx, &way, h.made.Logger); err != nil {
+			blocked, why = append(blocked, way), append(why, err)
+			continue
+		}
+		open = append(open, way.hosts())
+	}
+	for i := range blocked {
+		hosts := blocked[i].hosts()
+		if !slices.ContainsFunc(open, func(o hostSet) bool { return o.contains(hosts) }) {
+			return fmt.Errorf("%s: %w", blocked[i].label(h.Prefix), why[i])
 		}
 	}
 	return nil

@@ -354,6 +354,22 @@ func TestNamedRoutes(t *testing.T) {
 			"",
 		},
 		{
+			"invoked before a proxy for some hosts, and behind it for others", named([]string{
+				invoke([]string{"a.example.com", "b.example.com", "c.example.com", "d.example.com"}, "n"),
+				route([]string{"e.example.com"}, proxy),
+				invoke([]string{"e.example.com"}, "n"),
+			}, `"n":`+route(nil, x)),
+			nil, "rollcall for e.example.com (listener :80, prefix /message): reverse_proxy answers every request",
+		},
+		{
+			"the same with sets of hosts that begin alike", named([]string{
+				invoke([]string{"a.example.com", "b.example.com", "c.example.com", "d.example.com"}, "n"),
+				route([]string{"a.example.com", "b.example.com", "c.example.com", "e.example.com"}, proxy),
+				invoke([]string{"a.example.com", "b.example.com", "c.example.com", "e.example.com"}, "n"),
+			}, `"n":`+route(nil, x)),
+			nil, "and 1 more (listener :80, prefix /message): reverse_proxy answers every request",
+		},
+		{
 			"behind a page in the named route", named([]string{invoke(a, "n")}, `"n":`+route(nil, page, x)),
 			nil, "try_files answers or rewrites every request",
 		},
