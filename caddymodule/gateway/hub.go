@@ -57,7 +57,7 @@ type Hub struct {
 	// offered.
 	StartPods func(cluster.Config) (Pods, error)
 
-	// applying keeps two snapshots from being applied side by side. It is taken before mu.
+	// applying keeps two configurations from being applied at once. It is taken before mu.
 	applying sync.Mutex
 
 	// mu guards what follows.
@@ -131,14 +131,14 @@ func (h *Hub) notParked(err error) {
 		"the kernel cannot wait for an idle connection: it takes a goroutine until the next try", zap.Error(err))
 }
 
-// Destruct implements caddy.Destructor: no configuration has Rollcall any more.
+// Destruct implements caddy.Destructor: no configuration has Rollcall now.
 func (h *Hub) Destruct() error {
 	for _, s := range h.sessions() {
 		s.sock.Kill()
 	}
 	h.wheel.Stop()
 	h.loop.Stop()
-	// Drained already, but for a configuration that never stopped.
+	// The drain has done this already, unless a configuration never stopped.
 	h.endCluster(zap.NewNop(), time.Now())
 	h.copies.Close(zap.NewNop(), time.Now())
 	return errors.Join(h.Assignments.Close(), h.Plugins.Close())
@@ -165,7 +165,7 @@ func (h *Hub) Offer(s *Configuration) {
 }
 
 // TakeBack takes a configuration back, if it was offered. The first of those that remain takes effect. With the last one,
-// pop returns when the drain has ended.
+// it returns when the drain has ended.
 func (h *Hub) TakeBack(s *Configuration) {
 	h.StartDrain(s, h.cfg.Exiting())
 	last := h.IsLast(s)
@@ -256,10 +256,7 @@ func (h *Hub) apply() {
 				zap.Stringer("host", t.name), zap.Int("connections", closed))
 			continue
 		}
-		if host := h.Registry.Host(t.name); host != nil {
-			host.SetRules(s.Rules())
-			h.Assignments.Joiner.Reclassified(host)
-		}
+		h.setRules(t.name, s)
 	}
 }
 
@@ -270,11 +267,11 @@ func (h *Hub) closeHost(name presence.HostName) int {
 		return 0
 	}
 	host.Retire() // they are not lost, so nobody waits for them to come back
-	outboxes := host.Outboxes()
-	for _, out := range outboxes {
-		out.(*session).sock.Close(socket.CloseGoingAway, "host removed", socket.Cause{Reason: socket.ReasonHost})
+	sessions := sessionsOf(host)
+	for _, s := range sessions {
+		s.sock.Close(socket.CloseGoingAway, "host removed", socket.Cause{Reason: socket.ReasonHost})
 	}
-	return len(outboxes)
+	return len(sessions)
 }
 
 // connect makes a session of an upgraded socket. It returns errReloaded if the host's site is no longer the one that has
@@ -302,10 +299,7 @@ func (h *Hub) connect(
 	if s.tenant.site.Load().Rules() != rules {
 		h.applying.Lock()
 		defer h.applying.Unlock()
-		if host := h.Registry.Host(name); host != nil {
-			host.SetRules(s.tenant.site.Load().Rules())
-			h.Assignments.Joiner.Reclassified(host)
-		}
+		h.setRules(name, s.tenant.site.Load())
 	}
 	return s, nil
 }
@@ -407,10 +401,18 @@ func (h *Hub) release(s *session) {
 func (h *Hub) sessions() []*session {
 	var all []*session
 	for _, host := range h.Registry.Hosts() {
-		for _, out := range host.Outboxes() {
-			if s, ok := out.(*session); ok {
-				all = append(all, s)
-			}
+		all = append(all, sessionsOf(host)...)
+	}
+	return all
+}
+
+// sessionsOf returns all that are connected to a host now.
+func sessionsOf(host *presence.Host) []*session {
+	outboxes := host.Outboxes()
+	all := make([]*session, 0, len(outboxes))
+	for _, out := range outboxes {
+		if s, ok := out.(*session); ok {
+			all = append(all, s)
 		}
 	}
 	return all

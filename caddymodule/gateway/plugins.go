@@ -14,7 +14,7 @@ import (
 func (h *Hub) TryPlugins(ctx context.Context, s *Configuration) error {
 	return h.Plugins.Try(ctx, &pluginhost.Trial{
 		Sets:   s.pluginSets(),
-		Hosts:  func(set *pluginhost.Set) []string { return h.hostsToTry(s, set) },
+		Hosts:  h.hostsToTry(s),
 		Named:  func(host string) bool { return s.Claimed(host) != nil },
 		Logger: s.Logger,
 	})
@@ -25,7 +25,7 @@ func (h *Hub) WatchPlugins(ctx context.Context, s *Configuration) *pluginhost.Wa
 	return h.Plugins.Watch(ctx, pluginhost.Watched{
 		Sets:     s.pluginSets(),
 		InEffect: func() bool { return h.InEffect() == s },
-		Hosts:    func(set *pluginhost.Set) []string { return h.hostsToTry(s, set) },
+		Hosts:    func() map[*pluginhost.Set][]string { return h.hostsToTry(s) },
 		Changed: func(set *pluginhost.Set) {
 			of := s.siteOf(set).Site
 			of.MakeRules()
@@ -34,14 +34,24 @@ func (h *Hub) WatchPlugins(ctx context.Context, s *Configuration) *pluginhost.Wa
 	})
 }
 
-// hostsToTry returns the first host that the configuration names for the site of a set, "" if it names none, and those that
-// are connected to now.
-func (h *Hub) hostsToTry(s *Configuration, set *pluginhost.Set) []string {
-	of := s.siteOf(set)
-	hosts := []string{of.Host}
+// hostsToTry returns, for each set of plugins, the first host that the configuration names for its site, "" if it names
+// none, and those that are connected to now.
+func (h *Hub) hostsToTry(s *Configuration) map[*pluginhost.Set][]string {
+	hosts := make(map[*pluginhost.Set][]string)
+	sets := make(map[*site.Site]Served)
+	for _, of := range s.Sites {
+		if of.Plugins != nil {
+			hosts[of.Plugins] = []string{of.Host}
+			sets[of.Site] = of
+		}
+	}
+	if len(sets) == 0 {
+		return hosts
+	}
 	for _, host := range h.Registry.Hosts() {
-		if name := host.Name(); name.String() != of.Host && s.Find(name) == of.Site {
-			hosts = append(hosts, name.String())
+		of, name := sets[s.Find(host.Name())], host.Name().String()
+		if list := hosts[of.Plugins]; len(list) > 0 && len(list) < pluginhost.MaxTried && list[0] != name {
+			hosts[of.Plugins] = append(list, name)
 		}
 	}
 	return hosts
@@ -60,10 +70,15 @@ func (h *Hub) reclassify(of *site.Site) {
 	}
 	h.mu.Unlock()
 	for _, name := range names {
-		if host := h.Registry.Host(name); host != nil {
-			host.SetRules(of.Rules())
-			h.Assignments.Joiner.Reclassified(host)
-		}
+		h.setRules(name, of)
+	}
+}
+
+// setRules gives the connections of a host the rules of a site. The caller holds applying.
+func (h *Hub) setRules(name presence.HostName, of *site.Site) {
+	if host := h.Registry.Host(name); host != nil {
+		host.SetRules(of.Rules())
+		h.Assignments.Joiner.Reclassified(host)
 	}
 }
 

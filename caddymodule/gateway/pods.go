@@ -170,8 +170,8 @@ func (h *Hub) Joined() Pods {
 
 // drainCluster tells the other pods that this one is about to end.
 func (h *Hub) drainCluster() {
-	if now := h.cluster.Load(); now != nil && now.pods != nil {
-		now.pods.Drain()
+	if pods := h.Joined(); pods != nil {
+		pods.Drain()
 	}
 }
 
@@ -226,8 +226,8 @@ func (h *Hub) offerSites() {
 	h.applying.Lock()
 	defer h.applying.Unlock()
 	h.follow()
-	if now := h.cluster.Load(); now != nil && now.pods != nil {
-		now.pods.SetSites(h.clusterSites())
+	if pods := h.Joined(); pods != nil {
+		pods.SetSites(h.clusterSites())
 	}
 }
 

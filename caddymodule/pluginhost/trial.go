@@ -13,8 +13,8 @@ import (
 )
 
 const (
-	// maxTried bounds for how many hosts of a site a plugin is tried before it serves them.
-	maxTried = 64
+	// MaxTried bounds for how many hosts of a site a plugin is tried before it serves them.
+	MaxTried = 64
 	// tryTime is how long the plugins of a configuration are tried; the instance under way then may take 2 s more.
 	tryTime = 10 * time.Second
 )
@@ -22,7 +22,7 @@ const (
 // Trial tries the plugins of a configuration that is about to start.
 type Trial struct {
 	Sets   []*Set
-	Hosts  func(*Set) []string    // what its plugins are tried for, at least one host; "" is any
+	Hosts  map[*Set][]string      // what the plugins of a set are tried for, 1 to MaxTried hosts; "" is any
 	Named  func(host string) bool // reports whether the configuration names the host
 	Logger *zap.Logger
 }
@@ -36,17 +36,15 @@ func (ph *Host) Try(ctx context.Context, t *Trial) error {
 	ctx, cancel := ph.untilExit(ctx)
 	defer cancel()
 	defer ph.begin(t)()
-	hosts := make([][]string, len(t.Sets))
 	until := time.Now().Add(ph.tryTime)
 	untried := 0
-	for i, s := range t.Sets {
-		hosts[i] = firstOf(t.Hosts(s), maxTried)
+	for _, s := range t.Sets {
 		for _, p := range s.plugins {
 			if time.Now().After(until) {
 				untried++
 				continue
 			}
-			if err := tryPlugin(ctx, p.loaded, hosts[i], until); err != nil {
+			if err := tryPlugin(ctx, p.loaded, t.Hosts[s], until); err != nil {
 				ph.counted(p.spec.Name, err)
 				return err
 			}
@@ -58,9 +56,9 @@ func (ph *Host) Try(ctx context.Context, t *Trial) error {
 	}
 	ctx, cancel = context.WithDeadline(ctx, until)
 	defer cancel()
-	for i, s := range t.Sets {
+	for _, s := range t.Sets {
 		for _, p := range s.plugins {
-			s.warnOfSamples(ctx, p.loaded, hosts[i][0])
+			s.warnOfSamples(ctx, p.loaded, t.Hosts[s][0])
 		}
 	}
 	return nil
@@ -77,8 +75,6 @@ func (ph *Host) begin(t *Trial) func() {
 		ph.trying = slices.DeleteFunc(ph.trying, func(other *Trial) bool { return other == t })
 	}
 }
-
-func firstOf(hosts []string, n int) []string { return hosts[:min(n, len(hosts))] }
 
 // tryPlugin makes an instance of the plugin for each host, so that one that refuses its configuration is found before it
 // serves anybody. For lack of memory no host but the first is a reason to refuse it: instances of the one before may go.

@@ -20,9 +20,9 @@ const (
 // Watched says what a watcher looks at.
 type Watched struct {
 	Sets     []*Set
-	InEffect func() bool         // reports whether the configuration of the sets is in effect
-	Hosts    func(*Set) []string // what plugins are tried for, at least one host; "" is any
-	Changed  func(*Set)          // called when a plugin of the set was replaced
+	InEffect func() bool              // reports whether the configuration of the sets is in effect
+	Hosts    func() map[*Set][]string // what the plugins of a set are tried for, 1 to MaxTried hosts; "" is any
+	Changed  func(*Set)               // called when a plugin of the set was replaced
 }
 
 // Watcher loads changed files while its configuration is in effect.
@@ -84,7 +84,7 @@ func (ph *Host) Watch(ctx context.Context, of Watched) *Watcher {
 	return w
 }
 
-// Stop returns when nothing will be changed any more.
+// Stop ends the watching, and returns when nothing can be changed by it.
 func (w *Watcher) Stop() {
 	if w != nil {
 		w.cancel()
@@ -178,7 +178,7 @@ func (w *Watcher) replace(ctx context.Context, u *watchedUse) error {
 	if err != nil {
 		return err
 	}
-	hosts, until := firstOf(w.Hosts(u.set), maxTried), time.Now().Add(w.host.tryTime)
+	hosts, until := w.Hosts()[u.set], time.Now().Add(w.host.tryTime)
 	if err := tryPlugin(ctx, fresh, hosts, until); err != nil {
 		fresh.Release()
 		return err
@@ -188,7 +188,7 @@ func (w *Watcher) replace(ctx context.Context, u *watchedUse) error {
 	cancel()
 	if !u.set.chain.Replace(old, fresh) {
 		fresh.Release()
-		return fmt.Errorf("%s is not in use any more", old.Name())
+		return fmt.Errorf("%s is no longer in use", old.Name())
 	}
 	u.plugin.loaded = fresh
 	w.Changed(u.set)

@@ -72,10 +72,19 @@ func load(t *testing.T, specs ...Spec) *loaded {
 func (l *loaded) watch(t *testing.T) {
 	t.Helper()
 	l.watcher = l.host.Watch(t.Context(), Watched{
-		Sets: l.sets, InEffect: func() bool { return l.inEffect }, Hosts: func(*Set) []string { return []string{host} },
+		Sets: l.sets, InEffect: func() bool { return l.inEffect }, Hosts: l.hosts,
 		Changed: func(*Set) { l.changed++ },
 	})
 	l.watcher.Stop()
+}
+
+// hosts are what plugins are tried for.
+func (l *loaded) hosts() map[*Set][]string {
+	hosts := make(map[*Set][]string)
+	for _, s := range l.sets {
+		hosts[s] = []string{host}
+	}
+	return hosts
 }
 
 // look looks at the files as the watcher does.
@@ -235,7 +244,7 @@ func TestWatcherStops(t *testing.T) {
 	path := assemble(t, "rules")
 	c := load(t, watchedPlugin(path))
 	w := c.host.Watch(t.Context(), Watched{
-		Sets: c.sets, InEffect: func() bool { return true }, Hosts: func(*Set) []string { return []string{host} }, Changed: func(*Set) {},
+		Sets: c.sets, InEffect: func() bool { return true }, Hosts: c.hosts, Changed: func(*Set) {},
 	})
 	before := c.hash()
 	replace(t, path, assemble(t, "rules", "0x6f)) ;; o", "0x6e)) ;; n"))
@@ -354,7 +363,7 @@ func TestPluginsAreTriedForABoundedTime(t *testing.T) {
 	c.host.tryTime = -1
 	core, lines := observer.New(zap.WarnLevel)
 	err := c.host.Try(t.Context(), &Trial{
-		Sets: c.sets, Hosts: func(*Set) []string { return []string{host} }, Named: func(string) bool { return true }, Logger: zap.New(core),
+		Sets: c.sets, Hosts: c.hosts(), Named: func(string) bool { return true }, Logger: zap.New(core),
 	})
 	if err != nil {
 		t.Fatal(err)
@@ -410,10 +419,10 @@ func TestWatcherReplacesAPluginThatAnotherSiteRefuses(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	hosts := map[*Set]string{c.sets[0]: "portal.example.com", second: "chat.example.com"}
+	hosts := map[*Set][]string{c.sets[0]: {"portal.example.com"}, second: {"chat.example.com"}}
 	c.watcher = c.host.Watch(t.Context(), Watched{
 		Sets: []*Set{c.sets[0], second}, InEffect: func() bool { return true }, Changed: func(*Set) {},
-		Hosts: func(s *Set) []string { return []string{hosts[s]} },
+		Hosts: func() map[*Set][]string { return hosts },
 	})
 	c.watcher.Stop()
 	before := c.hash()
