@@ -15,7 +15,7 @@ type channel struct {
 	joiners   []*membership        // those who wait for their snapshot, in order
 
 	// Authenticated channels only: who is there, by user.
-	members swapList[member] // in order of arrival but for gaps filled from the end; member.pos is the place
+	members swapList[member] // in order of arrival, except that the last fills a gap; member.pos is the place
 	byUser  map[*user]*member
 	users   int // members with a connection on this pod
 	present int // members whom watchers are to see

@@ -121,7 +121,7 @@ func (h *Host) next(ch *channel, r *round) bool {
 	return true
 }
 
-// queue gives the batch to the next of the listeners, but for those who left since the round began.
+// queue gives the batch to the next listeners, except for those that left since the round began.
 func (h *Host) queue(ch *channel, r *round) {
 	h.mu.Lock()
 	defer h.mu.Unlock()

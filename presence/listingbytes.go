@@ -127,8 +127,8 @@ type gathering struct {
 // millisecond.
 const gatherAtOnce = 512
 
-// gather makes the Encoded, but for the order of the channels, and ends the answer. It is given the
-// names of the channels that there were before.
+// gather makes the Encoded, except for the order of the channels, and ends the answer. names are the
+// channels that there were before.
 func (h *Host) gather(k *listingCache, names []string) Encoded {
 	const block, typical = 32 << 10, 1 << 10 // the latter for the users of a small channel
 	g := gathering{host: h, cache: k, chunks: make([][]byte, 0, len(names)), block: min(block, typical*len(names))}

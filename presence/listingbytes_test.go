@@ -190,7 +190,7 @@ func TestEncodedOfManyChannels(t *testing.T) {
 	equalLines(t, "channels", w.host().Encoded().lines(), listedLines(w.host().Channels(PerUser)))
 }
 
-// audience connects users to a channel, so many that it takes several chunks.
+// audience connects n users to a channel.
 func (w *world) audience(n int) []*client {
 	list := make([]*client, n)
 	for i := range list {

@@ -5,9 +5,9 @@ import (
 	"sync"
 )
 
-// chunks is a dense list as bytes, of so many entries each, so that a change costs the encoding of
-// one chunk or two and not of the list. It is there only while backends ask. The host's lock guards
-// it, and a nil one ignores changes.
+// chunks is a list as bytes, in parts of a fixed number of entries: a change costs the encoding of
+// one part or two and not of the list. It exists only while backends ask. The host's lock guards
+// it. A nil *chunks ignores changes.
 type chunks struct {
 	cache  *listingCache
 	list   [][]byte // by place in the dense list; nil: to be encoded. What is there is shared with answers and never changed
@@ -46,8 +46,8 @@ var scratch = sync.Pool{New: func() any { return new([]byte) }}
 // keepScratch bounds the buffers that are kept for later, in bytes.
 const keepScratch = 64 << 10
 
-// fill encodes what is to be encoded from one chunk on, at most so many chunks. It returns how many
-// of them are left, and with 0 from where to go on.
+// fill encodes the chunks that have changed, beginning with the chunk from; most is their limit. It
+// returns what is left of the limit; if that is 0, next is the chunk to go on with.
 func (c *chunks) fill(from, most int) (next, left int) {
 	n := c.length()
 	want := (n + chunkLen - 1) / chunkLen

@@ -53,7 +53,7 @@ func (b *Book) count(host presence.HostName, more int) {
 	}
 }
 
-// room reports whether the host can have so many records more.
+// room reports whether the host has room for that number of further records.
 func (b *Book) room(host presence.HostName, more int) bool {
 	b.countMu.Lock()
 	defer b.countMu.Unlock()
