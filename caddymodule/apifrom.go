@@ -9,7 +9,6 @@ import (
 	"reflect"
 	"slices"
 	"strings"
-	"sync/atomic"
 	"time"
 
 	"github.com/caddyserver/caddy/v2"
@@ -18,12 +17,13 @@ import (
 
 	"github.com/rollcall-gateway/rollcall/caddymodule/gateway"
 	"github.com/rollcall-gateway/rollcall/caddymodule/problem"
+	"github.com/rollcall-gateway/rollcall/internal/oftenlog"
 )
 
 // apiFrom restricts the endpoints to the addresses of backends.
 type apiFrom struct {
 	ranges []netip.Prefix
-	warned atomic.Int64 // Unix time in nanoseconds of the last warning, 0 before the first
+	warned oftenlog.Limit
 }
 
 // apiFromPause is the shortest time between two warnings of a site: any client can cause one.
@@ -143,8 +143,7 @@ func unbelievable(r *http.Request) string {
 }
 
 func (h *Handler) warnOfProxy(r *http.Request, why string) {
-	now, last := time.Now().UnixNano(), h.apiFrom.warned.Load()
-	if now-last < int64(apiFromPause) || !h.apiFrom.warned.CompareAndSwap(last, now) {
+	if _, ok := h.apiFrom.warned.Allow(apiFromPause); !ok {
 		return
 	}
 	h.site.Logger.Warn("request refused: api_from needs the proxy in front to be in trusted_proxies",

@@ -9,6 +9,7 @@ import (
 
 	"go.uber.org/zap"
 
+	"github.com/rollcall-gateway/rollcall/internal/oftenlog"
 	"github.com/rollcall-gateway/rollcall/internal/plural"
 )
 
@@ -50,16 +51,11 @@ type pool struct {
 
 	// mu guards what follows.
 	mu          sync.Mutex
-	logged      map[Reason]loggedFailure
+	logged      map[Reason]*oftenlog.Limit
 	misses      uint64 // calls that failed before they reached an instance
 	failures    uint64
 	lastFailure string
 	unused      time.Time // since when there is no instance; the janitor's
-}
-
-type loggedFailure struct {
-	at      time.Time
-	skipped int
 }
 
 func newPool(c *core, host string) *pool {
@@ -70,7 +66,7 @@ func newPool(c *core, host string) *pool {
 		slots:     make([]atomic.Pointer[slot], c.limits.Instances),
 		freed:     make(chan struct{}, c.limits.Instances),
 		long:      newLongCalls(c.limits.Instances),
-		logged:    make(map[Reason]loggedFailure),
+		logged:    make(map[Reason]*oftenlog.Limit),
 	}
 	return p
 }
@@ -277,19 +273,19 @@ func (p *pool) write(lines []guestLine) {
 }
 
 func (p *pool) logFailure(message string, f *fault, fields ...zap.Field) {
-	now := time.Now()
 	p.mu.Lock()
-	last, again := p.logged[f.reason]
-	if again && now.Sub(last.at) < logAgain || !p.plugin.failureLines.take() {
-		last.skipped++
-		p.logged[f.reason] = last
-		p.mu.Unlock()
+	limit := p.logged[f.reason]
+	if limit == nil {
+		limit = new(oftenlog.Limit)
+		p.logged[f.reason] = limit
+	}
+	p.mu.Unlock()
+	skipped, ok := limit.AllowIf(logAgain, p.plugin.failureLines.take)
+	if !ok {
 		return
 	}
-	p.logged[f.reason] = loggedFailure{at: now}
-	p.mu.Unlock()
 	p.logger.Error(message, append(fields, zap.String("reason", string(f.reason)), zap.Error(printableError{f.err}),
-		zap.Int("not_logged_before", last.skipped))...)
+		zap.Int("not_logged_before", skipped))...)
 }
 
 func (p *pool) error(h Hook, f *fault) *Error {

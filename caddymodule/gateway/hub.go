@@ -25,6 +25,7 @@ import (
 	"github.com/rollcall-gateway/rollcall/caddymodule/site"
 	"github.com/rollcall-gateway/rollcall/caddymodule/socket"
 	"github.com/rollcall-gateway/rollcall/caddymodule/wire"
+	"github.com/rollcall-gateway/rollcall/internal/oftenlog"
 	"github.com/rollcall-gateway/rollcall/presence"
 	"github.com/rollcall-gateway/rollcall/presence/cluster"
 )
@@ -45,8 +46,8 @@ type Hub struct {
 	// Assignments are what users are joined to by the server.
 	Assignments *assign.Keeper
 	draining    atomic.Bool
-	// warnedOfHTTP2 is when a handshake over HTTP/2 was logged as a warning last, Unix time in nanoseconds; 0 before the first.
-	warnedOfHTTP2 atomic.Int64
+	// warnedOfHTTP2 limits the warnings about handshakes over HTTP/2.
+	warnedOfHTTP2 oftenlog.Limit
 	started       time.Time
 	inEffect      atomic.Pointer[Configuration]    // the first of the stack, nil when it is empty
 	serving       atomic.Pointer[[]*Configuration] // the stack; when nothing is left in it, the last that was
@@ -399,8 +400,9 @@ func (h *Hub) release(s *session) {
 
 // sessions returns all that are connected now.
 func (h *Hub) sessions() []*session {
-	var all []*session
-	for _, host := range h.Registry.Hosts() {
+	hosts := h.Registry.Hosts()
+	all := make([]*session, 0, len(hosts))
+	for _, host := range hosts {
 		all = append(all, sessionsOf(host)...)
 	}
 	return all

@@ -150,8 +150,8 @@ const http2Pause = time.Minute
 
 // warnOfHTTP2 reports whether a handshake over HTTP/2 or HTTP/3 is worth a warning now.
 func (h *Hub) warnOfHTTP2() bool {
-	now, last := time.Now().UnixNano(), h.warnedOfHTTP2.Load()
-	return now-last >= int64(http2Pause) && h.warnedOfHTTP2.CompareAndSwap(last, now)
+	_, ok := h.warnedOfHTTP2.Allow(http2Pause)
+	return ok
 }
 
 // refuse closes a connection with a code, for a browser shows its page no HTTP status.

@@ -13,6 +13,7 @@ import (
 
 	"go.uber.org/zap"
 
+	"github.com/rollcall-gateway/rollcall/internal/oftenlog"
 	"github.com/rollcall-gateway/rollcall/presence"
 	"github.com/rollcall-gateway/rollcall/presence/cluster/message"
 )
@@ -64,7 +65,7 @@ type link struct {
 	malformed, oversized, forged, version, unknown, repeated atomic.Uint64
 
 	unsent     atomic.Uint64
-	complained atomic.Int64 // when an error of sending was logged last, Unix nanoseconds
+	complained oftenlog.Limit // of the errors of sending
 }
 
 // complainEvery is how often errors of sending are logged at most.
@@ -126,8 +127,7 @@ func (l *link) send(subject string, m message.Message) bool {
 		return true
 	}
 	l.unsent.Add(1)
-	now, last := time.Now().UnixNano(), l.complained.Load()
-	if (last == 0 || now-last >= int64(complainEvery)) && l.complained.CompareAndSwap(last, now) {
+	if _, ok := l.complained.Allow(complainEvery); ok {
 		l.logger.Error("cannot send to other pods", zap.Error(err), zap.Uint64("failed", l.unsent.Load()))
 	}
 	return false

@@ -8,6 +8,7 @@ import (
 
 	"go.uber.org/zap"
 
+	"github.com/rollcall-gateway/rollcall/internal/oftenlog"
 	"github.com/rollcall-gateway/rollcall/presence"
 	"github.com/rollcall-gateway/rollcall/presence/cluster/message"
 )
@@ -73,8 +74,8 @@ type members struct {
 	own   announcement    // of the sites that this pod serves
 
 	selfConflict bool
-	after        []func() // what to do about the change when mu is free again
-	refusedAt    time.Time
+	after        []func()       // what to do about the change when mu is free again
+	refused      oftenlog.Limit // of the lines about pods that are one too many
 }
 
 // podName is a pod over all its runs.
@@ -229,7 +230,7 @@ func (m *members) admit(from peer, hb *message.Heartbeat, now time.Time) *member
 		return nil
 	}
 	if len(m.pods) >= maxPods {
-		m.refuse(from, now)
+		m.refuse(from)
 		return nil
 	}
 	namesakes := m.namesakes(from)
@@ -270,10 +271,9 @@ func (m *members) admit(from peer, hb *message.Heartbeat, now time.Time) *member
 }
 
 // refuse counts a pod that is one too many.
-func (m *members) refuse(from peer, now time.Time) {
+func (m *members) refuse(from peer) {
 	m.link.unknown.Add(1)
-	if now.Sub(m.refusedAt) >= complainEvery {
-		m.refusedAt = now
+	if _, ok := m.refused.Allow(complainEvery); ok {
 		m.log(m.logger.Error, "too many pods: another one is ignored", from, "")
 	}
 }

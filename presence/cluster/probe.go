@@ -54,7 +54,7 @@ func (m *members) probe(to peer, now time.Time) {
 			}
 		}
 		if len(m.probes) >= maxPods {
-			m.refuse(to, now)
+			m.refuse(to)
 			return
 		}
 	}
