@@ -10,7 +10,6 @@ import (
 	"path/filepath"
 	"slices"
 	"strings"
-	"sync"
 	"testing"
 
 	"github.com/caddyserver/caddy/v2"
@@ -19,63 +18,23 @@ import (
 
 	"github.com/rollcall-gateway/rollcall/caddymodule/gateway"
 	"github.com/rollcall-gateway/rollcall/caddymodule/token"
+	"github.com/rollcall-gateway/rollcall/internal/testkit"
 	"github.com/rollcall-gateway/rollcall/presence"
 	"github.com/rollcall-gateway/rollcall/presence/assignment"
 	"github.com/rollcall-gateway/rollcall/presence/cluster"
 )
 
-// ear is an Outbox that keeps what it gets.
-type ear struct {
-	mu     sync.Mutex
-	frames []string
-}
-
-func (e *ear) Push(frame []byte) {
-	e.mu.Lock()
-	defer e.mu.Unlock()
-	e.frames = append(e.frames, string(frame[strings.IndexByte(string(frame), '{'):]))
-}
-
-func (e *ear) Queue(frames []byte, _ int) bool { e.Push(frames); return false }
-func (e *ear) Flush()                          {}
-
-// hears waits until it has got so many frames, and compares them in any order.
-func (e *ear) hears(t *testing.T, want ...string) {
-	t.Helper()
-	eventually(t, fmt.Sprintf("%d frames", len(want)), func() bool {
-		e.mu.Lock()
-		defer e.mu.Unlock()
-		return len(e.frames) >= len(want)
-	})
-	e.mu.Lock()
-	defer e.mu.Unlock()
-	slices.Sort(e.frames)
-	slices.Sort(want)
-	if !slices.Equal(e.frames, want) {
-		t.Errorf("frames %q, want %q", e.frames, want)
-	}
-	e.frames = nil
-}
-
 // attend connects a user of the portal, as a session would.
-func attend(t *testing.T, h *Handler, id string) (*presence.Conn, *ear) {
+func attend(t *testing.T, h *Handler, id string) (*presence.Conn, *testkit.Ear) {
 	t.Helper()
-	e := new(ear)
-	conn, err := h.app.hub.Registry.Connect(mustHost(t, "portal.example.com"), h.site.Rules(), &presence.User{ID: id}, e)
+	e := new(testkit.Ear)
+	conn, err := h.app.hub.Registry.Connect(testkit.MustHost(t, "portal.example.com"), h.site.Rules(), &presence.User{ID: id}, e)
 	if err != nil {
 		t.Fatal(err)
 	}
 	t.Cleanup(conn.Close)
 	h.app.hub.Assignments.Joiner.Arrived(conn)
 	return conn, e
-}
-
-func joinedFrame(channel string) string {
-	return `{"type":"joined","channel":"` + channel + `","kind":"authenticated"}`
-}
-
-func removedFrame(channel string) string {
-	return `{"type":"left","channel":"` + channel + `","reason":"removed"}`
 }
 
 // wantCreated posts a request that must be answered with 201 and the users.
@@ -98,14 +57,14 @@ func TestAddUserJoinsThoseWhoAreThereAndThoseWhoCome(t *testing.T) {
 	_, bob := attend(t, h, "bob")
 	wantCreated(t, h, "adduser", `[{"id":"ada","channels":[{"name":"sales"},{"name":"support","mode":"listen"}]},
 		{"id":"eve","channels":[{"name":"sales","mode":"receive"}]}]`, "ada", "eve")
-	ada.hears(t, joinedFrame("sales"), joinedFrame("support"))
+	ada.Hears(t, testkit.JoinedFrame("sales"), testkit.JoinedFrame("support"))
 	_, tab := attend(t, h, "ada")
-	tab.hears(t, joinedFrame("sales"), joinedFrame("support"))
+	tab.Hears(t, testkit.JoinedFrame("sales"), testkit.JoinedFrame("support"))
 	_, eve := attend(t, h, "eve")
-	eve.hears(t, joinedFrame("sales"))
-	bob.hears(t)
+	eve.Hears(t, testkit.JoinedFrame("sales"))
+	bob.Hears(t)
 
-	host := mustHost(t, "portal.example.com")
+	host := testkit.MustHost(t, "portal.example.com")
 	for user, want := range map[string]assignment.Mode{"ada": assignment.Ignore, "eve": assignment.Receive, "bob": assignment.None} {
 		if got := h.app.hub.Assignments.Mode(host, user, "sales"); got != want {
 			t.Errorf("the mode of %s is %v, want %v", user, got, want)
@@ -117,15 +76,15 @@ func TestAddUserJoinsThoseWhoAreThereAndThoseWhoCome(t *testing.T) {
 	}
 
 	wantCreated(t, h, "removeuser", `[{"id":"ada","channels":[{"name":"sales","mode":"?"},{"name":"unknown"}]},{"id":"nobody"}]`, "ada", "nobody")
-	ada.hears(t, removedFrame("sales"))
-	tab.hears(t, removedFrame("sales"))
+	ada.Hears(t, testkit.RemovedFrame("sales"))
+	tab.Hears(t, testkit.RemovedFrame("sales"))
 	wantCreated(t, h, "removeuser", `[{"id":"ada"}]`, "ada")
-	ada.hears(t, removedFrame("support"))
-	tab.hears(t, removedFrame("support"))
+	ada.Hears(t, testkit.RemovedFrame("support"))
+	tab.Hears(t, testkit.RemovedFrame("support"))
 	_, late := attend(t, h, "ada")
-	late.hears(t)
+	late.Hears(t)
 	wantCreated(t, h, "adduser", `[]`)
-	eve.hears(t)
+	eve.Hears(t)
 }
 
 func TestAssignmentsSurviveTheHub(t *testing.T) {
@@ -134,7 +93,7 @@ func TestAssignmentsSurviveTheHub(t *testing.T) {
 		t.Run(fmt.Sprint("start ", i+1), func(t *testing.T) {
 			h := loadHandler(t, "api_key k")
 			h.app.hub.Assignments.Begin(false)
-			host := mustHost(t, "portal.example.com")
+			host := testkit.MustHost(t, "portal.example.com")
 			if got := h.app.hub.Assignments.Mode(host, "ada", "sales"); got != want {
 				t.Errorf("the mode is %v, want %v", got, want)
 			}
@@ -259,7 +218,7 @@ func TestAddUserTakesTheLastOfTwoLists(t *testing.T) {
 	t.Setenv("XDG_DATA_HOME", t.TempDir())
 	h := loadHandler(t, "api_key k")
 	wantCreated(t, h, "adduser", `[{"id":"ada","channels":[{"name":"a","mode":"receive"}],"channels":[{"name":"b"}]}]`, "ada")
-	host := mustHost(t, "portal.example.com")
+	host := testkit.MustHost(t, "portal.example.com")
 	for channel, want := range map[string]assignment.Mode{"a": assignment.None, "b": assignment.Ignore} {
 		if got := h.app.hub.Assignments.Mode(host, "ada", channel); got != want {
 			t.Errorf("the mode in %s is %v, want %v", channel, got, want)
@@ -287,18 +246,18 @@ func TestAddUserWithoutAFile(t *testing.T) {
 			t.Errorf("Retry-After %q", w.Header().Get("Retry-After"))
 		}
 	}
-	ada.hears(t)
+	ada.Hears(t)
 	if err := os.Remove(folder); err != nil {
 		t.Fatal(err)
 	}
 	wantCreated(t, h, "adduser", users, "ada")
-	ada.hears(t, joinedFrame("sales"))
+	ada.Hears(t, testkit.JoinedFrame("sales"))
 }
 
 // A file that another process uses is opened when that one has ended, and those who are there are joined.
 func TestFileOfAnotherProcess(t *testing.T) {
 	t.Setenv("XDG_DATA_HOME", t.TempDir())
-	host := mustHost(t, "portal.example.com")
+	host := testkit.MustHost(t, "portal.example.com")
 	other, err := assignment.OpenFile(assignmentsFile())
 	if err != nil {
 		t.Fatal(err)
@@ -316,12 +275,12 @@ func TestFileOfAnotherProcess(t *testing.T) {
 	_, ada := attend(t, h, "ada")
 	checkProblem(t, post(t, h, "/message/adduser", `{"apiKey":"k","users":[{"id":"ada","channels":[{"name":"x"}]}]}`), http.StatusServiceUnavailable, "unavailable")
 	a.Retry()
-	ada.hears(t)
+	ada.Hears(t)
 	if err := other.Close(); err != nil {
 		t.Fatal(err)
 	}
 	a.Retry()
-	ada.hears(t, joinedFrame("sales"))
+	ada.Hears(t, testkit.JoinedFrame("sales"))
 }
 
 // A damaged file is called so for as long as it is there, and is in nobody's way when it was moved.
@@ -362,7 +321,7 @@ func TestDamagedFile(t *testing.T) {
 // A record that is damaged on disk assigns nobody else, and is logged; the others hold.
 func TestDamagedAssignmentIsLeftOut(t *testing.T) {
 	t.Setenv("XDG_DATA_HOME", t.TempDir())
-	host := mustHost(t, "portal.example.com")
+	host := testkit.MustHost(t, "portal.example.com")
 	f, err := assignment.OpenFile(assignmentsFile())
 	if err != nil {
 		t.Fatal(err)
@@ -454,13 +413,13 @@ func TestAssignmentsOfOtherPodsAreKeptLater(t *testing.T) {
 	t.Setenv("XDG_DATA_HOME", t.TempDir())
 	h := loadHandler(t, "api_key k")
 	a := h.app.hub.Assignments
-	host := mustHost(t, "portal.example.com")
+	host := testkit.MustHost(t, "portal.example.com")
 	_, ada := attend(t, h, "ada")
 	r := assignment.Record{Host: host, User: "ada", Channel: "sales", Mode: assignment.Listen, Version: assignment.Version{Clock: 1 << 60}}
 	if err := a.Book.Merge([]assignment.Record{r}); !errors.Is(err, assignment.ErrUnavailable) {
 		t.Errorf("merging without a file: %v", err)
 	}
-	ada.hears(t, joinedFrame("sales"))
+	ada.Hears(t, testkit.JoinedFrame("sales"))
 	a.Begin(false)
 	a.Retry()
 	if n := a.Book.Unsaved(); n != 0 {

@@ -14,6 +14,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/rollcall-gateway/rollcall/caddymodule/gateway"
+	"github.com/rollcall-gateway/rollcall/internal/testkit"
 	"github.com/rollcall-gateway/rollcall/presence/cluster"
 )
 
@@ -69,7 +70,7 @@ func TestExplainKnowsTheSession(t *testing.T) {
 	h := loadHandler(t, "user {http.request.header.Test-User}")
 	conn := mustDial(t, listen(t, h), "portal.example.com", "Test-User", "ada")
 	welcome(t, conn)
-	found := h.app.hub.Explain(mustHost(t, "portal.example.com"), "ada")
+	found := h.app.hub.Explain(testkit.MustHost(t, "portal.example.com"), "ada")
 	if len(found) != 1 || found[0].Since < before || found[0].LastSign < before {
 		t.Errorf("got %+v, and it is %d", found, before)
 	}

@@ -15,6 +15,7 @@ import (
 	"testing"
 
 	"github.com/rollcall-gateway/rollcall/caddymodule/gateway"
+	"github.com/rollcall-gateway/rollcall/internal/testkit"
 	"github.com/rollcall-gateway/rollcall/presence"
 	"github.com/rollcall-gateway/rollcall/presence/assignment"
 	"github.com/rollcall-gateway/rollcall/presence/cluster"
@@ -153,12 +154,12 @@ func TestClusterGoesOnThroughReloads(t *testing.T) {
 	second := mustLoad(t, clustered(overNATS)+"http://new.example.com {\n\trollcall\n}\n")
 	b := second.snapshot()
 	h.Offer(b)
-	if !h.Serves(mustHost(t, "new.example.com")) || !h.Serves(mustHost(t, "portal.example.com")) || len(d.sites) != 3 {
+	if !h.Serves(testkit.MustHost(t, "new.example.com")) || !h.Serves(testkit.MustHost(t, "portal.example.com")) || len(d.sites) != 3 {
 		t.Errorf("with a configuration on offer, the sites are %v", d.sites)
 	}
 	h.TakeBack(a)
 	d.expect(t)
-	if len(d.sites) != 2 || h.Serves(mustHost(t, "other.example.com")) {
+	if len(d.sites) != 2 || h.Serves(testkit.MustHost(t, "other.example.com")) {
 		t.Errorf("sites %v", d.sites)
 	}
 
@@ -196,7 +197,7 @@ func TestClusterSaysGoodbyeAroundTheDrain(t *testing.T) {
 	c.app.hub.Offer(s)
 	c.app.hub.TakeBack(s)
 	d.expect(t, "drain it", "close it")
-	if !c.app.hub.Serves(mustHost(t, "portal.example.com")) {
+	if !c.app.hub.Serves(testkit.MustHost(t, "portal.example.com")) {
 		t.Error("while it drains, a pod no longer serves its hosts: its connections would be left out")
 	}
 }

@@ -9,6 +9,7 @@ import (
 
 	"github.com/rollcall-gateway/rollcall/caddymodule/wire"
 	"github.com/rollcall-gateway/rollcall/internal/loopback"
+	"github.com/rollcall-gateway/rollcall/internal/testkit"
 	"github.com/rollcall-gateway/rollcall/presence"
 	"github.com/rollcall-gateway/rollcall/presence/cluster"
 	"github.com/rollcall-gateway/rollcall/presence/cluster/bus"
@@ -29,7 +30,7 @@ func (p *otherPod) Explain(presence.HostName, string) (c []message.Connection) {
 // startOther starts a pod that serves the portal and forms a route to the address.
 func startOther(t *testing.T, dc, pod, route string) *otherPod {
 	t.Helper()
-	p := &otherPod{registry: presence.NewRegistry(wire.Encoder{}), host: mustHost(t, "portal.example.com")}
+	p := &otherPod{registry: presence.NewRegistry(wire.Encoder{}), host: testkit.MustHost(t, "portal.example.com")}
 	var err error
 	p.Cluster, err = cluster.Start(cluster.Config{
 		DataCenter: dc, Pod: pod, Secret: clusterSecret,
@@ -77,7 +78,7 @@ func TestTwoPods(t *testing.T) {
 	ask := func(endpoint, body string) *httptest.ResponseRecorder {
 		return post(t, h, "/message/"+endpoint, `{"apiKey":"k"`+body+`}`)
 	}
-	eventually(t, "both pods are in a complete answer", func() bool {
+	testkit.Eventually(t, "both pods are in a complete answer", func() bool {
 		w := ask("allusers", `,"requireComplete":true`)
 		return w.Code == http.StatusOK && w.Body.String() == both
 	})
@@ -142,7 +143,7 @@ func TestTwoPods(t *testing.T) {
 			t.Fatalf("the cluster is %+v", now)
 		}
 		h = next.app.handlers[0]
-		eventually(t, "the other pod is back", func() bool {
+		testkit.Eventually(t, "the other pod is back", func() bool {
 			w := ask("allusers", `,"requireComplete":true`)
 			return w.Code == http.StatusOK && w.Body.String() == both
 		})
@@ -152,7 +153,7 @@ func TestTwoPods(t *testing.T) {
 		if err := other.Close(); err != nil {
 			t.Error(err)
 		}
-		eventually(t, "the other one is gone", func() bool {
+		testkit.Eventually(t, "the other one is gone", func() bool {
 			w := ask("allusers", "")
 			return w.Header().Get("Rollcall-Complete") == "true" && !strings.Contains(w.Body.String(), "eu-west-1")
 		})
@@ -166,10 +167,10 @@ func TestTwoPods(t *testing.T) {
 			}
 			return got
 		}
-		eventually(t, "the witness sees the pod", func() bool { return reflect.DeepEqual(states(), []string{"web-1 alive"}) })
+		testkit.Eventually(t, "the witness sees the pod", func() bool { return reflect.DeepEqual(states(), []string{"web-1 alive"}) })
 		grace.Close() // it is no session, which could be told
 		c.app.hub.TakeBack(s)
 		popped = true
-		eventually(t, "the witness is alone", func() bool { return len(states()) == 0 })
+		testkit.Eventually(t, "the witness is alone", func() bool { return len(states()) == 0 })
 	})
 }

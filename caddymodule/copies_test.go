@@ -23,6 +23,7 @@ import (
 	"github.com/rollcall-gateway/rollcall/caddymodule/copies"
 	"github.com/rollcall-gateway/rollcall/caddymodule/gateway"
 	"github.com/rollcall-gateway/rollcall/caddymodule/site"
+	"github.com/rollcall-gateway/rollcall/internal/testkit"
 	"github.com/rollcall-gateway/rollcall/presence"
 )
 
@@ -70,7 +71,7 @@ func (l *listener) messages() []string {
 
 func (l *listener) expect(t *testing.T, want ...string) {
 	t.Helper()
-	eventually(t, fmt.Sprintf("the backend gets %q", want), func() bool { return len(l.messages()) >= len(want) })
+	testkit.Eventually(t, fmt.Sprintf("the backend gets %q", want), func() bool { return len(l.messages()) >= len(want) })
 	if got := l.messages(); !slices.Equal(got, want) {
 		t.Errorf("the backend got %q, want %q", got, want)
 	}
@@ -110,7 +111,7 @@ func dataFolder(t *testing.T) string {
 
 func TestCopiesFollowTheConfigurationInEffect(t *testing.T) {
 	dataFolder(t)
-	host, first, second := mustHost(t, "portal.example.com"), newListener(t), newListener(t)
+	host, first, second := testkit.MustHost(t, "portal.example.com"), newListener(t), newListener(t)
 	first.answer(http.StatusServiceUnavailable)
 	site, now := inEffect(t, siteWithBackend("portal.example.com", first.URL), nil)
 	for n := range 3 {
@@ -139,7 +140,7 @@ func TestCopiesFollowTheConfigurationInEffect(t *testing.T) {
 
 func TestCopiesAreKeptWhenCaddyStops(t *testing.T) {
 	folder := dataFolder(t)
-	host, l := mustHost(t, "portal.example.com"), newListener(t)
+	host, l := testkit.MustHost(t, "portal.example.com"), newListener(t)
 	l.answer(http.StatusServiceUnavailable)
 	site, now := inEffect(t, siteWithBackend("portal.example.com", l.URL), nil)
 	for n := range 3 {
@@ -170,7 +171,7 @@ func TestWithoutABackendListenersGetTheirMessages(t *testing.T) {
 	site, _ := inEffect(t, siteWithKey("portal.example.com", "k"), nil)
 	core, logs := observer.New(zapcore.WarnLevel)
 	site.Logger = zap.New(core)
-	host, m := mustHost(t, "portal.example.com"), copied(1)
+	host, m := testkit.MustHost(t, "portal.example.com"), copied(1)
 	for range 3 {
 		if err := loadedHub().CopyToBackend(site, host, m); err != nil {
 			t.Errorf("mode listen: %v", err)
@@ -207,7 +208,7 @@ func (s stuck) Flush() {
 // A sender who is told that nothing was sent sends again: the backend must not get both.
 func TestMessageThatIsNotSentIsNotCopied(t *testing.T) {
 	dataFolder(t)
-	host, l := mustHost(t, "portal.example.com"), newListener(t)
+	host, l := testkit.MustHost(t, "portal.example.com"), newListener(t)
 	site, now := inEffect(t, "http://portal.example.com {\n\trollcall {\n\t\tapi_key k\n\t\tbackend "+l.URL+
 		" {\n\t\t\tsecret "+backendSecret+"\n\t\t}\n\t\tlimits {\n\t\t\tqueue 8MiB\n\t\t}\n\t}\n}", nil)
 	h := now.Owners.(*owners).claimOn(host).doors[0].handler
@@ -260,7 +261,7 @@ func TestMessageThatIsNotSentIsNotCopied(t *testing.T) {
 		t.Errorf("the answer is %s", got)
 	}
 	close(slow.gate)
-	eventually(t, "there is room again", func() bool { return send(2) == "sent" })
+	testkit.Eventually(t, "there is room again", func() bool { return send(2) == "sent" })
 	l.expect(t, "portal.example.com 2")
 }
 
@@ -280,7 +281,7 @@ func TestCopiesWaitForAnotherProcessToLetGoOfTheFile(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	host, l := mustHost(t, "portal.example.com"), newListener(t)
+	host, l := testkit.MustHost(t, "portal.example.com"), newListener(t)
 	site, _ := inEffect(t, siteWithBackend("portal.example.com", l.URL), nil)
 	if err := loadedHub().CopyToBackend(site, host, copied(0)); !errors.Is(err, copies.ErrNotCopied) || !errors.Is(err, backend.ErrLocked) {
 		t.Fatalf("the error is %v", err)
@@ -288,7 +289,7 @@ func TestCopiesWaitForAnotherProcessToLetGoOfTheFile(t *testing.T) {
 	if err := other.Close(t.Context()); err != nil {
 		t.Fatal(err)
 	}
-	eventually(t, "the file is opened", func() bool { return loadedHub().CopyToBackend(site, host, copied(0)) == nil })
+	testkit.Eventually(t, "the file is opened", func() bool { return loadedHub().CopyToBackend(site, host, copied(0)) == nil })
 	l.expect(t, "portal.example.com 0")
 }
 
@@ -298,7 +299,7 @@ func TestBackendMetrics(t *testing.T) {
 	c := mustLoad(t, siteWithBackend("portal.example.com", l.URL)+"\n"+siteWithBackend("*.example.org", l.URL))
 	h := c.app.hub
 	h.Offer(c.snapshot())
-	named, canary := mustHost(t, "portal.example.com"), mustHost(t, "canary.example.org")
+	named, canary := testkit.MustHost(t, "portal.example.com"), testkit.MustHost(t, "canary.example.org")
 	site := c.app.handlers[0].site
 	lines := func() (found []string) {
 		for line := range strings.Lines(scrape(t, c.ctx.GetMetricsRegistry())) {
@@ -310,7 +311,7 @@ func TestBackendMetrics(t *testing.T) {
 	}
 	expect := func(want ...string) {
 		t.Helper()
-		eventually(t, fmt.Sprintf("the metrics are %q, they are %q", want, lines()), func() bool { return slices.Equal(lines(), want) })
+		testkit.Eventually(t, fmt.Sprintf("the metrics are %q, they are %q", want, lines()), func() bool { return slices.Equal(lines(), want) })
 	}
 	if err := loadedHub().CopyToBackend(site, named, copied(0)); err != nil {
 		t.Fatal(err)
@@ -322,7 +323,7 @@ func TestBackendMetrics(t *testing.T) {
 	if err := loadedHub().CopyToBackend(site, canary, copied(0)); err != nil {
 		t.Fatal(err)
 	}
-	eventually(t, "an attempt fails", func() bool {
+	testkit.Eventually(t, "an attempt fails", func() bool {
 		return strings.Contains(strings.Join(lines(), "\n"), "failures_total{host=_other,reason=server_error}")
 	})
 	all := strings.Join(lines(), "\n")

@@ -12,6 +12,8 @@ import (
 	"github.com/caddyserver/caddy/v2"
 	"github.com/caddyserver/caddy/v2/modules/caddyhttp"
 	"github.com/caddyserver/caddy/v2/modules/caddyhttp/rewrite"
+
+	"github.com/rollcall-gateway/rollcall/internal/testkit"
 )
 
 // checkLoad loads a Caddyfile, which must fail with a text, or load for "".
@@ -193,7 +195,7 @@ func TestDoorsOfOneHostAreComparedByTheirLimit(t *testing.T) {
 		fmt.Fprintf(&text, "handle_path /t%d/* {\nrollcall {\napi_key off\n}\n}\n", i)
 	}
 	c := mustLoad(t, text.String()+"}")
-	claim := c.app.owners.claimOn(mustHost(t, "a.example.com"))
+	claim := c.app.owners.claimOn(testkit.MustHost(t, "a.example.com"))
 	if n := len(claim.limited[nil]); len(claim.doors) != doors || n != 0 || len(claim.limited) != doors {
 		t.Errorf("%d doors, %d of them compared with all, with %d limits", len(claim.doors), n, len(claim.limited))
 	}

@@ -17,6 +17,7 @@ import (
 
 	"github.com/rollcall-gateway/rollcall/caddymodule/copies"
 	"github.com/rollcall-gateway/rollcall/caddymodule/gateway"
+	"github.com/rollcall-gateway/rollcall/internal/testkit"
 	"github.com/rollcall-gateway/rollcall/presence/cluster"
 )
 
@@ -173,7 +174,7 @@ func TestRequestUnderWayHasItsClusterWhileHTTPStops(t *testing.T) {
 
 func TestCopiesAreTakenUntilHTTPHasStopped(t *testing.T) {
 	dataFolder(t)
-	host, l := mustHost(t, "portal.example.com"), newListener(t)
+	host, l := testkit.MustHost(t, "portal.example.com"), newListener(t)
 	c := started(t, siteWithBackend("portal.example.com", l.URL))
 	site, hub := c.handler(t).site, c.app.hub
 	hub.StartDrain(c.app.snapshot, true)
@@ -320,14 +321,14 @@ func TestConfigurationGivenUpBeforeItsStartKeepsNoConnections(t *testing.T) {
 	welcome(t, stays)
 	second := mustLoad(t, siteWithKey(before, "k")+"\n"+siteWithKey("new.example.com", "n"))
 	for _, h := range second.app.handlers {
-		if name := mustHost(t, "new.example.com"); second.snapshot().Find(name) == h.site {
+		if name := testkit.MustHost(t, "new.example.com"); second.snapshot().Find(name) == h.site {
 			early := mustDial(t, listen(t, h), "new.example.com")
 			welcome(t, early)
 			second.mustCleanup(t)
 			expectCode(t, early, websocket.CloseGoingAway)
 		}
 	}
-	if host := first.app.hub.Registry.Host(mustHost(t, before)); host == nil || len(host.Outboxes()) != 1 {
+	if host := first.app.hub.Registry.Host(testkit.MustHost(t, before)); host == nil || len(host.Outboxes()) != 1 {
 		t.Error("the connection of the configuration in effect is gone")
 	}
 	first.mustStop(t)

@@ -17,6 +17,7 @@ import (
 	"github.com/caddyserver/caddy/v2/modules/caddyhttp"
 
 	"github.com/rollcall-gateway/rollcall/caddymodule/problem"
+	"github.com/rollcall-gateway/rollcall/internal/testkit"
 )
 
 // checkProblem holds that an answer is a problem document of RFC 9457 with the status and code.
@@ -142,7 +143,7 @@ func TestLargeBodiesOfASiteAreBounded(t *testing.T) {
 		clients.Go(func() { add(body) })
 		clients.Go(func() { _, _ = io.WriteString(client, large[:64<<10]) })
 	}
-	eventually(t, "all bodies are on the way", func() bool { return h.site.LargeBodies.Load() == most })
+	testkit.Eventually(t, "all bodies are on the way", func() bool { return h.site.LargeBodies.Load() == most })
 	w := add(strings.NewReader(large))
 	checkProblem(t, w, http.StatusServiceUnavailable, "busy")
 	if w.Header().Get("Retry-After") == "" {
@@ -159,7 +160,7 @@ func TestLargeBodiesOfASiteAreBounded(t *testing.T) {
 	for _, client := range ends {
 		_ = client.CloseWithError(io.ErrUnexpectedEOF)
 	}
-	eventually(t, "there is room again", func() bool { return h.site.LargeBodies.Load() == 0 })
+	testkit.Eventually(t, "there is room again", func() bool { return h.site.LargeBodies.Load() == 0 })
 	if w := add(strings.NewReader(large)); w.Code != http.StatusCreated {
 		t.Errorf("afterwards: status %d with %s", w.Code, w.Body)
 	}

@@ -6,7 +6,6 @@ import (
 	"net/http/httptest"
 	"strings"
 	"testing"
-	"time"
 
 	"github.com/caddyserver/caddy/v2"
 	"github.com/caddyserver/caddy/v2/caddyconfig"
@@ -14,23 +13,9 @@ import (
 	_ "github.com/caddyserver/caddy/v2/modules/standard"
 
 	"github.com/rollcall-gateway/rollcall/caddymodule/gateway"
+	"github.com/rollcall-gateway/rollcall/internal/testkit"
 	"github.com/rollcall-gateway/rollcall/presence"
 )
-
-// patience is how long a test waits for what has to happen; a test that passes does not wait.
-const patience = 10 * time.Second
-
-// Eventually polls until the condition holds.
-func eventually(t testing.TB, what string, condition func() bool) {
-	t.Helper()
-	deadline := time.Now().Add(patience)
-	for !condition() {
-		if time.Now().After(deadline) {
-			t.Fatalf("not within %s: %s", patience, what)
-		}
-		time.Sleep(time.Millisecond)
-	}
-}
 
 // adapt makes the JSON of a Caddyfile.
 func adapt(t testing.TB, caddyfile string) []byte {
@@ -151,15 +136,6 @@ func post(t testing.TB, h *Handler, path, body string) *httptest.ResponseRecorde
 	return serve(t, h, httptest.NewRequest(http.MethodPost, "http://portal.example.com"+path, strings.NewReader(body)))
 }
 
-func mustHost(t testing.TB, name string) presence.HostName {
-	t.Helper()
-	host, err := presence.ParseHostName(name)
-	if err != nil {
-		t.Fatal(err)
-	}
-	return host
-}
-
 // sink is an Outbox that nobody reads.
 type sink struct{}
 
@@ -176,7 +152,7 @@ func arrive(t testing.TB, h *Handler, host, id, email string, channels ...string
 	if id != "" {
 		user = &presence.User{ID: id, Email: email}
 	}
-	conn, err := h.app.hub.Registry.Connect(mustHost(t, host), h.site.Rules(), user, sink{})
+	conn, err := h.app.hub.Registry.Connect(testkit.MustHost(t, host), h.site.Rules(), user, sink{})
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -11,6 +11,7 @@ import (
 	"testing"
 
 	"github.com/rollcall-gateway/rollcall/caddymodule/answer"
+	"github.com/rollcall-gateway/rollcall/internal/testkit"
 	"github.com/rollcall-gateway/rollcall/presence"
 )
 
@@ -59,7 +60,7 @@ func TestAnswersThatAreKeptAreAnswersMadeAnew(t *testing.T) {
 // sameAnswers compares answers with those that are made by the way of plugins.
 func sameAnswers(t *testing.T, h *Handler, channel string) {
 	t.Helper()
-	host := h.app.hub.Registry.Host(mustHost(t, "portal.example.com"))
+	host := h.app.hub.Registry.Host(testkit.MustHost(t, "portal.example.com"))
 	var one []presence.Listing
 	if l, ok := host.Channel(channel, presence.PerUser); ok {
 		one = append(one, l)
@@ -91,7 +92,7 @@ func hall(b *testing.B, users, channels int) (*Handler, *presence.Host, []*prese
 	conns := make([]*presence.Conn, users)
 	for i := range conns {
 		u := presence.User{ID: fmt.Sprintf("user%06d", i), Email: fmt.Sprintf("user%06d@example.com", i)}
-		conn, err := h.app.hub.Registry.Connect(mustHost(b, "portal.example.com"), h.site.Rules(), &u, sink{})
+		conn, err := h.app.hub.Registry.Connect(testkit.MustHost(b, "portal.example.com"), h.site.Rules(), &u, sink{})
 		if err != nil {
 			b.Fatal(err)
 		}
@@ -105,7 +106,7 @@ func hall(b *testing.B, users, channels int) (*Handler, *presence.Host, []*prese
 			c.Close()
 		}
 	})
-	return h, h.app.hub.Registry.Host(mustHost(b, "portal.example.com")), conns
+	return h, h.app.hub.Registry.Host(testkit.MustHost(b, "portal.example.com")), conns
 }
 
 // gauge is a response that counts its bytes.

@@ -16,6 +16,7 @@ import (
 	"github.com/caddyserver/caddy/v2/modules/caddyhttp"
 
 	"github.com/rollcall-gateway/rollcall/caddymodule/site"
+	"github.com/rollcall-gateway/rollcall/internal/testkit"
 )
 
 // logged is a line of the log.
@@ -412,11 +413,11 @@ func TestNamedRoutes(t *testing.T) {
 				}
 			}
 			for _, host := range []string{"a.example.com", "b.example.com"} {
-				if test.name == "in a container of another plugin" && s.Find(mustHost(t, host)) == nil {
+				if test.name == "in a container of another plugin" && s.Find(testkit.MustHost(t, host)) == nil {
 					t.Errorf("nobody owns %s", host)
 				}
 			}
-			if s.Find(mustHost(t, "nowhere.example.com")) != nil {
+			if s.Find(testkit.MustHost(t, "nowhere.example.com")) != nil {
 				t.Error("a host that nobody invokes the route for has an owner")
 			}
 		})
@@ -435,7 +436,7 @@ func TestOwnerInContainers(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			s := loadServers(t, server("80", route([]string{"a.example.com"}, container)), server("81", route(nil, `{"handler":"rollcall","api_key":["any"]}`))).snapshot()
-			a, other := s.Find(mustHost(t, "a.example.com")), s.Find(mustHost(t, "b.example.com"))
+			a, other := s.Find(testkit.MustHost(t, "a.example.com")), s.Find(testkit.MustHost(t, "b.example.com"))
 			if a == nil || !a.Keys.Allow("x") || other == nil || !other.Keys.Allow("any") {
 				t.Errorf("a.example.com is of %+v, another host of %+v", a, other)
 			}
@@ -473,7 +474,7 @@ func TestManySitesAreComparedByLookups(t *testing.T) {
 			t.Fatalf("host %d is compared with %d claims", i, n)
 		}
 	}
-	if o.Find(mustHost(t, "x.h4999.example.com")) == o.Find(mustHost(t, "h4999.example.com")) {
+	if o.Find(testkit.MustHost(t, "x.h4999.example.com")) == o.Find(testkit.MustHost(t, "h4999.example.com")) {
 		t.Error("two sites are one")
 	}
 }

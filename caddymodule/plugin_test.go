@@ -10,6 +10,7 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/rollcall-gateway/rollcall/internal/testkit"
 	"github.com/rollcall-gateway/rollcall/internal/wat"
 	"github.com/rollcall-gateway/rollcall/plugins"
 	"github.com/rollcall-gateway/rollcall/presence"
@@ -240,7 +241,7 @@ func TestPluginFailureWithholdsTheAnswer(t *testing.T) {
 			h := loadPlugins(t, test.options)
 			const host = "portal.example.com"
 			for _, id := range []string{"first-canary", test.user, "last-canary"} {
-				conn, err := h.app.hub.Registry.Connect(mustHost(t, host), &presence.Rules{}, userOrNobody(id), sink{})
+				conn, err := h.app.hub.Registry.Connect(testkit.MustHost(t, host), &presence.Rules{}, userOrNobody(id), sink{})
 				if err != nil {
 					t.Fatal(err)
 				}

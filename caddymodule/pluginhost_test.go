@@ -5,6 +5,7 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/rollcall-gateway/rollcall/internal/testkit"
 	"github.com/rollcall-gateway/rollcall/presence"
 )
 
@@ -30,7 +31,7 @@ func TestPluginMetricsNameConfiguredHostsOnly(t *testing.T) {
 		}
 	}
 	var got string
-	eventually(t, "the instance that trapped is replaced", func() bool {
+	testkit.Eventually(t, "the instance that trapped is replaced", func() bool {
 		got = scrape(t, c.ctx.GetMetricsRegistry())
 		return strings.Contains(got, "plugin_instances{plugin=named,state=busy} 0")
 	})

@@ -11,6 +11,8 @@ import (
 
 	"github.com/caddyserver/caddy/v2"
 	"github.com/caddyserver/caddy/v2/modules/caddyhttp"
+
+	"github.com/rollcall-gateway/rollcall/internal/testkit"
 )
 
 // siteWithKey is a Caddyfile with one site.
@@ -159,7 +161,7 @@ func TestReplacedHandlerEndsHTTP2Connections(t *testing.T) {
 	if status, reused := ask("after"); status != http.StatusOK || !reused {
 		t.Errorf("by the old connection: status %d, reused %v", status, reused)
 	}
-	eventually(t, "the client comes by a new connection", func() bool {
+	testkit.Eventually(t, "the client comes by a new connection", func() bool {
 		status, reused := ask("after")
 		if status != http.StatusOK {
 			t.Errorf("status %d", status)

@@ -10,6 +10,7 @@ import (
 	"sync"
 	"testing"
 
+	"github.com/rollcall-gateway/rollcall/internal/testkit"
 	"github.com/rollcall-gateway/rollcall/presence"
 )
 
@@ -42,7 +43,7 @@ func TestSendMessage(t *testing.T) {
 	c := mustLoad(t, "http://portal.example.com {\n\trollcall {\n\t\tapi_key k\n\t}\n}")
 	h := c.handler(t)
 	out := new(basket)
-	conn, err := h.app.hub.Registry.Connect(mustHost(t, "portal.example.com"), h.site.Rules(), &presence.User{ID: "ann"}, out)
+	conn, err := h.app.hub.Registry.Connect(testkit.MustHost(t, "portal.example.com"), h.site.Rules(), &presence.User{ID: "ann"}, out)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -82,7 +83,7 @@ func TestSendMessage(t *testing.T) {
 				t.Errorf("headers %q", w.Header())
 			}
 			for _, frame := range test.frames {
-				eventually(t, "the frame "+frame, func() bool { return out.has(frame) })
+				testkit.Eventually(t, "the frame "+frame, func() bool { return out.has(frame) })
 			}
 		})
 	}

@@ -7,6 +7,7 @@ import (
 	"testing"
 
 	"github.com/rollcall-gateway/rollcall/caddymodule/pluginhost"
+	"github.com/rollcall-gateway/rollcall/internal/testkit"
 )
 
 // route is a route of the JSON configuration, as text.
@@ -36,7 +37,7 @@ func served(t *testing.T, c configured, hosts []string) string {
 	var all []string
 	for _, host := range hosts {
 		prefix := "-"
-		found := s.Find(mustHost(t, host))
+		found := s.Find(testkit.MustHost(t, host))
 		for _, h := range c.app.handlers {
 			if h.site == found {
 				prefix = h.Prefix[1:]
@@ -209,7 +210,7 @@ func TestSnapshotLabels(t *testing.T) {
 		"elsewhere.example.com": pluginhost.OtherHosts,
 		"made-up.example":       pluginhost.OtherHosts,
 	} {
-		if got := s.Label(mustHost(t, host)); got != want {
+		if got := s.Label(testkit.MustHost(t, host)); got != want {
 			t.Errorf("%s has the label %q, want %q", host, got, want)
 		}
 	}
@@ -221,7 +222,7 @@ func TestSnapshotOfManySites(t *testing.T) {
 		routes = append(routes, route([]string{fmt.Sprintf("h%d.example.com", i)}, rollcallAt(fmt.Sprint("p", i%3))))
 	}
 	s := loadServers(t, server("80", routes...)).snapshot()
-	if n := len(maps.Collect(s.Names())); n != 2000 || s.Find(mustHost(t, "h1999.example.com")) == nil || s.Find(mustHost(t, "h2000.example.com")) != nil {
+	if n := len(maps.Collect(s.Names())); n != 2000 || s.Find(testkit.MustHost(t, "h1999.example.com")) == nil || s.Find(testkit.MustHost(t, "h2000.example.com")) != nil {
 		t.Errorf("%d hosts are known by name", n)
 	}
 }

@@ -18,6 +18,7 @@ import (
 	"github.com/rollcall-gateway/rollcall/caddymodule/site"
 	"github.com/rollcall-gateway/rollcall/caddymodule/socket"
 	"github.com/rollcall-gateway/rollcall/caddymodule/token"
+	"github.com/rollcall-gateway/rollcall/internal/testkit"
 	"github.com/rollcall-gateway/rollcall/presence"
 )
 
@@ -53,7 +54,7 @@ func dial(t *testing.T, server *httptest.Server, host string, header ...string) 
 	conn, response, err := websocket.DefaultDialer.Dial("ws"+strings.TrimPrefix(server.URL, "http")+"/message/socket", h)
 	if err == nil {
 		t.Cleanup(func() { conn.Close() })
-		conn.SetReadDeadline(time.Now().Add(patience))
+		conn.SetReadDeadline(time.Now().Add(testkit.Patience))
 	}
 	return conn, response, err
 }
@@ -128,12 +129,12 @@ func TestServeSocket(t *testing.T) {
 	want := `{"tab|` + id + `":{"id":"USER_1","email":""},"tab|` + visitorID + `":1,"salesRoom":[{"id":"USER_1","email":""}]}`
 	sameJSON(t, "users", w.Body.String(), want)
 
-	ann.WriteControl(websocket.CloseMessage, websocket.FormatCloseMessage(1000, ""), time.Now().Add(patience))
+	ann.WriteControl(websocket.CloseMessage, websocket.FormatCloseMessage(1000, ""), time.Now().Add(testkit.Patience))
 	if code, _ := closedWith(t, ann); code != 1000 {
 		t.Errorf("the close frame is answered with %d", code)
 	}
 	visitor.Close()
-	eventually(t, "both are gone", func() bool { return h.app.hub.Connections() == 0 && len(h.app.hub.Registry.Hosts()) == 0 })
+	testkit.Eventually(t, "both are gone", func() bool { return h.app.hub.Connections() == 0 && len(h.app.hub.Registry.Hosts()) == 0 })
 	if got := post(t, h, "/message/users", `{"apiKey":"k"}`).Body.String(); got != "{}" {
 		t.Errorf("afterwards, users are %s", got)
 	}
@@ -169,7 +170,7 @@ func TestServeSocketRefusesWithACloseCode(t *testing.T) {
 		}
 		welcome(t, mustDial(t, server, "other.example.com")) // a host of its own
 		first.Close()
-		eventually(t, "there is room again", func() bool {
+		testkit.Eventually(t, "there is room again", func() bool {
 			conn := mustDial(t, server, "portal.example.com")
 			_, frame, err := conn.ReadMessage()
 			return err == nil && strings.Contains(string(frame), `"welcome"`)
@@ -343,7 +344,7 @@ func TestServeSocketOfAClientThatGoesAtOnce(t *testing.T) {
 		conn := mustDial(t, server, "portal.example.com")
 		conn.Close()
 	}
-	eventually(t, "all are gone", func() bool { return h.app.hub.Connections() == 0 && len(h.app.hub.Registry.Hosts()) == 0 })
+	testkit.Eventually(t, "all are gone", func() bool { return h.app.hub.Connections() == 0 && len(h.app.hub.Registry.Hosts()) == 0 })
 }
 
 func TestAdminAnswersWithoutNames(t *testing.T) {

@@ -4,9 +4,6 @@ import (
 	"errors"
 	"fmt"
 	"path/filepath"
-	"slices"
-	"strings"
-	"sync"
 	"sync/atomic"
 	"testing"
 	"testing/synctest"
@@ -15,6 +12,7 @@ import (
 	"go.uber.org/zap"
 
 	"github.com/rollcall-gateway/rollcall/caddymodule/wire"
+	"github.com/rollcall-gateway/rollcall/internal/testkit"
 	"github.com/rollcall-gateway/rollcall/presence"
 	"github.com/rollcall-gateway/rollcall/presence/assignment"
 )
@@ -39,39 +37,7 @@ func newOffice(t *testing.T, rules *presence.Rules) *office {
 			t.Error(err)
 		}
 	})
-	return &office{t: t, registry: registry, keeper: k, host: mustHost(t, "portal.example.com"), rules: rules, clock: 1 << 60}
-}
-
-func mustHost(t *testing.T, name string) presence.HostName {
-	t.Helper()
-	host, err := presence.ParseHostName(name)
-	if err != nil {
-		t.Fatal(err)
-	}
-	return host
-}
-
-// ear is an Outbox that remembers frames.
-type ear struct {
-	mu     sync.Mutex
-	frames []string
-}
-
-func (e *ear) Push(frame []byte) {
-	e.mu.Lock()
-	defer e.mu.Unlock()
-	e.frames = append(e.frames, string(frame[strings.IndexByte(string(frame), '{'):]))
-}
-
-func (e *ear) Queue(frames []byte, _ int) bool { e.Push(frames); return false }
-func (e *ear) Flush()                          {}
-
-func joinedFrame(channel string) string {
-	return `{"type":"joined","channel":"` + channel + `","kind":"authenticated"}`
-}
-
-func removedFrame(channel string) string {
-	return `{"type":"left","channel":"` + channel + `","reason":"removed"}`
+	return &office{t: t, registry: registry, keeper: k, host: testkit.MustHost(t, "portal.example.com"), rules: rules, clock: 1 << 60}
 }
 
 // set assigns a user to channels, or takes that back with the mode None.
@@ -86,9 +52,9 @@ func (o *office) set(user string, mode assignment.Mode, channels ...string) {
 	_ = o.keeper.Book.Merge(records) // there is no file to keep them
 }
 
-func (o *office) connect(user string) (*presence.Conn, *ear) {
+func (o *office) connect(user string) (*presence.Conn, *testkit.Ear) {
 	o.t.Helper()
-	e := new(ear)
+	e := new(testkit.Ear)
 	c, err := o.registry.Connect(o.host, o.rules, &presence.User{ID: user}, e)
 	if err != nil {
 		o.t.Fatal(err)
@@ -98,18 +64,6 @@ func (o *office) connect(user string) (*presence.Conn, *ear) {
 	return c, e
 }
 
-// heard waits until nothing happens any more, and compares what came since.
-func (e *ear) heard(t *testing.T, want ...string) {
-	t.Helper()
-	synctest.Wait()
-	e.mu.Lock()
-	defer e.mu.Unlock()
-	if !slices.Equal(e.frames, want) {
-		t.Errorf("frames %q, want %q", e.frames, want)
-	}
-	e.frames = nil
-}
-
 // Who becomes somebody else keeps the channels that this one is assigned to too, and those joined by the client.
 func TestAssignmentsFollowTheUserOfAConnection(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
@@ -117,25 +71,25 @@ func TestAssignmentsFollowTheUserOfAConnection(t *testing.T) {
 		o.set("ada", assignment.Ignore, "both", "of-ada")
 		o.set("bob", assignment.Ignore, "both", "of-bob")
 		c, e := o.connect("ada")
-		e.heard(t, joinedFrame("both"), joinedFrame("of-ada"))
+		e.Heard(t, testkit.JoinedFrame("both"), testkit.JoinedFrame("of-ada"))
 		if err := c.Join("own", presence.WatchNone, ""); err != nil {
 			t.Fatal(err)
 		}
-		e.heard(t, joinedFrame("own"))
+		e.Heard(t, testkit.JoinedFrame("own"))
 		if err := c.Authenticate(presence.User{ID: "bob"}); err != nil {
 			t.Fatal(err)
 		}
 		o.keeper.Joiner.Replaced(c)
 		o.keeper.Joiner.Arrived(c)
-		e.heard(t, removedFrame("of-ada"), joinedFrame("of-bob"))
+		e.Heard(t, testkit.RemovedFrame("of-ada"), testkit.JoinedFrame("of-bob"))
 		o.set("ada", assignment.None, "both") // of somebody else now
-		e.heard(t)
+		e.Heard(t)
 		if err := c.Authenticate(presence.User{ID: "nobody"}); err != nil {
 			t.Fatal(err)
 		}
 		o.keeper.Joiner.Replaced(c)
 		o.keeper.Joiner.Arrived(c)
-		e.heard(t, removedFrame("both"), removedFrame("of-bob"))
+		e.Heard(t, testkit.RemovedFrame("both"), testkit.RemovedFrame("of-bob"))
 	})
 }
 
@@ -145,7 +99,7 @@ func TestAssignmentSleepsWhileTheChannelIsAnonymous(t *testing.T) {
 		o := newOffice(t, open)
 		o.set("ada", assignment.Listen, "room")
 		c, e := o.connect("ada")
-		e.heard(t)
+		e.Heard(t)
 		if err := c.Join("room", presence.WatchNone, ""); err != nil {
 			t.Fatal(err)
 		}
@@ -156,16 +110,16 @@ func TestAssignmentSleepsWhileTheChannelIsAnonymous(t *testing.T) {
 			t.Fatal(err)
 		}
 		synctest.Wait()
-		e.frames = nil
+		e.Take()
 
 		host := o.registry.Host(o.host)
 		host.SetRules(&presence.Rules{})
 		o.keeper.Joiner.Reclassified(host)
-		e.heard(t, joinedFrame("room"))
+		e.Heard(t, testkit.JoinedFrame("room"))
 		if got := o.keeper.Mode(o.host, "ada", "room"); got != assignment.Listen {
 			t.Errorf("in an authenticated channel the mode is %v", got)
 		}
-		if got := o.keeper.Mode(mustHost(t, "other.example.com"), "ada", "room"); got != assignment.None {
+		if got := o.keeper.Mode(testkit.MustHost(t, "other.example.com"), "ada", "room"); got != assignment.None {
 			t.Errorf("on another host the mode is %v", got)
 		}
 	})
@@ -191,15 +145,15 @@ func TestAssignmentIsTriedAgainWhenAPluginFails(t *testing.T) {
 		o := newOffice(t, &presence.Rules{Authorizer: m})
 		o.set("ada", assignment.Ignore, "refused", "room")
 		_, e := o.connect("ada")
-		e.heard(t)
+		e.Heard(t)
 		time.Sleep(joinRetry * (1 + 2))
-		e.heard(t)
+		e.Heard(t)
 		time.Sleep(joinRetry * 4)
-		e.heard(t, joinedFrame("room"))
+		e.Heard(t, testkit.JoinedFrame("room"))
 
 		m.failures.Store(1 << 40)
 		gone, e := o.connect("ada")
-		e.heard(t)
+		e.Heard(t)
 		gone.Close()
 		asked := m.failures.Load()
 		time.Sleep(time.Hour)
@@ -225,13 +179,13 @@ func TestSlowPluginHoldsUpItsOwnHostOnly(t *testing.T) {
 		o := newOffice(t, &presence.Rules{Authorizer: w})
 		o.set("ada", assignment.Ignore, "room")
 		_, slow := o.connect("ada")
-		slow.heard(t)
-		o.host = mustHost(t, "other.example.com")
+		slow.Heard(t)
+		o.host = testkit.MustHost(t, "other.example.com")
 		o.set("ada", assignment.Ignore, "room")
 		_, fast := o.connect("ada")
-		fast.heard(t, joinedFrame("room"))
+		fast.Heard(t, testkit.JoinedFrame("room"))
 		close(w)
-		slow.heard(t, joinedFrame("room"))
+		slow.Heard(t, testkit.JoinedFrame("room"))
 	})
 }
 
@@ -247,10 +201,10 @@ func TestManyChangesOfAConnectionAreOneLook(t *testing.T) {
 			channel := fmt.Sprintf("c%03d", i)
 			o.set("ada", assignment.Ignore, channel)
 			o.set("ada", assignment.None, "first")
-			want = append(want, joinedFrame(channel))
+			want = append(want, testkit.JoinedFrame(channel))
 		}
 		close(w)
-		e.heard(t, append([]string{joinedFrame("first"), removedFrame("first")}, want...)...)
+		e.Heard(t, append([]string{testkit.JoinedFrame("first"), testkit.RemovedFrame("first")}, want...)...)
 		if n := len(c.Assigned()); n != 2*manyChannels {
 			t.Errorf("%d channels", n)
 		}
@@ -278,14 +232,14 @@ func TestRemovalWaitsForNoPlugin(t *testing.T) {
 		o := newOffice(t, &presence.Rules{Authorizer: s})
 		o.set("ada", assignment.Receive, "room")
 		_, ada := o.connect("ada")
-		ada.heard(t, joinedFrame("room"))
+		ada.Heard(t, testkit.JoinedFrame("room"))
 		o.set("bob", assignment.Ignore, "slow")
 		_, bob := o.connect("bob")
-		bob.heard(t)
+		bob.Heard(t)
 		o.set("ada", assignment.None, "room")
-		ada.heard(t, removedFrame("room"))
+		ada.Heard(t, testkit.RemovedFrame("room"))
 		close(s)
-		bob.heard(t, joinedFrame("slow"))
-		ada.heard(t)
+		bob.Heard(t, testkit.JoinedFrame("slow"))
+		ada.Heard(t)
 	})
 }

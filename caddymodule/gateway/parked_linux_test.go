@@ -5,7 +5,6 @@ import (
 	"net/http"
 	"net/http/httptest"
 	"net/netip"
-	"syscall"
 	"testing"
 	"time"
 
@@ -14,6 +13,7 @@ import (
 	"go.uber.org/zap/zaptest/observer"
 
 	"github.com/rollcall-gateway/rollcall/caddymodule/socket"
+	"github.com/rollcall-gateway/rollcall/internal/testkit"
 )
 
 // Without file descriptors a connection works, and the log of the configuration in effect says that it is not parked.
@@ -29,7 +29,7 @@ func TestConnectionThatCannotBeParkedIsLogged(t *testing.T) {
 			t.Error(err)
 			return
 		}
-		s, err := h.connect(sock, mustHost(t, "portal.example.com"), site, nil, netip.Prefix{})
+		s, err := h.connect(sock, testkit.MustHost(t, "portal.example.com"), site, nil, netip.Prefix{})
 		if err != nil {
 			t.Error(err)
 		}
@@ -43,30 +43,18 @@ func TestConnectionThatCannotBeParkedIsLogged(t *testing.T) {
 	s := <-sessions
 	defer func() {
 		client.Close()
-		eventually(t, "the connection ends", func() bool { return h.metrics.open() == 0 })
+		testkit.Eventually(t, "the connection ends", func() bool { return h.metrics.open() == 0 })
 		if err := h.Destruct(); err != nil {
 			t.Error(err)
 		}
 	}()
 
-	var before syscall.Rlimit
-	if err := syscall.Getrlimit(syscall.RLIMIT_NOFILE, &before); err != nil {
-		t.Fatal(err)
-	}
-	lowest, err := syscall.Dup(0)
-	if err != nil {
-		t.Fatal(err)
-	}
-	syscall.Close(lowest)
-	if err := syscall.Setrlimit(syscall.RLIMIT_NOFILE, &syscall.Rlimit{Cur: uint64(lowest), Max: before.Max}); err != nil {
-		t.Fatal(err)
-	}
-	defer syscall.Setrlimit(syscall.RLIMIT_NOFILE, &before)
+	testkit.WithoutDescriptors(t)
 	s.begin(time.Time{})
 	if _, welcome, err := client.ReadMessage(); err != nil {
 		t.Errorf("read %s, error %v", welcome, err)
 	}
-	eventually(t, "the warning is logged", func() bool { return logs.Len() > 0 })
+	testkit.Eventually(t, "the warning is logged", func() bool { return logs.Len() > 0 })
 	e := logs.All()[0]
 	if e.Message != "the kernel cannot wait for an idle connection: it takes a goroutine until the next try" ||
 		e.ContextMap()["error"] != "epoll: epoll_create1: too many open files" {

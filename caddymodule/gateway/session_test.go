@@ -26,6 +26,7 @@ import (
 	"github.com/rollcall-gateway/rollcall/caddymodule/socket"
 	"github.com/rollcall-gateway/rollcall/caddymodule/token"
 	"github.com/rollcall-gateway/rollcall/caddymodule/wire"
+	"github.com/rollcall-gateway/rollcall/internal/testkit"
 	"github.com/rollcall-gateway/rollcall/plugins"
 	"github.com/rollcall-gateway/rollcall/presence"
 	"github.com/rollcall-gateway/rollcall/presence/assignment"
@@ -90,7 +91,7 @@ func talkAfter(t *testing.T, st *site.Site, user *presence.User, happens func(s 
 	if err != nil {
 		t.Fatal(err)
 	}
-	s, err := h.connect(sock, mustHost(t, "portal.example.com"), st, user, netip.Prefix{})
+	s, err := h.connect(sock, testkit.MustHost(t, "portal.example.com"), st, user, netip.Prefix{})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -600,7 +601,7 @@ func TestWelcomeComesBeforeAssignments(t *testing.T) {
 			synctest.Wait()
 		}
 		d := talkAfter(t, testSite(), &presence.User{ID: "ada"}, assigned) // reads the welcome
-		if got := d.read(); got != joinedFrame("sales") {
+		if got := d.read(); got != testkit.JoinedFrame("sales") {
 			t.Errorf("got %s", got)
 		}
 	})

@@ -13,6 +13,8 @@ import (
 	"time"
 
 	"github.com/gorilla/websocket"
+
+	"github.com/rollcall-gateway/rollcall/internal/testkit"
 )
 
 func TestCloseByThePeer(t *testing.T) {
@@ -176,7 +178,7 @@ func TestCloseCrossing(t *testing.T) {
 		both.Go(func() { near.Write(clientClose(1000)) })
 		got := readFrames(near)
 		both.Wait()
-		eventually(t, "the connection ends", func() bool { return p.counters.Open.Load() == 0 && len(h.closed()) > 0 })
+		testkit.Eventually(t, "the connection ends", func() bool { return p.counters.Open.Load() == 0 && len(h.closed()) > 0 })
 		near.Close()
 		if len(got) != 1 || got[0].head != finClose {
 			t.Fatalf("the peer got %q", got)
@@ -275,7 +277,7 @@ func TestSilence(t *testing.T) {
 				}
 			}
 		}()
-		eventually(t, "20 pings are sent", func() bool { return p.counters.FramesOut.Load() >= 20 })
+		testkit.Eventually(t, "20 pings are sent", func() bool { return p.counters.FramesOut.Load() >= 20 })
 		if got := h.closed(); len(got) > 0 {
 			t.Errorf("closed for %+v", got)
 		}
@@ -379,7 +381,7 @@ func TestGoroutinesEnd(t *testing.T) {
 		}
 	}
 	for _, p := range peers {
-		eventually(t, "the connection ends", func() bool { return p.counters.Open.Load() == 0 && len(p.handler.closed()) == 1 })
+		testkit.Eventually(t, "the connection ends", func() bool { return p.counters.Open.Load() == 0 && len(p.handler.closed()) == 1 })
 	}
-	eventually(t, "all goroutines end", func() bool { return runtime.NumGoroutine() <= before })
+	testkit.Eventually(t, "all goroutines end", func() bool { return runtime.NumGoroutine() <= before })
 }

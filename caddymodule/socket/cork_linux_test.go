@@ -9,6 +9,8 @@ import (
 	"syscall"
 	"testing"
 	"time"
+
+	"github.com/rollcall-gateway/rollcall/internal/testkit"
 )
 
 // corked asks the kernel whether it holds on to what is written.
@@ -42,7 +44,7 @@ func serveCorked(t *testing.T, then func(net.Conn, *Conn, error)) net.Conn {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { client.Close() })
-	_ = client.SetDeadline(time.Now().Add(patience))
+	_ = client.SetDeadline(time.Now().Add(testkit.Patience))
 	return client
 }
 
@@ -78,7 +80,7 @@ func TestWhatIsSaidFirstLeavesWithTheResponse(t *testing.T) {
 		t.Errorf("one read gives %q, error %v", first, err)
 	}
 	client.Close()
-	eventually(t, "the connection ends", func() bool { return len(h.closed()) == 1 })
+	testkit.Eventually(t, "the connection ends", func() bool { return len(h.closed()) == 1 })
 }
 
 func TestNothingIsHeldBackFromWhoIsRefused(t *testing.T) {

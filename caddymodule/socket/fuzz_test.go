@@ -11,6 +11,8 @@ import (
 	"unicode/utf8"
 
 	"github.com/gorilla/websocket"
+
+	"github.com/rollcall-gateway/rollcall/internal/testkit"
 )
 
 // FuzzServerReads holds that a connection survives whatever bytes a client sends after the handshake: messages stay
@@ -42,7 +44,7 @@ func FuzzServerReads(f *testing.F) {
 		p := begin(over(t, far), h)
 		frames := make(chan []frame, 1)
 		go func() { frames <- readFrames(near) }()
-		near.SetWriteDeadline(time.Now().Add(patience))
+		near.SetWriteDeadline(time.Now().Add(testkit.Patience))
 		_, err := near.Write(sent)
 		complete := err == nil
 		p.Close(CloseGoingAway, "", Cause{Reason: ReasonHost})
@@ -84,7 +86,7 @@ func FuzzServerReads(f *testing.F) {
 // ended waits, in short steps, until the connection is gone.
 func ended(t *testing.T, p *peer) {
 	t.Helper()
-	deadline := time.Now().Add(patience)
+	deadline := time.Now().Add(testkit.Patience)
 	for p.counters.Open.Load() > 0 || len(p.handler.closed()) == 0 {
 		if time.Now().After(deadline) {
 			t.Fatal("the connection does not end")

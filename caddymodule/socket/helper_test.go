@@ -16,22 +16,9 @@ import (
 	"time"
 
 	"github.com/gorilla/websocket"
+
+	"github.com/rollcall-gateway/rollcall/internal/testkit"
 )
-
-// patience is how long a test waits for what has to happen; a test that passes does not wait.
-const patience = 10 * time.Second
-
-// eventually polls until the condition holds.
-func eventually(t testing.TB, what string, condition func() bool) {
-	t.Helper()
-	deadline := time.Now().Add(patience)
-	for !condition() {
-		if time.Now().After(deadline) {
-			t.Fatalf("not within %s: %s", patience, what)
-		}
-		time.Sleep(time.Millisecond)
-	}
-}
 
 // testLoop is for the connections of all tests.
 var testLoop = NewLoop(nil)
@@ -129,7 +116,7 @@ type peer struct {
 // ends waits until the connection is gone, and holds that the handler was told once, with the given cause.
 func (p *peer) ends(t testing.TB, want Cause) {
 	t.Helper()
-	eventually(t, "the connection ends", func() bool { return p.counters.Open.Load() == 0 && len(p.handler.closed()) > 0 })
+	testkit.Eventually(t, "the connection ends", func() bool { return p.counters.Open.Load() == 0 && len(p.handler.closed()) > 0 })
 	got := p.handler.closed()
 	if len(got) != 1 || got[0] != want {
 		t.Errorf("Closed was called with %+v, want once with %+v", got, want)
@@ -179,7 +166,7 @@ func connectTo(t testing.TB, serve func(http.Handler) *httptest.Server, begin fu
 	t.Cleanup(func() {
 		client.Close()
 		p.Kill()
-		eventually(t, "the connection ends", func() bool { return p.counters.Open.Load() == 0 })
+		testkit.Eventually(t, "the connection ends", func() bool { return p.counters.Open.Load() == 0 })
 		server.Close()
 	})
 	return p, client

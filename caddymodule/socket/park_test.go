@@ -12,6 +12,8 @@ import (
 	"time"
 
 	"github.com/gorilla/websocket"
+
+	"github.com/rollcall-gateway/rollcall/internal/testkit"
 )
 
 // isParked reports whether the loop has the connection.
@@ -35,7 +37,7 @@ func TestConnectionsAreParkedBetweenMessages(t *testing.T) {
 			p, client := tr.connect(t, h)
 			var want []string
 			for i := range 50 {
-				eventually(t, "the connection is parked", p.isParked)
+				testkit.Eventually(t, "the connection is parked", p.isParked)
 				for range 1 + rand.N(20) { // also more than one read or TLS record takes
 					m := fmt.Sprint(i, strings.Repeat("x", rand.N(20_000)))
 					want = append(want, m)
@@ -43,14 +45,14 @@ func TestConnectionsAreParkedBetweenMessages(t *testing.T) {
 						t.Fatal(err)
 					}
 				}
-				eventually(t, "the messages arrive", func() bool { return len(h.received()) == len(want) })
+				testkit.Eventually(t, "the messages arrive", func() bool { return len(h.received()) == len(want) })
 			}
 			for i, got := range h.received() {
 				if got != want[i] {
 					t.Fatalf("message %d is %.20q with %d bytes, want %.20q with %d", i, got, len(got), want[i], len(want[i]))
 				}
 			}
-			eventually(t, "no goroutine reads", func() bool { return goroutinesIn("(*Conn).read") == 0 })
+			testkit.Eventually(t, "no goroutine reads", func() bool { return goroutinesIn("(*Conn).read") == 0 })
 		})
 	}
 }
@@ -67,13 +69,13 @@ func TestPartsOfAFrameAreKeptWithoutAGoroutine(t *testing.T) {
 				if _, err := client.NetConn().Write([]byte{b}); err != nil {
 					t.Fatal(err)
 				}
-				eventually(t, "the connection is parked", p.isParked)
+				testkit.Eventually(t, "the connection is parked", p.isParked)
 			}
-			eventually(t, "the message arrives", func() bool { return len(h.received()) == 1 })
+			testkit.Eventually(t, "the message arrives", func() bool { return len(h.received()) == 1 })
 			if got := h.received()[0]; got != "frag"+strings.Repeat("ment", 50) {
 				t.Errorf("the message is %q", got)
 			}
-			eventually(t, "nothing is kept", func() bool {
+			testkit.Eventually(t, "nothing is kept", func() bool {
 				p.mu.Lock()
 				defer p.mu.Unlock()
 				return p.parked && p.partial == nil
@@ -107,7 +109,7 @@ func TestParkedConnectionsEnd(t *testing.T) {
 		for _, test := range endings {
 			t.Run(tr.name+" "+test.name, func(t *testing.T) {
 				p, client := tr.connect(t, newRecorder())
-				eventually(t, "the connection is parked", p.isParked)
+				testkit.Eventually(t, "the connection is parked", p.isParked)
 				test.end(p, client)
 				p.ends(t, test.want)
 			})
@@ -126,13 +128,13 @@ func TestDescriptorsThatAreUsedAgain(t *testing.T) {
 		client.WriteMessage(websocket.TextMessage, []byte(fmt.Sprint("hello ", i)))
 		arrives, killed := i&1 == 0, i&2 == 0
 		if arrives {
-			eventually(t, "the message arrives", func() bool { return len(h.received()) == 1 })
+			testkit.Eventually(t, "the message arrives", func() bool { return len(h.received()) == 1 })
 		}
 		client.NetConn().Close()
 		if killed {
 			p.Kill()
 		}
-		eventually(t, "the connection ends", func() bool { return p.counters.Open.Load() == 0 })
+		testkit.Eventually(t, "the connection ends", func() bool { return p.counters.Open.Load() == 0 })
 	}
 	for i, h := range recorders {
 		switch got := h.received(); {
@@ -152,7 +154,7 @@ func TestWrappedConnectionsAreRead(t *testing.T) {
 		t.Fatalf("the connection is in way %d", p.way)
 	}
 	near.Write(clientFrame(finText, "hello"))
-	eventually(t, "the message arrives", func() bool { return len(h.received()) == 1 })
+	testkit.Eventually(t, "the message arrives", func() bool { return len(h.received()) == 1 })
 	near.Close()
 	p.ends(t, Cause{Reason: ReasonReset})
 }
@@ -177,7 +179,7 @@ func TestQueueAndFlush(t *testing.T) {
 				}()
 			}
 			next := make(map[int]int)
-			client.SetReadDeadline(time.Now().Add(patience))
+			client.SetReadDeadline(time.Now().Add(testkit.Patience))
 			for range senders*2*rounds + senders*rounds/50 {
 				_, m, err := client.ReadMessage()
 				if err != nil {
@@ -193,7 +195,7 @@ func TestQueueAndFlush(t *testing.T) {
 				}
 				next[s]++
 			}
-			eventually(t, "nobody writes", func() bool {
+			testkit.Eventually(t, "nobody writes", func() bool {
 				p.mu.Lock()
 				defer p.mu.Unlock()
 				return !p.writing && p.queued == 0
@@ -216,14 +218,14 @@ func TestFlushToAPeerThatReadsLate(t *testing.T) {
 			p.Flush()
 		}
 	}
-	client.SetReadDeadline(time.Now().Add(patience))
+	client.SetReadDeadline(time.Now().Add(testkit.Patience))
 	for i := range frames {
 		_, m, err := client.ReadMessage()
 		if err != nil || !strings.HasPrefix(string(m), fmt.Sprint(i, "x")) {
 			t.Fatalf("frame %d is %.10q, error %v", i, m, err)
 		}
 	}
-	eventually(t, "all is counted", func() bool {
+	testkit.Eventually(t, "all is counted", func() bool {
 		return p.counters.FramesOut.Load() == frames && p.counters.BytesOut.Load() == uint64(size)
 	})
 }
@@ -269,7 +271,7 @@ func TestHoldKeepsWhatIsQueuedUntilFlush(t *testing.T) {
 		t.Errorf("%d frames were written", n)
 	}
 	p.Flush()
-	client.SetReadDeadline(time.Now().Add(patience))
+	client.SetReadDeadline(time.Now().Add(testkit.Patience))
 	for _, want := range []string{"first", "second"} {
 		if _, got, err := client.ReadMessage(); err != nil || string(got) != want {
 			t.Errorf("read %q, error %v, want %q", got, err, want)

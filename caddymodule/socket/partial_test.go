@@ -7,6 +7,8 @@ import (
 	"testing"
 	"testing/synctest"
 	"time"
+
+	"github.com/rollcall-gateway/rollcall/internal/testkit"
 )
 
 // trickle writes one byte a second until the connection does not take it, and pings in between if it can.
@@ -186,7 +188,7 @@ func TestBudgetIsSpentByMany(t *testing.T) {
 		}
 		return n
 	}
-	eventually(t, "the budget is spent", func() bool { return closed() >= 4 })
+	testkit.Eventually(t, "the budget is spent", func() bool { return closed() >= 4 })
 	if n := budget.held.Load(); n > maxUnfinished {
 		t.Errorf("%d bytes are held, want at most %d", n, maxUnfinished)
 	}
@@ -198,5 +200,5 @@ func TestBudgetIsSpentByMany(t *testing.T) {
 		}
 		p.Kill()
 	}
-	eventually(t, "nothing is held", func() bool { return budget.held.Load() == 0 })
+	testkit.Eventually(t, "nothing is held", func() bool { return budget.held.Load() == 0 })
 }

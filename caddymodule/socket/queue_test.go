@@ -10,6 +10,8 @@ import (
 	"time"
 
 	"github.com/gorilla/websocket"
+
+	"github.com/rollcall-gateway/rollcall/internal/testkit"
 )
 
 func TestPushKeepsOrder(t *testing.T) {
@@ -31,7 +33,7 @@ func TestPushKeepsOrder(t *testing.T) {
 		})
 	}
 	next := make([]int, senders)
-	client.SetReadDeadline(time.Now().Add(patience))
+	client.SetReadDeadline(time.Now().Add(testkit.Patience))
 	for range senders * each {
 		_, got, err := client.ReadMessage()
 		if err != nil {
@@ -47,7 +49,7 @@ func TestPushKeepsOrder(t *testing.T) {
 		next[s]++
 	}
 	sending.Wait()
-	eventually(t, "the writer has counted", func() bool { return p.counters.FramesOut.Load() == senders*each })
+	testkit.Eventually(t, "the writer has counted", func() bool { return p.counters.FramesOut.Load() == senders*each })
 	if got := p.counters.BytesOut.Load(); got != uint64(bytes) {
 		t.Errorf("counted %d bytes out, want %d", got, bytes)
 	}
@@ -69,9 +71,9 @@ func TestIdleConnectionHasNoGoroutine(t *testing.T) {
 		if _, _, err := client.ReadMessage(); err != nil {
 			t.Fatal(err)
 		}
-		eventually(t, "the writer ends", func() bool { return goroutinesIn("(*Conn).write")+goroutinesIn("(*writers).run") == 0 })
+		testkit.Eventually(t, "the writer ends", func() bool { return goroutinesIn("(*Conn).write")+goroutinesIn("(*writers).run") == 0 })
 	}
-	eventually(t, "no goroutine reads", func() bool { return goroutinesIn("(*Conn).read") == 0 })
+	testkit.Eventually(t, "no goroutine reads", func() bool { return goroutinesIn("(*Conn).read") == 0 })
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	if p.queued != 0 || p.first.b != nil || p.more != nil || p.writing || !p.parked {
@@ -158,14 +160,14 @@ func TestQueueOverLoopbackTCP(t *testing.T) {
 	shared := text(strings.Repeat("x", 16<<10))
 	start := time.Now()
 	pushed := 0
-	for len(h.closed()) == 0 && time.Since(start) < patience {
+	for len(h.closed()) == 0 && time.Since(start) < testkit.Patience {
 		p.Push(shared)
 		pushed++
 	}
 	if got := h.closed(); len(got) != 1 || got[0] != (Cause{ReasonSlow, CloseSlow}) {
 		t.Fatalf("after %d frames: Closed was called with %+v", pushed, got)
 	}
-	client.SetReadDeadline(time.Now().Add(patience))
+	client.SetReadDeadline(time.Now().Add(testkit.Patience))
 	for {
 		if _, _, err := client.ReadMessage(); err != nil {
 			if !websocket.IsCloseError(err, CloseSlow) {

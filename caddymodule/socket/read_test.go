@@ -13,6 +13,8 @@ import (
 	"time"
 
 	"github.com/gorilla/websocket"
+
+	"github.com/rollcall-gateway/rollcall/internal/testkit"
 )
 
 func TestMessagesComeInOrder(t *testing.T) {
@@ -30,7 +32,7 @@ func TestMessagesComeInOrder(t *testing.T) {
 		}
 		bytes += len(m)
 	}
-	eventually(t, "all messages arrive", func() bool { return len(h.received()) == len(want) })
+	testkit.Eventually(t, "all messages arrive", func() bool { return len(h.received()) == len(want) })
 	for i, got := range h.received() {
 		if got != want[i] {
 			t.Errorf("message %d is %.20q with %d bytes, want %.20q with %d", i, got, len(got), want[i], len(want[i]))
@@ -51,7 +53,7 @@ func TestPingIsAnswered(t *testing.T) {
 	})
 	go client.ReadMessage()
 	for _, data := range []string{"", "abc", strings.Repeat("x", maxControl)} {
-		if err := client.WriteControl(websocket.PingMessage, []byte(data), time.Now().Add(patience)); err != nil {
+		if err := client.WriteControl(websocket.PingMessage, []byte(data), time.Now().Add(testkit.Patience)); err != nil {
 			t.Fatal(err)
 		}
 		select {
@@ -59,7 +61,7 @@ func TestPingIsAnswered(t *testing.T) {
 			if got != data {
 				t.Errorf("the pong has %q, want %q", got, data)
 			}
-		case <-time.After(patience):
+		case <-time.After(testkit.Patience):
 			t.Fatal("no pong")
 		}
 	}
@@ -95,7 +97,7 @@ func TestControlFloodReachesTheHandler(t *testing.T) {
 		if _, err := near.Write(ping); err != nil {
 			break
 		}
-		if time.Since(begun) > patience {
+		if time.Since(begun) > testkit.Patience {
 			t.Fatal("the flood is never stopped")
 		}
 	}
@@ -225,7 +227,7 @@ func TestTooLarge(t *testing.T) {
 		small := fragments(1, limit)
 		small = append(small, clientFrame(0x80, "")...)
 		client.NetConn().Write(small)
-		eventually(t, "both messages arrive", func() bool { return len(h.received()) == 2 })
+		testkit.Eventually(t, "both messages arrive", func() bool { return len(h.received()) == 2 })
 	})
 }
 
@@ -276,7 +278,7 @@ func TestTextIsUTF8(t *testing.T) {
 			go func() { frames <- readFrames(near) }()
 			near.Write(test.sent)
 			if test.want != nil {
-				eventually(t, "the messages arrive", func() bool { return len(h.received()) == len(test.want) })
+				testkit.Eventually(t, "the messages arrive", func() bool { return len(h.received()) == len(test.want) })
 				near.Close()
 				p.ends(t, Cause{Reason: ReasonReset})
 			} else {
@@ -321,7 +323,7 @@ func TestWhoSendsTooMuchLearnsWhy(t *testing.T) {
 					nc = secure.NetConn()
 				}
 				_ = nc.(*net.TCPConn).SetWriteBuffer(16 << 10) // it cannot finish before the server reads
-				_ = client.NetConn().SetDeadline(time.Now().Add(patience))
+				_ = client.NetConn().SetDeadline(time.Now().Add(testkit.Patience))
 				if err := test.send(client); err != nil {
 					t.Errorf("sending: %v", err)
 				}
@@ -366,7 +368,7 @@ func TestEndlessFragments(t *testing.T) {
 			sent = append(sent, empty...)
 		}
 	}
-	eventually(t, "the connection ends", func() bool { return p.counters.Open.Load() == 0 && len(h.closed()) == 1 })
+	testkit.Eventually(t, "the connection ends", func() bool { return p.counters.Open.Load() == 0 && len(h.closed()) == 1 })
 	if got := h.closed()[0].Reason; got != ReasonTooLarge {
 		t.Errorf("the reason is %q", got)
 	}
@@ -379,7 +381,7 @@ func TestPanicEndsTheConnection(t *testing.T) {
 		p, client := connect(t, h)
 		other, otherClient := connect(t, newRecorder())
 		client.WriteMessage(websocket.TextMessage, []byte("hello"))
-		client.SetReadDeadline(time.Now().Add(patience))
+		client.SetReadDeadline(time.Now().Add(testkit.Patience))
 		_, _, err := client.ReadMessage()
 		var closed *websocket.CloseError
 		if !errors.As(err, &closed) || closed.Code != CloseInternal {
@@ -399,8 +401,8 @@ func TestPanicEndsTheConnection(t *testing.T) {
 		h := newRecorder()
 		h.onControl = func() { panic("a bug") }
 		p, client := connect(t, h)
-		client.WriteControl(websocket.PingMessage, nil, time.Now().Add(patience))
-		client.SetReadDeadline(time.Now().Add(patience))
+		client.WriteControl(websocket.PingMessage, nil, time.Now().Add(testkit.Patience))
+		client.SetReadDeadline(time.Now().Add(testkit.Patience))
 		var err error
 		for err == nil {
 			_, _, err = client.ReadMessage()
@@ -421,7 +423,7 @@ func TestLimitsChangeForOpenConnections(t *testing.T) {
 	p, client := connect(t, h)
 	go client.ReadMessage() // answers the close frame
 	client.WriteMessage(websocket.TextMessage, make([]byte, 2000))
-	eventually(t, "the message arrives", func() bool { return len(h.received()) == 1 })
+	testkit.Eventually(t, "the message arrives", func() bool { return len(h.received()) == 1 })
 	h.mu.Lock()
 	h.limits.Frame = 1000
 	h.mu.Unlock()

@@ -8,31 +8,9 @@ import (
 	"testing"
 
 	"github.com/gorilla/websocket"
-)
 
-// withoutDescriptors has every file descriptor of the process taken until what it returns is called.
-func withoutDescriptors(t *testing.T) (restore func()) {
-	t.Helper()
-	var before syscall.Rlimit
-	if err := syscall.Getrlimit(syscall.RLIMIT_NOFILE, &before); err != nil {
-		t.Fatal(err)
-	}
-	lowest, err := syscall.Dup(0)
-	if err != nil {
-		t.Fatal(err)
-	}
-	syscall.Close(lowest)
-	if err := syscall.Setrlimit(syscall.RLIMIT_NOFILE, &syscall.Rlimit{Cur: uint64(lowest), Max: before.Max}); err != nil {
-		t.Fatal(err)
-	}
-	restore = func() {
-		if err := syscall.Setrlimit(syscall.RLIMIT_NOFILE, &before); err != nil {
-			t.Fatal(err)
-		}
-	}
-	t.Cleanup(restore)
-	return restore
-}
+	"github.com/rollcall-gateway/rollcall/internal/testkit"
+)
 
 // reports counts what a loop reports, and keeps the last.
 type reports struct {
@@ -55,21 +33,21 @@ func TestLoopWithoutDescriptorsTriesAgain(t *testing.T) {
 			h := newRecorder()
 			var restore func()
 			p, client := connectTo(t, tr.serve, func(c *Conn) *peer {
-				restore = withoutDescriptors(t)
+				restore = testkit.WithoutDescriptors(t)
 				return beginOn(loop, c, h)
 			})
 			defer func() {
 				p.Kill()
-				eventually(t, "the connection ends", func() bool { return p.counters.Open.Load() == 0 })
+				testkit.Eventually(t, "the connection ends", func() bool { return p.counters.Open.Load() == 0 })
 			}()
 			for range 3 {
 				before := len(h.received())
 				if err := client.WriteMessage(websocket.TextMessage, []byte("hello")); err != nil {
 					t.Fatal(err)
 				}
-				eventually(t, "the message arrives", func() bool { return len(h.received()) == before+1 })
+				testkit.Eventually(t, "the message arrives", func() bool { return len(h.received()) == before+1 })
 			}
-			eventually(t, "a goroutine reads", func() bool { return goroutinesIn("(*Conn).readNext") == 1 })
+			testkit.Eventually(t, "a goroutine reads", func() bool { return goroutinesIn("(*Conn).readNext") == 1 })
 			if n := got.n.Load(); n != 1 || !errors.Is(*got.last.Load(), syscall.EMFILE) {
 				t.Errorf("%d reports, the last is %v, want one of EMFILE", n, *got.last.Load())
 			}
@@ -80,12 +58,12 @@ func TestLoopWithoutDescriptorsTriesAgain(t *testing.T) {
 			if err := client.WriteMessage(websocket.TextMessage, []byte("hello")); err != nil {
 				t.Fatal(err)
 			}
-			eventually(t, "the connection is parked", p.isParked)
+			testkit.Eventually(t, "the connection is parked", p.isParked)
 			if err := client.WriteMessage(websocket.TextMessage, []byte("hello")); err != nil {
 				t.Fatal(err)
 			}
-			eventually(t, "the message arrives", func() bool { return len(h.received()) == 5 })
-			eventually(t, "no goroutine reads", func() bool { return goroutinesIn("(*Conn).read") == 0 })
+			testkit.Eventually(t, "the message arrives", func() bool { return len(h.received()) == 5 })
+			testkit.Eventually(t, "no goroutine reads", func() bool { return goroutinesIn("(*Conn).read") == 0 })
 		})
 	}
 }
@@ -121,9 +99,9 @@ func TestConnectionThatEpollRefusesTriesAgain(t *testing.T) {
 			p, client := connectTo(t, tr.serve, func(c *Conn) *peer { return beginOn(loop, c, h) })
 			defer func() {
 				p.Kill()
-				eventually(t, "the connection ends", func() bool { return p.counters.Open.Load() == 0 })
+				testkit.Eventually(t, "the connection ends", func() bool { return p.counters.Open.Load() == 0 })
 			}()
-			eventually(t, "a goroutine reads", func() bool { return goroutinesIn("(*Conn).readNext") == 1 })
+			testkit.Eventually(t, "a goroutine reads", func() bool { return goroutinesIn("(*Conn).readNext") == 1 })
 			if n := got.n.Load(); n != 1 || !errors.Is(*got.last.Load(), syscall.EINVAL) {
 				t.Errorf("%d reports, the last is %v, want one of EINVAL", n, *got.last.Load())
 			}
@@ -138,8 +116,8 @@ func TestConnectionThatEpollRefusesTriesAgain(t *testing.T) {
 				if err := client.WriteMessage(websocket.TextMessage, []byte("hello")); err != nil {
 					t.Fatal(err)
 				}
-				eventually(t, "the message arrives", func() bool { return len(h.received()) == i+1 })
-				eventually(t, "the connection is parked", p.isParked)
+				testkit.Eventually(t, "the message arrives", func() bool { return len(h.received()) == i+1 })
+				testkit.Eventually(t, "the connection is parked", p.isParked)
 			}
 		})
 	}
@@ -153,7 +131,7 @@ func TestRefusedConnectionsEnd(t *testing.T) {
 				loop := NewLoop(nil)
 				loop.Stop() // it parks nothing, which it does not report
 				p, client := connectTo(t, tr.serve, func(c *Conn) *peer { return beginOn(loop, c, newRecorder()) })
-				eventually(t, "a goroutine reads", func() bool { return goroutinesIn("(*Conn).readNext") == 1 })
+				testkit.Eventually(t, "a goroutine reads", func() bool { return goroutinesIn("(*Conn).readNext") == 1 })
 				test.end(p, client)
 				p.ends(t, test.want)
 			})

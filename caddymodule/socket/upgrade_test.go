@@ -15,6 +15,8 @@ import (
 	"time"
 
 	"github.com/gorilla/websocket"
+
+	"github.com/rollcall-gateway/rollcall/internal/testkit"
 )
 
 // plainWriter has Unwrap and no Hijack, like Caddy's writers since 2.11.5 (caddy#7913).
@@ -98,7 +100,7 @@ func TestUpgradeThroughWrappers(t *testing.T) {
 			if err := client.WriteMessage(websocket.TextMessage, []byte("there")); err != nil {
 				t.Fatal(err)
 			}
-			eventually(t, "the message arrives", func() bool { return len(h.received()) == 1 })
+			testkit.Eventually(t, "the message arrives", func() bool { return len(h.received()) == 1 })
 			client.Close()
 			p.ends(t, Cause{Reason: ReasonReset})
 		})
@@ -231,7 +233,7 @@ func TestUpgradeKeepsEarlyData(t *testing.T) {
 	if p := <-peers; p == nil {
 		return
 	}
-	eventually(t, "all messages arrive", func() bool { return len(h.received()) == len(want) })
+	testkit.Eventually(t, "all messages arrive", func() bool { return len(h.received()) == len(want) })
 	for i, got := range h.received() {
 		if got != want[i] {
 			t.Errorf("message %d is %.20q", i, got)
@@ -256,14 +258,14 @@ func TestRefuse(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer client.Close()
-	client.SetReadDeadline(time.Now().Add(patience))
+	client.SetReadDeadline(time.Now().Add(testkit.Patience))
 	_, _, err = client.ReadMessage()
 	var closed *websocket.CloseError
 	if !errors.As(err, &closed) || closed.Code != CloseOrigin || closed.Text != "origin not allowed" {
 		t.Errorf("read the error %v", err)
 	}
 	c := <-conns
-	eventually(t, "the connection ends", func() bool { return c.counters.Open.Load() == 0 })
+	testkit.Eventually(t, "the connection ends", func() bool { return c.counters.Open.Load() == 0 })
 }
 
 // Others know a connection that has a handler, and can be closing it when it is refused.
@@ -294,15 +296,15 @@ func TestRefuseWhileOthersClose(t *testing.T) {
 				if err != nil {
 					t.Fatal(err)
 				}
-				client.SetReadDeadline(time.Now().Add(patience))
+				client.SetReadDeadline(time.Now().Add(testkit.Patience))
 				if _, _, err := client.ReadMessage(); !websocket.IsCloseError(err, CloseGoingAway, CloseRestart) {
 					t.Errorf("read the error %v", err)
 				}
 				p := <-peers
-				eventually(t, "the connection ends", func() bool { return p.counters.Open.Load() == 0 })
+				testkit.Eventually(t, "the connection ends", func() bool { return p.counters.Open.Load() == 0 })
 				client.Close()
 			}
-			eventually(t, "the handler is told", func() bool { return len(h.closed()) == 100 })
+			testkit.Eventually(t, "the handler is told", func() bool { return len(h.closed()) == 100 })
 		})
 	}
 }
