@@ -283,8 +283,9 @@ func TestFileOfAnotherProcess(t *testing.T) {
 	ada.Hears(t, testkit.JoinedFrame("sales"))
 }
 
-// A damaged file is called so for as long as it is there, and is in nobody's way when it was moved.
-func TestDamagedFile(t *testing.T) {
+// damageAssignments makes a damaged file of assignments in a new data folder, and returns its bytes.
+func damageAssignments(t *testing.T) []byte {
+	t.Helper()
 	t.Setenv("XDG_DATA_HOME", t.TempDir())
 	f, err := assignment.OpenFile(assignmentsFile())
 	if err != nil {
@@ -301,6 +302,32 @@ func TestDamagedFile(t *testing.T) {
 	if err := os.WriteFile(assignmentsFile(), b, 0o600); err != nil {
 		t.Fatal(err)
 	}
+	return b
+}
+
+// A damaged file is kept under another name, and in nobody's way.
+func TestDamagedFile(t *testing.T) {
+	damaged := damageAssignments(t)
+	h := loadHandler(t, "api_key k")
+	core, logs := observer.New(zap.InfoLevel)
+	h.app.hub.LogTo(zap.New(core), true)
+	wantCreated(t, h, "adduser", `[{"id":"ada","channels":[{"name":"sales"}]}]`, "ada")
+	lines := logs.FilterMessageSnippet("the file of assignments was damaged and is set aside").All()
+	if len(lines) != 1 || lines[0].ContextMap()["file"] != assignmentsFile()+".damaged" {
+		t.Errorf("the log says %v", logs.All())
+	}
+	if kept, err := os.ReadFile(assignmentsFile() + ".damaged"); err != nil || !bytes.Equal(kept, damaged) {
+		t.Errorf("the damaged file is not kept: %v", err)
+	}
+}
+
+// A second damaged file is called so for as long as the first one is there.
+func TestSecondDamagedFile(t *testing.T) {
+	damageAssignments(t)
+	first := assignmentsFile() + ".damaged"
+	if err := os.WriteFile(first, nil, 0o600); err != nil {
+		t.Fatal(err)
+	}
 	h := loadHandler(t, "api_key k")
 	core, logs := observer.New(zap.InfoLevel)
 	h.app.hub.LogTo(zap.New(core), true)
@@ -308,11 +335,11 @@ func TestDamagedFile(t *testing.T) {
 	for range 3 {
 		checkProblem(t, post(t, h, "/message/adduser", `{"apiKey":"k","users":`+users+`}`), http.StatusServiceUnavailable, "unavailable")
 		if all := logs.FilterMessageSnippet("assignments cannot be kept").All(); len(all) != 1 ||
-			!strings.Contains(all[0].ContextMap()["error"].(string), assignment.ErrCorrupt.Error()) {
+			!strings.Contains(all[0].ContextMap()["error"].(string), assignment.ErrDamaged.Error()) {
 			t.Errorf("the log says %v", all)
 		}
 	}
-	if err := os.Rename(assignmentsFile(), assignmentsFile()+".damaged"); err != nil {
+	if err := os.Remove(first); err != nil {
 		t.Fatal(err)
 	}
 	wantCreated(t, h, "adduser", users, "ada")

@@ -34,8 +34,6 @@ type Keeper struct {
 	tend       *time.Timer      // calls look; nil before begin
 	swept      time.Time        // the full hour of the last sweep
 	complained string           // the error that is in the log already
-	damaged    os.FileInfo      // the file that is not worth another try
-	damage     error            // why
 	closed     bool
 }
 
@@ -101,26 +99,15 @@ func (a *Keeper) open(create bool) error {
 	if a.file != nil || a.closed {
 		return nil
 	}
-	path := a.path
-	info, err := os.Stat(path)
-	switch {
-	case !create && errors.Is(err, fs.ErrNotExist):
+	if _, err := os.Stat(a.path); !create && errors.Is(err, fs.ErrNotExist) {
 		return nil
-	case err == nil && a.damaged != nil && os.SameFile(info, a.damaged) && info.ModTime().Equal(a.damaged.ModTime()):
-		return a.damage
 	}
-	f, err := a.read(path)
+	f, err := a.read(a.path)
 	if err != nil {
-		err = fmt.Errorf("%w: %w", assignment.ErrUnavailable, err)
-	}
-	if errors.Is(err, assignment.ErrCorrupt) {
-		a.damaged, a.damage = info, err
-	}
-	if err != nil {
-		return err
+		return fmt.Errorf("%w: %w", assignment.ErrUnavailable, err)
 	}
 	a.file = f
-	a.logger.Info("assignments opened", zap.String("file", path), zap.Int("assignments", a.Book.Len()))
+	a.logger.Info("assignments opened", zap.String("file", a.path), zap.Int("assignments", a.Book.Len()))
 	return nil
 }
 
@@ -129,6 +116,10 @@ func (a *Keeper) read(path string) (*assignment.File, error) {
 	f, err := assignment.OpenFile(path)
 	if err != nil {
 		return nil, err
+	}
+	if renamed := f.Renamed(); renamed != "" {
+		a.logger.Error("the file of assignments was damaged and is set aside: "+
+			"other pods bring back what was in it, or assign all users again", zap.String("file", renamed))
 	}
 	if err := a.Book.Attach(f); err != nil {
 		_ = f.Close() // the first error says more

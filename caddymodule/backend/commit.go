@@ -44,7 +44,7 @@ type removal struct {
 
 // committer writes what many add and remove at the same time in one transaction, for each one waits for the disk.
 type committer struct {
-	store  *store
+	store  store
 	failed func(error) // told of each commit that failed
 	wake   chan struct{}
 
@@ -58,7 +58,7 @@ type committer struct {
 	closing  bool // nothing is added any more
 }
 
-func newCommitter(s *store, last uint64, failed func(error)) *committer {
+func newCommitter(s store, last uint64, failed func(error)) *committer {
 	c := &committer{store: s, failed: failed, wake: make(chan struct{}, 1), last: last}
 	c.room = sync.NewCond(&c.mu)
 	return c
@@ -154,12 +154,12 @@ func (c *committer) commit() bool {
 		if len(adds)+len(removals) == 0 {
 			return removing
 		}
-		err := c.store.update(func(tx *bbolt.Tx) error { return write(tx, adds, removals) })
+		err := c.store.Update(func(tx *bbolt.Tx) error { return write(tx, adds, removals) })
 		if err != nil && len(removals) > 0 && len(adds) > 0 {
 			// A disk that is full may have room for less.
 			c.finish(adds, nil, err)
 			adds = nil
-			err = c.store.update(func(tx *bbolt.Tx) error { return write(tx, nil, removals) })
+			err = c.store.Update(func(tx *bbolt.Tx) error { return write(tx, nil, removals) })
 		}
 		c.finish(adds, removals, err)
 		removing = removing && err == nil

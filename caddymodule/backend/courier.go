@@ -44,7 +44,7 @@ type Config struct {
 
 // Courier copies messages to the backends of hosts.
 type Courier struct {
-	store     *store
+	store     store
 	committer *committer
 	endpoints Endpoints
 	observer  Observer
@@ -69,10 +69,10 @@ type Courier struct {
 
 // Open opens the file in the folder and begins to deliver what is in it.
 //
-// It returns [ErrLocked] when another process has the file. A file that is damaged is set aside and logged, and a new
-// one begun.
+// It returns [ErrLocked] when another process has the file. A damaged file is renamed and logged, and a new one takes its
+// place.
 func Open(cfg Config) (*Courier, error) {
-	s, aside, err := openStore(cfg.Folder)
+	s, renamed, err := openStore(cfg.Folder)
 	if err != nil {
 		return nil, err
 	}
@@ -81,9 +81,9 @@ func Open(cfg Config) (*Courier, error) {
 		client: newClient(cfg.transport), stopping: make(chan struct{}), committed: make(chan struct{}),
 		queues: make(map[presence.HostName]*queue),
 	}
-	if aside != "" {
+	if renamed != "" {
 		c.logger.Error("the file of waiting copies was damaged and is set aside: what was in it is not delivered",
-			zap.String("file", aside))
+			zap.String("file", renamed))
 	}
 	var last uint64
 	err = s.each(func(host presence.HostName, _, number uint64, size int) {
@@ -91,7 +91,7 @@ func Open(cfg Config) (*Courier, error) {
 		last = max(last, number)
 	})
 	if err != nil {
-		return nil, errors.Join(fmt.Errorf("reading the file of waiting copies: %w", err), s.close())
+		return nil, errors.Join(fmt.Errorf("reading the file of waiting copies: %w", err), s.Close())
 	}
 	c.ctx, c.cut = context.WithCancel(context.Background())
 	c.committer = newCommitter(s, last, c.diskFailed)
@@ -250,7 +250,7 @@ func (c *Courier) Close(ctx context.Context) error {
 	c.committer.close()
 	<-c.committed
 	c.client.CloseIdleConnections()
-	if err := c.store.close(); err != nil {
+	if err := c.store.Close(); err != nil {
 		return fmt.Errorf("closing the file of waiting copies: %w", err)
 	}
 	return nil

@@ -19,6 +19,7 @@ import (
 	"go.etcd.io/bbolt"
 	"go.uber.org/zap"
 
+	"github.com/rollcall-gateway/rollcall/internal/boltfile"
 	"github.com/rollcall-gateway/rollcall/presence"
 )
 
@@ -354,7 +355,7 @@ func TestMessagesUnderAnotherHostAreNotDelivered(t *testing.T) {
 			if s.logs.FilterMessageSnippet("was damaged and is set aside").Len() != 1 {
 				t.Errorf("logged: %v", s.logs.All())
 			}
-			if kept, err := os.ReadFile(file + asideExt); err != nil || !bytes.Equal(kept, raw) {
+			if kept, err := os.ReadFile(file + boltfile.DamagedExt); err != nil || !bytes.Equal(kept, raw) {
 				t.Errorf("%d bytes are kept, %v", len(kept), err)
 			}
 			if n := got.len(); n != 0 {
@@ -458,7 +459,7 @@ func TestFileOfRubbishNeverEndsTheProcess(t *testing.T) {
 func checkDamaged(t *testing.T, s *scene, file string, content []byte) {
 	t.Helper()
 	s.open(t)
-	kept, err := os.ReadFile(file + asideExt)
+	kept, err := os.ReadFile(file + boltfile.DamagedExt)
 	if err != nil || !bytes.Equal(kept, content) {
 		t.Errorf("the damaged file is not kept: %v", err)
 	}
@@ -486,7 +487,7 @@ func TestFolderThatCannotBeMade(t *testing.T) {
 		t.Fatal(err)
 	}
 	_, err := Open(Config{Folder: filepath.Join(file, "below"), Logger: zap.NewNop()})
-	if err == nil || !strings.Contains(err.Error(), "making the folder for copies") {
+	if err == nil || !strings.Contains(err.Error(), "making the folder") {
 		t.Errorf("the error is %v", err)
 	}
 }
@@ -496,7 +497,7 @@ func TestWritesThatFailAreRefusedAndLaterOnesTaken(t *testing.T) {
 	s.endpoints.set(host, endpointAt("http://127.0.0.1:1"))
 	s.mustAdd(t, host, message("sales", 0))
 	// The database is closed under the courier: each write fails.
-	if err := s.store.db.Close(); err != nil {
+	if err := s.store.Close(); err != nil {
 		t.Fatal(err)
 	}
 	if err := s.Add(host, message("sales", 1)); !errors.Is(err, ErrDisk) {

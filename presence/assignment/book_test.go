@@ -176,7 +176,7 @@ func TestBookWithoutAStoreGoesOn(t *testing.T) {
 func TestAttachToAStoreThatCannotBeRead(t *testing.T) {
 	portal := mustHost(t, "portal.example.com")
 	b := NewBook(1, nil)
-	if err := b.Attach(&fragile{err: ErrCorrupt}); !errors.Is(err, ErrCorrupt) {
+	if err := b.Attach(&fragile{err: ErrDamaged}); !errors.Is(err, ErrDamaged) {
 		t.Errorf("got %v", err)
 	}
 	if _, err := b.Assign(portal, []Wish{wish(t, "ada", "a")}, 0); !errors.Is(err, ErrUnavailable) {

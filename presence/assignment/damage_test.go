@@ -7,12 +7,14 @@ import (
 	"os"
 	"path/filepath"
 	"slices"
+	"strings"
 	"testing"
 
 	"go.etcd.io/bbolt"
 )
 
-// load opens a file with these bytes, and returns what is in it and how many records were damaged.
+// load opens a file with these bytes, and returns what is in it and how many records were damaged. A file that is renamed as a
+// damaged one is ErrDamaged.
 func load(t *testing.T, path string, image []byte) (records []Record, damaged int, err error) {
 	t.Helper()
 	if err := os.WriteFile(path, image, 0o600); err != nil {
@@ -27,6 +29,9 @@ func load(t *testing.T, path string, image []byte) (records []Record, damaged in
 			t.Error(err)
 		}
 	}()
+	if f.Renamed() != "" {
+		return nil, 0, ErrDamaged
+	}
 	err = f.Load(func(r Record) { records = append(records, r) })
 	damaged, _ = f.Damaged()
 	return records, damaged, err
@@ -61,7 +66,7 @@ func TestFlippedBitAssignsNobodyElse(t *testing.T) {
 		got, damaged, err := load(t, filepath.Join(dir, fmt.Sprint(bits)), flipped) // a damaged file can stay locked
 		bits++
 		switch {
-		case errors.Is(err, ErrCorrupt):
+		case errors.Is(err, ErrDamaged):
 		case err != nil:
 			t.Errorf("bit %d: %v", bit, err)
 		case len(got)+damaged < len(want):
@@ -192,6 +197,7 @@ func TestFileOfTheFirstFormat(t *testing.T) {
 	}
 }
 
+// It is not a damaged one, which another would take the place of.
 func TestFileOfALaterFormat(t *testing.T) {
 	dir := t.TempDir()
 	_, f := openBook(t, dir, 1, nil)
@@ -199,7 +205,14 @@ func TestFileOfALaterFormat(t *testing.T) {
 	if err := errors.Join(err, f.Close()); err != nil {
 		t.Fatal(err)
 	}
-	if _, err := OpenFile(f.path); !errors.Is(err, ErrCorrupt) {
+	before, err := os.ReadFile(f.path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := OpenFile(f.path); err == nil || errors.Is(err, ErrDamaged) || !strings.Contains(err.Error(), `the format "3"`) {
 		t.Errorf("got %v", err)
+	}
+	if after, err := os.ReadFile(f.path); err != nil || !bytes.Equal(before, after) {
+		t.Errorf("the file is not as it was: %v", err)
 	}
 }

@@ -3,41 +3,27 @@ package assignment
 import (
 	"bytes"
 	"encoding/binary"
-	"errors"
 	"fmt"
-	"os"
-	"path/filepath"
-	"runtime/debug"
 	"slices"
 	"sync"
-	"time"
 
 	"go.etcd.io/bbolt"
-	bolterrors "go.etcd.io/bbolt/errors"
 
+	"github.com/rollcall-gateway/rollcall/internal/boltfile"
 	"github.com/rollcall-gateway/rollcall/presence"
 )
 
 // File is a [Store] in a file of its own, a B+ tree of bbolt: a change is whole or not at all on the disk, also when the
 // process or the machine ends in the middle of it. It is safe for concurrent use; another process cannot open it meanwhile.
 type File struct {
-	path string
+	path    string
+	renamed string // where the damaged file is whose place this one has taken
 
-	writing sync.Mutex // held while a batch is written, and in Load
-	db      *bbolt.DB  // guarded by writing
-	version byte       // of the entries; guarded by writing
-	broken  error      // why the file is no longer used; guarded by writing
-	damaged int        // records that Load has left out; guarded by writing
-
-	mu   sync.Mutex
-	next *batch // that others can still add to; guarded by mu
-}
-
-// batch is records that are written and synced together.
-type batch struct {
-	records []Record
-	done    chan struct{} // closed when err is there
-	err     error
+	mu      sync.RWMutex   // held in Load; those who only use db hold it for reading
+	db      *boltfile.File // guarded by mu
+	version byte           // of the entries; guarded by mu
+	damaged int            // records that Load has left out; guarded by mu
+	kept    string         // copy of the file that still has them; guarded by mu
 }
 
 // The buckets of the file.
@@ -50,116 +36,66 @@ var (
 	oldFormat     = []byte("1")
 )
 
-// OpenFile opens the file, and makes it and its folder if they are not there.
+// OpenFile opens the file, and makes it and its folder if they are not there. A damaged file is renamed, and a new one takes
+// its place, see [File.Renamed].
 //
-// It returns [ErrLocked] at once when another process has it open, and [ErrCorrupt] for a file that is damaged. Such a file
-// can stay locked by this process, and a part of it mapped into memory: it is not worth another try.
-func OpenFile(path string) (_ *File, err error) {
-	defer recovered(path, &err)()
-	_, err = os.Stat(path)
-	fresh := errors.Is(err, os.ErrNotExist)
-	if err := os.MkdirAll(filepath.Dir(path), 0o700); err != nil {
-		return nil, fmt.Errorf("making the folder of the assignments: %w", err)
-	}
-	// The least patience with who has the lock: 0 would be patience without an end.
-	db, err := bbolt.Open(path, 0o600, &bbolt.Options{Timeout: time.Nanosecond})
+// It returns [ErrLocked] at once when another process has it open, and [ErrDamaged] for a damaged file when an earlier one is
+// still there under the name that this one would get.
+func OpenFile(path string) (*File, error) {
+	f := &File{path: path}
+	var err error
+	f.db, f.renamed, err = boltfile.Open(path, boltfile.Layout{Root: recordsBucket, Init: initFile, Check: f.check})
 	if err != nil {
-		err = openError(path, err)
-		if fresh && !errors.Is(err, ErrLocked) {
-			_ = os.Remove(path) // half a file, for which there was no room, would be in the way when there is
-		}
-		return nil, fmt.Errorf("opening the assignments: %w", err)
+		return nil, fmt.Errorf("the assignments: %w", err)
 	}
-	f := &File{path: path, db: db, version: entryVersion}
-	if err := f.prepare(fresh); err != nil {
-		_ = db.Close() // the first error says more
-		return nil, fmt.Errorf("opening the assignments: %s: %w", path, err)
+	if f.version == 0 || f.renamed != "" {
+		f.version = entryVersion // it is a new file
 	}
 	return f, nil
 }
 
-func openError(path string, err error) error {
+// Renamed returns the new name of a damaged file that OpenFile has found, and otherwise an empty string. Nothing of such a
+// file was loaded.
+func (f *File) Renamed() string { return f.renamed }
+
+// check reads the format, and all pages of the file. A file of a later format is not a damaged one.
+func (f *File) check(tx *bbolt.Tx) error {
+	var have []byte
+	if meta := tx.Bucket(metaBucket); meta != nil {
+		have = meta.Get(formatKey)
+	}
 	switch {
-	case errors.Is(err, bolterrors.ErrTimeout):
-		return fmt.Errorf("%s: %w", path, ErrLocked)
-	case errors.Is(err, bolterrors.ErrInvalid), errors.Is(err, bolterrors.ErrVersionMismatch), errors.Is(err, bolterrors.ErrChecksum):
-		return fmt.Errorf("%s: %w: %w", path, ErrCorrupt, err)
+	case have == nil:
+		return fmt.Errorf("%w: it does not say which format it has", ErrDamaged)
+	case bytes.Equal(have, oldFormat):
+		f.version = 1
+	case bytes.Equal(have, format):
+		f.version = entryVersion
+	default:
+		return fmt.Errorf("it has the format %q, and this Rollcall reads 1 and 2: "+
+			"use the Rollcall that wrote it, or move the file away", have)
 	}
-	return err
+	return tx.Bucket(recordsBucket).ForEach(func(_, _ []byte) error { return nil })
 }
 
-// prepare makes the buckets of a new file, and checks those of another.
-func (f *File) prepare(fresh bool) error {
-	if !fresh {
-		found := false
-		err := f.db.View(func(tx *bbolt.Tx) error {
-			found = tx.Bucket(recordsBucket) != nil
-			if !found && tx.ID() > 1 { // bbolt makes a file with the transactions 0 and 1
-				return fmt.Errorf("%w: it has no assignments, and something was written", ErrCorrupt)
-			}
-			if !found {
-				return nil // it was killed before anything was written
-			}
-			var have []byte
-			if meta := tx.Bucket(metaBucket); meta != nil {
-				have = meta.Get(formatKey)
-			}
-			switch {
-			case bytes.Equal(have, oldFormat):
-				f.version = 1
-			case !bytes.Equal(have, format):
-				return fmt.Errorf("%w: it has the format %q, and this Rollcall reads 1 and 2: "+
-					"use the Rollcall that wrote it, or move the file away", ErrCorrupt, have)
-			}
-			return nil
-		})
-		if err != nil || found {
-			return err
-		}
-	}
-	if err := makeBuckets(f.db); err != nil {
-		return err
-	}
-	return syncFolder(filepath.Dir(f.path))
-}
-
-func makeBuckets(db *bbolt.DB) error {
-	return db.Update(func(tx *bbolt.Tx) error {
-		if _, err := tx.CreateBucketIfNotExists(recordsBucket); err != nil {
-			return err
-		}
-		meta, err := tx.CreateBucketIfNotExists(metaBucket)
-		if err != nil {
-			return err
-		}
-		return meta.Put(formatKey, format)
-	})
-}
-
-// syncFolder makes the name of a new file last.
-func syncFolder(path string) error {
-	dir, err := os.Open(path)
+func initFile(tx *bbolt.Tx) error {
+	meta, err := tx.CreateBucket(metaBucket)
 	if err != nil {
 		return err
 	}
-	defer dir.Close()
-	if err := dir.Sync(); err != nil && !errors.Is(err, errors.ErrUnsupported) {
-		return err
-	}
-	return nil
+	return meta.Put(formatKey, format)
 }
 
 // Load implements [Store]. A record that is damaged is left out, and dropped from the file: other pods have it. The
 // damaged file is kept under another name then, see [File.Damaged].
 //
-// It returns ErrCorrupt.
-func (f *File) Load(take func(r Record)) (err error) {
-	f.writing.Lock()
-	defer f.writing.Unlock()
-	defer recovered(f.path, &err)()
+// It returns ErrDamaged.
+func (f *File) Load(take func(r Record)) error {
+	f.mu.Lock()
+	defer f.mu.Unlock()
 	var host presence.HostName // the last one: thousands of records share its text
 	var whole, damaged, count int
-	err = f.db.View(func(tx *bbolt.Tx) error {
+	err := f.db.View(func(tx *bbolt.Tx) error {
 		count = int(min(countOf(tx), maxRecords))
 		return tx.Bucket(recordsBucket).ForEach(func(key, value []byte) error {
 			r, err := decode(key, value, f.version)
@@ -176,41 +112,24 @@ func (f *File) Load(take func(r Record)) (err error) {
 			return nil
 		})
 	})
-	if err != nil || damaged == 0 && whole == count && f.version == entryVersion {
-		return err
+	if err != nil {
+		return fmt.Errorf("reading the assignments: %w", err)
+	}
+	if damaged == 0 && whole == count && f.version == entryVersion {
+		return nil
 	}
 	// A page can say that it has fewer records than it has. The first format has no count.
 	return f.rewrite(max(damaged, count-whole))
 }
 
-// Save implements [Store]. What comes while another batch is written is synced together.
+// Save implements [Store]. What comes while other records are written is synced together.
 func (f *File) Save(records []Record) error {
-	f.mu.Lock()
-	b := f.next
-	first := b == nil
-	if first {
-		b = &batch{done: make(chan struct{})}
-		f.next = b
-	}
-	b.records = append(b.records, records...)
-	f.mu.Unlock()
-	if first {
-		f.writing.Lock()
-		f.mu.Lock()
-		f.next = nil
-		f.mu.Unlock()
-		b.err = f.commit(func(bucket *bbolt.Bucket) (int, error) { return put(bucket, b.records) })
-		f.writing.Unlock()
-		close(b.done)
-	}
-	<-b.done
-	return b.err
+	sorted := slices.Clone(records) // put sorts it
+	return f.commit(func(bucket *bbolt.Bucket) (int, error) { return put(bucket, sorted) })
 }
 
 // Delete implements [Store].
 func (f *File) Delete(records []Record) error {
-	f.writing.Lock()
-	defer f.writing.Unlock()
 	return f.commit(func(bucket *bbolt.Bucket) (more int, err error) {
 		for i := range records {
 			key := appendKey(nil, &records[i])
@@ -225,26 +144,18 @@ func (f *File) Delete(records []Record) error {
 	})
 }
 
-// commit changes the file, all or nothing. The caller holds writing.
-func (f *File) commit(change func(bucket *bbolt.Bucket) (more int, err error)) (err error) {
-	if f.broken != nil {
-		return f.broken
+// commit changes the file, all or nothing.
+func (f *File) commit(change func(bucket *bbolt.Bucket) (more int, err error)) error {
+	f.mu.RLock()
+	defer f.mu.RUnlock()
+	if err := update(f.db, change); err != nil {
+		return fmt.Errorf("writing the assignments: %w", err)
 	}
-	defer func() {
-		if errors.Is(err, ErrCorrupt) {
-			f.broken = err // what is in memory of the file may be half of something
-		}
-	}()
-	defer recovered(f.path, &err)()
-	err = update(f.db, change)
-	if err != nil && !errors.Is(err, ErrCorrupt) {
-		err = fmt.Errorf("writing the assignments: %w", err)
-	}
-	return err
+	return nil
 }
 
 // update changes the records in one transaction, and counts them; more is how many more there are.
-func update(db *bbolt.DB, change func(bucket *bbolt.Bucket) (more int, err error)) error {
+func update(db *boltfile.File, change func(bucket *bbolt.Bucket) (more int, err error)) error {
 	return db.Update(func(tx *bbolt.Tx) error {
 		more, err := change(tx.Bucket(recordsBucket))
 		if err != nil || more == 0 {
@@ -293,24 +204,9 @@ func stored(bucket *bbolt.Bucket, key []byte) (Record, bool) {
 
 // Close ends the use of the file, after what is being written.
 func (f *File) Close() error {
-	f.writing.Lock()
-	defer f.writing.Unlock()
-	if f.broken != nil {
-		return nil // bbolt has panicked, and may hold a lock that its Close would wait for without an end
-	}
+	f.mu.RLock()
+	defer f.mu.RUnlock()
 	return f.db.Close()
-}
-
-// recovered makes an error of what bbolt does about a damaged file: it panics, or reads beyond the end of the file, which
-// is a fault of memory. It is to be called at the begin, and what it returns at the end.
-func recovered(path string, err *error) func() {
-	before := debug.SetPanicOnFault(true)
-	return func() {
-		debug.SetPanicOnFault(before)
-		if v := recover(); v != nil {
-			*err = fmt.Errorf("%s: %w: %v", path, ErrCorrupt, v)
-		}
-	}
 }
 
 var _ Store = (*File)(nil)

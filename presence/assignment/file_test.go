@@ -1,11 +1,13 @@
 package assignment
 
 import (
+	"bytes"
 	"errors"
 	"fmt"
 	"os"
 	"os/signal"
 	"path/filepath"
+	"strings"
 	"sync"
 	"syscall"
 	"testing"
@@ -133,7 +135,8 @@ func TestFileIsForOneProcess(t *testing.T) {
 	}
 }
 
-// A damaged file is an error and neither a panic nor the end of the process.
+// A damaged file is neither a panic nor the end of the process: it is kept, and another takes its place. A second one is an
+// error, until somebody has moved the first one.
 func TestFileIsDamaged(t *testing.T) {
 	portal := mustHost(t, "portal.example.com")
 	dir := t.TempDir()
@@ -171,18 +174,41 @@ func TestFileIsDamaged(t *testing.T) {
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {
 			broken := filepath.Join(t.TempDir(), "assignments.db")
-			if err := os.WriteFile(broken, tt.damage(append([]byte(nil), whole...)), 0o600); err != nil {
+			image := tt.damage(bytes.Clone(whole))
+			if err := os.WriteFile(broken, image, 0o600); err != nil {
 				t.Fatal(err)
 			}
 			f, err := OpenFile(broken)
-			if err == nil {
-				err = NewBook(1, nil).Attach(f)
-				if closed := f.Close(); closed != nil {
-					t.Error(closed)
+			if err != nil {
+				t.Fatal(err)
+			}
+			b := NewBook(1, nil)
+			if err := b.Attach(f); err != nil {
+				t.Error(err)
+			}
+			assign(t, b, portal, wish(t, "new", "a"))
+			if err := f.Close(); err != nil {
+				t.Error(err)
+			}
+			if kept, err := os.ReadFile(f.Renamed()); err != nil || !bytes.Equal(kept, image) {
+				t.Errorf("the damaged file is not kept as %q: %v", f.Renamed(), err)
+			}
+			if err := os.WriteFile(broken, image, 0o600); err != nil {
+				t.Fatal(err)
+			}
+			for range 2 {
+				if _, err := OpenFile(broken); !errors.Is(err, ErrDamaged) || !strings.Contains(err.Error(), "is there already") {
+					t.Errorf("the second one: %v", err)
 				}
 			}
-			if !errors.Is(err, ErrCorrupt) {
-				t.Errorf("got %v", err)
+			if err := os.Remove(f.Renamed()); err != nil {
+				t.Fatal(err)
+			}
+			if f, err = OpenFile(broken); err != nil {
+				t.Fatal(err)
+			}
+			if err := f.Close(); err != nil || f.Renamed() == "" {
+				t.Errorf("the first one was moved: %v, renamed to %q", err, f.Renamed())
 			}
 		})
 	}

@@ -1,6 +1,10 @@
 package assignment
 
-import "errors"
+import (
+	"errors"
+
+	"github.com/rollcall-gateway/rollcall/internal/boltfile"
+)
 
 // Store keeps records.
 type Store interface {
@@ -26,7 +30,7 @@ var (
 // What is wrong with a file.
 var (
 	// ErrLocked is returned when another process has the file open.
-	ErrLocked = errors.New("another process uses the file")
-	// ErrCorrupt is returned when the file is damaged, or not one of assignments.
-	ErrCorrupt = errors.New("the file is damaged")
+	ErrLocked = boltfile.ErrLocked
+	// ErrDamaged is returned when the file is damaged, or not one of assignments.
+	ErrDamaged = boltfile.ErrDamaged
 )

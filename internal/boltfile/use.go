@@ -1,0 +1,94 @@
+package boltfile
+
+import (
+	"fmt"
+	"runtime/debug"
+
+	"go.etcd.io/bbolt"
+)
+
+// batch is changes that are written and synced together.
+type batch struct {
+	changes []func(tx *bbolt.Tx) error
+	done    chan struct{} // closed when err is there
+	err     error
+}
+
+// View reads the file. What read gets from it must not be used after read returns.
+//
+// It returns [ErrDamaged].
+func (f *File) View(read func(tx *bbolt.Tx) error) error {
+	return f.guard(func() error { return f.db.View(read) })
+}
+
+// Update changes the file, and returns when the change is on disk. Changes that come while others are written share one
+// transaction: after an error, none of them was made. A change must not call the file, and may run on another goroutine.
+//
+// It returns [ErrDamaged].
+func (f *File) Update(change func(tx *bbolt.Tx) error) error {
+	f.mu.Lock()
+	b := f.next
+	first := b == nil
+	if first {
+		b = &batch{done: make(chan struct{})}
+		f.next = b
+	}
+	b.changes = append(b.changes, change)
+	f.mu.Unlock()
+	if first {
+		f.writing.Lock()
+		f.mu.Lock()
+		f.next = nil
+		f.mu.Unlock()
+		b.err = f.guard(func() error { return f.db.Update(b.apply) })
+		f.writing.Unlock()
+		close(b.done)
+	}
+	<-b.done
+	return b.err
+}
+
+func (b *batch) apply(tx *bbolt.Tx) error {
+	for _, change := range b.changes {
+		if err := change(tx); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// guard makes ErrDamaged of what bbolt panics about, and of a fault in the file's memory. Either is the last that the
+// database is used for: what is in memory of it may be half of something.
+func (f *File) guard(use func() error) (err error) {
+	if broken := f.broken.Load(); broken != nil {
+		return *broken
+	}
+	defer debug.SetPanicOnFault(debug.SetPanicOnFault(true))
+	defer func() {
+		if v := recover(); v != nil {
+			damage := fmt.Errorf("%w: %v", ErrDamaged, v)
+			f.broken.Store(&damage)
+			err = damage
+		}
+	}()
+	return use()
+}
+
+// Close waits for the batch that is being written, and closes the file, so that others can have it. Closing again is not
+// an error.
+func (f *File) Close() error {
+	f.writing.Lock()
+	defer f.writing.Unlock()
+	if f.broken.Load() != nil {
+		f.abandon()
+		return nil
+	}
+	return f.guard(f.db.Close)
+}
+
+// abandon closes the file without bbolt, which may hold a lock that its own Close would wait for without an end. The file
+// stays mapped.
+func (f *File) abandon() {
+	unlock(f.file)
+	_ = f.file.Close() // nothing was written that is not synced
+}
