@@ -17,7 +17,6 @@ import (
 	"go.uber.org/zap/zaptest/observer"
 
 	"github.com/rollcall-gateway/rollcall/caddymodule/gateway"
-	"github.com/rollcall-gateway/rollcall/caddymodule/token"
 	"github.com/rollcall-gateway/rollcall/internal/testkit"
 	"github.com/rollcall-gateway/rollcall/presence"
 	"github.com/rollcall-gateway/rollcall/presence/assignment"
@@ -105,7 +104,7 @@ func TestAssignmentsSurviveTheHub(t *testing.T) {
 func TestAddUserRefuses(t *testing.T) {
 	t.Setenv("XDG_DATA_HOME", t.TempDir())
 	h := loadHandler(t, "api_key k\nchannels {\nanonymous open-*\n}\nlimits {\nchannels_per_connection 3\nchannel_name 20\n}")
-	long := strings.Repeat("u", token.MaxIDBytes+1)
+	long := strings.Repeat("u", presence.MaxUserID+1)
 	many := "[" + strings.Repeat(`{"id":"a"},`, 1000) + `{"id":"a"}]`
 	good := `{"id":"bob","channels":[{"name":"sales"}]},`
 	tests := []struct{ name, users, code, detail, channel string }{
@@ -161,8 +160,8 @@ func TestAddUserRefuses(t *testing.T) {
 func TestUsersOfTheDocumentedMaximum(t *testing.T) {
 	const maxName = 255
 	for _, test := range []struct{ name, id, channel string }{
-		{"longest", strings.Repeat("u", token.MaxIDBytes-4), strings.Repeat("c", maxName)},
-		{"longest and escaped", strings.Repeat(`\u00e9`, (token.MaxIDBytes-4)/2), "c"},
+		{"longest", strings.Repeat("u", presence.MaxUserID-4), strings.Repeat("c", maxName)},
+		{"longest and escaped", strings.Repeat(`\u00e9`, (presence.MaxUserID-4)/2), "c"},
 	} {
 		t.Run(test.name, func(t *testing.T) {
 			t.Setenv("XDG_DATA_HOME", t.TempDir())

@@ -7,7 +7,6 @@ import (
 	"time"
 
 	"github.com/rollcall-gateway/rollcall/caddymodule/gateway"
-	"github.com/rollcall-gateway/rollcall/caddymodule/token"
 	"github.com/rollcall-gateway/rollcall/presence"
 	"github.com/rollcall-gateway/rollcall/presence/cluster"
 )
@@ -26,7 +25,7 @@ func adminExplain(h *gateway.Hub, r *http.Request) (int, any, error) {
 		return http.StatusBadRequest, nil, fmt.Errorf("host: %w: write /rollcall/explain?host=HOST&user=ID", err)
 	}
 	user := query.Get("user")
-	if token.CheckUser(user, "") != nil {
+	if presence.CheckUserID(user) != nil {
 		return http.StatusBadRequest, nil, errors.New("user: not the id of a user: write /rollcall/explain?host=HOST&user=ID")
 	}
 	e := cluster.Explanation{

@@ -87,7 +87,6 @@ const (
 	defaultPingGrace    = 10 * time.Second
 	defaultGrace        = 3 * time.Second
 	maxGrace            = 2 * time.Minute
-	maxChannelName      = 4096 // bytes, as long as pods can tell each other
 )
 
 // CaddyModule returns the Caddy module information.
@@ -272,8 +271,8 @@ func (h *Handler) provisionRules(s *site.Site) error {
 		limits.ConnectionsPerAddress, limits.FramesPerSecond) < 0 {
 		return errors.New("limits: use positive numbers")
 	}
-	if limits.ChannelName > maxChannelName {
-		return fmt.Errorf("limits: channel_name is at most %d", maxChannelName)
+	if limits.ChannelName > presence.MaxChannelName {
+		return fmt.Errorf("limits: channel_name is at most %d", presence.MaxChannelName)
 	}
 	const least, most = 1 << 10, 1 << 30
 	if min(limits.Frame, limits.Queue) < least || max(limits.Frame, limits.Queue) > most {

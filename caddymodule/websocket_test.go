@@ -205,7 +205,9 @@ func TestServeSocketRefusesWithAProblem(t *testing.T) {
 		{"old version", func(_ *Handler, r *http.Request) { r.Header.Set("Sec-WebSocket-Version", "8") }, http.StatusUpgradeRequired, "bad_handshake"},
 		{"bad key", func(_ *Handler, r *http.Request) { r.Header.Set("Sec-WebSocket-Key", "a") }, http.StatusBadRequest, "bad_handshake"},
 		{"bad token", func(_ *Handler, r *http.Request) { r.Header.Set("Authorization", "Bearer canary") }, http.StatusUnauthorized, "bad_token"},
-		{"bad user", func(_ *Handler, r *http.Request) { r.Header.Set("Test-User", strings.Repeat("x", token.MaxIDBytes+1)) }, http.StatusForbidden, "bad_user"},
+		{"bad user", func(_ *Handler, r *http.Request) {
+			r.Header.Set("Test-User", strings.Repeat("x", presence.MaxUserID+1))
+		}, http.StatusForbidden, "bad_user"},
 	} {
 		t.Run(test.name, func(t *testing.T) {
 			h := loadHandler(t, "user {http.request.header.Test-User}\njwt {\nkey "+tokenSecret+"\n}")

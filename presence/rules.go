@@ -2,8 +2,8 @@ package presence
 
 import (
 	"fmt"
+	"math"
 	"time"
-	"unicode/utf8"
 )
 
 // Rules is what a site's configuration says about presence. The zero value has no limits and the
@@ -22,7 +22,7 @@ type Rules struct {
 	// MaxHostChannels limits the channels of the host that are active at once on this pod, without
 	// private ones. Channels that are active when it is lowered stay active. 0: no limit.
 	MaxHostChannels int
-	MaxName         int // bytes of a channel name; 0: no limit
+	MaxName         int // bytes of a channel name; 0: no limit. Pods need at most [MaxChannelName]
 	// Grace is how long watchers still see a user, or an anonymous connection, after the connection
 	// was lost. A user who is back within that time was never away. It does not apply to listings.
 	// 0: none.
@@ -78,25 +78,14 @@ func (r *Rules) classify(host HostName, channel string) (Class, error) {
 }
 
 func (r *Rules) checkName(name string) error {
-	switch {
-	case IsPrivate(name):
+	if IsPrivate(name) {
 		return ErrReservedChannel
-	case name == "":
-		return fmt.Errorf("%w: it is empty", ErrBadChannel)
-	case r.MaxName > 0 && len(name) > r.MaxName:
-		return fmt.Errorf("%w: it has more than %d bytes", ErrBadChannel, r.MaxName)
-	case !utf8.ValidString(name):
-		return fmt.Errorf("%w: it is not UTF-8", ErrBadChannel)
 	}
-	for _, c := range name {
-		if c == utf8.RuneError {
-			return errReplaced
-		}
-		if c < 0x20 || (c >= 0x7f && c < 0xa0) {
-			return fmt.Errorf("%w: it has a control character", ErrBadChannel)
-		}
+	most := r.MaxName
+	if most <= 0 {
+		most = math.MaxInt
 	}
-	return nil
+	return checkChannel(name, most)
 }
 
 // Assignable returns nil if users can be assigned to the named channel of the host.

@@ -9,7 +9,6 @@ import (
 
 	"github.com/rollcall-gateway/rollcall/caddymodule/assign"
 	"github.com/rollcall-gateway/rollcall/caddymodule/problem"
-	"github.com/rollcall-gateway/rollcall/caddymodule/token"
 	"github.com/rollcall-gateway/rollcall/caddymodule/wire"
 	"github.com/rollcall-gateway/rollcall/presence"
 	"github.com/rollcall-gateway/rollcall/presence/assignment"
@@ -95,8 +94,8 @@ func (q question) readWishes(modes bool) ([]assignment.Wish, *problem.Problem) {
 		if !decodeValue(u.ID, &wishes[i].User) {
 			return nil, problem.BadValue("users[%d].id must be a string", i)
 		}
-		if token.CheckUser(wishes[i].User, "") != nil {
-			return nil, problem.BadValue("users[%d].id must be plain text of 1 to %d bytes", i, token.MaxIDBytes)
+		if presence.CheckUserID(wishes[i].User) != nil {
+			return nil, problem.BadValue("users[%d].id must be plain text of 1 to %d bytes", i, presence.MaxUserID)
 		}
 		if u.Channels == nil {
 			continue

@@ -9,7 +9,6 @@ import (
 	"testing"
 
 	"github.com/rollcall-gateway/rollcall/caddymodule/site"
-	"github.com/rollcall-gateway/rollcall/caddymodule/token"
 	"github.com/rollcall-gateway/rollcall/caddymodule/wire"
 	"github.com/rollcall-gateway/rollcall/presence"
 	"github.com/rollcall-gateway/rollcall/presence/assignment"
@@ -144,7 +143,7 @@ func FuzzAddUser(f *testing.F) {
 			return
 		}
 		for _, w := range wishes {
-			if token.CheckUser(w.User, "") != nil {
+			if presence.CheckUserID(w.User) != nil {
 				t.Errorf("the user %q", w.User)
 			}
 			_ = wire.AppendString(nil, w.User)

@@ -31,7 +31,7 @@ func (s *Site) Login(r *http.Request) (Login, *problem.Problem) {
 	header := r.Header.Get("Authorization")
 	if id, email := s.User(r); id != "" {
 		u := &presence.User{ID: id, Email: email}
-		if err := token.CheckUser(u.ID, u.Email); err != nil {
+		if err := presence.CheckUser(*u); err != nil {
 			return Login{}, &problem.Problem{Status: http.StatusForbidden, Code: "bad_user", Detail: "the user is refused: " + err.Error()}
 		}
 		return Login{User: u, ByCookie: header == "" && r.Header.Get("Cookie") != "", ByHandler: true}, nil

@@ -8,22 +8,16 @@ import (
 	"math/big"
 	"strconv"
 	"strings"
-	"unicode"
 	"unicode/utf8"
 
 	"github.com/golang-jwt/jwt/v5"
+
+	"github.com/rollcall-gateway/rollcall/presence"
 )
 
-// MaxIDBytes is the number of bytes in the longest id of a user.
-const MaxIDBytes = 256
-
-const (
-	maxEmailBytes = 320 // RFC 5321 allows 64+1+255
-
-	// maxNumericDate is the last second of the year 9999. A larger exp is usually in milliseconds, and the JWT
-	// library would wrap it around.
-	maxNumericDate = 253402300799
-)
+// maxNumericDate is the last second of the year 9999. A larger exp is usually in milliseconds, and the JWT
+// library would wrap it around.
+const maxNumericDate = 253402300799
 
 var (
 	errClaimsUTF8 = errors.New("the claims are not valid UTF-8")
@@ -84,28 +78,10 @@ func (v *Verifier) identity(c *claims) (Identity, error) {
 	return who, nil
 }
 
-// CheckUser returns why no user can have the id and the e-mail address, nil if one can: the rules of claims, for users
-// who are known by other ways too. An id that is empty is nobody's.
-func CheckUser(id, email string) error {
-	if id == "" {
-		return errors.New("the id is empty")
-	}
-	if err := checkText(id, MaxIDBytes); err != nil {
-		return fmt.Errorf("the id %w", err)
-	}
-	if err := checkText(email, maxEmailBytes); err != nil {
-		return fmt.Errorf("the e-mail address %w", err)
-	}
-	return nil
-}
-
 func idText(value any) (string, error) {
 	switch id := value.(type) {
 	case string:
-		if id == "" {
-			return "", errors.New("is empty")
-		}
-		return id, checkText(id, MaxIDBytes)
+		return id, presence.CheckUserID(id)
 	case json.Number:
 		return wholeNumber(id)
 	case nil:
@@ -118,36 +94,22 @@ func idText(value any) (string, error) {
 func emailText(value any) (string, error) {
 	switch email := value.(type) {
 	case string:
-		return email, checkText(email, maxEmailBytes)
+		return email, presence.CheckEmail(email)
 	case nil:
 		return "", nil
 	}
 	return "", errors.New("is not a string")
 }
 
-func checkText(s string, limit int) error {
-	if len(s) > limit {
-		return fmt.Errorf("is longer than %d bytes", limit)
-	}
-	// The payload is valid UTF-8, but an escaped lone surrogate (\ud800) is decoded to the replacement character.
-	if !utf8.ValidString(s) || strings.ContainsRune(s, utf8.RuneError) {
-		return errors.New("is not valid UTF-8")
-	}
-	if strings.ContainsFunc(s, unicode.IsControl) {
-		return errors.New("has control characters")
-	}
-	return nil
-}
-
 // wholeNumber renders n without fraction and exponent: 7, 7.0 and 70e-1 are one user.
 func wholeNumber(n json.Number) (string, error) {
 	s := n.String()
-	if len(s) > MaxIDBytes {
-		return "", fmt.Errorf("is longer than %d bytes", MaxIDBytes)
+	if len(s) > presence.MaxUserID {
+		return "", fmt.Errorf("is longer than %d bytes", presence.MaxUserID)
 	}
 	// big.Rat writes the exponent out, up to a million digits, so that it must be small before.
 	if i := strings.IndexAny(s, "eE"); i >= 0 {
-		if e, err := strconv.Atoi(s[i+1:]); err != nil || e > MaxIDBytes || e < -MaxIDBytes {
+		if e, err := strconv.Atoi(s[i+1:]); err != nil || e > presence.MaxUserID || e < -presence.MaxUserID {
 			return "", errors.New("is a number out of range")
 		}
 	}
@@ -156,7 +118,7 @@ func wholeNumber(n json.Number) (string, error) {
 		return "", errors.New("is not a whole number")
 	}
 	text := r.Num().String()
-	if len(text) > MaxIDBytes {
+	if len(text) > presence.MaxUserID {
 		return "", errors.New("is a number out of range")
 	}
 	return text, nil

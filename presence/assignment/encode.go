@@ -5,7 +5,6 @@ import (
 	"encoding/binary"
 	"errors"
 	"hash/crc32"
-	"unicode/utf8"
 
 	"github.com/rollcall-gateway/rollcall/presence"
 )
@@ -20,12 +19,6 @@ const (
 )
 
 var castagnoli = crc32.MakeTable(crc32.Castagnoli)
-
-// The longest names in bytes, as the gateway lets them be.
-const (
-	maxUser    = 256
-	maxChannel = 4096
-)
 
 var errEntry = errors.New("not an assignment")
 
@@ -92,17 +85,5 @@ func decodeFields(key, value []byte) (Record, error) {
 // valid reports whether the record can be one.
 func (r *Record) valid() bool {
 	return !r.Host.IsZero() && r.Mode <= Receive && r.Version.Clock <= MaxClock &&
-		validName(r.User, maxUser) && validName(r.Channel, maxChannel)
-}
-
-func validName(s string, most int) bool {
-	if s == "" || len(s) > most || !utf8.ValidString(s) {
-		return false
-	}
-	for i := range len(s) {
-		if s[i] == separator[0] {
-			return false
-		}
-	}
-	return true
+		presence.CheckUserID(r.User) == nil && presence.CheckChannel(r.Channel) == nil
 }

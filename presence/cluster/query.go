@@ -60,12 +60,6 @@ type answer struct {
 	connections []PodConnection
 }
 
-// What no pod can have, since it cannot be sent (see the bounds of package message), in bytes.
-const (
-	maxChannel = 4096
-	maxUser    = 256
-)
-
 // AllUsers says how many are connected to the host in each data center that serves it, in the order of their names, and
 // with members set who. A data center of which no pod replied is left out. The results are shared and must not be changed.
 func (c *Cluster) AllUsers(ctx context.Context, host presence.HostName, members bool, per presence.Per) ([]DataCenter, Truth) {
@@ -132,8 +126,8 @@ func (c *Cluster) ask(ctx context.Context, q inquiry) answer {
 
 // named returns the pods that have to answer.
 func (c *Cluster) named(q inquiry) []peer {
-	if q.host.IsZero() || len(q.channel) > maxChannel || len(q.user) > maxUser {
-		return nil
+	if q.host.IsZero() || q.channel != "" && presence.CheckChannel(q.channel) != nil || q.user != "" && presence.CheckUserID(q.user) != nil {
+		return nil // no pod can have it
 	}
 	return c.members.serving(q.host, q.scope, true)
 }

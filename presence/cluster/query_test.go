@@ -535,18 +535,18 @@ func TestWhatCannotBeSentIsNobodyElses(t *testing.T) {
 		s := n.script(t, "dc", "s", 1)
 		s.beat()
 		host := mustHost(t, "example.com")
-		for _, channel := range []string{"", strings.Repeat("x", maxChannel+1)} {
+		for _, channel := range []string{"", strings.Repeat("x", presence.MaxChannelName+1)} {
 			list, truth := a.ChannelUsers(t.Context(), host, ScopeAll, channel, presence.PerUser)
 			if len(list) > 0 || !truth.Complete {
 				t.Errorf("a channel of %d bytes: %v %+v", len(channel), list, truth)
 			}
 		}
-		if list, truth := a.Explain(t.Context(), host, strings.Repeat("x", maxUser+1)); len(list) > 0 || !truth.Complete {
+		if list, truth := a.Explain(t.Context(), host, strings.Repeat("x", presence.MaxUserID+1)); len(list) > 0 || !truth.Complete {
 			t.Errorf("%v %+v", list, truth)
 		}
 		for _, q := range []*message.Query{
-			{Kind: message.KindUsers, Host: host, Channel: strings.Repeat("x", maxChannel)},
-			{Kind: message.KindExplain, Host: host, User: strings.Repeat("x", maxUser)},
+			{Kind: message.KindUsers, Host: host, Channel: strings.Repeat("x", presence.MaxChannelName)},
+			{Kind: message.KindExplain, Host: host, User: strings.Repeat("x", presence.MaxUserID)},
 		} {
 			a.link.send(a.link.queries(), q)
 		}

@@ -25,16 +25,13 @@ func (e *encoder) assignments(m *Assignments) {
 		if r.Host != m.Host {
 			e.fail("an assignment of another host")
 		}
-		if r.User == "" {
-			e.fail("an assignment of nobody")
-		}
 		if r.Mode > assignment.Receive {
 			e.fail("an unknown mode")
 		}
 		if r.Version.Clock > assignment.MaxClock {
 			e.fail("a clock out of range")
 		}
-		e.text(r.User, maxUser)
+		e.userID(r.User)
 		e.channel(r.Channel)
 		e.byte(byte(r.Mode))
 		e.fixed(r.Version.Clock)
@@ -46,12 +43,10 @@ func (d *decoder) assignments() *Assignments {
 	m := &Assignments{ID: d.uvarint(), Host: d.host()}
 	m.Records = list(d, leastAssignment, func() assignment.Record {
 		r := assignment.Record{
-			Host: m.Host, User: d.text(maxUser), Channel: d.channel(), Mode: assignment.Mode(d.byte()),
+			Host: m.Host, User: d.userID(), Channel: d.channel(), Mode: assignment.Mode(d.byte()),
 			Version: assignment.Version{Clock: d.fixed(), Node: d.fixed()},
 		}
 		switch {
-		case r.User == "":
-			d.fail("an assignment of nobody")
 		case r.Mode > assignment.Receive:
 			d.fail("an unknown mode")
 		case r.Version.Clock > assignment.MaxClock:

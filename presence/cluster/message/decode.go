@@ -107,8 +107,18 @@ func (d *decoder) flags(known int) byte {
 	return v
 }
 
-// text reads a text of so many bytes at most, which may be empty.
+// text reads a text of at most that many bytes, which may be empty.
 func (d *decoder) text(most int) string {
+	s := d.plain(most)
+	if !utf8.ValidString(s) {
+		d.fail("a text that is not UTF-8")
+		return ""
+	}
+	return s
+}
+
+// plain reads a text of at most that many bytes, which is still to be checked.
+func (d *decoder) plain(most int) string {
 	n := d.uvarint()
 	if n > uint64(most) || n > uint64(d.left()) {
 		d.fail("a text too long")
@@ -119,10 +129,6 @@ func (d *decoder) text(most int) string {
 		d.copied, d.start = string(d.payload[d.pos:min(len(d.payload), max(end, d.pos+block))]), d.pos
 	}
 	s := d.copied[d.pos-d.start : end-d.start]
-	if !utf8.ValidString(s) {
-		d.fail("a text that is not UTF-8")
-		return ""
-	}
 	d.pos = end
 	return s
 }
@@ -137,9 +143,37 @@ func (d *decoder) name() string {
 }
 
 func (d *decoder) channel() string {
-	s := d.text(maxChannel)
-	if s == "" {
-		d.fail("a channel without a name")
+	s := d.plain(presence.MaxChannelName)
+	if presence.CheckChannel(s) != nil {
+		d.fail(badChannel)
+		return ""
+	}
+	return s
+}
+
+// optional reads what [encoder.optional] writes.
+func (d *decoder) optional(read func() string) string {
+	if d.left() > 0 && d.payload[d.pos] == 0 {
+		d.pos++
+		return ""
+	}
+	return read()
+}
+
+func (d *decoder) userID() string {
+	s := d.plain(presence.MaxUserID)
+	if presence.CheckUserID(s) != nil {
+		d.fail(badUser)
+		return ""
+	}
+	return s
+}
+
+func (d *decoder) email() string {
+	s := d.plain(presence.MaxEmail)
+	if presence.CheckEmail(s) != nil {
+		d.fail(badEmail)
+		return ""
 	}
 	return s
 }

@@ -9,13 +9,10 @@ import (
 	"github.com/rollcall-gateway/rollcall/presence"
 )
 
-// Bounds of what a payload holds, in bytes. Names of pods, IDs and addresses are as long as the gateway lets them be.
+// Bounds of what a payload holds, in bytes, besides those of package presence.
 const (
 	maxName    = 64 // of a data center, a pod or a connection
 	maxHost    = 253
-	maxChannel = 4096
-	maxUser    = 256
-	maxEmail   = 320
 	maxPattern = 1024
 	// maxSets bounds the sets of a site, so that one with a pattern in each always fits into a payload.
 	maxSets = 64
@@ -72,8 +69,7 @@ func (e *encoder) text(s string, most int) {
 	if !utf8.ValidString(s) {
 		e.fail("a text that is not UTF-8")
 	}
-	e.length(len(s))
-	e.b = append(e.b, s...)
+	e.plain(s)
 }
 
 // name writes what a data center or pod is called.
@@ -81,17 +77,51 @@ func (e *encoder) name(s string) {
 	if !validName(s) {
 		e.fail("a bad name of a data center or pod")
 	}
+	e.plain(s)
+}
+
+// plain writes a text that was checked.
+func (e *encoder) plain(s string) {
 	e.length(len(s))
 	e.b = append(e.b, s...)
 }
 
-// channel writes a channel's name, which is not empty.
 func (e *encoder) channel(s string) {
-	if s == "" {
-		e.fail("a channel without a name")
+	if presence.CheckChannel(s) != nil {
+		e.fail(badChannel)
 	}
-	e.text(s, maxChannel)
+	e.plain(s)
 }
+
+func (e *encoder) userID(s string) {
+	if presence.CheckUserID(s) != nil {
+		e.fail(badUser)
+	}
+	e.plain(s)
+}
+
+func (e *encoder) email(s string) {
+	if presence.CheckEmail(s) != nil {
+		e.fail(badEmail)
+	}
+	e.plain(s)
+}
+
+// optional writes a text, or that there is none.
+func (e *encoder) optional(s string, write func(string)) {
+	if s == "" {
+		e.plain(s)
+		return
+	}
+	write(s)
+}
+
+// Why texts are refused that package presence has the rules for.
+const (
+	badChannel = "a bad name of a channel"
+	badUser    = "a bad ID of a user"
+	badEmail   = "a bad e-mail address"
+)
 
 func (e *encoder) host(h presence.HostName) {
 	if h.IsZero() {

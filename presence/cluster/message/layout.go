@@ -175,8 +175,8 @@ func (e *encoder) query(m *Query) {
 	if !m.Host.IsZero() || m.Kind != KindPing {
 		e.host(m.Host)
 	}
-	e.text(m.Channel, maxChannel)
-	e.text(m.User, maxUser)
+	e.optional(m.Channel, e.channel)
+	e.optional(m.User, e.userID)
 	e.fixed(m.Seed)
 }
 
@@ -193,7 +193,7 @@ func (d *decoder) query() *Query {
 	case m.Kind != KindPing:
 		d.fail("no host")
 	}
-	m.Channel, m.User, m.Seed = d.text(maxChannel), d.text(maxUser), d.fixed()
+	m.Channel, m.User, m.Seed = d.optional(d.channel), d.optional(d.userID), d.fixed()
 	return m
 }
 
@@ -214,7 +214,7 @@ func (e *encoder) delta(m *Delta) {
 	}
 	e.length(len(m.Left))
 	for i := range m.Left {
-		e.text(m.Left[i].ID, maxUser)
+		e.userID(m.Left[i].ID)
 		e.flags(m.Left[i].Lost)
 	}
 }
@@ -229,7 +229,7 @@ func (d *decoder) delta() *Delta {
 	m.Conns, m.Lost = d.count(), d.count()
 	m.Joined = list(d, leastMember, d.member)
 	m.Left = list(d, leastDeparture, func() presence.Departure {
-		return presence.Departure{ID: d.text(maxUser), Lost: d.flags(1) != 0}
+		return presence.Departure{ID: d.userID(), Lost: d.flags(1) != 0}
 	})
 	return m
 }

@@ -48,7 +48,7 @@ func TestLongestAssignmentsFit(t *testing.T) {
 	m := &Assignments{ID: math.MaxUint64, Host: host}
 	size := 0
 	for {
-		r := assignment.Record{Host: host, User: strings.Repeat("u", maxUser), Channel: strings.Repeat("c", maxChannel)}
+		r := assignment.Record{Host: host, User: strings.Repeat("u", presence.MaxUserID), Channel: strings.Repeat("c", presence.MaxChannelName)}
 		if size += AssignmentSize(&r); size > MaxAssignments {
 			break
 		}
@@ -73,12 +73,12 @@ func TestAppendRefusesAssignmentsOfAnotherHost(t *testing.T) {
 func TestLongestNamesFit(t *testing.T) {
 	label := strings.Repeat("a", 63)
 	host := mustHost(strings.Join([]string{label, label, label, label[:61]}, "."))
-	user := strings.Repeat("u", maxUser)
+	user := strings.Repeat("u", presence.MaxUserID)
 	c := NewCodec(secret)
 	from := Sender{DataCenter: strings.Repeat("d", maxName), Pod: strings.Repeat("P", maxName), Seq: math.MaxUint64}
-	m := &Delta{Host: host, Channel: strings.Repeat("c", maxChannel), Part: MaxParts - 1, Parts: MaxParts, Delta: presence.Delta{
+	m := &Delta{Host: host, Channel: strings.Repeat("c", presence.MaxChannelName), Part: MaxParts - 1, Parts: MaxParts, Delta: presence.Delta{
 		Clock: math.MaxUint64, Conns: maxCount, Lost: maxCount,
-		Joined: []presence.Member{member(user, strings.Repeat("e", maxEmail), math.MinInt64)},
+		Joined: []presence.Member{member(user, strings.Repeat("e", presence.MaxEmail), math.MinInt64)},
 		Left:   []presence.Departure{{ID: user}},
 	}}
 	payload, err := c.Append(nil, subject, from, m)
@@ -99,7 +99,7 @@ func TestLargestMessageFits(t *testing.T) {
 	from := Sender{DataCenter: strings.Repeat("d", maxName), Pod: strings.Repeat("P", maxName), Seq: math.MaxUint64}
 	m := &Send{
 		Host: mustHost(strings.Join([]string{label, label, label, label[:61]}, ".")),
-		From: presence.Source{User: &presence.User{ID: strings.Repeat("u", maxUser), Email: strings.Repeat("e", maxEmail)}},
+		From: presence.Source{User: &presence.User{ID: strings.Repeat("u", presence.MaxUserID), Email: strings.Repeat("e", presence.MaxEmail)}},
 	}
 	names := 0
 	for i := range presence.MaxTargets {
@@ -118,7 +118,7 @@ func TestLargestMessageFits(t *testing.T) {
 }
 
 func TestAppendRefusesWhatNobodyTakes(t *testing.T) {
-	long := strings.Repeat("x", maxChannel+1)
+	long := strings.Repeat("x", presence.MaxChannelName+1)
 	tests := []struct {
 		name string
 		from Sender
@@ -139,7 +139,7 @@ func TestAppendRefusesWhatNobodyTakes(t *testing.T) {
 		{"a query of an unknown kind", web1, &Query{Host: portal, Kind: KindNames + 1}},
 		{"a query without a host", web1, &Query{Kind: KindCount}},
 		{"a query for a channel too long", web1, &Query{Kind: KindUsers, Host: portal, Channel: long}},
-		{"a query for a user too long", web1, &Query{Kind: KindExplain, Host: portal, User: strings.Repeat("x", maxUser+1)}},
+		{"a query for a user too long", web1, &Query{Kind: KindExplain, Host: portal, User: strings.Repeat("x", presence.MaxUserID+1)}},
 		{"a listing of no kind", web1, replyOf(presence.Listing{Channel: "a"})},
 		{"a listing of an unknown kind", web1, replyOf(presence.Listing{Channel: "a", Kind: 4})},
 		{"a listing without a channel", web1, replyOf(presence.Listing{Kind: presence.Private})},
@@ -162,7 +162,7 @@ func TestAppendRefusesWhatNobodyTakes(t *testing.T) {
 		{"a message to too many channels", web1, sendOf(func(s *Send) { s.Channels = slices.Repeat(s.Channels, presence.MaxTargets+1) })},
 		{"a message to a channel without a name", web1, sendOf(func(s *Send) { s.Channels = []string{"lobby", ""} })},
 		{"a message to a channel too long", web1, sendOf(func(s *Send) { s.Channels = []string{long} })},
-		{"a message from a user too long", web1, sendOf(func(s *Send) { s.From.User = &presence.User{ID: strings.Repeat("x", maxUser+1)} })},
+		{"a message from a user too long", web1, sendOf(func(s *Send) { s.From.User = &presence.User{ID: strings.Repeat("x", presence.MaxUserID+1)} })},
 		{"a message from a user and the backend", web1, sendOf(func(s *Send) { s.From = presence.Source{User: &presence.User{ID: "u-1"}, Backend: true} })},
 		{"a message that is empty", web1, sendOf(func(s *Send) { s.Message = nil })},
 		{"a message that is no object", web1, sendOf(func(s *Send) { s.Message = []byte(`[{}]`) })},
@@ -175,7 +175,7 @@ func TestAppendRefusesWhatNobodyTakes(t *testing.T) {
 		})},
 		{"assignments without a host", web1, &Assignments{}},
 		{"an assignment of nobody", web1, recordOf(func(r *assignment.Record) { r.User = "" })},
-		{"an assignment of a user too long", web1, recordOf(func(r *assignment.Record) { r.User = strings.Repeat("x", maxUser+1) })},
+		{"an assignment of a user too long", web1, recordOf(func(r *assignment.Record) { r.User = strings.Repeat("x", presence.MaxUserID+1) })},
 		{"an assignment to no channel", web1, recordOf(func(r *assignment.Record) { r.Channel = "" })},
 		{"an assignment to a channel too long", web1, recordOf(func(r *assignment.Record) { r.Channel = long })},
 		{"an assignment of an unknown mode", web1, recordOf(func(r *assignment.Record) { r.Mode = assignment.Receive + 1 })},
@@ -205,8 +205,8 @@ func TestAppendRefusesWhatNobodyTakes(t *testing.T) {
 
 func TestAppendRefusesOversized(t *testing.T) {
 	m := &Reply{Count: Count{Hashes: make([]uint64, MaxPayload/8-20)}}
-	m.Members = []presence.Member{{}}
-	pad := strings.Repeat("u", MaxPayload-len(mustAppend(t, NewCodec(""), m)))
+	m.Members = []presence.Member{{User: presence.User{ID: "u"}}}
+	pad := strings.Repeat("u", MaxPayload-len(mustAppend(t, NewCodec(""), m))+1)
 
 	m.Members[0].ID = pad
 	payload := mustAppend(t, NewCodec(""), m)

@@ -64,12 +64,12 @@ func (d *decoder) hashes() []uint64 {
 }
 
 func (e *encoder) user(u *presence.User) {
-	e.text(u.ID, maxUser)
-	e.text(u.Email, maxEmail)
+	e.userID(u.ID)
+	e.email(u.Email)
 }
 
 func (d *decoder) user() presence.User {
-	return presence.User{ID: d.text(maxUser), Email: d.text(maxEmail)}
+	return presence.User{ID: d.userID(), Email: d.email()}
 }
 
 func (e *encoder) member(m *presence.Member) {
@@ -133,7 +133,7 @@ func (d *decoder) listing() presence.Listing {
 
 func (e *encoder) connection(c *Connection) {
 	e.text(c.ID, maxName)
-	e.text(c.Email, maxEmail)
+	e.email(c.Email)
 	e.time(c.Since)
 	e.time(c.LastSign)
 	e.length(len(c.Channels))
@@ -144,7 +144,7 @@ func (e *encoder) connection(c *Connection) {
 
 func (d *decoder) connection() Connection {
 	return Connection{
-		ID: d.text(maxName), Email: d.text(maxEmail), Since: d.time(), LastSign: d.time(),
+		ID: d.text(maxName), Email: d.email(), Since: d.time(), LastSign: d.time(),
 		Channels: list(d, leastText+1, d.channel),
 	}
 }

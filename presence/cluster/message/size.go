@@ -7,9 +7,9 @@ import (
 // What the entries of lists take in a payload, in bytes: a listing without its users, and a connection without its
 // channels, but with the number of all.
 const (
-	timeLimit    = 10                                     // the most that a time takes
-	memberLimit  = 2 + maxUser + 2 + maxEmail + timeLimit // the most that a user takes
-	channelLimit = 2 + maxChannel                         // the most that the name of a channel takes
+	timeLimit    = 10                                                         // the most that a time takes
+	memberLimit  = 2 + presence.MaxUserID + 2 + presence.MaxEmail + timeLimit // the most that a user takes
+	channelLimit = 2 + presence.MaxChannelName                                // the most that the name of a channel takes
 )
 
 func textSize(s *string) int { return numberSize(uint64(len(*s))) + len(*s) }

@@ -20,7 +20,7 @@ func TestSizesAreExact(t *testing.T) {
 				t.Errorf("a member of %d bytes, seen %d: %d, want %d", n, seen, got, want)
 			}
 			d := presence.Departure{ID: m.ID}
-			if got, want := departureSize(&d), size(func(e *encoder) { e.text(d.ID, maxUser); e.flags(d.Lost) }); got != want {
+			if got, want := departureSize(&d), size(func(e *encoder) { e.userID(d.ID); e.flags(d.Lost) }); got != want {
 				t.Errorf("a departure of %d bytes: %d, want %d", n, got, want)
 			}
 		}
@@ -60,11 +60,11 @@ func TestSizesAreExact(t *testing.T) {
 			}
 		}
 	}
-	longest := member(strings.Repeat("u", maxUser), strings.Repeat("e", maxEmail), -1<<63)
+	longest := member(strings.Repeat("u", presence.MaxUserID), strings.Repeat("e", presence.MaxEmail), -1<<63)
 	if got := size(func(e *encoder) { e.member(&longest) }); got != memberLimit {
 		t.Errorf("the longest user takes %d bytes, not %d", got, memberLimit)
 	}
-	if got := size(func(e *encoder) { e.channel(strings.Repeat("c", maxChannel)) }); got != channelLimit {
+	if got := size(func(e *encoder) { e.channel(strings.Repeat("c", presence.MaxChannelName)) }); got != channelLimit {
 		t.Errorf("the longest channel takes %d bytes, not %d", got, channelLimit)
 	}
 }

@@ -11,7 +11,7 @@ import (
 const room = MaxPayload - 1024
 
 // MaxDelta is the DeltaSize up to which a Delta always fits into a payload, in bytes: one has the name of its channel too.
-const MaxDelta = room - maxChannel
+const MaxDelta = room - presence.MaxChannelName
 
 // SplitReply returns the parts of a reply, of which the last one says so. Each has the numbers of the Count; the lists
 // are shared with r.

@@ -102,7 +102,7 @@ func TestSplitReply(t *testing.T) {
 	}
 	channels := make([]string, 400)
 	for i := range channels {
-		channels[i] = strings.Repeat("c", maxChannel-3) + fmt.Sprintf("%03d", i)
+		channels[i] = strings.Repeat("c", presence.MaxChannelName-3) + fmt.Sprintf("%03d", i)
 	}
 	var many []presence.Listing
 	for i := range 20_000 {
