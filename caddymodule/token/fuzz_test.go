@@ -88,9 +88,8 @@ func FuzzParseKeySet(f *testing.F) {
 			return
 		}
 		for name, keys := range set.byAlgorithm {
-			all, err := keys.VerificationKeySet(t.Context())
-			if err != nil || len(all.Keys) == 0 {
-				t.Errorf("%s: %d keys, error %v", name, len(all.Keys), err)
+			if len(keys.all) == 0 || len(keys.byID) == 0 || len(keys.byID) > len(keys.all) {
+				t.Errorf("%s: %d keys with %d IDs", name, len(keys.all), len(keys.byID))
 			}
 		}
 	})

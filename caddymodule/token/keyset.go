@@ -3,13 +3,11 @@ package token
 import (
 	"context"
 	"encoding/json"
-	"errors"
 	"fmt"
 	"slices"
 	"strings"
 
 	"github.com/MicahParks/jwkset"
-	"github.com/MicahParks/keyfunc/v3"
 	"github.com/golang-jwt/jwt/v5"
 )
 
@@ -19,7 +17,13 @@ const maxKeys = 100
 // keySet is one state of a JSON Web Key Set (RFC 7517). It is not changed once made.
 type keySet struct {
 	// byAlgorithm has the keys that may be used with each algorithm, by its name.
-	byAlgorithm map[string]keyfunc.Keyfunc
+	byAlgorithm map[string]*algorithmKeys
+}
+
+// algorithmKeys are the keys for one algorithm.
+type algorithmKeys struct {
+	all  []jwt.VerificationKey          // in the order of the set
+	byID map[string]jwt.VerificationKey // the first of each key id; "" is that of keys without one
 }
 
 // parseKeySet decodes a key set. Keys that cannot verify a token signed with one of the allowed algorithms are left
@@ -42,7 +46,7 @@ func parseKeySet(body []byte, allowed []algorithm) (_ *keySet, err error) {
 		return nil, fmt.Errorf("the key set has %d keys, the limit is %d", len(doc.Keys), maxKeys)
 	}
 
-	usable := make(map[string][]jwkset.JWK, len(allowed))
+	set := &keySet{byAlgorithm: make(map[string]*algorithmKeys, len(allowed))}
 	for _, raw := range doc.Keys {
 		// The zero options leave out secrets and private parts, and never fetch an x5u.
 		k, err := jwkset.NewJWKFromRawJSON(raw, jwkset.JWKMarshalOptions{}, jwkset.JWKValidateOptions{})
@@ -51,25 +55,26 @@ func parseKeySet(body []byte, allowed []algorithm) (_ *keySet, err error) {
 		}
 		for _, a := range allowed {
 			if verifies(k, a) {
-				usable[a.name] = append(usable[a.name], k)
+				set.add(a, k)
 			}
 		}
 	}
-	if len(usable) == 0 {
+	if len(set.byAlgorithm) == 0 {
 		return nil, fmt.Errorf("none of the %d keys in the key set is for %s", len(doc.Keys), joinNames(allowed))
 	}
-
-	set := &keySet{byAlgorithm: make(map[string]keyfunc.Keyfunc, len(usable))}
-	for name, keys := range usable {
-		store := jwkset.NewMemoryStorage()
-		if err := store.KeyReplaceAll(context.Background(), keys); err != nil {
-			return nil, err
-		}
-		if set.byAlgorithm[name], err = keyfunc.New(keyfunc.Options{Storage: store}); err != nil {
-			return nil, err
-		}
-	}
 	return set, nil
+}
+
+func (s *keySet) add(a algorithm, k jwkset.JWK) {
+	keys := s.byAlgorithm[a.name]
+	if keys == nil {
+		keys = &algorithmKeys{byID: make(map[string]jwt.VerificationKey)}
+		s.byAlgorithm[a.name] = keys
+	}
+	keys.all = append(keys.all, k.Key())
+	if id := k.Marshal().KID; keys.byID[id] == nil {
+		keys.byID[id] = k.Key()
+	}
 }
 
 // verifies reports whether k is meant for signatures with a: by its kind, and by alg, use and key_ops where it has
@@ -83,20 +88,22 @@ func verifies(k jwkset.JWK, a algorithm) bool {
 }
 
 // find returns the key that t names. When t names none, it returns the one that verifies it.
-func (s *keySet) find(ctx context.Context, t *jwt.Token) (any, error) {
-	keys, ok := s.byAlgorithm[t.Method.Alg()]
-	if !ok {
+func (s *keySet) find(_ context.Context, t *jwt.Token) (any, error) {
+	keys := s.byAlgorithm[t.Method.Alg()]
+	if keys == nil {
 		return nil, errUnknownKey
 	}
-	key, err := keys.KeyfuncCtx(ctx)(t)
-	switch {
-	case errors.Is(err, jwkset.ErrKeyNotFound):
-		return nil, errUnknownKey
-	case err != nil:
+	named, ok := t.Header[jwkset.HeaderKID]
+	if !ok {
+		return verifying(t, keys.all)
+	}
+	id, ok := named.(string)
+	if !ok {
 		return nil, errKeyID
 	}
-	if all, ok := key.(jwt.VerificationKeySet); ok {
-		return verifying(t, all.Keys)
+	key, ok := keys.byID[id]
+	if !ok {
+		return nil, errUnknownKey
 	}
 	return key, nil
 }

@@ -73,6 +73,15 @@ func TestKeySetFindsKeysOfOneIDByKind(t *testing.T) {
 	mustVerify(t, v, sign(t, "EdDSA", edKey, goodClaims(nil), fields{"kid": "1"}))
 }
 
+// Two keys with one ID: a token that names it is for the first, and one that names none for either.
+func TestKeySetTakesTheFirstKeyOfAnID(t *testing.T) {
+	body := keySetJSON(t, jwk(edKey, fields{"kid": "1"}), jwk(otherEdKey, fields{"kid": "1"}))
+	v := mustNew(t, Config{JWKSURL: "https://issuer.example/keys", HTTPClient: newIssuer(body).client()})
+	mustVerify(t, v, sign(t, "EdDSA", edKey, goodClaims(nil), fields{"kid": "1"}))
+	mustRefuse(t, v, sign(t, "EdDSA", otherEdKey, goodClaims(nil), fields{"kid": "1"}), ErrInvalid)
+	mustVerify(t, v, sign(t, "EdDSA", otherEdKey, goodClaims(nil), nil))
+}
+
 func TestKeySetRefusesOtherKeyIDs(t *testing.T) {
 	body := keySetJSON(t, jwk(edKey, fields{"kid": "1"}))
 	for _, kid := range []any{"2", "", "1 ", 1, nil, []string{"1"}, fields{"kid": "1"}, "../../" + canary, "1' OR '1'='1"} {
