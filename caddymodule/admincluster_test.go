@@ -160,7 +160,7 @@ func TestClusterMetrics(t *testing.T) {
 	got := scrape(t, c.ctx.GetMetricsRegistry())
 	for _, want := range []string{
 		"cluster_pods{state=alive} 1", "cluster_pods{state=self} 1", "cluster_pods{state=unreachable} 0", "cluster_connected{} 0",
-		"cluster_ignored_total{reason=forged} 3", "cluster_resyncs_total{} 7", "cluster_dropped_total{} 0",
+		"cluster_ignored_total{reason=forged} 3", "cluster_resyncs_total{} 7", "cluster_dropped_total{} 0", "cluster_queries_dropped_total{} 8", "cluster_unsent_total{} 9",
 		"cluster_queries_total{complete=false,kind=count} 1", "cluster_query_duration_seconds{kind=count} 1",
 	} {
 		if !strings.Contains(got, want+"\n") && !strings.HasSuffix(got, want) {

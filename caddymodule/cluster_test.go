@@ -112,7 +112,7 @@ func (c *troupe) Spread(_ context.Context, host presence.HostName, records []ass
 
 func (c *troupe) Report(context.Context) cluster.Report {
 	return cluster.Report{
-		Name: c.name, Ready: c.ready, Resyncs: 7, Ignored: cluster.Ignored{Forged: 3},
+		Name: c.name, Ready: c.ready, Resyncs: 7, QueriesDropped: 8, Unsent: 9, Ignored: cluster.Ignored{Forged: 3},
 		Pods: []cluster.PodReport{{DataCenter: "a", Pod: "b", State: "self"}, {DataCenter: "a", Pod: "c", State: "alive"}},
 	}
 }

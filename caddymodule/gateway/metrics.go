@@ -135,6 +135,7 @@ func (m *metrics) Describe(ch chan<- *prometheus.Desc) {
 	for _, d := range []*prometheus.Desc{
 		connectionsDesc, usersDesc, channelsDesc, deliveredDesc, framesDesc, bytesDesc,
 		clusterPodsDesc, clusterConnectedDesc, clusterIgnoredDesc, clusterResyncsDesc, clusterMessagesDesc, clusterDroppedDesc,
+		clusterUnansweredDesc, clusterUnsentDesc,
 	} {
 		ch <- d
 	}

@@ -36,12 +36,14 @@ func (m *clusterMetrics) queried(kind string, complete bool, took time.Duration)
 
 // What is read at the moment of a scrape.
 var (
-	clusterPodsDesc      = clusterDesc("caddy_rollcall_cluster_pods", "Pods of the cluster as this one sees them, by state.", "state")
-	clusterConnectedDesc = clusterDesc("caddy_rollcall_cluster_connected", "1 while this pod is connected to NATS.")
-	clusterIgnoredDesc   = clusterDesc("caddy_rollcall_cluster_ignored_total", "Payloads that were not used, by reason.", "reason")
-	clusterResyncsDesc   = clusterDesc("caddy_rollcall_cluster_resyncs_total", "Times that a part of a channel on another pod was learned anew.")
-	clusterMessagesDesc  = clusterDesc("caddy_rollcall_cluster_messages_total", "Messages to channels between pods: out, in, and dropped of those that came in.", "what")
-	clusterDroppedDesc   = clusterDesc("caddy_rollcall_cluster_dropped_total", "Payloads that came faster than they were taken.")
+	clusterPodsDesc       = clusterDesc("caddy_rollcall_cluster_pods", "Pods of the cluster as this one sees them, by state.", "state")
+	clusterConnectedDesc  = clusterDesc("caddy_rollcall_cluster_connected", "1 while this pod is connected to NATS.")
+	clusterIgnoredDesc    = clusterDesc("caddy_rollcall_cluster_ignored_total", "Payloads that were not used, by reason.", "reason")
+	clusterResyncsDesc    = clusterDesc("caddy_rollcall_cluster_resyncs_total", "Times that a part of a channel on another pod was learned anew.")
+	clusterMessagesDesc   = clusterDesc("caddy_rollcall_cluster_messages_total", "Messages to channels between pods: out, in, and dropped of those that came in.", "what")
+	clusterUnansweredDesc = clusterDesc("caddy_rollcall_cluster_queries_dropped_total", "Questions of other pods that this one was too busy to answer.")
+	clusterUnsentDesc     = clusterDesc("caddy_rollcall_cluster_unsent_total", "Payloads to other pods that NATS did not accept.")
+	clusterDroppedDesc    = clusterDesc("caddy_rollcall_cluster_dropped_total", "Payloads that came faster than they were taken.")
 )
 
 func clusterDesc(name, help string, labels ...string) *prometheus.Desc {
@@ -78,6 +80,8 @@ func (m *metrics) collectCluster(ch chan<- prometheus.Metric) {
 	for what, n := range map[string]uint64{"out": r.Messages.Out, "in": r.Messages.In, "dropped": r.Messages.Dropped} {
 		ch <- counter(clusterMessagesDesc, n, what)
 	}
+	ch <- counter(clusterUnansweredDesc, r.QueriesDropped)
+	ch <- counter(clusterUnsentDesc, r.Unsent)
 	ch <- counter(clusterDroppedDesc, r.Bus.Dropped)
 }
 

@@ -64,7 +64,7 @@ type Cluster struct {
 	registry    *presence.Registry
 	timing      timing
 	asking      asking
-	counts      queryCounts
+	observe     func(kind string, complete bool, took time.Duration) // may be nil
 
 	closing sync.Once
 	stop    chan struct{}  // closed by Close
@@ -137,7 +137,7 @@ func start(cfg Config, tr transport, registry *presence.Registry, local Local, t
 		return nil, fmt.Errorf("data center %q, pod %q: %w", cfg.DataCenter, cfg.Pod, err)
 	}
 	c := &Cluster{name: cfg.Name, bus: tr, link: l, registry: registry, timing: t, stop: make(chan struct{})}
-	c.counts.observe = cfg.Observe
+	c.observe = cfg.Observe
 	load := func() (connections, hosts uint64) {
 		return uint64(max(local.Connections(), 0)), uint64(registry.Len())
 	}

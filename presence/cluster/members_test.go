@@ -109,7 +109,7 @@ func TestHeartbeatsThatComeLateOrTwiceAreNoSignOfLife(t *testing.T) {
 		s.link.seq.Store(3)
 		s.beat()
 		a.wantState(t, s.peer(), "unreachable")
-		if got := a.Counters().Ignored.Unknown; got != 1 {
+		if got := a.link.ignored().Unknown; got != 1 {
 			t.Errorf("%d ignored as unknown, want 1", got)
 		}
 	})
@@ -507,7 +507,7 @@ func TestForgedAndUnknownSendersAreCounted(t *testing.T) {
 		s.link.send(s.link.inbox(a.link.self), &message.CheckDone{ID: 1})
 		s.link.send(s.link.queries(), &message.Query{ID: 1, Kind: message.KindPing})
 		synctest.Wait()
-		if got := a.Counters().Ignored; got != (Ignored{Unknown: 2}) {
+		if got := a.link.ignored(); got != (Ignored{Unknown: 2}) {
 			t.Errorf("ignored: %+v, want 2 unknown", got)
 		}
 		us := &link{bus: s.port, codec: s.link.codec, prefix: "rollcall", self: a.link.self, logger: s.link.logger}
@@ -518,7 +518,7 @@ func TestForgedAndUnknownSendersAreCounted(t *testing.T) {
 		us.send(us.inbox(a.link.self), &message.CheckDone{})  // nobody writes to himself
 		us.send(us.queries(), &message.Query{ID: 2, Kind: 5}) // an echo
 		synctest.Wait()
-		if got := a.Counters().Ignored; got != (Ignored{Unknown: 2, Forged: 2}) {
+		if got := a.link.ignored(); got != (Ignored{Unknown: 2, Forged: 2}) {
 			t.Errorf("ignored: %+v, want 2 forged too", got)
 		}
 		for _, payload := range []string{"", "\x01", "\x02abc", strings.Repeat("x", message.MaxPayload+1)} {
@@ -527,7 +527,7 @@ func TestForgedAndUnknownSendersAreCounted(t *testing.T) {
 			}
 		}
 		synctest.Wait()
-		got := a.Counters().Ignored
+		got := a.link.ignored()
 		if got.Malformed+got.Version+got.Oversized != 4 || got.Version == 0 || got.Oversized+got.Version < 2 {
 			t.Errorf("ignored: %+v", got)
 		}
@@ -549,7 +549,7 @@ func TestWithoutTheSecretNobodyJoins(t *testing.T) {
 				}
 			}
 		}
-		if got := a.Counters().Ignored.Forged; got == 0 {
+		if got := a.link.ignored().Forged; got == 0 {
 			t.Error("nothing was counted as forged")
 		}
 	})
@@ -579,7 +579,7 @@ func TestPodsAreBounded(t *testing.T) {
 		if got := len(a.members.everybody()); got != maxPods {
 			t.Errorf("%d pods are known", got)
 		}
-		if got := a.Counters().Ignored.Unknown; got != 10 {
+		if got := a.link.ignored().Unknown; got != 10 {
 			t.Errorf("%d counted as unknown", got)
 		}
 		if got := a.logs.FilterLevelExact(zapcore.ErrorLevel).Len(); got != 1 {

@@ -132,6 +132,15 @@ func (c *Cluster) named(q inquiry) []peer {
 	return c.members.serving(q.host, q.scope, true)
 }
 
+// kinds are the names of questions for [Config.Observe].
+var kinds = map[message.QueryKind]string{
+	message.KindCount:   "count",
+	message.KindMembers: "members",
+	message.KindUsers:   "users",
+	message.KindExplain: "explain",
+	message.KindNames:   "channels",
+}
+
 // find finds the answer.
 func (c *Cluster) find(q inquiry) answer {
 	began := time.Now()
@@ -163,7 +172,9 @@ func (c *Cluster) find(q inquiry) answer {
 	a := merge(q, replies)
 	a.truth.Missing = distinct(missing)
 	a.truth.Complete = q.scope == ScopePod || knows && len(a.truth.Missing) == 0
-	c.counts.note(q.kind, a.truth.Complete, time.Since(began))
+	if c.observe != nil {
+		c.observe(kinds[q.kind], a.truth.Complete, time.Since(began))
+	}
 	return a
 }
 

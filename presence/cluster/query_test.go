@@ -328,7 +328,7 @@ func TestReplies(t *testing.T) {
 				dcs, truth := a.AllUsers(t.Context(), mustHost(t, "example.com"), true, presence.PerUser)
 				wantText(t, answer{truth: truth, dcs: dcs}, tc.want)
 				synctest.Wait()
-				if got := a.Counters().Ignored; got != tc.ignored {
+				if got := a.link.ignored(); got != tc.ignored {
 					t.Errorf("ignored: %+v, want %+v", got, tc.ignored)
 				}
 			})
@@ -350,7 +350,7 @@ func TestRepliesOfOthersAreIgnored(t *testing.T) {
 		unnamed.beat() // alive, but not asked; foreign is not known at all
 		wantText(t, a.count(t), "dc 0+1; complete")
 		synctest.Wait()
-		if got := a.Counters().Ignored; got != (Ignored{Unknown: 2}) {
+		if got := a.link.ignored(); got != (Ignored{Unknown: 2}) {
 			// foreign and unnamed answer, as the question goes to all
 			t.Errorf("ignored: %+v", got)
 		}
@@ -556,6 +556,14 @@ func TestWhatCannotBeSentIsNobodyElses(t *testing.T) {
 	})
 }
 
+// ended returns a context that has ended: a report does not ping then.
+func ended(t *testing.T) context.Context {
+	t.Helper()
+	ctx, cancel := context.WithCancel(t.Context())
+	cancel()
+	return ctx
+}
+
 func TestBusyPodDropsQuestions(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		n := &lab{}
@@ -567,7 +575,7 @@ func TestBusyPodDropsQuestions(t *testing.T) {
 			s.link.send(s.link.queries(), &message.Query{ID: i, Kind: message.KindCount, Host: mustHost(t, "example.com")})
 			synctest.Wait()
 		}
-		dropped := a.Counters().Dropped
+		dropped := a.Report(ended(t)).QueriesDropped
 		close(a.local.hold)
 		if dropped != 10 {
 			t.Errorf("%d dropped, want 10", dropped)
@@ -629,7 +637,10 @@ func TestReport(t *testing.T) {
 		if r := a.Report(ctx); len(r.Pods) != 4 || len(s.queried()) != before || !time.Now().Equal(began) {
 			t.Errorf("with an ended context: %+v", r)
 		}
-		pods := a.Counters().Pods
+		pods := make(map[string]int)
+		for _, p := range a.Report(ended(t)).Pods {
+			pods[p.State]++
+		}
 		if !reflect.DeepEqual(pods, map[string]int{"self": 1, "alive": 1, "draining": 1, "unreachable": 1}) {
 			t.Errorf("pods: %v", pods)
 		}
@@ -653,15 +664,6 @@ func TestQuestionsAreCounted(t *testing.T) {
 		a.Explain(t.Context(), mustHost(t, "example.com"), "x")
 		if want := []string{"count true 0s", "count false 200ms", "explain false 200ms"}; !slices.Equal(observed, want) {
 			t.Errorf("observed %q, want %q", observed, want)
-		}
-		var counted []string
-		for _, q := range a.Counters().Queries {
-			if q.Count > 0 {
-				counted = append(counted, fmt.Sprint(q))
-			}
-		}
-		if want := []string{"{count true 1}", "{count false 1}", "{explain false 1}"}; !slices.Equal(counted, want) {
-			t.Errorf("counted %q, want %q", counted, want)
 		}
 	})
 }
@@ -708,7 +710,7 @@ func TestErrorsOfSendingAreLoggedSeldom(t *testing.T) {
 		n.mu.Unlock()
 		time.Sleep(15 * time.Second)
 		a.wantLog(t, 2, "error cannot send to other pods")
-		if got := a.Counters().Unsent; got < 14 {
+		if got := a.Report(ended(t)).Unsent; got < 14 {
 			t.Errorf("%d counted", got)
 		}
 		n.mu.Lock()

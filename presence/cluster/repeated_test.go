@@ -112,7 +112,7 @@ func TestRecordedMessagesAreNotDeliveredAgain(t *testing.T) {
 					e.replay(t, recorded)
 				}
 				box.wants(t)
-				if got := to.Counters().Ignored; got.Repeated == 0 || got.Forged != 0 && to == a {
+				if got := to.link.ignored(); got.Repeated == 0 || got.Forged != 0 && to == a {
 					t.Errorf("ignored: %+v", got)
 				}
 				mustSend(t, bob, `{"n":2}`, "room")

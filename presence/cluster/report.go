@@ -18,7 +18,11 @@ type Report struct {
 	Pods    []PodReport `json:"pods"` // this one first, then by data center and name
 	Ignored Ignored     `json:"ignored"`
 	// Resyncs counts the copies of channels on this pod that were found to be wrong, by a gap or by a check.
-	Resyncs  uint64   `json:"resyncs"`
+	Resyncs uint64 `json:"resyncs"`
+	// QueriesDropped counts the queries of other pods that this one was too busy to answer: they name it as missing.
+	QueriesDropped uint64 `json:"queries_dropped"`
+	// Unsent counts the payloads that the bus did not accept from this pod.
+	Unsent   uint64   `json:"unsent"`
 	Messages Messages `json:"messages"`
 }
 
@@ -55,7 +59,9 @@ func (c *Cluster) Report(ctx context.Context) Report {
 		Ignored: c.link.ignored(),
 		Resyncs: c.replicator.resyncs(),
 
-		Messages: c.messenger.report(),
+		QueriesDropped: c.responder.dropped.Load(),
+		Unsent:         c.link.unsent.Load(),
+		Messages:       c.messenger.report(),
 	}
 	if b, ok := c.bus.(interface{ State() bus.State }); ok {
 		r.Bus = b.State()
