@@ -2,10 +2,7 @@ package plugins
 
 import (
 	"fmt"
-	"strings"
 	"time"
-
-	"go.uber.org/zap"
 
 	"github.com/rollcall-gateway/rollcall/internal/plural"
 	"github.com/rollcall-gateway/rollcall/plugins/internal/codec"
@@ -13,10 +10,10 @@ import (
 
 // admit asks the breaker. Nearly always it is closed.
 func (p *pool) admit() (probe bool, f *fault) {
-	if p.breaker.state.Load() == breakerClosed {
+	if p.breaker.Closed() {
 		return false, nil
 	}
-	probe, err := p.breaker.admit()
+	probe, err := p.breaker.Admit()
 	if err != nil {
 		return false, &fault{ReasonBreaker, err}
 	}
@@ -168,7 +165,7 @@ func (p *pool) finish(s *slot, h Hook, f *fault, probe bool) *fault {
 	in.log.tail = in.log.tail[:0]
 	p.release(s)
 	if probe {
-		p.breaker.worked(p.calls())
+		p.breaker.Worked(p.calls())
 		p.logger.Info("plugin works again")
 	}
 	if lines != nil {
@@ -190,45 +187,35 @@ func (p *pool) giveUp(s *slot, h Hook, f *fault, ended, probe bool) *fault {
 	p.discard(s)
 	p.write(lines)
 	f = p.failed(h, f, probe)
-	if p.breaker.state.Load() == breakerClosed {
+	if p.breaker.Closed() {
 		p.replace()
 	}
 	return f
 }
 
-// failed counts and logs a failure, and tells the breaker.
-func (p *pool) failed(h Hook, f *fault, probe bool) *fault {
-	p.counters.failed[h][reasonIndex(f.reason)].Add(1)
-	p.mu.Lock()
-	p.failures++
-	p.lastFailure = cutText(h.String()+": "+f.String(), 2<<10)
-	if f.reason == ReasonMemory || f.reason == ReasonInit || f.reason == ReasonConfigure {
-		p.misses++
-	}
-	misses := p.misses
-	p.mu.Unlock()
-	var pause time.Duration
-	switch f.reason {
-	case ReasonBreaker:
-		return f
-	case ReasonBusy, ReasonTooLarge:
-		// They say nothing of the guest, and cost it nothing.
-		if probe {
-			p.breaker.undecided()
-		}
+// longCalls keeps calls of members and shape from taking all instances of a pool. They may run for a quarter of a second,
+// while a join waits for an instance for a few milliseconds only: one instance is always left to joins, if there are two.
+type longCalls chan struct{}
+
+func newLongCalls(instances int) longCalls { return make(longCalls, max(1, instances-1)) }
+
+// enter waits for room for one more call, at most for timeout. It returns how much of that is left.
+func (l longCalls) enter(timeout time.Duration) (left time.Duration, f *fault) {
+	select {
+	case l <- struct{}{}:
+		return timeout, nil
 	default:
-		pause = p.breaker.failed(p.calls()+misses, probe)
 	}
-	p.logFailure("plugin failed", f, zap.Stringer("hook", h), zap.Stringer("on_failure", p.plugin.policy))
-	if pause > 0 && p.plugin.failureLines.take() {
-		p.logger.Warn("plugin is not called for a while, it failed too often", zap.Duration("pause", pause))
+	start := time.Now()
+	timer := time.NewTimer(timeout)
+	defer timer.Stop()
+	select {
+	case l <- struct{}{}:
+		return max(0, timeout-time.Since(start)), nil
+	case <-timer.C:
+		return 0, faultf(ReasonBusy, "%s of members and shape under way for %v, which leaves room for joins only",
+			plural.Of(cap(l), "call"), timeout)
 	}
-	return f
 }
 
-func cutText(s string, most int) string {
-	if len(s) <= most {
-		return s
-	}
-	return strings.ToValidUTF8(s[:most], "") + "..."
-}
+func (l longCalls) leave() { <-l }

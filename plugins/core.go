@@ -5,6 +5,7 @@ import (
 	"runtime"
 	"sync"
 	"sync/atomic"
+	"time"
 
 	"go.uber.org/zap"
 )
@@ -201,7 +202,7 @@ func (c *core) report() Report {
 }
 
 func (p *pool) report() HostReport {
-	r := HostReport{Host: p.host, Breaker: breakerNames[p.breaker.state.Load()]}
+	r := HostReport{Host: p.host, Breaker: p.breaker.String()}
 	for i := range p.slots {
 		s := p.slots[i].Load()
 		if s == nil {
@@ -221,4 +222,30 @@ func (p *pool) report() HostReport {
 	defer p.mu.Unlock()
 	r.Failures, r.LastFailure = p.failures, p.lastFailure
 	return r
+}
+
+// bucket is a token bucket.
+type bucket struct {
+	rate, burst float64 // rate in tokens a second
+
+	mu     sync.Mutex
+	tokens float64
+	last   time.Time
+}
+
+func newBucket(rate, burst float64) *bucket { return &bucket{rate: rate, burst: burst, tokens: burst} }
+
+func (b *bucket) take() bool {
+	now := time.Now()
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	if !b.last.IsZero() {
+		b.tokens = min(b.burst, b.tokens+b.rate*now.Sub(b.last).Seconds())
+	}
+	b.last = now
+	if b.tokens < 1 {
+		return false
+	}
+	b.tokens--
+	return true
 }

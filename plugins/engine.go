@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"os"
 	"slices"
 	"strings"
 	"sync"
@@ -12,6 +11,7 @@ import (
 
 	"go.uber.org/zap"
 
+	"github.com/rollcall-gateway/rollcall/plugins/internal/disk"
 	"github.com/rollcall-gateway/rollcall/plugins/internal/memory"
 )
 
@@ -58,8 +58,8 @@ func NewEngine(c EngineConfig) (*Engine, error) {
 		c.Logger = zap.NewNop()
 	}
 	if c.CacheDir != "" {
-		if err := privateDir(c.CacheDir); err != nil {
-			return nil, err
+		if err := disk.MakePrivate(c.CacheDir); err != nil {
+			return nil, fmt.Errorf("cache of compiled code: %w", err)
 		}
 	}
 	e := &Engine{
@@ -71,18 +71,6 @@ func NewEngine(c EngineConfig) (*Engine, error) {
 	e.ctx, e.cancel = context.WithCancel(context.Background())
 	e.janitor.engine = e
 	return e, nil
-}
-
-// privateDir makes a folder that only this user can use. One that is there must be so already.
-func privateDir(dir string) error {
-	err := os.MkdirAll(dir, 0o700)
-	if err == nil {
-		err = checkPrivate(dir)
-	}
-	if err != nil {
-		return fmt.Errorf("cache of compiled code: %w", err)
-	}
-	return nil
 }
 
 // errEngineClosed is returned by Load after Close.
@@ -131,4 +119,31 @@ func (e *Engine) Report() []Report {
 		return strings.Compare(a.Name+"\x00"+a.Path, b.Name+"\x00"+b.Path)
 	})
 	return reports
+}
+
+// Report is the state of a loaded plugin.
+type Report struct {
+	Name      string       `json:"name"`
+	Path      string       `json:"path"`
+	SHA256    string       `json:"sha256"`
+	Size      int          `json:"size"`
+	Hooks     []string     `json:"hooks"`
+	OnFailure string       `json:"on_failure"`
+	Shared    bool         `json:"shared"`
+	Hosts     []HostReport `json:"hosts"`
+}
+
+// HostReport is the state of a plugin for one host.
+type HostReport struct {
+	Host string `json:"host"`
+	// Idle and Busy count instances.
+	Idle int `json:"idle"`
+	Busy int `json:"busy"`
+	// Memory is the linear memory of all instances, in bytes.
+	Memory int64 `json:"memory"`
+	// Breaker is "closed", "open" or "half-open".
+	Breaker string `json:"breaker"`
+	// Failures counts failed calls since the plugin was first used for the host. LastFailure is the text of the latest.
+	Failures    uint64 `json:"failures"`
+	LastFailure string `json:"last_failure,omitempty"`
 }

@@ -2,16 +2,11 @@ package plugins
 
 import (
 	"bytes"
-	"encoding/binary"
-	"fmt"
+	"strconv"
 	"strings"
-	"sync"
-	"time"
-	"unicode/utf16"
+	"unicode/utf8"
 
 	"go.uber.org/zap/zapcore"
-
-	"github.com/rollcall-gateway/rollcall/internal/plural"
 )
 
 const (
@@ -93,81 +88,45 @@ func (l *guestLog) said() string {
 	return strings.ToValidUTF8(text[max(0, len(text)-logTail):], "")
 }
 
-func hostLog(in *instance, stack []uint64) {
-	level := logLevels[min(uint32(stack[0]), uint32(len(logLevels)-1))]
-	ptr, size := uint32(stack[1]), uint32(stack[2])
-	text, ok := in.view(ptr, size)
-	if !ok {
-		panic(fmt.Errorf("rollcall.log: %s at %d outside the memory of %d bytes", plural.Of(size, "byte"), ptr, in.linear.Size()))
+func cutText(s string, most int) string {
+	if len(s) <= most {
+		return s
 	}
-	in.log.add(in, level, text)
+	return strings.ToValidUTF8(s[:most], "") + "..."
 }
 
-// hostRequest copies the body of the request. Outside members and shape there is none, and its length is 0.
-func hostRequest(in *instance, stack []uint64) {
-	ptr, size := uint32(stack[0]), uint32(stack[1])
-	if len(in.request) > 0 && uint64(len(in.request)) <= uint64(size) {
-		b, ok := in.view(ptr, uint32(len(in.request)))
-		if !ok {
-			panic(fmt.Errorf("rollcall.request: %s at %d outside the memory of %d bytes",
-				plural.Of(len(in.request), "byte"), ptr, in.linear.Size()))
+// printable returns a text of a module as a terminal or a log may show it: runes that are not printable, ends of lines
+// included, are escaped as in a Go string. So a module can neither forge a line nor command a terminal.
+func printable(text string) string {
+	text = strings.ToValidUTF8(text, string(utf8.RuneError))
+	if !strings.ContainsFunc(text, func(r rune) bool { return !strconv.IsPrint(r) }) {
+		return text
+	}
+	var b strings.Builder
+	for _, r := range text {
+		if strconv.IsPrint(r) {
+			b.WriteRune(r)
+			continue
 		}
-		copy(b, in.request)
+		quoted := strconv.QuoteRune(r)
+		b.WriteString(quoted[1 : len(quoted)-1])
 	}
-	stack[0] = uint64(len(in.request))
+	return b.String()
 }
 
-// hostAbort is what AssemblyScript calls when it cannot go on.
-func hostAbort(in *instance, stack []uint64) {
-	text := fmt.Sprintf("abort: %s in %s:%d:%d", in.utf16(uint32(stack[0])), in.utf16(uint32(stack[1])),
-		uint32(stack[2]), uint32(stack[3]))
-	in.log.add(in, zapcore.ErrorLevel, []byte(text))
-	panic(fmt.Errorf("%s", text))
+// printableAll changes the texts in place, and returns them.
+func printableAll(texts []string) []string {
+	for i, text := range texts {
+		texts[i] = printable(text)
+	}
+	return texts
 }
 
-// utf16 reads a string of AssemblyScript: UTF-16, its length in bytes before it.
-func (in *instance) utf16(ptr uint32) string {
-	if ptr < 4 {
-		return "(nothing)"
-	}
-	head, ok := in.view(ptr-4, 4)
-	if !ok {
-		return "(outside the memory)"
-	}
-	size := binary.LittleEndian.Uint32(head) / 2
-	b, ok := in.view(ptr, 2*min(size, abortMax))
-	if !ok {
-		return "(outside the memory)"
-	}
-	units := make([]uint16, len(b)/2)
-	for i := range units {
-		units[i] = binary.LittleEndian.Uint16(b[2*i:])
-	}
-	return string(utf16.Decode(units))
-}
+// printableError is an error whose text may hold text of a module.
+type printableError struct{ cause error }
 
-// bucket is a token bucket.
-type bucket struct {
-	rate, burst float64 // rate in tokens a second
+// Error implements error.
+func (e printableError) Error() string { return printable(e.cause.Error()) }
 
-	mu     sync.Mutex
-	tokens float64
-	last   time.Time
-}
-
-func newBucket(rate, burst float64) *bucket { return &bucket{rate: rate, burst: burst, tokens: burst} }
-
-func (b *bucket) take() bool {
-	now := time.Now()
-	b.mu.Lock()
-	defer b.mu.Unlock()
-	if !b.last.IsZero() {
-		b.tokens = min(b.burst, b.tokens+b.rate*now.Sub(b.last).Seconds())
-	}
-	b.last = now
-	if b.tokens < 1 {
-		return false
-	}
-	b.tokens--
-	return true
-}
+// Unwrap returns the error itself.
+func (e printableError) Unwrap() error { return e.cause }

@@ -2,12 +2,16 @@ package plugins
 
 import (
 	"context"
+	"encoding/binary"
 	"fmt"
 	"strings"
+	"unicode/utf16"
 
 	"github.com/tetratelabs/wazero"
 	"github.com/tetratelabs/wazero/api"
+	"go.uber.org/zap/zapcore"
 
+	"github.com/rollcall-gateway/rollcall/internal/plural"
 	"github.com/rollcall-gateway/rollcall/plugins/internal/wasm"
 )
 
@@ -74,4 +78,57 @@ func entry(call func(in *instance, stack []uint64)) api.GoModuleFunc {
 type callContext struct {
 	context.Context
 	instance *instance
+}
+
+func hostLog(in *instance, stack []uint64) {
+	level := logLevels[min(uint32(stack[0]), uint32(len(logLevels)-1))]
+	ptr, size := uint32(stack[1]), uint32(stack[2])
+	text, ok := in.view(ptr, size)
+	if !ok {
+		panic(fmt.Errorf("rollcall.log: %s at %d outside the memory of %d bytes", plural.Of(size, "byte"), ptr, in.linear.Size()))
+	}
+	in.log.add(in, level, text)
+}
+
+// hostRequest copies the body of the request. Outside members and shape there is none, and its length is 0.
+func hostRequest(in *instance, stack []uint64) {
+	ptr, size := uint32(stack[0]), uint32(stack[1])
+	if len(in.request) > 0 && uint64(len(in.request)) <= uint64(size) {
+		b, ok := in.view(ptr, uint32(len(in.request)))
+		if !ok {
+			panic(fmt.Errorf("rollcall.request: %s at %d outside the memory of %d bytes",
+				plural.Of(len(in.request), "byte"), ptr, in.linear.Size()))
+		}
+		copy(b, in.request)
+	}
+	stack[0] = uint64(len(in.request))
+}
+
+// hostAbort is what AssemblyScript calls when it cannot go on.
+func hostAbort(in *instance, stack []uint64) {
+	text := fmt.Sprintf("abort: %s in %s:%d:%d", in.utf16(uint32(stack[0])), in.utf16(uint32(stack[1])),
+		uint32(stack[2]), uint32(stack[3]))
+	in.log.add(in, zapcore.ErrorLevel, []byte(text))
+	panic(fmt.Errorf("%s", text))
+}
+
+// utf16 reads a string of AssemblyScript: UTF-16, its length in bytes before it.
+func (in *instance) utf16(ptr uint32) string {
+	if ptr < 4 {
+		return "(nothing)"
+	}
+	head, ok := in.view(ptr-4, 4)
+	if !ok {
+		return "(outside the memory)"
+	}
+	size := binary.LittleEndian.Uint32(head) / 2
+	b, ok := in.view(ptr, 2*min(size, abortMax))
+	if !ok {
+		return "(outside the memory)"
+	}
+	units := make([]uint16, len(b)/2)
+	for i := range units {
+		units[i] = binary.LittleEndian.Uint16(b[2*i:])
+	}
+	return string(utf16.Decode(units))
 }

@@ -45,16 +45,6 @@ type instance struct {
 	opened    uint64 // the number of the slot's call when the instance was made
 }
 
-// fault is a failure before anyone is told of it.
-type fault struct {
-	reason Reason
-	err    error
-}
-
-func faultf(r Reason, format string, args ...any) *fault {
-	return &fault{r, fmt.Errorf(format, args...)}
-}
-
 // open makes an instance in a slot that the caller owns. When that fails the slot has none, and is still owned.
 func (p *pool) open(ctx context.Context, s *slot) (lines []guestLine, f *fault) {
 	in := &instance{pool: p, opened: s.calls()}

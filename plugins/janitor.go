@@ -133,7 +133,7 @@ func (c *core) sweep(now time.Time) (left int) {
 			}
 		}
 		p.mu.Lock()
-		if instances > 0 || p.breaker.state.Load() != breakerClosed || p.unused.IsZero() {
+		if instances > 0 || !p.breaker.Closed() || p.unused.IsZero() {
 			p.unused = now
 		}
 		gone := instances == 0 && now.Sub(p.unused) >= idleAfter

@@ -13,6 +13,8 @@ import (
 	"weak"
 
 	"go.uber.org/zap"
+
+	"github.com/rollcall-gateway/rollcall/plugins/internal/disk"
 )
 
 // Load reads, checks and compiles the plugin of s.
@@ -45,7 +47,7 @@ func (e *Engine) load(ctx context.Context, s Spec) (*Plugin, error) {
 		return nil, fmt.Errorf("unknown policy %d", s.OnFailure)
 	}
 	var content bytes.Buffer
-	if err := copyFile(&content, s.Path, limits.File); err != nil {
+	if err := disk.Copy(&content, s.Path, limits.File); err != nil {
 		return nil, err
 	}
 	file := content.Bytes()

@@ -2,7 +2,6 @@ package plugins
 
 import (
 	"context"
-	"fmt"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -11,6 +10,7 @@ import (
 
 	"github.com/rollcall-gateway/rollcall/internal/oftenlog"
 	"github.com/rollcall-gateway/rollcall/internal/plural"
+	"github.com/rollcall-gateway/rollcall/plugins/internal/breaker"
 )
 
 const (
@@ -33,7 +33,7 @@ type pool struct {
 	counters  *Counters
 	logger    *zap.Logger
 	logBucket *bucket
-	breaker   breaker
+	breaker   breaker.Breaker
 
 	slots []atomic.Pointer[slot]
 	hint  sync.Pool
@@ -271,25 +271,3 @@ func (p *pool) write(lines []guestLine) {
 		}
 	}
 }
-
-func (p *pool) logFailure(message string, f *fault, fields ...zap.Field) {
-	p.mu.Lock()
-	limit := p.logged[f.reason]
-	if limit == nil {
-		limit = new(oftenlog.Limit)
-		p.logged[f.reason] = limit
-	}
-	p.mu.Unlock()
-	skipped, ok := limit.AllowIf(logAgain, p.plugin.failureLines.take)
-	if !ok {
-		return
-	}
-	p.logger.Error(message, append(fields, zap.String("reason", string(f.reason)), zap.Error(printableError{f.err}),
-		zap.Int("not_logged_before", skipped))...)
-}
-
-func (p *pool) error(h Hook, f *fault) *Error {
-	return &Error{Plugin: p.plugin.name, Host: p.host, Hook: h, Reason: f.reason, Err: printableError{f.err}}
-}
-
-func (f *fault) String() string { return printable(fmt.Sprintf("%s: %v", f.reason, f.err)) }

@@ -1,4 +1,4 @@
-package plugins
+package breaker
 
 import (
 	"testing"
@@ -8,16 +8,16 @@ import (
 
 func TestThePauseDoublesUpToAMinute(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		var b breaker
+		var b Breaker
 		var n uint64
 		open := func() (pause time.Duration) {
 			t.Helper()
-			for range breakerFailures {
-				if _, err := b.admit(); err != nil {
+			for range failures {
+				if _, err := b.Admit(); err != nil {
 					t.Fatalf("call %d: %v", n, err)
 				}
 				n++
-				pause = b.failed(n, false)
+				pause = b.Failed(n, false)
 			}
 			return pause
 		}
@@ -27,26 +27,26 @@ func TestThePauseDoublesUpToAMinute(t *testing.T) {
 				t.Fatalf("paused for %v, want %v s", pause, seconds)
 			}
 			time.Sleep(pause - time.Nanosecond)
-			if _, err := b.admit(); err == nil {
+			if _, err := b.Admit(); err == nil {
 				t.Fatalf("a call was let through before the %v were over", pause)
 			}
 			time.Sleep(time.Nanosecond)
-			if probe, err := b.admit(); !probe || err != nil {
+			if probe, err := b.Admit(); !probe || err != nil {
 				t.Fatalf("after %v: %v, %v", pause, probe, err)
 			}
-			if _, err := b.admit(); err == nil {
+			if _, err := b.Admit(); err == nil {
 				t.Fatal("a second call was let through beside the probe")
 			}
 			n++
-			pause = b.failed(n, true)
+			pause = b.Failed(n, true)
 		}
 		// A probe that works brings the first pause back.
 		time.Sleep(pause)
-		if probe, err := b.admit(); !probe || err != nil {
+		if probe, err := b.Admit(); !probe || err != nil {
 			t.Fatal(probe, err)
 		}
 		n++
-		b.worked(n)
+		b.Worked(n)
 		if pause := open(); pause != time.Second {
 			t.Errorf("paused for %v after it worked again", pause)
 		}

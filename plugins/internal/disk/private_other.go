@@ -1,6 +1,6 @@
 //go:build !unix
 
-package plugins
+package disk
 
 // checkPrivate accepts any folder: there are no Unix permissions to check.
 func checkPrivate(string) error { return nil }

@@ -1,8 +1,7 @@
-package plugins
+// Package disk reads the files of plugins, and makes the folder for compiled code.
+package disk
 
 import (
-	"crypto/sha256"
-	"encoding/hex"
 	"errors"
 	"fmt"
 	"io"
@@ -10,22 +9,8 @@ import (
 	"syscall"
 )
 
-// Hash returns the SHA-256 of the file in hexadecimal. It refuses the paths that [Engine.Load] does: a file above the
-// limit, or whatever is not a file, is not read.
-func (s Spec) Hash() (string, error) {
-	limits, err := s.Limits.withDefaults()
-	if err != nil {
-		return "", err
-	}
-	hash := sha256.New()
-	if err := copyFile(hash, s.Path, limits.File); err != nil {
-		return "", err
-	}
-	return hex.EncodeToString(hash.Sum(nil)), nil
-}
-
-// copyFile copies a regular file whose length is at most the parameter most, in bytes. Its errors leave out the path.
-func copyFile(to io.Writer, path string, most int64) error {
+// Copy copies a regular file whose length is at most the parameter most, in bytes. Its errors leave out the path.
+func Copy(to io.Writer, path string, most int64) error {
 	f, err := openFile(path, most)
 	if err != nil {
 		return fmt.Errorf("open: %w", err)
@@ -84,4 +69,12 @@ func withoutPath(err error) error {
 		return e.Err
 	}
 	return err
+}
+
+// MakePrivate makes a folder that only this user can use. One that is there must be so already.
+func MakePrivate(dir string) error {
+	if err := os.MkdirAll(dir, 0o700); err != nil {
+		return err
+	}
+	return checkPrivate(dir)
 }

@@ -1,0 +1,35 @@
+package disk
+
+import (
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+)
+
+// A file is read up to its limit, whatever it was when it was looked at first.
+func TestAFileThatGrowsIsNotReadBeyondItsLimit(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "grows")
+	if err := os.WriteFile(path, make([]byte, 100), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	grow := growing{path: path}
+	err := Copy(&grow, path, 1<<20)
+	if err == nil || !strings.Contains(err.Error(), "larger than its limit of 1048576 bytes; raise file") {
+		t.Errorf("got %v", err)
+	}
+	if grow.read > 1<<20+1 {
+		t.Errorf("%d bytes were read", grow.read)
+	}
+}
+
+// growing makes the file longer by what is read of it.
+type growing struct {
+	path string
+	read int
+}
+
+func (g *growing) Write(b []byte) (int, error) {
+	g.read += len(b)
+	return len(b), os.Truncate(g.path, int64(g.read+64<<10))
+}
