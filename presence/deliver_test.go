@@ -155,11 +155,14 @@ func TestWhoSendsFasterThanIsWrittenIsRefused(t *testing.T) {
 		if err := w.reg.Send(w.name, []string{"hall", "room"}, message); !errors.Is(err, ErrBusy) {
 			t.Errorf("the backend: %v", err)
 		}
-		if err := ann.CanSend([]string{"room"}, message); !errors.Is(err, ErrBusy) {
-			t.Errorf("asked before: %v", err)
+		if _, err := ann.Prepare([]string{"room"}, []string{"room"}, message); !errors.Is(err, ErrBusy) {
+			t.Errorf("prepared: %v", err)
 		}
-		if err := bob.CanSend([]string{"hall"}, message); err != nil {
-			t.Errorf("asked before about another channel: %v", err)
+		if _, err := ann.Prepare([]string{"room"}, nil, message); err != nil {
+			t.Errorf("prepared for no listener: %v", err)
+		}
+		if _, err := bob.Prepare([]string{"hall"}, []string{"hall"}, message); err != nil {
+			t.Errorf("prepared for another channel: %v", err)
 		}
 		if len(relay.sent) != accepted {
 			t.Errorf("the relay was given %d messages", len(relay.sent))
@@ -190,16 +193,11 @@ func TestHostIsBoundedInAllChannelsTogether(t *testing.T) {
 		w := newWorld(t, &Rules{})
 		ann := w.connect("ann")
 		ann.join("room", WatchNone)
-		h := w.host()
-		h.mu.Lock()
-		h.pending = maxHostPending // of other channels
-		h.mu.Unlock()
+		w.setPending(maxHostPending) // of other channels
 		if err := ann.Send([]string{"room"}, []byte("{}")); !errors.Is(err, ErrBusy) {
 			t.Errorf("got %v", err)
 		}
-		h.mu.Lock()
-		h.pending = 0
-		h.mu.Unlock()
+		w.setPending(0)
 		ann.send("{}", "room")
 		w.idle()
 	})

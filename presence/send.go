@@ -29,24 +29,6 @@ type Source struct {
 	Backend bool  // the backend sent the message; only [Registry.Send] sets it
 }
 
-// Listens returns nil if c listens to all of the named channels.
-//
-// Otherwise it returns ErrBadChannel, ErrReservedChannel, ErrNotJoined or ErrClosed.
-func (c *Conn) Listens(channels []string) error {
-	h := c.host
-	h.mu.Lock()
-	defer h.mu.Unlock()
-	for _, name := range channels {
-		if _, err := c.listening(name); err != nil {
-			return err
-		}
-	}
-	if c.closed {
-		return ErrClosed
-	}
-	return nil
-}
-
 // listening returns the named channel if c listens to it.
 func (c *Conn) listening(name string) (*channel, error) {
 	h := c.host
@@ -76,20 +58,94 @@ func (c *Conn) Send(channels []string, message []byte) error {
 	if err != nil {
 		return err
 	}
-	h := c.host
-	h.mu.Lock()
-	defer h.mu.Unlock()
+	c.host.mu.Lock()
+	defer c.host.mu.Unlock()
 	var few [4]*channel
-	to, err := c.recipients(few[:0], channels, message)
+	to, err := c.prepare(few[:0], channels, channels, message)
 	if err != nil {
 		return err
 	}
+	return c.commit(channels, to, message)
+}
+
+// Sending is a message that [Conn.Prepare] has validated.
+type Sending struct {
+	conn     *Conn
+	channels []string // the channels that receive the message, each once
+	to       []*channel
+	message  []byte
+}
+
+// Prepare does what [Conn.Send] does except for the sending, for a caller that has work to do
+// between the two. Of the channels, only those in to receive the message. Prepare validates the
+// other ones too, but they need no room for it. The Sending refers to the message.
+//
+// It returns an error of Send.
+func (c *Conn) Prepare(channels, to []string, message []byte) (Sending, error) {
+	channels, err := targets(channels, message)
+	if err != nil {
+		return Sending{}, err
+	}
+	s := Sending{conn: c, message: message}
+	for _, name := range channels {
+		if slices.Contains(to, name) {
+			s.channels = append(s.channels, name)
+		}
+	}
+	c.host.mu.Lock()
+	defer c.host.mu.Unlock()
+	s.to, err = c.prepare(nil, channels, s.channels, message)
+	return s, err
+}
+
+// Commit sends the message. c may have left channels since [Conn.Prepare], and there may be no more
+// room, so Commit can return the same errors.
+func (s Sending) Commit() error {
+	if len(s.to) == 0 {
+		return nil
+	}
+	c := s.conn
+	c.host.mu.Lock()
+	defer c.host.mu.Unlock()
+	for i, ch := range s.to {
+		if c.find(ch) != nil {
+			continue
+		}
+		var err error
+		if s.to[i], err = c.listening(s.channels[i]); err != nil {
+			return err
+		}
+	}
+	if err := c.host.room(s.to, s.message); err != nil {
+		return err
+	}
+	return c.commit(s.channels, s.to, s.message)
+}
+
+// prepare appends the channels that receive the message to list. They are some of the named ones,
+// in the same order. c must listen to all of them. The host's lock is held.
+func (c *Conn) prepare(list []*channel, names, receivers []string, message []byte) ([]*channel, error) {
+	for _, name := range names {
+		ch, err := c.listening(name)
+		if err != nil {
+			return nil, err
+		}
+		if len(receivers) > 0 && receivers[0] == name {
+			list, receivers = append(list, ch), receivers[1:]
+		}
+	}
+	return list, c.host.room(list, message)
+}
+
+// commit sends a message to channels that have room for it. The host's lock is held.
+func (c *Conn) commit(names []string, to []*channel, message []byte) error {
+	h := c.host
 	var from Source
 	if c.user != nil {
 		from.User = &c.user.User
 	}
 	if h.relay != nil {
-		if err := h.relay.Send(h.name, channels, from, message); err != nil {
+		if err := h.relay.Send(h.name, names, from, message); err != nil {
 			return err
 		}
 	}
@@ -97,31 +153,6 @@ func (c *Conn) Send(channels []string, message []byte) error {
 		h.send(ch, from, message)
 	}
 	return nil
-}
-
-// CanSend returns the error that [Conn.Send] would return now, and sends nothing.
-func (c *Conn) CanSend(channels []string, message []byte) error {
-	channels, err := targets(channels, message)
-	if err != nil {
-		return err
-	}
-	c.host.mu.Lock()
-	defer c.host.mu.Unlock()
-	_, err = c.recipients(nil, channels, message)
-	return err
-}
-
-// recipients appends the channels if c listens to all of them and they can take the message. The
-// host's lock is held.
-func (c *Conn) recipients(to []*channel, names []string, message []byte) ([]*channel, error) {
-	for _, name := range names {
-		ch, err := c.listening(name)
-		if err != nil {
-			return nil, err
-		}
-		to = append(to, ch)
-	}
-	return to, c.host.room(to, message)
 }
 
 // Send sends a message of the backend to every connection of the host that listens to one of the
@@ -191,12 +222,6 @@ func (p Pods) Deliver(host HostName, channels []string, from Source, message []b
 	for _, out := range owed {
 		out.Flush()
 	}
-	return err
-}
-
-// CheckSize returns ErrTooLarge if a message of that size cannot be sent to the channels.
-func CheckSize(channels []string, message []byte) error {
-	_, err := targets(channels, message)
 	return err
 }
 

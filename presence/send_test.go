@@ -153,29 +153,127 @@ func TestClosedConnectionSendsNothing(t *testing.T) {
 	if err := ann.Send([]string{"room"}, nil); !errors.Is(err, ErrClosed) {
 		t.Errorf("send: %v", err)
 	}
-	if err := ann.Listens([]string{"room"}); !errors.Is(err, ErrClosed) {
-		t.Errorf("listens: %v", err)
+	if _, err := ann.Prepare([]string{"room"}, nil, nil); !errors.Is(err, ErrClosed) {
+		t.Errorf("prepare: %v", err)
 	}
 }
 
-func TestListens(t *testing.T) {
+func TestPrepareValidatesEveryChannel(t *testing.T) {
 	w := newWorld(t, &Rules{})
 	ann := w.connect("ann")
 	ann.join("room", WatchNone)
 	for _, tt := range []struct {
 		channels []string
+		message  int // bytes
 		want     error
 	}{
-		{nil, nil},
-		{[]string{"room", "room"}, nil},
-		{[]string{"room", "hall"}, ErrNotJoined},
-		{[]string{ann.ID().PrivateChannel()}, ErrReservedChannel},
-		{[]string{""}, ErrBadChannel},
+		{nil, 1, nil},
+		{[]string{"room", "room"}, 1, nil},
+		{[]string{"room", "hall"}, 1, ErrNotJoined},
+		{[]string{ann.ID().PrivateChannel()}, 1, ErrReservedChannel},
+		{[]string{""}, 1, ErrBadChannel},
+		{[]string{"hall", "room"}, MaxMessage, ErrTooLarge}, // before it is looked at who listens
 	} {
-		if err := ann.Listens(tt.channels); !errors.Is(err, tt.want) {
-			t.Errorf("%q: %v, want %v", tt.channels, err, tt.want)
+		for _, to := range [][]string{nil, {"room"}} {
+			if _, err := ann.Prepare(tt.channels, to, make([]byte, tt.message)); !errors.Is(err, tt.want) {
+				t.Errorf("%q to %q: %v, want %v", tt.channels, to, err, tt.want)
+			}
 		}
 	}
+}
+
+func TestCommitSendsToTheReceivers(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w, relay := newWorld(t, &Rules{}), new(wires)
+		w.reg.Pods().SetRelay(relay)
+		ann, bob := w.connect("ann"), w.connect("bob")
+		for _, name := range []string{"room", "hall", "yard"} {
+			ann.join(name, WatchNone)
+		}
+		bob.join("hall", WatchNone)
+		forget(ann, bob)
+		for _, tt := range []struct {
+			to   []string
+			want []string // of ann
+			sent []string
+		}{
+			{[]string{"yard", "room", "yard"}, []string{"message room ann: {}", "message yard ann: {}"}, []string{`["room" "yard"] &{ann } {}`}},
+			{nil, nil, nil},
+		} {
+			sending, err := ann.Prepare([]string{"room", "hall", "room", "yard"}, tt.to, []byte("{}"))
+			if err != nil {
+				t.Fatal(err)
+			}
+			synctest.Wait()
+			ann.hears()
+			relay.wants(t)
+			if err := sending.Commit(); err != nil {
+				t.Errorf("%q: %v", tt.to, err)
+			}
+			synctest.Wait()
+			got := ann.heard() // channels are delivered side by side
+			slices.Sort(got)
+			if !slices.Equal(got, tt.want) {
+				t.Errorf("to %q: the sender hears %q, want %q", tt.to, got, tt.want)
+			}
+			bob.hears()
+			relay.wants(t, tt.sent...)
+		}
+	})
+}
+
+func TestCommitValidatesAgain(t *testing.T) {
+	for _, tt := range []struct {
+		name    string
+		between func(w *world, ann *client)
+		want    error
+	}{
+		{"left", func(_ *world, ann *client) { ann.leave("room") }, ErrNotJoined},
+		{"left and joined again", func(_ *world, ann *client) { ann.leave("room"); ann.join("room", WatchNone) }, nil},
+		{"closed", func(_ *world, ann *client) { ann.Close() }, ErrClosed},
+		{"no room", func(w *world, _ *client) { w.setPending(maxHostPending) }, ErrBusy},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				w, relay := newWorld(t, &Rules{}), new(wires)
+				w.reg.Pods().SetRelay(relay)
+				ann, bob := w.connect("ann"), w.connect("bob")
+				ann.join("hall", WatchNone)
+				ann.join("room", WatchNone)
+				bob.join("hall", WatchNone)
+				channels := []string{"hall", "room"}
+				sending, err := ann.Prepare(channels, channels, []byte("{}"))
+				if err != nil {
+					t.Fatal(err)
+				}
+				tt.between(w, ann)
+				forget(ann, bob)
+				if err := sending.Commit(); !errors.Is(err, tt.want) {
+					t.Errorf("got %v, want %v", err, tt.want)
+				}
+				synctest.Wait()
+				if tt.want != nil {
+					ann.hears()
+					bob.hears()
+					relay.wants(t)
+					return
+				}
+				bob.hears("message hall ann: {}")
+				if got := ann.heard(); len(got) != len(channels) {
+					t.Errorf("the sender hears %q", got)
+				}
+				relay.wants(t, `["hall" "room"] &{ann } {}`)
+			})
+		})
+	}
+}
+
+// setPending sets how many bytes the channels of the host have to deliver.
+func (w *world) setPending(bytes int) {
+	h := w.host()
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	h.pending = bytes
 }
 
 func TestBackendSendsToAnyChannel(t *testing.T) {

@@ -15,34 +15,32 @@ import (
 	"github.com/rollcall-gateway/rollcall/presence/assignment"
 )
 
-// send has a message delivered to the listeners of its channels. What the backend gets a copy of is on disk before anybody
-// hears of it, see RATIONALE.md. So what would be refused then is refused before: the sender sends it again, and the backend
-// would have both.
+// send sends a message to the listeners of its channels. The copies for the backend are on disk before any listener receives
+// it, see RATIONALE.md. The message is prepared before they are written: a message that is refused is sent again, and the
+// backend would have both.
 func (s *session) send(cmd wire.Command) error {
 	channels, copied := s.route(cmd)
-	if len(copied) > 0 {
-		if err := presence.CheckSize(cmd.Channels, cmd.Message); err != nil {
-			return err
-		}
-		if err := s.conn.Listens(cmd.Channels); err != nil {
-			return err
-		}
-		if len(channels) > 0 {
-			if err := s.conn.CanSend(channels, cmd.Message); err != nil {
-				return err
-			}
-		}
-		if err := s.hub.CopyToBackend(s.tenant.site.Load(), s.tenant.name, copied...); err != nil {
-			return err
-		}
+	var err error
+	if len(copied) == 0 {
+		err = s.conn.Send(channels, cmd.Message)
+	} else {
+		err = s.copyAndSend(cmd, channels, copied)
 	}
-	if len(channels) > 0 {
-		if err := s.conn.Send(channels, cmd.Message); err != nil {
-			return err
-		}
+	if err == nil {
+		s.answer(wire.Sent(cmd.Ref))
 	}
-	s.answer(wire.Sent(cmd.Ref))
-	return nil
+	return err
+}
+
+func (s *session) copyAndSend(cmd wire.Command, channels []string, copied []backend.Message) error {
+	sending, err := s.conn.Prepare(cmd.Channels, channels, cmd.Message)
+	if err != nil {
+		return err
+	}
+	if err := s.hub.CopyToBackend(s.tenant.site.Load(), s.tenant.name, copied...); err != nil {
+		return err
+	}
+	return sending.Commit()
 }
 
 // route returns those of the channels whose listeners get the message, and the copies for the backend.
