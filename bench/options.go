@@ -20,6 +20,7 @@ type options struct {
 	conns     []int         // idle connections
 	listeners []int         // of one message
 	sizes     []int         // of one message, in bytes
+	sites     []int         // of one configuration
 	output    string        // the folder to write into
 	cluster   string        // a file with the report of ./cluster
 	profile   string        // a folder for CPU profiles of Rollcall; "": none are taken
@@ -33,10 +34,12 @@ var (
 	defaults = options{
 		caddy: "../bin/caddy", rounds: 3, each: 4 * time.Second, connects: 10_000,
 		conns: []int{10_000, 50_000}, listeners: []int{1000, 5000}, sizes: []int{100, 1024},
+		sites: []int{1000, 5000, 10_000},
 	}
 	quick = options{
 		caddy: "../bin/caddy", rounds: 1, each: time.Second, connects: 2000,
 		conns: []int{2000}, listeners: []int{1000}, sizes: []int{100},
+		sites: []int{1000},
 	}
 )
 
@@ -53,11 +56,12 @@ func parseOptions(args []string) (options, error) {
 	f.IntVar(&o.rounds, "rounds", o.rounds, "how often each figure is taken; the median counts")
 	f.DurationVar(&o.each, "time", o.each, "for how long a figure is taken each time")
 	f.IntVar(&o.connects, "connects", o.connects, "connections that the rate of connecting is taken of")
-	f.Func("sections", "what to measure: idle, connect, fanout, members (default all)", words(&o.sections))
+	f.Func("sections", "what to measure: idle, connect, fanout, members, sites (default all)", words(&o.sections))
 	f.Func("peers", "whom to measure: floor-goroutine, floor-parked, floor-each, floor-joined, rollcall, centrifuge, ws, socketio (default all)", words(&o.names))
 	f.Func("conns", fmt.Sprintf("idle connections (default %v)", o.conns), numbers(&o.conns))
 	f.Func("listeners", fmt.Sprintf("how many listen to a message (default %v)", o.listeners), numbers(&o.listeners))
 	f.Func("sizes", fmt.Sprintf("bytes of a message, 50 to 60000 (default %v)", o.sizes), numbers(&o.sizes))
+	f.Func("sites", fmt.Sprintf("sites of one configuration (default %v)", o.sites), numbers(&o.sites))
 	f.StringVar(&o.output, "output", "", "the `folder` for benchmarks.md and images/benchmarks.svg (default standard output, without the picture)")
 	f.StringVar(&o.cluster, "cluster", "", "a `file` with what ./cluster has written, to be a part of the report")
 	f.StringVar(&o.profile, "profile", "", "a `folder` for CPU profiles of Rollcall, which take some CPU themselves (default none are taken)")

@@ -43,12 +43,24 @@ func (c Caddy) Start(ctx context.Context) (*Process, error) {
 	if err := os.WriteFile(file, []byte(c.config(admin, address)), 0o600); err != nil {
 		return nil, err
 	}
+	return startCaddy(ctx, c.Program, admin, address, file, "--adapter", "caddyfile")
+}
+
+// StartConfig starts the Caddy with the configuration in a file, as JSON, which has these addresses of the admin
+// endpoint and of a site.
+func StartConfig(ctx context.Context, program, file, admin, address string) (*Process, error) {
+	return startCaddy(ctx, program, admin, address, file)
+}
+
+// startCaddy starts Caddy, which keeps its files and its log next to its configuration.
+func startCaddy(ctx context.Context, program, admin, address, config string, args ...string) (*Process, error) {
+	dir := filepath.Dir(config)
 	log, err := os.Create(filepath.Join(dir, "log"))
 	if err != nil {
 		return nil, err
 	}
 	defer log.Close() // the process has it too
-	cmd := exec.CommandContext(ctx, c.Program, "run", "--config", file, "--adapter", "caddyfile")
+	cmd := exec.CommandContext(ctx, program, append([]string{"run", "--config", config}, args...)...)
 	cmd.Env = append(os.Environ(), "XDG_DATA_HOME="+dir, "XDG_CONFIG_HOME="+dir)
 	cmd.Stdout, cmd.Stderr = log, log
 	p := &Process{

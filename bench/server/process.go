@@ -2,10 +2,12 @@ package server
 
 import (
 	"bufio"
+	"bytes"
 	"context"
 	"errors"
 	"fmt"
 	"io"
+	"math"
 	"net"
 	"net/http"
 	"os"
@@ -14,6 +16,8 @@ import (
 	"strings"
 	"syscall"
 	"time"
+
+	"golang.org/x/sys/unix"
 )
 
 // Process is a server under measurement: a process of its own, which ends with this one.
@@ -87,17 +91,7 @@ func (p *Process) Await(ctx context.Context) error {
 // Collect has the server collect its garbage, twice: what the first finds dead in pools goes with the second.
 func (p *Process) Collect(ctx context.Context) error {
 	for range 2 {
-		r, err := http.NewRequestWithContext(ctx, http.MethodGet, p.collect, nil)
-		if err != nil {
-			return err
-		}
-		resp, err := http.DefaultClient.Do(r)
-		if err != nil {
-			return fmt.Errorf("collecting garbage: %w", err)
-		}
-		_, err = io.Copy(io.Discard, resp.Body)
-		_ = resp.Body.Close()
-		if err != nil {
+		if _, err := get(ctx, p.collect); err != nil {
 			return fmt.Errorf("collecting garbage: %w", err)
 		}
 	}
@@ -138,26 +132,100 @@ func (p *Process) RSS() (int, error) {
 	return 0, errors.New("no RssAnon in /proc: this needs Linux 4.5 or later")
 }
 
-// CPU returns the user and system time of the process (proc_pid_stat(5), fields 14 and 15, in ticks of 10 ms).
+// CPU returns the user and system time of the process. The clock of a process has nanoseconds, /proc/PID/stat only ticks
+// of 10 ms.
 func (p *Process) CPU() (time.Duration, error) {
-	stat, err := os.ReadFile(fmt.Sprintf("/proc/%d/stat", p.cmd.Process.Pid))
-	if err != nil {
-		return 0, err
+	var t unix.Timespec
+	if err := unix.ClockGettime(cpuClock(p.cmd.Process.Pid), &t); err != nil {
+		return 0, fmt.Errorf("reading the CPU clock of %s: %w", p.cmd.Path, err)
 	}
-	_, after, _ := strings.Cut(string(stat), ") ")
-	fields := strings.Fields(after)
-	if len(fields) < 13 {
-		return 0, errors.New("unexpected /proc/PID/stat")
-	}
-	var ticks int
-	for _, field := range fields[11:13] {
-		n, err := strconv.Atoi(field)
+	return time.Duration(t.Nano()), nil
+}
+
+// cpuClock returns the CPU clock of a process (clock_getcpuclockid(3); CPUCLOCK_SCHED in posix-timers_types.h).
+func cpuClock(pid int) int32 { return ^int32(pid)<<3 | 2 } //nolint:gosec // a process ID has 22 bits
+
+// SettledHeap returns the bytes of live objects on the heap of a Caddy, once they no longer become fewer: parts of an
+// old configuration go in the background.
+func (p *Process) SettledHeap(ctx context.Context) (int, error) {
+	const still = 4 // collections
+	least := math.MaxInt
+	for same := 0; same < still; same++ {
+		if err := p.Collect(ctx); err != nil {
+			return 0, err
+		}
+		now, err := p.heap(ctx)
 		if err != nil {
 			return 0, err
 		}
-		ticks += n
+		if now < least-least/1000 {
+			least, same = now, 0
+		}
 	}
-	return time.Duration(ticks) * 10 * time.Millisecond, nil
+	return least, nil
+}
+
+// heap returns the bytes of all objects on the heap, from the text form of the heap profile.
+func (p *Process) heap(ctx context.Context) (int, error) {
+	text, err := get(ctx, p.Admin+"/debug/pprof/heap?debug=1")
+	if err != nil {
+		return 0, err
+	}
+	for line := range strings.Lines(string(text)) {
+		if value, ok := strings.CutPrefix(line, "# HeapAlloc = "); ok {
+			return strconv.Atoi(strings.TrimSpace(value))
+		}
+	}
+	return 0, errors.New("no HeapAlloc in /debug/pprof/heap?debug=1")
+}
+
+// AwaitConfig returns when Caddy has started its configuration. The admin endpoint opens before that, and answers
+// questions about the configuration afterwards.
+func (p *Process) AwaitConfig(ctx context.Context) error {
+	for {
+		_, err := get(ctx, p.Admin+"/config/admin")
+		if err == nil {
+			return nil
+		}
+		select {
+		case <-ctx.Done():
+			return fmt.Errorf("%s does not start: %w", p.cmd.Path, err)
+		case <-time.After(5 * time.Millisecond):
+		}
+	}
+}
+
+// Load replaces the configuration of a Caddy.
+func (p *Process) Load(ctx context.Context, config []byte) error {
+	r, err := http.NewRequestWithContext(ctx, http.MethodPost, p.Admin+"/load", bytes.NewReader(config))
+	if err != nil {
+		return err
+	}
+	r.Header.Set("Content-Type", "application/json")
+	_, err = do(r)
+	return err
+}
+
+func get(ctx context.Context, url string) ([]byte, error) {
+	r, err := http.NewRequestWithContext(ctx, http.MethodGet, url, nil)
+	if err != nil {
+		return nil, err
+	}
+	return do(r)
+}
+
+// do returns the body of a response, which must have status 200.
+func do(r *http.Request) ([]byte, error) {
+	resp, err := http.DefaultClient.Do(r)
+	if err != nil {
+		return nil, err
+	}
+	defer resp.Body.Close()
+	body, err := io.ReadAll(resp.Body)
+	if err == nil && resp.StatusCode != http.StatusOK {
+		err = fmt.Errorf("%s was answered %s: %s", r.URL, resp.Status, body)
+	}
+	return body, err
 }
 
 // Descriptors returns how many files and sockets the process has open.
