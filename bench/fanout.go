@@ -26,6 +26,8 @@ type fanoutFigures struct {
 
 // fanout measures messages of one publisher to many listeners.
 func (b *bench) fanout(ctx context.Context) error {
+	fmt.Fprintf(&b.text, "\n## Fan-out\n\nOne publisher. The first figures are at saturation, with %d messages in flight: deliveries a second, and server CPU for each. "+
+		"The last three are at %d messages a second; latency runs from before the write to after the read, over all deliveries.\n", inFlight, modestRate)
 	for _, listeners := range b.listeners {
 		peers := b.only(floorEach, floorJoined, rollcallName, centrifugeName, "ws", "socketio")
 		figures := make([][]fanoutFigures, len(b.sizes)) // by size, then by peer
@@ -188,27 +190,25 @@ func (b *bench) fanoutSection(listeners, size int, peers []*peer, figures []fano
 	for i, p := range peers {
 		cpu[p.name] = median(figures[i].cpu)
 	}
-	t := newTable("server", "messages/s", "us each", "to the floor", "to centrifuge", "p50 ms", "p99 ms", "us each, modest", "wanted")
+	t := newTable("server", "messages/s", "us each", "x floor", "x centrifuge", "p50 ms", "p99 ms", fmt.Sprintf("us each at %d/s", modestRate))
 	panel := newPanel(fmt.Sprintf("Fan-out of %d bytes to %s, us of CPU a message delivered", size, thousands(listeners)))
 	latency := newPanel(fmt.Sprintf("p99 to %s at %d messages a second, ms", thousands(listeners), modestRate))
 	for i, p := range peers {
 		f := figures[i]
-		wanted := none
 		if most, ok := map[int]float64{1000: 0.25, 5000: 0.35}[listeners]; ok && size == 100 && p.name == rollcallName {
-			wanted = goal(cpu[p.name], most, fmt.Sprintf("%g us", most))
+			t.goal(goal(cpu[p.name], most, fmt.Sprintf("%g us", most)))
 			if theirs, ok := cpu[centrifugeName]; ok {
-				wanted += ", " + goal(cpu[p.name], theirs/4, "a quarter of centrifuge's")
+				t.goal(goal(cpu[p.name], theirs/4, "a quarter of centrifuge's"))
 			}
 		}
 		t.add(p.title, thousands(int(median(f.rate))), number(cpu[p.name]),
 			ratio(cpu[p.name], cpu[floorJoined]), ratio(cpu[p.name], cpu[centrifugeName]),
-			number(millis(percentile(f.latencies, 50))), number(millis(percentile(f.latencies, 99))), number(median(f.modest)), wanted)
+			number(millis(percentile(f.latencies, 50))), number(millis(percentile(f.latencies, 99))), number(median(f.modest)))
 		panel.add(p.title, cpu[p.name])
 		latency.add(p.title, millis(percentile(f.latencies, 99)))
 	}
-	b.section(fmt.Sprintf("Fan-out of %d bytes to %s listeners", size, thousands(listeners)),
-		fmt.Sprintf("One publisher. First at saturation, %d messages in flight: how many are delivered in a second, and CPU of the server for each. "+
-			"Then %d messages a second: from the moment before a message is written to the moment after it is read, over all deliveries.", inFlight, modestRate), t)
+	fmt.Fprintf(&b.text, "\n### %d bytes to %s listeners\n\n", size, thousands(listeners))
+	t.write(&b.text)
 	b.plot(panel)
 	if size == b.sizes[0] {
 		b.plot(latency)

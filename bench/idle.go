@@ -17,7 +17,7 @@ func (b *bench) idle(ctx context.Context) error {
 	}
 	for i, conns := range b.conns {
 		parts := load.Divide(conns, limit)
-		t := newTable("server", "as it stands", "after a collection", "wanted")
+		t := newTable("server", "as it stands", "after a collection")
 		panel := newPanel(fmt.Sprintf("Idle memory a connection, %s connections, KB", thousands(conns)))
 		peers := b.only(floorGoroutine, floorParked, rollcallName, centrifugeName, "ws", "socketio")
 		if i == 0 && b.wants(rollcallName) {
@@ -29,19 +29,21 @@ func (b *bench) idle(ctx context.Context) error {
 			if err != nil {
 				return err
 			}
-			wanted := none
 			switch p.name {
 			case rollcallName:
-				wanted = goal(after, 8, "8 KB") + ", " + goal(after, 3, "3 KB")
+				t.goal(goal(after, 8, "8 KB") + ", " + goal(after, 3, "3 KB"))
 			case "rollcall-tls":
-				wanted = goal(after, 18, "18 KB")
+				t.goal("over TLS " + goal(after, 18, "18 KB"))
 			}
-			t.add(p.title, number(now), number(after), wanted)
+			t.add(p.title, number(now), number(after))
 			panel.add(p.title, after)
 		}
-		text := "KB of the server's own memory (RssAnon) for each connection that has joined one channel and is silent."
+		text := "KB of the server's own memory (RssAnon) for each silent connection in one channel."
+		if i > 0 {
+			text = "The same."
+		}
 		if len(parts) > 1 {
-			text += fmt.Sprintf(" A process may open %s files here, so each server runs as %d processes that share the connections.",
+			text += fmt.Sprintf(" A process may open %s files here, so each server runs as %d processes.",
 				thousands(limit), len(parts))
 		}
 		b.section(fmt.Sprintf("Idle memory, %s connections", thousands(conns)), text, t)

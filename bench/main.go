@@ -78,7 +78,7 @@ func (b *bench) run(ctx context.Context) (err error) {
 		}
 	}
 	if b.cluster != "" {
-		failed = append(failed, b.include("Questions to ten pods", b.cluster))
+		failed = append(failed, b.include("Queries to ten pods", b.cluster))
 	}
 	return errors.Join(append(failed, b.write(b.output, b.options))...)
 }

@@ -51,7 +51,7 @@ func (b *bench) peers() []*peer {
 		floorPeer(floorEach, "TCP, one write a message (floor)"),
 		floorPeer(floorJoined, "TCP, pending in one write (floor)"),
 		rollcallPeer(), centrifugePeer(),
-		nodePeer("ws", "ws on Node.js"), nodePeer("socketio", "Socket.IO on Node.js"),
+		nodePeer("ws", "ws"), nodePeer("socketio", "Socket.IO"),
 	}
 }
 

@@ -64,22 +64,22 @@ func (r *report) write(dir string, o options) error {
 func (r *report) head(o options) string {
 	return fmt.Sprintf(`# Benchmarks
 
-What Rollcall costs beside its peers, from one run of one load generator on one machine. Absolute figures move with the
+The costs of Rollcall and its peers, from one run of one load generator on one machine. Absolute figures depend on the
 machine: compare the rows of a table. Measured on %s:
 
 | | |
 | --- | --- |
 | machine | %s, %d CPUs, %s of memory |
 | system | Linux %s, %s, Node.js %s |
-| command | `+"`%s`"+`; each figure is taken %d times (the median counts), for %s |
-| peers | servers on the [centrifuge](https://github.com/centrifugal/centrifuge) library 0.40.1 with presence, [ws](https://github.com/websockets/ws) 8.23.0 and [Socket.IO](https://socket.io) 4.8.4, each as its documentation sets it up |
-| floors | servers that do nothing else than read and write frames on TCP |
+| command | `+"`%s`"+`; each figure is the median of %d runs of %s |
+| peers | servers on the [centrifuge](https://github.com/centrifugal/centrifuge) library 0.40.1 with presence, [ws](https://github.com/websockets/ws) 8.23.0 and [Socket.IO](https://socket.io) 4.8.4 on Node.js, each set up as its documentation says |
+| floors | servers that only read and write frames on TCP |
 
-![Figures of Rollcall beside its peers](%s)
+![Figures of Rollcall and its peers](%s)
 
-Server and generator are processes of their own, over loopback, and share the CPUs. CPU is that of the server's process,
-user and system time; what the kernel does for the network on its own behalf is nobody's. All
-servers are measured in each round, so that a busy minute of the machine does not meet one of them alone.
+Server and generator are separate processes on loopback that share the CPUs. CPU is the user and system time of the server
+process; network work that the kernel does outside the process is not counted. Each round measures all servers, so that a busy
+minute does not affect only one of them.
 `, time.Now().Format("2 January 2006"), machine(), runtime.NumCPU(), memory(), kernel(), runtime.Version(), node(),
 		o.command(), o.rounds, o.each, plotFile)
 }

@@ -12,7 +12,7 @@ const rollcallName = "rollcall"
 
 func rollcallPeer() *peer {
 	return &peer{
-		name: rollcallName, title: "**Rollcall** in Caddy",
+		name: rollcallName, title: "**Rollcall**",
 		start: func(ctx context.Context, b *bench) (*server.Process, error) {
 			return server.Caddy{Program: b.caddy, Dir: b.dir}.Start(ctx)
 		},
@@ -31,7 +31,7 @@ func rollcallPeer() *peer {
 // rollcallTLSPeer is the same over TLS.
 func rollcallTLSPeer() *peer {
 	p := rollcallPeer()
-	p.name, p.title, p.secure = "rollcall-tls", "**Rollcall** in Caddy, over TLS", true
+	p.name, p.title, p.secure = "rollcall-tls", "**Rollcall**, over TLS", true
 	p.start = func(ctx context.Context, b *bench) (*server.Process, error) {
 		cert, key, err := writeCertificate(b.dir)
 		if err != nil {

@@ -9,13 +9,16 @@ import (
 
 // table is written in Markdown.
 type table struct {
-	head []string
-	rows [][]string
+	head  []string
+	rows  [][]string
+	goals []string // written below the table
 }
 
 func newTable(head ...string) *table { return &table{head: head} }
 
 func (t *table) add(row ...string) { t.rows = append(t.rows, row) }
+
+func (t *table) goal(text string) { t.goals = append(t.goals, text) }
 
 // write writes the table with columns aligned for those who read it as it is.
 func (t *table) write(w io.Writer) {
@@ -35,7 +38,7 @@ func (t *table) write(w io.Writer) {
 	rule := make([]string, len(t.head))
 	for i := range rule {
 		rule[i] = strings.Repeat("-", widths[i])
-		if i > 0 && t.head[i] != "wanted" {
+		if i > 0 {
 			rule[i] = strings.Repeat("-", max(widths[i]-1, 1)) + ":"
 		}
 	}
@@ -43,9 +46,12 @@ func (t *table) write(w io.Writer) {
 	for _, row := range t.rows {
 		line(row)
 	}
+	if len(t.goals) > 0 {
+		fmt.Fprintf(w, "\nGoals: %s.\n", strings.Join(t.goals, "; "))
+	}
 }
 
-// none stands where nothing was measured or wanted.
+// none stands where nothing was measured.
 const none = "–"
 
 // number shows three digits, or all that are before the point.
@@ -73,12 +79,12 @@ func thousands(n int) string {
 	return text
 }
 
-// ratio shows how many times more a figure is than another.
+// ratio shows a figure as a multiple of another.
 func ratio(f, of float64) string {
 	if of == 0 || math.IsNaN(f) || math.IsNaN(of) {
 		return none
 	}
-	return number(f/of) + " x"
+	return number(f / of)
 }
 
 // goal says whether a figure is as low as wanted, and least whether it is as high.

@@ -45,15 +45,15 @@ func main() {
 }
 
 func run(ctx context.Context, rounds, large int) error {
-	fmt.Printf("# Cluster\n\n%s/%s, %d CPUs, %s. %d pods, joined by routes over loopback; one of them asks. Times are those on the clock, in ms,\n"+
-		"from the question to the whole answer. All rows of a table are measured in turn, and the answers were checked.\n",
+	fmt.Printf("# Cluster, %s/%s, %d CPUs, %s\n\n%d pods, joined by routes over loopback; one of them asks. Times are wall-clock ms from the query to the\n"+
+		"complete answer. The rows of a table are measured in turn, and the answers are checked.\n",
 		runtime.GOOS, runtime.GOARCH, runtime.NumCPU(), runtime.Version(), pods)
 	progress("starting ten processes")
 	d, err := deploy(ctx, false)
 	if err != nil {
 		return err
 	}
-	err = d.small(ctx, "A host of 200 users", "Each pod is a process of its own and has 20 of the users.", rounds)
+	err = d.small(ctx, "A host of 200 users", "Each pod is a separate process with 20 of the users.", rounds)
 	if err == nil {
 		err = d.large(ctx, large)
 	}
@@ -66,7 +66,7 @@ func run(ctx context.Context, rounds, large int) error {
 		return err
 	}
 	err = d.small(ctx, "A host of 200 users, pods in one process",
-		"Without what the kernel takes to have ten processes share the CPUs, which pods on machines of their own do not do.", rounds)
+		"Without the cost of ten processes that share the CPUs, which pods on separate machines do not have.", rounds)
 	return errors.Join(err, d.close())
 }
 

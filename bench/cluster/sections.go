@@ -31,13 +31,13 @@ func (d *deployment) small(ctx context.Context, heading, text string, rounds int
 	}
 	const size = smallUsers * userBytes
 	rows := []*row{
-		{what: "plain NATS: a request to one other pod, reply of 2 KB", ask: func(round int) error {
+		{what: "plain NATS: one pod, reply of 2 KB", ask: func(round int) error {
 			return d.plain.one(1+round%(pods-1), size)
 		}},
-		{what: "plain NATS: a request to nine other pods, replies of 2 KB", ask: func(int) error { return d.plain.all(size) }},
-		{what: "allusers: how many", goals: goals, ask: func(int) error { return d.users(ctx, host, false, smallUsers) }},
-		{what: "allusers: who, replies of 2 KB", goals: goals, ask: func(int) error { return d.users(ctx, host, true, smallUsers) }},
-		{what: "the same again, from the cache", ask: func(int) error { return d.users(ctx, host, true, smallUsers) }},
+		{what: "plain NATS: nine pods, replies of 2 KB", ask: func(int) error { return d.plain.all(size) }},
+		{what: "allusers: counts", goals: goals, ask: func(int) error { return d.users(ctx, host, false, smallUsers) }},
+		{what: "allusers: users, replies of 2 KB", goals: goals, ask: func(int) error { return d.users(ctx, host, true, smallUsers) }},
+		{what: "the same, cached", ask: func(int) error { return d.users(ctx, host, true, smallUsers) }},
 	}
 	if err := measure(ctx, rounds, 0, begin, rows); err != nil {
 		return err
@@ -55,19 +55,19 @@ func (d *deployment) large(ctx context.Context, rounds int) error {
 	const hashes, names = largeUsers * hashBytes, largeUsers * userBytes
 	begin := func(int) {} // the pauses are as long as an answer is kept
 	counts := []*row{
-		{what: "plain NATS: a request to nine other pods, replies of 80 KB", ask: func(int) error { return d.plain.all(hashes) }},
-		{what: "allusers: how many", ask: func(int) error { return d.users(ctx, largeHost(), false, largeUsers) }},
+		{what: "plain NATS: nine pods, replies of 80 KB", ask: func(int) error { return d.plain.all(hashes) }},
+		{what: "allusers: counts", ask: func(int) error { return d.users(ctx, largeHost(), false, largeUsers) }},
 	}
 	if err := measure(ctx, rounds, fresh/2, begin, counts); err != nil {
 		return err
 	}
 	members := []*row{
-		{what: "plain NATS: a request to nine other pods, replies of 1 MB", ask: func(int) error { return d.plain.all(names) }},
-		{what: "allusers: who", ask: func(int) error { return d.users(ctx, largeHost(), true, largeUsers) }},
+		{what: "plain NATS: nine pods, replies of 1 MB", ask: func(int) error { return d.plain.all(names) }},
+		{what: "allusers: users", ask: func(int) error { return d.users(ctx, largeHost(), true, largeUsers) }},
 	}
 	if err := measure(ctx, max(rounds/2, 1), fresh/2, begin, members); err != nil {
 		return err
 	}
-	printTable("A host of 100,000 users", "Every pod has 10,000 of the users. To be counted they are told apart by hashes.", slices.Concat(counts, members))
+	printTable("A host of 100,000 users", "Each pod has 10,000 of the users. A count compares hashes of their ids.", slices.Concat(counts, members))
 	return nil
 }
