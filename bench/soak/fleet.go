@@ -25,7 +25,7 @@ func (o *options) startPods(ctx context.Context, dir string, n int) (pods []*ser
 		}
 	}
 	for i := range n {
-		lines := []string{"data_center soak", fmt.Sprintf("pod pod-%d", i)}
+		lines := []string{"data_center " + dataCenter, "pod " + podOf(i).Name}
 		if n > 1 {
 			lines = append(lines, "cluster {", "listen "+routes[i], "secret "+strconv.Quote(server.TokenSecret))
 			if i > 0 {

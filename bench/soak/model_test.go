@@ -1,11 +1,17 @@
 package main
 
 import (
+	"encoding/json"
 	"strings"
 	"testing"
 )
 
-func TestStateIsWhatAnAnswerSays(t *testing.T) {
+const (
+	one = `{"id":"00000000-0000-4000-8000-000000000001","email":"first.last.00000001@portal.example.com"}`
+	two = `{"id":"00000000-0000-4000-8000-000000000002","email":"first.last.00000002@portal.example.com"}`
+)
+
+func TestReportsBecomeTheAnswers(t *testing.T) {
 	ada, grace := userOf(1), userOf(2)
 	s := newState([]*socket{
 		{id: "a", user: &ada, channels: []string{"anonymous-lobby", "room"}},
@@ -13,29 +19,34 @@ func TestStateIsWhatAnAnswerSays(t *testing.T) {
 		{id: "c", user: &grace, channels: []string{"room"}},
 		{id: "d", channels: []string{"anonymous-lobby"}},
 	}, 7)
-	const one, two = `{"id":"00000000-0000-4000-8000-000000000001","email":"first.last.00000001@portal.example.com"}`,
-		`{"id":"00000000-0000-4000-8000-000000000002","email":"first.last.00000002@portal.example.com"}`
-	body := `{"anonymous-lobby":2,"room":[` + two + `,` + one + `],"tab|a":` + one + `,"tab|b":` + one + `,"tab|c":` + two + `,"tab|d":1}`
-	got, err := parseUsers([]byte(body))
+	text, err := json.Marshal(s)
 	if err != nil {
 		t.Fatal(err)
 	}
-	if err := differ(got, s.Channels); err != nil {
+	var reported state
+	if err := json.Unmarshal(text, &reported); err != nil {
+		t.Fatal(err)
+	}
+	m := newModel([]state{reported, {}})
+	body := `{"anonymous-lobby":2,"room":[` + two + `,` + one + `],"tab|a":` + one + `,"tab|b":` + one + `,"tab|c":` + two + `,"tab|d":1}`
+	if err := compareUsers([]byte(body), m, podOf(0)); err != nil {
+		t.Error(err)
+	}
+	if err := compareUsers([]byte(`{}`), m, podOf(1)); err != nil {
 		t.Error(err)
 	}
 	all := `{"soak":{"authenticated":[` + one + `,` + two + `],"authenticatedCount":2,"anonymous":1},"_total":{"authenticated":2,"anonymous":1}}`
-	if err := compareAll([]byte(all), []state{s, {}}); err != nil {
+	if err := compareAllUsers([]byte(all), m); err != nil {
 		t.Error(err)
 	}
-	if s.Connections != 4 || s.Messages != 7 || s.Listeners["room"] != 3 || s.Listeners["anonymous-lobby"] != 2 {
-		t.Errorf("%+v", s)
+	if n := reported.listeners(); len(reported.Conns) != 4 || reported.Messages != 7 || n["room"] != 3 || n["anonymous-lobby"] != 2 {
+		t.Errorf("%+v", reported)
 	}
 }
 
 func TestEveryDifferenceIsSeen(t *testing.T) {
 	ada := userOf(1)
-	s := newState([]*socket{{id: "a", user: &ada, channels: []string{"room"}}}, 0)
-	const one = `{"id":"00000000-0000-4000-8000-000000000001","email":"first.last.00000001@portal.example.com"}`
+	m := newModel([]state{newState([]*socket{{id: "a", user: &ada, channels: []string{"room"}}}, 0)})
 	for name, body := range map[string]string{
 		"a channel is missing":      `{"tab|a":` + one + `}`,
 		"a channel is too many":     `{"room":[` + one + `],"tab|a":` + one + `,"tab|b":1}`,
@@ -44,22 +55,20 @@ func TestEveryDifferenceIsSeen(t *testing.T) {
 		"another address":           `{"room":[` + strings.Replace(one, "first", "last", 1) + `],"tab|a":` + one + `}`,
 		"an anonymous private user": `{"room":[` + one + `],"tab|a":1}`,
 	} {
-		got, err := parseUsers([]byte(body))
-		if err == nil {
-			err = differ(got, s.Channels)
-		}
-		if err == nil {
-			t.Errorf("%s, and that is no difference", name)
+		if err := compareUsers([]byte(body), m, podOf(0)); err == nil {
+			t.Errorf("%s: no error", name)
 		}
 	}
 	for name, body := range map[string]string{
-		"a user too many":   `{"soak":{"authenticated":[` + one + `],"authenticatedCount":2,"anonymous":0},"_total":{"authenticated":2,"anonymous":0}}`,
+		"a count too high":  `{"soak":{"authenticated":[` + one + `],"authenticatedCount":2,"anonymous":0},"_total":{"authenticated":2,"anonymous":0}}`,
 		"an anonymous user": `{"soak":{"authenticated":[` + one + `],"authenticatedCount":1,"anonymous":1},"_total":{"authenticated":1,"anonymous":1}}`,
-		"another user":      `{"soak":{"authenticated":[` + strings.ReplaceAll(one, "1", "2") + `],"authenticatedCount":1,"anonymous":0},"_total":{"authenticated":1,"anonymous":0}}`,
-		"another total":     `{"soak":{"authenticated":[` + one + `],"authenticatedCount":1,"anonymous":0},"_total":{"authenticated":0,"anonymous":0}}`,
+		"a user twice": `{"soak":{"authenticated":[` + one + `,` + one + `],"authenticatedCount":2,"anonymous":0},` +
+			`"_total":{"authenticated":2,"anonymous":0}}`,
+		"another user":  `{"soak":{"authenticated":[` + strings.ReplaceAll(one, "1", "2") + `],"authenticatedCount":1,"anonymous":0},"_total":{"authenticated":1,"anonymous":0}}`,
+		"another total": `{"soak":{"authenticated":[` + one + `],"authenticatedCount":1,"anonymous":0},"_total":{"authenticated":0,"anonymous":0}}`,
 	} {
-		if err := compareAll([]byte(body), []state{s}); err == nil {
-			t.Errorf("%s, and that is no difference", name)
+		if err := compareAllUsers([]byte(body), m); err == nil {
+			t.Errorf("%s: no error", name)
 		}
 	}
 }

@@ -10,6 +10,7 @@ import (
 
 	"github.com/rollcall-gateway/rollcall/bench/load"
 	"github.com/rollcall-gateway/rollcall/bench/server"
+	"github.com/rollcall-gateway/rollcall/internal/model"
 )
 
 // How long things may take on a busy machine: until the last command is answered, until pods have noticed who has gone.
@@ -114,21 +115,25 @@ func (o *options) soak(ctx context.Context, pods []*server.Process, crews []*cre
 
 // summary says what was compared.
 func summary(states []state) string {
-	var connections, channels, messages int
+	var connections, messages int
+	channels := make(map[string]bool)
 	for _, s := range states {
-		connections += s.Connections
-		channels += len(s.Channels)
+		connections += len(s.Conns)
 		messages += s.Messages
+		for channel := range s.listeners() {
+			channels[channel] = true
+		}
 	}
-	return fmt.Sprintf("%d connections, %d channels and %d messages as they should be", connections, channels, messages)
+	return fmt.Sprintf("%d connections, %d channels and %d messages as they should be", connections, len(channels), messages)
 }
 
 // compare holds the answers of all pods to the states of their workers. A pod may need a moment to notice who has gone.
 func compare(ctx context.Context, pods []*server.Process, states []state) error {
 	ctx, cancel := context.WithTimeout(ctx, compareWithin)
 	defer cancel()
+	m := newModel(states)
 	for {
-		err := compareOnce(ctx, pods, states)
+		err := compareOnce(ctx, pods, m)
 		if err == nil {
 			return nil
 		}
@@ -138,24 +143,20 @@ func compare(ctx context.Context, pods []*server.Process, states []state) error 
 	}
 }
 
-func compareOnce(ctx context.Context, pods []*server.Process, states []state) error {
+func compareOnce(ctx context.Context, pods []*server.Process, m *model.Model) error {
 	for i, p := range pods {
 		body, err := request(ctx, http.MethodPost, "http://"+p.Address+"/message/users", `{}`)
 		if err != nil {
 			return err
 		}
-		channels, err := parseUsers(body)
-		if err != nil {
-			return err
-		}
-		if err := differ(channels, states[i].Channels); err != nil {
-			return fmt.Errorf("users of pod %d: %w", i, err)
+		if err := compareUsers(body, m, podOf(i)); err != nil {
+			return fmt.Errorf("pod %d: %w", i, err)
 		}
 		body, err = request(ctx, http.MethodPost, "http://"+p.Address+"/message/allusers", `{"includeUsers":true,"requireComplete":true}`)
 		if err != nil {
 			return err
 		}
-		if err := compareAll(body, states); err != nil {
+		if err := compareAllUsers(body, m); err != nil {
 			return fmt.Errorf("pod %d: %w", i, err)
 		}
 	}
@@ -173,11 +174,15 @@ func deliver(ctx context.Context, crews []*crew, states []state) error {
 	if err != nil {
 		return err
 	}
+	listeners := make([]map[string]int, len(states))
+	for i := range states {
+		listeners[i] = states[i].listeners()
+	}
 	want := append([]int(nil), base...)
 	for _, a := range sent {
 		for _, channel := range a.Channels {
-			for i, s := range states {
-				want[i] += s.Listeners[channel]
+			for i := range states {
+				want[i] += listeners[i][channel]
 			}
 		}
 	}

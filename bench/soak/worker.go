@@ -14,6 +14,7 @@ import (
 
 	"github.com/rollcall-gateway/rollcall/bench/load"
 	"github.com/rollcall-gateway/rollcall/bench/server"
+	"github.com/rollcall-gateway/rollcall/internal/model"
 )
 
 // The commands of a worker, a line each. It answers each with a line of JSON, and ends when there are no more.
@@ -27,8 +28,8 @@ const (
 // socket is a connection and what it is in the model.
 type socket struct {
 	conn     *load.Conn
-	id       string  // from its welcome
-	user     *member // nil is anonymous
+	id       string      // from its welcome
+	user     *model.User // nil is anonymous
 	channels []string
 	asked    int // commands that are not answered
 }
@@ -252,7 +253,7 @@ func (w *worker) change() {
 	left := s.channels[last]
 	s.channels = s.channels[:last]
 	joined := w.lobby()
-	if !anonymous(left) {
+	if !model.IsAnonymous(left) {
 		joined = w.room()
 	}
 	s.join(joined)

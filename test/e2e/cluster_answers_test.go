@@ -9,6 +9,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/rollcall-gateway/rollcall/internal/model"
 	"github.com/rollcall-gateway/rollcall/test/internal/cluster"
 	"github.com/rollcall-gateway/rollcall/test/internal/ws"
 )
@@ -19,7 +20,7 @@ type walk struct {
 	rng     *rand.Rand // for steps, the same in each run
 	pick    *rand.Rand // for who is asked
 	pods    deployment
-	model   *cluster.Model
+	model   *model.Model
 	clients []*cluster.Client // those that take steps
 	emails  int
 	// asked is when a pod last answered a question. It keeps answers for a while, and this test asks for fresh ones.
@@ -144,13 +145,13 @@ func (w *walk) ask(what string, ask func(p *pod) error) error {
 
 // check asks all questions, each of a random pod.
 func (w *walk) check() error {
-	for _, shape := range cluster.Shapes {
+	for _, shape := range model.Shapes {
 		err := w.ask(shape.Body(), func(p *pod) error {
 			a, err := cluster.AllUsers(p.site, shape)
 			if err != nil {
 				return err
 			}
-			return w.model.CheckAllUsers(a)
+			return a.Check(w.model)
 		})
 		if err != nil {
 			return err
@@ -182,7 +183,7 @@ func TestAnswersOfSixPodsAreThoseOfTheModel(t *testing.T) {
 	pods := deploy(t, podNames(3, "eu-west", "us-east"), "grace 250ms")
 	w := &walk{
 		t: t, rng: rand.New(rand.NewPCG(seed, 1)), pick: rand.New(rand.NewPCG(seed, 2)), pods: pods,
-		model: cluster.NewModel(pods.names()), asked: make(map[question]time.Time),
+		model: model.New(pods.names()), asked: make(map[question]time.Time),
 	}
 	watchers := w.watch(t)
 	begin := time.Now()
@@ -247,7 +248,7 @@ func (w *walk) watch(t *testing.T) []watcher {
 	return watchers
 }
 
-func (w watcher) check(m *cluster.Model) error {
+func (w watcher) check(m *model.Model) error {
 	for channel, v := range w.views {
 		if n, err := v.Count(); err != nil {
 			return fmt.Errorf("%s on %s: %w", channel, w.pod, err)

@@ -10,6 +10,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/rollcall-gateway/rollcall/internal/model"
 	"github.com/rollcall-gateway/rollcall/test/internal/cluster"
 	"github.com/rollcall-gateway/rollcall/test/internal/ws"
 )
@@ -203,7 +204,7 @@ func TestReloadOfAPodIsNoNewsToOthers(t *testing.T) {
 			t.Fatal(err)
 		}
 		for _, q := range pods {
-			a, err := cluster.AllUsers(q.site, cluster.Shapes[i%len(cluster.Shapes)])
+			a, err := cluster.AllUsers(q.site, model.Shapes[i%len(model.Shapes)])
 			if err != nil || !a.Complete {
 				t.Fatalf("%s: %+v (%v)", q.Pod, a, err)
 			}

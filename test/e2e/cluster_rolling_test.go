@@ -8,6 +8,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/rollcall-gateway/rollcall/internal/model"
 	"github.com/rollcall-gateway/rollcall/test/internal/cluster"
 	"github.com/rollcall-gateway/rollcall/test/internal/ws"
 )
@@ -148,12 +149,12 @@ func TestRollingRestartUnderReconnectingClients(t *testing.T) {
 	for _, p := range pods {
 		s.ask(p, r.outlook, 0)
 	}
-	s.awaitAnswers(begin, len(cluster.Shapes))
+	s.awaitAnswers(begin, len(model.Shapes))
 	for i := range pods {
 		r.restart(t, i)
 	}
 	r.awaitAll(t, clients)
-	s.awaitAnswers(time.Now(), len(cluster.Shapes))
+	s.awaitAnswers(time.Now(), len(model.Shapes))
 	s.stopAsking("rolling restart", begin)
 	awaitMembers(t, views, all)
 	stopRoaming()

@@ -1,40 +1,22 @@
 package cluster
 
 import (
-	"encoding/json"
 	"errors"
 	"fmt"
 	"net/http"
-	"slices"
 	"strings"
 	"time"
 
+	"github.com/rollcall-gateway/rollcall/internal/model"
 	"github.com/rollcall-gateway/rollcall/test/internal/ws"
 )
 
-// Pod is the name of one process of a deployment.
-type Pod struct{ DC, Name string }
-
-// String returns the pod as the header Rollcall-Missing has it.
-func (p Pod) String() string { return p.DC + "/" + p.Name }
-
-// Shape is one of the questions that /message/allusers answers.
-type Shape struct{ Include, Raw bool }
-
-// Shapes are all of them.
-var Shapes = [...]Shape{{}, {Include: true}, {Raw: true}, {Include: true, Raw: true}}
-
-// Body returns the question as a request body.
-func (s Shape) Body() string {
-	return fmt.Sprintf(`{"includeUsers":%v,"dedupeUsers":%v}`, s.Include, !s.Raw)
-}
-
-// DataCenter is what an answer says of one.
-type DataCenter struct {
-	Authenticated int
-	Anonymous     int
-	Users         []ws.User // in the order of the IDs; nil unless asked for
-}
+// The parts of a deployment and its answers are those of the model.
+type (
+	Pod        = model.Pod
+	Shape      = model.Shape
+	DataCenter = model.DataCenter
+)
 
 // Answer is what a pod answered to /message/allusers.
 type Answer struct {
@@ -57,7 +39,7 @@ func AllUsers(s ws.Site, shape Shape) (Answer, error) {
 	if got.Status != http.StatusOK {
 		return a, fmt.Errorf("%w: status %d: %s", ErrNoAnswer, got.Status, got.Body)
 	}
-	if err := a.decode(got.Body); err != nil {
+	if a.DCs, err = model.ParseAllUsers([]byte(got.Body), shape); err != nil {
 		return a, fmt.Errorf("%w in %.500s", err, got.Body)
 	}
 	return a, a.truth(got.Header)
@@ -86,45 +68,13 @@ func (a *Answer) truth(h http.Header) error {
 	return nil
 }
 
-// decode reads the body.
-func (a *Answer) decode(body string) error {
-	var raw map[string]struct {
-		Authenticated      json.RawMessage
-		AuthenticatedCount *int
-		Anonymous          int
+// Check returns an error unless the answer is complete and the one of the model.
+func (a *Answer) Check(m *model.Model) error {
+	if !a.Complete {
+		return fmt.Errorf("%+v is incomplete, %q are missing", a.Shape, a.Missing)
 	}
-	if err := json.Unmarshal([]byte(body), &raw); err != nil {
-		return err
-	}
-	const totalKey = "_total"
-	sum, total := DataCenter{}, DataCenter{Authenticated: -1}
-	a.DCs = make(map[string]DataCenter, len(raw))
-	for name, entry := range raw {
-		dc := DataCenter{Anonymous: entry.Anonymous}
-		var err error
-		if a.Include && name != totalKey {
-			err = json.Unmarshal(entry.Authenticated, &dc.Users)
-			dc.Authenticated = len(dc.Users)
-			if err == nil && (dc.Users == nil || entry.AuthenticatedCount == nil || *entry.AuthenticatedCount != len(dc.Users)) {
-				err = errors.New("authenticatedCount is not that of the users")
-			}
-		} else {
-			err = json.Unmarshal(entry.Authenticated, &dc.Authenticated)
-		}
-		if err != nil {
-			return fmt.Errorf("%s: %w", name, err)
-		}
-		slices.SortFunc(dc.Users, byID)
-		if name == totalKey {
-			total = dc
-			continue
-		}
-		sum.Authenticated += dc.Authenticated
-		sum.Anonymous += dc.Anonymous
-		a.DCs[name] = dc
-	}
-	if total.Authenticated != sum.Authenticated || total.Anonymous != sum.Anonymous {
-		return errors.New("_total is not the sum")
+	if err := model.Compare(a.DCs, m.AllUsers(a.Shape)); err != nil {
+		return fmt.Errorf("%+v: %w", a.Shape, err)
 	}
 	return nil
 }

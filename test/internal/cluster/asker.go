@@ -6,6 +6,7 @@ import (
 	"sync"
 	"time"
 
+	"github.com/rollcall-gateway/rollcall/internal/model"
 	"github.com/rollcall-gateway/rollcall/test/internal/ws"
 )
 
@@ -31,7 +32,7 @@ type Asker struct {
 
 	// asking is held while it asks; it guards last, when each shape was answered.
 	asking sync.Mutex
-	last   [len(Shapes)]time.Time
+	last   [len(model.Shapes)]time.Time
 
 	// mu guards what follows.
 	mu       sync.Mutex
@@ -93,7 +94,7 @@ func (k *Asker) run() {
 		case <-tick.C:
 		}
 		if k.askIfFresh(i) {
-			i = (i + 1) % len(Shapes)
+			i = (i + 1) % len(model.Shapes)
 		}
 	}
 }
@@ -105,7 +106,7 @@ func (k *Asker) askIfFresh(shape int) bool {
 	if time.Since(k.last[shape]) <= Kept {
 		return false
 	}
-	k.ask(Shapes[shape])
+	k.ask(model.Shapes[shape])
 	k.last[shape] = time.Now()
 	return true
 }

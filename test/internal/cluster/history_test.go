@@ -30,15 +30,19 @@ func stayed(h *History, pod Pod, user string, came, here, going, gone float64) {
 }
 
 func counted(authenticated, anonymous int) DataCenter {
-	return DataCenter{authenticated, anonymous, nil}
+	return DataCenter{Authenticated: authenticated, Anonymous: anonymous}
 }
 
 func listed(ids ...string) DataCenter {
-	dc := DataCenter{len(ids), 0, []ws.User{}}
+	dc := DataCenter{Authenticated: len(ids), Users: []ws.User{}}
 	for _, id := range ids {
 		dc.Users = append(dc.Users, ws.User{ID: id})
 	}
 	return dc
+}
+
+func withVisitor(authenticated int, ids ...string) DataCenter {
+	return DataCenter{Authenticated: authenticated, Anonymous: 1, Users: listed(ids...).Users}
 }
 
 func TestHistoryJudgesAnswers(t *testing.T) {
@@ -61,12 +65,12 @@ func TestHistoryJudgesAnswers(t *testing.T) {
 		{"and twice in the raw count", raw, counted(2, 1), counted(2, 0), ""},
 		{"the raw count of one connection", raw, counted(2, 1), counted(1, 0), "1 are authenticated"},
 		{"names", include, listed("u", "v"), listed("w"), "0 are anonymous"},
-		{"names and a visitor", include, DataCenter{2, 1, listed("u", "v").Users}, listed("w"), ""},
-		{"somebody who comes later", include, DataCenter{2, 1, listed("u", "later").Users}, listed("w"), "later is listed"},
-		{"somebody else instead", include, DataCenter{2, 1, listed("u", "coming").Users}, listed("w"), "v is connected"},
-		{"twice", include, DataCenter{3, 1, listed("u", "u", "v").Users}, listed("w"), "u is listed 2 times"},
-		{"raw names", both, DataCenter{2, 1, listed("u", "v").Users}, listed("w", "w"), ""},
-		{"raw names, one too few", both, DataCenter{3, 1, listed("u", "v", "v").Users}, listed("w", "w"), "v is listed 2 times"},
+		{"names and a visitor", include, withVisitor(2, "u", "v"), listed("w"), ""},
+		{"somebody who comes later", include, withVisitor(2, "u", "later"), listed("w"), "later is listed"},
+		{"somebody else instead", include, withVisitor(2, "u", "coming"), listed("w"), "v is connected"},
+		{"twice", include, withVisitor(3, "u", "u", "v"), listed("w"), "u is listed 2 times"},
+		{"raw names", both, withVisitor(2, "u", "v"), listed("w", "w"), ""},
+		{"raw names, one too few", both, withVisitor(3, "u", "v", "v"), listed("w", "w"), "v is listed 2 times"},
 	}
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {

@@ -12,6 +12,8 @@ import (
 	"time"
 
 	"github.com/gorilla/websocket"
+
+	"github.com/rollcall-gateway/rollcall/internal/model"
 )
 
 // Patience is how long anything may take that should happen at once, on a busy machine.
@@ -21,10 +23,7 @@ const Patience = 20 * time.Second
 const Subprotocol = "rollcall.v1"
 
 // User is who a connection is logged in as.
-type User struct {
-	ID    string `json:"id"`
-	Email string `json:"email"`
-}
+type User = model.User
 
 // Welcome is the first frame of a connection.
 type Welcome struct {
