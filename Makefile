@@ -41,12 +41,16 @@ GOTEST = $(CURDIR)/bin/gotest -name $@ $(REPORT)
 LIBRARY = $(shell go list ./... | grep -v /test/)
 IN_PROCESS = $(shell go list ./... | grep -v -E '/(test/(e2e|docs|browser|examples)|plugins/sdk)(/|$$)')
 
+# Packages that "race" leaves out, or whose tests differ with the race detector: they run without it too.
+UNRACED = ./plugins/sdk/... $(addprefix ./,$(sort $(filter-out plugins/sdk/,$(dir \
+	$(shell grep -rlE --include='*_test.go' '^//go:build !?race$$' presence plugins caddymodule internal)))))
+
 STEP = @printf '\n==> %s %s\n' "$$(date +%T)" $@
 
 .NOTPARALLEL:
 .DELETE_ON_ERROR:
 .PHONY: help build run cluster test deps tidy-check tools vet lint unit race golden integration caddyfiles e2e docs browser fuzz \
-	tree-before tree-after bench soak faults fmt clean
+	unraced tree-before tree-after bench soak faults fmt clean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -67,7 +71,7 @@ cluster: build ## run three pods in two data centers on this machine, see exampl
 
 # What fails soonest comes first.
 test: REPORT := -report $(CURDIR)/bin/report
-test: tree-before deps tidy-check tools vet lint unit race build caddyfiles e2e docs browser fuzz tree-after
+test: tree-before deps tidy-check tools vet lint unraced race build caddyfiles e2e docs browser fuzz tree-after
 test: ## run everything below and say what was run
 	$(STEP)
 	@bin/gotest $(REPORT) -total
@@ -107,7 +111,11 @@ unit: bin/gotest ## tests of the packages, golden files included, without the ra
 	$(STEP)
 	@$(GOTEST) -- -count=1 $(LIBRARY)
 
-race: bin/gotest ## the same and the tests with Caddy in process, with the race detector
+unraced: bin/gotest ## only the tests of packages that have others without the race detector
+	$(STEP)
+	@$(GOTEST) -- -count=1 $(UNRACED)
+
+race: bin/gotest ## tests of the packages and those with Caddy in process, with the race detector
 	$(STEP)
 	@CGO_ENABLED=1 $(GOTEST) -- -race -count=1 -timeout=20m $(IN_PROCESS)
 
