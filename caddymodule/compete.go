@@ -7,6 +7,8 @@ import (
 
 	"github.com/caddyserver/caddy/v2/modules/caddyhttp"
 	"go.uber.org/zap"
+
+	"github.com/rollcall-gateway/rollcall/internal/hostpattern"
 )
 
 // maxNamed bounds how many warnings name hosts that a handler gets requests for and does not serve.
@@ -43,7 +45,7 @@ func common(pattern, less string) string {
 	if less == "" {
 		return pattern
 	}
-	return intersectPatterns(pattern, less)
+	return hostpattern.Intersect(pattern, less)
 }
 
 // compareDoors compares a door with those of the owner of hosts that it could serve too.
@@ -62,7 +64,7 @@ func (a *App) compareDoors(less *door, owning []*door, hosts string, warn bool) 
 			return fmt.Errorf("%s stands before %s, which is more specific and so owns %s: write the one for %s first",
 				less, owner, hosts, hosts)
 		}
-		reached = reached || owner.covers(less, hostSet{patterns: []string{hosts}})
+		reached = reached || owner.covers(less, hostpattern.SetOf(hosts))
 	}
 	if warn && !reached {
 		a.warnMisdirected(less, owning[0], hosts)
@@ -97,10 +99,10 @@ func (a *App) gets(d *door, hosts string) bool {
 
 // keepsOut reports whether each matcher set of a route either is for other hosts or has a `not` for these.
 func keepsOut(route *caddyhttp.Route, hosts string) bool {
-	wanted := hostSet{patterns: []string{hosts}}
+	wanted := hostpattern.SetOf(hosts)
 	for _, matchers := range route.MatcherSets {
 		set, _ := matcherHosts(matchers)
-		if len(set.intersect(wanted).patterns) > 0 && !slices.ContainsFunc(matchers, func(m any) bool { return excludes(m, wanted) }) {
+		if set.Overlaps(wanted) && !slices.ContainsFunc(matchers, func(m any) bool { return excludes(m, wanted) }) {
 			return false
 		}
 	}
@@ -108,11 +110,11 @@ func keepsOut(route *caddyhttp.Route, hosts string) bool {
 }
 
 // excludes reports whether a matcher is a `not` that matches no request for the hosts.
-func excludes(matcher any, hosts hostSet) bool {
+func excludes(matcher any, hosts hostpattern.Set) bool {
 	not, ok := matcher.(*caddyhttp.MatchNot)
 	return ok && slices.ContainsFunc(not.MatcherSets, func(matchers caddyhttp.MatcherSet) bool {
 		set, all := matcherHosts(matchers)
-		return all && set.contains(hosts)
+		return all && set.Contains(hosts)
 	})
 }
 
@@ -126,7 +128,7 @@ type listEnds struct {
 
 // groupEnds are the ends in a group, or those of all requests: then the group is "".
 type groupEnds struct {
-	hosts hostMap[int]
+	hosts hostpattern.Map[int]
 	every int // the first route that ends the requests for every host, -1 for none
 }
 
@@ -159,12 +161,12 @@ func (l *listEnds) add(group string, i int, route *caddyhttp.Route) {
 		l.groups[group] = g
 	}
 	hosts := allThrough(route)
-	if hosts.every && g.every < 0 {
+	if hosts.IsEvery() && g.every < 0 {
 		g.every = i
 	}
-	for _, pattern := range hosts.patterns {
-		if _, ok := g.hosts.get(pattern); !ok {
-			g.hosts.insert(pattern, i)
+	for _, pattern := range hosts.Patterns() {
+		if _, ok := g.hosts.Get(pattern); !ok {
+			g.hosts.Insert(pattern, i)
 		}
 	}
 }
@@ -176,8 +178,8 @@ func (g *groupEnds) before(index int, hosts string) bool {
 	if g.every >= 0 && g.every < index {
 		return true
 	}
-	for pattern, i := range g.hosts.overlapping(hosts) {
-		if i < index && intersectPatterns(hosts, pattern) == hosts {
+	for pattern, i := range g.hosts.Overlapping(hosts) {
+		if i < index && hostpattern.Intersect(hosts, pattern) == hosts {
 			return true
 		}
 	}
@@ -187,9 +189,9 @@ func (g *groupEnds) before(index int, hosts string) bool {
 // conflict is the error for two equally specific doors of different sites that share a host.
 func conflict(d *door, c *claim, pattern string) error {
 	other := c.doors[0]
-	hosts := everyHost.String()
+	hosts := hostpattern.Every.String()
 	if pattern != "" {
-		hosts = intersectPatterns(pattern, c.pattern)
+		hosts = hostpattern.Intersect(pattern, c.pattern)
 	}
 	remedies := []string{"one block with both addresses (" + bothAddresses(other, d, common(c.pattern, pattern)) + ")", "one snippet that both import"}
 	if d.way.server == other.way.server {

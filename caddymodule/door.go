@@ -11,6 +11,8 @@ import (
 
 	"github.com/caddyserver/caddy/v2"
 	"github.com/caddyserver/caddy/v2/modules/caddyhttp"
+
+	"github.com/rollcall-gateway/rollcall/internal/hostpattern"
 )
 
 // checkPaths refuses a handler whose path matchers fit none of its endpoints. It looks from the handler outwards, as far
@@ -81,7 +83,7 @@ func (c *claim) deadDoor(d *door) error {
 // A door covers only those behind its limit.
 func (d *door) limit() *caddyhttp.Route {
 	for i := range d.way.steps {
-		if route := d.way.steps[i].route(); route != nil && !takesAll(route, hostSet{}, d.handler.Prefix) {
+		if route := d.way.steps[i].route(); route != nil && !takesAll(route, hostpattern.Set{}, d.handler.Prefix) {
 			return route
 		}
 	}
@@ -89,7 +91,7 @@ func (d *door) limit() *caddyhttp.Route {
 }
 
 // covers reports whether each request for the hosts that could get to the other door gets to d before.
-func (d *door) covers(other *door, hosts hostSet) bool {
+func (d *door) covers(other *door, hosts hostpattern.Set) bool {
 	fork, ok := d.way.fork(&other.way)
 	if !ok {
 		return false
@@ -146,14 +148,14 @@ func (w *way) before(other *way) bool {
 }
 
 // takesAll reports whether a route gets every request for the endpoints of the hosts.
-func takesAll(route *caddyhttp.Route, hosts hostSet, prefix string) bool {
+func takesAll(route *caddyhttp.Route, hosts hostpattern.Set, prefix string) bool {
 	if len(route.MatcherSets) == 0 {
 		return true
 	}
 	return slices.ContainsFunc(route.MatcherSets, func(matchers caddyhttp.MatcherSet) bool {
 		for _, m := range matchers {
 			if set, ok := hostMatcher(m); ok {
-				if !set.contains(hosts) {
+				if !set.Contains(hosts) {
 					return false
 				}
 				continue

@@ -2,109 +2,16 @@ package caddymodule
 
 import (
 	"fmt"
-	"maps"
-	"math/rand/v2"
 	"runtime"
 	"slices"
-	"strings"
 	"testing"
 	"time"
 	"weak"
 
 	"github.com/caddyserver/caddy/v2/modules/caddyhttp"
+
+	"github.com/rollcall-gateway/rollcall/internal/hostpattern"
 )
-
-func TestParseHostPattern(t *testing.T) {
-	for text, want := range map[string]string{
-		"a.example.com":        "a.example.com",
-		"A.Example.com.":       "a.example.com",
-		"*.EXAMPLE.com":        "*.example.com",
-		"*.example.com.":       "*.example.com",
-		"bücher.*.example":     "xn--bcher-kva.*.example",
-		"*":                    "*",
-		"*.*":                  "*.*",
-		"127.0.0.*":            "127.0.0.*",
-		"[2001:DB8::1]":        "2001:db8::1",
-		"::ffff:127.0.0.1":     "127.0.0.1",
-		"a*.example.com":       "",
-		"*。example.com":        "",
-		"":                     "",
-		"*..com":               "",
-		"a b.example.com":      "",
-		"*.a b.example.com":    "",
-		strings.Repeat("*", 3): "",
-	} {
-		got, ok := parseHostPattern(text)
-		if !ok {
-			got = ""
-		}
-		if got != want {
-			t.Errorf("%q is %q, want %q", text, got, want)
-		}
-	}
-}
-
-// matches is the rule itself: label by label.
-func matches(pattern, host string) bool {
-	return slices.EqualFunc(strings.Split(pattern, "."), strings.Split(host, "."), func(p, h string) bool { return p == "*" || p == h })
-}
-
-// randomPattern returns a pattern over so few labels that many overlap.
-func randomPattern(r *rand.Rand, stars bool) string {
-	words := []string{"a", "b", "c"}
-	if stars {
-		words = append(words, "*", "*")
-	}
-	labels := make([]string, 1+r.IntN(4))
-	for i := range labels {
-		labels[i] = words[r.IntN(len(words))]
-	}
-	return strings.Join(labels, ".")
-}
-
-func randomSet(r *rand.Rand) hostSet {
-	var m caddyhttp.MatchHost
-	for range r.IntN(6) {
-		m = append(m, randomPattern(r, true))
-	}
-	return newHostSet(m)
-}
-
-func (s hostSet) has(host string) bool {
-	return s.every || slices.ContainsFunc(s.patterns, func(p string) bool { return matches(p, host) })
-}
-
-func TestHostSets(t *testing.T) {
-	r := rand.New(rand.NewPCG(1, 2))
-	for range 2000 {
-		a, b := randomSet(r), randomSet(r)
-		if r.IntN(20) == 0 {
-			a = everyHost
-		}
-		if r.IntN(20) == 0 {
-			b = everyHost
-		}
-		if r.IntN(2) == 0 { // as those of a long matcher
-			a.index = a.indexed()
-		}
-		both, either := a.intersect(b), union(a, b)
-		if a.contains(b) && slices.ContainsFunc(b.patterns, func(p string) bool { return !a.has(strings.ReplaceAll(p, "*", "z")) }) {
-			t.Fatalf("%v does not contain %v", a, b)
-		}
-		for range 50 {
-			host := randomPattern(r, false)
-			if both.has(host) != (a.has(host) && b.has(host)) {
-				t.Fatalf("%s in %v and %v: the intersection is %v", host, a, b, both)
-			}
-			if either.has(host) != (a.has(host) || b.has(host)) {
-				t.Fatalf("%s in %v or %v: the union is %v", host, a, b, either)
-			}
-			if a.contains(b) && b.has(host) && !a.has(host) {
-				t.Fatalf("%v does not contain %v: %s", a, b, host)
-			}
-		}
-	}
-}
 
 // The hosts of a long matcher are read once, however many handlers are behind it, and forgotten with it.
 func TestLongMatchersAreReadOnce(t *testing.T) {
@@ -113,12 +20,12 @@ func TestLongMatchersAreReadOnce(t *testing.T) {
 		hosts[i] = fmt.Sprintf("%d.example.com", i)
 	}
 	set := newHostSet(hosts)
-	if set.index == nil || newHostSet(hosts).index != set.index || union(set).index != set.index || everyHost.intersect(set).index != set.index {
+	if again := newHostSet(hosts); &again.Patterns()[0] != &set.Patterns()[0] {
 		t.Fatal("the hosts are read and indexed again")
 	}
 	for i := range hosts {
-		one := hostSet{patterns: []string{hosts[i]}}
-		if both := set.intersect(one); !slices.Equal(both.patterns, one.patterns) || !set.contains(one) {
+		one := hostpattern.SetOf(hosts[i])
+		if both := set.Intersect(one); !slices.Equal(both.Patterns(), one.Patterns()) || !set.Contains(one) {
 			t.Fatalf("%s: %v", hosts[i], both)
 		}
 	}
@@ -131,76 +38,5 @@ func TestLongMatchersAreReadOnce(t *testing.T) {
 		if time.Now().After(deadline) {
 			t.Fatal("a matcher that is gone is kept")
 		}
-	}
-}
-
-func TestHostMap(t *testing.T) {
-	r := rand.New(rand.NewPCG(3, 4))
-	for range 500 {
-		var m hostMap[int]
-		entries := make(map[string]int)
-		for i := range r.IntN(30) {
-			pattern := randomPattern(r, true)
-			for range r.IntN(2) { // shapes are compared before all patterns are in
-				for range m.overlapping(randomPattern(r, true)) {
-					break
-				}
-			}
-			m.insert(pattern, i)
-			entries[pattern] = i
-		}
-		if all := maps.Collect(m.all()); !maps.Equal(all, entries) {
-			t.Fatalf("%v, want %v", all, entries)
-		}
-		for range 50 {
-			host := randomPattern(r, false)
-			best := -1
-			for pattern := range entries {
-				if matches(pattern, host) {
-					best = max(best, fixedLabels(pattern))
-				}
-			}
-			v, ok := m.find(host)
-			if ok != (best >= 0) {
-				t.Fatalf("%s in %v: found %v", host, entries, ok)
-			}
-			if ok && !slices.ContainsFunc(slices.Collect(maps.Keys(entries)), func(p string) bool {
-				return entries[p] == v && matches(p, host) && fixedLabels(p) == best
-			}) {
-				t.Fatalf("%s in %v: found %d, which is not the most specific", host, entries, v)
-			}
-			pattern := randomPattern(r, true)
-			want, known := entries[pattern]
-			if exact, ok := m.get(pattern); ok != known || exact != want {
-				t.Fatalf("%s in %v: %d %v", pattern, entries, exact, ok)
-			}
-			got := maps.Collect(m.overlapping(pattern))
-			for other := range entries {
-				if _, found := got[other]; found != overlap(pattern, other) {
-					t.Fatalf("%s and %s: overlapping %v", pattern, other, found)
-				}
-			}
-		}
-	}
-}
-
-func overlap(a, b string) bool {
-	return slices.EqualFunc(strings.Split(a, "."), strings.Split(b, "."), func(p, q string) bool { return p == q || p == "*" || q == "*" })
-}
-
-func BenchmarkHostMapFind(b *testing.B) {
-	for _, n := range []int{1, 100, 10_000} {
-		b.Run(fmt.Sprintf("sites=%d", n), func(b *testing.B) {
-			var m hostMap[int]
-			for i := range n {
-				m.insert(fmt.Sprintf("h%d.example.com", i), i)
-				m.insert(fmt.Sprintf("*.w%d.example.com", i), i)
-			}
-			b.ReportAllocs()
-			for b.Loop() {
-				m.find("h0.example.com")
-				m.find("x.w0.example.com")
-			}
-		})
 	}
 }

@@ -8,6 +8,8 @@ import (
 	"strings"
 
 	"github.com/caddyserver/caddy/v2/modules/caddyhttp"
+
+	"github.com/rollcall-gateway/rollcall/internal/hostpattern"
 )
 
 // errLate is returned for a handler that another plugin loads after the start: its hosts have owners by then.
@@ -54,7 +56,7 @@ func (a *App) enterNamed() error {
 // enterWays makes a handler in a named route a door to the hosts of its ways. It is an error if requests for the hosts of a
 // way get to the handler neither by that way nor by another one.
 func (a *App) enterWays(h *Handler, ways []way) error {
-	var open []hostSet
+	var open []hostpattern.Set
 	var blocked []way
 	var why []error // of blocked
 	for _, way := range ways {
@@ -69,7 +71,7 @@ func (a *App) enterWays(h *Handler, ways []way) error {
 	}
 	for i := range blocked {
 		hosts := blocked[i].hosts()
-		if !slices.ContainsFunc(open, func(o hostSet) bool { return o.contains(hosts) }) {
+		if !slices.ContainsFunc(open, func(o hostpattern.Set) bool { return o.Contains(hosts) }) {
 			return fmt.Errorf("%s: %w", blocked[i].label(h.Prefix), why[i])
 		}
 	}

@@ -3,13 +3,13 @@ package caddymodule
 import (
 	"iter"
 	"slices"
-	"strings"
 
 	"github.com/caddyserver/caddy/v2/modules/caddyhttp"
 
 	"github.com/rollcall-gateway/rollcall/caddymodule/gateway"
 	"github.com/rollcall-gateway/rollcall/caddymodule/pluginhost"
 	"github.com/rollcall-gateway/rollcall/caddymodule/site"
+	"github.com/rollcall-gateway/rollcall/internal/hostpattern"
 	"github.com/rollcall-gateway/rollcall/presence"
 )
 
@@ -17,7 +17,7 @@ import (
 // name, then one for the pattern with most labels that are not "*", then one for every host. It never changes once the
 // configuration has started.
 type owners struct {
-	hosts hostMap[*claim]
+	hosts hostpattern.Map[*claim]
 	every *claim                 // nil: no site is for every host
 	doors map[*site.Site][]*door // to the hosts that a site serves
 }
@@ -35,14 +35,14 @@ type claim struct {
 type door struct {
 	handler *Handler
 	way     way
-	hosts   hostSet
+	hosts   hostpattern.Set
 }
 
 func (d *door) String() string { return d.way.label(d.handler.Prefix) }
 
 // claimOn returns the claim of the site that owns the host, nil when there is none.
 func (o *owners) claimOn(name presence.HostName) *claim {
-	if c, ok := o.hosts.find(name.String()); ok {
+	if c, ok := o.hosts.Find(name.String()); ok {
 		return c
 	}
 	return o.every
@@ -68,13 +68,13 @@ func (o *owners) Claimed(pattern string) *site.Site {
 func (o *owners) overlapping(pattern string) iter.Seq[*claim] {
 	return func(yield func(*claim) bool) {
 		if pattern == "" {
-			for _, c := range o.hosts.all() {
+			for _, c := range o.hosts.All() {
 				if !yield(c) {
 					return
 				}
 			}
 		} else {
-			for _, c := range o.hosts.overlapping(pattern) {
+			for _, c := range o.hosts.Overlapping(pattern) {
 				if !yield(c) {
 					return
 				}
@@ -91,15 +91,15 @@ func rank(pattern string) int {
 	if pattern == "" {
 		return 0
 	}
-	return 1 + fixedLabels(pattern)
+	return 1 + hostpattern.FixedLabels(pattern)
 }
 
 // patternsOf returns the patterns of a set; "" is every host.
-func patternsOf(hosts hostSet) []string {
-	if hosts.every {
+func patternsOf(hosts hostpattern.Set) []string {
+	if hosts.IsEvery() {
 		return []string{""}
 	}
-	return hosts.patterns
+	return hosts.Patterns()
 }
 
 // enter makes a handler a door to the hosts on its way. The site that it belongs to is h.site afterwards: that of
@@ -166,7 +166,7 @@ func (o *owners) equals(pattern string) iter.Seq[*claim] {
 			}
 			return
 		}
-		for other, c := range o.hosts.overlapping(pattern) {
+		for other, c := range o.hosts.Overlapping(pattern) {
 			if rank(other) == rank(pattern) && !yield(c) {
 				return
 			}
@@ -179,7 +179,7 @@ func (o *owners) get(pattern string) *claim {
 	if pattern == "" {
 		return o.every
 	}
-	c, _ := o.hosts.get(pattern)
+	c, _ := o.hosts.Get(pattern)
 	return c
 }
 
@@ -194,7 +194,7 @@ func (o *owners) add(pattern string, d *door) {
 	if pattern == "" {
 		o.every = c
 	} else {
-		o.hosts.insert(pattern, c)
+		o.hosts.Insert(pattern, c)
 	}
 }
 
@@ -227,7 +227,7 @@ func (a *App) newSite(of site.Settings) *site.Site {
 // ownerSites returns the sites that own a host, each once, in the order in which they were loaded.
 func (a *App) ownerSites() []gateway.Served {
 	owning := make(map[*site.Site]bool)
-	for _, c := range a.owners.hosts.all() {
+	for _, c := range a.owners.hosts.All() {
 		owning[c.site] = true
 	}
 	if a.owners.every != nil {
@@ -246,8 +246,8 @@ func (a *App) ownerSites() []gateway.Served {
 		}
 		owning[h.site] = false
 		of := gateway.Served{Site: h.site, Plugins: sets[h.site], Host: a.owners.firstHost(h.site)}
-		if hosts := a.owners.hostsOf(h.site); !hosts.every {
-			of.Hosts = hosts.patterns
+		if hosts := a.owners.hostsOf(h.site); !hosts.IsEvery() {
+			of.Hosts = hosts.Patterns()
 		}
 		sites = append(sites, of)
 	}
@@ -255,18 +255,18 @@ func (a *App) ownerSites() []gateway.Served {
 }
 
 // hostsOf returns the hosts that the doors of a site are for.
-func (o *owners) hostsOf(s *site.Site) hostSet {
-	sets := make([]hostSet, len(o.doors[s]))
+func (o *owners) hostsOf(s *site.Site) hostpattern.Set {
+	sets := make([]hostpattern.Set, len(o.doors[s]))
 	for i, d := range o.doors[s] {
 		sets[i] = d.hosts
 	}
-	return union(sets...)
+	return hostpattern.Union(sets...)
 }
 
 // firstHost returns the first host that the configuration names for a site, "" when there is none.
 func (o *owners) firstHost(of *site.Site) string {
-	for _, host := range o.hostsOf(of).patterns {
-		if !strings.Contains(host, "*") && o.Claimed(host) == of {
+	for _, host := range o.hostsOf(of).Patterns() {
+		if hostpattern.IsName(host) && o.Claimed(host) == of {
 			return host
 		}
 	}
@@ -276,8 +276,8 @@ func (o *owners) firstHost(of *site.Site) string {
 // Names implements Owners.
 func (o *owners) Names() iter.Seq2[string, *site.Site] {
 	return func(yield func(string, *site.Site) bool) {
-		for pattern, c := range o.hosts.all() {
-			if !strings.Contains(pattern, "*") && !yield(pattern, c.site) {
+		for pattern, c := range o.hosts.All() {
+			if hostpattern.IsName(pattern) && !yield(pattern, c.site) {
 				return
 			}
 		}

@@ -16,6 +16,7 @@ import (
 	"github.com/caddyserver/caddy/v2/modules/caddyhttp"
 
 	"github.com/rollcall-gateway/rollcall/caddymodule/site"
+	"github.com/rollcall-gateway/rollcall/internal/hostpattern"
 	"github.com/rollcall-gateway/rollcall/internal/testkit"
 )
 
@@ -459,7 +460,7 @@ func TestManySitesAreComparedByLookups(t *testing.T) {
 	for i := range 5000 {
 		for _, pattern := range []string{fmt.Sprintf("h%d.example.com", i), fmt.Sprintf("*.h%d.example.com", i)} {
 			h := &Handler{app: a, site: &site.Site{}}
-			o.add(pattern, &door{handler: h, hosts: hostSet{patterns: []string{pattern}}})
+			o.add(pattern, &door{handler: h, hosts: hostpattern.SetOf(pattern)})
 		}
 	}
 	for i := range 5000 {

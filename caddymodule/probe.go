@@ -14,6 +14,8 @@ import (
 	"github.com/caddyserver/caddy/v2/modules/caddyhttp/fileserver"
 	"github.com/caddyserver/caddy/v2/modules/caddyhttp/reverseproxy"
 	"github.com/caddyserver/caddy/v2/modules/caddyhttp/rewrite"
+
+	"github.com/rollcall-gateway/rollcall/internal/hostpattern"
 )
 
 // probe is a request for an endpoint that goes through routes without being served, to find out at load what would keep
@@ -22,7 +24,7 @@ type probe struct {
 	r      *http.Request
 	repl   *caddy.Replacer
 	ctx    caddy.Context
-	hosts  hostSet // of the handler: the request is for any of them
+	hosts  hostpattern.Set // of the handler: the request is for any of them
 	server *caddyhttp.Server
 	lost   bool                 // the path is not known
 	groups map[string]certainty // whether a route of the group matched

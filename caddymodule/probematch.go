@@ -11,6 +11,8 @@ import (
 	"github.com/caddyserver/caddy/v2/modules/caddyhttp/fileserver"
 	"github.com/caddyserver/caddy/v2/modules/caddyhttp/reverseproxy"
 	"github.com/caddyserver/caddy/v2/modules/caddyhttp/rewrite"
+
+	"github.com/rollcall-gateway/rollcall/internal/hostpattern"
 )
 
 // certainty is what a configuration says about a request: that something happens, that it does not, or that it depends.
@@ -55,7 +57,7 @@ func (p *probe) matchSets(sets []caddyhttp.MatcherSet, usesFile bool) match {
 		return match{certainty: yes}
 	}
 	var any match
-	var forHosts []hostSet
+	var forHosts []hostpattern.Set
 	for _, set := range sets {
 		if hosts, all := matcherHosts(set); all {
 			forHosts = append(forHosts, hosts)
@@ -72,7 +74,7 @@ func (p *probe) matchSets(sets []caddyhttp.MatcherSet, usesFile bool) match {
 			any = m
 		}
 	}
-	if union(forHosts...).contains(p.hosts) {
+	if hostpattern.Union(forHosts...).Contains(p.hosts) {
 		any.certainty = yes
 	}
 	return any
@@ -106,11 +108,11 @@ func (p *probe) matcher(matcher any, usesFile bool) match {
 }
 
 // matchHosts compares with the hosts of the handler.
-func (p *probe) matchHosts(set hostSet) certainty {
-	if set.contains(p.hosts) {
+func (p *probe) matchHosts(set hostpattern.Set) certainty {
+	if set.Contains(p.hosts) {
 		return yes
 	}
-	if both := set.intersect(p.hosts); !both.every && len(both.patterns) == 0 {
+	if !set.Overlaps(p.hosts) {
 		return no
 	}
 	return maybe

@@ -10,6 +10,8 @@ import (
 	"github.com/caddyserver/caddy/v2/modules/caddyhttp"
 	"github.com/caddyserver/caddy/v2/modules/caddyhttp/rewrite"
 	"go.uber.org/zap"
+
+	"github.com/rollcall-gateway/rollcall/internal/hostpattern"
 )
 
 // endpoints are the paths below the prefix that ServeHTTP serves, with their methods.
@@ -36,7 +38,7 @@ type reach struct {
 	ctx    caddy.Context
 	way    *way
 	finder *wayFinder
-	hosts  hostSet
+	hosts  hostpattern.Set
 	prefix string
 	strip  string // what the handlers on the way take from the beginning of the path
 	// guards are paths of routes after the handler that look like guards. They are looked for without api_from alone.
@@ -56,7 +58,7 @@ type obstacle struct {
 // looks like success to a client when a page or a proxy answers instead, and warns of what may be on purpose.
 func (h *Handler) checkReach(ctx caddy.Context, w *way, logger *zap.Logger) error {
 	r := reach{ctx: ctx, way: w, finder: &h.app.ways, hosts: w.hosts(), prefix: h.Prefix, apiFrom: h.APIFrom != nil}
-	if w.server == nil || w.named || !r.hosts.every && len(r.hosts.patterns) == 0 ||
+	if w.server == nil || w.named || r.hosts.IsEmpty() ||
 		slices.ContainsFunc(w.steps, func(s step) bool { return s.onError }) {
 		return nil
 	}

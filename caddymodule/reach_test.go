@@ -10,6 +10,8 @@ import (
 	"testing"
 
 	"github.com/caddyserver/caddy/v2/modules/caddyhttp"
+
+	"github.com/rollcall-gateway/rollcall/internal/hostpattern"
 )
 
 // Caddyfiles in which no request would get to rollcall do not load, and those in which some do load.
@@ -187,7 +189,7 @@ func TestRoutesOfOtherHostsAreNotLookedAt(t *testing.T) {
 	}
 	var f wayFinder
 	for i := range list {
-		hosts := everyHost
+		hosts := hostpattern.Every
 		if i%2 == 0 {
 			hosts = routeHosts(&list[i])
 		}
@@ -196,7 +198,7 @@ func TestRoutesOfOtherHostsAreNotLookedAt(t *testing.T) {
 			t.Fatalf("before %d: %d routes up to %d", i, len(got), got[len(got)-1])
 		}
 	}
-	got := f.before(list, 2*sites, hostSet{patterns: []string{"3.example.com", "*.example.org"}})
+	got := f.before(list, 2*sites, hostpattern.SetOf("3.example.com", "*.example.org"))
 	if !slices.Contains(got, 6) || slices.Contains(got, 8) || !slices.Contains(got, 2*sites-1) {
 		t.Errorf("got %d", got)
 	}

@@ -4,19 +4,21 @@ import (
 	"slices"
 
 	"github.com/caddyserver/caddy/v2/modules/caddyhttp"
+
+	"github.com/rollcall-gateway/rollcall/internal/hostpattern"
 )
 
 // routeIndex has the routes at the beginning of a long list by their hosts.
 type routeIndex struct {
 	length int // of the beginning
-	byHost hostMap[[]int]
+	byHost hostpattern.Map[[]int]
 	every  []int // routes for every host
 }
 
 // before returns the indices of routes before index that can match a request for the hosts, in order. In a list of very
 // many routes only those for the hosts are looked at, and only the nearest of those for every host: the time for all
 // handlers of the list would otherwise grow with its square.
-func (f *wayFinder) before(list caddyhttp.RouteList, index int, hosts hostSet) []int {
+func (f *wayFinder) before(list caddyhttp.RouteList, index int, hosts hostpattern.Set) []int {
 	if index <= longestList {
 		all := make([]int, index)
 		for i := range all {
@@ -30,8 +32,8 @@ func (f *wayFinder) before(list caddyhttp.RouteList, index int, hosts hostSet) [
 		return indices[max(0, end-longestList):end]
 	}
 	found := slices.Clone(nearest(x.every))
-	for _, pattern := range hosts.patterns {
-		for _, indices := range x.byHost.overlapping(pattern) {
+	for _, pattern := range hosts.Patterns() {
+		for _, indices := range x.byHost.Overlapping(pattern) {
 			found = append(found, nearest(indices)...)
 		}
 	}
@@ -51,12 +53,12 @@ func (f *wayFinder) routeIndex(list caddyhttp.RouteList, length int) *routeIndex
 	}
 	for ; x.length < length; x.length++ {
 		hosts := routeHosts(&list[x.length])
-		if hosts.every {
+		if hosts.IsEvery() {
 			x.every = append(x.every, x.length)
 		}
-		for _, pattern := range hosts.patterns {
-			indices, _ := x.byHost.get(pattern)
-			x.byHost.insert(pattern, append(indices, x.length))
+		for _, pattern := range hosts.Patterns() {
+			indices, _ := x.byHost.Get(pattern)
+			x.byHost.Insert(pattern, append(indices, x.length))
 		}
 	}
 	return x

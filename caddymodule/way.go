@@ -9,6 +9,8 @@ import (
 
 	"github.com/caddyserver/caddy/v2"
 	"github.com/caddyserver/caddy/v2/modules/caddyhttp"
+
+	"github.com/rollcall-gateway/rollcall/internal/hostpattern"
 )
 
 // way is how requests get to a handler: through the routes of a server, and those of each container inside of them.
@@ -54,11 +56,11 @@ func (s *step) isSure() bool {
 
 // hosts returns the hosts that the host matchers on the way let through. Other matchers are taken to match, and so are
 // those that cannot be read.
-func (w *way) hosts() hostSet {
-	hosts := everyHost
+func (w *way) hosts() hostpattern.Set {
+	hosts := hostpattern.Every
 	for i := range w.steps {
 		if route := w.steps[i].route(); route != nil {
-			hosts = hosts.intersect(routeHosts(route))
+			hosts = hosts.Intersect(routeHosts(route))
 		}
 	}
 	return hosts

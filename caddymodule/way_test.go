@@ -9,6 +9,8 @@ import (
 
 	"github.com/caddyserver/caddy/v2"
 	"github.com/caddyserver/caddy/v2/modules/caddyhttp"
+
+	"github.com/rollcall-gateway/rollcall/internal/hostpattern"
 )
 
 func init() {
@@ -266,7 +268,7 @@ func TestWayIsSeenWhileTheConfigurationIsLoaded(t *testing.T) {
 	if got, want := w.label("/x"), "rollcall for a.example.com (listener :80, prefix /x)"; got != want {
 		t.Errorf("label %q, want %q", got, want)
 	}
-	if !letsThrough(w.steps[0].route(), w.hosts()) || letsThrough(w.steps[0].route(), everyHost) {
+	if !letsThrough(w.steps[0].route(), w.hosts()) || letsThrough(w.steps[0].route(), hostpattern.Every) {
 		t.Error("the outer route lets its hosts through, and no others")
 	}
 }
@@ -279,7 +281,7 @@ func TestWayOutsideOfTheServers(t *testing.T) {
 		t.Fatal(err)
 	}
 	w := v.(*Handler).way
-	if w.server != nil || len(w.steps) > 0 || !w.hosts().every {
+	if w.server != nil || len(w.steps) > 0 || !w.hosts().IsEvery() {
 		t.Errorf("the way is %s", w.String())
 	}
 }

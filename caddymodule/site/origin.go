@@ -7,6 +7,7 @@ import (
 	"slices"
 	"strings"
 
+	"github.com/rollcall-gateway/rollcall/internal/hostpattern"
 	"github.com/rollcall-gateway/rollcall/presence"
 )
 
@@ -62,11 +63,7 @@ func (o origin) match(got origin) bool {
 	if o.scheme != got.scheme || o.port != got.port {
 		return false
 	}
-	if parent, wild := strings.CutPrefix(o.host, "*"); wild {
-		label, ok := strings.CutSuffix(got.host, parent)
-		return ok && label != "" && !strings.Contains(label, ".")
-	}
-	return o.host == got.host
+	return hostpattern.Match(o.host, got.host)
 }
 
 // CheckOrigin reports whether a page of the request's origin may open a websocket here: it must be of the host itself, or
