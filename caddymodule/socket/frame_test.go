@@ -81,13 +81,6 @@ func TestRestartReasonIsJSON(t *testing.T) {
 	}
 }
 
-func TestAcceptKey(t *testing.T) {
-	// The example of RFC 6455 section 1.3.
-	if got := acceptKey("dGhlIHNhbXBsZSBub25jZQ=="); got != "s3pPLMBiTxaQ9kYGzzhZRbK+xOo=" {
-		t.Errorf("got %q", got)
-	}
-}
-
 func ExampleText() {
 	frame := Text(func(b []byte) []byte { return append(b, "hi"...) })
 	fmt.Printf("% x\n", frame)

@@ -3,6 +3,8 @@ package socket
 import (
 	"bufio"
 	"context"
+	"crypto/sha1" // RFC 6455 requires it; nothing depends on its strength
+	"encoding/base64"
 	"fmt"
 	"io"
 	"net"
@@ -139,6 +141,15 @@ func (h *handshake) Hijack() (net.Conn, *bufio.ReadWriter, error) {
 		rw = bufio.NewReadWriter(bufio.NewReaderSize(conn, 0), rw.Writer)
 	}
 	return handshakeConn{conn}, rw, nil
+}
+
+// acceptGUID is appended to the client's key (RFC 6455 section 1.3).
+const acceptGUID = "258EAFA5-E914-47DA-95CA-C5AB0DC85B11"
+
+// acceptKey answers the challenge in Sec-WebSocket-Key.
+func acceptKey(key string) string {
+	sum := sha1.Sum([]byte(key + acceptGUID))
+	return base64.StdEncoding.EncodeToString(sum[:])
 }
 
 // offers reports whether the client offers the subprotocol. It may do so in several header fields (RFC 6455 section 11.3.4),

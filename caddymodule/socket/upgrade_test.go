@@ -199,6 +199,13 @@ func TestUpgradeSubprotocol(t *testing.T) {
 	}
 }
 
+func TestAcceptKey(t *testing.T) {
+	// The example of RFC 6455 section 1.3.
+	if got := acceptKey("dGhlIHNhbXBsZSBub25jZQ=="); got != "s3pPLMBiTxaQ9kYGzzhZRbK+xOo=" {
+		t.Errorf("got %q", got)
+	}
+}
+
 // A client may send its first frames as soon as it has read the 101 response, and nothing is lost of what
 // net/http has read together with the request.
 func TestUpgradeKeepsEarlyData(t *testing.T) {
