@@ -81,7 +81,7 @@ func TestCloseByTheServer(t *testing.T) {
 					t.Errorf("the peer got %q, error %v, want %q", got, err, want)
 				}
 			}
-			// What the peer had sent before it knew is not delivered: the handler was told that it is over.
+			// Messages that cross the close frame are not delivered: Closed was already called.
 			for _, sent := range [][]byte{clientFrame(finText, "crossing"), clientClose(CloseRestart)} {
 				if _, err := client.Write(sent); err != nil {
 					t.Fatal(err)
@@ -131,7 +131,7 @@ func TestCloseByTheServer(t *testing.T) {
 			p.ends(t, want)
 		})
 	})
-	t.Run("the peer goes on sending", func(t *testing.T) {
+	t.Run("the peer keeps sending", func(t *testing.T) {
 		synctest.Test(t, func(t *testing.T) {
 			p, client := fake(t, newRecorder())
 			go io.Copy(io.Discard, client)
@@ -168,7 +168,8 @@ func TestCloseByTheServer(t *testing.T) {
 }
 
 func TestCloseCrossing(t *testing.T) {
-	// Both sides close at once, many times: one close frame each, one call of Closed with one of the causes.
+	// Both sides close at once, many times: each sends one close frame, and Closed is called once
+	// with one of the causes.
 	for range 200 {
 		h := newRecorder()
 		near, far := net.Pipe()
@@ -247,7 +248,7 @@ func onWheel(t *testing.T, p *peer) {
 	w := NewWheel(100 * time.Millisecond)
 	t.Cleanup(w.Stop)
 	w.mu.Lock()
-	w.spare = now() // faked time is before the process began
+	w.spareUntil = now() // faked time is before the process began
 	w.mu.Unlock()
 	w.Add(p.Conn)
 }
@@ -312,7 +313,7 @@ func TestSilence(t *testing.T) {
 		synctest.Test(t, func(t *testing.T) {
 			h := newRecorder()
 			p, client := fake(t, h)
-			w := &Wheel{tick: 100 * time.Millisecond, slots: make([]*Conn, wheelSlots), spare: now()} // turned by the test
+			w := &Wheel{tick: 100 * time.Millisecond, slots: make([]*Conn, wheelSlots), spareUntil: now()} // turned by the test
 			w.Add(p.Conn)
 			w.turn(now(), now())
 			time.Sleep(2 * h.Limits().Silence)

@@ -6,7 +6,7 @@ import (
 	"unicode/utf8"
 )
 
-// Opcodes of RFC 6455 section 5.2, with FIN set.
+// First bytes of frames from the server: opcodes of RFC 6455 section 5.2, with FIN set.
 const (
 	finText  = 0x81
 	finClose = 0x88
@@ -14,7 +14,8 @@ const (
 	finPong  = 0x8a
 )
 
-// Close codes that the server sends (RFC 6455 section 7.4, and the private range by what the client should do).
+// Close codes of the server (RFC 6455 section 7.4). In the private range, the hundreds tell the
+// client what to do.
 const (
 	CloseGoingAway    = 1001
 	CloseProtocol     = 1002
@@ -35,16 +36,18 @@ const (
 // maxControl is the largest payload of a control frame in bytes (RFC 6455 section 5.5).
 const maxControl = 125
 
-// headerRoom is the longest header of a frame from a server, which does not mask: 2 bytes and a 64-bit length.
+// headerRoom is the size of the longest header of a frame from a server in bytes: 2 and a 64-bit
+// length. Servers do not mask.
 const headerRoom = 10
 
-// Text builds a text frame whose payload is what appendTo appends to its argument.
+// Text builds a text frame. appendTo appends the payload to its argument.
 func Text(appendTo func([]byte) []byte) []byte {
 	b := appendTo(make([]byte, headerRoom, 256))
 	return header(b, len(b)-headerRoom)
 }
 
-// header puts the header right in front of the payload, which begins at headerRoom, and cuts the unused room off.
+// header writes the header directly in front of the payload, which starts at headerRoom, and cuts
+// off the unused room.
 func header(b []byte, size int) []byte {
 	switch {
 	case size <= maxControl:
@@ -63,7 +66,8 @@ func header(b []byte, size int) []byte {
 	return b
 }
 
-// closeFrame builds a close frame. The reason is cut, at the end of a character, to what fits in a control frame.
+// closeFrame builds a close frame. It cuts the reason, at the end of a character, to fit a control
+// frame.
 func closeFrame(code int, reason string) []byte {
 	if code == CloseNoStatus {
 		return []byte{finClose, 0}
@@ -82,12 +86,13 @@ func pongFrame(data []byte) []byte {
 
 var pingFrame = []byte{finPing, 0}
 
-// RestartReason is the reason that goes with CloseRestart: how long the client should wait, in milliseconds.
+// RestartReason returns the reason to send with CloseRestart: how long the client should wait, in
+// milliseconds.
 func RestartReason(afterMS int64) string {
 	return `{"after_ms":` + strconv.FormatInt(afterMS, 10) + `}`
 }
 
-// Opcodes of RFC 6455 section 5.2, as clients send them.
+// Opcodes of frames from clients (RFC 6455 section 5.2).
 const (
 	opContinuation = 0x0
 	opText         = 0x1
@@ -97,19 +102,20 @@ const (
 	opPong         = 0xa
 )
 
-// frameHeader is what stands before a payload (RFC 6455 section 5.2).
+// frameHeader is the header of a frame (RFC 6455 section 5.2).
 type frameHeader struct {
 	final  bool
 	opcode byte
 	mask   [4]byte
-	length uint64 // of the header in bytes
-	size   uint64 // of the payload in bytes
+	length uint64 // length of the header in bytes
+	size   uint64 // size of the payload in bytes
 }
 
-// maxHeader is the longest header of a frame from a client in bytes: 2, a 64-bit length, and the mask.
+// maxHeader is the size of the longest header of a frame from a client in bytes: 2, a 64-bit
+// length, and the mask.
 const maxHeader = 14
 
-// parseHeader decodes a header. It returns ok false, with no wrong, when more bytes are needed.
+// parseHeader decodes a header. If more bytes are needed, ok is false and wrong is empty.
 func parseHeader(p []byte) (h frameHeader, wrong string, ok bool) {
 	if len(p) < 2 {
 		return h, "", false
@@ -118,15 +124,15 @@ func parseHeader(p []byte) (h frameHeader, wrong string, ok bool) {
 	control := h.opcode >= opClose
 	switch {
 	case p[0]&0x70 != 0:
-		return h, "reserved bits are set", false // no extension was agreed on
+		return h, "reserved bits are set", false // no extension was negotiated
 	case h.opcode > opBinary && !control || h.opcode > opPong:
 		return h, "unknown opcode", false
 	case p[1]&0x80 == 0:
-		return h, "a frame is not masked", false
+		return h, "the frame is not masked", false
 	case control && !h.final:
-		return h, "a control frame in fragments", false
+		return h, "a control frame is fragmented", false
 	case control && h.size > maxControl:
-		return h, "a control frame is too long", false
+		return h, "a control frame is longer than 125 bytes", false
 	}
 	h.length = 6
 	switch h.size {
@@ -161,23 +167,23 @@ func unmask(p []byte, mask [4]byte) {
 	}
 }
 
-// parseClose decodes the payload of a close frame (RFC 6455 sections 5.5.1, 7.4 and 8.1). If wrong is not empty, code is the
-// one to close with.
+// parseClose decodes the payload of a close frame (RFC 6455 sections 5.5.1, 7.4 and 8.1). If wrong
+// is not empty, code is the code to close with.
 func parseClose(p []byte) (code int, wrong string) {
 	switch len(p) {
 	case 0:
 		return CloseNoStatus, ""
 	case 1:
-		return CloseProtocol, "a close frame with half a code"
+		return CloseProtocol, "the close frame has half a code"
 	}
 	code = int(binary.BigEndian.Uint16(p))
 	switch {
 	case code >= 3000 && code <= 4999, code >= 1000 && code <= 1003, code >= 1007 && code <= 1014:
 	default:
-		return CloseProtocol, "a close frame with a bad code"
+		return CloseProtocol, "the close frame has an invalid code"
 	}
 	if !utf8.Valid(p[2:]) {
-		return CloseNotUTF8, "the reason of a close frame is not UTF-8"
+		return CloseNotUTF8, "the reason of the close frame is not UTF-8"
 	}
 	return code, ""
 }

@@ -15,8 +15,9 @@ import (
 	"github.com/rollcall-gateway/rollcall/internal/testkit"
 )
 
-// FuzzServerReads holds that a connection survives whatever bytes a client sends after the handshake: messages stay
-// within the limit, and when the client has gone it ends, with the handler told once.
+// FuzzServerReads checks that a connection survives any bytes from a client after the handshake.
+// Messages stay within the limit, and when the client is gone, the connection ends, with one call
+// of Closed.
 func FuzzServerReads(f *testing.F) {
 	join := func(frames ...[]byte) []byte {
 		var all []byte
@@ -49,7 +50,8 @@ func FuzzServerReads(f *testing.F) {
 		complete := err == nil
 		p.Close(CloseGoingAway, "", Cause{Reason: ReasonHost})
 		near.Write(clientClose(CloseGoingAway))
-		// A frame that is cut short waits for its rest: only the end of the connection ends it at once.
+		// A frame that is cut short waits for its rest: only the end of the connection ends that at
+		// once.
 		if complete {
 			near.Close()
 		}
@@ -95,7 +97,7 @@ func ended(t *testing.T, p *peer) {
 	}
 }
 
-// FuzzText holds that a frame of any payload is read as it was, to its last byte.
+// FuzzText checks that a frame of any payload is read back unchanged, to its last byte.
 func FuzzText(f *testing.F) {
 	f.Add([]byte(""), 1)
 	f.Add([]byte("hello"), 30)
@@ -124,7 +126,7 @@ func FuzzText(f *testing.F) {
 	})
 }
 
-// scripted is a connection from which bytes come in pieces of a given size, and then its end.
+// scripted is a connection from which bytes arrive in pieces of a given size, and then EOF.
 type scripted struct {
 	net.Conn
 	sent  []byte
@@ -145,8 +147,9 @@ func (*scripted) SetDeadline(time.Time) error      { return nil }
 func (*scripted) SetReadDeadline(time.Time) error  { return nil }
 func (*scripted) SetWriteDeadline(time.Time) error { return nil }
 
-// FuzzFramesLikeGorilla holds that messages are taken apart as gorilla does it, whatever the pieces are in which they come.
-// One thing differs on purpose: gorilla leaves it to its callers to look for text that is not UTF-8 (RFC 6455 section 8.1).
+// FuzzFramesLikeGorilla checks that messages are parsed as by gorilla, in whatever pieces they
+// arrive. One difference is intended: gorilla leaves it to its callers to check that text is UTF-8
+// (RFC 6455 section 8.1).
 func FuzzFramesLikeGorilla(f *testing.F) {
 	f.Add(clientFrame(finText, `{"type":"ping"}`), uint8(3))
 	f.Add(append(append(clientFrame(0x01, "frag"), clientFrame(finPing, "between")...), clientFrame(0x80, "ment")...), uint8(1))

@@ -20,14 +20,14 @@ import (
 	"github.com/rollcall-gateway/rollcall/internal/testkit"
 )
 
-// testLoop is for the connections of all tests.
+// testLoop is the loop of the connections of all tests.
 var testLoop = NewLoop(nil)
 
 func testLimits() Limits {
 	return Limits{Frame: 64 << 10, Queue: 1 << 20, Ping: 25 * time.Second, Silence: 35 * time.Second}
 }
 
-// recorder is a Handler that remembers what it was told.
+// recorder is a Handler that records its calls.
 type recorder struct {
 	onMessage func(text bool, p []byte)
 	onControl func()
@@ -106,14 +106,15 @@ func (r *recorder) panicked() []any {
 	return append([]any(nil), r.panics...)
 }
 
-// peer is a connection as a test sees it: the server's end and what works for it.
+// peer is the server's end of a connection, with its handler.
 type peer struct {
 	*Conn
 	handler  *recorder
 	counters Counters
 }
 
-// ends waits until the connection is gone, and holds that the handler was told once, with the given cause.
+// ends waits until the connection is gone, and checks that Closed was called once, with the given
+// cause.
 func (p *peer) ends(t testing.TB, want Cause) {
 	t.Helper()
 	testkit.Eventually(t, "the connection ends", func() bool { return p.counters.Open.Load() == 0 && len(p.handler.closed()) > 0 })
@@ -123,7 +124,7 @@ func (p *peer) ends(t testing.TB, want Cause) {
 	}
 }
 
-// begin has the connection work for a recorder.
+// begin starts the connection with the handler.
 func begin(c *Conn, h *recorder) *peer { return beginOn(testLoop, c, h) }
 
 // beginOn is begin with another loop.
@@ -146,7 +147,7 @@ func connectTLS(t testing.TB, h *recorder) (*peer, *websocket.Conn) {
 	return connectTo(t, httptest.NewTLSServer, func(c *Conn) *peer { return begin(c, h) })
 }
 
-// connectTo is connect with a server and what begins the connection.
+// connectTo is connect with a kind of server and a way to start the connection.
 func connectTo(t testing.TB, serve func(http.Handler) *httptest.Server, begin func(*Conn) *peer) (*peer, *websocket.Conn) {
 	t.Helper()
 	conns := make(chan *Conn, 1)
@@ -172,7 +173,7 @@ func connectTo(t testing.TB, serve func(http.Handler) *httptest.Server, begin fu
 	return p, client
 }
 
-// handshakeRequest is what a browser sends.
+// handshakeRequest returns a browser's request.
 func handshakeRequest() *http.Request {
 	r := httptest.NewRequest(http.MethodGet, "http://portal.example.com/message/socket", http.NoBody)
 	r.Header.Set("Connection", "Upgrade")
@@ -182,7 +183,8 @@ func handshakeRequest() *http.Request {
 	return r
 }
 
-// hijacked is a ResponseWriter whose connection is any net.Conn, so that tests can use pipes and broken ones.
+// hijacked is a ResponseWriter with any net.Conn, so that tests can use pipes and broken
+// connections.
 type hijacked struct {
 	*httptest.ResponseRecorder
 	conn net.Conn
@@ -195,7 +197,7 @@ func (h hijacked) Hijack() (net.Conn, *bufio.ReadWriter, error) {
 	return h.conn, bufio.NewReadWriter(bufio.NewReader(h.conn), bufio.NewWriter(h.conn)), nil
 }
 
-// over makes a websocket of a connection, as after a handshake.
+// over returns a websocket over the connection, as after a handshake.
 func over(t testing.TB, conn net.Conn) *Conn {
 	t.Helper()
 	c, err := Upgrade(hijacked{httptest.NewRecorder(), conn}, handshakeRequest())
@@ -205,7 +207,8 @@ func over(t testing.TB, conn net.Conn) *Conn {
 	return c
 }
 
-// fake connects a test with this package through a pipe without buffers. With testing/synctest, time is faked too.
+// fake connects a test with this package through a pipe without buffers. With testing/synctest,
+// time is faked, too.
 func fake(t testing.TB, h *recorder) (*peer, net.Conn) {
 	t.Helper()
 	near, far := net.Pipe()
@@ -213,7 +216,7 @@ func fake(t testing.TB, h *recorder) (*peer, net.Conn) {
 	return begin(over(t, far), h), near
 }
 
-// frame is one frame as the server sent it.
+// frame is one frame from the server.
 type frame struct {
 	head    byte // FIN and opcode
 	payload string
@@ -285,7 +288,7 @@ func text(payload string) []byte {
 	return Text(func(b []byte) []byte { return append(b, payload...) })
 }
 
-// goroutinesIn counts the goroutines that are in a function of this package, like "(*Conn).write".
+// goroutinesIn counts the goroutines in a function of this package, like "(*Conn).write".
 func goroutinesIn(function string) int {
 	b := make([]byte, 1<<20)
 	b = b[:runtime.Stack(b, true)]

@@ -9,70 +9,72 @@ import (
 	"time"
 )
 
-// Loop is what the connections of a process share, so that an idle one has no goroutine: it waits for what peers send, and
-// writes what is queued.
+// Loop is shared by the connections of a process, so that an idle one has no goroutine: it waits
+// for bytes from peers, and writes queues.
 //
-// Where the kernel offers epoll, connections over TCP are parked in it between two messages, those over TLS too. Elsewhere,
-// and for a connection that is wrapped by something else, each has a goroutine that reads. So does one that the kernel refuses
-// to wait for, until something comes for it: then parking is tried again.
+// With epoll, TCP connections are parked between two messages, with or without TLS. Elsewhere, and
+// for a wrapped connection, each has a goroutine that reads. If the kernel refuses to wait for a
+// connection, a goroutine reads its next bytes, and then parking is tried again.
 type Loop struct {
 	poller
 	writers
 
-	failed   func(error)  // nil: nobody is told
-	reported atomic.Int64 // when failed was called last, see now; 0 before
+	onError  func(error)  // nil: errors are not reported
+	reported atomic.Int64 // time of the last call of onError, see now; 0 before the first
 }
 
-// NewLoop returns a loop. It begins with the first connection that is parked, and Stop ends its goroutine. If failed is not
-// nil, it is called when a connection cannot be parked, at most once a minute and without any lock.
-func NewLoop(failed func(error)) *Loop {
-	return &Loop{writers: writers{most: runtime.GOMAXPROCS(0)}, failed: failed}
+// NewLoop returns a loop. It starts with the first connection that is parked; Stop ends its
+// goroutine. If onError is not nil, it is called when a connection cannot be parked, at most once a
+// minute and without any lock.
+func NewLoop(onError func(error)) *Loop {
+	return &Loop{writers: writers{maxRunning: runtime.GOMAXPROCS(0)}, onError: onError}
 }
 
-// reportEvery is the least time between two reports.
+// reportEvery is the minimum time between two reports.
 const reportEvery = time.Minute
 
 // report reports that a connection cannot be parked.
 func (l *Loop) report(err error) {
-	if l.failed == nil || errors.Is(err, os.ErrClosed) {
+	if l.onError == nil || errors.Is(err, os.ErrClosed) {
 		return
 	}
 	last, now := l.reported.Load(), max(1, now())
 	if last != 0 && now-last < reportEvery.Milliseconds() || !l.reported.CompareAndSwap(last, now) {
 		return
 	}
-	l.failed(err)
+	l.onError(err)
 }
 
-// writers writes for connections that have something queued, on as many goroutines as there are processors, which exist
-// while there is something to do: one for each connection would be made and ended for every frame.
+// writers flushes connections on at most as many goroutines as there are processors. They exist
+// only while there is something to write: one goroutine for each connection would be started for
+// every frame.
 type writers struct {
-	most int
+	maxRunning int
 
-	mu      sync.Mutex // taken last
-	waiting []*Conn    // those before the first are served
+	mu      sync.Mutex // acquired last
+	waiting []*Conn    // the entries before first are done
 	first   int
 	running int
 }
 
-// add has the connection flushed soon.
+// add schedules a flush of the connection.
 func (w *writers) add(c *Conn) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	if len(w.waiting) == cap(w.waiting) && w.first > len(w.waiting)/2 {
-		// There is always somebody who waits, and most of the list are those who were served.
+		// The list never empties, and more than half of it is done.
 		n := copy(w.waiting, w.waiting[w.first:])
 		clear(w.waiting[n:])
 		w.waiting, w.first = w.waiting[:n], 0
 	}
 	w.waiting = append(w.waiting, c)
-	if w.running < w.most && (w.running == 0 || len(w.waiting)-w.first > writerShare) {
+	if w.running < w.maxRunning && (w.running == 0 || len(w.waiting)-w.first > writerShare) {
 		w.running++
 		go w.run()
 	}
 }
 
-// maxWaiting is the longest list that is kept when nobody waits.
+// maxWaiting is the capacity up to which an empty list is kept, in connections.
 const maxWaiting = 8 << 10
 
 // writerShare is how many connections a goroutine takes at a time.
@@ -81,7 +83,7 @@ const writerShare = 32
 func (w *writers) run() {
 	var share [writerShare]*Conn
 	for {
-		n := w.takeShare(share[:])
+		n := w.popShare(share[:])
 		if n == 0 {
 			return
 		}
@@ -92,8 +94,8 @@ func (w *writers) run() {
 	}
 }
 
-// takeShare takes those who came first. When there are none, the caller ends.
-func (w *writers) takeShare(share []*Conn) int {
+// popShare removes the oldest connections from the list. If it returns 0, the caller must end.
+func (w *writers) popShare(share []*Conn) int {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	n := copy(share, w.waiting[w.first:])

@@ -11,23 +11,26 @@ import (
 	"time"
 )
 
-// canPoll tells that there is epoll.
+// canPoll reports that epoll is available.
 const canPoll = true
 
-// poller waits for many connections with epoll. Each is woken once for each time it asks (EPOLLONESHOT).
+// poller waits for many connections with epoll. Each registration wakes a connection once
+// (EPOLLONESHOT).
 //
-// Its own file descriptor can be polled too, and Go's runtime does that: so waiting takes a goroutine and no thread.
+// The epoll descriptor is itself pollable, and Go's runtime polls it: so waiting takes a goroutine
+// but no thread.
 type poller struct {
-	// mu guards the rest. It is taken last.
+	// mu guards the fields below. It is acquired last.
 	mu     sync.Mutex
-	file   *os.File      // epoll; nil before the first connection that was parked
-	fd     int           // of the file
-	closed bool          // by Stop
+	file   *os.File      // epoll instance; nil until a connection is parked
+	fd     int           // descriptor of file
+	closed bool          // Stop was called
 	done   chan struct{} // closed when run has returned
-	conns  []*Conn       // by file descriptor; nil for those that are not here
+	conns  []*Conn       // by file descriptor; nil if not registered
 }
 
-// open begins to wait, unless that has begun. What fails can succeed the next time, so nothing is kept of it. The lock is held.
+// open starts waiting, unless it has started. After an error nothing is kept, so that the next call
+// can succeed. p.mu is held.
 func (p *poller) open() error {
 	switch {
 	case p.closed:
@@ -44,7 +47,7 @@ func (p *poller) open() error {
 		return os.NewSyscallError("fcntl", err)
 	}
 	file := os.NewFile(uintptr(fd), "epoll")
-	// It has no deadlines if the runtime could not take it into its own epoll. Then run would end at once.
+	// An error means that the runtime cannot poll the file. Then run would end at once.
 	err = file.SetReadDeadline(time.Time{})
 	var raw syscall.RawConn
 	if err == nil {
@@ -59,7 +62,7 @@ func (p *poller) open() error {
 	return nil
 }
 
-// Stop ends the loop, when all its connections have ended.
+// Stop stops the loop. It is called after all its connections have ended.
 func (p *poller) Stop() {
 	p.mu.Lock()
 	file, done := p.file, p.done
@@ -87,7 +90,7 @@ func (p *poller) run(raw syscall.RawConn) {
 		if err != nil {
 			return // stopped
 		}
-		due = p.find(due[:0], events[:n])
+		due = p.connsFor(due[:0], events[:n])
 		for i, c := range due {
 			due[i] = nil
 			c.wake()
@@ -95,9 +98,9 @@ func (p *poller) run(raw syscall.RawConn) {
 	}
 }
 
-// find looks up whom the events are for. A descriptor can have been closed since, and be another connection's: that one
-// is woken for nothing, and parks again.
-func (p *poller) find(due []*Conn, events []syscall.EpollEvent) []*Conn {
+// connsFor appends the connections of the events to due. A descriptor may have been closed since,
+// and belong to another connection: that one is woken for nothing, and parks again.
+func (p *poller) connsFor(due []*Conn, events []syscall.EpollEvent) []*Conn {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	for _, e := range events {
@@ -108,7 +111,8 @@ func (p *poller) find(due []*Conn, events []syscall.EpollEvent) []*Conn {
 	return due
 }
 
-// await has the connection woken when something can be read. Its lock is held, so that nobody closes it meanwhile.
+// await registers c to be woken when it is readable. c.mu is held, so that c is not closed
+// meanwhile.
 func (p *poller) await(c *Conn) error {
 	op := syscall.EPOLL_CTL_MOD
 	if !c.awaited {
@@ -141,7 +145,7 @@ func (p *poller) put(c *Conn) error {
 	return nil
 }
 
-// forget takes the connection out, before it is closed. The kernel forgets it then.
+// forget removes the connection before it is closed. The kernel removes it on close.
 func (p *poller) forget(c *Conn) {
 	if c.awaited {
 		p.drop(c)
@@ -156,7 +160,7 @@ func (p *poller) drop(c *Conn) {
 	}
 }
 
-// readNow reads what is there, and returns errNothing when there is nothing.
+// readNow reads without blocking. It returns errNoData if there is nothing to read.
 func readNow(fd int, buf []byte) (int, error) {
 	for {
 		n, err := syscall.Read(fd, buf)
@@ -166,14 +170,14 @@ func readNow(fd int, buf []byte) (int, error) {
 		case err == nil:
 			return 0, io.EOF
 		case errors.Is(err, syscall.EAGAIN):
-			return 0, errNothing
+			return 0, errNoData
 		case !errors.Is(err, syscall.EINTR):
 			return 0, os.NewSyscallError("read", err)
 		}
 	}
 }
 
-// writeNow writes as much as is taken at once, which can be nothing.
+// writeNow writes as much as the kernel accepts without blocking, possibly nothing.
 func writeNow(fd int, b []byte) (int, error) {
 	for {
 		n, err := syscall.Write(fd, b)
@@ -188,8 +192,8 @@ func writeNow(fd int, b []byte) (int, error) {
 	}
 }
 
-// cork has the kernel hold on to what is written, or send it, and reports whether it does hold on. It does so for 200 ms at most
-// (tcp(7), TCP_CORK).
+// cork makes the kernel hold back writes for at most 200 ms, or send them (tcp(7), TCP_CORK). It
+// reports whether the kernel now holds them back.
 func cork(nc *net.TCPConn, on bool) bool {
 	raw, err := nc.SyscallConn()
 	if err != nil {

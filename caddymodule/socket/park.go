@@ -8,73 +8,77 @@ import (
 	"time"
 )
 
-// way is how a connection is read and written.
-type way uint8
+// ioMode is how a connection is read and written.
+type ioMode uint8
 
 const (
-	// wayBlocking reads on a goroutine that waits: where the kernel cannot be asked, and for connections that are wrapped.
-	wayBlocking way = iota
-	// wayPlain reads and writes TCP as far as that goes at once, and is parked when nothing more is there.
-	wayPlain
-	// waySecure reads TLS on a goroutine until its record is whole, and is parked when no whole one is left.
-	waySecure
+	// modeBlocking reads on a goroutine that waits: without epoll, and for connections that are
+	// wrapped.
+	modeBlocking ioMode = iota
+	// modePlain reads and writes TCP without blocking, and parks the connection when there is
+	// nothing to read.
+	modePlain
+	// modeTLS reads on a goroutine until the TLS record is complete, and parks the connection when
+	// no complete record is left.
+	modeTLS
 )
 
-// errNothing is returned when nothing more has come yet.
-var errNothing = errors.New("nothing has come")
+// errNoData is returned when there is nothing to read yet.
+var errNoData = errors.New("no data to read")
 
 // partTimeout is how long a goroutine waits for the rest of a TLS record.
 const partTimeout = time.Second
 
-// wayOf finds out how a connection is read and written, and the file descriptor to wait for.
-func wayOf(nc net.Conn) (way, int) {
-	found := wayPlain
+// modeOf returns how a connection is read and written, and its file descriptor.
+func modeOf(nc net.Conn) (ioMode, int) {
+	found := modePlain
 	if secure, ok := nc.(*tls.Conn); ok {
-		nc, found = secure.NetConn(), waySecure
+		nc, found = secure.NetConn(), modeTLS
 	}
 	tcp, ok := nc.(*net.TCPConn)
 	if !ok {
-		return wayBlocking, -1
+		return modeBlocking, -1
 	}
 	raw, err := tcp.SyscallConn()
 	if err != nil {
-		return wayBlocking, -1
+		return modeBlocking, -1
 	}
 	fd := -1
 	if err := raw.Control(func(n uintptr) { fd = int(n) }); err != nil {
-		return wayBlocking, -1
+		return modeBlocking, -1
 	}
 	return found, fd
 }
 
-// fill reads. It returns errNothing when nothing has come, if the connection can be parked then.
-func (c *Conn) fill(buf []byte) (int, error) {
-	switch c.way {
-	case wayPlain:
+// readSome reads. If there is nothing to read and the connection can be parked, it returns
+// errNoData.
+func (c *Conn) readSome(buf []byte) (int, error) {
+	switch c.mode {
+	case modePlain:
 		if !c.isClosing() {
 			return readNow(c.fd, buf)
 		}
-	case waySecure:
-		// What the TLS layer has taken from the kernel already is had without waiting, and before parking: the kernel would
-		// not tell of it. Once woken, there is something in the kernel.
+	case modeTLS:
+		// Before parking, read the bytes that the TLS layer has buffered, without waiting: epoll
+		// does not report them. After a wake-up, there is something to read in the kernel.
 		wait := time.Unix(1, 0)
-		if c.woken {
-			wait, c.woken = time.Now().Add(partTimeout), false
+		if c.readable {
+			wait, c.readable = time.Now().Add(partTimeout), false
 		}
 		if c.setReadDeadline(wait) {
 			n, err := c.nc.Read(buf)
 			if errors.Is(err, os.ErrDeadlineExceeded) && !c.isClosing() {
-				err = errNothing
+				err = errNoData
 			}
 			return n, err
 		}
 	default:
-		c.setReadDeadline(time.Time{}) // who is silent is for the wheel to say: it knows when the process stood still
+		c.setReadDeadline(time.Time{}) // the wheel ends silences: it knows when the process was suspended
 	}
 	return c.nc.Read(buf) // until the deadline of the close
 }
 
-// setReadDeadline sets it, unless a close has begun, whose deadline stands.
+// setReadDeadline sets the deadline, unless a close has started: that one's deadline stays.
 func (c *Conn) setReadDeadline(t time.Time) bool {
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -91,13 +95,14 @@ func (c *Conn) isClosing() bool {
 	return c.closing
 }
 
-// park leaves the connection to the kernel, which tells when something comes. From then on it belongs to whoever wakes it.
-// It returns false for a connection that is closing, and sets refused and returns false when the kernel refuses.
+// park leaves the connection to the loop. From then on, it belongs to the goroutine that wakes it.
+// park returns false for a connection that is closing. If the kernel refuses, it sets parkFailed
+// and returns false.
 func (c *Conn) park() bool {
-	c.refused = false
+	c.parkFailed = false
 	parked, err := c.tryPark()
 	if err != nil {
-		c.refused = true
+		c.parkFailed = true
 		c.loop.report(err)
 	}
 	return parked
@@ -116,7 +121,7 @@ func (c *Conn) tryPark() (bool, error) {
 	return true, nil
 }
 
-// wake goes on reading if the connection is parked.
+// wake resumes reading if the connection is parked.
 func (c *Conn) wake() {
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -125,7 +130,7 @@ func (c *Conn) wake() {
 
 func (c *Conn) wakeLocked() {
 	if c.parked {
-		c.parked, c.woken = false, true
+		c.parked, c.readable = false, true
 		go c.read()
 	}
 }

@@ -12,7 +12,7 @@ import (
 	"github.com/rollcall-gateway/rollcall/internal/testkit"
 )
 
-// reports counts what a loop reports, and keeps the last.
+// reports counts the reports of a loop, and keeps the last.
 type reports struct {
 	n    atomic.Int64
 	last atomic.Pointer[error]
@@ -23,7 +23,8 @@ func (r *reports) add(err error) {
 	r.n.Add(1)
 }
 
-// What fails at the first connection that would be parked does not decide about those to come, nor about this one.
+// If epoll fails for the first connection to be parked, it is tried again for that one and for
+// later ones.
 func TestLoopWithoutDescriptorsTriesAgain(t *testing.T) {
 	for _, tr := range transports {
 		t.Run(tr.name, func(t *testing.T) {
@@ -68,8 +69,8 @@ func TestLoopWithoutDescriptorsTriesAgain(t *testing.T) {
 	}
 }
 
-// The kernel can refuse a single connection, when a user has as many watches as allowed. Here the epoll is swapped for a file
-// that is none while the connection is added.
+// The kernel can refuse a single connection, if the user has as many watches as allowed. Here, the
+// epoll descriptor is replaced by one that is not an epoll while the connection is added.
 func TestConnectionThatEpollRefusesTriesAgain(t *testing.T) {
 	for _, tr := range transports {
 		t.Run(tr.name, func(t *testing.T) {
@@ -123,13 +124,13 @@ func TestConnectionThatEpollRefusesTriesAgain(t *testing.T) {
 	}
 }
 
-// A connection that cannot be parked ends like others.
+// A connection that cannot be parked ends like any other.
 func TestRefusedConnectionsEnd(t *testing.T) {
 	for _, test := range endings {
 		for _, tr := range transports {
 			t.Run(tr.name+" "+test.name, func(t *testing.T) {
 				loop := NewLoop(nil)
-				loop.Stop() // it parks nothing, which it does not report
+				loop.Stop() // it parks no connection, and does not report that
 				p, client := connectTo(t, tr.serve, func(c *Conn) *peer { return beginOn(loop, c, newRecorder()) })
 				testkit.Eventually(t, "a goroutine reads", func() bool { return goroutinesIn("(*Conn).readNext") == 1 })
 				test.end(p, client)

@@ -16,14 +16,14 @@ import (
 	"github.com/rollcall-gateway/rollcall/internal/testkit"
 )
 
-// isParked reports whether the loop has the connection.
+// isParked reports whether the loop owns the connection.
 func (p *peer) isParked() bool {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	return p.parked
 }
 
-// transports are the ways in which a connection that can be parked comes.
+// transports are the kinds of connections that can be parked.
 var transports = []struct {
 	name    string
 	connect func(testing.TB, *recorder) (*peer, *websocket.Conn)
@@ -38,7 +38,7 @@ func TestConnectionsAreParkedBetweenMessages(t *testing.T) {
 			var want []string
 			for i := range 50 {
 				testkit.Eventually(t, "the connection is parked", p.isParked)
-				for range 1 + rand.N(20) { // also more than one read or TLS record takes
+				for range 1 + rand.N(20) { // also more than one read or TLS record holds
 					m := fmt.Sprint(i, strings.Repeat("x", rand.N(20_000)))
 					want = append(want, m)
 					if err := client.WriteMessage(websocket.TextMessage, []byte(m)); err != nil {
@@ -57,7 +57,7 @@ func TestConnectionsAreParkedBetweenMessages(t *testing.T) {
 	}
 }
 
-// A message that comes in pieces holds no goroutine, however long the rest takes.
+// A message that arrives in pieces occupies no goroutine, however long the rest takes.
 func TestPartsOfAFrameAreKeptWithoutAGoroutine(t *testing.T) {
 	for _, tr := range transports {
 		t.Run(tr.name, func(t *testing.T) {
@@ -84,7 +84,7 @@ func TestPartsOfAFrameAreKeptWithoutAGoroutine(t *testing.T) {
 	}
 }
 
-// endings are the ways in which a connection ends, whether it is parked or not.
+// endings are the ways in which a connection ends, parked or not.
 var endings = []struct {
 	name string
 	end  func(p *peer, client *websocket.Conn)
@@ -117,7 +117,8 @@ func TestParkedConnectionsEnd(t *testing.T) {
 	}
 }
 
-// A descriptor is used again as soon as it is closed: what came for the one before must not reach or hang the next.
+// A descriptor is reused as soon as it is closed: bytes for the previous connection must not reach
+// or block the next one.
 func TestDescriptorsThatAreUsedAgain(t *testing.T) {
 	const rounds = 200
 	recorders := make([]*recorder, rounds)
@@ -145,13 +146,13 @@ func TestDescriptorsThatAreUsedAgain(t *testing.T) {
 	}
 }
 
-// What comes when the loop has no epoll, or the connection is wrapped, is read all the same.
+// A wrapped connection, like any connection without epoll, is read by a goroutine.
 func TestWrappedConnectionsAreRead(t *testing.T) {
 	h := newRecorder()
 	near, far := net.Pipe()
 	p := begin(over(t, struct{ net.Conn }{far}), h)
-	if p.way != wayBlocking {
-		t.Fatalf("the connection is in way %d", p.way)
+	if p.mode != modeBlocking {
+		t.Fatalf("the connection is in way %d", p.mode)
 	}
 	near.Write(clientFrame(finText, "hello"))
 	testkit.Eventually(t, "the message arrives", func() bool { return len(h.received()) == 1 })
@@ -159,7 +160,7 @@ func TestWrappedConnectionsAreRead(t *testing.T) {
 	p.ends(t, Cause{Reason: ReasonReset})
 }
 
-// Whoever queues owes a flush only if nobody else does, and everything arrives once and in order.
+// A sender must flush only if no other will, and everything arrives once and in order.
 func TestQueueAndFlush(t *testing.T) {
 	for _, tr := range transports {
 		t.Run(tr.name, func(t *testing.T) {
@@ -195,7 +196,7 @@ func TestQueueAndFlush(t *testing.T) {
 				}
 				next[s]++
 			}
-			testkit.Eventually(t, "nobody writes", func() bool {
+			testkit.Eventually(t, "the writer ends", func() bool {
 				p.mu.Lock()
 				defer p.mu.Unlock()
 				return !p.writing && p.queued == 0
@@ -204,7 +205,7 @@ func TestQueueAndFlush(t *testing.T) {
 	}
 }
 
-// The kernel takes only a part of what is written to a peer that does not read; the rest is not lost.
+// The kernel accepts only a part of the frames for a peer that does not read; the rest is not lost.
 func TestFlushToAPeerThatReadsLate(t *testing.T) {
 	h := newRecorder()
 	h.limits.Queue = 64 << 20
@@ -230,9 +231,9 @@ func TestFlushToAPeerThatReadsLate(t *testing.T) {
 	})
 }
 
-// However long there is somebody who waits, the list does not grow with those who were served.
+// However long the list is never empty, it does not grow with connections that are done.
 func TestWritersListHoldsThoseWhoWait(t *testing.T) {
-	w := writers{most: 0} // nobody writes but the test
+	w := writers{maxRunning: 0} // only the test writes
 	const waiting = 3 * writerShare
 	conns := make([]*Conn, waiting+10_000)
 	for i := range conns {
@@ -243,14 +244,14 @@ func TestWritersListHoldsThoseWhoWait(t *testing.T) {
 	for i, c := range conns {
 		w.add(c)
 		if len(w.waiting)-w.first > waiting+i%writerShare {
-			n := w.takeShare(share[:])
+			n := w.popShare(share[:])
 			served = append(served, share[:n]...)
 		}
 		if most := 8 * waiting; cap(w.waiting) > most {
 			t.Fatalf("the list has room for %d, and %d wait", cap(w.waiting), len(w.waiting)-w.first)
 		}
 	}
-	for n := w.takeShare(share[:]); n > 0; n = w.takeShare(share[:]) {
+	for n := w.popShare(share[:]); n > 0; n = w.popShare(share[:]) {
 		served = append(served, share[:n]...)
 	}
 	if !slices.Equal(served, conns) {
@@ -261,7 +262,7 @@ func TestWritersListHoldsThoseWhoWait(t *testing.T) {
 func TestHoldKeepsWhatIsQueuedUntilFlush(t *testing.T) {
 	p, client := connect(t, newRecorder())
 	if !p.Hold() {
-		t.Fatal("nobody writes, and Hold does not hold")
+		t.Fatal("no writer is active although Hold was called")
 	}
 	if p.Hold() || p.Queue(text("first"), 1) {
 		t.Error("two are to flush")

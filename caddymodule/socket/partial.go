@@ -5,21 +5,24 @@ import (
 	"time"
 )
 
-// messageTimeout is how long a message may take from its first byte to its last. Pings between its fragments do not extend
-// it.
+// messageTimeout is the time that a message may take from its first byte to its last. Pings between
+// its fragments do not extend it.
 const messageTimeout = 30 * time.Second
 
-// Bounds of what unfinished messages hold, in bytes. A browser sends a message whole, so few are unfinished at any moment.
+// Bounds of the memory of unfinished messages, in bytes. Browsers send whole messages, so few are
+// unfinished at any moment.
 const (
-	freePart      = 1 << 10  // of each connection, not counted
-	maxUnfinished = 64 << 20 // of all connections that share a Budget, or four messages if they are larger
+	freePart      = 1 << 10  // uncounted bytes of each connection
+	maxUnfinished = 64 << 20 // for all connections that share a Budget; four messages, if those are larger
 )
 
-// Budget counts the bytes that unfinished messages hold, for all connections of a host. The zero value is ready to use.
+// Budget counts the bytes of unfinished messages for all connections of a host. The zero value is
+// ready to use.
 type Budget struct{ held atomic.Int64 }
 
-// change adds n bytes, which can be negative. It reports false, and adds nothing, if that exceeds the limit.
-func (b *Budget) change(n, limit int64) bool {
+// add adds n bytes; n may be negative. If the sum would exceed the limit, add adds nothing and
+// reports false.
+func (b *Budget) add(n, limit int64) bool {
 	if b.held.Add(n) <= limit || n <= 0 {
 		return true
 	}
@@ -27,30 +30,30 @@ func (b *Budget) change(n, limit int64) bool {
 	return false
 }
 
-// fragments is what a connection holds of a message that has not come whole. Between messages there is none.
+// fragments is the part of a message that has arrived. Between messages there is none.
 type fragments struct {
-	rest    []byte // the beginning of a frame
-	kind    byte   // opText or opBinary, once a fragment of a message has come; 0 before
+	rest    []byte // start of an incomplete frame
+	kind    byte   // opText or opBinary; 0 before the first fragment
 	message []byte // payloads of the fragments so far
-	spent   int64  // bytes that came since the first fragment, headers and control frames too
-	skip    uint64 // bytes to come of a payload that is too large
+	spent   int64  // bytes since the first fragment, including headers and control frames
+	skip    uint64 // bytes left of a payload that is too large
 
-	timer  *time.Timer // closes the connection; nil before the first byte of a message is kept
-	timed  bool        // the timer runs
+	timer  *time.Timer // closes the connection; nil until bytes of a message are kept
+	timed  bool        // the timer is running
 	budget *Budget     // nil while nothing is counted
-	held   int64       // bytes that are counted in budget
+	held   int64       // bytes counted in budget
 }
 
-// stop ends the time of a message, which is whole.
-func (f *fragments) stop() {
+// stopTimer stops the timer, because the message is complete.
+func (f *fragments) stopTimer() {
 	if f.timed {
 		f.timer.Stop()
 		f.timed = false
 	}
 }
 
-// fragmented returns what there is of a message that has not come whole, to be added to. Its time runs.
-func (c *Conn) fragmented() *fragments {
+// startPartial returns c.partial, creating it if necessary, with its timer running.
+func (c *Conn) startPartial() *fragments {
 	f := c.partial
 	if f == nil {
 		f = new(fragments)
@@ -60,7 +63,7 @@ func (c *Conn) fragmented() *fragments {
 	case f.timed:
 		return f
 	case f.timer == nil:
-		f.timer = time.AfterFunc(messageTimeout, c.unfinished)
+		f.timer = time.AfterFunc(messageTimeout, c.closeUnfinished)
 	default:
 		f.timer.Reset(messageTimeout)
 	}
@@ -68,45 +71,46 @@ func (c *Conn) fragmented() *fragments {
 	return f
 }
 
-// unfinished closes a connection whose peer does not finish a message.
-func (c *Conn) unfinished() {
-	c.close(ClosePolicy, "a message was not finished in time", Cause{Reason: ReasonUnfinished, Code: ClosePolicy})
+// closeUnfinished closes a connection whose peer does not finish a message.
+func (c *Conn) closeUnfinished() {
+	c.close(ClosePolicy, "the message was not finished in time", Cause{Reason: ReasonUnfinished, Code: ClosePolicy})
 }
 
-// discard forgets the message that has not come whole, if there is one.
+// discard drops the incomplete message, if there is one.
 func (c *Conn) discard() {
 	f := c.partial
 	if f == nil {
 		return
 	}
 	c.partial = nil
-	f.stop()
+	f.stopTimer()
 	if f.budget != nil {
-		f.budget.change(-f.held, 0)
+		f.budget.add(-f.held, 0)
 	}
 }
 
-// keep keeps the beginning of a frame: p itself if the connection owns it, else a copy. It reports false if there is no
-// memory for it; the connection is then closed.
+// keep keeps the start of a frame: p itself if the connection owns it, otherwise a copy. If the
+// budget is exhausted, it closes the connection and reports false.
 func (c *Conn) keep(p []byte, own bool) bool {
-	f := c.fragmented()
+	f := c.startPartial()
 	if own {
 		f.rest = p
 	} else {
 		f.rest = append(f.rest, p...)
 	}
-	return c.hold(f)
+	return c.countHeld(f)
 }
 
-// collect adds a fragment to the message. If there is no memory for it, the connection is closed, and nothing is delivered.
+// collect adds a fragment to the message. If the budget is exhausted, it closes the connection, and
+// nothing is delivered.
 func (c *Conn) collect(f *fragments, payload []byte) {
 	f.message = append(f.message, payload...)
-	if !c.hold(f) {
+	if !c.countHeld(f) {
 		f.message = nil
 	}
 }
 
-// collected is the length of the fragments of a message that have come, in bytes.
+// collected returns the size of the fragments so far in bytes.
 func (c *Conn) collected() int64 {
 	if c.partial == nil {
 		return 0
@@ -114,14 +118,15 @@ func (c *Conn) collected() int64 {
 	return int64(len(c.partial.message))
 }
 
-// hold counts what is kept of a message against the budget. It reports false if that is spent, and closes the connection.
-func (c *Conn) hold(f *fragments) bool {
+// countHeld counts the memory of a message against the budget. If that is exhausted, it closes the
+// connection and reports false.
+func (c *Conn) countHeld(f *fragments) bool {
 	limits := c.handler.Limits()
 	if limits.Unfinished == nil {
 		return true
 	}
 	n := max(0, int64(cap(f.rest)+cap(f.message))-freePart)
-	if !limits.Unfinished.change(n-f.held, max(maxUnfinished, 4*limits.Frame)) {
+	if !limits.Unfinished.add(n-f.held, max(maxUnfinished, 4*limits.Frame)) {
 		c.close(CloseUnavailable, "too many unfinished messages", Cause{Reason: ReasonUnfinished, Code: CloseUnavailable})
 		return false
 	}

@@ -11,7 +11,7 @@ import (
 	"github.com/rollcall-gateway/rollcall/internal/testkit"
 )
 
-// trickle writes one byte a second until the connection does not take it, and pings in between if it can.
+// trickle writes one byte a second until the connection fails.
 func trickle(nc net.Conn, sent []byte) {
 	for _, b := range sent {
 		time.Sleep(time.Second)
@@ -57,7 +57,8 @@ func TestUnfinishedMessageIsClosed(t *testing.T) {
 				if last := got[len(got)-1]; last.head != finClose || !strings.HasPrefix(last.payload, "\x03\xf0") {
 					t.Errorf("the peer got %q, want a close frame with the code 1008 at last", got)
 				}
-				// A second may pass before the first byte, one until the peer has not answered, and one to the end.
+				// A second may pass before the first byte, one for the peer's answer, and one to
+				// the end.
 				if after := time.Since(start); after < messageTimeout || after > messageTimeout+4*time.Second {
 					t.Errorf("the connection is closed after %s", after)
 				}
@@ -72,7 +73,7 @@ func TestUnfinishedMessageIsClosed(t *testing.T) {
 	}
 }
 
-// The time is that of each message, not of all that come without a pause.
+// The timeout applies to each message, not to messages that come without a pause.
 func TestSlowMessagesAreRead(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		h := newRecorder()
@@ -86,7 +87,8 @@ func TestSlowMessagesAreRead(t *testing.T) {
 			sent = append(sent, clientFrame(finText, m)...)
 			sent = append(append(append(sent, clientFrame(0x01, m[:50])...), clientFrame(finPing, "p")...), clientFrame(0x80, m[50:])...)
 		}
-		// Each message takes up to 28 s. What is written has the end of a message and the beginning of the next one.
+		// Each message takes up to 28 s. A write has the end of a message and the start of the next
+		// one.
 		for part := range slices.Chunk(sent, 60) {
 			time.Sleep(7 * time.Second)
 			if _, err := client.Write(part); err != nil {
@@ -97,7 +99,7 @@ func TestSlowMessagesAreRead(t *testing.T) {
 		if got := h.received(); !slices.Equal(got, want) {
 			t.Errorf("got %d messages, want %d", len(got), len(want))
 		}
-		time.Sleep(2 * messageTimeout) // nothing is under way, so no time runs
+		time.Sleep(2 * messageTimeout) // no message is incomplete, so no timer runs
 		synctest.Wait()
 		if got := h.closed(); len(got) > 0 {
 			t.Errorf("the connection was closed: %v", got)
@@ -147,13 +149,13 @@ func TestUnfinishedMessagesShareABudget(t *testing.T) {
 				synctest.Wait()
 				second.ends(t, Cause{ReasonUnfinished, CloseUnavailable})
 				if n := budget.held.Load(); n != maxUnfinished {
-					t.Errorf("%d bytes are counted, want those of the others", n)
+					t.Errorf("%d bytes are counted, want those of other connections", n)
 				}
 				if got := h.received(); len(got) > 0 && !slices.Equal(got, []string{"whole"}) {
 					t.Errorf("the handler got %q", got)
 				}
 
-				// What is small needs nothing of it.
+				// A small message does not need the budget.
 				h, third, client := connect()
 				client.Write(append(clientFrame(0x01, strings.Repeat("x", 400)), clientFrame(0x80, "")[:3]...))
 				synctest.Wait()
@@ -169,7 +171,7 @@ func TestUnfinishedMessagesShareABudget(t *testing.T) {
 	}
 }
 
-// A peer whose message does not fit is told why, also while it is still sending.
+// A peer whose message exceeds the budget receives the reason, also while it is still sending.
 func TestBudgetIsSpentByMany(t *testing.T) {
 	const size = 16 << 20
 	budget := new(Budget)

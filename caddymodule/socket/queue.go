@@ -1,25 +1,25 @@
 package socket
 
-// Push queues a whole frame, as [Text] built it, for the peer. It never blocks. After a close has begun the
-// frame is dropped; a frame that does not fit closes the connection with CloseSlow.
+// Push queues a whole frame that [Text] built. It never blocks. After a close has started, it drops
+// the frame. A frame that does not fit closes the connection with CloseSlow.
 func (c *Conn) Push(frame []byte) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	if c.queueLocked(piece{frame, 1}) {
-		c.schedule()
+		c.scheduleFlush()
 	}
 }
 
-// Queue queues whole frames, n of them in one piece, like [Conn.Push], and leaves writing to [Conn.Flush]. It reports whether
-// the caller is to call that: otherwise somebody is about to write already.
+// Queue queues n whole frames like [Conn.Push], but leaves writing to [Conn.Flush]. It reports
+// whether the caller must call Flush; if not, a writer is already active.
 func (c *Conn) Queue(frames []byte, n int) (flush bool) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	return c.queueLocked(piece{frames, n})
 }
 
-// Hold has what is queued wait until the caller calls [Conn.Flush], which it owes if Hold returns true: an answer that is about
-// to come is then written by the one who asked, and not by another goroutine.
+// Hold delays writing until the caller calls [Conn.Flush], which it must do if Hold returns true.
+// An answer that is queued meanwhile is then written by the caller's goroutine instead of another.
 func (c *Conn) Hold() (flush bool) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -30,7 +30,7 @@ func (c *Conn) Hold() (flush bool) {
 	return true
 }
 
-// queueLocked reports whether the caller is to see to it that the queue is written.
+// queueLocked reports whether the caller must arrange for the queue to be written.
 func (c *Conn) queueLocked(p piece) (flush bool) {
 	if c.closing {
 		return false
@@ -38,7 +38,7 @@ func (c *Conn) queueLocked(p piece) (flush bool) {
 	limit := c.handler.Limits().Queue
 	n := charge(len(p.b), limit)
 	if c.queued+n > limit {
-		// What waits would come too late, and the peer has to be told soon.
+		// Drop the queue: it would arrive too late, and delay the close frame.
 		c.first, c.more = piece{}, nil
 		c.closeLocked(CloseSlow, "too slow", Cause{Reason: ReasonSlow, Code: CloseSlow})
 		return false
@@ -46,11 +46,12 @@ func (c *Conn) queueLocked(p piece) (flush bool) {
 	return c.enqueue(p, n)
 }
 
-// charge is how many bytes of the queue a frame takes. One that is larger than half of the queue, a snapshot of a very
-// large channel, takes half: it has to be deliverable, and diffs have to find room behind it.
+// charge returns how many bytes of the queue a frame of the size counts for. A frame larger than
+// half of the queue, like the snapshot of a very large channel, counts as half: it must be
+// deliverable, with room for the diffs behind it.
 func charge(size, limit int) int { return min(size, limit/2) }
 
-// enqueue adds to the queue. It reports whether nobody is about to write it.
+// enqueue adds to the queue. It reports whether no writer is active.
 func (c *Conn) enqueue(p piece, n int) (flush bool) {
 	if c.first.b == nil {
 		c.first = p
@@ -63,16 +64,17 @@ func (c *Conn) enqueue(p piece, n int) (flush bool) {
 	return flush
 }
 
-// batch is what was taken from the queue to be written.
+// batch is a part of the queue that is being written.
 type batch struct {
 	first   piece
 	more    []piece
 	charged int
 }
 
-// takeQueue takes all that is queued, done being what was taken before and is written now. When nothing is queued, ok is
-// false and the caller no longer writes; last tells that nobody reads either, so that the caller is to close.
-func (c *Conn) takeQueue(done int) (b batch, ok, last bool) {
+// popQueue takes everything out of the queue; done is the charge of the previous batch, now
+// written. If the queue is empty, ok is false and the caller stops writing; then last reports
+// whether the reader is done, so that the caller must close the connection.
+func (c *Conn) popQueue(done int) (b batch, ok, last bool) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	c.queued -= done
@@ -85,18 +87,19 @@ func (c *Conn) takeQueue(done int) (b batch, ok, last bool) {
 	return b, true, false
 }
 
-// written tells that what was taken is written.
-func (c *Conn) written(done int) {
+// releaseQueued stops counting a batch that was written.
+func (c *Conn) releaseQueued(done int) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	c.queued -= done
 }
 
-// joinLimit is how many bytes of small frames are copied together for one write. A larger frame is written by itself.
+// joinLimit is the maximum size of small frames that are copied together for one write, in bytes. A
+// larger frame is written alone.
 const joinLimit = 32 << 10
 
-// next takes from the batch what goes out in one write: a piece as it is, or several small ones, copied together into
-// the buffer. It returns none when the batch is empty.
+// next removes from the batch what goes into one write: one piece as it is, or several small ones,
+// copied together into buf. It returns the zero piece when the batch is empty.
 func (b *batch) next(buf []byte) piece {
 	p := b.first
 	b.first = piece{}

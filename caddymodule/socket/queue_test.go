@@ -41,7 +41,7 @@ func TestPushKeepsOrder(t *testing.T) {
 		}
 		var s, i int
 		if _, err := fmt.Sscanf(string(got), "%d %d ", &s, &i); err != nil || s >= senders || string(got) != pushed(s, i) {
-			t.Fatalf("read %.40q, which nobody sent", got)
+			t.Fatalf("read %.40q, which was never sent", got)
 		}
 		if i != next[s] {
 			t.Fatalf("sender %d: frame %d came before frame %d", s, i, next[s])
@@ -55,7 +55,7 @@ func TestPushKeepsOrder(t *testing.T) {
 	}
 }
 
-// pushed is a payload whose length goes through small frames, those that are written together and larger ones.
+// pushed returns a payload whose size covers small frames, joined frames and large frames.
 func pushed(sender, i int) string {
 	size := 10 * i % 300
 	if i%100 == 99 {
@@ -81,7 +81,8 @@ func TestIdleConnectionHasNoGoroutine(t *testing.T) {
 	}
 }
 
-// unread fills the pipe to a peer that does not read: the first frame is being written, the rest waits.
+// unread fills the pipe to a peer that does not read: the first frame is being written, the rest is
+// queued.
 func unread(p *peer) {
 	p.Push(text("being written"))
 	synctest.Wait()
@@ -105,7 +106,7 @@ func TestQueueOverflow(t *testing.T) {
 		if got := h.closed(); len(got) != 1 || got[0] != (Cause{ReasonSlow, CloseSlow}) {
 			t.Errorf("Closed was called with %+v", got)
 		}
-		// A peer that reads again within the time is told why. What waited is not sent any more.
+		// A peer that reads again in time receives the reason. The queue was dropped.
 		time.Sleep(slowTimeout / 2)
 		var got []frame
 		for range 2 {
@@ -216,7 +217,7 @@ func TestQueueTakesALargeFrame(t *testing.T) {
 	}
 }
 
-// A diff that follows a large snapshot must find room.
+// A diff behind a large snapshot must fit into the queue.
 func TestQueueTakesDiffsBehindALargeFrame(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		h := newRecorder()
@@ -233,7 +234,7 @@ func TestQueueTakesDiffsBehindALargeFrame(t *testing.T) {
 	})
 }
 
-// The room in the queue comes back when frames are written, however they were counted.
+// Written frames free their room in the queue, however they were charged.
 func TestQueueCountsWhatWaits(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		h := newRecorder()
@@ -274,7 +275,7 @@ func TestWriteTimeout(t *testing.T) {
 	})
 }
 
-// failingConn breaks when it is written to, as one does whose peer has vanished with a reset.
+// failingConn fails when it is written to, like a connection that the peer has reset.
 type failingConn struct {
 	net.Conn
 	err error

@@ -9,19 +9,21 @@ import (
 	"unicode/utf8"
 )
 
-// readBuffers holds buffers for what is read. A connection has one while there is something to read.
+// readBuffers holds read buffers. A connection has one only while there is something to read.
 var readBuffers = sync.Pool{New: func() any { b := make([]byte, readBuffer); return &b }}
 
-// readBuffer is how many bytes one read takes at most. Frames from browsers are small, and many may have come.
+// readBuffer is the size of a read in bytes. Frames from browsers are small, and many may have
+// arrived.
 const readBuffer = 8 << 10
 
-// blockingBuffer is the same for a connection that is not parked, which has its buffer for life.
+// blockingBuffer is the size of a read in bytes for a connection that keeps its buffer while it
+// waits.
 const blockingBuffer = 512
 
-// read is the goroutine of a connection that has something to read, or cannot be parked. It ends when the connection is
-// parked or over. At most one runs for a connection.
+// read is the goroutine of a connection that has something to read, or cannot be parked. It ends
+// when the connection is parked or over. A connection has at most one.
 func (c *Conn) read() {
-	if c.way == wayBlocking {
+	if c.mode == modeBlocking {
 		c.readAll(make([]byte, blockingBuffer))
 		c.finish()
 		return
@@ -40,77 +42,80 @@ func (c *Conn) read() {
 	}
 }
 
-// stop is why readAll returns.
-type stop uint8
+// stopReason is why readAll returned.
+type stopReason uint8
 
 const (
-	stopParked  stop = iota // the connection belongs to whoever wakes it
-	stopEnded               // nothing more is to be read
-	stopRefused             // there is nothing to read now, and the connection could not be parked
+	stopParked  stopReason = iota // the connection belongs to the goroutine that wakes it
+	stopEnded                     // nothing more is to be read
+	stopRefused                   // there is nothing to read, and parking failed
 )
 
-// readAll reads until the connection is parked or ended, or there is nothing to read and it cannot be parked.
-func (c *Conn) readAll(buf []byte) stop {
+// readAll reads until the connection is parked or ended, or until there is nothing to read and
+// parking fails.
+func (c *Conn) readAll(buf []byte) stopReason {
 	if early := c.early; early != nil {
 		c.early = nil
-		if !c.take(early) {
+		if !c.parse(early) {
 			return stopEnded
 		}
 	}
 	for {
-		n, err := c.fill(buf)
-		if n > 0 && !c.take(buf[:n]) {
+		n, err := c.readSome(buf)
+		if n > 0 && !c.parse(buf[:n]) {
 			return stopEnded
 		}
 		switch {
 		case err == nil:
-			// A read that was not filled has most likely taken all. If not, the kernel says so at once.
-			if n < len(buf) && c.way == wayPlain && c.park() {
+			// A short read has most likely emptied the kernel's buffer. If not, the loop wakes c at
+			// once.
+			if n < len(buf) && c.mode == modePlain && c.park() {
 				return stopParked
 			}
-		case errors.Is(err, errNothing):
+		case errors.Is(err, errNoData):
 			if c.park() {
 				return stopParked
 			}
-			if c.refused {
+			if c.parkFailed {
 				return stopRefused
 			}
 		default:
-			c.broken(err)
+			c.readFailed(err)
 			return stopEnded
 		}
 	}
 }
 
-// readNext waits for what comes next to a connection that could not be parked. It returns false when nothing more is to be
-// read, otherwise parking is tried again: a peer sends a pong for each ping at least.
+// readNext waits for the next bytes of a connection that could not be parked. It returns false when
+// nothing more is to be read. Otherwise, the caller tries again to park it: a peer sends at least a
+// pong for each ping.
 func (c *Conn) readNext() bool {
 	buf := make([]byte, blockingBuffer)
 	c.setReadDeadline(time.Time{})
 	n, err := c.nc.Read(buf)
-	if n > 0 && !c.take(buf[:n]) {
+	if n > 0 && !c.parse(buf[:n]) {
 		return false
 	}
 	if err != nil {
-		c.broken(err)
+		c.readFailed(err)
 	}
 	return err == nil
 }
 
-// take takes apart what was read, and hands on what is whole. It returns false when nothing more is to be read. What is in p
-// is changed.
-func (c *Conn) take(p []byte) bool {
+// parse handles the complete frames in p and keeps the rest. It changes p, and returns false when
+// nothing more is to be read.
+func (c *Conn) parse(p []byte) bool {
 	limit := c.handler.Limits().Frame
-	own := false // p is what is kept of a frame
+	own := false // p is memory of the connection, taken from partial
 	if f := c.partial; f != nil {
 		n := min(f.skip, uint64(len(p)))
 		f.skip -= n
 		p = p[n:]
 		f.spent += int64(len(p))
-		// In fragments of one byte each, a message takes seven times its size. Fragments without any content would never
-		// reach the limit on messages.
+		// In fragments of one byte each, a message takes seven times its size. Empty fragments
+		// would never reach the limit on messages.
 		if f.kind != 0 && f.spent > 8*limit+readBuffer {
-			c.tooLarge()
+			c.closeTooLarge()
 			return false
 		}
 		if len(f.rest) > 0 {
@@ -121,13 +126,13 @@ func (c *Conn) take(p []byte) bool {
 	for len(p) > 0 {
 		h, wrong, ok := parseHeader(p)
 		if wrong == "" && ok {
-			wrong = c.check(h)
+			wrong = c.checkOrder(h)
 		}
 		switch {
 		case wrong != "":
-			return c.violated(CloseProtocol, wrong)
+			return c.protocolError(CloseProtocol, wrong)
 		case ok && h.opcode < opClose && h.size > uint64(max(0, limit-c.collected())):
-			c.tooLarge()
+			c.closeTooLarge()
 			p, own = c.skip(h, p[h.length:]), false
 			continue
 		case !ok || uint64(len(p))-h.length < h.size:
@@ -139,11 +144,11 @@ func (c *Conn) take(p []byte) bool {
 		payload := p[h.length : h.length+h.size]
 		p, own = p[h.length+h.size:], false
 		unmask(payload, h.mask)
-		if !c.frame(h, payload) {
+		if !c.handleFrame(h, payload) {
 			return false
 		}
 		if f := c.partial; f != nil && f.kind == 0 {
-			f.stop() // what follows is another message
+			f.stopTimer() // the next bytes are another message
 		}
 	}
 	if f := c.partial; f != nil && f.kind == 0 && f.skip == 0 {
@@ -152,41 +157,42 @@ func (c *Conn) take(p []byte) bool {
 	return true
 }
 
-// skip passes over a payload that is too large, of which p has come, and returns what is behind it. Were the connection closed
-// with bytes unread, the kernel would reset it, and a peer that is sending would not learn why.
+// skip discards a payload that is too large. p is the part that has arrived; skip returns the bytes
+// behind it. If the connection were closed with bytes unread, the kernel would reset it, and a peer
+// that is still sending would not receive the reason.
 func (c *Conn) skip(h frameHeader, p []byte) []byte {
 	n := min(h.size, uint64(len(p)))
 	c.discard()
 	c.partial = &fragments{skip: h.size - n}
 	if !h.final {
-		c.partial.kind = opBinary // delivered to nobody
+		c.partial.kind = opBinary // never delivered
 	}
 	return p[n:]
 }
 
-// check holds a frame against the one before it (RFC 6455 section 5.4).
-func (c *Conn) check(h frameHeader) (wrong string) {
-	begun := c.partial != nil && c.partial.kind != 0
+// checkOrder checks a frame against the one before it (RFC 6455 section 5.4).
+func (c *Conn) checkOrder(h frameHeader) (wrong string) {
+	started := c.partial != nil && c.partial.kind != 0
 	switch {
-	case h.opcode == opContinuation && !begun:
-		return "a continuation of nothing"
-	case (h.opcode == opText || h.opcode == opBinary) && begun:
-		return "a message within another"
+	case h.opcode == opContinuation && !started:
+		return "a continuation without a message to continue"
+	case (h.opcode == opText || h.opcode == opBinary) && started:
+		return "a message starts within another"
 	}
 	return ""
 }
 
-// frame carries out a whole frame. It returns false when nothing more is to be read.
-func (c *Conn) frame(h frameHeader, payload []byte) bool {
+// handleFrame handles a complete frame. It returns false when nothing more is to be read.
+func (c *Conn) handleFrame(h frameHeader, payload []byte) bool {
 	switch h.opcode {
 	case opText, opBinary:
 		if !h.final {
-			f := c.fragmented()
+			f := c.startPartial()
 			f.kind, f.spent = h.opcode, 0
 			c.collect(f, payload)
 			return true
 		}
-		return c.message(h.opcode == opText, payload)
+		return c.handleMessage(h.opcode == opText, payload)
 	case opContinuation:
 		f := c.partial
 		if !h.final {
@@ -194,20 +200,20 @@ func (c *Conn) frame(h frameHeader, payload []byte) bool {
 			return true
 		}
 		c.discard()
-		return c.message(f.kind == opText, append(f.message, payload...))
+		return c.handleMessage(f.kind == opText, append(f.message, payload...))
 	case opPing:
-		c.sign()
-		c.control()
+		c.recordSign()
+		c.notifyControl()
 		c.Push(pongFrame(payload))
 	case opPong:
-		c.sign()
-		if !c.asked.Swap(false) {
-			c.control()
+		c.recordSign()
+		if !c.pingSent.Swap(false) {
+			c.notifyControl()
 		}
 	case opClose:
 		code, wrong := parseClose(payload)
 		if wrong != "" {
-			return c.violated(code, wrong)
+			return c.protocolError(code, wrong)
 		}
 		c.close(code, "", Cause{Reason: ReasonClient, Code: code})
 		return false
@@ -215,57 +221,57 @@ func (c *Conn) frame(h frameHeader, payload []byte) bool {
 	return true
 }
 
-// message handles a whole message. It returns false when nothing more is to be read.
-func (c *Conn) message(text bool, p []byte) bool {
+// handleMessage handles a complete message. It returns false when nothing more is to be read.
+func (c *Conn) handleMessage(text bool, p []byte) bool {
 	if text && !utf8.Valid(p) {
-		return c.violated(CloseNotUTF8, "a text message is not UTF-8")
+		return c.protocolError(CloseNotUTF8, "the text message is not UTF-8")
 	}
-	c.sign()
+	c.recordSign()
 	c.deliver(text, p)
 	return true
 }
 
-// violated ends a connection whose peer does not keep to RFC 6455, and returns false.
-func (c *Conn) violated(code int, wrong string) bool {
+// protocolError closes a connection whose peer violates RFC 6455. It returns false.
+func (c *Conn) protocolError(code int, wrong string) bool {
 	c.close(code, wrong, Cause{Reason: ReasonProtocol, Code: code})
 	return false
 }
 
-// tooLarge closes a connection whose peer sends more than it may.
-func (c *Conn) tooLarge() {
+// closeTooLarge closes a connection whose peer exceeds Limits.Frame.
+func (c *Conn) closeTooLarge() {
 	c.close(CloseTooLarge, "the message is too large", Cause{Reason: ReasonTooLarge, Code: CloseTooLarge})
 }
 
-// deliver hands a message on; a panic ends this connection and nothing else.
+// deliver passes a message to the handler. A panic ends this connection only.
 func (c *Conn) deliver(text bool, p []byte) {
 	c.mu.Lock()
 	closing := c.closing
 	c.mu.Unlock()
 	if closing {
-		return // only the peer's close frame is waited for
+		return // waiting only for the peer's close frame
 	}
-	defer c.recovered()
+	defer c.recoverPanic()
 	c.counters.FramesIn.Add(1)
 	c.counters.BytesIn.Add(uint64(len(p)))
 	c.handler.Message(text, p)
 }
 
-// control tells the handler of a control frame.
-func (c *Conn) control() {
-	defer c.recovered()
+// notifyControl tells the handler of a control frame.
+func (c *Conn) notifyControl() {
+	defer c.recoverPanic()
 	c.handler.Control()
 }
 
-// recovered is deferred around what the handler does.
-func (c *Conn) recovered() {
+// recoverPanic is deferred around calls of the handler.
+func (c *Conn) recoverPanic() {
 	if v := recover(); v != nil {
 		c.handler.Panicked(v)
 		c.Close(CloseInternal, "internal error", Cause{Reason: ReasonPanic})
 	}
 }
 
-// broken notes why reading ended, unless a close had begun, which is then the cause.
-func (c *Conn) broken(err error) {
+// readFailed records why reading ended. If a close has started, its cause stays.
+func (c *Conn) readFailed(err error) {
 	cause := Cause{Reason: ReasonReset}
 	var network net.Error
 	if !errors.Is(err, io.EOF) && errors.As(err, &network) && network.Timeout() {
@@ -278,21 +284,22 @@ func (c *Conn) broken(err error) {
 	}
 }
 
-// finish lets the writer send what is queued, an answer to the peer's close frame above all, then closes.
+// finish lets the writer send the queue, in particular an answer to the peer's close frame, then
+// closes the connection.
 func (c *Conn) finish() {
-	c.end()
+	c.notifyClosed()
 	c.discard()
 	c.mu.Lock()
 	_ = c.nc.SetWriteDeadline(time.Now().Add(closeTimeout))
 	c.readerDone = true
 	writing := c.writing
 	c.mu.Unlock()
-	if !writing { // otherwise the writer closes when it is done
+	if !writing { // otherwise the writer closes it when it is done
 		c.shut()
 	}
 }
 
-// shut closes the network connection, once. TLS waits up to 5 s for a peer to take its alert.
+// shut closes the network connection, once. TLS waits up to 5 s for the peer to accept its alert.
 func (c *Conn) shut() {
 	if c.loop != nil {
 		c.loop.forget(c)

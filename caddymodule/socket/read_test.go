@@ -108,7 +108,7 @@ func TestControlFloodReachesTheHandler(t *testing.T) {
 	started.ends(t, Cause{ReasonRateLimited, CloseRateLimited})
 }
 
-// A pong that answers a ping of the server is no frame that the peer sent on its own account.
+// A pong that answers a ping of the server is not unsolicited.
 func TestControlIsNotToldOfAnswers(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		h := newRecorder()
@@ -135,7 +135,7 @@ func TestControlIsNotToldOfAnswers(t *testing.T) {
 		}
 		synctest.Wait()
 		if n := h.controlled(); n != 3 {
-			t.Errorf("Control was called %d times for 3 pongs that nobody asked for", n)
+			t.Errorf("Control was called %d times for 3 unsolicited pongs", n)
 		}
 		w.Remove(p.Conn)
 		p.Kill()
@@ -251,7 +251,7 @@ func TestTextIsUTF8(t *testing.T) {
 	for _, test := range []struct {
 		name string
 		sent []byte
-		want []string // messages; without any, the connection is closed with 1007
+		want []string // messages; if nil, the connection is closed with 1007
 	}{
 		{"a byte that begins nothing", clientFrame(finText, "a\xff"), nil},
 		{"a character cut short", clientFrame(finText, "\xe2\x82"), nil},
@@ -295,7 +295,8 @@ func TestTextIsUTF8(t *testing.T) {
 	}
 }
 
-// A peer that is sending still must be able to finish, or it takes the connection for broken before it reads why.
+// A peer that is still sending must be able to finish. Otherwise, its connection breaks before it
+// reads the reason.
 func TestWhoSendsTooMuchLearnsWhy(t *testing.T) {
 	large := strings.Repeat("x", 2<<20)
 	for _, tr := range transports {
@@ -339,8 +340,8 @@ func TestWhoSendsTooMuchLearnsWhy(t *testing.T) {
 	}
 }
 
-// Fragments without content never add up to the limit on messages, and control frames between them are no reason
-// to go on.
+// Fragments without content never add up to the limit on messages. Control frames between them do
+// not help.
 func TestEndlessFragments(t *testing.T) {
 	h := newRecorder()
 	h.limits.Frame = 4096
@@ -361,7 +362,7 @@ func TestEndlessFragments(t *testing.T) {
 			break
 		}
 		if total > 16<<20 {
-			t.Fatalf("a message took %d bytes of empty fragments and goes on", total)
+			t.Fatalf("a message took %d bytes of empty fragments and has not ended", total)
 		}
 		sent = sent[:0]
 		for len(sent) < 64<<10 {
@@ -391,7 +392,7 @@ func TestPanicEndsTheConnection(t *testing.T) {
 		if got := h.panicked(); len(got) != 1 || got[0] != "a bug" {
 			t.Errorf("Panicked was called with %v", got)
 		}
-		// Others go on.
+		// Other connections continue.
 		other.Push(text("still here"))
 		if _, got, err := otherClient.ReadMessage(); err != nil || string(got) != "still here" {
 			t.Errorf("read %q, error %v", got, err)
@@ -417,7 +418,7 @@ func TestPanicEndsTheConnection(t *testing.T) {
 	})
 }
 
-// Limits are asked for anew, so a reload changes those of open connections.
+// Limits are read at each use, so a reload changes those of open connections.
 func TestLimitsChangeForOpenConnections(t *testing.T) {
 	h := newRecorder()
 	p, client := connect(t, h)
@@ -427,7 +428,7 @@ func TestLimitsChangeForOpenConnections(t *testing.T) {
 	h.mu.Lock()
 	h.limits.Frame = 1000
 	h.mu.Unlock()
-	// The read loop has asked already for the message that comes next.
+	// The read loop may already have read the limits for the next message.
 	for range 2 {
 		client.WriteMessage(websocket.TextMessage, make([]byte, 1001))
 	}

@@ -14,21 +14,22 @@ import (
 	"github.com/gorilla/websocket"
 )
 
-// Subprotocol is the one the server speaks. A client that offers none is served too.
+// Subprotocol is the subprotocol of the server. A client that offers none is served, too.
 const Subprotocol = "rollcall.v1"
 
-// UpgradeError is a request that is not a websocket handshake, or not one that can be served.
+// UpgradeError is returned for a request that is not a websocket handshake, or that cannot be
+// served as one.
 type UpgradeError struct {
-	Status int // HTTP
+	Status int // HTTP status
 	Reason string
 }
 
 func (e *UpgradeError) Error() string { return e.Reason }
 
-// Upgrade makes a websocket of the request. Nothing is read before [Conn.Start], and nothing may be written to w after
-// Upgrade has returned without an error.
+// Upgrade turns the request into a websocket. It reads nothing before [Conn.Start]. If it returns
+// no error, nothing may be written to w afterwards.
 //
-// It returns an *UpgradeError, with nothing written, when the request is no websocket handshake.
+// It returns an *UpgradeError, with nothing written, if the request is not a websocket handshake.
 func Upgrade(w http.ResponseWriter, r *http.Request) (*Conn, error) {
 	if err := checkHandshake(r); err != nil {
 		return nil, err
@@ -39,7 +40,7 @@ func Upgrade(w http.ResponseWriter, r *http.Request) (*Conn, error) {
 		// gorilla does the handshake, and this package reads and writes.
 		ReadBufferSize:  1,
 		WriteBufferPool: noBuffers{},
-		CheckOrigin:     func(*http.Request) bool { return true }, // the caller's: it answers with a close code
+		CheckOrigin:     func(*http.Request) bool { return true }, // the caller checks it, and refuses with a close code
 		Error: func(_ http.ResponseWriter, _ *http.Request, status int, reason error) {
 			failed = &UpgradeError{Status: status, Reason: reason.Error()}
 		},
@@ -56,11 +57,12 @@ func Upgrade(w http.ResponseWriter, r *http.Request) (*Conn, error) {
 	return c, nil
 }
 
-// connKey is the key of a request's connection in its context.
+// connKey is the context key of a request's connection.
 type connKey struct{}
 
-// WithConn returns a context for the requests of a connection, as http.Server.ConnContext does. With it, [Upgrade] has the
-// connection before it is hijacked: the 101 response waits for what is written before [Conn.Start], and leaves with it.
+// WithConn returns a context for the requests of a connection, for http.Server.ConnContext. With
+// it, [Upgrade] knows the connection before it is hijacked: the 101 response waits for frames that
+// are written before [Conn.Start], and leaves with them.
 func WithConn(ctx context.Context, nc net.Conn) context.Context {
 	return context.WithValue(ctx, connKey{}, nc)
 }
@@ -70,9 +72,9 @@ func checkHandshake(r *http.Request) error {
 	case r.ProtoMajor != 1:
 		return &UpgradeError{http.StatusNotImplemented, "websockets are served over HTTP/1.1 only"}
 	case !r.ProtoAtLeast(1, 1): // RFC 6455 section 4.2.1; HTTP/1.0 has no 101 response
-		return &UpgradeError{http.StatusUpgradeRequired, "a websocket begins with HTTP/1.1"}
+		return &UpgradeError{http.StatusUpgradeRequired, "a websocket starts with HTTP/1.1"}
 	case r.Method != http.MethodGet:
-		return &UpgradeError{http.StatusMethodNotAllowed, "a websocket begins with GET"}
+		return &UpgradeError{http.StatusMethodNotAllowed, "a websocket starts with a GET request"}
 	case !websocket.IsWebSocketUpgrade(r):
 		return &UpgradeError{http.StatusUpgradeRequired, "this is a websocket: connect with Upgrade: websocket"}
 	case r.Header.Get("Sec-WebSocket-Version") != "13":
@@ -84,23 +86,24 @@ func checkHandshake(r *http.Request) error {
 	return nil
 }
 
-// handshake is what gorilla upgrades. Two things differ from a plain ResponseWriter.
+// handshake is the ResponseWriter that gorilla upgrades. It differs from a plain one in two things.
 //
-// The 101 response goes through WriteHeader of the outermost writer, as reverse_proxy does it, and the one that gorilla
-// writes itself is dropped: access log and metrics see the status, and headers set by others are sent.
+// The 101 response goes through WriteHeader of the outermost writer, as in reverse_proxy, and
+// gorilla's own response is dropped. So the access log and metrics see the status, and headers of
+// other handlers are sent.
 //
-// The connection is hijacked from the innermost writer. Caddy's writers have no Hijack since 2.11.5 (caddy#7913) while
-// gorilla 1.5.3 asks for it by type assertion, and a recorder in between would count bytes for as long as
-// the connection lives, which holds 14 KB and races with the log line.
+// The connection is hijacked from the innermost writer. Caddy's writers have no Hijack since 2.11.5
+// (caddy#7913), while gorilla 1.5.3 asks for it by type assertion. A recorder in between would
+// count bytes for the life of the connection, which holds 14 KB and races with the log line.
 type handshake struct {
 	http.ResponseWriter
 	request *http.Request
 	conn    net.Conn
 	corked  bool
-	early   []byte // what net/http has read behind the request
+	early   []byte // bytes that net/http has read behind the request
 }
 
-// Hijack implements http.Hijacker; gorilla calls it when all its checks have passed.
+// Hijack implements http.Hijacker. gorilla calls it after its checks.
 func (h *handshake) Hijack() (net.Conn, *bufio.ReadWriter, error) {
 	inner := h.ResponseWriter
 	for {
@@ -122,7 +125,7 @@ func (h *handshake) Hijack() (net.Conn, *bufio.ReadWriter, error) {
 	if offers(h.request, Subprotocol) {
 		header.Set("Sec-WebSocket-Protocol", Subprotocol)
 	}
-	// Hijacking writes the response, so this is the last moment for it.
+	// Hijacking writes the response, so cork the connection now.
 	if nc, ok := h.request.Context().Value(connKey{}).(*net.TCPConn); ok {
 		h.corked = cork(nc, true)
 	}
@@ -133,11 +136,11 @@ func (h *handshake) Hijack() (net.Conn, *bufio.ReadWriter, error) {
 		return nil, nil, fmt.Errorf("hijacking: %w", err)
 	}
 	h.conn = conn
-	// The response is out, so a fast client's first frame can have arrived with net/http. gorilla would take it for a
-	// violation: it is used to writing the response itself, later.
+	// The response is sent, so net/http may already have read a fast client's first frame. gorilla
+	// would treat that as a violation, because it writes its own response only later.
 	if n := rw.Reader.Buffered(); n > 0 {
 		h.early = make([]byte, n)
-		_, _ = io.ReadFull(rw.Reader, h.early) // cannot fail: they are buffered
+		_, _ = io.ReadFull(rw.Reader, h.early) // cannot fail: the bytes are buffered
 		rw = bufio.NewReadWriter(bufio.NewReaderSize(conn, 0), rw.Writer)
 	}
 	return handshakeConn{conn}, rw, nil
@@ -146,14 +149,14 @@ func (h *handshake) Hijack() (net.Conn, *bufio.ReadWriter, error) {
 // acceptGUID is appended to the client's key (RFC 6455 section 1.3).
 const acceptGUID = "258EAFA5-E914-47DA-95CA-C5AB0DC85B11"
 
-// acceptKey answers the challenge in Sec-WebSocket-Key.
+// acceptKey returns the value of Sec-WebSocket-Accept for a client's Sec-WebSocket-Key.
 func acceptKey(key string) string {
 	sum := sha1.Sum([]byte(key + acceptGUID))
 	return base64.StdEncoding.EncodeToString(sum[:])
 }
 
-// offers reports whether the client offers the subprotocol. It may do so in several header fields (RFC 6455 section 11.3.4),
-// of which gorilla reads the first.
+// offers reports whether the client offers the subprotocol, in any of several header fields (RFC
+// 6455 section 11.3.4). gorilla reads only the first field.
 func offers(r *http.Request, subprotocol string) bool {
 	for _, field := range r.Header.Values("Sec-WebSocket-Protocol") {
 		for offered := range strings.SplitSeq(field, ",") {
@@ -165,7 +168,8 @@ func offers(r *http.Request, subprotocol string) bool {
 	return false
 }
 
-// handshakeConn is the connection as gorilla sees it: it swallows the one write, gorilla's own 101 response.
+// handshakeConn is the connection that gorilla sees. It swallows gorilla's own 101 response, the
+// only write.
 type handshakeConn struct{ net.Conn }
 
 func (handshakeConn) Write(p []byte) (int, error) { return len(p), nil }

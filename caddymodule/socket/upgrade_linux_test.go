@@ -13,7 +13,7 @@ import (
 	"github.com/rollcall-gateway/rollcall/internal/testkit"
 )
 
-// corked asks the kernel whether it holds on to what is written.
+// corked reports whether the kernel holds back writes.
 func corked(t *testing.T, nc net.Conn) bool {
 	t.Helper()
 	raw, err := nc.(*net.TCPConn).SyscallConn()
@@ -29,7 +29,7 @@ func corked(t *testing.T, nc net.Conn) bool {
 	return value != 0
 }
 
-// serveCorked answers handshakes as Caddy does that has been told of [WithConn].
+// serveCorked answers handshakes with [WithConn] in use.
 func serveCorked(t *testing.T, then func(net.Conn, *Conn, error)) net.Conn {
 	t.Helper()
 	server := httptest.NewUnstartedServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
@@ -59,7 +59,7 @@ func TestWhatIsSaidFirstLeavesWithTheResponse(t *testing.T) {
 			return
 		}
 		if !corked(t, nc) {
-			t.Error("the response leaves before the first frame is there")
+			t.Error("the response leaves before the first frame is queued")
 		}
 		p := &peer{Conn: c, handler: h}
 		c.Handle(h, &p.counters, testLoop)

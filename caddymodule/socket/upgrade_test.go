@@ -206,7 +206,7 @@ func TestAcceptKey(t *testing.T) {
 	}
 }
 
-// A client may send its first frames as soon as it has read the 101 response, and nothing is lost of what
+// A client may send its first frames as soon as it has read the 101 response. Nothing is lost that
 // net/http has read together with the request.
 func TestUpgradeKeepsEarlyData(t *testing.T) {
 	h := newRecorder()
@@ -275,7 +275,7 @@ func TestRefuse(t *testing.T) {
 	testkit.Eventually(t, "the connection ends", func() bool { return c.counters.Open.Load() == 0 })
 }
 
-// Others know a connection that has a handler, and can be closing it when it is refused.
+// Other goroutines know a connection that has a handler, and can be closing it when it is refused.
 func TestRefuseWhileOthersClose(t *testing.T) {
 	for _, tr := range []struct {
 		name  string

@@ -6,26 +6,29 @@ import (
 	"time"
 )
 
-// Wheel pings connections, and drops those that are silent, from one goroutine: timers for each would cost more memory than
-// the rest of an idle connection's state. Connections come round at their own interval, give or take a tick.
+// Wheel pings connections and drops silent ones, from one goroutine: timers for each connection
+// would cost more memory than the rest of its idle state. Each connection has its own ping
+// interval, kept to within two ticks.
 type Wheel struct {
 	tick time.Duration
 	stop chan struct{}
 	done chan struct{}
 
 	mu    sync.Mutex
-	slots []*Conn // first of each slot's list, linked through Conn.prev and next
+	slots []*Conn // first connection of each slot's list, linked through Conn.prev and next
 	hand  int
-	// turned is when the hand moved last, and spare until when nobody is dropped, see now.
-	turned, spare int64
-	// ahead is the wall clock less now, in milliseconds, when expiries were compared with it.
-	ahead int64
+	// lastTurn is when the hand last moved; until spareUntil, no silent connection is dropped. See
+	// now.
+	lastTurn, spareUntil int64
+	// wallAhead is the lead of the wall clock over now in milliseconds, at the last comparison of
+	// expiries.
+	wallAhead int64
 }
 
-// wheelSlots times the tick is the longest interval that needs no second round.
+// wheelSlots times the tick is the longest interval that fits into one round.
 const wheelSlots = 512
 
-// NewWheel starts a wheel that looks for due connections once a tick. Stop ends its goroutine.
+// NewWheel starts a wheel that moves once a tick. Stop ends its goroutine.
 func NewWheel(tick time.Duration) *Wheel {
 	w := &Wheel{
 		tick:  tick,
@@ -37,14 +40,15 @@ func NewWheel(tick time.Duration) *Wheel {
 	return w
 }
 
-// Stop ends the wheel; it returns when its goroutine has ended.
+// Stop stops the wheel. It returns when its goroutine has ended.
 func (w *Wheel) Stop() {
 	close(w.stop)
 	<-w.done
 }
 
-// Add has c pinged from now on, and dropped when it falls silent. The first ping comes after half to all of its interval:
-// connections that came together do not stay together.
+// Add pings c from now on, and drops it when it falls silent. The first ping comes after half of
+// its interval to all of it, at random, so that connections that came together do not stay
+// together.
 func (w *Wheel) Add(c *Conn) {
 	limits := c.handler.Limits()
 	w.mu.Lock()
@@ -52,8 +56,8 @@ func (w *Wheel) Add(c *Conn) {
 	w.insert(c, limits, limits.Ping/2+rand.N(limits.Ping/2+1), now())
 }
 
-// Expire closes c when its login ends at t, by the wall clock or by a clock that nobody sets, whichever is first. A zero t is
-// no end. It replaces the end that was set before.
+// Expire closes c when its login ends at t, by the wall clock or by the monotonic clock, whichever
+// is first. It replaces the previous end. A zero t means no end.
 func (w *Wheel) Expire(c *Conn, t time.Time) {
 	w.expire(c, t, now(), time.Now().UnixMilli())
 }
@@ -81,16 +85,16 @@ func (w *Wheel) Remove(c *Conn) {
 	}
 }
 
-// insert has c pinged after a while.
+// insert schedules the next ping of c.
 func (w *Wheel) insert(c *Conn, limits Limits, in time.Duration, now int64) {
 	c.ping = now + in.Milliseconds()
 	w.put(c, limits, now)
 }
 
-// put gives c the slot of its next ping, of the end of its login, or of the moment at which it will have been silent for too
-// long.
+// put gives c the slot of its next ping, of the end of its login, or of the end of its allowed
+// silence, whichever is first.
 func (w *Wheel) put(c *Conn, limits Limits, now int64) {
-	due := min(c.ping, c.heard.Load()+limits.Silence.Milliseconds())
+	due := min(c.ping, c.lastSign.Load()+limits.Silence.Milliseconds())
 	if c.wallExpiry != 0 {
 		due = min(due, c.expires)
 	}
@@ -125,7 +129,7 @@ func (w *Wheel) run() {
 		case <-ticker.C:
 			pinged, silent, expired := w.turn(now(), time.Now().UnixMilli())
 			for _, c := range pinged {
-				c.asked.Store(true)
+				c.pingSent.Store(true)
 				c.Push(pingFrame)
 			}
 			for _, c := range silent {
@@ -138,37 +142,39 @@ func (w *Wheel) run() {
 	}
 }
 
-// The wheel may turn this late. After more, the process did not get to read either, and drops nobody for a while.
+// If the wheel is later than maxLate, the process could not read either. So it drops no connection
+// for lateRest.
 const (
 	maxLate  = 2 * time.Second
 	lateRest = 5 * time.Second
 )
 
-// maxStep is how far the wall clock may get ahead until expiries are compared with it.
+// maxStep is how far the wall clock may advance on now before expiries are compared with it.
 const maxStep = time.Second
 
-// turn moves the hand on; wall is the Unix time in milliseconds. It returns those whose ping is due, each already in the slot
-// of its next turn, those who were silent for too long, and those whose login has ended.
+// turn moves the hand; wall is the Unix time in milliseconds. It returns the connections to ping,
+// each already in its next slot, the connections that were silent for too long, and those with a
+// login that has ended.
 func (w *Wheel) turn(now, wall int64) (pinged, silent, expired []*Conn) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	late := w.turned != 0 && now-w.turned > maxLate.Milliseconds()
+	late := w.lastTurn != 0 && now-w.lastTurn > maxLate.Milliseconds()
 	if late {
-		w.spare = now + lateRest.Milliseconds()
+		w.spareUntil = now + lateRest.Milliseconds()
 	}
-	// The machine slept, and now did not go on meanwhile, or the clock was set.
-	if stepped := wall-now > w.ahead+maxStep.Milliseconds(); stepped || late {
-		w.ahead = wall - now
+	// The machine slept, which does not advance now, or the wall clock was set.
+	if stepped := wall-now > w.wallAhead+maxStep.Milliseconds(); stepped || late {
+		w.wallAhead = wall - now
 		w.compareExpiries(now, wall)
 	}
-	w.ahead = min(w.ahead, wall-now) // the next step counts from here
-	w.turned = now
+	w.wallAhead = min(w.wallAhead, wall-now) // the next step counts from here
+	w.lastTurn = now
 	w.hand = (w.hand + 1) % wheelSlots
 	tick := w.tick.Milliseconds()
 	for c := w.slots[w.hand]; c != nil; {
 		next := c.next
-		// Its turn is up to two ticks early, since it was added between ticks and the slot is a whole number of them, or
-		// whole rounds.
+		// Its turn is early by up to two ticks, because it was added between ticks and its slot is
+		// rounded down, or by whole rounds.
 		limits := c.handler.Limits()
 		w.unlink(c)
 		switch {
@@ -176,7 +182,7 @@ func (w *Wheel) turn(now, wall int64) (pinged, silent, expired []*Conn) {
 			expired = append(expired, c)
 			c.wallExpiry = 0
 			w.put(c, limits, now)
-		case now-c.heard.Load() >= limits.Silence.Milliseconds() && now >= w.spare:
+		case now-c.lastSign.Load() >= limits.Silence.Milliseconds() && now >= w.spareUntil:
 			silent = append(silent, c)
 			w.put(c, limits, now)
 		case c.ping-now < 2*tick:
@@ -190,8 +196,8 @@ func (w *Wheel) turn(now, wall int64) (pinged, silent, expired []*Conn) {
 	return pinged, silent, expired
 }
 
-// compareExpiries brings logins that have ended by the wall clock to an end, and gives each the slot of its end from now. It
-// looks at every connection.
+// compareExpiries moves the end of each login to the time at which the wall clock reaches it, if
+// that is earlier than planned. It visits every connection.
 func (w *Wheel) compareExpiries(now, wall int64) {
 	for _, c := range w.slots {
 		for c != nil {

@@ -10,7 +10,7 @@ import (
 	"time"
 )
 
-// pings notes when a server's pings came.
+// pings records when a server's pings arrived.
 type pings struct {
 	mu    sync.Mutex
 	times []time.Time
@@ -101,7 +101,7 @@ func TestWheelSpreadsTheFirstPings(t *testing.T) {
 		for i := range conns {
 			conns[i].slot = -1
 			conns[i].handler = h
-			conns[i].sign()
+			conns[i].recordSign()
 			w.Add(&conns[i])
 			slots[conns[i].slot]++
 		}
@@ -168,7 +168,7 @@ func TestWheelRemove(t *testing.T) {
 	})
 }
 
-// A wheel that is late for a while, because the process got no time, forgets nobody.
+// A wheel that is late for a while, because the process was suspended, forgets no connection.
 func TestWheelThatIsLate(t *testing.T) {
 	const tick = 100 * time.Millisecond
 	w := &Wheel{tick: tick, slots: make([]*Conn, wheelSlots)}
@@ -177,7 +177,7 @@ func TestWheelThatIsLate(t *testing.T) {
 	const start = 1000
 	for i := range conns {
 		conns[i].slot, conns[i].handler = -1, h
-		conns[i].heard.Store(start)
+		conns[i].lastSign.Store(start)
 		w.mu.Lock()
 		w.insert(&conns[i], h.limits, rand.N(25*time.Second), start)
 		w.mu.Unlock()
@@ -201,20 +201,20 @@ func TestWheelThatIsLate(t *testing.T) {
 	}
 }
 
-// event is what happens to a machine and its clocks, in this order.
+// event is something that happens to a machine and its clocks, in this order.
 type event struct {
 	run   time.Duration // the wheel turns
-	still time.Duration // the process gets no time
-	step  time.Duration // of the wall clock: it is set, or the machine sleeps
+	still time.Duration // the process is suspended
+	step  time.Duration // step of the wall clock: it is set, or the machine sleeps
 }
 
 func TestWheelExpiresLogins(t *testing.T) {
 	const tick, limit = 100 * time.Millisecond, 3 * time.Hour
 	tests := []struct {
 		name   string
-		expiry time.Duration // by the wall clock at the begin
+		expiry time.Duration // by the wall clock, from the start
 		events []event
-		want   time.Duration // since the begin, by a clock that nobody sets
+		want   time.Duration // from the start, by the monotonic clock
 	}{
 		{"at its time", 10 * time.Minute, nil, 10 * time.Minute},
 		{"over before", -time.Second, nil, 0},
@@ -236,7 +236,7 @@ func TestWheelExpiresLogins(t *testing.T) {
 			now, wall := time.Hour, 20000*24*time.Hour
 			begin := now
 			turn := func() (ended bool) {
-				conn.heard.Store(now.Milliseconds())
+				conn.lastSign.Store(now.Milliseconds())
 				_, _, expired := w.turn(now.Milliseconds(), wall.Milliseconds())
 				return len(expired) > 0
 			}
@@ -284,7 +284,7 @@ func TestWheelExpiresByTheLastLogin(t *testing.T) {
 	run := func(until int64) (ended bool) {
 		for !ended && now < until {
 			now += 100
-			conn.heard.Store(now)
+			conn.lastSign.Store(now)
 			_, _, expired := w.turn(now, now)
 			ended = len(expired) > 0
 		}
@@ -313,7 +313,7 @@ func BenchmarkWheelTurn(b *testing.B) {
 		now += w.tick.Milliseconds()
 		pinged, silent, _ := w.turn(now, now)
 		for _, c := range append(pinged, silent...) {
-			c.heard.Store(now)
+			c.lastSign.Store(now)
 		}
 	}
 }

@@ -7,11 +7,11 @@ import (
 	"time"
 )
 
-// joined holds the buffers of those who write. A connection that has nothing to write has none.
-var joined = sync.Pool{New: func() any { b := make([]byte, 0, joinLimit); return &b }}
+// joinBuffers holds the buffers of writers. A connection with nothing to write has none.
+var joinBuffers = sync.Pool{New: func() any { b := make([]byte, 0, joinLimit); return &b }}
 
-// schedule has the queue written soon, by somebody else: the caller has locks.
-func (c *Conn) schedule() {
+// scheduleFlush has another goroutine write the queue: the caller may hold locks.
+func (c *Conn) scheduleFlush() {
 	if c.plain {
 		c.loop.add(c)
 		return
@@ -19,32 +19,32 @@ func (c *Conn) schedule() {
 	go c.write(piece{}, batch{})
 }
 
-// Flush writes what is queued, as far as the kernel takes it at once; what it does not take, a goroutine writes. It is called
-// by the one who was told to by [Conn.Queue].
+// Flush writes the queue without blocking; a goroutine writes what the kernel does not accept. It
+// must be called when [Conn.Queue] or [Conn.Hold] says so, and only then.
 func (c *Conn) Flush() {
 	if !c.plain {
 		go c.write(piece{}, batch{}) // TLS waits for the kernel
 		return
 	}
-	buf, _ := joined.Get().(*[]byte)
+	buf, _ := joinBuffers.Get().(*[]byte)
 	if c.flush(*buf) {
-		joined.Put(buf)
+		joinBuffers.Put(buf)
 	}
 }
 
-// flushRounds is how often the queue is emptied before it is somebody else's turn.
+// flushRounds is how many times flush empties the queue before it yields to other connections.
 const flushRounds = 8
 
-// flush is Flush with a buffer. It returns false when somebody else has that now.
+// flush is Flush with a buffer. It returns false if another goroutine now uses the buffer.
 func (c *Conn) flush(buf []byte) bool {
 	done := 0
 	for round := 0; ; round++ {
 		if round == flushRounds {
-			c.written(done)
+			c.releaseQueued(done)
 			c.loop.add(c)
 			return true
 		}
-		b, ok, last := c.takeQueue(done)
+		b, ok, last := c.popQueue(done)
 		if last {
 			c.shut()
 		}
@@ -69,11 +69,11 @@ func (c *Conn) flush(buf []byte) bool {
 	}
 }
 
-// write empties the queue and waits for the kernel where it must, first with what somebody else began. Then it ends. At most
-// one writes for a connection.
+// write empties the queue, after a piece and a batch that flush left, and blocks where it must.
+// Then it ends. A connection has at most one writer.
 func (c *Conn) write(p piece, b batch) {
-	buf, _ := joined.Get().(*[]byte)
-	defer joined.Put(buf)
+	buf, _ := joinBuffers.Get().(*[]byte)
+	defer joinBuffers.Put(buf)
 	for {
 		for ; p.b != nil; p = b.next(*buf) {
 			if err := c.writeBytes(p); err != nil {
@@ -82,7 +82,7 @@ func (c *Conn) write(p piece, b batch) {
 			}
 		}
 		var ok, last bool
-		b, ok, last = c.takeQueue(b.charged)
+		b, ok, last = c.popQueue(b.charged)
 		if last {
 			c.shut()
 		}
@@ -107,7 +107,7 @@ func (c *Conn) writeBytes(p piece) error {
 	return err
 }
 
-// writeFailed gives the connection up: the peer did not take what was written, or is gone.
+// writeFailed ends the connection after an error: the peer reads too slowly, or is gone.
 func (c *Conn) writeFailed(err error) {
 	cause := Cause{Reason: ReasonReset}
 	if errors.Is(err, os.ErrDeadlineExceeded) {
