@@ -33,20 +33,6 @@ type channel struct {
 	timer     *time.Timer // not nil while a flush is due
 }
 
-// member is one user in one channel.
-type member struct {
-	user    *user
-	channel *channel
-	pos     int    // in channel.members
-	userPos int    // in user.members
-	trace   *trace // nil while this pod's connections are all there is
-	refs    int32  // connections of the user that listen on this pod
-	shown   bool   // by name
-	told    bool   // was there when watchers were told last; one who no longer is gets forgotten when they are told
-	updated bool   // the e-mail is not the one that was shown
-	dirty   bool
-}
-
 func newChannel(name string, class Class) *channel {
 	ch := &channel{name: name, class: class}
 	if class.Kind == Authenticated {
@@ -57,6 +43,9 @@ func newChannel(name string, class Class) *channel {
 
 // named reports whether watchers may see who is there.
 func (ch *channel) named() bool { return ch.class.Kind == Authenticated && !ch.class.CountOnly }
+
+// countOnly reports whether the channel is authenticated and shows no users.
+func (ch *channel) countOnly() bool { return ch.class.Kind == Authenticated && ch.class.CountOnly }
 
 // count is the number that watchers are to see: users when they log in, otherwise connections.
 func (ch *channel) count() int {
@@ -119,69 +108,6 @@ func (h *Host) deactivate(ch *channel) {
 	h.unsend(ch)
 	delete(h.channels, ch.name)
 	h.end(ch)
-}
-
-// member returns the user's place in an authenticated channel, a new one if need be.
-func (ch *channel) member(u *user) *member {
-	m := ch.byUser[u]
-	if m == nil {
-		m = &member{user: u, channel: ch, pos: len(ch.members), userPos: len(u.members)}
-		ch.byUser[u] = m
-		ch.members = append(ch.members, m)
-		u.members = append(u.members, m)
-	}
-	return m
-}
-
-// arrive counts one more connection of the user in the channel.
-func (h *Host) arrive(ch *channel, u *user) {
-	if ch.class.Kind != Authenticated {
-		return
-	}
-	m := ch.member(u)
-	was := m.there()
-	m.refs++
-	if m.refs == 1 {
-		ch.users++
-		ch.chunks.touch(m.pos)
-		h.note(m, false)
-		h.follow(m, was, false)
-	}
-}
-
-// depart counts one connection of the user less in the channel, as lost or for good.
-func (h *Host) depart(ch *channel, u *user, lost bool) {
-	if ch.class.Kind != Authenticated {
-		return
-	}
-	m := ch.byUser[u]
-	m.refs--
-	if m.refs == 0 {
-		ch.users--
-		ch.chunks.touch(m.pos)
-		h.note(m, lost)
-		h.follow(m, true, lost)
-	}
-}
-
-// forget removes a member for good.
-func (h *Host) forget(m *member) {
-	ch := m.channel
-	ch.chunks.touch(m.pos)
-	ch.chunks.touch(len(ch.members) - 1) // who takes the place
-	ch.members.remove(m.pos, func(m *member) *int { return &m.pos })
-	delete(ch.byUser, m.user)
-
-	u := m.user
-	u.members.remove(m.userPos, func(m *member) *int { return &m.userPos })
-	h.discard(u)
-}
-
-func (ch *channel) markDirty(m *member) {
-	if !m.dirty {
-		m.dirty = true
-		ch.dirty = append(ch.dirty, m)
-	}
 }
 
 // reclassify gives an active channel another class.

@@ -1,8 +1,8 @@
 package presence
 
 import (
-	"strings"
-	"unicode/utf8"
+	"crypto/rand"
+	"encoding/base64"
 )
 
 // Conn is one connection to a host. Its methods are safe for concurrent use.
@@ -50,38 +50,6 @@ func (c *Conn) User() (User, bool) {
 
 // Outbox returns the Outbox that the connection was made with.
 func (c *Conn) Outbox() Outbox { return c.out }
-
-// Leave takes c out of the named channel and pushes a frame made by [Encoder].Left with ref.
-//
-// It returns ErrNotJoined, ErrBadChannel, ErrReservedChannel or ErrClosed, and then nothing was
-// pushed.
-func (c *Conn) Leave(name, ref string) error {
-	h := c.host
-	h.mu.Lock()
-	defer h.mu.Unlock()
-	if c.closed {
-		return ErrClosed
-	}
-	if IsPrivate(name) {
-		return ErrReservedChannel
-	}
-	var m *membership
-	if ch := h.channels[name]; ch != nil {
-		m = c.find(ch)
-	}
-	if m == nil {
-		if strings.ContainsRune(name, utf8.RuneError) {
-			return errReplaced
-		}
-		return ErrNotJoined
-	}
-	if m.waiting {
-		h.answerEarly(m) // the join is answered before the leave
-	}
-	h.remove(m, false)
-	c.out.Push(h.registry.encoder.Left(ref, name, ""))
-	return nil
-}
 
 // Authenticate logs the connection in as another user, in place. The connection stays in its
 // channels, and the watchers of each see the change.
@@ -147,6 +115,30 @@ func (c *Conn) Close() {
 	}
 }
 
+// become makes c one of the user's connections, which acquire has counted.
+func (c *Conn) become(u *user) {
+	c.user, c.next = u, u.first
+	if u.first != nil {
+		u.first.prev = c
+	}
+	u.first = c
+}
+
+// unbecome is the opposite of become. The caller releases the user.
+func (c *Conn) unbecome() {
+	if c.prev != nil {
+		c.prev.next = c.next
+	} else {
+		c.user.first = c.next
+	}
+	if c.next != nil {
+		c.next.prev = c.prev
+	}
+	c.prev, c.next = nil, nil
+}
+
+func (c *Conn) belongs(user string) bool { return c.user != nil && c.user.ID == user }
+
 func (c *Conn) find(ch *channel) *membership {
 	for _, m := range c.memberships {
 		if m.channel == ch {
@@ -154,4 +146,37 @@ func (c *Conn) find(ch *channel) *membership {
 		}
 	}
 	return nil
+}
+
+// ID identifies a connection: 128 random bits, written as 22 characters of base64url.
+type ID [16]byte
+
+// NewID returns a new random ID.
+func NewID() ID {
+	var id ID
+	_, _ = rand.Read(id[:]) // never fails: crypto/rand ends the process instead (Go 1.24)
+	return id
+}
+
+// String returns the 22 characters of the ID.
+func (id ID) String() string { return base64.RawURLEncoding.EncodeToString(id[:]) }
+
+// Append appends the 22 characters of the ID to b.
+func (id ID) Append(b []byte) []byte { return base64.RawURLEncoding.AppendEncode(b, id[:]) }
+
+// PrivateChannel returns the name of the connection's private channel.
+func (id ID) PrivateChannel() string { return PrivatePrefix + id.String() }
+
+// parsePrivate returns the ID in the name of a private channel. A text that decodes to the same
+// bytes but is not what String returns names nothing.
+func parsePrivate(channel string) (ID, bool) {
+	var id ID
+	text := channel[len(PrivatePrefix):]
+	if len(text) != 22 {
+		return id, false
+	}
+	if n, err := base64.RawURLEncoding.Strict().Decode(id[:], []byte(text)); err != nil || n != len(id) {
+		return ID{}, false
+	}
+	return id, true
 }

@@ -121,52 +121,12 @@ func (ch *channel) listing(per Per) Listing {
 	return l
 }
 
-// countOnly reports whether the channel is authenticated and shows no users.
-func (ch *channel) countOnly() bool { return ch.class.Kind == Authenticated && ch.class.CountOnly }
-
 func (c *Conn) listing() Listing {
 	l := Listing{Channel: c.id.PrivateChannel(), Kind: Private, Count: 1}
 	if c.user != nil {
 		l.Users, l.Count = []User{c.user.User}, 0
 	}
 	return l
-}
-
-// KindOf returns the kind of an active channel. It returns false if the channel is not active.
-func (h *Host) KindOf(name string) (Kind, bool) {
-	h.mu.Lock()
-	defer h.mu.Unlock()
-	ch := h.channels[name]
-	if ch == nil {
-		return 0, false
-	}
-	return ch.class.Kind, true
-}
-
-// Stats has the numbers of a host on this pod.
-type Stats struct {
-	Conns     int // connections, anonymous ones included
-	Anonymous int // connections without a user
-	LoggedIn  int // connections with a user
-	Users     int // distinct users, by ID
-	Channels  int // active channels, private ones left out
-}
-
-// Stats returns the numbers of the host, all taken at one moment.
-func (h *Host) Stats() Stats {
-	h.mu.Lock()
-	defer h.mu.Unlock()
-	return h.stats()
-}
-
-func (h *Host) stats() Stats {
-	return Stats{
-		Conns:     len(h.conns),
-		Anonymous: len(h.conns) - h.loggedIn,
-		LoggedIn:  h.loggedIn,
-		Users:     len(h.online),
-		Channels:  len(h.channels),
-	}
 }
 
 // Users returns the users of the host, and its numbers of the same moment. By [PerConnection], a
@@ -189,15 +149,4 @@ func (h *Host) Users(per Per) ([]User, Stats) {
 		users[i] = u.User
 	}
 	return users, h.stats()
-}
-
-// Outboxes returns the outboxes of all connections of the host.
-func (h *Host) Outboxes() []Outbox {
-	h.mu.Lock()
-	defer h.mu.Unlock()
-	list := make([]Outbox, len(h.conns))
-	for i, c := range h.conns {
-		list[i] = c.out
-	}
-	return list
 }

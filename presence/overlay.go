@@ -70,24 +70,6 @@ func (m *member) traced() *trace {
 	return m.trace
 }
 
-// here reports whether the member has a connection, on this pod or another.
-func (m *member) here() bool { return m.refs > 0 || (m.trace != nil && m.trace.pods > 0) }
-
-// absent reports whether the member was lost, and may be back soon.
-func (m *member) absent() bool { return m.trace != nil && m.trace.place >= 0 }
-
-// there reports whether watchers are to see the member.
-func (m *member) there() bool { return m.here() || m.absent() }
-
-// shownUser is the member as watchers see it.
-func (m *member) shownUser() User {
-	u := m.user.User
-	if m.trace != nil {
-		u.Email = m.trace.email
-	}
-	return u
-}
-
 // follow sees to what comes of a change in where a member is. It is given whether the member was
 // there before, and whether what ended, if something did, was lost.
 func (h *Host) follow(m *member, was, lost bool) {

@@ -1,5 +1,10 @@
 package presence
 
+import (
+	"maps"
+	"slices"
+)
+
 // Pods is the part of a [Registry] that package cluster uses: it exchanges presence with other
 // pods. It has the registry's state and none of its own. Its methods are safe for concurrent use.
 //
@@ -11,88 +16,127 @@ type Pods struct{ r *Registry }
 // Pods returns the methods that exchange presence with other pods.
 func (r *Registry) Pods() Pods { return Pods{r} }
 
-// Members returns the result of [Host.Users] for the named host, with the times of the e-mail
-// addresses. It returns nothing if the host has no connections.
-func (p Pods) Members(host HostName, per Per) ([]Member, Stats) {
-	h := p.r.Host(host)
-	if h == nil {
-		return nil, Stats{}
+// Relay connects a registry to other pods, see [Pods.SetRelay]. Its methods are called with the
+// lock of a host or of the registry held, so they must not block or call this package.
+type Relay interface {
+	// Opened says that the host has its first connection on this pod. From now on, messages to it
+	// from other pods must be passed to [Pods.Deliver].
+	Opened(host HostName)
+	// Closed says that the host has lost its last connection on this pod.
+	Closed(host HostName)
+	// Send sends a message to the listeners of the channels on other pods, at most once. It must
+	// not retain its arguments. If it returns ErrBusy, the message goes to no listener, on this pod
+	// neither.
+	Send(host HostName, channels []string, from Source, message []byte) error
+	// Changed says that [Pods.Changes] has changes. It is not repeated before Changes has been
+	// called.
+	Changed(host HostName, channel string)
+	// Watched says that the channel has its first watcher on this pod, whose join waits for
+	// [Pods.Ready]. From now on, deltas of other pods must be passed to [Pods.MergeDelta].
+	Watched(host HostName, channel string)
+	// Unwatched says that the channel has lost its last watcher. The parts of other pods are
+	// forgotten.
+	Unwatched(host HostName, channel string)
+}
+
+// SetRelay replaces the relay. If relay is nil, the registry has none. The new relay is notified of
+// every host, active channel and watched channel. The parts of other pods are forgotten, and joins
+// that have waited for them are answered.
+func (p Pods) SetRelay(relay Relay) {
+	p.r.relaying.Lock()
+	defer p.r.relaying.Unlock()
+	p.r.setRelay(nil)
+	p.r.endings.clear()
+	if relay != nil {
+		p.r.setRelay(relay)
 	}
-	h.mu.Lock()
-	defer h.mu.Unlock()
-	if per == PerConnection {
-		members := make([]Member, 0, h.loggedIn)
-		for _, c := range h.conns {
-			if c.user != nil {
-				members = append(members, Member{c.user.User, c.user.seen})
+}
+
+func (r *Registry) setRelay(relay Relay) {
+	r.mu.Lock()
+	r.relay = relay // of hosts that come from now on
+	hosts := slices.Collect(maps.Values(r.hosts))
+	if relay != nil {
+		for name := range r.hosts {
+			relay.Opened(name)
+		}
+	}
+	r.mu.Unlock()
+	for _, h := range hosts {
+		h.mu.Lock()
+		h.setRelay(relay)
+		h.mu.Unlock()
+	}
+}
+
+func (h *Host) setRelay(relay Relay) {
+	h.relay = relay
+	for _, ch := range h.channels {
+		if ch.relayed() {
+			h.separate(ch)
+			h.flush(ch)
+		}
+		ch.changes = nil
+		if relay == nil {
+			continue
+		}
+		h.begin(ch)
+		h.tell(ch)
+		if len(ch.watchers)+len(ch.joiners) > 0 {
+			h.relayWatch(ch)
+		}
+	}
+}
+
+// relayed reports whether the relay knows that the channel is watched.
+func (ch *channel) relayed() bool { return ch.overlay != nil && ch.overlay.relayed }
+
+// relayWatch tells the relay that the channel is watched.
+func (h *Host) relayWatch(ch *channel) {
+	o := ch.extra()
+	o.relayed, o.parts = true, make(map[string]*part)
+	h.relay.Watched(h.name, ch.name)
+}
+
+// watched calls f, with the host's lock held, with a channel whose watchers want to know of other
+// pods.
+func (r *Registry) watched(name HostName, channelName string, f func(h *Host, ch *channel)) {
+	r.with(name, func(h *Host) {
+		if h == nil {
+			return
+		}
+		if ch := h.channels[channelName]; ch != nil && ch.relayed() {
+			f(h, ch)
+		}
+	})
+}
+
+// Deliver sends a message from another pod to the listeners on this pod. Its arguments may come
+// from the network unchecked.
+//
+// It returns ErrTooLarge, and then the message was sent to no channel, or ErrBusy if some of the
+// channels did not receive it.
+func (p Pods) Deliver(host HostName, channels []string, from Source, message []byte) error {
+	channels, err := targets(channels, message)
+	if err != nil {
+		return err
+	}
+	var owed []Outbox
+	p.r.with(host, func(h *Host) {
+		if h == nil {
+			return
+		}
+		for _, ch := range h.active(channels) {
+			if e := h.room([]*channel{ch}, message); e != nil {
+				err = e
+				continue
 			}
+			h.send(ch, from, message)
 		}
-		return members, h.stats()
+		owed = h.whisper(channels, from, message)
+	})
+	for _, out := range owed {
+		out.Flush()
 	}
-	members := make([]Member, len(h.online))
-	for i, u := range h.online {
-		members[i] = Member{u.User, u.seen}
-	}
-	return members, h.stats()
-}
-
-// Listings lists the active channels of the named host for [MergeListings]. Unlike [Host.Channels],
-// it includes the users of CountOnly channels and the times of e-mail addresses.
-func (p Pods) Listings(host HostName, per Per) []Listing {
-	h := p.r.Host(host)
-	if h == nil {
-		return nil
-	}
-	h.mu.Lock()
-	defer h.mu.Unlock()
-	return h.listings(per, (*channel).mergeable, (*Conn).mergeable)
-}
-
-// Listing lists one channel like [Pods.Listings]. It returns false if the channel is hidden or not
-// active.
-func (p Pods) Listing(host HostName, name string, per Per) (Listing, bool) {
-	h := p.r.Host(host)
-	if h == nil {
-		return Listing{}, false
-	}
-	h.mu.Lock()
-	defer h.mu.Unlock()
-	return h.listing(name, per, (*channel).mergeable, (*Conn).mergeable)
-}
-
-// mergeable returns the listing of the channel with all that [MergeListings] needs.
-func (ch *channel) mergeable(per Per) Listing {
-	l := ch.listing(per)
-	if l.Kind != Authenticated {
-		return l
-	}
-	n := ch.users
-	if per == PerConnection {
-		n = len(ch.listeners)
-	}
-	l.Users, l.Seen = make([]User, 0, n), make([]int64, 0, n)
-	add := func(u *user) {
-		l.Users = append(l.Users, u.User)
-		l.Seen = append(l.Seen, u.seen)
-	}
-	if per == PerConnection {
-		for _, m := range ch.listeners {
-			add(m.conn.user)
-		}
-		return l
-	}
-	for _, m := range ch.members {
-		if m.refs > 0 {
-			add(m.user)
-		}
-	}
-	return l
-}
-
-func (c *Conn) mergeable() Listing {
-	l := c.listing()
-	if c.user != nil {
-		l.Seen = []int64{c.user.seen}
-	}
-	return l
+	return err
 }

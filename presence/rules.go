@@ -3,6 +3,7 @@ package presence
 import (
 	"fmt"
 	"math"
+	"strings"
 	"time"
 )
 
@@ -29,40 +30,76 @@ type Rules struct {
 	Grace time.Duration
 }
 
-// SetRules replaces the rules of the host and classifies its active channels again. Listeners that
-// a new class no longer admits are taken out and receive a frame with [ReasonDenied]; watchers see
-// the changes. A channel whose classification fails keeps its class. The host is no longer retired.
-func (h *Host) SetRules(rules *Rules) {
-	h.mu.Lock()
-	h.rules, h.retired = rules, false
-	names := make([]string, 0, len(h.channels))
-	for name := range h.channels {
-		names = append(names, name)
-	}
-	h.mu.Unlock()
-
-	// Channels that become active from here on are classified by the new rules in Join.
-	for _, name := range names {
-		class, err := rules.classify(h.name, name)
-		if err != nil {
-			continue
-		}
-		h.mu.Lock()
-		ch := h.channels[name]
-		if h.rules == rules && ch != nil && ch.class != class {
-			h.reclassify(ch, class)
-		}
-		h.mu.Unlock()
-	}
+// Classifier decides the class of channels.
+type Classifier interface {
+	// Classify returns the class of the named channel of a host. The result must depend on the two
+	// names alone. Classify is called from many goroutines, and never for private channels.
+	//
+	// If Classify returns an error, the join fails with [ErrUnavailable]. A channel that is already
+	// active keeps its class.
+	Classify(host HostName, channel string) (Class, error)
 }
 
-// Retire marks the host as no longer served: connections that close from now on have left and are
-// not lost, so there is no grace period. [Host.SetRules] ends that.
-func (h *Host) Retire() {
-	h.mu.Lock()
-	defer h.mu.Unlock()
-	h.retired = true
+// Authorizer decides whether a user may join a channel whose class admits the connection.
+type Authorizer interface {
+	// Authorize returns nil if the user may join the named channel of a host. user is nil for an
+	// anonymous connection. Authorize is called from many goroutines, and not for a channel that
+	// the connection already listens to.
+	//
+	// [ErrDenied] refuses the join. Any other error refuses it as [ErrUnavailable]. A connection
+	// that has joined stays joined, even if it later logs in as another user.
+	Authorize(host HostName, channel string, user *User) error
 }
+
+// Class is the decision of a [Classifier] about a channel.
+type Class struct {
+	Kind      Kind // Authenticated or Anonymous
+	Denied    bool // no connection may join
+	Hidden    bool // the channel is in no listing
+	CountOnly bool // an authenticated channel is listed, and shown to watchers, as a number
+}
+
+// Kind is the kind of a channel. The zero value is not a kind.
+type Kind uint8
+
+const (
+	// Authenticated channels admit only connections with a user and are listed by user.
+	Authenticated Kind = iota + 1
+	// Anonymous channels admit every connection and are listed as a number.
+	Anonymous
+	// Private channels belong to one connection each, which listens to it from connect to close.
+	Private
+)
+
+// String returns the kind as frames and configurations spell it.
+func (k Kind) String() string {
+	switch k {
+	case Authenticated:
+		return "authenticated"
+	case Anonymous:
+		return "anonymous"
+	case Private:
+		return "private"
+	}
+	return fmt.Sprintf("Kind(%d)", uint8(k))
+}
+
+// ParseKind returns the kind that a configuration names: "authenticated" or "anonymous".
+func ParseKind(s string) (Kind, error) {
+	switch s {
+	case "authenticated":
+		return Authenticated, nil
+	case "anonymous":
+		return Anonymous, nil
+	}
+	return 0, fmt.Errorf("unknown kind %q: use authenticated or anonymous", s)
+}
+
+// PrivatePrefix starts the name of every private channel. Other channels cannot have it.
+const PrivatePrefix = "tab|"
+
+// IsPrivate reports whether the name begins with [PrivatePrefix].
+func IsPrivate(channel string) bool { return strings.HasPrefix(channel, PrivatePrefix) }
 
 // classify asks the classifier. It returns an error for a class whose kind cannot be joined, so
 // that such a class never opens a channel.
@@ -118,4 +155,58 @@ func (r *Rules) CheckTarget(name string) error {
 		return fmt.Errorf("%w: no connection has this private channel", ErrBadChannel)
 	}
 	return nil
+}
+
+// Patterns is a [Classifier] by name. In a pattern, '*' stands for any number of bytes, including
+// none.
+//
+// A name that matches one of Authenticated is authenticated. Otherwise a name that matches one of
+// Anonymous, or begins with "anonymous", is anonymous. All other names are of the Default kind. The
+// stricter list therefore wins if both match.
+type Patterns struct {
+	Authenticated []string
+	Anonymous     []string
+	Default       Kind // 0: Authenticated
+}
+
+// Classify implements [Classifier]. The error is always nil.
+func (p Patterns) Classify(_ HostName, channel string) (Class, error) {
+	for _, pattern := range p.Authenticated {
+		if matchPattern(pattern, channel) {
+			return Class{Kind: Authenticated}, nil
+		}
+	}
+	for _, pattern := range p.Anonymous {
+		if matchPattern(pattern, channel) {
+			return Class{Kind: Anonymous}, nil
+		}
+	}
+	if p.Default == Anonymous || strings.HasPrefix(channel, "anonymous") {
+		return Class{Kind: Anonymous}, nil
+	}
+	return Class{Kind: Authenticated}, nil
+}
+
+// matchPattern backtracks to the last '*' only, so it takes at most len(pattern)*len(s) steps.
+func matchPattern(pattern, s string) bool {
+	p, i, star, mark := 0, 0, -1, 0
+	for i < len(s) {
+		switch {
+		case p < len(pattern) && pattern[p] == '*':
+			star, mark = p, i
+			p++
+		case p < len(pattern) && pattern[p] == s[i]:
+			p++
+			i++
+		case star >= 0:
+			mark++
+			p, i = star+1, mark
+		default:
+			return false
+		}
+	}
+	for p < len(pattern) && pattern[p] == '*' {
+		p++
+	}
+	return p == len(pattern)
 }

@@ -29,21 +29,6 @@ type Source struct {
 	Backend bool  // the backend sent the message; only [Registry.Send] sets it
 }
 
-// listening returns the named channel if c listens to it.
-func (c *Conn) listening(name string) (*channel, error) {
-	h := c.host
-	if c.closed {
-		return nil, ErrClosed
-	}
-	if ch := h.channels[name]; ch != nil && c.find(ch) != nil {
-		return ch, nil
-	}
-	if err := h.rules.checkName(name); err != nil {
-		return nil, err
-	}
-	return nil, ErrNotJoined
-}
-
 // Send sends a message to every connection that listens to one of the channels, c included, on all
 // pods. The user of c is the sender. A channel that is named twice receives the message once. A
 // connection whose join is still unanswered already receives messages.
@@ -155,6 +140,21 @@ func (c *Conn) commit(names []string, to []*channel, message []byte) error {
 	return nil
 }
 
+// listening returns the named channel if c listens to it.
+func (c *Conn) listening(name string) (*channel, error) {
+	h := c.host
+	if c.closed {
+		return nil, ErrClosed
+	}
+	if ch := h.channels[name]; ch != nil && c.find(ch) != nil {
+		return ch, nil
+	}
+	if err := h.rules.checkName(name); err != nil {
+		return nil, err
+	}
+	return nil, ErrNotJoined
+}
+
 // Send sends a message of the backend to every connection of the host that listens to one of the
 // channels, on all pods. Unlike [Conn.Send], it accepts private channels, and channels without
 // listeners. It does not validate names, see [Rules.CheckTarget].
@@ -185,36 +185,6 @@ func (r *Registry) Send(host HostName, channels []string, message []byte) error 
 			}
 		}
 		for _, ch := range to {
-			h.send(ch, from, message)
-		}
-		owed = h.whisper(channels, from, message)
-	})
-	for _, out := range owed {
-		out.Flush()
-	}
-	return err
-}
-
-// Deliver sends a message from another pod to the listeners on this pod. Its arguments may come
-// from the network unchecked.
-//
-// It returns ErrTooLarge, and then the message was sent to no channel, or ErrBusy if some of the
-// channels did not receive it.
-func (p Pods) Deliver(host HostName, channels []string, from Source, message []byte) error {
-	channels, err := targets(channels, message)
-	if err != nil {
-		return err
-	}
-	var owed []Outbox
-	p.r.with(host, func(h *Host) {
-		if h == nil {
-			return
-		}
-		for _, ch := range h.active(channels) {
-			if e := h.room([]*channel{ch}, message); e != nil {
-				err = e
-				continue
-			}
 			h.send(ch, from, message)
 		}
 		owed = h.whisper(channels, from, message)

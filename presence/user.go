@@ -1,9 +1,6 @@
 package presence
 
-import (
-	"slices"
-	"time"
-)
+import "time"
 
 // User is the user that a connection is logged in as.
 type User struct {
@@ -94,82 +91,97 @@ func (h *Host) discard(u *user) {
 	}
 }
 
-// become makes c one of the user's connections, which acquire has counted.
-func (c *Conn) become(u *user) {
-	c.user, c.next = u, u.first
-	if u.first != nil {
-		u.first.prev = c
-	}
-	u.first = c
+// member is one user in one channel.
+type member struct {
+	user    *user
+	channel *channel
+	pos     int    // in channel.members
+	userPos int    // in user.members
+	trace   *trace // nil while this pod's connections are all there is
+	refs    int32  // connections of the user that listen on this pod
+	shown   bool   // by name
+	told    bool   // was there when watchers were told last; one who no longer is gets forgotten when they are told
+	updated bool   // the e-mail is not the one that was shown
+	dirty   bool
 }
 
-// unbecome is the opposite of become. The caller releases the user.
-func (c *Conn) unbecome() {
-	if c.prev != nil {
-		c.prev.next = c.next
-	} else {
-		c.user.first = c.next
+// member returns the user's place in an authenticated channel, a new one if need be.
+func (ch *channel) member(u *user) *member {
+	m := ch.byUser[u]
+	if m == nil {
+		m = &member{user: u, channel: ch, pos: len(ch.members), userPos: len(u.members)}
+		ch.byUser[u] = m
+		ch.members = append(ch.members, m)
+		u.members = append(u.members, m)
 	}
-	if c.next != nil {
-		c.next.prev = c.prev
-	}
-	c.prev, c.next = nil, nil
+	return m
 }
 
-func (c *Conn) belongs(user string) bool { return c.user != nil && c.user.ID == user }
-
-// UserConns returns the connections of a user, in no particular order.
-func (h *Host) UserConns(user string) []*Conn {
-	h.mu.Lock()
-	defer h.mu.Unlock()
-	u := h.users[user]
-	if u == nil {
-		return nil
+// arrive counts one more connection of the user in the channel.
+func (h *Host) arrive(ch *channel, u *user) {
+	if ch.class.Kind != Authenticated {
+		return
 	}
-	conns := make([]*Conn, 0, u.conns)
-	for c := u.first; c != nil; c = c.next {
-		conns = append(conns, c)
+	m := ch.member(u)
+	was := m.there()
+	m.refs++
+	if m.refs == 1 {
+		ch.users++
+		ch.chunks.touch(m.pos)
+		h.note(m, false)
+		h.follow(m, was, false)
 	}
-	return conns
 }
 
-// LoggedInConns returns the connections that have a user.
-func (h *Host) LoggedInConns() []*Conn {
-	h.mu.Lock()
-	defer h.mu.Unlock()
-	conns := make([]*Conn, 0, h.loggedIn)
-	for _, c := range h.conns {
-		if c.user != nil {
-			conns = append(conns, c)
-		}
+// depart counts one connection of the user less in the channel, as lost or for good.
+func (h *Host) depart(ch *channel, u *user, lost bool) {
+	if ch.class.Kind != Authenticated {
+		return
 	}
-	return conns
+	m := ch.byUser[u]
+	m.refs--
+	if m.refs == 0 {
+		ch.users--
+		ch.chunks.touch(m.pos)
+		h.note(m, lost)
+		h.follow(m, true, lost)
+	}
 }
 
-// ConnInfo describes one connection of a user.
-type ConnInfo struct {
-	ID       ID
-	User     User
-	Channels []string // channels that it listens to, sorted, without its private one
-	Out      Outbox
+// forget removes a member for good.
+func (h *Host) forget(m *member) {
+	ch := m.channel
+	ch.chunks.touch(m.pos)
+	ch.chunks.touch(len(ch.members) - 1) // who takes the place
+	ch.members.remove(m.pos, func(m *member) *int { return &m.pos })
+	delete(ch.byUser, m.user)
+
+	u := m.user
+	u.members.remove(m.userPos, func(m *member) *int { return &m.userPos })
+	h.discard(u)
 }
 
-// DescribeUser describes the connections of a user. They are in order of arrival, except that the
-// last connection of the host fills the place of one that is closed.
-func (h *Host) DescribeUser(userID string) []ConnInfo {
-	h.mu.Lock()
-	defer h.mu.Unlock()
-	var list []ConnInfo
-	for _, c := range h.conns {
-		if c.user == nil || c.user.ID != userID {
-			continue
-		}
-		info := ConnInfo{ID: c.id, User: c.user.User, Channels: make([]string, len(c.memberships)), Out: c.out}
-		for i, m := range c.memberships {
-			info.Channels[i] = m.channel.name
-		}
-		slices.Sort(info.Channels)
-		list = append(list, info)
+func (ch *channel) markDirty(m *member) {
+	if !m.dirty {
+		m.dirty = true
+		ch.dirty = append(ch.dirty, m)
 	}
-	return list
+}
+
+// here reports whether the member has a connection, on this pod or another.
+func (m *member) here() bool { return m.refs > 0 || (m.trace != nil && m.trace.pods > 0) }
+
+// absent reports whether the member was lost, and may be back soon.
+func (m *member) absent() bool { return m.trace != nil && m.trace.place >= 0 }
+
+// there reports whether watchers are to see the member.
+func (m *member) there() bool { return m.here() || m.absent() }
+
+// shownUser is the member as watchers see it.
+func (m *member) shownUser() User {
+	u := m.user.User
+	if m.trace != nil {
+		u.Email = m.trace.email
+	}
+	return u
 }

@@ -15,28 +15,6 @@ const (
 	WatchList               // the members
 )
 
-// Joined is the answer to a join.
-type Joined struct {
-	Ref     string // argument of [Conn.Join]; "" for [Conn.Assign]
-	Channel string
-	Kind    Kind
-	Watch   Watch
-	Seq     uint64 // sequence number of the snapshot; the next diff has the next one
-	Count   int    // members, or connections if the channel is anonymous; 0 with WatchNone
-	Members []byte // result of [Encoder].Members; nil if members are not listed
-}
-
-// Diff is what changed in a channel since the frame with the sequence number before.
-type Diff struct {
-	Channel string
-	Seq     uint64
-	Kind    Kind   // the new kind if rules have changed it, else 0
-	Joined  []User // users who came, with their first connection
-	Left    []User // users who went, with their last connection
-	Updated []User // users who were there and have another e-mail address now
-	Count   int    // as in [Joined]
-}
-
 // A frame costs about a queue entry and a write for each watcher, so a channel with many watchers
 // is flushed less often: joins then come together in one frame, and the cost of a crowd arriving
 // grows with it and not with its square. The same goes for the list of who is present, which is

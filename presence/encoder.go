@@ -14,16 +14,6 @@ type Outbox interface {
 	Flush()
 }
 
-// Reason says why a connection was taken out of a channel, in the word that clients receive. It is
-// "" if the connection has left on its own.
-type Reason string
-
-// Reasons of [Encoder].Left.
-const (
-	ReasonDenied  Reason = "denied"  // by new rules, the channel's class no longer admits the connection
-	ReasonRemoved Reason = "removed" // the user is no longer assigned to the channel, see [Conn.Unassign]
-)
-
 // Encoder builds frames for connections and entries of listings. Its methods are called with the
 // lock of a host held, so they must not block or call this package. They must not retain messages
 // or pointers to users.
@@ -46,3 +36,35 @@ type Encoder interface {
 	// connection. u is nil if the connection is anonymous.
 	AppendPrivate(b []byte, id ID, u *User, first bool) []byte
 }
+
+// Joined is the answer to a join.
+type Joined struct {
+	Ref     string // argument of [Conn.Join]; "" for [Conn.Assign]
+	Channel string
+	Kind    Kind
+	Watch   Watch
+	Seq     uint64 // sequence number of the snapshot; the next diff has the next one
+	Count   int    // members, or connections if the channel is anonymous; 0 with WatchNone
+	Members []byte // result of [Encoder].Members; nil if members are not listed
+}
+
+// Diff is what changed in a channel since the frame with the sequence number before.
+type Diff struct {
+	Channel string
+	Seq     uint64
+	Kind    Kind   // the new kind if rules have changed it, else 0
+	Joined  []User // users who came, with their first connection
+	Left    []User // users who went, with their last connection
+	Updated []User // users who were there and have another e-mail address now
+	Count   int    // as in [Joined]
+}
+
+// Reason says why a connection was taken out of a channel, in the word that clients receive. It is
+// "" if the connection has left on its own.
+type Reason string
+
+// Reasons of [Encoder].Left.
+const (
+	ReasonDenied  Reason = "denied"  // by new rules, the channel's class no longer admits the connection
+	ReasonRemoved Reason = "removed" // the user is no longer assigned to the channel, see [Conn.Unassign]
+)
