@@ -98,8 +98,8 @@ func TestAssignRefuses(t *testing.T) {
 		want, before error // of Assign, and of Assignable
 	}{
 		{"room", nil, nil},
-		{"open", ErrNotAuthenticated, ErrNotAuthenticated},
-		{"open there", ErrNotAuthenticated, ErrNotAuthenticated},
+		{"open", errNotAuthenticated, errNotAuthenticated},
+		{"open there", errNotAuthenticated, errNotAuthenticated},
 		{"denied", ErrDenied, ErrDenied},
 		{"gated", ErrDenied, nil}, // an authorizer is asked about connections
 		{"broken", ErrUnavailable, ErrUnavailable},

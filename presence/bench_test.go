@@ -126,9 +126,9 @@ func BenchmarkFanOut(b *testing.B) {
 			b.ReportAllocs()
 			for b.Loop() {
 				if there = !there; there {
-					h.arrive(ch, guest)
+					h.addConn(ch, guest)
 				} else {
-					h.depart(ch, guest, false)
+					h.removeConn(ch, guest, false)
 				}
 				h.flush(ch)
 			}
@@ -161,8 +161,8 @@ func BenchmarkListing(b *testing.B) {
 		{"Encoded", encoded},
 		{"Encoded when all has changed", func() int {
 			h.mu.Lock()
-			h.cache.private.touchAll()
-			h.channels["room"].chunks.touchAll()
+			h.cache.private.invalidateAll()
+			h.channels["room"].chunks.invalidateAll()
 			h.mu.Unlock()
 			return encoded()
 		}},

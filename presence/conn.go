@@ -12,7 +12,7 @@ type Conn struct {
 	out  Outbox
 
 	// The host's lock guards the rest.
-	pos         int           // in host.conns
+	index       int           // in host.conns
 	user        *user         // nil: anonymous
 	prev, next  *Conn         // of the same user
 	memberships []*membership // few, so a scan finds one
@@ -21,14 +21,14 @@ type Conn struct {
 
 // membership is one connection's place in one channel.
 type membership struct {
-	conn     *Conn
-	channel  *channel
-	pos      int    // in channel.listeners
-	watchPos int    // in channel.watchers, -1 when not there
-	ref      string // what answers the join, while waiting is set
-	watch    Watch
-	waiting  bool // in channel.joiners, for its snapshot
-	assigned bool // see Conn.Assign
+	conn       *Conn
+	channel    *channel
+	index      int    // in channel.listeners
+	watchIndex int    // in channel.watchers, -1 when not there
+	ref        string // what answers the join, while waiting is set
+	watch      Watch
+	joining    bool // in channel.joiners, for its snapshot
+	assigned   bool // see Conn.Assign
 }
 
 // ID returns the connection's ID.
@@ -64,20 +64,20 @@ func (c *Conn) Authenticate(u User) error {
 	}
 	old, fresh := c.user, h.acquire(u)
 	if old != nil {
-		c.unbecome()
+		c.unlinkUser()
 	}
-	c.become(fresh)
-	h.touchConn(c.pos)
+	c.linkUser(fresh)
+	h.invalidateConn(c.index)
 	for _, m := range c.memberships {
 		if fresh == old {
 			break
 		}
 		// The new user arrives before the old one goes: neither can empty the channel.
-		h.arrive(m.channel, fresh)
+		h.addConn(m.channel, fresh)
 		if old != nil {
-			h.depart(m.channel, old, false)
+			h.removeConn(m.channel, old, false)
 		}
-		h.changed(m.channel)
+		h.scheduleFlush(m.channel)
 	}
 	if old != nil {
 		h.release(old)
@@ -97,15 +97,15 @@ func (c *Conn) Close() {
 	}
 	c.closed = true
 	for len(c.memberships) > 0 {
-		h.remove(c.memberships[len(c.memberships)-1], !h.retired)
+		h.removeListener(c.memberships[len(c.memberships)-1], !h.retired)
 	}
 	if c.user != nil {
-		c.unbecome()
+		c.unlinkUser()
 		h.release(c.user)
 	}
-	h.touchConn(c.pos)
-	h.touchConn(len(h.conns) - 1) // who takes the place
-	h.conns.remove(c.pos, func(c *Conn) *int { return &c.pos })
+	h.invalidateConn(c.index)
+	h.invalidateConn(len(h.conns) - 1) // who takes the place
+	h.conns.remove(c.index, func(c *Conn) *int { return &c.index })
 	delete(h.byID, c.id)
 	empty := len(h.conns) == 0
 	h.mu.Unlock()
@@ -116,7 +116,7 @@ func (c *Conn) Close() {
 }
 
 // become makes c one of the user's connections, which acquire has counted.
-func (c *Conn) become(u *user) {
+func (c *Conn) linkUser(u *user) {
 	c.user, c.next = u, u.first
 	if u.first != nil {
 		u.first.prev = c
@@ -125,7 +125,7 @@ func (c *Conn) become(u *user) {
 }
 
 // unbecome is the opposite of become. The caller releases the user.
-func (c *Conn) unbecome() {
+func (c *Conn) unlinkUser() {
 	if c.prev != nil {
 		c.prev.next = c.next
 	} else {
@@ -137,9 +137,9 @@ func (c *Conn) unbecome() {
 	c.prev, c.next = nil, nil
 }
 
-func (c *Conn) belongs(user string) bool { return c.user != nil && c.user.ID == user }
+func (c *Conn) hasUserID(user string) bool { return c.user != nil && c.user.ID == user }
 
-func (c *Conn) find(ch *channel) *membership {
+func (c *Conn) membership(ch *channel) *membership {
 	for _, m := range c.memberships {
 		if m.channel == ch {
 			return m
@@ -151,8 +151,8 @@ func (c *Conn) find(ch *channel) *membership {
 // ID identifies a connection: 128 random bits, written as 22 characters of base64url.
 type ID [16]byte
 
-// NewID returns a new random ID.
-func NewID() ID {
+// newID returns a new random ID.
+func newID() ID {
 	var id ID
 	_, _ = rand.Read(id[:]) // never fails: crypto/rand ends the process instead (Go 1.24)
 	return id

@@ -250,7 +250,7 @@ func TestConnectionLimit(t *testing.T) {
 	w := newWorld(t, &Rules{MaxConns: 2})
 	first := w.connect("a")
 	w.connect("")
-	if _, err := w.reg.Connect(w.name, w.rules, nil, &inbox{}); !errors.Is(err, ErrTooManyConns) {
+	if _, err := w.reg.Connect(w.name, w.rules, nil, &inbox{}); !errors.Is(err, errTooManyConns) {
 		t.Errorf("a third connection: %v", err)
 	}
 	if got := w.host().Stats().Conns; got != 2 {

@@ -43,7 +43,7 @@ func (o *outgoing) add(frame []byte) {
 }
 
 // send has a message delivered to those who listen when its turn comes.
-func (h *Host) send(ch *channel, from Source, message []byte) {
+func (h *Host) enqueue(ch *channel, from Source, message []byte) {
 	frame := h.registry.encoder.Message(ch.name, from, message)
 	h.pending += len(frame)
 	if ch.outgoing != nil {
@@ -57,7 +57,7 @@ func (h *Host) send(ch *channel, from Source, message []byte) {
 
 // unsend drops what a channel that is no longer active has to deliver: nobody is there to get
 // it.
-func (h *Host) unsend(ch *channel) {
+func (h *Host) dropOutgoing(ch *channel) {
 	if ch.outgoing != nil {
 		h.pending -= ch.outgoing.bytes
 		ch.outgoing = nil
@@ -69,7 +69,7 @@ type round struct {
 	batch     batch
 	listeners []*membership
 	done      int      // how many of the listeners had their turn
-	owed      []Outbox // to be flushed
+	unflushed []Outbox // to be flushed
 }
 
 var rounds = sync.Pool{New: func() any { return new(round) }}
@@ -86,14 +86,14 @@ const maxRound = 16 << 10
 // flushed without any lock.
 func (h *Host) deliver(ch *channel) {
 	r, _ := rounds.Get().(*round)
-	for h.next(ch, r) {
+	for h.startRound(ch, r) {
 		for r.done < len(r.listeners) {
-			h.queue(ch, r)
-			for _, out := range r.owed {
+			h.queueRound(ch, r)
+			for _, out := range r.unflushed {
 				out.Flush()
 			}
-			clear(r.owed)
-			r.owed = r.owed[:0]
+			clear(r.unflushed)
+			r.unflushed = r.unflushed[:0]
 		}
 	}
 	if cap(r.listeners) <= maxRound {
@@ -102,7 +102,7 @@ func (h *Host) deliver(ch *channel) {
 }
 
 // next begins a round if there is something to deliver.
-func (h *Host) next(ch *channel, r *round) bool {
+func (h *Host) startRound(ch *channel, r *round) bool {
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	r.batch = batch{}
@@ -122,16 +122,16 @@ func (h *Host) next(ch *channel, r *round) bool {
 }
 
 // queue gives the batch to the next listeners, except for those that left since the round began.
-func (h *Host) queue(ch *channel, r *round) {
+func (h *Host) queueRound(ch *channel, r *round) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	turn := r.listeners[r.done:min(r.done+roundStep, len(r.listeners))]
 	for _, m := range turn {
-		if m.pos >= len(ch.listeners) || ch.listeners[m.pos] != m {
+		if m.index >= len(ch.listeners) || ch.listeners[m.index] != m {
 			continue
 		}
 		if m.conn.out.Queue(r.batch.frames, r.batch.n) {
-			r.owed = append(r.owed, m.conn.out)
+			r.unflushed = append(r.unflushed, m.conn.out)
 		}
 	}
 	clear(turn)

@@ -29,11 +29,11 @@ type Delta struct {
 // there only with a relay. The host's lock guards it, or that of endings for a channel that is not
 // active.
 type changes struct {
-	clock uint64          // of the last delta; 0 before the first
-	full  bool            // the next delta holds everything; then users are those who went
-	told  bool            // the relay knows that there is something
-	users map[string]bool // who came, went or has another e-mail address; true: the last connection was lost
-	lost  int             // connections
+	clock    uint64          // of the last delta; 0 before the first
+	full     bool            // the next delta holds everything; then users are those who went
+	notified bool            // the relay knows that there is something
+	users    map[string]bool // who came, went or has another e-mail address; true: the last connection was lost
+	lost     int             // connections
 }
 
 // A relay that does not ask for a long time, or a crowd between two times, must not make this grow
@@ -42,13 +42,13 @@ type changes struct {
 const maxChanges = 1024
 
 // note takes note that a user came, or went, or has another e-mail address.
-func (h *Host) note(m *member, lost bool) {
+func (h *Host) recordMember(m *member, lost bool) {
 	c := m.channel.changes
 	if c == nil {
 		return
 	}
 	switch {
-	case c.full && m.refs > 0:
+	case c.full && m.conns > 0:
 		delete(c.users, m.user.ID) // comes with everything
 	case len(c.users) >= max(maxChanges, len(m.channel.members)):
 		c.full, c.users = true, nil // who went before counts as lost
@@ -58,22 +58,22 @@ func (h *Host) note(m *member, lost bool) {
 		}
 		c.users[m.user.ID] = lost
 	}
-	h.tell(m.channel)
+	h.notifyRelay(m.channel)
 }
 
 // tell has the relay ask for changes.
-func (h *Host) tell(ch *channel) {
-	if ch.changes != nil && !ch.changes.told {
-		ch.changes.told = true
+func (h *Host) notifyRelay(ch *channel) {
+	if ch.changes != nil && !ch.changes.notified {
+		ch.changes.notified = true
 		h.relay.Changed(h.name, ch.name)
 	}
 }
 
 // local lists the users that are in the channel with a connection of this pod.
-func (ch *channel) local() []Member {
+func (ch *channel) localMembers() []Member {
 	list := make([]Member, 0, ch.users)
 	for _, m := range ch.members {
-		if m.refs > 0 {
+		if m.conns > 0 {
 			list = append(list, Member{m.user.User, m.user.seen})
 		}
 	}
@@ -81,7 +81,7 @@ func (ch *channel) local() []Member {
 }
 
 // delta makes one of what changed, and begins anew.
-func (c *changes) delta(clock uint64) Delta {
+func (c *changes) next(clock uint64) Delta {
 	d := Delta{Clock: clock, Base: c.clock, Lost: c.lost}
 	if c.full {
 		d.Base = 0
@@ -98,12 +98,12 @@ func (p Pods) Changes(host HostName, channelName string) (Delta, bool) {
 		d  Delta
 		ok bool
 	)
-	p.r.with(host, func(h *Host) {
+	p.r.withHost(host, func(h *Host) {
 		if h != nil && h.channels[channelName] != nil {
-			d, ok = h.drain(h.channels[channelName])
-		} else if c := p.r.endings.take(host, channelName); c != nil {
+			d, ok = h.nextDelta(h.channels[channelName])
+		} else if c := p.r.lastChanges.pop(host, channelName); c != nil {
 			users := c.users
-			d, ok = c.delta(p.r.clock.Add(1)), true
+			d, ok = c.next(p.r.clock.Add(1)), true
 			for id, lost := range users {
 				d.Left = append(d.Left, Departure{id, lost})
 			}
@@ -112,19 +112,19 @@ func (p Pods) Changes(host HostName, channelName string) (Delta, bool) {
 	return d, ok
 }
 
-func (h *Host) drain(ch *channel) (Delta, bool) {
+func (h *Host) nextDelta(ch *channel) (Delta, bool) {
 	c := ch.changes
-	if c == nil || !c.told {
+	if c == nil || !c.notified {
 		return Delta{}, false
 	}
 	full, users := c.full, c.users
-	d := c.delta(h.registry.clock.Add(1))
+	d := c.next(h.registry.clock.Add(1))
 	d.Conns = len(ch.listeners)
 	if full {
-		d.Joined = ch.local()
+		d.Joined = ch.localMembers()
 	}
 	for id, lost := range users {
-		if m := ch.byUser[h.users[id]]; m == nil || m.refs == 0 {
+		if m := ch.byUser[h.users[id]]; m == nil || m.conns == 0 {
 			d.Left = append(d.Left, Departure{id, lost})
 		} else {
 			d.Joined = append(d.Joined, Member{m.user.User, m.user.seen})
@@ -153,14 +153,14 @@ func (p Pods) StateAfter(host HostName, channelName string, known uint64) (Delta
 
 // state returns the state if the clock and the number of connections are such that it is wanted.
 func (r *Registry) state(host HostName, channelName string, wanted func(clock uint64, conns int) bool) (d Delta, ok bool) {
-	r.with(host, func(h *Host) {
+	r.withHost(host, func(h *Host) {
 		var ch *channel
 		if h != nil {
 			ch = h.channels[channelName]
 		}
 		switch {
 		case ch == nil:
-			d.Clock = r.endings.clock(host, channelName)
+			d.Clock = r.lastChanges.clock(host, channelName)
 		case ch.changes != nil:
 			d.Clock = ch.changes.clock
 		}
@@ -171,7 +171,7 @@ func (r *Registry) state(host HostName, channelName string, wanted func(clock ui
 			d.Conns = len(ch.listeners)
 		}
 		if ok = wanted(d.Clock, d.Conns); ok && ch != nil {
-			d.Joined = ch.local()
+			d.Joined = ch.localMembers()
 		}
 	})
 	if !ok {
@@ -182,65 +182,65 @@ func (r *Registry) state(host HostName, channelName string, wanted func(clock ui
 
 // endings are the last changes of channels that are no longer active. It is safe for
 // concurrent use.
-type endings struct {
+type lastChanges struct {
 	mu   sync.Mutex // taken last
-	list map[ending]*changes
+	list map[channelKey]*changes
 }
 
-type ending struct {
+type channelKey struct {
 	host    HostName
 	channel string
 }
 
-func (e *endings) put(host HostName, channel string, c *changes) {
+func (e *lastChanges) put(host HostName, channel string, c *changes) {
 	e.mu.Lock()
 	defer e.mu.Unlock()
 	if e.list == nil {
-		e.list = make(map[ending]*changes)
+		e.list = make(map[channelKey]*changes)
 	}
-	e.list[ending{host, channel}] = c
+	e.list[channelKey{host, channel}] = c
 }
 
 // take returns nil when there is nothing.
-func (e *endings) take(host HostName, channel string) *changes {
+func (e *lastChanges) pop(host HostName, channel string) *changes {
 	e.mu.Lock()
 	defer e.mu.Unlock()
-	c := e.list[ending{host, channel}]
-	delete(e.list, ending{host, channel})
+	c := e.list[channelKey{host, channel}]
+	delete(e.list, channelKey{host, channel})
 	return c
 }
 
 // clock returns 0 when there is nothing, or no delta came before.
-func (e *endings) clock(host HostName, channel string) uint64 {
+func (e *lastChanges) clock(host HostName, channel string) uint64 {
 	e.mu.Lock()
 	defer e.mu.Unlock()
-	if c := e.list[ending{host, channel}]; c != nil {
+	if c := e.list[channelKey{host, channel}]; c != nil {
 		return c.clock
 	}
 	return 0
 }
 
-func (e *endings) clear() {
+func (e *lastChanges) clear() {
 	e.mu.Lock()
 	defer e.mu.Unlock()
 	e.list = nil
 }
 
 // begin starts to take note of what changes in a channel that became active.
-func (h *Host) begin(ch *channel) {
+func (h *Host) recordChanges(ch *channel) {
 	if h.relay == nil {
 		return
 	}
 	ch.changes = &changes{full: true}
-	if c := h.registry.endings.take(h.name, ch.name); c != nil {
-		ch.changes.told, ch.changes.users, ch.changes.lost = true, c.users, c.lost
+	if c := h.registry.lastChanges.pop(h.name, ch.name); c != nil {
+		ch.changes.notified, ch.changes.users, ch.changes.lost = true, c.users, c.lost
 	}
 }
 
 // end leaves the last changes of a channel that is no longer active. They were told of, but
 // for those of a channel that has never had a listener: there are none.
-func (h *Host) end(ch *channel) {
-	if ch.changes != nil && ch.changes.told {
-		h.registry.endings.put(h.name, ch.name, ch.changes)
+func (h *Host) keepLastChanges(ch *channel) {
+	if ch.changes != nil && ch.changes.notified {
+		h.registry.lastChanges.put(h.name, ch.name, ch.changes)
 	}
 }

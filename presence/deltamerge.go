@@ -21,9 +21,9 @@ const (
 // Its lists are not retained.
 func (p Pods) MergeDelta(host HostName, channelName, pod string, d Delta) MergeResult {
 	result := Unwanted
-	p.r.watched(host, channelName, func(h *Host, ch *channel) {
-		if result = h.merge(ch, pod, d); result == Merged {
-			h.changed(ch)
+	p.r.withWatched(host, channelName, func(h *Host, ch *channel) {
+		if result = h.mergeDelta(ch, pod, d); result == Merged {
+			h.scheduleFlush(ch)
 		}
 	})
 	return result
@@ -31,7 +31,7 @@ func (p Pods) MergeDelta(host HostName, channelName, pod string, d Delta) MergeR
 
 // Ready answers the joins that have waited for other pods since [Relay].Watched.
 func (p Pods) Ready(host HostName, channelName string) {
-	p.r.watched(host, channelName, func(h *Host, ch *channel) {
+	p.r.withWatched(host, channelName, func(h *Host, ch *channel) {
 		if ch.overlay.syncing {
 			ch.overlay.syncing = false
 			h.flush(ch)
@@ -43,7 +43,7 @@ func (p Pods) Ready(host HostName, channelName string) {
 // known, or if the part is empty.
 func (p Pods) Clock(host HostName, channelName, pod string) uint64 {
 	var clock uint64
-	p.r.watched(host, channelName, func(_ *Host, ch *channel) {
+	p.r.withWatched(host, channelName, func(_ *Host, ch *channel) {
 		if p := ch.overlay.parts[pod]; p != nil && len(p.users)+p.conns > 0 {
 			clock = p.clock
 		}
@@ -58,20 +58,20 @@ func (p Pods) Forget(pod string) {
 		for _, ch := range h.channels {
 			if ch.overlay != nil && ch.overlay.parts[pod] != nil {
 				ch.overlay.parts[pod].clock = 0
-				h.merge(ch, pod, Delta{Clock: 1})
+				h.mergeDelta(ch, pod, Delta{Clock: 1})
 				delete(ch.overlay.parts, pod)
-				h.changed(ch)
+				h.scheduleFlush(ch)
 			}
 		}
 		h.mu.Unlock()
 	}
 }
 
-func (h *Host) merge(ch *channel, pod string, d Delta) MergeResult {
+func (h *Host) mergeDelta(ch *channel, pod string, d Delta) MergeResult {
 	o := ch.overlay
 	p := o.parts[pod]
 	if p == nil {
-		p = &part{users: make(map[string]mail)}
+		p = &podPart{users: make(map[string]datedEmail)}
 	}
 	switch {
 	case d.Clock <= p.clock:
@@ -84,13 +84,13 @@ func (h *Host) merge(ch *channel, pod string, d Delta) MergeResult {
 
 	left := d.Left
 	if d.Base == 0 {
-		left = p.missing(d)
+		left = p.missingUsers(d)
 	}
 	for _, gone := range left {
-		h.departed(ch, p, gone)
+		h.mergeLeft(ch, p, gone)
 	}
 	for _, u := range d.Joined {
-		h.arrived(ch, p, u)
+		h.mergeJoined(ch, p, u)
 	}
 
 	conns := min(max(d.Conns, 0), math.MaxInt32) // as far as the bus takes them
@@ -101,13 +101,13 @@ func (h *Host) merge(ch *channel, pod string, d Delta) MergeResult {
 	came := conns - p.conns + lost
 	o.conns += conns - p.conns
 	p.conns = conns
-	h.hold(ch, lost)
-	ch.redeem(came)
+	h.holdLost(ch, lost)
+	ch.replaceLost(came)
 	return Merged
 }
 
 // missing lists who is gone by a Delta that holds everything: lost, unless it says otherwise.
-func (p *part) missing(d Delta) []Departure {
+func (p *podPart) missingUsers(d Delta) []Departure {
 	if len(p.users) == 0 {
 		return d.Left
 	}
@@ -128,40 +128,40 @@ func (p *part) missing(d Delta) []Departure {
 }
 
 // departed takes a user out of the part of a pod.
-func (h *Host) departed(ch *channel, p *part, gone Departure) {
+func (h *Host) mergeLeft(ch *channel, p *podPart, gone Departure) {
 	_, known := p.users[gone.ID]
 	delete(p.users, gone.ID)
 	m := ch.byUser[h.users[gone.ID]]
 	switch {
 	case m == nil:
 	case known:
-		m.trace.pods--
-		h.follow(m, true, gone.Lost)
-	case m.absent():
-		h.follow(m, true, gone.Lost) // the user was back on that pod, and left
+		m.overlay.pods--
+		h.updateMember(m, true, gone.Lost)
+	case m.inGrace():
+		h.updateMember(m, true, gone.Lost) // the user was back on that pod, and left
 	}
 }
 
 // arrived puts a user into the part of a pod, or an e-mail address.
-func (h *Host) arrived(ch *channel, p *part, u Member) {
+func (h *Host) mergeJoined(ch *channel, p *podPart, u Member) {
 	_, known := p.users[u.ID]
-	p.users[u.ID] = mail{u.Email, u.Seen}
+	p.users[u.ID] = datedEmail{u.Email, u.Seen}
 	if ch.class.Kind == Authenticated {
-		h.appear(ch, u.ID, known)
+		h.countPod(ch, u.ID, known)
 	}
 }
 
 // appear counts one more pod that has a user, unless it was known.
-func (h *Host) appear(ch *channel, id string, known bool) {
+func (h *Host) countPod(ch *channel, id string, known bool) {
 	u := h.users[id]
 	if u == nil {
 		u = &user{User: User{ID: id}}
 		h.users[id] = u
 	}
 	m := ch.member(u)
-	was := m.there()
+	was := m.visible()
 	if !known {
-		m.traced().pods++
+		m.ensureOverlay().pods++
 	}
-	h.follow(m, was, false)
+	h.updateMember(m, was, false)
 }

@@ -21,9 +21,9 @@ var (
 	// allow, or when the channel is not active and the host has as many active channels as its
 	// rules allow.
 	ErrTooManyChannels = errors.New("too many channels")
-	// ErrNotAuthenticated is returned when users are assigned to a channel that is not
+	// errNotAuthenticated is returned when users are assigned to a channel that is not
 	// authenticated.
-	ErrNotAuthenticated = errors.New("users can be assigned to authenticated channels only")
+	errNotAuthenticated = errors.New("users can be assigned to authenticated channels only")
 	// ErrNotJoined is returned when a connection leaves, or sends to, a channel that it does not
 	// listen to.
 	ErrNotJoined = errors.New("not joined")
@@ -33,7 +33,7 @@ var (
 
 // Errors of sending messages.
 var (
-	// ErrTooLarge is returned for more than MaxMessage, MaxCopies or MaxTargets.
+	// ErrTooLarge is returned for more than [MaxMessage] or [MaxTargets], or a mebibyte in all channels together.
 	ErrTooLarge = errors.New("the message is too large")
 	// ErrBusy is returned when messages come faster than they can be delivered: too many bytes wait
 	// already.
@@ -42,10 +42,10 @@ var (
 
 // Errors of connections and hosts.
 var (
-	// ErrBadHost is returned for a text that is not a domain host.
-	ErrBadHost = errors.New("not a domain host")
-	// ErrTooManyConns is returned when a host has as many connections as its rules allow.
-	ErrTooManyConns = errors.New("too many connections on this host")
+	// errBadHost is returned for a text that is not a domain host.
+	errBadHost = errors.New("not a domain host")
+	// errTooManyConns is returned when a host has as many connections as its rules allow.
+	errTooManyConns = errors.New("too many connections on this host")
 	// ErrClosed is returned when the connection is closed.
 	ErrClosed = errors.New("the connection is closed")
 )

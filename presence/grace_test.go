@@ -195,7 +195,7 @@ func TestGraceOfCountsEndsOneByOne(t *testing.T) {
 		watcher.hears("presence room seq=8 count=3")
 		pass(10 * time.Second)
 		watcher.hears()
-		if b := w.host().channels["room"].overlay; b.held != 0 || len(b.tokens) > 0 {
+		if b := w.host().channels["room"].overlay; b.lostConns != 0 || len(b.lossBatches) > 0 {
 			t.Errorf("%+v is left", b)
 		}
 	})

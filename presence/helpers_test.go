@@ -22,7 +22,7 @@ type left struct{ ref, channel, reason string }
 func (tp *tape) Members(users []User) []byte {
 	b := tp.put(users)
 	if b[7]%2 == 0 {
-		b = append(b, make([]byte, keptSnapshot)...)
+		b = append(b, make([]byte, minKeptSnapshot)...)
 	}
 	return b
 }

@@ -49,15 +49,15 @@ func (h *Host) connect(u *User, out Outbox) (*Conn, error) {
 		return nil, errDropped
 	}
 	if m := h.rules.MaxConns; m > 0 && len(h.conns) >= m {
-		return nil, ErrTooManyConns
+		return nil, errTooManyConns
 	}
-	c := &Conn{host: h, id: NewID(), out: out, pos: len(h.conns)}
+	c := &Conn{host: h, id: newID(), out: out, index: len(h.conns)}
 	h.conns = append(h.conns, c)
 	h.byID[c.id] = c
 	if u != nil {
-		c.become(h.acquire(*u))
+		c.linkUser(h.acquire(*u))
 	}
-	h.touchConn(c.pos)
+	h.invalidateConn(c.index)
 	return c, nil
 }
 

@@ -39,7 +39,7 @@ var hostProfile = idna.New(
 
 // ParseHostName returns the canonical form of a host name or a Host header, with or without a port.
 //
-// It returns an error that wraps [ErrBadHost] for an empty text, a bad port, a bad IP address
+// It returns an error for an empty text, a bad port, a bad IP address
 // literal, and a name that IDNA refuses or that is longer than 253 bytes.
 func ParseHostName(s string) (HostName, error) {
 	host, err := splitPort(s)
@@ -48,36 +48,36 @@ func ParseHostName(s string) (HostName, error) {
 	}
 	if addr, err := netip.ParseAddr(host); err == nil {
 		if addr.Zone() != "" {
-			return HostName{}, fmt.Errorf("%w: an address zone has no meaning to others", ErrBadHost)
+			return HostName{}, fmt.Errorf("%w: an address zone has no meaning to others", errBadHost)
 		}
 		return HostName{addr.Unmap().String()}, nil
 	}
 	if strings.ContainsRune(host, ':') {
-		return HostName{}, fmt.Errorf("%w: bad IP address", ErrBadHost)
+		return HostName{}, fmt.Errorf("%w: bad IP address", errBadHost)
 	}
 	if !utf8.ValidString(host) {
-		return HostName{}, fmt.Errorf("%w: it is not UTF-8", ErrBadHost)
+		return HostName{}, fmt.Errorf("%w: it is not UTF-8", errBadHost)
 	}
 	if len(host) > maxHostText {
-		return HostName{}, fmt.Errorf("%w: a name has 1 to %d bytes", ErrBadHost, maxHostName)
+		return HostName{}, fmt.Errorf("%w: a name has 1 to %d bytes", errBadHost, maxHostName)
 	}
 	host, ok := canonicalASCII(host)
 	if !ok {
 		if host, err = hostProfile.ToASCII(host); err != nil {
-			return HostName{}, fmt.Errorf("%w: %w", ErrBadHost, err)
+			return HostName{}, fmt.Errorf("%w: %w", errBadHost, err)
 		}
 		// Mapping can make a dot of a look-alike, so the ASCII rules are applied to the outcome
 		// too.
 		if host, ok = canonicalASCII(host); !ok {
-			return HostName{}, fmt.Errorf("%w: character not allowed", ErrBadHost)
+			return HostName{}, fmt.Errorf("%w: character not allowed", errBadHost)
 		}
 	}
 	if host == "" || len(host) > maxHostName {
-		return HostName{}, fmt.Errorf("%w: a name has 1 to %d bytes", ErrBadHost, maxHostName)
+		return HostName{}, fmt.Errorf("%w: a name has 1 to %d bytes", errBadHost, maxHostName)
 	}
 	for label := range strings.SplitSeq(host, ".") {
 		if label == "" || len(label) > 63 {
-			return HostName{}, fmt.Errorf("%w: a label has 1 to 63 bytes", ErrBadHost)
+			return HostName{}, fmt.Errorf("%w: a label has 1 to 63 bytes", errBadHost)
 		}
 	}
 	if addr, err := netip.ParseAddr(host); err == nil {
@@ -93,11 +93,11 @@ func splitPort(s string) (string, error) {
 	case strings.HasPrefix(s, "["):
 		end := strings.IndexByte(s, ']')
 		if end < 0 {
-			return "", fmt.Errorf("%w: missing ']'", ErrBadHost)
+			return "", fmt.Errorf("%w: missing ']'", errBadHost)
 		}
 		host, port = s[1:end], s[end+1:]
 		if !strings.Contains(host, ":") || (port != "" && port[0] != ':') {
-			return "", fmt.Errorf("%w: bad IP address literal", ErrBadHost)
+			return "", fmt.Errorf("%w: bad IP address literal", errBadHost)
 		}
 	case strings.Count(s, ":") == 1:
 		i := strings.IndexByte(s, ':')
@@ -105,7 +105,7 @@ func splitPort(s string) (string, error) {
 	}
 	if len(port) > 1 { // a colon alone is an empty port (RFC 3986 section 3.2.3)
 		if _, err := strconv.ParseUint(port[1:], 10, 16); err != nil {
-			return "", fmt.Errorf("%w: bad port", ErrBadHost)
+			return "", fmt.Errorf("%w: bad port", errBadHost)
 		}
 	}
 	return host, nil

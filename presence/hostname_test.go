@@ -113,8 +113,8 @@ func TestParseHostNameRefuses(t *testing.T) {
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {
 			n, err := ParseHostName(tt.in)
-			if !errors.Is(err, ErrBadHost) || !n.IsZero() {
-				t.Errorf("ParseHostName(%q) = %q, %v; want ErrBadHost and no name", tt.in, n, err)
+			if !errors.Is(err, errBadHost) || !n.IsZero() {
+				t.Errorf("ParseHostName(%q) = %q, %v; want errBadHost and no name", tt.in, n, err)
 			}
 		})
 	}
@@ -163,7 +163,7 @@ func FuzzParseHostName(f *testing.F) {
 	f.Fuzz(func(t *testing.T, s string) {
 		n, err := ParseHostName(s)
 		if err != nil {
-			if !errors.Is(err, ErrBadHost) || !n.IsZero() {
+			if !errors.Is(err, errBadHost) || !n.IsZero() {
 				t.Fatalf("ParseHostName(%q) = %q, %v", s, n, err)
 			}
 			return

@@ -8,7 +8,7 @@ import (
 func TestIDIsTwentyTwoCharactersOfBase64URL(t *testing.T) {
 	seen := make(map[ID]bool)
 	for range 1000 {
-		id := NewID()
+		id := newID()
 		if seen[id] {
 			t.Fatalf("%s came twice", id)
 		}
@@ -58,7 +58,7 @@ func TestIsPrivate(t *testing.T) {
 	for channel, want := range map[string]bool{
 		"tab|": true, "tab|x": true, "tab": false, "": false, "TAB|x": false, " tab|x": false, "a-tab|x": false,
 	} {
-		if got := IsPrivate(channel); got != want {
+		if got := isPrivate(channel); got != want {
 			t.Errorf("IsPrivate(%q) = %v", channel, got)
 		}
 	}

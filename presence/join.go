@@ -21,16 +21,16 @@ func (c *Conn) Join(name string, watch Watch, ref string) error {
 	h := c.host
 	h.mu.Lock()
 	defer h.mu.Unlock()
-	ch, err := c.enter(name)
+	ch, err := c.admit(name)
 	if err != nil {
 		return err
 	}
-	m := c.find(ch)
+	m := c.membership(ch)
 	if m == nil {
-		m = h.add(ch, c)
+		m = h.addListener(ch, c)
 	}
-	h.watch(m, watch, ref)
-	h.changed(ch)
+	h.setWatch(m, watch, ref)
+	h.scheduleFlush(ch)
 	return nil
 }
 
@@ -45,12 +45,12 @@ func (c *Conn) Leave(name, ref string) error {
 	if c.closed {
 		return ErrClosed
 	}
-	if IsPrivate(name) {
+	if isPrivate(name) {
 		return ErrReservedChannel
 	}
 	var m *membership
 	if ch := h.channels[name]; ch != nil {
-		m = c.find(ch)
+		m = c.membership(ch)
 	}
 	if m == nil {
 		if strings.ContainsRune(name, utf8.RuneError) {
@@ -58,10 +58,10 @@ func (c *Conn) Leave(name, ref string) error {
 		}
 		return ErrNotJoined
 	}
-	if m.waiting {
+	if m.joining {
 		h.answerEarly(m) // the join is answered before the leave
 	}
-	h.remove(m, false)
+	h.removeListener(m, false)
 	c.out.Push(h.registry.encoder.Left(ref, name, ""))
 	return nil
 }
@@ -70,33 +70,33 @@ func (c *Conn) Leave(name, ref string) error {
 // receives the same answer as for a join, and nothing if it listens to the channel already. If c is
 // no longer logged in as the user, Assign does nothing.
 //
-// It returns ErrNotAuthenticated if the channel is not authenticated, or an error of [Conn.Join].
+// It returns an error of [Conn.Join], or another one if the channel is not authenticated.
 func (c *Conn) Assign(user, name string) error {
 	h := c.host
 	h.mu.Lock()
 	defer h.mu.Unlock()
-	if !c.closed && !c.belongs(user) {
+	if !c.closed && !c.hasUserID(user) {
 		return nil
 	}
-	ch, err := c.enter(name)
+	ch, err := c.admit(name)
 	if err != nil {
 		return err
 	}
 	// The lock was let go meanwhile, and enter lets others into anonymous channels too.
-	if ch.class.Kind != Authenticated || !c.belongs(user) {
+	if ch.class.Kind != Authenticated || !c.hasUserID(user) {
 		if len(ch.listeners) == 0 {
 			h.deactivate(ch)
 		}
 		if ch.class.Kind != Authenticated {
-			return ErrNotAuthenticated
+			return errNotAuthenticated
 		}
 		return nil
 	}
-	m := c.find(ch)
+	m := c.membership(ch)
 	if m == nil {
-		m = h.add(ch, c)
-		h.watch(m, WatchNone, "")
-		h.changed(ch)
+		m = h.addListener(ch, c)
+		h.setWatch(m, WatchNone, "")
+		h.scheduleFlush(ch)
 	}
 	m.assigned = true
 	return nil
@@ -112,14 +112,14 @@ func (c *Conn) Unassign(name string) bool {
 	if c.closed || ch == nil {
 		return false
 	}
-	m := c.find(ch)
+	m := c.membership(ch)
 	if m == nil || !m.assigned {
 		return false
 	}
-	if m.waiting {
+	if m.joining {
 		h.answerEarly(m) // its join is answered before it is out
 	}
-	h.remove(m, false)
+	h.removeListener(m, false)
 	c.out.Push(h.registry.encoder.Left("", name, ReasonRemoved))
 	return true
 }
@@ -139,7 +139,7 @@ func (c *Conn) Assigned() []string {
 
 // asked is what the classifier and the authorizer of some rules have said about a join. It holds as
 // long as the rules do, and what the authorizer said as long as the user is the same.
-type asked struct {
+type joinVerdict struct {
 	rules      *Rules
 	classified bool
 	class      Class
@@ -153,9 +153,9 @@ type asked struct {
 // enter returns the channel for c to join, active or fresh. The host's lock is held, but let go
 // while the classifier or the authorizer is asked: anything may have happened meanwhile, so all is
 // looked at again after each answer.
-func (c *Conn) enter(name string) (*channel, error) {
+func (c *Conn) admit(name string) (*channel, error) {
 	h := c.host
-	var known asked
+	var known joinVerdict
 	for {
 		if c.closed {
 			return nil, ErrClosed
@@ -164,14 +164,14 @@ func (c *Conn) enter(name string) (*channel, error) {
 			return nil, err
 		}
 		ch := h.channels[name]
-		if ch != nil && c.find(ch) != nil {
+		if ch != nil && c.membership(ch) != nil {
 			return ch, nil
 		}
-		if err := c.full(ch != nil); err != nil {
+		if err := c.checkLimits(ch != nil); err != nil {
 			return nil, err
 		}
 		if known.rules != h.rules {
-			known = asked{rules: h.rules}
+			known = joinVerdict{rules: h.rules}
 		}
 
 		// A channel that another connection activated has its class, whatever became of this
@@ -181,20 +181,20 @@ func (c *Conn) enter(name string) (*channel, error) {
 		case ch != nil:
 			class = ch.class
 		case !known.classified:
-			known.class, known.classErr = h.classify(known.rules, name)
+			known.class, known.classErr = h.classifyUnlocked(known.rules, name)
 			known.classified = true
 			continue
 		case known.classErr != nil:
 			return nil, fmt.Errorf("%w: %w", ErrUnavailable, known.classErr)
 		}
-		if err := c.allowed(class); err != nil {
+		if err := c.checkClass(class); err != nil {
 			return nil, err
 		}
 
 		switch {
 		case h.rules.Authorizer == nil:
-		case !known.authorized || !c.is(known.user, known.anonymous):
-			c.authorize(&known, name)
+		case !known.authorized || !c.isUser(known.user, known.anonymous):
+			c.authorizeUnlocked(&known, name)
 			continue
 		case errors.Is(known.authErr, ErrDenied):
 			return nil, known.authErr
@@ -204,21 +204,21 @@ func (c *Conn) enter(name string) (*channel, error) {
 		if ch == nil {
 			ch = newChannel(name, class)
 			h.channels[name] = ch
-			h.begin(ch)
+			h.recordChanges(ch)
 		}
 		return ch, nil
 	}
 }
 
 // classify asks without the lock, which is held before and after, whatever the classifier does.
-func (h *Host) classify(rules *Rules, name string) (Class, error) {
+func (h *Host) classifyUnlocked(rules *Rules, name string) (Class, error) {
 	h.mu.Unlock()
 	defer h.mu.Lock()
 	return rules.classify(h.name, name)
 }
 
 // authorize asks without the lock, which is held before and after, whatever the authorizer does.
-func (c *Conn) authorize(known *asked, name string) {
+func (c *Conn) authorizeUnlocked(known *joinVerdict, name string) {
 	known.authorized, known.anonymous, known.user = true, c.user == nil, User{}
 	var user *User
 	if c.user != nil {
@@ -231,7 +231,7 @@ func (c *Conn) authorize(known *asked, name string) {
 }
 
 // is reports whether c is logged in as the user, or anonymous, still.
-func (c *Conn) is(user User, anonymous bool) bool {
+func (c *Conn) isUser(user User, anonymous bool) bool {
 	if c.user == nil {
 		return anonymous
 	}
@@ -240,7 +240,7 @@ func (c *Conn) is(user User, anonymous bool) bool {
 
 // full returns an error if c cannot join one more channel: c is at its limit, or the channel is not
 // active and the host is at its own.
-func (c *Conn) full(active bool) error {
+func (c *Conn) checkLimits(active bool) error {
 	h := c.host
 	if m := h.rules.MaxChannels; m > 0 && len(c.memberships) >= m {
 		return fmt.Errorf("%w on this connection: the limit is %d", ErrTooManyChannels, m)
@@ -252,7 +252,7 @@ func (c *Conn) full(active bool) error {
 }
 
 // allowed reports whether c may listen to a channel of the class.
-func (c *Conn) allowed(class Class) error {
+func (c *Conn) checkClass(class Class) error {
 	switch {
 	case class.Denied:
 		return ErrDenied

@@ -83,7 +83,7 @@ func (h *Host) Channel(name string, per Per) (Listing, bool) {
 
 // listing lists one channel like listings.
 func (h *Host) listing(name string, per Per, named func(*channel, Per) Listing, private func(*Conn) Listing) (Listing, bool) {
-	if IsPrivate(name) {
+	if isPrivate(name) {
 		if id, ok := parsePrivate(name); ok {
 			if c := h.byID[id]; c != nil {
 				return private(c), true
@@ -109,7 +109,7 @@ func (ch *channel) listing(per Per) Listing {
 	case ch.named():
 		l.Users = make([]User, 0, ch.users)
 		for _, m := range ch.members {
-			if m.refs > 0 {
+			if m.conns > 0 {
 				l.Users = append(l.Users, m.user.User)
 			}
 		}

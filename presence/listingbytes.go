@@ -29,7 +29,7 @@ type EncodedChannel struct {
 func (h *Host) Encoded() Encoded {
 	names := make([]string, 0, h.Stats().Channels)
 	h.mu.Lock()
-	k := h.keepEncoded()
+	k := h.acquireCache()
 	lists := []*chunks{&k.private}
 	for name, ch := range h.channels {
 		names = append(names, name)
@@ -54,7 +54,7 @@ func (h *Host) EncodedChannel(name string) Encoded {
 	var e Encoded
 	h.mu.Lock()
 	defer h.mu.Unlock()
-	if IsPrivate(name) {
+	if isPrivate(name) {
 		if id, ok := parsePrivate(name); ok && h.byID[id] != nil {
 			e.Private = [][]byte{h.appendPrivate(nil, h.byID[id], true)}
 		}
@@ -64,8 +64,8 @@ func (h *Host) EncodedChannel(name string) Encoded {
 	if ch == nil || ch.class.Hidden {
 		return e
 	}
-	k := h.keepEncoded()
-	defer h.answered(k)
+	k := h.acquireCache()
+	defer h.releaseCache(k)
 	if ch.named() {
 		if p := h.chunksOf(ch, k); p != nil {
 			h.mu.Unlock()
@@ -83,12 +83,12 @@ func (h *Host) EncodedChannel(name string) Encoded {
 // EncodedUsers returns the result of [Host.Users] by [PerUser], as chunks of [Encoder].AppendUser.
 func (h *Host) EncodedUsers() ([][]byte, Stats) {
 	h.mu.Lock()
-	k := h.keepEncoded()
+	k := h.acquireCache()
 	h.mu.Unlock()
 	h.fill(&k.online)
 	h.mu.Lock()
 	defer h.mu.Unlock()
-	defer h.answered(k)
+	defer h.releaseCache(k)
 	k.online.fillAll()
 	return k.online.appendTo(make([][]byte, 0, len(k.online.list))), h.stats()
 }
@@ -98,7 +98,7 @@ func (h *Host) EncodedUsers() ([][]byte, Stats) {
 func (h *Host) fill(lists ...*chunks) {
 	for range 2 {
 		h.mu.Lock()
-		left := fillAtOnce
+		left := fillStep
 		for _, p := range lists {
 			next := 0
 			for {
@@ -106,7 +106,7 @@ func (h *Host) fill(lists ...*chunks) {
 					break
 				}
 				h.mu.Unlock()
-				left = fillAtOnce
+				left = fillStep
 				h.mu.Lock()
 			}
 		}
@@ -125,7 +125,7 @@ type gathering struct {
 
 // gatherAtOnce is how many channels are gathered before others get the host's lock: about a
 // millisecond.
-const gatherAtOnce = 512
+const gatherStep = 512
 
 // gather makes the Encoded, except for the order of the channels, and ends the answer. names are the
 // channels that there were before.
@@ -140,17 +140,17 @@ func (h *Host) gather(k *listingCache, names []string) Encoded {
 	}
 	h.mu.Lock()
 	defer h.mu.Unlock()
-	defer h.answered(k)
+	defer h.releaseCache(k)
 	k.private.fillAll()
 	e.Private = k.private.appendTo(make([][]byte, 0, len(k.private.list)))
-	if len(h.channels) <= gatherAtOnce {
+	if len(h.channels) <= gatherStep {
 		for _, ch := range h.channels {
 			add(ch)
 		}
 		return e
 	}
 	for i, name := range names {
-		if i%gatherAtOnce == gatherAtOnce-1 {
+		if i%gatherStep == gatherStep-1 {
 			h.mu.Unlock()
 			h.mu.Lock()
 		}

@@ -97,7 +97,7 @@ func (h *Host) checkChunks(t testing.TB) {
 			size += ch.chunks.check(t)
 		}
 	}
-	if h.cache.size != size || h.cache.asking != 0 || int64(h.cache.noted) != h.registry.cached.Load() {
+	if h.cache.size != size || h.cache.answers != 0 || int64(h.cache.counted) != h.registry.cached.Load() {
 		t.Errorf("%d bytes are there; the host has %+v, the registry %d", size, h.cache, h.registry.cached.Load())
 	}
 }
@@ -162,7 +162,7 @@ func TestEncodedOfManyChannels(t *testing.T) {
 	w := newWorld(t, &Rules{Classifier: classes{"room7": {Kind: Authenticated, Hidden: true}, "room8": {Kind: Anonymous}}})
 	w.audience(2 * chunkLen)
 	c := w.connect("ada<a@x>")
-	for i := range 3*gatherAtOnce + 7 {
+	for i := range 3*gatherStep + 7 {
 		c.join(fmt.Sprintf("room%d", i), WatchNone)
 	}
 	for range 2 {
@@ -182,7 +182,7 @@ func TestEncodedOfManyChannels(t *testing.T) {
 		}
 	})
 	for range 20 {
-		if n := len(w.host().Encoded().Channels); n < 3*gatherAtOnce {
+		if n := len(w.host().Encoded().Channels); n < 3*gatherStep {
 			t.Errorf("%d channels", n)
 		}
 	}
@@ -272,11 +272,11 @@ func TestEncodedIsForgottenWhenNobodyAsks(t *testing.T) {
 		w.host().Encoded()
 		kept(true)
 		for range 3 { // somebody asks in time
-			time.Sleep(keepFor - time.Second)
+			time.Sleep(cacheTTL - time.Second)
 			w.host().EncodedUsers()
 			kept(true)
 		}
-		time.Sleep(keepFor + time.Second)
+		time.Sleep(cacheTTL + time.Second)
 		kept(false)
 		w.host().EncodedChannel("room")
 		kept(true)
@@ -293,10 +293,10 @@ func TestEncodedIsForgottenWhenNobodyAsks(t *testing.T) {
 func TestEncodedIsNotKeptBeyondTheBound(t *testing.T) {
 	w := newWorld(t, &Rules{})
 	w.audience(2 * chunkLen)
-	w.reg.cached.Store(maxKept - 100) // of other hosts
+	w.reg.cached.Store(maxCached - 100) // of other hosts
 	for range 2 {
 		equalLines(t, "channels", w.host().Encoded().lines(), listedLines(w.host().Channels(PerUser)))
-		if w.host().cache != nil || w.reg.cached.Load() != maxKept-100 {
+		if w.host().cache != nil || w.reg.cached.Load() != maxCached-100 {
 			t.Errorf("%+v is kept, %d bytes in all", w.host().cache, w.reg.cached.Load())
 		}
 	}

@@ -9,81 +9,81 @@ import (
 // listingCache is what a host keeps of its listings as bytes, while backends ask. The host's lock
 // guards it.
 type listingCache struct {
-	private chunks // of Host.conns
-	online  chunks // of Host.online
-	size    int    // bytes of all chunks, those of channels included
-	noted   int    // what of size is in Registry.cached
-	asking  int    // answers that are being made
-	asked   time.Time
-	timer   *time.Timer // drops it
+	private    chunks // of Host.conns
+	online     chunks // of Host.online
+	size       int    // bytes of all chunks, those of channels included
+	counted    int    // what of size is in Registry.cached
+	answers    int    // answers that are being made
+	lastAnswer time.Time
+	timer      *time.Timer // drops it
 }
 
 const (
 	// keepFor is how long listings are kept after the last question.
-	keepFor = time.Minute
+	cacheTTL = time.Minute
 	// maxKept bounds the listings that are kept of all hosts together, in bytes: about 800,000
 	// entries. A host beyond is encoded anew each time.
-	maxKept = 64 << 20
+	maxCached = 64 << 20
 	// smallChannel is up to how many members a channel is encoded anew each time: that is hardly
 	// more work than looking it up.
 	smallChannel = 16
 	// fillAtOnce is how many chunks are encoded before others get the host's lock: a fraction of a
 	// millisecond.
-	fillAtOnce = 16
+	fillStep = 16
 )
 
 // keepEncoded begins an answer: nothing is dropped until answered.
-func (h *Host) keepEncoded() *listingCache {
+func (h *Host) acquireCache() *listingCache {
 	k := h.cache
 	if k == nil {
 		k = new(listingCache)
 		k.private = chunks{cache: k, length: func() int { return len(h.conns) }, encode: h.encodePrivate}
 		k.online = chunks{cache: k, length: func() int { return len(h.online) }, encode: h.encodeOnline}
-		k.timer = time.AfterFunc(keepFor, func() {
+		k.timer = time.AfterFunc(cacheTTL, func() {
 			h.mu.Lock()
 			defer h.mu.Unlock()
-			h.unkeepIdle(k)
+			h.dropIdleCache(k)
 		})
 		h.cache = k
 	}
-	k.asking++
-	k.asked = time.Now()
+	k.answers++
+	k.lastAnswer = time.Now()
 	return k
 }
 
 // answered ends an answer. What is kept is dropped if all hosts together keep too much.
-func (h *Host) answered(k *listingCache) {
-	k.asking--
+func (h *Host) releaseCache(k *listingCache) {
+	k.answers--
 	if h.cache != k {
 		return // the host was dropped meanwhile
 	}
-	total := h.registry.cached.Add(int64(k.size - k.noted))
-	k.noted = k.size
-	if total > maxKept && k.asking == 0 {
-		h.unkeep()
+	total := h.registry.cached.Add(int64(k.size - k.counted))
+	k.counted = k.size
+	if total > maxCached && k.answers == 0 {
+		h.dropCache()
 	}
 }
 
 // unkeepIdle drops what nobody asked for lately.
-func (h *Host) unkeepIdle(k *listingCache) {
+func (h *Host) dropIdleCache(k *listingCache) {
 	if h.cache != k {
 		return
 	}
-	if rest := keepFor - time.Since(k.asked); rest > 0 || k.asking > 0 {
+	if rest := cacheTTL - time.Since(k.lastAnswer); rest > 0 || k.answers > 0 {
 		k.timer.Reset(max(rest, time.Second))
 		return
 	}
-	h.unkeep()
+	h.dropCache()
 }
 
 // unkeep drops what is kept. Answers that have it go on with it.
-func (h *Host) unkeep() {
+func (h *Host) dropCache() {
 	k := h.cache
 	if k == nil {
 		return
 	}
 	k.timer.Stop()
-	h.registry.cached.Add(-int64(k.noted))
+	h.registry.cached.Add(-int64(k.counted))
 	h.cache = nil
 	for _, ch := range h.channels {
 		ch.chunks = nil
@@ -93,7 +93,7 @@ func (h *Host) unkeep() {
 // chunksOf returns those of a channel with names, nil for a small one.
 func (h *Host) chunksOf(ch *channel, k *listingCache) *chunks {
 	if len(ch.members) <= smallChannel {
-		ch.chunks.touchAll() // another answer may be at it, so it stays the channel's
+		ch.chunks.invalidateAll() // another answer may be at it, so it stays the channel's
 		return nil
 	}
 	if ch.chunks == nil {
@@ -105,27 +105,27 @@ func (h *Host) chunksOf(ch *channel, k *listingCache) *chunks {
 }
 
 // touchConn takes note that the connection at a place is another one, or has another user.
-func (h *Host) touchConn(place int) {
+func (h *Host) invalidateConn(place int) {
 	if h.cache != nil {
-		h.cache.private.touch(place)
+		h.cache.private.invalidate(place)
 	}
 }
 
 // touchOnline takes note that the user at a place is another one.
-func (h *Host) touchOnline(place int) {
+func (h *Host) invalidateOnline(place int) {
 	if h.cache != nil {
-		h.cache.online.touch(place)
+		h.cache.online.invalidate(place)
 	}
 }
 
 // touchUser takes note that the user has another e-mail address.
-func (h *Host) touchUser(u *user) {
+func (h *Host) invalidateUser(u *user) {
 	for _, m := range u.members {
-		m.channel.chunks.touch(m.pos)
+		m.channel.chunks.invalidate(m.index)
 	}
 	if h.cache != nil && u.conns > 0 {
-		h.cache.online.touch(u.pos)
-		h.cache.private.touchAll() // a user does not know its connections
+		h.cache.online.invalidate(u.index)
+		h.cache.private.invalidateAll() // a user does not know its connections
 	}
 }
 
@@ -155,7 +155,7 @@ func (h *Host) encodeOnline(b []byte, from, to int) []byte {
 func (h *Host) encodeMembers(b []byte, members []*member) []byte {
 	first := true
 	for _, m := range members {
-		if m.refs > 0 {
+		if m.conns > 0 {
 			b = h.registry.encoder.AppendUser(b, &m.user.User, first)
 			first = false
 		}
@@ -177,14 +177,14 @@ type chunks struct {
 const chunkLen = 64
 
 // touch takes note that the entry at a place is another one.
-func (c *chunks) touch(place int) {
+func (c *chunks) invalidate(place int) {
 	if c != nil && place/chunkLen < len(c.list) {
 		c.put(place/chunkLen, nil)
 	}
 }
 
 // touchAll takes note that any entry can be another one.
-func (c *chunks) touchAll() {
+func (c *chunks) invalidateAll() {
 	if c == nil {
 		return
 	}
@@ -202,7 +202,7 @@ func (c *chunks) put(i int, chunk []byte) {
 var scratch = sync.Pool{New: func() any { return new([]byte) }}
 
 // keepScratch bounds the buffers that are kept for later, in bytes.
-const keepScratch = 64 << 10
+const maxScratch = 64 << 10
 
 // fill encodes the chunks that have changed, beginning with the chunk from; most is their limit. It
 // returns what is left of the limit; if that is 0, next is the chunk to go on with.
@@ -228,7 +228,7 @@ func (c *chunks) fill(from, most int) (next, left int) {
 		c.put(i, append(make([]byte, 0, len(b)), b...)) // exactly as long as it is
 		*buf = b
 	}
-	if cap(*buf) <= keepScratch {
+	if cap(*buf) <= maxScratch {
 		scratch.Put(buf)
 	}
 	return next, left

@@ -76,7 +76,7 @@ func (ch *channel) mergeable(per Per) Listing {
 		return l
 	}
 	for _, m := range ch.members {
-		if m.refs > 0 {
+		if m.conns > 0 {
 			add(m.user)
 		}
 	}
@@ -99,8 +99,8 @@ func (c *Conn) mergeable() Listing {
 // If pods disagree about the class of a channel, the stricter class applies: authenticated over
 // anonymous, CountOnly over listed users.
 func MergeListings(per Per, parts ...[]Listing) []Listing {
-	var named, private []*merging
-	channels := make(map[string]*merging)
+	var named, private []*mergedListing
+	channels := make(map[string]*mergedListing)
 	for _, part := range parts {
 		for _, l := range part {
 			m := channels[l.Channel]
@@ -109,16 +109,16 @@ func MergeListings(per Per, parts ...[]Listing) []Listing {
 				m.add(l)
 				continue
 			case l.Kind == Private:
-				m = &merging{Listing: l}
+				m = &mergedListing{Listing: l}
 				private = append(private, m)
 			default:
-				m = &merging{Listing: l}
+				m = &mergedListing{Listing: l}
 				named = append(named, m)
 			}
 			channels[l.Channel] = m
 		}
 	}
-	slices.SortFunc(named, func(a, b *merging) int { return strings.Compare(a.Channel, b.Channel) })
+	slices.SortFunc(named, func(a, b *mergedListing) int { return strings.Compare(a.Channel, b.Channel) })
 	list := make([]Listing, 0, len(channels))
 	for _, m := range append(named, private...) {
 		list = append(list, m.finish(per))
@@ -127,17 +127,17 @@ func MergeListings(per Per, parts ...[]Listing) []Listing {
 }
 
 // merging is a listing of which there can be more.
-type merging struct {
+type mergedListing struct {
 	Listing // the first one, with what all of them together are
 	more    []Listing
 }
 
-func (m *merging) add(l Listing) {
+func (m *mergedListing) add(l Listing) {
 	switch {
 	case m.Kind == Private || l.Kind == Private: // a connection is on one pod
 		return
 	case l.Kind == Authenticated && m.Kind != Authenticated:
-		*m = merging{Listing: Listing{Channel: l.Channel, Kind: Authenticated}}
+		*m = mergedListing{Listing: Listing{Channel: l.Channel, Kind: Authenticated}}
 	case l.Kind != Authenticated && m.Kind == Authenticated:
 		return
 	}
@@ -146,18 +146,18 @@ func (m *merging) add(l Listing) {
 	m.more = append(m.more, l)
 }
 
-func (m *merging) finish(per Per) Listing {
+func (m *mergedListing) finish(per Per) Listing {
 	l := m.Listing
 	l.Seen = nil
 	if l.Kind != Authenticated {
 		return l
 	}
 	if len(m.more) > 0 {
-		members := pair(nil, m.Listing)
+		members := appendMembers(nil, m.Listing)
 		for _, other := range m.more {
-			members = pair(members, other)
+			members = appendMembers(members, other)
 		}
-		l.Users = unite(members, per)
+		l.Users = mergeUsers(members, per)
 	}
 	l.Count = 0
 	if l.CountOnly {
@@ -169,7 +169,7 @@ func (m *merging) finish(per Per) Listing {
 }
 
 // pair appends the users of a listing with the times of their addresses.
-func pair(members []Member, l Listing) []Member {
+func appendMembers(members []Member, l Listing) []Member {
 	for i, u := range l.Users {
 		m := Member{User: u}
 		if i < len(l.Seen) {
@@ -181,12 +181,12 @@ func pair(members []Member, l Listing) []Member {
 }
 
 // unite gives each user the address that was learned last, and by [PerUser] one entry.
-func unite(members []Member, per Per) []User {
+func mergeUsers(members []Member, per Per) []User {
 	users := make([]User, 0, len(members))
-	known := make(map[string]mail, len(members))
+	known := make(map[string]datedEmail, len(members))
 	for _, m := range members {
 		best, twice := known[m.ID]
-		if address := (mail{m.Email, m.Seen}); !twice || address.newer(best) {
+		if address := (datedEmail{m.Email, m.Seen}); !twice || address.newer(best) {
 			known[m.ID] = address
 		}
 		if per == PerConnection || !twice {
@@ -208,7 +208,7 @@ func MergeMembers(per Per, parts ...[]Member) []User {
 		if order := strings.Compare(a.ID, b.ID); order != 0 {
 			return order
 		}
-		switch x, y := (mail{a.Email, a.Seen}), (mail{b.Email, b.Seen}); {
+		switch x, y := (datedEmail{a.Email, a.Seen}), (datedEmail{b.Email, b.Seen}); {
 		case x.newer(y):
 			return -1
 		case y.newer(x):

@@ -70,7 +70,7 @@ func TestHostAgreesWithTheModel(t *testing.T) {
 						}
 						switch m.rng.IntN(20) {
 						case 0:
-							time.Sleep(flushLatest)
+							time.Sleep(maxFlushWait)
 							synctest.Wait()
 							m.check()
 						case 1, 2:

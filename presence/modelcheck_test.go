@@ -82,10 +82,10 @@ func (m *model) checkNothingIsKept() {
 	}
 	members := 0
 	for name, ch := range h.channels {
-		if len(ch.members) != ch.present || len(ch.byUser) != ch.present {
-			t.Errorf("%s: %d members and %d by user, %d there", name, len(ch.members), len(ch.byUser), ch.present)
+		if len(ch.members) != ch.visible || len(ch.byUser) != ch.visible {
+			t.Errorf("%s: %d members and %d by user, %d there", name, len(ch.members), len(ch.byUser), ch.visible)
 		}
-		if b := ch.overlay; b != nil && (len(b.absent)+len(b.tokens)+b.held > 0 || b.due != 0 || b.syncing) {
+		if b := ch.overlay; b != nil && (len(b.inGrace)+len(b.lossBatches)+b.lostConns > 0 || b.due != 0 || b.syncing) {
 			t.Errorf("%s: %+v is left", name, b)
 		}
 		if ch.overlay != nil && len(ch.watchers) == 0 {
@@ -95,8 +95,8 @@ func (m *model) checkNothingIsKept() {
 			t.Errorf("%s: %d changes, %d joiners and timer %v are left", name, len(ch.dirty), len(ch.joiners), ch.timer)
 		}
 		for _, mem := range ch.members {
-			if mem.trace != nil && mem.trace.pods == 0 {
-				t.Errorf("%s: %+v of %s is left", name, mem.trace, mem.user.ID)
+			if mem.overlay != nil && mem.overlay.pods == 0 {
+				t.Errorf("%s: %+v of %s is left", name, mem.overlay, mem.user.ID)
 			}
 		}
 		members += len(ch.members)

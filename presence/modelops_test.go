@@ -321,7 +321,7 @@ func (m *model) assign(c *modelClient, channel string) {
 		class = m.verdicts[channel].class
 	}
 	if want == nil && class.Kind != Authenticated {
-		want = ErrNotAuthenticated
+		want = errNotAuthenticated
 	}
 	_, there := c.joined[channel]
 	if want == nil && !there {

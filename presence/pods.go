@@ -43,10 +43,10 @@ type Relay interface {
 // every host, active channel and watched channel. The parts of other pods are forgotten, and joins
 // that have waited for them are answered.
 func (p Pods) SetRelay(relay Relay) {
-	p.r.relaying.Lock()
-	defer p.r.relaying.Unlock()
+	p.r.relayMu.Lock()
+	defer p.r.relayMu.Unlock()
 	p.r.setRelay(nil)
-	p.r.endings.clear()
+	p.r.lastChanges.clear()
 	if relay != nil {
 		p.r.setRelay(relay)
 	}
@@ -73,17 +73,17 @@ func (h *Host) setRelay(relay Relay) {
 	h.relay = relay
 	for _, ch := range h.channels {
 		if ch.relayed() {
-			h.separate(ch)
+			h.forgetPods(ch)
 			h.flush(ch)
 		}
 		ch.changes = nil
 		if relay == nil {
 			continue
 		}
-		h.begin(ch)
-		h.tell(ch)
+		h.recordChanges(ch)
+		h.notifyRelay(ch)
 		if len(ch.watchers)+len(ch.joiners) > 0 {
-			h.relayWatch(ch)
+			h.notifyWatched(ch)
 		}
 	}
 }
@@ -92,16 +92,16 @@ func (h *Host) setRelay(relay Relay) {
 func (ch *channel) relayed() bool { return ch.overlay != nil && ch.overlay.relayed }
 
 // relayWatch tells the relay that the channel is watched.
-func (h *Host) relayWatch(ch *channel) {
-	o := ch.extra()
-	o.relayed, o.parts = true, make(map[string]*part)
+func (h *Host) notifyWatched(ch *channel) {
+	o := ch.ensureOverlay()
+	o.relayed, o.parts = true, make(map[string]*podPart)
 	h.relay.Watched(h.name, ch.name)
 }
 
 // watched calls f, with the host's lock held, with a channel whose watchers want to know of other
 // pods.
-func (r *Registry) watched(name HostName, channelName string, f func(h *Host, ch *channel)) {
-	r.with(name, func(h *Host) {
+func (r *Registry) withWatched(name HostName, channelName string, f func(h *Host, ch *channel)) {
+	r.withHost(name, func(h *Host) {
 		if h == nil {
 			return
 		}
@@ -122,18 +122,18 @@ func (p Pods) Deliver(host HostName, channels []string, from Source, message []b
 		return err
 	}
 	var owed []Outbox
-	p.r.with(host, func(h *Host) {
+	p.r.withHost(host, func(h *Host) {
 		if h == nil {
 			return
 		}
-		for _, ch := range h.active(channels) {
-			if e := h.room([]*channel{ch}, message); e != nil {
+		for _, ch := range h.activeChannels(channels) {
+			if e := h.checkRoom([]*channel{ch}, message); e != nil {
 				err = e
 				continue
 			}
-			h.send(ch, from, message)
+			h.enqueue(ch, from, message)
 		}
-		owed = h.whisper(channels, from, message)
+		owed = h.queuePrivate(channels, from, message)
 	})
 	for _, out := range owed {
 		out.Flush()

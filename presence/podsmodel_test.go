@@ -285,7 +285,7 @@ func (ps *pods) run() {
 	switch rng.IntN(25) {
 	case 0:
 		ps.converge()
-		time.Sleep(3*time.Second + flushLatest)
+		time.Sleep(3*time.Second + maxFlushWait)
 		synctest.Wait()
 		for _, p := range ps.list {
 			p.check()
@@ -308,8 +308,8 @@ func (ps *pods) finish() {
 	}
 	ps.converge()
 	for _, p := range ps.list {
-		if len(p.w.reg.endings.list) > 0 || len(p.watched) > 0 {
-			ps.t.Errorf("%s: last changes of %d channels and watched %v are left", p.name, len(p.w.reg.endings.list), p.watched)
+		if len(p.w.reg.lastChanges.list) > 0 || len(p.watched) > 0 {
+			ps.t.Errorf("%s: last changes of %d channels and watched %v are left", p.name, len(p.w.reg.lastChanges.list), p.watched)
 		}
 	}
 }

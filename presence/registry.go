@@ -17,8 +17,8 @@ type Registry struct {
 	cached  atomic.Int64  // bytes of the listings that hosts keep, see maxKept
 
 	// relaying is held while hosts are told of another relay. It is taken before mu.
-	relaying sync.Mutex
-	endings  endings
+	relayMu     sync.Mutex
+	lastChanges lastChanges
 
 	// mu guards the rest. It is taken before a Host's own lock, never after.
 	mu    sync.Mutex
@@ -37,7 +37,7 @@ func NewRegistry(encoder Encoder) *Registry {
 // given rules; a host that exists keeps its rules, see [Host.SetRules]. If user is nil, the
 // connection is anonymous. The caller closes the Conn.
 //
-// It returns [ErrTooManyConns] if the host has as many connections as its rules allow.
+// It returns an error if the host has as many connections as its rules allow.
 func (r *Registry) Connect(name HostName, rules *Rules, user *User, out Outbox) (*Conn, error) {
 	for {
 		r.mu.Lock()
@@ -92,7 +92,7 @@ func (r *Registry) drop(h *Host) {
 	defer h.mu.Unlock()
 	if len(h.conns) == 0 && r.hosts[h.name] == h {
 		delete(r.hosts, h.name)
-		h.unkeep()
+		h.dropCache()
 		h.dropped = true
 		if r.relay != nil {
 			r.relay.Closed(h.name)
@@ -102,7 +102,7 @@ func (r *Registry) drop(h *Host) {
 
 // with calls f with the named host, whose lock is held. If the host has no connections, it calls
 // f(nil) with the registry's lock held, so that the host gets no connection meanwhile.
-func (r *Registry) with(name HostName, f func(h *Host)) {
+func (r *Registry) withHost(name HostName, f func(h *Host)) {
 	for {
 		r.mu.Lock()
 		h := r.hosts[name]

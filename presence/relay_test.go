@@ -135,7 +135,7 @@ func TestRelayThatIsSetLaterIsToldOfWhatIsThere(t *testing.T) {
 		}
 		a.Close()
 		second.wants(t)
-		if len(w.reg.endings.list) > 0 {
+		if len(w.reg.lastChanges.list) > 0 {
 			t.Error("last changes are kept, for nobody")
 		}
 	})
@@ -224,8 +224,8 @@ func TestChangesWhileHostsComeAndGo(t *testing.T) {
 			delete(known, gone.ID)
 		}
 	}
-	if len(known) > 0 || len(w.reg.endings.list) > 0 {
-		t.Errorf("%v are left, and last changes of %d channels", known, len(w.reg.endings.list))
+	if len(known) > 0 || len(w.reg.lastChanges.list) > 0 {
+		t.Errorf("%v are left, and last changes of %d channels", known, len(w.reg.lastChanges.list))
 	}
 }
 
@@ -257,8 +257,8 @@ func TestRelayComesAndGoesAmongConnections(t *testing.T) {
 	})
 	wg.Wait()
 	w.reg.Pods().SetRelay(nil)
-	if hosts := w.reg.Hosts(); len(hosts) > 0 || len(w.reg.endings.list) > 0 {
-		t.Errorf("%d hosts and %d last changes are left", len(hosts), len(w.reg.endings.list))
+	if hosts := w.reg.Hosts(); len(hosts) > 0 || len(w.reg.lastChanges.list) > 0 {
+		t.Errorf("%d hosts and %d last changes are left", len(hosts), len(w.reg.lastChanges.list))
 	}
 }
 

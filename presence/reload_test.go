@@ -162,7 +162,7 @@ func TestReloadChangesLimitsForWhatComes(t *testing.T) {
 	if err := c.Join("three", WatchNone, ""); !errors.Is(err, ErrBadChannel) {
 		t.Errorf("a longer name: %v", err)
 	}
-	if _, err := w.reg.Connect(w.name, &Rules{}, nil, &inbox{}); !errors.Is(err, ErrTooManyConns) {
+	if _, err := w.reg.Connect(w.name, &Rules{}, nil, &inbox{}); !errors.Is(err, errTooManyConns) {
 		t.Errorf("another connection, with rules of its own: %v", err)
 	}
 }

@@ -98,8 +98,8 @@ func ParseKind(s string) (Kind, error) {
 // PrivatePrefix starts the name of every private channel. Other channels cannot have it.
 const PrivatePrefix = "tab|"
 
-// IsPrivate reports whether the name begins with [PrivatePrefix].
-func IsPrivate(channel string) bool { return strings.HasPrefix(channel, PrivatePrefix) }
+// isPrivate reports whether the name begins with [PrivatePrefix].
+func isPrivate(channel string) bool { return strings.HasPrefix(channel, PrivatePrefix) }
 
 // classify asks the classifier. It returns an error for a class whose kind cannot be joined, so
 // that such a class never opens a channel.
@@ -115,7 +115,7 @@ func (r *Rules) classify(host HostName, channel string) (Class, error) {
 }
 
 func (r *Rules) checkName(name string) error {
-	if IsPrivate(name) {
+	if isPrivate(name) {
 		return ErrReservedChannel
 	}
 	most := r.MaxName
@@ -127,8 +127,8 @@ func (r *Rules) checkName(name string) error {
 
 // Assignable returns nil if users can be assigned to the named channel of the host.
 //
-// Otherwise it returns ErrBadChannel, ErrReservedChannel, ErrDenied, ErrNotAuthenticated or
-// ErrUnavailable.
+// Otherwise it returns ErrBadChannel, ErrReservedChannel, ErrDenied, ErrUnavailable, or another
+// error if the channel is not authenticated.
 func (r *Rules) Assignable(host HostName, name string) error {
 	if err := r.checkName(name); err != nil {
 		return err
@@ -140,7 +140,7 @@ func (r *Rules) Assignable(host HostName, name string) error {
 	case class.Denied:
 		return ErrDenied
 	case class.Kind != Authenticated:
-		return ErrNotAuthenticated
+		return errNotAuthenticated
 	}
 	return nil
 }
@@ -148,7 +148,7 @@ func (r *Rules) Assignable(host HostName, name string) error {
 // CheckTarget returns nil if a backend can send to a channel of that name, private ones included,
 // and ErrBadChannel otherwise.
 func (r *Rules) CheckTarget(name string) error {
-	if !IsPrivate(name) {
+	if !isPrivate(name) {
 		return r.checkName(name)
 	}
 	if _, ok := parsePrivate(name); !ok {

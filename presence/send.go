@@ -10,8 +10,6 @@ import (
 const (
 	// MaxMessage limits a message together with the names of its channels, in bytes.
 	MaxMessage = 256 << 10
-	// MaxCopies limits what one call sends, in bytes: the message, once for each channel.
-	MaxCopies = 1 << 20
 	// MaxTargets limits the channels of one call.
 	MaxTargets = 128
 )
@@ -19,6 +17,7 @@ const (
 // Bounds of what waits to be delivered, in bytes. It waits while the channel's messages before it
 // are written, so who meets a bound sends faster than this pod can write.
 const (
+	maxCopies      = 1 << 20  // of one call: the message, once for each channel
 	maxPending     = 1 << 20  // of a channel
 	maxHostPending = 64 << 20 // of all channels of a host
 )
@@ -93,15 +92,15 @@ func (s Sending) Commit() error {
 	c.host.mu.Lock()
 	defer c.host.mu.Unlock()
 	for i, ch := range s.to {
-		if c.find(ch) != nil {
+		if c.membership(ch) != nil {
 			continue
 		}
 		var err error
-		if s.to[i], err = c.listening(s.channels[i]); err != nil {
+		if s.to[i], err = c.joined(s.channels[i]); err != nil {
 			return err
 		}
 	}
-	if err := c.host.room(s.to, s.message); err != nil {
+	if err := c.host.checkRoom(s.to, s.message); err != nil {
 		return err
 	}
 	return c.commit(s.channels, s.to, s.message)
@@ -111,7 +110,7 @@ func (s Sending) Commit() error {
 // in the same order. c must listen to all of them. The host's lock is held.
 func (c *Conn) prepare(list []*channel, names, receivers []string, message []byte) ([]*channel, error) {
 	for _, name := range names {
-		ch, err := c.listening(name)
+		ch, err := c.joined(name)
 		if err != nil {
 			return nil, err
 		}
@@ -119,7 +118,7 @@ func (c *Conn) prepare(list []*channel, names, receivers []string, message []byt
 			list, receivers = append(list, ch), receivers[1:]
 		}
 	}
-	return list, c.host.room(list, message)
+	return list, c.host.checkRoom(list, message)
 }
 
 // commit sends a message to channels that have room for it. The host's lock is held.
@@ -135,18 +134,18 @@ func (c *Conn) commit(names []string, to []*channel, message []byte) error {
 		}
 	}
 	for _, ch := range to {
-		h.send(ch, from, message)
+		h.enqueue(ch, from, message)
 	}
 	return nil
 }
 
 // listening returns the named channel if c listens to it.
-func (c *Conn) listening(name string) (*channel, error) {
+func (c *Conn) joined(name string) (*channel, error) {
 	h := c.host
 	if c.closed {
 		return nil, ErrClosed
 	}
-	if ch := h.channels[name]; ch != nil && c.find(ch) != nil {
+	if ch := h.channels[name]; ch != nil && c.membership(ch) != nil {
 		return ch, nil
 	}
 	if err := h.rules.checkName(name); err != nil {
@@ -167,27 +166,27 @@ func (r *Registry) Send(host HostName, channels []string, message []byte) error 
 	}
 	var owed []Outbox
 	from := Source{Backend: true}
-	r.with(host, func(h *Host) {
+	r.withHost(host, func(h *Host) {
 		if h == nil {
 			if r.relay != nil {
 				err = r.relay.Send(host, channels, from, message)
 			}
 			return
 		}
-		to := h.active(channels)
-		if err = h.room(to, message); err != nil {
+		to := h.activeChannels(channels)
+		if err = h.checkRoom(to, message); err != nil {
 			return
 		}
-		away := slices.DeleteFunc(slices.Clone(channels), func(name string) bool { return h.private(name) != nil })
+		away := slices.DeleteFunc(slices.Clone(channels), func(name string) bool { return h.privateConn(name) != nil })
 		if h.relay != nil && len(away) > 0 {
 			if err = h.relay.Send(host, away, from, message); err != nil {
 				return
 			}
 		}
 		for _, ch := range to {
-			h.send(ch, from, message)
+			h.enqueue(ch, from, message)
 		}
-		owed = h.whisper(channels, from, message)
+		owed = h.queuePrivate(channels, from, message)
 	})
 	for _, out := range owed {
 		out.Flush()
@@ -209,8 +208,8 @@ func targets(channels []string, message []byte) ([]string, error) {
 	if size > MaxMessage {
 		return nil, fmt.Errorf("%w: over %d bytes", ErrTooLarge, MaxMessage)
 	}
-	if len(message)*len(channels) > MaxCopies {
-		return nil, fmt.Errorf("%w: over %d bytes in all channels together", ErrTooLarge, MaxCopies)
+	if len(message)*len(channels) > maxCopies {
+		return nil, fmt.Errorf("%w: over %d bytes in all channels together", ErrTooLarge, maxCopies)
 	}
 	return channels, nil
 }
@@ -233,7 +232,7 @@ func distinct(names []string) []string {
 }
 
 // room reports whether the channels can take a message more.
-func (h *Host) room(to []*channel, message []byte) error {
+func (h *Host) checkRoom(to []*channel, message []byte) error {
 	if h.pending+len(to)*len(message) > maxHostPending {
 		return ErrBusy
 	}
@@ -246,7 +245,7 @@ func (h *Host) room(to []*channel, message []byte) error {
 }
 
 // active returns those of the channels that somebody listens to on this pod.
-func (h *Host) active(names []string) []*channel {
+func (h *Host) activeChannels(names []string) []*channel {
 	list := make([]*channel, 0, len(names))
 	for _, name := range names {
 		if ch := h.channels[name]; ch != nil {
@@ -258,9 +257,9 @@ func (h *Host) active(names []string) []*channel {
 
 // whisper sends a message to those private channels among the named ones that belong to a
 // connection of this pod. It returns the outboxes that are to be flushed without the lock.
-func (h *Host) whisper(names []string, from Source, message []byte) (owed []Outbox) {
+func (h *Host) queuePrivate(names []string, from Source, message []byte) (owed []Outbox) {
 	for _, name := range names {
-		if c := h.private(name); c != nil && c.out.Queue(h.registry.encoder.Message(name, from, message), 1) {
+		if c := h.privateConn(name); c != nil && c.out.Queue(h.registry.encoder.Message(name, from, message), 1) {
 			owed = append(owed, c.out)
 		}
 	}
@@ -269,8 +268,8 @@ func (h *Host) whisper(names []string, from Source, message []byte) (owed []Outb
 
 // private returns the connection whose private channel it is, nil for a name that is not that of
 // one on this pod.
-func (h *Host) private(name string) *Conn {
-	if !IsPrivate(name) {
+func (h *Host) privateConn(name string) *Conn {
+	if !isPrivate(name) {
 		return nil
 	}
 	id, ok := parsePrivate(name)

@@ -58,7 +58,7 @@ func sum(meters []*meter) (answers, diffs int) {
 
 // settle waits until what is due has been told.
 func settle() {
-	time.Sleep(flushLatest)
+	time.Sleep(maxFlushWait)
 	synctest.Wait()
 }
 
@@ -69,14 +69,14 @@ func TestCrowdThatJoinsAtOnceCostsFarLessThanItsSquare(t *testing.T) {
 		meters := w.crowd(n, WatchList, 0)
 		settle()
 		// The first 99 do not wait, and each is told to those before. Everyone else comes in one more frame.
-		const atOnce = int(flushAtOnce/flushCostPerWatcher) - 1
+		const atOnce = int(minFlushWait/flushCostPerWatcher) - 1
 		want := atOnce*(atOnce-1)/2 + atOnce
 		answers, diffs := sum(meters)
 		if answers != n || diffs != want {
 			t.Errorf("%d answers and %d presence frames, want %d and %d", answers, diffs, n, want)
 		}
 		for i, m := range meters {
-			if took := m.answeredAt.Sub(m.heldAt); took > flushAtOnce {
+			if took := m.answeredAt.Sub(m.heldAt); took > minFlushWait {
 				t.Fatalf("join %d was answered after %v", i, took)
 			}
 		}
@@ -95,13 +95,13 @@ func TestCrowdThatTricklesInIsAnsweredSoonAndCheaply(t *testing.T) {
 		answers, diffs := sum(meters)
 		// Flushed every flushCostPerWatcher*watchers, a channel makes at most 50,000 frames a second, give or take
 		// the time before there are many.
-		most := int((n*pause + flushLatest) / flushCostPerWatcher)
+		most := int((n*pause + maxFlushWait) / flushCostPerWatcher)
 		if answers != n || diffs > most {
 			t.Errorf("%d answers and %d presence frames, want %d and at most %d (the square would be %d)",
 				answers, diffs, n, most, n*n/2)
 		}
 		for i, m := range meters {
-			if took := m.answeredAt.Sub(m.heldAt); took > flushLatest {
+			if took := m.answeredAt.Sub(m.heldAt); took > maxFlushWait {
 				t.Fatalf("join %d was answered after %v", i, took)
 			}
 		}
@@ -118,7 +118,7 @@ func TestJoinersWaitNoLongerThanAQuarterSecond(t *testing.T) {
 		first.join("room", WatchCount) // nothing was told for a while, so nothing waits
 		first.hears("joined room authenticated seq=100 count=15001")
 		second.join("room", WatchCount)
-		time.Sleep(flushLatest - 1)
+		time.Sleep(maxFlushWait - 1)
 		synctest.Wait()
 		second.hears()
 		time.Sleep(time.Nanosecond)
@@ -166,7 +166,7 @@ func TestListOfALargeChannelIsMadeSeldom(t *testing.T) {
 		settle()
 		after, _ := w.tape.lists()
 		// Twice each time that a list is due: for the flush, and for one that asks again before it.
-		if most := int(times*every/(n*flushCostPerName)+1) * 2; after-before > most {
+		if most := int(times*every/(n*flushCostPerMember)+1) * 2; after-before > most {
 			t.Errorf("%d lists were made for %d joins, want at most %d", after-before, times, most)
 		}
 		if got := len(greedy.in.take()); got < times {

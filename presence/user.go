@@ -14,7 +14,7 @@ type User struct {
 type user struct {
 	User          // with the e-mail address that was learned on this pod
 	seen    int64 // see Member
-	pos     int   // in Host.online
+	index   int   // in Host.online
 	conns   int
 	first   *Conn            // of its connections, which are a list
 	members swapList[member] // one for each channel that knows the user; member.userPos is the place
@@ -31,18 +31,18 @@ func (h *Host) acquire(u User) *user {
 	h.loggedIn++
 	first := known.conns == 1
 	if first {
-		known.pos = len(h.online)
+		known.index = len(h.online)
 		h.online = append(h.online, known)
-		h.touchOnline(known.pos)
+		h.invalidateOnline(known.index)
 	}
 	if u.Email != "" || first {
-		h.learn(known, u.Email)
+		h.setEmail(known, u.Email)
 	}
 	return known
 }
 
 // learn takes over an e-mail address, "" for none, as of now.
-func (h *Host) learn(u *user, email string) {
+func (h *Host) setEmail(u *user, email string) {
 	same := email == u.Email
 	switch now := time.Now().UnixMilli(); {
 	case email == "":
@@ -54,21 +54,21 @@ func (h *Host) learn(u *user, email string) {
 	}
 	u.Email = email
 	if !same {
-		h.touchUser(u)
+		h.invalidateUser(u)
 	}
 	for _, m := range u.members {
-		if m.refs > 0 {
-			h.note(m, false) // also the same one: it can be later than what another pod has
+		if m.conns > 0 {
+			h.recordMember(m, false) // also the same one: it can be later than what another pod has
 		}
 		switch {
-		case m.trace != nil:
-			m.readdress()
+		case m.overlay != nil:
+			m.updateEmail()
 		case !same:
 			m.updated = true
 			m.channel.markDirty(m)
 		}
 		if m.dirty {
-			h.changed(m.channel)
+			h.scheduleFlush(m.channel)
 		}
 	}
 }
@@ -77,15 +77,15 @@ func (h *Host) release(u *user) {
 	u.conns--
 	h.loggedIn--
 	if u.conns == 0 {
-		h.touchOnline(u.pos)
-		h.touchOnline(len(h.online) - 1) // who takes the place
-		h.online.remove(u.pos, func(u *user) *int { return &u.pos })
-		h.discard(u)
+		h.invalidateOnline(u.index)
+		h.invalidateOnline(len(h.online) - 1) // who takes the place
+		h.online.remove(u.index, func(u *user) *int { return &u.index })
+		h.discardUser(u)
 	}
 }
 
 // discard drops a user that nothing refers to.
-func (h *Host) discard(u *user) {
+func (h *Host) discardUser(u *user) {
 	if u.conns == 0 && len(u.members) == 0 {
 		delete(h.users, u.ID)
 	}
@@ -93,23 +93,23 @@ func (h *Host) discard(u *user) {
 
 // member is one user in one channel.
 type member struct {
-	user    *user
-	channel *channel
-	pos     int    // in channel.members
-	userPos int    // in user.members
-	trace   *trace // nil while this pod's connections are all there is
-	refs    int32  // connections of the user that listen on this pod
-	shown   bool   // by name
-	told    bool   // was there when watchers were told last; one who no longer is gets forgotten when they are told
-	updated bool   // the e-mail is not the one that was shown
-	dirty   bool
+	user      *user
+	channel   *channel
+	index     int            // in channel.members
+	userIndex int            // in user.members
+	overlay   *memberOverlay // nil while this pod's connections are all there is
+	conns     int32          // connections of the user that listen on this pod
+	shown     bool           // by name
+	counted   bool           // was there when watchers were told last; one who no longer is gets forgotten when they are told
+	updated   bool           // the e-mail is not the one that was shown
+	dirty     bool
 }
 
 // member returns the user's place in an authenticated channel, a new one if need be.
 func (ch *channel) member(u *user) *member {
 	m := ch.byUser[u]
 	if m == nil {
-		m = &member{user: u, channel: ch, pos: len(ch.members), userPos: len(u.members)}
+		m = &member{user: u, channel: ch, index: len(ch.members), userIndex: len(u.members)}
 		ch.byUser[u] = m
 		ch.members = append(ch.members, m)
 		u.members = append(u.members, m)
@@ -118,47 +118,47 @@ func (ch *channel) member(u *user) *member {
 }
 
 // arrive counts one more connection of the user in the channel.
-func (h *Host) arrive(ch *channel, u *user) {
+func (h *Host) addConn(ch *channel, u *user) {
 	if ch.class.Kind != Authenticated {
 		return
 	}
 	m := ch.member(u)
-	was := m.there()
-	m.refs++
-	if m.refs == 1 {
+	was := m.visible()
+	m.conns++
+	if m.conns == 1 {
 		ch.users++
-		ch.chunks.touch(m.pos)
-		h.note(m, false)
-		h.follow(m, was, false)
+		ch.chunks.invalidate(m.index)
+		h.recordMember(m, false)
+		h.updateMember(m, was, false)
 	}
 }
 
 // depart counts one connection of the user less in the channel, as lost or for good.
-func (h *Host) depart(ch *channel, u *user, lost bool) {
+func (h *Host) removeConn(ch *channel, u *user, lost bool) {
 	if ch.class.Kind != Authenticated {
 		return
 	}
 	m := ch.byUser[u]
-	m.refs--
-	if m.refs == 0 {
+	m.conns--
+	if m.conns == 0 {
 		ch.users--
-		ch.chunks.touch(m.pos)
-		h.note(m, lost)
-		h.follow(m, true, lost)
+		ch.chunks.invalidate(m.index)
+		h.recordMember(m, lost)
+		h.updateMember(m, true, lost)
 	}
 }
 
 // forget removes a member for good.
-func (h *Host) forget(m *member) {
+func (h *Host) removeMember(m *member) {
 	ch := m.channel
-	ch.chunks.touch(m.pos)
-	ch.chunks.touch(len(ch.members) - 1) // who takes the place
-	ch.members.remove(m.pos, func(m *member) *int { return &m.pos })
+	ch.chunks.invalidate(m.index)
+	ch.chunks.invalidate(len(ch.members) - 1) // who takes the place
+	ch.members.remove(m.index, func(m *member) *int { return &m.index })
 	delete(ch.byUser, m.user)
 
 	u := m.user
-	u.members.remove(m.userPos, func(m *member) *int { return &m.userPos })
-	h.discard(u)
+	u.members.remove(m.userIndex, func(m *member) *int { return &m.userIndex })
+	h.discardUser(u)
 }
 
 func (ch *channel) markDirty(m *member) {
@@ -169,19 +169,19 @@ func (ch *channel) markDirty(m *member) {
 }
 
 // here reports whether the member has a connection, on this pod or another.
-func (m *member) here() bool { return m.refs > 0 || (m.trace != nil && m.trace.pods > 0) }
+func (m *member) connected() bool { return m.conns > 0 || (m.overlay != nil && m.overlay.pods > 0) }
 
 // absent reports whether the member was lost, and may be back soon.
-func (m *member) absent() bool { return m.trace != nil && m.trace.place >= 0 }
+func (m *member) inGrace() bool { return m.overlay != nil && m.overlay.graceIndex >= 0 }
 
 // there reports whether watchers are to see the member.
-func (m *member) there() bool { return m.here() || m.absent() }
+func (m *member) visible() bool { return m.connected() || m.inGrace() }
 
 // shownUser is the member as watchers see it.
 func (m *member) shownUser() User {
 	u := m.user.User
-	if m.trace != nil {
-		u.Email = m.trace.email
+	if m.overlay != nil {
+		u.Email = m.overlay.email
 	}
 	return u
 }

@@ -21,56 +21,56 @@ const (
 // made with the host's lock held.
 const (
 	flushCostPerWatcher = 20 * time.Microsecond
-	flushCostPerName    = 2 * time.Microsecond // of a list that is not kept: 12 times what it takes
-	flushAtOnce         = 2 * time.Millisecond // below this, there is no waiting at all
-	flushLatest         = 250 * time.Millisecond
+	flushCostPerMember  = 2 * time.Microsecond // of a list that is not kept: 12 times what it takes
+	minFlushWait        = 2 * time.Millisecond // below this, there is no waiting at all
+	maxFlushWait        = 250 * time.Millisecond
 )
 
 // watch sets how much a listener hears, and answers its join or has the next flush answer it.
-func (h *Host) watch(m *membership, watch Watch, ref string) {
-	if m.waiting {
+func (h *Host) setWatch(m *membership, watch Watch, ref string) {
+	if m.joining {
 		h.answerEarly(m) // the join before this one is answered first
 	}
 	h.unwatch(m)
 	m.watch = watch
 	if watch == WatchNone {
-		h.idle(m.channel)
+		h.dropOverlay(m.channel)
 		j := Joined{Ref: ref, Channel: m.channel.name, Kind: m.channel.class.Kind}
 		m.conn.out.Push(h.registry.encoder.Joined(j))
 		return
 	}
-	m.ref, m.waiting = ref, true
+	m.ref, m.joining = ref, true
 	m.channel.joiners = append(m.channel.joiners, m)
 	if h.relay != nil && !m.channel.relayed() {
-		h.relayWatch(m.channel)
+		h.notifyWatched(m.channel)
 		m.channel.overlay.syncing = true
 	}
 }
 
 func (h *Host) unwatch(m *membership) {
 	ch := m.channel
-	if m.waiting {
+	if m.joining {
 		i := slices.Index(ch.joiners, m)
 		ch.joiners = slices.Delete(ch.joiners, i, i+1)
-		m.ref, m.waiting = "", false
+		m.ref, m.joining = "", false
 	}
-	if m.watchPos >= 0 {
-		ch.watchers.remove(m.watchPos, func(m *membership) *int { return &m.watchPos })
-		m.watchPos = -1
+	if m.watchIndex >= 0 {
+		ch.watchers.remove(m.watchIndex, func(m *membership) *int { return &m.watchIndex })
+		m.watchIndex = -1
 	}
 }
 
 // changed sees to it that watchers hear of what happened in the channel, now or soon.
-func (h *Host) changed(ch *channel) {
+func (h *Host) scheduleFlush(ch *channel) {
 	if ch.timer != nil {
 		return
 	}
 	wait := time.Duration(len(ch.watchers)+len(ch.joiners)) * flushCostPerWatcher
-	if ch.snapshot == nil && slices.ContainsFunc(ch.joiners, (*membership).listsNames) {
-		wait = max(wait, time.Duration(ch.present)*flushCostPerName)
+	if ch.snapshot == nil && slices.ContainsFunc(ch.joiners, (*membership).listsMembers) {
+		wait = max(wait, time.Duration(ch.visible)*flushCostPerMember)
 	}
-	if wait >= flushAtOnce {
-		wait = min(wait, flushLatest) - time.Since(ch.lastFlush)
+	if wait >= minFlushWait {
+		wait = min(wait, maxFlushWait) - time.Since(ch.lastFlush)
 	} else {
 		wait = 0
 	}
@@ -94,12 +94,12 @@ func (h *Host) flush(ch *channel) {
 		ch.timer.Stop()
 		ch.timer = nil
 	}
-	d := h.settle(ch)
-	if ch.rekinded {
-		ch.rekinded, d.Kind = false, ch.class.Kind
+	d := h.makeDiff(ch)
+	if ch.kindChanged {
+		ch.kindChanged, d.Kind = false, ch.class.Kind
 	}
-	changed := len(d.Joined)+len(d.Left)+len(d.Updated) > 0 || d.Count != ch.told || d.Kind != 0
-	ch.told = d.Count
+	changed := len(d.Joined)+len(d.Left)+len(d.Updated) > 0 || d.Count != ch.shownCount || d.Kind != 0
+	ch.shownCount = d.Count
 	if len(ch.watchers)+len(ch.joiners) == 0 {
 		return
 	}
@@ -113,16 +113,16 @@ func (h *Host) flush(ch *channel) {
 		}
 	}
 	if !ch.syncing() {
-		h.answer(ch)
+		h.answerJoins(ch)
 	}
 }
 
 // settle compares what is with what was shown, and makes them equal.
-func (h *Host) settle(ch *channel) Diff {
+func (h *Host) makeDiff(ch *channel) Diff {
 	d := Diff{Channel: ch.name, Count: ch.count()}
 	told := len(ch.watchers) > 0 // otherwise the lists are for nobody
 	for _, m := range ch.dirty {
-		there := m.there()
+		there := m.visible()
 		show := there && ch.named()
 		if show != m.shown || show && m.updated {
 			ch.snapshot = nil
@@ -137,9 +137,9 @@ func (h *Host) settle(ch *channel) Diff {
 				d.Updated = append(d.Updated, m.shownUser())
 			}
 		}
-		m.shown, m.told, m.updated, m.dirty = show, there, false, false
+		m.shown, m.counted, m.updated, m.dirty = show, there, false, false
 		if !there {
-			h.forget(m)
+			h.removeMember(m)
 		}
 	}
 	clear(ch.dirty)
@@ -159,7 +159,7 @@ type joinKey struct {
 // answer sends the joiners their snapshots. A crowd that is back after a restart joins with the
 // same few references, so what is the same is encoded once: a list can have megabytes, and wait in
 // many queues.
-func (h *Host) answer(ch *channel) {
+func (h *Host) answerJoins(ch *channel) {
 	var frames map[joinKey][]byte
 	if len(ch.joiners) > 0 { // most flushes have none
 		frames = make(map[joinKey][]byte)
@@ -170,20 +170,20 @@ func (h *Host) answer(ch *channel) {
 			frames[key] = h.encodeJoined(m)
 		}
 		m.conn.out.Push(frames[key])
-		m.ref, m.waiting = "", false
-		m.watchPos = len(ch.watchers)
+		m.ref, m.joining = "", false
+		m.watchIndex = len(ch.watchers)
 		ch.watchers = append(ch.watchers, m)
 		ch.joiners[i] = nil
 	}
 	ch.joiners = nil
-	if len(ch.snapshot) < keptSnapshot {
+	if len(ch.snapshot) < minKeptSnapshot {
 		ch.snapshot = nil
 	}
 }
 
 // keptSnapshot is from how many bytes on the list of a channel is kept until it changes. A shorter
 // one is made in no time.
-const keptSnapshot = 16 << 10
+const minKeptSnapshot = 16 << 10
 
 // answerEarly answers one joiner ahead of the flush, with what the watchers were told last, and
 // without telling anyone else: a connection that joins and leaves in a loop must not make a busy
@@ -192,18 +192,18 @@ const keptSnapshot = 16 << 10
 func (h *Host) answerEarly(m *membership) { m.conn.out.Push(h.encodeJoined(m)) }
 
 // listsNames reports whether the answer to the join has members.
-func (m *membership) listsNames() bool { return m.watch == WatchList && m.channel.named() }
+func (m *membership) listsMembers() bool { return m.watch == WatchList && m.channel.named() }
 
 // encodeJoined makes the answer to a join.
 func (h *Host) encodeJoined(m *membership) []byte {
 	ch := m.channel
 	j := Joined{
 		Ref: m.ref, Channel: ch.name, Kind: ch.class.Kind, Watch: m.watch,
-		Seq: ch.seq, Count: ch.told,
+		Seq: ch.seq, Count: ch.shownCount,
 	}
-	if m.listsNames() {
+	if m.listsMembers() {
 		if ch.snapshot == nil {
-			ch.snapshot = h.registry.encoder.Members(ch.shown())
+			ch.snapshot = h.registry.encoder.Members(ch.shownUsers())
 		}
 		j.Members = ch.snapshot
 	}
@@ -211,8 +211,8 @@ func (h *Host) encodeJoined(m *membership) []byte {
 }
 
 // shown lists the users whom the watchers know of.
-func (ch *channel) shown() []User {
-	users := make([]User, 0, ch.present)
+func (ch *channel) shownUsers() []User {
+	users := make([]User, 0, ch.visible)
 	for _, m := range ch.members {
 		if m.shown {
 			users = append(users, m.shownUser())

@@ -233,7 +233,7 @@ func listingsText(list []presence.Listing) string {
 	var lines []string
 	for _, l := range list {
 		switch {
-		case presence.IsPrivate(l.Channel):
+		case l.Kind == presence.Private:
 		case l.Named():
 			var ids []string
 			for _, u := range l.Users {
