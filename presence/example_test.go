@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"log"
+	"sync/atomic"
 
 	"github.com/rollcall-gateway/rollcall/presence"
 )
@@ -52,11 +53,17 @@ func (s screen) Flush() {}
 
 // connect is what a handler does with a new socket.
 func connect(r *presence.Registry, user *presence.User, screenName screen) *presence.Conn {
+	return connectBy(&presence.Rules{}, r, user, screenName)
+}
+
+func connectBy(
+	rules presence.RulesSource, r *presence.Registry, user *presence.User, screenName screen,
+) *presence.Conn {
 	host, err := presence.ParseHostName("Portal.example.com:443")
 	if err != nil {
 		log.Fatal(err)
 	}
-	c, err := r.Connect(host, &presence.Rules{}, user, screenName)
+	c, err := r.Connect(host, rules, user, screenName)
 	if err != nil {
 		log.Fatal(err)
 	}
@@ -137,16 +144,24 @@ func ExampleConn_Authenticate() {
 	// visitor < joined salesRoom, authenticated: 1 there
 }
 
+// portal is a site whose rules can be replaced.
+type portal struct{ atomic.Pointer[presence.Rules] }
+
+func (p *portal) Rules() *presence.Rules { return p.Load() }
+
 // New rules also apply to active channels. A connection that may no longer listen receives a frame.
-func ExampleHost_SetRules() {
+func ExampleHost_Reclassify() {
 	registry := presence.NewRegistry(lines{})
-	c := connect(registry, nil, "visitor")
+	var rules portal
+	rules.Store(&presence.Rules{})
+	c := connectBy(&rules, registry, nil, "visitor")
 	if err := c.Join("anonymousChat", presence.WatchNone, ""); err != nil {
 		log.Fatal(err)
 	}
-	registry.Host(c.Host()).SetRules(&presence.Rules{
+	rules.Store(&presence.Rules{
 		Classifier: presence.Patterns{Authenticated: []string{"anonymousChat"}},
 	})
+	registry.Host(c.Host()).Reclassify()
 	// Output:
 	// visitor < joined anonymousChat, anonymous
 	// visitor < left anonymousChat denied

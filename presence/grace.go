@@ -56,22 +56,24 @@ func (r *Registry) now() time.Duration { return time.Since(r.epoch) }
 // miss keeps a lost member there for the grace, if watchers know of it.
 func (h *Host) startGrace(m *member) {
 	ch := m.channel
-	if h.rules.Grace <= 0 || !m.counted || len(ch.watchers) == 0 {
+	grace := h.rules().Grace
+	if grace <= 0 || !m.counted || len(ch.watchers) == 0 {
 		return
 	}
 	t := m.ensureOverlay()
-	t.until = h.registry.now() + h.rules.Grace
+	t.until = h.registry.now() + grace
 	heap.Push(&ch.ensureOverlay().inGrace, t)
 	h.scheduleExpiry(ch, t.until)
 }
 
 // hold has lost connections of a channel without users count on for the grace.
 func (h *Host) holdLost(ch *channel, conns int) {
-	if h.rules.Grace <= 0 || conns <= 0 || len(ch.watchers) == 0 || ch.class.Kind == Authenticated {
+	grace := h.rules().Grace
+	if grace <= 0 || conns <= 0 || len(ch.watchers) == 0 || ch.class.Kind == Authenticated {
 		return
 	}
 	o := ch.ensureOverlay()
-	until := h.registry.now() + h.rules.Grace
+	until := h.registry.now() + grace
 	o.lostConns += conns
 	if last := len(o.lossBatches) - 1; last >= 0 && until >= o.lossBatches[last].until && until-o.lossBatches[last].until < lossWindow {
 		o.lossBatches[last].conns += conns

@@ -200,6 +200,14 @@ type world struct {
 	rules *Rules
 }
 
+// SetRules replaces the host's source of rules, which stands for a source with another answer.
+func (h *Host) SetRules(rules *Rules) {
+	h.mu.Lock()
+	h.source = rules
+	h.mu.Unlock()
+	h.Reclassify()
+}
+
 func newWorld(t testing.TB, rules *Rules) *world {
 	t.Helper()
 	name, err := ParseHostName("portal.example.com")

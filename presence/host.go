@@ -14,7 +14,7 @@ type Host struct {
 	// mu guards everything below, and everything that hangs from it.
 	mu       sync.Mutex
 	relay    Relay // nil: this pod is the only one
-	rules    *Rules
+	source   RulesSource
 	conns    swapList[Conn] // Conn.pos is the place
 	byID     map[ID]*Conn
 	users    map[string]*user
@@ -27,12 +27,12 @@ type Host struct {
 	dropped  bool          // removed from the registry
 }
 
-func newHost(r *Registry, name HostName, rules *Rules) *Host {
+func newHost(r *Registry, name HostName, source RulesSource) *Host {
 	return &Host{
 		name:     name,
 		registry: r,
 		relay:    r.relay,
-		rules:    rules,
+		source:   source,
 		byID:     make(map[ID]*Conn),
 		users:    make(map[string]*user),
 		channels: make(map[string]*channel),
@@ -42,13 +42,16 @@ func newHost(r *Registry, name HostName, rules *Rules) *Host {
 // Name returns the name of the host.
 func (h *Host) Name() HostName { return h.name }
 
+// rules returns the rules that the host has now. The lock is held.
+func (h *Host) rules() *Rules { return h.source.Rules() }
+
 func (h *Host) connect(u *User, out Outbox) (*Conn, error) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	if h.dropped {
 		return nil, errDropped
 	}
-	if m := h.rules.MaxConns; m > 0 && len(h.conns) >= m {
+	if m := h.rules().MaxConns; m > 0 && len(h.conns) >= m {
 		return nil, errTooManyConns
 	}
 	c := &Conn{host: h, id: newID(), out: out, index: len(h.conns)}
@@ -61,19 +64,21 @@ func (h *Host) connect(u *User, out Outbox) (*Conn, error) {
 	return c, nil
 }
 
-// SetRules replaces the rules of the host and classifies its active channels again. Listeners that
-// a new class no longer admits are taken out and receive a frame with [ReasonDenied]; watchers see
-// the changes. A channel whose classification fails keeps its class. The host is no longer retired.
-func (h *Host) SetRules(rules *Rules) {
+// Reclassify classifies the active channels of the host by the rules that it has now. Listeners
+// that a new class no longer admits are taken out and receive a frame with [ReasonDenied]; watchers
+// see the changes. A channel whose classification fails keeps its class. The host is no longer
+// retired.
+func (h *Host) Reclassify() {
 	h.mu.Lock()
-	h.rules, h.retired = rules, false
+	h.retired = false
+	rules := h.rules()
 	names := make([]string, 0, len(h.channels))
 	for name := range h.channels {
 		names = append(names, name)
 	}
 	h.mu.Unlock()
 
-	// Channels that become active from here on are classified by the new rules in Join.
+	// Join classifies the channels that become active from here on.
 	for _, name := range names {
 		class, err := rules.classify(h.name, name)
 		if err != nil {
@@ -81,7 +86,7 @@ func (h *Host) SetRules(rules *Rules) {
 		}
 		h.mu.Lock()
 		ch := h.channels[name]
-		if h.rules == rules && ch != nil && ch.class != class {
+		if h.rules() == rules && ch != nil && ch.class != class {
 			h.reclassify(ch, class)
 		}
 		h.mu.Unlock()
@@ -89,7 +94,7 @@ func (h *Host) SetRules(rules *Rules) {
 }
 
 // Retire marks the host as no longer served: connections that close from now on have left and are
-// not lost, so there is no grace period. [Host.SetRules] ends that.
+// not lost, so there is no grace period. [Host.Reclassify] ends that.
 func (h *Host) Retire() {
 	h.mu.Lock()
 	defer h.mu.Unlock()

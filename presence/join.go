@@ -160,18 +160,19 @@ func (c *Conn) admit(name string) (*channel, error) {
 		if c.closed {
 			return nil, ErrClosed
 		}
-		if err := h.rules.checkName(name); err != nil {
+		rules := h.rules()
+		if err := rules.checkName(name); err != nil {
 			return nil, err
 		}
 		ch := h.channels[name]
 		if ch != nil && c.membership(ch) != nil {
 			return ch, nil
 		}
-		if err := c.checkLimits(ch != nil); err != nil {
+		if err := c.checkLimits(rules, ch != nil); err != nil {
 			return nil, err
 		}
-		if known.rules != h.rules {
-			known = joinVerdict{rules: h.rules}
+		if known.rules != rules {
+			known = joinVerdict{rules: rules}
 		}
 
 		// A channel that another connection activated has its class, whatever became of this
@@ -192,7 +193,7 @@ func (c *Conn) admit(name string) (*channel, error) {
 		}
 
 		switch {
-		case h.rules.Authorizer == nil:
+		case rules.Authorizer == nil:
 		case !known.authorized || !c.isUser(known.user, known.anonymous):
 			c.authorizeUnlocked(&known, name)
 			continue
@@ -240,12 +241,12 @@ func (c *Conn) isUser(user User, anonymous bool) bool {
 
 // full returns an error if c cannot join one more channel: c is at its limit, or the channel is not
 // active and the host is at its own.
-func (c *Conn) checkLimits(active bool) error {
+func (c *Conn) checkLimits(rules *Rules, active bool) error {
 	h := c.host
-	if m := h.rules.MaxChannels; m > 0 && len(c.memberships) >= m {
+	if m := rules.MaxChannels; m > 0 && len(c.memberships) >= m {
 		return fmt.Errorf("%w on this connection: the limit is %d", ErrTooManyChannels, m)
 	}
-	if m := h.rules.MaxHostChannels; !active && m > 0 && len(h.channels) >= m {
+	if m := rules.MaxHostChannels; !active && m > 0 && len(h.channels) >= m {
 		return fmt.Errorf("%w on this host: the limit is %d", ErrTooManyChannels, m)
 	}
 	return nil

@@ -12,9 +12,8 @@ import (
 //
 // A Rules must not be changed after its first use, because hosts read it without a lock. Hosts
 // compare Rules by pointer and never by value: two pointers are two sets of rules, even if all
-// fields are equal. A caller whose Classifier or Authorizer begins to decide differently therefore
-// passes a new Rules to [Host.SetRules]. A join that is being decided by the old one is then
-// decided again.
+// fields are equal. A [RulesSource] whose Classifier or Authorizer begins to decide differently
+// therefore returns a new Rules. A join that is being decided by the old one is then decided again.
 type Rules struct {
 	Classifier  Classifier // nil: Patterns{}
 	Authorizer  Authorizer // nil: every connection that the class admits may join
@@ -29,6 +28,16 @@ type Rules struct {
 	// 0: none.
 	Grace time.Duration
 }
+
+// A RulesSource returns the rules that a host has now. The host asks it whenever it needs them, with
+// its lock held: Rules must not block and must not call this package. When the answer has changed,
+// the caller calls [Host.Reclassify].
+//
+// A *Rules is the source of rules that never change.
+type RulesSource interface{ Rules() *Rules }
+
+// Rules returns r. It implements [RulesSource].
+func (r *Rules) Rules() *Rules { return r }
 
 // Classifier decides the class of channels.
 type Classifier interface {

@@ -148,7 +148,7 @@ func (c *Conn) joined(name string) (*channel, error) {
 	if ch := h.channels[name]; ch != nil && c.membership(ch) != nil {
 		return ch, nil
 	}
-	if err := h.rules.checkName(name); err != nil {
+	if err := h.rules().checkName(name); err != nil {
 		return nil, err
 	}
 	return nil, ErrNotJoined

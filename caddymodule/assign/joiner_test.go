@@ -23,7 +23,7 @@ type office struct {
 	registry *presence.Registry
 	keeper   *Keeper
 	host     presence.HostName
-	rules    *presence.Rules
+	rules    atomic.Pointer[presence.Rules]
 	clock    uint64
 }
 
@@ -37,8 +37,13 @@ func newOffice(t *testing.T, rules *presence.Rules) *office {
 			t.Error(err)
 		}
 	})
-	return &office{t: t, registry: registry, keeper: k, host: testkit.MustHost(t, "portal.example.com"), rules: rules, clock: 1 << 60}
+	o := &office{t: t, registry: registry, keeper: k, host: testkit.MustHost(t, "portal.example.com"), clock: 1 << 60}
+	o.rules.Store(rules)
+	return o
 }
+
+// Rules implements presence.RulesSource.
+func (o *office) Rules() *presence.Rules { return o.rules.Load() }
 
 // set assigns a user to channels, or takes that back with the mode None.
 func (o *office) set(user string, mode assignment.Mode, channels ...string) {
@@ -55,7 +60,7 @@ func (o *office) set(user string, mode assignment.Mode, channels ...string) {
 func (o *office) connect(user string) (*presence.Conn, *testkit.Ear) {
 	o.t.Helper()
 	e := new(testkit.Ear)
-	c, err := o.registry.Connect(o.host, o.rules, &presence.User{ID: user}, e)
+	c, err := o.registry.Connect(o.host, o, &presence.User{ID: user}, e)
 	if err != nil {
 		o.t.Fatal(err)
 	}
@@ -113,7 +118,8 @@ func TestAssignmentSleepsWhileTheChannelIsAnonymous(t *testing.T) {
 		e.Take()
 
 		host := o.registry.Host(o.host)
-		host.SetRules(&presence.Rules{})
+		o.rules.Store(&presence.Rules{})
+		host.Reclassify()
 		o.keeper.Joiner.Reclassified(host)
 		e.Heard(t, testkit.JoinedFrame("room"))
 		if got := o.keeper.Mode(o.host, "ada", "room"); got != assignment.Listen {

@@ -25,13 +25,13 @@ type hostConns struct {
 // admit returns errTooManyFromAddress if the client is at the limit of the tenant's site. All hosts of the
 // site count together: on a site for many hosts a client chooses the name.
 func (a *addressConns) admit(client netip.Prefix, to *tenant) error {
-	site := to.site.Load()
+	site := to.site()
 	if site.Limits.PerAddress == 0 || !client.IsValid() {
 		return nil
 	}
 	n := 0
 	for _, c := range a.clients[client] {
-		if c.tenant.site.Load() == site {
+		if c.tenant.site() == site {
 			n += c.n
 		}
 	}
@@ -43,7 +43,7 @@ func (a *addressConns) admit(client netip.Prefix, to *tenant) error {
 
 // add counts a session of a client, unless its site has no limit.
 func (a *addressConns) add(client netip.Prefix, s *session) {
-	if s.tenant.site.Load().Limits.PerAddress == 0 || !client.IsValid() {
+	if s.tenant.site().Limits.PerAddress == 0 || !client.IsValid() {
 		return
 	}
 	if a.clients == nil {

@@ -4,9 +4,11 @@ import (
 	"errors"
 	"math/rand/v2"
 	"net/netip"
+	"sync/atomic"
 	"testing"
 
 	"github.com/rollcall-gateway/rollcall/caddymodule/site"
+	"github.com/rollcall-gateway/rollcall/presence"
 )
 
 // The counts are those of the sessions that there are, and nothing is left when there are none.
@@ -15,10 +17,11 @@ func TestAddressConnsCountSessions(t *testing.T) {
 	sites := []*site.Site{
 		{Limits: site.Limits{PerAddress: limit}}, {Limits: site.Limits{PerAddress: limit}}, {}, // the last has no limit
 	}
+	var configs atomic.Pointer[configurations]
+	configs.Store(&configurations{ended: true})
 	tenants := make([]*tenant, 2*len(sites)) // two hosts a site
 	for i := range tenants {
-		tenants[i] = new(tenant)
-		tenants[i].site.Store(sites[i/2])
+		tenants[i] = newTenant(&configs, presence.HostName{}, sites[i/2])
 	}
 	clients := []netip.Prefix{
 		{}, netip.MustParsePrefix("192.0.2.1/32"), netip.MustParsePrefix("192.0.2.2/32"), netip.MustParsePrefix("2001:db8::/64"),
@@ -44,7 +47,7 @@ func TestAddressConnsCountSessions(t *testing.T) {
 			continue
 		}
 		client, to := clients[random.IntN(len(clients))], tenants[random.IntN(len(tenants))]
-		at := place{client, to.site.Load()}
+		at := place{client, to.site()}
 		full := client.IsValid() && at.site.Limits.PerAddress > 0 && count[at] >= limit
 		if err := a.admit(client, to); errors.Is(err, errTooManyFromAddress) != full {
 			t.Fatalf("%d connections of %s: %v", count[at], client, err)

@@ -35,11 +35,12 @@ type drain struct {
 func (h *Hub) StartDrain(s *Configuration, exiting bool) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
-	if h.ending != nil || len(h.stack) == 0 || !exiting && (len(h.stack) > 1 || h.stack[0] != s) {
+	now := h.configs.Load()
+	if h.ending != nil || now.ended || !exiting && !now.isLast(s) {
 		return
 	}
 	d := &drain{
-		last: h.stack[len(h.stack)-1], exiting: exiting, served: make(chan struct{}), done: make(chan struct{}),
+		last: now.list[len(now.list)-1], exiting: exiting, served: make(chan struct{}), done: make(chan struct{}),
 	}
 	h.ending = d
 	var delay time.Duration
@@ -86,8 +87,6 @@ func (h *Hub) finishDrain() {
 	close(d.served)
 	<-d.done
 	h.copies.Close(d.last.Logger, d.deadline)
-	h.applying.Lock()
-	defer h.applying.Unlock()
 	h.endCluster(d.last.Logger, d.deadline)
 }
 

@@ -1,6 +1,7 @@
 package gateway
 
 import (
+	"maps"
 	"slices"
 	"sync"
 	"sync/atomic"
@@ -146,8 +147,9 @@ func (m *metrics) Collect(ch chan<- prometheus.Metric) {
 	m.collectPresence(ch)
 	m.collectCluster(ch)
 	m.mu.Lock()
-	defer m.mu.Unlock()
-	for label, h := range m.hosts {
+	hosts := maps.Clone(m.hosts)
+	m.mu.Unlock()
+	for label, h := range hosts {
 		counter := func(d *prometheus.Desc, v uint64, values ...string) {
 			ch <- prometheus.MustNewConstMetric(d, prometheus.CounterValue, float64(v), append([]string{label}, values...)...)
 		}

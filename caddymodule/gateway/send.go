@@ -37,7 +37,7 @@ func (s *session) copyAndSend(cmd wire.Command, channels []string, copied []back
 	if err != nil {
 		return err
 	}
-	if err := s.hub.CopyToBackend(s.tenant.site.Load(), s.tenant.name, copied...); err != nil {
+	if err := s.hub.CopyToBackend(s.tenant.site(), s.tenant.name, copied...); err != nil {
 		return err
 	}
 	return sending.Commit()

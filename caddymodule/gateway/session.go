@@ -44,17 +44,17 @@ var (
 )
 
 // connect takes the session into the registry. Whoever closes the socket meanwhile waits, and then finds it there.
-func (s *session) connect(rules *presence.Rules, user *presence.User) error {
+func (s *session) connect(user *presence.User) error {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	var err error
-	s.conn, err = s.hub.Registry.Connect(s.tenant.name, rules, user, s)
+	s.conn, err = s.hub.Registry.Connect(s.tenant.name, s.tenant, user, s)
 	return err
 }
 
 // begin greets the client and starts to read.
 func (s *session) begin(expires time.Time) {
-	site := s.tenant.site.Load()
+	site := s.tenant.site()
 	s.filled = time.Now()
 	s.tokens = site.Limits.Burst()
 	var who *presence.User
@@ -87,7 +87,7 @@ func (s *session) Flush() { s.sock.Flush() }
 
 // Limits implements socket.Handler.
 func (s *session) Limits() socket.Limits {
-	site := s.tenant.site.Load()
+	site := s.tenant.site()
 	return socket.Limits{
 		Frame: site.Limits.Frame, Unfinished: &s.tenant.unfinished, Queue: site.Limits.Queue,
 		Ping: site.Ping.Interval, Silence: site.Ping.Timeout,
@@ -150,7 +150,7 @@ func (s *session) Control() { s.take() }
 // take counts a frame against the rate, a token bucket. It returns false for one too many; a client that goes on
 // regardless is closed.
 func (s *session) take() bool {
-	limits := &s.tenant.site.Load().Limits
+	limits := &s.tenant.site().Limits
 	burst, now := limits.Burst(), time.Now()
 	s.tokens = min(burst, s.tokens+now.Sub(s.filled).Seconds()*limits.FramesPerSecond)
 	s.filled = now
@@ -204,7 +204,7 @@ func (s *session) explain(err error) string {
 		return err.Error()
 	}
 	if !failedInPlugin(err) && !errors.Is(err, copies.ErrNotCopied) && !errors.Is(err, token.ErrUnavailable) {
-		s.tenant.site.Load().Logger.Error("command failed", zap.Stringer("host", s.tenant.name), zap.Error(err))
+		s.tenant.site().Logger.Error("command failed", zap.Stringer("host", s.tenant.name), zap.Error(err))
 	}
 	return "try again later"
 }
@@ -214,7 +214,7 @@ var errNoTokens = errors.New("this host takes no tokens")
 
 // authenticate makes the connection the token's user.
 func (s *session) authenticate(cmd wire.Command) error {
-	verifier := s.tenant.site.Load().Verifier
+	verifier := s.tenant.site().Verifier
 	if verifier == nil {
 		return errNoTokens
 	}
@@ -242,14 +242,14 @@ func (s *session) Closed(cause socket.Cause) {
 	}
 	s.hub.wheel.Remove(s.sock)
 	s.counters.dropped(cause.Reason)
-	s.tenant.site.Load().Logger.Debug("connection closed",
+	s.tenant.site().Logger.Debug("connection closed",
 		zap.Stringer("host", s.tenant.name), zap.Stringer("connection", s.conn.ID()),
 		zap.String("reason", string(cause.Reason)), zap.Int("code", cause.Code))
 }
 
 // Panicked implements socket.Handler.
 func (s *session) Panicked(v any) {
-	s.tenant.site.Load().Logger.Error("panic in a connection",
+	s.tenant.site().Logger.Error("panic in a connection",
 		zap.Stringer("host", s.tenant.name), zap.Stringer("connection", s.conn.ID()),
 		zap.Any("panic", v), zap.Stack("stack"))
 }

@@ -1,0 +1,156 @@
+package gateway
+
+import (
+	"sync"
+	"sync/atomic"
+
+	"go.uber.org/zap"
+
+	"github.com/rollcall-gateway/rollcall/caddymodule/site"
+	"github.com/rollcall-gateway/rollcall/caddymodule/socket"
+	"github.com/rollcall-gateway/rollcall/plugins"
+	"github.com/rollcall-gateway/rollcall/presence"
+)
+
+// Offer offers a configuration. If there is no other, it takes effect at once.
+func (h *Hub) Offer(s *Configuration) {
+	if old := h.InEffect(); old != nil {
+		s.inherit(old)
+	}
+	h.mu.Lock()
+	before := h.configs.Load()
+	if before.ended {
+		h.ending = nil
+		h.draining.Store(false)
+	}
+	h.swap(before.with(s))
+	h.mu.Unlock()
+	if before.ended {
+		h.copies.Reopen()
+		h.apply()
+		return
+	}
+	<-h.clusterSteps.do(h.announceSites)
+}
+
+// TakeBack takes a configuration back, if it was offered. The first of those that remain takes effect. With the last one,
+// it returns when the drain has ended.
+func (h *Hub) TakeBack(s *Configuration) {
+	h.StartDrain(s, h.cfg.Exiting())
+	last := h.IsLast(s)
+	if last {
+		h.finishDrain()
+	}
+	h.mu.Lock()
+	rest, offered := h.configs.Load().without(s)
+	h.swap(rest)
+	s.Retired.Store(true)
+	h.mu.Unlock()
+	if offered && !last {
+		h.apply()
+	}
+}
+
+// Abandon closes the connections to sites of a configuration that is given up. It may never have been offered: HTTP can start
+// before the app rollcall, and take connections to hosts that no other configuration has.
+func (h *Hub) Abandon(retired *atomic.Bool) {
+	h.mu.Lock()
+	retired.Store(true)
+	h.mu.Unlock()
+	for _, t := range h.allTenants() {
+		if t.site().Retired == retired {
+			h.closeHost(t.name)
+		}
+	}
+}
+
+// swap replaces the configurations. From then on, the first one decides for every host. The lock is held.
+func (h *Hub) swap(next *configurations) {
+	h.configs.Store(next)
+	if now := next.inEffect(); now != nil {
+		h.log.follow(now.Logger, true)
+	}
+}
+
+// apply makes what outlives a configuration fit the one that has just taken effect. Its rules hold already, so nobody waits
+// for apply but the reload.
+func (h *Hub) apply() {
+	now := h.InEffect()
+	if now == nil {
+		return
+	}
+	h.Assignments.Begin(now.Cluster != nil)
+	joined := h.clusterSteps.do(h.applyCluster)
+	h.copies.Follow()
+
+	var served []*tenant
+	for _, t := range h.allTenants() {
+		if _, ok := t.find(); ok {
+			served = append(served, t)
+			continue
+		}
+		closed := h.closeHost(t.name)
+		now.Logger.Info("host left the configuration",
+			zap.Stringer("host", t.name), zap.Int("connections", closed))
+	}
+	h.reclassify(served)
+	<-joined
+}
+
+// closeHost closes the connections of a host that is no longer served.
+func (h *Hub) closeHost(name presence.HostName) int {
+	host := h.Registry.Host(name)
+	if host == nil {
+		return 0
+	}
+	host.Retire() // they are not lost, so nobody waits for them to come back
+	sessions := sessionsOf(host)
+	for _, s := range sessions {
+		s.sock.Close(socket.CloseGoingAway, "host removed", socket.Cause{Reason: socket.ReasonHost})
+	}
+	return len(sessions)
+}
+
+// replaced makes the connections of a site fit a plugin that replaces another one.
+func (h *Hub) replaced(of *site.Site) {
+	of.MakeRules()
+	var served []*tenant
+	for _, t := range h.allTenants() {
+		if t.site() == of {
+			served = append(served, t)
+		}
+	}
+	h.reclassify(served)
+}
+
+// maxAsked is the number of hosts whose plugins reclassify asks at a time: more would need more instances at once.
+const maxAsked = 64
+
+// reclassify applies new rules to the channels and connections of hosts. A host that asks plugins does not hold up others.
+func (h *Hub) reclassify(tenants []*tenant) {
+	var asking []*tenant
+	for _, t := range tenants {
+		if t.site().Chain.Has(plugins.HookClassify) {
+			asking = append(asking, t)
+			continue
+		}
+		h.reclassifyHost(t.name)
+	}
+	slots := make(chan struct{}, maxAsked)
+	var all sync.WaitGroup
+	for _, t := range asking {
+		slots <- struct{}{}
+		all.Go(func() { // ends by the time limits of the plugins
+			defer func() { <-slots }()
+			h.reclassifyHost(t.name)
+		})
+	}
+	all.Wait()
+}
+
+func (h *Hub) reclassifyHost(name presence.HostName) {
+	if host := h.Registry.Host(name); host != nil {
+		host.Reclassify()
+		h.Assignments.Joiner.Reclassified(host)
+	}
+}
