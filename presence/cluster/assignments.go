@@ -71,15 +71,6 @@ func newAssignments(l *link, m *members, book *assignment.Book, t timing) *assig
 	}
 }
 
-// assigned is the subject of changes of assignments, that all pods hear.
-func (l *link) assigned() string { return l.prefix + ".assign" }
-
-// assignedOf is the subject of what is about assignments and for one pod alone. It is not the pod's inbox: who writes a
-// file is slow at times, and what comes there is not to wait.
-func (l *link) assignedOf(p peer) string {
-	return l.prefix + ".assign." + subjectHash(p.dc, p.pod, incarnationText(p.inc))
-}
-
 // take takes what others say of assignments. It waits for the disk.
 func (a *assignments) take(from peer, m message.Message) {
 	switch m := m.(type) {

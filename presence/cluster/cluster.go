@@ -8,8 +8,7 @@
 package cluster
 
 import (
-	"crypto/rand"
-	"encoding/binary"
+	"context"
 	"errors"
 	"fmt"
 	"sync"
@@ -41,16 +40,6 @@ type Config struct {
 	Logger  *zap.Logger
 }
 
-// Local is what the cluster asks of its own pod. It is called from many goroutines.
-type Local interface {
-	// Serves reports whether the configuration in effect has a site for the host.
-	Serves(host presence.HostName) bool
-	// Connections returns how many are open.
-	Connections() int
-	// Explain returns the connections of a user.
-	Explain(host presence.HostName, user string) []message.Connection
-}
-
 // Cluster is this pod's place in the deployment. It is safe for concurrent use.
 type Cluster struct {
 	name        string
@@ -63,8 +52,7 @@ type Cluster struct {
 	assignments *assignments // nil: without a book
 	registry    *presence.Registry
 	timing      timing
-	asking      asking
-	observe     func(kind string, complete bool, took time.Duration) // may be nil
+	*asker
 
 	closing sync.Once
 	stop    chan struct{}  // closed by Close
@@ -137,16 +125,15 @@ func start(cfg Config, tr transport, registry *presence.Registry, local Local, t
 		return nil, fmt.Errorf("data center %q, pod %q: %w", cfg.DataCenter, cfg.Pod, err)
 	}
 	c := &Cluster{name: cfg.Name, bus: tr, link: l, registry: registry, timing: t, stop: make(chan struct{})}
-	c.observe = cfg.Observe
 	load := func() (connections, hosts uint64) {
 		return uint64(max(local.Connections(), 0)), uint64(registry.Len())
 	}
 	c.members = newMembers(l, t, load, c, cfg.Logger)
 	l.standing = c.members.standing
 	c.responder = newResponder(l, registry, local)
-	c.asking.init()
+	c.asker = newAsker(l, c.members, c.responder, t, cfg.Observe, &c.all, c.stop)
 	c.replicator = newReplicator(l, c.members, registry.Pods(), t, cfg.Logger)
-	c.messenger = newMessenger(l, registry.Pods(), cfg.Logger)
+	c.messenger = newMessenger(l, registry.Pods(), t, cfg.Logger)
 	c.assignments = newAssignments(l, c.members, cfg.Assignments, t)
 	c.responder.start(&c.all, c.stop)
 	if err := c.subscribe(); err != nil {
@@ -159,12 +146,6 @@ func start(cfg Config, tr transport, registry *presence.Registry, local Local, t
 		c.all.Go(func() { c.assignments.run(c.stop) })
 	}
 	return c, nil
-}
-
-func random() uint64 {
-	var b [8]byte
-	_, _ = rand.Read(b[:]) // never fails: crypto/rand ends the process instead (Go 1.24)
-	return binary.BigEndian.Uint64(b[:])
 }
 
 func (c *Cluster) subscribe() error {
@@ -203,7 +184,7 @@ func (c *Cluster) flush() error {
 func (c *Cluster) take(from peer, m message.Message) {
 	switch m := m.(type) {
 	case *message.Reply:
-		if !c.asking.take(from, m) {
+		if !c.asker.take(from, m) {
 			c.link.unknown.Add(1)
 		}
 	case *message.Delta, *message.Check, *message.CheckDone:
@@ -222,7 +203,7 @@ func (c *Cluster) up(p peer) {
 
 func (c *Cluster) down(p peer) {
 	c.link.forget(p)
-	c.asking.gone(p)
+	c.asker.gone(p)
 	c.replicator.down(p)
 	c.assignments.down(p)
 }
@@ -258,13 +239,24 @@ func (c *Cluster) Close() error {
 	return err
 }
 
+// Spread tells all other pods of changes, and waits until they have kept them, or for as long as for answers. The truth
+// names those that have not said so; they will have the changes when they are there again.
+func (c *Cluster) Spread(ctx context.Context, host presence.HostName, records []assignment.Record) Truth {
+	missing, knows := c.members.unreachable(host, ScopeAll), c.members.pulse.knows()
+	if c.assignments != nil && len(records) > 0 {
+		missing = append(missing, c.assignments.spread(ctx, records, c.stop)...)
+	}
+	missing = distinct(missing)
+	return Truth{Complete: knows && len(missing) == 0, Missing: missing}
+}
+
 func (c *Cluster) leave() error {
 	for _, cancel := range c.cancels {
 		cancel()
 	}
 	c.replicator.close()
 	c.messenger.close()
-	c.asking.close()
+	c.asker.close()
 	close(c.stop)
 	c.all.Wait()
 	c.link.send(c.link.all(), &message.Goodbye{})
@@ -277,3 +269,11 @@ func (c *Cluster) leave() error {
 	}
 	return nil
 }
+
+// relay is what the registry tells of changes and messages.
+type relay struct {
+	*replicator
+	*messenger
+}
+
+var _ presence.Relay = relay{}

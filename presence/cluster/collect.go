@@ -1,6 +1,7 @@
 package cluster
 
 import (
+	"context"
 	"sync"
 	"time"
 
@@ -13,8 +14,16 @@ const (
 	maxReplyBytes = 256 << 20 // of all pods
 )
 
-// asking holds the questions that wait for replies.
-type asking struct {
+// asker asks all pods about hosts, and merges what they reply. It is safe for concurrent use.
+type asker struct {
+	link      *link
+	members   *members
+	responder *responder
+	timing    timing
+	observe   func(kind string, complete bool, took time.Duration) // may be nil
+	all       *sync.WaitGroup                                      // of goroutines that make answers
+	stop      <-chan struct{}                                      // ends all waits
+
 	mu          sync.Mutex
 	next        uint64
 	collections map[uint64]*collection
@@ -22,16 +31,22 @@ type asking struct {
 	closed      bool
 }
 
-func (a *asking) init() {
-	a.next = random()
-	a.collections = make(map[uint64]*collection)
-	a.flights = make(map[inquiry]*flight)
+// newAsker returns an asker. Its goroutines are of the wait group, and end soon after stop is closed.
+func newAsker(
+	l *link, m *members, r *responder, t timing,
+	observe func(kind string, complete bool, took time.Duration), all *sync.WaitGroup, stop <-chan struct{},
+) *asker {
+	return &asker{
+		link: l, members: m, responder: r, timing: t, observe: observe, all: all, stop: stop,
+		next: random(), collections: make(map[uint64]*collection), flights: make(map[inquiry]*flight),
+	}
 }
 
-func (a *asking) close() {
-	a.mu.Lock()
-	defer a.mu.Unlock()
-	a.closed = true
+// close has no new answer made. It is called before stop is closed.
+func (k *asker) close() {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	k.closed = true
 }
 
 // collection is the replies to one question.
@@ -63,53 +78,53 @@ type podReply struct {
 }
 
 // begin has replies of the named pods collected.
-func (a *asking) begin(named []peer, m *members, t timing) *collection {
+func (k *asker) begin(named []peer) *collection {
 	col := &collection{
 		began:   time.Now(),
-		members: m,
-		timing:  t,
+		members: k.members,
+		timing:  k.timing,
 		changed: make(chan struct{}, 1),
 		waiting: make(map[peer]*replyParts, len(named)),
 	}
 	for _, p := range named {
 		col.waiting[p] = &replyParts{last: -1}
 	}
-	a.mu.Lock()
-	a.next++
-	col.id = a.next
-	a.collections[col.id] = col
-	a.mu.Unlock()
+	k.mu.Lock()
+	k.next++
+	col.id = k.next
+	k.collections[col.id] = col
+	k.mu.Unlock()
 	// Who was declared gone since it was named is not told of any more.
 	for _, p := range named {
-		if !m.alive(p) {
+		if !k.members.alive(p) {
 			col.give(p)
 		}
 	}
 	return col
 }
 
-func (a *asking) end(col *collection) {
-	a.mu.Lock()
-	defer a.mu.Unlock()
-	delete(a.collections, col.id)
+func (k *asker) end(col *collection) {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	delete(k.collections, col.id)
 }
 
 // take takes a part of a reply. It returns false when nobody waits for it.
-func (a *asking) take(from peer, r *message.Reply) bool {
-	a.mu.Lock()
-	col := a.collections[r.ID]
-	a.mu.Unlock()
+func (k *asker) take(from peer, r *message.Reply) bool {
+	k.mu.Lock()
+	col := k.collections[r.ID]
+	k.mu.Unlock()
 	return col != nil && col.take(from, r)
 }
 
 // gone ends all waits for the pod.
-func (a *asking) gone(p peer) {
-	a.mu.Lock()
-	all := make([]*collection, 0, len(a.collections))
-	for _, col := range a.collections {
+func (k *asker) gone(p peer) {
+	k.mu.Lock()
+	all := make([]*collection, 0, len(k.collections))
+	for _, col := range k.collections {
 		all = append(all, col)
 	}
-	a.mu.Unlock()
+	k.mu.Unlock()
 	for _, col := range all {
 		col.give(p)
 	}
@@ -243,4 +258,25 @@ func sizeOfReply(r *message.Reply) int {
 		}
 	}
 	return size
+}
+
+// ping asks all pods for a reply, and returns how long each took.
+func (k *asker) ping(ctx context.Context) map[peer]time.Duration {
+	took := make(map[peer]time.Duration)
+	named := k.members.everybody()
+	if ctx.Err() != nil || len(named) == 0 {
+		return took
+	}
+	col := k.begin(named)
+	defer k.end(col)
+	k.link.send(k.link.queries(), &message.Query{ID: col.id, Kind: message.KindPing})
+	stop := make(chan struct{})
+	cancel := context.AfterFunc(ctx, func() { close(stop) })
+	col.wait(stop, k.stop)
+	cancel()
+	replies, _ := col.result()
+	for _, r := range replies {
+		took[r.peer] = r.took
+	}
+	return took
 }

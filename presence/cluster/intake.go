@@ -148,11 +148,6 @@ func memorySize(m message.Message) int {
 		for i := range m.Left {
 			size += len(m.Left[i].ID)
 		}
-	case *message.Send:
-		size += len(m.Message) + len(m.Channels)*entry
-		for _, channel := range m.Channels {
-			size += len(channel)
-		}
 	case *message.Check:
 		size += len(m.Channels) * entry
 		for i := range m.Channels {

@@ -1,9 +1,12 @@
 package cluster
 
 import (
+	"cmp"
+	"crypto/rand"
 	"crypto/sha256"
 	"encoding/base32"
 	"encoding/binary"
+	"encoding/hex"
 	"errors"
 	"fmt"
 	"strings"
@@ -68,6 +71,11 @@ type link struct {
 	complained oftenlog.Limit // of the errors of sending
 }
 
+// compareIncarnations orders the runs of a pod by their start.
+func compareIncarnations(a, b message.Incarnation) int {
+	return cmp.Or(cmp.Compare(a.Started, b.Started), cmp.Compare(a.Random, b.Random))
+}
+
 // complainEvery is how often errors of sending are logged at most.
 const complainEvery = 10 * time.Second
 
@@ -101,6 +109,20 @@ func (l *link) inbox(p peer) string {
 // channelSubject is the subject of the changes in a channel.
 func (l *link) channelSubject(host presence.HostName, channel string) string {
 	return l.prefix + ".channel." + subjectHash(host.String(), channel)
+}
+
+// assigned is the subject of changes of assignments, that all pods hear.
+func (l *link) assigned() string { return l.prefix + ".assign" }
+
+// assignedOf is the subject of what is about assignments and for one pod alone. It is not the pod's inbox: who writes a
+// file is slow at times, and what comes there is not to wait.
+func (l *link) assignedOf(p peer) string {
+	return l.prefix + ".assign." + subjectHash(p.dc, p.pod, incarnationText(p.inc))
+}
+
+// shardSubject is the subject of the messages to the hosts of a shard.
+func (l *link) shardSubject(shard byte) string {
+	return l.prefix + ".message." + hex.EncodeToString([]byte{shard})
 }
 
 // subjectHash stands for names in subjects, which have no place for dots, spaces and wildcards. Whoever reads the messages
@@ -200,6 +222,16 @@ func (l *link) forget(p peer) {
 	}
 }
 
+// Ignored counts payloads that were not used, by reason.
+type Ignored struct {
+	Malformed uint64 `json:"malformed"`
+	Oversized uint64 `json:"oversized"`
+	Forged    uint64 `json:"forged"` // without or with a wrong authentication, or with this pod as its sender
+	Version   uint64 `json:"version"`
+	Unknown   uint64 `json:"unknown"`  // of a pod that is not alive, or an answer that nobody waits for
+	Repeated  uint64 `json:"repeated"` // that came before, or is too old
+}
+
 func (l *link) reject(err error) {
 	switch {
 	case errors.Is(err, message.ErrOversized):
@@ -222,4 +254,11 @@ func (l *link) ignored() Ignored {
 		Unknown:   l.unknown.Load(),
 		Repeated:  l.repeated.Load(),
 	}
+}
+
+// random returns a random number that nobody can guess.
+func random() uint64 {
+	var b [8]byte
+	_, _ = rand.Read(b[:]) // never fails: crypto/rand ends the process instead (Go 1.24)
+	return binary.BigEndian.Uint64(b[:])
 }

@@ -1,7 +1,6 @@
 package cluster
 
 import (
-	"cmp"
 	"slices"
 	"sync"
 	"time"
@@ -309,10 +308,6 @@ func (m *members) replace(pods []peer, now time.Time) {
 
 // later reports whether a is a later run of the pod than b.
 func later(a, b peer) bool { return compareIncarnations(a.inc, b.inc) > 0 }
-
-func compareIncarnations(a, b message.Incarnation) int {
-	return cmp.Or(cmp.Compare(a.Started, b.Started), cmp.Compare(a.Random, b.Random))
-}
 
 // conflict notes that two processes have one name: both go on saying that they are alive. One that drains is taken for
 // the one before, which ends.

@@ -3,7 +3,6 @@ package cluster
 import (
 	"bytes"
 	"crypto/sha256"
-	"encoding/hex"
 	"slices"
 	"sync"
 	"sync/atomic"
@@ -30,11 +29,6 @@ func shardOf(host presence.HostName) byte {
 	return sha256.Sum256([]byte(host.String()))[0]
 }
 
-// shardSubject is the subject of the messages to the hosts of a shard.
-func (l *link) shardSubject(shard byte) string {
-	return l.prefix + ".message." + hex.EncodeToString([]byte{shard})
-}
-
 // messenger carries messages between pods, at most once. It is the part of the registry's [presence.Relay] that the
 // replicator is not.
 //
@@ -44,6 +38,7 @@ func (l *link) shardSubject(shard byte) string {
 type messenger struct {
 	link   *link
 	reg    presence.Pods
+	timing timing
 	logger *zap.Logger
 
 	*worker
@@ -80,9 +75,9 @@ type Messages struct {
 }
 
 // newMessenger returns a messenger. Close publishes what was sent before, and ends its goroutine.
-func newMessenger(l *link, reg presence.Pods, logger *zap.Logger) *messenger {
+func newMessenger(l *link, reg presence.Pods, t timing, logger *zap.Logger) *messenger {
 	m := &messenger{
-		link: l, reg: reg, logger: logger, worker: newWorker(),
+		link: l, reg: reg, timing: t, logger: logger, worker: newWorker(),
 		byHost: make(map[presence.HostName]int),
 	}
 	go m.work(m.step, m.finish)
@@ -121,7 +116,7 @@ func (m *messenger) Send(host presence.HostName, channels []string, from presenc
 		user := *from.User
 		s.From.User = &user
 	}
-	size := memorySize(s)
+	size := sizeOfSend(s)
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	if m.bytes+size > maxUnsent || m.byHost[host]+size > maxUnsentHost {
@@ -171,7 +166,7 @@ func (m *messenger) publish(unsent []*message.Send) {
 			m.counts.out.Add(1)
 		}
 
-		size := memorySize(s)
+		size := sizeOfSend(s)
 		m.mu.Lock()
 		m.bytes -= size
 		if m.byHost[s.Host] -= size; m.byHost[s.Host] == 0 {
@@ -191,7 +186,7 @@ func (m *messenger) move(now time.Time, shard byte, wanted bool) {
 	case wanted:
 		m.heard[shard] = m.subscribe(shard)
 	case h != nil:
-		h.until = now.Add(linger)
+		h.until = now.Add(m.timing.linger)
 		m.idle.add(h.until, h)
 	}
 }
@@ -229,10 +224,11 @@ func (m *messenger) take(h *hearing, msg message.Message) {
 	}
 }
 
-// relay is what the registry tells of changes and messages.
-type relay struct {
-	*replicator
-	*messenger
+// sizeOfSend returns about how many bytes a message holds.
+func sizeOfSend(s *message.Send) int {
+	size := 256 + len(s.Message)
+	for _, channel := range s.Channels {
+		size += 48 + len(channel)
+	}
+	return size
 }
-
-var _ presence.Relay = relay{}

@@ -16,16 +16,6 @@ type Truth struct {
 	Missing []string
 }
 
-// Scope is which pods a question goes to.
-type Scope uint8
-
-// The scopes of a question.
-const (
-	ScopePod Scope = iota // this one
-	ScopeDC               // those of this data center
-	ScopeAll
-)
-
 // DataCenter is what a data center has of a host.
 type DataCenter struct {
 	Name          string
@@ -62,55 +52,55 @@ type answer struct {
 
 // AllUsers says how many are connected to the host in each data center that serves it, in the order of their names, and
 // with members set who. A data center of which no pod replied is left out. The results are shared and must not be changed.
-func (c *Cluster) AllUsers(ctx context.Context, host presence.HostName, members bool, per presence.Per) ([]DataCenter, Truth) {
+func (k *asker) AllUsers(ctx context.Context, host presence.HostName, members bool, per presence.Per) ([]DataCenter, Truth) {
 	kind := message.KindCount
 	if members {
 		kind = message.KindMembers
 	}
-	a := c.ask(ctx, inquiry{kind: kind, host: host, scope: ScopeAll, per: per})
+	a := k.ask(ctx, inquiry{kind: kind, host: host, scope: ScopeAll, per: per})
 	return a.dcs, a.truth
 }
 
 // Users lists the active channels of the host as [presence.Host.Channels] does. The results are shared and must not be
 // changed.
-func (c *Cluster) Users(
+func (k *asker) Users(
 	ctx context.Context, host presence.HostName, scope Scope, per presence.Per,
 ) ([]presence.Listing, Truth) {
-	a := c.ask(ctx, inquiry{kind: message.KindUsers, host: host, scope: scope, per: per})
+	a := k.ask(ctx, inquiry{kind: message.KindUsers, host: host, scope: scope, per: per})
 	return a.listings, a.truth
 }
 
 // ChannelUsers lists one channel as [presence.Host.Channel] does; the list is empty when the channel is not active. The
 // results are shared and must not be changed.
-func (c *Cluster) ChannelUsers(
+func (k *asker) ChannelUsers(
 	ctx context.Context, host presence.HostName, scope Scope, channel string, per presence.Per,
 ) ([]presence.Listing, Truth) {
 	if channel == "" { // no channel has that name, and in a query it stands for all channels
 		return nil, Truth{Complete: true}
 	}
-	a := c.ask(ctx, inquiry{kind: message.KindUsers, host: host, scope: scope, channel: channel, per: per})
+	a := k.ask(ctx, inquiry{kind: message.KindUsers, host: host, scope: scope, channel: channel, per: per})
 	return a.listings, a.truth
 }
 
 // Channels lists the active channels of the host as [presence.Host.ActiveChannels] does. The results are shared and must not be
 // changed.
-func (c *Cluster) Channels(ctx context.Context, host presence.HostName, scope Scope) ([]presence.Listing, Truth) {
-	a := c.ask(ctx, inquiry{kind: message.KindNames, host: host, scope: scope})
+func (k *asker) Channels(ctx context.Context, host presence.HostName, scope Scope) ([]presence.Listing, Truth) {
+	a := k.ask(ctx, inquiry{kind: message.KindNames, host: host, scope: scope})
 	return a.listings, a.truth
 }
 
 // Explain returns the connections of a user, with the pods that they are on.
-func (c *Cluster) Explain(ctx context.Context, host presence.HostName, user string) ([]PodConnection, Truth) {
-	a := c.ask(ctx, inquiry{kind: message.KindExplain, host: host, scope: ScopeAll, user: user})
+func (k *asker) Explain(ctx context.Context, host presence.HostName, user string) ([]PodConnection, Truth) {
+	a := k.ask(ctx, inquiry{kind: message.KindExplain, host: host, scope: ScopeAll, user: user})
 	return a.connections, a.truth
 }
 
 // ask answers a question. If the context ends before, the answer is empty and not complete.
-func (c *Cluster) ask(ctx context.Context, q inquiry) answer {
-	if len(c.named(q)) == 0 {
-		return c.find(q)
+func (k *asker) ask(ctx context.Context, q inquiry) answer {
+	if len(k.named(q)) == 0 {
+		return k.find(q)
 	}
-	f := c.share(q)
+	f := k.share(q)
 	select {
 	case <-f.done:
 		return f.answer
@@ -125,11 +115,11 @@ func (c *Cluster) ask(ctx context.Context, q inquiry) answer {
 }
 
 // named returns the pods that have to answer.
-func (c *Cluster) named(q inquiry) []peer {
+func (k *asker) named(q inquiry) []peer {
 	if q.host.IsZero() || q.channel != "" && presence.CheckChannel(q.channel) != nil || q.user != "" && presence.CheckUserID(q.user) != nil {
 		return nil // no pod can have it
 	}
-	return c.members.serving(q.host, q.scope, true)
+	return k.members.serving(q.host, q.scope, true)
 }
 
 // kinds are the names of questions for [Config.Observe].
@@ -142,51 +132,51 @@ var kinds = map[message.QueryKind]string{
 }
 
 // find finds the answer.
-func (c *Cluster) find(q inquiry) answer {
+func (k *asker) find(q inquiry) answer {
 	began := time.Now()
-	knows := c.members.pulse.knows()
-	missing := c.members.unreachable(q.host, q.scope)
-	named := c.named(q)
+	knows := k.members.pulse.knows()
+	missing := k.members.unreachable(q.host, q.scope)
+	named := k.named(q)
 	var replies []podReply
 	if len(named) == 0 {
-		replies = c.own(q.message(0, 0), false)
+		replies = k.own(q.message(0, 0), false)
 	} else {
-		subject := c.link.queries()
+		subject := k.link.queries()
 		if q.scope == ScopeDC {
-			subject = c.link.queriesOf(c.link.self.dc)
+			subject = k.link.queriesOf(k.link.self.dc)
 		}
-		col := c.asking.begin(named, c.members, c.timing)
+		col := k.begin(named)
 		query := q.message(col.id, random())
-		c.link.send(subject, query)
-		own := c.own(query, c.anyLocal(named))
-		col.wait(nil, c.stop)
-		c.asking.end(col)
+		k.link.send(subject, query)
+		own := k.own(query, k.anyLocal(named))
+		col.wait(nil, k.stop)
+		k.end(col)
 		var silent []string
 		replies, silent = col.result()
 		replies = append(replies, own...)
 		missing = append(missing, silent...)
 		// Who turned out to be gone meanwhile may have taken the rest of its data center along.
-		missing = append(missing, c.members.unreachable(q.host, q.scope)...)
-		knows = knows && c.members.pulse.knows()
+		missing = append(missing, k.members.unreachable(q.host, q.scope)...)
+		knows = knows && k.members.pulse.knows()
 	}
 	a := merge(q, replies)
 	a.truth.Missing = distinct(missing)
 	a.truth.Complete = q.scope == ScopePod || knows && len(a.truth.Missing) == 0
-	if c.observe != nil {
-		c.observe(kinds[q.kind], a.truth.Complete, time.Since(began))
+	if k.observe != nil {
+		k.observe(kinds[q.kind], a.truth.Complete, time.Since(began))
 	}
 	return a
 }
 
 // own is this pod's part of an answer.
-func (c *Cluster) own(query *message.Query, hashes bool) []podReply {
-	return []podReply{{peer: c.link.self, replies: []*message.Reply{c.responder.reply(query, hashes)}}}
+func (k *asker) own(query *message.Query, hashes bool) []podReply {
+	return []podReply{{peer: k.link.self, replies: []*message.Reply{k.responder.reply(query, hashes)}}}
 }
 
 // anyLocal reports whether one of the pods is of this data center.
-func (c *Cluster) anyLocal(pods []peer) bool {
+func (k *asker) anyLocal(pods []peer) bool {
 	for _, p := range pods {
-		if !c.members.remote(p) {
+		if !k.members.remote(p) {
 			return true
 		}
 	}

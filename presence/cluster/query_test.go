@@ -364,22 +364,22 @@ func TestReplyBytesAreBounded(t *testing.T) {
 		s, other := n.script(t, "dc", "s", 1), n.script(t, "dc", "other", 1)
 		s.beat()
 		other.beat()
-		col := a.asking.begin([]peer{s.peer(), other.peer()}, a.members, a.timing)
+		col := a.asker.begin([]peer{s.peer(), other.peer()})
 		hashes := make([]uint64, maxReplyBytes/8/4)
 		for i := range uint32(4) {
-			if !a.asking.take(s.peer(), &message.Reply{ID: col.id, Part: i, Count: message.Count{Hashes: hashes}}) {
+			if !a.asker.take(s.peer(), &message.Reply{ID: col.id, Part: i, Count: message.Count{Hashes: hashes}}) {
 				t.Errorf("part %d was not waited for", i)
 			}
 		}
-		if a.asking.take(s.peer(), &message.Reply{ID: col.id, Part: 4, Last: true}) {
+		if a.asker.take(s.peer(), &message.Reply{ID: col.id, Part: 4, Last: true}) {
 			t.Error("it is still waited for")
 		}
 		col.wait(nil, a.stop)
 		if _, missing := col.result(); !slices.Equal(distinct(missing), []string{"dc/other", "dc/s"}) {
 			t.Errorf("missing: %q", missing)
 		}
-		a.asking.end(col)
-		if len(a.asking.collections) != 0 {
+		a.asker.end(col)
+		if len(a.asker.collections) != 0 {
 			t.Error("the collection stays")
 		}
 	})
@@ -472,9 +472,9 @@ func TestSameQuestionsShareAnAnswer(t *testing.T) {
 			}
 		}
 		time.Sleep(time.Second)
-		a.asking.mu.Lock()
-		defer a.asking.mu.Unlock()
-		if got := len(a.asking.flights); got != 0 {
+		a.asker.mu.Lock()
+		defer a.asker.mu.Unlock()
+		if got := len(a.asker.flights); got != 0 {
 			t.Errorf("%d answers are kept", got)
 		}
 	})

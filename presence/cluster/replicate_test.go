@@ -143,19 +143,19 @@ func TestReloadByTheOnlyWatcherKeepsTheSubscription(t *testing.T) {
 		time.Sleep(slack)
 		_, before := port.subscriptions()
 		first.conn.Close()
-		time.Sleep(linger - slack)
+		time.Sleep(defaultTiming.linger - slack)
 		again := s.enter(1, "bob", presence.WatchList)
 		time.Sleep(slack)
 		again.shows(2)
 		if _, ever := port.subscriptions(); ever != before {
 			t.Errorf("subscribed %d times more", ever-before)
 		}
-		time.Sleep(linger)
+		time.Sleep(defaultTiming.linger)
 		if n, _ := port.subscriptions(); n != 1 {
 			t.Errorf("%d subscriptions while there is a watcher", n)
 		}
 		again.conn.Close()
-		time.Sleep(linger + slack)
+		time.Sleep(defaultTiming.linger + slack)
 		if n, _ := port.subscriptions(); n != 0 {
 			t.Errorf("%d subscriptions are left without a watcher", n)
 		}

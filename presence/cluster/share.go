@@ -16,34 +16,33 @@ type flight struct {
 }
 
 // share returns the answer to a question that was asked recently, or asks it.
-func (c *Cluster) share(q inquiry) *flight {
-	a := &c.asking
-	a.mu.Lock()
-	defer a.mu.Unlock()
+func (k *asker) share(q inquiry) *flight {
+	k.mu.Lock()
+	defer k.mu.Unlock()
 	now := time.Now()
-	if f := a.flights[q]; f != nil && now.Sub(f.began) < c.timing.share {
+	if f := k.flights[q]; f != nil && now.Sub(f.began) < k.timing.share {
 		return f
 	}
 	f := &flight{began: now, done: make(chan struct{})}
-	if a.closed {
+	if k.closed {
 		close(f.done)
 		return f
 	}
-	if a.flights[q] != nil || len(a.flights) < maxShared {
-		a.flights[q] = f
-		time.AfterFunc(c.timing.share, func() { a.dropFlight(q, f) })
+	if k.flights[q] != nil || len(k.flights) < maxShared {
+		k.flights[q] = f
+		time.AfterFunc(k.timing.share, func() { k.dropFlight(q, f) })
 	}
-	c.all.Go(func() {
-		f.answer = c.find(q)
+	k.all.Go(func() {
+		f.answer = k.find(q)
 		close(f.done)
 	})
 	return f
 }
 
-func (a *asking) dropFlight(q inquiry, f *flight) {
-	a.mu.Lock()
-	defer a.mu.Unlock()
-	if a.flights[q] == f {
-		delete(a.flights, q)
+func (k *asker) dropFlight(q inquiry, f *flight) {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	if k.flights[q] == f {
+		delete(k.flights, q)
 	}
 }

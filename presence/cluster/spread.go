@@ -4,20 +4,8 @@ import (
 	"context"
 	"time"
 
-	"github.com/rollcall-gateway/rollcall/presence"
 	"github.com/rollcall-gateway/rollcall/presence/assignment"
 )
-
-// Spread tells all other pods of changes, and waits until they have kept them, or for as long as for answers. The truth
-// names those that have not said so; they will have the changes when they are there again.
-func (c *Cluster) Spread(ctx context.Context, host presence.HostName, records []assignment.Record) Truth {
-	missing, knows := c.members.unreachable(host, ScopeAll), c.members.pulse.knows()
-	if c.assignments != nil && len(records) > 0 {
-		missing = append(missing, c.assignments.spread(ctx, records, c.stop)...)
-	}
-	missing = distinct(missing)
-	return Truth{Complete: knows && len(missing) == 0, Missing: missing}
-}
 
 // spread returns the pods that have not confirmed the changes.
 func (a *assignments) spread(ctx context.Context, records []assignment.Record, stop <-chan struct{}) []string {

@@ -15,9 +15,7 @@ const (
 	// has for nothing, and they tell by themselves if one was lost.
 	busy = 500 * time.Millisecond
 	// gapWait is the least time between two checks of a channel with a pod that a gap leads to.
-	gapWait = 100 * time.Millisecond
-	// linger is how long the subscription of a channel outlives its last watcher: one that reloads the page is back sooner.
-	linger    = 5 * time.Second
+	gapWait   = 100 * time.Millisecond
 	maxLinger = 1024 // subscriptions
 )
 
@@ -252,7 +250,7 @@ func (s *syncer) release(now time.Time, sub *subscription) {
 		sub.in.end()
 		return
 	}
-	sub.until = now.Add(linger)
+	sub.until = now.Add(s.timing.linger)
 	s.idle[sub.place] = sub
 	s.idling.add(sub.until, sub)
 }

@@ -23,6 +23,9 @@ type timing struct {
 	coalesce time.Duration // changes of a channel within this time go out together
 	check    time.Duration // between two checks of a watched channel with a pod
 
+	// linger is how long a subscription outlives its last use: a page that is loaded again is back sooner.
+	linger time.Duration
+
 	// stall is called before each look at the clock. Tests stop the process with it. Default: nothing.
 	stall func()
 }
@@ -42,4 +45,5 @@ var defaultTiming = timing{
 	remote:    1500 * time.Millisecond,
 	coalesce:  10 * time.Millisecond,
 	check:     5 * time.Second,
+	linger:    5 * time.Second,
 }

@@ -67,7 +67,7 @@ func TestRecordedMessagesAreNotDeliveredAgain(t *testing.T) {
 		{name: "at once"},
 		{name: "after the pod that sent was taken for dead", away: true},
 		{name: "after the subscription has ended", again: func(t *testing.T, _ *lab, a *labPod) (*labPod, *mailbox) {
-			time.Sleep(linger + 2*time.Second)
+			time.Sleep(defaultTiming.linger + 2*time.Second)
 			_, box := a.listen(t, host, "cid", "room")
 			return a, box
 		}},

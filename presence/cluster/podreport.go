@@ -1,0 +1,70 @@
+package cluster
+
+import (
+	"cmp"
+	"slices"
+	"time"
+)
+
+// PodReport is one pod as this one sees it.
+type PodReport struct {
+	DataCenter  string  `json:"data_center"`
+	Pod         string  `json:"pod"`
+	Incarnation string  `json:"incarnation"`
+	State       string  `json:"state"` // self, alive, suspect, draining, unreachable
+	Started     string  `json:"started"`
+	Heartbeat   float64 `json:"heartbeat_age_seconds"`
+	RoundTrip   float64 `json:"round_trip_ms,omitempty"` // of a ping that was sent for this report; 0: no reply
+	Connections uint64  `json:"connections"`
+	Hosts       uint64  `json:"hosts"`
+	Conflict    bool    `json:"conflict,omitempty"` // another process has the same name
+}
+
+// podOf is a pod with what is told of it.
+type podOf struct {
+	peer
+	report PodReport
+}
+
+// report tells of all pods, this one first.
+func (m *members) report() []podOf {
+	connections, hosts := m.load()
+	now := time.Now()
+	m.mu.RLock()
+	defer m.mu.RUnlock()
+	all := make([]podOf, 1, 1+len(m.pods)+len(m.lost))
+	all[0] = m.describe(m.self, "self")
+	all[0].report.Connections, all[0].report.Hosts, all[0].report.Conflict = connections, hosts, m.selfConflict
+	for p, pod := range m.pods {
+		state := "alive"
+		switch {
+		case pod.suspect:
+			state = "suspect"
+		case pod.draining:
+			state = "draining"
+		}
+		d := m.describe(p, state)
+		d.report.Heartbeat = now.Sub(pod.heard).Seconds()
+		d.report.Connections, d.report.Hosts, d.report.Conflict = pod.connections, pod.hosts, pod.conflict
+		all = append(all, d)
+	}
+	for _, lost := range m.lost {
+		d := m.describe(lost.peer, "unreachable")
+		d.report.Heartbeat = (now.Sub(lost.at) + m.timing.gone).Seconds()
+		all = append(all, d)
+	}
+	slices.SortFunc(all[1:], func(a, b podOf) int {
+		return cmp.Or(cmp.Compare(a.dc, b.dc), cmp.Compare(a.pod, b.pod), compareIncarnations(a.inc, b.inc))
+	})
+	return all
+}
+
+func (m *members) describe(p peer, state string) podOf {
+	return podOf{p, PodReport{
+		DataCenter:  p.dc,
+		Pod:         p.pod,
+		Incarnation: incarnationText(p.inc),
+		State:       state,
+		Started:     time.UnixMilli(p.inc.Started).UTC().Format(time.RFC3339),
+	}}
+}
