@@ -9,13 +9,15 @@ import (
 // rules before is taken anew.
 func (s *Site) MakeRules() {
 	rules := s.Bounds
-	v := &verdicts{patterns: s.Patterns, chain: s.Chain}
 	rules.Classifier = s.Patterns
-	if s.Chain.Has(plugins.HookClassify) {
-		rules.Classifier = v
-	}
-	if s.Chain.Has(plugins.HookAuthorize) {
-		rules.Authorizer = v
+	if s.Chain != nil {
+		v := &verdicts{patterns: s.Patterns, chain: s.Chain}
+		if s.Chain.Has(plugins.HookClassify) {
+			rules.Classifier = v
+		}
+		if s.Chain.Has(plugins.HookAuthorize) {
+			rules.Authorizer = v
+		}
 	}
 	s.SetRules(&rules)
 }

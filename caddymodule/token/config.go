@@ -190,7 +190,7 @@ func (c Config) pemKeys() (keySource, []algorithm, error) {
 	}
 	fixed := newFixedKeys(keys, allowed)
 	for _, a := range allowed {
-		if len(fixed[a.name].Keys) == 0 {
+		if len(fixed.of(a.name).Keys) == 0 {
 			return nil, nil, fmt.Errorf("algorithm %s fits none of the PEM keys: remove it or add a key of its kind", a.name)
 		}
 	}

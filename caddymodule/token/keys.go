@@ -14,25 +14,40 @@ type keySource interface {
 	find(ctx context.Context, t *jwt.Token) (any, error)
 }
 
-// fixedKeys are configured keys, sorted by the name of each algorithm that they may be used with.
-type fixedKeys map[string]jwt.VerificationKeySet
+// fixedKeys are configured keys for each algorithm that they may be used with. They are few, so a linear search finds
+// them, and a map would be most of the memory of a site.
+type fixedKeys []namedKeys
+
+type namedKeys struct {
+	name string // of the algorithm
+	set  jwt.VerificationKeySet
+}
 
 func newFixedKeys(keys []any, allowed []algorithm) fixedKeys {
 	f := make(fixedKeys, len(allowed))
-	for _, a := range allowed {
-		var set jwt.VerificationKeySet
+	for i, a := range allowed {
+		f[i].name = a.name
 		for _, k := range keys {
 			if a.fits(k) {
-				set.Keys = append(set.Keys, k)
+				f[i].set.Keys = append(f[i].set.Keys, k)
 			}
 		}
-		f[a.name] = set
 	}
 	return f
 }
 
+// of returns the keys for an algorithm.
+func (f fixedKeys) of(name string) jwt.VerificationKeySet {
+	for i := range f {
+		if f[i].name == name {
+			return f[i].set
+		}
+	}
+	return jwt.VerificationKeySet{}
+}
+
 func (f fixedKeys) find(_ context.Context, t *jwt.Token) (any, error) {
-	return f[t.Method.Alg()], nil
+	return f.of(t.Method.Alg()), nil
 }
 
 func fitsAny(key any, as []algorithm) bool {
