@@ -57,6 +57,7 @@ type App struct {
 	owners   owners
 	settled  bool                       // handlers are no longer accepted
 	prepared map[*caddyhttp.Server]bool // those that have a handler
+	doorLog  *zap.Logger                // of all handlers; nil before the first
 }
 
 const (
@@ -164,6 +165,16 @@ func (a *App) findWay(ctx caddy.Context) way {
 	a.mu.Lock()
 	defer a.mu.Unlock()
 	return a.ways.find(ctx)
+}
+
+// handlerLogger returns the logger of the handlers, given the context of one of them. Caddy would make one for each.
+func (a *App) handlerLogger(ctx caddy.Context) *zap.Logger {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	if a.doorLog == nil {
+		a.doorLog = ctx.Logger()
+	}
+	return a.doorLog
 }
 
 // add makes a handler part of this configuration.

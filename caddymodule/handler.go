@@ -130,7 +130,7 @@ func (h *Handler) provision(ctx caddy.Context) error {
 		return err
 	}
 	h.app.prepare(ctx)
-	h.settings = newSettings(h.options())
+	h.settings = h.newSettings()
 	made := true
 	if h.way.named {
 		h.site = h.app.newSite(h.settings) // its hosts are known when the app starts
@@ -140,39 +140,43 @@ func (h *Handler) provision(ctx caddy.Context) error {
 			return err
 		}
 	}
-	if err := h.checkReach(ctx, &h.way, ctx.Logger()); err != nil || !made {
+	logger := h.app.handlerLogger(ctx)
+	if err := h.checkReach(ctx, &h.way, logger); err != nil || !made {
 		return err
 	}
 	h.made = h.site
+	h.site.Logger = logger
 	return h.provisionSite(ctx, h.site)
 }
 
 // userOf returns what finds the user of a request that another handler has authenticated.
 func (h *Handler) userOf() func(*http.Request) (id, email string) {
-	user := UserPlaceholders{ID: "{http.auth.user.id}", Email: "{http.auth.user.email}"}
-	if h.User != nil {
-		user = *h.User
+	if h.User == nil {
+		return defaultUser.of
 	}
-	return func(r *http.Request) (id, email string) {
-		repl := r.Context().Value(caddy.ReplacerCtxKey).(*caddy.Replacer)
-		if id = repl.ReplaceAll(user.ID, ""); id == "" {
-			return "", ""
-		}
-		return id, repl.ReplaceAll(user.Email, "")
+	return h.User.of
+}
+
+var defaultUser = &UserPlaceholders{ID: "{http.auth.user.id}", Email: "{http.auth.user.email}"}
+
+// of returns the user of a request, "" for an anonymous one.
+func (u *UserPlaceholders) of(r *http.Request) (id, email string) {
+	repl := r.Context().Value(caddy.ReplacerCtxKey).(*caddy.Replacer)
+	if id = repl.ReplaceAll(u.ID, ""); id == "" {
+		return "", ""
 	}
+	return id, repl.ReplaceAll(u.Email, "")
 }
 
 // provisionSite makes the site of the handler's configuration.
 func (h *Handler) provisionSite(ctx caddy.Context, s *site.Site) error {
 	var err error
-	s.Logger = ctx.Logger()
-	logger := s.Logger.With(zap.String("site", h.way.label(h.Prefix)))
 	s.User = h.userOf()
 	if s.Keys, err = parseAPIKeys(h.APIKey); err != nil {
 		return err
 	}
 	if len(h.APIKey) == 0 {
-		logger.Warn("no api_key: the endpoints answer 401; write a key, or off to open them")
+		h.siteLogger(s).Warn("no api_key: the endpoints answer 401; write a key, or off to open them")
 	}
 	for _, text := range h.Origins {
 		o, err := site.ParseOrigin(text)
@@ -181,14 +185,14 @@ func (h *Handler) provisionSite(ctx caddy.Context, s *site.Site) error {
 		}
 		s.Origins = append(s.Origins, o)
 	}
-	if err := h.provisionJWT(ctx, s, logger); err != nil {
+	if err := h.provisionJWT(ctx, s); err != nil {
 		return err
 	}
 	if err := h.provisionRules(s); err != nil {
 		return err
 	}
 	if h.Backend != nil {
-		if s.Backend, err = h.Backend.endpoint(logger); err != nil {
+		if s.Backend, err = h.Backend.endpoint(h.siteLogger(s)); err != nil {
 			return err
 		}
 	}
@@ -200,6 +204,11 @@ func (h *Handler) provisionSite(ctx caddy.Context, s *site.Site) error {
 	}
 	s.MakeRules()
 	return nil
+}
+
+// siteLogger returns a logger that names the site.
+func (h *Handler) siteLogger(s *site.Site) *zap.Logger {
+	return s.Logger.With(zap.String("site", h.way.label(h.Prefix)))
 }
 
 // apiKeysOff stands in place of keys to ask for none.
@@ -227,8 +236,8 @@ func parseAPIKeys(configured []string) (site.Keys, error) {
 	return site.NewKeys(texts)
 }
 
-// provisionJWT makes what verifies the tokens of a site. The logger names the site.
-func (h *Handler) provisionJWT(ctx caddy.Context, s *site.Site, logger *zap.Logger) error {
+// provisionJWT makes what verifies the tokens of a site.
+func (h *Handler) provisionJWT(ctx caddy.Context, s *site.Site) error {
 	if h.JWT == nil {
 		return nil
 	}
@@ -239,19 +248,22 @@ func (h *Handler) provisionJWT(ctx caddy.Context, s *site.Site, logger *zap.Logg
 		Audience:   h.JWT.Audience,
 		IDClaim:    h.JWT.IDClaim,
 		EmailClaim: h.JWT.EmailClaim,
-		Logger: func(msg string, err error) {
+	}
+	if c.JWKSURL != "" {
+		logger := h.siteLogger(s)
+		c.Logger = func(msg string, err error) {
 			if err == nil {
 				logger.Info(msg)
 				return
 			}
 			logger.Error(msg, zap.Error(err))
-		},
+		}
 	}
 	if err := h.JWT.readKey(&c); err != nil {
 		return err
 	}
 	if n := len(c.Secret); n > 0 && n < token.MinSecret {
-		logger.Warn("the jwt secret is short and can be guessed: make one with openssl rand -hex 32",
+		h.siteLogger(s).Warn("the jwt secret is short and can be guessed: make one with openssl rand -hex 32",
 			zap.Int("bytes", n), zap.Int("recommended", token.MinSecret))
 	}
 	var err error

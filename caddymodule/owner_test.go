@@ -280,10 +280,10 @@ func TestSettingsAreComparedExactly(t *testing.T) {
 	a := &Handler{Plugins: []*PluginConfig{{Path: "x", Config: json.RawMessage(`{"n":9007199254740993}`)}}}
 	b := &Handler{Plugins: []*PluginConfig{{Path: "x", Config: json.RawMessage(`{"n":9007199254740992}`)}}}
 	c := &Handler{Plugins: []*PluginConfig{{Path: "x", Config: json.RawMessage(`{ "n": 9007199254740993 }`)}}, Prefix: "/y", APIFrom: []string{"192.0.2.1"}}
-	if newSettings(a.options()) == newSettings(b.options()) {
+	if a.newSettings() == b.newSettings() {
 		t.Error("two numbers are one")
 	}
-	if newSettings(a.options()) != newSettings(c.options()) {
+	if a.newSettings() != c.newSettings() {
 		t.Error("white space, prefix and api_from are settings")
 	}
 	if got := differing(a, b); !slices.Equal(got, []string{"plugins"}) {

@@ -21,6 +21,13 @@ func resolveSecret(option, text string) (string, error) {
 }
 
 func replacePlaceholders(option, text string, secret bool) (string, error) {
+	if text != "" && !strings.ContainsAny(text, "{}") { // as the replacer does, without making one
+		return text, nil
+	}
+	return replaceBraces(option, text, secret)
+}
+
+func replaceBraces(option, text string, secret bool) (string, error) {
 	var problem error
 	value, err := caddy.NewReplacer().ReplaceFunc(text, func(name string, value any) (any, error) {
 		if caddy.ToString(value) == "" {

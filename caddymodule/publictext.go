@@ -7,9 +7,9 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
-	"regexp"
 	"slices"
 	"strings"
+	"unicode"
 )
 
 // resolveKey is like resolveSecret for a text that must be hard to guess. A text that everybody knows, such as a URL or a
@@ -28,10 +28,11 @@ func resolveKey(option, text string) (string, error) {
 	return key, nil
 }
 
-var (
-	urlStart  = regexp.MustCompile(`^[A-Za-z][A-Za-z0-9+.-]*://`)
-	sshStarts = []string{"ssh-", "ecdsa-", "sk-ssh-", "sk-ecdsa-", "---- BEGIN SSH2 PUBLIC KEY"}
-	extension = regexp.MustCompile(`\.[A-Za-z][A-Za-z0-9]{0,7}$`)
+var sshStarts = []string{"ssh-", "ecdsa-", "sk-ssh-", "sk-ecdsa-", "---- BEGIN SSH2 PUBLIC KEY"}
+
+const (
+	letters   = "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ"
+	lettersOr = letters + "0123456789" // letters or digits
 )
 
 // publicText says what a text is that others know too, "" if it is nothing of the kind.
@@ -39,8 +40,12 @@ func publicText(text string) string {
 	if is := plainPublicText(text); is != "" {
 		return is
 	}
+	plain := text
+	if strings.ContainsFunc(text, unicode.IsSpace) {
+		plain = strings.Join(strings.Fields(text), "")
+	}
+	plain = strings.TrimRight(plain, "=")
 	for _, encoding := range []*base64.Encoding{base64.RawStdEncoding, base64.RawURLEncoding} {
-		plain := strings.TrimRight(strings.Join(strings.Fields(text), ""), "=")
 		decoded, err := encoding.DecodeString(plain)
 		if err != nil {
 			continue
@@ -58,7 +63,7 @@ func publicText(text string) string {
 func plainPublicText(text string) string {
 	text = strings.TrimSpace(text)
 	switch {
-	case urlStart.MatchString(text):
+	case startsLikeURL(text):
 		return "a URL"
 	case strings.Contains(text, pemStart):
 		return "a key as PEM text"
@@ -70,17 +75,26 @@ func plainPublicText(text string) string {
 	return ""
 }
 
+// startsLikeURL reports whether a text begins with a scheme (RFC 3986 section 3.1) and "://".
+func startsLikeURL(text string) bool {
+	scheme, _, ok := strings.Cut(text, "://")
+	return ok && scheme != "" && strings.Trim(scheme[:1], letters) == "" && strings.Trim(scheme, lettersOr+"+.-") == ""
+}
+
 // isPublicKey reports whether bytes are a public key or a certificate: DER, or the wire format of SSH (RFC 4253 section
 // 6.6), which begins with the length of the name of the algorithm.
 func isPublicKey(b []byte) bool {
-	if _, err := x509.ParsePKIXPublicKey(b); err == nil {
-		return true
-	}
-	if _, err := x509.ParsePKCS1PublicKey(b); err == nil {
-		return true
-	}
-	if _, err := x509.ParseCertificate(b); err == nil {
-		return true
+	const sequence = 0x30 // the first byte of a key or certificate in DER
+	if len(b) > 0 && b[0] == sequence {
+		if _, err := x509.ParsePKIXPublicKey(b); err == nil {
+			return true
+		}
+		if _, err := x509.ParsePKCS1PublicKey(b); err == nil {
+			return true
+		}
+		if _, err := x509.ParseCertificate(b); err == nil {
+			return true
+		}
 	}
 	return len(b) > 4 && b[0] == 0 && b[1] == 0 && b[2] == 0 && plainPublicText(string(b[4:])) != ""
 }
@@ -95,9 +109,16 @@ func isPath(text string) bool {
 // looksLikePath reports whether a text ends like the name of a file, in a folder that exists.
 func looksLikePath(text string) bool {
 	folder := filepath.Dir(text)
-	if folder == "/" || !extension.MatchString(text) {
+	if folder == "/" || !hasExtension(text) {
 		return false
 	}
 	info, err := os.Stat(folder)
 	return err == nil && info.IsDir()
+}
+
+// hasExtension reports whether a text ends in a dot, a letter, and at most 7 letters or digits.
+func hasExtension(text string) bool {
+	i := strings.LastIndexByte(text, '.')
+	after := text[i+1:]
+	return i >= 0 && after != "" && len(after) <= 8 && strings.Trim(after[:1], letters) == "" && strings.Trim(after, lettersOr) == ""
 }

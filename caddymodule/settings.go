@@ -29,10 +29,23 @@ func (h *Handler) options() map[string]any {
 	return options
 }
 
-// newSettings returns the hash of options: handlers with the same settings can be doors of one site.
-func newSettings(options map[string]any) site.Settings {
-	raw, _ := json.Marshal(options) // with sorted keys
-	return sha256.Sum256(raw)
+// siteOptions are the options of a handler without those of the door, which are empty here.
+type siteOptions struct {
+	*Handler
+
+	Prefix  string   `json:"prefix,omitempty"`
+	APIFrom []string `json:"api_from,omitempty"`
+}
+
+// newSettings returns the hash of the options: handlers with the same settings can be doors of one site.
+func (h *Handler) newSettings() site.Settings {
+	hash := sha256.New()
+	var options any = siteOptions{Handler: h}
+	if slices.ContainsFunc(h.Plugins, func(c *PluginConfig) bool { return c != nil && len(c.Config) > 0 }) {
+		options = h.options() // with the keys of each config sorted
+	}
+	_ = json.NewEncoder(hash).Encode(options)
+	return site.Settings(hash.Sum(nil))
 }
 
 // differing returns the names of the options that differ between two handlers, never their values.
