@@ -58,7 +58,7 @@ func TestWhoWaitsForACancelledLoadCompilesItself(t *testing.T) {
 	other.mu.Lock()
 	builder.err = context.Canceled
 	delete(other.programs, key)
-	other.leaveProgram(builder)
+	other.releaseProgram(builder)
 	other.mu.Unlock()
 	close(builder.ready)
 	if err := <-loaded; err != nil {

@@ -11,7 +11,7 @@ import (
 	"github.com/rollcall-gateway/rollcall/plugins/internal/codec"
 )
 
-// Chain is the plugins of one site in their order. A nil *Chain has no plugins.
+// Chain holds the plugins of one site, in order. A nil *Chain has no plugins.
 type Chain struct {
 	plugins atomic.Pointer[[]*Plugin]
 }
@@ -40,8 +40,8 @@ func (c *Chain) Has(h Hook) bool {
 	return slices.ContainsFunc(c.load(), func(p *Plugin) bool { return p.Hooks().Has(h) })
 }
 
-// Replace puts replacement in the place of old, for all calls that start from now on. It returns false, and changes
-// nothing, when old is not in the chain. The caller releases old.
+// Replace puts replacement in the place of old, for all calls that start from now on. If old is not
+// in the chain, it returns false and changes nothing. The caller releases old.
 func (c *Chain) Replace(old, replacement *Plugin) bool {
 	for c != nil {
 		was := c.plugins.Load()
@@ -69,7 +69,7 @@ func (c *Chain) Release() {
 //
 // # Errors
 //
-// An [*Error] says that a plugin failed whose policy is [Deny].
+// It returns an [*Error] if a plugin fails whose policy is [Deny].
 func (c *Chain) Classify(host, channel string, site Kind) (Decision, error) {
 	var d Decision
 	for _, p := range c.load() {
@@ -96,12 +96,12 @@ func (c *Chain) Classify(host, channel string, site Kind) (Decision, error) {
 	return d, nil
 }
 
-// Authorize asks the plugins whether user may join channel; user is nil for an anonymous connection. It returns true when
-// no plugin objects.
+// Authorize asks the plugins whether user may join channel. A nil user is an anonymous connection.
+// It returns true if no plugin objects.
 //
 // # Errors
 //
-// An [*Error] says that a plugin failed whose policy is [Deny].
+// It returns an [*Error] if a plugin fails whose policy is [Deny].
 func (c *Chain) Authorize(host, channel string, site Kind, user *User) (bool, error) {
 	for _, p := range c.load() {
 		core := p.anchor.core
@@ -126,16 +126,17 @@ func (c *Chain) Authorize(host, channel string, site Kind, user *User) (bool, er
 	return true, nil
 }
 
-// shapeGrowth is how many times the document limit an answer may have after a plugin shaped it.
+// shapeGrowth is the longest shaped answer, in multiples of the document limit.
 const shapeGrowth = 4
 
 var errNotJSON = errors.New("the result is not one JSON value")
 
-// Shape passes body, a whole answer, through the plugins and returns what is sent instead. The result may be body itself.
+// Shape passes body, a whole answer, through the plugins and returns the result, which may be body
+// itself.
 //
 // # Errors
 //
-// An [*Error] says that a plugin failed whose policy is [Deny]. An error of ctx is returned as it is.
+// It returns an [*Error] if a plugin fails whose policy is [Deny], and an error of ctx unchanged.
 func (c *Chain) Shape(ctx context.Context, e Endpoint, host string, request, body []byte) ([]byte, error) {
 	for _, p := range c.load() {
 		core := p.anchor.core
@@ -162,14 +163,14 @@ func (c *Chain) Shape(ctx context.Context, e Endpoint, host string, request, bod
 func (p *pool) shape(e Endpoint, request, body []byte) ([]byte, *fault) {
 	most := p.plugin.limits.Document
 	if int64(len(body)) > most {
-		return nil, p.failed(HookShape,
+		return nil, p.recordFailure(HookShape,
 			faultf(ReasonTooLarge, "the answer has %d bytes, the limit document is %d", len(body), most), false)
 	}
 	var shaped []byte
 	_, f := p.transform(&exchange{
 		hook: HookShape, endpoint: e, request: request, input: body,
-		budget: p.plugin.limits.ShapeBudget, most: int(most) * shapeGrowth,
-		take: func(result []byte) error {
+		budget: p.plugin.limits.ShapeBudget, maxResult: int(most) * shapeGrowth,
+		use: func(result []byte) error {
 			if !codec.ValidJSON(result) {
 				return errNotJSON
 			}

@@ -8,7 +8,7 @@ import (
 	"github.com/rollcall-gateway/rollcall/plugins/internal/wasm"
 )
 
-// The names of the contract's exports.
+// Names of the contract's exports.
 const (
 	exportMemory     = "memory"
 	exportMarker     = "rollcall_abi_v1"
@@ -16,14 +16,14 @@ const (
 	exportInitialize = "_initialize"
 	exportConfigure  = "rollcall_configure"
 	exportStart      = "_start"
-	// exportPrefix begins all names that are meant for Rollcall.
+	// exportPrefix starts all names that are meant for Rollcall.
 	exportPrefix = "rollcall_"
 )
 
-// hookExports has the export of each hook.
+// hookExports lists the export of each hook.
 var hookExports = [hookCount]string{"rollcall_classify", "rollcall_authorize", "rollcall_members", "rollcall_shape"}
 
-// contractTypes has the type of each function that a guest may export for the host.
+// contractTypes maps each function that a guest may export for the host to its type.
 var contractTypes = map[string]wasm.FuncType{
 	exportMarker:               {},
 	exportInitialize:           {},
@@ -35,7 +35,7 @@ var contractTypes = map[string]wasm.FuncType{
 	hookExports[HookShape]:     signature("iii", "I"),
 }
 
-// signature makes a type of letters: i is i32, I is i64.
+// signature builds a type from letters: i is i32, I is i64.
 func signature(params, results string) wasm.FuncType {
 	list := func(letters string) (types []wasm.ValueType) {
 		for _, c := range letters {
@@ -50,7 +50,7 @@ func signature(params, results string) wasm.FuncType {
 	return wasm.FuncType{Params: list(params), Results: list(results)}
 }
 
-// verify holds the imports and exports of a module to the contract, and returns the hooks that it has.
+// verify compares the imports and exports of a module with the contract, and returns its hooks.
 func verify(m *wasm.Module) (Hooks, error) {
 	for _, im := range m.Imports {
 		if err := verifyImport(im); err != nil {
@@ -117,7 +117,7 @@ func verifyExports(exports []wasm.Export) (hooks Hooks, err error) {
 	return hooks, nil
 }
 
-// unknownExports returns the names that look like those of the contract and are not in it.
+// unknownExports returns names that have the contract's prefix but are not in the contract.
 func unknownExports(exports []wasm.Export) (names []string) {
 	for _, e := range exports {
 		if _, known := contractTypes[e.Name]; !known && strings.HasPrefix(e.Name, exportPrefix) {

@@ -10,7 +10,7 @@ import (
 	"go.uber.org/zap"
 )
 
-// coreKey says which loads give the same thing.
+// coreKey identifies a core: loads with equal keys share one.
 type coreKey struct {
 	program programKey
 	name    string
@@ -21,42 +21,44 @@ type coreKey struct {
 	limits  Limits
 }
 
-// core is what the handles on one loaded plugin share. The engine, its janitor and its watchdog refer to it, so it does not
-// refer to its anchor: the anchor is what the handles hold, and when the last is gone the core is taken down.
+// core is a loaded plugin, shared by its handles. The engine, its janitor and its watchdog refer to
+// the core, and the handles to its anchor. The core does not refer to its anchor: when the last
+// handle is unreachable, so is the anchor, and the core is taken down.
 type core struct {
-	engine   *Engine
-	key      coreKey
-	program  *program
-	hooks    Hooks
-	name     string
-	config   json.RawMessage
-	policy   Policy
-	limits   Limits
-	high     int64 // bytes of memory from which on an instance is recycled
-	logger   *zap.Logger
-	counters func(host string) *Counters
+	engine       *Engine
+	key          coreKey
+	program      *program
+	hooks        Hooks
+	name         string
+	config       json.RawMessage
+	policy       Policy
+	limits       Limits
+	recycleAbove int64 // bytes of memory above which an instance is recycled
+	logger       *zap.Logger
+	counters     func(host string) *Counters
 
 	buckets
 	rehearsal rehearsal
 
-	// hosts has a *pool for each host. recent has some of these, where looking costs less.
+	// hosts maps each host to its *pool. recent caches some of them, for a cheaper look-up.
 	hosts  sync.Map
 	recent [recentPools]atomic.Pointer[pool]
 
-	// background has the goroutines that make instances. They hold no handle, so what ends the core waits for them. One
-	// is begun with mu held, and none for a pool that is retired.
+	// background counts the goroutines that make instances. They hold no handle, so taking the core
+	// down waits for them. They are started with mu held, and never for a retired pool.
 	background sync.WaitGroup
 
 	mu      sync.Mutex
 	handles int // guarded by mu
 }
 
-// buckets bound what a plugin causes, for all its hosts: where clients choose the names of hosts, there are any number.
+// buckets bound what a plugin causes over all its hosts. Where clients choose the names of hosts,
+// their number has no bound.
 type buckets struct {
-	replacements *bucket // instances made in the place of those that failed
+	replacements *bucket // instances that replace failed ones
 	evictions    *bucket // see makeRoom
-	failureLines *bucket // of the log
-	guestLines   *bucket // of the log
+	failureLines *bucket // lines of the log
+	guestLines   *bucket // lines of the log
 }
 
 func newBuckets() buckets {
@@ -70,15 +72,16 @@ func newBuckets() buckets {
 
 type anchor struct{ *core }
 
-// anchored returns an anchor for c, and sees to it that c is taken down some time after nobody refers to the anchor.
-func anchored(c *core) *anchor {
+// newAnchor returns an anchor for c. Some time after the anchor becomes unreachable, c is taken
+// down.
+func newAnchor(c *core) *anchor {
 	a := &anchor{c}
-	// Other cleanups need not wait for the instances that are being made.
+	// In a goroutine, so that other cleanups do not wait for instances that are being made.
 	runtime.AddCleanup(a, func(c *core) { go c.takeDown() }, c)
 	return a
 }
 
-// takeDown closes what is left. Nobody can be in a call: a call holds a handle.
+// takeDown closes the remaining instances. No call is running: a call holds a handle.
 func (c *core) takeDown() {
 	c.retire()
 	c.background.Wait()
@@ -89,11 +92,11 @@ func (c *core) takeDown() {
 	if w, ok := e.loaded[c.key]; ok && w.Value() == nil {
 		delete(e.loaded, c.key)
 	}
-	e.leaveProgram(c.program)
+	e.releaseProgram(c.program)
 }
 
-// leaveProgram takes one user from a program, and closes it after the last. The caller holds mu.
-func (e *Engine) leaveProgram(p *program) {
+// releaseProgram removes one user from a program and closes it after the last. The caller holds mu.
+func (e *Engine) releaseProgram(p *program) {
 	if p.users--; p.users == 0 {
 		if e.programs[p.key] == p {
 			delete(e.programs, p.key)
@@ -121,7 +124,7 @@ func (c *core) pool(host string) *pool {
 // recentPools is a power of two.
 const recentPools = 16
 
-// hostByte returns a byte in which the hosts of a process are likely to differ.
+// hostByte returns a byte that is likely to differ between the hosts of a process.
 func hostByte(host string) byte {
 	if host == "" {
 		return 0
@@ -157,8 +160,8 @@ func (c *core) retired() bool {
 	return c.handles == 0
 }
 
-// hold adds a handle, and brings the plugin back when it was retired.
-func (c *core) hold() {
+// addHandle adds a handle, and revives a retired plugin.
+func (c *core) addHandle() {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	if c.handles++; c.handles == 1 {
@@ -168,8 +171,8 @@ func (c *core) hold() {
 	}
 }
 
-// drop takes a handle away, and retires the plugin after the last.
-func (c *core) drop() {
+// removeHandle removes a handle, and retires the plugin after the last.
+func (c *core) removeHandle() {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	if c.handles--; c.handles == 0 {
@@ -226,7 +229,7 @@ func (p *pool) report() HostReport {
 
 // bucket is a token bucket.
 type bucket struct {
-	rate, burst float64 // rate in tokens a second
+	rate, burst float64 // rate in tokens per second
 
 	mu     sync.Mutex
 	tokens float64
@@ -235,7 +238,7 @@ type bucket struct {
 
 func newBucket(rate, burst float64) *bucket { return &bucket{rate: rate, burst: burst, tokens: burst} }
 
-func (b *bucket) take() bool {
+func (b *bucket) allow() bool {
 	now := time.Now()
 	b.mu.Lock()
 	defer b.mu.Unlock()

@@ -2,7 +2,7 @@ package plugins
 
 import "sync/atomic"
 
-// StepBuckets are the upper bounds of the histogram of steps; a last bucket holds what is above them.
+// StepBuckets are the upper bounds of the histogram of steps. A last bucket counts larger values.
 var StepBuckets = [...]int64{10, 100, 1000, 10_000, 100_000, 1_000_000, 10_000_000, 100_000_000, 1_000_000_000}
 
 const (
@@ -11,8 +11,8 @@ const (
 	counterShards = 8
 )
 
-// Counters count the calls of one plugin for one host. The zero value is ready. They belong to the embedder, so that
-// they outlive plugins and reloads. A Counters must not be copied.
+// Counters counts the calls of one plugin for one host. The zero value is ready. The embedder owns
+// it, so that it outlives plugins and reloads. A Counters must not be copied.
 type Counters struct {
 	// shards keep instances that work at the same time from writing to the same cache lines.
 	shards     [counterShards]atomic.Pointer[counterShard]
@@ -23,39 +23,41 @@ type Counters struct {
 	initSteps  atomic.Uint64
 }
 
-// fewSteps is up to how many steps calls are counted by their exact number, which makes their sum known without
-// counting it.
+// Calls of fewer than fewSteps steps are counted by their exact number. Their sum follows from that
+// and needs no counter.
 const fewSteps = 16
 
 type counterShard struct {
 	_     [64]byte
 	few   [hookCount][fewSteps]atomic.Uint64
-	steps [hookCount][stepBuckets]atomic.Uint64 // those above
+	steps [hookCount][stepBuckets]atomic.Uint64 // calls of fewSteps or more
 	sum   [hookCount]atomic.Uint64
 	_     [64]byte
 }
 
-// CountersSnapshot is what [Counters] held at one moment. All values only grow.
+// CountersSnapshot holds the values of [Counters] at one moment. They only grow.
 type CountersSnapshot struct {
-	// OK has the calls that succeeded, by hook.
+	// OK counts the calls that succeeded, by hook.
 	OK [hookCount]uint64
-	// Failed has the calls that failed, by hook and by the index of the reason in [Reasons].
+	// Failed counts the calls that failed, by hook and by the index of the reason in [Reasons].
 	Failed [hookCount][len(Reasons)]uint64
-	// Steps is a histogram of the steps of calls that succeeded, by hook: the number in each bucket of [StepBuckets],
-	// not cumulated, and the sum.
+	// Steps is a histogram of the steps of calls that succeeded, by hook: the number in each bucket
+	// of [StepBuckets], not cumulative, and the sum.
 	Steps    [hookCount][len(StepBuckets) + 1]uint64
 	StepsSum [hookCount]uint64
-	// Restarts has the instances that were discarded, by the index of the reason in [Reasons].
+	// Restarts counts the instances that were discarded, by the index of the reason in [Reasons].
 	Restarts [len(Reasons)]uint64
-	// Recycled has the instances that were replaced in good order, because of their age or the size of their memory.
+	// Recycled counts the instances that were replaced without a failure, because of their age or
+	// the size of their memory.
 	Recycled uint64
-	// InitSteps has the steps that making instances took: start function, _initialize and configure.
+	// InitSteps is the number of steps spent on making instances: start function, _initialize and
+	// configure.
 	InitSteps uint64
-	// LogDropped has the lines of guests that were not logged.
+	// LogDropped counts the lines of guests that were not logged.
 	LogDropped uint64
 }
 
-// Read returns the present values.
+// Read returns the current values.
 func (c *Counters) Read() CountersSnapshot {
 	s := CountersSnapshot{
 		Recycled: c.recycled.Load(), InitSteps: c.initSteps.Load(), LogDropped: c.logDropped.Load(),

@@ -20,38 +20,42 @@ const DefaultEngineMemory = 1 << 30
 
 // EngineConfig configures an [Engine].
 type EngineConfig struct {
-	// CacheDir is a folder for compiled code, which the engine makes with mode 0700. Native code is loaded from it: it
-	// must belong to this user and be closed to others. Default: compiled code is kept in memory only.
+	// CacheDir is a folder for compiled code; the engine creates it with mode 0700. Native code is
+	// loaded from it, so it must belong to this user and be closed to others. Default: compiled
+	// code is kept in memory only.
 	CacheDir string
-	// Memory is the most bytes that all instances may have together. Default: 1 GiB.
+	// Memory is the maximum for all instances together, in bytes. Default: 1 GiB.
 	Memory int64
-	// Logger is for what belongs to no plugin, and for plugins without a logger. Default: nothing is logged.
+	// Logger logs what belongs to no plugin, and serves plugins without a logger of their own.
+	// Default: nothing is logged.
 	Logger *zap.Logger
 }
 
-// Engine is what all plugins of a process share. Its methods may be called from any goroutine.
+// Engine holds what all plugins of a process share. It is safe for concurrent use.
 type Engine struct {
 	config   EngineConfig
 	memory   *memory.Budget
 	watchdog watchdog
 	janitor  janitor
-	// ctx ends with Close, and with it the making of instances in the background.
+	// ctx ends with Close. It stops the making of instances in the background.
 	ctx    context.Context
 	cancel context.CancelFunc
 
-	// mu guards what follows. It is never held while a guest runs.
+	// mu guards the fields below. It is never held while a guest runs.
 	mu       sync.Mutex
 	closed   bool
 	programs map[programKey]*program
-	// loaded finds what is loaded already, as long as anybody holds it; cores has the same for the janitor.
+	// loaded finds a loaded plugin as long as a handle refers to it. cores lists them all for the
+	// janitor.
 	loaded map[coreKey]weak.Pointer[anchor]
 	cores  map[*core]struct{}
 }
 
-// NewEngine returns an engine. It fails when the cache folder cannot be made, is not this user's or is open to others.
+// NewEngine returns an engine. It fails if the cache folder cannot be created, does not belong to
+// this user, or is open to others.
 func NewEngine(c EngineConfig) (*Engine, error) {
 	if c.Memory < 0 {
-		return nil, fmt.Errorf("memory: %d bytes for all plugins is less than nothing", c.Memory)
+		return nil, fmt.Errorf("memory: %d bytes for all plugins is negative: use 0 for the default", c.Memory)
 	}
 	c.Memory = orDefault(c.Memory, DefaultEngineMemory)
 	if c.Logger == nil {
@@ -76,12 +80,12 @@ func NewEngine(c EngineConfig) (*Engine, error) {
 // errEngineClosed is returned by Load after Close.
 var errEngineClosed = errors.New("the engine of the plugins is closed")
 
-// Close closes idle instances, refuses further loads, and returns when no instance is being made in the background.
-// Plugins that are still held go on working; call it when nothing uses them any more.
+// Close closes idle instances, refuses further loads, and waits until no instance is being made in
+// the background. Handles that still exist keep working: call Close when none is used.
 func (e *Engine) Close() error {
 	e.mu.Lock()
 	e.closed = true
-	cores := e.list()
+	cores := e.allCores()
 	e.mu.Unlock()
 	e.cancel()
 	e.janitor.stop()
@@ -94,8 +98,8 @@ func (e *Engine) Close() error {
 	return nil
 }
 
-// list returns all cores; the caller holds mu.
-func (e *Engine) list() []*core {
+// allCores returns all cores. The caller holds mu.
+func (e *Engine) allCores() []*core {
 	cores := make([]*core, 0, len(e.cores))
 	for c := range e.cores {
 		cores = append(cores, c)
@@ -103,15 +107,15 @@ func (e *Engine) list() []*core {
 	return cores
 }
 
-// Report returns the state of all loaded plugins, by name.
+// Report returns the state of all loaded plugins, sorted by name.
 func (e *Engine) Report() []Report {
 	e.mu.Lock()
-	cores := e.list()
+	cores := e.allCores()
 	e.mu.Unlock()
 	reports := make([]Report, 0, len(cores))
 	for _, c := range cores {
 		if c.retired() {
-			continue // the configuration that loaded it is gone
+			continue // no configuration uses it
 		}
 		reports = append(reports, c.report())
 	}
@@ -136,14 +140,15 @@ type Report struct {
 // HostReport is the state of a plugin for one host.
 type HostReport struct {
 	Host string `json:"host"`
-	// Idle and Busy count instances.
+	// Idle and Busy are numbers of instances.
 	Idle int `json:"idle"`
 	Busy int `json:"busy"`
 	// Memory is the linear memory of all instances, in bytes.
 	Memory int64 `json:"memory"`
 	// Breaker is "closed", "open" or "half-open".
 	Breaker string `json:"breaker"`
-	// Failures counts failed calls since the plugin was first used for the host. LastFailure is the text of the latest.
+	// Failures is the number of failed calls since the plugin was first used for the host.
+	// LastFailure is the text of the latest.
 	Failures    uint64 `json:"failures"`
 	LastFailure string `json:"last_failure,omitempty"`
 }

@@ -13,10 +13,10 @@ import (
 	"github.com/rollcall-gateway/rollcall/internal/plural"
 )
 
-// Reason says in one word why a call failed. It is a label of metrics: the set is closed.
+// Reason is why a call failed, in one word. It is a label of metrics, so the set is closed.
 type Reason string
 
-// The reasons of failures.
+// Reasons of failures.
 const (
 	// ReasonBudget: the guest used up its steps.
 	ReasonBudget Reason = "budget"
@@ -26,30 +26,30 @@ const (
 	ReasonTrap Reason = "trap"
 	// ReasonExit: the guest ended itself with proc_exit.
 	ReasonExit Reason = "exit"
-	// ReasonBadResult: the guest returned -1 or something that the contract does not allow.
+	// ReasonBadResult: the guest returned -1 or a value that the contract does not allow.
 	ReasonBadResult Reason = "bad_result"
-	// ReasonMemory: an instance could not be made, or had no room for its input, within the memory limits.
+	// ReasonMemory: the memory limits left no room for an instance or its input.
 	ReasonMemory Reason = "memory"
-	// ReasonBusy: no instance became free within the time of the call.
+	// ReasonBusy: no instance became free within the timeout of the call.
 	ReasonBusy Reason = "busy"
 	// ReasonInit: the start function or _initialize of a new instance failed.
 	ReasonInit Reason = "init"
 	// ReasonConfigure: a new instance refused its configuration.
 	ReasonConfigure Reason = "configure"
-	// ReasonBreaker: the plugin failed too often for this host lately, and was not called.
+	// ReasonBreaker: the plugin failed too often for this host recently, and was not called.
 	ReasonBreaker Reason = "breaker"
-	// ReasonTooLarge: the input is larger than the hook takes, and was not offered to the guest.
+	// ReasonTooLarge: the input is larger than the hook accepts, and was not passed to the guest.
 	ReasonTooLarge Reason = "too_large"
 )
 
-// Reasons lists all reasons, in the order of their numbers in [CountersSnapshot].
+// Reasons lists all reasons. Their indexes are those of [CountersSnapshot].
 var Reasons = [...]Reason{
 	ReasonBudget, ReasonTimeout, ReasonTrap, ReasonExit, ReasonBadResult, ReasonMemory,
 	ReasonBusy, ReasonInit, ReasonConfigure, ReasonBreaker, ReasonTooLarge,
 }
 
-// Error is the failure of a plugin in a call. Its text may hold what the guest logged: it is for the log of the
-// server, not for clients.
+// Error is the failure of a plugin in a call. Its text may contain what the guest logged: it is for
+// the server's log, not for clients.
 type Error struct {
 	Plugin string
 	Host   string
@@ -59,7 +59,7 @@ type Error struct {
 	Err    error
 }
 
-// Error returns the text for a log. It leaves out the hook when that was not reached.
+// Error returns the text for a log. It leaves out the hook if the call did not reach it.
 func (e *Error) Error() string {
 	if e.Hook == HookNone || e.Reason == ReasonInit || e.Reason == ReasonConfigure {
 		return fmt.Sprintf("plugin %s for host %q: %s: %v", e.Plugin, e.Host, e.Reason, e.Err)
@@ -70,7 +70,7 @@ func (e *Error) Error() string {
 // Unwrap returns the cause.
 func (e *Error) Unwrap() error { return e.Err }
 
-// fault is a failure before anyone is told of it.
+// fault is a failure before it is counted, logged and returned as an [Error].
 type fault struct {
 	reason Reason
 	err    error
@@ -86,8 +86,8 @@ func (p *pool) error(h Hook, f *fault) *Error {
 	return &Error{Plugin: p.plugin.name, Host: p.host, Hook: h, Reason: f.reason, Err: printableError{f.err}}
 }
 
-// failed counts and logs a failure, and tells the breaker.
-func (p *pool) failed(h Hook, f *fault, probe bool) *fault {
+// recordFailure counts and logs a failure, and passes it to the breaker.
+func (p *pool) recordFailure(h Hook, f *fault, probe bool) *fault {
 	p.counters.failed[h][reasonIndex(f.reason)].Add(1)
 	p.mu.Lock()
 	p.failures++
@@ -102,15 +102,15 @@ func (p *pool) failed(h Hook, f *fault, probe bool) *fault {
 	case ReasonBreaker:
 		return f
 	case ReasonBusy, ReasonTooLarge:
-		// They say nothing of the guest, and cost it nothing.
+		// Not the guest's fault, and without cost for it.
 		if probe {
-			p.breaker.Undecided()
+			p.breaker.ReturnProbe()
 		}
 	default:
-		pause = p.breaker.Failed(p.calls()+misses, probe)
+		pause = p.breaker.RecordFailure(p.calls()+misses, probe)
 	}
 	p.logFailure("plugin failed", f, zap.Stringer("hook", h), zap.Stringer("on_failure", p.plugin.policy))
-	if pause > 0 && p.plugin.failureLines.take() {
+	if pause > 0 && p.plugin.failureLines.allow() {
 		p.logger.Warn("plugin is not called for a while, it failed too often", zap.Duration("pause", pause))
 	}
 	return f
@@ -124,7 +124,7 @@ func (p *pool) logFailure(message string, f *fault, fields ...zap.Field) {
 		p.logged[f.reason] = limit
 	}
 	p.mu.Unlock()
-	skipped, ok := limit.AllowIf(logAgain, p.plugin.failureLines.take)
+	skipped, ok := limit.AllowIf(logAgain, p.plugin.failureLines.allow)
 	if !ok {
 		return
 	}
@@ -132,18 +132,19 @@ func (p *pool) logFailure(message string, f *fault, fields ...zap.Field) {
 		zap.Int("not_logged_before", skipped))...)
 }
 
-// maxFrames bounds the functions that the text of a trap names.
+// maxFrames is the largest number of functions in the text of a trap.
 const maxFrames = 8
 
 // trapError is the error of a call into a guest, on one line.
 type trapError struct {
-	call  string // what was called; empty for the hook, which is known
+	call  string // what was called; empty for the hook, which the caller knows
 	cause error
-	// instead is said in place of the cause, which is the trap that ended the call; empty if the guest trapped by itself.
+	// instead replaces the text of cause if the host ended the call; empty if the guest trapped by
+	// itself.
 	instead string
 }
 
-// Error returns why the call ended, and where: the innermost function first.
+// Error returns why and where the call ended, the innermost function first.
 func (e *trapError) Error() string {
 	text, trace, found := strings.Cut(e.cause.Error(), "\nwasm stack trace:\n\t")
 	if e.instead != "" {
@@ -156,7 +157,7 @@ func (e *trapError) Error() string {
 		return text
 	}
 	frames := strings.Split(trace, "\n\t")
-	for len(frames) > 1 && strings.HasPrefix(frames[0], ".rollcall.") { // of the meter
+	for len(frames) > 1 && strings.HasPrefix(frames[0], ".rollcall.") { // functions of the meter
 		frames = frames[1:]
 	}
 	if len(frames) > maxFrames {
@@ -168,11 +169,11 @@ func (e *trapError) Error() string {
 	return text + ", in " + strings.Join(frames, " < ")
 }
 
-// Unwrap returns the error of wazero.
+// Unwrap returns wazero's error.
 func (e *trapError) Unwrap() error { return e.cause }
 
-// explain finds the reason of an error that callGuest returned, and has its text name the option that ended the call.
-// The call is over; h is HookNone if it made the instance.
+// explain returns the reason of an error that callGuest returned, and makes its text name the
+// option that ended the call. It runs after the call. h is HookNone if the call made the instance.
 func (in *instance) explain(err error, h Hook, ended bool) Reason {
 	reason, instead := ReasonTrap, ""
 	switch exit := (*sys.ExitError)(nil); {
@@ -189,13 +190,14 @@ func (in *instance) explain(err error, h Hook, ended bool) Reason {
 	return reason
 }
 
-// budgetOptions has the option that bounds the steps of each hook, and of making an instance.
+// budgetOptions names the option that bounds the steps of each hook; for HookNone, those of making
+// an instance.
 var budgetOptions = [...]string{
 	HookClassify: "classify_budget", HookAuthorize: "classify_budget", HookMembers: "members_budget",
 	HookShape: "shape_budget", HookNone: "init_budget",
 }
 
-// timedOut says which limit of time ended a call.
+// timedOut returns the text for a call that a timeout ended.
 func (p *pool) timedOut(h Hook) string {
 	switch h {
 	case HookClassify, HookAuthorize:
@@ -207,5 +209,6 @@ func (p *pool) timedOut(h Hook) string {
 	}
 }
 
-// trapped returns the error of callGuest with the name of what was called, which is empty for a hook.
-func trapped(call string, err error) error { return &trapError{call: call, cause: err} }
+// newTrapError returns an error of callGuest that names the called function; call is empty for a
+// hook.
+func newTrapError(call string, err error) error { return &trapError{call: call, cause: err} }

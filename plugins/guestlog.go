@@ -10,19 +10,19 @@ import (
 )
 
 const (
-	logLine  = 1 << 10 // bytes of a line; more are cut off
-	logTail  = 1 << 10 // bytes that are kept to explain a failure
-	logScan  = 2 << 10 // bytes of one write to stdout or stderr that are looked at
-	logRate  = 10      // lines a second and host
+	logLine  = 1 << 10 // bytes in a line; the rest is cut off
+	logTail  = 1 << 10 // bytes kept to explain a failure
+	logScan  = 2 << 10 // bytes read of one write to stdout or stderr
+	logRate  = 10      // lines per second and host
 	logBurst = 100     // lines
 	abortMax = 256     // UTF-16 units of each text of env.abort
 )
 
-// guestLog collects what a guest says during a call. It is written when the call is over, so that a slow log does not
-// hold up a guest.
+// guestLog collects the output of a guest during a call. It is logged after the call, so that a
+// slow log does not delay a guest.
 type guestLog struct {
 	lines   []guestLine
-	partial [2][]byte // of stdout and stderr, up to the next end of a line
+	partial [2][]byte // unfinished lines of stdout and stderr
 	tail    []byte
 }
 
@@ -33,22 +33,22 @@ type guestLine struct {
 
 var logLevels = [...]zapcore.Level{zapcore.DebugLevel, zapcore.InfoLevel, zapcore.WarnLevel, zapcore.ErrorLevel}
 
-// add takes one line.
-func (l *guestLog) add(in *instance, level zapcore.Level, line []byte) {
+// addLine adds one line.
+func (l *guestLog) addLine(in *instance, level zapcore.Level, line []byte) {
 	line = line[:min(len(line), logLine)]
 	l.tail = append(append(l.tail, line...), '\n')
 	if over := len(l.tail) - logTail; over > 0 {
 		l.tail = append(l.tail[:0], l.tail[over:]...)
 	}
-	if !in.pool.logBucket.take() || !in.pool.plugin.guestLines.take() {
+	if !in.pool.logBucket.allow() || !in.pool.plugin.guestLines.allow() {
 		in.pool.counters.logDropped.Add(1)
 		return
 	}
 	l.lines = append(l.lines, guestLine{level, cutText(printable(string(line)), logLine)})
 }
 
-// write takes what the guest writes to stdout or stderr.
-func (l *guestLog) write(in *instance, fd uint32, b []byte) {
+// addOutput adds what the guest writes to stdout or stderr.
+func (l *guestLog) addOutput(in *instance, fd uint32, b []byte) {
 	level, p := zapcore.InfoLevel, &l.partial[fd-1]
 	if fd == 2 {
 		level = zapcore.WarnLevel
@@ -60,17 +60,17 @@ func (l *guestLog) write(in *instance, fd uint32, b []byte) {
 			return
 		}
 		if len(*p) > 0 {
-			l.add(in, level, *p)
+			l.addLine(in, level, *p)
 		}
 		*p, b = (*p)[:0], rest
 	}
 }
 
-// take returns what was collected, and what is left of lines without an end.
-func (l *guestLog) take(in *instance) []guestLine {
+// drain returns and removes the collected lines, unfinished ones included.
+func (l *guestLog) drain(in *instance) []guestLine {
 	for i, level := range [...]zapcore.Level{zapcore.InfoLevel, zapcore.WarnLevel} {
 		if len(l.partial[i]) > 0 {
-			l.add(in, level, l.partial[i])
+			l.addLine(in, level, l.partial[i])
 			l.partial[i] = l.partial[i][:0]
 		}
 	}
@@ -79,11 +79,11 @@ func (l *guestLog) take(in *instance) []guestLine {
 	return lines
 }
 
-// pending reports whether take has anything to do.
+// pending reports whether drain has anything to return.
 func (l *guestLog) pending() bool { return len(l.lines)+len(l.partial[0])+len(l.partial[1]) > 0 }
 
-// said returns the last lines of the guest, for the text of an error.
-func (l *guestLog) said() string {
+// lastLines returns the last lines of the guest, for the text of an error.
+func (l *guestLog) lastLines() string {
 	text := printable(strings.TrimSpace(string(l.tail)))
 	return strings.ToValidUTF8(text[max(0, len(text)-logTail):], "")
 }
@@ -95,8 +95,8 @@ func cutText(s string, most int) string {
 	return strings.ToValidUTF8(s[:most], "") + "..."
 }
 
-// printable returns a text of a module as a terminal or a log may show it: runes that are not printable, ends of lines
-// included, are escaped as in a Go string. So a module can neither forge a line nor command a terminal.
+// printable makes a module's text safe for a terminal or a log: it escapes unprintable runes, line
+// ends included, as in a Go string. So a module can neither forge a line nor control a terminal.
 func printable(text string) string {
 	text = strings.ToValidUTF8(text, string(utf8.RuneError))
 	if !strings.ContainsFunc(text, func(r rune) bool { return !strconv.IsPrint(r) }) {
@@ -114,7 +114,7 @@ func printable(text string) string {
 	return b.String()
 }
 
-// printableAll changes the texts in place, and returns them.
+// printableAll makes the texts printable in place, and returns them.
 func printableAll(texts []string) []string {
 	for i, text := range texts {
 		texts[i] = printable(text)
@@ -122,7 +122,7 @@ func printableAll(texts []string) []string {
 	return texts
 }
 
-// printableError is an error whose text may hold text of a module.
+// printableError makes the text of an error printable, because it may contain text of a module.
 type printableError struct{ cause error }
 
 // Error implements error.

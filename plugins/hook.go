@@ -1,29 +1,29 @@
 package plugins
 
-// Hook is a question that a plugin may answer.
+// Hook is a function that a plugin may export for Rollcall to call.
 type Hook uint8
 
-// The hooks, in the order in which a request meets them.
+// The hooks, in the order in which a request reaches them.
 const (
 	// HookClassify decides the kind of a channel.
 	HookClassify Hook = iota
 	// HookAuthorize decides whether a connection may join a channel.
 	HookAuthorize
-	// HookMembers changes or leaves out the users of a listing.
+	// HookMembers changes users of a listing or leaves them out.
 	HookMembers
-	// HookShape changes an answer as a whole.
+	// HookShape changes a whole answer.
 	HookShape
 
 	hookCount = iota
 
-	// HookNone is the hook of a failure outside of a call.
+	// HookNone is the hook of a failure outside a call.
 	HookNone Hook = hookCount
 )
 
 var hookNames = [hookCount]string{"classify", "authorize", "members", "shape"}
 
-// String returns the name of the hook as in the contract: "classify", "authorize", "members" or "shape"; "none" for
-// HookNone.
+// String returns the name of the hook as in the contract: "classify", "authorize", "members" or
+// "shape"; "none" for HookNone.
 func (h Hook) String() string {
 	if int(h) < len(hookNames) {
 		return hookNames[h]
@@ -48,10 +48,10 @@ func (s Hooks) Names() []string {
 	return names
 }
 
-// Kind says what a channel is.
+// Kind is a plugin's or a site's opinion on a channel.
 type Kind uint8
 
-// The kinds, with the values that the contract gives them.
+// The kinds, with their values in the contract.
 const (
 	// NoOpinion leaves the decision to the next plugin and then to the site.
 	NoOpinion Kind = iota
@@ -59,7 +59,7 @@ const (
 	Authenticated
 	// Anonymous channels are open to connections without a user.
 	Anonymous
-	// Denied channels can be joined by nobody.
+	// Denied channels cannot be joined.
 	Denied
 )
 
@@ -79,23 +79,24 @@ func (k Kind) String() string {
 	}
 }
 
-// Decision is what the plugins of a chain say of a channel.
+// Decision is what the plugins of a chain decide about a channel.
 type Decision struct {
 	// Kind is the opinion of the first plugin that has one.
 	Kind Kind
-	// Hidden channels are listed in no answer. One plugin that says so is enough.
+	// Hidden channels are in no listing. One plugin that says so is enough.
 	Hidden bool
-	// CountOnly channels need a login and are listed as a number. One plugin that says so is enough.
+	// CountOnly channels need a login and are listed with a number only. One plugin that says so is
+	// enough.
 	CountOnly bool
 }
 
-// User is one entry of a listing, or who wants to join.
+// User is one entry of a listing, or the user that wants to join.
 type User struct{ ID, Email string }
 
-// Endpoint names the answer that a listing is for.
+// Endpoint is the kind of answer that a listing is for.
 type Endpoint int32
 
-// The endpoints, with the values that the contract gives them.
+// The endpoints, with their values in the contract.
 const (
 	// EndpointUsers is POST /message/users.
 	EndpointUsers Endpoint = 1

@@ -15,17 +15,17 @@ import (
 	"github.com/rollcall-gateway/rollcall/plugins/internal/wasm"
 )
 
-// hostFunction is something that guests may import. Types are given by letters, as signature takes them.
+// hostFunction is a function that guests may import. Its types are given as letters, see signature.
 type hostFunction struct {
 	params, results string
-	// call gets the parameters in stack and leaves the result in stack[0]. It must take a bounded time, some tens of
-	// microseconds at most: nothing ends a call while it is in the host.
+	// call gets the parameters in stack and leaves the result in stack[0]. It must return within
+	// some tens of microseconds, because nothing ends a call while it is in the host.
 	call func(in *instance, stack []uint64)
 }
 
 func (f hostFunction) signature() wasm.FuncType { return signature(f.params, f.results) }
 
-// hostFunctions has what guests may import, by module and name with a dot between them.
+// hostFunctions maps "module.name" to each function that guests may import.
 var hostFunctions = func() map[string]hostFunction {
 	all := map[string]hostFunction{
 		"rollcall.log":     {"iii", "", hostLog},
@@ -38,7 +38,7 @@ var hostFunctions = func() map[string]hostFunction {
 	return all
 }()
 
-// instantiateImports makes the host modules that m imports from.
+// instantiateImports instantiates the host modules that m imports from.
 func instantiateImports(ctx context.Context, r wazero.Runtime, m *wasm.Module) error {
 	wanted := make(map[string]bool)
 	for _, im := range m.Imports {
@@ -85,12 +85,13 @@ func hostLog(in *instance, stack []uint64) {
 	ptr, size := uint32(stack[1]), uint32(stack[2])
 	text, ok := in.view(ptr, size)
 	if !ok {
-		panic(fmt.Errorf("rollcall.log: %s at %d outside the memory of %d bytes", plural.Of(size, "byte"), ptr, in.linear.Size()))
+		panic(fmt.Errorf("rollcall.log: %s at %d outside the memory of %d bytes",
+			plural.Of(size, "byte"), ptr, in.linear.Size()))
 	}
-	in.log.add(in, level, text)
+	in.log.addLine(in, level, text)
 }
 
-// hostRequest copies the body of the request. Outside members and shape there is none, and its length is 0.
+// hostRequest copies the body of the request. Its length is 0 except during members and shape.
 func hostRequest(in *instance, stack []uint64) {
 	ptr, size := uint32(stack[0]), uint32(stack[1])
 	if len(in.request) > 0 && uint64(len(in.request)) <= uint64(size) {
@@ -104,15 +105,15 @@ func hostRequest(in *instance, stack []uint64) {
 	stack[0] = uint64(len(in.request))
 }
 
-// hostAbort is what AssemblyScript calls when it cannot go on.
+// hostAbort is called by AssemblyScript when it cannot continue.
 func hostAbort(in *instance, stack []uint64) {
 	text := fmt.Sprintf("abort: %s in %s:%d:%d", in.utf16(uint32(stack[0])), in.utf16(uint32(stack[1])),
 		uint32(stack[2]), uint32(stack[3]))
-	in.log.add(in, zapcore.ErrorLevel, []byte(text))
+	in.log.addLine(in, zapcore.ErrorLevel, []byte(text))
 	panic(fmt.Errorf("%s", text))
 }
 
-// utf16 reads a string of AssemblyScript: UTF-16, its length in bytes before it.
+// utf16 reads an AssemblyScript string: UTF-16, preceded by its length in bytes.
 func (in *instance) utf16(ptr uint32) string {
 	if ptr < 4 {
 		return "(nothing)"

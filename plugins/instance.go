@@ -14,13 +14,13 @@ import (
 )
 
 const (
-	// initTimeout ends the making of an instance from outside; its budget normally ends it long before.
+	// initTimeout ends the making of an instance. Normally, its budget ends it long before.
 	initTimeout = 2 * time.Second
-	// inputFirst is what a new instance is asked to have room for, in bytes.
+	// inputFirst is the size of a new instance's input buffer, in bytes.
 	inputFirst = 4 << 10
 )
 
-// instance is one instance of a program. One goroutine at a time uses it, the owner of its slot.
+// instance is one instance of a program. Only the owner of its slot uses it.
 type instance struct {
 	pool    *pool
 	module  api.Module
@@ -30,30 +30,31 @@ type instance struct {
 	context *callContext
 	stack   [4]uint64
 
-	// slice and steps are the globals of the meter; granted is what both hold together before a call, and armed what
-	// steps holds: at least the budget.
+	// slice and steps are the globals of the meter. granted is their sum before a call, at least
+	// the budget; armed is the value of steps then.
 	slice, steps           api.MutableGlobal
 	budget, granted, armed int64
 
-	// input is the guest's buffer for inputs, which begins at inputPtr.
+	// input is the guest's buffer for inputs; inputPtr is its address.
 	input    []byte
 	inputPtr uint32
 
 	log       guestLog
-	request   []byte // the body of the request, during members and shape
+	request   []byte // body of the request, during members and shape
 	monotonic uint64 // the guest's clock, in nanoseconds
-	opened    uint64 // the number of the slot's call when the instance was made
+	opened    uint64 // call number of the slot when the instance was made
 }
 
-// open makes an instance in a slot that the caller owns. When that fails the slot has none, and is still owned.
+// open makes an instance in a slot that the caller owns. After a failure the slot is empty, and the
+// caller still owns it.
 func (p *pool) open(ctx context.Context, s *slot) (lines []guestLine, f *fault) {
 	in := &instance{pool: p, opened: s.calls()}
 	in.context = &callContext{context.Background(), in}
 	if f := in.start(ctx, s); f != nil {
-		if said := in.log.said(); said != "" {
+		if said := in.log.lastLines(); said != "" {
 			f.err = fmt.Errorf("%w; the guest said: %s", f.err, said)
 		}
-		lines = in.log.take(in)
+		lines = in.log.drain(in)
 		s.steps.Store(nil)
 		in.close()
 		return lines, f
@@ -61,15 +62,16 @@ func (p *pool) open(ctx context.Context, s *slot) (lines []guestLine, f *fault) 
 	in.arm(p.plugin.limits.ClassifyBudget)
 	s.instance = in
 	s.memory.Store(in.linear)
-	return in.log.take(in), nil
+	return in.log.drain(in), nil
 }
 
-// start makes the module and runs what it wants to run before the first hook, until ctx ends. Making the module runs
-// nothing of it.
+// start instantiates the module, which runs none of its code. Then it runs what the module needs
+// before the first hook, until ctx ends.
 func (in *instance) start(ctx context.Context, s *slot) *fault {
 	core := in.pool.plugin
 	var err error
-	if in.linear, err = memory.New(core.engine.memory, core.program.info.MemoryMin, core.limits.Memory, core.makeRoom); err != nil {
+	in.linear, err = memory.New(core.engine.memory, core.program.info.MemoryMin, core.limits.Memory, core.makeRoom)
+	if err != nil {
 		return &fault{ReasonMemory, err}
 	}
 	in.module, err = core.program.instantiate(experimental.WithMemoryAllocator(in.context, in.linear))
@@ -87,12 +89,12 @@ func (in *instance) start(ctx context.Context, s *slot) *fault {
 
 	s.making.Store(&ctx)
 	defer s.making.Store(nil)
-	s.begin(classInit)
+	s.startCall(classInit)
 	in.pool.watch()
 	f := in.initialize()
-	ended := s.end()
+	ended := s.endCall()
 	if f == nil {
-		in.pool.counters.initSteps.Add(uint64(in.granted - in.left()))
+		in.pool.counters.initSteps.Add(uint64(in.granted - in.stepsLeft()))
 		return nil
 	}
 	if err := ctx.Err(); err != nil && ended {
@@ -106,18 +108,18 @@ func (in *instance) start(ctx context.Context, s *slot) *fault {
 	return f
 }
 
-// initialize calls what a guest wants called before the first hook. All calls use one budget.
+// initialize makes the calls that a guest needs before the first hook. They share one budget.
 func (in *instance) initialize() *fault {
 	for _, function := range []struct{ export, name string }{
 		{wasm.StartFunction, "start function"}, {exportInitialize, exportInitialize},
 	} {
 		if f := in.module.ExportedFunction(function.export); f != nil {
 			if err := in.callGuest(f); err != nil {
-				return &fault{ReasonInit, trapped(function.name, err)}
+				return &fault{ReasonInit, newTrapError(function.name, err)}
 			}
 		}
 	}
-	if f := in.makeRoom(inputFirst); f != nil {
+	if f := in.growInput(inputFirst); f != nil {
 		return f
 	}
 	return in.configure()
@@ -136,12 +138,12 @@ func (in *instance) configure() *fault {
 	if err != nil {
 		return &fault{ReasonConfigure, err}
 	}
-	if f := in.makeRoom(len(text)); f != nil {
+	if f := in.growInput(len(text)); f != nil {
 		return f
 	}
 	in.stack[0], in.stack[1] = uint64(in.inputPtr), uint64(copy(in.input, text))
 	if err := in.callGuest(configure); err != nil {
-		return &fault{ReasonConfigure, trapped(exportConfigure, err)}
+		return &fault{ReasonConfigure, newTrapError(exportConfigure, err)}
 	}
 	if code := int32(in.stack[0]); code != 0 {
 		return faultf(ReasonConfigure, "%s refused the configuration with code %d", exportConfigure, code)
@@ -149,17 +151,17 @@ func (in *instance) configure() *fault {
 	return nil
 }
 
-// makeRoom asks the guest for a buffer of at least size bytes, when it has not given one already.
-func (in *instance) makeRoom(size int) *fault {
+// growInput asks the guest for an input buffer of at least size bytes, unless it has one.
+func (in *instance) growInput(size int) *fault {
 	if size <= len(in.input) {
 		return nil
 	}
 	in.input = nil
-	// Some more than is needed: inputs that grow by a little do not ask each time.
+	// Round up, so that inputs that grow slowly do not ask each time.
 	size = max(inputFirst, (size+inputFirst-1)&^(inputFirst-1))
 	in.stack[0] = uint64(size)
 	if err := in.callGuest(in.buffer); err != nil {
-		return &fault{ReasonTrap, trapped(exportBuffer, err)}
+		return &fault{ReasonTrap, newTrapError(exportBuffer, err)}
 	}
 	ptr := uint32(in.stack[0])
 	view, ok := in.view(ptr, uint32(size))
@@ -170,18 +172,20 @@ func (in *instance) makeRoom(size int) *fault {
 		return faultf(ReasonBadResult, "%s(%d) returned %d, which is not in the memory of %d bytes",
 			exportBuffer, size, ptr, in.linear.Size())
 	case ptr%8 != 0:
-		return faultf(ReasonBadResult, "%s(%d) returned %d, which is no multiple of 8", exportBuffer, size, ptr)
+		return faultf(ReasonBadResult, "%s(%d) returned %d, which is not a multiple of 8", exportBuffer, size, ptr)
 	}
 	in.input, in.inputPtr = view, ptr
 	return nil
 }
 
-// callGuest calls a function with the parameters in the stack, and leaves its result in stack[0]. See trapped.
+// callGuest calls a function with the parameters in the stack, and leaves its result in stack[0].
+// The caller wraps its error with newTrapError.
 func (in *instance) callGuest(f api.Function) error {
 	return f.CallWithStack(in.context, in.stack[:])
 }
 
-// spare is what a call may get above its budget, so that the globals need not be set for each call.
+// spare is the number of steps that a call may get above its budget, so that the globals need not
+// be set for each call.
 const spare = wasm.Slice / 2
 
 // arm gives the instance a budget of steps for the next call.
@@ -196,11 +200,12 @@ func (in *instance) arm(budget int64) {
 	in.steps.Set(uint64(in.armed))
 }
 
-// left is what is left of the steps: zero or less when they are used up.
-func (in *instance) left() int64 { return int64(in.slice.Get()) + int64(in.steps.Get()) }
+// stepsLeft is the number of steps left; zero or less when the budget is spent.
+func (in *instance) stepsLeft() int64 { return int64(in.slice.Get()) + int64(in.steps.Get()) }
 
-// finish returns the steps of a call that is over, and arms the instance anew, which after a short call it still is.
-func (in *instance) finish(budget int64) (used int64) {
+// rearm returns the steps of the finished call and arms the instance again, which is not necessary
+// after a short call.
+func (in *instance) rearm(budget int64) (used int64) {
 	slice, steps := int64(in.slice.Get()), int64(in.steps.Get())
 	used = max(0, in.granted-slice-steps)
 	if steps == in.armed && slice > spare && budget == in.budget && budget > wasm.Slice {
@@ -211,10 +216,10 @@ func (in *instance) finish(budget int64) (used int64) {
 	return used
 }
 
-// close gives back everything. The instance is in no call.
+// close frees the module and its memory. The instance is not in a call.
 func (in *instance) close() {
 	if in.module != nil {
-		_ = in.module.Close(context.Background()) // it has nothing that can fail to close
+		_ = in.module.Close(context.Background()) // nothing in it can fail to close
 	}
 	if in.linear != nil {
 		in.linear.Free()

@@ -8,15 +8,16 @@ import (
 )
 
 const (
-	// idleAfter is how long an instance may go unused before it is closed.
+	// idleAfter is how long an unused instance stays open.
 	idleAfter  = time.Minute
 	sweepEvery = idleAfter / 4
-	// evictRate is how often in a second instances of others are closed to make room for those of a plugin that are new
-	// or grow.
+	// evictRate is how often per second a plugin may close instances of others to make room for its
+	// own, when one is new or grows.
 	evictRate = 10
 )
 
-// janitor closes instances that nobody used for a while. It is a timer that runs while there are instances.
+// janitor closes instances that have not been used for some time. It is a timer that runs while
+// there are instances.
 type janitor struct {
 	engine *Engine
 
@@ -51,7 +52,7 @@ func (j *janitor) sweep() {
 		return
 	}
 	j.engine.mu.Lock()
-	cores := j.engine.list()
+	cores := j.engine.allCores()
 	j.engine.mu.Unlock()
 	now, left := time.Now(), 0
 	for _, c := range cores {
@@ -64,14 +65,15 @@ func (j *janitor) sweep() {
 	j.timer.Reset(sweepEvery)
 }
 
-// evict closes idle instances until there is room for so many bytes: first those that were not used since the last
-// sweep. Of both, it begins with the plugin that has most memory: where clients choose the names of hosts, they can make
-// many instances of one. It reports whether it closed any.
+// evict closes idle instances until bytes are free: first those that have not been used since the
+// last sweep. In both rounds it starts with the plugin that uses the most memory, because clients
+// that choose the names of hosts can cause many instances of one plugin. It reports whether it
+// closed any.
 func (j *janitor) evict(bytes int64) (closed bool) {
 	j.mu.Lock()
 	defer j.mu.Unlock()
 	j.engine.mu.Lock()
-	cores := j.engine.list()
+	cores := j.engine.allCores()
 	j.engine.mu.Unlock()
 	sizes := make(map[*core]int64, len(cores))
 	for _, c := range cores {
@@ -79,12 +81,12 @@ func (j *janitor) evict(bytes int64) (closed bool) {
 	}
 	slices.SortFunc(cores, func(a, b *core) int { return cmp.Compare(sizes[b], sizes[a]) })
 	goal := j.engine.memory.Used() - bytes
-	for _, any := range [...]bool{false, true} {
+	for _, recentToo := range [...]bool{false, true} {
 		for _, c := range cores {
 			for _, p := range c.pools() {
 				for i := range p.slots {
 					s := p.slots[i].Load()
-					if s == nil || !any && s.state.Load() != s.swept {
+					if s == nil || !recentToo && s.state.Load() != s.swept {
 						continue
 					}
 					if p.closeIdle(s) {
@@ -99,11 +101,13 @@ func (j *janitor) evict(bytes int64) (closed bool) {
 	return closed
 }
 
-// makeRoom closes idle instances for one of the plugin, see evict. Each plugin has a rate of its own, so that one with many
-// new hosts cannot keep others from it.
-func (c *core) makeRoom(bytes int64) bool { return c.evictions.take() && c.engine.janitor.evict(bytes) }
+// makeRoom closes idle instances to make room for one of the plugin, see evict. Each plugin has its
+// own rate, so that a plugin with many new hosts cannot block others.
+func (c *core) makeRoom(bytes int64) bool {
+	return c.evictions.allow() && c.engine.janitor.evict(bytes)
+}
 
-// memory is how many bytes the instances of the plugin have.
+// memory returns the bytes that the plugin's instances use.
 func (c *core) memory() (bytes int64) {
 	for _, p := range c.pools() {
 		for i := range p.slots {
@@ -115,8 +119,8 @@ func (c *core) memory() (bytes int64) {
 	return bytes
 }
 
-// sweep closes the plugin's instances that were not used since now less idleAfter, and forgets hosts without any. It
-// returns how many hosts are left. The janitor's mutex is held.
+// sweep closes the plugin's instances that have not been used for idleAfter, and forgets hosts
+// without instances. It returns the number of remaining hosts. The janitor's mutex is held.
 func (c *core) sweep(now time.Time) (left int) {
 	for _, p := range c.pools() {
 		instances := 0
@@ -139,8 +143,9 @@ func (c *core) sweep(now time.Time) (left int) {
 		gone := instances == 0 && now.Sub(p.unused) >= idleAfter
 		p.mu.Unlock()
 		if gone {
-			// Who looked it up just now closes its instance itself.
-			c.mu.Lock() // or else a handle that is made now could take the pool for one that is in use
+			// A call that has just looked the pool up closes its instance itself. Without c.mu, a
+			// handle that is added now could keep using the pool.
+			c.mu.Lock()
 			c.hosts.CompareAndDelete(p.host, p)
 			p.retired.Store(true)
 			c.mu.Unlock()

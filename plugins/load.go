@@ -19,13 +19,14 @@ import (
 
 // Load reads, checks and compiles the plugin of s.
 //
-// Loading what is loaded already, the same file content with the same name, path, configuration, limits and policy,
-// returns a handle on the same thing, with its warm instances and its breakers; it keeps the logger and the counters of
-// the first load. Each handle needs a Release of its own.
+// A plugin is already loaded if the content of its file, its name, path, configuration, limits and
+// policy are the same. Load then returns another handle on it, with its warm instances and its
+// breakers; the logger and the counters of the first load stay in use. Each handle needs its own
+// Release.
 //
 // # Errors
 //
-// The error says which part of the file, which import or which export is wrong, and names the path.
+// The error names the path and the part of the file, the import or the export that is wrong.
 func (e *Engine) Load(ctx context.Context, s Spec) (*Plugin, error) {
 	p, err := e.load(ctx, s)
 	if err != nil {
@@ -77,25 +78,26 @@ func compactConfig(config json.RawMessage) ([]byte, error) {
 	}
 	var b bytes.Buffer
 	if err := json.Compact(&b, config); err != nil {
-		return nil, fmt.Errorf("config is no JSON: %w", err)
+		return nil, fmt.Errorf("config is not JSON: %w", err)
 	}
 	return b.Bytes(), nil
 }
 
-// find returns a handle on what is loaded already, or nil.
+// find returns a handle on a plugin that is already loaded, or nil.
 func (e *Engine) find(key coreKey) *Plugin {
 	e.mu.Lock()
 	defer e.mu.Unlock()
 	if w, ok := e.loaded[key]; ok && !e.closed {
 		if a := w.Value(); a != nil {
-			a.hold()
+			a.addHandle()
 			return &Plugin{anchor: a}
 		}
 	}
 	return nil
 }
 
-// program returns the program of a file, for one more user. Who comes first builds it, others wait.
+// program returns the program of a file and counts one more user of it. The first caller builds it;
+// others wait.
 func (e *Engine) program(ctx context.Context, key programKey, file []byte, limits Limits) (*program, error) {
 	for {
 		e.mu.Lock()
@@ -113,7 +115,7 @@ func (e *Engine) program(ctx context.Context, key programKey, file []byte, limit
 			if p.err != nil {
 				e.mu.Lock()
 				delete(e.programs, key)
-				e.leaveProgram(p)
+				e.releaseProgram(p)
 				e.mu.Unlock()
 			}
 			return p, p.err
@@ -129,7 +131,7 @@ func (e *Engine) program(ctx context.Context, key programKey, file []byte, limit
 		}
 		err := ctx.Err()
 		e.mu.Lock()
-		e.leaveProgram(p)
+		e.releaseProgram(p)
 		e.mu.Unlock()
 		if err != nil {
 			return nil, err
@@ -137,11 +139,11 @@ func (e *Engine) program(ctx context.Context, key programKey, file []byte, limit
 		if !errors.Is(p.err, context.Canceled) {
 			return nil, p.err
 		}
-		// Its builder was called off, which is nothing to this caller.
+		// Its builder was canceled, but this caller was not: try again.
 	}
 }
 
-// install makes a core, unless somebody else did so meanwhile, and returns a handle.
+// install creates a core, unless another load just did, and returns a handle.
 func (e *Engine) install(key coreKey, p *program, s Spec) (*Plugin, error) {
 	logger := s.Logger
 	if logger == nil {
@@ -155,26 +157,26 @@ func (e *Engine) install(key coreKey, p *program, s Spec) (*Plugin, error) {
 	defer e.mu.Unlock()
 	if w, ok := e.loaded[key]; ok {
 		if a := w.Value(); a != nil {
-			e.leaveProgram(p)
-			a.hold()
+			e.releaseProgram(p)
+			a.addHandle()
 			return &Plugin{anchor: a}, nil
 		}
 	}
 	if e.closed {
-		e.leaveProgram(p)
+		e.releaseProgram(p)
 		return nil, errEngineClosed
 	}
 	c := &core{
-		engine: e, key: key, program: p, hooks: p.hooks, name: key.name, config: json.RawMessage(key.config), policy: key.policy,
-		limits: key.limits, high: key.limits.Memory / 4 * 3, logger: logger, counters: counters,
-		buckets: newBuckets(),
+		engine: e, key: key, program: p, hooks: p.hooks, name: key.name,
+		config: json.RawMessage(key.config), policy: key.policy, limits: key.limits, recycleAbove: key.limits.Memory / 4 * 3, logger: logger,
+		counters: counters, buckets: newBuckets(),
 	}
 	if unknown := p.info.Unknown; len(unknown) > 0 {
 		logger.Warn("plugin has unknown exports, which are never called; misspelt?", zap.String("plugin", c.name),
 			zap.Strings("exports", unknown))
 	}
-	c.hold()
-	a := anchored(c)
+	c.addHandle()
+	a := newAnchor(c)
 	e.loaded[key] = weak.Make(a)
 	e.cores[c] = struct{}{}
 	return &Plugin{anchor: a}, nil

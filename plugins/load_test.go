@@ -18,7 +18,7 @@ func TestLoadSaysWhatIsWrong(t *testing.T) {
 		"a folder":  {Spec{Path: t.TempDir()}, "not a regular file"},
 		"too large": {Spec{Path: good, Limits: Limits{File: 10}}, "larger than its limit of 10 bytes"},
 		"pin":       {Spec{Path: good, SHA256: strings.Repeat("0", 64)}, "is configured"},
-		"config":    {Spec{Path: good, Config: []byte("{")}, "config is no JSON"},
+		"config":    {Spec{Path: good, Config: []byte("{")}, "config is not JSON"},
 		"limit":     {Spec{Path: good, Limits: Limits{Memory: 1}}, "memory: 1 is out of range"},
 		"text":      {Spec{Path: write(t, "not wasm")}, "check: "},
 		"import": {Spec{Path: wat(t, guest(`(func (export "rollcall_classify") (param i32 i32) (result i64) (i64.const 0))`,

@@ -13,14 +13,14 @@ import (
 const (
 	batchRecords = 256
 	batchBytes   = 64 << 10
-	// batchResult bounds what a guest may return for a batch, in bytes.
+	// batchResult is the longest result for a batch, in bytes.
 	batchResult = 1 << 20
-	// membersBase is the steps of a call of members above those for its users.
+	// membersBase is the number of steps of a call of members in addition to those for its users.
 	membersBase = 1_000_000
 )
 
-// Members is a listing on its way through the plugins of a chain. It keeps one batch of users at a time. It is for one
-// goroutine.
+// Members passes a listing through the plugins of a chain, one batch of users at a time. It must
+// not be used concurrently.
 type Members struct {
 	ctx      context.Context
 	plugins  []*Plugin
@@ -29,26 +29,26 @@ type Members struct {
 	request  []byte
 	next     func() (User, bool)
 
-	// held is a user who had no room in the last batch.
+	// held is the user that did not fit into the last batch.
 	held    User
 	hasHeld bool
 	ended   bool
 	err     error
 
-	// batch has the records of the users who are left, and users the place of each in the batch as it was read. spare and
-	// sparePlaces are for the next state of both.
+	// batch holds the records of the users that are left, and places the index of each in the batch
+	// as it was read. spare and sparePlaces become the next batch and places.
 	batch, spare        []byte
 	places, sparePlaces []int
-	count, at, shown    int // users in the batch, how many Next returned, and how many of these were not left out
+	count, at, shown    int // users in the batch; of these returned by Next; of these not left out
 
-	// objects has the JSON of the records in batch, and ends where each ends.
+	// objects holds the JSON of the records in batch, and ends the end of each.
 	objects []byte
 	ends    []int
 	encoded bool
 }
 
-// Members passes the users that next returns through the plugins, in batches. request is the body of the request
-// without its key, for guests that ask for it. next is called from Next.
+// Members passes the users that next returns through the plugins, in batches. request is the body
+// of the request without its key; guests can ask for it. next is called from Next.
 func (c *Chain) Members(
 	ctx context.Context, e Endpoint, host string, request []byte, next func() (User, bool),
 ) *Members {
@@ -61,12 +61,13 @@ func (c *Chain) Members(
 	return m
 }
 
-// Next returns the next user as a JSON object, which is valid until the next call; nil for a user who is left out. After
-// the last user it returns io.EOF.
+// Next returns the next user as a JSON object, which is valid until the next call. It returns nil
+// for a user that a plugin left out, and io.EOF after the last user.
 //
 // # Errors
 //
-// An [*Error] says that a plugin failed whose policy is [Deny]. All calls after an error return it again.
+// It returns an [*Error] if a plugin fails whose policy is [Deny]. After an error, all calls return
+// it again.
 func (m *Members) Next() (object []byte, err error) {
 	if m.err != nil {
 		return nil, m.err
@@ -122,25 +123,25 @@ func (m *Members) fill() error {
 		return io.EOF
 	}
 	for i, p := range m.plugins {
-		if err := m.pass(p, i == len(m.plugins)-1); err != nil {
+		if err := m.callPlugin(p, i == len(m.plugins)-1); err != nil {
 			return err
 		}
 	}
 	if m.encoded {
 		return nil
 	}
-	return m.show()
+	return m.encodeBatch()
 }
 
-// show makes the objects of the batch as it is.
-func (m *Members) show() error {
+// encodeBatch encodes the records of the batch as objects.
+func (m *Members) encodeBatch() error {
 	m.objects, m.ends = m.objects[:0], m.ends[:0]
 	for rest := m.batch; len(rest) > 0; {
 		record, after, err := codec.Cut(rest)
 		if err != nil {
 			return err
 		}
-		if err := m.encode(record); err != nil {
+		if err := m.encodeRecord(record); err != nil {
 			return err
 		}
 		rest = after
@@ -161,8 +162,9 @@ func (m *Members) user() (User, bool) {
 	return u, ok
 }
 
-// pass sends the batch through one plugin. When that fails and its policy is to pass, the batch is as before.
-func (m *Members) pass(p *Plugin, last bool) error {
+// callPlugin passes the batch through one plugin. If it fails and its policy is to pass, the batch
+// stays the same.
+func (m *Members) callPlugin(p *Plugin, last bool) error {
 	if len(m.places) == 0 {
 		return nil
 	}
@@ -183,28 +185,29 @@ func (m *Members) pass(p *Plugin, last bool) error {
 	}
 }
 
-// exchange leaves in objects and sparePlaces what the plugin makes of the batch, and in spare too, unless no other plugin
-// gets it. An earlier plugin may have made the batch larger than a guest is given: then it goes in parts.
+// exchange fills objects and sparePlaces with the plugin's result. It fills spare too, unless this
+// is the last plugin. An earlier plugin may have made the batch too large for one call: then it is
+// split.
 func (m *Members) exchange(p *pool, last bool) *fault {
 	m.spare, m.sparePlaces = m.spare[:0], m.sparePlaces[:0]
 	m.objects, m.ends = m.objects[:0], m.ends[:0]
 	places := m.places
 	for batch := m.batch; len(batch) > 0; {
-		size, records, err := part(batch)
+		size, records, err := firstPart(batch)
 		if err != nil {
-			return p.failed(HookMembers, &fault{ReasonTooLarge, err}, false)
+			return p.recordFailure(HookMembers, &fault{ReasonTooLarge, err}, false)
 		}
-		take := func(result []byte) error { return m.take(result, places[:records], last) }
+		take := func(result []byte) error { return m.addResult(result, places[:records], last) }
 		changed, f := p.transform(&exchange{
 			hook: HookMembers, endpoint: m.endpoint, request: m.request, input: batch[:size],
-			budget: membersBase + int64(records)*p.plugin.limits.MembersBudget, most: batchResult, take: take,
+			budget: membersBase + int64(records)*p.plugin.limits.MembersBudget, maxResult: batchResult, use: take,
 		})
 		if f != nil {
 			return f
 		}
 		if !changed {
 			if err := take(batch[:size]); err != nil {
-				return faultf(ReasonBadResult, "%w", err) // cannot be: the records were good before
+				return faultf(ReasonBadResult, "%w", err) // impossible: the records were valid before
 			}
 		}
 		batch, places = batch[size:], places[records:]
@@ -212,8 +215,8 @@ func (m *Members) exchange(p *pool, last bool) *fault {
 	return nil
 }
 
-// part returns how much of a batch fits into one call.
-func part(batch []byte) (size, records int, err error) {
+// firstPart returns how much of a batch fits into one call.
+func firstPart(batch []byte) (size, records int, err error) {
 	for rest := batch; len(rest) > 0; records++ {
 		record, after, err := codec.Cut(rest)
 		if err != nil {
@@ -230,9 +233,9 @@ func part(batch []byte) (size, records int, err error) {
 	return size, records, nil
 }
 
-// take makes the objects of the records of a result, and adds those that are not empty to spare. Nothing of it is used
-// unless all of it is good.
-func (m *Members) take(result []byte, places []int, last bool) error {
+// addResult encodes the records of a result, and adds those that are not empty to spare. If it
+// returns an error, the caller uses none of them.
+func (m *Members) addResult(result []byte, places []int, last bool) error {
 	rest := result
 	for i, place := range places {
 		if len(rest) == 0 {
@@ -245,7 +248,7 @@ func (m *Members) take(result []byte, places []int, last bool) error {
 		if rest = after; len(record) == 0 {
 			continue
 		}
-		if err := m.encode(record); err != nil {
+		if err := m.encodeRecord(record); err != nil {
 			return fmt.Errorf("record %d: %w", i, err)
 		}
 		m.sparePlaces = append(m.sparePlaces, place)
@@ -259,8 +262,8 @@ func (m *Members) take(result []byte, places []int, last bool) error {
 	return nil
 }
 
-// encode adds the object of a record.
-func (m *Members) encode(record []byte) (err error) {
+// encodeRecord encodes a record as an object.
+func (m *Members) encodeRecord(record []byte) (err error) {
 	if m.objects, err = codec.AppendObject(m.objects, record); err != nil {
 		return err
 	}

@@ -98,7 +98,7 @@ func TestMembersRefusesBrokenResults(t *testing.T) {
 		"key twice":        {answers(`\0e\00\00\00\01a\01\00\00\00\00\01a\01\00\00\00\00\00\00\00\00`, 22), "occurs twice"},
 		"key is not UTF-8": {answers(`\07\00\00\00\01\ff\01\00\00\00\00\00\00\00\00`, 15), "not UTF-8"},
 		"more than allowed": {guest(`(func (export "rollcall_members") (param i32 i32 i32) (result i64)
-			(drop (memory.grow (i32.const 32))) (i64.const 0x200000))`), "allowed are 1048576"},
+			(drop (memory.grow (i32.const 32))) (i64.const 0x200000))`), "at most 1048576 are allowed"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			p := load(t, e, Spec{Path: wat(t, test.text)})

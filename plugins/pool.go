@@ -14,19 +14,21 @@ import (
 )
 
 const (
-	// recycleCalls is after how many calls an instance is replaced, and recycleLeast how many it serves in any case.
+	// recycleCalls is the number of calls after which an instance is replaced. recycleLeast is the
+	// number that it serves at least, even if its memory is large.
 	recycleCalls = 1_000_000
 	recycleLeast = 10_000
-	// replaceRate is how many failed instances of a plugin are replaced in the background in a second.
+	// replaceRate is the number of failed instances of a plugin that are replaced in the background
+	// per second.
 	replaceRate = 10
-	// logAgain is how long a failure is not logged again for the same reason.
+	// logAgain is the pause before a failure with the same reason is logged again.
 	logAgain = 10 * time.Second
 )
 
-// pool has the instances of a plugin for one host.
+// pool holds the instances of a plugin for one host.
 //
-// An idle instance is found through hint, which remembers the slot that this processor used last, or by looking at all
-// slots. The slots own the instances: hint may forget what it likes.
+// An idle instance is found through hint, which remembers the slot that this processor used last,
+// or by scanning all slots. The slots own the instances: hint may forget entries at any time.
 type pool struct {
 	plugin    *core
 	host      string
@@ -37,25 +39,27 @@ type pool struct {
 
 	slots []atomic.Pointer[slot]
 	hint  sync.Pool
-	// retired is set when the plugin was released or the host was idle: instances are closed when their call ends.
+	// retired is set when the plugin is released or the host was idle: instances are closed when
+	// their call ends.
 	retired atomic.Bool
 	// waiters counts the goroutines that wait for an instance; freed wakes one.
 	waiters atomic.Int32
 	freed   chan struct{}
-	// long bounds the calls of members and shape.
+	// long bounds the running calls of members and shape.
 	long longCalls
 
-	// watched says that the watchdog looks at the pool. quiet is the watchdog's.
+	// watched is set while the watchdog samples the pool. quiet belongs to the watchdog: ticks
+	// without a call.
 	watched atomic.Bool
 	quiet   int
 
-	// mu guards what follows.
+	// mu guards the fields below.
 	mu          sync.Mutex
 	logged      map[Reason]*oftenlog.Limit
 	misses      uint64 // calls that failed before they reached an instance
 	failures    uint64
 	lastFailure string
-	unused      time.Time // since when there is no instance; the janitor's
+	unused      time.Time // first sweep without an instance; belongs to the janitor
 }
 
 func newPool(c *core, host string) *pool {
@@ -77,16 +81,17 @@ func (p *pool) watch() {
 	}
 }
 
-// takeHinted returns the slot that was used last, busy with a call for which it is armed, or nil.
-func (p *pool) takeHinted() *slot {
-	if s, _ := p.hint.Get().(*slot); s != nil && s.take() {
+// claimHinted returns the slot that was used last, busy with a short call, or nil. Idle instances
+// are armed for short calls.
+func (p *pool) claimHinted() *slot {
+	if s, _ := p.hint.Get().(*slot); s != nil && s.claim() {
 		return s
 	}
 	return nil
 }
 
-// ownHinted returns the slot that was used last, owned by the caller, or nil. Each call takes a hint, since each leaves
-// one.
+// ownHinted returns the slot that was used last, owned by the caller, or nil. Each call takes one
+// hint, because each call leaves one.
 func (p *pool) ownHinted() *slot {
 	if s, _ := p.hint.Get().(*slot); s != nil && s.own(slotIdle) {
 		return s
@@ -94,8 +99,8 @@ func (p *pool) ownHinted() *slot {
 	return nil
 }
 
-// acquire returns a slot with an instance, owned by the caller. It makes an instance when none is idle and there is
-// room, and otherwise waits.
+// acquire returns a slot with an instance, owned by the caller. If none is idle, it makes one if
+// there is room, and waits otherwise.
 func (p *pool) acquire(timeout time.Duration) (*slot, *fault) {
 	if s, f := p.tryAcquire(context.Background()); s != nil || f != nil {
 		return s, f
@@ -115,13 +120,14 @@ func (p *pool) acquire(timeout time.Duration) (*slot, *fault) {
 		select {
 		case <-p.freed:
 		case <-timer.C:
-			return nil, faultf(ReasonBusy, "no instance became free in %v, there may be %s", timeout,
+			return nil, faultf(ReasonBusy, "no instance became free within %v; the limit is %s", timeout,
 				plural.Of(len(p.slots), "instance"))
 		}
 	}
 }
 
-// tryAcquire does not wait for an instance that is busy. ctx ends the making of a new one.
+// tryAcquire is acquire without the wait: it returns nil if all instances are busy. ctx ends the
+// making of a new one.
 func (p *pool) tryAcquire(ctx context.Context) (*slot, *fault) {
 	for i := range p.slots {
 		if s := p.slots[i].Load(); s != nil && s.own(slotIdle) {
@@ -157,42 +163,42 @@ func (p *pool) vacant() *slot {
 	return nil
 }
 
-// fill makes an instance in an owned slot, and gives up the slot when that fails.
+// fill makes an instance in an owned slot, and frees the slot if that fails.
 func (p *pool) fill(ctx context.Context, s *slot) *fault {
 	p.plugin.engine.janitor.wake()
 	lines, f := p.open(ctx, s)
 	if f != nil {
 		p.counters.restarts[reasonIndex(f.reason)].Add(1)
-		p.leave(s, slotEmpty)
+		p.freeSlot(s, slotEmpty)
 	}
-	p.write(lines)
+	p.logLines(lines)
 	return f
 }
 
-// leave gives up an owned slot, and wakes who waits for one.
-func (p *pool) leave(s *slot, status uint64) {
+// freeSlot gives up an owned slot, and wakes a goroutine that waits for one.
+func (p *pool) freeSlot(s *slot, status uint64) {
 	if s.waited.Load() != 0 {
 		s.waited.Store(0)
 	}
-	s.leave(status)
+	s.free(status)
 	if p.waiters.Load() > 0 {
 		select {
 		case p.freed <- struct{}{}:
-		default: // there are as many signals as slots
+		default: // every slot has a signal already
 		}
 	}
 }
 
-// release gives back an instance that works.
+// release returns a working instance to the pool.
 func (p *pool) release(s *slot) {
 	if calls := s.calls() - s.instance.opened; calls >= recycleLeast &&
-		(calls >= recycleCalls || s.instance.linear.Size() > p.plugin.high) {
+		(calls >= recycleCalls || s.instance.linear.Size() > p.plugin.recycleAbove) {
 		p.counters.recycled.Add(1)
 		p.discard(s)
 		p.replace()
 		return
 	}
-	p.leave(s, slotIdle)
+	p.freeSlot(s, slotIdle)
 	if p.retired.Load() {
 		p.closeIdle(s)
 		return
@@ -207,7 +213,7 @@ func (p *pool) discard(s *slot) {
 	s.steps.Store(nil)
 	s.memory.Store(nil)
 	in.close()
-	p.leave(s, slotEmpty)
+	p.freeSlot(s, slotEmpty)
 }
 
 func (p *pool) closeIdle(s *slot) bool {
@@ -218,18 +224,18 @@ func (p *pool) closeIdle(s *slot) bool {
 	return true
 }
 
-// replace makes an instance in the background, in the place of one that was discarded.
+// replace makes an instance in the background, to replace a discarded one.
 func (p *pool) replace() {
 	c := p.plugin
-	if p.retired.Load() || !c.replacements.take() {
+	if p.retired.Load() || !c.replacements.allow() {
 		return
 	}
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	if p.retired.Load() { // who retired it waits for what was begun before
+	if p.retired.Load() { // retired meanwhile: takeDown may already be waiting for background
 		return
 	}
-	c.background.Go(func() { // it ends with the making of one instance, which initTimeout and Close of the engine end
+	c.background.Go(func() { // ends when the instance is made; initTimeout and Engine.Close end that
 		s := p.vacant()
 		if s == nil {
 			return
@@ -253,7 +259,7 @@ func (p *pool) close() {
 	}
 }
 
-// calls is the number of calls so far.
+// calls returns the number of calls so far.
 func (p *pool) calls() (n uint64) {
 	for i := range p.slots {
 		if s := p.slots[i].Load(); s != nil {
@@ -263,8 +269,8 @@ func (p *pool) calls() (n uint64) {
 	return n
 }
 
-// write logs what a guest said.
-func (p *pool) write(lines []guestLine) {
+// logLines logs the output of a guest.
+func (p *pool) logLines(lines []guestLine) {
 	for _, l := range lines {
 		if e := p.logger.Check(l.level, l.text); e != nil {
 			e.Write()

@@ -19,13 +19,13 @@ const (
 	compileWorkers = 2
 )
 
-// programKey says which plugins run the same compiled code.
+// programKey identifies a program: plugins with equal keys run the same compiled code.
 type programKey struct {
 	hash  string
 	pages uint32
 }
 
-// program is the compiled code of a file, in a runtime of its own: nothing is shared with the programs of others.
+// program is the compiled code of a file. Its runtime is shared with no other program.
 type program struct {
 	key      programKey
 	hooks    Hooks
@@ -37,8 +37,7 @@ type program struct {
 	// ready is closed when the fields above, or err, are set.
 	ready chan struct{}
 	err   error
-	// users counts the plugins that run it; the engine's mutex guards it.
-	users int
+	users int // plugins that run the program; guarded by Engine.mu
 }
 
 // build checks, meters and compiles a file.
@@ -60,7 +59,8 @@ func (p *program) build(ctx context.Context, file []byte, limits Limits, cacheDi
 	config := wazero.NewRuntimeConfigCompiler().WithCoreFeatures(api.CoreFeaturesV2).
 		WithMemoryLimitPages(limits.pages()).WithDebugInfoEnabled(false)
 	if cacheDir != "" {
-		// Runtimes share the folder but not the object: its engine would mix up their host modules.
+		// Runtimes share the folder but not the cache object, whose engine would mix up their host
+		// modules.
 		if p.cache, err = wazero.NewCompilationCacheWithDir(cacheDir); err != nil {
 			return fmt.Errorf("cache of compiled code: %w", err)
 		}
@@ -82,7 +82,7 @@ func (p *program) build(ctx context.Context, file []byte, limits Limits, cacheDi
 	return nil
 }
 
-// close gives back the compiled code. No instance may be open.
+// close frees the compiled code. No instance may be open.
 func (p *program) close() {
 	ctx := context.Background()
 	if p.compiled != nil {
@@ -96,7 +96,7 @@ func (p *program) close() {
 	}
 }
 
-// instantiate makes a module with its own memory. No instruction of the guest is run.
+// instantiate creates a module instance with its own memory. It runs no code of the guest.
 func (p *program) instantiate(ctx context.Context) (m api.Module, err error) {
 	defer func() {
 		if r := recover(); r != nil {

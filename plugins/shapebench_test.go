@@ -54,9 +54,9 @@ func BenchmarkShapeGuest(b *testing.B) {
 		if f != nil {
 			b.Fatal(f)
 		}
-		defer pool.leave(s, slotIdle)
+		defer pool.freeSlot(s, slotIdle)
 		in := s.instance
-		if f := in.makeRoom(len(body)); f != nil {
+		if f := in.growInput(len(body)); f != nil {
 			b.Fatal(f)
 		}
 		for b.Loop() {
@@ -108,9 +108,9 @@ func BenchmarkShapeJSON(b *testing.B) {
 	if f != nil {
 		b.Fatal(f.err)
 	}
-	defer pool.leave(s, slotIdle)
+	defer pool.freeSlot(s, slotIdle)
 	in := s.instance
-	if f := in.makeRoom(len(body)); f != nil {
+	if f := in.growInput(len(body)); f != nil {
 		b.Fatal(f.err)
 	}
 	content, err := os.ReadFile(file)

@@ -11,14 +11,14 @@ import (
 	"github.com/rollcall-gateway/rollcall/plugins/internal/memory"
 )
 
-// slot is a place for an instance in a pool. Its state is one word: the number of the call, the class of its timeout
-// and the status. Who changes an idle or empty slot to another status owns the instance until it sets the slot to idle
-// or empty; nobody else touches the instance, but for the watchdog, which looks at the steps of a call, and ends it by
-// taking them away.
+// slot is a place for an instance in a pool. Its state is one word: call number, class of the
+// timeout, status. The goroutine that moves a slot out of the status idle or empty owns the
+// instance until it sets one of these again. Only the watchdog touches the instance besides the
+// owner: it reads the steps of a call, and ends the call by setting them to zero.
 type slot struct {
 	_        [64]byte
 	state    atomic.Uint64
-	instance *instance // the owner's
+	instance *instance // for the owner only
 	shard    *counterShard
 	number   int
 	_        [64]byte
@@ -27,51 +27,52 @@ type slot struct {
 	steps atomic.Pointer[api.MutableGlobal]
 	// memory is the memory of the instance, for reports; nil while there is no instance.
 	memory atomic.Pointer[memory.Linear]
-	// waited is the part of the call's time that went by before it got the slot, in nanoseconds.
+	// waited is how long the call waited for the slot, in nanoseconds.
 	waited atomic.Int64
 
-	// sampled, left and age are the watchdog's: the call that it saw last, the steps which that had left, and how long it
-	// has been under way.
+	// sampled, left and age belong to the watchdog: the call that it saw last, the steps that the
+	// call had left, and its age.
 	sampled uint64
 	left    uint64
 	age     time.Duration
-	// swept and unused are the janitor's: the state that it saw last, and since when.
+	// swept and unused belong to the janitor: the state that it saw last, and since when.
 	swept  uint64
 	unused time.Time
 
-	// making is the context of the making of the instance, which the watchdog ends with it; otherwise nil.
+	// making is the context of the making of the instance, nil at other times. When it ends, the
+	// watchdog ends the making.
 	making atomic.Pointer[context.Context]
 }
 
-// The status of a slot. A slot that is owned is not in a call: its owner makes or closes the instance.
+// Status of a slot. An owned slot is not in a call: its owner makes or closes the instance.
 const (
 	slotEmpty uint64 = iota
 	slotIdle
 	slotOwned
 	slotBusy  // in a call
-	slotHeld  // in a call, the watchdog is at its steps
-	slotEnded // in a call whose steps are taken away
+	slotHeld  // in a call; the watchdog accesses its steps
+	slotEnded // in a call whose steps were set to zero
 
 	slotStatus = 7
 )
 
-// The class of a call says which timeout it has.
+// Class of a call, which decides its timeout.
 const (
 	classShort uint64 = iota << 3
 	classLong
 	classInit
 
 	slotClass = 3 << 3
-	slotCall  = 1 << 5 // counts calls
+	slotCall  = 1 << 5 // one call
 )
 
 func (s *slot) status() uint64 { return s.state.Load() & slotStatus }
 
-// calls is the number of calls so far.
+// calls returns the number of calls so far.
 func (s *slot) calls() uint64 { return s.state.Load() / slotCall }
 
-// take makes an idle slot busy with a call of the class short, for which idle instances are armed.
-func (s *slot) take() bool {
+// claim makes an idle slot busy with a short call. Idle instances are armed for short calls.
+func (s *slot) claim() bool {
 	w := s.state.Load()
 	return w&slotStatus == slotIdle && s.state.CompareAndSwap(w, w&^(slotStatus|slotClass)+slotCall|slotBusy)
 }
@@ -82,8 +83,9 @@ func (s *slot) own(from uint64) bool {
 	return w&slotStatus == from && s.state.CompareAndSwap(w, w&^(slotStatus|slotClass)|slotOwned)
 }
 
-// begin starts a call; the owner has armed the instance. Making an instance is no call that counts.
-func (s *slot) begin(class uint64) {
+// startCall starts a call; the owner has armed the instance. Making an instance does not count as a
+// call.
+func (s *slot) startCall(class uint64) {
 	w := s.state.Load()&^(slotStatus|slotClass) | class | slotBusy
 	if class != classInit {
 		w += slotCall
@@ -97,8 +99,9 @@ func (s *slot) calledOff() bool {
 	return ctx != nil && (*ctx).Err() != nil
 }
 
-// end ends the call, after which the watchdog leaves the instance alone. It reports whether the watchdog ended it.
-func (s *slot) end() bool {
+// endCall ends the call; the watchdog then leaves the instance alone. It reports whether the
+// watchdog ended the call.
+func (s *slot) endCall() bool {
 	for {
 		w := s.state.Load()
 		if status := w & slotStatus; status != slotHeld {
@@ -111,29 +114,31 @@ func (s *slot) end() bool {
 	}
 }
 
-// leave gives up an owned slot, as idle or empty.
-func (s *slot) leave(status uint64) {
+// free gives up an owned slot, as idle or empty.
+func (s *slot) free(status uint64) {
 	s.state.Store(s.state.Load()&^(slotStatus|slotClass) | status)
 }
 
-// stop takes away the steps of the call that the watchdog saw. It does nothing when that call is over.
-func (s *slot) stop(seen uint64) {
-	s.hold(seen, seen&^slotStatus|slotEnded, func(steps api.MutableGlobal) { steps.Set(0) })
+// stopCall sets the steps of the call that the watchdog saw to zero. It does nothing if that call
+// has ended.
+func (s *slot) stopCall(seen uint64) {
+	s.withSteps(seen, seen&^slotStatus|slotEnded, func(steps api.MutableGlobal) { steps.Set(0) })
 }
 
-// look reports whether the call that the watchdog saw took any step since it last looked, as far as can be told: a guest
-// takes its steps in slices, and only whole slices are seen.
-func (s *slot) look(seen uint64) (ran bool) {
-	s.hold(seen, seen, func(steps api.MutableGlobal) {
+// sampleSteps reports whether the call that the watchdog saw has used steps since the last sample.
+// A guest takes its steps in slices, and only whole slices are seen.
+func (s *slot) sampleSteps(seen uint64) (ran bool) {
+	s.withSteps(seen, seen, func(steps api.MutableGlobal) {
 		left := steps.Get()
 		s.left, ran = left, left != s.left
 	})
 	return ran
 }
 
-// hold lets the watchdog at the steps of a call, and leaves the call in the state after. The owner, who uses the steps
-// before and after a call, waits for that; the guest does not, and may be using them.
-func (s *slot) hold(seen, after uint64, f func(steps api.MutableGlobal)) {
+// withSteps gives the watchdog access to the steps of a call, and leaves the slot in the state
+// after. The owner, which uses the steps before and after a call, waits for that. The guest does
+// not wait, and may be using them.
+func (s *slot) withSteps(seen, after uint64, f func(steps api.MutableGlobal)) {
 	if !s.state.CompareAndSwap(seen, seen&^slotStatus|slotHeld) {
 		return
 	}

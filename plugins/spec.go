@@ -13,13 +13,13 @@ import (
 	"github.com/rollcall-gateway/rollcall/plugins/internal/disk"
 )
 
-// Policy says what follows from a plugin's failure.
+// Policy decides what a plugin's failure means for a call.
 type Policy uint8
 
 const (
-	// Deny fails the call: nothing happens, and nothing is shown, that the plugin might have refused.
+	// Deny fails the call: nothing is done or shown that the plugin might have refused.
 	Deny Policy = iota
-	// Pass goes on as if the plugin were not there.
+	// Pass continues as if the plugin were not there.
 	Pass
 )
 
@@ -43,31 +43,34 @@ func (p Policy) String() string {
 	return "deny"
 }
 
-// Spec says which plugin to load, and how it is run.
+// Spec describes a plugin to load.
 type Spec struct {
 	// Path is the file of the module.
 	Path string
-	// Name is the plugin's name in logs and metrics. Default: the base name of Path without ".wasm".
+	// Name is the plugin's name in logs and metrics. Default: the base name of Path without
+	// ".wasm".
 	Name string
-	// SHA256 is the hash that the file must have, in hexadecimal. Default: any file is loaded.
+	// SHA256 is the expected hash of the file, in hexadecimal. Default: any file is loaded.
 	SHA256 string
 	// Config is a JSON value that each instance gets before its first call. Default: {}.
 	Config json.RawMessage
 	// OnFailure is the policy for failures. Default: Deny.
 	OnFailure Policy
-	// Shared lets all hosts use the same instances. The guest then gets an empty host in its configuration.
+	// Shared lets all hosts use the same instances. The guest then gets an empty host in its
+	// configuration.
 	Shared bool
-	// Limits bound what the plugin may use.
+	// Limits bound the resources of the plugin.
 	Limits Limits
-	// Logger gets the failures and what the guest logs. Default: the engine's.
+	// Logger logs failures and the guest's output. Default: the engine's.
 	Logger *zap.Logger
-	// Counters returns what the calls of a host are counted in; it is called once for each host that the plugin serves,
-	// and again after the host was idle. For a shared plugin the host is "". Default: counters that nobody reads.
+	// Counters returns the counters of a host. It is called once for each host that the plugin
+	// serves, and again after the host was idle. For a shared plugin the host is "". Default: calls
+	// are counted but not reported.
 	Counters func(host string) *Counters
 }
 
-// Hash returns the SHA-256 of the file in hexadecimal. It refuses the paths that [Engine.Load] does: a file above the
-// limit, or whatever is not a file, is not read.
+// Hash returns the SHA-256 of the file in hexadecimal. Like [Engine.Load], it does not read a file
+// above the limit or a path that is not a regular file.
 func (s Spec) Hash() (string, error) {
 	limits, err := s.Limits.withDefaults()
 	if err != nil {
@@ -93,7 +96,7 @@ const (
 	DefaultShapeTimeout    = 250 * time.Millisecond
 )
 
-// What [Limits.Validate] accepts.
+// Ranges that [Limits.Validate] accepts.
 const (
 	pageSize     = 64 << 10
 	minMemory    = pageSize
@@ -105,35 +108,40 @@ const (
 	maxTimeout   = time.Minute
 )
 
-// Limits bound what a plugin may use. A zero field means its default.
+// Limits bounds the resources of a plugin. A zero field means its default.
 type Limits struct {
-	// Memory is the most that one instance may have, in bytes; it counts in pages of 64 KiB. Default: 16 MiB.
+	// Memory is the maximum for one instance, in bytes, rounded down to pages of 64 KiB. Default:
+	// 16 MiB.
 	Memory int64
 	// File is the largest module that is read, in bytes. Default: 16 MiB.
 	File int64
-	// Document is the largest answer that is offered to the hook shape, in bytes. Default: 256 KiB.
+	// Document is the largest answer that is passed to the hook shape, in bytes. Default: 256 KiB.
 	Document int64
-	// Instances is the most instances of one host. Where there are two or more, one of them is left to classify and
+	// Instances is the maximum for one host. With two or more, one is left for classify and
 	// authorize. Default: GOMAXPROCS, at least 2.
 	Instances int
 
-	// InitBudget is the steps for making one instance: start function, _initialize and configure. Default: 50 million.
+	// InitBudget is the number of steps for making one instance: start function, _initialize and
+	// configure. Default: 50 million.
 	InitBudget int64
-	// ClassifyBudget is the steps of a call of classify or authorize. Default: 1 million.
+	// ClassifyBudget is the number of steps for a call of classify or authorize. Default: 1
+	// million.
 	ClassifyBudget int64
-	// MembersBudget is the steps of a call of members for each user in it, above a base of 1 million.
-	// Default: 200,000.
+	// MembersBudget is the number of steps for each user in a call of members, in addition to 1
+	// million for the call. Default: 200,000.
 	MembersBudget int64
-	// ShapeBudget is the steps of a call of shape. Default: 200 million.
+	// ShapeBudget is the number of steps for a call of shape. Default: 200 million.
 	ShapeBudget int64
 
-	// ClassifyTimeout ends a call of classify or authorize, the wait for an instance included. Default: 5 ms.
+	// ClassifyTimeout ends a call of classify or authorize. It includes the wait for an instance.
+	// Default: 5 ms.
 	ClassifyTimeout time.Duration
-	// ShapeTimeout ends a call of members or shape, the wait for an instance included. Default: 250 ms.
+	// ShapeTimeout ends a call of members or shape. It includes the wait for an instance. Default:
+	// 250 ms.
 	ShapeTimeout time.Duration
 }
 
-// Validate returns an error that names the first limit out of range, and the range.
+// Validate returns an error that names the first limit that is out of range, and the range.
 func (l Limits) Validate() error {
 	_, err := l.withDefaults()
 	return err
@@ -157,11 +165,11 @@ func (l Limits) withDefaults() (Limits, error) {
 	} {
 		*v.value = orDefault(*v.value, v.standard)
 		if *v.value < v.least || *v.value > v.largest {
-			return l, fmt.Errorf("%s: %d is out of range, allowed are %d to %d", v.name, *v.value, v.least, v.largest)
+			return l, fmt.Errorf("%s: %d is out of range, want %d to %d", v.name, *v.value, v.least, v.largest)
 		}
 	}
 	if l.Instances < 1 || l.Instances > maxInstances {
-		return l, fmt.Errorf("instances: %d is out of range, allowed are 1 to %d", l.Instances, maxInstances)
+		return l, fmt.Errorf("instances: %d is out of range, want 1 to %d", l.Instances, maxInstances)
 	}
 	for _, v := range []struct {
 		name     string
@@ -173,13 +181,13 @@ func (l Limits) withDefaults() (Limits, error) {
 	} {
 		*v.value = orDefault(*v.value, v.standard)
 		if *v.value < time.Millisecond || *v.value > maxTimeout {
-			return l, fmt.Errorf("%s: %v is out of range, allowed are 1ms to %v", v.name, *v.value, maxTimeout)
+			return l, fmt.Errorf("%s: %v is out of range, want 1ms to %v", v.name, *v.value, maxTimeout)
 		}
 	}
 	return l, nil
 }
 
-// pages is the memory limit in WebAssembly pages.
+// pages returns the memory limit in WebAssembly pages.
 func (l Limits) pages() uint32 { return uint32(l.Memory / pageSize) }
 
 func orDefault[T comparable](value, standard T) T {

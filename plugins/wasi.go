@@ -10,11 +10,11 @@ import (
 
 // wasiModule is the module that guests import WASI from.
 //
-// The functions are our own rather than wazero's: these have no files to serve, are bounded in time and memory whatever
-// the guest passes, and write into log lines.
+// The functions are our own rather than wazero's. They serve no files, are bounded in time and
+// memory whatever the guest passes, and write to the log.
 const wasiModule = "wasi_snapshot_preview1"
 
-// The error numbers of WASI that are used.
+// WASI error numbers.
 const (
 	wasiOK     = 0
 	wasiBadFD  = 8
@@ -26,14 +26,14 @@ const (
 )
 
 const (
-	wasiMaxRandom        = 64 << 10 // bytes a call
+	wasiMaxRandom        = 64 << 10 // bytes per call
 	wasiMaxSubscriptions = 64
 	wasiMaxVectors       = 64
-	wasiDevice           = 2 // the file type of a character device
+	wasiDevice           = 2 // file type of a character device
 	wasiRightWrite       = 1 << 6
 )
 
-// refuse is the answer of functions that have nothing to work on: there are no files and no sockets.
+// refuse serves the functions for files and sockets, which do not exist here.
 func refuse(_ *instance, stack []uint64) { stack[0] = wasiBadFD }
 
 func accept(_ *instance, stack []uint64) { stack[0] = wasiOK }
@@ -87,7 +87,7 @@ var wasiFunctions = map[string]hostFunction{
 	"sock_shutdown":           {"ii", "i", refuse},
 }
 
-// view returns size bytes of the guest's memory, or false when they are not all in it.
+// view returns size bytes of the guest's memory. It returns false if they are not all inside.
 func (in *instance) view(ptr, size uint32) ([]byte, bool) {
 	m := in.linear.Bytes()
 	if end := uint64(ptr) + uint64(size); end <= uint64(len(m)) {
@@ -125,7 +125,7 @@ func wasiTwoZeros(in *instance, stack []uint64) {
 	stack[0] = errno(in.putU32(uint32(stack[0]), 0) && in.putU32(uint32(stack[1]), 0))
 }
 
-// wasiStandard answers for the standard descriptors with the number, and refuses others.
+// wasiStandard returns number for the standard descriptors, and refuses others.
 func wasiStandard(number uint64) func(*instance, []uint64) {
 	return func(_ *instance, stack []uint64) {
 		if !standard(stack[0]) {
@@ -136,7 +136,8 @@ func wasiStandard(number uint64) func(*instance, []uint64) {
 	}
 }
 
-// wasiStat fills a description of a standard descriptor: zero but for the file type, and for fdstat the right to write.
+// wasiStat describes a standard descriptor: all zero, except for the file type and, in fdstat, the
+// right to write.
 func wasiStat(size, typeOffset uint32) func(*instance, []uint64) {
 	return func(in *instance, stack []uint64) {
 		b, ok := in.view(uint32(stack[1]), size)
@@ -164,9 +165,9 @@ func wasiClockResolution(in *instance, stack []uint64) {
 	stack[0] = errno(in.putU64(uint32(stack[1]), uint64(time.Millisecond)))
 }
 
-// wasiClockTime gives the date in milliseconds from the clock of the machine. The monotonic clock is not one: it goes
-// on by a millisecond whenever it is read. So a guest that sleeps, which returns at once, sees its time pass after some
-// readings instead of waiting in a loop; and it cannot time the host.
+// wasiClockTime returns the machine's date in milliseconds. The monotonic clock is not real: it
+// advances by a millisecond with each reading. A guest that sleeps returns at once, and sees its
+// time pass after some readings instead of looping forever. And it cannot time the host.
 func wasiClockTime(in *instance, stack []uint64) {
 	var now uint64
 	switch uint32(stack[0]) {
@@ -182,7 +183,7 @@ func wasiClockTime(in *instance, stack []uint64) {
 	stack[0] = errno(in.putU64(uint32(stack[2]), now))
 }
 
-// wasiRead finds standard input at its end.
+// wasiRead reports the end of standard input.
 func wasiRead(in *instance, stack []uint64) {
 	if uint32(stack[0]) != 0 {
 		stack[0] = wasiBadFD
@@ -214,13 +215,13 @@ func wasiWrite(in *instance, stack []uint64) {
 		if scan -= len(seen); len(seen) < len(b) {
 			in.pool.counters.logDropped.Add(1)
 		}
-		in.log.write(in, fd, seen)
+		in.log.addOutput(in, fd, seen)
 		written += uint32(len(b))
 	}
 	stack[0] = errno(in.putU32(result, written))
 }
 
-// wasiPoll reports every subscription at once: time passes when a guest looks at its clock.
+// wasiPoll reports every subscription at once: time passes when a guest reads its clock.
 func wasiPoll(in *instance, stack []uint64) {
 	subscriptions, events, count, result := uint32(stack[0]), uint32(stack[1]), uint32(stack[2]), uint32(stack[3])
 	if count == 0 || count > wasiMaxSubscriptions {

@@ -7,25 +7,26 @@ import (
 
 const (
 	watchTick = time.Millisecond
-	// idleAge and longestAge are the most that a call ages in a tick: when it took no step that anyone saw, and when it did.
+	// idleAge and longestAge are the most that a call ages in one tick: if no step was seen, and if
+	// steps were seen.
 	idleAge    = 2 * watchTick
 	longestAge = 100 * watchTick
-	// watchQuiet is how many ticks without a call a pool is still watched, so that calls that come one by one do not
-	// start the watchdog each time.
+	// watchQuiet is the number of ticks without a call after which a pool is no longer watched.
+	// With it, single calls do not start the watchdog each time.
 	watchQuiet = 64
 )
 
-// watchdog ends calls that take too long. A call costs it one look at the pool's flag: time is kept by the watchdog, which
-// sees in its next tick that the same call is still under way.
+// watchdog ends calls that take too long. A call costs it one look at the pool's flag. The watchdog
+// measures the time: it sees in its next tick that the same call is still running.
 //
-// Its goroutine starts with the first call and ends when no pool was called for some ticks.
+// Its goroutine starts with the first call and ends when no pool has been called for some ticks.
 type watchdog struct {
 	mu      sync.Mutex
 	pools   []*pool
 	running bool
 }
 
-// watch is called after a call began in a pool that is not watched.
+// watch is called after a call started in a pool that is not watched.
 func (d *watchdog) watch(p *pool) {
 	if !p.watched.CompareAndSwap(false, true) {
 		return
@@ -52,13 +53,13 @@ func (d *watchdog) run() {
 	}
 }
 
-// tick looks at all watched pools once. It returns false when there are none.
+// tick samples all watched pools once. It returns false if there are none.
 func (d *watchdog) tick(elapsed time.Duration) bool {
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	kept := d.pools[:0]
 	for _, p := range d.pools {
-		if p.look(elapsed) {
+		if p.sampleCalls(elapsed) {
 			p.quiet = 0
 		} else {
 			p.quiet++
@@ -68,7 +69,7 @@ func (d *watchdog) tick(elapsed time.Duration) bool {
 			continue
 		}
 		p.watched.Store(false)
-		// A call that began before it could see the flag is found here.
+		// Find a call that started before it could see the flag.
 		if p.busy() && p.watched.CompareAndSwap(false, true) {
 			p.quiet = 0
 			kept = append(kept, p)
@@ -80,8 +81,8 @@ func (d *watchdog) tick(elapsed time.Duration) bool {
 	return d.running
 }
 
-// look samples the calls of a pool, and reports whether there was any since the last time.
-func (p *pool) look(elapsed time.Duration) (active bool) {
+// sampleCalls samples the calls of a pool. It reports whether there was any since the last sample.
+func (p *pool) sampleCalls(elapsed time.Duration) (active bool) {
 	for i := range p.slots {
 		s := p.slots[i].Load()
 		if s == nil {
@@ -97,19 +98,20 @@ func (p *pool) look(elapsed time.Duration) (active bool) {
 			continue
 		}
 		active = true
-		if ran := s.look(w); known {
-			s.age += age(elapsed, ran)
+		if ran := s.sampleSteps(w); known {
+			s.age += aged(elapsed, ran)
 		}
 		if s.age+time.Duration(s.waited.Load()) >= p.timeout(w&slotClass) || s.calledOff() {
-			s.stop(w)
+			s.stopCall(w)
 		}
 	}
 	return active
 }
 
-// age is how much older a call became in a tick. When the whole process stood still, for a garbage collection or on a
-// busy machine, so did the guest: a long tick counts as a short one, unless the guest took steps meanwhile.
-func age(elapsed time.Duration, ran bool) time.Duration {
+// aged returns how much older a call became in a tick. If the whole process paused, for a garbage
+// collection or on a busy machine, the guest paused too: a long tick counts as a short one, unless
+// the guest used steps in it.
+func aged(elapsed time.Duration, ran bool) time.Duration {
 	if ran {
 		return elapsed
 	}

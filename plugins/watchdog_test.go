@@ -75,7 +75,7 @@ func TestACallWaitsForAnInstanceNoLongerThanItsTimeout(t *testing.T) {
 	if failure, ok := errors.AsType[*Error](err); !ok || failure.Reason != ReasonBusy {
 		t.Errorf("got %v", err)
 	}
-	pool.leave(s, slotIdle)
+	pool.freeSlot(s, slotIdle)
 	if _, err := NewChain(p).Classify("h", "c", Authenticated); err != nil {
 		t.Error(err)
 	}
@@ -85,11 +85,11 @@ func TestTheTimeOfWaitingIsTimeOfTheCall(t *testing.T) {
 	pool, s := held(t, `(i64.const 0)`)
 	s.waited.Store(int64(DefaultClassifyTimeout - idleAge))
 	for i, want := range []uint64{slotBusy, slotEnded} {
-		if pool.look(longestAge); s.status() != want {
+		if pool.sampleCalls(longestAge); s.status() != want {
 			t.Errorf("tick %d: status %d, want %d", i, s.status(), want)
 		}
 	}
-	s.end()
+	s.endCall()
 	pool.discard(s)
 }
 
@@ -129,7 +129,7 @@ func held(t *testing.T, body string) (*pool, *slot) {
 		t.Fatal(f)
 	}
 	awaitWatchdog(t, e) // it had to look at the making of the instance
-	s.begin(classShort)
+	s.startCall(classShort)
 	return pool, s
 }
 
@@ -137,19 +137,19 @@ func TestACallThatRunsAgesByAllOfALongTick(t *testing.T) {
 	pool, s := held(t, forever)
 	done := make(chan error)
 	go func() { done <- s.instance.callGuest(s.instance.hooks[HookClassify]) }()
-	pool.look(0)
+	pool.sampleCalls(0)
 	await(t, "the guest to run", func() (ran bool) {
-		s.hold(s.state.Load(), s.state.Load(), func(steps api.MutableGlobal) { ran = steps.Get() != s.left })
+		s.withSteps(s.state.Load(), s.state.Load(), func(steps api.MutableGlobal) { ran = steps.Get() != s.left })
 		return ran
 	})
-	pool.look(DefaultClassifyTimeout)
+	pool.sampleCalls(DefaultClassifyTimeout)
 	if s.status() != slotEnded {
 		t.Fatalf("status %d after %v", s.status(), s.age)
 	}
 	if err := <-done; err == nil {
 		t.Error("the guest goes on")
 	}
-	if !s.end() {
+	if !s.endCall() {
 		t.Error("the call does not know that it was ended")
 	}
 	pool.discard(s)
@@ -158,10 +158,10 @@ func TestACallThatRunsAgesByAllOfALongTick(t *testing.T) {
 func TestACallThatStoodStillAgesLittleInALongTick(t *testing.T) {
 	pool, s := held(t, `(i64.const 0)`)
 	for i, want := range []uint64{slotBusy, slotBusy, slotBusy, slotEnded} {
-		if pool.look(longestAge); s.status() != want {
+		if pool.sampleCalls(longestAge); s.status() != want {
 			t.Errorf("tick %d: status %d, want %d", i, s.status(), want)
 		}
 	}
-	s.end()
+	s.endCall()
 	pool.discard(s)
 }

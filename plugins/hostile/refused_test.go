@@ -170,7 +170,7 @@ func TestPathsThatAreNoPluginsAreRefused(t *testing.T) {
 		"a limit out of range":   {plugins.Spec{Path: good, Limits: plugins.Limits{Memory: 1 << 40}}, "memory: 1099511627776 is out of range"},
 		"a negative budget":      {plugins.Spec{Path: good, Limits: plugins.Limits{ClassifyBudget: -1}}, "classify_budget: -1 is out of range"},
 		"a memory below its own": {plugins.Spec{Path: good, Limits: plugins.Limits{Memory: 1 << 20}}, "the memory starts with 32 pages of 64 KiB; the limit is 16"},
-		"configuration not JSON": {plugins.Spec{Path: good, Config: []byte(`{"a":`)}, "config is no JSON"},
+		"configuration not JSON": {plugins.Spec{Path: good, Config: []byte(`{"a":`)}, "config is not JSON"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			p, err := e.Load(t.Context(), test.spec)

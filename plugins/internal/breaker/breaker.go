@@ -1,4 +1,4 @@
-// Package breaker keeps calls away from what keeps failing.
+// Package breaker stops calls to a plugin that keeps failing.
 package breaker
 
 import (
@@ -16,7 +16,7 @@ const (
 	longest  = time.Minute
 )
 
-// The states of a breaker.
+// States of a breaker.
 const (
 	closed uint32 = iota
 	open
@@ -25,27 +25,28 @@ const (
 
 var names = [...]string{"closed", "open", "half-open"}
 
-var errProbing = errors.New("failed too often; another call is trying whether it works again")
+var errProbing = errors.New("failed too often; another call is testing whether it works again")
 
-// Breaker keeps calls away from a plugin that keeps failing for a host.
+// Breaker stops calls to a plugin that keeps failing for a host. The zero value is closed.
 type Breaker struct {
 	state atomic.Uint32
 
 	mu     sync.Mutex
-	failed [window]uint64 // the numbers of the calls that failed last
+	failed [window]uint64 // numbers of the calls that failed last, a ring
 	count  int            // failures since base
-	base   uint64         // the number of the call when the breaker was last closed
+	base   uint64         // number of the call that closed the breaker; 0 at first
 	until  time.Time
 	pause  time.Duration
 }
 
-// Closed reports whether all calls go through.
+// Closed reports whether all calls are let through.
 func (b *Breaker) Closed() bool { return b.state.Load() == closed }
 
 // String returns "closed", "open" or "half-open".
 func (b *Breaker) String() string { return names[b.state.Load()] }
 
-// Admit decides about a call while the breaker is not closed: it goes through as a probe, or fails.
+// Admit decides about a call while the breaker is not closed: it lets the call through as a probe,
+// or returns an error.
 func (b *Breaker) Admit() (probe bool, err error) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
@@ -62,8 +63,9 @@ func (b *Breaker) Admit() (probe bool, err error) {
 	return true, nil
 }
 
-// Failed takes note of a failure of call number n. It returns for how long that opened the breaker: 0 when it did not.
-func (b *Breaker) Failed(n uint64, probe bool) (pause time.Duration) {
+// RecordFailure records that call number n failed. If that opens the breaker, it returns the pause;
+// otherwise 0.
+func (b *Breaker) RecordFailure(n uint64, probe bool) (pause time.Duration) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	if probe {
@@ -76,13 +78,13 @@ func (b *Breaker) Failed(n uint64, probe bool) (pause time.Duration) {
 	}
 	b.failed[b.count%window] = n
 	b.count++
-	lately := 0
+	recent := 0
 	for _, f := range b.failed[:min(b.count, window)] {
 		if f+window > n {
-			lately++
+			recent++
 		}
 	}
-	if lately < failures || 2*uint64(lately) < min(window, n-min(n, b.base)) {
+	if recent < failures || 2*uint64(recent) < min(window, n-min(n, b.base)) {
 		return 0
 	}
 	b.pause = first
@@ -95,16 +97,16 @@ func (b *Breaker) open() {
 	b.state.Store(open)
 }
 
-// Worked closes the breaker after a probe; n is the number of its call.
-func (b *Breaker) Worked(n uint64) {
+// Reset closes the breaker after a successful probe; n is the number of its call.
+func (b *Breaker) Reset(n uint64) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	b.base, b.count = n, 0
 	b.state.Store(closed)
 }
 
-// Undecided gives the probe to the next call: this one says nothing of the plugin.
-func (b *Breaker) Undecided() {
+// ReturnProbe leaves the probe to the next call, because this one says nothing about the plugin.
+func (b *Breaker) ReturnProbe() {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	if b.state.Load() == halfOpen {

@@ -17,7 +17,7 @@ func TestThePauseDoublesUpToAMinute(t *testing.T) {
 					t.Fatalf("call %d: %v", n, err)
 				}
 				n++
-				pause = b.Failed(n, false)
+				pause = b.RecordFailure(n, false)
 			}
 			return pause
 		}
@@ -28,25 +28,25 @@ func TestThePauseDoublesUpToAMinute(t *testing.T) {
 			}
 			time.Sleep(pause - time.Nanosecond)
 			if _, err := b.Admit(); err == nil {
-				t.Fatalf("a call was let through before the %v were over", pause)
+				t.Fatalf("a call was let through before %v had passed", pause)
 			}
 			time.Sleep(time.Nanosecond)
 			if probe, err := b.Admit(); !probe || err != nil {
 				t.Fatalf("after %v: %v, %v", pause, probe, err)
 			}
 			if _, err := b.Admit(); err == nil {
-				t.Fatal("a second call was let through beside the probe")
+				t.Fatal("a second call was let through in addition to the probe")
 			}
 			n++
-			pause = b.Failed(n, true)
+			pause = b.RecordFailure(n, true)
 		}
-		// A probe that works brings the first pause back.
+		// A successful probe restores the first pause.
 		time.Sleep(pause)
 		if probe, err := b.Admit(); !probe || err != nil {
 			t.Fatal(probe, err)
 		}
 		n++
-		b.Worked(n)
+		b.Reset(n)
 		if pause := open(); pause != time.Second {
 			t.Errorf("paused for %v after it worked again", pause)
 		}

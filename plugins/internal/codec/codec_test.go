@@ -96,8 +96,8 @@ func FuzzRecords(f *testing.F) {
 	})
 }
 
-// Every byte at every place of a word, among bytes that stand for themselves.
-func TestAppendStringFindsWhatIsToBeEscaped(t *testing.T) {
+// Put every byte at every place of a word, among bytes that are not escaped.
+func TestAppendStringEscapesEveryByteThatNeedsIt(t *testing.T) {
 	for c := range 256 {
 		for at := range 2*wordSize + 1 {
 			s := []byte("abcdefgh~ !0[]zABC")

@@ -8,26 +8,26 @@ import (
 	"unicode/utf8"
 )
 
-// The types of a value in a record.
+// Types of a value in a record.
 const (
 	typeText = 1
 	typeJSON = 2
 )
 
-// MaxKeys is the most keys that a record may have. It bounds the search for keys that occur twice.
+// MaxKeys is the maximum number of keys in a record. It bounds the search for duplicate keys.
 const MaxKeys = 64
 
 const recordLength = 4
 
-// ErrCut is returned for a batch or a record that ends in the middle of something.
+// ErrCut is returned for a batch or a record that ends too early.
 var ErrCut = errors.New("it ends too early")
 
-// UserSize returns the bytes that AppendUser adds.
+// UserSize returns the number of bytes that AppendUser adds.
 func UserSize(id, email string) int {
 	return recordLength + fieldSize("id", id) + fieldSize("email", email)
 }
 
-// AppendUser adds a record of the keys id and email to a batch.
+// AppendUser adds a record with the keys id and email to a batch.
 func AppendUser(batch []byte, id, email string) []byte {
 	batch = binary.LittleEndian.AppendUint32(batch, uint32(fieldSize("id", id)+fieldSize("email", email)))
 	batch = appendText(batch, "id", id)
@@ -44,13 +44,13 @@ func appendText(b []byte, key, value string) []byte {
 	return append(b, value...)
 }
 
-// AppendRecord adds a record as it is to a batch.
+// AppendRecord adds a record to a batch, unchanged.
 func AppendRecord(batch, record []byte) []byte {
 	batch = binary.LittleEndian.AppendUint32(batch, uint32(len(record)))
 	return append(batch, record...)
 }
 
-// Cut takes the first record off a batch.
+// Cut splits the first record off a batch.
 func Cut(batch []byte) (record, rest []byte, err error) {
 	if len(batch) < recordLength {
 		return nil, nil, fmt.Errorf("length of a record: %w", ErrCut)
@@ -58,18 +58,18 @@ func Cut(batch []byte) (record, rest []byte, err error) {
 	n := binary.LittleEndian.Uint32(batch)
 	batch = batch[recordLength:]
 	if uint64(n) > uint64(len(batch)) {
-		return nil, nil, fmt.Errorf("record of %d bytes, %d are left: %w", n, len(batch), ErrCut)
+		return nil, nil, fmt.Errorf("record of %d bytes, but only %d left: %w", n, len(batch), ErrCut)
 	}
 	return batch[:n], batch[n:], nil
 }
 
-// AppendObject adds the JSON object that a record stands for to dst. Texts that are not UTF-8 get U+FFFD for what is
-// not, as encoding/json does.
+// AppendObject adds a record to dst as a JSON object. Like encoding/json, it replaces invalid UTF-8
+// in texts with U+FFFD.
 //
 // # Errors
 //
-// Besides broken structure these are refused: a key that is not UTF-8, a key that occurs twice, more than MaxKeys keys, a
-// value of an unknown type, and a JSON value that is not valid.
+// It refuses a broken structure, a key that is not UTF-8, a duplicate key, more than MaxKeys keys,
+// a value of an unknown type, and an invalid JSON value.
 func AppendObject(dst, record []byte) ([]byte, error) {
 	var keys [MaxKeys][]byte
 	n := 0
@@ -135,7 +135,7 @@ func (f *field) append(dst []byte) ([]byte, error) {
 		}
 		return append(dst, f.value...), nil
 	default:
-		return dst, fmt.Errorf("value of %q has type %d, allowed are %d (text) and %d (JSON)",
+		return dst, fmt.Errorf("value of %q has type %d, want %d (text) or %d (JSON)",
 			f.key, f.kind, typeText, typeJSON)
 	}
 }

@@ -1,5 +1,6 @@
-// Package codec writes and reads what crosses the border between the host and a guest: requests, batches of records, and the
-// JSON that becomes of a record. All numbers are little endian. It trusts nothing that it reads.
+// Package codec encodes and decodes the data that the host and a guest exchange: requests, batches
+// of records, and the JSON object of a record. All numbers are little endian. It trusts nothing
+// that it reads.
 package codec
 
 import "encoding/binary"
@@ -10,7 +11,7 @@ const (
 	maxText        = 1<<16 - 1
 )
 
-// FlagAnonymous says that a connection has no user.
+// FlagAnonymous marks a connection without a user.
 const FlagAnonymous = 1
 
 // Request is the input of the hooks classify and authorize.
@@ -20,7 +21,8 @@ type Request struct {
 	Host, Channel, User, Email string
 }
 
-// Size returns the bytes that the encoded request takes, or false when a text is longer than its length field can say.
+// Size returns the number of bytes of the encoded request. It returns false if a text is too long
+// for its length field.
 func (r *Request) Size() (int, bool) {
 	if len(r.Host) > maxText || len(r.Channel) > maxText || len(r.User) > maxText || len(r.Email) > maxText {
 		return 0, false
@@ -28,7 +30,7 @@ func (r *Request) Size() (int, bool) {
 	return requestHeader + len(r.Host) + len(r.Channel) + len(r.User) + len(r.Email), true
 }
 
-// Put writes the request to dst, which has room for the bytes that Size returned.
+// Put writes the request to dst, which holds at least the number of bytes that Size returned.
 func (r *Request) Put(dst []byte) {
 	_ = dst[requestHeader-1]
 	binary.LittleEndian.PutUint64(dst, requestVersion|uint64(r.Kind)<<8|uint64(r.Flags)<<16|

@@ -4,7 +4,7 @@ import "unicode/utf8"
 
 const hex = "0123456789abcdef"
 
-// plain says which ASCII characters stand for themselves in a JSON string.
+// plain marks the ASCII characters that a JSON string need not escape.
 var plain = func() (t [utf8.RuneSelf]bool) {
 	for c := range t {
 		t[c] = c >= ' ' && c != '"' && c != '\\'
@@ -12,7 +12,8 @@ var plain = func() (t [utf8.RuneSelf]bool) {
 	return t
 }()
 
-// AppendString adds s to dst as a JSON string, with the escapes of encoding/json but for those of HTML.
+// AppendString adds s to dst as a JSON string, with the escapes of encoding/json except those for
+// HTML.
 func AppendString[T string | []byte](dst []byte, s T) []byte {
 	dst = append(dst, '"')
 	start := 0
@@ -40,7 +41,7 @@ func AppendString[T string | []byte](dst []byte, s T) []byte {
 			dst = append(dst, `\ufffd`...)
 			start = i + size
 		case r == '\u2028' || r == '\u2029':
-			// They end a line in JavaScript before 2019.
+			// JavaScript before 2019 treats them as line ends.
 			dst = append(dst, s[start:i]...)
 			dst = append(dst, `\u202`...)
 			dst = append(dst, hex[r&0xf])
@@ -55,18 +56,20 @@ func AppendString[T string | []byte](dst []byte, s T) []byte {
 const (
 	wordSize = 8 // bytes
 	ones     = 0x0101010101010101
-	tops     = 0x80 * ones // the highest bit of each byte
+	tops     = 0x80 * ones // highest bit of each byte
 )
 
-// word returns the bytes of s from i on, the first in the lowest bits. The compiler makes it one load.
+// word returns the wordSize bytes of s from i on, the first in the lowest bits. The compiler turns
+// it into one load.
 func word[T string | []byte](s T, i int) uint64 {
 	s = s[i : i+wordSize]
 	return uint64(s[0]) | uint64(s[1])<<8 | uint64(s[2])<<16 | uint64(s[3])<<24 |
 		uint64(s[4])<<32 | uint64(s[5])<<40 | uint64(s[6])<<48 | uint64(s[7])<<56
 }
 
-// allPlain reports whether all bytes of a word are ASCII characters that stand for themselves. A byte less c has its
-// highest bit set when it is below c or not ASCII; what it borrows from the next byte matters no more then.
+// allPlain reports whether no byte of a word needs an escape or is not ASCII. A byte minus c has
+// its highest bit set if the byte is below c or not ASCII. A borrow from the next byte does not
+// matter: the result is false already.
 func allPlain(w uint64) bool {
 	quote, backslash := w^'"'*ones, w^'\\'*ones // zero in the bytes that are one
 	return (w|(w-' '*ones)|(quote-ones)|(backslash-ones))&tops == 0

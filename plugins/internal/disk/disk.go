@@ -1,4 +1,4 @@
-// Package disk reads the files of plugins, and makes the folder for compiled code.
+// Package disk reads plugin files, and creates the folder for compiled code.
 package disk
 
 import (
@@ -9,30 +9,30 @@ import (
 	"syscall"
 )
 
-// Copy copies a regular file whose length is at most the parameter most, in bytes. Its errors leave out the path.
-func Copy(to io.Writer, path string, most int64) error {
-	f, err := openFile(path, most)
+// Copy copies a regular file of at most limit bytes. Its errors do not contain the path.
+func Copy(to io.Writer, path string, limit int64) error {
+	f, err := openFile(path, limit)
 	if err != nil {
 		return fmt.Errorf("open: %w", err)
 	}
 	defer f.Close()
-	// The file may grow meanwhile.
-	n, err := io.Copy(to, io.LimitReader(f, most+1))
+	// The file may be growing.
+	n, err := io.Copy(to, io.LimitReader(f, limit+1))
 	if err != nil {
 		return fmt.Errorf("read: %w", withoutPath(err))
 	}
-	if n > most {
-		return tooLarge(most)
+	if n > limit {
+		return tooLarge(limit)
 	}
 	return nil
 }
 
-// openFile opens a regular file. Opening a device may do something, so that is not tried; and a pipe may take the place
-// of a file between two looks, so nothing waits for its other end.
-func openFile(path string, most int64) (*os.File, error) {
+// openFile opens a regular file. It does not open a device, because that may have an effect. A pipe
+// may replace the file between the two checks, so the open never waits for the other end of one.
+func openFile(path string, limit int64) (*os.File, error) {
 	info, err := os.Stat(path)
 	if err == nil {
-		err = checkFile(info, most)
+		err = checkFile(info, limit)
 	}
 	if err != nil {
 		return nil, withoutPath(err)
@@ -42,7 +42,7 @@ func openFile(path string, most int64) (*os.File, error) {
 		return nil, withoutPath(err)
 	}
 	if info, err = f.Stat(); err == nil {
-		err = checkFile(info, most)
+		err = checkFile(info, limit)
 	}
 	if err != nil {
 		return nil, errors.Join(withoutPath(err), f.Close())
@@ -50,18 +50,18 @@ func openFile(path string, most int64) (*os.File, error) {
 	return f, nil
 }
 
-func checkFile(info os.FileInfo, most int64) error {
+func checkFile(info os.FileInfo, limit int64) error {
 	if !info.Mode().IsRegular() {
 		return errors.New("it is not a regular file")
 	}
-	if info.Size() > most {
-		return tooLarge(most)
+	if info.Size() > limit {
+		return tooLarge(limit)
 	}
 	return nil
 }
 
-func tooLarge(most int64) error {
-	return fmt.Errorf("the file is larger than its limit of %d bytes; raise file", most)
+func tooLarge(limit int64) error {
+	return fmt.Errorf("the file is larger than its limit of %d bytes; raise file", limit)
 }
 
 func withoutPath(err error) error {
@@ -71,7 +71,8 @@ func withoutPath(err error) error {
 	return err
 }
 
-// MakePrivate makes a folder that only this user can use. One that is there must be so already.
+// MakePrivate creates a folder that only this user can use. It accepts an existing folder only if
+// that is private already.
 func MakePrivate(dir string) error {
 	if err := os.MkdirAll(dir, 0o700); err != nil {
 		return err

@@ -7,7 +7,7 @@ import (
 	"testing"
 )
 
-// A file is read up to its limit, whatever it was when it was looked at first.
+// The limit holds even if the file was shorter when it was opened.
 func TestAFileThatGrowsIsNotReadBeyondItsLimit(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "grows")
 	if err := os.WriteFile(path, make([]byte, 100), 0o600); err != nil {
@@ -23,7 +23,7 @@ func TestAFileThatGrowsIsNotReadBeyondItsLimit(t *testing.T) {
 	}
 }
 
-// growing makes the file longer by what is read of it.
+// growing makes the file longer with each read.
 type growing struct {
 	path string
 	read int

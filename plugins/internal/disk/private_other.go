@@ -2,5 +2,5 @@
 
 package disk
 
-// checkPrivate accepts any folder: there are no Unix permissions to check.
+// checkPrivate accepts any folder, because there are no Unix permissions to check.
 func checkPrivate(string) error { return nil }

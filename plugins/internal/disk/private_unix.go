@@ -9,8 +9,8 @@ import (
 	"syscall"
 )
 
-// checkPrivate refuses a folder that another user owns or can read or write: native code is loaded from it. A link is no
-// folder, for its owner could let it lead elsewhere later.
+// checkPrivate refuses a folder that another user owns, can read or can write: native code is
+// loaded from it. It refuses a link too, because its owner could redirect it later.
 func checkPrivate(dir string) error {
 	info, err := os.Lstat(dir)
 	if err != nil {
@@ -19,7 +19,7 @@ func checkPrivate(dir string) error {
 	stat, ok := info.Sys().(*syscall.Stat_t)
 	switch {
 	case !info.IsDir():
-		return fmt.Errorf("%s is no folder: remove it", dir)
+		return fmt.Errorf("%s is not a folder: remove it", dir)
 	case !ok || int64(stat.Uid) != int64(os.Geteuid()):
 		return fmt.Errorf("%s belongs to another user: remove it: %w", dir, fs.ErrPermission)
 	case info.Mode().Perm()&0o077 != 0:

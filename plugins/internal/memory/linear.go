@@ -7,13 +7,13 @@ import (
 	"github.com/tetratelabs/wazero/experimental"
 )
 
-// Linear is the memory of one instance. It is an allocator that has exactly this memory to give.
+// Linear is the memory of one instance, and an allocator that can allocate only this memory.
 type Linear struct {
 	budget   *Budget
 	makeRoom func(bytes int64) bool // may be nil
-	charged  int64                  // what the budget was asked for
-	space    []byte                 // all that is reserved; the first charged bytes are accessible
-	data     []byte                 // what the guest sees
+	charged  int64                  // bytes charged to the budget
+	space    []byte                 // all reserved bytes; the first charged bytes are accessible
+	data     []byte                 // the part that the guest sees
 	size     atomic.Int64
 }
 
@@ -22,18 +22,18 @@ var (
 	_ experimental.LinearMemory    = (*Linear)(nil)
 )
 
-// New reserves a memory that starts with least bytes and grows up to most.
+// New reserves a memory that starts with least bytes and can grow to most bytes.
 //
-// When the budget has less left than is asked for, makeRoom is called to free as many bytes, and reports whether it freed
-// any. It may be nil. It must not call a guest.
+// If the budget is too small, makeRoom is called to free the missing bytes. It reports whether it
+// freed any. makeRoom may be nil, and must not call a guest.
 func New(b *Budget, least, most int64, makeRoom func(bytes int64) bool) (*Linear, error) {
 	l := &Linear{budget: b, makeRoom: makeRoom}
-	if !l.take(least) {
+	if !l.charge(least) {
 		return nil, b.shortage(least)
 	}
 	space, err := reserve(most)
 	if err != nil {
-		b.give(least)
+		b.refund(least)
 		return nil, fmt.Errorf("reserve %d bytes: %w", most, err)
 	}
 	l.charged, l.space = least, space
@@ -44,22 +44,22 @@ func New(b *Budget, least, most int64, makeRoom func(bytes int64) bool) (*Linear
 	return l, nil
 }
 
-// Allocate returns l. Its arguments are those that New got.
+// Allocate returns l. Its arguments are the same as those of New.
 func (l *Linear) Allocate(_, _ uint64) experimental.LinearMemory { return l }
 
-// Reallocate grows the memory; it never moves. It returns nil, which the guest sees as -1 from memory.grow, when the
-// budget or the operating system has no more.
+// Reallocate grows the memory, which never moves. It returns nil if the budget or the operating
+// system has no more; the guest then gets -1 from memory.grow.
 func (l *Linear) Reallocate(size uint64) []byte {
 	if size > uint64(len(l.space)) {
 		return nil
 	}
 	n := int64(size)
 	if more := n - l.charged; more > 0 {
-		if !l.take(more) {
+		if !l.charge(more) {
 			return nil
 		}
 		if commit(l.space, l.charged, n) != nil {
-			l.budget.give(more)
+			l.budget.refund(more)
 			return nil
 		}
 		l.charged = n
@@ -69,11 +69,11 @@ func (l *Linear) Reallocate(size uint64) []byte {
 	return l.data
 }
 
-func (l *Linear) take(n int64) bool {
-	return l.budget.take(n) || l.makeRoom != nil && l.makeRoom(n) && l.budget.take(n)
+func (l *Linear) charge(n int64) bool {
+	return l.budget.charge(n) || l.makeRoom != nil && l.makeRoom(n) && l.budget.charge(n)
 }
 
-// Free gives the memory back. Doing so twice is harmless; nothing may use the memory any more.
+// Free releases the memory, which must not be used afterwards. Calling it twice is harmless.
 func (l *Linear) Free() {
 	if l.space == nil {
 		return
@@ -81,16 +81,15 @@ func (l *Linear) Free() {
 	release(l.space)
 	l.space, l.data = nil, nil
 	l.size.Store(0)
-	l.budget.give(l.charged)
+	l.budget.refund(l.charged)
 	l.charged = 0
 }
 
-// Bytes returns the memory as it is now. Only who owns the instance may use it.
+// Bytes returns the current memory. Only the owner of the instance may use it.
 func (l *Linear) Bytes() []byte { return l.data }
 
-// Size returns the number of bytes that the guest has. It may be called from any goroutine.
-//
-// A nil memory has none.
+// Size returns the size of the guest's memory in bytes, 0 for a nil Linear. It may be called from
+// any goroutine.
 func (l *Linear) Size() int64 {
 	if l == nil {
 		return 0

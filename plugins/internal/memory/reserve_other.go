@@ -2,7 +2,8 @@
 
 package memory
 
-// Without mmap the memory comes from Go's heap, which takes physical memory when it is first touched.
+// Without mmap, the memory comes from Go's heap, which uses physical memory when a page is first
+// touched.
 
 func reserve(n int64) ([]byte, error) { return make([]byte, n), nil }
 

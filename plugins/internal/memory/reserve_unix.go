@@ -15,7 +15,8 @@ func commit(space []byte, from, to int64) error {
 	return syscall.Mprotect(space[from:to], syscall.PROT_READ|syscall.PROT_WRITE)
 }
 
-// release ends the process on an error, which only a broken call can cause: the alternative is memory that is used twice.
+// release panics on an error, which only a wrong argument can cause: continuing could use memory
+// twice.
 func release(space []byte) {
 	if err := syscall.Munmap(space); err != nil {
 		panic("memory: munmap: " + err.Error())

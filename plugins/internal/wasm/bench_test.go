@@ -10,7 +10,7 @@ import (
 	"github.com/tetratelabs/wazero/api"
 )
 
-// BenchmarkMeterGoGuest is the work on a guest of the standard Go toolchain, 1.8 MB.
+// BenchmarkMeterGoGuest meters a guest of the standard Go toolchain, 1.8 MB.
 func BenchmarkMeterGoGuest(b *testing.B) {
 	dir := b.TempDir()
 	const source = "package main\n\n//go:wasmexport run\nfunc run(n int32) int32 { return n + 1 }\n\nfunc main() {}\n"
@@ -38,7 +38,8 @@ func BenchmarkMeterGoGuest(b *testing.B) {
 	b.ReportMetric(100*float64(grown)/float64(len(file)), "%growth")
 }
 
-// BenchmarkCall compares a call of a small function, and a loop of 1,000 turns, as they are and metered.
+// BenchmarkCall compares a call of a small function and a loop of 1,000 turns, unmetered and
+// metered.
 func BenchmarkCall(b *testing.B) {
 	file := assemble(b, `(module (memory (export "memory") 1)
 		(func (export "add") (param i32) (result i32) (i32.add (local.get 0) (i32.load (i32.const 8))))

@@ -8,24 +8,24 @@ import (
 	"github.com/rollcall-gateway/rollcall/internal/plural"
 )
 
-// body is the code of one function in the file.
+// body is the code of one function.
 type body struct {
-	start, end int // behind its size
-	edit       int // the first in Module.edits
-	// block is the type of a block around the code, as blockType encodes it; calls says that the function calls
-	// others, and so counts how deep calls nest.
+	start, end int // offsets in the file, after the size
+	edit       int // index of its first edit in Module.edits
+	// block is the type of a block around the code, as blockType encodes it. calls is set if the
+	// function calls others, and so counts the call depth.
 	block []byte
 	calls bool
-	// loops says that it has loops without calls, whose turns are counted in a local. Its index is locals: it comes
-	// behind the function's own, parameters included.
+	// loops is set if the function has loops without calls, whose turns are counted in a local. The
+	// index of that local is locals: the number of the function's own, parameters included.
 	loops  bool
 	locals int
 }
 
-// wrapped says that the metered module has a block around the code.
+// wrapped reports whether the metered module has a block around the code.
 func (b body) wrapped() bool { return b.calls || b.loops }
 
-// edit is a charge that the metered module has in front of a byte of the file.
+// edit is a charge that Meter inserts before a byte of the file.
 type edit struct {
 	at    uint32
 	steps uint32
@@ -35,28 +35,29 @@ type edit struct {
 type charge uint8
 
 const (
-	// chargeSteps takes a fixed number of steps.
+	// chargeSteps charges a fixed number of steps.
 	chargeSteps charge = iota
-	// chargeBytes and chargeEntries take steps for the length of a bulk operation, which is on top of the stack.
+	// chargeBytes and chargeEntries charge for the length of a bulk operation, which is on top of
+	// the stack.
 	chargeBytes
 	chargeEntries
-	// chargeTurn counts the steps of a turn in a local: charged one by one, each turn would wait until the slice that
-	// the one before it stored can be loaded. A loop with calls is charged by chargeSteps.
+	// chargeTurn counts the steps of a turn in a local. Otherwise each turn would wait for the
+	// slice that the previous one stored. A loop with calls uses chargeSteps instead.
 	chargeTurn
-	// deepen, backOut and leaveDeep keep the depth of the stack, in functions that call others: at the beginning of the
-	// code, instead of a return, and at the end. Their steps are what the function adds to the depth; those of backOut are
-	// the number of blocks around it.
+	// deepen, backOut and leaveDeep update the stack depth in functions that call others: at the
+	// start of the code, in place of a return, and at the end. Their steps are what the function
+	// adds to the depth; those of backOut are the number of blocks around it.
 	deepen
 	backOut
 	leaveDeep
 )
 
-// region is code that runs at most once for each time that its charge is paid: the body of a function or of a loop,
-// without the loops inside.
+// region is code that runs at most once each time its charge is paid: the body of a function or of
+// a loop, without inner loops.
 type region struct {
 	edit   int
 	weight int
-	calls  bool // there is a call in it or in a loop inside
+	calls  bool // contains a call, possibly in an inner loop
 }
 
 // frame is an open block.
@@ -64,13 +65,13 @@ type frame struct {
 	loop bool
 }
 
-// Steps of what costs more than code around it.
+// Steps of instructions that cost more than others.
 const (
-	// weightOfStep is how many simple instructions a step stands for.
+	// weightOfStep is the number of simple instructions per step.
 	weightOfStep = 128
-	// importSteps is for a direct call of an imported function.
+	// importSteps is charged for a direct call of an imported function.
 	importSteps = 64
-	// growSteps is for memory.grow, which may copy the memory.
+	// growSteps is charged for memory.grow, which may copy the memory.
 	growSteps = 1_000
 )
 
@@ -98,7 +99,7 @@ func (c *checker) bodiesOf(r *reader) {
 			c.function(i, in)
 			r.pos = in.pos
 			if in.err == nil && in.left() > 0 {
-				in.fail(fmt.Errorf("%s behind its end", plural.Of(in.left(), "byte")))
+				in.fail(fmt.Errorf("%s after its end", plural.Of(in.left(), "byte")))
 			}
 			if in.err != nil {
 				r.fail(in.err)
@@ -110,7 +111,7 @@ func (c *checker) bodiesOf(r *reader) {
 	}
 }
 
-// functionName names a function that the module defines, as errors do.
+// functionName returns the name of a defined function for errors.
 func (c *checker) functionName(i int) string {
 	index := uint32(i + c.imported[KindFunc])
 	if name := c.names.function(c.Module, index); name != "" {
@@ -119,7 +120,7 @@ func (c *checker) functionName(i int) string {
 	return fmt.Sprintf("function %d", index)
 }
 
-// function reads the locals and the instructions of a function, and notes where it is charged.
+// function reads the locals and the instructions of a function, and records where it is charged.
 func (c *checker) function(i int, r *reader) {
 	started := r.pos
 	locals := c.localsOf(r) + len(c.Types[c.functions[i]].Params)
@@ -149,16 +150,16 @@ func (c *checker) function(i int, r *reader) {
 	}
 }
 
-// effort estimates what compiling the function takes, in units of about half a microsecond. Measured with wazero 1.12:
-// what grows fastest are values that live across many branches, then the branches alone, then loops in loops and the
-// targets of br_tables.
+// effort estimates the time to compile the function, in units of about half a microsecond. Measured
+// with wazero 1.12: values that live across many branches grow fastest, then branches alone, then
+// nested loops and the targets of br_tables.
 func (w *walk) effort(size int) int64 {
 	branches := int64(w.branches)
 	return branches*branches/32 + branches*int64(w.locals+1) + 8*int64(w.targets) + int64(w.depths)/2 +
 		int64(size)/4
 }
 
-// effort adds the effort of a function and checks that it is bounded.
+// effort adds the effort of a function and checks the limits.
 func (c *checker) effort(e int64, r *reader) {
 	c.work += e
 	switch {
@@ -192,16 +193,16 @@ func (c *checker) localsOf(r *reader) int {
 type walk struct {
 	*checker
 	*reader
-	// What makes compiling slow: locals with parameters, blocks and branches, targets of all br_tables, and how deep
-	// the loops nest, added up.
+	// Numbers that make compiling slow: locals with parameters, blocks and branches, targets of all
+	// br_tables, and the sum of the loops' nesting depths.
 	locals, branches, targets, depths int
-	// calls says that there was a call, loops that there was a loop without calls, and frame what the function adds to
-	// the depth of the stack.
+	// calls is set after a call, loops after a loop without calls; frame is what the function adds
+	// to the stack depth.
 	calls, loops bool
 	frame        int
 }
 
-// open begins a region at the current place.
+// open starts a region at the current place.
 func (w *walk) open(kind charge, weight int) {
 	w.regions = append(w.regions, region{edit: len(w.edits), weight: weight})
 	w.charge(kind, w.pos, 1)
@@ -303,7 +304,7 @@ func (w *walk) index(what string, index uint32, count int) {
 	w.checker.index(w.reader, what, index, count)
 }
 
-// enter opens a block: its type is nothing, one value type or the index of a type.
+// enter opens a block. Its type is empty, one value type or the index of a type.
 func (w *walk) enter(f frame) {
 	if w.left() > 0 && (w.file[w.pos] == 0x40 || ValueType(w.file[w.pos]).valid()) {
 		w.pos++
@@ -370,15 +371,16 @@ func (w *walk) memoryArgument() {
 	w.u32()
 }
 
-// zero reads the index of a memory, of which there is one. wazero's validator takes a number of several bytes here and
-// its compiler skips one: what is longer is refused, lest they see different code.
+// zero reads a memory index, which must be 0. wazero's validator accepts a number of several bytes
+// here, and its compiler skips one byte. A longer number is refused, so that they cannot see
+// different code.
 func (w *walk) zero() {
 	if b := w.byte(); w.err == nil && b != 0 {
-		w.fail(errors.New("a memory other than 0: there may be one"))
+		w.fail(errors.New("a memory other than 0: only one is allowed"))
 	}
 }
 
-// misc reads what comes behind the prefix 0xfc.
+// misc reads the rest of an instruction with the prefix 0xfc.
 func (w *walk) misc(at int) {
 	op := w.u32()
 	switch {
@@ -417,8 +419,9 @@ func (w *walk) misc(at int) {
 	}
 }
 
-// vector reads what comes behind the prefix 0xfd. The opcode is a number, of which wazero reads one byte: it takes the
-// second byte of those above 0x7f for a nop, which any other byte would not be.
+// vector reads the rest of an instruction with the prefix 0xfd. The opcode is a number, of which
+// wazero reads one byte. For opcodes above 0x7f, it takes the second byte for a nop; only 1 works
+// for that.
 func (w *walk) vector() {
 	op := w.byte()
 	if op >= 0x80 {
@@ -445,7 +448,7 @@ func (w *walk) vector() {
 	}
 }
 
-// blockType encodes the type of a block that has the results of a function type and no parameters.
+// blockType encodes a block type with the results of a function type and no parameters.
 func (c *checker) blockType(of uint32) []byte {
 	t := &c.Types[of]
 	switch {

@@ -5,7 +5,7 @@ import (
 	"encoding/binary"
 )
 
-// What a file is built from where the text format cannot say it: bytes, numbers and parts of parts.
+// Builders for files that the text format cannot express: bytes, numbers, and parts of parts.
 
 func u(n uint64) []byte { return binary.AppendUvarint(nil, n) }
 
@@ -37,7 +37,7 @@ var (
 	oneFuncref = sec(sectionTable, vec([]byte{byte(FuncRef), 0, 1}))
 )
 
-// code returns a module with n functions of type () -> () that all have the same body.
+// code returns a module of n functions of type () -> () with the same body.
 func code(n int, body ...[]byte) []byte {
 	return wasmFile(voidType,
 		sec(sectionFunction, u(uint64(n)), make([]byte, n)),

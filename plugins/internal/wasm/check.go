@@ -31,13 +31,13 @@ var sectionNames = [...]string{
 	"data count", "tag",
 }
 
-// sectionOrder lists the sections in the order in which a file has them.
+// sectionOrder lists the sections in file order.
 var sectionOrder = [...]byte{
 	sectionType, sectionImport, sectionFunction, sectionTable, sectionMemory, sectionGlobal, sectionExport, sectionStart,
 	sectionElement, sectionDataCount, sectionCode, sectionData,
 }
 
-// section is a part of the file: its contents, without id and size.
+// section is the content of a section, without ID and size.
 type section struct {
 	id         byte
 	start, end int
@@ -47,24 +47,26 @@ type section struct {
 type checker struct {
 	*Module
 	limits Limits
-	// relaxed accepts what is valid but no plugin may have: the core test suite needs it.
+	// relaxed accepts valid modules that no plugin may have. The core test suite needs it.
 	relaxed bool
 
-	// What the sections of data announce, -1 for none.
+	// Numbers of data segments, as the sections "data count" and "data" declare them. dataCount is
+	// -1 if absent.
 	dataCount int
 	data      int
 
 	frames  []frame
 	regions []region
-	locals  int   // of all functions so far
-	points  int   // charges in edits, of all functions so far
+	locals  int   // in all functions so far
+	points  int   // charges in edits, in all functions so far
 	work    int64 // effort of all functions so far
 }
 
-// Check reads a WebAssembly binary and returns what is in it, or an error that names section, place and limit.
+// Check reads a WebAssembly binary and returns a description of it. An error names the section, the
+// place and the limit.
 //
-// It takes memory in proportion to the file and not to what the file announces, and time in proportion to its length. A
-// file that Check accepts may still be invalid, which wazero finds when it compiles the metered module.
+// Its memory and time grow with the length of the file, not with the counts that the file declares.
+// An accepted file may still be invalid. wazero finds that when it compiles the metered module.
 func Check(file []byte, l Limits) (*Module, error) { return check(file, l, false) }
 
 func check(file []byte, l Limits, relaxed bool) (*Module, error) {
@@ -97,7 +99,7 @@ func check(file []byte, l Limits, relaxed bool) (*Module, error) {
 	return c.Module, nil
 }
 
-// split finds the sections and checks that each comes once and in order.
+// split finds the sections and checks that each appears once and in order.
 func (c *checker) split() error {
 	const header = "\x00asm\x01\x00\x00\x00"
 	if len(c.file) < len(header) || string(c.file[:4]) != header[:4] {
@@ -110,7 +112,7 @@ func (c *checker) split() error {
 		return fmt.Errorf("version %x of the binary format; only 1 is supported", version)
 	}
 	r := &reader{file: c.file, pos: len(header), end: len(c.file)}
-	next := 0 // in sectionOrder
+	next := 0 // index in sectionOrder
 	customs := 0
 	for r.left() > 0 {
 		at := r.pos
@@ -152,8 +154,8 @@ func (c *checker) split() error {
 	return nil
 }
 
-// custom notes the names of functions, which make traces readable. Other custom sections are left out of the metered
-// module: those about debugging hold offsets that are wrong in it.
+// custom records the names of functions, which make traces readable. Meter omits other custom
+// sections, because those for debugging contain offsets that would be wrong.
 func (c *checker) custom(s section) error {
 	r := &reader{file: c.file, pos: s.start, end: s.end}
 	name := r.name(maxName)
@@ -198,7 +200,7 @@ func (c *checker) section(id byte, r *reader) {
 	}
 }
 
-// whole checks what needs all sections.
+// whole checks conditions across sections.
 func (c *checker) whole() error {
 	if len(c.bodies) != c.Functions {
 		return fmt.Errorf("code section: %s declared, but %s", plural.Of(c.Functions, "function"), plural.Of(len(c.bodies), "body"))
@@ -207,13 +209,14 @@ func (c *checker) whole() error {
 		return fmt.Errorf("data section: %s announced, but %d there", plural.Of(c.dataCount, "segment"), c.data)
 	}
 	if c.total(KindMemory) == 0 && !c.relaxed {
-		return errors.New("no memory: a plugin defines and exports one")
+		return errors.New("no memory: a plugin must define and export one")
 	}
 	c.names.keep(c.Module)
 	return nil
 }
 
-// index checks an index against what the file itself has, so that nothing in it can name what is appended to it.
+// index checks an index against the file's own entries, so that the file cannot refer to appended
+// ones.
 func (c *checker) index(r *reader, what string, index uint32, count int) {
 	if r.err == nil && int64(index) >= int64(count) {
 		r.fail(errors.New(what + " " + strconv.FormatUint(uint64(index), 10) + " of " + strconv.Itoa(count) +

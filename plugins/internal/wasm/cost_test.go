@@ -8,7 +8,8 @@ import (
 	"github.com/tetratelabs/wazero/api"
 )
 
-// kernels are what plugins spend their time on. Each exports run, which takes a number of turns.
+// kernels are typical inner loops of plugins. Each exports run, whose parameter is the number of
+// turns.
 var kernels = map[string]string{
 	"loop": `(func (export "run") (param $n i32) (result i32) (local $sum i32)
 		(loop $l
@@ -55,8 +56,8 @@ var kernels = map[string]string{
 		(func (export "run") (param $n i32) (result i32) (call $f (i32.const 14)))`,
 }
 
-// BenchmarkCost tells how much longer each kernel takes metered: "x" is the ratio of the least times of short runs that
-// alternate, so that a busy machine changes it little.
+// BenchmarkCost measures the slowdown of each kernel by metering: "x" is the ratio of the shortest
+// times of short alternating runs, so that a busy machine changes it little.
 func BenchmarkCost(b *testing.B) {
 	for name, text := range kernels {
 		file := assemble(b, `(module (memory (export "memory") 1) `+text+`)`)

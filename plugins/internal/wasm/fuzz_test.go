@@ -12,8 +12,8 @@ import (
 	"github.com/tetratelabs/wazero/api"
 )
 
-// seeds adds small modules: words.wasm is from words.c beside it, complete.wasm from the constant complete, with
-// wat2wasm.
+// seeds adds small modules. words.wasm is compiled from words.c, complete.wasm from the constant
+// complete with wat2wasm.
 func seeds(f *testing.F) {
 	f.Helper()
 	files, err := filepath.Glob("testdata/*.wasm")
@@ -36,14 +36,15 @@ func seeds(f *testing.F) {
 	f.Add(cat(code(1, emptyCode), sec(0, text("name"), []byte{1, 4, 1, 0, 1, 'a'})))
 }
 
-// allocated returns how many bytes the process has allocated so far. Unlike runtime.ReadMemStats it stops nothing.
+// allocated returns the number of bytes that the process has allocated so far. Unlike
+// runtime.ReadMemStats, it does not stop the world.
 func allocated() uint64 {
 	sample := []metrics.Sample{{Name: "/gc/heap/allocs:bytes"}}
 	metrics.Read(sample)
 	return sample[0].Value.Uint64()
 }
 
-// FuzzCheck looks for files that make Check panic or take much memory.
+// FuzzCheck searches for files that make Check panic or use much memory.
 func FuzzCheck(f *testing.F) {
 	seeds(f)
 	f.Fuzz(func(t *testing.T, file []byte) {
@@ -53,16 +54,16 @@ func FuzzCheck(f *testing.F) {
 		if (m == nil) == (err == nil) {
 			t.Fatalf("module %v, error %v", m, err)
 		}
-		// The fuzzer allocates in the same process, hence the constant.
+		// The constant is for the fuzzer, which allocates in the same process.
 		if used > uint64(4<<20+64*len(file)) {
 			t.Errorf("%d bytes allocated for a file of %d", used, len(file))
 		}
 	})
 }
 
-// FuzzMeter looks for files that wazero compiles as they are and not metered, or metered and not as they are. The
-// second may happen for what the name section holds, which the metered module has only if it is well formed, and for
-// custom sections in general.
+// FuzzMeter searches for files that wazero compiles unmetered but not metered, or the reverse. The
+// reverse is possible for a malformed name section, which Meter drops, and for other custom
+// sections.
 func FuzzMeter(f *testing.F) {
 	seeds(f)
 	ctx := context.Background()
@@ -75,7 +76,7 @@ func FuzzMeter(f *testing.F) {
 		rewritten := m.Meter()
 		if again, err := Check(rewritten, Limits{File: 2 * defaultFile}); err == nil {
 			t.Fatalf("metered twice: %d functions", again.Functions)
-		} else if !strings.Contains(err.Error(), "the name is the host's") && !strings.Contains(err.Error(), "the limit is") {
+		} else if !strings.Contains(err.Error(), "the host uses this name") && !strings.Contains(err.Error(), "the limit is") {
 			t.Fatalf("the metered module is malformed: %v", err)
 		}
 		r := wazero.NewRuntimeWithConfig(ctx, config)

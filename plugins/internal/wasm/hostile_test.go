@@ -10,8 +10,8 @@ import (
 	"testing"
 )
 
-// TestCheckRefuses holds files that end or stall the process when wazero gets them, and what no plugin may have. Every error says
-// where it is and what is wrong.
+// TestCheckRefuses lists files that end or stall the process when wazero reads them, and features
+// that no plugin may have. Every error says where and what is wrong.
 func TestCheckRefuses(t *testing.T) {
 	many := u(math.MaxUint32)
 	function := sec(sectionFunction, vec([]byte{0}))
@@ -188,12 +188,12 @@ func TestCheckRefuses(t *testing.T) {
 		"a reference type":       {instruction(0xd0, 0x69, 0x1a), "typed function references"},
 		"select of two":          {instruction(0x1c, 2, 0x7f, 0x7f), "select with 2 types"},
 		"code without an end":    {body(noLocals, []byte{1, 1}), "function 0: its code has no end"},
-		"code behind its end":    {body(noLocals, endOfCode, endOfCode), "behind its end"},
+		"code after its end":     {body(noLocals, endOfCode, endOfCode), "after its end"},
 		"a number too long":      {instruction(0x41, 0x80, 0x80, 0x80, 0x80, 0x80, 0), "LEB128"},
 		"a number with a rest":   {instruction(0x41, 0xff, 0xff, 0xff, 0xff, 0x4f), "LEB128"},
 		"a name that is no text": {exported("\xff", KindFunc, 0), "not UTF-8"},
 
-		// What would let a guest name the globals and functions that are appended.
+		// References to the appended globals and functions.
 		"setting the slice":         {instruction(0x42, 0, 0x24, 0), "global 0 of 0: there is no such global"},
 		"setting the steps":         {instruction(0x42, 0, 0x24, 1), "global 1 of 0"},
 		"setting the steps, padded": {instruction(0x42, 0, 0x24, 0x81, 0), "global 1 of 0"},
@@ -211,12 +211,12 @@ func TestCheckRefuses(t *testing.T) {
 		},
 		"exporting the slice":      {exported("a", KindGlobal, 0), "global 0 of 0"},
 		"exporting yield":          {exported("a", KindFunc, 1), "func 1 of 1"},
-		"exporting under its name": {exported(StepsGlobal, KindFunc, 0), "the name is the host's"},
-		"exporting as the start":   {exported(StartFunction, KindFunc, 0), "the name is the host's"},
+		"exporting under its name": {exported(StepsGlobal, KindFunc, 0), "the host uses this name"},
+		"exporting as the start":   {exported(StartFunction, KindFunc, 0), "the host uses this name"},
 		"starting with parameters": {
 			wasmFile(sec(sectionType, vec([]byte{0x60, 1, byte(I32), 0})), function, oneMemory, sec(sectionStart, []byte{0}),
 				sec(sectionCode, vec(sized(emptyCode)))),
-			"function 0 has the type func (i32); a start function takes and returns nothing",
+			"function 0 has the type func (i32); a start function has no parameters and no results",
 		},
 		"starting with a result": {
 			wasmFile(sec(sectionType, vec([]byte{0x60, 0, 1, byte(I32)})), function, oneMemory, sec(sectionStart, []byte{0}),
@@ -266,7 +266,7 @@ func TestCheckRefusesALongFile(t *testing.T) {
 	}
 }
 
-// complete has everything that a plugin may have.
+// complete uses every feature that a plugin may use.
 const complete = `(module
 	(type $op (func (param i32 i64) (result i64)))
 	(import "rollcall" "log" (func $log (param i32 i32 i32)))
@@ -356,7 +356,7 @@ func TestCheckSurvivesDamagedFiles(t *testing.T) {
 		}
 		if again, err := Check(m.Meter(), Limits{}); err == nil {
 			t.Errorf("%s %d: metered twice: %d functions", what, at, again.Functions)
-		} else if !strings.Contains(err.Error(), "the name is the host's") {
+		} else if !strings.Contains(err.Error(), "the host uses this name") {
 			t.Errorf("%s %d: accepted, but metered it is malformed: %v", what, at, err)
 		}
 	}

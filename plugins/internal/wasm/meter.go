@@ -2,29 +2,30 @@ package wasm
 
 import "encoding/binary"
 
-// Slice is the number of steps after which a metered module returns to the Go runtime for a moment, so that the
-// garbage collector can stop it: 20 to 70 microseconds of usual code.
+// Slice is the number of steps after which a metered module briefly returns to the Go runtime, so
+// that the garbage collector can stop it: 20 to 70 microseconds of typical code.
 const Slice = 10_000
 
 // Names that a metered module exports in addition to its own.
 //
-// StartFunction is the function of the start section, if there is one. The metered module has no start section:
-// instantiating it runs no instruction, and the host calls the function as it calls any other.
+// StartFunction is the function of the start section, if there is one. The metered module has no
+// start section: instantiating it runs no code, and the host calls the function like any other.
 //
-// The globals are mutable 64-bit integers, zero at first. What a call may use is set before it: the lesser of Slice
-// and the budget in SliceGlobal, the rest in StepsGlobal. After it, budget - slice - steps were used.
+// The globals are mutable 64-bit integers, zero at first. Before a call, the host stores the
+// smaller of Slice and the budget in SliceGlobal, and the rest in StepsGlobal. After the call, it
+// has used budget - slice - steps.
 //
-// When the budget runs out, the module traps with SliceGlobal below zero, which it is at no other time. To end a call
-// from outside, store 0 in StepsGlobal: the call traps within Slice steps, and 64 more for each
-// function with loops that is running. The store may be lost to a slice that begins in the same instant, so repeat it
-// until the call has ended.
+// When the budget is spent, the module traps with SliceGlobal below zero; it is never below zero
+// otherwise. To end a call from outside, store 0 in StepsGlobal: the call traps within Slice steps,
+// plus 64 for each running function with loops. A slice that starts at the same moment may
+// overwrite the store, so repeat it until the call has ended.
 const (
 	SliceGlobal   = "rollcall.slice"
 	StepsGlobal   = "rollcall.steps"
 	StartFunction = "rollcall.start"
 )
 
-// The functions that are appended, by their place behind those of the module.
+// The appended functions, by their index after those of the module.
 const (
 	yieldFunction = iota
 	bytesFunction
@@ -37,16 +38,19 @@ const (
 // appendedTypes is the number of types that are always appended.
 const appendedTypes = 2
 
-// maxDepth is the depth of the stack that a guest may have where a slice begins: a call adds 1, and one more for every 8
-// locals or 512 bytes of code of its function. So the stack stays below some megabytes. wazero itself grows it up to more
-// than 50 MB, by copying it at once: tens of milliseconds in which the garbage collector, and with it everybody, waits.
+// maxDepth is the largest stack depth at the start of a slice. A call adds 1, and 1 more for every
+// 8 locals or 512 bytes of code of its function. This keeps the stack below some megabytes. wazero
+// alone grows it to more than 50 MB, by copying it at once. That takes tens of milliseconds, in
+// which the garbage collector waits, and with it the whole process.
 const maxDepth = 64 << 10
 
-// Meter returns a module that computes what m does and counts its steps. A step is the entry of a function or a turn of
-// a loop, and one more for every 128 instructions in it; a direct call of an import costs 64, memory.grow 1,000,
-// and a bulk operation one for each 8 bytes or each table entry. Running out of steps is a trap.
+// Meter returns a module that computes what m does and counts its steps. A step is the entry of a
+// function or a turn of a loop, and one more for every 128 instructions in it. A direct call of an
+// import costs 64 steps, memory.grow 1,000, and a bulk operation one for each 8 bytes or each table
+// entry. A call without steps left traps.
 //
-// The module waits for a call of StartFunction, if it has one, where m runs its start function by itself.
+// m runs its start function by itself. The metered module runs it only when the host calls
+// StartFunction.
 func (m *Module) Meter() []byte {
 	w := &meter{
 		Module: m,
@@ -86,7 +90,7 @@ func (w *meter) wrap(id byte, contents []byte) {
 	w.out = append(w.out, contents...)
 }
 
-// added is the number of functions that are appended.
+// added returns the number of appended functions.
 func (w *meter) added() int {
 	if w.HasStart {
 		return appendedFunctions + 1
@@ -94,7 +98,8 @@ func (w *meter) added() int {
 	return appendedFunctions
 }
 
-// section writes a section with what is appended to it. contents is empty if the file has none.
+// section writes a section with its appended entries. contents is empty if the file does not have
+// the section.
 func (w *meter) section(id byte, contents []byte) {
 	var extra []byte
 	var n int
@@ -135,7 +140,7 @@ func (w *meter) section(id byte, contents []byte) {
 			extra = binary.AppendUvarint(extra, uint64(w.yield+startFunction))
 		}
 	case sectionStart:
-		return // an export instead
+		return // exported instead
 	case sectionCode:
 		w.code()
 		return
@@ -157,9 +162,10 @@ func (w *meter) section(id byte, contents []byte) {
 	w.out = append(append(append(w.out, head...), contents...), extra...)
 }
 
-// code writes the code section: the bodies of the file with charges inserted, and those that are appended.
+// code writes the code section: the bodies of the file with charges inserted, and the appended
+// ones.
 func (w *meter) code() {
-	// The size comes before the contents: a number of five bytes leaves room for any.
+	// The size comes before the contents: a number of five bytes leaves room for any size.
 	w.out = append(w.out, sectionCode, 0x80, 0x80, 0x80, 0x80, 0)
 	start := len(w.out)
 	w.out = binary.AppendUvarint(w.out, uint64(len(w.bodies)+w.added()))
@@ -173,7 +179,7 @@ func (w *meter) code() {
 		w.body(scratch)
 	}
 	w.body(w.yieldBody(scratch[:0]))
-	w.body(w.chargeBody(scratch[:0], 3)) // a step for 8 bytes
+	w.body(w.chargeBody(scratch[:0], 3)) // one step for 8 bytes
 	w.body(w.chargeBody(scratch[:0], 0))
 	w.body(w.turnsBody(scratch[:0]))
 	if w.HasStart {
@@ -189,7 +195,7 @@ func (w *meter) code() {
 	}
 }
 
-// function appends the body of a function with its edits, of which the first is at its entry.
+// function appends the body of a function with its edits, the first of which is at its entry.
 func (w *meter) function(to []byte, b body, edits []edit) []byte {
 	at := b.start
 	if b.loops {
@@ -214,7 +220,7 @@ func (w *meter) body(code []byte) {
 	w.out = append(w.out, code...)
 }
 
-// Opcodes that are inserted.
+// Opcodes of inserted instructions.
 const (
 	opUnreachable = 0x00
 	opBlock       = 0x02
@@ -243,7 +249,7 @@ const (
 	noValue       = 0x40
 )
 
-// insert appends the instructions of an edit. They leave the stack as it was.
+// insert appends the instructions of an edit. They leave the stack unchanged.
 func (w *meter) insert(to []byte, e edit, b body) []byte {
 	switch e.kind {
 	case chargeSteps:
@@ -277,7 +283,8 @@ func (w *meter) insert(to []byte, e edit, b body) []byte {
 	return to
 }
 
-// settle subtracts the steps on the stack from the slice below them, and yields if that is used up.
+// settle subtracts the steps on the stack from the slice below them, and yields if the slice is
+// spent.
 func (w *meter) settle(to []byte) []byte {
 	to = append(to, opI64Sub)
 	to = w.set(to, w.slice)
@@ -286,8 +293,9 @@ func (w *meter) settle(to []byte) []byte {
 	return append(w.call(to, w.yield+yieldFunction), opEnd)
 }
 
-// yieldBody begins the next slice: it moves steps until the slice is full again, debts included, and traps if that
-// leaves it below zero, or if calls nest too deep. memory.grow leaves native code, and with 0 it does nothing else.
+// yieldBody starts the next slice. It moves steps until the slice is full again, debts included. It
+// traps if the slice is then below zero, or if calls nest too deep. memory.grow(0) leaves native
+// code and has no other effect.
 //
 //	n = min(Slice - slice, steps)
 //	slice += n
@@ -316,15 +324,16 @@ func (w *meter) yieldBody(to []byte) []byte {
 	return append(to, opEnd)
 }
 
-// chargeBody takes a length, charges it divided by a power of two, plus one, and returns it.
+// chargeBody gets a length, charges it divided by a power of two, plus one, and returns the length.
 func (w *meter) chargeBody(to []byte, shift byte) []byte {
 	to = append(to, 0)
 	to = append(w.get(to, w.slice), opLocalGet, 0, opExtendU, opI64Const, shift, opI64ShrU, opI64Const, 1, opI64Add)
 	return append(w.settle(to), opLocalGet, 0, opEnd)
 }
 
-// turnsHeld is how many steps of its loops a function counts before it charges them. The rest is charged when it
-// returns. Charged one by one, each turn would wait until the slice that the one before it stored can be loaded.
+// turnsHeld is the number of loop steps that a function counts before it charges them. The rest is
+// charged when it returns. Otherwise each turn would wait for the slice that the previous one
+// stored.
 const turnsHeld = 64
 
 // turn counts the steps of a turn of a loop in a local.
@@ -337,15 +346,15 @@ func (w *meter) turn(to []byte, local uint64, steps uint32) []byte {
 	return append(binary.AppendUvarint(append(to, opLocalSet), local), opEnd)
 }
 
-// turnsBody charges steps and returns 0, which is what is left of them to charge.
+// turnsBody charges steps and returns 0, the number of steps left to charge.
 func (w *meter) turnsBody(to []byte) []byte {
 	to = append(to, 0)
 	to = append(w.get(to, w.slice), opLocalGet, 0, opExtendU)
 	return append(w.settle(to), opI32Const, 0, opEnd)
 }
 
-// startBody calls the start function. Exporting that itself would declare it for ref.func, which the file may not have
-// done.
+// startBody calls the start function. Exporting the function itself would declare it for ref.func,
+// which the file may not have done.
 func (w *meter) startBody(to []byte) []byte { return append(w.call(append(to, 0), w.start), opEnd) }
 
 func (w *meter) get(to []byte, global uint32) []byte {
@@ -369,8 +378,8 @@ func appendSigned(to []byte, v int64) []byte {
 	return append(to, byte(v)&0x7f)
 }
 
-// deeper adds to the depth of the stack, the third of the appended globals. A trap leaves it as it is: an instance that
-// trapped must not be called again.
+// deeper adds n to the stack depth, the third of the appended globals. A trap does not restore it,
+// so an instance that trapped must not be called again.
 func (w *meter) deeper(to []byte, n int64) []byte {
 	to = appendSigned(append(w.get(to, w.slice+2), opI64Const), n)
 	return w.set(append(to, opI64Add), w.slice+2)

@@ -78,7 +78,7 @@ func (g *guest) set(name string, v int64) {
 
 func (g *guest) get(name string) int64 { return int64(g.ExportedGlobal(name).Get()) }
 
-// arm sets what the next call may use.
+// arm sets the budget of the next call.
 func (g *guest) arm(budget int64) {
 	g.t.Helper()
 	slice := min(Slice, budget)
@@ -86,7 +86,7 @@ func (g *guest) arm(budget int64) {
 	g.set(StepsGlobal, budget-slice)
 }
 
-// call calls run with a budget, and returns its result and the steps that it used.
+// call calls run with a budget. It returns the result and the number of steps used.
 func (g *guest) call(budget int64, args ...uint64) (result uint64, used int64, err error) {
 	g.t.Helper()
 	return g.callExport("run", budget, args...)
@@ -228,7 +228,7 @@ func TestMeterCountsSteps(t *testing.T) {
 			if used != test.steps {
 				t.Errorf("%d steps, want %d", used, test.steps)
 			}
-			// The budget may be used to the last step, and not beyond.
+			// A call may use its budget to the last step, but no more.
 			if _, _, err = g.call(test.steps, test.args...); err != nil {
 				t.Errorf("with a budget of just enough: %v", err)
 			}
@@ -307,7 +307,7 @@ func TestMeterTellsOtherTrapsFromTheBudget(t *testing.T) {
 	}
 }
 
-// A trap loses the steps that are held: this shows how many they are.
+// A trap loses the steps that the function has not charged yet. This test shows how many.
 func TestMeterHoldsFewSteps(t *testing.T) {
 	g := start(t, `(module (memory (export "memory") 1) (func (export "run") (param $n i32)
 		(loop $l (br_if $l (local.tee $n (i32.sub (local.get $n) (i32.const 1))))) (unreachable)))`)
@@ -324,7 +324,7 @@ func TestMeterHoldsFewSteps(t *testing.T) {
 	}
 }
 
-// Nothing in a metered module runs before the host has armed it: its start function is an export.
+// No code of a metered module runs before the host has armed it: its start function is an export.
 func TestMeterMakesTheStartFunctionAnExport(t *testing.T) {
 	const text = `(module (memory (export "memory") 1) (global $ran (export "ran") (mut i32) (i32.const 0))
 		(func $s (global.set $ran (i32.const 1)) %s) (start $s))`
@@ -372,7 +372,7 @@ func (g *guest) endFromOutside(ended <-chan struct{}) {
 	}
 }
 
-// callWatched calls run without a limit, with a watchdog beside it.
+// callWatched calls run without a limit, while a watchdog runs.
 func (g *guest) callWatched(watchdog func(ended <-chan struct{})) error {
 	g.t.Helper()
 	return g.watched("run", watchdog)

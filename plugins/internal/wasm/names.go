@@ -2,8 +2,8 @@ package wasm
 
 import "encoding/binary"
 
-// nameSection is the custom section "name", without its own name. It is debugging information: what is wrong in it
-// makes it disappear, and never a module unusable.
+// nameSection is the content of the custom section "name", without its own name. It is debugging
+// information: if it is malformed, it is dropped, and the module stays usable.
 type nameSection struct {
 	section
 }
@@ -13,8 +13,9 @@ const (
 	namesOfFunctions = 1
 )
 
-// functions calls yield with the functions' names until it returns false. It reports whether all was well formed:
-// indices in ascending order and of functions that exist. wazero makes room for as many names as are announced.
+// functions calls yield with the functions' names until it returns false. It reports whether the
+// section is well formed: indices in ascending order, of functions that exist. The check is
+// necessary because wazero allocates as many names as the section declares.
 func (s nameSection) functions(m *Module, yield func(index uint32, name []byte) bool) bool {
 	if s.end == 0 {
 		return true
@@ -47,7 +48,7 @@ func (s nameSection) functions(m *Module, yield func(index uint32, name []byte) 
 	return r.err == nil
 }
 
-// function returns the name of a function, at most 100 bytes of it, or "".
+// function returns up to 100 bytes of the name of a function, or "".
 func (s nameSection) function(m *Module, wanted uint32) string {
 	found := ""
 	s.functions(m, func(index uint32, name []byte) bool {
@@ -59,15 +60,15 @@ func (s nameSection) function(m *Module, wanted uint32) string {
 	return found
 }
 
-// keep forgets the section if it is malformed.
+// keep drops the section if it is malformed.
 func (s *nameSection) keep(m *Module) {
 	if !s.functions(m, func(uint32, []byte) bool { return true }) {
 		*s = nameSection{}
 	}
 }
 
-// appended returns a custom section with the names that the module has for its functions and those of the functions
-// that are appended to it, so that a trace shows where a call was stopped.
+// appended returns a custom section with the module's function names and those of the appended
+// functions, so that a trace shows where a call was stopped.
 func (s nameSection) appended(m *Module, names ...string) []byte {
 	count := uint32(len(names))
 	var list []byte

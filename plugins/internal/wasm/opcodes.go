@@ -1,10 +1,10 @@
 package wasm
 
-// operand says what follows an opcode.
+// operand is the kind of operands that follow an opcode.
 type operand byte
 
 const (
-	refused operand = iota // unknown, or not for plugins
+	refused operand = iota // unknown, or not allowed in plugins
 	none
 	blockType
 	loopHeader
@@ -32,7 +32,7 @@ const (
 	vectorPrefix
 )
 
-// opcodes has the operands of all instructions of WebAssembly 2.0 that have no prefix.
+// opcodes maps the instructions of WebAssembly 2.0 without a prefix to their operands.
 var opcodes = func() (t [256]operand) {
 	fill := func(from, to int, o operand) {
 		for i := from; i <= to; i++ {
@@ -71,7 +71,8 @@ var opcodes = func() (t [256]operand) {
 	return t
 }()
 
-// weights is what an instruction counts for a step, where a simple one counts 1 and takes about a nanosecond at most.
+// weights is the cost of each instruction. A simple one costs 1 and takes about a nanosecond at
+// most.
 var weights = func() (t [256]uint8) {
 	for i := range t {
 		t[i] = 1
@@ -89,7 +90,7 @@ var weights = func() (t [256]uint8) {
 	return t
 }()
 
-// The instructions behind the prefix 0xfc.
+// Instructions with the prefix 0xfc.
 const (
 	truncLast  = 0x07
 	memoryInit = 0x08
@@ -104,7 +105,7 @@ const (
 	tableFill  = 0x11
 )
 
-// vector says what follows an instruction behind the prefix 0xfd.
+// vector is the kind of operands that follow an instruction with the prefix 0xfd.
 type vector byte
 
 const (
@@ -116,7 +117,8 @@ const (
 	vectorBytes16
 )
 
-// vectors has the fixed-width SIMD instructions. Relaxed ones come after 0xff and are refused.
+// vectors maps the fixed-width SIMD instructions to their operands. Relaxed ones are above 0xff and
+// refused.
 var vectors = func() (t [256]vector) {
 	fill := func(from, to int, v vector) {
 		for i := from; i <= to; i++ {
@@ -137,7 +139,7 @@ var vectors = func() (t [256]vector) {
 	return t
 }()
 
-// refusal explains an opcode that is not for plugins.
+// refusal explains why plugins cannot use an opcode.
 func refusal(op byte) string {
 	switch {
 	case op == 0x12 || op == 0x13 || op == 0x15:

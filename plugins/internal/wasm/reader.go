@@ -13,12 +13,12 @@ var (
 	errLEB   = errors.New("invalid LEB128 number")
 )
 
-// reader reads a part of a file. The first error sticks: reads after it return zero, so that callers look at err where
-// it matters. Positions are offsets in the file.
+// reader reads a part of a file. The first error sticks, and later reads return zero, so callers
+// need not check err after each read. Positions are offsets in the file.
 type reader struct {
 	file []byte
 	pos  int
-	end  int // behind the part
+	end  int // offset after the part
 	err  error
 }
 
@@ -86,7 +86,8 @@ func (r *reader) signed(bits int) int64 {
 			continue
 		}
 		if rest := bits - shift; rest < 7 {
-			// The last byte holds fewer than seven bits of the number: the others must repeat its sign.
+			// The last byte holds fewer than seven bits of the number; its other bits must repeat
+			// the sign.
 			if top := int8(b<<1) >> rest; top != 0 && top != -1 {
 				break
 			}
@@ -100,7 +101,7 @@ func (r *reader) signed(bits int) int64 {
 	return 0
 }
 
-// count reads the length of a vector of which each element takes at least one byte.
+// count reads the length of a vector whose elements take at least one byte each.
 func (r *reader) count(what string, limit int) int {
 	n := r.u32()
 	if r.err != nil {
@@ -117,7 +118,7 @@ func (r *reader) count(what string, limit int) int {
 	return int(n)
 }
 
-// name reads a text, which stays a part of the file.
+// name reads a text and returns it as a slice of the file.
 func (r *reader) name(limit int) []byte {
 	n := r.count("bytes of text", limit)
 	if r.err != nil {

@@ -110,7 +110,7 @@ func (c *checker) tables(r *reader) {
 	c.defined[KindTable] = n
 }
 
-// table returns with how many entries a table starts.
+// table returns the initial number of entries of a table.
 func (c *checker) table(r *reader) uint32 {
 	t := ValueType(r.byte())
 	if r.err == nil && !t.reference() {
@@ -154,7 +154,7 @@ func (c *checker) memories(r *reader) {
 	}
 	c.defined[KindMemory] = n
 	if r.err == nil && c.total(KindMemory) > 1 {
-		r.fail(fmt.Errorf("%d memories; there may be one", c.total(KindMemory)))
+		r.fail(fmt.Errorf("%d memories; only one is allowed", c.total(KindMemory)))
 	}
 }
 
@@ -176,7 +176,8 @@ func (c *checker) memory(r *reader) {
 
 func (c *checker) globals(r *reader) {
 	n := r.count("globals", maxGlobals)
-	// An initialiser may name what comes before it only, which wazero checks; all of them are the module's own.
+	// An initializer may refer only to globals before it, which wazero checks. They are all the
+	// module's own.
 	for i := 0; i < n && r.err == nil; i++ {
 		c.global(r)
 		c.constant(r, c.imported[KindGlobal]+i)
@@ -191,7 +192,7 @@ func (c *checker) global(r *reader) {
 	}
 }
 
-// constant reads a constant expression, which is one instruction.
+// constant reads a constant expression, which must be one instruction.
 func (c *checker) constant(r *reader, globals int) {
 	switch op := r.byte(); {
 	case r.err != nil:
@@ -240,10 +241,10 @@ func (c *checker) exports(r *reader) {
 		}
 		c.index(r, e.Kind.String(), e.Index, c.total(e.Kind))
 		if e.Name == SliceGlobal || e.Name == StepsGlobal || e.Name == StartFunction {
-			r.fail(fmt.Errorf("export %q: the name is the host's", e.Name))
+			r.fail(fmt.Errorf("export %q: the host uses this name", e.Name))
 		}
 		if _, twice := seen[e.Name]; twice {
-			r.fail(fmt.Errorf("export %q: the name comes twice", e.Name))
+			r.fail(fmt.Errorf("export %q: duplicate name", e.Name))
 		}
 		if r.err != nil {
 			return
@@ -256,7 +257,7 @@ func (c *checker) exports(r *reader) {
 	}
 }
 
-// startFunction checks the type too: wazero sees the function as an export, which may have any.
+// startFunction checks the type too: to wazero the function is an export, which may have any type.
 func (c *checker) startFunction(r *reader) {
 	c.HasStart, c.start = true, r.u32()
 	c.index(r, "function", c.start, c.total(KindFunc))
@@ -264,12 +265,12 @@ func (c *checker) startFunction(r *reader) {
 		return
 	}
 	if t := c.funcType(c.start); len(t.Params)+len(t.Results) > 0 {
-		r.fail(fmt.Errorf("function %d has the type %s; a start function takes and returns nothing", c.start, t))
+		r.fail(fmt.Errorf("function %d has the type %s; a start function has no parameters and no results", c.start, t))
 	}
 }
 
-// elements checks the segments that fill tables. The flags of a segment: bit 0 passive or declarative, bit 1 a table is
-// named (or, with bit 0, declarative), bit 2 expressions instead of indices.
+// elements checks the segments that fill tables. Flags of a segment: bit 0 passive or declarative;
+// bit 1 explicit table (with bit 0: declarative); bit 2 expressions instead of indices.
 func (c *checker) elements(r *reader) {
 	n := r.count("segments", maxElements)
 	sum := 0

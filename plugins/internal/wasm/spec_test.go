@@ -18,25 +18,25 @@ import (
 	"github.com/tetratelabs/wazero/api"
 )
 
-// refusals are the reasons for which a module of the core test suite may be refused though it is valid.
+// refusals are the acceptable reasons to refuse a valid module of the core test suite.
 var refusals = []string{
 	"table.grow is not supported",
 	"the limit is",
 	"a plugin may import functions only",
 	"more than one memory is not supported",
-	"there may be one",
+	"only one is allowed",
 	"typed function references are not supported",
 	"in a constant expression",
 }
 
-// specCounts says how much of the suite was compared.
+// specCounts counts the parts of the suite that were compared.
 type specCounts struct {
 	modules, refused, calls, traps, invalid, unmetered int
 	reasons                                            map[string]int
 }
 
-// TestMeterKeepsTheMeaning runs the core test suite of WebAssembly 2.0, which wazero carries, with each module as it
-// is and metered, and compares results, traps, memories and refusals.
+// TestMeterKeepsTheMeaning runs the core test suite of WebAssembly 2.0 from wazero. It runs each
+// module unmetered and metered, and compares results, traps, memories and refusals.
 func TestMeterKeepsTheMeaning(t *testing.T) {
 	dir := specDir(t)
 	files, err := filepath.Glob(filepath.Join(dir, "v2", "testdata", "*.json"))
@@ -98,7 +98,7 @@ type specValue struct {
 	Value json.RawMessage `json:"value"`
 }
 
-// raw appends the value as wazero takes it.
+// raw appends the value in wazero's encoding.
 func (v specValue) raw(to []uint64) ([]uint64, error) {
 	if v.Type != "v128" {
 		n, err := number(v.Value, v.Type)
@@ -155,14 +155,14 @@ type specRun struct {
 	metered  specSide
 }
 
-// specSide is one of the two that are compared.
+// specSide is one of the two sides that are compared.
 type specSide struct {
 	wazero.Runtime
 	last  api.Module
 	named map[string]api.Module
 }
 
-// pair is what both sides made of the same thing.
+// pair holds the two sides' results of one step.
 type pair struct {
 	original, metered error
 }
@@ -192,7 +192,7 @@ func newSpecRun(t *testing.T, file string, host []byte, counts *specCounts) *spe
 }
 
 func (s *specRun) run() {
-	// Modules that were refused run unmetered on both sides, for those that import them.
+	// Refused modules run unmetered on both sides, because other modules import them.
 	refused := map[api.Module]bool{}
 	for i, c := range s.commands {
 		switch c.Type {
@@ -294,7 +294,8 @@ func (s *specSide) module(c specCommand) api.Module {
 	return s.last
 }
 
-// action runs an action on both sides and compares what comes of it. It reports whether it trapped.
+// action runs an action on both sides and compares the results. It reports whether the action
+// trapped.
 func (s *specRun) action(c specCommand) bool {
 	s.Helper()
 	original, metered := s.original.module(c), s.metered.module(c)
@@ -318,7 +319,7 @@ func (s *specRun) action(c specCommand) bool {
 	f := original.ExportedFunction(c.Action.Field)
 	a, errA := f.Call(s.Context(), args...)
 	b, errB := metered.ExportedFunction(c.Action.Field).Call(s.Context(), args...)
-	// The meter ends endless recursion before the stack overflows.
+	// The meter ends infinite recursion before the stack overflows.
 	deep := c.Type == "assert_exhaustion" && strings.Contains(reason(errB), "unreachable")
 	if reason(errA) != reason(errB) && !deep {
 		s.Errorf("line %d: %s: %q, metered %q", c.Line, c.Action.Field, reason(errA), reason(errB))
@@ -339,7 +340,8 @@ func (s *specRun) action(c specCommand) bool {
 	return errA != nil
 }
 
-// width is the number of 64-bit words of a value, 2 for v128, for which the public API of wazero has no name.
+// width returns the number of 64-bit words of a value: 2 for v128, which wazero's public API does
+// not name.
 func width(kind api.ValueType) int {
 	if kind == api.ValueType(V128) {
 		return 2
@@ -355,7 +357,7 @@ func same(kind api.ValueType, a, b uint64) bool {
 	return a == b
 }
 
-// reason is an error without its trace, whose places differ.
+// reason returns an error without its trace, which differs between the sides.
 func reason(err error) string {
 	if err == nil {
 		return ""
@@ -367,13 +369,13 @@ func reason(err error) string {
 func (s *specRun) memories(c specCommand, a, b api.Memory) {
 	s.Helper()
 	if reflect.ValueOf(a).IsNil() || reflect.ValueOf(b).IsNil() {
-		return // a module without memory returns a nil of its own type
+		return // a module without memory returns a typed nil
 	}
 	if a.Size() != b.Size() {
 		s.Errorf("line %d: memory of %d bytes, metered %d", c.Line, a.Size(), b.Size())
 		return
 	}
-	// Some grow to 4 GiB: the first MiB is what the suite writes to.
+	// Some memories grow to 4 GiB; the suite writes to the first MiB.
 	n := min(a.Size(), 1<<20)
 	x, _ := a.Read(0, n)
 	y, _ := b.Read(0, n)
@@ -382,7 +384,8 @@ func (s *specRun) memories(c specCommand, a, b api.Memory) {
 	}
 }
 
-// invalid compares how a file is refused. What wazero accepts, though the suite says otherwise, may be refused here.
+// invalid compares the refusals of a file. Check may refuse a file that wazero accepts against the
+// suite.
 func (s *specRun) invalid(c specCommand) {
 	s.Helper()
 	file := s.read(c.Filename)
@@ -402,7 +405,8 @@ func (s *specRun) invalid(c specCommand) {
 	s.counts.invalid++
 }
 
-// malformedNames reports a refusal for what a custom section holds, which the metered module leaves out.
+// malformedNames reports whether a file was refused for the content of a custom section, which
+// Meter omits.
 func malformedNames(err error) bool {
 	return strings.Contains(err.Error(), "section custom") || strings.Contains(err.Error(), "custom section")
 }

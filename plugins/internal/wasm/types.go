@@ -16,7 +16,7 @@ const (
 	ExternRef ValueType = 0x6f
 )
 
-// String returns the name in the text format.
+// String returns the name of the type in the text format.
 func (t ValueType) String() string {
 	switch t {
 	case I32:
@@ -41,12 +41,12 @@ func (t ValueType) valid() bool { return t >= V128 && t <= I32 || t.reference() 
 
 func (t ValueType) reference() bool { return t == FuncRef || t == ExternRef }
 
-// FuncType is what a function takes and returns.
+// FuncType is the type of a function.
 type FuncType struct {
 	Params, Results []ValueType
 }
 
-// String returns the type as errors show it: "func (i32, i32) -> i64".
+// String returns the type as errors show it, such as "func (i32, i32) -> i64".
 func (t *FuncType) String() string {
 	var b strings.Builder
 	b.WriteString("func ")
@@ -72,10 +72,10 @@ func (t *FuncType) String() string {
 	return b.String()
 }
 
-// Kind says what is imported or exported.
+// Kind is the kind of an import or export.
 type Kind byte
 
-// What a module can import and export.
+// Kinds of imports and exports.
 const (
 	KindFunc   Kind = 0
 	KindTable  Kind = 1
@@ -83,7 +83,7 @@ const (
 	KindGlobal Kind = 3
 )
 
-// String returns the word of the text format.
+// String returns the keyword of the text format.
 func (k Kind) String() string {
 	switch k {
 	case KindFunc:
@@ -98,65 +98,67 @@ func (k Kind) String() string {
 	return "unknown"
 }
 
-// Import is something that a module wants from its host. Check accepts functions alone.
+// Import is an import of a module. Check accepts only functions.
 type Import struct {
 	Module, Name string
 	Kind         Kind
-	// Func is the type of a function, otherwise nil.
+	// Func is the type of a function; nil for other kinds.
 	Func *FuncType
 }
 
-// Export is something that a module offers.
+// Export is an export of a module.
 type Export struct {
 	Name string
 	Kind Kind
-	// Index counts the imports of the kind first.
+	// Index is the index among all of the kind, imports first.
 	Index uint32
-	// Func is the type of a function, otherwise nil.
+	// Func is the type of a function; nil for other kinds.
 	Func *FuncType
 }
 
 // Memory is the memory that a module declares, in pages of 64 KiB.
 type Memory struct {
 	Min uint32
-	// Max is meaningful if HasMax.
+	// Max is the declared maximum, if HasMax.
 	Max    uint32
 	HasMax bool
 }
 
-// Module is a binary that Check accepted. It refers to the file, which must not be changed.
+// Module is a binary that Check accepted. It refers to the file, which must not change.
 type Module struct {
 	Types   []FuncType
 	Imports []Import
 	Exports []Export
 	// Functions is the number of functions that the module defines.
 	Functions int
-	// Memory is the one memory.
+	// Memory is the module's only memory.
 	Memory Memory
-	// HasStart says that there is a start section: a function that runs before any other.
+	// HasStart reports whether there is a start section, whose function runs before any other.
 	HasStart bool
 
 	start    uint32 // index of the start function, if HasStart
 	file     []byte
 	sections []section
-	// functions holds the type of each function that the module defines.
+	// functions holds the type index of each defined function.
 	functions []uint32
-	// imported and defined count functions, tables, memories and globals.
+	// imported and defined count functions, tables, memories and globals, by Kind.
 	imported, defined [4]int
 	bodies            []body
-	// edits are in the order of their places, entry points of functions included.
+	// edits are in file order, entry points of functions included.
 	edits []edit
-	// resultTypes has the types () -> results that are appended for functions with several results, by the type of
-	// the function; resultOf lists these in order.
+	// resultTypes maps function types with several results to the appended types () -> results.
+	// resultOf lists its keys in order.
 	resultTypes map[uint32]uint32
 	resultOf    []uint32
 	names       nameSection
 }
 
-// total returns how many of the kind there are, imports included. What the rewriter appends comes after these.
+// total returns the number of entries of a kind, imports included. Meter appends its own after
+// these.
 func (m *Module) total(k Kind) int { return m.imported[k] + m.defined[k] }
 
-// funcType returns the type of a function by its index, imports first, or nil.
+// funcType returns the type of a function by its index, imports first; nil if there is no such
+// function.
 func (m *Module) funcType(index uint32) *FuncType {
 	i := int(index)
 	if i < m.imported[KindFunc] {
