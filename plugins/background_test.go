@@ -2,7 +2,8 @@ package plugins
 
 import "testing"
 
-// slowToStart is a plugin that takes some 20 million steps to be configured, and traps when it is asked.
+// slowToStart is a plugin whose configuration takes some 20 million steps, and which traps when it
+// is called.
 var slowToStart = guest(`
 	(func (export "rollcall_configure") (param i32 i32) (result i32) (local $left i32)
 		(local.set $left (i32.const 20000000))
@@ -22,7 +23,7 @@ func TestCloseWaitsForInstancesThatAreBeingMade(t *testing.T) {
 	if _, err := NewChain(p).Classify("h", "room", Anonymous); err == nil {
 		t.Fatal("a guest that traps has answered")
 	}
-	p.Release() // while the instance that replaces the failed one is being made
+	p.Release() // while the replacement of the failed instance is being made
 	if err := e.Close(); err != nil {
 		t.Fatal(err)
 	}

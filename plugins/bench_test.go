@@ -12,14 +12,15 @@ import (
 	"github.com/rollcall-gateway/rollcall/plugins/internal/codec"
 )
 
-// BenchmarkClassifyDeadlineGuard is the same call with wazero's own guard instead of the meter and the watchdog.
+// BenchmarkClassifyDeadlineGuard measures the same call with wazero's own guard instead of the
+// meter and the watchdog.
 func BenchmarkClassifyDeadlineGuard(b *testing.B) {
 	benchmarkBare(b, wazero.NewRuntimeConfigCompiler().WithCloseOnContextDone(true), func() (context.Context, context.CancelFunc) {
 		return context.WithTimeout(context.Background(), time.Second)
 	})
 }
 
-// BenchmarkClassifyBare is the same call without any guard, and without a pool.
+// BenchmarkClassifyBare measures the same call without a guard and without a pool.
 func BenchmarkClassifyBare(b *testing.B) {
 	benchmarkBare(b, wazero.NewRuntimeConfigCompiler(), func() (context.Context, context.CancelFunc) {
 		return context.Background(), func() {}

@@ -30,8 +30,8 @@ func TestACancelledLoadLeavesNothing(t *testing.T) {
 	load(t, e, spec)
 }
 
-// Two load the same file, and the one who compiles it is called off.
-func TestWhoWaitsForACancelledLoadCompilesItself(t *testing.T) {
+// Two callers load the same file, and the one that compiles it is canceled.
+func TestAWaiterOfACanceledLoadCompilesItself(t *testing.T) {
 	e := newEngine(t, EngineConfig{})
 	spec := Spec{Path: wat(t, classifier(`(i64.const 0)`))}
 	first := load1(t, e, spec)

@@ -5,7 +5,7 @@ import (
 	"testing"
 )
 
-// byFirstLetter classifies by the first letter of the channel: the guest's work of the benchmarks.
+// byFirstLetter classifies by the first letter of the channel; the benchmarks use it.
 const byFirstLetter = `
 	(local $c i32)
 	(local.set $c (i32.add (i32.add (local.get 0) (i32.const 16)) (i32.load16_u offset=4 (local.get 0))))

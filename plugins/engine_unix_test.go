@@ -26,7 +26,7 @@ func TestCompiledCodeIsNotLoadedFromAFolderOfOthers(t *testing.T) {
 	if err := os.Symlink(private("target"), link); err != nil {
 		t.Fatal(err)
 	}
-	foreign := "/" // which belongs to the superuser
+	foreign := "/" // belongs to the superuser
 	if os.Geteuid() == 0 {
 		foreign = private("foreign")
 		if err := os.Chown(foreign, 1, 1); err != nil {

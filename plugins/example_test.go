@@ -31,7 +31,7 @@ func ExampleChain_Members() {
 		}
 		return u, ok
 	}
-	// A chain without plugins shows the users as they are.
+	// A chain without plugins shows the users unchanged.
 	members := plugins.NewChain().Members(context.Background(), plugins.EndpointUsers, "example.com", nil, next)
 	for {
 		object, err := members.Next()

@@ -14,7 +14,7 @@ import (
 
 const forever = `(loop $l (br $l)) (i64.const 0)`
 
-// failures are guests that fail in classify, with the reason.
+// failures are guests that fail in classify, with their reasons.
 var failures = map[string]struct {
 	text   string
 	limits Limits
@@ -29,7 +29,7 @@ var failures = map[string]struct {
 		guest(`(func $f (param i32) (result i32) (i32.add (i32.const 1) (call $f (local.get 0))))
 			(func (export "rollcall_classify") (param i32 i32) (result i64) (drop (call $f (i32.const 0))) (i64.const 0))`),
 		Limits{ClassifyTimeout: time.Minute},
-		ReasonTrap, "", // before the budget is used up: calls may nest only so deep
+		ReasonTrap, "", // before the budget is spent, because the call depth is limited
 	},
 	"trap":       {classifier(`unreachable`), Limits{}, ReasonTrap, "unreachable"},
 	"bad access": {classifier(`(i64.load (i32.const -8))`), Limits{}, ReasonTrap, "out of bounds"},
@@ -74,7 +74,7 @@ var failures = map[string]struct {
 	},
 }
 
-// The text of a limit names the option, and never the trap that enforces it.
+// The text of a limit names the option, never the trap that enforces it.
 func TestTheTextOfAFailureNamesTheLimit(t *testing.T) {
 	e := newEngine(t, EngineConfig{})
 	hook := func(name, params string) string {
@@ -165,7 +165,7 @@ func TestPassGoesOnWithoutThePlugin(t *testing.T) {
 	}
 }
 
-// flaky traps as long as its host's channel begins with "t".
+// flaky traps while its host's channel starts with "t".
 const flaky = `(if (i32.eq (i32.load8_u (i32.add (i32.add (local.get 0) (i32.const 16)) (i32.load16_u offset=4 (local.get 0))))
 	(i32.const 116)) (then unreachable)) (i64.const 1)`
 
@@ -182,7 +182,7 @@ func TestBreakerOpensAndProbes(t *testing.T) {
 			t.Fatal(err)
 		}
 		defer p.Release()
-		defer time.Sleep(time.Second) // for the watchdog to end
+		defer time.Sleep(time.Second) // let the watchdog end
 		c := NewChain(p)
 		reason := func(channel string) Reason {
 			_, err := c.Classify("h", channel, Authenticated)
@@ -210,13 +210,13 @@ func TestBreakerOpensAndProbes(t *testing.T) {
 		time.Sleep(time.Second)
 		expect("trap", ReasonTrap) // the probe
 		time.Sleep(time.Second)
-		expect("good", ReasonBreaker) // the pause was doubled
+		expect("good", ReasonBreaker) // the pause has doubled
 		time.Sleep(time.Second)
 		expect("good", "")
 		if got := e.Report()[0].Hosts; got[0].Breaker != "closed" && got[1].Breaker != "closed" {
 			t.Errorf("breakers: %+v", got)
 		}
-		// A few failures among many good calls do not open it.
+		// A few failures among many good calls do not open the breaker.
 		for range 10 {
 			expect("trap", ReasonTrap)
 			expect("good", "")
@@ -236,7 +236,7 @@ func TestFailuresAreLoggedOncePerReasonIn10Seconds(t *testing.T) {
 			t.Fatal(err)
 		}
 		defer p.Release()
-		defer time.Sleep(time.Second) // for the watchdog to end
+		defer time.Sleep(time.Second) // let the watchdog end
 		c := NewChain(p)
 		for range 3 {
 			c.Classify("h", "trap", Authenticated)

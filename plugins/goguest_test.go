@@ -14,7 +14,8 @@ import (
 	"time"
 )
 
-// The race detector makes the compiling of Go guests slow, and sees nothing of them: these tests run without it.
+// These tests do not run under the race detector: it makes compiling Go guests slow, and sees
+// nothing of them.
 
 // maskEmail builds the example of the Go SDK.
 func maskEmail(t testing.TB) string {
@@ -22,7 +23,8 @@ func maskEmail(t testing.TB) string {
 	return goGuest(t, filepath.Join("..", "examples", "mask-email"))
 }
 
-// goClassifier builds what a new plugin in Go does: it opens the channels whose names begin with a prefix.
+// goClassifier builds the template of a Go plugin: it opens the channels whose names start with a
+// prefix.
 func goClassifier(t testing.TB) string {
 	t.Helper()
 	sdk, err := filepath.Abs(filepath.Join("sdk", "go"))

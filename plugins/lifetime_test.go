@@ -33,7 +33,7 @@ func TestHostsNeverShareAnInstance(t *testing.T) {
 	own := NewChain(load(t, e, Spec{Path: file, Limits: Limits{Instances: 1}}))
 	for range 3 {
 		if a, b := kind(own, "a"), kind(own, "b"); a != b {
-			t.Errorf("one host's count is seen by another: %v, %v", a, b)
+			t.Errorf("the instances of two hosts share a count: %v, %v", a, b)
 		}
 	}
 	shared := NewChain(load(t, e, Spec{Path: file, Shared: true, Limits: Limits{Instances: 1}}))
@@ -49,7 +49,7 @@ func TestLoadingTheSameGivesTheSame(t *testing.T) {
 	same := load(t, e, Spec{Path: file, Config: []byte(" {} ")})
 	other := load(t, e, Spec{Path: file, Config: []byte(`{"a":1}`)})
 	if first.anchor != same.anchor || first.anchor == other.anchor || first.anchor.program != other.anchor.program {
-		t.Error("what is the same is not shared, or what is not the same is")
+		t.Error("equal loads do not share a core, or different ones do")
 	}
 	if err := first.Try(t.Context(), "h"); err != nil {
 		t.Fatal(err)
@@ -63,7 +63,7 @@ func TestLoadingTheSameGivesTheSame(t *testing.T) {
 	if e.memory.Used() != 0 {
 		t.Errorf("%d bytes are in use after the last release", e.memory.Used())
 	}
-	// Whoever still has it can call it, and it keeps nothing.
+	// A holder can still call it, and it keeps no memory.
 	if _, err := NewChain(first).Classify("h", "c", Authenticated); err != nil || e.memory.Used() != 0 {
 		t.Errorf("%v, %d bytes", err, e.memory.Used())
 	}
@@ -84,7 +84,7 @@ func TestNothingIsLeftAfterTheLastReference(t *testing.T) {
 				t.Fatal(err)
 			}
 		}
-		// Not released: its owner forgot it.
+		// Not released, because its owner forgot it.
 	}
 	await(t, "everything to be taken down", func() bool {
 		runtime.GC()
@@ -107,7 +107,7 @@ func await(t *testing.T, what string, done func() bool) {
 	t.Helper()
 	for deadline := time.Now().Add(20 * time.Second); !done(); {
 		if time.Now().After(deadline) {
-			t.Fatal("waited in vain for " + what)
+			t.Fatal("not within 20 s: " + what)
 		}
 		runtime.Gosched()
 	}
@@ -184,7 +184,8 @@ func TestSwapsUnderLoadLoseNoCall(t *testing.T) {
 	}
 }
 
-// isBusy allows for a machine on which a goroutine that holds an instance does not run for the whole timeout.
+// isBusy allows for a machine on which a goroutine that holds an instance does not run for the
+// whole timeout.
 func isBusy(err error) bool {
 	var failure *Error
 	return errors.As(err, &failure) && failure.Reason == ReasonBusy
@@ -200,7 +201,7 @@ func TestMemoryBudgetBoundsAllInstances(t *testing.T) {
 			t.Fatalf("call %d: got %v, %v", i, d, err)
 		}
 	}
-	// The next host takes the place of an idle one.
+	// The instance of the next host replaces an idle one.
 	if _, err := c.Classify("b", "c", Authenticated); err != nil {
 		t.Fatal(err)
 	}
@@ -215,7 +216,7 @@ func TestMemoryBudgetBoundsAllInstances(t *testing.T) {
 	}
 }
 
-// Most of what a guest of Go needs it asks for while it begins.
+// A Go guest allocates most of its memory when it starts.
 func TestAMemoryThatGrowsTakesThatOfIdleInstances(t *testing.T) {
 	e := newEngine(t, EngineConfig{Memory: 11 * pageSize})
 	c := NewChain(load(t, e, Spec{Path: wat(t, guest(`(func (export "rollcall_classify") (param i32 i32) (result i64)
@@ -230,7 +231,8 @@ func TestAMemoryThatGrowsTakesThatOfIdleInstances(t *testing.T) {
 	}
 }
 
-// Clients can choose the names of hosts on a site for any host, and so make instances of its plugin.
+// On a site for any host, clients choose the names of hosts, and so can make instances of its
+// plugin.
 func TestRoomIsMadeByThePluginThatHasMost(t *testing.T) {
 	e := newEngine(t, EngineConfig{Memory: 12 * pageSize})
 	file := wat(t, classifier(`(i64.const 1)`))
@@ -263,7 +265,7 @@ func TestRoomIsMadeForEachPlugin(t *testing.T) {
 		}
 	}
 	if refused == 0 {
-		t.Fatal("the plugin made room at any rate")
+		t.Fatal("the plugin exceeded its rate of evictions")
 	}
 	one := NewChain(load(t, e, Spec{Name: "one", Path: file, Limits: Limits{Instances: 1}}))
 	if _, err := one.Classify("a", "c", Authenticated); err != nil {
@@ -271,7 +273,8 @@ func TestRoomIsMadeForEachPlugin(t *testing.T) {
 	}
 }
 
-// Clients can choose the names of hosts on a site for any host, and each name could have lines of its own.
+// On a site for any host, clients choose the names of hosts, and each name could have its own
+// lines.
 func TestLinesOfAPluginAreBoundedForAllHosts(t *testing.T) {
 	for _, test := range []struct {
 		name, text, message string

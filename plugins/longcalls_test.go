@@ -7,7 +7,7 @@ import (
 	"time"
 )
 
-// busyShape is a plugin whose shape runs for ever, and whose classify answers at once.
+// busyShape is a plugin whose shape runs forever, and whose classify answers at once.
 var busyShape = guest(`
 	(func (export "rollcall_classify") (param i32 i32) (result i64) (i64.const 1))
 	(func (export "rollcall_shape") (param i32 i32 i32) (result i64) ` + forever + `)`)
@@ -42,7 +42,7 @@ func TestAnswersLeaveAnInstanceToJoins(t *testing.T) {
 	for range cap(ended) {
 		failure, ok := errors.AsType[*Error](<-ended)
 		if !ok {
-			t.Fatal("a call that runs for ever worked")
+			t.Fatal("a call that runs forever succeeded")
 		}
 		reasons[failure.Reason]++
 	}

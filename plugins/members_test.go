@@ -8,9 +8,10 @@ import (
 	"testing"
 )
 
-// Guests for members. Each gets a batch and looks only at what the host sends.
+// Guests for members. Each gets a batch and reads only what the host sends.
 const (
-	// emptied leaves out users whose id begins with "x", by making their record empty in a copy of the batch.
+	// emptied leaves out users whose ID starts with "x", by emptying their records in a copy of the
+	// batch.
 	emptied = `(func (export "rollcall_members") (param $e i32) (param $p i32) (param $n i32) (result i64)
 		(local $o i32) (local $end i32) (local $l i32)
 		(local.set $o (i32.const 131072)) (local.set $end (i32.add (local.get $p) (local.get $n)))

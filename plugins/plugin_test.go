@@ -21,7 +21,7 @@ func TestARehearsalLeavesThePluginAsItWas(t *testing.T) {
 	rehearse := func() error {
 		return p.Rehearse(time.Second, func(double *Plugin) (err error) {
 			calls++
-			for range 10 { // enough for a breaker
+			for range 10 { // enough to open a breaker
 				_, err = NewChain(double).Classify("h", "c", Authenticated)
 			}
 			return err

@@ -17,8 +17,8 @@ import (
 	assembler "github.com/rollcall-gateway/rollcall/internal/wat"
 )
 
-// evil commands a terminal (ESC, and CSI as one rune), goes back to the start of a line, forges a line, and turns the
-// direction of the text. name says it in the text format.
+// evil controls a terminal (ESC, and CSI as one rune), returns to the start of a line, forges a
+// line, and reverses the direction of the text. evilName is evil in the text format.
 const (
 	evil     = "x\x1b[2J\u009b31m\rok\nsha256  0\u202e"
 	evilName = `x\1b[2J\c2\9b31m\0dok\0asha256  0\e2\80\ae`
@@ -58,7 +58,7 @@ func unprintable(text string) bool {
 	return !utf8.ValidString(text) || strings.ContainsFunc(text, func(r rune) bool { return !strconv.IsPrint(r) })
 }
 
-// Whatever a module says reaches a log or a terminal on one line of printable text.
+// All text of a module reaches a log or a terminal as one line of printable text.
 func TestNothingThatAModuleSaysIsPrintedRaw(t *testing.T) {
 	data := `(data (i32.const 128) "` + evilName + `") (data (i32.const 32) "\80\00\00\00\22\00\00\00")`
 	say := fmt.Sprintf(`(call $log (i32.const 3) (i32.const 128) (i32.const %d))`, len(evil))
@@ -123,5 +123,6 @@ func TestNothingThatAModuleSaysIsPrintedRaw(t *testing.T) {
 	}
 }
 
-// stand is the name of a function until the module is made: the text format does not have names like evil.
+// stand replaces the name of a function until the module is compiled, because the text format
+// cannot express evil.
 var stand = strings.Repeat("N", len(evil))

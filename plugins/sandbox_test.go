@@ -73,7 +73,7 @@ func TestThereIsNothingOutsideTheSandbox(t *testing.T) {
 	e := newEngine(t, EngineConfig{})
 	for name, test := range map[string]struct {
 		params, call string
-		want         int // what the function returns
+		want         int // result of the function
 	}{
 		"open a file":           {"i32 i32 i32 i32 i32 i64 i64 i32 i32", "path_open", wasiBadFD},
 		"first folder":          {"i32 i32", "fd_prestat_get", wasiBadFD},

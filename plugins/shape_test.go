@@ -7,7 +7,7 @@ import (
 	"testing"
 )
 
-// echo is a shape that returns the request's body, and at most 32 bytes of it are asked for.
+// echo is a shape that returns up to 32 bytes of the request's body.
 const echo = `(func (export "rollcall_shape") (param i32 i32 i32) (result i64)
 	(i64.or (i64.const 0x10000000000) (i64.extend_i32_u (call $request (i32.const 256) (i32.const 32)))))`
 
@@ -37,7 +37,7 @@ func TestShapeFailures(t *testing.T) {
 		reason Reason
 	}{
 		"above the limit": {guest(echo), Limits{Document: 5}, `{"a":1}`, ReasonTooLarge},
-		"not JSON":        {guest(echo), Limits{}, `{}`, ReasonBadResult}, // the request is no JSON
+		"not JSON":        {guest(echo), Limits{}, `{}`, ReasonBadResult}, // the request is not JSON
 		"no room":         {guest(echo), Limits{Document: 1 << 20}, `"` + strings.Repeat("a", 200_000) + `"`, ReasonMemory},
 		"error":           {guest(`(func (export "rollcall_shape") (param i32 i32 i32) (result i64) (i64.const -1))`), Limits{}, `{}`, ReasonBadResult},
 		"budget":          {guest(`(func (export "rollcall_shape") (param i32 i32 i32) (result i64) ` + forever + `)`), Limits{ShapeBudget: 1_000_000}, `{}`, ReasonBudget},
@@ -60,7 +60,7 @@ func TestShapeFailures(t *testing.T) {
 
 func TestAuthorizeNeedsTheConsentOfAll(t *testing.T) {
 	e := newEngine(t, EngineConfig{})
-	// It denies anonymous connections, and users whose id is one letter long.
+	// The guest denies anonymous connections and users whose ID has one letter.
 	p := load(t, e, Spec{Path: wat(t, guest(`(func (export "rollcall_authorize") (param i32 i32) (result i64)
 		(i64.extend_i32_u (i32.or (i32.load16_u offset=2 (local.get 0)) (i32.eq (i32.const 1) (i32.load16_u offset=8 (local.get 0))))))`))})
 	bad := load(t, e, Spec{Path: wat(t, guest(`(func (export "rollcall_authorize") (param i32 i32) (result i64) (i64.const 2))`))})

@@ -12,8 +12,8 @@ import (
 	"github.com/tetratelabs/wazero/api"
 )
 
-// masking is a shape that copies its input and puts "*" for each letter before "@" in a first pass: loops and byte
-// accesses, as JSON work has them.
+// masking is a shape that copies its input and, in a first pass, replaces each letter before "@"
+// with "*": loops and byte accesses, like JSON work.
 const masking = `(func (export "rollcall_shape") (param $e i32) (param $p i32) (param $n i32) (result i64)
 	(local $i i32) (local $c i32) (local $h i32)
 	(loop $next
@@ -30,7 +30,7 @@ func shapeBody() []byte {
 	return []byte(`{"lobby":[` + string(bytes.Repeat([]byte(`{"id":"12345","email":"somebody@example.com"},`), 999)) + `0]}`)
 }
 
-// BenchmarkShape includes the check that the result is JSON, which the other one leaves out.
+// BenchmarkShape includes the check that the result is JSON; BenchmarkShapeGuest does not.
 func BenchmarkShape(b *testing.B) {
 	e := newEngine(b, EngineConfig{})
 	c := NewChain(load(b, e, Spec{Path: wat(b, guest(masking))}))
@@ -43,7 +43,7 @@ func BenchmarkShape(b *testing.B) {
 	}
 }
 
-// BenchmarkShapeGuest calls the guest alone, metered and not.
+// BenchmarkShapeGuest calls the guest alone, metered and unmetered.
 func BenchmarkShapeGuest(b *testing.B) {
 	body := shapeBody()
 	b.Run("metered", func(b *testing.B) {
@@ -86,9 +86,9 @@ func BenchmarkShapeGuest(b *testing.B) {
 	})
 }
 
-// BenchmarkShapeJSON has the example team-totals read and write an answer of 200 users as JSON. It calls the metered guest
-// and the file as it is by turns, and compares the shortest calls of both: those that nothing else on the machine
-// disturbed.
+// BenchmarkShapeJSON makes the example team-totals read and write an answer of 200 users as JSON.
+// It calls the metered and the unmetered guest by turns, and compares the shortest calls of both,
+// which nothing else on the machine disturbed.
 func BenchmarkShapeJSON(b *testing.B) {
 	file, err := filepath.Abs(filepath.Join("..", "examples", "team-totals", "team-totals.wasm"))
 	if err != nil {

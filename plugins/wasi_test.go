@@ -30,7 +30,7 @@ func TestRandomBytesAreBounded(t *testing.T) {
 	}
 }
 
-// The guest returns 32 random bytes as letters, and the byte after them.
+// The guest returns 32 random bytes as letters, followed by the byte after them.
 func TestRandomBytesAreRandom(t *testing.T) {
 	e := newEngine(t, EngineConfig{})
 	p := load(t, e, Spec{Path: wat(t, guest(`

@@ -16,8 +16,8 @@ func wat(t testing.TB, text string) string {
 	return file
 }
 
-// guest returns the text of a plugin: what every plugin has, and the body. Its input is at 8192, 56 KiB long in a memory
-// of three pages; a request for more goes to 65536.
+// guest returns the text of a plugin: the parts that every plugin has, and the body. Its input is
+// at 8192, 56 KiB long, in a memory of three pages; a larger input is at 65536.
 func guest(body string, imports ...string) string {
 	return `(module
 		(import "rollcall" "log" (func $log (param i32 i32 i32)))
@@ -31,7 +31,7 @@ func guest(body string, imports ...string) string {
 		` + body + `)`
 }
 
-// classifier returns a plugin whose classify has the given body.
+// classifier returns a plugin with the given body of classify.
 func classifier(body string) string {
 	return guest(`(func (export "rollcall_classify") (param i32 i32) (result i64) ` + body + `)`)
 }

@@ -9,7 +9,7 @@ import (
 	"github.com/tetratelabs/wazero/api"
 )
 
-// slow runs for ever when its channel begins with "s".
+// slow runs forever when its channel starts with "s".
 const slow = `(loop $l (br_if $l (i32.eq (i32.const 115)
 	(i32.load8_u (i32.add (i32.add (local.get 0) (i32.const 16)) (i32.load16_u offset=4 (local.get 0))))))) (i64.const 1)`
 
@@ -96,7 +96,7 @@ func TestTheTimeOfWaitingIsTimeOfTheCall(t *testing.T) {
 func TestAnOldInstanceIsReplacedInGoodOrder(t *testing.T) {
 	e := newEngine(t, EngineConfig{})
 	counters := new(Counters)
-	// A second call makes the memory as large as it may be.
+	// A second call grows the memory to its limit.
 	p := load(t, e, Spec{
 		Path: wat(t, guest(`(func (export "rollcall_classify") (param i32 i32) (result i64)
 			(drop (memory.grow (i32.const 13))) (i64.const 1))`)),
@@ -128,7 +128,7 @@ func held(t *testing.T, body string) (*pool, *slot) {
 	if f != nil {
 		t.Fatal(f)
 	}
-	awaitWatchdog(t, e) // it had to look at the making of the instance
+	awaitWatchdog(t, e) // it had to watch the making of the instance
 	s.startCall(classShort)
 	return pool, s
 }

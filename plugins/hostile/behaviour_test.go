@@ -6,12 +6,12 @@ import (
 	"github.com/rollcall-gateway/rollcall/plugins"
 )
 
-// behaviour is what a guest does at any place: statements, and the fields of the module that they need.
+// behaviour is code that a guest runs somewhere: statements, and the module fields that they need.
 type behaviour struct {
 	name   string
 	do     string
 	fields string
-	// reasons are those with which it may fail. None: it does not fail.
+	// reasons lists the possible reasons of the failure; if empty, there is no failure.
 	reasons []plugins.Reason
 }
 
@@ -23,8 +23,8 @@ const (
 	badness = plugins.ReasonBadResult
 )
 
-// endless are behaviours that only a limit ends: with few steps budget, with little time timeout. Those that also use
-// up the stack may trap.
+// endless are behaviours that only a limit ends: few steps with budget, little time with timeout.
+// Those that also use up the stack may trap.
 var endless = []behaviour{
 	{name: "loop", do: `(loop $l (br $l))`},
 	{name: "loop with a condition", do: `(loop $l (br_if $l (i32.const 1)))`},
@@ -118,10 +118,10 @@ var endless = []behaviour{
 	{
 		name: "the request", do: `(loop $l (drop (call $request (i32.const 0x20000) (i32.const 0x100000))) (br $l))`,
 		reasons: []plugins.Reason{trap, badness},
-	}, // where there is none
+	}, // without a budget
 }
 
-// sudden are behaviours that end the call, and attempts that must come to nothing.
+// sudden are behaviours that end the call, and attempts that must have no effect.
 var sudden = []behaviour{
 	{name: "unreachable", do: `(unreachable)`, reasons: []plugins.Reason{trap}},
 	{name: "division by zero", do: `(local.set $i (i32.div_u (i32.const 1) (local.get $j)))`, reasons: []plugins.Reason{trap}},
@@ -252,12 +252,13 @@ var sudden = []behaviour{
 	},
 }
 
-// must is a statement that traps unless the expression is not 0.
+// must returns a statement that traps if the expression is 0.
 func must(expression string) string {
 	return `(if (i32.eqz ` + expression + `) (then (unreachable)))`
 }
 
-// iovec fills memory from address 1024 with n descriptions of the same bytes.
+// iovec returns a statement that fills memory from address 1024 with n descriptions of the same
+// bytes.
 func iovec(n, ptr, size int32) string {
 	return `(local.set $j (i32.const 1024)) (local.set $i (i32.const ` + decimal(n) + `))
 		(loop $fill
@@ -268,11 +269,11 @@ func iovec(n, ptr, size int32) string {
 			(br_if $fill (local.get $i)))`
 }
 
-// sleep makes a subscription at address 1024, to an alarm in an hour.
+// sleep writes a subscription to an alarm in an hour to address 1024.
 const sleep = `(memory.fill (i32.const 1024) (i32.const 0) (i32.const 48)) (i32.store (i32.const 1040) (i32.const 1))
 	(i64.store (i32.const 1048) (i64.const 3600000000000))`
 
-// poll waits for n subscriptions.
+// poll returns a statement that waits for n subscriptions.
 func poll(n int32) string {
 	return `(drop (call $poll_oneoff (i32.const 1024) (i32.const 0x100000) (i32.const ` + decimal(n) + `) (i32.const 1016)))`
 }

@@ -7,8 +7,8 @@ import (
 	"github.com/rollcall-gateway/rollcall/plugins"
 )
 
-// TestBadBuffersFailTheCall has rollcall_buffer return addresses that are not what the contract says. The guest has 0x200000
-// bytes.
+// TestBadBuffersFailTheCall makes rollcall_buffer return addresses that violate the contract. The
+// guest has 0x200000 bytes.
 func TestBadBuffersFailTheCall(t *testing.T) {
 	e := newEngine(t, plugins.EngineConfig{})
 	for name, address := range map[string]string{
@@ -44,7 +44,8 @@ func TestBadBuffersFailTheCall(t *testing.T) {
 	settled(t, e)
 }
 
-// TestBuffersMayMove has rollcall_buffer return another address each time, and one that just fits.
+// TestBuffersMayMove makes rollcall_buffer return another address each time, and one that just
+// fits.
 func TestBuffersMayMove(t *testing.T) {
 	e := newEngine(t, plugins.EngineConfig{})
 	for name, body := range map[string]string{
@@ -63,7 +64,7 @@ func TestBuffersMayMove(t *testing.T) {
 					if got := ask(t, p.chain, h, host, false); got.err != nil || got.text != touched[h] {
 						t.Fatalf("%s, call %d: got %q and %v, want %q", h, i, got.text, got.err, touched[h])
 					}
-					// A larger input than before makes the host ask for a larger buffer.
+					// For an input larger than before, the host asks for a larger buffer.
 					name := "room" + strings.Repeat("x", i*40)
 					if _, err := p.chain.Classify(host, name, plugins.Anonymous); err != nil {
 						t.Fatalf("%s: a name of %d bytes: %v", h, len(name), err)
@@ -76,7 +77,7 @@ func TestBuffersMayMove(t *testing.T) {
 	settled(t, e)
 }
 
-// TestBuffersThatGoBad has rollcall_buffer refuse what is larger than the first input.
+// TestBuffersThatGoBad makes rollcall_buffer refuse inputs larger than the first.
 func TestBuffersThatGoBad(t *testing.T) {
 	e := newEngine(t, plugins.EngineConfig{})
 	g := guest{buffer: `(if (i32.gt_u (local.get $size) (i32.const 0x8000)) (then (return (i32.const 0))))`, classify: nothing, shape: nothing}

@@ -16,25 +16,25 @@ import (
 	"github.com/rollcall-gateway/rollcall/plugins"
 )
 
-// jobVariable makes the test binary a child process that loads the files of its arguments.
+// jobVariable turns the test binary into a child process that loads the files of its arguments.
 const jobVariable = "ROLLCALL_HOSTILE_JOB"
 
-// childSpace is the address space of a child process in bytes: what goes beyond ends it. The Go runtime and wazero reserve
-// about 1 GiB that they never touch.
+// childSpace is the address space of a child process, in bytes; using more ends it. The Go runtime
+// and wazero reserve about 1 GiB that they never touch.
 const childSpace = 4 << 30
 
-// outcome is what a child process says of one file.
+// outcome is what a child process reports about one file.
 type outcome struct {
 	File string
-	// Error is that of Load. Empty: the file was loaded, and every hook was asked.
+	// Error is the error of Load; "" if the file was loaded and every hook was called.
 	Error string
-	// Millis is how long it took.
+	// Millis is the duration in milliseconds.
 	Millis int64
-	// Peak is the most physical memory that the process had so far, in bytes.
+	// Peak is the peak physical memory of the process so far, in bytes.
 	Peak int64
 }
 
-// work is the whole of a child process. It returns its exit code.
+// work runs a child process. It returns the exit code.
 func work(_ string, files []string) int {
 	if !raceEnabled { // the race detector reserves terabytes
 		limit := syscall.Rlimit{Cur: childSpace, Max: childSpace}
@@ -65,7 +65,8 @@ func work(_ string, files []string) int {
 	return 0
 }
 
-// try loads a file and asks every hook that it has. It returns the error of Load; those of the hooks are not of interest.
+// try loads a file and calls each of its hooks. It returns the error of Load and ignores those of
+// the hooks.
 func try(e *plugins.Engine, file string) error {
 	p, err := e.Load(context.Background(), plugins.Spec{Path: file, Limits: childLimits})
 	if err != nil {
@@ -87,7 +88,7 @@ var childLimits = plugins.Limits{
 	ClassifyTimeout: 20 * time.Millisecond, ShapeTimeout: 100 * time.Millisecond,
 }
 
-// peak returns the most physical memory that this process had, in bytes.
+// peak returns the peak physical memory of this process, in bytes.
 func peak() int64 {
 	status, err := os.ReadFile("/proc/self/status")
 	if err != nil {
@@ -95,12 +96,12 @@ func peak() int64 {
 	}
 	_, rest, _ := strings.Cut(string(status), "VmHWM:")
 	line, _, _ := strings.Cut(rest, "kB")
-	n, _ := strconv.ParseInt(strings.TrimSpace(line), 10, 64) // not there: 0
+	n, _ := strconv.ParseInt(strings.TrimSpace(line), 10, 64) // 0 if absent
 	return n << 10
 }
 
-// loadInChild has a child process load the files, and returns what it says of each. The test fails when the process does
-// not live to say so.
+// loadInChild loads the files in a child process, and returns its report about each. The test fails
+// if the process dies before.
 func loadInChild(t *testing.T, within time.Duration, files ...string) []outcome {
 	t.Helper()
 	self, err := os.Executable()

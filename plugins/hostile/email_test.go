@@ -9,8 +9,8 @@ import (
 	"github.com/rollcall-gateway/rollcall/plugins"
 )
 
-// failures are all ways to fail in a hook that this package has: endless calls, sudden ends, and results that the
-// contract does not allow.
+// failures returns all ways to fail in a hook that this package has: endless calls, sudden ends,
+// and results that violate the contract.
 func failures(h plugins.Hook) map[string]behaviour {
 	all := make(map[string]behaviour)
 	for _, b := range slices.Concat(endless, sudden) {
@@ -23,7 +23,7 @@ func failures(h plugins.Hook) map[string]behaviour {
 		for name, batch := range badBatches {
 			all["batch: "+name] = behaviour{do: returns(slice(dataAddress, uint32(len(batch)))), fields: data(batch)}
 		}
-		// It masks the address first, in the memory that the host wrote to, and then fails.
+		// The guest masks the address in the memory that the host wrote to, and then fails.
 		all["mask, then trap"] = behaviour{do: `(drop (call $mask (local.get $ptr) (local.get $len))) (unreachable)`}
 		all["mask, then another result"] = behaviour{do: `(drop (call $mask (local.get $ptr) (local.get $len)))` + returns(^uint64(0))}
 	} else {
@@ -34,8 +34,9 @@ func failures(h plugins.Hook) map[string]behaviour {
 	return all
 }
 
-// TestNoAddressGetsOutHoweverAPluginFails combines a plugin that hides addresses with one that fails in each of these ways,
-// in both orders and under both policies, and looks for an address in everything that comes out.
+// TestNoAddressGetsOutHoweverAPluginFails combines a plugin that hides addresses with one that
+// fails in each of these ways, in both orders and under both policies. It searches for an address
+// in all output.
 func TestNoAddressGetsOutHoweverAPluginFails(t *testing.T) {
 	e := newEngine(t, plugins.EngineConfig{})
 	mask := load(t, e, plugins.Spec{
@@ -47,7 +48,7 @@ func TestNoAddressGetsOutHoweverAPluginFails(t *testing.T) {
 			path := guest{fields: b.fields, members: b.do}.file(t)
 			for _, policy := range []plugins.Policy{plugins.Deny, plugins.Pass} {
 				p := load(t, e, plugins.Spec{Path: path, Name: "fails", OnFailure: policy, Limits: stepLimits})
-				// The first 300 users are good: they fill a batch, and the failure comes in the next.
+				// The first 300 users are good: they fill a batch, and the failure is in the next.
 				chains := map[string]*plugins.Chain{
 					"mask, fails": plugins.NewChain(mask.Plugin, p.Plugin),
 					"fails, mask": plugins.NewChain(p.Plugin, mask.Plugin),
@@ -71,7 +72,8 @@ func TestNoAddressGetsOutHoweverAPluginFails(t *testing.T) {
 						case policy == plugins.Deny && err == nil && len(objects) != len(users):
 							t.Errorf("%s: %d objects without an error (failed: %v)", what, len(objects), failed)
 						case policy == plugins.Deny && err != nil:
-							// The plugin is open for a second once it has failed often enough: all the same.
+							// After enough failures the breaker is open for a second; nothing may
+							// get out then either.
 							if len(users) == 1 && len(objects) > 0 {
 								t.Errorf("%s: %d objects and %v", what, len(objects), err)
 							}
@@ -84,7 +86,7 @@ func TestNoAddressGetsOutHoweverAPluginFails(t *testing.T) {
 	}
 }
 
-// crowd is so many users, the last with an address that makes a guest fail.
+// crowd returns n users, the last with an address that makes a guest fail.
 func crowd(n int) []plugins.User {
 	users := make([]plugins.User, n)
 	for i := range users {
@@ -95,8 +97,8 @@ func crowd(n int) []plugins.User {
 	return users
 }
 
-// TestNoDocumentGetsOutUnshapedHoweverAPluginFails does the same with the hook shape, where a plugin answers for
-// another's whole document.
+// TestNoDocumentGetsOutUnshapedHoweverAPluginFails does the same with the hook shape, where a
+// plugin fails on a whole document of another.
 func TestNoDocumentGetsOutUnshapedHoweverAPluginFails(t *testing.T) {
 	e := newEngine(t, plugins.EngineConfig{})
 	hide := load(t, e, plugins.Spec{
@@ -129,7 +131,8 @@ func TestNoDocumentGetsOutUnshapedHoweverAPluginFails(t *testing.T) {
 	}
 }
 
-// TestPluginsThatAreNotThereLetNothingOut asks under deny while a plugin cannot be called at all.
+// TestPluginsThatAreNotThereLetNothingOut calls hooks under deny while a plugin cannot be called at
+// all.
 func TestPluginsThatAreNotThereLetNothingOut(t *testing.T) {
 	e := newEngine(t, plugins.EngineConfig{})
 	for name, g := range map[string]guest{
@@ -140,7 +143,7 @@ func TestPluginsThatAreNotThereLetNothingOut(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			p := load(t, e, plugins.Spec{Path: g.file(t), Limits: stepLimits})
-			// More calls than open the breaker.
+			// More calls than it takes to open the breaker.
 			for range 50 {
 				for _, h := range []plugins.Hook{plugins.HookMembers, plugins.HookShape} {
 					got := ask(t, p.chain, h, host, false)

@@ -13,19 +13,20 @@ import (
 )
 
 const (
-	// childPatience is how long a child process may take for one file on a busy machine. The compiler is given 30 s.
+	// childPatience is the time limit of a child process for one file on a busy machine. The
+	// compiler has 30 s.
 	childPatience = 45 * time.Second
-	// refusedPeak is the most memory of a child process that refuses a file before it is compiled, in bytes: what a test
-	// binary takes, and a few times the file.
+	// refusedPeak is the memory limit of a child process that refuses a file before compiling it,
+	// in bytes: enough for a test binary and a few times the file.
 	refusedPeak = 384 << 20
 	// compiledPeak is the same for a file that is compiled.
 	compiledPeak = 1 << 30
 )
 
-// leb encodes an unsigned number.
+// leb encodes an unsigned number in LEB128.
 func leb(n uint64) []byte { return binary.AppendUvarint(nil, n) }
 
-// section encodes a section with the size that it has.
+// section encodes a section with its actual size.
 func section(id byte, content ...[]byte) []byte {
 	body := bytes.Join(content, nil)
 	return append(append([]byte{id}, leb(uint64(len(body)))...), body...)
@@ -36,23 +37,24 @@ func module(sections ...[]byte) []byte {
 	return append([]byte("\x00asm\x01\x00\x00\x00"), bytes.Join(sections, nil)...)
 }
 
-// counted encodes a vector of n times the same.
+// counted encodes a vector of n equal items.
 func counted(n int, item []byte) []byte { return append(leb(uint64(n)), bytes.Repeat(item, n)...) }
 
-// body encodes the body of a function. Its locals are a vector.
+// body encodes the body of a function; locals is a vector.
 func body(locals, code []byte) []byte {
 	b := append(append(bytes.Clone(locals), code...), 0x0b)
 	return append(leb(uint64(len(b))), b...)
 }
 
-// oneFunction is a module of a function without parameters.
+// oneFunction encodes a module with one function without parameters.
 func oneFunction(b []byte) []byte {
 	return module(section(1, []byte{1, 0x60, 0, 0}), section(3, []byte{1, 0}), section(10, []byte{1}, b))
 }
 
 var none = []byte{0}
 
-// bombs are files that kill or stall a loader that believes them. All must be refused before anything is compiled.
+// bombs are files that kill or stall a loader that trusts them. All must be refused before
+// compiling.
 func bombs() map[string][]byte {
 	all := map[string][]byte{
 		"a function type of 4 G parameters":     module(section(1, []byte{1, 0x60}, leb(1<<32-1), []byte{0})),
@@ -136,7 +138,8 @@ func TestBombsAreRefusedInLittleTimeAndMemory(t *testing.T) {
 	}
 }
 
-// TestTheWorstFilesWithinLimitsCompileInBoundedTime has plugins that are as costly to compile as the checker lets pass.
+// TestTheWorstFilesWithinLimitsCompileInBoundedTime loads the plugins that are most costly to
+// compile and that the checker accepts.
 func TestTheWorstFilesWithinLimitsCompileInBoundedTime(t *testing.T) {
 	for name, code := range map[string]string{
 		"nested blocks": strings.Repeat("block ", 2000) + strings.Repeat("end ", 2000),
@@ -160,8 +163,8 @@ func TestTheWorstFilesWithinLimitsCompileInBoundedTime(t *testing.T) {
 	}
 }
 
-// TestDamagedCopiesOfGoodFilesAreRefusedOrWork cuts good modules short, flips their bits, puts numbers that are dangerous
-// where any may be, and mixes them.
+// TestDamagedCopiesOfGoodFilesAreRefusedOrWork truncates good modules, flips their bits, inserts
+// dangerous numbers anywhere, and mixes modules.
 func TestDamagedCopiesOfGoodFilesAreRefusedOrWork(t *testing.T) {
 	dir := t.TempDir()
 	var good [][]byte
@@ -202,7 +205,7 @@ func TestDamagedCopiesOfGoodFilesAreRefusedOrWork(t *testing.T) {
 	}
 }
 
-// damage returns a copy of one of the files with something wrong in it.
+// damage returns a damaged copy of one of the files.
 func damage(r *rand.Rand, files [][]byte) []byte {
 	b := bytes.Clone(files[r.IntN(len(files))])
 	other := files[r.IntN(len(files))]

@@ -1,7 +1,7 @@
 //go:build !race
 
-// Compiling a Go guest while the race detector is on takes minutes; the host's part in it is the same as with the guests
-// in the text format.
+// Under the race detector, compiling a Go guest takes minutes. The host's part is the same as with
+// the guests in the text format.
 
 package hostile
 
@@ -27,8 +27,8 @@ func buildGo(t *testing.T) string {
 	return path
 }
 
-// TestGoGuestsThatMeanHarm runs the plugin of testdata/go: what Go's runtime does to the host when it panics, sleeps,
-// deadlocks, exits or runs out of memory.
+// TestGoGuestsThatMeanHarm runs the plugin of testdata/go. It shows what Go's runtime does to the
+// host when it panics, sleeps, deadlocks, exits or runs out of memory.
 func TestGoGuestsThatMeanHarm(t *testing.T) {
 	e := newEngine(t, plugins.EngineConfig{})
 	p := load(t, e, plugins.Spec{Path: buildGo(t), Limits: plugins.Limits{

@@ -12,26 +12,29 @@ import (
 	"github.com/rollcall-gateway/rollcall/internal/wat"
 )
 
-// guest is a module by parts. The zero value is a good plugin without hooks.
+// guest is a module in parts. The zero value is a good plugin without hooks.
 type guest struct {
-	// fields are more fields of the module: functions, tables, data. Imports are not among them.
+	// fields are further fields of the module: functions, tables, data, but not imports.
 	fields string
-	// memory replaces the memory, which has 2 MiB and may grow as far as the host lets it.
+	// memory replaces the memory of 2 MiB, which may grow as far as the host allows.
 	memory string
-	// start, initialize and configure are statements. Empty: there is no such function.
+	// start, initialize and configure are statements; if empty, the function is absent.
 	start, initialize, configure string
-	// buffer is statements that run before rollcall_buffer returns an address that is good for 1 MiB.
+	// buffer is a statement that runs before rollcall_buffer returns an address with room for 1
+	// MiB.
 	buffer string
-	// classify and the others are statements that run when the input ends in a space or an exclamation mark. Then,
-	// and always for other inputs, the hook goes on: the channel is anonymous, nobody may join, all e-mail addresses are
-	// masked, the answer is {"shaped":true}. nothing says that the hook only does that. Empty: the hook is not exported.
+	// classify, authorize, members and shape are statements that run when the input ends in a space
+	// or an exclamation mark. After them, and for any other input, the hook is benign: the channel
+	// is anonymous, joins are denied, all e-mail addresses are masked, the answer is
+	// {"shaped":true}. With the statement nothing, the hook is always benign. If empty, the hook is
+	// not exported.
 	classify, authorize, members, shape string
 }
 
-// nothing is a statement that does nothing.
+// nothing is a statement without effect.
 const nothing = "(nop)"
 
-// imports is all that a plugin may import, or nearly so.
+// imports are nearly all functions that a plugin may import.
 const imports = `
   (import "rollcall" "log" (func $log (param i32 i32 i32)))
   (import "rollcall" "request" (func $request (param i32 i32) (result i32)))
@@ -52,14 +55,16 @@ const imports = `
   (import "wasi_snapshot_preview1" "environ_get" (func $environ_get (param i32 i32) (result i32)))
 `
 
-// locals are those that statements may use.
+// locals are the locals that statements may use.
 const locals = `(local $i i32) (local $j i32) (local $n i64) (local $x f64)`
 
-// buffer is where rollcall_buffer points to. A guest has the bytes below it to itself, but for the first 64.
+// bufferAddress is the result of rollcall_buffer. The guest uses the bytes below it, except for the
+// first 64.
 const bufferAddress = 65_536
 
-// frame is the good part of each guest. $bad says that the input ends in a space or an exclamation mark; $mask
-// overwrites the addresses of a batch, and returns it; $slice makes a result.
+// frame is the benign part of each guest. $bad reports whether the input ends in a space or an
+// exclamation mark; $mask overwrites the addresses of a batch and returns it; $slice encodes a
+// result.
 const frame = `
   (data (i32.const 16) "{\"shaped\":true}")
   (func (export "rollcall_abi_v1"))
@@ -126,16 +131,17 @@ func (g guest) text() string {
 	return b.String()
 }
 
-// file writes the module to a file and returns its path. The same guest has the same path.
+// file writes the module to a file and returns its path. Equal guests share a path.
 func (g guest) file(t testing.TB) string {
 	t.Helper()
 	return assemble(t, g.text())
 }
 
-// assembled has what assemble made, by text and flags.
+// assembled maps text and flags to the result of assemble.
 var assembled sync.Map
 
-// assemble makes a module of its text and returns its path. The file is removed when the process ends.
+// assemble compiles a module from its text and returns its path. The file is removed when the
+// process ends.
 func assemble(t testing.TB, text string, flags ...string) string {
 	t.Helper()
 	sum := sha256.Sum256([]byte(strings.Join(flags, " ") + text))
@@ -144,7 +150,7 @@ func assemble(t testing.TB, text string, flags ...string) string {
 		return path.(string)
 	}
 	path := filepath.Join(workDir, name+".wasm")
-	// Written and then renamed: two tests may do the same at once.
+	// Rename the finished file: two tests may do the same at once.
 	out, err := os.CreateTemp(workDir, "")
 	if err != nil {
 		t.Fatal(err)

@@ -16,7 +16,7 @@ func (g *guest) hook(h plugins.Hook) *string {
 	}[h]
 }
 
-// in returns a guest that does b in one hook.
+// in returns a guest that runs b in one hook.
 func (b behaviour) in(h plugins.Hook) guest {
 	g := guest{fields: b.fields}
 	*g.hook(h) = b.do
@@ -59,8 +59,8 @@ func TestSuddenFailuresAndVainAttempts(t *testing.T) {
 	settled(t, e)
 }
 
-// contained runs a guest that fails in a hook for bad input, under both policies. No reason, or the empty one, says that
-// it may as well not fail.
+// contained runs a guest that fails in a hook for bad input, under both policies. Without a reason,
+// or with "", the guest may also succeed.
 func contained(t *testing.T, e *plugins.Engine, h plugins.Hook, g guest, l plugins.Limits, reasons ...plugins.Reason) {
 	t.Helper()
 	path := g.file(t)
@@ -102,7 +102,7 @@ func contained(t *testing.T, e *plugins.Engine, h plugins.Hook, g guest, l plugi
 	}
 }
 
-// settled checks that an engine has no instances left, all plugins being released.
+// settled checks that an engine has no instances left after all plugins were released.
 func settled(t *testing.T, e *plugins.Engine) {
 	t.Helper()
 	deadline := time.Now().Add(patience)

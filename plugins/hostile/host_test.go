@@ -20,23 +20,24 @@ import (
 )
 
 const (
-	// host is whose plugin the hostile one is.
+	// host is the host of the hostile plugin.
 	host = "hostile.example.com"
-	// domain is in each address that must not be seen.
+	// domain is part of each address that must not get out.
 	domain = "secret.example"
-	// patience is how long anything may take that no limit ends sooner, on a busy machine.
+	// patience is the longest wait on a busy machine for anything that no limit ends sooner.
 	patience = 20 * time.Second
-	// grace is how much later than its timeout a call may return, on a busy machine.
+	// grace is the most by which a call may exceed its timeout on a busy machine.
 	grace = 2 * time.Second
 )
 
-// stepLimits end an endless call by its budget, long before a clock does.
+// stepLimits end an endless call by its budget, long before a timeout.
 var stepLimits = plugins.Limits{
 	Instances: 2, InitBudget: fewer(1_000_000), ClassifyBudget: fewer(1_000_000), MembersBudget: 1000,
 	ShapeBudget: fewer(3_000_000), ClassifyTimeout: patience, ShapeTimeout: patience,
 }
 
-// fewer is n, and a part of it with the race detector, which makes host functions and deep stacks several times slower.
+// fewer returns n, or a part of it under the race detector, which makes host functions and deep
+// stacks several times slower.
 func fewer(n int64) int64 {
 	if raceEnabled {
 		return n / 5
@@ -44,7 +45,7 @@ func fewer(n int64) int64 {
 	return n
 }
 
-// clockLimits end an endless call by the clock, long before its budget is used up.
+// clockLimits end an endless call by its timeout, long before its budget is spent.
 var clockLimits = plugins.Limits{
 	Instances: 2, InitBudget: 1e12, ClassifyBudget: 1e12, MembersBudget: 1e12, ShapeBudget: 1e12,
 	ClassifyTimeout: 20 * time.Millisecond, ShapeTimeout: 20 * time.Millisecond,
@@ -64,7 +65,7 @@ func newEngine(t testing.TB, c plugins.EngineConfig) *plugins.Engine {
 	return e
 }
 
-// loaded is a plugin with what it is watched by.
+// loaded is a plugin with its engine, log and counters.
 type loaded struct {
 	*plugins.Plugin
 	chain    *plugins.Chain
@@ -72,7 +73,7 @@ type loaded struct {
 	log      *observer.ObservedLogs
 }
 
-// counters are those of a plugin, by host.
+// counters holds the counters of a plugin by host.
 type counters struct {
 	mu     sync.Mutex
 	byHost map[string]*plugins.Counters
@@ -90,12 +91,12 @@ func (c *counters) of(host string) *plugins.Counters {
 	return c.byHost[host]
 }
 
-// failed returns how many calls of the hook failed for the reason.
+// failed returns the number of calls of the hook that failed for the reason.
 func (c *counters) failed(h plugins.Hook, r plugins.Reason) int {
 	return int(c.of(host).Read().Failed[h][slices.Index(plugins.Reasons[:], r)])
 }
 
-// restarts returns how many instances were discarded.
+// restarts returns the number of discarded instances.
 func restarts(s plugins.CountersSnapshot) (n int) {
 	for _, r := range s.Restarts {
 		n += int(r)
@@ -103,7 +104,7 @@ func restarts(s plugins.CountersSnapshot) (n int) {
 	return n
 }
 
-// load loads a plugin that must load. It is released when the test ends.
+// load loads a plugin, which must succeed. It is released when the test ends.
 func load(t testing.TB, e *plugins.Engine, s plugins.Spec) *loaded {
 	t.Helper()
 	core, log := observer.New(zapcore.DebugLevel)
@@ -120,7 +121,7 @@ func load(t testing.TB, e *plugins.Engine, s plugins.Spec) *loaded {
 	return l
 }
 
-// complaints returns the entries from level warn on.
+// complaints returns the log entries of level warn and above.
 func (l *loaded) complaints() []string {
 	var texts []string
 	for _, e := range l.log.All() {
@@ -131,7 +132,7 @@ func (l *loaded) complaints() []string {
 	return texts
 }
 
-// memory returns the bytes that all instances of an engine have.
+// memory returns the bytes of all instances of an engine.
 func memory(e *plugins.Engine) int64 {
 	n := int64(0)
 	for _, r := range e.Report() {
@@ -142,16 +143,16 @@ func memory(e *plugins.Engine) int64 {
 	return n
 }
 
-// answer is what comes of asking one hook: as text, the same for the same meaning.
+// answer is the result of calling one hook, as text; equal texts mean equal results.
 type answer struct {
 	text string
 	err  error
 }
 
-// hooks are all, in their order.
+// hooks lists all hooks in order.
 var hooks = []plugins.Hook{plugins.HookClassify, plugins.HookAuthorize, plugins.HookMembers, plugins.HookShape}
 
-// What the hooks answer without a plugin, and with one that behaves.
+// Answers of the hooks without a plugin, and with a benign one.
 var (
 	untouched = map[plugins.Hook]string{
 		plugins.HookClassify:  "no opinion",
@@ -170,7 +171,7 @@ var (
 // request is the body of the request that listings answer.
 const request = `{"channel":"room"}`
 
-// ask asks a hook for a host. With bad set the input ends in a space or an exclamation mark.
+// ask calls a hook for a host. If bad is set, the input ends in a space or an exclamation mark.
 func ask(t testing.TB, c *plugins.Chain, h plugins.Hook, host string, bad bool) answer {
 	t.Helper()
 	mark := ""
@@ -190,7 +191,7 @@ func ask(t testing.TB, c *plugins.Chain, h plugins.Hook, host string, bad bool) 
 		return answer{strconv.FormatBool(ok), err}
 	case plugins.HookMembers:
 		objects, err := members(t.Context(), c, host, plugins.User{ID: "ada", Email: "ada@" + domain + mark})
-		// The marks are not of interest.
+		// The marks do not matter.
 		return answer{strings.NewReplacer("!", "", "*******************", "******************").
 			Replace(strings.Join(objects, "\n")), err}
 	default:
@@ -200,7 +201,7 @@ func ask(t testing.TB, c *plugins.Chain, h plugins.Hook, host string, bad bool) 
 	}
 }
 
-// members lists the users and returns the objects of those who are not left out.
+// members lists the users and returns the objects of those that are not left out.
 func members(ctx context.Context, c *plugins.Chain, host string, users ...plugins.User) (objects []string, err error) {
 	i := 0
 	m := c.Members(ctx, plugins.EndpointUsers, host, []byte(request), func() (plugins.User, bool) {
@@ -223,8 +224,8 @@ func members(ctx context.Context, c *plugins.Chain, host string, users ...plugin
 	}
 }
 
-// await asks the hook with good input until the plugin answers: a new instance may take a moment, and an open breaker a
-// second.
+// await calls the hook with good input until the plugin answers: a new instance may take a moment,
+// and an open breaker a second.
 func await(t testing.TB, c *plugins.Chain, h plugins.Hook) {
 	t.Helper()
 	deadline := time.Now().Add(patience)
@@ -242,7 +243,7 @@ func await(t testing.TB, c *plugins.Chain, h plugins.Hook) {
 	}
 }
 
-// failure checks that an error is a plugin's with one of the reasons, and returns the reason.
+// failure checks that err is a plugin's error with one of the reasons, and returns the reason.
 func failure(t testing.TB, err error, h plugins.Hook, reasons ...plugins.Reason) plugins.Reason {
 	t.Helper()
 	var failed *plugins.Error

@@ -8,7 +8,7 @@ import (
 	"github.com/rollcall-gateway/rollcall/plugins"
 )
 
-// TestLogFloodsAreCutAndCounted has guests log all the time, in each way that they have, without failing.
+// TestLogFloodsAreCutAndCounted has guests log all the time, in each possible way, without failing.
 func TestLogFloodsAreCutAndCounted(t *testing.T) {
 	e := newEngine(t, plugins.EngineConfig{})
 	const times = `(local.set $i (i32.const 500)) (loop $l `

@@ -12,7 +12,8 @@ import (
 	"github.com/rollcall-gateway/rollcall/plugins"
 )
 
-// TestMemoryIsBoundedByTheEngine has guests of many hosts take all that they can get, within an engine that has less.
+// TestMemoryIsBoundedByTheEngine makes guests of many hosts use all the memory that they can get
+// from an engine that has less.
 func TestMemoryIsBoundedByTheEngine(t *testing.T) {
 	const most, hosts = 64 << 20, 50
 	e := newEngine(t, plugins.EngineConfig{Memory: most})
@@ -45,12 +46,13 @@ func TestMemoryIsBoundedByTheEngine(t *testing.T) {
 	if n := resident(t) - before; n > 48<<20 {
 		t.Errorf("%d MiB more than before are in use after the release", n>>20)
 	}
-	// What was given back can be had again.
+	// Freed memory is available again.
 	q := load(t, e, plugins.Spec{Path: guest{classify: nothing}.file(t), Limits: stepLimits})
 	await(t, q.chain, plugins.HookClassify)
 }
 
-// TestMemoryThatGrowsWithEachCallStaysBelowTheLimit creeps up to the limit of an instance, and beyond it in vain.
+// TestMemoryThatGrowsWithEachCallStaysBelowTheLimit creeps up to the limit of an instance, and
+// fails to exceed it.
 func TestMemoryThatGrowsWithEachCallStaysBelowTheLimit(t *testing.T) {
 	e := newEngine(t, plugins.EngineConfig{})
 	g := guest{classify: `(drop (memory.grow (i32.const 1)))`}
@@ -65,7 +67,8 @@ func TestMemoryThatGrowsWithEachCallStaysBelowTheLimit(t *testing.T) {
 	}
 }
 
-// TestFailuresDoNotUseUpMemory fails in the costliest ways over and over: with a deep stack, and with all memory touched.
+// TestFailuresDoNotUseUpMemory fails again and again in the costliest ways: with a deep stack, and
+// with all memory touched.
 func TestFailuresDoNotUseUpMemory(t *testing.T) {
 	e := newEngine(t, plugins.EngineConfig{})
 	l := stepLimits
@@ -83,7 +86,7 @@ func TestFailuresDoNotUseUpMemory(t *testing.T) {
 			p := load(t, e, plugins.Spec{Path: g.file(t), Limits: l})
 			var first int64
 			for i := range 5 + int(fewer(20)) {
-				// A host each, for the breaker would soon answer for one.
+				// One host per call, because the breaker would soon answer for a single host.
 				if _, err := p.chain.Classify(fmt.Sprintf("h%d.example.com", i), "room!", plugins.Authenticated); err == nil {
 					t.Fatal("the call succeeds")
 				}
@@ -100,7 +103,7 @@ func TestFailuresDoNotUseUpMemory(t *testing.T) {
 	settled(t, e)
 }
 
-// resident returns the physical memory of the process after garbage is gone, in bytes.
+// resident returns the physical memory of the process after a garbage collection, in bytes.
 func resident(t *testing.T) int64 {
 	t.Helper()
 	debug.FreeOSMemory()
@@ -115,7 +118,8 @@ func resident(t *testing.T) int64 {
 	return n * int64(os.Getpagesize())
 }
 
-// TestGuestsThatTurnBadAreReplaced has a guest that behaves for a thousand calls, and then in different bad ways.
+// TestGuestsThatTurnBadAreReplaced has a guest that behaves for a thousand calls, and then
+// misbehaves in different ways.
 func TestGuestsThatTurnBadAreReplaced(t *testing.T) {
 	e := newEngine(t, plugins.EngineConfig{})
 	for name, bad := range map[string]string{

@@ -11,8 +11,9 @@ import (
 	"github.com/rollcall-gateway/rollcall/plugins"
 )
 
-// TestCallsOfOtherHostsGoOn keeps a good plugin busy for another host, and the hostile one for another tenant, while a guest
-// is hostile in every endless way, one after the other and in all instances that it may have.
+// TestCallsOfOtherHostsGoOn calls a good plugin for another host, and the hostile one for another
+// tenant, all the time. Meanwhile a guest is hostile in every endless way, one after the other, in
+// all its instances.
 func TestCallsOfOtherHostsGoOn(t *testing.T) {
 	e := newEngine(t, plugins.EngineConfig{})
 	good := load(t, e, plugins.Spec{
@@ -60,7 +61,7 @@ func TestCallsOfOtherHostsGoOn(t *testing.T) {
 			})
 		}
 		tenants.Wait()
-		// Another tenant of the same plugin has instances and a breaker of its own.
+		// Another tenant of the same plugin has its own instances and breaker.
 		d, err := p.chain.Classify("tenant.example.com", "room", plugins.Authenticated)
 		if err != nil {
 			t.Errorf("%s: another tenant of the plugin: %+v, %v", b.name, d, err)
@@ -75,7 +76,8 @@ func TestCallsOfOtherHostsGoOn(t *testing.T) {
 	}
 }
 
-// TestTheBreakerSparesTheHost asks a plugin that always runs into its timeout: soon its policy applies at once.
+// TestTheBreakerSparesTheHost calls a plugin that always runs into its timeout. Soon its policy
+// applies at once.
 func TestTheBreakerSparesTheHost(t *testing.T) {
 	e := newEngine(t, plugins.EngineConfig{})
 	p := load(t, e, plugins.Spec{Path: guest{classify: `(loop $l (br $l))`}.file(t), Limits: clockLimits})
@@ -104,7 +106,8 @@ func TestTheBreakerSparesTheHost(t *testing.T) {
 	await(t, p.chain, plugins.HookClassify) // good input closes it again
 }
 
-// TestOneInstanceIsNotSharedByHosts has a guest count its calls: were an instance shared, the counts would run on.
+// TestOneInstanceIsNotSharedByHosts has a guest that counts its calls. If an instance were shared,
+// the counts would continue.
 func TestOneInstanceIsNotSharedByHosts(t *testing.T) {
 	e := newEngine(t, plugins.EngineConfig{})
 	g := guest{fields: `(global $n (mut i64) (i64.const 0))`, classify: `(global.set $n (i64.add (global.get $n) (i64.const 1)))
@@ -121,10 +124,10 @@ func TestOneInstanceIsNotSharedByHosts(t *testing.T) {
 	}
 }
 
-// TestHostileConfigurationReachesTheGuestAsItIs hands over values that are valid JSON and unpleasant.
+// TestHostileConfigurationReachesTheGuestAsItIs passes values that are valid JSON and unpleasant.
 func TestHostileConfigurationReachesTheGuestAsItIs(t *testing.T) {
 	e := newEngine(t, plugins.EngineConfig{})
-	// It checks that its configuration begins and ends as an object does.
+	// The guest checks that its configuration starts and ends as an object.
 	g := guest{classify: nothing, configure: must(`(i32.eq (i32.load8_u (local.get $ptr)) (i32.const 0x7b))`) +
 		must(`(i32.eq (i32.load8_u (i32.sub (i32.add (local.get $ptr) (local.get $len)) (i32.const 1))) (i32.const 0x7d))`)}
 	path := g.file(t)
@@ -147,17 +150,17 @@ func TestHostileConfigurationReachesTheGuestAsItIs(t *testing.T) {
 		config := `"` + strings.Repeat("x", 2<<20) + `"`
 		p, err := e.Load(t.Context(), plugins.Spec{Path: path, Config: json.RawMessage(config), Limits: stepLimits})
 		if err != nil {
-			return // refused at once is fine too
+			return // refusing it at once is fine too
 		}
 		defer p.Release()
 		if err := p.Try(t.Context(), host); err == nil {
-			t.Error("it is configured with what it has no room for")
+			t.Error("it is configured although it has no room for the configuration")
 		}
 	})
 	settled(t, e)
 }
 
-// TestHostileInputIsNoTrouble asks with names and addresses of any kind, against a good plugin.
+// TestHostileInputIsNoTrouble passes names and addresses of any kind to a good plugin.
 func TestHostileInputIsNoTrouble(t *testing.T) {
 	e := newEngine(t, plugins.EngineConfig{})
 	p := load(t, e, plugins.Spec{
@@ -170,7 +173,7 @@ func TestHostileInputIsNoTrouble(t *testing.T) {
 		"3 MiB": strings.Repeat("x", 3<<20),
 	} {
 		t.Run(name, func(t *testing.T) {
-			// A text of a request has a length of 16 bits, and a batch of users at most 64 KiB.
+			// The length of a request's text has 16 bits, and a batch of users is at most 64 KiB.
 			if d, err := p.chain.Classify(host, s, plugins.Authenticated); (len(s) < 1<<16) != (err == nil && d.Kind == plugins.Anonymous) {
 				t.Errorf("classify: %+v, %v", d, err)
 			}

@@ -9,7 +9,7 @@ import (
 	"github.com/rollcall-gateway/rollcall/plugins"
 )
 
-// What a plugin has to have.
+// Minimal contents of a plugin.
 const (
 	memoryField   = `(memory (export "memory") 1)`
 	markerField   = `(func (export "rollcall_abi_v1"))`
@@ -18,14 +18,14 @@ const (
 	required      = memoryField + markerField + bufferField + classifyField
 )
 
-// TestPluginsThatBreakTheContractAreRefusedByName loads modules that are valid WebAssembly, or were made to name things
-// that are not theirs, and no plugins.
+// TestPluginsThatBreakTheContractAreRefusedByName loads modules that are valid WebAssembly but not
+// plugins, or that name things that are not theirs.
 func TestPluginsThatBreakTheContractAreRefusedByName(t *testing.T) {
 	e := newEngine(t, plugins.EngineConfig{})
 	for name, c := range map[string]struct {
 		fields string
 		want   []string // in the error
-		flags  []string // of wat2wasm
+		flags  []string // for wat2wasm
 	}{
 		"nothing":            {"", []string{"memory"}, nil},
 		"no memory":          {markerField + bufferField + classifyField, []string{"memory"}, nil},
@@ -128,7 +128,7 @@ func TestPluginsThatBreakTheContractAreRefusedByName(t *testing.T) {
 	settled(t, e)
 }
 
-// noCheck lets wat2wasm make modules that are not valid.
+// noCheck lets wat2wasm build invalid modules.
 var noCheck = []string{"--no-check"}
 
 func manyExports(n int) string {
@@ -139,7 +139,7 @@ func manyExports(n int) string {
 	return b.String()
 }
 
-// TestPathsThatAreNoPluginsAreRefused loads what is no file, or endless.
+// TestPathsThatAreNoPluginsAreRefused loads paths that are not files, or that never end.
 func TestPathsThatAreNoPluginsAreRefused(t *testing.T) {
 	e := newEngine(t, plugins.EngineConfig{})
 	dir := t.TempDir()

@@ -9,13 +9,13 @@ import (
 	"github.com/rollcall-gateway/rollcall/plugins"
 )
 
-// returns is a statement that ends a hook with a result.
+// returns returns a statement that ends a hook with a result.
 func returns(v uint64) string { return fmt.Sprintf(`(return (i64.const 0x%x))`, v) }
 
-// slice is the result for so many bytes at an address.
+// slice encodes the result for size bytes at an address.
 func slice(ptr, size uint32) uint64 { return uint64(ptr)<<32 | uint64(size) }
 
-// data puts bytes at address 1,048,576 + 65,536, above the buffer.
+// data returns a field that puts bytes at address 1,048,576 + 65,536, above the buffer.
 func data(b []byte) string {
 	var s strings.Builder
 	s.WriteString(`(data (i32.const 0x110000) "`)
@@ -51,7 +51,7 @@ func TestAuthorizeRefusesWhatTheContractDoesNotAllow(t *testing.T) {
 	settled(t, e)
 }
 
-// badSlices are results that are no memory of the guest, which has 0x200000 bytes.
+// badSlices are results outside the guest's memory of 0x200000 bytes.
 var badSlices = map[string]uint64{
 	"-1":                             ^uint64(0),
 	"an address beyond the end":      slice(0x200001, 1),
@@ -76,16 +76,16 @@ func TestSlicesMustBeTheGuestsMemory(t *testing.T) {
 	settled(t, e)
 }
 
-// A field of a record.
+// field is a field of a record.
 type field struct {
 	key  string
 	kind byte
-	// size is the length that is written; -1 is that of the value.
+	// size is the length to write; -1 is that of the value.
 	size  int
 	value string
 }
 
-// record encodes fields, with their length in front.
+// record encodes fields, preceded by their length.
 func record(fields ...field) []byte {
 	var b []byte
 	for _, f := range fields {
@@ -149,7 +149,8 @@ func TestMembersRefusesBatchesThatAreNotWhatTheContractSays(t *testing.T) {
 	settled(t, e)
 }
 
-// TestMembersMakesJSONOfAnyText has a guest return texts that would be dangerous if they were copied as they are.
+// TestMembersMakesJSONOfAnyText has a guest return texts that would be dangerous if they were
+// copied unchanged.
 func TestMembersMakesJSONOfAnyText(t *testing.T) {
 	e := newEngine(t, plugins.EngineConfig{})
 	for name, c := range map[string]struct {
@@ -179,7 +180,7 @@ func TestMembersMakesJSONOfAnyText(t *testing.T) {
 	}
 }
 
-// badDocuments are answers of the hook shape.
+// badDocuments are bad results of the hook shape.
 var badDocuments = map[string]string{
 	"nothing":                     "",
 	"a space":                     " ",
@@ -206,8 +207,8 @@ func TestShapeRefusesWhatIsNotOneValue(t *testing.T) {
 	settled(t, e)
 }
 
-// TestShapeBoundsTheAnswer has a guest answer with as much of its memory as it may and more, in brackets that make it
-// JSON: the bound is four times what a guest may be given.
+// TestShapeBoundsTheAnswer has a guest answer with as much of its memory as allowed, and more, in
+// brackets that make it JSON. The limit is four times that of the input.
 func TestShapeBoundsTheAnswer(t *testing.T) {
 	e := newEngine(t, plugins.EngineConfig{})
 	for name, test := range map[string]struct {
@@ -237,7 +238,8 @@ func TestShapeBoundsTheAnswer(t *testing.T) {
 	}
 }
 
-// TestShapeDoesNotTakeLargeDocuments holds the rule that what is not offered to a plugin does not pass it by.
+// TestShapeDoesNotTakeLargeDocuments checks that a document that is too large for a plugin does not
+// bypass it.
 func TestShapeDoesNotTakeLargeDocuments(t *testing.T) {
 	e := newEngine(t, plugins.EngineConfig{})
 	body := `["` + strings.Repeat("x", plugins.DefaultDocument) + `"]`

@@ -11,7 +11,7 @@ import (
 	"github.com/rollcall-gateway/rollcall/plugins"
 )
 
-// beginnings are the places that run before the first hook is called.
+// beginnings are the places whose code runs before the first call of a hook.
 var beginnings = []struct {
 	name   string
 	put    func(g *guest, b behaviour)
@@ -23,7 +23,7 @@ var beginnings = []struct {
 	{"rollcall_buffer", func(g *guest, b behaviour) { g.buffer, g.configure = b.do, nothing }, ""},
 }
 
-// TestNoInstanceIsMadeOfGuestsThatBeginBadly tries all behaviours at all places that run before a hook.
+// TestNoInstanceIsMadeOfGuestsThatBeginBadly tries all behaviours at all these places.
 func TestNoInstanceIsMadeOfGuestsThatBeginBadly(t *testing.T) {
 	e := newEngine(t, plugins.EngineConfig{})
 	for _, b := range slices.Concat(endless, sudden) {
@@ -47,9 +47,10 @@ func TestNoInstanceIsMadeOfGuestsThatBeginBadly(t *testing.T) {
 	settled(t, e)
 }
 
-// slowBeginnings never end, and take a long time for their steps.
+// slowBeginnings never end, and take a long time for each step.
 var slowBeginnings = func() []behaviour {
-	// Each call of an import is 64 steps, and this one does much for them: 1,024 lines of one byte.
+	// Each call of an import costs 64 steps, and this one does much for them: 1,024 lines of one
+	// byte.
 	lines := behaviour{name: "short lines", do: `(memory.fill (i32.const 0x20000) (i32.const 0x0a) (i32.const 2048))
 		(local.set $j (i32.const 0x20000)) (loop $f (i32.store8 (local.get $j) (i32.const 0x78))
 		(local.set $j (i32.add (local.get $j) (i32.const 2))) (br_if $f (i32.lt_u (local.get $j) (i32.const 0x20800))))` +
@@ -73,14 +74,15 @@ func TestTheClockEndsBadBeginnings(t *testing.T) {
 	for _, place := range beginnings {
 		for i, b := range slowBeginnings {
 			if i > 0 && place.name != beginnings[0].name {
-				break // one is enough where the others were tried as part of a hook
+				break // one is enough if the other places were tried as part of a hook
 			}
 			t.Run(b.name+" in "+place.name, func(t *testing.T) {
 				t.Parallel()
 				g := guest{fields: b.fields, classify: nothing}
 				place.put(&g, b)
 				p := load(t, e, plugins.Spec{Path: g.file(t), Limits: clockLimits})
-				// Nothing else ends it: the steps are unlimited, and the context is that of the test.
+				// No limit ends it sooner: the steps are practically unlimited, and the context is
+				// that of the test.
 				if err := p.Try(t.Context(), host); err == nil || !strings.Contains(err.Error(), "ended after 2s") {
 					t.Errorf("got %v", err)
 				}
@@ -90,7 +92,7 @@ func TestTheClockEndsBadBeginnings(t *testing.T) {
 	t.Cleanup(func() { settled(t, e) })
 }
 
-// TestACallerEndsBadBeginnings has the caller lose patience before any limit does.
+// TestACallerEndsBadBeginnings cancels the context of the caller before any limit ends the call.
 func TestACallerEndsBadBeginnings(t *testing.T) {
 	e := newEngine(t, plugins.EngineConfig{})
 	for _, place := range beginnings {
@@ -123,7 +125,7 @@ func TestACallerEndsBadBeginnings(t *testing.T) {
 	settled(t, e)
 }
 
-// awaitBusy returns when a guest of the engine runs.
+// awaitBusy waits until a guest of the engine runs.
 func awaitBusy(t *testing.T, e *plugins.Engine) {
 	t.Helper()
 	busy := func(r plugins.Report) bool {
@@ -140,7 +142,7 @@ func awaitBusy(t *testing.T, e *plugins.Engine) {
 	}
 }
 
-// begin tries a plugin, and then asks it: both must fail the same way in bounded time.
+// begin tries a plugin, and then calls it: both must fail in the same way in bounded time.
 func begin(t *testing.T, e *plugins.Engine, g guest, l plugins.Limits, harmless bool, reasons ...plugins.Reason) {
 	t.Helper()
 	path := g.file(t)
@@ -179,8 +181,8 @@ func begin(t *testing.T, e *plugins.Engine, g guest, l plugins.Limits, harmless 
 	}
 }
 
-// TestManyBadBeginningsAreFewInstances asks a plugin that cannot begin ten thousand times: what is tried again and again
-// is not made again and again.
+// TestManyBadBeginningsAreFewInstances calls a plugin that cannot start ten thousand times: not
+// every call may make an instance.
 func TestManyBadBeginningsAreFewInstances(t *testing.T) {
 	e := newEngine(t, plugins.EngineConfig{})
 	p := load(t, e, plugins.Spec{Path: guest{initialize: `(unreachable)`, classify: nothing}.file(t), Limits: stepLimits})
@@ -191,7 +193,7 @@ func TestManyBadBeginningsAreFewInstances(t *testing.T) {
 			t.Fatal("a call succeeds")
 		}
 	}
-	// At least five failures open the breaker for a second; then one call a time probes.
+	// At least five failures open the breaker for a second. Then one call at a time probes.
 	most := 20 + 12*int(time.Since(start).Seconds()+1)
 	if n := restarts(p.counters.of(host).Read()); n > most {
 		t.Errorf("%d instances were made and discarded, want at most %d", n, most)
