@@ -11,21 +11,21 @@ import (
 	"strings"
 )
 
-// RSA keys outside these bounds, in bits, are refused: the lower one is that of RFC 7518 section 3.3, the upper
-// one keeps a verification cheap.
+// Bounds of RSA keys in bits. The lower bound is from RFC 7518 section 3.3; the upper bound keeps
+// verification cheap.
 const (
 	minRSABits = 2048
 	maxRSABits = 16384
 )
 
-// algorithm is one way to sign of RFC 7518 section 3.1 or RFC 8037.
+// algorithm is a signature algorithm of RFC 7518 section 3.1 or RFC 8037.
 type algorithm struct {
 	name      string
 	symmetric bool
-	fits      func(key any) bool // whether key, a public key or a secret, is of the algorithm's kind
+	fits      func(key any) bool // reports whether key, a public key or a secret, is of the algorithm's kind
 }
 
-// algorithms lists all that are supported. The first one that fits a key is its default.
+// algorithms are the supported algorithms. The first one that fits a key is the key's default.
 var algorithms = []algorithm{
 	{"HS256", true, isSecret},
 	{"HS384", true, isSecret},
@@ -52,7 +52,8 @@ func isRSA(key any) bool {
 	return ok && k.N.BitLen() >= minRSABits && k.N.BitLen() <= maxRSABits
 }
 
-// isCurve matters because the JWT library does not compare the curve of a key with that of the algorithm.
+// isCurve returns a test for keys on the curve. The JWT library does not compare the curve of a key
+// with that of the algorithm.
 func isCurve(c elliptic.Curve) func(any) bool {
 	return func(key any) bool {
 		k, ok := key.(*ecdsa.PublicKey)
@@ -65,7 +66,7 @@ func isEd25519(key any) bool {
 	return ok
 }
 
-// defaultAlgorithm returns the algorithm to use with key when the operator named none.
+// defaultAlgorithm returns the algorithm for key if the operator named none.
 func defaultAlgorithm(key any) (algorithm, bool) {
 	i := slices.IndexFunc(algorithms, func(a algorithm) bool { return a.fits(key) })
 	if i < 0 {
@@ -74,8 +75,9 @@ func defaultAlgorithm(key any) (algorithm, bool) {
 	return algorithms[i], true
 }
 
-// selectAlgorithms returns the algorithms of those names, without repetition. Symmetric ones are for secrets
-// only and the others for public keys only: to allow both with one key is the classic algorithm confusion.
+// selectAlgorithms returns the named algorithms, without repetition. Symmetric ones are for secrets
+// only, the others for public keys only: allowing both with one key is the classic algorithm
+// confusion.
 func selectAlgorithms(names []string, symmetric bool) ([]algorithm, error) {
 	var selected []algorithm
 	for _, name := range names {

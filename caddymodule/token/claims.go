@@ -15,8 +15,8 @@ import (
 	"github.com/rollcall-gateway/rollcall/presence"
 )
 
-// maxNumericDate is the last second of the year 9999. A larger exp is usually in milliseconds, and the JWT
-// library would wrap it around.
+// maxNumericDate is the last second of the year 9999. A larger exp is usually in milliseconds, and
+// the JWT library would wrap it around.
 const maxNumericDate = 253402300799
 
 var (
@@ -24,11 +24,11 @@ var (
 	errDate       = errors.New("exp, nbf or iat is not a time in seconds since 1970")
 )
 
-// claims is the payload of a token, with numbers kept exact.
+// claims is the payload of a token, with exact numbers.
 type claims struct{ jwt.MapClaims }
 
-// UnmarshalJSON decodes the payload. It looks at the encoding itself because encoding/json replaces what is not
-// UTF-8, which could make two ids one.
+// UnmarshalJSON decodes the payload. It checks the encoding itself, because encoding/json replaces
+// invalid UTF-8, which could make two IDs equal.
 func (c *claims) UnmarshalJSON(b []byte) error {
 	if !utf8.Valid(b) {
 		return errClaimsUTF8
@@ -38,8 +38,8 @@ func (c *claims) UnmarshalJSON(b []byte) error {
 	return d.Decode(&c.MapClaims)
 }
 
-// Validate is called by the JWT library after the signature has been verified. It guards what the library
-// does with dates: it drops the error of a number out of range.
+// Validate checks the dates. The JWT library calls it after it has verified the signature. The
+// library itself drops the error of a number out of range.
 func (c *claims) Validate() error {
 	for _, name := range [...]string{"exp", "nbf", "iat"} {
 		value, ok := c.MapClaims[name]
@@ -57,7 +57,8 @@ func (c *claims) Validate() error {
 	return nil
 }
 
-// identity returns who verified claims speak of. Its errors name claims by their role, never by their value.
+// identity returns the user of verified claims. Its errors name claims by their role, never by
+// their value.
 func (v *Verifier) identity(c *claims) (Identity, error) {
 	id, err := idText(c.MapClaims[v.idClaim])
 	if err != nil {
@@ -67,15 +68,15 @@ func (v *Verifier) identity(c *claims) (Identity, error) {
 	if err != nil {
 		return Identity{}, fmt.Errorf("the e-mail claim %w", err)
 	}
-	who := Identity{ID: id, Email: email}
+	user := Identity{ID: id, Email: email}
 	exp, err := c.GetExpirationTime()
 	if err != nil {
 		return Identity{}, errDate
 	}
 	if exp != nil {
-		who.Expires = exp.Time
+		user.Expires = exp.Time
 	}
-	return who, nil
+	return user, nil
 }
 
 func idText(value any) (string, error) {
@@ -90,7 +91,8 @@ func idText(value any) (string, error) {
 	return "", errors.New("is neither a string nor a number")
 }
 
-// emailText takes null for missing: that is how several issuers say that they do not know it.
+// emailText returns the e-mail address. A null counts as missing: several issuers send it for an
+// unknown address.
 func emailText(value any) (string, error) {
 	switch email := value.(type) {
 	case string:
@@ -101,13 +103,13 @@ func emailText(value any) (string, error) {
 	return "", errors.New("is not a string")
 }
 
-// wholeNumber renders n without fraction and exponent: 7, 7.0 and 70e-1 are one user.
+// wholeNumber returns n without fraction and exponent: 7, 7.0 and 70e-1 are one user.
 func wholeNumber(n json.Number) (string, error) {
 	s := n.String()
 	if len(s) > presence.MaxUserID {
 		return "", fmt.Errorf("is longer than %d bytes", presence.MaxUserID)
 	}
-	// big.Rat writes the exponent out, up to a million digits, so that it must be small before.
+	// big.Rat expands the exponent, to up to a million digits, so check it first.
 	if i := strings.IndexAny(s, "eE"); i >= 0 {
 		if e, err := strconv.Atoi(s[i+1:]); err != nil || e > presence.MaxUserID || e < -presence.MaxUserID {
 			return "", errors.New("is a number out of range")

@@ -12,7 +12,7 @@ func TestVerifyIDClaim(t *testing.T) {
 	v := mustNew(t, Config{Secret: testSecret})
 	tests := []struct {
 		name, sub string // sub is JSON
-		want      string // "": refused
+		want      string // "" if refused
 	}{
 		{"string", `"USER_1"`, "USER_1"},
 		{"string with spaces and signs", `"a b|c/d"`, "a b|c/d"},
@@ -71,7 +71,7 @@ func TestVerifyIDClaim(t *testing.T) {
 func TestVerifyEmailClaim(t *testing.T) {
 	v := mustNew(t, Config{Secret: testSecret})
 	tests := []struct {
-		name, claim string // claim is JSON, or "" for none
+		name, claim string // claim is JSON; "" if absent
 		want        string
 		ok          bool
 	}{

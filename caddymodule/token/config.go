@@ -15,64 +15,67 @@ import (
 )
 
 const (
-	// DefaultLeeway is the clock skew that is allowed when [Config.Leeway] is zero.
+	// DefaultLeeway is the allowed clock skew if [Config.Leeway] is zero.
 	DefaultLeeway = 5 * time.Second
 
 	maxLeeway = 5 * time.Minute
 )
 
-// MinSecret is how many bytes an HMAC secret should have (RFC 7518 section 3.2).
+// MinSecret is the recommended minimum length of an HMAC secret in bytes (RFC 7518 section 3.2).
 const MinSecret = 32
 
-// Config says how the tokens of one site are verified. Exactly one of Secret, PublicKeyPEM and JWKSURL is set.
+// Config configures how the tokens of one site are verified. Exactly one of Secret, PublicKeyPEM
+// and JWKSURL is set.
 type Config struct {
-	// Secret is the HMAC secret, taken byte for byte: text that encodes a secret, as base64 or hex, is decoded by
-	// the caller. One with less than [MinSecret] bytes is accepted, for the caller to warn about.
+	// Secret is the HMAC secret, used byte for byte: the caller decodes base64 or hex. A secret
+	// shorter than [MinSecret] is accepted; the caller should warn about it.
 	Secret []byte
 
-	// PublicKeyPEM holds one or several PEM blocks, each a public key or the certificate of one: RSA from 2048 bits,
-	// ECDSA on P-256, P-384 or P-521, or Ed25519. A token may be signed by any of them. The dates and issuer of a
-	// certificate are not looked at.
+	// PublicKeyPEM has one or more PEM blocks, each a public key or a certificate: RSA of at least
+	// 2048 bits, ECDSA on P-256, P-384 or P-521, or Ed25519. Any of the keys may sign. The dates
+	// and the issuer of a certificate are ignored.
 	PublicKeyPEM []byte
 
-	// JWKSURL is where the JSON Web Key Set of the issuer is. The scheme is https; http is for loopback hosts only.
+	// JWKSURL is the URL of the issuer's JSON Web Key Set. The scheme is https, or http on loopback
+	// hosts.
 	JWKSURL string
 
-	// Algorithms are those that a token may be signed with. Default: HS256 for a secret; RS256, ES256, ES384, ES512
-	// or EdDSA for PEM keys, according to their kinds; RS256, ES256 and EdDSA for a key set.
+	// Algorithms are the allowed signature algorithms. Default: HS256 for a secret; RS256, ES256,
+	// ES384, ES512 or EdDSA for PEM keys, according to their kinds; RS256, ES256 and EdDSA for a
+	// key set.
 	Algorithms []string
 
-	// Issuer and Audience, when set, must be the token's iss, and its aud or one of them.
+	// Issuer and Audience, if set, must equal the token's iss, and its aud or one of them.
 	Issuer   string
 	Audience string
 
-	// IDClaim names the claim that is the user's id. Default: sub.
+	// IDClaim is the name of the claim with the user's ID. Default: sub.
 	IDClaim string
 
-	// EmailClaim names the claim that is the user's e-mail. Default: email.
+	// EmailClaim is the name of the claim with the user's e-mail. Default: email.
 	EmailClaim string
 
-	// Leeway is how far the issuer's clock may be ahead of ours when nbf and iat are looked at; exp is taken as it
-	// is. Default: [DefaultLeeway]. Negative: none. At most 5 minutes.
+	// Leeway is how far the issuer's clock may be ahead in nbf and iat. It does not extend exp.
+	// Default: [DefaultLeeway]. Negative: none. Maximum: 5 minutes.
 	Leeway time.Duration
 
-	// HTTPClient fetches the key set. Its redirect policy and cookie jar are not used. Default: a client of its own
-	// that goes through the proxy of the environment, if there is one.
+	// HTTPClient fetches the key set. Its redirect policy and cookie jar are not used. If nil, a
+	// new client is used, with the proxy of the environment.
 	HTTPClient *http.Client
 
-	// Logger is told when the key set cannot be had, with the reason, and, with a nil error, when it is had again.
-	// It is called from one goroutine. Default: nobody is told.
+	// Logger is called, from one goroutine, with the reason when the key set cannot be fetched, and
+	// with a nil error when it is fetched again. If nil, neither is reported.
 	Logger func(msg string, err error)
 }
 
 // New returns a Verifier for the site that c describes.
 //
-// It returns at once and makes no request itself: with a key set, a goroutine starts to fetch it, and ends when
-// ctx does. After that the Verifier still knows its last keys but does not fetch any more.
+// It returns at once and makes no request. With a key set, a goroutine starts to fetch it, and ends
+// with ctx. After that, the Verifier keeps its last keys but fetches no new ones.
 //
 // # Errors
 //
-// An error says what is wrong with c and what to write instead. It never holds the secret.
+// An error says what is wrong with c and what to write instead. It never contains the secret.
 func New(ctx context.Context, c Config) (*Verifier, error) {
 	v, err := newVerifier(ctx, c)
 	if err != nil {
@@ -116,7 +119,7 @@ func newVerifier(ctx context.Context, c Config) (*Verifier, error) {
 	if v.emailClaim == "" {
 		v.emailClaim = "email"
 	}
-	// Last, so that nothing was started when an error is returned.
+	// Last, so that nothing is running if an error is returned.
 	if r, ok := keys.(*remoteKeys); ok {
 		go r.run(ctx)
 	}
@@ -126,7 +129,7 @@ func newVerifier(ctx context.Context, c Config) (*Verifier, error) {
 func (c Config) leeway() (time.Duration, error) {
 	switch {
 	case c.Leeway > maxLeeway:
-		return 0, fmt.Errorf("leeway %s is too long: it evens out clocks, use at most %s", c.Leeway, maxLeeway)
+		return 0, fmt.Errorf("leeway %s is too long: use at most %s", c.Leeway, maxLeeway)
 	case c.Leeway < 0:
 		return 0, nil
 	case c.Leeway == 0:
@@ -135,7 +138,7 @@ func (c Config) leeway() (time.Duration, error) {
 	return c.Leeway, nil
 }
 
-// keys returns the one configured source of keys and the algorithms that it serves.
+// keys returns the configured source of keys and the algorithms that it is for.
 func (c Config) keys(ctx context.Context) (keySource, []algorithm, error) {
 	given := 0
 	for _, set := range []bool{len(c.Secret) > 0, len(c.PublicKeyPEM) > 0, c.JWKSURL != ""} {
@@ -145,7 +148,7 @@ func (c Config) keys(ctx context.Context) (keySource, []algorithm, error) {
 	}
 	switch {
 	case given == 0:
-		return nil, nil, errors.New("no key: write key, with a secret or a PEM public key, or jwks, with the URL of a key set")
+		return nil, nil, errors.New("no key is configured: write key with a secret or a PEM public key, or jwks with the URL of a key set")
 	case given > 1:
 		return nil, nil, errors.New("several kinds of key: write only one of key and jwks")
 	case len(c.Secret) > 0:
@@ -158,7 +161,7 @@ func (c Config) keys(ctx context.Context) (keySource, []algorithm, error) {
 
 func (c Config) secretKeys() (keySource, []algorithm, error) {
 	if bytes.Contains(c.Secret, []byte("-----BEGIN ")) {
-		return nil, nil, errors.New("the secret is PEM text: give it as PEM public key, not as secret")
+		return nil, nil, errors.New("the secret is PEM text: configure it as a PEM public key")
 	}
 	names := c.Algorithms
 	if len(names) == 0 {
@@ -191,12 +194,12 @@ func (c Config) pemKeys() (keySource, []algorithm, error) {
 	fixed := newFixedKeys(keys, allowed)
 	for _, a := range allowed {
 		if len(fixed.of(a.name).Keys) == 0 {
-			return nil, nil, fmt.Errorf("algorithm %s fits none of the PEM keys: remove it or add a key of its kind", a.name)
+			return nil, nil, fmt.Errorf("algorithm %s fits none of the PEM keys: remove it, or add a key of its kind", a.name)
 		}
 	}
 	for i, k := range keys {
 		if !fitsAny(k, allowed) {
-			return nil, nil, fmt.Errorf("key %d of the PEM text fits none of the algorithms %s: remove it or add an algorithm of its kind",
+			return nil, nil, fmt.Errorf("key %d of the PEM text fits none of the algorithms %s: remove it, or add an algorithm of its kind",
 				i+1, joinNames(allowed))
 		}
 	}
@@ -219,18 +222,19 @@ func (c Config) remoteKeys(ctx context.Context) (keySource, []algorithm, error) 
 	return newRemoteKeys(ctx, c, u, allowed), allowed, nil
 }
 
-// parseKeySetURL checks the URL of a key set. Its errors do not repeat the URL, which could hold a credential.
+// parseKeySetURL checks the URL of a key set. Its errors do not repeat the URL, which may contain a
+// credential.
 func parseKeySetURL(raw string) (*url.URL, error) {
 	u, err := url.Parse(raw)
 	if err != nil {
-		return nil, errors.New("the URL of the key set is malformed: it looks like https://issuer.example/keys")
+		return nil, errors.New("the URL of the key set is malformed: write one like https://issuer.example/keys")
 	}
 	host := u.Hostname()
 	switch {
 	case host == "":
-		return nil, errors.New("the URL of the key set has no host: it looks like https://issuer.example/keys")
+		return nil, errors.New("the URL of the key set has no host: write one like https://issuer.example/keys")
 	case u.User != nil:
-		return nil, errors.New("the URL of the key set has a user in it: remove it, key sets are public")
+		return nil, errors.New("the URL of the key set has a user name: remove it, key sets are public")
 	case u.Scheme == "https", u.Scheme == "http" && isLoopback(host):
 	default:
 		return nil, errors.New("the URL of the key set is not https: only a loopback host may use http")

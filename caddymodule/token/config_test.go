@@ -37,12 +37,12 @@ func TestNewSaysWhatIsWrong(t *testing.T) {
 		config Config
 		want   string // part of the error
 	}{
-		{"nothing", Config{}, "no key: write key, with a secret"},
+		{"nothing", Config{}, "no key is configured: write key with a secret"},
 		{"secret and PEM", Config{Secret: testSecret, PublicKeyPEM: edPEM}, "write only one of key and jwks"},
 		{"secret and key set", Config{Secret: testSecret, JWKSURL: keys}, "write only one of key and jwks"},
 		{"PEM and key set", Config{PublicKeyPEM: edPEM, JWKSURL: keys}, "write only one of key and jwks"},
 
-		{"PEM as secret", Config{Secret: edPEM}, "give it as PEM public key"},
+		{"PEM as secret", Config{Secret: edPEM}, "configure it as a PEM public key"},
 
 		{"none", Config{Secret: testSecret, Algorithms: []string{"none"}}, `"none" is always refused`},
 		{"None with PEM", Config{PublicKeyPEM: edPEM, Algorithms: []string{"EdDSA", "None"}}, `"none" is always refused`},
@@ -60,7 +60,7 @@ func TestNewSaysWhatIsWrong(t *testing.T) {
 		{"text instead of PEM", Config{PublicKeyPEM: []byte("public.pem")}, "no PEM block"},
 		{"private key", Config{PublicKeyPEM: private}, "a private key"},
 		{"other PEM", Config{PublicKeyPEM: pem.EncodeToMemory(&pem.Block{Type: "X509 CRL"})}, `a "X509 CRL" cannot verify tokens`},
-		{"damaged PEM", Config{PublicKeyPEM: append(bytes.Clone(edPEM), edPEM[:40]...)}, "only 1 of 2 PEM blocks can be read"},
+		{"damaged PEM", Config{PublicKeyPEM: append(bytes.Clone(edPEM), edPEM[:40]...)}, "only 1 of 2 PEM blocks can be decoded"},
 		{"damaged key", Config{PublicKeyPEM: pem.EncodeToMemory(&pem.Block{Type: "PUBLIC KEY", Bytes: []byte("x")})}, "PEM block 1: asn1"},
 		{"weak RSA key", Config{PublicKeyPEM: publicPEM(t, weakRSAKey())}, "unsupported key: use RSA of 2048"},
 		{"key exchange", Config{PublicKeyPEM: pem.EncodeToMemory(&pem.Block{Type: "PUBLIC KEY", Bytes: exchange})}, "unsupported key"},
@@ -93,7 +93,7 @@ func TestNewSaysWhatIsWrong(t *testing.T) {
 	}
 }
 
-// noRequests returns a client that fails the test when it is used.
+// noRequests returns a client that fails the test on use.
 func noRequests(t *testing.T) *http.Client {
 	return &http.Client{Transport: roundTrip(func(req *http.Request) (*http.Response, error) {
 		t.Errorf("request to %s", req.URL)
@@ -136,7 +136,7 @@ func TestNewTakesKeySetsOnLoopbackOverHTTP(t *testing.T) {
 	}
 }
 
-// The fetch of this test never ends, so that New would not return if it waited for it.
+// The fetch of this test never ends: New would not return if it waited for it.
 func TestNewDoesNotWaitForTheNetwork(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		i := newIssuer(nil)

@@ -26,7 +26,7 @@ func Example() {
 		return
 	}
 
-	// The backend of the site makes tokens such as this one.
+	// The backend of the site issues tokens like this one.
 	login := func(issuer string, exp time.Time) string {
 		raw, err := jwt.NewWithClaims(jwt.SigningMethodHS256, jwt.MapClaims{
 			"iss": issuer, "aud": "portal", "exp": exp.Unix(), "sub": "USER_1", "email": "one@example.com",
@@ -48,7 +48,7 @@ func Example() {
 
 	// Output:
 	// USER_1 one@example.com <nil>
-	// invalid token: another issuer
+	// invalid token: iss is not the configured issuer
 	// true true
 }
 
@@ -56,7 +56,7 @@ func ExampleNew_keySet() {
 	ctx, cancel := context.WithCancel(context.Background())
 	defer cancel()
 
-	// With a key set, New returns before the keys are there. Verify waits for them.
+	// With a key set, New returns before the keys are fetched. Verify waits for them.
 	_, err := token.New(ctx, token.Config{
 		JWKSURL: "http://login.example.com/keys",
 	})

@@ -19,8 +19,8 @@ const (
 	keySetMediaType = "application/jwk-set+json, application/json"
 )
 
-// newKeySetClient returns a client with the transport of given, or one of its own, that follows no redirect away
-// from the host of the key set.
+// newKeySetClient returns a client with the transport of given, or with a new one if given is nil.
+// It follows no redirect to another origin.
 func newKeySetClient(given *http.Client) *http.Client {
 	c := http.Client{Transport: &http.Transport{
 		Proxy:                  http.ProxyFromEnvironment,
@@ -59,7 +59,7 @@ func port(u *url.URL) string {
 	return "80"
 }
 
-// fetch gets the key set once.
+// fetch fetches the key set once.
 func (r *remoteKeys) fetch(ctx context.Context) (*keySet, error) {
 	ctx, cancel := context.WithTimeout(ctx, fetchTimeout)
 	defer cancel()
@@ -69,7 +69,7 @@ func (r *remoteKeys) fetch(ctx context.Context) (*keySet, error) {
 	}
 	req.Header.Set("Accept", keySetMediaType)
 	req.Header.Set("User-Agent", "rollcall")
-	// A connection kept for the next fetch would outlive the Verifier.
+	// A connection that is kept for the next fetch would outlive the Verifier.
 	req.Close = true
 
 	resp, err := r.client.Do(req)
@@ -90,7 +90,7 @@ func (r *remoteKeys) fetch(ctx context.Context) (*keySet, error) {
 	return parseKeySet(body, r.allowed)
 }
 
-// withoutURL removes the URL from an error of package http: its query may hold a credential.
+// withoutURL removes the URL from an error of package http: its query may contain a credential.
 func withoutURL(err error) error {
 	if e, ok := errors.AsType[*url.Error](err); ok {
 		return e.Err

@@ -31,7 +31,8 @@ func serve(body []byte) http.HandlerFunc {
 	return func(w http.ResponseWriter, _ *http.Request) { _, _ = w.Write(body) }
 }
 
-// Every header and claim that another library has ever followed points to a server that would verify the token.
+// Every header and claim that some library has followed points to a server whose keys would verify
+// the token.
 func TestVerifyNeverFollowsAToken(t *testing.T) {
 	evil := keySetJSON(t, jwk(otherEdKey, fields{"kid": "1"}))
 	trap := newCounter(t, serve(evil))
@@ -60,7 +61,7 @@ func TestVerifyNeverFollowsAToken(t *testing.T) {
 	for kind, c := range configs {
 		for name, header := range headers {
 			t.Run(kind+"/"+name, func(t *testing.T) {
-				v := mustNew(t, c) // of its own, because the second unknown key waits for a fetch
+				v := mustNew(t, c) // a new one each time, because the second unknown key waits for a fetch
 				mustRefuse(t, v, sign(t, "EdDSA", otherEdKey, claims, header), ErrInvalid)
 				mustVerify(t, v, sign(t, "EdDSA", edKey, claims, fields{"kid": "1", "jku": trap.URL, "x5u": trap.URL}))
 			})
@@ -150,7 +151,8 @@ func TestFetchRefusesOtherAnswers(t *testing.T) {
 	}
 }
 
-// checkFetch fetches the key set at url once and expects that part of the error, or none for "".
+// checkFetch fetches the key set at url once. It expects an error that contains want, or none if
+// want is "".
 func checkFetch(t *testing.T, rawURL, want string) {
 	t.Helper()
 	u, err := parseKeySetURL(rawURL + "?token=" + canary)
@@ -193,7 +195,7 @@ func TestFetchKeepsTheGivenClientAsItIs(t *testing.T) {
 	}
 }
 
-// An idle connection would be two goroutines that outlive the Verifier.
+// An idle connection would keep two goroutines, which outlive the Verifier.
 func TestFetchLeavesNoConnection(t *testing.T) {
 	var open atomic.Int64
 	server := httptest.NewUnstartedServer(serve(keySetJSON(t, jwk(edKey, fields{"kid": "1"}))))

@@ -9,8 +9,8 @@ import (
 	"testing"
 )
 
-// FuzzVerify holds that no token is accepted but one whose header and claims were signed with a configured key, and
-// that every other ends in one of the three errors, with nothing of the token in its text.
+// FuzzVerify checks that only tokens with a header and claims signed by a configured key are
+// accepted. Any other ends in one of the three errors, with nothing from the token in its text.
 func FuzzVerify(f *testing.F) {
 	body := keySetJSON(f, jwk(edKey, fields{"kid": "1"}), jwk(p256Key, fields{"kid": "2"}))
 	verifiers := []*Verifier{
@@ -56,7 +56,7 @@ func FuzzVerify(f *testing.F) {
 				continue
 			}
 			if !errors.Is(err, ErrInvalid) && !errors.Is(err, ErrUnavailable) {
-				t.Errorf("error of no kind: %v", err)
+				t.Errorf("unexpected error: %v", err)
 			}
 			if who != (Identity{}) {
 				t.Errorf("an identity with the error %v", err)
@@ -66,7 +66,8 @@ func FuzzVerify(f *testing.F) {
 	})
 }
 
-// FuzzParseKeySet holds that whatever an issuer sends is a usable set or an error, and never a panic.
+// FuzzParseKeySet checks that any response of an issuer is a usable set or an error, and never a
+// panic.
 func FuzzParseKeySet(f *testing.F) {
 	allowed, err := selectAlgorithms(algorithmNames(ofKind(false)), false)
 	if err != nil {

@@ -23,7 +23,7 @@ import (
 	"github.com/golang-jwt/jwt/v5"
 )
 
-// canary is in every claim and key id of the tests, so that an error that repeats one is noticed.
+// canary is in every claim and key ID of the tests, so that an error that repeats one is noticed.
 const canary = "canary"
 
 // fields are the members of a JSON object.
@@ -45,7 +45,7 @@ var (
 	otherEdKey = ed25519.NewKeyFromSeed(bytes.Repeat([]byte{2}, ed25519.SeedSize))
 )
 
-// newRSA returns a key that is made when it is first asked for, because that takes a while.
+// newRSA returns a key that is generated on first use, because that takes a while.
 func newRSA(bits int) func() *rsa.PrivateKey {
 	return sync.OnceValue(func() *rsa.PrivateKey {
 		k, err := rsa.GenerateKey(rand.Reader, bits)
@@ -84,7 +84,7 @@ func goodClaims(changes fields) fields {
 	return c
 }
 
-// sign returns a token of those claims, with header fields on top of alg and typ.
+// sign returns a token with the claims, and with header fields in addition to alg and typ.
 func sign(tb testing.TB, alg string, key any, claims, header fields) string {
 	tb.Helper()
 	t := jwt.NewWithClaims(jwt.GetSigningMethod(alg), jwt.MapClaims(claims))
@@ -96,7 +96,7 @@ func sign(tb testing.TB, alg string, key any, claims, header fields) string {
 	return raw
 }
 
-// signPayload is sign for a payload that no JSON encoder would write.
+// signPayload is sign for a payload that no JSON encoder would produce.
 func signPayload(tb testing.TB, header, payload string) string {
 	tb.Helper()
 	input := encode([]byte(header)) + "." + encode([]byte(payload))
@@ -127,8 +127,8 @@ func mustVerify(t *testing.T, v *Verifier, raw string) Identity {
 	return who
 }
 
-// mustRefuse checks that Verify returns exactly the wanted one of the three errors, no identity, and a text without
-// anything of the token.
+// mustRefuse checks that Verify returns exactly the given one of the three errors, no identity, and
+// a text without anything from the token.
 func mustRefuse(t *testing.T, v *Verifier, raw string, want error) string {
 	t.Helper()
 	who, err := v.Verify(t.Context(), raw)
@@ -147,7 +147,7 @@ func mustRefuse(t *testing.T, v *Verifier, raw string, want error) string {
 	return err.Error()
 }
 
-// checkSilent reports a text of err that repeats something of the token.
+// checkSilent reports an error text that repeats a part of the token.
 func checkSilent(t *testing.T, err error, raw string) {
 	t.Helper()
 	text := err.Error()
@@ -176,7 +176,7 @@ func publicPEM(tb testing.TB, keys ...crypto.Signer) []byte {
 	return out.Bytes()
 }
 
-// jwk returns the public half of k as JSON Web Key, with changes on top.
+// jwk returns the public half of k as a JSON Web Key, with changes on top.
 func jwk(k crypto.Signer, changes fields) fields {
 	m := fields{}
 	switch pub := k.Public().(type) {

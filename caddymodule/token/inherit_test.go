@@ -5,7 +5,7 @@ import (
 	"testing/synctest"
 )
 
-// A reload makes a new Verifier for the same site while its issuer cannot be reached.
+// A reload makes a new Verifier for the same site while the issuer is unreachable.
 func TestInheritedKeysVerifyWithoutTheIssuer(t *testing.T) {
 	const otherURL = "https://other.example/keys"
 	for _, tt := range []struct {
@@ -31,12 +31,12 @@ func TestInheritedKeysVerifyWithoutTheIssuer(t *testing.T) {
 				if !tt.ok {
 					_, err := after.Verify(t.Context(), edToken(t, "1"))
 					if err == nil {
-						t.Error("keys of another source were taken over")
+						t.Error("keys of another source were inherited")
 					}
 					return
 				}
 				if who := mustVerify(t, after, edToken(t, "1")); who.ID == "" {
-					t.Error("nobody was verified")
+					t.Error("no token was verified")
 				}
 			})
 		})

@@ -9,9 +9,9 @@ import (
 	"time"
 )
 
-// The shape of CVE-2026-49998: two tenants whose issuers use the same key id for different keys, the same user id,
-// and even the same claims. Whatever the order, and also while both key sets are being fetched, the token of one must
-// not be accepted by the other.
+// The pattern of CVE-2026-49998: two tenants whose issuers use the same key ID for different keys,
+// the same user ID, and even the same claims. In any order, and also while both key sets are being
+// fetched, neither may accept a token of the other.
 func TestHostsNeverShareKeys(t *testing.T) {
 	hosts := []string{"a.example.com", "b.example.com"}
 	keys := []ed25519.PrivateKey{edKey, otherEdKey}
@@ -21,7 +21,7 @@ func TestHostsNeverShareKeys(t *testing.T) {
 		for n := range hosts {
 			issuers[n] = newIssuer(keySetJSON(t, jwk(keys[n], fields{"kid": "1"})))
 			releases[n] = issuers[n].hold()
-			// The same URL too: who answers differs, as with a split DNS.
+			// The URL is the same, too; different servers respond, as with a split DNS.
 			verifiers[n] = mustNew(t, Config{JWKSURL: keysURL, HTTPClient: issuers[n].client()})
 		}
 		return verifiers, issuers, func() {
@@ -70,7 +70,7 @@ func TestHostsNeverShareKeys(t *testing.T) {
 			verifiers, issuers, release := remote(t)
 			release()
 			check(t, verifiers, []string{tokenOf(t, 0), tokenOf(t, 1)})
-			// One host's unknown key ids neither fetch the keys of the other nor use up its rate.
+			// Unknown key IDs of one host neither fetch the keys of the other nor use up its rate.
 			for n := range 10 {
 				want := ErrUnavailable // until the next fetch
 				if n == 0 {

@@ -9,11 +9,12 @@ import (
 	"sync"
 )
 
-// issuer is a transport that answers like the server of a key set, without a network: it works in a synctest bubble.
+// issuer is a transport that responds like the server of a key set, without a network: it works in
+// a synctest bubble.
 type issuer struct {
 	mu   sync.Mutex
-	body []byte        // guarded by mu; nil: connections fail
-	gate chan struct{} // guarded by mu; not nil: requests wait until it is closed
+	body []byte        // guarded by mu; if nil, connections fail
+	gate chan struct{} // guarded by mu; if not nil, requests wait until it is closed
 	hits int           // guarded by mu
 }
 
@@ -72,7 +73,7 @@ func (i *issuer) RoundTrip(req *http.Request) (*http.Response, error) {
 	}, nil
 }
 
-// logLines collects what a Verifier reports.
+// logLines collects the log lines of a Verifier.
 type logLines struct {
 	mu    sync.Mutex
 	lines []string // guarded by mu

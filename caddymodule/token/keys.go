@@ -7,19 +7,19 @@ import (
 	"github.com/golang-jwt/jwt/v5"
 )
 
-// keySource has the keys that the operator trusts.
+// keySource returns keys that the operator trusts.
 type keySource interface {
-	// find returns the key or jwt.VerificationKeySet to verify t with, whose algorithm is an allowed one. Nothing
-	// else in t has been verified yet.
+	// find returns the key or jwt.VerificationKeySet to verify t with. The algorithm of t is
+	// allowed; nothing else in t has been verified.
 	find(ctx context.Context, t *jwt.Token) (any, error)
 }
 
-// fixedKeys are configured keys for each algorithm that they may be used with. They are few, so a linear search finds
-// them, and a map would be most of the memory of a site.
+// fixedKeys are configured keys for each algorithm that they may be used with. They are few: a linear
+// search is enough, and a map would be most of the memory of a site.
 type fixedKeys []namedKeys
 
 type namedKeys struct {
-	name string // of the algorithm
+	name string // name of the algorithm
 	set  jwt.VerificationKeySet
 }
 

@@ -11,25 +11,26 @@ import (
 	"github.com/golang-jwt/jwt/v5"
 )
 
-// maxKeys bounds a key set, because a token without a key id is tried with each of its keys.
+// maxKeys is the maximum number of keys in a set, because a token without a key ID is tried with
+// each of them.
 const maxKeys = 100
 
-// keySet is one state of a JSON Web Key Set (RFC 7517). It is not changed once made.
+// keySet is one state of a JSON Web Key Set (RFC 7517). It is immutable.
 type keySet struct {
-	// byAlgorithm has the keys that may be used with each algorithm, by its name.
+	// byAlgorithm has the keys for each algorithm, by its name.
 	byAlgorithm map[string]*algorithmKeys
 }
 
 // algorithmKeys are the keys for one algorithm.
 type algorithmKeys struct {
 	all  []jwt.VerificationKey          // in the order of the set
-	byID map[string]jwt.VerificationKey // the first of each key id; "" is that of keys without one
+	byID map[string]jwt.VerificationKey // first key of each ID; "" is the ID of keys without one
 }
 
-// parseKeySet decodes a key set. Keys that cannot verify a token signed with one of the allowed algorithms are left
-// out, as are broken ones: key sets often hold keys for other purposes. A set without any key left is an error.
+// parseKeySet decodes a key set. It leaves out broken keys, and keys that cannot verify an allowed
+// algorithm: key sets often contain keys for other purposes. It returns an error if no key is left.
 func parseKeySet(body []byte, allowed []algorithm) (_ *keySet, err error) {
-	// The document is somebody else's, and a decoder that stumbles over it must not end the process.
+	// The document is not under our control: a panic of the decoder must not end the process.
 	defer func() {
 		if p := recover(); p != nil {
 			err = fmt.Errorf("decode key set: panic: %v", p)
@@ -48,7 +49,7 @@ func parseKeySet(body []byte, allowed []algorithm) (_ *keySet, err error) {
 
 	set := &keySet{byAlgorithm: make(map[string]*algorithmKeys, len(allowed))}
 	for _, raw := range doc.Keys {
-		// The zero options leave out secrets and private parts, and never fetch an x5u.
+		// The zero options drop secrets and private parts, and never fetch an x5u.
 		k, err := jwkset.NewJWKFromRawJSON(raw, jwkset.JWKMarshalOptions{}, jwkset.JWKValidateOptions{})
 		if err != nil {
 			continue
@@ -77,8 +78,8 @@ func (s *keySet) add(a algorithm, k jwkset.JWK) {
 	}
 }
 
-// verifies reports whether k is meant for signatures with a: by its kind, and by alg, use and key_ops where it has
-// them (RFC 7517 section 4).
+// verifies reports whether k may verify signatures with a, by its kind, and by alg, use and key_ops
+// if present (RFC 7517 section 4).
 func verifies(k jwkset.JWK, a algorithm) bool {
 	m := k.Marshal()
 	return a.fits(k.Key()) &&
@@ -87,7 +88,7 @@ func verifies(k jwkset.JWK, a algorithm) bool {
 		(len(m.KEYOPS) == 0 || slices.Contains(m.KEYOPS, jwkset.KeyOpsVerify))
 }
 
-// find returns the key that t names. When t names none, it returns the one that verifies it.
+// find returns the key that t names. If t names none, it returns a key that verifies t.
 func (s *keySet) find(_ context.Context, t *jwt.Token) (any, error) {
 	keys := s.byAlgorithm[t.Method.Alg()]
 	if keys == nil {
@@ -95,7 +96,7 @@ func (s *keySet) find(_ context.Context, t *jwt.Token) (any, error) {
 	}
 	named, ok := t.Header[jwkset.HeaderKID]
 	if !ok {
-		return verifying(t, keys.all)
+		return findVerifying(t, keys.all)
 	}
 	id, ok := named.(string)
 	if !ok {
@@ -108,8 +109,8 @@ func (s *keySet) find(_ context.Context, t *jwt.Token) (any, error) {
 	return key, nil
 }
 
-// verifying returns the key that verifies t. A new key without a key id is noticed by this alone.
-func verifying(t *jwt.Token, keys []jwt.VerificationKey) (any, error) {
+// findVerifying returns the key that verifies t. Only this notices a new key without a key ID.
+func findVerifying(t *jwt.Token, keys []jwt.VerificationKey) (any, error) {
 	signed := t.Raw[:strings.LastIndexByte(t.Raw, '.')]
 	for _, key := range keys {
 		if t.Method.Verify(signed, t.Signature, key) == nil {

@@ -56,7 +56,7 @@ func TestKeySetUsesKeysOnlyAsTheirIssuerMeant(t *testing.T) {
 	}
 }
 
-// A set may hold a secret by mistake. Nobody can use it, whatever its token says.
+// A set may contain a secret by mistake. No token can use it.
 func TestKeySetNeverHoldsSecrets(t *testing.T) {
 	secret := fields{"kty": "oct", "k": encode(testSecret), "kid": canary, "alg": "HS256", "use": "sig"}
 	body := keySetJSON(t, secret, jwk(rsaKey(), fields{"kid": "rsa"}))
@@ -73,7 +73,8 @@ func TestKeySetFindsKeysOfOneIDByKind(t *testing.T) {
 	mustVerify(t, v, sign(t, "EdDSA", edKey, goodClaims(nil), fields{"kid": "1"}))
 }
 
-// Two keys with one ID: a token that names it is for the first, and one that names none for either.
+// Two keys with one ID: a token that names it must be signed by the first; a token without an ID,
+// by either.
 func TestKeySetTakesTheFirstKeyOfAnID(t *testing.T) {
 	body := keySetJSON(t, jwk(edKey, fields{"kid": "1"}), jwk(otherEdKey, fields{"kid": "1"}))
 	v := mustNew(t, Config{JWKSURL: "https://issuer.example/keys", HTTPClient: newIssuer(body).client()})
@@ -108,13 +109,13 @@ func TestParseKeySet(t *testing.T) {
 	tests := []struct {
 		name string
 		body []byte
-		want string // part of the error; "": none
+		want string // part of the error; "" if none
 	}{
 		{"one key", keySetJSON(t, good), ""},
-		{"unknown kind beside", keySetJSON(t, fields{"kty": "AKP", "alg": "ML-DSA-44"}, good), ""},
-		{"broken key beside", keySetJSON(t, fields{"kty": "EC", "crv": "P-256", "x": "AA", "y": "AA"}, good), ""},
-		{"member of a wrong type beside", keySetJSON(t, fields{"kty": "RSA", "kid": 7}, good), ""},
-		{"no object beside", []byte(strings.Replace(string(keySetJSON(t, good)), "[", `[7,null,"x",[],`, 1)), ""},
+		{"with an unknown kind", keySetJSON(t, fields{"kty": "AKP", "alg": "ML-DSA-44"}, good), ""},
+		{"with a broken key", keySetJSON(t, fields{"kty": "EC", "crv": "P-256", "x": "AA", "y": "AA"}, good), ""},
+		{"with a member of a wrong type", keySetJSON(t, fields{"kty": "RSA", "kid": 7}, good), ""},
+		{"with an entry that is not an object", []byte(strings.Replace(string(keySetJSON(t, good)), "[", `[7,null,"x",[],`, 1)), ""},
 		{"private key", keySetJSON(t, jwk(edKey, fields{"d": encode(edKey.Seed())})), ""},
 		{"100 keys", many(100), ""},
 		{"101 keys", many(101), "has 101 keys, the limit is 100"},

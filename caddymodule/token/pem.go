@@ -9,11 +9,11 @@ import (
 	"strings"
 )
 
-// parsePEM returns the public keys in text, in their order. It is strict, because a block that is skipped in
-// silence is a key that is missing later.
+// parsePEM returns the public keys in text, in order. It is strict, because a block that is skipped
+// silently is a key that is missing later.
 func parsePEM(text []byte) ([]any, error) {
-	begun := bytes.Count(text, []byte("-----BEGIN "))
-	if begun == 0 {
+	blocks := bytes.Count(text, []byte("-----BEGIN "))
+	if blocks == 0 {
 		return nil, errors.New("no PEM block: a public key starts with -----BEGIN PUBLIC KEY-----")
 	}
 	var (
@@ -39,13 +39,13 @@ func parsePEM(text []byte) ([]any, error) {
 			certs = append(certs, cert)
 		}
 	}
-	if len(keys) != begun {
-		return nil, fmt.Errorf("only %d of %d PEM blocks can be read: check that each was copied whole", len(keys), begun)
+	if len(keys) != blocks {
+		return nil, fmt.Errorf("only %d of %d PEM blocks can be decoded: check that each was copied completely", len(keys), blocks)
 	}
 	return keys, checkNoChain(certs)
 }
 
-// parseBlock returns the key of a block, and its certificate if it is one.
+// parseBlock returns the key of a block, and the certificate if the block is one.
 func parseBlock(b *pem.Block) (any, *x509.Certificate, error) {
 	switch b.Type {
 	case "PUBLIC KEY":
@@ -62,18 +62,18 @@ func parseBlock(b *pem.Block) (any, *x509.Certificate, error) {
 		return cert.PublicKey, cert, nil
 	}
 	if strings.HasSuffix(b.Type, "PRIVATE KEY") {
-		return nil, nil, errors.New("a private key: Rollcall needs only the public one, from `openssl pkey -pubout`")
+		return nil, nil, errors.New("it is a private key: use the public key, which `openssl pkey -pubout` prints")
 	}
 	return nil, nil, fmt.Errorf("a %q cannot verify tokens: use PUBLIC KEY or CERTIFICATE", b.Type)
 }
 
-// checkNoChain refuses a certificate together with that of its issuer: the file is then a chain, and each of its
-// keys, the certificate authority's too, could sign logins.
+// checkNoChain refuses a certificate together with its issuer's. Such a file is a chain, and each
+// of its keys, including the certificate authority's, could sign logins.
 func checkNoChain(certs []*x509.Certificate) error {
 	for i, c := range certs {
 		for j, issuer := range certs {
 			if i != j && !bytes.Equal(c.RawSubject, issuer.RawSubject) && bytes.Equal(c.RawIssuer, issuer.RawSubject) {
-				return fmt.Errorf("certificate %d is the issuer of certificate %d: leave only those whose keys sign tokens", j+1, i+1)
+				return fmt.Errorf("certificate %d is the issuer of certificate %d: keep only certificates whose keys sign tokens", j+1, i+1)
 			}
 		}
 	}

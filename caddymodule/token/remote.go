@@ -15,52 +15,54 @@ import (
 )
 
 const (
-	// refreshInterval is the time between two fetches of a key set, and so the longest time that a withdrawn key
-	// stays accepted.
+	// refreshInterval is the time between two fetches of a key set, and so the longest time that a
+	// withdrawn key is still accepted.
 	refreshInterval = 15 * time.Minute
 
-	// After a fetch that failed the next one follows sooner: after firstRetry, then twice as long each time up to
+	// A failed fetch is retried after firstRetry, then after twice the previous time, up to
 	// lastRetry.
 	firstRetry = time.Second
 	lastRetry  = time.Minute
 
-	// askInterval is the least time between two fetches for tokens with an unknown key, which anyone can send. Up to
-	// a fifth is added at random: clients that retry at a fixed interval do not stay out of step with the fetches.
-	askInterval = 10 * time.Second
+	// requestInterval is the minimum time between two fetches for tokens with an unknown key, which
+	// anyone can send. Up to a fifth is added at random, so that clients that retry at a fixed
+	// interval do not always miss the fetch.
+	requestInterval = 10 * time.Second
 
-	// maxWait bounds how long one Verify waits for keys.
+	// maxWait is the maximum time that one Verify waits for keys.
 	maxWait = 5 * time.Second
 
-	// askWait bounds how long one Verify waits until it may ask for a fetch. The rest of maxWait is for the fetch.
-	askWait = 3 * time.Second
+	// requestWait is the maximum time that one Verify waits until it may request a fetch. The rest
+	// of maxWait is for the fetch.
+	requestWait = 3 * time.Second
 
-	// wallInterval is how often the wall clock is compared while the next fetch is not due: timers stand still while
-	// the machine sleeps.
+	// wallInterval is how often the wall clock is checked until the next fetch is due: timers stop
+	// while the machine sleeps.
 	wallInterval = 30 * time.Second
 )
 
-// remoteKeys are the keys of a JSON Web Key Set at a URL. One goroutine, run, fetches them; find only reads, and
-// waits.
+// remoteKeys are the keys of a JSON Web Key Set at a URL. One goroutine, run, fetches them; find
+// only reads and waits.
 type remoteKeys struct {
 	url     string
 	client  *http.Client
 	allowed []algorithm
 	logger  func(msg string, err error)
-	stopped <-chan struct{} // closed when run is to end
+	stopped <-chan struct{} // closed when run must end
 	wake    chan struct{}   // holds at most one request for a fetch
 	wall    func() time.Time
 
-	set atomic.Pointer[keySet] // the last good keys; nil before there were any
+	set atomic.Pointer[keySet] // last good keys; nil before the first
 
-	mu       sync.Mutex
-	underway chan struct{} // guarded by mu; closed when the fetch that is wanted or under way ends; nil without one
-	begun    uint64        // guarded by mu; number of the last fetch
-	good     uint64        // guarded by mu; number of the last fetch that brought keys
-	failed   bool          // guarded by mu; the last fetch failed
-	askAfter time.Time     // guarded by mu; when find may ask for a fetch again
+	mu           sync.Mutex
+	underway     chan struct{} // guarded by mu; closed when the requested or running fetch ends; nil if none
+	started      uint64        // guarded by mu; number of the last fetch
+	lastGood     uint64        // guarded by mu; number of the last fetch that returned keys
+	failed       bool          // guarded by mu; the last fetch failed
+	requestAfter time.Time     // guarded by mu; when find may request a fetch again
 }
 
-// newRemoteKeys returns keys whose first fetch counts as under way, although it begins with run.
+// newRemoteKeys returns keys with the first fetch marked as running, although it starts with run.
 func newRemoteKeys(ctx context.Context, c Config, u *url.URL, allowed []algorithm) *remoteKeys {
 	return &remoteKeys{
 		url:      u.String(),
@@ -74,13 +76,13 @@ func newRemoteKeys(ctx context.Context, c Config, u *url.URL, allowed []algorith
 	}
 }
 
-// run fetches the key set at once, at intervals, and when asked to, until ctx is done.
+// run fetches the key set at once, at intervals, and on request, until ctx is done.
 func (r *remoteKeys) run(ctx context.Context) {
 	retry := firstRetry
 	for {
-		wasFailed := r.begin()
+		wasFailed := r.startFetch()
 		set, err := r.fetch(ctx)
-		r.end(set, err)
+		r.endFetch(set, err)
 		if ctx.Err() != nil {
 			return
 		}
@@ -94,14 +96,14 @@ func (r *remoteKeys) run(ctx context.Context) {
 		r.report(err, wasFailed)
 
 		// Up to a fifth earlier, because many sites with one issuer start together.
-		if !r.pause(ctx, next-rand.N(next/5)) { //nolint:gosec // a guess at it is worth nothing
+		if !r.pause(ctx, next-rand.N(next/5)) { //nolint:gosec // predicting it is of no use
 			return
 		}
 	}
 }
 
-// pause returns when d is over, by the timers or by the wall clock, or when a fetch is asked for. It reports whether
-// run continues.
+// pause returns when d has passed, by the timers or by the wall clock, or when a fetch is
+// requested. It reports whether run continues.
 func (r *remoteKeys) pause(ctx context.Context, d time.Duration) bool {
 	due := r.wall().Round(0).Add(d)
 	for d > 0 {
@@ -121,7 +123,7 @@ func (r *remoteKeys) pause(ctx context.Context, d time.Duration) bool {
 	return true
 }
 
-// report tells the logger how a fetch ended, and of good ones only the first after one that failed.
+// report logs each failed fetch, and the first good one after a failure.
 func (r *remoteKeys) report(err error, wasFailed bool) {
 	switch {
 	case err == nil && wasFailed:
@@ -134,15 +136,15 @@ func (r *remoteKeys) report(err error, wasFailed bool) {
 	}
 }
 
-// begin records that a fetch is under way, and reports whether the one before failed.
-func (r *remoteKeys) begin() bool {
+// startFetch records that a fetch is running, and reports whether the previous one failed.
+func (r *remoteKeys) startFetch() bool {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	r.begun++
+	r.started++
 	if r.underway == nil {
 		r.underway = make(chan struct{})
 	}
-	// This fetch answers a request that came while the timer fired.
+	// This fetch serves a request that came while the timer fired.
 	select {
 	case <-r.wake:
 	default:
@@ -150,25 +152,26 @@ func (r *remoteKeys) begin() bool {
 	return r.failed
 }
 
-// end publishes what a fetch brought and wakes those who wait for it.
-func (r *remoteKeys) end(set *keySet, err error) {
+// endFetch stores the result of a fetch and wakes the calls that wait for it.
+func (r *remoteKeys) endFetch(set *keySet, err error) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	r.failed = err != nil
 	if err == nil {
 		r.set.Store(set)
-		r.good = r.begun
+		r.lastGood = r.started
 	}
 	close(r.underway)
 	r.underway = nil
 }
 
-// find returns the keys that t may be verified with.
+// find returns the keys that may verify t.
 //
-// A token with an unknown key is judged by a fetch that began after the token came. Until there is one the error is
-// ErrUnavailable, because the issuer may have a new key. Nothing is remembered of tokens: an attacker with many unknown
-// keys delays others with an unknown key, and nobody else. A token that comes within askWait of the next fetch waits for
-// it, so that a client that retries is judged after a few attempts whatever else is sent.
+// A token with an unknown key is refused only after a fetch that started after the token came.
+// Until then the error is ErrUnavailable, because the issuer may have a new key. Nothing is
+// remembered about tokens: an attacker with many unknown keys delays only other tokens with unknown
+// keys. A token that comes within requestWait of the next fetch waits for it, so that a client that
+// retries gets a final answer after a few attempts, whatever else is sent.
 func (r *remoteKeys) find(ctx context.Context, t *jwt.Token) (any, error) {
 	if set := r.set.Load(); set != nil {
 		if key, err := set.find(ctx, t); !errors.Is(err, errUnknownKey) {
@@ -179,68 +182,71 @@ func (r *remoteKeys) find(ctx context.Context, t *jwt.Token) (any, error) {
 	defer cancel()
 	seen, underway := r.current()
 	r.wait(ctx, underway)
-	key, err := r.judge(ctx, t, seen)
-	if !errors.Is(err, errUnjudged) {
+	key, err := r.findAfter(ctx, t, seen)
+	if !errors.Is(err, errKeyMayBeNewer) {
 		return key, err
 	}
-	r.wait(ctx, r.ask(ctx, seen))
-	return r.judge(ctx, t, seen)
+	r.wait(ctx, r.requestFetch(ctx, seen))
+	return r.findAfter(ctx, t, seen)
 }
 
-// errUnjudged is returned for a token whose key is unknown, as far as the keys are known.
-var errUnjudged = fmt.Errorf("%w: the key may be newer", ErrUnavailable)
+// errKeyMayBeNewer is returned for a token whose key is not in the set, but may be newer.
+var errKeyMayBeNewer = fmt.Errorf("%w: the key may be newer", ErrUnavailable)
 
-// judge returns the keys for t. It returns errUnknownKey if a fetch that began after that number has none, errUnjudged
-// if there was no such fetch, and ErrUnavailable without any keys.
-func (r *remoteKeys) judge(ctx context.Context, t *jwt.Token, after uint64) (any, error) {
+// findAfter returns the keys for t. If a fetch with a number above after has none, it returns
+// errUnknownKey; if there was no such fetch, errKeyMayBeNewer; if there are no keys at all,
+// ErrUnavailable.
+func (r *remoteKeys) findAfter(ctx context.Context, t *jwt.Token, after uint64) (any, error) {
 	r.mu.Lock()
-	set, good := r.set.Load(), r.good
+	set, good := r.set.Load(), r.lastGood
 	r.mu.Unlock()
 	if set == nil {
 		return nil, ErrUnavailable
 	}
 	key, err := set.find(ctx, t)
 	if errors.Is(err, errUnknownKey) && good <= after {
-		return nil, errUnjudged
+		return nil, errKeyMayBeNewer
 	}
 	return key, err
 }
 
-// inherit takes the keys of another source over, if they are of the same URL and algorithms and none came yet.
+// inherit copies the keys of another source, if URL and algorithms are the same and r has no keys
+// yet.
 func (r *remoteKeys) inherit(from *remoteKeys) {
 	if r.url == from.url && joinNames(r.allowed) == joinNames(from.allowed) {
 		r.set.CompareAndSwap(nil, from.set.Load())
 	}
 }
 
-// current returns the number of the last fetch, and the end of the one that is under way or wanted, or nil.
-func (r *remoteKeys) current() (begun uint64, end <-chan struct{}) {
+// current returns the number of the last fetch, and a channel that is closed when the requested or
+// running fetch ends; nil if there is none.
+func (r *remoteKeys) current() (started uint64, end <-chan struct{}) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	return r.begun, r.underway
+	return r.started, r.underway
 }
 
-// ask returns the end of a fetch that is under way or wanted, or of one that it asks for. If it is too early for that,
-// it waits until then. It returns nil when that is too long, when a fetch after that number has brought keys already, and
-// when fetches fail.
-func (r *remoteKeys) ask(ctx context.Context, after uint64) <-chan struct{} {
+// requestFetch returns a channel that is closed when a fetch ends: the requested or running one, or
+// one that it requests. If it is too early for a request, it waits. It returns nil if that would
+// take too long, if a fetch with a number above after has returned keys, or if fetches fail.
+func (r *remoteKeys) requestFetch(ctx context.Context, after uint64) <-chan struct{} {
 	r.mu.Lock()
-	early := time.Until(r.askAfter)
+	early := time.Until(r.requestAfter)
 	if r.underway == nil && early > 0 {
-		failed := r.failed // the next fetch comes by itself
+		failed := r.failed // a retry is already scheduled
 		r.mu.Unlock()
-		if failed || early > askWait || !r.sleep(ctx, early) {
+		if failed || early > requestWait || !r.sleep(ctx, early) {
 			return nil
 		}
 		r.mu.Lock()
 	}
 	defer r.mu.Unlock()
-	if r.underway != nil || r.good > after || time.Now().Before(r.askAfter) {
+	if r.underway != nil || r.lastGood > after || time.Now().Before(r.requestAfter) {
 		return r.underway
 	}
-	r.askAfter = time.Now().Add(askInterval + rand.N(askInterval/5)) //nolint:gosec // a guess at it is worth nothing
+	r.requestAfter = time.Now().Add(requestInterval + rand.N(requestInterval/5)) //nolint:gosec // predicting it is of no use
 	r.underway = make(chan struct{})
-	r.wake <- struct{}{} // there is room: only this line fills it, and begin empties it before underway is nil again
+	r.wake <- struct{}{} // never blocks: only this line fills it, and startFetch empties it before underway is nil again
 	return r.underway
 }
 
@@ -257,7 +263,7 @@ func (r *remoteKeys) sleep(ctx context.Context, d time.Duration) bool {
 	return false
 }
 
-// wait returns when end is closed, at once if it is nil, or when ctx or run ends.
+// wait returns when end is closed, or when ctx or run ends; at once if end is nil.
 func (r *remoteKeys) wait(ctx context.Context, end <-chan struct{}) {
 	if end == nil {
 		return

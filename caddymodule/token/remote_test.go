@@ -9,8 +9,8 @@ import (
 	"time"
 )
 
-// Time in these tests is that of a synctest bubble: waits are instant and exact, and a goroutine that outlived its
-// context would fail the test.
+// These tests run in synctest bubbles: waits are instant and exact, and a goroutine that outlives
+// its context fails the test.
 
 const keysURL = "https://issuer.example/keys?token=" + canary
 
@@ -19,7 +19,7 @@ func edToken(t *testing.T, kid string) string {
 	return sign(t, "EdDSA", edKey, goodClaims(fields{"exp": nil}), fields{"kid": kid})
 }
 
-// rotated is signed by the other key, under its own key id.
+// rotated returns a token signed by the other key, under its own key ID.
 func rotated(t *testing.T, kid string) string {
 	t.Helper()
 	return sign(t, "EdDSA", otherEdKey, goodClaims(fields{"exp": nil}), fields{"kid": kid})
@@ -53,7 +53,7 @@ func TestVerifyWaitsForTheFirstFetch(t *testing.T) {
 func TestVerifyWaitsForTheFirstFetchOnlyAWhile(t *testing.T) {
 	tests := []struct {
 		name    string
-		timeout time.Duration // of the caller
+		timeout time.Duration // timeout of the caller
 		want    time.Duration
 	}{
 		{"patient caller", time.Hour, maxWait},
@@ -93,7 +93,7 @@ func TestVerifyUnavailableUntilTheIssuerAnswers(t *testing.T) {
 				t.Errorf("Verify took %v although no fetch is under way", took)
 			}
 		}
-		// A token that is invalid with any key is invalid now.
+		// A token that is invalid with any key is refused at once.
 		mustRefuse(t, v, sign(t, "HS256", testSecret, goodClaims(nil), nil), ErrInvalid)
 
 		i.set(keySetJSON(t, jwk(edKey, fields{"kid": "1"})))
@@ -144,18 +144,18 @@ func TestRetriesBeginAnewAfterAGoodFetch(t *testing.T) {
 
 func TestFetchAnswersTheRequestsBeforeIt(t *testing.T) {
 	r := newRemoteKeys(t.Context(), Config{}, mustParse(t, keysURL), nil)
-	r.begin()
-	r.end(nil, nil)
-	end := r.ask(t.Context(), 1)
-	r.begin() // because of the timer, at the same moment
+	r.startFetch()
+	r.endFetch(nil, nil)
+	end := r.requestFetch(t.Context(), 1)
+	r.startFetch() // because of the timer, at the same moment
 	if len(r.wake) != 0 {
-		t.Error("the request is still there and would bring about another fetch")
+		t.Error("the request is still pending and would cause another fetch")
 	}
-	r.end(nil, nil)
+	r.endFetch(nil, nil)
 	select {
 	case <-end:
 	default:
-		t.Error("who asked is not woken")
+		t.Error("the caller is not woken")
 	}
 }
 
@@ -176,9 +176,9 @@ func TestOutageKeepsTheLastGoodKeys(t *testing.T) {
 				i.set(body)
 				time.Sleep(2 * time.Hour)
 				mustVerify(t, v, edToken(t, "1"))
-				// Whether a key that is not known exists cannot be told now.
+				// An unknown key may exist.
 				mustRefuse(t, v, rotated(t, "2"), ErrUnavailable)
-				// A known key decides.
+				// A known key is final.
 				mustRefuse(t, v, rotated(t, "1"), ErrInvalid)
 				lines := log.all()
 				if len(lines) == 0 || !strings.HasPrefix(lines[0], "key set not fetched, the last good keys stay in use: ") {
@@ -215,7 +215,7 @@ func TestUnknownKeyIDFetchesTheNewKey(t *testing.T) {
 		mustVerify(t, v, edToken(t, "1"))
 		i.set(keySetJSON(t, jwk(edKey, fields{"kid": "1"}), jwk(otherEdKey, fields{"kid": "2"})))
 
-		// All who come while the fetch is under way wait for it.
+		// All calls during the fetch wait for it.
 		release := i.hold()
 		time.AfterFunc(2*time.Second, release)
 		var all sync.WaitGroup
@@ -247,7 +247,7 @@ func TestUnknownKeyIDsAreRateLimited(t *testing.T) {
 			}
 			time.Sleep(time.Second)
 		}
-		most := int(10*time.Minute/askInterval) + 1
+		most := int(10*time.Minute/requestInterval) + 1
 		if n := i.requests() - before; n < 2 || n > most {
 			t.Errorf("%d requests for 600 tokens in 10 minutes, want 2 to %d", n, most)
 		}
@@ -255,7 +255,7 @@ func TestUnknownKeyIDsAreRateLimited(t *testing.T) {
 	})
 }
 
-// A fetch belongs to nobody: a caller who leaves does not spoil it for the others.
+// A fetch is shared: a caller that gives up does not cancel it for others.
 func TestCallerWhoLeavesDoesNotEndTheFetch(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		i := newIssuer(keySetJSON(t, jwk(edKey, fields{"kid": "1"})))

@@ -11,12 +11,13 @@ import (
 	"time"
 )
 
-// A token whose key is newer than the last fetch is not refused: its user would be shut out for good.
+// A token with a key newer than the last fetch is not refused: its user would be locked out for
+// good.
 func TestRotatedKeyIsUnavailableUntilTheNextFetch(t *testing.T) {
 	old := jwk(edKey, fields{"kid": "1"})
 	tests := []struct {
 		name string
-		kid  fields // header of the new token
+		kid  fields // header fields of the new token
 	}{
 		{"with a key id", fields{"kid": "2"}},
 		{"without a key id", nil},
@@ -33,7 +34,7 @@ func TestRotatedKeyIsUnavailableUntilTheNextFetch(t *testing.T) {
 				raw := sign(t, "EdDSA", otherEdKey, goodClaims(fields{"exp": nil}), tt.kid)
 				mustRefuse(t, v, raw, ErrUnavailable)
 				mustVerify(t, v, edToken(t, "1"))
-				time.Sleep(askInterval + askInterval/5)
+				time.Sleep(requestInterval + requestInterval/5)
 				mustVerify(t, v, raw)
 			})
 		})
@@ -48,19 +49,20 @@ func TestUnknownKeyWaitsForTheNextFetch(t *testing.T) {
 		mustVerify(t, v, edToken(t, "1"))
 		asked := time.Now()
 		mustRefuse(t, v, edToken(t, "2"), ErrInvalid)
-		time.Sleep(askInterval + askInterval/5 - askWait)
+		time.Sleep(requestInterval + requestInterval/5 - requestWait)
 		n := i.requests()
 		mustRefuse(t, v, edToken(t, "2"), ErrInvalid)
 		if again := i.requests() - n; again != 1 {
 			t.Errorf("%d requests, want 1", again)
 		}
-		if took := time.Since(asked); took < askInterval {
-			t.Errorf("the second fetch came after %v, want %v or more", took, askInterval)
+		if took := time.Since(asked); took < requestInterval {
+			t.Errorf("the second fetch came after %v, want %v or more", took, requestInterval)
 		}
 	})
 }
 
-// An answer that was on its way when the key was replaced does not judge the tokens that came meanwhile.
+// A response that was in flight when the key was replaced is not final for tokens that came
+// meanwhile.
 func TestFetchUnderWayDoesNotJudge(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		bodies := [][]byte{
@@ -80,7 +82,7 @@ func TestFetchUnderWayDoesNotJudge(t *testing.T) {
 	})
 }
 
-// Somebody sends ever new unknown keys.
+// An attacker sends a stream of unknown keys.
 func TestFloodOfUnknownKeys(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		const retry = 5 * time.Second
@@ -109,10 +111,10 @@ func TestFloodOfUnknownKeys(t *testing.T) {
 			}
 			time.Sleep(time.Second)
 		}
-		if took := time.Since(rotation); took > askInterval+askInterval/5+2*time.Second {
+		if took := time.Since(rotation); took > requestInterval+requestInterval/5+2*time.Second {
 			t.Errorf("the new key is known after %v", took)
 		}
-		// Tokens of a key that is no longer there are refused in the end.
+		// Tokens with a withdrawn key are refused in the end.
 		for range 10 {
 			tries := 0
 			for {
@@ -122,7 +124,7 @@ func TestFloodOfUnknownKeys(t *testing.T) {
 					break
 				}
 				if tries == 100 {
-					t.Fatal("no verdict after 100 tries")
+					t.Fatal("no final answer after 100 attempts")
 				}
 				time.Sleep(retry)
 			}
@@ -132,7 +134,7 @@ func TestFloodOfUnknownKeys(t *testing.T) {
 		if took := time.Since(asked); took != 0 {
 			t.Errorf("a known key took %v", took)
 		}
-		most := int(time.Since(begun)/askInterval) + 1
+		most := int(time.Since(begun)/requestInterval) + 1
 		if n := i.requests() - before; n > most {
 			t.Errorf("%d requests in %v, want at most %d", n, time.Since(begun), most)
 		}
@@ -142,7 +144,7 @@ func TestFloodOfUnknownKeys(t *testing.T) {
 	})
 }
 
-// The timers of a machine that sleeps stand still, so that a withdrawn key would stay in use for as long.
+// Timers stop while a machine sleeps: a withdrawn key would stay in use for that long.
 func TestRefreshByTheWallClock(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		i := newIssuer(keySetJSON(t, jwk(edKey, fields{"kid": "1"})))

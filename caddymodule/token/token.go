@@ -9,36 +9,38 @@ import (
 	"github.com/golang-jwt/jwt/v5"
 )
 
-// maxTokenBytes bounds a token before any of it is decoded.
+// maxTokenBytes is the maximum size of a token, checked before any of it is decoded.
 const maxTokenBytes = 8 << 10
 
 var (
-	// ErrInvalid is returned when a token is not one that the site accepts: malformed, signed by another key or with
-	// another algorithm, or with claims that are missing or wrong.
+	// ErrInvalid is returned for a token that the site does not accept: malformed, signed with
+	// another key or algorithm, or with missing or wrong claims.
 	ErrInvalid = errors.New("invalid token")
 
-	// ErrExpired is returned when a token would be accepted but for its age. It is an ErrInvalid too.
+	// ErrExpired is returned for a token that would be accepted if it had not expired. It is an
+	// ErrInvalid, too.
 	ErrExpired = fmt.Errorf("%w: expired", ErrInvalid)
 
-	// ErrUnavailable is returned when a token cannot be judged now: no key set could be fetched, or its key is unknown
-	// and may be newer than the last fetch. The same token may be good a little later.
+	// ErrUnavailable is returned for a token that cannot be verified now: no key set could be
+	// fetched, or the token's key is unknown and may be newer than the last fetch. The same token
+	// may be accepted later.
 	ErrUnavailable = errors.New("key set unavailable")
 )
 
-// Identity is who a token speaks of.
+// Identity is the user that a token identifies.
 type Identity struct {
-	// ID is the user's id: 1 to 256 bytes of UTF-8 without control characters.
+	// ID is the user's ID: 1 to 256 bytes of UTF-8 without control characters.
 	ID string
 
-	// Email is the user's e-mail, at most 320 bytes. It is "" when the token has none.
+	// Email is the user's e-mail, at most 320 bytes; "" if the token has none.
 	Email string
 
-	// Expires is the token's exp, from when on Verify refuses it. It is zero when the token has no exp.
+	// Expires is the token's exp, from which on Verify refuses it; zero if the token has none.
 	Expires time.Time
 }
 
-// Verifier verifies the tokens of one site. It is safe for concurrent use, and shares nothing with other
-// Verifiers.
+// Verifier verifies the tokens of one site. It is safe for concurrent use, and shares nothing with
+// other Verifiers.
 type Verifier struct {
 	allowed    []algorithm
 	keys       keySource
@@ -47,9 +49,10 @@ type Verifier struct {
 	emailClaim string
 }
 
-// Inherit has v begin with the keys that another Verifier of the same site fetched from the same URL: a reload then
-// needs no fetch before the next log-in, and can do without the issuer. It changes nothing when v has keys, or when
-// either has another kind of them. Verifiers of different sites must not inherit from each other.
+// Inherit copies the keys that another Verifier of the same site fetched from the same URL. So a
+// reload needs no fetch, and no reachable issuer, before the next login. Inherit does nothing if v
+// has keys, or if one of the two has no key set. Verifiers of different sites must not inherit from
+// each other.
 func (v *Verifier) Inherit(from *Verifier) {
 	to, ok := v.keys.(*remoteKeys)
 	if !ok {
@@ -60,15 +63,15 @@ func (v *Verifier) Inherit(from *Verifier) {
 	}
 }
 
-// Verify returns who raw, a token in compact form (RFC 7515 section 3.1), speaks of.
+// Verify returns the user of raw, a token in compact form (RFC 7515 section 3.1).
 //
-// With a key set it may wait up to 5 s, or until ctx is done, for keys that are being fetched. It does not wait
-// otherwise.
+// With a key set, it may wait up to 5 s, or until ctx is done, for keys that are being fetched.
+// Otherwise, it does not block.
 //
 // # Errors
 //
-// The error is an ErrInvalid, ErrExpired or ErrUnavailable. Its text is fit for a log and for the client: it has the
-// reason, and nothing of the token.
+// The error is an ErrInvalid, ErrExpired or ErrUnavailable. Its text is fit for a log and for the
+// client: it has the reason, and nothing from the token.
 func (v *Verifier) Verify(ctx context.Context, raw string) (Identity, error) {
 	if len(raw) > maxTokenBytes {
 		return Identity{}, invalid(fmt.Sprintf("longer than %d bytes", maxTokenBytes))
@@ -79,7 +82,7 @@ func (v *Verifier) Verify(ctx context.Context, raw string) (Identity, error) {
 
 	var c claims
 	t, err := v.parser.ParseWithClaims(raw, &c, func(t *jwt.Token) (any, error) {
-		// RFC 7515 section 4.1.11: no extension is understood here, so that none may be critical.
+		// RFC 7515 section 4.1.11: no extension is supported, so none may be critical.
 		if _, ok := t.Header["crit"]; ok {
 			return nil, errCritical
 		}
@@ -88,19 +91,19 @@ func (v *Verifier) Verify(ctx context.Context, raw string) (Identity, error) {
 	if err != nil {
 		return Identity{}, v.failure(t, err)
 	}
-	who, err := v.identity(&c)
+	user, err := v.identity(&c)
 	if err != nil {
 		return Identity{}, invalid(err.Error())
 	}
-	// The parser allows for clocks that differ, for exp as well. A log-in that is over is over.
-	if !who.Expires.IsZero() && !time.Now().Before(who.Expires) {
+	// The parser's leeway covers exp, too. A login must not outlive it.
+	if !user.Expires.IsZero() && !time.Now().Before(user.Expires) {
 		return Identity{}, ErrExpired
 	}
-	return who, nil
+	return user, nil
 }
 
-// isCompact reports whether s has only base64url characters and dots. The decoder skips line breaks, so that
-// without this one token had many spellings.
+// isCompact reports whether s has only base64url characters and dots. The decoder skips line
+// breaks, so that otherwise one token would have many spellings.
 func isCompact(s string) bool {
 	for i := range len(s) {
 		c := s[i]
@@ -120,16 +123,17 @@ var (
 	errKeyID      = errors.New("bad key id")
 )
 
-// reasons says in fixed words what the JWT library and the keys found wrong: their own texts quote the token.
-// Expiry is last, so that ErrExpired means that nothing else is wrong.
+// reasons are fixed texts for errors of the JWT library and of key sources, because the library's
+// texts quote the token. Expiry is not among them but comes last, so that ErrExpired means that
+// nothing else is wrong.
 var reasons = []struct {
 	err  error
 	text string
 }{
 	{errCritical, "it has a crit header, and no extension is supported"},
-	{errNoKeyFits, "it has no key id, and no key of the key set fits its signature"},
-	{errUnknownKey, "the key set has no key with its key id and algorithm"},
-	{errKeyID, "its key id is not a string"},
+	{errNoKeyFits, "it has no key ID, and no key of the key set fits its signature"},
+	{errUnknownKey, "the key set has no key with its key ID and algorithm"},
+	{errKeyID, "its key ID is not a string"},
 	{errClaimsUTF8, errClaimsUTF8.Error()},
 	{jwt.ErrTokenMalformed, "malformed"},
 	{jwt.ErrTokenUnverifiable, "no configured key fits"},
@@ -137,19 +141,19 @@ var reasons = []struct {
 	{errDate, errDate.Error()},
 	{jwt.ErrInvalidType, "a registered claim has the wrong type"},
 	{jwt.ErrTokenRequiredClaimMissing, "iss or aud is missing"},
-	{jwt.ErrTokenInvalidIssuer, "another issuer"},
-	{jwt.ErrTokenInvalidAudience, "another audience"},
+	{jwt.ErrTokenInvalidIssuer, "iss is not the configured issuer"},
+	{jwt.ErrTokenInvalidAudience, "aud does not have the configured audience"},
 	{jwt.ErrTokenNotValidYet, "not valid yet (nbf)"},
 	{jwt.ErrTokenUsedBeforeIssued, "issued in the future (iat): compare the clocks"},
 }
 
-// failure turns an error of the parser into one of ours. t is nil only for a malformed token.
+// failure converts an error of the parser. t is nil only for a malformed token.
 func (v *Verifier) failure(t *jwt.Token, err error) error {
 	if errors.Is(err, ErrUnavailable) {
 		return ErrUnavailable
 	}
-	// The library has one error for a signature and an algorithm that are wrong; an operator fixes them in
-	// different places.
+	// The library has one error for a wrong signature and a wrong algorithm; an operator fixes them
+	// in different places.
 	if !errors.Is(err, jwt.ErrTokenMalformed) && !v.allows(t.Method) {
 		return invalid("its algorithm is not one of " + joinNames(v.allowed))
 	}
@@ -164,7 +168,7 @@ func (v *Verifier) failure(t *jwt.Token, err error) error {
 	return invalid("not accepted")
 }
 
-// allows reports whether a token may be signed with m, which is nil for a method that is not known at all.
+// allows reports whether a token may be signed with m. m is nil for an unknown method.
 func (v *Verifier) allows(m jwt.SigningMethod) bool {
 	if m == nil {
 		return false

@@ -17,7 +17,7 @@ import (
 // signer is one algorithm with the configuration that accepts it.
 type signer struct {
 	alg        string
-	key, other any // what signs good tokens, and those of a stranger
+	key, other any // signs good tokens; signs a stranger's
 	config     Config
 }
 
@@ -50,7 +50,7 @@ func TestVerify(t *testing.T) {
 	past, future := time.Now().Add(-time.Hour).Unix(), time.Now().Add(time.Hour).Unix()
 	tests := []struct {
 		name    string
-		changes fields // to good claims
+		changes fields // changes to good claims
 		header  fields
 		other   bool // signed by a stranger
 		none    bool // not signed
@@ -127,7 +127,7 @@ func TestVerifyRefusesOtherAlgorithms(t *testing.T) {
 	}
 }
 
-// An attacker knows the public key in all its spellings and tries each as HMAC secret.
+// An attacker tries the public key, in all its spellings, as an HMAC secret.
 func TestVerifyNeverTakesPublicKeyForSecret(t *testing.T) {
 	pub := &rsaKey().PublicKey
 	pkix, err := x509.MarshalPKIXPublicKey(pub)
@@ -205,8 +205,8 @@ func TestVerifyRefusesMalformedTokens(t *testing.T) {
 	mustVerify(t, v, good)
 }
 
-// spareBitsSet spells the signature of an HS256 token in another way: the last of its 43 characters has two bits that
-// no byte uses.
+// spareBitsSet returns another spelling of the signature of an HS256 token: the last of its 43
+// characters has two unused bits.
 func spareBitsSet(raw string) string {
 	const digits = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_"
 	last := len(raw) - 1
@@ -233,7 +233,7 @@ func TestVerifyLeeway(t *testing.T) {
 	tests := []struct {
 		name   string
 		leeway time.Duration
-		skew   time.Duration // how long ago exp was, which no leeway helps, or how far ahead nbf and iat are
+		skew   time.Duration // time since exp, which no leeway extends, or time until nbf and iat
 		ok     bool
 	}{
 		{"default, within", 0, 3 * time.Second, true},

@@ -7,7 +7,8 @@ import (
 	"github.com/rollcall-gateway/rollcall/presence"
 )
 
-// AppendString appends s as a JSON string. It costs a copy for what needs no escaping, which is nearly all.
+// AppendString appends s as a JSON string. It copies a string that needs no escaping, as nearly all
+// do.
 func AppendString(b []byte, s string) []byte {
 	if !plain(s) {
 		return appendEscaped(b, s)
@@ -17,8 +18,8 @@ func AppendString(b []byte, s string) []byte {
 	return append(b, '"')
 }
 
-// plain reports whether s is ASCII without anything that is escaped. It looks at eight bytes at a time, which is three to
-// five times as fast as one by one.
+// plain reports whether s is ASCII without characters that are escaped. It checks eight bytes at a
+// time, which is three to five times as fast as one by one.
 func plain(s string) bool {
 	if len(s) < 8 {
 		for i := range len(s) {
@@ -33,11 +34,11 @@ func plain(s string) bool {
 			return false
 		}
 	}
-	return plainWord(s[len(s)-8:]) // some bytes a second time
+	return plainWord(s[len(s)-8:]) // may check some bytes twice
 }
 
-// plainWord is plain for eight bytes. After each of the sums a byte has its highest bit set if it, or a byte before it, is
-// not plain; none of them carries into the next byte otherwise.
+// plainWord is plain for eight bytes. In each sum, a byte has its highest bit set if it, or a byte
+// before it, is not plain; otherwise nothing carries into the next byte.
 func plainWord(s string) bool {
 	const ones, highest = 0x0101010101010101, 0x8080808080808080
 	_ = s[7]
@@ -53,7 +54,7 @@ func appendEscaped(b []byte, s string) []byte {
 	return append(b, quoted...)
 }
 
-// AppendUser appends u as the object with the keys id and email.
+// AppendUser appends u as an object with the keys id and email.
 func AppendUser(b []byte, u presence.User) []byte {
 	b = append(b, `{"id":`...)
 	b = AppendString(b, u.ID)
@@ -62,7 +63,7 @@ func AppendUser(b []byte, u presence.User) []byte {
 	return append(b, '}')
 }
 
-// AppendUsers appends the users as an array, [] for none.
+// AppendUsers appends the users as an array; [] if there are none.
 func AppendUsers(b []byte, users []presence.User) []byte {
 	b = append(b, '[')
 	for i, u := range users {

@@ -11,7 +11,7 @@ import (
 // Code is the stable name of an error, for programs.
 type Code string
 
-// The codes of error frames.
+// Codes of error frames.
 const (
 	CodeBadFrame        Code = "bad_frame"
 	CodeUnknownType     Code = "unknown_type"
@@ -27,10 +27,10 @@ const (
 	CodeUnavailable     Code = "unavailable"
 )
 
-// Type says what a client asks for.
+// Type is the type of a frame from a client.
 type Type string
 
-// What clients ask for.
+// Types of frames from clients.
 const (
 	TypeJoin         Type = "join"
 	TypeLeave        Type = "leave"
@@ -42,28 +42,29 @@ const (
 // Command is one frame from a client.
 type Command struct {
 	Type    Type
-	Ref     string // the frame's id as JSON, to be echoed; "" without one
-	Channel string // join and leave
-	Watch   presence.Watch
-	Token   string // authenticate
+	Ref     string         // the frame's id as JSON, to be echoed; "" if none
+	Channel string         // for join and leave
+	Watch   presence.Watch // for join
+	Token   string         // for authenticate
 
-	Channels []string // send: 1 to MaxChannels names, which can be any
-	Message  []byte   // send: an object of JSON as it came, valid as long as what was parsed
+	Channels []string // for send: 1 to MaxChannels names, not validated
+	Message  []byte   // for send: a JSON object as received, valid as long as the parsed bytes
 }
 
-// MaxChannels is how many channels one send names at most.
+// MaxChannels is the maximum number of channels of one send.
 const MaxChannels = presence.MaxTargets
 
-// Error is a frame that cannot be carried out.
+// Error is the reason that a frame is refused.
 type Error struct {
 	Code    Code
-	Ref     string // the frame's id as JSON, as far as it could be read
+	Ref     string // the frame's id as JSON; "" if none, or if it could not be read
 	Message string
 }
 
 func (e *Error) Error() string { return string(e.Code) + ": " + e.Message }
 
-// maxRef is the longest id in bytes of JSON: it is echoed, and held while a join waits.
+// maxRef is the maximum length of an id in bytes of JSON: it is echoed, and kept while a join is
+// unanswered.
 const maxRef = 128
 
 // Parse decodes a text frame from a client. Unknown keys are ignored.
@@ -129,7 +130,8 @@ func refuse(ref string, code Code, message string) (Command, error) {
 	return Command{}, &Error{Code: code, Ref: ref, Message: message}
 }
 
-// setRef takes the frame's id if it is a string or a number, or absent.
+// setRef sets the frame's id. It reports false if that is neither a string, a number nor absent, or
+// too long.
 func (c *Command) setRef(raw []byte) bool {
 	if len(raw) == 0 {
 		return true
@@ -141,7 +143,7 @@ func (c *Command) setRef(raw []byte) bool {
 	return true
 }
 
-// text decodes a JSON string. A null is none.
+// text decodes a JSON string. It reports false for anything else, including null.
 func text(raw []byte) (string, bool) {
 	switch {
 	case len(raw) == 0 || raw[0] != '"':

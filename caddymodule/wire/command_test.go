@@ -86,7 +86,7 @@ func TestParseRefuses(t *testing.T) {
 		{"number", `7`, CodeBadFrame, ""},
 		{"null", `null`, CodeBadFrame, ""},
 		{"not UTF-8", "{\"type\":\"join\",\"channel\":\"\xff\"}", CodeBadFrame, ""},
-		{"not UTF-8 where nobody looks", "{\"type\":\"ping\",\"x\":\"\xed\xa0\x80\"}", CodeBadFrame, ""},
+		{"not UTF-8 in an ignored key", "{\"type\":\"ping\",\"x\":\"\xed\xa0\x80\"}", CodeBadFrame, ""},
 		{"very deep", `{"type":"ping","x":` + strings.Repeat("[", 20_000) + strings.Repeat("]", 20_000) + `}`, CodeBadFrame, ""},
 
 		{"null id", `{"type":"ping","id":null}`, CodeBadFrame, ""},
@@ -145,7 +145,7 @@ func TestParseRefuses(t *testing.T) {
 	}
 }
 
-// No error repeats what was sent, since errors are logged and sent on.
+// No error repeats a part of the frame, because errors are logged and sent to others.
 func TestParseErrorsRepeatNothing(t *testing.T) {
 	for _, frame := range []string{
 		`{"type":"canary"}`, `canary`, `{"type":"authenticate","token":["canary"]}`,
@@ -158,8 +158,8 @@ func TestParseErrorsRepeatNothing(t *testing.T) {
 	}
 }
 
-// FuzzParse holds that a frame from a client is a command or an error with a known code, and that the id it
-// carries can be echoed.
+// FuzzParse checks that a frame from a client is a command or an error with a known code, and that
+// its id can be echoed.
 func FuzzParse(f *testing.F) {
 	for _, frame := range []string{
 		`{"type":"join","channel":"room","presence":"list","id":"a\u00e9"}`,
@@ -182,7 +182,7 @@ func FuzzParse(f *testing.F) {
 		if err != nil {
 			var failed *Error
 			if !errors.As(err, &failed) {
-				t.Fatalf("error of no kind: %v", err)
+				t.Fatalf("unexpected error: %v", err)
 			}
 			switch failed.Code {
 			case CodeBadFrame, CodeBadChannel, CodeUnknownType:
@@ -212,14 +212,14 @@ func FuzzParse(f *testing.F) {
 	})
 }
 
-// sameFields holds that an object is taken apart as encoding/json does it.
+// sameFields checks that an object is parsed as by encoding/json.
 func sameFields(t *testing.T, frame []byte) {
 	t.Helper()
 	var want map[string]json.RawMessage
 	isObject := json.Unmarshal(frame, &want) == nil && want != nil
 	got, ok := parseFields(frame)
 	if ok != isObject {
-		t.Fatalf("%q is taken for an object: %v, want %v", frame, ok, isObject)
+		t.Fatalf("%q is parsed as an object: %v, want %v", frame, ok, isObject)
 	}
 	for name, value := range map[string][]byte{
 		"id": got.id, "type": got.kind, "channel": got.channel, "presence": got.presence, "token": got.token,
@@ -231,7 +231,8 @@ func sameFields(t *testing.T, frame []byte) {
 	}
 }
 
-// sameMessage holds that the channels are those that encoding/json finds, and that listeners get the message as it came.
+// sameMessage checks that the channels are those of encoding/json, and that listeners receive the
+// message unchanged.
 func sameMessage(t *testing.T, frame []byte, cmd Command) {
 	t.Helper()
 	var channels []string
@@ -252,10 +253,10 @@ func sameMessage(t *testing.T, frame []byte, cmd Command) {
 	}
 }
 
-// many is an array of so many strings.
+// many returns an array of n strings.
 func many(n int) string { return `["x"` + strings.Repeat(`,"x"`, n-1) + `]` }
 
-// valid holds that a frame is an object of JSON that echoes the ref.
+// valid checks that a frame is a JSON object that echoes the ref.
 func valid(t *testing.T, frame []byte, ref string) {
 	t.Helper()
 	var got struct {

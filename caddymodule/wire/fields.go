@@ -5,13 +5,14 @@ import (
 	"encoding/json"
 )
 
-// fields are the values of a command's object as JSON, nil for those that are absent.
+// fields are the values of a command's object as JSON; nil if absent.
 type fields struct {
 	id, kind, channel, presence, token, channels, message []byte
 }
 
-// parseFields takes the object apart. It returns false for what is not one. encoding/json holds it to the grammar, so
-// that the rest can go through it without looking for errors; decoding into a map takes ten times as long.
+// parseFields splits a JSON object into its fields. It reports false if p is not one. encoding/json
+// validates the syntax, so that the rest need not look for errors. Decoding into a map takes ten
+// times as long.
 func parseFields(p []byte) (f fields, ok bool) {
 	p = bytes.TrimLeft(p, jsonSpace)
 	if len(p) == 0 || p[0] != '{' || !json.Valid(p) {
@@ -26,14 +27,14 @@ func parseFields(p []byte) (f fields, ok bool) {
 		if p[0] == ',' {
 			p = skipSpace(p[1:])
 		}
-		if to := f.named(key); to != nil {
-			*to = value // the last one of a name counts
+		if field := f.named(key); field != nil {
+			*field = value // the last one of a name wins
 		}
 	}
 	return f, true
 }
 
-// named returns the place for the value of a key, nil when it has none.
+// named returns the field for a key; nil if there is none.
 func (f *fields) named(key []byte) *[]byte {
 	name := key[1 : len(key)-1]
 	if bytes.IndexByte(name, '\\') >= 0 {
@@ -58,15 +59,15 @@ func (f *fields) named(key []byte) *[]byte {
 	return nil
 }
 
-// texts decodes an array of strings, of most at most. It returns false for anything else.
-func texts(raw []byte, most int) ([]string, bool) {
+// texts decodes an array of at most limit strings. It reports false for anything else.
+func texts(raw []byte, limit int) ([]string, bool) {
 	if len(raw) == 0 || raw[0] != '[' {
 		return nil, false
 	}
 	var list []string
 	for raw = skipSpace(raw[1:]); raw[0] != ']'; {
 		s, ok := text(raw[:valueEnd(raw)])
-		if !ok || len(list) == most {
+		if !ok || len(list) == limit {
 			return nil, false
 		}
 		list = append(list, s)
@@ -89,7 +90,7 @@ const jsonSpace = " \t\r\n"
 
 func skipSpace(p []byte) []byte { return bytes.TrimLeft(p, jsonSpace) }
 
-// stringEnd returns how long the string at the beginning of valid JSON is.
+// stringEnd returns the length of the string at the start of valid JSON.
 func stringEnd(p []byte) int {
 	for i := 1; ; i++ {
 		switch p[i] {
@@ -101,7 +102,8 @@ func stringEnd(p []byte) int {
 	}
 }
 
-// valueEnd returns how long the value at the beginning of valid JSON is, inside of an object or an array.
+// valueEnd returns the length of the value at the start of valid JSON, within an object or an
+// array.
 func valueEnd(p []byte) int {
 	for i, depth := 0, 0; ; {
 		switch p[i] {

@@ -9,7 +9,7 @@ import (
 	"github.com/rollcall-gateway/rollcall/presence"
 )
 
-// Encoder builds the frames that presence sends. Its results are whole websocket frames.
+// Encoder builds the frames of package presence. It returns whole websocket frames.
 type Encoder struct{}
 
 var _ presence.Encoder = Encoder{}
@@ -104,7 +104,7 @@ func (Encoder) Message(channel string, from presence.Source, message []byte) []b
 	})
 }
 
-// Welcome builds the first frame of a connection. A nil user is an anonymous one.
+// Welcome builds the first frame of a connection. If user is nil, it is anonymous.
 func Welcome(id presence.ID, user *presence.User, ping time.Duration) []byte {
 	return socket.Text(func(b []byte) []byte {
 		b = appendHead(b, "welcome", "")
@@ -120,7 +120,7 @@ func Welcome(id presence.ID, user *presence.User, ping time.Duration) []byte {
 	})
 }
 
-// Authenticated answers authenticate.
+// Authenticated builds the answer to authenticate.
 func Authenticated(ref string, user presence.User) []byte {
 	return socket.Text(func(b []byte) []byte {
 		b = appendHead(b, "authenticated", ref)
@@ -130,17 +130,17 @@ func Authenticated(ref string, user presence.User) []byte {
 	})
 }
 
-// Sent answers send.
+// Sent builds the answer to send.
 func Sent(ref string) []byte {
 	return socket.Text(func(b []byte) []byte { return append(appendHead(b, "sent", ref), '}') })
 }
 
-// Pong answers ping.
+// Pong builds the answer to ping.
 func Pong(ref string) []byte {
 	return socket.Text(func(b []byte) []byte { return append(appendHead(b, "pong", ref), '}') })
 }
 
-// Failed answers a command that was not carried out.
+// Failed builds the answer to a refused command.
 func Failed(e *Error) []byte {
 	return socket.Text(func(b []byte) []byte {
 		b = appendHead(b, "error", e.Ref)
@@ -152,7 +152,7 @@ func Failed(e *Error) []byte {
 	})
 }
 
-// appendHead begins a frame. A ref is JSON already.
+// appendHead appends the start of a frame. ref is JSON.
 func appendHead(b []byte, kind, ref string) []byte {
 	b = append(b, `{"type":"`...)
 	b = append(b, kind...)
@@ -164,7 +164,7 @@ func appendHead(b []byte, kind, ref string) []byte {
 	return b
 }
 
-// appendUserOrNull appends null for a connection without a user.
+// appendUserOrNull appends a user; null if u is nil.
 func appendUserOrNull(b []byte, u *presence.User) []byte {
 	if u == nil {
 		return append(b, "null"...)

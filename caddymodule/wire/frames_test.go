@@ -10,7 +10,7 @@ import (
 	"github.com/rollcall-gateway/rollcall/presence"
 )
 
-// payload returns what is in a text frame.
+// payload returns the payload of a text frame.
 func payload(t testing.TB, frame []byte) []byte {
 	t.Helper()
 	head := 2
@@ -142,7 +142,7 @@ func TestFrames(t *testing.T) {
 	}
 }
 
-// Every error code is written as it is, so none may need escaping.
+// Error codes are written without escaping, so none may need it.
 func TestCodesArePlain(t *testing.T) {
 	for _, code := range []Code{
 		CodeBadFrame, CodeUnknownType, CodeBadChannel, CodeReservedChannel, CodeLoginRequired, CodeDenied, CodeNotJoined,
@@ -174,7 +174,7 @@ func TestAppendString(t *testing.T) {
 	}
 }
 
-// Each byte at each place is found, and nothing else.
+// Each byte is found in each position, and nothing else.
 func TestPlain(t *testing.T) {
 	for n := range 26 {
 		for i := range n {
@@ -190,7 +190,7 @@ func TestPlain(t *testing.T) {
 	}
 }
 
-// FuzzAppendString holds that another decoder reads what was written.
+// FuzzAppendString checks that another decoder reads the result.
 func FuzzAppendString(f *testing.F) {
 	for _, s := range []string{"", "salesRoom", "\"\\/\b\f\n\r\t", "é😀\u2028", "\xff\xed\xa0\x80", "<script>&", "\x7f\x00"} {
 		f.Add(s)

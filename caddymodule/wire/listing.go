@@ -2,7 +2,7 @@ package wire
 
 import "github.com/rollcall-gateway/rollcall/presence"
 
-// AppendUser implements [presence.Encoder]: an entry of an array, with the comma before it.
+// AppendUser implements [presence.Encoder]: it appends an array entry, after a comma unless first.
 func (Encoder) AppendUser(b []byte, u *presence.User, first bool) []byte {
 	if !first {
 		b = append(b, ',')
@@ -10,7 +10,8 @@ func (Encoder) AppendUser(b []byte, u *presence.User, first bool) []byte {
 	return AppendUser(b, *u)
 }
 
-// AppendPrivate implements [presence.Encoder]: a member of the object that is keyed by channel, with the comma before it.
+// AppendPrivate implements [presence.Encoder]: it appends a member of the object with channels as
+// keys, after a comma unless first.
 func (Encoder) AppendPrivate(b []byte, id presence.ID, u *presence.User, first bool) []byte {
 	if !first {
 		b = append(b, ',')

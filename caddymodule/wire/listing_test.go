@@ -29,7 +29,7 @@ func TestListing(t *testing.T) {
 	}
 }
 
-// What is listed is encoded with the lock of a host held, so it must be cheap.
+// Listings are encoded with the lock of a host held, so encoding must be cheap.
 func TestListingDoesNotAllocate(t *testing.T) {
 	var e presence.Encoder = Encoder{}
 	user, id, b := presence.User{ID: "user1234", Email: "user1234@example.com"}, presence.ID{1, 2, 3}, make([]byte, 0, 1<<10)
