@@ -49,7 +49,7 @@ test("a frame that the snapshot covers is ignored", async () => {
   assert.deepEqual([ids(ch), ch.count, events], [["ada"], 1, []]);
 });
 
-test("a missing frame leads to a fresh snapshot", async () => {
+test("a missing frame leads to a new snapshot", async () => {
   const { ch, ws, events } = await inRoom();
   ws.receive(presence("room", 9, { joined: [BOB], count: 2 }));
   assert.equal(ch.synced, false);
@@ -108,7 +108,7 @@ test("a refused join ends the channel with the code", async () => {
   assert.equal(rc.channels.size, 0);
 });
 
-test("a refused join that nobody awaits is no unhandled rejection", async () => {
+test("a refused join that is not awaited is not an unhandled rejection", async () => {
   const { rc, ws } = await open();
   rc.join("salesRoom");
   ws.answer("join", { type: "error", code: "denied", message: "" });
@@ -117,7 +117,7 @@ test("a refused join that nobody awaits is no unhandled rejection", async () => 
 });
 
 for (const code of ["rate_limited", "unavailable"]) {
-  test(`a join that failed with ${code} is tried again`, async () => {
+  test(`a join that failed with ${code} is retried`, async () => {
     const { rc, ws } = await open();
     const ch = rc.join("room", { presence: "list" });
     ws.answer("join", { type: "error", code, message: "" });
@@ -130,7 +130,7 @@ for (const code of ["rate_limited", "unavailable"]) {
   });
 }
 
-test("a join without an answer is tried again, and a late answer to the first is ignored", async () => {
+test("an unanswered join is retried, and a late answer to the first is ignored", async () => {
   const { rc, ws } = await open();
   const ch = rc.join("room", { presence: "list" });
   const first = ws.find("join").id;
@@ -158,7 +158,7 @@ test("leaving sends a frame and ends the channel at once", async () => {
   assert.equal(ws.count("leave"), 1);
 });
 
-test("leaving is repeated when the server refused it for now", async () => {
+test("leaving is retried after a temporary refusal", async () => {
   const { ch, ws } = await inRoom();
   const gone = ch.leave();
   ws.answer("leave", { type: "error", code: "rate_limited", message: "" });
@@ -168,7 +168,7 @@ test("leaving is repeated when the server refused it for now", async () => {
   await gone;
 });
 
-test("an answer to leaving that comes too late does not end the channel joined since", async () => {
+test("a late answer to leaving does not end a channel that was joined since", async () => {
   const { rc, ch, ws } = await inRoom();
   ch.leave();
   const { id } = ws.find("leave");
@@ -182,7 +182,7 @@ test("an answer to leaving that comes too late does not end the channel joined s
   assert.equal(ws.count("leave"), 1, "leaving is not wanted any more");
 });
 
-test("a join that waits to be repeated is forgotten when the channel is left", async () => {
+test("a join that waits for its retry is dropped when the channel is left", async () => {
   const { rc, ws } = await open();
   const ch = rc.join("room");
   ws.answer("join", { type: "error", code: "unavailable", message: "" });
@@ -192,7 +192,7 @@ test("a join that waits to be repeated is forgotten when the channel is left", a
   assert.equal(ws.count("join"), 1);
 });
 
-test("a channel left and joined again takes only the newer snapshot", async () => {
+test("a channel left and joined again applies only the newer snapshot", async () => {
   const { rc, ws } = await open();
   const first = rc.join("room", { presence: "list" });
   const old = ws.find("join").id;
@@ -227,9 +227,9 @@ test("an error frame for no command is an error event", async () => {
   assert.deepEqual(errors, ["bad_frame"]);
 });
 
-const WINDOW = 32; // joins and leaves that the client leaves unanswered at a time
+const WINDOW = 32; // maximum of unanswered joins and leaves
 
-// answerJoins answers the joins that were not answered yet, and returns how many.
+// answerJoins answers the unanswered joins, and returns their number.
 function answerJoins(ws, frame = (f) => ({ type: "joined", channel: f.channel, kind: "anonymous" })) {
   const asked = ws.sent.filter((f) => f.type == "join" && !f.answered);
   for (const f of asked) {
@@ -239,14 +239,14 @@ function answerJoins(ws, frame = (f) => ({ type: "joined", channel: f.channel, k
   return asked.length;
 }
 
-// answerAll answers joins until no more come, and returns how many came.
+// answerAll answers joins until no more come, and returns their number.
 async function answerAll(ws) {
   let all = 0;
   for (let n; (n = answerJoins(ws)); await settle()) all += n;
   return all;
 }
 
-// Timers do not run in these tests: those of a hidden page are slow.
+// Timers do not run in these tests: timers of a hidden page are slow.
 test("many channels are joined in bursts, without a timer", async () => {
   const { rc } = start();
   const all = Array.from({ length: 128 }, (_, i) => rc.join(`room-${i}`));
@@ -264,7 +264,7 @@ test("many channels are joined in bursts, without a timer", async () => {
   }
 });
 
-test("channels joined one by one on an open connection are bursts too", async () => {
+test("channels joined one by one on an open connection are sent in bursts, too", async () => {
   const { rc, ws } = await open();
   for (let i = 0; i < 100; i++) rc.join(`room-${i}`);
   assert.equal(ws.count("join"), WINDOW);
@@ -273,7 +273,7 @@ test("channels joined one by one on an open connection are bursts too", async ()
   assert.equal(ws.count("join"), WINDOW + 1);
 });
 
-test("leaving many channels is bursts too", async () => {
+test("many channels are left in bursts, too", async () => {
   const { rc, ws } = await open();
   const all = Array.from({ length: 50 }, (_, i) => rc.join(`room-${i}`));
   assert.equal(await answerAll(ws), 50);
@@ -286,7 +286,7 @@ test("leaving many channels is bursts too", async () => {
   await Promise.all(gone);
 });
 
-test("joins that are refused for their rate hold up the others", async () => {
+test("joins that are rate limited delay the others", async () => {
   const { rc, ws } = await open();
   for (let i = 0; i < 100; i++) rc.join(`room-${i}`);
   const limited = () => ({ type: "error", code: "rate_limited", message: "" });
@@ -304,7 +304,7 @@ test("joins that are refused for their rate hold up the others", async () => {
   assert.equal([...rc.channels.values()].filter((ch) => ch.synced).length, 100);
 });
 
-test("joins that are unavailable do not hold up the others", async () => {
+test("joins that are unavailable do not delay the others", async () => {
   const { rc, ws } = await open();
   for (let i = 0; i < 40; i++) rc.join(`room-${i}`);
   answerJoins(ws, () => ({ type: "error", code: "unavailable", message: "" }));
@@ -312,7 +312,7 @@ test("joins that are unavailable do not hold up the others", async () => {
   assert.equal(answerJoins(ws), 40 - WINDOW);
 });
 
-test("joins that wait are not held up by those of a connection that was lost", async () => {
+test("queued joins are not delayed by joins of a lost connection", async () => {
   const { rc, ws } = await open();
   for (let i = 0; i < 100; i++) rc.join(`room-${i}`);
   answerJoins(ws, () => ({ type: "error", code: "rate_limited", message: "" }));
@@ -344,7 +344,7 @@ test("a channel joined by a listener of the state is joined once", async () => {
   assert.equal(FakeSocket.last.count("join"), 1);
 });
 
-test("half a surrogate pair is no name", async () => {
+test("half a surrogate pair is not a name", async () => {
   const { rc, ws } = await open();
   const errors = [];
   rc.join("\u{1f600}\ud83d").on("error", (e) => errors.push(e.code));

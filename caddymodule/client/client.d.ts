@@ -1,5 +1,5 @@
 /**
- * The Rollcall client: who is here, live, over one websocket.
+ * The Rollcall client: who is online, live, over one websocket.
  *
  * ```js
  * import { Rollcall } from "/message/client.js";
@@ -10,26 +10,26 @@
  * await room.ready;
  * ```
  *
- * It reconnects by itself and joins its channels again. It needs a browser of 2022 or later, or Node.js 22.
+ * It reconnects automatically and rejoins its channels. It needs a browser from 2022 or later, or Node.js 22.
  */
 
-/** Who a connection is logged in as. An unknown e-mail is "". */
+/** The user that a connection is logged in as. An unknown e-mail is "". */
 export interface User {
   id: string;
   email: string;
 }
 
-/** What a channel is; the same for all its listeners. */
+/** The kind of a channel, the same for all its listeners. */
 export type Kind = "authenticated" | "anonymous" | "private";
 
-/** How much is told about who is in a channel: its members, only their number, or nothing. */
+/** How much of a channel's presence is received: its members, only their number, or nothing. */
 export type Presence = "list" | "count" | "none";
 
 /**
- * - `connecting`: on the way to a connection, log-in included
- * - `open`: connected; channels are joined, or joined again, from here on
- * - `waiting`: will connect again after `delay` ms
- * - `closed`: will not connect by itself; see {@link Rollcall.connect}
+ * - `connecting`: connecting or logging in
+ * - `open`: connected; channels are now joined, or rejoined
+ * - `waiting`: reconnects after `delay` ms
+ * - `closed`: connects only on {@link Rollcall.connect}
  */
 export type State = "connecting" | "open" | "waiting" | "closed";
 
@@ -41,17 +41,17 @@ export type State = "connecting" | "open" | "waiting" | "closed";
  * | connecting | `start`, `retry` |
  * | open | `welcome` |
  * | waiting or closed, by close code | `going_away` 1001, `policy` 1008, `too_large` 1009, `draining` 1012, `token_expired` 4001, `origin` 4003, `limit` 4008, `slow_consumer` 4100, `rate_limited` 4108; `lost` for any other |
- * | waiting, without a close code | `timeout` while connecting, `silent` (a ping was not answered), `token` (getToken failed, or took over 10 s), `online` (the network is back), `visible` (the page is) |
- * | waiting or closed, when the log-in failed | the code of the error, such as `bad_token` or `unavailable` |
+ * | waiting, without a close code | `timeout` while connecting, `silent` (a ping was not answered), `token` (getToken failed, or took over 10 s), `online` (the network is back), `visible` (the page is visible again) |
+ * | waiting or closed, after a failed login | the code of the error, such as `bad_token` or `unavailable` |
  * | closed | `closed` by {@link Rollcall.close} |
  *
- * A close code of 4000 to 4099 ends in `closed`, of 4100 to 4199 in a longer wait, of 4200 to 4299 in an immediate
- * reconnection. After 1012 the wait is what the server asks for. After 4001 the client connects again, with another token
- * or with cookies. The state becomes `closed` when getToken returns no other token, the next token is refused too, or the
- * new connection is anonymous.
+ * After a close code of 4000 to 4099, the state becomes `closed`; after 4100 to 4199, the wait is longer; after 4200 to
+ * 4299, the client reconnects at once. After 1012, the server sets the wait. After 4001, the client reconnects with
+ * another token, or with cookies. The state becomes `closed` if getToken returns no other token, if the next token is
+ * refused, too, or if the new connection is anonymous.
  *
- * `open` is put to the test by a ping when nothing came for the server's ping interval (10 s for the answer), and when the
- * network comes or goes, the page becomes visible or resumes, or a command times out (5 s).
+ * In the state `open`, the client sends a ping when nothing arrived for the server's ping interval (10 s for the answer),
+ * and when the network comes or goes, the page becomes visible or resumes, or a command times out (5 s).
  */
 export type Reason =
   | "start" | "retry" | "welcome"
@@ -63,14 +63,14 @@ export type Reason =
 export interface StateChange {
   state: State;
   reason: Reason;
-  /** The close code; 1006 when there was none. With `waiting` and `closed`. */
+  /** The close code; 1006 if there was none. With `waiting` and `closed`. */
   code?: number;
   /** Milliseconds until the next attempt. With `waiting`. */
   delay?: number;
 }
 
 /**
- * Codes of errors. The server's are those of the protocol, and `removed`; the client adds `timeout` (no answer within
+ * Codes of errors. The server sends those of the protocol, and `removed`. The client adds `timeout` (no answer within
  * 10 s), `offline` (not connected, or no longer), `closed` (the state became closed) and `left` (by
  * {@link Channel.leave}).
  */
@@ -84,30 +84,30 @@ export class RollcallError extends Error {
   readonly code: ErrorCode;
 }
 
-/** A message: any object that has a JSON form. */
+/** A message: any object with a JSON form. */
 export type Message = { [key: string]: any };
 
-/** What the listeners of a channel's events are called with. */
+/** Arguments of the listeners of a channel's events. */
 export interface ChannelEvents {
-  /** A fresh snapshot was taken: after joining, reconnecting, or when a frame was missed. */
+  /** A new snapshot arrived: after joining, after reconnecting, or after a lost frame. */
   sync: [channel: Channel];
-  /** Members or count may have changed, for whatever reason: the one event that a view needs. */
+  /** Members or count may have changed, for any reason: the only event that a view needs. */
   change: [channel: Channel];
-  /** A user is here with the first connection. */
+  /** A user joined with a first connection. */
   join: [user: User];
-  /** A user is gone with the last connection. */
+  /** A user left with the last connection. */
   leave: [user: User];
   /** A member's e-mail changed. */
   update: [user: User];
   /**
-   * Somebody sent a message to the channel, this connection too. `from` is null for an anonymous connection and for the
-   * backend; `backend` is true for the backend, which no other sender can bring about, and undefined otherwise. What is
-   * sent while this connection is lost does not come.
+   * A connection, possibly this one, or the backend sent a message to the channel. `from` is null for an anonymous
+   * connection and for the backend. `backend` is true for the backend, which no other sender can forge, and undefined
+   * otherwise. Messages that are sent while this connection is lost do not arrive later.
    */
   message: [message: Message, from: User | null, backend?: true];
   /**
-   * The channel ended: joining was refused, the permission to listen was withdrawn (`denied`), or the backend has taken
-   * the user out (`removed`).
+   * The channel ended: the join was refused, the permission to listen was withdrawn (`denied`), or the backend removed
+   * the user (`removed`).
    */
   error: [error: RollcallError];
 }
@@ -117,35 +117,35 @@ export class Channel {
   private constructor();
   readonly name: string;
   readonly presence: Presence;
-  /** Null until the channel was joined. With `presence` "none" it is that of the last join. */
+  /** Null until the channel is joined. With `presence` "none", the kind at the last join. */
   readonly kind: Kind | null;
-  /** Who is here, by user id. Empty unless `presence` is "list" and the channel is authenticated. */
+  /** Members, by user id. Empty unless `presence` is "list" and the channel is authenticated. */
   readonly members: ReadonlyMap<string, User>;
-  /** Users of an authenticated channel, connections of an anonymous one. Null until known. */
+  /** Number of users of an authenticated channel, of connections of an anonymous one. Null until known. */
   readonly count: number | null;
-  /** Whether members and count are up to date. While reconnecting they stay as they were last known. */
+  /** Whether members and count are up to date. While reconnecting, they keep their last values. */
   readonly synced: boolean;
   /**
-   * Resolves when the channel is joined for the first time. Rejects with a {@link RollcallError} when that is refused
-   * or not possible, because the state is `closed` for example. After {@link Rollcall.connect} it is a new promise.
+   * Resolves when the channel is joined for the first time. Rejects with a {@link RollcallError} if the join is refused
+   * or impossible, for example because the state is `closed`. {@link Rollcall.connect} replaces it with a new promise.
    */
   readonly ready: Promise<this>;
   /** Adds a listener, and returns the function that removes it. */
   on<E extends keyof ChannelEvents>(event: E, listener: (...values: ChannelEvents[E]) => void): () => void;
-  /** Sends a message to all who listen to the channel, this connection included. See {@link Rollcall.send}. */
+  /** Sends a message to all listeners of the channel, including this connection. See {@link Rollcall.send}. */
   send(message: Message): Promise<void>;
   /** Leaves the channel for good. Never rejects. */
   leave(): Promise<void>;
 }
 
-/** What the listeners of a connection's events are called with. */
+/** Arguments of the listeners of a connection's events. */
 export interface RollcallEvents {
   state: [change: StateChange];
-  /** The log-in changed in place, by {@link Rollcall.authenticate}. */
+  /** The user changed on the open connection, by {@link Rollcall.authenticate}. */
   user: [user: User];
-  /** The backend sent a message to this connection alone, by its private channel {@link Rollcall.tab}. */
+  /** The backend sent a message to this connection alone, through its private channel {@link Rollcall.tab}. */
   message: [message: Message, from: null, backend?: true];
-  /** Something failed that belongs to no channel, such as a refused token. */
+  /** An error that belongs to no channel, such as a refused token. */
   error: [error: RollcallError];
 }
 
@@ -153,56 +153,56 @@ export interface Options {
   /**
    * Default: `socket` next to client.js. Relative to client.js; http and https stand for ws and wss.
    *
-   * A bundle needs a URL, such as `/message/socket`. It is relative to the file of an ES module that a browser loads, and
-   * to the page in any other bundle.
+   * A bundle needs a URL, such as `/message/socket`. In an ES module that a browser loads, it is relative to the file; in
+   * any other bundle, to the page.
    */
   url?: string | URL;
   /**
-   * Returns the token to log in with, null to stay anonymous. It is called at each connection, and again later if it
-   * fails or takes over 10 s. When a token has expired or is refused, it is asked for another one: the same, none, or a
-   * second one that is refused ends in the state `closed`.
+   * Returns the token to log in with; null to stay anonymous. It is called for each connection, and again later if it
+   * fails or takes over 10 s. When a token has expired or is refused, getToken must return another one. If it returns the
+   * same one or none, or if the second one is refused, too, the state becomes `closed`.
    *
-   * Tokens travel in a frame, never in the URL, and without white space around them. Without getToken, cookies are the
-   * log-in, and then what was last given to {@link Rollcall.authenticate}, until that has expired.
+   * Tokens are sent in a frame, never in the URL, and without surrounding white space. Without getToken, the cookies log
+   * in, or the last token of {@link Rollcall.authenticate}, until it has expired.
    */
   getToken?: () => string | null | undefined | Promise<string | null | undefined>;
 }
 
-/** A connection, kept up until it is closed. */
+/** A connection that is re-established until it is closed. */
 export class Rollcall {
   /** Connects at once. */
   constructor(options?: Options);
   readonly url: URL;
   readonly state: State;
-  /** The connection's id; null while there is none. */
+  /** The connection's id; null while not connected. */
   readonly connection: string | null;
-  /** The connection's private channel, `tab|` and its id; null while there is none. */
+  /** The connection's private channel, `tab|` and its id; null while not connected. */
   readonly tab: string | null;
-  /** Who the connection is logged in as; null for an anonymous one and while there is none. */
+  /** The user of the connection; null if it is anonymous, and while not connected. */
   readonly user: User | null;
   /** The channels joined or to be joined, by name. */
   readonly channels: ReadonlyMap<string, Channel>;
   /** Adds a listener, and returns the function that removes it. */
   on<E extends keyof RollcallEvents>(event: E, listener: (...values: RollcallEvents[E]) => void): () => void;
   /**
-   * Joins a channel, now or when connected, and again after each reconnection. A channel that is joined already is
-   * returned as it is; leave it first to change its presence.
+   * Joins a channel, now or when connected, and again after each reconnection. A channel that is already joined is
+   * returned unchanged; leave it first to change its presence.
    */
   join(name: string, options?: { /** Default: none. */ presence?: Presence }): Channel;
   /**
-   * Logs in, or renews the log-in before its token expires, without leaving channels. Rejects with `bad_token` when
-   * the token is refused, and nothing changes then.
+   * Logs in, or renews the login before its token expires, without leaving channels. If the token is refused, it rejects
+   * with `bad_token`, and nothing changes.
    */
   authenticate(token: string): Promise<User>;
   /**
-   * Sends a message to all who listen to one of the channels, up to 128 names, each of which has to be joined. It resolves
-   * when the server has taken it. It rejects, and then nobody gets it, with `not_joined`, `rate_limited` (the server
-   * cannot deliver so fast: try again later), `too_large`, or `offline` before it was sent. With `timeout`, and with
-   * `offline` after it was sent, it may have been taken.
+   * Sends a message to all listeners of up to 128 channels, each of which must be joined. It resolves when the server has
+   * accepted the message. It rejects with `not_joined`, `rate_limited` (the server cannot deliver that fast: try again
+   * later), `too_large`, or `offline` before it was sent; then no listener gets it. If it rejects with `timeout`, or with
+   * `offline` after it was sent, the server may have accepted it.
    */
   send(channels: string[], message: Message): Promise<void>;
-  /** Connects again after `closed`, with the channels it had; while `waiting`, connects now. Otherwise does nothing. */
+  /** After `closed`, connects again, with the same channels; while `waiting`, connects now. Otherwise, does nothing. */
   connect(): void;
-  /** Closes the connection. The channels are kept for {@link Rollcall.connect}. */
+  /** Closes the connection. {@link Rollcall.connect} joins its channels again. */
   close(): void;
 }

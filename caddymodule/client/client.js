@@ -4,12 +4,12 @@ const REASONS = {
   1001: "going_away", 1008: "policy", 1009: "too_large", 1012: "draining",
   4001: "token_expired", 4003: "origin", 4008: "limit", 4100: "slow_consumer", 4108: "rate_limited",
 };
-const TIMEOUT = 10_000; // ms, for any answer
-const PROBE = 5_000; // ms, for an answer when there is reason to doubt the connection
-const WINDOW = 32; // joins and leaves that are unanswered at a time, at most
-// What may have cut the connection, or ends a wait.
+const TIMEOUT = 10_000; // ms, for an answer
+const PROBE = 5_000; // ms, for an answer on a connection in doubt
+const WINDOW = 32; // maximum of unanswered joins and leaves
+// Events that may have cut the connection, or end a wait.
 const SIGNS = ["online", "offline", "visibilitychange", "resume"];
-// In a bundle that is no ES module, or whose bundler writes the path of the source, the page is the base.
+// In a bundle that is not an ES module, or has the path of the source here, the page is the base.
 const BASE = /^http/.test(import.meta.url) ? import.meta.url : (globalThis.document?.baseURI ?? globalThis.location?.href);
 
 const sleep = (ms) => new Promise((done) => setTimeout(done, ms));
@@ -63,7 +63,7 @@ export class Channel extends Emitter {
 
   _renew() {
     this.ready = new Promise((resolve, reject) => Object.assign(this, { _resolve: resolve, _reject: reject }));
-    this.ready.catch(() => {}); // _fail tells it too
+    this.ready.catch(() => {}); // _fail reports it, too
   }
 
   async _join() {
@@ -93,7 +93,7 @@ export class Channel extends Emitter {
     if (!this.synced) return this._early.push(frame);
     const { seq, kind = this.kind, count = null, joined = [], left = [], updated = [] } = frame;
     if (seq <= this._seq) return;
-    if (seq != this._seq + 1) return this._join(); // one was lost
+    if (seq != this._seq + 1) return this._join(); // a frame was lost
     Object.assign(this, { kind, count, _seq: seq });
     for (const m of left) this.members.delete(m.id);
     if (this.presence == "list") for (const m of [...joined, ...updated]) this.members.set(m.id, m);
@@ -120,7 +120,7 @@ export class Rollcall extends Emitter {
   state = "closed";
   channels = new Map();
   _commands = new Map();
-  _run = 0; // what belongs to an older one is ignored
+  _run = 0; // number of the connection; events of older ones are ignored
   _id = 0;
   _ping = 25;
   _lane = { busy: 0, limit: WINDOW, queue: [] };
@@ -133,7 +133,7 @@ export class Rollcall extends Emitter {
     this._sign = ({ type }) => {
       if (globalThis.document?.hidden && type == "visibilitychange") return;
       if (this.state == "open") this._probe(PROBE);
-      // Not when the server asked for the pause.
+      // Not if the server asked for the pause.
       else if (this.state == "waiting" && this._code == 1006 && type != "offline")
         this._wait(jitter(0), type == "online" ? type : "visible", 1006);
     };
@@ -200,7 +200,7 @@ export class Rollcall extends Emitter {
   _receive(frame) {
     const { type, id, code, ping, reason, channel, message, from, backend } = frame;
     if (ping) this._ping = ping;
-    if (type == "pong" || type == "error") this._patience = 0; // an error may be the answer to a ping
+    if (type == "pong" || type == "error") this._patience = 0; // an error may answer a ping
     if (this._patience) this._expect(this._patience, "silent");
     else {
       clearTimeout(this._beat);
@@ -227,7 +227,7 @@ export class Rollcall extends Emitter {
       if (run == this._run) this._lost(e.code == "bad_token" ? 4001 : 1006, e.code);
     }
     if (run != this._run) return;
-    // The log-in that ended was not renewed: who was logged in does not become a visitor without a word.
+    // The expired login was not renewed: a user must not become anonymous unnoticed.
     if (this._stale && !this.user) return this._lost(4001, this._why);
     this._stale = null;
     this._stable = setTimeout(() => (this._attempt = 0), 5_000);
@@ -236,13 +236,13 @@ export class Rollcall extends Emitter {
     for (const ch of channels) if (run == this._run && ch._live()) ch._join();
   }
 
-  // Gives the server ms to say something.
+  // Ends the connection unless a frame arrives within ms.
   _expect(ms, reason) {
     clearTimeout(this._beat);
     this._beat = setTimeout(() => this._lost(1006, reason), ms);
   }
 
-  // What comes after the ping puts the deadline off, since it may have come before. Only an answer ends the wait for one.
+  // Any frame extends the deadline, but only an answer ends the probe: other frames may have been sent before the ping.
   _probe(patience) {
     this._patience = patience;
     this._ws.send('{"type":"ping"}');
@@ -300,7 +300,7 @@ export class Rollcall extends Emitter {
     for (const ch of this.channels.values()) ch.synced = false;
     for (const settle of [...this._commands.values()]) settle(new RollcallError("offline"));
     const { queue } = this._lane;
-    this._lane.busy = -Infinity; // those in the queue go on, and find no connection
+    this._lane.busy = -Infinity; // queued commands run, and fail as offline
     this._lane = { busy: 0, limit: WINDOW, queue: [] };
     for (const go of queue) go();
   }
@@ -318,15 +318,15 @@ export class Rollcall extends Emitter {
         if (this.state == "open" && !this._patience) this._probe(PROBE);
       }, TIMEOUT);
       this._commands.set(id, settle);
-      // The server would read U+FFFD, which is another name.
+      // The server would read U+FFFD: another name.
       if (/\p{Surrogate}/u.test([frame.channel, frame.channels])) settle(new RollcallError("bad_channel", "half a surrogate pair"));
       else if (this.connection) this._ws.send(JSON.stringify({ ...frame, id }));
       else settle(new RollcallError("offline"));
     });
   }
 
-  // Joins or leaves, and repeats passing failures. The server limits the rate of frames, and the timers of a hidden page
-  // are slow: so answers set the pace, and a refusal has the frames go one by one again.
+  // Joins or leaves, and retries after temporary failures. The server limits the rate of frames, and timers of a hidden
+  // page are slow: so answers set the pace, and after a refusal, frames are sent one by one.
   async _persist(frame, wanted) {
     for (let attempt = 1; ; attempt++) {
       const lane = this._lane;
@@ -341,7 +341,7 @@ export class Rollcall extends Emitter {
         if (!/^(timeout|rate_limited|unavailable)$/.test(code)) throw e;
         if (code == "rate_limited") {
           lane.limit = 1;
-          await sleep(jitter(Math.min(attempt, 3))); // in its place
+          await sleep(jitter(Math.min(attempt, 3))); // keeps its place in the lane
         }
       } finally {
         lane.busy--;

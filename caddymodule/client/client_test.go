@@ -15,7 +15,7 @@ import (
 )
 
 // maxSize bounds the client on the wire, in bytes, compressed. Connecting, logging in and presence take 3 KiB. The
-// rest is for staying true in a page that is hidden, frozen or offline, and for what later frames carry.
+// rest is for staying correct in a page that is hidden, frozen or offline, and for later frames.
 const maxSize = 5 * 1024
 
 func TestClientIsSmall(t *testing.T) {
@@ -54,7 +54,7 @@ var (
 	method    = regexp.MustCompile(`(?m)^  (?:async |private )?(\w+)(?:<[^>]*>)?\(`)
 )
 
-// methods lists the public methods in the body of a class, sorted.
+// methods returns the public methods in the body of a class, sorted.
 func methods(body string) []string {
 	var names []string
 	for _, m := range method.FindAllStringSubmatch(body, -1) {
@@ -105,7 +105,7 @@ func TestClientBehaves(t *testing.T) {
 	}
 	args := []string{"--test", "--test-reporter=tap"}
 	for _, name := range files {
-		if _, err := os.ReadFile(name); err != nil { // so that go test sees when a file changes
+		if _, err := os.ReadFile(name); err != nil { // so that go test reruns when a file changes
 			t.Fatal(err)
 		}
 		if strings.HasSuffix(name, "_test.mjs") {

@@ -3,7 +3,7 @@ import assert from "node:assert/strict";
 import { mock, test } from "node:test";
 import { BOB, FakeSocket, dice, ids, inRoom, joined, load, open, presence, settle, start, tick } from "./harness.mjs";
 
-test("the default URL is the socket beside client.js, with wss for https", () => {
+test("the default URL is the socket next to client.js, with wss for https", () => {
   const { rc } = start();
   assert.equal(FakeSocket.last.url, "wss://portal.example.com/message/socket");
   assert.equal(FakeSocket.last.protocol, "rollcall.v1");
@@ -50,7 +50,7 @@ test("an anonymous connection is open at the welcome", async () => {
   assert.deepEqual(FakeSocket.last.sent, []);
 });
 
-test("a lost connection is made again, and the channels are joined again", async () => {
+test("a lost connection is re-established, and its channels are rejoined", async () => {
   const { rc, ch, ws, states, events } = await inRoom();
   ws.end(1006);
   assert.deepEqual([ids(ch), ch.synced, rc.connection], [["ada"], false, null]);
@@ -103,7 +103,7 @@ test("a connection has to last before the next wait is short again", async () =>
   assert.equal(await lose(5_000), 500);
 });
 
-test("a server that does not answer is given up", async () => {
+test("a connection that gets no welcome times out", async () => {
   const { states } = start();
   const ws = FakeSocket.last;
   await tick(10_000);
@@ -111,7 +111,7 @@ test("a server that does not answer is given up", async () => {
   assert.equal(ws.readyState, 3);
 });
 
-test("what an old connection still says is ignored", async () => {
+test("events of an old connection are ignored", async () => {
   const { rc, ws, ch } = await inRoom();
   await tick(25_000);
   await tick(10_000);
@@ -194,7 +194,7 @@ for (const [code, reason] of [[1001, "going_away"], [1008, "policy"], [1009, "to
 
 // tokens is a getToken that gives these, the last one for ever.
 
-test("a silent server is asked after the ping interval and given up 10 s later", async () => {
+test("a silent server is probed after the ping interval, and the connection ends 10 s later", async () => {
   const { ws, states } = await open({}, { ping: 5 });
   await tick(4_999);
   assert.equal(ws.count("ping"), 0);
@@ -221,7 +221,7 @@ test("anything received is a sign of life", async () => {
   assert.equal(states.at(-1).state, "open");
 });
 
-// network plays the events of the browser, online unless another is named.
+// network fires an event of the browser; online by default.
 function network(t) {
   const target = new EventTarget();
   globalThis.addEventListener = target.addEventListener.bind(target);
@@ -237,7 +237,7 @@ function network(t) {
 const SIGNS = ["online", "offline", "visibilitychange", "resume"];
 
 for (const type of SIGNS) {
-  test(`the event ${type} has an open connection probed`, async (t) => {
+  test(`the event ${type} probes an open connection`, async (t) => {
     const event = network(t);
     const { ws, states } = await open();
     event(type);
@@ -255,7 +255,7 @@ for (const type of SIGNS) {
   });
 }
 
-test("a page that is hidden probes nothing", async (t) => {
+test("a page that is hidden does not probe", async (t) => {
   const event = network(t);
   const { ws } = await open();
   globalThis.document = { hidden: true };
@@ -266,13 +266,13 @@ test("a page that is hidden probes nothing", async (t) => {
   assert.equal(ws.count("ping"), 1);
 });
 
-test("what came before the answer to a probe does not pass for it", async (t) => {
+test("only an answer ends a probe", async (t) => {
   const event = network(t);
   const { ws, states } = await open();
   event("offline");
   for (let i = 0; i < 3; i++) {
     await tick(1_000);
-    ws.receive(presence("elsewhere", i)); // it was on its way
+    ws.receive(presence("elsewhere", i)); // it was in flight
   }
   await tick(4_999);
   assert.equal(states.at(-1).state, "open");
@@ -280,7 +280,7 @@ test("what came before the answer to a probe does not pass for it", async (t) =>
   assert.equal(states.at(-1).reason, "silent");
 });
 
-test("a probe that the server refuses is answered", async (t) => {
+test("an error answers a probe, too", async (t) => {
   const event = network(t);
   const { rc, ws } = await open();
   event("online");
@@ -289,7 +289,7 @@ test("a probe that the server refuses is answered", async (t) => {
   assert.equal(rc.state, "open");
 });
 
-test("a command that times out has the connection probed", async () => {
+test("a command that times out probes the connection", async () => {
   const { rc, ch, ws, states } = await inRoom();
   const failed = assert.rejects(ch.send({}), { code: "timeout" });
   await tick(10_000);
@@ -302,7 +302,7 @@ test("a command that times out has the connection probed", async () => {
   assert.equal(rc.state, "waiting");
 });
 
-test("commands that go on timing out do not put off the end", async () => {
+test("further commands that time out do not delay the end", async () => {
   const { ch, ws, states } = await inRoom();
   const failed = [];
   for (let s = 0; s < 15; s++) {
@@ -382,7 +382,7 @@ test("close ends everything, connect resumes with the same channels", async () =
   assert.deepEqual(ids(ch), ["bob"]);
 });
 
-test("connect does not wait any longer, and does nothing when there is a connection", async () => {
+test("connect ends the wait, and does nothing while connected", async () => {
   const { rc, ws } = await open();
   rc.connect();
   assert.equal(FakeSocket.all.length, 1);
@@ -400,7 +400,7 @@ test("a listener may close the connection at any state", async () => {
     const { rc } = start();
     const off = rc.on("state", (s) => {
       if (s.state != state) return;
-      off(); // once: what comes afterwards comes by itself
+      off(); // once: later states come without it
       rc.close();
     });
     rc.join("room");

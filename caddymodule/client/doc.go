@@ -1,6 +1,6 @@
-// Package client holds the browser client of the websocket protocol: an ES module without dependencies and its TypeScript
-// declarations, embedded as they are served.
+// Package client embeds the browser client of the websocket protocol: an ES module without
+// dependencies, and its TypeScript declarations.
 //
-// The files are the source: there is no build step. client.js keeps its comments few because every page loads it;
-// client.d.ts is its documentation.
+// The files are served as they are: there is no build step. client.js has few comments because every
+// page loads it; client.d.ts is its documentation.
 package client

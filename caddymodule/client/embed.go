@@ -6,12 +6,12 @@ import (
 	"encoding/hex"
 )
 
-// JS is the client, an ES module to be served as text/javascript.
+// JS is the client: an ES module, to be served as text/javascript.
 //
 //go:embed client.js
 var JS string
 
-// Types is the declarations of JS for TypeScript, to be served as text/plain or application/typescript.
+// Types has the TypeScript declarations of JS, to be served as text/plain or application/typescript.
 //
 //go:embed client.d.ts
 var Types string

@@ -1,4 +1,4 @@
-// What the tests of client.js share: a scripted server and a clock. The tests need Node.js 20 or later and no package:
+// Shared by the tests of client.js: a scripted server and a clock. The tests need Node.js 20 or later, and no packages:
 // node --test *_test.mjs
 import { readFileSync } from "node:fs";
 import { afterEach, beforeEach, mock } from "node:test";
@@ -6,7 +6,7 @@ import { afterEach, beforeEach, mock } from "node:test";
 const ORIGIN = "https://portal.example.com/message/client.js?v=1";
 const source = readFileSync(new URL("client.js", import.meta.url), "utf8");
 let loads = 0;
-// load returns the module as if it came from a URL, or from a bundle that has none.
+// load returns the module as if it was loaded from a URL, or from a bundle without one.
 export const load = (url) => import(`data:text/javascript,${encodeURIComponent(
   `//${loads++}\n${source.replaceAll("import.meta.url", JSON.stringify(url) ?? "undefined")}`)}`);
 export const { Rollcall, RollcallError } = await load(ORIGIN);
@@ -61,7 +61,7 @@ afterEach(() => {
   mock.restoreAll();
 });
 
-// settle lets every promise that can go on do so; setImmediate is not mocked.
+// settle waits until no promise can make progress; setImmediate is not mocked.
 export const settle = async () => {
   for (let i = 0; i < 3; i++) await new Promise((done) => setImmediate(done));
 };
@@ -92,7 +92,7 @@ export const joined = (channel, seq, members, more) => ({
 });
 export const presence = (channel, seq, more) => ({ type: "presence", channel, seq, joined: [], left: [], count: 0, ...more });
 
-// inRoom is a client in the channel "room" at seq 7 with Ada.
+// inRoom returns a client in the channel "room" at seq 7 with Ada.
 export async function inRoom(options) {
   const opened = await open(options);
   const ch = opened.rc.join("room", { presence: "list" });

@@ -1,4 +1,4 @@
-// Tests of logging in, and tokens that end.
+// Tests of logging in, and of tokens that expire.
 import assert from "node:assert/strict";
 import { test } from "node:test";
 import { ADA, BOB, FakeSocket, dice, open, settle, start, tick } from "./harness.mjs";
@@ -20,7 +20,7 @@ test("a token is sent in a frame, before any join, and never in the URL", async 
   assert.equal(ws.count("join"), 1);
 });
 
-test("logging in in place changes the user", async () => {
+test("a login on an open connection changes the user", async () => {
   const { rc, ws } = await open();
   const users = [];
   rc.on("user", (u) => users.push(u));
@@ -30,7 +30,7 @@ test("logging in in place changes the user", async () => {
   assert.deepEqual([rc.user, users], [BOB, [BOB]]);
 });
 
-test("a log-in in place that is refused changes nothing", async () => {
+test("a refused login on an open connection changes nothing", async () => {
   const { rc, ws } = await open();
   const done = rc.authenticate("bad");
   ws.answer("authenticate", { type: "error", code: "bad_token", message: "no" });
@@ -49,7 +49,7 @@ test("commands time out, and fail when there is no connection", async () => {
   await assert.rejects(rc.authenticate("T"), { code: "offline" });
 });
 
-test("without getToken the token of the last log-in is used again", async () => {
+test("without getToken, the token of the last login is reused", async () => {
   const { rc, ws } = await open();
   rc.authenticate("T2");
   ws.answer("authenticate", { type: "authenticated", user: BOB });
@@ -71,7 +71,7 @@ async function login(user = ADA) {
   await settle();
 }
 
-test("an expired token is replaced by a fresh one", async () => {
+test("an expired token is replaced by a new one", async () => {
   const { rc, states } = start({ getToken: tokens("T1", "T2") });
   await login();
   FakeSocket.last.end(4001);
@@ -94,7 +94,7 @@ for (const [name, ...list] of [["the same token", "T1", "T1"], ["no token", "T1"
   });
 }
 
-test("a fresh token is asked for whenever one has expired that was accepted", async () => {
+test("a new token is requested whenever an accepted one has expired", async () => {
   const { rc } = start({ getToken: tokens("T1", "T2", "T3", "T4") });
   await login();
   FakeSocket.last.end(4001);
@@ -111,7 +111,7 @@ test("a fresh token is asked for whenever one has expired that was accepted", as
   assert.deepEqual([rc.state, FakeSocket.last.find("authenticate").token], ["open", "T4"]);
 });
 
-test("tokens that expire as soon as they are accepted are asked for ever more slowly", async () => {
+test("tokens that expire at once are requested more and more slowly", async () => {
   let n = 0;
   const { rc, states } = start({ getToken: () => `T${++n}` });
   dice.value = 1;
@@ -144,7 +144,7 @@ test("a token that is refused at connect counts as expired", async () => {
   assert.deepEqual(errors, ["bad_token", "bad_token"]);
 });
 
-test("a log-in that fails for a passing reason is retried with the same token", async () => {
+test("a login that fails temporarily is retried with the same token", async () => {
   const { rc, states } = start({ getToken: () => "T1" });
   await settle();
   FakeSocket.last.welcome();
@@ -157,7 +157,7 @@ test("a log-in that fails for a passing reason is retried with the same token", 
   assert.equal(rc.state, "open");
 });
 
-test("getToken that fails is asked again later", async () => {
+test("getToken is called again later after a failure", async () => {
   let fail = true;
   const { rc, states } = start({ getToken: async () => { if (fail) throw new Error("backend down"); return "T1"; } });
   await settle();
@@ -170,7 +170,7 @@ test("getToken that fails is asked again later", async () => {
 });
 
 for (const [name, getToken] of [["never settles", () => new Promise(() => {})], ["settles too late", () => new Promise((done) => setTimeout(done, 10_001, "T0"))]]) {
-  test(`getToken that ${name} is asked again later`, async () => {
+  test(`getToken that ${name} is called again later`, async () => {
     let late = true;
     const { rc, states } = start({ getToken: () => (late ? getToken() : "T1") });
     await tick(9_999);
@@ -204,7 +204,7 @@ test("white space around a token is not sent", async () => {
   assert.deepEqual([rc.state, FakeSocket.all.length], ["closed", 3], "T2 and a line break is T2");
 });
 
-test("a token of white space is none", async () => {
+test("a token of white space counts as none", async () => {
   const { rc } = start({ getToken: () => "\n" });
   await settle();
   FakeSocket.last.welcome();
@@ -212,7 +212,7 @@ test("a token of white space is none", async () => {
   assert.deepEqual([rc.state, FakeSocket.last.sent], ["open", []]);
 });
 
-// byCookie is a client that the handshake has logged in.
+// byCookie returns a client that the handshake has logged in.
 async function byCookie(options) {
   const opened = start(options);
   await settle();
@@ -254,14 +254,14 @@ for (const [name, options] of [["without getToken", {}], ["with a getToken that 
   });
 }
 
-test("a token that was given once is not used again after it has expired, and the cookie is", async () => {
+test("after it has expired, a token is not reused, but the cookie is", async () => {
   const { rc, ws } = await open({}, { user: ADA });
   rc.authenticate("T2");
   ws.answer("authenticate", { type: "authenticated", user: ADA });
   await settle();
   for (const end of [
     () => FakeSocket.last.end(4001),
-    async () => { // it expired while there was no connection
+    async () => { // it expired while disconnected
       rc.authenticate("T3");
       FakeSocket.last.answer("authenticate", { type: "authenticated", user: ADA });
       await settle();
@@ -292,7 +292,7 @@ test("a token that is refused twice ends with that reason", async () => {
   assert.deepEqual([states.at(-1).state, states.at(-1).reason], ["closed", "bad_token"]);
 });
 
-test("closing while getToken is under way opens nothing", async () => {
+test("closing while getToken runs opens no connection", async () => {
   let give;
   const { rc } = start({ getToken: () => new Promise((done) => { give = done; }) });
   rc.close();

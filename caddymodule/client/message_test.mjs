@@ -1,4 +1,4 @@
-// Tests of messages: sending, and what comes of those of others.
+// Tests of messages: sending and receiving.
 import assert from "node:assert/strict";
 import { test } from "node:test";
 import { ADA, RollcallError, inRoom, open, settle, start, tick } from "./harness.mjs";
@@ -17,7 +17,7 @@ test("a channel sends, and the promise waits for the answer", async () => {
   assert.equal(done, true);
 });
 
-test("several channels get one frame", async () => {
+test("a message to several channels is one frame", async () => {
   const { rc, ws } = await inRoom();
   const sent = rc.send(["room", "hall"], { a: 1 });
   assert.deepEqual(ws.find("send").channels, ["room", "hall"]);
@@ -46,7 +46,7 @@ test("without a connection a message rejects", async () => {
   await assert.rejects(sent, { code: "offline" });
 });
 
-test("a message comes with who sent it", async () => {
+test("a message has its sender", async () => {
   const { ch, ws, events } = await inRoom();
   const got = [];
   const off = ch.on("message", (...values) => got.push(values));
@@ -58,7 +58,7 @@ test("a message comes with who sent it", async () => {
   assert.deepEqual(events, []);
 });
 
-test("a message of the backend is told from one of an anonymous connection", async () => {
+test("a message of the backend differs from one of an anonymous connection", async () => {
   const { rc, ch, ws } = await inRoom();
   const got = [];
   ch.on("message", (...values) => got.push(values));
@@ -69,7 +69,7 @@ test("a message of the backend is told from one of an anonymous connection", asy
   assert.deepEqual(got, [[{ n: 1 }, null, true], [{ backend: true }, null], [{ n: 3 }, null, true]]);
 });
 
-test("messages come before the join is answered too", async () => {
+test("messages arrive before the join is answered, too", async () => {
   const { rc, ws } = await open();
   const got = [];
   rc.join("room").on("message", (m) => got.push(m));
@@ -77,7 +77,7 @@ test("messages come before the join is answered too", async () => {
   assert.deepEqual(got, [{ early: true }]);
 });
 
-test("a message to the private channel is the connection's", async () => {
+test("a message to the private channel is an event of the client", async () => {
   const { rc, ch, ws } = await inRoom();
   const got = [];
   rc.on("message", (...values) => got.push(values));
@@ -86,7 +86,7 @@ test("a message to the private channel is the connection's", async () => {
   assert.deepEqual(got, [[{ only: "you" }, null]]);
 });
 
-test("a message of a channel that was left is nobody's", async () => {
+test("a message of a channel that was left is ignored", async () => {
   const { rc, ch, ws } = await inRoom();
   rc.on("message", () => assert.fail("the connection's are private"));
   ch.on("message", () => assert.fail("left"));
