@@ -13,8 +13,8 @@ import (
 	"github.com/rollcall-gateway/rollcall/presence"
 )
 
-// Patience is how long a test waits for what has to happen; a test that passes does not wait.
-const Patience = 10 * time.Second
+// Patience is how long a test waits for an event; a test that passes does not wait that long.
+const Patience = 60 * time.Second
 
 // Eventually polls until the condition holds.
 func Eventually(t testing.TB, what string, condition func() bool) {

@@ -8,6 +8,7 @@ import (
 	"github.com/nats-io/nats-server/v2/server"
 	"go.uber.org/zap"
 
+	"github.com/rollcall-gateway/rollcall/internal/testkit"
 	"github.com/rollcall-gateway/rollcall/presence"
 	"github.com/rollcall-gateway/rollcall/presence/cluster/bus"
 	"github.com/rollcall-gateway/rollcall/presence/cluster/message"
@@ -49,7 +50,7 @@ func TestPodsThatAreStartedBeforeNATS(t *testing.T) {
 		pods = append(pods, p)
 	}
 	for i, p := range pods {
-		eventually(t, "readiness without NATS", p.Ready)
+		testkit.Eventually(t, "readiness without NATS", p.Ready)
 		dcs, truth := p.AllUsers(t.Context(), host, true, presence.PerUser)
 		if got, want := (answer{truth: truth, dcs: dcs}).text(), fmt.Sprintf("x 1+0[{user-%d }]; missing []", i); got != want {
 			t.Errorf("without NATS %q, want %q", got, want)
@@ -58,7 +59,7 @@ func TestPodsThatAreStartedBeforeNATS(t *testing.T) {
 
 	nats.Start()
 	for _, p := range pods {
-		eventually(t, "complete answer", func() bool {
+		testkit.Eventually(t, "complete answer", func() bool {
 			dcs, truth := p.AllUsers(t.Context(), host, true, presence.PerUser)
 			return answer{truth: truth, dcs: dcs}.text() == "x 2+0[{user-0 } {user-1 }]; complete"
 		})

@@ -4,24 +4,14 @@ import (
 	"fmt"
 	"slices"
 	"testing"
-	"time"
 
 	"go.uber.org/zap"
 
+	"github.com/rollcall-gateway/rollcall/internal/testkit"
 	"github.com/rollcall-gateway/rollcall/presence"
 	"github.com/rollcall-gateway/rollcall/presence/cluster/bus"
 	"github.com/rollcall-gateway/rollcall/presence/cluster/message"
 )
-
-// eventually fails the test if ok is not true within 20 s.
-func eventually(t *testing.T, what string, ok func() bool) {
-	t.Helper()
-	for deadline := time.Now().Add(20 * time.Second); !ok(); time.Sleep(5 * time.Millisecond) {
-		if time.Now().After(deadline) {
-			t.Fatalf("no %s within 20 s", what)
-		}
-	}
-}
 
 // TestThreePodsOverRoutes is all of it together, on loopback.
 func TestThreePodsOverRoutes(t *testing.T) {
@@ -62,13 +52,13 @@ func TestThreePodsOverRoutes(t *testing.T) {
 	pods[1].connect(t, host, "bob", "", "room")
 	pods[2].connect(t, host, "eve", "", "room")
 	for _, p := range pods {
-		eventually(t, "complete answer of pod "+p.link.self.pod, func() bool {
+		testkit.Eventually(t, "complete answer of pod "+p.link.self.pod, func() bool {
 			return p.Ready() && answers(p) == "x 2+0[{ann ann@x} {bob }]; y 1+0[{eve }]; complete"
 		})
 	}
 
 	_, box := pods[2].enter(t, host, "", "anonymous")
-	eventually(t, "message from another pod", func() bool {
+	testkit.Eventually(t, "message from another pod", func() bool {
 		if err := pods[0].reg.Send(host, []string{"anonymous"}, []byte("{}")); err != nil {
 			t.Fatal(err)
 		}
@@ -82,7 +72,7 @@ func TestThreePodsOverRoutes(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
-	eventually(t, "messages in their order", func() bool {
+	testkit.Eventually(t, "messages in their order", func() bool {
 		came = append(came, slices.DeleteFunc(box.take(), func(line string) bool { return line == "anonymous (backend) {}" })...)
 		return slices.Equal(came, sent)
 	})
@@ -94,7 +84,7 @@ func TestThreePodsOverRoutes(t *testing.T) {
 		pods[2].connect(t, host, u.ID, u.Email)
 		want = append(want, u)
 	}
-	eventually(t, "long answer", func() bool {
+	testkit.Eventually(t, "long answer", func() bool {
 		dcs, truth := pods[0].AllUsers(t.Context(), host, true, presence.PerUser)
 		return truth.Complete && len(dcs) == 2 && slices.Equal(dcs[1].Users, want)
 	})
@@ -108,7 +98,7 @@ func TestThreePodsOverRoutes(t *testing.T) {
 		t.Fatal(err)
 	}
 	for _, p := range pods[:2] {
-		eventually(t, "answer without the pod that ended", func() bool {
+		testkit.Eventually(t, "answer without the pod that ended", func() bool {
 			return answers(p) == "x 2+0[{ann ann@x} {bob }]; complete"
 		})
 	}

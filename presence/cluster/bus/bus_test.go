@@ -12,23 +12,13 @@ import (
 	"sync"
 	"sync/atomic"
 	"testing"
-	"time"
 
 	"go.uber.org/zap"
+
+	"github.com/rollcall-gateway/rollcall/internal/testkit"
 )
 
 const testSecret = "a secret of the tests"
-
-// eventually fails the test if ok is not true within 15 s.
-func eventually(t *testing.T, what string, ok func() bool) {
-	t.Helper()
-	for deadline := time.Now().Add(15 * time.Second); !ok(); {
-		if time.Now().After(deadline) {
-			t.Fatalf("no %s within 15 s", what)
-		}
-		time.Sleep(2 * time.Millisecond)
-	}
-}
 
 func open(t *testing.T, cfg Config) *Bus {
 	t.Helper()
@@ -85,7 +75,7 @@ func subscribe(t *testing.T, b *Bus, subject string) *inbox {
 // reaches waits until what from publishes arrives.
 func reaches(t *testing.T, from *Bus, subject string, in *inbox, payload string) {
 	t.Helper()
-	eventually(t, "payload "+payload, func() bool {
+	testkit.Eventually(t, "payload "+payload, func() bool {
 		_ = from.Publish(subject, []byte(payload)) // it may be disconnected still
 		return in.has(payload)
 	})
@@ -107,7 +97,7 @@ func TestAloneListensToNothing(t *testing.T) {
 	if err := b.Publish("s", []byte("to myself")); err != nil {
 		t.Fatal(err)
 	}
-	eventually(t, "payload", func() bool { return in.has("to myself") })
+	testkit.Eventually(t, "payload", func() bool { return in.has("to myself") })
 }
 
 func TestPodListensForRoutesOnly(t *testing.T) {
@@ -154,9 +144,9 @@ func TestOrderAndSize(t *testing.T) {
 			t.Fatal(err)
 		}
 		// The route takes what 64 MB of buffer hold: wait for the taker now and then.
-		eventually(t, "taker", func() bool { return int64(i)-next.Load() < 20 })
+		testkit.Eventually(t, "taker", func() bool { return int64(i)-next.Load() < 20 })
 	}
-	eventually(t, "last payload", func() bool { return next.Load() == n })
+	testkit.Eventually(t, "last payload", func() bool { return next.Load() == n })
 	if wrong.Load() != 0 {
 		t.Errorf("%d payloads out of order or changed", wrong.Load())
 	}
@@ -189,7 +179,7 @@ func TestCancelEndsDelivery(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
-	eventually(t, "all payloads", func() bool { return len(in.all()) == 100 })
+	testkit.Eventually(t, "all payloads", func() bool { return len(in.all()) == 100 })
 	if n.Load() != 1 {
 		t.Errorf("taken %d times", n.Load())
 	}
@@ -222,14 +212,14 @@ func TestStuckTakerHasPayloadsDroppedAndCounted(t *testing.T) {
 		t.Fatal(err)
 	}
 	// The others are served while one is stuck.
-	eventually(t, "payload of another subject", func() bool { return other.has("last") })
+	testkit.Eventually(t, "payload of another subject", func() bool { return other.has("last") })
 	dropped := b.State().Dropped
 	if dropped != extra {
 		t.Errorf("dropped %d, want %d", dropped, extra)
 	}
-	eventually(t, "last error", func() bool { return b.State().LastError != "" })
+	testkit.Eventually(t, "last error", func() bool { return b.State().LastError != "" })
 	close(release)
-	eventually(t, "the rest", func() bool { return n.Load() == maxPendingMessages })
+	testkit.Eventually(t, "the rest", func() bool { return n.Load() == maxPendingMessages })
 	cancel()
 	if got := b.State().Dropped; got != dropped {
 		t.Errorf("dropped %d after cancel, want %d", got, dropped)
@@ -275,7 +265,7 @@ func TestCloseByTaker(t *testing.T) {
 	if err := b.Publish("s", nil); err != nil {
 		t.Fatal(err)
 	}
-	eventually(t, "close", func() bool {
+	testkit.Eventually(t, "close", func() bool {
 		select {
 		case <-done:
 			return true
@@ -294,7 +284,7 @@ func TestCloseSendsWhatWasPublished(t *testing.T) {
 		t.Fatal(err)
 	}
 	b.Close()
-	eventually(t, "goodbye", func() bool { return in.has("goodbye") })
+	testkit.Eventually(t, "goodbye", func() bool { return in.has("goodbye") })
 }
 
 func TestCloseLeavesNothing(t *testing.T) {
@@ -315,7 +305,7 @@ func TestCloseLeavesNothing(t *testing.T) {
 		b.Close()
 		away.Close()
 	}
-	eventually(t, "end of goroutines", func() bool { return runtime.NumGoroutine() <= before })
+	testkit.Eventually(t, "end of goroutines", func() bool { return runtime.NumGoroutine() <= before })
 }
 
 func TestPortInUse(t *testing.T) {
@@ -325,7 +315,7 @@ func TestPortInUse(t *testing.T) {
 	if err == nil || !strings.Contains(err.Error(), a.State().Listen) || !strings.Contains(err.Error(), "in use") {
 		t.Fatalf("error %v", err)
 	}
-	eventually(t, "end of goroutines", func() bool { return runtime.NumGoroutine() <= before })
+	testkit.Eventually(t, "end of goroutines", func() bool { return runtime.NumGoroutine() <= before })
 }
 
 func TestUnknownListenHost(t *testing.T) {
@@ -344,7 +334,7 @@ func TestNothingIsKeptWithoutConnection(t *testing.T) {
 	if err := b.Flush(); !errors.Is(err, ErrDisconnected) {
 		t.Errorf("flush: %v", err)
 	}
-	eventually(t, "reason", func() bool { return b.State().LastError != "" })
+	testkit.Eventually(t, "reason", func() bool { return b.State().LastError != "" })
 	if b.State().Connected {
 		t.Error("connected to nobody")
 	}

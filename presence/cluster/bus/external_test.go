@@ -13,6 +13,8 @@ import (
 	"github.com/nats-io/nats-server/v2/server"
 	"go.uber.org/zap"
 	"go.uber.org/zap/zaptest/observer"
+
+	"github.com/rollcall-gateway/rollcall/internal/testkit"
 )
 
 // external starts a NATS server as others would run it.
@@ -38,7 +40,7 @@ func external(t *testing.T, cluster string, change func(*server.Options)) *serve
 		s.Shutdown()
 		s.WaitForShutdown()
 	})
-	eventually(t, "NATS server", func() bool { return s.Addr() != nil })
+	testkit.Eventually(t, "NATS server", func() bool { return s.Addr() != nil })
 	return s
 }
 
@@ -119,7 +121,7 @@ func TestExternalComesLater(t *testing.T) {
 		o.Host, o.Port, o.Username, o.Password = host, port, "me", "hunter2"
 	}
 	srv := external(t, "us", user)
-	eventually(t, "connection", told(false, true))
+	testkit.Eventually(t, "connection", told(false, true))
 	reaches(t, b, "s", &in, "first")
 	if s := b.State(); s.Reconnects != 0 || s.URL != "nats://"+address {
 		t.Errorf("state %+v", s)
@@ -127,9 +129,9 @@ func TestExternalComesLater(t *testing.T) {
 
 	srv.Shutdown()
 	srv.WaitForShutdown()
-	eventually(t, "loss", told(false, true, false))
+	testkit.Eventually(t, "loss", told(false, true, false))
 	external(t, "us", user)
-	eventually(t, "connection", told(false, true, false, true))
+	testkit.Eventually(t, "connection", told(false, true, false, true))
 	reaches(t, b, "s", &in, "second")
 	if s := b.State(); s.Reconnects != 1 {
 		t.Errorf("state %+v", s)
@@ -148,7 +150,7 @@ func TestExternalRefuses(t *testing.T) {
 	core, logs := observer.New(zap.InfoLevel)
 	srv := external(t, "us", func(o *server.Options) { o.Authorization = "token-of-the-server" })
 	b := open(t, Config{URLs: []string{"nats://hunter2@" + srv.Addr().String()}, Logger: zap.New(core)})
-	eventually(t, "refusals", func() bool { return logs.FilterMessageSnippet("not reachable").Len() >= 2 })
+	testkit.Eventually(t, "refusals", func() bool { return logs.FilterMessageSnippet("not reachable").Len() >= 2 })
 	s := b.State()
 	if s.Connected || !strings.Contains(strings.ToLower(s.LastError), "authorization") {
 		t.Errorf("state %+v", s)
@@ -172,7 +174,7 @@ func TestExternalTLS(t *testing.T) {
 	in := subscribe(t, b, "s")
 	reaches(t, b, "s", in, "x")
 	stranger := open(t, Config{URLs: []string{"tls://" + srv.Addr().String()}, ClientTLS: newAuthority(t).pod(t)})
-	eventually(t, "reason", func() bool { return strings.Contains(stranger.State().LastError, "certificate") })
+	testkit.Eventually(t, "reason", func() bool { return strings.Contains(stranger.State().LastError, "certificate") })
 	if stranger.State().Connected {
 		t.Error("connected to a server of another authority")
 	}
@@ -197,14 +199,14 @@ func TestCredentialsFile(t *testing.T) {
 		*o = *opts
 	})
 	b := open(t, Config{URLs: []string{"nats://" + srv.Addr().String()}, Credentials: file})
-	eventually(t, "reason", func() bool { return b.State().LastError != "" })
+	testkit.Eventually(t, "reason", func() bool { return b.State().LastError != "" })
 	if b.State().Connected {
 		t.Error("connected without credentials")
 	}
 	if err := os.WriteFile(file, good, 0o600); err != nil {
 		t.Fatal(err)
 	}
-	eventually(t, "connection", func() bool { return b.State().Connected })
+	testkit.Eventually(t, "connection", func() bool { return b.State().Connected })
 	in := subscribe(t, b, "s")
 	reaches(t, b, "s", in, "x")
 }

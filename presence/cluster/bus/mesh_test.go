@@ -9,6 +9,7 @@ import (
 	"go.uber.org/zap/zaptest/observer"
 
 	"github.com/rollcall-gateway/rollcall/internal/loopback"
+	"github.com/rollcall-gateway/rollcall/internal/testkit"
 )
 
 // freePorts returns addresses on loopback that nobody listens on.
@@ -29,7 +30,7 @@ func meshed(t *testing.T, round string, pods ...*Bus) {
 		inboxes = append(inboxes, subscribe(t, b, "mesh"))
 	}
 	for i, b := range pods {
-		eventually(t, "routes", func() bool { return len(b.State().Routes) == len(pods)-1 })
+		testkit.Eventually(t, "routes", func() bool { return len(b.State().Routes) == len(pods)-1 })
 		for _, in := range inboxes {
 			reaches(t, b, "mesh", in, fmt.Sprint(round, i))
 		}
@@ -59,7 +60,7 @@ func TestMesh(t *testing.T) {
 				pods = append(pods, open(t, c))
 			}
 			meshed(t, "m", pods...)
-			eventually(t, "round trip of routes", func() bool {
+			testkit.Eventually(t, "round trip of routes", func() bool {
 				for _, r := range pods[0].State().Routes {
 					if r.RTT <= 0 {
 						return false
@@ -89,7 +90,7 @@ func TestStartLogsNoErrors(t *testing.T) {
 	for i, a := range addresses {
 		c := Config{Name: fmt.Sprint("pod-", i), Secret: testSecret, Listen: a, Routes: addresses, Logger: zap.New(core)}
 		pods = append(pods, open(t, c))
-		eventually(t, "a try", func() bool { return i > 0 || logs.FilterMessageSnippet(firstTry).Len() >= 2 })
+		testkit.Eventually(t, "a try", func() bool { return i > 0 || logs.FilterMessageSnippet(firstTry).Len() >= 2 })
 	}
 	meshed(t, "m", pods...)
 	for _, line := range logs.All() {
@@ -107,7 +108,7 @@ func TestRejoinOnTheSamePort(t *testing.T) {
 	pods := []*Bus{start(0), start(1), start(2)}
 	meshed(t, "first", pods...)
 	pods[1].Close()
-	eventually(t, "end of the route", func() bool { return len(pods[0].State().Routes) == 1 && len(pods[2].State().Routes) == 1 })
+	testkit.Eventually(t, "end of the route", func() bool { return len(pods[0].State().Routes) == 1 && len(pods[2].State().Routes) == 1 })
 	pods[1] = start(1)
 	meshed(t, "second", pods...)
 }

@@ -15,6 +15,8 @@ import (
 	"go.uber.org/zap"
 	"go.uber.org/zap/zapcore"
 	"go.uber.org/zap/zaptest/observer"
+
+	"github.com/rollcall-gateway/rollcall/internal/testkit"
 )
 
 // fields returns the texts of a line of the log.
@@ -83,7 +85,7 @@ func TestOutsidersAreRefused(t *testing.T) {
 				t.Errorf("got %q", got)
 			}
 			if test.logged != "" {
-				eventually(t, "log", func() bool { return logs.FilterMessageSnippet(test.logged).Len() > 0 })
+				testkit.Eventually(t, "log", func() bool { return logs.FilterMessageSnippet(test.logged).Len() > 0 })
 				if a.State().Errors == 0 {
 					t.Error("not counted")
 				}
@@ -106,7 +108,7 @@ func TestWithoutTheSecretNobodyJoins(t *testing.T) {
 	a := open(t, Config{Name: "a", Listen: "127.0.0.1:0", Secret: testSecret, Logger: zap.New(core)})
 	stranger := open(t, Config{Name: "b", Listen: "127.0.0.1:0", Routes: []string{a.State().Listen}, Secret: "another"})
 	in := subscribe(t, stranger, "s")
-	eventually(t, "refusals", func() bool { return a.State().Errors >= 2 })
+	testkit.Eventually(t, "refusals", func() bool { return a.State().Errors >= 2 })
 	if err := a.Publish("s", []byte("for pods only")); err != nil {
 		t.Fatal(err)
 	}
@@ -114,7 +116,7 @@ func TestWithoutTheSecretNobodyJoins(t *testing.T) {
 		t.Fatal(err)
 	}
 	refused := a.State().Errors
-	eventually(t, "another refusal", func() bool { return a.State().Errors > refused })
+	testkit.Eventually(t, "another refusal", func() bool { return a.State().Errors > refused })
 	if got := in.all(); len(got) != 0 || len(a.State().Routes) != 0 {
 		t.Errorf("a stranger got %q, routes %v", got, a.State().Routes)
 	}
@@ -140,7 +142,7 @@ func TestWithoutACertificateNobodyJoins(t *testing.T) {
 			before := a.State().Errors
 			cfg.Name, cfg.Listen, cfg.Routes = "stranger", "127.0.0.1:0", []string{a.State().Listen}
 			stranger := open(t, cfg)
-			eventually(t, "refusals", func() bool { return a.State().Errors >= before+2 })
+			testkit.Eventually(t, "refusals", func() bool { return a.State().Errors >= before+2 })
 			if r := a.State().Routes; len(r) != 1 || r[0].Name != "b" {
 				t.Errorf("routes %v", r)
 			}

@@ -5,6 +5,8 @@ import (
 	"sync"
 	"testing"
 	"time"
+
+	"github.com/rollcall-gateway/rollcall/internal/testkit"
 )
 
 // proxy is a link that can go dead without an end: nothing is forwarded and nothing reset, and who connects meanwhile is
@@ -139,13 +141,13 @@ func TestPartitionIsFoundAndHeals(t *testing.T) {
 			start := time.Now()
 			toB.setDead(true)
 			toA.setDead(true)
-			eventually(t, "end of the route at a", func() bool { return len(a.State().Routes) == 0 })
-			eventually(t, "end of the route at b", func() bool { return len(b.State().Routes) == 0 })
+			testkit.Eventually(t, "end of the route at a", func() bool { return len(a.State().Routes) == 0 })
+			testkit.Eventually(t, "end of the route at b", func() bool { return len(b.State().Routes) == 0 })
 			t.Logf("found dead after %v", time.Since(start))
 			if err := a.Publish("s", []byte("lost")); err != nil {
 				t.Errorf("publish on one side of a partition: %v", err)
 			}
-			eventually(t, "own payload", func() bool { return inA.has("lost") })
+			testkit.Eventually(t, "own payload", func() bool { return inA.has("lost") })
 
 			start = time.Now()
 			toB.setDead(false)
@@ -172,7 +174,7 @@ func TestShortInterruptionKeepsTheRoute(t *testing.T) {
 		t.Fatal(err)
 	}
 	link.setDead(false)
-	eventually(t, "payload", func() bool { return in.has("during") })
+	testkit.Eventually(t, "payload", func() bool { return in.has("during") })
 }
 
 // What is published into a dead link has a bound in memory, and Close does not wait for it.
@@ -191,7 +193,7 @@ func TestCloseWithADeadLink(t *testing.T) {
 	done := make(chan struct{})
 	start := time.Now()
 	go func() { a.Close(); close(done) }()
-	eventually(t, "close", func() bool {
+	testkit.Eventually(t, "close", func() bool {
 		select {
 		case <-done:
 			return true
@@ -215,13 +217,13 @@ func TestExternalPartitionIsToldAndHeals(t *testing.T) {
 	in := subscribe(t, a, "s")
 	link.setDead(true)
 	start := time.Now()
-	eventually(t, "loss", func() bool { return !a.State().Connected })
+	testkit.Eventually(t, "loss", func() bool { return !a.State().Connected })
 	t.Logf("found dead after %v", time.Since(start))
 	start = time.Now()
 	link.setDead(false)
 	reaches(t, a, "s", in, "after")
 	t.Logf("healed after %v", time.Since(start))
-	eventually(t, "states", func() bool {
+	testkit.Eventually(t, "states", func() bool {
 		mu.Lock()
 		defer mu.Unlock()
 		return len(states) == 3 && states[0] && !states[1] && states[2]
