@@ -5,21 +5,21 @@ import (
 	"time"
 )
 
-// ages tells how old the oldest of many messages is, without remembering each: it counts them by when they were added.
-// The zero value is empty.
+// ages returns the age of the oldest of many messages. It does not store each, but counts them by
+// the time at which they were added. The zero value is empty.
 type ages struct {
-	slots []ageSlot // by time
+	slots []ageSlot // sorted by start
 }
 
 type ageSlot struct {
-	start int64 // Unix time in ageUnit
+	start int64 // Unix time in units of ageUnit
 	n     int
 }
 
-// ageUnit is how exact ages are.
+// ageUnit is the resolution of ages.
 const ageUnit = 10 * time.Second
 
-// slot returns the slot of a message by its number, which is near to its time in nanoseconds.
+// slot returns the slot of a message by its number, which is close to its time in nanoseconds.
 func slot(number uint64) int64 { return int64(number / uint64(ageUnit)) }
 
 func (a *ages) find(start int64) (int, bool) {
@@ -44,7 +44,7 @@ func (a *ages) remove(number uint64) {
 	}
 }
 
-// oldest returns when the oldest was added, to [ageUnit]; the zero time when there is none.
+// oldest returns when the oldest message was added, to [ageUnit]; the zero time if there is none.
 func (a *ages) oldest() time.Time {
 	if len(a.slots) == 0 {
 		return time.Time{}

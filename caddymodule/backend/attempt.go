@@ -7,19 +7,19 @@ import (
 )
 
 const (
-	// maxRefusals is how many answers have to say that a message is wrong before it is given up.
+	// maxRefusals is the number of answers that must call a message wrong before it is discarded.
 	maxRefusals = 5
 
-	// stuckAfter is the failed attempt at a message that is logged.
+	// stuckAfter is the number of failed attempts at a message after which that is logged.
 	stuckAfter = 10
 )
 
-// attempt tries to deliver the next message of a lane. It is a goroutine of the [Courier], and ends with the timeout of
-// the endpoint at the latest.
+// attempt tries to deliver the next message of a lane. It is a goroutine of the [Courier], and ends
+// at the latest with the timeout of the endpoint.
 func (q *queue) attempt(l *lane, to *Endpoint) {
-	defer q.courier.end()
+	defer q.courier.endTask()
 	q.mu.Lock()
-	l.fresh = false
+	l.hasNew = false
 	from, attempt, refusals := l.next, l.attempts+1, l.refusals+1
 	q.mu.Unlock()
 
@@ -30,7 +30,7 @@ func (q *queue) attempt(l *lane, to *Endpoint) {
 		q.retry(l, "", outcome{why: ReasonDisk, err: err})
 		return
 	case record == nil:
-		q.emptied(l)
+		q.laneEmpty(l)
 		return
 	}
 	r := removal{queue: q, lane: l, channel: l.channel, number: number, size: len(record)}
@@ -39,7 +39,7 @@ func (q *queue) attempt(l *lane, to *Endpoint) {
 		err = errForeign
 	}
 	if err != nil {
-		q.give(r, id, outcome{why: ReasonDamaged, err: err})
+		q.discard(r, id, outcome{why: ReasonDamaged, err: err})
 		return
 	}
 	o := post(q.courier.ctx, q.courier.client, to, id, body, attempt)
@@ -47,22 +47,22 @@ func (q *queue) attempt(l *lane, to *Endpoint) {
 	case o.why == "":
 		q.delivered(r)
 	case q.courier.ctx.Err() != nil:
-		q.done(l, time.Now()) // it was cut at the end of the process
+		q.done(l, time.Now()) // the process ends
 	case o.final && refusals >= maxRefusals:
 		q.courier.observer.Failed(q.host, o.why)
-		q.give(r, id, o)
+		q.discard(r, id, o)
 	default:
 		q.retry(l, id, o)
 	}
 }
 
-// delivered goes on with the next message after a success.
+// delivered removes a delivered message, and schedules the next one of its lane.
 func (q *queue) delivered(r removal) {
 	q.courier.observer.Delivered(q.host)
 	q.mu.Lock()
 	down, warned := q.succeed(time.Now())
 	if down >= outage {
-		q.hurry()
+		q.makeAllDue()
 	}
 	waiting := q.count
 	q.mu.Unlock()
@@ -73,14 +73,14 @@ func (q *queue) delivered(r removal) {
 	q.finish(r)
 }
 
-// give gives a message up.
-func (q *queue) give(r removal, id string, o outcome) {
+// discard removes a message that cannot be delivered.
+func (q *queue) discard(r removal, id string, o outcome) {
 	q.courier.observer.Dropped(q.host, o.why)
 	q.courier.logger.Error("copy given up", append(o.fields(), zap.Stringer("host", q.host), zap.String("id", id))...)
 	q.finish(r)
 }
 
-// finish has a message removed and goes on with the next one.
+// finish schedules the removal of a message, and the next message of its lane.
 func (q *queue) finish(r removal) {
 	q.mu.Lock()
 	r.lane.next, r.lane.attempts, r.lane.refusals = r.number+1, 0, 0
@@ -90,30 +90,30 @@ func (q *queue) finish(r removal) {
 	q.done(r.lane, time.Now())
 }
 
-// done ends an attempt: the lane is due for the next one.
+// done ends an attempt. The lane is due again at the given time.
 func (q *queue) done(l *lane, due time.Time) {
 	q.mu.Lock()
 	defer q.mu.Unlock()
 	q.busy--
 	q.push(l, due)
-	q.kick()
+	q.wakeRun()
 }
 
-// emptied ends an attempt that had nothing to deliver.
-func (q *queue) emptied(l *lane) {
+// laneEmpty ends an attempt that found nothing to deliver.
+func (q *queue) laneEmpty(l *lane) {
 	q.mu.Lock()
 	defer q.mu.Unlock()
 	q.busy--
-	if l.fresh {
-		q.push(l, time.Now()) // it was added just after the disk was looked at
+	if l.hasNew {
+		q.push(l, time.Now()) // a message was added after the disk was read
 	} else {
 		l.state = laneIdle
 		q.drop(l)
 	}
-	q.kick()
+	q.wakeRun()
 }
 
-// retry ends an attempt that failed: the same message is due later.
+// retry ends a failed attempt. The same message is due again later.
 func (q *queue) retry(l *lane, id string, o outcome) {
 	q.courier.observer.Failed(q.host, o.why)
 	now := time.Now()

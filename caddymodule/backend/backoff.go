@@ -5,14 +5,14 @@ import (
 	"time"
 )
 
-// The first pause after a failure, on average half of it, and the longest.
+// Upper bounds of the pause after the first failure, and of any pause.
 const (
 	minPause = 500 * time.Millisecond
 	maxPause = time.Minute
 )
 
-// pause returns how long to wait after so many failures in a row, from 1: any time up to a bound that doubles, so that
-// those who failed together do not come back together.
+// pause returns the pause after the given number of consecutive failures, at least 1. It is random,
+// up to a bound that doubles, so that lanes that failed together do not retry together.
 func pause(failures int) time.Duration {
 	bound := maxPause
 	if failures-1 < 7 { // 0.5 s << 7 is more than a minute

@@ -8,54 +8,56 @@ import (
 )
 
 const (
-	// maxCommit is how many messages are added in one transaction, but for those that are added together.
+	// maxCommit is the number of messages after which a transaction takes no further addition.
 	maxCommit = 2000
 
-	// removalDelay is how long delivered messages may stay on disk when nothing is added: each commit waits for the disk.
+	// removalDelay is how long delivered messages may stay on disk if nothing is added: each commit
+	// waits for the disk.
 	removalDelay = 100 * time.Millisecond
 
-	// maxRemovals is how many may wait to be removed before deliveries do.
+	// maxRemovals is the number of pending removals at which deliveries wait.
 	maxRemovals = 20_000
 
-	// commitRetry is the pause after a commit that failed.
+	// commitRetry is the pause after a failed commit.
 	commitRetry = time.Second
 )
 
-// addition are messages that somebody waits for to be on disk, all or none of them.
+// addition is a group of messages, with a caller that waits until all or none of them are on disk.
 type addition struct {
 	queue   *queue
 	entries []entry
-	done    chan error // of one element
+	done    chan error // capacity 1
 }
 
-// entry is a message as it is stored.
+// entry is a message in its stored form.
 type entry struct {
 	channel, number uint64
 	record          []byte
 }
 
-// removal is a message that is done with.
+// removal is a message to delete: delivered or discarded.
 type removal struct {
 	queue           *queue
 	lane            *lane
 	channel, number uint64
-	size            int // of the record
+	size            int // size of the record in bytes
 }
 
-// committer writes what many add and remove at the same time in one transaction, for each one waits for the disk.
+// committer writes concurrent additions and removals in one transaction, because each transaction
+// waits for the disk.
 type committer struct {
 	store  store
-	failed func(error) // told of each commit that failed
+	failed func(error) // called after each failed commit
 	wake   chan struct{}
 
-	// mu guards what follows.
+	// mu guards the fields below.
 	mu       sync.Mutex
-	room     *sync.Cond // more removals may wait
-	last     uint64     // the number of the last message
+	room     *sync.Cond // signals room for more removals
+	last     uint64     // number of the last message
 	adds     []*addition
 	removals []removal
-	stopping bool // nobody waits to remove any more
-	closing  bool // nothing is added any more
+	stopping bool // remove no longer waits
+	closing  bool // add returns ErrClosed
 }
 
 func newCommitter(s store, last uint64, failed func(error)) *committer {
@@ -64,8 +66,8 @@ func newCommitter(s store, last uint64, failed func(error)) *committer {
 	return c
 }
 
-// add has messages written, and returns when they are on disk. It numbers them: numbers rise in the order of the calls,
-// and are near to the time in nanoseconds.
+// add writes messages, and returns when they are on disk. It numbers them: numbers rise in the
+// order of the calls, and are close to the time in nanoseconds.
 func (c *committer) add(q *queue, entries []entry) error {
 	a := &addition{queue: q, entries: entries, done: make(chan error, 1)}
 	c.mu.Lock()
@@ -84,7 +86,7 @@ func (c *committer) add(q *queue, entries []entry) error {
 	return <-a.done
 }
 
-// remove has a message removed, some time soon.
+// remove schedules the removal of a message.
 func (c *committer) remove(r removal) {
 	c.mu.Lock()
 	for len(c.removals) >= maxRemovals && !c.stopping {
@@ -98,11 +100,11 @@ func (c *committer) remove(r removal) {
 func (c *committer) signal() {
 	select {
 	case c.wake <- struct{}{}:
-	default: // it will look anyway
+	default: // a wake-up is already pending
 	}
 }
 
-// stop lets those go on that wait to remove.
+// stop releases the callers of remove that wait for room.
 func (c *committer) stop() {
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -110,7 +112,7 @@ func (c *committer) stop() {
 	c.room.Broadcast()
 }
 
-// close has run end after a last commit.
+// close makes run end after a last commit.
 func (c *committer) close() {
 	c.mu.Lock()
 	c.closing = true
@@ -120,7 +122,7 @@ func (c *committer) close() {
 
 // run commits until close. It is a goroutine of the [Courier].
 func (c *committer) run() {
-	var late <-chan time.Time // when removals alone are committed
+	var late <-chan time.Time // fires when removals are to be committed without additions
 	for {
 		due := false
 		select {
@@ -146,28 +148,29 @@ func (c *committer) run() {
 	}
 }
 
-// commit writes all that waits. It returns false when removals could not be written, which wait on.
+// commit writes everything that is pending. It returns false if removals could not be written; they
+// stay pending.
 func (c *committer) commit() bool {
 	removing := true
 	for {
-		adds, removals := c.take(removing)
+		adds, removals := c.popPending(removing)
 		if len(adds)+len(removals) == 0 {
 			return removing
 		}
 		err := c.store.Update(func(tx *bbolt.Tx) error { return write(tx, adds, removals) })
 		if err != nil && len(removals) > 0 && len(adds) > 0 {
-			// A disk that is full may have room for less.
-			c.finish(adds, nil, err)
+			// A full disk may still have room for removals alone.
+			c.complete(adds, nil, err)
 			adds = nil
 			err = c.store.Update(func(tx *bbolt.Tx) error { return write(tx, nil, removals) })
 		}
-		c.finish(adds, removals, err)
+		c.complete(adds, removals, err)
 		removing = removing && err == nil
 	}
 }
 
-// take returns what is to be written in one transaction.
-func (c *committer) take(removing bool) (adds []*addition, removals []removal) {
+// popPending returns the content of the next transaction.
+func (c *committer) popPending(removing bool) (adds []*addition, removals []removal) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	n, messages := 0, 0
@@ -185,7 +188,7 @@ func (c *committer) take(removing bool) (adds []*addition, removals []removal) {
 	return adds, removals
 }
 
-// write is one transaction.
+// write is the body of a transaction.
 func write(tx *bbolt.Tx, adds []*addition, removals []removal) error {
 	root := tx.Bucket(rootBucket)
 	for _, a := range adds {
@@ -222,8 +225,9 @@ func write(tx *bbolt.Tx, adds []*addition, removals []removal) error {
 	return nil
 }
 
-// finish tells everybody how a transaction went. Removals that failed go back in front.
-func (c *committer) finish(adds []*addition, removals []removal, err error) {
+// complete reports the result of a transaction to all callers. Failed removals are pending again,
+// before later ones.
+func (c *committer) complete(adds []*addition, removals []removal, err error) {
 	if err != nil {
 		c.failed(err)
 	}

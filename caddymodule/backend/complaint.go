@@ -8,13 +8,13 @@ import (
 	"github.com/rollcall-gateway/rollcall/internal/oftenlog"
 )
 
-// complaintPause is how often the same trouble is logged at most.
+// complaintPause is the minimum time between two log lines about the same problem.
 const complaintPause = 10 * time.Second
 
-// complaints are the troubles that would be logged with each message.
+// complaints are problems that would otherwise be logged for each message.
 type complaints struct{ full, disk oftenlog.Limit }
 
-// complain logs an error, unless one of its kind was logged just before.
+// complain logs an error, unless one of its kind was just logged.
 func (c *Courier) complain(about *oftenlog.Limit, message string, fields ...zap.Field) {
 	if skipped, ok := about.Allow(complaintPause); ok {
 		c.logger.Error(message, append(fields, zap.Int("not_logged_before", skipped))...)

@@ -14,32 +14,32 @@ import (
 	"github.com/rollcall-gateway/rollcall/presence"
 )
 
-// MaxHosts is how many hosts may have messages that wait.
+// MaxHosts is the maximum number of hosts with queued messages.
 const MaxHosts = 1024
 
-// Why a message is not taken.
+// Errors of [Courier.Add].
 var (
-	// ErrNoEndpoint is returned for a host that has no backend.
+	// ErrNoEndpoint is returned for a host without a backend.
 	ErrNoEndpoint = errors.New("the host has no backend")
 
-	// ErrFull is returned when the queue of the host has no room, or too many hosts have one.
+	// ErrFull is returned if the queue of the host is full, or if too many hosts have a queue.
 	ErrFull = errors.New("the queue for the backend is full")
 
-	// ErrDisk is returned when the message could not be written.
+	// ErrDisk is returned if the message could not be written.
 	ErrDisk = errors.New("the queue for the backend cannot be written")
 
 	// ErrClosed is returned after Close.
 	ErrClosed = errors.New("the queue for the backend is closed")
 )
 
-// Config is what a courier needs. All exported fields are required.
+// Config configures a courier. All exported fields are required.
 type Config struct {
-	Folder    string // where the file is; it is made if it is not there. One process at a time can have it
+	Folder    string // folder of the file; created if missing. It belongs to one process at a time
 	Endpoints Endpoints
 	Observer  Observer
 	Logger    *zap.Logger
 
-	transport http.RoundTripper // of a test, nil for the real one
+	transport http.RoundTripper // for tests; if nil, HTTP over the network
 }
 
 // Courier copies messages to the backends of hosts.
@@ -50,27 +50,28 @@ type Courier struct {
 	observer  Observer
 	logger    *zap.Logger
 	client    *http.Client
-	stopping  chan struct{}      // closed when no attempt may begin
-	ctx       context.Context    // of all attempts
-	cut       context.CancelFunc // ends it
+	stopping  chan struct{}      // closed when no attempt may start
+	ctx       context.Context    // context of all attempts
+	cut       context.CancelFunc // cancels ctx
 	committed chan struct{}      // closed when the committer has ended
 
 	complaints
 
-	// life guards the counting of goroutines against those who wait for them. No other lock is taken while it is held.
+	// life guards the counting of goroutines against Close, which waits for them. No other lock is
+	// acquired while it is held.
 	life    sync.Mutex
 	stopped bool
 	running sync.WaitGroup
 
-	// mu guards queues. The lock of a queue may be taken while it is held.
+	// mu guards queues. The lock of a queue may be acquired while it is held.
 	mu     sync.Mutex
 	queues map[presence.HostName]*queue
 }
 
-// Open opens the file in the folder and begins to deliver what is in it.
+// Open opens the file in the folder and starts to deliver its messages.
 //
-// It returns [ErrLocked] when another process has the file. A damaged file is renamed and logged, and a new one takes its
-// place.
+// It returns [ErrLocked] if another process has the file. A damaged file is renamed and logged, and
+// a new one replaces it.
 func Open(cfg Config) (*Courier, error) {
 	s, renamed, err := openStore(cfg.Folder)
 	if err != nil {
@@ -103,11 +104,11 @@ func Open(cfg Config) (*Courier, error) {
 	return c, nil
 }
 
-// Add takes messages for the backend of a host, all or none of them. When it returns nil, they are on disk and will be
-// delivered, each after those that were added before it for the same channel.
+// Add queues messages for the backend of a host, all or none of them. When it returns nil, they are
+// on disk and will be delivered, each after all earlier ones of its channel.
 //
-// It returns [ErrNoEndpoint], [ErrFull], [ErrDisk] or [ErrClosed], each of which may be wrapped, and another error for a
-// message that is no JSON.
+// It returns [ErrNoEndpoint], [ErrFull], [ErrDisk] or [ErrClosed], possibly wrapped, and another
+// error for a message that is not JSON.
 func (c *Courier) Add(host presence.HostName, messages ...Message) error {
 	to := c.endpoints.Endpoint(host)
 	if to == nil {
@@ -142,7 +143,7 @@ func (c *Courier) Add(host presence.HostName, messages ...Message) error {
 	return fmt.Errorf("%w: %w", ErrDisk, err)
 }
 
-// reserve makes room in the queue of a host.
+// reserve reserves room in the queue of a host.
 func (c *Courier) reserve(host presence.HostName, entries []entry, limit int64) (*queue, error) {
 	c.mu.Lock()
 	q := c.queues[host]
@@ -171,7 +172,7 @@ func (c *Courier) notTaken(host presence.HostName, why Reason, n int) {
 	}
 }
 
-// queue returns the queue of a host, a new one if need be. The lock is held, or nobody else knows the courier.
+// queue returns the queue of a host, creating it if necessary. c.mu is held, except in Open.
 func (c *Courier) queue(host presence.HostName) *queue {
 	q := c.queues[host]
 	if q == nil {
@@ -181,7 +182,7 @@ func (c *Courier) queue(host presence.HostName) *queue {
 	return q
 }
 
-// forget removes a queue that has nothing in it.
+// forget removes an empty queue.
 func (c *Courier) forget(q *queue) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -192,7 +193,7 @@ func (c *Courier) forget(q *queue) {
 	}
 }
 
-// Refresh is called when endpoints have changed: what waits is tried at once.
+// Refresh is called after endpoints have changed: queued messages are tried at once.
 func (c *Courier) Refresh() {
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -201,14 +202,14 @@ func (c *Courier) Refresh() {
 	}
 }
 
-// Waiting is what waits for the backend of a host.
+// Waiting counts the messages that are queued for the backend of a host.
 type Waiting struct {
 	Messages int
 	Bytes    int64
-	Oldest   time.Time // when the oldest was added, to 10 s
+	Oldest   time.Time // time at which the oldest was added, to 10 s
 }
 
-// Waiting calls for each host with messages that wait. The function must not call the courier.
+// Waiting calls visit for each host with queued messages. visit must not call the courier.
 func (c *Courier) Waiting(visit func(host presence.HostName, w Waiting)) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -220,8 +221,8 @@ func (c *Courier) Waiting(visit func(host presence.HostName, w Waiting)) {
 	}
 }
 
-// begin counts a goroutine in. It returns false when none may begin any more.
-func (c *Courier) begin() bool {
+// startTask counts a new goroutine. It returns false if none may start.
+func (c *Courier) startTask() bool {
 	c.life.Lock()
 	defer c.life.Unlock()
 	if !c.stopped {
@@ -230,10 +231,10 @@ func (c *Courier) begin() bool {
 	return !c.stopped
 }
 
-func (c *Courier) end() { c.running.Done() }
+func (c *Courier) endTask() { c.running.Done() }
 
-// Close begins no more attempts, waits for those under way until ctx is done, cuts those that are left, and closes the
-// file. What is not delivered is in it.
+// Close starts no more attempts, waits for pending ones until ctx is done, cancels the rest, and
+// closes the file. Undelivered messages stay in it.
 func (c *Courier) Close(ctx context.Context) error {
 	c.life.Lock()
 	again := c.stopped

@@ -12,13 +12,15 @@ import (
 	"testing"
 	"testing/synctest"
 	"time"
+
+	"github.com/rollcall-gateway/rollcall/internal/testkit"
 )
 
-// TestNothingIsLostOrOutOfOrderWhileTheBackendIsDown sends to several channels at once, while the backend goes away in
-// the middle of it, and comes back.
+// TestNothingIsLostOrOutOfOrderWhileTheBackendIsDown sends to several channels at once, while the
+// backend goes down and comes back.
 func TestNothingIsLostOrOutOfOrderWhileTheBackendIsDown(t *testing.T) {
 	const channels, each = 100, 100
-	s, host, got := newScene(t, nil), mustHost(t, "portal.example.com"), newReceived()
+	s, host, got := newScene(t, nil), testkit.MustHost(t, "portal.example.com"), newReceived()
 	listener, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
 		t.Fatal(err)
@@ -26,7 +28,7 @@ func TestNothingIsLostOrOutOfOrderWhileTheBackendIsDown(t *testing.T) {
 	address := listener.Addr().String()
 	s.endpoints.set(host, endpointAt("http://"+address))
 	start := func(l net.Listener) *http.Server {
-		server := &http.Server{Handler: http.HandlerFunc(func(_ http.ResponseWriter, r *http.Request) { got.take(r) })}
+		server := &http.Server{Handler: http.HandlerFunc(func(_ http.ResponseWriter, r *http.Request) { got.record(r) })}
 		go func() { _ = server.Serve(l) }() // ends with Close
 		return server
 	}
@@ -46,28 +48,28 @@ func TestNothingIsLostOrOutOfOrderWhileTheBackendIsDown(t *testing.T) {
 			}
 		})
 	}
-	eventually(t, "some arrive", func() bool { return got.len() > 100 })
+	testkit.Eventually(t, "some arrive", func() bool { return got.len() > 100 })
 	if err := server.Close(); err != nil {
 		t.Fatal(err)
 	}
 	before := got.len()
-	eventually(t, "attempts fail", func() bool { return s.counts.get("failed network") > 8 })
+	testkit.Eventually(t, "attempts fail", func() bool { return s.counts.get("failed network") > 8 })
 	if listener, err = net.Listen("tcp", address); err != nil {
 		t.Fatal(err)
 	}
 	server = start(listener)
 	defer func() { _ = server.Close() }()
 	sent.Wait()
-	eventually(t, "all arrive", func() bool { return got.len() == channels*each })
+	testkit.Eventually(t, "all arrive", func() bool { return got.len() == channels*each })
 	got.inOrder(t, want)
-	eventually(t, "all is removed", func() bool { return s.waiting(host) == Waiting{} })
+	testkit.Eventually(t, "all is removed", func() bool { return s.waiting(host) == Waiting{} })
 	t.Logf("%d arrived before the backend went, %d twice, %d attempts failed", before, got.again, s.counts.get("failed network"))
 	if n := s.counts.get("delivered"); n != channels*each {
 		t.Errorf("%d are counted", n)
 	}
 }
 
-// TestMinuteOfSilence is the same with a clock of its own: for a minute every attempt fails.
+// TestMinuteOfSilence is the same in a synctest bubble: for a minute, every attempt fails.
 func TestMinuteOfSilence(t *testing.T) {
 	for _, test := range []struct {
 		name     string
@@ -92,10 +94,10 @@ func TestMinuteOfSilence(t *testing.T) {
 						mu.Unlock()
 						return test.failure()
 					}
-					got.take(r)
+					got.record(r)
 					return respond(200)
 				}))
-				host, want := mustHost(t, "portal.example.com"), make(map[string]int)
+				host, want := testkit.MustHost(t, "portal.example.com"), make(map[string]int)
 				s.endpoints.set(host, endpointAt("http://backend.example"))
 				for n := range 4 {
 					for c := range test.channels {
@@ -104,7 +106,7 @@ func TestMinuteOfSilence(t *testing.T) {
 						want["portal.example.com "+channel] = n + 1
 					}
 				}
-				time.Sleep(time.Minute) // of the bubble
+				time.Sleep(time.Minute) // in the bubble
 				synctest.Wait()
 				if got.len() > 0 && time.Now().Before(up) {
 					t.Errorf("%d arrived too early", got.len())
@@ -112,7 +114,7 @@ func TestMinuteOfSilence(t *testing.T) {
 				time.Sleep(maxPause) // the longest pause after that
 				synctest.Wait()
 				got.inOrder(t, want)
-				// 8 at first, then one at a time, or each channel with pauses of its own.
+				// 8 at first, then one at a time, or each channel after its own pause.
 				if most := 8 + 12*min(test.channels, maxParallel); attempts > most || attempts < 3 {
 					t.Errorf("%d attempts in the minute, want up to %d", attempts, most)
 				}
@@ -120,10 +122,10 @@ func TestMinuteOfSilence(t *testing.T) {
 					t.Errorf("%v are counted of %d", s.counts.by, attempts)
 				}
 				if n := s.logs.FilterMessage("backend does not take copies, they wait").Len(); n != 1 {
-					t.Errorf("%d lines tell that it is down", n)
+					t.Errorf("%d lines say that it is down", n)
 				}
 				if n := s.logs.FilterMessage("backend takes copies again").Len(); n != 1 {
-					t.Errorf("%d lines tell that it is up", n)
+					t.Errorf("%d lines say that it is up", n)
 				}
 			})
 		})
@@ -148,7 +150,7 @@ func TestMessageThatIsRefusedForGoodIsGivenUp(t *testing.T) {
 			order = append(order, "good")
 			return respond(200)
 		}))
-		host := mustHost(t, "portal.example.com")
+		host := testkit.MustHost(t, "portal.example.com")
 		s.endpoints.set(host, endpointAt("http://backend.example"))
 		for n := range 3 {
 			s.mustAdd(t, host, message("sales", n))
@@ -168,7 +170,7 @@ func TestMessageThatIsRefusedForGoodIsGivenUp(t *testing.T) {
 	})
 }
 
-// Attempts that failed while the backend was down say nothing about the message.
+// Attempts that failed while the backend was down do not count against the message.
 func TestRefusalsAloneCountTowardsGivingUp(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		var attempts atomic.Int64
@@ -181,7 +183,7 @@ func TestRefusalsAloneCountTowardsGivingUp(t *testing.T) {
 			}
 			return respond(200)
 		}))
-		host := mustHost(t, "portal.example.com")
+		host := testkit.MustHost(t, "portal.example.com")
 		s.endpoints.set(host, endpointAt("http://backend.example"))
 		s.mustAdd(t, host, message("sales", 0))
 		time.Sleep(time.Hour)
@@ -206,7 +208,7 @@ func TestBackendIsLeftAloneForAsLongAsItAsks(t *testing.T) {
 			}
 			return respond(200)
 		}))
-		host := mustHost(t, "portal.example.com")
+		host := testkit.MustHost(t, "portal.example.com")
 		s.endpoints.set(host, endpointAt("http://backend.example"))
 		s.mustAdd(t, host, message("sales", 0))
 		synctest.Wait()
@@ -220,7 +222,8 @@ func TestBackendIsLeftAloneForAsLongAsItAsks(t *testing.T) {
 	})
 }
 
-// failing is a backend that fails, and counts, the messages whose text has a part in it, and takes the others.
+// failing is a backend that fails, and counts, the messages that contain part, and accepts the
+// others.
 func failing(part string, got *received, failed *atomic.Int64) roundTrip {
 	return func(r *http.Request) (*http.Response, error) {
 		raw := make([]byte, r.ContentLength)
@@ -232,17 +235,17 @@ func failing(part string, got *received, failed *atomic.Int64) roundTrip {
 			return respond(500)
 		}
 		r.Body, _ = r.GetBody()
-		got.take(r)
+		got.record(r)
 		return respond(200)
 	}
 }
 
-// One channel whose messages fail must not hold the others, and not be tried without a pause.
+// One channel whose messages fail must not delay the others, and must not be tried without a pause.
 func TestChannelThatFailsDoesNotHoldOthers(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		got, bad := newReceived(), atomic.Int64{}
 		s := newScene(t, failing(`"channel":"bad"`, got, &bad))
-		host := mustHost(t, "portal.example.com")
+		host := testkit.MustHost(t, "portal.example.com")
 		s.endpoints.set(host, endpointAt("http://backend.example"))
 		s.mustAdd(t, host, message("bad", 0))
 		const n = 600
@@ -258,25 +261,26 @@ func TestChannelThatFailsDoesNotHoldOthers(t *testing.T) {
 			t.Errorf("the channel that fails was tried %d times in ten minutes", tries)
 		}
 		if lines := s.logs.FilterMessage("copy not delivered, trying on").Len(); lines != 1 {
-			t.Errorf("%d lines tell of it", lines)
+			t.Errorf("%d lines are logged", lines)
 		}
 	})
 }
 
-// Many channels that fail look like a backend that is down, but must not keep the others from finding out that it is not.
+// Many channels that fail look like a backend that is down. Other channels must still find out that
+// it is up.
 func TestChannelsThatFailDoNotHoldOthers(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		got, bad := newReceived(), atomic.Int64{}
 		s := newScene(t, failing(`"channel":"bad`, got, &bad))
-		host := mustHost(t, "portal.example.com")
+		host := testkit.MustHost(t, "portal.example.com")
 		s.endpoints.set(host, endpointAt("http://backend.example"))
-		for n := range 50 * maxParallel { // too many for each to be tried in the hour
+		for n := range 50 * maxParallel { // too many for one attempt each within the hour
 			s.mustAdd(t, host, message(fmt.Sprint("bad-", n), n))
 		}
 		time.Sleep(time.Hour)
 		for i := range 60 {
 			s.mustAdd(t, host, message("good", i))
-			time.Sleep(2 * maxPause) // one for a channel that fails
+			time.Sleep(2 * maxPause) // one pause for a channel that fails
 			synctest.Wait()
 			if got.len() != i+1 {
 				t.Fatalf("%d messages arrived %s after number %d", got.len(), 2*maxPause, i)
@@ -293,10 +297,10 @@ func TestDeadBackendDoesNotDelayOtherHosts(t *testing.T) {
 				<-r.Context().Done()
 				return nil, r.Context().Err()
 			}
-			got.take(r)
+			got.record(r)
 			return respond(200)
 		}))
-		dead, fine := mustHost(t, "dead.example.com"), mustHost(t, "fine.example.com")
+		dead, fine := testkit.MustHost(t, "dead.example.com"), testkit.MustHost(t, "fine.example.com")
 		s.endpoints.set(dead, endpointAt("http://dead.example"))
 		s.endpoints.set(fine, endpointAt("http://fine.example"))
 		for n := range 100 {
@@ -324,7 +328,7 @@ func TestRequestsOfAHostAreBounded(t *testing.T) {
 			time.Sleep(10 * time.Millisecond)
 			return respond(200)
 		}))
-		host := mustHost(t, "portal.example.com")
+		host := testkit.MustHost(t, "portal.example.com")
 		s.endpoints.set(host, endpointAt("http://backend.example"))
 		for n := range 200 {
 			s.mustAdd(t, host, message(fmt.Sprint("channel-", n), n))
@@ -337,14 +341,14 @@ func TestRequestsOfAHostAreBounded(t *testing.T) {
 	})
 }
 
-// More channels than there are lanes for.
+// There are more channels than lanes.
 func TestManyChannels(t *testing.T) {
 	const channels = maxLanes*2 + 100
-	s, host, got := newScene(t, nil), mustHost(t, "portal.example.com"), newReceived()
+	s, host, got := newScene(t, nil), testkit.MustHost(t, "portal.example.com"), newReceived()
 	want := make(map[string]int)
 	s.endpoints.set(host, endpointAt("http://127.0.0.1:1"))
 	s.transport = roundTrip(func(r *http.Request) (*http.Response, error) {
-		got.take(r)
+		got.record(r)
 		return respond(200)
 	})
 	addAll := func(n int) {
@@ -376,14 +380,14 @@ func TestManyChannels(t *testing.T) {
 		t.Errorf("%d lanes", lanes)
 	}
 	s.close(t)
-	s.open(t) // with the backend that works
-	eventually(t, "all arrive", func() bool { return got.len() == 2*channels })
+	s.open(t) // with the working backend
+	testkit.Eventually(t, "all arrive", func() bool { return got.len() == 2*channels })
 	got.inOrder(t, want)
-	eventually(t, "all is removed", func() bool { return s.waiting(host) == Waiting{} })
+	testkit.Eventually(t, "all is removed", func() bool { return s.waiting(host) == Waiting{} })
 }
 
 func TestHostWithoutABackendKeepsItsQueue(t *testing.T) {
-	s, host, got := newScene(t, nil), mustHost(t, "portal.example.com"), newReceived()
+	s, host, got := newScene(t, nil), testkit.MustHost(t, "portal.example.com"), newReceived()
 	server := serve(t, got)
 	s.endpoints.set(host, endpointAt("http://127.0.0.1:1"))
 	for n := range 10 {
@@ -397,7 +401,7 @@ func TestHostWithoutABackendKeepsItsQueue(t *testing.T) {
 	s.mu.Lock()
 	q := s.queues[host]
 	s.mu.Unlock()
-	eventually(t, "the queue rests", func() bool {
+	testkit.Eventually(t, "the queue rests", func() bool {
 		q.mu.Lock()
 		defer q.mu.Unlock()
 		return !q.running && q.busy == 0
@@ -407,14 +411,14 @@ func TestHostWithoutABackendKeepsItsQueue(t *testing.T) {
 	}
 	s.endpoints.set(host, endpointAt(server.URL))
 	s.Refresh()
-	eventually(t, "all arrive", func() bool { return got.len() == 10 })
+	testkit.Eventually(t, "all arrive", func() bool { return got.len() == 10 })
 	got.inOrder(t, map[string]int{"portal.example.com sales": 10})
 }
 
 func TestCloseWaitsForWhatIsUnderWay(t *testing.T) {
 	for _, test := range []struct {
 		name      string
-		patience  time.Duration
+		timeout   time.Duration
 		delivered int
 	}{
 		{"long enough", 5 * time.Second, 1},
@@ -430,19 +434,19 @@ func TestCloseWaitsForWhatIsUnderWay(t *testing.T) {
 						return nil, r.Context().Err()
 					}
 				}))
-				host := mustHost(t, "portal.example.com")
+				host := testkit.MustHost(t, "portal.example.com")
 				s.endpoints.set(host, endpointAt("http://backend.example"))
 				for n := range 3 {
 					s.mustAdd(t, host, message("sales", n))
 				}
 				synctest.Wait()
-				ctx, cancel := context.WithTimeout(t.Context(), test.patience)
+				ctx, cancel := context.WithTimeout(t.Context(), test.timeout)
 				defer cancel()
 				start := time.Now()
 				if err := s.Close(ctx); err != nil {
 					t.Fatal(err)
 				}
-				if took := time.Since(start); took > min(test.patience, time.Second) {
+				if took := time.Since(start); took > min(test.timeout, time.Second) {
 					t.Errorf("it took %s", took)
 				}
 				if err := s.Add(host, message("sales", 3)); !errors.Is(err, ErrClosed) {

@@ -20,10 +20,11 @@ import (
 	"go.uber.org/zap"
 
 	"github.com/rollcall-gateway/rollcall/internal/boltfile"
+	"github.com/rollcall-gateway/rollcall/internal/testkit"
 	"github.com/rollcall-gateway/rollcall/presence"
 )
 
-// What a process of the test is told that is to be killed, or has no room on its disk.
+// Environment of a child process of the test, which is to be killed, or has a full disk.
 const (
 	childFolder = "ROLLCALL_BACKEND_TEST_FOLDER"
 	childRoom   = "ROLLCALL_BACKEND_TEST_ROOM"
@@ -43,7 +44,8 @@ func TestMain(m *testing.M) {
 
 const childChannels = 8
 
-// child adds messages to several channels at once, and prints what it was told is on disk, until it is killed.
+// child adds messages to several channels at once, and prints which are on disk, until it is
+// killed.
 func child(folder string) {
 	to := new(endpoints)
 	c, err := Open(Config{Folder: folder, Endpoints: to, Observer: new(counts), Logger: zap.NewNop()})
@@ -75,7 +77,7 @@ func child(folder string) {
 	all.Wait()
 }
 
-// TestKilledProcessLosesNothingThatWasAcknowledged kills a process while it adds, several times.
+// TestKilledProcessLosesNothingThatWasAcknowledged repeatedly kills a process that adds messages.
 func TestKilledProcessLosesNothingThatWasAcknowledged(t *testing.T) {
 	self, err := os.Executable()
 	if err != nil {
@@ -84,18 +86,18 @@ func TestKilledProcessLosesNothingThatWasAcknowledged(t *testing.T) {
 	for round := range 5 {
 		s := &scene{folder: t.TempDir(), endpoints: new(endpoints)}
 		acknowledged := runAndKill(t, self, s.folder, 200+rand.IntN(2000))
-		got, host := newReceived(), mustHost(t, "portal.example.com")
+		got, host := newReceived(), testkit.MustHost(t, "portal.example.com")
 		s.open(t)
 		waiting := s.waiting(host).Messages
 		server := serve(t, got)
 		s.endpoints.set(host, endpointAt(server.URL))
 		s.Refresh()
-		eventually(t, "all arrive", func() bool { return got.len() == waiting })
+		testkit.Eventually(t, "all arrive", func() bool { return got.len() == waiting })
 		total := 0
 		want := make(map[string]int)
 		for channel := range childChannels {
 			key := fmt.Sprint("portal.example.com ", channel)
-			// What was written and not yet told may be there.
+			// Messages that were written but not acknowledged may be there.
 			if n := len(got.order[key]); n < acknowledged[channel] || n > acknowledged[channel]+1 {
 				t.Errorf("channel %d has %d messages, %d were acknowledged", channel, n, acknowledged[channel])
 			}
@@ -110,10 +112,11 @@ func TestKilledProcessLosesNothingThatWasAcknowledged(t *testing.T) {
 	}
 }
 
-// runAndKill runs child and kills it after so many messages. It returns how many were acknowledged by channel.
+// runAndKill runs child and kills it after a number of messages. It returns how many were
+// acknowledged, by channel.
 func runAndKill(t *testing.T, self, folder string, after int) (acknowledged [childChannels]int) {
 	t.Helper()
-	ctx, cancel := context.WithTimeout(t.Context(), patience)
+	ctx, cancel := context.WithTimeout(t.Context(), testkit.Patience)
 	defer cancel()
 	cmd := exec.CommandContext(ctx, self)
 	cmd.Env = append(os.Environ(), childFolder+"="+folder)
@@ -128,7 +131,7 @@ func runAndKill(t *testing.T, self, folder string, after int) (acknowledged [chi
 	for n := 0; lines.Scan(); n++ {
 		var channel, number int
 		if _, err := fmt.Sscan(lines.Text(), &channel, &number); err != nil {
-			t.Errorf("the process says %q", lines.Text())
+			t.Errorf("the process printed %q", lines.Text())
 			break
 		}
 		acknowledged[channel] = number + 1
@@ -152,7 +155,8 @@ func TestSecondProcessIsRefused(t *testing.T) {
 	}
 }
 
-// Of several that start at the same time in an empty folder, one has the file. The lock is one between processes too.
+// Of several couriers that start at the same time in an empty folder, one has the file. The lock
+// also works within a process.
 func TestOneOfThoseThatStartTogetherHasTheFile(t *testing.T) {
 	for range 50 {
 		folder := t.TempDir()
@@ -177,13 +181,13 @@ func TestOneOfThoseThatStartTogetherHasTheFile(t *testing.T) {
 			}
 		}
 		if opened != 1 {
-			t.Fatalf("%d have the file", opened)
+			t.Fatalf("%d couriers have the file", opened)
 		}
 	}
 }
 
 func TestQueueThatIsFullTakesNoMore(t *testing.T) {
-	s, host, other := newScene(t, nil), mustHost(t, "full.example.com"), mustHost(t, "other.example.com")
+	s, host, other := newScene(t, nil), testkit.MustHost(t, "full.example.com"), testkit.MustHost(t, "other.example.com")
 	to := endpointAt("http://127.0.0.1:1")
 	to.Queue = 10_000
 	s.endpoints.set(host, to)
@@ -215,14 +219,14 @@ func TestQueueThatIsFullTakesNoMore(t *testing.T) {
 	got := newReceived()
 	s.endpoints.set(host, endpointAt(serve(t, got).URL))
 	s.Refresh()
-	eventually(t, "what was taken arrives", func() bool { return got.len() == added-1 })
+	testkit.Eventually(t, "the accepted messages arrive", func() bool { return got.len() == added-1 })
 	got.inOrder(t, map[string]int{"full.example.com sales": added - 1})
-	eventually(t, "there is room again", func() bool { return s.waiting(host).Bytes == 0 })
+	testkit.Eventually(t, "there is room again", func() bool { return s.waiting(host).Bytes == 0 })
 }
 
-// What is sent to several channels at once is taken for all of them or for none.
+// A message to several channels is accepted for all of them or for none.
 func TestMessagesThatAreAddedTogetherAreTakenTogether(t *testing.T) {
-	s, host, got := newScene(t, nil), mustHost(t, "portal.example.com"), newReceived()
+	s, host, got := newScene(t, nil), testkit.MustHost(t, "portal.example.com"), newReceived()
 	to := endpointAt("http://127.0.0.1:1")
 	to.Queue = 3000
 	s.endpoints.set(host, to)
@@ -241,7 +245,7 @@ func TestMessagesThatAreAddedTogetherAreTakenTogether(t *testing.T) {
 	bad := several(1, 3)
 	bad[2].Message = []byte("no JSON")
 	if err := s.Add(host, bad...); err == nil {
-		t.Error("what is no JSON is taken")
+		t.Error("a message that is not JSON is accepted")
 	}
 	if n := s.waiting(host).Messages; n != 5 || s.counts.get("not taken full") != 100 {
 		t.Errorf("%d messages wait, counted: %v", n, s.counts.by)
@@ -251,7 +255,7 @@ func TestMessagesThatAreAddedTogetherAreTakenTogether(t *testing.T) {
 	}
 	s.endpoints.set(host, endpointAt(serve(t, got).URL))
 	s.Refresh()
-	eventually(t, "all arrive", func() bool { return got.len() == 10 })
+	testkit.Eventually(t, "all arrive", func() bool { return got.len() == 10 })
 	want := make(map[string]int)
 	for i := range 5 {
 		want[fmt.Sprint("portal.example.com channel-", i)] = 2
@@ -263,22 +267,22 @@ func TestHostsAreBounded(t *testing.T) {
 	s := newScene(t, nil)
 	for n := range MaxHosts {
 		s.mu.Lock()
-		s.queue(mustHost(t, fmt.Sprintf("host-%d.example.com", n)))
+		s.queue(testkit.MustHost(t, fmt.Sprintf("host-%d.example.com", n)))
 		s.mu.Unlock()
 	}
-	host := mustHost(t, "another.example.com")
+	host := testkit.MustHost(t, "another.example.com")
 	s.endpoints.set(host, endpointAt("http://127.0.0.1:1"))
 	if err := s.Add(host, message("sales", 0)); !errors.Is(err, ErrFull) || s.counts.get("not taken hosts") != 1 {
 		t.Errorf("the error is %v, counted: %v", err, s.counts.by)
 	}
 }
 
-// waitOnDisk fills a folder with messages that nobody takes, and returns its file.
+// waitOnDisk fills a folder with messages that are not delivered, and returns its file.
 func waitOnDisk(t *testing.T, n int) (s *scene, file string) {
 	t.Helper()
 	s = &scene{folder: t.TempDir(), endpoints: new(endpoints)}
 	s.open(t)
-	host := mustHost(t, "portal.example.com")
+	host := testkit.MustHost(t, "portal.example.com")
 	s.endpoints.set(host, endpointAt("http://127.0.0.1:1"))
 	for i := range n {
 		s.mustAdd(t, host, message("sales", i))
@@ -309,10 +313,10 @@ func TestDamagedRecordIsGivenUpAndTheOthersArrive(t *testing.T) {
 		t.Fatal(err)
 	}
 	got := newReceived()
-	s.endpoints.set(mustHost(t, "portal.example.com"), endpointAt(serve(t, got).URL))
+	s.endpoints.set(testkit.MustHost(t, "portal.example.com"), endpointAt(serve(t, got).URL))
 	s.open(t)
 	defer s.close(t)
-	eventually(t, "the others arrive", func() bool { return got.len() == 19 })
+	testkit.Eventually(t, "the others arrive", func() bool { return got.len() == 19 })
 	if s.counts.get("dropped damaged") != 1 || s.logs.FilterMessage("copy given up").Len() != 1 {
 		t.Errorf("counted: %v, logged: %v", s.counts.by, s.logs.All())
 	}
@@ -321,7 +325,7 @@ func TestDamagedRecordIsGivenUpAndTheOthersArrive(t *testing.T) {
 	}
 }
 
-// A flipped bit in the name of a host sends nothing to the backend of another, and loses nothing in silence.
+// A flipped bit in the name of a host sends nothing to the backend of another host, and is logged.
 func TestMessagesUnderAnotherHostAreNotDelivered(t *testing.T) {
 	for _, other := range []string{"qortal.example.com", "PORTAL.example.com", "portal.exampl\x00.com"} {
 		t.Run(other, func(t *testing.T) {
@@ -330,7 +334,7 @@ func TestMessagesUnderAnotherHostAreNotDelivered(t *testing.T) {
 			if err != nil {
 				t.Fatal(err)
 			}
-			// The name of the bucket; what is in the records has a checksum.
+			// Change the name of the bucket; the records have checksums.
 			for _, key := range [][]byte{[]byte("portal.example.com")} {
 				for at := 0; ; at += len(key) {
 					i := bytes.Index(raw[at:], key)
@@ -348,8 +352,8 @@ func TestMessagesUnderAnotherHostAreNotDelivered(t *testing.T) {
 			}
 			got := newReceived()
 			to := endpointAt(serve(t, got).URL)
-			s.endpoints.set(mustHost(t, "portal.example.com"), to)
-			s.endpoints.set(mustHost(t, "qortal.example.com"), to)
+			s.endpoints.set(testkit.MustHost(t, "portal.example.com"), to)
+			s.endpoints.set(testkit.MustHost(t, "qortal.example.com"), to)
 			s.open(t)
 			defer s.close(t)
 			if s.logs.FilterMessageSnippet("was damaged and is set aside").Len() != 1 {
@@ -365,10 +369,10 @@ func TestMessagesUnderAnotherHostAreNotDelivered(t *testing.T) {
 	}
 }
 
-// A record that got under another host while the file was open is given up.
+// A record that got under another host while the file was open is discarded.
 func TestRecordOfAnotherHostIsGivenUp(t *testing.T) {
 	s := newScene(t, nil)
-	portal, other := mustHost(t, "portal.example.com"), mustHost(t, "other.example.com")
+	portal, other := testkit.MustHost(t, "portal.example.com"), testkit.MustHost(t, "other.example.com")
 	body, err := Message{Channel: "sales", Mode: Listen, Message: []byte("{}")}.encode("msg_1", portal)
 	if err != nil {
 		t.Fatal(err)
@@ -383,13 +387,13 @@ func TestRecordOfAnotherHostIsGivenUp(t *testing.T) {
 	if err := s.committer.add(q, entries); err != nil {
 		t.Fatal(err)
 	}
-	eventually(t, "it is given up", func() bool { return s.counts.get("dropped damaged") == 1 })
+	testkit.Eventually(t, "it is discarded", func() bool { return s.counts.get("dropped damaged") == 1 })
 	if n := got.len(); n != 0 {
 		t.Errorf("%d were delivered", n)
 	}
 }
 
-// TestFileThatLostItsEndIsSetAside cuts the file, as a disk that was full or a copy that was not finished does.
+// TestFileThatLostItsEndIsSetAside truncates the file, like a full disk or an interrupted copy.
 func TestFileThatLostItsEndIsSetAside(t *testing.T) {
 	whole, file := waitOnDisk(t, 200)
 	raw, err := os.ReadFile(file)
@@ -423,7 +427,7 @@ func TestFileOfRubbishNeverEndsTheProcess(t *testing.T) {
 		changed := bytes.Clone(raw)
 		at := random.IntN(len(changed))
 		if random.IntN(2) == 0 {
-			at = random.IntN(min(len(changed), 16*os.Getpagesize())) // where the pages in use are
+			at = random.IntN(min(len(changed), 16*os.Getpagesize())) // within the used pages
 		}
 		for i := range min(1+random.IntN(3*os.Getpagesize()), len(changed)-at) {
 			changed[at+i] = byte(random.Uint32())
@@ -433,10 +437,10 @@ func TestFileOfRubbishNeverEndsTheProcess(t *testing.T) {
 		}
 		s := &scene{folder: folder, endpoints: new(endpoints)}
 		s.open(t)
-		host := mustHost(t, "portal.example.com")
+		host := testkit.MustHost(t, "portal.example.com")
 		s.endpoints.set(host, endpointAt("http://127.0.0.1:1"))
 		s.Refresh()
-		// What is damaged where nobody looks may be found now, and is an error then.
+		// Damage that the check did not see may be found now, as an error.
 		err := s.Add(host, message("sales", 1))
 		if s.logs.FilterMessageSnippet("set aside").Len() > 0 {
 			aside++
@@ -455,7 +459,7 @@ func TestFileOfRubbishNeverEndsTheProcess(t *testing.T) {
 	}
 }
 
-// checkDamaged opens a damaged file, which must be kept, and uses the one in its place.
+// checkDamaged opens a damaged file, which must be kept, and uses its replacement.
 func checkDamaged(t *testing.T, s *scene, file string, content []byte) {
 	t.Helper()
 	s.open(t)
@@ -466,12 +470,12 @@ func checkDamaged(t *testing.T, s *scene, file string, content []byte) {
 	if s.logs.FilterMessageSnippet("was damaged and is set aside").Len() != 1 {
 		t.Errorf("logged: %v", s.logs.All())
 	}
-	host := mustHost(t, "portal.example.com")
+	host := testkit.MustHost(t, "portal.example.com")
 	s.endpoints.set(host, endpointAt("http://127.0.0.1:1"))
 	s.mustAdd(t, host, message("sales", 0))
 	s.close(t)
 
-	// A second one is not put over the first.
+	// A second damaged file does not replace the first.
 	if err := os.WriteFile(file, content, 0o600); err != nil {
 		t.Fatal(err)
 	}
@@ -493,10 +497,10 @@ func TestFolderThatCannotBeMade(t *testing.T) {
 }
 
 func TestWritesThatFailAreRefusedAndLaterOnesTaken(t *testing.T) {
-	s, host := newScene(t, nil), mustHost(t, "portal.example.com")
+	s, host := newScene(t, nil), testkit.MustHost(t, "portal.example.com")
 	s.endpoints.set(host, endpointAt("http://127.0.0.1:1"))
 	s.mustAdd(t, host, message("sales", 0))
-	// The database is closed under the courier: each write fails.
+	// The courier's database is closed: each write fails.
 	if err := s.store.Close(); err != nil {
 		t.Fatal(err)
 	}
@@ -511,7 +515,7 @@ func TestWritesThatFailAreRefusedAndLaterOnesTaken(t *testing.T) {
 	s.endpoints.set(host, endpointAt(serve(t, got).URL))
 	s.open(t)
 	s.mustAdd(t, host, message("sales", 1))
-	eventually(t, "both arrive", func() bool { return got.len() == 2 })
+	testkit.Eventually(t, "both arrive", func() bool { return got.len() == 2 })
 	got.inOrder(t, map[string]int{"portal.example.com sales": 2})
 }
 
@@ -553,9 +557,9 @@ func TestPauseGrowsToAMinute(t *testing.T) {
 	}
 }
 
-// BenchmarkAdd is what many connections at once can have written; each waits for the disk.
+// BenchmarkAdd measures additions by many connections at once; each waits for the disk.
 func BenchmarkAdd(b *testing.B) {
-	s, host := newScene(b, nil), mustHost(b, "portal.example.com")
+	s, host := newScene(b, nil), testkit.MustHost(b, "portal.example.com")
 	to := endpointAt("http://127.0.0.1:1")
 	to.Queue = 1 << 40
 	s.endpoints.set(host, to)

@@ -6,16 +6,16 @@ import (
 	"github.com/rollcall-gateway/rollcall/presence"
 )
 
-// Endpoint is the backend of a site. It does not change.
+// Endpoint is the backend of a site. It is immutable.
 type Endpoint struct {
-	URL     string        // absolute, of http or https
+	URL     string        // absolute, with http or https
 	Secrets []Secret      // at least one
-	Timeout time.Duration // of an attempt
-	Queue   int64         // bytes that may wait for it, for each host
+	Timeout time.Duration // timeout of an attempt
+	Queue   int64         // maximum size of each host's queue in bytes
 }
 
-// Endpoints knows the backends. It is asked often and must not block.
+// Endpoints looks up backends. It is called often and must not block.
 type Endpoints interface {
-	// Endpoint returns the backend of a host, nil when it has none now.
+	// Endpoint returns the backend of a host; nil if it has none now.
 	Endpoint(host presence.HostName) *Endpoint
 }

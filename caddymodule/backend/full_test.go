@@ -10,12 +10,14 @@ import (
 	"testing"
 
 	"go.uber.org/zap"
+
+	"github.com/rollcall-gateway/rollcall/internal/testkit"
 )
 
-// openWithRoom tries to open the file several times while files can have so many bytes at most, as on a disk that is full. It
-// prints the errors.
+// openWithRoom tries several times to open the file while the size of files is limited to room
+// bytes, as on a full disk. It prints the errors.
 func openWithRoom(folder string, room int) {
-	signal.Ignore(syscall.SIGXFSZ) // so that a write fails
+	signal.Ignore(syscall.SIGXFSZ) // so that writes fail
 	if err := syscall.Setrlimit(syscall.RLIMIT_FSIZE, &syscall.Rlimit{Cur: uint64(room), Max: uint64(room)}); err != nil {
 		fmt.Println(err)
 		return
@@ -26,7 +28,7 @@ func openWithRoom(folder string, room int) {
 	}
 }
 
-// A file that there was no room for is not a damaged one, which somebody would have to look at.
+// A file that did not fit is not a damaged file, which an operator would have to examine.
 func TestFileIsMadeWhenTheDiskHasRoomAgain(t *testing.T) {
 	self, err := os.Executable()
 	if err != nil {
@@ -43,7 +45,7 @@ func TestFileIsMadeWhenTheDiskHasRoomAgain(t *testing.T) {
 			}
 			s.open(t)
 			defer s.close(t)
-			host := mustHost(t, "portal.example.com")
+			host := testkit.MustHost(t, "portal.example.com")
 			s.endpoints.set(host, endpointAt("http://127.0.0.1:1"))
 			s.mustAdd(t, host, message("sales", 0))
 			entries, err := os.ReadDir(s.folder)

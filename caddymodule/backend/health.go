@@ -6,53 +6,54 @@ import (
 	"go.uber.org/zap"
 )
 
-// health is how the backend of a host does. The lock of its queue guards it.
+// health is the state of the backend of a host. The lock of its queue guards it.
 //
-// A failure makes its own lane wait. When so many lanes have failed, and none succeeded, that it is rather the backend
-// than a message, one attempt at a time is made, after a pause, until one succeeds.
+// A failure delays only its own lane. If many lanes fail and none succeeds, the backend is probably
+// at fault rather than a message. Then only one attempt at a time is made, after a pause, until one
+// succeeds.
 type health struct {
-	epoch  uint64    // from 1; grows each time that failures end
-	failed int       // lanes that failed since the last success
-	since  time.Time // when the first of them did
-	pauses int       // since the last success
-	paused time.Time // until when nothing is tried
-	asked  time.Time // the same, because the backend asked for it
-	warned bool
+	epoch       uint64    // from 1; incremented after each series of failures
+	failed      int       // lanes that failed since the last success
+	since       time.Time // time of the first of these failures
+	pauses      int       // pauses since the last success
+	pausedUntil time.Time // end of the pause
+	retryAt     time.Time // end of the pause that the backend has asked for
+	warned      bool      // the failures were logged
 }
 
 const (
-	// warnAfter is how long a backend may fail before a line is logged.
+	// warnAfter is how long a backend may fail before that is logged.
 	warnAfter = 2 * time.Second
 
-	// outage is how long nothing must have succeeded for the first success to mean that all is well again.
+	// outage is the time without a success after which the next success makes all lanes due.
 	outage = 5 * time.Second
 )
 
-// allowed returns how many attempts may be under way, and for how long none may begin.
+// allowed returns how many attempts may be pending, and for how long none may start.
 func (h *health) allowed(now time.Time) (parallel int, pausing time.Duration) {
 	parallel = maxParallel
 	if h.failed >= maxParallel {
 		parallel = 1
 	}
-	return parallel, max(h.paused.Sub(now), h.asked.Sub(now))
+	return parallel, max(h.pausedUntil.Sub(now), h.retryAt.Sub(now))
 }
 
-// fail takes a failure into account. The epochs of lanes tell those that have failed already from others. It reports
-// whether it is time to warn.
+// fail records a failure of the lane. A lane counts once in an epoch. fail reports whether it is
+// time to warn.
 func (h *health) fail(l *lane, o outcome, now time.Time) (warn bool) {
 	if h.failed == 0 {
 		h.since = now
 	}
-	if l.failedIn != h.epoch {
+	if l.failedEpoch != h.epoch {
 		h.failed++
 	}
-	l.failedIn = h.epoch
+	l.failedEpoch = h.epoch
 	if o.after > 0 {
-		h.asked = now.Add(o.after)
+		h.retryAt = now.Add(o.after)
 	}
-	if h.failed >= maxParallel && !now.Before(h.paused) { // what began before a pause does not make it longer
+	if h.failed >= maxParallel && !now.Before(h.pausedUntil) { // attempts from before a pause do not extend it
 		h.pauses++
-		h.paused = now.Add(pause(h.pauses))
+		h.pausedUntil = now.Add(pause(h.pauses))
 	}
 	if h.warned || now.Sub(h.since) < warnAfter {
 		return false
@@ -61,17 +62,18 @@ func (h *health) fail(l *lane, o outcome, now time.Time) (warn bool) {
 	return true
 }
 
-// succeed takes a success into account. It returns how long nothing had succeeded, and whether that was warned of.
+// succeed records a success. It returns how long nothing had succeeded, and whether that was
+// logged.
 func (h *health) succeed(now time.Time) (down time.Duration, warned bool) {
 	if h.failed == 0 {
 		return 0, false
 	}
 	down, warned = now.Sub(h.since), h.warned
-	*h = health{epoch: h.epoch + 1, asked: h.asked}
+	*h = health{epoch: h.epoch + 1, retryAt: h.retryAt}
 	return down, warned
 }
 
-// fields say in a log line how an attempt went.
+// fields returns the log fields of an attempt.
 func (o outcome) fields() []zap.Field {
 	return []zap.Field{zap.String("reason", string(o.why)), zap.Int("status", o.status), zap.Error(o.err)}
 }

@@ -20,28 +20,7 @@ import (
 	"github.com/rollcall-gateway/rollcall/presence"
 )
 
-// patience is how long a test waits for what has to happen; a test that passes does not wait.
-const patience = 60 * time.Second
-
-func eventually(t testing.TB, what string, condition func() bool) {
-	t.Helper()
-	for deadline := time.Now().Add(patience); !condition(); time.Sleep(time.Millisecond) {
-		if time.Now().After(deadline) {
-			t.Fatalf("not within %s: %s", patience, what)
-		}
-	}
-}
-
-func mustHost(t testing.TB, name string) presence.HostName {
-	t.Helper()
-	host, err := presence.ParseHostName(name)
-	if err != nil {
-		t.Fatal(err)
-	}
-	return host
-}
-
-// endpoints is a configuration that a test can change.
+// endpoints is a configuration that tests can change.
 type endpoints struct {
 	mu   sync.Mutex
 	byID map[presence.HostName]*Endpoint
@@ -94,7 +73,7 @@ func endpointAt(url string) *Endpoint {
 	return &Endpoint{URL: url, Secrets: []Secret{Secret(testSecret)}, Timeout: 10 * time.Second, Queue: 64 << 20}
 }
 
-// scene is a courier and what it works with.
+// scene is a courier and its environment.
 type scene struct {
 	*Courier
 	folder    string
@@ -125,7 +104,7 @@ func (s *scene) open(t testing.TB) {
 	}
 }
 
-// close ends the courier, and cuts what is under way.
+// close closes the courier, and cancels pending attempts.
 func (s *scene) close(t testing.TB) {
 	t.Helper()
 	ctx, cancel := context.WithCancel(context.Background())
@@ -135,7 +114,7 @@ func (s *scene) close(t testing.TB) {
 	}
 }
 
-// waiting returns what waits for the host.
+// waiting returns the messages that are queued for the host.
 func (s *scene) waiting(host presence.HostName) Waiting {
 	var found Waiting
 	s.Waiting(func(h presence.HostName, w Waiting) {
@@ -160,12 +139,12 @@ func (s *scene) mustAdd(t testing.TB, host presence.HostName, m Message) {
 	}
 }
 
-// received is what a backend has got, by channel, without what it got twice.
+// received holds the messages that a backend has received, by channel, without repetitions.
 type received struct {
 	mu       sync.Mutex
 	order    map[string][]int // by host and channel
 	seen     map[string]bool  // ids
-	again    int              // deliveries of what was there already
+	again    int              // repeated deliveries
 	bodies   []string
 	problems []string
 }
@@ -174,8 +153,8 @@ func newReceived() *received {
 	return &received{order: make(map[string][]int), seen: make(map[string]bool)}
 }
 
-// take checks a request, and notes it.
-func (r *received) take(req *http.Request) {
+// record checks and records a request.
+func (r *received) record(req *http.Request) {
 	raw, err := io.ReadAll(req.Body)
 	r.mu.Lock()
 	defer r.mu.Unlock()
@@ -215,7 +194,7 @@ func (r *received) len() int {
 	return len(r.seen)
 }
 
-// inOrder checks that each channel has the numbers from 0 up to what was sent.
+// inOrder checks that each channel has the numbers from 0 to want-1.
 func (r *received) inOrder(t testing.TB, want map[string]int) {
 	t.Helper()
 	r.mu.Lock()
@@ -238,7 +217,7 @@ func (r *received) inOrder(t testing.TB, want map[string]int) {
 	}
 }
 
-// roundTrip is a transport that needs no network, for tests with a clock of their own.
+// roundTrip is a transport without a network, for tests in synctest bubbles.
 type roundTrip func(*http.Request) (*http.Response, error)
 
 func (f roundTrip) RoundTrip(r *http.Request) (*http.Response, error) { return f(r) }
@@ -251,11 +230,11 @@ func respond(status int, header ...string) (*http.Response, error) {
 	return resp, nil
 }
 
-// serve runs a backend that notes all and answers 204.
+// serve starts a backend that records requests and answers 204.
 func serve(t testing.TB, r *received) *httptest.Server {
 	t.Helper()
 	server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, req *http.Request) {
-		r.take(req)
+		r.record(req)
 		w.WriteHeader(http.StatusNoContent)
 	}))
 	t.Cleanup(server.Close)

@@ -5,29 +5,30 @@ import (
 	"time"
 )
 
-// lane is a channel, or the few whose hashes collide, as the queue of its host sees it. Its queue's lock guards it.
+// lane is a channel in the queue of its host; channels with equal hashes share a lane. The queue's
+// lock guards it.
 type lane struct {
-	channel  uint64
-	next     uint64 // the number that the next message has at least
-	attempts int    // at that message, which failed
-	refusals int    // of these, the answers that say that the message is wrong
-	due      time.Time
-	state    laneState
-	failedIn uint64 // the epoch of health in which it failed last
-	fresh    bool   // something was added since the disk was looked at
-	removing int    // messages that are delivered and still on disk
-	index    int    // in the schedule
+	channel     uint64
+	next        uint64 // minimum number of the next message
+	attempts    int    // failed attempts at that message
+	refusals    int    // failed attempts that called the message wrong
+	due         time.Time
+	state       laneState
+	failedEpoch uint64 // health.epoch of its last failure
+	hasNew      bool   // a message was added since the disk was read
+	removing    int    // delivered messages that are still on disk
+	index       int    // index in the schedule
 }
 
 type laneState int
 
 const (
 	laneDue  laneState = iota // in the schedule
-	laneBusy                  // an attempt is under way
-	laneIdle                  // nothing to deliver; it goes with its last removal
+	laneBusy                  // an attempt is pending
+	laneIdle                  // nothing to deliver; deleted with its last removal
 )
 
-// schedule is a heap of lanes, the one that is due first in front.
+// schedule is a heap of lanes, ordered by due.
 type schedule []*lane
 
 var _ heap.Interface = (*schedule)(nil)
@@ -56,7 +57,8 @@ func (s *schedule) Pop() any {
 	return l
 }
 
-// untried returns the place of the lane that is due last of those whose message has not failed, 0 when all have.
+// untried returns the index of the lane with the latest due among those whose message has not
+// failed; 0 if all have.
 func (s schedule) untried() int {
 	found := -1
 	for i, l := range s {

@@ -11,26 +11,26 @@ import (
 	"github.com/rollcall-gateway/rollcall/presence"
 )
 
-// Mode is why a message is copied: how the backend takes part in a channel for its sender.
+// Mode is the backend's role in a channel for the sender of a message.
 type Mode string
 
-// The modes that copy.
+// Modes with a copy for the backend.
 const (
-	Listen  Mode = "listen"  // listeners get the message too
-	Receive Mode = "receive" // the backend alone gets it
+	Listen  Mode = "listen"  // listeners get the message, too
+	Receive Mode = "receive" // only the backend gets it
 )
 
-// Message is what somebody sent to a channel.
+// Message is a message that a connection sent to a channel.
 type Message struct {
 	Channel    string
 	Mode       Mode
-	From       *presence.User // nil: an anonymous connection
-	Connection presence.ID    // that it came by
-	Message    []byte         // a JSON object
+	From       *presence.User // nil if the connection is anonymous
+	Connection presence.ID    // the sender
+	Message    []byte         // JSON object
 	Sent       time.Time
 }
 
-// body is what the backend is sent.
+// body is the JSON body of a request to the backend.
 type body struct {
 	ID         string          `json:"id"`
 	Host       string          `json:"host"`
@@ -47,7 +47,7 @@ type from struct {
 	Email string `json:"email"`
 }
 
-// encode makes the body of a request. It is made once, so that it is the same in each attempt.
+// encode returns the body of a request. It is called once, so that all attempts have the same body.
 func (m Message) encode(id string, host presence.HostName) ([]byte, error) {
 	b := body{
 		ID: id, Host: host.String(), Channel: m.Channel, Mode: m.Mode,
@@ -65,12 +65,13 @@ func (m Message) encode(id string, host presence.HostName) ([]byte, error) {
 	return bytes.TrimSuffix(out.Bytes(), []byte("\n")), nil
 }
 
-// belongs reports whether a body that encode made has this id and is of this host.
+// belongs reports whether a body from encode has this id and host.
 func belongs(body []byte, id string, host presence.HostName) bool {
 	return bytes.HasPrefix(body, []byte(`{"id":"`+id+`","host":"`+host.String()+`",`))
 }
 
-// newID returns the name of a message, by which a backend knows it again: "msg_" and 128 random bits.
+// newID returns the ID of a message, by which a backend recognizes repetitions: "msg_" and 128
+// random bits.
 func newID() string {
 	var random [16]byte
 	_, _ = rand.Read(random[:]) // never fails: crypto/rand ends the process instead (Go 1.24)

@@ -2,12 +2,12 @@ package backend
 
 import "github.com/rollcall-gateway/rollcall/presence"
 
-// Reason says why an attempt failed, or a message was not taken or given up.
+// Reason is why an attempt failed, or why a message was refused or discarded.
 type Reason string
 
-// Why an attempt failed. All but the last are of the backend.
+// Reasons for a failed attempt. All except ReasonDisk are about the backend.
 const (
-	ReasonNetwork  Reason = "network"      // no connection, or it broke
+	ReasonNetwork  Reason = "network"      // no connection, or a broken one
 	ReasonTimeout  Reason = "timeout"      // no answer in time
 	ReasonBusy     Reason = "busy"         // 429
 	ReasonServer   Reason = "server_error" // 5xx
@@ -16,16 +16,17 @@ const (
 	ReasonDisk     Reason = "disk"         // the file could not be read
 )
 
-// Why a message was not taken: one of these, or ReasonDisk.
+// Reasons for a refused message, in addition to ReasonDisk.
 const (
-	ReasonFull  Reason = "full"  // the queue of the host has no room
+	ReasonFull  Reason = "full"  // the queue of the host is full
 	ReasonHosts Reason = "hosts" // too many hosts have a queue
 )
 
-// ReasonDamaged is why a message was given up that could not be read. The other reason is ReasonRefused.
+// ReasonDamaged is the reason for discarding an unreadable message. The only other reason is
+// ReasonRefused.
 const ReasonDamaged Reason = "damaged"
 
-// Observer is told what happens, to count it. It is called often and must not block.
+// Observer counts events. It is called often and must not block.
 type Observer interface {
 	Delivered(host presence.HostName)
 	Failed(host presence.HostName, why Reason)

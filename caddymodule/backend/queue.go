@@ -9,33 +9,35 @@ import (
 )
 
 const (
-	// maxParallel is how many requests to the backend of a host are under way at once.
+	// maxParallel is the maximum number of concurrent requests to the backend of a host.
 	maxParallel = 8
 
-	// maxLanes is how many channels of a host are known at once. Others wait on disk until one of these is empty.
+	// maxLanes is the maximum number of lanes of a host. Other channels wait on disk until a lane
+	// is free.
 	maxLanes = 4096
 )
 
-// queue is what waits for the backend of one host.
+// queue holds the messages for the backend of one host.
 type queue struct {
 	host    presence.HostName
 	courier *Courier
-	wake    chan struct{} // of one element, for run
+	wake    chan struct{} // wakes run; capacity 1
 
-	// mu guards what follows, and the lanes.
-	mu      sync.Mutex
-	count   int   // messages, those included that are about to be on disk
-	bytes   int64 // of their keys and records
-	ages    ages
-	lanes   map[uint64]*lane // by channel
-	due     schedule
-	busy    int // attempts under way
-	running bool
-	retried bool // the last question whether the backend is back was a message that had failed
+	// mu guards the fields below, and the lanes.
+	mu           sync.Mutex
+	count        int   // messages, including those that are being written
+	bytes        int64 // size of their keys and records
+	ages         ages
+	lanes        map[uint64]*lane // by hash of the channel
+	due          schedule
+	busy         int // pending attempts
+	running      bool
+	probedFailed bool // the last probe of the backend was a message that had failed before
 
-	// Channels without a lane: a pass over the disk gives them one. missed says that another pass is needed.
+	// more means that channels on disk may lack a lane: a pass over the disk gives them one. missed
+	// means that another pass must follow.
 	more, missed bool
-	from         uint64 // where the pass goes on
+	from         uint64 // start of the next part of the pass
 
 	health
 }
@@ -47,10 +49,10 @@ func newQueue(c *Courier, host presence.HostName) *queue {
 	}
 }
 
-// charge is what a record counts against the bound of its queue.
+// charge returns the size that a record counts for in its queue.
 func charge(record int) int64 { return int64(record) + keySize }
 
-// load takes a message into account that was on disk at the start.
+// load adds a message that was on disk at the start.
 func (q *queue) load(number uint64, size int) {
 	q.count++
 	q.bytes += charge(size)
@@ -58,7 +60,7 @@ func (q *queue) load(number uint64, size int) {
 	q.more = true
 }
 
-// reserve makes room for messages. It returns false when there is not enough.
+// reserve reserves room for messages. It returns false if there is not enough.
 func (q *queue) reserve(entries []entry, limit int64) bool {
 	q.mu.Lock()
 	defer q.mu.Unlock()
@@ -74,7 +76,7 @@ func (q *queue) reserve(entries []entry, limit int64) bool {
 	return true
 }
 
-// release gives the room of messages back that were not written.
+// release frees the room of messages that were not written.
 func (q *queue) release(entries []entry) {
 	q.mu.Lock()
 	defer q.mu.Unlock()
@@ -95,15 +97,16 @@ func (q *queue) added(entries []entry) {
 			q.more, q.missed = true, true
 			continue
 		}
-		l.fresh = true
+		l.hasNew = true
 		if l.state == laneIdle {
 			q.push(l, time.Now())
 		}
 	}
-	q.kick()
+	q.wakeRun()
 }
 
-// lane returns the lane of a channel, a new one if need be, nil when there is no room. The lock is held.
+// lane returns the lane of a channel, creating it if necessary; nil if there is no room. The lock
+// is held.
 func (q *queue) lane(channel uint64) *lane {
 	l := q.lanes[channel]
 	if l == nil && len(q.lanes) < maxLanes {
@@ -114,13 +117,13 @@ func (q *queue) lane(channel uint64) *lane {
 	return l
 }
 
-// push puts a lane into the schedule. The lock is held.
+// push adds a lane to the schedule. The lock is held.
 func (q *queue) push(l *lane, due time.Time) {
 	l.state, l.due = laneDue, due
 	heap.Push(&q.due, l)
 }
 
-// removed is called when a message is no longer on disk.
+// removed is called when a message is deleted from disk.
 func (q *queue) removed(r removal) {
 	q.mu.Lock()
 	q.count--
@@ -132,43 +135,44 @@ func (q *queue) removed(r removal) {
 	q.courier.forget(q)
 }
 
-// drop forgets a lane with nothing in it. While a message that was delivered is on disk, the lane knows that. The lock
-// is held.
+// drop deletes a lane with nothing in it. While a delivered message is still on disk, its lane must
+// remember that. The lock is held.
 func (q *queue) drop(l *lane) {
 	if l.state == laneIdle && l.removing == 0 {
 		delete(q.lanes, l.channel)
 		if q.more {
-			q.kick()
+			q.wakeRun()
 		}
 	}
 }
 
-// kick has run look at the queue again. The lock is held.
-func (q *queue) kick() {
+// wakeRun makes run check the queue again, or starts it. The lock is held.
+func (q *queue) wakeRun() {
 	if q.running {
 		select {
 		case q.wake <- struct{}{}:
-		default: // it will look anyway
+		default: // a wake-up is already pending
 		}
 		return
 	}
-	if q.courier.begin() {
+	if q.courier.startTask() {
 		q.running = true
 		go q.run()
 	}
 }
 
-// refresh is called when the configuration has changed: what waited for a backend that failed need not any more.
+// refresh is called after the configuration has changed: it ends the waits for a backend that
+// failed.
 func (q *queue) refresh() {
 	q.mu.Lock()
 	defer q.mu.Unlock()
 	q.health = health{epoch: q.epoch + 1}
-	q.hurry()
-	q.kick()
+	q.makeAllDue()
+	q.wakeRun()
 }
 
-// hurry makes all lanes due. The lock is held.
-func (q *queue) hurry() {
+// makeAllDue makes all lanes due. The lock is held.
+func (q *queue) makeAllDue() {
 	now := time.Now()
 	for _, l := range q.due {
 		if l.due.After(now) {
@@ -178,10 +182,10 @@ func (q *queue) hurry() {
 	heap.Init(&q.due)
 }
 
-// run starts attempts while there is something to deliver and a backend to deliver it to. It is a goroutine of the
-// [Courier].
+// run starts attempts while there are messages and a backend to deliver them to. It is a goroutine
+// of the [Courier].
 func (q *queue) run() {
-	defer q.courier.end()
+	defer q.courier.endTask()
 	timer := time.NewTimer(0)
 	defer timer.Stop()
 	for {
@@ -199,7 +203,8 @@ func (q *queue) run() {
 	}
 }
 
-// step starts what can be, and returns when to look again if nothing happens, or that run has ended.
+// step starts the attempts that are due and allowed. It returns how long run may sleep unless it is
+// woken, or that run has ended.
 func (q *queue) step() (wait time.Duration, ended bool) {
 	to := q.courier.endpoints.Endpoint(q.host)
 	if to != nil {
@@ -216,7 +221,7 @@ func (q *queue) step() (wait time.Duration, ended bool) {
 	if to == nil || len(q.due) == 0 && q.busy == 0 && !q.more {
 		select {
 		case <-q.wake:
-			return 0, false // something changed since
+			return 0, false // something has changed meanwhile
 		default:
 		}
 		q.running = false
@@ -225,7 +230,7 @@ func (q *queue) step() (wait time.Duration, ended bool) {
 	now := time.Now()
 	parallel, pausing := q.allowed(now)
 	for pausing <= 0 && q.busy < parallel && len(q.due) > 0 && !q.due[0].due.After(now) {
-		if !q.courier.begin() {
+		if !q.courier.startTask() {
 			break
 		}
 		l := q.pick(parallel)
@@ -233,39 +238,39 @@ func (q *queue) step() (wait time.Duration, ended bool) {
 		q.busy++
 		go q.attempt(l, to)
 	}
-	const long = time.Hour // something happens before
+	const long = time.Hour // a wake-up comes earlier
 	switch {
 	case pausing > 0:
 		return pausing, false
 	case q.busy < parallel && len(q.due) > 0:
 		return q.due[0].due.Sub(now), false
 	case q.busy == 0 && q.more:
-		return maxPause, false // the disk could not be read, and nobody will say when it can
+		return maxPause, false // the disk could not be read; no wake-up will come
 	}
 	return long, false
 }
 
-// pick takes the lane out of the schedule that is due first. When it asks whether the backend is back, it is by turns the
-// newest whose message has not failed yet: if the messages of many channels are at fault, that one gets through. The lock is
-// held, and a lane is due.
+// pick removes the lane that is due first from the schedule. While the backend is being probed,
+// every other probe uses the most recently queued untried message: if the messages of many channels
+// are at fault, it gets through. The lock is held, and a lane is due.
 func (q *queue) pick(parallel int) *lane {
 	place := 0
 	if parallel == 1 {
-		if q.retried {
+		if q.probedFailed {
 			place = q.due.untried()
 		}
-		q.retried = !q.retried
+		q.probedFailed = !q.probedFailed
 	}
 	return heap.Remove(&q.due, place).(*lane)
 }
 
-// scan gives lanes to channels that have none, when there is room for many.
+// scan gives lanes to channels on disk without one, if there is room for many.
 func (q *queue) scan() {
 	for {
 		q.mu.Lock()
 		wanted, from := q.more && len(q.lanes) <= maxLanes/2, q.from
 		if wanted && from == 0 {
-			q.missed = false // what is added from now on and gets no lane is for the next pass
+			q.missed = false // later additions without a lane are for the next pass
 		}
 		q.mu.Unlock()
 		if !wanted {
@@ -276,14 +281,15 @@ func (q *queue) scan() {
 			q.courier.diskFailed(err)
 			return
 		}
-		if !q.take(found, more) {
+		if !q.addLanes(found, more) {
 			return
 		}
 	}
 }
 
-// take gives lanes to what a part of a pass has found. It returns false when there is no room for more.
-func (q *queue) take(found []uint64, more bool) bool {
+// addLanes gives lanes to the channels that a part of a pass has found. It returns false if there
+// is no room for more.
+func (q *queue) addLanes(found []uint64, more bool) bool {
 	q.mu.Lock()
 	defer q.mu.Unlock()
 	for _, channel := range found {

@@ -31,7 +31,7 @@ func TestRecordWithAnyBitChangedIsDamaged(t *testing.T) {
 	}
 	for n := range record {
 		if _, _, err := decodeRecord(record[:n]); err == nil {
-			t.Errorf("%d bytes of %d are no error", n, len(record))
+			t.Errorf("%d bytes of %d are decoded", n, len(record))
 		}
 	}
 }
@@ -53,7 +53,8 @@ func TestKeysSortByChannelAndNumber(t *testing.T) {
 	}
 }
 
-// FuzzDecodeRecord holds that no bytes on disk make the decoder panic, and that what it takes is what it would write.
+// FuzzDecodeRecord checks that no bytes on disk make the decoder panic, and that a decoded record
+// encodes to the same bytes.
 func FuzzDecodeRecord(f *testing.F) {
 	f.Add([]byte{})
 	f.Add([]byte{recordVersion, 0, 0, 0, 0, 255})

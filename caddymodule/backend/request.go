@@ -12,20 +12,20 @@ import (
 	"time"
 )
 
-// maxAnswer is how many bytes of the header and of the body of an answer are read. The body is read so that the
-// connection can be used again.
+// maxAnswer is the maximum size of the header and of the body of an answer, in bytes. The body is
+// read so that the connection can be reused.
 const maxAnswer = 64 << 10
 
-// outcome is how an attempt went.
+// outcome is the result of an attempt.
 type outcome struct {
-	why    Reason        // "" when it succeeded
-	status int           // 0 without an answer
-	err    error         // with why
-	after  time.Duration // how long the backend asks to wait, 0 when it does not
-	final  bool          // trying the same message again is of little use
+	why    Reason        // "" after a success
+	status int           // HTTP status; 0 without an answer
+	err    error         // set with why
+	after  time.Duration // pause that the backend asks for; 0 if none
+	final  bool          // repeating the same message is hardly useful
 }
 
-// newClient returns a client that uses a transport, or if that is nil one of its own.
+// newClient returns a client with the transport, or with a new one if that is nil.
 func newClient(transport http.RoundTripper) *http.Client {
 	if transport == nil {
 		t := http.DefaultTransport.(*http.Transport).Clone()
@@ -36,12 +36,12 @@ func newClient(transport http.RoundTripper) *http.Client {
 	}
 	return &http.Client{
 		Transport: transport,
-		// A request that is signed for one address is not sent to another one.
+		// A request that is signed for one address must not be sent to another.
 		CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse },
 	}
 }
 
-// post sends a message once. The attempts of a message count from 1.
+// post sends a message once. Attempts at a message count from 1.
 func post(ctx context.Context, client *http.Client, to *Endpoint, id string, body []byte, attempt int) outcome {
 	ctx, cancel := context.WithTimeout(ctx, to.Timeout)
 	defer cancel()
@@ -60,14 +60,15 @@ func post(ctx context.Context, client *http.Client, to *Endpoint, id string, bod
 	if err != nil {
 		return unanswered(err)
 	}
-	if resp.StatusCode != http.StatusSwitchingProtocols { // its body is the connection, which no deadline ends
-		_, _ = io.CopyN(io.Discard, resp.Body, maxAnswer) // what it says has no meaning here
+	if resp.StatusCode != http.StatusSwitchingProtocols { // its body is the connection, which has no deadline
+		_, _ = io.CopyN(io.Discard, resp.Body, maxAnswer) // the content is ignored
 	}
 	_ = resp.Body.Close()
 	return answered(resp.StatusCode, resp.Header.Get("Retry-After"), now)
 }
 
-// unanswered judges an attempt without an answer. The error does not repeat the URL, which may hold a secret.
+// unanswered returns the outcome of an attempt without an answer. The error does not repeat the
+// URL, which may contain a secret.
 func unanswered(err error) outcome {
 	why := ReasonNetwork
 	if timeout, ok := errors.AsType[net.Error](err); ok && timeout.Timeout() {
@@ -79,7 +80,7 @@ func unanswered(err error) outcome {
 	return outcome{why: why, err: err}
 }
 
-// answered judges an answer.
+// answered returns the outcome of an attempt with an answer.
 func answered(status int, retryAfter string, now time.Time) outcome {
 	o := outcome{status: status, err: errors.New("the backend answered " + strconv.Itoa(status))}
 	switch {
@@ -90,7 +91,7 @@ func answered(status int, retryAfter string, now time.Time) outcome {
 	case status >= 500:
 		o.why = ReasonServer
 	case status >= 400:
-		o.why, o.final = ReasonRefused, !ofTheSetup(status)
+		o.why, o.final = ReasonRefused, !isSetupError(status)
 	default:
 		o.why = ReasonRedirect
 	}
@@ -100,9 +101,9 @@ func answered(status int, retryAfter string, now time.Time) outcome {
 	return o
 }
 
-// ofTheSetup reports whether a status says that the address or the secret is wrong, or the time, rather than the message:
-// it passes when somebody mends the backend.
-func ofTheSetup(status int) bool {
+// isSetupError reports whether a status means that the address, the secret or the clock is wrong,
+// rather than the message. Such an error ends when the setup is fixed.
+func isSetupError(status int) bool {
 	switch status {
 	case http.StatusUnauthorized, http.StatusForbidden, http.StatusNotFound, http.StatusMethodNotAllowed,
 		http.StatusProxyAuthRequired, http.StatusRequestTimeout, http.StatusMisdirectedRequest, http.StatusTooEarly:
@@ -114,7 +115,8 @@ func ofTheSetup(status int) bool {
 // maxRetryAfter is the longest pause that a backend may ask for.
 const maxRetryAfter = 5 * time.Minute
 
-// parseRetryAfter reads the header of that name, seconds or a date (RFC 9110 section 10.2.3); 0 when it is neither.
+// parseRetryAfter parses a Retry-After header: seconds or a date (RFC 9110 section 10.2.3); 0 if it
+// is neither.
 func parseRetryAfter(text string, now time.Time) time.Duration {
 	if seconds, err := strconv.ParseUint(text, 10, 32); err == nil {
 		return min(time.Duration(seconds)*time.Second, maxRetryAfter)

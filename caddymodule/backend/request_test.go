@@ -15,6 +15,7 @@ import (
 	"testing/synctest"
 	"time"
 
+	"github.com/rollcall-gateway/rollcall/internal/testkit"
 	"github.com/rollcall-gateway/rollcall/presence"
 )
 
@@ -22,18 +23,18 @@ func TestRequestIsWhatTheDocumentationSays(t *testing.T) {
 	got := newReceived()
 	headers := make(chan http.Header, 1)
 	server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		got.take(r)
+		got.record(r)
 		headers <- r.Header
 	}))
 	defer server.Close()
-	s, host := newScene(t, nil), mustHost(t, "portal.example.com")
+	s, host := newScene(t, nil), testkit.MustHost(t, "portal.example.com")
 	s.endpoints.set(host, endpointAt(server.URL+"/rollcall?x=1"))
 	s.mustAdd(t, host, Message{
 		Channel: "sales <&> ü", Mode: Receive, From: &presence.User{ID: "ada", Email: "ada@example.com"},
 		Connection: presence.ID{}, Message: []byte(`{"text":"<b>","x":1.50}`), Sent: time.UnixMilli(1_700_000_000_123),
 	})
 	header := <-headers
-	eventually(t, "the message is removed", func() bool { return s.waiting(host).Messages == 0 })
+	testkit.Eventually(t, "the message is removed", func() bool { return s.waiting(host).Messages == 0 })
 
 	body, id := got.bodies[0], header.Get("Webhook-Id")
 	want := `{"id":"` + id + `","host":"portal.example.com","channel":"sales <&> ü","mode":"receive",` +
@@ -61,16 +62,16 @@ func TestRequestIsWhatTheDocumentationSays(t *testing.T) {
 func TestMessageOfAnAnonymousConnectionIsFromNobody(t *testing.T) {
 	m := message("lobby", 1)
 	m.From = nil
-	raw, err := m.encode("id", mustHost(t, "a.example"))
+	raw, err := m.encode("id", testkit.MustHost(t, "a.example"))
 	if err != nil || !strings.Contains(string(raw), `"from":null`) {
 		t.Errorf("%s, %v", raw, err)
 	}
 	m.Message = []byte(`{"open":`)
-	if raw, err := m.encode("id", mustHost(t, "a.example")); err == nil {
-		t.Errorf("what is no JSON becomes %s", raw)
+	if raw, err := m.encode("id", testkit.MustHost(t, "a.example")); err == nil {
+		t.Errorf("a message that is not JSON becomes %s", raw)
 	}
 	if !json.Valid(raw) {
-		t.Errorf("%s is no JSON", raw)
+		t.Errorf("%s is not JSON", raw)
 	}
 }
 
@@ -161,7 +162,7 @@ func TestSilentBackendTimesOut(t *testing.T) {
 	})
 }
 
-// A body without an end must not hold the delivery.
+// An endless body must not delay the delivery.
 func TestLongAnswerIsCut(t *testing.T) {
 	done := make(chan struct{})
 	server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
@@ -180,7 +181,8 @@ func TestLongAnswerIsCut(t *testing.T) {
 	<-done
 }
 
-// An answer that switches protocols has a body that no deadline ends: it must hold neither the delivery nor the exit.
+// The body of an answer that switches protocols has no deadline: it must delay neither the delivery
+// nor the exit.
 func TestSwitchOfProtocolsIsNotFollowed(t *testing.T) {
 	server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		conn, _, err := http.NewResponseController(w).Hijack()
@@ -193,10 +195,10 @@ func TestSwitchOfProtocolsIsNotFollowed(t *testing.T) {
 		_, _ = io.Copy(io.Discard, conn) // ends when the client has closed the connection
 	}))
 	defer server.Close()
-	s, host := newScene(t, nil), mustHost(t, "portal.example.com")
+	s, host := newScene(t, nil), testkit.MustHost(t, "portal.example.com")
 	to := endpointAt(server.URL)
 	to.Timeout = 100 * time.Millisecond
 	s.endpoints.set(host, to)
 	s.mustAdd(t, host, message("sales", 0))
-	eventually(t, "it is tried again", func() bool { return s.counts.get("failed redirect") > 1 })
+	testkit.Eventually(t, "it is tried again", func() bool { return s.counts.get("failed redirect") > 1 })
 }

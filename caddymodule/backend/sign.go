@@ -11,14 +11,14 @@ import (
 	"time"
 )
 
-// MinSecret is how many bytes a secret has at least.
+// MinSecret is the minimum length of a secret in bytes.
 const MinSecret = 16
 
-// Secret is a key that requests are signed with.
+// Secret is a key that signs requests.
 type Secret []byte
 
-// ParseSecret reads a secret: "whsec_" and base64, as Standard Webhooks writes it, or any other text, which is taken as
-// it is. No error shows any part of it.
+// ParseSecret parses a secret: "whsec_" and base64, as in Standard Webhooks, or any other text,
+// which is used byte for byte. Its errors show no part of the secret.
 func ParseSecret(text string) (Secret, error) {
 	encoded, isBase64 := strings.CutPrefix(text, "whsec_")
 	secret := []byte(text)
@@ -35,8 +35,9 @@ func ParseSecret(text string) (Secret, error) {
 	return secret, nil
 }
 
-// signature returns the value of webhook-signature: "v1," and the base64 of HMAC-SHA256 over id, time and body, for each
-// secret, so that a backend which knows one of them is content.
+// signature returns the value of webhook-signature. For each secret it has "v1," and the base64 of
+// HMAC-SHA256 over ID, time and body, so that a backend that knows one of the secrets can verify
+// it.
 func signature(secrets []Secret, id string, at time.Time, body []byte) string {
 	head := id + "." + strconv.FormatInt(at.Unix(), 10) + "."
 	all := make([]string, len(secrets))

@@ -6,7 +6,7 @@ import (
 	"time"
 )
 
-// The values are those of the libraries for Standard Webhooks.
+// The values come from the Standard Webhooks libraries.
 func TestSignatureIsThatOfStandardWebhooks(t *testing.T) {
 	secret, err := ParseSecret("whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw")
 	if err != nil {

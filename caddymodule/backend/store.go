@@ -15,14 +15,14 @@ const fileName = "copies.db"
 // ErrLocked is returned when another process has the file.
 var ErrLocked = boltfile.ErrLocked
 
-// rootBucket holds a bucket for each host. The name changes with the layout.
+// rootBucket contains a bucket for each host. Its name changes with the layout.
 var rootBucket = []byte("copies-1")
 
-// store is the file with all that waits. Its methods may be called by several goroutines.
+// store is the file of queued messages. Its methods may be called concurrently.
 type store struct{ *boltfile.File }
 
-// openStore opens the file in the folder, and makes both if they are not there. renamed is where a damaged file is whose
-// place a new one has taken.
+// openStore opens the file in the folder, creating both if necessary. renamed is the new path of a
+// damaged file that was replaced.
 func openStore(folder string) (s store, renamed string, err error) {
 	s.File, renamed, err = boltfile.Open(filepath.Join(folder, fileName), boltfile.Layout{Root: rootBucket, Check: check})
 	if err != nil {
@@ -31,7 +31,7 @@ func openStore(folder string) (s store, renamed string, err error) {
 	return s, renamed, nil
 }
 
-// check reads what is in the file.
+// check reads the whole file.
 func check(tx *bbolt.Tx) error {
 	root := tx.Bucket(rootBucket)
 	if err := root.ForEachBucket(func(name []byte) error { return checkHost(root.Bucket(name), name) }); err != nil {
@@ -40,18 +40,18 @@ func check(tx *bbolt.Tx) error {
 	return eachIn(root, func(presence.HostName, uint64, uint64, int) {})
 }
 
-// checkHost compares the name of a bucket with the host of the first record in it that is whole. The checksum of a record
-// is not one of its place.
+// checkHost compares the name of a bucket with the host of the first intact record in it. The
+// checksum of a record does not cover its position.
 func checkHost(b *bbolt.Bucket, name []byte) error {
 	host, err := presence.ParseHostName(string(name))
 	if err != nil || host.String() != string(name) {
-		return fmt.Errorf("%w: it has messages of the host %q", boltfile.ErrDamaged, name)
+		return fmt.Errorf("%w: it has messages of %q, which is not a host", boltfile.ErrDamaged, name)
 	}
 	cursor := b.Cursor()
 	for k, v := cursor.First(); k != nil; k, v = cursor.Next() {
 		if id, body, err := decodeRecord(v); err == nil {
 			if !belongs(body, id, host) {
-				return fmt.Errorf("%w: what it has for %s is of another host", boltfile.ErrDamaged, host)
+				return fmt.Errorf("%w: a message stored for %s belongs to another host", boltfile.ErrDamaged, host)
 			}
 			return nil
 		}
@@ -59,7 +59,7 @@ func checkHost(b *bbolt.Bucket, name []byte) error {
 	return nil
 }
 
-// each calls for every message, host by host, with its key and the length of its record.
+// each calls visit for every message, host by host, with its key and the size of its record.
 func (s store) each(visit func(host presence.HostName, channel, number uint64, size int)) error {
 	return s.View(func(tx *bbolt.Tx) error { return eachIn(tx.Bucket(rootBucket), visit) })
 }
@@ -68,7 +68,7 @@ func eachIn(root *bbolt.Bucket, visit func(host presence.HostName, channel, numb
 	return root.ForEachBucket(func(name []byte) error {
 		host, err := presence.ParseHostName(string(name))
 		if err != nil {
-			return nil // no host that a message could have come from
+			return nil // not a host, so it has no messages
 		}
 		return root.Bucket(name).ForEach(func(k, v []byte) error {
 			if channel, number, ok := decodeKey(k); ok {
@@ -79,8 +79,8 @@ func eachIn(root *bbolt.Bucket, visit func(host presence.HostName, channel, numb
 	})
 }
 
-// first returns the first message of a channel from the number on, and a copy of its record. It returns a nil record
-// when there is none.
+// first returns the first message of a channel whose number is at least from, and a copy of its
+// record; nil if there is none.
 func (s store) first(host presence.HostName, channel, from uint64) (number uint64, record []byte, err error) {
 	err = s.View(func(tx *bbolt.Tx) error {
 		b := tx.Bucket(rootBucket).Bucket([]byte(host.String()))
@@ -96,8 +96,9 @@ func (s store) first(host presence.HostName, channel, from uint64) (number uint6
 	return number, record, err
 }
 
-// channels returns which channels have messages, in order, from one on and at most so many, and whether there are more.
-func (s store) channels(host presence.HostName, from uint64, most int) (found []uint64, more bool, err error) {
+// channels returns, in order, at most limit channels with messages, starting at from, and whether
+// there are more.
+func (s store) channels(host presence.HostName, from uint64, limit int) (found []uint64, more bool, err error) {
 	err = s.View(func(tx *bbolt.Tx) error {
 		b := tx.Bucket(rootBucket).Bucket([]byte(host.String()))
 		if b == nil {
@@ -110,7 +111,7 @@ func (s store) channels(host presence.HostName, from uint64, most int) (found []
 			if !ok {
 				return nil
 			}
-			if len(found) == most {
+			if len(found) == limit {
 				more = true
 				return nil
 			}
