@@ -8,8 +8,8 @@ import (
 	"strings"
 )
 
-// The archive is in the format of golang.org/x/tools/txtar: before each file a line "-- name --". A file ends with a
-// newline, and none has such a line in it.
+// The archive has the format of golang.org/x/tools/txtar: a line "-- name --" before each file.
+// Each file ends with a newline and contains no such line.
 const (
 	nameBefore = "-- "
 	nameAfter  = " --\n"
@@ -26,7 +26,7 @@ func unpack(archive []byte) (map[string][]byte, error) {
 			continue
 		}
 		if name == "" {
-			return nil, fmt.Errorf("archive: %q is before the first name", line)
+			return nil, fmt.Errorf("archive: %q comes before the first name", line)
 		}
 		found[name] = append(found[name], line...)
 	}
@@ -43,7 +43,7 @@ func pack(source map[string][]byte) ([]byte, error) {
 		}
 		for line := range bytes.Lines(data) {
 			if _, ok := fileName(line); ok {
-				return nil, fmt.Errorf("archive: %s has the line %q, which begins a file", name, line)
+				return nil, fmt.Errorf("archive: %s has the line %q, which starts a file", name, line)
 			}
 		}
 		archive = append(archive, nameBefore+name+nameAfter...)

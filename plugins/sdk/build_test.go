@@ -1,6 +1,7 @@
 //go:build !race
 
-// Nothing here is concurrent, and with the race detector wazero takes ten times as long to compile a Go plugin.
+// Nothing here is concurrent, and under the race detector wazero takes ten times as long to compile
+// a Go plugin.
 
 package sdk
 
@@ -15,7 +16,7 @@ import (
 	"github.com/rollcall-gateway/rollcall/plugins/sdk/internal/guest"
 )
 
-// project makes a new project, in which a file may have another content.
+// project creates a new project, and replaces the content of file if that is not "".
 func project(t *testing.T, lang, file string, content []byte) string {
 	t.Helper()
 	dir := filepath.Join(t.TempDir(), "my-plugin")
@@ -30,7 +31,7 @@ func project(t *testing.T, lang, file string, content []byte) string {
 	return dir
 }
 
-// run runs a command in a folder, as an author would in a plain environment.
+// run runs a command in a folder, in an author's plain environment.
 func run(t *testing.T, dir string, command ...string) {
 	t.Helper()
 	if out, err := try(dir, command...); err != nil {
@@ -46,7 +47,7 @@ func try(dir string, command ...string) (string, error) {
 	return string(out), err
 }
 
-// probe builds the plugin of the tests of package guest.
+// probe builds the probe of package guest.
 func probe(t *testing.T, lang, file string) []byte {
 	t.Helper()
 	dir := project(t, lang, file, guest.Read(t, "testdata", "probe-"+lang, file))
@@ -54,7 +55,7 @@ func probe(t *testing.T, lang, file string) []byte {
 	return guest.Read(t, dir, "plugin.wasm")
 }
 
-// mainFiles are those that hold the rules of the templates.
+// mainFiles are the files with the rules of the templates.
 var mainFiles = map[string]string{"go": "main.go", "c": "plugin.c"}
 
 func TestProjectBuildsWithOneCommand(t *testing.T) {
@@ -96,7 +97,8 @@ func TestProjectBuildsWithOneCommand(t *testing.T) {
 	}
 }
 
-// configure gives an instance its options, which it refuses with the text, or accepts if that is empty.
+// configure configures an instance. With refused, the instance must refuse the options with that
+// text; otherwise, accept them.
 func configure(t *testing.T, g *guest.Guest, options, refused string) {
 	t.Helper()
 	result, err := g.Call("rollcall_configure", []byte(`{"host":"a.example","plugin":"test","config":`+options+`}`))
@@ -117,7 +119,7 @@ func TestPluginsKeepToTheContract(t *testing.T) {
 		t.Run(lang, func(t *testing.T) {
 			file := probe(t, lang, source)
 			guest.Common(t, file)
-			if lang == "go" { // the one in C knows no JSON beyond its options
+			if lang == "go" { // the probe in C knows no JSON beyond its options
 				t.Run("in the host", func(t *testing.T) { guest.InHost(t, file) })
 			}
 			t.Run("options", func(t *testing.T) { options(t, file) })
@@ -189,7 +191,8 @@ func failures(t *testing.T, file []byte) {
 	}
 }
 
-// flat makes many calls and expects that the memory stops growing, and in Go that texts stay what they are.
+// flat makes many calls and checks that the memory stops growing and, in Go, that kept texts do not
+// change.
 func flat(t *testing.T, file []byte) {
 	g := guest.Configured(t, file)
 	users := guest.Batch(guest.User("mask", "ann@example.com"), guest.User("1", "bob@example.com"), guest.User("add", ""))
@@ -258,7 +261,8 @@ func main() {}
 	}
 }
 
-// A Go plugin without a handler for a hook that it imports fails there, rather than answer nothing.
+// A Go plugin that imports a hook without a handler must fail in that hook rather than answer
+// nothing.
 func TestHookWithoutHandlerFails(t *testing.T) {
 	dir := project(t, "go", "main.go", []byte(`package main
 

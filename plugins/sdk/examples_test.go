@@ -16,10 +16,10 @@ import (
 	"github.com/rollcall-gateway/rollcall/plugins/sdk/internal/guest"
 )
 
-// clangVersion is the one that built the committed file in C: that of Debian 12.
+// clangVersion is the version of clang that built the committed file in C: that of Debian 12.
 const clangVersion = "14.0.6"
 
-// rebuild builds an example in a copy of its folder and of the SDK that it refers to.
+// rebuild builds an example in a copy of its folder and of its SDK.
 func rebuild(t *testing.T, name, lang string, targets ...string) []byte {
 	t.Helper()
 	top := t.TempDir()
@@ -48,7 +48,7 @@ func TestMaskEmailIsBuiltFromItsSource(t *testing.T) {
 	want := guest.Read(t, committed(t, "mask-email"))
 	same := bytes.Contains(want, []byte(runtime.Version()))
 	if same && !bytes.Equal(built, want) {
-		t.Error("mask-email.wasm is not what its source makes: make -C examples/mask-email")
+		t.Error("mask-email.wasm differs from a build of its source: make -C examples/mask-email")
 	}
 	t.Logf("compared: %t (%s)", same, runtime.Version())
 }
@@ -61,7 +61,7 @@ func TestHiddenStaffIsBuiltFromItsSource(t *testing.T) {
 	}
 	same := bytes.Contains(version, []byte(clangVersion))
 	if same && !bytes.Equal(built, guest.Read(t, committed(t, "hidden-staff"))) {
-		t.Error("hidden-staff.wasm is not what its source makes: make -C examples/hidden-staff")
+		t.Error("hidden-staff.wasm differs from a build of its source: make -C examples/hidden-staff")
 	}
 	t.Logf("compared: %t", same)
 }
@@ -119,12 +119,13 @@ func TestExamplesRefuseMistakes(t *testing.T) {
 	}
 }
 
-// BenchmarkMaskEmail is the cost of the hook members with a Go plugin, in the host, metered, with the JSON of each user.
+// BenchmarkMaskEmail measures the hook members with a Go plugin, in the host, metered, including
+// the JSON of each user.
 func BenchmarkMaskEmail(b *testing.B) {
 	benchmarkMembers(b, "mask-email", `{}`)
 }
 
-// BenchmarkHiddenStaff is the same with a plugin in C.
+// BenchmarkHiddenStaff does the same with a plugin in C.
 func BenchmarkHiddenStaff(b *testing.B) {
 	benchmarkMembers(b, "hidden-staff", `{"domains":"staff.example"}`)
 }

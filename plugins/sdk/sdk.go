@@ -20,7 +20,7 @@ import (
 //go:embed c/rollcall.h all:c/template
 var files embed.FS
 
-// languages maps a language to the folder of a project that holds the SDK.
+// languages maps a language to the folder of the SDK in a project.
 var languages = map[string]string{
 	"go":             "rollcall",
 	"rust":           "rollcall",
@@ -28,12 +28,12 @@ var languages = map[string]string{
 	"c":              ".",
 }
 
-// placeholder is replaced by the name of the plugin in the files of a template.
+// placeholder stands for the name of the plugin in the files of a template.
 const placeholder = "PLUGIN_NAME"
 
 var validName = regexp.MustCompile(`^[a-z][a-z0-9-]{0,63}$`)
 
-// Languages returns the languages that New knows, sorted.
+// Languages returns the languages that New accepts, sorted.
 func Languages() []string {
 	list := make([]string, 0, len(languages))
 	for lang := range languages {
@@ -43,13 +43,18 @@ func Languages() []string {
 	return list
 }
 
-// New writes the project of a new plugin into dir, which is made if need be. Its command "make" builds plugin.wasm.
+// New writes the project of a new plugin into dir, and creates dir if necessary. In it, the command
+// make builds plugin.wasm.
 //
 // # Errors
 //
-// New refuses a language that is not one of [Languages], a name with other characters than lower-case letters, digits
-// and hyphens or the name "rollcall", which the SDK has, and a dir with anything in it. If it fails later, what it
-// wrote so far stays.
+// New refuses
+//   - a language that is not one of [Languages],
+//   - a name with characters other than lower-case letters, digits and hyphens,
+//   - the name "rollcall", which is the SDK's, and
+//   - a dir that is not empty.
+//
+// If it fails later, the files written so far stay.
 func New(lang, dir, name string) error {
 	place, ok := languages[lang]
 	if !ok {
@@ -76,7 +81,7 @@ func New(lang, dir, name string) error {
 	return nil
 }
 
-// checkEmpty accepts a folder without entries, and a path where nothing is.
+// checkEmpty accepts an empty folder or a path that does not exist.
 func checkEmpty(dir string) error {
 	entries, err := os.ReadDir(dir)
 	switch {
@@ -90,7 +95,7 @@ func checkEmpty(dir string) error {
 	return nil
 }
 
-// assemble returns the files of a new project by their paths, which have slashes.
+// assemble returns the files of a new project by path, with slashes.
 func assemble(lang, place, name string) (map[string][]byte, error) {
 	source, err := sources(lang)
 	if err != nil {
@@ -107,7 +112,7 @@ func assemble(lang, place, name string) (map[string][]byte, error) {
 	return made, nil
 }
 
-// sources returns the files of a language's folder by their paths in it.
+// sources returns the files of a language's folder by path.
 func sources(lang string) (map[string][]byte, error) {
 	if lang == "go" {
 		data, err := files.ReadFile("go.txtar")
@@ -133,7 +138,7 @@ func sources(lang string) (map[string][]byte, error) {
 	return found, err
 }
 
-// isBuilt tells what building a template in its place leaves behind.
+// isBuilt reports whether name is left behind by building a template in place.
 func isBuilt(name string) bool {
 	return slices.Contains([]string{"target", "node_modules", "build"}, name) ||
 		slices.Contains([]string{".wasm", ".wat", ".o"}, path.Ext(name))

@@ -14,7 +14,7 @@ import (
 
 var update = flag.Bool("update", false, "write go.txtar")
 
-// TestGoArchive holds the archive to the module that it is made of.
+// TestGoArchive compares the archive with the module that it is made of.
 func TestGoArchive(t *testing.T) {
 	source := make(map[string][]byte)
 	module := os.DirFS("go")
@@ -54,7 +54,7 @@ func TestGoArchive(t *testing.T) {
 		t.Fatal(err)
 	}
 	if !bytes.Equal(got, want) {
-		t.Error("go.txtar is not what plugins/sdk/go is: go test ./plugins/sdk -run TestGoArchive -update")
+		t.Error("go.txtar differs from plugins/sdk/go; update it: go test ./plugins/sdk -run TestGoArchive -update")
 	}
 }
 

@@ -1,4 +1,4 @@
-// Package assemblyscript_test builds what is written with the AssemblyScript SDK and runs it.
+// Package assemblyscript_test builds and runs plugins that use the AssemblyScript SDK.
 package assemblyscript_test
 
 import (
@@ -53,11 +53,11 @@ func TestExampleIsBuiltFromItsSource(t *testing.T) {
 	out := filepath.Join(t.TempDir(), "team-totals.wasm")
 	guest.ASC(t, dir, "--config", "asconfig.json", "assembly/index.ts", "--outFile", out)
 	if !bytes.Equal(guest.Read(t, out), guest.Read(t, dir, "team-totals.wasm")) {
-		t.Errorf("team-totals.wasm is not what its source makes; build it as %s/README.md says", dir)
+		t.Errorf("team-totals.wasm differs from a build of its source; build it as %s/README.md says", dir)
 	}
 }
 
-// The projects install what the tests run: the compiler of the template's lock.
+// Projects install the compiler that the tests run: that of the template's lock file.
 func TestProjectsPinTheSameCompiler(t *testing.T) {
 	template := string(guest.Read(t, "template/package-lock.json"))
 	example := string(guest.Read(t, "../../../examples/team-totals/package-lock.json"))
@@ -90,7 +90,7 @@ func build(t *testing.T, source string) []byte {
 	return guest.Read(t, dir, "plugin.wasm")
 }
 
-// project makes a new project, as "caddy rollcall-plugin new" does.
+// project creates a new project, as "caddy rollcall-plugin new" does.
 func project(t testing.TB) string {
 	t.Helper()
 	dir := t.TempDir()

@@ -1,6 +1,6 @@
 /**
- * Bytes outside of the garbage collector's reach, so that their address can be given to the host. They are kept for the
- * life of the plugin and only grow.
+ * Bytes that the garbage collector does not manage, so that the host can keep their address. They live as long as the
+ * plugin and only grow.
  */
 export class Bytes {
   ptr: usize = 0;
@@ -11,7 +11,7 @@ export class Bytes {
     this.length = 0;
   }
 
-  /** Makes room for more bytes after those that are there. The address may change. */
+  /** Makes room for more bytes after the existing ones. The address may change. */
   reserve(more: usize): void {
     const need = this.length + more;
     if (need <= this.capacity) return;

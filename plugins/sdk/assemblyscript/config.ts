@@ -1,17 +1,17 @@
 import { Json, JsonKind } from "./json";
 
-/** What onConfigure gets: the host that the plugin works for, and its block of the Caddyfile. */
+/** The input of onConfigure: the host that the plugin works for, and its block of the Caddyfile. */
 export class Config {
   /** The host; empty for an instance that several hosts share. */
   readonly host: string;
   /** The name of the plugin: that of its file, unless the Caddyfile gives another. */
   readonly plugin: string;
-  /** The block `config` of the plugin; empty when there is none. */
+  /** The block `config` of the plugin; empty if there is none. */
   readonly block: Block;
-  /** Why the plugin is refused: the first mistake that was found. */
+  /** The reason to refuse the plugin: the first mistake found. */
   error: string | null = null;
 
-  /** Takes what the host sends to rollcall_configure. */
+  /** Reads the JSON that the host sends to rollcall_configure. */
   constructor(json: Json) {
     const host = json.get("host");
     const plugin = json.get("plugin");
@@ -34,13 +34,13 @@ export class Config {
 }
 
 /**
- * A block of the Caddyfile: names with a word, with several words, with a block, or alone. When the Caddyfile has
- * something else there than a method reads, the plugin is refused with a clear error, and the method returns what it
- * returns for a name that is not there.
+ * A block of the Caddyfile: names with a word, with several words, with a block, or alone. If a name has
+ * another form than a method reads, the plugin is refused with a clear error, and the method returns what it returns
+ * for an absent name.
  */
 export class Block {
   constructor(
-    /** As a path, such as `config.colours`. */
+    /** The path, such as `config.colours`. */
     readonly path: string,
     /** The block as JSON: an object. */
     public json: Json,
@@ -52,7 +52,7 @@ export class Block {
     return this.json.keys;
   }
 
-  /** Refuses a name that is not among the known ones, and so a misspelt one. */
+  /** Refuses names that are not known, and so misspelt ones. */
   only(known: string[]): void {
     const names = this.names;
     for (let i = 0; i < names.length; i++) {
@@ -60,12 +60,12 @@ export class Block {
     }
   }
 
-  /** Whether the name is there. */
+  /** Whether the block has the name. */
   has(name: string): bool {
     return this.json.get(name) !== null;
   }
 
-  /** The one word of a name; the other text when it is not there. */
+  /** The one word of a name; the other text if the name is absent. */
   string(name: string, otherwise: string = ""): string {
     const value = this.json.get(name);
     if (value === null) return otherwise;
@@ -74,7 +74,7 @@ export class Block {
     return otherwise;
   }
 
-  /** The words of a name, one or more; none when it is not there. */
+  /** The words of a name, one or more; none if the name is absent. */
   strings(name: string): string[] {
     const words: string[] = [];
     const value = this.json.get(name);
@@ -90,7 +90,7 @@ export class Block {
     return words;
   }
 
-  /** Whether the name is there, alone or with `true`; `false` turns it off. */
+  /** Whether the block has the name, alone or with `true`; `false` turns it off. */
   bool(name: string): bool {
     const value = this.json.get(name);
     if (value === null) return false;
@@ -101,7 +101,7 @@ export class Block {
     return false;
   }
 
-  /** The integer of a name; the other number when it is not there. */
+  /** The integer of a name; the other number if the name is absent. */
   integer(name: string, otherwise: i64 = 0): i64 {
     const text = this.string(name);
     if (!this.has(name)) return otherwise;
@@ -111,7 +111,7 @@ export class Block {
     return otherwise;
   }
 
-  /** The block of a name; an empty one when it is not there. */
+  /** The block of a name; an empty one if the name is absent. */
   block(name: string): Block {
     const value = this.json.get(name);
     const path = this.path + "." + name;

@@ -1,15 +1,15 @@
-/** The kinds and flags of a decision in all combinations, so that deciding takes no memory. */
+/** The kinds and flags of a decision in all combinations, so that a decision allocates nothing. */
 const all = new StaticArray<Decision | null>(0x400);
 
-/** What a plugin says of a channel. The first plugin with an opinion on the kind decides it; flags of all add up. */
+/** A plugin's opinion on a channel. The first with an opinion on the kind decides it; flags of all add up. */
 export class Decision {
-  /** Leaves the kind to the next plugin, and in the end to the site's own rules. */
+  /** Leaves the kind to the next plugin, and finally to the site's own rules. */
   static readonly NO_OPINION: Decision = Decision.of(0);
   /** Only connections with a user may join, and the users are listed. */
   static readonly AUTHENTICATED: Decision = Decision.of(1);
-  /** Anyone may join, and the channel is listed as a number of connections. */
+  /** Anyone may join, and the channel is listed with a number of connections. */
   static readonly ANONYMOUS: Decision = Decision.of(2);
-  /** Nobody may join. */
+  /** The channel cannot be joined. */
   static readonly DENIED: Decision = Decision.of(3);
 
   private constructor(
@@ -26,12 +26,12 @@ export class Decision {
     return decision;
   }
 
-  /** The same, and the channel is in no answer of /message/users and /message/channels. */
+  /** Adds that the channel is in no answer of /message/users and /message/channels. */
   hidden(): Decision {
     return Decision.of(this.bits | 0x100);
   }
 
-  /** The same, and the channel needs a login but is listed as a number. */
+  /** Adds that the channel needs a login but is listed with a number. */
   countOnly(): Decision {
     return Decision.of(this.bits | 0x200);
   }

@@ -52,7 +52,7 @@ func TestTeamTotals(t *testing.T) {
 			if refused, err := g.Call("rollcall_configure", config); err != nil || refused != 0 {
 				t.Fatalf("configure: %d, %v, log %q", refused, err, g.Logs)
 			}
-			for range 2 { // a call leaves nothing behind for the next one
+			for range 2 { // a call leaves nothing behind for the next
 				if got, err := g.Slice("rollcall_shape", []byte(c.body), 1); err != nil || string(got) != c.want {
 					t.Errorf("got %s, %v; want %s", got, err, c.want)
 				}
@@ -81,7 +81,8 @@ func TestTeamTotalsRefusesMistakes(t *testing.T) {
 	}
 }
 
-// TestTeamTotalsTakesTheLongestAnswer gives it 256 KiB, the default limit of document, within 16 MiB of memory.
+// TestTeamTotalsTakesTheLongestAnswer passes 256 KiB, the default limit of document, with 16 MiB of
+// memory.
 func TestTeamTotalsTakesTheLongestAnswer(t *testing.T) {
 	g := guest.New(t, guest.Read(t, exampleFile))
 	config := []byte(`{"host":"h","plugin":"p","config":{}}`)

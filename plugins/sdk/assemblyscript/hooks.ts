@@ -7,10 +7,10 @@ import { Member, rewrite } from "./member";
 import { Endpoint, Request } from "./request";
 import { Answer } from "./shape";
 
-/** Where the host writes. The host keeps the address, so it changes in rollcall_buffer only. */
+/** The buffer that the host writes to. The host keeps its address, so only rollcall_buffer changes it. */
 const input = new Bytes();
 
-/** What the last call returned; the host has copied it when the next call comes. */
+/** The result of the last call; the host has copied it before the next call. */
 const output = new Bytes();
 
 const request = new Request();
@@ -22,29 +22,29 @@ let membersHook: ((member: Member) => void) | null = null;
 let shapeHook: ((answer: Answer) => Json | null) | null = null;
 
 /**
- * Registers what is called once, before any hook, with the plugin's block of the Caddyfile. Reading what is not there
- * as expected, or Config.fail, refuses the plugin. Export rollcall_configure too.
+ * Registers a function that is called once, before any hook, with the plugin's block of the Caddyfile. Reading an
+ * option with a wrong form, or Config.fail, refuses the plugin. Export rollcall_configure too.
  */
 export function onConfigure(hook: (config: Config) => void): void {
   configureHook = hook;
 }
 
-/** Registers what decides the kind of a channel when it becomes active. Export rollcall_classify too. */
+/** Registers the function that decides the kind of a channel when it becomes active. Export rollcall_classify too. */
 export function onClassify(hook: (request: Request) => Decision): void {
   classifyHook = hook;
 }
 
-/** Registers what decides whether a connection may join a channel. Export rollcall_authorize too. */
+/** Registers the function that decides whether a connection may join a channel. Export rollcall_authorize too. */
 export function onAuthorize(hook: (request: Request) => Access): void {
   authorizeHook = hook;
 }
 
-/** Registers what is called for each user that an answer lists. Export rollcall_members too. */
+/** Registers the function that is called for each user in a listing. Export rollcall_members too. */
 export function onMembers(hook: (member: Member) => void): void {
   membersHook = hook;
 }
 
-/** Registers what is called for each answer; null leaves it as it is. Export rollcall_shape too. */
+/** Registers the function that is called for each answer; null leaves it unchanged. Export rollcall_shape too. */
 export function onShape(hook: (answer: Answer) => Json | null): void {
   shapeHook = hook;
 }

@@ -1,14 +1,14 @@
 import { Bytes } from "./bytes";
 
-/** How important a line of the log is. */
+/** The severity of a log line. */
 export enum Level {
   /** Shown only when Caddy logs at its debug level. */
   Debug = 0,
   /** Worth knowing. */
   Info = 1,
-  /** Something is wrong, and the plugin goes on. */
+  /** Something is wrong, and the plugin continues. */
   Warn = 2,
-  /** The plugin cannot do what it is asked to. */
+  /** The plugin cannot do its work. */
   Error = 3,
 }
 
@@ -24,7 +24,7 @@ const line = new Bytes();
 const body = new Bytes();
 
 /**
- * Writes a line to the log of Caddy, with the names of the plugin and the host. It is cut at 1 KiB, and a plugin that
+ * Writes a line to Caddy's log, with the names of the plugin and the host. It is cut at 1 KiB, and a plugin that
  * logs without end loses lines.
  */
 export function log(level: Level, text: string): void {
@@ -34,8 +34,8 @@ export function log(level: Level, text: string): void {
 }
 
 /**
- * The JSON body of the HTTP request that is being answered, without its key. Only the hooks members and shape may ask;
- * elsewhere it ends the call.
+ * The JSON body of the HTTP request that is being answered, without its key. It works in the hooks members and
+ * shape; elsewhere it ends the call.
  */
 export function requestBody(): string {
   body.clear();

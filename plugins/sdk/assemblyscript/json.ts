@@ -2,7 +2,7 @@ import { Bytes } from "./bytes";
 import { Parser } from "./jsonparser";
 import { write } from "./jsonwriter";
 
-// Values that are neither array nor object share these.
+// Shared by all values that are neither array nor object.
 const noItems: Json[] = [];
 const noKeys: string[] = [];
 
@@ -17,15 +17,15 @@ export enum JsonKind {
 }
 
 /**
- * A JSON value. Objects keep the order of their keys, and numbers their text, so that what is read and written again is
- * the same.
+ * A JSON value. Objects keep the order of their keys, and numbers their text, so reading and writing a value does
+ * not change it.
  */
 export class Json {
   /** The text of a string, without its escapes, or of a number as JSON writes it. */
   text: string = "";
-  /** The values of an array, or of an object in the order of its keys. To change, only by the methods. */
+  /** The values of an array, or of an object in the order of its keys. Change it only with the methods. */
   items: Json[];
-  /** The keys of an object, in order. To change, only by the methods. */
+  /** The keys of an object, in order. Change it only with the methods. */
   keys: string[];
   private truth: bool = false;
 
@@ -72,21 +72,21 @@ export class Json {
   }
 
   /**
-   * Reads one value, which may be nested to 64 levels. Half a surrogate pair becomes U+FFFD. What is not JSON ends the
-   * call.
+   * Reads one value, which may be nested to 64 levels. Half a surrogate pair becomes U+FFFD. A text that is not JSON
+   * ends the call.
    */
   static parse(text: string): Json {
     const bytes = String.UTF8.encode(text);
     return Json.decode(changetype<usize>(bytes), bytes.byteLength);
   }
 
-  /** As parse, but null when the text is not JSON. */
+  /** Like parse, but null if the text is not JSON. */
   static tryParse(text: string): Json | null {
     const bytes = String.UTF8.encode(text);
     return new Parser(changetype<usize>(bytes), bytes.byteLength).parse();
   }
 
-  /** As parse, of UTF-8. */
+  /** Like parse, for UTF-8. */
   static decode(ptr: usize, length: usize): Json {
     const parser = new Parser(ptr, length);
     const json = parser.parse();
@@ -98,12 +98,12 @@ export class Json {
     return this.kind == JsonKind.Null;
   }
 
-  /** The value of `true` and `false`; false of all else. */
+  /** The value of `true` and `false`; false for anything else. */
   get asBool(): bool {
     return this.truth;
   }
 
-  /** The text of a string; empty for all else. */
+  /** The text of a string; empty for anything else. */
   get asString(): string {
     return this.kind == JsonKind.String ? this.text : "";
   }
@@ -118,18 +118,18 @@ export class Json {
     return this.kind == JsonKind.Number ? I64.parseInt(this.text) : 0;
   }
 
-  /** A number as a float, with the loss that this may mean; NaN for all else. */
+  /** A number as a float, possibly with a loss of precision; NaN for anything else. */
   get asFloat(): f64 {
     return this.kind == JsonKind.Number ? F64.parseFloat(this.text) : NaN;
   }
 
-  /** The value of a key of an object; null when it is not there or this is no object. */
+  /** The value of a key of an object; null if there is none, or if this is not an object. */
   get(key: string): Json | null {
     const at = this.keys.indexOf(key);
     return at < 0 ? null : this.items[at];
   }
 
-  /** Gives a key of an object a value and returns the object. A key that is not there is added at the end. */
+  /** Sets the value of a key of an object and returns the object. A new key is added at the end. */
   set(key: string, value: Json): Json {
     const at = this.keys.indexOf(key);
     if (at >= 0) {
@@ -139,7 +139,7 @@ export class Json {
     return this.add(key, value);
   }
 
-  /** As set, for a key that is not there yet: faster when an object has many keys. */
+  /** Like set, for a new key only: faster if an object has many keys. */
   add(key: string, value: Json): Json {
     assert(this.kind == JsonKind.Object, "Json.set: this is no object");
     this.keys.push(key);
@@ -147,7 +147,7 @@ export class Json {
     return this;
   }
 
-  /** Takes a key out of an object. It need not be there. */
+  /** Removes a key from an object, if it is there. */
   remove(key: string): void {
     const at = this.keys.indexOf(key);
     if (at < 0) return;

@@ -1,7 +1,7 @@
 import { Bytes } from "./bytes";
 import { Json } from "./json";
 
-/** How deep a value may be nested: each level needs some of the stack, which is small. */
+/** The deepest nesting of a value: each level needs some of the stack, which is small. */
 const DEPTH = 64;
 
 const unescaped = new Bytes();
@@ -17,7 +17,7 @@ export class Parser {
     this.end = start + length;
   }
 
-  /** Where the parser is: after an error, where that is. */
+  /** The place of the parser; after an error, that of the error. */
   get offset(): usize {
     return this.at - this.start;
   }
@@ -47,7 +47,7 @@ export class Parser {
     }
   }
 
-  /** Takes a byte if it is the next one after space. */
+  /** Skips space, and then the byte if it is next. */
   private take(byte: i32): bool {
     this.space();
     if (this.peek() != byte) return false;
@@ -158,7 +158,7 @@ export class Parser {
     return null;
   }
 
-  /** Goes on with a string at its first escape: collects the text as UTF-8 and makes one string of it. */
+  /** Continues a string at its first escape: collects the text as UTF-8 and makes one string. */
   private escapedString(start: usize): string | null {
     unescaped.clear();
     unescaped.putBytes(start, this.at - start);
@@ -193,7 +193,7 @@ export class Parser {
     return false;
   }
 
-  /** Reads what follows `\u`, and a second `\u` when both make one character (RFC 8259 section 7). */
+  /** Reads the rest of `\u`, and a second `\u` if both form one character (RFC 8259 section 7). */
   private codePoint(): bool {
     let code = this.hex();
     if (code < 0) return false;

@@ -52,7 +52,7 @@ function needsEscape(text: string): bool {
   return false;
 }
 
-/** Encodes the text behind its place and moves it there, escaping, from the end of the room that this may need. */
+/** Encodes the text after its place. Then moves it there, with escapes, starting at the end of the room that it may need. */
 function putEscaped(text: string, out: Bytes): void {
   const start = out.length;
   out.reserve(text.length * 9); // 6 for an escape, 3 for the text

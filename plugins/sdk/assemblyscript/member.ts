@@ -5,7 +5,7 @@ import { Endpoint } from "./request";
 const TEXT: u8 = 1;
 const JSON: u8 = 2;
 
-/** A key of a member and its value: as the host sent it, until the value is changed. */
+/** A key of a member and its value, as the host sent it until the plugin changes it. */
 class Field {
   value: string | null = null;
 
@@ -20,7 +20,7 @@ class Field {
     const start = out.length;
     out.putByte(0);
     out.putText(this.key);
-    store<u8>(out.ptr + start, <u8>(out.length - start - 1)); // Member sees to the 255 bytes
+    store<u8>(out.ptr + start, <u8>(out.length - start - 1)); // Member ensures at most 255 bytes
     out.putByte(this.kind);
     const value = this.value;
     if (value === null) {
@@ -36,30 +36,30 @@ class Field {
 }
 
 /**
- * A user that an answer is about to list: keys and values, of which the host sends `id` and `email`. What is left when
- * the hook returns is shown, in this order. It is valid until the hook returns.
+ * A user that an answer is about to list: keys and values, of which the host sends `id` and `email`. The fields that
+ * are left when the hook returns are shown, in this order. It is valid until the hook returns.
  */
 export class Member {
   private fields: Field[] = [];
   private isHidden: bool = false;
-  /** Which endpoint lists the user. */
+  /** The endpoint that lists the user. */
   endpoint: Endpoint = Endpoint.Users;
-  /** Whether anything was changed. The SDK looks at it. */
+  /** Whether anything was changed, for the SDK. */
   changed: bool = false;
 
-  /** The id of the user; empty when an earlier plugin took it out. */
+  /** The ID of the user; empty if an earlier plugin removed it. */
   get id(): string {
     const value = this.get("id");
     return value !== null ? value : "";
   }
 
-  /** The e-mail address of the user; empty when it is not known or an earlier plugin took it out. */
+  /** The e-mail address of the user; empty if it is not known or an earlier plugin removed it. */
   get email(): string {
     const value = this.get("email");
     return value !== null ? value : "";
   }
 
-  /** The text of a key; null when it is not there, or is another JSON value than a string. */
+  /** The text of a key; null if there is none, or if it is JSON other than a string. */
   get(key: string): string | null {
     return this.value(key, TEXT);
   }
@@ -69,17 +69,17 @@ export class Member {
     return this.value(key, JSON);
   }
 
-  /** Gives a key a text. A key that is not there is added at the end. A key has at most 255 bytes. */
+  /** Sets a key to a text. A new key is added at the end. A key has at most 255 bytes. */
   set(key: string, text: string): void {
     this.put(key, TEXT, text);
   }
 
-  /** Gives a key a number, an object, or whatever else JSON has. A key has at most 255 bytes. */
+  /** Sets a key to a number, an object, or any other JSON. A key has at most 255 bytes. */
   setJson(key: string, value: Json): void {
     this.put(key, JSON, value.toString());
   }
 
-  /** Takes a key out. It need not be there. */
+  /** Removes a key, if it is there. */
   remove(key: string): void {
     const at = this.position(key);
     if (at < 0) return;
@@ -87,7 +87,7 @@ export class Member {
     this.changed = true;
   }
 
-  /** Gives a value another key. A value that the new key had is lost; without the old key nothing happens. */
+  /** Renames a key. If the new key had a value, it is lost; without the old key nothing happens. */
   rename(from: string, to: string): void {
     checkKey(to);
     if (from == to || this.position(from) < 0) return;
@@ -96,13 +96,13 @@ export class Member {
     this.changed = true;
   }
 
-  /** Leaves the user out of the answer. Counts follow. */
+  /** Leaves the user out of the answer, counts included. */
   hide(): void {
     this.isHidden = true;
     this.changed = true;
   }
 
-  /** Takes the record that the host wrote. */
+  /** Reads the record that the host wrote. */
   decode(ptr: usize, length: usize): void {
     this.fields.length = 0;
     this.isHidden = false;
@@ -123,7 +123,7 @@ export class Member {
     }
   }
 
-  /** Writes the record to send back; of a hidden user, an empty one. */
+  /** Writes the record to send back, an empty one for a hidden user. */
   write(out: Bytes): void {
     if (this.isHidden) return;
     for (let i = 0; i < this.fields.length; i++) {
@@ -167,7 +167,7 @@ function keyText(ptr: usize, length: usize): string {
 }
 
 /**
- * Calls the hook for each record of a batch and, when it changed one, writes the new batch to `out` and returns true.
+ * Calls the hook for each record of a batch. If it changed one, writes the new batch to `out` and returns true.
  *
  *     batch  = { u32 record length, record }*
  *     record = { u8 key length, key, u8 type, u32 value length, value }*

@@ -1,4 +1,4 @@
-/** The kind that the site's own rules give a channel. */
+/** The kind of a channel by the site's own rules. */
 export enum Kind {
   /** A connection needs a user to join. */
   Authenticated = 1,
@@ -6,7 +6,7 @@ export enum Kind {
   Anonymous = 2,
 }
 
-/** Which answer is being made. A number that is none of these is an endpoint newer than this SDK. */
+/** The kind of the answer. Any other number is an endpoint newer than this SDK. */
 export enum Endpoint {
   /** /message/users */
   Users = 1,
@@ -19,14 +19,14 @@ export enum Endpoint {
 const HEADER: usize = 16;
 
 /**
- * A channel that wants a kind or, for the hook authorize, a connection that wants to join one. It is valid until the
+ * A channel to classify or, for the hook authorize, a connection that wants to join one. It is valid until the
  * hook returns.
  */
 export class Request {
   private ptr: usize = 0;
   private channelText: string | null = null;
 
-  /** Takes the bytes that the host wrote. */
+  /** Reads the bytes that the host wrote. */
   decode(ptr: usize, length: usize): void {
     assert(length >= HEADER, "the request is shorter than its header");
     assert(load<u8>(ptr) == 1, "the request is of a version other than 1");
@@ -63,18 +63,18 @@ export class Request {
     return text;
   }
 
-  /** The id of the user; empty for classify and for an anonymous connection. */
+  /** The ID of the user; empty for classify and for an anonymous connection. */
   get userId(): string {
     return this.text(<usize>load<u16>(this.ptr, 4) + load<u16>(this.ptr, 6), load<u16>(this.ptr, 8));
   }
 
-  /** The e-mail address of the user; empty when it is not known, and for classify. */
+  /** The e-mail address of the user; empty if it is not known, and for classify. */
   get email(): string {
     const before = <usize>load<u16>(this.ptr, 4) + load<u16>(this.ptr, 6) + load<u16>(this.ptr, 8);
     return this.text(before, load<u16>(this.ptr, 10));
   }
 
-  /** Whether the name of the channel starts with a text: like channel.startsWith, but without making a string. */
+  /** Whether the name of the channel starts with a text: like channel.startsWith, without making a string. */
   channelStartsWith(prefix: string): bool {
     const start = this.ptr + HEADER + load<u16>(this.ptr, 4);
     const length = <i32>load<u16>(this.ptr, 6);

@@ -1,10 +1,10 @@
 import { Json } from "./json";
 import { Endpoint } from "./request";
 
-/** The body of an answer, as the hook shape gets it. It is valid until the hook returns. */
+/** The body of an answer, the input of the hook shape. It is valid until the hook returns. */
 export class Answer {
   constructor(
-    /** Which endpoint answers. */
+    /** The endpoint that answers. */
     readonly endpoint: Endpoint,
     private ptr: usize,
     private length: usize,
@@ -15,7 +15,7 @@ export class Answer {
     return String.UTF8.decodeUnsafe(this.ptr, this.length);
   }
 
-  /** The body as a value that can be taken apart. */
+  /** The body as a JSON value. */
   get json(): Json {
     return Json.decode(this.ptr, this.length);
   }

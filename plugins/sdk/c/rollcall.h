@@ -12,8 +12,8 @@
  *     clang --target=wasm32 -O2 -mbulk-memory -ffreestanding -c -o plugin.o plugin.c
  *     wasm-ld --no-entry --strip-all --stack-first -z stack-size=16384 -o plugin.wasm plugin.o
  *
- * Rollcall runs one call of an instance at a time. Texts are views: those that a hook gets are valid until it returns,
- * those of the configuration for ever.
+ * Rollcall runs one call of an instance at a time. Texts are views. Those that a hook gets are valid until it returns,
+ * those of the configuration forever.
  */
 #ifndef ROLLCALL_H
 #define ROLLCALL_H
@@ -26,16 +26,16 @@
 
 /* ---- Texts ---- */
 
-/* rc_text is a piece of text in UTF-8, without a zero at its end. */
+/* rc_text is a text in UTF-8, without a zero at its end. */
 typedef struct {
 	const char *data;
 	uint32_t size; /* bytes */
 } rc_text;
 
-/* RC_TEXT makes a text of a literal. */
+/* RC_TEXT makes a text from a literal. */
 #define RC_TEXT(literal) ((rc_text){"" literal, sizeof(literal) - 1})
 
-/* rc_c makes a text of a string with a zero at its end. */
+/* rc_c makes a text from a string with a zero at its end. */
 RC_API rc_text rc_c(const char *s) {
 	uint32_t n = 0;
 	while (s[n]) {
@@ -44,7 +44,7 @@ RC_API rc_text rc_c(const char *s) {
 	return (rc_text){s, n};
 }
 
-/* rc_part returns size bytes of t from start on, or fewer where t ends. */
+/* rc_part returns size bytes of t from start on, or fewer if t ends before. */
 RC_API rc_text rc_part(rc_text t, uint32_t start, uint32_t size) {
 	start = start < t.size ? start : t.size;
 	return (rc_text){t.data + start, size < t.size - start ? size : t.size - start};
@@ -66,7 +66,7 @@ RC_API char rc_lower(char c) {
 	return c >= 'A' && c <= 'Z' ? (char)(c + ('a' - 'A')) : c;
 }
 
-/* rc_equal_fold compares without regard to the case of ASCII letters. */
+/* rc_equal_fold compares, ignoring the case of ASCII letters. */
 RC_API bool rc_equal_fold(rc_text a, rc_text b) {
 	if (a.size != b.size) {
 		return false;
@@ -87,7 +87,7 @@ RC_API bool rc_ends_with(rc_text t, rc_text suffix) {
 	return t.size >= suffix.size && rc_equal(rc_part(t, t.size - suffix.size, suffix.size), suffix);
 }
 
-/* rc_find_last returns where the last c in t is, t.size if there is none. */
+/* rc_find_last returns the index of the last c in t, or t.size if there is none. */
 RC_API uint32_t rc_find_last(rc_text t, char c) {
 	for (uint32_t i = t.size; i > 0; i--) {
 		if (t.data[i - 1] == c) {
@@ -99,11 +99,11 @@ RC_API uint32_t rc_find_last(rc_text t, char c) {
 
 /* ---- Memory ---- */
 
-extern unsigned char __heap_base; /* from the linker: where free memory begins */
+extern unsigned char __heap_base; /* from the linker: the start of free memory */
 
 static uintptr_t rc_free; /* the next free byte, 0 before the first use */
 
-/* rc_alloc returns memory that is never freed, aligned to 8 bytes; NULL when the plugin's limit is reached. */
+/* rc_alloc returns memory that is never freed, aligned to 8 bytes; NULL if the plugin's limit is reached. */
 RC_API void *rc_alloc(uint32_t size) {
 	const uint64_t page = 65536;
 	if (rc_free == 0) {
@@ -128,7 +128,7 @@ typedef struct {
 	uint32_t size, capacity;
 } rc_block;
 
-/* rc_reserve makes room for more bytes after those that are used, and reports whether there is. */
+/* rc_reserve makes room for more bytes after the used ones, and reports whether it could. */
 RC_API bool rc_reserve(rc_block *b, uint32_t more) {
 	uint64_t need = (uint64_t)b->size + more;
 	if (need <= b->capacity && b->data) {
@@ -148,14 +148,14 @@ RC_API bool rc_reserve(rc_block *b, uint32_t more) {
 	return true;
 }
 
-static rc_block rc_input;   /* what Rollcall writes into */
-static rc_block rc_output;  /* what a hook answers */
-static rc_block rc_scratch; /* texts that were put together */
+static rc_block rc_input;   /* Rollcall writes into it */
+static rc_block rc_output;  /* the answer of a hook */
+static rc_block rc_scratch; /* joined texts */
 static rc_block rc_request_block;
 static bool rc_full;        /* memory ran out during this call */
-static bool rc_configuring; /* texts that are made now are for ever */
+static bool rc_configuring; /* texts that are made now stay valid */
 
-/* rc_make returns room for a text, which is valid until the hook returns, and for ever if RC_CONFIGURE asks. It is NULL,
+/* rc_make returns room for a text, which is valid until the hook returns, or forever in RC_CONFIGURE. It is NULL,
    and the hook fails, when memory has run out. */
 RC_API char *rc_make(uint64_t size) {
 	if (size > UINT32_MAX / 2) {
@@ -168,7 +168,7 @@ RC_API char *rc_make(uint64_t size) {
 		return p;
 	}
 	if (!rc_scratch.data || rc_scratch.capacity - rc_scratch.size < size) {
-		rc_scratch.size = 0; /* in a new block: earlier texts stay where they are */
+		rc_scratch.size = 0; /* in a new block: earlier texts stay in place */
 		if (!rc_reserve(&rc_scratch, rc_scratch.capacity + (uint32_t)size)) {
 			rc_full = true;
 			return NULL;
@@ -179,7 +179,7 @@ RC_API char *rc_make(uint64_t size) {
 	return p;
 }
 
-/* rc_concat puts texts together. The result is as valid as rc_make's, and empty where that is NULL. */
+/* rc_concat joins texts. The result is valid as long as that of rc_make, and empty if that is NULL. */
 RC_API rc_text rc_concat(const rc_text *parts, uint32_t count) {
 	uint64_t size = 0;
 	for (uint32_t i = 0; i < count; i++) {
@@ -196,11 +196,11 @@ RC_API rc_text rc_concat(const rc_text *parts, uint32_t count) {
 	return whole;
 }
 
-/* RC_JOIN puts texts together: RC_JOIN(RC_TEXT("unknown user "), id). */
+/* RC_JOIN joins texts: RC_JOIN(RC_TEXT("unknown user "), id). */
 #define RC_JOIN(...) \
 	rc_concat((const rc_text[]){__VA_ARGS__}, sizeof((const rc_text[]){__VA_ARGS__}) / sizeof(rc_text))
 
-/* ---- What Rollcall provides ---- */
+/* ---- Functions of Rollcall ---- */
 
 typedef enum { RC_DEBUG = 0, RC_INFO = 1, RC_WARN = 2, RC_ERROR = 3 } rc_level;
 
@@ -250,7 +250,7 @@ RC_API void rc_begin(void) {
 	rc_full = false;
 }
 
-/* rc_result is the answer of a hook that answers with bytes. */
+/* rc_result encodes the answer of a hook that answers with bytes. */
 RC_API int64_t rc_result(rc_text t) {
 	if (rc_full) {
 		return rc_fail(RC_TEXT("out of memory"));
@@ -273,9 +273,9 @@ typedef enum {
 	RC_NO_OPINION = 0,
 	RC_AUTHENTICATED = 1,
 	RC_ANONYMOUS = 2,
-	RC_DENIED = 3,            /* nobody may join */
+	RC_DENIED = 3,            /* cannot be joined */
 	RC_HIDDEN = 1 << 8,       /* a flag: in no listing */
-	RC_COUNT_ONLY = 1 << 9,   /* a flag: needs a login, listed as a number */
+	RC_COUNT_ONLY = 1 << 9,   /* a flag: needs a login, listed with a number */
 	RC_KIND_FAILED = -1,      /* the hook failed: on_failure decides */
 } rc_kind;
 
@@ -291,7 +291,7 @@ typedef enum {
 typedef struct {
 	rc_text host, channel;
 	rc_text user, email; /* empty in classify, and for an anonymous connection */
-	rc_kind site;        /* what the site's own rules make of the channel */
+	rc_kind site;        /* the kind of the channel by the site's own rules */
 	bool anonymous;      /* in authorize: the connection has no user */
 } rc_request;
 
@@ -326,11 +326,11 @@ RC_API bool rc_read_request(const char *p, uint32_t size, rc_request *r) {
 	}                                                                               \
 	static inline result rc_user_##name(const rc_request *request)
 
-/* RC_CLASSIFY begins the function that decides what kind a channel is, and returns an rc_decision. It depends on the
+/* RC_CLASSIFY starts the function that decides the kind of a channel, and returns an rc_decision. It depends on the
    request and the configuration alone. */
 #define RC_CLASSIFY(request) RC_REQUEST_HOOK(classify, rc_decision, request)
 
-/* RC_AUTHORIZE begins the function that may refuse a connection, and returns an rc_verdict. */
+/* RC_AUTHORIZE starts the function that may refuse a connection, and returns an rc_verdict. */
 #define RC_AUTHORIZE(request) RC_REQUEST_HOOK(authorize, rc_verdict, request)
 
 /* ---- members ---- */
@@ -356,7 +356,7 @@ typedef struct {
 	bool failed; /* too many fields, or a key that is too long */
 } rc_member;
 
-/* rc_find returns a field, NULL if there is none. */
+/* rc_find returns a field, or NULL if there is none. */
 RC_API rc_field *rc_find(rc_member *m, const char *key) {
 	for (uint32_t i = 0; i < m->count; i++) {
 		if (rc_equal(m->fields[i].key, rc_c(key))) {
@@ -366,7 +366,7 @@ RC_API rc_field *rc_find(rc_member *m, const char *key) {
 	return NULL;
 }
 
-/* rc_get returns the value of a field, a text or JSON; it is empty for a field that is not there. */
+/* rc_get returns the value of a field, a text or JSON; it is empty if there is no such field. */
 RC_API rc_text rc_get(rc_member *m, const char *key) {
 	rc_field *f = rc_find(m, key);
 	return f ? f->value : (rc_text){"", 0};
@@ -390,12 +390,12 @@ RC_API void rc_put(rc_member *m, const char *key, rc_text value, uint8_t type) {
 	f->type = type;
 }
 
-/* rc_set gives a field a text, rc_set_json a JSON value. Keys have at most 255 bytes. Keys and values must stay until
+/* rc_set sets a field to a text, rc_set_json to a JSON value. Keys have at most 255 bytes. Keys and values must stay until
    the hook returns: literals, RC_JOIN, and texts of the configuration or of the member do. */
 RC_API void rc_set(rc_member *m, const char *key, rc_text text) { rc_put(m, key, text, RC_TYPE_TEXT); }
 RC_API void rc_set_json(rc_member *m, const char *key, rc_text json) { rc_put(m, key, json, RC_TYPE_JSON); }
 
-/* rc_delete takes a field away. Without any field, the user is left out. */
+/* rc_delete deletes a field. A user without fields is left out. */
 RC_API void rc_delete(rc_member *m, const char *key) {
 	uint32_t kept = 0;
 	for (uint32_t i = 0; i < m->count; i++) {
@@ -407,7 +407,7 @@ RC_API void rc_delete(rc_member *m, const char *key) {
 	m->count = kept;
 }
 
-/* rc_rename gives a field another key, and takes away a field that had it. */
+/* rc_rename changes the key of a field, and deletes a field that had the new key. */
 RC_API void rc_rename(rc_member *m, const char *from, const char *to) {
 	if (rc_equal(rc_c(from), rc_c(to)) || !rc_find(m, from)) {
 		return;
@@ -424,7 +424,7 @@ RC_API void rc_hide(rc_member *m) {
 	m->changed = true;
 }
 
-/* rc_cut takes a text that begins with its length off the front of rest. */
+/* rc_cut splits a text that starts with its length off the front of rest. */
 RC_API bool rc_cut(rc_text *rest, rc_text *part) {
 	if (rest->size < 4) {
 		return false;
@@ -491,7 +491,7 @@ RC_API void rc_write_member(const rc_member *m) {
 
 RC_API int64_t rc_members(rc_endpoint endpoint, rc_text batch, void (*each)(rc_endpoint, rc_member *)) {
 	static rc_member m;
-	const char *copied = batch.data; /* up to here the input is in the answer, changed or not */
+	const char *copied = batch.data; /* the end of the input that is in the answer, changed or not */
 	bool changed = false;
 	rc_begin();
 	while (batch.size) {
@@ -521,7 +521,7 @@ RC_API int64_t rc_members(rc_endpoint endpoint, rc_text batch, void (*each)(rc_e
 	return rc_result((rc_text){rc_output.data, rc_output.size});
 }
 
-/* RC_MEMBERS begins the function that changes what is shown of a user. It returns nothing. */
+/* RC_MEMBERS starts the function that changes what is shown of a user. It returns nothing. */
 #define RC_MEMBERS(endpoint, member)                                                                     \
 	static inline void rc_user_members(rc_endpoint endpoint, rc_member *member);                     \
 	RC_EXPORT("rollcall_members") int64_t rc_export_members(int32_t e, const char *p, uint32_t n) {  \
@@ -531,14 +531,14 @@ RC_API int64_t rc_members(rc_endpoint endpoint, rc_text batch, void (*each)(rc_e
 
 /* ---- shape ---- */
 
-/* What the function of RC_SHAPE may return beside a text. RC_SHAPE_FAILED: nothing leaves, unless on_failure says so. */
+/* Results of the function of RC_SHAPE besides a text. RC_SHAPE_FAILED: nothing is sent, unless on_failure says so. */
 #define RC_UNCHANGED ((rc_text){NULL, 0})
 #define RC_SHAPE_FAILED ((rc_text){NULL, 1})
 
-/* rc_written returns what rc_write has put together. */
+/* rc_written returns the bytes that rc_write has added. */
 RC_API rc_text rc_written(void) { return (rc_text){rc_output.data, rc_output.size}; }
 
-/* RC_SHAPE begins the function that gets the whole answer as JSON and returns what is sent instead, as an rc_text. Put
+/* RC_SHAPE starts the function that gets the whole answer as JSON and returns what is sent instead, as an rc_text. Put
    it together with rc_write, rc_write_string and rc_written. */
 #define RC_SHAPE(endpoint, body)                                                                      \
 	static inline rc_text rc_user_shape(rc_endpoint endpoint, rc_text body);                      \
@@ -554,8 +554,8 @@ RC_API rc_text rc_written(void) { return (rc_text){rc_output.data, rc_output.siz
 
 /* ---- JSON ---- */
 
-/* rc_json is a value in a JSON text. Its first byte tells what it is: one of { [ " t f n - 0-9. It has no bytes when it
-   is not there. */
+/* rc_json is a value in a JSON text. Its first byte is its kind: one of { [ " t f n - 0-9. It has no bytes if it
+   is absent. */
 typedef rc_text rc_json;
 
 #define RC_MAX_DEPTH 64
@@ -567,7 +567,7 @@ RC_API rc_text rc_skip_space(rc_text t) {
 	return t;
 }
 
-/* rc_json_size returns the bytes that the value at the start of t has, 0 if it is cut. Rollcall sends JSON that is well
+/* rc_json_size returns the size of the value at the start of t, 0 if it is cut. Rollcall sends JSON that is well
    formed, so that brackets and quotes are enough to find the end. */
 RC_API uint32_t rc_json_size(rc_text t) {
 	uint32_t depth = 0;
@@ -623,7 +623,7 @@ RC_API bool rc_is_list(rc_json v) { return v.size && *v.data == '['; }
 RC_API bool rc_is_string(rc_json v) { return v.size && *v.data == '"'; }
 RC_API bool rc_is_true(rc_json v) { return rc_equal(v, RC_TEXT("true")); }
 
-/* rc_iterator goes through the values of a list or an object; any other value is a list of itself, so that one word and
+/* rc_iterator iterates over the values of a list or an object; any other value is a list of itself, so that one word and
    several are read alike:
        for (rc_iterator i = rc_items(v); rc_next(&i);) { ... i.value ... } */
 typedef struct {
@@ -697,7 +697,7 @@ RC_API uint32_t rc_utf8(uint32_t r, char *out) {
 	return 4;
 }
 
-/* rc_unescape reads the character after a backslash at t, and returns how many bytes of t it had. */
+/* rc_unescape reads the character after a backslash at t, and returns the number of bytes read. */
 RC_API uint32_t rc_unescape(rc_text t, uint32_t *character) {
 	static const char from[] = "bfnrt", to[] = "\b\f\n\r\t";
 	*character = t.size ? (unsigned char)*t.data : 0;
@@ -723,7 +723,7 @@ RC_API uint32_t rc_unescape(rc_text t, uint32_t *character) {
 }
 
 /* rc_string returns the text of a JSON string, and other values as they are written. It is a view where the string has
-   no escapes, and otherwise as valid as what rc_make returns. */
+   no escapes, and otherwise valid as long as that of rc_make. */
 RC_API rc_text rc_string(rc_json v) {
 	if (!rc_is_string(v) || v.size < 2) {
 		return v;
@@ -732,7 +732,7 @@ RC_API rc_text rc_string(rc_json v) {
 	if (rc_find_last(t, '\\') == t.size) {
 		return t;
 	}
-	char *out = rc_make(t.size); /* an escape is never shorter than what it stands for */
+	char *out = rc_make(t.size); /* an escape is never shorter than its character */
 	uint32_t size = 0;
 	if (!out) {
 		return (rc_text){"", 0};
@@ -749,7 +749,7 @@ RC_API rc_text rc_string(rc_json v) {
 	return (rc_text){out, size};
 }
 
-/* rc_value returns the value of a name in an object. It has no bytes when it is not there. */
+/* rc_value returns the value of a name in an object. It has no bytes if the name is absent. */
 RC_API rc_json rc_value(rc_json object, const char *name) {
 	if (rc_is_object(object)) {
 		for (rc_iterator i = rc_items(object); rc_next(&i);) {
@@ -782,9 +782,9 @@ RC_API void rc_write_string(rc_text t) {
 
 /* ---- Configuration ---- */
 
-/* rc_config is what Rollcall tells a plugin once. Its texts may be kept. */
+/* rc_config is what Rollcall passes to a plugin once. Its texts may be kept. */
 typedef struct {
-	rc_text host;    /* empty when the plugin block says shared */
+	rc_text host;    /* empty if the plugin block says shared */
 	rc_text plugin;  /* its name */
 	rc_json options; /* the config block, an object: a word is a string, several are a list, none is true */
 } rc_config;
@@ -796,16 +796,16 @@ RC_API rc_text rc_option(const rc_config *c, const char *name, rc_text otherwise
 	return rc_is_string(v) ? rc_string(v) : otherwise;
 }
 
-/* rc_refuse refuses the plugin, and says why: return it from the function of RC_CONFIGURE. */
+/* rc_refuse refuses the plugin and logs the reason: return it from the function of RC_CONFIGURE. */
 RC_API int32_t rc_refuse(rc_text why) {
 	rc_log(RC_ERROR, why);
 	return 1;
 }
 
-/* RC_CONFIGURED is what the function of RC_CONFIGURE returns when all is well. */
+/* RC_CONFIGURED is the result of the function of RC_CONFIGURE if all is well. */
 #define RC_CONFIGURED 0
 
-/* rc_known reports whether an object has only these names, separated by spaces; it logs the first other one. */
+/* rc_known reports whether an object has only the given names, separated by spaces; it logs the first other name. */
 RC_API bool rc_known(rc_json object, const char *names) {
 	for (rc_iterator i = rc_items(object); rc_next(&i);) {
 		rc_text name = rc_string(i.name), all = rc_c(names);
@@ -831,7 +831,7 @@ RC_API int32_t rc_configure(rc_text input, int32_t (*f)(const rc_config *)) {
 	if (!rc_is_object(all) || rc_json_size(all) != all.size) {
 		return rc_refuse(RC_TEXT("config: want a JSON object"));
 	}
-	static rc_config config; /* so that a pointer to it stays good */
+	static rc_config config; /* static, so that a pointer to it stays valid */
 	config.host = rc_string(rc_value(all, "host"));
 	config.plugin = rc_string(rc_value(all, "plugin"));
 	config.options = rc_value(all, "config");
@@ -840,7 +840,7 @@ RC_API int32_t rc_configure(rc_text input, int32_t (*f)(const rc_config *)) {
 	return result == RC_CONFIGURED && rc_full ? rc_refuse(RC_TEXT("config: out of memory")) : result;
 }
 
-/* RC_CONFIGURE begins the function that reads the options, and returns RC_CONFIGURED or rc_refuse(why). */
+/* RC_CONFIGURE starts the function that reads the options, and returns RC_CONFIGURED or rc_refuse(why). */
 #define RC_CONFIGURE(config)                                                                 \
 	static inline int32_t rc_user_configure(const rc_config *config);                    \
 	RC_EXPORT("rollcall_configure") int32_t rc_export_configure(const char *p, uint32_t n) { \

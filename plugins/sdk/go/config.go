@@ -6,31 +6,31 @@ import (
 	"github.com/rollcall-gateway/rollcall/plugins/sdk/go/internal/json"
 )
 
-// Config is what Rollcall tells a plugin once, before the first hook: where it runs, and the `config` block of the
-// plugin in the Caddyfile. Options are asked for by name:
+// Config is what Rollcall passes to a plugin once, before the first hook: where it runs, and the
+// `config` block of the plugin in the Caddyfile. Options are read by name:
 //
 //	keep := c.String("keep", "domain")
 //
-// An option that has the wrong form, or that the plugin never asks for, refuses the plugin with an error that names it;
-// so ask for all of them, whatever their values.
+// An option that has the wrong form, or that the plugin never reads, refuses the plugin with an
+// error that names it. So read all of them, whatever their values.
 type Config struct {
-	// Host is the host that the instance is for, "" when the plugin block says shared.
+	// Host is the host of the instance, "" if the plugin block says shared.
 	Host string
 	// Plugin is the name of the plugin.
 	Plugin string
 	*Options
 }
 
-// Configure sets the function that reads the options. An error refuses the plugin: Caddy does not start or reload with
-// it. A plugin without such a function has no options.
+// Configure sets the function that reads the options. An error refuses the plugin: Caddy does not
+// start or reload with it. A plugin without such a function has no options.
 func Configure(f func(c *Config) error) {
 	onConfigure = f
 }
 
 var onConfigure = func(*Config) error { return nil }
 
-// ParseConfig reads the text that Rollcall sends, as {"host":"a.example","plugin":"x","config":{"option":"value"}}. It is
-// for tests of a plugin; see [Config.Err] too.
+// ParseConfig parses the text that Rollcall sends, such as
+// {"host":"a.example","plugin":"x","config":{"option":"value"}}. It is for tests of a plugin; see also [Config.Err].
 func ParseConfig(text []byte) (*Config, error) {
 	v, err := json.Parse(text)
 	if err != nil {
@@ -51,13 +51,13 @@ func ParseConfig(text []byte) (*Config, error) {
 	return c, nil
 }
 
-// Err returns the first option that has the wrong form, or else one that was never asked for, and nil if all is well.
-// Rollcall sees to it after the function of [Configure].
+// Err returns the first option that has the wrong form, or else one that was never read, or nil.
+// Rollcall checks it after the function of [Configure].
 func (c *Config) Err() error {
 	return c.check("config")
 }
 
-// configure is the whole of what happens once.
+// configure runs once, before the first hook.
 func configure(text []byte) error {
 	c, err := ParseConfig(text)
 	if err != nil {

@@ -1,14 +1,14 @@
 package rollcall
 
-// Decision is the answer of a classify hook: a kind of channel, and flags beside it.
+// Decision is the answer of a classify hook: a kind of channel, with flags.
 type Decision uint16
 
-// The kinds. [NoOpinion] leaves the decision to the next plugin, and in the end to the site's own rules.
+// Kinds. [NoOpinion] leaves the decision to the next plugin, and finally to the site's own rules.
 const (
 	NoOpinion     Decision = 0
 	Authenticated Decision = 1
 	Anonymous     Decision = 2
-	// Denied means that nobody may join.
+	// Denied channels cannot be joined.
 	Denied Decision = 3
 )
 
@@ -17,8 +17,8 @@ const (
 	countOnly Decision = 1 << 9
 )
 
-// Hidden adds that the channel is in no listing.
+// Hidden adds the flag that hides the channel from all listings.
 func (d Decision) Hidden() Decision { return d | hidden }
 
-// CountOnly adds that the channel needs a login, and is listed as a number.
+// CountOnly adds the flag that makes the channel need a login and be listed as a number.
 func (d Decision) CountOnly() Decision { return d | countOnly }

@@ -1,7 +1,7 @@
 // Package rollcall is for writing plugins of the Rollcall presence gateway in Go.
 //
-// A plugin is a program that Rollcall calls at up to four points, the hooks. Each hook is a package beside this one:
-// what a plugin imports is what it is called for, and nothing else costs a call.
+// A plugin is a program that Rollcall calls at up to four points, the hooks. Each hook is a
+// subpackage. Importing it adds the hook to the plugin; a hook that is not imported costs nothing.
 //
 //   - classify: what kind of channel is this?
 //   - authorize: may this connection join?
@@ -30,19 +30,20 @@
 //
 //	func main() {} // never runs
 //
-// It is built with
+// Build it with
 //
 //	GOOS=wasip1 GOARCH=wasm go build -buildmode=c-shared -trimpath -ldflags='-s -w' -o plugin.wasm .
 //
 // # What a plugin may rely on
 //
-// Rollcall runs one call of an instance at a time, and runs several instances, each with variables of its own. An
-// instance sees one host, unless the plugin block says shared. There are no files, no network and no sleep. A goroutine
-// runs only while a hook does. A panic ends the instance; what is answered then is up to on_failure in the plugin
-// block, which by default refuses.
+// Rollcall runs several instances, each with its own variables, and one call of an instance at a
+// time. An instance sees one host, unless the plugin block says shared. There are no files, no
+// network and no sleep. A goroutine runs only during a hook. A panic ends the instance; on_failure
+// in the plugin block then decides the answer, and refuses by default.
 //
 // # What it costs
 //
-// The package imports nothing heavy, and neither should a plugin that wants to be small: fmt or encoding/json add about
-// 1.4 MB to the 1.8 MB of a plugin, and JSON is slow here. Options are read without them, see [Configure].
+// The package imports nothing large, and neither should a small plugin: fmt or encoding/json add
+// about 1.4 MB to the 1.8 MB of a plugin, and JSON is slow here. Read options with [Configure]
+// instead.
 package rollcall

@@ -1,9 +1,9 @@
 package rollcall
 
-// Endpoint says which answer the members and shape hooks are about to change.
+// Endpoint is the kind of answer that the members and shape hooks change.
 type Endpoint int32
 
-// The endpoints, under the prefix of the site.
+// Endpoints, under the prefix of the site.
 const (
 	Users    Endpoint = 1 // /message/users
 	AllUsers Endpoint = 2 // /message/allusers

@@ -4,7 +4,8 @@ package rollcall
 
 import "os"
 
-// Outside of Rollcall, in the tests of a plugin, log lines go to standard error, and there is no request.
+// Outside Rollcall, in the tests of a plugin, log lines go to standard error, and there is no
+// request.
 
 func writeLog(level Level, text string) {
 	names := [...]string{Debug: "debug", Info: "info", Warn: "warn", Error: "error"}

@@ -1,9 +1,9 @@
 package rollcall
 
-// Level is how serious a log line is.
+// Level is the severity of a log line.
 type Level int32
 
-// The levels.
+// Levels.
 const (
 	Debug Level = iota
 	Info
@@ -11,14 +11,14 @@ const (
 	Error
 )
 
-// Log writes a line to Caddy's log, named by the plugin and its host. A line is cut at 1 KiB, and a plugin that writes
-// more than a few lines a second loses some: Rollcall counts them.
+// Log writes a line to Caddy's log, with the names of the plugin and its host. A line is cut at 1
+// KiB. A plugin that writes more than a few lines per second loses some, which Rollcall counts.
 func Log(level Level, text string) {
 	writeLog(level, text)
 }
 
-// RequestBody returns the JSON body of the HTTP request that is being answered, without its API key. It works in the
-// members and shape hooks, and returns nil elsewhere. The bytes are valid until the hook returns.
+// RequestBody returns the JSON body of the HTTP request that is being answered, without its API key. It works
+// in the members and shape hooks, and returns nil elsewhere. The bytes are valid until the hook returns.
 func RequestBody() []byte {
 	n := readRequest(body)
 	if n > len(body) {
@@ -33,5 +33,5 @@ func RequestBody() []byte {
 
 const minBody = 1 << 10 // bytes
 
-// body has been large enough for the bodies so far.
+// body is as large as the largest body so far, or larger.
 var body []byte

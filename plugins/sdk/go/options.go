@@ -9,12 +9,12 @@ import (
 	"github.com/rollcall-gateway/rollcall/plugins/sdk/go/internal/json"
 )
 
-// Options is a block of options. For a name that is not in it, the second argument of an accessor is the answer.
+// Options is a block of options. An accessor returns its second argument if the block does not have the option.
 type Options struct {
 	value json.Value
 	asked []string
 	inner []innerOptions
-	err   error // the first option of the wrong form
+	err   error // the first option with a wrong form
 }
 
 type innerOptions struct {
@@ -27,7 +27,7 @@ func (b *Options) Has(name string) bool {
 	return b.get(name).Kind != json.Missing
 }
 
-// String returns the value of an option with one: `keep domain`.
+// String returns the value of an option with one value: `keep domain`.
 func (b *Options) String(name, otherwise string) string {
 	v := b.get(name)
 	switch v.Kind {
@@ -41,7 +41,7 @@ func (b *Options) String(name, otherwise string) string {
 	return otherwise
 }
 
-// Strings returns the values of an option with one or more: `domains example.com example.org`.
+// Strings returns the values of an option with one or more values: `domains example.com example.org`.
 func (b *Options) Strings(name string, otherwise ...string) []string {
 	v := b.get(name)
 	switch v.Kind {
@@ -65,7 +65,7 @@ func (b *Options) Strings(name string, otherwise ...string) []string {
 	return otherwise
 }
 
-// Bool returns whether an option is set: `strict` alone, or with on or off, true or false, yes or no.
+// Bool reports whether an option is set: `strict` alone, or with on or off, true or false, yes or no.
 func (b *Options) Bool(name string, otherwise bool) bool {
 	v := b.get(name)
 	switch v.Kind {
@@ -88,7 +88,7 @@ func (b *Options) Bool(name string, otherwise bool) bool {
 	return otherwise
 }
 
-// Int returns the value of an option that is a whole number: `keep 2`.
+// Int returns the value of an option whose value is a whole number: `keep 2`.
 func (b *Options) Int(name string, otherwise int64) int64 {
 	v := b.get(name)
 	switch v.Kind {
@@ -104,7 +104,7 @@ func (b *Options) Int(name string, otherwise int64) int64 {
 	return otherwise
 }
 
-// Block returns a block in the block. It is empty when there is none.
+// Block returns a nested block. It is empty if there is none.
 func (b *Options) Block(name string) *Options {
 	for _, i := range b.inner {
 		if i.name == name {
@@ -123,13 +123,13 @@ func (b *Options) Block(name string) *Options {
 	return inner
 }
 
-// Names returns the names of the options as they were written, for a block whose names the plugin cannot know.
+// Names returns the names of the options as written, for a block whose names the plugin cannot know.
 func (b *Options) Names() []string {
 	b.asked = append(b.asked, b.value.Keys...)
 	return b.value.Keys
 }
 
-// JSON returns the block as JSON, for a plugin that would rather use encoding/json. All its options then count as known.
+// JSON returns the block as JSON, for a plugin that prefers encoding/json. All its options then count as known.
 func (b *Options) JSON() []byte {
 	b.allKnown()
 	return b.value.Raw

@@ -8,15 +8,15 @@ import (
 	"github.com/rollcall-gateway/rollcall/plugins/sdk/go/internal/arena"
 )
 
-// Request is the question of the classify and authorize hooks. Its texts may be kept.
+// Request is the input of the classify and authorize hooks. Its texts may be kept.
 type Request struct {
 	Host    string
 	Channel string
-	// Site is what the site's own rules make of the channel: [Authenticated] or [Anonymous].
+	// Site is the kind of the channel by the site's own rules: [Authenticated] or [Anonymous].
 	Site Decision
-	// UserID and Email are of the user who wants to join. They are empty in classify, and for an anonymous connection.
+	// UserID and Email are the joining user's; empty in classify and for an anonymous connection.
 	UserID, Email string
-	// Anonymous is set in authorize when the connection has no user.
+	// Anonymous is set in authorize if the connection has no user.
 	Anonymous bool
 }
 
@@ -26,10 +26,10 @@ const (
 	flagAnonymous  = 1 << 0
 )
 
-// UnmarshalBinary reads the form that Rollcall writes.
+// UnmarshalBinary decodes the form that Rollcall writes.
 func (r *Request) UnmarshalBinary(b []byte) error {
-	// The good case is nested: in WebAssembly Go goes on there at once, and to where a condition is false by a jump that
-	// costs as much as a call.
+	// The common case is nested: in WebAssembly, Go continues there at once. To the code after an
+	// if it jumps, which costs as much as a call.
 	if len(b) >= requestHeader && b[0] == requestVersion {
 		host := int(binary.LittleEndian.Uint16(b[4:]))
 		channel := host + int(binary.LittleEndian.Uint16(b[6:]))
@@ -39,7 +39,7 @@ func (r *Request) UnmarshalBinary(b []byte) error {
 		if int64(len(b)) == requestHeader+int64(email)+extension {
 			r.Site = Decision(b[1])
 			r.Anonymous = binary.LittleEndian.Uint16(b[2:])&flagAnonymous != 0
-			// One copy for all texts: a comparison with the texts of the request before costs more.
+			// One copy for all texts: comparing them with those of the previous request costs more.
 			all := arena.String(b[requestHeader : requestHeader+email])
 			r.Host, r.Channel, r.UserID, r.Email = all[:host], all[host:channel], all[channel:user], all[user:email]
 			return nil
@@ -48,7 +48,7 @@ func (r *Request) UnmarshalBinary(b []byte) error {
 	return refuse(b)
 }
 
-// refuse says what is wrong with a request.
+// refuse returns what is wrong with a request.
 func refuse(b []byte) error {
 	switch {
 	case len(b) < requestHeader:

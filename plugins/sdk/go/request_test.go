@@ -5,7 +5,7 @@ import (
 	"testing"
 )
 
-// encode writes a request as the contract has it.
+// encode encodes a request as the contract says.
 func encode(site byte, flags uint16, host, channel, user, email, extension string) []byte {
 	b := []byte{1, site}
 	b = binary.LittleEndian.AppendUint16(b, flags)
@@ -39,7 +39,7 @@ func TestRequestIsRead(t *testing.T) {
 		},
 		"empty": {encode(1, 0, "", "", "", "", ""), Request{Site: Authenticated}},
 	}
-	var again Request // is read into all the time
+	var again Request // read into again and again
 	for name, tt := range tests {
 		t.Run(name, func(t *testing.T) {
 			var r Request

@@ -9,7 +9,7 @@ import (
 
 const exampleFile = "../../../examples/naming-rules/naming-rules.wasm"
 
-// The rules themselves have unit tests in Rust; this is the module that is committed.
+// The rules have unit tests in Rust; this tests the committed module.
 func TestNamingRules(t *testing.T) {
 	g := guest.New(t, guest.Read(t, exampleFile))
 	config := []byte(`{"host":"h","plugin":"naming-rules","config":{"denied":"*-closed",` +

@@ -1,4 +1,4 @@
-// Package rust_test builds what is written with the Rust SDK and runs it.
+// Package rust_test builds and runs plugins that use the Rust SDK.
 package rust_test
 
 import (
@@ -55,8 +55,8 @@ func TestAnUnknownHookIsACompileError(t *testing.T) {
 	}
 }
 
-// The example's file is reproducible with one version of Rust, that of Debian 12; with another, its unit tests and the
-// tests of the examples show that the source works.
+// The example's file is reproducible with one version of Rust only, that of Debian 12. With
+// another, its unit tests and the tests of the examples show that the source works.
 func TestExampleIsBuiltFromItsSource(t *testing.T) {
 	const dir, pinned = "../../../examples/naming-rules", "rustc 1.63.0"
 	target := t.TempDir()
@@ -99,7 +99,7 @@ func write(t *testing.T, dir, source string) {
 	}
 }
 
-// project makes a new project, as "caddy rollcall-plugin new" does.
+// project creates a new project, as "caddy rollcall-plugin new" does.
 func project(t testing.TB) string {
 	t.Helper()
 	dir := t.TempDir()

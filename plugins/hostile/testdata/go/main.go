@@ -25,7 +25,7 @@ func room(size uint32) uint32 {
 	return uint32(uintptr(unsafe.Pointer(&buffer[0])))
 }
 
-// kept is what must not be collected.
+// kept keeps memory from the collector.
 var kept [][]byte
 
 //go:wasmexport rollcall_classify

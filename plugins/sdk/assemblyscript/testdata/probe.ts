@@ -1,4 +1,4 @@
-// The plugin of package guest's tests: does what its input asks for.
+// The plugin of package guest's tests: it does what its input says.
 
 import {
   Access, Answer, Config, Decision, Json, Level, log, Member, onAuthorize, onClassify, onConfigure, onMembers, onShape,

@@ -4,8 +4,8 @@
  * Its options, in the plugin block of the Caddyfile:
  *
  *     config {
- *         open  lobby- help   # channels whose names begin with one of these are open to anonymous connections
- *         badge guest         # what each listed user wears; none by default
+ *         open  lobby- help   # anonymous connections may join channels with these prefixes
+ *         badge guest         # badge of each listed user; none by default
  *     }
  */
 #include "rollcall.h"
@@ -22,7 +22,7 @@ RC_CONFIGURE(config) {
 	return RC_CONFIGURED;
 }
 
-/* What kind is this channel? */
+/* Decides the kind of a channel. */
 RC_CLASSIFY(request) {
 	for (rc_iterator i = rc_items(open); rc_next(&i);) {
 		if (rc_starts_with(request->channel, rc_string(i.value))) {
@@ -32,7 +32,7 @@ RC_CLASSIFY(request) {
 	return RC_NO_OPINION;
 }
 
-/* What is shown of a user? */
+/* Changes what an answer shows of a user. */
 RC_MEMBERS(endpoint, member) {
 	if (badge.size) {
 		rc_set(member, "badge", badge);

@@ -1,5 +1,5 @@
-// Package authorize is the hook that may refuse a connection that wants to join a channel. Importing it adds the hook
-// to a plugin.
+// Package authorize is the hook that may refuse a connection that wants to join a channel.
+// Importing it adds the hook to a plugin.
 package authorize
 
 import (
@@ -8,7 +8,8 @@ import (
 	rollcall "github.com/rollcall-gateway/rollcall/plugins/sdk/go"
 )
 
-// Verdict is the answer of the hook. There is none that lets in whom the site's rules keep out.
+// Verdict is the answer of the hook. None of the verdicts lets in a connection that the site's
+// rules refuse.
 type Verdict uint8
 
 // The verdicts.
@@ -17,8 +18,8 @@ const (
 	Denied      Verdict = 1
 )
 
-// Handle sets the function that is called for each connection that wants to join a channel and may by the site's own
-// rules. r is valid during the call, its texts for ever.
+// Handle sets the function that is called for each connection that wants to join a channel and that
+// the site's own rules allow. r is valid during the call, its texts forever.
 func Handle(f func(r *rollcall.Request) Verdict) {
 	handler = f
 }

@@ -1,4 +1,5 @@
-// Package classify is the hook that decides the kind of a channel. Importing it adds the hook to a plugin.
+// Package classify is the hook that decides the kind of a channel. Importing it adds the hook to a
+// plugin.
 package classify
 
 import (
@@ -7,10 +8,12 @@ import (
 	rollcall "github.com/rollcall-gateway/rollcall/plugins/sdk/go"
 )
 
-// Handle sets the function that is called when a channel becomes active, and again after a change of configuration or
-// plugin. The answer may depend on the request and on the options alone: Rollcall keeps it for as long as the channel
-// is active. r is valid during the call, its texts for ever. A text that is kept holds up to 16 KiB of others in memory:
-// of few among many keep a copy, see [strings.Clone].
+// Handle sets the function that is called when a channel becomes active, and again after a change
+// of the configuration or of plugins. The answer may depend only on the request and on the options,
+// because Rollcall keeps it while the channel is active.
+//
+// r is valid during the call, its texts forever. A text that is kept also keeps up to 16 KiB of
+// other texts in memory. If the plugin keeps few of many texts, clone them, see [strings.Clone].
 func Handle(f func(r *rollcall.Request) rollcall.Decision) {
 	handler = f
 }

@@ -26,7 +26,7 @@ func TestHandle(t *testing.T) {
 	if _, err := call(input[:10]); err == nil {
 		t.Error("no error for half a request")
 	}
-	if n := testing.AllocsPerRun(100, func() { _, _ = call(input) }); n > 1 { // the texts
+	if n := testing.AllocsPerRun(100, func() { _, _ = call(input) }); n > 1 { // one for the texts
 		t.Errorf("%v allocations", n)
 	}
 }

@@ -8,25 +8,26 @@ import (
 
 const (
 	wordSize  = 8                          // bytes
-	header    = 2                          // words of a request
-	words     = 8                          // words of texts that a short request has at most
+	header    = 2                          // words in a request header
+	words     = 8                          // most words of texts in a short request
 	chunkSize = 16 << 10                   // bytes
-	lastStart = chunkSize - words*wordSize // of texts in a chunk
-	version   = 1                          // of a request
+	lastStart = chunkSize - words*wordSize // last start of texts in a chunk
+	version   = 1                          // request version
 )
 
-// chunk holds the texts of short requests. None of them is written again, so that a plugin may keep it; it then keeps
-// the whole chunk from the collector.
+// chunk holds the texts of short requests. They are never overwritten, so a plugin may keep one;
+// that keeps the whole chunk from the collector.
 type chunk [chunkSize / wordSize]uint64
 
 var (
-	// current is where the next texts go, from the byte used on, which is a multiple of a word. There is no chunk at first.
+	// current is the chunk for the next texts, nil at first; used is their offset, a multiple of a
+	// word.
 	current *chunk
 	used    uint64 = chunkSize
 	short   rollcall.Request
 )
 
-// texts is the beginning of a [rollcall.Request]. What unsafe.String would check is known here.
+// texts is the start of a [rollcall.Request]. The checks of unsafe.String are not necessary here.
 type texts struct {
 	host, channel struct {
 		data unsafe.Pointer
@@ -34,22 +35,23 @@ type texts struct {
 	}
 }
 
-// export answers the request of n bytes at p, which is the buffer of the plugin: more than a short request can be read
-// there, whatever n is.
+// export answers the request of n bytes at p, the plugin's buffer. Whatever n is, the buffer has
+// room for more than a short request.
 //
-// In WebAssembly Go pays for each call, loop turn and copy as much as for a dozen plain steps. So a short request, as
-// nearly all are, costs no call but the handler's, one condition, and a copy of as many words as there might be. What
-// is copied too much is overwritten by the next texts.
+// In WebAssembly, Go pays as much for each call, loop turn and copy as for a dozen simple steps.
+// Nearly all requests are short. A short request therefore costs the handler's call, one condition,
+// and a copy of the largest possible number of words. The next texts overwrite the excess.
 //
 //go:wasmexport rollcall_classify
 func export(p unsafe.Pointer, n uint32) int64 {
 	head := (*[header]uint64)(p)
 	lengths := head[0]
 	host, channel := lengths>>32&0xffff, lengths>>48
-	size := uint64(n) - header*wordSize // of the texts; huge when there is no whole header
+	size := uint64(n) - header*wordSize // bytes of the texts; huge if the header is not complete
 	at := used
-	// Each part is 0 when all is well: version and flags, what only authorize has, and the sum; then the sign of what must
-	// not be negative, the words that a short request has left, and the room in the chunk.
+	// Each part is 0 for a valid short request: version and flags; a field that only authorize has;
+	// the sum; then the sign of numbers that must not be negative: words left in a short request,
+	// and room in the chunk.
 	wrong := lengths&0xffff_00ff ^ version | head[1] | (size - host - channel) |
 		((words*wordSize-size)|(lastStart-at))>>63
 	if wrong == 0 {

@@ -10,10 +10,10 @@ import (
 	rollcall "github.com/rollcall-gateway/rollcall/plugins/sdk/go"
 )
 
-// buffer is a plugin's: what Rollcall writes, and what is left there of requests before.
+// buffer is a plugin's buffer: Rollcall writes into it, and rests of earlier requests stay there.
 type buffer [512]uint64
 
-// ask has request answered, and returns what the handler got and what it answered.
+// ask passes a request to the handler. It returns the request that the handler got, and its answer.
 func (b *buffer) ask(request []byte) (got rollcall.Request, answer int64) {
 	handler = func(r *rollcall.Request) rollcall.Decision {
 		got = *r
@@ -24,7 +24,7 @@ func (b *buffer) ask(request []byte) (got rollcall.Request, answer int64) {
 	return got, export(p, uint32(len(request)))
 }
 
-// encode writes a request as the contract has it.
+// encode encodes a request as the contract says.
 func encode(site byte, list ...string) []byte {
 	b := []byte{version, site, 0, 0}
 	for _, text := range list {
@@ -88,7 +88,7 @@ func TestExportRefuses(t *testing.T) {
 	missing := slices.Clone(whole)
 	missing[8] = 2
 	var b buffer
-	b.ask(whole) // makes room for short requests, which is where a mistake would be
+	b.ask(whole) // makes room for short requests, where a mistake would show
 	for name, request := range map[string][]byte{
 		"nothing":               nil,
 		"half a header":         whole[:15],

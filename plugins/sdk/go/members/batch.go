@@ -11,21 +11,21 @@ import (
 // lengthSize is the size of the lengths of records and values.
 const lengthSize = 4 // bytes
 
-// batch passes users through the handler. It is kept, so that a call allocates nothing but the texts that it hands out.
+// batch passes users through the handler. It is reused, so that a call allocates nothing but the texts that it returns.
 type batch struct {
 	member Member
 	text   string
 	out    []byte
-	// copied is how much of the text is in the output, changed or not.
+	// copied is the end of the part of text that is in the output, changed or not.
 	copied int
 }
 
-// each calls f for each record of input and returns the records that are to be sent instead, or nil when f changed
+// each calls f for each record of input. It returns the records to send instead, or nil if f changed
 // none. The result is valid until the next call.
 //
-// Calls and jumps cost far more in a plugin than natively: the loops here and below make few.
+// Calls and jumps cost far more in a plugin than in native code: the loops here and below avoid them.
 func (b *batch) each(input []byte, e rollcall.Endpoint, f func(rollcall.Endpoint, *Member)) ([]byte, error) {
-	// All texts that the handler gets are parts of this one: it may keep them, and they need no copies of their own.
+	// All texts that the handler gets are parts of this one: it may keep them, and they need no copies.
 	b.text = string(input)
 	b.out, b.copied = b.out[:0], 0
 	changed := false
@@ -39,7 +39,7 @@ func (b *batch) each(input []byte, e rollcall.Endpoint, f func(rollcall.Endpoint
 		if err := m.read(b.text[:next], input, at+lengthSize); err != nil {
 			return nil, refuse(at, err)
 		}
-		if next > at+lengthSize { // a record that is empty already stays so
+		if next > at+lengthSize { // an empty record stays empty
 			f(e, m)
 			if m.changed {
 				changed = true
@@ -64,14 +64,14 @@ func refuse(at int, err error) error {
 
 var errTruncated = errors.New("it ends too early")
 
-// read makes m a view of a record, which is the end of text from at on. input has the same bytes.
+// read makes m a view of the record that starts at byte at of text. input holds the same bytes.
 func (m *Member) read(text string, input []byte, at int) error {
 	m.joined, m.changed = m.joined[:0], false
 	fields := m.fields[:0]
 	for at < len(text) {
 		keyEnd := at + 1 + int(input[at])
 		valueAt := keyEnd + 1 + lengthSize
-		// The good case is nested: in WebAssembly what follows an if costs more than what is in it.
+		// The common case is nested: in WebAssembly, code after an if costs more than code in it.
 		if valueAt <= len(text) {
 			kind := input[keyEnd]
 			end := valueAt + int(binary.LittleEndian.Uint32(input[keyEnd+1:]))
@@ -92,11 +92,11 @@ func (m *Member) read(text string, input []byte, at int) error {
 	return nil
 }
 
-// write adds the record from at to next to the output, as the handler changed it. What did not change is copied in long
-// stretches, the last of which may be left to a later record.
+// write adds the record from at to next to the output, as the handler changed it. Unchanged parts
+// are copied in long stretches; the last one may be left to a later record.
 func (b *batch) write(at, next int) {
 	m, text, out := &b.member, b.text, b.out
-	copied, keep := b.copied, at+lengthSize // the text between them is still to be copied
+	copied, keep := b.copied, at+lengthSize // text between them is not copied yet
 	lengthAt := len(out) + at - copied
 	for i := range m.fields {
 		f := &m.fields[i]
@@ -120,11 +120,11 @@ func (b *batch) write(at, next int) {
 		out = append(out, f.kind, byte(n), byte(n>>8), byte(n>>16), byte(n>>24))
 		out = append(out, f.value...)
 	}
-	if keep != next { // the end was deleted
+	if keep != next { // the last fields were deleted
 		out = append(out, text[copied:keep]...)
 		copied, keep = next, next
 	}
-	if copied <= at { // in the end it is as it was
+	if copied <= at { // the record did not change after all
 		return
 	}
 	b.out, b.copied = out, copied

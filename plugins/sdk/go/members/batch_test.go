@@ -10,7 +10,7 @@ import (
 	rollcall "github.com/rollcall-gateway/rollcall/plugins/sdk/go"
 )
 
-// records makes a batch of records, whose fields are "key=text" or "key:JSON".
+// records encodes a batch of records, whose fields are "key=text" or "key:JSON".
 func records(list ...[]string) []byte {
 	var b []byte
 	for _, fields := range list {
@@ -28,7 +28,7 @@ func records(list ...[]string) []byte {
 	return b
 }
 
-// encode returns the record of a member whose fields were all set.
+// encode returns the record of a member after all its fields were set.
 func encode(m *Member) []byte {
 	b := batch{member: *m, text: "\x00\x00\x00\x00"}
 	b.write(0, lengthSize)
@@ -62,7 +62,7 @@ var three = records(
 	[]string{"id=3", "email="},
 )
 
-// The layout is the contract's, byte for byte.
+// The layout must be the contract's, byte for byte.
 func TestRecordLayout(t *testing.T) {
 	want := []byte{
 		18, 0, 0, 0,
@@ -138,7 +138,7 @@ func TestBatch(t *testing.T) {
 	for name, tt := range tests {
 		t.Run(name, func(t *testing.T) {
 			var b batch
-			for range 2 { // a batch is used again
+			for range 2 { // batches are reused
 				out, err := b.each(three, rollcall.Users, func(_ rollcall.Endpoint, m *Member) { tt.handle(m) })
 				if err != nil {
 					t.Fatal(err)

@@ -6,30 +6,30 @@ import (
 	"unsafe"
 )
 
-// The types of a value.
+// Types of a value.
 const (
 	typeText = 1
 	typeJSON = 2
 )
 
-// Member is what an answer shows of one user: a list of fields. It is valid during the call, the texts that it returns
-// for ever. A text that is kept keeps its whole batch in memory, at most 64 KiB; strings.Clone avoids that.
+// Member is what an answer shows of one user: a list of fields. It is valid during the call, the texts that
+// it returns forever. A kept text keeps its whole batch in memory, at most 64 KiB; strings.Clone avoids that.
 type Member struct {
 	fields  []field
-	joined  []byte // values that were put together
+	joined  []byte // values that were joined from several texts
 	changed bool
 }
 
 type field struct {
 	key, value string
-	// start and end are where the field is in the batch; start is -1 for a key that is not there.
+	// start and end are the place of the field in the batch; start is -1 for a new key.
 	start, end int32
 	kind       byte
 	set        bool // the value is not the one in the batch
 	joined     bool // the value is in Member.joined
 }
 
-// New returns a member as Rollcall makes it, for tests of a plugin.
+// New returns a member as Rollcall creates it, for tests of a plugin.
 func New(id, email string) *Member {
 	return &Member{fields: []field{
 		{key: "id", value: id, kind: typeText, start: -1},
@@ -40,7 +40,7 @@ func New(id, email string) *Member {
 // ID returns the field "id".
 func (m *Member) ID() string {
 	for i := range m.fields {
-		// Unlike a comparison with a variable, this one is no call.
+		// Unlike a comparison with a variable, this is not a call.
 		if f := &m.fields[i]; f.key == "id" {
 			return f.text()
 		}
@@ -48,7 +48,7 @@ func (m *Member) ID() string {
 	return ""
 }
 
-// Email returns the field "email". It is "" when it is not known, or when a plugin before this one has deleted it.
+// Email returns the field "email". It is "" if it is not known, or if an earlier plugin deleted it.
 func (m *Member) Email() string {
 	for i := range m.fields {
 		if f := &m.fields[i]; f.key == "email" {
@@ -58,7 +58,7 @@ func (m *Member) Email() string {
 	return ""
 }
 
-// Get returns the value of a field: its text, or its JSON if it is not a text. It is "" for a field that is not there.
+// Get returns the value of a field: its text, or its JSON if it is not a text. It is "" if there is no such field.
 func (m *Member) Get(key string) string {
 	if f := m.find(key); f != nil {
 		return f.text()
@@ -66,7 +66,7 @@ func (m *Member) Get(key string) string {
 	return ""
 }
 
-// text returns the value for good: the room of joined texts is used again.
+// text returns a value that stays valid: the room of joined texts is reused.
 func (f *field) text() string {
 	if f.joined {
 		return strings.Clone(f.value)
@@ -83,7 +83,7 @@ func (m *Member) IsJSON(key string) bool {
 	return f != nil && f.kind == typeJSON
 }
 
-// Keys returns the keys of all fields, in their order.
+// Keys returns the keys of all fields, in order.
 func (m *Member) Keys() []string {
 	keys := make([]string, len(m.fields))
 	for i := range m.fields {
@@ -92,8 +92,8 @@ func (m *Member) Keys() []string {
 	return keys
 }
 
-// Set gives a field a text. Several are put together, which costs less than with +. A field that is not there is added.
-// A key has at most 255 bytes; a longer one is a panic.
+// Set sets a field to a text, and adds the field if necessary. It joins several texts, which costs
+// less than with +. It panics if the key has more than 255 bytes.
 func (m *Member) Set(key string, text ...string) {
 	f := m.set(key, typeText)
 	if len(text) == 1 {
@@ -109,16 +109,16 @@ func (m *Member) Set(key string, text ...string) {
 	m.joined = joined
 }
 
-// SetInt gives a field a number.
+// SetInt sets a field to a number.
 func (m *Member) SetInt(key string, n int64) { m.SetJSON(key, strconv.FormatInt(n, 10)) }
 
-// SetBool gives a field true or false.
+// SetBool sets a field to true or false.
 func (m *Member) SetBool(key string, b bool) { m.SetJSON(key, strconv.FormatBool(b)) }
 
-// SetJSON gives a field any value, as JSON. A value that is not JSON makes the hook fail.
+// SetJSON sets a field to any value, as JSON. If the value is not JSON, the hook fails.
 func (m *Member) SetJSON(key, value string) { m.set(key, typeJSON).value = value }
 
-// Delete takes a field away. Without any field, the user is left out.
+// Delete deletes a field. A user without fields is left out.
 func (m *Member) Delete(key string) {
 	kept := m.fields[:0]
 	for i := range m.fields {
@@ -130,7 +130,7 @@ func (m *Member) Delete(key string) {
 	m.fields = kept
 }
 
-// Rename gives a field another key, and takes away a field that had it. It does nothing for a field that is not there.
+// Rename changes a field's key, and deletes a field that had that key. It does nothing without the field.
 func (m *Member) Rename(from, to string) {
 	if from == to || m.find(from) == nil {
 		return
@@ -154,7 +154,7 @@ func (m *Member) Hidden() bool { return len(m.fields) == 0 }
 func (m *Member) find(key string) *field {
 	for i := range m.fields {
 		f := &m.fields[i]
-		// Comparing texts is a call: most often their lengths differ.
+		// Comparing texts is a call, and most often their lengths differ.
 		if len(f.key) == len(key) && f.key == key {
 			return f
 		}
@@ -162,7 +162,7 @@ func (m *Member) find(key string) *field {
 	return nil
 }
 
-// set returns the field of the key, which is about to get a value.
+// set returns the field of the key, to be given a value.
 func (m *Member) set(key string, kind byte) *field {
 	m.changed = true
 	if f := m.find(key); f != nil {

@@ -1,6 +1,6 @@
-// Package members is the hook that changes what is shown of each user, or leaves users out. Importing it adds the hook
-// to a plugin. It is made for long lists: Rollcall sends them in batches, as binary records, at less than a microsecond
-// a user.
+// Package members is the hook that changes what is shown of each user, or leaves users out.
+// Importing it adds the hook to a plugin. It is made for long lists: Rollcall sends users in
+// batches of binary records, at less than a microsecond per user.
 package members
 
 import (
@@ -9,7 +9,7 @@ import (
 	rollcall "github.com/rollcall-gateway/rollcall/plugins/sdk/go"
 )
 
-// Handle sets the function that is called for each user whom an answer is about to list.
+// Handle sets the function that is called for each user in a listing.
 func Handle(f func(e rollcall.Endpoint, m *Member)) {
 	handler = f
 }
@@ -19,7 +19,7 @@ var (
 	current batch
 )
 
-// call returns nil when nothing was changed.
+// call returns nil if nothing changed.
 func call(e rollcall.Endpoint, input []byte) ([]byte, error) {
 	if handler == nil {
 		return nil, errors.New("members is imported, but members.Handle was not called")

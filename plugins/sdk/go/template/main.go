@@ -3,8 +3,8 @@
 // Its options, in the plugin block of the Caddyfile:
 //
 //	config {
-//		open  lobby- help   # channels whose names begin with one of these are open to anonymous connections
-//		badge guest         # what each listed user wears; none by default
+//		open  lobby- help   # anonymous connections may join channels with these prefixes
+//		badge guest         # badge of each listed user; none by default
 //	}
 package main
 
@@ -16,7 +16,7 @@ import (
 	"github.com/rollcall-gateway/rollcall/plugins/sdk/go/members"
 )
 
-// The options.
+// Options.
 var (
 	open  []string
 	badge string
@@ -34,7 +34,7 @@ func configure(c *rollcall.Config) error {
 	return nil
 }
 
-// kind decides what kind a channel is.
+// kind decides the kind of a channel.
 func kind(r *rollcall.Request) rollcall.Decision {
 	for _, prefix := range open {
 		if strings.HasPrefix(r.Channel, prefix) {

@@ -7,7 +7,7 @@ import (
 	"github.com/rollcall-gateway/rollcall/plugins/sdk/go/members"
 )
 
-// setUp gives the plugin its options, as Rollcall does.
+// setUp configures the plugin with options, as Rollcall does.
 func setUp(t *testing.T, options string) {
 	t.Helper()
 	c, err := rollcall.ParseConfig([]byte(`{"host":"example.com","plugin":"PLUGIN_NAME","config":` + options + `}`))

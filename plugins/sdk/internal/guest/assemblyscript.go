@@ -7,8 +7,8 @@ import (
 	"testing"
 )
 
-// NodeModules returns the folder node_modules with the AssemblyScript compiler, which make deps installs once for all
-// tests.
+// NodeModules returns the folder node_modules with the AssemblyScript compiler. "make deps"
+// installs it once for all tests.
 func NodeModules(t testing.TB) string {
 	t.Helper()
 	dir := os.Getenv("ROLLCALL_ASSEMBLYSCRIPT")
@@ -26,7 +26,8 @@ func NodeModules(t testing.TB) string {
 	return dir
 }
 
-// Node runs a command, such as npm, in the folder of a project whose dependencies are those of NodeModules.
+// Node runs a command, such as npm, in the folder of a project, with the dependencies of
+// NodeModules.
 func Node(t testing.TB, dir, command string, args ...string) {
 	t.Helper()
 	if err := os.Symlink(NodeModules(t), filepath.Join(dir, "node_modules")); err != nil && !os.IsExist(err) {
@@ -40,7 +41,7 @@ func Node(t testing.TB, dir, command string, args ...string) {
 	}
 }
 
-// ASC runs the AssemblyScript compiler in a folder. Files that it writes should have absolute paths.
+// ASC runs the AssemblyScript compiler in a folder. Paths of output files should be absolute.
 func ASC(t testing.TB, dir string, args ...string) {
 	t.Helper()
 	compiler := filepath.Join(NodeModules(t), "assemblyscript", "bin", "asc.js")

@@ -9,8 +9,8 @@ import (
 	"github.com/rollcall-gateway/rollcall/plugins"
 )
 
-// Benchmark measures the hooks of an SDK's template in the host: of classify the time of a call, of members that of a
-// user.
+// Benchmark measures the hooks of an SDK's template in the host: the time of a call of classify,
+// and of a user in members.
 func Benchmark(b *testing.B, file string) {
 	b.Helper()
 	config := json.RawMessage(`{"open":["lobby-","help"],"badge":"guest"}`)

@@ -2,8 +2,8 @@ package guest
 
 import "testing"
 
-// Common runs what the probes of all SDKs do alike. They differ in how they report a failure, and in whether they know
-// JSON beyond the options.
+// Common checks what the probes of all SDKs have in common. They differ in how they report a
+// failure, and in their support of JSON beyond the options.
 func Common(t *testing.T, file []byte) {
 	t.Run("requests", func(t *testing.T) { requests(t, file) })
 	t.Run("decisions", func(t *testing.T) { decisions(t, file) })

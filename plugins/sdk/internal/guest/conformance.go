@@ -8,8 +8,8 @@ import (
 	"testing"
 )
 
-// Conformance runs the probe of an SDK, a plugin that does what its input asks for, and expects what the contract says.
-// The probes of all SDKs do the same.
+// Conformance runs the probe of an SDK, a plugin that does what its input says, and checks it
+// against the contract. The probes of all SDKs do the same.
 func Conformance(t *testing.T, file []byte) {
 	t.Run("configure", func(t *testing.T) { configure(t, file) })
 	t.Run("requests", func(t *testing.T) { requests(t, file) })
@@ -240,7 +240,7 @@ func failures(t *testing.T, file []byte) {
 	}
 }
 
-// large sees to it that buffers grow, and that those of the last call are not used up.
+// large checks that buffers grow, and that the buffers of the last call are reused.
 func large(t *testing.T, file []byte) {
 	g := Configured(t, file)
 	for _, length := range []int{10, 100_000, 1000, 250_000} {

@@ -1,6 +1,6 @@
-// Package guest calls the exports of a plugin one by one, for the tests of the SDKs. It has none of the host's limits
-// and shows what the host does not: raw results, every line of the log, and the size of the memory. With [Load] and
-// [InHost] the same plugins run in the host itself.
+// Package guest calls the exports of a plugin one by one, for the tests of the SDKs. It has none of
+// the host's limits, and shows what the host does not: raw results, every log line, and the size of
+// the memory. [Load] and [InHost] run the same plugins in the host.
 package guest
 
 import (
@@ -21,20 +21,21 @@ import (
 
 // Guest is an instance of a plugin.
 type Guest struct {
-	// Logs are the lines that the plugin logged, after their level, as in "3 text".
+	// Logs are the lines that the plugin logged, preceded by their level, such as "3 text".
 	Logs []string
-	// Request is the body that rollcall.request gives; nil is an answer to no request.
+	// Request is the body that rollcall.request returns; nil if there is no request.
 	Request []byte
 
 	t         testing.TB
 	module    api.Module
-	functions map[string]api.Function // those that were called: looking one up costs more than most calls
-	ptr       uint32                  // of the buffer
+	functions map[string]api.Function // functions called so far: a look-up costs more than most calls
+	ptr       uint32                  // address of the buffer
 	cap       uint32
 }
 
-// cache opens the folder with compiled code: compiling a Go plugin takes half a second. Runtimes share the folder but not
-// the object, with which wazero 1.12 mixes up the host modules of one runtime and another.
+// cache opens the folder for compiled code, because compiling a Go plugin takes half a second.
+// Runtimes share the folder but not the cache object, with which wazero 1.12 mixes up the host
+// modules of the runtimes.
 func cache(t testing.TB) wazero.CompilationCache {
 	t.Helper()
 	base, err := os.UserCacheDir()
@@ -53,7 +54,7 @@ func cache(t testing.TB) wazero.CompilationCache {
 	return c
 }
 
-// New makes an instance of a plugin that lives until the test ends.
+// New creates an instance of a plugin, which lives until the test ends.
 func New(t testing.TB, file []byte) *Guest {
 	t.Helper()
 	ctx := t.Context()
@@ -99,13 +100,13 @@ func (g *Guest) request(_ context.Context, m api.Module, ptr, capacity uint32) i
 	return int32(len(g.Request))
 }
 
-// abort is what AssemblyScript calls with a message, a file, and the line and column in it.
+// abort is called by AssemblyScript with a message, a file, and the line and column in it.
 func (g *Guest) abort(_ context.Context, m api.Module, message, file, line, column uint32) {
 	g.Logs = append(g.Logs, fmt.Sprintf("abort %s (%s:%d:%d)", utf16Text(m, message), utf16Text(m, file), line, column))
 	panic("abort")
 }
 
-// utf16Text reads a string of AssemblyScript, whose size in bytes is before it.
+// utf16Text reads an AssemblyScript string, preceded by its size in bytes.
 func utf16Text(m api.Module, ptr uint32) string {
 	if ptr == 0 {
 		return ""
@@ -119,7 +120,8 @@ func utf16Text(m api.Module, ptr uint32) string {
 	return string(utf16.Decode(units))
 }
 
-// Call writes the input to the plugin's buffer and calls an export with its address and length after the arguments.
+// Call writes the input to the plugin's buffer, and calls an export with the arguments and the
+// address and length of the input.
 func (g *Guest) Call(export string, input []byte, arguments ...uint64) (uint64, error) {
 	g.t.Helper()
 	if g.ptr == 0 || len(input) > int(g.cap) {
@@ -149,7 +151,7 @@ func (g *Guest) Call(export string, input []byte, arguments ...uint64) (uint64, 
 	return result[0], nil
 }
 
-// Slice is Call for an export with a slice result; nil is the result 0, unchanged.
+// Slice is Call for an export that returns a slice; it returns nil for the result 0, unchanged.
 func (g *Guest) Slice(export string, input []byte, arguments ...uint64) ([]byte, error) {
 	g.t.Helper()
 	result, err := g.Call(export, input, arguments...)
@@ -163,12 +165,12 @@ func (g *Guest) Slice(export string, input []byte, arguments ...uint64) ([]byte,
 	return append([]byte{}, slice...), nil
 }
 
-// Memory is the size of the plugin's memory, in bytes.
+// Memory returns the size of the plugin's memory in bytes.
 func (g *Guest) Memory() uint32 {
 	return g.module.Memory().Size()
 }
 
-// Request as the hooks classify and authorize get it.
+// Request is the input of the hooks classify and authorize.
 type Request struct {
 	Version, Kind              byte
 	Flags                      uint16
@@ -194,7 +196,7 @@ func (r Request) Encode() []byte {
 // Field is a key of a record with its value.
 type Field struct {
 	Key   string
-	Type  byte // 1 text, 2 JSON
+	Type  byte // 1: text, 2: JSON
 	Value string
 }
 
@@ -216,7 +218,7 @@ func Batch(records ...[]Field) []byte {
 	return batch
 }
 
-// User is the record of a user as the host sends it.
+// User returns the record of a user as the host sends it.
 func User(id, email string) []Field {
 	return []Field{{"id", 1, id}, {"email", 1, email}}
 }
@@ -227,7 +229,7 @@ func Exports(t testing.TB, file []byte) []string {
 	return slices.Sorted(maps.Keys(compile(t, file).ExportedFunctions()))
 }
 
-// Imports returns the functions that a plugin imports, as in "rollcall.log", in order.
+// Imports returns the functions that a plugin imports, such as "rollcall.log", in order.
 func Imports(t testing.TB, file []byte) []string {
 	t.Helper()
 	functions := compile(t, file).ImportedFunctions()

@@ -18,7 +18,7 @@ import (
 
 const host = "portal.example.com"
 
-// Load makes a chain of one plugin in an engine of its own, and returns what is logged.
+// Load creates an engine and a chain of one plugin, and returns the chain and its log.
 func Load(t testing.TB, spec plugins.Spec) (*plugins.Chain, *observer.ObservedLogs) {
 	t.Helper()
 	core, logs := observer.New(zapcore.DebugLevel)
@@ -38,7 +38,7 @@ func Load(t testing.TB, spec plugins.Spec) (*plugins.Chain, *observer.ObservedLo
 	return plugins.NewChain(plugin), logs
 }
 
-// List passes users through the hook members and returns the JSON of those that are shown.
+// List passes users through the hook members and returns the JSON of the users that are shown.
 func List(t testing.TB, chain *plugins.Chain, users ...plugins.User) (shown []string, err error) {
 	t.Helper()
 	next := func() (plugins.User, bool) {
@@ -64,7 +64,7 @@ func List(t testing.TB, chain *plugins.Chain, users ...plugins.User) (shown []st
 	}
 }
 
-// InHost runs the probe of an SDK in the host: the hooks work with its limits, its log and its metering.
+// InHost runs the probe of an SDK in the host, with its limits, log and metering.
 func InHost(t *testing.T, file []byte) {
 	t.Helper()
 	path := filepath.Join(t.TempDir(), "probe.wasm")
@@ -118,7 +118,7 @@ func InHost(t *testing.T, file []byte) {
 	}
 }
 
-// expectLog wants a line in the log with a text in its message or in one of its fields.
+// expectLog expects a log line with the text in its message or in a field.
 func expectLog(t *testing.T, logs *observer.ObservedLogs, text string) {
 	t.Helper()
 	for _, entry := range logs.All() {

@@ -17,7 +17,7 @@ func Read(t testing.TB, path ...string) []byte {
 	return content
 }
 
-// Without returns the environment without some variables, and with others.
+// Without returns the environment without the variables in names, and with others.
 func Without(names []string, with ...string) []string {
 	environ := os.Environ()
 	kept := environ[:0]
@@ -34,7 +34,7 @@ func Without(names []string, with ...string) []string {
 	return append(kept, with...)
 }
 
-// Blocks returns the code blocks of a Markdown file in a language.
+// Blocks returns the code blocks of a language in a Markdown file.
 func Blocks(t testing.TB, file, language string) (blocks []string) {
 	t.Helper()
 	for _, part := range strings.Split(string(Read(t, file)), "\n```"+language+"\n")[1:] {

@@ -6,8 +6,8 @@ import (
 	"testing"
 )
 
-// README builds the plugins that an SDK's README shows in its language and expects that they rename or remove what they
-// say.
+// README builds the plugins that an SDK's README shows, and checks that they rename or remove what
+// the README says.
 func README(t *testing.T, lang string, build func(t *testing.T, source string) []byte) {
 	t.Helper()
 	user := Batch(User("ann", "ann@example.com"))

@@ -8,7 +8,8 @@ import (
 	"testing"
 )
 
-// rustDir returns the folder of a Rust that can build for WebAssembly: that of Debian, or the first in the path.
+// rustDir returns the folder of a Rust that can build for WebAssembly: Debian's, or the first in
+// the path.
 func rustDir(t testing.TB) string {
 	t.Helper()
 	for _, dir := range append([]string{"/usr/bin"}, filepath.SplitList(os.Getenv("PATH"))...) {
@@ -27,7 +28,8 @@ func rustDir(t testing.TB) string {
 	return ""
 }
 
-// TryRust runs a command, such as cargo, in a folder, without the network, and returns what it prints.
+// TryRust runs a command, such as cargo, in a folder, without network access, and returns its
+// output.
 func TryRust(t testing.TB, dir, command string, args ...string) (string, error) {
 	t.Helper()
 	bin := rustDir(t)

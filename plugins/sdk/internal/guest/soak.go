@@ -6,7 +6,7 @@ import (
 	"testing"
 )
 
-// Soak makes a million calls of the probe of an SDK and expects that its memory stops growing.
+// Soak makes a million calls of the probe of an SDK and checks that its memory stops growing.
 func Soak(t *testing.T, file []byte) {
 	g := Configured(t, file)
 	request := Request{Version: 1, Kind: 1, Host: "portal.example.com", Channel: "authenticated+a-name+hidden"}.Encode()

@@ -7,7 +7,8 @@ import (
 	"github.com/rollcall-gateway/rollcall/plugins"
 )
 
-// Template runs the template of an SDK, unchanged, in the host, and expects what those of all SDKs do.
+// Template runs the unchanged template of an SDK in the host. The templates of all SDKs must do the
+// same.
 func Template(t *testing.T, file string) {
 	t.Helper()
 	chain, logs := Load(t, plugins.Spec{

@@ -8,8 +8,8 @@ use std::slice;
 
 use crate::{batch, Access, Answer, Config, Decision, Json, Level, Member, Request};
 
-/// A global of a module that has one thread, which is never entered twice: the host makes one call at a time, and
-/// nothing that the plugin calls calls back.
+/// A global of a module that has one thread and is never entered twice: the host makes one call at
+/// a time, and nothing that the plugin calls calls back.
 pub struct Global<T>(UnsafeCell<T>);
 
 unsafe impl<T> Sync for Global<T> {}
@@ -27,13 +27,13 @@ impl<T> Global<T> {
     }
 }
 
-/// Where the host writes. The host keeps the address, so it changes in `buffer` only. Words make it 8-aligned.
+/// The buffer that the host writes to. It keeps the address, so only `buffer` changes it. Words align it to 8 bytes.
 static INPUT: Global<Vec<u64>> = Global::new(Vec::new());
 
-/// What the last call returned; the host has copied it when the next call comes.
+/// The result of the last call; the host has copied it before the next call.
 static OUTPUT: Global<Vec<u8>> = Global::new(Vec::new());
 
-/// `_initialize`: from here on a panic is a line in the log before it is a trap.
+/// `_initialize`: after it, a panic writes a line to the log before it traps.
 pub fn initialize() {
     panic::set_hook(Box::new(|info| crate::log(Level::Error, &info.to_string())));
 }
@@ -43,7 +43,7 @@ pub fn buffer(size: usize) -> *mut u8 {
     let input = unsafe { INPUT.get() };
     let words = size / 8 + 1;
     if words > input.len() {
-        *input = Vec::new(); // nothing of the old content is needed
+        *input = Vec::new(); // the old content is not needed
         if input.try_reserve_exact(words).is_err() {
             return ptr::null_mut();
         }
@@ -60,7 +60,7 @@ unsafe fn input<'a>(ptr: *const u8, len: usize) -> &'a [u8] {
     slice::from_raw_parts(ptr, len)
 }
 
-/// The slice result of a call: address and length of what is in OUTPUT.
+/// The slice result of a call: address and length of the bytes in OUTPUT.
 fn output(bytes: &[u8]) -> u64 {
     (bytes.as_ptr() as usize as u64) << 32 | bytes.len() as u64
 }
@@ -120,8 +120,8 @@ fn request(bytes: &[u8]) -> Request {
     }
 }
 
-/// Ends a call whose input is not what the contract says. It is no generic function and not inlined: the place of a panic
-/// in one is the absolute path of this file, where the plugin was built.
+/// Ends a call whose input violates the contract. It is neither generic nor inlined: a panic in
+/// such a function would contain the absolute path of this file at build time.
 #[cold]
 #[inline(never)]
 fn refuse(reason: &dyn Display) -> ! {

@@ -14,7 +14,7 @@ use crate::{Endpoint, Member};
 const TEXT: u8 = 1;
 const JSON: u8 = 2;
 
-/// Calls the hook for each record of a batch and, when it changed one, writes the new batch to `out` and returns true.
+/// Calls the hook for each record of a batch. If it changed one, writes the new batch to `out` and returns true.
 pub fn rewrite(
     batch: &[u8],
     endpoint: Endpoint,
@@ -73,7 +73,7 @@ fn write(member: &Member, out: &mut Vec<u8>) {
             Value::Text(text) => (TEXT, text),
             Value::Json(text) => (JSON, text),
         };
-        out.push(field.key.len() as u8); // Member sees to the 255 bytes
+        out.push(field.key.len() as u8); // Member ensures at most 255 bytes
         out.extend_from_slice(field.key.as_bytes());
         out.push(kind);
         out.extend_from_slice(&(value.len() as u32).to_le_bytes());
@@ -93,7 +93,7 @@ impl<'a> Reader<'a> {
         Ok(taken)
     }
 
-    /// Takes a u32 and as many bytes as it says.
+    /// Reads a u32, and as many bytes as it says.
     fn sized(&mut self) -> Result<&'a [u8], &'static str> {
         let length = self.take(4)?;
         self.take(u32::from_le_bytes([length[0], length[1], length[2], length[3]]) as usize)

@@ -3,7 +3,7 @@ use std::str;
 
 use crate::Json;
 
-/// What `configure` gets: the host that the plugin works for, and its block of the Caddyfile.
+/// The input of `configure`: the host that the plugin works for, and its block of the Caddyfile.
 pub struct Config {
     host: String,
     plugin: String,
@@ -40,14 +40,14 @@ impl Config {
         &self.plugin
     }
 
-    /// The block `config` of the plugin; empty when there is none.
+    /// The block `config` of the plugin; empty if there is none.
     pub fn block(&self) -> &Block {
         &self.block
     }
 }
 
-/// A block of the Caddyfile: names with a word, with several words, with a block, or alone. The methods give a clear
-/// error, with the path of the name, when the Caddyfile has something else there.
+/// A block of the Caddyfile: names with a word, with several words, with a block, or alone. If the
+/// Caddyfile has a wrong form, the methods return a clear error with the path of the name.
 pub struct Block {
     name: String, // as a path, such as "config.colours"
     json: Json,   // an object
@@ -59,7 +59,7 @@ impl Block {
         self.json.as_object().unwrap_or(&[]).iter().map(|(name, _)| name.as_str())
     }
 
-    /// Refuses a name that is not among the known ones, and so a misspelt one.
+    /// Refuses names that are not known, and so misspelt ones.
     pub fn only(&self, known: &[&str]) -> Result<(), ConfigError> {
         match self.names().find(|name| !known.contains(name)) {
             Some(name) => Err(self.error(name, &format!("unknown; known are {}", known.join(", ")))),
@@ -67,12 +67,12 @@ impl Block {
         }
     }
 
-    /// Whether the name is there.
+    /// Whether the block has the name.
     pub fn has(&self, name: &str) -> bool {
         self.json.get(name).is_some()
     }
 
-    /// The one word of a name; `None` when it is not there.
+    /// The one word of a name; `None` if the name is absent.
     pub fn string(&self, name: &str) -> Result<Option<&str>, ConfigError> {
         match self.json.get(name) {
             None => Ok(None),
@@ -81,7 +81,7 @@ impl Block {
         }
     }
 
-    /// The words of a name, one or more; none when it is not there.
+    /// The words of a name, one or more; none if the name is absent.
     pub fn strings(&self, name: &str) -> Result<Vec<String>, ConfigError> {
         let value = match self.json.get(name) {
             None => return Ok(Vec::new()),
@@ -98,7 +98,7 @@ impl Block {
         words.collect()
     }
 
-    /// Whether the name is there, alone or with `true`; `false` turns it off.
+    /// Whether the block has the name, alone or with `true`; `false` turns it off.
     pub fn bool(&self, name: &str) -> Result<bool, ConfigError> {
         match self.json.get(name) {
             None => Ok(false),
@@ -109,7 +109,7 @@ impl Block {
         }
     }
 
-    /// The integer of a name; `None` when it is not there.
+    /// The integer of a name; `None` if the name is absent.
     pub fn integer(&self, name: &str) -> Result<Option<i64>, ConfigError> {
         match self.string(name)? {
             None => Ok(None),
@@ -120,7 +120,7 @@ impl Block {
         }
     }
 
-    /// The block of a name; an empty one when it is not there.
+    /// The block of a name; an empty one if the name is absent.
     pub fn block(&self, name: &str) -> Result<Block, ConfigError> {
         let json = match self.json.get(name) {
             None => Json::Object(Vec::new()),
@@ -135,7 +135,7 @@ impl Block {
         &self.json
     }
 
-    /// An error about a name of this block, to return from `configure`.
+    /// An error about a name of this block, for `configure` to return.
     pub fn error(&self, name: &str, reason: &str) -> ConfigError {
         ConfigError::new(format!("{}.{}: {}", self.name, name, reason))
     }
@@ -151,12 +151,12 @@ impl Block {
     }
 }
 
-/// What is wrong in the configuration of a plugin: it refuses the plugin, and the text is logged.
+/// An error in the configuration of a plugin: it refuses the plugin, and the text is logged.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ConfigError(String);
 
 impl ConfigError {
-    /// An error of the plugin's own. Block::error names the place too.
+    /// An error of the plugin's own. Block::error also names the place.
     pub fn new(reason: impl Into<String>) -> ConfigError {
         ConfigError(reason.into())
     }

@@ -1,23 +1,23 @@
-/// What a plugin says of a channel. The first plugin with an opinion on the kind decides it; flags of all add up.
+/// A plugin's opinion on a channel. The first with an opinion on the kind decides it; flags of all add up.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Decision(u64);
 
 impl Decision {
-    /// Leaves the kind to the next plugin, and in the end to the site's own rules.
+    /// Leaves the kind to the next plugin, and finally to the site's own rules.
     pub const NO_OPINION: Decision = Decision(0);
     /// Only connections with a user may join, and the users are listed.
     pub const AUTHENTICATED: Decision = Decision(1);
-    /// Anyone may join, and the channel is listed as a number of connections.
+    /// Anyone may join, and the channel is listed with a number of connections.
     pub const ANONYMOUS: Decision = Decision(2);
-    /// Nobody may join.
+    /// The channel cannot be joined.
     pub const DENIED: Decision = Decision(3);
 
-    /// The same, and the channel is in no answer of `/message/users` and `/message/channels`.
+    /// Adds that the channel is in no answer of `/message/users` and `/message/channels`.
     pub const fn hidden(self) -> Decision {
         Decision(self.0 | 1 << 8)
     }
 
-    /// The same, and the channel needs a login but is listed as a number.
+    /// Adds that the channel needs a login but is listed with a number.
     pub const fn count_only(self) -> Decision {
         Decision(self.0 | 1 << 9)
     }

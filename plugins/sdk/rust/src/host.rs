@@ -1,26 +1,26 @@
-//! What the host provides: module `rollcall` of the contract.
+//! The functions that the host provides: module `rollcall` of the contract.
 
-/// How important a line of the log is.
+/// The severity of a log line.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Level {
     /// Shown only when Caddy logs at its debug level.
     Debug,
     /// Worth knowing.
     Info,
-    /// Something is wrong, and the plugin goes on.
+    /// Something is wrong, and the plugin continues.
     Warn,
-    /// The plugin cannot do what it is asked to.
+    /// The plugin cannot do its work.
     Error,
 }
 
-/// Writes a line to the log of Caddy, with the names of the plugin and the host. It is cut at 1 KiB, and a plugin that
-/// logs without end loses lines.
+/// Writes a line to Caddy's log, with the names of the plugin and the host. It is cut at 1 KiB, and
+/// a plugin that logs without end loses lines.
 pub fn log(level: Level, text: &str) {
     import::log(level as i32, text);
 }
 
-/// The JSON body of the HTTP request that is being answered, without its key. Only `members` and `shape` may ask; it
-/// panics elsewhere.
+/// The JSON body of the HTTP request that is being answered, without its key. It works in `members`
+/// and `shape`, and panics elsewhere.
 pub fn request_body() -> String {
     let mut body = vec![0; 512];
     loop {
@@ -53,7 +53,7 @@ mod import {
     }
 }
 
-/// For `cargo test`: lines go to the standard error, and there is no request.
+/// For `cargo test`: lines go to standard error, and there is no request.
 #[cfg(not(target_arch = "wasm32"))]
 mod import {
     pub fn log(level: i32, text: &str) {

@@ -6,15 +6,15 @@ mod write;
 
 pub use parse::JsonError;
 
-/// A JSON value. Objects keep the order of their keys, and numbers their text, so that what is read and written again
-/// is the same.
+/// A JSON value. Objects keep the order of their keys, and numbers their text, so reading and
+/// writing a value does not change it.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Json {
     /// `null`
     Null,
     /// `true` or `false`
     Bool(bool),
-    /// A number as JSON writes it. `Json::from` makes one of an integer.
+    /// A number as JSON writes it. `Json::from` converts an integer.
     Number(String),
     /// A string, without its escapes.
     String(String),
@@ -25,12 +25,12 @@ pub enum Json {
 }
 
 impl Json {
-    /// Reads one value. It may be nested to 64 levels. Half a surrogate pair becomes U+FFFD.
+    /// Reads one value, nested to at most 64 levels. Half a surrogate pair becomes U+FFFD.
     pub fn parse(text: &str) -> Result<Json, JsonError> {
         parse::parse(text)
     }
 
-    /// The value of a key of an object; `None` when it is not there or this is no object.
+    /// The value of a key of an object; `None` if there is none, or if this is not an object.
     pub fn get(&self, key: &str) -> Option<&Json> {
         match self {
             Json::Object(members) => members.iter().find(|(name, _)| name == key).map(|(_, value)| value),
@@ -38,10 +38,10 @@ impl Json {
         }
     }
 
-    /// Gives a key of an object a value. A key that is not there is added at the end.
+    /// Sets the value of a key of an object. A new key is added at the end.
     ///
     /// # Panics
-    /// When this is no object.
+    /// If this is not an object.
     pub fn set(&mut self, key: &str, value: impl Into<Json>) {
         let members = match self {
             Json::Object(members) => members,
@@ -53,7 +53,7 @@ impl Json {
         }
     }
 
-    /// Takes a key out of an object and returns its value.
+    /// Removes a key from an object and returns its value.
     pub fn remove(&mut self, key: &str) -> Option<Json> {
         match self {
             Json::Object(members) => {
@@ -88,7 +88,7 @@ impl Json {
         }
     }
 
-    /// A number as a float, with the loss that this may mean.
+    /// A number as a float, possibly with a loss of precision.
     pub fn as_f64(&self) -> Option<f64> {
         match self {
             Json::Number(text) => text.parse().ok(),

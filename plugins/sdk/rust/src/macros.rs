@@ -1,4 +1,4 @@
-/// Makes a plugin of functions: exports what the host calls. A crate has one.
+/// Builds a plugin from functions, and exports them for the host. A crate has one.
 ///
 /// At least one of the hooks `classify`, `authorize`, `members` and `shape`; only those that are there are exported, in
 /// the order that you like. Each takes a closure without captures or the path of a function.

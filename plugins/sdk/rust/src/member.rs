@@ -2,8 +2,8 @@ use std::borrow::Cow;
 
 use crate::{Endpoint, Json};
 
-/// A user that an answer is about to list: keys and values, of which the host sends `id` and `email`. What is left when
-/// the hook returns is shown, in this order.
+/// A user that an answer is about to list: keys and values, of which the host sends `id` and
+/// `email`. The fields that are left when the hook returns are shown, in this order.
 pub struct Member<'a> {
     endpoint: Endpoint,
     pub(crate) fields: Vec<Field<'a>>,
@@ -41,22 +41,22 @@ impl<'a> Member<'a> {
         self.hidden = false;
     }
 
-    /// Which endpoint lists the user.
+    /// The endpoint that lists the user.
     pub fn endpoint(&self) -> Endpoint {
         self.endpoint
     }
 
-    /// The id of the user; empty when an earlier plugin took it out.
+    /// The ID of the user; empty if an earlier plugin removed it.
     pub fn id(&self) -> &str {
         self.get("id").unwrap_or("")
     }
 
-    /// The e-mail address of the user; empty when it is not known or an earlier plugin took it out.
+    /// The e-mail address of the user; empty if it is not known or an earlier plugin removed it.
     pub fn email(&self) -> &str {
         self.get("email").unwrap_or("")
     }
 
-    /// The text of a key; `None` when it is not there, or is another JSON value than a string.
+    /// The text of a key; `None` if there is none, or if it is JSON other than a string.
     pub fn get(&self, key: &str) -> Option<&str> {
         match &self.field(key)?.value {
             Value::Text(text) => Some(text),
@@ -72,23 +72,23 @@ impl<'a> Member<'a> {
         }
     }
 
-    /// Gives a key a text. A key that is not there is added at the end.
+    /// Sets a key to a text. A new key is added at the end.
     ///
     /// # Panics
-    /// When the key is longer than 255 bytes.
+    /// If the key is longer than 255 bytes.
     pub fn set(&mut self, key: impl Into<Cow<'a, str>>, text: impl Into<Cow<'a, str>>) {
         self.put(key.into(), Value::Text(text.into()));
     }
 
-    /// Gives a key a number, an object, or whatever else JSON has.
+    /// Sets a key to a number, an object, or any other JSON.
     ///
     /// # Panics
-    /// When the key is longer than 255 bytes.
+    /// If the key is longer than 255 bytes.
     pub fn set_json(&mut self, key: impl Into<Cow<'a, str>>, value: &Json) {
         self.put(key.into(), Value::Json(value.to_string().into()));
     }
 
-    /// Takes a key out. It need not be there.
+    /// Removes a key, if it is there.
     pub fn remove(&mut self, key: &str) {
         if let Some(at) = self.position(key) {
             self.fields.remove(at);
@@ -96,10 +96,10 @@ impl<'a> Member<'a> {
         }
     }
 
-    /// Gives a value another key. A value that the new key had is lost; without the old key nothing happens.
+    /// Renames a key. If the new key had a value, it is lost; without the old key nothing happens.
     ///
     /// # Panics
-    /// When the new key is longer than 255 bytes.
+    /// If the new key is longer than 255 bytes.
     pub fn rename(&mut self, from: &str, to: impl Into<Cow<'a, str>>) {
         let to = check(to.into());
         if self.position(from).is_none() || from == to {
@@ -112,7 +112,7 @@ impl<'a> Member<'a> {
         }
     }
 
-    /// Leaves the user out of the answer. Counts follow.
+    /// Leaves the user out of the answer, counts included.
     pub fn hide(&mut self) {
         self.hidden = true;
         self.changed = true;

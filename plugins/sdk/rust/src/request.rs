@@ -1,6 +1,6 @@
 use std::str;
 
-/// The kind that the site's own rules give a channel.
+/// The kind of a channel by the site's own rules.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Kind {
     /// A connection needs a user to join.
@@ -9,7 +9,7 @@ pub enum Kind {
     Anonymous,
 }
 
-/// Which answer is being made.
+/// The kind of the answer.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Endpoint {
     /// `/message/users`
@@ -18,7 +18,7 @@ pub enum Endpoint {
     AllUsers,
     /// `/message/channels`
     Channels,
-    /// An endpoint that is newer than this crate. Treat it as the most public one.
+    /// An endpoint newer than this crate. Treat it as the most public one.
     Other(i32),
 }
 
@@ -35,7 +35,7 @@ impl From<i32> for Endpoint {
 
 const HEADER: usize = 16;
 
-/// A channel that wants a kind or, for `authorize`, a connection that wants to join one.
+/// A channel to classify or, for `authorize`, a connection that wants to join one.
 pub struct Request<'a> {
     kind: Kind,
     anonymous: bool,
@@ -53,8 +53,8 @@ impl<'a> Request<'a> {
         Request { kind, anonymous: false, host, channel, user_id: b"", email: b"", extension: b"" }
     }
 
-    /// A request as `authorize` gets it, for tests. The user is an id and an e-mail address; `None` is an anonymous
-    /// connection.
+    /// A request as `authorize` gets it, for tests. The user is an ID and an e-mail address; `None`
+    /// is an anonymous connection.
     pub fn to_authorize(host: &'a str, channel: &'a str, kind: Kind, user: Option<(&'a str, &'a str)>) -> Request<'a> {
         let (user_id, email) = user.unwrap_or_default();
         Request {
@@ -65,7 +65,7 @@ impl<'a> Request<'a> {
         }
     }
 
-    /// Reads the bytes that the host wrote. It is inlined, so that what the hook does not look at costs nothing.
+    /// Reads the bytes that the host wrote. It is inlined, so that unused parts cost nothing.
     #[doc(hidden)]
     #[inline(always)]
     pub fn decode(bytes: &'a [u8]) -> Result<Request<'a>, &'static str> {
@@ -90,7 +90,7 @@ impl<'a> Request<'a> {
         if bytes.len() < extension || bytes.len() - extension < after {
             return Err("the request is shorter than its lengths say");
         }
-        // The places are in order, and the last one is within the bytes.
+        // The offsets are in order, and the last one is within the bytes.
         let part = |from: usize, to: usize| unsafe { bytes.get_unchecked(from..to) };
         Ok(Request {
             kind,
@@ -125,19 +125,19 @@ impl<'a> Request<'a> {
         self.anonymous
     }
 
-    /// The id of the user; empty for `classify` and for an anonymous connection.
+    /// The ID of the user; empty for `classify` and for an anonymous connection.
     #[inline]
     pub fn user_id(&self) -> &'a str {
         text(self.user_id)
     }
 
-    /// The e-mail address of the user; empty when it is not known, and for `classify`.
+    /// The e-mail address of the user; empty if it is not known, and for `classify`.
     #[inline]
     pub fn email(&self) -> &'a str {
         text(self.email)
     }
 
-    /// The value of an extension that later versions of the host may send; `None` when it is not there.
+    /// The value of an extension that later versions of the host may send; `None` if it is absent.
     pub fn extension(&self, tag: u16) -> Option<&'a [u8]> {
         let mut rest = self.extension;
         while rest.len() >= 4 {
@@ -155,8 +155,8 @@ impl<'a> Request<'a> {
     }
 }
 
-/// Checks when a text is asked for, so that a plugin pays only for what it looks at, and mostly little: nearly all names
-/// are ASCII.
+/// Checks when a text is read, so that a plugin pays only for what it reads. Nearly all names are
+/// ASCII and cost little.
 #[inline(always)]
 fn text(bytes: &[u8]) -> &str {
     if !is_ascii(bytes) {
@@ -171,7 +171,7 @@ fn check(bytes: &[u8]) {
     str::from_utf8(bytes).expect("the host sent text that is not UTF-8");
 }
 
-/// Looks at eight bytes a turn; the last turn overlaps the one before.
+/// Reads eight bytes per turn; the last turn overlaps the one before.
 #[inline(always)]
 fn is_ascii(bytes: &[u8]) -> bool {
     const HIGH: u64 = 0x8080_8080_8080_8080;

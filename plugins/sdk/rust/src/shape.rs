@@ -2,19 +2,19 @@ use std::str;
 
 use crate::{Endpoint, Json};
 
-/// The body of an answer, as `shape` gets it.
+/// The body of an answer, the input of `shape`.
 pub struct Answer<'a> {
     endpoint: Endpoint,
     body: &'a str,
 }
 
 impl<'a> Answer<'a> {
-    /// An answer as the host hands it over; for tests too.
+    /// An answer as the host passes it; for tests too.
     pub fn new(endpoint: Endpoint, body: &'a [u8]) -> Answer<'a> {
         Answer { endpoint, body: str::from_utf8(body).expect("the host sent text that is not UTF-8") }
     }
 
-    /// Which endpoint answers.
+    /// The endpoint that answers.
     pub fn endpoint(&self) -> Endpoint {
         self.endpoint
     }
@@ -24,7 +24,7 @@ impl<'a> Answer<'a> {
         self.body
     }
 
-    /// The body as a value that can be taken apart.
+    /// The body as a JSON value.
     pub fn json(&self) -> Json {
         match Json::parse(self.body) {
             Ok(json) => json,

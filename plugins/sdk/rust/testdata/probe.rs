@@ -1,4 +1,4 @@
-//! The plugin of package guest's tests: does what its input asks for.
+//! The plugin of package guest's tests: it does what its input says.
 
 use rollcall::*;
 

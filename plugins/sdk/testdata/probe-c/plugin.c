@@ -1,4 +1,4 @@
-/* The plugin of package guest's tests: does what its input asks for. */
+/* The plugin of package guest's tests: it does what its input says. */
 #include "rollcall.h"
 
 static rc_text number(int32_t n) {
@@ -94,7 +94,7 @@ RC_SHAPE(endpoint, body) {
 	if (rc_equal(body, RC_TEXT("\"endpoint\""))) {
 		return number(endpoint);
 	}
-	/* The text of a string, written anew. */
+	/* The text of a string, written again. */
 	rc_write_string(rc_equal(body, RC_TEXT("\"request\"")) ? rc_request_body() : rc_string(body));
 	return rc_written();
 }

@@ -1,4 +1,4 @@
-// The plugin of package guest's tests: does what its input asks for.
+// The plugin of package guest's tests: it does what its input says.
 package main
 
 import (
@@ -40,7 +40,7 @@ func configure(c *rollcall.Config) error {
 	return nil
 }
 
-var kept []string // texts of earlier calls, which must stay what they are
+var kept []string // texts of earlier calls, which must not change
 
 func kind(r *rollcall.Request) rollcall.Decision {
 	if len(kept) < 10_000 {

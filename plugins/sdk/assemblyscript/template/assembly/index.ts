@@ -3,18 +3,18 @@
 // Its options, in the plugin block of the Caddyfile:
 //
 //     config {
-//         open  lobby- help   # channels whose names begin with one of these are open to anonymous connections
-//         badge guest         # what each listed user wears; none by default
+//         open  lobby- help   # anonymous connections may join channels with these prefixes
+//         badge guest         # badge of each listed user; none by default
 //     }
 
 import { Config, Decision, Member, onClassify, onConfigure, onMembers, Request } from "./rollcall";
 
-// What the host calls: the first two always, and one for each hook.
+// The exports that the host calls: the first two always, and one for each hook.
 export {
   rollcall_abi_v1, rollcall_buffer, rollcall_classify, rollcall_configure, rollcall_members,
 } from "./rollcall";
 
-// The options.
+// Options.
 let open: string[] = [];
 let badge = "";
 
@@ -24,7 +24,7 @@ onConfigure((config: Config): void => {
   badge = config.block.string("badge");
 });
 
-// Decides what kind a channel is.
+// Decides the kind of a channel.
 onClassify((request: Request): Decision => {
   for (let i = 0; i < open.length; i++) {
     if (request.channelStartsWith(open[i])) return Decision.ANONYMOUS;

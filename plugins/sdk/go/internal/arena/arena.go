@@ -1,4 +1,4 @@
-// Package arena makes strings of short-lived bytes at a small part of the price of an allocation each.
+// Package arena makes strings of short-lived bytes, at a small part of the price of an allocation each.
 package arena
 
 import "unsafe"
@@ -8,7 +8,7 @@ const (
 	largest   = 256     // bytes of a string that goes into a block
 )
 
-// Arena cuts strings off blocks. What was handed out is never written again, so that a string is as good as any other; it
+// Arena cuts strings off blocks. A string is never overwritten, so it is as good as any other; it
 // keeps its block from the collector. The zero value is ready.
 type Arena struct {
 	block []byte
@@ -16,7 +16,7 @@ type Arena struct {
 
 // String returns a string with the bytes of b.
 func (a *Arena) String(b []byte) string {
-	// This case is the frequent one, and what follows an if costs more than what is in it, see Request.UnmarshalBinary.
+	// This is the common case; code after an if costs more than code in it, see Request.UnmarshalBinary.
 	if n := len(b); n > 0 && n <= len(a.block) && n <= largest {
 		block := a.block
 		copy(block, b)

@@ -1,6 +1,6 @@
 package arena
 
-// A plugin has one thread, and goroutines change places only where they wait.
+// A plugin has one thread, and goroutines switch only where they wait.
 var shared Arena
 
 // String returns a string with the bytes of b, which may change afterwards.

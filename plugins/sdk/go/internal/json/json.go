@@ -1,4 +1,4 @@
-// Package json reads JSON into a tree. It is a small part of the size of encoding/json and needs no reflection.
+// Package json parses JSON into a tree. It is much smaller than encoding/json and needs no reflection.
 package json
 
 import (
@@ -6,10 +6,10 @@ import (
 	"strconv"
 )
 
-// Kind is what a value is.
+// Kind is the kind of a value.
 type Kind uint8
 
-// The kinds. Missing is the zero value: what [Value.Get] returns for a name that is not there.
+// Kinds. Missing is the zero value; [Value.Get] returns it for an unknown name.
 const (
 	Missing Kind = iota
 	Null
@@ -24,7 +24,7 @@ const (
 // Value is a JSON value.
 type Value struct {
 	Kind Kind
-	// Text is that of a string, and the digits of a number.
+	// Text is the text of a string, or the digits of a number.
 	Text string
 	// Items are the values of an array or an object.
 	Items []Value
@@ -34,7 +34,7 @@ type Value struct {
 	Raw []byte
 }
 
-// Get returns the value of a name in an object; the last one if it is there several times.
+// Get returns the value of a name in an object, the last one if the name is repeated.
 func (v Value) Get(name string) Value {
 	for i, key := range slices.Backward(v.Keys) {
 		if key == name {
@@ -44,7 +44,7 @@ func (v Value) Get(name string) Value {
 	return Value{}
 }
 
-// SyntaxError tells what is wrong with a text, and at which byte.
+// SyntaxError says what is wrong with a text, and at which byte.
 type SyntaxError struct {
 	Problem string
 	Offset  int

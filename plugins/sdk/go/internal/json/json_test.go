@@ -66,7 +66,7 @@ func TestParseCopiesTheText(t *testing.T) {
 	}
 }
 
-// FuzzParse compares with the standard library.
+// FuzzParse compares Parse with the standard library.
 func FuzzParse(f *testing.F) {
 	f.Add(`{"a":["x\n\u00e9\ud83d\ude00","\ud800","\ud800\u0041"],"b":-1.5e+3,"c":null,"d":true}`)
 	f.Add(`[[[]]]`)
@@ -133,6 +133,6 @@ func write(v Value) string {
 }
 
 func quote(s string) string {
-	b, _ := stdjson.Marshal(s) // a string always has a JSON form
+	b, _ := stdjson.Marshal(s) // cannot fail for a string
 	return string(b)
 }

@@ -2,10 +2,10 @@ package json
 
 import "unicode/utf8"
 
-// maxDepth of arrays and objects in each other, so that a text cannot exhaust the stack.
+// maxDepth is the deepest nesting of arrays and objects, so that a text cannot exhaust the stack.
 const maxDepth = 64
 
-// Parse reads one JSON value as RFC 8259 has it, in UTF-8. The result does not refer to text.
+// Parse reads one JSON value according to RFC 8259, in UTF-8. The result does not refer to text.
 func Parse(text []byte) (Value, error) {
 	if !utf8.Valid(text) {
 		return Value{}, &SyntaxError{Problem: "not UTF-8"}
@@ -49,7 +49,7 @@ func (p *parser) peek() byte {
 	return 0
 }
 
-// take skips space, then the byte if it is next.
+// take skips space, and then c if it is next. It reports whether it was.
 func (p *parser) take(c byte) bool {
 	p.skipSpace()
 	if p.at < len(p.text) && p.text[p.at] == c {

@@ -5,7 +5,7 @@ import (
 	"unicode/utf8"
 )
 
-// str reads a string, whose quote is next.
+// str reads a string that starts at the next byte.
 func (p *parser) str() (string, error) {
 	p.at++
 	start := p.at
@@ -36,7 +36,7 @@ func (p *parser) str() (string, error) {
 
 func plain(c byte) bool { return c != '"' && c != '\\' && c >= ' ' }
 
-// escape reads what follows a backslash.
+// escape reads the rest of an escape after its backslash.
 func (p *parser) escape() (rune, error) {
 	c := p.peek()
 	p.at++

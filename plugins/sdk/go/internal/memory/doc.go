@@ -1,3 +1,3 @@
-// Package memory is the border between a plugin and Rollcall: bytes as pointers and lengths. It is empty outside of a
+// Package memory exchanges bytes with Rollcall, as pointers and lengths. It is empty outside a
 // plugin.
 package memory

@@ -4,14 +4,14 @@ import "unsafe"
 
 const (
 	minBuffer = 4 << 10   // bytes
-	maxBuffer = 256 << 20 // bytes; more is surely a mistake, and would end the instance
+	maxBuffer = 256 << 20 // bytes; more must be a mistake, and would end the instance
 )
 
-// input is what Rollcall writes into, output what it reads from. They are variables because the collector does not see
-// the pointers that Rollcall has.
+// input is what Rollcall writes into, output what it reads from. They are variables because the
+// collector does not see the pointers that Rollcall has.
 var input, output []byte
 
-// Buffer returns at least size bytes, nil if that is too much. It doubles, so that it seldom has to grow again.
+// Buffer returns a buffer of at least size bytes, or nil if that is too much. It doubles, so it seldom grows.
 func Buffer(size uint32) unsafe.Pointer {
 	if size > maxBuffer {
 		return nil

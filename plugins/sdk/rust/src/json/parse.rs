@@ -2,13 +2,13 @@ use std::fmt;
 
 use super::Json;
 
-/// How deep a value may be nested: each level needs some of the stack, which is small.
+/// The deepest nesting of a value: each level needs some of the stack, which is small.
 const DEPTH: u32 = 64;
 
 /// Why a text is not JSON.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct JsonError {
-    /// Where, in bytes.
+    /// The place, in bytes.
     pub offset: usize,
     /// What is wrong there.
     pub reason: &'static str,
@@ -53,7 +53,7 @@ impl<'a> Parser<'a> {
         }
     }
 
-    /// Takes a byte if it is the next one after space.
+    /// Skips space, and then the byte if it is next.
     fn take(&mut self, byte: u8) -> bool {
         self.space();
         let found = self.peek() == Some(byte);
@@ -203,7 +203,7 @@ impl<'a> Parser<'a> {
         Ok(())
     }
 
-    /// Reads what follows `\u`, and a second `\u` when both make one character (RFC 8259 section 7).
+    /// Reads the rest of `\u`, and a second `\u` if both form one character (RFC 8259 section 7).
     fn code_point(&mut self) -> Result<char, JsonError> {
         let first = self.hex()?;
         if (0xd800..0xdc00).contains(&first) && self.bytes[self.at..].starts_with(b"\\u") {

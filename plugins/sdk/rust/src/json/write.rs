@@ -35,7 +35,7 @@ pub fn write(value: &Json, out: &mut Vec<u8>) {
 fn write_string(text: &str, out: &mut Vec<u8>) {
     let bytes = text.as_bytes();
     out.push(b'"');
-    let mut start = 0; // of what is not written yet
+    let mut start = 0; // of the part that is not written yet
     for (i, &byte) in bytes.iter().enumerate() {
         let short = match byte {
             b'"' | b'\\' => byte,

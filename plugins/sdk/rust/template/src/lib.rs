@@ -4,8 +4,8 @@
 //!
 //! ```text
 //! config {
-//!     open  lobby- help   # channels whose names begin with one of these are open to anonymous connections
-//!     badge guest         # what each listed user wears; none by default
+//!     open  lobby- help   # anonymous connections may join channels with these prefixes
+//!     badge guest         # badge of each listed user; none by default
 //! }
 //! ```
 
@@ -30,7 +30,7 @@ impl Options {
         Ok(Options { open: block.strings("open")?, badge: block.string("badge")?.map(str::to_string) })
     }
 
-    /// Decides what kind a channel is.
+    /// Decides the kind of a channel.
     fn classify(&self, request: &Request) -> Decision {
         match self.open.iter().any(|prefix| request.channel().starts_with(prefix)) {
             true => Decision::ANONYMOUS,
