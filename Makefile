@@ -1,27 +1,28 @@
 # Rollcall: build, run and test. "make" lists the targets.
 #
-# A Linux machine with Go, git and make is enough: what else the tests need is installed by "make deps" (through
-# apt-get) and, for golangci-lint and esbuild, built at a pinned version into the user's cache folder.
+# A Linux machine with Go, git and make is enough. "make deps" installs what else the tests need,
+# with apt-get. golangci-lint and esbuild are built at a pinned version into the user's cache
+# folder.
 
 GOLANGCI_LINT_VERSION := v2.15.0
 ESBUILD_VERSION := v0.28.2
 FUZZTIME ?= 12s
-# For what a plugin can send, which decides whether a customer can end the process.
+# For data that a plugin can send, which decides whether a customer can end the process.
 PLUGIN_FUZZTIME ?= 30s
-# How often "make faults" stops Caddy in each situation.
+# Number of times that "make faults" stops Caddy in each situation.
 STOPS ?= 50
 
-# The flags that xcaddy builds Caddy with, for every command: lint, vet, tests and build then share the build cache,
-# which saves minutes. The race detector alone needs cgo.
+# The flags of xcaddy, for every command: lint, vet, tests and build then share the build cache,
+# which saves minutes. Only the race detector needs cgo.
 export GOFLAGS := -buildvcs=false -trimpath -tags=nobadger,nomysql,nopgx
 export CGO_ENABLED := 0
 
 CACHE := $(or $(XDG_CACHE_HOME),$(HOME)/.cache)/rollcall
-# A linter built with an older Go refuses newer code, so its version of Go is part of the name.
+# A linter built with an older Go refuses newer code, so the version of Go is part of its path.
 LINT := $(CACHE)/golangci-lint-$(GOLANGCI_LINT_VERSION)-$(shell go env GOVERSION)/golangci-lint
-# Where deps.sh puts Node.js when Debian's is too old.
+# Folder for Node.js, if Debian's is too old; see deps.sh.
 export ROLLCALL_NODE := $(CACHE)/node
-# Where deps.sh puts the AssemblyScript compiler, and the tests find it.
+# Folder for the AssemblyScript compiler; see deps.sh.
 export ROLLCALL_ASSEMBLYSCRIPT := $(CACHE)/assemblyscript
 # Bundles client.js for a test.
 export ROLLCALL_ESBUILD := $(CACHE)/esbuild-$(ESBUILD_VERSION)/esbuild
@@ -29,19 +30,21 @@ export PATH := $(ROLLCALL_NODE)/node_modules/.bin:$(PATH)
 
 CADDY := $(CURDIR)/bin/caddy
 export ROLLCALL_CADDY := $(CADDY)
-# Folders are in the list too, since their times show that a file is gone.
+# The list includes folders, whose times change when a file is deleted.
 CADDY_SOURCES := xcaddy.json go.mod go.sum $(shell find $(wildcard presence plugins caddymodule) tools/xcaddy \
 	-name testdata -prune -o ! -name '*_test.*' -print)
 
-# Modules beside the root one.
+# Modules besides the root module.
 MODULES := bench tools/gotest tools/kubeschema tools/xcaddy plugins/sdk/go examples/mask-email
 GOTEST = $(CURDIR)/bin/gotest -name $@ $(REPORT)
-# Packages to import, and those whose tests need no built binary and gain from the race detector: the tests of the SDKs
-# build guests and run them one after the other. Listing them takes time: only where it is needed.
+# LIBRARY lists the packages to import, and IN_PROCESS those whose tests need no built binary and
+# gain from the race detector; the tests of the SDKs build and run guests one after the other.
+# Listing takes time, so it is done only where needed.
 LIBRARY = $(shell go list ./... | grep -v /test/)
 IN_PROCESS = $(shell go list ./... | grep -v -E '/(test/(e2e|docs|browser|examples)|plugins/sdk)(/|$$)')
 
-# Packages that "race" leaves out, or whose tests differ with the race detector: they run without it too.
+# Packages that "race" leaves out, or whose tests differ with the race detector: they run without it
+# too.
 UNRACED = ./plugins/sdk/... $(addprefix ./,$(sort $(filter-out plugins/sdk/,$(dir \
 	$(shell grep -rlE --include='*_test.go' '^//go:build !?race$$' presence plugins caddymodule internal)))))
 
@@ -69,7 +72,7 @@ run: build ## serve the demo of the Caddyfile on http://localhost:8080
 cluster: build ## run three pods in two data centers on this machine, see examples/cluster
 	@exec examples/cluster/run
 
-# What fails soonest comes first.
+# The fastest failures come first.
 test: REPORT := -report $(CURDIR)/bin/report
 test: tree-before deps tidy-check tools vet lint unraced race build caddyfiles e2e docs browser fuzz tree-after
 test: ## run everything below and say what was run
@@ -153,7 +156,7 @@ fuzz: bin/gotest ## run each fuzz target for FUZZTIME (12s), those of plugins fo
 bin/gotest: tools/gotest/go.mod $(wildcard tools/gotest/*.go)
 	@go build -C tools/gotest -o $(CURDIR)/bin/gotest .
 
-# A test run leaves no trace in the work tree.
+# A test run must not change the work tree.
 tree-before:
 	@mkdir -p bin && rm -f bin/report && scripts/tree.sh >bin/tree
 

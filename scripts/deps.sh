@@ -1,9 +1,10 @@
 #!/bin/bash
-# Installs what the tests need beside Go, git and make, by apt-get and npm; does nothing when everything is there.
+# Installs what the tests need in addition to Go, git and make, with apt-get and npm. Does nothing
+# if everything is there.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 
-# Command, then the Debian packages that bring it.
+# Commands, each with its Debian packages.
 needs='
 gcc       gcc libc6-dev
 ip        iproute2
@@ -23,7 +24,8 @@ node_is_new_enough() {
 	command -v node >/dev/null && [ "$(node -p 'parseInt(process.versions.node)')" -ge "$node_major" ]
 }
 
-# The Rust of Debian, also where another one is before it in the path that has no WebAssembly: the tests look there first.
+# Debian's Rust, even if another one without WebAssembly is earlier in the path: the tests look
+# there first.
 rust_is_there() {
 	local library
 	[ -x /usr/bin/cargo ] &&
@@ -37,12 +39,12 @@ apt_get() {
 
 install() {
 	if [ "$(id -u)" -ne 0 ] || ! command -v apt-get >/dev/null; then
-		echo "The tests need these Debian packages, or the like of another system: $*" >&2
+		echo "The tests need these Debian packages, or equivalents of another system: $*" >&2
 		echo "Install them, or run 'make deps' as root on Debian." >&2
 		exit 1
 	fi
 	echo "Installing $*"
-	apt_get update || true # a source that does not answer matters only if the packages are not elsewhere
+	apt_get update || true # an unreachable source matters only if no other has the packages
 	apt_get install --no-install-recommends -y "$@" >/dev/null
 }
 
@@ -60,7 +62,8 @@ if [ "${#packages[@]}" -gt 0 ]; then
 	install "${packages[@]}"
 fi
 
-# Debian 12 has Node.js 18. A newer one comes from the npm registry, into a folder that the Makefile adds to the path.
+# Debian 12 has Node.js 18. A newer one comes from the npm registry, into a folder that the Makefile
+# adds to the path.
 if ! node_is_new_enough; then
 	echo "Installing Node.js $node_major into ${ROLLCALL_NODE:?}"
 	npm install --silent --no-audit --no-fund --prefix "$ROLLCALL_NODE" "node@$node_major"
@@ -71,7 +74,8 @@ if ! node_is_new_enough; then
 	}
 fi
 
-# The AssemblyScript compiler of the SDK's template, once for all tests. npm ci checks it against the hashes of the lock.
+# The AssemblyScript compiler of the SDK's template, once for all tests. npm ci checks it against
+# the hashes of the lock file.
 template=plugins/sdk/assemblyscript/template
 compiler=${ROLLCALL_ASSEMBLYSCRIPT:?}
 if ! cmp -s "$template/package-lock.json" "$compiler/package-lock.json" || [ ! -e "$compiler/node_modules/.bin/asc" ]; then

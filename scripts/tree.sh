@@ -1,5 +1,6 @@
 #!/bin/sh
-# Prints the state of the work tree: what git sees as changed or new, with the contents. Prints nothing outside of a git checkout.
+# Prints the state of the work tree: files that git sees as changed or new, with their contents.
+# Prints nothing outside a git checkout.
 set -eu
 
 git rev-parse --is-inside-work-tree >/dev/null 2>&1 || exit 0

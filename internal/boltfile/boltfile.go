@@ -1,17 +1,18 @@
-// Package boltfile keeps a bbolt database in a file through what happens to disks and processes. It has one policy for all
-// of Rollcall's files:
+// Package boltfile keeps a bbolt database in a file, and handles failing disks and processes. All
+// of Rollcall's files follow one policy:
 //
-//   - A file is made under another name first, so that a full disk or a killed process never leaves half of one.
+//   - A file is created under a temporary name, so that a full disk or a killed process never
+//     leaves an incomplete one.
 //   - A second process gets [ErrLocked] at once.
-//   - A file that is found to be damaged when it is opened is renamed, never deleted, and a new one takes its place. It is
-//     renamed once: while the renamed file is there, the next damaged one is an error.
-//   - A file that turns out to be damaged later is an error of each call from then on: [ErrDamaged], until it is opened
-//     again.
-//   - A full disk fails an [File.Update], which then has changed nothing. Later calls are tried again.
+//   - A file that is found damaged when it is opened is renamed, never deleted, and replaced
+//     by a new one. While the renamed file is there, the next damaged one is an error.
+//   - A file that is found damaged later makes each call return [ErrDamaged], until it is
+//     opened again.
+//   - On a full disk, [File.Update] fails and changes nothing. Later calls try again.
 //
-// bbolt maps the file into memory, so a disk that fails, or a file that is cut, is a fault of memory; and it panics about
-// what it never wrote. Either becomes ErrDamaged here. It has no checksums but those of its two head pages: callers add one
-// to each of their records.
+// bbolt maps the file into memory, so a failing disk or a truncated file causes a memory fault.
+// bbolt also panics on data that it did not write. Both become ErrDamaged here. bbolt has checksums
+// only for its two head pages: callers add one to each record.
 package boltfile
 
 import (
@@ -30,27 +31,28 @@ import (
 
 // Errors of Open, View and Update.
 var (
-	// ErrLocked is returned when another process has the file open.
+	// ErrLocked is returned if another process has the file open.
 	ErrLocked = errors.New("another process uses the file: give each process a data folder of its own")
-	// ErrDamaged is returned when the file is damaged, or was never one with this layout.
+	// ErrDamaged is returned if the file is damaged or has another layout.
 	ErrDamaged = errors.New("the file is damaged")
 )
 
-// The suffixes of the files next to a database.
+// Suffixes of the files next to a database.
 const (
-	DamagedExt = ".damaged" // the file as it was when it was found to be damaged
+	DamagedExt = ".damaged" // the damaged file, renamed
 	newExt     = ".new"     // a file that is being written; CreateTemp adds a random number
 )
 
-// Layout is what a file has in it. Root is required.
+// Layout describes the content of a file. Root is required.
 type Layout struct {
 	Root []byte // name of the bucket that every file has
 
-	// Init fills a new file, which has the root bucket already. If nil, it stays empty.
+	// Init fills a new file, which already has the root bucket. If nil, the bucket stays empty.
 	Init func(tx *bbolt.Tx) error
 
-	// Check reads what is needed to know that the file is whole. It is not called for a new file. An error that wraps
-	// ErrDamaged has the file renamed; with any other the file stays as it is. If nil, all files are whole.
+	// Check reads enough to decide whether the file is whole. It is not called for a new file. If
+	// its error wraps ErrDamaged, the file is renamed; after any other error it stays as it is. If
+	// nil, every file is whole.
 	Check func(tx *bbolt.Tx) error
 }
 
@@ -58,28 +60,30 @@ type Layout struct {
 type File struct {
 	path   string
 	db     *bbolt.DB
-	file   *os.File              // of db
-	broken atomic.Pointer[error] // what bbolt has panicked about: it may hold its locks
+	file   *os.File              // the file of db
+	broken atomic.Pointer[error] // bbolt's panic, after which it may hold its locks; nil before
 
 	writing sync.Mutex // held while a batch is written
 
 	mu   sync.Mutex
-	next *batch // that others can still add to; guarded by mu
+	next *batch // batch that can still grow; nil if none. Guarded by mu
 }
 
-// refused are the damaged files that could not be renamed, by path. They are not read again, which takes long for a large
-// file and can leave it mapped, unless they change or the file in the way is gone.
-var refused sync.Map // of string to refusal
+// refused holds the damaged files that could not be renamed, by path. Reading a large one again
+// takes long and can leave it mapped. So it is not read again until it changes or the renamed file
+// is gone.
+var refused sync.Map // string to refusal
 
 type refusal struct {
 	info os.FileInfo
 	err  error
 }
 
-// Open opens the file, and makes it and its folder if they are not there. renamed is the new name of a damaged file whose
-// place a new one has taken, and otherwise empty.
+// Open opens the file, and creates it and its folder if they do not exist. renamed is the new name
+// of a damaged file that was replaced, "" if there was none.
 //
-// It returns [ErrLocked], and [ErrDamaged] for a damaged file that was not renamed because another is there already.
+// It returns [ErrLocked], and [ErrDamaged] for a damaged file that was not renamed because a
+// renamed one already exists.
 func Open(path string, l Layout) (f *File, renamed string, err error) {
 	if err := os.MkdirAll(filepath.Dir(path), 0o700); err != nil {
 		return nil, "", fmt.Errorf("making the folder: %w", err)
@@ -104,12 +108,12 @@ func Open(path string, l Layout) (f *File, renamed string, err error) {
 		return nil, "", fmt.Errorf("renaming a damaged file: %w", err)
 	}
 	if f, err = openFile(path, l); err != nil {
-		return nil, "", fmt.Errorf("the damaged file is now %s, and making another: %w", renamed, err)
+		return nil, "", fmt.Errorf("the damaged file is now %s, but a new one cannot be made: %w", renamed, err)
 	}
 	return f, renamed, nil
 }
 
-// refuse returns what is wrong with a damaged file when another one was kept before, and remembers it.
+// refuse returns and records the error of a damaged file that cannot be renamed.
 func refuse(path string, err error) error {
 	err = fmt.Errorf("%w, and %s is there already: look at both, then move them away", err, path+DamagedExt)
 	if info, failed := os.Stat(path); failed == nil {
@@ -118,13 +122,13 @@ func refuse(path string, err error) error {
 	return err
 }
 
-// exists reports whether there is something of that name, as far as that can be seen.
+// exists reports whether the path exists or cannot be examined.
 func exists(path string) bool {
 	_, err := os.Lstat(path)
 	return !errors.Is(err, fs.ErrNotExist)
 }
 
-// openFile opens the file, makes it if it is not there, and checks it.
+// openFile opens the file, creates it if it does not exist, and checks it.
 func openFile(path string, l Layout) (*File, error) {
 	if !exists(path) {
 		if err := makeFile(path); err != nil {
@@ -144,7 +148,7 @@ func openFile(path string, l Layout) (*File, error) {
 
 func (f *File) open(l Layout) (err error) {
 	f.db, err = bbolt.Open(f.path, 0o600, &bbolt.Options{
-		Timeout:      time.Millisecond, // the least is one try; 0 would wait without an end
+		Timeout:      time.Millisecond, // a single attempt; 0 would wait forever
 		FreelistType: bbolt.FreelistMapType, NoStatistics: true,
 		OpenFile: func(name string, flag int, mode os.FileMode) (*os.File, error) {
 			file, err := os.OpenFile(name, flag, mode)
@@ -161,8 +165,8 @@ func (f *File) open(l Layout) (err error) {
 	return err
 }
 
-// openError returns what an error of bbolt means. It has none of its own for a file that is shorter than what each begins
-// with: that is a damaged one, since no file gets its name before it is whole.
+// openError translates an error of bbolt. bbolt has no error for a file that is shorter than its
+// head pages. Such a file is damaged, because a file gets its name only when it is whole.
 func openError(path string, err error) error {
 	if errors.Is(err, bolterrors.ErrTimeout) {
 		return ErrLocked
@@ -180,8 +184,8 @@ func openError(path string, err error) error {
 	return err
 }
 
-// prepare checks a file with something in it, and fills another. It writes nothing to a file that is whole, so that a full
-// disk does not keep it from being read.
+// prepare checks a file that has content, and fills a new one. It writes nothing to a whole file,
+// so that it can be read on a full disk.
 func (f *File) prepare(l Layout) error {
 	info, err := f.file.Stat()
 	if err != nil {
@@ -193,8 +197,8 @@ func (f *File) prepare(l Layout) error {
 			return fmt.Errorf("%w: it has %d bytes of %d", ErrDamaged, info.Size(), tx.Size())
 		}
 		if tx.Bucket(l.Root) == nil {
-			if tx.ID() > 1 { // bbolt makes a file with the transactions 0 and 1
-				return fmt.Errorf("%w: it has no bucket %q, and something was written", ErrDamaged, l.Root)
+			if tx.ID() > 1 { // bbolt creates a file with the transactions 0 and 1
+				return fmt.Errorf("%w: it has data but no bucket %q", ErrDamaged, l.Root)
 			}
 			fresh = true
 			return nil
@@ -215,8 +219,8 @@ func (f *File) prepare(l Layout) error {
 	})
 }
 
-// makeFile makes a file without buckets. It gets its name when it is whole: otherwise one that was left unfinished, because
-// the disk is full or the process was killed, would be a damaged one.
+// makeFile creates a file without buckets. The file gets its name when it is whole. Otherwise a
+// full disk or a killed process would leave an incomplete file, which counts as damaged.
 func makeFile(path string) error {
 	f, err := os.CreateTemp(filepath.Dir(path), filepath.Base(path)+newExt+"-*")
 	if err != nil {
@@ -233,7 +237,8 @@ func makeFile(path string) error {
 	if err := db.Close(); err != nil {
 		return err
 	}
-	// Unlike a rename, a link does not replace what another process has made meanwhile. Some file systems have none.
+	// Unlike a rename, a link does not replace a file that another process has just created. Some
+	// file systems have no links.
 	if err := os.Link(f.Name(), path); err != nil && !errors.Is(err, fs.ErrExist) {
 		if err := os.Rename(f.Name(), path); err != nil {
 			return err
@@ -242,7 +247,7 @@ func makeFile(path string) error {
 	return syncFolder(filepath.Dir(path))
 }
 
-// syncFolder has the names in a folder on disk.
+// syncFolder syncs the names in a folder to disk.
 func syncFolder(folder string) error {
 	f, err := os.Open(folder)
 	if err != nil {

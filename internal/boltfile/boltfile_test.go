@@ -24,7 +24,7 @@ func mustOpen(t *testing.T, path string, l Layout) *File {
 	if err != nil || renamed != "" {
 		t.Fatalf("renamed to %q, %v", renamed, err)
 	}
-	t.Cleanup(func() { _ = f.Close() }) // some tests have closed it
+	t.Cleanup(func() { _ = f.Close() }) // some tests close it themselves
 	return f
 }
 
@@ -73,7 +73,7 @@ func TestSecondOneIsLockedOut(t *testing.T) {
 	}
 }
 
-// Changes that wait while another is written share a transaction.
+// Changes that arrive during a write must share a transaction.
 func TestUpdatesShareATransaction(t *testing.T) {
 	f := mustOpen(t, filepath.Join(t.TempDir(), "x.db"), Layout{})
 	const changes = 50
@@ -120,7 +120,7 @@ func TestUpdateThatFailsChangesNothing(t *testing.T) {
 	wantKeys(t, f, 1)
 }
 
-// full writes a file with many pages, and returns its bytes.
+// full writes a file of many pages and returns its content.
 func full(t *testing.T) []byte {
 	t.Helper()
 	path := filepath.Join(t.TempDir(), "x.db")
@@ -202,7 +202,7 @@ func TestDamagedFileIsRenamedOnce(t *testing.T) {
 	}
 }
 
-// A check can refuse a file that is not damaged. It is left alone.
+// A check can refuse an undamaged file, which must stay unchanged.
 func TestFileOfAnotherProgramIsLeftAlone(t *testing.T) {
 	image, path := full(t), filepath.Join(t.TempDir(), "x.db")
 	if err := os.WriteFile(path, image, 0o600); err != nil {
@@ -218,7 +218,8 @@ func TestFileOfAnotherProgramIsLeftAlone(t *testing.T) {
 	wantKeys(t, mustOpen(t, path, Layout{Check: walk}), 20)
 }
 
-// A file that is cut while it is open is an error of each call, always the same, and does not hold up Close.
+// After a file was truncated while it was open, each call must return the same error, and Close
+// must not block.
 func TestFileThatIsCutWhileItIsOpen(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "x.db")
 	if err := os.WriteFile(path, full(t), 0o600); err != nil {
@@ -242,10 +243,10 @@ func TestFileThatIsCutWhileItIsOpen(t *testing.T) {
 	}
 }
 
-// limitFiles lets files have so many bytes at most, as on a full disk, and returns the end of that.
+// limitFiles limits the size of files to most bytes, like a full disk. end lifts the limit.
 func limitFiles(t *testing.T, most int) (end func()) {
 	t.Helper()
-	signal.Ignore(syscall.SIGXFSZ) // so that a write fails
+	signal.Ignore(syscall.SIGXFSZ) // makes the write fail
 	var before syscall.Rlimit
 	if err := syscall.Getrlimit(syscall.RLIMIT_FSIZE, &before); err != nil {
 		t.Fatal(err)
@@ -261,7 +262,7 @@ func limitFiles(t *testing.T, most int) (end func()) {
 	}
 }
 
-// What is there can be read while the disk is full, what is not there cannot be made, and neither is damage.
+// On a full disk, an existing file must be readable, a new one must fail, and neither is damage.
 func TestFullDisk(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "x.db")
 	image := full(t)

@@ -7,12 +7,14 @@ import (
 	"go.etcd.io/bbolt"
 )
 
-// Rewrite replaces the file by another, which fill writes from the old one. With keep, the old file stays under the name
-// that a damaged one gets, which is returned. Nothing else may use f meanwhile.
+// Rewrite replaces the file by a new one, which fill writes from the old one. If keep is set, the
+// old file is kept, renamed like a damaged file; kept is its new name. f must not be used
+// meanwhile.
 //
-// It returns the new file once that has the place of the old one, which is closed then, and otherwise nil: the old file is as
-// it was, and open. With the new file it can return an error too: a crash could still undo the replacement. It returns
-// [ErrDamaged] when the file is to be kept and an earlier one is still there.
+// It returns the new file once it has replaced the old one, which is then closed. Otherwise it
+// returns nil, and the old file is unchanged and open. An error beside a new file means that a
+// crash could still undo the replacement. It returns [ErrDamaged] if the file is to be kept and an
+// earlier one is still there.
 func (f *File) Rewrite(l Layout, keep bool, fill func(old *bbolt.Tx, to *File) error) (to *File, kept string, err error) {
 	if keep {
 		kept = f.path + DamagedExt
@@ -25,16 +27,16 @@ func (f *File) Rewrite(l Layout, keep bool, fill func(old *bbolt.Tx, to *File) e
 		to, err = f.replace(l, fill)
 	}
 	if to == nil && keep {
-		_ = os.Remove(kept) // it would be in the way of another try
+		_ = os.Remove(kept) // it would block the next attempt
 		kept = ""
 	}
 	return to, kept, err
 }
 
-// replace makes the new file, and gives it the name of the old one.
+// replace creates the new file and gives it the name of the old one.
 func (f *File) replace(l Layout, fill func(old *bbolt.Tx, to *File) error) (*File, error) {
 	name := f.path + newExt
-	if err := os.RemoveAll(name); err != nil { // of a process that was killed
+	if err := os.RemoveAll(name); err != nil { // left by a process that was killed
 		return nil, err
 	}
 	to, err := openFile(name, l)
@@ -50,7 +52,7 @@ func (f *File) replace(l Layout, fill func(old *bbolt.Tx, to *File) error) (*Fil
 		return nil, err
 	}
 	to.path = f.path
-	// Both are locked until here: another process never has either.
+	// Both files are locked until now, so another process never gets either.
 	_ = f.Close()
 	return to, syncFolder(filepath.Dir(f.path))
 }

@@ -4,5 +4,5 @@ package boltfile
 
 import "os"
 
-// unlock does nothing: closing the file is enough here, or nothing is.
+// unlock does nothing: on these systems, closing the file suffices.
 func unlock(*os.File) {}

@@ -7,5 +7,5 @@ import (
 	"syscall"
 )
 
-// unlock ends the lock of bbolt. Closing the file is not enough while it is mapped.
+// unlock releases bbolt's lock. Closing the file does not release it while the file is mapped.
 func unlock(f *os.File) { _ = syscall.Flock(int(f.Fd()), syscall.LOCK_UN) }

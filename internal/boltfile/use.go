@@ -7,22 +7,23 @@ import (
 	"go.etcd.io/bbolt"
 )
 
-// batch is changes that are written and synced together.
+// batch holds changes that are written and synced together.
 type batch struct {
 	changes []func(tx *bbolt.Tx) error
-	done    chan struct{} // closed when err is there
+	done    chan struct{} // closed when err is set
 	err     error
 }
 
-// View reads the file. What read gets from it must not be used after read returns.
+// View reads the file. Data that read gets from it must not be used after read returns.
 //
 // It returns [ErrDamaged].
 func (f *File) View(read func(tx *bbolt.Tx) error) error {
 	return f.guard(func() error { return f.db.View(read) })
 }
 
-// Update changes the file, and returns when the change is on disk. Changes that come while others are written share one
-// transaction: after an error, none of them was made. A change must not call the file, and may run on another goroutine.
+// Update changes the file. It returns when the change is on disk. Changes that arrive during a
+// write share one transaction: after an error, none of them was made. A change must not call the
+// file, and may run on another goroutine.
 //
 // It returns [ErrDamaged].
 func (f *File) Update(change func(tx *bbolt.Tx) error) error {
@@ -57,8 +58,8 @@ func (b *batch) apply(tx *bbolt.Tx) error {
 	return nil
 }
 
-// guard makes ErrDamaged of what bbolt panics about, and of a fault in the file's memory. Either is the last that the
-// database is used for: what is in memory of it may be half of something.
+// guard turns a panic of bbolt, or a fault in the file's memory, into ErrDamaged. The database is
+// not used afterwards, because its state in memory may be inconsistent.
 func (f *File) guard(use func() error) (err error) {
 	if broken := f.broken.Load(); broken != nil {
 		return *broken
@@ -74,8 +75,8 @@ func (f *File) guard(use func() error) (err error) {
 	return use()
 }
 
-// Close waits for the batch that is being written, and closes the file, so that others can have it. Closing again is not
-// an error.
+// Close waits for the batch that is being written, and closes the file, so that other processes can
+// open it. Closing again is not an error.
 func (f *File) Close() error {
 	f.writing.Lock()
 	defer f.writing.Unlock()
@@ -86,9 +87,9 @@ func (f *File) Close() error {
 	return f.guard(f.db.Close)
 }
 
-// abandon closes the file without bbolt, which may hold a lock that its own Close would wait for without an end. The file
-// stays mapped.
+// abandon closes the file without bbolt, whose own Close could wait forever for a lock that it
+// holds. The file stays mapped.
 func (f *File) abandon() {
 	unlock(f.file)
-	_ = f.file.Close() // nothing was written that is not synced
+	_ = f.file.Close() // everything written is synced
 }

@@ -1,4 +1,4 @@
-// Package loopback finds addresses for the servers that tests and benchmarks start.
+// Package loopback finds free addresses for the servers of tests and benchmarks.
 package loopback
 
 import (
@@ -10,8 +10,8 @@ import (
 	"testing"
 )
 
-// Linux takes the ports from 32768 on for connections that go out. One of them could get the port that a server is about to
-// listen on.
+// Linux uses the ports from 32768 on for outgoing connections, and could give one of them the port
+// of a server that is about to listen.
 const (
 	firstPort = 10_000
 	pastPorts = 32_768
@@ -22,12 +22,12 @@ var (
 	given = make(map[int]bool)
 )
 
-// Address returns a HOST:PORT of loopback that nobody listens on now, and never the same twice.
+// Address returns a free HOST:PORT of loopback, and never the same twice.
 func Address() (string, error) {
 	mu.Lock()
 	defer mu.Unlock()
 	for range 1000 {
-		// Several processes look for ports at the same time.
+		// Random, because several processes search at the same time.
 		port := firstPort + rand.IntN(pastPorts-firstPort) //nolint:gosec // no secret
 		if given[port] {
 			continue
@@ -42,10 +42,10 @@ func Address() (string, error) {
 		given[port] = true
 		return l.Addr().String(), nil
 	}
-	return "", errors.New("no port of loopback is free")
+	return "", errors.New("no loopback port is free")
 }
 
-// AddressFor is Address for a test, which fails without one.
+// AddressFor is Address for a test. The test fails if no port is free.
 func AddressFor(t testing.TB) string {
 	t.Helper()
 	address, err := Address()

@@ -12,7 +12,7 @@ import (
 // Shape is the part of a request to /message/allusers that decides what its answer contains.
 type Shape struct{ Include, Raw bool }
 
-// Shapes are all of them.
+// Shapes lists all shapes.
 var Shapes = [...]Shape{{}, {Include: true}, {Raw: true}, {Include: true, Raw: true}}
 
 // Body returns the request's body.
@@ -24,11 +24,11 @@ func (s Shape) Body() string {
 type DataCenter struct {
 	Authenticated int
 	Anonymous     int
-	Users         []User // in the order of the IDs; nil without includeUsers
+	Users         []User // sorted by ID; nil without includeUsers
 }
 
-// ParseAllUsers parses an answer of /message/allusers, without `_total`. An answer that contradicts itself is an
-// error.
+// ParseAllUsers parses an answer of /message/allusers, without `_total`. An answer that contradicts
+// itself is an error.
 func ParseAllUsers(body []byte, s Shape) (map[string]DataCenter, error) {
 	var raw map[string]struct {
 		Authenticated      json.RawMessage
@@ -106,8 +106,8 @@ func parseChannel(value json.RawMessage) (any, error) {
 	}
 }
 
-// Compare returns an error that names at most five keys whose values differ, or that only one of the maps has. It
-// returns nil for equal maps.
+// Compare returns nil for equal maps. Otherwise its error names at most five keys that differ or
+// are in one map only.
 func Compare[V any](got, want map[string]V) error {
 	const most = 5
 	keys := maps.Clone(want)

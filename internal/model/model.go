@@ -1,5 +1,5 @@
-// Package model computes the one right answer of each endpoint from the connections of a deployment. Tests of many
-// pods and the soak test compare what the pods answer with it.
+// Package model computes the correct answer of each endpoint from the connections of a deployment.
+// Tests of many pods and the soak test compare the pods' answers with it.
 package model
 
 import (
@@ -15,18 +15,18 @@ type User struct {
 	Email string `json:"email"`
 }
 
-// Pod is the name of one process of a deployment.
+// Pod identifies one pod of a deployment.
 type Pod struct{ DC, Name string }
 
 // String returns the pod as the header Rollcall-Missing writes it.
 func (p Pod) String() string { return p.DC + "/" + p.Name }
 
-// Model is the state of a deployment at one moment: its connections by their ID.
+// Model is the state of a deployment at one moment: its connections by ID.
 type Model struct {
 	Pods  []Pod
 	Conns map[string]*Conn
-	// emails are what each pod knows: the address of the latest login of a user, as long as one of the user's
-	// connections to the pod is open. The clock orders them.
+	// emails holds what each pod knows: the address of the latest login of a user, while one of the
+	// user's connections to the pod is open. The clock orders them.
 	emails map[podUser]email
 	clock  int
 }
@@ -131,8 +131,8 @@ func (m *Model) AllUsers(s Shape) map[string]DataCenter {
 	return dcs
 }
 
-// users lists the users of the connections in the order of their IDs, each with the latest address that one of the
-// connections' pods knows. With raw, a user has one entry per connection.
+// users lists the users of the connections in the order of their IDs, each with the latest address
+// that one of the connections' pods knows. With raw, a user has one entry per connection.
 func (m *Model) users(conns []*Conn, raw bool) []User {
 	latest, entries := make(map[string]email), make(map[string]int)
 	for _, c := range conns {
@@ -174,8 +174,9 @@ func (m *Model) Members(channel string) []User { return m.users(m.listeners(chan
 // Listeners counts the connections that listen to a channel, on any pod.
 func (m *Model) Listeners(channel string) int { return len(m.listeners(channel)) }
 
-// Users returns the answer to /message/users about the pods for which of returns true: an anonymous channel has its
-// number of listeners (a float64), a private channel a [User] or 1, and any other channel a []User.
+// Users returns the answer to /message/users about the pods for which of returns true: an anonymous
+// channel has its number of listeners (a float64), a private channel a [User] or 1, and any other
+// channel a []User.
 func (m *Model) Users(of func(Pod) bool) map[string]any {
 	answer := make(map[string]any)
 	listeners := make(map[string][]*Conn)

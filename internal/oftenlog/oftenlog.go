@@ -1,4 +1,5 @@
-// Package oftenlog bounds the log lines about trouble that repeats, or that outsiders can cause as often as they like.
+// Package oftenlog limits log lines about repeated events that may be frequent or under the control
+// of outsiders.
 package oftenlog
 
 import (
@@ -6,22 +7,22 @@ import (
 	"time"
 )
 
-// Limit allows one line in a while and counts those in between. The zero value allows the first one. It is safe for
-// concurrent use.
+// Limit allows one line per pause and counts the skipped ones. The zero value allows the first
+// line. It is safe for concurrent use.
 type Limit struct {
 	mu      sync.Mutex
-	last    time.Time // of the last line; zero before the first
+	last    time.Time // time of the last line; zero before the first
 	skipped int       // lines since then
 }
 
-// Allow reports whether to log a line now: the last one was logged at least pause ago. skipped is how many were not logged
-// since then.
+// Allow reports whether to log a line now, at least pause after the last one. skipped is the number
+// of lines that were not logged since then.
 func (l *Limit) Allow(pause time.Duration) (skipped int, ok bool) {
 	return l.AllowIf(pause, func() bool { return true })
 }
 
-// AllowIf is Allow for a line that something else limits too, such as a token bucket of many Limits. It asks also only when
-// the pause is over.
+// AllowIf is Allow with a second limit, such as a token bucket that several Limits share. It calls
+// also only when the pause is over.
 func (l *Limit) AllowIf(pause time.Duration, also func() bool) (skipped int, ok bool) {
 	now := time.Now()
 	l.mu.Lock()

@@ -20,8 +20,8 @@ func TestOneLineInAWhile(t *testing.T) {
 			{0, true, 0, false},
 			{pause - 1, true, 0, false},
 			{1, true, 2, true},
-			{pause, false, 0, false}, // something else is at its limit
-			{0, true, 1, true},       // which starts no pause
+			{pause, false, 0, false}, // the other limit is reached
+			{0, true, 1, true},       // no pause is started
 			{0, true, 0, false},
 			{pause, true, 1, true},
 			{pause, true, 0, true},

@@ -1,4 +1,4 @@
-// Package plural writes numbers of things, for people.
+// Package plural formats numbers of things for people.
 package plural
 
 import (
@@ -6,7 +6,7 @@ import (
 	"strings"
 )
 
-// Of returns the number with the noun: "1 user", "2 users", "3 entries".
+// Of formats n with its noun: "1 user", "2 users", "3 entries".
 func Of[N ~int | ~int64 | ~uint32 | ~uint64](n N, noun string) string {
 	if n != 1 {
 		if stem, ok := strings.CutSuffix(noun, "y"); ok {

@@ -5,7 +5,8 @@ import (
 	"testing"
 )
 
-// WithoutDescriptors takes every file descriptor of the process until the returned function is called, or the test ends.
+// WithoutDescriptors uses up the file descriptors of the process until restore is called or the
+// test ends.
 func WithoutDescriptors(t *testing.T) (restore func()) {
 	t.Helper()
 	var before syscall.Rlimit

@@ -1,4 +1,4 @@
-// Package testkit has what tests of several packages share.
+// Package testkit holds helpers that tests of several packages share.
 package testkit
 
 import (
@@ -13,7 +13,7 @@ import (
 	"github.com/rollcall-gateway/rollcall/presence"
 )
 
-// Patience is how long a test waits for an event; a test that passes does not wait that long.
+// Patience is the longest wait of a test for an event. Passing tests wait less.
 const Patience = 60 * time.Second
 
 // Eventually polls until the condition holds.
@@ -38,7 +38,7 @@ func MustHost(t testing.TB, name string) presence.HostName {
 	return host
 }
 
-// Ear is an Outbox that remembers the payloads of short text frames. The zero value is ready to use.
+// Ear is an Outbox that records the payloads of short text frames. The zero value is ready to use.
 type Ear struct {
 	mu     sync.Mutex
 	frames []string
@@ -57,7 +57,7 @@ func (e *Ear) Queue(frames []byte, _ int) bool { e.Push(frames); return false }
 // Flush implements presence.Outbox.
 func (e *Ear) Flush() {}
 
-// Hears waits for as many frames as are wanted, and compares all that came since, in any order.
+// Hears waits for len(want) frames, and compares all new frames with want, in any order.
 func (e *Ear) Hears(t *testing.T, want ...string) {
 	t.Helper()
 	Eventually(t, fmt.Sprintf("%d frames", len(want)), func() bool {
@@ -73,7 +73,8 @@ func (e *Ear) Hears(t *testing.T, want ...string) {
 	}
 }
 
-// Heard waits, in a bubble of testing/synctest, until nothing happens, and compares what came since.
+// Heard waits, in a bubble of testing/synctest, until all goroutines are blocked, and compares the
+// new frames with want.
 func (e *Ear) Heard(t *testing.T, want ...string) {
 	t.Helper()
 	synctest.Wait()
@@ -82,7 +83,7 @@ func (e *Ear) Heard(t *testing.T, want ...string) {
 	}
 }
 
-// Take returns what came since the last look.
+// Take returns and removes the new frames.
 func (e *Ear) Take() []string {
 	e.mu.Lock()
 	defer e.mu.Unlock()
@@ -91,12 +92,12 @@ func (e *Ear) Take() []string {
 	return frames
 }
 
-// JoinedFrame is the frame that tells a client that the server has joined it to a channel.
+// JoinedFrame is the frame that a client gets when the server joins it to a channel.
 func JoinedFrame(channel string) string {
 	return `{"type":"joined","channel":"` + channel + `","kind":"authenticated"}`
 }
 
-// RemovedFrame is the frame that tells a client that the server has taken it out of a channel.
+// RemovedFrame is the frame that a client gets when the server removes it from a channel.
 func RemovedFrame(channel string) string {
 	return `{"type":"left","channel":"` + channel + `","reason":"removed"}`
 }

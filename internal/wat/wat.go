@@ -1,5 +1,5 @@
-// Package wat makes WebAssembly modules of the text format, for tests. It runs wat2wasm of Debian's package wabt, which
-// "make deps" installs.
+// Package wat compiles WebAssembly text to modules, for tests. It runs wat2wasm from Debian's
+// package wabt, which "make deps" installs.
 package wat
 
 import (
@@ -10,7 +10,7 @@ import (
 	"testing"
 )
 
-// Compile writes the module of a text to a file. The flags are those of wat2wasm.
+// Compile compiles a text and writes the module to a file. The flags are those of wat2wasm.
 func Compile(t testing.TB, file, text string, flags ...string) {
 	t.Helper()
 	cmd := exec.Command("wat2wasm", append(flags, "--output="+file, "-")...)
@@ -23,7 +23,7 @@ func Compile(t testing.TB, file, text string, flags ...string) {
 	}
 }
 
-// Edited reads a text and replaces parts of it, pair by pair. Each has to be there.
+// Edited reads a text and replaces parts of it, pair by pair. Each part must exist.
 func Edited(t testing.TB, path string, pairs ...string) string {
 	t.Helper()
 	source, err := os.ReadFile(path)

@@ -5,7 +5,7 @@ import (
 	"fmt"
 )
 
-// counts says how many tests ended which way. A subtest counts as a test.
+// counts holds numbers of tests by result. A subtest counts as a test.
 type counts struct {
 	passed, failed, skipped int
 }
@@ -18,7 +18,7 @@ func (c counts) plus(d counts) counts {
 	return counts{c.passed + d.passed, c.failed + d.failed, c.skipped + d.skipped}
 }
 
-// verdict returns why the run is not a success, or nil.
+// verdict returns the reason why the run failed, or nil.
 func (c counts) verdict() error {
 	switch {
 	case c.failed > 0:

@@ -13,7 +13,7 @@ import (
 	"strings"
 )
 
-// slow is the time in seconds from which a test that passed is shown.
+// slow is the duration in seconds from which a passing test is shown.
 const slow = 2.0
 
 // event is a line of "go test -json"; see "go doc test2json".
@@ -25,8 +25,8 @@ type event struct {
 	Output  string
 }
 
-// goTest runs "go test" with the arguments, shows its progress on w, and returns what it counted. The error is that
-// of the command; a test that failed is one.
+// goTest runs "go test" with the arguments, shows its progress on w, and returns the counts. The
+// error is that of the command, also when a test failed.
 func goTest(w io.Writer, args []string) (counts, error) {
 	cmd := exec.Command("go", append([]string{"test", "-json"}, args...)...)
 	cmd.Stderr = os.Stderr
@@ -45,12 +45,12 @@ func goTest(w io.Writer, args []string) (counts, error) {
 	return p.counts, readErr
 }
 
-// printer turns events into what "go test" prints without -json, and counts them. It holds back what a test prints
-// until the test has ended, and drops it when the test passed.
+// printer turns events into the output of "go test" without -json, and counts them. It holds the
+// output of a test back until the test has ended, and drops it if the test passed.
 type printer struct {
 	w      io.Writer
 	counts counts
-	held   map[string]map[string]*strings.Builder // package, test
+	held   map[string]map[string]*strings.Builder // output by package and test
 	failed map[string]bool                        // packages with a failed test
 }
 
@@ -115,9 +115,10 @@ func (p *printer) handle(e event) {
 	}
 }
 
-// handlePackage takes the events that belong to no test: the closing lines, what the compiler says, and what the
-// test binary printed outside of any test. The action "skip" only says that a package has no test files. A package
-// that fails without a failed test counts as one; what its tests had printed until then is shown.
+// handlePackage handles the events of no test: the closing lines, the compiler's messages, and the
+// test binary's output outside tests. The action "skip" means that a package has no test files. A
+// package that fails without a failed test counts as one failure; the output of its tests so far is
+// shown.
 func (p *printer) handlePackage(e event) {
 	switch e.Action {
 	case "output", "build-output":
@@ -125,7 +126,7 @@ func (p *printer) handlePackage(e event) {
 			fmt.Fprint(p.w, e.Output)
 		}
 	case "fail":
-		if !p.failed[e.Package] { // it does not compile, or crashed outside of a test
+		if !p.failed[e.Package] { // it does not compile, or crashed outside a test
 			p.counts.failed++
 		}
 		for _, test := range slices.Sorted(maps.Keys(p.held[e.Package])) {
@@ -137,7 +138,7 @@ func (p *printer) handlePackage(e event) {
 	}
 }
 
-// release prints what was held back of a test.
+// release prints the held output of a test.
 func (p *printer) release(pkg, test string) {
 	if b := p.held[pkg][test]; b != nil {
 		fmt.Fprint(p.w, b.String())

@@ -8,7 +8,7 @@ import (
 	"testing"
 )
 
-// writeModule makes a module of one test file, and enters it.
+// writeModule creates a module with one test file, and changes into its folder.
 func writeModule(t *testing.T, testFile string) {
 	t.Helper()
 	folder := t.TempDir()
@@ -36,9 +36,9 @@ func TestGoTest(t *testing.T) {
 		name     string
 		testFile string
 		want     counts
-		wantErr  bool     // of the command
-		shown    []string // in the output
-		hidden   []string // not in the output
+		wantErr  bool     // error of the command
+		shown    []string // expected in the output
+		hidden   []string // not expected in the output
 	}{
 		{
 			name:     "tests that pass are counted and silent",

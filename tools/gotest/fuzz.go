@@ -12,26 +12,27 @@ import (
 	"sync"
 )
 
-// target is a fuzz target and the package that it is in.
+// target is a fuzz target in its package.
 type target struct {
 	pkg, name string
 }
 
-// fuzzAll runs each fuzz target of the packages for the given time: as many at once as there are processors, each with
-// one worker, so that no target waits while another package is compiled. What a target prints is shown when it has ended.
+// fuzzAll runs each fuzz target of the packages for the given time. It runs as many at once as
+// there are processors, each with one worker, so that no target waits while another package is
+// compiled. The output of a target is shown when it has ended.
 func fuzzAll(w io.Writer, time string, packages []string) (counts, error) {
 	targets, err := findTargets(packages)
 	if err != nil {
 		return counts{}, err
 	}
-	var mu sync.Mutex // guards the rest, and w
+	var mu sync.Mutex // guards the variables below, and w
 	var sum counts
 	var failures []error
 	var wg sync.WaitGroup
 	free := make(chan struct{}, runtime.NumCPU())
 	var built string
 	for _, t := range targets {
-		// Two go commands at the same time would compile the same packages twice.
+		// Two simultaneous go commands would compile the same packages twice.
 		if t.pkg != built {
 			built = t.pkg
 			if err := build(t); err != nil {
@@ -59,7 +60,7 @@ func fuzzAll(w io.Writer, time string, packages []string) (counts, error) {
 	return sum, errors.Join(failures...)
 }
 
-// build compiles the package of a target for fuzzing, which leaves it in the build cache.
+// build compiles the package of a target for fuzzing, into the build cache.
 func build(t target) error {
 	cmd := exec.Command("go", "test", "-c", "-fuzz=^"+t.name+"$", "-o", os.DevNull, t.pkg)
 	cmd.Stdout, cmd.Stderr = os.Stdout, os.Stderr
@@ -69,8 +70,9 @@ func build(t target) error {
 	return nil
 }
 
-// fuzz runs one target. A run that failed only because its time was over is repeated once: in Go 1.26 the fuzzing
-// coordinator can take its own deadline for a failure of the target (golang/go#75804, fixed in Go 1.27).
+// fuzz runs one target. It repeats a run once that failed only because its time was over: in Go
+// 1.26, the fuzzing coordinator can report its own deadline as a failure of the target
+// (golang/go#75804, fixed in Go 1.27).
 func fuzz(w io.Writer, t target, time string) (counts, error) {
 	for attempt := 1; ; attempt++ {
 		var out bytes.Buffer
@@ -84,8 +86,8 @@ func fuzz(w io.Writer, t target, time string) (counts, error) {
 	}
 }
 
-// onlyTimeWasOver reports whether the output of a failed fuzz run shows the false failure of golang/go#75804: the
-// only message is that of the deadline, and no failing input was found.
+// onlyTimeWasOver reports whether the output of a failed run shows the false failure of
+// golang/go#75804: the only message is that of the deadline, and there is no failing input.
 func onlyTimeWasOver(output string) bool {
 	return strings.Contains(output, "\n    context deadline exceeded\n") &&
 		!strings.Contains(output, "Failing input written to") &&
@@ -93,7 +95,8 @@ func onlyTimeWasOver(output string) bool {
 		!strings.Contains(output, ".go:")
 }
 
-// findTargets asks the test binaries of the packages for their fuzz targets. Finding none is an error.
+// findTargets asks the test binaries of the packages for their fuzz targets. It returns an error if
+// there are none.
 func findTargets(packages []string) ([]target, error) {
 	args := append([]string{"test", "-list=^Fuzz"}, packages...)
 	cmd := exec.Command("go", args...)
@@ -110,7 +113,8 @@ func findTargets(packages []string) ([]target, error) {
 	return targets, nil
 }
 
-// parseTargets reads the output of "go test -list": the names of a package, then a line with the package itself.
+// parseTargets parses the output of "go test -list": the names of a package, then a line with the
+// package.
 func parseTargets(list string) []target {
 	var targets []target
 	var names []string

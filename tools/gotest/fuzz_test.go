@@ -55,7 +55,7 @@ func FuzzBad(f *testing.F) {
 }
 `)
 	var out bytes.Buffer
-	// A number of inputs rather than a time: it ends as soon as it can.
+	// A number of inputs rather than a duration, so that the test ends as soon as possible.
 	got, err := fuzzAll(&out, "2000x", []string{"."})
 	if want := (counts{passed: 1, failed: 1}); got != want || err == nil {
 		t.Errorf("fuzzAll = %v, %v, want %v and an error:\n%s", got, err, want, &out)

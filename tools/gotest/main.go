@@ -1,13 +1,13 @@
-// Command gotest runs "go test" and is stricter about the result: a skipped test is a failure, and so is a run that
-// executed no test. A test that cannot run where it is should say so by failing; caddytest for one skips every test
-// when its Caddy does not start, which would otherwise pass unseen.
+// Command gotest runs "go test" with stricter rules: a skipped test is a failure, and so is a run
+// without tests. A test that cannot run should fail. caddytest, for one, skips every test if its
+// Caddy does not start, which would otherwise go unnoticed.
 //
 //	gotest [-name race] [-report FILE] -- [go test arguments]
 //	gotest [-name fuzz] [-report FILE] -fuzztime 30s -- packages
 //	gotest -report FILE -total
 //
-// The second form finds the fuzz targets of the packages and runs each for the given time. With -report, a line with
-// the counts is added to the file, and -total prints what such lines add up to.
+// The second form runs each fuzz target of the packages for the given time. With -report, gotest
+// appends a line with the counts to the file; -total prints the sum of these lines.
 package main
 
 import (
@@ -46,7 +46,7 @@ func main() {
 	exit(c, err)
 }
 
-// exit ends the program with 0 only when tests were run, none was skipped, and none failed.
+// exit ends the program, with code 0 only if tests ran, none was skipped, and none failed.
 func exit(c counts, err error) {
 	if err == nil {
 		err = c.verdict()

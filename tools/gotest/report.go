@@ -8,7 +8,7 @@ import (
 	"time"
 )
 
-// addToReport adds a line with the counts of a run to the file.
+// addToReport appends a line with the counts of a run to the file.
 func addToReport(file, name string, c counts, took time.Duration) error {
 	f, err := os.OpenFile(file, os.O_APPEND|os.O_CREATE|os.O_WRONLY, 0o644)
 	if err != nil {
@@ -21,7 +21,7 @@ func addToReport(file, name string, c counts, took time.Duration) error {
 	return f.Close()
 }
 
-// printReport prints the lines of the file as a table and their sum, which it returns.
+// printReport prints the lines of the file as a table, and prints and returns their sum.
 func printReport(w io.Writer, file string) (counts, error) {
 	data, err := os.ReadFile(file)
 	if err != nil {

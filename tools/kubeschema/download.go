@@ -10,17 +10,17 @@ import (
 	"path/filepath"
 )
 
-// Where the schemas are from. The hash is that of the checksum database, as in a go.sum.
+// Source of the schemas. The hash is that of the checksum database, as in a go.sum.
 const (
 	source     = "sigs.k8s.io/kubectl-validate@v0.0.4"
 	sourceHash = "h1:tGKuv0awYHn11Cb6KPsZKxUmHgavF46K3NvVH0Nse9U="
-	kubernetes = "1.30" // the newest in it; what the manifests use has not changed since
+	kubernetes = "1.30" // the newest version in the source; the fields that the manifests use have not changed since
 )
 
 // download returns the folder with the schemas, in the module cache.
 func download() (string, error) {
 	cmd := exec.Command("go", "mod", "download", "-json", source)
-	cmd.Dir = os.TempDir() // outside of this module, whose go.sum is for what it is built of
+	cmd.Dir = os.TempDir() // outside this module, whose go.sum lists only what it is built from
 	var stderr bytes.Buffer
 	cmd.Stderr = &stderr
 	out, failure := cmd.Output()

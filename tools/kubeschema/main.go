@@ -2,13 +2,13 @@
 //
 //	go run . ../../examples/kubernetes/*.yaml
 //
-// A field that the schema does not know is an error, as with kubectl's --validate=strict, and so is a key that stands
-// twice. With -json it prints the objects that it read, as an array.
+// Unknown fields are errors, as with kubectl's --validate=strict, and so are duplicate keys. With
+// -json, it prints the objects that it read, as an array.
 //
-// The schemas are those in a release of kubectl-validate, a module that the go command downloads and compares with a
-// hash. None of its code is built, since that takes minutes.
+// The schemas come from a release of kubectl-validate, a module that the go command downloads and
+// compares with a hash. None of its code is built, because that takes minutes.
 //
-// It exits with 1 when an object is wrong and with 2 when it could not be checked.
+// The exit code is 1 if an object is wrong, and 2 if an object could not be checked.
 package main
 
 import (
@@ -29,7 +29,7 @@ func main() {
 	os.Exit(run(os.Args[1:], os.Stdout, os.Stderr))
 }
 
-// run is the command without the process around it, and returns its exit code.
+// run runs the command and returns its exit code.
 func run(args []string, stdout, stderr io.Writer) int {
 	flags := flag.NewFlagSet("kubeschema", flag.ContinueOnError)
 	flags.SetOutput(stderr)

@@ -12,7 +12,7 @@ import (
 	"go.yaml.in/yaml/v3"
 )
 
-// read returns the objects in a file of YAML documents, with numbers as the validator wants them.
+// read returns the objects in a file of YAML documents, with numbers as the validator expects them.
 func read(name string) ([]any, error) {
 	text, err := os.ReadFile(name)
 	if err != nil {
@@ -27,7 +27,7 @@ func read(name string) ([]any, error) {
 			return objects, nil
 		case err != nil:
 			return objects, err
-		case document == nil: // nothing but comments
+		case document == nil: // only comments
 			continue
 		}
 		text, err := json.Marshal(document)

@@ -10,20 +10,20 @@ import (
 	"github.com/santhosh-tekuri/jsonschema/v6"
 )
 
-// schemas are those of one version of Kubernetes, read as they are needed.
+// schemas holds the schemas of one version of Kubernetes, read on demand.
 type schemas struct {
 	folder   string
 	compiler *jsonschema.Compiler
-	kinds    map[string]map[string]string // by apiVersion and kind: where the schema is
+	kinds    map[string]map[string]string // reference of the schema, by apiVersion and kind
 }
 
 func newSchemas(folder string) *schemas {
 	c := jsonschema.NewCompiler()
-	c.DefaultDraft(jsonschema.Draft2020) // $ref beside other keywords, as in OpenAPI 3.0 with allOf around it
+	c.DefaultDraft(jsonschema.Draft2020) // $ref next to other keywords, as in OpenAPI 3.0 with allOf around it
 	return &schemas{folder: folder, compiler: c, kinds: make(map[string]map[string]string)}
 }
 
-// check holds an object to the schema of its apiVersion and kind.
+// check validates an object against the schema of its apiVersion and kind.
 func (s *schemas) check(object any) error {
 	fields, _ := object.(map[string]any)
 	version, _ := fields["apiVersion"].(string)
@@ -50,7 +50,7 @@ func (s *schemas) check(object any) error {
 	return nil
 }
 
-// load reads the schemas of a group and version, like apps/v1; v1 is that of the core.
+// load reads the schemas of a group and version, such as apps/v1; v1 is the core group.
 func (s *schemas) load(version string) error {
 	if s.kinds[version] != nil {
 		return nil
@@ -87,7 +87,7 @@ func (s *schemas) load(version string) error {
 	return s.compiler.AddResource(url, document)
 }
 
-// components returns the schemas in an OpenAPI document, by name. They can be changed in place.
+// components returns the schemas of an OpenAPI document by name. The caller may change them.
 func components(document any) (map[string]map[string]any, error) {
 	root, _ := document.(map[string]any)
 	part, _ := root["components"].(map[string]any)
@@ -96,7 +96,7 @@ func components(document any) (map[string]map[string]any, error) {
 	for name, s := range list {
 		schema, ok := s.(map[string]any)
 		if !ok {
-			return nil, fmt.Errorf("the schema %s is no object", name)
+			return nil, fmt.Errorf("the schema %s is not an object", name)
 		}
 		all[name] = schema
 	}
@@ -106,7 +106,7 @@ func components(document any) (map[string]map[string]any, error) {
 	return all, nil
 }
 
-// kindsOf returns the kinds of a group and version that a schema is for.
+// kindsOf returns the kinds of a group and version that a schema describes.
 func kindsOf(schema map[string]any, version string) []string {
 	var kinds []string
 	list, _ := schema["x-kubernetes-group-version-kind"].([]any)
@@ -124,10 +124,10 @@ func kindsOf(schema map[string]any, version string) []string {
 	return kinds
 }
 
-// quantity is what Kubernetes parses as one; its schema says no more than string or number.
+// quantity matches Kubernetes quantities; the schema itself allows any string or number.
 const quantity = `^[+-]?([0-9]+(\.[0-9]*)?|\.[0-9]+)([KMGTPE]i|[numkMGTPE]|[eE][+-]?[0-9]+)?$`
 
-// tighten refuses fields that a schema does not name, which Kubernetes leaves to its decoder, as it does quantities.
+// tighten refuses unknown fields and malformed quantities. Kubernetes leaves both to its decoder.
 func tighten(name string, schema map[string]any) {
 	if strings.HasSuffix(name, ".resource.Quantity") {
 		schema["pattern"] = quantity

@@ -13,8 +13,8 @@ import (
 	"github.com/caddyserver/xcaddy"
 )
 
-// load reads the Builder that the named file holds. Relative paths in the file are relative to the file, whatever
-// the working directory is; load makes them absolute, because xcaddy runs the go command in a folder of its own.
+// load reads the Builder in the named file. Relative paths in it are relative to the file. load
+// makes them absolute, because xcaddy runs the go command in another folder.
 func load(name string) (xcaddy.Builder, error) {
 	data, err := os.ReadFile(name)
 	if err != nil {
@@ -32,8 +32,8 @@ func load(name string) (xcaddy.Builder, error) {
 	return b, nil
 }
 
-// decode is strict where xcaddy is lenient: an unknown key is an error, so that a misspelt one is not ignored, and
-// the version of Caddy and the plugins must be there, so that the same file always gives the same build.
+// decode is stricter than xcaddy. It refuses unknown keys, which may be misspelt. It requires the
+// versions of Caddy and of the plugins, so that the same file always gives the same build.
 func decode(data []byte) (xcaddy.Builder, error) {
 	var b xcaddy.Builder
 	d := json.NewDecoder(bytes.NewReader(data))
@@ -53,8 +53,8 @@ func decode(data []byte) (xcaddy.Builder, error) {
 	return b, nil
 }
 
-// makeAbsolute resolves the relative paths of b against folder. A replacement is a path when it starts with a dot,
-// as in go.mod; anything else is a module path.
+// makeAbsolute resolves the relative paths of b against folder. A replacement that starts with a
+// dot is a path, as in go.mod; any other is a module path.
 func makeAbsolute(b *xcaddy.Builder, folder string) {
 	for i, r := range b.Replacements {
 		if strings.HasPrefix(r.New.String(), ".") {

@@ -104,8 +104,8 @@ func TestLoadResolvesARelativeFileName(t *testing.T) {
 	}
 }
 
-// TestBuildFileAgreesWithGoMod holds xcaddy.json and the go.mod of the repository to each other: what the tests
-// run against must be what the build gives.
+// TestBuildFileAgreesWithGoMod compares xcaddy.json with the repository's go.mod: the tests must
+// run against the modules of the build.
 func TestBuildFileAgreesWithGoMod(t *testing.T) {
 	root, err := filepath.Abs("../..")
 	if err != nil {
@@ -145,9 +145,10 @@ func TestBuildFileAgreesWithGoMod(t *testing.T) {
 		got[r.Old.String()] = r.New.String()
 	}
 	want := map[string]string{
-		// The version is the plugin's: without one, xcaddy asks the module proxy for the versions of the module.
+		// The plugin needs a version, because otherwise xcaddy asks the module proxy for the
+		// versions of the module.
 		mod.Module.Path + "@" + b.Plugins[0].Version: root,
-		// See the go.mod there.
+		// See the go.mod in that folder.
 		b.Plugins[0].String(): filepath.Join(root, "tools", "xcaddy", "none"),
 	}
 	if !maps.Equal(got, want) {

@@ -1,11 +1,11 @@
 // Command xcaddy builds Caddy from a JSON file that holds an xcaddy.Builder.
 //
-// The xcaddy command line cannot read such a file: it fills a Builder from flags and environment variables. Here
-// the file is the whole description of the build, so that it can be committed and compared.
+// The xcaddy command line cannot read such a file: it fills a Builder from flags and environment
+// variables. Here the file describes the whole build, so that it can be committed and compared.
 //
 //	go run . -config ../../xcaddy.json -output ../../bin/caddy
 //
-// It exits with 2 when the arguments or the file are wrong and with 1 when the build fails.
+// The exit code is 2 if the arguments or the file are wrong, and 1 if the build fails.
 package main
 
 import (
@@ -33,10 +33,10 @@ func main() {
 	os.Exit(run(ctx, os.Args[1:], os.Stderr, xcaddy.Builder.Build))
 }
 
-// buildFunc is xcaddy.Builder.Build; tests pass one that does not take minutes.
+// buildFunc is the type of xcaddy.Builder.Build. Tests pass a faster one.
 type buildFunc func(b xcaddy.Builder, ctx context.Context, output string) error
 
-// run is the command without the process around it, and returns its exit code.
+// run runs the command and returns its exit code.
 func run(ctx context.Context, args []string, stderr io.Writer, build buildFunc) int {
 	flags := flag.NewFlagSet("xcaddy", flag.ContinueOnError)
 	flags.SetOutput(stderr)
@@ -64,8 +64,9 @@ func run(ctx context.Context, args []string, stderr io.Writer, build buildFunc) 
 	return 0
 }
 
-// buildTo builds b in a folder beside output and moves the finished binary into place, so that a build that fails
-// or is interrupted leaves the previous binary as it was, and a running one is replaced rather than overwritten.
+// buildTo builds b in a folder next to output and moves the finished binary into place. A failed or
+// interrupted build leaves the previous binary unchanged, and a running binary is replaced rather
+// than overwritten.
 func buildTo(ctx context.Context, b xcaddy.Builder, output string, build buildFunc) error {
 	folder := filepath.Dir(output)
 	if err := os.MkdirAll(folder, 0o755); err != nil {

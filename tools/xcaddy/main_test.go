@@ -14,12 +14,12 @@ import (
 
 const goodBuild = `{"caddy_version":"v2.11.9","plugins":[{"module_path":"example.com/p"}]}`
 
-// succeed stands for a build that writes its output.
+// succeed replaces a build that writes its output.
 func succeed(_ xcaddy.Builder, _ context.Context, output string) error {
 	return os.WriteFile(output, []byte("new"), 0o700)
 }
 
-// breakHalfway stands for a build that fails after it began to write its output.
+// breakHalfway replaces a build that fails after it started to write its output.
 func breakHalfway(_ xcaddy.Builder, _ context.Context, output string) error {
 	return errors.Join(os.WriteFile(output, []byte("half"), 0o700), errors.New("no compiler"))
 }
