@@ -139,7 +139,7 @@ func TestClusterCommand(t *testing.T) {
 	if _, err = rollcall("explain", "--host", "portal.example.com"); err == nil || !strings.Contains(err.Error(), "write --host and --user") {
 		t.Errorf("error %v", err)
 	}
-	if _, err = rollcall("cluster", "--address", "127.0.0.1:1"); err == nil || !strings.Contains(err.Error(), "asking the admin endpoint at 127.0.0.1:1, is Caddy running there? --address names another") {
+	if _, err = rollcall("cluster", "--address", "127.0.0.1:1"); err == nil || !strings.Contains(err.Error(), "asking the admin endpoint at 127.0.0.1:1 (start Caddy there, or write --address)") {
 		t.Errorf("error %v", err)
 	}
 }

@@ -167,9 +167,9 @@ func TestPluginCall(t *testing.T) {
 		"a hook that the plugin does not have": {
 			args: "classify.wasm shape", stdin: users, err: "classify.wasm has no hook shape: it exports classify",
 		},
-		"no hook":                {args: "every.wasm", err: "which hook? Write one after the file"},
+		"no hook":                {args: "every.wasm", err: "no hook is given: add one after the file"},
 		"an unknown hook":        {args: "every.wasm clasify", err: `unknown hook "clasify": use classify, authorize`},
-		"no channel":             {args: "every.wasm classify", err: "which channel? Add --channel NAME"},
+		"no channel":             {args: "every.wasm classify", err: "no channel is given: add --channel NAME"},
 		"an unknown kind":        {args: "every.wasm classify --channel a --kind open", err: `--kind "open": use authenticated or anonymous`},
 		"an address without id":  {args: "every.wasm authorize --channel a --email a@b", err: "--email needs --user"},
 		"an unknown endpoint":    {args: "every.wasm shape --endpoint rooms", err: `--endpoint "rooms": use users, allusers or channels`},
@@ -261,7 +261,7 @@ func TestPluginCheckRefuses(t *testing.T) {
 		"memory over the limit":           {"every.wasm --memory 64KiB", "memory"},
 		"a configuration that it refuses": {"every.wasm --config long.json", "too long"},
 		"a sample call over the budget":   {"every.wasm --members-budget 1 --classify-budget 1 --init-budget 1", "rollcall_configure: budget of 1 step spent (init_budget)"},
-		"two files":                       {"every.wasm classify.wasm", "which file? Write one, like plugin.wasm"},
+		"two files":                       {"every.wasm classify.wasm", "no file is given: write one, like plugin.wasm"},
 		"an option that check has not":    {"every.wasm --channel a", "unknown flag: --channel"},
 	} {
 		t.Run(name, func(t *testing.T) {
@@ -325,9 +325,9 @@ func TestPluginNewTakesTheNameOfTheFolder(t *testing.T) {
 func TestPluginNewRefuses(t *testing.T) {
 	pluginFolder(t)
 	for name, c := range map[string]struct{ args, err string }{
-		"no language":          {"my-rules", "which language? Add --lang and one of assemblyscript, c, go, rust"},
+		"no language":          {"my-rules", "no language is given: add --lang and one of assemblyscript, c, go, rust"},
 		"an unknown language":  {"--lang cobol my-rules", `language "cobol" is not known`},
-		"no folder":            {"--lang c", "which folder? Write one, like my-rules"},
+		"no folder":            {"--lang c", "no folder is given: write one, like my-rules"},
 		"a folder with files":  {"--lang c taken", "empty or new folder"},
 		"a name of other text": {"--lang c My_Rules", `plugin name "My_Rules"`},
 	} {

@@ -13,7 +13,8 @@ import (
 	"github.com/rollcall-gateway/rollcall/presence/cluster"
 )
 
-// readListings reads an answer of /message/users that no plugin has changed. It also returns the number of users in it.
+// readListings parses an answer of /message/users without plugins. It also returns the number of
+// users in it.
 func readListings(raw []byte) (list []presence.Listing, users int, err error) {
 	fields, err := objectFields(raw)
 	if err != nil {
@@ -27,7 +28,7 @@ func readListings(raw []byte) (list []presence.Listing, users int, err error) {
 			if l.Users, err = answerUsers(f); err != nil {
 				return nil, 0, err
 			}
-		case '{': // a private channel: its user
+		case '{': // a private channel with a user
 			user, err := answerUser(f.value)
 			if err != nil {
 				return nil, 0, fmt.Errorf("channel %q: %w", f.key, err)
@@ -45,8 +46,8 @@ func readListings(raw []byte) (list []presence.Listing, users int, err error) {
 	return list, users, nil
 }
 
-// readDataCenters reads an answer of /message/allusers that no plugin has changed, without the sum. It also returns the
-// number of users in it.
+// readDataCenters parses an answer of /message/allusers without plugins, except for the sum. It
+// also returns the number of users in it.
 func readDataCenters(raw []byte) (dcs []answer.DataCenter, users int, err error) {
 	fields, err := objectFields(raw)
 	if err != nil {
@@ -114,7 +115,7 @@ func passDataCenters(a *answer.Plugins, dcs []answer.DataCenter) {
 	}
 }
 
-// answerUsers reads the users of a field that holds a list. The result is not nil.
+// answerUsers parses the users of a list. The result is not nil.
 func answerUsers(f objectField) ([]presence.User, error) {
 	var list []json.RawMessage
 	if err := json.Unmarshal(f.value, &list); err != nil {
@@ -130,7 +131,7 @@ func answerUsers(f objectField) ([]presence.User, error) {
 	return users, nil
 }
 
-// answerUser reads a user as the endpoints list them without plugins.
+// answerUser parses a user of an answer without plugins.
 func answerUser(raw []byte) (presence.User, error) {
 	var u struct {
 		ID    *string `json:"id"`
@@ -145,13 +146,13 @@ func answerUser(raw []byte) (presence.User, error) {
 	return presence.User{ID: *u.ID, Email: u.Email}, nil
 }
 
-// objectField is a member of a JSON object. Its value has no space around it.
+// objectField is a member of a JSON object. Its value has no surrounding space.
 type objectField struct {
 	key   string
 	value json.RawMessage
 }
 
-// objectFields returns the members of an object in their order.
+// objectFields returns the members of an object, in order.
 func objectFields(raw []byte) ([]objectField, error) {
 	d := json.NewDecoder(bytes.NewReader(raw))
 	if open, err := d.Token(); err != nil || open != json.Delim('{') {

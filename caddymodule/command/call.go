@@ -32,7 +32,7 @@ func pluginCallFlags(cmd *cobra.Command) {
 	pluginFlags(cmd)
 }
 
-// pluginCalls are the hooks, each with what calls it and prints its result.
+// pluginCalls are the hooks, each with a function that calls it and prints its result.
 var pluginCalls = []struct {
 	hook plugins.Hook
 	call func(*cobra.Command, *pluginTrial) error
@@ -43,11 +43,11 @@ var pluginCalls = []struct {
 	{plugins.HookShape, callShape},
 }
 
-// runPluginCall loads the plugin and calls the hook that is named after the file.
+// runPluginCall loads the plugin and calls the hook that the second argument names.
 func runPluginCall(cmd *cobra.Command, args []string) error {
 	const choice = "classify, authorize, members or shape"
 	if len(args) != 2 {
-		return errors.New("which hook? Write one after the file: " + choice)
+		return errors.New("no hook is given: add one after the file, " + choice)
 	}
 	for _, c := range pluginCalls {
 		if c.hook.String() != args[1] {
@@ -76,13 +76,13 @@ func callClassify(cmd *cobra.Command, t *pluginTrial) error {
 		return err
 	}
 	result := struct {
-		Kind      string `json:"kind"`    // what the channel is in the end
-		Opinion   bool   `json:"opinion"` // whether the plugin decided that
+		Kind      string `json:"kind"`    // final kind of the channel
+		Opinion   bool   `json:"opinion"` // the plugin decided the kind
 		Hidden    bool   `json:"hidden"`
 		CountOnly bool   `json:"count_only"`
 	}{d.Kind.String(), d.Kind != plugins.NoOpinion, d.Hidden, d.CountOnly}
 	switch {
-	case d.CountOnly && d.Kind != plugins.Denied: // as the gateway has it, whatever the kind is otherwise
+	case d.CountOnly && d.Kind != plugins.Denied: // as in the gateway: count only means authenticated
 		result.Kind = plugins.Authenticated.String()
 	case !result.Opinion:
 		result.Kind = site.String()
@@ -121,7 +121,7 @@ func callMembers(cmd *cobra.Command, t *pluginTrial) error {
 		return err
 	}
 	if endpoint == plugins.EndpointChannels {
-		return errors.New("--endpoint channels: that answer lists no users, so members is not called for it")
+		return errors.New("--endpoint channels: this answer lists no users, so members is not called for it")
 	}
 	through := answer.NewPlugins(cmd.Context(), t.chain, endpoint, t.host, func() []byte { return request })
 	var out []byte
@@ -171,7 +171,7 @@ func channelFlags(cmd *cobra.Command) (channel string, site plugins.Kind, err er
 		return "", 0, err
 	}
 	if channel == "" {
-		return "", 0, errors.New("which channel? Add --channel NAME")
+		return "", 0, errors.New("no channel is given: add --channel NAME")
 	}
 	kind, _ := cmd.Flags().GetString("kind")
 	switch kind {
@@ -183,7 +183,8 @@ func channelFlags(cmd *cobra.Command) (channel string, site plugins.Kind, err er
 	return "", 0, fmt.Errorf("--kind %q: use authenticated or anonymous", kind)
 }
 
-// answerFlags returns what the hooks for answers get; the answer comes from standard input.
+// answerFlags returns the arguments of the hooks for answers. It reads the answer from standard
+// input.
 func answerFlags(cmd *cobra.Command) (e plugins.Endpoint, request, answer []byte, err error) {
 	name, err := cmd.Flags().GetString("endpoint")
 	if err != nil {
@@ -214,8 +215,8 @@ func printSteps(cmd *cobra.Command, used uint64, budget int64) {
 	fmt.Fprintf(cmd.ErrOrStderr(), "steps: %d of %d\n", used, budget)
 }
 
-// printAnswer prints a JSON value that a plugin made: the same value on one line, in which runes that could move the
-// cursor of a terminal are escaped.
+// printAnswer prints a plugin's JSON value on one line, with runes escaped that could move the
+// cursor of a terminal.
 func printAnswer(cmd *cobra.Command, answer []byte) error {
 	var line bytes.Buffer
 	if err := json.Compact(&line, answer); err != nil {
@@ -227,7 +228,7 @@ func printAnswer(cmd *cobra.Command, answer []byte) error {
 			out = utf8.AppendRune(out, r)
 			continue
 		}
-		for _, unit := range utf16.AppendRune(nil, r) { // in a text: Compact leaves no white space between texts
+		for _, unit := range utf16.AppendRune(nil, r) { // within a string: Compact leaves no white space elsewhere
 			out = fmt.Appendf(out, `\u%04x`, unit)
 		}
 	}

@@ -13,7 +13,7 @@ import (
 	"github.com/rollcall-gateway/rollcall/plugins"
 )
 
-// runPluginCheck loads a plugin, prints what it is, and calls each of its hooks once.
+// runPluginCheck loads a plugin, prints its properties, and calls each of its hooks once.
 func runPluginCheck(cmd *cobra.Command, args []string) error {
 	t, err := openTrial(cmd, args[0])
 	if err != nil {
@@ -35,7 +35,7 @@ func runPluginCheck(cmd *cobra.Command, args []string) error {
 	return w.Flush()
 }
 
-// describe prints what is known of the file and of an instance.
+// describe prints the properties of the file and of an instance.
 func (t *pluginTrial) describe(w *tabwriter.Writer) {
 	info := t.plugin.Info()
 	fmt.Fprintf(w, "file\t%s\n", t.plugin.Path())
@@ -56,7 +56,7 @@ func (t *pluginTrial) describe(w *tabwriter.Writer) {
 
 func hookList(p *plugins.Plugin) string { return strings.Join(p.Hooks().Names(), ", ") }
 
-// column writes a list below each other in the second column.
+// column writes a list into the second column, one entry a line.
 func column(list []string) string {
 	if len(list) == 0 {
 		return "none"

@@ -18,9 +18,9 @@ import (
 func init() {
 	caddycmd.RegisterCommand(caddycmd.Command{
 		Name:  "rollcall",
-		Short: "Shows how a running Rollcall is",
+		Short: "Shows the state of a running Rollcall",
 		Long: `
-Asks a running Caddy, by its admin endpoint, which pods form its cluster, or why
+Asks the admin endpoint of a running Caddy which pods form its cluster, or why
 a user is listed.`,
 		CobraFunc: Rollcall,
 	})
@@ -34,12 +34,12 @@ func Rollcall(cmd *cobra.Command) {
 		Use:   "cluster [--address ADMIN] [--json]",
 		Short: "Shows the pods of the cluster",
 		Long: `
-Shows the pods of the cluster as the asked one sees them: state, age of the last
-heartbeat, round trip, connections and hosts, then how NATS is and which
-payloads were ignored.
+Shows the pods of the cluster, as one of them sees them: state, age of the last
+heartbeat, round trip, connections and hosts; then the state of NATS, and the
+numbers of ignored payloads.
 
-Exits with status 1 when the pod is not ready, a pod cannot be reached, or two
-processes have the same name.`,
+Exits with status 1 if that pod is not ready, if a pod cannot be reached, or if
+two processes have the same name.`,
 		Example: `  $ caddy rollcall cluster
   $ caddy rollcall cluster --address localhost:2020 --json`,
 		Args: cobra.NoArgs,
@@ -48,34 +48,35 @@ processes have the same name.`,
 	adminFlags(show)
 	explain := &cobra.Command{
 		Use:   "explain --host HOST --user ID [--address ADMIN] [--json]",
-		Short: "Says why a user is listed",
+		Short: "Shows why a user is listed",
 		Long: `
-Lists the connections of a user on all pods: where they are, since when, when
-anything last came from the client, and the channels.
+Lists the connections of a user on all pods: pod, start, last sign of life of
+the client, and channels.
 
-Exits with status 1 when the user has no connection, or not every pod has
+Exits with status 1 if the user has no connection, or if not all pods have
 answered.`,
 		Example: `  $ caddy rollcall explain --host portal.example.com --user ada`,
 		Args:    cobra.NoArgs,
 		RunE:    runExplain,
 	}
 	explain.Flags().String("host", "", "Host of the site")
-	explain.Flags().String("user", "", "Id of the user")
+	explain.Flags().String("user", "", "ID of the user")
 	adminFlags(explain)
 	cmd.AddCommand(show, explain)
 }
 
-// adminFlags adds the flags that find the admin endpoint, those of Caddy's own commands, and the one for the output.
+// adminFlags adds the flags that find the admin endpoint, as in Caddy's own commands, and the flag
+// for the output.
 func adminFlags(cmd *cobra.Command) {
 	f := cmd.Flags()
 	f.SortFlags = false
-	f.String("address", "", "Address of the admin endpoint, if it is not the default or that of --config")
+	f.String("address", "", "Address of the admin endpoint (default: from --config, or Caddy's default)")
 	f.String("config", "", "Configuration file to read the address from")
 	f.String("adapter", "", "Adapter for the configuration file")
-	f.Bool("json", false, "Print the answer of the admin endpoint as it is")
+	f.Bool("json", false, "Print the answer of the admin endpoint as JSON")
 }
 
-// askAdmin returns what the admin endpoint answers to GET.
+// askAdmin returns the admin endpoint's answer to a GET request.
 func askAdmin(cmd *cobra.Command, uri string) ([]byte, error) {
 	flags := make(map[string]string)
 	for _, name := range []string{"address", "config", "adapter"} {
@@ -87,21 +88,21 @@ func askAdmin(cmd *cobra.Command, uri string) ([]byte, error) {
 	}
 	resp, err := caddycmd.AdminAPIRequest(address, http.MethodGet, uri, nil, nil)
 	if err != nil {
-		return nil, fmt.Errorf("asking the admin endpoint at %s, is Caddy running there? --address names another: %w", address, err)
+		return nil, fmt.Errorf("asking the admin endpoint at %s (start Caddy there, or write --address): %w", address, err)
 	}
 	defer resp.Body.Close()
-	const most = 64 << 20 // bytes; thousands of pods are far below
-	body, err := io.ReadAll(io.LimitReader(resp.Body, most))
+	const limit = 64 << 20 // bytes; thousands of pods need far less
+	body, err := io.ReadAll(io.LimitReader(resp.Body, limit))
 	if err != nil {
 		return nil, fmt.Errorf("reading the answer of %s: %w", address, err)
 	}
 	return body, nil
 }
 
-// printAdmin decodes an answer, and prints it as it is or as print does it.
+// printAdmin decodes an answer into to, and prints it with print, or as JSON.
 func printAdmin(cmd *cobra.Command, body []byte, to any, print func(io.Writer) error) error {
 	if err := json.Unmarshal(body, to); err != nil {
-		return fmt.Errorf("the admin endpoint answered something else: %w", err)
+		return fmt.Errorf("the admin endpoint's answer is not Rollcall's: %w", err)
 	}
 	if asJSON, _ := cmd.Flags().GetBool("json"); !asJSON {
 		return print(cmd.OutOrStdout())
@@ -126,11 +127,11 @@ func runCluster(cmd *cobra.Command, _ []string) error {
 	return unwell(&r)
 }
 
-// unwell returns what is wrong with the cluster.
+// unwell returns an error for each problem of the cluster; nil if there is none.
 func unwell(r *cluster.Report) error {
 	var errs []error
 	if !r.Ready {
-		errs = append(errs, errors.New("this pod is not ready: it has not heard yet who else is there"))
+		errs = append(errs, errors.New("this pod is not ready: it does not know the other pods yet"))
 	}
 	for _, p := range r.Pods {
 		name := plain(p.DataCenter) + "/" + plain(p.Pod)
@@ -148,7 +149,7 @@ func runExplain(cmd *cobra.Command, _ []string) error {
 	host, _ := cmd.Flags().GetString("host")
 	user, _ := cmd.Flags().GetString("user")
 	if host == "" || user == "" {
-		return errors.New("write --host and --user")
+		return errors.New("a flag is missing: write --host and --user")
 	}
 	body, err := askAdmin(cmd, "/rollcall/explain?"+url.Values{"host": {host}, "user": {user}}.Encode())
 	if err != nil {
@@ -163,7 +164,7 @@ func runExplain(cmd *cobra.Command, _ []string) error {
 		errs = append(errs, fmt.Errorf("%s has no connection to %s", plain(e.User), plain(e.Host)))
 	}
 	if !e.Complete {
-		errs = append(errs, errors.New("not every pod has answered"))
+		errs = append(errs, errors.New("not all pods have answered"))
 	}
 	return errors.Join(errs...)
 }

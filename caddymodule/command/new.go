@@ -10,17 +10,17 @@ import (
 	"github.com/rollcall-gateway/rollcall/plugins/sdk"
 )
 
-// runPluginNew makes the project of a plugin.
+// runPluginNew makes a project for a plugin.
 func runPluginNew(cmd *cobra.Command, args []string) error {
 	lang, err := cmd.Flags().GetString("lang")
 	if err != nil {
 		return err
 	}
 	if lang == "" {
-		return fmt.Errorf("which language? Add --lang and one of %s", strings.Join(sdk.Languages(), ", "))
+		return fmt.Errorf("no language is given: add --lang and one of %s", strings.Join(sdk.Languages(), ", "))
 	}
 	dir := args[0]
-	absolute, err := filepath.Abs(dir) // "." has a name too
+	absolute, err := filepath.Abs(dir) // "." has a name, too
 	if err != nil {
 		return err
 	}

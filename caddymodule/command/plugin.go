@@ -1,5 +1,5 @@
-// Package command is the command lines caddy rollcall and caddy rollcall-plugin. It runs without a server; what it shows of
-// one, it asks at the admin endpoint.
+// Package command is the command lines caddy rollcall and caddy rollcall-plugin. It needs no server
+// in its process; caddy rollcall asks the admin endpoint of a running one.
 package command
 
 import (
@@ -16,7 +16,7 @@ func init() {
 		Long: `
 Makes a project for a plugin of Rollcall, checks a plugin, and calls it as the
 server would: with the same checks, limits and results. No server is needed,
-and nothing is written but the project that new makes.`,
+and nothing is written except for the project of new.`,
 		CobraFunc: Plugin,
 	})
 }
@@ -29,9 +29,9 @@ func Plugin(cmd *cobra.Command) {
 		Use:   "call FILE HOOK",
 		Short: "Calls one hook and prints its result as JSON",
 		Long: `
-Calls one hook of a plugin and prints the result as JSON. What the plugin logs,
-and the steps that it took, go to standard error. When the plugin fails, the
-command says how and exits with status 1.`,
+Calls one hook of a plugin and prints the result as JSON. The plugin's log, and
+the number of its steps, go to standard error. If the plugin fails, the command
+prints the error and exits with status 1.`,
 		Example: `  $ caddy rollcall-plugin call plugin.wasm classify --channel lobby-1
   $ caddy rollcall-plugin call plugin.wasm authorize --channel staff --user ada --email ada@example.com
   $ caddy rollcall-plugin call plugin.wasm members --config config.json < answer.json
@@ -47,10 +47,10 @@ command says how and exits with status 1.`,
 	pluginCallFlags(call)
 	check := &cobra.Command{
 		Use:   "check FILE",
-		Short: "Says whether a plugin can be loaded, and what it is",
+		Short: "Checks that a plugin can be loaded, and describes it",
 		Long: `
-Loads a plugin as the server would and prints what it is: its size and hash,
-functions, memory, imports, exports and hooks, how long compiling took, and the
+Loads a plugin as the server would and describes it: its size and hash,
+functions, memory, imports, exports and hooks, the time of compiling, and the
 steps of making an instance and of a sample call of each hook.
 
 A plugin that breaks the contract, or fails in a sample call, is refused with
@@ -69,16 +69,16 @@ Makes a complete project in a new or empty folder, and prints the next steps.
 The name of the folder is the name of the project: lower-case letters, digits
 and hyphens, beginning with a letter.`,
 		Example: `  $ caddy rollcall-plugin new --lang go my-rules`,
-		Args:    oneArg(errors.New("which folder? Write one, like my-rules")),
+		Args:    oneArg(errors.New("no folder is given: write one, like my-rules")),
 		RunE:    runPluginNew,
 	}
 	create.Flags().StringP("lang", "l", "", "Language: go, rust, assemblyscript or c")
 	cmd.AddCommand(create, check, call)
 }
 
-var errWhichFile = errors.New("which file? Write one, like plugin.wasm")
+var errWhichFile = errors.New("no file is given: write one, like plugin.wasm")
 
-// oneArg refuses another number of arguments than one with the error.
+// oneArg returns err unless there is exactly one argument.
 func oneArg(err error) cobra.PositionalArgs {
 	return func(_ *cobra.Command, args []string) error {
 		if len(args) != 1 {

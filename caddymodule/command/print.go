@@ -11,7 +11,7 @@ import (
 	"github.com/rollcall-gateway/rollcall/presence/cluster"
 )
 
-// printReport prints the pods as a table, and a line each about NATS and about what was ignored.
+// printReport prints the pods as a table, and one line each about NATS and about ignored payloads.
 func printReport(to io.Writer, r *cluster.Report) error {
 	w := tabwriter.NewWriter(to, 0, 0, 2, ' ', 0)
 	fmt.Fprintln(w, "DATA CENTER\tPOD\tSTATE\tHEARTBEAT\tROUND TRIP\tCONNECTIONS\tHOSTS")
@@ -41,7 +41,7 @@ func printReport(to io.Writer, r *cluster.Report) error {
 	return err
 }
 
-// natsLine says how NATS is.
+// natsLine describes the state of NATS.
 func natsLine(r *cluster.Report) string {
 	b := &r.Bus
 	parts := []string{"not connected"}
@@ -60,7 +60,7 @@ func natsLine(r *cluster.Report) string {
 	return strings.Join(parts, ", ")
 }
 
-// printExplanation prints the connections of a user as a table, and who did not answer.
+// printExplanation prints the connections of a user as a table, and the pods that did not answer.
 func printExplanation(to io.Writer, e *cluster.Explanation) error {
 	w := tabwriter.NewWriter(to, 0, 0, 2, ' ', 0)
 	if len(e.Connections) > 0 {
@@ -76,7 +76,7 @@ func printExplanation(to io.Writer, e *cluster.Explanation) error {
 	if e.Complete {
 		return nil
 	}
-	missing := "it is not known yet who else is there"
+	missing := "the other pods are not known yet"
 	if len(e.Missing) > 0 {
 		missing = "no answer from " + plain(strings.Join(e.Missing, ", "))
 	}
@@ -84,7 +84,8 @@ func printExplanation(to io.Writer, e *cluster.Explanation) error {
 	return err
 }
 
-// plain keeps what a client or another pod has named from moving the cursor of a terminal.
+// plain replaces characters that could move the cursor of a terminal: the texts come from clients
+// and other pods.
 func plain(s string) string {
 	return strings.Map(func(c rune) rune {
 		if unicode.IsGraphic(c) {

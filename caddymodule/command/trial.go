@@ -16,12 +16,12 @@ import (
 	"github.com/rollcall-gateway/rollcall/presence"
 )
 
-// trialTimeout is how long a call may take in a trial when no timeout is given. The steps are what counts there: the
-// clock of the machine of an author, with a compiler running beside, says nothing about the server.
+// trialTimeout is the default time of a call in a trial. The steps are the measure there: the clock
+// of an author's machine, perhaps busy with a compiler, says nothing about the server.
 const trialTimeout = 10 * time.Second
 
-// pluginFlags adds the flags of the commands that load a plugin: the options of the plugin block that matter to one
-// call.
+// pluginFlags adds the flags of commands that load a plugin: the options of the plugin block that
+// matter to one call.
 func pluginFlags(cmd *cobra.Command) {
 	f := cmd.Flags()
 	f.SortFlags = false
@@ -29,9 +29,9 @@ func pluginFlags(cmd *cobra.Command) {
 	f.String("config", "", "File with the config block as JSON (default: no config block)")
 	f.String("name", "", "Name of the plugin (default: the file's name without .wasm)")
 	f.String("sha256", "", "Hash that the file must have, in hexadecimal")
-	f.String("memory", "16MiB", "Most memory of an instance")
-	f.String("file", "16MiB", "Largest file that is loaded")
-	f.String("document", "256KiB", "Largest answer for the hook shape")
+	f.String("memory", "16MiB", "Maximum memory of an instance")
+	f.String("file", "16MiB", "Maximum size of the file")
+	f.String("document", "256KiB", "Maximum answer for the hook shape")
 	f.Int64("init-budget", plugins.DefaultInitBudget, "Steps for making an instance")
 	f.Int64("classify-budget", plugins.DefaultClassifyBudget, "Steps for classify, and for authorize")
 	f.Int64("members-budget", plugins.DefaultMembersBudget, "Steps for each user in members, above 1000000 a batch")
@@ -48,11 +48,11 @@ type pluginTrial struct {
 	plugin   *plugins.Plugin
 	chain    *plugins.Chain
 	counters plugins.Counters
-	loaded   time.Duration // what reading, checking and compiling took
+	loaded   time.Duration // time of reading, checking and compiling
 }
 
-// openTrial loads the file with the flags of the command and makes the first instance. It keeps no compiled code on
-// disk.
+// openTrial loads the file with the flags of the command and makes the first instance. It stores no
+// compiled code on disk.
 func openTrial(cmd *cobra.Command, file string) (*pluginTrial, error) {
 	t := &pluginTrial{spec: plugins.Spec{Path: file}}
 	if err := t.readFlags(cmd); err != nil {
@@ -82,7 +82,7 @@ func openTrial(cmd *cobra.Command, file string) (*pluginTrial, error) {
 
 func (t *pluginTrial) close() {
 	t.chain.Release()
-	_ = t.engine.Close() // nothing that it could tell matters to a process that ends
+	_ = t.engine.Close() // the error does not matter to a process that ends
 }
 
 func (t *pluginTrial) readFlags(cmd *cobra.Command) error {
@@ -128,10 +128,10 @@ func (t *pluginTrial) readFlags(cmd *cobra.Command) error {
 	return t.spec.Limits.Validate()
 }
 
-// steps returns what the calls of a hook have used.
+// steps returns the number of steps that the calls of a hook have used.
 func (t *pluginTrial) steps(h plugins.Hook) uint64 { return t.counters.Read().StepsSum[h] }
 
-// trialLogger writes what a plugin logs as lines of level and text, for people.
+// trialLogger writes a plugin's log as lines of level and text, for people.
 func trialLogger(w io.Writer) *zap.Logger {
 	encoder := zapcore.NewConsoleEncoder(zapcore.EncoderConfig{
 		LevelKey: "level", MessageKey: "msg", EncodeLevel: zapcore.LowercaseLevelEncoder, ConsoleSeparator: " ",
