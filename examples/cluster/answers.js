@@ -1,13 +1,15 @@
 // Asks every pod for all users of this host, again and again.
 //
-// A page would never hold the API key: only this example does. The question goes through this page's own server, which
-// hands it to the pod (see the Caddyfile), since browsers do not read answers of other origins.
+// A real page never holds the API key; only this example does. The request goes through this page's
+// own server, which forwards it to the pod (see the Caddyfile), because browsers do not show
+// responses of other origins.
 
 const KEY = "demo-key";
 const EVERY = 1_000; // ms
 const PATIENCE = 5_000; // ms
 
-// start calls show with the answers by pod each time one came. The result asks at once.
+// start calls show with the answers by pod after each answer. It returns a function that asks at
+// once.
 export function start(pods, show) {
   const results = new Map(pods.map((p) => [p.pod, {}]));
 
@@ -25,17 +27,17 @@ export function start(pods, show) {
         result.complete = r.headers.get("Rollcall-Complete") ?? "";
         result.missing = r.headers.get("Rollcall-Missing") ?? "";
         result.body = await r.json();
-        // The order of users means nothing.
+        // The order of users has no meaning.
         for (const dc of Object.values(result.body)) dc.authenticated.sort?.((a, b) => a.id.localeCompare(b.id));
       }
     } catch {
-      result = { lost: true }; // this page's own server said nothing
+      result = { lost: true }; // this page's own server did not answer
     }
     results.set(pod, result);
     show(results);
   }
 
-  // Each pod at its own pace, so that one that is stopped holds up no other.
+  // Each pod at its own pace, so that a stopped pod does not delay the others.
   async function keepAsking(pod) {
     if (!document.hidden) await ask(pod);
     setTimeout(keepAsking, EVERY, pod);

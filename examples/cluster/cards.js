@@ -1,4 +1,5 @@
-// A card for each data center with its users, and in it a panel for each pod with the tabs that were opened there.
+// A card for each data center with its users. It has a panel for each pod, with the tabs that were
+// opened there.
 import { Rollcall } from "/message/client.js";
 import { $, avatar, h } from "./dom.js";
 import { sign } from "./token.js";
@@ -6,7 +7,7 @@ import { sign } from "./token.js";
 const PEOPLE = ["ada", "grace", "alan"];
 const SAYS = { same: "same answer", incomplete: "incomplete answer", differs: "differs for now", none: "no answer", yours: "your pod" };
 
-// start draws the cards. The result shows answers on them.
+// start draws the cards. It returns a function that shows answers on them.
 export function start(pods, channel) {
   const names = [...new Set(pods.map((p) => p.dataCenter))];
   const dcs = names.map((name) => dataCenter(name, pods.filter((p) => p.dataCenter === name).map((p) => panel(p, channel))));
@@ -32,7 +33,7 @@ function dataCenter(name, panels) {
 
   function show(answer, results, mine) {
     for (const p of panels) p.show(results, mine);
-    if (!answer) return; // the last one stays
+    if (!answer) return; // keep showing the last one
     const dc = answer[name];
     element.classList.toggle("gone", !dc);
     users.textContent = dc?.authenticatedCount ?? "–";
@@ -70,7 +71,7 @@ function panel({ pod, url }, channel) {
   return { element, show };
 }
 
-// tab stands for a browser tab of a user, null for an anonymous one: a connection of its own.
+// tab represents a browser tab of a user, null for an anonymous one: a connection of its own.
 function tab(user, pod, url, channel) {
   const rc = new Rollcall({ url, getToken: () => (user ? sign(user) : null) });
   if (user) rc.join(channel);

@@ -1,4 +1,4 @@
-// The page of three pods: what all of them answer, and what one connection is told.
+// The page of three pods: the answers of all pods, and the frames of one connection.
 import { Rollcall } from "/message/client.js";
 import * as answers from "./answers.js";
 import * as cards from "./cards.js";
@@ -10,7 +10,7 @@ const ME = "you";
 
 const pods = await (await fetch("pods.json")).json();
 let mine = pods.find((p) => p.url === location.origin) ?? pods[0];
-let rc; // the connection of this page, to the pod of choice
+let rc; // the connection of this page, to the chosen pod
 
 const view = cards.start(pods, CHANNEL);
 const ask = answers.start(pods, (results) => {
@@ -27,7 +27,7 @@ $("mine").addEventListener("change", () => {
 });
 $("clear").addEventListener("click", () => $("log").replaceChildren());
 
-// watch connects to the pod of choice and shows what comes.
+// watch connects to the chosen pod and shows the frames.
 function watch() {
   rc?.close();
   const me = (rc = new Rollcall({ url: `${mine.url}/message/socket`, getToken: () => sign(ME) }));
@@ -60,7 +60,7 @@ function log(kind, text) {
   while ($("log").children.length > 100) $("log").lastChild.remove();
 }
 
-// showTruth shows the two headers of the answer of the pod of choice.
+// showTruth shows the two headers of the chosen pod's answer.
 function showTruth({ status, complete = "none", missing, lost }) {
   $("truth").dataset.complete = complete;
   let text = { true: "The answer is complete", false: "The answer is incomplete" }[complete];

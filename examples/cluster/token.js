@@ -1,9 +1,11 @@
-// DEMO ONLY. In production your backend signs tokens when a user logs in, and the secret never reaches a browser:
-// whoever has it can be anyone. There is no backend here, so that one Caddyfile is enough to try it.
+// DEMO ONLY. In production, your backend signs tokens when a user logs in, and the secret never
+// reaches a browser: with it, a client can be anybody. There is no backend here, so that one
+// Caddyfile is enough to try it.
 
 const DEMO_SECRET = "rollcall-demo-secret-0123456789abcdef"; // the same as in the Caddyfile
 
-// LIFETIME is how long a token is good for, in seconds. A connection that loses its log-in asks for a new one.
+// LIFETIME is the lifetime of a token, in seconds. A connection whose login ends requests a new
+// one.
 const LIFETIME = 8 * 3600;
 
 // sign makes a JSON Web Token (RFC 7519) for a user, with HS256.

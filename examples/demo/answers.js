@@ -1,7 +1,7 @@
-// Two endpoints for backends, their answers as they are now, and the curl commands that give them.
+// Two endpoints for backends: their current answers, and the curl commands that request them.
 import { $, copyButton, h, time } from "./dom.js";
 
-const EVERY = 3_000; // ms: others' anonymous connections come and go without telling this tab
+const EVERY = 3_000; // ms; polls, because this tab is not notified of others' anonymous connections
 const PATIENCE = 10_000; // ms
 
 const endpoints = [
@@ -23,9 +23,10 @@ const endpoints = [
   },
 ];
 
-let stopped = false; // after a wrong key: more of them would lock this address out
+let stopped = false; // after a wrong key, because more of them would lock this address out
 
-// start shows the endpoints and keeps their answers fresh. The result asks for an answer soon.
+// start shows the endpoints and keeps their answers current. It returns a function that requests an
+// answer soon.
 export function start() {
   const panels = endpoints.map(panel);
   $("answers").append(...panels.map((p) => p.element));
@@ -52,7 +53,7 @@ export function start() {
   return {
     refresh() {
       clearTimeout(soon);
-      soon = setTimeout(refresh, 120); // what happens together is asked for once
+      soon = setTimeout(refresh, 120); // one request for changes that come together
     },
     channels(names) {
       for (const p of panels) p.channels(names);
@@ -83,7 +84,7 @@ function panel({ path, test, about, options, channel }) {
       h("div", { class: "terminal-head" }, status, at),
       h("pre", { class: "answer", tabindex: "0", role: "region", "aria-label": `Answer of ${path}` }, answer)));
 
-  // body holds what differs from the defaults, as one would write it by hand.
+  // body contains the options that differ from the defaults, as one would write it by hand.
   function body() {
     const b = { apiKey: $("key").value };
     if (select?.value) b.channel = select.value;
@@ -108,14 +109,14 @@ function panel({ path, test, about, options, channel }) {
         method: "POST",
         headers: { "Content-Type": "application/json" },
         body: body(),
-        signal: AbortSignal.timeout(PATIENCE), // else one that hangs would be the last
+        signal: AbortSignal.timeout(PATIENCE), // otherwise a request that hangs would be the last
       });
       text = await r.text();
     } catch {
       if (n === newest) show("bad", "no answer: is the server running?");
       return;
     }
-    if (n !== newest) return; // a later question was answered already, or will be
+    if (n !== newest) return; // a newer request has been or will be answered
     if (r.status === 401 || r.status === 429) stopped = true;
     const complete = r.headers.get("Rollcall-Complete");
     show(r.ok ? "good" : "bad",
@@ -136,7 +137,7 @@ function panel({ path, test, about, options, channel }) {
       return;
     }
     const pretty = format(value);
-    if (answer.textContent !== pretty) answer.replaceChildren(...highlight(pretty)); // else a selection would be lost
+    if (answer.textContent !== pretty) answer.replaceChildren(...highlight(pretty)); // otherwise a selection would be lost
   }
 
   function channels(names) {
@@ -152,7 +153,7 @@ function panel({ path, test, about, options, channel }) {
   return { element, draw, ask, channels };
 }
 
-// format writes JSON with each user on a line, and everything short on one line.
+// format writes JSON with one user per line, and short values on one line.
 function format(value, indent = "", key = "") {
   if (value === null || typeof value !== "object") return key + JSON.stringify(value);
   const list = Array.isArray(value);

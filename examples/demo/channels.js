@@ -1,8 +1,8 @@
-// One panel a channel: who is in it, what is said there, and the way out.
+// One panel per channel: its members, its messages, and a button to leave.
 import { avatar, h, time } from "./dom.js";
 
-const SHOWN = 40; // members listed by name
-const KEPT = 50; // lines of messages
+const SHOWN = 40; // most members that are listed by name
+const KEPT = 50; // most lines of messages
 
 const REFUSALS = {
   login_required: "Only those who are logged in may join.",
@@ -18,7 +18,7 @@ const frame = (id, name, kind, ...rest) =>
 
 const title = (name, kind) => h("div", { class: "title" }, h("h3", { title: name }, name), kind);
 
-// live is the panel of a channel that was joined; draw() brings it up to date. me() is the user of this tab.
+// live is the panel of a joined channel; draw() updates it. me() is the user of this tab.
 export function live(channel, me, onleave) {
   const count = h("span", { class: "number", "data-testid": `count-${channel.name}` });
   const unit = h("span", { class: "unit" });
@@ -28,8 +28,8 @@ export function live(channel, me, onleave) {
   const element = frame(channel.name, channel.name, "",
     h("div", { class: "channel-head" }, title(channel.name, kind), h("p", { class: "count" }, count, unit), leave), members, talk(channel));
 
-  let before = new Map(); // the entries that are shown, so that one who stays is not drawn anew
-  let known = false; // entries after the first snapshot are news
+  let before = new Map(); // the shown entries, so that those of members who stay are not drawn again
+  let known = false; // entries after the first snapshot are new
 
   function draw() {
     element.classList.toggle("stale", !channel.synced);
@@ -59,7 +59,7 @@ export function live(channel, me, onleave) {
   return { element, draw };
 }
 
-// talk shows the messages of a channel, and has a line to write one.
+// talk shows the messages of a channel, and an input to write one.
 function talk(channel) {
   const { name } = channel;
   const lines = h("ol", { class: "lines", "data-testid": `lines-${name}`, "aria-label": `Messages in ${name}`, role: "log", hidden: true });
@@ -90,16 +90,16 @@ function talk(channel) {
   return h("div", { class: "talk" }, lines, form);
 }
 
-// lineOf is a message as a line; one from elsewhere can be any object.
+// lineOf returns a message as a line. A message from another program can be any object.
 export const lineOf = (message) => (typeof message.text === "string" ? message.text : JSON.stringify(message));
 
-// crowd stands for people without a name.
+// crowd shows a number of people without names.
 function crowd(n) {
   const faces = Array.from({ length: Math.min(n, 12) }, () => h("span", { class: "avatar nobody" }));
   return h("li", { class: "unnamed crowd" }, n > 0 && h("span", { class: "faces", "aria-hidden": "true" }, faces), "counted, not named");
 }
 
-// place makes the elements the children of parent, and moves none that is in its place.
+// place makes the elements the children of parent, without moving those that are in place.
 export function place(parent, elements) {
   elements.forEach((e, i) => {
     if (parent.children[i] !== e) parent.insertBefore(e, parent.children[i] ?? null);

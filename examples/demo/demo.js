@@ -1,6 +1,7 @@
-// The demo page: one Rollcall connection, and a view of everything it tells.
+// The demo page: one Rollcall connection, and a view of everything that it receives.
 //
-// The URL's fragment says how to begin, so that a link or a reload restores it: #name=Ada&join=salesRoom,anonymousChat
+// The URL's fragment is the state of the page, so that a link or a reload restores it:
+// #name=Ada&join=salesRoom,anonymousChat
 import { Rollcall } from "/message/client.js";
 import * as answers from "./answers.js";
 import * as panels from "./channels.js";
@@ -25,12 +26,12 @@ const REASONS = {
 
 const BAD_TOKEN = "The server refused the token of this page. Was it started with another ROLLCALL_JWT_SECRET?";
 
-let identity = null; // who this tab claims to be; the server's word is rc.user
+let identity = null; // the user that this tab wants to be; rc.user is the user that it is
 let renewal;
 let countdown;
 const views = new Map(); // by channel name: { element, draw }
 const refusals = new Map(); // by channel name: { code, element }
-let tab = {}; // the panel of this tab's channel, and what it shows
+let tab = {}; // the panel of this tab's channel, and its content
 
 const begin = new URLSearchParams(location.hash.slice(1));
 if (begin.get("name")?.trim()) identity = person(begin.get("name"));
@@ -111,18 +112,18 @@ async function authenticate() {
   for (const [name, { code }] of refusals) if (code === "login_required") join(name);
 }
 
-// renewLater logs in afresh before the token expires, so that nothing is interrupted.
+// renewLater logs in again before the token expires, so that nothing is interrupted.
 function renewLater() {
   clearTimeout(renewal);
   if (!identity) return;
   renewal = setTimeout(async () => {
-    // Should it fail, the server closes the connection in time, and the next one asks getToken.
+    // If it fails, the server closes the connection in time, and the next one calls getToken.
     await sign(identity).then((token) => rc.authenticate(token)).catch((e) => log("error", e.message, e.code));
     renewLater();
   }, LIFETIME * 600);
 }
 
-// logOut takes a new connection: one that was logged in cannot become anonymous.
+// logOut opens a new connection, because a logged-in connection cannot become anonymous.
 function logOut() {
   log("logged out", "this tab is anonymous");
   identity = null;
@@ -216,7 +217,7 @@ $("suggestions").append(...SUGGESTED.map((name) => h("button", {
   onclick: () => (rc.channels.has(name) ? leave(name) : join(name)),
 }, name)));
 
-// The page around
+// The rest of the page
 
 function log(subject, text, detail) {
   $("log").prepend(h("li", {}, h("time", {}, time()), h("span", { class: "subject" }, subject),
@@ -249,12 +250,12 @@ function remember() {
   const parts = [identity && `name=${encodeURIComponent(identity.name)}`, `join=${hashList([...views.keys(), ...refusals.keys()])}`];
   history.replaceState(null, "", `#${parts.filter(Boolean).join("&")}`);
 }
-addEventListener("hashchange", () => location.reload()); // edited by hand; remember() does not come here
+addEventListener("hashchange", () => location.reload()); // edited by hand; remember() does not cause this event
 
 log("connecting", REASONS.start);
 showState("start");
 showMe();
-// The list is split before it is decoded, because a name may hold a comma.
+// Split the list before decoding it, because a name may contain a comma.
 const wanted = /[#&]join=([^&]*)/.exec(location.hash)?.[1] ?? "lobby";
 for (const name of wanted.split(",").map(decode).filter(Boolean)) join(name);
 drawChannels();

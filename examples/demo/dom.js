@@ -2,7 +2,8 @@
 
 export const $ = (id) => document.getElementById(id);
 
-// h builds an element; a property that begins with "on" is a listener, and false or null leaves one out.
+// h builds an element. A property that starts with "on" is a listener; false or null omits a
+// property.
 export function h(tag, properties = {}, ...children) {
   const e = document.createElement(tag);
   for (const [name, value] of Object.entries(properties)) {
@@ -33,10 +34,10 @@ export function copyButton(label, text) {
   return button;
 }
 
-// avatar shows a person's initials in one of a few colours, the same for the same id everywhere.
+// avatar shows a person's initials in one of a few colors, the same for the same ID everywhere.
 export function avatar(id, name = id) {
   const initials = name.split(/[^\p{L}\p{N}]+/u).filter(Boolean).slice(0, 2).map((w) => [...w][0]).join("");
-  let hash = 0x811c9dc5; // FNV-1a, of which the high bits are the better ones
+  let hash = 0x811c9dc5; // FNV-1a, whose high bits are the better ones
   for (const c of id) hash = Math.imul(hash ^ c.codePointAt(0), 0x01000193) >>> 0;
   return h("span", { class: `avatar tint-${(hash >>> 16) % 6}`, "aria-hidden": "true" }, initials.toUpperCase() || "?");
 }

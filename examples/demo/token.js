@@ -1,12 +1,13 @@
-// DEMO ONLY. In production your backend signs tokens when a user logs in, and the secret never reaches a browser:
-// whoever has it can be anyone. This demo has no backend, so that one Caddyfile is enough to try it.
+// DEMO ONLY. In production, your backend signs tokens when a user logs in, and the secret never
+// reaches a browser: with it, a client can be anybody. This demo has no backend, so that one
+// Caddyfile is enough to try it.
 
 const DEMO_SECRET = "rollcall-demo-secret-0123456789abcdef"; // the same as in the Caddyfile
 
-// LIFETIME is how long a token is good for, in seconds. The page renews it in time.
+// LIFETIME is the lifetime of a token, in seconds. The page renews it in time.
 export const LIFETIME = 900;
 
-// person turns the name that was typed into the user that the token names.
+// person turns a typed name into the user of the token.
 export function person(name) {
   name = name.trim();
   const id = name.toLowerCase().replace(/\s+/g, ".");

@@ -1,15 +1,15 @@
 /*
- * hidden-staff is a Rollcall plugin that leaves the staff out of what a host lists, or marks them.
+ * hidden-staff is a Rollcall plugin that leaves the staff out of a host's listings, or marks them.
  *
  * Its options; one of the first two is needed:
  *
  *     config {
- *         domains staff.example        # whoever has an e-mail address at one of these
- *         ids     admin support-1      # users by id
+ *         domains staff.example        # users with an e-mail address at one of these
+ *         ids     admin support-1      # users with one of these IDs
  *         mark                         # list them with "staff": true instead of leaving them out
  *     }
  *
- * A user whose address is not known is staff only by id.
+ * A user whose address is not known is staff only by ID.
  */
 #include "rollcall.h"
 

@@ -8,7 +8,7 @@ import (
 	"github.com/rollcall-gateway/rollcall/plugins/sdk/go/members"
 )
 
-// setUp gives the plugin its options, as Rollcall does.
+// setUp configures the plugin with options, as Rollcall does.
 func setUp(options string) error {
 	c, err := rollcall.ParseConfig([]byte(`{"host":"example.com","plugin":"mask-email","config":` + options + `}`))
 	if err != nil {

@@ -1,4 +1,4 @@
-//! Decides from its block of the Caddyfile what kind a channel is, by its name, and which companies may join it.
+//! Decides a channel's kind by its name, and which companies may join it, as its block of the Caddyfile says.
 
 mod pattern;
 
@@ -22,7 +22,7 @@ struct Rules {
     companies: Vec<Company>,
 }
 
-/// Channels that only users with an e-mail address in one of the domains may join.
+/// Channels for users with an e-mail address in one of the domains only.
 struct Company {
     channels: Pattern,
     domains: Vec<String>,
@@ -57,7 +57,7 @@ impl Rules {
         })
     }
 
-    /// Of several rules for one name, the strictest decides.
+    /// If several rules match a name, the strictest decides.
     fn classify(&self, request: &Request) -> Decision {
         let channel = request.channel();
         let among = |patterns: &[Pattern]| patterns.iter().any(|pattern| pattern.matches(channel));
@@ -137,7 +137,7 @@ mod tests {
             ("acme-1", "eve@notacme.example", Access::Denied),
             ("acme-1", "acme.example", Access::Denied),
             ("acme-1", "", Access::Denied),
-            ("acme-board", "bob@acme.test", Access::Denied), // both rules must be met
+            ("acme-board", "bob@acme.test", Access::Denied), // both rules must allow it
             ("acme-board", "ann@acme.example", Access::NoObjection),
             ("other", "eve@evil.example", Access::NoObjection),
         ] {

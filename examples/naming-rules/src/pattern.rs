@@ -1,8 +1,8 @@
-/// A name in which `*` stands for any characters, also none.
+/// A name in which `*` stands for any characters, or none.
 pub struct Pattern {
-    first: String,        // what the name starts with
-    middle: Vec<String>,  // what it contains then, in this order
-    last: Option<String>, // what it ends with; None without any `*`
+    first: String,        // start of the name
+    middle: Vec<String>,  // parts that follow, in this order
+    last: Option<String>, // end of the name; None without any `*`
 }
 
 impl Pattern {
@@ -15,7 +15,7 @@ impl Pattern {
         Pattern { first, middle, last }
     }
 
-    /// Takes each part at its first place, so that the time grows with the length of the name only.
+    /// Matches each part at its first place, so the time grows only with the length of the name.
     pub fn matches(&self, name: &str) -> bool {
         let last = match &self.last {
             Some(last) => last,

@@ -34,7 +34,7 @@ onShape((answer: Answer): Json | null => {
   if (answer.endpoint != Endpoint.Users) return null;
   const teams = new Teams();
   const channels = answer.json;
-  const alone: Json[] = []; // users by their private channels: they may be in no other one
+  const alone: Json[] = []; // users in private channels, who may be in no other
   for (let i = 0; i < channels.items.length; i++) {
     const name = channels.keys[i];
     const value = channels.items[i];
@@ -58,13 +58,13 @@ function teamOf(channel: string, user: Json): string {
   return teamOfEmail(email !== null ? email.asString : "");
 }
 
-/** The part of the name before the separator: of sales-emea, sales. */
+/** The part of the name before the separator: sales for sales-emea. */
 function teamOfChannel(name: string): string {
   const at = name.indexOf(separator);
   return at > 0 ? name.slice(0, at) : otherTeam;
 }
 
-/** The name of the team that the Caddyfile gives to the domain of the address, or else the domain. */
+/** The team that the Caddyfile assigns to the domain of the address, or else the domain. */
 function teamOfEmail(email: string): string {
   const domain = email.slice(email.lastIndexOf("@") + 1).toLowerCase();
   if (domain == "" || !email.includes("@")) return otherTeam;

@@ -1,6 +1,6 @@
 import { Json } from "./rollcall";
 
-/** A team, as its answer grows. */
+/** A team whose answer is being built. */
 class Team {
   users: Json = Json.array();
   channels: Json = Json.array();
@@ -34,7 +34,7 @@ export class Teams {
     return this.ids.has(idOf(user));
   }
 
-  /** Adds a user, of a channel or of none. Each user is listed once in a team and counted once in the total. */
+  /** Adds a user, in a channel or in none. Each user is listed once in a team and counted once in the total. */
   addUser(name: string, channel: string | null, user: Json): void {
     const id = idOf(user);
     this.ids.add(id);
@@ -45,7 +45,7 @@ export class Teams {
     team.users.push(user);
   }
 
-  /** Adds a channel that is listed as a number: nobody can say who these are. */
+  /** Adds a channel that is listed as a number, without users. */
   addCount(name: string, channel: string, count: i64): void {
     this.counted += count;
     const team = this.team(name);
@@ -69,7 +69,7 @@ export class Teams {
   }
 }
 
-/** The id of a user; of one whose id another plugin took out, all that is shown. */
+/** The ID of a user; if another plugin removed it, all that is shown. */
 function idOf(user: Json): string {
   const id = user.get("id");
   return id !== null ? id.asString : user.toString();
