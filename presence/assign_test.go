@@ -7,7 +7,7 @@ import (
 	"testing"
 )
 
-// assign assigns, which has to succeed.
+// assign assigns the user to the channel, without an error.
 func (c *client) assign(user, channel string) {
 	c.t.Helper()
 	if err := c.Assign(user, channel); err != nil {
@@ -15,7 +15,7 @@ func (c *client) assign(user, channel string) {
 	}
 }
 
-func TestAssignJoinsWithoutBeingAsked(t *testing.T) {
+func TestAssignJoinsWithoutARequest(t *testing.T) {
 	w := newWorld(t, &Rules{})
 	watcher := w.connect("w")
 	watcher.join("room", WatchList)
@@ -27,14 +27,14 @@ func TestAssignJoinsWithoutBeingAsked(t *testing.T) {
 	wantLines(t, w.channels(PerUser), "room [a<a@x> w]")
 
 	c.assign("a", "room")
-	c.hears() // it is there already
+	c.hears() // it has joined already
 	if !c.Unassign("room") {
-		t.Error("not taken out")
+		t.Error("not removed")
 	}
 	c.hears("left room (removed)")
 	watcher.hears("presence room seq=2 count=1 -a<a@x>")
 	if c.Unassign("room") {
-		t.Error("taken out twice")
+		t.Error("removed twice")
 	}
 	c.hears()
 }
@@ -59,8 +59,8 @@ func TestAssignedChannelsAreJoinedAndLeftLikeOthers(t *testing.T) {
 	wantLines(t, w.channels(PerUser))
 }
 
-// A channel that the browser joined before becomes an assigned one, and goes with the assignment.
-func TestAssignTakesOverAJoin(t *testing.T) {
+// A channel that the client joined before becomes an assigned one, and is left with the assignment.
+func TestAssignReplacesAJoin(t *testing.T) {
 	w := newWorld(t, &Rules{})
 	c := w.connect("a")
 	c.join("room", WatchNone)
@@ -95,13 +95,13 @@ func TestAssignRefuses(t *testing.T) {
 	})
 	tests := []struct {
 		channel      string
-		want, before error // of Assign, and of Assignable
+		want, before error // results of Assign and of Assignable
 	}{
 		{"room", nil, nil},
 		{"open", errNotAuthenticated, errNotAuthenticated},
 		{"open there", errNotAuthenticated, errNotAuthenticated},
 		{"denied", ErrDenied, ErrDenied},
-		{"gated", ErrDenied, nil}, // an authorizer is asked about connections
+		{"gated", ErrDenied, nil}, // the authorizer decides about connections only
 		{"broken", ErrUnavailable, ErrUnavailable},
 		{"tab|x", ErrReservedChannel, ErrReservedChannel},
 		{"", ErrBadChannel, ErrBadChannel},
@@ -122,7 +122,7 @@ func TestAssignRefuses(t *testing.T) {
 			}
 			if tt.want != nil {
 				c.hears()
-				wantLines(t, w.channels(PerUser), "open there 1") // and nothing was left active
+				wantLines(t, w.channels(PerUser), "open there 1") // no channel is left active
 			}
 		})
 	}
@@ -137,7 +137,7 @@ func TestAssignKeepsTheLimitOfChannels(t *testing.T) {
 	}
 }
 
-// Who has become somebody else, or has gone, is not joined on behalf of the user before.
+// A connection that logged in as another user, or was closed, is not joined.
 func TestAssignIsForTheUserAlone(t *testing.T) {
 	w := newWorld(t, &Rules{})
 	w.connect("keeper")
@@ -152,7 +152,7 @@ func TestAssignIsForTheUserAlone(t *testing.T) {
 		t.Errorf("closed: %v", err)
 	}
 	if c.Unassign("room") {
-		t.Error("a closed connection was taken out")
+		t.Error("a closed connection was removed")
 	}
 }
 
@@ -215,7 +215,7 @@ func TestUserConnsFollowsLogins(t *testing.T) {
 	}
 }
 
-// A membership stays an assigned one while its channel is anonymous, and goes with the assignment.
+// A membership stays assigned while its channel is anonymous, and ends with the assignment.
 func TestAssignedChannelBecomesAnonymous(t *testing.T) {
 	w := newWorld(t, &Rules{})
 	c := w.connect("a")

@@ -15,7 +15,7 @@ func TestAnonymousConnectionLogsIn(t *testing.T) {
 	}
 
 	c.authenticate("a<a@x>")
-	c.hears() // who listens has changed, how many has not
+	c.hears() // the listener has changed, the count has not
 	if u, ok := c.User(); !ok || u != (User{ID: "a", Email: "a@x"}) {
 		t.Errorf("user %+v, %v", u, ok)
 	}
@@ -26,12 +26,12 @@ func TestAnonymousConnectionLogsIn(t *testing.T) {
 	}
 }
 
-func TestAuthenticateIsSeenByThoseWhoWatch(t *testing.T) {
+func TestAuthenticateIsSeenByWatchers(t *testing.T) {
 	tests := []struct {
 		name    string
-		others  []string // who else listens to the room, beside the watcher w
-		as      string   // who the connection of user a becomes
-		frames  []string // what the watcher hears
+		others  []string // other users in the room, in addition to the watcher w
+		as      string   // new user of the connection of user a
+		frames  []string // frames that the watcher receives
 		listing string
 	}{
 		{"another user", nil, "b", []string{"presence room seq=1 count=2 +b -a<a@x>"}, "room [b w]"},
@@ -69,7 +69,7 @@ func TestAuthenticateIsSeenByThoseWhoWatch(t *testing.T) {
 			}
 			watcher := w.connect("w")
 			watcher.join("room", WatchList)
-			// Sequence numbers are compared from here on.
+			// Compare sequence numbers from here on.
 			w.host().channels["room"].seq = 0
 			forget(c, watcher)
 
@@ -126,7 +126,7 @@ func TestLatestEmailWins(t *testing.T) {
 		{"none does not erase it", "a", "2@x", nil},
 	}
 	for _, step := range steps {
-		w.connect(step.user) // and joins nothing
+		w.connect(step.user) // joins no channel
 		if got := email(); got != step.want {
 			t.Errorf("%s: e-mail %q, want %q", step.name, got, step.want)
 		}
@@ -149,7 +149,7 @@ func TestEmailIsForgottenWithTheLastConnection(t *testing.T) {
 	}
 }
 
-func TestEmailOfWhoJoinsAndChangesAtOnce(t *testing.T) {
+func TestEmailThatChangesRightAfterAJoin(t *testing.T) {
 	w := newWorld(t, &Rules{})
 	watcher, c := w.connect("w"), w.connect("b")
 	w.connect("a<1@x>")

@@ -8,15 +8,15 @@ import (
 	"testing"
 )
 
-// authorizerFunc lets a function be an Authorizer.
+// authorizerFunc is a function as an Authorizer.
 type authorizerFunc func(host HostName, channel string, user *User) error
 
 func (f authorizerFunc) Authorize(host HostName, channel string, user *User) error {
 	return f(host, channel, user)
 }
 
-// gate is an Authorizer that waits for the test: every question is handed over, and waits for its answer. A guest may join
-// everything, and everybody the open channel, without a question.
+// gate is an Authorizer whose answers come from the test. Without asking it, a guest may join every
+// channel, and every user the open channel.
 type gate struct {
 	questions chan string
 	answers   chan error
@@ -25,7 +25,7 @@ type gate struct {
 func newGate() *gate { return &gate{make(chan string), make(chan error)} }
 
 func (g *gate) Authorize(_ HostName, channel string, user *User) error {
-	question := channel + " nobody"
+	question := channel + " anonymous"
 	if user != nil {
 		question = channel + " " + userTexts([]User{*user})[0]
 	}
@@ -36,7 +36,7 @@ func (g *gate) Authorize(_ HostName, channel string, user *User) error {
 	return <-g.answers
 }
 
-// joining starts a join and returns what will tell its outcome, once the question has been asked.
+// joining starts a join. It returns a channel for its error after the question was asked.
 func (g *gate) joining(c *client, channel, question string) <-chan error {
 	c.t.Helper()
 	done := make(chan error, 1)
@@ -52,7 +52,7 @@ func (g *gate) asked(t testing.TB, question string) {
 	}
 }
 
-// diary is an Authorizer that allows everything and remembers what it was asked.
+// diary is an Authorizer that allows every join and records the questions.
 type diary struct {
 	mu    sync.Mutex
 	asked []string
@@ -61,7 +61,7 @@ type diary struct {
 func (d *diary) Authorize(host HostName, channel string, user *User) error {
 	d.mu.Lock()
 	defer d.mu.Unlock()
-	who := "nobody"
+	who := "anonymous"
 	if user != nil {
 		who = userTexts([]User{*user})[0]
 	}
@@ -84,7 +84,7 @@ func TestAuthorizerIsAskedBeforeEachMembershipOnly(t *testing.T) {
 	w := newWorld(t, &Rules{Authorizer: d, MaxChannels: 2, Classifier: classes{
 		"lobby": {Kind: Anonymous}, "closed": {Kind: Authenticated, Denied: true},
 	}})
-	user, nobody := w.connect("a<a@x>"), w.connect("")
+	user, anonymous := w.connect("a<a@x>"), w.connect("")
 	steps := []struct {
 		name string
 		do   func()
@@ -92,13 +92,13 @@ func TestAuthorizerIsAskedBeforeEachMembershipOnly(t *testing.T) {
 	}{
 		{"a user activates", func() { user.join("room", WatchNone) }, []string{"portal.example.com room a<a@x>"}},
 		{"joining again", func() { user.join("room", WatchList) }, nil},
-		{"nobody activates", func() { nobody.join("lobby", WatchNone) }, []string{"portal.example.com lobby nobody"}},
+		{"anonymous activates", func() { anonymous.join("lobby", WatchNone) }, []string{"portal.example.com lobby anonymous"}},
 		{"a second listener", func() { user.join("lobby", WatchNone) }, []string{"portal.example.com lobby a<a@x>"}},
-		{"the class refuses nobody", func() { _ = nobody.Join("room", WatchNone, "") }, nil},
-		{"the class refuses all", func() { _ = nobody.Join("closed", WatchNone, "") }, nil},
+		{"the class refuses anonymous", func() { _ = anonymous.Join("room", WatchNone, "") }, nil},
+		{"the class refuses all", func() { _ = anonymous.Join("closed", WatchNone, "") }, nil},
 		{"at the limit of channels", func() { _ = user.Join("third", WatchNone, "") }, nil},
-		{"a reserved name", func() { _ = nobody.Join("tab|x", WatchNone, "") }, nil},
-		{"a bad name", func() { _ = nobody.Join("", WatchNone, "") }, nil},
+		{"a reserved name", func() { _ = anonymous.Join("tab|x", WatchNone, "") }, nil},
+		{"a bad name", func() { _ = anonymous.Join("", WatchNone, "") }, nil},
 		{"authenticate", func() { user.authenticate("b") }, nil},
 		{"reload", func() { w.host().SetRules(&Rules{Authorizer: d}) }, nil},
 		{"leave and return", func() { user.leave("room"); user.join("room", WatchNone) }, []string{"portal.example.com room b"}},
@@ -161,12 +161,12 @@ func TestPanickingAuthorizerDoesNotWedgeTheHost(t *testing.T) {
 	wantLines(t, w.channels(PerUser), "room [a]")
 }
 
-// The lock is not held while an authorizer is asked, so it may use the package and need not be quick.
+// The lock is not held while an authorizer runs, so it may use the package and may be slow.
 func TestAuthorizerMayUseTheHost(t *testing.T) {
 	var w *world
 	w = newWorld(t, &Rules{Authorizer: authorizerFunc(func(name HostName, channel string, _ *User) error {
 		if l, ok := w.reg.Host(name).Channel(channel, PerConnection); ok && len(l.Users) > 0 {
-			return fmt.Errorf("%w: taken", ErrDenied)
+			return fmt.Errorf("%w: refused", ErrDenied)
 		}
 		return nil
 	})})
@@ -183,9 +183,9 @@ func TestWhatHappensWhileTheAuthorizerIsAsked(t *testing.T) {
 		name   string
 		user   string
 		during func(w *world, c *client, g *gate)
-		answer error // to the question
+		answer error // answer to the question
 		after  string
-		again  error // the answer to a second question, which after names; "" when there is none
+		again  error // answer to a second question, which after names; "" if there is none
 		want   error
 		list   []string
 	}{
@@ -270,7 +270,7 @@ func TestWhatHappensWhileTheAuthorizerIsAsked(t *testing.T) {
 	}
 }
 
-// The channel was joined by the same connection meanwhile: there is one membership.
+// If the same connection has joined the channel meanwhile, there is one membership.
 func TestTwoJoinsOfOneConnectionAtOnceMakeOneMembership(t *testing.T) {
 	g := newGate()
 	w := newWorld(t, &Rules{Authorizer: g})
@@ -285,12 +285,12 @@ func TestTwoJoinsOfOneConnectionAtOnceMakeOneMembership(t *testing.T) {
 	wantLines(t, w.channels(PerConnection), "room [a]")
 }
 
-// An anonymous connection that logs in while it is asked about is another user.
+// An anonymous connection that logs in during the question is another user.
 func TestLoginWhileTheAuthorizerIsAsked(t *testing.T) {
 	g := newGate()
 	w := newWorld(t, &Rules{Authorizer: g, Classifier: classes{"lobby": {Kind: Anonymous}}})
 	c := w.connect("")
-	done := g.joining(c, "lobby", "lobby nobody")
+	done := g.joining(c, "lobby", "lobby anonymous")
 	c.authenticate("a")
 	g.answers <- nil
 	g.asked(t, "lobby a")
@@ -301,7 +301,8 @@ func TestLoginWhileTheAuthorizerIsAsked(t *testing.T) {
 	wantLines(t, w.channels(PerConnection))
 }
 
-// The channel goes and comes back with another class while the authorizer is asked about the first.
+// The channel ends and becomes active with another class while the authorizer decides about the
+// first one.
 func TestChannelChangesItsClassWhileTheAuthorizerIsAsked(t *testing.T) {
 	g := newGate()
 	kinds := classes{"room": {Kind: Anonymous}}
@@ -312,7 +313,7 @@ func TestChannelChangesItsClassWhileTheAuthorizerIsAsked(t *testing.T) {
 	if err := <-joined; err != nil {
 		t.Fatal(err)
 	}
-	done := g.joining(c, "room", "room nobody")
+	done := g.joining(c, "room", "room anonymous")
 	w.host().SetRules(&Rules{Authorizer: g, Classifier: classes{}})
 	g.answers <- nil
 	if err := <-done; !errors.Is(err, ErrLoginRequired) {

@@ -6,7 +6,7 @@ import (
 	"testing"
 )
 
-// fixed is an Encoder whose frames are all the same, so that presence alone is measured.
+// fixed is an Encoder that always returns the same frame, so that only presence is measured.
 type fixed struct{}
 
 var fixedFrame = make([]byte, 100)
@@ -17,7 +17,7 @@ func (fixed) Left(ref, channel string, r Reason) []byte { return fixedFrame }
 func (fixed) Presence(Diff) []byte                      { return fixedFrame }
 func (fixed) Message(string, Source, []byte) []byte     { return fixedFrame }
 
-// AppendUser and AppendPrivate write about as much as JSON takes.
+// AppendUser and AppendPrivate write about as many bytes as JSON takes.
 func (fixed) AppendUser(b []byte, u *User, _ bool) []byte {
 	return append(append(append(b, fixedFrame[:20]...), u.ID...), u.Email...)
 }
@@ -39,7 +39,7 @@ func (c count) Queue(_ []byte, n int) bool { *c.frames += n; return true }
 
 func (c count) Flush() {}
 
-// room is a host with n connections of as many users in one channel.
+// room returns a host with n connections, each of another user, in one channel.
 func room(b *testing.B, n int, watch Watch) (*Registry, []*Conn, *int) {
 	b.Helper()
 	name, err := ParseHostName("portal.example.com")
@@ -91,7 +91,7 @@ func BenchmarkJoinLeave(b *testing.B) {
 		{"alone", 0, WatchNone},
 		{"1000 others", 1000, WatchNone},
 		{"10 watchers", 10, WatchList},
-		{"10000 watchers", 10_000, WatchList}, // a busy channel, which is told in batches
+		{"10000 watchers", 10_000, WatchList}, // a busy channel, which is flushed with a delay
 	} {
 		b.Run(bb.name, func(b *testing.B) {
 			_, conns, _ := room(b, bb.others+1, bb.watchers)
@@ -112,7 +112,7 @@ func BenchmarkJoinLeave(b *testing.B) {
 	}
 }
 
-// BenchmarkFanOut tells a change to many watchers, each time and without waiting.
+// BenchmarkFanOut flushes a change to many watchers, each time and without waiting.
 func BenchmarkFanOut(b *testing.B) {
 	for _, n := range []int{1000, 10_000} {
 		b.Run(fmt.Sprintf("%d watchers", n), func(b *testing.B) {
@@ -156,7 +156,7 @@ func BenchmarkListing(b *testing.B) {
 	}{
 		{"Channel", func() int { l, _ := h.Channel("room", PerUser); return len(l.Users) }},
 		{"Channel raw", func() int { l, _ := h.Channel("room", PerConnection); return len(l.Users) }},
-		{"Channels", func() int { return len(h.Channels(PerUser)) - 1 }}, // one private channel a connection
+		{"Channels", func() int { return len(h.Channels(PerUser)) - 1 }}, // each connection has a private channel
 		{"Users", func() int { users, _ := h.Users(PerUser); return len(users) }},
 		{"Encoded", encoded},
 		{"Encoded when all has changed", func() int {
@@ -180,7 +180,8 @@ func BenchmarkListing(b *testing.B) {
 	}
 }
 
-// BenchmarkMemory reports what a connection keeps on the heap, the text of its user's ID and e-mail included.
+// BenchmarkMemory reports what a connection keeps on the heap, including the user's ID and e-mail
+// address.
 func BenchmarkMemory(b *testing.B) {
 	const n = 100_000
 	for _, bb := range []struct {
@@ -192,26 +193,26 @@ func BenchmarkMemory(b *testing.B) {
 			for b.Loop() {
 				before := heapBytes()
 				reg, conns, _ := room(b, n, bb.watch)
-				bytes += heapBytes() - before - n*8 // the list of connections is the benchmark's own
+				bytes += heapBytes() - before - n*8 // the benchmark itself owns the list of connections
 				runtime.KeepAlive(reg)
 				runtime.KeepAlive(conns)
 			}
 			b.ReportMetric(float64(bytes)/float64(b.N)/n, "B/conn")
-			b.ReportMetric(0, "ns/op") // says nothing here
+			b.ReportMetric(0, "ns/op") // not meaningful here
 		})
 	}
 }
 
 func heapBytes() uint64 {
 	runtime.GC()
-	runtime.GC() // what finalizers held
+	runtime.GC() // a second time, because of finalizers
 	var m runtime.MemStats
 	runtime.ReadMemStats(&m)
 	return m.HeapAlloc
 }
 
-// BenchmarkSend sends messages of 100 bytes to many listeners as fast as they are delivered: one goroutine sends, as long as
-// it is not refused.
+// BenchmarkSend sends messages of 100 bytes to many listeners, from one goroutine, as fast as they
+// are accepted.
 func BenchmarkSend(b *testing.B) {
 	for _, n := range []int{1, 1000, 5000} {
 		b.Run(fmt.Sprintf("%d listeners", n), func(b *testing.B) {

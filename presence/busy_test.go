@@ -7,21 +7,21 @@ import (
 	"testing/synctest"
 )
 
-// busy makes a room with so many watchers that what happens now is told later, and a watcher to listen with.
+// busy returns a room whose many watchers delay the next flush, and a watcher.
 func busy(t *testing.T) (*world, *client, []*meter) {
 	w := newWorld(t, &Rules{})
 	watcher := w.connect("w")
 	watcher.join("room", WatchList)
 	meters := w.crowd(200, WatchCount, 0)
 	settle()
-	w.connect("opener<o@x>").join("room", WatchNone) // told at once, so that the next change waits
+	w.connect("opener<o@x>").join("room", WatchNone) // flushed at once, so that the next change waits
 	forget(watcher)
 	sum(meters)
 	return w, watcher, meters
 }
 
-// told returns what a watcher heard without the sequence number and the count.
-func told(c *client) []string {
+// diffTexts returns the frames that a watcher received, without sequence number and count.
+func diffTexts(c *client) []string {
 	lines := c.heard()
 	for i, line := range lines {
 		fields := strings.Fields(line)
@@ -32,11 +32,11 @@ func told(c *client) []string {
 	return lines
 }
 
-func TestBusyChannelTellsTheOutcomeOnly(t *testing.T) {
+func TestBusyChannelSendsOnlyTheOutcome(t *testing.T) {
 	tests := []struct {
 		name string
 		do   func(w *world)
-		want []string // what a watcher hears in the end
+		want []string // frames that a watcher has received in the end
 	}{
 		{"one joins", func(w *world) { w.connect("a").join("room", WatchNone) }, []string{"presence room +a"}},
 		{"join and leave", func(w *world) {
@@ -119,7 +119,7 @@ func TestBusyChannelTellsTheOutcomeOnly(t *testing.T) {
 				tt.do(w)
 				watcher.hears() // not yet
 				settle()
-				if got := told(watcher); !slices.Equal(got, tt.want) {
+				if got := diffTexts(watcher); !slices.Equal(got, tt.want) {
 					t.Errorf("heard %q, want %q", got, tt.want)
 				}
 				users, stats := w.host().Users(PerUser)
@@ -131,15 +131,15 @@ func TestBusyChannelTellsTheOutcomeOnly(t *testing.T) {
 	}
 }
 
-func TestBusyChannelTellsAnEmailOnce(t *testing.T) {
+func TestBusyChannelSendsAnEmailOnce(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		w, watcher, _ := busy(t)
 		w.connect("opener<new@x>")
 		settle()
-		if got := told(watcher); !slices.Equal(got, []string{"presence room ~opener<new@x>"}) {
+		if got := diffTexts(watcher); !slices.Equal(got, []string{"presence room ~opener<new@x>"}) {
 			t.Errorf("heard %q", got)
 		}
-		w.connect("a").join("room", WatchNone) // told at once, so that the next change waits
+		w.connect("a").join("room", WatchNone) // flushed at once, so that the next change waits
 		forget(watcher)
 		c := w.find("opener")
 		c.leave("room")
@@ -149,7 +149,7 @@ func TestBusyChannelTellsAnEmailOnce(t *testing.T) {
 	})
 }
 
-// A user whose leaving is not told yet is nobody to a backend.
+// A user who has left is not listed, even if watchers do not know it yet.
 func TestBusyChannelIsListedAsItIs(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		w, _, _ := busy(t)
@@ -186,7 +186,7 @@ func TestBusyChannelAnswersInOrder(t *testing.T) {
 	tests := []struct {
 		name string
 		do   func(c *client)
-		want []string // the beginning of each frame
+		want []string // beginning of each frame
 	}{
 		{"leave while it waits", func(c *client) { ref(c, WatchList, "1"); leave(c, "2") }, []string{
 			"joined room#1 authenticated", "left room#2",
@@ -228,7 +228,7 @@ func TestBusyChannelAnswersInOrder(t *testing.T) {
 	}
 }
 
-// One connection that joins and leaves without pause must not make the channel tell everyone each time.
+// One connection that joins and leaves without pause must not make the channel flush each time.
 func TestBusyChannelCannotBeHurried(t *testing.T) {
 	tests := []struct {
 		name string
@@ -251,7 +251,7 @@ func TestBusyChannelCannotBeHurried(t *testing.T) {
 				w, _, meters := busy(t)
 				c, other := w.connect("a"), w.connect("b")
 				for i := range 100 {
-					if i%2 == 0 { // something to tell each time
+					if i%2 == 0 { // a change to flush each time
 						other.join("room", WatchNone)
 					} else {
 						other.leave("room")
@@ -260,7 +260,7 @@ func TestBusyChannelCannotBeHurried(t *testing.T) {
 				}
 				settle()
 				if _, diffs := sum(meters); diffs > len(meters) {
-					t.Errorf("each watcher was told %d times", diffs/len(meters))
+					t.Errorf("each watcher received %d diffs", diffs/len(meters))
 				}
 			})
 		})
@@ -278,7 +278,7 @@ func TestBusyChannelThatEmptiesLeavesNothingBehind(t *testing.T) {
 		}
 		watcher.leave("room")
 		forget(watcher)
-		watcher.join("room", WatchList) // a new channel, which the timer of the old one does not reach
+		watcher.join("room", WatchList) // a new channel, which the timer of the old one does not affect
 		watcher.hears("joined room authenticated seq=0 count=1 [w]")
 		settle()
 		watcher.hears()
@@ -289,7 +289,7 @@ func TestBusyChannelThatEmptiesLeavesNothingBehind(t *testing.T) {
 	})
 }
 
-// find returns the first connection of a user, with an inbox that it shares.
+// find returns the first connection of a user, with its inbox.
 func (w *world) find(user string) *client {
 	w.t.Helper()
 	for _, c := range w.host().conns {

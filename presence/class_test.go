@@ -49,7 +49,7 @@ func TestPatternsPrecedence(t *testing.T) {
 			"anonymous-vip", Authenticated,
 		},
 		{
-			"the built-in rule stays beside patterns",
+			"the built-in rule applies in addition to patterns",
 			Patterns{Anonymous: []string{"lobby-*"}, Authenticated: []string{"vip-*"}},
 			"anonymous1", Anonymous,
 		},
@@ -100,11 +100,11 @@ func TestMatchPattern(t *testing.T) {
 		{"a*b*c", "a-b-b-c", true},
 		{"*a*", "b", false},
 		{"a*", "*", false},
-		{"?", "a", false}, // '*' alone is special
+		{"?", "a", false}, // only '*' is special
 		{"[a]", "a", false},
 		{"\\*", "*", false},
 		{"salle-*", "salle-été", true},
-		{"*é", "\xa9é", true}, // bytes, so it need not be UTF-8
+		{"*é", "\xa9é", true}, // bytes, which may be invalid UTF-8
 	}
 	for _, tt := range tests {
 		if got := matchPattern(tt.pattern, tt.s); got != tt.want {
@@ -113,7 +113,7 @@ func TestMatchPattern(t *testing.T) {
 	}
 }
 
-// matchReference says what a pattern means, in time exponential in the number of stars.
+// matchReference defines what a pattern matches, in time exponential in the number of stars.
 func matchReference(pattern, s string) bool {
 	switch {
 	case pattern == "":
@@ -126,7 +126,7 @@ func matchReference(pattern, s string) bool {
 
 func TestMatchPatternAgreesWithTheReference(t *testing.T) {
 	texts := []string{""}
-	for start := 0; len(texts[start]) < 6; start++ { // every text of a, b and * with up to 6 bytes
+	for start := 0; len(texts[start]) < 6; start++ { // every text of a, b and * of up to 6 bytes
 		for _, c := range "ab*" {
 			texts = append(texts, texts[start]+string(c))
 		}
@@ -143,8 +143,8 @@ func TestMatchPatternAgreesWithTheReference(t *testing.T) {
 	}
 }
 
-// A matcher that tries every way to share the text among the stars would not end in a lifetime.
-func TestMatchPatternTakesHostilePatterns(t *testing.T) {
+// A matcher that tries every way to share the text among the stars would not finish in a lifetime.
+func TestMatchPatternIsFastOnHostilePatterns(t *testing.T) {
 	text := strings.Repeat("a", 2000)
 	tests := []struct {
 		name, pattern string
@@ -175,7 +175,7 @@ func FuzzMatchPattern(f *testing.F) {
 	f.Add("anonymous*", "anonymousChat")
 	f.Add("*\xff", "\xfe\xff")
 	f.Fuzz(func(t *testing.T, pattern, s string) {
-		// The reference is exponential, so it gets small inputs; the others must at least come back.
+		// The reference is exponential, so it gets small inputs; the others must at least return.
 		got := matchPattern(pattern, s)
 		if len(pattern) > 12 || len(s) > 16 {
 			return

@@ -7,7 +7,7 @@ import (
 	"testing"
 )
 
-// desk is a Classifier that waits for the test: every question is handed over, and waits for its answer.
+// desk is a Classifier whose answers come from the test.
 type desk struct {
 	questions chan string
 	answers   chan verdict
@@ -26,7 +26,7 @@ func (d *desk) Classify(_ HostName, channel string) (Class, error) {
 	return v.class, v.err
 }
 
-// joining starts a join and returns what will tell its outcome, once the classifier has been asked.
+// joining starts a join. It returns a channel for its error after the classifier was asked.
 func (d *desk) joining(c *client, channel string) <-chan error {
 	done := make(chan error, 1)
 	go func() { done <- c.Join(channel, WatchList, "") }()
@@ -92,7 +92,7 @@ func TestClassifierErrorRefusesAndLeavesNothing(t *testing.T) {
 	c.hears("joined room anonymous seq=0 count=1")
 }
 
-// The lock is not held while a classifier is asked, so it may use the package and need not be quick.
+// The lock is not held while a classifier runs, so it may use the package and may be slow.
 func TestClassifierMayUseTheHost(t *testing.T) {
 	var w *world
 	w = newWorld(t, &Rules{Classifier: classifierFunc(func(channel string) (Class, error) {
@@ -156,7 +156,7 @@ func TestTwoActivateTheSameChannelAtOnce(t *testing.T) {
 	wantLines(t, w.channels(PerConnection), "room [a b]")
 }
 
-// The channel is active by then, so the failure of the second question does not matter.
+// The channel is active by then, so a failure to classify it again does not matter.
 func TestSecondActivationThatFailsJoinsWhatIsActive(t *testing.T) {
 	d := newDesk()
 	w := newWorld(t, &Rules{Classifier: d})
@@ -164,7 +164,7 @@ func TestSecondActivationThatFailsJoinsWhatIsActive(t *testing.T) {
 	one, two := d.joining(first, "room"), d.joining(second, "room")
 	d.answers <- verdict{class: Class{Kind: Authenticated}}
 	var err error
-	select { // either of the two questions got the answer
+	select { // either question got the answer
 	case err = <-one:
 	case err = <-two:
 	}

@@ -12,7 +12,7 @@ import (
 	"time"
 )
 
-// worker is one goroutine with a few connections, which does at random what clients do.
+// worker is a goroutine with a few connections that randomly do what clients do.
 type worker struct {
 	w       *world
 	rng     *rand.Rand
@@ -42,10 +42,10 @@ func (k *worker) connectAs(user string) error {
 	return nil
 }
 
-// refusals are what a good name can be refused with.
+// refusals are the errors of a join with a good name.
 var refusals = []error{ErrLoginRequired, ErrDenied, ErrUnavailable, ErrTooManyChannels}
 
-// step returns what must not happen.
+// step returns an error for what must not happen.
 func (k *worker) step() error {
 	if len(k.clients) < 4 {
 		return k.connect()
@@ -80,8 +80,8 @@ func (k *worker) step() error {
 	return nil
 }
 
-// Many goroutines at once, with reloads and listings between: no connection gets a frame that does not follow, and in
-// the end every view is what the host lists.
+// Many goroutines run at once, with reloads and listings: each frame follows from the frames before
+// it, and in the end every view is equal to the listing.
 func TestHostUnderConcurrentUse(t *testing.T) {
 	for seed := range uint64(4) {
 		synctest.Test(t, func(t *testing.T) {
@@ -99,8 +99,8 @@ func TestHostUnderConcurrentUse(t *testing.T) {
 	}
 }
 
-// runWorkers returns when all is done and everything has been told. The last worker did nothing but watch the crowd,
-// so that it is a busy channel.
+// runWorkers returns when all work is done and flushed. The last worker only watches the crowd
+// channel, so that it is busy.
 func runWorkers(t *testing.T, seed uint64) []*worker {
 	m := newModel(t, seed, 0) // for its rules
 	w := m.w
@@ -170,7 +170,7 @@ func runWorkers(t *testing.T, seed uint64) []*worker {
 	return workers
 }
 
-// checkViews compares what clients were told with the listings.
+// checkViews compares the views of clients with the listings.
 func checkViews(t *testing.T, workers []*worker) {
 	h := workers[0].w.host()
 	listeners := make(map[string]int)

@@ -123,7 +123,7 @@ func TestBadChannelNames(t *testing.T) {
 	c := w.connect("a")
 	tests := []struct {
 		name, channel string
-		want          error // nil: it can be joined
+		want          error // nil if it can be joined
 	}{
 		{"empty", "", ErrBadChannel},
 		{"longest", strings.Repeat("a", 16), nil},
@@ -178,19 +178,19 @@ func TestChannelLimit(t *testing.T) {
 	other.join("three", WatchNone)
 	forget(c)
 
-	for _, channel := range []string{"three", "four"} { // active and not
+	for _, channel := range []string{"three", "four"} { // one is active, one is not
 		if err := c.Join(channel, WatchNone, ""); !errors.Is(err, ErrTooManyChannels) {
 			t.Errorf("join %q: %v", channel, err)
 		}
 	}
 	c.hears()
-	c.join("one", WatchList) // again is not more
+	c.join("one", WatchList) // joining again does not count
 	c.leave("one")
 	c.join("three", WatchNone)
 	wantLines(t, w.channels(PerUser), "three [a b]", "two [a]")
 }
 
-// Only a channel that is not active counts against the limit of the host, whoever joins it.
+// Only a channel that is not active counts against the limit of the host.
 func TestHostChannelLimit(t *testing.T) {
 	w := newWorld(t, &Rules{MaxHostChannels: 2})
 	c, other := w.connect("a"), w.connect("b")
@@ -213,7 +213,7 @@ func TestHostChannelLimit(t *testing.T) {
 	other.join("three", WatchNone)
 	wantLines(t, w.channels(PerUser), "three [b]", "two [a b]")
 
-	w.host().SetRules(&Rules{MaxHostChannels: 1}) // takes nobody out
+	w.host().SetRules(&Rules{MaxHostChannels: 1}) // removes no channel
 	wantLines(t, w.channels(PerUser), "three [b]", "two [a b]")
 	name, err := ParseHostName("other.example.com")
 	if err != nil {
@@ -228,7 +228,8 @@ func TestHostChannelLimit(t *testing.T) {
 	}
 }
 
-// The classifier is asked without the lock, and others join meanwhile: the limit holds at the moment of joining.
+// The classifier runs without the lock, and others join meanwhile: the limit applies at the moment
+// of joining.
 func TestHostChannelLimitWhileTheClassifierIsAsked(t *testing.T) {
 	var w *world
 	var other *client
@@ -282,7 +283,7 @@ func TestWhoMayJoin(t *testing.T) {
 	anonymous, user := w.connect(""), w.connect("a")
 	tests := []struct {
 		channel        string
-		anonymous, may error // what an anonymous connection and a user get
+		anonymous, may error // errors of an anonymous connection and of a user
 	}{
 		{"open", nil, nil},
 		{"staff", ErrLoginRequired, nil},
@@ -290,13 +291,13 @@ func TestWhoMayJoin(t *testing.T) {
 		{"closed", ErrDenied, ErrDenied},
 		{"closed staff", ErrDenied, ErrDenied},
 		{"denied only", ErrDenied, ErrDenied},
-		// A classifier that says nothing usable must not open the channel to everyone.
+		// A classifier without a usable answer must not open the channel to everyone.
 		{"without a kind", ErrUnavailable, ErrUnavailable},
 		{"private by rule", ErrUnavailable, ErrUnavailable},
 	}
 	for _, tt := range tests {
 		t.Run(tt.channel, func(t *testing.T) {
-			for range 2 { // in the second round the channel is active already
+			for range 2 { // in the second round, the channel is already active
 				for _, try := range []struct {
 					c    *client
 					want error
@@ -316,7 +317,7 @@ func TestWhoMayJoin(t *testing.T) {
 	wantLines(t, w.channels(PerUser), "counted 1", "open 2", "staff [a]")
 }
 
-func TestCloseTakesTheConnectionOutOfEverything(t *testing.T) {
+func TestCloseRemovesTheConnectionEverywhere(t *testing.T) {
 	w := newWorld(t, &Rules{})
 	watcher, c := w.connect("w"), w.connect("a")
 	for _, channel := range []string{"one", "two"} {

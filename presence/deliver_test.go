@@ -10,11 +10,11 @@ import (
 	"testing/synctest"
 )
 
-// lock is an Outbox that takes frames always, and whose Flush waits while it is shut.
+// lock is an Outbox that accepts all frames, and whose Flush can block.
 type lock struct {
 	inbox
-	gate    chan struct{} // nil: open
-	batches []int         // frames in each batch
+	gate    chan struct{} // Flush blocks until it is closed; if nil, Flush does not block
+	batches []int         // number of frames in each batch
 }
 
 func (l *lock) Queue(frames []byte, n int) bool {
@@ -29,7 +29,7 @@ func (l *lock) Flush() {
 	}
 }
 
-// locked connects a client with such an outbox.
+// locked connects a client with a lock.
 func (w *world) locked(user string) (*client, *lock) {
 	w.t.Helper()
 	l := &lock{inbox: inbox{tape: w.tape}}
@@ -40,7 +40,7 @@ func (w *world) locked(user string) (*client, *lock) {
 	return &client{Conn: c, t: w.t, in: &l.inbox}, l
 }
 
-// idle checks that nothing of a delivery is left.
+// idle checks that no delivery is left.
 func (w *world) idle() {
 	w.t.Helper()
 	synctest.Wait()
@@ -57,7 +57,7 @@ func (w *world) idle() {
 	}
 }
 
-func TestMessagesSentDuringAWriteGoOutInOne(t *testing.T) {
+func TestMessagesSentDuringAWriteAreOneBatch(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		w := newWorld(t, &Rules{})
 		ann, l := w.locked("ann")
@@ -85,7 +85,7 @@ func TestBatchesAreCutBetweenFrames(t *testing.T) {
 	for _, tt := range []struct {
 		name   string
 		frames []int
-		want   string // of each batch, its frames and bytes
+		want   string // frames and bytes of each batch
 	}{
 		{"one", []int{10}, "[1:10]"},
 		{"as many as fit", []int{batchSize - 10, 10, 1}, fmt.Sprintf("[2:%d 1:1]", batchSize)},
@@ -110,8 +110,8 @@ func TestBatchesAreCutBetweenFrames(t *testing.T) {
 	}
 }
 
-// A frame can be a part of something larger that belongs to the encoder.
-func TestJoiningFramesWritesToNobodyElsesMemory(t *testing.T) {
+// A frame can be part of a larger slice that belongs to the encoder.
+func TestJoiningFramesKeepsMemoryOfTheEncoder(t *testing.T) {
 	memory := []byte("frame others")
 	var o outgoing
 	o.add(memory[:5])
@@ -121,14 +121,14 @@ func TestJoiningFramesWritesToNobodyElsesMemory(t *testing.T) {
 	}
 }
 
-// wide is a tape whose frames of messages are as long as these.
+// wide is a tape whose frames are as long as their messages.
 type wide struct{ *tape }
 
 func (e wide) Message(channel string, from Source, message []byte) []byte {
 	return append(e.tape.Message(channel, from, message), message...)
 }
 
-func TestWhoSendsFasterThanIsWrittenIsRefused(t *testing.T) {
+func TestMessagesFasterThanWritesAreRefused(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		w, relay := newWorld(t, &Rules{}), new(wires)
 		w.reg = NewRegistry(wide{w.tape})
@@ -150,7 +150,7 @@ func TestWhoSendsFasterThanIsWrittenIsRefused(t *testing.T) {
 			synctest.Wait() // the first one is being written
 		}
 		if want := 1 + maxPending/len(message); accepted != want {
-			t.Errorf("%d messages are taken, want %d", accepted, want)
+			t.Errorf("%d messages are accepted, want %d", accepted, want)
 		}
 		if err := w.reg.Send(w.name, []string{"hall", "room"}, message); !errors.Is(err, ErrBusy) {
 			t.Errorf("the backend: %v", err)
@@ -165,7 +165,7 @@ func TestWhoSendsFasterThanIsWrittenIsRefused(t *testing.T) {
 			t.Errorf("prepared for another channel: %v", err)
 		}
 		if len(relay.sent) != accepted {
-			t.Errorf("the relay was given %d messages", len(relay.sent))
+			t.Errorf("the relay received %d messages", len(relay.sent))
 		}
 		if err := w.reg.Pods().Deliver(w.name, []string{"room", "hall"}, Source{}, message); !errors.Is(err, ErrBusy) {
 			t.Errorf("another pod: %v", err)
@@ -217,7 +217,7 @@ func TestLeavingDuringADelivery(t *testing.T) {
 		forget(rest...)
 		l.gate = make(chan struct{})
 		first.send("{1}", "room")
-		// Those of the first step have it, and the first one is being written to.
+		// The listeners of the first step have queued it, and the first one is being written to.
 		last := rest[len(rest)-1]
 		last.hears()
 		rest[0].hears("message room first: {1}")
@@ -238,7 +238,7 @@ func TestLeavingDuringADelivery(t *testing.T) {
 		rest[roundStep].hears("message room first: {1}")
 		gone.hears()
 		again.hears()
-		fresh.hears() // it was sent before
+		fresh.hears() // the message was sent before the join
 		closed.hears()
 		w.idle()
 
@@ -274,7 +274,7 @@ func TestChannelThatEndsDropsWhatIsPending(t *testing.T) {
 	})
 }
 
-// A message is before or after what is told of presence, the same for all who watch.
+// The order of messages and presence frames is the same for all watchers.
 func TestMessagesAndPresenceFramesHaveOneOrder(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		w := newWorld(t, &Rules{})
@@ -295,8 +295,8 @@ func TestMessagesAndPresenceFramesHaveOneOrder(t *testing.T) {
 	})
 }
 
-// Whoever comes and goes meanwhile: each listener gets messages of each sender in their order, none twice, and those who
-// stay get all.
+// While others come and go, each listener receives the messages of each sender in order and at most
+// once, and listeners that stay receive all.
 func TestManySendersKeepTheirOrder(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		w := newWorld(t, &Rules{})
@@ -334,7 +334,7 @@ func TestManySendersKeepTheirOrder(t *testing.T) {
 	})
 }
 
-// inOrder counts messages, and checks that each sender's numbers grow.
+// inOrder counts messages, and checks that the numbers of each sender grow by one.
 func inOrder(t *testing.T, tp *tape, frames [][]byte) (n int) {
 	t.Helper()
 	next := make(map[string]int)

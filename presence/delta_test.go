@@ -8,14 +8,14 @@ import (
 	"testing"
 )
 
-// mute is the part of a Relay that carries messages, and carries none.
+// mute is the part of a Relay that sends messages. It sends none.
 type mute struct{}
 
 func (mute) Opened(HostName)                               {}
 func (mute) Closed(HostName)                               {}
 func (mute) Send(HostName, []string, Source, []byte) error { return nil }
 
-// notes is a Relay that keeps what it is told of channels.
+// notes is a Relay that records its calls about channels.
 type notes struct {
 	mute
 	mu    sync.Mutex
@@ -32,18 +32,18 @@ func (n *notes) Changed(_ HostName, channel string)   { n.add("changed", channel
 func (n *notes) Watched(_ HostName, channel string)   { n.add("watched", channel) }
 func (n *notes) Unwatched(_ HostName, channel string) { n.add("unwatched", channel) }
 
-// wants compares what the relay was told since the last look.
+// wants compares the calls since the last wants.
 func (n *notes) wants(t testing.TB, want ...string) {
 	t.Helper()
 	n.mu.Lock()
 	defer n.mu.Unlock()
 	if !slices.Equal(n.lines, want) {
-		t.Errorf("the relay was told:\n  got  %q\n  want %q", n.lines, want)
+		t.Errorf("calls of the relay:\n  got  %q\n  want %q", n.lines, want)
 	}
 	n.lines = nil
 }
 
-// newRelayed makes a world with a relay.
+// newRelayed returns a world with a relay.
 func newRelayed(t testing.TB, rules *Rules) (*world, *notes) {
 	t.Helper()
 	w, relay := newWorld(t, rules), new(notes)
@@ -51,7 +51,7 @@ func newRelayed(t testing.TB, rules *Rules) (*world, *notes) {
 	return w, relay
 }
 
-// deltaText writes a delta as "full +a<a@x> -b -c? conns=1 lost=1", with '?' for who was lost.
+// deltaText formats a delta as "full +a<a@x> -b -c? conns=1 lost=1". '?' marks a lost user.
 func deltaText(d Delta) string {
 	var words []string
 	for _, m := range d.Joined {
@@ -75,7 +75,7 @@ func deltaText(d Delta) string {
 	return strings.Join(words, " ")
 }
 
-// changes returns the changes of the room as text, "" for none.
+// changes returns the changes of the room as text, or "".
 func (w *world) changes() string {
 	if d, ok := w.reg.Pods().Changes(w.name, "room"); ok {
 		return deltaText(d)
@@ -83,8 +83,9 @@ func (w *world) changes() string {
 	return ""
 }
 
-func TestChangesTellWhatHappenedSinceTheLast(t *testing.T) {
-	// Each has a, who is logged in and in the room, and b, who is logged in; what was before is told.
+func TestChangesSinceTheLastCall(t *testing.T) {
+	// In each case, a is logged in and in the room, and b is logged in. Earlier changes have been
+	// fetched.
 	tests := []struct {
 		name string
 		do   func(w *world, a, b *client)
@@ -206,7 +207,7 @@ func TestChangesOfAnonymousChannelsAreNumbers(t *testing.T) {
 	}
 }
 
-func TestStateIsWhatChangesGoOnFrom(t *testing.T) {
+func TestStatePrecedesChanges(t *testing.T) {
 	w, _ := newRelayed(t, &Rules{})
 	state := func(want string) uint64 {
 		t.Helper()
@@ -228,7 +229,7 @@ func TestStateIsWhatChangesGoOnFrom(t *testing.T) {
 		if !ok || d.Base != base {
 			t.Errorf("changes %+v, %v; want base %d", d, ok, base)
 		}
-		// The clock is that of all channels.
+		// All channels share the clock.
 		z := w.connect("z")
 		z.join("other", WatchNone)
 		if other, ok := w.reg.Pods().Changes(w.name, "other"); !ok || other.Clock <= d.Clock {
@@ -240,7 +241,7 @@ func TestStateIsWhatChangesGoOnFrom(t *testing.T) {
 	none := state("conns=0")
 	a := w.connect("a<a@x>")
 	if clock := state("conns=0"); clock != none || clock == 0 {
-		t.Errorf("nobody is there at clock %d and %d", none, clock)
+		t.Errorf("clocks %d and %d of an empty part", none, clock)
 	}
 	a.join("room", WatchNone)
 	fresh := state("+a<a@x> conns=1")

@@ -8,7 +8,7 @@ import (
 	"time"
 )
 
-// whole makes a delta that holds everything: users, written as in parseUser, and connections.
+// whole returns a delta that has the whole part: users, written as in parseUser, and connections.
 func whole(clock uint64, conns int, users ...string) Delta {
 	d := Delta{Clock: clock, Conns: conns}
 	for _, user := range users {
@@ -17,7 +17,7 @@ func whole(clock uint64, conns int, users ...string) Delta {
 	return d
 }
 
-// after makes a delta of it that follows another.
+// after returns d as a delta that follows another.
 func (d Delta) after(base uint64, left ...string) Delta {
 	d.Base = base
 	for _, id := range left {
@@ -27,7 +27,7 @@ func (d Delta) after(base uint64, left ...string) Delta {
 	return d
 }
 
-// merge merges what a pod has of the room, with a certain end.
+// merge merges a pod's delta for the room and checks the result.
 func (w *world) merge(pod string, d Delta, want MergeResult) {
 	w.t.Helper()
 	if got := w.reg.Pods().MergeDelta(w.name, "room", pod, d); got != want {
@@ -35,7 +35,7 @@ func (w *world) merge(pod string, d Delta, want MergeResult) {
 	}
 }
 
-// watching makes a world with a relay and a watcher w of the room, who was answered.
+// watching returns a world with a relay and a watcher w of the room, whose join was answered.
 func watching(t testing.TB, rules *Rules) (*world, *client, *notes) {
 	t.Helper()
 	w, relay := newRelayed(t, rules)
@@ -57,7 +57,7 @@ func TestMergeIsSeenByWatchers(t *testing.T) {
 	}{
 		{"a user elsewhere", func(w *world) { w.merge("p", whole(5, 1, "a<a@x>"), Merged) }, []string{"+a<a@x>"}},
 		{"a user who is here too", func(w *world) { w.merge("p", whole(5, 1, "w"), Merged) }, nil},
-		{"nobody", func(w *world) { w.merge("p", whole(5, 0), Merged) }, nil},
+		{"an empty part", func(w *world) { w.merge("p", whole(5, 0), Merged) }, nil},
 		{"the same again", func(w *world) {
 			w.merge("p", whole(5, 1, "a"), Merged)
 			w.merge("p", whole(5, 1, "b"), Stale)
@@ -73,7 +73,7 @@ func TestMergeIsSeenByWatchers(t *testing.T) {
 			w.merge("p", whole(7, 1, "b").after(6, "a"), Gap)
 			w.merge("q", whole(7, 1, "b").after(6), Gap)
 		}, []string{"+a"}},
-		{"everything anew", func(w *world) {
+		{"the whole part again", func(w *world) {
 			w.merge("p", whole(5, 2, "a", "b"), Merged)
 			w.merge("p", whole(9, 2, "b", "c"), Merged)
 		}, []string{"+a +b", "+c -a"}},
@@ -96,7 +96,7 @@ func TestMergeIsSeenByWatchers(t *testing.T) {
 		{"here, elsewhere, and here no longer", func(w *world) {
 			c := w.connect("a<1@x>")
 			c.join("room", WatchNone)
-			w.merge("p", whole(5, 1, "a<2@x>"), Merged) // learned long ago
+			w.merge("p", whole(5, 1, "a<2@x>"), Merged) // an old time
 			c.leave("room")
 			w.connect("a<3@x>")
 			w.merge("p", whole(6, 0).after(5, "a"), Merged)
@@ -121,11 +121,11 @@ func TestMergeIsSeenByWatchers(t *testing.T) {
 		}, []string{"+a<1@x>", "~a<2@x>"}},
 		{"what makes no sense", func(w *world) {
 			w.merge("p", Delta{Clock: 1, Conns: -5, Lost: -7}, Merged)
-			w.merge("p", whole(2, 1<<40, "a", "a").after(1, "a", "nobody"), Merged)
+			w.merge("p", whole(2, 1<<40, "a", "a").after(1, "a", "stranger"), Merged)
 			w.merge("p", whole(3, 0).after(2, "a", "a"), Merged)
 			w.merge("p", Delta{Clock: 4, Base: 3, Lost: 1 << 40}, Merged)
 		}, []string{"+a", "-a"}},
-		{"a channel that nobody watches", func(w *world) {
+		{"a channel without watchers", func(w *world) {
 			if got := w.reg.Pods().MergeDelta(w.name, "other", "p", whole(5, 1, "a")); got != Unwanted {
 				t.Errorf("a channel that is not active: %d", got)
 			}
@@ -154,7 +154,7 @@ func TestMergeIsSeenByWatchers(t *testing.T) {
 		t.Run(tt.name, func(t *testing.T) {
 			w, watcher, _ := watching(t, &Rules{})
 			tt.do(w)
-			got := told(watcher)
+			got := diffTexts(watcher)
 			for i, line := range got {
 				got[i] = strings.TrimPrefix(strings.TrimPrefix(line, "presence room"), " ")
 			}
@@ -194,7 +194,7 @@ func TestClockIsThatOfTheLastMerge(t *testing.T) {
 	w.merge("p", whole(5, 1, "a"), Merged)
 	clock(5)
 	w.merge("p", whole(6, 0).after(5, "a"), Merged)
-	clock(0) // nobody is there
+	clock(0) // the part is empty
 	w.merge("p", whole(7, 1).after(6), Merged)
 	clock(7)
 	w.reg.Pods().Forget("p")
@@ -204,13 +204,13 @@ func TestClockIsThatOfTheLastMerge(t *testing.T) {
 	clock(0)
 }
 
-// An absence over several pods: lost, unless it is said otherwise.
+// A grace period across pods: users are lost, unless the delta says that they left.
 func TestGraceOverPods(t *testing.T) {
 	tests := []struct {
 		name string
 		do   func(w *world)
-		want []string // within the grace, after "a" on pod p was told
-		last []string // after it
+		want []string // frames within the grace period, after "a" was flushed on pod p
+		last []string // frames after it
 	}{
 		{"lost", func(w *world) { w.merge("p", whole(6, 0).after(5, "a?"), Merged) }, nil, []string{"-a"}},
 		{"left", func(w *world) { w.merge("p", whole(6, 0).after(5, "a"), Merged) }, []string{"-a"}, nil},
@@ -250,7 +250,7 @@ func TestGraceOverPods(t *testing.T) {
 				w.merge("p", whole(5, 1, "a"), Merged)
 				forget(watcher)
 				lines := func() []string {
-					got := told(watcher)
+					got := diffTexts(watcher)
 					for i, line := range got {
 						got[i] = strings.TrimPrefix(line, "presence room ")
 					}
@@ -273,8 +273,8 @@ func TestGraceOfCountsOverPods(t *testing.T) {
 	lost := func(d Delta, n int) Delta { d.Lost = n; return d }
 	tests := []struct {
 		name  string
-		delta Delta // of p, which had 10 connections; there is one here
-		want  []int // counts within the grace
+		delta Delta // delta of p, which had 10 connections; this pod has one
+		want  []int // counts within the grace period
 		last  []int
 	}{
 		{"some lost", lost(whole(6, 7).after(5), 3), nil, []int{8}},

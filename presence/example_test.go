@@ -9,7 +9,7 @@ import (
 	"github.com/rollcall-gateway/rollcall/presence"
 )
 
-// lines is an Encoder of lines for people; a real one writes what the clients' protocol says.
+// lines is an Encoder of lines for people. A real one encodes the protocol of the clients.
 type lines struct{}
 
 func (lines) Members(users []presence.User) []byte { return fmt.Append(nil, users) }
@@ -42,7 +42,7 @@ func (lines) AppendPrivate(b []byte, id presence.ID, u *presence.User, _ bool) [
 	return fmt.Appendln(b, id, u)
 }
 
-// screen is an Outbox that prints; a real one queues frames for a socket.
+// screen is an Outbox that prints. A real one queues frames for a socket.
 type screen string
 
 func (s screen) Push(frame []byte) { fmt.Printf("%s < %s\n", string(s), frame) }
@@ -51,7 +51,7 @@ func (s screen) Queue(frames []byte, _ int) bool { s.Push(frames); return false 
 
 func (s screen) Flush() {}
 
-// connect is what a handler does with a new socket.
+// connect does what a handler does with a new socket.
 func connect(r *presence.Registry, user *presence.User, screenName screen) *presence.Conn {
 	return connectBy(&presence.Rules{}, r, user, screenName)
 }
@@ -167,7 +167,7 @@ func ExampleHost_Reclassify() {
 	// visitor < left anonymousChat denied
 }
 
-// outgoing is a Relay that remembers which channels have changes; a real one sends them.
+// outgoing is a Relay that records which channels have changes. A real one sends them.
 type outgoing struct{ channels []string }
 
 func (*outgoing) Opened(presence.HostName)            {}
@@ -181,8 +181,8 @@ func (o *outgoing) Changed(_ presence.HostName, channel string) {
 	o.channels = append(o.channels, channel)
 }
 
-// Two pods have a user each in one channel. What changed on the second is merged on the first, whose
-// watcher sees both users.
+// Two pods have a user each in one channel. The change on the second pod is merged on the first,
+// whose watcher sees both users.
 func ExamplePods() {
 	first, second := presence.NewRegistry(lines{}), presence.NewRegistry(lines{})
 	first.Pods().SetRelay(new(outgoing))
@@ -193,7 +193,7 @@ func ExamplePods() {
 	if err := ann.Join("salesRoom", presence.WatchList, ""); err != nil {
 		log.Fatal(err)
 	}
-	first.Pods().Ready(ann.Host(), "salesRoom") // the second pod had nothing yet
+	first.Pods().Ready(ann.Host(), "salesRoom") // the second pod had no listener yet
 
 	bob := connect(second, &presence.User{ID: "bob"}, "bob")
 	if err := bob.Join("salesRoom", presence.WatchNone, ""); err != nil {

@@ -8,7 +8,7 @@ import (
 
 const testGrace = 3 * time.Second
 
-// graced makes a room with a grace and a watcher w.
+// graced returns a room with a grace period and a watcher w.
 func graced(t *testing.T, class Class) (*world, *client) {
 	w := newWorld(t, &Rules{Classifier: classes{"room": class}, Grace: testGrace})
 	watcher := w.connect("w")
@@ -16,13 +16,13 @@ func graced(t *testing.T, class Class) (*world, *client) {
 	return w, watcher
 }
 
-// pass lets time pass.
+// pass waits for d, and for what happens then.
 func pass(d time.Duration) {
 	time.Sleep(d)
 	synctest.Wait()
 }
 
-func TestGraceHidesWhoIsBackSoon(t *testing.T) {
+func TestGraceHidesShortAbsences(t *testing.T) {
 	rejoin := func(w *world, user string) *client {
 		c := w.connect(user)
 		c.join("room", WatchNone)
@@ -31,8 +31,8 @@ func TestGraceHidesWhoIsBackSoon(t *testing.T) {
 	tests := []struct {
 		name string
 		do   func(w *world, a *client) // a is in the room
-		want []string                  // what the watcher hears within the grace
-		last []string                  // and when it is over
+		want []string                  // frames that the watcher receives within the grace period
+		last []string                  // frames after it
 	}{
 		{"lost", func(_ *world, a *client) { a.Close() }, nil, []string{"presence room -a<a@x>"}},
 		{"left", func(_ *world, a *client) { a.leave("room") }, []string{"presence room -a<a@x>"}, nil},
@@ -53,7 +53,7 @@ func TestGraceHidesWhoIsBackSoon(t *testing.T) {
 			a.Close()
 			c.leave("room")
 		}, []string{"presence room -a<a@x>"}, nil},
-		{"lost by nobody's grace", func(w *world, a *client) {
+		{"lost without a grace period", func(w *world, a *client) {
 			w.host().SetRules(rulesOf(classes{}))
 			a.Close()
 		}, []string{"presence room -a<a@x>"}, nil},
@@ -84,15 +84,15 @@ func TestGraceHidesWhoIsBackSoon(t *testing.T) {
 				forget(watcher)
 				tt.do(w, a)
 				pass(testGrace - 1)
-				wantLines(t, told(watcher), tt.want...)
+				wantLines(t, diffTexts(watcher), tt.want...)
 				pass(1 + testGrace)
-				wantLines(t, told(watcher), tt.last...)
+				wantLines(t, diffTexts(watcher), tt.last...)
 			})
 		})
 	}
 }
 
-// What is listed is the truth of the moment, and a snapshot is what diffs go on from.
+// A listing shows the present, and a snapshot is the base of later diffs.
 func TestGraceIsInFramesOnly(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		w, watcher := graced(t, Class{Kind: Authenticated})
@@ -168,7 +168,7 @@ func TestGraceOfCounts(t *testing.T) {
 	}
 }
 
-// Each lost one goes on counting for its own time, as far as it is to be told from the others.
+// Each lost connection counts for its own grace period, to within lossWindow.
 func TestGraceOfCountsEndsOneByOne(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		w, watcher := graced(t, Class{Kind: Anonymous})
@@ -184,8 +184,8 @@ func TestGraceOfCountsEndsOneByOne(t *testing.T) {
 		clients[2].Close()
 		w.host().SetRules(&Rules{Classifier: classes{"room": {Kind: Anonymous}}, Grace: time.Second})
 		pass(time.Second / 2)
-		clients[3].Close()                    // is over first
-		w.connect("").join("room", WatchNone) // for the first
+		clients[3].Close()                    // ends first
+		w.connect("").join("room", WatchNone) // replaces the first
 		watcher.hears()
 		pass(time.Second)
 		watcher.hears("presence room seq=6 count=5")
@@ -215,7 +215,7 @@ func TestGraceEndsInTheOrderOfTime(t *testing.T) {
 		lost["b"].Close()
 		lost["c"].Close()
 		w.host().SetRules(&Rules{Grace: time.Second})
-		lost["d"].Close() // is over before the others
+		lost["d"].Close() // ends before the others
 		lost["e"].leave("room")
 		w.connect("b").join("room", WatchNone)
 		watcher.hears("presence room seq=6 count=5 -e")
@@ -246,15 +246,15 @@ func TestGraceNeedsAWatcher(t *testing.T) {
 			forget(watcher)
 			watcher.join("room", WatchCount)
 			pass(2 * testGrace)
-			if got := told(watcher); len(got) != 1 {
+			if got := diffTexts(watcher); len(got) != 1 {
 				t.Errorf("%v: heard %q, want the answer alone", class.Kind, got)
 			}
 		}
 	})
 }
 
-// One who came and was lost before watchers were told was never there.
-func TestGraceIsForThoseWhoWereTold(t *testing.T) {
+// A user who came and was lost before a flush was never shown.
+func TestGraceIsOnlyForShownUsers(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		w, watcher, _ := busy(t)
 		w.host().SetRules(&Rules{Grace: testGrace})
@@ -266,7 +266,7 @@ func TestGraceIsForThoseWhoWereTold(t *testing.T) {
 		watcher.hears()
 		pass(testGrace)
 		settle()
-		if got := told(watcher); len(got) != 1 || got[0] != "presence room -opener<o@x>" {
+		if got := diffTexts(watcher); len(got) != 1 || got[0] != "presence room -opener<o@x>" {
 			t.Errorf("heard %q", got)
 		}
 	})

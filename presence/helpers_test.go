@@ -9,16 +9,17 @@ import (
 	"testing"
 )
 
-// tape is an Encoder whose frames are places on a list, so that tests look at values and not at bytes.
+// tape is an Encoder whose frames are indexes into a list, so that tests compare values and not
+// bytes.
 type tape struct {
 	mu     sync.Mutex
 	values []any // []User, Joined, Diff, left or sent
 }
 
-// left is what Encoder.Left was given.
+// left has the arguments of Encoder.Left.
 type left struct{ ref, channel, reason string }
 
-// Members makes every other list long enough for a channel to keep.
+// Members makes every second list long enough for a channel to keep.
 func (tp *tape) Members(users []User) []byte {
 	b := tp.put(users)
 	if b[7]%2 == 0 {
@@ -33,7 +34,7 @@ func (tp *tape) Left(ref, channel string, reason Reason) []byte {
 	return tp.put(left{ref, channel, string(reason)})
 }
 
-// sent is what Encoder.Message was given, with the sender's ID or "(backend)".
+// sent has the arguments of Encoder.Message, with the sender's ID or "(backend)".
 type sent struct{ channel, from, message string }
 
 func (tp *tape) Message(channel string, from Source, message []byte) []byte {
@@ -47,7 +48,7 @@ func (tp *tape) Message(channel string, from Source, message []byte) []byte {
 	return tp.put(s)
 }
 
-// AppendUser writes a listed user for a line that listingText makes of it.
+// AppendUser appends a listed user, for listingText.
 func (tp *tape) AppendUser(b []byte, u *User, first bool) []byte {
 	if !first {
 		b = append(b, ' ')
@@ -59,7 +60,7 @@ func (tp *tape) AppendUser(b []byte, u *User, first bool) []byte {
 	return b
 }
 
-// AppendPrivate writes a line of its own.
+// AppendPrivate appends a line.
 func (tp *tape) AppendPrivate(b []byte, id ID, u *User, first bool) []byte {
 	if !first {
 		b = append(b, '\n')
@@ -84,7 +85,7 @@ func (tp *tape) get(frame []byte) any {
 	return tp.values[binary.BigEndian.Uint64(frame)]
 }
 
-// members returns what was encoded into a Joined, and nil when it lists nobody by name.
+// members returns the members in a Joined, or nil if it lists none.
 func (tp *tape) members(j Joined) []User {
 	if j.Members == nil {
 		return nil
@@ -92,7 +93,7 @@ func (tp *tape) members(j Joined) []User {
 	return tp.get(j.Members).([]User)
 }
 
-// text writes a frame as one line, for example "presence room seq=2 count=1 +b -a".
+// text formats a frame as one line, for example "presence room seq=2 count=1 +b -a".
 func (tp *tape) text(frame []byte) string {
 	var b strings.Builder
 	switch v := tp.get(frame).(type) {
@@ -137,7 +138,7 @@ func refText(ref string) string {
 	return "#" + ref
 }
 
-// userTexts writes each user as "id" or "id<email>", sorted.
+// userTexts formats each user as "id" or "id<email>", sorted.
 func userTexts(users []User) []string {
 	texts := make([]string, len(users))
 	for i, u := range users {
@@ -150,7 +151,7 @@ func userTexts(users []User) []string {
 	return texts
 }
 
-// parseUser is the way back from userTexts; "" is nobody.
+// parseUser is the inverse of userTexts; "" is anonymous.
 func parseUser(text string) *User {
 	if text == "" {
 		return nil
@@ -159,14 +160,14 @@ func parseUser(text string) *User {
 	return &User{ID: id, Email: email}
 }
 
-// inbox is an Outbox that keeps what it gets.
+// inbox is an Outbox that keeps its frames.
 type inbox struct {
 	tape   *tape
 	mu     sync.Mutex
 	frames [][]byte
 }
 
-// Queue takes frames apart again: those of a tape are all of one size.
+// Queue splits the frames again: frames of a tape have one size.
 func (in *inbox) Queue(frames []byte, n int) bool {
 	for part := range slices.Chunk(frames, len(frames)/n) {
 		in.Push(part)
@@ -191,7 +192,7 @@ func (in *inbox) take() [][]byte {
 	return frames
 }
 
-// world is a registry with one host to try things on.
+// world is a registry with one host.
 type world struct {
 	t     testing.TB
 	tape  *tape
@@ -218,14 +219,14 @@ func newWorld(t testing.TB, rules *Rules) *world {
 	return &world{t: t, tape: tp, reg: NewRegistry(tp), name: name, rules: rules}
 }
 
-// client is a connection with what it was told.
+// client is a connection with the frames that it has received.
 type client struct {
 	*Conn
 	t  testing.TB
 	in *inbox
 }
 
-// connect connects a user, written as "id" or "id<email>", or with "" an anonymous client.
+// connect connects a user, written as "id" or "id<email>"; "" is anonymous.
 func (w *world) connect(user string) *client {
 	w.t.Helper()
 	in := &inbox{tape: w.tape}
@@ -236,7 +237,7 @@ func (w *world) connect(user string) *client {
 	return &client{Conn: c, t: w.t, in: in}
 }
 
-// host returns the host, which has to have a connection.
+// host returns the host, which must have a connection.
 func (w *world) host() *Host {
 	w.t.Helper()
 	h := w.reg.Host(w.name)
@@ -246,7 +247,7 @@ func (w *world) host() *Host {
 	return h
 }
 
-// channels writes the listing of the channels, without private ones, as sorted lines.
+// channels formats the listing of the channels, without private ones, as sorted lines.
 func (w *world) channels(per Per) []string {
 	w.t.Helper()
 	var lines []string
@@ -259,7 +260,7 @@ func (w *world) channels(per Per) []string {
 	return lines
 }
 
-// listingText writes a listing as "room [a b]" or "room 2".
+// listingText formats a listing as "room [a b]" or "room 2".
 func listingText(l Listing) string {
 	if l.Users != nil {
 		return fmt.Sprintf("%s %s", l.Channel, userTexts(l.Users))
@@ -267,7 +268,7 @@ func listingText(l Listing) string {
 	return fmt.Sprintf("%s %d", l.Channel, l.Count)
 }
 
-// join joins, which has to succeed, and leaves the answer in the inbox.
+// join joins a channel, without an error, and leaves the answer in the inbox.
 func (c *client) join(channel string, watch Watch) {
 	c.t.Helper()
 	if err := c.Join(channel, watch, ""); err != nil {
@@ -299,7 +300,7 @@ func (c *client) heard() []string {
 	return lines
 }
 
-// hears checks the frames since the last look, all of them and in order.
+// hears checks all frames since the last call, in order.
 func (c *client) hears(want ...string) {
 	c.t.Helper()
 	if got := c.heard(); !slices.Equal(got, want) {
@@ -307,7 +308,7 @@ func (c *client) hears(want ...string) {
 	}
 }
 
-// forget drops what the clients were told so far.
+// forget drops the frames that the clients have received.
 func forget(clients ...*client) {
 	for _, c := range clients {
 		c.in.take()
@@ -322,7 +323,7 @@ func wantLines(t testing.TB, got []string, want ...string) {
 	}
 }
 
-// classes is a Classifier by table; a name without an entry is authenticated.
+// classes is a Classifier by table. A name without an entry is authenticated.
 type classes map[string]Class
 
 func (cs classes) Classify(_ HostName, channel string) (Class, error) {
@@ -332,7 +333,7 @@ func (cs classes) Classify(_ HostName, channel string) (Class, error) {
 	return Class{Kind: Authenticated}, nil
 }
 
-// classifierFunc lets a function be a Classifier.
+// classifierFunc is a function as a Classifier.
 type classifierFunc func(channel string) (Class, error)
 
 func (f classifierFunc) Classify(_ HostName, channel string) (Class, error) { return f(channel) }

@@ -96,7 +96,7 @@ func TestParseHostNameRefuses(t *testing.T) {
 
 		{"space", "portal example"},
 		{"leading space", " portal.example"},
-		{"space beside other scripts", "mün chen.example"},
+		{"space next to other scripts", "mün chen.example"},
 		{"NUL", "portal\x00.example"},
 		{"new line", "portal.example\n"},
 		{"slash", "portal.example/x"},
@@ -107,7 +107,7 @@ func TestParseHostNameRefuses(t *testing.T) {
 		{"zero-width joiner out of place", "a\u200db.example"},
 		{"right-to-left label that starts with a digit", "1א.example"},
 		{"invalid UTF-8", "\xff.example"},
-		{"invalid UTF-8 beside other scripts", "ü\xff.example"},
+		{"invalid UTF-8 next to other scripts", "ü\xff.example"},
 		{"surrogate", "\xed\xa0\x80.example"},
 	}
 	for _, tt := range tests {
@@ -120,7 +120,7 @@ func TestParseHostNameRefuses(t *testing.T) {
 	}
 }
 
-// A Host header may be as long as all headers together, and encoding a label takes time with its square.
+// A Host header may be as long as all headers together, and encoding a label takes quadratic time.
 func TestParseHostNameIsQuickOnHugeNames(t *testing.T) {
 	var label strings.Builder
 	for i := range 20_000 {

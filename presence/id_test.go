@@ -24,7 +24,7 @@ func TestIDIsTwentyTwoCharactersOfBase64URL(t *testing.T) {
 }
 
 func TestPrivateChannelNames(t *testing.T) {
-	// 22 characters hold 132 bits, so the last 4 bits have to be 0: A, Q, g and w end an ID.
+	// 22 characters have 132 bits, so the last 4 bits must be 0: an ID ends with A, Q, g or w.
 	canonical := PrivatePrefix + strings.Repeat("A", 21) + "Q"
 	tests := []struct {
 		name, channel string

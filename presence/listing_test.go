@@ -7,8 +7,8 @@ import (
 	"testing"
 )
 
-// salesRoom is a host like the one in the reference text of the endpoints: USER_1 with two tabs, USER_2 with one, and
-// three anonymous connections.
+// salesRoom returns the host of the endpoints' specification: USER_1 with two tabs, USER_2 with
+// one, and three anonymous connections.
 func salesRoom(t *testing.T) *world {
 	w := newWorld(t, rulesOf(classes{
 		"anonymousChat": {Kind: Anonymous},
@@ -83,7 +83,7 @@ func TestChannel(t *testing.T) {
 	logged, anonymous := w.connect("USER_2"), w.connect("")
 	tests := []struct {
 		channel string
-		want    Listing // the zero value: not there
+		want    Listing // zero if the channel is not listed
 	}{
 		{"anonymousChat", Listing{Channel: "anonymousChat", Kind: Anonymous, Count: 3}},
 		{"counted", Listing{Channel: "counted", Kind: Authenticated, Count: 2, CountOnly: true}},
@@ -111,7 +111,7 @@ func TestChannel(t *testing.T) {
 	}
 }
 
-func TestChannelRawAndDeduped(t *testing.T) {
+func TestChannelPerConnectionAndPerUser(t *testing.T) {
 	w := salesRoom(t)
 	for channel, want := range map[string][2]string{
 		"salesRoom": {
@@ -133,7 +133,7 @@ func TestChannelOfAMalformedPrivateName(t *testing.T) {
 	w := newWorld(t, &Rules{})
 	c := w.connect("a")
 	id := c.ID().String()
-	// The last character holds two bits of the ID and four that have to be zero.
+	// The last character has two bits of the ID and four bits that must be zero.
 	last := strings.IndexByte("ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_", id[21])
 	sameBytes := id[:21] + string("ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_"[last+1])
 	for _, text := range []string{
@@ -165,7 +165,7 @@ func TestUsersAndStats(t *testing.T) {
 	}
 }
 
-// What a caller got is its own: a change of presence does not reach into it.
+// A listing belongs to its caller: later changes do not affect it.
 func TestListingsAreCopies(t *testing.T) {
 	w := newWorld(t, &Rules{})
 	w.connect("b").join("room", WatchNone)

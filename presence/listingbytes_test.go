@@ -11,7 +11,7 @@ import (
 	"time"
 )
 
-// lines writes what was encoded by a tape as one line a channel, in its order.
+// lines formats what a tape encoded as one line for each channel.
 func (e Encoded) lines() []string {
 	var lines []string
 	for _, ch := range e.Channels {
@@ -27,7 +27,7 @@ func (e Encoded) lines() []string {
 	return lines
 }
 
-// listedLine is a line of a listing with the users in its order.
+// listedLine formats a listing, with its users in order.
 func listedLine(l Listing) string {
 	if l.Users == nil {
 		return fmt.Sprintf("%s %d", l.Channel, l.Count)
@@ -47,15 +47,15 @@ func listedLines(list []Listing) []string {
 	return lines
 }
 
-// checkEncoded holds that what is encoded is what is listed, to the order of the users, and that every chunk that is kept
-// is what would be encoded now.
+// checkEncoded checks that the encoded listing is the listing, except for the order of users, and
+// that no cached chunk is outdated.
 func (m *model) checkEncoded() {
 	t, h := m.w.t, m.w.reg.Host(m.w.name)
 	if h == nil {
 		return
 	}
 	h.checkChunks(t)
-	if m.rng.IntN(2) == 0 { // otherwise chunks that nobody asked for anew stay
+	if m.rng.IntN(2) == 0 { // otherwise outdated chunks remain in the cache
 		equalLines(t, "channels", h.Encoded().lines(), listedLines(h.Channels(PerUser)))
 	}
 	name := modelChannels[m.rng.IntN(len(modelChannels))]
@@ -83,7 +83,7 @@ func equalLines(t testing.TB, what string, got, want []string) {
 	}
 }
 
-// checkChunks compares all that is kept with what would be encoded now, and the size with what is there.
+// checkChunks compares all cached chunks with new ones, and size with their sum.
 func (h *Host) checkChunks(t testing.TB) {
 	t.Helper()
 	h.mu.Lock()
@@ -130,24 +130,24 @@ func TestEncoded(t *testing.T) {
 		equalLines(t, "channels", w.host().Encoded().lines(), want)
 		equalLines(t, "as listed", listedLines(w.host().Channels(PerUser)), want)
 	}
-	a, b, nobody := w.connect("a<a@x>"), w.connect("b"), w.connect("")
+	a, b, guest := w.connect("a<a@x>"), w.connect("b"), w.connect("")
 	private := func(c *client, who string) string { return c.ID().PrivateChannel() + " " + who }
-	equal(private(a, "[a<a@x>]"), private(b, "[b]"), private(nobody, "1"))
+	equal(private(a, "[a<a@x>]"), private(b, "[b]"), private(guest, "1"))
 	for _, c := range []*client{a, b} {
 		for _, name := range []string{"room", "counted", "hidden", "open"} {
 			c.join(name, WatchNone)
 		}
 	}
-	nobody.join("open", WatchNone)
+	guest.join("open", WatchNone)
 	again := w.connect("a<2@x>")
 	again.join("room", WatchNone)
 	again.join("alone", WatchNone)
 	equal("alone [a<2@x>]", "counted 2", "open 3", "room [a<2@x> b]",
-		private(a, "[a<2@x>]"), private(b, "[b]"), private(nobody, "1"), private(again, "[a<2@x>]"))
+		private(a, "[a<2@x>]"), private(b, "[b]"), private(guest, "1"), private(again, "[a<2@x>]"))
 	a.Close()
-	nobody.authenticate("c")
+	guest.authenticate("c")
 	equal("alone [a<2@x>]", "counted 1", "open 2", "room [a<2@x> b]",
-		private(again, "[a<2@x>]"), private(b, "[b]"), private(nobody, "[c]"))
+		private(again, "[a<2@x>]"), private(b, "[b]"), private(guest, "[c]"))
 
 	for name, want := range map[string][]string{
 		"room": {"room [a<2@x> b]"}, "open": {"open 2"}, "hidden": nil, "nowhere": nil, "": nil, "tab|": nil,
@@ -157,7 +157,7 @@ func TestEncoded(t *testing.T) {
 	}
 }
 
-// A host of more channels than are gathered at once is listed whole.
+// The listing is complete if the host has more channels than a gatherStep.
 func TestEncodedOfManyChannels(t *testing.T) {
 	w := newWorld(t, &Rules{Classifier: classes{"room7": {Kind: Authenticated, Hidden: true}, "room8": {Kind: Anonymous}}})
 	w.audience(2 * chunkLen)
@@ -175,7 +175,7 @@ func TestEncodedOfManyChannels(t *testing.T) {
 		c.join("room9", WatchNone)
 	}
 	var busy sync.WaitGroup
-	busy.Go(func() { // who comes and goes while others get the lock
+	busy.Go(func() { // changes while the lock is released
 		for i := range 500 {
 			name := fmt.Sprintf("room%d", i)
 			_, _ = c.Leave(name, ""), c.Join(name, WatchNone, "")
@@ -200,7 +200,7 @@ func (w *world) audience(n int) []*client {
 	return list
 }
 
-func TestEncodedKeepsWhatDidNotChange(t *testing.T) {
+func TestEncodedReusesUnchangedChunks(t *testing.T) {
 	w := newWorld(t, &Rules{})
 	crowd := w.audience(5 * chunkLen)
 	before, users := w.host().Encoded(), len(crowd)
@@ -221,21 +221,21 @@ func TestEncodedKeepsWhatDidNotChange(t *testing.T) {
 	shared("nothing happened", 5)
 	crowd[chunkLen].authenticate(fmt.Sprintf("user%d<new@x>", chunkLen))
 	shared("another address", 4)
-	crowd[0].leave("room") // the last one takes the place
+	crowd[0].leave("room") // the last one moves to its index
 	users--
 	shared("one left", 3)
 	crowd[0].join("room", WatchNone)
 	users++
 	shared("one came", 4)
 	w.connect("").Close()
-	shared("nobody came", 5)
+	shared("unchanged", 5)
 	w.host().SetRules(&Rules{Classifier: classes{"room": {Kind: Authenticated, Hidden: true}}})
 	if hidden := w.host().Encoded(); len(hidden.Channels) != 0 {
 		t.Errorf("hidden: %+v", hidden.Channels)
 	}
 }
 
-// An answer is of the moment when it was made, whatever happens while it is sent.
+// An answer does not change while it is sent.
 func TestEncodedDoesNotChangeLater(t *testing.T) {
 	w := newWorld(t, &Rules{})
 	crowd := w.audience(3 * chunkLen)
@@ -255,7 +255,7 @@ func TestEncodedDoesNotChangeLater(t *testing.T) {
 	equalLines(t, "later", e.lines(), want)
 }
 
-func TestEncodedIsForgottenWhenNobodyAsks(t *testing.T) {
+func TestIdleCacheIsDropped(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		w := newWorld(t, &Rules{})
 		crowd := w.audience(2 * chunkLen)
@@ -271,7 +271,7 @@ func TestEncodedIsForgottenWhenNobodyAsks(t *testing.T) {
 		}
 		w.host().Encoded()
 		kept(true)
-		for range 3 { // somebody asks in time
+		for range 3 { // an answer in time
 			time.Sleep(cacheTTL - time.Second)
 			w.host().EncodedUsers()
 			kept(true)
@@ -290,10 +290,10 @@ func TestEncodedIsForgottenWhenNobodyAsks(t *testing.T) {
 	})
 }
 
-func TestEncodedIsNotKeptBeyondTheBound(t *testing.T) {
+func TestCacheOverTheLimitIsDropped(t *testing.T) {
 	w := newWorld(t, &Rules{})
 	w.audience(2 * chunkLen)
-	w.reg.cached.Store(maxCached - 100) // of other hosts
+	w.reg.cached.Store(maxCached - 100) // the caches of other hosts
 	for range 2 {
 		equalLines(t, "channels", w.host().Encoded().lines(), listedLines(w.host().Channels(PerUser)))
 		if w.host().cache != nil || w.reg.cached.Load() != maxCached-100 {

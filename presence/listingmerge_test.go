@@ -5,7 +5,8 @@ import (
 	"testing"
 )
 
-// listed makes a listing of users, who are written as in parseUser and were all seen at one time.
+// listed returns a listing of users, written as in parseUser, whose addresses were learned at one
+// time.
 func listed(class Class, seen int64, users ...string) Listing {
 	l := Listing{Channel: "room", Kind: class.Kind, CountOnly: class.CountOnly}
 	for _, user := range users {
@@ -24,11 +25,11 @@ func TestMergeListings(t *testing.T) {
 	named, counted := Class{Kind: Authenticated}, Class{Kind: Authenticated, CountOnly: true}
 	tests := []struct {
 		name          string
-		parts         []Listing // of one pod each
+		parts         []Listing // one of each pod
 		want, perConn string
 	}{
 		{"one pod", []Listing{listed(named, 1, "a", "b<b@x>")}, "room [a b<b@x>]", "room [a b<b@x>]"},
-		{"nobody", []Listing{{Channel: "room", Kind: Authenticated}}, "room []", "room []"},
+		{"no user", []Listing{{Channel: "room", Kind: Authenticated}}, "room []", "room []"},
 		{"two pods", []Listing{listed(named, 1, "a", "b"), listed(named, 1, "b", "c")}, "room [a b c]", "room [a b b c]"},
 		{
 			"the later address",
@@ -67,7 +68,7 @@ func TestMergeListings(t *testing.T) {
 				for i, l := range tt.parts {
 					apart[i] = []Listing{l}
 				}
-				for _, parts := range [][][]Listing{apart, {tt.parts}} { // or all of them parts of one pod's
+				for _, parts := range [][][]Listing{apart, {tt.parts}} { // or all of one pod
 					got := MergeListings(per, parts...)
 					if len(got) != 1 || listingText(got[0]) != want || got[0].Seen != nil {
 						t.Errorf("per %v: %+v, want %s", per, got, want)

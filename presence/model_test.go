@@ -6,7 +6,7 @@ import (
 	"time"
 )
 
-// step does one thing of everything that can be done.
+// step does one random thing.
 func (m *model) step() {
 	if len(m.clients) == 0 {
 		m.connect()
@@ -40,14 +40,14 @@ func (m *model) step() {
 	}
 }
 
-// Whatever happens, in whatever order: host, model and every watcher's view are the same once everything was told, and
-// no watcher was told anything that does not follow from what it was told before.
+// After everything was flushed, host, model and the views of all watchers are equal, and each frame
+// follows from the frames before it.
 func TestHostAgreesWithTheModel(t *testing.T) {
 	tests := []struct {
 		name         string
 		seeds, steps int
 		users        int
-		crowd        int // connections that watch from the start, to make the channel a busy one
+		crowd        int // connections that watch from the start, so that the channel is busy
 	}{
 		{"few connections", 100, 400, 4, 0},
 		{"busy channel", 12, 300, 150, 130},

@@ -7,9 +7,9 @@ import (
 	"strings"
 )
 
-// presence is what is to be seen of a channel.
+// presence is what watchers see of a channel.
 type presence struct {
-	users map[string]string // with their e-mails; nil when it shows no names
+	users map[string]string // e-mail addresses by user; nil if the channel lists no users
 	count int
 }
 
@@ -32,7 +32,7 @@ func (m *model) presence(channel string) presence {
 	return presence{users, len(users)}
 }
 
-// check compares host, model and what each client was told, at a moment when everything has been told.
+// check compares host, model and views after everything was flushed.
 func (m *model) check() {
 	t := m.w.t
 	seen := make(map[string]presence)
@@ -61,7 +61,7 @@ func (m *model) check() {
 			t.Errorf("a client has views of %v, but listens to %v", c.views, c.joined)
 		}
 		if t.Failed() {
-			return // the others have much the same to say
+			return // the others are much the same
 		}
 	}
 	m.checkListings()
@@ -69,7 +69,7 @@ func (m *model) check() {
 	m.checkNothingIsKept()
 }
 
-// checkNothingIsKept looks for what should have been forgotten by now.
+// checkNothingIsKept finds state that should have been dropped.
 func (m *model) checkNothingIsKept() {
 	t, h := m.w.t, m.w.reg.Host(m.w.name)
 	if h == nil {
@@ -89,7 +89,7 @@ func (m *model) checkNothingIsKept() {
 			t.Errorf("%s: %+v is left", name, b)
 		}
 		if ch.overlay != nil && len(ch.watchers) == 0 {
-			t.Errorf("%s: nobody watches, and %+v is left", name, ch.overlay)
+			t.Errorf("%s: %+v is kept without a watcher", name, ch.overlay)
 		}
 		if len(ch.dirty)+len(ch.joiners) > 0 || ch.timer != nil {
 			t.Errorf("%s: %d changes, %d joiners and timer %v are left", name, len(ch.dirty), len(ch.joiners), ch.timer)
@@ -171,7 +171,7 @@ func (m *model) checkListings() {
 	}
 }
 
-// texts writes users, by ID, with their e-mails.
+// texts formats users, by ID, with their e-mail addresses.
 func (m *model) texts(ids ...string) []string {
 	users := make([]User, len(ids))
 	for i, id := range ids {

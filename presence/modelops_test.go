@@ -20,7 +20,7 @@ func (vs verdicts) Classify(_ HostName, channel string) (Class, error) {
 	return vs[channel].class, vs[channel].err
 }
 
-// guestList is an Authorizer by table: what becomes of a join by channel and user, "" for nobody.
+// guestList is an Authorizer by table: errors of joins by channel and user, "" for anonymous.
 type guestList map[[2]string]error
 
 func (rs guestList) Authorize(_ HostName, channel string, user *User) error {
@@ -31,29 +31,29 @@ func (rs guestList) Authorize(_ HostName, channel string, user *User) error {
 	return rs[[2]string{channel, id}]
 }
 
-// model is what the host should be, kept in the most obvious way, beside the host itself.
+// model does in the simplest way what the host should do, and has the host itself.
 type model struct {
 	w        *world
 	rng      *rand.Rand
 	users    []string
 	rules    *Rules
-	verdicts verdicts  // of rules
-	refusals guestList // of rules, nil without an Authorizer
+	verdicts verdicts  // classifier of the rules
+	refusals guestList // authorizer of the rules, or nil
 	clients  []*modelClient
 	active   map[string]Class
-	emails   map[string]string // of the users who have a connection
+	emails   map[string]string // e-mail addresses of users with a connection
 	refs     int
-	grace    func() time.Duration                      // makes up that of new rules; nil: none
-	beyond   func(channel string, p presence) presence // adds what other pods have; nil: nothing
+	grace    func() time.Duration                      // returns a random grace period for new rules; if nil, there is none
+	beyond   func(channel string, p presence) presence // adds the parts of other pods; if nil, there are none
 }
 
-// modelClient is a connection, what the model thinks of it, and what it was told.
+// modelClient is a connection, its state in the model, and its view.
 type modelClient struct {
 	*client
 	*replay
-	user     string // "" is nobody
+	user     string // "" if anonymous
 	joined   map[string]Watch
-	assigned map[string]bool // of those in joined
+	assigned map[string]bool // subset of joined
 }
 
 var (
@@ -61,7 +61,7 @@ var (
 	errTrapped    = errors.New("plugin trapped")
 )
 
-// newModel makes a host without connections, for some users and nobody.
+// newModel returns a host without connections, for that many users and anonymous clients.
 func newModel(t *testing.T, seed uint64, users int) *model {
 	m := &model{
 		rng:    rand.New(rand.NewPCG(seed, 1)),
@@ -77,7 +77,7 @@ func newModel(t *testing.T, seed uint64, users int) *model {
 	return m
 }
 
-// roll makes up new rules. The crowd can always be joined by those who are logged in.
+// roll makes random rules. Users can always join the crowd channel.
 func (m *model) roll() {
 	m.verdicts = make(verdicts)
 	for _, channel := range modelChannels {
@@ -123,7 +123,7 @@ func (m *model) roll() {
 	m.rules.Authorizer = m.refusals
 }
 
-// user makes up who to be, with an e-mail now and then; "" is anonymous.
+// user returns a random user, sometimes with an e-mail address; "" is anonymous.
 func (m *model) user() string {
 	user := m.users[m.rng.IntN(len(m.users))]
 	if user != "" && m.rng.IntN(2) == 0 {
@@ -132,7 +132,7 @@ func (m *model) user() string {
 	return user
 }
 
-// acquire is somebody with one more connection, who is in m.clients already.
+// acquire counts one more connection of the user, which is already in m.clients.
 func (m *model) acquire(user string) string {
 	if user == "" {
 		return ""
@@ -144,7 +144,7 @@ func (m *model) acquire(user string) string {
 	return u.ID
 }
 
-// tidy forgets users without a connection and channels without a listener.
+// tidy drops users without a connection and channels without a listener.
 func (m *model) tidy() {
 	users, channels := make(map[string]bool), make(map[string]bool)
 	for _, c := range m.clients {
@@ -174,11 +174,11 @@ func (m *model) close(i int) {
 	m.tidy()
 	m.complain(c)
 	if err := c.Join("red", WatchNone, ""); !errors.Is(err, ErrClosed) || len(c.in.take()) > 0 {
-		m.w.t.Error("a closed connection joined, or was told something")
+		m.w.t.Error("a closed connection joined, or received a frame")
 	}
 }
 
-// reconnect is a page that is loaded again.
+// reconnect closes a connection and opens a new one.
 func (m *model) reconnect(i int) {
 	old := m.clients[i]
 	m.close(i)
@@ -200,7 +200,7 @@ func (m *model) authenticate(c *modelClient) {
 	m.tidy()
 }
 
-// mayJoin says how a join has to end.
+// mayJoin returns the expected error of a join.
 func (m *model) mayJoin(c *modelClient, channel string) error {
 	if _, ok := c.joined[channel]; ok {
 		return nil
@@ -272,7 +272,8 @@ func (m *model) leave(c *modelClient, channel string) {
 	m.tidy()
 }
 
-// send sends a message to some channels, and sees to it that exactly those who listen get it.
+// send sends a message to some channels, and checks that their listeners receive it and no other
+// connection.
 func (m *model) send(c *modelClient) {
 	m.refs++
 	text := strconv.Itoa(m.refs)
@@ -307,10 +308,10 @@ func (m *model) send(c *modelClient) {
 	}
 }
 
-// assign assigns the client's user, or somebody else, for whom nothing is done.
+// assign assigns the client's user, or another user, which has no effect.
 func (m *model) assign(c *modelClient, channel string) {
 	if c.user == "" || m.rng.IntN(8) == 0 {
-		if err := c.Assign("somebody", channel); err != nil {
+		if err := c.Assign("stranger", channel); err != nil {
 			m.w.t.Fatalf("assign another user to %q: %v", channel, err)
 		}
 		return

@@ -28,7 +28,8 @@ func TestMembersAreUsersWithTimes(t *testing.T) {
 	}
 }
 
-// sharedText writes a listing as listingText does, with the kind, the flag, all users and how many times there are.
+// sharedText formats a listing like listingText, with the kind, CountOnly, all users, and the
+// number of times.
 func sharedText(l Listing) string {
 	flag := ""
 	if l.CountOnly {
@@ -43,7 +44,7 @@ func TestListingsHaveWhatMergingNeeds(t *testing.T) {
 		"hidden":  {Kind: Authenticated, Hidden: true},
 		"open":    {Kind: Anonymous},
 	}))
-	a, b, again, nobody := w.connect("a<a@x>"), w.connect("b"), w.connect("a"), w.connect("")
+	a, b, again, guest := w.connect("a<a@x>"), w.connect("b"), w.connect("a"), w.connect("")
 	for _, c := range []*client{a, b, again} {
 		for _, channel := range []string{"counted", "hidden", "open", "room"} {
 			c.join(channel, WatchNone)
@@ -53,7 +54,7 @@ func TestListingsHaveWhatMergingNeeds(t *testing.T) {
 	b.leave("counted")
 	tests := []struct {
 		channel       string
-		want, perConn string // "" for none
+		want, perConn string // "" if not listed
 	}{
 		{"room", "authenticated [a<a@x>] 0, 1 times", "authenticated [a<a@x> a<a@x>] 0, 2 times"},
 		{"counted", "authenticated count only [a<a@x>] 1, 1 times", "authenticated count only [a<a@x> a<a@x>] 2, 2 times"},
@@ -61,7 +62,7 @@ func TestListingsHaveWhatMergingNeeds(t *testing.T) {
 		{"hidden", "", ""},
 		{"other", "", ""},
 		{a.ID().PrivateChannel(), "private [a<a@x>] 0, 1 times", "private [a<a@x>] 0, 1 times"},
-		{nobody.ID().PrivateChannel(), "private [] 1, 0 times", "private [] 1, 0 times"},
+		{guest.ID().PrivateChannel(), "private [] 1, 0 times", "private [] 1, 0 times"},
 		{newID().PrivateChannel(), "", ""},
 	}
 	for _, tt := range tests {
@@ -87,12 +88,12 @@ func TestListingsHaveWhatMergingNeeds(t *testing.T) {
 
 func TestDescribeUser(t *testing.T) {
 	w := newWorld(t, &Rules{})
-	first, other, nobody, second := w.connect("a"), w.connect("b"), w.connect(""), w.connect("a<a@x>")
+	first, other, guest, second := w.connect("a"), w.connect("b"), w.connect(""), w.connect("a<a@x>")
 	for _, c := range []*client{first, other} {
 		c.join("room", WatchNone)
 		c.join("hall", WatchNone)
 	}
-	nobody.join("anonymous", WatchNone)
+	guest.join("anonymous", WatchNone)
 	list := w.host().DescribeUser("a")
 	if len(list) != 2 {
 		t.Fatalf("%d connections, want 2", len(list))
@@ -106,6 +107,6 @@ func TestDescribeUser(t *testing.T) {
 		t.Errorf("channels %q and %q", list[0].Channels, list[1].Channels)
 	}
 	if list := w.host().DescribeUser(""); len(list) > 0 {
-		t.Errorf("%+v are nobody's", list)
+		t.Errorf("%+v of anonymous connections", list)
 	}
 }

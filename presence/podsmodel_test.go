@@ -9,12 +9,12 @@ import (
 	"time"
 )
 
-// pods are registries of one deployment, each with its model, and what is on its way between them.
+// pods are the registries of one deployment, with a model each, and the parcels on their way.
 type pods struct {
 	t      *testing.T
 	list   []*pod
 	flight []parcel
-	cut    map[[2]*pod]bool // pairs that do not hear of each other
+	cut    map[[2]*pod]bool // pairs without a connection to each other
 }
 
 // pod is one of them, and its relay.
@@ -23,7 +23,7 @@ type pod struct {
 	*model
 	name    string
 	off     bool            // it has no relay now
-	changed map[string]bool // channels whose changes were told of
+	changed map[string]bool // channels for which Changed was called
 	watched map[string]bool
 	merging bool
 }
@@ -36,7 +36,7 @@ type parcel struct {
 
 func (p *pod) Changed(_ HostName, channel string) {
 	if p.changed[channel] || p.merging {
-		p.w.t.Errorf("%s: %s is told of twice, or by a merge (%v)", p.name, channel, p.merging)
+		p.w.t.Errorf("%s: Changed was called twice for %s, or in a merge (%v)", p.name, channel, p.merging)
 	}
 	p.changed[channel] = true
 }
@@ -86,7 +86,7 @@ func (ps *pods) drain(p *pod, channel string) {
 	}
 	d, ok := p.w.reg.Pods().Changes(p.w.name, channel)
 	if ok != p.changed[channel] {
-		ps.t.Errorf("%s: changes of %s: %v, told %v", p.name, channel, ok, p.changed[channel])
+		ps.t.Errorf("%s: changes of %s: %v, Changed called: %v", p.name, channel, ok, p.changed[channel])
 	}
 	delete(p.changed, channel)
 	if ok {
@@ -96,7 +96,8 @@ func (ps *pods) drain(p *pod, channel string) {
 	}
 }
 
-// deliver hands over what is on its way, unless the two are apart; a gap is answered with the state.
+// deliver delivers a parcel, unless the pods are cut off from each other. After a gap it delivers
+// the whole state.
 func (ps *pods) deliver(x parcel) {
 	if ps.apart(x.from, x.to) {
 		return
@@ -115,7 +116,7 @@ func (ps *pods) deliver(x parcel) {
 	}
 }
 
-// separate makes two pods lose sight of each other.
+// separate cuts two pods off from each other.
 func (ps *pods) separate(a, b *pod) {
 	if a == b {
 		return
@@ -125,7 +126,7 @@ func (ps *pods) separate(a, b *pod) {
 	b.w.reg.Pods().Forget(a.name)
 }
 
-// step does something to what is between the pods.
+// step does something random to the parcels on their way.
 func (ps *pods) step() {
 	rng := ps.list[0].rng
 	a, b := ps.list[rng.IntN(len(ps.list))], ps.list[rng.IntN(len(ps.list))]
@@ -134,12 +135,12 @@ func (ps *pods) step() {
 	case n < 35:
 		ps.drain(a, channel)
 	case n < 85 && len(ps.flight) > 0:
-		i := rng.IntN(min(len(ps.flight), 8)) // late
+		i := rng.IntN(min(len(ps.flight), 8)) // out of order
 		x := ps.flight[i]
-		if rng.IntN(10) > 0 { // else twice
+		if rng.IntN(10) > 0 { // otherwise twice
 			ps.flight = slices.Delete(ps.flight, i, i+1)
 		}
-		if rng.IntN(10) > 0 { // else lost
+		if rng.IntN(10) > 0 { // otherwise lost
 			ps.deliver(x)
 		}
 	case n < 90:
@@ -161,7 +162,7 @@ func (ps *pods) step() {
 	}
 }
 
-// converge lets everything arrive, and has every watched channel checked.
+// converge delivers everything, and checks every watched channel.
 func (ps *pods) converge() {
 	for _, p := range ps.list {
 		for _, channel := range modelChannels {
@@ -189,7 +190,7 @@ func (ps *pods) converge() {
 	}
 }
 
-// union is what is to be seen of a channel on a pod.
+// union returns what watchers on a pod should see of a channel.
 func (ps *pods) union(p *pod, channel string, local presence) presence {
 	if local.users == nil && p.active[channel].Kind == Anonymous {
 		for _, other := range ps.list {
@@ -225,7 +226,7 @@ func (ps *pods) union(p *pod, channel string, local presence) presence {
 	return local
 }
 
-// checkWatched compares what the relay was told with who watches.
+// checkWatched compares the calls of the relay with the watchers.
 func (p *pod) checkWatched() {
 	watched := make(map[string]bool)
 	for _, c := range p.clients {
@@ -240,8 +241,9 @@ func (p *pod) checkWatched() {
 	}
 }
 
-// Whatever happens on several pods and between them: no watcher is told anything that does not follow from what it was
-// told before, and once all is told and graces are over, each sees the union of what the pods have.
+// Whatever happens on several pods and between them, each frame follows from the frames before it.
+// After everything was delivered and grace periods have ended, each watcher sees the union of all
+// parts.
 func TestPodsAgreeWithTheirUnion(t *testing.T) {
 	tests := []struct {
 		name                      string
@@ -275,7 +277,8 @@ func TestPodsAgreeWithTheirUnion(t *testing.T) {
 	}
 }
 
-// run does one thing on a pod and some between them, lets time pass, and sometimes looks whether all is well.
+// run does one thing on a pod and some between them, lets time pass, and sometimes checks
+// everything.
 func (ps *pods) run() {
 	rng := ps.list[0].rng
 	ps.list[rng.IntN(len(ps.list))].model.step()
@@ -298,7 +301,7 @@ func (ps *pods) run() {
 	}
 }
 
-// finish closes everything, which leaves nothing behind but last changes.
+// finish closes everything, after which only last changes are kept.
 func (ps *pods) finish() {
 	for _, p := range ps.list {
 		for len(p.clients) > 0 {

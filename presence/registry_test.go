@@ -6,7 +6,7 @@ import (
 	"testing"
 )
 
-func TestHostGoesWithTheLastConnectionAndComesBackClean(t *testing.T) {
+func TestHostIsDroppedWithItsLastConnection(t *testing.T) {
 	w := newWorld(t, &Rules{MaxChannels: 1})
 	if w.reg.Host(w.name) != nil || len(w.reg.Hosts()) != 0 {
 		t.Fatal("a registry begins with a host")
@@ -16,15 +16,15 @@ func TestHostGoesWithTheLastConnectionAndComesBackClean(t *testing.T) {
 	old := w.host()
 	other.Close()
 	if w.reg.Host(w.name) != old {
-		t.Fatal("the host is gone before its last connection")
+		t.Fatal("the host was dropped before its last connection closed")
 	}
 	c.Close()
 	if w.reg.Host(w.name) != nil || len(w.reg.Hosts()) != 0 {
 		t.Fatal("the host is still there")
 	}
-	old.SetRules(&Rules{}) // a reload that still knows it does no harm
+	old.SetRules(&Rules{}) // a reload that still has it does no harm
 
-	w.rules = &Rules{MaxChannels: 2} // the next one begins with the rules of its own first connection
+	w.rules = &Rules{MaxChannels: 2} // a new host has the rules of its first connection
 	c = w.connect("a")
 	if got, want := w.host().Stats(), (Stats{Conns: 1, LoggedIn: 1, Users: 1}); got != want {
 		t.Errorf("stats %+v, want %+v", got, want)
@@ -72,7 +72,8 @@ func TestHostsDoNotSeeEachOther(t *testing.T) {
 	wantLines(t, w.channels(PerUser), "room [a<here@x>]")
 }
 
-// A host is dropped in a second step after its last connection went, so others may come and go between.
+// A host is dropped in a second step after its last connection closed, so others may come and go in
+// between.
 func TestHostThatIsInUseIsNotDropped(t *testing.T) {
 	w := newWorld(t, &Rules{})
 	c := w.connect("a")
@@ -106,7 +107,7 @@ func TestHostsComeAndGoAtOnce(t *testing.T) {
 				}
 				h := w.reg.Host(w.name)
 				if h == nil {
-					t.Error("the host is gone while it has a connection")
+					t.Error("the host was dropped while it has a connection")
 				} else if _, ok := h.Channel(c.ID().PrivateChannel(), PerUser); !ok {
 					t.Error("the registry has another host than the connection")
 				}

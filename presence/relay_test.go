@@ -9,7 +9,7 @@ import (
 	"time"
 )
 
-func TestRelayIsToldOfWatchers(t *testing.T) {
+func TestRelayIsNotifiedOfWatchers(t *testing.T) {
 	w, relay := newRelayed(t, &Rules{})
 	a, b := w.connect("a"), w.connect("b")
 	a.join("room", WatchNone)
@@ -17,10 +17,10 @@ func TestRelayIsToldOfWatchers(t *testing.T) {
 	a.join("room", WatchCount)
 	relay.wants(t, "watched room")
 	b.join("room", WatchList)
-	a.join("room", WatchList) // again
+	a.join("room", WatchList) // joins again
 	a.leave("room")
 	relay.wants(t)
-	b.join("room", WatchCount) // again, as the last one
+	b.join("room", WatchCount) // joins again, as the last one
 	relay.wants(t)
 	b.join("room", WatchNone)
 	relay.wants(t, "unwatched room")
@@ -55,14 +55,14 @@ func TestFirstWatchersWaitForOtherPods(t *testing.T) {
 	w.reg.Pods().Ready(HostName{}, "room")
 	d := w.connect("d")
 	d.join("room", WatchList)
-	d.hears("joined room authenticated seq=0 count=4 [a b c d]") // nobody waits now
+	d.hears("joined room authenticated seq=0 count=4 [a b c d]") // no join waits
 	w.merge("p", whole(6, 0).after(5, "b", "d"), Merged)
 	a.hears()
 	d.leave("room")
 	a.hears("presence room seq=1 count=3 -d")
 }
 
-func TestWhoWaitsForOtherPodsIsAnsweredInOrder(t *testing.T) {
+func TestJoinersThatWaitForPodsAreAnsweredInOrder(t *testing.T) {
 	tests := []struct {
 		name string
 		do   func(w *world, c *client)
@@ -99,14 +99,14 @@ func TestWhoWaitsForOtherPodsIsAnsweredInOrder(t *testing.T) {
 				t.Fatal(err)
 			}
 			tt.do(w, c)
-			w.reg.Pods().MergeDelta(w.name, "room", "p", whole(5, 1, "a")) // if it is wanted
+			w.reg.Pods().MergeDelta(w.name, "room", "p", whole(5, 1, "a")) // if it is watched
 			w.reg.Pods().Ready(w.name, "room")
 			c.hears(tt.want...)
 		})
 	}
 }
 
-func TestRelayThatIsSetLaterIsToldOfWhatIsThere(t *testing.T) {
+func TestRelayThatIsSetLaterIsNotifiedOfEverything(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		w := newWorld(t, &Rules{})
 		a, b := w.connect("a"), w.connect("b")
@@ -116,7 +116,7 @@ func TestRelayThatIsSetLaterIsToldOfWhatIsThere(t *testing.T) {
 		w.reg.Pods().SetRelay(first)
 		first.wants(t, "changed room", "watched room")
 		b.join("room", WatchList)
-		b.hears("joined room authenticated seq=1 count=2 [a b]") // nobody waits, as there are watchers
+		b.hears("joined room authenticated seq=1 count=2 [a b]") // no join waits, because there are watchers
 		w.merge("p", whole(5, 1, "c"), Merged)
 		a.hears("presence room seq=1 count=2 +b", "presence room seq=2 count=3 +c")
 
@@ -136,7 +136,7 @@ func TestRelayThatIsSetLaterIsToldOfWhatIsThere(t *testing.T) {
 		a.Close()
 		second.wants(t)
 		if len(w.reg.lastChanges.list) > 0 {
-			t.Error("last changes are kept, for nobody")
+			t.Error("last changes are kept without a relay")
 		}
 	})
 }
@@ -151,7 +151,7 @@ func TestLastChangesAreForgottenWithTheRelay(t *testing.T) {
 	}
 }
 
-// eager is a Relay that asks for changes on another goroutine at once, as soon as it is told of them.
+// eager is a Relay that calls Changes on another goroutine as soon as Changed was called.
 type eager struct {
 	mute
 	reg    *Registry
@@ -162,7 +162,7 @@ type eager struct {
 
 func (e *eager) Changed(host HostName, channel string) {
 	e.wg.Go(func() {
-		e.mu.Lock() // so that deltas are kept in the order of their clocks
+		e.mu.Lock() // keeps deltas in the order of their clocks
 		defer e.mu.Unlock()
 		if d, ok := e.reg.Pods().Changes(host, channel); ok {
 			e.deltas[channel] = append(e.deltas[channel], d)
@@ -176,7 +176,7 @@ func (e *eager) Watched(host HostName, channel string) {
 
 func (e *eager) Unwatched(HostName, string) {}
 
-// While hosts come and go, no change is left behind, and each delta goes on from the one before.
+// While hosts come and go, no change is lost, and each delta follows the one before.
 func TestChangesWhileHostsComeAndGo(t *testing.T) {
 	w := newWorld(t, &Rules{Grace: time.Millisecond})
 	e := &eager{reg: w.reg, deltas: make(map[string][]Delta)}
@@ -262,7 +262,7 @@ func TestRelayComesAndGoesAmongConnections(t *testing.T) {
 	}
 }
 
-// watchCount is a Relay that counts how often the one channel is watched: never twice at a time.
+// watchCount is a Relay that counts the watched channels: at most one at a time.
 type watchCount struct {
 	mute
 	t       *testing.T

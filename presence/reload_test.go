@@ -19,8 +19,8 @@ func TestReloadReclassifiesActiveChannels(t *testing.T) {
 	tests := []struct {
 		name          string
 		before, after Class
-		// What a logged-in and an anonymous watcher of the room hear, there from before; the second is only there when
-		// the channel was anonymous.
+		// Frames that a logged-in and an anonymous watcher of the room receive. Both have joined
+		// before; the second one only if the channel was anonymous.
 		user, anonymous []string
 		listing         []string
 	}{
@@ -86,7 +86,7 @@ func TestReloadReclassifiesActiveChannels(t *testing.T) {
 			}
 			b.join("room", WatchNone)
 			a.join("room", WatchList)
-			w.host().channels["room"].seq = 0 // numbers are compared from here on
+			w.host().channels["room"].seq = 0 // compare sequence numbers from here on
 			forget(anonymous, a, b)
 
 			w.host().SetRules(rulesOf(classes{"room": tt.after}))
@@ -98,7 +98,8 @@ func TestReloadReclassifiesActiveChannels(t *testing.T) {
 			}
 			wantLines(t, w.channels(PerUser), tt.listing...)
 
-			// Whoever was taken out is out, and the rest still hears what happens.
+			// The connections that were removed receive nothing more; the others still receive
+			// changes.
 			if tt.anonymous != nil {
 				if err := anonymous.Leave("room", ""); !errors.Is(err, ErrNotJoined) {
 					t.Errorf("the anonymous one leaves: %v", err)
@@ -107,7 +108,7 @@ func TestReloadReclassifiesActiveChannels(t *testing.T) {
 			if !tt.after.Denied {
 				b.leave("room")
 				if got := a.heard(); len(got) != 1 {
-					t.Errorf("then somebody left, and the user heard %q", got)
+					t.Errorf("then another user left, and the user received %q", got)
 				}
 			}
 		})
@@ -139,7 +140,7 @@ func TestReloadWithAFailingClassifierKeepsTheClass(t *testing.T) {
 	})}
 	w.host().SetRules(failing)
 	anonymous.hears()
-	w.connect("").join("room", WatchNone) // active, so the classifier is not asked
+	w.connect("").join("room", WatchNone) // active, so it is not classified
 	wantLines(t, w.channels(PerUser), "room 2")
 	if err := anonymous.Join("other", WatchNone, ""); !errors.Is(err, ErrUnavailable) {
 		t.Errorf("a channel that is not active: %v", err)
@@ -148,7 +149,7 @@ func TestReloadWithAFailingClassifierKeepsTheClass(t *testing.T) {
 	wantLines(t, w.channels(PerUser))
 }
 
-func TestReloadChangesLimitsForWhatComes(t *testing.T) {
+func TestReloadChangesLimitsForLaterJoins(t *testing.T) {
 	w := newWorld(t, &Rules{})
 	c := w.connect("a")
 	c.join("one", WatchNone)
@@ -172,7 +173,7 @@ func TestReloadWhileAJoinIsInFlight(t *testing.T) {
 	w := newWorld(t, &Rules{Classifier: before})
 	c := w.connect("")
 	done := before.joining(c, "room")
-	w.host().SetRules(&Rules{Classifier: after}) // nothing is active, so it asks nothing
+	w.host().SetRules(&Rules{Classifier: after}) // no channel is active, so none is classified
 	before.answers <- verdict{class: Class{Kind: Anonymous}}
 	if channel := <-after.questions; channel != "room" {
 		t.Fatalf("the new classifier is asked about %q", channel)
@@ -201,7 +202,8 @@ func TestReloadWhileAJoinIsInFlightMakesItsErrorMoot(t *testing.T) {
 	c.hears("joined room authenticated seq=0 count=1 [a]")
 }
 
-// A classifier that begins to decide differently stays the same value, so its decision under way must be taken again.
+// A classifier that begins to decide differently has the same value, so its decision in progress
+// must be repeated.
 func TestRulesAreComparedByPointer(t *testing.T) {
 	first, second := Class{Kind: Anonymous}, Class{Kind: Authenticated}
 	tests := []struct {
@@ -248,7 +250,7 @@ func TestReloadOvertakenByAnother(t *testing.T) {
 	wg.Go(func() { w.host().SetRules(&Rules{Classifier: slow}) })
 	<-slow.questions
 	w.host().SetRules(rulesOf(classes{"room": {Kind: Anonymous, Hidden: true}}))
-	slow.answers <- verdict{class: Class{Kind: Authenticated}} // too late to take c out
+	slow.answers <- verdict{class: Class{Kind: Authenticated}} // too late to remove c
 	wg.Wait()
 	c.hears()
 	if l := w.host().Channels(PerUser); len(l) != 1 {
@@ -275,7 +277,8 @@ func TestReloadWhileAChannelGoesAndComesBack(t *testing.T) {
 	wantLines(t, w.channels(PerUser), "room 1")
 }
 
-// Nobody is told who else is taken out at the same time, which would cost a frame for every pair.
+// Connections that are removed together do not see each other leave, which would cost a frame for
+// every pair.
 func TestReloadThatDeniesACrowdCostsAFrameEach(t *testing.T) {
 	w := newWorld(t, rulesOf(classes{}))
 	crowd := make([]*client, 90)
@@ -292,8 +295,8 @@ func TestReloadThatDeniesACrowdCostsAFrameEach(t *testing.T) {
 	}
 }
 
-// An anonymous connection must not learn who is there on its way out.
-func TestReloadTellsNoNamesToThoseItTakesOut(t *testing.T) {
+// An anonymous connection must not learn the members while it is removed.
+func TestReloadHidesMembersFromRemovedConnections(t *testing.T) {
 	w := newWorld(t, rulesOf(classes{"room": {Kind: Anonymous}}))
 	clients := []*client{w.connect(""), w.connect("a<a@x>"), w.connect(""), w.connect("b<b@x>"), w.connect("")}
 	for _, c := range clients {
@@ -310,8 +313,8 @@ func TestReloadTellsNoNamesToThoseItTakesOut(t *testing.T) {
 	}
 }
 
-// The kind comes once, also when nothing else changes, and joins from then on have it anyway.
-func TestWatchersAreToldAnotherKind(t *testing.T) {
+// The kind is sent once, even if nothing else changes. Later joins have it in the answer.
+func TestWatchersReceiveAnotherKind(t *testing.T) {
 	w := newWorld(t, rulesOf(classes{"room": {Kind: Authenticated}}))
 	set := func(class Class) { w.host().SetRules(rulesOf(classes{"room": class})) }
 	lists, counts, listens, late := w.connect("a"), w.connect("b"), w.connect("c"), w.connect("d")
@@ -322,7 +325,7 @@ func TestWatchersAreToldAnotherKind(t *testing.T) {
 
 	set(Class{Kind: Authenticated, CountOnly: true}) // the same kind
 	lists.hears("presence room seq=2 count=3 -a -b -c")
-	set(Class{Kind: Anonymous}) // three connections and nobody's name before and after
+	set(Class{Kind: Anonymous}) // three anonymous connections before and after
 	lists.hears("presence room seq=3 count=3 kind=anonymous")
 	set(Class{Kind: Anonymous, Hidden: true})
 	lists.hears()
@@ -336,7 +339,7 @@ func TestWatchersAreToldAnotherKind(t *testing.T) {
 		"presence room seq=5 count=4 kind=authenticated", "presence room seq=6 count=4 +a +b +c +d")
 	listens.hears()
 
-	// Nobody watches when the kind changes.
+	// The channel has no watcher when the kind changes.
 	for _, c := range []*client{lists, counts, late} {
 		c.leave("room")
 	}

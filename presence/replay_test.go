@@ -11,15 +11,15 @@ type view struct {
 	kind    Kind
 	seq     uint64
 	count   int
-	members map[string]string // e-mail by ID, with WatchList
+	members map[string]string // e-mail addresses by ID, with WatchList
 }
 
-// replay is a client as the protocol tells one to be: it keeps its views from answers and presence frames alone, and
-// reports what does not fit.
+// replay is a client that follows the protocol: it builds its views from answers and presence
+// frames alone, and reports contradictions.
 type replay struct {
 	tape  *tape
 	views map[string]*view
-	owed  map[string][]string // answers still to come by channel, as "joined REF" and "left REF", in order
+	owed  map[string][]string // pending answers by channel, as "joined REF" and "left REF", in order
 	errs  []string
 
 	messages []sent
@@ -53,7 +53,7 @@ func (r *replay) apply(frames [][]byte) {
 	}
 }
 
-// owe notes that a command was taken and has to be answered.
+// owe records that a command was accepted and must be answered.
 func (r *replay) owe(channel, answer string) { r.owed[channel] = append(r.owed[channel], answer) }
 
 func (r *replay) answer(channel, got string) {
@@ -98,7 +98,7 @@ func (r *replay) left(f left) {
 func (r *replay) presence(f Diff) {
 	v := r.views[f.Channel]
 	if v == nil || v.watch == WatchNone {
-		r.fail("%s: a presence frame that nobody asked for", f.Channel)
+		r.fail("%s: a presence frame without a watch", f.Channel)
 		return
 	}
 	if f.Seq != v.seq+1 {
@@ -142,7 +142,7 @@ func (r *replay) presence(f Diff) {
 	}
 }
 
-// shows reports whether a view is what is to be seen of the channel.
+// shows reports whether the view is what a watcher should see.
 func (v *view) shows(p presence) bool {
 	switch v.watch {
 	case WatchNone:

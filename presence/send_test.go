@@ -10,12 +10,12 @@ import (
 	"testing/synctest"
 )
 
-// wires is a Relay that keeps what it was given to send, and which hosts are open.
+// wires is a Relay that records the messages to send, and the open hosts.
 type wires struct {
 	mu   sync.Mutex
 	sent []string
 	open map[HostName]int
-	err  error // of Send
+	err  error // result of Send
 }
 
 func (r *wires) Changed(HostName, string)   {}
@@ -46,18 +46,18 @@ func (r *wires) Send(_ HostName, channels []string, from Source, message []byte)
 	return r.err
 }
 
-// wants compares what was sent since the last look.
+// wants compares the messages since the last wants.
 func (r *wires) wants(t testing.TB, want ...string) {
 	t.Helper()
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	if !slices.Equal(r.sent, want) {
-		t.Errorf("the relay was given %q, want %q", r.sent, want)
+		t.Errorf("the relay sent %q, want %q", r.sent, want)
 	}
 	r.sent = nil
 }
 
-// send sends, which has to succeed, and lets the message arrive.
+// send sends a message, without an error, and waits until it has arrived.
 func (c *client) send(message string, channels ...string) {
 	c.t.Helper()
 	if err := c.Send(channels, []byte(message)); err != nil {
@@ -79,10 +79,10 @@ func TestMessageReachesEveryListenerOnce(t *testing.T) {
 
 		ann.send("{1}", "room", "hall", "room")
 		bob.hears("message room ann: {1}")
-		got := ann.heard() // channels are delivered side by side
+		got := ann.heard() // channels are delivered concurrently
 		slices.Sort(got)
 		if want := []string{"message hall ann: {1}", "message room ann: {1}"}; !slices.Equal(got, want) {
-			t.Errorf("the sender hears %q, want %q", got, want)
+			t.Errorf("the sender receives %q, want %q", got, want)
 		}
 		eve.send("{2}", "anonymous")
 		eve.hears("message anonymous : {2}")
@@ -101,7 +101,7 @@ func TestSendIsAllOrNothing(t *testing.T) {
 	for _, tt := range []struct {
 		name     string
 		channels []string
-		message  int // bytes
+		message  int // length in bytes
 		want     error
 	}{
 		{"not joined", []string{"room", "hall"}, 1, ErrNotJoined},
@@ -164,7 +164,7 @@ func TestPrepareValidatesEveryChannel(t *testing.T) {
 	ann.join("room", WatchNone)
 	for _, tt := range []struct {
 		channels []string
-		message  int // bytes
+		message  int // length in bytes
 		want     error
 	}{
 		{nil, 1, nil},
@@ -172,7 +172,7 @@ func TestPrepareValidatesEveryChannel(t *testing.T) {
 		{[]string{"room", "hall"}, 1, ErrNotJoined},
 		{[]string{ann.ID().PrivateChannel()}, 1, ErrReservedChannel},
 		{[]string{""}, 1, ErrBadChannel},
-		{[]string{"hall", "room"}, MaxMessage, ErrTooLarge}, // before it is looked at who listens
+		{[]string{"hall", "room"}, MaxMessage, ErrTooLarge}, // the size is checked first
 	} {
 		for _, to := range [][]string{nil, {"room"}} {
 			if _, err := ann.Prepare(tt.channels, to, make([]byte, tt.message)); !errors.Is(err, tt.want) {
@@ -194,7 +194,7 @@ func TestCommitSendsToTheReceivers(t *testing.T) {
 		forget(ann, bob)
 		for _, tt := range []struct {
 			to   []string
-			want []string // of ann
+			want []string // frames that ann receives
 			sent []string
 		}{
 			{[]string{"yard", "room", "yard"}, []string{"message room ann: {}", "message yard ann: {}"}, []string{`["room" "yard"] &{ann } {}`}},
@@ -211,10 +211,10 @@ func TestCommitSendsToTheReceivers(t *testing.T) {
 				t.Errorf("%q: %v", tt.to, err)
 			}
 			synctest.Wait()
-			got := ann.heard() // channels are delivered side by side
+			got := ann.heard() // channels are delivered concurrently
 			slices.Sort(got)
 			if !slices.Equal(got, tt.want) {
-				t.Errorf("to %q: the sender hears %q, want %q", tt.to, got, tt.want)
+				t.Errorf("to %q: the sender receives %q, want %q", tt.to, got, tt.want)
 			}
 			bob.hears()
 			relay.wants(t, tt.sent...)
@@ -260,7 +260,7 @@ func TestCommitValidatesAgain(t *testing.T) {
 				}
 				bob.hears("message hall ann: {}")
 				if got := ann.heard(); len(got) != len(channels) {
-					t.Errorf("the sender hears %q", got)
+					t.Errorf("the sender receives %q", got)
 				}
 				relay.wants(t, `["hall" "room"] &{ann } {}`)
 			})
@@ -268,7 +268,7 @@ func TestCommitValidatesAgain(t *testing.T) {
 	}
 }
 
-// setPending sets how many bytes the channels of the host have to deliver.
+// setPending sets how many bytes of messages wait in all channels of the host.
 func (w *world) setPending(bytes int) {
 	h := w.host()
 	h.mu.Lock()
@@ -295,7 +295,7 @@ func TestBackendSendsToAnyChannel(t *testing.T) {
 		relay.wants(t, `["room" "empty"] (backend) {}`)
 		ann.hears("message room (backend): {}")
 		send(mine)
-		relay.wants(t) // nobody else has it
+		relay.wants(t) // no other pod has the channel
 		ann.hears("message " + mine + " (backend): {}")
 		send(mine, theirs, "tab|nobody")
 		relay.wants(t, fmt.Sprintf(`[%q "tab|nobody"] (backend) {}`, theirs))
@@ -304,7 +304,7 @@ func TestBackendSendsToAnyChannel(t *testing.T) {
 
 		ann.Close()
 		bob.Close()
-		send("room") // the host is gone
+		send("room") // the host has no connections
 		relay.wants(t, `["room"] (backend) {}`)
 		if err := w.reg.Send(w.name, []string{"room"}, make([]byte, MaxMessage)); !errors.Is(err, ErrTooLarge) {
 			t.Errorf("too large: %v", err)
@@ -333,7 +333,8 @@ func TestCheckTarget(t *testing.T) {
 	}
 }
 
-// What comes from another pod is for this pod's listeners alone, or it would go round and round.
+// A message of another pod goes only to the listeners of this pod. Otherwise it would circulate
+// forever.
 func TestDeliveredMessagesAreNotRelayed(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		w, relay := newWorld(t, &Rules{}), new(wires)
@@ -357,7 +358,7 @@ func TestDeliveredMessagesAreNotRelayed(t *testing.T) {
 	})
 }
 
-func TestRelayIsGivenWhatOthersGet(t *testing.T) {
+func TestRelaySendsToOtherPods(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		w, relay := newWorld(t, &Rules{}), new(wires)
 		w.reg.Pods().SetRelay(relay)
@@ -382,7 +383,7 @@ func TestRelayIsGivenWhatOthersGet(t *testing.T) {
 	})
 }
 
-func TestRelayIsToldOfHosts(t *testing.T) {
+func TestRelayIsNotifiedOfHosts(t *testing.T) {
 	w, first, second := newWorld(t, &Rules{}), new(wires), new(wires)
 	ann := w.connect("ann")
 	w.reg.Pods().SetRelay(first)

@@ -7,7 +7,7 @@ import (
 	"time"
 )
 
-// meter is an Outbox that counts, and notes when the last join was answered.
+// meter is an Outbox that counts frames, and records when the last join was answered.
 type meter struct {
 	tape               *tape
 	answers, diffs     int
@@ -28,7 +28,7 @@ func (m *meter) Push(frame []byte) {
 	}
 }
 
-// crowd lets n users join the room, all of them as watchers, with a pause before each; it returns their meters.
+// crowd makes n users join the room as watchers, with a pause before each. It returns their meters.
 func (w *world) crowd(n int, watch Watch, pause time.Duration) []*meter {
 	w.t.Helper()
 	meters := make([]*meter, n)
@@ -46,7 +46,7 @@ func (w *world) crowd(n int, watch Watch, pause time.Duration) []*meter {
 	return meters
 }
 
-// sum adds up what a crowd got, and forgets it.
+// sum adds up the frames of a crowd, and resets the meters.
 func sum(meters []*meter) (answers, diffs int) {
 	for _, m := range meters {
 		answers += m.answers
@@ -56,7 +56,7 @@ func sum(meters []*meter) (answers, diffs int) {
 	return answers, diffs
 }
 
-// settle waits until what is due has been told.
+// settle waits until everything was flushed.
 func settle() {
 	time.Sleep(maxFlushWait)
 	synctest.Wait()
@@ -68,7 +68,8 @@ func TestCrowdThatJoinsAtOnceCostsFarLessThanItsSquare(t *testing.T) {
 		w := newWorld(t, &Rules{})
 		meters := w.crowd(n, WatchList, 0)
 		settle()
-		// The first 99 do not wait, and each is told to those before. Everyone else comes in one more frame.
+		// The first 99 joins do not wait, and each is flushed to those before. All others are in
+		// one more frame.
 		const atOnce = int(minFlushWait/flushCostPerWatcher) - 1
 		want := atOnce*(atOnce-1)/2 + atOnce
 		answers, diffs := sum(meters)
@@ -93,8 +94,8 @@ func TestCrowdThatTricklesInIsAnsweredSoonAndCheaply(t *testing.T) {
 		meters := w.crowd(n, WatchList, pause)
 		settle()
 		answers, diffs := sum(meters)
-		// Flushed every flushCostPerWatcher*watchers, a channel makes at most 50,000 frames a second, give or take
-		// the time before there are many.
+		// A channel that is flushed every flushCostPerWatcher*watchers sends at most 50,000 frames
+		// a second, except while it has few watchers.
 		most := int((n*pause + maxFlushWait) / flushCostPerWatcher)
 		if answers != n || diffs > most {
 			t.Errorf("%d answers and %d presence frames, want %d and at most %d (the square would be %d)",
@@ -111,11 +112,11 @@ func TestCrowdThatTricklesInIsAnsweredSoonAndCheaply(t *testing.T) {
 func TestJoinersWaitNoLongerThanAQuarterSecond(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		w := newWorld(t, &Rules{})
-		w.crowd(15_000, WatchCount, 0) // enough for 300 ms, if there were no bound
+		w.crowd(15_000, WatchCount, 0) // enough for 300 ms without the limit
 		settle()
 		time.Sleep(time.Second)
 		first, second := w.connect("a"), w.connect("b")
-		first.join("room", WatchCount) // nothing was told for a while, so nothing waits
+		first.join("room", WatchCount) // the last flush is long ago, so nothing waits
 		first.hears("joined room authenticated seq=100 count=15001")
 		second.join("room", WatchCount)
 		time.Sleep(maxFlushWait - 1)
@@ -127,7 +128,7 @@ func TestJoinersWaitNoLongerThanAQuarterSecond(t *testing.T) {
 	})
 }
 
-// lists returns how many lists of members and answers to joins were made.
+// lists returns the numbers of encoded lists and of encoded answers.
 func (tp *tape) lists() (lists, answers int) {
 	tp.mu.Lock()
 	defer tp.mu.Unlock()
@@ -142,7 +143,7 @@ func (tp *tape) lists() (lists, answers int) {
 	return lists, answers
 }
 
-func TestListOfALargeChannelIsMadeSeldom(t *testing.T) {
+func TestListOfALargeChannelIsRarelyEncoded(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		const (
 			n     = 20_000
@@ -157,7 +158,7 @@ func TestListOfALargeChannelIsMadeSeldom(t *testing.T) {
 		for i := range times {
 			greedy.join("room", WatchList)
 			if i%2 == 0 {
-				other.join("room", WatchNone) // so that the list changes
+				other.join("room", WatchNone) // changes the list
 			} else if err := other.Leave("room", ""); err != nil {
 				t.Fatal(err)
 			}
@@ -165,7 +166,7 @@ func TestListOfALargeChannelIsMadeSeldom(t *testing.T) {
 		}
 		settle()
 		after, _ := w.tape.lists()
-		// Twice each time that a list is due: for the flush, and for one that asks again before it.
+		// Two lists for each flush: one for the flush, and one for a join before it.
 		if most := int(times*every/(n*flushCostPerMember)+1) * 2; after-before > most {
 			t.Errorf("%d lists were made for %d joins, want at most %d", after-before, times, most)
 		}
@@ -175,14 +176,14 @@ func TestListOfALargeChannelIsMadeSeldom(t *testing.T) {
 	})
 }
 
-func TestAnswersThatAreTheSameAreMadeOnce(t *testing.T) {
+func TestEqualAnswersAreEncodedOnce(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		const n = 2000
 		w := newWorld(t, &Rules{})
 		w.crowd(1000, WatchList, 0)
 		settle()
 		_, before := w.tape.lists()
-		w.crowd(n, WatchList, 0) // all of them wait for one flush
+		w.crowd(n, WatchList, 0) // all joins wait for one flush
 		settle()
 		if _, after := w.tape.lists(); after-before > n/100 {
 			t.Errorf("%d answers were made for %d joins with the same reference", after-before, n)

@@ -49,7 +49,7 @@ func TestCheckChannel(t *testing.T) {
 	}
 }
 
-// Every byte at every place of a text that is checked 8 bytes at a time.
+// Every byte at every index of a text, because texts are checked 8 bytes at a time.
 func TestCheckTextOfEachByte(t *testing.T) {
 	for place := range 17 {
 		for c := range 256 {

@@ -5,7 +5,7 @@ import (
 	"testing"
 )
 
-func TestWatchersHearDiffsOnTopOfTheirSnapshot(t *testing.T) {
+func TestWatchersReceiveASnapshotThenDiffs(t *testing.T) {
 	w := newWorld(t, &Rules{})
 	first, second := w.connect("a<a@x>"), w.connect("b")
 	first.join("room", WatchList)
@@ -37,7 +37,7 @@ func TestSequenceGrowsByOneAFrame(t *testing.T) {
 	for range 20 {
 		first, second := w.connect("a"), w.connect("a")
 		first.join("room", WatchNone)
-		second.join("room", WatchCount) // changes nothing for others, and takes no number
+		second.join("room", WatchCount) // changes nothing for others, and uses no sequence number
 		first.Close()
 		second.Close()
 	}
@@ -56,8 +56,8 @@ func TestSequenceGrowsByOneAFrame(t *testing.T) {
 	}
 }
 
-// Numbers go to frames, and without a watcher there is none.
-func TestSequenceStaysWhileNobodyWatches(t *testing.T) {
+// Frames have sequence numbers, and without a watcher there are no frames.
+func TestSequenceStaysWithoutWatchers(t *testing.T) {
 	w := newWorld(t, &Rules{})
 	watcher, c := w.connect("w"), w.connect("a")
 	c.join("room", WatchNone)
@@ -74,7 +74,7 @@ func TestSequenceStaysWhileNobodyWatches(t *testing.T) {
 	watcher.hears("joined room authenticated seq=2 count=2 [b w]")
 }
 
-func TestSequenceStartsAnewWithTheChannel(t *testing.T) {
+func TestSequenceRestartsWithTheChannel(t *testing.T) {
 	w := newWorld(t, &Rules{})
 	watcher := w.connect("w")
 	for range 2 {
@@ -91,12 +91,12 @@ func TestSequenceStartsAnewWithTheChannel(t *testing.T) {
 	}
 }
 
-func TestWhatEachWatchHears(t *testing.T) {
+func TestFramesOfEachWatch(t *testing.T) {
 	tests := []struct {
 		name  string
 		class Class
 		watch Watch
-		want  []string // one more user comes, and goes
+		want  []string // frames when one more user comes, and leaves
 	}{
 		{"nothing", Class{Kind: Authenticated}, WatchNone, []string{"joined room authenticated"}},
 		{"names", Class{Kind: Authenticated}, WatchList, []string{
@@ -142,7 +142,8 @@ func TestCountWatchersGetNoMembers(t *testing.T) {
 	}
 }
 
-// The answer to a join comes before anything that builds on it, on the connection itself and on others.
+// The answer to a join comes before any frame that depends on it, on the connection itself and on
+// others.
 func TestJoinedComesBeforePresence(t *testing.T) {
 	w := newWorld(t, &Rules{})
 	c := w.connect("a")
@@ -156,7 +157,7 @@ func TestJoinedComesBeforePresence(t *testing.T) {
 	}
 }
 
-// What many hear is encoded once.
+// A frame for many connections is encoded once.
 func TestFramesAreShared(t *testing.T) {
 	w := newWorld(t, &Rules{})
 	first, second := w.connect("a"), w.connect("b")
