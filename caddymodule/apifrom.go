@@ -108,7 +108,7 @@ func (h *Handler) checkAddress(r *http.Request) *problem.Problem {
 		return problemBadAddress("the client's address cannot be known: the server does not trust the proxy in front")
 	}
 	if !h.apiFrom.contains(r) {
-		if c := h.site.Logger.Check(zap.DebugLevel, "request refused: api_from does not have its address"); c != nil {
+		if c := h.rollcall.Site.Logger.Check(zap.DebugLevel, "request refused: api_from does not have its address"); c != nil {
 			c.Write(zap.Stringer("client_ip", clientAddr(r)), zap.String("host", gateway.ShownHost(r)))
 		}
 		return problemBadAddress("requests are not taken from this address: add it to api_from")
@@ -146,7 +146,7 @@ func (h *Handler) warnOfProxy(r *http.Request, why string) {
 	if _, ok := h.apiFrom.warned.Allow(apiFromPause); !ok {
 		return
 	}
-	h.site.Logger.Warn("request refused: api_from needs the proxy in front to be in trusted_proxies",
+	h.rollcall.Site.Logger.Warn("request refused: api_from needs the proxy in front to be in trusted_proxies",
 		zap.String("reason", why), zap.String("remote_addr", r.RemoteAddr), zap.String("host", gateway.ShownHost(r)))
 }
 

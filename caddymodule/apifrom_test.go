@@ -86,7 +86,7 @@ func TestAPIFrom(t *testing.T) {
 			c := mustLoad(t, portalWith(test.server, "api_key k\napi_from "+test.ranges))
 			h := c.handler(t)
 			core, logs := observer.New(zapcore.WarnLevel)
-			h.site.Logger = zap.New(core)
+			h.rollcall.Site.Logger = zap.New(core)
 			ask := func(path, key string) *httptest.ResponseRecorder {
 				r := httptest.NewRequest(http.MethodPost, "http://portal.example.com/message/"+path, nil)
 				r.Header.Set("X-Api-Key", key)

@@ -15,6 +15,7 @@ import (
 	"github.com/rollcall-gateway/rollcall/caddymodule/api"
 	"github.com/rollcall-gateway/rollcall/caddymodule/gateway"
 	"github.com/rollcall-gateway/rollcall/caddymodule/pluginhost"
+	"github.com/rollcall-gateway/rollcall/caddymodule/routes"
 	"github.com/rollcall-gateway/rollcall/presence/cluster"
 )
 
@@ -51,10 +52,8 @@ type App struct {
 	// mu guards what was provisioned for this configuration.
 	mu       sync.Mutex
 	handlers []*Handler
-	ways     wayFinder
-	ends     routeEnds
-	rewrites routeRewrites
-	owners   owners
+	ways     *wayFinder // nil before the first, and once all have been found
+	owners   *routes.Owners
 	settled  bool                       // handlers are no longer accepted
 	prepared map[*caddyhttp.Server]bool // those that have a handler
 	doorLog  *zap.Logger                // of all handlers; nil before the first
@@ -78,6 +77,7 @@ func (*App) CaddyModule() caddy.ModuleInfo {
 func (a *App) Provision(ctx caddy.Context) error {
 	a.ctx, a.logger = ctx, ctx.Logger()
 	a.settle = sync.OnceValues(a.settleOwners)
+	a.owners = a.newOwners()
 	if err := a.resolveNames(); err != nil {
 		return err
 	}
@@ -158,13 +158,6 @@ func (a *App) Validate() error {
 		return fmt.Errorf("plugin_memory %d: use a size up to 1TiB", a.PluginMemory)
 	}
 	return nil
-}
-
-// findWay returns the way to the handler that is being provisioned.
-func (a *App) findWay(ctx caddy.Context) way {
-	a.mu.Lock()
-	defer a.mu.Unlock()
-	return a.ways.find(ctx)
 }
 
 // handlerLogger returns the logger of the handlers, given the context of one of them. Caddy would make one for each.

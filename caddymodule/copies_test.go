@@ -22,6 +22,7 @@ import (
 	"github.com/rollcall-gateway/rollcall/caddymodule/backend"
 	"github.com/rollcall-gateway/rollcall/caddymodule/copies"
 	"github.com/rollcall-gateway/rollcall/caddymodule/gateway"
+	"github.com/rollcall-gateway/rollcall/caddymodule/routes"
 	"github.com/rollcall-gateway/rollcall/caddymodule/site"
 	"github.com/rollcall-gateway/rollcall/internal/testkit"
 	"github.com/rollcall-gateway/rollcall/presence"
@@ -96,7 +97,7 @@ func inEffect(t *testing.T, caddyfile string, before *gateway.Configuration) (*s
 	if before != nil {
 		h.TakeBack(before)
 	}
-	return c.handler(t).site, s
+	return c.handler(t).rollcall.Site, s
 }
 
 func copied(n int) backend.Message {
@@ -216,7 +217,7 @@ func TestMessageThatIsNotSentIsNotCopied(t *testing.T) {
 	host, l := testkit.MustHost(t, "portal.example.com"), newListener(t)
 	site, now := inEffect(t, "http://portal.example.com {\n\trollcall {\n\t\tapi_key k\n\t\tbackend "+l.URL+
 		" {\n\t\t\tsecret "+backendSecret+"\n\t\t}\n\t\tlimits {\n\t\t\tqueue 8MiB\n\t\t}\n\t}\n}", nil)
-	h := now.Owners.(*owners).claimOn(host).doors[0].handler
+	h := handlerAt(now.Owners.(*routes.Owners).Doors(host)[0])
 	registry := loadedHub().Registry
 	wantCreated(t, h, "adduser", `[{"id":"ada","channels":[{"name":"sales","mode":"listen"}]}]`, "ada")
 	ada := mustDial(t, listen(t, h), "portal.example.com", "Test-User", "ada")
@@ -305,7 +306,7 @@ func TestBackendMetrics(t *testing.T) {
 	h := c.app.hub
 	h.Offer(c.snapshot())
 	named, canary := testkit.MustHost(t, "portal.example.com"), testkit.MustHost(t, "canary.example.org")
-	site := c.app.handlers[0].site
+	site := c.app.handlers[0].rollcall.Site
 	lines := func() (found []string) {
 		for line := range strings.Lines(scrape(t, c.ctx.GetMetricsRegistry())) {
 			if line, ok := strings.CutPrefix(line, "backend_"); ok {

@@ -12,9 +12,11 @@
 // What they share, compiled code and all, belongs to the hub. A file that is watched is swapped in the chain, and new
 // rules have every decision taken anew.
 //
-// Of the packages below this one, only command knows Caddy. Package gateway has connections and what outlives a
-// configuration; api answers backends, with what package answer writes; site is one site, ready to serve; pluginhost, assign
-// and copies keep plugins, assignments and copies of messages through reloads; socket is a websocket after the upgrade, wire
-// the frames on it, token the check of JSON web tokens, backend the queue of copies, problem an answer that says what went
+// Of the packages below this one, only command knows Caddy. Package gateway has connections and
+// what outlives a configuration; api answers backends, with what package answer writes; routes
+// finds out at load which requests reach a handler, and which site owns each host; site is one
+// site, ready to serve; pluginhost, assign and copies keep plugins, assignments and copies of
+// messages through reloads; socket is a websocket after the upgrade, wire the frames on it, token
+// the check of JSON web tokens, backend the queue of copies, problem an answer that says what went
 // wrong, client the script for browsers.
 package caddymodule

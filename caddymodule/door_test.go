@@ -9,10 +9,9 @@ import (
 	"strings"
 	"testing"
 
-	"github.com/caddyserver/caddy/v2"
 	"github.com/caddyserver/caddy/v2/modules/caddyhttp"
-	"github.com/caddyserver/caddy/v2/modules/caddyhttp/rewrite"
 
+	"github.com/rollcall-gateway/rollcall/caddymodule/routes"
 	"github.com/rollcall-gateway/rollcall/internal/testkit"
 )
 
@@ -102,7 +101,7 @@ func TestDeadHandlers(t *testing.T) {
 // The endpoints that path matchers are compared with are those that there are.
 func TestEndpointNamesAreServed(t *testing.T) {
 	h := loadHandler(t, "api_key k")
-	for _, path := range endpointPaths(h.Prefix) {
+	for _, path := range routes.EndpointPaths(h.Prefix) {
 		w := httptest.NewRecorder()
 		next := caddyhttp.HandlerFunc(func(http.ResponseWriter, *http.Request) error {
 			t.Errorf("%s is not served", path)
@@ -153,41 +152,8 @@ func TestLoadErrorsNameTheSite(t *testing.T) {
 	})
 }
 
-// counted is a handler that counts how often it is looked at.
-type counted struct {
-	caddyhttp.MiddlewareHandler
-	looks *int
-}
-
-func (c counted) CaddyModule() caddy.ModuleInfo {
-	*c.looks++
-	return caddy.ModuleInfo{ID: "http.handlers.headers"}
-}
-
-// Each route is looked at once, however many handlers stand after it.
-func TestRewritesAreFoundByOneLookAtEachRoute(t *testing.T) {
-	looks := 0
-	list := make(caddyhttp.RouteList, 1000)
-	for i := range list {
-		list[i].Handlers = []caddyhttp.MiddlewareHandler{counted{looks: &looks}}
-	}
-	list[500].Handlers = []caddyhttp.MiddlewareHandler{new(rewrite.Rewrite)}
-	var r routeRewrites
-	for i := range list {
-		if got, want := r.between(list, 0, i), i > 500; got != want {
-			t.Fatalf("a rewrite before %d: %v", i, got)
-		}
-		if got, want := r.between(list, i, len(list)-1), i <= 500; i > 0 && got != want {
-			t.Fatalf("a rewrite after %d: %v", i, got)
-		}
-	}
-	if looks > len(list) {
-		t.Errorf("%d looks at %d routes", looks, len(list))
-	}
-}
-
-// Thousands of doors to one host, each for a path of its own, are not compared with each other.
-func TestDoorsOfOneHostAreComparedByTheirLimit(t *testing.T) {
+// Very many doors to one host load, each for a path of its own.
+func TestManyDoorsOfOneHost(t *testing.T) {
 	const doors = 300
 	var text strings.Builder
 	text.WriteString("http://a.example.com {\n")
@@ -195,8 +161,22 @@ func TestDoorsOfOneHostAreComparedByTheirLimit(t *testing.T) {
 		fmt.Fprintf(&text, "handle_path /t%d/* {\nrollcall {\napi_key off\n}\n}\n", i)
 	}
 	c := mustLoad(t, text.String()+"}")
-	claim := c.app.owners.claimOn(testkit.MustHost(t, "a.example.com"))
-	if n := len(claim.limited[nil]); len(claim.doors) != doors || n != 0 || len(claim.limited) != doors {
-		t.Errorf("%d doors, %d of them compared with all, with %d limits", len(claim.doors), n, len(claim.limited))
+	if n := len(c.app.owners.Doors(testkit.MustHost(t, "a.example.com"))); n != doors {
+		t.Errorf("%d doors", n)
+	}
+}
+
+// The hosts of a long matcher are read once, however many handlers are behind it.
+func TestLongMatchersAreReadOnce(t *testing.T) {
+	var text strings.Builder
+	for i := range 500 {
+		fmt.Fprintf(&text, "http://h%d.example.com, ", i)
+	}
+	c := mustLoad(t, text.String()+"http://last.example.com {\nrollcall\nhandle /a/* {\nrollcall {\nprefix /a\n}\n}\nrollcall {\nprefix /b\n}\n}")
+	first := c.app.handlers[0].way.Hosts.Patterns()
+	for _, h := range c.app.handlers {
+		if hosts := h.way.Hosts.Patterns(); len(hosts) != 501 || &hosts[0] != &first[0] {
+			t.Errorf("%d hosts of %s are read again", len(hosts), h.Prefix)
+		}
 	}
 }

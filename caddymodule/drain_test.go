@@ -176,7 +176,7 @@ func TestCopiesAreTakenUntilHTTPHasStopped(t *testing.T) {
 	dataFolder(t)
 	host, l := testkit.MustHost(t, "portal.example.com"), newListener(t)
 	c := started(t, siteWithBackend("portal.example.com", l.URL))
-	site, hub := c.handler(t).site, c.app.hub
+	site, hub := c.handler(t).rollcall.Site, c.app.hub
 	hub.StartDrain(c.app.snapshot, true)
 	<-hub.Drained()
 	c.mustStop(t)
@@ -321,7 +321,7 @@ func TestConfigurationGivenUpBeforeItsStartKeepsNoConnections(t *testing.T) {
 	welcome(t, stays)
 	second := mustLoad(t, siteWithKey(before, "k")+"\n"+siteWithKey("new.example.com", "n"))
 	for _, h := range second.app.handlers {
-		if name := testkit.MustHost(t, "new.example.com"); second.snapshot().Find(name) == h.site {
+		if name := testkit.MustHost(t, "new.example.com"); second.snapshot().Find(name) == h.rollcall.Site {
 			early := mustDial(t, listen(t, h), "new.example.com")
 			welcome(t, early)
 			second.mustCleanup(t)

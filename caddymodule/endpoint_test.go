@@ -143,7 +143,7 @@ func TestLargeBodiesOfASiteAreBounded(t *testing.T) {
 		clients.Go(func() { add(body) })
 		clients.Go(func() { _, _ = io.WriteString(client, large[:64<<10]) })
 	}
-	testkit.Eventually(t, "all bodies are on the way", func() bool { return h.site.LargeBodies.Load() == most })
+	testkit.Eventually(t, "all bodies are on the way", func() bool { return h.rollcall.Site.LargeBodies.Load() == most })
 	w := add(strings.NewReader(large))
 	checkProblem(t, w, http.StatusServiceUnavailable, "busy")
 	if w.Header().Get("Retry-After") == "" {
@@ -160,7 +160,7 @@ func TestLargeBodiesOfASiteAreBounded(t *testing.T) {
 	for _, client := range ends {
 		_ = client.CloseWithError(io.ErrUnexpectedEOF)
 	}
-	testkit.Eventually(t, "there is room again", func() bool { return h.site.LargeBodies.Load() == 0 })
+	testkit.Eventually(t, "there is room again", func() bool { return h.rollcall.Site.LargeBodies.Load() == 0 })
 	if w := add(strings.NewReader(large)); w.Code != http.StatusCreated {
 		t.Errorf("afterwards: status %d with %s", w.Code, w.Body)
 	}
@@ -471,7 +471,7 @@ func TestProblemRetryAfterIsRoundedUp(t *testing.T) {
 func TestHostInTheBody(t *testing.T) {
 	c := mustLoad(t, "http://portal.example.com, http://other.example.com, http://127.0.0.1:8081 {\n\trollcall {\n\t\tapi_key k\n\t}\n}\n"+
 		siteWithKey("tenant.example.com", "t"))
-	i := slices.IndexFunc(c.app.handlers, func(h *Handler) bool { return strings.HasSuffix(h.way.listeners(), ":8081") })
+	i := slices.IndexFunc(c.app.handlers, func(h *Handler) bool { return strings.HasSuffix(h.way.Server.Listen[0], ":8081") })
 	if i < 0 {
 		t.Fatal("no handler is on port 8081")
 	}

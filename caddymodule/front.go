@@ -11,6 +11,7 @@ import (
 	"github.com/rollcall-gateway/rollcall/caddymodule/api"
 	"github.com/rollcall-gateway/rollcall/caddymodule/gateway"
 	"github.com/rollcall-gateway/rollcall/caddymodule/problem"
+	"github.com/rollcall-gateway/rollcall/caddymodule/routes"
 	"github.com/rollcall-gateway/rollcall/caddymodule/site"
 	"github.com/rollcall-gateway/rollcall/presence"
 )
@@ -22,7 +23,7 @@ func (h *Handler) owner(name presence.HostName) (*site.Site, *problem.Problem) {
 	if err != nil {
 		return nil, problem.Reloaded() // the configuration does not start
 	}
-	if own.Find(name) != h.site {
+	if own.Find(name) != h.rollcall.Site {
 		return nil, problem.Misdirected()
 	}
 	if now := h.app.hub.InEffect(); now != nil && now != own {
@@ -33,7 +34,7 @@ func (h *Handler) owner(name presence.HostName) (*site.Site, *problem.Problem) {
 	if h.app.stopped.Load() {
 		return nil, problem.Reloaded()
 	}
-	return h.site, nil
+	return h.rollcall.Site, nil
 }
 
 // front is a handler as requests come in by it: what the gateway and the endpoints ask of it.
@@ -45,13 +46,13 @@ func (f *front) Owner(host presence.HostName) (*site.Site, *problem.Problem) {
 }
 
 // Settings implements gateway.Door.
-func (f *front) Settings() site.Settings { return f.settings }
+func (f *front) Settings() site.Settings { return f.rollcall.Settings }
 
 // Client implements gateway.Door and api.Door.
 func (f *front) Client(r *http.Request) netip.Prefix { return clientNet(clientAddr(r)) }
 
 // Logger implements gateway.Door.
-func (f *front) Logger() *zap.Logger { return f.site.Logger }
+func (f *front) Logger() *zap.Logger { return f.rollcall.Site.Logger }
 
 // CheckAddress implements api.Door. After a reload the api_from of the configuration in effect counts: a request may have
 // waited in a handler before this one, or for its body.
@@ -65,32 +66,35 @@ func (f *front) CheckAddress(r *http.Request) *problem.Problem {
 	if now == nil || now.Retired == &f.app.stopped {
 		return nil
 	}
-	return now.Owners.(*owners).checkAddress(r, (*Handler)(f))
+	return checkAddressNow(now.Owners.(*routes.Owners), r, (*Handler)(f))
 }
 
-// checkAddress refuses a request that came by a handler of another configuration, from an address that the doors to its
+// checkAddressNow refuses a request that came by a handler of another configuration, from an address that the doors to its
 // host do not take now. If some of those on its listener take it and others do not, nobody knows which is the request's.
-func (o *owners) checkAddress(r *http.Request, old *Handler) *problem.Problem {
+func checkAddressNow(o *routes.Owners, r *http.Request, old *Handler) *problem.Problem {
 	host, err := presence.ParseHostName(r.Host)
-	claim := o.claimOn(host)
-	if err != nil || claim == nil {
+	doors := o.Doors(host)
+	if err != nil || len(doors) == 0 {
 		return nil // Owner refuses it
 	}
-	server, _ := r.Context().Value(caddyhttp.ServerCtxKey).(*caddyhttp.Server)
-	if server == nil {
-		server = old.way.server
+	var listen []string
+	if server, _ := r.Context().Value(caddyhttp.ServerCtxKey).(*caddyhttp.Server); server != nil {
+		listen = server.Listen
+	} else if old.way.Server != nil {
+		listen = old.way.Server.Listen
 	}
 	var taking, refusing bool // doors that the request can have come to
 	var by *Handler           // that refuses it, at any door
-	for _, d := range claim.doors {
-		its, takes := d.handler.Prefix == old.Prefix && d.way.listensLike(server), d.handler.takesFrom(r)
+	for _, d := range doors {
+		h := handlerAt(d)
+		its, takes := d.Prefix == old.Prefix && listensAt(d.Way.Server, listen), h.takesFrom(r)
 		switch {
 		case its && takes:
 			taking = true
 		case its:
-			refusing, by = true, d.handler
+			refusing, by = true, h
 		case !takes && !refusing:
-			by = d.handler
+			by = h
 		}
 	}
 	switch {
@@ -102,39 +106,43 @@ func (o *owners) checkAddress(r *http.Request, old *Handler) *problem.Problem {
 	return by.checkAddress(r)
 }
 
-// listensLike reports whether the server of a way has an address in common with one of another configuration.
-func (w *way) listensLike(server *caddyhttp.Server) bool {
-	if w.server == nil || server == nil {
-		return w.server == server
+// handlerAt returns the handler that a door leads to.
+func handlerAt(d *routes.Door) *Handler { return d.Handler.(*Handler) }
+
+// listensAt reports whether a server has one of the addresses. A handler outside of the HTTP app has no server.
+func listensAt(server *routes.Server, listen []string) bool {
+	if server == nil {
+		return listen == nil
 	}
-	return slices.ContainsFunc(w.server.Listen, func(addr string) bool { return slices.Contains(server.Listen, addr) })
+	return slices.ContainsFunc(server.Listen, func(addr string) bool { return slices.Contains(listen, addr) })
 }
 
 // Other implements api.Door.
 func (f *front) Other(r *http.Request, of *site.Site, host presence.HostName) (*site.Site, *problem.Problem) {
 	app := f.app
 	if now := app.hub.InEffect(); now != nil {
-		if o, ok := now.Owners.(*owners); ok && of.Retired == now.Retired {
-			return o.other(r, of, host)
+		if o, ok := now.Owners.(*routes.Owners); ok && of.Retired == now.Retired {
+			return other(o, r, of, host)
 		}
 	}
 	configuration, err := app.settle()
 	if err != nil || of.Retired != configuration.Retired {
 		return nil, problem.Reloaded()
 	}
-	return configuration.Owners.(*owners).other(r, of, host)
+	return other(configuration.Owners.(*routes.Owners), r, of, host)
 }
 
 // other returns the site of a host of the same block, if the client may use the endpoints there.
-func (o *owners) other(r *http.Request, of *site.Site, host presence.HostName) (*site.Site, *problem.Problem) {
-	claim := o.claimOn(host)
-	if claim == nil || claim.site.Settings != of.Settings {
+func other(o *routes.Owners, r *http.Request, of *site.Site, host presence.HostName) (*site.Site, *problem.Problem) {
+	found := o.Find(host)
+	if found == nil || found.Settings != of.Settings {
 		return nil, problem.Misdirected()
 	}
-	if !slices.ContainsFunc(claim.doors, func(d *door) bool { return d.handler.takesFrom(r) }) {
-		return nil, claim.doors[0].handler.checkAddress(r) // a claim has a door
+	doors := o.Doors(host)
+	if !slices.ContainsFunc(doors, func(d *routes.Door) bool { return handlerAt(d).takesFrom(r) }) {
+		return nil, handlerAt(doors[0]).checkAddress(r) // an owner has a door
 	}
-	return claim.site, nil
+	return found, nil
 }
 
 var (

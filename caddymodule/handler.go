@@ -17,6 +17,7 @@ import (
 	"github.com/rollcall-gateway/rollcall/caddymodule/api"
 	"github.com/rollcall-gateway/rollcall/caddymodule/gateway"
 	"github.com/rollcall-gateway/rollcall/caddymodule/pluginhost"
+	"github.com/rollcall-gateway/rollcall/caddymodule/routes"
 	"github.com/rollcall-gateway/rollcall/caddymodule/site"
 	"github.com/rollcall-gateway/rollcall/caddymodule/token"
 	"github.com/rollcall-gateway/rollcall/presence"
@@ -71,14 +72,12 @@ type Handler struct {
 	// What clients may use.
 	Limits *Limits `json:"limits,omitempty"`
 
-	app         *App
-	way         way
-	settings    site.Settings
-	apiFrom     *apiFrom        // nil: every address may use the endpoints
-	site        *site.Site      // that this handler is a door to
-	made        *site.Site      // of this handler alone; nil if site was there before
-	plugins     *pluginhost.Set // of made, nil without any
-	misdirected int             // warnings about hosts of others
+	app      *App
+	way      *routes.Way
+	rollcall routes.Rollcall
+	apiFrom  *apiFrom        // nil: every address may use the endpoints
+	made     *site.Site      // of this handler alone; nil if site was there before
+	plugins  *pluginhost.Set // of made, nil without any
 }
 
 const (
@@ -110,10 +109,10 @@ func (h *Handler) Provision(ctx caddy.Context) error {
 		h.Prefix = defaultPrefix
 	}
 	if unset != nil {
-		return fmt.Errorf("%s: %w", h.way.label(h.Prefix), unset)
+		return fmt.Errorf("%s: %w", h.way.Label(h.Prefix), unset)
 	}
 	if err := h.provision(ctx); err != nil {
-		return fmt.Errorf("%s: %w", h.way.label(h.Prefix), err)
+		return fmt.Errorf("%s: %w", h.way.Label(h.Prefix), err)
 	}
 	h.app.add(h)
 	return nil
@@ -123,17 +122,17 @@ func (h *Handler) provision(ctx caddy.Context) error {
 	if h.Prefix != path.Clean(h.Prefix) || !strings.HasPrefix(h.Prefix, "/") || h.Prefix == "/" {
 		return fmt.Errorf("prefix %q: write it like /message", h.Prefix)
 	}
-	if err := h.app.checkPaths(&h.way, h.Prefix); err != nil {
+	if err := routes.CheckPaths(h.way, h.Prefix); err != nil {
 		return err
 	}
 	if err := h.provisionAPIFrom(ctx); err != nil {
 		return err
 	}
 	h.app.prepare(ctx)
-	h.settings = h.newSettings()
+	h.rollcall = routes.Rollcall{Prefix: h.Prefix, InNamed: h.way.Named, Settings: h.newSettings(), Handler: h}
 	made := true
-	if h.way.named {
-		h.site = h.app.newSite(h.settings) // its hosts are known when the app starts
+	if h.way.Named {
+		h.rollcall.Site = h.app.newSite(h.rollcall.Settings) // its hosts are known when the app starts
 	} else {
 		var err error
 		if made, err = h.app.enter(h, h.way); err != nil {
@@ -141,12 +140,19 @@ func (h *Handler) provision(ctx caddy.Context) error {
 		}
 	}
 	logger := h.app.handlerLogger(ctx)
-	if err := h.checkReach(ctx, &h.way, logger); err != nil || !made {
+	if err := h.checkReach(h.way, logger); err != nil || !made {
 		return err
 	}
-	h.made = h.site
-	h.site.Logger = logger
-	return h.provisionSite(ctx, h.site)
+	h.made = h.rollcall.Site
+	h.made.Logger = logger
+	return h.provisionSite(ctx, h.made)
+}
+
+// checkReach looks for what keeps requests from the handler on a way to it.
+func (h *Handler) checkReach(w *routes.Way, logger *zap.Logger) error {
+	h.app.mu.Lock()
+	defer h.app.mu.Unlock()
+	return routes.CheckReach(w, h.Prefix, h.APIFrom != nil, logger)
 }
 
 // userOf returns what finds the user of a request that another handler has authenticated.
@@ -208,7 +214,7 @@ func (h *Handler) provisionSite(ctx caddy.Context, s *site.Site) error {
 
 // siteLogger returns a logger that names the site.
 func (h *Handler) siteLogger(s *site.Site) *zap.Logger {
-	return s.Logger.With(zap.String("site", h.way.label(h.Prefix)))
+	return s.Logger.With(zap.String("site", h.way.Label(h.Prefix)))
 }
 
 // apiKeysOff stands in place of keys to ask for none.

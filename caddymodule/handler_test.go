@@ -122,16 +122,16 @@ func TestDefaults(t *testing.T) {
 		t.Errorf("the app is %s %s %s", c.app.DataCenter, c.app.Pod, time.Duration(c.app.DrainTimeout))
 	}
 	h := c.handler(t)
-	if h.Prefix != "/message" || h.User != nil || h.site.Verifier != nil {
-		t.Errorf("the handler is %+v with %+v", h, h.site)
+	if h.Prefix != "/message" || h.User != nil || h.rollcall.Site.Verifier != nil {
+		t.Errorf("the handler is %+v with %+v", h, h.rollcall.Site)
 	}
-	if want := (site.Limits{Frame: 64 << 10, Queue: 1 << 20, FramesPerSecond: 50, Channels: 128}); h.site.Limits != want {
-		t.Errorf("the limits are %+v, want %+v", h.site.Limits, want)
+	if want := (site.Limits{Frame: 64 << 10, Queue: 1 << 20, FramesPerSecond: 50, Channels: 128}); h.rollcall.Site.Limits != want {
+		t.Errorf("the limits are %+v, want %+v", h.rollcall.Site.Limits, want)
 	}
-	if want := (site.Pings{Interval: 25 * time.Second, Timeout: 35 * time.Second}); h.site.Ping != want {
-		t.Errorf("pings are %+v, want %+v", h.site.Ping, want)
+	if want := (site.Pings{Interval: 25 * time.Second, Timeout: 35 * time.Second}); h.rollcall.Site.Ping != want {
+		t.Errorf("pings are %+v, want %+v", h.rollcall.Site.Ping, want)
 	}
-	rules := h.site.Rules()
+	rules := h.rollcall.Site.Rules()
 	if rules.MaxChannels != 128 || rules.MaxHostChannels != 1_000_000 || rules.MaxName != 255 || rules.MaxConns != 100_000 {
 		t.Errorf("the rules are %+v", rules)
 	}
@@ -176,11 +176,11 @@ http://a.example.com {
 		t.Errorf("the app is %s %s %s", c.app.DataCenter, c.app.Pod, time.Duration(c.app.DrainTimeout))
 	}
 	h := c.handler(t)
-	if want := (site.Limits{Frame: 2 << 10, Queue: 4 << 10, FramesPerSecond: 6, Channels: 3}); h.site.Limits != want {
-		t.Errorf("the limits are %+v, want %+v", h.site.Limits, want)
+	if want := (site.Limits{Frame: 2 << 10, Queue: 4 << 10, FramesPerSecond: 6, Channels: 3}); h.rollcall.Site.Limits != want {
+		t.Errorf("the limits are %+v, want %+v", h.rollcall.Site.Limits, want)
 	}
-	if want := (site.Pings{Interval: 10 * time.Second, Timeout: 20 * time.Second}); h.site.Ping != want {
-		t.Errorf("pings are %+v, want %+v", h.site.Ping, want)
+	if want := (site.Pings{Interval: 10 * time.Second, Timeout: 20 * time.Second}); h.rollcall.Site.Ping != want {
+		t.Errorf("pings are %+v, want %+v", h.rollcall.Site.Ping, want)
 	}
 	if *h.User != (UserPlaceholders{ID: "{http.vars.id}"}) {
 		t.Errorf("the user is %+v", h.User)
@@ -188,7 +188,7 @@ http://a.example.com {
 	for channel, want := range map[string]presence.Kind{
 		"vip-1": presence.Authenticated, "lobby-1": presence.Anonymous, "other": presence.Anonymous,
 	} {
-		if class, _ := h.site.Rules().Classifier.Classify(presence.HostName{}, channel); class.Kind != want {
+		if class, _ := h.rollcall.Site.Rules().Classifier.Classify(presence.HostName{}, channel); class.Kind != want {
 			t.Errorf("%s is %v", channel, class.Kind)
 		}
 	}

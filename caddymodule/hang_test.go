@@ -205,7 +205,7 @@ func (c configured) doors(t *testing.T) map[string]*httptest.Server {
 	servers := make(map[string]*httptest.Server)
 	for name, of := range c.snapshot().Names() {
 		for _, h := range c.app.handlers {
-			if h.site == of {
+			if h.rollcall.Site == of {
 				servers[name] = listen(t, h)
 			}
 		}

@@ -152,7 +152,7 @@ func arrive(t testing.TB, h *Handler, host, id, email string, channels ...string
 	if id != "" {
 		user = &presence.User{ID: id, Email: email}
 	}
-	conn, err := h.app.hub.Registry.Connect(testkit.MustHost(t, host), h.site.Rules(), user, sink{})
+	conn, err := h.app.hub.Registry.Connect(testkit.MustHost(t, host), h.rollcall.Site.Rules(), user, sink{})
 	if err != nil {
 		t.Fatal(err)
 	}

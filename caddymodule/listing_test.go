@@ -92,7 +92,7 @@ func hall(b *testing.B, users, channels int) (*Handler, *presence.Host, []*prese
 	conns := make([]*presence.Conn, users)
 	for i := range conns {
 		u := presence.User{ID: fmt.Sprintf("user%06d", i), Email: fmt.Sprintf("user%06d@example.com", i)}
-		conn, err := h.app.hub.Registry.Connect(testkit.MustHost(b, "portal.example.com"), h.site.Rules(), &u, sink{})
+		conn, err := h.app.hub.Registry.Connect(testkit.MustHost(b, "portal.example.com"), h.rollcall.Site.Rules(), &u, sink{})
 		if err != nil {
 			b.Fatal(err)
 		}

@@ -1,28 +1,26 @@
 package caddymodule
 
 import (
-	"errors"
 	"fmt"
 	"maps"
+	"reflect"
 	"slices"
 	"strings"
 
 	"github.com/caddyserver/caddy/v2/modules/caddyhttp"
 
+	"github.com/rollcall-gateway/rollcall/caddymodule/routes"
 	"github.com/rollcall-gateway/rollcall/internal/hostpattern"
 )
-
-// errLate is returned for a handler that another plugin loads after the start: its hosts have owners by then.
-var errLate = errors.New("rollcall is loaded after the start of its configuration: write it in the routes of the configuration")
 
 // enterNamed makes the handlers in named routes doors to the hosts of the routes that invoke them, which are known when
 // all routes are. A handler that nobody invokes serves nothing.
 func (a *App) enterNamed() error {
 	a.mu.Lock()
-	waiting := make(map[*Handler]bool)
+	waiting := make(map[*routes.Server][]*Handler)
 	for _, h := range a.handlers {
-		if h.way.named {
-			waiting[h] = true
+		if h.way.Named {
+			waiting[h.way.Server] = append(waiting[h.way.Server], h)
 		}
 	}
 	a.mu.Unlock()
@@ -35,16 +33,17 @@ func (a *App) enterNamed() error {
 	}
 	servers := app.(*caddyhttp.App).Servers
 	for _, name := range slices.Sorted(maps.Keys(servers)) {
-		w := namedWalker{
-			server: servers[name], waiting: waiting, ways: make(map[*Handler][]way),
-			deepest: make(map[*Handler]hiddenAt), invoking: make(map[string]bool),
+		handlers := waiting[a.ways.model.server(servers[name])]
+		if len(handlers) == 0 {
+			continue
 		}
+		w := newNamedWalker(a.ways, servers[name], handlers)
 		w.container(w.server, nil)
 		if w.nested > maxNested {
 			return fmt.Errorf("rollcall in named routes (listener %s): named routes invoke each other in more than %d ways: "+
 				"write rollcall in a route that is not invoked", strings.Join(w.server.Listen, ", "), maxNested)
 		}
-		for _, h := range a.handlers {
+		for _, h := range handlers {
 			if err := a.enterWays(h, w.found(h)); err != nil {
 				return err
 			}
@@ -53,26 +52,35 @@ func (a *App) enterNamed() error {
 	return nil
 }
 
-// enterWays makes a handler in a named route a door to the hosts of its ways. It is an error if requests for the hosts of a
-// way get to the handler neither by that way nor by another one.
-func (a *App) enterWays(h *Handler, ways []way) error {
-	var open []hostpattern.Set
-	var blocked []way
+// enterWays makes a handler in a named route a door to the hosts of its ways. It is an error if requests for a host get to
+// the handler by none of them.
+func (a *App) enterWays(h *Handler, ways []*routes.Way) error {
+	var open hostpattern.Map[struct{}]
+	var every bool
+	isOpen := func(hosts hostpattern.Set) bool {
+		return every || !hosts.IsEvery() && !slices.ContainsFunc(hosts.Patterns(), func(p string) bool { return !open.Covers(p) })
+	}
+	var blocked []*routes.Way
 	var why []error // of blocked
 	for _, way := range ways {
 		if _, err := a.enter(h, way); err != nil {
 			return err
 		}
-		if err := h.checkReach(a.ctx, &way, h.made.Logger); err != nil {
+		if isOpen(way.Hosts) {
+			continue
+		}
+		if err := h.checkReach(way, h.made.Logger); err != nil {
 			blocked, why = append(blocked, way), append(why, err)
 			continue
 		}
-		open = append(open, way.hosts())
+		every = every || way.Hosts.IsEvery()
+		for _, pattern := range way.Hosts.Patterns() {
+			open.Insert(pattern, struct{}{})
+		}
 	}
-	for i := range blocked {
-		hosts := blocked[i].hosts()
-		if !slices.ContainsFunc(open, func(o hostpattern.Set) bool { return o.Contains(hosts) }) {
-			return fmt.Errorf("%s: %w", blocked[i].label(h.Prefix), why[i])
+	for i, way := range blocked {
+		if !isOpen(way.Hosts) {
+			return fmt.Errorf("%s: %w", way.Label(h.Prefix), why[i])
 		}
 	}
 	return nil
@@ -80,12 +88,19 @@ func (a *App) enterWays(h *Handler, ways []way) error {
 
 // namedWalker goes through the complete routes of one server, for the ways to handlers in named routes.
 type namedWalker struct {
+	finder   *wayFinder
 	server   *caddyhttp.Server
-	waiting  map[*Handler]bool
-	ways     map[*Handler][]way
+	ways     map[*Handler][]*routes.Way // of the handlers that wait
+	hidden   map[any][]hiddenIn         // handlers that wait, by the containers around them
 	deepest  map[*Handler]hiddenAt
 	invoking map[string]bool // named routes under way: they may invoke each other
 	nested   int             // times that a named route was entered from another one, since the last from a route
+}
+
+// hiddenIn is a handler in a container.
+type hiddenIn struct {
+	handler *Handler
+	depth   int // of the container in those around the handler
 }
 
 // maxNested bounds the ways through named routes that invoke each other: two invocations a level double them.
@@ -94,30 +109,49 @@ const maxNested = 20_000
 // hiddenAt are the ways to the innermost container around a handler that can be seen.
 type hiddenAt struct {
 	depth int // in the modules around the handler
-	ways  []way
+	ways  []*routes.Way
 }
+
+func newNamedWalker(f *wayFinder, server *caddyhttp.Server, waiting []*Handler) *namedWalker {
+	w := &namedWalker{
+		finder: f, server: server, ways: make(map[*Handler][]*routes.Way), hidden: make(map[any][]hiddenIn),
+		deepest: make(map[*Handler]hiddenAt), invoking: make(map[string]bool),
+	}
+	for _, h := range waiting {
+		w.ways[h] = nil
+		for depth, container := range f.around[h] {
+			if isPointer(container) {
+				w.hidden[container] = append(w.hidden[container], hiddenIn{h, depth})
+			}
+		}
+	}
+	return w
+}
+
+// isPointer reports whether a module can be a key of a map.
+func isPointer(module any) bool { return reflect.TypeOf(module).Kind() == reflect.Pointer }
 
 // container goes through the routes of the server or a handler.
-func (w *namedWalker) container(container any, steps []step) {
+func (w *namedWalker) container(container any, steps []routes.Step) {
 	for _, list := range routeLists(container) {
-		w.list(step{container: container, list: list.routes, onError: list.onError}, steps)
-	}
-}
-
-func (w *namedWalker) list(s step, steps []step) {
-	for s.index = range s.list {
-		for position, handler := range s.route().Handlers {
-			s.position = position
-			w.handler(handler, append(slices.Clip(steps), s))
+		model := w.finder.model.list(list.routes, list.onError)
+		for i := range list.routes {
+			w.route(&list.routes[i], routes.Step{List: model, Index: i, Sure: !list.onError && entersList(container)}, steps)
 		}
 	}
 }
 
-func (w *namedWalker) handler(handler caddyhttp.MiddlewareHandler, steps []step) {
+func (w *namedWalker) route(route *caddyhttp.Route, s routes.Step, steps []routes.Step) {
+	for s.Position = range route.Handlers {
+		w.handler(route.Handlers[s.Position], append(slices.Clip(steps), s))
+	}
+}
+
+func (w *namedWalker) handler(handler caddyhttp.MiddlewareHandler, steps []routes.Step) {
 	switch h := handler.(type) {
 	case *Handler:
-		if w.waiting[h] {
-			w.ways[h] = append(w.ways[h], way{server: w.server, steps: steps})
+		if ways, waits := w.ways[h]; waits {
+			w.ways[h] = append(ways, w.way(steps))
 		}
 	case *caddyhttp.Invoke:
 		if route := w.server.NamedRoutes[h.Name]; route != nil && !w.invoking[h.Name] && w.nested <= maxNested {
@@ -127,33 +161,39 @@ func (w *namedWalker) handler(handler caddyhttp.MiddlewareHandler, steps []step)
 				w.nested++
 			}
 			w.invoking[h.Name] = true
-			w.list(step{container: h, list: caddyhttp.RouteList{*route}}, steps)
+			w.route(route, routes.Step{List: w.finder.model.named(route), Sure: true}, steps)
 			delete(w.invoking, h.Name)
 		}
 	default:
 		w.container(handler, steps)
-		w.hidden(handler, steps)
+		w.passHidden(handler, steps)
 	}
 }
 
-// hidden records how to get to a container of another plugin that has a handler, in case it keeps its routes to itself.
-func (w *namedWalker) hidden(container any, steps []step) {
-	for h := range w.waiting {
-		depth := slices.Index(h.way.inside, container)
-		if depth < 0 || depth < w.deepest[h].depth {
-			continue
-		}
-		at := w.deepest[h]
-		if depth > at.depth {
-			at = hiddenAt{depth: depth}
-		}
-		at.ways = append(at.ways, way{server: w.server, steps: append(slices.Clip(steps), step{container: container, position: -1})})
-		w.deepest[h] = at
+// passHidden records how to get to a container of another plugin that has a handler, in case it keeps its routes to itself.
+func (w *namedWalker) passHidden(container any, steps []routes.Step) {
+	if !isPointer(container) {
+		return
 	}
+	for _, in := range w.hidden[container] {
+		at := w.deepest[in.handler]
+		switch {
+		case in.depth < at.depth:
+			continue
+		case in.depth > at.depth:
+			at = hiddenAt{depth: in.depth}
+		}
+		at.ways = append(at.ways, w.way(append(slices.Clip(steps), routes.Step{Position: -1})))
+		w.deepest[in.handler] = at
+	}
+}
+
+func (w *namedWalker) way(steps []routes.Step) *routes.Way {
+	return routes.NewWay(w.finder.model.server(w.server), steps)
 }
 
 // found returns the ways to a handler.
-func (w *namedWalker) found(h *Handler) []way {
+func (w *namedWalker) found(h *Handler) []*routes.Way {
 	if ways := w.ways[h]; len(ways) > 0 {
 		return ways
 	}

@@ -13,10 +13,10 @@ import (
 	"sync"
 	"testing"
 
+	"github.com/caddyserver/caddy/v2"
 	"github.com/caddyserver/caddy/v2/modules/caddyhttp"
 
 	"github.com/rollcall-gateway/rollcall/caddymodule/site"
-	"github.com/rollcall-gateway/rollcall/internal/hostpattern"
 	"github.com/rollcall-gateway/rollcall/internal/testkit"
 )
 
@@ -172,12 +172,13 @@ func TestWarnsOfHostsThatAreMisdirected(t *testing.T) {
 func portOf(label string) string { return label[strings.Index(label, "(")+1:] }
 
 func TestWarningsAreFew(t *testing.T) {
+	const most = 10
 	var b strings.Builder
-	for i := range 3 * maxNamed {
+	for i := range 3 * most {
 		fmt.Fprintf(&b, "http://h%d.example.com:8080 {\n%s}\n", i, keyed("", fmt.Sprintf("api_key k%d", i)))
 	}
 	_, got := loadLogged(t, b.String()+"http://:8081 {\n"+keyed("", "api_key b")+"}")
-	if len(got) != maxNamed+1 || got[maxNamed].Host != "more hosts, which are not named" {
+	if len(got) != most+1 || got[most].Host != "more hosts, which are not named" {
 		t.Errorf("%d warnings, the last is %+v", len(got), got[len(got)-1])
 	}
 }
@@ -240,10 +241,10 @@ func TestDoorsOfOneSite(t *testing.T) {
 			}
 			seen := make(map[*site.Site]bool)
 			for _, h := range c.app.handlers {
-				if h.site.Rules() == nil {
-					t.Errorf("%s has a site that was never made", h.way.label(h.Prefix))
+				if h.rollcall.Site.Rules() == nil {
+					t.Errorf("%s has a site that was never made", h.way.Label(h.Prefix))
 				}
-				seen[h.site] = true
+				seen[h.rollcall.Site] = true
 			}
 			if len(seen) != test.sites {
 				t.Errorf("the handlers have %d sites, want %d", len(seen), test.sites)
@@ -453,33 +454,6 @@ func TestHandlerThatIsLoadedLateIsRefused(t *testing.T) {
 	}
 }
 
-// Very many sites take time with their number: no handler is compared with all others.
-func TestManySitesAreComparedByLookups(t *testing.T) {
-	o := new(owners)
-	a := &App{}
-	for i := range 5000 {
-		for _, pattern := range []string{fmt.Sprintf("h%d.example.com", i), fmt.Sprintf("*.h%d.example.com", i)} {
-			h := &Handler{app: a, site: &site.Site{}}
-			o.add(pattern, &door{handler: h, hosts: hostpattern.SetOf(pattern)})
-		}
-	}
-	for i := range 5000 {
-		n := 0
-		for range o.overlapping(fmt.Sprintf("x.h%d.example.com", i)) {
-			n++
-		}
-		for range o.equals(fmt.Sprintf("*.h%d.example.com", i)) {
-			n++
-		}
-		if n != 2 {
-			t.Fatalf("host %d is compared with %d claims", i, n)
-		}
-	}
-	if o.Find(testkit.MustHost(t, "x.h4999.example.com")) == o.Find(testkit.MustHost(t, "h4999.example.com")) {
-		t.Error("two sites are one")
-	}
-}
-
 // HTTP can serve requests before this app starts. The first one makes a handler in a named route and this one a single
 // site.
 func TestRequestsBeforeTheStart(t *testing.T) {
@@ -518,7 +492,7 @@ func TestNamedRoutesOfManySites(t *testing.T) {
 	for range maxNested + 2 {
 		server.Routes = append(server.Routes, invoke("common"))
 	}
-	w := namedWalker{server: server, invoking: make(map[string]bool)}
+	w := newNamedWalker(newWayFinder(caddy.Context{}), server, nil)
 	w.container(server, nil)
 	if w.nested > maxNested {
 		t.Errorf("%d invocations are counted", w.nested)

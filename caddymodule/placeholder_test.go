@@ -146,7 +146,7 @@ func TestPlaceholdersAreReplaced(t *testing.T) {
 		channels {
 			anonymous {env.ROLLCALL_TEST_NAME}-*
 		}`)
-	s := h.site
+	s := h.rollcall.Site
 	if h.Prefix != "/lobby" || len(s.Origins) != 1 || !strings.Contains(fmt.Sprint(s.Origins), "app.example.com") || s.Cookie != "my-lobby" ||
 		h.JWT.Audience != "lobby" || h.JWT.IDClaim != "{id}" || !slices.Equal(s.Patterns.Anonymous, []string{"lobby-*"}) {
 		t.Errorf("got prefix %s, %+v and %+v", h.Prefix, h.JWT, s)

@@ -29,7 +29,7 @@ func (h *Handler) loadPlugins(ctx context.Context) (*pluginhost.Set, error) {
 		}
 		specs[i] = pluginhost.Spec{Spec: spec, Watched: c.Watch}
 	}
-	return h.app.hub.Plugins.Load(ctx, h.app.PluginMemory, specs, h.site.Logger)
+	return h.app.hub.Plugins.Load(ctx, h.app.PluginMemory, specs, h.rollcall.Site.Logger)
 }
 
 // uniqueName makes a name that no other plugin of the site has, since metrics and logs tell plugins apart by it. One that

@@ -2,16 +2,10 @@ package caddymodule
 
 import (
 	"encoding/json"
-	"fmt"
 	"os"
 	"path/filepath"
-	"slices"
 	"strings"
 	"testing"
-
-	"github.com/caddyserver/caddy/v2/modules/caddyhttp"
-
-	"github.com/rollcall-gateway/rollcall/internal/hostpattern"
 )
 
 // Caddyfiles in which no request would get to rollcall do not load, and those in which some do load.
@@ -175,31 +169,5 @@ func TestWhatKeepsRequestsFromRollcallInJSON(t *testing.T) {
 				t.Errorf("error %v, want %q", err, test.err)
 			}
 		})
-	}
-}
-
-// In a list of very many routes, a handler looks at those for its hosts.
-func TestRoutesOfOtherHostsAreNotLookedAt(t *testing.T) {
-	const sites = 5000
-	list := make(caddyhttp.RouteList, 2*sites)
-	for i := range list {
-		if i%2 == 0 {
-			list[i].MatcherSets = caddyhttp.MatcherSets{{&caddyhttp.MatchHost{fmt.Sprintf("%d.example.com", i/2)}}}
-		}
-	}
-	var f wayFinder
-	for i := range list {
-		hosts := hostpattern.Every
-		if i%2 == 0 {
-			hosts = routeHosts(&list[i])
-		}
-		got := f.before(list, i, hosts)
-		if most := longestList + 1; len(got) > most || !slices.IsSorted(got) || len(got) > 0 && got[len(got)-1] >= i {
-			t.Fatalf("before %d: %d routes up to %d", i, len(got), got[len(got)-1])
-		}
-	}
-	got := f.before(list, 2*sites, hostpattern.SetOf("3.example.com", "*.example.org"))
-	if !slices.Contains(got, 6) || slices.Contains(got, 8) || !slices.Contains(got, 2*sites-1) {
-		t.Errorf("got %d", got)
 	}
 }

@@ -14,6 +14,8 @@ import (
 
 	"github.com/caddyserver/caddy/v2"
 	"github.com/caddyserver/caddy/v2/modules/caddyhttp"
+
+	"github.com/rollcall-gateway/rollcall/caddymodule/routes"
 )
 
 func init() {
@@ -28,7 +30,7 @@ func (*rollcallMark) CaddyModule() caddy.ModuleInfo {
 }
 
 func (*rollcallMark) ServeHTTP(w http.ResponseWriter, r *http.Request, next caddyhttp.Handler) error {
-	if !isEndpoint(r.URL.Path, defaultPrefix) {
+	if !routes.IsEndpoint(r.URL.Path, defaultPrefix) {
 		return next.ServeHTTP(w, r)
 	}
 	w.Header().Set("Rollcall-Mark", "reached")

@@ -43,7 +43,7 @@ func TestSendMessage(t *testing.T) {
 	c := mustLoad(t, "http://portal.example.com {\n\trollcall {\n\t\tapi_key k\n\t}\n}")
 	h := c.handler(t)
 	out := new(basket)
-	conn, err := h.app.hub.Registry.Connect(testkit.MustHost(t, "portal.example.com"), h.site.Rules(), &presence.User{ID: "ann"}, out)
+	conn, err := h.app.hub.Registry.Connect(testkit.MustHost(t, "portal.example.com"), h.rollcall.Site.Rules(), &presence.User{ID: "ann"}, out)
 	if err != nil {
 		t.Fatal(err)
 	}

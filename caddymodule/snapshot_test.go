@@ -39,7 +39,7 @@ func served(t *testing.T, c configured, hosts []string) string {
 		prefix := "-"
 		found := s.Find(testkit.MustHost(t, host))
 		for _, h := range c.app.handlers {
-			if h.site == found {
+			if h.rollcall.Site == found {
 				prefix = h.Prefix[1:]
 				break
 			}

@@ -121,7 +121,7 @@ func TestAllDoorsAgreeOnUserIDs(t *testing.T) {
 	login := func(key, value string) bool {
 		r := httptest.NewRequest(http.MethodGet, "http://portal.example.com/message/socket", http.NoBody)
 		r.Header.Set(key, value)
-		l, p := h.site.Login(prepare(httptest.NewRecorder(), r))
+		l, p := h.rollcall.Site.Login(prepare(httptest.NewRecorder(), r))
 		return p == nil && l.User != nil
 	}
 	explained := func(text string) message.Message {
@@ -171,7 +171,7 @@ func TestAllDoorsAgreeOnAddresses(t *testing.T) {
 		for i := 0; i < len(header); i += 2 {
 			r.Header.Set(header[i], header[i+1])
 		}
-		l, p := h.site.Login(prepare(httptest.NewRecorder(), r))
+		l, p := h.rollcall.Site.Login(prepare(httptest.NewRecorder(), r))
 		return p == nil && l.User != nil
 	}
 	joined := func(text string) message.Message {

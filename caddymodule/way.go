@@ -3,83 +3,58 @@ package caddymodule
 import (
 	"bytes"
 	"encoding/json"
-	"fmt"
+	"errors"
 	"reflect"
+	"slices"
 	"strings"
 
 	"github.com/caddyserver/caddy/v2"
 	"github.com/caddyserver/caddy/v2/modules/caddyhttp"
 
-	"github.com/rollcall-gateway/rollcall/internal/hostpattern"
+	"github.com/rollcall-gateway/rollcall/caddymodule/routes"
+	"github.com/rollcall-gateway/rollcall/caddymodule/site"
 )
 
-// way is how requests get to a handler: through the routes of a server, and those of each container inside of them.
-type way struct {
-	server *caddyhttp.Server // nil outside of the HTTP app
-	steps  []step            // from the server inwards
-	named  bool              // the handler is in a named route, whose callers are known when the app starts
-	inside []any             // in a named route, the containers around the handler, from the outermost inwards
-}
+// errLate is returned for a handler that another plugin loads after the start: its hosts have owners by then.
+var errLate = errors.New("rollcall is loaded after the start of its configuration: write it in the routes of the configuration")
 
-// step is one list of routes on the way to a handler.
-//
-// While a handler is provisioned, the routes of the list before index are complete. Of the route at index, and of those
-// after it, only the matchers are loaded.
-type step struct {
-	container any                 // that has the list: the server, or the handler in the step before
-	list      caddyhttp.RouteList // nil in a container of another plugin whose routes cannot be read
-	index     int                 // of the route in the list that the way goes through
-	onError   bool                // the list handles errors
-	// handlers are those of the route at index, as JSON. They are known while the handler is provisioned, and nil on a
-	// way that was found when the app started: then the handlers of the route itself are complete.
-	handlers []json.RawMessage
-	position int // in the handlers of the route at index: what the way goes on with; -1 when it is not known
-}
-
-// route returns the route that the way goes through, nil where it cannot be read.
-func (s *step) route() *caddyhttp.Route {
-	if s.list == nil {
-		return nil
-	}
-	return &s.list[s.index]
-}
-
-// isSure reports whether each request that gets to the container enters the list. The lists of reverse_proxy and intercept
-// are for some responses, and other plugins may do anything.
-func (s *step) isSure() bool {
-	switch s.container.(type) {
-	case *caddyhttp.Server, *caddyhttp.Subroute, *caddyhttp.Invoke:
-		return s.list != nil && !s.onError
-	}
-	return false
-}
-
-// hosts returns the hosts that the host matchers on the way let through. Other matchers are taken to match, and so are
-// those that cannot be read.
-func (w *way) hosts() hostpattern.Set {
-	hosts := hostpattern.Every
-	for i := range w.steps {
-		if route := w.steps[i].route(); route != nil {
-			hosts = hosts.Intersect(routeHosts(route))
+// findWay returns the way to the handler that is being provisioned.
+func (a *App) findWay(ctx caddy.Context) *routes.Way {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	if a.ways == nil {
+		if a.settled {
+			return routes.NewWay(nil, nil) // enter refuses it
 		}
+		a.ways = newWayFinder(a.ctx)
 	}
-	return hosts
+	return a.ways.find(ctx)
 }
 
-// listeners names the addresses of the server, for errors and logs.
-func (w *way) listeners() string {
-	if w.server == nil {
-		return "none"
+// enter makes a handler a door to the hosts on a way to it. It reports whether the site of the handler has yet to be made.
+func (a *App) enter(h *Handler, w *routes.Way) (isNew bool, err error) {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	if a.settled {
+		return false, errLate
 	}
-	return strings.Join(w.server.Listen, ", ")
+	return a.owners.Enter(&h.rollcall, w)
 }
 
-// label names the site that a handler with the prefix is a part of, for errors and logs.
-func (w *way) label(prefix string) string {
-	if w.named {
-		return fmt.Sprintf("rollcall in a named route (listener %s, prefix %s)", w.listeners(), prefix)
+// newOwners returns the owners of a configuration without handlers.
+func (a *App) newOwners() *routes.Owners {
+	return &routes.Owners{
+		NewSite: a.newSite,
+		Differing: func(one, other *routes.Rollcall) []string {
+			return differing(one.Handler.(*Handler), other.Handler.(*Handler))
+		},
+		Logger: a.logger,
 	}
-	return fmt.Sprintf("rollcall for %s (listener %s, prefix %s)", w.hosts(), w.listeners(), prefix)
+}
+
+// newSite returns a site of the configuration that has yet to be made.
+func (a *App) newSite(of site.Settings) *site.Site {
+	return &site.Site{Settings: of, DataCenter: a.DataCenter, Clustered: a.cluster != nil, Retired: &a.stopped}
 }
 
 // wayFinder finds the ways to the handlers of a configuration while they are provisioned, in their order. Caddy tells no
@@ -88,24 +63,31 @@ func (w *way) label(prefix string) string {
 // Caddy provisions a list of routes in order, the matchers of all of them first, and takes the JSON of a route's handlers
 // away once they are loaded. So the first route that has some left is the one that is being loaded.
 type wayFinder struct {
+	model *routeModel
 	// loading has, by the first route of a list, the index of the route that was loading when it was last looked at: a
 	// look at each route for each handler would take time with the square of the number of sites.
 	loading map[*caddyhttp.Route]int
-	// indexes has, by the first route of a long list, its routes by host.
-	indexes map[*caddyhttp.Route]*routeIndex
 	// met has, for a route, which of its handlers were on a way, in order.
 	met map[*caddyhttp.Route][]any
 	// holders has, for a route, the positions of its handlers that are a rollcall or have one inside.
 	holders map[*caddyhttp.Route][]int
+	// around has, for a handler in a named route, the containers around it, from the outermost inwards.
+	around map[caddy.Module][]caddy.Module
+}
+
+func newWayFinder(ctx caddy.Context) *wayFinder {
+	return &wayFinder{
+		model: newRouteModel(ctx), loading: make(map[*caddyhttp.Route]int), met: make(map[*caddyhttp.Route][]any),
+		holders: make(map[*caddyhttp.Route][]int), around: make(map[caddy.Module][]caddy.Module),
+	}
 }
 
 // find returns the way to the handler that is being provisioned with this context.
-func (f *wayFinder) find(ctx caddy.Context) way {
+func (f *wayFinder) find(ctx caddy.Context) *routes.Way {
 	server, ok := ctx.Value(caddyhttp.ServerCtxKey).(*caddyhttp.Server)
 	if !ok {
-		return way{}
+		return routes.NewWay(nil, nil)
 	}
-	w := way{server: server}
 	modules := ctx.Modules()
 	for i, module := range modules { // apps can load each other
 		if _, ok := module.(*caddyhttp.App); ok {
@@ -113,47 +95,66 @@ func (f *wayFinder) find(ctx caddy.Context) way {
 			break
 		}
 	}
+	var steps []routes.Step
 	var container any = server
-	for _, module := range modules {
+	for i, module := range modules {
 		s := f.step(container, module)
-		if s.list == nil && container == any(server) {
-			w = way{server: server, named: true}
-			for _, around := range modules[:len(modules)-1] {
-				w.inside = append(w.inside, around)
-			}
-			return w
+		if s.List == nil && i == 0 {
+			last := len(modules) - 1
+			f.around[modules[last]] = modules[:last]
+			way := routes.NewWay(f.model.server(server), nil)
+			way.Named = true
+			return way
 		}
-		w.steps = append(w.steps, s)
+		steps = append(steps, s)
 		container = module
 	}
-	return w
+	return routes.NewWay(f.model.server(server), steps)
+}
+
+// release lets go of the model of the routes.
+func (f *wayFinder) release() {
+	for _, server := range f.model.servers {
+		server.Named = nil
+	}
 }
 
 // step finds the route in a container that loads the module now.
-func (f *wayFinder) step(container, module any) step {
-	s := step{container: container, position: -1}
+func (f *wayFinder) step(container, module any) routes.Step {
+	var found *routeList
+	index := 0
 	lists := routeLists(container)
-	loading := -1
 	for i := range lists {
-		index, ok := f.underWay(lists[i].routes)
+		loading, ok := f.underWay(lists[i].routes)
 		if !ok {
 			continue
 		}
-		if loading >= 0 {
+		if found != nil {
 			// Another plugin's container with more than one list that can be under way.
-			return step{container: container, position: -1}
+			return routes.Step{Position: -1}
 		}
-		loading = i
-		s.list, s.index, s.onError = lists[i].routes, index, lists[i].onError
+		found, index = &lists[i], loading
 		if inOrder(container) {
 			break
 		}
 	}
-	if s.list != nil {
-		s.handlers = s.route().HandlersRaw
-		s.position = f.position(s.route(), module)
+	if found == nil {
+		return routes.Step{Position: -1}
 	}
-	return s
+	return routes.Step{
+		List: f.model.list(found.routes, found.onError), Index: index,
+		Position: f.position(&found.routes[index], module), Sure: !found.onError && entersList(container),
+	}
+}
+
+// entersList reports whether each request that gets to the container enters its list of routes. The lists of reverse_proxy
+// and intercept are for some responses, and other plugins may do anything.
+func entersList(container any) bool {
+	switch container.(type) {
+	case *caddyhttp.Server, *caddyhttp.Subroute, *caddyhttp.Invoke:
+		return true
+	}
+	return false
 }
 
 // underWay returns the index of the first route whose handlers are not complete. It reports false if there is none, or if
@@ -166,9 +167,6 @@ func (f *wayFinder) underWay(list caddyhttp.RouteList) (int, bool) {
 	for i < len(list) && list[i].HandlersRaw == nil {
 		i++
 	}
-	if f.loading == nil {
-		f.loading = make(map[*caddyhttp.Route]int)
-	}
 	f.loading[&list[0]] = i
 	return i, i < len(list) && list[i].MatcherSetsRaw == nil
 }
@@ -178,22 +176,12 @@ func (f *wayFinder) underWay(list caddyhttp.RouteList) (int, bool) {
 func (f *wayFinder) position(route *caddyhttp.Route, module any) int {
 	met := f.met[route]
 	if len(met) == 0 || met[len(met)-1] != module {
-		if f.met == nil {
-			f.met = make(map[*caddyhttp.Route][]any)
-		}
 		met = append(met, module)
 		f.met[route] = met
 	}
 	holders, known := f.holders[route]
 	if !known {
-		for i, raw := range route.HandlersRaw {
-			if hasRollcall(raw) {
-				holders = append(holders, i)
-			}
-		}
-		if f.holders == nil {
-			f.holders = make(map[*caddyhttp.Route][]int)
-		}
+		holders = rollcallsIn(route.HandlersRaw)
 		f.holders[route] = holders
 	}
 	if len(met) > len(holders) {
@@ -202,14 +190,37 @@ func (f *wayFinder) position(route *caddyhttp.Route, module any) int {
 	return holders[len(met)-1]
 }
 
-// hasRollcall reports whether a handler, as JSON, is a rollcall or has one inside. The name alone can also be a text, such
-// as the value of a header.
-func hasRollcall(raw json.RawMessage) bool {
-	if !bytes.Contains(raw, []byte(`"rollcall"`)) {
-		return false
+// rollcallsIn returns the positions of handlers, as JSON, that are a rollcall or have one inside.
+func rollcallsIn(handlers []json.RawMessage) []int {
+	var holders []int
+	for i, raw := range handlers {
+		if bytes.Contains(raw, []byte(`"rollcall"`)) {
+			holders = append(holders, i)
+		}
 	}
-	var v any
-	return json.Unmarshal(raw, &v) == nil && hasHandler(v, func(name string) bool { return name == "rollcall" })
+	if len(holders) == 1 {
+		return holders // one of them is, or it would not be loaded
+	}
+	// The name alone can also be a text, such as the value of a header.
+	return slices.DeleteFunc(holders, func(i int) bool {
+		var v any
+		return json.Unmarshal(handlers[i], &v) != nil || !hasRollcall(v)
+	})
+}
+
+// hasRollcall reports whether a handler, as a JSON value, is a rollcall or has one inside.
+func hasRollcall(v any) bool {
+	switch v := v.(type) {
+	case map[string]any:
+		for key, value := range v {
+			if key == "handler" && value == "rollcall" || hasRollcall(value) {
+				return true
+			}
+		}
+	case []any:
+		return slices.ContainsFunc(v, hasRollcall)
+	}
+	return false
 }
 
 // routeList is a list of routes in a container.

@@ -4,13 +4,14 @@ import (
 	"encoding/json"
 	"fmt"
 	"net/http"
+	"slices"
 	"strings"
 	"testing"
 
 	"github.com/caddyserver/caddy/v2"
 	"github.com/caddyserver/caddy/v2/modules/caddyhttp"
 
-	"github.com/rollcall-gateway/rollcall/internal/hostpattern"
+	"github.com/rollcall-gateway/rollcall/caddymodule/routes"
 )
 
 func init() {
@@ -67,26 +68,26 @@ func (*foreignContainer) ServeHTTP(http.ResponseWriter, *http.Request, caddyhttp
 	return nil
 }
 
-// String says which way it is: for each step the type of the container, the route, and the position in it.
-func (w *way) String() string {
-	if w.named {
+// shown says which way it is: for each step the route and the position in it, with "~" where not every request enters the
+// list, and "?" where nobody can read it.
+func shown(w *routes.Way) string {
+	if w.Named {
 		return "named"
 	}
 	var b strings.Builder
-	for i := range w.steps {
-		s := &w.steps[i]
-		name := strings.TrimPrefix(fmt.Sprintf("%T", s.container), "*")
-		_, name, _ = strings.Cut(name, ".")
-		if s.onError {
-			name += "!"
-		}
-		if s.list == nil {
-			fmt.Fprintf(&b, "%s ", name)
+	for _, s := range w.Steps {
+		switch {
+		case s.List == nil:
+			b.WriteString("? ")
 			continue
+		case s.List.OnError:
+			b.WriteString("!")
+		case !s.Sure:
+			b.WriteString("~")
 		}
-		fmt.Fprintf(&b, "%s/%d.%d ", name, s.index, s.position)
+		fmt.Fprintf(&b, "%d.%d ", s.Index, s.Position)
 	}
-	return b.String() + "for " + w.hosts().String()
+	return b.String() + "for " + w.Hosts.String()
 }
 
 func TestWayToAHandler(t *testing.T) {
@@ -105,13 +106,13 @@ func TestWayToAHandler(t *testing.T) {
 		more   string            // of the server
 		want   map[string]string // by prefix
 	}{
-		{"alone", []string{route(nil, x)}, "", map[string]string{"/x": "Server/0.0 for every host"}},
+		{"alone", []string{route(nil, x)}, "", map[string]string{"/x": "0.0 for every host"}},
 		{
 			"several routes and handlers",
 			[]string{route(a, page), route(nil), route(a, page, x), route(b, page, page, z, page, y)},
 			"",
 			map[string]string{
-				"/x": "Server/2.1 for a.example.com", "/y": "Server/3.4 for b.example.com", "/z": "Server/3.2 for b.example.com",
+				"/x": "2.1 for a.example.com", "/y": "3.4 for b.example.com", "/z": "3.2 for b.example.com",
 			},
 		},
 		{
@@ -120,40 +121,40 @@ func TestWayToAHandler(t *testing.T) {
 				route(b, page), route(a, subroute(route(nil, x))), route(b, y)))},
 			"",
 			map[string]string{
-				"/x": "Server/1.2 Subroute/1.0 Subroute/0.0 for a.example.com",
-				"/y": "Server/1.2 Subroute/2.0 for b.example.com",
+				"/x": "1.2 1.0 0.0 for a.example.com",
+				"/y": "1.2 2.0 for b.example.com",
 			},
 		},
 		{
 			"hosts that exclude each other",
 			[]string{route(a, subroute(route(b, x)))},
 			"",
-			map[string]string{"/x": "Server/0.0 Subroute/0.0 for no host"},
+			map[string]string{"/x": "0.0 0.0 for no host"},
 		},
 		{
 			"errors of a subroute",
 			[]string{route(a, `{"handler":"subroute","routes":[`+route(nil, page)+`],"errors":{"routes":[`+route(nil, page)+`,`+route(nil, x)+`]}}`)},
 			"",
-			map[string]string{"/x": "Server/0.0 Subroute!/1.0 for a.example.com"},
+			map[string]string{"/x": "0.0 !1.0 for a.example.com"},
 		},
 		{
 			"errors of the server",
 			[]string{route(nil, page)},
 			`,"errors":{"routes":[` + route(a, subroute(route(nil, x))) + `]}`,
-			map[string]string{"/x": "Server!/0.0 Subroute/0.0 for a.example.com"},
+			map[string]string{"/x": "!0.0 0.0 for a.example.com"},
 		},
 		{
 			"responses of a proxy",
 			[]string{route(a, `{"handler":"reverse_proxy","upstreams":[{"dial":"127.0.0.1:9"}],"handle_response":[{"routes":[`+route(nil, page)+`]},{"routes":[`+
 				route(nil, page)+`,`+route([]string{"*.example.com"}, x)+`]}]}`)},
 			"",
-			map[string]string{"/x": "Server/0.0 Handler/1.0 for a.example.com"},
+			map[string]string{"/x": "0.0 ~1.0 for a.example.com"},
 		},
 		{
 			"responses that are intercepted",
 			[]string{route(a, `{"handler":"intercept","handle_response":[{"routes":[`+route(b, page)+`]},{"routes":[`+route(nil, x)+`]}]}`)},
 			"",
-			map[string]string{"/x": "Server/0.0 Intercept/0.0 for a.example.com"},
+			map[string]string{"/x": "0.0 ~0.0 for a.example.com"},
 		},
 		{
 			"named route",
@@ -165,80 +166,80 @@ func TestWayToAHandler(t *testing.T) {
 			"named route beside others",
 			[]string{route(a, y)},
 			`,"errors":{"routes":[` + route(b, page) + `]},"named_routes":{"n":` + noMatch + `,"m":` + noMatch + `}`,
-			map[string]string{"/x": "named", "/y": "Server/0.0 for a.example.com"},
+			map[string]string{"/x": "named", "/y": "0.0 for a.example.com"},
 		},
 		{
 			"routes of another plugin",
 			[]string{route([]string{"*.example.com"}, page, box+`"routes":[`+route(nil, page)+`,`+route(a, x)+`]}`)},
 			"",
-			map[string]string{"/x": "Server/0.1 foreignContainer/1.0 for a.example.com"},
+			map[string]string{"/x": "0.1 ~1.0 for a.example.com"},
 		},
 		{
 			"a handler of another plugin",
 			[]string{route(a, box+`"raw":`+x+`}`)},
 			"",
-			map[string]string{"/x": "Server/0.0 foreignContainer for a.example.com"},
+			map[string]string{"/x": "0.0 ? for a.example.com"},
 		},
 		{
 			"routes of another plugin that nobody can read",
 			[]string{route([]string{"*.example.com"}, box+`"hidden":[`+route(a, x)+`]}`)},
 			"",
-			map[string]string{"/x": "Server/0.0 foreignContainer for *.example.com"},
+			map[string]string{"/x": "0.0 ? for *.example.com"},
 		},
 		{
 			"routes of another plugin that are copied",
 			[]string{route([]string{"*.example.com"}, box+`"copied":[`+route(a, x)+`]}`)},
 			"",
-			map[string]string{"/x": "Server/0.0 foreignContainer for *.example.com"},
+			map[string]string{"/x": "0.0 ? for *.example.com"},
 		},
 		{
 			"lists of another plugin in an order of its own",
 			[]string{route([]string{"*.example.com"}, box+`"nested":[{"routes":[`+route(a, page)+`]},{"routes":[`+route(nil, page)+`,`+route(b, x)+`]}]}`)},
 			"",
-			map[string]string{"/x": "Server/0.0 foreignContainer/1.0 for b.example.com"},
+			map[string]string{"/x": "0.0 ~1.0 for b.example.com"},
 		},
 		{
 			"lists of another plugin of which any can be under way",
 			[]string{route([]string{"*.example.com"}, box+`"nested":[{"routes":[`+route(nil, page)+`]},{"routes":[`+route(b, x)+`]}]}`)},
 			"",
-			map[string]string{"/x": "Server/0.0 foreignContainer for *.example.com"},
+			map[string]string{"/x": "0.0 ? for *.example.com"},
 		},
 		{
 			"several matcher sets",
 			[]string{`{"match":[{"host":["a.example.com"],"path":["/m"]},{"host":["b.example.com"]}],"handle":[` + x + `]}`},
 			"",
-			map[string]string{"/x": "Server/0.0 for a.example.com, b.example.com"},
+			map[string]string{"/x": "0.0 for a.example.com, b.example.com"},
 		},
 		{
 			"a matcher set without a host",
 			[]string{`{"match":[{"host":["a.example.com"]},{"path":["/m"]}],"handle":[` + x + `]}`},
 			"",
-			map[string]string{"/x": "Server/0.0 for every host"},
+			map[string]string{"/x": "0.0 for every host"},
 		},
 		{
 			"matchers other than host match",
 			[]string{`{"match":[{"not":[{"host":["a.example.com"]}],"expression":"{http.request.host} == 'b.example.com'"}],"handle":[` + x + `]}`},
 			"",
-			map[string]string{"/x": "Server/0.0 for every host"},
+			map[string]string{"/x": "0.0 for every host"},
 		},
 		{
 			"placeholder of the request",
 			[]string{route([]string{"a.example.com", "{http.request.header.X}.example.com"}, x)},
 			"",
-			map[string]string{"/x": "Server/0.0 for every host"},
+			map[string]string{"/x": "0.0 for every host"},
 		},
 		{
 			"placeholder of the environment",
 			[]string{route([]string{"{env.ROLLCALL_TEST_HOST}"}, x)},
 			"",
-			map[string]string{"/x": "Server/0.0 for e.example.com"},
+			map[string]string{"/x": "0.0 for e.example.com"},
 		},
 		{
 			"canonical hosts",
 			[]string{route([]string{"A.Example.COM", "bücher.example", "c.example.com.", "::ffff:192.0.2.1", "*.D.example"}, subroute(
 				route([]string{"a.example.com", "xn--bcher-kva.example", "c.example.com", "192.0.2.1", "e.d.example"}, x)))},
 			"",
-			map[string]string{"/x": "Server/0.0 Subroute/0.0 for a.example.com, xn--bcher-kva.example, c.example.com and 2 more"},
+			map[string]string{"/x": "0.0 0.0 for a.example.com, xn--bcher-kva.example, c.example.com and 2 more"},
 		},
 	} {
 		t.Run(test.name, func(t *testing.T) {
@@ -246,7 +247,7 @@ func TestWayToAHandler(t *testing.T) {
 			c := loadServers(t, `"s":{"listen":[":80"],"automatic_https":{"disable":true},"routes":[`+strings.Join(test.routes, ",")+`]`+test.more+`}`)
 			got := make(map[string]string)
 			for _, h := range c.app.handlers {
-				got[h.Prefix] = h.way.String()
+				got[h.Prefix] = shown(h.way)
 			}
 			for prefix, want := range test.want {
 				if got[prefix] != want {
@@ -261,15 +262,12 @@ func TestWayIsSeenWhileTheConfigurationIsLoaded(t *testing.T) {
 	c := loadServers(t, server("80", route([]string{"a.example.com"}, subroute(
 		route(nil, `{"handler":"headers"}`, `{"handler":"rollcall","prefix":"/x"}`, `{"handler":"vars"}`)))))
 	w := c.app.handlers[0].way
-	inner := w.steps[1]
-	if len(inner.handlers) != 3 || inner.position != 1 || !strings.Contains(string(inner.handlers[0]), "headers") {
-		t.Errorf("position %d of %s", inner.position, inner.handlers)
+	inner := w.Steps[1]
+	if n := len(inner.List.At(inner.Index).Handlers()); n != 3 || inner.Position != 1 {
+		t.Errorf("position %d of %d", inner.Position, n)
 	}
-	if got, want := w.label("/x"), "rollcall for a.example.com (listener :80, prefix /x)"; got != want {
+	if got, want := w.Label("/x"), "rollcall for a.example.com (listener :80, prefix /x)"; got != want {
 		t.Errorf("label %q, want %q", got, want)
-	}
-	if !letsThrough(w.steps[0].route(), w.hosts()) || letsThrough(w.steps[0].route(), hostpattern.Every) {
-		t.Error("the outer route lets its hosts through, and no others")
 	}
 }
 
@@ -281,8 +279,8 @@ func TestWayOutsideOfTheServers(t *testing.T) {
 		t.Fatal(err)
 	}
 	w := v.(*Handler).way
-	if w.server != nil || len(w.steps) > 0 || !w.hosts().IsEvery() {
-		t.Errorf("the way is %s", w.String())
+	if w.Server != nil || len(w.Steps) > 0 || !w.Hosts.IsEvery() {
+		t.Errorf("the way is %s", shown(w))
 	}
 }
 
@@ -292,7 +290,7 @@ func TestWayFinderLooksAtEachRouteOnce(t *testing.T) {
 	for i := range list {
 		list[i].HandlersRaw = []json.RawMessage{json.RawMessage(`{}`)}
 	}
-	var f wayFinder
+	f := newWayFinder(caddy.Context{})
 	for want := range list {
 		if got, ok := f.underWay(list); !ok || got != want {
 			t.Fatalf("route %d is under way, want %d", got, want)
@@ -301,5 +299,31 @@ func TestWayFinderLooksAtEachRouteOnce(t *testing.T) {
 			t.Fatalf("the next look begins at %d, want %d", f.loading[&list[0]], want)
 		}
 		list[want].HandlersRaw = nil
+	}
+}
+
+// A text that is called rollcall is not taken for a handler where another one can be.
+func TestRollcallsIn(t *testing.T) {
+	const (
+		header = `{"handler":"headers","response":{"set":{"X":["rollcall"]}}}`
+		text   = `{"handler":"vars","x":"{\"handler\":\"rollcall\"}","y":"rollcall"}`
+		ours   = `{"handler":"rollcall"}`
+		inside = `{"handler":"subroute","routes":[{"handle":[{"handler":"vars"},{"handler":"rollcall"}]}]}`
+	)
+	for _, test := range []struct {
+		handlers []string
+		want     []int
+	}{
+		{[]string{ours}, []int{0}},
+		{[]string{`{"handler":"vars"}`, inside}, []int{1}},
+		{[]string{header, text, inside, header, ours}, []int{2, 4}},
+	} {
+		raw := make([]json.RawMessage, len(test.handlers))
+		for i, h := range test.handlers {
+			raw[i] = json.RawMessage(h)
+		}
+		if got := rollcallsIn(raw); !slices.Equal(got, test.want) {
+			t.Errorf("%s: got %d, want %d", test.handlers, got, test.want)
+		}
 	}
 }

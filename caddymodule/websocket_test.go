@@ -241,7 +241,7 @@ func TestServeSocketRefusesWithAProblem(t *testing.T) {
 func TestHandshakesOverHTTP2AreLoggedOnceAMinute(t *testing.T) {
 	h := loadHandler(t, "")
 	core, logs := observer.New(zapcore.WarnLevel)
-	h.site.Logger = zap.New(core)
+	h.rollcall.Site.Logger = zap.New(core)
 	for range 20 {
 		r := httptest.NewRequest(http.MethodGet, "http://portal.example.com/message/socket", http.NoBody)
 		r.ProtoMajor, r.Host = 2, strings.Repeat("a", 15_000)
@@ -333,7 +333,7 @@ func TestLoginIsNotOfACandidate(t *testing.T) {
 	h := loadHandler(t, "")
 	r := prepare(httptest.NewRecorder(), httptest.NewRequest(http.MethodGet, "http://portal.example.com/message/socket", http.NoBody))
 	r.Context().Value(caddy.ReplacerCtxKey).(*caddy.Replacer).Set("http.auth.candidate.id", "USER_1")
-	if got, p := h.site.Login(r); p != nil || got.User != nil {
+	if got, p := h.rollcall.Site.Login(r); p != nil || got.User != nil {
 		t.Errorf("got %+v and the problem %+v", got, p)
 	}
 }
@@ -400,7 +400,7 @@ func TestUserOfAHandlerIsCheckedLikeThatOfAToken(t *testing.T) {
 			repl := r.Context().Value(caddy.ReplacerCtxKey).(*caddy.Replacer)
 			repl.Set("http.auth.user.id", user[0])
 			repl.Set("http.auth.user.email", user[1])
-			if got, p := h.site.Login(r); p == nil || p.Code != "bad_user" || p.Status != http.StatusForbidden {
+			if got, p := h.rollcall.Site.Login(r); p == nil || p.Code != "bad_user" || p.Status != http.StatusForbidden {
 				t.Errorf("got %+v and the problem %+v", got.User, p)
 			}
 		})

@@ -5,55 +5,55 @@ import (
 	"time"
 )
 
-// lossWindow is how long after the first loss of a lossBatch further losses are added to it.
+// tokenStep is how close in time connections are lost that one token stands for.
 const lossWindow = 10 * time.Millisecond
 
-// lossBatch is a number of connections, lost at about the same time, that still count.
+// token stands for lost connections that still count.
 type lossBatch struct {
-	until time.Duration // end of the grace period, see Registry.now
+	until time.Duration // by Registry.now
 	conns int
 }
 
-// graceHeap holds the lost members of a channel. The member whose grace period ends first is at
-// index 0.
+// absences are the lost members of a channel, as a heap: the first is the one whose grace ends
+// first.
 type graceHeap []*memberOverlay
 
-// Len implements [heap.Interface].
-func (g graceHeap) Len() int { return len(g) }
+// Len, Less, Swap, Push and Pop implement [heap.Interface].
+func (a graceHeap) Len() int { return len(a) }
 
-// Less implements [heap.Interface].
-func (g graceHeap) Less(i, j int) bool { return g[i].until < g[j].until }
+// Less see Len.
+func (a graceHeap) Less(i, j int) bool { return a[i].until < a[j].until }
 
-// Swap implements [heap.Interface].
-func (g graceHeap) Swap(i, j int) {
-	g[i], g[j] = g[j], g[i]
-	g[i].graceIndex, g[j].graceIndex = i, j
+// Swap see Len.
+func (a graceHeap) Swap(i, j int) {
+	a[i], a[j] = a[j], a[i]
+	a[i].graceIndex, a[j].graceIndex = i, j
 }
 
-// Push implements [heap.Interface].
-func (g *graceHeap) Push(x any) {
+// Push see Len.
+func (a *graceHeap) Push(x any) {
 	t := x.(*memberOverlay)
-	t.graceIndex = len(*g)
-	*g = append(*g, t)
+	t.graceIndex = len(*a)
+	*a = append(*a, t)
 }
 
-// Pop implements [heap.Interface].
-func (g *graceHeap) Pop() any {
-	last := len(*g) - 1
-	t := (*g)[last]
-	(*g)[last] = nil
-	*g = (*g)[:last]
+// Pop see Len.
+func (a *graceHeap) Pop() any {
+	last := len(*a) - 1
+	t := (*a)[last]
+	(*a)[last] = nil
+	*a = (*a)[:last]
 	t.graceIndex = -1
 	return t
 }
 
-func (g *graceHeap) remove(t *memberOverlay) { heap.Remove(g, t.graceIndex) }
+func (a *graceHeap) remove(t *memberOverlay) { heap.Remove(a, t.graceIndex) }
 
-// now returns the time since the registry was created. Grace periods use it because it is monotonic
-// and smaller than a time.Time.
+// now is the time since the registry was made. It is what graces are kept in: monotonic, and
+// smaller than a time.Time.
 func (r *Registry) now() time.Duration { return time.Since(r.epoch) }
 
-// startGrace keeps m visible until its grace period ends, if watchers have seen it.
+// miss keeps a lost member there for the grace, if watchers know of it.
 func (h *Host) startGrace(m *member) {
 	ch := m.channel
 	grace := h.rules().Grace
@@ -66,44 +66,40 @@ func (h *Host) startGrace(m *member) {
 	h.scheduleExpiry(ch, t.until)
 }
 
-// holdLost keeps counting n lost connections until their grace period ends, if ch lists no users.
-func (h *Host) holdLost(ch *channel, n int) {
+// hold has lost connections of a channel without users count on for the grace.
+func (h *Host) holdLost(ch *channel, conns int) {
 	grace := h.rules().Grace
-	if grace <= 0 || n <= 0 || len(ch.watchers) == 0 || ch.class.Kind == Authenticated {
+	if grace <= 0 || conns <= 0 || len(ch.watchers) == 0 || ch.class.Kind == Authenticated {
 		return
 	}
 	o := ch.ensureOverlay()
 	until := h.registry.now() + grace
-	o.lostConns += n
-	if i := len(o.lossBatches) - 1; i >= 0 {
-		newest := &o.lossBatches[i]
-		if until >= newest.until && until-newest.until < lossWindow {
-			newest.conns += n
-			return
-		}
+	o.lostConns += conns
+	if last := len(o.lossBatches) - 1; last >= 0 && until >= o.lossBatches[last].until && until-o.lossBatches[last].until < lossWindow {
+		o.lossBatches[last].conns += conns
+		return
 	}
-	o.lossBatches = append(o.lossBatches, lossBatch{until, n})
+	o.lossBatches = append(o.lossBatches, lossBatch{until, conns})
 	h.scheduleExpiry(ch, until)
 }
 
-// replaceLost makes n new connections replace lost ones that still count, the oldest first.
-func (ch *channel) replaceLost(n int) {
+// redeem has connections that came take the place of those that were lost, the oldest first.
+func (ch *channel) replaceLost(conns int) {
 	o := ch.overlay
 	if o == nil {
 		return
 	}
-	for n > 0 && len(o.lossBatches) > 0 {
-		oldest := &o.lossBatches[0]
-		replaced := min(n, oldest.conns)
-		n -= replaced
-		o.lostConns -= replaced
-		if oldest.conns -= replaced; oldest.conns == 0 {
+	for conns > 0 && len(o.lossBatches) > 0 {
+		n := min(conns, o.lossBatches[0].conns)
+		conns -= n
+		o.lostConns -= n
+		if o.lossBatches[0].conns -= n; o.lossBatches[0].conns == 0 {
 			o.lossBatches = o.lossBatches[1:]
 		}
 	}
 }
 
-// scheduleExpiry makes the channel's timer fire at until, unless it fires earlier.
+// arm has the channel's timer fire at the given time, if not before.
 func (h *Host) scheduleExpiry(ch *channel, until time.Duration) {
 	o := ch.overlay
 	if o.due != 0 && o.due <= until {
@@ -118,20 +114,20 @@ func (h *Host) scheduleExpiry(ch *channel, until time.Duration) {
 	o.timer = time.AfterFunc(wait, func() {
 		h.mu.Lock()
 		defer h.mu.Unlock()
-		if ch.overlay == o { // otherwise the channel is no longer watched
+		if ch.overlay == o { // else nobody watches now
 			h.expireGrace(ch)
 		}
 	})
 }
 
-// stopTimer stops the expiry timer. The overlay must not be used afterwards.
+// stop ends the timer for good.
 func (o *overlay) stopTimer() {
 	if o.timer != nil {
 		o.timer.Stop()
 	}
 }
 
-// expireGrace removes members and stops counting connections whose grace period has ended.
+// expire ends what graces are over.
 func (h *Host) expireGrace(ch *channel) {
 	o, now := ch.overlay, h.registry.now()
 	o.due = 0
@@ -141,15 +137,15 @@ func (h *Host) expireGrace(ch *channel) {
 	if len(o.inGrace) > 0 {
 		h.scheduleExpiry(ch, o.inGrace[0].until)
 	}
-	running := o.lossBatches[:0]
-	for _, b := range o.lossBatches {
-		if b.until <= now {
-			o.lostConns -= b.conns
+	left := o.lossBatches[:0]
+	for _, t := range o.lossBatches {
+		if t.until <= now {
+			o.lostConns -= t.conns
 			continue
 		}
-		running = append(running, b)
-		h.scheduleExpiry(ch, b.until)
+		left = append(left, t)
+		h.scheduleExpiry(ch, t.until)
 	}
-	o.lossBatches = running
+	o.lossBatches = left
 	h.scheduleFlush(ch)
 }

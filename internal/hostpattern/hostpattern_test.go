@@ -80,7 +80,7 @@ func TestSets(t *testing.T) {
 			b = Every
 		}
 		if r.IntN(2) == 0 { // as those of a long matcher
-			a.index = a.indexed()
+			a.index = newIndex(a.patterns)
 		}
 		both, either := a.Intersect(b), Union(a, b)
 		if a.Contains(b) && slices.ContainsFunc(b.patterns, func(p string) bool { return !a.has(strings.ReplaceAll(p, "*", "z")) }) {
@@ -153,8 +153,10 @@ func TestMap(t *testing.T) {
 			}
 			got := maps.Collect(m.Overlapping(pattern))
 			for other := range entries {
-				if _, found := got[other]; found != overlap(pattern, other) {
-					t.Fatalf("%s and %s: overlapping %v", pattern, other, found)
+				_, found := got[other]
+				_, foundFixed := maps.Collect(m.OverlappingFixed(pattern, FixedLabels(other)))[other]
+				if found != overlap(pattern, other) || found != Overlap(pattern, other) || foundFixed != found {
+					t.Fatalf("%s and %s: overlapping %v, by its fixed labels %v", pattern, other, found, foundFixed)
 				}
 			}
 		}

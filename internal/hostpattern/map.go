@@ -70,24 +70,49 @@ func (m *Map[V]) Matching(host string) iter.Seq2[string, V] {
 
 // Overlapping yields the patterns that match a host that this pattern matches too, the most specific first.
 func (m *Map[V]) Overlapping(pattern string) iter.Seq2[string, V] {
-	stars := starsOf(pattern)
+	return m.overlapping(pattern, func(int) bool { return true })
+}
+
+// OverlappingFixed is Overlapping for the patterns with a number of fixed labels.
+func (m *Map[V]) OverlappingFixed(pattern string, fixed int) iter.Seq2[string, V] {
+	return m.overlapping(pattern, func(n int) bool { return n == fixed })
+}
+
+func (m *Map[V]) overlapping(pattern string, fixed func(int) bool) iter.Seq2[string, V] {
 	return func(yield func(string, V) bool) {
+		stars := starsOf(pattern)
 		for _, s := range m.shapes[len(stars)] {
-			either := eitherStars(stars, s.stars)
-			if either == s.stars {
-				key := mask(pattern, either)
-				if v, ok := s.entries[key]; ok && !yield(key, v) {
-					return
-				}
-				continue
-			}
-			for _, other := range s.under(either)[mask(pattern, either)] {
-				if !yield(other, s.entries[other]) {
-					return
-				}
+			if fixed(s.fixed) && !s.overlapping(pattern, stars, yield) {
+				return
 			}
 		}
 	}
+}
+
+// overlapping yields the patterns of the shape that overlap with one. It reports whether to go on.
+func (s *shape[V]) overlapping(pattern, stars string, yield func(string, V) bool) bool {
+	either := eitherStars(stars, s.stars)
+	if either == s.stars {
+		key := mask(pattern, either)
+		v, ok := s.entries[key]
+		return !ok || yield(key, v)
+	}
+	for _, other := range s.under(either)[mask(pattern, either)] {
+		if !yield(other, s.entries[other]) {
+			return false
+		}
+	}
+	return true
+}
+
+// Covers reports whether one of the patterns matches every host that this pattern matches.
+func (m *Map[V]) Covers(pattern string) bool {
+	for other := range m.Overlapping(pattern) {
+		if Intersect(pattern, other) == pattern {
+			return true
+		}
+	}
+	return false
 }
 
 // All yields each pattern with its value, in no order.

@@ -44,23 +44,39 @@ func Parse(s string) (string, bool) {
 // IsName reports whether a pattern is the name of one host.
 func IsName(pattern string) bool { return !strings.Contains(pattern, "*") }
 
-// Match reports whether a pattern matches a host.
+// Match reports whether a pattern matches a host, or all hosts that another pattern matches.
 func Match(pattern, host string) bool {
 	if IsName(pattern) {
 		return pattern == host
 	}
+	return eachLabel(pattern, host, func(label, name string) bool { return label == name || label == "*" })
+}
+
+// Overlap reports whether two patterns match a host that is the same.
+func Overlap(a, b string) bool {
+	if IsName(a) && IsName(b) {
+		return a == b
+	}
+	return eachLabel(a, b, func(one, other string) bool { return one == other || one == "*" || other == "*" })
+}
+
+// eachLabel reports whether two patterns have the same number of labels, and a condition holds for each two.
+func eachLabel(a, b string, holds func(one, other string) bool) bool {
 	for {
-		label, restOfPattern, moreOfPattern := strings.Cut(pattern, ".")
-		name, restOfHost, moreOfHost := strings.Cut(host, ".")
-		if label != "*" && label != name || moreOfPattern != moreOfHost {
+		one, restOfA, moreOfA := strings.Cut(a, ".")
+		other, restOfB, moreOfB := strings.Cut(b, ".")
+		if moreOfA != moreOfB || !holds(one, other) {
 			return false
 		}
-		if !moreOfPattern {
+		if !moreOfA {
 			return true
 		}
-		pattern, host = restOfPattern, restOfHost
+		a, b = restOfA, restOfB
 	}
 }
+
+// Labels returns the number of labels.
+func Labels(pattern string) int { return strings.Count(pattern, ".") + 1 }
 
 // FixedLabels returns the number of labels that are not "*". A pattern with more of them is more specific.
 func FixedLabels(pattern string) int { return strings.Count(starsOf(pattern), "-") }

@@ -23,7 +23,7 @@ const fewPatterns = 16
 func SetOf(patterns ...string) Set {
 	s := Set{patterns: compact(patterns)}
 	if len(s.patterns) > fewPatterns {
-		s.index = s.indexed()
+		s.index = newIndex(s.patterns)
 	}
 	return s
 }
@@ -76,16 +76,11 @@ func (s Set) Intersect(other Set) Set {
 	case s.every:
 		return other
 	}
-	if s.index != nil && len(other.patterns) < len(s.patterns) {
-		s, other = other, s
-	}
 	var both []string
-	index := other.indexed()
-	for _, pattern := range s.patterns {
-		for match := range index.Overlapping(pattern) {
-			both = append(both, Intersect(pattern, match))
-		}
-	}
+	s.overlaps(other, func(pattern, match string) bool {
+		both = append(both, Intersect(pattern, match))
+		return true
+	})
 	return SetOf(both...)
 }
 
@@ -97,37 +92,49 @@ func (s Set) Overlaps(other Set) bool {
 	case s.every:
 		return !other.IsEmpty()
 	}
+	found := false
+	s.overlaps(other, func(string, string) bool {
+		found = true
+		return false
+	})
+	return found
+}
+
+// overlaps calls yield with each pair of overlapping patterns of two sets of some hosts, until it returns false.
+func (s Set) overlaps(other Set, yield func(pattern, match string) bool) {
 	if s.index != nil && len(other.patterns) < len(s.patterns) {
 		s, other = other, s
 	}
-	index := other.indexed()
-	return slices.ContainsFunc(s.patterns, func(pattern string) bool {
-		for range index.Overlapping(pattern) {
-			return true
+	for _, pattern := range s.patterns {
+		if other.index != nil {
+			for match := range other.index.Overlapping(pattern) {
+				if !yield(pattern, match) {
+					return
+				}
+			}
+			continue
 		}
-		return false
-	})
+		for _, match := range other.patterns {
+			if Overlap(pattern, match) && !yield(pattern, match) {
+				return
+			}
+		}
+	}
 }
 
 // Contains reports whether each pattern of other is covered by one of s.
 func (s Set) Contains(other Set) bool {
-	if s.every {
+	switch {
+	case s.every:
 		return true
-	}
-	if other.every {
+	case other.every:
 		return false
 	}
-	if len(other.patterns) == 0 {
-		return true
-	}
-	index := s.indexed()
 	return !slices.ContainsFunc(other.patterns, func(pattern string) bool {
-		for match := range index.Overlapping(pattern) {
-			if Intersect(pattern, match) == pattern {
-				return false
-			}
+		if s.index != nil {
+			return !s.index.Covers(pattern)
 		}
-		return true
+		return !slices.ContainsFunc(s.patterns, func(p string) bool { return Match(p, pattern) })
 	})
 }
 
@@ -146,13 +153,9 @@ func (s Set) String() string {
 	}
 }
 
-// indexed returns the index of the patterns.
-func (s Set) indexed() *Map[struct{}] {
-	if s.index != nil {
-		return s.index
-	}
+func newIndex(patterns []string) *Map[struct{}] {
 	index := new(Map[struct{}])
-	for _, pattern := range s.patterns {
+	for _, pattern := range patterns {
 		index.Insert(pattern, struct{}{})
 	}
 	return index

@@ -1,11 +1,12 @@
-package process
+// Package output keeps what a process prints, for tests.
+package output
 
 import (
 	"bytes"
 	"sync"
 )
 
-// Buffer is a bytes.Buffer that one goroutine may write while another reads it.
+// Buffer is a bytes.Buffer for two goroutines: one writes while the other reads.
 type Buffer struct {
 	mu sync.Mutex
 	b  bytes.Buffer
@@ -18,7 +19,7 @@ func (b *Buffer) Write(p []byte) (int, error) {
 	return b.b.Write(p)
 }
 
-// String returns everything that was written.
+// String returns all that was written.
 func (b *Buffer) String() string {
 	b.mu.Lock()
 	defer b.mu.Unlock()

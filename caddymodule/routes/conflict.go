@@ -1,0 +1,75 @@
+package routes
+
+import (
+	"fmt"
+	"strings"
+
+	"github.com/rollcall-gateway/rollcall/internal/hostpattern"
+)
+
+// common returns the pattern of the hosts that a claim and a less specific one share.
+func common(pattern, less string) string {
+	if less == "" {
+		return pattern
+	}
+	return hostpattern.Intersect(pattern, less)
+}
+
+// standsBefore is the error for a door that a request reaches before the more specific one, which owns the hosts.
+func standsBefore(less, owner *Door, hosts string) error {
+	return fmt.Errorf("%s stands before %s, which is more specific and so owns %s: write the one for %s first",
+		less, owner, hosts, hosts)
+}
+
+// conflict is the error for two equally specific doors of different sites that share a host.
+func (o *Owners) conflict(d *Door, c *claim, pattern string) error {
+	other := c.doors[0]
+	hosts := hostpattern.Every.String()
+	if pattern != "" {
+		hosts = hostpattern.Intersect(pattern, c.pattern)
+	}
+	remedies := []string{"one block with both addresses (" + bothAddresses(other, d, common(c.pattern, pattern)) + ")", "one snippet that both import"}
+	if d.Way.Server == other.Way.Server {
+		remedies = []string{"one rollcall for both, or a host matcher for each (other matchers do not tell sites apart)"}
+	} else {
+		remedies = append(remedies, "api_from instead of an internal copy with other keys")
+	}
+	if hosts == "localhost" || strings.HasPrefix(hosts, "127.") || hosts == "::1" {
+		remedies = append(remedies, fmt.Sprintf("a.localhost%s and b.localhost%s instead of %s twice", other.Way.port(), d.Way.port(), hosts))
+	}
+	return fmt.Errorf("%s and %s are both for %s and differ in %s, but a host has one site: write %s",
+		other, d, hosts, strings.Join(o.Differing(other.Rollcall, d.Rollcall), ", "), strings.Join(remedies, ", or "))
+}
+
+// bothAddresses says how to write the block of a site that serves hosts at the doors of two listeners.
+func bothAddresses(owner, other *Door, hosts string) string {
+	addresses := []string{owner.Way.address(hosts)}
+	if second := other.Way.address(hosts); second != addresses[0] {
+		addresses = append(addresses, second)
+	}
+	return strings.Join(addresses, ", ") + " {"
+}
+
+// address is the address of a site in a Caddyfile.
+func (w *Way) address(hosts string) string {
+	scheme, port, standard := "", w.port(), ":443"
+	if w.Server != nil && !w.Server.HasTLS {
+		scheme, standard = "http://", ":80"
+	}
+	if port == standard && hosts != "" {
+		port = ""
+	}
+	return scheme + hosts + port
+}
+
+// port returns the port of the first address of the server with a colon before it, "" if it has none.
+func (w *Way) port() string {
+	if w.Server == nil || len(w.Server.Listen) == 0 {
+		return ""
+	}
+	listen := w.Server.Listen[0]
+	if i := strings.LastIndexByte(listen, ':'); i >= 0 && !strings.Contains(listen, "/") {
+		return listen[i:]
+	}
+	return ""
+}

@@ -1,0 +1,171 @@
+package routes
+
+import (
+	"slices"
+
+	"github.com/rollcall-gateway/rollcall/internal/hostpattern"
+)
+
+// Matchers are sets of matchers, one of which must match. No set matches every request.
+type Matchers struct {
+	Sets []MatcherSet
+
+	known   bool            // the rest has been found out
+	bySet   []setHosts      // hosts of each set
+	hosts   hostpattern.Set // that the matchers can let through
+	through hostpattern.Set // of which they let all requests through
+	file    bool            // there is a matcher of files
+	paths   bool            // there is a matcher of paths, which is not in a Not
+}
+
+// setHosts are the hosts that a set of matchers can let through.
+type setHosts struct {
+	hosts hostpattern.Set
+	all   bool // it lets all requests for them through
+}
+
+// Hosts is a matcher of hosts.
+type Hosts struct{ hostpattern.Set }
+
+// read finds out which hosts the matchers are for. Matchers other than Hosts are taken to match.
+func (m *Matchers) read() {
+	if m.known {
+		return
+	}
+	m.known = true
+	if len(m.Sets) == 0 {
+		m.hosts, m.through = hostpattern.Every, hostpattern.Every
+		return
+	}
+	var some, all []hostpattern.Set
+	for _, set := range m.Sets {
+		of := setHosts{hosts: hostpattern.Every, all: true}
+		for _, matcher := range set {
+			switch matcher := matcher.(type) {
+			case Hosts:
+				of.hosts = of.hosts.Intersect(matcher.Set)
+				continue
+			case File:
+				m.file = true
+			case *Paths:
+				m.paths = true
+			case *Not:
+				m.file = m.file || matcher.hasFile()
+			}
+			of.all = false
+		}
+		m.bySet = append(m.bySet, of)
+		some = append(some, of.hosts)
+		if of.all {
+			all = append(all, of.hosts)
+		}
+	}
+	m.hosts, m.through = hostpattern.Union(some...), hostpattern.Union(all...)
+}
+
+// mayLetThrough returns the hosts that the matchers can let through.
+func (m *Matchers) mayLetThrough() hostpattern.Set {
+	m.read()
+	return m.hosts
+}
+
+// letThrough returns the hosts of which the matchers let every request through.
+func (m *Matchers) letThrough() hostpattern.Set {
+	m.read()
+	return m.through
+}
+
+func (m *Matchers) hasFile() bool {
+	m.read()
+	return m.file
+}
+
+func (m *Matchers) hasPaths() bool {
+	m.read()
+	return m.paths
+}
+
+// keepOut reports whether each set of matchers either is for other hosts or has a Not for these.
+func (m *Matchers) keepOut(hosts hostpattern.Set) bool {
+	m.read()
+	for i, set := range m.Sets {
+		if m.bySet[i].hosts.Overlaps(hosts) && !slices.ContainsFunc(set, func(matcher any) bool { return excludes(matcher, hosts) }) {
+			return false
+		}
+	}
+	return len(m.Sets) > 0
+}
+
+// excludes reports whether a matcher is a Not that matches no request for the hosts.
+func excludes(matcher any, hosts hostpattern.Set) bool {
+	not, ok := matcher.(*Not)
+	if !ok {
+		return false
+	}
+	not.read()
+	return slices.ContainsFunc(not.bySet, func(of setHosts) bool { return of.all && of.hosts.Contains(hosts) })
+}
+
+// takeAll reports whether the matchers let every request for the endpoints of the hosts through.
+func (m *Matchers) takeAll(hosts hostpattern.Set, prefix string) bool {
+	if len(m.Sets) == 0 {
+		return true
+	}
+	return slices.ContainsFunc(m.Sets, func(set MatcherSet) bool {
+		for _, matcher := range set {
+			switch matcher := matcher.(type) {
+			case Hosts:
+				if !matcher.Contains(hosts) {
+					return false
+				}
+			case *Paths:
+				if _, all := matcher.fit(prefix); !all {
+					return false
+				}
+			default:
+				return false
+			}
+		}
+		return true
+	})
+}
+
+// unfitPaths returns the patterns of path matchers, if they keep the requests for every endpoint out.
+func (m *Matchers) unfitPaths(prefix string) []string {
+	var unfit []string
+	for _, set := range m.Sets {
+		none := false
+		for _, matcher := range set {
+			if paths, ok := matcher.(*Paths); ok {
+				if some, _ := paths.fit(prefix); !some {
+					none = true
+					unfit = append(unfit, paths.Patterns...)
+				}
+			}
+		}
+		if !none {
+			return nil
+		}
+	}
+	return unfit
+}
+
+// fit reports whether requests for some and for all endpoints match. With a placeholder, some may.
+func (p *Paths) fit(prefix string) (some, all bool) {
+	if p.prefix == prefix && prefix != "" {
+		return p.some, p.all
+	}
+	p.prefix, p.some, p.all = prefix, false, true
+	if slices.ContainsFunc(p.Patterns, hasPlaceholder) {
+		p.some, p.all = true, false
+		return p.some, p.all
+	}
+	for _, e := range endpoints {
+		if p.Match(pathURL(prefix + e.name)) {
+			p.some = true
+		} else {
+			p.all = false
+		}
+	}
+	return p.some, p.all
+}

@@ -1,0 +1,277 @@
+package routes
+
+import (
+	"iter"
+	"slices"
+
+	"go.uber.org/zap"
+
+	"github.com/rollcall-gateway/rollcall/caddymodule/site"
+	"github.com/rollcall-gateway/rollcall/internal/hostpattern"
+	"github.com/rollcall-gateway/rollcall/presence"
+)
+
+// Owners says which site owns each host of a configuration: that of the most specific handler, which is one for an exact
+// name, then one for the pattern with most labels that are not "*", then one for every host. It never changes once the
+// configuration has started. Until then it is not safe for concurrent use.
+type Owners struct {
+	// NewSite returns a site with the settings that has yet to be made.
+	NewSite func(site.Settings) *site.Site
+	// Differing returns the names of the options in which two handlers differ.
+	Differing func(a, b *Rollcall) []string
+	Logger    *zap.Logger
+
+	hosts hostpattern.Map[*claim]
+	every *claim                 // nil if no site is for every host
+	doors map[*site.Site][]*Door // to the hosts that a site serves
+
+	entered  int // doors
+	compared int // pairs of a claim or door and another, for warnings
+}
+
+// owner returns the claim of the site that owns the host, nil if there is none.
+func (o *Owners) owner(name presence.HostName) *claim {
+	if c, ok := o.hosts.Find(name.String()); ok {
+		return c
+	}
+	return o.every
+}
+
+// Find returns the site that owns the host, nil if there is none.
+func (o *Owners) Find(name presence.HostName) *site.Site {
+	if c := o.owner(name); c != nil {
+		return c.site
+	}
+	return nil
+}
+
+// Doors returns the doors to the host of the site that owns it.
+func (o *Owners) Doors(name presence.HostName) []*Door {
+	if c := o.owner(name); c != nil {
+		return c.doors
+	}
+	return nil
+}
+
+// Claimed returns the site that has a claim on exactly this pattern, or on a host by its whole name; "" is the pattern of
+// every host. It returns nil if there is none.
+func (o *Owners) Claimed(pattern string) *site.Site {
+	if c := o.get(pattern); c != nil {
+		return c.site
+	}
+	return nil
+}
+
+// Names yields each host that the configuration names in full, with its site.
+func (o *Owners) Names() iter.Seq2[string, *site.Site] {
+	return func(yield func(string, *site.Site) bool) {
+		for pattern, c := range o.hosts.All() {
+			if hostpattern.IsName(pattern) && !yield(pattern, c.site) {
+				return
+			}
+		}
+	}
+}
+
+// Sites returns the sites that own a host.
+func (o *Owners) Sites() map[*site.Site]bool {
+	owning := make(map[*site.Site]bool)
+	for _, c := range o.hosts.All() {
+		owning[c.site] = true
+	}
+	if o.every != nil {
+		owning[o.every.site] = true
+	}
+	return owning
+}
+
+// HostsOf returns the hosts that the doors of a site are for.
+func (o *Owners) HostsOf(s *site.Site) hostpattern.Set {
+	sets := make([]hostpattern.Set, len(o.doors[s]))
+	for i, d := range o.doors[s] {
+		sets[i] = d.Way.Hosts
+	}
+	return hostpattern.Union(sets...)
+}
+
+// FirstHost returns the first host that the configuration names for a site, "" if there is none.
+func (o *Owners) FirstHost(of *site.Site) string {
+	for _, d := range o.doors[of] {
+		for _, host := range d.Way.Hosts.Patterns() {
+			if hostpattern.IsName(host) && o.Claimed(host) == of {
+				return host
+			}
+		}
+	}
+	return ""
+}
+
+// Enter makes a handler a door to the hosts on a way to it. Its site is set afterwards: to that of handlers for the same
+// hosts with the same settings if there are any, and otherwise to a new one that has yet to be made.
+func (o *Owners) Enter(h *Rollcall, w *Way) (isNew bool, err error) {
+	d := &Door{Rollcall: h, Way: w}
+	same, err := o.findSame(d)
+	if err != nil {
+		return false, err
+	}
+	if h.Site == nil && len(same) > 0 {
+		h.Site = same[0]
+	}
+	if h.Site == nil {
+		h.Site, isNew = o.NewSite(h.Settings), true
+	}
+	for _, other := range same {
+		o.merge(h.Site, other)
+	}
+	o.entered++
+	if err := o.compare(d); err != nil {
+		return false, err
+	}
+	if o.doors == nil {
+		o.doors = make(map[*site.Site][]*Door)
+	}
+	o.doors[h.Site] = append(o.doors[h.Site], d)
+	for _, pattern := range patternsOf(w.Hosts) {
+		o.add(pattern, d)
+	}
+	return isNew, nil
+}
+
+// findSame returns the sites of equally specific handlers that share a host with the door. With other settings than those
+// of the door they are an error.
+func (o *Owners) findSame(d *Door) ([]*site.Site, error) {
+	var same []*site.Site
+	for _, pattern := range patternsOf(d.Way.Hosts) {
+		for c := range o.equals(pattern) {
+			if c.site.Settings != d.Settings {
+				return nil, o.conflict(d, c, pattern)
+			}
+			if err := c.checkDead(d); err != nil {
+				return nil, err
+			}
+			if !slices.Contains(same, c.site) {
+				same = append(same, c.site)
+			}
+		}
+	}
+	return same, nil
+}
+
+// merge makes the doors of another site with the same settings doors of s.
+func (o *Owners) merge(s, other *site.Site) {
+	if s == other {
+		return
+	}
+	for _, d := range o.doors[other] {
+		d.Site = s
+		o.doors[s] = append(o.doors[s], d)
+		for _, pattern := range patternsOf(d.Way.Hosts) {
+			o.get(pattern).site = s
+		}
+	}
+	delete(o.doors, other)
+}
+
+// Settle drops what is needed to compare handlers alone.
+func (o *Owners) Settle() {
+	for _, doors := range o.doors {
+		for _, d := range doors {
+			d.Way.Steps = nil
+		}
+	}
+	for _, c := range o.hosts.All() {
+		c.places, c.limited = nil, nil
+	}
+	if o.every != nil {
+		o.every.places, o.every.limited = nil, nil
+	}
+}
+
+// equals yields the claims on hosts of a pattern that are equally specific.
+func (o *Owners) equals(pattern string) iter.Seq[*claim] {
+	return func(yield func(*claim) bool) {
+		if pattern != "" {
+			o.withFixed(pattern, hostpattern.FixedLabels(pattern), yield)
+		} else if o.every != nil {
+			yield(o.every)
+		}
+	}
+}
+
+// moreSpecific yields the claims on hosts of a pattern that are more specific.
+func (o *Owners) moreSpecific(pattern string) iter.Seq[*claim] {
+	return func(yield func(*claim) bool) {
+		if pattern == "" {
+			for _, c := range o.hosts.All() {
+				if !yield(c) {
+					return
+				}
+			}
+			return
+		}
+		for fixed := hostpattern.Labels(pattern); fixed > hostpattern.FixedLabels(pattern); fixed-- {
+			if !o.withFixed(pattern, fixed, yield) {
+				return
+			}
+		}
+	}
+}
+
+// lessSpecific yields the claims on hosts of a pattern that are less specific.
+func (o *Owners) lessSpecific(pattern string) iter.Seq[*claim] {
+	return func(yield func(*claim) bool) {
+		if pattern == "" {
+			return
+		}
+		for fixed := hostpattern.FixedLabels(pattern) - 1; fixed >= 0; fixed-- {
+			if !o.withFixed(pattern, fixed, yield) {
+				return
+			}
+		}
+		if o.every != nil {
+			yield(o.every)
+		}
+	}
+}
+
+// withFixed yields the claims on hosts of a pattern whose own patterns have a number of fixed labels. It reports whether to
+// go on.
+func (o *Owners) withFixed(pattern string, fixed int, yield func(*claim) bool) bool {
+	for _, c := range o.hosts.OverlappingFixed(pattern, fixed) {
+		if !yield(c) {
+			return false
+		}
+	}
+	return true
+}
+
+// get returns the claim on exactly this pattern, nil if there is none.
+func (o *Owners) get(pattern string) *claim {
+	if pattern == "" {
+		return o.every
+	}
+	c, _ := o.hosts.Get(pattern)
+	return c
+}
+
+// add records a door for the hosts of a pattern.
+func (o *Owners) add(pattern string, d *Door) {
+	c := o.get(pattern)
+	if c == nil {
+		c = &claim{pattern: pattern, site: d.Site}
+		if pattern == "" {
+			o.every = c
+		} else {
+			o.hosts.Insert(pattern, c)
+		}
+	}
+	c.add(d)
+}
+
+// patternsOf returns the patterns of a set; "" is every host.
+func patternsOf(hosts hostpattern.Set) []string {
+	if hosts.IsEvery() {
+		return []string{""}
+	}
+	return hosts.Patterns()
+}

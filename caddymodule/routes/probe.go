@@ -1,0 +1,323 @@
+package routes
+
+import (
+	"maps"
+	"net/url"
+	"slices"
+	"strings"
+
+	"github.com/rollcall-gateway/rollcall/internal/hostpattern"
+)
+
+// certainty is what a configuration says about a request: that something happens, that it does not, or that it depends.
+type certainty int8
+
+const (
+	no certainty = iota
+	maybe
+	yes
+)
+
+func certain(b bool) certainty {
+	if b {
+		return yes
+	}
+	return no
+}
+
+// probe is a request for an endpoint that goes through routes without being served, to find out at load what would keep
+// it from a handler. Where the configuration alone does not say what happens, the request is taken to go on.
+type probe struct {
+	request Request
+	server  *Server
+	hosts   hostpattern.Set      // of the handler: the request is for any of them
+	lost    bool                 // the path is not known
+	groups  map[string]certainty // whether a route of the group matched
+	// rewritten names what gave the request a path of its own, "" if nothing did.
+	rewritten rewriter
+
+	depth   int             // of invoked routes
+	invoked *int            // how many there were
+	passed  map[Invoke]bool // named routes that would let the request, as it is now, go on as it is
+}
+
+// rewriter is a directive that changes the path of every request for an endpoint.
+type rewriter string
+
+const (
+	tryFiles     rewriter = "try_files"
+	rewriteFiles rewriter = "rewrite of what is not a file"
+	rewriteAll   rewriter = "rewrite"
+)
+
+// ending is why a request does not go on.
+type ending struct {
+	by  string // the directive
+	off bool   // it answers with a redirection, a text or an error, as a site that is switched off does
+}
+
+// Bounds of named routes that invoke each other.
+const (
+	deepestInvoke = 8
+	mostInvoked   = 1000
+)
+
+// newProbe returns a request as it is when it reaches a server. Without a path it is for any path.
+func newProbe(w *Way, method, path string) *probe {
+	return &probe{
+		request: Request{Method: method, URL: url.URL{Path: path}}, lost: path == "", hosts: w.Hosts, server: w.Server,
+		groups: make(map[string]certainty), invoked: new(int), passed: make(map[Invoke]bool),
+	}
+}
+
+// list sends the request through a list, and returns why it ends there, nil if it goes on.
+func (p *probe) list(l *List) *ending {
+	for i := range l.Len() {
+		if end := p.route(l.At(i)); end != nil {
+			return end
+		}
+	}
+	return nil
+}
+
+func (p *probe) route(route *Route) *ending {
+	if !route.isActive(p.server) {
+		return nil
+	}
+	taken := p.groups[route.Group]
+	m := p.match(route, route.Matchers.hasFile() && route.usesFile())
+	switch {
+	case m.fails:
+		return &ending{by: string(tryFiles)}
+	case m.certainty == yes:
+		return p.handle(route, len(route.Handlers()), m.notFile, route.Terminal)
+	case m.certainty == maybe && p.mayEnd(route, m.notFile):
+		p.setGroup(route.Group, taken) // a request that matched is no longer under way
+	}
+	return nil
+}
+
+// mayEnd sends the request through the handlers of a route that may not be for it, and reports whether it would end there.
+// If it would not, what they have changed is not known afterwards.
+func (p *probe) mayEnd(route *Route, notFile bool) bool {
+	before := *p
+	p.groups, p.passed = maps.Clone(p.groups), make(map[Invoke]bool)
+	end := p.handle(route, len(route.Handlers()), notFile, false)
+	inside := *p
+	*p = before
+	p.setFile(inside.request.File)
+	if end != nil {
+		return true
+	}
+	if !p.lost && (inside.lost || inside.request.URL.Path != p.request.URL.Path || inside.request.Method != p.request.Method) {
+		p.lost = true
+		clear(p.passed)
+	}
+	for group, taken := range inside.groups {
+		p.setGroup(group, max(p.groups[group], min(taken, maybe)))
+	}
+	return false
+}
+
+// handle sends the request through the handlers of a route before a position. NotFile says that the route matches what is
+// not a file.
+func (p *probe) handle(route *Route, position int, notFile, terminal bool) *ending {
+	for _, i := range route.activeBefore(p.server, position) {
+		if end := p.handler(&route.Handlers()[i], notFile); end != nil {
+			return end
+		}
+	}
+	if terminal {
+		return &ending{by: "a terminal route"}
+	}
+	return nil
+}
+
+// handler sends the request through a handler. Another rollcall lets it go on: which of two is dead is found where their
+// sites are compared.
+func (p *probe) handler(h *Handler, notFile bool) *ending {
+	switch does := h.Does.(type) {
+	case *List:
+		return p.list(does)
+	case Invoke:
+		return p.invoke(does)
+	case *Rewrite:
+		p.rewrite(does, notFile)
+	case Answer:
+		return &ending{by: does.By, off: does.Off}
+	}
+	return nil
+}
+
+// invoke sends the request through a named route, unless it has passed that as it is now.
+func (p *probe) invoke(name Invoke) *ending {
+	route := p.server.named(name)
+	if route == nil || p.passed[name] || p.depth == deepestInvoke || *p.invoked == mostInvoked {
+		return nil
+	}
+	*p.invoked++
+	p.depth++
+	defer func() { p.depth-- }()
+	p.passed[name] = true // which a change of the request clears
+	return p.route(route)
+}
+
+func (p *probe) setGroup(group string, taken certainty) {
+	if group != "" && p.groups[group] != taken {
+		p.groups[group] = taken
+		clear(p.passed)
+	}
+}
+
+func (p *probe) setFile(file string) {
+	if p.request.File != file {
+		p.request.File = file
+		clear(p.passed)
+	}
+}
+
+// rewrite changes the request as the handler does.
+func (p *probe) rewrite(r *Rewrite, notFile bool) {
+	clear(p.passed)
+	if r.Apply == nil {
+		p.lost = true
+		return
+	}
+	before := p.request.URL.Path
+	p.request = r.Apply(p.request)
+	switch {
+	case p.request.URL.Path == before:
+		return
+	case p.request.File != "" && r.ToFile:
+		p.rewritten = tryFiles
+	case !r.Fixed:
+		return
+	case notFile:
+		p.rewritten = rewriteFiles
+	default:
+		p.rewritten = rewriteAll
+	}
+	p.lost = false
+}
+
+// match is what the matchers of a route say about a request.
+type match struct {
+	certainty
+	fails   bool // a file matcher ends the request with an error
+	notFile bool // it matches because there is no such file
+}
+
+// match asks the matchers and the group of a route. UsesFile says that its handlers use the file that a matcher has found.
+func (p *probe) match(route *Route, usesFile bool) match {
+	m := p.matchers(&route.Matchers, usesFile)
+	if route.Group == "" {
+		return m
+	}
+	taken := p.groups[route.Group]
+	p.setGroup(route.Group, max(taken, m.certainty))
+	m.certainty = min(m.certainty, yes-taken)
+	m.fails = m.fails && taken == no
+	return m
+}
+
+// matchers asks sets of matchers, one of which must match.
+func (p *probe) matchers(m *Matchers, usesFile bool) match {
+	if len(m.Sets) == 0 {
+		return match{certainty: yes}
+	}
+	var any match
+	for _, set := range m.Sets {
+		all := match{certainty: yes}
+		for _, matcher := range set {
+			one := p.matcher(matcher, usesFile)
+			all.certainty = min(all.certainty, one.certainty)
+			all.fails = all.fails || one.fails
+			all.notFile = all.notFile || one.notFile
+		}
+		all.fails = all.fails && all.certainty == yes
+		if all.certainty > any.certainty {
+			any = all
+		}
+	}
+	if any.certainty != yes && m.letThrough().Contains(p.hosts) {
+		any.certainty = yes
+	}
+	return any
+}
+
+// matcher asks one matcher. The answer of a matcher that looks at more than method, path, host and files is not known.
+func (p *probe) matcher(matcher any, usesFile bool) match {
+	switch m := matcher.(type) {
+	case Hosts:
+		return match{certainty: p.matchHosts(m)}
+	case *Paths:
+		return match{certainty: p.matchPaths(m)}
+	case PathPattern:
+		if !p.lost {
+			return match{certainty: certain(m(&p.request.URL))}
+		}
+	case Methods:
+		return match{certainty: certain(slices.Contains(m, p.request.Method))}
+	case File:
+		return p.matchFile(string(m), usesFile)
+	case *Not:
+		return p.matchNot(m)
+	}
+	return match{certainty: maybe}
+}
+
+// matchHosts compares with the hosts of the handler.
+func (p *probe) matchHosts(hosts Hosts) certainty {
+	switch {
+	case hosts.Contains(p.hosts):
+		return yes
+	case hosts.Overlaps(p.hosts):
+		return maybe
+	}
+	return no
+}
+
+func (p *probe) matchPaths(m *Paths) certainty {
+	switch {
+	case slices.Contains(m.Patterns, "*"):
+		return yes
+	case p.lost:
+		return maybe
+	case m.Match(&p.request.URL):
+		return yes
+	case slices.ContainsFunc(m.Patterns, hasPlaceholder):
+		return maybe
+	}
+	return no
+}
+
+// matchFile answers for a request whose path is that of no file. The last file of a list that has no placeholder is then
+// found, or the status is sent that stands in its place. Of a file that the route does not go on to use, as that of a
+// switch, it is not known whether it is there.
+func (p *probe) matchFile(last string, usesFile bool) match {
+	switch {
+	case p.rewritten != "":
+		return match{certainty: maybe} // the path that the request has been given may be one of a file
+	case last == "" || hasPlaceholder(last):
+		return match{certainty: no}
+	case strings.HasPrefix(last, "="):
+		return match{certainty: yes, fails: true}
+	case !usesFile:
+		return match{certainty: maybe}
+	}
+	p.setFile("/" + strings.TrimPrefix(last, "/"))
+	return match{certainty: yes}
+}
+
+func (p *probe) matchNot(m *Not) match {
+	if len(m.Sets) == 0 {
+		return match{certainty: yes}
+	}
+	inner := p.matchers(&m.Matchers, false)
+	not := match{certainty: yes - inner.certainty}
+	if inner.fails {
+		not.certainty = maybe // seldom written
+	}
+	not.notFile = not.certainty == yes && m.hasFile()
+	return not
+}

@@ -1,0 +1,289 @@
+package routes
+
+import (
+	"fmt"
+	"net/url"
+	"slices"
+	"strings"
+	"testing"
+
+	"go.uber.org/zap"
+	"go.uber.org/zap/zapcore"
+	"go.uber.org/zap/zaptest/observer"
+
+	"github.com/rollcall-gateway/rollcall/caddymodule/site"
+	"github.com/rollcall-gateway/rollcall/internal/hostpattern"
+	"github.com/rollcall-gateway/rollcall/internal/testkit"
+)
+
+// The tests here count work. What the checks find out is tested with Caddy, in package caddymodule.
+
+// work counts what the model is asked for.
+type work struct{ routes, handlers, matches int }
+
+// list returns a list of routes. Each is for a host and a path, "" for any, and has the handlers.
+func (w *work) list(length int, of func(i int) (host, path string, handlers []Handler)) *List {
+	return NewList(length, false, func(i int) *Route {
+		w.routes++
+		host, path, handlers := of(i)
+		return w.route(host, path, handlers...)
+	})
+}
+
+func (w *work) route(host, path string, handlers ...Handler) *Route {
+	var set MatcherSet
+	if host != "" {
+		set = append(set, Hosts{hostpattern.SetOf(host)})
+	}
+	if path != "" {
+		set = append(set, &Paths{Patterns: []string{path + "/*"}, Match: func(u *url.URL) bool {
+			w.matches++
+			return strings.HasPrefix(u.Path, path+"/")
+		}})
+	}
+	var sets []MatcherSet
+	if set != nil {
+		sets = []MatcherSet{set}
+	}
+	return NewRoute("", false, sets, func() []Handler {
+		w.handlers++
+		return handlers
+	})
+}
+
+var (
+	rollcall = Handler{KeepsPath: true}
+	proxy    = Handler{Does: Answer{By: "reverse_proxy"}, KeepsPath: true}
+)
+
+func newOwners() (*Owners, *observer.ObservedLogs) {
+	core, logs := observer.New(zapcore.WarnLevel)
+	return &Owners{
+		NewSite:   func(of site.Settings) *site.Site { return &site.Site{Settings: of} },
+		Differing: func(*Rollcall, *Rollcall) []string { return []string{"api_key"} },
+		Logger:    zap.New(core),
+	}, logs
+}
+
+// enter enters a handler with settings that a number tells apart.
+func enter(t *testing.T, o *Owners, settings int, prefix string, w *Way) *Rollcall {
+	t.Helper()
+	h := &Rollcall{Prefix: prefix, Settings: site.Settings{byte(settings), byte(settings >> 8)}}
+	if err := CheckPaths(w, prefix); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := o.Enter(h, w); err != nil {
+		t.Fatal(err)
+	}
+	if err := CheckReach(w, prefix, false, zap.NewNop()); err != nil {
+		t.Fatal(err)
+	}
+	return h
+}
+
+// In a list of very many routes, a handler looks at those for its hosts.
+func TestRoutesOfOtherHostsAreNotLookedAt(t *testing.T) {
+	const sites = 5000
+	list := new(work).list(2*sites, func(i int) (host, path string, handlers []Handler) {
+		if i%2 == 0 {
+			host = fmt.Sprintf("%d.example.com", i/2)
+		}
+		return host, "", nil
+	})
+	for i := range list.Len() {
+		hosts := list.At(i).Matchers.mayLetThrough()
+		got := list.before(i, hosts)
+		if most := longestList + 1; len(got) > most || !slices.IsSorted(got) || len(got) > 0 && got[len(got)-1] >= i {
+			t.Fatalf("before %d: %d routes up to %d", i, len(got), got[len(got)-1])
+		}
+	}
+	got := list.before(2*sites-1, hostpattern.SetOf("3.example.com", "*.example.org"))
+	if !slices.Contains(got, 6) || slices.Contains(got, 8) || !slices.Contains(got, 2*sites-3) {
+		t.Errorf("got %d", got)
+	}
+}
+
+// Each route is looked at once, however many handlers stand after it.
+func TestRewritesAreFoundByOneLookAtEachRoute(t *testing.T) {
+	var w work
+	list := w.list(1000, func(i int) (host, path string, handlers []Handler) {
+		if i == 500 {
+			return "", "", []Handler{{Does: new(Rewrite)}}
+		}
+		return "", "", []Handler{rollcall}
+	})
+	for i := range list.Len() {
+		if got, want := list.rewritesBetween(0, i), i > 500; got != want {
+			t.Fatalf("a rewrite before %d: %v", i, got)
+		}
+		if got, want := list.rewritesBetween(i, list.Len()-1), i <= 500; i > 0 && got != want {
+			t.Fatalf("a rewrite after %d: %v", i, got)
+		}
+	}
+	if w.routes > list.Len() || w.handlers > list.Len() {
+		t.Errorf("%d routes and the handlers of %d were loaded", w.routes, w.handlers)
+	}
+}
+
+// Thousands of doors to one host, each for a path of its own, are not compared with each other: neither in a site nor in a
+// route that is for some paths itself.
+func TestDoorsOfOneHostAreComparedByTheirLimit(t *testing.T) {
+	const doors = 500
+	strip := Handler{Does: &Rewrite{Apply: func(r Request) Request { return r }}} // as handle_path has it
+	for _, outer := range []string{"", "/x"} {
+		var w work
+		inner := w.list(doors, func(i int) (host, path string, handlers []Handler) {
+			return "", fmt.Sprintf("/t%d", i), []Handler{strip, rollcall}
+		})
+		server := new(Server)
+		list := w.list(1, func(int) (host, path string, handlers []Handler) {
+			return "a.example.com", outer, []Handler{strip, {Does: inner, Inside: []*List{inner}, KeepsPath: true}}
+		})
+		o, _ := newOwners()
+		for i := range doors {
+			enter(t, o, 0, "/message", NewWay(server, []Step{
+				{List: list, Position: 1, Sure: true}, {List: inner, Index: i, Position: 1, Sure: true},
+			}))
+		}
+		claim := o.owner(testkit.MustHost(t, "a.example.com"))
+		if len(claim.doors) != doors || len(claim.limited) != doors {
+			t.Errorf("below %q: %d doors with %d limits", outer, len(claim.doors), len(claim.limited))
+		}
+		// A request for each endpoint meets the matchers of the nearest routes.
+		if most := doors * (longestList + 4) * len(endpoints); w.matches > most {
+			t.Errorf("below %q: matchers are asked %d times, want at most %d", outer, w.matches, most)
+		}
+	}
+}
+
+// Thousands of handlers in one route, each with a prefix of its own, are loaded once. No request is sent to them, since
+// none of them can end it.
+func TestHandlersOfOneRouteAreLoadedOnce(t *testing.T) {
+	const doors = 1000
+	var w work
+	list := w.list(1, func(int) (host, path string, handlers []Handler) {
+		return "a.example.com", "", slices.Repeat([]Handler{rollcall}, doors)
+	})
+	server := new(Server)
+	o, _ := newOwners()
+	for i := range doors {
+		way := NewWay(server, []Step{{List: list, Position: i, Sure: true}})
+		enter(t, o, 0, fmt.Sprintf("/t%d", i), way)
+		if r := newReach(way, fmt.Sprintf("/t%d", i)); r.blocked {
+			t.Fatalf("something stands before %d", i)
+		}
+	}
+	if w.routes != 1 || w.handlers != 1 {
+		t.Errorf("%d routes and the handlers of %d were loaded", w.routes, w.handlers)
+	}
+	for at, doors := range o.owner(testkit.MustHost(t, "a.example.com")).limited {
+		if len(doors) != 1 {
+			t.Errorf("%d doors at %s are compared", len(doors), at.prefix)
+		}
+	}
+}
+
+// Comparing n doors for every host with n doors for one host each takes time with n, in whatever order they come. A few are
+// all compared.
+func TestCatchAllsAreComparedWithSomeHosts(t *testing.T) {
+	for _, test := range []struct {
+		name  string
+		order func(n int, catchAll, host func(i int))
+		taken bool // the requests for all hosts end before they get to a door for every host
+	}{
+		{"in turns", func(n int, catchAll, host func(i int)) {
+			for i := range n {
+				catchAll(i)
+				host(i)
+			}
+		}, false},
+		{"hosts first", func(n int, catchAll, host func(i int)) { each(n, host); each(n, catchAll) }, false},
+		{"hosts last", func(n int, catchAll, host func(i int)) { each(n, catchAll); each(n, host) }, false},
+		{"hosts first, taken", func(n int, catchAll, host func(i int)) { each(n, host); each(n, catchAll) }, true},
+		{"hosts last, taken", func(n int, catchAll, host func(i int)) { each(n, catchAll); each(n, host) }, true},
+	} {
+		for _, n := range []int{10, comparedPerDoor, 500} {
+			var w work
+			internal, public := new(Server), new(Server)
+			list := w.list(2, func(i int) (host, path string, handlers []Handler) {
+				if i == 0 {
+					return "*.example.com", "", []Handler{proxy}
+				}
+				return "", "", slices.Repeat([]Handler{rollcall}, n)
+			})
+			list.At(0).Terminal = test.taken
+			hosts := w.list(n, func(i int) (host, path string, handlers []Handler) {
+				return fmt.Sprintf("h%d.example.com", i), "", []Handler{rollcall}
+			})
+			o, logs := newOwners()
+			test.order(n, func(i int) {
+				enter(t, o, 0, fmt.Sprintf("/t%d", i), NewWay(internal, []Step{{List: list, Index: 1, Position: i, Sure: true}}))
+			}, func(i int) {
+				enter(t, o, 1+i, "/message", NewWay(public, []Step{{List: hosts, Index: i, Sure: true}}))
+			})
+			if most := (comparedPerDoor + 1) * 2 * n; o.compared > most {
+				t.Errorf("%s, %d: %d comparisons, want at most %d", test.name, n, o.compared, most)
+			}
+			switch want := n * min(n, maxNamed+1); {
+			case test.taken && logs.Len() > 0, !test.taken && logs.Len() == 0:
+				t.Errorf("%s, %d: %d warnings", test.name, n, logs.Len())
+			case !test.taken && n <= comparedPerDoor && logs.Len() != want:
+				t.Errorf("%s, %d: %d warnings, want %d", test.name, n, logs.Len(), want)
+			}
+		}
+	}
+}
+
+func each(n int, do func(i int)) {
+	for i := range n {
+		do(i)
+	}
+}
+
+// Very many sites take time with their number: no handler is compared with all others.
+func TestManySitesAreComparedByLookups(t *testing.T) {
+	const sites = 5000
+	var w work
+	server := new(Server)
+	list := w.list(2*sites, func(i int) (host, path string, handlers []Handler) {
+		return fmt.Sprintf("%sh%d.example.com", []string{"", "*."}[i%2], i/2), "", []Handler{rollcall}
+	})
+	o, _ := newOwners()
+	for i := range list.Len() {
+		enter(t, o, i, "/message", NewWay(server, []Step{{List: list, Index: i, Sure: true}}))
+	}
+	if o.compared > sites || w.routes > list.Len() {
+		t.Errorf("%d comparisons, and %d routes were loaded", o.compared, w.routes)
+	}
+	if o.Find(testkit.MustHost(t, "x.h4999.example.com")) == o.Find(testkit.MustHost(t, "h4999.example.com")) {
+		t.Error("two sites are one")
+	}
+}
+
+// A request goes through a named route once while it stays as it is, however many ways lead there.
+func TestNamedRoutesAreProbedOnce(t *testing.T) {
+	const levels = 7 // up to which a probe follows
+	var w work
+	server := new(Server)
+	named := make([]*Route, levels)
+	for i := range named {
+		handlers := []Handler{{Does: w.list(1, func(int) (host, path string, handlers []Handler) {
+			return "", "/api", []Handler{proxy}
+		})}}
+		if i+1 < levels {
+			next := Handler{Does: Invoke(fmt.Sprint(i + 1))}
+			handlers = append(handlers, next, next)
+		}
+		named[i] = w.route("", "", handlers...)
+	}
+	server.Named = func(name string) *Route { return named[name[0]-'0'] }
+	list := w.list(2, func(i int) (host, path string, handlers []Handler) {
+		return "", "", []Handler{[]Handler{{Does: Invoke("0")}, rollcall}[i]}
+	})
+	if err := CheckReach(NewWay(server, []Step{{List: list, Index: 1, Sure: true}}), "/message", false, zap.NewNop()); err != nil {
+		t.Fatal(err)
+	}
+	if want := levels * len(endpoints); w.matches != want {
+		t.Errorf("matchers are asked %d times, want %d: once a request for each level", w.matches, want)
+	}
+}

@@ -1,0 +1,122 @@
+package routes
+
+import (
+	"fmt"
+	"slices"
+	"strings"
+
+	"github.com/rollcall-gateway/rollcall/internal/hostpattern"
+)
+
+// Way is how requests get to a rollcall handler: through the routes of a server, and those of each container inside of
+// them.
+type Way struct {
+	Server *Server // nil outside of the HTTP app
+	Steps  []Step  // from the server inwards; nil once the configuration has started
+	Named  bool    // the handler is in a named route, whose callers are known when the app starts
+	Hosts  hostpattern.Set
+}
+
+// Step is one list of routes on the way to a handler.
+type Step struct {
+	List     *List // nil in a container of another plugin whose routes cannot be read
+	Index    int   // of the route in the list that the way goes through
+	Position int   // of the handler in the route that the way continues with; -1 if it is not known
+	Sure     bool  // each request that gets to the container enters the list
+}
+
+// NewWay returns a way with the hosts that the host matchers on it let through. Other matchers are taken to match, and so
+// are those that cannot be read.
+func NewWay(server *Server, steps []Step) *Way {
+	w := &Way{Server: server, Steps: steps, Hosts: hostpattern.Every}
+	for i := range steps {
+		if route := steps[i].route(); route != nil {
+			w.Hosts = w.Hosts.Intersect(route.Matchers.mayLetThrough())
+		}
+	}
+	return w
+}
+
+// route returns the route that the way goes through, nil where it cannot be read.
+func (s *Step) route() *Route {
+	if s.List == nil {
+		return nil
+	}
+	return s.List.At(s.Index)
+}
+
+// listeners names the addresses of the server, for errors and logs.
+func (w *Way) listeners() string {
+	if w.Server == nil {
+		return "none"
+	}
+	return strings.Join(w.Server.Listen, ", ")
+}
+
+// Label names the site that a handler with the prefix is a part of, for errors and logs.
+func (w *Way) Label(prefix string) string {
+	if w.Named {
+		return fmt.Sprintf("rollcall in a named route (listener %s, prefix %s)", w.listeners(), prefix)
+	}
+	return fmt.Sprintf("rollcall for %s (listener %s, prefix %s)", w.Hosts, w.listeners(), prefix)
+}
+
+// handlesErrors reports whether a list on the way handles errors.
+func (w *Way) handlesErrors() bool {
+	return slices.ContainsFunc(w.Steps, func(s Step) bool { return s.List != nil && s.List.OnError })
+}
+
+// fork returns the last step that two ways of one server have in common. It reports false if they have none, or if it
+// cannot be read.
+func (w *Way) fork(other *Way) (int, bool) {
+	if w.Server == nil || w.Server != other.Server {
+		return 0, false
+	}
+	for i := range min(len(w.Steps), len(other.Steps)) {
+		a, b := &w.Steps[i], &other.Steps[i]
+		if a.List == nil || a.List != b.List {
+			return 0, false
+		}
+		if a.Index != b.Index || a.Position != b.Position {
+			return i, true
+		}
+	}
+	return 0, false
+}
+
+// before reports whether a request gets to w first, if it gets to both ways of one server.
+func (w *Way) before(other *Way) bool {
+	fork, ok := w.fork(other)
+	if !ok {
+		return false
+	}
+	a, b := &w.Steps[fork], &other.Steps[fork]
+	return a.Index < b.Index || a.Index == b.Index && a.Position >= 0 && a.Position < b.Position
+}
+
+// rewritesBefore reports whether a handler before the way can change the path after the list has been entered.
+func (s *Step) rewritesBefore() bool {
+	return s.List == nil || s.rewritesInRoute() || s.List.rewritesBetween(0, s.Index)
+}
+
+// rewritesInRoute reports whether a handler in the route of the way, before it, can change the path.
+func (s *Step) rewritesInRoute() bool { return s.route().mayRewriteBefore(s.Position) }
+
+// CheckPaths refuses a handler whose path matchers fit none of its endpoints. It looks from the handler outwards, as far
+// as no handler in between can change the path.
+func CheckPaths(w *Way, prefix string) error {
+	for i := len(w.Steps) - 1; i >= 0; i-- {
+		s := &w.Steps[i]
+		if s.List == nil || s.rewritesInRoute() {
+			return nil
+		}
+		if paths := s.route().Matchers.unfitPaths(prefix); paths != nil {
+			return fmt.Errorf("path %s fits no endpoint, which are %s: write %s, or the option prefix",
+				strings.Join(paths, " "), strings.Join(EndpointPaths(prefix), ", "), prefix+"/*")
+		}
+		if i > 0 && s.List.rewritesBetween(0, s.Index) {
+			return nil
+		}
+	}
+	return nil
+}
