@@ -89,7 +89,7 @@ func TestKeyThatIsNoSecret(t *testing.T) {
 		{"PEM in base64 with lines", base.EncodeToString(keys.pem)[:64] + "\n" + base.EncodeToString(keys.pem)[64:], "in base64"},
 		{"PEM in base64url", base64.RawURLEncoding.EncodeToString(keys.pem), "in base64"},
 		{"PEM after a text", "key: " + string(keys.pem), "PEM"},
-		{"PEM with lines written out", strings.ReplaceAll(string(keys.pem), "\n", `\n`), "PEM blocks can be read"},
+		{"PEM with lines written out", strings.ReplaceAll(string(keys.pem), "\n", `\n`), "PEM blocks can be decoded"},
 		{"DER", base.EncodeToString(keys.pkix), "a public key in base64"},
 		{"DER of PKCS #1", base.EncodeToString(keys.pkcs1), "a public key in base64"},
 		{"DER of a certificate", base64.URLEncoding.EncodeToString(keys.certificate), "a public key in base64"},
