@@ -4,8 +4,8 @@ import (
 	"github.com/rollcall-gateway/rollcall/presence"
 )
 
-// apply takes over the records that are later than what the book has, and returns them. Bounded leaves out those that there
-// is no room for, and then tells that these are not all; what this pod has kept already is not for leaving out.
+// apply applies the records that are later than those in the book, and returns them. If bounded is
+// set, it leaves out new records without room, and then returns false.
 func (b *Book) apply(records []Record, bounded bool) (fresh []Record, all bool) {
 	all = true
 	for i := range records {
@@ -21,7 +21,7 @@ func (b *Book) apply(records []Record, bounded bool) (fresh []Record, all bool) 
 		if !ok {
 			continue
 		}
-		b.see(r.Version)
+		b.advanceClock(r.Version)
 		fresh = append(fresh, *r)
 		b.countMu.Lock()
 		if !known {
@@ -36,7 +36,7 @@ func (b *Book) apply(records []Record, bounded bool) (fresh []Record, all bool) 
 	return fresh, all
 }
 
-// assigned is 1 for a mode that is an assignment.
+// assigned returns 1 if the mode is an assignment, otherwise 0.
 func assigned(m Mode) int {
 	if m == None {
 		return 0
@@ -44,7 +44,7 @@ func assigned(m Mode) int {
 	return 1
 }
 
-// count counts so many records more. countMu is held.
+// count adds more records to the counts. countMu is held.
 func (b *Book) count(host presence.HostName, more int) {
 	b.total += more
 	b.records[host] += more
@@ -53,15 +53,15 @@ func (b *Book) count(host presence.HostName, more int) {
 	}
 }
 
-// room reports whether the host has room for that number of further records.
+// room reports whether the host has room for more records.
 func (b *Book) room(host presence.HostName, more int) bool {
 	b.countMu.Lock()
 	defer b.countMu.Unlock()
 	return b.records[host]+more <= MaxOfHost && b.total+more <= maxRecords
 }
 
-// tell tells of records that were taken over, once for each user.
-func (b *Book) tell(records []Record) {
+// notify calls changed for applied records, once for each user.
+func (b *Book) notify(records []Record) {
 	channels := make(map[userKey][]string)
 	for i := range records {
 		k := userKey{records[i].Host, records[i].User}

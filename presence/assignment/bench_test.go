@@ -24,7 +24,8 @@ func BenchmarkMode(b *testing.B) {
 	}
 }
 
-// BenchmarkAssign is of one user in a request, by so many requests at the same time.
+// BenchmarkAssign assigns one user in each request, with the given number of requests at the same
+// time.
 func BenchmarkAssign(b *testing.B) {
 	portal := mustHost(b, "portal.example.com")
 	for _, parallel := range []int{1, 64} {
@@ -79,7 +80,7 @@ func fill(tb testing.TB, book *Book, host presence.HostName, users, channels int
 
 func heapBytes() uint64 {
 	runtime.GC()
-	runtime.GC() // what finalizers held
+	runtime.GC() // a second time, because of finalizers
 	var m runtime.MemStats
 	runtime.ReadMemStats(&m)
 	return m.HeapAlloc

@@ -8,41 +8,42 @@ import (
 	"github.com/rollcall-gateway/rollcall/presence"
 )
 
-// The bounds of a book. Removals count for as long as they are kept.
+// Limits of a book. Removals count until they are dropped.
 const (
-	// MaxOfHost is how many records a host can have, so that none takes all memory.
+	// MaxOfHost limits the records of a host, so that one host cannot use all memory.
 	MaxOfHost = 1 << 20
-	// maxRecords is for all hosts: other pods can name any.
+	// maxRecords limits the records of all hosts, because other pods can name any host.
 	maxRecords = 1 << 24
 )
 
-// Changed is told what may have changed of a user, without a lock held. What holds is for [Book.Mode] to say.
+// Changed is called without a lock when assignments of a user may have changed. [Book.Mode] has the
+// present ones.
 type Changed func(host presence.HostName, user string, channels []string)
 
-// Book is the assignments of all hosts. It is safe for concurrent use.
+// Book has the assignments of all hosts. Its methods are safe for concurrent use.
 type Book struct {
 	node    uint64
 	now     func() time.Time
 	changed Changed
 	shards  [Shards]shard
-	touched atomic.Int64 // see Touched, Unix nanoseconds
+	touched atomic.Int64 // Unix nanoseconds; see Touched
 
 	clockMu sync.Mutex
-	clock   uint64 // the highest that was seen; guarded by clockMu
+	clock   uint64 // highest clock of all versions so far; guarded by clockMu
 
-	// countMu guards what follows. It is taken after a shard's lock.
+	// countMu guards the fields below. It is locked after a shard's lock.
 	countMu  sync.Mutex
-	records  map[presence.HostName]int // by host
-	total    int                       // of all hosts
-	assigned int                       // of these, those that are no removals
+	records  map[presence.HostName]int // number of records by host
+	total    int                       // number of all records
+	assigned int                       // number of records that are not removals
 
-	// storeMu guards what follows.
+	// storeMu guards the fields below.
 	storeMu sync.RWMutex
-	store   Store           // nil: nothing can be kept now
-	unsaved map[name]Record // in the book and not in the store
+	store   Store           // nil if records cannot be stored now
+	unsaved map[name]Record // records in the book that are not in the store
 }
 
-// name is what a record is about.
+// name identifies a record.
 type name struct {
 	host          presence.HostName
 	user, channel string
@@ -50,7 +51,8 @@ type name struct {
 
 func nameOf(r *Record) name { return name{r.Host, r.User, r.Channel} }
 
-// NewBook returns an empty book without a store. The node tells its versions from those of others. A nil changed is nobody.
+// NewBook returns an empty book without a store. node distinguishes its versions from those of
+// other pods. If changed is nil, changes are not reported.
 func NewBook(node uint64, changed Changed) *Book {
 	if changed == nil {
 		changed = func(presence.HostName, string, []string) {}
@@ -66,8 +68,8 @@ func NewBook(node uint64, changed Changed) *Book {
 	return b
 }
 
-// Attach has the book take over what the store has, and keep its own in it from then on. An error is one of reading: then
-// the book stays without a store, but has what could be read.
+// Attach loads the records of the store, and stores those of the book from then on. If loading
+// fails, the book keeps the records that it could load, but not the store.
 func (b *Book) Attach(s Store) error {
 	now := b.now()
 	var loaded, stale []Record
@@ -79,17 +81,17 @@ func (b *Book) Attach(s Store) error {
 		loaded = append(loaded, r)
 	})
 	fresh, _ := b.apply(loaded, false)
-	b.tell(fresh)
+	b.notify(fresh)
 	if err != nil {
 		return err
 	}
 	if len(stale) > 0 {
-		_ = s.Delete(stale) // they do no harm, and are met again at the next start
+		_ = s.Delete(stale) // if it fails, they are deleted after the next start
 	}
 	b.storeMu.Lock()
 	defer b.storeMu.Unlock()
 	b.store = s
-	_ = b.saveLocked() // what cannot be kept stays with Unsaved
+	_ = b.saveLocked() // on failure, the records remain in unsaved
 	return nil
 }
 
@@ -100,23 +102,23 @@ func (b *Book) Detach() {
 	b.store = nil
 }
 
-// Mode returns how the user is assigned to the channel, None for not at all.
+// Mode returns how the user is assigned to the channel, or None.
 func (b *Book) Mode(host presence.HostName, user, channel string) Mode {
 	e, _ := b.shard(host, user).get(userKey{host, user}, channel)
 	return e.mode
 }
 
-// Of returns the channels that the user is assigned to, in the order of their names.
+// Of returns the channels that the user is assigned to, sorted by name.
 func (b *Book) Of(host presence.HostName, user string) []Assignment {
 	return b.shard(host, user).of(userKey{host, user})
 }
 
-// Len returns how many assignments there are.
+// Len returns the number of assignments.
 func (b *Book) Len() int {
 	b.countMu.Lock()
 	defer b.countMu.Unlock()
 	return b.assigned
 }
 
-// Touched returns when the book was changed last.
+// Touched returns the time of the last change.
 func (b *Book) Touched() time.Time { return time.Unix(0, b.touched.Load()) }

@@ -18,7 +18,7 @@ func TestBookKeepsWhatWasAssigned(t *testing.T) {
 	assign(t, b, portal, wish(t, "ada", "sales", "support=listen"), wish(t, "bob", "sales=receive"))
 	wantOf(t, b, portal, "ada", "sales=ignore", "support=listen")
 	wantOf(t, b, portal, "bob", "sales=receive")
-	wantOf(t, b, other, "ada") // hosts never see each other
+	wantOf(t, b, other, "ada") // hosts are independent
 	if m := b.Mode(portal, "bob", "sales"); m != Receive {
 		t.Errorf("mode %v", m)
 	}
@@ -26,11 +26,11 @@ func TestBookKeepsWhatWasAssigned(t *testing.T) {
 		t.Errorf("mode %v of who is not assigned", m)
 	}
 
-	assign(t, b, portal, wish(t, "ada", "sales=listen")) // changes the mode, and leaves the rest
+	assign(t, b, portal, wish(t, "ada", "sales=listen")) // changes the mode, and nothing else
 	wantOf(t, b, portal, "ada", "sales=listen", "support=listen")
 	remove(t, b, portal, wish(t, "ada", "support", "unknown"), wish(t, "nobody", "sales"))
 	wantOf(t, b, portal, "ada", "sales=listen")
-	remove(t, b, portal, wish(t, "bob"), wish(t, "ada")) // all of them
+	remove(t, b, portal, wish(t, "bob"), wish(t, "ada")) // all assignments
 	wantOf(t, b, portal, "ada")
 	if n := b.Len(); n != 0 {
 		t.Errorf("%d assignments, want none", n)
@@ -110,7 +110,7 @@ func TestBookTellsWhatChanges(t *testing.T) {
 	}
 	records := assign(t, b, portal, wish(t, "ada", "b", "a"), wish(t, "bob", "a"))
 	wants(`portal.example.com ada ["a" "b"]`, `portal.example.com bob ["a"]`)
-	if err := b.Merge(records); err != nil { // known already
+	if err := b.Merge(records); err != nil { // applied before
 		t.Fatal(err)
 	}
 	wants()
@@ -143,7 +143,7 @@ func TestBookWithoutAStoreGoesOn(t *testing.T) {
 	if err := b.Merge(records); !errors.Is(err, ErrUnavailable) {
 		t.Errorf("merging: %v", err)
 	}
-	wantOf(t, b, portal, "ada", "sales=ignore") // it holds all the same
+	wantOf(t, b, portal, "ada", "sales=ignore") // it applies nevertheless
 	if b.Unsaved() != 1 {
 		t.Errorf("%d unsaved, want 1", b.Unsaved())
 	}
@@ -184,7 +184,7 @@ func TestAttachToAStoreThatCannotBeRead(t *testing.T) {
 	}
 }
 
-// Whatever the order in which pods hear of changes, and how often, all have the same in the end.
+// In whatever order and however often pods receive changes, they have the same records in the end.
 func TestBooksAgreeWhateverTheOrder(t *testing.T) {
 	for seed := range uint64(50) {
 		r := rand.New(rand.NewPCG(seed, 1))
@@ -192,7 +192,7 @@ func TestBooksAgreeWhateverTheOrder(t *testing.T) {
 		books := make([]*Book, 3)
 		for i := range books {
 			books[i] = NewBook(uint64(i), nil)
-			books[i].now = clockAt(time.Now().Add(time.Duration(r.IntN(1000)) * time.Millisecond)) // clocks differ
+			books[i].now = clockAt(time.Now().Add(time.Duration(r.IntN(1000)) * time.Millisecond)) // different clocks
 			if err := books[i].Attach(new(fragile)); err != nil {
 				t.Fatal(err)
 			}
@@ -240,7 +240,7 @@ func TestBooksAgreeWhateverTheOrder(t *testing.T) {
 	}
 }
 
-// A pod whose clock is behind still has the last word on what it has heard of.
+// A change on a pod whose clock is behind is later than all that it has received.
 func TestVersionsFollowWhatWasHeard(t *testing.T) {
 	portal := mustHost(t, "portal.example.com")
 	ahead, behind := NewBook(1, nil), NewBook(2, nil)
@@ -274,7 +274,7 @@ func TestRemovalsAreForgottenInTheEnd(t *testing.T) {
 	if err := b.Sweep(); err != nil || len(all(b)) != 2 {
 		t.Errorf("too early: %v, %d records", err, len(all(b)))
 	}
-	// Pods look at any minute of an hour. None forgets what another one still has.
+	// Pods sweep at any minute of an hour. None drops a removal that another one keeps.
 	b.now = clockAt(start.Add(Retention + SweepEvery/2 - time.Second))
 	if err := b.Sweep(); err != nil || len(all(b)) != 2 {
 		t.Errorf("before the full hour: %v, %d records", err, len(all(b)))
@@ -291,7 +291,7 @@ func TestRemovalsAreForgottenInTheEnd(t *testing.T) {
 		t.Errorf("another pod brought it back: %v", err)
 	}
 
-	store.records[nameOf(&old[0])] = old[0] // as left by a process that was stopped before it swept
+	store.records[nameOf(&old[0])] = old[0] // as left by a process that stopped before it swept
 	again := NewBook(2, nil)
 	again.now = b.now
 	if err := again.Attach(store); err != nil || len(all(again)) != 1 || len(store.records) != 1 {
@@ -361,7 +361,7 @@ func TestModes(t *testing.T) {
 	}
 }
 
-// Requests at the same time can go over a bound together, but what was answered holds.
+// Concurrent requests can exceed a limit together, but a change that was acknowledged is kept.
 func TestAssignKeepsItsWordOnAHostThatGetsFull(t *testing.T) {
 	portal := mustHost(t, "portal.example.com")
 	store := &held{entered: make(chan bool), let: make(chan bool)}
@@ -394,8 +394,8 @@ func TestAssignKeepsItsWordOnAHostThatGetsFull(t *testing.T) {
 	wantOf(t, again, portal, "ada", "sales=listen")
 }
 
-// A version beyond all others can come from outside. It must not get into the file with what follows from it, which could not
-// be read again.
+// The highest version can come from outside. Later versions must not be stored, because they could
+// not be loaded.
 func TestNoVersionIsBeyondTheHighest(t *testing.T) {
 	portal := mustHost(t, "portal.example.com")
 	dir := t.TempDir()
@@ -413,8 +413,8 @@ func TestNoVersionIsBeyondTheHighest(t *testing.T) {
 	wantOf(t, again, portal, "ada", "sales=listen")
 }
 
-// A removal that comes so late that nobody would keep it still ends the assignment before it: of a pod whose clock is far behind
-// it comes like that.
+// A stale removal still removes an earlier assignment: a pod whose clock is far behind sends such a
+// removal.
 func TestLateRemovalEndsAnAssignment(t *testing.T) {
 	portal := mustHost(t, "portal.example.com")
 	now := time.Now()
@@ -444,7 +444,7 @@ func TestLateRemovalEndsAnAssignment(t *testing.T) {
 	}
 }
 
-// While the disk is full, each change costs what it is worth and not all that waits.
+// While the disk is full, a change does not store all waiting records again.
 func TestMergeDoesNotTryEverythingAgain(t *testing.T) {
 	portal := mustHost(t, "portal.example.com")
 	other := NewBook(1, nil)

@@ -6,21 +6,22 @@ import (
 	"github.com/rollcall-gateway/rollcall/presence"
 )
 
-// Wish is what is to be done about a user.
+// Wish has the channels of one user in a request.
 type Wish struct {
 	User     string
 	Channels []Assignment
 }
 
-// Assign adds assignments or changes their mode, and returns the records of it, to be told to other pods. No user gets more
-// than perUser channels in all; 0 is no bound. Repeating a request is not an error. Requests at the same time can go over a
-// bound together.
+// Assign adds assignments, or changes their modes, and returns the records for other pods. A user
+// may have at most perUser channels; 0: no limit. Repeating a request is not an error. Concurrent
+// requests can exceed a limit together.
 //
-// It returns ErrTooManyChannels, ErrTooMany or ErrUnavailable, and then nothing of it was done.
+// It returns ErrTooManyChannels, ErrTooMany or ErrUnavailable. If it returns an error, it has
+// changed nothing.
 func (b *Book) Assign(host presence.HostName, wishes []Wish, perUser int) ([]Record, error) {
 	var records []Record
 	fresh := 0
-	for user, channels := range merge(wishes) {
+	for user, channels := range mergeWishes(wishes) {
 		more := 0
 		for channel, mode := range channels {
 			records = append(records, Record{Host: host, User: user, Channel: channel, Mode: mode})
@@ -45,8 +46,8 @@ func (b *Book) Assign(host presence.HostName, wishes []Wish, perUser int) ([]Rec
 	return records, nil
 }
 
-// merge brings wishes for one user together; the last word on a channel holds.
-func merge(wishes []Wish) map[string]map[string]Mode {
+// mergeWishes merges the wishes of each user. The last mode of a channel applies.
+func mergeWishes(wishes []Wish) map[string]map[string]Mode {
 	users := make(map[string]map[string]Mode, len(wishes))
 	for _, w := range wishes {
 		channels := users[w.User]
@@ -61,10 +62,11 @@ func merge(wishes []Wish) map[string]map[string]Mode {
 	return users
 }
 
-// Remove ends assignments, all of a user's where a wish names no channel, and returns the records of it. What is not
-// assigned is left alone.
+// Remove removes assignments, and returns the records for other pods. If the Channels of a wish are
+// nil, it removes all assignments of the user. Removing an assignment that does not exist is not an
+// error.
 //
-// It returns ErrUnavailable, and then nothing of it was done.
+// It returns ErrUnavailable, and then it has changed nothing.
 func (b *Book) Remove(host presence.HostName, wishes []Wish) ([]Record, error) {
 	gone := make(map[name]bool)
 	var records []Record
@@ -91,7 +93,7 @@ func (b *Book) Remove(host presence.HostName, wishes []Wish) ([]Record, error) {
 	return records, nil
 }
 
-// write gives the records their versions, and takes them over when they are kept.
+// write gives the records versions, stores and then applies them.
 func (b *Book) write(records []Record) error {
 	if len(records) == 0 {
 		return nil
@@ -108,18 +110,18 @@ func (b *Book) write(records []Record) error {
 	if err := store.Save(records); err != nil {
 		return fmt.Errorf("%w: %w", ErrUnavailable, err)
 	}
-	fresh, _ := b.apply(records, false) // there was room when that was looked at
-	b.tell(fresh)
+	fresh, _ := b.apply(records, false) // room was checked before
+	b.notify(fresh)
 	return nil
 }
 
-// stamp gives the records versions that are later than all that were seen.
+// stamp gives the records a version that is later than all versions so far.
 func (b *Book) stamp(records []Record) error {
 	b.clockMu.Lock()
 	defer b.clockMu.Unlock()
 	next := max(b.clock+1, uint64(b.now().UnixMilli())<<clockBits)
 	if next > MaxClock {
-		return fmt.Errorf("%w: no version is later than one that another pod has sent", ErrUnavailable)
+		return fmt.Errorf("%w: the clock of another pod is at its maximum", ErrUnavailable)
 	}
 	b.clock = next
 	for i := range records {
@@ -128,8 +130,8 @@ func (b *Book) stamp(records []Record) error {
 	return nil
 }
 
-// see takes note of a version, so that those to come are later.
-func (b *Book) see(v Version) {
+// advanceClock makes later versions follow v.
+func (b *Book) advanceClock(v Version) {
 	b.clockMu.Lock()
 	defer b.clockMu.Unlock()
 	b.clock = max(b.clock, v.Clock)

@@ -13,8 +13,8 @@ import (
 	"go.etcd.io/bbolt"
 )
 
-// load opens a file with these bytes, and returns what is in it and how many records were damaged. A file that is renamed as a
-// damaged one is ErrDamaged.
+// load opens a file with these bytes, and returns its records and the number of damaged ones. For a
+// file that was renamed, it returns ErrDamaged.
 func load(t *testing.T, path string, image []byte) (records []Record, damaged int, err error) {
 	t.Helper()
 	if err := os.WriteFile(path, image, 0o600); err != nil {
@@ -37,7 +37,7 @@ func load(t *testing.T, path string, image []byte) (records []Record, damaged in
 	return records, damaged, err
 }
 
-// sample makes a file and returns what is in it, and its bytes.
+// sample returns the records and the bytes of a file.
 func sample(t *testing.T) (records []Record, image []byte) {
 	t.Helper()
 	portal := mustHost(t, "portal.example.com")
@@ -54,7 +54,7 @@ func sample(t *testing.T) (records []Record, image []byte) {
 	return records, image
 }
 
-// A bit that is flipped on disk assigns nobody else, and nothing is lost in silence.
+// A flipped bit on disk assigns no other user, and no loss is silent.
 func TestFlippedBitAssignsNobodyElse(t *testing.T) {
 	want, image := sample(t)
 	dir := t.TempDir()
@@ -63,7 +63,7 @@ func TestFlippedBitAssignsNobodyElse(t *testing.T) {
 	flip := func(bit int) {
 		flipped := bytes.Clone(image)
 		flipped[bit/8] ^= 1 << (bit % 8)
-		got, damaged, err := load(t, filepath.Join(dir, fmt.Sprint(bits)), flipped) // a damaged file can stay locked
+		got, damaged, err := load(t, filepath.Join(dir, fmt.Sprint(bits)), flipped) // a damaged file can remain locked
 		bits++
 		switch {
 		case errors.Is(err, ErrDamaged):
@@ -92,7 +92,7 @@ func TestFlippedBitAssignsNobodyElse(t *testing.T) {
 		for i := first; i < end; i++ {
 			flip((start+i)*8 + i*5%8)
 		}
-		// The number of entries, in front of them: the page says that it has one, or none at all.
+		// The number of entries, in front of them: the page has one entry, or none.
 		flip((start+first-(1+len(want))*16+10)*8 + 1)
 		flip((start+10)*8 + 1)
 		user := bytes.Index(whole, []byte("USER_1"))
@@ -142,7 +142,7 @@ func TestDamagedRecordsAreReplacedByOtherPods(t *testing.T) {
 	}
 }
 
-// A file of the first format has no checksums, and is written again with them.
+// A file of the first format has no checksums. It is rewritten with them.
 func TestFileOfTheFirstFormat(t *testing.T) {
 	portal := mustHost(t, "portal.example.com")
 	dir := t.TempDir()
@@ -197,7 +197,7 @@ func TestFileOfTheFirstFormat(t *testing.T) {
 	}
 }
 
-// It is not a damaged one, which another would take the place of.
+// It is not damaged, so it is not replaced.
 func TestFileOfALaterFormat(t *testing.T) {
 	dir := t.TempDir()
 	_, f := openBook(t, dir, 1, nil)

@@ -1,11 +1,12 @@
-// Package assignment knows which users a backend has assigned to which channels of a host, and keeps it.
+// Package assignment stores which users a backend has assigned to which channels of a host.
 //
-// A [Book] has all assignments in memory, so that who is to be joined to what is answered without I/O, and a [Store]
-// below it, which has them on disk before a change is acknowledged. [File] is the store of a pod. A change is a
-// [Record] with a [Version]: of two records of one user and channel the later holds, in the book, in the file and on
-// every pod, whatever the order in which they come. So pods keep each other right by exchanging records ([Book.Merge]),
-// which are found by comparing sums ([Book.Sums]).
+// A [Book] has all assignments in memory, so that a join needs no I/O. Its [Store] has them on disk
+// before a change is acknowledged. [File] is the store of a pod.
 //
-// Without a store, or with one that fails, a book goes on answering and takes over what other pods have; only changes of
-// its own are refused.
+// A change is a [Record] with a [Version]. Of two records for one user and channel, the later one
+// applies: in the book, in the file and on every pod, in whatever order they arrive. Pods find
+// records that they lack by comparing sums ([Book.Sums]) and exchange them ([Book.Merge]).
+//
+// Without a store, or with one that fails, a book still answers and merges records of other pods.
+// It refuses only its own changes.
 package assignment

@@ -9,9 +9,10 @@ import (
 	"github.com/rollcall-gateway/rollcall/presence"
 )
 
-// The form of an entry in a file. The key is host, user and channel with a zero byte between: none of them has control
-// characters. The value is a version in one byte, the mode in one byte, clock and node with the highest byte first, and the
-// CRC-32C of the key and all that in 4 bytes. Entries of version 1 have no checksum.
+// Format of an entry in the file. The key is host, user and channel, separated by zero bytes, which
+// none of them contains. The value is version (1 byte), mode (1 byte), clock and node (8 bytes
+// each, big-endian), and the CRC-32C of the key and these fields (4 bytes). Entries of version 1
+// have no checksum.
 const (
 	entryVersion = 2
 	valueSize    = 1 + 1 + 8 + 8
@@ -36,7 +37,7 @@ func appendValue(b []byte, r *Record) []byte {
 	return binary.BigEndian.AppendUint64(b, r.Version.Node)
 }
 
-// encodeValue makes the value of an entry with that key.
+// encodeValue returns the value of the entry with that key.
 func encodeValue(key []byte, r *Record) []byte {
 	b := appendValue(make([]byte, 0, valueSize+crc32.Size), r)
 	return binary.BigEndian.AppendUint32(b, checksum(key, b))
@@ -46,8 +47,8 @@ func checksum(key, value []byte) uint32 {
 	return crc32.Update(crc32.Checksum(key, castagnoli), castagnoli, value)
 }
 
-// decode reads an entry, which may be anything: the file can be damaged. Nothing of it is kept. An entry of a file of
-// version 1 is valid without a checksum.
+// decode decodes an entry. The file can be damaged, so key and value may be anything; they are not
+// retained. Entries of version 1 have no checksum.
 func decode(key, value []byte, version byte) (Record, error) {
 	if len(value) < valueSize || value[0] != version {
 		return Record{}, errEntry
@@ -82,7 +83,7 @@ func decodeFields(key, value []byte) (Record, error) {
 	return r, nil
 }
 
-// valid reports whether the record can be one.
+// valid reports whether the fields of the record are valid.
 func (r *Record) valid() bool {
 	return !r.Host.IsZero() && r.Mode <= Receive && r.Version.Clock <= MaxClock &&
 		presence.CheckUserID(r.User) == nil && presence.CheckChannel(r.Channel) == nil

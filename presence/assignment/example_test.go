@@ -40,9 +40,9 @@ func Example() {
 	}
 	fmt.Println(book.Mode(portal, "ada", "sales"))
 
-	// Another pod takes over the records, in any order.
+	// Another pod merges the records, in any order.
 	other := assignment.NewBook(2, nil)
-	_ = other.Merge(records) // it has no store to keep them
+	_ = other.Merge(records) // it has no store
 	fmt.Println(other.Of(portal, "ada"), *other.Sums() == *book.Sums())
 	// Output:
 	// portal.example.com ada [sales]

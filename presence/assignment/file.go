@@ -13,52 +13,52 @@ import (
 	"github.com/rollcall-gateway/rollcall/presence"
 )
 
-// File is a [Store] in a file of its own, a B+ tree of bbolt: a change is whole or not at all on the disk, also when the
-// process or the machine ends in the middle of it. It is safe for concurrent use; another process cannot open it meanwhile.
+// File is a [Store] in a bbolt file. A change is written whole or not at all, even if the process
+// or the machine crashes meanwhile. Its methods are safe for concurrent use. No other process can
+// open the file meanwhile.
 type File struct {
 	path    string
-	renamed string // where the damaged file is whose place this one has taken
+	renamed string // new name of a damaged file that was replaced; "" if there was none
 
-	mu      sync.RWMutex   // held in Load; those who only use db hold it for reading
+	mu      sync.RWMutex   // locked for writing to replace db, for reading to use it
 	db      *boltfile.File // guarded by mu
-	version byte           // of the entries; guarded by mu
-	damaged int            // records that Load has left out; guarded by mu
-	kept    string         // copy of the file that still has them; guarded by mu
+	version byte           // version of the entries; guarded by mu
+	damaged int            // number of records that Load has left out; guarded by mu
+	kept    string         // copy of the file with these records; "" if there is none; guarded by mu
 }
 
-// The buckets of the file.
+// Buckets and keys of the file.
 var (
 	recordsBucket = []byte("assignments")
 	metaBucket    = []byte("rollcall")
 	formatKey     = []byte("format")
-	countKey      = []byte("records") // how many there are, 8 bytes with the highest first
-	format        = []byte("2")       // of a file: the version of its entries
+	countKey      = []byte("records") // number of records, 8 bytes, big-endian
+	format        = []byte("2")       // format of new files: the version of their entries
 	oldFormat     = []byte("1")
 )
 
-// OpenFile opens the file, and makes it and its folder if they are not there. A damaged file is renamed, and a new one takes
-// its place, see [File.Renamed].
+// OpenFile opens the file, or creates it and its folder. A damaged file is renamed and replaced by
+// a new one, see [File.Renamed].
 //
-// It returns [ErrLocked] at once when another process has it open, and [ErrDamaged] for a damaged file when an earlier one is
-// still there under the name that this one would get.
+// It returns [ErrLocked] if another process has the file open. It returns [ErrDamaged] if the file
+// is damaged and its new name is already used by an earlier damaged file.
 func OpenFile(path string) (*File, error) {
 	f := &File{path: path}
 	var err error
 	f.db, f.renamed, err = boltfile.Open(path, boltfile.Layout{Root: recordsBucket, Init: initFile, Check: f.check})
 	if err != nil {
-		return nil, fmt.Errorf("the assignments: %w", err)
+		return nil, fmt.Errorf("opening the assignments: %w", err)
 	}
 	if f.version == 0 || f.renamed != "" {
-		f.version = entryVersion // it is a new file
+		f.version = entryVersion // the file is new
 	}
 	return f, nil
 }
 
-// Renamed returns the new name of a damaged file that OpenFile has found, and otherwise an empty string. Nothing of such a
-// file was loaded.
+// Renamed returns the new name of a damaged file, whose records were not loaded, or "".
 func (f *File) Renamed() string { return f.renamed }
 
-// check reads the format, and all pages of the file. A file of a later format is not a damaged one.
+// check reads the format and all pages of the file. A later format is an error, but not damage.
 func (f *File) check(tx *bbolt.Tx) error {
 	var have []byte
 	if meta := tx.Bucket(metaBucket); meta != nil {
@@ -66,7 +66,7 @@ func (f *File) check(tx *bbolt.Tx) error {
 	}
 	switch {
 	case have == nil:
-		return fmt.Errorf("%w: it does not say which format it has", ErrDamaged)
+		return fmt.Errorf("%w: it has no format", ErrDamaged)
 	case bytes.Equal(have, oldFormat):
 		f.version = 1
 	case bytes.Equal(have, format):
@@ -86,14 +86,14 @@ func initFile(tx *bbolt.Tx) error {
 	return meta.Put(formatKey, format)
 }
 
-// Load implements [Store]. A record that is damaged is left out, and dropped from the file: other pods have it. The
-// damaged file is kept under another name then, see [File.Damaged].
+// Load implements [Store]. It leaves damaged records out and drops them from the file, because
+// other pods have them. A copy of the damaged file is kept, see [File.Damaged].
 //
 // It returns ErrDamaged.
 func (f *File) Load(take func(r Record)) error {
 	f.mu.Lock()
 	defer f.mu.Unlock()
-	var host presence.HostName // the last one: thousands of records share its text
+	var host presence.HostName // last host: thousands of records share its text
 	var whole, damaged, count int
 	err := f.db.View(func(tx *bbolt.Tx) error {
 		count = int(min(countOf(tx), maxRecords))
@@ -118,13 +118,13 @@ func (f *File) Load(take func(r Record)) error {
 	if damaged == 0 && whole == count && f.version == entryVersion {
 		return nil
 	}
-	// A page can say that it has fewer records than it has. The first format has no count.
+	// A damaged page can have lost records without an error. The first format has no count.
 	return f.rewrite(max(damaged, count-whole))
 }
 
-// Save implements [Store]. What comes while other records are written is synced together.
+// Save implements [Store]. Calls that come during a write share the next one.
 func (f *File) Save(records []Record) error {
-	sorted := slices.Clone(records) // put sorts it
+	sorted := slices.Clone(records) // put sorts its argument
 	return f.commit(func(bucket *bbolt.Bucket) (int, error) { return put(bucket, sorted) })
 }
 
@@ -144,7 +144,7 @@ func (f *File) Delete(records []Record) error {
 	})
 }
 
-// commit changes the file, all or nothing.
+// commit makes a change in one transaction.
 func (f *File) commit(change func(bucket *bbolt.Bucket) (more int, err error)) error {
 	f.mu.RLock()
 	defer f.mu.RUnlock()
@@ -154,7 +154,8 @@ func (f *File) commit(change func(bucket *bbolt.Bucket) (more int, err error)) e
 	return nil
 }
 
-// update changes the records in one transaction, and counts them; more is how many more there are.
+// update makes a change in one transaction. The change returns by how much it has increased the
+// number of records.
 func update(db *boltfile.File, change func(bucket *bbolt.Bucket) (more int, err error)) error {
 	return db.Update(func(tx *bbolt.Tx) error {
 		more, err := change(tx.Bucket(recordsBucket))
@@ -166,7 +167,7 @@ func update(db *boltfile.File, change func(bucket *bbolt.Bucket) (more int, err 
 	})
 }
 
-// countOf returns how many records there are as far as they were counted.
+// countOf returns the stored number of records; 0 if there is none.
 func countOf(tx *bbolt.Tx) uint64 {
 	count := tx.Bucket(metaBucket).Get(countKey)
 	if len(count) != 8 {
@@ -175,7 +176,8 @@ func countOf(tx *bbolt.Tx) uint64 {
 	return binary.BigEndian.Uint64(count)
 }
 
-// put writes those that are later than what is there, and returns how many of them are new. Sorted keys are cheaper.
+// put writes the records that are later than the stored ones, and returns the number of new
+// records. Sorted keys are faster.
 func put(bucket *bbolt.Bucket, records []Record) (more int, err error) {
 	slices.SortFunc(records, func(a, b Record) int { return bytes.Compare(appendKey(nil, &a), appendKey(nil, &b)) })
 	for i := range records {
@@ -202,7 +204,7 @@ func stored(bucket *bbolt.Bucket, key []byte) (Record, bool) {
 	return r, err == nil
 }
 
-// Close ends the use of the file, after what is being written.
+// Close closes the file after the writes in progress.
 func (f *File) Close() error {
 	f.mu.RLock()
 	defer f.mu.RUnlock()

@@ -36,7 +36,7 @@ func TestFileHasWhatWasSaved(t *testing.T) {
 	}
 }
 
-// What is in the file while it is written is what a crash leaves behind.
+// A crash leaves the file as it is during a write.
 func TestFileIsWholeWhileItIsWritten(t *testing.T) {
 	portal := mustHost(t, "portal.example.com")
 	dir := t.TempDir()
@@ -135,8 +135,8 @@ func TestFileIsForOneProcess(t *testing.T) {
 	}
 }
 
-// A damaged file is neither a panic nor the end of the process: it is kept, and another takes its place. A second one is an
-// error, until somebody has moved the first one.
+// A damaged file causes neither a panic nor an exit: it is renamed and replaced. A second one is an
+// error until the first one was moved.
 func TestFileIsDamaged(t *testing.T) {
 	portal := mustHost(t, "portal.example.com")
 	dir := t.TempDir()
@@ -224,7 +224,8 @@ func TestFolderCannotBeMade(t *testing.T) {
 	}
 }
 
-// A file that is cut while it is used ends neither the process nor, by a lock that is never given back, the shutdown.
+// A file that is truncated while it is open ends neither the process nor, by a lock that is not
+// released, the shutdown.
 func TestFileIsCutWhileItIsUsed(t *testing.T) {
 	portal := mustHost(t, "portal.example.com")
 	dir := t.TempDir()
@@ -252,7 +253,7 @@ func TestFileIsCutWhileItIsUsed(t *testing.T) {
 	}
 }
 
-// What is half made when the disk is full is not in the way when there is room.
+// A file that was not completed on a full disk is completed when there is room.
 func TestFileIsMadeWhenThereIsRoomAgain(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "assignments.db")
 	signal.Ignore(syscall.SIGXFSZ)

@@ -5,7 +5,7 @@ import (
 	"testing"
 )
 
-// FuzzDecode reads entries of a file that may be anything.
+// FuzzDecode decodes entries of arbitrary bytes.
 func FuzzDecode(f *testing.F) {
 	r := Record{mustHost(f, "portal.example.com"), "ada", "sales", Listen, Version{Clock: 1 << 60, Node: 7}}
 	key := appendKey(nil, &r)

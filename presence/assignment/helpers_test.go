@@ -36,7 +36,7 @@ func openBook(t testing.TB, dir string, node uint64, changed Changed) (*Book, *F
 	return b, f
 }
 
-// wish makes a wish of a user and channels, each "channel" or "channel=mode".
+// wish returns a wish of a user and channels, each "channel" or "channel=mode".
 func wish(t testing.TB, user string, channels ...string) Wish {
 	t.Helper()
 	w := Wish{User: user}
@@ -89,7 +89,7 @@ func wantOf(t testing.TB, b *Book, host presence.HostName, user string, want ...
 	}
 }
 
-// all returns every record of a book.
+// all returns all records of a book.
 func all(b *Book) []Record {
 	var list []Record
 	for i := range Shards {
@@ -98,12 +98,12 @@ func all(b *Book) []Record {
 	return list
 }
 
-// fragile is a Store in memory that fails when it is told to.
+// fragile is a Store in memory that can be made to fail.
 type fragile struct {
 	mu      sync.Mutex
 	err     error
 	records map[name]Record
-	asked   int // records that were to be saved
+	asked   int // number of records passed to Save
 }
 
 var errFull = errors.New("no space left on device")
@@ -150,7 +150,7 @@ func (s *fragile) fail(err error) {
 	s.err = err
 }
 
-// held is a store that keeps nothing until it is let.
+// held is a Store whose Save blocks.
 type held struct {
 	fragile
 	entered, let chan bool
@@ -162,5 +162,5 @@ func (s *held) Save(records []Record) error {
 	return s.fragile.Save(records)
 }
 
-// clockAt is a clock that stands still.
+// clockAt returns a clock that stands still.
 func clockAt(t time.Time) func() time.Time { return func() time.Time { return t } }

@@ -1,22 +1,22 @@
 package assignment
 
 import (
-	"errors"
 	"fmt"
 	"slices"
 )
 
-// Merge takes over records of another pod, those that are later than what the book has. They hold at once. If they cannot be
-// kept, [Book.Save] tries them again, and what comes until then waits for that too.
+// Merge applies the records of another pod that are later than those in the book, and stores them.
+// If storing fails, they apply nevertheless: they wait, with all later ones, until [Book.Save]
+// succeeds.
 //
-// It returns ErrUnavailable, or ErrTooMany if there is no room for some of them.
+// It returns ErrUnavailable, or ErrTooMany if there was no room for some records.
 func (b *Book) Merge(records []Record) error {
 	now := b.now()
 	records = slices.DeleteFunc(slices.Clone(records), func(r Record) bool {
-		return !r.valid() || r.stale(now) && !b.knows(&r) // a late removal still ends what is there, and is forgotten then
+		return !r.valid() || r.stale(now) && !b.knows(&r) // a stale removal still removes an assignment, and is dropped later
 	})
 	fresh, all := b.apply(records, true)
-	b.tell(fresh)
+	b.notify(fresh)
 	if len(fresh) > 0 {
 		if err := b.keep(fresh); err != nil {
 			return err
@@ -28,13 +28,13 @@ func (b *Book) Merge(records []Record) error {
 	return nil
 }
 
-// knows reports whether the book has anything of the user and the channel.
+// knows reports whether the book has a record of the user and the channel.
 func (b *Book) knows(r *Record) bool {
 	_, known := b.shard(r.Host, r.User).get(userKey{r.Host, r.User}, r.Channel)
 	return known
 }
 
-// Save keeps what could not be kept before.
+// Save stores the records that could not be stored before.
 func (b *Book) Save() error {
 	b.storeMu.Lock()
 	defer b.storeMu.Unlock()
@@ -48,13 +48,13 @@ func (b *Book) keep(fresh []Record) error {
 	for i := range fresh {
 		b.unsaved[nameOf(&fresh[i])] = fresh[i]
 	}
-	if failing { // trying all that waits with each change would cost ever more
-		return fmt.Errorf("%w: %d others wait", ErrUnavailable, len(b.unsaved)-len(fresh))
+	if failing { // storing all waiting records again at each change would cost more and more
+		return fmt.Errorf("%w: %d other records wait", ErrUnavailable, len(b.unsaved)-len(fresh))
 	}
 	return b.saveLocked()
 }
 
-// saveLocked is Save with storeMu held, so that others that keep records of other pods wait their turn.
+// saveLocked is Save with storeMu held.
 func (b *Book) saveLocked() error {
 	if len(b.unsaved) == 0 {
 		return nil
@@ -73,14 +73,14 @@ func (b *Book) saveLocked() error {
 	return nil
 }
 
-// Unsaved returns how many records of other pods are not kept yet.
+// Unsaved returns the number of records that are not stored yet.
 func (b *Book) Unsaved() int {
 	b.storeMu.RLock()
 	defer b.storeMu.RUnlock()
 	return len(b.unsaved)
 }
 
-// Sweep forgets removals that are older than [Retention].
+// Sweep drops removals that are older than [Retention].
 func (b *Book) Sweep() error {
 	now := b.now()
 	stale := make([]Record, 0, Shards)
@@ -98,10 +98,10 @@ func (b *Book) Sweep() error {
 		delete(b.unsaved, nameOf(&stale[i]))
 	}
 	if len(stale) == 0 || b.store == nil {
-		return nil // Attach leaves them out
+		return nil // Attach drops them
 	}
 	if err := b.store.Delete(stale); err != nil {
-		return errors.Join(errors.New("forgetting removed assignments"), err)
+		return fmt.Errorf("dropping removed assignments: %w", err)
 	}
 	return nil
 }

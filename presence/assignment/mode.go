@@ -2,21 +2,21 @@ package assignment
 
 import "fmt"
 
-// Mode is where messages go that an assigned user sends to the channel. The zero value is that of who is not assigned.
+// Mode is where the messages of an assigned user to the channel go.
 type Mode uint8
 
 const (
-	// None is no assignment.
+	// None is not an assignment.
 	None Mode = iota
-	// Ignore leaves messages to those who listen; the backend hears of none.
+	// Ignore sends messages to listeners, without a copy to the backend.
 	Ignore
-	// Listen has messages copied to the backend too.
+	// Listen sends messages to listeners, and a copy to the backend.
 	Listen
-	// Receive has messages go to the backend and nobody else.
+	// Receive sends messages only to the backend.
 	Receive
 )
 
-// String returns the mode as it is written in requests.
+// String returns the mode as requests spell it.
 func (m Mode) String() string {
 	switch m {
 	case None:

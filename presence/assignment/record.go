@@ -13,8 +13,9 @@ type Assignment struct {
 	Mode    Mode
 }
 
-// Record is the last that was said of a user and a channel. With the mode [None] the assignment was removed; it is kept for
-// [Retention], so that pods that have not heard of it do not bring the assignment back.
+// Record is the last change for a user and a channel. With the mode [None], it is a removal.
+// Removals are kept for [Retention], so that pods that have missed them do not restore the
+// assignment.
 type Record struct {
 	Host    presence.HostName
 	User    string
@@ -23,35 +24,36 @@ type Record struct {
 	Version Version
 }
 
-// Version orders what was said of one user and channel: the later holds. Texts and modes of one version are always the
-// same.
+// Version orders the records of one user and channel: the later one applies. Records with equal
+// versions are equal.
 type Version struct {
-	Clock uint64 // Unix time in milliseconds << clockBits, and a count; higher than all that its pod had seen
-	Node  uint64 // of the run of the pod, for two of one clock
+	Clock uint64 // Unix time in milliseconds << clockBits, plus a count; higher than all clocks that the pod had seen
+	Node  uint64 // distinguishes pods, if two records have the same clock
 }
 
-// clockBits is how many versions a millisecond has room for before clocks run ahead of the time.
+// clockBits leaves room for 65,536 versions in a millisecond before clocks run ahead of the time.
 const clockBits = 16
 
-// MaxClock is the highest clock of a version. No pod gets there by itself before the year 6400.
+// MaxClock is the highest clock of a version. By the time alone, it is reached after the year 6400.
 const MaxClock = 1<<63 - 1
 
-// Compare returns -1, 0 or 1 as v is before, the same as, or after w.
+// Compare returns -1 if v is before w, 0 if they are equal, and 1 otherwise.
 func (v Version) Compare(w Version) int {
 	return cmp.Or(cmp.Compare(v.Clock, w.Clock), cmp.Compare(v.Node, w.Node))
 }
 
-// time is about when the version was made.
+// time returns the approximate time of the version.
 func (v Version) time() time.Time { return time.UnixMilli(int64(v.Clock >> clockBits)) }
 
-// Retention is how long a removal is kept at least. A pod that was away for longer can bring back what was removed meanwhile.
+// Retention is the minimum time for which removals are kept. A pod that was away for longer can
+// restore assignments that were removed meanwhile.
 const Retention = 30 * 24 * time.Hour
 
-// SweepEvery is how often removals are forgotten: at each full hour, so that all pods do it together. If one still had
-// what another has forgotten, their books would differ all the time, for as long as anything is removed.
+// SweepEvery is the interval at which removals are dropped: at each full hour, so that all pods
+// drop them together. Otherwise their books would always differ.
 const SweepEvery = time.Hour
 
-// stale reports whether the record says only that something was removed, and so long ago that nobody keeps it.
+// stale reports whether the record is a removal that is older than Retention.
 func (r *Record) stale(now time.Time) bool {
 	return r.Mode == None && r.Version.time().Before(now.Truncate(SweepEvery).Add(-Retention))
 }

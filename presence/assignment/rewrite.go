@@ -8,19 +8,20 @@ import (
 	"github.com/rollcall-gateway/rollcall/internal/boltfile"
 )
 
-// rewriteBatch is how many records are written in one transaction.
+// rewriteBatch is the number of records that are written in one transaction.
 const rewriteBatch = 20_000
 
-// Damaged returns how many records Load has left out, and the copy of the file that still has them.
+// Damaged returns the number of records that Load has left out, and the copy of the file that has
+// them.
 func (f *File) Damaged() (records int, kept string) {
 	f.mu.RLock()
 	defer f.mu.RUnlock()
 	return f.damaged, f.kept
 }
 
-// rewrite replaces the file by another with the records that are whole, in the format of today. A damaged key can be out of
-// order, and then bbolt does not find its neighbours, so that nothing more is written to such a file; a copy of it is kept.
-// At an error the file stays as it was. The caller holds mu.
+// rewrite replaces the file by one with its undamaged records, in the present format. A damaged
+// file must not be written to: bbolt does not find the neighbors of a damaged key, which can be out
+// of order. A copy of it is kept. If rewrite fails, the file is unchanged. The caller holds mu.
 func (f *File) rewrite(damaged int) error {
 	db, kept, err := f.db.Rewrite(boltfile.Layout{Root: recordsBucket, Init: initFile}, damaged > 0, f.copyTo)
 	if db != nil {
@@ -32,7 +33,7 @@ func (f *File) rewrite(damaged int) error {
 	return nil
 }
 
-// copyTo writes the records that are whole to another file.
+// copyTo writes the undamaged records to another file.
 func (f *File) copyTo(old *bbolt.Tx, to *boltfile.File) error {
 	var records []Record
 	write := func() error {

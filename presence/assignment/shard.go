@@ -11,14 +11,14 @@ import (
 	"github.com/rollcall-gateway/rollcall/presence"
 )
 
-// Shards is how many parts a book has. Pods compare their books part by part.
+// Shards is the number of parts of a book. Pods compare their books part by part.
 const Shards = 256
 
-// shard is a part of the book: a user's assignments are all in one, the same on every pod.
+// shard is a part of the book. A user's assignments are in one shard, the same on every pod.
 type shard struct {
 	mu    sync.RWMutex
-	users map[userKey][]entry // in the order of their channels; guarded by mu
-	sum   uint64              // of all entries; guarded by mu
+	users map[userKey][]entry // sorted by channel; guarded by mu
+	sum   uint64              // XOR of sumOf of all entries; guarded by mu
 }
 
 type userKey struct {
@@ -26,14 +26,14 @@ type userKey struct {
 	user string
 }
 
-// entry is the rest of a record.
+// entry is a record without host and user.
 type entry struct {
 	channel string
 	version Version
 	mode    Mode
 }
 
-// find returns where the channel is among the entries of a user, or would be.
+// find returns the index of the channel in the entries, or where it would be inserted.
 func find(entries []entry, channel string) (i int, ok bool) {
 	return slices.BinarySearchFunc(entries, channel, func(e entry, name string) int { return strings.Compare(e.channel, name) })
 }
@@ -47,8 +47,8 @@ func (b *Book) shard(host presence.HostName, user string) *shard {
 	return &b.shards[d.Sum64()%Shards]
 }
 
-// put takes over a record if it is later than what is there, and returns that. One of which nothing is known yet is taken
-// if there is room.
+// put stores a record if it is later than the present one, which it returns. A record without a
+// present one also needs room.
 func (s *shard) put(r *Record, room func() bool) (before entry, known, ok bool) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -73,7 +73,7 @@ func (s *shard) put(r *Record, room func() bool) (before entry, known, ok bool) 
 	return old, true, true
 }
 
-// get returns what is known of the user and the channel.
+// get returns the entry of the user and the channel.
 func (s *shard) get(k userKey, channel string) (e entry, known bool) {
 	s.mu.RLock()
 	defer s.mu.RUnlock()
@@ -85,7 +85,7 @@ func (s *shard) get(k userKey, channel string) (e entry, known bool) {
 	return entries[i], true
 }
 
-// of returns the channels that the user is assigned to, in order.
+// of returns the channels that the user is assigned to, sorted by name.
 func (s *shard) of(k userKey) []Assignment {
 	s.mu.RLock()
 	defer s.mu.RUnlock()
@@ -98,7 +98,7 @@ func (s *shard) of(k userKey) []Assignment {
 	return list
 }
 
-// sweep forgets removals that are older than pods keep, and returns them.
+// sweep drops stale removals and returns them.
 func (s *shard) sweep(now time.Time) []Record {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -117,7 +117,7 @@ func (s *shard) sweep(now time.Time) []Record {
 		case len(left) == 0:
 			delete(s.users, k)
 		case len(left) < len(entries):
-			s.users[k] = slices.Clone(left) // without the room of those that are gone
+			s.users[k] = slices.Clone(left) // release the memory of the removed entries
 		}
 	}
 	return gone
@@ -127,14 +127,14 @@ func record(k userKey, e entry) Record {
 	return Record{Host: k.host, User: k.user, Channel: e.channel, Mode: e.mode, Version: e.version}
 }
 
-// sumOf is what an entry adds to the sum of its shard.
+// sumOf returns the share of an entry in the sum of its shard.
 func sumOf(k userKey, e entry) uint64 {
 	var buf [256]byte
 	r := record(k, e)
 	return xxhash.Sum64(appendValue(appendKey(buf[:0], &r), &r))
 }
 
-// Sums are those of the parts of a book. Two books with the same sums have the same records.
+// Sums has the sum of each part of a book. Books with equal sums have the same records.
 type Sums [Shards]uint64
 
 // Sums returns the sums of the book.
@@ -149,7 +149,7 @@ func (b *Book) Sums() *Sums {
 	return sums
 }
 
-// Total is one number for all sums.
+// Total returns one sum of all sums.
 func (s *Sums) Total() uint64 {
 	buf := make([]byte, 0, Shards*8)
 	for _, sum := range s {
@@ -160,7 +160,7 @@ func (s *Sums) Total() uint64 {
 	return xxhash.Sum64(buf)
 }
 
-// Part returns the records of a part, from 0 to [Shards].
+// Part returns the records of a part, from 0 to Shards-1.
 func (b *Book) Part(i int) []Record {
 	s := &b.shards[i]
 	s.mu.RLock()

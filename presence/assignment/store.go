@@ -6,31 +6,33 @@ import (
 	"github.com/rollcall-gateway/rollcall/internal/boltfile"
 )
 
-// Store keeps records.
+// Store stores records.
 type Store interface {
 	// Load calls take with each record. It is called before the first Save.
 	Load(take func(r Record)) error
-	// Save returns when the records are kept for good, but for those of which it has later ones. After an error none of
-	// them is. It is called from many goroutines.
+	// Save stores records, except for those of which it has later ones. When it returns nil, they
+	// are durable. When it returns an error, none of them is stored. It is called from many
+	// goroutines.
 	Save(records []Record) error
-	// Delete drops records of exactly these versions.
+	// Delete deletes records that have exactly these versions.
 	Delete(records []Record) error
 }
 
-// Why a change is refused.
+// Errors of changes.
 var (
-	// ErrUnavailable is returned, with the reason, when a change cannot be kept. Nothing of it was done.
+	// ErrUnavailable is returned, with the reason, when a change cannot be stored. Nothing has
+	// changed.
 	ErrUnavailable = errors.New("assignments cannot be kept now")
-	// ErrTooManyChannels is returned when a user would be assigned to more channels than allowed.
+	// ErrTooManyChannels is returned when a user would exceed its limit of channels.
 	ErrTooManyChannels = errors.New("too many channels for one user")
-	// ErrTooMany is returned when a host would have more than MaxOfHost.
+	// ErrTooMany is returned when a host would have more than MaxOfHost records.
 	ErrTooMany = errors.New("too many assignments on this host")
 )
 
-// What is wrong with a file.
+// Errors of files.
 var (
 	// ErrLocked is returned when another process has the file open.
 	ErrLocked = boltfile.ErrLocked
-	// ErrDamaged is returned when the file is damaged, or not one of assignments.
+	// ErrDamaged is returned when the file is damaged, or is not a file of assignments.
 	ErrDamaged = boltfile.ErrDamaged
 )
