@@ -34,8 +34,8 @@ func centrifugePeer() *peer {
 	}
 }
 
-// serveCentrifuge is a server on the centrifuge library, as its documentation sets one up, with presence. Every
-// connection is a user of its own and may do all that is measured.
+// serveCentrifuge is a server on the centrifuge library, set up as in its documentation, with
+// presence. Every connection has its own user, and may do everything that is measured.
 func serveCentrifuge(l net.Listener) error {
 	node, err := centrifuge.New(centrifuge.Config{})
 	if err != nil {
@@ -63,5 +63,5 @@ func serveCentrifuge(l net.Listener) error {
 	return s.Serve(l)
 }
 
-// userID is as long as a UUID.
+// userID returns an ID as long as a UUID.
 func userID(i int) string { return fmt.Sprintf("00000000-0000-4000-8000-%012d", i) }

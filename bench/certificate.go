@@ -14,7 +14,7 @@ import (
 	"time"
 )
 
-// writeCertificate writes a certificate for loopback that nobody has signed, of the kind that Caddy has by default (ECDSA,
+// writeCertificate writes a self-signed certificate for loopback, of Caddy's default kind (ECDSA,
 // P-256), and its key. It returns the names of the two files.
 func writeCertificate(dir string) (cert, key string, err error) {
 	private, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)

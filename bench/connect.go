@@ -8,13 +8,13 @@ import (
 	"github.com/rollcall-gateway/rollcall/bench/server"
 )
 
-// connectFigures are of one peer, a value for each round.
+// connectFigures holds the figures of one peer, one value per round.
 type connectFigures struct {
-	rate, cpu         []float64 // connections a second, and us of the server's CPU each
+	rate, cpu         []float64 // connections per second, and us of the server's CPU each
 	joinRate, joinCPU []float64 // the same with a join
 }
 
-// connect measures how many connections a second a server opens, and what each costs it.
+// connect measures the rate at which a server opens connections, and the cost of each.
 func (b *bench) connect(ctx context.Context) error {
 	peers := b.only(floorGoroutine, rollcallName, centrifugeName, "ws", "socketio")
 	figures := make([]connectFigures, len(peers))
@@ -52,7 +52,7 @@ func (b *bench) connect(ctx context.Context) error {
 }
 
 func (b *bench) connectRound(ctx context.Context, p *peer, s *server.Process, f *connectFigures) error {
-	if _, _, err := connectAll(ctx, s, p.joining(s), b.connects/10); err != nil { // warm
+	if _, _, err := connectAll(ctx, s, p.joining(s), b.connects/10); err != nil { // warm up
 		return err
 	}
 	rate, cpu, err := connectAll(ctx, s, p.greeting(s), b.connects)
@@ -86,7 +86,7 @@ func connectAll(ctx context.Context, s *server.Process, plan *load.Plan, conns i
 	return float64(conns) / took.Seconds(), micros(used) / float64(conns), s.AwaitDescriptors(ctx, files)
 }
 
-// measure returns what the CPU time of the server was while something was done, and how long that took.
+// measure returns the server's CPU time during do, and the duration of do.
 func measure(s *server.Process, do func() error) (used, took time.Duration, err error) {
 	before, err := s.CPU()
 	if err != nil {

@@ -1,12 +1,15 @@
-// Command bench measures what Rollcall costs beside its peers, in one run and by one load generator: a server on the
-// centrifuge library, ws and Socket.IO on Node.js, and floors that only read and write frames on TCP.
+// Command bench compares the cost of Rollcall with that of its peers, in one run and with one load
+// generator. The peers are a server on the centrifuge library, ws and Socket.IO on Node.js, and
+// floors that only read and write frames on TCP.
 //
 //	go run . -caddy ../bin/caddy -quick            a few figures of everything, in two minutes
 //	go run . -caddy ../bin/caddy -output ../docs   all, into docs/benchmarks.md and docs/images/benchmarks.svg
 //
-// Every server is a process of its own on loopback, whose memory and CPU time the kernel counts; it ends with this program.
-// The servers on Node.js are installed into the user's cache folder by npm, at the versions of peers/package-lock.json.
+// Every server is a process on loopback, which ends with this program; the kernel counts its memory
+// and CPU time. npm installs the servers on Node.js into the user's cache folder, at the versions
+// of peers/package-lock.json.
 //
-// A peer says how to start one kind of server and how clients speak with it; a section measures all peers in turn, some
-// rounds of it, and writes a table and panels of the picture. The load is that of the package load.
+// A peer describes how to start one kind of server and how clients talk to it. A section measures
+// all peers in turn, in several rounds, and writes a table and panels of the picture. The load
+// comes from package load.
 package main

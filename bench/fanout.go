@@ -10,17 +10,18 @@ import (
 	"github.com/rollcall-gateway/rollcall/bench/server"
 )
 
-// Who publishes is one of the listeners.
+// The publisher is one of the listeners.
 const (
-	inFlight   = 32  // messages that are published and not delivered to all, at saturation
-	modestRate = 10  // messages a second, where latency is measured
-	maxPublish = 1e6 // messages, so that a run is bounded in any case
+	inFlight   = 32  // unfinished messages at saturation
+	modestRate = 10  // messages per second while latency is measured
+	maxPublish = 1e6 // messages; bounds a run in any case
 )
 
-// fanoutFigures are of one peer and one size, a value for each round; latencies are of all deliveries of all rounds.
+// fanoutFigures holds the figures of one peer and one size, one value per round; latencies are of
+// all deliveries in all rounds.
 type fanoutFigures struct {
-	rate, cpu []float64 // messages delivered a second, and us of the server's CPU each
-	modest    []float64 // us each at a modest rate
+	rate, cpu []float64 // deliveries per second, and us of the server's CPU each
+	modest    []float64 // us per delivery at a modest rate
 	latencies []time.Duration
 }
 
@@ -76,7 +77,7 @@ func (b *bench) fanoutRound(ctx context.Context, p *peer, s *server.Process, lis
 	return nil
 }
 
-// message is a JSON object of so many bytes, with one mark.
+// message returns a JSON object of size bytes, with one mark.
 func message(size int) string {
 	const begin, end = `{"text":"` + string(load.Mark), `"}`
 	return begin + strings.Repeat("x", size-len(begin)-len(end)) + end
@@ -88,13 +89,13 @@ type publisher struct {
 	conns []*load.Conn
 	frame []byte
 	sent  int
-	base  int // the loop's messages before the first
+	base  int // the loop's message count at the start
 }
 
-// begin forgets what was sent before.
+// begin resets the counts.
 func (p *publisher) begin() { p.sent, p.base = 0, p.loop.Messages }
 
-// delivered returns how many messages were delivered, and drained whether all were.
+// delivered returns the number of delivered messages, and drained whether all were delivered.
 func (p *publisher) delivered() int { return p.loop.Messages - p.base }
 func (p *publisher) drained() bool  { return p.delivered() == p.sent*len(p.conns) }
 
@@ -112,7 +113,7 @@ func (p *publisher) publish(n int) {
 	p.conns[0].Write(frames)
 }
 
-// drain waits for what is under way. That not all of it comes is an error after a while.
+// drain waits for the messages in flight. It fails if some are missing after a while.
 func (p *publisher) drain(ctx context.Context) error {
 	ctx, cancel := context.WithTimeout(ctx, 20*time.Second)
 	defer cancel()
@@ -122,7 +123,7 @@ func (p *publisher) drain(ctx context.Context) error {
 	return nil
 }
 
-// saturate has as many messages in flight as there may be, for a while.
+// saturate keeps inFlight messages in flight for d.
 func (p *publisher) saturate(ctx context.Context, s *server.Process, d time.Duration, f *fanoutFigures) error {
 	run := func(d time.Duration) error {
 		p.begin()
@@ -137,7 +138,7 @@ func (p *publisher) saturate(ctx context.Context, s *server.Process, d time.Dura
 		}
 		return p.drain(ctx)
 	}
-	if err := run(d / 4); err != nil { // warm
+	if err := run(d / 4); err != nil { // warm up
 		return err
 	}
 	used, took, err := measure(s, func() error { return run(d) })
@@ -150,8 +151,8 @@ func (p *publisher) saturate(ctx context.Context, s *server.Process, d time.Dura
 	return nil
 }
 
-// modest publishes at a fixed rate and notes when each listener has got each message. Messages come in order, so the
-// number of those that a connection has got says which one it is.
+// modest publishes at a fixed rate and records when each listener has received each message.
+// Messages arrive in order, so a connection's count identifies the message.
 func (p *publisher) modest(ctx context.Context, s *server.Process, d time.Duration, f *fanoutFigures) error {
 	p.begin()
 	got := make([]int, len(p.conns))

@@ -14,16 +14,16 @@ import (
 	"github.com/rollcall-gateway/rollcall/bench/server"
 )
 
-// The floors: what a server has to do at the least. They speak in frames of RFC 6455, but without a handshake, a channel
-// or a check.
+// Floors: the least work that a server can do. They exchange frames of RFC 6455, but without
+// handshakes, channels and checks.
 const (
 	floorGoroutine = "floor-goroutine" // idle: a goroutine reads each connection
 	floorParked    = "floor-parked"    // idle: one epoll for all
-	floorEach      = "floor-each"      // fan-out: a write for each message and connection
-	floorJoined    = "floor-joined"    // fan-out: what is pending goes out in one write a connection
+	floorEach      = "floor-each"      // fan-out: one write per message and connection
+	floorJoined    = "floor-joined"    // fan-out: pending messages in one write per connection
 )
 
-// welcome is what a floor sends first: the connection is then one that gets messages.
+// welcome is the first message of a floor: from then on, the connection receives messages.
 const welcome = "welcome"
 
 func floorPeer(name, title string) *peer {
@@ -45,7 +45,7 @@ func startSelf(name string) func(ctx context.Context, b *bench) (*server.Process
 	}
 }
 
-// serve is what a process does that startSelf has started.
+// serve runs the process that startSelf started.
 func serve(name string) error {
 	if err := load.RaiseFileLimit(); err != nil {
 		return err
@@ -59,7 +59,7 @@ func serve(name string) error {
 		return err
 	}
 	failed := make(chan error, 2)
-	go func() { // ends with the process, like the next
+	go func() { // ends with the process, like the next one
 		s := &http.Server{Handler: http.HandlerFunc(collectGarbage), ReadHeaderTimeout: time.Second}
 		failed <- s.Serve(control)
 	}()
@@ -75,7 +75,7 @@ func serve(name string) error {
 			failed <- fmt.Errorf("no server is called %q", name)
 		}
 	}()
-	go func() { // the process ends with the one that has started it
+	go func() { // ends this process with its parent
 		_, err := io.Copy(io.Discard, os.Stdin)
 		failed <- err
 	}()
@@ -107,7 +107,7 @@ func serveOnGoroutines(l net.Listener) error {
 	}
 }
 
-// frameOf returns a text frame as a server sends it.
+// frameOf returns a text frame of a server.
 func frameOf(payload string) []byte {
 	if size := len(payload); size > 125 {
 		return append([]byte{0x81, 126, byte(size >> 8), byte(size)}, payload...)

@@ -17,7 +17,8 @@ type parked struct {
 	buffer []byte
 	joined bool
 
-	// mu guards what follows: the one who reads, and the one who delivers what was joined.
+	// mu guards the fields below, between the reader and the goroutine that delivers joined
+	// messages.
 	mu      sync.Mutex
 	fds     []int
 	pending []byte
@@ -46,7 +47,7 @@ func (p *parked) accept(l net.Listener) error {
 		return err
 	}
 	defer file.Close()
-	listener := int(file.Fd()) // this makes it blocking
+	listener := int(file.Fd()) // makes it blocking
 	hello := frameOf(welcome)
 	for {
 		fd, _, err := unix.Accept4(listener, unix.SOCK_NONBLOCK|unix.SOCK_CLOEXEC)
@@ -72,7 +73,7 @@ func (p *parked) accept(l net.Listener) error {
 	}
 }
 
-// read takes messages from whoever sends some.
+// read reads messages from any connection.
 func (p *parked) read() error {
 	events := make([]unix.EpollEvent, 128)
 	var tail []byte // only one connection sends
@@ -132,7 +133,7 @@ func (p *parked) publish(messages []string) error {
 	return nil
 }
 
-// deliver writes all that is pending to each connection, while more is collected.
+// deliver writes all pending messages to each connection, while new ones are collected.
 func (p *parked) deliver() error {
 	var piece []byte
 	var fds []int
@@ -152,7 +153,8 @@ func (p *parked) deliver() error {
 	}
 }
 
-// writeAll waits for a socket that is full. A connection that is gone is no error: who reads will remove it.
+// writeAll waits if a socket is full. A closed connection is not an error: the reader will remove
+// it.
 func writeAll(fd int, b []byte) error {
 	for len(b) > 0 {
 		n, err := unix.Write(fd, b)

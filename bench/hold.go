@@ -16,14 +16,15 @@ import (
 	"github.com/rollcall-gateway/rollcall/bench/server"
 )
 
-// holder is a process with connections that only answer pings. In one process with all else there would not be enough
-// descriptors for very many.
+// holder is a process with connections that only answer pings. A single process would not have
+// enough descriptors for very many.
 type holder struct {
 	cmd *exec.Cmd
 	in  io.Closer
 }
 
-// startHolder opens connections to a server, each joined to one channel, and returns when all are.
+// startHolder opens connections to a server, each joined to one channel, and returns when all are
+// open.
 func startHolder(ctx context.Context, p *peer, s *server.Process, conns int) (*holder, error) {
 	self, err := os.Executable()
 	if err != nil {
@@ -55,7 +56,7 @@ func (h *holder) stop() error {
 	return h.cmd.Wait()
 }
 
-// holdConns is what the process of a holder does.
+// holdConns runs the process of a holder.
 func (b *bench) holdConns(ctx context.Context, name, address string, conns int) error {
 	ctx, cancel := context.WithCancel(ctx)
 	go func() { // ends with the process

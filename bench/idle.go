@@ -9,7 +9,7 @@ import (
 	"github.com/rollcall-gateway/rollcall/bench/server"
 )
 
-// idle measures the memory of connections that have joined one channel and are silent.
+// idle measures the memory of silent connections that have joined one channel.
 func (b *bench) idle(ctx context.Context) error {
 	limit, err := load.MaxConns()
 	if err != nil {
@@ -52,8 +52,8 @@ func (b *bench) idle(ctx context.Context) error {
 	return nil
 }
 
-// idleOf returns the KB that a connection takes, as it stands and after a collection of garbage. Each part of the
-// connections is held by a server of its own, all at the same time.
+// idleOf returns the KB per connection, as it is and after a garbage collection. Each part of the
+// connections is on its own server, all at the same time.
 func (b *bench) idleOf(ctx context.Context, p *peer, parts []int) (now, after float64, err error) {
 	err = b.withMany(ctx, p, len(parts), func(ctx context.Context, all []*server.Process) (err error) {
 		var holders []*holder
@@ -98,8 +98,8 @@ func (b *bench) idleOf(ctx context.Context, p *peer, parts []int) (now, after fl
 	return now, after, err
 }
 
-// idleEmpty returns the memory of a server without connections. What the first ones cost once is no cost of a connection:
-// it has had some.
+// idleEmpty returns the memory of a server without connections, after some have come and gone: what
+// the first ones cost once is not a cost per connection.
 func idleEmpty(ctx context.Context, p *peer, s *server.Process) (int, error) {
 	const warm = 200
 	h, err := startHolder(ctx, p, s, warm)

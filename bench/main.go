@@ -17,15 +17,15 @@ import (
 type bench struct {
 	options
 	report
-	dir      string // for what the servers write
-	profiles int    // that were written
+	dir      string // folder for the servers' files
+	profiles int    // profiles written so far
 }
 
-// section is a part of the run that can be asked for alone.
+// section is a part of the run that can be selected.
 type section struct {
 	name string
 	do   func(b *bench, ctx context.Context) error
-	most time.Duration // that it may take
+	most time.Duration // time limit
 }
 
 var sections = []section{
@@ -67,7 +67,7 @@ func (b *bench) run(ctx context.Context) (err error) {
 		return err
 	}
 	defer func() { err = errors.Join(err, os.RemoveAll(b.dir)) }()
-	var failed []error // what is measured is written all the same
+	var failed []error // results so far are written all the same
 	for _, s := range sections {
 		if len(b.sections) > 0 && !slices.Contains(b.sections, s.name) {
 			continue
@@ -83,14 +83,14 @@ func (b *bench) run(ctx context.Context) (err error) {
 	return errors.Join(append(failed, b.write(b.output, b.options))...)
 }
 
-// bounded measures a section within its time.
+// bounded measures a section within its time limit.
 func (b *bench) bounded(ctx context.Context, s section) error {
 	ctx, cancel := context.WithTimeout(ctx, s.most)
 	defer cancel()
 	return s.do(b, ctx)
 }
 
-// progress tells somebody who waits what is being done.
+// progress shows what is being done.
 func progress(format string, args ...any) {
 	fmt.Fprintln(os.Stderr, time.Now().Format(time.TimeOnly), fmt.Sprintf(format, args...))
 }

@@ -13,7 +13,7 @@ import (
 	"github.com/rollcall-gateway/rollcall/bench/server"
 )
 
-// Who is listed: every user in every channel.
+// The members in the listings: every user is in every channel.
 const (
 	memberUsers    = 1000
 	memberChannels = 100
@@ -21,20 +21,20 @@ const (
 
 func memberChannel(k int) string { return fmt.Sprintf("members-%d", k) }
 
-// membersFigures are of one peer, a value for each round.
+// membersFigures holds the figures of one peer, one value per round.
 type membersFigures struct {
-	rate, cpu []float64    // joins a second, and us of the server's CPU each
-	listings  [3][]listing // of 1,000 members, of all, and of all after each change
+	rate, cpu []float64    // joins per second, and us of the server's CPU each
+	listings  [3][]listing // of 1,000 members, of all members, and of all after each change
 }
 
-// listing is what answers cost that list members.
+// listing is the cost of answers that list members.
 type listing struct {
-	speed float64 // MB of JSON for each second of the server's CPU
-	took  float64 // ms on the clock for one
-	size  float64 // MB of one
+	speed float64 // MB of JSON per second of the server's CPU
+	took  float64 // ms on the clock for one answer
+	size  float64 // MB of one answer
 }
 
-// members measures joins, and listings of who has joined.
+// members measures joins, and listings of members.
 func (b *bench) members(ctx context.Context) error {
 	peers := b.only(rollcallName, centrifugeName, "ws", "socketio")
 	figures := make([]membersFigures, len(peers))
@@ -137,9 +137,9 @@ func (b *bench) membersRound(ctx context.Context, p *peer, s *server.Process, f 
 	return nil
 }
 
-// list asks again and again for a while.
+// list requests a listing repeatedly for some time.
 func (b *bench) list(s *server.Process, ask func() (int, error)) (listing, error) {
-	if _, err := ask(); err != nil { // warm
+	if _, err := ask(); err != nil { // warm up
 		return listing{}, err
 	}
 	size, answers := 0, 0
@@ -164,7 +164,8 @@ func (b *bench) list(s *server.Process, ask func() (int, error)) (listing, error
 	}, nil
 }
 
-// askRollcall returns the three listings as requests. Each returns how many bytes of JSON the answer has.
+// askRollcall returns the requests for the three listings. Each returns the size of the JSON in
+// bytes.
 func askRollcall(ctx context.Context, l *load.Loop, c *load.Conn, s *server.Process) [3]func() (int, error) {
 	buffer := make([]byte, 256<<10)
 	post := func(body string) (int, error) {
@@ -202,14 +203,14 @@ func askRollcall(ctx context.Context, l *load.Loop, c *load.Conn, s *server.Proc
 	return [3]func() (int, error){one, all, changed}
 }
 
-// askCentrifuge returns the listings that its protocol has.
+// askCentrifuge returns the requests for the listings of centrifuge's protocol.
 func askCentrifuge(ctx context.Context, l *load.Loop, c *load.Conn) [3]func() (int, error) {
 	ask := func(channels int) (int, error) {
 		l.Answer = []byte(`"presence":{"presence"`)
 		answers, size := l.Answers, l.Bytes
 		for k := range channels {
 			c.Send(fmt.Sprintf(`{"id":%d,"presence":{"channel":%q}}`, 1000+k, memberChannel(k)))
-			// All at once would be more than a client may have in its queue.
+			// Not all at once, because that exceeds the limit of a client's queue.
 			if err := l.PollUntil(ctx, func() bool { return l.Answers == answers+k+1 }); err != nil {
 				return 0, err
 			}

@@ -15,7 +15,7 @@ import (
 	"github.com/rollcall-gateway/rollcall/bench/server"
 )
 
-// peerFiles are the servers on Node.js, and the versions of what they need.
+// peerFiles are the servers on Node.js, with the versions of their dependencies.
 //
 //go:embed peers
 var peerFiles embed.FS
@@ -34,7 +34,7 @@ func nodePeer(name, title string) *peer {
 			return fmt.Sprintf(`{"type":"send","channel":%q,"message":%s}`, shared, message)
 		}
 	case "socketio":
-		// The packets of Engine.IO 4 and, behind a 4, of Socket.IO 5.
+		// Packets of Engine.IO 4 and, after a 4, of Socket.IO 5.
 		p.path = "/socket.io/?EIO=4&transport=websocket"
 		p.greet = []load.Step{{Await: "0{", Send: "40"}, {Await: "40{"}}
 		p.join = func(_ int, name string) load.Step {
@@ -47,7 +47,7 @@ func nodePeer(name, title string) *peer {
 	return p
 }
 
-// startNode starts one of the servers on Node.js, and installs what they need before the first.
+// startNode starts a server on Node.js. Before the first one, it installs their dependencies.
 func startNode(name string) func(ctx context.Context, b *bench) (*server.Process, error) {
 	return func(ctx context.Context, b *bench) (*server.Process, error) {
 		dir, err := installNode(ctx)
@@ -58,8 +58,8 @@ func startNode(name string) func(ctx context.Context, b *bench) (*server.Process
 	}
 }
 
-// installNode puts the servers into the user's cache folder, with what the lock file names from the npm registry. npm
-// checks it against the hashes there.
+// installNode puts the servers and the dependencies of the lock file into the user's cache folder.
+// npm checks them against the hashes of the lock file.
 func installNode(ctx context.Context) (string, error) {
 	cache, err := os.UserCacheDir()
 	if err != nil {
@@ -78,7 +78,7 @@ func installNode(ctx context.Context) (string, error) {
 	if err != nil {
 		return "", err
 	}
-	// npm writes this file when it is done.
+	// npm writes this file at the end.
 	if _, err := os.Stat(filepath.Join(dir, "node_modules", "."+lock)); err == nil && bytes.Equal(before, after) {
 		return dir, nil
 	}

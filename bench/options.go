@@ -9,27 +9,27 @@ import (
 	"time"
 )
 
-// options are what a run is asked for.
+// options are the options of a run.
 type options struct {
 	caddy     string        // the binary
-	sections  []string      // to measure; none: all
-	names     []string      // of the peers to measure; none: all
-	rounds    int           // how often each figure is taken
-	each      time.Duration // for how long
-	connects  int           // connections that the rate is taken of
+	sections  []string      // sections to measure; empty for all
+	names     []string      // peers to measure; empty for all
+	rounds    int           // number of measurements per figure
+	each      time.Duration // duration of each
+	connects  int           // connections per measurement of the rate
 	conns     []int         // idle connections
-	listeners []int         // of one message
+	listeners []int         // listeners of one message
 	sizes     []int         // of one message, in bytes
-	sites     []int         // of one configuration
-	output    string        // the folder to write into
+	sites     []int         // sites of one configuration
+	output    string        // output folder
 	cluster   string        // a file with the report of ./cluster
-	profile   string        // a folder for CPU profiles of Rollcall; "": none are taken
+	profile   string        // folder for CPU profiles of Rollcall; "" for none
 
-	serve, hold, address string   // what a process is that this program has started
+	serve, hold, address string   // role of a process that this program started
 	args                 []string // as given
 }
 
-// defaults are those of a whole run, and quick those of one that takes two minutes.
+// defaults are those of a full run, and quick those of a run of two minutes.
 var (
 	defaults = options{
 		caddy: "../bin/caddy", rounds: 3, each: 4 * time.Second, connects: 10_000,
@@ -82,10 +82,10 @@ func parseOptions(args []string) (options, error) {
 	return o, nil
 }
 
-// wants says whether a peer is to be measured.
+// wants reports whether a peer is to be measured.
 func (o *options) wants(name string) bool { return len(o.names) == 0 || slices.Contains(o.names, name) }
 
-// command is how to get a run like this one. Where things are is nobody else's concern.
+// command returns the command for a similar run, without paths.
 func (o *options) command() string {
 	words := []string{"go run -C bench ."}
 	for i := 0; i < len(o.args); i++ {
@@ -99,7 +99,7 @@ func (o *options) command() string {
 	return strings.Join(words, " ")
 }
 
-// words and numbers are flags with commas between the values.
+// words and numbers parse flags with commas between the values.
 func words(to *[]string) func(string) error {
 	return func(text string) error {
 		*to = strings.Split(text, ",")

@@ -9,31 +9,32 @@ import (
 	"github.com/rollcall-gateway/rollcall/bench/server"
 )
 
-// peer is a kind of server, and how clients speak with it.
+// peer is a kind of server, with its protocol for clients.
 type peer struct {
 	name  string
-	title string // in tables
+	title string // name in tables
 	start func(ctx context.Context, b *bench) (*server.Process, error)
 
-	path    string                             // of the websocket; "" is raw TCP
+	path    string                             // of the websocket; "" for raw TCP
 	secure  bool                               // over TLS
-	greet   []load.Step                        // until a connection is there
-	join    func(k int, name string) load.Step // joins the k-th channel of a connection; how the answer begins
-	joined  string                             // what each answer to a join holds
-	publish func(message string) string        // the frame that sends a message to channel 0
+	greet   []load.Step                        // until the connection is established
+	join    func(k int, name string) load.Step // joins the k-th channel of a connection; Await is the start of the answer
+	joined  string                             // part of each answer to a join
+	publish func(message string) string        // returns the frame that sends a message to channel 0
 
 	ping, pong string // text frames that keep a connection alive
 }
 
-// shared is the channel that messages are sent to. Who joins it needs no login.
+// shared is the channel that messages are sent to. It needs no login.
 const shared = "anonymous-bench"
 
-// greeting is the plan of connections that join nothing.
+// greeting is the plan of connections that join no channel.
 func (p *peer) greeting(s *server.Process) *load.Plan {
 	return &load.Plan{Address: s.Address, Path: p.path, Host: s.Host, Steps: slices.Clone(p.greet), Ping: p.ping, Pong: p.pong}
 }
 
-// joining is the plan of connections that join the shared channel. To be connected is all there is to a floor.
+// joining is the plan of connections that join the shared channel. For a floor, being connected is
+// enough.
 func (p *peer) joining(s *server.Process) *load.Plan {
 	plan := p.greeting(s)
 	if p.join != nil {
@@ -43,7 +44,7 @@ func (p *peer) joining(s *server.Process) *load.Plan {
 	return plan
 }
 
-// peers are all there are, by name.
+// peers returns all peers by name.
 func (b *bench) peers() []*peer {
 	return []*peer{
 		floorPeer(floorGoroutine, "TCP, a goroutine each (floor)"),
@@ -55,14 +56,15 @@ func (b *bench) peers() []*peer {
 	}
 }
 
-// only returns the peers with these names, in the order of all, less those that the user does not want.
+// only returns the peers with these names, in the order of all peers, without those that the user
+// did not select.
 func (b *bench) only(names ...string) []*peer {
 	return slices.DeleteFunc(b.peers(), func(p *peer) bool {
 		return !b.wants(p.name) || !slices.Contains(names, p.name)
 	})
 }
 
-// with runs do with a server of the kind.
+// with runs do with a server of the peer's kind.
 func (b *bench) with(ctx context.Context, p *peer, do func(ctx context.Context, s *server.Process) error) error {
 	return b.withMany(ctx, p, 1, func(ctx context.Context, all []*server.Process) error {
 		if b.profile != "" && p.name == rollcallName {
@@ -72,7 +74,7 @@ func (b *bench) with(ctx context.Context, p *peer, do func(ctx context.Context, 
 	})
 }
 
-// withMany runs do with n servers of the kind.
+// withMany runs do with n servers of the peer's kind.
 func (b *bench) withMany(ctx context.Context, p *peer, n int, do func(ctx context.Context, all []*server.Process) error) (err error) {
 	var all []*server.Process
 	defer func() {

@@ -21,14 +21,14 @@ type bar struct {
 
 func newPanel(title string) *panel { return &panel{title: title} }
 
-// add adds a bar. What is bold in a table is Rollcall's, and keeps that for its color.
+// add adds a bar. Names that are bold in a table are Rollcall's, and select the color.
 func (p *panel) add(name string, value float64) {
 	if !math.IsNaN(value) {
 		p.bars = append(p.bars, bar{name, value})
 	}
 }
 
-// The measures of the picture, in pixels.
+// Dimensions of the picture, in pixels.
 const (
 	plotWidth  = 860
 	labelWidth = 270
@@ -39,7 +39,8 @@ const (
 	plotMargin = 16
 )
 
-// drawPanels returns the picture as SVG. Bars begin at zero: their lengths compare as the figures do.
+// drawPanels returns the picture as SVG. Bars start at zero, so that their lengths compare as the
+// figures do.
 func drawPanels(panels []*panel) []byte {
 	height := plotMargin
 	for _, p := range panels {
@@ -57,7 +58,7 @@ func drawPanels(panels []*panel) []byte {
 	return b.Bytes()
 }
 
-// draw draws the panel from y on, and returns where it ends.
+// draw draws the panel from y on, and returns its end.
 func (p *panel) draw(b *bytes.Buffer, y int) int {
 	largest := 0.0
 	for _, bar := range p.bars {
@@ -88,7 +89,7 @@ func (p *panel) draw(b *bytes.Buffer, y int) int {
 func escape(text string) string {
 	var b strings.Builder
 	if err := xml.EscapeText(&b, []byte(text)); err != nil {
-		panic(err) // a strings.Builder takes everything
+		panic(err) // a strings.Builder cannot fail
 	}
 	return b.String()
 }

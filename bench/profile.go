@@ -12,8 +12,9 @@ import (
 	"github.com/rollcall-gateway/rollcall/bench/server"
 )
 
-// profiled runs do while a Caddy writes down what it spends its time on, and keeps that in a file of the user's folder. A
-// build can be guided by such profiles. It lasts as long as a profile does, which is twice the time of a figure.
+// profiled runs do while a Caddy records a CPU profile, and writes the profile to a file in the
+// user's folder. Such profiles can guide a build. It takes as long as a profile, which is twice the
+// time of a figure.
 func (b *bench) profiled(ctx context.Context, s *server.Process, do func() error) error {
 	got := make(chan error, 1)
 	go func() { got <- b.profileOf(ctx, s) }() // ends with the profile

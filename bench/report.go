@@ -12,13 +12,13 @@ import (
 	"time"
 )
 
-// The files that a run writes into the folder of the documentation.
+// Files that a run writes into the documentation's folder.
 const (
 	reportFile = "benchmarks.md"
 	plotFile   = "images/benchmarks.svg"
 )
 
-// report is what a run has found.
+// report is the result of a run.
 type report struct {
 	text   bytes.Buffer
 	panels []*panel
@@ -33,18 +33,19 @@ func (r *report) section(heading, text string, t *table) {
 // plot adds a panel to the picture.
 func (r *report) plot(p *panel) { r.panels = append(r.panels, p) }
 
-// include adds the report of another program, whose headings become one level lower.
+// include adds the report of another program, one heading level lower.
 func (r *report) include(heading, file string) error {
 	text, err := os.ReadFile(file)
 	if err != nil {
 		return err
 	}
-	_, body, _ := strings.Cut(string(text), "\n") // its title
+	_, body, _ := strings.Cut(string(text), "\n") // without its title
 	fmt.Fprintf(&r.text, "\n## %s\n%s", heading, strings.ReplaceAll(body, "\n## ", "\n### "))
 	return nil
 }
 
-// write writes the report and the picture into a folder, or the report to standard output where there is none.
+// write writes the report and the picture into a folder, or the report to standard output if dir is
+// "".
 func (r *report) write(dir string, o options) error {
 	text := r.head(o) + r.text.String()
 	if dir == "" {
@@ -96,7 +97,7 @@ func memory() string {
 
 func kernel() string { return field("/proc/sys/kernel/osrelease", `^(\d+\.\d+)`) }
 
-// node is the version of Node.js, as far as there is one.
+// node returns the version of Node.js, if it is installed.
 func node() string {
 	out, err := exec.Command("node", "--version").Output()
 	if err != nil {
@@ -105,7 +106,7 @@ func node() string {
 	return strings.TrimPrefix(strings.TrimSpace(string(out)), "v")
 }
 
-// field returns the first group of a pattern in a file, or that it is unknown.
+// field returns the first group of a pattern in a file, or "unknown".
 func field(file, pattern string) string {
 	text, err := os.ReadFile(file)
 	if err != nil {

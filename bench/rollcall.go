@@ -28,7 +28,7 @@ func rollcallPeer() *peer {
 	}
 }
 
-// rollcallTLSPeer is the same over TLS.
+// rollcallTLSPeer is Rollcall over TLS.
 func rollcallTLSPeer() *peer {
 	p := rollcallPeer()
 	p.name, p.title, p.secure = "rollcall-tls", "**Rollcall**, over TLS", true

@@ -22,7 +22,7 @@ const (
 	mostKBASite = 6
 )
 
-// manyFigures are of one configuration, a value for each round.
+// manyFigures holds the figures of one configuration, one value per round.
 type manyFigures struct {
 	adapt             []float64 // ms of CPU
 	start, startCPU   []float64 // ms on the clock, and of CPU
@@ -30,8 +30,8 @@ type manyFigures struct {
 	heap              []float64 // KB
 }
 
-// manySites measures how long Caddy takes for very many sites: to start, and to reload with one of them changed. The same
-// binary has the same sites with Rollcall, and with a respond in its place.
+// manySites measures how long Caddy takes to start with very many sites, and to reload with one of
+// them changed. The same binary runs the same sites, with Rollcall and with a respond in its place.
 func (b *bench) manySites(ctx context.Context) error {
 	t := newTable("sites", "", "adapt", "start", "start CPU", "reload", "reload CPU", "KB each", "wanted")
 	for _, n := range b.sites {
@@ -127,7 +127,7 @@ func (b *bench) manySitesRound(ctx context.Context, n int, rollcall bool, f *man
 	if bytes.Equal(config, changed) {
 		return errors.New("no site changes with the reload")
 	}
-	// A collection, so that the garbage of the start is not a part of the reload.
+	// Collect, so that the garbage of the start is not part of the reload.
 	if err := s.Collect(ctx); err != nil {
 		return err
 	}
@@ -179,7 +179,8 @@ func siteKey(i int) string    { return fmt.Sprintf("the-key-of-the-endpoints-of-
 func siteSecret(i int) string { return fmt.Sprintf("the-secret-of-the-tokens-for-site-%05d", i) }
 func upstream(i int) string   { return fmt.Sprintf("app-%05d.internal:3000", i) }
 
-// checkSite asks one of the sites who is connected, to be sure that what was measured works.
+// checkSite asks one of the sites for its connections, to be sure that the measured configuration
+// works.
 func checkSite(ctx context.Context, s *server.Process, i int, rollcall bool) error {
 	r, err := http.NewRequestWithContext(ctx, http.MethodPost, "http://"+s.Address+"/message/users", strings.NewReader("{}"))
 	if err != nil {

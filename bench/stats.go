@@ -6,7 +6,8 @@ import (
 	"time"
 )
 
-// median returns the middle one of the values, or the mean of the two in the middle. Of none it is not a number.
+// median returns the middle value, or the mean of the two in the middle; NaN if there are no
+// values.
 func median(values []float64) float64 {
 	if len(values) == 0 {
 		return math.NaN()
@@ -19,7 +20,7 @@ func median(values []float64) float64 {
 	return (sorted[half-1] + sorted[half]) / 2
 }
 
-// percentile returns the value that so many percent of all are not above. It sorts them.
+// percentile returns the value that percent of all values do not exceed. It sorts them.
 func percentile(values []time.Duration, percent int) time.Duration {
 	if len(values) == 0 {
 		return 0
@@ -36,6 +37,6 @@ func apply[T any](values []T, of func(T) float64) []float64 {
 	return results
 }
 
-// micros and millis are a duration as a number.
+// micros and millis convert a duration to a number.
 func micros(d time.Duration) float64 { return float64(d) / float64(time.Microsecond) }
 func millis(d time.Duration) float64 { return float64(d) / float64(time.Millisecond) }

@@ -7,11 +7,11 @@ import (
 	"strings"
 )
 
-// table is written in Markdown.
+// table is a table in Markdown.
 type table struct {
 	head  []string
 	rows  [][]string
-	goals []string // written below the table
+	goals []string // lines below the table
 }
 
 func newTable(head ...string) *table { return &table{head: head} }
@@ -20,7 +20,7 @@ func (t *table) add(row ...string) { t.rows = append(t.rows, row) }
 
 func (t *table) goal(text string) { t.goals = append(t.goals, text) }
 
-// write writes the table with columns aligned for those who read it as it is.
+// write writes the table with aligned columns, for readers of the source.
 func (t *table) write(w io.Writer) {
 	widths := make([]int, len(t.head))
 	for _, row := range append([][]string{t.head}, t.rows...) {
@@ -51,10 +51,10 @@ func (t *table) write(w io.Writer) {
 	}
 }
 
-// none stands where nothing was measured.
+// none stands for a value that was not measured.
 const none = "–"
 
-// number shows three digits, or all that are before the point.
+// number formats three digits, or all before the point.
 func number(f float64) string {
 	switch {
 	case math.IsNaN(f):
@@ -70,7 +70,7 @@ func number(f float64) string {
 	}
 }
 
-// thousands shows a whole number with commas.
+// thousands formats a whole number with commas.
 func thousands(n int) string {
 	text := fmt.Sprint(n)
 	for i := len(text) - 3; i > 0; i -= 3 {
@@ -79,7 +79,7 @@ func thousands(n int) string {
 	return text
 }
 
-// ratio shows a figure as a multiple of another.
+// ratio formats a figure as a multiple of another.
 func ratio(f, of float64) string {
 	if of == 0 || math.IsNaN(f) || math.IsNaN(of) {
 		return none
@@ -87,7 +87,7 @@ func ratio(f, of float64) string {
 	return number(f / of)
 }
 
-// goal says whether a figure is as low as wanted, and least whether it is as high.
+// goal reports whether a figure is at most the wanted value; least, whether it is at least that.
 func goal(got, most float64, what string) string    { return verdict(got <= most, "<= "+what) }
 func least(got, wanted float64, what string) string { return verdict(got >= wanted, ">= "+what) }
 

@@ -14,23 +14,23 @@ import (
 	"github.com/rollcall-gateway/rollcall/internal/loopback"
 )
 
-// deployment is ten pods. The first one asks.
+// deployment is ten pods. The first one sends the queries.
 type deployment struct {
 	*pod
-	beside   []*pod   // in this process too
-	children []*child // in others
+	beside   []*pod   // pods in this process too
+	children []*child // pods in other processes
 }
 
-// child is a pod in a process of its own. It ends when its standard input does, which is when this process ends at the
-// latest.
+// child is a pod in its own process. It ends with its standard input, at the latest when this
+// process ends.
 type child struct {
 	cmd   *exec.Cmd
 	stdin io.Closer
 	ready *bufio.Reader
 }
 
-// deploy starts all pods, the first one in this process and the others in their own or together with it, and waits until
-// they have found each other.
+// deploy starts all pods and waits until they have found each other. The first one is in this
+// process, the others are in their own processes or in this one too.
 func deploy(ctx context.Context, together bool) (_ *deployment, err error) {
 	var addresses [2][]string
 	for i := range 2 * pods {
@@ -94,7 +94,7 @@ func startChild(ctx context.Context, number int, addresses [2][]string) (*child,
 	return &child{cmd, in, bufio.NewReader(out)}, cmd.Start()
 }
 
-// serve is a child: it says that it is ready, and ends with its standard input.
+// serve runs a child: it reports that it is ready, and ends with its standard input.
 func serve(ctx context.Context, number int, routes string) error {
 	first, second, _ := strings.Cut(routes, ";")
 	addresses := [2][]string{strings.Split(first, ","), strings.Split(second, ",")}

@@ -1,11 +1,13 @@
-// Command cluster measures what a question to a deployment of ten pods costs, beside plain NATS: a request to one other
-// pod, and one to all of them that waits for all replies. It writes tables in Markdown.
+// Command cluster measures the cost of a query to a deployment of ten pods, and compares it with
+// plain NATS: a request to one other pod, and one to all that waits for all replies. It writes
+// tables in Markdown.
 //
 //	go run ./cluster >figures.md
 //
-// The pods are ten processes on loopback, this one and nine that it starts and ends, and then all in this one. Each has a
-// NATS server inside, as Rollcall has it without an external one, and a second one of the same kind for plain NATS, with
-// routes of its own. Absolute figures move with the machine, and with its CPUs, which ten pods share here; compare the rows.
+// The pods are ten processes on loopback, this one and nine that it starts and ends, and then all
+// in this one. Each has an embedded NATS server, as Rollcall has without an external one, and a
+// second one with its own routes for plain NATS. Absolute figures depend on the machine and its
+// CPUs, which the ten pods share; compare the rows.
 package main
 
 import (
@@ -19,7 +21,7 @@ import (
 	"time"
 )
 
-// limit is how long a run may take.
+// limit is the time limit of a run.
 const limit = time.Minute
 
 func main() {
@@ -70,7 +72,7 @@ func run(ctx context.Context, rounds, large int) error {
 	return errors.Join(err, d.close())
 }
 
-// progress tells somebody who waits what is being done.
+// progress shows what is being done.
 func progress(what string) {
 	fmt.Fprintln(os.Stderr, time.Now().Format(time.TimeOnly), what)
 }

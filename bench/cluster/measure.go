@@ -9,22 +9,24 @@ import (
 	"github.com/rollcall-gateway/rollcall/presence"
 )
 
-// fresh is after how long an answer no longer comes from the cache, which keeps it for 100 ms.
+// fresh is the pause after which an answer no longer comes from the cache, which keeps it for 100
+// ms.
 const fresh = 110 * time.Millisecond
 
-// row is a question, and how long its answers took.
+// row is a query with the times of its answers.
 type row struct {
 	what  string
-	goals [2]float64 // for p50 and p99, in ms; 0: none
+	goals [2]float64 // for p50 and p99, in ms; 0 for none
 	ask   func(round int) error
 	took  []time.Duration
 }
 
-// budget is after how long the rounds of a measurement end, however many there should be.
+// budget is the time limit for the rounds of a measurement.
 const budget = 10 * time.Second
 
-// measure puts each question once in each round, so that a busy moment of the machine does not meet one of them alone.
-// There is a pause before each, begin is called before each round, and the first rounds do not count.
+// measure sends each query once per round, so that a busy moment of the machine does not affect
+// only one. It pauses before each query and calls begin before each round. The first rounds do not
+// count.
 func measure(ctx context.Context, rounds int, pause time.Duration, begin func(round int), rows []*row) error {
 	warm := max(rounds/20, 2)
 	end := time.Now().Add(budget)
@@ -53,13 +55,13 @@ func measure(ctx context.Context, rounds int, pause time.Duration, begin func(ro
 	return nil
 }
 
-// percentile returns the time within which so many percent of the answers came, in ms.
+// percentile returns the time within which percent of the answers came, in ms.
 func (r *row) percentile(percent int) float64 {
 	sorted := slices.Sorted(slices.Values(r.took))
 	return float64(sorted[(len(sorted)*percent+99)/100-1].Microseconds()) / 1000
 }
 
-// check asks once for everything that is measured, and compares.
+// check sends each measured query once, and checks the answer.
 func (d *deployment) check(ctx context.Context) error {
 	for i := range smallHosts {
 		if err := d.users(ctx, smallHost(i), true, smallUsers); err != nil {
@@ -69,7 +71,7 @@ func (d *deployment) check(ctx context.Context) error {
 	return d.users(ctx, largeHost(), true, largeUsers)
 }
 
-// users asks for the users of a host, of whom every pod has as many.
+// users queries the users of a host, of which every pod has the same number.
 func (d *deployment) users(ctx context.Context, host presence.HostName, members bool, each int) error {
 	centers, truth := d.cluster.AllUsers(ctx, host, members, presence.PerUser)
 	switch {

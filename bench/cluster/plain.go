@@ -11,20 +11,20 @@ import (
 	"github.com/nats-io/nats.go"
 )
 
-// The subjects of plain NATS. A question holds the size of the reply that is wanted, in decimal digits.
+// Subjects of plain NATS. A query is the size of the wanted reply, in decimal digits.
 const (
 	subjectAll = "plain.all"
-	subjectOne = "plain.one." // and the number of a pod
+	subjectOne = "plain.one." // followed by the number of a pod
 )
 
-// plain is a NATS server inside of this process, and a client in it that replies.
+// plain is a NATS server in this process, and a client in it that replies.
 type plain struct {
 	server *server.Server
 	client *nats.Conn
-	inbox  *nats.Subscription // where replies to subjectAll arrive
+	inbox  *nats.Subscription // receives replies to subjectAll
 }
 
-// startPlain has one route between two pods, as the bus of a deployment has.
+// startPlain starts a server with one route between two pods, like the bus of a deployment.
 func startPlain(number int, addresses []string) (*plain, error) {
 	name, port, err := net.SplitHostPort(addresses[number])
 	if err != nil {
@@ -65,7 +65,7 @@ func (p *plain) subscribe(number int) (err error) {
 	}
 	for _, subject := range []string{subjectAll, subjectOne + strconv.Itoa(number)} {
 		if number == 0 {
-			break // the pod that asks
+			break // the pod that sends queries
 		}
 		if _, err := p.client.Subscribe(subject, reply); err != nil {
 			return err
@@ -77,7 +77,7 @@ func (p *plain) subscribe(number int) (err error) {
 	return p.client.Flush()
 }
 
-// reply replies in chunks of as many bytes as a payload of a deployment may have.
+// reply replies in chunks as large as a payload of a deployment may be.
 func reply(m *nats.Msg) {
 	const chunk = 512 << 10
 	size, err := strconv.Atoi(string(m.Data))
@@ -85,14 +85,14 @@ func reply(m *nats.Msg) {
 		return
 	}
 	for ; size > 0; size -= chunk {
-		_ = m.Respond(make([]byte, min(size, chunk))) // who asks sees that it is missing
+		_ = m.Respond(make([]byte, min(size, chunk))) // the querying pod sees that it is missing
 	}
 }
 
-// routes returns how many other pods there are.
+// routes returns the number of other pods.
 func (p *plain) routes() int { return p.server.NumRoutes() }
 
-// one asks one other pod for a reply.
+// one sends a query to one other pod and waits for the reply.
 func (p *plain) one(number, size int) error {
 	m, err := p.client.Request(subjectOne+strconv.Itoa(number), []byte(strconv.Itoa(size)), time.Second)
 	if err == nil && len(m.Data) != size {
@@ -101,7 +101,7 @@ func (p *plain) one(number, size int) error {
 	return err
 }
 
-// all asks all other pods for a reply from each, and waits until all are there.
+// all sends a query to all other pods and waits for all replies.
 func (p *plain) all(size int) error {
 	if err := p.client.PublishRequest(subjectAll, p.inbox.Subject, []byte(strconv.Itoa(size))); err != nil {
 		return err

@@ -12,18 +12,19 @@ import (
 	"github.com/rollcall-gateway/rollcall/presence/cluster/message"
 )
 
-// What is connected to each pod. An answer is cached for 100 ms, so there are many small hosts to ask about in turn.
+// Users on each pod. An answer is cached for 100 ms, so there are many small hosts to query in
+// turn.
 const (
 	pods       = 10
 	largeUsers = 10_000 // on one host
-	smallUsers = 20     // on each of the small ones
+	smallUsers = 20     // on each small host
 	smallHosts = 250
 )
 
-// secret is the deployment's, as every real one has it.
+// secret is the cluster secret, which every real deployment has.
 const secret = "of the benchmark"
 
-// pod is one pod of the deployment, without sockets: what a question costs does not depend on them.
+// pod is a pod of the deployment, without sockets: the cost of a query does not depend on them.
 type pod struct {
 	cluster *cluster.Cluster
 	plain   *plain
@@ -36,17 +37,19 @@ func smallHost(i int) presence.HostName { return host(fmt.Sprintf("portal-%d.exa
 func host(name string) presence.HostName {
 	h, err := presence.ParseHostName(name)
 	if err != nil {
-		panic(err) // the names are written here
+		panic(err) // the names are constants
 	}
 	return h
 }
 
-// startPod starts a pod with its users connected. The addresses are those of all pods, for the cluster and for plain NATS.
+// startPod starts a pod with its users connected. The addresses are those of all pods, for the
+// cluster and for plain NATS.
 func startPod(number int, addresses [2][]string) (*pod, error) {
 	registry := presence.NewRegistry(mute{})
 	connect := func(name presence.HostName, users int) error {
 		for i := range users {
-			// An ID as long as a UUID and an address of a usual length: a member takes 100 bytes on the way.
+			// An ID as long as a UUID and an address of usual length: a member takes 100 bytes in a
+			// reply.
 			user := presence.User{
 				ID:    fmt.Sprintf("00000000-0000-4000-8000-%012d", number*users+i),
 				Email: fmt.Sprintf("first.last.%08d@customers.portal.example.com", number*users+i),
@@ -104,17 +107,17 @@ func (p *pod) close() error {
 	return p.cluster.Close()
 }
 
-// others returns the addresses of the pods before this one: of two, one dials.
+// others returns the addresses of the pods before this one, because one of two pods dials.
 func others(addresses []string, number int) []string { return addresses[:number] }
 
-// local says that every host is served here.
+// local reports every host as served here.
 type local struct{}
 
 func (local) Serves(presence.HostName) bool                          { return true }
 func (local) Connections() int                                       { return largeUsers + smallHosts*smallUsers }
 func (local) Explain(presence.HostName, string) []message.Connection { return nil }
 
-// mute is a connection that nobody reads, and encodes nothing for it.
+// mute is a connection without a reader, and the encoder that encodes nothing for it.
 type mute struct{}
 
 func (mute) Queue([]byte, int) bool                      { return false }

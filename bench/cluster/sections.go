@@ -8,20 +8,20 @@ import (
 	"github.com/rollcall-gateway/rollcall/presence"
 )
 
-// What a reply of one pod takes, in bytes, for plain replies of the same size.
+// Sizes in the reply of one pod, in bytes, for plain replies of the same size.
 const (
 	userBytes = 100 // with its name
-	hashBytes = 8   // to be counted
+	hashBytes = 8   // to count it
 )
 
-// small measures questions about a host with a few users on each pod.
+// small measures queries about a host with a few users on each pod.
 func (d *deployment) small(ctx context.Context, heading, text string, rounds int) error {
 	progress("a host of 200 users")
 	var (
 		lap  time.Time
 		host presence.HostName
 	)
-	// A host is asked about again after all others, and not before its answer is forgotten.
+	// A host is queried again after all others, and not before its answer has left the cache.
 	begin := func(round int) {
 		if round%smallHosts == 0 {
 			time.Sleep(time.Until(lap.Add(fresh)))
@@ -46,14 +46,14 @@ func (d *deployment) small(ctx context.Context, heading, text string, rounds int
 	return nil
 }
 
-// goals is what /message/allusers over ten pods on loopback may take, in ms.
+// goals are the limits for /message/allusers over ten pods on loopback, in ms.
 var goals = [2]float64{1, 5}
 
-// large measures questions about a host with very many users on each pod.
+// large measures queries about a host with very many users on each pod.
 func (d *deployment) large(ctx context.Context, rounds int) error {
 	progress("a host of 100,000 users")
 	const hashes, names = largeUsers * hashBytes, largeUsers * userBytes
-	begin := func(int) {} // the pauses are as long as an answer is kept
+	begin := func(int) {} // a pause is as long as an answer is cached
 	counts := []*row{
 		{what: "plain NATS: nine pods, replies of 80 KB", ask: func(int) error { return d.plain.all(hashes) }},
 		{what: "allusers: counts", ask: func(int) error { return d.users(ctx, largeHost(), false, largeUsers) }},

@@ -9,30 +9,30 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// Conn is a connection of a loop, and used by the goroutine of its loop only.
+// Conn is a connection of a loop. Only the goroutine of the loop may use it.
 type Conn struct {
-	// Number is which of the loop's connections it is, from 0 in the order of Open.
+	// Number is the connection's number in the loop, from 0 in the order of Open.
 	Number int
-	// Messages is how many messages it was sent.
+	// Messages is the number of messages received.
 	Messages int
 
 	loop     *Loop
 	plan     *Plan
 	fd       int
 	upgraded bool
-	step     int    // the next one of the plan
-	tail     []byte // the begin of a frame that is not whole
-	out      []byte // what the socket did not take yet
+	step     int    // index of the next step of the plan
+	tail     []byte // start of an incomplete frame
+	out      []byte // data that the socket has not accepted yet
 	closed   bool
 }
 
-// Ready says whether all steps of the plan are done.
+// Ready reports whether all steps of the plan are done.
 func (c *Conn) Ready() bool { return c.upgraded && c.step == len(c.plan.Steps) && !c.closed }
 
 // Send sends a text frame.
 func (c *Conn) Send(payload string) { c.Write(AppendText(nil, []byte(payload))) }
 
-// Write sends frames. What the socket does not take at once is kept and sent when it does.
+// Write sends frames. It keeps what the socket does not accept at once, and sends it later.
 func (c *Conn) Write(frames []byte) {
 	if c.closed {
 		return
@@ -52,7 +52,7 @@ func (c *Conn) Write(frames []byte) {
 	c.out = append(c.out, frames...)
 }
 
-// flush goes on with what Write has kept.
+// flush sends the data that Write kept.
 func (c *Conn) flush() {
 	n, err := unix.Write(c.fd, c.out)
 	if err != nil && !errors.Is(err, unix.EAGAIN) {
@@ -65,7 +65,7 @@ func (c *Conn) flush() {
 	}
 }
 
-// take takes whole frames from b, and returns how many bytes they were.
+// take handles the complete frames in b, and returns their length.
 func (c *Conn) take(b []byte) (int, error) {
 	used := 0
 	if !c.upgraded {
@@ -131,8 +131,8 @@ func (c *Conn) text(payload []byte) {
 	}
 }
 
-// proceed does the steps that a frame allows; nil is the end of the handshake. Frames that no step awaits are passed over:
-// a server may tell of others in between.
+// proceed does the steps that a frame allows; nil is the end of the handshake. It skips frames that
+// no step awaits, because a server may send others in between.
 func (c *Conn) proceed(payload []byte) {
 	steps := c.plan.Steps
 	if payload != nil {
@@ -158,7 +158,7 @@ func (c *Conn) sendStep() {
 	}
 }
 
-// closeError says how a server ended a connection.
+// closeError describes how a server ended a connection.
 func closeError(payload []byte) error {
 	if len(payload) < 2 {
 		return errors.New("closed without a code")

@@ -1,7 +1,7 @@
-// Package load is a generator of websocket load that costs little itself: one goroutine and one epoll for all
-// connections, one buffer to read into, and frames that are taken apart only as far as they are counted. It leaves the
-// CPUs to the server that is measured.
+// Package load generates websocket load at little cost, to leave the CPUs to the measured server.
+// It uses one goroutine and one epoll for all connections and one buffer to read into, and parses
+// frames only as far as it counts them.
 //
-// A Plan says how a connection is opened, as the bytes of one server's protocol. A Loop opens connections by plans,
-// reads from all of them, answers pings and counts messages. It needs Linux.
+// A Plan describes how a connection is opened, as bytes of one server's protocol. A Loop opens
+// connections by plans, reads from all of them, answers pings and counts messages. It needs Linux.
 package load

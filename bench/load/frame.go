@@ -5,7 +5,7 @@ import (
 	"errors"
 )
 
-// The opcodes of RFC 6455 section 5.2 that a server sends.
+// Opcodes of RFC 6455 section 5.2 that a server sends.
 const (
 	opText  = 1
 	opClose = 8
@@ -13,11 +13,11 @@ const (
 	opPong  = 10
 )
 
-// errFrame is returned for what no server may send to a client.
+// errFrame is returned for bytes that no server may send to a client.
 var errFrame = errors.New("not a frame of a server")
 
-// nextFrame returns the first frame of b and what is behind it. A frame that is not whole yet has the length 0 of bytes
-// used. Messages in several frames are none that the servers here send.
+// nextFrame returns the first frame of b and its length, 0 if it is incomplete. The servers here do
+// not send messages in several frames.
 func nextFrame(b []byte) (op byte, payload []byte, used int, err error) {
 	if len(b) < 2 {
 		return 0, nil, 0, nil
@@ -48,10 +48,11 @@ func nextFrame(b []byte) (op byte, payload []byte, used int, err error) {
 	return b[0] & 0x0f, b[head:used], used, nil
 }
 
-// maxFrame is the largest frame that is read, in bytes.
+// maxFrame is the size of the largest frame that is read, in bytes.
 const maxFrame = bufferSize / 2
 
-// AppendText appends a text frame as a client sends it. The mask is zero, which costs a server what any other does.
+// AppendText appends a text frame of a client. The mask is zero, which costs a server as much as
+// any other.
 func AppendText(b []byte, payload []byte) []byte { return appendFrame(b, opText, payload) }
 
 func appendFrame(b []byte, op byte, payload []byte) []byte {
@@ -70,7 +71,8 @@ func appendFrame(b []byte, op byte, payload []byte) []byte {
 	return append(b, payload...)
 }
 
-// Unmask returns the payloads of the text frames in b that AppendText has made, and the begin of one that is not whole.
+// Unmask returns the payloads of the text frames in b, which AppendText wrote, and the start of an
+// incomplete frame.
 func Unmask(b []byte) (payloads []string, rest []byte) {
 	for {
 		if len(b) < 2 {

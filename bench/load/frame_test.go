@@ -8,7 +8,7 @@ import (
 	"testing"
 )
 
-// fromServer returns a text frame as a server sends it, in the shortest form of its length.
+// fromServer returns a text frame of a server, with its length in the shortest form.
 func fromServer(payload string) []byte {
 	b := AppendText(nil, []byte(payload))
 	mask := len(b) - len(payload) - 4

@@ -6,10 +6,11 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// reserve is how many descriptors a process has for other things than connections.
+// reserve is the number of descriptors that a process keeps for other uses than connections.
 const reserve = 500
 
-// RaiseFileLimit lets this process, and those that it starts, open as many files as they may at the most.
+// RaiseFileLimit raises the limit of open files to the maximum, for this process and those that it
+// starts.
 func RaiseFileLimit() error {
 	var limit unix.Rlimit
 	if err := unix.Getrlimit(unix.RLIMIT_NOFILE, &limit); err != nil {
@@ -22,7 +23,7 @@ func RaiseFileLimit() error {
 	return nil
 }
 
-// MaxConns returns how many connections one process can have (see ulimit -n).
+// MaxConns returns the maximum number of connections of one process (see ulimit -n).
 func MaxConns() (int, error) {
 	var limit unix.Rlimit
 	if err := unix.Getrlimit(unix.RLIMIT_NOFILE, &limit); err != nil {

@@ -11,34 +11,35 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// Mark is the byte that each message has once, and nothing else has: messages are counted by it, also where a server puts
-// several into a frame.
+// Mark is a byte that occurs once in each message and nowhere else. Counting it counts messages,
+// even if a server puts several into one frame.
 const Mark = '~'
 
 const (
 	bufferSize = 1 << 20
-	batch      = 256 // events taken at once
+	batch      = 256 // events read at once
 )
 
-// Loop is connections and who reads them. Its methods are called by one goroutine.
+// Loop opens connections and reads from them. Only one goroutine may call its methods.
 type Loop struct {
-	// Messages is how many messages all connections were sent, and Bytes what came in text frames after the steps.
+	// Messages is the number of messages received by all connections; Bytes is the size of the text
+	// frames after the steps.
 	Messages, Bytes int
-	// Answer, if not empty, is looked for in all text frames after the steps, and Answers counts it.
+	// Answer, if not empty, is searched for in all text frames after the steps; Answers counts it.
 	Answer  []byte
 	Answers int
-	// OnMessages is called for each read frame that holds messages. It may be nil.
+	// OnMessages is called for each frame with messages. It may be nil.
 	OnMessages func(c *Conn, n int)
-	// OnText is called first for each text frame, also for those that steps await. It may be nil.
+	// OnText is called first for each text frame, even if a step awaits it. It may be nil.
 	OnText func(c *Conn, payload []byte)
 
 	epoll   int
-	conns   map[int]*Conn // open, by descriptor
+	conns   map[int]*Conn // open connections by descriptor
 	opened  int
 	opening int
 	buffer  []byte
 	events  [batch]unix.EpollEvent
-	err     error  // the first connection that was lost
+	err     error  // error of the first lost connection
 	other   []byte // a frame that no step awaited
 }
 
@@ -51,7 +52,8 @@ func NewLoop() (*Loop, error) {
 	return &Loop{epoll: epoll, conns: make(map[int]*Conn), buffer: make([]byte, bufferSize)}, nil
 }
 
-// Open begins to open a connection. The server's kernel takes part in it at once, the server itself when Poll is called.
+// Open starts to open a connection. The server's kernel answers at once, the server itself during
+// Poll.
 func (l *Loop) Open(p *Plan) (*Conn, error) {
 	fd, err := dial(p.Address, l.opened)
 	if err != nil {
@@ -94,7 +96,8 @@ func (l *Loop) OpenAll(ctx context.Context, n int, plan func(i int) *Plan) ([]*C
 	return conns, nil
 }
 
-// Poll reads what has come, or waits until something does. It returns an error once a connection was lost, or ctx is done.
+// Poll reads available data, or waits for some. It returns an error if a connection is lost or ctx
+// is done.
 func (l *Loop) Poll(ctx context.Context, wait time.Duration) error {
 	if err := errors.Join(l.err, ctx.Err()); err != nil {
 		return err
@@ -118,7 +121,7 @@ func (l *Loop) Poll(ctx context.Context, wait time.Duration) error {
 	return l.err
 }
 
-// PollUntil polls until done says so.
+// PollUntil polls until done returns true.
 func (l *Loop) PollUntil(ctx context.Context, done func() bool) error {
 	for !done() {
 		if err := l.Poll(ctx, 100*time.Millisecond); err != nil {
@@ -154,7 +157,7 @@ func (l *Loop) read(c *Conn) {
 	c.tail = append(c.tail[:0], b[used:]...)
 }
 
-// lose notes that a connection has ended that should not have.
+// lose records that a connection ended unexpectedly.
 func (l *Loop) lose(c *Conn, err error) {
 	if l.err == nil {
 		l.err = fmt.Errorf("connection %d: %w", c.Number, err)
@@ -162,7 +165,7 @@ func (l *Loop) lose(c *Conn, err error) {
 	l.CloseConn(c)
 }
 
-// CloseConn closes a connection at once, so that its port is free again (a reset, no TIME_WAIT).
+// CloseConn resets a connection, so that its port is free at once (no TIME_WAIT).
 func (l *Loop) CloseConn(c *Conn) {
 	if c.closed {
 		return
@@ -171,10 +174,10 @@ func (l *Loop) CloseConn(c *Conn) {
 	l.drop(c)
 }
 
-// drop forgets a connection and gives its descriptor back.
+// drop removes a connection and closes its descriptor.
 func (l *Loop) drop(c *Conn) {
 	if c.closed {
-		return // it was lost while it was written to
+		return // lost while writing to it
 	}
 	if !c.Ready() {
 		l.opening--
@@ -184,7 +187,8 @@ func (l *Loop) drop(c *Conn) {
 	_ = unix.Close(c.fd)
 }
 
-// Leave closes a connection as a browser does that goes to another page: it says so, and does not wait for an answer.
+// Leave closes a connection like a browser that leaves the page: it sends a close frame and does
+// not wait for an answer.
 func (l *Loop) Leave(c *Conn) {
 	if c.closed {
 		return
@@ -193,10 +197,10 @@ func (l *Loop) Leave(c *Conn) {
 	l.drop(c)
 }
 
-// Len returns how many connections are open.
+// Len returns the number of open connections.
 func (l *Loop) Len() int { return len(l.conns) }
 
-// Opening returns how many of them are not ready.
+// Opening returns the number of connections that are not ready.
 func (l *Loop) Opening() int { return l.opening }
 
 // Close closes all connections and the loop.
@@ -207,7 +211,7 @@ func (l *Loop) Close() {
 	_ = unix.Close(l.epoll)
 }
 
-// watch says what a connection waits for. It cannot fail for a descriptor that is there.
+// watch sets the events that a connection waits for. It cannot fail for an open descriptor.
 func (l *Loop) watch(c *Conn, events uint32) {
 	event := unix.EpollEvent{Events: events, Fd: int32(c.fd)}
 	if err := unix.EpollCtl(l.epoll, unix.EPOLL_CTL_MOD, c.fd, &event); err != nil {
@@ -215,10 +219,11 @@ func (l *Loop) watch(c *Conn, events uint32) {
 	}
 }
 
-// sources is how many addresses of loopback connections come from: one has not enough ports for very many of them.
+// sources is the number of loopback addresses that connections come from: one address does not have
+// enough ports for very many.
 const sources = 64
 
-// dial begins to connect. Until it is done, the socket takes nothing.
+// dial starts to connect. Until that is done, the socket accepts no data.
 func dial(address string, number int) (int, error) {
 	to, err := netip.ParseAddrPort(address)
 	if err != nil {

@@ -11,10 +11,10 @@ import (
 	"time"
 )
 
-// patience is how long anything may take here.
+// patience is the longest wait for anything here.
 const patience = 20 * time.Second
 
-// listen has script talk to each connection that comes, after its handshake. It returns the plan to connect by.
+// listen runs script for each connection, after its handshake. It returns the plan for connecting.
 func listen(t *testing.T, script func(c net.Conn, r *bufio.Reader) error) *Plan {
 	t.Helper()
 	l, err := net.Listen("tcp", "127.0.0.1:0")
@@ -100,7 +100,7 @@ func TestLoopCountsMessagesHoweverTheyArrive(t *testing.T) {
 		if err := expect(r, appendFrame(nil, opPong, []byte("ping"))); err != nil {
 			return err
 		}
-		_, _ = io.Copy(io.Discard, r) // until the client goes
+		_, _ = io.Copy(io.Discard, r) // until the client leaves
 		return nil
 	})
 	l, ctx := newLoop(t)

@@ -10,14 +10,16 @@ import (
 	"time"
 )
 
-// Secure is a connection over TLS. It has a goroutine of its own: it is there to be idle, not to measure with.
+// Secure is a connection over TLS with its own goroutine: it is for idle connections, not for
+// measuring.
 type Secure struct {
 	conn net.Conn
 	plan *Plan
-	held []byte // read and not taken
+	held []byte // read but not handled
 }
 
-// DialSecure opens a connection by the plan and returns when it is ready. Whose certificate the server shows does not matter.
+// DialSecure opens a connection by the plan and returns when it is ready. It does not verify the
+// server's certificate.
 func DialSecure(ctx context.Context, p *Plan) (_ *Secure, err error) {
 	dialer := tls.Dialer{Config: &tls.Config{InsecureSkipVerify: true}}
 	conn, err := dialer.DialContext(ctx, "tcp", p.Address)
@@ -62,7 +64,7 @@ func (s *Secure) Hold() error {
 	}
 }
 
-// Close ends the connection without a word.
+// Close ends the connection without a close frame.
 func (s *Secure) Close() error { return s.conn.Close() }
 
 func (s *Secure) upgrade() error {

@@ -8,8 +8,8 @@ import (
 	"time"
 )
 
-// Bearer returns the line of a handshake that logs a user in: a token signed with HMAC and SHA-256 (RFC 7519), valid for a
-// day. Neither id nor email may need quoting in JSON.
+// Bearer returns the header line that logs a user in: a token signed with HMAC and SHA-256 (RFC
+// 7519), valid for a day. id and email must not need quoting in JSON.
 func Bearer(secret, id, email string) string {
 	encode := base64.RawURLEncoding.EncodeToString
 	claims := fmt.Sprintf(`{"sub":%q,"email":%q,"exp":%d}`, id, email, time.Now().Add(24*time.Hour).Unix())

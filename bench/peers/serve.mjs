@@ -1,5 +1,6 @@
-// What the servers on Node.js have in common: they listen on free ports of loopback, say where in a line on standard
-// output, collect garbage when asked to (node --expose-gc), and end with standard input.
+// Common parts of the servers on Node.js. They listen on free ports of loopback, write their
+// addresses to standard output, collect garbage on request (node --expose-gc), and end with
+// standard input.
 import { createServer } from "node:http";
 
 const listen = (server) => new Promise((resolve) => server.listen(0, "127.0.0.1", 4096, () => resolve(server.address().port)));

@@ -1,4 +1,4 @@
-// A server with ws: connections join channels, and messages go to all that have joined.
+// A server with ws: connections join channels, and messages go to all connections that have joined.
 import { WebSocketServer } from "ws";
 import { serve } from "./serve.mjs";
 
@@ -19,7 +19,7 @@ serve((server) => {
 					break;
 				}
 				case "send": {
-					// One buffer for all: to make it once is what its users do.
+					// One buffer for all, as ws's users do.
 					const message = Buffer.from(JSON.stringify({ type: "message", channel: frame.channel, message: frame.message }));
 					for (const listener of channels.get(frame.channel) ?? []) listener.send(message, { binary: false });
 					break;

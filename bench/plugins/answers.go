@@ -7,7 +7,7 @@ import (
 	"fmt"
 )
 
-// What answers may cost: microseconds a user, and the ratio of metered to unmetered.
+// Goals: microseconds per user, and the ratio of metered to unmetered.
 const (
 	wantMember     = 1
 	wantShapeRatio = 1.3
@@ -91,7 +91,7 @@ func checkMembers(o *ours, c *crowd) error {
 	return c.check(append(body, "]}"...))
 }
 
-// bareMembers passes batches that are encoded already through a guest without Rollcall.
+// bareMembers passes batches that are already encoded through a guest without Rollcall.
 func (b *bench) bareMembers(c *crowd, guard bool) (*cell, error) {
 	w, err := b.bare(guestGo, guard)
 	if err != nil {
@@ -113,7 +113,7 @@ func (b *bench) bareMembers(c *crowd, guard bool) (*cell, error) {
 	}}, nil
 }
 
-// shapeOnce passes an answer through a shape; checked looks at what comes.
+// shapeOnce passes an answer through a shape. If checked is set, it checks the result.
 func shapeOnce(shape func(body []byte) ([]byte, error), c *crowd, checked bool) error {
 	answer, err := shape(c.body)
 	if err != nil {
@@ -222,7 +222,7 @@ func (b *bench) shapers(name string, c *crowd) (*shapers, error) {
 	return s, way(&s.extismTimed, func(body []byte) ([]byte, error) { return checked(timed.shape(body)) })
 }
 
-// checked refuses what is no JSON, as any host of a plugin must.
+// checked refuses a result that is not JSON, as any host of a plugin must.
 func checked(answer []byte, err error) ([]byte, error) {
 	if err == nil && !json.Valid(answer) {
 		err = errors.New("the answer is no JSON")

@@ -13,15 +13,16 @@ import (
 	"github.com/rollcall-gateway/rollcall/plugins"
 )
 
-// deadline is how long a guarded call may take. It is far away: what costs is that there is one.
+// deadline is the time limit of a guarded call. It is far away: the cost is that there is one.
 const deadline = 10 * time.Second
 
-// bare is a guest that runs as it was built, with nothing of Rollcall around it. Without the guard nothing can stop it.
+// bare is an unmetered guest without Rollcall. Without the guard nothing can stop it.
 type bare struct {
 	guard    bool
 	runtime  wazero.Runtime
 	compiled wazero.CompiledModule
-	// pool is the fastest pool that can be had, and no good one: it forgets instances without closing them.
+	// pool is the fastest possible pool, but not a good one: it forgets instances without closing
+	// them.
 	pool sync.Pool
 }
 
@@ -50,7 +51,7 @@ func newBare(ctx context.Context, wasm []byte, guard bool) (*bare, error) {
 
 func (b *bare) close(ctx context.Context) error { return b.runtime.Close(ctx) }
 
-// instance is one of a guest, for one call at a time.
+// instance is an instance of a guest, for one call at a time.
 type instance struct {
 	memory                                 api.Memory
 	buffer, classifyFn, membersFn, shapeFn api.Function
@@ -73,7 +74,8 @@ func (b *bare) instantiate(ctx context.Context) (*instance, error) {
 	}, nil
 }
 
-// with calls use with an instance of the pool and a context that has the deadline, if there is one.
+// with calls use with an instance of the pool and a context, which has a deadline if the guard is
+// set.
 func (b *bare) with(use func(context.Context, *instance) (uint64, error)) (uint64, error) {
 	ctx := context.Background()
 	i, _ := b.pool.Get().(*instance)
@@ -95,7 +97,7 @@ func (b *bare) with(use func(context.Context, *instance) (uint64, error)) (uint6
 	return result, err
 }
 
-// write puts an input into the guest's buffer.
+// write writes an input into the guest's buffer.
 func (i *instance) write(ctx context.Context, input []byte) error {
 	if uint32(len(input)) > i.size {
 		i.stack[0] = uint64(len(input))
@@ -121,12 +123,12 @@ func (i *instance) classify(ctx context.Context, channel string) (uint64, error)
 	return i.stack[0], err
 }
 
-// classify is that with an instance of the pool.
+// classify asks about a channel with an instance of the pool.
 func (b *bare) classify(channel string) (uint64, error) {
 	return b.with(func(ctx context.Context, i *instance) (uint64, error) { return i.classify(ctx, channel) })
 }
 
-// answer passes an input through a hook that returns a slice, and appends what it gives to.
+// answer passes an input through a hook that returns a slice, and appends the result to to.
 func (b *bare) answer(to, input []byte, hook func(*instance) api.Function) ([]byte, error) {
 	_, err := b.with(func(ctx context.Context, i *instance) (uint64, error) {
 		if err := i.write(ctx, input); err != nil {

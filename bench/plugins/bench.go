@@ -8,7 +8,7 @@ import (
 	"time"
 )
 
-// bench is one run. What it loads stays until its end, so that sections share it.
+// bench is one run. Loaded guests stay until its end, so that sections share them.
 type bench struct {
 	ctx    context.Context
 	dir    string
@@ -31,7 +31,7 @@ func (b *bench) later(name string, closeIt func() error) {
 	})
 }
 
-// cache is where compiled code is kept for the run.
+// cache returns the folder for compiled code.
 func (b *bench) cache() string { return filepath.Join(b.dir, "cache") }
 
 func (b *bench) ours(name string) (*ours, error) {

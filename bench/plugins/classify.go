@@ -5,7 +5,7 @@ import (
 	"fmt"
 )
 
-// What a call may cost, in ns.
+// Goals for a call, in ns.
 const (
 	wantClassify   = 80
 	wantClassifyGo = 120
@@ -18,7 +18,8 @@ type classifiers struct {
 	oursAll, guardAll                               *cell // on all CPUs
 }
 
-// classify compares a call of the hook classify: the request is encoded, written into the guest, and the decision read.
+// classify compares calls of the hook classify: encoding the request, writing it into the guest,
+// and reading the decision.
 func (b *bench) classify() error {
 	progress("classify")
 	var all []*classifiers
@@ -56,7 +57,7 @@ func (b *bench) classify() error {
 	return nil
 }
 
-// timed is a cell that asks for the decision that every way gives.
+// timed returns a cell that asks for the timed decision.
 func timed(ask func(channel string) (uint64, error)) *cell {
 	return &cell{op: func() error {
 		bits, err := ask(timedChannel)

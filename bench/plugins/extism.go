@@ -10,13 +10,13 @@ import (
 	"github.com/tetratelabs/wazero"
 )
 
-// peer is a guest that the Go SDK of Extism runs. It is for one call at a time.
+// peer is a guest that the Go SDK of Extism runs, for one call at a time.
 type peer struct {
 	plugin  *extism.Plugin
 	request []byte
 }
 
-// newPeer loads a guest. With the timeout, the SDK gives each call a deadline.
+// newPeer loads a guest. If timeout is not 0, the SDK gives each call a deadline.
 func newPeer(ctx context.Context, wasm []byte, timeout time.Duration) (*peer, error) {
 	manifest := extism.Manifest{
 		Wasm: []extism.Wasm{extism.WasmData{Data: wasm}}, Timeout: uint64(timeout.Milliseconds()),

@@ -9,7 +9,8 @@ import (
 	"path/filepath"
 )
 
-// The guests. The sources are in testdata, in folders of the same names; those for Extism in testdata/extism.
+// Guests. Their sources are in testdata, in folders of the same names; those for Extism are in
+// testdata/extism.
 const (
 	guestC      = "c"
 	guestRust   = "rust"
@@ -20,12 +21,12 @@ const (
 	extismGo    = "extism-go"
 )
 
-// title is what the tables call a guest.
+// title is the name of each guest in the tables.
 var title = map[string]string{
 	guestC: "C", guestRust: "Rust", guestAS: "AssemblyScript", guestGo: "Go", guestGoJSON: "Go, encoding/json",
 }
 
-// guest is a module that was built.
+// guest is a built module.
 type guest struct {
 	path string
 	wasm []byte
@@ -66,11 +67,11 @@ func buildGuests(ctx context.Context, caddy, dir string) (map[string]guest, erro
 			return nil, err
 		}
 		var env []string
-		if g.lang == "rust" { // Debian's has WebAssembly; another one that is before it in the path often has not
+		if g.lang == "rust" { // Debian's supports WebAssembly; one that is earlier in the path often does not
 			env = []string{"PATH=/usr/bin" + string(os.PathListSeparator) + os.Getenv("PATH")}
 		}
 		if modules := filepath.Join(os.Getenv("ROLLCALL_ASSEMBLYSCRIPT"), "node_modules"); g.lang == "assemblyscript" {
-			if _, err := os.Stat(filepath.Join(modules, ".bin", "asc")); err == nil { // else npm fetches the compiler
+			if _, err := os.Stat(filepath.Join(modules, ".bin", "asc")); err == nil { // otherwise npm fetches the compiler
 				if err := os.Symlink(modules, filepath.Join(project, "node_modules")); err != nil {
 					return nil, err
 				}
@@ -94,7 +95,7 @@ func buildGuests(ctx context.Context, caddy, dir string) (map[string]guest, erro
 	return guests, nil
 }
 
-// buildExtism builds the guests for Extism, with the same commands that the SDKs give.
+// buildExtism builds the guests for Extism, with the same commands as the SDKs.
 func buildExtism(ctx context.Context, sources, dir string) error {
 	sources = filepath.Join(sources, "extism")
 	object := filepath.Join(dir, "extism.o")
@@ -111,7 +112,8 @@ func buildExtism(ctx context.Context, sources, dir string) error {
 		"-ldflags=-s -w", "-o", out(extismGo), "guest.go")
 }
 
-// findSources returns testdata, whether the program is run from the module's folder, as make does, or from its own.
+// findSources returns the folder testdata, whether the program runs in the module's folder, as with
+// make, or in its own.
 func findSources() (string, error) {
 	for _, dir := range []string{"plugins/testdata", "testdata"} {
 		if _, err := os.Stat(filepath.Join(dir, "rules.h")); err == nil {
@@ -121,7 +123,7 @@ func findSources() (string, error) {
 	return "", fmt.Errorf("the sources of the guests are not here: run this in the folder bench")
 }
 
-// command runs a program to its end. The error has what it wrote.
+// command runs a program and waits for it. The error includes its output.
 func command(ctx context.Context, dir string, env []string, name string, args ...string) error {
 	cmd := exec.CommandContext(ctx, name, args...)
 	cmd.Dir = dir

@@ -1,11 +1,12 @@
-// Command plugins measures what Rollcall's plugins cost, beside other ways to run the same work in the same process: the
-// bare call of wazero, which nothing can stop; wazero's own guard, a deadline on a context for each call; and the Go SDK
-// of Extism. It writes tables in Markdown.
+// Command plugins compares the cost of Rollcall's plugins with other ways to run the same work in
+// the same process: the bare call of wazero, which nothing can stop; wazero's own guard, a deadline
+// on a context for each call; and the Go SDK of Extism. It writes tables in Markdown.
 //
 //	go run ./plugins -caddy ../bin/caddy >figures.md
 //
-// It builds its guests with the SDKs, as an author of a plugin does, so it needs clang, wasm-ld, cargo with the target
-// wasm32-unknown-unknown, and npm; "make deps" installs them. Absolute figures move with the machine; compare the columns.
+// It builds its guests with the SDKs, like a plugin's author. So it needs clang, wasm-ld, cargo
+// with the target wasm32-unknown-unknown, and npm; "make deps" installs them. Absolute figures
+// depend on the machine; compare the columns.
 package main
 
 import (
@@ -27,7 +28,7 @@ func main() {
 	each := flag.Duration("time", 300*time.Millisecond, "how long a figure is taken each time")
 	flag.Parse()
 	if err := flag.Set("test.benchtime", each.String()); err != nil {
-		panic(err) // the flag is there since testing.Init
+		panic(err) // testing.Init has added the flag
 	}
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt)
 	defer stop()
@@ -62,7 +63,7 @@ func run(ctx context.Context, caddy string, rounds int) (err error) {
 	return nil
 }
 
-// progress tells somebody who waits what is being done.
+// progress shows what is being done.
 func progress(what string) {
 	fmt.Fprintln(os.Stderr, time.Now().Format(time.TimeOnly), what)
 }

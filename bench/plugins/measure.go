@@ -7,17 +7,18 @@ import (
 	"time"
 )
 
-// cell is one figure: an operation, and what it costs.
+// cell is one figure: an operation and its cost.
 type cell struct {
 	op       func() error
-	parallel bool // on all CPUs at once; op may then be called by several goroutines
-	per      int  // how many things one operation does; 0 is one
+	parallel bool // on all CPUs at once; op must then be safe for concurrent use
+	per      int  // number of things that one operation does; 0 means 1
 
-	ns     float64 // for each thing: CPU time of this process; where parallel, time on the clock
-	allocs float64 // for each thing
+	ns     float64 // per thing: CPU time of this process, or time on the clock if parallel
+	allocs float64 // per thing
 }
 
-// measureAll takes every figure once in each round, so that a busy minute of the machine does not meet one of them alone.
+// measureAll takes every figure once per round, so that a busy minute of the machine does not
+// affect only one.
 func measureAll(rounds int, cells ...*cell) error {
 	for range rounds {
 		for _, c := range cells {
@@ -43,7 +44,7 @@ func (c *cell) measure() error {
 			b.RunParallel(func(pb *testing.PB) {
 				for pb.Next() {
 					if err := c.op(); err != nil {
-						b.Error(err) // nobody reads it, but the result is then empty
+						b.Error(err) // not shown, but it makes the result empty
 						return
 					}
 				}
@@ -76,12 +77,12 @@ func (c *cell) measure() error {
 	return nil
 }
 
-// cpuTime returns the time that all threads of this process have had, garbage collection included. Unlike the clock, it
-// does not run on while another process has the CPU.
+// cpuTime returns the CPU time of all threads of this process, garbage collection included. Unlike
+// the clock, it stops while another process has the CPU.
 func cpuTime() time.Duration {
 	var u syscall.Rusage
 	if err := syscall.Getrusage(syscall.RUSAGE_SELF, &u); err != nil {
-		panic(err) // it fails for wrong arguments only
+		panic(err) // it fails only for wrong arguments
 	}
 	return time.Duration(u.Utime.Nano() + u.Stime.Nano())
 }

@@ -10,21 +10,21 @@ import (
 	"github.com/rollcall-gateway/rollcall/plugins"
 )
 
-// ours is a guest that Rollcall runs, as it does within a site: one plugin in a chain.
+// ours is a guest that Rollcall runs, as in a site: one plugin in a chain.
 type ours struct {
 	engine *plugins.Engine
 	plugin *plugins.Plugin
 	chain  *plugins.Chain
 }
 
-// newOurs loads a guest. Nothing is compiled that is in the cache, a folder of dir; "" is no cache.
+// newOurs loads a guest. Code in the cache, a folder of dir, is not compiled again; "" is no cache.
 func newOurs(ctx context.Context, g guest, cache string) (*ours, error) {
 	engine, err := plugins.NewEngine(plugins.EngineConfig{CacheDir: cache})
 	if err != nil {
 		return nil, err
 	}
 	o := &ours{engine: engine}
-	// The limits of time are beyond what a busy machine can do to a call; what they cost is the same.
+	// The timeouts are longer than any delay of a busy machine; their cost is the same.
 	limits := plugins.Limits{ClassifyTimeout: deadline, ShapeTimeout: deadline}
 	o.plugin, err = engine.Load(ctx, plugins.Spec{Path: g.path, Name: filepath.Base(filepath.Dir(g.path)), Limits: limits})
 	if err != nil {

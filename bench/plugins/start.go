@@ -9,7 +9,7 @@ import (
 	"strings"
 )
 
-// start measures what it takes to load a guest, and to make an instance of it.
+// start measures the cost of loading a guest and of making an instance.
 func (b *bench) start() error {
 	progress("loading")
 	t := newTable("guest", "file, KB", "metered, KB", "load", "load, cached", "instance", "the same, bare wazero: load", "instance")
@@ -88,10 +88,10 @@ func (b *bench) bareStart(name string, load, instance *[]float64) error {
 	return w.close(b.ctx)
 }
 
-// instances is how many the memory of one is measured with.
+// instances is the number of instances whose memory is measured.
 const instances = 50
 
-// memory measures what an instance takes.
+// memory measures the memory of an instance.
 func (b *bench) memory() error {
 	progress("memory")
 	t := newTable("guest", "linear memory", "resident", "bare wazero, resident")
@@ -104,7 +104,7 @@ func (b *bench) memory() error {
 		if err != nil {
 			return err
 		}
-		for i := range instances { // a host has instances of its own
+		for i := range instances { // each host has its own instances
 			if err := o.plugin.Try(b.ctx, fmt.Sprintf("host-%d.example.com", i)); err != nil {
 				return err
 			}
@@ -150,7 +150,7 @@ func (b *bench) bareMemory(name string) (kib int, err error) {
 	return (after - before) / instances, w.close(b.ctx)
 }
 
-// resident returns the memory of this process in KiB, after everything that is not needed was given back.
+// resident returns the memory of this process in KiB, after all unused memory was returned.
 func resident() (int, error) {
 	debug.FreeOSMemory()
 	statm, err := os.ReadFile("/proc/self/statm")

@@ -5,7 +5,7 @@ import (
 	"strings"
 )
 
-// table is written in Markdown.
+// table is a table in Markdown.
 type table struct {
 	head []string
 	rows [][]string
@@ -15,7 +15,8 @@ func newTable(head ...string) *table { return &table{head: head} }
 
 func (t *table) add(row ...string) { t.rows = append(t.rows, row) }
 
-// print writes the table under a heading and a text, with columns aligned for those who read it as it is.
+// print writes the table under a heading and a text, with aligned columns, for readers of the
+// source.
 func (t *table) print(heading, text string) {
 	widths := make([]int, len(t.head))
 	for _, row := range append([][]string{t.head}, t.rows...) {
@@ -44,10 +45,10 @@ func (t *table) print(heading, text string) {
 	}
 }
 
-// none stands where nothing was measured.
+// none stands for a value that was not measured.
 const none = "–"
 
-// nanos shows a time in ns and the allocations in parentheses.
+// nanos formats a time in ns, with the allocations in parentheses.
 func nanos(c *cell) string {
 	if c == nil {
 		return none
@@ -55,7 +56,7 @@ func nanos(c *cell) string {
 	return fmt.Sprintf("%s (%s)", number(c.ns), number(c.allocs))
 }
 
-// micros shows a time that is in ns as microseconds.
+// micros formats a time in ns as microseconds.
 func micros(c *cell) string {
 	if c == nil {
 		return none
@@ -63,7 +64,7 @@ func micros(c *cell) string {
 	return number(c.ns / 1000)
 }
 
-// number shows three digits, or all that are before the point.
+// number formats three digits, or all before the point.
 func number(f float64) string {
 	switch {
 	case f >= 100:
@@ -77,7 +78,7 @@ func number(f float64) string {
 	}
 }
 
-// target says what is wanted, and whether it was reached.
+// target formats a goal, and whether it was reached.
 func target(got, want float64, unit string) string {
 	verdict := "met"
 	if got > want {

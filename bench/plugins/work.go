@@ -10,11 +10,11 @@ import (
 	"github.com/rollcall-gateway/rollcall/plugins"
 )
 
-// host is the host that every request is for.
+// host is the host of all requests.
 const host = "portal.example.com"
 
-// decisions are what every guest must say of some channels, in the bits of the contract. The first is the one that is
-// timed.
+// decisions are the decisions that every guest must make, in the bits of the contract. The first
+// one is timed.
 var decisions = []struct {
 	channel string
 	bits    uint64
@@ -27,7 +27,7 @@ var decisions = []struct {
 
 const timedChannel, timedBits = "lobby-of-the-blue-team", 2
 
-// appendRequest appends a request as the contract has it.
+// appendRequest appends a request in the contract's encoding.
 func appendRequest(to []byte, channel string) []byte {
 	header := [16]byte{0: 1, 1: byte(plugins.Authenticated)}
 	binary.LittleEndian.PutUint16(header[4:], uint16(len(host)))
@@ -43,7 +43,7 @@ type user struct {
 	Email string `json:"email"`
 }
 
-// userAt returns one of a crowd.
+// userAt returns the i-th user of a crowd.
 func userAt(i int) user {
 	return user{ID: fmt.Sprintf("USER_%06d", i), Email: fmt.Sprintf("somebody.%d@example.com", i)}
 }
@@ -53,7 +53,7 @@ func (u user) masked() user {
 	return user{ID: u.ID, Email: u.Email[:1] + "***@" + domain}
 }
 
-// crowd is n users in one channel, as an answer of /message/users, and what must become of them.
+// crowd is n users in one channel, as an answer of /message/users, with the expected result.
 type crowd struct {
 	users  []user
 	body   []byte
@@ -73,7 +73,7 @@ func newCrowd(n int) (*crowd, error) {
 	return c, err
 }
 
-// check compares an answer with what it must be.
+// check compares an answer with the expected one.
 func (c *crowd) check(answer []byte) error {
 	var got map[string][]user
 	if err := json.Unmarshal(answer, &got); err != nil {

@@ -11,21 +11,21 @@ import (
 	"github.com/rollcall-gateway/rollcall/internal/loopback"
 )
 
-// TokenSecret is what the tokens are signed with that a Caddy takes.
+// TokenSecret signs the tokens that a Caddy accepts.
 const TokenSecret = "the secret of the benchmark, which is long enough"
 
-// Caddy is a Caddy with Rollcall in it, and a site on a free port of loopback. Channels that begin with "anonymous" are
-// anonymous and all others authenticated, and the endpoints are open.
+// Caddy is a Caddy with Rollcall and a site on a free port of loopback. Channels that start with
+// "anonymous" are anonymous, all others authenticated, and the endpoints are open.
 //
-// Only what would stop the load is not as it is by default: the limit of frames that one client may send.
+// Only one default is changed, because it would stop the load: the limit of frames per client.
 type Caddy struct {
-	Program string   // the file
-	Dir     string   // for its files, in a folder of their own
-	TLS     string   // a line of the site, like "tls cert.pem key.pem"; "" is HTTP without TLS
+	Program string   // path of the binary
+	Dir     string   // folder for its own files
+	TLS     string   // a line of the site, such as "tls cert.pem key.pem"; "" for HTTP without TLS
 	Options []string // lines of the global option rollcall
 }
 
-// Start starts it.
+// Start starts the Caddy.
 func (c Caddy) Start(ctx context.Context) (*Process, error) {
 	dir, err := os.MkdirTemp(c.Dir, "caddy")
 	if err != nil {
@@ -46,8 +46,8 @@ func (c Caddy) Start(ctx context.Context) (*Process, error) {
 	return startCaddy(ctx, c.Program, admin, address, file, "--adapter", "caddyfile")
 }
 
-// StartConfig starts the Caddy with the configuration in a file, as JSON, which has these addresses of the admin
-// endpoint and of a site.
+// StartConfig starts the Caddy with the configuration in a JSON file, which uses these addresses
+// for the admin endpoint and a site.
 func StartConfig(ctx context.Context, program, file, admin, address string) (*Process, error) {
 	return startCaddy(ctx, program, admin, address, file)
 }
@@ -59,7 +59,7 @@ func startCaddy(ctx context.Context, program, admin, address, config string, arg
 	if err != nil {
 		return nil, err
 	}
-	defer log.Close() // the process has it too
+	defer log.Close() // the process keeps it open
 	cmd := exec.CommandContext(ctx, program, append([]string{"run", "--config", config}, args...)...)
 	cmd.Env = append(os.Environ(), "XDG_DATA_HOME="+dir, "XDG_CONFIG_HOME="+dir)
 	cmd.Stdout, cmd.Stderr = log, log

@@ -1,3 +1,3 @@
-// Package server starts the servers that are measured, each a process of its own, and reads what the kernel says of them:
-// memory, CPU time, open files. It needs Linux.
+// Package server starts the measured servers, each as a process, and reads their memory, CPU time
+// and open files from the kernel. It needs Linux.
 package server

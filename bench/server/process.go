@@ -20,19 +20,19 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// Process is a server under measurement: a process of its own, which ends with this one.
+// Process is a measured server. It is a process, which ends with this one.
 type Process struct {
 	Address string // HOST:PORT
-	Host    string // what requests are for
+	Host    string // host of requests
 	Admin   string // the URL of Caddy's admin endpoint; "" for others
 
-	collect string // a GET that collects garbage
+	collect string // a GET that makes the server collect garbage
 	cmd     *exec.Cmd
-	in      io.Closer // the process ends when this does, if it is not nil
+	in      io.Closer // closed to end the process; nil if a signal ends it
 }
 
-// Start starts a server that says where it listens: a line with its address and that of its control, where GET /gc
-// collects garbage. It has to end when its standard input does.
+// Start starts a server that writes a line with its address and that of its control, where GET /gc
+// collects garbage. The server must end when its standard input ends.
 func Start(ctx context.Context, command string, args ...string) (_ *Process, err error) {
 	cmd := exec.CommandContext(ctx, command, args...)
 	cmd.Stderr = os.Stderr
@@ -73,7 +73,7 @@ func (p *Process) Stop() error {
 	return nil
 }
 
-// Await returns when the server lets connections in.
+// Await returns when the server accepts connections.
 func (p *Process) Await(ctx context.Context) error {
 	for {
 		c, err := net.Dial("tcp", p.Address)
@@ -88,7 +88,8 @@ func (p *Process) Await(ctx context.Context) error {
 	}
 }
 
-// Collect has the server collect its garbage, twice: what the first finds dead in pools goes with the second.
+// Collect makes the server collect garbage twice: the second collection frees what the first found
+// dead in pools.
 func (p *Process) Collect(ctx context.Context) error {
 	for range 2 {
 		if _, err := get(ctx, p.collect); err != nil {
@@ -98,7 +99,8 @@ func (p *Process) Collect(ctx context.Context) error {
 	return nil
 }
 
-// SettledRSS waits until the memory that a runtime gives back in the background is given back.
+// SettledRSS waits until the runtime has returned free memory in the background, and returns the
+// resident memory.
 func (p *Process) SettledRSS(ctx context.Context) (int, error) {
 	const still = 2 * time.Second
 	least, err := p.RSS()
@@ -117,7 +119,7 @@ func (p *Process) SettledRSS(ctx context.Context) (int, error) {
 	return least, err
 }
 
-// RSS returns the resident memory of the process that is its own, in bytes: not the files of its program.
+// RSS returns the resident memory of the process in bytes, without the files of its program.
 func (p *Process) RSS() (int, error) {
 	status, err := os.ReadFile(fmt.Sprintf("/proc/%d/status", p.cmd.Process.Pid))
 	if err != nil {
@@ -132,8 +134,8 @@ func (p *Process) RSS() (int, error) {
 	return 0, errors.New("no RssAnon in /proc: this needs Linux 4.5 or later")
 }
 
-// CPU returns the user and system time of the process. The clock of a process has nanoseconds, /proc/PID/stat only ticks
-// of 10 ms.
+// CPU returns the user and system time of the process. A process's clock has nanoseconds;
+// /proc/PID/stat has only ticks of 10 ms.
 func (p *Process) CPU() (time.Duration, error) {
 	var t unix.Timespec
 	if err := unix.ClockGettime(cpuClock(p.cmd.Process.Pid), &t); err != nil {
@@ -142,11 +144,12 @@ func (p *Process) CPU() (time.Duration, error) {
 	return time.Duration(t.Nano()), nil
 }
 
-// cpuClock returns the CPU clock of a process (clock_getcpuclockid(3); CPUCLOCK_SCHED in posix-timers_types.h).
+// cpuClock returns the CPU clock of a process (clock_getcpuclockid(3); CPUCLOCK_SCHED in
+// posix-timers_types.h).
 func cpuClock(pid int) int32 { return ^int32(pid)<<3 | 2 } //nolint:gosec // a process ID has 22 bits
 
-// SettledHeap returns the bytes of live objects on the heap of a Caddy, once they no longer become fewer: parts of an
-// old configuration go in the background.
+// SettledHeap returns the bytes of live objects on the heap of a Caddy. It waits until they no
+// longer decrease, because parts of an old configuration are freed in the background.
 func (p *Process) SettledHeap(ctx context.Context) (int, error) {
 	const still = 4 // collections
 	least := math.MaxInt
@@ -179,8 +182,8 @@ func (p *Process) heap(ctx context.Context) (int, error) {
 	return 0, errors.New("no HeapAlloc in /debug/pprof/heap?debug=1")
 }
 
-// AwaitConfig returns when Caddy has started its configuration. The admin endpoint opens before that, and answers
-// questions about the configuration afterwards.
+// AwaitConfig returns when Caddy has started its configuration. The admin endpoint opens before
+// that, and answers requests for the configuration after it.
 func (p *Process) AwaitConfig(ctx context.Context) error {
 	for {
 		_, err := get(ctx, p.Admin+"/config/admin")
@@ -228,14 +231,14 @@ func do(r *http.Request) ([]byte, error) {
 	return body, err
 }
 
-// Descriptors returns how many files and sockets the process has open.
+// Descriptors returns the number of open files and sockets of the process.
 func (p *Process) Descriptors() (int, error) {
 	entries, err := os.ReadDir(fmt.Sprintf("/proc/%d/fd", p.cmd.Process.Pid))
 	return len(entries), err
 }
 
-// AwaitDescriptors waits until the process has not many more files open than it had: a few may be connections of the runtime or
-// kept for the next request.
+// AwaitDescriptors waits until the process has hardly more than most files open. A few may be
+// connections of the runtime, or kept for the next request.
 func (p *Process) AwaitDescriptors(ctx context.Context, most int) error {
 	const few = 8
 	for {

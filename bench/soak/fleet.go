@@ -16,7 +16,7 @@ import (
 	"github.com/rollcall-gateway/rollcall/internal/loopback"
 )
 
-// startPods starts as many pods as there are, which make a cluster if there are several.
+// startPods starts n pods, as a cluster if there are several.
 func (o *options) startPods(ctx context.Context, dir string, n int) (pods []*server.Process, err error) {
 	routes := make([]string, n)
 	for i := range routes {
@@ -52,7 +52,8 @@ type crew struct {
 	out *bufio.Reader
 }
 
-// startCrews starts a worker for each pod, with a share of the sockets each, and returns when all are connected.
+// startCrews starts a worker for each pod, each with its share of the sockets, and returns when all
+// are connected.
 func (o *options) startCrews(ctx context.Context, pods []*server.Process, shares []int) (crews []*crew, err error) {
 	self, err := os.Executable()
 	if err != nil {
@@ -110,7 +111,7 @@ func (c *crew) hear() (answer, error) {
 	return a, json.Unmarshal(line, &a)
 }
 
-// dismiss ends the workers, and so closes their connections.
+// dismiss ends the workers, which closes their connections.
 func dismiss(crews []*crew) error {
 	var errs []error
 	for _, c := range crews {

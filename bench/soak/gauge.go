@@ -14,10 +14,10 @@ import (
 	"github.com/rollcall-gateway/rollcall/bench/server"
 )
 
-// gauge is what the pods take, all together.
+// gauge holds the resources that all pods use together.
 type gauge struct {
-	rss         int // bytes, as it stands
-	held        int // bytes, after a collection of garbage
+	rss         int // bytes, as they are
+	held        int // bytes, after a garbage collection
 	goroutines  int
 	descriptors int
 }
@@ -56,7 +56,8 @@ func read(ctx context.Context, pods []*server.Process) (g gauge, err error) {
 	return g, nil
 }
 
-// countGoroutines asks Caddy's admin endpoint. The request's own are counted too, each time.
+// countGoroutines asks Caddy's admin endpoint. The goroutines of the request itself are always
+// included.
 func countGoroutines(ctx context.Context, p *server.Process) (int, error) {
 	body, err := request(ctx, http.MethodGet, p.Admin+"/debug/pprof/goroutine?debug=1", "")
 	if err != nil {
@@ -69,8 +70,9 @@ func countGoroutines(ctx context.Context, p *server.Process) (int, error) {
 	return n, nil
 }
 
-// atLeast reads the gauge until it has not fallen for a while, and returns the least that it showed: a few goroutines come
-// and go by themselves, and those of a channel in a cluster stay some seconds.
+// atLeast reads the gauge until it has not fallen for some time, and returns the lowest values. A
+// few goroutines come and go by themselves, and those of a channel in a cluster stay for some
+// seconds.
 func atLeast(ctx context.Context, pods []*server.Process) (gauge, error) {
 	const still = 5 * time.Second
 	least, err := read(ctx, pods)
@@ -91,7 +93,8 @@ func atLeast(ctx context.Context, pods []*server.Process) (gauge, error) {
 	return least, err
 }
 
-// backTo waits until there are no more goroutines and descriptors than before, and returns what there is.
+// backTo waits until there are no more goroutines and descriptors than before, and returns the
+// gauge.
 func backTo(ctx context.Context, pods []*server.Process, before gauge) (gauge, error) {
 	ctx, cancel := context.WithTimeout(ctx, settleWithin)
 	defer cancel()
@@ -109,8 +112,8 @@ func backTo(ctx context.Context, pods []*server.Process, before gauge) (gauge, e
 	}
 }
 
-// flat says whether memory has grown: what was held in the last third of the minutes, beside what was in the first. The
-// first minute does not count, for what is cached is made in it.
+// flat returns an error if memory has grown: it compares the last third of the minutes with the
+// first. It skips the first minute, which fills caches.
 func flat(held []int) error {
 	const fewest, most = 6, 1.08
 	if len(held) < fewest {
@@ -126,7 +129,7 @@ func flat(held []int) error {
 	return nil
 }
 
-// request makes a request on a connection of its own, so that none is left when descriptors are counted.
+// request makes a request on its own connection, so that none is left when descriptors are counted.
 func request(ctx context.Context, method, url, body string) ([]byte, error) {
 	r, err := http.NewRequestWithContext(ctx, method, url, strings.NewReader(body))
 	if err != nil {

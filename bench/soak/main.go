@@ -13,20 +13,20 @@ import (
 	"github.com/rollcall-gateway/rollcall/bench/load"
 )
 
-// options are what a run is asked for.
+// options are the options of a run.
 type options struct {
 	caddy    string
 	sockets  int
 	minutes  int
-	minute   time.Duration // how long a minute is
-	churn    int           // percent of the connections that are replaced in a minute
-	messages int           // a second, of all workers together
-	limit    int           // connections of a process
+	minute   time.Duration // duration of a minute
+	churn    int           // percentage of connections replaced per minute
+	messages int           // per second, of all workers together
+	limit    int           // connections per process
 
-	// What a worker is told.
+	// For a worker only.
 	worker  int // its number
 	address string
-	share   int // of the sockets
+	share   int // number of sockets
 	workers int
 }
 
@@ -69,7 +69,8 @@ func (o *options) main() error {
 	if o.limit == 0 || o.limit > most {
 		o.limit = most
 	}
-	// Besides its minutes, a run may take this long to open and close, and each minute as long to be compared.
+	// In addition to its minutes, a run may take this long to open and close, and each minute as
+	// long to compare.
 	const patience = 5 * time.Minute
 	ctx, cancel := context.WithTimeout(ctx, patience+time.Duration(o.minutes)*(o.minute+compareWithin+settleWithin))
 	defer cancel()

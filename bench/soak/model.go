@@ -53,7 +53,7 @@ func (s *state) listeners() map[string]int {
 	return n
 }
 
-// newModel adds up the reports of all workers, one for each pod.
+// newModel combines the reports of all workers, one per pod.
 func newModel(states []state) *model.Model {
 	pods := make([]model.Pod, len(states))
 	for i := range states {
@@ -68,7 +68,7 @@ func newModel(states []state) *model.Model {
 	return m
 }
 
-// compareUsers returns an error unless the body is the answer of /message/users of the pod.
+// compareUsers returns an error unless body is the pod's answer to /message/users.
 func compareUsers(body []byte, m *model.Model, pod model.Pod) error {
 	got, err := model.ParseUsers(body)
 	if err != nil {
@@ -83,7 +83,7 @@ func compareUsers(body []byte, m *model.Model, pod model.Pod) error {
 // withUsers is the request to /message/allusers.
 var withUsers = model.Shape{Include: true}
 
-// compareAllUsers returns an error unless the body is the answer of /message/allusers with users.
+// compareAllUsers returns an error unless body is the answer to /message/allusers with users.
 func compareAllUsers(body []byte, m *model.Model) error {
 	got, err := model.ParseAllUsers(body, withUsers)
 	if err != nil {

@@ -13,13 +13,14 @@ import (
 	"github.com/rollcall-gateway/rollcall/internal/model"
 )
 
-// How long things may take on a busy machine: until the last command is answered, until pods have noticed who has gone.
+// Time limits on a busy machine: for the answer to the last command, and until pods have noticed
+// who left.
 const (
 	settleWithin  = time.Minute
 	compareWithin = 30 * time.Second
 )
 
-// run is a whole soak.
+// run runs a whole soak.
 func (o *options) run(ctx context.Context) (err error) {
 	dir, err := os.MkdirTemp("", "rollcall-soak")
 	if err != nil {
@@ -60,7 +61,8 @@ func (o *options) run(ctx context.Context) (err error) {
 	return nil
 }
 
-// warm has some connections come and go, since what the first ones leave behind is no leak, and returns what is left.
+// warm opens and closes some connections, because what the first ones leave behind is not a leak.
+// It returns the gauge after that.
 func (o *options) warm(ctx context.Context, pods []*server.Process) (gauge, error) {
 	const some = 200
 	shares := make([]int, len(pods))
@@ -77,7 +79,7 @@ func (o *options) warm(ctx context.Context, pods []*server.Process) (gauge, erro
 	return atLeast(ctx, pods)
 }
 
-// soak is the minutes.
+// soak runs the minutes.
 func (o *options) soak(ctx context.Context, pods []*server.Process, crews []*crew) error {
 	var held []int
 	for minute := 1; minute <= o.minutes; minute++ {
@@ -113,7 +115,7 @@ func (o *options) soak(ctx context.Context, pods []*server.Process, crews []*cre
 	return flat(held)
 }
 
-// summary says what was compared.
+// summary describes what was compared.
 func summary(states []state) string {
 	var connections, messages int
 	channels := make(map[string]bool)
@@ -127,7 +129,8 @@ func summary(states []state) string {
 	return fmt.Sprintf("%d connections, %d channels and %d messages as they should be", connections, len(channels), messages)
 }
 
-// compare holds the answers of all pods to the states of their workers. A pod may need a moment to notice who has gone.
+// compare compares the answers of all pods with the states of their workers. A pod may need a
+// moment to notice that a connection has closed.
 func compare(ctx context.Context, pods []*server.Process, states []state) error {
 	ctx, cancel := context.WithTimeout(ctx, compareWithin)
 	defer cancel()
@@ -163,8 +166,8 @@ func compareOnce(ctx context.Context, pods []*server.Process, m *model.Model) er
 	return nil
 }
 
-// deliver has each worker send some messages while nobody comes or goes: everyone who listens on any pod has to get each
-// of them, and nobody twice.
+// deliver makes each worker send some messages while no connection opens or closes. Every listener
+// on any pod must receive each message exactly once.
 func deliver(ctx context.Context, crews []*crew, states []state) error {
 	base, err := quiet(ctx, crews)
 	if err != nil {
@@ -198,7 +201,8 @@ func deliver(ctx context.Context, crews []*crew, states []state) error {
 	return nil
 }
 
-// quiet returns how many messages the connections of each worker got, once no more come.
+// quiet waits until no more messages arrive, and returns the number that each worker's connections
+// received.
 func quiet(ctx context.Context, crews []*crew) ([]int, error) {
 	const still = time.Second
 	last := make([]int, len(crews))

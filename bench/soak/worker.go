@@ -17,39 +17,39 @@ import (
 	"github.com/rollcall-gateway/rollcall/internal/model"
 )
 
-// The commands of a worker, a line each. It answers each with a line of JSON, and ends when there are no more.
+// Commands of a worker, one per line. It answers each with a line of JSON, and ends with its input.
 const (
 	commandRun   = "run"   // replace connections and send messages
-	commandStop  = "stop"  // no longer; the answer is the state once all is quiet
+	commandStop  = "stop"  // stop that; the answer is the state after everything has settled
 	commandSend  = "send"  // send a few messages; the answer is their channels
-	commandCount = "count" // the answer is how many messages came so far
+	commandCount = "count" // the answer is the number of messages received so far
 )
 
-// socket is a connection and what it is in the model.
+// socket is a connection with its state in the model.
 type socket struct {
 	conn     *load.Conn
-	id       string      // from its welcome
-	user     *model.User // nil is anonymous
+	id       string      // from its welcome frame
+	user     *model.User // nil for an anonymous one
 	channels []string
-	asked    int // commands that are not answered
+	asked    int // unanswered commands
 }
 
-// worker is the process with the connections to one pod.
+// worker is a process with the connections to one pod.
 type worker struct {
 	*options
 	loop   *load.Loop
 	random *rand.Rand
 	live   []*socket
 	byConn map[*load.Conn]*socket
-	asked  int   // of all sockets
+	asked  int   // unanswered commands of all sockets
 	failed error // the first error frame
 
 	running        bool
-	since          time.Time // when it began to run
-	replaced, sent int       // since then
+	since          time.Time // start of the current run
+	replaced, sent int       // in the current run
 }
 
-// work is the whole of a worker.
+// work runs a worker.
 func work(ctx context.Context, o *options) error {
 	l, err := load.NewLoop()
 	if err != nil {
@@ -114,7 +114,7 @@ func (w *worker) serve(ctx context.Context, commands <-chan string) error {
 	}
 }
 
-// answer is what a worker answers; the rest is empty.
+// answer is the answer of a worker; fields that do not apply are empty.
 type answer struct {
 	State    *state   `json:",omitempty"`
 	Channels []string `json:",omitempty"`
@@ -155,7 +155,7 @@ func (w *worker) poll(ctx context.Context) error {
 	return errors.Join(w.loop.Poll(ctx, 5*time.Millisecond), w.failed)
 }
 
-// heard takes what a socket is sent.
+// heard handles a frame that a socket received.
 func (w *worker) heard(c *load.Conn, payload []byte) {
 	s := w.byConn[c]
 	kind, rest, _ := strings.Cut(strings.TrimPrefix(string(payload[:min(len(payload), 100)]), `{"type":"`), `"`)
@@ -164,7 +164,7 @@ func (w *worker) heard(c *load.Conn, payload []byte) {
 		_, rest, _ = strings.Cut(rest, `"connection":"`)
 		s.id, _, _ = strings.Cut(rest, `"`)
 	case "joined", "left", "sent":
-		if c.Ready() { // those before are steps of the plan
+		if c.Ready() { // frames before are steps of the plan
 			s.asked--
 			w.asked--
 		}
@@ -175,7 +175,8 @@ func (w *worker) heard(c *load.Conn, payload []byte) {
 	}
 }
 
-// move does what is due by now: one connection goes for each that comes, and for each one goes from one channel to another.
+// move makes the changes that are due: for each connection that opens, one closes, and one moves
+// from one channel to another.
 func (w *worker) move() error {
 	seconds := time.Since(w.since).Seconds()
 	for due := int(seconds / w.minute.Seconds() * float64(len(w.live)*w.churn) / 100); w.replaced < due; w.replaced++ {
@@ -228,7 +229,7 @@ func (w *worker) open() error {
 	return nil
 }
 
-// closeOne closes a connection, with a word or without.
+// closeOne closes a connection, with or without a close frame.
 func (w *worker) closeOne() {
 	i := w.random.IntN(len(w.live))
 	s, last := w.live[i], len(w.live)-1
@@ -243,7 +244,7 @@ func (w *worker) closeOne() {
 	}
 }
 
-// change has a socket leave its last channel and join another of the same kind.
+// change makes a socket leave its last channel and join another of the same kind.
 func (w *worker) change() {
 	s := w.any()
 	if s == nil {
@@ -258,12 +259,13 @@ func (w *worker) change() {
 	}
 	s.join(joined)
 	w.ask(s, fmt.Sprintf(`{"type":"leave","channel":%q}`, left))
-	if len(s.channels) > last { // else it listens to it already
+	if len(s.channels) > last { // otherwise it listens to that channel already
 		w.ask(s, fmt.Sprintf(`{"type":"join","channel":%q}`, joined))
 	}
 }
 
-// say has a socket send a message to a channel of its own, and returns the channel; "" when there is none.
+// say makes a socket send a message to one of its channels, and returns the channel; "" if there is
+// none.
 func (w *worker) say() string {
 	s := w.any()
 	if s == nil || len(s.channels) == 0 {
@@ -274,7 +276,7 @@ func (w *worker) say() string {
 	return channel
 }
 
-// any returns a socket that is ready; nil when it finds none.
+// any returns a ready socket, or nil if it finds none.
 func (w *worker) any() *socket {
 	const tries = 100
 	for range tries {
@@ -291,14 +293,14 @@ func (w *worker) ask(s *socket, frame string) {
 	s.conn.Send(frame)
 }
 
-// join notes a channel, unless the socket has it.
+// join records a channel, unless the socket is already in it.
 func (s *socket) join(channel string) {
 	if !slices.Contains(s.channels, channel) {
 		s.channels = append(s.channels, channel)
 	}
 }
 
-// Rooms have about 50 users on all pods, and lobbies about 500 connections.
+// A room has about 50 users on all pods, and a lobby about 500 connections.
 func (w *worker) room() string {
 	return fmt.Sprintf("room-%d", w.random.IntN(w.sockets/40+1))
 }

@@ -1,4 +1,4 @@
-// The work of the C guests, whoever the host is.
+// The work of the C guests, for any host.
 #include <stdint.h>
 
 static inline int starts(const uint8_t *text, uint32_t size, const char *prefix) {
@@ -11,7 +11,8 @@ static inline int starts(const uint8_t *text, uint32_t size, const char *prefix)
 	return 1;
 }
 
-// rule decides about a channel: lobbies are anonymous, what the staff talk about is hidden, no opinion on others.
+// rule decides about a channel: lobbies are anonymous, staff rooms are hidden, no opinion on
+// others.
 static inline uint32_t rule(const uint8_t *channel, uint32_t size) {
 	if (starts(channel, size, "lobby-")) {
 		return 2;
@@ -22,7 +23,7 @@ static inline uint32_t rule(const uint8_t *channel, uint32_t size) {
 	return 0;
 }
 
-// string_end returns where the JSON string that starts at the quote ends: after its closing quote.
+// string_end returns the end of the JSON string that starts at the quote, after its closing quote.
 static inline uint32_t string_end(const uint8_t *json, uint32_t size, uint32_t at) {
 	for (at++; at < size && json[at] != '"'; at++) {
 		if (json[at] == '\\') {
@@ -32,8 +33,8 @@ static inline uint32_t string_end(const uint8_t *json, uint32_t size, uint32_t a
 	return at + 1 < size ? at + 1 : size;
 }
 
-// mask copies a JSON text and hides all of an "email" but its first letter and its domain. It needs room for
-// 1 + size * 2 bytes and returns how many it wrote.
+// mask copies a JSON text and hides each "email" except for its first letter and its domain. It
+// needs room for 1 + size * 2 bytes and returns the number of bytes written.
 static uint32_t mask(const uint8_t *json, uint32_t size, uint8_t *to) {
 	uint32_t at = 0, out = 0;
 	int email = 0;

@@ -1,4 +1,5 @@
-// A plugin for Extism that does what the other C guests do. It declares by hand what it needs of its host.
+// A plugin for Extism that does the same as the other C guests. It declares the functions of its
+// host by hand.
 #include "../rules.h"
 
 #define HOST(NAME) __attribute__((import_module("extism:host/env"), import_name(NAME))) extern
@@ -16,7 +17,8 @@ HOST("output_set") void output_set(uint64_t at, uint64_t size);
 static uint8_t input[256 << 10];
 static uint8_t output[(512 << 10) + 1];
 
-// read_input copies the input in pieces of 8 bytes, the largest that the interface has. It returns the length.
+// read_input copies the input in pieces of 8 bytes, the largest that the interface has. It returns
+// the length.
 static uint32_t read_input(void) {
 	uint64_t size = input_length(), at = 0;
 	if (size > sizeof input) {
@@ -31,7 +33,7 @@ static uint32_t read_input(void) {
 	return (uint32_t)size;
 }
 
-// write_output hands bytes to the host in the same way.
+// write_output passes bytes to the host in the same way.
 static void write_output(const uint8_t *from, uint32_t size) {
 	uint64_t to = host_alloc(size), at = 0;
 	for (; at + 8 <= size; at += 8) {
@@ -43,7 +45,8 @@ static void write_output(const uint8_t *from, uint32_t size) {
 	output_set(to, size);
 }
 
-// The input is a request of the Rollcall contract: lengths of host and channel at 4 and 6, the host at 16.
+// The input is a request of the Rollcall contract: lengths of host and channel at 4 and 6, the host
+// at 16.
 EXPORT("classify") int32_t classify(void) {
 	if (read_input() < 16) {
 		return 1;

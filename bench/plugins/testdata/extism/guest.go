@@ -1,5 +1,5 @@
-// Command guest is a plugin for Extism that does what the other Go guest does. It declares by hand what it needs of its
-// host.
+// Command guest is a plugin for Extism that does the same as the other Go guest. It declares the
+// functions of its host by hand.
 package main
 
 import (
@@ -43,7 +43,8 @@ func input() []byte {
 	return buffer[:size]
 }
 
-// The input is a request of the Rollcall contract: lengths of host and channel at 4 and 6, the host at 16.
+// The input is a request of the Rollcall contract: lengths of host and channel at 4 and 6, the host
+// at 16.
 //
 //go:wasmexport classify
 func classify() int32 {
