@@ -1,8 +1,9 @@
 package browser
 
 import (
-	"bytes"
 	"context"
+	"errors"
+	"fmt"
 	"io"
 	"net"
 	"net/http"
@@ -10,11 +11,11 @@ import (
 	"os/exec"
 	"path/filepath"
 	"strings"
-	"syscall"
 	"testing"
 	"time"
 
 	"github.com/rollcall-gateway/rollcall/internal/loopback"
+	"github.com/rollcall-gateway/rollcall/test/internal/process"
 )
 
 // demo is a Caddy that serves the demo of the repository's Caddyfile on ports of its own.
@@ -57,28 +58,18 @@ func startDemo(t *testing.T, tls bool) demo {
 	if err := os.WriteFile(file, []byte(d.config), 0o600); err != nil {
 		t.Fatal(err)
 	}
-	var log bytes.Buffer
 	cmd := exec.Command(binary, "run", "--config", file, "--adapter", "caddyfile")
 	cmd.Dir = root
-	cmd.Env = append(os.Environ(), "XDG_DATA_HOME="+dir, "XDG_CONFIG_HOME="+dir)
-	cmd.Stderr = &log
-	if err := cmd.Start(); err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() {
-		_ = cmd.Process.Signal(syscall.SIGTERM)
-		_ = cmd.Wait()
-		if t.Failed() {
-			t.Logf("Caddy said:\n%s", log.String())
-		}
-	})
-	eventually(t, "Caddy to come up", func() bool {
+	cmd.Env = append(os.Environ(), process.Home(dir)...)
+	process.Start(t, cmd, func() error {
 		resp, err := http.Get("http://" + d.admin + "/rollcall/health")
 		if err != nil {
-			return false
+			return err
 		}
-		defer resp.Body.Close()
-		return resp.StatusCode == http.StatusOK
+		if resp.StatusCode != http.StatusOK {
+			err = fmt.Errorf("status %s", resp.Status)
+		}
+		return errors.Join(err, resp.Body.Close())
 	})
 	return d
 }
@@ -105,14 +96,5 @@ func (d demo) reload(t *testing.T, old, replacement string) {
 	defer resp.Body.Close()
 	if body, _ := io.ReadAll(resp.Body); resp.StatusCode != http.StatusOK {
 		t.Fatalf("reloading: %s: %s", resp.Status, body)
-	}
-}
-
-func eventually(t *testing.T, what string, ok func() bool) {
-	t.Helper()
-	for deadline := time.Now().Add(20 * time.Second); !ok(); time.Sleep(50 * time.Millisecond) {
-		if time.Now().After(deadline) {
-			t.Fatalf("waited 20 s for %s", what)
-		}
 	}
 }

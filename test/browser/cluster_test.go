@@ -14,7 +14,8 @@ import (
 	"github.com/chromedp/chromedp"
 
 	"github.com/rollcall-gateway/rollcall/internal/loopback"
-	"github.com/rollcall-gateway/rollcall/test/internal/output"
+	"github.com/rollcall-gateway/rollcall/internal/testkit"
+	"github.com/rollcall-gateway/rollcall/test/internal/process"
 )
 
 // deployment is the three pods of examples/cluster.
@@ -42,7 +43,7 @@ func startCluster(t *testing.T) *deployment {
 	state := t.TempDir()
 	d.env = append(os.Environ(), "ROLLCALL_CLUSTER_STATE="+state, "ROLLCALL_CLUSTER_PORTS="+strings.Join(ports, " "))
 
-	said := new(output.Buffer)
+	said := new(process.Buffer)
 	cmd := d.command()
 	cmd.Stdout, cmd.Stderr = said, said
 	if err := cmd.Start(); err != nil {
@@ -79,7 +80,7 @@ func startCluster(t *testing.T) *deployment {
 			}
 		}
 	})
-	eventually(t, "three pods", func() bool {
+	testkit.Eventually(t, "three pods", func() bool {
 		select {
 		case err := <-ended:
 			t.Fatalf("the script ended: %v\n%s", err, said)
@@ -100,7 +101,7 @@ func (d *deployment) command(args ...string) *exec.Cmd {
 func (d *deployment) run(t *testing.T, args ...string) {
 	t.Helper()
 	cmd := d.command(args...)
-	var out output.Buffer // no pipe: a pod that is started would hold it open
+	var out process.Buffer // no pipe: a pod that is started would hold it open
 	cmd.Stdout, cmd.Stderr = &out, &out
 	cmd.WaitDelay = 10 * time.Second
 	if err := cmd.Run(); err != nil {

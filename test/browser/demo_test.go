@@ -12,6 +12,8 @@ import (
 	"time"
 
 	"github.com/chromedp/chromedp"
+
+	"github.com/rollcall-gateway/rollcall/internal/testkit"
 )
 
 // newBrowser starts Chromium; tabs are made of the context it returns.
@@ -91,7 +93,7 @@ func get[T any](p page, action chromedp.Action[T]) T {
 // waitFor polls an expression until it is true. An exception counts as false: elements come and go.
 func (p page) waitFor(what, expression string) {
 	p.t.Helper()
-	eventually(p.t, what, func() bool {
+	testkit.Eventually(p.t, what, func() bool {
 		return get(p, chromedp.Evaluate[bool](`(() => { try { return !!(`+expression+`) } catch { return false } })()`))
 	})
 }
@@ -189,7 +191,7 @@ func checkAnswers(t *testing.T, p page) {
 	type user struct{ ID, Email string }
 	var sales []user
 	var total map[string]struct{ Authenticated, Anonymous int }
-	eventually(t, "the answers to be up to date", func() bool {
+	testkit.Eventually(t, "the answers to be up to date", func() bool {
 		var users map[string]json.RawMessage
 		if json.Unmarshal([]byte(p.text("users-answer")), &users) != nil ||
 			json.Unmarshal([]byte(p.text("allusers-answer")), &total) != nil {

@@ -13,7 +13,7 @@ import (
 	"testing"
 	"time"
 
-	"github.com/rollcall-gateway/rollcall/test/internal/output"
+	"github.com/rollcall-gateway/rollcall/test/internal/process"
 )
 
 // backendExample returns the request that docs/backend.md shows, its head and its body.
@@ -95,7 +95,7 @@ func TestBackendExampleTakesWhatIsSigned(t *testing.T) {
 }
 
 // runGoExample builds and runs the program of a page, at another address than the one that it has.
-func runGoExample(t *testing.T, p page, address string) (url string, said *output.Buffer) {
+func runGoExample(t *testing.T, p page, address string) (url string, said *process.Buffer) {
 	t.Helper()
 	dir, own := t.TempDir(), freeAddr(t)
 	for _, b := range p.blocks {
@@ -114,26 +114,8 @@ func runGoExample(t *testing.T, p page, address string) (url string, said *outpu
 	if out, err := exec.Command("go", "build", "-o", program, filepath.Join(dir, "main.go")).CombinedOutput(); err != nil {
 		t.Fatalf("%s: %v\n%s", p.name, err, out)
 	}
-	said = new(output.Buffer)
 	cmd := exec.Command(program)
 	cmd.Env = append(os.Environ(), "ROLLCALL_BACKEND_SECRET="+backendSecret)
-	cmd.Stdout, cmd.Stderr = said, said
-	if err := cmd.Start(); err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() {
-		_ = cmd.Process.Kill()
-		_ = cmd.Wait()
-	})
 	url = "http://" + own
-	for deadline := time.Now().Add(patience); ; time.Sleep(10 * time.Millisecond) {
-		resp, err := http.Get(url)
-		if err == nil {
-			_ = resp.Body.Close()
-			return url, said
-		}
-		if time.Now().After(deadline) {
-			t.Fatalf("the program does not answer: %v\n%s", err, said)
-		}
-	}
+	return url, process.Start(t, cmd, func() error { return responds(url) })
 }

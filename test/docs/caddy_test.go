@@ -1,7 +1,6 @@
 package docs
 
 import (
-	"bytes"
 	"fmt"
 	"net/http"
 	"os"
@@ -9,11 +8,10 @@ import (
 	"path/filepath"
 	"slices"
 	"strings"
-	"syscall"
 	"testing"
-	"time"
 
 	"github.com/rollcall-gateway/rollcall/internal/loopback"
+	"github.com/rollcall-gateway/rollcall/test/internal/process"
 )
 
 const (
@@ -37,37 +35,27 @@ func TestMain(m *testing.M) {
 
 // run finds the binary, or builds one, and runs the tests.
 func run(m *testing.M) (int, error) {
-	caddy = os.Getenv("ROLLCALL_CADDY")
-	if caddy == "" {
-		dir, err := os.MkdirTemp("", "rollcall-docs-")
-		if err != nil {
-			return 1, err
-		}
-		defer func() { _ = os.RemoveAll(dir) }()
-		caddy = filepath.Join(dir, "caddy")
-		out, err := exec.Command("go", "build", "-o", caddy, root+"/test/caddy").CombinedOutput()
-		if err != nil {
-			return 1, fmt.Errorf("building Caddy: %w\n%s", err, out)
-		}
+	var remove func()
+	var err error
+	if caddy, remove, err = process.Caddy(); err != nil {
+		return 1, err
 	}
-	if _, err := os.Stat(caddy); err != nil {
-		return 1, fmt.Errorf("ROLLCALL_CADDY names no binary, run `make build` or unset it: %w", err)
-	}
+	defer remove()
 	if filepath.Base(caddy) != "caddy" || !filepath.IsAbs(caddy) {
-		return 1, fmt.Errorf("ROLLCALL_CADDY=%s is no absolute path of a file named caddy, as the pages call it", caddy)
+		return 1, fmt.Errorf("ROLLCALL_CADDY=%s is not an absolute path of a file named caddy, as the pages call it", caddy)
 	}
 	return m.Run(), nil
 }
 
 // environment is what the documented commands and Caddy run with. Home is an empty folder.
 func environment(home, admin string) []string {
-	return []string{
+	return append(process.Home(home),
 		// The pages call the binary caddy.
-		"PATH=" + filepath.Dir(caddy) + string(os.PathListSeparator) + os.Getenv("PATH"), "HOME=" + home, "XDG_DATA_HOME=" + home, "XDG_CONFIG_HOME=" + home,
-		"CADDY_ADMIN=" + admin, "ROLLCALL_API_KEY=" + apiKey, "ROLLCALL_JWT_SECRET=" + jwtSecret,
+		"PATH="+filepath.Dir(caddy)+string(os.PathListSeparator)+os.Getenv("PATH"),
+		"CADDY_ADMIN="+admin, "ROLLCALL_API_KEY="+apiKey, "ROLLCALL_JWT_SECRET="+jwtSecret,
 		"ROLLCALL_CLUSTER_SECRET=rollcall-docs-cluster-0123456789abcdef", "POD_NAME=web-1",
-		"ROLLCALL_BACKEND_SECRET=" + backendSecret, "PORTAL_API_KEY=" + apiKey, "SHOP_API_KEY=another-key",
-	}
+		"ROLLCALL_BACKEND_SECRET="+backendSecret, "PORTAL_API_KEY="+apiKey, "SHOP_API_KEY=another-key",
+	)
 }
 
 // server is a running Caddy.
@@ -86,42 +74,19 @@ func serve(t *testing.T, caddyfile, dir string) *server {
 	if dir == "" {
 		dir = s.home
 	}
-	var log bytes.Buffer
 	cmd := exec.Command(caddy, "run", "--config", file, "--adapter", "caddyfile")
-	cmd.Dir, cmd.Env, cmd.Stderr = dir, environment(s.home, s.admin), &log
-	if err := cmd.Start(); err != nil {
-		t.Fatal(err)
+	cmd.Dir, cmd.Env = dir, environment(s.home, s.admin)
+	process.Start(t, cmd, func() error { return responds("http://" + s.addr + "/message/users") })
+	return s
+}
+
+// responds returns an error unless the URL gets any response.
+func responds(url string) error {
+	resp, err := http.Get(url)
+	if err != nil {
+		return err
 	}
-	ended := make(chan struct{})
-	go func() { _ = cmd.Wait(); close(ended) }()
-	t.Cleanup(func() {
-		_ = cmd.Process.Signal(syscall.SIGTERM)
-		select {
-		case <-ended:
-		case <-time.After(20 * time.Second):
-			_ = cmd.Process.Kill()
-			<-ended
-			t.Error("Caddy did not stop")
-		}
-		if t.Failed() {
-			t.Logf("Caddy's log:\n%s", log.String())
-		}
-	})
-	for deadline := time.Now().Add(20 * time.Second); ; time.Sleep(20 * time.Millisecond) {
-		resp, err := http.Get("http://" + s.addr + "/message/users")
-		if err == nil {
-			_ = resp.Body.Close()
-			return s
-		}
-		select {
-		case <-ended:
-			t.Fatalf("Caddy ended:\n%s", log.String())
-		default:
-		}
-		if time.Now().After(deadline) {
-			t.Fatalf("Caddy does not answer: %v", err)
-		}
-	}
+	return resp.Body.Close()
 }
 
 // configure writes the Caddyfile of the server.

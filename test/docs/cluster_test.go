@@ -15,13 +15,12 @@ import (
 	"path/filepath"
 	"strconv"
 	"strings"
-	"syscall"
 	"testing"
 	"time"
 
 	natsserver "github.com/nats-io/nats-server/v2/server"
 
-	"github.com/rollcall-gateway/rollcall/test/internal/output"
+	"github.com/rollcall-gateway/rollcall/test/internal/process"
 )
 
 // deployment is the three pods of examples/cluster.
@@ -51,26 +50,7 @@ func (p page) deploy(t *testing.T, o order) *server {
 	s.addr, s.admin = s.pairs[1], s.pairs[7]
 	s.env = append(os.Environ(), "ROLLCALL_CADDY="+caddy, "ROLLCALL_CLUSTER_STATE="+s.home, "ROLLCALL_CLUSTER_PORTS="+strings.Join(ports, " "))
 
-	said := new(output.Buffer)
-	cmd := s.script()
-	cmd.Stdout, cmd.Stderr = said, said
-	if err := cmd.Start(); err != nil {
-		t.Fatal(err)
-	}
-	ended := make(chan struct{})
-	go func() { _ = cmd.Wait(); close(ended) }()
-	t.Cleanup(func() {
-		_ = cmd.Process.Signal(syscall.SIGTERM)
-		select {
-		case <-ended:
-		case <-time.After(40 * time.Second):
-			t.Error("the script of the example does not end")
-			_ = cmd.Process.Kill()
-		}
-		if t.Failed() {
-			t.Logf("the script said:\n%s", said)
-		}
-	})
+	process.Start(t, s.script(), func() error { return nil })
 	for _, pod := range deployed {
 		s.await(t, pod, func(header http.Header) bool { return header.Get("Rollcall-Complete") == "true" })
 	}

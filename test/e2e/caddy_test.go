@@ -17,7 +17,7 @@ import (
 	"time"
 
 	"github.com/rollcall-gateway/rollcall/internal/loopback"
-	"github.com/rollcall-gateway/rollcall/test/internal/output"
+	proc "github.com/rollcall-gateway/rollcall/test/internal/process"
 	"github.com/rollcall-gateway/rollcall/test/internal/ws"
 )
 
@@ -33,7 +33,7 @@ type process struct {
 	admin string  // URL
 	file  string  // the Caddyfile
 	port  int     // of the sites
-	log   *output.Buffer
+	log   *proc.Buffer
 	ended chan struct{} // closed when the process has ended
 	err   error         // of Wait, when ended is closed
 }
@@ -69,7 +69,7 @@ func start(t *testing.T, s setup) *process {
 	adminPort := freePort(t)
 	p := &process{
 		port: freePort(t), admin: fmt.Sprintf("http://127.0.0.1:%d", adminPort),
-		file: filepath.Join(dir, "Caddyfile"), log: new(output.Buffer), ended: make(chan struct{}),
+		file: filepath.Join(dir, "Caddyfile"), log: new(proc.Buffer), ended: make(chan struct{}),
 	}
 	p.site = ws.Site{
 		URL: fmt.Sprintf("http://127.0.0.1:%d", p.port), Host: fmt.Sprintf("portal.example.com:%d", p.port), Key: apiKey,
@@ -82,7 +82,7 @@ func start(t *testing.T, s setup) *process {
 	p.write(t, s)
 	args := slices.Concat(s.prefix, []string{caddyPath, "run", "--config", p.file})
 	p.cmd = exec.Command(args[0], args[1:]...)
-	p.cmd.Env = append(os.Environ(), "HOME="+dir, "XDG_DATA_HOME="+dir, "XDG_CONFIG_HOME="+dir)
+	p.cmd.Env = append(os.Environ(), proc.Home(dir)...)
 	p.cmd.Env = append(p.cmd.Env, s.env...)
 	p.cmd.Stdout, p.cmd.Stderr = p.log, p.log
 	if err := p.cmd.Start(); err != nil {
@@ -211,7 +211,7 @@ func caddyIn(t *testing.T, dir string, args ...string) (string, error) {
 	cmd := exec.Command(caddyPath, args...)
 	cmd.Dir = dir
 	data := t.TempDir()
-	cmd.Env = append(os.Environ(), "HOME="+data, "XDG_DATA_HOME="+data, "XDG_CONFIG_HOME="+data)
+	cmd.Env = append(os.Environ(), proc.Home(data)...)
 	out, err := cmd.CombinedOutput()
 	return string(out), err
 }

@@ -16,18 +16,18 @@ import (
 	"github.com/nats-io/nats.go"
 
 	"github.com/rollcall-gateway/rollcall/presence/cluster/message"
-	"github.com/rollcall-gateway/rollcall/test/internal/output"
+	proc "github.com/rollcall-gateway/rollcall/test/internal/process"
 	"github.com/rollcall-gateway/rollcall/test/internal/ws"
 )
 
 // natsServer is a NATS that is no pod.
 type natsServer struct {
 	*server.Server
-	log *output.Buffer
+	log *proc.Buffer
 }
 
 // natsLog takes what the server has to say.
-type natsLog struct{ to *output.Buffer }
+type natsLog struct{ to *proc.Buffer }
 
 func (l natsLog) write(format string, v ...any) { fmt.Fprintf(l.to, format+"\n", v...) }
 
@@ -49,7 +49,7 @@ func startNATS(t *testing.T, opts *server.Options) *natsServer {
 	if err != nil {
 		t.Fatal(err)
 	}
-	n := &natsServer{Server: s, log: new(output.Buffer)}
+	n := &natsServer{Server: s, log: new(proc.Buffer)}
 	s.SetLogger(natsLog{n.log}, true, false)
 	s.Start()
 	t.Cleanup(n.end)

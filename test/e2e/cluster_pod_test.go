@@ -20,7 +20,7 @@ import (
 	"github.com/golang-jwt/jwt/v5"
 
 	"github.com/rollcall-gateway/rollcall/test/internal/cluster"
-	"github.com/rollcall-gateway/rollcall/test/internal/output"
+	proc "github.com/rollcall-gateway/rollcall/test/internal/process"
 	"github.com/rollcall-gateway/rollcall/test/internal/ws"
 )
 
@@ -84,7 +84,7 @@ func newPod(t *testing.T, name cluster.Pod, options, clusterBlock string) *pod {
 		Pod: name, dir: dir,
 		process: &process{
 			port: podPort(t), admin: fmt.Sprintf("http://127.0.0.1:%d", podPort(t)),
-			file: filepath.Join(dir, "Caddyfile"), log: new(output.Buffer),
+			file: filepath.Join(dir, "Caddyfile"), log: new(proc.Buffer),
 		},
 		setup: setup{globals: globals(name, clusterBlock), options: options},
 	}
@@ -116,7 +116,7 @@ func (p *pod) run(t *testing.T) {
 	p.write(t, p.setup)
 	args := slices.Concat(p.setup.prefix, []string{caddyPath, "run", "--config", p.file})
 	cmd, ended := exec.Command(args[0], args[1:]...), make(chan struct{})
-	cmd.Env = append(os.Environ(), "HOME="+p.dir, "XDG_DATA_HOME="+p.dir, "XDG_CONFIG_HOME="+p.dir)
+	cmd.Env = append(os.Environ(), proc.Home(p.dir)...)
 	cmd.Stdout, cmd.Stderr = p.log, p.log
 	if err := cmd.Start(); err != nil {
 		t.Fatal(err)

@@ -3,11 +3,10 @@ package e2e
 import (
 	"fmt"
 	"os"
-	"os/exec"
-	"path/filepath"
 	"syscall"
 	"testing"
-	"time"
+
+	proc "github.com/rollcall-gateway/rollcall/test/internal/process"
 )
 
 // caddyPath is the binary under test.
@@ -25,23 +24,13 @@ func run(m *testing.M) int {
 		fmt.Fprintln(os.Stderr, err)
 		return 1
 	}
-	caddyPath = os.Getenv("ROLLCALL_CADDY")
-	if caddyPath == "" {
-		dir, err := os.MkdirTemp("", "rollcall-e2e-")
-		if err != nil {
-			fmt.Fprintln(os.Stderr, err)
-			return 1
-		}
-		defer os.RemoveAll(dir)
-		caddyPath = filepath.Join(dir, "caddy")
-		start := time.Now()
-		out, err := exec.Command("go", "build", "-o", caddyPath, "../caddy").CombinedOutput()
-		if err != nil {
-			fmt.Fprintf(os.Stderr, "building Caddy: %v\n%s", err, out)
-			return 1
-		}
-		fmt.Printf("built %s in %s\n", caddyPath, time.Since(start).Round(time.Second))
+	var remove func()
+	var err error
+	if caddyPath, remove, err = proc.Caddy(); err != nil {
+		fmt.Fprintln(os.Stderr, err)
+		return 1
 	}
+	defer remove()
 	return m.Run()
 }
 

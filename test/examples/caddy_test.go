@@ -7,14 +7,12 @@ import (
 	"os/exec"
 	"path/filepath"
 	"strings"
-	"syscall"
 	"testing"
-	"time"
 
 	"github.com/golang-jwt/jwt/v5"
 
 	"github.com/rollcall-gateway/rollcall/internal/loopback"
-	"github.com/rollcall-gateway/rollcall/test/internal/output"
+	"github.com/rollcall-gateway/rollcall/test/internal/process"
 	"github.com/rollcall-gateway/rollcall/test/internal/ws"
 )
 
@@ -28,7 +26,6 @@ const (
 // example is a Caddy that serves an example.
 type example struct {
 	address string // host and port
-	log     *output.Buffer
 }
 
 // start serves the Caddyfile of examples/NAME from its folder, on a free port, until the test ends. Pairs of old and new
@@ -40,7 +37,7 @@ func start(t *testing.T, name string, changes ...string) *example {
 	if err != nil {
 		t.Fatal(err)
 	}
-	e := &example{address: loopback.AddressFor(t), log: new(output.Buffer)}
+	e := &example{address: loopback.AddressFor(t)}
 	_, own, _ := net.SplitHostPort(e.address)
 	for _, old := range []string{"admin off", port} {
 		if !strings.Contains(string(text), old) {
@@ -68,39 +65,8 @@ func (e *example) run(t *testing.T, folder, home, file string) {
 	t.Helper()
 	cmd := exec.Command(caddyPath, "run", "--config", file)
 	cmd.Dir = folder
-	cmd.Env = append(os.Environ(), "HOME="+home, "XDG_DATA_HOME="+home, "XDG_CONFIG_HOME="+home)
-	cmd.Stdout, cmd.Stderr = e.log, e.log
-	if err := cmd.Start(); err != nil {
-		t.Fatal(err)
-	}
-	ended := make(chan struct{})
-	var failure error
-	go func() { // ends with the process, which the cleanup sees to
-		failure = cmd.Wait()
-		close(ended)
-	}()
-	t.Cleanup(func() {
-		_ = cmd.Process.Signal(syscall.SIGTERM)
-		select {
-		case <-ended:
-		case <-time.After(ws.Patience):
-			t.Errorf("Caddy does not end")
-			_ = cmd.Process.Kill()
-			<-ended
-		}
-		if strings.Contains(e.log.String(), "panic") {
-			t.Error("Caddy's log tells of a panic")
-		}
-		if t.Failed() {
-			t.Logf("Caddy's log:\n%s", e.log)
-		}
-	})
-	ws.Poll(t, 3*ws.Patience, func() error {
-		select {
-		case <-ended:
-			t.Fatalf("Caddy has ended: %v", failure)
-		default:
-		}
+	cmd.Env = append(os.Environ(), process.Home(home)...)
+	process.Start(t, cmd, func() error {
 		conn, err := net.Dial("tcp", e.address)
 		if err != nil {
 			return err

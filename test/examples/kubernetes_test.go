@@ -14,7 +14,6 @@ import (
 	"time"
 
 	"github.com/rollcall-gateway/rollcall/internal/loopback"
-	"github.com/rollcall-gateway/rollcall/test/internal/output"
 	"github.com/rollcall-gateway/rollcall/test/internal/ws"
 )
 
@@ -407,7 +406,7 @@ func TestKubernetesPlaceholderSecretIsRefused(t *testing.T) {
 // The probes reach the health of the pod and nothing else of the admin API.
 func TestKubernetesProbe(t *testing.T) {
 	p := newPod(t, strings.Repeat("0123456789abcdef", 4))
-	e := &example{address: p.probe, log: new(output.Buffer)}
+	e := &example{address: p.probe}
 	for _, variable := range p.env[len(p.env)-3:] {
 		name, value, _ := strings.Cut(variable, "=")
 		t.Setenv(name, value)

@@ -3,9 +3,9 @@ package examples
 import (
 	"fmt"
 	"os"
-	"os/exec"
-	"path/filepath"
 	"testing"
+
+	"github.com/rollcall-gateway/rollcall/test/internal/process"
 )
 
 // caddyPath is the binary under test.
@@ -16,19 +16,12 @@ func TestMain(m *testing.M) {
 }
 
 func run(m *testing.M) int {
-	caddyPath = os.Getenv("ROLLCALL_CADDY")
-	if caddyPath == "" {
-		dir, err := os.MkdirTemp("", "rollcall-examples-")
-		if err != nil {
-			fmt.Fprintln(os.Stderr, err)
-			return 1
-		}
-		defer os.RemoveAll(dir)
-		caddyPath = filepath.Join(dir, "caddy")
-		if out, err := exec.Command("go", "build", "-o", caddyPath, "../caddy").CombinedOutput(); err != nil {
-			fmt.Fprintf(os.Stderr, "building Caddy: %v\n%s", err, out)
-			return 1
-		}
+	var remove func()
+	var err error
+	if caddyPath, remove, err = process.Caddy(); err != nil {
+		fmt.Fprintln(os.Stderr, err)
+		return 1
 	}
+	defer remove()
 	return m.Run()
 }

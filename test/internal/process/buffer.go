@@ -1,12 +1,11 @@
-// Package output keeps what a process prints, for tests.
-package output
+package process
 
 import (
 	"bytes"
 	"sync"
 )
 
-// Buffer is a bytes.Buffer for two goroutines: one writes while the other reads.
+// Buffer is a bytes.Buffer that one goroutine may write while another reads it.
 type Buffer struct {
 	mu sync.Mutex
 	b  bytes.Buffer
@@ -19,7 +18,7 @@ func (b *Buffer) Write(p []byte) (int, error) {
 	return b.b.Write(p)
 }
 
-// String returns all that was written.
+// String returns everything that was written.
 func (b *Buffer) String() string {
 	b.mu.Lock()
 	defer b.mu.Unlock()
