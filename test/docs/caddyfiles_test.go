@@ -52,7 +52,7 @@ func TestCaddyfiles(t *testing.T) {
 			}
 		}
 	}
-	if count < 5 {
+	if count < 28 {
 		t.Errorf("only %d Caddyfiles found", count)
 	}
 }

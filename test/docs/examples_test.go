@@ -55,7 +55,7 @@ func TestExamples(t *testing.T) {
 			}
 		})
 	}
-	if ran < 10 {
+	if ran < 36 {
 		t.Errorf("only %d examples were run", ran)
 	}
 }

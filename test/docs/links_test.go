@@ -41,7 +41,7 @@ func TestLinks(t *testing.T) {
 			}
 		}
 	}
-	if count < 20 {
+	if count < 150 {
 		t.Errorf("only %d links found", count)
 	}
 }
@@ -65,7 +65,7 @@ func TestCurlSendsJSON(t *testing.T) {
 			}
 		}
 	}
-	if count < 20 {
+	if count < 34 {
 		t.Errorf("only %d commands found", count)
 	}
 }

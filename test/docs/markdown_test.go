@@ -54,7 +54,7 @@ func pages(t *testing.T) []page {
 		}
 		names = append(names, found...)
 	}
-	if len(names) < 5 {
+	if len(names) < 20 {
 		t.Fatalf("only %d pages found: %v", len(names), names)
 	}
 	all := make([]page, 0, len(names))

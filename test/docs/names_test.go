@@ -264,7 +264,7 @@ func TestErrorTextsAreReal(t *testing.T) {
 	})
 	_, table, ok := strings.Cut(readPage(t, "docs/configuration.md").text, "\n## Errors\n")
 	rows := errorRow.FindAllStringSubmatch(table, -1)
-	if !ok || len(rows) < 10 {
+	if !ok || len(rows) < 30 {
 		t.Fatalf("only %d errors found", len(rows))
 	}
 	for _, row := range rows {

@@ -64,7 +64,7 @@ func TestPhrases(t *testing.T) {
 	for _, p := range pages(t) {
 		check(p.name, p.text)
 	}
-	if comments < 4000 {
+	if comments < 5500 {
 		t.Errorf("only %d comments found", comments)
 	}
 }
