@@ -18,17 +18,18 @@ import (
 	"github.com/rollcall-gateway/rollcall/test/internal/process"
 )
 
-// demo is a Caddy that serves the demo of the repository's Caddyfile on ports of its own.
+// demo is a Caddy that serves the demo of the repository's Caddyfile on its own ports.
 type demo struct {
 	url    string
 	admin  string
 	config string
 }
 
-// root is the repository.
+// root is the repository, relative to this folder.
 const root = "../.."
 
-// startDemo runs the binary in ROLLCALL_CADDY. With tls set, the site is https with a certificate of Caddy's own CA.
+// startDemo runs the binary in ROLLCALL_CADDY. If tls is set, the site is https, with a certificate
+// of Caddy's own CA.
 func startDemo(t *testing.T, tls bool) demo {
 	t.Helper()
 	binary := os.Getenv("ROLLCALL_CADDY")
@@ -74,7 +75,7 @@ func startDemo(t *testing.T, tls bool) demo {
 	return d
 }
 
-// reload gives Caddy its configuration again, with something replaced.
+// reload loads the configuration into Caddy again, with one replacement.
 func (d demo) reload(t *testing.T, old, replacement string) {
 	t.Helper()
 	config := strings.Replace(d.config, old, replacement, 1)

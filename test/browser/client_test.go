@@ -18,14 +18,15 @@ import (
 	"github.com/golang-jwt/jwt/v5"
 )
 
-// throttled has Chromium slow down the timers of hidden pages, as it does for its users.
+// throttled are options with which Chromium slows down the timers of hidden pages, as it does for
+// users.
 var throttled = []chromedp.ExecAllocatorOption{
 	chromedp.Flag("disable-background-timer-throttling", false),
 	chromedp.Flag("disable-backgrounding-occluded-windows", false),
 	chromedp.Flag("disable-renderer-backgrounding", false),
 }
 
-// openBlank opens a page of the site that does nothing.
+// openBlank opens an empty page of the site.
 func openBlank(t *testing.T, browser context.Context, url string) page {
 	t.Helper()
 	ctx, cancel := chromedp.NewContext(browser)
@@ -38,7 +39,7 @@ func openBlank(t *testing.T, browser context.Context, url string) page {
 	return p
 }
 
-// connect makes a client of client.js, rc, in the page. Its states are in the array states.
+// connect makes a client rc in the page; the array states has its states.
 func (p page) connect(options string) {
 	p.t.Helper()
 	p.run(chromedp.Evaluate[chromedp.Void](`void import("/message/client.js").then(({ Rollcall }) => {
@@ -54,7 +55,7 @@ func (p page) connect(options string) {
 	p.waitFor("the client to be open", `rc.state === "open"`)
 }
 
-// show minimizes the window of the page, or undoes that.
+// show minimizes the window of the page, or restores it.
 func (p page) show(visible bool) {
 	p.t.Helper()
 	window, err := chromedp.Call(p.ctx, chromium.GetWindowForTarget, chromium.GetWindowForTargetParams{})
@@ -73,7 +74,8 @@ func (p page) show(visible bool) {
 	p.waitFor(fmt.Sprintf("the page to be visible: %t", visible), fmt.Sprintf(`document.hidden === %t`, !visible))
 }
 
-// TestHiddenPageJoinsAgain gives a page, whose timers run once a second, 20 s for a hundred channels.
+// TestHiddenPageJoinsAgain gives a page, whose timers run once a second, 20 s to join a hundred
+// channels.
 func TestHiddenPageJoinsAgain(t *testing.T) {
 	d := startDemo(t, false)
 	way := newPath(t, d.url)
@@ -91,8 +93,8 @@ func TestHiddenPageJoinsAgain(t *testing.T) {
 	}
 }
 
-// TestDeadPathIsFound has the path to the server go dead without a word, and a sign of it. The server is silent for 35 s
-// otherwise before the client gives it up.
+// TestDeadPathIsFound makes the path to the server dead without a notice, and fires an event that
+// hints at it. Without that, the client would notice only after 35 s of silence.
 func TestDeadPathIsFound(t *testing.T) {
 	d := startDemo(t, false)
 	browser := newBrowser(t, throttled...)
@@ -115,7 +117,7 @@ func TestDeadPathIsFound(t *testing.T) {
 		}},
 		{"visible", func(p page) { p.show(false) }, func(p page) { p.show(true) }},
 		{
-			"resume", // Chromium closes the websockets of a frozen page, and says so when it is resumed
+			"resume", // Chromium closes the websockets of a frozen page, and reports that when it resumes
 			func(p page) { freeze(p, lifecycle.SetWebLifecycleStateStateFrozen) },
 			func(p page) { freeze(p, lifecycle.SetWebLifecycleStateStateActive) },
 		},
@@ -138,10 +140,10 @@ func TestDeadPathIsFound(t *testing.T) {
 	}
 }
 
-// setCookie logs the browser in, with a token that lasts for so long.
+// setCookie logs the browser in, with a token that is valid for the given time.
 func (p page) setCookie(user string, lasts time.Duration) {
 	p.t.Helper()
-	const secret = "rollcall-demo-secret-0123456789abcdef" // of the Caddyfile
+	const secret = "rollcall-demo-secret-0123456789abcdef" // secret in the Caddyfile
 	claims := jwt.MapClaims{"sub": user, "email": user + "@example.com", "exp": time.Now().Add(lasts).Unix()}
 	token, err := jwt.NewWithClaims(jwt.SigningMethodHS256, claims).SignedString([]byte(secret))
 	if err != nil {
@@ -150,7 +152,7 @@ func (p page) setCookie(user string, lasts time.Duration) {
 	p.run(chromedp.Evaluate[chromedp.Void](fmt.Sprintf(`document.cookie = "rollcall_token=%s; path=/"`, token)))
 }
 
-// TestCookieThatExpires is renewed, or is not.
+// TestCookieThatExpires lets the cookie's token expire, with and without a renewal.
 func TestCookieThatExpires(t *testing.T) {
 	d := startDemo(t, false)
 	d.reload(t, "algorithms HS256", "algorithms HS256\n\t\t\tcookie rollcall_token")
@@ -184,7 +186,8 @@ func TestCookieThatExpires(t *testing.T) {
 	}
 }
 
-// TestMoreChannelsThanAllowed asks for more than twice the frames that a small limit allows at once, and stays connected.
+// TestMoreChannelsThanAllowed joins more than twice as many channels as the burst of a small frame
+// limit allows, and stays connected.
 func TestMoreChannelsThanAllowed(t *testing.T) {
 	d := startDemo(t, false)
 	d.reload(t, "\tdefault authenticated\n\t\t\t}", "\tdefault authenticated\n\t\t\t}\n\t\t\tlimits {\n"+
@@ -201,7 +204,7 @@ func TestMoreChannelsThanAllowed(t *testing.T) {
 	}
 }
 
-// TestClientInABundle has esbuild make scripts of client.js, which have no import.meta.
+// TestClientInABundle bundles client.js with esbuild into scripts, which have no import.meta.
 func TestClientInABundle(t *testing.T) {
 	esbuild := os.Getenv("ROLLCALL_ESBUILD")
 	if esbuild == "" {
@@ -240,7 +243,8 @@ func TestClientInABundle(t *testing.T) {
 	}
 }
 
-// TestPageFromTheCacheConnectsAgain goes to another page and back. Chromium has closed the connection meanwhile.
+// TestPageFromTheCacheConnectsAgain visits another page and returns. Chromium has closed the
+// connection meanwhile.
 func TestPageFromTheCacheConnectsAgain(t *testing.T) {
 	d := startDemo(t, false)
 	p := openBlank(t, newBrowser(t), d.url)

@@ -18,13 +18,14 @@ import (
 	"github.com/rollcall-gateway/rollcall/test/internal/process"
 )
 
-// deployment is the three pods of examples/cluster.
+// deployment has the three pods of examples/cluster.
 type deployment struct {
 	env  []string
 	urls [3]string
 }
 
-// startCluster runs the script of the example with ports of its own, and ends it as Ctrl-C does.
+// startCluster runs the script of the example with its own ports, and ends it with SIGINT, like
+// Ctrl-C.
 func startCluster(t *testing.T) *deployment {
 	t.Helper()
 	binary := os.Getenv("ROLLCALL_CADDY")
@@ -101,7 +102,7 @@ func (d *deployment) command(args ...string) *exec.Cmd {
 func (d *deployment) run(t *testing.T, args ...string) {
 	t.Helper()
 	cmd := d.command(args...)
-	var out process.Buffer // no pipe: a pod that is started would hold it open
+	var out process.Buffer // not a pipe: a started pod would keep it open
 	cmd.Stdout, cmd.Stderr = &out, &out
 	cmd.WaitDelay = 10 * time.Second
 	if err := cmd.Run(); err != nil {
@@ -109,7 +110,7 @@ func (d *deployment) run(t *testing.T, args ...string) {
 	}
 }
 
-// waitForText waits until an element shows exactly a text.
+// waitForText waits until an element shows exactly the text.
 func (p page) waitForText(id, want string) {
 	p.t.Helper()
 	defer func() {
@@ -121,14 +122,14 @@ func (p page) waitForText(id, want string) {
 		fmt.Sprintf(`document.querySelector('[data-testid=%q]').textContent.trim() === %q`, id, want))
 }
 
-// waitForCounts waits until a data center has so many users and anonymous connections.
+// waitForCounts waits until a data center has the given numbers of users and anonymous connections.
 func (p page) waitForCounts(dataCenter, users, anonymous string) {
 	p.t.Helper()
 	p.waitForText("users-"+dataCenter, users)
 	p.waitForText("anonymous-"+dataCenter, anonymous)
 }
 
-// waitForTruth waits until the pod of choice answers completely, or names what is missing.
+// waitForTruth waits until the chosen pod answers completely, or names the missing pods.
 func (p page) waitForTruth(missing string) {
 	p.t.Helper()
 	want := "Rollcall-Complete: true"
@@ -138,20 +139,20 @@ func (p page) waitForTruth(missing string) {
 	p.waitForText("missing", want)
 }
 
-// tab presses a button of a tab that was opened on the page.
+// tab presses a button of a tab that the page has opened.
 func (p page) tab(pod, user, button string) {
 	p.t.Helper()
 	p.run(chromedp.Click(fmt.Sprintf(`[data-testid="tabs-%s"] [data-tab=%q] .%s`, pod, user, button)))
 }
 
-// waitForMember waits until the channel shows a user, or does not.
+// waitForMember waits until the channel shows a user, or no longer does.
 func (p page) waitForMember(user string, there bool) {
 	p.t.Helper()
 	p.waitFor(fmt.Sprintf("%s to be there: %t", user, there),
 		fmt.Sprintf(`!!document.querySelector('[data-testid=members] [data-user=%q]') === %t`, user, there))
 }
 
-// TestCluster does what the README of the example tells its readers to do.
+// TestCluster follows the README of the example.
 func TestCluster(t *testing.T) {
 	d := startCluster(t)
 	p := open(t, newBrowser(t), d.urls[0])
@@ -161,7 +162,7 @@ func TestCluster(t *testing.T) {
 	for _, button := range []string{"open-ada-web-1", "open-ada-web-2", "open-alan-web-2", "open-visitor-web-2", "open-grace-web-3", "open-ada-web-3"} {
 		p.click(button)
 	}
-	p.waitForCounts("us-east-1", "3", "1") // with the one of the page
+	p.waitForCounts("us-east-1", "3", "1") // including the page's own
 	p.waitForCounts("eu-west-1", "2", "0")
 	for _, user := range []string{"ada", "alan", "grace", "you"} {
 		p.waitForMember(user, true)
@@ -171,7 +172,8 @@ func TestCluster(t *testing.T) {
 	p.waitForText("says-web-3", "same answer")
 	checkLooks(t, p, "cluster")
 
-	// The grace hides a reload, and not one who stays away: should the reload show, it would be the first of the two.
+	// The grace period hides a reload, but not a user that stays away. If the reload showed, it
+	// would be the first of the two.
 	p.tab("web-2", "alan", "reload")
 	p.tab("web-3", "grace", "close")
 	p.waitForMember("grace", false)
@@ -180,7 +182,7 @@ func TestCluster(t *testing.T) {
 	}
 	p.waitForMember("alan", true)
 
-	// A pod that ends without a word is named, and then gone: the other one of its data center knows better.
+	// A pod that is killed is named, and then gone: the other pod of its data center confirms that.
 	d.run(t, "kill", "web-2")
 	p.waitForTruth("us-east-1/web-2")
 	p.waitForTruth("")
@@ -189,12 +191,12 @@ func TestCluster(t *testing.T) {
 	p.waitForMember("ada", true)
 	d.run(t, "start", "web-2")
 	for _, tab := range []string{"ada", "alan", "visitor"} {
-		p.tab("web-2", tab, "reload") // rather than wait for its next attempt
+		p.tab("web-2", tab, "reload") // instead of waiting for its next attempt
 	}
 	p.waitForMember("alan", true)
 	p.waitForCounts("us-east-1", "3", "1")
 
-	// With all of its pods, a data center may be cut off rather than dead: it stays named.
+	// A data center that loses all pods may be cut off rather than dead: it stays named.
 	d.run(t, "pause", "web-3")
 	p.waitForTruth("eu-west-1/web-3")
 	p.waitForText("users-eu-west-1", "–")
@@ -204,7 +206,7 @@ func TestCluster(t *testing.T) {
 	p.waitForTruth("")
 	p.waitForCounts("eu-west-1", "1", "0")
 
-	// The page follows the choice of the pod.
+	// The page shows the chosen pod.
 	p.run(chromedp.SetValue(`[data-testid=mine]`, "web-3"))
 	p.run(chromedp.Evaluate[chromedp.Void](`document.querySelector('[data-testid=mine]').dispatchEvent(new Event('change'))`))
 	p.waitForText("says-web-3", "your pod")
@@ -212,7 +214,7 @@ func TestCluster(t *testing.T) {
 	p.waitForCounts("us-east-1", "2", "1")
 	p.waitForCounts("eu-west-1", "2", "0")
 
-	// A goodbye leaves nothing to name.
+	// A pod that says goodbye is not named.
 	d.run(t, "stop", "web-2")
 	p.waitForText("says-web-2", "no answer")
 	p.waitForTruth("")

@@ -16,7 +16,7 @@ import (
 	"github.com/rollcall-gateway/rollcall/internal/testkit"
 )
 
-// newBrowser starts Chromium; tabs are made of the context it returns.
+// newBrowser starts Chromium. Tabs are made from the context that it returns.
 func newBrowser(t *testing.T, more ...chromedp.ExecAllocatorOption) context.Context {
 	t.Helper()
 	path, err := exec.LookPath("chromium")
@@ -30,7 +30,7 @@ func newBrowser(t *testing.T, more ...chromedp.ExecAllocatorOption) context.Cont
 		chromedp.WindowSize(1440, 1000),
 		chromedp.Flag("disable-quic", true),
 		chromedp.Flag("disable-component-update", true),
-		chromedp.Flag("ignore-certificate-errors", true), // of Caddy's own CA
+		chromedp.Flag("ignore-certificate-errors", true), // certificates come from Caddy's own CA
 		chromedp.WSURLReadTimeout(60*time.Second),
 	)
 	ctx, cancel := context.WithTimeout(t.Context(), 3*time.Minute)
@@ -45,7 +45,7 @@ func newBrowser(t *testing.T, more ...chromedp.ExecAllocatorOption) context.Cont
 	return ctx
 }
 
-// page is a tab with the demo in it.
+// page is a tab with the demo.
 type page struct {
 	t   *testing.T
 	ctx context.Context
@@ -98,7 +98,7 @@ func (p page) waitFor(what, expression string) {
 	})
 }
 
-// text returns what an element shows, by its test id.
+// text returns the text of an element, by its test ID.
 func (p page) text(id string) string {
 	p.t.Helper()
 	return get(p, chromedp.Evaluate[string](fmt.Sprintf(`document.querySelector('[data-testid=%q]').textContent.trim()`, id)))
@@ -144,7 +144,7 @@ func TestDemo(t *testing.T) {
 			checkLogin(visitor)
 			ada.waitForMembers("salesRoom", "ada", "grace")
 
-			// A reload is not seen by anybody; what it changes is.
+			// A reload is invisible to users, except for the changes that it makes.
 			before := ada.text("connection-id")
 			d.reload(t, "", "")
 			d.reload(t, "anonymous anonymous* lobby lobby-*", "authenticated anonymousChat")
@@ -155,7 +155,7 @@ func TestDemo(t *testing.T) {
 				t.Errorf("the connection was %s and is %s after three reloads", before, after)
 			}
 
-			// One of two tabs makes no difference, the other one does.
+			// Closing one of two tabs changes nothing; closing the other does.
 			second.close()
 			grace.close()
 			ada.waitForMembers("salesRoom", "ada")
@@ -164,7 +164,7 @@ func TestDemo(t *testing.T) {
 	}
 }
 
-// checkMessages has the first page write a line, which all see, and the backend one.
+// checkMessages sends a message from the first page, which all pages see, and one from the backend.
 func checkMessages(first page, others ...page) {
 	first.t.Helper()
 	const line = `Good <b>morning</b>`
@@ -185,7 +185,7 @@ func checkMessages(first page, others ...page) {
 	first.waitFor("the line for the tab", `document.querySelector('[data-testid=log]').textContent.includes('the backend says: closing at six')`)
 }
 
-// checkAnswers compares what the page shows of the endpoints with who is there.
+// checkAnswers compares the endpoints' answers on the page with the actual users.
 func checkAnswers(t *testing.T, p page) {
 	t.Helper()
 	type user struct{ ID, Email string }
@@ -208,13 +208,13 @@ func checkAnswers(t *testing.T, p page) {
 	}
 }
 
-// checkLogin has a visitor refused, and log out again after a log-in.
+// checkLogin checks that a visitor is refused, logs in, and logs out again.
 func checkLogin(p page) {
 	p.t.Helper()
 	p.click("suggest-salesRoom")
 	p.waitFor("an error", `!document.querySelector('[data-testid=error]').hidden`)
 	if got := p.text("error"); !strings.Contains(strings.ToLower(got), "log in") {
-		p.t.Errorf("the visitor is told %q", got)
+		p.t.Errorf("the visitor sees %q", got)
 	}
 	p.run(chromedp.SendKeys(`[data-testid="login-name"]`, "Joan"))
 	p.click("login-button")
@@ -223,8 +223,8 @@ func checkLogin(p page) {
 	p.waitFor("the visitor to be anonymous again", `document.querySelector('[data-testid=login-button]').offsetParent !== null`)
 }
 
-// checkLooks takes a picture and refuses a page that is wider than the window. The pictures are kept when
-// ROLLCALL_SCREENSHOTS names a folder.
+// checkLooks takes a picture, and fails if the page is wider than the window. It keeps the pictures
+// if ROLLCALL_SCREENSHOTS names a folder.
 func checkLooks(t *testing.T, p page, scheme string) {
 	t.Helper()
 	for _, width := range []int64{1440, 390} {

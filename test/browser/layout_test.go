@@ -11,8 +11,8 @@ import (
 	"github.com/chromedp/chromedp"
 )
 
-// overlaps lists the texts of the page that cover one another or are cut off by the window. What an element with
-// overflow hides does not count.
+// overlaps returns the texts of the page that cover one another or are cut off by the window. Texts
+// that overflow hides do not count.
 const overlaps = `(() => {
 	const shown = [];
 	const walker = document.createTreeWalker(document.body, NodeFilter.SHOW_TEXT);
@@ -43,7 +43,8 @@ const overlaps = `(() => {
 	return found.join('\n');
 })()`
 
-// TestDemoFitsAPhone has the longest names in all places, where they neither cover others nor widen the page.
+// TestDemoFitsAPhone uses the longest names everywhere: they must neither cover others nor widen
+// the page.
 func TestDemoFitsAPhone(t *testing.T) {
 	d := startDemo(t, false)
 	browser := newBrowser(t)
@@ -86,7 +87,7 @@ func prefer(p page, scheme string) {
 	}
 }
 
-// keep writes a picture of the page when ROLLCALL_SCREENSHOTS names a folder.
+// keep writes a picture of the page if ROLLCALL_SCREENSHOTS names a folder.
 func keep(t *testing.T, p page, name string, picture chromedp.Action[[]byte]) {
 	t.Helper()
 	dir := os.Getenv("ROLLCALL_SCREENSHOTS")
@@ -98,7 +99,7 @@ func keep(t *testing.T, p page, name string, picture chromedp.Action[[]byte]) {
 	}
 }
 
-// TestPicture takes the picture of the README: as docs/images/demo.png has it, with the address of make run.
+// TestPicture takes the picture of the README, docs/images/demo.png, with the address of make run.
 func TestPicture(t *testing.T) {
 	d := startDemo(t, false)
 	const address = "http://localhost:8080"

@@ -8,21 +8,21 @@ import (
 	"testing"
 )
 
-// path is what lies between the browser and Caddy: it can be cut, or go dead without a word.
+// path is the network between the browser and Caddy: it can be cut, or go dead without notice.
 type path struct {
 	url string
 
 	mu    sync.Mutex
-	pairs []*pair // in the order in which the browser made them
+	pairs []*pair // in the order in which the browser connected
 }
 
-// pair is a connection of the browser and the one that it is passed on to.
+// pair is a connection of the browser and its forwarded connection to Caddy.
 type pair struct {
 	conns [2]net.Conn
-	dead  chan struct{} // closed when nothing more is passed on
+	dead  chan struct{} // closed when nothing is forwarded any more
 }
 
-// newPath passes connections on to a server. It ends with the test.
+// newPath forwards connections to a server, until the test ends.
 func newPath(t *testing.T, server string) *path {
 	t.Helper()
 	listener, err := net.Listen("tcp", "localhost:0")
@@ -62,7 +62,7 @@ func (p *path) pass(conn net.Conn, server string) {
 		go func() { // ends with either connection
 			_, _ = io.Copy(gate{c.conns[1-i], c.dead}, c.conns[i])
 			select {
-			case <-c.dead: // the other side hears nothing of it
+			case <-c.dead: // the other side is not notified
 			default:
 				_ = c.conns[1-i].Close()
 			}
@@ -70,7 +70,7 @@ func (p *path) pass(conn net.Conn, server string) {
 	}
 }
 
-// gate drops what is written once its path is dead.
+// gate discards writes once its path is dead.
 type gate struct {
 	io.Writer
 	dead chan struct{}
@@ -85,7 +85,7 @@ func (g gate) Write(b []byte) (int, error) {
 	}
 }
 
-// goDead has nothing pass on the connections there are. New ones are as ever.
+// goDead stops forwarding on the open connections. New ones work.
 func (p *path) goDead() {
 	p.mu.Lock()
 	defer p.mu.Unlock()
@@ -98,7 +98,7 @@ func (p *path) goDead() {
 	}
 }
 
-// cut closes the connections there are.
+// cut closes the open connections.
 func (p *path) cut() {
 	p.mu.Lock()
 	defer p.mu.Unlock()

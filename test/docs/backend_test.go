@@ -16,7 +16,7 @@ import (
 	"github.com/rollcall-gateway/rollcall/test/internal/process"
 )
 
-// backendExample returns the request that docs/backend.md shows, its head and its body.
+// backendExample returns the header and the body of the request in docs/backend.md.
 func backendExample(t *testing.T, p page) (headers http.Header, body string) {
 	t.Helper()
 	for _, b := range p.blocks {
@@ -32,11 +32,11 @@ func backendExample(t *testing.T, p page) (headers http.Header, body string) {
 		}
 		return headers, body
 	}
-	t.Fatal("no request is shown")
+	t.Fatal("docs/backend.md shows no request")
 	return nil, ""
 }
 
-// webhookSignature is what Standard Webhooks asks for.
+// webhookSignature returns the signature according to Standard Webhooks.
 func webhookSignature(t *testing.T, id, timestamp, body string) string {
 	t.Helper()
 	key, err := base64.StdEncoding.DecodeString(strings.TrimPrefix(backendSecret, "whsec_"))
@@ -48,13 +48,13 @@ func webhookSignature(t *testing.T, id, timestamp, body string) string {
 	return "v1," + base64.StdEncoding.EncodeToString(mac.Sum(nil))
 }
 
-// TestBackendExampleTakesWhatIsSigned runs the backend in Go that docs/backend.md shows.
+// TestBackendExampleTakesWhatIsSigned runs the Go backend of docs/backend.md.
 func TestBackendExampleTakesWhatIsSigned(t *testing.T) {
 	p := readPage(t, "docs/backend.md")
 	headers, body := backendExample(t, p)
 	id := headers.Get("Webhook-Id")
 	if want := webhookSignature(t, id, headers.Get("Webhook-Timestamp"), body); headers.Get("Webhook-Signature") != want {
-		t.Errorf("the request that is shown has the signature %s, want %s", headers.Get("Webhook-Signature"), want)
+		t.Errorf("the request on the page has the signature %s, want %s", headers.Get("Webhook-Signature"), want)
 	}
 	url, said := runGoExample(t, p, "localhost:3000")
 	now := time.Now()
@@ -94,7 +94,7 @@ func TestBackendExampleTakesWhatIsSigned(t *testing.T) {
 	}
 }
 
-// runGoExample builds and runs the program of a page, at another address than the one that it has.
+// runGoExample builds and runs the program of a page, at another address than on the page.
 func runGoExample(t *testing.T, p page, address string) (url string, said *process.Buffer) {
 	t.Helper()
 	dir, own := t.TempDir(), freeAddr(t)

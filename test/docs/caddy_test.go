@@ -17,7 +17,7 @@ import (
 const (
 	apiKey    = "demo-key"
 	jwtSecret = "rollcall-demo-secret-0123456789abcdef"
-	// That of the example in docs/backend.md.
+	// The secret of the example in docs/backend.md.
 	backendSecret = "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw"
 )
 
@@ -47,7 +47,8 @@ func run(m *testing.M) (int, error) {
 	return m.Run(), nil
 }
 
-// environment is what the documented commands and Caddy run with. Home is an empty folder.
+// environment returns the environment of Caddy and of the documented commands. home is an empty
+// folder.
 func environment(home, admin string) []string {
 	return append(process.Home(home),
 		// The pages call the binary caddy.
@@ -62,10 +63,11 @@ func environment(home, admin string) []string {
 type server struct {
 	home        string
 	addr, admin string // host and port
-	deployment         // of which addr and admin are the first pod
+	deployment         // addr and admin are those of its first pod
 }
 
-// serve runs Caddy with a Caddyfile, on other ports than the ones that are written there, in a folder, "" for its home.
+// serve runs Caddy with a Caddyfile, with free ports instead of the ones in it, in the folder dir;
+// "" means its home.
 func serve(t *testing.T, caddyfile, dir string) *server {
 	t.Helper()
 	s := &server{home: t.TempDir(), addr: freeAddr(t), admin: freeAddr(t)}
@@ -97,7 +99,7 @@ func (s *server) configure(t *testing.T, caddyfile string) {
 	}
 }
 
-// local puts the addresses of this server in place of those that the pages show.
+// local replaces the addresses on the pages with those of this server.
 func (s *server) local(text string) string {
 	return strings.NewReplacer(slices.Concat(s.pairs, []string{"localhost:8080", s.addr, "localhost:2019", s.admin})...).Replace(text)
 }

@@ -16,7 +16,7 @@ import (
 	"github.com/rollcall-gateway/rollcall/internal/wat"
 )
 
-// TestCaddyfiles adapts and validates every Caddyfile that the pages show, and checks how it is formatted.
+// TestCaddyfiles adapts and validates every Caddyfile on the pages, and checks its formatting.
 func TestCaddyfiles(t *testing.T) {
 	home := t.TempDir()
 	writePublicKey(t, filepath.Join(home, "issuer.pem"))
@@ -57,8 +57,9 @@ func TestCaddyfiles(t *testing.T) {
 	}
 }
 
-// TestOrdinaryCaddyfilesAreGolden holds docs/caddyfiles.md to the golden files of ordinary Caddyfiles, both ways:
-// test/integration serves them, with the endpoints and the page.
+// TestOrdinaryCaddyfilesAreGolden checks that docs/caddyfiles.md and the golden files of ordinary
+// Caddyfiles are the same. test/integration serves these files and tests the endpoints and the
+// page.
 func TestOrdinaryCaddyfilesAreGolden(t *testing.T) {
 	files, err := filepath.Glob(filepath.Join(root, "caddymodule/testdata/adapt/ordinary_*.caddyfiletest"))
 	if err != nil || len(files) < 10 {
@@ -87,7 +88,7 @@ func TestOrdinaryCaddyfilesAreGolden(t *testing.T) {
 	}
 }
 
-// refusal returns the error that the pages promise for a block, "" for none.
+// refusal returns the error that the page announces for a block; "" if none.
 func (p page) refusal(index int) string {
 	for _, o := range p.orders {
 		if o.verb == "error" && o.next == index {
@@ -104,7 +105,7 @@ func command(home string, args ...string) (string, error) {
 	return string(out), err
 }
 
-// writePublicKey makes the key file that the pages speak of.
+// writePublicKey writes the key file that the pages mention.
 func writePublicKey(t *testing.T, file string) {
 	t.Helper()
 	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
@@ -121,7 +122,7 @@ func writePublicKey(t *testing.T, file string) {
 	}
 }
 
-// writePlugin makes a plugin of the kind that the pages speak of.
+// writePlugin writes a plugin like the one that the pages mention.
 func writePlugin(t *testing.T, file string) {
 	t.Helper()
 	if err := os.MkdirAll(filepath.Dir(file), 0o700); err != nil {

@@ -18,7 +18,7 @@ const patience = 10 * time.Second
 type client struct {
 	name  string
 	ws    *websocket.Conn
-	early []string // frames that came before those that are shown before them
+	early []string // frames that came before frames that are shown before them
 }
 
 func (s *server) connect(t *testing.T, name string) *client {
@@ -49,7 +49,8 @@ func (c *client) receive(t *testing.T) string {
 	return string(frame)
 }
 
-// next returns the wanted frame if it is the next one, or if so many at most come before it, and otherwise what comes.
+// next returns the wanted frame if it comes next, or after at most ahead others; otherwise, the
+// frame that comes.
 func (c *client) next(t *testing.T, want string, ahead int) string {
 	t.Helper()
 	if i := slices.Index(c.early, want); i >= 0 {
@@ -65,7 +66,7 @@ func (c *client) next(t *testing.T, want string, ahead int) string {
 	}
 }
 
-// expect receives a frame whose type is the given one.
+// expect receives a frame of the given type.
 func (c *client) expect(t *testing.T, kind string) {
 	t.Helper()
 	frame := c.receive(t)
@@ -74,7 +75,8 @@ func (c *client) expect(t *testing.T, kind string) {
 	}
 }
 
-// enter opens the connections of a serve comment: each a user, empty for nobody, and channels.
+// enter opens the connections of a serve comment: each is a user, empty for an anonymous one, and
+// channels.
 func (s *server) enter(t *testing.T, clients []string) {
 	t.Helper()
 	for _, who := range clients {
@@ -94,7 +96,7 @@ func (s *server) enter(t *testing.T, clients []string) {
 	}
 }
 
-// sign makes a token for a user.
+// sign returns a token for a user.
 func sign(t *testing.T, name string) string {
 	t.Helper()
 	claims := jwt.MapClaims{"sub": name, "email": name + "@example.com", "exp": time.Now().Add(time.Hour).Unix()}
@@ -110,8 +112,8 @@ var (
 	connection = regexp.MustCompile(`("connection": ?)"[^"]*"`)
 )
 
-// canonical rewrites JSON so that what says the same is the same text: ids of connections are all one, and arrays are
-// sorted, since the order of users means nothing.
+// canonical rewrites JSON so that equivalent texts are equal: it replaces the IDs of connections
+// with one ID and sorts arrays, because the order of users is not significant.
 func canonical(t *testing.T, text string) string {
 	t.Helper()
 	text = connection.ReplaceAllString(text, `$1"ID"`)
@@ -126,7 +128,7 @@ func canonical(t *testing.T, text string) string {
 	return string(out)
 }
 
-// ordered takes the private channels of an object together under one key, for their names are random.
+// ordered joins the private channels of an object under one key, because their names are random.
 func ordered(v any) any {
 	switch v := v.(type) {
 	case map[string]any:

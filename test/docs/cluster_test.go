@@ -23,14 +23,14 @@ import (
 	"github.com/rollcall-gateway/rollcall/test/internal/process"
 )
 
-// deployment is the three pods of examples/cluster.
+// deployment has the three pods of examples/cluster.
 type deployment struct {
 	env   []string
 	pods  map[string]*server // by name
-	pairs []string           // the addresses that the example prints, each before the one it stands for
+	pairs []string           // addresses that the example prints, each followed by its replacement
 }
 
-// What the script of the example starts, in its order.
+// The pods that the script of the example starts, in order.
 var deployed = []string{"web-1", "web-2", "web-3"}
 
 // deploy starts the pods for the examples that follow, and opens connections.
@@ -64,14 +64,14 @@ func (p page) deploy(t *testing.T, o order) *server {
 	return s
 }
 
-// script is the one of the example, with arguments.
+// script returns the command that runs the example's script with arguments.
 func (d *deployment) script(args ...string) *exec.Cmd {
 	cmd := exec.Command(filepath.Join(root, "examples", "cluster", "run"), args...)
 	cmd.Env = d.env
 	return cmd
 }
 
-// command has the script do something to a pod, and waits until web-1 knows that it is not there.
+// command passes a command for a pod to the script, and waits until web-1 misses that pod.
 func (s *server) command(t *testing.T, args ...string) {
 	t.Helper()
 	if len(args) != 2 || s == nil || s.pods[args[1]] == nil {
@@ -83,8 +83,8 @@ func (s *server) command(t *testing.T, args ...string) {
 	s.await(t, deployed[0], func(header http.Header) bool { return strings.HasSuffix(header.Get("Rollcall-Missing"), "/"+args[1]) })
 }
 
-// await asks a pod until the header of its answer is right. Pages ask pods another question: an answer is given again for
-// 100 ms, and clients come in less.
+// await polls a pod until the header of its answer is right. It asks another question than the
+// pages do, because a pod repeats an answer for 100 ms, and clients join faster.
 func (s *server) await(t *testing.T, pod string, right func(http.Header) bool) {
 	t.Helper()
 	last := "no answer"
@@ -103,7 +103,8 @@ func (s *server) await(t *testing.T, pod string, right func(http.Header) bool) {
 	t.Fatalf("%s still answers: %s", pod, last)
 }
 
-// TestNATSConfigurationsAreRead has the NATS server read every configuration of it that the pages show.
+// TestNATSConfigurationsAreRead loads every configuration of NATS on the pages into the NATS
+// server.
 func TestNATSConfigurationsAreRead(t *testing.T) {
 	count := 0
 	for _, p := range checked(t) {
@@ -121,7 +122,8 @@ func TestNATSConfigurationsAreRead(t *testing.T) {
 				t.Errorf("%s:%d: %v", p.name, b.line, err)
 				continue
 			}
-			// Slower than that, NATS loses payloads on a dead link for longer than pods wait for each other.
+			// With a longer timeout, NATS loses payloads on a dead link for longer than pods wait
+			// for each other.
 			for name, silent := range map[string]time.Duration{
 				"gateways": opts.PingInterval * time.Duration(opts.MaxPingsOut+1),
 				"routes":   opts.Cluster.PingInterval * time.Duration(opts.Cluster.MaxPingsOut+1),
@@ -140,8 +142,8 @@ func TestNATSConfigurationsAreRead(t *testing.T) {
 	}
 }
 
-// writePod makes the files of a pod that the pages speak of: a certificate that is its own authority, its key, and
-// credentials for NATS.
+// writePod writes the files of a pod that the pages mention: a certificate that is its own
+// authority, its key, and credentials for NATS.
 func writePod(t *testing.T, home string) {
 	t.Helper()
 	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)

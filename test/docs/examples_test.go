@@ -17,13 +17,13 @@ import (
 
 func sortByText(list []any) {
 	text := func(v any) string {
-		b, _ := json.Marshal(v) // what was decoded can be encoded
+		b, _ := json.Marshal(v) // cannot fail: v was decoded from JSON
 		return string(b)
 	}
 	slices.SortFunc(list, func(a, b any) int { return cmp.Compare(text(a), text(b)) })
 }
 
-// TestExamples runs what the pages show and compares the answers.
+// TestExamples runs the examples of the pages and compares their output.
 func TestExamples(t *testing.T) {
 	ran := 0
 	for _, p := range checked(t) {
@@ -50,7 +50,7 @@ func TestExamples(t *testing.T) {
 					ran++
 				case "error": // TestCaddyfiles
 				default:
-					t.Errorf("%s:%d: unknown comment for the tests: %s", p.name, o.line, o.verb)
+					t.Errorf("%s:%d: unknown test comment: %s", p.name, o.line, o.verb)
 				}
 			}
 		})
@@ -113,7 +113,7 @@ func (p page) run(t *testing.T, s *server, o order) {
 	}
 }
 
-// howToRun is what the words after run say.
+// howToRun has the words after run.
 type howToRun struct {
 	times                 int
 	until, fails, numbers bool
@@ -140,10 +140,10 @@ func (p page) howToRun(t *testing.T, o order) howToRun {
 	return how
 }
 
-// varying are numbers, with a unit of time, and hashes. Columns move with them.
+// varying matches numbers, with a unit of time, and hashes. Column widths depend on them.
 var varying = regexp.MustCompile(`[0-9a-f]{64}|\b[0-9]+(\.[0-9]+)?(µs|ms|s)?\b| {2,}`)
 
-// compare holds what was printed against the block.
+// compare compares output with a block.
 func (p page) compare(t *testing.T, want block, got string, numbers bool) {
 	t.Helper()
 	got = strings.ReplaceAll(got, "\r\n", "\n")
@@ -189,7 +189,7 @@ func (p page) same(t *testing.T, at block, got, want string) {
 func (p page) play(t *testing.T, s *server, o order) {
 	t.Helper()
 	script := p.blockAt(t, o, 0, "text")
-	ahead := 0 // how many frames may come before the one that is shown
+	ahead := 0 // maximum of frames before the expected one
 	switch o.args {
 	case "":
 	case "unordered":
@@ -222,7 +222,7 @@ func (p page) play(t *testing.T, s *server, o order) {
 			t.Fatalf("%s:%d: neither NAME> nor NAME<: %s", p.name, at.line, line)
 		}
 	}
-	// Nothing else came than what is shown.
+	// No other frames came than those on the page.
 	for _, c := range clients {
 		if len(c.early) > 0 {
 			t.Errorf("%s:%d: %s also got %q", p.name, script.line, c.name, c.early)

@@ -12,8 +12,9 @@ import (
 	"testing"
 )
 
-// TestRollcallHasAHandleOfItsOwn holds every Caddyfile of the repository and of the pages to the form in which Rollcall
-// and the other directives of a site each have a handle: it is right for any page.
+// TestRollcallHasAHandleOfItsOwn checks that in every Caddyfile of the repository and of the pages,
+// Rollcall has a handle of its own, apart from the other directives of the site. That form is right
+// for any page.
 func TestRollcallHasAHandleOfItsOwn(t *testing.T) {
 	home := t.TempDir()
 	files := map[string]string{}
@@ -58,7 +59,7 @@ func TestRollcallHasAHandleOfItsOwn(t *testing.T) {
 	}
 }
 
-// sharesRoutes reports whether a rollcall stands in one list of routes with other handlers.
+// sharesRoutes reports whether a rollcall handler shares a list of routes with other handlers.
 func sharesRoutes(config any) bool {
 	switch c := config.(type) {
 	case []any:
@@ -74,7 +75,7 @@ func sharesRoutes(config any) bool {
 				if h["handler"] == "rollcall" {
 					ours++
 				}
-				if _, found := h["strip_path_prefix"]; !found { // that is part of handle_path
+				if _, found := h["strip_path_prefix"]; !found { // it is a part of handle_path
 					handlers++
 				}
 			}

@@ -12,7 +12,7 @@ import (
 
 var link = regexp.MustCompile(`\]\(([^)\s]+)\)`)
 
-// TestLinks follows every relative link of every page to its file and heading.
+// TestLinks checks that every relative link of every page leads to a file and a heading.
 func TestLinks(t *testing.T) {
 	all := pages(t)
 	headings := make(map[string][]string)
@@ -51,8 +51,8 @@ var (
 	curlForm = regexp.MustCompile(`\s(-d|--data\S*)[\s']`)
 )
 
-// TestCurlSendsJSON holds every command of every page to a body that the endpoints accept: curl -d sends a
-// form.
+// TestCurlSendsJSON checks that no command on the pages uses curl -d: it sends a form, which the
+// endpoints refuse.
 func TestCurlSendsJSON(t *testing.T) {
 	count := 0
 	for _, p := range pages(t) {
@@ -70,7 +70,7 @@ func TestCurlSendsJSON(t *testing.T) {
 	}
 }
 
-// TestIndexNamesEveryPage holds docs/README.md to the files beside it.
+// TestIndexNamesEveryPage checks that docs/README.md links to all pages in its folder.
 func TestIndexNamesEveryPage(t *testing.T) {
 	index := readPage(t, "docs/README.md")
 	for _, p := range pages(t) {

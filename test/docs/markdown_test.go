@@ -10,7 +10,7 @@ import (
 	"unicode"
 )
 
-// root is the repository, seen from this folder.
+// root is the repository, relative to this folder.
 const root = "../.."
 
 // page is one Markdown file.
@@ -29,7 +29,7 @@ type block struct {
 	line       int
 }
 
-// order is a comment for the tests. next is the index of the first block after it.
+// order is a test comment. next is the index of the first block after it.
 type order struct {
 	verb string
 	args string
@@ -72,7 +72,7 @@ func pages(t *testing.T) []page {
 	return all
 }
 
-// checked returns the pages whose code is run: README.md and docs.
+// checked returns the pages with examples that are run: README.md and docs.
 func checked(t *testing.T) []page {
 	t.Helper()
 	var some []page
@@ -115,7 +115,7 @@ func parse(t *testing.T, name, text string) page {
 			if m := testComment.FindStringSubmatch(line); m != nil {
 				p.orders = append(p.orders, order{verb: m[1], args: m[2], line: i + 1, next: len(p.blocks)})
 			} else if strings.Contains(line, "<!-- test") {
-				t.Errorf("%s:%d: not a comment for the tests: %s", name, i+1, line)
+				t.Errorf("%s:%d: malformed test comment: %s", name, i+1, line)
 			}
 			if m := heading.FindStringSubmatch(line); m != nil {
 				p.headings = append(p.headings, slug(m[1]))
@@ -130,7 +130,7 @@ func parse(t *testing.T, name, text string) page {
 	return p
 }
 
-// slug is the anchor that GitHub makes of a heading.
+// slug returns the anchor of a heading, as on GitHub.
 func slug(title string) string {
 	var b strings.Builder
 	for _, c := range strings.ToLower(strings.TrimSpace(title)) {
@@ -144,7 +144,7 @@ func slug(title string) string {
 	return b.String()
 }
 
-// blockAt returns the block that an order is about.
+// blockAt returns the block that an order refers to.
 func (p page) blockAt(t *testing.T, o order, offset int, langs ...string) block {
 	t.Helper()
 	i := o.next + offset

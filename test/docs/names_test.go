@@ -14,7 +14,7 @@ import (
 	"testing"
 )
 
-// source parses the Go files of a folder of the repository, its tests left out.
+// source parses the Go files of a folder of the repository, except tests.
 func source(t *testing.T, folder string) []*ast.File {
 	t.Helper()
 	entries, err := os.ReadDir(filepath.Join(root, folder))
@@ -47,10 +47,10 @@ func inspect(t *testing.T, folder string, visit func(ast.Node)) {
 	}
 }
 
-// notShipped are the folders that are not part of Rollcall: what they print is nobody's to document.
+// notShipped are the folders that are not part of Rollcall. Their messages are not documented.
 var notShipped = []string{"bench", "examples", "plugins/hostile", "plugins/sdk", "scripts", "test", "tools"}
 
-// inspectAll visits all of Rollcall, whatever its folders are called.
+// inspectAll visits all Go files of Rollcall, in any folder.
 func inspectAll(t *testing.T, visit func(ast.Node)) {
 	t.Helper()
 	err := filepath.WalkDir(root, func(path string, d fs.DirEntry, err error) error {
@@ -72,7 +72,7 @@ func inspectAll(t *testing.T, visit func(ast.Node)) {
 	}
 }
 
-// literal returns the string that an expression is written as.
+// literal returns the value of a string literal.
 func literal(e ast.Expr) (string, bool) {
 	l, ok := e.(*ast.BasicLit)
 	if !ok || l.Kind != token.STRING {
@@ -110,8 +110,9 @@ func constants(t *testing.T, folder, kind string) []string {
 	return found
 }
 
-// documented checks that a page has each name as code. At least `least` different names must have been found, and not
-// many more: least is near what there is, or a name that is no longer found would go unseen.
+// documented checks that a page has each name as code. The number of different names must be at
+// least least, and not much more: if least is not close to the number, a name that is no longer
+// found goes unnoticed.
 func documented(t *testing.T, name string, names []string, least int) {
 	t.Helper()
 	names = slices.Compact(slices.Sorted(slices.Values(names)))
@@ -119,7 +120,7 @@ func documented(t *testing.T, name string, names []string, least int) {
 		t.Fatalf("only %d names found in the source, want %d: %q", len(names), least, names)
 	}
 	if most := least + least/4 + 3; len(names) > most {
-		t.Errorf("%d names found in the source: write a number near that in the place of %d", len(names), least)
+		t.Errorf("%d names found in the source: replace %d with a number close to that", len(names), least)
 	}
 	p := readPage(t, name)
 	for _, n := range names {
@@ -151,7 +152,7 @@ func TestOptionsAreDocumented(t *testing.T) {
 			if _, ok := n.Type.(*ast.StructType); !ok || !isNamed(n.Name, configured...) {
 				return
 			}
-			if names := jsonNames(t, n); len(names) > 0 { // others have the same name
+			if names := jsonNames(t, n); len(names) > 0 { // other types have the same name
 				tags = append(tags, names...)
 				found = append(found, n.Name.Name)
 			}
@@ -169,7 +170,7 @@ func jsonNames(t *testing.T, spec *ast.TypeSpec) []string {
 	t.Helper()
 	fields, ok := spec.Type.(*ast.StructType)
 	if !ok {
-		t.Fatalf("%s is no struct", spec.Name.Name)
+		t.Fatalf("%s is not a struct", spec.Name.Name)
 	}
 	var names []string
 	for _, f := range fields.Fields.List {
@@ -214,7 +215,8 @@ func TestErrorCodesAreDocumented(t *testing.T) {
 	documented(t, "docs/websocket.md", codes, 13)
 }
 
-// TestReasonsOfLeftAreDocumented finds the reasons for which a client is put out of a channel: client.js makes codes of them.
+// TestReasonsOfLeftAreDocumented finds the reasons in left frames, which are error codes in
+// client.js.
 func TestReasonsOfLeftAreDocumented(t *testing.T) {
 	reasons := constants(t, "presence", "Reason")
 	documented(t, "docs/websocket.md", reasons, 2)
@@ -252,7 +254,8 @@ var (
 	placeholder = regexp.MustCompile(`"?\b[NXYZ]\b"?|\.\.\.`)
 )
 
-// TestErrorTextsAreReal looks for the errors of the configuration in the source, in pieces around what varies.
+// TestErrorTextsAreReal looks for the documented errors of the configuration in the source: for the
+// parts around placeholders.
 func TestErrorTextsAreReal(t *testing.T) {
 	var source strings.Builder
 	inspectAll(t, func(n ast.Node) {
@@ -278,7 +281,8 @@ func TestErrorTextsAreReal(t *testing.T) {
 
 var metricName = regexp.MustCompile(`caddy_rollcall_\w+`)
 
-// TestMetricsAreDocumented looks both ways: no metric is left out, and none is made up.
+// TestMetricsAreDocumented checks both directions: every metric is documented, and every documented
+// metric exists.
 func TestMetricsAreDocumented(t *testing.T) {
 	var metrics []string
 	inspectAll(t, func(n ast.Node) {
@@ -309,7 +313,7 @@ func TestMetricsAreDocumented(t *testing.T) {
 	documented(t, "docs/operations.md", reasons, 16)
 }
 
-// TestLogMessagesAreDocumented finds what the packages log.
+// TestLogMessagesAreDocumented finds the log messages of all packages.
 func TestLogMessagesAreDocumented(t *testing.T) {
 	var messages []string
 	inspectAll(t, func(n ast.Node) {
@@ -326,12 +330,14 @@ func TestLogMessagesAreDocumented(t *testing.T) {
 	documented(t, "docs/operations.md", messages, 57)
 }
 
-// TestPluginReasonsAreDocumented covers why a call of a plugin fails: a label of metrics, and a field of log lines.
+// TestPluginReasonsAreDocumented covers the reasons for failed calls of a plugin: a label of
+// metrics and a log field.
 func TestPluginReasonsAreDocumented(t *testing.T) {
 	documented(t, "docs/operations.md", constants(t, "plugins", "Reason"), 11)
 }
 
-// TestBackendReasonsAreDocumented covers why copies fail: a label of metrics, and a field of log lines.
+// TestBackendReasonsAreDocumented covers the reasons for failed copies: a label of metrics and a
+// log field.
 func TestBackendReasonsAreDocumented(t *testing.T) {
 	documented(t, "docs/operations.md", constants(t, "caddymodule/backend", "Reason"), 10)
 }
@@ -347,7 +353,7 @@ func TestPluginReportIsDocumented(t *testing.T) {
 	documented(t, "docs/operations.md", fields, 15)
 }
 
-// TestPluginContractNamesEveryExportAndImport finds the names in the host.
+// TestPluginContractNamesEveryExportAndImport finds the names of exports and imports in the host.
 func TestPluginContractNamesEveryExportAndImport(t *testing.T) {
 	name := regexp.MustCompile(`^(_initialize|rollcall(_[a-z0-9]+)+)$`)
 	var exports []string
@@ -392,7 +398,7 @@ func TestCommandFlagsAreDocumented(t *testing.T) {
 	}
 }
 
-// isAdminCommand reports whether a file has the commands that ask a running Caddy.
+// isAdminCommand reports whether a file has the commands that query a running Caddy.
 func isAdminCommand(f *ast.File) bool {
 	return slices.ContainsFunc(f.Decls, func(d ast.Decl) bool {
 		fn, ok := d.(*ast.FuncDecl)
@@ -413,7 +419,7 @@ func TestAdminEndpointsAreDocumented(t *testing.T) {
 	documented(t, "docs/operations.md", patterns, 5)
 }
 
-// TestNoPageIsElsewhere walks docs: a page in a folder would not be tested.
+// TestNoPageIsElsewhere checks that docs has no pages in folders, which would not be tested.
 func TestNoPageIsElsewhere(t *testing.T) {
 	err := filepath.WalkDir(filepath.Join(root, "docs"), func(name string, d fs.DirEntry, err error) error {
 		if err == nil && filepath.Ext(name) == ".md" && filepath.Dir(name) != filepath.Join(root, "docs") {

@@ -10,7 +10,8 @@ import (
 	"testing"
 )
 
-// unplain are phrases that a reader stumbles over, each with what to write. Phrases with innocent uses are not here.
+// unplain are phrases that readers stumble over, each with a replacement. Phrases with innocent
+// uses are not listed.
 var unplain = map[string]string{
 	`\btells? whether\b`: "reports whether",
 	`\bany longer\b`:     "no longer",

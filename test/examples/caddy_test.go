@@ -16,7 +16,7 @@ import (
 	"github.com/rollcall-gateway/rollcall/test/internal/ws"
 )
 
-// What the Caddyfiles of the examples have.
+// Values in the Caddyfiles of the examples.
 const (
 	apiKey = "demo-key"
 	secret = "rollcall-demo-secret-0123456789abcdef"
@@ -28,8 +28,8 @@ type example struct {
 	address string // host and port
 }
 
-// start serves the Caddyfile of examples/NAME from its folder, on a free port, until the test ends. Pairs of old and new
-// text change the Caddyfile.
+// start serves the Caddyfile of examples/NAME from its folder, on a free port, until the test ends.
+// changes are pairs of old and new text in the Caddyfile.
 func start(t *testing.T, name string, changes ...string) *example {
 	t.Helper()
 	folder := filepath.Join("..", "..", "examples", name)
@@ -96,7 +96,7 @@ func login(t *testing.T, s ws.Site, id, email string, channels ...string) *ws.Cl
 	return c
 }
 
-// ask is a body for /message/users that asks for one channel.
+// ask returns a body for /message/users that asks for one channel.
 func ask(channel string) string {
 	return fmt.Sprintf(`{"channel":%q}`, channel)
 }

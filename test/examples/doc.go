@@ -1,4 +1,5 @@
-// Package examples runs the examples that have a plugin: the built binary serves the Caddyfile of the folder with the
-// .wasm that is committed there, and what a real websocket and real requests get must be what the README promises. A
-// file a folder. The environment variable ROLLCALL_CADDY names the binary; without it, one is built.
+// Package examples tests the examples that have a plugin: the built binary serves the Caddyfile of
+// the folder with its committed .wasm, and real websockets and requests must get what the README
+// promises. Each folder has a file. The environment variable ROLLCALL_CADDY names the binary; if it
+// is not set, one is built.
 package examples

@@ -30,7 +30,7 @@ func TestHiddenStaff(t *testing.T) {
 	}`)
 }
 
-// A channel with nobody but staff is listed, empty; their private channels are not listed.
+// A channel with only staff is listed, empty. The private channels of staff are not listed.
 func TestHiddenStaffAlone(t *testing.T) {
 	s := start(t, "hidden-staff").site("portal.localhost")
 	sam := login(t, s, "sam", "sam@staff.example", "room")

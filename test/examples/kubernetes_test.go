@@ -19,7 +19,7 @@ import (
 
 const kubernetes = "../../examples/kubernetes"
 
-// manifests returns the files with objects of Kubernetes.
+// manifests returns the files with Kubernetes objects.
 func manifests(t *testing.T) []string {
 	t.Helper()
 	files, err := filepath.Glob(filepath.Join(kubernetes, "*.yaml"))
@@ -33,7 +33,7 @@ func manifests(t *testing.T) []string {
 	return files
 }
 
-// newValidator builds the schema validator and returns what runs it.
+// newValidator builds the schema validator and returns a function that runs it.
 func newValidator(t *testing.T) func(args ...string) (string, error) {
 	t.Helper()
 	binary := filepath.Join(t.TempDir(), "kubeschema")
@@ -46,7 +46,7 @@ func newValidator(t *testing.T) func(args ...string) (string, error) {
 	}
 }
 
-// object is what the tests need of any object.
+// object has the fields of any object that the tests need.
 type object struct {
 	Kind     string
 	Metadata struct {
@@ -61,7 +61,7 @@ type object struct {
 type spec struct {
 	Replicas                      int
 	ServiceName                   string
-	Selector                      json.RawMessage // of pods: labels, or an object with them
+	Selector                      json.RawMessage // of pods: labels, or an object with labels
 	PodSelector                   selector
 	ClusterIP                     string
 	PublishNotReadyAddresses      bool
@@ -131,7 +131,7 @@ func readManifests(t *testing.T) []object {
 	return objects
 }
 
-// A copy with a mistake is refused, so the validator reads what is there.
+// The validator refuses copies with a mistake.
 func TestKubernetesMistakesAreRefused(t *testing.T) {
 	validate := newValidator(t)
 	for _, c := range []struct{ file, old, new string }{
@@ -158,13 +158,13 @@ func TestKubernetesMistakesAreRefused(t *testing.T) {
 				t.Fatal(err)
 			}
 			if out, err := validate(file); err == nil {
-				t.Errorf("was taken:\n%s", out)
+				t.Errorf("the mistake is accepted:\n%s", out)
 			}
 		})
 	}
 }
 
-// What the objects say of each other is beyond schemas.
+// Schemas do not cover references between objects.
 func TestKubernetesObjectsFitTogether(t *testing.T) {
 	objects := readManifests(t)
 	for _, o := range objects {
@@ -176,7 +176,7 @@ func TestKubernetesObjectsFitTogether(t *testing.T) {
 	pods := set.Template
 	labels := fmt.Sprint(pods.Metadata.Labels)
 
-	// Every selector is of these pods.
+	// Every selector matches these pods.
 	var selectors []map[string]string
 	for _, o := range objects {
 		if o.Spec.Selector == nil {
@@ -203,7 +203,7 @@ func TestKubernetesObjectsFitTogether(t *testing.T) {
 	}
 	for _, s := range selectors {
 		if fmt.Sprint(s) != labels {
-			t.Errorf("a selector is of %v, the pods have %v", s, labels)
+			t.Errorf("a selector has %v, the pods have %v", s, labels)
 		}
 	}
 
@@ -224,7 +224,7 @@ func TestKubernetesObjectsFitTogether(t *testing.T) {
 			used = append(used, p.Port)
 			only := len(rule.From) == 1 && fmt.Sprint(rule.From[0].PodSelector.MatchLabels) == labels
 			if p.Port == "routes" && !only {
-				t.Error("others than the pods may reach the routes")
+				t.Error("the routes can be reached from outside of the pods")
 			}
 		}
 	}
@@ -236,7 +236,7 @@ func TestKubernetesObjectsFitTogether(t *testing.T) {
 	}
 	for _, name := range used {
 		if s, ok := name.(string); !ok || ports[s] == 0 {
-			t.Errorf("the port %v is none of %v", name, ports)
+			t.Errorf("the port %v is not one of %v", name, ports)
 		}
 	}
 
@@ -262,7 +262,7 @@ func TestKubernetesObjectsFitTogether(t *testing.T) {
 	// Environment, volumes and files.
 	for _, e := range caddy.Env {
 		if ref := e.ValueFrom.ConfigMapKeyRef; ref.Name != "" && find(t, objects, "ConfigMap", ref.Name).Data[ref.Key] == "" {
-			t.Errorf("%s is of %s in %s, which is not there", e.Name, ref.Key, ref.Name)
+			t.Errorf("%s refers to %s in %s, which is missing", e.Name, ref.Key, ref.Name)
 		}
 	}
 	volumes := make(map[string]bool)
@@ -282,14 +282,14 @@ func TestKubernetesObjectsFitTogether(t *testing.T) {
 	}
 	for _, m := range caddy.VolumeMounts {
 		if !volumes[m.Name] {
-			t.Errorf("%s is mounted and there is no such volume", m.Name)
+			t.Errorf("%s is mounted, but there is no such volume", m.Name)
 		}
 	}
 	if !caddy.SecurityContext.ReadOnlyRootFilesystem {
-		t.Error("the root file system can be written")
+		t.Error("the root file system is writable")
 	}
 
-	// Kubernetes kills what is not done by then.
+	// Kubernetes kills a pod that has not stopped by then.
 	needed := time.Duration(caddy.Lifecycle.PreStop.Sleep.Seconds) * time.Second
 	if needed == 0 {
 		t.Error("preStop does not wait")
@@ -334,7 +334,7 @@ type pod struct {
 	env                []string
 }
 
-// newPod makes the files, with one secret for all.
+// newPod writes the files, with one secret for all.
 func newPod(t *testing.T, secret string) *pod {
 	t.Helper()
 	original := find(t, readManifests(t), "ConfigMap", "rollcall").Data["Caddyfile"]
@@ -385,7 +385,7 @@ func TestKubernetesCaddyfile(t *testing.T) {
 	}
 }
 
-// The Secret that is in the repository is one that no pod starts with.
+// No pod starts with the Secret in the repository.
 func TestKubernetesPlaceholderSecretIsRefused(t *testing.T) {
 	secret := find(t, readManifests(t), "Secret", "rollcall")
 	if len(secret.StringData) != 3 {
@@ -399,11 +399,11 @@ func TestKubernetesPlaceholderSecretIsRefused(t *testing.T) {
 	p := newPod(t, "")
 	out, err := p.caddy("validate", "--config", p.file, "--adapter", "caddyfile")
 	if err == nil || !strings.Contains(out, "empty") {
-		t.Errorf("want a secret refused that is empty, got %v\n%s", err, out)
+		t.Errorf("want an error about an empty secret, got %v\n%s", err, out)
 	}
 }
 
-// The probes reach the health of the pod and nothing else of the admin API.
+// The probes reach only the health endpoint of the admin API.
 func TestKubernetesProbe(t *testing.T) {
 	p := newPod(t, strings.Repeat("0123456789abcdef", 4))
 	e := &example{address: p.probe}
@@ -414,7 +414,7 @@ func TestKubernetesProbe(t *testing.T) {
 	e.run(t, p.home, p.home, p.file)
 	key := strings.Repeat("0123456789abcdef", 4)
 	site := ws.Site{URL: "http://" + p.http, Host: "portal.example.com", Key: key}
-	ws.Poll(t, ws.Patience, func() error { // a pod listens first for who else is there
+	ws.Poll(t, ws.Patience, func() error { // a pod waits for other pods first
 		a, err := site.Do(http.MethodPost, "/message/allusers", "{}", "X-Api-Key", key)
 		if err == nil && a.Header.Get("Rollcall-Complete") != "true" {
 			err = fmt.Errorf("status %d: %v", a.Status, a.Header)
@@ -442,7 +442,7 @@ func TestKubernetesProbe(t *testing.T) {
 			t.Errorf("%s %s: status %d: %s", c.method, c.path, a.Status, a.Body)
 		}
 	}
-	// Whatever it is called, this is the one request that is made.
+	// All of these become the one allowed request.
 	for _, c := range []struct{ method, path string }{
 		{http.MethodPost, "/rollcall/health"},
 		{http.MethodGet, "/config/../rollcall/health"},

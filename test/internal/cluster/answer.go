@@ -11,24 +11,24 @@ import (
 	"github.com/rollcall-gateway/rollcall/test/internal/ws"
 )
 
-// The parts of a deployment and its answers are those of the model.
+// Types of the model, under short names.
 type (
 	Pod        = model.Pod
 	Shape      = model.Shape
 	DataCenter = model.DataCenter
 )
 
-// Answer is what a pod answered to /message/allusers.
+// Answer is an answer of a pod to /message/allusers.
 type Answer struct {
 	Shape
 	DCs      map[string]DataCenter
 	Complete bool
 	Missing  []string // as DC/POD
-	// Asked and Answered are when the request was sent and the answer was there.
+	// Asked and Answered are when the request was sent and when the answer was received.
 	Asked, Answered time.Time
 }
 
-// AllUsers asks a site. An answer that contradicts itself is an error.
+// AllUsers asks a site. It returns an error for an answer that contradicts itself.
 func AllUsers(s ws.Site, shape Shape) (Answer, error) {
 	a := Answer{Shape: shape, Asked: time.Now()}
 	got, err := s.Do(http.MethodPost, "/message/allusers", shape.Body(), "Content-Type", "application/json", "X-Api-Key", s.Key)
@@ -42,14 +42,14 @@ func AllUsers(s ws.Site, shape Shape) (Answer, error) {
 	if a.DCs, err = model.ParseAllUsers([]byte(got.Body), shape); err != nil {
 		return a, fmt.Errorf("%w in %.500s", err, got.Body)
 	}
-	return a, a.truth(got.Header)
+	return a, a.parseCompleteness(got.Header)
 }
 
-// ErrNoAnswer is returned for a pod that does not answer, or with an HTTP error.
+// ErrNoAnswer is returned for a pod that does not answer, or answers with an HTTP error.
 var ErrNoAnswer = errors.New("no answer")
 
-// truth reads what the headers say.
-func (a *Answer) truth(h http.Header) error {
+// parseCompleteness parses the headers about completeness.
+func (a *Answer) parseCompleteness(h http.Header) error {
 	switch h.Get("Rollcall-Complete") {
 	case "true":
 		a.Complete = true
@@ -68,7 +68,7 @@ func (a *Answer) truth(h http.Header) error {
 	return nil
 }
 
-// Check returns an error unless the answer is complete and the one of the model.
+// Check returns an error unless the answer is complete and equals the model's.
 func (a *Answer) Check(m *model.Model) error {
 	if !a.Complete {
 		return fmt.Errorf("%+v is incomplete, %q are missing", a.Shape, a.Missing)

@@ -29,7 +29,7 @@ func TestAnswerSaysWhatItIsWorth(t *testing.T) {
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {
 			var a Answer
-			if err := a.truth(tt.header); (err != nil) != tt.wrong {
+			if err := a.parseCompleteness(tt.header); (err != nil) != tt.wrong {
 				t.Fatal(err)
 			}
 			if !tt.wrong && (a.Complete != tt.complete || !reflect.DeepEqual(a.Missing, tt.missing)) {

@@ -10,12 +10,12 @@ import (
 	"github.com/rollcall-gateway/rollcall/test/internal/ws"
 )
 
-// Kept is how long a pod keeps an answer. Who is the only one to ask, and asks the same again only after this, gets
-// an answer that was made meanwhile.
+// Kept is how long a pod keeps an answer. If only one client asks, and repeats a question only
+// after this time, it gets a new answer.
 const Kept = 100 * time.Millisecond
 
-// Asker asks one pod again and again, in all shapes, and has each answer judged. Nobody else may ask that pod meanwhile,
-// but for [Asker.Aside].
+// Asker keeps asking one pod all kinds of questions, and judges each answer. Nothing else may ask
+// that pod meanwhile, except through [Asker.Aside].
 type Asker struct {
 	Pod     Pod
 	Site    ws.Site
@@ -23,7 +23,7 @@ type Asker struct {
 	Outlook *Outlook
 	// Pace is the time between two questions.
 	Pace time.Duration
-	// Longest is how long an answer may take; 0: however long.
+	// Longest is the maximum time of an answer; 0 for no limit.
 	Longest time.Duration
 
 	stop chan struct{}
@@ -34,32 +34,33 @@ type Asker struct {
 	asking sync.Mutex
 	last   [len(model.Shapes)]time.Time
 
-	// mu guards what follows.
+	// mu guards the fields below.
 	mu       sync.Mutex
 	findings []error
 	answers  []answered
 }
 
-// answered is an answer that was judged.
+// answered is an answer with its judgment.
 type answered struct {
 	asked    time.Time
 	complete bool
 }
 
-// Start begins to ask, until Stop is called.
+// Start starts to ask, until Stop is called.
 func (k *Asker) Start() {
 	k.stop = make(chan struct{})
 	k.done.Go(k.run)
 }
 
-// Stop ends asking, if it has not ended yet, and returns what was wrong with answers.
+// Stop stops asking and returns the errors of answers.
 func (k *Asker) Stop() error {
 	k.end.Do(func() { close(k.stop) })
 	k.done.Wait()
 	return errors.Join(k.findings...)
 }
 
-// Since returns how many answers came to questions that were asked after a time, and how many of them were complete.
+// Since returns the number of answers to questions that were asked after a time, and how many of
+// them were complete.
 func (k *Asker) Since(begin time.Time) (all, complete int) {
 	k.mu.Lock()
 	defer k.mu.Unlock()
@@ -74,7 +75,8 @@ func (k *Asker) Since(begin time.Time) (all, complete int) {
 	return all, complete
 }
 
-// Aside has the test itself ask the pod, without the asker being given answers that were made for the test.
+// Aside lets the test itself ask the pod, so that the asker does not get answers that were made for
+// the test.
 func (k *Asker) Aside(ask func()) {
 	k.asking.Lock()
 	defer k.asking.Unlock()
@@ -99,7 +101,7 @@ func (k *Asker) run() {
 	}
 }
 
-// askIfFresh asks if the pod has no answer at hand.
+// askIfFresh asks if the pod has no kept answer.
 func (k *Asker) askIfFresh(shape int) bool {
 	k.asking.Lock()
 	defer k.asking.Unlock()

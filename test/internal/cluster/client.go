@@ -16,33 +16,35 @@ import (
 	"github.com/rollcall-gateway/rollcall/test/internal/ws"
 )
 
-// Door is where clients of a site connect.
+// Door is the address at which clients of a site connect.
 type Door struct {
-	URL  string // of the socket, ws or wss
+	URL  string // of the socket, with ws or wss
 	Host string
-	// Dial connects, instead of TCP to the host of the URL.
+	// Dial connects. If nil, TCP to the host of the URL is used.
 	Dial func(ctx context.Context, network, address string) (net.Conn, error)
 }
 
-// Client is a lean websocket client: one goroutine, small buffers. Its methods are for one goroutine at a time.
+// Client is a lean websocket client: one goroutine and small buffers. Its methods must not be
+// called concurrently.
 type Client struct {
-	ID   string // of the connection
+	ID   string // ID of the connection
 	conn *websocket.Conn
 	refs int
 
-	// mu guards what follows.
+	// mu guards the fields below.
 	mu      sync.Mutex
 	views   map[string]*View
-	waiting map[string]chan frame // for answers, by id
-	// Ended is closed when the connection is; then End says why.
+	waiting map[string]chan frame // channels for answers, by id
+	// Ended is closed with the connection; then End returns the reason.
 	Ended chan struct{}
 	End   error
 }
 
-// writeBuffers are shared by all clients: most of them have little to say.
+// writeBuffers are shared by all clients, because most of them rarely write.
 var writeBuffers sync.Pool
 
-// Connect opens a connection with a token, with "" an anonymous one, and returns when it is welcomed.
+// Connect opens a connection with a token, or an anonymous one if it is "", and returns after the
+// welcome.
 func Connect(d Door, token string) (*Client, error) {
 	dialer := websocket.Dialer{
 		NetDialContext: d.Dial, HandshakeTimeout: ws.Patience, Subprotocols: []string{ws.Subprotocol},
@@ -89,28 +91,28 @@ func (c *Client) read() {
 			c.End = fmt.Errorf("a frame is not as it should be: %w: %.200s", err, p)
 			return
 		}
-		c.take(&f)
+		c.handle(&f)
 	}
 }
 
-func (c *Client) take(f *frame) {
+func (c *Client) handle(f *frame) {
 	c.mu.Lock()
 	view := c.views[f.Channel]
 	waiting := c.waiting[string(f.ID)]
 	delete(c.waiting, string(f.ID))
 	c.mu.Unlock()
 	if view != nil && (f.Type == "joined" || f.Type == "presence") {
-		view.take(f)
+		view.apply(f)
 	}
 	if waiting != nil {
 		waiting <- *f
 	}
 }
 
-// errEnded is returned when the connection ends before the answer comes.
+// errEnded is returned if the connection ends before the answer comes.
 var errEnded = errors.New("the connection has ended")
 
-// do sends a command, its keys but for the id, and waits for the answer.
+// do sends a command, with the given keys and an id, and waits for the answer.
 func (c *Client) do(command, want string) error {
 	c.refs++
 	ref := strconv.Itoa(c.refs)
@@ -142,7 +144,8 @@ func (c *Client) Join(channel string) error {
 	return c.do(fmt.Sprintf(`"type":"join","channel":%q`, channel), "joined")
 }
 
-// Watch makes the client a listener who sees who is there, if the channel shows names, and how many otherwise.
+// Watch makes the client a listener that watches the members, if the channel lists names, and
+// otherwise the count.
 func (c *Client) Watch(channel string, v *View) error {
 	c.mu.Lock()
 	c.views[channel] = v
@@ -150,20 +153,20 @@ func (c *Client) Watch(channel string, v *View) error {
 	return c.do(fmt.Sprintf(`"type":"join","channel":%q,"presence":"list"`, channel), "joined")
 }
 
-// Leave ends listening.
+// Leave leaves a channel.
 func (c *Client) Leave(channel string) error {
 	return c.do(fmt.Sprintf(`"type":"leave","channel":%q`, channel), "left")
 }
 
-// Authenticate makes the connection that of the token's user.
+// Authenticate logs in as the token's user.
 func (c *Client) Authenticate(token string) error {
 	return c.do(fmt.Sprintf(`"type":"authenticate","token":%q`, token), "authenticated")
 }
 
-// Ping asks for a sign of life.
+// Ping sends a ping and waits for the answer.
 func (c *Client) Ping() error { return c.do(`"type":"ping"`, "pong") }
 
-// Close takes leave and returns when the server has too.
+// Close sends a close frame and waits for the server's.
 func (c *Client) Close() {
 	bye := websocket.FormatCloseMessage(websocket.CloseNormalClosure, "")
 	_ = c.conn.WriteControl(websocket.CloseMessage, bye, time.Now().Add(ws.Patience))
@@ -176,7 +179,7 @@ func (c *Client) Close() {
 	}
 }
 
-// Cut ends the connection without a word.
+// Cut ends the connection without a close frame.
 func (c *Client) Cut() {
 	_ = c.conn.Close()
 	<-c.Ended

@@ -7,25 +7,26 @@ import (
 	"time"
 )
 
-// Settle is how long a pod may take to learn that a client has closed its connection.
+// Settle is how long a pod may take to notice that a client has closed its connection.
 const Settle = time.Second
 
-// History is who was connected where and when. It is safe for concurrent use.
+// History records which users were connected where and when. It is safe for concurrent use.
 type History struct {
 	mu    sync.Mutex
 	stays []*Stay
 }
 
-// Stay is one connection, from before it was asked for until the pod must have let go of it.
+// Stay is one connection, from before its request until the pod must have noticed its end.
 type Stay struct {
 	history *History
 	pod     Pod
 	user    string // "" for an anonymous one
-	// It came between the first two and went between the last two; zero times are still to come.
+	// It started between the first two and ended between the last two. Zero times are in the
+	// future.
 	came, here, going, gone time.Time
 }
 
-// Arriving notes that a client is about to connect.
+// Arriving records that a client is about to connect.
 func (h *History) Arriving(pod Pod, user string) *Stay {
 	s := &Stay{history: h, pod: pod, user: user, came: time.Now()}
 	h.mu.Lock()
@@ -34,13 +35,13 @@ func (h *History) Arriving(pod Pod, user string) *Stay {
 	return s
 }
 
-// Arrived notes that the client was welcomed.
+// Arrived records that the client was welcomed.
 func (s *Stay) Arrived() { s.note(&s.here, time.Now()) }
 
-// Leaving notes that the client is about to close its connection.
+// Leaving records that the client is about to close its connection.
 func (s *Stay) Leaving() { s.note(&s.going, time.Now()) }
 
-// Left notes that the client has closed its connection, or was closed.
+// Left records that the client has closed its connection, or was closed.
 func (s *Stay) Left() {
 	now := time.Now()
 	s.note(&s.going, now)
@@ -60,17 +61,17 @@ func (h *History) forget(before time.Time) {
 	h.stays = slices.DeleteFunc(h.stays, func(s *Stay) bool { return !s.gone.IsZero() && s.gone.Before(before) })
 }
 
-// sure reports whether the connection was there all the time from one moment to another.
+// sure reports whether the connection existed for a whole period.
 func (s *Stay) sure(from, to time.Time) bool {
 	return !s.here.IsZero() && !s.here.After(from) && (s.going.IsZero() || !s.going.Before(to))
 }
 
-// possible reports whether the connection can have been there for a moment of that time.
+// possible reports whether the connection can have existed at some moment of a period.
 func (s *Stay) possible(from, to time.Time) bool {
 	return !s.came.After(to) && (s.gone.IsZero() || !s.gone.Before(from))
 }
 
-// span is how many connections, or users, there were: at least and at most.
+// span is the minimum and the maximum number of connections, or users.
 type span struct{ least, most int }
 
 func (s *span) add(sure, possible bool) {
@@ -84,14 +85,14 @@ func (s *span) add(sure, possible bool) {
 
 func (s span) has(n int) bool { return s.least <= n && n <= s.most }
 
-// truth is what one data center may be said to have.
+// truth is what an answer may say about one data center.
 type truth struct {
 	anonymous span
 	conns     map[string]*span // by user
 }
 
-// Check judges an answer of a pod that was made between being asked for and being there. The outlook says how other pods
-// were doing, as seen from the one that answered.
+// Check judges an answer of a pod, made between its request and its arrival. The outlook is the
+// state of other pods, as seen by the pod that answered.
 func (h *History) Check(asked Pod, a Answer, o *Outlook) error {
 	if err := o.checkMissing(asked, a); err != nil {
 		return err
@@ -114,7 +115,7 @@ func (h *History) Check(asked Pod, a Answer, o *Outlook) error {
 	return nil
 }
 
-// clock is a time of the day, to be found in a log.
+// clock is the format of a time of day, to be found in a log.
 const clock = "15:04:05.000"
 
 func (h *History) truths(asked Pod, a Answer, o *Outlook) map[string]*truth {

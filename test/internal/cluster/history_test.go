@@ -8,12 +8,12 @@ import (
 	"github.com/rollcall-gateway/rollcall/test/internal/ws"
 )
 
-// at is a time of these tests, in seconds from their beginning.
+// at returns a time of these tests, in seconds from their start.
 func at(s float64) time.Time {
 	return time.Unix(1_700_000_000, 0).Add(time.Duration(s * float64(time.Second)))
 }
 
-// optional is a time, none for a negative number.
+// optional is at; the zero time if the number is negative.
 func optional(s float64) time.Time {
 	if s < 0 {
 		return time.Time{}
@@ -21,7 +21,7 @@ func optional(s float64) time.Time {
 	return at(s)
 }
 
-// stayed is a connection that came from..here and went going..gone.
+// stayed returns a connection that started in from..here and ended in going..gone.
 func stayed(h *History, pod Pod, user string, came, here, going, gone float64) {
 	h.stays = append(h.stays, &Stay{
 		history: h, pod: pod, user: user,
@@ -52,7 +52,7 @@ func TestHistoryJudgesAnswers(t *testing.T) {
 		name  string
 		shape Shape
 		a, b  DataCenter
-		want  string // in the error, "" for none
+		want  string // part of the error; "" if none
 	}{
 		{"all who were there", Shape{}, counted(2, 1), counted(1, 0), ""},
 		{"one came meanwhile", Shape{}, counted(3, 1), counted(1, 0), ""},
@@ -66,8 +66,8 @@ func TestHistoryJudgesAnswers(t *testing.T) {
 		{"the raw count of one connection", raw, counted(2, 1), counted(1, 0), "1 are authenticated"},
 		{"names", include, listed("u", "v"), listed("w"), "0 are anonymous"},
 		{"names and a visitor", include, withVisitor(2, "u", "v"), listed("w"), ""},
-		{"somebody who comes later", include, withVisitor(2, "u", "later"), listed("w"), "later is listed"},
-		{"somebody else instead", include, withVisitor(2, "u", "coming"), listed("w"), "v is connected"},
+		{"a user that comes later", include, withVisitor(2, "u", "later"), listed("w"), "later is listed"},
+		{"another user instead", include, withVisitor(2, "u", "coming"), listed("w"), "v is connected"},
 		{"twice", include, withVisitor(3, "u", "u", "v"), listed("w"), "u is listed 2 times"},
 		{"raw names", both, withVisitor(2, "u", "v"), listed("w", "w"), ""},
 		{"raw names, one too few", both, withVisitor(3, "u", "v", "v"), listed("w", "w"), "v is listed 2 times"},
@@ -202,6 +202,6 @@ func TestHistoryOfAPodThatHasJustStarted(t *testing.T) {
 	}
 	a.DCs["b"] = counted(2, 0)
 	if err := h.Check(a1, a, o); err == nil {
-		t.Error("it may list nobody who is not there")
+		t.Error("an answer may list only users that are connected")
 	}
 }

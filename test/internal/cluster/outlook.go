@@ -7,7 +7,7 @@ import (
 	"time"
 )
 
-// Outlook is how pods were doing as seen by those who answer. It is safe for concurrent use.
+// Outlook is the state of each pod, as seen by the pods that answer. It is safe for concurrent use.
 type Outlook struct {
 	pods []Pod
 
@@ -15,27 +15,27 @@ type Outlook struct {
 	spells []spell
 }
 
-// Rule is what a spell means for answers.
+// Rule is what a state means for answers.
 type Rule uint8
 
-// The rules. Without any, the pod's connections are in each answer, and it is not missing.
+// Rules. Without any, the pod's connections are in each answer, and it is not missing.
 const (
-	Unsure     Rule = iota // its connections may be in an answer, also a complete one, and may be not
-	Absent                 // they are in no answer
+	Unsure     Rule = iota // its connections may or may not be in an answer, even in a complete one
+	Absent                 // its connections are in no answer
 	MayMiss                // it may be named as missing
 	MustMiss               // it must be named as missing
-	MayBeBlind             // it may hear nobody: its own answers may be incomplete and name nobody
-	Blind                  // it hears nobody: its own answers are incomplete, and may name nobody
+	MayBeBlind             // it may receive nothing: its own answers may be incomplete and name no pod
+	Blind                  // it receives nothing: its own answers are incomplete, and may name pods
 )
 
-// spell is a time in which a rule is in force. A zero end is still to come.
+// spell is a period with a rule in force. A zero end is in the future.
 type spell struct {
 	rule     Rule
 	pod      Pod
 	from, to time.Time
 }
 
-// NewOutlook returns that of a deployment in which all is well.
+// NewOutlook returns the outlook of a deployment without problems.
 func NewOutlook(pods []Pod) *Outlook { return &Outlook{pods: pods} }
 
 // Begin puts rules in force for a pod.
@@ -47,7 +47,7 @@ func (o *Outlook) Begin(at time.Time, pod Pod, rules ...Rule) {
 	}
 }
 
-// End takes rules back that are in force for a pod.
+// End removes rules that are in force for a pod.
 func (o *Outlook) End(at time.Time, pod Pod, rules ...Rule) {
 	o.mu.Lock()
 	defer o.mu.Unlock()
@@ -59,12 +59,12 @@ func (o *Outlook) End(at time.Time, pod Pod, rules ...Rule) {
 	}
 }
 
-// overlaps reports whether a rule is in force for a moment of some time.
+// overlaps reports whether a rule is in force at some moment of a period.
 func (o *Outlook) overlaps(r Rule, pod Pod, from, to time.Time) bool {
 	return o.any(r, pod, func(s spell) bool { return !s.from.After(to) && (s.to.IsZero() || !s.to.Before(from)) })
 }
 
-// covers reports whether a rule is in force for the whole of some time.
+// covers reports whether a rule is in force for a whole period.
 func (o *Outlook) covers(r Rule, pod Pod, from, to time.Time) bool {
 	return o.any(r, pod, func(s spell) bool { return !s.from.After(from) && (s.to.IsZero() || !s.to.Before(to)) })
 }
@@ -75,33 +75,33 @@ func (o *Outlook) any(r Rule, pod Pod, is func(spell) bool) bool {
 	return slices.ContainsFunc(o.spells, func(s spell) bool { return s.rule == r && s.pod == pod && is(s) })
 }
 
-// Down reports whether the pod itself need not answer at a time: it is stopping, or starting.
+// Down reports whether the pod may fail to answer at a time, because it is stopping or starting.
 func (o *Outlook) Down(pod Pod, from, to time.Time) bool {
 	return o.overlaps(Unsure, pod, from, to) || o.overlaps(Absent, pod, from, to)
 }
 
-// joining reports whether the answer may lack more than those whom it names: the pod has just started and does not know
-// all, or hears nobody.
+// joining reports whether the answer may lack more than the pods that it names: the pod has just
+// started and does not know all others, or receives nothing.
 func (o *Outlook) joining(asked Pod, a Answer) bool {
 	return !a.Complete &&
 		(o.Down(asked, a.Asked, a.Answered) || o.overlaps(Blind, asked, a.Asked, a.Answered) ||
 			o.overlaps(MayBeBlind, asked, a.Asked, a.Answered))
 }
 
-// steady reports whether the data center had a pod with which all was well, and which answered.
+// steady reports whether the data center had a pod without problems that answered.
 func (o *Outlook) steady(dc string, a Answer) bool {
 	return slices.ContainsFunc(o.pods, func(p Pod) bool {
 		return p.DC == dc && !o.Down(p, a.Asked, a.Answered) && !slices.Contains(a.Missing, p.String())
 	})
 }
 
-// checkMissing judges what the answer says of itself.
+// checkMissing checks what the answer says about its completeness.
 func (o *Outlook) checkMissing(asked Pod, a Answer) error {
 	if !a.Complete && len(a.Missing) == 0 && !o.joining(asked, a) {
-		return fmt.Errorf("the answer of %s at %s is incomplete and names nobody", asked, a.Asked.Format(clock))
+		return fmt.Errorf("the answer of %s at %s is incomplete and names no pod", asked, a.Asked.Format(clock))
 	}
 	if a.Complete && o.covers(Blind, asked, a.Asked, a.Answered) {
-		return fmt.Errorf("the answer of %s at %s is complete, but the pod hears nobody", asked, a.Asked.Format(clock))
+		return fmt.Errorf("the answer of %s at %s is complete, but the pod receives nothing", asked, a.Asked.Format(clock))
 	}
 	known := 0
 	for _, p := range o.pods {

@@ -8,7 +8,8 @@ import (
 	"github.com/rollcall-gateway/rollcall/test/internal/ws"
 )
 
-// Users asks /message/users and returns the answer in the form of [model.Model.Users]. It must be complete.
+// Users asks /message/users and returns the answer in the form of [model.Model.Users]. The answer
+// must be complete.
 func Users(s ws.Site, scope string) (map[string]any, error) {
 	got, err := s.Do(http.MethodPost, "/message/users", fmt.Sprintf(`{"scope":%q}`, scope), "X-Api-Key", s.Key)
 	if err != nil {

@@ -11,20 +11,20 @@ import (
 	"github.com/rollcall-gateway/rollcall/test/internal/ws"
 )
 
-// View is a channel as a listener knows it. It takes the frames of one connection after the other: a new answer to a join
-// begins anew, but what was told before it stays in the events.
+// View is a channel as a listener sees it. It applies the frames of one connection in order. A new
+// answer to a join starts it again, but earlier events are kept.
 type View struct {
 	mu      sync.Mutex
 	joined  bool
-	named   bool // the channel shows names
+	named   bool // the channel lists names
 	seq     uint64
 	count   int
 	members map[string]string // e-mail addresses by ID
 	events  []Event
-	err     error // the first contradiction
+	err     error // first contradiction
 }
 
-// Event is a user who joined or left, or all that an answer to a join told.
+// Event is a user that joined or left, or the content of an answer to a join.
 type Event struct {
 	At     time.Time
 	User   string // "" for a snapshot
@@ -33,7 +33,7 @@ type Event struct {
 	Members []string
 }
 
-// frame is what the server sends, all types in one.
+// frame has the fields of all types of frames from the server.
 type frame struct {
 	Type    string          `json:"type"`
 	ID      json.RawMessage `json:"id"`
@@ -47,8 +47,8 @@ type frame struct {
 	Count   *int            `json:"count"`
 }
 
-// take notes a frame of the channel. After the first contradiction it notes nothing more.
-func (v *View) take(f *frame) {
+// apply applies a frame of the channel. It ignores frames after the first contradiction.
+func (v *View) apply(f *frame) {
 	v.mu.Lock()
 	defer v.mu.Unlock()
 	if v.err != nil {
@@ -116,7 +116,7 @@ func (v *View) diff(f *frame) error {
 	return nil
 }
 
-// Members returns who is there in the order of the IDs, or an error if the frames contradicted each other.
+// Members returns the members, sorted by ID, or an error if the frames contradict each other.
 func (v *View) Members() ([]ws.User, error) {
 	v.mu.Lock()
 	defer v.mu.Unlock()
@@ -128,21 +128,21 @@ func (v *View) Members() ([]ws.User, error) {
 	return users, v.err
 }
 
-// Count returns the number in the last frame, or an error if the frames contradicted each other.
+// Count returns the number in the last frame, or an error if the frames contradict each other.
 func (v *View) Count() (int, error) {
 	v.mu.Lock()
 	defer v.mu.Unlock()
 	return v.count, v.err
 }
 
-// Events returns what was told since the beginning, or an error if the frames contradicted each other.
+// Events returns all events, or an error if the frames contradict each other.
 func (v *View) Events() ([]Event, error) {
 	v.mu.Lock()
 	defer v.mu.Unlock()
 	return slices.Clone(v.events), v.err
 }
 
-// Since returns how often the user joined and left after a time, and when last.
+// Since returns how often the user joined and left after a time, and the last time.
 func (v *View) Since(begin time.Time, user string) (joined, left int, last time.Time) {
 	v.mu.Lock()
 	defer v.mu.Unlock()

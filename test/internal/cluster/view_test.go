@@ -12,7 +12,7 @@ func TestViewFollowsFrames(t *testing.T) {
 	tests := []struct {
 		name   string
 		frames []string
-		want   string // members, or in the error
+		want   string // members, or part of the error
 	}{
 		{"snapshot", []string{snapshot}, "u<1>"},
 		{"joined", []string{snapshot, `{"type":"presence","seq":5,"joined":[{"id":"v"}],"count":2}`}, "u<1> v<>"},
@@ -44,7 +44,7 @@ func TestViewFollowsFrames(t *testing.T) {
 				if err := json.Unmarshal([]byte(text), &f); err != nil {
 					t.Fatal(err)
 				}
-				v.take(&f)
+				v.apply(&f)
 			}
 			users, err := v.Members()
 			if want, wrong := strings.CutPrefix(tt.want, "!"); wrong {
@@ -76,7 +76,7 @@ func TestViewCountsComingAndGoing(t *testing.T) {
 		if err := json.Unmarshal([]byte(text), &f); err != nil {
 			t.Fatal(err)
 		}
-		v.take(&f)
+		v.apply(&f)
 	}
 	if joined, left, _ := v.Since(time.Time{}, "u"); joined != 2 || left != 1 {
 		t.Errorf("u joined %d times and left %d times", joined, left)

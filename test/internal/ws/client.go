@@ -16,13 +16,13 @@ import (
 	"github.com/rollcall-gateway/rollcall/internal/model"
 )
 
-// Patience is how long anything may take that should happen at once, on a busy machine.
+// Patience is how long an operation may take that should be immediate, on a busy machine.
 const Patience = 20 * time.Second
 
-// Subprotocol is the one that clients offer.
+// Subprotocol is the subprotocol that clients offer.
 const Subprotocol = "rollcall.v1"
 
-// User is who a connection is logged in as.
+// User is the user of a connection.
 type User = model.User
 
 // Welcome is the first frame of a connection.
@@ -34,7 +34,7 @@ type Welcome struct {
 	Ping       float64 `json:"ping"`
 }
 
-// Client is a websocket that was welcomed.
+// Client is a websocket that has received its welcome.
 type Client struct {
 	Conn    *websocket.Conn
 	Welcome Welcome
@@ -42,16 +42,16 @@ type Client struct {
 	Response *http.Response
 }
 
-// Request is a handshake. The zero value of all but URL is a plain one.
+// Request is a handshake. Its zero value, with a URL, is a plain one.
 type Request struct {
 	URL    string // ws or wss
-	Host   string // instead of that of the URL
+	Host   string // replaces the host of the URL if not ""
 	Header http.Header
-	// Protocols are the subprotocols offered. Nil: rollcall.v1; empty: none.
+	// Protocols are the offered subprotocols. If nil, rollcall.v1 is offered; if empty, none.
 	Protocols []string
 }
 
-// Open makes the handshake and nothing else. On an HTTP error the connection is nil and the response is not.
+// Open only makes the handshake. On an HTTP error, the connection is nil and the response is not.
 func Open(t testing.TB, r Request) (*websocket.Conn, *http.Response) {
 	t.Helper()
 	conn, resp, err := dial(r)
@@ -77,7 +77,7 @@ func dial(r Request) (*websocket.Conn, *http.Response, error) {
 	if protocols == nil {
 		protocols = []string{Subprotocol}
 	}
-	tlsConfig := &tls.Config{InsecureSkipVerify: true} // the certificate is one that the server made up
+	tlsConfig := &tls.Config{InsecureSkipVerify: true} // the server made up the certificate
 	if name, _, _ := strings.Cut(r.Host, ":"); name != "" {
 		tlsConfig.ServerName = name
 	}
@@ -99,9 +99,9 @@ func dial(r Request) (*websocket.Conn, *http.Response, error) {
 	return conn, resp, err
 }
 
-// again tries more than once when the connection is closed unanswered. At a reload, Caddy opens new listeners beside the
-// old ones (SO_REUSEPORT) and closes these; one in a hundred who come at that moment is reset, with or without Rollcall,
-// and comes back as browsers do.
+// again retries if the connection is closed without an answer. At a reload, Caddy opens new
+// listeners next to the old ones (SO_REUSEPORT) and closes these. One in a hundred connections at
+// that moment is reset, with or without Rollcall, and browsers retry, too.
 func again(try func() error) error {
 	const tries = 4
 	var err error
@@ -157,7 +157,7 @@ func (c *Client) Next(t testing.TB) string {
 	return string(p)
 }
 
-// Close takes leave and waits for the server to do so.
+// Close sends a close frame and waits for the server's.
 func (c *Client) Close(t testing.TB) {
 	t.Helper()
 	bye := websocket.FormatCloseMessage(websocket.CloseNormalClosure, "")

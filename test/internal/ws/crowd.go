@@ -13,7 +13,7 @@ import (
 	"github.com/gorilla/websocket"
 )
 
-// Crowd is many connections, each read by a goroutine of its own that counts what comes and notes how it ends.
+// Crowd is many connections. A goroutine for each counts its frames and records how it ends.
 type Crowd struct {
 	Members []*Member
 	wg      sync.WaitGroup
@@ -25,20 +25,21 @@ type Member struct {
 
 	joined, presence, pongs, other atomic.Int64
 
-	// mu guards writes to conn and what follows.
+	// mu guards writes to conn and the fields below.
 	mu    sync.Mutex
-	end   error // set when reading ended
+	end   error // set when reading has ended
 	ended bool
 }
 
-// Plan says how a member connects, and what it joins.
+// Plan configures how a member connects, and what it joins.
 type Plan struct {
 	Request Request
 	// Joins are frames; each must be answered with joined.
 	Joins []string
 }
 
-// Gather opens n connections, some at a time, has each join its channels, and returns when all have.
+// Gather opens n connections, several at a time, has each join its channels, and returns when all
+// have joined.
 func Gather(t testing.TB, n int, plan func(i int) Plan) *Crowd {
 	t.Helper()
 	c := &Crowd{Members: make([]*Member, n)}
@@ -115,7 +116,7 @@ func (m *Member) read() {
 			return
 		}
 		var frame struct{ Type string }
-		_ = json.Unmarshal(p, &frame) // not JSON has no type, and counts as other
+		_ = json.Unmarshal(p, &frame) // a frame that is not JSON has no type, and counts as other
 		switch frame.Type {
 		case "joined":
 			m.joined.Add(1)
@@ -139,8 +140,8 @@ func (m *Member) failure() error {
 	return errors.New("it is open")
 }
 
-// Settle has every member send a ping and waits for all answers: whatever the server had sent before has then been
-// counted. It fails if a connection is closed.
+// Settle has every member send a ping, and waits for all answers. Then all earlier frames of the
+// server are counted. Settle fails if a connection is closed.
 func (c *Crowd) Settle(t testing.TB) {
 	t.Helper()
 	want := make([]int64, len(c.Members))
@@ -160,7 +161,7 @@ func (c *Crowd) Settle(t testing.TB) {
 	})
 }
 
-// Heard returns how many presence frames, and frames that are no answer to anything, came so far.
+// Heard returns the number of presence frames so far, and of frames that are not answers.
 func (c *Crowd) Heard() (presence, other int64) {
 	for _, m := range c.Members {
 		presence += m.presence.Load()
@@ -182,7 +183,7 @@ func (c *Crowd) Open() int {
 	return n
 }
 
-// AwaitEnds waits until all connections have ended and returns how each did.
+// AwaitEnds waits until all connections have ended, and returns their errors.
 func (c *Crowd) AwaitEnds(t testing.TB, patience time.Duration) []error {
 	t.Helper()
 	Poll(t, patience, func() error {
@@ -198,7 +199,7 @@ func (c *Crowd) AwaitEnds(t testing.TB, patience time.Duration) []error {
 	return ends
 }
 
-// Leave closes all connections without a word and waits for the readers.
+// Leave closes all connections without a close frame, and waits for the readers.
 func (c *Crowd) Leave() {
 	for _, m := range c.Members {
 		if m != nil {

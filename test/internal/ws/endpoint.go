@@ -8,16 +8,16 @@ import (
 	"testing"
 )
 
-// Site is a host of a server, as a backend sees it.
+// Site is a host of a server, as a backend uses it.
 type Site struct {
 	URL  string // like http://127.0.0.1:9080
-	Host string // "": that of the URL
-	Key  string // "": none is sent
-	// Client asks. Nil: the default one.
+	Host string // "" for the host of the URL
+	Key  string // if "", none is sent
+	// Client sends the requests. If nil, a default one does.
 	Client *http.Client
 }
 
-// Socket is a handshake with the site.
+// Socket returns a handshake with the site.
 func (s Site) Socket() Request {
 	return Request{URL: strings.Replace(s.URL, "http", "ws", 1) + "/message/socket", Host: s.Host}
 }
@@ -30,7 +30,7 @@ func (s Site) Dial(t testing.TB, header ...string) *Client {
 	return Dial(t, r)
 }
 
-// Header makes a header of fields in pairs.
+// Header returns a header with the fields, given in pairs.
 func Header(fields ...string) http.Header {
 	h := http.Header{}
 	for i := 0; i < len(fields); i += 2 {
@@ -39,7 +39,7 @@ func Header(fields ...string) http.Header {
 	return h
 }
 
-// Answer is an HTTP response that was read.
+// Answer is an HTTP response with its body.
 type Answer struct {
 	Status int
 	Header http.Header
@@ -80,10 +80,10 @@ func (s Site) do(method, path, body string, header ...string) (Answer, error) {
 	return Answer{Status: resp.StatusCode, Header: resp.Header, Body: string(text)}, nil
 }
 
-// plain keeps no connections, so that none is left when goroutines are counted.
+// plain keeps no connections open, so that none is left when goroutines are counted.
 var plain = &http.Transport{DisableKeepAlives: true}
 
-// Request is Do that must be answered.
+// Request is Do, but fails the test without an answer.
 func (s Site) Request(t testing.TB, method, path, body string, header ...string) Answer {
 	t.Helper()
 	a, err := s.Do(method, path, body, header...)
@@ -93,7 +93,8 @@ func (s Site) Request(t testing.TB, method, path, body string, header ...string)
 	return a
 }
 
-// Ask posts a JSON body to an endpoint, the key in the header, and returns the body of a 200 or 201 answer.
+// Ask posts a JSON body to an endpoint, with the key in the header, and returns the body of a 200
+// or 201 response.
 func (s Site) Ask(endpoint, body string) (string, error) {
 	header := []string{"Content-Type", "application/json"}
 	if s.Key != "" {
@@ -109,7 +110,7 @@ func (s Site) Ask(endpoint, body string) (string, error) {
 	return a.Body, nil
 }
 
-// Answer is Ask that must succeed.
+// Answer is Ask, but fails the test on an error.
 func (s Site) Answer(t testing.TB, endpoint, body string) string {
 	t.Helper()
 	got, err := s.Ask(endpoint, body)
@@ -119,7 +120,7 @@ func (s Site) Answer(t testing.TB, endpoint, body string) string {
 	return got
 }
 
-// Expect asks an endpoint once; the answer must be the same JSON as want.
+// Expect calls an endpoint once. The answer must be the same JSON as want.
 func (s Site) Expect(t testing.TB, endpoint, body, want string) {
 	t.Helper()
 	if diff := Diff(s.Answer(t, endpoint, body), want); diff != "" {
@@ -127,7 +128,8 @@ func (s Site) Expect(t testing.TB, endpoint, body, want string) {
 	}
 }
 
-// Await asks until the answer is the same JSON as want: the server hears of a lost client a little later.
+// Await polls an endpoint until the answer is the same JSON as want: the server notices a lost
+// client a little later.
 func (s Site) Await(t testing.TB, endpoint, body, want string) {
 	t.Helper()
 	Poll(t, Patience, func() error {

@@ -26,7 +26,8 @@ func (c *Client) Ask(t testing.TB, frame, want string) {
 	c.Expect(t, want)
 }
 
-// ExpectError reads the next frame, which must be an error with the code and, as JSON, the id; "" is none.
+// ExpectError reads the next frame, which must be an error with the code and, as JSON, the ID; ""
+// means none.
 func (c *Client) ExpectError(t testing.TB, id, code string) {
 	t.Helper()
 	got := c.Next(t)
@@ -46,13 +47,13 @@ func (c *Client) ExpectError(t testing.TB, id, code string) {
 	}
 }
 
-// ExpectNothing proves that nothing waited to be read: the next frame is the answer to a ping.
+// ExpectNothing checks that no frame is waiting: the next frame is the answer to a ping.
 func (c *Client) ExpectNothing(t testing.TB) {
 	t.Helper()
 	c.Ask(t, `{"type":"ping","id":"nothing before"}`, `{"type":"pong","id":"nothing before"}`)
 }
 
-// Join joins a channel without hearing of others, as the first of its answers.
+// Join joins a channel without presence. The answer must come next.
 func (c *Client) Join(t testing.TB, channel string) {
 	t.Helper()
 	c.Send(t, fmt.Sprintf(`{"type":"join","channel":%s}`, quote(channel)))
@@ -79,7 +80,7 @@ func ExpectClose(t testing.TB, conn *websocket.Conn, code int) (reason string) {
 	}
 }
 
-// Diff compares JSON texts. It returns "" when they mean the same, numbers and all.
+// Diff compares JSON texts. It returns "" if they are equivalent, including numbers.
 func Diff(got, want string) string {
 	var g, w any
 	if err := json.Unmarshal([]byte(got), &g); err != nil {
@@ -94,7 +95,8 @@ func Diff(got, want string) string {
 	return fmt.Sprintf("\n got %s\nwant %s", got, want)
 }
 
-// Poll calls ready until it returns nil. It ends the test with the last error after the patience is over.
+// Poll calls ready until it returns nil. After patience has passed, it ends the test with the last
+// error.
 func Poll(t testing.TB, patience time.Duration, ready func() error) {
 	t.Helper()
 	const pause = 10 * time.Millisecond
@@ -107,7 +109,7 @@ func Poll(t testing.TB, patience time.Duration, ready func() error) {
 			return
 		}
 		if time.Now().After(deadline) {
-			t.Fatalf("still not so after %s: %v", patience, err)
+			t.Fatalf("not within %s: %v", patience, err)
 		}
 		<-tick.C
 	}
