@@ -63,8 +63,9 @@ func addManyRows(t *table, n int, plain, with *manyFigures) {
 		return apply(all, func(values []float64) float64 { return median(values) })
 	}
 	row := func(label string, f *manyFigures) {
-		cells := []string{thousands(n), label}
-		for i, value := range columns(f) {
+		values := columns(f)
+		cells := append(make([]string, 0, 2+len(values)), thousands(n), label)
+		for i, value := range values {
 			if i < 5 {
 				value *= 1000
 			}
@@ -75,7 +76,7 @@ func addManyRows(t *table, n int, plain, with *manyFigures) {
 	row("plain", plain)
 	row("**Rollcall**", with)
 	p, w := columns(plain), columns(with)
-	cells := []string{thousands(n), "more"}
+	cells := append(make([]string, 0, 9), thousands(n), "more")
 	for i := range 5 {
 		cells = append(cells, ratio(w[i], p[i]))
 	}
@@ -187,7 +188,7 @@ func checkSite(ctx context.Context, s *server.Process, i int, rollcall bool) err
 		return err
 	}
 	r.Host = siteHost(i)
-	r.Header.Set("X-API-Key", siteKey(i))
+	r.Header.Set("X-Api-Key", siteKey(i))
 	resp, err := http.DefaultClient.Do(r)
 	if err != nil {
 		return err

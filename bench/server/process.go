@@ -146,7 +146,7 @@ func (p *Process) CPU() (time.Duration, error) {
 
 // cpuClock returns the CPU clock of a process (clock_getcpuclockid(3); CPUCLOCK_SCHED in
 // posix-timers_types.h).
-func cpuClock(pid int) int32 { return ^int32(pid)<<3 | 2 } //nolint:gosec // a process ID has 22 bits
+func cpuClock(pid int) int32 { return ^int32(pid)<<3 | 2 } // a process ID has 22 bits
 
 // SettledHeap returns the bytes of live objects on the heap of a Caddy. It waits until they no
 // longer decrease, because parts of an old configuration are freed in the background.
