@@ -66,7 +66,7 @@ func TestNothingThatAModuleSaysIsPrintedRaw(t *testing.T) {
 	for name, text := range map[string]string{
 		"an unknown import":              guest(fmt.Sprintf(classify, ""), `(import "`+evilName+`" "`+evilName+`" (func))`),
 		"an unknown import of ours":      guest(fmt.Sprintf(classify, ""), `(import "rollcall" "`+evilName+`" (func))`),
-		"an import that is no function":  guest(fmt.Sprintf(classify, ""), `(import "`+evilName+`" "`+evilName+`" (global i32))`),
+		"an import of a global":          guest(fmt.Sprintf(classify, ""), `(import "`+evilName+`" "`+evilName+`" (global i32))`),
 		"a hook that is misspelt":        guest(`(func (export "rollcall_` + evilName + `"))`),
 		"an unknown export":              guest(`(func (export "rollcall_` + evilName + `"))` + fmt.Sprintf(classify, "")),
 		"a function that is not valid":   guest(`(func (export "` + evilName + `") (result i32) (i64.const 0))` + fmt.Sprintf(classify, "")),

@@ -147,7 +147,7 @@ func TestACallThatRunsAgesByAllOfALongTick(t *testing.T) {
 		t.Fatalf("status %d after %v", s.status(), s.age)
 	}
 	if err := <-done; err == nil {
-		t.Error("the guest goes on")
+		t.Error("the guest keeps running")
 	}
 	if !s.endCall() {
 		t.Error("the call does not know that it was ended")

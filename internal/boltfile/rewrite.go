@@ -12,7 +12,7 @@ import (
 // meanwhile.
 //
 // It returns the new file once it has replaced the old one, which is then closed. Otherwise it
-// returns nil, and the old file is unchanged and open. An error beside a new file means that a
+// returns nil, and the old file is unchanged and open. An error with a new file means that a
 // crash could still undo the replacement. It returns [ErrDamaged] if the file is to be kept and an
 // earlier one is still there.
 func (f *File) Rewrite(l Layout, keep bool, fill func(old *bbolt.Tx, to *File) error) (to *File, kept string, err error) {

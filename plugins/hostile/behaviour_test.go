@@ -238,7 +238,7 @@ var sudden = []behaviour{
 	{name: "log of an unknown level", do: `(call $log (i32.const -1) (i32.const 0) (i32.const 10))
 		(call $log (i32.const 0x7fffffff) (i32.const 0) (i32.const 10))`, reasons: []plugins.Reason{"", trap, badness}},
 	{
-		name: "log of bytes that are no text", do: `(call $log (i32.const 2) (i32.const 1024) (i32.const 24))`,
+		name: "log of bytes that are not text", do: `(call $log (i32.const 2) (i32.const 1024) (i32.const 24))`,
 		fields: `(data (i32.const 1024) "\ff\fe\00\01\1b[31m\0a\0d\0ared\ed\a0\80\f8\88\80\80")`,
 	},
 	{

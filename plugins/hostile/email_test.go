@@ -119,7 +119,7 @@ func TestNoDocumentGetsOutUnshapedHoweverAPluginFails(t *testing.T) {
 						t.Errorf("chain %d under %s: %s gets out", i, policy, got.text)
 					}
 					if got.err != nil && got.text != "" {
-						t.Errorf("chain %d under %s: %q beside the error %v", i, policy, got.text, got.err)
+						t.Errorf("chain %d under %s: %q with the error %v", i, policy, got.text, got.err)
 					}
 					if policy == plugins.Pass && (got.err != nil || got.text != touched[plugins.HookShape]) {
 						t.Errorf("chain %d under pass: got %q and %v", i, got.text, got.err)

@@ -17,7 +17,7 @@ func TestLogFloodsAreCutAndCounted(t *testing.T) {
 		"lines": times + `(call $log (i32.const 3) (i32.const 65536) (i32.const 10))` + again,
 		"lines of 1 MiB": `(memory.fill (i32.const 0x20000) (i32.const 0x78) (i32.const 0x100000))` +
 			times + `(call $log (i32.const 2) (i32.const 0x20000) (i32.const 0x100000))` + again,
-		"bytes that are no text": `(memory.fill (i32.const 0x20000) (i32.const 0xff) (i32.const 0x100000))` +
+		"bytes that are not text": `(memory.fill (i32.const 0x20000) (i32.const 0xff) (i32.const 0x100000))` +
 			times + `(call $log (i32.const 1) (i32.const 0x20000) (i32.const 5000))` + again,
 		"standard output": `(memory.fill (i32.const 0x20000) (i32.const 0x78) (i32.const 0x100000))
 			(i32.store8 (i32.const 0x11ffff) (i32.const 10))` + iovec(1, 0x20000, 0x100000) + times +

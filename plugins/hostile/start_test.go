@@ -68,7 +68,7 @@ var slowBeginnings = func() []behaviour {
 
 // TestTheClockEndsBadBeginnings gives an endless beginning as many steps as it likes.
 //
-//nolint:tparallel // its cases wait side by side, but not beside other tests of memory
+//nolint:tparallel // its cases wait in parallel, but not with other tests of memory
 func TestTheClockEndsBadBeginnings(t *testing.T) {
 	e := newEngine(t, plugins.EngineConfig{})
 	for _, place := range beginnings {

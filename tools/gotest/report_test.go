@@ -30,6 +30,6 @@ func TestReportAddsUp(t *testing.T) {
 
 func TestReportIsNeeded(t *testing.T) {
 	if _, err := printReport(new(bytes.Buffer), filepath.Join(t.TempDir(), "absent")); err == nil {
-		t.Error("a missing report is no error")
+		t.Error("a missing report is not an error")
 	}
 }

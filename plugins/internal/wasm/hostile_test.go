@@ -169,29 +169,29 @@ func TestCheckRefuses(t *testing.T) {
 			"unknown kind 4",
 		},
 
-		"table.grow":             {instruction(0xfc, 0x0f, 0), "table.grow is not supported"},
-		"table.grow, padded":     {instruction(0xfc, 0x8f, 0, 0), "table.grow is not supported"},
-		"an atomic":              {instruction(0xfe, 0x03, 0), "threads and atomic instructions"},
-		"a tail call":            {instruction(0x12, 0), "tail calls"},
-		"an indirect tail call":  {instruction(0x13, 0, 0), "tail calls"},
-		"a throw":                {instruction(0x08, 0), "exceptions"},
-		"a try_table":            {instruction(0x1f, 0x40, 0), "exceptions"},
-		"a legacy try":           {instruction(0x06, 0x40), "exceptions"},
-		"call_ref":               {instruction(0x14, 0), "typed function references"},
-		"a GC instruction":       {instruction(0xfb, 0), "GC"},
-		"relaxed SIMD":           {instruction(0xfd, 0x80, 0x02), "relaxed SIMD"},
-		"an opcode of no one":    {instruction(0xff), "unknown instruction"},
-		"another memory":         {instruction(0x3f, 1), "a memory other than 0"},
-		"a padded memory":        {instruction(0x3f, 0x80, 0), "a memory other than 0"},
-		"an access elsewhere":    {instruction(0x41, 0, 0x28, 0x42, 1, 0, 0x1a), "more than one memory"},
-		"a block of two bytes":   {instruction(0x02, 0xc0, 0x7f, 0x0b), "unknown type of a block"},
-		"a reference type":       {instruction(0xd0, 0x69, 0x1a), "typed function references"},
-		"select of two":          {instruction(0x1c, 2, 0x7f, 0x7f), "select with 2 types"},
-		"code without an end":    {body(noLocals, []byte{1, 1}), "function 0: its code has no end"},
-		"code after its end":     {body(noLocals, endOfCode, endOfCode), "after its end"},
-		"a number too long":      {instruction(0x41, 0x80, 0x80, 0x80, 0x80, 0x80, 0), "LEB128"},
-		"a number with a rest":   {instruction(0x41, 0xff, 0xff, 0xff, 0xff, 0x4f), "LEB128"},
-		"a name that is no text": {exported("\xff", KindFunc, 0), "not UTF-8"},
+		"table.grow":              {instruction(0xfc, 0x0f, 0), "table.grow is not supported"},
+		"table.grow, padded":      {instruction(0xfc, 0x8f, 0, 0), "table.grow is not supported"},
+		"an atomic":               {instruction(0xfe, 0x03, 0), "threads and atomic instructions"},
+		"a tail call":             {instruction(0x12, 0), "tail calls"},
+		"an indirect tail call":   {instruction(0x13, 0, 0), "tail calls"},
+		"a throw":                 {instruction(0x08, 0), "exceptions"},
+		"a try_table":             {instruction(0x1f, 0x40, 0), "exceptions"},
+		"a legacy try":            {instruction(0x06, 0x40), "exceptions"},
+		"call_ref":                {instruction(0x14, 0), "typed function references"},
+		"a GC instruction":        {instruction(0xfb, 0), "GC"},
+		"relaxed SIMD":            {instruction(0xfd, 0x80, 0x02), "relaxed SIMD"},
+		"an opcode of no one":     {instruction(0xff), "unknown instruction"},
+		"another memory":          {instruction(0x3f, 1), "a memory other than 0"},
+		"a padded memory":         {instruction(0x3f, 0x80, 0), "a memory other than 0"},
+		"an access elsewhere":     {instruction(0x41, 0, 0x28, 0x42, 1, 0, 0x1a), "more than one memory"},
+		"a block of two bytes":    {instruction(0x02, 0xc0, 0x7f, 0x0b), "unknown type of a block"},
+		"a reference type":        {instruction(0xd0, 0x69, 0x1a), "typed function references"},
+		"select of two":           {instruction(0x1c, 2, 0x7f, 0x7f), "select with 2 types"},
+		"code without an end":     {body(noLocals, []byte{1, 1}), "function 0: its code has no end"},
+		"code after its end":      {body(noLocals, endOfCode, endOfCode), "after its end"},
+		"a number too long":       {instruction(0x41, 0x80, 0x80, 0x80, 0x80, 0x80, 0), "LEB128"},
+		"a number with a rest":    {instruction(0x41, 0xff, 0xff, 0xff, 0xff, 0x4f), "LEB128"},
+		"a name that is not text": {exported("\xff", KindFunc, 0), "not UTF-8"},
 
 		// References to the appended globals and functions.
 		"setting the slice":         {instruction(0x42, 0, 0x24, 0), "global 0 of 0: there is no such global"},
@@ -313,7 +313,7 @@ func TestSeedsAreWhatTheyAreBuiltFrom(t *testing.T) {
 		t.Fatal(err)
 	}
 	if !bytes.Equal(file, assemble(t, complete)) {
-		t.Error("testdata/complete.wasm is not what wat2wasm --debug-names makes of complete: make it anew")
+		t.Error("testdata/complete.wasm differs from the output of wat2wasm --debug-names for complete: build it again")
 	}
 }
 
@@ -373,14 +373,14 @@ func TestCheckSurvivesDamagedFiles(t *testing.T) {
 func TestMeterDropsMalformedNames(t *testing.T) {
 	r := newRuntime(t)
 	for name, section := range map[string][]byte{
-		"4e9 names":              {1, 5, 0xff, 0xff, 0xff, 0xff, 0x0f},
-		"4e9 locals of names":    {2, 7, 1, 0, 0xff, 0xff, 0xff, 0xff, 0x0f},
-		"a name of no function":  {1, 4, 1, 9, 1, 'a'},
-		"names out of order":     {1, 7, 2, 0, 1, 'a', 0, 1, 'b'},
-		"a name that is no text": {1, 4, 1, 0, 1, 0xff},
-		"a rest":                 {1, 5, 1, 0, 1, 'a', 0},
-		"cut off":                {1, 9},
-		"twice":                  {1, 4, 1, 0, 1, 'a', 1, 4, 1, 0, 1, 'a'},
+		"4e9 names":               {1, 5, 0xff, 0xff, 0xff, 0xff, 0x0f},
+		"4e9 locals of names":     {2, 7, 1, 0, 0xff, 0xff, 0xff, 0xff, 0x0f},
+		"a name of no function":   {1, 4, 1, 9, 1, 'a'},
+		"names out of order":      {1, 7, 2, 0, 1, 'a', 0, 1, 'b'},
+		"a name that is not text": {1, 4, 1, 0, 1, 0xff},
+		"a rest":                  {1, 5, 1, 0, 1, 'a', 0},
+		"cut off":                 {1, 9},
+		"twice":                   {1, 4, 1, 0, 1, 'a', 1, 4, 1, 0, 1, 'a'},
 	} {
 		t.Run(name, func(t *testing.T) {
 			file := cat(code(1, emptyCode), sec(0, text("name"), section))

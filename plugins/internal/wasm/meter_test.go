@@ -71,7 +71,7 @@ func (g *guest) set(name string, v int64) {
 	g.t.Helper()
 	global, ok := g.ExportedGlobal(name).(api.MutableGlobal)
 	if !ok {
-		g.t.Fatalf("%s is no exported mutable global", name)
+		g.t.Fatalf("%s is not an exported mutable global", name)
 	}
 	global.Set(uint64(v))
 }

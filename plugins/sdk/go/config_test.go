@@ -110,7 +110,7 @@ func TestConfigure(t *testing.T) {
 		t.Errorf("without a function and options: %v", err)
 	}
 	if err := configure([]byte(option)); err == nil || !strings.Contains(err.Error(), "there are none") {
-		t.Errorf("an option that nobody asks for: %v", err)
+		t.Errorf("an option that is never read: %v", err)
 	}
 	Configure(func(c *Config) error {
 		c.String("x", "")
