@@ -66,7 +66,7 @@ func newReach(w *Way, prefix string) *reach {
 				r.blocked = true
 			}
 		}
-		r.blocked = r.blocked || len(s.route().activeBefore(w.Server, s.Position)) > 0
+		r.blocked = r.blocked || len(s.route().activeBefore(w.Server, s.Position)) > 0 || w.groupTwice(i)
 	}
 	if r.blocked {
 		r.strip = r.stripped()

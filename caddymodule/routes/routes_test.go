@@ -287,3 +287,22 @@ func TestNamedRoutesAreProbedOnce(t *testing.T) {
 		t.Errorf("matchers are asked %d times, want %d: once a request for each level", w.matches, want)
 	}
 }
+
+// A request that has gone through a route is not for those of its group inside. They are warned of, although no route
+// stands before the handler.
+func TestGroupOfTheRouteAround(t *testing.T) {
+	for _, group := range []string{"g", "h"} {
+		inner := new(work).list(1, func(int) (host, path string, handlers []Handler) { return "", "", []Handler{rollcall} })
+		inner.At(0).Group = group
+		list := new(work).list(1, func(int) (host, path string, handlers []Handler) { return "", "", []Handler{{Does: inner}} })
+		list.At(0).Group = "g"
+		core, logs := observer.New(zapcore.WarnLevel)
+		way := NewWay(new(Server), []Step{{List: list, Sure: true}, {List: inner, Sure: true}})
+		if err := CheckReach(way, "/message", true, zap.New(core)); err != nil {
+			t.Fatal(err)
+		}
+		if got, want := logs.FilterMessageSnippet("another route answers them before").Len() == 1, group == "g"; got != want {
+			t.Errorf("group %s: warned %v", group, got)
+		}
+	}
+}

@@ -66,6 +66,12 @@ func (w *Way) handlesErrors() bool {
 	return slices.ContainsFunc(w.Steps, func(s Step) bool { return s.List != nil && s.List.OnError })
 }
 
+// groupTwice reports whether a route on the way has the group of one around it, which a request has then gone through.
+func (w *Way) groupTwice(step int) bool {
+	group := w.Steps[step].route().Group
+	return group != "" && slices.ContainsFunc(w.Steps[:step], func(s Step) bool { return s.List != nil && s.route().Group == group })
+}
+
 // fork returns the last step that two ways of one server have in common. It reports false if they have none, or if it
 // cannot be read.
 func (w *Way) fork(other *Way) (int, bool) {
