@@ -32,7 +32,7 @@ func attend(t *testing.T, h *Handler, id string) (*presence.Conn, *testkit.Ear) 
 		t.Fatal(err)
 	}
 	t.Cleanup(conn.Close)
-	h.app.hub.Assignments.Joiner.Arrived(conn)
+	h.app.hub.Assignments.Joiner.JoinAssigned(conn)
 	return conn, e
 }
 
@@ -91,7 +91,7 @@ func TestAssignmentsSurviveTheHub(t *testing.T) {
 	for i, want := range []assignment.Mode{assignment.None, assignment.Listen} {
 		t.Run(fmt.Sprint("start ", i+1), func(t *testing.T) {
 			h := loadHandler(t, "api_key k")
-			h.app.hub.Assignments.Begin(false)
+			h.app.hub.Assignments.Start(false)
 			host := testkit.MustHost(t, "portal.example.com")
 			if got := h.app.hub.Assignments.Mode(host, "ada", "sales"); got != want {
 				t.Errorf("the mode is %v, want %v", got, want)
@@ -270,7 +270,7 @@ func TestFileOfAnotherProcess(t *testing.T) {
 	}
 	h := loadHandler(t, "api_key k")
 	a := h.app.hub.Assignments
-	a.Begin(false)
+	a.Start(false)
 	_, ada := attend(t, h, "ada")
 	checkProblem(t, post(t, h, "/message/adduser", `{"apiKey":"k","users":[{"id":"ada","channels":[{"name":"x"}]}]}`), http.StatusServiceUnavailable, "unavailable")
 	a.Retry()
@@ -371,7 +371,7 @@ func TestDamagedAssignmentIsLeftOut(t *testing.T) {
 	a := hub.Assignments
 	core, logs := observer.New(zap.InfoLevel)
 	hub.LogTo(zap.New(core), true)
-	a.Begin(false)
+	a.Start(false)
 	for user, want := range map[string]assignment.Mode{"USER_1": assignment.None, "USER_2": assignment.Listen, "USER_3": assignment.None} {
 		if got := a.Book.Mode(host, user, "sales"); got != want {
 			t.Errorf("%s is assigned with the mode %s, want %s", user, got, want)
@@ -414,7 +414,7 @@ func TestTroubleIsLoggedOnce(t *testing.T) {
 			t.Setenv("XDG_DATA_HOME", t.TempDir())
 			h := loadHandler(t, "api_key k")
 			a := h.app.hub.Assignments
-			a.Begin(false)
+			a.Start(false)
 			core, logs := observer.New(zap.InfoLevel)
 			h.app.hub.LogTo(zap.New(core), true)
 			tt.begin(t, h, assignmentsFile())
@@ -446,7 +446,7 @@ func TestAssignmentsOfOtherPodsAreKeptLater(t *testing.T) {
 		t.Errorf("merging without a file: %v", err)
 	}
 	ada.Hears(t, testkit.JoinedFrame("sales"))
-	a.Begin(false)
+	a.Start(false)
 	a.Retry()
 	if n := a.Book.Unsaved(); n != 0 {
 		t.Errorf("%d are not kept", n)

@@ -36,7 +36,7 @@ func openProcess() (*process, error) {
 func newProcess() *process {
 	h := gateway.New(gateway.Config{Folder: filepath.Join(caddy.AppDataDir(), "rollcall"), Exiting: caddy.Exiting})
 	return &process{Hub: h, api: api.New(api.Config{
-		Registry: h.Registry, Assignments: h.Assignments, Asked: asked(h), Spread: h.Spread, Sent: h.SentByBackend,
+		Registry: h.Registry, Assignments: h.Assignments, PodsToAsk: asked(h), Spread: h.Spread, Sent: h.SentByBackend,
 		Draining: h.IsDraining,
 	})}
 }
@@ -70,7 +70,7 @@ func (p *process) register(r *prometheus.Registry) error {
 // asked is the hub's method without the pods' other methods.
 func asked(h *gateway.Hub) func(of *site.Site, scope cluster.Scope) (api.Pods, cluster.Truth) {
 	return func(of *site.Site, scope cluster.Scope) (api.Pods, cluster.Truth) {
-		others, truth := h.Asked(of, scope)
+		others, truth := h.PodsToAsk(of, scope)
 		if others == nil {
 			return nil, truth // a nil pods in the interface would not be nil
 		}

@@ -30,7 +30,7 @@ func AllUsers(dcs []DataCenter) [][]byte {
 	}
 	total.appendTo(&b)
 	b.text = append(b.text, '}')
-	return b.end()
+	return b.allPieces()
 }
 
 func (dc DataCenter) appendTo(b *body) {
@@ -42,7 +42,7 @@ func (dc DataCenter) appendTo(b *body) {
 			b.text = append(b.text, dc.array...)
 		case dc.Encoded != nil:
 			b.text = append(b.text, '[')
-			b.list(dc.Encoded)
+			b.appendEntries(dc.Encoded)
 			b.text = append(b.text, ']')
 		default:
 			b.text = wire.AppendUsers(b.text, dc.Users)

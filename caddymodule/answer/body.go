@@ -17,8 +17,8 @@ type body struct {
 // shortPiece is up to how many bytes a piece is copied, which costs less than a place for it in the list.
 const shortPiece = 512
 
-// list appends an array's or an object's entries, which are in pieces.
-func (b *body) list(pieces [][]byte) {
+// appendEntries appends an array's or an object's entries, which are in pieces.
+func (b *body) appendEntries(pieces [][]byte) {
 	for i, piece := range pieces {
 		if i > 0 {
 			b.text = append(b.text, ',')
@@ -32,8 +32,8 @@ func (b *body) list(pieces [][]byte) {
 	}
 }
 
-// end returns the whole as pieces. Nothing may be appended after it.
-func (b *body) end() [][]byte { return append(b.pieces, b.text) }
+// allPieces returns the whole as pieces. Nothing may be appended after it.
+func (b *body) allPieces() [][]byte { return append(b.pieces, b.text) }
 
 // answerBuffers are what answers of several pieces are written through: fewer and larger writes cost less.
 var answerBuffers = sync.Pool{New: func() any { return new([64 << 10]byte) }}

@@ -12,12 +12,12 @@ func TestBodyIsOneText(t *testing.T) {
 	long := []byte(strings.Repeat("long", shortPiece))
 	before := bytes.Clone(long)
 	b := body{text: []byte("[")}
-	b.list([][]byte{[]byte("a"), long, long, []byte("b")})
+	b.appendEntries([][]byte{[]byte("a"), long, long, []byte("b")})
 	b.text = append(b.text, "],["...)
-	b.list(nil)
-	b.list([][]byte{long})
+	b.appendEntries(nil)
+	b.appendEntries([][]byte{long})
 	b.text = append(b.text, "]"...)
-	pieces := b.end()
+	pieces := b.allPieces()
 	want := "[a," + string(long) + "," + string(long) + ",b],[" + string(long) + "]"
 	if got := string(slices.Concat(pieces...)); got != want || Len(pieces) != len(want) {
 		t.Errorf("got %q, want %q", got, want)

@@ -20,15 +20,15 @@ func EncodedListings(e presence.Encoded) [][]byte {
 			continue
 		}
 		b.text = append(b.text, '[')
-		b.list(ch.Users)
+		b.appendEntries(ch.Users)
 		b.text = append(b.text, ']')
 	}
 	if len(e.Channels) > 0 && len(e.Private) > 0 {
 		b.text = append(b.text, ',')
 	}
-	b.list(e.Private)
+	b.appendEntries(e.Private)
 	b.text = append(b.text, '}')
-	return b.end()
+	return b.allPieces()
 }
 
 // AppendListings appends the object that is keyed by channel.

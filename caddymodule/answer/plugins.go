@@ -79,7 +79,7 @@ func (a *Plugins) AppendListings(b []byte, list []presence.Listing) []byte {
 		case l.Kind == presence.Private && len(l.Users) > 0:
 			object, err := m.Next()
 			if err != nil {
-				a.fail(err)
+				a.setError(err)
 				return nil
 			}
 			if object == nil {
@@ -96,7 +96,7 @@ func (a *Plugins) AppendListings(b []byte, list []presence.Listing) []byte {
 		}
 		first = false
 	}
-	a.end(m)
+	a.checkEnd(m)
 	return append(b, '}')
 }
 
@@ -107,7 +107,7 @@ func (a *Plugins) appendMembers(b []byte, m *plugins.Members, n int) ([]byte, in
 	for range n {
 		object, err := m.Next()
 		if err != nil {
-			a.fail(err)
+			a.setError(err)
 			return nil, 0
 		}
 		if object == nil {
@@ -122,17 +122,17 @@ func (a *Plugins) appendMembers(b []byte, m *plugins.Members, n int) ([]byte, in
 	return append(b, ']'), kept
 }
 
-// end makes sure that all users have come, and no more.
-func (a *Plugins) end(m *plugins.Members) {
+// checkEnd makes sure that all users have come, and no more.
+func (a *Plugins) checkEnd(m *plugins.Members) {
 	switch _, err := m.Next(); {
 	case err == nil:
-		a.fail(errors.New("the plugins returned more users than there are"))
+		a.setError(errors.New("the plugins returned more users than there are"))
 	case !errors.Is(err, io.EOF):
-		a.fail(err)
+		a.setError(err)
 	}
 }
 
-func (a *Plugins) fail(err error) {
+func (a *Plugins) setError(err error) {
 	if a.err == nil {
 		a.err = err
 	}
@@ -180,5 +180,5 @@ func (a *Plugins) PassDataCenters(dcs []DataCenter) {
 			return
 		}
 	}
-	a.end(m)
+	a.checkEnd(m)
 }

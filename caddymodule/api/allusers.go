@@ -12,7 +12,7 @@ import (
 )
 
 // allUsers answers /message/allusers: how many are connected to the host in each data center, or who.
-func (s *Server) allUsers(ctx context.Context, q question) (response, *problem.Problem) {
+func (s *Server) allUsers(ctx context.Context, q request) (response, *problem.Problem) {
 	include, p := q.body.flag("includeUsers", false)
 	if p != nil {
 		return response{}, p
@@ -46,8 +46,8 @@ func (s *Server) allUsers(ctx context.Context, q question) (response, *problem.P
 
 // dataCenters asks every pod that serves the host; members says whether the users are wanted, per how they are
 // counted, and encoded that they are wanted as JSON, if this pod is the only one.
-func (s *Server) dataCenters(ctx context.Context, q question, members bool, per presence.Per, encoded bool) ([]answer.DataCenter, cluster.Truth) {
-	others, truth := s.Asked(q.site, cluster.ScopeAll)
+func (s *Server) dataCenters(ctx context.Context, q request, members bool, per presence.Per, encoded bool) ([]answer.DataCenter, cluster.Truth) {
+	others, truth := s.PodsToAsk(q.site, cluster.ScopeAll)
 	if others == nil {
 		return []answer.DataCenter{s.ownDataCenter(q, members, per, encoded)}, truth
 	}
@@ -60,7 +60,7 @@ func (s *Server) dataCenters(ctx context.Context, q question, members bool, per 
 }
 
 // ownDataCenter is what this pod has.
-func (s *Server) ownDataCenter(q question, members bool, per presence.Per, encoded bool) answer.DataCenter {
+func (s *Server) ownDataCenter(q request, members bool, per presence.Per, encoded bool) answer.DataCenter {
 	dc := answer.DataCenter{Name: q.site.DataCenter}
 	switch {
 	case encoded:

@@ -24,15 +24,15 @@ import (
 	"github.com/rollcall-gateway/rollcall/presence/cluster"
 )
 
-// request is the body of a request, an object. A value is looked at when it is asked for, so an unknown key is never an
+// values is the body of a values, an object. A value is looked at when it is asked for, so an unknown key is never an
 // error.
-type request map[string]json.RawMessage
+type values map[string]json.RawMessage
 
-// question is a request about a host, from somebody who may ask.
-type question struct {
+// request is a request about a host, from somebody who may ask.
+type request struct {
 	site *site.Site // whose rules hold
 	host presence.HostName
-	body request
+	body values
 	raw  []byte // the body as it came
 }
 
@@ -70,8 +70,8 @@ type Pods interface {
 type Config struct {
 	Registry    *presence.Registry
 	Assignments *assign.Keeper
-	// Asked returns the pods that a question of a scope goes to, or nil and what the answer of this one is worth.
-	Asked func(of *site.Site, scope cluster.Scope) (Pods, cluster.Truth)
+	// PodsToAsk returns the pods that a question of a scope goes to, or nil and what the answer of this one is worth.
+	PodsToAsk func(of *site.Site, scope cluster.Scope) (Pods, cluster.Truth)
 	// Spread tells the other pods of changes of assignments, and returns who has them.
 	Spread func(ctx context.Context, of *site.Site, host presence.HostName, records []assignment.Record) cluster.Truth
 	// Sent counts a message of a backend: nil is one that was sent.
@@ -85,7 +85,7 @@ type Server struct {
 	Config
 	badKeys  *badKeys
 	requests *prometheus.HistogramVec
-	answers  map[string]func(ctx context.Context, q question) (response, *problem.Problem)
+	answers  map[string]func(ctx context.Context, q request) (response, *problem.Problem)
 }
 
 // New returns a server that remembers no wrong keys.
@@ -95,7 +95,7 @@ func New(c Config) *Server {
 		Help:    "How long the endpoints took to answer, by endpoint and HTTP status.",
 		Buckets: []float64{.0001, .00025, .0005, .001, .0025, .005, .01, .025, .05, .1, .25, .5, 1, 2.5},
 	}, []string{"endpoint", "code"})}
-	s.answers = map[string]func(context.Context, question) (response, *problem.Problem){
+	s.answers = map[string]func(context.Context, request) (response, *problem.Problem){
 		"users": s.users, "allusers": s.allUsers, "channels": s.channels, "sendmessage": s.sendMessage,
 		"adduser": s.addUser, "removeuser": s.removeUser,
 	}
@@ -116,7 +116,7 @@ func (s *Server) Serve(w http.ResponseWriter, r *http.Request, name string, by D
 		s.requests.WithLabelValues(name, strconv.Itoa(status)).Observe(time.Since(start).Seconds())
 	}()
 
-	q, p := s.question(w, r, name, by)
+	q, p := s.readRequest(w, r, name, by)
 	var a response
 	if p == nil {
 		a, p = to(r.Context(), q)
@@ -144,57 +144,57 @@ func (s *Server) Serve(w http.ResponseWriter, r *http.Request, name string, by D
 	return true
 }
 
-// question does what all endpoints have in common: everything but the answer.
-func (s *Server) question(w http.ResponseWriter, r *http.Request, name string, by Door) (question, *problem.Problem) {
+// readRequest does what all endpoints have in common: everything but the answer.
+func (s *Server) readRequest(w http.ResponseWriter, r *http.Request, name string, by Door) (request, *problem.Problem) {
 	if p := by.CheckAddress(r); p != nil {
-		return question{}, p
+		return request{}, p
 	}
 	if r.Method != http.MethodPost {
-		return question{}, problem.MethodNotAllowed(http.MethodPost)
+		return request{}, problem.MethodNotAllowed(http.MethodPost)
 	}
 	if isEarly(r) {
-		return question{}, problem.TooEarly()
+		return request{}, problem.TooEarly()
 	}
 	if s.Draining() {
-		return question{}, problem.Draining()
+		return request{}, problem.Draining()
 	}
 	host, err := presence.ParseHostName(r.Host)
 	if err != nil {
-		return question{}, problem.BadHost()
+		return request{}, problem.BadHost()
 	}
 	of, p := by.Owner(host)
 	if p != nil {
-		return question{}, p
+		return request{}, p
 	}
 	raw, p := readBody(w, r, bodyLimit(name), of)
 	if p != nil {
-		return question{}, p
+		return request{}, p
 	}
 	body, p := parseRequest(raw)
 	if p != nil {
-		return question{}, p
+		return request{}, p
 	}
 	key, p := body.text("apiKey")
 	if p != nil {
-		return question{}, p
+		return request{}, p
 	}
 	if _, inBody := body["apiKey"]; !inBody {
 		key = r.Header.Get("X-Api-Key")
 	}
 	// Only now, because a body may arrive slowly: a key that a reload has removed meanwhile is not valid.
 	if of, p = by.Owner(host); p != nil {
-		return question{}, p
+		return request{}, p
 	}
 	if p := by.CheckAddress(r); p != nil { // a reload can have changed api_from
-		return question{}, p
+		return request{}, p
 	}
 	if p := s.checkKey(of, key, by.Client(r)); p != nil {
-		return question{}, p
+		return request{}, p
 	}
 	if host, of, p = bodyHost(r, by, body, host, of); p != nil {
-		return question{}, p
+		return request{}, p
 	}
-	return question{of, host, body, raw}, nil
+	return request{of, host, body, raw}, nil
 }
 
 // isEarly reports whether a request came by 0-RTT, to this server or to a proxy in front (RFC 8470 section 5.1).
@@ -206,7 +206,7 @@ func isEarly(r *http.Request) bool {
 // one they are those of the request. The two have to be hosts of one block, so that the key of the request opens both: a
 // block with several addresses is a handler on each of their listeners. The client also needs an address that may use
 // the named host: another block can differ in api_from alone.
-func bodyHost(r *http.Request, by Door, body request, asked presence.HostName, s *site.Site) (presence.HostName, *site.Site, *problem.Problem) {
+func bodyHost(r *http.Request, by Door, body values, asked presence.HostName, s *site.Site) (presence.HostName, *site.Site, *problem.Problem) {
 	text, p := body.text("host")
 	if _, named := body["host"]; !named || p != nil {
 		return asked, s, p
@@ -256,14 +256,14 @@ func shaped(a *answer.Plugins, body []byte, truth cluster.Truth, status int) (re
 }
 
 // parseRequest decodes a body. An empty one has no values: the key can be in the header.
-func parseRequest(raw []byte) (request, *problem.Problem) {
+func parseRequest(raw []byte) (values, *problem.Problem) {
 	if len(bytes.Trim(raw, " \t\r\n")) == 0 {
-		return request{}, nil
+		return values{}, nil
 	}
 	if !utf8.Valid(raw) { // encoding/json makes other names of it, and browsers do not take it
 		return nil, &problem.Problem{Status: http.StatusBadRequest, Code: "bad_json", Detail: "the body is not UTF-8"}
 	}
-	var body request
+	var body values
 	if err := json.Unmarshal(raw, &body); err != nil || body == nil {
 		return nil, &problem.Problem{Status: http.StatusBadRequest, Code: "bad_json", Detail: "the body is not a JSON object"}
 	}
@@ -271,8 +271,8 @@ func parseRequest(raw []byte) (request, *problem.Problem) {
 }
 
 // withoutKey returns the body as JSON without the API key, in whatever case a client wrote its name.
-func (b request) withoutKey() []byte {
-	rest := make(request, len(b))
+func (b values) withoutKey() []byte {
+	rest := make(values, len(b))
 	for name, value := range b {
 		if !strings.EqualFold(name, "apiKey") {
 			rest[name] = value
@@ -283,20 +283,20 @@ func (b request) withoutKey() []byte {
 }
 
 // text returns a string, "" when the key is absent.
-func (b request) text(key string) (string, *problem.Problem) {
+func (b values) text(key string) (string, *problem.Problem) {
 	var s string
 	p := b.decode(key, &s, "a string")
 	return s, p
 }
 
 // flag returns a boolean, or what stands for an absent key.
-func (b request) flag(key string, absent bool) (bool, *problem.Problem) {
+func (b values) flag(key string, absent bool) (bool, *problem.Problem) {
 	v := absent
 	p := b.decode(key, &v, "true or false")
 	return v, p
 }
 
-func (b request) decode(key string, to any, want string) *problem.Problem {
+func (b values) decode(key string, to any, want string) *problem.Problem {
 	raw, ok := b[key]
 	if !ok {
 		return nil

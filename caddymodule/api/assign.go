@@ -18,7 +18,7 @@ import (
 const maxAssignedUsers = 1000
 
 // addUser answers /message/adduser: it assigns users to channels.
-func (s *Server) addUser(ctx context.Context, q question) (response, *problem.Problem) {
+func (s *Server) addUser(ctx context.Context, q request) (response, *problem.Problem) {
 	wishes, p := q.readWishes(true)
 	if p != nil {
 		return response{}, p
@@ -32,7 +32,7 @@ func (s *Server) addUser(ctx context.Context, q question) (response, *problem.Pr
 }
 
 // removeUser answers /message/removeuser: it ends assignments.
-func (s *Server) removeUser(ctx context.Context, q question) (response, *problem.Problem) {
+func (s *Server) removeUser(ctx context.Context, q request) (response, *problem.Problem) {
 	wishes, p := q.readWishes(false)
 	if p != nil {
 		return response{}, p
@@ -44,7 +44,7 @@ func (s *Server) removeUser(ctx context.Context, q question) (response, *problem
 
 // assign makes a change, tells the other pods, and names the users.
 func (s *Server) assign(
-	ctx context.Context, q question, wishes []assignment.Wish, change func(b *assignment.Book) ([]assignment.Record, error),
+	ctx context.Context, q request, wishes []assignment.Wish, change func(b *assignment.Book) ([]assignment.Record, error),
 ) (response, *problem.Problem) {
 	records, err := s.Assignments.Change(change)
 	if err != nil {
@@ -77,7 +77,7 @@ func problemAssignment(err error) *problem.Problem {
 
 // readWishes reads what a request has for each user. modes says whether the modes of channels matter. A
 // value of the wrong type is named by its place: nobody finds it among a thousand otherwise.
-func (q question) readWishes(modes bool) ([]assignment.Wish, *problem.Problem) {
+func (q request) readWishes(modes bool) ([]assignment.Wish, *problem.Problem) {
 	var users []json.RawMessage
 	if !decodeValue(q.body["users"], &users) {
 		return nil, problem.BadValue(`users must be an array of {"id", "channels": [{"name", "mode"}]}`)
@@ -152,7 +152,7 @@ func readMode(raw json.RawMessage) (assignment.Mode, bool) {
 }
 
 // assignable reports whether users can be assigned to all of the channels.
-func (q question) assignable(wishes []assignment.Wish) *problem.Problem {
+func (q request) assignable(wishes []assignment.Wish) *problem.Problem {
 	known := make(map[string]bool)
 	for i, w := range wishes {
 		if w.Channels == nil {

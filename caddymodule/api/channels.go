@@ -13,7 +13,7 @@ import (
 
 // channels answers /message/channels: the names of the active channels of the host, by kind. Private ones are left out,
 // and so are hidden ones.
-func (s *Server) channels(ctx context.Context, q question) (response, *problem.Problem) {
+func (s *Server) channels(ctx context.Context, q request) (response, *problem.Problem) {
 	scope, p := q.body.scope()
 	if p != nil {
 		return response{}, p
@@ -22,7 +22,7 @@ func (s *Server) channels(ctx context.Context, q question) (response, *problem.P
 	if p != nil {
 		return response{}, p
 	}
-	list, truth := s.names(ctx, q, scope)
+	list, truth := s.activeChannels(ctx, q, scope)
 	if complete && !truth.Complete {
 		return response{}, problem.Incomplete(truth)
 	}
@@ -33,9 +33,9 @@ func (s *Server) channels(ctx context.Context, q question) (response, *problem.P
 	return response{body: body, truth: &truth, status: http.StatusCreated}, nil
 }
 
-// names asks the pods of the scope which channels there are.
-func (s *Server) names(ctx context.Context, q question, scope cluster.Scope) ([]presence.Listing, cluster.Truth) {
-	others, truth := s.Asked(q.site, scope)
+// activeChannels asks the pods of the scope which channels there are.
+func (s *Server) activeChannels(ctx context.Context, q request, scope cluster.Scope) ([]presence.Listing, cluster.Truth) {
+	others, truth := s.PodsToAsk(q.site, scope)
 	if others != nil {
 		return others.Channels(ctx, q.host, scope)
 	}

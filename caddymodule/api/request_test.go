@@ -131,7 +131,7 @@ func FuzzAddUser(f *testing.F) {
 	f.Add([]byte(`[{"id":null,"channels":null}]`))
 	f.Add([]byte(`[{"id":"\ud800","channels":[{"name":"\ud800"}]}]`))
 	f.Fuzz(func(t *testing.T, users []byte) {
-		q := question{site: st, host: host, body: request{"users": json.RawMessage(users)}}
+		q := request{site: st, host: host, body: values{"users": json.RawMessage(users)}}
 		if _, p := q.readWishes(false); p != nil {
 			if _, p := q.readWishes(true); p == nil {
 				t.Error("modes are refused only where they do not matter")

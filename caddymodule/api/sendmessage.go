@@ -17,7 +17,7 @@ import (
 
 // sendMessage answers /message/sendmessage: it sends a message to channels of the host, on all pods, and answers with what it
 // was sent. Nobody has to listen.
-func (s *Server) sendMessage(_ context.Context, q question) (response, *problem.Problem) {
+func (s *Server) sendMessage(_ context.Context, q request) (response, *problem.Problem) {
 	channels, message, p := readMessage(q)
 	if p != nil {
 		return response{}, p
@@ -31,7 +31,7 @@ func (s *Server) sendMessage(_ context.Context, q question) (response, *problem.
 }
 
 // readMessage returns the channels and the message, an object of JSON as it came.
-func readMessage(q question) (channels []string, message []byte, p *problem.Problem) {
+func readMessage(q request) (channels []string, message []byte, p *problem.Problem) {
 	want := fmt.Sprintf("an array of 1 to %d names", presence.MaxTargets)
 	if p := q.body.decode("channels", &channels, want); p != nil {
 		return nil, nil, p

@@ -16,9 +16,9 @@ var scopes = map[string]cluster.Scope{
 	"": cluster.ScopePod, "pod": cluster.ScopePod, "dc": cluster.ScopeDC, "all": cluster.ScopeAll,
 }
 
-// usersQuestion is what a request to /message/users asks.
-type usersQuestion struct {
-	question
+// usersRequest is what a request to /message/users asks.
+type usersRequest struct {
+	request
 	scope    cluster.Scope
 	channel  string
 	one      bool // channel alone
@@ -27,12 +27,12 @@ type usersQuestion struct {
 }
 
 // users answers /message/users: the active channels of the host, or one of them, and who listens.
-func (s *Server) users(ctx context.Context, q question) (response, *problem.Problem) {
+func (s *Server) users(ctx context.Context, q request) (response, *problem.Problem) {
 	uq, p := readUsers(q)
 	if p != nil {
 		return response{}, p
 	}
-	others, truth := s.Asked(q.site, uq.scope)
+	others, truth := s.PodsToAsk(q.site, uq.scope)
 	var list []presence.Listing
 	switch {
 	case others != nil && uq.one:
@@ -55,8 +55,8 @@ func (s *Server) users(ctx context.Context, q question) (response, *problem.Prob
 	return shaped(a, a.AppendListings(nil, list), truth, 0)
 }
 
-func readUsers(q question) (uq usersQuestion, p *problem.Problem) {
-	uq.question = q
+func readUsers(q request) (uq usersRequest, p *problem.Problem) {
+	uq.request = q
 	if uq.channel, p = q.body.text("channel"); p != nil {
 		return uq, p
 	}
@@ -78,7 +78,7 @@ func readUsers(q question) (uq usersQuestion, p *problem.Problem) {
 }
 
 // per returns how users are counted.
-func (b request) per() (presence.Per, *problem.Problem) {
+func (b values) per() (presence.Per, *problem.Problem) {
 	dedupe, p := b.flag("dedupeUsers", true)
 	if !dedupe {
 		return presence.PerConnection, p
@@ -87,7 +87,7 @@ func (b request) per() (presence.Per, *problem.Problem) {
 }
 
 // scope returns whose connections the answer is about.
-func (b request) scope() (cluster.Scope, *problem.Problem) {
+func (b values) scope() (cluster.Scope, *problem.Problem) {
 	name, p := b.text("scope")
 	if p != nil {
 		return 0, p
@@ -100,7 +100,7 @@ func (b request) scope() (cluster.Scope, *problem.Problem) {
 }
 
 // listings is what this pod has.
-func (s *Server) listings(q usersQuestion) []presence.Listing {
+func (s *Server) listings(q usersRequest) []presence.Listing {
 	host := s.Registry.Host(q.host)
 	switch {
 	case host == nil:
@@ -115,7 +115,7 @@ func (s *Server) listings(q usersQuestion) []presence.Listing {
 }
 
 // encoded is what this pod has when users are listed once each, as JSON.
-func (s *Server) encoded(q usersQuestion) presence.Encoded {
+func (s *Server) encoded(q usersRequest) presence.Encoded {
 	host := s.Registry.Host(q.host)
 	switch {
 	case host == nil:

@@ -23,11 +23,11 @@ type Joiner struct {
 	logger   *zap.Logger
 
 	mu    sync.Mutex
-	hosts map[presence.HostName]*hostWork // those that have something to do; guarded by mu
+	hosts map[presence.HostName]*hostQueue // those that have something to do; guarded by mu
 }
 
-// hostWork is what is to be done for the connections of a host. The assigner's lock guards it.
-type hostWork struct {
+// hostQueue is what is to be done for the connections of a host. The assigner's lock guards it.
+type hostQueue struct {
 	order []*presence.Conn
 	todo  map[*presence.Conn]*todo
 }
@@ -49,43 +49,43 @@ const (
 )
 
 func newJoiner(registry *presence.Registry, greeted func(*presence.Conn) bool, logger *zap.Logger) *Joiner {
-	return &Joiner{registry: registry, greeted: greeted, logger: logger, hosts: make(map[presence.HostName]*hostWork)}
+	return &Joiner{registry: registry, greeted: greeted, logger: logger, hosts: make(map[presence.HostName]*hostQueue)}
 }
 
-// changed is told by the book what changed of a user.
-func (a *Joiner) changed(host presence.HostName, user string, channels []string) {
+// applyChange is told by the book what applyChange of a user.
+func (a *Joiner) applyChange(host presence.HostName, user string, channels []string) {
 	h := a.registry.Host(host)
 	if h == nil {
 		return
 	}
 	for _, c := range h.UserConns(user) {
 		a.leave(c, channels) // at once: until then what was for the backend alone would go to all who listen
-		a.note(c, channels, 0)
+		a.schedule(c, channels, 0)
 	}
 }
 
-// Arrived joins a connection that has its user now to the channels of that user.
-func (a *Joiner) Arrived(c *presence.Conn) {
+// JoinAssigned joins a connection that has its user now to the channels of that user.
+func (a *Joiner) JoinAssigned(c *presence.Conn) {
 	user, ok := c.User()
 	if ok && len(a.book.Of(c.Host(), user.ID)) > 0 {
-		a.note(c, nil, 0)
+		a.schedule(c, nil, 0)
 	}
 }
 
-// Reclassified looks at all connections of a host again, whose channels may have another kind now: an assignment without
+// Recheck looks at all connections of a host again, whose channels may have another kind now: an assignment without
 // effect may have one.
-func (a *Joiner) Reclassified(h *presence.Host) {
+func (a *Joiner) Recheck(h *presence.Host) {
 	if a.book.Len() == 0 {
 		return
 	}
 	for _, c := range h.LoggedInConns() {
-		a.Arrived(c)
+		a.JoinAssigned(c)
 	}
 }
 
-// Replaced takes the connection out of the channels that its user before was assigned to, and this one is not. It is
+// LeaveUnassigned takes the connection out of the channels that its user before was assigned to, and this one is not. It is
 // joined to others by arrived.
-func (a *Joiner) Replaced(c *presence.Conn) { a.leave(c, c.Assigned()) }
+func (a *Joiner) LeaveUnassigned(c *presence.Conn) { a.leave(c, c.Assigned()) }
 
 // leave takes the connection out of those of the channels that its user is not assigned to.
 func (a *Joiner) leave(c *presence.Conn, channels []string) {
@@ -97,9 +97,9 @@ func (a *Joiner) leave(c *presence.Conn, channels []string) {
 	}
 }
 
-// note has the channels looked at for the connection, all that its user is assigned to if there are none. It does not
+// schedule has the channels looked at for the connection, all that its user is assigned to if there are none. It does not
 // block. One that is not greeted yet is left alone: it arrives right after that.
-func (a *Joiner) note(c *presence.Conn, channels []string, tries int) {
+func (a *Joiner) schedule(c *presence.Conn, channels []string, tries int) {
 	if !a.greeted(c) {
 		return
 	}
@@ -107,7 +107,7 @@ func (a *Joiner) note(c *presence.Conn, channels []string, tries int) {
 	defer a.mu.Unlock()
 	h := a.hosts[c.Host()]
 	if h == nil {
-		h = &hostWork{todo: make(map[*presence.Conn]*todo)}
+		h = &hostQueue{todo: make(map[*presence.Conn]*todo)}
 		a.hosts[c.Host()] = h
 		go a.run(c.Host(), h) // ends when there is nothing to do
 	}
@@ -126,18 +126,18 @@ func (a *Joiner) note(c *presence.Conn, channels []string, tries int) {
 	}
 }
 
-func (a *Joiner) run(name presence.HostName, h *hostWork) {
+func (a *Joiner) run(name presence.HostName, h *hostQueue) {
 	for {
 		c, t := a.next(name, h)
 		if c == nil {
 			return
 		}
-		a.do(c, t)
+		a.update(c, t)
 	}
 }
 
 // next returns what is to be done, nil when there is nothing, and then the host no longer has a goroutine.
-func (a *Joiner) next(name presence.HostName, h *hostWork) (*presence.Conn, *todo) {
+func (a *Joiner) next(name presence.HostName, h *hostQueue) (*presence.Conn, *todo) {
 	a.mu.Lock()
 	defer a.mu.Unlock()
 	if len(h.order) == 0 {
@@ -152,8 +152,8 @@ func (a *Joiner) next(name presence.HostName, h *hostWork) (*presence.Conn, *tod
 	return c, t
 }
 
-// do makes what the connection listens to fit what the book has now. A panic stays with the connection.
-func (a *Joiner) do(c *presence.Conn, t *todo) {
+// update makes what the connection listens to fit what the book has now. A panic stays with the connection.
+func (a *Joiner) update(c *presence.Conn, t *todo) {
 	defer func() {
 		if v := recover(); v != nil {
 			a.logger.Error("panic in an assignment", zap.Stringer("host", c.Host()),
@@ -184,6 +184,6 @@ func (a *Joiner) do(c *presence.Conn, t *todo) {
 		}
 	}
 	if len(failed) > 0 {
-		time.AfterFunc(joinRetry<<t.tries, func() { a.note(c, failed, min(t.tries+1, maxTries)) })
+		time.AfterFunc(joinRetry<<t.tries, func() { a.schedule(c, failed, min(t.tries+1, maxTries)) })
 	}
 }

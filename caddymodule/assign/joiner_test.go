@@ -65,7 +65,7 @@ func (o *office) connect(user string) (*presence.Conn, *testkit.Ear) {
 		o.t.Fatal(err)
 	}
 	o.t.Cleanup(c.Close)
-	o.keeper.Joiner.Arrived(c)
+	o.keeper.Joiner.JoinAssigned(c)
 	return c, e
 }
 
@@ -84,16 +84,16 @@ func TestAssignmentsFollowTheUserOfAConnection(t *testing.T) {
 		if err := c.Authenticate(presence.User{ID: "bob"}); err != nil {
 			t.Fatal(err)
 		}
-		o.keeper.Joiner.Replaced(c)
-		o.keeper.Joiner.Arrived(c)
+		o.keeper.Joiner.LeaveUnassigned(c)
+		o.keeper.Joiner.JoinAssigned(c)
 		e.Heard(t, testkit.RemovedFrame("of-ada"), testkit.JoinedFrame("of-bob"))
 		o.set("ada", assignment.None, "both") // of somebody else now
 		e.Heard(t)
 		if err := c.Authenticate(presence.User{ID: "nobody"}); err != nil {
 			t.Fatal(err)
 		}
-		o.keeper.Joiner.Replaced(c)
-		o.keeper.Joiner.Arrived(c)
+		o.keeper.Joiner.LeaveUnassigned(c)
+		o.keeper.Joiner.JoinAssigned(c)
 		e.Heard(t, testkit.RemovedFrame("both"), testkit.RemovedFrame("of-bob"))
 	})
 }
@@ -120,7 +120,7 @@ func TestAssignmentSleepsWhileTheChannelIsAnonymous(t *testing.T) {
 		host := o.registry.Host(o.host)
 		o.rules.Store(&presence.Rules{})
 		host.Reclassify()
-		o.keeper.Joiner.Reclassified(host)
+		o.keeper.Joiner.Recheck(host)
 		e.Heard(t, testkit.JoinedFrame("room"))
 		if got := o.keeper.Mode(o.host, "ada", "room"); got != assignment.Listen {
 			t.Errorf("in an authenticated channel the mode is %v", got)

@@ -29,12 +29,12 @@ type Keeper struct {
 	metrics
 
 	// mu guards what follows, and is held while the file is opened.
-	mu         sync.Mutex
-	file       *assignment.File // nil while it is not open
-	tend       *time.Timer      // calls look; nil before begin
-	swept      time.Time        // the full hour of the last sweep
-	complained string           // the error that is in the log already
-	closed     bool
+	mu          sync.Mutex
+	file        *assignment.File // nil while it is not open
+	timer       *time.Timer      // calls look; nil before begin
+	swept       time.Time        // the full hour of the last sweep
+	loggedError string           // the error that is in the log already
+	closed      bool
 }
 
 // RetryEvery is how often a file that could not be opened is tried again, and what could not be kept.
@@ -49,24 +49,24 @@ func NewKeeper(
 	_, _ = rand.Read(node[:]) // never fails: crypto/rand ends the process instead (Go 1.24)
 	a := &Keeper{path: path, registry: registry, logger: logger}
 	a.Joiner = newJoiner(registry, greeted, logger)
-	a.Book = assignment.NewBook(binary.BigEndian.Uint64(node[:]), a.Joiner.changed)
+	a.Book = assignment.NewBook(binary.BigEndian.Uint64(node[:]), a.Joiner.applyChange)
 	a.Joiner.book = a.Book
 	a.metrics = newMetrics(a.Book)
 	return a
 }
 
-// Begin reads the file, if there is one, and sees to it from then on. A pod of a cluster makes one, for what others tell
+// Start reads the file, if there is one, and sees to it from then on. A pod of a cluster makes one, for what others tell
 // it. Beginning again is not an error.
-func (a *Keeper) Begin(clustered bool) {
+func (a *Keeper) Start(clustered bool) {
 	a.mu.Lock()
 	defer a.mu.Unlock()
-	if a.closed || a.tend != nil && !clustered {
+	if a.closed || a.timer != nil && !clustered {
 		return
 	}
-	a.note(a.open(clustered))
-	if a.tend == nil {
+	a.logError(a.open(clustered))
+	if a.timer == nil {
 		a.swept = time.Now().Truncate(assignment.SweepEvery)
-		a.tend = time.AfterFunc(RetryEvery, a.Retry)
+		a.timer = time.AfterFunc(RetryEvery, a.Retry)
 	}
 }
 
@@ -88,9 +88,9 @@ func (a *Keeper) Retry() {
 		err = errors.Join(err, a.Book.Sweep()) // with the file or without
 	}
 	if err != nil || works {
-		a.note(err)
+		a.logError(err)
 	}
-	a.tend.Reset(RetryEvery)
+	a.timer.Reset(RetryEvery)
 }
 
 // open opens the file, unless it is open. One that is not there is made or left alone. The lock is held. An error wraps
@@ -132,19 +132,19 @@ func (a *Keeper) read(path string) (*assignment.File, error) {
 	return f, nil
 }
 
-// note logs an error, once until there is another or none. The lock is held.
-func (a *Keeper) note(err error) {
+// logError logs an error, once until there is another or none. The lock is held.
+func (a *Keeper) logError(err error) {
 	text := ""
 	if err != nil {
 		text = err.Error()
 	}
-	if text != "" && text != a.complained {
+	if text != "" && text != a.loggedError {
 		a.logger.Error("assignments cannot be kept: adduser and removeuser answer 503", zap.Error(err))
 	}
-	if text == "" && a.complained != "" {
+	if text == "" && a.loggedError != "" {
 		a.logger.Info("assignments can be kept again")
 	}
-	a.complained = text
+	a.loggedError = text
 }
 
 // Change makes a change of the book, with the file open.
@@ -156,10 +156,10 @@ func (a *Keeper) Change(f func(b *assignment.Book) ([]assignment.Record, error))
 	if err == nil {
 		records, err = f(a.Book)
 	}
-	a.wrote(err)
+	a.countWrite(err)
 	if len(records) > 0 || errors.Is(err, assignment.ErrUnavailable) {
 		a.mu.Lock()
-		a.note(err)
+		a.logError(err)
 		a.mu.Unlock()
 	}
 	return records, err
@@ -170,8 +170,8 @@ func (a *Keeper) Close() error {
 	a.mu.Lock()
 	defer a.mu.Unlock()
 	a.closed = true
-	if a.tend != nil {
-		a.tend.Stop()
+	if a.timer != nil {
+		a.timer.Stop()
 	}
 	a.Book.Detach()
 	if a.file == nil {

@@ -39,8 +39,8 @@ func (m *metrics) Collectors() []prometheus.Collector {
 	return []prometheus.Collector{m.writes, m.total, m.unsaved}
 }
 
-// wrote counts a request.
-func (m *metrics) wrote(err error) {
+// countWrite counts a request.
+func (m *metrics) countWrite(err error) {
 	result := "ok"
 	switch {
 	case errors.Is(err, assignment.ErrUnavailable):

@@ -49,7 +49,7 @@ var ErrNotCopied = errors.New("the message cannot be copied to the backend")
 // errClosed is returned when copies are no longer taken.
 var errClosed = errors.New("the server is stopping")
 
-// New returns copies whose file is opened when the first is added, or by [Copies.Follow].
+// New returns copies whose file is opened when the first is added, or by [Copies.Refresh].
 func New(c Config) *Copies { return &Copies{cfg: c, metrics: newMetrics(c.Label)} }
 
 // Add copies messages, one for each channel, to the backend of their host. When it returns nil, the copies
@@ -94,19 +94,19 @@ func (c *Copies) open() (*backend.Courier, error) {
 	return courier, nil
 }
 
-// Follow delivers waiting copies as the configuration in effect says. It opens the file for that, in the background.
-func (c *Copies) Follow() {
+// Refresh delivers waiting copies as the configuration in effect says. It opens the file for that, in the background.
+func (c *Copies) Refresh() {
 	if courier := c.courier.Load(); courier != nil {
 		courier.Refresh()
 		return
 	}
 	if c.cfg.Wanted() {
-		c.later(0)
+		c.openLater(0)
 	}
 }
 
-// later opens the file after a pause, and again until it is open.
-func (c *Copies) later(pause time.Duration) {
+// openLater opens the file after a pause, and again until it is open.
+func (c *Copies) openLater(pause time.Duration) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	if c.closed || c.retry != nil {
@@ -118,7 +118,7 @@ func (c *Copies) later(pause time.Duration) {
 		c.retry = nil
 		c.mu.Unlock()
 		if err != nil && c.cfg.Wanted() {
-			c.later(retryPause)
+			c.openLater(retryPause)
 		}
 	})
 }

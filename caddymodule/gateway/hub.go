@@ -106,7 +106,7 @@ func New(c Config) *Hub {
 
 // LogTo makes all that outlives a configuration log where a configuration logs. A configuration that is not in effect is
 // used if there is no other.
-func (h *Hub) LogTo(logger *zap.Logger, inEffect bool) { h.log.follow(logger, inEffect) }
+func (h *Hub) LogTo(logger *zap.Logger, inEffect bool) { h.log.setTarget(logger, inEffect) }
 
 // notParked logs that an idle connection cannot be parked, where the configuration in effect does.
 func (h *Hub) notParked(err error) {

@@ -20,8 +20,8 @@ var _ zapcore.Core = liveCore{}
 
 func newLiveCore() liveCore { return liveCore{target: new(atomic.Pointer[zap.Logger])} }
 
-// follow changes where lines go. A configuration that is only loaded is followed if there is no other.
-func (c liveCore) follow(logger *zap.Logger, inEffect bool) {
+// setTarget changes where lines go. A configuration that is only loaded is followed if there is no other.
+func (c liveCore) setTarget(logger *zap.Logger, inEffect bool) {
 	if inEffect {
 		c.target.Store(logger)
 		return

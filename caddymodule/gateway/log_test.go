@@ -18,12 +18,12 @@ func TestPluginsLogWhereTheConfigurationInEffectDoes(t *testing.T) {
 	}
 	first, firstLines := observer.New(zap.InfoLevel)
 	second, secondLines := observer.New(zap.ErrorLevel)
-	core.follow(zap.New(first), false)
+	core.setTarget(zap.New(first), false)
 	logger.Info("one", zap.Int("n", 1))
 	logger.Debug("too fine")
-	core.follow(zap.New(second), false) // is loaded, and not in effect
+	core.setTarget(zap.New(second), false) // is loaded, and not in effect
 	logger.Info("two")
-	core.follow(zap.New(second), true)
+	core.setTarget(zap.New(second), true)
 	logger.Info("too fine now")
 	logger.Error("three")
 

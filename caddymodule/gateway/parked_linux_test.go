@@ -20,7 +20,7 @@ import (
 func TestConnectionThatCannotBeParkedIsLogged(t *testing.T) {
 	core, logs := observer.New(zap.WarnLevel)
 	h := newTestHub(t)
-	h.log.follow(zap.New(core), true)
+	h.log.setTarget(zap.New(core), true)
 	site := testSite()
 	sessions := make(chan *session, 1)
 	server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
@@ -50,7 +50,7 @@ func TestConnectionThatCannotBeParkedIsLogged(t *testing.T) {
 	}()
 
 	testkit.WithoutDescriptors(t)
-	s.begin(time.Time{})
+	s.start(time.Time{})
 	if _, welcome, err := client.ReadMessage(); err != nil {
 		t.Errorf("read %s, error %v", welcome, err)
 	}

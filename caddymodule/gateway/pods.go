@@ -46,8 +46,8 @@ func (h *Hub) others(of *site.Site) (others Pods, alone bool) {
 	return now.pods, false
 }
 
-// Asked returns the pods that a question of a scope goes to, or nil and what the answer of this one is worth.
-func (h *Hub) Asked(of *site.Site, scope cluster.Scope) (Pods, cluster.Truth) {
+// PodsToAsk returns the pods that a question of a scope goes to, or nil and what the answer of this one is worth.
+func (h *Hub) PodsToAsk(of *site.Site, scope cluster.Scope) (Pods, cluster.Truth) {
 	others, alone := h.others(of)
 	if others != nil && scope != cluster.ScopePod {
 		return others, cluster.Truth{}

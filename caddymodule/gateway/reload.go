@@ -68,7 +68,7 @@ func (h *Hub) Abandon(retired *atomic.Bool) {
 func (h *Hub) swap(next *configurations) {
 	h.configs.Store(next)
 	if now := next.inEffect(); now != nil {
-		h.log.follow(now.Logger, true)
+		h.log.setTarget(now.Logger, true)
 	}
 }
 
@@ -79,9 +79,9 @@ func (h *Hub) apply() {
 	if now == nil {
 		return
 	}
-	h.Assignments.Begin(now.Cluster != nil)
+	h.Assignments.Start(now.Cluster != nil)
 	joined := h.clusterSteps.do(h.applyCluster)
-	h.copies.Follow()
+	h.copies.Refresh()
 
 	var served []*tenant
 	for _, t := range h.allTenants() {
@@ -151,6 +151,6 @@ func (h *Hub) reclassify(tenants []*tenant) {
 func (h *Hub) reclassifyHost(name presence.HostName) {
 	if host := h.Registry.Host(name); host != nil {
 		host.Reclassify()
-		h.Assignments.Joiner.Reclassified(host)
+		h.Assignments.Joiner.Recheck(host)
 	}
 }

@@ -52,8 +52,8 @@ func (s *session) connect(user *presence.User) error {
 	return err
 }
 
-// begin greets the client and starts to read.
-func (s *session) begin(expires time.Time) {
+// start greets the client and starts to read.
+func (s *session) start(expires time.Time) {
 	site := s.tenant.site()
 	s.filled = time.Now()
 	s.tokens = site.Limits.Burst()
@@ -64,7 +64,7 @@ func (s *session) begin(expires time.Time) {
 	s.answer(wire.Welcome(s.conn.ID(), who, site.Ping.Interval))
 	s.greeted.Store(true)
 	s.hub.wheel.Expire(s.sock, expires)
-	s.hub.Assignments.Joiner.Arrived(s.conn)
+	s.hub.Assignments.Joiner.JoinAssigned(s.conn)
 	s.sock.Start()
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -96,18 +96,18 @@ func (s *session) Limits() socket.Limits {
 
 // Message implements socket.Handler.
 func (s *session) Message(text bool, p []byte) {
-	allowed := s.take()
+	allowed := s.countFrame()
 	if !text {
-		s.fail(&wire.Error{Code: wire.CodeBadFrame, Message: "send text frames of JSON"})
+		s.sendError(&wire.Error{Code: wire.CodeBadFrame, Message: "send text frames of JSON"})
 		return
 	}
 	cmd, err := wire.Parse(p)
 	if err != nil {
-		s.fail(err)
+		s.sendError(err)
 		return
 	}
 	if !allowed {
-		s.fail(&wire.Error{Code: wire.CodeRateLimited, Ref: cmd.Ref, Message: "too many frames: slow down"})
+		s.sendError(&wire.Error{Code: wire.CodeRateLimited, Ref: cmd.Ref, Message: "too many frames: slow down"})
 		return
 	}
 	switch cmd.Type {
@@ -125,7 +125,7 @@ func (s *session) Message(text bool, p []byte) {
 		s.answer(wire.Pong(cmd.Ref))
 	}
 	if err != nil && !errors.Is(err, presence.ErrClosed) {
-		s.fail(&wire.Error{Code: codeOf(err), Ref: cmd.Ref, Message: s.explain(err)})
+		s.sendError(&wire.Error{Code: codeOf(err), Ref: cmd.Ref, Message: s.explain(err)})
 	}
 }
 
@@ -145,11 +145,11 @@ func (s *session) answer(frame []byte) {
 }
 
 // Control implements socket.Handler: control frames count like others, but for those the server asked for.
-func (s *session) Control() { s.take() }
+func (s *session) Control() { s.countFrame() }
 
-// take counts a frame against the rate, a token bucket. It returns false for one too many; a client that goes on
+// countFrame counts a frame against the rate, a token bucket. It returns false for one too many; a client that goes on
 // regardless is closed.
-func (s *session) take() bool {
+func (s *session) countFrame() bool {
 	limits := &s.tenant.site().Limits
 	burst, now := limits.Burst(), time.Now()
 	s.tokens = min(burst, s.tokens+now.Sub(s.filled).Seconds()*limits.FramesPerSecond)
@@ -161,7 +161,7 @@ func (s *session) take() bool {
 	return s.tokens >= 0
 }
 
-func (s *session) fail(err error) {
+func (s *session) sendError(err error) {
 	if e, ok := errors.AsType[*wire.Error](err); ok {
 		s.answer(wire.Failed(e))
 	}
@@ -227,11 +227,11 @@ func (s *session) authenticate(cmd wire.Command) error {
 	if err := s.conn.Authenticate(presence.User{ID: id.ID, Email: id.Email}); err != nil {
 		return err
 	}
-	s.hub.Assignments.Joiner.Replaced(s.conn)
+	s.hub.Assignments.Joiner.LeaveUnassigned(s.conn)
 	s.hub.wheel.Expire(s.sock, id.Expires)
 	user, _ := s.conn.User() // with the e-mail that the host knows, if the token has none
 	s.answer(wire.Authenticated(cmd.Ref, user))
-	s.hub.Assignments.Joiner.Arrived(s.conn)
+	s.hub.Assignments.Joiner.JoinAssigned(s.conn)
 	return nil
 }
 

@@ -96,7 +96,7 @@ func talkAfter(t *testing.T, st *site.Site, user *presence.User, happens func(s 
 		t.Fatal(err)
 	}
 	happens(s)
-	s.begin(time.Time{})
+	s.start(time.Time{})
 	d := &dialogue{near, t, s}
 	if got := d.read(); !strings.HasPrefix(got, `{"type":"welcome","connection":"`+s.conn.ID().String()+`"`) {
 		t.Fatalf("the first frame is %s", got)

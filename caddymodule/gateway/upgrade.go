@@ -46,7 +46,7 @@ func (h *handshake) serve() (id presence.ID) {
 		h.reject(p)
 		return id
 	}
-	of, who, p := h.judge(name)
+	of, who, p := h.resolve(name)
 	if p != nil {
 		h.reject(p)
 		return id
@@ -57,7 +57,7 @@ func (h *handshake) serve() (id presence.ID) {
 		return id
 	}
 	var s *session
-	for range maxJudgements {
+	for range maxAttempts {
 		if !of.CheckOrigin(h.r, who.ByCookie) {
 			h.refuse(sock, name, socket.CloseOrigin, "origin", "origin not allowed")
 			return id
@@ -67,7 +67,7 @@ func (h *handshake) serve() (id presence.ID) {
 			break
 		}
 		// Another configuration has taken effect since the request was judged, so its site judges it again.
-		if of, who, p = h.judge(name); p != nil {
+		if of, who, p = h.resolve(name); p != nil {
 			break
 		}
 	}
@@ -83,15 +83,15 @@ func (h *handshake) serve() (id presence.ID) {
 		return id
 	}
 	id = s.conn.ID()
-	s.begin(who.Expires)
+	s.start(who.Expires)
 	return id
 }
 
-// maxJudgements is how many configurations may take effect during one handshake. After that, the client comes again.
-const maxJudgements = 4
+// maxAttempts is how many configurations may take effect during one handshake. After that, the client comes again.
+const maxAttempts = 4
 
-// judge returns the site that owns the host, and the login that the request has there.
-func (h *handshake) judge(name presence.HostName) (*site.Site, site.Login, *problem.Problem) {
+// resolve returns the site that owns the host, and the login that the request has there.
+func (h *handshake) resolve(name presence.HostName) (*site.Site, site.Login, *problem.Problem) {
 	of, p := h.door.Owner(name)
 	if p != nil {
 		return nil, site.Login{}, p
@@ -135,7 +135,7 @@ func problemUpgrade(err error) *problem.Problem {
 func (h *handshake) reject(p *problem.Problem) {
 	h.hub.metrics.rejected.WithLabelValues(p.Code).Inc()
 	level := zap.DebugLevel
-	if p.Status == http.StatusNotImplemented && h.hub.warnOfHTTP2() {
+	if p.Status == http.StatusNotImplemented && h.hub.mayWarnOfHTTP2() {
 		level = zap.WarnLevel // the operator can change that, and nobody else sees it
 	}
 	if c := h.door.Logger().Check(level, "websocket handshake rejected"); c != nil {
@@ -148,8 +148,8 @@ func (h *handshake) reject(p *problem.Problem) {
 // http2Pause is the shortest time between two warnings of websockets over HTTP/2 and HTTP/3: any client can cause one.
 const http2Pause = time.Minute
 
-// warnOfHTTP2 reports whether a handshake over HTTP/2 or HTTP/3 is worth a warning now.
-func (h *Hub) warnOfHTTP2() bool {
+// mayWarnOfHTTP2 reports whether a handshake over HTTP/2 or HTTP/3 is worth a warning now.
+func (h *Hub) mayWarnOfHTTP2() bool {
 	_, ok := h.warnedOfHTTP2.Allow(http2Pause)
 	return ok
 }

@@ -141,8 +141,8 @@ func (ph *Host) Reports() []plugins.Report {
 	return reports
 }
 
-// equip gives a plugin what outlives its configuration: where it logs, and what it is counted in.
-func (ph *Host) equip(spec *plugins.Spec) {
+// prepare gives a plugin what outlives its configuration: where it logs, and what it is counted in.
+func (ph *Host) prepare(spec *plugins.Spec) {
 	name, shared := spec.Name, spec.Shared
 	spec.Logger = ph.cfg.Logger.Named(name)
 	spec.Counters = func(host string) *plugins.Counters {
@@ -179,12 +179,12 @@ func (ph *Host) label(host string) string {
 // load loads a plugin.
 func (ph *Host) load(ctx context.Context, e *engineUse, spec plugins.Spec) (*plugins.Plugin, error) {
 	p, err := e.Load(ctx, spec)
-	ph.counted(spec.Name, err)
+	ph.countLoad(spec.Name, err)
 	return p, err
 }
 
-// counted counts a load, or what came of trying what was loaded.
-func (ph *Host) counted(plugin string, err error) {
+// countLoad counts a load, or what came of trying what was loaded.
+func (ph *Host) countLoad(plugin string, err error) {
 	result := "ok"
 	if err != nil {
 		result = "error"

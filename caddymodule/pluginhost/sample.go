@@ -106,9 +106,9 @@ func PassMembers(m *plugins.Members, each func(object []byte)) error {
 	}
 }
 
-// warnOfSamples makes the sample calls of a plugin that is loaded, until the context ends, and logs the first that
+// runSamples makes the sample calls of a plugin that is loaded, until the context ends, and logs the first that
 // fails. A plugin may have its reasons, so that is no reason to refuse it.
-func (s *Set) warnOfSamples(ctx context.Context, p *plugins.Plugin, host string) {
+func (s *Set) runSamples(ctx context.Context, p *plugins.Plugin, host string) {
 	err := p.Rehearse(sampleTimeout, func(p *plugins.Plugin) error {
 		if err := p.Try(ctx, host); err != nil {
 			return unlessUnrelated(err, plugins.ReasonMemory)

@@ -49,7 +49,7 @@ func (ph *Host) Load(ctx context.Context, memory int64, specs []Spec, logger *za
 		return ph.release(engine)
 	})
 	for _, spec := range specs {
-		ph.equip(&spec.Spec)
+		ph.prepare(&spec.Spec)
 		p, err := ph.load(ctx, engine, spec.Spec)
 		if err != nil {
 			s.chain = plugins.NewChain(loaded...)

@@ -35,7 +35,7 @@ func (ph *Host) Try(ctx context.Context, t *Trial) error {
 	}
 	ctx, cancel := ph.untilExit(ctx)
 	defer cancel()
-	defer ph.begin(t)()
+	defer ph.addTrial(t)()
 	until := time.Now().Add(ph.tryTime)
 	untried := 0
 	for _, s := range t.Sets {
@@ -45,7 +45,7 @@ func (ph *Host) Try(ctx context.Context, t *Trial) error {
 				continue
 			}
 			if err := tryPlugin(ctx, p.loaded, t.Hosts[s], until); err != nil {
-				ph.counted(p.spec.Name, err)
+				ph.countLoad(p.spec.Name, err)
 				return err
 			}
 		}
@@ -58,14 +58,14 @@ func (ph *Host) Try(ctx context.Context, t *Trial) error {
 	defer cancel()
 	for _, s := range t.Sets {
 		for _, p := range s.plugins {
-			s.warnOfSamples(ctx, p.loaded, t.Hosts[s][0])
+			s.runSamples(ctx, p.loaded, t.Hosts[s][0])
 		}
 	}
 	return nil
 }
 
-// begin makes the hosts of a configuration labels before it is in effect; the result takes that back.
-func (ph *Host) begin(t *Trial) func() {
+// addTrial makes the hosts of a configuration labels before it is in effect; the result takes that back.
+func (ph *Host) addTrial(t *Trial) func() {
 	ph.mu.Lock()
 	defer ph.mu.Unlock()
 	ph.trying = append(ph.trying, t)

@@ -50,7 +50,7 @@ type watchedUse struct {
 	// then, it may be half written.
 	refused string
 	reason  error
-	told    bool
+	logged  bool
 }
 
 // Watch starts to watch the files of a configuration; [Watcher.Stop] ends it. It returns nil when there is none.
@@ -101,23 +101,23 @@ func (w *Watcher) run(ctx context.Context) {
 		case <-ctx.Done():
 			return
 		case <-ticker.C:
-			w.lookAtAll(ctx)
+			w.checkAll(ctx)
 		}
 	}
 }
 
-// lookAtAll looks at the files if the configuration is in effect already.
-func (w *Watcher) lookAtAll(ctx context.Context) {
+// checkAll looks at the files if the configuration is in effect already.
+func (w *Watcher) checkAll(ctx context.Context) {
 	if !w.InEffect() {
 		return
 	}
 	for _, f := range w.files {
-		w.look(ctx, f)
+		w.check(ctx, f)
 	}
 }
 
-// look loads a file that has changed.
-func (w *Watcher) look(ctx context.Context, f *watchedFile) {
+// check loads a file that has changed.
+func (w *Watcher) check(ctx context.Context, f *watchedFile) {
 	content, err := f.read()
 	if content == "" {
 		return
@@ -135,15 +135,15 @@ func (w *Watcher) look(ctx context.Context, f *watchedFile) {
 				reason = w.replace(ctx, u)
 			}
 			if reason == nil {
-				w.host.counted(u.plugin.spec.Name, nil)
+				w.host.countLoad(u.plugin.spec.Name, nil)
 				u.refused = ""
 				continue
 			}
-			u.refused, u.reason, u.told = content, reason, false
+			u.refused, u.reason, u.logged = content, reason, false
 			f.seen = nil // look again
-		case !u.told && ctx.Err() == nil:
-			u.told = true
-			w.host.counted(u.plugin.spec.Name, u.reason)
+		case !u.logged && ctx.Err() == nil:
+			u.logged = true
+			w.host.countLoad(u.plugin.spec.Name, u.reason)
 			u.set.Logger.Error("changed plugin not loaded, the one before serves on",
 				zap.String("plugin", u.plugin.spec.Name), zap.String("file", f.spec.Path), zap.Error(u.reason))
 		}
@@ -184,7 +184,7 @@ func (w *Watcher) replace(ctx context.Context, u *watchedUse) error {
 		return err
 	}
 	sampling, cancel := context.WithDeadline(ctx, until)
-	u.set.warnOfSamples(sampling, fresh, hosts[0])
+	u.set.runSamples(sampling, fresh, hosts[0])
 	cancel()
 	if !u.set.chain.Replace(old, fresh) {
 		fresh.Release()

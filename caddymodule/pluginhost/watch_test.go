@@ -90,7 +90,7 @@ func (l *loaded) hosts() map[*Set][]string {
 // look looks at the files as the watcher does.
 func (l *loaded) look(t *testing.T) {
 	t.Helper()
-	l.watcher.lookAtAll(context.Background())
+	l.watcher.checkAll(context.Background())
 }
 
 // hash returns the hash of the first plugin.

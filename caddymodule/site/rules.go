@@ -11,7 +11,7 @@ func (s *Site) MakeRules() {
 	rules := s.Bounds
 	rules.Classifier = s.Patterns
 	if s.Chain != nil {
-		v := &verdicts{patterns: s.Patterns, chain: s.Chain}
+		v := &pluginRules{patterns: s.Patterns, chain: s.Chain}
 		if s.Chain.Has(plugins.HookClassify) {
 			rules.Classifier = v
 		}
@@ -23,25 +23,25 @@ func (s *Site) MakeRules() {
 }
 
 // Rules returns the rules that hold now.
-func (s *Site) Rules() *presence.Rules { return s.now.Load() }
+func (s *Site) Rules() *presence.Rules { return s.rules.Load() }
 
 // SetRules replaces the rules, which must not be changed afterwards.
-func (s *Site) SetRules(rules *presence.Rules) { s.now.Store(rules) }
+func (s *Site) SetRules(rules *presence.Rules) { s.rules.Store(rules) }
 
-// verdicts decides what a channel is and who may join it: by the plugins of a site, where they have an opinion, and
+// pluginRules decides what a channel is and who may join it: by the plugins of a site, where they have an opinion, and
 // else by its patterns. A failure of a plugin is an error of its own type, which the plugin's host has logged.
-type verdicts struct {
+type pluginRules struct {
 	patterns presence.Patterns
 	chain    *plugins.Chain
 }
 
 var (
-	_ presence.Classifier = (*verdicts)(nil)
-	_ presence.Authorizer = (*verdicts)(nil)
+	_ presence.Classifier = (*pluginRules)(nil)
+	_ presence.Authorizer = (*pluginRules)(nil)
 )
 
 // Classify implements presence.Classifier.
-func (v *verdicts) Classify(host presence.HostName, channel string) (presence.Class, error) {
+func (v *pluginRules) Classify(host presence.HostName, channel string) (presence.Class, error) {
 	class, err := v.patterns.Classify(host, channel)
 	if err != nil {
 		return class, err
@@ -67,7 +67,7 @@ func (v *verdicts) Classify(host presence.HostName, channel string) (presence.Cl
 }
 
 // Authorize implements presence.Authorizer.
-func (v *verdicts) Authorize(host presence.HostName, channel string, user *presence.User) error {
+func (v *pluginRules) Authorize(host presence.HostName, channel string, user *presence.User) error {
 	class, err := v.patterns.Classify(host, channel)
 	if err != nil {
 		return err

@@ -42,7 +42,7 @@ type Site struct {
 
 	LargeBodies    atomic.Int32                   // of requests that are being read, for package api
 	WithoutBackend sync.Once                      // guards the warning that there is none
-	now            atomic.Pointer[presence.Rules] // see Rules
+	rules          atomic.Pointer[presence.Rules] // see Rules
 }
 
 // Limits are the limits that presence does not keep.
