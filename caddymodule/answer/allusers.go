@@ -8,17 +8,17 @@ import (
 	"github.com/rollcall-gateway/rollcall/presence/cluster"
 )
 
-// DataCenter is what one data center has of a host.
+// DataCenter is the part of a host in one data center.
 type DataCenter struct {
 	Name          string
 	Authenticated int
 	Anonymous     int
-	Users         []presence.User // nil unless they were asked for
-	array         []byte          // what plugins made of users; nil: nothing
-	Encoded       [][]byte        // instead of users: pieces of their array; not nil
+	Users         []presence.User // nil unless requested
+	array         []byte          // users after plugins, as JSON; nil without plugins
+	Encoded       [][]byte        // chunks of the users as JSON, instead of Users; not nil if used
 }
 
-// AllUsers makes the object that is keyed by data center, with the sum.
+// AllUsers returns the object that is keyed by data center, with the sum.
 func AllUsers(dcs []DataCenter) [][]byte {
 	total := DataCenter{Name: cluster.Total}
 	b := body{text: []byte{'{'}}

@@ -1,5 +1,5 @@
-// Package answer writes the answers of endpoints as JSON: lists of channels and users, sums over data centers, and both with
-// what the plugins of a site make of them.
+// Package answer writes the answers of endpoints as JSON: listings of channels and users, and sums
+// over data centers. It passes both through the plugins of a site.
 package answer
 
 import (
@@ -7,17 +7,18 @@ import (
 	"sync"
 )
 
-// body is the text of a long answer while it is made: what is written for it alone, and pieces that it shares with
-// others and never changes.
+// body is a long answer in the making: its own text, and chunks that it shares with other answers
+// and never changes.
 type body struct {
 	pieces [][]byte
-	text   []byte // what comes after the pieces
+	text   []byte // text after the pieces
 }
 
-// shortPiece is up to how many bytes a piece is copied, which costs less than a place for it in the list.
+// shortPiece is the size in bytes up to which a piece is copied: that costs less than an entry in
+// the list.
 const shortPiece = 512
 
-// appendEntries appends an array's or an object's entries, which are in pieces.
+// appendEntries appends the entries of an array or object, which are in pieces.
 func (b *body) appendEntries(pieces [][]byte) {
 	for i, piece := range pieces {
 		if i > 0 {
@@ -32,13 +33,13 @@ func (b *body) appendEntries(pieces [][]byte) {
 	}
 }
 
-// allPieces returns the whole as pieces. Nothing may be appended after it.
+// allPieces returns the whole answer in pieces. Nothing may be appended afterwards.
 func (b *body) allPieces() [][]byte { return append(b.pieces, b.text) }
 
-// answerBuffers are what answers of several pieces are written through: fewer and larger writes cost less.
+// answerBuffers join the pieces of an answer: fewer and larger writes cost less.
 var answerBuffers = sync.Pool{New: func() any { return new([64 << 10]byte) }}
 
-// Write writes them one after the other, until the first error.
+// Write writes the pieces in order, until the first error.
 func Write(w io.Writer, pieces [][]byte) error {
 	buf := answerBuffers.Get().(*[64 << 10]byte)
 	defer answerBuffers.Put(buf)
@@ -59,7 +60,7 @@ func Write(w io.Writer, pieces [][]byte) error {
 	return err
 }
 
-// Len returns the bytes of all pieces.
+// Len returns the length of all pieces in bytes.
 func Len(pieces [][]byte) (n int) {
 	for _, piece := range pieces {
 		n += len(piece)

@@ -33,7 +33,7 @@ func TestBodyIsOneText(t *testing.T) {
 	}
 }
 
-// full is a writer that notes how much each write has, and takes no more than so many.
+// full is a writer that counts writes, and fails after the given number of them.
 type full struct {
 	bytes.Buffer
 	writes, most int

@@ -5,7 +5,7 @@ import (
 	"github.com/rollcall-gateway/rollcall/presence"
 )
 
-// AppendNames appends the object with the names of each kind.
+// AppendNames appends the object with the channel names of each kind.
 func AppendNames(b []byte, list []presence.Listing) []byte {
 	b = append(b, `{"authenticated":`...)
 	b = appendNamesOf(b, presence.Authenticated, list)

@@ -7,7 +7,8 @@ import (
 	"github.com/rollcall-gateway/rollcall/presence"
 )
 
-// EncodedListings returns the object that AppendListings appends, of users that are encoded already.
+// EncodedListings returns the object that AppendListings appends, from listings whose users are
+// already encoded.
 func EncodedListings(e presence.Encoded) [][]byte {
 	b := body{text: []byte{'{'}}
 	for i, ch := range e.Channels {

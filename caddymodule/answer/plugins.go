@@ -11,22 +11,22 @@ import (
 	"github.com/rollcall-gateway/rollcall/presence"
 )
 
-// Plugins is an answer on its way through the plugins of a site. The first failure stays in err.
+// Plugins passes an answer through the plugins of a site. err is the first failure.
 type Plugins struct {
 	chain    *plugins.Chain
-	ctx      context.Context // of the one request
+	ctx      context.Context // of the request
 	endpoint plugins.Endpoint
 	host     string
-	request  []byte // what the plugins may know of it
+	request  []byte // the part of the request that plugins may see
 	err      error
 }
 
-// NewPlugins begins an answer to a request, nil if no plugin of the chain has a say in it. The request is what the
-// plugins may know of it, as JSON.
+// NewPlugins starts an answer to a request. It returns nil if no plugin of the chain changes
+// answers. request returns the part of the request that plugins may see, as JSON.
 func NewPlugins(
 	ctx context.Context, of *plugins.Chain, e plugins.Endpoint, host string, request func() []byte,
 ) *Plugins {
-	// The plugins of this moment: one that takes the place of another meanwhile has no part in the answer.
+	// A plugin that is replaced meanwhile still makes the whole answer.
 	chain := plugins.NewChain(of.Plugins()...)
 	if Bare(chain) {
 		return nil
@@ -34,21 +34,21 @@ func NewPlugins(
 	return &Plugins{chain: chain, ctx: ctx, endpoint: e, host: host, request: request()}
 }
 
-// Bare reports whether no plugin of the chain has a say in answers at this moment.
+// Bare reports whether no plugin of the chain changes answers now.
 func Bare(chain *plugins.Chain) bool {
 	return !chain.Has(plugins.HookMembers) && !chain.Has(plugins.HookShape)
 }
 
-// members begins to pass users through the plugins.
+// members starts to pass users through the plugins.
 func (a *Plugins) members(next func() (plugins.User, bool)) *plugins.Members {
 	return a.chain.Members(a.ctx, a.endpoint, a.host, a.request, next)
 }
 
-// Err returns the first error of any step.
+// Err returns the first error.
 func (a *Plugins) Err() error { return a.err }
 
-// Finish passes the whole answer through the plugins. It returns the first error of any step: nothing may leave of an answer
-// that a plugin failed in, which the plugin's host has logged.
+// Finish passes the whole answer through the plugins. It returns the first error of any step: after
+// a failure, no part of the answer may be sent. The failure is already logged.
 func (a *Plugins) Finish(body []byte) ([]byte, error) {
 	if a.err == nil && a.chain.Has(plugins.HookShape) {
 		body, a.err = a.chain.Shape(a.ctx, a.endpoint, a.host, a.request, body)
@@ -59,8 +59,8 @@ func (a *Plugins) Finish(body []byte) ([]byte, error) {
 	return body, nil
 }
 
-// AppendListings is the function of the same name with what the plugins make of each user: one whom they leave out is
-// not there, and neither is that user's private channel.
+// AppendListings is AppendListings with the users that the plugins return. A user that they omit is
+// missing, and so is the private channel of that connection.
 func (a *Plugins) AppendListings(b []byte, list []presence.Listing) []byte {
 	if !a.chain.Has(plugins.HookMembers) {
 		return AppendListings(b, list)
@@ -100,7 +100,8 @@ func (a *Plugins) AppendListings(b []byte, list []presence.Listing) []byte {
 	return append(b, '}')
 }
 
-// appendMembers appends the array of the next n users, and returns how many of them the plugins have left in it.
+// appendMembers appends the array of the next n users, and returns how many of them the plugins
+// kept.
 func (a *Plugins) appendMembers(b []byte, m *plugins.Members, n int) ([]byte, int) {
 	b = append(b, '[')
 	kept := 0
@@ -122,7 +123,7 @@ func (a *Plugins) appendMembers(b []byte, m *plugins.Members, n int) ([]byte, in
 	return append(b, ']'), kept
 }
 
-// checkEnd makes sure that all users have come, and no more.
+// checkEnd checks that the plugins return no further user.
 func (a *Plugins) checkEnd(m *plugins.Members) {
 	switch _, err := m.Next(); {
 	case err == nil:
@@ -138,9 +139,9 @@ func (a *Plugins) setError(err error) {
 	}
 }
 
-// listedUsers returns the users that appear in an answer, in its order.
+// listedUsers returns an iterator over the users of an answer, in its order.
 func listedUsers(list []presence.Listing) func() (plugins.User, bool) {
-	var users []presence.User // of the first of list that are left
+	var users []presence.User // remaining users of the previous listing
 	return func() (plugins.User, bool) {
 		for len(users) == 0 {
 			if len(list) == 0 {
@@ -157,10 +158,11 @@ func listedUsers(list []presence.Listing) func() (plugins.User, bool) {
 	}
 }
 
-// HasMembers reports whether a plugin has a say in each user.
+// HasMembers reports whether a plugin changes single users.
 func (a *Plugins) HasMembers() bool { return a.chain.Has(plugins.HookMembers) }
 
-// PassDataCenters passes the users of the data centers through the plugins, into their arrays; counts follow.
+// PassDataCenters passes the users of the data centers through the plugins, and sets their arrays
+// and counts.
 func (a *Plugins) PassDataCenters(dcs []DataCenter) {
 	i, j := 0, 0
 	m := a.members(func() (plugins.User, bool) {

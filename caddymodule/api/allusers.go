@@ -11,7 +11,8 @@ import (
 	"github.com/rollcall-gateway/rollcall/presence/cluster"
 )
 
-// allUsers answers /message/allusers: how many are connected to the host in each data center, or who.
+// allUsers answers /message/allusers: the number of users and anonymous connections of the host by
+// data center, and the users if requested.
 func (s *Server) allUsers(ctx context.Context, q request) (response, *problem.Problem) {
 	include, p := q.body.flag("includeUsers", false)
 	if p != nil {
@@ -26,7 +27,8 @@ func (s *Server) allUsers(ctx context.Context, q request) (response, *problem.Pr
 		return response{}, p
 	}
 
-	encoded := include && per == presence.PerUser && answer.Bare(q.site.Chain) // and then no plugin that comes meanwhile has a part in it
+	// A plugin that is loaded after this check has no part in the answer.
+	encoded := include && per == presence.PerUser && answer.Bare(q.site.Chain)
 	dcs, truth := s.dataCenters(ctx, q, include, per, encoded)
 	if complete && !truth.Complete {
 		return response{}, problem.Incomplete(truth)
@@ -44,8 +46,8 @@ func (s *Server) allUsers(ctx context.Context, q request) (response, *problem.Pr
 	return shaped(a, slices.Concat(answer.AllUsers(dcs)...), truth, 0)
 }
 
-// dataCenters asks every pod that serves the host; members says whether the users are wanted, per how they are
-// counted, and encoded that they are wanted as JSON, if this pod is the only one.
+// dataCenters asks every pod that serves the host. members selects the users, per how they are
+// counted. encoded selects JSON for the users if this pod is the only one.
 func (s *Server) dataCenters(ctx context.Context, q request, members bool, per presence.Per, encoded bool) ([]answer.DataCenter, cluster.Truth) {
 	others, truth := s.PodsToAsk(q.site, cluster.ScopeAll)
 	if others == nil {
@@ -59,7 +61,7 @@ func (s *Server) dataCenters(ctx context.Context, q request, members bool, per p
 	return dcs, truth
 }
 
-// ownDataCenter is what this pod has.
+// ownDataCenter returns the part of this pod.
 func (s *Server) ownDataCenter(q request, members bool, per presence.Per, encoded bool) answer.DataCenter {
 	dc := answer.DataCenter{Name: q.site.DataCenter}
 	switch {

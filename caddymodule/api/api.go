@@ -1,5 +1,6 @@
-// Package api is what a backend asks: the endpoints for who is connected, for messages to channels, and for assignments. The
-// [Server] checks keys and bodies, and each endpoint has a file. What answers look like is in package answer.
+// Package api answers the requests of backends: listings, messages to channels, and assignments.
+// The [Server] checks keys and bodies, and each endpoint has a file. Package answer writes the
+// answers.
 package api
 
 import (
@@ -24,39 +25,41 @@ import (
 	"github.com/rollcall-gateway/rollcall/presence/cluster"
 )
 
-// values is the body of a values, an object. A value is looked at when it is asked for, so an unknown key is never an
-// error.
+// values is the body of a request, an object. Values are decoded only when they are used, so an
+// unknown key is never an error.
 type values map[string]json.RawMessage
 
-// request is a request about a host, from somebody who may ask.
+// request is a request about a host whose key was checked.
 type request struct {
-	site *site.Site // whose rules hold
+	site *site.Site // serves the host
 	host presence.HostName
 	body values
-	raw  []byte // the body as it came
+	raw  []byte // the body as received
 }
 
-// response is the answer to a question, as JSON, and what it is worth.
+// response is the answer to a request, as JSON, and its completeness.
 type response struct {
 	body   []byte
-	pieces [][]byte       // instead of body, of a long answer
-	truth  *cluster.Truth // nil: it does not depend on other pods
-	status int            // 0: 200
+	pieces [][]byte       // of a long answer; if set, body is not used
+	truth  *cluster.Truth // nil if the answer does not depend on other pods
+	status int            // HTTP status; 0: 200
 }
 
-// Door is the handler of a site as a request to an endpoint comes in by it.
+// Door is the handler that received a request.
 type Door interface {
-	// Owner returns the site whose rules hold for a host, or why there is none at this door.
+	// Owner returns the site that serves the host, or the reason why this door does not lead to it.
 	Owner(host presence.HostName) (*site.Site, *problem.Problem)
-	// Other returns the site of a host of the same block as of, if the client of the request may use its endpoints.
+	// Other returns the site of another host of the same block as of, if the client of the request
+	// may use its endpoints.
 	Other(r *http.Request, of *site.Site, host presence.HostName) (*site.Site, *problem.Problem)
-	// Client returns the addresses that count as one client with that of the request, the zero Prefix without any.
+	// Client returns the addresses that count as one client with the address of the request, or the
+	// zero Prefix.
 	Client(r *http.Request) netip.Prefix
 	// CheckAddress refuses a request from an address that may not use the endpoints.
 	CheckAddress(r *http.Request) *problem.Problem
 }
 
-// Pods are the processes of the deployment, this one included, as endpoints ask them: see [cluster.Cluster].
+// Pods are the pods of the deployment, including this one, see [cluster.Cluster].
 type Pods interface {
 	AllUsers(ctx context.Context, host presence.HostName, members bool, per presence.Per) ([]cluster.DataCenter, cluster.Truth)
 	Users(ctx context.Context, host presence.HostName, scope cluster.Scope, per presence.Per) ([]presence.Listing, cluster.Truth)
@@ -70,17 +73,20 @@ type Pods interface {
 type Config struct {
 	Registry    *presence.Registry
 	Assignments *assign.Keeper
-	// PodsToAsk returns the pods that a question of a scope goes to, or nil and what the answer of this one is worth.
+	// PodsToAsk returns the pods that answer a request of the scope. If this pod alone answers, it
+	// returns nil and whether that answer is complete.
 	PodsToAsk func(of *site.Site, scope cluster.Scope) (Pods, cluster.Truth)
-	// Spread tells the other pods of changes of assignments, and returns who has them.
+	// Spread sends changes of assignments to the other pods, and returns which of them have
+	// confirmed.
 	Spread func(ctx context.Context, of *site.Site, host presence.HostName, records []assignment.Record) cluster.Truth
-	// Sent counts a message of a backend: nil is one that was sent.
+	// Sent counts a message of a backend. If err is nil, it was sent.
 	Sent func(host presence.HostName, err error)
 	// Draining reports whether requests are refused because the process is stopping.
 	Draining func() bool
 }
 
-// Server serves the endpoints of all sites. It outlives a configuration, so that wrong keys are counted through a reload.
+// Server serves the endpoints of all sites. It outlives a configuration, so that a reload keeps the
+// counts of wrong keys.
 type Server struct {
 	Config
 	badKeys  *badKeys
@@ -88,7 +94,7 @@ type Server struct {
 	answers  map[string]func(ctx context.Context, q request) (response, *problem.Problem)
 }
 
-// New returns a server that remembers no wrong keys.
+// New returns a server that has counted no wrong keys.
 func New(c Config) *Server {
 	s := &Server{Config: c, badKeys: newBadKeys(), requests: prometheus.NewHistogramVec(prometheus.HistogramOpts{
 		Name:    "caddy_rollcall_request_duration_seconds",
@@ -102,10 +108,10 @@ func New(c Config) *Server {
 	return s
 }
 
-// Collectors are what is registered for the endpoints.
+// Collectors returns the metrics of the endpoints.
 func (s *Server) Collectors() []prometheus.Collector { return []prometheus.Collector{s.requests} }
 
-// Serve answers a request to an endpoint. It returns false if there is none of this name.
+// Serve answers a request to the named endpoint. It returns false if there is no such endpoint.
 func (s *Server) Serve(w http.ResponseWriter, r *http.Request, name string, by Door) bool {
 	to := s.answers[name]
 	if to == nil {
@@ -140,11 +146,11 @@ func (s *Server) Serve(w http.ResponseWriter, r *http.Request, name string, by D
 		problem.SetTruth(header, *a.truth)
 	}
 	w.WriteHeader(status)
-	_ = answer.Write(w, a.pieces) // a client that has gone needs no answer
+	_ = answer.Write(w, a.pieces) // if it fails, the client is gone
 	return true
 }
 
-// readRequest does what all endpoints have in common: everything but the answer.
+// readRequest reads and checks a request. The checks are the same for all endpoints.
 func (s *Server) readRequest(w http.ResponseWriter, r *http.Request, name string, by Door) (request, *problem.Problem) {
 	if p := by.CheckAddress(r); p != nil {
 		return request{}, p
@@ -181,11 +187,11 @@ func (s *Server) readRequest(w http.ResponseWriter, r *http.Request, name string
 	if _, inBody := body["apiKey"]; !inBody {
 		key = r.Header.Get("X-Api-Key")
 	}
-	// Only now, because a body may arrive slowly: a key that a reload has removed meanwhile is not valid.
+	// Look the site up again: while the body arrived, a reload may have removed the key.
 	if of, p = by.Owner(host); p != nil {
 		return request{}, p
 	}
-	if p := by.CheckAddress(r); p != nil { // a reload can have changed api_from
+	if p := by.CheckAddress(r); p != nil { // a reload may have changed api_from
 		return request{}, p
 	}
 	if p := s.checkKey(of, key, by.Client(r)); p != nil {
@@ -197,15 +203,17 @@ func (s *Server) readRequest(w http.ResponseWriter, r *http.Request, name string
 	return request{of, host, body, raw}, nil
 }
 
-// isEarly reports whether a request came by 0-RTT, to this server or to a proxy in front (RFC 8470 section 5.1).
+// isEarly reports whether a request was received by 0-RTT, by this server or by a proxy in front of
+// it (RFC 8470 section 5.1).
 func isEarly(r *http.Request) bool {
 	return r.TLS != nil && !r.TLS.HandshakeComplete || r.Header.Get("Early-Data") == "1"
 }
 
-// bodyHost returns the host that the body names, for clients that cannot choose the Host header, and its site. Without
-// one they are those of the request. The two have to be hosts of one block, so that the key of the request opens both: a
-// block with several addresses is a handler on each of their listeners. The client also needs an address that may use
-// the named host: another block can differ in api_from alone.
+// bodyHost returns the host that the body names, for clients that cannot choose the Host header,
+// and its site. If the body names none, it returns the host and the site of the request. Both hosts
+// must be in one block, so that the key of the request is valid for both; a block with several
+// addresses is a handler on each of their listeners. The client's address must be allowed for the
+// named host, too: another block can differ only in api_from.
 func bodyHost(r *http.Request, by Door, body values, asked presence.HostName, s *site.Site) (presence.HostName, *site.Site, *problem.Problem) {
 	text, p := body.text("host")
 	if _, named := body["host"]; !named || p != nil {
@@ -222,9 +230,10 @@ func bodyHost(r *http.Request, by Door, body values, asked presence.HostName, s 
 	return host, other, p
 }
 
-// checkKey refuses a request whose key is not one of the site's. One without a key is no guess.
+// checkKey refuses a request without a key of the site. A missing key does not count as a wrong
+// one.
 func (s *Server) checkKey(of *site.Site, key string, client netip.Prefix) *problem.Problem {
-	// Also for a client that is blocked, so that the time of an answer does not depend on the key.
+	// Compare even for a blocked client, so that the response time does not depend on the key.
 	right := of.Keys.Allow(key)
 	if of.Keys.Open {
 		return nil
@@ -233,7 +242,7 @@ func (s *Server) checkKey(of *site.Site, key string, client netip.Prefix) *probl
 		if wait := s.badKeys.try(badKeyClient{of.Keys.Set, client}, right, time.Now()); wait > 0 {
 			return &problem.Problem{
 				Status: http.StatusTooManyRequests, Code: "too_many_bad_keys",
-				Detail: "too many wrong keys came from this address: wait, then send the right one", Retry: wait,
+				Detail: "too many wrong keys from this address: wait, then send a valid key", Retry: wait,
 			}
 		}
 	}
@@ -255,12 +264,12 @@ func shaped(a *answer.Plugins, body []byte, truth cluster.Truth, status int) (re
 	return response{body: body, truth: &truth, status: status}, nil
 }
 
-// parseRequest decodes a body. An empty one has no values: the key can be in the header.
+// parseRequest decodes a body. An empty body has no values: the key can be in the header.
 func parseRequest(raw []byte) (values, *problem.Problem) {
 	if len(bytes.Trim(raw, " \t\r\n")) == 0 {
 		return values{}, nil
 	}
-	if !utf8.Valid(raw) { // encoding/json makes other names of it, and browsers do not take it
+	if !utf8.Valid(raw) { // encoding/json would change names, and browsers would refuse the frame
 		return nil, &problem.Problem{Status: http.StatusBadRequest, Code: "bad_json", Detail: "the body is not UTF-8"}
 	}
 	var body values
@@ -270,7 +279,7 @@ func parseRequest(raw []byte) (values, *problem.Problem) {
 	return body, nil
 }
 
-// withoutKey returns the body as JSON without the API key, in whatever case a client wrote its name.
+// withoutKey returns the body as JSON without the API key, in any spelling of its case.
 func (b values) withoutKey() []byte {
 	rest := make(values, len(b))
 	for name, value := range b {
@@ -282,14 +291,14 @@ func (b values) withoutKey() []byte {
 	return text
 }
 
-// text returns a string, "" when the key is absent.
+// text returns a string, or "" if the key is absent.
 func (b values) text(key string) (string, *problem.Problem) {
 	var s string
 	p := b.decode(key, &s, "a string")
 	return s, p
 }
 
-// flag returns a boolean, or what stands for an absent key.
+// flag returns a boolean, or absent if the key is absent.
 func (b values) flag(key string, absent bool) (bool, *problem.Problem) {
 	v := absent
 	p := b.decode(key, &v, "true or false")

@@ -14,7 +14,7 @@ import (
 	"github.com/rollcall-gateway/rollcall/presence/assignment"
 )
 
-// maxAssignedUsers is how many users one request can be about.
+// maxAssignedUsers is the maximum number of users in a request.
 const maxAssignedUsers = 1000
 
 // addUser answers /message/adduser: it assigns users to channels.
@@ -42,7 +42,7 @@ func (s *Server) removeUser(ctx context.Context, q request) (response, *problem.
 	})
 }
 
-// assign makes a change, tells the other pods, and names the users.
+// assign changes assignments, sends the change to the other pods, and returns the users.
 func (s *Server) assign(
 	ctx context.Context, q request, wishes []assignment.Wish, change func(b *assignment.Book) ([]assignment.Record, error),
 ) (response, *problem.Problem) {
@@ -70,13 +70,13 @@ func problemAssignment(err error) *problem.Problem {
 	}
 	return &problem.Problem{
 		Status: http.StatusServiceUnavailable, Code: "unavailable",
-		Detail: "assignments cannot be kept now, and nothing was changed: the log of the server says why",
+		Detail: "assignments cannot be saved now, and nothing was changed: the server's log says why",
 		Retry:  assign.RetryEvery,
 	}
 }
 
-// readWishes reads what a request has for each user. modes says whether the modes of channels matter. A
-// value of the wrong type is named by its place: nobody finds it among a thousand otherwise.
+// readWishes reads the users of a request. modes says whether to read the modes of channels. An
+// error names the place of the value, because it may be one of a thousand.
 func (q request) readWishes(modes bool) ([]assignment.Wish, *problem.Problem) {
 	var users []json.RawMessage
 	if !decodeValue(q.body["users"], &users) {
@@ -135,13 +135,13 @@ func readAssignments(i int, raw json.RawMessage, modes bool) ([]assignment.Assig
 	return list, nil
 }
 
-// decodeValue decodes a value that must be there. It cannot be null: many programs write that for a list
-// that came out empty, and without channels removeuser ends all assignments of a user.
+// decodeValue decodes a required value. null is refused: many programs write it for an empty list,
+// and removeuser without channels ends all assignments of a user.
 func decodeValue(raw json.RawMessage, to any) bool {
 	return raw != nil && string(raw) != "null" && json.Unmarshal(raw, to) == nil
 }
 
-// readMode reads a mode, which can be missing.
+// readMode reads a mode, which may be absent.
 func readMode(raw json.RawMessage) (assignment.Mode, bool) {
 	var mode string
 	if raw != nil && (json.Unmarshal(raw, &mode) != nil || mode == "") {
@@ -151,7 +151,7 @@ func readMode(raw json.RawMessage) (assignment.Mode, bool) {
 	return m, err == nil
 }
 
-// assignable reports whether users can be assigned to all of the channels.
+// assignable returns a problem if users cannot be assigned to one of the channels.
 func (q request) assignable(wishes []assignment.Wish) *problem.Problem {
 	known := make(map[string]bool)
 	for i, w := range wishes {

@@ -7,8 +7,8 @@ import (
 	"time"
 )
 
-// badKeys counts wrong keys by client and set of keys, so that keys cannot be guessed by trying. A
-// client that varies the host on a site for many hosts tries the same keys.
+// badKeys counts wrong keys by client and set of keys, so that keys cannot be guessed. All hosts of
+// a site share one set: a client that varies the host tries the same keys.
 type badKeys struct {
 	// mu guards clients.
 	mu      sync.Mutex
@@ -22,22 +22,22 @@ type badKeyClient struct {
 
 type badKeyCount struct {
 	n     int
-	until time.Time // when the count is forgotten
+	until time.Time // end of the count
 }
 
 const (
-	maxBadKeys    = 10          // by one client
-	badKeyWindow  = time.Minute // from the first
-	maxBadClients = 20_000      // remembered at once
+	maxBadKeys    = 10          // wrong keys of a client
+	badKeyWindow  = time.Minute // from the first wrong key
+	maxBadClients = 20_000      // clients in memory
 )
 
 func newBadKeys() *badKeys {
 	return &badKeys{clients: make(map[badKeyClient]badKeyCount)}
 }
 
-// try counts an attempt with a key, if the key is wrong. It returns how long the client must wait, or
-// 0 if the attempt is valid. An attempt of a blocked client is not valid, whether or not its key is
-// right: the answer must not depend on the key.
+// try counts an attempt if its key is wrong. It returns how long the client must wait, or 0 if the
+// attempt is valid. No attempt of a blocked client is valid, even with a right key, because the
+// answer must not depend on the key.
 func (b *badKeys) try(c badKeyClient, right bool, now time.Time) (wait time.Duration) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
@@ -59,22 +59,22 @@ func (b *badKeys) try(c badKeyClient, right bool, now time.Time) (wait time.Dura
 	return 0
 }
 
-// makeRoom looks at a few clients, which the map gives in random order. It forgets those whose count is over, and if
-// that is nobody, one of them: a crowd must not make each wrong key cost a walk over all.
+// makeRoom checks a few random clients and removes those with an ended count, or else one of them:
+// with many clients, a wrong key must not cost a walk over all.
 func (b *badKeys) makeRoom(now time.Time) {
 	const few = 16
-	var somebody badKeyClient
+	var last badKeyClient
 	looked := 0
 	for c, count := range b.clients {
 		if !now.Before(count.until) {
 			delete(b.clients, c)
 		}
-		somebody = c
+		last = c
 		if looked++; looked == few {
 			break
 		}
 	}
 	if len(b.clients) >= maxBadClients {
-		delete(b.clients, somebody)
+		delete(b.clients, last)
 	}
 }

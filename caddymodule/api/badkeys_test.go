@@ -69,7 +69,7 @@ func TestBadKeysForgetSomebodyRatherThanGrow(t *testing.T) {
 	if b.clients[last].n != 1 {
 		t.Error("the newest client is forgotten")
 	}
-	// What is over makes room for many.
+	// Ended counts make room.
 	for i := range 1000 {
 		b.try(client(1<<20+i), false, now.Add(badKeyWindow))
 	}
@@ -89,7 +89,7 @@ func TestBadKeysForgetSomebodyRatherThanGrow(t *testing.T) {
 	}
 }
 
-// Attempts at the same moment are counted like others: no two of them find the same count.
+// Concurrent attempts are all counted.
 func TestBadKeysCountWhatComesAtOnce(t *testing.T) {
 	b := newBadKeys()
 	client := badKeyClientOf(t, "k", "192.0.2.1")
@@ -112,7 +112,7 @@ func TestBadKeysCountWhatComesAtOnce(t *testing.T) {
 	}
 }
 
-// A crowd of clients must not make every wrong key cost a walk over all that are remembered.
+// With many clients, a wrong key must not cost a walk over all of them.
 func BenchmarkBadKeysWhenFull(b *testing.B) {
 	keys := newBadKeys()
 	now := time.Now()

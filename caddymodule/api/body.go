@@ -14,18 +14,18 @@ import (
 	"github.com/rollcall-gateway/rollcall/caddymodule/site"
 )
 
-// Bounds of request bodies. A body comes before its key is known, so anybody can send one.
+// Limits of request bodies. A body arrives before its key is checked, so any client can send one.
 const (
 	maxBody      = 64 << 10 // bytes
-	maxUsersBody = 1 << 20  // of an endpoint that takes a list of users
+	maxUsersBody = 1 << 20  // bytes, for endpoints with a list of users
 
-	// maxLargeBodies is how many bodies of a site may be over maxBody while they arrive.
+	// maxLargeBodies is how many bodies over maxBody a site reads at once.
 	maxLargeBodies = 64
-	// bodyTimeout is how long a body may take to arrive, as a message by websocket may.
+	// bodyTimeout is how long a body may take to arrive, the same as a websocket message.
 	bodyTimeout = 30 * time.Second
 )
 
-// bodyLimit returns the most bytes of a body for an endpoint.
+// bodyLimit returns the maximum size of a body for an endpoint, in bytes.
 func bodyLimit(name string) int64 {
 	if name == "adduser" || name == "removeuser" {
 		return maxUsersBody
@@ -52,7 +52,7 @@ func readBody(w http.ResponseWriter, r *http.Request, limit int64, of *site.Site
 		if of.LargeBodies.Add(1) > maxLargeBodies {
 			return nil, &problem.Problem{
 				Status: http.StatusServiceUnavailable, Code: "busy",
-				Detail: fmt.Sprintf("too many bodies over %d KiB are on the way: send this one again", maxBody>>10), Retry: busyRetry,
+				Detail: fmt.Sprintf("too many bodies over %d KiB are arriving: send this one again", maxBody>>10), Retry: busyRetry,
 			}
 		}
 		var rest []byte
@@ -69,16 +69,17 @@ func readBody(w http.ResponseWriter, r *http.Request, limit int64, of *site.Site
 	case err != nil:
 		return nil, &problem.Problem{
 			Status: http.StatusBadRequest, Code: "bad_body",
-			Detail: fmt.Sprintf("the body did not arrive whole within %s", bodyTimeout),
+			Detail: fmt.Sprintf("the body did not arrive completely within %s", bodyTimeout),
 		}
 	}
 	arrived()
 	return raw, nil
 }
 
-// limitTime ends the reading of a body after bodyTimeout, unless the server has a limit of its own: the option read_body. The
-// function it returns is called when the body has arrived. Without that the deadline stays, so that net/http does not wait
-// for the rest either, and closes the connection.
+// limitTime ends the reading of a body after bodyTimeout, unless the server has a limit of its own:
+// the option read_body. The caller calls the returned function when the body has arrived. Otherwise
+// the deadline stays, so that net/http does not wait for the rest of the body and closes the
+// connection.
 func limitTime(w http.ResponseWriter, r *http.Request) (arrived func()) {
 	server, _ := r.Context().Value(http.ServerContextKey).(*http.Server)
 	if r.ContentLength == 0 || server != nil && server.ReadTimeout > 0 {
@@ -89,16 +90,16 @@ func limitTime(w http.ResponseWriter, r *http.Request) (arrived func()) {
 	return func() { _ = c.SetReadDeadline(time.Time{}) }
 }
 
-// isEncoded reports whether the body is compressed, or encoded in another way.
+// isEncoded reports whether the body is compressed or otherwise encoded.
 func isEncoded(header http.Header) bool {
 	return slices.ContainsFunc(header["Content-Encoding"], func(coding string) bool {
 		return coding != "" && !strings.EqualFold(coding, "identity")
 	})
 }
 
-// isJSON reports whether the header says that the body is JSON. A program may leave Content-Type out. A
-// browser may not: any page can make it send a request without the header, and only with application/json
-// does the browser ask first whether the page may (CORS). Browsers send Origin or Sec-Fetch-Site.
+// isJSON reports whether the header declares JSON. A program may omit Content-Type. A browser may
+// not: any page can make it send such a request, and only for application/json does it first ask
+// the server whether the page may (CORS). Browsers send Origin or Sec-Fetch-Site.
 func isJSON(header http.Header) bool {
 	kind := header.Get("Content-Type")
 	browser := len(header["Origin"]) > 0 || len(header["Sec-Fetch-Site"]) > 0

@@ -28,7 +28,8 @@ func (l pipeListener) Accept() (net.Conn, error) {
 func (l pipeListener) Close() error { return nil }
 func (pipeListener) Addr() net.Addr { return &net.UnixAddr{} }
 
-// listen serves one connection with readBody, and answers a minute after the body has come. It returns the other end.
+// listen serves one connection with readBody, and answers a minute after the body has arrived. It
+// returns the client's end.
 func listen(t *testing.T, readTimeout time.Duration) net.Conn {
 	t.Helper()
 	client, conn := net.Pipe()
@@ -70,7 +71,8 @@ func listen(t *testing.T, readTimeout time.Duration) net.Conn {
 	return client
 }
 
-// sendSlowly sends a request whose body comes in n bytes, one a second. It returns when the server reads no more of it.
+// sendSlowly sends a request with a body of n bytes, one a second. It returns when the server stops
+// reading it.
 func sendSlowly(client net.Conn, n int) {
 	_, _ = fmt.Fprintf(client, "POST / HTTP/1.1\r\nHost: a.example.com\r\nContent-Length: %d\r\n\r\n", n)
 	for range n {
@@ -81,7 +83,7 @@ func sendSlowly(client net.Conn, n int) {
 	}
 }
 
-// A body comes before its key is known, so anybody could otherwise hold the memory for it as long as they like.
+// A body arrives before its key is checked, so any client could hold memory for it forever.
 func TestBodyHasToArriveInTime(t *testing.T) {
 	for _, test := range []struct {
 		name        string

@@ -11,8 +11,8 @@ import (
 	"github.com/rollcall-gateway/rollcall/presence/cluster"
 )
 
-// channels answers /message/channels: the names of the active channels of the host, by kind. Private ones are left out,
-// and so are hidden ones.
+// channels answers /message/channels: the names of the active channels of the host, by kind, except
+// private and hidden ones.
 func (s *Server) channels(ctx context.Context, q request) (response, *problem.Problem) {
 	scope, p := q.body.scope()
 	if p != nil {
@@ -33,7 +33,7 @@ func (s *Server) channels(ctx context.Context, q request) (response, *problem.Pr
 	return response{body: body, truth: &truth, status: http.StatusCreated}, nil
 }
 
-// activeChannels asks the pods of the scope which channels there are.
+// activeChannels returns the active channels on the pods of the scope.
 func (s *Server) activeChannels(ctx context.Context, q request, scope cluster.Scope) ([]presence.Listing, cluster.Truth) {
 	others, truth := s.PodsToAsk(q.site, scope)
 	if others != nil {

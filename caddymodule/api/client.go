@@ -7,7 +7,7 @@ import (
 	"github.com/rollcall-gateway/rollcall/caddymodule/problem"
 )
 
-// ServeClient serves the script for browsers, or its types.
+// ServeClient serves client.js or its types.
 func ServeClient(w http.ResponseWriter, r *http.Request, name string) {
 	if r.Method != http.MethodGet && r.Method != http.MethodHead {
 		problem.MethodNotAllowed("GET, HEAD").Write(w)
@@ -20,7 +20,8 @@ func ServeClient(w http.ResponseWriter, r *http.Request, name string) {
 	header := w.Header()
 	header.Set("Content-Type", kind)
 	header.Set("ETag", etag)
-	// It changes with the server only, and then at once matters little: a short while spares most requests.
+	// It changes only with the server, and need not be up to date at once: five minutes save most
+	// requests.
 	header.Set("Cache-Control", "public, max-age=300")
 	if r.Header.Get("If-None-Match") == etag {
 		w.WriteHeader(http.StatusNotModified)

@@ -87,7 +87,7 @@ func TestBusyChannelIsToBeTriedAgain(t *testing.T) {
 	}
 }
 
-// FuzzWithoutKey holds that nothing but the key goes from a body.
+// FuzzWithoutKey checks that only the key is removed from a body.
 func FuzzWithoutKey(f *testing.F) {
 	for _, body := range []string{
 		`{"apiKey":"k","channels":["a"],"message":{}}`, "{ \"a\" : 1 , \"APIKEY\"\n:{\"b\":[]} ,\"c\":\"\\\"\"}", `{}`, ` {"a":1e999}`,
@@ -118,7 +118,7 @@ func FuzzWithoutKey(f *testing.F) {
 	})
 }
 
-// FuzzAddUser sends requests that may be anything.
+// FuzzAddUser sends arbitrary requests.
 func FuzzAddUser(f *testing.F) {
 	st := &site.Site{Patterns: presence.Patterns{Default: presence.Authenticated}, Bounds: presence.Rules{MaxName: 255}}
 	st.MakeRules()

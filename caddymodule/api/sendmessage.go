@@ -15,8 +15,8 @@ import (
 	"github.com/rollcall-gateway/rollcall/presence"
 )
 
-// sendMessage answers /message/sendmessage: it sends a message to channels of the host, on all pods, and answers with what it
-// was sent. Nobody has to listen.
+// sendMessage answers /message/sendmessage: it sends a message to channels of the host on all pods,
+// and echoes the request. The channels need no listeners.
 func (s *Server) sendMessage(_ context.Context, q request) (response, *problem.Problem) {
 	channels, message, p := readMessage(q)
 	if p != nil {
@@ -30,7 +30,7 @@ func (s *Server) sendMessage(_ context.Context, q request) (response, *problem.P
 	return response{body: withoutKey(q.raw), status: http.StatusCreated}, nil
 }
 
-// readMessage returns the channels and the message, an object of JSON as it came.
+// readMessage returns the channels, and the message as received, which is a JSON object.
 func readMessage(q request) (channels []string, message []byte, p *problem.Problem) {
 	want := fmt.Sprintf("an array of 1 to %d names", presence.MaxTargets)
 	if p := q.body.decode("channels", &channels, want); p != nil {
@@ -55,11 +55,11 @@ func readMessage(q request) (channels []string, message []byte, p *problem.Probl
 	return channels, message, nil
 }
 
-// isReplaced reports whether a name is not the one that was sent: encoding/json puts U+FFFD in the place of half a surrogate
-// pair. A name that was sent with U+FFFD is one that another program has replaced before.
+// isReplaced reports whether a name differs from the one that was sent: encoding/json replaces half
+// a surrogate pair by U+FFFD. If U+FFFD itself was sent, another program has replaced it before.
 func isReplaced(name string) bool { return strings.ContainsRune(name, utf8.RuneError) }
 
-// busyRetry is when a backend that sends too fast should send again.
+// busyRetry is when a backend that sends too fast should retry.
 const busyRetry = time.Second
 
 func problemNotSent(err error) *problem.Problem {
@@ -72,17 +72,17 @@ func problemNotSent(err error) *problem.Problem {
 	return &problem.Problem{Status: http.StatusServiceUnavailable, Code: "unavailable", Detail: "the message was not sent", Retry: busyRetry}
 }
 
-// withoutKey returns a body, an object, without what can be taken for the key: apiKey, in whatever case. All else stays as it
-// came but for white space around members.
+// withoutKey returns a body, an object, without every member whose name is apiKey in any case. The
+// rest is unchanged, except for white space around members.
 func withoutKey(raw []byte) []byte {
 	dec := json.NewDecoder(bytes.NewReader(raw))
-	_, _ = dec.Token() // the brace; a body that was read is an object, so nothing fails
+	_, _ = dec.Token() // the brace; never fails, because the body is a valid object
 	b := []byte{'{'}
 	for dec.More() {
 		before := dec.InputOffset()
 		key, _ := dec.Token()
 		member := raw[before:dec.InputOffset()]
-		member = member[bytes.IndexByte(member, '"'):] // behind a comma and white space
+		member = member[bytes.IndexByte(member, '"'):] // after a comma and white space
 		start := int(dec.InputOffset()) - len(member)
 		var value json.RawMessage
 		if dec.Decode(&value) != nil {

@@ -11,22 +11,23 @@ import (
 	"github.com/rollcall-gateway/rollcall/presence/cluster"
 )
 
-// scopes are the values of scope; without one it is this pod alone.
+// scopes are the values of scope. "" stands for an absent scope.
 var scopes = map[string]cluster.Scope{
 	"": cluster.ScopePod, "pod": cluster.ScopePod, "dc": cluster.ScopeDC, "all": cluster.ScopeAll,
 }
 
-// usersRequest is what a request to /message/users asks.
+// usersRequest is a request to /message/users.
 type usersRequest struct {
 	request
 	scope    cluster.Scope
 	channel  string
-	one      bool // channel alone
+	one      bool // only channel, not all
 	per      presence.Per
-	complete bool // or an error
+	complete bool // requireComplete
 }
 
-// users answers /message/users: the active channels of the host, or one of them, and who listens.
+// users answers /message/users: the active channels of the host, or one of them, with their
+// listeners.
 func (s *Server) users(ctx context.Context, q request) (response, *problem.Problem) {
 	uq, p := readUsers(q)
 	if p != nil {
@@ -86,7 +87,7 @@ func (b values) per() (presence.Per, *problem.Problem) {
 	return presence.PerUser, p
 }
 
-// scope returns whose connections the answer is about.
+// scope returns the pods that the answer covers.
 func (b values) scope() (cluster.Scope, *problem.Problem) {
 	name, p := b.text("scope")
 	if p != nil {
@@ -99,7 +100,7 @@ func (b values) scope() (cluster.Scope, *problem.Problem) {
 	return scope, nil
 }
 
-// listings is what this pod has.
+// listings returns the listings of this pod.
 func (s *Server) listings(q usersRequest) []presence.Listing {
 	host := s.Registry.Host(q.host)
 	switch {
@@ -114,7 +115,7 @@ func (s *Server) listings(q usersRequest) []presence.Listing {
 	return nil
 }
 
-// encoded is what this pod has when users are listed once each, as JSON.
+// encoded returns the listings of this pod per user, as JSON.
 func (s *Server) encoded(q usersRequest) presence.Encoded {
 	host := s.Registry.Host(q.host)
 	switch {

@@ -13,9 +13,9 @@ import (
 	"github.com/rollcall-gateway/rollcall/presence/assignment"
 )
 
-// Joiner joins connections to the channels that their users are assigned to, and takes them out. Joining can ask
-// plugins, so it is done by a goroutine of each host that has something to do: whoever reads a socket or answers a request
-// does not wait, and a host with a slow plugin holds up nobody else.
+// Joiner joins connections to the channels that their users are assigned to, and removes them from
+// others. Because a join can call plugins, each host with work has its own goroutine. Neither
+// readers of sockets nor API requests wait for it, and a slow plugin delays no other host.
 type Joiner struct {
 	registry *presence.Registry
 	book     *assignment.Book
@@ -23,26 +23,27 @@ type Joiner struct {
 	logger   *zap.Logger
 
 	mu    sync.Mutex
-	hosts map[presence.HostName]*hostQueue // those that have something to do; guarded by mu
+	hosts map[presence.HostName]*hostQueue // hosts with work; guarded by mu
 }
 
-// hostQueue is what is to be done for the connections of a host. The assigner's lock guards it.
+// hostQueue is the work for the connections of a host. Joiner.mu guards it.
 type hostQueue struct {
 	order []*presence.Conn
 	todo  map[*presence.Conn]*todo
 }
 
-// todo is what is to be looked at for a connection: all that its user is assigned to, or these channels.
+// todo is the channels to check for a connection: all that its user is assigned to, or the given
+// ones.
 type todo struct {
 	all      bool
 	channels map[string]bool
-	tries    int // that were in vain because of a plugin
+	tries    int // failed tries because of a plugin
 }
 
-// manyChannels is how many channels are noted for a connection one by one.
+// manyChannels is how many channels of a connection are kept one by one.
 const manyChannels = 256
 
-// A join that a plugin could not decide is tried again after a second, then two, and so on up to about a minute.
+// After a failure of a plugin, a join is retried after 1, 2, 4 s and so on, up to 64 s.
 const (
 	joinRetry = time.Second
 	maxTries  = 6 // doublings of the pause
@@ -52,19 +53,19 @@ func newJoiner(registry *presence.Registry, greeted func(*presence.Conn) bool, l
 	return &Joiner{registry: registry, greeted: greeted, logger: logger, hosts: make(map[presence.HostName]*hostQueue)}
 }
 
-// applyChange is told by the book what applyChange of a user.
+// applyChange is called by the book after assignments of a user have changed.
 func (a *Joiner) applyChange(host presence.HostName, user string, channels []string) {
 	h := a.registry.Host(host)
 	if h == nil {
 		return
 	}
 	for _, c := range h.UserConns(user) {
-		a.leave(c, channels) // at once: until then what was for the backend alone would go to all who listen
+		a.leave(c, channels) // at once: messages that were for the backend alone would reach all listeners
 		a.schedule(c, channels, 0)
 	}
 }
 
-// JoinAssigned joins a connection that has its user now to the channels of that user.
+// JoinAssigned joins a connection to the channels that its user is assigned to. It does not block.
 func (a *Joiner) JoinAssigned(c *presence.Conn) {
 	user, ok := c.User()
 	if ok && len(a.book.Of(c.Host(), user.ID)) > 0 {
@@ -72,8 +73,8 @@ func (a *Joiner) JoinAssigned(c *presence.Conn) {
 	}
 }
 
-// Recheck looks at all connections of a host again, whose channels may have another kind now: an assignment without
-// effect may have one.
+// Recheck checks all connections of a host again after its channels were classified: an assignment
+// to a channel that was not authenticated may have an effect now.
 func (a *Joiner) Recheck(h *presence.Host) {
 	if a.book.Len() == 0 {
 		return
@@ -83,11 +84,11 @@ func (a *Joiner) Recheck(h *presence.Host) {
 	}
 }
 
-// LeaveUnassigned takes the connection out of the channels that its user before was assigned to, and this one is not. It is
-// joined to others by arrived.
+// LeaveUnassigned removes a connection that has changed its user from the channels that only the
+// previous user was assigned to. JoinAssigned joins it to the others.
 func (a *Joiner) LeaveUnassigned(c *presence.Conn) { a.leave(c, c.Assigned()) }
 
-// leave takes the connection out of those of the channels that its user is not assigned to.
+// leave removes the connection from the given channels, except those that its user is assigned to.
 func (a *Joiner) leave(c *presence.Conn, channels []string) {
 	user, _ := c.User()
 	for _, channel := range channels {
@@ -97,8 +98,9 @@ func (a *Joiner) leave(c *presence.Conn, channels []string) {
 	}
 }
 
-// schedule has the channels looked at for the connection, all that its user is assigned to if there are none. It does not
-// block. One that is not greeted yet is left alone: it arrives right after that.
+// schedule queues a check of the channels for the connection, or of all assigned channels if
+// channels is empty. It does not block. Without a welcome, the connection is skipped: JoinAssigned
+// is called right after the welcome.
 func (a *Joiner) schedule(c *presence.Conn, channels []string, tries int) {
 	if !a.greeted(c) {
 		return
@@ -109,7 +111,7 @@ func (a *Joiner) schedule(c *presence.Conn, channels []string, tries int) {
 	if h == nil {
 		h = &hostQueue{todo: make(map[*presence.Conn]*todo)}
 		a.hosts[c.Host()] = h
-		go a.run(c.Host(), h) // ends when there is nothing to do
+		go a.run(c.Host(), h) // ends when the queue is empty
 	}
 	t := h.todo[c]
 	if t == nil {
@@ -136,7 +138,8 @@ func (a *Joiner) run(name presence.HostName, h *hostQueue) {
 	}
 }
 
-// next returns what is to be done, nil when there is nothing, and then the host no longer has a goroutine.
+// next returns the next connection and its work. If there is none, it returns nil and ends the
+// host's goroutine.
 func (a *Joiner) next(name presence.HostName, h *hostQueue) (*presence.Conn, *todo) {
 	a.mu.Lock()
 	defer a.mu.Unlock()
@@ -145,14 +148,14 @@ func (a *Joiner) next(name presence.HostName, h *hostQueue) (*presence.Conn, *to
 		return nil, nil
 	}
 	c := h.order[0]
-	h.order[0] = nil // the connection may end long before the queue does
+	h.order[0] = nil // so that a closed connection can be freed
 	h.order = h.order[1:]
 	t := h.todo[c]
 	delete(h.todo, c)
 	return c, t
 }
 
-// update makes what the connection listens to fit what the book has now. A panic stays with the connection.
+// update makes the channels of a connection match the book. A panic affects only this connection.
 func (a *Joiner) update(c *presence.Conn, t *todo) {
 	defer func() {
 		if v := recover(); v != nil {
@@ -178,7 +181,7 @@ func (a *Joiner) update(c *presence.Conn, t *todo) {
 			c.Unassign(channel)
 			continue
 		}
-		// Who is refused for another reason stays out until something changes.
+		// After any other refusal, the user stays out until something changes.
 		if err := c.Assign(user.ID, channel); errors.Is(err, presence.ErrUnavailable) {
 			failed = append(failed, channel)
 		}

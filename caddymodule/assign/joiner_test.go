@@ -45,7 +45,7 @@ func newOffice(t *testing.T, rules *presence.Rules) *office {
 // Rules implements presence.RulesSource.
 func (o *office) Rules() *presence.Rules { return o.rules.Load() }
 
-// set assigns a user to channels, or takes that back with the mode None.
+// set assigns a user to channels. The mode None ends the assignments.
 func (o *office) set(user string, mode assignment.Mode, channels ...string) {
 	var records []assignment.Record
 	for _, channel := range channels {
@@ -69,7 +69,8 @@ func (o *office) connect(user string) (*presence.Conn, *testkit.Ear) {
 	return c, e
 }
 
-// Who becomes somebody else keeps the channels that this one is assigned to too, and those joined by the client.
+// A connection that changes its user keeps the channels that both users are assigned to, and those
+// that the client has joined.
 func TestAssignmentsFollowTheUserOfAConnection(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		o := newOffice(t, &presence.Rules{})
@@ -87,7 +88,7 @@ func TestAssignmentsFollowTheUserOfAConnection(t *testing.T) {
 		o.keeper.Joiner.LeaveUnassigned(c)
 		o.keeper.Joiner.JoinAssigned(c)
 		e.Heard(t, testkit.RemovedFrame("of-ada"), testkit.JoinedFrame("of-bob"))
-		o.set("ada", assignment.None, "both") // of somebody else now
+		o.set("ada", assignment.None, "both") // no longer the user of the connection
 		e.Heard(t)
 		if err := c.Authenticate(presence.User{ID: "nobody"}); err != nil {
 			t.Fatal(err)
@@ -169,7 +170,7 @@ func TestAssignmentIsTriedAgainWhenAPluginFails(t *testing.T) {
 	})
 }
 
-// waiting is an authorizer of one host that does not answer until the test lets it.
+// waiting is an authorizer that does not answer for one host until the test releases it.
 type waiting chan struct{}
 
 func (w waiting) Authorize(host presence.HostName, _ string, _ *presence.User) error {
@@ -220,7 +221,7 @@ func TestManyChangesOfAConnectionAreOneLook(t *testing.T) {
 	})
 }
 
-// stuckAuthorizer is one that does not answer about one channel until the test lets it.
+// stuckAuthorizer does not answer about one channel until the test releases it.
 type stuckAuthorizer chan struct{}
 
 func (s stuckAuthorizer) Authorize(_ presence.HostName, channel string, _ *presence.User) error {
@@ -230,8 +231,8 @@ func (s stuckAuthorizer) Authorize(_ presence.HostName, channel string, _ *prese
 	return nil
 }
 
-// Who is taken out of a channel does not wait for others to be joined: meanwhile messages would go to everybody there that
-// were for the backend alone.
+// A removal does not wait for joins: meanwhile, messages for the backend alone would reach all
+// listeners.
 func TestRemovalWaitsForNoPlugin(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		s := make(stuckAuthorizer)

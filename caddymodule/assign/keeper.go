@@ -1,5 +1,5 @@
-// Package assign joins users to the channels that a backend assigns them to. The [Keeper] keeps assignments in a file, and
-// its [Joiner] joins the connections of those users and takes them out.
+// Package assign joins users to the channels that a backend assigns them to. The [Keeper] keeps
+// assignments in a file, and its [Joiner] joins and removes the connections of those users.
 package assign
 
 import (
@@ -18,8 +18,8 @@ import (
 	"github.com/rollcall-gateway/rollcall/presence/assignment"
 )
 
-// Keeper keeps the assignments of all hosts, in memory and in a file. It outlives a configuration, so that a reload leaves
-// the file open, which no other process may use meanwhile.
+// Keeper keeps the assignments of all hosts in memory and in a file. It outlives a configuration,
+// so that the file stays open in a reload; no other process can open it meanwhile.
 type Keeper struct {
 	path     string
 	registry *presence.Registry
@@ -28,20 +28,20 @@ type Keeper struct {
 	logger   *zap.Logger
 	metrics
 
-	// mu guards what follows, and is held while the file is opened.
+	// mu guards the fields below. It is held while the file is opened.
 	mu          sync.Mutex
 	file        *assignment.File // nil while it is not open
-	timer       *time.Timer      // calls look; nil before begin
-	swept       time.Time        // the full hour of the last sweep
-	loggedError string           // the error that is in the log already
+	timer       *time.Timer      // calls Retry; nil before Start
+	swept       time.Time        // full hour of the last sweep
+	loggedError string           // last error that was logged; "" if none since the last success
 	closed      bool
 }
 
-// RetryEvery is how often a file that could not be opened is tried again, and what could not be kept.
+// RetryEvery is how often failed opening and saving is retried.
 const RetryEvery = 5 * time.Second
 
-// NewKeeper returns assignments that are kept in the file, which is not opened yet. Greeted reports whether a connection
-// has its welcome: nothing may overtake that.
+// NewKeeper returns a Keeper that has not opened its file. greeted reports whether the welcome of a
+// connection is queued, because no frame may precede it.
 func NewKeeper(
 	path string, registry *presence.Registry, greeted func(*presence.Conn) bool, logger *zap.Logger,
 ) *Keeper {
@@ -55,8 +55,8 @@ func NewKeeper(
 	return a
 }
 
-// Start reads the file, if there is one, and sees to it from then on. A pod of a cluster makes one, for what others tell
-// it. Beginning again is not an error.
+// Start reads the file, if there is one, and retries and sweeps from then on. A pod of a cluster
+// creates the file, for assignments from other pods. Starting twice is not an error.
 func (a *Keeper) Start(clustered bool) {
 	a.mu.Lock()
 	defer a.mu.Unlock()
@@ -70,7 +70,7 @@ func (a *Keeper) Start(clustered bool) {
 	}
 }
 
-// Retry tries again what failed.
+// Retry retries opening and saving, and sweeps once an hour.
 func (a *Keeper) Retry() {
 	a.mu.Lock()
 	defer a.mu.Unlock()
@@ -82,10 +82,10 @@ func (a *Keeper) Retry() {
 	if err == nil && unsaved {
 		err = a.Book.Save()
 	}
-	works := a.file != before || unsaved // otherwise nothing was tried, and the next change is to tell
+	works := a.file != before || unsaved // otherwise nothing was tried, and the last error stands
 	if hour := time.Now().Truncate(assignment.SweepEvery); !hour.Equal(a.swept) {
 		a.swept = hour
-		err = errors.Join(err, a.Book.Sweep()) // with the file or without
+		err = errors.Join(err, a.Book.Sweep()) // with or without a file
 	}
 	if err != nil || works {
 		a.logError(err)
@@ -93,8 +93,8 @@ func (a *Keeper) Retry() {
 	a.timer.Reset(RetryEvery)
 }
 
-// open opens the file, unless it is open. One that is not there is made or left alone. The lock is held. An error wraps
-// [assignment.ErrUnavailable].
+// open opens the file, unless it is open. If there is no file, it creates one only if create is
+// set. The lock is held. An error wraps [assignment.ErrUnavailable].
 func (a *Keeper) open(create bool) error {
 	if a.file != nil || a.closed {
 		return nil
@@ -111,7 +111,7 @@ func (a *Keeper) open(create bool) error {
 	return nil
 }
 
-// read opens the file and takes over what it has.
+// read opens the file and loads its assignments.
 func (a *Keeper) read(path string) (*assignment.File, error) {
 	f, err := assignment.OpenFile(path)
 	if err != nil {
@@ -122,7 +122,7 @@ func (a *Keeper) read(path string) (*assignment.File, error) {
 			"other pods bring back what was in it, or assign all users again", zap.String("file", renamed))
 	}
 	if err := a.Book.Attach(f); err != nil {
-		_ = f.Close() // the first error says more
+		_ = f.Close() // the first error is more useful
 		return nil, err
 	}
 	if n, kept := f.Damaged(); n > 0 {
@@ -132,7 +132,7 @@ func (a *Keeper) read(path string) (*assignment.File, error) {
 	return f, nil
 }
 
-// logError logs an error, once until there is another or none. The lock is held.
+// logError logs an error once, until there is another one or none. The lock is held.
 func (a *Keeper) logError(err error) {
 	text := ""
 	if err != nil {
@@ -147,7 +147,7 @@ func (a *Keeper) logError(err error) {
 	a.loggedError = text
 }
 
-// Change makes a change of the book, with the file open.
+// Change opens the file if necessary and calls f to change the book.
 func (a *Keeper) Change(f func(b *assignment.Book) ([]assignment.Record, error)) ([]assignment.Record, error) {
 	a.mu.Lock()
 	err := a.open(true)
@@ -165,7 +165,7 @@ func (a *Keeper) Change(f func(b *assignment.Book) ([]assignment.Record, error))
 	return records, err
 }
 
-// Close ends the use of the file.
+// Close closes the file.
 func (a *Keeper) Close() error {
 	a.mu.Lock()
 	defer a.mu.Unlock()
@@ -182,8 +182,8 @@ func (a *Keeper) Close() error {
 	return f.Close()
 }
 
-// Mode returns how a user is assigned to a channel. An assignment to an active channel that is not authenticated, by
-// other rules than those of before, has no effect. It does no I/O.
+// Mode returns how a user is assigned to a channel. An assignment to an active channel has no
+// effect if other rules have made the channel anonymous. Mode does no I/O.
 func (a *Keeper) Mode(host presence.HostName, user, channel string) assignment.Mode {
 	mode := a.Book.Mode(host, user, channel)
 	if mode == assignment.None {

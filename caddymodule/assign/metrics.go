@@ -8,10 +8,10 @@ import (
 	"github.com/rollcall-gateway/rollcall/presence/assignment"
 )
 
-// metrics are the numbers about assignments.
+// metrics are the metrics of assignments.
 type metrics struct {
 	writes         *prometheus.CounterVec
-	total, unsaved prometheus.GaugeFunc // read at the moment of a scrape
+	total, unsaved prometheus.GaugeFunc // read at a scrape
 }
 
 func newMetrics(book *assignment.Book) metrics {
@@ -35,6 +35,7 @@ func newMetrics(book *assignment.Book) metrics {
 	return m
 }
 
+// Collectors returns the metrics of assignments.
 func (m *metrics) Collectors() []prometheus.Collector {
 	return []prometheus.Collector{m.writes, m.total, m.unsaved}
 }

@@ -1,4 +1,5 @@
-// Package copies decides which messages a backend gets a copy of, and keeps the queue of those copies through reloads.
+// Package copies selects the messages that a backend gets a copy of, and keeps the queue of those
+// copies through reloads.
 package copies
 
 import (
@@ -15,47 +16,48 @@ import (
 	"github.com/rollcall-gateway/rollcall/presence"
 )
 
-// Config is what copies need to know. All fields are required.
+// Config is what Copies needs. All fields are required.
 type Config struct {
-	Folder    string            // of the file with what waits
-	Endpoints backend.Endpoints // where copies go to now
-	Wanted    func() bool       // reports whether any host has a backend now
+	Folder    string            // folder of the queue file
+	Endpoints backend.Endpoints // current destination of copies
+	Wanted    func() bool       // reports whether any host has a backend
 	Label     func(presence.HostName) string
 	Logger    *zap.Logger
 }
 
-// Copies are the messages for the backends of all sites. Like the sockets, what waits is kept through a reload: the
-// configuration in effect says where it goes.
+// Copies is the queue of copies for the backends of all sites. Like the connections, it survives a
+// reload; the configuration in effect decides where copies are sent.
 type Copies struct {
 	cfg     Config
 	metrics *metrics
 	courier atomic.Pointer[backend.Courier] // nil while the file is not open
 
-	// mu guards what follows. It is held while the file is opened.
+	// mu guards the fields below. It is held while the file is opened.
 	mu     sync.Mutex
-	tried  time.Time // when opening failed last
-	err    error     // why
+	tried  time.Time // time of the last failure to open the file
+	err    error     // its error
 	retry  *time.Timer
 	closed bool
 }
 
-// retryPause is the pause before the file is tried again, when it could not be opened.
+// retryPause is the pause after a failure to open the file.
 const retryPause = 5 * time.Second
 
-// ErrNotCopied is returned when a message could not be handed to the backend: it must not be sent to others either, or
-// they would see what the backend never hears of. The reason is logged.
+// ErrNotCopied is returned when a message could not be copied to the backend. It must not be
+// delivered either, because others would see a message that the backend never receives. The reason
+// is logged.
 var ErrNotCopied = errors.New("the message cannot be copied to the backend")
 
-// errClosed is returned when copies are no longer taken.
+// errClosed is returned after Close.
 var errClosed = errors.New("the server is stopping")
 
-// New returns copies whose file is opened when the first is added, or by [Copies.Refresh].
+// New returns Copies. The first Add, or [Copies.Refresh], opens the file.
 func New(c Config) *Copies { return &Copies{cfg: c, metrics: newMetrics(c.Label)} }
 
-// Add copies messages, one for each channel, to the backend of their host. When it returns nil, the copies
-// are on disk.
+// Add queues copies of messages, one for each channel, for the backend of their host. If it returns
+// nil, the copies are on disk.
 //
-// It returns ErrNotCopied when the queue is full or cannot be written. Then none is copied.
+// It returns ErrNotCopied if the queue is full or cannot be written, and then none is queued.
 func (c *Copies) Add(host presence.HostName, messages ...backend.Message) error {
 	courier, err := c.open()
 	if err == nil {
@@ -67,7 +69,7 @@ func (c *Copies) Add(host presence.HostName, messages ...backend.Message) error 
 	return nil
 }
 
-// open returns the courier, and opens the file if that was not tried just now.
+// open returns the courier. It opens the file unless that failed less than retryPause ago.
 func (c *Copies) open() (*backend.Courier, error) {
 	if courier := c.courier.Load(); courier != nil {
 		return courier, nil
@@ -94,7 +96,8 @@ func (c *Copies) open() (*backend.Courier, error) {
 	return courier, nil
 }
 
-// Refresh delivers waiting copies as the configuration in effect says. It opens the file for that, in the background.
+// Refresh applies the destinations of the configuration in effect. If there is any, it opens the
+// file in the background.
 func (c *Copies) Refresh() {
 	if courier := c.courier.Load(); courier != nil {
 		courier.Refresh()
@@ -105,14 +108,14 @@ func (c *Copies) Refresh() {
 	}
 }
 
-// openLater opens the file after a pause, and again until it is open.
+// openLater opens the file after a pause, and retries until it is open.
 func (c *Copies) openLater(pause time.Duration) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	if c.closed || c.retry != nil {
 		return
 	}
-	c.retry = time.AfterFunc(pause, func() { // close stops it
+	c.retry = time.AfterFunc(pause, func() { // stopped by Close
 		_, err := c.open()
 		c.mu.Lock()
 		c.retry = nil
@@ -123,7 +126,7 @@ func (c *Copies) openLater(pause time.Duration) {
 	})
 }
 
-// Close waits for the deliveries under way until the deadline, and closes the file.
+// Close waits until the deadline for deliveries in progress, and closes the file.
 func (c *Copies) Close(logger *zap.Logger, deadline time.Time) {
 	c.mu.Lock()
 	c.closed = true
@@ -143,7 +146,7 @@ func (c *Copies) Close(logger *zap.Logger, deadline time.Time) {
 	}
 }
 
-// Reopen lets the file be opened again after close.
+// Reopen allows the file to be opened again after Close.
 func (c *Copies) Reopen() {
 	c.mu.Lock()
 	defer c.mu.Unlock()

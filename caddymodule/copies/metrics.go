@@ -9,7 +9,7 @@ import (
 	"github.com/rollcall-gateway/rollcall/presence"
 )
 
-// metrics are the numbers about copies to backends, by host. They are counted from the start of the process.
+// metrics are the metrics of copies to backends, by host, since the start of the process.
 type metrics struct {
 	label                               func(presence.HostName) string
 	delivered, failed, refused, dropped *prometheus.CounterVec
@@ -50,7 +50,7 @@ func (m *metrics) Dropped(host presence.HostName, why backend.Reason) {
 
 var _ backend.Observer = (*metrics)(nil)
 
-// What is read of the copies at the moment of a scrape.
+// Metrics that are read at a scrape.
 var (
 	messagesDesc = waitingDesc("caddy_rollcall_backend_queued_messages", "Messages that wait for the backend now, by host.")
 	bytesDesc    = waitingDesc("caddy_rollcall_backend_queued_bytes", "Bytes of the messages that wait for the backend now, by host.")
@@ -61,14 +61,15 @@ func waitingDesc(name, help string) *prometheus.Desc {
 	return prometheus.NewDesc(name, help, []string{"host"}, nil)
 }
 
-// Collectors are what is registered for the copies. Hosts yields the labels of the hosts that have a backend now.
+// Collectors returns the metrics of copies. hosts returns the labels of the hosts that have a
+// backend.
 func (c *Copies) Collectors(hosts func() []string) []prometheus.Collector {
 	return []prometheus.Collector{
 		c.metrics.delivered, c.metrics.failed, c.metrics.refused, c.metrics.dropped, &waitingCopies{c, hosts},
 	}
 }
 
-// waitingCopies collects what waits.
+// waitingCopies collects the metrics of the queue.
 type waitingCopies struct {
 	*Copies
 	hosts func() []string
@@ -81,8 +82,8 @@ func (c *waitingCopies) Describe(ch chan<- *prometheus.Desc) {
 	ch <- oldestDesc
 }
 
-// Collect implements prometheus.Collector: it reports each host that the configuration names and has a backend for, and all
-// others together.
+// Collect implements prometheus.Collector. It reports each named host that has a backend, and the
+// sum of all other hosts.
 func (c *waitingCopies) Collect(ch chan<- prometheus.Metric) {
 	courier := c.courier.Load()
 	if courier == nil {

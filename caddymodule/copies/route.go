@@ -12,8 +12,8 @@ import (
 // copyingModes are the modes in which the backend gets a copy.
 var copyingModes = map[assignment.Mode]backend.Mode{assignment.Listen: backend.Listen, assignment.Receive: backend.Receive}
 
-// Split returns those of the channels whose listeners get a message of a user, and the copies for the backend, one for each
-// channel to which the user is assigned in a mode that copies.
+// Split returns the channels whose listeners get a message of a user, and the copies for the
+// backend: one for each channel to which the user is assigned in a mode that copies.
 func Split(
 	channels []string, modeOf func(channel string) assignment.Mode, message []byte, user presence.User, from presence.ID,
 ) (listened []string, copies []backend.Message) {

@@ -6,24 +6,25 @@ import (
 	"slices"
 )
 
-// errTooManyFromAddress is returned when a client address has as many connections to a site as it may.
+// errTooManyFromAddress is returned when a client has as many connections to a site as
+// connections_per_address allows.
 var errTooManyFromAddress = errors.New("too many connections from this address")
 
-// addressConns counts connections by client address, for sites with connections_per_address. The zero
-// value is ready to use. Its owner's lock guards it.
+// addressConns counts connections by client address, for sites with connections_per_address. The
+// zero value is ready to use. Hub.mu guards it.
 type addressConns struct {
 	clients  map[netip.Prefix][]hostConns // see Door.Client
 	sessions map[*session]netip.Prefix
 }
 
-// hostConns is how many connections of one client a host has.
+// hostConns is the number of connections of one client to a host.
 type hostConns struct {
 	tenant *tenant
 	n      int
 }
 
-// admit returns errTooManyFromAddress if the client is at the limit of the tenant's site. All hosts of the
-// site count together: on a site for many hosts a client chooses the name.
+// admit returns errTooManyFromAddress if the client is at the limit of the tenant's site. The hosts
+// of a site count together, because on a site for many hosts a client chooses the name.
 func (a *addressConns) admit(client netip.Prefix, to *tenant) error {
 	site := to.site()
 	if site.Limits.PerAddress == 0 || !client.IsValid() {
@@ -58,7 +59,7 @@ func (a *addressConns) add(client netip.Prefix, s *session) {
 	a.clients[client] = append(hosts, hostConns{s.tenant, 1})
 }
 
-// remove forgets a session, whether or not it was counted.
+// remove uncounts a session, if it was counted.
 func (a *addressConns) remove(s *session) {
 	client, ok := a.sessions[s]
 	if !ok {

@@ -11,7 +11,7 @@ import (
 	"github.com/rollcall-gateway/rollcall/presence"
 )
 
-// The counts are those of the sessions that there are, and nothing is left when there are none.
+// Counts match the open sessions, and nothing remains without sessions.
 func TestAddressConnsCountSessions(t *testing.T) {
 	const limit = 3
 	sites := []*site.Site{

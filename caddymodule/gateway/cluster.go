@@ -12,24 +12,26 @@ import (
 	"github.com/rollcall-gateway/rollcall/presence/cluster/message"
 )
 
-// ClusterSettings are a configuration of the cluster with placeholders replaced and files read.
+// ClusterSettings is the configuration of the cluster with placeholders replaced and files read.
 type ClusterSettings struct {
 	cluster.Config // without Logger
-	// Sum is of all that the settings come to. A cluster goes on through a reload while it is the same.
+	// Sum is a hash of all settings. A cluster survives a reload that does not change it.
 	Sum [32]byte
 }
 
-// joined is the cluster that the configuration in effect asks for. Like the sockets, it goes on through a reload.
+// joined is the cluster that the configuration in effect asks for. Like the connections, it
+// survives a reload.
 type joined struct {
 	settings *ClusterSettings
 	pods     Pods  // nil while it is not started
-	err      error // why it could not be started
+	err      error // reason of a failed start
 }
 
-// series runs steps one after another, without a lock: a step may wait for NATS. The zero value is ready to use.
+// series runs steps one after another, without a lock: a step may wait for NATS. The zero value is
+// ready to use.
 type series struct{ last atomic.Pointer[chan struct{}] }
 
-// do runs the step when those before it have ended, and closes the channel when it has ended.
+// do runs the step after all earlier ones, and closes the channel when it has ended.
 func (s *series) do(step func()) (done <-chan struct{}) {
 	ended := make(chan struct{})
 	before := s.last.Swap(&ended)
@@ -43,16 +45,17 @@ func (s *series) do(step func()) (done <-chan struct{}) {
 	return ended
 }
 
-// clusterRetry is the pause before a cluster that could not be started is tried again.
+// clusterRetry is the pause after a failed start of the cluster.
 const clusterRetry = 5 * time.Second
 
-// CheckCluster finds out, before a configuration takes effect, whether its address can be listened to.
+// CheckCluster checks that this process can listen on the address of a cluster, before its
+// configuration takes effect.
 func (h *Hub) CheckCluster(s *ClusterSettings) error {
 	if s == nil || s.Bus.Listen == "" {
 		return nil
 	}
 	if now := h.cluster.Load(); now != nil && now.settings.Bus.Listen == s.Bus.Listen {
-		return nil // the one who listens there is this process
+		return nil // this process already listens there
 	}
 	ln, err := net.Listen("tcp", s.Bus.Listen)
 	if err != nil {
@@ -61,7 +64,8 @@ func (h *Hub) CheckCluster(s *ClusterSettings) error {
 	return ln.Close()
 }
 
-// applyCluster makes this pod part of the cluster that the configuration in effect asks for. It is a step.
+// applyCluster joins the cluster that the configuration in effect asks for, and leaves any other.
+// It is a step.
 func (h *Hub) applyCluster() {
 	now, old := h.InEffect(), h.cluster.Load()
 	if now == nil {
@@ -82,13 +86,13 @@ func (h *Hub) applyCluster() {
 			return
 		}
 	case old != nil:
-		h.cluster.Store(&joined{settings: want}) // nobody gets half an answer for a whole one meanwhile
+		h.cluster.Store(&joined{settings: want}) // so that no answer is called complete meanwhile
 		h.closePods(old, now.Logger)
 	}
 	h.startCluster(now, want)
 }
 
-// startCluster joins the cluster, or tries to after a while. It is part of a step.
+// startCluster joins the cluster, and schedules another try if that fails. It is part of a step.
 func (h *Hub) startCluster(now *Configuration, want *ClusterSettings) {
 	cfg := want.Config
 	cfg.Observe = h.metrics.queried
@@ -97,7 +101,7 @@ func (h *Hub) startCluster(now *Configuration, want *ClusterSettings) {
 	if err == nil {
 		pods.SetSites(h.clusterSites())
 		h.cluster.Store(&joined{settings: want, pods: pods})
-		if h.Stopping() { // the drain may have looked for a cluster before this one
+		if h.Stopping() { // the drain may have begun before there was a cluster to notify
 			pods.Drain()
 		}
 		now.Logger.Info("cluster joined", zap.String("name", want.Name),
@@ -110,25 +114,27 @@ func (h *Hub) startCluster(now *Configuration, want *ClusterSettings) {
 	time.AfterFunc(clusterRetry, func() { h.clusterSteps.do(func() { h.retryCluster(failed) }) })
 }
 
-// retryCluster starts a cluster that could not be started, unless another configuration took effect meanwhile. It is a step.
+// retryCluster starts a cluster again whose start failed, unless another configuration took effect
+// meanwhile. It is a step.
 func (h *Hub) retryCluster(failed *joined) {
 	if now := h.InEffect(); now != nil && failed != nil && failed.pods == nil && h.cluster.Load() == failed && !h.Stopping() {
 		h.startCluster(now, failed.settings)
 	}
 }
 
-// RetryCluster tries now to start a cluster that could not be started, as the hub does by itself after a pause. It does
-// nothing if there is no such cluster.
+// RetryCluster starts a cluster whose start failed, without waiting for the pause. Without such a
+// cluster it does nothing.
 func (h *Hub) RetryCluster() { <-h.clusterSteps.do(func() { h.retryCluster(h.cluster.Load()) }) }
 
-// announceSites tells the other pods which hosts are served, those of offered configurations included. It is a step.
+// announceSites sends the other pods the hosts that are served, those of offered configurations
+// included. It is a step.
 func (h *Hub) announceSites() {
 	if pods := h.Joined(); pods != nil {
 		pods.SetSites(h.clusterSites())
 	}
 }
 
-// clusterSites says which hosts are served, in the words of the cluster.
+// clusterSites returns the sites that are served, as package message encodes them.
 func (h *Hub) clusterSites() []message.Site {
 	var sites []message.Site
 	for _, s := range h.configs.Load().list {
@@ -143,14 +149,14 @@ func (h *Hub) clusterSites() []message.Site {
 	return sites
 }
 
-// drainCluster tells the other pods that this one is about to end.
+// drainCluster notifies the other pods that this one is about to end.
 func (h *Hub) drainCluster() {
 	if pods := h.Joined(); pods != nil {
 		pods.Drain()
 	}
 }
 
-// endCluster says goodbye to the other pods, and waits for that no longer than the deadline or a moment.
+// endCluster leaves the cluster. It waits for that until the deadline, or 500 ms if that is later.
 func (h *Hub) endCluster(logger *zap.Logger, deadline time.Time) {
 	done := h.clusterSteps.do(func() { h.closePods(h.cluster.Swap(nil), logger) })
 	const moment = 500 * time.Millisecond

@@ -13,43 +13,44 @@ import (
 	"github.com/rollcall-gateway/rollcall/presence"
 )
 
-// Configuration is one configuration as the hub sees it. It never changes once it is offered.
+// Configuration is one configuration of Caddy, as the hub uses it. It does not change after it was
+// offered.
 type Configuration struct {
 	Owners
 	DataCenter   string
 	Pod          string
-	DrainTimeout time.Duration // for connections, when the last configuration ends
+	DrainTimeout time.Duration // limit of the drain when the last configuration ends
 	Cluster      *ClusterSettings
 	Logger       *zap.Logger
-	Sites        []Served // that own a host, each once, in the order in which they were loaded
+	Sites        []Served // sites that own a host, each once, in the order in which they were loaded
 
-	// ShutdownDelay is how long HTTP goes on listening when Caddy exits, zero by default.
+	// ShutdownDelay is how long HTTP still listens when Caddy exits; 0 for no delay.
 	ShutdownDelay time.Duration
 
-	// Retired is set when the configuration is taken back. Its sites share it.
+	// Retired is set when the configuration is taken back. All its sites share it.
 	Retired *atomic.Bool
 }
 
 // Served is a site that owns a host.
 type Served struct {
 	*site.Site
-	Plugins *pluginhost.Set // nil without any
-	Hosts   []string        // patterns of all that it is for; nil: every host
-	Host    string          // the first that the configuration names in full, "" for none
+	Plugins *pluginhost.Set // nil without plugins
+	Hosts   []string        // patterns of the hosts that the site is for; nil: every host
+	Host    string          // first host that the configuration names in full; "" if none
 }
 
-// Owners says which site owns each host of a configuration. The answers never change.
+// Owners finds the site that owns a host. The answers never change.
 type Owners interface {
-	// Find returns the site that owns the host, nil when there is none.
+	// Find returns the site that owns the host, or nil.
 	Find(host presence.HostName) *site.Site
-	// Claimed returns the site that has a claim on exactly this pattern, or on a host by its whole name; "" is the pattern
-	// of every host. It returns nil when there is none.
+	// Claimed returns the site that claims exactly this pattern or host name, or nil. "" is the
+	// pattern of every host.
 	Claimed(pattern string) *site.Site
 	// Names yields each host that the configuration names in full, with its site.
 	Names() iter.Seq2[string, *site.Site]
 }
 
-// inherit hands the keys that a site has fetched on to the site of the same hosts.
+// inherit passes the keys that a site has fetched to the site of the same hosts.
 func (s *Configuration) inherit(old *Configuration) {
 	for _, of := range s.Sites {
 		if of.Verifier == nil {
@@ -68,7 +69,7 @@ func (s *Configuration) inherit(old *Configuration) {
 	}
 }
 
-// Label returns the host's name for metrics.
+// Label returns the host label for metrics.
 func (s *Configuration) Label(name presence.HostName) string {
 	if s.Claimed(name.String()) != nil {
 		return name.String()
@@ -76,7 +77,7 @@ func (s *Configuration) Label(name presence.HostName) string {
 	return pluginhost.OtherHosts
 }
 
-// pluginSets returns the plugins of the sites that have any.
+// pluginSets returns the plugins of all sites.
 func (s *Configuration) pluginSets() []*pluginhost.Set {
 	var sets []*pluginhost.Set
 	for _, of := range s.Sites {
@@ -87,7 +88,7 @@ func (s *Configuration) pluginSets() []*pluginhost.Set {
 	return sets
 }
 
-// siteOf returns the site with the plugins.
+// siteOf returns the site that has the plugins.
 func (s *Configuration) siteOf(set *pluginhost.Set) Served {
 	i := slices.IndexFunc(s.Sites, func(of Served) bool { return of.Plugins == set })
 	return s.Sites[i]

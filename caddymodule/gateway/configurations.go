@@ -8,11 +8,12 @@ import (
 	"github.com/rollcall-gateway/rollcall/presence"
 )
 
-// configurations are the configurations that a connection can come by. A value never changes: a reload stores another one in
-// Hub.configs, and that is when the rules of every host change.
+// configurations are the configurations whose connections and requests can arrive. A value never
+// changes. A reload stores another one in Hub.configs; at that moment, the rules of all hosts
+// change.
 type configurations struct {
 	list  []*Configuration // the first is in effect, the others are offered
-	ended bool             // none is in effect; list has the last one that was, if any
+	ended bool             // none is in effect; list has the previous one, if any
 }
 
 // inEffect returns the configuration in effect, or nil.
@@ -23,7 +24,7 @@ func (c *configurations) inEffect() *Configuration {
 	return c.list[0]
 }
 
-// latest returns the configuration in effect or the last one that was, or nil before the first.
+// latest returns the configuration in effect or else the previous one, or nil before the first.
 func (c *configurations) latest() *Configuration {
 	if len(c.list) == 0 {
 		return nil
@@ -31,12 +32,11 @@ func (c *configurations) latest() *Configuration {
 	return c.list[0]
 }
 
-// isLast reports whether s is in effect and no other configuration is offered.
 func (c *configurations) isLast(s *Configuration) bool {
 	return !c.ended && len(c.list) == 1 && c.list[0] == s
 }
 
-// with returns the configurations and s, which is in effect if there is no other.
+// with returns the configurations and s. If there is no other, s is in effect.
 func (c *configurations) with(s *Configuration) *configurations {
 	if c.ended {
 		return &configurations{list: []*Configuration{s}}
@@ -59,15 +59,15 @@ func (c *configurations) without(s *Configuration) (*configurations, bool) {
 // InEffect returns the configuration in effect, or nil.
 func (h *Hub) InEffect() *Configuration { return h.configs.Load().inEffect() }
 
-// IsLast reports whether s is the only configuration of the hub.
+// IsLast reports whether s is in effect and no other configuration is offered.
 func (h *Hub) IsLast(s *Configuration) bool { return h.configs.Load().isLast(s) }
 
-// named reports whether a configuration that is offered or in effect names the host.
+// named reports whether a configuration names the host, in effect or offered.
 func (h *Hub) named(host string) bool {
 	return slices.ContainsFunc(h.configs.Load().list, func(s *Configuration) bool { return s.Claimed(host) != nil })
 }
 
-// label returns the host's name for metrics, by the configuration in effect or the last one that was.
+// label returns the host label for metrics, by the latest configuration.
 func (h *Hub) label(host presence.HostName) string {
 	if now := h.configs.Load().latest(); now != nil {
 		return now.Label(host)
@@ -75,13 +75,13 @@ func (h *Hub) label(host presence.HostName) string {
 	return pluginhost.OtherHosts
 }
 
-// hasBackend reports whether the configuration in effect has a backend for any host.
+// hasBackend reports whether the latest configuration has a backend for any host.
 func (h *Hub) hasBackend() bool {
 	now := h.configs.Load().latest()
 	return now != nil && slices.ContainsFunc(now.Sites, func(s Served) bool { return s.Backend != nil })
 }
 
-// Endpoint implements backend.Endpoints by the configuration in effect or the last one that was.
+// Endpoint implements backend.Endpoints by the latest configuration.
 func (h *Hub) Endpoint(host presence.HostName) *backend.Endpoint {
 	if now := h.configs.Load().latest(); now != nil {
 		if s := now.Find(host); s != nil {
@@ -93,8 +93,8 @@ func (h *Hub) Endpoint(host presence.HostName) *backend.Endpoint {
 
 var _ backend.Endpoints = (*Hub)(nil)
 
-// Serves implements cluster.Local. Configurations that are offered count, because Caddy already listens for them, and the
-// last one counts until its connections are drained.
+// Serves implements cluster.Local. Offered configurations count, because Caddy already listens for
+// them. The last configuration counts until its connections are drained.
 func (h *Hub) Serves(host presence.HostName) bool {
 	return slices.ContainsFunc(h.configs.Load().list, func(s *Configuration) bool { return s.Find(host) != nil })
 }

@@ -9,29 +9,31 @@ import (
 	"github.com/rollcall-gateway/rollcall/caddymodule/socket"
 )
 
-// Bounds of the time over which clients are told to come back: as many a second as a new process handles easily (a
-// handshake with a join takes about 0.15 ms of CPU).
+// Limits of the time over which clients are asked to reconnect. A new process easily handles 2000
+// reconnects a second: a handshake with a join takes about 0.15 ms of CPU.
 const (
 	reconnectsPerSecond = 2000
 	minSpread           = time.Second
 	maxSpread           = 30 * time.Second
 )
 
-// drain is the end of a hub's connections: all of them are closed, and new ones are refused. It starts before Caddy stops
-// its apps and ends when the last configuration is cleaned up, so it has a goroutine of its own.
+// drain is the end of all connections: open ones are closed and new ones refused. It starts before
+// Caddy stops its apps and ends when the last configuration is cleaned up, so it has its own
+// goroutine.
 type drain struct {
 	last     *Configuration // the configuration that ends
-	exiting  bool           // Caddy ends, so clients have somewhere to come back to
+	exiting  bool           // Caddy exits, so clients can reconnect to another process or the next one
 	served   chan struct{}  // closed when HTTP has stopped
 	done     chan struct{}  // closed when every connection is closed
-	deadline time.Time      // for everything that waits; written before done is closed
+	deadline time.Time      // for everything that waits; set before done is closed
 }
 
-// StartDrain starts the drain when Caddy stops configuration s, and returns at once. It does nothing if the drain has
-// started, or if s is not the only configuration: then the hub keeps its connections. A process that is exiting does not
-// keep them in any case.
+// StartDrain starts the drain when Caddy stops configuration s, and returns at once. It does
+// nothing if the drain has started. It also does nothing if s is not the only configuration,
+// because the hub then keeps its connections, unless the process is exiting.
 //
-// At exit, HTTP goes on listening for its shutdown delay. Connections are closed and refused after that.
+// At exit, HTTP still listens for its shutdown delay. Connections are closed and refused after the
+// delay.
 func (h *Hub) StartDrain(s *Configuration, exiting bool) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
@@ -48,7 +50,7 @@ func (h *Hub) StartDrain(s *Configuration, exiting bool) {
 		delay = d.last.ShutdownDelay
 	}
 	if delay <= 0 {
-		h.draining.Store(true) // before the event ends
+		h.draining.Store(true) // before the event of Caddy ends
 	}
 	go h.runDrain(d, delay) // ends by the delay and the drain timeout; finishDrain waits for it
 }
@@ -56,7 +58,7 @@ func (h *Hub) StartDrain(s *Configuration, exiting bool) {
 func (h *Hub) runDrain(d *drain, delay time.Duration) {
 	defer close(d.done)
 	announced := make(chan struct{})
-	go func() { // ends with the write to NATS, which clients must not wait for
+	go func() { // ends with the write to NATS; clients must not wait for it
 		defer close(announced)
 		h.drainCluster()
 	}()
@@ -78,8 +80,8 @@ func (h *Hub) runDrain(d *drain, delay time.Duration) {
 	}
 }
 
-// finishDrain ends the drain after HTTP has stopped: requests have used the cluster and the file of copies until now.
-// Messages that wait for a backend stay on disk.
+// finishDrain ends the drain after HTTP has stopped: until then, requests use the cluster and the
+// file of copies. Copies that wait for a backend stay on disk.
 func (h *Hub) finishDrain() {
 	h.mu.Lock()
 	d := h.ending
@@ -93,7 +95,8 @@ func (h *Hub) finishDrain() {
 // IsDraining reports whether requests are refused because the process is stopping.
 func (h *Hub) IsDraining() bool { return h.draining.Load() }
 
-// Drained returns a channel that is closed when every connection is closed after a stop. It returns nil before the stop.
+// Drained returns a channel that is closed when a stop has closed every connection. It returns nil
+// before the stop.
 func (h *Hub) Drained() <-chan struct{} {
 	h.mu.Lock()
 	defer h.mu.Unlock()
@@ -103,8 +106,8 @@ func (h *Hub) Drained() <-chan struct{} {
 	return h.ending.done
 }
 
-// Stopping reports whether the process should get no more clients: from the moment at which Caddy is told to stop, even if
-// it first has to finish a reload.
+// Stopping reports whether the process should get no new clients. That starts when Caddy is told to
+// stop, even if it first finishes a reload.
 func (h *Hub) Stopping() bool {
 	if h.draining.Load() || h.cfg.Exiting() {
 		return true
@@ -114,9 +117,9 @@ func (h *Hub) Stopping() bool {
 	return h.ending != nil
 }
 
-// drainSockets closes every connection, and returns when all are closed or the deadline is over; connections that are
-// left by then are cut. At exit, each client is told another time to come back; otherwise Rollcall has left the
-// configuration, and they are told that.
+// drainSockets closes every connection. It returns when all are closed; at the deadline, it cuts
+// the remaining ones. At exit, each client is told when to reconnect. Otherwise Rollcall has left
+// the configuration, and clients are told that the host was removed.
 func (h *Hub) drainSockets(d *drain, start time.Time) {
 	if !d.exiting {
 		for _, host := range h.Registry.Hosts() {
@@ -133,7 +136,7 @@ func (h *Hub) drainSockets(d *drain, start time.Time) {
 			s.sock.Close(socket.CloseGoingAway, "host removed", socket.Cause{Reason: socket.ReasonHost})
 			continue
 		}
-		// Evenly over the spread, and not in the order of connecting alone.
+		// Spread evenly, and at random within a slot.
 		slot := spread / time.Duration(len(sessions))
 		after := time.Duration(i)*slot + rand.N(slot+1)
 		s.sock.Close(socket.CloseRestart, socket.RestartReason(after.Milliseconds()),

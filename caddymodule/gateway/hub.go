@@ -1,13 +1,15 @@
-// Package gateway is what outlives a configuration: the [Hub] with all connections, the tenants that they belong to, and the
-// numbers about them.
+// Package gateway holds what outlives a configuration: the [Hub] with all connections, their
+// tenants and their metrics.
 //
-// A [Configuration] is offered to the hub when it starts, and takes effect when the one before is taken back: only then is it
-// certain that it holds. The hub has one pointer to the configurations, and swapping it is the reload: requests, sessions,
-// hosts in package presence and metrics look up there what holds for a host. A connection knows its tenant, never a
-// configuration, so nothing of an old one lives on.
+// A [Configuration] is offered to the hub when it starts. It takes effect when its predecessor is
+// taken back, because Caddy may give it up until then. The hub has one pointer to the
+// configurations, and swapping it is the reload: requests, sessions, hosts in package presence and
+// metrics look up there which site serves a host. A connection refers to its tenant, never to a
+// configuration, so an old configuration can be freed.
 //
-// A frame goes socket -> session -> presence.Host -> queues of the listeners -> sockets. A handshake goes [Hub.ServeSocket] ->
-// [Door] -> site -> session. At a stop, [Hub.StartDrain] sends clients away.
+// A frame passes from socket to session, presence.Host, the listeners' queues and their sockets. A
+// handshake passes from [Hub.ServeSocket] to [Door], site and session. At a stop, [Hub.StartDrain]
+// closes the connections.
 package gateway
 
 import (
@@ -29,50 +31,49 @@ import (
 	"github.com/rollcall-gateway/rollcall/presence/cluster"
 )
 
-// WheelTick is how exact pings are.
+// WheelTick is the resolution of pings.
 const WheelTick = 100 * time.Millisecond
 
-// Hub is what lives longer than a configuration: connections, their tenants, and the numbers about them.
+// Hub holds what outlives a configuration: connections, tenants and metrics.
 type Hub struct {
-	cfg      Config
-	Registry *presence.Registry
-	wheel    *socket.Wheel
-	loop     *socket.Loop
-	log      liveCore
-	metrics  *metrics
-	Plugins  *pluginhost.Host
-	copies   *copies.Copies
-	// Assignments are what users are joined to by the server.
-	Assignments *assign.Keeper
-	draining    atomic.Bool
-	// warnedOfHTTP2 limits the warnings about handshakes over HTTP/2.
-	warnedOfHTTP2 oftenlog.Limit
+	cfg           Config
+	Registry      *presence.Registry
+	wheel         *socket.Wheel
+	loop          *socket.Loop
+	log           liveCore
+	metrics       *metrics
+	Plugins       *pluginhost.Host
+	copies        *copies.Copies
+	Assignments   *assign.Keeper
+	draining      atomic.Bool
+	warnedOfHTTP2 oftenlog.Limit // limits warnings about handshakes over HTTP/2
 	started       time.Time
 
-	// configs decides what holds for a host: all else looks it up there. It is never nil, and changes with mu held.
+	// configs decides which site serves a host. It is never nil, and changes only under mu.
 	configs atomic.Pointer[configurations]
 
-	// cluster is nil while this pod is alone. The steps of clusterSteps change it.
+	// cluster is nil while this pod is alone. Only the steps of clusterSteps change it.
 	cluster      atomic.Pointer[joined]
 	clusterSteps series
-	// StartPods joins a cluster: by default, it starts a [cluster.Cluster]. It may be replaced before a configuration is
-	// offered.
+	// StartPods joins a cluster. By default it starts a [cluster.Cluster]. Tests replace it before
+	// they offer a configuration.
 	StartPods func(cluster.Config) (Pods, error)
 
-	// mu guards what follows. It is held for moments only, never while a plugin, NATS or a file is waited for.
+	// mu guards the fields below. It is never held during a call to a plugin or NATS, or during
+	// I/O.
 	mu      sync.Mutex
 	ending  *drain // nil until Caddy stops the last configuration
 	tenants map[presence.HostName]*tenant
 	clients addressConns
 }
 
-// Config is what a hub needs to know of the process. All fields are required.
+// Config is what a hub needs from the process. All fields are required.
 type Config struct {
-	Folder  string      // where files are kept
+	Folder  string      // folder of the files
 	Exiting func() bool // reports whether the process is about to exit
 }
 
-// New returns a hub without connections. [Hub.Destruct] has to be called.
+// New returns a hub without connections. The caller calls [Hub.Destruct].
 func New(c Config) *Hub {
 	h := &Hub{
 		cfg:      c,
@@ -104,40 +105,40 @@ func New(c Config) *Hub {
 	return h
 }
 
-// LogTo makes all that outlives a configuration log where a configuration logs. A configuration that is not in effect is
-// used if there is no other.
+// LogTo sets the logger of everything that outlives a configuration. A logger of a configuration
+// that is not in effect is used only until there is another.
 func (h *Hub) LogTo(logger *zap.Logger, inEffect bool) { h.log.setTarget(logger, inEffect) }
 
-// notParked logs that an idle connection cannot be parked, where the configuration in effect does.
+// notParked logs that an idle connection cannot be parked.
 func (h *Hub) notParked(err error) {
 	h.log.named("rollcall").Warn(
 		"the kernel cannot wait for an idle connection: it takes a goroutine until the next try", zap.Error(err))
 }
 
-// Destruct implements caddy.Destructor: no configuration has Rollcall now.
+// Destruct implements caddy.Destructor. Caddy calls it when no configuration has Rollcall.
 func (h *Hub) Destruct() error {
 	for _, s := range h.sessions() {
 		s.sock.Kill()
 	}
 	h.wheel.Stop()
 	h.loop.Stop()
-	// The drain has done this already, unless a configuration never stopped.
+	// Only needed if a configuration never stopped: otherwise the drain has done it.
 	h.endCluster(zap.NewNop(), time.Now())
 	h.copies.Close(zap.NewNop(), time.Now())
 	return errors.Join(h.Assignments.Close(), h.Plugins.Close())
 }
 
-// countersOf returns the numbers that a host is counted in now.
+// countersOf returns the counters for new connections and messages of a host.
 func (h *Hub) countersOf(name presence.HostName) *hostMetrics {
 	return h.metrics.host(h.label(name))
 }
 
-// SentByBackend counts a message of a backend: nil is one that was sent.
+// SentByBackend counts a message of a backend. If err is nil, it was sent.
 func (h *Hub) SentByBackend(host presence.HostName, err error) {
 	h.countersOf(host).sent(fromBackend, codeOf(err))
 }
 
-// sessions returns all that are connected now.
+// sessions returns all sessions.
 func (h *Hub) sessions() []*session {
 	hosts := h.Registry.Hosts()
 	all := make([]*session, 0, len(hosts))
@@ -147,7 +148,7 @@ func (h *Hub) sessions() []*session {
 	return all
 }
 
-// sessionsOf returns all that are connected to a host now.
+// sessionsOf returns the sessions of a host.
 func sessionsOf(host *presence.Host) []*session {
 	outboxes := host.Outboxes()
 	all := make([]*session, 0, len(outboxes))

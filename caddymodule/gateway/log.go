@@ -9,8 +9,8 @@ import (
 	"go.uber.org/zap/zapcore"
 )
 
-// liveCore logs where the configuration in effect does: what outlives a configuration goes on through a reload, and the
-// logger of the configuration that made it may be closed by then.
+// liveCore logs to the logger of the configuration in effect. Parts that outlive a configuration
+// use it, because the logger of the configuration that created them may be closed.
 type liveCore struct {
 	target *atomic.Pointer[zap.Logger]
 	fields []zapcore.Field
@@ -20,7 +20,8 @@ var _ zapcore.Core = liveCore{}
 
 func newLiveCore() liveCore { return liveCore{target: new(atomic.Pointer[zap.Logger])} }
 
-// setTarget changes where lines go. A configuration that is only loaded is followed if there is no other.
+// setTarget sets the logger. The logger of a configuration that is not in effect is used only if
+// there is no other.
 func (c liveCore) setTarget(logger *zap.Logger, inEffect bool) {
 	if inEffect {
 		c.target.Store(logger)
@@ -68,8 +69,9 @@ func (c liveCore) Sync() error {
 	return nil
 }
 
-// maxShownHost is the longest host in bytes that a log shows: as long as a domain name can be.
+// maxShownHost is the longest host in a log, in bytes: as long as a domain name can be.
 const maxShownHost = 253
 
-// ShownHost returns the host of a request for a log, the beginning of it if it is long: anybody chooses what it is.
+// ShownHost returns the host of a request for a log. A long one is cut, because any client can
+// choose it.
 func ShownHost(r *http.Request) string { return r.Host[:min(len(r.Host), maxShownHost)] }

@@ -8,7 +8,7 @@ import (
 	"go.uber.org/zap/zaptest/observer"
 )
 
-// A plugin goes on through a reload, and then logs where the new configuration does.
+// After a reload, a plugin logs to the logger of the new configuration.
 func TestPluginsLogWhereTheConfigurationInEffectDoes(t *testing.T) {
 	core := newLiveCore()
 	logger := core.named("rollcall.plugin.mask").With(zap.String("host", "a"))

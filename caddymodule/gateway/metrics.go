@@ -12,31 +12,31 @@ import (
 	"github.com/rollcall-gateway/rollcall/caddymodule/wire"
 )
 
-// metrics are the numbers for Prometheus. They belong to the hub, so they go on through a reload; each configuration
-// registers them with its own registry. Labels are hosts that the configuration names, and fixed words: never a user, a
-// channel, or what a client sends.
+// metrics are the metrics of the hub, so they survive a reload; each configuration registers them
+// with its own registry. Labels are hosts that the configuration names, and fixed words: never a
+// user, a channel or client input.
 type metrics struct {
 	hub      *Hub
 	rejected *prometheus.CounterVec // handshakes, by reason
-	joins    *prometheus.CounterVec // by host and result: ok or an error code
-	messages *prometheus.CounterVec // by host, sender and result
-	drops    *prometheus.CounterVec // by host and reason
+	joins    *prometheus.CounterVec // labels host and result: ok or an error code
+	messages *prometheus.CounterVec // labels host, from and result
+	drops    *prometheus.CounterVec // labels host and reason
 	clusterMetrics
 
-	// mu guards hosts, which only grows, with the hosts that configurations name.
+	// mu guards hosts. Its keys are host labels, and none is ever removed.
 	mu    sync.Mutex
 	hosts map[string]*hostMetrics
 }
 
-// hostMetrics are the numbers of one host.
+// hostMetrics are the metrics of one host label.
 type hostMetrics struct {
 	sockets   socket.Counters
-	delivered atomic.Uint64 // messages, to each connection
+	delivered atomic.Uint64 // messages, counted once for each connection
 
-	joins, messages, drops *prometheus.CounterVec // of this host
+	joins, messages, drops *prometheus.CounterVec // curried with this label
 }
 
-// Who sends messages.
+// Senders of messages.
 const (
 	fromClient  = "client"
 	fromBackend = "backend"
@@ -69,7 +69,7 @@ func hostCounter(name, help string, labels ...string) *prometheus.CounterVec {
 	return prometheus.NewCounterVec(prometheus.CounterOpts{Name: name, Help: help}, append([]string{"host"}, labels...))
 }
 
-// Collectors are what is registered for all that outlives a configuration.
+// Collectors returns the metrics of everything that outlives a configuration.
 func (h *Hub) Collectors() []prometheus.Collector {
 	m := h.metrics
 	return slices.Concat(
@@ -78,7 +78,7 @@ func (h *Hub) Collectors() []prometheus.Collector {
 	)
 }
 
-// backendHosts returns the hosts that the configuration in effect names and has a backend for.
+// backendHosts returns the hosts that the configuration in effect names and that have a backend.
 func (h *Hub) backendHosts() []string {
 	var hosts []string
 	if now := h.InEffect(); now != nil {
@@ -91,7 +91,7 @@ func (h *Hub) backendHosts() []string {
 	return hosts
 }
 
-// host returns the numbers for a label.
+// host returns the metrics of a label.
 func (m *metrics) host(label string) *hostMetrics {
 	m.mu.Lock()
 	defer m.mu.Unlock()
@@ -106,7 +106,7 @@ func (m *metrics) host(label string) *hostMetrics {
 	return h
 }
 
-// open returns how many sockets are open, those included that are taking leave.
+// open returns the number of open sockets, including those that are closing.
 func (m *metrics) open() int64 {
 	m.mu.Lock()
 	defer m.mu.Unlock()
@@ -117,7 +117,7 @@ func (m *metrics) open() int64 {
 	return n
 }
 
-// What is read at the moment of a scrape.
+// Metrics that are read at a scrape.
 var (
 	connectionsDesc = hostDesc("caddy_rollcall_connections", "Websocket connections now, by host and whether they have a user.", "user")
 	usersDesc       = hostDesc("caddy_rollcall_users", "Distinct users connected now, by host.")
@@ -161,7 +161,7 @@ func (m *metrics) Collect(ch chan<- prometheus.Metric) {
 	}
 }
 
-// collectPresence reports what the registry says, so that these numbers cannot drift from the listings.
+// collectPresence reads the registry, so that these metrics agree with the listings.
 func (m *metrics) collectPresence(ch chan<- prometheus.Metric) {
 	type numbers struct{ loggedIn, anonymous, users, channels int }
 	byLabel := make(map[string]numbers)

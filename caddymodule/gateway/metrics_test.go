@@ -9,7 +9,7 @@ import (
 	"github.com/rollcall-gateway/rollcall/caddymodule/socket"
 )
 
-// Numbers by host appear with the first that is counted.
+// A counter by host appears when it first counts.
 func TestHostMetrics(t *testing.T) {
 	h := newTestHub(t)
 	t.Cleanup(func() {

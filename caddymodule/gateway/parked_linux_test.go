@@ -16,7 +16,7 @@ import (
 	"github.com/rollcall-gateway/rollcall/internal/testkit"
 )
 
-// Without file descriptors a connection works, and the log of the configuration in effect says that it is not parked.
+// Without free file descriptors a connection works, and the log says that it is not parked.
 func TestConnectionThatCannotBeParkedIsLogged(t *testing.T) {
 	core, logs := observer.New(zap.WarnLevel)
 	h := newTestHub(t)

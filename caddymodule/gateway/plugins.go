@@ -7,7 +7,7 @@ import (
 	"github.com/rollcall-gateway/rollcall/caddymodule/site"
 )
 
-// TryPlugins tries the plugins of all sites of a configuration that is about to start.
+// TryPlugins tries the plugins of a configuration that is about to start.
 func (h *Hub) TryPlugins(ctx context.Context, s *Configuration) error {
 	return h.Plugins.Try(ctx, &pluginhost.Trial{
 		Sets:   s.pluginSets(),
@@ -17,18 +17,19 @@ func (h *Hub) TryPlugins(ctx context.Context, s *Configuration) error {
 	})
 }
 
-// WatchPlugins starts to watch the files of a configuration. The result ends that; it returns nil when there is none.
+// WatchPlugins starts to watch the plugin files of a configuration. It returns nil if no file is
+// watched.
 func (h *Hub) WatchPlugins(ctx context.Context, s *Configuration) *pluginhost.Watcher {
 	return h.Plugins.Watch(ctx, pluginhost.Watched{
 		Sets:     s.pluginSets(),
 		InEffect: func() bool { return h.InEffect() == s },
 		Hosts:    func() map[*pluginhost.Set][]string { return h.hostsToTry(s) },
-		Changed:  func(set *pluginhost.Set) { h.replaced(s.siteOf(set).Site) },
+		Changed:  func(set *pluginhost.Set) { h.updateSite(s.siteOf(set).Site) },
 	})
 }
 
-// hostsToTry returns, for each set of plugins, the first host that the configuration names for its site, "" if it names
-// none, and those that are connected to now.
+// hostsToTry returns the hosts for which each set of plugins is tried: the first that the
+// configuration names for its site, "" if there is none, and hosts that have connections.
 func (h *Hub) hostsToTry(s *Configuration) map[*pluginhost.Set][]string {
 	hosts := make(map[*pluginhost.Set][]string)
 	sets := make(map[*site.Site]Served)

@@ -12,7 +12,8 @@ import (
 	"github.com/rollcall-gateway/rollcall/presence/cluster/message"
 )
 
-// Pods are the processes of the deployment, this one included: a [cluster.Cluster], or what stands for it in a test.
+// Pods are the pods of the deployment, including this one: a [cluster.Cluster], or its replacement
+// in a test.
 type Pods interface {
 	SetSites(sites []message.Site)
 	Ready() bool
@@ -36,8 +37,8 @@ var (
 	_ cluster.Local = (*Hub)(nil)
 )
 
-// others returns the pods to ask about more than this one, nil when there are none to ask. It reports whether this pod is
-// all there is: a site that belongs to a cluster which is not there yet must not answer as if it were alone.
+// others returns the pods to ask, or nil if this pod asks no other. It reports whether this pod is
+// alone: a site whose cluster has not started must not answer as if it were.
 func (h *Hub) others(of *site.Site) (others Pods, alone bool) {
 	now := h.cluster.Load()
 	if now == nil {
@@ -46,7 +47,8 @@ func (h *Hub) others(of *site.Site) (others Pods, alone bool) {
 	return now.pods, false
 }
 
-// PodsToAsk returns the pods that a question of a scope goes to, or nil and what the answer of this one is worth.
+// PodsToAsk returns the pods that answer a request of the scope. If this pod alone answers, it
+// returns nil and whether that answer is complete.
 func (h *Hub) PodsToAsk(of *site.Site, scope cluster.Scope) (Pods, cluster.Truth) {
 	others, alone := h.others(of)
 	if others != nil && scope != cluster.ScopePod {
@@ -55,7 +57,7 @@ func (h *Hub) PodsToAsk(of *site.Site, scope cluster.Scope) (Pods, cluster.Truth
 	return nil, cluster.Truth{Complete: alone || others != nil || scope == cluster.ScopePod}
 }
 
-// Spread tells the other pods of changes of assignments, and returns who has them.
+// Spread sends changes of assignments to the other pods, and returns which of them have confirmed.
 func (h *Hub) Spread(ctx context.Context, of *site.Site, host presence.HostName, records []assignment.Record) cluster.Truth {
 	others, alone := h.others(of)
 	if others == nil {
@@ -64,7 +66,7 @@ func (h *Hub) Spread(ctx context.Context, of *site.Site, host presence.HostName,
 	return others.Spread(ctx, host, records)
 }
 
-// Joined returns the pods of the cluster, nil while this pod is alone or its cluster is not started.
+// Joined returns the pods of the cluster, or nil while there is none or it is not started.
 func (h *Hub) Joined() Pods {
 	if now := h.cluster.Load(); now != nil {
 		return now.pods
@@ -75,7 +77,7 @@ func (h *Hub) Joined() Pods {
 // Connections implements cluster.Local.
 func (h *Hub) Connections() int { return int(h.metrics.open()) }
 
-// Ready reports whether the pod can answer for all that its configuration asks for.
+// Ready reports whether the cluster that the configuration asks for, if any, is ready to answer.
 func (h *Hub) Ready() bool {
 	if now := h.cluster.Load(); now != nil {
 		return now.pods != nil && now.pods.Ready()
@@ -83,17 +85,18 @@ func (h *Hub) Ready() bool {
 	return h.alone()
 }
 
-// alone reports whether the configuration in effect asks for no cluster. One that it asks for is not there for a moment
-// after the start, when requests are answered already.
+// alone reports whether the configuration in effect asks for no cluster. For a moment after the
+// start, requests are served although its cluster is not joined.
 func (h *Hub) alone() bool {
 	now := h.InEffect()
 	return now == nil || now.Cluster == nil
 }
 
-// errNotJoined is what a report says of a cluster that is not started yet.
+// errNotJoined is the error in a report while the cluster is not started.
 var errNotJoined = errors.New("not joined yet")
 
-// ClusterReport says how the deployment looks from here. A pod without a cluster is a deployment of one.
+// ClusterReport describes the deployment as this pod sees it. A pod without a cluster is a
+// deployment of one.
 func (h *Hub) ClusterReport(ctx context.Context) cluster.Report {
 	now := h.cluster.Load()
 	if now != nil && now.pods != nil {
@@ -118,7 +121,7 @@ func (h *Hub) ClusterReport(ctx context.Context) cluster.Report {
 	return r
 }
 
-// ExplainAll asks every pod for the connections of a user.
+// ExplainAll returns the connections of a user on all pods.
 func (h *Hub) ExplainAll(ctx context.Context, host presence.HostName, user string) ([]cluster.PodConnection, cluster.Truth) {
 	now, self := h.cluster.Load(), h.configs.Load().latest()
 	if now != nil && now.pods != nil {

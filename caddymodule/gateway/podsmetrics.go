@@ -8,7 +8,7 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 )
 
-// clusterMetrics are the numbers about questions to other pods.
+// clusterMetrics are the metrics of queries to other pods.
 type clusterMetrics struct {
 	queries  *prometheus.CounterVec
 	duration *prometheus.HistogramVec
@@ -28,13 +28,13 @@ func newClusterMetrics() clusterMetrics {
 	}
 }
 
-// queried counts a question.
+// queried counts a query.
 func (m *clusterMetrics) queried(kind string, complete bool, took time.Duration) {
 	m.duration.WithLabelValues(kind).Observe(took.Seconds())
 	m.queries.WithLabelValues(kind, strconv.FormatBool(complete)).Inc()
 }
 
-// What is read at the moment of a scrape.
+// Metrics that are read at a scrape.
 var (
 	clusterPodsDesc       = clusterDesc("caddy_rollcall_cluster_pods", "Pods of the cluster as this one sees them, by state.", "state")
 	clusterConnectedDesc  = clusterDesc("caddy_rollcall_cluster_connected", "1 while this pod is connected to NATS.")
@@ -50,13 +50,13 @@ func clusterDesc(name, help string, labels ...string) *prometheus.Desc {
 	return prometheus.NewDesc(name, help, labels, nil)
 }
 
-// collectCluster reports how the cluster is; a pod without one has nothing to report.
+// collectCluster reports the state of the cluster, if there is one.
 func (m *metrics) collectCluster(ch chan<- prometheus.Metric) {
 	if m.hub.cluster.Load() == nil {
 		return
 	}
 	ctx, cancel := context.WithCancel(context.Background())
-	cancel() // no ping is waited for
+	cancel() // so that the report does not wait for pings
 	r := m.hub.ClusterReport(ctx)
 	states := map[string]int{"alive": 0, "suspect": 0, "draining": 0, "unreachable": 0}
 	for _, p := range r.Pods {

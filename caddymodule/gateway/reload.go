@@ -33,8 +33,8 @@ func (h *Hub) Offer(s *Configuration) {
 	<-h.clusterSteps.do(h.announceSites)
 }
 
-// TakeBack takes a configuration back, if it was offered. The first of those that remain takes effect. With the last one,
-// it returns when the drain has ended.
+// TakeBack removes a configuration, if it was offered. The first of the remaining ones takes
+// effect. If none remains, TakeBack returns when the drain has ended.
 func (h *Hub) TakeBack(s *Configuration) {
 	h.StartDrain(s, h.cfg.Exiting())
 	last := h.IsLast(s)
@@ -51,8 +51,9 @@ func (h *Hub) TakeBack(s *Configuration) {
 	}
 }
 
-// Abandon closes the connections to sites of a configuration that is given up. It may never have been offered: HTTP can start
-// before the app rollcall, and take connections to hosts that no other configuration has.
+// Abandon closes the connections to sites of a configuration that Caddy gives up. The configuration
+// need not have been offered: HTTP can start before the app rollcall, and accept connections to
+// hosts of that configuration alone.
 func (h *Hub) Abandon(retired *atomic.Bool) {
 	h.mu.Lock()
 	retired.Store(true)
@@ -64,7 +65,8 @@ func (h *Hub) Abandon(retired *atomic.Bool) {
 	}
 }
 
-// swap replaces the configurations. From then on, the first one decides for every host. The lock is held.
+// swap replaces the configurations. From then on, the first one decides for every host. The lock is
+// held.
 func (h *Hub) swap(next *configurations) {
 	h.configs.Store(next)
 	if now := next.inEffect(); now != nil {
@@ -72,8 +74,8 @@ func (h *Hub) swap(next *configurations) {
 	}
 }
 
-// apply makes what outlives a configuration fit the one that has just taken effect. Its rules hold already, so nobody waits
-// for apply but the reload.
+// apply updates everything that outlives a configuration after another one took effect. The new
+// rules already hold, so only the reload waits for apply.
 func (h *Hub) apply() {
 	now := h.InEffect()
 	if now == nil {
@@ -97,13 +99,13 @@ func (h *Hub) apply() {
 	<-joined
 }
 
-// closeHost closes the connections of a host that is no longer served.
+// closeHost closes the connections of a host that is no longer served, and returns their number.
 func (h *Hub) closeHost(name presence.HostName) int {
 	host := h.Registry.Host(name)
 	if host == nil {
 		return 0
 	}
-	host.Retire() // they are not lost, so nobody waits for them to come back
+	host.Retire() // the connections are not lost, so there is no grace period
 	sessions := sessionsOf(host)
 	for _, s := range sessions {
 		s.sock.Close(socket.CloseGoingAway, "host removed", socket.Cause{Reason: socket.ReasonHost})
@@ -111,8 +113,8 @@ func (h *Hub) closeHost(name presence.HostName) int {
 	return len(sessions)
 }
 
-// replaced makes the connections of a site fit a plugin that replaces another one.
-func (h *Hub) replaced(of *site.Site) {
+// updateSite makes new rules for a site after one of its plugins was replaced.
+func (h *Hub) updateSite(of *site.Site) {
 	of.MakeRules()
 	var served []*tenant
 	for _, t := range h.allTenants() {
@@ -123,10 +125,12 @@ func (h *Hub) replaced(of *site.Site) {
 	h.reclassify(served)
 }
 
-// maxAsked is the number of hosts whose plugins reclassify asks at a time: more would need more instances at once.
+// maxAsked is how many hosts with plugins reclassify handles at a time: each may need a plugin
+// instance.
 const maxAsked = 64
 
-// reclassify applies new rules to the channels and connections of hosts. A host that asks plugins does not hold up others.
+// reclassify applies changed rules to the channels and assignments of hosts. A host with a slow
+// plugin does not delay the others.
 func (h *Hub) reclassify(tenants []*tenant) {
 	var asking []*tenant
 	for _, t := range tenants {
@@ -140,7 +144,7 @@ func (h *Hub) reclassify(tenants []*tenant) {
 	var all sync.WaitGroup
 	for _, t := range asking {
 		slots <- struct{}{}
-		all.Go(func() { // ends by the time limits of the plugins
+		all.Go(func() { // ends by the timeouts of the plugins
 			defer func() { <-slots }()
 			h.reclassifyHost(t.name)
 		})

@@ -15,9 +15,10 @@ import (
 	"github.com/rollcall-gateway/rollcall/presence/assignment"
 )
 
-// send sends a message to the listeners of its channels. The copies for the backend are on disk before any listener receives
-// it, see RATIONALE.md. The message is prepared before they are written: a message that is refused is sent again, and the
-// backend would have both.
+// send delivers a message to the listeners of its channels. The copy for the backend is on disk
+// before the message is delivered, see RATIONALE.md. Every reason to refuse the message is
+// therefore checked before it is copied: the client would send it again, and the backend would get
+// it twice.
 func (s *session) send(cmd wire.Command) error {
 	channels, copied := s.route(cmd)
 	var err error
@@ -43,7 +44,7 @@ func (s *session) copyAndSend(cmd wire.Command, channels []string, copied []back
 	return sending.Commit()
 }
 
-// route returns those of the channels whose listeners get the message, and the copies for the backend.
+// route returns the channels whose listeners get the message, and the copies for the backend.
 func (s *session) route(cmd wire.Command) (channels []string, copied []backend.Message) {
 	user, ok := s.conn.User()
 	if !ok {
@@ -53,9 +54,11 @@ func (s *session) route(cmd wire.Command) (channels []string, copied []backend.M
 	return copies.Split(cmd.Channels, modeOf, cmd.Message, user, s.conn.ID())
 }
 
-// CopyToBackend copies messages, at least one, to the backend of a host that the site serves. When it returns nil, the
-// copies are on disk, or all are for listeners and the site has no backend, which is logged once. Otherwise none is copied,
-// and the error is [copies.ErrNotCopied].
+// CopyToBackend copies messages, at least one, to the backend of a host of the site. If it returns
+// nil, the copies are on disk. It also returns nil if all are in the mode listen and the site has
+// no backend, which is logged once.
+//
+// Otherwise none is copied, and the error is [copies.ErrNotCopied].
 func (h *Hub) CopyToBackend(of *site.Site, host presence.HostName, messages ...backend.Message) error {
 	if of.Backend != nil {
 		return h.copies.Add(host, messages...)
@@ -70,5 +73,5 @@ func (h *Hub) CopyToBackend(of *site.Site, host presence.HostName, messages ...b
 	return nil
 }
 
-// errNoBackend is why a message in the mode receive goes nowhere.
+// errNoBackend is the reason that a message in the mode receive is refused.
 var errNoBackend = errors.New("the site has no backend")

@@ -19,21 +19,21 @@ import (
 	"github.com/rollcall-gateway/rollcall/presence"
 )
 
-// session is one client: it carries out the frames of a socket on a connection of presence.
+// session is one connection: it executes the frames of a socket on a [presence.Conn].
 type session struct {
 	hub      *Hub
 	tenant   *tenant
 	counters *hostMetrics
 	sock     *socket.Conn
-	since    int64          // Unix time in milliseconds
+	since    int64          // start, Unix time in milliseconds
 	conn     *presence.Conn // set once, under mu
-	greeted  atomic.Bool    // the welcome is on its way, which nothing may overtake
+	greeted  atomic.Bool    // the welcome is queued; no frame may precede it
 
-	// The reading goroutine alone uses these.
-	tokens float64   // frames that may come now
-	filled time.Time // when tokens was right
+	// Only the reading goroutine uses these.
+	tokens float64   // frames that are allowed now
+	filled time.Time // time of the last change of tokens
 
-	// mu guards what follows.
+	// mu guards ended.
 	mu    sync.Mutex
 	ended bool
 }
@@ -43,7 +43,8 @@ var (
 	_ presence.Outbox = (*session)(nil)
 )
 
-// connect takes the session into the registry. Whoever closes the socket meanwhile waits, and then finds it there.
+// connect adds the session to the registry. If the socket is closed meanwhile, the close waits
+// until the session is there.
 func (s *session) connect(user *presence.User) error {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -52,7 +53,7 @@ func (s *session) connect(user *presence.User) error {
 	return err
 }
 
-// start greets the client and starts to read.
+// start sends the welcome and starts to read.
 func (s *session) start(expires time.Time) {
 	site := s.tenant.site()
 	s.filled = time.Now()
@@ -98,7 +99,7 @@ func (s *session) Limits() socket.Limits {
 func (s *session) Message(text bool, p []byte) {
 	allowed := s.countFrame()
 	if !text {
-		s.sendError(&wire.Error{Code: wire.CodeBadFrame, Message: "send text frames of JSON"})
+		s.sendError(&wire.Error{Code: wire.CodeBadFrame, Message: "send JSON in text frames"})
 		return
 	}
 	cmd, err := wire.Parse(p)
@@ -129,7 +130,7 @@ func (s *session) Message(text bool, p []byte) {
 	}
 }
 
-// join carries out a join. Its answer comes from presence, most of the time at once.
+// join executes a join. Package presence sends the answer, usually at once.
 func (s *session) join(cmd wire.Command) error {
 	if s.sock.Hold() {
 		defer s.sock.Flush()
@@ -137,18 +138,19 @@ func (s *session) join(cmd wire.Command) error {
 	return s.conn.Join(cmd.Channel, cmd.Watch, cmd.Ref)
 }
 
-// answer sends a frame from a goroutine that has no locks, and so may write itself.
+// answer sends a frame. The calling goroutine holds no locks, so it may write to the socket itself.
 func (s *session) answer(frame []byte) {
 	if s.sock.Queue(frame, 1) {
 		s.sock.Flush()
 	}
 }
 
-// Control implements socket.Handler: control frames count like others, but for those the server asked for.
+// Control implements socket.Handler. Control frames count like others, except for those that the
+// server asked for.
 func (s *session) Control() { s.countFrame() }
 
-// countFrame counts a frame against the rate, a token bucket. It returns false for one too many; a client that goes on
-// regardless is closed.
+// countFrame counts a frame in a token bucket. It returns false for a frame over the limit, and
+// closes a connection that sends many of them.
 func (s *session) countFrame() bool {
 	limits := &s.tenant.site().Limits
 	burst, now := limits.Burst(), time.Now()
@@ -167,7 +169,7 @@ func (s *session) sendError(err error) {
 	}
 }
 
-// codes says how what presence and token refuse is called on the wire.
+// codes are the error codes of the errors of presence and token.
 var codes = []struct {
 	err  error
 	code wire.Code
@@ -184,7 +186,7 @@ var codes = []struct {
 	{errNoTokens, wire.CodeBadToken},
 }
 
-// codeOf returns the code for an error, "ok" for none.
+// codeOf returns the code of an error, or "ok" for nil.
 func codeOf(err error) wire.Code {
 	if err == nil {
 		return "ok"
@@ -197,8 +199,8 @@ func codeOf(err error) wire.Code {
 	return wire.CodeUnavailable
 }
 
-// explain returns what a client may know of an error. The reason why something is unavailable is for the log, where that
-// of a plugin, a backend or a key set is already.
+// explain returns the error text for the client. The reason of an unavailable result is only
+// logged; failures of a plugin, a backend or a key set are logged where they occur.
 func (s *session) explain(err error) string {
 	if codeOf(err) != wire.CodeUnavailable {
 		return err.Error()
@@ -209,10 +211,10 @@ func (s *session) explain(err error) string {
 	return "try again later"
 }
 
-// errNoTokens is returned when a client sends a token to a site that knows none.
-var errNoTokens = errors.New("this host takes no tokens")
+// errNoTokens is returned when a client sends a token to a site without jwt.
+var errNoTokens = errors.New("this host accepts no tokens")
 
-// authenticate makes the connection the token's user.
+// authenticate logs the connection in as the user of a token.
 func (s *session) authenticate(cmd wire.Command) error {
 	verifier := s.tenant.site().Verifier
 	if verifier == nil {
@@ -229,7 +231,7 @@ func (s *session) authenticate(cmd wire.Command) error {
 	}
 	s.hub.Assignments.Joiner.LeaveUnassigned(s.conn)
 	s.hub.wheel.Expire(s.sock, id.Expires)
-	user, _ := s.conn.User() // with the e-mail that the host knows, if the token has none
+	user, _ := s.conn.User() // with the known e-mail, if the token has none
 	s.answer(wire.Authenticated(cmd.Ref, user))
 	s.hub.Assignments.Joiner.JoinAssigned(s.conn)
 	return nil
@@ -254,13 +256,14 @@ func (s *session) Panicked(v any) {
 		zap.Any("panic", v), zap.Stack("stack"))
 }
 
-// isGreeted reports whether a connection has its welcome. One that is no session has none.
+// isGreeted reports whether the welcome of a connection is queued. It is true for a connection
+// without a session.
 func isGreeted(c *presence.Conn) bool {
 	s, ok := c.Outbox().(*session)
 	return !ok || s.greeted.Load()
 }
 
-// failedInPlugin reports whether an error was logged where it arose.
+// failedInPlugin reports whether the error is from a plugin; its failure is already logged.
 func failedInPlugin(err error) bool {
 	_, ok := errors.AsType[*plugins.Error](err)
 	return ok

@@ -69,7 +69,7 @@ func talk(t *testing.T, st *site.Site, user *presence.User) *dialogue {
 	return talkAfter(t, st, user, func(*session) {})
 }
 
-// talkAfter is talk with something that happens when the connection is known, and before it is greeted.
+// talkAfter is talk with a step between connecting and the welcome.
 func talkAfter(t *testing.T, st *site.Site, user *presence.User, happens func(s *session)) *dialogue {
 	t.Helper()
 	h := newTestHub(t)
@@ -104,8 +104,8 @@ func talkAfter(t *testing.T, st *site.Site, user *presence.User, happens func(s 
 	return d
 }
 
-// read returns the payload of the next text frame, "close CODE REASON", or "" when the connection has ended; pings are
-// answered.
+// read returns the payload of the next text frame, "close CODE REASON", or "" when the connection
+// has ended. It answers pings.
 func (d *dialogue) read() string {
 	d.t.Helper()
 	for {
@@ -193,7 +193,7 @@ func countsBy(t *testing.T, of *prometheus.CounterVec, labels ...string) map[str
 	return counts
 }
 
-// newTestHub is a hub of no process.
+// newTestHub returns a hub without a process.
 func newTestHub(t *testing.T) *Hub {
 	t.Helper()
 	return New(Config{Folder: t.TempDir(), Exiting: func() bool { return false }})
@@ -266,7 +266,7 @@ func TestJoinOverTheChannelsOfTheHost(t *testing.T) {
 	})
 }
 
-// Whatever a client writes, its messages are not the backend's.
+// A client cannot send in the name of the backend.
 func TestClientIsNotTheBackend(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		d := talk(t, testSite(), nil)
@@ -332,7 +332,7 @@ func TestSessionOfNobodyNeedsALogin(t *testing.T) {
 	})
 }
 
-// failingClassifier is one that has broken down.
+// failingClassifier fails with a secret in its error.
 type failingClassifier struct{}
 
 func (failingClassifier) Classify(presence.HostName, string) (presence.Class, error) {
@@ -351,7 +351,7 @@ func TestSessionDoesNotExplainWhatIsForTheLog(t *testing.T) {
 	})
 }
 
-// brokenPlugin is a classifier whose plugin has failed, or something else.
+// brokenPlugin is a classifier that fails with a given error.
 type brokenPlugin struct{ err error }
 
 func (b brokenPlugin) Classify(presence.HostName, string) (presence.Class, error) {
@@ -401,7 +401,7 @@ func TestSessionRate(t *testing.T) {
 				t.Errorf("the frame after the burst is answered with %s", got)
 			}
 			time.Sleep(time.Second)
-			for i := range 9 { // ten came, and one was owed
+			for i := range 9 { // ten were added, and one was owed
 				if got := d.ask(`{"type":"ping"}`); got != `{"type":"pong"}` {
 					t.Errorf("a second later, frame %d: %s", i, got)
 				}
@@ -423,7 +423,7 @@ func TestSessionRate(t *testing.T) {
 			}
 		})
 	})
-	t.Run("the allowed rate goes on for ever", func(t *testing.T) {
+	t.Run("the allowed rate is never refused", func(t *testing.T) {
 		synctest.Test(t, func(t *testing.T) {
 			d := talk(t, rated(10, 5), nil)
 			for i := range 2000 {
@@ -434,7 +434,7 @@ func TestSessionRate(t *testing.T) {
 			}
 		})
 	})
-	t.Run("a client that goes on is closed", func(t *testing.T) {
+	t.Run("a client that continues is closed", func(t *testing.T) {
 		for _, test := range []struct {
 			name string
 			head byte
@@ -468,7 +468,7 @@ func TestSessionRate(t *testing.T) {
 			})
 		}
 	})
-	// The pongs that the server asks for are not the client's doing, however few frames it may send.
+	// Pongs that the server asks for do not count.
 	t.Run("answers to pings do not count", func(t *testing.T) {
 		synctest.Test(t, func(t *testing.T) {
 			st := rated(1, 1)
@@ -488,7 +488,7 @@ func TestSessionRate(t *testing.T) {
 	})
 }
 
-// signed returns a token that a test site takes.
+// signed returns a token that a test site accepts.
 func signed(t *testing.T, claims jwt.MapClaims) string {
 	t.Helper()
 	text, err := jwt.NewWithClaims(jwt.SigningMethodHS256, claims).SignedString([]byte(testSecret))
@@ -565,7 +565,7 @@ func TestSessionAuthenticates(t *testing.T) {
 				authenticate(t, d, jwt.MapClaims{"sub": "USER_1", "exp": time.Now().Add(10 * time.Second).Unix()})
 				time.Sleep(8 * time.Second)
 			}
-			authenticate(t, d, jwt.MapClaims{"sub": "USER_1"}) // for ever
+			authenticate(t, d, jwt.MapClaims{"sub": "USER_1"}) // never expires
 			go func() {
 				time.Sleep(time.Minute)
 				d.send(0x81, `{"type":"ping"}`)
@@ -590,7 +590,7 @@ func TestSessionAuthenticates(t *testing.T) {
 	})
 }
 
-// A user who is assigned while a connection comes hears of it after the welcome.
+// A user who is assigned before the welcome is joined after it.
 func TestWelcomeComesBeforeAssignments(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		assigned := func(s *session) {

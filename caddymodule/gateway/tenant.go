@@ -14,31 +14,32 @@ import (
 // tenant is a host with connections, as this package sees it.
 type tenant struct {
 	name    presence.HostName
-	configs *atomic.Pointer[configurations] // of the hub
+	configs *atomic.Pointer[configurations] // Hub.configs
 	found   atomic.Pointer[finding]
-	conns   int // under hub.mu
+	conns   int // connections; under hub.mu
 
-	unfinished socket.Budget // bytes of messages that have not come whole
+	unfinished socket.Budget // bytes of messages whose end has not arrived
 }
 
-// finding is the site of a host, as a configuration in effect has it.
+// finding is the site of a host by a configuration that was in effect.
 type finding struct {
-	by   *Configuration // nil before the first look
+	by   *Configuration // nil before the first lookup
 	site *site.Site
-	ok   bool // by has the site, and not one before it
+	ok   bool // by has this site; otherwise the site is an older one
 }
 
-// newTenant returns a tenant without connections. The site counts while no configuration in effect has one for the host.
+// newTenant returns a tenant without connections. The site applies until a configuration in effect
+// has a site for the host.
 func newTenant(configs *atomic.Pointer[configurations], name presence.HostName, served *site.Site) *tenant {
 	t := &tenant{name: name, configs: configs}
 	t.found.Store(&finding{site: served})
 	return t
 }
 
-// find returns the site whose rules hold for the host: that of the configuration in effect. If this one has none, find
-// returns false with the site of before, which connections keep until they are closed.
+// find returns the site that the configuration in effect has for the host. If it has none, find
+// returns false and the previous site, which applies until the connections are closed.
 func (t *tenant) find() (of *site.Site, ok bool) {
-	was := t.found.Load() // before configs, so that an older finding never replaces a newer one
+	was := t.found.Load() // loaded before configs, so that an older finding never replaces a newer one
 	now := t.configs.Load().inEffect()
 	if now == nil || now == was.by {
 		return was.site, was.ok
@@ -51,7 +52,6 @@ func (t *tenant) find() (of *site.Site, ok bool) {
 	return is.site, is.ok
 }
 
-// site returns the site of find.
 func (t *tenant) site() *site.Site {
 	of, _ := t.find()
 	return of
@@ -62,14 +62,14 @@ func (t *tenant) Rules() *presence.Rules { return t.site().Rules() }
 
 var _ presence.RulesSource = (*tenant)(nil)
 
-// Why a session is not begun.
+// Errors of connect.
 var (
 	errDraining = errors.New("the server is stopping")
 	errReloaded = errors.New("the configuration was replaced")
 )
 
-// connect makes a session of an upgraded socket. It returns errReloaded if the host's site is no longer the one that has
-// judged the request.
+// connect creates a session for an upgraded socket. It returns errReloaded if the host is no longer
+// served by the given site.
 func (h *Hub) connect(
 	sock *socket.Conn, name presence.HostName, served *site.Site, user *presence.User, client netip.Prefix,
 ) (*session, error) {
@@ -81,7 +81,7 @@ func (h *Hub) connect(
 		h.release(s)
 		return nil, err
 	}
-	// Whoever closes all connections of the host since newSession looked has not met this one.
+	// A drain or reload since newSession may have closed all connections of the host except this one.
 	if err := h.admits(s.tenant); err != nil {
 		h.disconnect(s)
 		return nil, err
@@ -89,18 +89,18 @@ func (h *Hub) connect(
 	return s, nil
 }
 
-// admits returns an error if the tenant may not have new connections.
+// admits returns an error if the tenant accepts no new connections.
 func (h *Hub) admits(t *tenant) error {
 	switch {
 	case h.draining.Load():
 		return errDraining
 	case t.site().Retired.Load():
-		return errReloaded // the request came before, and the host has left the configuration
+		return errReloaded // the host has left the configuration since the request arrived
 	}
 	return nil
 }
 
-// newSession makes a session and counts it in.
+// newSession creates a session and counts it.
 func (h *Hub) newSession(sock *socket.Conn, name presence.HostName, served *site.Site, client netip.Prefix) (*session, error) {
 	counters := h.countersOf(name)
 	h.mu.Lock()
@@ -122,12 +122,13 @@ func (h *Hub) newSession(sock *socket.Conn, name presence.HostName, served *site
 	t.conns++
 	s := &session{hub: h, tenant: t, sock: sock, counters: counters, since: time.Now().UnixMilli()}
 	h.clients.add(client, s)
-	// The socket can be closed as soon as the registry knows it, so it must know its session by then.
+	// The socket must have its session before the registry does, because it can be closed from then on.
 	sock.Handle(s, &counters.sockets, h.loop)
 	return s, nil
 }
 
-// disconnect takes a session out, wherever connect has got to. It returns false when it is out, or never was in.
+// disconnect removes a session, at any stage of connect. It returns false if the session is already
+// removed, or never was connected.
 func (h *Hub) disconnect(s *session) bool {
 	s.mu.Lock()
 	in := s.conn != nil && !s.ended
@@ -141,7 +142,7 @@ func (h *Hub) disconnect(s *session) bool {
 	return true
 }
 
-// release counts a session out.
+// release uncounts a session.
 func (h *Hub) release(s *session) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
@@ -153,7 +154,6 @@ func (h *Hub) release(s *session) {
 	}
 }
 
-// allTenants returns the hosts that have connections now.
 func (h *Hub) allTenants() []*tenant {
 	h.mu.Lock()
 	defer h.mu.Unlock()

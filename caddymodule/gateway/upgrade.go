@@ -14,13 +14,14 @@ import (
 	"github.com/rollcall-gateway/rollcall/presence"
 )
 
-// Door is the handler of a site as a request comes in by it.
+// Door is the handler that received a request.
 type Door interface {
-	// Owner returns the site whose rules hold for a host, or why there is none at this door.
+	// Owner returns the site that serves the host, or the reason why this door does not lead to it.
 	Owner(host presence.HostName) (*site.Site, *problem.Problem)
-	// Settings are those of the site that the handlers before this one belong to.
+	// Settings returns the settings of the site that the preceding handlers belong to.
 	Settings() site.Settings
-	// Client returns the addresses that count as one client with that of the request, the zero Prefix without any.
+	// Client returns the addresses that count as one client with the address of the request, or the
+	// zero Prefix.
 	Client(r *http.Request) netip.Prefix
 	// Logger returns the logger of the handler.
 	Logger() *zap.Logger
@@ -34,8 +35,8 @@ type handshake struct {
 	r    *http.Request
 }
 
-// ServeSocket answers a websocket handshake, and returns when the connection has a session of its own. It returns the id of
-// the connection, the zero ID if there is none.
+// ServeSocket answers a websocket handshake. It returns when the connection has a session, with the
+// ID of the connection, or with the zero ID if the handshake failed.
 func (h *Hub) ServeSocket(w http.ResponseWriter, r *http.Request, by Door) presence.ID {
 	return (&handshake{h, by, w, r}).serve()
 }
@@ -66,7 +67,7 @@ func (h *handshake) serve() (id presence.ID) {
 		if !errors.Is(err, errReloaded) {
 			break
 		}
-		// Another configuration has taken effect since the request was judged, so its site judges it again.
+		// Another configuration has taken effect: resolve the request by its site.
 		if of, who, p = h.resolve(name); p != nil {
 			break
 		}
@@ -87,10 +88,11 @@ func (h *handshake) serve() (id presence.ID) {
 	return id
 }
 
-// maxAttempts is how many configurations may take effect during one handshake. After that, the client comes again.
+// maxAttempts is how many configurations may take effect during one handshake. After that, the
+// client has to reconnect.
 const maxAttempts = 4
 
-// resolve returns the site that owns the host, and the login that the request has there.
+// resolve returns the site that owns the host, and the login of the request there.
 func (h *handshake) resolve(name presence.HostName) (*site.Site, site.Login, *problem.Problem) {
 	of, p := h.door.Owner(name)
 	if p != nil {
@@ -98,12 +100,12 @@ func (h *handshake) resolve(name presence.HostName) (*site.Site, site.Login, *pr
 	}
 	who, p := of.Login(h.r)
 	if p == nil && who.ByHandler && of.Settings != h.door.Settings() {
-		p = problem.Reloaded() // the handlers before this one have authenticated for the site of before
+		p = problem.Reloaded() // the user was authenticated by the handlers of the previous site
 	}
 	return of, who, p
 }
 
-// admit checks what can be answered with an HTTP status before it is known who asks.
+// admit makes the checks that need no login.
 func (h *handshake) admit() (presence.HostName, *problem.Problem) {
 	if h.hub.draining.Load() {
 		return presence.HostName{}, problem.Draining()
@@ -136,7 +138,7 @@ func (h *handshake) reject(p *problem.Problem) {
 	h.hub.metrics.rejected.WithLabelValues(p.Code).Inc()
 	level := zap.DebugLevel
 	if p.Status == http.StatusNotImplemented && h.hub.mayWarnOfHTTP2() {
-		level = zap.WarnLevel // the operator can change that, and nobody else sees it
+		level = zap.WarnLevel // the operator can change that, and sees it nowhere else
 	}
 	if c := h.door.Logger().Check(level, "websocket handshake rejected"); c != nil {
 		c.Write(zap.String("host", ShownHost(h.r)), zap.String("proto", h.r.Proto), zap.Int("status", p.Status),
@@ -145,16 +147,17 @@ func (h *handshake) reject(p *problem.Problem) {
 	p.Write(h.w)
 }
 
-// http2Pause is the shortest time between two warnings of websockets over HTTP/2 and HTTP/3: any client can cause one.
+// http2Pause is the minimum time between two warnings of websockets over HTTP/2 and HTTP/3: any
+// client can cause one.
 const http2Pause = time.Minute
 
-// mayWarnOfHTTP2 reports whether a handshake over HTTP/2 or HTTP/3 is worth a warning now.
+// mayWarnOfHTTP2 reports whether a warning about a handshake over HTTP/2 or HTTP/3 is due.
 func (h *Hub) mayWarnOfHTTP2() bool {
 	_, ok := h.warnedOfHTTP2.Allow(http2Pause)
 	return ok
 }
 
-// refuse closes a connection with a code, for a browser shows its page no HTTP status.
+// refuse closes the connection with a code, because a browser shows no HTTP status to its page.
 func (h *handshake) refuse(sock *socket.Conn, name presence.HostName, code int, metric, reason string) {
 	h.hub.metrics.rejected.WithLabelValues(metric).Inc()
 	if c := h.door.Logger().Check(zap.DebugLevel, "websocket refused"); c != nil {

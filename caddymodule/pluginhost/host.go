@@ -1,5 +1,6 @@
-// Package pluginhost keeps plugins through reloads: it loads the files of each site, tries them before they serve, watches
-// them, and counts what they do. Compiled code and warm instances are shared by all configurations.
+// Package pluginhost keeps plugins through reloads. It loads the files of each site, tries plugins
+// before they serve, watches their files, and counts their calls. All configurations share compiled
+// code and warm instances.
 package pluginhost
 
 import (
@@ -14,29 +15,29 @@ import (
 	"github.com/rollcall-gateway/rollcall/plugins"
 )
 
-// Config is what a Host needs to know. All fields are required.
+// Config is what a Host needs. All fields are required.
 type Config struct {
-	Folder  string                 // for compiled code
-	Logger  *zap.Logger            // of what outlives a configuration
-	Named   func(host string) bool // reports whether a configuration that is offered or in effect names the host
+	Folder  string                 // folder for compiled code
+	Logger  *zap.Logger            // logger that outlives a configuration
+	Named   func(host string) bool // reports whether a configuration names the host, in effect or offered
 	Exiting func() bool            // reports whether the process is about to exit
 }
 
-// Host is what the plugins of all configurations share. It outlives a configuration, so that a reload finds compiled
-// code, warm instances and numbers where they were.
+// Host is what the plugins of all configurations share. It outlives a configuration, so that a
+// reload keeps compiled code, warm instances and counters.
 type Host struct {
 	cfg     Config
-	tryTime time.Duration // the constant, but in tests
+	tryTime time.Duration // the constant, except in tests
 
-	// mu guards what follows.
+	// mu guards the fields below. It is not held during a call to a plugin.
 	mu       sync.Mutex
 	engines  map[int64]*engineUse // by memory budget; two only while a reload changes it
 	counters map[pluginLabels]*plugins.Counters
 	loads    map[loadLabels]uint64
-	trying   []*Trial // configurations that try their plugins, whose hosts are labels already
+	trying   []*Trial // configurations whose plugins are being tried; their hosts already are labels
 }
 
-// engineUse is an engine with the number of sites that load from it.
+// engineUse is an engine and the number of sites that use it.
 type engineUse struct {
 	*plugins.Engine
 	memory int64
@@ -49,14 +50,14 @@ type (
 	loadLabels   struct{ plugin, result string }
 )
 
-// sharedHosts is the label of a plugin whose instances serve all hosts.
+// sharedHosts is the host label of a plugin whose instances serve all hosts.
 const sharedHosts = "_shared"
 
-// OtherHosts is the label of all hosts that the configuration does not name: on a site for any host, a client chooses
-// the name, and metrics must stay few.
+// OtherHosts is the label of all hosts that the configuration does not name. On a site for many
+// hosts a client chooses the name, and metrics must stay few.
 const OtherHosts = "_other"
 
-// New returns a host without plugins. [Host.Close] has to be called.
+// New returns a Host without plugins. The caller calls [Host.Close].
 func New(c Config) *Host {
 	return &Host{
 		cfg:      c,
@@ -67,7 +68,7 @@ func New(c Config) *Host {
 	}
 }
 
-// open returns the engine with the memory budget, which release gives back.
+// open returns the engine with the memory budget. The caller releases it.
 func (ph *Host) open(memory int64) (*engineUse, error) {
 	ph.mu.Lock()
 	defer ph.mu.Unlock()
@@ -84,7 +85,7 @@ func (ph *Host) open(memory int64) (*engineUse, error) {
 	return e, nil
 }
 
-// newEngine makes an engine that keeps compiled code in the folder, if it can.
+// newEngine creates an engine that keeps compiled code in the folder, if possible.
 func (ph *Host) newEngine(memory int64) (*plugins.Engine, error) {
 	config := plugins.EngineConfig{CacheDir: ph.cfg.Folder, Memory: memory, Logger: ph.cfg.Logger}
 	engine, err := plugins.NewEngine(config)
@@ -97,7 +98,7 @@ func (ph *Host) newEngine(memory int64) (*plugins.Engine, error) {
 	return plugins.NewEngine(config)
 }
 
-// release gives an engine back; the last site closes it.
+// release ends one use of an engine. The last one closes it.
 func (ph *Host) release(e *engineUse) error {
 	ph.mu.Lock()
 	e.sites--
@@ -112,7 +113,7 @@ func (ph *Host) release(e *engineUse) error {
 	return nil
 }
 
-// Close closes the engines that sites have not given back yet.
+// Close closes the engines that sites still use.
 func (ph *Host) Close() error {
 	engines := ph.all()
 	errs := make([]error, len(engines))
@@ -141,7 +142,7 @@ func (ph *Host) Reports() []plugins.Report {
 	return reports
 }
 
-// prepare gives a plugin what outlives its configuration: where it logs, and what it is counted in.
+// prepare sets the logger and the counters of a plugin, which outlive its configuration.
 func (ph *Host) prepare(spec *plugins.Spec) {
 	name, shared := spec.Name, spec.Shared
 	spec.Logger = ph.cfg.Logger.Named(name)
@@ -165,7 +166,8 @@ func (ph *Host) countersOf(labels pluginLabels) *plugins.Counters {
 	return c
 }
 
-// label returns the label of a host: its name if a configuration names it, since a client chooses any other.
+// label returns the label of a host: its name if a configuration names it, and otherwise
+// OtherHosts, because a client can choose any other name.
 func (ph *Host) label(host string) string {
 	ph.mu.Lock()
 	trying := slices.Clone(ph.trying)
@@ -176,14 +178,14 @@ func (ph *Host) label(host string) string {
 	return OtherHosts
 }
 
-// load loads a plugin.
+// load loads a plugin and counts that.
 func (ph *Host) load(ctx context.Context, e *engineUse, spec plugins.Spec) (*plugins.Plugin, error) {
 	p, err := e.Load(ctx, spec)
 	ph.countLoad(spec.Name, err)
 	return p, err
 }
 
-// countLoad counts a load, or what came of trying what was loaded.
+// countLoad counts a load by the result of loading or trying the plugin.
 func (ph *Host) countLoad(plugin string, err error) {
 	result := "ok"
 	if err != nil {

@@ -8,7 +8,7 @@ import (
 	"github.com/rollcall-gateway/rollcall/plugins"
 )
 
-// What is read of the plugins at the moment of a scrape.
+// Metrics that are read at a scrape.
 var (
 	pluginCallsDesc     = desc("caddy_rollcall_plugin_calls_total", "Calls of plugins, by host, hook and result: ok or why it failed.", "host", "hook", "result")
 	pluginStepsDesc     = desc("caddy_rollcall_plugin_steps", "Steps of calls that succeeded, by hook.", "hook")
@@ -34,7 +34,7 @@ func (ph *Host) Describe(ch chan<- *prometheus.Desc) {
 	}
 }
 
-// Collect implements prometheus.Collector: it reports the numbers of all plugins.
+// Collect implements prometheus.Collector.
 func (ph *Host) Collect(ch chan<- prometheus.Metric) {
 	ph.mu.Lock()
 	counters, loads := maps.Clone(ph.counters), maps.Clone(ph.loads)
@@ -62,7 +62,7 @@ func counter(d *prometheus.Desc, n uint64, labels ...string) prometheus.Metric {
 	return prometheus.MustNewConstMetric(d, prometheus.CounterValue, float64(n), labels...)
 }
 
-// collectCalls reports the calls for one host and adds the rest of the numbers to those of the plugin.
+// collectCalls reports the calls for one host, and adds the other numbers to the sum of the plugin.
 func collectCalls(ch chan<- prometheus.Metric, labels pluginLabels, now, sum *plugins.CountersSnapshot) {
 	for hook, ok := range now.OK {
 		name := plugins.Hook(hook).String()
@@ -108,8 +108,8 @@ func collectSums(ch chan<- prometheus.Metric, plugin string, sum *plugins.Counte
 	ch <- counter(pluginLogDesc, sum.LogDropped, plugin)
 }
 
-// collectState reports what is there now. Plugins of one name can be several: in the sites of several hosts, and while a
-// configuration is replaced.
+// collectState reports instances, memory and breakers. Several plugins can have one name: on
+// several sites, and while a configuration is replaced.
 func (ph *Host) collectState(ch chan<- prometheus.Metric) {
 	type state struct {
 		idle, busy, open int

@@ -14,15 +14,16 @@ import (
 	"github.com/rollcall-gateway/rollcall/presence"
 )
 
-// Sample calls, of the command check and of each plugin that is loaded.
+// Parameters of sample calls, which the command check makes, and each load of a plugin.
 const (
 	sampleChannel = "sample"
 	sampleUsers   = 256 // one full batch
-	// sampleTimeout bounds each sample call of a plugin that is loaded, in addition to the timeout of its hook.
+	// sampleTimeout is the limit of a sample call at a load, in addition to the timeout of its
+	// hook.
 	sampleTimeout = time.Second
 )
 
-// Samples are calls that every plugin for a hook can take.
+// Samples are calls that every plugin with the hook must be able to answer.
 var Samples = []struct {
 	Hook   plugins.Hook
 	About  string
@@ -81,7 +82,7 @@ func samplePeople(n int) []plugins.User {
 	return people
 }
 
-// EachUser returns what gives the users one by one.
+// EachUser returns an iterator over the users.
 func EachUser(users []plugins.User) func() (plugins.User, bool) {
 	return func() (u plugins.User, ok bool) {
 		if len(users) == 0 {
@@ -92,7 +93,8 @@ func EachUser(users []plugins.User) func() (plugins.User, bool) {
 	}
 }
 
-// PassMembers calls each with the object of every user, nil for a user who is left out.
+// PassMembers calls each with the object of every user, or with nil for a user that the plugin
+// omits.
 func PassMembers(m *plugins.Members, each func(object []byte)) error {
 	for {
 		object, err := m.Next()
@@ -106,8 +108,8 @@ func PassMembers(m *plugins.Members, each func(object []byte)) error {
 	}
 }
 
-// runSamples makes the sample calls of a plugin that is loaded, until the context ends, and logs the first that
-// fails. A plugin may have its reasons, so that is no reason to refuse it.
+// runSamples makes the sample calls of a loaded plugin until the context ends, and logs the first
+// failure. It returns no error, because a failure can be intended.
 func (s *Set) runSamples(ctx context.Context, p *plugins.Plugin, host string) {
 	err := p.Rehearse(sampleTimeout, func(p *plugins.Plugin) error {
 		if err := p.Try(ctx, host); err != nil {
@@ -133,7 +135,8 @@ func (s *Set) runSamples(ctx context.Context, p *plugins.Plugin, host string) {
 	}
 }
 
-// unlessUnrelated returns nil for a failure of a reason that says nothing of the plugin.
+// unlessUnrelated returns nil for a failure whose reason does not depend on the plugin, and
+// otherwise err.
 func unlessUnrelated(err error, reason plugins.Reason) error {
 	if failure, ok := errors.AsType[*plugins.Error](err); ok && failure.Reason == reason {
 		return nil

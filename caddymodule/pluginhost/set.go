@@ -10,7 +10,7 @@ import (
 	"github.com/rollcall-gateway/rollcall/plugins"
 )
 
-// Set is the plugins of one site, in the order in which they are asked.
+// Set is the plugins of one site, in the order in which they are called.
 type Set struct {
 	host    *Host
 	engine  *engineUse
@@ -20,21 +20,22 @@ type Set struct {
 	close   func() error
 }
 
-// loadedPlugin is a plugin of a site, and how it was loaded.
+// loadedPlugin is a plugin of a site and its spec.
 type loadedPlugin struct {
 	spec    plugins.Spec
 	watched bool
-	loaded  *plugins.Plugin // replaced by the watcher, which alone uses it once the configuration has started
+	loaded  *plugins.Plugin // replaced by the watcher, which alone uses it after the configuration has started
 }
 
 // Spec is one plugin to load.
 type Spec struct {
 	plugins.Spec
-	Watched bool // a changed file is loaded without a reload of the configuration
+	Watched bool // if set, a changed file is loaded without a reload
 }
 
-// Load loads the plugins of a site, from the engine with the memory budget in bytes. Logger gets what concerns the site
-// alone. It returns the error of the first plugin that cannot be loaded. The caller has to call [Set.Release].
+// Load loads the plugins of a site with the engine of the memory budget, in bytes. The logger is
+// for messages about the site. If a plugin cannot be loaded, Load returns its error. The caller
+// calls [Set.Release].
 func (ph *Host) Load(ctx context.Context, memory int64, specs []Spec, logger *zap.Logger) (*Set, error) {
 	ctx, cancel := ph.untilExit(ctx)
 	defer cancel()
@@ -53,7 +54,7 @@ func (ph *Host) Load(ctx context.Context, memory int64, specs []Spec, logger *za
 		p, err := ph.load(ctx, engine, spec.Spec)
 		if err != nil {
 			s.chain = plugins.NewChain(loaded...)
-			_ = s.Release() // the first error says more
+			_ = s.Release() // the first error is more useful
 			return nil, err
 		}
 		loaded = append(loaded, p)
@@ -63,17 +64,18 @@ func (ph *Host) Load(ctx context.Context, memory int64, specs []Spec, logger *za
 	return s, nil
 }
 
-// Chain returns the plugins as they are asked. It is never nil.
+// Chain returns the plugins in order. It is never nil.
 func (s *Set) Chain() *plugins.Chain { return s.chain }
 
-// Release gives the plugins back. Requests that are under way go on with them. Another call does nothing.
+// Release releases the plugins. Requests in progress keep using them. Releasing twice is not an
+// error.
 func (s *Set) Release() error { return s.close() }
 
-// untilExit returns a context that ends with ctx, and when the process is about to exit. Caddy waits for the load of a
-// configuration before it stops the one in effect, and tells nobody.
+// untilExit returns a context that ends with ctx, or when the process is about to exit. Caddy does
+// not announce an exit while a configuration loads, and waits for the load.
 func (ph *Host) untilExit(ctx context.Context) (context.Context, context.CancelFunc) {
 	ctx, cancel := context.WithCancel(ctx)
-	go func() { // it ends with the context
+	go func() { // ends with the context
 		ticker := time.NewTicker(50 * time.Millisecond)
 		defer ticker.Stop()
 		for {

@@ -13,22 +13,24 @@ import (
 )
 
 const (
-	// MaxTried bounds for how many hosts of a site a plugin is tried before it serves them.
+	// MaxTried is the maximum number of hosts of a site for which a plugin is tried.
 	MaxTried = 64
-	// tryTime is how long the plugins of a configuration are tried; the instance under way then may take 2 s more.
+	// tryTime is the time limit for trying the plugins of a configuration. The last instance may
+	// take 2 s more.
 	tryTime = 10 * time.Second
 )
 
 // Trial tries the plugins of a configuration that is about to start.
 type Trial struct {
 	Sets   []*Set
-	Hosts  map[*Set][]string      // what the plugins of a set are tried for, 1 to MaxTried hosts; "" is any
+	Hosts  map[*Set][]string      // 1 to MaxTried hosts to try each set for; "" stands for any host
 	Named  func(host string) bool // reports whether the configuration names the host
 	Logger *zap.Logger
 }
 
-// Try makes instances and sample calls. It returns the error of the first plugin that cannot serve. It takes little more
-// than tryTime, whatever plugins do, and ends with the process: Caddy neither reloads nor stops meanwhile.
+// Try makes instances and sample calls. It returns the error of the first plugin that cannot serve.
+// It takes little longer than tryTime, whatever the plugins do, and stops when the process exits:
+// Caddy neither reloads nor stops meanwhile.
 func (ph *Host) Try(ctx context.Context, t *Trial) error {
 	if len(t.Sets) == 0 {
 		return nil
@@ -64,7 +66,8 @@ func (ph *Host) Try(ctx context.Context, t *Trial) error {
 	return nil
 }
 
-// addTrial makes the hosts of a configuration labels before it is in effect; the result takes that back.
+// addTrial makes the hosts of a configuration host labels before it is in effect. The returned
+// function reverts that.
 func (ph *Host) addTrial(t *Trial) func() {
 	ph.mu.Lock()
 	defer ph.mu.Unlock()
@@ -76,9 +79,10 @@ func (ph *Host) addTrial(t *Trial) func() {
 	}
 }
 
-// tryPlugin makes an instance of the plugin for each host, so that one that refuses its configuration is found before it
-// serves anybody. For lack of memory no host but the first is a reason to refuse it: instances of the one before may go.
-// Hosts that are not reached until then make theirs when they need it.
+// tryPlugin makes an instance of the plugin for each host. A plugin that refuses its configuration
+// is thus found before it serves a host. A lack of memory counts only for the first host, because
+// the previous instances may still be freed. Hosts that are not tried by the deadline get their
+// instance on first use.
 func tryPlugin(ctx context.Context, p *plugins.Plugin, hosts []string, until time.Time) error {
 	for i, host := range hosts {
 		if i > 0 && time.Now().After(until) {

@@ -11,18 +11,19 @@ import (
 	"github.com/rollcall-gateway/rollcall/plugins"
 )
 
-// How files are watched. Times of change are not exact, so a file that was changed just now is read again.
+// A file that changed less than watchSettled ago is read again, because modification times are not
+// exact.
 const (
 	watchInterval = 500 * time.Millisecond
 	watchSettled  = 2 * time.Second
 )
 
-// Watched says what a watcher looks at.
+// Watched is what a watcher watches.
 type Watched struct {
 	Sets     []*Set
 	InEffect func() bool              // reports whether the configuration of the sets is in effect
-	Hosts    func() map[*Set][]string // what the plugins of a set are tried for, 1 to MaxTried hosts; "" is any
-	Changed  func(*Set)               // called when a plugin of the set was replaced
+	Hosts    func() map[*Set][]string // 1 to MaxTried hosts to try each set for; "" stands for any host
+	Changed  func(*Set)               // called after a plugin of the set was replaced
 }
 
 // Watcher loads changed files while its configuration is in effect.
@@ -34,11 +35,11 @@ type Watcher struct {
 	done   chan struct{} // closed when the goroutine has ended
 }
 
-// watchedFile is a file, with the plugins that are loaded from it and may have the same size.
+// watchedFile is a file and the plugins that are loaded from it with the same size limit.
 type watchedFile struct {
-	spec plugins.Spec // of which the path and the limit of the file count
+	spec plugins.Spec // only its path and its limit of the file size matter
 	uses []*watchedUse
-	seen os.FileInfo // when it was read last; nil to read it
+	seen os.FileInfo // state at the last read; nil to read the file again
 }
 
 // watchedUse is a plugin of a site.
@@ -46,14 +47,15 @@ type watchedUse struct {
 	set    *Set
 	plugin *loadedPlugin
 
-	// What the file was when it could not be loaded, and why. It is told when the file is the same a look later: until
-	// then, it may be half written.
-	refused string
+	// The last failure. It is logged if the file is the same at the next check, because a file may be
+	// half written.
+	refused string // hash of the content, or text of the read error; "" if none
 	reason  error
 	logged  bool
 }
 
-// Watch starts to watch the files of a configuration; [Watcher.Stop] ends it. It returns nil when there is none.
+// Watch starts to watch the files of a configuration. It returns nil if no file is watched. The
+// caller calls [Watcher.Stop].
 func (ph *Host) Watch(ctx context.Context, of Watched) *Watcher {
 	w := &Watcher{Watched: of, host: ph, done: make(chan struct{})}
 	type key struct {
@@ -84,7 +86,7 @@ func (ph *Host) Watch(ctx context.Context, of Watched) *Watcher {
 	return w
 }
 
-// Stop ends the watching, and returns when nothing can be changed by it.
+// Stop ends the watcher. When it returns, the watcher replaces no more plugins.
 func (w *Watcher) Stop() {
 	if w != nil {
 		w.cancel()
@@ -106,7 +108,7 @@ func (w *Watcher) run(ctx context.Context) {
 	}
 }
 
-// checkAll looks at the files if the configuration is in effect already.
+// checkAll checks the files if the configuration is in effect.
 func (w *Watcher) checkAll(ctx context.Context) {
 	if !w.InEffect() {
 		return
@@ -116,7 +118,7 @@ func (w *Watcher) checkAll(ctx context.Context) {
 	}
 }
 
-// check loads a file that has changed.
+// check loads a file if it has changed.
 func (w *Watcher) check(ctx context.Context, f *watchedFile) {
 	content, err := f.read()
 	if content == "" {
@@ -140,7 +142,7 @@ func (w *Watcher) check(ctx context.Context, f *watchedFile) {
 				continue
 			}
 			u.refused, u.reason, u.logged = content, reason, false
-			f.seen = nil // look again
+			f.seen = nil // check again
 		case !u.logged && ctx.Err() == nil:
 			u.logged = true
 			w.host.countLoad(u.plugin.spec.Name, u.reason)
@@ -150,7 +152,8 @@ func (w *Watcher) check(ctx context.Context, f *watchedFile) {
 	}
 }
 
-// read returns the hash of a file that may have changed, "" of one that has not. With an error, it stands for that.
+// read returns the hash of a file that may have changed, and "" if it has not. If it returns an
+// error, content is the text of that error.
 func (f *watchedFile) read() (content string, err error) {
 	info, err := os.Stat(f.spec.Path)
 	if err != nil {
@@ -171,7 +174,7 @@ func (f *watchedFile) read() (content string, err error) {
 	return content, nil
 }
 
-// replace loads the file again and puts it in the place of what was loaded before, if it proves itself.
+// replace loads the file again, tries the plugin, and replaces the old one.
 func (w *Watcher) replace(ctx context.Context, u *watchedUse) error {
 	old := u.plugin.loaded
 	fresh, err := u.set.engine.Load(ctx, u.plugin.spec)

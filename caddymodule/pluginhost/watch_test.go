@@ -21,7 +21,8 @@ import (
 // host is the host that plugins are tried for.
 const host = "portal.example.com"
 
-// assemble compiles a guest of testdata/plugins, after replacing texts in it, pair by pair, and returns the file.
+// assemble compiles a guest of testdata/plugins, after replacing texts in it, pair by pair. It
+// returns the file.
 func assemble(t testing.TB, name string, edits ...string) string {
 	t.Helper()
 	file := filepath.Join(t.TempDir(), name+".wasm")
@@ -37,7 +38,7 @@ func watchedPlugin(path string) Spec {
 	return s
 }
 
-// loaded is the plugins of a site, which is the only one of a configuration, and what is logged about them.
+// loaded is the plugins of the only site of a configuration, and their log.
 type loaded struct {
 	host     *Host
 	sets     []*Set
@@ -68,7 +69,7 @@ func load(t *testing.T, specs ...Spec) *loaded {
 	return l
 }
 
-// watch begins to watch, in steps that the test takes.
+// watch starts to watch; the test makes the checks.
 func (l *loaded) watch(t *testing.T) {
 	t.Helper()
 	l.watcher = l.host.Watch(t.Context(), Watched{
@@ -87,7 +88,7 @@ func (l *loaded) hosts() map[*Set][]string {
 	return hosts
 }
 
-// look looks at the files as the watcher does.
+// look checks the files as the watcher does.
 func (l *loaded) look(t *testing.T) {
 	t.Helper()
 	l.watcher.checkAll(context.Background())
@@ -96,7 +97,7 @@ func (l *loaded) look(t *testing.T) {
 // hash returns the hash of the first plugin.
 func (l *loaded) hash() string { return l.sets[0].Chain().Plugins()[0].Hash() }
 
-// replace puts a file in the place of another.
+// replace replaces a file.
 func replace(t testing.TB, path, by string) {
 	t.Helper()
 	if err := os.Rename(by, path); err != nil {
@@ -191,7 +192,7 @@ func TestWatcherRefusesAPluginThatRefusesItsConfiguration(t *testing.T) {
 	}
 }
 
-// One file can be several plugins of several sites.
+// Several plugins of several sites can share a file.
 func TestWatcherReplacesAllThatUseAFile(t *testing.T) {
 	path := assemble(t, "rules")
 	configured := watchedPlugin(path)
@@ -302,7 +303,7 @@ func TestWatcherHashesWhatChangedOnly(t *testing.T) {
 	}
 }
 
-// A file that no plugin may be is never read, however large it is and whatever it is.
+// A file that cannot be a plugin is never read.
 func TestWatcherReadsNoFileThatIsNoPlugin(t *testing.T) {
 	for name, put := range map[string]func(path string) error{
 		"a sparse file of 300 GB": func(path string) error {
@@ -357,7 +358,7 @@ func TestWatcherWarnsOfAPluginWhoseSampleCallFails(t *testing.T) {
 	}
 }
 
-// A configuration whose plugins take long to make starts all the same, and says what it left out.
+// A configuration with slow plugins starts anyway, and logs how many were not tried.
 func TestPluginsAreTriedForABoundedTime(t *testing.T) {
 	c := load(t, watchedPlugin(assemble(t, "rules")))
 	c.host.tryTime = -1
@@ -379,7 +380,7 @@ func TestPluginsAreTriedForABoundedTime(t *testing.T) {
 	}
 }
 
-// What a reload finds must be what was there: the engine lives as long as a configuration with plugins does.
+// A reload keeps the engine: it is closed with the last site that uses it.
 func TestEngineIsSharedByConfigurations(t *testing.T) {
 	c := load(t, watchedPlugin(assemble(t, "rules")))
 	var sets []*Set
@@ -410,7 +411,7 @@ func TestEngineIsSharedByConfigurations(t *testing.T) {
 	}
 }
 
-// One site's configuration can refuse a file that another one takes.
+// A file can be refused by one site and accepted by another.
 func TestWatcherReplacesAPluginThatAnotherSiteRefuses(t *testing.T) {
 	path := assemble(t, "shape")
 	c := load(t, watchedPlugin(path))

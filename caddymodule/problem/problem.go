@@ -1,4 +1,5 @@
-// Package problem makes answers that say what went wrong (RFC 9457), for the endpoints and for websocket handshakes.
+// Package problem writes errors as HTTP answers (RFC 9457), for the endpoints and for websocket
+// handshakes.
 package problem
 
 import (
@@ -12,21 +13,21 @@ import (
 	"github.com/rollcall-gateway/rollcall/presence/cluster"
 )
 
-// Problem is an answer that says what went wrong (RFC 9457).
+// Problem is an error as an HTTP answer (RFC 9457).
 type Problem struct {
 	Status int
 	Code   string // stable, for programs
-	Detail string // for people; never any part of what was sent
-	// Channel is the name that bad_channel is about, "" with any other code.
+	Detail string // for people; never contains input
+	// Channel is the channel of bad_channel; "" with other codes.
 	Channel string
 	Retry   time.Duration
-	allow   string         // methods, with 405
-	truth   *cluster.Truth // what was found out, with incomplete
+	allow   string         // allowed methods, for 405
+	truth   *cluster.Truth // completeness, for incomplete
 }
 
 // Write sends the problem.
 func (p *Problem) Write(w http.ResponseWriter) {
-	body, _ := json.Marshal(struct { // plain texts always have a JSON form
+	body, _ := json.Marshal(struct { // never fails for strings and numbers
 		Type   string `json:"type"`
 		Title  string `json:"title"`
 		Status int    `json:"status"`
@@ -61,29 +62,30 @@ func (p *Problem) Write(w http.ResponseWriter) {
 		header.Set("Sec-WebSocket-Version", "13")
 	}
 	w.WriteHeader(p.Status)
-	_, _ = w.Write(body) // a client that has gone needs no answer
+	_, _ = w.Write(body) // if it fails, the client is gone
 }
 
-// DrainRetry is when clients of a process that stops should ask again.
+// DrainRetry is when clients of a process that stops should retry.
 const DrainRetry = time.Second
 
-// Draining answers while the process stops.
+// Draining is the answer while the process stops.
 func Draining() *Problem {
 	return &Problem{
 		Status: http.StatusServiceUnavailable, Code: "draining",
-		Detail: "this server is stopping: ask again", Retry: DrainRetry,
+		Detail: "this server is stopping: retry", Retry: DrainRetry,
 	}
 }
 
-// Reloaded answers a request that has waited while its site left the configuration.
+// Reloaded is the answer to a request whose site left the configuration while it waited.
 func Reloaded() *Problem {
 	return &Problem{
 		Status: http.StatusServiceUnavailable, Code: "reloaded",
-		Detail: "the configuration was replaced and has no such site: ask again by a new connection", Retry: DrainRetry,
+		Detail: "the configuration was replaced and has no such site: retry over a new connection", Retry: DrainRetry,
 	}
 }
 
-// Misdirected answers a request for a host that another site owns (RFC 9110 section 15.5.20).
+// Misdirected is the answer to a request for a host that another site owns (RFC 9110 section
+// 15.5.20).
 func Misdirected() *Problem {
 	return &Problem{
 		Status: http.StatusMisdirectedRequest, Code: "misdirected",
@@ -91,26 +93,27 @@ func Misdirected() *Problem {
 	}
 }
 
-// incompleteRetry is when a backend that needs a complete answer should ask again.
+// incompleteRetry is when a backend that needs a complete answer should retry.
 const incompleteRetry = time.Second
 
-// Incomplete answers a request that asked for a complete answer, which there is not. It says which pods are missing.
+// Incomplete is the answer to a request with requireComplete if pods are missing. It names them.
 func Incomplete(t cluster.Truth) *Problem {
 	return &Problem{
 		Status: http.StatusServiceUnavailable, Code: "incomplete",
-		Detail: "not every pod has answered: ask again, or without requireComplete", Retry: incompleteRetry, truth: &t,
+		Detail: "not every pod has replied: retry, or leave out requireComplete", Retry: incompleteRetry, truth: &t,
 	}
 }
 
-// PluginFailed answers when a plugin of the site failed whose policy is to deny.
+// PluginFailed is the answer if a plugin failed whose policy is to deny.
 func PluginFailed() *Problem {
 	return &Problem{
 		Status: http.StatusBadGateway, Code: "plugin_failed",
-		Detail: "a plugin of this site failed, so the answer is withheld: the log of the server says more",
+		Detail: "a plugin of this site failed, so the answer is withheld: see the server's log",
 	}
 }
 
-// MethodNotAllowed answers a method other than the allowed ones, which are separated by commas.
+// MethodNotAllowed is the answer to other methods than the allowed ones, which are separated by
+// commas.
 func MethodNotAllowed(allow string) *Problem {
 	return &Problem{
 		Status: http.StatusMethodNotAllowed, Code: "method_not_allowed",
@@ -118,35 +121,35 @@ func MethodNotAllowed(allow string) *Problem {
 	}
 }
 
-// TooEarly is about a request by 0-RTT: it can be one that was recorded, from an address that is
-// not its sender's (RFC 8470).
+// TooEarly is the answer to a request by 0-RTT: it can be a replay, from an address that is not its
+// sender's (RFC 8470).
 func TooEarly() *Problem {
 	return &Problem{
 		Status: http.StatusTooEarly, Code: "too_early", Detail: "send the request again when the TLS handshake is complete",
 	}
 }
 
-// EncodedBody answers a compressed body.
+// EncodedBody is the answer to a compressed body.
 func EncodedBody() *Problem {
 	return &Problem{
 		Status: http.StatusUnsupportedMediaType, Code: "encoded_body",
-		Detail: "the body has a Content-Encoding: send it as it is, not compressed",
+		Detail: "the body has a Content-Encoding: send it uncompressed",
 	}
 }
 
-// BadHost answers a Host header that is no domain name.
+// BadHost is the answer to a Host header that is not a domain name.
 func BadHost() *Problem {
 	return &Problem{
 		Status: http.StatusBadRequest, Code: "bad_host", Detail: "the Host header is not a domain name",
 	}
 }
 
-// BadValue answers a value of the wrong kind.
+// BadValue is the answer to a value of the wrong kind.
 func BadValue(format string, args ...any) *Problem {
 	return &Problem{Status: http.StatusBadRequest, Code: "bad_value", Detail: fmt.Sprintf(format, args...)}
 }
 
-// SetTruth says in headers what an answer is worth.
+// SetTruth sets the headers that say whether an answer is complete.
 func SetTruth(header http.Header, t cluster.Truth) {
 	header.Set("Rollcall-Complete", strconv.FormatBool(t.Complete))
 	if len(t.Missing) > 0 {

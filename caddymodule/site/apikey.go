@@ -10,19 +10,20 @@ import (
 	"strings"
 )
 
-// Keys are the keys of a site, by their hashes alone. The zero value opens to nobody.
+// Keys are the API keys of a site. Only their hashes are kept. The zero value allows no key.
 type Keys struct {
-	Open   bool // "off": everybody may ask
+	Open   bool // "off": every request is allowed
 	hashes [][sha256.Size]byte
-	// Set is a hash of all hashes. It is the same for sites with the same keys in any order, and zero
+	// Set is a hash of all hashes. It is equal for sites with the same keys in any order, and zero
 	// without keys.
 	Set [sha256.Size]byte
 }
 
-// OpenKeys are no keys: everybody may ask.
+// OpenKeys returns Keys that allow every request.
 func OpenKeys() Keys { return Keys{Open: true} }
 
-// NewKeys reads keys: each is a key, or "sha256:" and the hash of one in hexadecimal. No error shows any part of a key.
+// NewKeys parses keys. Each is a key, or "sha256:" and the hexadecimal hash of one. Errors show no
+// part of a key.
 func NewKeys(texts []string) (Keys, error) {
 	var keys Keys
 	for i, key := range texts {
@@ -55,8 +56,8 @@ func hashOfSet(hashes [][sha256.Size]byte) (set [sha256.Size]byte) {
 	return [sha256.Size]byte(h.Sum(nil))
 }
 
-// Allow reports whether the key is one of the site's. It takes the same time for every wrong key, the missing one
-// included.
+// Allow reports whether the key is one of the site's. It takes the same time for every wrong key,
+// including the missing one.
 func (k Keys) Allow(key string) bool {
 	if k.Open {
 		return true

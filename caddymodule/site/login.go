@@ -14,19 +14,20 @@ import (
 	"github.com/rollcall-gateway/rollcall/presence"
 )
 
-// VerifyTimeout bounds how long a token may wait for the keys to be fetched.
+// VerifyTimeout limits how long the verification of a token may wait for keys to be fetched.
 const VerifyTimeout = 5 * time.Second
 
-// Login is who opened a connection.
+// Login is the user that opens a connection.
 type Login struct {
-	User     *presence.User // nil: anonymous
-	Expires  time.Time      // zero: never
-	ByCookie bool           // a browser sends it for any page, so the page's origin matters
+	User     *presence.User // nil if anonymous
+	Expires  time.Time      // zero if it never expires
+	ByCookie bool           // a browser sends the cookie for any page, so the origin must be checked
 
-	ByHandler bool // a handler before this one has found the user
+	ByHandler bool // a preceding handler has authenticated the user
 }
 
-// Login finds out who sent the request: the user of a handler before this one, or of a token.
+// Login returns the user of a request: the user that a preceding handler has authenticated, or the
+// user of a token.
 func (s *Site) Login(r *http.Request) (Login, *problem.Problem) {
 	header := r.Header.Get("Authorization")
 	if id, email := s.User(r); id != "" {
@@ -48,11 +49,11 @@ func (s *Site) Login(r *http.Request) (Login, *problem.Problem) {
 	return Login{}, nil
 }
 
-// maxCookies is the most cookies of one name whose tokens are checked.
+// maxCookies is how many cookies of one name are checked.
 const maxCookies = 8
 
-// loginByCookie returns the login of the first cookie whose token is valid. A browser sends several of one name when they
-// have different paths or domains, and an old one can come first.
+// loginByCookie returns the login of the first cookie with a valid token. A browser sends several
+// cookies of one name if they have different paths or domains, and an old one can be first.
 func (s *Site) loginByCookie(r *http.Request) (Login, *problem.Problem) {
 	ctx, cancel := context.WithTimeout(r.Context(), VerifyTimeout)
 	defer cancel()
@@ -76,8 +77,8 @@ func (s *Site) loginByCookie(r *http.Request) (Login, *problem.Problem) {
 	return Login{}, failed
 }
 
-// loginByToken checks a token. One in a cookie that is no longer valid makes its owner a visitor like others, who
-// can authenticate later; in a header, it is an error.
+// loginByToken verifies a token. An invalid token in a cookie makes the connection anonymous, and
+// it can authenticate later. In a header, it is an error.
 func (s *Site) loginByToken(ctx context.Context, raw string, byCookie bool) (Login, *problem.Problem) {
 	ctx, cancel := context.WithTimeout(ctx, VerifyTimeout)
 	defer cancel()
@@ -86,7 +87,7 @@ func (s *Site) loginByToken(ctx context.Context, raw string, byCookie bool) (Log
 	case err == nil:
 		return Login{User: &presence.User{ID: id.ID, Email: id.Email}, Expires: id.Expires, ByCookie: byCookie}, nil
 	case errors.Is(err, token.ErrUnavailable):
-		s.Logger.Debug("token cannot be checked now", zap.Error(err)) // anyone can bring this about
+		s.Logger.Debug("token cannot be checked now", zap.Error(err)) // any client can cause this
 		return Login{}, &problem.Problem{
 			Status: http.StatusServiceUnavailable, Code: "unavailable",
 			Detail: "the token cannot be checked now: try again", Retry: VerifyTimeout,

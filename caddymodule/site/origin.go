@@ -11,8 +11,8 @@ import (
 	"github.com/rollcall-gateway/rollcall/presence"
 )
 
-// origin is an allowed web origin (RFC 6454): all three parts must be equal. In the host, the first label can be "*"
-// for any one label.
+// origin is an allowed web origin (RFC 6454). All three parts must be equal. The first label of the
+// host can be "*", which matches any one label.
 type origin struct {
 	any    bool
 	scheme string
@@ -22,7 +22,7 @@ type origin struct {
 
 var defaultPorts = map[string]string{"http": "80", "https": "443"}
 
-// ParseOrigin reads scheme://host[:port]. A path, a query or a user is an error, as is null.
+// ParseOrigin parses scheme://host[:port]. A path, a query or a user is an error, as is null.
 func ParseOrigin(s string) (origin, error) {
 	if s == "*" {
 		return origin{any: true}, nil
@@ -30,7 +30,7 @@ func ParseOrigin(s string) (origin, error) {
 	bad := func(why string) (origin, error) {
 		return origin{}, fmt.Errorf("origin %q: %s; write it like https://app.example.com", s, why)
 	}
-	// "*" is no part of a host name, so it stands aside while the rest is checked.
+	// A host name cannot contain "*", so parse the rest without it.
 	plain := strings.Replace(s, "://*.", "://", 1)
 	u, err := url.Parse(plain)
 	switch {
@@ -55,7 +55,7 @@ func ParseOrigin(s string) (origin, error) {
 	return o, nil
 }
 
-// match reports whether a request's origin is this one.
+// match reports whether the origin of a request is allowed by o.
 func (o origin) match(got origin) bool {
 	if o.any {
 		return true
@@ -66,9 +66,9 @@ func (o origin) match(got origin) bool {
 	return hostpattern.Match(o.host, got.host)
 }
 
-// CheckOrigin reports whether a page of the request's origin may open a websocket here: it must be of the host itself, or
-// allowed. Without an Origin header the client is no browser; that is fine unless it is known by a cookie, which a
-// browser would have sent for any page.
+// CheckOrigin reports whether a page of the request's origin may open a websocket. The origin must
+// be the host's own, or allowed. A request without an Origin header comes from no browser and is
+// allowed, unless a cookie authenticated it: a browser sends cookies for any page.
 func (s *Site) CheckOrigin(r *http.Request, byCookie bool) bool {
 	header := r.Header.Values("Origin")
 	if len(header) == 0 {
@@ -84,8 +84,8 @@ func (s *Site) CheckOrigin(r *http.Request, byCookie bool) bool {
 	return sameOrigin(got, r) || slices.ContainsFunc(s.Origins, func(o origin) bool { return o.match(got) })
 }
 
-// sameOrigin compares with the Host header. Behind a proxy that terminates TLS, the page is https and the request is
-// not; the other way round is never right.
+// sameOrigin compares the origin with the Host header. Behind a proxy that terminates TLS, the page
+// is https and the request is not. The reverse is never allowed.
 func sameOrigin(got origin, r *http.Request) bool {
 	if r.TLS != nil && got.scheme != "https" {
 		return false

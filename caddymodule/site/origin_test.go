@@ -156,7 +156,7 @@ func TestCheckOriginWithoutOrWithManyHeaders(t *testing.T) {
 	}
 }
 
-// FuzzParseOrigin holds that an origin that was read is one of the web, which matches itself and nothing beside itself.
+// FuzzParseOrigin checks that a parsed origin is a web origin, and matches only itself.
 func FuzzParseOrigin(f *testing.F) {
 	for _, s := range []string{
 		"*", "null", "https://app.example.com", "http://*.example.com:81", "https://[::1]:443", "https://a@b", "https://bücher.example/",
@@ -196,7 +196,7 @@ func FuzzParseOrigin(f *testing.F) {
 				t.Errorf("%+v matches %+v", o, other)
 			}
 		}
-		// Written anew, it is the same.
+		// Written again, it is the same.
 		host := o.host
 		if strings.Contains(host, ":") {
 			host = "[" + host + "]"

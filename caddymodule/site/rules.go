@@ -5,8 +5,8 @@ import (
 	"github.com/rollcall-gateway/rollcall/presence"
 )
 
-// MakeRules makes rules of what the plugins are now. Each call makes others, so that a decision that is under way by the
-// rules before is taken anew.
+// MakeRules makes new rules with the current plugins. The new pointer invalidates joins that are
+// being decided by the old rules.
 func (s *Site) MakeRules() {
 	rules := s.Bounds
 	rules.Classifier = s.Patterns
@@ -22,14 +22,15 @@ func (s *Site) MakeRules() {
 	s.SetRules(&rules)
 }
 
-// Rules returns the rules that hold now.
+// Rules returns the rules that the site has now. It implements presence.RulesSource.
 func (s *Site) Rules() *presence.Rules { return s.rules.Load() }
 
-// SetRules replaces the rules, which must not be changed afterwards.
+// SetRules replaces the rules. They must not be changed afterwards.
 func (s *Site) SetRules(rules *presence.Rules) { s.rules.Store(rules) }
 
-// pluginRules decides what a channel is and who may join it: by the plugins of a site, where they have an opinion, and
-// else by its patterns. A failure of a plugin is an error of its own type, which the plugin's host has logged.
+// pluginRules classifies channels and authorizes joins by the plugins of a site, and by its
+// patterns where plugins have no opinion. A failure of a plugin is a *plugins.Error, which is
+// already logged.
 type pluginRules struct {
 	patterns presence.Patterns
 	chain    *plugins.Chain
@@ -59,7 +60,7 @@ func (v *pluginRules) Classify(host presence.HostName, channel string) (presence
 	case plugins.Denied:
 		class.Denied = true
 	}
-	if d.CountOnly { // a login is needed, whoever decided the kind
+	if d.CountOnly { // requires a login, whatever decided the kind
 		class.Kind = presence.Authenticated
 	}
 	class.Hidden, class.CountOnly = d.Hidden, d.CountOnly

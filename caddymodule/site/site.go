@@ -1,5 +1,5 @@
-// Package site is one site's rules, ready to serve: who may log in and how, which origins and keys are allowed, and what
-// channels are. It knows nothing of requests for other sites, and nothing of how it was configured.
+// Package site holds the rules of one site: who may log in and how, the allowed origins and API
+// keys, and the rules of channels. It knows neither other sites nor the configuration format.
 package site
 
 import (
@@ -17,47 +17,48 @@ import (
 	"github.com/rollcall-gateway/rollcall/presence"
 )
 
-// Settings tells sites apart by what they configure: a hash of it.
+// Settings is a hash of the configuration of a site. Sites with equal settings are the same site.
 type Settings [sha256.Size]byte
 
-// Site is what one site's configuration comes to. A reload makes another; what changes without one are plugins whose files
-// are watched, and with them the rules. The fields are set before anybody uses the site.
+// Site is one site, ready to serve. A reload creates another. Only watched plugins, and the rules
+// that depend on them, change without a reload. The fields are set before the site is used.
 type Site struct {
 	Settings   Settings
-	DataCenter string       // the name of the data center of this process
-	Clustered  bool         // the configuration asks for a cluster
-	Retired    *atomic.Bool // the configuration has been taken back; all sites of one share it
+	DataCenter string       // data center of this process
+	Clustered  bool         // the configuration has a cluster
+	Retired    *atomic.Bool // set when the configuration is taken back; shared by its sites
 	Logger     *zap.Logger
 	Keys       Keys
-	Origins    []origin                               // of other pages that may open websockets
-	User       func(*http.Request) (id, email string) // of a handler before this one; "" for none
-	Verifier   *token.Verifier                        // nil: the site takes no tokens
-	Cookie     string                                 // that holds a token, "" for none
+	Origins    []origin                               // other origins whose pages may open websockets
+	User       func(*http.Request) (id, email string) // returns the user that a preceding handler has authenticated; "" if none
+	Verifier   *token.Verifier                        // nil if the site accepts no tokens
+	Cookie     string                                 // name of the cookie with a token; "" if none
 	Limits     Limits
 	Ping       Pings
 	Patterns   presence.Patterns
-	Bounds     presence.Rules    // the limits that presence keeps
-	Backend    *backend.Endpoint // nil: messages are not copied
+	Bounds     presence.Rules    // limits that package presence enforces
+	Backend    *backend.Endpoint // nil if messages are not copied
 	Chain      *plugins.Chain    // nil without plugins
 
-	LargeBodies    atomic.Int32                   // of requests that are being read, for package api
-	WithoutBackend sync.Once                      // guards the warning that there is none
+	LargeBodies    atomic.Int32                   // request bodies over the normal limit that are being read; for package api
+	WithoutBackend sync.Once                      // guards the warning that there is no backend
 	rules          atomic.Pointer[presence.Rules] // see Rules
 }
 
-// Limits are the limits that presence does not keep.
+// Limits are the limits that package presence does not enforce.
 type Limits struct {
-	Frame           int64   // bytes
-	Queue           int     // bytes
-	FramesPerSecond float64 // on average
-	Channels        int     // of a connection
-	PerAddress      int     // connections of a client address; 0 for any number
+	Frame           int64   // bytes of a frame
+	Queue           int     // bytes of queued frames
+	FramesPerSecond float64 // average rate
+	Channels        int     // channels of a connection
+	PerAddress      int     // connections of a client address; 0: no limit
 }
 
-// Burst is how many frames may come at once: a client that reconnects joins all its channels again.
+// Burst returns how many frames may arrive at once. A client that reconnects joins all its channels
+// again.
 func (l *Limits) Burst() float64 {
 	return max(2*l.FramesPerSecond, l.FramesPerSecond+float64(l.Channels))
 }
 
-// Pings are how often clients are asked for a sign of life, and after which silence they are gone.
+// Pings are the interval of pings, and the silence after which a connection is dead.
 type Pings struct{ Interval, Timeout time.Duration }
