@@ -7,7 +7,8 @@ import (
 	"github.com/nats-io/nats-server/v2/server"
 )
 
-// An external NATS needs no JetStream, and while it is away each pod keeps what it is told.
+// An external NATS needs no JetStream, and while it is down, each pod keeps the assignments that it
+// receives.
 func TestAssignmentsOverAnExternalNATS(t *testing.T) {
 	opts := server.Options{NoSystemAccount: true, Port: podPort(t)}
 	first := opts

@@ -22,7 +22,7 @@ func assignTo(t *testing.T, s ws.Site, endpoint, users string) ws.Answer {
 		"Content-Type", "application/json", "X-Api-Key", s.Key)
 }
 
-// assigned is assignTo that must succeed.
+// assigned is assignTo, but fails the test on an error.
 func assigned(t *testing.T, s ws.Site, endpoint, users string) {
 	t.Helper()
 	if a := assignTo(t, s, endpoint, users); a.Status != http.StatusCreated {
@@ -30,7 +30,7 @@ func assigned(t *testing.T, s ws.Site, endpoint, users string) {
 	}
 }
 
-// assignment is the users of a request: each to one channel.
+// assignment has the users of a request, each with one channel.
 func assignment(channel string, ids ...string) string {
 	users := make([]string, len(ids))
 	for i, id := range ids {
@@ -52,7 +52,7 @@ func leftFrame(channel string) string {
 	return fmt.Sprintf(`{"type":"left","channel":%q,"reason":"removed"}`, channel)
 }
 
-// again starts the process anew, with its folder.
+// again restarts the process, with its folder.
 func (p *pod) again(t *testing.T, how syscall.Signal) {
 	t.Helper()
 	p.signal(t, how)
@@ -60,7 +60,7 @@ func (p *pod) again(t *testing.T, how syscall.Signal) {
 	p.run(t)
 }
 
-// awaitJoined reads frames of joined channels until it is that one.
+// awaitJoined reads joined frames until the one for the channel comes.
 func awaitJoined(t *testing.T, c *ws.Client, channel string) {
 	t.Helper()
 	for {
@@ -74,7 +74,7 @@ func awaitJoined(t *testing.T, c *ws.Client, channel string) {
 	}
 }
 
-// What was answered with 201 is there after the process is killed in the middle of more.
+// Assignments that were answered with 201 survive a kill in the middle of others.
 func TestAssignmentsSurviveKill(t *testing.T) {
 	p := newPod(t, podNames(1, "us-east-1")[0], "", "")
 	p.setup.globals = "grace_period 1s"
@@ -85,7 +85,7 @@ func TestAssignmentsSurviveKill(t *testing.T) {
 
 	for round := range 3 {
 		kept := make(chan int)
-		go func() { // ends when the process does not answer any more
+		go func() { // ends when the process no longer answers
 			n := 0
 			for ; n < 100_000; n++ {
 				users := assignment(fmt.Sprintf("round-%d", round), fmt.Sprintf("many-%d", n))
@@ -98,7 +98,7 @@ func TestAssignmentsSurviveKill(t *testing.T) {
 		}()
 		channel := fmt.Sprintf("round-%d", round)
 		probe := p.site.Dial(t, bearer(t, "many-20")...)
-		awaitJoined(t, probe, channel) // some have been kept by then
+		awaitJoined(t, probe, channel) // some are stored by then
 		p.again(t, syscall.SIGKILL)
 		n := <-kept
 		if n < 20 {
@@ -116,7 +116,8 @@ func TestAssignmentsSurviveKill(t *testing.T) {
 	p.site.Dial(t, bearer(t, "USER_2")...).Expect(t, joinedFrame("salesRoom"))
 }
 
-// A user is assigned by one pod, and is on others: there already, coming later, and after each of them was killed.
+// A user is assigned on one pod, and joined on the others: if it is already connected, if it comes
+// later, and after each pod was killed.
 func TestAssignmentsAreOnAllPods(t *testing.T) {
 	d := deploy(t, podNames(2, "us-east-1", "eu-west-1"), "")
 	there := d[1].site.Dial(t, bearer(t, "USER_1")...)
@@ -125,11 +126,11 @@ func TestAssignmentsAreOnAllPods(t *testing.T) {
 		t.Fatalf("status %d, %v: %s", a.Status, a.Header, a.Body)
 	}
 	there.Expect(t, joinedFrame("salesRoom"))
-	for _, p := range d[1:] { // confirmed, so it is there at once
+	for _, p := range d[1:] { // confirmed, so it is effective at once
 		p.site.Dial(t, bearer(t, "USER_2")...).Expect(t, joinedFrame("salesRoom"))
 	}
 
-	// A pod that is not there hears of it when it comes back; one that has lost its folder too.
+	// A pod that is down receives it when it comes back, even without its folder.
 	d[3].signal(t, syscall.SIGKILL)
 	d[3].await(t, ws.Patience)
 	a = assignTo(t, d[0].site, "adduser", assignment("missed", "USER_1"))
@@ -153,7 +154,7 @@ func TestAssignmentsAreOnAllPods(t *testing.T) {
 		p.expectAssigned(t, "USER_2", "salesRoom")
 	}
 
-	// All of them at once.
+	// All pods at once.
 	for _, p := range d {
 		p.signal(t, syscall.SIGKILL)
 		p.await(t, ws.Patience)
@@ -165,7 +166,8 @@ func TestAssignmentsAreOnAllPods(t *testing.T) {
 	}
 }
 
-// expectAssigned connects the user and waits until it is in the channel and, but for private ones, in no other.
+// expectAssigned connects the user and waits until it is in the channel and, except for private
+// ones, in no other.
 func (p *pod) expectAssigned(t *testing.T, user, channel string) {
 	t.Helper()
 	c := p.site.Dial(t, bearer(t, user)...)
@@ -192,7 +194,7 @@ func (p *pod) expectAssigned(t *testing.T, user, channel string) {
 	})
 }
 
-// Two halves of a deployment go on for themselves, and have the same when they meet again.
+// Two halves of a deployment continue separately, and agree when they meet again.
 func TestAssignmentsAfterAPodWasPaused(t *testing.T) {
 	d := deploy(t, podNames(3, "us-east-1"), "")
 	there := d[2].site.Dial(t, bearer(t, "USER_1")...)
@@ -211,7 +213,7 @@ func TestAssignmentsAfterAPodWasPaused(t *testing.T) {
 	there.Expect(t, leftFrame("salesRoom"))
 }
 
-// A full disk refuses changes and loses nothing; presence goes on.
+// With a full disk, changes are refused and nothing is lost; presence continues to work.
 func TestAssignmentsOnAFullDisk(t *testing.T) {
 	p := newPod(t, podNames(1, "us-east-1")[0], "", "")
 	p.setup.globals = "grace_period 1s"

@@ -15,10 +15,11 @@ import (
 	"github.com/rollcall-gateway/rollcall/test/internal/ws"
 )
 
-// backendOutage is how long the backend is down. A minute is no other case: what waits is on disk.
+// backendOutage is how long the backend is down. A minute would be the same: queued messages are on
+// disk.
 const backendOutage = 8 * time.Second
 
-// notebook is a backend that notes the messages of each channel, each id once.
+// notebook is a backend that records the messages of each channel, each ID once.
 type notebook struct {
 	mu     sync.Mutex
 	ids    map[string]bool
@@ -26,7 +27,7 @@ type notebook struct {
 	server *httptest.Server
 }
 
-// open begins to listen on the address.
+// open starts to listen on the address.
 func (n *notebook) open(t *testing.T, address string) {
 	t.Helper()
 	l, err := net.Listen("tcp", address)
@@ -62,8 +63,8 @@ func (n *notebook) of(channel string) string {
 	return strings.Join(n.notes[channel], " ")
 }
 
-// TestBackendThatIsDownGetsEverything takes the backend away while messages are sent, and kills Caddy meanwhile. What was
-// answered with sent is with the backend in the end, in order.
+// TestBackendThatIsDownGetsEverything stops the backend while messages are sent, and kills Caddy
+// meanwhile. In the end, the backend has all messages that were answered with sent, in order.
 func TestBackendThatIsDownGetsEverything(t *testing.T) {
 	n := &notebook{ids: make(map[string]bool), notes: make(map[string][]string)}
 	address := fmt.Sprintf("127.0.0.1:%d", freePort(t))
@@ -84,7 +85,7 @@ func TestBackendThatIsDownGetsEverything(t *testing.T) {
 			channel := channels[next%2]
 			c.Send(t, fmt.Sprintf(`{"type":"send","id":%d,"channels":[%q],"message":{"n":%d}}`, next, channel, next))
 			sent := fmt.Sprintf(`{"type":"sent","id":%d}`, next)
-			for c.Next(t) != sent { // its own message comes too
+			for c.Next(t) != sent { // its own message comes, too
 			}
 			want[channel] = append(want[channel], fmt.Sprint(next))
 			next++

@@ -26,29 +26,30 @@ const (
 	secret = "e2e-secret-0123456789-0123456789-abc"
 )
 
-// process is a Caddy that runs.
+// process is a running Caddy.
 type process struct {
 	cmd   *exec.Cmd
-	site  ws.Site // of portal.example.com
+	site  ws.Site // site of portal.example.com
 	admin string  // URL
 	file  string  // the Caddyfile
-	port  int     // of the sites
+	port  int     // port of the sites
 	log   *proc.Buffer
 	ended chan struct{} // closed when the process has ended
-	err   error         // of Wait, when ended is closed
+	err   error         // result of Wait, once ended is closed
 }
 
-// setup says how to start a Caddy.
+// setup configures a Caddy.
 type setup struct {
-	// globals and options go into the Caddyfile: more global options, and more of the portal's rollcall block.
+	// globals and options are added to the Caddyfile: to the global options, and to the portal's
+	// rollcall block.
 	globals, options string
-	// sites are more sites; %d is the port.
+	// sites are further sites; %d is the port.
 	sites string
 	env   []string
-	// prefix is a command that runs Caddy, as "ip netns exec NAME" does.
+	// prefix is a command that runs Caddy, like "ip netns exec NAME".
 	prefix []string
-	// bind is the address that the sites listen on, in a network that the test is not part of. The test then reaches
-	// them by a Unix socket: those in the file system are in all network namespaces.
+	// bind is the address that the sites listen on, in a network that the test is not part of. Then
+	// the test uses a Unix socket: sockets in the file system exist in all network namespaces.
 	bind string
 }
 
@@ -88,14 +89,14 @@ func start(t *testing.T, s setup) *process {
 	if err := p.cmd.Start(); err != nil {
 		t.Fatal(err)
 	}
-	go func() { // ends with the process, which the cleanup sees to
+	go func() { // ends with the process, which the cleanup kills
 		p.err = p.cmd.Wait()
 		close(p.ended)
 	}()
 	t.Cleanup(func() {
 		p.kill()
 		if strings.Contains(p.log.String(), "panic") {
-			t.Error("Caddy's log tells of a panic")
+			t.Error("Caddy logs a panic")
 		}
 		if t.Failed() {
 			t.Logf("Caddy's log:\n%s", p.log.Tail(8<<10))
@@ -161,7 +162,7 @@ func (p *process) load(s setup) (status int, body string, err error) {
 	return a.Status, a.Body, err
 }
 
-// get asks the admin endpoint.
+// get sends a GET request to the admin endpoint.
 func (p *process) get(t *testing.T, path string) string {
 	t.Helper()
 	a := ws.Site{URL: p.admin}.Request(t, http.MethodGet, path, "")
@@ -171,7 +172,7 @@ func (p *process) get(t *testing.T, path string) string {
 	return a.Body
 }
 
-// signal sends a signal to the process, which is one that the test started.
+// signal sends a signal to the process.
 func (p *process) signal(t *testing.T, s syscall.Signal) {
 	t.Helper()
 	if err := p.cmd.Process.Signal(s); err != nil {
@@ -205,7 +206,7 @@ func caddy(t *testing.T, args ...string) (string, error) {
 	return caddyIn(t, "", args...)
 }
 
-// caddyIn is caddy with a working directory, "" for that of the test.
+// caddyIn is caddy with a working directory; "" for the test's.
 func caddyIn(t *testing.T, dir string, args ...string) (string, error) {
 	t.Helper()
 	cmd := exec.Command(caddyPath, args...)

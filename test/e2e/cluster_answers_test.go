@@ -17,13 +17,14 @@ import (
 // walk takes random steps in a deployment and in a model of it.
 type walk struct {
 	t       *testing.T
-	rng     *rand.Rand // for steps, the same in each run
-	pick    *rand.Rand // for who is asked
+	rng     *rand.Rand // for steps; the same in each run
+	pick    *rand.Rand // for the choice of pods
 	pods    deployment
 	model   *model.Model
-	clients []*cluster.Client // those that take steps
+	clients []*cluster.Client // clients that take steps
 	emails  int
-	// asked is when a pod last answered a question. It keeps answers for a while, and this test asks for fresh ones.
+	// asked is when a pod last answered a question. A pod keeps answers for a while, and this test
+	// needs new ones.
 	asked map[question]time.Time
 }
 
@@ -39,7 +40,8 @@ func (w *walk) anyUser() ws.User {
 	return ws.User{ID: fmt.Sprintf("USER_%d", w.rng.IntN(walkUsers)), Email: fmt.Sprintf("%d@example.com", w.emails)}
 }
 
-// step does one thing, and tells what. What a pod has answered is so at once, but for a closed connection.
+// step takes one step, and describes it. A step is effective when the pod has answered, except for
+// a closed connection.
 func (w *walk) step() (what string, atOnce bool) {
 	const crowded = 40
 	n := w.rng.IntN(100)
@@ -119,7 +121,7 @@ func (w *walk) must(err error) {
 	}
 }
 
-// ask asks a random pod of those that have no answer to this question at hand, and notes when.
+// ask asks a random pod that has kept no answer to this question, and records the time.
 func (w *walk) ask(what string, ask func(p *pod) error) error {
 	pick := -1
 	ws.Poll(w.t, ws.Patience, func() error {
@@ -143,7 +145,7 @@ func (w *walk) ask(what string, ask func(p *pod) error) error {
 	return nil
 }
 
-// check asks all questions, each of a random pod.
+// check asks all questions, each on a random pod.
 func (w *walk) check() error {
 	for _, shape := range model.Shapes {
 		err := w.ask(shape.Body(), func(p *pod) error {
@@ -173,8 +175,8 @@ func (w *walk) check() error {
 	})
 }
 
-// TestAnswersOfSixPodsAreThoseOfTheModel takes 500 random steps. After each, every answer is the one that the model
-// computes from what is connected; watchers on several pods see it too, a grace period later.
+// TestAnswersOfSixPodsAreThoseOfTheModel takes 500 random steps. After each, every answer equals
+// the one that the model computes. Watchers on several pods see the same after the grace period.
 func TestAnswersOfSixPodsAreThoseOfTheModel(t *testing.T) {
 	const (
 		seed  = 20261124
@@ -221,7 +223,7 @@ type watcher struct {
 	views map[string]*cluster.View // by channel
 }
 
-// watch connects a watcher of all channels to every other pod. They are never asked to do anything else.
+// watch connects a watcher of all channels to every other pod. Watchers do nothing else.
 func (w *walk) watch(t *testing.T) []watcher {
 	t.Helper()
 	var watchers []watcher

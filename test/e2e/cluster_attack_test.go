@@ -20,13 +20,13 @@ import (
 	"github.com/rollcall-gateway/rollcall/test/internal/ws"
 )
 
-// natsServer is a NATS that is no pod.
+// natsServer is a NATS that is not a pod.
 type natsServer struct {
 	*server.Server
 	log *proc.Buffer
 }
 
-// natsLog takes what the server has to say.
+// natsLog is the server's logger.
 type natsLog struct{ to *proc.Buffer }
 
 func (l natsLog) write(format string, v ...any) { fmt.Fprintf(l.to, format+"\n", v...) }
@@ -75,7 +75,7 @@ func (n *natsServer) client(t *testing.T) *nats.Conn {
 	return nc
 }
 
-// intruder is a server with routes to pods, with a user and a password.
+// intruder returns a server with routes to pods, with a user and a password.
 func intruder(t *testing.T, routes []string, user *url.Userinfo) *natsServer {
 	t.Helper()
 	opts := &server.Options{Cluster: server.ClusterOpts{
@@ -88,8 +88,8 @@ func intruder(t *testing.T, routes []string, user *url.Userinfo) *natsServer {
 	return startNATS(t, opts)
 }
 
-// overheard is what pods show to each other when they form routes, which crosses the network as it is without TLS. It
-// lets a server in, but makes no payload that a pod would use.
+// overheard returns the password for routes, which crosses the network in plain text without TLS.
+// It admits a server, but is not enough for a payload that a pod would accept.
 func overheard(t *testing.T) *url.Userinfo {
 	t.Helper()
 	key, err := hkdf.Key(sha256.New, []byte(clusterSecret), nil, "rollcall nats route password v1", sha256.Size)
@@ -99,7 +99,7 @@ func overheard(t *testing.T) *url.Userinfo {
 	return url.UserPassword("rollcall", hex.EncodeToString(key))
 }
 
-// capture is a payload that was sent by a pod.
+// capture is a payload from a pod.
 type capture struct {
 	subject string
 	payload []byte
@@ -107,7 +107,7 @@ type capture struct {
 	message message.Message
 }
 
-// eavesdropper hears all that pods say to each other.
+// eavesdropper receives all payloads of the pods.
 type eavesdropper struct {
 	mu       sync.Mutex
 	captures []capture
@@ -131,14 +131,14 @@ func eavesdrop(t *testing.T, nc *nats.Conn) *eavesdropper {
 	return e
 }
 
-// heard returns what was heard so far.
+// heard returns the payloads so far.
 func (e *eavesdropper) heard() []capture {
 	e.mu.Lock()
 	defer e.mu.Unlock()
 	return slices.Clone(e.captures)
 }
 
-// awaitAll waits until each kind of message was heard that pods send to each other all the time.
+// awaitAll waits for each kind of payload that pods always exchange.
 func (e *eavesdropper) awaitAll(t *testing.T) {
 	t.Helper()
 	ws.Poll(t, ws.Patience, func() error {
@@ -156,13 +156,14 @@ func (e *eavesdropper) awaitAll(t *testing.T) {
 			}
 		}
 		if len(missing) > 0 {
-			return fmt.Errorf("not heard: %v", slices.Sorted(maps.Keys(missing)))
+			return fmt.Errorf("not received: %v", slices.Sorted(maps.Keys(missing)))
 		}
 		return nil
 	})
 }
 
-// attack publishes what no pod may use, and returns how much of it each pod has to count. Every pod hears it.
+// attack publishes payloads that no pod may accept, and returns how many each pod must count. All
+// pods receive them.
 func attack(t *testing.T, nc *nats.Conn, e *eavesdropper) ignored {
 	t.Helper()
 	var sent ignored
@@ -174,7 +175,7 @@ func attack(t *testing.T, nc *nats.Conn, e *eavesdropper) ignored {
 		*count++
 	}
 	const all, query = "rollcall.all", "rollcall.query"
-	// A pod that was never there, with another secret and with none.
+	// A pod that never existed, with another secret and with none.
 	ghost := message.Sender{DataCenter: "eu-west", Pod: "ghost", Incarnation: message.Incarnation{Started: time.Now().UnixMilli(), Random: 1}}
 	for _, codec := range []*message.Codec{message.NewCodec("another-secret-of-many-letters"), message.NewCodec("")} {
 		for _, m := range []message.Message{&message.Heartbeat{Seq: 1, Hello: true}, &message.Goodbye{}} {
@@ -194,7 +195,7 @@ func attack(t *testing.T, nc *nats.Conn, e *eavesdropper) ignored {
 	publish(&sent.Version, query, []byte("GET / HTTP/1.1\r\n\r\n"))
 	for _, c := range e.heard() {
 		if c.subject != all && c.subject != query {
-			continue // not all pods hear those
+			continue // not all pods receive these
 		}
 		other := slices.Clone(c.payload)
 		other[0] = message.Version + 1
@@ -212,7 +213,7 @@ func attack(t *testing.T, nc *nats.Conn, e *eavesdropper) ignored {
 	return sent
 }
 
-// replay publishes all that was heard once more, where it was heard.
+// replay publishes all received payloads again, on their subjects.
 func replay(t *testing.T, nc *nats.Conn, captures []capture) {
 	t.Helper()
 	for _, c := range captures {
@@ -225,7 +226,7 @@ func replay(t *testing.T, nc *nats.Conn, captures []capture) {
 	}
 }
 
-// minus is what was counted since.
+// minus returns the difference between two counts.
 func (i ignored) minus(before ignored) ignored {
 	return ignored{
 		i.Malformed - before.Malformed, i.Oversized - before.Oversized, i.Forged - before.Forged,
@@ -234,7 +235,7 @@ func (i ignored) minus(before ignored) ignored {
 	}
 }
 
-// ignores returns what each pod has ignored so far.
+// ignores returns how many payloads each pod has ignored so far.
 func (d deployment) ignores(t *testing.T) []ignored {
 	t.Helper()
 	list := make([]ignored, len(d))
@@ -248,8 +249,8 @@ func (d deployment) ignores(t *testing.T) []ignored {
 	return list
 }
 
-// awaitIgnored waits until each pod has ignored exactly so much since. Unknown ones are not counted: there are some in any
-// deployment, which come late.
+// awaitIgnored waits until each pod has ignored exactly the given numbers since then. Unknown
+// payloads do not count: any deployment has some, which come late.
 func (d deployment) awaitIgnored(t *testing.T, before []ignored, want ignored) {
 	t.Helper()
 	ws.Poll(t, ws.Patience, func() error {

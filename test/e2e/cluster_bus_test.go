@@ -19,7 +19,7 @@ import (
 	"github.com/rollcall-gateway/rollcall/test/internal/ws"
 )
 
-// routes are the addresses at which pods let each other in.
+// routes returns the addresses at which pods accept routes.
 func (d deployment) routes(t *testing.T) []string {
 	t.Helper()
 	var list []string
@@ -34,8 +34,8 @@ func (d deployment) routes(t *testing.T) []string {
 	return list
 }
 
-// TestNobodyJoinsWithoutTheSecret tries the port for routes with garbage, as a client of NATS, with servers that have no
-// password or a wrong one, and with a pod that has another secret.
+// TestNobodyJoinsWithoutTheSecret connects to the port for routes with garbage, as a client of
+// NATS, with servers that have no password or a wrong one, and with a pod that has another secret.
 func TestNobodyJoinsWithoutTheSecret(t *testing.T) {
 	pods := deploy(t, podNames(2, "eu-west"), "")
 	pods[1].connect(t, userOf("ada"))
@@ -70,12 +70,12 @@ func TestNobodyJoinsWithoutTheSecret(t *testing.T) {
 		e := eavesdrop(t, n.client(t))
 		t.Cleanup(func() {
 			if heard := e.heard(); len(heard) > 0 {
-				t.Errorf("%s: heard %d payloads of pods", name, len(heard))
+				t.Errorf("%s: received %d payloads of pods", name, len(heard))
 			}
 		})
 	}
 	ws.Poll(t, ws.Patience, stranger.ready)
-	// Who has what is needed is let in, at last: the others had at least as much time.
+	// A server with the password is admitted last: the others had at least as much time.
 	known := intruder(t, routes, overheard(t))
 	ws.Poll(t, ws.Patience, func() error {
 		if n := known.NumRoutes(); n != len(pods) {
@@ -102,8 +102,8 @@ func TestNobodyJoinsWithoutTheSecret(t *testing.T) {
 	}
 }
 
-// hearNothing says something to a port and reads until the connection is closed: nothing may come that a pod has
-// published.
+// hearNothing writes to a port and reads until the connection is closed: no payload of a pod may
+// come.
 func hearNothing(t *testing.T, address, said string) {
 	t.Helper()
 	conn, err := net.DialTimeout("tcp", address, ws.Patience)
@@ -112,21 +112,22 @@ func hearNothing(t *testing.T, address, said string) {
 	}
 	defer conn.Close()
 	_ = conn.SetDeadline(time.Now().Add(ws.Patience))
-	go func() { _, _ = io.WriteString(conn, said) }() // ends with the connection; the other side may close it meanwhile
+	go func() { _, _ = io.WriteString(conn, said) }() // ends with the connection, which the other side may close
 	heard, err := io.ReadAll(conn)
 	if errors.Is(err, os.ErrDeadlineExceeded) {
-		t.Errorf("the connection is open after %s; heard %q", ws.Patience, heard)
+		t.Errorf("the connection is open after %s; received %q", ws.Patience, heard)
 	}
 	for _, word := range []string{"RMSG", "MSG", "RS+", "PONG"} {
 		if bytes.Contains(heard, []byte(word)) {
-			t.Errorf("heard %q", heard)
+			t.Errorf("received %q", heard)
 		}
 	}
 }
 
-// TestPayloadsThatWereNotMadeWithTheSecret has a server on a real route, with the password that it overheard, send
-// malformed, oversized and forged payloads, some of another version, and replay old ones. They are counted and ignored,
-// and answers and presence stay right. Then a pod dies, and its last heartbeats, which go on coming, do not keep it alive.
+// TestPayloadsThatWereNotMadeWithTheSecret attacks from a server on a real route, with the
+// overheard password. It sends malformed, oversized and forged payloads, some of another version,
+// and replays old ones. They are counted and ignored, and answers and presence stay right. Then a
+// pod dies, and its replayed heartbeats do not keep it alive.
 func TestPayloadsThatWereNotMadeWithTheSecret(t *testing.T) {
 	pods := deploy(t, podNames(3, "eu-west"), "grace 1s")
 	n := intruder(t, pods.routes(t), overheard(t))
@@ -152,7 +153,7 @@ func TestPayloadsThatWereNotMadeWithTheSecret(t *testing.T) {
 	pods.expectMetrics(t)
 	s.awaitAnswers(time.Now(), someAnswers)
 
-	// The dead pod's heartbeats come again, until it would have been forgotten that it is dead.
+	// Replay the dead pod's heartbeats, until the other pods would have forgotten that it is dead.
 	victim, others := pods[2], pods[:2]
 	killed := time.Now()
 	s.outlook.Begin(killed, victim.Pod, cluster.Unsure, cluster.MayMiss)
@@ -165,7 +166,7 @@ func TestPayloadsThatWereNotMadeWithTheSecret(t *testing.T) {
 		return !is || c.from.Pod != victim.Name
 	})
 	if len(last) == 0 {
-		t.Fatal("no heartbeat of the pod was heard")
+		t.Fatal("no heartbeat of the pod was received")
 	}
 	const long = 18 * time.Second
 	tick := time.NewTicker(200 * time.Millisecond)
@@ -185,7 +186,7 @@ func TestPayloadsThatWereNotMadeWithTheSecret(t *testing.T) {
 	}
 }
 
-// expectMetrics compares what is scraped with the report.
+// expectMetrics compares the metrics with the report.
 func (d deployment) expectMetrics(t *testing.T) {
 	t.Helper()
 	for i, want := range d.ignores(t) {

@@ -15,7 +15,8 @@ import (
 	"github.com/rollcall-gateway/rollcall/test/internal/ws"
 )
 
-// TestOperatorsSeeTheCluster asks what an operator asks: which pods are there, where is a user, is a pod ready.
+// TestOperatorsSeeTheCluster asks an operator's questions: which pods are there, where is a user,
+// is a pod ready.
 func TestOperatorsSeeTheCluster(t *testing.T) {
 	pods := deploy(t, podNames(2, "eu-west", "us-east"), "")
 	asked, home := pods[0], pods[3]
@@ -73,7 +74,7 @@ func TestOperatorsSeeTheCluster(t *testing.T) {
 	t.Run("explain", func(t *testing.T) { explain(t, pods, asked, home) })
 }
 
-// hasLines checks that the line that begins with two words has others too.
+// hasLines checks that the line that starts with two words has further words.
 func hasLines(out string, want map[string][]string) error {
 	for begin, words := range want {
 		found := false
@@ -132,8 +133,8 @@ func explain(t *testing.T, pods deployment, asked, home *pod) {
 	}
 }
 
-// TestPodIsJoiningThenReady starts a pod: a load balancer that asks for its health does not send it clients before it
-// knows the others, and meanwhile no answer says that it is complete.
+// TestPodIsJoiningThenReady starts a pod. Its health keeps a load balancer from sending it clients
+// until it knows the other pods, and meanwhile no answer is complete.
 func TestPodIsJoiningThenReady(t *testing.T) {
 	pods := deploy(t, podNames(2, "eu-west"), "")
 	p := pods[1]
@@ -151,7 +152,7 @@ func TestPodIsJoiningThenReady(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		if word == "joining" { // and so it was when it answered
+		if word == "joining" { // and it was when it answered
 			joining = true
 			if status != http.StatusServiceUnavailable || a.Complete {
 				t.Fatalf("health is %d %s, and the answer %+v", status, word, a)
@@ -172,8 +173,8 @@ func TestPodIsJoiningThenReady(t *testing.T) {
 	}
 }
 
-// TestReloadOfAPodIsNoNewsToOthers reloads a pod with the same configuration and with another one: it stays the same
-// member, and nobody is told anything.
+// TestReloadOfAPodIsNoNewsToOthers reloads a pod with the same configuration and with another one:
+// it keeps its incarnation, and no watcher receives a frame.
 func TestReloadOfAPodIsNoNewsToOthers(t *testing.T) {
 	pods := deploy(t, podNames(2, "eu-west"), "grace 0s")
 	p, other := pods[0], pods[1]
@@ -210,7 +211,7 @@ func TestReloadOfAPodIsNoNewsToOthers(t *testing.T) {
 			}
 		}
 	}
-	// What the pod says comes in order: when somebody new is seen, all before was.
+	// The pod's deltas come in order: when a new user is seen, all earlier ones were.
 	if err := p.connect(t, userOf("last")).Join(room); err != nil {
 		t.Fatal(err)
 	}
@@ -221,7 +222,7 @@ func TestReloadOfAPodIsNoNewsToOthers(t *testing.T) {
 		return nil
 	})
 	events, err := view.Events()
-	if err != nil || len(events) != 2 { // the snapshot, and the last one
+	if err != nil || len(events) != 2 { // the snapshot, and the new user
 		t.Errorf("%d events: %+v (%v)", len(events), events, err)
 	}
 	if after := incarnations(t, other); !slices.Equal(before, after) {
@@ -234,7 +235,7 @@ func TestReloadOfAPodIsNoNewsToOthers(t *testing.T) {
 	}
 }
 
-// incarnations lists the runs of pods that a pod knows.
+// incarnations returns the incarnations of pods that a pod knows.
 func incarnations(t *testing.T, p *pod) []string {
 	t.Helper()
 	r, err := p.cluster()

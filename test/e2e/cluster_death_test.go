@@ -17,18 +17,20 @@ import (
 
 const (
 	deathGrace = time.Second
-	// lateness is by when answers are right and complete after a pod has died.
+	// lateness is the time after the death of a pod by which answers are right and complete.
 	lateness = 6 * time.Second
-	// backAfter is by when those of a pod that was paused are in answers again.
+	// backAfter is the time by which the users of a resumed pod are in answers again.
 	backAfter = 2 * time.Second
-	// soonestGone is how long a silent pod is not taken for gone: 5 s after its last heartbeat, which was up to a second
-	// before it fell silent. A tenth of a second is for a late tick.
+	// soonestGone is the minimum time until a silent pod counts as gone: 5 s after its last
+	// heartbeat, which was up to a second before it fell silent. A tenth of a second is for a late
+	// tick.
 	soonestGone = 5*time.Second - time.Second - 100*time.Millisecond
-	// someAnswers are enough to see that a pod answers well in all shapes.
+	// someAnswers are enough to check a pod's answers in all shapes.
 	someAnswers = 16
 )
 
-// startScene runs six pods in two data centers and begins to ask and to load all but the victim.
+// startScene runs six pods in two data centers, and starts to ask and to load all except the
+// victim.
 func startScene(t *testing.T, grace time.Duration) (s *scene, victim *pod, others []*pod) {
 	t.Helper()
 	pods := deploy(t, podNames(3, "eu-west", "us-east"), "grace "+grace.String())
@@ -43,8 +45,8 @@ func startScene(t *testing.T, grace time.Duration) (s *scene, victim *pod, other
 	return s, victim, others
 }
 
-// TestKilledPodUnderLoad kills a pod: from the first answer on, each is right and complete, or says that the pod is
-// missing; after six seconds all are complete. Its users leave once.
+// TestKilledPodUnderLoad kills a pod. From the first answer on, each is right and complete, or
+// names the pod as missing. After six seconds, all are complete. Its users leave once.
 func TestKilledPodUnderLoad(t *testing.T) {
 	s, victim, others := startScene(t, deathGrace)
 	killed := time.Now()
@@ -65,7 +67,7 @@ func TestKilledPodUnderLoad(t *testing.T) {
 	}
 }
 
-// awaitLeaves waits until all watchers have seen all of them leave.
+// awaitLeaves waits until all watchers have seen all of the users leave.
 func (s *scene) awaitLeaves(pods []*pod, begin time.Time, ids []string) {
 	s.t.Helper()
 	var latest time.Time
@@ -86,8 +88,9 @@ func (s *scene) awaitLeaves(pods []*pod, begin time.Time, ids []string) {
 	s.t.Logf("the last watcher saw the last user leave after %s", latest.Sub(begin).Round(10*time.Millisecond))
 }
 
-// TestPausedPodUnderLoad stops a pod for 20 seconds: the others answer as if it were dead. When it goes on, its users are
-// in answers and join within two seconds, and it has not taken the others for dead.
+// TestPausedPodUnderLoad stops a pod for 20 seconds: the others answer as if it were dead. When it
+// resumes, its users are in answers and join within two seconds, and it has not declared the others
+// dead.
 func TestPausedPodUnderLoad(t *testing.T) {
 	const pause = 20 * time.Second
 	s, victim, others := startScene(t, deathGrace)
@@ -107,7 +110,7 @@ func TestPausedPodUnderLoad(t *testing.T) {
 	s.outlook.End(resumed, victim.Pod, cluster.Absent)
 	s.outlook.End(resumed.Add(backAfter), victim.Pod, cluster.Unsure, cluster.MayMiss)
 	itself := cluster.NewOutlook(s.pods.names())
-	for _, p := range others { // its own answers are right at once, or name who does not know yet that it is back
+	for _, p := range others { // its own answers are right at once, or name pods that do not know yet that it is back
 		itself.Begin(resumed, p.Pod, cluster.MayMiss)
 		itself.End(resumed.Add(backAfter), p.Pod, cluster.MayMiss)
 	}
@@ -130,7 +133,7 @@ func TestPausedPodUnderLoad(t *testing.T) {
 	s.expectEvents(victim, paused, deathGrace, s.members(), 0, 0)
 }
 
-// awaitStopped waits until no thread of the pod runs: only then it answers nobody.
+// awaitStopped waits until no thread of the pod runs: only then, it cannot answer.
 func awaitStopped(t *testing.T, p *pod) {
 	t.Helper()
 	ws.Poll(t, ws.Patience, func() error {

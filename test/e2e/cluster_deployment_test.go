@@ -9,7 +9,7 @@ import (
 	"github.com/rollcall-gateway/rollcall/test/internal/ws"
 )
 
-// podNames are n pods of each data center.
+// podNames returns n pods of each data center.
 func podNames(n int, dcs ...string) []cluster.Pod {
 	var names []cluster.Pod
 	for _, dc := range dcs {
@@ -20,10 +20,10 @@ func podNames(n int, dcs ...string) []cluster.Pod {
 	return names
 }
 
-// deployment is pods that know each other.
+// deployment is a group of pods that know each other.
 type deployment []*pod
 
-// deploy runs pods that are joined by routes, and returns when all know all.
+// deploy runs pods with routes, and returns when all know all.
 func deploy(t *testing.T, names []cluster.Pod, options string) deployment {
 	t.Helper()
 	addresses := make([]string, len(names))
@@ -38,7 +38,7 @@ func deploy(t *testing.T, names []cluster.Pod, options string) deployment {
 	return d
 }
 
-// routed is the inside of a cluster block.
+// routed returns the content of a cluster block.
 func routed(listen string, routes []string) string {
 	return fmt.Sprintf("listen %s\nroutes %s\nsecret %s", listen, strings.Join(routes, " "), clusterSecret)
 }

@@ -12,12 +12,12 @@ import (
 	"github.com/rollcall-gateway/rollcall/test/internal/ws"
 )
 
-// external is the inside of a cluster block.
+// external returns the content of a cluster block.
 func external(n *natsServer, secret string) string {
 	return fmt.Sprintf("nats %s\nsecret %s", n.ClientURL(), secret)
 }
 
-// deployOn runs pods that talk over an external NATS.
+// deployOn runs pods with an external NATS.
 func deployOn(t *testing.T, n *natsServer, names []cluster.Pod, options string) deployment {
 	t.Helper()
 	var d deployment
@@ -28,8 +28,8 @@ func deployOn(t *testing.T, n *natsServer, names []cluster.Pod, options string) 
 	return d
 }
 
-// TestPodsOnASharedNATS has two pods on a NATS that lets everybody in: another deployment with the same name has another
-// secret, and somebody publishes what should not be used.
+// TestPodsOnASharedNATS runs two pods on a NATS without authentication: another deployment has the
+// same name and another secret, and an attacker publishes payloads that must be ignored.
 func TestPodsOnASharedNATS(t *testing.T) {
 	n := startNATS(t, &server.Options{NoSystemAccount: true})
 	pods := deployOn(t, n, podNames(1, "eu-west", "us-east"), "grace 1s")
@@ -51,7 +51,7 @@ func TestPodsOnASharedNATS(t *testing.T) {
 	stranger.run(t)
 	ws.Poll(t, ws.Patience, stranger.ready)
 	stranger.connect(t, userOf("stranger"))
-	ws.Poll(t, ws.Patience, func() error { // each side goes on saying that it is alive
+	ws.Poll(t, ws.Patience, func() error { // each side keeps sending heartbeats
 		for _, p := range append(deployment{stranger}, pods...) {
 			r, err := p.cluster()
 			if err != nil {
@@ -81,8 +81,8 @@ func TestPodsOnASharedNATS(t *testing.T) {
 	}
 }
 
-// TestExternalNATSGoesAwayAndComesBack ends NATS for some seconds, longer than a silent pod is waited for. Every socket
-// stays, no answer says that it is complete, and when NATS is back, all is as it was.
+// TestExternalNATSGoesAwayAndComesBack stops NATS for longer than pods wait for a silent pod. Every
+// socket stays open, no answer is complete, and when NATS is back, everything is as before.
 func TestExternalNATSGoesAwayAndComesBack(t *testing.T) {
 	const outage = 7 * time.Second
 	opts := server.Options{NoSystemAccount: true, Port: podPort(t)}

@@ -11,7 +11,7 @@ import (
 	"github.com/rollcall-gateway/rollcall/test/internal/ws"
 )
 
-// mailbox is a client that keeps the messages that it gets.
+// mailbox is a client that keeps its messages.
 type mailbox struct {
 	*ws.Client
 	user string
@@ -30,7 +30,7 @@ type heardMessage struct {
 	}
 }
 
-// listen connects a user to the pod, who listens to the channel.
+// listen connects a user to the pod and joins the channel.
 func (p *pod) listen(t *testing.T, user, channel string) *mailbox {
 	t.Helper()
 	var header []string
@@ -66,14 +66,14 @@ func (b *mailbox) read() {
 	}
 }
 
-// probed reports whether the client got a message with the probe.
+// probed reports whether the client received a message with the probe.
 func (b *mailbox) probed(probe string) bool {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	return slices.ContainsFunc(b.messages, func(m heardMessage) bool { return m.Message.Probe == probe })
 }
 
-// numbers returns the numbers of the messages of a user, in the order in which they came.
+// numbers returns the numbers of the messages from a user, in order of arrival.
 func (b *mailbox) numbers(user string) (list []int) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
@@ -85,10 +85,10 @@ func (b *mailbox) numbers(user string) (list []int) {
 	return list
 }
 
-// fast lets clients send as often as they like.
+// fast lets clients send without a rate limit.
 const fast = "limits {\nframes_per_second 100000\n}"
 
-// Every listener on every pod gets each message once, and those of one sender in their order.
+// Every listener on every pod gets each message once, and messages of one sender in order.
 func TestMessagesReachListenersOnAllPods(t *testing.T) {
 	d := deploy(t, podNames(2, "us-east-1", "eu-west-1"), fast)
 	before := d.ignores(t)
@@ -101,7 +101,7 @@ func TestMessagesReachListenersOnAllPods(t *testing.T) {
 	}
 	outsider := d[0].listen(t, "", "anonymousRoom")
 
-	// A pod that has just got its first connection may not be heard of by all others yet.
+	// Other pods may not know yet that a pod has its first connection.
 	for _, s := range senders {
 		ws.Poll(t, ws.Patience, func() error {
 			s.Send(t, fmt.Sprintf(`{"type":"send","channels":[%q],"message":{"probe":%q}}`, channel, s.user))
@@ -168,7 +168,7 @@ func TestMessagesReachListenersOnAllPods(t *testing.T) {
 	d.awaitIgnored(t, before, ignored{})
 }
 
-// A pod that ends takes its listeners and nothing else.
+// When a pod ends, only its own listeners are gone.
 func TestMessagesGoOnWithoutAPodThatDied(t *testing.T) {
 	d := deploy(t, podNames(3, "us-east-1"), fast)
 	sender, listener, lost := d[0].listen(t, "ann", "team"), d[1].listen(t, "bob", "team"), d[2].listen(t, "cid", "team")

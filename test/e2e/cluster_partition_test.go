@@ -17,8 +17,8 @@ import (
 	"github.com/rollcall-gateway/rollcall/test/internal/ws"
 )
 
-// continents is a machine for each pod, with an address of its own, and a switch for each data center. A cable joins the
-// switches: without it, packets to the other side are dropped, and nobody is told.
+// continents has a machine for each pod, with its own address, and a switch for each data center. A
+// cable joins the switches: without it, packets to the other side are dropped silently.
 type continents struct {
 	hub      string // the network namespace of the switches
 	machines []string
@@ -54,7 +54,7 @@ func newContinents(t *testing.T, pods []cluster.Pod, dcs ...string) *continents 
 	return c
 }
 
-// namespace makes a network namespace that is there until the test ends.
+// namespace creates a network namespace until the test ends.
 func namespace(t *testing.T, what string) string {
 	t.Helper()
 	name := fmt.Sprintf("rollcall-%d-%s", os.Getpid(), what)
@@ -64,7 +64,7 @@ func namespace(t *testing.T, what string) string {
 	return name
 }
 
-// machineAddress is one of RFC 5737.
+// machineAddress returns an address from RFC 5737.
 func machineAddress(i int) string { return fmt.Sprintf("192.0.2.%d", 10+i) }
 
 func (c *continents) setCable(t *testing.T, state string) {
@@ -72,7 +72,7 @@ func (c *continents) setCable(t *testing.T, state string) {
 	mustRun(t, "ip", "-n", c.hub, "link", "set", cable, state)
 }
 
-// deployApart runs each pod on a machine of its own. The test reaches them by Unix sockets.
+// deployApart runs each pod on its own machine. The test reaches them through Unix sockets.
 func (c *continents) deployApart(t *testing.T, names []cluster.Pod, options string) deployment {
 	t.Helper()
 	const routePort = 6222
@@ -98,15 +98,15 @@ func (c *continents) deployApart(t *testing.T, names []cluster.Pod, options stri
 	return d
 }
 
-// TestDataCentersThatLoseEachOther cuts the cable between two data centers. Each side answers in time and names all pods of
-// the other as missing, as long as it lasts; within five seconds after its end all is as it was, and nobody is left over
-// or lost.
+// TestDataCentersThatLoseEachOther cuts the cable between two data centers. During the cut, each
+// side answers in time and names all pods of the other as missing. Within five seconds after its
+// end, everything is as before, and no user is left over or lost.
 func TestDataCentersThatLoseEachOther(t *testing.T) {
 	const (
 		grace      = time.Second
 		deadline   = 1500 * time.Millisecond // of answers across data centers
 		slack      = time.Second             // what a busy machine adds
-		partition  = 10 * time.Second        // twice what it takes to be taken for gone
+		partition  = 10 * time.Second        // twice the time until a pod counts as gone
 		healsAfter = 5 * time.Second
 	)
 	names := podNames(2, "eu-west", "us-east")
@@ -115,7 +115,7 @@ func TestDataCentersThatLoseEachOther(t *testing.T) {
 	s := newScene(t, pods)
 	sides := [2]deployment{pods[:2], pods[2:]}
 	outlooks := [2]*cluster.Outlook{cluster.NewOutlook(names), cluster.NewOutlook(names)}
-	// each does something for each pod that is on the other side of an outlook.
+	// each calls do for each pod on the other side of an outlook.
 	each := func(do func(o *cluster.Outlook, other cluster.Pod)) {
 		for i, o := range outlooks {
 			for _, other := range sides[1-i] {
@@ -143,7 +143,7 @@ func TestDataCentersThatLoseEachOther(t *testing.T) {
 	moved.Leaving()
 	moves.Close()
 	moved.Left()
-	s.resident(pods[2], "moves") // to the other side, which cannot know that the first connection is gone
+	s.resident(pods[2], "moves") // to the other side, which cannot know that the first connection has ended
 	s.resident(pods[3], "new")
 	for i, side := range sides {
 		for _, other := range sides[1-i] {
@@ -178,7 +178,8 @@ func TestDataCentersThatLoseEachOther(t *testing.T) {
 	}
 }
 
-// expectMissing checks what a pod says when pods of another data center are missing, beyond the counts.
+// expectMissing checks a pod's answers, beyond the counts, while pods of another data center are
+// missing.
 func expectMissing(t *testing.T, p *pod, missing deployment) {
 	t.Helper()
 	names := make([]string, len(missing))

@@ -24,10 +24,10 @@ import (
 	"github.com/rollcall-gateway/rollcall/test/internal/ws"
 )
 
-// clusterSecret is another one in each run, so that nothing of another run takes part.
+// clusterSecret differs in each run, so that pods of another run cannot take part.
 var clusterSecret = rand.Text() + rand.Text()
 
-// pod is a Caddy of a deployment.
+// pod is a Caddy in a deployment.
 type pod struct {
 	*process
 	cluster.Pod
@@ -37,7 +37,7 @@ type pod struct {
 	api   ws.Site // the admin endpoint
 }
 
-// token is a token of a user.
+// token returns a token of a user.
 func token(t testing.TB, user ws.User) string {
 	t.Helper()
 	claims := jwt.MapClaims{"sub": user.ID, "email": user.Email}
@@ -48,7 +48,7 @@ func token(t testing.TB, user ws.User) string {
 	return signed
 }
 
-// userOf is a user with the address that goes with the ID; nil for "".
+// userOf returns the user with the ID and its address; nil for "".
 func userOf(id string) *ws.User {
 	if id == "" {
 		return nil
@@ -56,11 +56,11 @@ func userOf(id string) *ws.User {
 	return &ws.User{ID: id, Email: id + "@example.com"}
 }
 
-// lastPort is the last port that podPort gave away.
+// lastPort is the last result of podPort.
 var lastPort atomic.Int32
 
-// podPort returns a port that no client connection gets by chance: a pod that is started again needs it once more. Linux
-// takes those from 32768 up (ip(7), ip_local_port_range).
+// podPort returns a port that no client connection gets by chance, because a restarted pod needs it
+// again. Linux uses ports from 32768 for clients (ip(7), ip_local_port_range).
 func podPort(t *testing.T) int {
 	t.Helper()
 	const first, last = 20_000, 32_000
@@ -76,7 +76,8 @@ func podPort(t *testing.T) int {
 	return 0
 }
 
-// newPod prepares a pod on ports of its own, which does not run yet. The cluster is the inside of the cluster block.
+// newPod prepares a pod on its own ports without starting it. The cluster is the content of the
+// cluster block.
 func newPod(t *testing.T, name cluster.Pod, options, clusterBlock string) *pod {
 	t.Helper()
 	dir := t.TempDir()
@@ -102,7 +103,8 @@ func globals(name cluster.Pod, clusterBlock string) string {
 		name.DC, name.Name, clusterBlock)
 }
 
-// keepingClient is an HTTP client that keeps connections until the test ends: these tests ask thousands of times.
+// keepingClient returns an HTTP client that reuses connections until the test ends, because these
+// tests ask thousands of times.
 func keepingClient(t *testing.T, dial func(ctx context.Context, network, address string) (net.Conn, error)) *http.Client {
 	t.Helper()
 	tr := &http.Transport{DialContext: dial, MaxIdleConnsPerHost: 4, IdleConnTimeout: time.Minute}
@@ -110,7 +112,7 @@ func keepingClient(t *testing.T, dial func(ctx context.Context, network, address
 	return &http.Client{Timeout: ws.Patience, Transport: tr}
 }
 
-// run starts the pod, anew if it ran before, and returns when it answers.
+// run starts or restarts the pod, and returns when it answers.
 func (p *pod) run(t *testing.T) {
 	t.Helper()
 	p.write(t, p.setup)
@@ -123,7 +125,7 @@ func (p *pod) run(t *testing.T) {
 	}
 	first := p.cmd == nil
 	p.cmd, p.ended = cmd, ended
-	go func() { // ends with the process, which the cleanup sees to
+	go func() { // ends with the process, which the cleanup kills
 		p.err = cmd.Wait()
 		close(ended)
 	}()
@@ -144,14 +146,14 @@ func (p *pod) run(t *testing.T) {
 func (p *pod) finish(t *testing.T) {
 	p.kill()
 	if strings.Contains(p.log.String(), "panic") {
-		t.Errorf("the log of %s tells of a panic", p.Pod)
+		t.Errorf("%s logs a panic", p.Pod)
 	}
 	if t.Failed() {
 		t.Logf("the log of %s:\n%s", p.Pod, p.log.Tail(4<<10))
 	}
 }
 
-// health asks the pod how it is.
+// health asks for the pod's health.
 func (p *pod) health() (status int, word string, err error) {
 	a, err := p.api.Do(http.MethodGet, "/rollcall/health", "")
 	if err != nil {
@@ -162,7 +164,7 @@ func (p *pod) health() (status int, word string, err error) {
 	return a.Status, report.Status, err
 }
 
-// ready reports whether the pod may be sent clients, as a load balancer finds out.
+// ready reports whether a load balancer may send clients to the pod.
 func (p *pod) ready() error {
 	status, word, err := p.health()
 	if err == nil && (status != http.StatusOK || word != "ok") {
@@ -171,7 +173,7 @@ func (p *pod) ready() error {
 	return err
 }
 
-// report is the part of /rollcall/cluster that tests look at.
+// report is the part of /rollcall/cluster that tests use.
 type report struct {
 	Name  string
 	Ready bool
@@ -194,10 +196,10 @@ type report struct {
 	Ignored ignored
 }
 
-// ignored counts payloads by the reason why they were not used.
+// ignored counts ignored payloads by reason.
 type ignored struct{ Malformed, Oversized, Forged, Version, Unknown, Repeated int }
 
-// cluster asks the pod how it sees the deployment.
+// cluster asks the pod for its report on the cluster.
 func (p *pod) cluster() (r report, err error) {
 	a, err := p.api.Do(http.MethodGet, "/rollcall/cluster", "")
 	if err != nil {
@@ -212,7 +214,7 @@ func (p *pod) cluster() (r report, err error) {
 	return r, nil
 }
 
-// sees reports whether the pod takes exactly these for alive, and itself.
+// sees reports whether exactly these pods, and itself, are alive for the pod.
 func (p *pod) sees(pods []*pod) error {
 	r, err := p.cluster()
 	if err != nil {
@@ -235,7 +237,7 @@ func (p *pod) sees(pods []*pod) error {
 	return nil
 }
 
-// stop ends the pod as a deployment does, and returns when it has ended.
+// stop ends the pod like a deployment does, and returns when it has ended.
 func (p *pod) stop(t *testing.T) {
 	t.Helper()
 	p.signal(t, syscall.SIGTERM)
@@ -244,7 +246,7 @@ func (p *pod) stop(t *testing.T) {
 	}
 }
 
-// connect opens a connection of the user, "" for an anonymous one.
+// connect opens a connection of the user; "" for an anonymous one.
 func (p *pod) connect(t *testing.T, user *ws.User) *cluster.Client {
 	t.Helper()
 	signed := ""

@@ -16,7 +16,7 @@ import (
 	"github.com/rollcall-gateway/rollcall/test/internal/ws"
 )
 
-// recorder has all that was published on a NATS, and can publish it again.
+// recorder records all payloads on a NATS, and can replay them.
 type recorder struct {
 	nc *nats.Conn
 
@@ -38,14 +38,14 @@ func record(t *testing.T, n *natsServer) *recorder {
 	return r
 }
 
-// take returns what was recorded.
+// take returns the recorded payloads.
 func (r *recorder) take() []*nats.Msg {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	return slices.Clip(r.msgs)
 }
 
-// replay publishes it again, for a time that is longer than a pod that is silent is waited for.
+// replay publishes them again, for longer than pods wait for a silent pod.
 func (r *recorder) replay(t *testing.T, msgs []*nats.Msg, each func()) {
 	t.Helper()
 	const long, every = 7 * time.Second, 500 * time.Millisecond
@@ -65,9 +65,9 @@ func (r *recorder) replay(t *testing.T, msgs []*nats.Msg, each func()) {
 	}
 }
 
-// TestRecordedPayloads has somebody on the NATS record all that two pods say, and say it again: to the same pods, and after one
-// of them was killed and the other was started anew, when neither remembers anything. Messages are not delivered
-// again, and the dead pod stays dead.
+// TestRecordedPayloads records all payloads of two pods and replays them: to the same pods, and
+// after one was killed and the other restarted, so that neither remembers anything. Messages are
+// not delivered again, and the dead pod stays dead.
 func TestRecordedPayloads(t *testing.T) {
 	for name, secret := range map[string]string{"with a secret": "secret " + clusterSecret, "without a secret": ""} {
 		t.Run(name, func(t *testing.T) {
@@ -117,7 +117,7 @@ func TestRecordedPayloads(t *testing.T) {
 				t.Errorf("ignored: %+v", now)
 			}
 
-			// All that was known of b is gone, and b with it.
+			// Everything that a knew about b is gone, and so is b.
 			b.signal(t, syscall.SIGKILL)
 			b.await(t, ws.Patience)
 			a.signal(t, syscall.SIGKILL)

@@ -16,19 +16,19 @@ type roamer struct {
 	user  string
 	token string
 	next  int           // where to connect, if it is ready
-	step  int           // how many pods further the time after
-	view  *cluster.View // nil for one that does not watch
+	step  int           // distance to the next pod, in pods
+	view  *cluster.View // nil if it does not watch
 }
 
 // roam connects, joins the room, and comes back when the pod says so, until the test ends.
 func (r *rolling) roam(m *roamer) {
-	var left time.Time // when the pod was told to end; zero at first
+	var left time.Time // when the pod was told to stop; zero at first
 	for {
 		at := r.balance(m.next)
 		p := r.pods[at]
 		stay := r.history.Arriving(p.Pod, m.user)
 		c, err := cluster.Connect(p.door, m.token)
-		if err != nil { // the pod ends just now
+		if err != nil { // the pod is stopping
 			stay.Left()
 			if !r.wait(10 * time.Millisecond) {
 				return
@@ -92,7 +92,7 @@ func (r *rolling) wait(d time.Duration) bool {
 	}
 }
 
-// comeBack says when to come back after a connection has ended.
+// comeBack returns when to come back after a connection has ended.
 func comeBack(end error) (time.Duration, error) {
 	var closed *websocket.CloseError
 	if !errors.As(end, &closed) || closed.Code != websocket.CloseServiceRestart {

@@ -13,7 +13,7 @@ import (
 	"github.com/rollcall-gateway/rollcall/test/internal/ws"
 )
 
-// rolling is a deployment that is restarted pod by pod, and clients that come back each time.
+// rolling is a deployment that is restarted pod by pod, with clients that come back each time.
 type rolling struct {
 	pods    deployment
 	history *cluster.History
@@ -21,7 +21,7 @@ type rolling struct {
 	stop    chan struct{} // closed: clients go for good
 	roaming sync.WaitGroup
 
-	// mu guards what follows.
+	// mu guards the fields below.
 	mu       sync.Mutex
 	ready    []bool // by pod: a load balancer sends clients to these
 	stopping []time.Time
@@ -30,7 +30,8 @@ type rolling struct {
 	aways    map[string][]away // by user
 }
 
-// away is a time in which a user had no connection: the pod was told to end then, and the user was in the room again.
+// away is a period in which a user had no connection: from the stop of the pod until the user was
+// back in the room.
 type away struct{ from, to time.Time }
 
 func (a away) String() string {
@@ -47,7 +48,7 @@ func (r *rolling) fail(err error) {
 	}
 }
 
-// restart ends a pod and starts it again, as a rolling deployment does: the next one is ended when this one is ready.
+// restart restarts a pod, as in a rolling deployment, and returns when it is ready.
 func (r *rolling) restart(t *testing.T, i int) {
 	t.Helper()
 	p := r.pods[i]
@@ -86,29 +87,31 @@ func (r *rolling) awaitAll(t *testing.T, n int) {
 }
 
 const (
-	// telling is how long it may take that other pods hear of a change.
+	// telling is how long a change may take to reach other pods.
 	telling = 250 * time.Millisecond
-	// reading is how long a snapshot of thousands may be under way to a client, with as many that connect meanwhile.
+	// reading is how long a snapshot of thousands may take to reach a client, while as many clients
+	// connect.
 	reading = 2 * time.Second
 )
 
-// away reports whether the user had no connection at a time, or a moment before.
+// away reports whether the user had no connection at a time, or shortly before.
 func (r *rolling) away(user string, at time.Time) bool {
 	return slices.ContainsFunc(r.aways[user], func(a away) bool {
 		return !at.Before(a.from) && !at.After(a.to.Add(reading))
 	})
 }
 
-// missed reports whether the user may be taken for gone at a time: away for longer than the grace period, up to then.
+// missed reports whether the user may count as gone at a time, because it was away for longer than
+// the grace period.
 func (r *rolling) missed(user string, at time.Time, grace time.Duration) bool {
 	return slices.ContainsFunc(r.aways[user], func(a away) bool {
 		return a.to.Sub(a.from) > grace-telling && !at.Before(a.from.Add(grace-telling)) && !at.After(a.to.Add(telling))
 	})
 }
 
-// TestRollingRestartUnderReconnectingClients restarts six pods, one after the other, under 3,000 clients that come back
-// when they are told to. Nobody who was back within the grace period has left in the eyes of those who watch, and every
-// complete answer is right.
+// TestRollingRestartUnderReconnectingClients restarts six pods, one after another, with 3,000
+// clients that come back when told to. Watchers see no user leave that is back within the grace
+// period, and every complete answer is right.
 func TestRollingRestartUnderReconnectingClients(t *testing.T) {
 	const (
 		clients = 3000
@@ -122,7 +125,8 @@ func TestRollingRestartUnderReconnectingClients(t *testing.T) {
 	}
 	for i, p := range pods {
 		r.ready[i] = true
-		// Any pod can be late under such a load, also one that is not restarted. Then it has to be named.
+		// Under such a load any pod can be late, even if it is not restarted. Then it must be
+		// named.
 		r.outlook.Begin(time.Now(), p.Pod, cluster.MayMiss)
 	}
 	var views []*cluster.View
@@ -182,7 +186,7 @@ func awaitMembers(t *testing.T, views []*cluster.View, want []string) {
 	})
 }
 
-// judge checks all that the watchers were told.
+// judge checks all events of the watchers.
 func (r *rolling) judge(t *testing.T, views []*cluster.View, begin time.Time, grace time.Duration, all []string) {
 	t.Helper()
 	left, snapshots, soon, late := 0, 0, 0, 0
@@ -229,7 +233,8 @@ func (r *rolling) judge(t *testing.T, views []*cluster.View, begin time.Time, gr
 	}
 }
 
-// absent returns who should be in a snapshot and is not. Users who are away are, only if the pod had watchers before.
+// absent returns users that are missing from a snapshot. Users that are away must be in it only if
+// the pod had watchers before.
 func (r *rolling) absent(e cluster.Event, grace time.Duration, all []string) []string {
 	there := make(map[string]bool, len(e.Members))
 	for _, id := range e.Members {

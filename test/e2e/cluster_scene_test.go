@@ -13,11 +13,11 @@ import (
 	"github.com/rollcall-gateway/rollcall/test/internal/ws"
 )
 
-// room is the channel that everybody in a scene joins.
+// room is the channel that all clients of a scene join.
 const room = "room"
 
-// scene is a deployment with clients who stay, others who come and go, questions all the time, and watchers, while
-// something happens to pods.
+// scene is a deployment with clients that stay, clients that come and go, constant questions, and
+// watchers, while something happens to pods.
 type scene struct {
 	t       *testing.T
 	pods    deployment
@@ -27,7 +27,7 @@ type scene struct {
 	pace    time.Duration          // between two questions to a pod
 	views   map[*pod]*cluster.View // of the room
 
-	sockets []*cluster.Client // of those who stay
+	sockets []*cluster.Client // connections of clients that stay
 
 	stopLoad chan struct{}
 	load     sync.WaitGroup
@@ -35,11 +35,11 @@ type scene struct {
 	failures []error // of the load
 }
 
-// residentsOfAPod is how many users have their only connection to a pod. As many anonymous connections are there, and as
-// many users with a connection to the next pod too.
+// residentsOfAPod is the number of users with their only connection on a pod. It is also the number
+// of anonymous connections there, and of users with a second connection on the next pod.
 const residentsOfAPod = 8
 
-// own names the users who are connected to this pod alone.
+// own returns the users that are connected to this pod alone.
 func own(p *pod) []string {
 	ids := make([]string, residentsOfAPod)
 	for i := range ids {
@@ -51,7 +51,7 @@ func own(p *pod) []string {
 // alone names them and the watcher.
 func alone(p *pod) []string { return append(own(p), watcherOf(p)) }
 
-// newScene connects those who stay, and a watcher to each pod.
+// newScene connects the clients that stay, and a watcher to each pod.
 func newScene(t *testing.T, pods deployment) *scene {
 	t.Helper()
 	s := &scene{
@@ -85,7 +85,7 @@ func (s *scene) must(err error) {
 	}
 }
 
-// arrive connects a client, and has the history know.
+// arrive connects a client, and records it in the history.
 func (s *scene) arrive(p *pod, id string) (*cluster.Client, *cluster.Stay) {
 	s.t.Helper()
 	stay := s.history.Arriving(p.Pod, id)
@@ -104,7 +104,7 @@ func (s *scene) resident(p *pod, id string) (*cluster.Client, *cluster.Stay) {
 	return c, stay
 }
 
-// members are the IDs of the users in the room when only those are there who stay, on all pods but some.
+// members returns the IDs of the users that stay in the room, on all pods except some.
 func (s *scene) members(without ...*pod) []string {
 	there := make(map[string]bool)
 	for i, p := range s.pods {
@@ -151,7 +151,7 @@ func (s *scene) awaitViews(pods []*pod, want []string) {
 	})
 }
 
-// ask begins to ask a pod. Answers are judged by the outlook.
+// ask starts to ask a pod. The outlook judges its answers.
 func (s *scene) ask(p *pod, o *cluster.Outlook, longest time.Duration) *cluster.Asker {
 	k := &cluster.Asker{
 		Pod: p.Pod, Site: p.site, History: s.history, Outlook: o, Pace: s.pace, Longest: longest,
@@ -162,7 +162,7 @@ func (s *scene) ask(p *pod, o *cluster.Outlook, longest time.Duration) *cluster.
 	return k
 }
 
-// awaitAnswers waits until each asker had so many answers to questions after a time.
+// awaitAnswers waits until each asker has n answers to questions after a time.
 func (s *scene) awaitAnswers(begin time.Time, n int) {
 	s.t.Helper()
 	ws.Poll(s.t, 2*ws.Patience, func() error {
@@ -188,10 +188,10 @@ func (s *scene) stopAsking(what string, begin time.Time) {
 	s.askers = nil
 }
 
-// guestNames are the same few on all pods, each now here and now there.
+// guestNames are few, and the same on all pods.
 const guestNames = 7
 
-// startLoad has guests come and go at some pods, until stopLoading.
+// startLoad makes guests come and go on some pods, until stopLoading.
 func (s *scene) startLoad(pods []*pod) {
 	tokens := make([]string, guestNames)
 	for i := range tokens {
@@ -210,8 +210,8 @@ func (s *scene) startLoad(pods []*pod) {
 
 func guest(i int) string { return fmt.Sprintf("guest-%d", i) }
 
-// guests come one after the other, and each goes when a few more have come. Every third comes without a login, and every
-// third joins the room.
+// guests come one after another, and each leaves when a few more have come. Every third is
+// anonymous, and every third joins the room.
 func (s *scene) guests(p *pod, first int, tokens []string) error {
 	type visit struct {
 		client *cluster.Client
@@ -260,7 +260,7 @@ func (s *scene) guests(p *pod, first int, tokens []string) error {
 	}
 }
 
-// stopLoading has all guests go, and waits for it.
+// stopLoading makes all guests leave, and waits for that.
 func (s *scene) stopLoading() {
 	s.t.Helper()
 	close(s.stopLoad)
@@ -270,8 +270,8 @@ func (s *scene) stopLoading() {
 	}
 }
 
-// expectEvents checks how often users joined and left since a time, in the eyes of the watcher on a pod, and that nobody
-// left before the grace period was over.
+// expectEvents checks how often the watcher on a pod has seen users join and leave since a time,
+// and that no user left before its grace period was over.
 func (s *scene) expectEvents(p *pod, begin time.Time, grace time.Duration, ids []string, joined, left int) {
 	s.t.Helper()
 	for _, id := range ids {

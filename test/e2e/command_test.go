@@ -23,7 +23,7 @@ func TestListModules(t *testing.T) {
 	}
 }
 
-// caddyfiles returns every Caddyfile of the repository that users are shown.
+// caddyfiles returns every Caddyfile of the repository that is meant for users.
 func caddyfiles(t *testing.T) []string {
 	t.Helper()
 	root, err := filepath.Abs("../..")

@@ -75,7 +75,7 @@ func TestWebsocketOverHTTP2IsAnswered(t *testing.T) {
 		if err != nil || status != "501" {
 			t.Errorf("status %q (%v), want 501", status, err)
 		}
-		ws.Poll(t, ws.Patience, func() error { // the operator is told
+		ws.Poll(t, ws.Patience, func() error { // the operator sees a log line
 			if log := p.log.String(); !strings.Contains(log, `"msg":"websocket handshake rejected"`) || !strings.Contains(log, "http1_only") {
 				return fmt.Errorf("the log is: %s", log)
 			}

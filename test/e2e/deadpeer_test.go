@@ -18,7 +18,7 @@ func mustRun(t *testing.T, args ...string) {
 	}
 }
 
-// network is a server and a client machine with a wire between them, as network namespaces.
+// network is a server and a client machine with a wire between them: two network namespaces.
 type network struct{ server, client string }
 
 // Addresses of RFC 5737, which are never routed.
@@ -46,7 +46,7 @@ func newNetwork(t *testing.T) network {
 	return n
 }
 
-// A machine that loses its power says nothing, not even to TCP.
+// A machine that loses power sends nothing, not even TCP segments.
 func TestUserOfADeadMachineLeavesTheListing(t *testing.T) {
 	t.Parallel()
 	n := newNetwork(t)

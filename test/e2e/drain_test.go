@@ -15,7 +15,8 @@ import (
 	"github.com/rollcall-gateway/rollcall/test/internal/ws"
 )
 
-// expectRestart checks that a socket was closed for a restart, and returns when its client is to come back.
+// expectRestart checks that a socket was closed for a restart, and returns when its client should
+// come back.
 func expectRestart(t *testing.T, end error) time.Duration {
 	t.Helper()
 	var closed *websocket.CloseError
@@ -48,9 +49,9 @@ func TestTerminationTakesLeaveOfAll(t *testing.T) {
 	t.Logf("%d sockets drained in %s; after_ms %d, %d, %d (least, median, most)", many, took.Round(time.Millisecond),
 		after[0].Milliseconds(), after[many/2].Milliseconds(), after[many-1].Milliseconds())
 	if spread := after[many-1] - after[0]; spread < 900*time.Millisecond || spread > 30*time.Second {
-		t.Errorf("clients are told to come back within %s", spread)
+		t.Errorf("clients should come back within %s", spread)
 	}
-	// Spread out evenly: of ten equal parts, none holds a third of the clients.
+	// The spread is even: of ten equal parts, none has a third of the clients.
 	width := after[many-1]/10 + 1
 	var parts [10]int
 	for _, d := range after {
@@ -66,7 +67,7 @@ func TestTerminationDoesNotWaitForThoseWhoSayNothing(t *testing.T) {
 	const timeout = time.Second
 	p := start(t, setup{globals: "rollcall {\n drain_timeout 1s\n }\n grace_period 1s"})
 	polite := p.site.Dial(t)
-	for range 20 { // they never read, so they answer no close frame
+	for range 20 { // they never read, so they do not answer close frames
 		p.site.Dial(t)
 	}
 	begin := time.Now()
@@ -75,7 +76,8 @@ func TestTerminationDoesNotWaitForThoseWhoSayNothing(t *testing.T) {
 	_, _, end := polite.Conn.ReadMessage()
 	expectRestart(t, end)
 
-	// Those who come now are told to go elsewhere, until Caddy has closed the listener, which it may have done already.
+	// New clients are sent elsewhere, until Caddy has closed the listener, which it may have done
+	// already.
 	for time.Since(begin) < timeout/2 {
 		answer, err := p.site.Do(http.MethodPost, "/message/users", "", "X-Api-Key", apiKey)
 		if err != nil {

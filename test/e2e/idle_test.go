@@ -8,8 +8,8 @@ import (
 	"github.com/rollcall-gateway/rollcall/test/internal/ws"
 )
 
-// Caddy gives up on requests after a minute without bytes. A websocket is no longer a request, even when its pings are
-// further apart.
+// Caddy ends requests after a minute without bytes. A websocket is no longer a request, even if its
+// pings are further apart.
 func TestIdleSocketOutlivesIdleTimeouts(t *testing.T) {
 	t.Parallel()
 	p := start(t, setup{options: "ping 5m"})
@@ -17,7 +17,7 @@ func TestIdleSocketOutlivesIdleTimeouts(t *testing.T) {
 		return ws.Plan{Request: p.site.Socket(), Joins: []string{`{"type":"join","channel":"anonymousChat","presence":"count"}`}}
 	})
 	crowd.Settle(t)
-	<-time.After(70 * time.Second) // the time itself is what is tested
+	<-time.After(70 * time.Second) // the time itself is under test
 	if open := crowd.Open(); open != len(crowd.Members) {
 		t.Errorf("%d of %d sockets are open", open, len(crowd.Members))
 	}

@@ -18,12 +18,12 @@ import (
 	"github.com/gorilla/websocket"
 )
 
-// jobVariable makes the test binary a client in a process of its own: it holds a job in JSON. The connections then
-// cost the test nothing, and may be in another network namespace.
+// jobVariable, with a job in JSON, makes the test binary a client process. Its connections cost the
+// test nothing, and may be in another network namespace.
 const jobVariable = "ROLLCALL_TEST_JOB"
 
-// job is what a client process does: it opens connections, joins a channel with each, writes "ready" and then holds
-// them until its standard input is closed.
+// job is the task of a client process: it opens connections, joins a channel with each, writes
+// "ready", and keeps them until its standard input is closed.
 type job struct {
 	URL     string
 	Host    string
@@ -32,14 +32,14 @@ type job struct {
 	N       int
 }
 
-// clients is a client process that runs.
+// clients is a running client process.
 type clients struct {
 	cmd   *exec.Cmd
 	stdin io.Closer
 	ended chan struct{}
 }
 
-// begin starts a client process, and returns when it is ready. The prefix is a command that runs it.
+// begin starts a client process, and returns when it is ready. prefix is a command that runs it.
 func begin(t *testing.T, j job, prefix ...string) *clients {
 	t.Helper()
 	self, err := os.Executable()
@@ -88,7 +88,7 @@ func begin(t *testing.T, j job, prefix ...string) *clients {
 	return c
 }
 
-// end lets the process go, or ends it.
+// end makes the process end.
 func (c *clients) end() {
 	_ = c.stdin.Close()
 	select {
@@ -99,7 +99,7 @@ func (c *clients) end() {
 	}
 }
 
-// work is the whole of a client process. It returns its exit code.
+// work is the main function of a client process. It returns the exit code.
 func work(text string) int {
 	var j job
 	if err := json.Unmarshal([]byte(text), &j); err != nil {
@@ -148,7 +148,7 @@ func (j job) open() ([]*websocket.Conn, error) {
 	}
 }
 
-// buffers are shared by all: a client that only answers pings writes little.
+// Shared by all connections: a client that only answers pings writes little.
 var buffers sync.Pool
 
 func (j job) openOne() (*websocket.Conn, error) {

@@ -37,7 +37,7 @@ func run(m *testing.M) int {
 // manyFiles is enough for the connections of one process in these tests.
 const manyFiles = 16_000
 
-// raiseFiles raises the limit of open files. Processes that are started get it too.
+// raiseFiles raises the limit of open files. Child processes inherit it.
 func raiseFiles() error {
 	var limit syscall.Rlimit
 	if err := syscall.Getrlimit(syscall.RLIMIT_NOFILE, &limit); err != nil {

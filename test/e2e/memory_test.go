@@ -11,20 +11,20 @@ import (
 	"github.com/rollcall-gateway/rollcall/test/internal/ws"
 )
 
-// idle is how many connections the memory is measured with.
+// idle is the number of connections for the measurement.
 const idle = 10_000
 
-// maxPerConnection is how much user memory an idle connection may take, in bytes.
+// maxPerConnection is the maximum user memory of an idle connection in bytes.
 const maxPerConnection = 3 << 10
 
 // An idle connection that listens to one channel is cheap: it has no goroutine and no buffer.
 func TestMemoryOfIdleConnections(t *testing.T) {
-	// Pages that the runtime gives back then leave the resident set at once.
+	// So pages that the runtime releases leave the resident set at once.
 	p := start(t, setup{env: []string{"GODEBUG=madvdontneed=1"}})
 	client := job{
 		URL: p.site.Socket().URL, Host: p.site.Host, Channel: "anonymousCrowd",
 	}
-	// What the first connections cost once is no cost of a connection.
+	// One-time costs of the first connections do not count.
 	warm := client
 	warm.N = 200
 	begin(t, warm).end()
@@ -49,7 +49,7 @@ func TestMemoryOfIdleConnections(t *testing.T) {
 		t.Errorf("%d goroutines for %d idle connections", held.goroutines, idle)
 	}
 	if each < 1000 {
-		t.Errorf("an idle connection takes %d bytes: that was not measured right", each)
+		t.Errorf("an idle connection takes %d bytes: the measurement is wrong", each)
 	}
 
 	crowd.end()
@@ -59,8 +59,8 @@ func TestMemoryOfIdleConnections(t *testing.T) {
 
 var rss = regexp.MustCompile(`VmRSS:\s+(\d+) kB`)
 
-// settledRSS returns the resident memory in bytes after garbage collections, when it has stopped to fall: the runtime
-// gives memory back little by little.
+// settledRSS returns the resident memory in bytes after garbage collections, once it no longer
+// falls: the runtime releases memory gradually.
 func (p *process) settledRSS(t *testing.T) int {
 	t.Helper()
 	least, same := 0, 0

@@ -13,8 +13,8 @@ import (
 	"github.com/rollcall-gateway/rollcall/test/internal/ws"
 )
 
-// TestPluginAuthorsPath goes the way of somebody who writes a first plugin: a new project, the commands and the lines of
-// its README as they are there, and then a change of the rules.
+// TestPluginAuthorsPath does what the author of a first plugin does: makes a new project, follows
+// the commands and lines of its README, and then changes the rules.
 func TestPluginAuthorsPath(t *testing.T) {
 	for _, lang := range []struct{ name, source string }{
 		{"go", "main.go"},
@@ -74,13 +74,13 @@ func TestPluginAuthorsPath(t *testing.T) {
 	}
 }
 
-// author is somebody at a shell.
+// author is a shell.
 type author struct {
-	dir string // where the shell is
+	dir string // working directory of the shell
 	env []string
 }
 
-// newAuthor gives the command caddy its name, and the tools of the language their place in the path.
+// newAuthor puts the command caddy and the tools of the language into the path.
 func newAuthor(t *testing.T, lang string) *author {
 	t.Helper()
 	bin := t.TempDir()
@@ -89,7 +89,7 @@ func newAuthor(t *testing.T, lang string) *author {
 	}
 	path := []string{bin}
 	if lang == "rust" {
-		path = append(path, "/usr/bin") // Debian's can build for WebAssembly, another one before it often cannot
+		path = append(path, "/usr/bin") // Debian's compiler can build for WebAssembly; another one earlier in the path often cannot
 	}
 	path = append(path, os.Getenv("PATH"))
 	ours := []string{"PATH", "GOFLAGS", "GOOS", "GOARCH", "GOWORK", "CGO_ENABLED", "MAKEFLAGS", "MAKELEVEL", "RUSTFLAGS", "CARGO_TARGET_DIR"}
@@ -101,7 +101,7 @@ func newAuthor(t *testing.T, lang string) *author {
 		"GOPROXY=off", "CARGO_NET_OFFLINE=true", "npm_config_offline=true", "npm_config_update_notifier=false")}
 }
 
-// prepare puts the compiler that npm would fetch into the project: make deps has fetched it once.
+// prepare puts the compiler that npm would fetch into the project; make deps has fetched it.
 func (a *author) prepare(t *testing.T, lang string) {
 	t.Helper()
 	if lang != "assemblyscript" {
@@ -122,7 +122,7 @@ func (a *author) prepare(t *testing.T, lang string) {
 	}
 }
 
-// run runs a command line and returns what it prints.
+// run runs a command line and returns its output.
 func (a *author) run(t *testing.T, line string) string {
 	t.Helper()
 	cmd := exec.Command("sh", "-c", line)
@@ -141,10 +141,10 @@ func (a *author) write(t *testing.T, name, content string) {
 	}
 }
 
-// setBadge is where the rules of a new plugin give a user the badge.
+// setBadge is the code of a new plugin that gives users a badge.
 var setBadge = regexp.MustCompile(`(?i)(set\((?:member, )?)"badge"`)
 
-// replace changes the rules: users wear a label instead of a badge.
+// replace changes the rules: users get a label instead of a badge.
 func (a *author) replace(t *testing.T, source string) {
 	t.Helper()
 	text, err := os.ReadFile(filepath.Join(a.dir, source))
@@ -157,9 +157,9 @@ func (a *author) replace(t *testing.T, source string) {
 	a.write(t, source, setBadge.ReplaceAllString(string(text), `${1}"label"`))
 }
 
-// readme is what the README of a project tells an author to do.
+// readme has the instructions in the README of a project.
 type readme struct {
-	commands  []string // those of all shell blocks, without comments
+	commands  []string // from all shell blocks, without comments
 	caddyfile string   // the block without a language
 }
 

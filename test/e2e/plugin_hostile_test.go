@@ -18,7 +18,7 @@ import (
 	"github.com/rollcall-gateway/rollcall/test/internal/ws"
 )
 
-// hostilePlugin makes a plugin of a file in testdata/hostile and returns its path.
+// hostilePlugin compiles a file in testdata/hostile and returns the path of the plugin.
 func hostilePlugin(t *testing.T, name string) string {
 	t.Helper()
 	text := "(module\n" + `(import "rollcall" "log" (func $log (param i32 i32 i32)))
@@ -35,10 +35,10 @@ func hostilePlugin(t *testing.T, name string) string {
 	return path
 }
 
-// hostileLetters are what the plugins in testdata/hostile do badly.
+// hostileLetters are the misdeeds of the plugins in testdata/hostile.
 const hostileLetters = "abefgilrxy"
 
-// pluginSite is a block for a site of the Caddyfile.
+// pluginSite returns a site block for the Caddyfile.
 func pluginSite(host, options string) string {
 	return fmt.Sprintf(`
 http://%s:%%d {
@@ -60,15 +60,15 @@ func (p *process) of(host string) ws.Site {
 	return s
 }
 
-// TestHidingAddressesLetsNoneOutWhenAPluginFails asks sites whose plugins fail in many ways for who is there, and looks for
-// an address in all that comes back.
+// TestHidingAddressesLetsNoneOutWhenAPluginFails asks sites with plugins that fail in many ways for
+// their users, and searches all answers for an address.
 func TestHidingAddressesLetsNoneOutWhenAPluginFails(t *testing.T) {
 	const limits = "\nshape_timeout 5s\nshape_budget 3M\nmembers_budget 1000\n"
 	mask := "plugin " + hostilePlugin(t, "mask") + " {" + limits + "}\n"
 	answer := hostilePlugin(t, "answer")
 	deny := "plugin " + answer + " {" + limits + "}\n"
 	pass := "plugin " + answer + " {" + limits + "on_failure pass\n}\n"
-	sites := map[string]string{ // the answer of a plugin that fails
+	sites := map[string]string{ // the answer when a plugin fails
 		"deny.example.com": deny, "mask-deny.example.com": mask + deny, "deny-mask.example.com": deny + mask,
 		"mask-pass.example.com": mask + pass, "pass-mask.example.com": pass + mask,
 	}
@@ -102,7 +102,8 @@ func TestHidingAddressesLetsNoneOutWhenAPluginFails(t *testing.T) {
 						}
 						switch {
 						case a.Status == http.StatusOK:
-							// The letter of shape is in the first channel only, which is not always this one.
+							// The letter of shape is only in the first channel, which is not always
+							// this one.
 							if !strings.Contains(a.Body, "****") || withheld && q.body != `{}` && q.endpoint == "users" {
 								t.Errorf("%s %s: %s", q.endpoint, q.body, a.Body)
 							}
@@ -123,9 +124,9 @@ func TestHidingAddressesLetsNoneOutWhenAPluginFails(t *testing.T) {
 	}
 }
 
-// TestAHostilePluginHarmsNoOtherHost has one host go on joining while a plugin of another host is hostile in each way, and while
-// it is not, in turns, with the same load. How long joins take is for reading (`make bench` prints it): on a machine that does
-// other things too, it says little of the plugin.
+// TestAHostilePluginHarmsNoOtherHost keeps joining on one host while a plugin of another host is
+// hostile in each way, and while it is not, in turns, with the same load. The duration of joins is
+// only logged (`make bench` prints it): on a busy machine, it says little about the plugin.
 func TestAHostilePluginHarmsNoOtherHost(t *testing.T) {
 	join := "plugin " + hostilePlugin(t, "join")
 	const (
@@ -142,7 +143,7 @@ func TestAHostilePluginHarmsNoOtherHost(t *testing.T) {
 		switch i % 4 {
 		case 1:
 			letters = "s0" + hostileLetters
-		case 3: // one in three calls fails, which no breaker opens for
+		case 3: // one in three calls fails, which opens no breaker
 			letters = "s0" + strings.Join(strings.Split(hostileLetters, ""), "s0")
 		}
 		end := time.Now().Add(window)
@@ -177,9 +178,9 @@ func TestAHostilePluginHarmsNoOtherHost(t *testing.T) {
 			refused += n
 		}
 	}
-	// Of several windows the one in the middle: what else the machine does spoils one or two.
+	// The median of several windows: other load of the machine spoils one or two.
 	before, with := percentile(quiet, 50), percentile(noisy, 50)
-	t.Logf("p99 of joins of another host: %v in peace, %v beside a hostile plugin, which refused %d joins; windows %v and %v",
+	t.Logf("p99 of joins of another host: %v in peace, %v with a hostile plugin, which refused %d joins; windows %v and %v",
 		before, with, refused, quiet, noisy)
 	if refused < 100 {
 		t.Errorf("the hostile plugin failed %d joins: it was hardly asked", refused)
@@ -195,8 +196,9 @@ func TestAHostilePluginHarmsNoOtherHost(t *testing.T) {
 	}
 }
 
-// joins joins channels and leaves them, one every 20 ms, until the end. The letters begin the channels' names in turn. It
-// returns how long joining took, and how many joins were refused because a plugin failed.
+// joins joins and leaves channels, one every 20 ms, until the end. Their names start with the
+// letters in turn. It returns the durations of the joins, and the number of joins that were refused
+// because a plugin failed.
 func joins(c *ws.Client, end time.Time, name, letters string) (times []time.Duration, refused int, err error) {
 	defer c.Conn.Close()
 	tick := time.NewTicker(20 * time.Millisecond)
@@ -227,7 +229,8 @@ func joins(c *ws.Client, end time.Time, name, letters string) (times []time.Dura
 
 type reply struct{ Type, Code string }
 
-// exchange sends a frame and returns the next one. Unlike the methods of ws.Client it is for any goroutine.
+// exchange sends a frame and returns the next one. Unlike the methods of ws.Client, it may be
+// called from any goroutine.
 func exchange(c *ws.Client, frame string) (r reply, err error) {
 	deadline := time.Now().Add(ws.Patience)
 	_ = c.Conn.SetWriteDeadline(deadline)

@@ -14,7 +14,7 @@ import (
 	"github.com/rollcall-gateway/rollcall/test/internal/ws"
 )
 
-// load is what a busy site does: backends ask, and visitors join and leave. What goes wrong is kept.
+// load is the load of a busy site: backends ask, and visitors join and leave. It keeps errors.
 type load struct {
 	requests, joins atomic.Int64
 
@@ -47,7 +47,7 @@ func startLoad(t *testing.T, p *process, rooms int) *load {
 	return l
 }
 
-// repeat calls the function now and then until the load is stopped, or it fails.
+// repeat calls the function from time to time until the load is stopped, or the function fails.
 func (l *load) repeat(once func(n int) error) {
 	l.wg.Go(func() {
 		tick := time.NewTicker(10 * time.Millisecond)
@@ -68,7 +68,7 @@ func (l *load) repeat(once func(n int) error) {
 	})
 }
 
-// stop ends the load and reports what went wrong.
+// stop ends the load and reports errors.
 func (l *load) stop(t *testing.T) {
 	t.Helper()
 	select {
@@ -83,7 +83,7 @@ func (l *load) stop(t *testing.T) {
 	}
 }
 
-// joinAndLeave joins a channel that only the plugin opens to visitors, and leaves it.
+// joinAndLeave joins a channel that the plugin alone opens to visitors, and leaves it.
 func joinAndLeave(conn *websocket.Conn, channel string) error {
 	for _, step := range [][2]string{{"join", "joined"}, {"leave", "left"}} {
 		_ = conn.SetWriteDeadline(time.Now().Add(ws.Patience))
@@ -103,7 +103,7 @@ func joinAndLeave(conn *websocket.Conn, channel string) error {
 	return nil
 }
 
-// askVersion asks for users and returns the version that made the answer, all of it.
+// askVersion asks for users and returns the version of the plugin that made the whole answer.
 func askVersion(s ws.Site, body string) (string, error) {
 	text, err := s.Ask("users", body)
 	if err != nil {
@@ -122,7 +122,7 @@ func askVersion(s ws.Site, body string) (string, error) {
 	rooms := 0
 	for name, content := range got.Answer {
 		if !strings.HasPrefix(name, "room-") {
-			continue // an open channel is a number
+			continue // an open channel has a number
 		}
 		rooms++
 		var users []struct{ ID, Email, Version string }
@@ -130,7 +130,7 @@ func askVersion(s ws.Site, body string) (string, error) {
 			return "", fmt.Errorf("users %s: %w: %.200s", body, err, content)
 		}
 		if len(users) == 0 {
-			return "", fmt.Errorf("users %s: nobody is in %s", body, name)
+			return "", fmt.Errorf("users %s: %s is empty", body, name)
 		}
 		for _, u := range users {
 			if u.Version != got.Version {

@@ -12,7 +12,7 @@ import (
 	"github.com/rollcall-gateway/rollcall/test/internal/ws"
 )
 
-// startPlugin makes a plugin with a start function.
+// startPlugin compiles a plugin with a start function.
 func startPlugin(t *testing.T, body string) string {
 	t.Helper()
 	path := filepath.Join(t.TempDir(), "start.wasm")
@@ -30,12 +30,12 @@ func startPlugin(t *testing.T, body string) string {
 	return path
 }
 
-// slowStart is a start function that takes 1.5 s: less than ends it.
+// slowStart is a start function that takes 1.5 s: less than the limit.
 const slowStart = `(local.set $end (i64.add (call $now) (i64.const 1500000000)))
 	(loop $l (br_if $l (i64.lt_u (call $now) (local.get $end))))
 	(call $log (i32.const 1) (i32.const 64) (i32.const 16))`
 
-// startSites are sites that each make instances of a file of their own.
+// startSites returns sites that each have their own plugin file.
 func startSites(n int, file string) (text string) {
 	for i := range n {
 		text += pluginSite(fmt.Sprintf("slow-%d.example.com", i),
@@ -56,7 +56,7 @@ func TestAReloadRefusesAPluginWhoseStartNeverEnds(t *testing.T) {
 	}
 }
 
-// TestTerminationDoesNotWaitForSlowPlugins has a reload under way that would take 45 s.
+// TestTerminationDoesNotWaitForSlowPlugins terminates Caddy during a reload that would take 45 s.
 func TestTerminationDoesNotWaitForSlowPlugins(t *testing.T) {
 	p := start(t, setup{})
 	loaded := make(chan error, 1)

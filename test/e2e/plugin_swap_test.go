@@ -17,14 +17,15 @@ const (
 	swapsByWatch  = 50
 )
 
-// TestHundredPluginSwaps replaces a plugin again and again, under sockets, requests, joins and leaves. Every answer is
-// made by one version of it, the channels that only the plugin opens stay open, nobody hears of a swap, and nothing of
-// an old version stays.
+// TestHundredPluginSwaps replaces a plugin repeatedly, during requests, joins and leaves. Every
+// answer is made by one version of it, the channels that the plugin alone opens stay open, no
+// client notices a swap, and nothing of an old version stays.
 func TestHundredPluginSwaps(t *testing.T) {
 	versions := map[string][]byte{"A": buildVersion(t, "A"), "B": buildVersion(t, "B")}
 	file := filepath.Join(t.TempDir(), "swapped.wasm")
 	replaceFile(t, file, versions["A"])
-	// The limits of time are far from what a busy machine can do to a call: what fails here fails because of a swap.
+	// The timeouts are far above the delays of a busy machine: a call that fails here fails because
+	// of a swap.
 	const times = "classify_timeout 20s\nshape_timeout 20s\n"
 	site := func(more string) setup {
 		return setup{options: "limits {\nframes_per_second 1000\n}\nplugin " + file + " {\n" + times + more + "}"}
@@ -88,8 +89,8 @@ func TestHundredPluginSwaps(t *testing.T) {
 // crowdRooms is how many rooms the crowd is in: forty in each.
 const crowdRooms = many / 40
 
-// gatherInOpenRooms opens sockets of users and visitors in rooms that only the plugin opens to visitors; one in ten
-// watches.
+// gatherInOpenRooms opens sockets of users and visitors in rooms that the plugin alone opens to
+// visitors; one in ten watches.
 func gatherInOpenRooms(t *testing.T, p *process, n int) *ws.Crowd {
 	t.Helper()
 	requests := make([]ws.Request, n)
@@ -115,7 +116,7 @@ func gatherInOpenRooms(t *testing.T, p *process, n int) *ws.Crowd {
 	})
 }
 
-// swaps replaces the plugin of a process by its other version.
+// swaps alternates between two versions of a process's plugin.
 type swaps struct {
 	p        *process
 	file     string
@@ -150,7 +151,7 @@ func (s *swaps) byWatch(t *testing.T) {
 	s.slowest = max(s.slowest, time.Since(begin))
 }
 
-// serving returns an error while another version than the last one answers.
+// serving returns an error until the last version answers.
 func (s *swaps) serving() error {
 	answer, err := askVersion(s.p.site, `{"channel":"room-1"}`)
 	if err == nil && answer != s.now {
@@ -159,7 +160,7 @@ func (s *swaps) serving() error {
 	return err
 }
 
-// brokenFile is the beginning of a module and not the rest.
+// brokenFile is the start of a module, without the rest.
 func (s *swaps) brokenFile() []byte {
 	content := s.versions[s.now]
 	return content[:len(content)/2]
@@ -202,7 +203,7 @@ func (s *swaps) brokenByWatch(t *testing.T) {
 
 const loadsFailed = `caddy_rollcall_plugin_loads_total{plugin="swapped",result="error"}`
 
-// holdings is what a process holds, beyond the memory of Go.
+// holdings are resources of a process, beyond the memory of Go.
 type holdings struct {
 	usage
 	rss  int // bytes
@@ -216,13 +217,13 @@ func (p *process) holds(t *testing.T) holdings {
 	return h
 }
 
-// expectFlat waits until the process holds about what it held before.
+// expectFlat waits until the process holds about as much as before.
 func (p *process) expectFlat(t *testing.T, before holdings) {
 	t.Helper()
 	const (
 		moreGoroutines = 20
 		moreHeap       = 6 << 20
-		// An instance that stays shows with a MiB.
+		// A leaked instance shows as a MiB.
 		moreRSS  = 30 << 20
 		moreCode = 10
 	)

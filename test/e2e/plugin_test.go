@@ -15,7 +15,7 @@ import (
 	"github.com/rollcall-gateway/rollcall/test/internal/ws"
 )
 
-// buildVersion builds testdata/versions.c as a version, a letter, and returns the module.
+// buildVersion builds testdata/versions.c as a version, which is a letter, and returns the module.
 func buildVersion(t *testing.T, version string) []byte {
 	t.Helper()
 	object, module := filepath.Join(t.TempDir(), "plugin.o"), filepath.Join(t.TempDir(), "plugin.wasm")
@@ -37,7 +37,7 @@ func buildVersion(t *testing.T, version string) []byte {
 	return content
 }
 
-// replaceFile puts a file in the place of another in one step, so that nobody reads half of it.
+// replaceFile replaces a file in one step, so that no reader gets half of it.
 func replaceFile(t *testing.T, path string, content []byte) {
 	t.Helper()
 	fresh := path + ".new"
@@ -55,7 +55,7 @@ func (p *process) reload(t *testing.T) (string, error) {
 	return caddy(t, "reload", "--force", "--config", p.file, "--address", strings.TrimPrefix(p.admin, "http://"))
 }
 
-// loadedPlugin is a part of what GET /rollcall/plugins says.
+// loadedPlugin is a part of the answer of GET /rollcall/plugins.
 type loadedPlugin struct {
 	Name  string `json:"name"`
 	Hosts []struct {
@@ -74,7 +74,7 @@ func (p *process) plugins(t *testing.T) []loadedPlugin {
 	return list
 }
 
-// metric returns the value of one time series, 0 if it is not there.
+// metric returns the value of one time series; 0 if it is missing.
 func (p *process) metric(t *testing.T, series string) float64 {
 	t.Helper()
 	a := ws.Site{URL: p.admin}.Request(t, http.MethodGet, "/metrics", "")
@@ -90,10 +90,10 @@ func (p *process) metric(t *testing.T, series string) float64 {
 	return 0
 }
 
-// executable are pages of memory that hold compiled code and come from no file.
+// executable matches memory with compiled code that comes from no file.
 var executable = regexp.MustCompile(`(?m)^\S+ r-xp 00000000 00:00 0 *$`)
 
-// codeMappings returns how many pieces of compiled code the process has.
+// codeMappings returns the number of mappings of compiled code in the process.
 func (p *process) codeMappings(t *testing.T) int {
 	t.Helper()
 	maps, err := os.ReadFile(fmt.Sprintf("/proc/%d/maps", p.cmd.Process.Pid))

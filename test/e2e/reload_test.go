@@ -15,7 +15,7 @@ import (
 	"github.com/rollcall-gateway/rollcall/test/internal/ws"
 )
 
-// many is how many sockets a deployment of a middle size has open when somebody reloads it.
+// many is the number of sockets of a medium-sized deployment during a reload.
 const many = 2000
 
 // gather opens sockets of users and visitors, in rooms of forty; one in ten watches.
@@ -44,7 +44,7 @@ func gather(t *testing.T, p *process, n int) *ws.Crowd {
 	})
 }
 
-// usage is what a process holds.
+// usage has the resources of a process.
 type usage struct {
 	goroutines int
 	heap       uint64 // bytes in use after a garbage collection
@@ -70,7 +70,7 @@ func (p *process) usage(t *testing.T) usage {
 		}
 		return n
 	}
-	p.get(t, "/debug/pprof/heap?gc=1&debug=1") // what pools held goes with the second collection
+	p.get(t, "/debug/pprof/heap?gc=1&debug=1") // the second collection frees what pools held
 	heap := p.get(t, "/debug/pprof/heap?gc=1&debug=1")
 	return usage{
 		goroutines: int(number(goroutineTotal, p.get(t, "/debug/pprof/goroutine?debug=1"))),
@@ -99,7 +99,7 @@ func TestFiftyReloadsTouchNoSocket(t *testing.T) {
 		}
 	}
 	crowd := gather(t, p, many)
-	for i := range 2 * len(variants) { // so that only growth is seen later
+	for i := range 2 * len(variants) { // so that only growth shows later
 		reload(i)
 	}
 	crowd.Settle(t)
@@ -129,7 +129,7 @@ func TestFiftyReloadsTouchNoSocket(t *testing.T) {
 
 	const slack = 10
 	var after usage
-	ws.Poll(t, ws.Patience, func() error { // what Caddy stops ends a little later
+	ws.Poll(t, ws.Patience, func() error { // stopped parts of Caddy end a little later
 		after = p.usage(t)
 		if after.goroutines > before.goroutines+slack {
 			return fmt.Errorf("%d goroutines, before the reloads %d", after.goroutines, before.goroutines)
@@ -179,7 +179,8 @@ func TestReloadByCommandAndBySignal(t *testing.T) {
 	}
 	c.ExpectNothing(t)
 
-	// Caddy takes the signal only as long as its configuration is the file's, so this is a new one.
+	// Caddy accepts the signal only while its configuration is the file's, so this is a new
+	// process.
 	fresh := start(t, setup{sites: other})
 	stays := fresh.site.Dial(t)
 	added = ws.Site{URL: fresh.site.URL, Host: fmt.Sprintf("other.example.com:%d", fresh.port), Key: apiKey}

@@ -16,13 +16,14 @@ import (
 	"github.com/rollcall-gateway/rollcall/test/internal/ws"
 )
 
-// TestASlowReaderAmongManyHarmsNobody has one of a thousand listeners read nothing while messages come. It is closed for being
-// slow, and each message reaches everybody else, in order. How long they take, before it and beside it, is for reading.
+// TestASlowReaderAmongManyHarmsNobody stops one of a thousand listeners from reading while messages
+// come. It is closed as slow, and each message reaches all others, in order. The delays, before and
+// meanwhile, are only logged.
 func TestASlowReaderAmongManyHarmsNobody(t *testing.T) {
 	const (
 		fast     = 1000
 		messages = 100
-		pause    = 25 * time.Millisecond // a rate that is far from the most
+		pause    = 25 * time.Millisecond // far below the maximum rate
 	)
 	p := start(t, setup{options: "limits {\n\tframes_per_second 100000\n}"})
 	listeners := make([]*listener, fast)
@@ -72,7 +73,7 @@ func TestASlowReaderAmongManyHarmsNobody(t *testing.T) {
 	slow := p.site.Dial(t)
 	slow.Join(t, "anonymous-crowd")
 	slow.Join(t, "anonymous-flood")
-	// What the kernel holds for it is megabytes: it gets more than the others.
+	// The kernel buffers megabytes for it, so it gets more messages than the others.
 	const tooSlow = `caddy_rollcall_disconnects_total{host="portal.example.com",reason="slow"}`
 	flood := fmt.Sprintf(`{"channels":["anonymous-flood"],"message":{"fill":%q}}`, strings.Repeat("x", 60_000))
 	closed := make(chan error, 1)
@@ -102,7 +103,7 @@ func TestASlowReaderAmongManyHarmsNobody(t *testing.T) {
 			t.Errorf("listener %d got messages out of order", i)
 		}
 	}
-	t.Logf("p99 of %d listeners: %s, and %s beside one that does not read", fast, before, beside)
+	t.Logf("p99 of %d listeners: %s, and %s with one that does not read", fast, before, beside)
 }
 
 // discard reads to the end of the connection.
@@ -115,7 +116,7 @@ func discard(conn *websocket.Conn) {
 	}
 }
 
-// awaitClose reads to the end of the connection, which it returns.
+// awaitClose reads to the end of the connection, and returns the error.
 func awaitClose(conn *websocket.Conn) error {
 	_ = conn.SetReadDeadline(time.Now().Add(ws.Patience))
 	for {
@@ -125,12 +126,12 @@ func awaitClose(conn *websocket.Conn) error {
 	}
 }
 
-// listener counts the messages that come, and notes how long each took.
+// listener counts messages, and records how long each took.
 type listener struct {
 	client *ws.Client
 	got    atomic.Int64
 	wrong  atomic.Bool
-	end    atomic.Pointer[error] // why reading ended
+	end    atomic.Pointer[error] // error that ended reading
 
 	mu    sync.Mutex
 	times []time.Duration
@@ -144,7 +145,7 @@ func (l *listener) read() {
 			l.end.Store(&err)
 			return
 		}
-		// Decoding JSON a thousand times a message would be all that is measured.
+		// Decoding JSON a thousand times for each message would dominate the measurement.
 		_, rest, ok := bytes.Cut(b, []byte(`"message":{"n":`))
 		if !ok {
 			continue
@@ -162,7 +163,7 @@ func (l *listener) read() {
 	}
 }
 
-// has reports whether the listener has all that was sent.
+// has reports whether the listener has received all messages.
 func (l *listener) has(sent int) error {
 	if n := int(l.got.Load()); n != sent {
 		if err := l.end.Load(); err != nil {
@@ -173,7 +174,7 @@ func (l *listener) has(sent int) error {
 	return nil
 }
 
-// take returns the times since the last call.
+// take returns the delays since the last call.
 func (l *listener) take() []time.Duration {
 	l.mu.Lock()
 	defer l.mu.Unlock()

@@ -9,8 +9,9 @@ import (
 	"time"
 )
 
-// The soak of bench/soak, short: connections come and go, messages go around, every answer equals a model, and in the end
-// nothing is left. Two pods share the connections, so that the answers and the messages are those of a cluster.
+// A short run of bench/soak: connections come and go, messages are exchanged, every answer equals
+// the model's, and in the end nothing is left. Two pods share the connections, so that answers and
+// messages cross a cluster.
 func TestShortSoak(t *testing.T) {
 	const most = 3 * time.Minute
 	ctx, cancel := context.WithTimeout(t.Context(), most)
@@ -23,7 +24,7 @@ func TestShortSoak(t *testing.T) {
 	}
 	soak := exec.CommandContext(ctx, program, "-caddy", caddyPath,
 		"-sockets", "2000", "-limit", "1000", "-minutes", "3", "-minute", "3s", "-messages", "50")
-	// It ends its own processes when it is asked to, and so is not killed at once.
+	// On a signal it ends its own processes, so it is not killed at once.
 	soak.Cancel = func() error { return soak.Process.Signal(syscall.SIGTERM) }
 	soak.WaitDelay = 20 * time.Second
 	out, err := soak.CombinedOutput()

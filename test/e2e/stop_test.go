@@ -21,18 +21,18 @@ import (
 	"github.com/rollcall-gateway/rollcall/test/internal/ws"
 )
 
-// atOnce is the longest that a client may wait for its close frame.
+// atOnce is the maximum time that a client may wait for its close frame.
 const atOnce = time.Second
 
-// stopsVariable says how often each cell of the table is stopped, instead of stopsByDefault. Caddy's apps stop in an
-// order that is another one each time.
+// stopsVariable has the number of stops in each cell of the table, instead of stopsByDefault.
+// Caddy's apps stop in a different order each time.
 const (
 	stopsVariable  = "ROLLCALL_STOPS"
 	stopsByDefault = 5
 )
 
-// occupy makes a request of one kind, which is under way when it returns. release ends it, and fails the test if it was
-// not served to its end.
+// occupy makes a request of one kind, which is pending when it returns. release ends it, and fails
+// the test if it was not served completely.
 type occupy func(t *testing.T, p *process) (release func())
 
 func occupyNothing(*testing.T, *process) func() { return func() {} }
@@ -64,14 +64,15 @@ func occupyStream(t *testing.T, p *process) func() {
 	return cancel
 }
 
-// occupyUpload sends a part of a body to an endpoint of ours. Caddy must answer the request although it stops.
+// occupyUpload sends a part of a body to an endpoint of Rollcall. Caddy must answer the request
+// although it is stopping.
 func occupyUpload(t *testing.T, p *process) func() {
 	t.Helper()
 	conn := p.dialSite(t)
 	fmt.Fprintf(conn, "POST /message/users HTTP/1.1\r\nHost: %s\r\nX-Api-Key: %s\r\nContent-Type: application/json\r\n"+
 		"Content-Length: 2\r\nExpect: 100-continue\r\n\r\n", p.site.Host, apiKey)
 	answers := bufio.NewReader(conn)
-	if line, err := answers.ReadString('\n'); line != "HTTP/1.1 100 Continue\r\n" { // the endpoint reads now
+	if line, err := answers.ReadString('\n'); line != "HTTP/1.1 100 Continue\r\n" { // the endpoint is reading
 		t.Fatalf("the answer to the upload begins with %q (%v)", line, err)
 	}
 	if _, err := io.WriteString(conn, "{"); err != nil {
@@ -87,7 +88,7 @@ func occupyUpload(t *testing.T, p *process) func() {
 	}
 }
 
-// eventsHost is a site that streams events.
+// eventsHost is the host of a site that streams events.
 const eventsHost = "events.example.com"
 
 // dialSite opens a connection to the sites.
@@ -117,7 +118,7 @@ func streamSite(t *testing.T) string {
 	return "http://" + eventsHost + ":%d {\n reverse_proxy " + strings.TrimPrefix(server.URL, "http://") + "\n}\n"
 }
 
-// end is how a socket ended, and when.
+// end is the error and the time of a socket's end.
 type end struct {
 	at  time.Time
 	err error
@@ -127,7 +128,7 @@ type end struct {
 func watchEnd(c *ws.Client) <-chan end {
 	ended := make(chan end, 1)
 	_ = c.Conn.SetReadDeadline(time.Now().Add(2 * ws.Patience))
-	go func() { // ends with the connection, or by the deadline
+	go func() { // ends with the connection, or at the deadline
 		for {
 			if _, _, err := c.Conn.ReadMessage(); err != nil {
 				ended <- end{time.Now(), err}
@@ -138,7 +139,7 @@ func watchEnd(c *ws.Client) <-chan end {
 	return ended
 }
 
-// health asks the admin endpoint for the status of the process, "" if it does not answer.
+// health asks the admin endpoint for the status of the process; "" if it does not answer.
 func (p *process) health() string {
 	a, err := ws.Site{URL: p.admin}.Do(http.MethodGet, "/rollcall/health", "")
 	if err != nil {
@@ -210,8 +211,8 @@ func TestEveryClientIsToldAtOnce(t *testing.T) {
 	}
 }
 
-// stopTellsAll ends a process with SIGTERM and checks that each of its clients gets its close frame, and when. It returns
-// how long the last one waited.
+// stopTellsAll ends a process with SIGTERM and checks that each of its clients gets its close
+// frame, in time. It returns how long the last one waited.
 func stopTellsAll(t *testing.T, p *process, delay time.Duration) (slowest time.Duration) {
 	t.Helper()
 	const clients = 8
@@ -236,7 +237,7 @@ func stopTellsAll(t *testing.T, p *process, delay time.Duration) (slowest time.D
 		expectRestart(t, e.err)
 		waited := e.at.Sub(begin) - delay
 		if waited < 0 {
-			t.Errorf("a client is told %s before the shutdown delay is over", -waited)
+			t.Errorf("a client gets its close frame %s before the shutdown delay is over", -waited)
 		}
 		if waited > atOnce {
 			t.Errorf("a client is told after %s", waited)
@@ -260,8 +261,8 @@ func TestEveryWayToStopTellsClientsAtOnce(t *testing.T) {
 	}{
 		"SIGINT": {func(p *process) error { return p.cmd.Process.Signal(syscall.SIGINT) }, websocket.CloseServiceRestart},
 		"/stop":  {admin(http.MethodPost, "/stop", ""), websocket.CloseServiceRestart},
-		// The process goes on without Rollcall. A shutdown delay is for those who come back, and there is nothing to come
-		// back to.
+		// The process continues without Rollcall. A shutdown delay is for clients that come back,
+		// which is useless here.
 		"no configuration": {admin(http.MethodDelete, "/config/", ""), websocket.CloseGoingAway},
 		"a configuration without Rollcall": {
 			admin(http.MethodPost, "/load", empty, "Content-Type", "text/caddyfile"), websocket.CloseGoingAway,

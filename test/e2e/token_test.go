@@ -8,7 +8,7 @@ import (
 	"github.com/rollcall-gateway/rollcall/test/internal/ws"
 )
 
-// authorized is a handshake of a user.
+// authorized returns a handshake of a user.
 func authorized(t testing.TB, s ws.Site, id string) ws.Request {
 	t.Helper()
 	claims := jwt.MapClaims{"sub": id, "email": id + "@example.com"}

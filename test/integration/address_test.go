@@ -16,7 +16,7 @@ import (
 	"github.com/rollcall-gateway/rollcall/test/internal/ws"
 )
 
-// behindProxies is a Caddyfile whose clients have the address that a request says.
+// behindProxies is a Caddyfile whose clients have the address that a request names.
 func behindProxies(sites string) string {
 	return caddyfile("servers {\n trusted_proxies static 127.0.0.1\n trusted_proxies_strict\n }", sites)
 }
@@ -73,7 +73,7 @@ func TestConnectionsPerAddress(t *testing.T) {
 	if err := first.WriteMessage(websocket.TextMessage, []byte(`{"type":"ping"}`)); err != nil {
 		t.Fatal(err)
 	}
-	expectWelcome(t, first) // its pong: nobody is closed for a smaller limit
+	expectWelcome(t, first) // its pong: a smaller limit closes no connection
 	ws.ExpectClose(t, from(t, "192.0.2.1", "a.example.com"), rateLimited)
 
 	reload(t, behindProxies(limited("*.example.com", 3)))
@@ -86,7 +86,7 @@ func TestConnectionsPerAddress(t *testing.T) {
 	})
 }
 
-// Handshakes at the same moment do not find the same count.
+// Concurrent handshakes do not see the same count.
 func TestConnectionsPerAddressOpenedAtOnce(t *testing.T) {
 	load(t, behindProxies(limited("*.example.com", 5)))
 	var welcomed atomic.Int32

@@ -13,7 +13,7 @@ import (
 func TestEndpointsOfTheAddressesOfBackends(t *testing.T) {
 	load(t, portal("api_from 192.0.2.1 10.0.0.0/8"))
 	expectProblem(t, portalHost.Request(t, "POST", "/message/users", "", "X-Api-Key", apiKey), http.StatusForbidden, "bad_address")
-	portalHost.Dial(t).ExpectNothing(t) // browsers are not concerned
+	portalHost.Dial(t).ExpectNothing(t) // api_from does not apply to browsers
 
 	reload(t, portal("api_from private_ranges"))
 	portalHost.Expect(t, "users", `{"channel":"none"}`, `{}`)

@@ -8,7 +8,7 @@ import (
 	"github.com/rollcall-gateway/rollcall/test/internal/ws"
 )
 
-// assigned posts to adduser or removeuser, which must succeed.
+// assigned posts to adduser or removeuser. It must succeed.
 func assigned(t *testing.T, s ws.Site, endpoint, users string) {
 	t.Helper()
 	a := s.Request(t, http.MethodPost, "/message/"+endpoint, `{"users":`+users+`}`,
@@ -24,7 +24,7 @@ const (
 	salesUser1  = `[{"id":"USER_1","channels":[{"name":"salesRoom","mode":"listen"}]}]`
 )
 
-// forgetAssignments takes back what a test assigned: the file outlives it.
+// forgetAssignments removes a test's assignments: the file outlives the test.
 func forgetAssignments(t *testing.T, users string) {
 	t.Cleanup(func() { assigned(t, portalHost, "removeuser", users) })
 }
@@ -40,7 +40,7 @@ func TestUserIsAssignedBeforeAndAfterLogin(t *testing.T) {
 	late.Expect(t, joinedSales)
 	portalHost.Expect(t, "users", `{"channel":"salesRoom","dedupeUsers":false}`, `{"salesRoom":[`+user1+`,`+user1+`]}`)
 
-	// A join by the client is answered as ever.
+	// A join by the client is answered as usual.
 	late.Ask(t, `{"type":"join","channel":"salesRoom","presence":"list","id":7}`,
 		`{"type":"joined","id":7,"channel":"salesRoom","kind":"authenticated","seq":0,"members":[`+user1+`],"count":1}`)
 	assigned(t, portalHost, "removeuser", `[{"id":"USER_1","channels":[{"name":"salesRoom"}]}]`)
@@ -60,13 +60,13 @@ func TestVisitorWhoLogsInIsAssigned(t *testing.T) {
 	c.Expect(t, `{"type":"authenticated","user":`+user1+`}`)
 	c.Expect(t, joinedSales)
 	c.Send(t, `{"type":"authenticate","token":"`+token(t, "USER_2", "b@example.com", 0)+`"}`)
-	c.Expect(t, leftSales) // before anything is told to the new user
+	c.Expect(t, leftSales) // before any frame for the new user
 	c.Expect(t, `{"type":"authenticated","user":`+user2+`}`)
 	c.Expect(t, `{"type":"joined","channel":"support","kind":"authenticated"}`)
 	portalHost.Expect(t, "users", `{"channel":"support"}`, `{"support":[`+user2+`]}`)
 }
 
-// A configuration without Rollcall ends its hub, and with it what is in memory.
+// A configuration without Rollcall ends its hub, and the assignments in memory.
 func TestAssignmentsAreThereAfterAStart(t *testing.T) {
 	load(t, portal(jwtOptions))
 	forgetAssignments(t, `[{"id":"USER_1"}]`)

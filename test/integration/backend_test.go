@@ -12,7 +12,7 @@ import (
 	"github.com/rollcall-gateway/rollcall/test/internal/ws"
 )
 
-// copyTaker is a backend that notes what it is sent, and can be down.
+// copyTaker is a backend that records messages, and can be down.
 type copyTaker struct {
 	mu     sync.Mutex
 	down   bool
@@ -65,8 +65,8 @@ func (c *copyTaker) of(channel string) []string {
 	return slices.Clone(c.took[channel])
 }
 
-// What a user sends goes where the mode of the assignment says, and a backend that was down for a while gets everything, in
-// order.
+// A user's messages go where the mode of the assignment says. A backend that was down for a while
+// gets all of them, in order.
 func TestMessagesAreCopiedToTheBackendByMode(t *testing.T) {
 	taker := &copyTaker{took: make(map[string][]string), modes: make(map[string]string), ids: make(map[string]bool)}
 	server := httptest.NewServer(taker)
@@ -94,7 +94,7 @@ func TestMessagesAreCopiedToTheBackendByMode(t *testing.T) {
 		switch i {
 		case 10:
 			taker.set(true)
-		case 40: // the backend was asked in vain, and is back
+		case 40: // attempts have failed; the backend is back
 			ws.Poll(t, ws.Patience, func() error {
 				if taker.failures() == 0 {
 					return fmt.Errorf("nothing was tried")
@@ -123,7 +123,7 @@ func TestMessagesAreCopiedToTheBackendByMode(t *testing.T) {
 	}
 }
 
-// Without a backend, messages that are for it alone are refused, and others go to the listeners.
+// Without a backend, messages for it alone are refused, and others go to the listeners.
 func TestMessagesForABackendThatIsNotThere(t *testing.T) {
 	load(t, portal(jwtOptions))
 	forgetAssignments(t, `[{"id":"USER_1"}]`)

@@ -9,7 +9,7 @@ import (
 	"github.com/rollcall-gateway/rollcall/test/internal/ws"
 )
 
-// tlsClient takes the certificate that the server made up.
+// tlsClient accepts the certificate that the server made up.
 func tlsClient(name string) *http.Client {
 	return &http.Client{
 		Timeout: ws.Patience,

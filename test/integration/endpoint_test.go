@@ -8,14 +8,14 @@ import (
 	"github.com/rollcall-gateway/rollcall/test/internal/ws"
 )
 
-// seed is the scenario of the reference text: who is connected, by connection.
+// seed has the connections of the scenario in the reference text.
 type seed struct {
 	tab1, tab2 *ws.Client // of USER_1
 	other      *ws.Client // of USER_2
 	anonymous  [3]*ws.Client
 }
 
-// arrive connects everybody to the portal and has them join.
+// arrive connects all of them to the portal and has them join.
 func arrive(t *testing.T) seed {
 	t.Helper()
 	user := func(id, email string) *ws.Client {
@@ -40,7 +40,7 @@ const (
 	user2 = `{"id":"USER_2","email":"b@example.com"}`
 )
 
-// privates returns the entries of the private channels.
+// privates returns the entries of private channels.
 func (s seed) privates() string {
 	out := fmt.Sprintf("%q:%s,%q:%s,%q:%s", s.tab1.Welcome.Channel, user1, s.tab2.Welcome.Channel, user1,
 		s.other.Welcome.Channel, user2)

@@ -9,7 +9,7 @@ import (
 	"github.com/rollcall-gateway/rollcall/test/internal/ws"
 )
 
-// A backend whose HTTP client sets Host by the address names the host in the body.
+// A backend whose HTTP client derives Host from the address names the host in the body.
 func TestHostInTheBody(t *testing.T) {
 	const block = "%s {\n rollcall {\n api_key %s\n }\n}\n"
 	load(t, caddyfile("", fmt.Sprintf(block, "http://portal.example.com:9080, http://*.example.net:9080, http://127.0.0.1:9080", apiKey)+
@@ -37,7 +37,7 @@ func TestHostInTheBody(t *testing.T) {
 		t.Errorf("sendmessage: status %d: %s", a.Status, a.Body)
 	}
 	if frame := portal.Next(t); !strings.Contains(frame, `"message":{"a":1}`) {
-		t.Errorf("the portal hears %s", frame)
+		t.Errorf("the portal receives %s", frame)
 	}
 	for endpoint, want := range map[string]int{"channels": 201, "allusers": 200} {
 		if a := ask(endpoint, apiKey, `,"host":"portal.example.com"`); a.Status != want {
@@ -48,12 +48,12 @@ func TestHostInTheBody(t *testing.T) {
 	for _, host := range []string{"other.example.org", "nobody.example.com", "a.b.example.net", "127.0.0.2"} {
 		for _, endpoint := range []string{"users", "adduser", "sendmessage"} {
 			expectProblem(t, ask(endpoint, apiKey, `,"host":"`+host+`"`), http.StatusMisdirectedRequest, "misdirected")
-			// Whoever has no key learns nothing about hosts.
+			// A client without a key learns nothing about hosts.
 			a := ask(endpoint, "", `,"host":"`+host+`"`)
 			expectProblem(t, a, http.StatusUnauthorized, "bad_key")
 		}
 	}
-	// The same key is not enough where other addresses are asked for.
+	// The same key is not enough for a host that requires another address.
 	expectProblem(t, ask("users", apiKey, `,"host":"guarded.example.org"`), http.StatusForbidden, "bad_address")
 	for _, host := range []string{`7`, `null`, `""`, `"a..b"`, `"portal.example.com:x"`, `["portal.example.com"]`} {
 		expectProblem(t, ask("users", apiKey, `,"host":`+host), http.StatusBadRequest, "bad_value")

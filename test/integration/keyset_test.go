@@ -16,7 +16,8 @@ import (
 	"github.com/rollcall-gateway/rollcall/test/internal/ws"
 )
 
-// A user whose key is newer than the last fetch is not refused, although a stranger has used up the rate of fetches.
+// A token with a key newer than the last fetch is not refused, although a stranger has used up the
+// rate of fetches.
 func TestRotatedKeyIsNotRefused(t *testing.T) {
 	keys := make([]*ecdsa.PrivateKey, 2)
 	var set atomic.Pointer[[]byte]
@@ -55,7 +56,7 @@ func TestRotatedKeyIsNotRefused(t *testing.T) {
 	c.Ask(t, `{"type":"authenticate","token":"`+signed("old", 0)+`"}`, `{"type":"authenticated","user":{"id":"USER_1","email":""}}`)
 }
 
-// A reload while the issuer is down takes nobody's log-in away: the site goes on with the keys that it has.
+// A reload while the issuer is down ends no login: the site keeps its keys.
 func TestReloadNeedsNoIssuer(t *testing.T) {
 	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
 	if err != nil {
@@ -79,7 +80,7 @@ func TestReloadNeedsNoIssuer(t *testing.T) {
 	reload(t, portal(options+"ping 20s"))
 	expectUser(t, portalHost.Dial(t, "Authorization", "Bearer "+raw), user)
 
-	// Another site must not come by these keys, not even with the same options.
+	// Another site must not get these keys, even with the same options.
 	second := portalHost
 	second.Host = "other.example.com"
 	reload(t, portal(options+"ping 20s")+"http://other.example.com:9080 {\n rollcall {\n"+options+" }\n}\n")

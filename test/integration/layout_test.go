@@ -9,8 +9,8 @@ import (
 	"github.com/rollcall-gateway/rollcall/test/internal/ws"
 )
 
-// A handler is not told which hosts it serves; they are found in the routes, wherever it stands in them. If it were not
-// found, a reload would take its host for removed.
+// A handler finds the hosts that it serves in the routes, wherever it is in them. If it did not, a
+// reload would treat its host as removed.
 func TestReloadFindsTheSiteInAnyLayout(t *testing.T) {
 	t.Setenv("ROLLCALL_TEST_HOST", "portal.example.com")
 	const block = "rollcall {\n api_key " + apiKey + "\n }\n"
@@ -63,7 +63,7 @@ func TestReloadFindsTheSiteInAnyLayout(t *testing.T) {
 	}
 }
 
-// A host that another site serves from now on is not removed.
+// A host that moves to another site is not removed.
 func TestReloadMovesAHostToAnotherSite(t *testing.T) {
 	load(t, caddyfile("", "http://*.example.com:9080 {\n rollcall {\n api_key "+apiKey+"\n }\n}\n"))
 	c := portalHost.Dial(t)

@@ -22,7 +22,7 @@ import (
 	"github.com/rollcall-gateway/rollcall/test/internal/ws"
 )
 
-// expectUser checks who a connection was welcomed as; nil is nobody.
+// expectUser checks the user in the welcome of a connection; nil for an anonymous one.
 func expectUser(t *testing.T, c *ws.Client, want *ws.User) {
 	t.Helper()
 	got := c.Welcome.User
@@ -31,7 +31,7 @@ func expectUser(t *testing.T, c *ws.Client, want *ws.User) {
 	}
 }
 
-// expectStatus makes a handshake that must be answered with an HTTP error.
+// expectStatus makes a handshake that must fail with an HTTP status.
 func expectStatus(t *testing.T, r ws.Request, want int) {
 	t.Helper()
 	if conn, resp := ws.Open(t, r); conn != nil || resp.StatusCode != want {
@@ -46,7 +46,7 @@ func withHeader(s ws.Site, fields ...string) ws.Request {
 }
 
 func TestBasicAuthLogsIn(t *testing.T) {
-	// The hash of "open sesame" with the least cost.
+	// The hash of "open sesame" with the lowest cost.
 	const hash = "$2a$04$nfxj5eXv4irTOHYvc7/6Je7q6p/FyxfCVdRyzha0zcd5G0P46ECQS"
 	load(t, caddyfile("", "http://portal.example.com:9080 {\n basic_auth /message/socket {\n USER_1 "+hash+
 		"\n }\n rollcall {\n api_key "+apiKey+"\n }\n}\n"))
@@ -80,10 +80,10 @@ func TestForwardAuthLogsIn(t *testing.T) {
 	c := portalHost.Dial(t, "Cookie", "session=1", "Origin", origin)
 	expectUser(t, c, &ws.User{ID: "USER_1", Email: "a@example.com"})
 	visitor := portalHost.Dial(t, "Cookie", "session=visitor", "Origin", origin, "Remote-User", "USER_2")
-	expectUser(t, visitor, nil) // what the client says of itself does not count
+	expectUser(t, visitor, nil) // the client's own claims do not count
 	expectStatus(t, withHeader(portalHost, "Cookie", "session=stolen", "Origin", origin), http.StatusForbidden)
 
-	// The cookie comes from a browser whatever page it shows, so the page must be told.
+	// A browser sends the cookie from any page, so the origin of the page must be checked.
 	conn, _ := ws.Open(t, withHeader(portalHost, "Cookie", "session=1"))
 	ws.ExpectClose(t, conn, 4003)
 	conn, _ = ws.Open(t, withHeader(portalHost, "Cookie", "session=1", "Origin", "https://evil.example"))
@@ -134,7 +134,7 @@ func TestTokenLogsIn(t *testing.T) {
 	})
 }
 
-// A file or a command that prints a token ends it with a line break.
+// A file or a command that prints a token often ends it with a line break.
 func TestWhiteSpaceAroundATokenIsIgnored(t *testing.T) {
 	load(t, portal(jwtOptions))
 	raw := token(t, "USER_1", "a@example.com", time.Hour)
@@ -149,7 +149,7 @@ func TestWhiteSpaceAroundATokenIsIgnored(t *testing.T) {
 			c := portalHost.Dial(t)
 			c.Ask(t, `{"type":"authenticate","token":`+string(quoted)+`}`,
 				`{"type":"authenticated","user":{"id":"USER_1","email":"a@example.com"}}`)
-			inHeader := strings.Trim(text, "\r\n") // a header cannot hold them
+			inHeader := strings.Trim(text, "\r\n") // a header cannot contain them
 			expectUser(t, portalHost.Dial(t, "Authorization", "Bearer "+inHeader), &ws.User{ID: "USER_1", Email: "a@example.com"})
 		})
 	}

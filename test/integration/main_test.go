@@ -40,20 +40,21 @@ func run(m *testing.M) int {
 		return 1
 	}
 	defer os.RemoveAll(dir)
-	// Nothing is left in the home folder, and no exporter looks for a collector.
+	// Leave nothing in the home folder, and let no exporter look for a collector.
 	caddy.ConfigAutosavePath = filepath.Join(dir, "autosave.json")
 	caddy.DefaultStorage.Path = dir
 	os.Setenv("XDG_DATA_HOME", dir)
 	os.Setenv("OTEL_TRACES_EXPORTER", "none")
-	// The files are beside the source of caddytest, which is not found with -trimpath, and are not needed.
+	// The files are next to the source of caddytest, which cannot be located with -trimpath. They
+	// are not needed.
 	caddytest.Default.Certificates = nil
-	// A load waits for what it replaces to stop, and the race detector is slow.
+	// A load waits until the previous configuration has stopped, and the race detector is slow.
 	caddytest.Default.LoadRequestTimeout = ws.Patience
-	log.SetOutput(io.Discard) // caddytest tells of each request
+	log.SetOutput(io.Discard) // caddytest logs each request
 	return m.Run()
 }
 
-// global is the head of all Caddyfiles, without the closing brace of the global options.
+// global is the start of all Caddyfiles, without the closing brace of the global options.
 const global = `{
 	admin localhost:2999
 	persist_config off
@@ -63,16 +64,17 @@ const global = `{
 	grace_period 1s
 `
 
-// caddyfile puts a Caddyfile together: more global options, then sites.
+// caddyfile returns a Caddyfile with further global options, and sites.
 func caddyfile(options, sites string) string {
 	return global + options + "\n}\n" + sites
 }
 
-// load has Caddy run the Caddyfile and nothing that was there before.
+// load runs the Caddyfile in Caddy, and keeps nothing of an earlier one.
 func load(t *testing.T, text string) {
 	t.Helper()
 	startCaddy(t)
-	// What the test before left behind goes with Rollcall itself. Caddy closes listeners after it has answered.
+	// A configuration without Rollcall removes the state of the previous test. Caddy closes
+	// listeners after it has answered.
 	reload(t, caddyfile("", ""))
 	for _, address := range []string{"127.0.0.1:9080", "127.0.0.1:9081", "127.0.0.1:9443"} {
 		ws.Poll(t, ws.Patience, func() error {
@@ -88,7 +90,7 @@ func load(t *testing.T, text string) {
 
 var started bool
 
-// startCaddy starts Caddy once. Where caddytest skips a test, it fails.
+// startCaddy starts Caddy once. If caddytest skips a test, the test fails.
 func startCaddy(t *testing.T) {
 	t.Helper()
 	if started {
@@ -113,7 +115,7 @@ func post(text string) (status int, body string, err error) {
 	return a.Status, a.Body, err
 }
 
-// reload is post that must succeed.
+// reload is post, but fails the test on an error.
 func reload(t *testing.T, text string) {
 	t.Helper()
 	status, body, err := post(text)
@@ -122,7 +124,7 @@ func reload(t *testing.T, text string) {
 	}
 }
 
-// reloadFails is post that must be refused, with a text in the answer.
+// reloadFails is post, but must be refused, with the text in the answer.
 func reloadFails(t *testing.T, text, want string) {
 	t.Helper()
 	status, body, err := post(text)
@@ -134,7 +136,7 @@ func reloadFails(t *testing.T, text, want string) {
 	}
 }
 
-// admin asks Caddy's admin endpoint.
+// admin sends a request to Caddy's admin endpoint.
 func admin(t *testing.T, method, path string) ws.Answer {
 	t.Helper()
 	return ws.Site{URL: adminURL}.Request(t, method, path, "")

@@ -83,7 +83,7 @@ func TestBackendSendsMessages(t *testing.T) {
 	visitor.ExpectNothing(t)
 }
 
-// The limits of a site hold for messages as for all frames, and those of presence when a site's are wider.
+// A site's limits apply to messages, too, and those of package presence where a site's are higher.
 func TestMessagesAreBounded(t *testing.T) {
 	load(t, portal(jwtOptions+"limits {\n frame 1MiB\n queue 4MiB\n}"))
 	ann := portalHost.Dial(t, login(t, "ann", "a@example.com")...)

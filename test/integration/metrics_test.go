@@ -18,7 +18,7 @@ func decode(t *testing.T, text string, to any) {
 	}
 }
 
-// scrape returns what the admin endpoint has for Prometheus.
+// scrape returns the metrics of the admin endpoint.
 func scrape(t *testing.T) string {
 	t.Helper()
 	a := admin(t, http.MethodGet, "/metrics")
@@ -28,7 +28,7 @@ func scrape(t *testing.T) string {
 	return a.Body
 }
 
-// metric returns the value of one series, -1 when it is not there.
+// metric returns the value of one series; -1 if it is missing.
 func metric(t *testing.T, series string) float64 {
 	t.Helper()
 	for line := range strings.Lines(scrape(t)) {

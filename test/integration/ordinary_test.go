@@ -18,7 +18,7 @@ import (
 	"github.com/rollcall-gateway/rollcall/test/internal/ws"
 )
 
-// ordinarySite is what an ordinary Caddyfile serves.
+// ordinarySite has what an ordinary Caddyfile must serve.
 type ordinarySite struct {
 	keys   map[string]string // API key by host; nil: apiKey for portal.example.com
 	prefix string            // "": /message
@@ -34,7 +34,8 @@ const (
 	page       = "the page"
 )
 
-// ordinary are the Caddyfiles of docs/caddyfiles.md, which test/docs holds to the golden files, by their names.
+// ordinary are the Caddyfiles of docs/caddyfiles.md by name. test/docs compares the page with these
+// golden files.
 var ordinary = map[string]ordinarySite{
 	"spa":   {pages: map[string]string{"GET /": page, "GET /orders/7": page}},
 	"proxy": {pages: map[string]string{"GET /": "application: GET /", "GET /orders/7": "application: GET /orders/7"}},
@@ -63,8 +64,8 @@ var ordinary = map[string]ordinarySite{
 	},
 }
 
-// TestOrdinaryCaddyfiles serves the Caddyfiles that the pages show, over TLS as they are written: in each, the endpoints
-// and the websocket are those of Rollcall, and every other path is answered by the rest of the site.
+// TestOrdinaryCaddyfiles serves the Caddyfiles of the page, over TLS as they are written. In each,
+// Rollcall answers the endpoints and the websocket, and the rest of the site all other paths.
 func TestOrdinaryCaddyfiles(t *testing.T) {
 	files, err := filepath.Glob("../../caddymodule/testdata/adapt/ordinary_*.caddyfiletest")
 	if err != nil || len(files) != len(ordinary) {
@@ -89,7 +90,7 @@ func TestOrdinaryCaddyfiles(t *testing.T) {
 	}
 }
 
-// TestOrdinaryJSON serves the site of docs/caddyfiles.md that is configured without a Caddyfile.
+// TestOrdinaryJSON serves the site of docs/caddyfiles.md that has no Caddyfile.
 func TestOrdinaryJSON(t *testing.T) {
 	text, err := os.ReadFile("../../docs/caddyfiles.md")
 	if err != nil {
@@ -106,7 +107,7 @@ func TestOrdinaryJSON(t *testing.T) {
 	if err := json.Unmarshal([]byte(strings.Replace(here(t, blocks[0][1]), `":443"`, `":9443"`, 1)), &config); err != nil {
 		t.Fatal(err)
 	}
-	// What the global options of caddyfile are in JSON.
+	// The global options of caddyfile as JSON.
 	config.Admin = map[string]any{"listen": "localhost:2999", "config": map[string]any{"persist": false}}
 	config.Apps["http"]["https_port"] = 9443
 	config.Apps["http"]["http_port"] = 9080
@@ -134,7 +135,7 @@ func setKeys(t *testing.T) {
 	t.Setenv("SHOP_API_KEY", otherKey)
 }
 
-// here puts what runs in this test in place of the folders and addresses that the pages show.
+// here replaces the folders and addresses on the page with those of this test.
 func here(t *testing.T, text string) string {
 	t.Helper()
 	folder := "testdata/page"
@@ -150,7 +151,7 @@ func here(t *testing.T, text string) string {
 		"app:3000", application(t), "unix//run/php/php-fpm.sock", scripts(t)).Replace(text)
 }
 
-// application is a backend behind a proxy. It returns its address.
+// application starts a backend behind a proxy, and returns its address.
 func application(t *testing.T) string {
 	t.Helper()
 	server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
@@ -160,8 +161,8 @@ func application(t *testing.T) string {
 	return server.Listener.Addr().String()
 }
 
-// scripts is a FastCGI responder, as PHP-FPM is one: it answers with the script, the request and its body. It returns its
-// address.
+// scripts starts a FastCGI responder, like PHP-FPM, and returns its address. It answers with the
+// script, the request and its body.
 func scripts(t *testing.T) string {
 	t.Helper()
 	l, err := net.Listen("tcp", loopback.AddressFor(t))
@@ -198,7 +199,7 @@ func (o ordinarySite) use(t *testing.T) {
 	}
 	for host, key := range keys {
 		at := ws.Site{URL: tlsURL, Host: host + ":9443", Key: key, Client: tlsClient(host)}
-		ws.Poll(t, ws.Patience, func() error { // the certificate is made after the start
+		ws.Poll(t, ws.Patience, func() error { // the certificate is issued after the start
 			_, err := at.Do(http.MethodGet, "/", "")
 			return err
 		})
@@ -269,7 +270,7 @@ func (o ordinarySite) path(name string) string {
 	return "/message" + name
 }
 
-// Those in which nothing would work do not load, and say what to write.
+// Caddyfiles in which nothing would work do not load, and the error says what to write.
 func TestHiddenSitesDoNotLoad(t *testing.T) {
 	startCaddy(t)
 	for name, rest := range map[string]string{

@@ -34,7 +34,7 @@ func tokenBy(t *testing.T, secret string) string {
 	return sign(t, jwt.SigningMethodHS256, []byte(secret), claims("USER_1", "a@example.com", 0), "")
 }
 
-// statusFor asks for users with a Host header that is written as it is.
+// statusFor asks for users with a Host header, unchanged.
 func statusFor(t *testing.T, address, target, host, key string) int {
 	t.Helper()
 	conn, err := net.DialTimeout("tcp", address, ws.Patience)
@@ -54,7 +54,7 @@ func statusFor(t *testing.T, address, target, host, key string) int {
 	return resp.StatusCode
 }
 
-// Caddy routes by the Host header as it is written; what a host is does not depend on how it is written.
+// Caddy routes by the Host header as written; a host is the same in all spellings.
 func TestKeyOfAnotherSiteOpensNoHost(t *testing.T) {
 	load(t, caddyfile("", tenant("http://portal-a.example.com:9080, http://127.0.0.1:9080, http://[::1]:9080, http://xn--bcher-kva.example:9080", "", keyOfA, secretOfA, "")+
 		tenant("http://:9080", "", keyOfB, secretOfB, "")))
@@ -99,7 +99,7 @@ func TestKeyOfAnotherSiteOpensNoHost(t *testing.T) {
 	}
 }
 
-// The order of the listeners says nothing about who owns a host.
+// The order of the listeners does not decide which site owns a host.
 func TestCatchAllOnAnotherListenerOwnsNoNamedHost(t *testing.T) {
 	for _, ports := range [][2]string{{"9080", "9081"}, {"9081", "9080"}} {
 		t.Run("catch-all on "+ports[0], func(t *testing.T) {
@@ -124,7 +124,7 @@ func TestCatchAllOnAnotherListenerOwnsNoNamedHost(t *testing.T) {
 	}
 }
 
-// Two equally specific sites for one host, whatever tells their requests apart.
+// Two equally specific sites for one host are refused, whatever distinguishes their requests.
 func TestHostOfTwoSitesIsAnError(t *testing.T) {
 	load(t, portal(""))
 	a, b := func(m string) string { return rollcallOf(m, keyOfA, secretOfA, "") }, func(m string) string { return rollcallOf(m, keyOfB, secretOfB, "") }
@@ -182,7 +182,8 @@ func TestHostOfTwoSitesIsAnError(t *testing.T) {
 	}
 }
 
-// A request that waits in a handler before ours is judged by the owner of its host when it gets to us.
+// A request that waits in an earlier handler belongs to the owner of its host when it reaches
+// Rollcall.
 func TestRequestThatWaitsThroughAReload(t *testing.T) {
 	for _, ports := range [][2]string{{"9080", "9081"}, {"9081", "9080"}} {
 		t.Run("catch-all on "+ports[0], func(t *testing.T) {
@@ -206,7 +207,7 @@ func TestRequestThatWaitsThroughAReload(t *testing.T) {
 				go func() { answer <- statusFor(t, "127.0.0.1:"+ports[1], "/message/users", "a.example.com", key) }()
 				<-waiting
 			}
-			reload(t, sites("", "grace 1s")) // returns when the configuration of before has stopped
+			reload(t, sites("", "grace 1s")) // returns when the previous configuration has stopped
 			close(release)
 			if got := <-answers[keyOfB]; got == http.StatusOK {
 				t.Error("the key of another site opens the host")
@@ -218,7 +219,7 @@ func TestRequestThatWaitsThroughAReload(t *testing.T) {
 	}
 }
 
-// What api_from says now counts for a request that waits, not what it said when the request came.
+// The current api_from applies to a waiting request, not the one when it came.
 func TestAddressOfARequestThatWaitsThroughAReload(t *testing.T) {
 	const mine, others = "api_from 127.0.0.1", "api_from 192.0.2.1"
 	for _, test := range []struct {
@@ -255,7 +256,8 @@ func TestAddressOfARequestThatWaitsThroughAReload(t *testing.T) {
 	}
 }
 
-// Who the handlers of the configuration before have authenticated is nobody to a site with other settings.
+// Users that the previous configuration has authenticated are anonymous to a site with other
+// settings.
 func TestLoginThatWaitsThroughAReload(t *testing.T) {
 	for options, want := range map[string]int{
 		"":         http.StatusSwitchingProtocols,
@@ -289,7 +291,8 @@ func TestLoginThatWaitsThroughAReload(t *testing.T) {
 	}
 }
 
-// What a user sends goes to the backend of the site that owns the host, and its plugins decide who may join.
+// A user's messages go to the backend of the site that owns the host, and that site's plugins
+// decide on joins.
 func TestBackendAndPluginsAreThoseOfTheOwner(t *testing.T) {
 	rules := install(t, "rules", guest(t, "rules"))
 	others := install(t, "others", guest(t, "rules", openLetter, "(i32.const 0x73)) ;; s"))
@@ -318,7 +321,7 @@ func TestBackendAndPluginsAreThoseOfTheOwner(t *testing.T) {
 				t.Error("the message is not copied")
 			}
 			visitor := a.Dial(t)
-			visitor.Join(t, "open") // by the plugin of the catch-all, only what begins with s is
+			visitor.Join(t, "open") // the plugin of the catch-all would allow only names that start with s
 			visitor.Send(t, `{"type":"join","id":1,"channel":"stage"}`)
 			visitor.ExpectError(t, "1", "login_required")
 		})

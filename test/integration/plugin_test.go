@@ -14,7 +14,7 @@ import (
 	"github.com/rollcall-gateway/rollcall/test/internal/ws"
 )
 
-// guest compiles a plugin, after replacing texts in it, pair by pair.
+// guest compiles a plugin, after replacing texts in pairs.
 func guest(t testing.TB, name string, edits ...string) []byte {
 	t.Helper()
 	file := filepath.Join(t.TempDir(), name+".wasm")
@@ -36,7 +36,7 @@ func install(t testing.TB, name string, module []byte) string {
 	return path
 }
 
-// pluginOption is a plugin with all the time that a busy machine needs.
+// pluginOption is the option of a plugin, with enough time for a busy machine.
 func pluginOption(path, options string) string {
 	return "plugin " + path + " {\n classify_timeout 30s\n shape_timeout 30s\n " + options + "\n }\n"
 }
@@ -45,7 +45,7 @@ func otherSiteWith(options string) string {
 	return strings.Replace(otherSite, "api_key", options+"\n api_key", 1)
 }
 
-// The letters by which the guest "rules" decides.
+// The letters that the guest "rules" decides by.
 const (
 	openLetter   = "(i32.const 0x6f)) ;; o"
 	hiddenLetter = "(i32.const 0x68)"
@@ -121,7 +121,7 @@ func TestPluginAnswersOnTheSocket(t *testing.T) {
 
 	reload(t, portal(jwtOptions+pluginOption(path, "on_failure pass")))
 	visitor.Send(t, `{"type":"join","id":1,"channel":"trap"}`)
-	visitor.ExpectError(t, "1", "login_required") // as without the plugin
+	visitor.ExpectError(t, "1", "login_required") // like without the plugin
 	failing.Join(t, "open")
 }
 
@@ -137,7 +137,7 @@ func TestPluginFailureIsNoAnswer(t *testing.T) {
 	}
 }
 
-// pluginCrowd connects fifty clients who watch one channel and listen to another.
+// pluginCrowd connects fifty clients that watch one channel and listen to another.
 func pluginCrowd(t *testing.T) *ws.Crowd {
 	t.Helper()
 	const size = 50
@@ -152,7 +152,7 @@ func pluginCrowd(t *testing.T) *ws.Crowd {
 	return crowd
 }
 
-// expectUnmoved does something that closes no connection and sends no frame.
+// expectUnmoved checks that change closes no connection and sends no frame.
 func expectUnmoved(t *testing.T, crowd *ws.Crowd, do func()) {
 	t.Helper()
 	presence, other := crowd.Heard()
@@ -164,7 +164,7 @@ func expectUnmoved(t *testing.T, crowd *ws.Crowd, do func()) {
 	}
 }
 
-// listed reports whether the backend sees a channel.
+// listed reports whether a channel is listed for the backend.
 func listed(t *testing.T, channel string) bool {
 	t.Helper()
 	return portalHost.Answer(t, "users", `{"channel":"`+channel+`"}`) != "{}"
@@ -306,7 +306,7 @@ func TestWatchedPluginIsReplaced(t *testing.T) {
 			awaitListed(t, "stage", false)
 		})
 	})
-	t.Run("who may not listen any more leaves", func(t *testing.T) {
+	t.Run("a listener that is no longer allowed leaves", func(t *testing.T) {
 		expectUnmoved(t, crowd, func() {
 			rename(guest(t, "rules", openLetter, "(i32.const 0x6e)) ;; n"))
 			visitor.Expect(t, `{"type":"left","channel":"open","reason":"denied"}`)
@@ -337,10 +337,10 @@ func TestWatchedPluginIsReplaced(t *testing.T) {
 	})
 }
 
-// Plugins are replaced one after the other under joins and requests, none of which fails.
+// Plugins are replaced one after another during joins and requests, none of which fails.
 func TestNoCallFailsWhilePluginsAreReplaced(t *testing.T) {
 	modules := [][]byte{
-		guest(t, "rules"), guest(t, "rules", "(i32.const 0x77)", "(i32.const 0x78)"), // the same but for a letter of no channel
+		guest(t, "rules"), guest(t, "rules", "(i32.const 0x77)", "(i32.const 0x78)"), // differs only in a letter that no channel has
 	}
 	path := install(t, "swapped", modules[0])
 	text := portal(jwtOptions + "limits {\n frames_per_second 1000000\n }\n" + pluginOption(path, "") + pluginOption(install(t, "mask", guest(t, "mask")), "watch"))

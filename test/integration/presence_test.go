@@ -15,7 +15,7 @@ func TestWatchersHearWhoComesAndGoes(t *testing.T) {
 	counter := portalHost.Dial(t, login(t, "USER_1", "a@example.com")...)
 	counter.Ask(t, `{"type":"join","channel":"salesRoom","presence":"count"}`,
 		`{"type":"joined","channel":"salesRoom","kind":"authenticated","seq":0,"count":1}`)
-	watcher.ExpectNothing(t) // a second tab is nobody new
+	watcher.ExpectNothing(t) // a second tab is no new user
 
 	tab1 := portalHost.Dial(t, login(t, "USER_2", "b@example.com")...)
 	tab1.Join(t, "salesRoom")
@@ -28,7 +28,7 @@ func TestWatchersHearWhoComesAndGoes(t *testing.T) {
 	}
 	decode(t, counter.Next(t), &heard)
 	if heard.Type != "presence" || heard.Seq != 1 || heard.Count != 2 {
-		t.Errorf("who asked for the count heard %+v", heard)
+		t.Errorf("the watcher of the count received %+v", heard)
 	}
 	counter.Expect(t, `{"type":"pong"}`)
 
@@ -75,7 +75,7 @@ func TestSilentClientsAreDropped(t *testing.T) {
 	load(t, portal("ping 200ms 700ms"))
 	alive := portalHost.Dial(t)
 	answering := make(chan struct{})
-	go func() { // reads, and so answers pings; ends with the connection
+	go func() { // reads, which answers pings; ends with the connection
 		defer close(answering)
 		_, _, _ = alive.Conn.ReadMessage()
 	}()

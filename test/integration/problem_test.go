@@ -13,7 +13,7 @@ import (
 	"github.com/rollcall-gateway/rollcall/test/internal/ws"
 )
 
-// expectProblem checks all of an answer that says what went wrong.
+// expectProblem checks all parts of a problem.
 func expectProblem(t *testing.T, a ws.Answer, status int, code string) {
 	t.Helper()
 	var p struct {
@@ -121,7 +121,7 @@ func TestAPIKeys(t *testing.T) {
 	hash := sha256.Sum256([]byte("BFAPI_hashed"))
 	tests := map[string]struct {
 		option string
-		status map[string]int // by key; "" is none
+		status map[string]int // by key; "" for none
 	}{
 		"several": {
 			"api_key BFAPI_old BFAPI_new",

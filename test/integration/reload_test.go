@@ -18,10 +18,10 @@ const otherSite = "http://other.example.com:9080 {\n rollcall {\n api_key " + ap
 
 var otherHost = ws.Site{URL: siteURL, Host: "other.example.com:9080", Key: apiKey}
 
-// room is what a reload must leave alone: connections with channels and watchers.
+// room has connections with channels and watchers, which a reload must not touch.
 type room struct {
 	crowd *ws.Crowd
-	// What the endpoints say.
+	// Answers of the endpoints.
 	users, allUsers string
 }
 
@@ -30,7 +30,7 @@ const (
 	roomVisitors = 10
 )
 
-// fill connects the users, who listen to one channel and watch another, and the visitors.
+// fill connects users, which listen to one channel and watch another, and visitors.
 func fill(t *testing.T) *room {
 	t.Helper()
 	r := &room{crowd: ws.Gather(t, roomUsers+roomVisitors, func(i int) ws.Plan {
@@ -50,7 +50,7 @@ func fill(t *testing.T) *room {
 	return r
 }
 
-// expectUntouched does something, which nobody in the room may notice.
+// expectUntouched checks that no connection in the room notices a change.
 func (r *room) expectUntouched(t *testing.T, do func()) {
 	t.Helper()
 	presence, other := r.crowd.Heard()
@@ -100,8 +100,9 @@ func TestReloadTouchesNoConnection(t *testing.T) {
 	})
 }
 
-// An app of the new configuration that does not start takes the whole of it back. Apps start in any order, so this is
-// done until Rollcall has surely been among those that had started.
+// If an app of a new configuration does not start, the whole configuration is rolled back. Apps
+// start in random order, so this is repeated until Rollcall has certainly been started before the
+// failure.
 func TestReloadThatFailsToStart(t *testing.T) {
 	load(t, portal(jwtOptions))
 	r := fill(t)
@@ -116,7 +117,7 @@ func TestReloadThatFailsToStart(t *testing.T) {
 		r.expectUntouched(t, func() { reloadFails(t, broken, "address already in use") })
 	}
 	visitor := portalHost.Dial(t)
-	visitor.Join(t, "anonymousOther") // by the rules that still hold
+	visitor.Join(t, "anonymousOther") // the old rules still apply
 	visitor.Close(t)
 	portalHost.Await(t, "users", `{"channel":"anonymousOther"}`, `{}`)
 	r.expectUntouched(t, func() { reload(t, portal(jwtOptions)) })
@@ -158,7 +159,7 @@ func TestReloadTellsWatchersTheKind(t *testing.T) {
 	watcher.ExpectNothing(t)
 }
 
-// An open connection lives by the limits and the keys of the configuration that is loaded now.
+// The limits and keys in effect apply to open connections, too.
 func TestReloadChangesOpenConnections(t *testing.T) {
 	load(t, portal(jwtOptions))
 	c := portalHost.Dial(t)
@@ -183,7 +184,7 @@ func TestReloadThatRemovesTheHost(t *testing.T) {
 	ws.ExpectClose(t, leaves.Conn, websocket.CloseGoingAway)
 	stays.ExpectNothing(t)
 
-	// The site is there, but no longer with Rollcall.
+	// The site still exists, but without Rollcall.
 	reload(t, caddyfile("", otherSite+"http://portal.example.com:9080 {\n respond 204\n}\n"))
 	stays.ExpectNothing(t)
 	reload(t, portal(jwtOptions)+otherSite)
@@ -274,7 +275,8 @@ func TestReloadsLeaveNothingBehind(t *testing.T) {
 	}
 }
 
-// usage returns the goroutines and the heap in use, when the goroutines have come down to a number, or stay the same.
+// usage returns the number of goroutines and the heap in use, after the goroutines have come down
+// to a number, or stay the same.
 func usage(t *testing.T, goroutines int) (int, uint64) {
 	t.Helper()
 	var m runtime.MemStats
@@ -292,7 +294,7 @@ func usage(t *testing.T, goroutines int) (int, uint64) {
 		}
 	}
 	runtime.GC()
-	runtime.GC() // what pools held goes with the second
+	runtime.GC() // the second frees what pools held
 	runtime.ReadMemStats(&m)
 	return last, m.HeapAlloc
 }

@@ -10,7 +10,8 @@ import (
 	"github.com/rollcall-gateway/rollcall/test/internal/ws"
 )
 
-// Neither what is logged, at the most talkative, nor what is answered holds a key, a token or an e-mail address.
+// No log line, even at the lowest level, and no answer contains a key, a token or an e-mail
+// address.
 func TestNoSecretIsLoggedOrAnswered(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "all.log")
 	good := token(t, "USER_1", "private@example.com", time.Hour)
@@ -23,7 +24,8 @@ func TestNoSecretIsLoggedOrAnswered(t *testing.T) {
 	}
 	load(t, caddyfile("debug\n log {\n output file "+path+"\n level DEBUG\n }\n",
 		"http://portal.example.com:9080 {\n log {\n output file "+path+".access\n"+
-			// Caddy keeps Authorization and cookies out of access logs by itself, and this header when it is told to.
+			// Caddy keeps Authorization and cookies out of access logs by default, and this header
+			// if configured.
 			"format filter {\n wrap json\n request>headers>X-Api-Key delete\n }\n }\n rollcall {\n api_key "+apiKey+
 			"\n "+jwtOptions+"\n }\n}\n"))
 
@@ -50,7 +52,7 @@ func TestNoSecretIsLoggedOrAnswered(t *testing.T) {
 	c.Send(t, `{"type":"nonsense","token":"`+good+`"}`)
 	answers = append(answers, c.Next(t))
 	c.Close(t)
-	reload(t, portal(jwtOptions)) // closes the log, so all of it is written
+	reload(t, portal(jwtOptions)) // closes the log, which flushes it
 
 	for what, text := range secrets {
 		for _, answer := range answers {

@@ -12,7 +12,7 @@ import (
 	"github.com/rollcall-gateway/rollcall/test/internal/ws"
 )
 
-// A client that asks for much and reads nothing is closed, and nobody else notices.
+// A client that requests much and reads nothing is closed, and no other client notices.
 func TestSlowReaderIsClosed(t *testing.T) {
 	load(t, caddyfile("", portalSite(jwtOptions+
 		"limits {\n queue 64KiB\n frames_per_second 1000000\n }\n")))
@@ -31,7 +31,7 @@ func TestSlowReaderIsClosed(t *testing.T) {
 	sent := make(chan struct{})
 	go func() {
 		defer close(sent)
-		for range 2000 { // of 50 KB each: more than all buffers on the way
+		for range 2000 { // 50 KB each: more than all buffers in between
 			_ = slow.Conn.SetWriteDeadline(time.Now().Add(ws.Patience))
 			err := slow.Conn.WriteMessage(websocket.TextMessage, []byte(`{"type":"join","channel":"crowded","presence":"list"}`))
 			if err != nil {

@@ -62,7 +62,7 @@ func TestCommands(t *testing.T) {
 	good := token(t, "USER_9", "i@example.com", 0)
 	const invalidToken, expired = "x.y.z", -time.Minute
 
-	// Each row goes over a connection of its own, that of a visitor.
+	// Each row uses a new anonymous connection.
 	tests := map[string]struct {
 		send, want string // want is the frame, or the code of an error
 		id         string // of the error
@@ -317,7 +317,8 @@ func TestRateLimitedFramesKeepTheConnection(t *testing.T) {
 	if limited == 0 {
 		t.Error("frames over the rate were answered all the same")
 	}
-	// Slower than the limit, the client is served again. A try counts as a frame, so it must not poll faster.
+	// Below the limit, the client is served again. Each attempt counts as a frame, so it must not
+	// poll faster.
 	slowly := time.NewTicker(300 * time.Millisecond)
 	defer slowly.Stop()
 	ws.Poll(t, ws.Patience, func() error {

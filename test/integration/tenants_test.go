@@ -26,39 +26,41 @@ import (
 	"github.com/rollcall-gateway/rollcall/test/internal/ws"
 )
 
-// A model of which site owns a host, written from the documentation alone, is compared with Caddy and Rollcall over
-// random configurations. It knows how Caddy chooses a route, and of Rollcall only the rule of ownership.
+// A model of host ownership, written from the documentation alone, is compared with Caddy and
+// Rollcall in random configurations. It knows how Caddy chooses a route, and only the rule of
+// ownership of Rollcall.
 
 const (
 	tenantCases   = 10_000
 	tenantPerLoad = 25 // requests to one configuration
 	tenantNames   = 7
-	tenantWrong   = 8 // wrong keys for one site; more of them would be refused for their number
+	tenantWrong   = 8 // wrong keys for one site; more would be rate limited
 )
 
-// tenantSettings are what two handlers of one site share.
+// tenantSettings are settings that the handlers of one site share.
 type tenantSettings struct {
 	key, secret string
-	anonymous   bool   // everybody may join the channel "news"
+	anonymous   bool   // anonymous connections may join the channel "news"
 	log         string // file of the configuration
 }
 
 // tenantSite is a route with a handler.
 type tenantSite struct {
 	*tenantSettings
-	site   int // handlers of one number are one site, see unite
+	site   int // handlers with equal numbers are one site, see unite
 	server int
 	hosts  []string // patterns; nil: every host
 	extra  string   // another matcher
-	about  string   // the host of an extra that looks at it, see lets; any other extra always matches here
+	about  string   // host of an extra that matches by host, see lets; other extras always match here
 	prefix string
 }
 
 // tenantConfig is a configuration, in the order of its routes.
 type tenantConfig []*tenantSite
 
-// tenantSerial is the header that names the configuration of an answer. Caddy closes the listeners of the one before
-// while it already serves the next, so an answer can come from the former.
+// tenantSerial is the header that names the configuration of an answer. Caddy serves a new
+// configuration while it closes the listeners of the previous one, so an answer can come from the
+// latter.
 const tenantSerial = "X-Serial"
 
 var (
@@ -68,7 +70,7 @@ var (
 		"a.example.com", "b.example.com", "deep.a.example.com", "xn--bcher-kva.example", "localhost", "127.0.0.1", "::1",
 		"*.example.com", "*.a.example.com", "*.*.example.com", "*.example",
 	}
-	// What a client can write for a host: how, and the host in canonical form.
+	// Spellings of a host by clients, and its canonical form.
 	tenantSpellings = []struct{ raw, host string }{
 		{"a.example.com", "a.example.com"},
 		{"A.Example.COM", "a.example.com"},
@@ -100,7 +102,7 @@ var (
 	}
 )
 
-// matches reports whether a pattern lets a host through: "*" is one label.
+// matches reports whether a pattern matches a host: "*" is one label.
 func (s *tenantSite) matches(host string) bool {
 	return s.hosts == nil || slices.ContainsFunc(s.hosts, func(p string) bool { return tenantOverlap(p, host) })
 }
@@ -111,7 +113,7 @@ func tenantOverlap(p, q string) bool {
 	return slices.EqualFunc(a, b, func(x, y string) bool { return x == "*" || y == "*" || x == y })
 }
 
-// tenantRank says how specific a pattern is.
+// tenantRank returns how specific a pattern is.
 func tenantRank(p string) int {
 	if !strings.Contains(p, "*") {
 		return 1000
@@ -120,7 +122,8 @@ func tenantRank(p string) int {
 	return 1 + len(labels) - strings.Count(p, "*")
 }
 
-// lets reports whether the matcher, which is not a host matcher, lets a name through: as it was written, without its port.
+// lets reports whether the matcher, which is not a host matcher, matches a name as written, without
+// its port.
 func (s *tenantSite) lets(name string) bool {
 	switch s.extra {
 	case "not host":
@@ -131,7 +134,7 @@ func (s *tenantSite) lets(name string) bool {
 	return true
 }
 
-// rankFor returns how specific the site is for a host, -1 when it is not for it.
+// rankFor returns how specific the site is for a host; -1 if it does not serve it.
 func (s *tenantSite) rankFor(host string) int {
 	if s.hosts == nil {
 		return 0
@@ -145,7 +148,7 @@ func (s *tenantSite) rankFor(host string) int {
 	return best
 }
 
-// owner returns a handler of the site that owns a host, nil when no site is for it.
+// owner returns a handler of the site that owns a host; nil if no site serves it.
 func (c tenantConfig) owner(host string) *tenantSite {
 	var owner *tenantSite
 	best := -1
@@ -157,7 +160,8 @@ func (c tenantConfig) owner(host string) *tenantSite {
 	return owner
 }
 
-// unite numbers the sites: handlers with the same settings are one site where they are equally specific for a host.
+// unite numbers the sites: handlers with equal settings are one site if they are equally specific
+// for a host.
 func (c tenantConfig) unite() {
 	for i, s := range c {
 		s.site = i
@@ -176,7 +180,7 @@ func (c tenantConfig) unite() {
 	}
 }
 
-// door returns the site that Caddy hands a request to, nil when it comes to the end of the routes.
+// door returns the site that Caddy passes a request to; nil if no route handles it.
 func (c tenantConfig) door(server int, raw, prefix string) *tenantSite {
 	name := strings.ToLower(tenantPlain(raw))
 	for _, s := range c {
@@ -187,8 +191,8 @@ func (c tenantConfig) door(server int, raw, prefix string) *tenantSite {
 	return nil
 }
 
-// fails says whether a configuration must not load: two sites for one host, a less specific one that takes the requests of
-// the owner before it on one listener, or one that no request gets to.
+// fails reports whether a configuration must not load: it has two sites for one host, a less
+// specific site that gets the owner's requests on a listener, or a site that no request reaches.
 func (c tenantConfig) fails() bool {
 	for i, s := range c {
 		for _, other := range c[i+1:] {
@@ -203,7 +207,7 @@ func (c tenantConfig) fails() bool {
 	return false
 }
 
-// takes reports whether s is less specific for a host of another site that it gets requests for.
+// takes reports whether s gets requests for a host for which the other site is more specific.
 func (s *tenantSite) takes(owner *tenantSite) bool {
 	for _, q := range owner.hosts {
 		for _, p := range s.patterns() {
@@ -218,7 +222,7 @@ func (s *tenantSite) takes(owner *tenantSite) bool {
 	return false
 }
 
-// hides reports whether s gets each request that the other site could get.
+// hides reports whether s gets all requests that the other site could get.
 func (s *tenantSite) hides(other *tenantSite) bool {
 	if s.extra != "" && s.extra != "path" {
 		return false
@@ -228,7 +232,7 @@ func (s *tenantSite) hides(other *tenantSite) bool {
 	})
 }
 
-// patterns are those of the hosts, "" for every host.
+// patterns returns the patterns of the hosts; "" for every host.
 func (s *tenantSite) patterns() []string {
 	if s.hosts == nil {
 		return []string{""}
@@ -236,7 +240,7 @@ func (s *tenantSite) patterns() []string {
 	return s.hosts
 }
 
-// tenantBoth returns the pattern of the hosts that two patterns share.
+// tenantBoth returns a pattern for the hosts that two patterns share.
 func tenantBoth(p, q string) string {
 	if p == "" {
 		return q
@@ -250,7 +254,8 @@ func tenantBoth(p, q string) string {
 	return strings.Join(labels, ".")
 }
 
-// tenantShare reports whether two sites share hosts: with patterns that are equally specific, and with others.
+// tenantShare reports whether two sites share hosts by equally specific patterns, and whether by
+// others.
 func tenantShare(s, other *tenantSite) (equal, nested bool) {
 	if s.hosts == nil && other.hosts == nil {
 		return true, false
@@ -269,7 +274,7 @@ func tenantShare(s, other *tenantSite) (equal, nested bool) {
 	return equal, nested
 }
 
-// newTenantConfig makes a configuration of 1 to 4 handlers.
+// newTenantConfig returns a configuration of 1 to 4 handlers.
 func newTenantConfig(r *rand.Rand, serial int) tenantConfig {
 	var c tenantConfig
 	for i := range 1 + r.IntN(4) {
@@ -295,7 +300,7 @@ func newTenantConfig(r *rand.Rand, serial int) tenantConfig {
 		}
 		c = append(c, s)
 	}
-	if r.IntN(5) > 0 { // as a Caddyfile sorts them
+	if r.IntN(5) > 0 { // sorted like in a Caddyfile
 		slices.SortStableFunc(c, func(a, b *tenantSite) int { return tenantBest(b) - tenantBest(a) })
 	}
 	c.unite()
@@ -313,7 +318,7 @@ func tenantBest(s *tenantSite) int {
 	return best
 }
 
-// json makes the configuration of Caddy.
+// json returns Caddy's configuration.
 func (c tenantConfig) json(t *testing.T) string {
 	servers := map[string]any{}
 	for i, address := range tenantServers {
@@ -377,13 +382,13 @@ func (s *tenantSite) route() map[string]any {
 	return route
 }
 
-// tenantRun counts what was seen.
+// tenantRun counts the observations.
 type tenantRun struct {
 	r                      *rand.Rand
 	h2                     *http.Client
 	config                 tenantConfig
 	wrong                  map[*tenantSettings]int
-	warned                 []tenantWarning // while the configuration was loaded
+	warned                 []tenantWarning // since the configuration was loaded
 	loaded, refused, cases int
 	seen                   map[int]int // statuses
 }
@@ -431,12 +436,12 @@ func TestNoTenantIsAnotherTenant(t *testing.T) {
 	reload(t, caddyfile("", ""))
 }
 
-// one sends a request and judges the answer.
+// one sends a request and checks the answer.
 func (run *tenantRun) one(t *testing.T) {
 	run.cases++
 	server, prefix := run.r.IntN(len(tenantServers)), tenantPrefixes[run.r.IntN(2)]
 	spelling := tenantSpellings[run.r.IntN(len(tenantSpellings))]
-	if run.r.IntN(4) > 0 { // one that a handler is for
+	if run.r.IntN(4) > 0 { // a host that a handler serves
 		to := run.config[run.r.IntN(len(run.config))]
 		server, prefix = to.server, to.prefix
 		for to.rankFor(spelling.host) < 0 {
@@ -446,7 +451,7 @@ func (run *tenantRun) one(t *testing.T) {
 	if name, err := presence.ParseHostName(spelling.raw); err != nil || name.String() != spelling.host {
 		t.Fatalf("%s is %v (%v), want %s", spelling.raw, name, err, spelling.host)
 	}
-	of := run.config[run.r.IntN(len(run.config))] // whose key and token are tried
+	of := run.config[run.r.IntN(len(run.config))] // its key and token are tried
 	owner, door := run.config.owner(spelling.host), run.config.door(server, spelling.raw, prefix)
 	what := func() string {
 		return fmt.Sprintf("Host %q on %s%s with the secrets of %+v\n%s", spelling.raw, tenantServers[server], prefix,
@@ -480,13 +485,14 @@ func (run *tenantRun) one(t *testing.T) {
 	if status != want {
 		t.Errorf("status %d, want %d: %s", status, want, what())
 	}
-	// A client that writes the host as everybody does must not be the first to hear that its site is elsewhere.
+	// A client that spells the host as usual must not be the first to learn that its site is
+	// elsewhere.
 	if status == http.StatusMisdirectedRequest && tenantPlain(spelling.raw) == spelling.host && !run.isWarned(server, spelling.host) {
 		t.Errorf("421 without a warning at load, which had %+v: %s", run.warned, what())
 	}
 }
 
-// tenantWarning is a line of the log about a host that one handler gets and another one owns.
+// tenantWarning is a log line about a host that one handler gets and another owns.
 type tenantWarning struct{ Msg, Host, At, Owner, Write string }
 
 func warnedOf(t *testing.T, file string) []tenantWarning {
@@ -504,7 +510,8 @@ func warnedOf(t *testing.T, file string) []tenantWarning {
 	return all
 }
 
-// isWarned reports whether a warning names the host, or a pattern for it, the listener, and what to write.
+// isWarned reports whether a warning names the host, or a pattern for it, the listener, and the
+// remedy.
 func (run *tenantRun) isWarned(server int, host string) bool {
 	return slices.ContainsFunc(run.warned, func(w tenantWarning) bool {
 		return tenantOverlap(w.Host, host) && strings.Contains(w.At, "(listener "+tenantServers[server]+",") &&
@@ -520,7 +527,7 @@ func tenantPlain(raw string) string {
 	return strings.Trim(raw, "[]")
 }
 
-// current sends a request until the configuration in effect answers it, and returns the status.
+// current repeats a request until the configuration in effect answers it, and returns the status.
 func (run *tenantRun) current(t *testing.T, send func() (int, http.Header)) int {
 	status := 0
 	ws.Poll(t, ws.Patience, func() error {
@@ -561,7 +568,7 @@ func (run *tenantRun) ask(t *testing.T, server int, host, path, key string) (int
 		target, header, len(body), body)
 	resp, err := http.ReadResponse(bufio.NewReader(conn), nil)
 	if err != nil {
-		return 0, nil // the listener of an old configuration was closed
+		return 0, nil // the listener of an old configuration has closed
 	}
 	_, _ = io.Copy(io.Discard, resp.Body)
 	_ = resp.Body.Close()
@@ -620,7 +627,7 @@ func (run *tenantRun) socket(
 	}
 }
 
-// heldRequest is one that has come when a configuration is replaced.
+// heldRequest is a request that is pending while the configuration is replaced.
 type heldRequest struct {
 	conn       net.Conn
 	host, rest string
@@ -628,7 +635,8 @@ type heldRequest struct {
 	old, next  tenantConfig
 }
 
-// hold sends the first half of a request, with a key of the configuration in effect or of the next.
+// hold sends the first half of a request, with a key of the configuration in effect or of the next
+// one.
 func (run *tenantRun) hold(t *testing.T, next tenantConfig) *heldRequest {
 	spelling := tenantSpellings[run.r.IntN(len(tenantSpellings))]
 	from := run.config
@@ -644,12 +652,12 @@ func (run *tenantRun) hold(t *testing.T, next tenantConfig) *heldRequest {
 	return h
 }
 
-// release sends the rest. Only the key of the site that owns the host now may open anything.
+// release sends the rest. Only the key of the site that owns the host now may succeed.
 func (run *tenantRun) release(t *testing.T, h *heldRequest) {
 	run.cases++
 	defer h.conn.Close()
 	if _, err := io.WriteString(h.conn, h.rest); err != nil {
-		return // the server has ended the connection with its old configuration
+		return // the server has closed the connection with its old configuration
 	}
 	_ = h.conn.SetReadDeadline(time.Now().Add(ws.Patience))
 	resp, err := http.ReadResponse(bufio.NewReader(h.conn), nil)
@@ -672,7 +680,8 @@ func dialTenant(t *testing.T, server int) net.Conn {
 	return conn
 }
 
-// h2cClient speaks HTTP/2 without TLS, each request on a connection of its own: a reload ends those that there are.
+// h2cClient speaks HTTP/2 without TLS, with a new connection for each request: a reload closes
+// existing ones.
 func h2cClient() *http.Client {
 	protocols := new(http.Protocols)
 	protocols.SetUnencryptedHTTP2(true)

@@ -9,10 +9,10 @@ import (
 
 const secret = "integration-secret-0123456789abcdef"
 
-// jwtOptions has a site take tokens that were signed with the secret.
+// jwtOptions are options of a site that accepts tokens signed with the secret.
 const jwtOptions = "jwt {\n key " + secret + "\n cookie rollcall_token\n }\n"
 
-// token signs a token for a user that is accepted for so long; 0 is forever.
+// token returns a token for a user that is valid for the given time; 0 means forever.
 func token(t testing.TB, id, email string, lasts time.Duration) string {
 	t.Helper()
 	return sign(t, jwt.SigningMethodHS256, []byte(secret), claims(id, email, lasts), "")
@@ -26,7 +26,7 @@ func claims(id, email string, lasts time.Duration) jwt.MapClaims {
 	return c
 }
 
-// sign makes a token with a key and, if it is not "", its id in the header.
+// sign returns a token signed by the key, with the key's ID in the header unless it is "".
 func sign(t testing.TB, method jwt.SigningMethod, key any, c jwt.Claims, kid string) string {
 	t.Helper()
 	unsigned := jwt.NewWithClaims(method, c)

@@ -27,7 +27,7 @@ func useSocket(t *testing.T, s ws.Site, header ...string) {
 	s.Await(t, "users", `{}`, `{}`)
 }
 
-// Caddy's wrappers of the response decide over an upgrade, so each is tried.
+// Caddy's wrappers of the response affect an upgrade, so each is tested.
 func TestUpgradeWithOtherDirectives(t *testing.T) {
 	const block = " rollcall {\n api_key " + apiKey + "\n }\n"
 	tests := map[string]struct{ options, site string }{
@@ -59,7 +59,8 @@ func TestUpgradeWithOtherDirectives(t *testing.T) {
 	}
 }
 
-// records reads a log in JSON. Lines come a little after what they tell of, so it waits for one that fits.
+// records reads a log in JSON. Lines come a little after their event, so it waits for a matching
+// one.
 func records(t *testing.T, path string, fits func(map[string]any) bool) (found map[string]any) {
 	t.Helper()
 	ws.Poll(t, ws.Patience, func() error {
@@ -106,7 +107,7 @@ func TestUpgradeBehindAProxy(t *testing.T) {
 func TestUpgradeOverTLS(t *testing.T) {
 	load(t, caddyfile("", "https://localhost:9443 {\n tls internal\n rollcall {\n api_key "+apiKey+"\n }\n}\n"))
 	site := ws.Site{URL: tlsURL, Host: "localhost:9443", Key: apiKey, Client: tlsClient("localhost")}
-	ws.Poll(t, ws.Patience, func() error { // the certificate is made after the start
+	ws.Poll(t, ws.Patience, func() error { // the certificate is issued after the start
 		_, err := site.Ask("users", `{}`)
 		return err
 	})
@@ -141,7 +142,7 @@ func open(t *testing.T) net.Conn {
 	return conn
 }
 
-// handshake is a complete one, but for what is replaced; "" removes the line.
+// handshake returns a complete handshake, with replacements; "" removes the line.
 func handshake(replace map[string]string) string {
 	var b strings.Builder
 	for _, line := range []string{
@@ -212,7 +213,7 @@ func TestHandshakesThatAreRefused(t *testing.T) {
 func TestFramesRightBehindTheHandshake(t *testing.T) {
 	load(t, portal(""))
 	conn := open(t)
-	// Both in one packet: what came too early must not be lost.
+	// Both are in one packet: the early bytes must not be lost.
 	if _, err := io.WriteString(conn, handshake(nil)+"\x81\x8f\x00\x00\x00\x00"+`{"type":"ping"}`); err != nil {
 		t.Fatal(err)
 	}
@@ -241,7 +242,7 @@ func TestHalfOpenHandshakesHurtNobody(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
-	for range 10 { // those who break off
+	for range 10 { // connections that break off
 		conn := open(t)
 		if _, err := io.WriteString(conn, whole); err != nil {
 			t.Fatal(err)
@@ -252,7 +253,7 @@ func TestHalfOpenHandshakesHurtNobody(t *testing.T) {
 	witness.ExpectNothing(t)
 }
 
-// useSocketBeside connects one more and waits until the witness is alone again.
+// useSocketBeside connects another client and waits until the witness is alone again.
 func useSocketBeside(t *testing.T, witness *ws.Client) {
 	t.Helper()
 	c := portalHost.Dial(t)

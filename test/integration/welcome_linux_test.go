@@ -9,7 +9,7 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// segmentsIn returns how many TCP segments with data have come.
+// segmentsIn returns the number of received TCP segments with data.
 func segmentsIn(t *testing.T, conn net.Conn) (n uint32) {
 	t.Helper()
 	raw, err := conn.(*net.TCPConn).SyscallConn()
@@ -28,7 +28,7 @@ func segmentsIn(t *testing.T, conn net.Conn) (n uint32) {
 	return n
 }
 
-// What a client waits for first comes with the answer to its handshake: one packet, and one wakeup of the client.
+// The welcome comes with the response to the handshake: one packet, and one wakeup of the client.
 func TestTheWelcomeComesWithTheResponse(t *testing.T) {
 	load(t, portal(""))
 	conn := open(t)
