@@ -8,20 +8,21 @@ import (
 	"github.com/rollcall-gateway/rollcall/presence/cluster/message"
 )
 
-// Bounds of the checks that wait for an answer. Beyond them checks are dropped: the pod that asked does so again in a few
-// seconds.
+// Limits of the checks that wait for an answer. Checks beyond them are dropped: the pod that sent
+// them sends others in a few seconds.
 const (
 	answerers      = 2
 	maxChecks      = 256
 	maxChecksBytes = 32 << 20
 )
 
-// answers is what replies to the checks of other pods. Each of its goroutines holds what this pod has of one channel at a time.
+// answers responds to the checks of other pods. Each of its goroutines holds this pod's part of one
+// channel at a time.
 type answers struct {
 	link   *link
 	reg    presence.Pods
 	checks chan asked
-	bytes  atomic.Int64 // of the checks that wait, about
+	bytes  atomic.Int64 // approximate memory of the checks that wait
 	done   chan struct{}
 	all    sync.WaitGroup
 }
@@ -32,7 +33,7 @@ type asked struct {
 	size  int64
 }
 
-// newAnswers starts the goroutines, which close ends.
+// newAnswers starts the goroutines. close stops them.
 func newAnswers(l *link, reg presence.Pods) *answers {
 	a := &answers{link: l, reg: reg, checks: make(chan asked, maxChecks), done: make(chan struct{})}
 	for range answerers {
@@ -46,7 +47,7 @@ func (a *answers) close() {
 	a.all.Wait()
 }
 
-// ask has a check answered, unless too many wait. It does not block.
+// ask queues a check, unless too many wait. It does not block.
 func (a *answers) ask(from peer, c *message.Check) {
 	size := int64(memorySize(c))
 	if a.bytes.Add(size) > maxChecksBytes {
@@ -72,8 +73,9 @@ func (a *answers) run() {
 	}
 }
 
-// answer sends what this pod has of the channels that the other one does not know. A host that this pod does not serve has
-// nobody here, and a copy that the other pod may have of it is put right.
+// answer sends this pod's parts of the channels whose clocks the other pod does not have. If this
+// pod does not serve the host, its parts are empty, so that the other pod corrects a copy that it
+// may have.
 func (a *answers) answer(q asked) {
 	inbox, clock := a.link.inbox(q.from), a.reg.LastClock()
 	for _, c := range q.check.Channels {

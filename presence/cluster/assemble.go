@@ -8,32 +8,33 @@ import (
 )
 
 const (
-	// maxAssembly is how much of one pod's deltas in parts is held while parts are missing, in bytes.
+	// maxAssembly limits the incomplete deltas of one pod, in bytes.
 	maxAssembly = 64 << 20
-	// assemblyTime is how long missing parts are waited for.
+	// assemblyTime is how long a delta waits for missing parts.
 	assemblyTime = 10 * time.Second
 )
 
-// assembler puts the parts of one pod's deltas together. Parts can be lost, come twice or in any order.
+// assembler joins the parts of one pod's deltas. Parts can be lost, repeated or out of order.
 type assembler struct {
 	open  map[place]*assembly
 	bytes int
 }
 
-// assembly is one delta of which parts are missing.
+// assembly is an incomplete delta.
 type assembly struct {
 	clock uint64
 	parts []*message.Delta
-	left  int // parts that are missing
+	left  int // number of missing parts
 	bytes int
 	began time.Time
 }
 
 func newAssembler() *assembler { return &assembler{open: make(map[place]*assembly)} }
 
-// add takes a part. It returns the whole delta with the last one that was missing.
+// add adds a part. With the last missing part, it returns the whole delta.
 //
-// Parts of the same Clock are of the same delta, whenever they were sent: a pod divides what it has always in the same way.
+// Parts with the same Clock belong to one delta, whenever they were sent: a pod always divides its
+// part of a channel in the same way.
 func (a *assembler) add(now time.Time, p place, m *message.Delta) (presence.Delta, bool) {
 	o := a.open[p]
 	if o != nil && m.Clock < o.clock {
@@ -49,7 +50,7 @@ func (a *assembler) add(now time.Time, p place, m *message.Delta) (presence.Delt
 	}
 	size := memorySize(m)
 	if a.bytes+size > maxAssembly {
-		a.drop(p) // the next check asks for it again
+		a.drop(p) // the next check requests it again
 		return presence.Delta{}, false
 	}
 	o.parts[m.Part] = m
@@ -63,7 +64,7 @@ func (a *assembler) add(now time.Time, p place, m *message.Delta) (presence.Delt
 	return o.whole(), true
 }
 
-// whole joins the lists; the numbers are the same in all parts.
+// whole joins the lists. The numbers are the same in all parts.
 func (o *assembly) whole() presence.Delta {
 	d := o.parts[0].Delta
 	joined, left := 0, 0
@@ -79,7 +80,7 @@ func (o *assembly) whole() presence.Delta {
 	return d
 }
 
-// drop gives up the delta of a channel, if there is one.
+// drop drops the incomplete delta of a channel, if there is one.
 func (a *assembler) drop(p place) {
 	if o := a.open[p]; o != nil {
 		a.bytes -= o.bytes
@@ -87,7 +88,7 @@ func (a *assembler) drop(p place) {
 	}
 }
 
-// expire gives up what is waited for too long.
+// expire drops the deltas that have waited for assemblyTime.
 func (a *assembler) expire(now time.Time) {
 	for p, o := range a.open {
 		if now.Sub(o.began) >= assemblyTime {

@@ -11,56 +11,59 @@ import (
 )
 
 const (
-	// checkTimeout is how long a pod may take with the next message of its answer to a check.
+	// checkTimeout is how long a pod may take for the next message of its answer to a check.
 	checkTimeout = 2 * time.Second
-	// checkPause is the least time between checks that a difference leads to. For a pod that is asked in vain it doubles
-	// each time, up to maxVain times: a difference can last, when a host is full on one pod and not on another.
+	// checkPause is the minimum time between checks because of a difference. It doubles each time
+	// that an answer of the pod changes nothing, up to maxVain times: a difference can last, if a
+	// host is full on one pod and not on another.
 	checkPause = time.Second
 	maxVain    = 6
-	// A book that was changed within settled differs from others for as long as the news is on its way, which is no reason to
-	// check, unless the last check is unsettled ago.
+	// A book that has changed within settled differs from others while its records are on their
+	// way. This is not a reason to check, unless the last check was unsettled ago.
 	settled   = 500 * time.Millisecond
 	unsettled = 15 * time.Second
-	// maxAnswer bounds the answer to a check, in bytes. The pod that asked goes on with another check.
+	// maxAnswer limits the answer to a check, in bytes. The pod that sent the check continues with
+	// another one.
 	maxAnswer = 16 << 20
 )
 
-// assignments keeps the book of this pod the same as those of others.
+// assignments keeps the book of this pod equal to those of other pods.
 //
-// A change is told to all pods, and each says when it has kept it. What gets lost on the way, or was missed by a pod that
-// was not there, is found by comparing: every few seconds each pod says one number for all that it has, and who has
-// another number asks it for the parts that differ, one pod at a time. It does not matter who asks whom, in which order
-// records come, and how often: of two the later holds everywhere.
+// A change is sent to all pods, and each confirms it when it has stored it. Records that are lost,
+// or that a pod was not there for, are found by comparison: every few seconds each pod sends one
+// sum of all its records. A pod with another sum requests the parts that differ, from one pod at a
+// time. It does not matter which pod requests, in which order records arrive, and how often: of two
+// records the later one applies everywhere.
 type assignments struct {
 	link    *link
 	members *members
 	book    *assignment.Book
 	timing  timing
 
-	// mu guards what follows.
+	// mu guards the fields below.
 	mu      sync.Mutex
 	lastID  uint64
 	spreads map[uint64]*spread
 	check   assignmentCheck
-	vain    map[peer]vain // pods whose last answers brought nothing, although they differ
+	vain    map[peer]vain // pods that differ, although their last answers changed nothing
 }
 
-// vain is how often in a row a pod was asked in vain, and when it was last.
+// vain counts consecutive answers of a pod that changed nothing.
 type vain struct {
 	times int
 	last  time.Time
 }
 
-// assignmentCheck is the check under way, or the last one.
+// assignmentCheck is the check in progress, or the last one.
 type assignmentCheck struct {
-	id    uint64 // 0: none is under way
+	id    uint64 // 0 if none is in progress
 	to    peer
-	news  bool      // the answer brought something
-	heard time.Time // when it began, or something of the answer came last
+	news  bool      // the answer has changed the book
+	heard time.Time // time of the last message of the answer, or of the start
 	began time.Time
 }
 
-// newAssignments returns what keeps the book, nil without one.
+// newAssignments returns nil if book is nil.
 func newAssignments(l *link, m *members, book *assignment.Book, t timing) *assignments {
 	if book == nil {
 		return nil
@@ -71,19 +74,19 @@ func newAssignments(l *link, m *members, book *assignment.Book, t timing) *assig
 	}
 }
 
-// take takes what others say of assignments. It waits for the disk.
-func (a *assignments) take(from peer, m message.Message) {
+// handle handles a message about assignments. It waits for the disk.
+func (a *assignments) handle(from peer, m message.Message) {
 	switch m := m.(type) {
 	case *message.Assignments:
 		a.merge(from, m)
 	case *message.AssignmentsTaken:
-		a.taken(from, m.ID)
+		a.finish(from, m.ID)
 	case *message.AssignmentTotal:
 		if m.Total != a.book.Sums().Total() {
 			a.ask(from, time.Now(), false)
 			return
 		}
-		a.agree(from)
+		a.recordAgreement(from)
 	case *message.AssignmentCheck:
 		a.answer(from, m)
 	default:
@@ -91,31 +94,32 @@ func (a *assignments) take(from peer, m message.Message) {
 	}
 }
 
-// merge takes over what another pod has told.
+// merge merges records of another pod.
 func (a *assignments) merge(from peer, m *message.Assignments) {
 	before := a.book.Sums().Total()
-	// What cannot be kept holds all the same, but is not confirmed. The book knows what is to be tried again.
+	// Records that cannot be stored apply nevertheless, but are not confirmed. The book stores them
+	// later.
 	err := a.book.Merge(m.Records)
-	a.hear(from, m.ID == 0 && a.book.Sums().Total() != before)
+	a.recordAnswer(from, m.ID == 0 && a.book.Sums().Total() != before)
 	if err == nil && m.ID != 0 {
 		a.link.send(a.link.assignedOf(from), &message.AssignmentsTaken{ID: m.ID})
 	}
 }
 
-// up is told that the pod is there. Of two pods, the younger is the one that asks at once.
+// up handles a pod that joined. Of two pods, the younger one sends a check at once.
 func (a *assignments) up(p peer) {
 	if a != nil && compareIncarnations(a.link.self.inc, p.inc) > 0 {
 		a.ask(p, time.Now(), true)
 	}
 }
 
-// recheck is told that this pod may have missed anything. Any other pod will do, for all have the same, but rather not the
-// one that was asked last.
+// recheck handles that this pod may have missed records. Every pod has the same ones, so it checks
+// any, but not the last one again.
 func (a *assignments) recheck() {
 	if a == nil {
 		return
 	}
-	others := a.members.everybody() // in any order
+	others := a.members.everybody() // in random order
 	if len(others) == 0 {
 		return
 	}
@@ -128,7 +132,7 @@ func (a *assignments) recheck() {
 	a.ask(others[0], time.Now(), true)
 }
 
-// down is told that the pod is gone.
+// down handles a pod that left.
 func (a *assignments) down(p peer) {
 	if a == nil {
 		return
@@ -140,11 +144,11 @@ func (a *assignments) down(p peer) {
 		a.check.id = 0
 	}
 	for _, s := range a.spreads {
-		s.give(p)
+		s.removePod(p)
 	}
 }
 
-// run says what this pod has, and asks again when an answer does not come, until stop is closed.
+// run announces the sum, and repeats a check without an answer, until stop is closed.
 func (a *assignments) run(stop <-chan struct{}) {
 	tick := time.NewTicker(a.timing.check)
 	defer tick.Stop()
@@ -164,7 +168,7 @@ func (a *assignments) run(stop <-chan struct{}) {
 	}
 }
 
-// unanswered reports whether a check is under way whose answer does not come.
+// unanswered reports whether the check in progress has had no message for checkTimeout.
 func (a *assignments) unanswered(now time.Time) bool {
 	a.mu.Lock()
 	defer a.mu.Unlock()
@@ -175,7 +179,8 @@ func (a *assignments) announce() {
 	a.link.send(a.link.assigned(), &message.AssignmentTotal{Total: a.book.Sums().Total()})
 }
 
-// ask sends the pod a check, unless one is under way or it is too early for another. At once, nothing is too early.
+// ask sends the pod a check, unless one is in progress or the last one was too recent. With atOnce,
+// none is too recent.
 func (a *assignments) ask(p peer, now time.Time, atOnce bool) {
 	a.mu.Lock()
 	defer a.mu.Unlock()
@@ -192,8 +197,8 @@ func (a *assignments) ask(p peer, now time.Time, atOnce bool) {
 	a.link.send(a.link.assignedOf(p), &message.AssignmentCheck{ID: a.lastID, Sums: *a.book.Sums()})
 }
 
-// hear takes note of a part of an answer, and whether it has brought something.
-func (a *assignments) hear(from peer, news bool) {
+// recordAnswer records a message of an answer, and whether it changed the book.
+func (a *assignments) recordAnswer(from peer, news bool) {
 	a.mu.Lock()
 	defer a.mu.Unlock()
 	if a.check.id != 0 && a.check.to == from {
@@ -202,18 +207,18 @@ func (a *assignments) hear(from peer, news bool) {
 	}
 }
 
-// agree takes note that the pod has the same as this one.
-func (a *assignments) agree(with peer) {
+// recordAgreement records that the pod has the same sum.
+func (a *assignments) recordAgreement(with peer) {
 	a.mu.Lock()
 	defer a.mu.Unlock()
 	delete(a.vain, with)
 }
 
-// taken takes the end of an answer, or the confirmation of a change.
-func (a *assignments) taken(from peer, id uint64) {
+// finish handles the end of an answer, or the confirmation of a change.
+func (a *assignments) finish(from peer, id uint64) {
 	a.mu.Lock()
 	if s := a.spreads[id]; s != nil {
-		s.take(from, id)
+		s.confirm(from, id)
 		a.mu.Unlock()
 		return
 	}
@@ -232,18 +237,18 @@ func (a *assignments) taken(from peer, id uint64) {
 	}
 	a.mu.Unlock()
 	if news {
-		a.ask(from, time.Now(), true) // until nothing is left
+		a.ask(from, time.Now(), true) // until nothing changes
 		return
 	}
-	a.announce() // the other pod may lack something that this one has
+	a.announce() // the other pod may lack records of this one
 }
 
-// answer sends what this pod has of the parts that differ. It begins with any of them: when an answer is too long, and the
-// other pod has no room for what is in it, the next one is about others.
+// answer sends the parts that differ, beginning with a random one. So an answer that is too long,
+// and that the other pod has no room for, is followed by one about other parts.
 func (a *assignments) answer(from peer, check *message.AssignmentCheck) {
 	own := a.book.Sums()
 	to, sent := a.link.assignedOf(from), 0
-	first := rand.N(assignment.Shards) //nolint:gosec // a guess at it is worth nothing
+	first := rand.N(assignment.Shards) //nolint:gosec // guessing it is useless
 	for n := range own {
 		i := (first + n) % assignment.Shards
 		if own[i] == check.Sums[i] {
@@ -262,7 +267,7 @@ func (a *assignments) answer(from peer, check *message.AssignmentCheck) {
 	a.link.send(to, &message.AssignmentsTaken{ID: check.ID})
 }
 
-// divideAssignments makes messages of the records.
+// divideAssignments divides the records into messages.
 func divideAssignments(records []assignment.Record) []*message.Assignments {
 	var list []*message.Assignments
 	open := make(map[presence.HostName]*message.Assignments)

@@ -8,7 +8,7 @@ import (
 	"github.com/rollcall-gateway/rollcall/presence/cluster/message"
 )
 
-// want has the step ask the pod about the channel.
+// want adds a check of the channel with the pod to this step.
 func (s *syncer) want(w *watch, p peer) {
 	q := question{p, w.host}
 	if s.wanted[q] == nil {
@@ -17,7 +17,8 @@ func (s *syncer) want(w *watch, p peer) {
 	s.wanted[q][w] = true
 }
 
-// recheckPeer asks the pod about all channels that it may have. Those who wait for their first answer wait for the pod too.
+// recheckPeer wants checks of all channels that the pod may have. Joins that wait for their first
+// answer wait for the pod too.
 func (s *syncer) recheckPeer(p peer) {
 	for host, h := range s.hosts {
 		serves := slices.Contains(s.members.serving(host, ScopeAll, true), p)
@@ -33,17 +34,17 @@ func (s *syncer) recheckPeer(p peer) {
 	}
 }
 
-// holds reports whether the registry has something of the pod. A pod that no longer serves the host is asked too
-// until it says that nothing is left.
+// holds reports whether the registry has a part of the pod. A pod that no longer serves the host is
+// checked until it answers that its part is empty.
 func (s *syncer) holds(w *watch, p peer) bool { return w.replicas[p] != nil && s.clock(w, p) != 0 }
 
 func (s *syncer) clock(w *watch, p peer) uint64 { return s.reg.Clock(w.host, w.channel, s.alive[p]) }
 
-// round asks about the channels of the hosts whose turn it is, and where gaps were found.
+// round wants checks of the hosts whose turn it is, and of channels with gaps.
 func (s *syncer) round(now time.Time) {
 	if len(s.gaps) > 0 && !now.Before(s.gapsAt) {
 		for k := range s.gaps {
-			r := k.replicas[k.peer] // nil when the pod is gone
+			r := k.replicas[k.peer] // nil if the pod has left
 			if r != nil && r.behind && !k.over {
 				s.resynced.Add(1)
 				s.want(k.watch, k.peer)
@@ -88,7 +89,7 @@ func (s *syncer) checkHost(now time.Time, host presence.HostName, h *watchedHost
 	}
 }
 
-// ask sends the checks that are wanted, one for all channels of a host if it is not too long.
+// ask sends the wanted checks: one for all channels of a host, if it is not too long.
 func (s *syncer) ask(now time.Time) {
 	for q, watches := range s.wanted {
 		asked := make(map[string]*watch, len(watches))
@@ -124,12 +125,12 @@ func (w *watch) replica(p peer) *replica {
 	return r
 }
 
-// take takes a message of a pod that is alive.
-func (s *syncer) take(p parcel) {
+// handle handles a message of a pod that is alive.
+func (s *syncer) handle(p parcel) {
 	from := p.from
 	switch m := p.message.(type) {
 	case *message.Delta:
-		s.takeDelta(from, m, p.live)
+		s.handleDelta(from, m, p.live)
 	case *message.CheckDone:
 		if c := s.checks[m.ID]; c != nil && c.to == from {
 			for _, w := range c.watches {
@@ -143,8 +144,9 @@ func (s *syncer) take(p parcel) {
 	}
 }
 
-// raiseFloor takes note of the end of a check. What was merged meanwhile, and is not later than the answer, may have been
-// recorded when the answer is that there is nobody: that is asked again.
+// raiseFloor records the end of a check. A live delta that was merged meanwhile and is not later
+// than the answer may have been recorded by an outsider, if the answer has no part. So the channel
+// is checked again.
 func (w *watch) raiseFloor(from peer, check, clock uint64) {
 	r := w.replicas[from]
 	if w.over || r == nil {
@@ -156,8 +158,8 @@ func (w *watch) raiseFloor(from peer, check, clock uint64) {
 	}
 }
 
-// takeDelta takes what another pod has in a channel; live is set for what it says to all.
-func (s *syncer) takeDelta(from peer, m *message.Delta, live bool) {
+// handleDelta merges a delta of another pod. live is set if the pod published it to all.
+func (s *syncer) handleDelta(from peer, m *message.Delta, live bool) {
 	h := s.hosts[m.Host]
 	if h == nil || h.channels[m.Channel] == nil {
 		return // no longer watched
@@ -185,9 +187,9 @@ func (s *syncer) takeDelta(from peer, m *message.Delta, live bool) {
 	switch s.reg.MergeDelta(m.Host, m.Channel, s.alive[from], d) {
 	case presence.Merged:
 		if d.Base == 0 && r.check != 0 && r.seen != 0 && !r.behind {
-			s.resynced.Add(1) // nothing told but the check
+			s.resynced.Add(1) // only the check has found it
 		}
-		// A first delta can come after one that follows it, which nobody could merge.
+		// A first delta can arrive after the delta that follows it, which could not be merged.
 		r.behind = d.Clock < r.seen
 		if d.Base != 0 {
 			r.followed = time.Now()
@@ -202,13 +204,13 @@ func (s *syncer) takeDelta(from peer, m *message.Delta, live bool) {
 	}
 }
 
-// finish ends a check that was answered, or that nothing waits for. What was missed meanwhile is asked for again: an
-// answer and the deltas after it do not come in order.
+// finish ends a check that was answered or has timed out. It repeats the check if a delta was
+// missed meanwhile, because answers and deltas arrive in any order.
 func (s *syncer) finish(c *check) {
 	delete(s.checks, c.id)
 	for _, w := range c.watches {
 		r := w.replicas[c.to]
-		if w.over || r == nil || r.check != c.id { // another one was sent
+		if w.over || r == nil || r.check != c.id { // another check was sent
 			continue
 		}
 		r.check = 0
@@ -218,14 +220,14 @@ func (s *syncer) finish(c *check) {
 	}
 }
 
-// answered takes a pod off those that the first watchers wait for.
+// answered removes a pod from those that the first joins wait for.
 func (s *syncer) answered(w *watch, p peer) {
 	delete(w.waiting, p)
-	s.readyIfSo(w)
+	s.answerIfReady(w)
 }
 
-// readyIfSo has the watchers get their snapshot when there is nothing more to wait for.
-func (s *syncer) readyIfSo(w *watch) {
+// answerIfReady answers the first joins if they no longer wait for a pod.
+func (s *syncer) answerIfReady(w *watch) {
 	if w.ready || w.over || w.early || len(w.waiting) > 0 {
 		return
 	}
@@ -233,7 +235,7 @@ func (s *syncer) readyIfSo(w *watch) {
 	s.reg.Ready(w.host, w.channel)
 }
 
-// expire gives up what took too long.
+// expire ends what has timed out.
 func (s *syncer) expire(now time.Time) {
 	for w, ok := s.pending.pop(now); ok; w, ok = s.pending.pop(now) {
 		w.early = false
@@ -242,11 +244,11 @@ func (s *syncer) expire(now time.Time) {
 				delete(w.waiting, p)
 			}
 		}
-		s.readyIfSo(w)
+		s.answerIfReady(w)
 	}
 	for w, ok := s.distant.pop(now); ok; w, ok = s.distant.pop(now) {
 		clear(w.waiting)
-		s.readyIfSo(w)
+		s.answerIfReady(w)
 	}
 	for c, ok := s.checking.pop(now); ok; c, ok = s.checking.pop(now) {
 		if s.checks[c.id] == c {

@@ -1,10 +1,11 @@
-// Package cluster makes one deployment of many pods, in one data center or several.
+// Package cluster joins many pods into one deployment, in one data center or several.
 //
-// The pod that holds a socket is the only one that speaks for it. Pods announce themselves once a second; one that is
-// silent for 3 s is suspect, after 5 s it is gone. A question about a host goes to the live pods that serve it, by name,
-// and the answer says who of them did not reply. What listeners see of a channel on other pods is kept by deltas, which
-// each pod that has watchers of the channel applies, with a check for lost ones every few seconds. Messages go to the pods
-// that have connections of the host, at most once and without a check.
+// Only the pod that has a socket reports about it. Pods send heartbeats once a second; a pod that
+// is silent for 3 s is suspect, and after 5 s it counts as lost. A query about a host goes to the
+// live pods that serve it, by name, and the answer names the pods that did not reply. What watchers
+// see of a channel on other pods is kept by deltas, which each pod with watchers of the channel
+// merges. Lost deltas are found by a check every few seconds. Messages go to the pods that have
+// connections of the host, at most once and without a check.
 package cluster
 
 import (
@@ -22,25 +23,27 @@ import (
 	"github.com/rollcall-gateway/rollcall/presence/cluster/message"
 )
 
-// Config says what a deployment is.
+// Config configures a deployment.
 type Config struct {
-	Name       string // of the deployment; default "rollcall"
+	Name       string // name of the deployment; if "", "rollcall"
 	DataCenter string
 	Pod        string
-	Bus        bus.Config // Name, Logger and OnState are filled in
-	// Secret authenticates payloads. Default: none, which trusts whoever the bus lets in.
+	Bus        bus.Config // Start sets its Name, Logger and OnState
+	// Secret authenticates payloads. If "", every client of the bus is trusted.
 	Secret string
-	// Assignments is the book of this pod, to be kept the same as those of others. Default: none.
+	// Assignments is the book of this pod, which is kept equal to those of other pods. If nil,
+	// there are no assignments.
 	Assignments *assignment.Book
-	// Timeout is how long to wait for pods of the same data center, default 500 ms; Remote for those of others, default 1.5 s.
+	// Timeout is how long a query waits for pods of this data center; if 0, 500 ms. Remote is the
+	// same for other data centers; if 0, 1.5 s.
 	Timeout, Remote time.Duration
-	// Observe is called after each question, with its kind (count, members, users or explain), whether the answer was complete,
-	// and how long it took. Default: nobody.
+	// Observe is called after each query, with its kind (count, members, users or explain), whether
+	// the answer is complete, and its duration. If nil, queries are not observed.
 	Observe func(kind string, complete bool, took time.Duration)
 	Logger  *zap.Logger
 }
 
-// Cluster is this pod's place in the deployment. It is safe for concurrent use.
+// Cluster is this pod in the deployment. Its methods are safe for concurrent use.
 type Cluster struct {
 	name        string
 	bus         transport
@@ -49,7 +52,7 @@ type Cluster struct {
 	responder   *responder
 	replicator  *replicator
 	messenger   *messenger
-	assignments *assignments // nil: without a book
+	assignments *assignments // nil without a book
 	registry    *presence.Registry
 	timing      timing
 	*asker
@@ -58,12 +61,12 @@ type Cluster struct {
 	stop    chan struct{}  // closed by Close
 	all     sync.WaitGroup // goroutines
 	cancels []func()       // subscriptions
-	closed  func()         // ends the bus; nil: it is not ours
+	closed  func()         // closes the bus; nil if the caller owns it
 }
 
-// Start joins the deployment. It returns when the bus is open, before other pods are known, see [Cluster.Ready], and also
-// when an external NATS cannot be reached yet: that is tried on. The registry's relay is the cluster until
-// [Cluster.Close].
+// Start joins the deployment. It returns when the bus is open, before other pods are known, see
+// [Cluster.Ready]. If an external NATS is not reachable yet, it returns as well, and the bus keeps
+// connecting. The cluster is the registry's relay until [Cluster.Close].
 func Start(cfg Config, registry *presence.Registry, local Local) (*Cluster, error) {
 	if cfg.Logger == nil {
 		cfg.Logger = zap.NewNop()
@@ -71,7 +74,7 @@ func Start(cfg Config, registry *presence.Registry, local Local) (*Cluster, erro
 	var (
 		mu    sync.Mutex
 		c     *Cluster
-		known bool // whether the bus said how it is
+		known bool // the bus has reported its state
 		up    bool
 	)
 	cfg.Bus.Name = fmt.Sprintf("%s.%s.%08x", cfg.DataCenter, cfg.Pod, uint32(random()))
@@ -104,7 +107,7 @@ func Start(cfg Config, registry *presence.Registry, local Local) (*Cluster, erro
 	return c, nil
 }
 
-// start joins the deployment over a transport that stays the caller's.
+// start joins the deployment over a transport that the caller owns.
 func start(cfg Config, tr transport, registry *presence.Registry, local Local, t timing) (*Cluster, error) {
 	if cfg.Name == "" {
 		cfg.Name = "rollcall"
@@ -120,7 +123,7 @@ func start(cfg Config, tr transport, registry *presence.Registry, local Local, t
 	}
 	self := peer{cfg.DataCenter, cfg.Pod, message.Incarnation{Started: time.Now().UnixMilli(), Random: random()}}
 	l := newLink(tr, cfg.Name, cfg.Secret, self, cfg.Logger)
-	// The codec knows which names can be sent.
+	// The codec refuses names that cannot be sent.
 	if _, err := l.codec.Append(nil, l.all(), self.sender(), &message.Goodbye{}); err != nil {
 		return nil, fmt.Errorf("data center %q, pod %q: %w", cfg.DataCenter, cfg.Pod, err)
 	}
@@ -150,14 +153,14 @@ func start(cfg Config, tr transport, registry *presence.Registry, local Local, t
 
 func (c *Cluster) subscribe() error {
 	takers := map[string]func(from peer, m message.Message){
-		c.link.all():                     c.members.take,
-		c.link.queries():                 c.responder.take,
-		c.link.queriesOf(c.link.self.dc): c.responder.take,
-		c.link.inbox(c.link.self):        c.take,
+		c.link.all():                     c.members.handle,
+		c.link.queries():                 c.responder.handle,
+		c.link.queriesOf(c.link.self.dc): c.responder.handle,
+		c.link.inbox(c.link.self):        c.handle,
 	}
 	if c.assignments != nil {
-		takers[c.link.assigned()] = c.assignments.take
-		takers[c.link.assignedOf(c.link.self)] = c.assignments.take
+		takers[c.link.assigned()] = c.assignments.handle
+		takers[c.link.assignedOf(c.link.self)] = c.assignments.handle
 	}
 	for subject, take := range takers {
 		in, err := c.link.subscribe(subject, loosely, take)
@@ -172,7 +175,7 @@ func (c *Cluster) subscribe() error {
 	return nil // without a connection, the bus subscribes when it has one
 }
 
-// flush waits until the bus has taken everything, if it can tell.
+// flush waits until the bus has sent everything, if it can tell.
 func (c *Cluster) flush() error {
 	if b, ok := c.bus.(interface{ Flush() error }); ok {
 		return b.Flush()
@@ -180,21 +183,21 @@ func (c *Cluster) flush() error {
 	return nil
 }
 
-// take takes what comes to this pod's inbox.
-func (c *Cluster) take(from peer, m message.Message) {
+// handle handles the messages of this pod's inbox.
+func (c *Cluster) handle(from peer, m message.Message) {
 	switch m := m.(type) {
 	case *message.Reply:
-		if !c.asker.take(from, m) {
+		if !c.asker.addReply(from, m) {
 			c.link.unknown.Add(1)
 		}
 	case *message.Delta, *message.Check, *message.CheckDone:
-		c.replicator.take(from, m)
+		c.replicator.handle(from, m)
 	default:
-		c.members.take(from, m)
+		c.members.handle(from, m)
 	}
 }
 
-// The cluster follows its members.
+// Cluster implements follower.
 
 func (c *Cluster) up(p peer) {
 	c.replicator.up(p)
@@ -203,7 +206,7 @@ func (c *Cluster) up(p peer) {
 
 func (c *Cluster) down(p peer) {
 	c.link.forget(p)
-	c.asker.gone(p)
+	c.asker.podDown(p)
 	c.replicator.down(p)
 	c.assignments.down(p)
 }
@@ -215,34 +218,37 @@ func (c *Cluster) recheck() {
 
 func (c *Cluster) sitesChanged(p peer) { c.replicator.sitesChanged(p) }
 
-// SetSites says anew which hosts this pod serves. It is to be called before a host that is new can have connections.
+// SetSites replaces the sites that this pod serves. It must be called before a new host has
+// connections.
 func (c *Cluster) SetSites(sites []message.Site) { c.members.setSites(sites) }
 
-// Ready reports whether the pod has had time to hear who else is there. Until then no answer is complete. It stays true
-// when the bus is gone for a while: answers are not complete then, but another pod would be no better off.
+// Ready reports whether the pod has had time to discover other pods. Before that, no answer is
+// complete. It stays true if the bus is disconnected: answers are not complete then, but those of
+// another pod would not be better.
 func (c *Cluster) Ready() bool { return c.members.pulse.ready.Load() }
 
-// Drain tells the other pods that this one is about to end.
+// Drain announces to other pods that this one is about to end.
 func (c *Cluster) Drain() {
 	c.members.pulse.draining.Store(true)
 	c.members.beat()
 }
 
-// Close says goodbye, and ends all that Start began.
+// Close sends a goodbye and ends everything that Start has started.
 func (c *Cluster) Close() error {
 	var err error
 	c.closing.Do(func() {
-		c.replicator.close() // tells what changed last, which the registry then forgets
+		c.replicator.close() // publishes the last changes, which the registry then forgets
 		c.registry.Pods().SetRelay(nil)
 		err = c.leave()
 	})
 	return err
 }
 
-// Spread tells all other pods of changes, and waits until they have kept them, or for as long as for answers. The truth
-// names those that have not said so; they will have the changes when they are there again.
+// Spread sends changes of assignments to all other pods, and waits until they have stored them, at
+// most for the time of a query. The result names the pods that have not confirmed; they receive the
+// changes when they are back.
 func (c *Cluster) Spread(ctx context.Context, host presence.HostName, records []assignment.Record) Truth {
-	missing, knows := c.members.unreachable(host, ScopeAll), c.members.pulse.knows()
+	missing, knows := c.members.unreachable(host, ScopeAll), c.members.pulse.knowsPods()
 	if c.assignments != nil && len(records) > 0 {
 		missing = append(missing, c.assignments.spread(ctx, records, c.stop)...)
 	}
@@ -265,12 +271,12 @@ func (c *Cluster) leave() error {
 		c.closed()
 	}
 	if err != nil {
-		return errors.Join(errors.New("saying goodbye"), err)
+		return fmt.Errorf("sending the goodbye: %w", err)
 	}
 	return nil
 }
 
-// relay is what the registry tells of changes and messages.
+// relay is the registry's Relay, for changes and messages.
 type relay struct {
 	*replicator
 	*messenger

@@ -8,132 +8,135 @@ import (
 	"github.com/rollcall-gateway/rollcall/presence/cluster/message"
 )
 
-// Bounds of what is held of the replies to one question. A pod that goes beyond them counts as missing.
+// Limits of the replies to one query. A pod whose reply exceeds a limit counts as missing.
 const (
 	maxReplyParts = 4096
-	maxReplyBytes = 256 << 20 // of all pods
+	maxReplyBytes = 256 << 20 // estimated memory of the replies of all pods
 )
 
-// asker asks all pods about hosts, and merges what they reply. It is safe for concurrent use.
+// asker sends queries about hosts to all pods, and merges their replies. Its methods are safe for
+// concurrent use.
 type asker struct {
 	link      *link
 	members   *members
 	responder *responder
 	timing    timing
-	observe   func(kind string, complete bool, took time.Duration) // may be nil
-	all       *sync.WaitGroup                                      // of goroutines that make answers
-	stop      <-chan struct{}                                      // ends all waits
+	observe   func(kind string, complete bool, took time.Duration) // nil if queries are not observed
+	all       *sync.WaitGroup                                      // goroutines that make answers
+	stop      <-chan struct{}                                      // closed to end all waits
 
-	mu          sync.Mutex
-	next        uint64
-	collections map[uint64]*collection
-	flights     map[inquiry]*flight
-	closed      bool
+	mu         sync.Mutex
+	next       uint64
+	collectors map[uint64]*replyCollector
+	shared     map[queryKey]*sharedAnswer
+	closed     bool
 }
 
-// newAsker returns an asker. Its goroutines are of the wait group, and end soon after stop is closed.
+// newAsker returns an asker. Its goroutines belong to the wait group, and end soon after stop is
+// closed.
 func newAsker(
 	l *link, m *members, r *responder, t timing,
 	observe func(kind string, complete bool, took time.Duration), all *sync.WaitGroup, stop <-chan struct{},
 ) *asker {
 	return &asker{
 		link: l, members: m, responder: r, timing: t, observe: observe, all: all, stop: stop,
-		next: random(), collections: make(map[uint64]*collection), flights: make(map[inquiry]*flight),
+		next: random(), collectors: make(map[uint64]*replyCollector), shared: make(map[queryKey]*sharedAnswer),
 	}
 }
 
-// close has no new answer made. It is called before stop is closed.
+// close prevents new answers. It is called before stop is closed.
 func (k *asker) close() {
 	k.mu.Lock()
 	defer k.mu.Unlock()
 	k.closed = true
 }
 
-// collection is the replies to one question.
-type collection struct {
+// replyCollector collects the replies to one query.
+type replyCollector struct {
 	id      uint64
 	began   time.Time
 	members *members
 	timing  timing
-	changed chan struct{} // has room for one: waiting got less
+	wake    chan struct{} // wakes wait when fewer pods are pending; capacity 1
 
 	mu      sync.Mutex
-	waiting map[peer]*replyParts
-	whole   []podReply
+	pending map[peer]*partialReply
+	replies []podReply
 	missing []string
 	bytes   int
 }
 
-// replyParts are the parts of a pod's reply, until all are there.
-type replyParts struct {
+// partialReply holds the parts of one pod's reply until all of them have arrived.
+type partialReply struct {
 	parts map[uint32]*message.Reply
-	last  int64 // the number of the last one; -1: not known
+	last  int64 // number of the last part; -1 until it is known
 }
 
-// podReply is the whole reply of a pod.
+// podReply is the complete reply of one pod.
 type podReply struct {
 	peer
-	replies []*message.Reply // its parts in their order, at least one
-	took    time.Duration
+	parts   []*message.Reply // in order, at least one
+	elapsed time.Duration
 }
 
-// begin has replies of the named pods collected.
-func (k *asker) begin(named []peer) *collection {
-	col := &collection{
+// collect registers a new query and returns the collector of the replies from pods.
+func (k *asker) collect(named []peer) *replyCollector {
+	col := &replyCollector{
 		began:   time.Now(),
 		members: k.members,
 		timing:  k.timing,
-		changed: make(chan struct{}, 1),
-		waiting: make(map[peer]*replyParts, len(named)),
+		wake:    make(chan struct{}, 1),
+		pending: make(map[peer]*partialReply, len(named)),
 	}
 	for _, p := range named {
-		col.waiting[p] = &replyParts{last: -1}
+		col.pending[p] = &partialReply{last: -1}
 	}
 	k.mu.Lock()
 	k.next++
 	col.id = k.next
-	k.collections[col.id] = col
+	k.collectors[col.id] = col
 	k.mu.Unlock()
-	// Who was declared gone since it was named is not told of any more.
+	// A pod that left before the registration above was not reported to podDown: mark it missing
+	// now.
 	for _, p := range named {
 		if !k.members.alive(p) {
-			col.give(p)
+			col.markMissing(p)
 		}
 	}
 	return col
 }
 
-func (k *asker) end(col *collection) {
+func (k *asker) forget(col *replyCollector) {
 	k.mu.Lock()
 	defer k.mu.Unlock()
-	delete(k.collections, col.id)
+	delete(k.collectors, col.id)
 }
 
-// take takes a part of a reply. It returns false when nobody waits for it.
-func (k *asker) take(from peer, r *message.Reply) bool {
+// addReply passes a part of a reply to its collector. It reports whether the part was expected.
+func (k *asker) addReply(from peer, r *message.Reply) bool {
 	k.mu.Lock()
-	col := k.collections[r.ID]
+	col := k.collectors[r.ID]
 	k.mu.Unlock()
-	return col != nil && col.take(from, r)
+	return col != nil && col.addReply(from, r)
 }
 
-// gone ends all waits for the pod.
-func (k *asker) gone(p peer) {
+// podDown marks the pod missing in all queries that wait for it.
+func (k *asker) podDown(p peer) {
 	k.mu.Lock()
-	all := make([]*collection, 0, len(k.collections))
-	for _, col := range k.collections {
+	all := make([]*replyCollector, 0, len(k.collectors))
+	for _, col := range k.collectors {
 		all = append(all, col)
 	}
 	k.mu.Unlock()
 	for _, col := range all {
-		col.give(p)
+		col.markMissing(p)
 	}
 }
 
-func (col *collection) take(from peer, r *message.Reply) bool {
+func (col *replyCollector) addReply(from peer, r *message.Reply) bool {
 	col.mu.Lock()
 	defer col.mu.Unlock()
-	w := col.waiting[from]
+	w := col.pending[from]
 	if w == nil {
 		return false
 	}
@@ -145,7 +148,7 @@ func (col *collection) take(from peer, r *message.Reply) bool {
 	}
 	col.bytes += sizeOfReply(r)
 	if r.Part >= maxReplyParts || col.bytes > maxReplyBytes {
-		col.giveLocked(from)
+		col.markMissingLocked(from)
 		return true
 	}
 	w.parts[r.Part] = r
@@ -158,44 +161,45 @@ func (col *collection) take(from peer, r *message.Reply) bool {
 	replies := make([]*message.Reply, w.last+1)
 	for i := range replies {
 		if replies[i] = w.parts[uint32(i)]; replies[i] == nil {
-			col.giveLocked(from) // there are two ends, and so no sense
+			col.markMissingLocked(from) // a part is numbered beyond the last one: the reply is inconsistent
 			return true
 		}
 	}
-	delete(col.waiting, from)
-	col.whole = append(col.whole, podReply{from, replies, time.Since(col.began)})
-	col.rouse()
+	delete(col.pending, from)
+	col.replies = append(col.replies, podReply{from, replies, time.Since(col.began)})
+	col.wakeUp()
 	return true
 }
 
-// give stops waiting for a pod.
-func (col *collection) give(p peer) {
+// markMissing stops waiting for the pod, if it is pending.
+func (col *replyCollector) markMissing(p peer) {
 	col.mu.Lock()
 	defer col.mu.Unlock()
-	if col.waiting[p] != nil {
-		col.giveLocked(p)
+	if col.pending[p] != nil {
+		col.markMissingLocked(p)
 	}
 }
 
-func (col *collection) giveLocked(p peer) {
-	delete(col.waiting, p)
+func (col *replyCollector) markMissingLocked(p peer) {
+	delete(col.pending, p)
 	col.missing = append(col.missing, p.name())
-	col.rouse()
+	col.wakeUp()
 }
 
-func (col *collection) rouse() {
+func (col *replyCollector) wakeUp() {
 	select {
-	case col.changed <- struct{}{}:
-	default: // it will look anyway
+	case col.wake <- struct{}{}:
+	default: // a wake-up is already pending
 	}
 }
 
-// wait returns when all have replied whole, or the deadline of those who did not has passed, or a channel is closed.
-func (col *collection) wait(stop, closed <-chan struct{}) {
-	timer := time.NewTimer(col.left())
+// wait returns when no pod is pending, the last deadline of the pending pods has passed, or stop or
+// closed is closed.
+func (col *replyCollector) wait(stop, closed <-chan struct{}) {
+	timer := time.NewTimer(col.remaining())
 	defer timer.Stop()
 	for {
-		left := col.left()
+		left := col.remaining()
 		if left <= 0 {
 			return
 		}
@@ -206,18 +210,18 @@ func (col *collection) wait(stop, closed <-chan struct{}) {
 		case <-closed:
 			return
 		case <-timer.C:
-		case <-col.changed:
+		case <-col.wake:
 		}
 	}
 }
 
-// left is how long to wait for those who are missing.
-func (col *collection) left() time.Duration {
+// remaining returns the time until the last deadline of the pending pods; 0 if none is pending.
+func (col *replyCollector) remaining() time.Duration {
 	col.mu.Lock()
 	defer col.mu.Unlock()
 	var left time.Duration
 	passed := time.Since(col.began)
-	for p := range col.waiting {
+	for p := range col.pending {
 		deadline := col.timing.timeout
 		if col.members.remote(p) {
 			deadline = col.timing.remote
@@ -227,18 +231,19 @@ func (col *collection) left() time.Duration {
 	return left
 }
 
-// result returns the whole replies, and who is missing.
-func (col *collection) result() ([]podReply, []string) {
+// result returns the complete replies and the names of the missing pods. Pending pods count as
+// missing.
+func (col *replyCollector) result() ([]podReply, []string) {
 	col.mu.Lock()
 	defer col.mu.Unlock()
-	for p := range col.waiting {
+	for p := range col.pending {
 		col.missing = append(col.missing, p.name())
 	}
-	clear(col.waiting)
-	return col.whole, col.missing
+	clear(col.pending)
+	return col.replies, col.missing
 }
 
-// sizeOfReply is about what a reply takes in memory.
+// sizeOfReply estimates the memory of a reply part, in bytes.
 func sizeOfReply(r *message.Reply) int {
 	size := 256 + 8*len(r.Count.Hashes)
 	for i := range r.Members {
@@ -260,15 +265,15 @@ func sizeOfReply(r *message.Reply) int {
 	return size
 }
 
-// ping asks all pods for a reply, and returns how long each took.
+// ping sends a ping to all pods, and returns how long each reply took.
 func (k *asker) ping(ctx context.Context) map[peer]time.Duration {
 	took := make(map[peer]time.Duration)
 	named := k.members.everybody()
 	if ctx.Err() != nil || len(named) == 0 {
 		return took
 	}
-	col := k.begin(named)
-	defer k.end(col)
+	col := k.collect(named)
+	defer k.forget(col)
 	k.link.send(k.link.queries(), &message.Query{ID: col.id, Kind: message.KindPing})
 	stop := make(chan struct{})
 	cancel := context.AfterFunc(ctx, func() { close(stop) })
@@ -276,7 +281,7 @@ func (k *asker) ping(ctx context.Context) map[peer]time.Duration {
 	cancel()
 	replies, _ := col.result()
 	for _, r := range replies {
-		took[r.peer] = r.took
+		took[r.peer] = r.elapsed
 	}
 	return took
 }

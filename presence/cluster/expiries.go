@@ -2,7 +2,7 @@ package cluster
 
 import "time"
 
-// expiries holds things in the order in which they are due, which has to be the one that they are added in.
+// expiries holds things in the order in which they are due. They must be added in that order.
 type expiries[T any] struct {
 	list []expiry[T]
 }
@@ -14,7 +14,7 @@ type expiry[T any] struct {
 
 func (e *expiries[T]) add(at time.Time, thing T) { e.list = append(e.list, expiry[T]{at, thing}) }
 
-// next returns when the next one is due, and false when nothing is held.
+// next returns when the first thing is due, and false if there is none.
 func (e *expiries[T]) next() (time.Time, bool) {
 	if len(e.list) == 0 {
 		return time.Time{}, false
@@ -22,7 +22,7 @@ func (e *expiries[T]) next() (time.Time, bool) {
 	return e.list[0].at, true
 }
 
-// pop takes out one that is due, and returns false when none is.
+// pop removes and returns a thing that is due, and returns false if none is.
 func (e *expiries[T]) pop(now time.Time) (thing T, ok bool) {
 	if len(e.list) == 0 || now.Before(e.list[0].at) {
 		return thing, false

@@ -7,7 +7,8 @@ import (
 	"github.com/rollcall-gateway/rollcall/presence/cluster/message"
 )
 
-// Bounds of the messages that wait for the replicator. Beyond them messages are dropped, and the pod is checked anew.
+// Limits of the messages that wait for the replicator. Messages beyond them are dropped, and the
+// pod is checked again.
 const (
 	maxWaiting      = 8192
 	maxWaitingBytes = 64 << 20
@@ -19,30 +20,32 @@ type place struct {
 	channel string
 }
 
-// parcel is a message and the pod that it is from.
+// parcel is a message and its sender.
 type parcel struct {
 	from    peer
 	message message.Message
-	live    bool // by the subject of a channel, where it can be a repetition; not in this pod's inbox
+	live    bool // published on the subject of a channel, so it can be a repetition; false for this pod's inbox
 }
 
-// notes is what the replicator has yet to look at, but for changes of its own pod's channels.
+// notes has the events that the replicator has not handled yet, except for changes of this pod's
+// channels.
 type notes struct {
-	watches  map[place]bool // true: has its first watcher; false: has none
-	peers    map[peer]bool  // true: alive; false: gone
-	lagging  map[peer]bool  // to be checked anew
-	recheck  bool           // all are
-	messages []parcel       // in the order of arrival
+	watches  map[place]bool // true: has its first watcher; false: has lost its last one
+	peers    map[peer]bool  // true: joined; false: left
+	lagging  map[peer]bool  // pods to check again
+	recheck  bool           // check all pods again
+	messages []parcel       // in order of arrival
 }
 
-// intake is where others leave notes for the replicator's goroutine. Whoever does may hold the lock of a host, or be what
-// the whole bus waits for, so no method blocks. An entry for each channel, pod and message is all that there is room for.
+// intake collects events for the replicator's goroutine. A caller may hold the lock of a host, or
+// block the whole bus, so no method blocks. Its memory is limited by the number of channels, pods
+// and messages.
 type intake struct {
 	mu      sync.Mutex
 	notes   notes
-	bytes   int // of notes.messages, about
+	bytes   int // approximate memory of notes.messages
 	changed []place
-	noted   map[place]bool // those in changed
+	noted   map[place]bool // set of the places in changed
 }
 
 func (in *intake) noteChange(p place) {
@@ -107,7 +110,7 @@ func (in *intake) noteMessage(from peer, m message.Message, live bool) {
 	in.notes.messages = append(in.notes.messages, parcel{from, m, live})
 }
 
-// swap takes all notes out but for changes.
+// swap removes and returns all notes, except for changes.
 func (in *intake) swap() notes {
 	in.mu.Lock()
 	defer in.mu.Unlock()
@@ -116,14 +119,14 @@ func (in *intake) swap() notes {
 	return n
 }
 
-// changes returns how many channels have changed.
+// changes returns the number of changed channels.
 func (in *intake) changes() int {
 	in.mu.Lock()
 	defer in.mu.Unlock()
 	return len(in.changed)
 }
 
-// swapChanges takes out the channels that have changed, in order.
+// swapChanges removes and returns the changed channels, in order.
 func (in *intake) swapChanges() []place {
 	in.mu.Lock()
 	defer in.mu.Unlock()
@@ -132,11 +135,11 @@ func (in *intake) swapChanges() []place {
 	return changed
 }
 
-// memorySize returns about how many bytes a message holds.
+// memorySize estimates the memory of a message, in bytes.
 func memorySize(m message.Message) int {
 	const (
 		fixed = 256 // a message without its lists
-		entry = 48  // of a list, without its texts
+		entry = 48  // an entry of a list, without its texts
 	)
 	size := fixed
 	switch m := m.(type) {

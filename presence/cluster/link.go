@@ -21,13 +21,13 @@ import (
 	"github.com/rollcall-gateway/rollcall/presence/cluster/message"
 )
 
-// transport is what carries payloads: a *bus.Bus, or a simulated network in tests.
+// transport carries payloads: a *bus.Bus, or a simulated network in tests.
 type transport interface {
 	Publish(subject string, payload []byte) error
 	Subscribe(subject string, take func(payload []byte)) (cancel func(), err error)
 }
 
-// peer is one run of a pod.
+// peer is one incarnation of a pod.
 type peer struct {
 	dc, pod string
 	inc     message.Incarnation
@@ -39,44 +39,46 @@ func (p peer) sender() message.Sender {
 	return message.Sender{DataCenter: p.dc, Pod: p.pod, Incarnation: p.inc}
 }
 
-// name is how answers and logs call the pod.
+// name returns the pod's name in answers and logs.
 func (p peer) name() string { return p.dc + "/" + p.pod }
 
-// key names the run of the pod in the registry. A data center's name has no '/', see [Config].
+// key returns the key of the incarnation in the registry. The name of a data center has no '/', see
+// [Config].
 func (p peer) key() string { return p.name() + "/" + incarnationText(p.inc) }
 
 func incarnationText(i message.Incarnation) string {
 	return fmt.Sprintf("%x-%016x", i.Started, i.Random)
 }
 
-// link sends messages over the transport as one pod, and counts what it gets and does not use.
+// link sends messages over the transport as one pod, and counts received payloads that are not
+// used.
 type link struct {
 	bus    transport
 	codec  *message.Codec
-	prefix string // of all subjects
+	prefix string // prefix of all subjects
 	self   peer
 	logger *zap.Logger
-	// standing reports whether the pod is alive, and whether its payload of that number was published before that time. It
-	// is set before the first subscription.
+	// standing reports whether the pod is alive, and whether its payload with that number was
+	// published before since. It is set before the first subscription.
 	standing func(p peer, seq uint64, since time.Time) (alive, old bool)
 
-	seq atomic.Uint64 // of the last payload
+	seq atomic.Uint64 // number of the last payload
 
 	mu       sync.Mutex
-	received map[*received]struct{} // of the subscriptions, for forget; guarded by mu
+	received map[*received]struct{} // subscriptions, for forget; guarded by mu
 
 	malformed, oversized, forged, version, unknown, repeated atomic.Uint64
 
 	unsent     atomic.Uint64
-	complained oftenlog.Limit // of the errors of sending
+	complained oftenlog.Limit // limits the log lines about sending
 }
 
-// compareIncarnations orders the runs of a pod by their start.
+// compareIncarnations orders the incarnations of a pod by their start.
 func compareIncarnations(a, b message.Incarnation) int {
 	return cmp.Or(cmp.Compare(a.Started, b.Started), cmp.Compare(a.Random, b.Random))
 }
 
-// complainEvery is how often errors of sending are logged at most.
+// complainEvery is the minimum time between log lines about one kind of trouble.
 const complainEvery = 10 * time.Second
 
 func newLink(tr transport, name, secret string, self peer, logger *zap.Logger) *link {
@@ -92,41 +94,41 @@ func newLink(tr transport, name, secret string, self peer, logger *zap.Logger) *
 	}
 }
 
-// all is the subject that all pods hear.
+// all returns the subject that all pods subscribe to.
 func (l *link) all() string { return l.prefix + ".all" }
 
-// queries is the subject of questions to all pods.
+// queries returns the subject of queries to all pods.
 func (l *link) queries() string { return l.prefix + ".query" }
 
-// queriesOf is the subject of questions to the pods of one data center.
+// queriesOf returns the subject of queries to the pods of one data center.
 func (l *link) queriesOf(dc string) string { return l.prefix + ".query." + subjectHash(dc) }
 
-// inbox is the subject that one pod alone hears.
+// inbox returns the subject that only one pod subscribes to.
 func (l *link) inbox(p peer) string {
 	return l.prefix + ".pod." + subjectHash(p.dc, p.pod, incarnationText(p.inc))
 }
 
-// channelSubject is the subject of the changes in a channel.
+// channelSubject returns the subject of the changes in a channel.
 func (l *link) channelSubject(host presence.HostName, channel string) string {
 	return l.prefix + ".channel." + subjectHash(host.String(), channel)
 }
 
-// assigned is the subject of changes of assignments, that all pods hear.
+// assigned returns the subject of changes of assignments, which all pods subscribe to.
 func (l *link) assigned() string { return l.prefix + ".assign" }
 
-// assignedOf is the subject of what is about assignments and for one pod alone. It is not the pod's inbox: who writes a
-// file is slow at times, and what comes there is not to wait.
+// assignedOf returns the subject of messages about assignments to one pod. It is not the pod's
+// inbox, because handling them writes a file, which can be slow, and the inbox must not wait.
 func (l *link) assignedOf(p peer) string {
 	return l.prefix + ".assign." + subjectHash(p.dc, p.pod, incarnationText(p.inc))
 }
 
-// shardSubject is the subject of the messages to the hosts of a shard.
+// shardSubject returns the subject of the messages to the hosts of a shard.
 func (l *link) shardSubject(shard byte) string {
 	return l.prefix + ".message." + hex.EncodeToString([]byte{shard})
 }
 
-// subjectHash stands for names in subjects, which have no place for dots, spaces and wildcards. Whoever reads the messages
-// compares the names in them.
+// subjectHash replaces names in subjects, which cannot contain dots, spaces and wildcards.
+// Receivers compare the names in the message.
 func subjectHash(parts ...string) string {
 	h := sha256.New()
 	for _, p := range parts {
@@ -137,7 +139,8 @@ func subjectHash(parts ...string) string {
 	return strings.ToLower(base32.StdEncoding.WithPadding(base32.NoPadding).EncodeToString(sum))
 }
 
-// send publishes a message, and reports whether the bus took it. What does not get through is found by those who wait for it.
+// send publishes a message, and reports whether the bus accepted it. Receivers detect messages that
+// are lost.
 func (l *link) send(subject string, m message.Message) bool {
 	from := l.self.sender()
 	from.Seq = l.seq.Add(1)
@@ -155,11 +158,12 @@ func (l *link) send(subject string, m message.Message) bool {
 	return false
 }
 
-// subscribe has take called with the messages of other pods that are alive, one at a time and in the order of arrival. A
-// payload that comes twice, or late by more than the order allows, is dropped; so is one that was published before the subscription.
-// Heartbeats and goodbyes come from everybody, this pod too, and probes from all others.
+// subscribe calls take with the messages of other pods that are alive, one at a time and in order
+// of arrival. It drops payloads that are repeated, later than the order allows, or published before
+// the subscription. Heartbeats and goodbyes of all pods are passed on, including this pod's, and
+// probes of all other pods.
 //
-// An error is one of a bus that is closed; what is returned then gets nothing.
+// It returns an error if the bus is closed. The subscription then receives nothing.
 func (l *link) subscribe(subject string, o order, take func(from peer, m message.Message)) (*received, error) {
 	in := &received{link: l, order: o, since: time.Now()}
 	cancel, err := l.bus.Subscribe(subject, func(payload []byte) {
@@ -192,13 +196,13 @@ func (l *link) decode(subject string, payload []byte, in *received) (from peer, 
 		return from, m, true
 	}
 	if from == l.self {
-		// A pod hears what it says to all, but it never writes to itself.
+		// A pod receives what it sends to all, but it never sends to itself.
 		if subject == l.inbox(l.self) || subject == l.assignedOf(l.self) {
 			l.forged.Add(1)
 		}
 		return peer{}, nil, false
 	}
-	alive, fresh := in.first(from, sender.Seq)
+	alive, fresh := in.accept(from, sender.Seq)
 	_, probe := m.(*message.Probe)
 	switch {
 	case !alive && probe:
@@ -211,7 +215,7 @@ func (l *link) decode(subject string, payload []byte, in *received) (from peer, 
 	return from, m, alive && fresh
 }
 
-// forget drops what is remembered of the payloads of a pod that is gone.
+// forget drops the windows of a pod that has left.
 func (l *link) forget(p peer) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
@@ -222,14 +226,14 @@ func (l *link) forget(p peer) {
 	}
 }
 
-// Ignored counts payloads that were not used, by reason.
+// Ignored counts received payloads that were not used, by reason.
 type Ignored struct {
 	Malformed uint64 `json:"malformed"`
 	Oversized uint64 `json:"oversized"`
-	Forged    uint64 `json:"forged"` // without or with a wrong authentication, or with this pod as its sender
+	Forged    uint64 `json:"forged"` // without authentication, with a wrong one, or with this pod as their sender
 	Version   uint64 `json:"version"`
-	Unknown   uint64 `json:"unknown"`  // of a pod that is not alive, or an answer that nobody waits for
-	Repeated  uint64 `json:"repeated"` // that came before, or is too old
+	Unknown   uint64 `json:"unknown"`  // from a pod that is not alive, or a reply that no query waits for
+	Repeated  uint64 `json:"repeated"` // received before, or too old
 }
 
 func (l *link) reject(err error) {
@@ -256,9 +260,9 @@ func (l *link) ignored() Ignored {
 	}
 }
 
-// random returns a random number that nobody can guess.
+// random returns an unpredictable random number.
 func random() uint64 {
 	var b [8]byte
-	_, _ = rand.Read(b[:]) // never fails: crypto/rand ends the process instead (Go 1.24)
+	_, _ = rand.Read(b[:]) // never fails: since Go 1.24, crypto/rand ends the process instead
 	return binary.BigEndian.Uint64(b[:])
 }

@@ -8,24 +8,25 @@ import (
 	"github.com/rollcall-gateway/rollcall/presence"
 )
 
-// lostPod is a pod that went silent without a goodbye.
+// lostPod is a pod that fell silent without a goodbye.
 type lostPod struct {
 	peer
-	at     time.Time // when it was given up
-	served *served   // nil: not known, and then it may serve any host
+	at     time.Time // time at which it counted as lost
+	served *served   // nil if unknown; then it may serve any host
 }
 
-// miss remembers a pod that went silent. It may have crashed, or it may live on where this pod cannot hear it.
-func (m *members) miss(pod *member, now time.Time) {
+// recordLost records a pod that fell silent. It may have crashed, or this pod may be cut off from
+// it.
+func (m *members) recordLost(pod *member, now time.Time) {
 	if len(m.lost) >= maxPods {
 		return
 	}
 	m.lost[podName{pod.dc, pod.pod}] = &lostPod{peer: pod.peer, at: now, served: pod.served}
 }
 
-// forget drops the lost pods that need no longer be remembered, and reports whether there were some. Those of a data
-// center that goes on without them have crashed.
-func (m *members) forget(now time.Time) bool {
+// dropLost drops lost pods that count no longer, and reports whether there were any. If their data
+// center is not partitioned, they have crashed.
+func (m *members) dropLost(now time.Time) bool {
 	found := false
 	for name, lost := range m.lost {
 		if age := now.Sub(lost.at); age >= m.timing.remember || age >= m.timing.crashed && !m.cut[name.dc] {
@@ -36,9 +37,9 @@ func (m *members) forget(now time.Time) bool {
 	return found
 }
 
-// weigh decides which data centers are partitioned from this pod: those of which more pods are lost than are heard. That
-// most of them crashed within minutes is less likely.
-func (m *members) weigh() {
+// updatePartitions decides which data centers are partitioned from this pod: those with more lost
+// pods than live ones. That most of them crashed within minutes is less likely.
+func (m *members) updatePartitions() {
 	balance := make(map[string]int)
 	for name := range m.lost {
 		balance[name.dc]++
@@ -57,20 +58,20 @@ func (m *members) weigh() {
 	for dc := range m.cut {
 		if balance[dc] == 0 {
 			delete(m.cut, dc)
-			m.then(func() { m.logger.Info("data center is reachable again", zap.String("dc", dc)) })
+			m.afterChange(func() { m.logger.Info("data center is reachable again", zap.String("dc", dc)) })
 		}
 	}
 	for dc, more := range balance {
 		if more > 0 && !m.cut[dc] {
 			m.cut[dc] = true
-			m.then(func() {
+			m.afterChange(func() {
 				m.logger.Warn("data center is unreachable: most of its pods went silent", zap.String("dc", dc))
 			})
 		}
 	}
 }
 
-// unreachable returns the names of the pods that may live on and serve the host, but cannot be asked.
+// unreachable returns the names of the lost pods that may be alive and serve the host.
 func (m *members) unreachable(host presence.HostName, scope Scope) []string {
 	if scope == ScopePod {
 		return nil

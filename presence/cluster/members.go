@@ -12,44 +12,46 @@ import (
 	"github.com/rollcall-gateway/rollcall/presence/cluster/message"
 )
 
-// maxPods bounds how many pods are known. Without a secret, anybody on the bus can announce some.
+// maxPods limits the known pods. Without a secret, every client of the bus can announce some.
 const maxPods = 4096
 
 // member is another pod that is alive, as far as this one knows.
 type member struct {
 	peer
-	heard       time.Time // when its last heartbeat came
-	seq         uint64    // of that
-	history     history   // begins with the answer to the probe
-	askAgain    time.Time // see askAgainAfter; zero: it was
-	suspect     bool      // silent for a while
+	heard       time.Time // time of its last heartbeat
+	seq         uint64    // number of its last heartbeat
+	history     history   // starts with the answer to the probe
+	askAgain    time.Time // see askAgainAfter; zero if that is done
+	suspect     bool      // silent for timing.suspect
 	draining    bool
 	conflict    bool // another process has the same name
 	connections uint64
 	hosts       uint64
 
-	sum    uint64  // of the sites that it serves now, as it says
-	served *served // what these are; nil: not known, and then it may serve any host
-	parts  siteParts
-	asked  time.Time // when it was asked for its sites last
-	told   time.Time // when it was told ours last
+	sum            uint64  // sum of the sites that it serves
+	served         *served // the sites with that sum; nil if unknown, and then it may serve any host
+	parts          siteParts
+	sitesRequested time.Time // time at which its sites were last requested
+	sitesSent      time.Time // time at which it was last sent the sites of this pod
 }
 
-// ending is what is kept of a run of a pod that ended, so that no late or replayed heartbeat brings it back.
+// ending is the end of an incarnation. It is kept so that no late or replayed heartbeat brings the
+// incarnation back.
 type ending struct {
 	seq uint64
 	at  time.Time
 }
 
-// follower is told of changes, one at a time and in their order, with no lock of members held that reading them takes.
+// follower is notified of changes, one at a time and in order, without members.mu.
 type follower interface {
-	up(p peer)           // the pod is new or back
-	down(p peer)         // the pod is gone
+	up(p peer)           // the pod has joined, again or for the first time
+	down(p peer)         // the pod has left
 	recheck()            // this pod may have missed anything
-	sitesChanged(p peer) // the pod serves other hosts now, or its recent messages may be lost
+	sitesChanged(p peer) // the pod serves other hosts, or its recent messages may be lost
 }
 
-// members knows who is alive. It hears of it in heartbeats and goodbyes (this file), or by their absence (pulse.go).
+// members tracks the pods that are alive, by heartbeats and goodbyes (this file) or their absence
+// (pulse.go).
 type members struct {
 	link   *link
 	self   peer
@@ -61,23 +63,23 @@ type members struct {
 
 	pulse pulse
 
-	// turn is held for a change and for telling of it. It is taken before mu.
+	// turn is held during a change and its notifications. It is locked before mu.
 	turn sync.Mutex
 
-	// mu guards what is below. Only who holds turn too writes.
+	// mu guards the fields below. Writers hold turn too.
 	mu    sync.RWMutex
 	pods  map[peer]*member
 	ended map[peer]ending
 	lost  map[podName]*lostPod
-	cut   map[string]bool // data centers that are taken for partitioned from this one
-	own   announcement    // of the sites that this pod serves
+	cut   map[string]bool // data centers that count as partitioned from this one
+	own   announcement    // sites that this pod serves
 
 	selfConflict bool
-	after        []func()       // what to do about the change when mu is free again
-	refused      oftenlog.Limit // of the lines about pods that are one too many
+	after        []func()       // functions to call after the change, without mu
+	refused      oftenlog.Limit // limits the log lines about too many pods
 }
 
-// podName is a pod over all its runs.
+// podName identifies a pod across its incarnations.
 type podName struct{ dc, pod string }
 
 func newMembers(l *link, t timing, load func() (connections, hosts uint64), follow follower, logger *zap.Logger) *members {
@@ -93,15 +95,15 @@ func newMembers(l *link, t timing, load func() (connections, hosts uint64), foll
 	return m
 }
 
-// alive reports whether the pod is a member. Suspects and those that drain are.
+// alive reports whether the pod is a member. Suspect and draining pods are.
 func (m *members) alive(p peer) bool {
 	m.mu.RLock()
 	defer m.mu.RUnlock()
 	return m.pods[p] != nil
 }
 
-// standing reports whether the pod is a member, and whether its payload of that number was published before then, or
-// more than maxAge ago.
+// standing reports whether the pod is a member, and whether its payload with that number was
+// published before then, or more than maxAge ago.
 func (m *members) standing(p peer, seq uint64, then time.Time) (alive, old bool) {
 	m.mu.RLock()
 	defer m.mu.RUnlock()
@@ -115,11 +117,11 @@ func (m *members) standing(p peer, seq uint64, then time.Time) (alive, old bool)
 	return true, seq <= pod.history.until(then)
 }
 
-// remote reports whether the pod is in another data center than this one.
+// remote reports whether the pod is in another data center.
 func (m *members) remote(p peer) bool { return p.dc != m.self.dc }
 
-// serving returns the other pods that serve the host, as far as they are known. Those that are silent for a while are
-// among them if withSuspects is set.
+// serving returns the other pods that may serve the host, with suspects only if withSuspects is
+// set.
 func (m *members) serving(host presence.HostName, scope Scope, withSuspects bool) []peer {
 	if scope == ScopePod {
 		return nil
@@ -127,7 +129,7 @@ func (m *members) serving(host presence.HostName, scope Scope, withSuspects bool
 	m.mu.RLock()
 	defer m.mu.RUnlock()
 	var list []peer
-	looked := make(map[*served]bool, 4) // pods of one configuration share it
+	looked := make(map[*served]bool, 4) // pods with one configuration share it
 	for p, pod := range m.pods {
 		if scope == ScopeDC && m.remote(p) || pod.suspect && !withSuspects {
 			continue
@@ -150,7 +152,7 @@ func (m *members) everybody() []peer {
 	return list
 }
 
-// change makes one, and tells of it afterwards.
+// change makes a change, and then its notifications.
 func (m *members) change(f func(now time.Time)) {
 	m.turn.Lock()
 	defer m.turn.Unlock()
@@ -164,15 +166,15 @@ func (m *members) change(f func(now time.Time)) {
 	}
 }
 
-// then has something done after the change.
-func (m *members) then(f func()) { m.after = append(m.after, f) }
+// afterChange calls f after the change.
+func (m *members) afterChange(f func()) { m.after = append(m.after, f) }
 
-// take takes what pods say of themselves: heartbeats, goodbyes and sites.
-func (m *members) take(from peer, msg message.Message) {
+// handle handles heartbeats, goodbyes, probes and messages about sites.
+func (m *members) handle(from peer, msg message.Message) {
 	switch msg := msg.(type) {
 	case *message.Heartbeat:
 		if from == m.self {
-			// All that is said to all comes back, but nothing that was never said.
+			// A pod receives its own heartbeats. A number that it has not sent is forged.
 			if msg.Seq == 0 || msg.Seq > m.link.seq.Load() {
 				m.link.forged.Add(1)
 			}
@@ -186,9 +188,9 @@ func (m *members) take(from peer, msg message.Message) {
 	case *message.Probe:
 		m.change(func(now time.Time) { m.answerProbe(from, msg.Nonce, now) })
 	case *message.Sites:
-		m.change(func(now time.Time) { m.takeSites(from, msg) })
+		m.change(func(now time.Time) { m.addSites(from, msg) })
 	case *message.SitesWanted:
-		m.change(func(now time.Time) { m.tellSites(from, now) })
+		m.change(func(now time.Time) { m.sendSites(from, now) })
 	default:
 		m.link.unknown.Add(1)
 	}
@@ -205,7 +207,7 @@ func (m *members) heartbeat(from peer, hb *message.Heartbeat, now time.Time) {
 		if hb.Seq <= pod.history.until(now.Add(-m.timing.heartbeat)) {
 			m.link.repeated.Add(1)
 		}
-		return // it comes twice or late, and says nothing about now
+		return // it is repeated or late, and says nothing about the present
 	}
 	pod.heard, pod.seq = now, hb.Seq
 	pod.history.add(now, hb.Seq)
@@ -213,15 +215,15 @@ func (m *members) heartbeat(from peer, hb *message.Heartbeat, now time.Time) {
 	pod.connections, pod.hosts = hb.Connections, hb.Hosts
 	if pod.suspect {
 		pod.suspect = false
-		m.then(func() { m.follow.sitesChanged(from) })
+		m.afterChange(func() { m.follow.sitesChanged(from) })
 	}
 	if hb.Hello {
-		m.pulse.answer()
+		m.pulse.requestBeat()
 	}
-	m.hearSum(pod, hb.Sites, now)
+	m.updateSum(pod, hb.Sites, now)
 }
 
-// admit takes in a pod that is new or back. It returns nil if the heartbeat is no reason to.
+// admit adds a pod that is new or back. It returns nil if the heartbeat is not enough for that.
 func (m *members) admit(from peer, hb *message.Heartbeat, now time.Time) *member {
 	end, before := m.ended[from]
 	if before && hb.Seq <= end.seq {
@@ -235,15 +237,16 @@ func (m *members) admit(from peer, hb *message.Heartbeat, now time.Time) *member
 	namesakes := m.namesakes(from)
 	clash := before && (len(namesakes) > 0 || m.isNamesake(from))
 	if !before {
-		// The latest run of a pod ends those before it, unless they are heard again.
+		// The latest incarnation of a pod ends the earlier ones, unless these send heartbeats
+		// again.
 		for _, p := range namesakes {
 			if later(p, from) {
-				m.end(from, hb.Seq, now)
+				m.recordEnd(from, hb.Seq, now)
 				return nil
 			}
 		}
 		if m.isNamesake(from) {
-			m.end(from, hb.Seq, now)
+			m.recordEnd(from, hb.Seq, now)
 			return nil
 		}
 	}
@@ -251,25 +254,25 @@ func (m *members) admit(from peer, hb *message.Heartbeat, now time.Time) *member
 		return nil
 	}
 	if !before {
-		m.replace(namesakes, now)
+		m.removeReplaced(namesakes, now)
 		namesakes = nil
 	}
 	pod := &member{peer: from, heard: now, askAgain: now.Add(askAgainAfter)}
 	m.pods[from] = pod
 	delete(m.ended, from)
 	delete(m.lost, podName{from.dc, from.pod})
-	m.pulse.newcomer(now)
+	m.pulse.recordNewcomer(now)
 	m.log(m.logger.Info, "pod joined", from, "")
 	if clash && !hb.Draining {
-		m.conflict(pod, namesakes)
+		m.markConflict(pod, namesakes)
 	}
-	m.then(func() { m.follow.up(from) })
-	m.weigh()
-	m.pulse.answer()
+	m.afterChange(func() { m.follow.up(from) })
+	m.updatePartitions()
+	m.pulse.requestBeat()
 	return pod
 }
 
-// refuse counts a pod that is one too many.
+// refuse counts a pod beyond maxPods.
 func (m *members) refuse(from peer) {
 	m.link.unknown.Add(1)
 	if _, ok := m.refused.Allow(complainEvery); ok {
@@ -281,7 +284,7 @@ func (m *members) isNamesake(p peer) bool {
 	return p.dc == m.self.dc && p.pod == m.self.pod && p != m.self
 }
 
-// namesakes returns other runs of the pod that are alive.
+// namesakes returns other incarnations of the pod that are alive.
 func (m *members) namesakes(of peer) []peer {
 	var list []peer
 	for p := range m.pods {
@@ -292,26 +295,26 @@ func (m *members) namesakes(of peer) []peer {
 	return list
 }
 
-// earlier returns the runs of the pod that are alive and were started before that one.
+// earlier returns live incarnations of the pod that started before than.
 func (m *members) earlier(than peer) []peer {
 	return slices.DeleteFunc(m.namesakes(than), func(p peer) bool { return later(p, than) })
 }
 
-// replace takes out pods that a later run of theirs has ended.
-func (m *members) replace(pods []peer, now time.Time) {
+// removeReplaced removes pods that a later incarnation has ended.
+func (m *members) removeReplaced(pods []peer, now time.Time) {
 	for _, p := range pods {
 		m.remove(p, m.pods[p].seq, now)
 		m.log(m.logger.Info, "pod left", p, "replaced")
-		m.then(func() { m.follow.down(p) })
+		m.afterChange(func() { m.follow.down(p) })
 	}
 }
 
-// later reports whether a is a later run of the pod than b.
+// later reports whether a is a later incarnation of the pod than b.
 func later(a, b peer) bool { return compareIncarnations(a.inc, b.inc) > 0 }
 
-// conflict notes that two processes have one name: both go on saying that they are alive. One that drains is taken for
-// the one before, which ends.
-func (m *members) conflict(pod *member, namesakes []peer) {
+// markConflict records that two processes have one name: both continue to send heartbeats. An
+// incarnation that drains does not count, because it is about to end.
+func (m *members) markConflict(pod *member, namesakes []peer) {
 	found := false
 	for _, p := range namesakes {
 		if other := m.pods[p]; !other.draining {
@@ -329,17 +332,18 @@ func (m *members) conflict(pod *member, namesakes []peer) {
 func (m *members) goodbye(from peer, now time.Time) {
 	pod := m.pods[from]
 	_, before := m.ended[from]
-	m.end(from, ^uint64(0), now) // its last heartbeats may come late
+	m.recordEnd(from, ^uint64(0), now) // its last heartbeats may arrive late
 	if pod == nil {
-		// A run that has ended before this pod knew it has ended those before it all the same.
+		// An incarnation that has ended before this pod knew it has ended the earlier ones
+		// nevertheless.
 		if earlier := m.earlier(from); !before && len(earlier) > 0 {
-			m.replace(earlier, now)
-			m.weigh()
+			m.removeReplaced(earlier, now)
+			m.updatePartitions()
 			return
 		}
 		if lost := m.lost[podName{from.dc, from.pod}]; lost != nil && !later(lost.peer, from) {
 			delete(m.lost, podName{from.dc, from.pod})
-			m.weigh()
+			m.updatePartitions()
 			return
 		}
 		m.link.unknown.Add(1)
@@ -347,14 +351,14 @@ func (m *members) goodbye(from peer, now time.Time) {
 	}
 	m.remove(from, ^uint64(0), now)
 	m.log(m.logger.Info, "pod left", from, "goodbye")
-	m.then(func() { m.follow.down(from) })
-	m.weigh()
+	m.afterChange(func() { m.follow.down(from) })
+	m.updatePartitions()
 }
 
-// remove takes a pod out.
+// remove removes a pod.
 func (m *members) remove(p peer, seq uint64, now time.Time) {
 	delete(m.pods, p)
-	m.end(p, seq, now)
+	m.recordEnd(p, seq, now)
 	namesakes := m.namesakes(p)
 	if len(namesakes) == 0 && m.isNamesake(p) {
 		m.selfConflict = false
@@ -364,8 +368,8 @@ func (m *members) remove(p peer, seq uint64, now time.Time) {
 	}
 }
 
-// end keeps in mind that a run of a pod ended. Of too many, the first one is forgotten.
-func (m *members) end(p peer, seq uint64, now time.Time) {
+// recordEnd records the end of an incarnation. If there are too many, it drops the oldest.
+func (m *members) recordEnd(p peer, seq uint64, now time.Time) {
 	if _, known := m.ended[p]; !known && len(m.ended) >= maxPods {
 		first := p
 		for other, end := range m.ended {
@@ -378,11 +382,11 @@ func (m *members) end(p peer, seq uint64, now time.Time) {
 	m.ended[p] = ending{seq, now}
 }
 
-// log logs after the change.
+// log writes a line after the change.
 func (m *members) log(write func(string, ...zap.Field), what string, p peer, reason string) {
 	fields := []zap.Field{zap.String("dc", p.dc), zap.String("pod", p.pod), zap.String("incarnation", incarnationText(p.inc))}
 	if reason != "" {
 		fields = append(fields, zap.String("reason", reason))
 	}
-	m.then(func() { write(what, fields...) })
+	m.afterChange(func() { write(what, fields...) })
 }

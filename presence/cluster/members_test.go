@@ -144,9 +144,9 @@ func TestEndingsAreBounded(t *testing.T) {
 		a := n.settled(t, "dc", "a")
 		first := peer{"dc", "first", message.Incarnation{Started: 1}}
 		a.members.change(func(now time.Time) {
-			a.members.end(first, 1, now)
+			a.members.recordEnd(first, 1, now)
 			for i := range maxPods {
-				a.members.end(peer{"dc", fmt.Sprint("p", i), message.Incarnation{Started: 1}}, 1, now.Add(time.Second))
+				a.members.recordEnd(peer{"dc", fmt.Sprint("p", i), message.Incarnation{Started: 1}}, 1, now.Add(time.Second))
 			}
 		})
 		if _, ok := a.members.ended[first]; ok || len(a.members.ended) != maxPods {
@@ -315,7 +315,7 @@ func TestOwnPauseJudgesNobody(t *testing.T) {
 				synctest.Wait()
 				began := time.Now()
 				stall = tc.pause
-				a.members.pulse.rouse()
+				a.members.pulse.wakeUp()
 				time.Sleep(tc.pause)
 				synctest.Wait()
 				if got := a.members.alive(s.peer()); got != tc.alive {
@@ -325,7 +325,7 @@ func TestOwnPauseJudgesNobody(t *testing.T) {
 					return
 				}
 				a.wantLog(t, 1, "warn other pods were not heard", "this process did not run")
-				if a.members.pulse.knows() {
+				if a.members.pulse.knowsPods() {
 					t.Error("knows who is there right after a pause")
 				}
 				time.Sleep(5*time.Second - time.Nanosecond)
@@ -365,7 +365,7 @@ func TestDisconnectedBusJudgesNobodyAnew(t *testing.T) {
 		s := n.script(t, "dc", "s", 1)
 		s.beat()
 		a.members.setConnected(false)
-		if a.members.pulse.knows() {
+		if a.members.pulse.knowsPods() {
 			t.Error("knows who is there without a bus")
 		}
 		time.Sleep(4900 * time.Millisecond)
@@ -377,7 +377,7 @@ func TestDisconnectedBusJudgesNobodyAnew(t *testing.T) {
 		}
 		time.Sleep(100 * time.Millisecond)
 		a.wantState(t, s.peer(), "unreachable")
-		if !a.members.pulse.knows() || !a.Ready() {
+		if !a.members.pulse.knowsPods() || !a.Ready() {
 			t.Error("did not settle again")
 		}
 	})
@@ -407,7 +407,7 @@ func TestReady(t *testing.T) {
 				}()
 				time.Sleep(tc.want - time.Nanosecond)
 				synctest.Wait()
-				if a.Ready() || a.members.pulse.knows() {
+				if a.Ready() || a.members.pulse.knowsPods() {
 					t.Errorf("ready before %v", tc.want)
 				}
 				if truth := a.truth(t); truth.Complete {
@@ -415,7 +415,7 @@ func TestReady(t *testing.T) {
 				}
 				time.Sleep(time.Nanosecond)
 				synctest.Wait()
-				if !a.Ready() || !a.members.pulse.knows() {
+				if !a.Ready() || !a.members.pulse.knowsPods() {
 					t.Errorf("not ready at %v", tc.want)
 				}
 				time.Sleep(5 * time.Second) // the goroutine above ends

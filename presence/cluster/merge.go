@@ -10,9 +10,9 @@ import (
 	"github.com/rollcall-gateway/rollcall/presence/cluster/message"
 )
 
-// merge makes one answer of the replies of pods.
-func merge(q inquiry, replies []podReply) answer {
-	replies = slices.DeleteFunc(replies, func(r podReply) bool { return r.replies[0].NotServed })
+// merge merges the replies of pods into one answer.
+func merge(q queryKey, replies []podReply) answer {
+	replies = slices.DeleteFunc(replies, func(r podReply) bool { return r.parts[0].NotServed })
 	slices.SortFunc(replies, func(a, b podReply) int {
 		return cmp.Or(cmp.Compare(a.dc, b.dc), cmp.Compare(a.pod, b.pod), compareIncarnations(a.inc, b.inc))
 	})
@@ -34,15 +34,15 @@ func merge(q inquiry, replies []podReply) answer {
 	return answer{dcs: dcs}
 }
 
-func mergeDataCenter(q inquiry, replies []podReply) DataCenter {
+func mergeDataCenter(q queryKey, replies []podReply) DataCenter {
 	dc := DataCenter{Name: replies[0].dc}
 	for _, r := range replies {
-		dc.Anonymous += int(r.replies[0].Count.Anonymous)
+		dc.Anonymous += int(r.parts[0].Count.Anonymous)
 	}
 	if q.kind == message.KindMembers {
 		var parts [][]presence.Member
 		for _, r := range replies {
-			for _, part := range r.replies {
+			for _, part := range r.parts {
 				parts = append(parts, part.Members)
 			}
 		}
@@ -55,7 +55,7 @@ func mergeDataCenter(q inquiry, replies []podReply) DataCenter {
 	}
 	if q.per == presence.PerConnection {
 		for _, r := range replies {
-			dc.Authenticated += int(r.replies[0].Count.LoggedIn)
+			dc.Authenticated += int(r.parts[0].Count.LoggedIn)
 		}
 		return dc
 	}
@@ -63,15 +63,16 @@ func mergeDataCenter(q inquiry, replies []podReply) DataCenter {
 	return dc
 }
 
-// countUsers counts the distinct users of several pods. Adding up would count those twice who are on two pods.
+// countUsers counts the distinct users of several pods. The sum would count users on two pods
+// twice.
 func countUsers(replies []podReply) int {
 	pods, most, hashes := 0, 0, 0
 	for _, r := range replies {
-		if users := int(r.replies[0].Count.Users); users > 0 {
+		if users := int(r.parts[0].Count.Users); users > 0 {
 			pods++
 			most = max(most, users)
 		}
-		for _, part := range r.replies {
+		for _, part := range r.parts {
 			hashes += len(part.Count.Hashes)
 		}
 	}
@@ -82,7 +83,7 @@ func countUsers(replies []podReply) int {
 	defer unions.Put(u)
 	u.reset(hashes)
 	for _, r := range replies {
-		for _, part := range r.replies {
+		for _, part := range r.parts {
 			for _, h := range part.Count.Hashes {
 				u.add(h)
 			}
@@ -91,13 +92,13 @@ func countUsers(replies []podReply) int {
 	return u.size
 }
 
-// union counts distinct hashes, in a table of at least twice their number. The factor is of this process alone: nobody
-// else can choose hashes that fall on one place.
+// union counts distinct hashes, in a table of at least twice their number. Its factor is random in
+// each process, so that outsiders cannot choose hashes that collide.
 type union struct {
 	table []uint64
 	shift int
 	size  int
-	zero  bool // 0 is there, which marks a free place in the table
+	zero  bool // 0 was added; in the table, 0 marks a free slot
 }
 
 var (
@@ -105,7 +106,7 @@ var (
 	unionFactor = random() | 1
 )
 
-// keepUnion bounds the table that is kept for later, in entries: 2 MiB.
+// keepUnion limits the table that is kept for reuse, in entries: 2 MiB.
 const keepUnion = 1 << 18
 
 func (u *union) reset(hashes int) {
@@ -143,20 +144,20 @@ func (u *union) add(h uint64) {
 func mergeListings(per presence.Per, replies []podReply) []presence.Listing {
 	var parts [][]presence.Listing
 	for _, r := range replies {
-		for _, part := range r.replies {
+		for _, part := range r.parts {
 			parts = append(parts, part.Channels)
 		}
 	}
 	return presence.MergeListings(per, parts...)
 }
 
-// mergeConnections puts the connections of all pods into one list. One with many channels comes in several entries, one
-// after the other.
+// mergeConnections merges the connections of all pods into one list. A connection with many
+// channels arrives in several consecutive entries.
 func mergeConnections(replies []podReply) []PodConnection {
 	list := []PodConnection{}
 	for _, r := range replies {
 		first := len(list)
-		for _, part := range r.replies {
+		for _, part := range r.parts {
 			for _, conn := range part.Conns {
 				if last := len(list) - 1; last >= first && list[last].ID == conn.ID {
 					list[last].Channels = append(list[last].Channels, conn.Channels...)
@@ -170,7 +171,7 @@ func mergeConnections(replies []podReply) []PodConnection {
 	return list
 }
 
-// distinct sorts names and drops those that come twice.
+// distinct sorts names and removes duplicates.
 func distinct(names []string) []string {
 	slices.Sort(names)
 	return slices.Compact(names)

@@ -14,14 +14,15 @@ import (
 	"github.com/rollcall-gateway/rollcall/presence/cluster/message"
 )
 
-// Bounds of the messages that wait to be published, in bytes. They wait when the bus takes them more slowly than they come.
+// Limits of the messages that wait to be published, in bytes. They wait if the bus is slower than
+// the senders.
 const (
 	maxUnsent     = 32 << 20
-	maxUnsentHost = 4 << 20 // so that one host leaves room for the others
+	maxUnsentHost = 4 << 20 // leaves room for other hosts
 )
 
-// shards is how many subjects the messages of all hosts are spread over. A pod is subscribed to those of the hosts that have
-// a connection on it.
+// shards is the number of subjects for messages. A pod subscribes to the subjects of the hosts that
+// have connections on it.
 const shards = 256
 
 // shardOf returns the shard of a host.
@@ -29,12 +30,12 @@ func shardOf(host presence.HostName) byte {
 	return sha256.Sum256([]byte(host.String()))[0]
 }
 
-// messenger carries messages between pods, at most once. It is the part of the registry's [presence.Relay] that the
-// replicator is not.
+// messenger carries messages between pods, at most once. Together with the replicator, it
+// implements the registry's [presence.Relay].
 //
-// What is sent on this pod is noted, with the lock of a host held, and published by one goroutine, the worker, in the order in
-// which it came. What other pods send comes by the subscriptions, each on a goroutine of its own, and goes to the registry, which
-// has it delivered on this pod and nowhere else.
+// Messages of this pod are queued, with the lock of a host held, and published in order by one
+// goroutine, the worker. Messages of other pods arrive by subscriptions, each on a goroutine of its
+// own. The registry delivers them only on this pod.
 type messenger struct {
 	link   *link
 	reg    presence.Pods
@@ -44,15 +45,15 @@ type messenger struct {
 	*worker
 	counts messageCounts
 
-	// mu guards what is noted for the worker.
+	// mu guards the fields below, up to moved.
 	mu     sync.Mutex
 	unsent []*message.Send
-	bytes  int // of unsent, about
+	bytes  int // approximate memory of unsent
 	byHost map[presence.HostName]int
-	hosts  [shards]int // that have a connection, by shard
-	moved  []byte      // shards that came to have hosts, or to have none
+	hosts  [shards]int // number of hosts with a connection, by shard
+	moved  []byte      // shards that got their first host, or lost their last one
 
-	// The rest is the worker's.
+	// Only the worker uses the fields below.
 	heard [shards]*hearing
 	idle  expiries[*hearing]
 }
@@ -61,20 +62,20 @@ type messenger struct {
 type hearing struct {
 	shard  byte
 	cancel func()
-	until  time.Time // when it ends, if no host needs it; zero: one does
+	until  time.Time // end of the subscription if no host needs it; zero if one does
 }
 
 // messageCounts counts messages between pods.
 type messageCounts struct{ out, in, dropped atomic.Uint64 }
 
-// Messages counts the messages that went between this pod and others.
+// Messages counts the messages between this pod and others.
 type Messages struct {
-	Out     uint64 `json:"out"`     // published, whether or not another pod wanted them
-	In      uint64 `json:"in"`      // of other pods
-	Dropped uint64 `json:"dropped"` // of In: they came faster than this pod could deliver them
+	Out     uint64 `json:"out"`     // published, whether or not another pod received them
+	In      uint64 `json:"in"`      // received from other pods
+	Dropped uint64 `json:"dropped"` // subset of In that came faster than this pod could deliver them
 }
 
-// newMessenger returns a messenger. Close publishes what was sent before, and ends its goroutine.
+// newMessenger returns a messenger. Close publishes the queued messages and ends its goroutine.
 func newMessenger(l *link, reg presence.Pods, t timing, logger *zap.Logger) *messenger {
 	m := &messenger{
 		link: l, reg: reg, timing: t, logger: logger, worker: newWorker(),
@@ -105,7 +106,7 @@ func (m *messenger) count(host presence.HostName, n int) {
 	}
 	m.mu.Unlock()
 	if moved {
-		m.rouse()
+		m.wakeUp()
 	}
 }
 
@@ -125,7 +126,7 @@ func (m *messenger) Send(host presence.HostName, channels []string, from presenc
 	m.bytes += size
 	m.byHost[host] += size
 	m.unsent = append(m.unsent, s)
-	m.rouse()
+	m.wakeUp()
 	return nil
 }
 
@@ -139,7 +140,7 @@ func (m *messenger) finish() {
 	}
 }
 
-// step does what was noted, and returns how long there is nothing to do if nothing comes.
+// step handles what was queued, and returns how long the worker may sleep.
 func (m *messenger) step() time.Duration {
 	m.mu.Lock()
 	unsent, moved := m.unsent, m.moved
@@ -149,7 +150,7 @@ func (m *messenger) step() time.Duration {
 
 	now := time.Now()
 	for _, shard := range moved {
-		m.move(now, shard, hosts[shard] > 0)
+		m.updateShard(now, shard, hosts[shard] > 0)
 	}
 	m.expire(now)
 	m.publish(unsent)
@@ -159,7 +160,7 @@ func (m *messenger) step() time.Duration {
 	return time.Hour
 }
 
-// publish sends messages, and then lets as many others wait.
+// publish sends messages, and makes room for others in the queue.
 func (m *messenger) publish(unsent []*message.Send) {
 	for _, s := range unsent {
 		if m.link.send(m.link.shardSubject(shardOf(s.Host)), s) {
@@ -176,9 +177,9 @@ func (m *messenger) publish(unsent []*message.Send) {
 	}
 }
 
-// move subscribes to a shard that has hosts, and lets one that has none go after a while: a page that is loaded again is the
-// only connection of many a host.
-func (m *messenger) move(now time.Time, shard byte, wanted bool) {
+// updateShard subscribes to a shard that has hosts. It ends the subscription of a shard without
+// hosts after a while: many hosts have only one connection, which is replaced when a page reloads.
+func (m *messenger) updateShard(now time.Time, shard byte, wanted bool) {
 	h := m.heard[shard]
 	switch {
 	case wanted && h != nil:
@@ -193,7 +194,7 @@ func (m *messenger) move(now time.Time, shard byte, wanted bool) {
 
 func (m *messenger) subscribe(shard byte) *hearing {
 	h := &hearing{shard: shard}
-	in, err := m.link.subscribe(m.link.shardSubject(shard), strictly, func(_ peer, msg message.Message) { m.take(h, msg) })
+	in, err := m.link.subscribe(m.link.shardSubject(shard), strictly, func(_ peer, msg message.Message) { m.deliver(h, msg) })
 	if err != nil { // the bus is closed
 		m.logger.Error("cannot subscribe to messages from other pods", zap.Error(err))
 	}
@@ -201,7 +202,7 @@ func (m *messenger) subscribe(shard byte) *hearing {
 	return h
 }
 
-// expire ends the subscriptions that no host has needed for long enough.
+// expire ends the subscriptions that no host has needed for timing.linger.
 func (m *messenger) expire(now time.Time) {
 	for h, ok := m.idle.pop(now); ok; h, ok = m.idle.pop(now) {
 		if m.heard[h.shard] == h && !h.until.IsZero() && !now.Before(h.until) {
@@ -211,8 +212,8 @@ func (m *messenger) expire(now time.Time) {
 	}
 }
 
-// take has a message of another pod delivered on this one.
-func (m *messenger) take(h *hearing, msg message.Message) {
+// deliver delivers a message of another pod on this one.
+func (m *messenger) deliver(h *hearing, msg message.Message) {
 	s, ok := msg.(*message.Send)
 	if !ok || shardOf(s.Host) != h.shard {
 		m.link.unknown.Add(1)
@@ -224,7 +225,7 @@ func (m *messenger) take(h *hearing, msg message.Message) {
 	}
 }
 
-// sizeOfSend returns about how many bytes a message holds.
+// sizeOfSend estimates the memory of a message, in bytes.
 func sizeOfSend(s *message.Send) int {
 	size := 256 + len(s.Message)
 	for _, channel := range s.Channels {

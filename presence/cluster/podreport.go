@@ -6,7 +6,7 @@ import (
 	"time"
 )
 
-// PodReport is one pod as this one sees it.
+// PodReport describes one pod as this one sees it.
 type PodReport struct {
 	DataCenter  string  `json:"data_center"`
 	Pod         string  `json:"pod"`
@@ -14,19 +14,19 @@ type PodReport struct {
 	State       string  `json:"state"` // self, alive, suspect, draining, unreachable
 	Started     string  `json:"started"`
 	Heartbeat   float64 `json:"heartbeat_age_seconds"`
-	RoundTrip   float64 `json:"round_trip_ms,omitempty"` // of a ping that was sent for this report; 0: no reply
+	RoundTrip   float64 `json:"round_trip_ms,omitempty"` // round trip of a ping for this report; 0 without a reply
 	Connections uint64  `json:"connections"`
 	Hosts       uint64  `json:"hosts"`
 	Conflict    bool    `json:"conflict,omitempty"` // another process has the same name
 }
 
-// podOf is a pod with what is told of it.
+// podOf is a pod with its report.
 type podOf struct {
 	peer
 	report PodReport
 }
 
-// report tells of all pods, this one first.
+// report returns all pods, this one first.
 func (m *members) report() []podOf {
 	connections, hosts := m.load()
 	now := time.Now()

@@ -6,26 +6,29 @@ import (
 	"github.com/rollcall-gateway/rollcall/presence/cluster/message"
 )
 
-// probeEvery is how far apart two probes of a pod are at least, and probeTimeout how long it has to answer one.
+// probeEvery is the minimum time between two probes of a pod. probeTimeout is how long it may take
+// to answer one.
 const (
 	probeEvery   = 300 * time.Millisecond
 	probeTimeout = 5 * time.Second
-	// askAgainAfter is when a pod is asked again for what it has in channels, after it became known: it may have known this
-	// one later, and ignores until then what this one asks.
+	// askAgainAfter is how long after a pod joined its channels are checked again: the pod may have
+	// learned of this one later, and ignored its checks until then.
 	askAgainAfter = 300 * time.Millisecond
 )
 
-// probes are the questions to pods that are not known whether they are alive. A heartbeat is no proof: it can have been
-// recorded, in an earlier run of this pod too. They are guarded by members.mu.
+// probes has the probes of pods that are not known to be alive. A heartbeat is not enough, because
+// an outsider may have recorded it, even in an earlier incarnation of this pod. members.mu guards
+// it.
 type probes map[peer]probe
 
-// probe is the last question to a pod.
+// probe is the last probe of a pod.
 type probe struct {
 	nonce uint64
 	at    time.Time
 }
 
-// probed reports whether the heartbeat answers a probe of this pod, and sends one if it is none of another.
+// probed reports whether the heartbeat answers a probe of this pod. If the heartbeat answers no
+// probe at all, it sends one.
 func (m *members) probed(from peer, hb *message.Heartbeat, now time.Time) bool {
 	if hb.Nonce == 0 {
 		m.probe(from, now)
@@ -40,8 +43,8 @@ func (m *members) probed(from peer, hb *message.Heartbeat, now time.Time) bool {
 	return true
 }
 
-// probe asks a pod whether it is alive. Outsiders can lead to as many probes as they publish heartbeats, and to no more
-// entries than there can be pods.
+// probe sends a probe to a pod. Outsiders can cause one probe for each heartbeat that they publish,
+// and at most maxPods entries.
 func (m *members) probe(to peer, now time.Time) {
 	last, ok := m.probes[to]
 	if ok && now.Sub(last.at) < probeEvery {
@@ -63,19 +66,20 @@ func (m *members) probe(to peer, now time.Time) {
 	}
 	nonce := random() | 1
 	m.probes[to] = probe{nonce, now}
-	m.then(func() { m.link.send(m.link.inbox(to), &message.Probe{Nonce: nonce}) })
+	m.afterChange(func() { m.link.send(m.link.inbox(to), &message.Probe{Nonce: nonce}) })
 }
 
-// answerProbe answers the probe of a pod. One that is not known is asked first: when it gets the answer, and asks
-// something, this pod most likely knows it. One that is known has ignored what this pod asked recently.
+// answerProbe answers the probe of a pod. It first probes a pod that it does not know: when that
+// pod has the answer and sends checks, this one probably knows it. A pod that it knows has ignored
+// its recent checks.
 func (m *members) answerProbe(of peer, nonce uint64, now time.Time) {
 	if pod := m.pods[of]; pod != nil {
 		pod.askAgain = now.Add(askAgainAfter)
 	} else {
 		m.probe(of, now)
 	}
-	m.then(func() {
+	m.afterChange(func() {
 		m.beatTo(m.link.inbox(of), nonce)
-		m.pulse.rouse()
+		m.pulse.wakeUp()
 	})
 }

@@ -11,29 +11,29 @@ import (
 )
 
 const (
-	// answerEvery is how far apart heartbeats are at least that answer those of new pods.
+	// answerEvery is the minimum time between heartbeats that answer those of new pods.
 	answerEvery = 100 * time.Millisecond
-	// helloEvery is how far apart heartbeats are until this pod has heard who else is there.
+	// helloEvery is the maximum time between heartbeats until this pod has settled.
 	helloEvery = 500 * time.Millisecond
 )
 
-// pulse is what this pod says of itself, and what it knows of its own ears.
+// pulse has the state of this pod's own heartbeats, and whether it hears those of others.
 type pulse struct {
 	draining atomic.Bool
-	ready    atomic.Bool // settled, once
+	ready    atomic.Bool // has been settled once
 	wake     chan struct{}
-	paused   time.Duration // timing.paused
+	paused   time.Duration // see timing.paused
 
-	// mu guards what is below.
+	// mu guards the fields below.
 	mu        sync.Mutex
-	sent      time.Time // the last heartbeat
-	wanted    bool      // another one, as soon as answerEvery allows
-	due       time.Time // the next one
-	dueWall   time.Time // the same by the wall clock, which goes on while the machine sleeps
-	connected bool      // to the bus
-	settled   bool      // has heard who else is there
-	since     time.Time // when it began to listen for that
-	newest    time.Time // when somebody new was heard
+	sent      time.Time // time of the last heartbeat
+	wanted    bool      // a heartbeat is wanted as soon as answerEvery allows
+	due       time.Time // time of the next heartbeat
+	dueWall   time.Time // due by the wall clock, which continues while the machine sleeps
+	connected bool      // the bus is connected
+	settled   bool      // had time to discover other pods
+	since     time.Time // time since which it discovers them
+	newest    time.Time // time of the last discovery
 }
 
 func (u *pulse) init(paused time.Duration) {
@@ -42,42 +42,44 @@ func (u *pulse) init(paused time.Duration) {
 	u.connected = true
 }
 
-// rouse has the goroutine of run look at once.
-func (u *pulse) rouse() {
+// wakeUp wakes the goroutine of run.
+func (u *pulse) wakeUp() {
 	select {
 	case u.wake <- struct{}{}:
-	default: // it will look anyway
+	default: // a wake-up is already pending
 	}
 }
 
-// answer has a heartbeat sent, for those who do not know this pod.
-func (u *pulse) answer() {
+// requestBeat requests a heartbeat, for pods that do not know this one.
+func (u *pulse) requestBeat() {
 	u.mu.Lock()
 	u.wanted = true
 	u.mu.Unlock()
-	u.rouse()
+	u.wakeUp()
 }
 
-// newcomer notes that somebody new was heard.
-func (u *pulse) newcomer(now time.Time) {
+// recordNewcomer records that a new pod was discovered.
+func (u *pulse) recordNewcomer(now time.Time) {
 	u.mu.Lock()
 	u.newest = now
 	u.mu.Unlock()
 }
 
-// knows reports whether this pod can say who is there.
-func (u *pulse) knows() bool {
+// knowsPods reports whether this pod knows which pods are alive.
+func (u *pulse) knowsPods() bool {
 	u.mu.Lock()
 	defer u.mu.Unlock()
 	return u.settled && u.connected && !u.late(time.Now())
 }
 
-// late reports whether a heartbeat was due long ago: the process was stopped, or the machine. u.mu is held.
+// late reports whether a heartbeat was due long ago, because the process or the machine was
+// stopped. u.mu is held.
 func (u *pulse) late(now time.Time) bool {
 	return !u.due.IsZero() && (now.Sub(u.due) > u.paused || now.Round(0).Sub(u.dueWall) > u.paused)
 }
 
-// setConnected notes whether the bus is there. Whoever was not heard meanwhile gets time to be heard again.
+// setConnected records whether the bus is connected. After a reconnect, pods get time to send a
+// heartbeat.
 func (m *members) setConnected(connected bool) {
 	u := &m.pulse
 	u.mu.Lock()
@@ -85,12 +87,13 @@ func (m *members) setConnected(connected bool) {
 	u.connected = connected
 	u.mu.Unlock()
 	if connected && !was {
-		m.listenAnew("the bus was disconnected")
+		m.listenAgain("the bus was disconnected")
 	}
 }
 
-// listenAnew is for when this pod heard nothing for a while, which says nothing about the others.
-func (m *members) listenAnew(why string) {
+// listenAgain handles that this pod received nothing for a while, which says nothing about other
+// pods.
+func (m *members) listenAgain(why string) {
 	m.change(func(now time.Time) {
 		for _, pod := range m.pods {
 			pod.heard = now
@@ -98,15 +101,15 @@ func (m *members) listenAnew(why string) {
 		m.pulse.mu.Lock()
 		m.pulse.settled, m.pulse.since, m.pulse.wanted = false, now, true
 		m.pulse.mu.Unlock()
-		m.then(func() {
+		m.afterChange(func() {
 			m.logger.Warn("other pods were not heard for a while", zap.String("reason", why))
 			m.follow.recheck()
 		})
 	})
-	m.pulse.rouse()
+	m.pulse.wakeUp()
 }
 
-// run sends heartbeats and judges the silence of others until stop is closed.
+// run sends heartbeats, and removes silent pods, until stop is closed.
 func (m *members) run(stop <-chan struct{}) {
 	m.pulse.mu.Lock()
 	m.pulse.since = time.Now()
@@ -127,23 +130,23 @@ func (m *members) run(stop <-chan struct{}) {
 	}
 }
 
-// step does what is due, and returns how long until something is. It looks at the clock once: when the process is stopped
-// after that, others are not judged by the time that has passed meanwhile.
+// step does what is due, and returns the time until the next step. It reads the clock once: if the
+// process is stopped meanwhile, the pause does not count as silence of other pods.
 func (m *members) step() time.Duration {
 	now := time.Now()
 	if m.pulse.overslept(now) {
-		m.listenAnew("this process did not run")
+		m.listenAgain("this process did not run")
 	}
 	if m.pulse.sendNow(now, m.timing) {
 		m.beat()
 	}
 	var next time.Time
-	m.change(func(time.Time) { next = m.judge(now) })
+	m.change(func(time.Time) { next = m.checkSilence(now) })
 	next = earlier(next, m.pulse.next(now, m.timing))
 	return time.Until(next)
 }
 
-// overslept reports whether the process did not run for a while, once.
+// overslept reports, once for each pause, whether the process did not run for a while.
 func (u *pulse) overslept(now time.Time) bool {
 	u.mu.Lock()
 	defer u.mu.Unlock()
@@ -154,7 +157,7 @@ func (u *pulse) overslept(now time.Time) bool {
 	return true
 }
 
-// sendNow reports whether to send a heartbeat, and when the next is due.
+// sendNow reports whether to send a heartbeat, and sets the time of the next one.
 func (u *pulse) sendNow(now time.Time, t timing) bool {
 	u.mu.Lock()
 	defer u.mu.Unlock()
@@ -174,7 +177,7 @@ func (u *pulse) sendNow(now time.Time, t timing) bool {
 	return true
 }
 
-// next settles if it is time to, and returns when the pulse needs a look again.
+// next updates settled, and returns the time of the next step.
 func (u *pulse) next(now time.Time, t timing) time.Time {
 	u.mu.Lock()
 	defer u.mu.Unlock()
@@ -187,7 +190,7 @@ func (u *pulse) next(now time.Time, t timing) time.Time {
 	}
 	earliest := t.earliest
 	if u.ready.Load() {
-		earliest = t.quiet // all know this pod, and answer at once
+		earliest = t.quiet // all pods know this one, and answer at once
 	}
 	at := u.since.Add(earliest)
 	if quiet := u.newest.Add(t.quiet); quiet.After(at) {
@@ -235,8 +238,8 @@ func (m *members) beatTo(subject string, nonce uint64) {
 	})
 }
 
-// judge finds who is silent, and returns when to look again.
-func (m *members) judge(now time.Time) (next time.Time) {
+// checkSilence finds silent pods, and returns when to check again.
+func (m *members) checkSilence(now time.Time) (next time.Time) {
 	changed := false
 	for p, pod := range m.pods {
 		switch {
@@ -245,11 +248,11 @@ func (m *members) judge(now time.Time) (next time.Time) {
 			next = earlier(next, pod.askAgain)
 		default:
 			pod.askAgain = time.Time{}
-			m.then(func() { m.follow.sitesChanged(p) })
+			m.afterChange(func() { m.follow.sitesChanged(p) })
 		}
 		switch silent := now.Sub(pod.heard); {
 		case silent >= m.timing.gone:
-			m.silent(pod, now)
+			m.removeSilent(pod, now)
 			changed = true
 			continue
 		case silent >= m.timing.suspect:
@@ -272,19 +275,19 @@ func (m *members) judge(now time.Time) (next time.Time) {
 			delete(m.probes, p)
 		}
 	}
-	if m.forget(now) || changed {
-		m.weigh()
+	if m.dropLost(now) || changed {
+		m.updatePartitions()
 	}
 	return next
 }
 
-// silent takes out a pod that said nothing for too long.
-func (m *members) silent(pod *member, now time.Time) {
+// removeSilent removes a pod that was silent for too long.
+func (m *members) removeSilent(pod *member, now time.Time) {
 	p := pod.peer
 	m.remove(p, pod.seq, now)
 	m.log(m.logger.Warn, "pod left", p, "silent")
-	m.then(func() { m.follow.down(p) })
+	m.afterChange(func() { m.follow.down(p) })
 	if len(m.namesakes(p)) == 0 && !m.isNamesake(p) {
-		m.miss(pod, now)
+		m.recordLost(pod, now)
 	}
 }

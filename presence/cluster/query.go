@@ -8,33 +8,33 @@ import (
 	"github.com/rollcall-gateway/rollcall/presence/cluster/message"
 )
 
-// Truth says what an answer is worth.
+// Truth is how complete an answer is.
 type Truth struct {
 	Complete bool
-	// Missing are the pods that should have answered and did not, as DC/POD, in order. It can be empty when Complete is not
-	// set: right after the start, a pod does not know whom to ask.
+	// Missing has the pods that should have replied and did not, as DC/POD, sorted. It can be empty
+	// even if Complete is false: right after its start, a pod does not know which pods to ask.
 	Missing []string
 }
 
-// DataCenter is what a data center has of a host.
+// DataCenter is the part of a host in a data center.
 type DataCenter struct {
 	Name          string
-	Authenticated int // distinct users; by [presence.PerConnection], connections with a user
-	Anonymous     int // connections without one
-	// Users are in the order of their IDs, one entry each; by [presence.PerConnection], one entry a connection. Nil unless asked
-	// for, and then empty rather than nil.
+	Authenticated int // distinct users; with [presence.PerConnection], connections with a user
+	Anonymous     int // connections without a user
+	// Users has one entry for each user, sorted by ID; with [presence.PerConnection], one for each
+	// connection. It is nil if not requested, and otherwise not nil.
 	Users []presence.User
 }
 
-// PodConnection is a connection of a user, and where it is.
+// PodConnection is a connection of a user, with its pod.
 type PodConnection struct {
 	DataCenter string
 	Pod        string
 	message.Connection
 }
 
-// inquiry is what an answer is about. Who asks the same gets the same answer.
-type inquiry struct {
+// queryKey identifies a query. Equal queries share an answer.
+type queryKey struct {
 	kind          message.QueryKind
 	host          presence.HostName
 	scope         Scope
@@ -42,7 +42,7 @@ type inquiry struct {
 	per           presence.Per
 }
 
-// answer is what became of a question, of which one field beside truth is set.
+// answer is the answer to a query. One field besides truth is set.
 type answer struct {
 	truth       Truth
 	dcs         []DataCenter
@@ -50,53 +50,54 @@ type answer struct {
 	connections []PodConnection
 }
 
-// AllUsers says how many are connected to the host in each data center that serves it, in the order of their names, and
-// with members set who. A data center of which no pod replied is left out. The results are shared and must not be changed.
+// AllUsers returns the numbers of the host in each data center that serves it, sorted by name, and
+// its users if members is set. A data center without a reply is left out. The results are shared
+// and must not be changed.
 func (k *asker) AllUsers(ctx context.Context, host presence.HostName, members bool, per presence.Per) ([]DataCenter, Truth) {
 	kind := message.KindCount
 	if members {
 		kind = message.KindMembers
 	}
-	a := k.ask(ctx, inquiry{kind: kind, host: host, scope: ScopeAll, per: per})
+	a := k.ask(ctx, queryKey{kind: kind, host: host, scope: ScopeAll, per: per})
 	return a.dcs, a.truth
 }
 
-// Users lists the active channels of the host as [presence.Host.Channels] does. The results are shared and must not be
-// changed.
+// Users lists the active channels of the host like [presence.Host.Channels]. The results are shared
+// and must not be changed.
 func (k *asker) Users(
 	ctx context.Context, host presence.HostName, scope Scope, per presence.Per,
 ) ([]presence.Listing, Truth) {
-	a := k.ask(ctx, inquiry{kind: message.KindUsers, host: host, scope: scope, per: per})
+	a := k.ask(ctx, queryKey{kind: message.KindUsers, host: host, scope: scope, per: per})
 	return a.listings, a.truth
 }
 
-// ChannelUsers lists one channel as [presence.Host.Channel] does; the list is empty when the channel is not active. The
-// results are shared and must not be changed.
+// ChannelUsers lists one channel like [presence.Host.Channel]. The list is empty if the channel is
+// not active. The results are shared and must not be changed.
 func (k *asker) ChannelUsers(
 	ctx context.Context, host presence.HostName, scope Scope, channel string, per presence.Per,
 ) ([]presence.Listing, Truth) {
-	if channel == "" { // no channel has that name, and in a query it stands for all channels
+	if channel == "" { // an empty name means all channels in a query, and no channel has it
 		return nil, Truth{Complete: true}
 	}
-	a := k.ask(ctx, inquiry{kind: message.KindUsers, host: host, scope: scope, channel: channel, per: per})
+	a := k.ask(ctx, queryKey{kind: message.KindUsers, host: host, scope: scope, channel: channel, per: per})
 	return a.listings, a.truth
 }
 
-// Channels lists the active channels of the host as [presence.Host.ActiveChannels] does. The results are shared and must not be
-// changed.
+// Channels lists the active channels of the host like [presence.Host.ActiveChannels]. The results
+// are shared and must not be changed.
 func (k *asker) Channels(ctx context.Context, host presence.HostName, scope Scope) ([]presence.Listing, Truth) {
-	a := k.ask(ctx, inquiry{kind: message.KindNames, host: host, scope: scope})
+	a := k.ask(ctx, queryKey{kind: message.KindNames, host: host, scope: scope})
 	return a.listings, a.truth
 }
 
 // Explain returns the connections of a user, with the pods that they are on.
 func (k *asker) Explain(ctx context.Context, host presence.HostName, user string) ([]PodConnection, Truth) {
-	a := k.ask(ctx, inquiry{kind: message.KindExplain, host: host, scope: ScopeAll, user: user})
+	a := k.ask(ctx, queryKey{kind: message.KindExplain, host: host, scope: ScopeAll, user: user})
 	return a.connections, a.truth
 }
 
-// ask answers a question. If the context ends before, the answer is empty and not complete.
-func (k *asker) ask(ctx context.Context, q inquiry) answer {
+// ask answers a query. If the context ends before, the answer is empty and not complete.
+func (k *asker) ask(ctx context.Context, q queryKey) answer {
 	if len(k.named(q)) == 0 {
 		return k.find(q)
 	}
@@ -114,15 +115,15 @@ func (k *asker) ask(ctx context.Context, q inquiry) answer {
 	}
 }
 
-// named returns the pods that have to answer.
-func (k *asker) named(q inquiry) []peer {
+// named returns the pods that must reply.
+func (k *asker) named(q queryKey) []peer {
 	if q.host.IsZero() || q.channel != "" && presence.CheckChannel(q.channel) != nil || q.user != "" && presence.CheckUserID(q.user) != nil {
 		return nil // no pod can have it
 	}
 	return k.members.serving(q.host, q.scope, true)
 }
 
-// kinds are the names of questions for [Config.Observe].
+// kinds has the names of queries for [Config.Observe].
 var kinds = map[message.QueryKind]string{
 	message.KindCount:   "count",
 	message.KindMembers: "members",
@@ -131,10 +132,10 @@ var kinds = map[message.QueryKind]string{
 	message.KindNames:   "channels",
 }
 
-// find finds the answer.
-func (k *asker) find(q inquiry) answer {
+// find makes the answer to a query.
+func (k *asker) find(q queryKey) answer {
 	began := time.Now()
-	knows := k.members.pulse.knows()
+	knows := k.members.pulse.knowsPods()
 	missing := k.members.unreachable(q.host, q.scope)
 	named := k.named(q)
 	var replies []podReply
@@ -145,19 +146,19 @@ func (k *asker) find(q inquiry) answer {
 		if q.scope == ScopeDC {
 			subject = k.link.queriesOf(k.link.self.dc)
 		}
-		col := k.begin(named)
+		col := k.collect(named)
 		query := q.message(col.id, random())
 		k.link.send(subject, query)
 		own := k.own(query, k.anyLocal(named))
 		col.wait(nil, k.stop)
-		k.end(col)
+		k.forget(col)
 		var silent []string
 		replies, silent = col.result()
 		replies = append(replies, own...)
 		missing = append(missing, silent...)
-		// Who turned out to be gone meanwhile may have taken the rest of its data center along.
+		// A pod that was found dead meanwhile may have made its data center count as partitioned.
 		missing = append(missing, k.members.unreachable(q.host, q.scope)...)
-		knows = knows && k.members.pulse.knows()
+		knows = knows && k.members.pulse.knowsPods()
 	}
 	a := merge(q, replies)
 	a.truth.Missing = distinct(missing)
@@ -168,12 +169,12 @@ func (k *asker) find(q inquiry) answer {
 	return a
 }
 
-// own is this pod's part of an answer.
+// own returns this pod's reply.
 func (k *asker) own(query *message.Query, hashes bool) []podReply {
-	return []podReply{{peer: k.link.self, replies: []*message.Reply{k.responder.reply(query, hashes)}}}
+	return []podReply{{peer: k.link.self, parts: []*message.Reply{k.responder.reply(query, hashes)}}}
 }
 
-// anyLocal reports whether one of the pods is of this data center.
+// anyLocal reports whether one of the pods is in this data center.
 func (k *asker) anyLocal(pods []peer) bool {
 	for _, p := range pods {
 		if !k.members.remote(p) {
@@ -183,6 +184,6 @@ func (k *asker) anyLocal(pods []peer) bool {
 	return false
 }
 
-func (q inquiry) message(id, seed uint64) *message.Query {
+func (q queryKey) message(id, seed uint64) *message.Query {
 	return &message.Query{ID: id, Kind: q.kind, Host: q.host, Channel: q.channel, User: q.user, Raw: q.per == presence.PerConnection, Seed: seed}
 }

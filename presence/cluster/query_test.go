@@ -364,23 +364,23 @@ func TestReplyBytesAreBounded(t *testing.T) {
 		s, other := n.script(t, "dc", "s", 1), n.script(t, "dc", "other", 1)
 		s.beat()
 		other.beat()
-		col := a.asker.begin([]peer{s.peer(), other.peer()})
+		col := a.asker.collect([]peer{s.peer(), other.peer()})
 		hashes := make([]uint64, maxReplyBytes/8/4)
 		for i := range uint32(4) {
-			if !a.asker.take(s.peer(), &message.Reply{ID: col.id, Part: i, Count: message.Count{Hashes: hashes}}) {
+			if !a.asker.addReply(s.peer(), &message.Reply{ID: col.id, Part: i, Count: message.Count{Hashes: hashes}}) {
 				t.Errorf("part %d was not waited for", i)
 			}
 		}
-		if a.asker.take(s.peer(), &message.Reply{ID: col.id, Part: 4, Last: true}) {
+		if a.asker.addReply(s.peer(), &message.Reply{ID: col.id, Part: 4, Last: true}) {
 			t.Error("it is still waited for")
 		}
 		col.wait(nil, a.stop)
 		if _, missing := col.result(); !slices.Equal(distinct(missing), []string{"dc/other", "dc/s"}) {
 			t.Errorf("missing: %q", missing)
 		}
-		a.asker.end(col)
-		if len(a.asker.collections) != 0 {
-			t.Error("the collection stays")
+		a.asker.forget(col)
+		if len(a.asker.collectors) != 0 {
+			t.Error("the collector stays")
 		}
 	})
 }
@@ -394,10 +394,10 @@ func TestUsersAreCountedByUnion(t *testing.T) {
 		return hashesOf(members, 5)
 	}
 	reply := func(users uint64, hashes ...uint64) podReply {
-		return podReply{replies: []*message.Reply{{Count: message.Count{Users: users, Hashes: hashes}}}}
+		return podReply{parts: []*message.Reply{{Count: message.Count{Users: users, Hashes: hashes}}}}
 	}
 	parts := reply(3, hashes("a", "b")...)
-	parts.replies = append(parts.replies, &message.Reply{Part: 1, Count: message.Count{Users: 3, Hashes: hashes("c")}})
+	parts.parts = append(parts.parts, &message.Reply{Part: 1, Count: message.Count{Users: 3, Hashes: hashes("c")}})
 	var many []uint64
 	for i := range uint64(100_000) {
 		many = append(many, i<<40)
@@ -474,7 +474,7 @@ func TestSameQuestionsShareAnAnswer(t *testing.T) {
 		time.Sleep(time.Second)
 		a.asker.mu.Lock()
 		defer a.asker.mu.Unlock()
-		if got := len(a.asker.flights); got != 0 {
+		if got := len(a.asker.shared); got != 0 {
 			t.Errorf("%d answers are kept", got)
 		}
 	})
@@ -589,13 +589,13 @@ func TestBusyPodDropsQuestions(t *testing.T) {
 
 func TestConnectionsInPartsBecomeOne(t *testing.T) {
 	replies := []podReply{
-		{peer: peer{dc: "x", pod: "1"}, replies: []*message.Reply{
+		{peer: peer{dc: "x", pod: "1"}, parts: []*message.Reply{
 			{Conns: []message.Connection{{ID: "a", Channels: []string{"1"}}, {ID: "a", Channels: []string{"2"}}}},
 			{Conns: []message.Connection{{ID: "a", Channels: []string{"3"}}, {ID: "b"}}},
 		}},
-		{peer: peer{dc: "x", pod: "2"}, replies: []*message.Reply{{Conns: []message.Connection{{ID: "b"}}}}},
+		{peer: peer{dc: "x", pod: "2"}, parts: []*message.Reply{{Conns: []message.Connection{{ID: "b"}}}}},
 	}
-	a := merge(inquiry{kind: message.KindExplain}, replies)
+	a := merge(queryKey{kind: message.KindExplain}, replies)
 	a.truth.Complete = true
 	wantText(t, a, "x/1 a [1 2 3]; x/1 b []; x/2 b []; complete")
 }

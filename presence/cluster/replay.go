@@ -8,40 +8,46 @@ import (
 	"time"
 )
 
-// Payloads are recorded and published again by outsiders who cannot make any. Each has a number, which grows with each of
-// the run of its pod, and is used once:
+// Outsiders who cannot make payloads can record and publish them again. So each payload has a
+// number, which grows during an incarnation of its pod, and is used once:
 //
-//   - Of a pod that this one does not know, no payload is used but heartbeats, and these lead to a probe: what answers it
-//     cannot have been recorded.
-//   - A subscription remembers the last numbers of each pod that is alive, and drops those that it has had.
-//   - A payload is too old for a subscription if it was published before it, or more than maxAge ago. What was published
-//     before a time is known by the last heartbeat that was heard until then. Only the clock of this pod counts.
+//   - Of a pod that is not a member, only heartbeats are used, and they only cause a probe. The
+//     answer to the probe cannot have been recorded.
+//   - A subscription remembers the last numbers of each member, and drops payloads with these
+//     numbers.
+//   - A payload is too old for a subscription if it was published before the subscription or more
+//     than maxAge ago. The numbers of earlier heartbeats show which payloads were published before
+//     a time. Only the clock of this pod counts.
 
-// maxAge is how old a payload can be that is used.
+// maxAge is the maximum age of a payload.
 const maxAge = 30 * time.Second
 
-// order is how late a payload can come after others of its pod by the same subscription, in blocks of numbers.
+// order is how late a payload can arrive after others of its pod in one subscription, in blocks of
+// numbers.
 type order int
 
 const (
-	// unordered remembers nothing. It is for channels, of which there are many, and for deltas, which have clocks.
+	// unordered remembers no numbers. It is for channels, of which there are many: their deltas
+	// have clocks.
 	unordered order = 0
-	// strictly is for messages: a listener gets them in the order in which they were sent, or not at all.
+	// strictly is for messages: a listener receives them in the order in which they were sent, or
+	// not at all.
 	strictly order = 1
-	// loosely is for payloads that make sense in any order. A payload gets its number before it is encoded, and the other
-	// goroutines of its pod publish thousands of short ones while a long one is encoded.
+	// loosely is for payloads whose order does not matter. A payload gets its number before it is
+	// encoded, and while a long one is encoded, other goroutines of its pod publish thousands of
+	// short ones.
 	loosely order = 512
 )
 
-// received is a subscription, and what is remembered of its payloads.
+// received is a subscription, with the numbers of its payloads.
 type received struct {
 	link   *link
 	order  order
 	cancel func()
 
 	mu      sync.Mutex
-	since   time.Time        // payloads of before are not for it; guarded by mu
-	windows map[peer]*window // of pods that are alive; guarded by mu
+	since   time.Time        // payloads published before it are dropped; guarded by mu
+	windows map[peer]*window // windows of members; guarded by mu
 }
 
 // end ends the subscription. Ending it twice is not an error.
@@ -52,18 +58,18 @@ func (r *received) end() {
 	delete(r.link.received, r)
 }
 
-// renew is for a subscription that is used for something new, for which payloads of before are not.
+// renew makes the subscription drop payloads published before now, because it is reused.
 func (r *received) renew() {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	r.since = time.Now()
 }
 
-// window has the numbers of the last payloads of a pod. Once there are as many blocks as the order allows, numbers below
-// the first block are too late.
+// window has the numbers of the last payloads of a pod. When it has as many blocks as the order
+// allows, numbers before the first block are too late.
 type window struct{ blocks []block } // sorted
 
-// block has the numbers from index * blockSize on.
+// block has the numbers from index * blockSize to (index+1) * blockSize - 1.
 type block struct {
 	index uint64
 	seen  uint64 // a bit for each number
@@ -71,10 +77,11 @@ type block struct {
 
 const blockSize = 64
 
-// first reports whether the pod is alive, and whether its payload of that number is neither old nor a repetition.
-func (r *received) first(from peer, seq uint64) (alive, fresh bool) {
+// accept reports whether the pod is a member, and whether its payload with that number is neither
+// old nor repeated.
+func (r *received) accept(from peer, seq uint64) (alive, fresh bool) {
 	r.mu.Lock()
-	defer r.mu.Unlock() // so that forget comes after the judgement, and no window is left of a pod that is gone
+	defer r.mu.Unlock() // lock across standing, so that forget comes later and leaves no window of a pod that has left
 	alive, old := r.link.standing(from, seq, r.since)
 	if !alive || old || r.order == unordered {
 		return alive, !old
@@ -90,12 +97,12 @@ func (r *received) first(from peer, seq uint64) (alive, fresh bool) {
 	return true, w.add(seq, r.order)
 }
 
-// add reports whether the number is new, and remembers it.
+// add adds a number, and reports whether it is new.
 func (w *window) add(seq uint64, o order) bool {
 	index, bit := seq/blockSize, uint64(1)<<(seq%blockSize)
 	mark := bit
 	if o == strictly {
-		mark = bit<<1 - 1 // lower ones are too late
+		mark = bit<<1 - 1 // lower numbers are too late
 	}
 	i, known := slices.BinarySearchFunc(w.blocks, index, func(b block, index uint64) int { return cmp.Compare(b.index, index) })
 	switch {
@@ -113,7 +120,7 @@ func (w *window) add(seq uint64, o order) bool {
 	return true
 }
 
-// history is which numbers of payloads of a pod were heard when, for maxAge.
+// history has the numbers of a pod's heartbeats with their times, for maxAge.
 type history []heard
 
 type heard struct {
@@ -121,13 +128,13 @@ type heard struct {
 	seq uint64
 }
 
-// historyStep is how far apart its entries are at least.
+// historyStep is the minimum time between two entries.
 const historyStep = 500 * time.Millisecond
 
 // add adds a heartbeat. Numbers and times grow.
 func (h *history) add(at time.Time, seq uint64) {
 	if n := len(*h); n > 1 && at.Sub((*h)[n-2].at) < historyStep {
-		(*h)[n-1] = heard{at, seq} // the last one counts for the time since
+		(*h)[n-1] = heard{at, seq} // replace the last entry, which stands for the time since
 		return
 	}
 	*h = append(*h, heard{at, seq})
@@ -136,7 +143,7 @@ func (h *history) add(at time.Time, seq uint64) {
 	}
 }
 
-// until returns the last number that was heard until then, or the first one that is known.
+// until returns the last number that arrived by then, or the first one that is known.
 func (h history) until(then time.Time) uint64 {
 	i := sort.Search(len(h), func(i int) bool { return h[i].at.After(then) })
 	return h[max(0, i-1)].seq

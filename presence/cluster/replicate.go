@@ -12,15 +12,17 @@ import (
 	"github.com/rollcall-gateway/rollcall/presence/cluster/message"
 )
 
-// replicator keeps what watchers see of a channel the same on all pods. It is the registry's [presence.Relay], with the
-// messenger.
+// replicator shows watchers the same presence on all pods. Together with the messenger, it
+// implements the registry's [presence.Relay].
 //
-// It publishes the changes of this pod's part of every channel, and has the registry merge those of other pods for the
-// channels that have watchers here. Messages can be lost, come twice or late, so each delta names the one before it, and
-// each watched channel is compared with each pod every few seconds (see sync.go).
+// It publishes the changes of this pod's part of every channel. It merges those of other pods into
+// the channels that have watchers here. Messages can be lost, repeated or late, so each delta names
+// the one before it, and each watched channel is checked with each pod every few seconds (see
+// sync.go).
 //
-// What comes from outside is noted in the intake. One goroutine, the worker, works it off, and it alone calls the registry but
-// for the answers to checks, which have goroutines of their own (see answer.go).
+// Events from outside are queued in the intake. One goroutine, the worker, handles them. It alone
+// calls the registry, except for answers to checks, which have goroutines of their own (see
+// answer.go).
 type replicator struct {
 	link    *link
 	members *members
@@ -34,12 +36,13 @@ type replicator struct {
 
 	resynced atomic.Uint64 // see resyncs
 
-	// The rest is the worker's.
-	changedAt time.Time // when the first of the changes that wait was noted; zero: none waits
+	// Only the worker uses the fields below.
+	changedAt time.Time // time of the first change that waits; zero if none waits
 	sync      *syncer
 }
 
-// newReplicator returns a replicator. Close publishes what was noted before, so that a goodbye can follow, and ends its goroutines.
+// newReplicator returns a replicator. Close publishes the queued changes, so that a goodbye can
+// follow, and ends its goroutines.
 func newReplicator(l *link, m *members, reg presence.Pods, t timing, logger *zap.Logger) *replicator {
 	r := &replicator{
 		link: l, members: m, reg: reg, timing: t, logger: logger,
@@ -50,69 +53,70 @@ func newReplicator(l *link, m *members, reg presence.Pods, t timing, logger *zap
 	return r
 }
 
-// resyncs counts the copies of channels that were found to be wrong: by a gap between deltas, or by a check.
+// resyncs counts copies of channels that were found to be wrong, by a gap between deltas or by a
+// check.
 func (r *replicator) resyncs() uint64 { return r.resynced.Load() }
 
 // Changed implements [presence.Relay].
 func (r *replicator) Changed(host presence.HostName, channel string) {
 	r.intake.noteChange(place{host, channel})
-	r.rouse()
+	r.wakeUp()
 }
 
 // Watched implements [presence.Relay].
 func (r *replicator) Watched(host presence.HostName, channel string) {
 	r.intake.noteWatch(place{host, channel}, true)
-	r.rouse()
+	r.wakeUp()
 }
 
 // Unwatched implements [presence.Relay].
 func (r *replicator) Unwatched(host presence.HostName, channel string) {
 	r.intake.noteWatch(place{host, channel}, false)
-	r.rouse()
+	r.wakeUp()
 }
 
-// up tells that the pod is alive, after its start or after it was thought to be gone.
+// up handles a pod that joined, again or for the first time.
 func (r *replicator) up(p peer) {
 	r.intake.notePeer(p, true)
-	r.rouse()
+	r.wakeUp()
 }
 
-// down tells that the pod is gone.
+// down handles a pod that left.
 func (r *replicator) down(p peer) {
 	r.intake.notePeer(p, false)
-	r.rouse()
+	r.wakeUp()
 }
 
-// sitesChanged tells that the pod may serve other hosts than before.
+// sitesChanged handles a pod that may serve other hosts than before.
 func (r *replicator) sitesChanged(p peer) {
 	r.intake.noteLag(p)
-	r.rouse()
+	r.wakeUp()
 }
 
-// recheck has all channels compared with all pods at once: this pod may have missed anything.
+// recheck checks all channels with all pods at once, because this pod may have missed deltas.
 func (r *replicator) recheck() {
 	r.intake.noteRecheck()
-	r.rouse()
+	r.wakeUp()
 }
 
-// takeLive takes a Delta by the subject of a channel. It does not block.
-func (r *replicator) takeLive(from peer, m message.Message) {
+// handleLive handles a Delta on the subject of a channel. It does not block.
+func (r *replicator) handleLive(from peer, m message.Message) {
 	if _, ok := m.(*message.Delta); !ok {
 		r.link.unknown.Add(1)
 		return
 	}
 	r.intake.noteMessage(from, m, true)
-	r.rouse()
+	r.wakeUp()
 }
 
-// take takes a Delta, Check or CheckDone of another pod from the inbox. It does not block.
-func (r *replicator) take(from peer, m message.Message) {
+// handle handles a Delta, Check or CheckDone in the inbox. It does not block.
+func (r *replicator) handle(from peer, m message.Message) {
 	if check, ok := m.(*message.Check); ok {
 		r.answers.ask(from, check)
 		return
 	}
 	r.intake.noteMessage(from, m, false)
-	r.rouse()
+	r.wakeUp()
 }
 
 // finish is the worker's last step.
@@ -122,7 +126,7 @@ func (r *replicator) finish() {
 	r.answers.close()
 }
 
-// step does what is due, and returns how long there is nothing to do if nothing comes.
+// step does what is due, and returns how long the worker may sleep.
 func (r *replicator) step() time.Duration {
 	noted := r.intake.swap()
 	now := time.Now()
@@ -142,8 +146,8 @@ func (r *replicator) step() time.Duration {
 	return wait
 }
 
-// publish sends the changes of this pod's part of channels. Whether a pod listens is not known here: one that no pod
-// has subscribed to ends at the bus.
+// publish publishes the changes of this pod's part of channels. It does not know whether another
+// pod has subscribed; if none has, the bus drops them.
 func (r *replicator) publish() {
 	r.changedAt = time.Time{}
 	for _, p := range r.intake.swapChanges() {
@@ -158,7 +162,7 @@ func (r *replicator) publish() {
 	}
 }
 
-// sendDelta sends a delta, in parts if it is a large one of everything.
+// sendDelta sends a delta, in several parts if it is a large whole part.
 func sendDelta(l *link, subject string, p place, d presence.Delta) {
 	m := &message.Delta{Host: p.host, Channel: p.channel, Parts: 1, Delta: d}
 	if d.Base != 0 || message.DeltaSize(&d) <= message.MaxDelta {
@@ -170,9 +174,9 @@ func sendDelta(l *link, subject string, p place, d presence.Delta) {
 	}
 }
 
-// divide returns the parts of a delta of everything. Who is in which part depends on the ID and the number of parts alone,
-// so that parts of several answers to the same question fit together: what is in one answer and not in another, the next
-// delta tells.
+// divide divides a whole part. The part of a user depends only on the ID and the number of parts,
+// so parts of several answers to one check fit together: the next delta has the differences between
+// the answers.
 func divide(m *message.Delta) []*message.Delta {
 	for n := message.DeltaSize(&m.Delta)/(message.MaxDelta/2) + 1; ; n++ {
 		parts := make([]*message.Delta, n)
@@ -191,7 +195,7 @@ func divide(m *message.Delta) []*message.Delta {
 			part.Left = append(part.Left, u)
 		}
 		if n >= message.MaxParts || !slices.ContainsFunc(parts, func(p *message.Delta) bool { return message.DeltaSize(&p.Delta) > message.MaxDelta }) {
-			return parts // too many parts, or one too large after all, is refused by the codec
+			return parts // the codec refuses too many or too large parts
 		}
 	}
 }

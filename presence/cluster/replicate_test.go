@@ -212,7 +212,7 @@ func TestMessagesBeyondTheBoundAreMadeUpForByACheck(t *testing.T) {
 		r.intake.mu.Lock()
 		r.intake.bytes = maxWaitingBytes // as if messages of other pods waited
 		r.intake.mu.Unlock()
-		r.take(from, largeDelta(testPlace(t), 1, 1))
+		r.handle(from, largeDelta(testPlace(t), 1, 1))
 		time.Sleep(slack)
 		watcher.shows(2)
 	})

@@ -6,28 +6,31 @@ import (
 	"github.com/rollcall-gateway/rollcall/presence/cluster/bus"
 )
 
-// Report is the deployment as this pod sees it.
+// Report describes the deployment as this pod sees it.
 type Report struct {
 	Name    string      `json:"name"`
-	Ready   bool        `json:"ready"` // has heard who else is there
+	Ready   bool        `json:"ready"` // had time to discover other pods
 	Bus     bus.State   `json:"nats"`
 	Pods    []PodReport `json:"pods"` // this one first, then by data center and name
 	Ignored Ignored     `json:"ignored"`
-	// Resyncs counts the copies of channels on this pod that were found to be wrong, by a gap or by a check.
+	// Resyncs counts copies of channels on this pod that were found to be wrong, by a gap or by a
+	// check.
 	Resyncs uint64 `json:"resyncs"`
-	// QueriesDropped counts the queries of other pods that this one was too busy to answer: they name it as missing.
+	// QueriesDropped counts the queries of other pods that this one was too busy to answer. Their
+	// answers name it as missing.
 	QueriesDropped uint64 `json:"queries_dropped"`
 	// Unsent counts the payloads that the bus did not accept from this pod.
 	Unsent   uint64   `json:"unsent"`
 	Messages Messages `json:"messages"`
 }
 
-// Report says how the deployment looks from here. It pings every pod, unless the context has ended before.
+// Report describes the deployment as this pod sees it. It pings every pod, unless the context has
+// ended.
 func (c *Cluster) Report(ctx context.Context) Report {
 	took := c.asker.ping(ctx)
 	r := Report{
 		Name:    c.name,
-		Ready:   c.members.pulse.knows(),
+		Ready:   c.members.pulse.knowsPods(),
 		Ignored: c.link.ignored(),
 		Resyncs: c.replicator.resyncs(),
 

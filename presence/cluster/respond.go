@@ -10,13 +10,14 @@ import (
 	"github.com/rollcall-gateway/rollcall/presence/cluster/message"
 )
 
-// Bounds of the work for other pods. A question beyond them is dropped: the pod that asked names this one as missing.
+// Limits of the work for other pods. A query beyond them is dropped, and its answer names this pod
+// as missing.
 const (
 	responders = 4
 	maxQueries = 256
 )
 
-// responder answers the questions of other pods, and this pod's own part of a question of its own.
+// responder replies to the queries of other pods, and to this pod's own queries.
 type responder struct {
 	link     *link
 	registry *presence.Registry
@@ -50,8 +51,8 @@ func (r *responder) start(all *sync.WaitGroup, stop <-chan struct{}) {
 	}
 }
 
-// take takes a question. It does not block.
-func (r *responder) take(from peer, m message.Message) {
+// handle queues a query. It does not block.
+func (r *responder) handle(from peer, m message.Message) {
 	q, ok := m.(*message.Query)
 	if !ok {
 		r.link.unknown.Add(1)
@@ -71,7 +72,7 @@ func (r *responder) answer(q queried) {
 	}
 }
 
-// reply is this pod's part of an answer. A count comes with hashes if those of other pods are to be united with it.
+// reply returns this pod's reply. A count has hashes if it is merged with those of other pods.
 func (r *responder) reply(q *message.Query, hashes bool) *message.Reply {
 	reply := &message.Reply{ID: q.ID}
 	if q.Kind == message.KindPing {
@@ -102,14 +103,14 @@ func (r *responder) reply(q *message.Query, hashes bool) *message.Reply {
 		}
 	case message.KindNames:
 		reply.Channels = host.ActiveChannels()
-	case message.KindPing: // see above
+	case message.KindPing: // handled above
 	case message.KindExplain:
 		reply.Conns = r.local.Explain(q.Host, q.User)
 	}
 	return reply
 }
 
-// per returns how the listing that a query asks for counts users.
+// per returns how the listing counts that the query requests.
 func per(q *message.Query) presence.Per {
 	if q.Raw {
 		return presence.PerConnection
@@ -121,7 +122,7 @@ func countOf(s presence.Stats) message.Count {
 	return message.Count{Anonymous: uint64(s.Anonymous), LoggedIn: uint64(s.LoggedIn), Users: uint64(s.Users)}
 }
 
-// hashesOf returns what stands for users where only their number matters.
+// hashesOf returns the hashes of the users, for counting them.
 func hashesOf(members []presence.Member, seed uint64) []uint64 {
 	hashes := make([]uint64, len(members))
 	d := xxhash.NewWithSeed(seed)

@@ -1,11 +1,11 @@
 package cluster
 
-// Scope is which pods a question goes to.
+// Scope is which pods a query goes to.
 type Scope uint8
 
-// The scopes of a question.
+// Scopes of a query.
 const (
-	ScopePod Scope = iota // this one
-	ScopeDC               // those of this data center
+	ScopePod Scope = iota // this pod
+	ScopeDC               // pods of this data center
 	ScopeAll
 )

@@ -5,7 +5,7 @@ import (
 	"github.com/rollcall-gateway/rollcall/presence/cluster/message"
 )
 
-// served is which hosts a pod serves, made for looking up one. If nil, the pod serves every host.
+// served has the hosts that a pod serves, for look-ups. If nil, the pod may serve every host.
 type served struct {
 	sum   uint64
 	bytes int
@@ -14,7 +14,7 @@ type served struct {
 	rest  [][]hostpattern.Map[struct{}] // other sets, by site
 }
 
-// maxShapes bounds the look-ups for one host.
+// maxShapes limits the look-ups for one host.
 const maxShapes = 64
 
 func compile(sum uint64, sites []message.Site) *served {
@@ -68,7 +68,7 @@ func (s *served) restServes(site int32, host string) bool {
 	return true
 }
 
-// remembers is serves with a memory for one host.
+// remembers is serves with a cache for one host.
 func (s *served) remembers(looked map[*served]bool, host string) bool {
 	yes, ok := looked[s]
 	if !ok {

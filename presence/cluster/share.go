@@ -4,32 +4,32 @@ import (
 	"time"
 )
 
-// maxShared bounds the answers that are shared at a time. Beyond it everybody gets an own one.
+// maxShared limits the shared answers. Queries beyond it are not shared.
 const maxShared = 4096
 
-// flight is a question on its way, or its answer. Who asks the same within a short time after it began shares it, so that
-// no answer is older than that beside the time that it took.
-type flight struct {
+// sharedAnswer is a query in progress, or its answer. Equal queries share it for timing.share after
+// it began, so an answer is at most that old, in addition to its duration.
+type sharedAnswer struct {
 	began  time.Time
-	done   chan struct{} // closed when answer is there
+	done   chan struct{} // closed when answer is set
 	answer answer
 }
 
-// share returns the answer to a question that was asked recently, or asks it.
-func (k *asker) share(q inquiry) *flight {
+// share returns the shared answer to an equal recent query, or starts a new query.
+func (k *asker) share(q queryKey) *sharedAnswer {
 	k.mu.Lock()
 	defer k.mu.Unlock()
 	now := time.Now()
-	if f := k.flights[q]; f != nil && now.Sub(f.began) < k.timing.share {
+	if f := k.shared[q]; f != nil && now.Sub(f.began) < k.timing.share {
 		return f
 	}
-	f := &flight{began: now, done: make(chan struct{})}
+	f := &sharedAnswer{began: now, done: make(chan struct{})}
 	if k.closed {
 		close(f.done)
 		return f
 	}
-	if k.flights[q] != nil || len(k.flights) < maxShared {
-		k.flights[q] = f
+	if k.shared[q] != nil || len(k.shared) < maxShared {
+		k.shared[q] = f
 		time.AfterFunc(k.timing.share, func() { k.dropFlight(q, f) })
 	}
 	k.all.Go(func() {
@@ -39,10 +39,10 @@ func (k *asker) share(q inquiry) *flight {
 	return f
 }
 
-func (k *asker) dropFlight(q inquiry, f *flight) {
+func (k *asker) dropFlight(q queryKey, f *sharedAnswer) {
 	k.mu.Lock()
 	defer k.mu.Unlock()
-	if k.flights[q] == f {
-		delete(k.flights, q)
+	if k.shared[q] == f {
+		delete(k.shared, q)
 	}
 }

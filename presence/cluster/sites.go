@@ -10,24 +10,24 @@ import (
 	"github.com/rollcall-gateway/rollcall/presence/cluster/message"
 )
 
-// Bounds on what other pods say of their sites. A pod that says more is taken to serve every host, and says itself that it
-// does not when it is asked.
+// Limits of the sites of other pods. A pod with more counts as serving every host; if it is queried
+// for a host that it does not serve, its reply says so.
 const (
 	maxSiteParts = 64
-	maxSiteBytes = 64 << 20  // that are being assembled, of all pods
-	maxServed    = 256 << 20 // that are kept, of all pods
+	maxSiteBytes = 64 << 20  // incomplete announcements of all pods
+	maxServed    = 256 << 20 // sites of all pods
 
 	askSitesEvery = time.Second
 )
 
-// announcement is what this pod says of its own sites.
+// announcement has the sites of this pod, as messages.
 type announcement struct {
 	sum    uint64
 	parts  []*message.Sites
 	served *served
 }
 
-// announce prepares to tell of sites. The same sites in another order are the same announcement.
+// announce makes an announcement. It does not depend on the order of sites.
 func announce(sites []message.Site) announcement {
 	parts := message.SplitSites(&message.Sites{Sites: canonical(sites)})
 	if len(parts) > maxSiteParts {
@@ -60,7 +60,7 @@ func canonical(sites []message.Site) []message.Site {
 	return slices.CompactFunc(all, func(a, b message.Site) bool { return order(a, b) == 0 })
 }
 
-// sumOf is the same for the same sites on all pods.
+// sumOf returns the sum of the sites, which is the same on all pods.
 func sumOf(sites []message.Site) uint64 {
 	d := xxhash.New()
 	var b []byte
@@ -78,7 +78,7 @@ func sumOf(sites []message.Site) uint64 {
 	return d.Sum64()
 }
 
-// setSites announces other sites.
+// setSites replaces and announces the sites of this pod.
 func (m *members) setSites(sites []message.Site) {
 	a := announce(sites)
 	changed := false
@@ -87,11 +87,11 @@ func (m *members) setSites(sites []message.Site) {
 		m.own = a
 	})
 	if changed {
-		m.beat() // at once: other pods must not think for a second that a new host is not served here
+		m.beat() // at once, so that other pods do not wait a second to learn that this pod serves a new host
 	}
 }
 
-// siteParts are the parts of what a pod says of its sites, until all are there.
+// siteParts holds the parts of a pod's announcement until all of them have arrived.
 type siteParts struct {
 	sum   uint64
 	parts []*message.Sites
@@ -99,14 +99,14 @@ type siteParts struct {
 	bytes int
 }
 
-// hearSum notes which sites a pod says that it serves, and asks for them if they are not known.
-func (m *members) hearSum(pod *member, sum uint64, now time.Time) {
+// updateSum records the sum of a pod's sites, and requests the sites if they are not known.
+func (m *members) updateSum(pod *member, sum uint64, now time.Time) {
 	if pod.sum != sum {
 		pod.sum, pod.parts = sum, siteParts{}
 		if pod.served != nil && pod.served.sum != sum {
 			pod.served = nil
 			p := pod.peer
-			m.then(func() { m.follow.sitesChanged(p) })
+			m.afterChange(func() { m.follow.sitesChanged(p) })
 		}
 	}
 	if pod.served != nil {
@@ -116,15 +116,15 @@ func (m *members) hearSum(pod *member, sum uint64, now time.Time) {
 		m.setServed(pod, known)
 		return
 	}
-	if !pod.asked.IsZero() && now.Sub(pod.asked) < askSitesEvery {
+	if !pod.sitesRequested.IsZero() && now.Sub(pod.sitesRequested) < askSitesEvery {
 		return
 	}
-	pod.asked, pod.parts = now, siteParts{}
+	pod.sitesRequested, pod.parts = now, siteParts{}
 	p := pod.peer
-	m.then(func() { m.link.send(m.link.inbox(p), &message.SitesWanted{}) })
+	m.afterChange(func() { m.link.send(m.link.inbox(p), &message.SitesWanted{}) })
 }
 
-// servedBySum finds sites that are known of another pod: most have the same configuration.
+// servedBySum finds sites that another pod has too: most pods have the same configuration.
 func (m *members) servedBySum(sum uint64) *served {
 	if m.own.sum == sum {
 		return m.own.served
@@ -140,26 +140,26 @@ func (m *members) servedBySum(sum uint64) *served {
 func (m *members) setServed(pod *member, s *served) {
 	pod.served, pod.parts = s, siteParts{}
 	p := pod.peer
-	m.then(func() { m.follow.sitesChanged(p) })
+	m.afterChange(func() { m.follow.sitesChanged(p) })
 }
 
-// tellSites answers a pod that does not know which sites this one serves.
-func (m *members) tellSites(to peer, now time.Time) {
+// sendSites sends the sites of this pod to a pod that has requested them.
+func (m *members) sendSites(to peer, now time.Time) {
 	pod := m.pods[to]
-	if pod == nil || !pod.told.IsZero() && now.Sub(pod.told) < askSitesEvery/2 {
+	if pod == nil || !pod.sitesSent.IsZero() && now.Sub(pod.sitesSent) < askSitesEvery/2 {
 		return
 	}
-	pod.told = now
+	pod.sitesSent = now
 	parts := m.own.parts
-	m.then(func() {
+	m.afterChange(func() {
 		for _, part := range parts {
 			m.link.send(m.link.inbox(to), part)
 		}
 	})
 }
 
-// takeSites takes a part of what a pod says of its sites.
-func (m *members) takeSites(from peer, part *message.Sites) {
+// addSites handles a part of a pod's announcement.
+func (m *members) addSites(from peer, part *message.Sites) {
 	pod := m.pods[from]
 	if pod == nil || pod.served != nil || part.Sum != pod.sum {
 		return
@@ -173,7 +173,7 @@ func (m *members) takeSites(from peer, part *message.Sites) {
 		*at = siteParts{sum: part.Sum, parts: make([]*message.Sites, part.Parts)}
 	}
 	if int(part.Parts) != len(at.parts) || at.parts[part.Part] != nil {
-		return // it comes twice, or is of another answer
+		return // it is repeated, or belongs to another announcement
 	}
 	size := sizeOfSites(part.Sites)
 	if m.assembling()+size > maxSiteBytes {
@@ -220,7 +220,7 @@ func (m *members) keeping() (bytes int) {
 	return bytes
 }
 
-// sizeOfSites is about what sites take in memory.
+// sizeOfSites estimates the memory of sites, in bytes.
 func sizeOfSites(sites []message.Site) (bytes int) {
 	for _, site := range sites {
 		bytes += 24

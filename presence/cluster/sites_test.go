@@ -217,7 +217,7 @@ func TestSitesInAssemblyAreBounded(t *testing.T) {
 			s.sum = uint64(i + 1)
 			s.beat()
 			for part := range uint32(maxSiteParts - 1) { // never all
-				a.members.take(s.peer(), &message.Sites{Sum: s.sum, Part: part, Parts: maxSiteParts, Sites: big})
+				a.members.handle(s.peer(), &message.Sites{Sum: s.sum, Part: part, Parts: maxSiteParts, Sites: big})
 			}
 		}
 		a.members.mu.RLock()

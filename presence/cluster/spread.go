@@ -7,7 +7,7 @@ import (
 	"github.com/rollcall-gateway/rollcall/presence/assignment"
 )
 
-// spread returns the pods that have not confirmed the changes.
+// spread sends the changes to all pods, and returns the pods that have not confirmed them.
 func (a *assignments) spread(ctx context.Context, records []assignment.Record, stop <-chan struct{}) []string {
 	messages := divideAssignments(records)
 	named := a.members.everybody()
@@ -23,9 +23,9 @@ func (a *assignments) spread(ctx context.Context, records []assignment.Record, s
 	}
 	a.mu.Unlock()
 	for _, p := range named {
-		if !a.members.alive(p) { // gone since it was named, and nobody tells of it again
+		if !a.members.alive(p) { // the pod left before the registration, and was not reported to down
 			a.mu.Lock()
-			s.give(p)
+			s.removePod(p)
 			a.mu.Unlock()
 		}
 	}
@@ -45,7 +45,7 @@ func (a *assignments) spread(ctx context.Context, records []assignment.Record, s
 	return missing
 }
 
-// wait returns when all have confirmed, or the time for it is over.
+// wait returns when all pods have confirmed, or when the time is over.
 func (a *assignments) wait(ctx context.Context, s *spread, stop <-chan struct{}) {
 	timer := time.NewTimer(0)
 	defer timer.Stop()
@@ -80,12 +80,12 @@ func (a *assignments) left(s *spread) time.Duration {
 	return left
 }
 
-// spread is changes on their way. The lock of assignments guards it.
+// spread has the changes on their way to other pods. The lock of assignments guards it.
 type spread struct {
 	began   time.Time
-	waiting map[peer]map[uint64]bool // messages that are not confirmed
-	gone    []string                 // pods that went before they confirmed
-	changed chan struct{}            // has room for one: waiting got less
+	waiting map[peer]map[uint64]bool // unconfirmed messages
+	gone    []string                 // pods that left before they confirmed
+	changed chan struct{}            // wakes wait when fewer messages are unconfirmed; capacity 1
 }
 
 func (s *spread) expect(p peer, id uint64) {
@@ -95,28 +95,28 @@ func (s *spread) expect(p peer, id uint64) {
 	s.waiting[p][id] = true
 }
 
-func (s *spread) take(from peer, id uint64) {
+func (s *spread) confirm(from peer, id uint64) {
 	if s.waiting[from] == nil {
 		return
 	}
 	if delete(s.waiting[from], id); len(s.waiting[from]) == 0 {
 		delete(s.waiting, from)
-		s.rouse()
+		s.wakeUp()
 	}
 }
 
-// give stops waiting for a pod that is gone.
-func (s *spread) give(p peer) {
+// removePod stops waiting for a pod that has left.
+func (s *spread) removePod(p peer) {
 	if s.waiting[p] != nil {
 		delete(s.waiting, p)
 		s.gone = append(s.gone, p.name())
-		s.rouse()
+		s.wakeUp()
 	}
 }
 
-func (s *spread) rouse() {
+func (s *spread) wakeUp() {
 	select {
 	case s.changed <- struct{}{}:
-	default: // it will look anyway
+	default: // a wake-up is already pending
 	}
 }

@@ -10,69 +10,69 @@ import (
 )
 
 const (
-	slots = 10 // rounds that the checks of all hosts are spread over
-	// busy is how long after a delta a channel is not checked: others are on their way, so that the pod would send all that it
-	// has for nothing, and they tell by themselves if one was lost.
+	slots = 10 // rounds over which the checks of all hosts are spread
+	// busy is how long after a delta a channel is not checked. More deltas are probably on their
+	// way: they would make the answer useless, and they show by themselves if one was lost.
 	busy = 500 * time.Millisecond
-	// gapWait is the least time between two checks of a channel with a pod that a gap leads to.
+	// gapWait is the minimum time between two checks of a channel with a pod because of gaps.
 	gapWait   = 100 * time.Millisecond
-	maxLinger = 1024 // subscriptions
+	maxLinger = 1024 // idle subscriptions
 )
 
-// syncer has the registry merge what other pods say of the channels that are watched on this one. Only the replicator's
-// goroutine calls it.
+// syncer merges the parts of other pods into the channels that are watched on this one. Only the
+// replicator's goroutine calls it.
 //
-// A channel gets its copy of a pod's part by a [message.Check], and then deltas. When one does not follow from the one
-// before, or nothing else led to it for some seconds, there is another check. An answer that is lost is asked for again at
-// the next one.
+// A channel gets a pod's part by a [message.Check], and then deltas. It is checked again if a delta
+// does not follow from the one before, and after some seconds without a delta. The next check
+// replaces a lost answer.
 type syncer struct {
 	*replicator
-	alive    map[peer]string // those that are up, with their keys in the registry
+	alive    map[peer]string // live pods, with their keys in the registry
 	hosts    map[presence.HostName]*watchedHost
-	pending  expiries[*watch] // watches that are not ready, for pods of this data center
-	distant  expiries[*watch] // and for those of others
+	pending  expiries[*watch] // watches that are not ready, with the deadline of pods in this data center
+	distant  expiries[*watch] // the same, with the deadline of pods in other data centers
 	idle     map[place]*subscription
 	idling   expiries[*subscription]
 	checks   map[uint64]*check
 	checking expiries[*check]
 	lastID   uint64
 
-	wanted   map[question]map[*watch]bool // checks that this step sends
+	wanted   map[question]map[*watch]bool // checks to send in this step
 	gaps     map[replicaKey]bool
-	gapsAt   time.Time // when gaps may be looked at
-	slot     int       // the next one
-	slotAt   time.Time // when it is due
+	gapsAt   time.Time // time of the next checks because of gaps
+	slot     int       // next slot of periodic checks
+	slotAt   time.Time // time of the next slot
 	assembly map[peer]*assembler
 }
 
-// watchedHost is a host with the channels of it that are watched here.
+// watchedHost is a host with its channels that are watched here.
 type watchedHost struct {
-	slot     int // of periodic checks
+	slot     int // slot of its periodic checks
 	channels map[string]*watch
 }
 
-// watch is a channel from its first watcher on this pod to the last.
+// watch is a channel from its first watcher on this pod to its last one.
 type watch struct {
 	place
 	sub      *subscription
-	replicas map[peer]*replica // the pods that were asked, or have said something
-	waiting  map[peer]bool     // pods whose answer the first watchers wait for
-	early    bool              // this pod does not know yet whom to ask
+	replicas map[peer]*replica // pods that were checked or have sent a delta
+	waiting  map[peer]bool     // pods whose answer the first joins wait for
+	early    bool              // this pod does not know yet which pods to check
 	ready    bool
 	over     bool
 }
 
-// replica is what is known of a pod's part of a channel, beside what the registry has.
+// replica is what the syncer knows of a pod's part of a channel, in addition to the registry.
 type replica struct {
-	check  uint64 // ID of the last one, 0: none is under way
-	seen   uint64 // the highest Clock of any delta
-	behind bool   // a delta that was sent before one that came is missing, since that check was sent
-	// followed is when a delta was merged that followed the one before.
+	check  uint64 // ID of the check in progress; 0 if there is none
+	seen   uint64 // highest Clock of all deltas
+	behind bool   // since the check was sent, a delta was found to be missing
+	// followed is the time of the last delta that followed the one before.
 	followed time.Time
-	// floor is the Clock of the last CheckDone: deltas of the channel up to it are in the answers, or say nothing new. They
-	// come late, or were recorded before the channel was watched.
+	// floor is the Clock of the last CheckDone. Deltas of the channel up to it are in the answers,
+	// so they are late or were recorded by an outsider.
 	floor uint64
-	live  uint64 // the Clock of a delta of the channel that was merged since the check was sent; 0: none, or the answer came
+	live  uint64 // Clock of a live delta that was merged since the check was sent; 0 without one, or after the answer
 }
 
 type replicaKey struct {
@@ -80,24 +80,24 @@ type replicaKey struct {
 	peer
 }
 
-// question is what goes into one check.
+// question groups the channels that go into one check.
 type question struct {
 	peer
 	host presence.HostName
 }
 
-// check is a check under way.
+// check is a check in progress.
 type check struct {
 	id      uint64
 	to      peer
 	watches []*watch
 }
 
-// subscription is that of a channel's deltas.
+// subscription is the subscription to a channel's deltas.
 type subscription struct {
 	place
 	in    *received
-	until time.Time // when it ends, if it is idle
+	until time.Time // end of an idle subscription
 }
 
 func newSyncer(r *replicator) *syncer {
@@ -113,7 +113,7 @@ func newSyncer(r *replicator) *syncer {
 	}
 }
 
-// step works off the notes and what is due by now.
+// step handles the notes, and what is due.
 func (s *syncer) step(now time.Time, n notes) {
 	for p, alive := range n.peers {
 		if alive {
@@ -124,14 +124,14 @@ func (s *syncer) step(now time.Time, n notes) {
 		}
 	}
 	for p, watched := range n.watches {
-		s.end(now, p)
+		s.endWatch(now, p)
 		if watched {
-			s.begin(now, p)
+			s.startWatch(now, p)
 		}
 	}
 	for _, parcel := range n.messages {
 		if _, ok := s.alive[parcel.from]; ok {
-			s.take(parcel)
+			s.handle(parcel)
 		}
 	}
 	for p := range s.alive {
@@ -144,7 +144,7 @@ func (s *syncer) step(now time.Time, n notes) {
 	s.ask(now)
 }
 
-// wait returns how long nothing is due.
+// wait returns the time until something is due.
 func (s *syncer) wait(now time.Time) time.Duration {
 	next := now.Add(time.Hour)
 	soonest := func(t time.Time, ok bool) {
@@ -161,7 +161,7 @@ func (s *syncer) wait(now time.Time) time.Duration {
 	return max(0, next.Sub(now))
 }
 
-// drop forgets a pod that is gone.
+// drop drops a pod that has left.
 func (s *syncer) drop(p peer) {
 	delete(s.alive, p)
 	delete(s.assembly, p)
@@ -174,8 +174,8 @@ func (s *syncer) drop(p peer) {
 	}
 }
 
-// begin starts to watch a channel.
-func (s *syncer) begin(now time.Time, p place) {
+// startWatch starts to watch a channel.
+func (s *syncer) startWatch(now time.Time, p place) {
 	h := s.hosts[p.host]
 	if h == nil {
 		if len(s.hosts) == 0 {
@@ -189,31 +189,31 @@ func (s *syncer) begin(now time.Time, p place) {
 		sub:      s.subscribe(p),
 		replicas: make(map[peer]*replica),
 		waiting:  make(map[peer]bool),
-		early:    !s.members.pulse.knows(),
+		early:    !s.members.pulse.knowsPods(),
 	}
 	h.channels[p.channel] = w
 	for _, to := range s.members.serving(p.host, ScopeAll, false) {
 		w.waiting[to] = true
 	}
 	for _, to := range s.members.serving(p.host, ScopeAll, true) {
-		if _, ok := s.alive[to]; ok { // otherwise it is asked when it is noted
+		if _, ok := s.alive[to]; ok { // otherwise it is checked when its note arrives
 			s.want(w, to)
 		}
 	}
 	s.pending.add(now.Add(s.timing.timeout), w)
 	s.distant.add(now.Add(s.timing.remote), w)
-	s.readyIfSo(w)
+	s.answerIfReady(w)
 }
 
-// slotOf spreads hosts evenly.
+// slotOf returns the slot of a host. Hosts are spread evenly.
 func slotOf(host presence.HostName) int {
 	h := fnv.New32a()
 	_, _ = h.Write([]byte(host.String())) // never fails
 	return int(h.Sum32() % slots)
 }
 
-// end ends the watch of a channel, if there is one.
-func (s *syncer) end(now time.Time, p place) {
+// endWatch ends the watch of a channel, if there is one.
+func (s *syncer) endWatch(now time.Time, p place) {
 	h := s.hosts[p.host]
 	if h == nil || h.channels[p.channel] == nil {
 		return
@@ -230,15 +230,15 @@ func (s *syncer) end(now time.Time, p place) {
 	s.release(now, w.sub)
 }
 
-// subscribe returns the subscription of a channel, the one that is idle or a new one.
+// subscribe returns the idle subscription of a channel, or a new one.
 func (s *syncer) subscribe(p place) *subscription {
 	if sub := s.idle[p]; sub != nil {
 		delete(s.idle, p)
 		sub.in.renew()
 		return sub
 	}
-	in, err := s.link.subscribe(s.link.channelSubject(p.host, p.channel), unordered, s.replicator.takeLive)
-	if err != nil { // the bus is closed; otherwise checks go on finding what changed
+	in, err := s.link.subscribe(s.link.channelSubject(p.host, p.channel), unordered, s.replicator.handleLive)
+	if err != nil { // the bus is closed; otherwise, checks still find changes
 		s.logger.Error("cannot subscribe to the changes of a channel on other pods", zap.Error(err))
 	}
 	return &subscription{place: p, in: in}

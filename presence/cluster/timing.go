@@ -2,31 +2,33 @@ package cluster
 
 import "time"
 
-// timing is when things happen. Tests use other values than [defaultTiming].
+// timing has the times of the package. Tests use other values than [defaultTiming].
 type timing struct {
-	heartbeat time.Duration // between two heartbeats
-	suspect   time.Duration // a pod that is silent for so long is not waited for by joiners
-	gone      time.Duration // a pod that is silent for so long has ended
-	paused    time.Duration // an own heartbeat that is later than this means that this process did not run
+	heartbeat time.Duration // time between two heartbeats
+	suspect   time.Duration // silence after which joins do not wait for a pod
+	gone      time.Duration // silence after which a pod counts as lost
+	paused    time.Duration // delay of an own heartbeat that shows that this process did not run
 
-	quiet    time.Duration // ready when nobody new was heard of for so long
-	earliest time.Duration // but not before
-	latest   time.Duration // and then at any rate
+	quiet    time.Duration // time without a new pod until this one is ready
+	earliest time.Duration // minimum time until this pod is ready
+	latest   time.Duration // maximum time until this pod is ready
 
 	remember time.Duration // how long pods that ended without a goodbye are remembered
-	crashed  time.Duration // the same, if their data center goes on without them
-	share    time.Duration // how long an answer serves others who ask the same
+	crashed  time.Duration // the same, if their data center is not partitioned
+	share    time.Duration // how long an answer is shared with equal queries
 
-	timeout time.Duration // for answers of pods of the same data center, Config.Timeout
-	remote  time.Duration // for answers of pods of other data centers, Config.Remote
+	timeout time.Duration // deadline of replies in the same data center, see Config.Timeout
+	remote  time.Duration // deadline of replies in other data centers, see Config.Remote
 
-	coalesce time.Duration // changes of a channel within this time go out together
-	check    time.Duration // between two checks of a watched channel with a pod
+	coalesce time.Duration // time within which changes of a channel are sent together
+	check    time.Duration // time between two checks of a watched channel with a pod
 
-	// linger is how long a subscription outlives its last use: a page that is loaded again is back sooner.
+	// linger is how long a subscription outlives its last use, because a page that reloads comes
+	// back sooner.
 	linger time.Duration
 
-	// stall is called before each look at the clock. Tests stop the process with it. Default: nothing.
+	// stall is called before each use of the clock, for tests that stop the process. If nil, it is
+	// not called.
 	stall func()
 }
 

@@ -5,9 +5,9 @@ import (
 	"time"
 )
 
-// worker is a goroutine that does what was noted for it.
+// worker is a goroutine that handles what is queued for it.
 type worker struct {
-	wake    chan struct{} // has room for one: something was noted
+	wake    chan struct{} // something was queued; capacity 1
 	closing sync.Once
 	done    chan struct{} // closed by close
 	ended   chan struct{} // closed when work has returned
@@ -17,16 +17,16 @@ func newWorker() *worker {
 	return &worker{wake: make(chan struct{}, 1), done: make(chan struct{}), ended: make(chan struct{})}
 }
 
-// rouse has the worker look soon at what was noted. It does not block.
-func (w *worker) rouse() {
+// wakeUp wakes the worker. It does not block.
+func (w *worker) wakeUp() {
 	select {
 	case w.wake <- struct{}{}:
-	default: // it will look anyway
+	default: // a wake-up is already pending
 	}
 }
 
-// work is the goroutine. A step does what was noted, and returns how long there is nothing to do if nothing comes; last is
-// called at the end.
+// work is the goroutine. step handles what was queued, and returns how long the worker may sleep.
+// last is called at the end.
 func (w *worker) work(step func() time.Duration, last func()) {
 	defer close(w.ended)
 	timer := time.NewTimer(time.Hour)
@@ -43,7 +43,7 @@ func (w *worker) work(step func() time.Duration, last func()) {
 	}
 }
 
-// close ends the goroutine and waits for that. Closing twice is not an error.
+// close ends the goroutine and waits for it. Closing twice is not an error.
 func (w *worker) close() {
 	w.closing.Do(func() {
 		close(w.done)
