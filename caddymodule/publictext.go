@@ -100,8 +100,12 @@ func isPublicKey(b []byte) bool {
 }
 
 // isPath reports whether a text is the path of an existing file, or of an existing folder if it has a slash: a secret may
-// be the name of a folder by chance.
+// be the name of a folder by chance. A long text of hexadecimal digits alone is a key, and the disk is not asked.
 func isPath(text string) bool {
+	const keyDigits = 64 // of openssl rand -hex 32
+	if len(text) >= keyDigits && strings.Trim(text, "0123456789abcdefABCDEF") == "" {
+		return false
+	}
 	info, err := os.Stat(text)
 	return err == nil && (!info.IsDir() || strings.Contains(text, "/"))
 }
