@@ -21,7 +21,7 @@ func testPlace(t testing.TB) place {
 	return place{h, "room"}
 }
 
-// largeDelta returns a delta of everything, of so many users, each with an ID of 100 bytes.
+// largeDelta returns a whole part with the given number of users, each with an ID of 100 bytes.
 func largeDelta(p place, clock uint64, users int) *message.Delta {
 	m := &message.Delta{Host: p.host, Channel: p.channel, Parts: 1}
 	m.Clock, m.Conns = clock, users
@@ -70,7 +70,8 @@ func TestPartsInAnyOrderAndTwiceMakeTheWhole(t *testing.T) {
 	}
 }
 
-// Two answers of one Clock can differ by what is to be told next, and parts of both can make one delta.
+// Two answers with one Clock can differ by changes of the next delta. Parts of both can make one
+// delta.
 func TestPartsOfTwoAnswersFitTogether(t *testing.T) {
 	p := testPlace(t)
 	first, second := largeDelta(p, 7, 20_000), largeDelta(p, 7, 20_000)

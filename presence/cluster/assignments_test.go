@@ -14,7 +14,7 @@ import (
 	"github.com/rollcall-gateway/rollcall/presence/cluster/message"
 )
 
-// memoryStore is a store that lasts as long as the test.
+// memoryStore is a Store in memory.
 type memoryStore struct{}
 
 func (memoryStore) Load(func(assignment.Record)) error       { return nil }
@@ -31,7 +31,7 @@ func bookOf(t *testing.T, node uint64) *assignment.Book {
 	return b
 }
 
-// with has the pod keep a book.
+// with makes the pod keep a book.
 func with(b *assignment.Book) func(*Config, *timing) {
 	return func(cfg *Config, _ *timing) { cfg.Assignments = b }
 }
@@ -71,7 +71,7 @@ func TestSpreadReturnsWhenAllHaveIt(t *testing.T) {
 		if truth := a.Spread(context.Background(), host, nil); !truth.Complete {
 			t.Errorf("of nothing: %+v", truth)
 		}
-		// A change of many records goes in several messages.
+		// A change of many records needs several messages.
 		users := make([]string, 20_000)
 		for i := range users {
 			users[i] = fmt.Sprintf("user-with-a-name-of-some-length-%d", i)
@@ -94,7 +94,7 @@ func TestSpreadNamesThoseThatDoNotConfirm(t *testing.T) {
 		a, unkept := bookOf(t, 1), assignment.NewBook(2, nil) // has no store
 		near := n.start(t, "us", "web-1", with(a))
 		n.start(t, "us", "web-2", with(unkept))
-		n.settled(t, "eu", "web-3") // takes no part
+		n.settled(t, "eu", "web-3") // has no book
 
 		began := time.Now()
 		truth := near.Spread(context.Background(), host, assignTo(t, a, host, "sales", "ada"))
@@ -138,7 +138,8 @@ func TestSpreadEndsWithThePodThatItWaitsFor(t *testing.T) {
 	})
 }
 
-// A pod that comes to others has what they have within a moment, and they have what it brings with the next comparison.
+// A pod that joins has the records of the others within a moment. They have its records after the
+// next comparison.
 func TestPodsExchangeWhatTheyHave(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		n, host, other := new(lab), mustHost(t, "example.com"), mustHost(t, "other.example.com")
@@ -171,7 +172,7 @@ func TestPodsExchangeWhatTheyHave(t *testing.T) {
 	})
 }
 
-// What was lost on the way is found by the next comparison. Pods with the same book ask nobody.
+// Lost records are found by the next comparison. Pods with equal books send no checks.
 func TestPodsFindWhatTheyMissed(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		n, host := new(lab), mustHost(t, "example.com")
@@ -187,7 +188,7 @@ func TestPodsFindWhatTheyMissed(t *testing.T) {
 		if more := asked() - before; more > 0 {
 			t.Errorf("%d checks although nothing differs", more)
 		}
-		assignTo(t, books[0], host, "sales", "ada") // and nobody is told
+		assignTo(t, books[0], host, "sales", "ada") // without a message to others
 		time.Sleep(2*defaultTiming.check + time.Second)
 		if *books[0].Sums() != *books[1].Sums() {
 			t.Error("the books differ")
@@ -198,7 +199,7 @@ func TestPodsFindWhatTheyMissed(t *testing.T) {
 	})
 }
 
-// A large difference comes in several answers, each of bounded size.
+// A large difference needs several answers, each of limited size.
 func TestManyAssignmentsComeInSeveralAnswers(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		n, host := new(lab), mustHost(t, "example.com")
@@ -222,14 +223,14 @@ func TestManyAssignmentsComeInSeveralAnswers(t *testing.T) {
 	})
 }
 
-// A pod that does not answer is not waited for: another one is asked.
-func TestUnansweredCheckIsAskedAgain(t *testing.T) {
+// A pod that does not answer is not waited for: another one is checked.
+func TestUnansweredCheckIsRepeated(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		n, host := new(lab), mustHost(t, "example.com")
 		books := []*assignment.Book{bookOf(t, 1), bookOf(t, 2)}
 		assignTo(t, books[0], host, "sales", "ada")
 		n.settled(t, "us", "web-1", with(books[0]))
-		n.settled(t, "us", "deaf") // takes no part
+		n.settled(t, "us", "deaf") // has no book
 		n.settled(t, "us", "web-3", with(books[1]))
 		time.Sleep(2 * defaultTiming.check)
 		if *books[0].Sums() != *books[1].Sums() {
@@ -238,8 +239,9 @@ func TestUnansweredCheckIsAskedAgain(t *testing.T) {
 	})
 }
 
-// A difference that lasts, of which there are some by right, is no reason to ask all the time. What comes later is still found.
-func TestLastingDifferenceIsAskedAboutLessAndLess(t *testing.T) {
+// A lasting difference, which can be legitimate, is not checked all the time. Later changes are
+// still found.
+func TestLastingDifferenceIsCheckedLessAndLess(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		n, host := new(lab), mustHost(t, "example.com")
 		books := []*assignment.Book{bookOf(t, 1), bookOf(t, 2)}
@@ -254,7 +256,7 @@ func TestLastingDifferenceIsAskedAboutLessAndLess(t *testing.T) {
 		a := n.start(t, "us", "web-1", with(books[0]))
 		b := n.settled(t, "us", "web-2", with(books[1]))
 		time.Sleep(assignment.SweepEvery)
-		if err := books[0].Sweep(); err != nil { // and the other pod does not
+		if err := books[0].Sweep(); err != nil { // the other pod does not sweep
 			t.Fatal(err)
 		}
 		if *books[0].Sums() == *books[1].Sums() {
@@ -268,7 +270,7 @@ func TestLastingDifferenceIsAskedAboutLessAndLess(t *testing.T) {
 		if more := asked() - before; more == 0 || more > 40 {
 			t.Errorf("%d checks in ten minutes", more)
 		}
-		assignTo(t, books[1], host, "sales", "bob") // and nobody is told
+		assignTo(t, books[1], host, "sales", "bob") // without a message to others
 		time.Sleep(2 * time.Minute)
 		if m := books[0].Mode(host, "bob", "sales"); m != assignment.Listen {
 			t.Errorf("the mode is %v", m)
@@ -276,8 +278,8 @@ func TestLastingDifferenceIsAskedAboutLessAndLess(t *testing.T) {
 	})
 }
 
-// A pod that changes its own book all the time does not ask all the time.
-func TestOwnChangesAreNoReasonToAskAgain(t *testing.T) {
+// A pod that changes its own book all the time does not check all the time.
+func TestOwnChangesCauseNoCheck(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		n, host := new(lab), mustHost(t, "example.com")
 		books := []*assignment.Book{bookOf(t, 1), bookOf(t, 2)}
@@ -287,7 +289,7 @@ func TestOwnChangesAreNoReasonToAskAgain(t *testing.T) {
 		a := n.ports[0]
 		n.mu.Unlock()
 		ends := time.Now().Add(20 * time.Second)
-		go func() { // ends at ends
+		go func() { // ends when ends is closed
 			for time.Now().Before(ends) {
 				n.mu.Lock()
 				a.slow = 5 * time.Millisecond // an answer takes as long as a change
@@ -306,8 +308,8 @@ func TestOwnChangesAreNoReasonToAskAgain(t *testing.T) {
 	})
 }
 
-// When an answer is too long, and nothing of it has room on the other pod, the next ones are about the rest.
-func TestLongAnswersAreAboutEverythingInTheEnd(t *testing.T) {
+// If an answer is too long and the other pod has no room for it, the next answers have the rest.
+func TestLongAnswersHaveEverythingInTheEnd(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		n := new(lab)
 		book := bookOf(t, 1)

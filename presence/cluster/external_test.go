@@ -14,15 +14,15 @@ import (
 	"github.com/rollcall-gateway/rollcall/presence/cluster/message"
 )
 
-// TestPodsThatAreStartedBeforeNATS are ready after a while, since clients are better off with them than with nobody, say that
-// they do not know of others, and find them when NATS is there.
+// Pods that start before NATS are ready after a while, because clients need them. They report that
+// they know no others, and find them when NATS is there.
 func TestPodsThatAreStartedBeforeNATS(t *testing.T) {
 	ln, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
 		t.Fatal(err)
 	}
 	address := ln.Addr().(*net.TCPAddr)
-	_ = ln.Close() // nobody listens there now
+	_ = ln.Close() // the port is closed now
 	nats, err := server.NewServer(&server.Options{Host: "127.0.0.1", Port: address.Port, NoSigs: true, NoLog: true})
 	if err != nil {
 		t.Fatal(err)

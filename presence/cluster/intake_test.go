@@ -37,7 +37,7 @@ func TestIntakeKeepsTheLastStateOfAWatchAndOfAPod(t *testing.T) {
 	}
 }
 
-func TestIntakeDropsWhatIsTooMuchAndHasThePodChecked(t *testing.T) {
+func TestIntakeDropsMessagesOverTheLimitAndChecksThePod(t *testing.T) {
 	pod, other := peer{dc: "dc", pod: "pod"}, peer{dc: "dc", pod: "other"}
 	large := largeDelta(testPlace(t), 1, 20_000)
 	for name, tt := range map[string]struct {

@@ -15,14 +15,14 @@ import (
 	"github.com/rollcall-gateway/rollcall/presence/cluster/message"
 )
 
-// lab is a network without delay, in which everything arrives in order.
+// lab is a network without delay. Everything arrives in order.
 type lab struct {
 	mu       sync.Mutex
 	ports    []*labPort
-	recorded []labRecord // all that was published
+	recorded []labRecord // all published payloads
 }
 
-// labRecord is a payload as it was published.
+// labRecord is a published payload.
 type labRecord struct {
 	subject string
 	payload []byte
@@ -33,11 +33,11 @@ type labPort struct {
 	lab   *lab
 	queue chan labDelivery
 
-	// lab.mu guards the rest.
+	// lab.mu guards the fields below.
 	subs []*labSub
 	sent []labSent
-	err  error         // of Publish
-	slow time.Duration // how long the next Publish takes
+	err  error         // result of Publish
+	slow time.Duration // duration of the next Publish
 }
 
 type labSub struct {
@@ -50,7 +50,7 @@ type labDelivery struct {
 	payload []byte
 }
 
-// labSent is a message as it was sent.
+// labSent is a sent message.
 type labSent struct {
 	at      time.Time
 	subject string
@@ -127,7 +127,7 @@ func sentOf[M message.Message](p *labPort) (list []labSent) {
 	return list
 }
 
-// silentEncoder makes frames that nobody reads.
+// silentEncoder makes frames that are not read.
 type silentEncoder struct{}
 
 func (silentEncoder) Members([]presence.User) []byte             { return nil }
@@ -135,7 +135,7 @@ func (silentEncoder) Joined(presence.Joined) []byte              { return nil }
 func (silentEncoder) Left(_, _ string, _ presence.Reason) []byte { return nil }
 func (silentEncoder) Presence(presence.Diff) []byte              { return nil }
 
-// Message makes a line of it.
+// Message returns the message as a line.
 func (silentEncoder) Message(channel string, from presence.Source, msg []byte) []byte {
 	id := ""
 	switch {
@@ -160,12 +160,12 @@ func (silentOutbox) Queue([]byte, int) bool { return false }
 
 func (silentOutbox) Flush() {}
 
-// labLocal is a pod's own part.
+// labLocal is the Local of a pod.
 type labLocal struct {
 	mu       sync.Mutex
 	unserved map[string]bool
 	explain  []message.Connection
-	hold     chan struct{} // Serves waits until it is closed; nil: it does not
+	hold     chan struct{} // Serves waits until it is closed; if nil, it does not wait
 }
 
 func (l *labLocal) Serves(host presence.HostName) bool {
@@ -181,7 +181,7 @@ func (l *labLocal) Connections() int { return 7 }
 
 func (l *labLocal) Explain(presence.HostName, string) []message.Connection { return l.explain }
 
-// labPod is a pod of the kind that is tested.
+// labPod is a pod under test.
 type labPod struct {
 	*Cluster
 	port  *labPort
@@ -213,7 +213,7 @@ func (n *lab) start(t *testing.T, dc, pod string, change ...func(*Config, *timin
 	return p
 }
 
-// settled starts a pod and waits until it knows that it is alone.
+// settled starts a pod and waits until it is ready.
 func (n *lab) settled(t *testing.T, dc, pod string, change ...func(*Config, *timing)) *labPod {
 	t.Helper()
 	p := n.start(t, dc, pod, change...)
@@ -244,7 +244,7 @@ func (p *labPod) connect(t *testing.T, host presence.HostName, id, email string,
 	return conn
 }
 
-// state returns the state of a pod as the report has it, "" when it is not there.
+// state returns the state of a pod in the report, or "".
 func (p *labPod) state(other peer) string {
 	for _, pod := range p.members.report() {
 		if pod.peer == other {
@@ -254,7 +254,7 @@ func (p *labPod) state(other peer) string {
 	return ""
 }
 
-// wantState waits for all goroutines and compares.
+// wantState waits for all goroutines and compares the state.
 func (p *labPod) wantState(t *testing.T, other peer, want string) {
 	t.Helper()
 	synctest.Wait()
@@ -263,20 +263,20 @@ func (p *labPod) wantState(t *testing.T, other peer, want string) {
 	}
 }
 
-// script is a pod that does what the test says and nothing else.
+// script is a pod that does only what the test says.
 type script struct {
 	t     *testing.T
 	link  *link
 	port  *labPort
 	sum   uint64
-	sites []*message.Sites // the answer when it is asked for them; none: no answer
+	sites []*message.Sites // its sites, for requests; if there are none, it does not answer
 	reply func(q *message.Query) []*message.Reply
 
 	mu      sync.Mutex
 	queries []*message.Query
-	asked   []time.Time // for its sites
+	asked   []time.Time // times of requests for its sites
 	last    message.Heartbeat
-	dead    bool // it answers no probe
+	dead    bool // it does not answer probes
 }
 
 // script adds a pod. Its incarnation is later with a higher started.
@@ -297,7 +297,7 @@ func (n *lab) script(t *testing.T, dc, pod string, started int64) *script {
 	return s
 }
 
-// answer has it answer questions from now on.
+// answer makes it answer queries from now on.
 func (s *script) answer(reply func(q *message.Query) []*message.Reply) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -364,7 +364,7 @@ func (s *script) beatWith(hb message.Heartbeat) {
 	synctest.Wait()
 }
 
-// live has it send heartbeats, each second for a time.
+// live sends a heartbeat each second for d.
 func (s *script) live(d time.Duration, others ...*script) {
 	for end := time.Now().Add(d); ; {
 		s.beat()

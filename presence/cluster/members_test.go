@@ -13,7 +13,7 @@ import (
 	"github.com/rollcall-gateway/rollcall/presence/cluster/message"
 )
 
-// logged returns the log lines that have all of the words, level included.
+// logged returns the number of log lines that contain all words, level included.
 func (p *labPod) logged(words ...string) int {
 	n := 0
 next:
@@ -45,7 +45,7 @@ func TestSilentPodIsSuspectThenGone(t *testing.T) {
 		s.beat()
 		a.wantState(t, s.peer(), "alive")
 		time.Sleep(500 * time.Millisecond)
-		s.beat() // the one that counts
+		s.beat() // this one is accepted
 		time.Sleep(3*time.Second - time.Nanosecond)
 		a.wantState(t, s.peer(), "alive")
 		time.Sleep(time.Nanosecond)
@@ -91,7 +91,7 @@ func TestSuspectThatIsHeardIsAliveAgain(t *testing.T) {
 	})
 }
 
-func TestHeartbeatsThatComeLateOrTwiceAreNoSignOfLife(t *testing.T) {
+func TestLateOrRepeatedHeartbeatsAreIgnored(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		n := &lab{}
 		a := n.settled(t, "dc", "a")
@@ -115,8 +115,8 @@ func TestHeartbeatsThatComeLateOrTwiceAreNoSignOfLife(t *testing.T) {
 	})
 }
 
-// Whoever hears the bus can say again what a pod said, even without the secret.
-func TestReplayedHeartbeatOfADeadPodIsNoSignOfLife(t *testing.T) {
+// A client of the bus can repeat payloads of a pod, even without the secret.
+func TestReplayedHeartbeatOfADeadPodIsIgnored(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		n := &lab{}
 		a := n.settled(t, "dc", "a")
@@ -133,7 +133,7 @@ func TestReplayedHeartbeatOfADeadPodIsNoSignOfLife(t *testing.T) {
 			}
 		}
 		s.link.seq.Store(20)
-		s.beat() // what it never said before
+		s.beat() // a new payload
 		a.wantState(t, s.peer(), "alive")
 	})
 }
@@ -164,7 +164,7 @@ func TestGoodbyeIsAtOnce(t *testing.T) {
 		s.goodbye()
 		a.wantState(t, s.peer(), "")
 		a.wantLog(t, 1, "info pod left", "pod:s", "reason:goodbye")
-		s.beat() // it was on its way
+		s.beat() // it was still in transit
 		a.wantState(t, s.peer(), "")
 		if names := a.members.unreachable(mustHost(t, "example.com"), ScopeAll); len(names) != 0 {
 			t.Errorf("unreachable: %q", names)
@@ -183,7 +183,7 @@ func TestNewRunOfAPodEndsTheOneBefore(t *testing.T) {
 		a.wantState(t, young.peer(), "alive")
 		a.wantLog(t, 1, "info pod left", "reason:replaced")
 		old.link.seq.Store(0)
-		old.beat() // late, not again
+		old.beat() // late, but not repeated
 		a.wantState(t, old.peer(), "")
 		for range 8 {
 			time.Sleep(time.Second)
@@ -240,7 +240,7 @@ func TestTwoProcessesOfOneNameAreAConflict(t *testing.T) {
 	})
 }
 
-func TestRunThatDrainsIsNoConflict(t *testing.T) {
+func TestRunThatDrainsIsNotAConflict(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		n := &lab{}
 		a := n.settled(t, "dc", "a")
@@ -290,12 +290,12 @@ func TestDrainingPodIsAlive(t *testing.T) {
 	})
 }
 
-func TestOwnPauseJudgesNobody(t *testing.T) {
+func TestOwnPauseRemovesNoPod(t *testing.T) {
 	for _, tc := range []struct {
 		pause time.Duration
 		alive bool
 	}{
-		{1900 * time.Millisecond, false}, // that is not a pause: 6.4 s of silence
+		{1900 * time.Millisecond, false}, // not a pause: 6.4 s of silence
 		{20 * time.Second, true},
 	} {
 		t.Run(tc.pause.String(), func(t *testing.T) {
@@ -343,13 +343,13 @@ func TestOwnPauseJudgesNobody(t *testing.T) {
 	}
 }
 
-func TestPauseBetweenTwoStepsJudgesNobody(t *testing.T) {
+func TestPauseBetweenTwoStepsRemovesNoPod(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		n := &lab{}
 		a := n.settled(t, "dc", "a")
 		s := n.script(t, "dc", "s", 1)
 		s.beat()
-		// The transport holds the process up in the middle of its step, while it sends a heartbeat.
+		// The transport stops the process in the middle of its step, while it sends a heartbeat.
 		n.mu.Lock()
 		a.port.slow = 20 * time.Second
 		n.mu.Unlock()
@@ -358,7 +358,7 @@ func TestPauseBetweenTwoStepsJudgesNobody(t *testing.T) {
 	})
 }
 
-func TestDisconnectedBusJudgesNobodyAnew(t *testing.T) {
+func TestDisconnectedBusRemovesNoPod(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		n := &lab{}
 		a := n.settled(t, "dc", "a")
@@ -386,7 +386,7 @@ func TestDisconnectedBusJudgesNobodyAnew(t *testing.T) {
 func TestReady(t *testing.T) {
 	for _, tc := range []struct {
 		name  string
-		heard []time.Duration // when somebody new is heard
+		heard []time.Duration // times at which a new pod is heard
 		want  time.Duration
 	}{
 		{"alone", nil, 1500 * time.Millisecond},
@@ -424,7 +424,7 @@ func TestReady(t *testing.T) {
 	}
 }
 
-// truth asks for something of which nobody but this pod knows.
+// truth asks for something that only this pod has.
 func (p *labPod) truth(t *testing.T) Truth {
 	t.Helper()
 	_, truth := p.AllUsers(t.Context(), mustHost(t, "example.com"), false, presence.PerUser)
@@ -456,7 +456,7 @@ func TestPodsHearEachOtherAtOnce(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		n := &lab{}
 		a := n.settled(t, "dc", "a")
-		time.Sleep(300 * time.Millisecond) // in the middle between two heartbeats
+		time.Sleep(300 * time.Millisecond) // between two heartbeats
 		synctest.Wait()
 		beats := func() (all int) {
 			for _, sent := range sentOf[*message.Heartbeat](a.port) {
@@ -512,10 +512,10 @@ func TestForgedAndUnknownSendersAreCounted(t *testing.T) {
 		}
 		us := &link{bus: s.port, codec: s.link.codec, prefix: "rollcall", self: a.link.self, logger: s.link.logger}
 		us.send(us.all(), &message.Heartbeat{})               // an echo
-		us.seq.Store(1000)                                    // more than it has said
-		us.send(us.all(), &message.Heartbeat{})               // never said
-		us.send(us.all(), &message.Goodbye{})                 // an echo, or a forger: nothing comes of it
-		us.send(us.inbox(a.link.self), &message.CheckDone{})  // nobody writes to himself
+		us.seq.Store(1000)                                    // more than it has sent
+		us.send(us.all(), &message.Heartbeat{})               // never sent
+		us.send(us.all(), &message.Goodbye{})                 // an echo, or forged: it has no effect
+		us.send(us.inbox(a.link.self), &message.CheckDone{})  // a pod never writes to itself
 		us.send(us.queries(), &message.Query{ID: 2, Kind: 5}) // an echo
 		synctest.Wait()
 		if got := a.link.ignored(); got != (Ignored{Unknown: 2, Forged: 2}) {
@@ -534,7 +534,7 @@ func TestForgedAndUnknownSendersAreCounted(t *testing.T) {
 	})
 }
 
-func TestWithoutTheSecretNobodyJoins(t *testing.T) {
+func TestNoPodJoinsWithoutTheSecret(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		n := &lab{}
 		secret := func(s string) func(*Config, *timing) { return func(c *Config, _ *timing) { c.Secret = s } }

@@ -14,7 +14,7 @@ import (
 	"github.com/rollcall-gateway/rollcall/presence/cluster/message"
 )
 
-// mailbox is an outbox that keeps messages, as lines.
+// mailbox is an outbox that keeps messages as lines.
 type mailbox struct {
 	silentOutbox
 	mu    sync.Mutex
@@ -41,7 +41,7 @@ func (b *mailbox) take() []string {
 	return lines
 }
 
-// wants compares what came since the last look.
+// wants compares the messages since the last wants.
 func (b *mailbox) wants(t *testing.T, want ...string) {
 	t.Helper()
 	synctest.Wait()
@@ -50,7 +50,7 @@ func (b *mailbox) wants(t *testing.T, want ...string) {
 	}
 }
 
-// listen is enter, and all that follows from it.
+// listen is enter, and waits for the effects.
 func (p *labPod) listen(t *testing.T, host presence.HostName, user string, channels ...string) (*presence.Conn, *mailbox) {
 	t.Helper()
 	c, box := p.enter(t, host, user, channels...)
@@ -58,7 +58,7 @@ func (p *labPod) listen(t *testing.T, host presence.HostName, user string, chann
 	return c, box
 }
 
-// enter connects a user, or with "" nobody, who listens to channels.
+// enter connects a user, or with "" an anonymous client, and joins channels.
 func (p *labPod) enter(t *testing.T, host presence.HostName, user string, channels ...string) (*presence.Conn, *mailbox) {
 	t.Helper()
 	var u *presence.User
@@ -102,7 +102,7 @@ func TestMessageReachesListenersOnAllPodsOnce(t *testing.T) {
 		for _, box := range []*mailbox{annBox, cidBox} {
 			synctest.Wait()
 			lines := box.take()
-			slices.Sort(lines) // channels are delivered side by side
+			slices.Sort(lines) // channels are delivered concurrently
 			if !slices.Equal(lines, []string{`hall ann {"n":1}`, `room ann {"n":1}`}) {
 				t.Errorf("messages %q", lines)
 			}
@@ -160,7 +160,7 @@ func (p *labPort) shards() (n int) {
 	return n
 }
 
-func TestPodHearsMessagesOfItsHostsOnly(t *testing.T) {
+func TestPodReceivesOnlyMessagesOfItsHosts(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		var n lab
 		a := n.settled(t, "x", "a")
@@ -209,12 +209,12 @@ func TestMessagesThatComeTwiceOrLateAreDropped(t *testing.T) {
 				Host: h, Channels: []string{"room", "room"}, Message: fmt.Appendf(nil, `{"n":%d}`, seq),
 			})
 		}
-		send(1, host) // of a pod that is not known
+		send(1, host) // from an unknown pod
 		s.beat()
 		for _, seq := range []uint64{5, 5, 4, 6, 1, 9} {
 			send(seq, host)
 		}
-		send(10, other) // is not of this shard
+		send(10, other) // belongs to another shard
 		box.wants(t, `room  {"n":5}`, `room  {"n":6}`, `room  {"n":9}`)
 		r := a.Report(t.Context())
 		if r.Messages != (Messages{In: 3}) || r.Ignored.Unknown != 2 || r.Ignored.Repeated != 3 {
@@ -226,7 +226,7 @@ func TestMessagesThatComeTwiceOrLateAreDropped(t *testing.T) {
 				t.Errorf("%v is kept of pods that are gone", in.windows)
 			}
 		}
-		later := n.script(t, "x", "s", 2) // counts anew
+		later := n.script(t, "x", "s", 2) // its numbers restart
 		later.beat()
 		s.link = later.link
 		send(3, host)
@@ -234,8 +234,8 @@ func TestMessagesThatComeTwiceOrLateAreDropped(t *testing.T) {
 	})
 }
 
-// A bus that is slow holds up the senders of the host that sends most, and nobody else.
-func TestWhoSendsFasterThanTheBusTakesIsRefused(t *testing.T) {
+// A slow bus delays the senders of the busiest host, and no others.
+func TestMessagesFasterThanTheBusAreRefused(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		var n lab
 		host, other := mustHost(t, "a.example"), mustHost(t, "b.example")
@@ -288,7 +288,7 @@ func TestAllHostsTogetherAreBounded(t *testing.T) {
 	})
 }
 
-func TestWhatWasSentBeforeTheEndIsPublished(t *testing.T) {
+func TestMessagesSentBeforeTheEndArePublished(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		var n lab
 		host := mustHost(t, "a.example")
@@ -311,7 +311,8 @@ func TestWhatWasSentBeforeTheEndIsPublished(t *testing.T) {
 	})
 }
 
-// Whatever a network does to payloads, no listener gets a message twice, and those of one sender come in their order.
+// Whatever the network does, no listener receives a message twice, and the messages of one sender
+// stay in order.
 func TestMessagesOverABadNetwork(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		s := twoPods(t)

@@ -15,7 +15,7 @@ import (
 	"github.com/rollcall-gateway/rollcall/presence/cluster/message"
 )
 
-// text writes an answer as one line.
+// text formats an answer as one line.
 func (a answer) text() string {
 	var b strings.Builder
 	for _, dc := range a.dcs {
@@ -39,7 +39,7 @@ func (a answer) text() string {
 	return b.String()
 }
 
-// count asks how many there are.
+// count queries the number of users.
 func (p *labPod) count(t *testing.T) answer {
 	t.Helper()
 	dcs, truth := p.AllUsers(t.Context(), mustHost(t, "example.com"), false, presence.PerUser)
@@ -53,12 +53,12 @@ func wantText(t *testing.T, a answer, want string) {
 	}
 }
 
-// replies has a script answer every question with what is made of its ID.
+// replies makes a script answer every query with the replies that make returns.
 func (s *script) replies(make func(id uint64) []*message.Reply) {
 	s.answer(func(q *message.Query) []*message.Reply { return make(q.ID) })
 }
 
-// anonymous is a whole reply that says how many anonymous connections there are.
+// anonymous returns a complete reply with a number of anonymous connections.
 func anonymous(n uint64) func(id uint64) []*message.Reply {
 	return func(id uint64) []*message.Reply {
 		return []*message.Reply{{ID: id, Last: true, Count: message.Count{Anonymous: n}}}
@@ -137,7 +137,7 @@ func TestAnswersOfSeveralPods(t *testing.T) {
 	})
 }
 
-func TestOnlyThoseWhoServeTheHostAreWaitedFor(t *testing.T) {
+func TestOnlyPodsThatServeTheHostAreWaitedFor(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		n := &lab{}
 		a := n.settled(t, "dc", "a")
@@ -166,7 +166,7 @@ func TestAlonePodAnswersAtOnce(t *testing.T) {
 		began := time.Now()
 		wantText(t, a.count(t), "dc 0+0; complete")
 		a.connect(t, mustHost(t, "example.com"), "", "")
-		wantText(t, a.count(t), "dc 0+1; complete") // not an old answer
+		wantText(t, a.count(t), "dc 0+1; complete") // not a shared answer
 		if !time.Now().Equal(began) {
 			t.Error("it took time")
 		}
@@ -175,7 +175,7 @@ func TestAlonePodAnswersAtOnce(t *testing.T) {
 		}
 		dcs, truth := a.AllUsers(t.Context(), mustHost(t, "example.com"), true, presence.PerUser)
 		if !truth.Complete || len(dcs) != 1 || dcs[0].Users == nil {
-			t.Errorf("members of nobody: %+v %+v", dcs, truth)
+			t.Errorf("members of a host without connections: %+v %+v", dcs, truth)
 		}
 	})
 }
@@ -184,7 +184,7 @@ func TestDeadlines(t *testing.T) {
 	for _, tc := range []struct {
 		name   string
 		silent []string
-		late   time.Duration // when x/late answers; 0: with the others
+		late   time.Duration // time at which x/late replies; 0: with the others
 		took   time.Duration
 		want   string
 	}{
@@ -236,11 +236,11 @@ func TestDeadlines(t *testing.T) {
 	}
 }
 
-func TestSuspectIsWaitedForAndGoneEndsTheWait(t *testing.T) {
+func TestSuspectIsWaitedForUntilItCountsAsLost(t *testing.T) {
 	for _, tc := range []struct {
 		name    string
 		goodbye bool
-		after   time.Duration // of the question, since its last heartbeat
+		after   time.Duration // time of the query, since its last heartbeat
 		took    time.Duration
 	}{
 		{"silent for too long", false, 4800 * time.Millisecond, 200 * time.Millisecond},
@@ -347,11 +347,11 @@ func TestRepliesOfOthersAreIgnored(t *testing.T) {
 			o.replies(anonymous(100))
 		}
 		s.beat()
-		unnamed.beat() // alive, but not asked; foreign is not known at all
+		unnamed.beat() // alive, but not queried; foreign is unknown
 		wantText(t, a.count(t), "dc 0+1; complete")
 		synctest.Wait()
 		if got := a.link.ignored(); got != (Ignored{Unknown: 2}) {
-			// foreign and unnamed answer, as the question goes to all
+			// foreign and unnamed reply, because the query goes to all
 			t.Errorf("ignored: %+v", got)
 		}
 	})
@@ -407,7 +407,7 @@ func TestUsersAreCountedByUnion(t *testing.T) {
 		replies []podReply
 		want    int
 	}{
-		{"nobody", []podReply{reply(0), reply(0)}, 0},
+		{"no user", []podReply{reply(0), reply(0)}, 0},
 		{"one pod needs no hashes", []podReply{reply(0), reply(7), reply(0)}, 7},
 		{"distinct", []podReply{reply(1, hashes("a")...), reply(1, hashes("b")...)}, 2},
 		{"doubled", []podReply{reply(2, hashes("a", "b")...), reply(2, hashes("b", "a")...)}, 2},
@@ -416,7 +416,7 @@ func TestUsersAreCountedByUnion(t *testing.T) {
 		{"many", []podReply{reply(100_000, many...), reply(100_000, many...), reply(1, 5)}, 100_001},
 	} {
 		t.Run(tc.name, func(t *testing.T) {
-			for range 2 { // the table is used again
+			for range 2 { // the table is reused
 				if got := countUsers(tc.replies); got != tc.want {
 					t.Errorf("%d users, want %d", got, tc.want)
 				}
@@ -428,7 +428,7 @@ func TestUsersAreCountedByUnion(t *testing.T) {
 	}
 }
 
-func TestSameQuestionsShareAnAnswer(t *testing.T) {
+func TestEqualQueriesShareAnAnswer(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		n := &lab{}
 		a := n.settled(t, "dc", "a")
@@ -501,7 +501,7 @@ func TestIncompleteAnswersAreSharedButNotForLong(t *testing.T) {
 	})
 }
 
-func TestCallerWhoGivesUpLeavesTheOthers(t *testing.T) {
+func TestCallerThatEndsDoesNotEndTheOthers(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		n := &lab{}
 		a := n.settled(t, "dc", "a")
@@ -528,7 +528,7 @@ func TestCallerWhoGivesUpLeavesTheOthers(t *testing.T) {
 	})
 }
 
-func TestWhatCannotBeSentIsNobodyElses(t *testing.T) {
+func TestQueriesForImpossibleNamesAreNotSent(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		n := &lab{}
 		a := n.settled(t, "dc", "a")
@@ -556,7 +556,7 @@ func TestWhatCannotBeSentIsNobodyElses(t *testing.T) {
 	})
 }
 
-// ended returns a context that has ended: a report does not ping then.
+// ended returns a context that has ended, so that a report does not ping.
 func ended(t *testing.T) context.Context {
 	t.Helper()
 	ctx, cancel := context.WithCancel(t.Context())
@@ -564,7 +564,7 @@ func ended(t *testing.T) context.Context {
 	return ctx
 }
 
-func TestBusyPodDropsQuestions(t *testing.T) {
+func TestBusyPodDropsQueries(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		n := &lab{}
 		a := n.settled(t, "dc", "a")
@@ -647,7 +647,7 @@ func TestReport(t *testing.T) {
 	})
 }
 
-func TestQuestionsAreCounted(t *testing.T) {
+func TestQueriesAreCounted(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		n := &lab{}
 		var observed []string
@@ -668,7 +668,7 @@ func TestQuestionsAreCounted(t *testing.T) {
 	})
 }
 
-func TestCloseEndsQuestions(t *testing.T) {
+func TestCloseEndsQueries(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		n := &lab{}
 		a, b := n.start(t, "dc", "a"), n.start(t, "dc", "b")
@@ -701,7 +701,7 @@ func TestCloseEndsQuestions(t *testing.T) {
 	})
 }
 
-func TestErrorsOfSendingAreLoggedSeldom(t *testing.T) {
+func TestErrorsOfSendingAreRarelyLogged(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		n := &lab{}
 		a := n.settled(t, "dc", "a")

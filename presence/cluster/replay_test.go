@@ -13,7 +13,7 @@ import (
 	"github.com/rollcall-gateway/rollcall/presence/cluster/message"
 )
 
-// eavesdropper records all that pods publish, and publishes it again. It knows no secret.
+// eavesdropper records all payloads and publishes them again. It does not know the secret.
 type eavesdropper struct {
 	lab  *lab
 	port *labPort
@@ -21,7 +21,7 @@ type eavesdropper struct {
 
 func (n *lab) eavesdropper(t *testing.T) eavesdropper { return eavesdropper{n, n.port(t)} }
 
-// records returns all that was recorded up to now.
+// records returns all payloads recorded so far.
 func (e eavesdropper) records() []labRecord {
 	synctest.Wait()
 	e.lab.mu.Lock()
@@ -39,7 +39,7 @@ func (e eavesdropper) replay(t *testing.T, records []labRecord) {
 	synctest.Wait()
 }
 
-// setError is what comes of all that the pod publishes.
+// setError sets the result of Publish.
 func (p *labPod) setError(err error) {
 	p.port.lab.mu.Lock()
 	defer p.port.lab.mu.Unlock()
@@ -59,10 +59,10 @@ func TestRecordedMessagesAreNotDeliveredAgain(t *testing.T) {
 	secret := func(c *Config, _ *timing) { c.Secret = "a secret" }
 	tests := []struct {
 		name string
-		// again is what happens until messages come again, after the listener has left; it returns another, and its pod.
-		// Nil: the listener stays.
+		// again does what happens until messages arrive again, after the listener has left. It
+		// returns another listener and its pod. If nil, the listener stays.
 		again func(t *testing.T, n *lab, a *labPod) (*labPod, *mailbox)
-		away  bool // the pod that sent is taken for dead for a while
+		away  bool // the sender counts as lost for a while
 	}{
 		{name: "at once"},
 		{name: "after the pod that sent was taken for dead", away: true},
@@ -122,8 +122,8 @@ func TestRecordedMessagesAreNotDeliveredAgain(t *testing.T) {
 	}
 }
 
-// A recorded heartbeat revives nobody, also on a pod that does not remember that the other one has ended.
-func TestRecordedHeartbeatsReviveNobody(t *testing.T) {
+// A recorded heartbeat revives no pod, even if its end is no longer remembered.
+func TestRecordedHeartbeatsReviveNoPod(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		n := new(lab)
 		e := n.eavesdropper(t)
@@ -136,7 +136,7 @@ func TestRecordedHeartbeatsReviveNobody(t *testing.T) {
 		b.kill()
 		time.Sleep(6 * time.Second)
 		recorded := e.records()
-		c := n.start(t, "x", "c", secret) // has never heard of b
+		c := n.start(t, "x", "c", secret) // does not know b
 		for range 100 {
 			e.replay(t, recorded)
 			time.Sleep(500 * time.Millisecond)
@@ -156,7 +156,8 @@ func TestRecordedHeartbeatsReviveNobody(t *testing.T) {
 	})
 }
 
-// A run that says goodbye before it was known ends those before it, but not again when that is recorded.
+// An incarnation whose goodbye arrives before it is known ends the earlier ones, but a recorded
+// goodbye does not.
 func TestGoodbyeOfALaterRun(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		n := new(lab)
@@ -168,7 +169,7 @@ func TestGoodbyeOfALaterRun(t *testing.T) {
 		a.wantLog(t, 1, "info pod left", "reason:replaced")
 
 		time.Sleep(time.Second)
-		old.beat() // its clock went back before it was started
+		old.beat() // its clock went back before it started
 		a.wantState(t, old.peer(), "alive")
 		young.goodbye()
 		a.wantState(t, old.peer(), "alive")
@@ -182,7 +183,8 @@ func TestGoodbyeOfALaterRun(t *testing.T) {
 	})
 }
 
-// Pods whose clocks are apart by hours hear each other: no payload is judged by the time of day of its pod.
+// Pods whose clocks differ by hours hear each other: payloads are not compared with the time of day
+// of their pod.
 func TestClocksOfPodsDoNotMatter(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		n := new(lab)
@@ -265,9 +267,10 @@ func TestWindow(t *testing.T) {
 	}
 }
 
-// A long payload has a lower number than the short ones that other goroutines publish while it is encoded.
-func TestLongPayloadsAreNotTakenForRepetitions(t *testing.T) {
-	const short = 5_000 // in 50 ms, at the rate at which a pod answers checks
+// A long payload has a lower number than the short ones that other goroutines publish while it is
+// encoded.
+func TestLongPayloadsAreNotRepetitions(t *testing.T) {
+	const short = 5_000 // 50 ms, at the rate at which a pod answers checks
 	tr := new(heldTransport)
 	a := newLink(tr, "r", "", peer{pod: "a", dc: "x"}, zap.NewNop())
 	b := newLink(tr, "r", "", peer{pod: "b", dc: "x"}, zap.NewNop())

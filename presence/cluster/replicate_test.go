@@ -10,8 +10,8 @@ import (
 	"github.com/rollcall-gateway/rollcall/presence"
 )
 
-// twoPods is a simulation with two pods on a network without faults, that nothing happens in by itself. It is for use
-// within a synctest bubble.
+// twoPods returns a simulation of two pods on a network without faults, in which nothing happens by
+// itself. It must be used in a synctest bubble.
 func twoPods(t *testing.T) *sim {
 	t.Helper()
 	s := &sim{t: t, sights: make(map[[2]*simRun]*simSight), plan: simPlan{grace: 3 * time.Second}}
@@ -39,7 +39,7 @@ func twoPods(t *testing.T) *sim {
 	return s
 }
 
-// enter connects a client to a pod and has it join the room.
+// enter connects a client to a pod and joins the room.
 func (s *sim) enter(pod int, user string, watch presence.Watch) *simClient {
 	s.t.Helper()
 	c := &simClient{sim: s, host: s.hosts[0], run: s.pods[pod].run, user: user, open: make(map[string]int), views: make(map[string]*simView)}
@@ -57,7 +57,7 @@ func (s *sim) enter(pod int, user string, watch presence.Watch) *simClient {
 	return c
 }
 
-// shows checks how many users the client sees in the room.
+// shows checks the number of users that the client sees in the room.
 func (c *simClient) shows(want int) {
 	c.sim.t.Helper()
 	c.mu.Lock()
@@ -71,14 +71,15 @@ func (c *simClient) shows(want int) {
 	}
 }
 
-// frames returns how many frames followed the answer to the join.
+// frames returns the number of frames after the answer to the join.
 func (c *simClient) frames() uint64 {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	return c.views["room"].seq - c.views["room"].first
 }
 
-// subscriptions returns how many channels a pod is subscribed to, and how often it subscribed to any subject.
+// subscriptions returns the number of channels that a pod is subscribed to, and the number of all
+// its subscriptions so far.
 func (p *simPort) subscriptions() (channels, ever int) {
 	p.net.mu.Lock()
 	defer p.net.mu.Unlock()
@@ -128,7 +129,7 @@ func TestCrowdTooLargeForOnePayloadIsSentInParts(t *testing.T) {
 		early.conn.Close()
 		late.conn.Close()
 		time.Sleep(time.Second)
-		again := s.enter(1, "again", presence.WatchList) // by a check: the copy was forgotten
+		again := s.enter(1, "again", presence.WatchList) // by a check: the copy was dropped
 		time.Sleep(time.Second)
 		again.shows(users + 1)
 	})
@@ -162,9 +163,9 @@ func TestReloadByTheOnlyWatcherKeepsTheSubscription(t *testing.T) {
 	})
 }
 
-// What a pod publishes while another cannot hear it is found by a check, and a pod that was not heard for too long has
-// its users lost, and then back, without a word to watchers within the grace.
-func TestWhatWasLostOnTheWayIsFoundByACheck(t *testing.T) {
+// A check finds deltas that did not arrive. The users of a pod that is silent for too long are lost
+// and then back, which watchers do not see within the grace period.
+func TestLostDeltasAreFoundByACheck(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		s := twoPods(t)
 		ann := s.enter(0, "ann", presence.WatchNone)
@@ -179,7 +180,7 @@ func TestWhatWasLostOnTheWayIsFoundByACheck(t *testing.T) {
 		s.net.setCut(0, 1, false)
 		watcher.shows(2)
 		time.Sleep(defaultTiming.check + slack)
-		watcher.shows(3) // ann is within her grace
+		watcher.shows(3) // ann is in her grace period
 		time.Sleep(s.plan.grace)
 		watcher.shows(2)
 		if n := s.pods[1].run.cluster.replicator.resyncs(); n != 1 {
@@ -198,7 +199,7 @@ func TestWhatWasLostOnTheWayIsFoundByACheck(t *testing.T) {
 	})
 }
 
-func TestMessagesBeyondTheBoundAreMadeUpForByACheck(t *testing.T) {
+func TestMessagesBeyondTheLimitAreReplacedByACheck(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		s := twoPods(t)
 		watcher := s.enter(1, "bob", presence.WatchList)
@@ -218,7 +219,8 @@ func TestMessagesBeyondTheBoundAreMadeUpForByACheck(t *testing.T) {
 	})
 }
 
-// Deltas are always on their way in a busy channel, so a check would find a difference that is none.
+// Deltas are always in transit in a busy channel, so a check would find a difference that is not
+// real.
 func TestBusyChannelIsNotSentWholeForAPeriodicCheck(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		s := twoPods(t)

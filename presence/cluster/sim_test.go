@@ -15,8 +15,8 @@ import (
 	"github.com/rollcall-gateway/rollcall/presence"
 )
 
-// simSeeds returns which seeds TestSimulation tries, from the first to before the last. ROLLCALL_SIM_SEEDS sets others: how
-// many, or as in 5000-6000 which.
+// simSeeds returns the range of seeds of TestSimulation. ROLLCALL_SIM_SEEDS sets another one: a
+// number of seeds, or a range such as 5000-6000.
 func simSeeds(t *testing.T) (from, to int) {
 	t.Helper()
 	text := os.Getenv("ROLLCALL_SIM_SEEDS")
@@ -37,19 +37,20 @@ func simSeeds(t *testing.T) (from, to int) {
 	return from, to
 }
 
-// simFailed are seeds that found a mistake. They are tried always. A change of what a seed means makes them seeds like others.
+// simFailed has seeds that found a mistake. They are always tried. When the meaning of seeds
+// changes, they become arbitrary seeds.
 var simFailed = []int{
-	86, 254, // a channel's first delta came after the one that ended it, and its user stayed until the next check
-	758,   // the same, when another check was sent in between
-	22117, // who left right before the pod ended was taken for lost
+	86, 254, // a channel's first delta arrived after the one that ended it, and its user stayed until the next check
+	758,   // the same, if another check was sent in between
+	22117, // a user who left right before the pod ended counted as lost
 }
 
-// TestSimulation runs a deployment of some pods on a network that loses, doubles, delays and reorders payloads or parts the
-// pods, while pods are killed, stopped and restarted and clients come and go, and in some of them an outsider publishes
-// payloads again that were published before. What each client is told is checked with each
-// frame, what pods answer about all of them while nothing changes, and some time after the last fault everybody has to
-// know everything. The time is virtual. What happens depends on the seed alone, but for what the scheduler does with
-// goroutines that run at the same instant.
+// TestSimulation runs a deployment on a network that loses, repeats, delays and reorders payloads
+// or cuts pods off, while pods are killed, stopped and restarted and clients come and go. In some
+// runs, an outsider repeats recorded payloads. Each frame to a client is checked, and so are
+// answers while nothing changes. Some time after the last fault, every pod must know everything.
+// The time is virtual. A run depends only on its seed, except for the order of goroutines that run
+// at the same instant.
 func TestSimulation(t *testing.T) {
 	t.Parallel()
 	from, to := simSeeds(t)
@@ -83,41 +84,41 @@ type sim struct {
 	later   []simEvent
 	asking  sync.WaitGroup
 
-	// mu is held for all that the driver does, and to look at it.
+	// mu is held while the driver acts, and for reading its state.
 	mu        sync.Mutex
 	sights    map[[2]*simRun]*simSight
-	healed    time.Time // when the faults of the network ended
-	final     bool      // all has settled
-	asked     int       // questions while nothing changed
-	completed int       // complete answers of those
+	healed    time.Time // end of the network's faults
+	final     bool      // everything has settled
+	asked     int       // queries while nothing changed
+	completed int       // number of these with a complete answer
 
 	tracing bool
 	failing sync.Mutex
 	failed  int
 }
 
-// simEvent is what was decided to happen later.
+// simEvent is an event that is scheduled for later.
 type simEvent struct {
 	at time.Time
 	do func()
 }
 
-// simPlan is what a simulation has in it.
+// simPlan is what a simulation does.
 type simPlan struct {
 	pods, dcs int
 	grace     time.Duration
 	faults    simFaults
 	deaths    bool // pods are killed, closed and started
-	cuts      bool // pods cannot hear others
+	cuts      bool // pods are cut off from others
 	pauses    bool // pods are stopped for a while
 	replay    float64
 	time      time.Duration
 }
 
-// quietNet reports whether pods that run hear each other always.
+// quietNet reports whether running pods always hear each other.
 func (p *simPlan) quietNet() bool { return p.faults == simFaults{} && !p.cuts && !p.pauses }
 
-// heavy reports whether heartbeats can be missed for so long that a pod seems to be gone.
+// heavy reports whether missed heartbeats can make a live pod count as lost.
 func (f *simFaults) heavy() bool { return f.lost > 0 || f.delay > time.Second }
 
 func (s *sim) makePlan() {
@@ -139,12 +140,12 @@ func (s *sim) makePlan() {
 	case 5:
 		p.deaths, p.cuts, p.pauses, p.faults = true, true, true, lossy
 	}
-	if s.seed%4 == 0 { // somebody publishes again what pods have published
+	if s.seed%4 == 0 { // an outsider repeats recorded payloads
 		p.replay = 0.15
 	}
 }
 
-// bound is how long it takes at most until all pods know all again, when the faults are over.
+// bound returns the maximum time until all pods know everything, after the faults have ended.
 func (s *sim) bound() time.Duration {
 	t := defaultTiming
 	return t.gone + t.heartbeat + s.plan.grace + t.check + t.remote + s.plan.faults.delay + time.Second
@@ -173,7 +174,7 @@ func simulate(t *testing.T, seed uint64) {
 	s.net.setFaults(s.plan.faults)
 	s.net.setReplay(s.plan.replay)
 
-	if s.plan.pauses { // the end finds a pod that was taken for gone
+	if s.plan.pauses { // the end can find a pod that counts as lost
 		s.in(s.plan.time-time.Duration(s.rand.IntN(8))*time.Second, func() { s.pause(s.pods[s.rand.IntN(len(s.pods))]) })
 	}
 	end := time.Now().Add(s.plan.time)
@@ -202,8 +203,8 @@ func (s *sim) check(what func(s *sim)) {
 	}
 }
 
-// gap is how long to wait until the next thing happens: often some happen together, and at times nothing does for long
-// enough to look at answers.
+// gap returns the time until the next event. Often several come together, and sometimes there is
+// time to check answers.
 func (s *sim) gap() time.Duration {
 	switch s.rand.IntN(10) {
 	case 0, 1:
@@ -214,7 +215,7 @@ func (s *sim) gap() time.Duration {
 	return time.Duration(s.rand.ExpFloat64() * float64(70*time.Millisecond))
 }
 
-// pass lets time go by, and does what was to be done in it.
+// pass lets time pass, and handles events.
 func (s *sim) pass(d time.Duration) {
 	end := time.Now().Add(d)
 	for {
@@ -241,7 +242,7 @@ func (s *sim) in(d time.Duration, do func()) {
 	s.later = append(s.later, simEvent{time.Now().Add(d), do})
 }
 
-// finalAnswers asks each pod everything, when all is quiet.
+// finalAnswers sends all queries to each pod, after everything has settled.
 func (s *sim) finalAnswers() {
 	if s.hasFailed() {
 		return
@@ -294,7 +295,7 @@ func (s *sim) fail(format string, args ...any) {
 	}
 }
 
-// trace tells what happens, with ROLLCALL_SIM_TRACE=1.
+// trace prints an event, with ROLLCALL_SIM_TRACE=1.
 func (s *sim) trace(format string, args ...any) {
 	if s.tracing {
 		s.t.Logf("%v %s", time.Now().Format("05.000000"), fmt.Sprintf(format, args...))
@@ -307,7 +308,7 @@ func (s *sim) hasFailed() bool {
 	return s.failed > 0
 }
 
-// simClassifier is what the channels of a simulation are.
+// simClassifier classifies the channels of a simulation.
 type simClassifier struct{}
 
 func (simClassifier) Classify(_ presence.HostName, channel string) (presence.Class, error) {

@@ -13,20 +13,21 @@ import (
 
 // simSight is what one pod can know of another at best.
 type simSight struct {
-	cut  time.Time // since when no payload gets from one to the other, or back; zero: they do
-	mend time.Time // when that ended
-	// before is when the time before mend began.
+	cut  time.Time // start of the cut between them, in either direction; zero if there is none
+	mend time.Time // end of the last cut
+	// before is the start of the last cut.
 	before time.Time
 }
 
 const (
-	// unheard is how long a pod is cut off at least until it is taken for gone: it was heard a heartbeat ago at most.
+	// unheard is the minimum time of a cut after which a pod counts as lost: its last heartbeat
+	// came at most one interval before.
 	unheard = 3900 * time.Millisecond
-	// found is how long it takes at most to hear of a pod that is new or back.
+	// found is the maximum time until a pod that joins is known.
 	found = 2500 * time.Millisecond
 )
 
-// ask asks a pod something about a host, and checks an answer that says that it is complete.
+// ask sends a query to a pod, and checks the answer if it is complete.
 func (s *sim) ask(r *simRun, host presence.HostName, kind int) {
 	s.asking.Go(func() {
 		began := time.Now()
@@ -56,7 +57,8 @@ func simPer(perConnection bool) presence.Per {
 	return presence.PerUser
 }
 
-// judge holds an answer against what is. It has to be that of all pods that the one asked can know, and nothing else.
+// judge checks an answer: it must have the parts of all pods that the queried one can know, and
+// nothing else.
 func (s *sim) judge(r *simRun, host presence.HostName, kind int, began time.Time, got string, truth Truth) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -66,7 +68,7 @@ func (s *sim) judge(r *simRun, host presence.HostName, kind int, began time.Time
 		s.fail("%v: an answer took %v", r, took)
 	}
 	if s.truth.lastChange(host).After(began.Add(-2 * slack)) {
-		return // the answer can be of before or after
+		return // the answer can be older or newer
 	}
 	s.asked++
 	if !truth.Complete {
@@ -80,7 +82,7 @@ func (s *sim) judge(r *simRun, host presence.HostName, kind int, began time.Time
 		return
 	}
 	if s.plan.faults.heavy() && s.healed.IsZero() {
-		return // heartbeats may have been lost, and then a pod is gone for a while
+		return // heartbeats may have been lost, and then a pod counts as lost for a while
 	}
 	var sure, maybe []*simRun
 	for _, p := range s.pods {
@@ -111,7 +113,7 @@ func (s *sim) judge(r *simRun, host presence.HostName, kind int, began time.Time
 	s.fail("%v says that it is complete: kind %d of %v\n  got  %s\n  want %s (or without some of %v)", r, kind, host, got, want, maybe)
 }
 
-// halved reports whether a data center has lost more pods than it has, and is taken for partitioned.
+// halved reports whether a data center has lost more pods than it has, and counts as partitioned.
 func (s *sim) halved() bool {
 	balance := make(map[string]int)
 	for _, p := range s.pods {
@@ -130,7 +132,7 @@ func (s *sim) halved() bool {
 	return false
 }
 
-// excusable reports whether a pod may be unknown to another now.
+// excusable reports whether b may be unknown to a now.
 func (s *sim) excusable(a, b *simRun, now time.Time) bool {
 	if now.Sub(b.began) < found || now.Sub(a.began) < found || now.Sub(b.moved) < found {
 		return true
@@ -146,7 +148,7 @@ func (s *sim) excusable(a, b *simRun, now time.Time) bool {
 	return now.Sub(sight.mend) < found
 }
 
-// answer is what the question has to be answered with by these runs.
+// answer returns the expected answer of these runs.
 func (s *sim) answer(runs map[*simRun]bool, host presence.HostName, kind int) string {
 	if kind > 3 {
 		return s.answerListings(runs, host, kind == 5)

@@ -9,8 +9,9 @@ import (
 	"time"
 )
 
-// simNet is a network between the pods of a simulation. What it does to a payload depends on the seed, the two pods, the
-// kind of the subject and how many came before, and not on which goroutine was faster.
+// simNet is a network between the pods of a simulation. What it does to a payload depends on the
+// seed, the two pods, the kind of subject and the number of payloads before, but not on the order
+// of goroutines.
 type simNet struct {
 	seed uint64
 	wake chan struct{}
@@ -18,22 +19,22 @@ type simNet struct {
 
 	mu     sync.Mutex
 	faults simFaults
-	cut    map[[2]int]bool // from one pod to another: nothing gets through
+	cut    map[[2]int]bool // no payload gets from one pod to the other
 	sent   map[simStream]uint64
-	last   map[[2]*simPort]time.Time // latest delivery of those that keep their order
+	last   map[[2]*simPort]time.Time // latest delivery, for subjects that keep their order
 	ports  []*simPort
 	due    simQueue
 	count  uint64
-	replay float64 // how likely a payload of before is published once more, with each
+	replay float64 // probability, for each payload, that a recorded one is repeated
 	record []labRecord
 }
 
-// simFaults is what happens to payloads, each as a probability.
+// simFaults has the probabilities of faults, for each payload.
 type simFaults struct {
 	lost    float64
 	doubled float64
-	slow    float64       // comes after up to delay, and so late that others overtake it
-	delay   time.Duration // the longest
+	slow    float64       // delayed by up to delay, so that others overtake it
+	delay   time.Duration // maximum delay
 }
 
 type simStream struct {
@@ -41,17 +42,17 @@ type simStream struct {
 	kind     string
 }
 
-// simPort is the transport of one run of a pod.
+// simPort is the transport of one incarnation of a pod.
 type simPort struct {
 	net   *simNet
-	pod   int // the same for all runs of a pod
-	order int // of all ports
+	pod   int // the same for all incarnations of a pod
+	order int // index among all ports
 
-	// net.mu guards the rest.
+	// net.mu guards the fields below.
 	subs       []*simSub
 	dead       bool
-	subscribed int           // in all
-	paused     chan struct{} // closed when the process goes on; nil: it runs
+	subscribed int           // number of all subscriptions so far
+	paused     chan struct{} // closed when the process continues; nil if it runs
 	queue      []simDelivery
 	wake       chan struct{}
 }
@@ -87,7 +88,7 @@ func newSimNet(seed uint64) *simNet {
 
 func (n *simNet) close() { close(n.done) }
 
-// port returns the transport of a new run of the pod.
+// port returns the transport of a new incarnation of the pod.
 func (n *simNet) port(pod int) *simPort {
 	n.mu.Lock()
 	defer n.mu.Unlock()
@@ -120,8 +121,8 @@ func (p *simPort) Publish(subject string, payload []byte) error {
 	return nil
 }
 
-// republish records a payload, and publishes one that was recorded, of any pod that there was, to all. No cut and no fault
-// is in its way.
+// republish records a payload, and sends a recorded one of any pod to all, regardless of cuts and
+// faults.
 func (n *simNet) republish(now time.Time, subject string, payload []byte) {
 	n.record = append(n.record, labRecord{subject, slices.Clone(payload)})
 	draw := simDraw{n.seed ^ uint64(len(n.record))<<20}
@@ -138,7 +139,7 @@ func (n *simNet) republish(now time.Time, subject string, payload []byte) {
 	}
 }
 
-// route decides what becomes of a payload on its way.
+// route decides what happens to a payload.
 func (n *simNet) route(now time.Time, from, to *simPort, sub *simSub, payload []byte) {
 	if from == to {
 		n.deliver(now.Add(50*time.Microsecond), to, sub, payload)
@@ -199,7 +200,7 @@ func (p *simPort) Subscribe(subject string, take func(payload []byte)) (cancel f
 	}, nil
 }
 
-// run moves payloads to the ports when it is time.
+// run delivers payloads to the ports when they are due.
 func (n *simNet) run() {
 	timer := time.NewTimer(time.Hour)
 	defer timer.Stop()
@@ -210,7 +211,7 @@ func (n *simNet) run() {
 			if wait = n.due[0].at.Sub(now); wait <= 0 {
 				d := heap.Pop(&n.due).(simDelivery)
 				d.port.queue = append(d.port.queue, d)
-				d.port.rouse()
+				d.port.wakeUp()
 				wait = time.Hour
 			} else {
 				break
@@ -227,14 +228,14 @@ func (n *simNet) run() {
 	}
 }
 
-func (p *simPort) rouse() {
+func (p *simPort) wakeUp() {
 	select {
 	case p.wake <- struct{}{}:
 	default:
 	}
 }
 
-// run hands payloads to the pod, one after the other.
+// run passes payloads to the pod, one after the other.
 func (p *simPort) run() {
 	for {
 		p.running()
@@ -262,7 +263,7 @@ func (p *simPort) run() {
 	}
 }
 
-// running returns when the process is not paused.
+// running waits while the process is paused.
 func (p *simPort) running() {
 	p.net.mu.Lock()
 	paused := p.paused
@@ -285,7 +286,7 @@ func (p *simPort) resume() {
 	p.paused = nil
 }
 
-// kill makes the pod dead to the network, without a word.
+// kill cuts the pod off for good, without a goodbye.
 func (p *simPort) kill() {
 	p.net.mu.Lock()
 	defer p.net.mu.Unlock()
@@ -298,14 +299,14 @@ func (n *simNet) setFaults(f simFaults) {
 	n.faults = f
 }
 
-// setReplay has payloads of before published again.
+// setReplay sets how likely recorded payloads are repeated.
 func (n *simNet) setReplay(likely float64) {
 	n.mu.Lock()
 	defer n.mu.Unlock()
 	n.replay = likely
 }
 
-// setCut cuts the way from one pod to another, or mends it.
+// setCut cuts the way from one pod to another, or restores it.
 func (n *simNet) setCut(from, to int, cut bool) {
 	n.mu.Lock()
 	defer n.mu.Unlock()
@@ -337,7 +338,7 @@ func (q *simQueue) Pop() any {
 	return d
 }
 
-// simDraw is a sequence of random numbers that costs nothing to begin (splitmix64).
+// simDraw is a sequence of random numbers that is cheap to start (splitmix64).
 type simDraw struct{ state uint64 }
 
 func (d *simDraw) float() float64 {

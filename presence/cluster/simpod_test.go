@@ -13,15 +13,15 @@ import (
 	"github.com/rollcall-gateway/rollcall/presence/cluster/message"
 )
 
-// simPod is a place where a pod can run, over all its runs.
+// simPod is a pod across its incarnations.
 type simPod struct {
 	index    int
 	dc, name string
-	run      *simRun // nil: it does not run
-	silent   bool    // it ended, and others may not have heard a goodbye
+	run      *simRun // nil if it does not run
+	silent   bool    // it has ended, and other pods may not have received a goodbye
 }
 
-// simRun is one process.
+// simRun is one incarnation.
 type simRun struct {
 	*simPod
 	sim     *sim
@@ -29,7 +29,7 @@ type simRun struct {
 	reg     *presence.Registry
 	cluster *Cluster
 	began   time.Time
-	moved   time.Time // when the hosts that it serves were changed
+	moved   time.Time // time at which its hosts last changed
 	paused  bool
 
 	mu     sync.Mutex
@@ -57,7 +57,7 @@ func (p *simPod) start(s *sim, hosts []presence.HostName) {
 	r.setHosts(hosts)
 }
 
-// setHosts has the pod serve these hosts and no others.
+// setHosts replaces the hosts that the pod serves.
 func (r *simRun) setHosts(hosts []presence.HostName) {
 	r.moved = time.Now()
 	r.mu.Lock()
@@ -84,7 +84,7 @@ func (r *simRun) Connections() int { return 0 }
 // Explain implements Local.
 func (r *simRun) Explain(presence.HostName, string) []message.Connection { return nil }
 
-// simTape is an encoder whose frames are places on a list.
+// simTape is an encoder whose frames are indexes into a list.
 type simTape struct {
 	mu     sync.Mutex
 	values []any // []presence.User, presence.Joined, presence.Diff, simText or the name of a channel that was left
@@ -120,38 +120,38 @@ func (tp *simTape) get(frame []byte) any {
 	return tp.values[binary.BigEndian.Uint64(frame)]
 }
 
-// simClient is a client over all its connections.
+// simClient is a client across its connections.
 type simClient struct {
 	sim   *sim
 	id    int
 	host  presence.HostName
-	run   *simRun // nil: not connected
+	run   *simRun // nil if not connected
 	conn  *presence.Conn
-	user  string                    // "": anonymous
-	joins map[string]presence.Watch // the channels it listens to
+	user  string                    // "" if anonymous
+	joins map[string]presence.Watch // channels that it listens to
 
 	mu    sync.Mutex
 	out   *simOutbox
-	views map[string]*simView // what it was told
-	texts []string            // of messages
-	open  map[string]int      // joins that are not answered yet
+	views map[string]*simView // its views
+	texts []string            // messages that it received
+	open  map[string]int      // number of unanswered joins
 }
 
-// simView is what a watcher knows of a channel.
+// simView is a watcher's view of a channel.
 type simView struct {
 	named   bool
 	members map[string]bool
 	count   int
 	seq     uint64
 	first   uint64    // seq of the snapshot
-	since   time.Time // when that was
-	more    bool      // somebody came after it
+	since   time.Time // time of the snapshot
+	more    bool      // a user came after it
 }
 
 // simOutbox is the outbox of one connection of a client.
 type simOutbox struct {
 	client *simClient
-	ended  bool // client.mu
+	ended  bool // guarded by client.mu
 }
 
 func (o *simOutbox) Queue(frames []byte, n int) bool {

@@ -2,5 +2,5 @@
 
 package cluster
 
-// simSeedsDefault is for the race detector, with which everything takes about ten times as long.
+// simSeedsDefault is for the race detector, which is about ten times slower.
 const simSeedsDefault = 250

@@ -6,7 +6,7 @@ import (
 	"github.com/rollcall-gateway/rollcall/presence"
 )
 
-// step does one thing at random.
+// step does one random thing.
 func (s *sim) step() {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -23,14 +23,14 @@ func (s *sim) step() {
 	}
 }
 
-// question asks a random pod something.
+// question sends a query to a random pod.
 func (s *sim) question() {
 	if r := s.anyRun(); r != nil {
 		s.ask(r, s.hosts[s.rand.IntN(len(s.hosts))], s.rand.IntN(6))
 	}
 }
 
-// anyRun returns a pod that runs and is not stopped, or nil.
+// anyRun returns a random pod that runs and is not paused, or nil.
 func (s *sim) anyRun() *simRun {
 	var runs []*simRun
 	for _, p := range s.pods {
@@ -44,7 +44,7 @@ func (s *sim) anyRun() *simRun {
 	return runs[s.rand.IntN(len(runs))]
 }
 
-// clientStep has a client do something.
+// clientStep makes a client do something.
 func (s *sim) clientStep() {
 	if len(s.clients) < 8 || len(s.clients) < 16 && s.rand.IntN(6) == 0 {
 		c := &simClient{sim: s, id: len(s.clients), host: s.hosts[min(1, s.rand.IntN(4)/3)], user: s.anyUser(), out: &simOutbox{}}
@@ -53,9 +53,9 @@ func (s *sim) clientStep() {
 		return
 	}
 	c := s.clients[s.rand.IntN(len(s.clients))]
-	channel := simChannels[max(0, s.rand.IntN(2*len(simChannels))-len(simChannels))] // mostly the first
+	channel := simChannels[max(0, s.rand.IntN(2*len(simChannels))-len(simChannels))] // usually the first one
 	switch {
-	case c.run == nil || c.run.paused: // it will be back, or cannot be reached
+	case c.run == nil || c.run.paused: // it will be back, or is not reachable
 	case s.rand.IntN(12) == 0:
 		joins := c.joins
 		s.disconnect(c)
@@ -71,7 +71,8 @@ func (s *sim) clientStep() {
 	}
 }
 
-// flutter has a client join and leave a channel some times, so that there are changes on their way together.
+// flutter makes a client join and leave a channel several times, so that several changes are in
+// transit.
 func (s *sim) flutter(c *simClient, channel string) {
 	r := c.run
 	for i := range 2 + s.rand.IntN(4) {
@@ -88,12 +89,13 @@ func (s *sim) flutter(c *simClient, channel string) {
 	}
 }
 
-// anyUser returns one of a few users, so that most have several connections, or nobody.
+// anyUser returns one of a few users, so that most have several connections, or "".
 func (s *sim) anyUser() string {
 	return []string{"", "ann", "bob", "cid", "dan", "eve"}[s.rand.IntN(6)]
 }
 
-// connect connects a client to some pod, and has it join channels. It does nothing if no pod can take it.
+// connect connects a client to a random pod, and joins channels. It does nothing if no pod is
+// available.
 func (s *sim) connect(c *simClient, joins map[string]presence.Watch) {
 	r := s.anyRun()
 	if r == nil || c.run != nil || !r.Serves(c.host) {
@@ -155,7 +157,7 @@ func (s *sim) leave(c *simClient, channel string) {
 	}
 }
 
-// logIn makes the client another user.
+// logIn logs the client in as another user.
 func (s *sim) logIn(c *simClient) {
 	user := s.anyUser()
 	if user == "" || user == c.user {
@@ -175,7 +177,7 @@ func (s *sim) logIn(c *simClient) {
 	}
 }
 
-// disconnect ends the connection of a client as if it was lost.
+// disconnect closes the connection of a client, as lost.
 func (s *sim) disconnect(c *simClient) {
 	s.trace("client %d is lost", c.id)
 	conn := c.conn
@@ -183,7 +185,7 @@ func (s *sim) disconnect(c *simClient) {
 	conn.Close()
 }
 
-// forget has the truth know that a client's connection is lost.
+// forget records in the truth that a client's connection is lost.
 func (s *sim) forget(c *simClient) {
 	for channel := range c.joins {
 		s.truth.depart(c, channel, true)
@@ -196,7 +198,7 @@ func (s *sim) forget(c *simClient) {
 	c.mu.Unlock()
 }
 
-// comeBack has a client connect again after a while, mostly within the grace.
+// comeBack connects a client again after a while, usually within the grace period.
 func (s *sim) comeBack(c *simClient, joins map[string]presence.Watch) {
 	wait := time.Duration(s.rand.Float64() * float64(s.plan.grace))
 	if s.rand.IntN(4) == 0 {
@@ -205,13 +207,13 @@ func (s *sim) comeBack(c *simClient, joins map[string]presence.Watch) {
 	var again func()
 	again = func() {
 		if s.connect(c, joins); c.run == nil && s.healed.IsZero() {
-			s.in(50*time.Millisecond, again) // the pod that was tried cannot take it
+			s.in(50*time.Millisecond, again) // the chosen pod is not available
 		}
 	}
 	s.in(wait, again)
 }
 
-// faultStep has something go wrong with a pod, or right again.
+// faultStep makes a pod fail or recover.
 func (s *sim) faultStep() {
 	p := s.pods[s.rand.IntN(len(s.pods))]
 	switch n := s.rand.IntN(12); {
@@ -226,7 +228,7 @@ func (s *sim) faultStep() {
 	}
 }
 
-// startPod starts a pod that serves the first host at least.
+// startPod starts a pod that serves at least the first host.
 func (s *sim) startPod(p *simPod) {
 	hosts := s.hosts
 	if s.rand.IntN(3) == 0 {
@@ -244,7 +246,7 @@ func (s *sim) startPod(p *simPod) {
 	s.truth.disturb()
 }
 
-// dieOrStart starts a pod that does not run, and otherwise closes or kills it, unless few are left.
+// dieOrStart starts a pod that does not run. It closes or kills one that runs, unless few are left.
 func (s *sim) dieOrStart(p *simPod) {
 	if p.run == nil {
 		s.startPod(p)
@@ -279,14 +281,14 @@ func (s *sim) dieOrStart(p *simPod) {
 	s.asking.Go(r.stop)
 }
 
-// stop ends a run for good, whether the others hear of it or not.
+// stop ends an incarnation, whether or not the others receive a goodbye.
 func (r *simRun) stop() {
 	if err := r.cluster.Close(); err != nil {
 		r.sim.fail("close: %v", err)
 	}
 }
 
-// pause stops a pod, and lets it go on after a while.
+// pause stops a pod for a while.
 func (s *sim) pause(p *simPod) {
 	r := p.run
 	if r == nil || r.paused || s.anyRun() == nil {
@@ -302,13 +304,13 @@ func (s *sim) pause(p *simPod) {
 func (s *sim) resume(r *simRun) {
 	if r.paused {
 		r.paused = false
-		s.trace("%v goes on", r)
+		s.trace("%v continues", r)
 		r.port.resume()
 		s.lookAll()
 	}
 }
 
-// cut cuts one pod or several off the others, in one direction or both, or mends everything.
+// cut cuts one or several pods off, in one direction or both, or restores everything.
 func (s *sim) cut() {
 	if s.rand.IntN(3) == 0 {
 		s.mend()
@@ -337,7 +339,8 @@ func (s *sim) mend() {
 	s.lookAll()
 }
 
-// changeSites has a pod serve the second host, or stop doing so. The clients that it has there lose their connections.
+// changeSites makes a pod serve the second host, or stop serving it. Clients that it has there lose
+// their connections.
 func (s *sim) changeSites(r *simRun) {
 	s.truth.disturb()
 	s.trace("%v changes its sites, served both: %v", r, r.Serves(s.hosts[1]))
@@ -355,7 +358,7 @@ func (s *sim) changeSites(r *simRun) {
 	r.setHosts(s.hosts[:1])
 }
 
-// lookAll notes which pods hear each other now.
+// lookAll records which pods hear each other now.
 func (s *sim) lookAll() {
 	for _, a := range s.pods {
 		for _, b := range s.pods {
@@ -378,14 +381,14 @@ func (s *sim) look(a, b *simRun) {
 	switch {
 	case cut && sight.cut.IsZero():
 		if sight.cut = time.Now(); sight.cut.Sub(sight.mend) < found {
-			sight.cut = sight.before // they had no time to find each other
+			sight.cut = sight.before // there was not enough time to find each other
 		}
 	case !cut && !sight.cut.IsZero():
 		sight.before, sight.cut, sight.mend = sight.cut, time.Time{}, time.Now()
 	}
 }
 
-// heal ends all faults, and has all clients do nothing from now on.
+// heal ends all faults and all actions of clients.
 func (s *sim) heal() {
 	s.mu.Lock()
 	defer s.mu.Unlock()

@@ -7,14 +7,15 @@ import (
 	"github.com/rollcall-gateway/rollcall/presence"
 )
 
-// simTruth knows who is in which channel, over all pods, and who was. It is what all that clients are told is held against.
+// simTruth records the users of each channel, over all pods, now and before. Frames and answers are
+// compared with it.
 type simTruth struct {
 	sim    *sim
-	killed time.Time // when a pod was killed last; sim.mu
+	killed time.Time // time of the last kill; guarded by sim.mu
 
 	mu      sync.Mutex
 	seats   map[simSeat]*simStay
-	changed map[presence.HostName]time.Time // when anything was changed last
+	changed map[presence.HostName]time.Time // time of the last change
 }
 
 type simSeat struct {
@@ -25,15 +26,15 @@ type simSeat struct {
 // simStay is a user in a channel.
 type simStay struct {
 	conns  int
-	came   time.Time // when a connection came last
-	left   time.Time // when one of the connections was ended on purpose last
-	lost   time.Time // when one was lost last
-	absent []simSpan // times without a connection
+	came   time.Time // time of the last new connection
+	left   time.Time // time at which a connection last left on purpose
+	lost   time.Time // time at which a connection was last lost
+	absent []simSpan // periods without a connection
 }
 
-type simSpan struct{ from, to time.Time } // to is zero while it lasts
+type simSpan struct{ from, to time.Time } // to is zero during the period
 
-// slack is how much later one pod can hear of something than another when nothing is wrong.
+// slack is how much later one pod can know something than another, without faults.
 const slack = 100 * time.Millisecond
 
 func newSimTruth(s *sim) *simTruth {
@@ -79,14 +80,14 @@ func (tr *simTruth) depart(c *simClient, channel string, lost bool) {
 	}
 }
 
-// touch notes that connections of a host changed.
+// touch records that connections of a host changed.
 func (tr *simTruth) touch(host presence.HostName) {
 	tr.mu.Lock()
 	defer tr.mu.Unlock()
 	tr.changed[host] = time.Now()
 }
 
-// disturb notes that something happened which changes answers about all hosts.
+// disturb records an event that changes answers about all hosts.
 func (tr *simTruth) disturb() {
 	tr.mu.Lock()
 	defer tr.mu.Unlock()
@@ -101,8 +102,9 @@ func (tr *simTruth) lastChange(host presence.HostName) time.Time {
 	return tr.changed[host]
 }
 
-// lastLoss returns when a connection of the user in the channel was lost last. One that left right before its pod was
-// killed is lost too: nobody was told.
+// lastLoss returns the time at which a connection of the user in the channel was last lost. A
+// connection that left right before its pod was killed counts as lost, because its change was not
+// sent.
 func (tr *simTruth) lastLoss(host presence.HostName, channel, user string) time.Time {
 	tr.mu.Lock()
 	defer tr.mu.Unlock()
@@ -115,8 +117,8 @@ func (tr *simTruth) lastLoss(host presence.HostName, channel, user string) time.
 	return time.Time{}
 }
 
-// left checks that a watcher was told rightly that a user left: on purpose, or away for the grace. It does as long as pods
-// hear each other.
+// left checks that a user had left or been away for the grace period when a watcher saw that it is
+// gone. It applies while pods hear each other.
 func (tr *simTruth) left(c *simClient, channel, user string) {
 	if !tr.sim.plan.quietNet() {
 		return
@@ -145,7 +147,7 @@ func (tr *simTruth) left(c *simClient, channel, user string) {
 	c.fail("%s: %s left, and was never away for the grace: %+v at %v", channel, user, stay, now)
 }
 
-// members returns the users of a channel on the given runs, and how many connections listen to it.
+// members returns the users of a channel on the given pods, and the number of listeners.
 func (s *sim) members(runs map[*simRun]bool, host presence.HostName, channel string) (users map[string]bool, conns int) {
 	users = make(map[string]bool)
 	for _, c := range s.clients {
@@ -160,23 +162,24 @@ func (s *sim) members(runs map[*simRun]bool, host presence.HostName, channel str
 	return users, conns
 }
 
-// lag is how long it takes at most, after the last change or fault, until all watchers know who is there.
+// lag returns the maximum time, after the last change or fault, until all watchers see the present
+// members.
 func (s *sim) lag() time.Duration {
 	switch p := &s.plan; {
 	case p.faults.heavy():
 		return s.bound()
-	case p.cuts: // after a short cut nobody knows that something was lost
+	case p.cuts: // after a short cut, no pod knows that payloads were lost
 		return defaultTiming.check + defaultTiming.remote + slack
-	case p.pauses: // a pod that is back is asked at once
+	case p.pauses: // a pod that is back is checked at once
 		return found + slack
 	case p.faults.delay > 0:
-		return 5 * p.faults.delay // an answer to a check, and one to that for what changed meanwhile
+		return 5 * p.faults.delay // an answer to a check, and a second one for changes meanwhile
 	}
 	return slack
 }
 
-// following checks that watchers know of whom they can know by now: nobody is missing, and only who was lost, which takes
-// a while to be found out, and then the grace, is there still.
+// following checks that no watcher misses a user, or sees one who is gone, except for lost users
+// until their loss is known and the grace period has ended.
 func (s *sim) following() {
 	runs := make(map[*simRun]bool)
 	for _, p := range s.pods {
@@ -195,12 +198,12 @@ func (s *sim) following() {
 		if c.run == nil || now.Sub(s.truth.lastChange(c.host)) < s.lag() {
 			continue
 		}
-		// An answer to a check does not say who left on purpose, and the grace begins.
+		// An answer to a check does not say who left on purpose, so the grace period starts.
 		late := s.plan.quietNet() || now.Sub(s.truth.lastChange(c.host)) >= s.lag()+s.plan.grace
 		c.mu.Lock()
 		for channel, v := range c.views {
 			if c.open[channel] > 0 || now.Sub(v.since) < s.lag() {
-				continue // one who joins anew is told first what was known before
+				continue // a new watcher first sees what was known before
 			}
 			users, _ := s.members(runs, c.host, channel)
 			for u := range users {
@@ -218,8 +221,8 @@ func (s *sim) following() {
 	}
 }
 
-// snapshot checks that nobody is missing in the answer to a join, if pods hear each other and nothing but the join has
-// changed for a while.
+// snapshot checks that no user is missing in the answer to a join, if pods hear each other and only
+// the join has changed anything for a while.
 func (s *sim) snapshot(c *simClient, channel string, began time.Time) {
 	if !s.plan.quietNet() || began.Sub(s.truth.lastChange(c.host)) < 2*slack || began.Sub(c.run.began) < found {
 		return
@@ -230,14 +233,14 @@ func (s *sim) snapshot(c *simClient, channel string, began time.Time) {
 		}
 		c.mu.Lock()
 		defer c.mu.Unlock()
-		// It is not there yet if a pod that was killed is waited for.
+		// The answer may wait for a pod that was killed.
 		if v := c.views[channel]; v != nil && c.open[channel] == 0 && v.more {
 			c.fail("%s: the answer to the join did not have everybody", channel)
 		}
 	})
 }
 
-// settled checks that each watcher knows exactly who is there.
+// settled checks that each watcher sees exactly the present members.
 func (s *sim) settled() {
 	runs := make(map[*simRun]bool)
 	for _, p := range s.pods {

@@ -15,7 +15,7 @@ func site(sets ...[]string) message.Site { return message.Site{Sets: sets} }
 
 func TestServes(t *testing.T) {
 	many := make([]message.Site, 0, 200)
-	for i := range 200 { // too many shapes to look for
+	for i := range 200 { // too many shapes for look-ups
 		pattern := "*"
 		for j := range 8 {
 			pattern += map[bool]string{true: ".*", false: ".x"}[i>>j&1 != 0]
@@ -33,7 +33,7 @@ func TestServes(t *testing.T) {
 		{"addresses", []message.Site{site([]string{"127.0.0.1", "::1"})}, []string{"127.0.0.1", "::1"}, []string{"127.0.0.2", "::2"}},
 		{"a label", []message.Site{site([]string{"*.a.com", "x.*.com"})}, []string{"b.a.com", "x.y.com"}, []string{"a.com", "c.b.a.com", "y.y.com"}},
 		{"one label alone", []message.Site{site([]string{"*"})}, []string{"localhost"}, []string{"a.com"}},
-		{"part of a label is no wildcard", []message.Site{site([]string{"a*.com"})}, nil, []string{"ab.com", "a.com"}},
+		{"part of a label is not a wildcard", []message.Site{site([]string{"a*.com"})}, nil, []string{"ab.com", "a.com"}},
 		{"both sets", []message.Site{site([]string{"*.a.com"}, []string{"b.*.com", "c.a.com"})}, []string{"b.a.com", "c.a.com"}, []string{"d.a.com", "b.x.com"}},
 		{"one of two sites with sets", []message.Site{site([]string{"a.com"}, []string{"b.com"}), site([]string{"a.com"}, []string{"*.com"})}, []string{"a.com"}, []string{"b.com"}},
 		{"an empty set", []message.Site{site([]string{"a.com"}, nil)}, nil, []string{"a.com"}},
@@ -74,7 +74,7 @@ func TestSumIsThatOfWhatIsServed(t *testing.T) {
 
 func TestTooManySitesAreAnnouncedAsEveryHost(t *testing.T) {
 	var sites []message.Site
-	for i := range 45_000 { // of 1 KB each, over 64 parts of 512 KB
+	for i := range 45_000 { // 1 KB each, more than 64 parts of 512 KB
 		sites = append(sites, site([]string{fmt.Sprintf("%01000d", i)}))
 	}
 	if a := announce(sites); len(a.parts) != 1 || !a.served.every {
@@ -113,7 +113,7 @@ func TestSitesAreAskedForAndHeard(t *testing.T) {
 		a.wantServing(t, "b.com") // at once
 		a.wantServing(t, "x.c.com", "b")
 		b.SetSites([]message.Site{site([]string{"d.com"})})
-		a.wantServing(t, "b.com", "b") // it may: it was asked less than a second ago
+		a.wantServing(t, "b.com", "b") // it may serve it: it was queried less than a second ago
 		time.Sleep(2 * time.Second)
 		a.wantServing(t, "b.com")
 		a.wantServing(t, "d.com", "b")
@@ -126,7 +126,7 @@ func TestSitesNotKnownMeanEveryHost(t *testing.T) {
 		n := &lab{}
 		a := n.settled(t, "dc", "a")
 		s := n.script(t, "dc", "s", 1)
-		s.sum = 1 // and it never says more
+		s.sum = 1 // and it never sends them
 		for range 50 {
 			s.beat()
 			time.Sleep(100 * time.Millisecond)
@@ -192,7 +192,7 @@ func TestSitesInParts(t *testing.T) {
 				if known := len(a.serving(t, "unknown.com")) == 0; known != tc.known {
 					t.Errorf("known: %v", known)
 				}
-				// What went wrong is put right when it is asked for again.
+				// The next request repairs what went wrong.
 				s.mu.Lock()
 				s.sites = parts
 				s.mu.Unlock()
@@ -216,7 +216,7 @@ func TestSitesInAssemblyAreBounded(t *testing.T) {
 			s := n.script(t, "dc", fmt.Sprint("s", i), 1)
 			s.sum = uint64(i + 1)
 			s.beat()
-			for part := range uint32(maxSiteParts - 1) { // never all
+			for part := range uint32(maxSiteParts - 1) { // never the last one
 				a.members.handle(s.peer(), &message.Sites{Sum: s.sum, Part: part, Parts: maxSiteParts, Sites: big})
 			}
 		}
@@ -255,25 +255,25 @@ func TestUnreachableDataCenter(t *testing.T) {
 		}
 		ys[1].beat()
 		ys[2].beat()
-		ys[0].live(6*time.Second, z) // two of three go silent
+		ys[0].live(6*time.Second, z) // two of three fall silent
 		want("all.com", ScopeAll, "y/s1", "y/s2")
 		want("only1.com", ScopeAll, "y/s1")
 		want("only0.com", ScopeAll)
 		want("all.com", ScopeDC)
 		a.wantLog(t, 1, "warn data center is unreachable", "dc:y")
 
-		ys[1].beat() // one of three is silent: it crashed
+		ys[1].beat() // one of three is silent: it has crashed
 		want("all.com", ScopeAll)
 		a.wantLog(t, 1, "info data center is reachable again", "dc:y")
 
 		z.live(6 * time.Second) // all of y
 		want("all.com", ScopeAll, "y/s0", "y/s1", "y/s2")
-		again := n.script(t, "y", "s2", 2) // another run of it
+		again := n.script(t, "y", "s2", 2) // another incarnation of it
 		again.serve(site([]string{"all.com"}))
 		again.live(0)
 		want("all.com", ScopeAll, "y/s0", "y/s1")
 		again.live(10*time.Minute, z)
-		want("all.com", ScopeAll, "y/s0", "y/s1") // as long as it is unreachable
+		want("all.com", ScopeAll, "y/s0", "y/s1") // while it is unreachable
 		ys[0].live(10*time.Minute, again, z)
 		want("all.com", ScopeAll)
 		if a.state(ys[1].peer()) != "" {

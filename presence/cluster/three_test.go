@@ -13,7 +13,7 @@ import (
 	"github.com/rollcall-gateway/rollcall/presence/cluster/message"
 )
 
-// TestThreePodsOverRoutes is all of it together, on loopback.
+// TestThreePodsOverRoutes tests everything together, on loopback.
 func TestThreePodsOverRoutes(t *testing.T) {
 	host := mustHost(t, "example.com")
 	var (
@@ -64,7 +64,7 @@ func TestThreePodsOverRoutes(t *testing.T) {
 		}
 		return len(box.take()) > 0
 	})
-	// One payload each, in the order in which they were sent.
+	// One payload each, in order.
 	sent, came := make([]string, 200), []string{}
 	for i := range sent {
 		sent[i] = fmt.Sprintf(`anonymous (backend) {"n":%d}`, i)
@@ -77,7 +77,7 @@ func TestThreePodsOverRoutes(t *testing.T) {
 		return slices.Equal(came, sent)
 	})
 
-	// More than one payload has room for.
+	// More than fits into one payload.
 	want := []presence.User{{ID: "eve"}}
 	for i := range 20_000 {
 		u := presence.User{ID: fmt.Sprintf("user-%08d", i), Email: fmt.Sprintf("user-%08d@example.com", i)}
