@@ -19,8 +19,8 @@ import (
 	"github.com/rollcall-gateway/rollcall/presence/cluster/message"
 )
 
-// hang is where a reload does not go on until the test lets it. As a log, it takes no line of a plugin until then, and the
-// call of the plugin does not end.
+// hang blocks a reload until the test releases it. As a log, it blocks on lines of plugins, and so
+// blocks the call of the plugin.
 type hang struct {
 	zapcore.LevelEnabler
 	began chan struct{}
@@ -50,7 +50,7 @@ func (h *hang) Write(e zapcore.Entry, _ []zapcore.Field) error {
 
 func (*hang) Sync() error { return nil }
 
-// hangingPods are a cluster that hangs when it is left, or when it hears of other sites.
+// hangingPods are a cluster that hangs when it is closed, or when its sites change.
 type hangingPods struct {
 	*troupe
 	close, sites func()
@@ -66,8 +66,8 @@ func (p *hangingPods) SetSites(sites []message.Site) {
 	p.troupe.SetSites(sites)
 }
 
-// hangingPlugin denies all channels that begin with a. It logs when it gets its configuration, or when it is asked about
-// such a channel.
+// hangingPlugin denies all channels that begin with a. It logs when it receives its configuration,
+// or when it classifies such a channel.
 func hangingPlugin(t *testing.T, configure, classify bool) string {
 	t.Helper()
 	log := map[bool]string{true: "(call $log (i32.const 1) (i32.const 0) (i32.const 5))"}
@@ -87,7 +87,7 @@ func hangingPlugin(t *testing.T, configure, classify bool) string {
 	return plugin(file, "")
 }
 
-// A plugin and NATS may take their time at a reload. Only the reload waits for them.
+// Plugins and NATS can be slow at a reload. Only the reload waits for them.
 func TestReloadThatHangsHoldsUpNobody(t *testing.T) {
 	const joining = "{\n\trollcall {\n\t\tcluster {\n" + overNATS + "\n\t\t}\n\t}\n}\n"
 	none := func(*testing.T) string { return "" }
@@ -118,7 +118,7 @@ func TestReloadThatHangsHoldsUpNobody(t *testing.T) {
 			},
 		},
 		{
-			name: "a cluster that hears of the sites on offer", before: joining, after: joining, plugin: none,
+			name: "a cluster that receives the offered sites", before: joining, after: joining, plugin: none,
 			start: func(h *hang) gateway.Pods {
 				return &hangingPods{&troupe{diary: new(diary)}, func() {}, h.wait}
 			},
