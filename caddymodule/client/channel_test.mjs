@@ -179,7 +179,7 @@ test("a late answer to leaving does not end a channel that was joined since", as
   assert.equal(await again.ready, again);
   assert.deepEqual(ids(again), ["bob"]);
   await tick(1_000);
-  assert.equal(ws.count("leave"), 1, "leaving is not wanted any more");
+  assert.equal(ws.count("leave"), 1, "the leave is no longer wanted");
 });
 
 test("a join that waits for its retry is dropped when the channel is left", async () => {

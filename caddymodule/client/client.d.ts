@@ -10,7 +10,8 @@
  * await room.ready;
  * ```
  *
- * It reconnects automatically and rejoins its channels. It needs a browser from 2022 or later, or Node.js 22.
+ * It reconnects automatically and rejoins its channels. It needs a browser from 2022 or later, or
+ * Node.js 22.
  */
 
 /** The user that a connection is logged in as. An unknown e-mail is "". */
@@ -45,13 +46,15 @@ export type State = "connecting" | "open" | "waiting" | "closed";
  * | waiting or closed, after a failed login | the code of the error, such as `bad_token` or `unavailable` |
  * | closed | `closed` by {@link Rollcall.close} |
  *
- * After a close code of 4000 to 4099, the state becomes `closed`; after 4100 to 4199, the wait is longer; after 4200 to
- * 4299, the client reconnects at once. After 1012, the server sets the wait. After 4001, the client reconnects with
- * another token, or with cookies. The state becomes `closed` if getToken returns no other token, if the next token is
- * refused, too, or if the new connection is anonymous.
+ * After a close code of 4000 to 4099, the state becomes `closed`; after 4100 to 4199, the wait is
+ * longer; after 4200 to 4299, the client reconnects at once. After 1012, the server sets the wait.
+ * After 4001, the client reconnects with another token, or with cookies. The state becomes `closed`
+ * if getToken returns no other token, if the next token is refused, too, or if the new connection
+ * is anonymous.
  *
- * In the state `open`, the client sends a ping when nothing arrived for the server's ping interval (10 s for the answer),
- * and when the network comes or goes, the page becomes visible or resumes, or a command times out (5 s).
+ * In the state `open`, the client sends a ping when nothing arrived for the server's ping interval
+ * (10 s for the answer), and when the network comes or goes, the page becomes visible or resumes,
+ * or a command times out (5 s).
  */
 export type Reason =
   | "start" | "retry" | "welcome"
@@ -70,9 +73,9 @@ export interface StateChange {
 }
 
 /**
- * Codes of errors. The server sends those of the protocol, and `removed`. The client adds `timeout` (no answer within
- * 10 s), `offline` (not connected, or no longer), `closed` (the state became closed) and `left` (by
- * {@link Channel.leave}).
+ * Codes of errors. The server sends those of the protocol, and `removed`. The client adds `timeout`
+ * (no answer within 10 s), `offline` (not connected, or no longer), `closed` (the state became
+ * closed) and `left` (by {@link Channel.leave}).
  */
 export type ErrorCode =
   | "bad_frame" | "unknown_type" | "bad_channel" | "reserved_channel" | "login_required" | "denied" | "not_joined"
@@ -100,14 +103,15 @@ export interface ChannelEvents {
   /** A member's e-mail changed. */
   update: [user: User];
   /**
-   * A connection, possibly this one, or the backend sent a message to the channel. `from` is null for an anonymous
-   * connection and for the backend. `backend` is true for the backend, which no other sender can forge, and undefined
-   * otherwise. Messages that are sent while this connection is lost do not arrive later.
+   * A connection, possibly this one, or the backend sent a message to the channel. `from` is null
+   * for an anonymous connection and for the backend. `backend` is true for the backend, which no
+   * other sender can forge, and undefined otherwise. Messages that are sent while this connection
+   * is lost do not arrive later.
    */
   message: [message: Message, from: User | null, backend?: true];
   /**
-   * The channel ended: the join was refused, the permission to listen was withdrawn (`denied`), or the backend removed
-   * the user (`removed`).
+   * The channel ended: the join was refused, the permission to listen was withdrawn (`denied`), or
+   * the backend removed the user (`removed`).
    */
   error: [error: RollcallError];
 }
@@ -121,18 +125,25 @@ export class Channel {
   readonly kind: Kind | null;
   /** Members, by user id. Empty unless `presence` is "list" and the channel is authenticated. */
   readonly members: ReadonlyMap<string, User>;
-  /** Number of users of an authenticated channel, of connections of an anonymous one. Null until known. */
+  /**
+   * Number of users of an authenticated channel, of connections of an anonymous one. Null until
+   * known.
+   */
   readonly count: number | null;
   /** Whether members and count are up to date. While reconnecting, they keep their last values. */
   readonly synced: boolean;
   /**
-   * Resolves when the channel is joined for the first time. Rejects with a {@link RollcallError} if the join is refused
-   * or impossible, for example because the state is `closed`. {@link Rollcall.connect} replaces it with a new promise.
+   * Resolves when the channel is joined for the first time. Rejects with a {@link RollcallError} if
+   * the join is refused or impossible, for example because the state is `closed`. {@link
+   * Rollcall.connect} replaces it with a new promise.
    */
   readonly ready: Promise<this>;
   /** Adds a listener, and returns the function that removes it. */
   on<E extends keyof ChannelEvents>(event: E, listener: (...values: ChannelEvents[E]) => void): () => void;
-  /** Sends a message to all listeners of the channel, including this connection. See {@link Rollcall.send}. */
+  /**
+   * Sends a message to all listeners of the channel, including this connection. See {@link
+   * Rollcall.send}.
+   */
   send(message: Message): Promise<void>;
   /** Leaves the channel for good. Never rejects. */
   leave(): Promise<void>;
@@ -143,7 +154,10 @@ export interface RollcallEvents {
   state: [change: StateChange];
   /** The user changed on the open connection, by {@link Rollcall.authenticate}. */
   user: [user: User];
-  /** The backend sent a message to this connection alone, through its private channel {@link Rollcall.tab}. */
+  /**
+   * The backend sent a message to this connection alone, through its private channel {@link
+   * Rollcall.tab}.
+   */
   message: [message: Message, from: null, backend?: true];
   /** An error that belongs to no channel, such as a refused token. */
   error: [error: RollcallError];
@@ -151,19 +165,22 @@ export interface RollcallEvents {
 
 export interface Options {
   /**
-   * Default: `socket` next to client.js. Relative to client.js; http and https stand for ws and wss.
+   * Default: `socket` next to client.js. Relative to client.js; http and https stand for ws and
+   * wss.
    *
-   * A bundle needs a URL, such as `/message/socket`. In an ES module that a browser loads, it is relative to the file; in
-   * any other bundle, to the page.
+   * A bundle needs a URL, such as `/message/socket`. In an ES module that a browser loads, it is
+   * relative to the file; in any other bundle, to the page.
    */
   url?: string | URL;
   /**
-   * Returns the token to log in with; null to stay anonymous. It is called for each connection, and again later if it
-   * fails or takes over 10 s. When a token has expired or is refused, getToken must return another one. If it returns the
-   * same one or none, or if the second one is refused, too, the state becomes `closed`.
+   * Returns the token to log in with; null to stay anonymous. It is called for each connection, and
+   * again later if it fails or takes over 10 s. When a token has expired or is refused, getToken
+   * must return another one. If it returns the same one or none, or if the second one is refused,
+   * too, the state becomes `closed`.
    *
-   * Tokens are sent in a frame, never in the URL, and without surrounding white space. Without getToken, the cookies log
-   * in, or the last token of {@link Rollcall.authenticate}, until it has expired.
+   * Tokens are sent in a frame, never in the URL, and without surrounding white space. Without
+   * getToken, the cookies log in, or the last token of {@link Rollcall.authenticate}, until it has
+   * expired.
    */
   getToken?: () => string | null | undefined | Promise<string | null | undefined>;
 }
@@ -185,23 +202,27 @@ export class Rollcall {
   /** Adds a listener, and returns the function that removes it. */
   on<E extends keyof RollcallEvents>(event: E, listener: (...values: RollcallEvents[E]) => void): () => void;
   /**
-   * Joins a channel, now or when connected, and again after each reconnection. A channel that is already joined is
-   * returned unchanged; leave it first to change its presence.
+   * Joins a channel, now or when connected, and again after each reconnection. A channel that is
+   * already joined is returned unchanged; leave it first to change its presence.
    */
   join(name: string, options?: { /** Default: none. */ presence?: Presence }): Channel;
   /**
-   * Logs in, or renews the login before its token expires, without leaving channels. If the token is refused, it rejects
-   * with `bad_token`, and nothing changes.
+   * Logs in, or renews the login before its token expires, without leaving channels. If the token
+   * is refused, it rejects with `bad_token`, and nothing changes.
    */
   authenticate(token: string): Promise<User>;
   /**
-   * Sends a message to all listeners of up to 128 channels, each of which must be joined. It resolves when the server has
-   * accepted the message. It rejects with `not_joined`, `rate_limited` (the server cannot deliver that fast: try again
-   * later), `too_large`, or `offline` before it was sent; then no listener gets it. If it rejects with `timeout`, or with
-   * `offline` after it was sent, the server may have accepted it.
+   * Sends a message to all listeners of up to 128 channels, each of which must be joined. It
+   * resolves when the server has accepted the message. It rejects with `not_joined`, `rate_limited`
+   * (the server cannot deliver that fast: try again later), `too_large`, or `offline` before it was
+   * sent; then no listener gets it. If it rejects with `timeout`, or with `offline` after it was
+   * sent, the server may have accepted it.
    */
   send(channels: string[], message: Message): Promise<void>;
-  /** After `closed`, connects again, with the same channels; while `waiting`, connects now. Otherwise, does nothing. */
+  /**
+   * After `closed`, connects again, with the same channels; while `waiting`, connects now.
+   * Otherwise, does nothing.
+   */
   connect(): void;
   /** Closes the connection. {@link Rollcall.connect} joins its channels again. */
   close(): void;

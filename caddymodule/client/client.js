@@ -242,7 +242,8 @@ export class Rollcall extends Emitter {
     this._beat = setTimeout(() => this._lost(1006, reason), ms);
   }
 
-  // Any frame extends the deadline, but only an answer ends the probe: other frames may have been sent before the ping.
+  // Any frame extends the deadline, but only an answer ends the probe: other frames may have been
+  // sent before the ping.
   _probe(patience) {
     this._patience = patience;
     this._ws.send('{"type":"ping"}');
@@ -325,8 +326,9 @@ export class Rollcall extends Emitter {
     });
   }
 
-  // Joins or leaves, and retries after temporary failures. The server limits the rate of frames, and timers of a hidden
-  // page are slow: so answers set the pace, and after a refusal, frames are sent one by one.
+  // Joins or leaves, and retries after temporary failures. The server limits the rate of frames,
+  // and timers of a hidden page are slow: so answers set the pace, and after a refusal, frames are
+  // sent one by one.
   async _persist(frame, wanted) {
     for (let attempt = 1; ; attempt++) {
       const lane = this._lane;

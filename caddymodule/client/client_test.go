@@ -14,8 +14,9 @@ import (
 	"github.com/rollcall-gateway/rollcall/caddymodule/client"
 )
 
-// maxSize bounds the client on the wire, in bytes, compressed. Connecting, logging in and presence take 3 KiB. The
-// rest is for staying correct in a page that is hidden, frozen or offline, and for later frames.
+// maxSize bounds the client on the wire, in bytes, compressed. Connecting, logging in and presence
+// take 3 KiB. The rest is for staying correct in a page that is hidden, frozen or offline, and for
+// later frames.
 const maxSize = 5 * 1024
 
 func TestClientIsSmall(t *testing.T) {

@@ -11,12 +11,14 @@ import (
 //go:embed client.js
 var JS string
 
-// Types has the TypeScript declarations of JS, to be served as text/plain or application/typescript.
+// Types has the TypeScript declarations of JS, to be served as text/plain or
+// application/typescript.
 //
 //go:embed client.d.ts
 var Types string
 
-// JSETag and TypesETag are strong entity tags, quoted as in the ETag header (RFC 9110 section 8.8.3).
+// JSETag and TypesETag are strong entity tags, quoted as in the ETag header (RFC 9110 section
+// 8.8.3).
 var (
 	JSETag    = etag(JS)
 	TypesETag = etag(Types)

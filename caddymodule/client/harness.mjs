@@ -1,5 +1,5 @@
-// Shared by the tests of client.js: a scripted server and a clock. The tests need Node.js 20 or later, and no packages:
-// node --test *_test.mjs
+// Shared by the tests of client.js: a scripted server and a clock. The tests need Node.js 20 or
+// later, and no packages: node --test *_test.mjs
 import { readFileSync } from "node:fs";
 import { afterEach, beforeEach, mock } from "node:test";
 

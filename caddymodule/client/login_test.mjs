@@ -242,7 +242,7 @@ for (const [name, options] of [["without getToken", {}], ["with a getToken that 
     FakeSocket.last.welcome();
     await settle();
     assert.deepEqual(states.at(-1), { state: "closed", reason: "token_expired", code: 4001, delay: undefined });
-    assert.equal(FakeSocket.last.count("join"), 0, "nobody joins as a visitor without a word");
+    assert.equal(FakeSocket.last.count("join"), 0, "no channel is joined as an anonymous visitor");
     await assert.rejects(ch.ready, { code: "closed" });
     await tick(3_600_000);
     assert.equal(FakeSocket.all.length, 2);

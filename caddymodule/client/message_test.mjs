@@ -81,7 +81,7 @@ test("a message to the private channel is an event of the client", async () => {
   const { rc, ch, ws } = await inRoom();
   const got = [];
   rc.on("message", (...values) => got.push(values));
-  ch.on("message", () => assert.fail("it is for nobody else"));
+  ch.on("message", () => assert.fail("it is for no channel"));
   ws.receive(message(rc.tab, { only: "you" }));
   assert.deepEqual(got, [[{ only: "you" }, null]]);
 });

@@ -231,7 +231,8 @@ func TestTooLarge(t *testing.T) {
 	})
 }
 
-// RFC 6455 section 8.1. A character may be divided between fragments, and binary messages and pings are any bytes.
+// RFC 6455 section 8.1. A character may be divided between fragments, and binary messages and pings
+// are any bytes.
 func TestTextIsUTF8(t *testing.T) {
 	euro := []string{"\xe2", "\x82\xac"}
 	fragments := func(parts ...string) (b []byte) {

@@ -80,7 +80,8 @@ func checkHandshake(r *http.Request) error {
 	case r.Header.Get("Sec-WebSocket-Version") != "13":
 		return &UpgradeError{http.StatusUpgradeRequired, "unsupported websocket version: send Sec-WebSocket-Version: 13"}
 	case r.ContentLength != 0:
-		// Caddy sets a deadline on the connection when the handler of a request with a body returns.
+		// Caddy sets a deadline on the connection when the handler of a request with a body
+		// returns.
 		return &UpgradeError{http.StatusBadRequest, "a websocket handshake has no body"}
 	}
 	return nil

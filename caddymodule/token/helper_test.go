@@ -64,7 +64,8 @@ func newECDSA(c elliptic.Curve) *ecdsa.PrivateKey {
 	return k
 }
 
-// goodClaims returns the claims of USER_1, valid for a minute, with changes on top: a nil value removes a claim.
+// goodClaims returns the claims of USER_1, valid for a minute, with changes on top: a nil value
+// removes a claim.
 func goodClaims(changes fields) fields {
 	c := fields{
 		"sub":   "USER_1 " + canary,

@@ -14,8 +14,8 @@ type keySource interface {
 	find(ctx context.Context, t *jwt.Token) (any, error)
 }
 
-// fixedKeys are configured keys for each algorithm that they may be used with. They are few: a linear
-// search is enough, and a map would be most of the memory of a site.
+// fixedKeys are configured keys for each algorithm that they may be used with. They are few: a
+// linear search is enough, and a map would be most of the memory of a site.
 type fixedKeys []namedKeys
 
 type namedKeys struct {

@@ -1,4 +1,5 @@
-// Command caddy is Caddy with Rollcall in it, as xcaddy would build it, for tests and profiling in this repository.
+// Command caddy is Caddy with Rollcall in it, as xcaddy would build it, for tests and profiling in
+// this repository.
 package main
 
 import (

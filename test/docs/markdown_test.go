@@ -43,7 +43,8 @@ var (
 	inlineCode  = regexp.MustCompile("`[^`]*`")
 )
 
-// pages reads README.md, the other pages at the root, and those in docs, examples and the SDKs of plugins.
+// pages reads README.md, the other pages at the root, and those in docs, examples and the SDKs of
+// plugins.
 func pages(t *testing.T) []page {
 	t.Helper()
 	var names []string

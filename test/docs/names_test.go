@@ -187,7 +187,8 @@ func jsonNames(t *testing.T, spec *ast.TypeSpec) []string {
 	return names
 }
 
-// TestErrorCodesAreDocumented covers the codes of error frames, of HTTP problems, and of close frames.
+// TestErrorCodesAreDocumented covers the codes of error frames, of HTTP problems, and of close
+// frames.
 func TestErrorCodesAreDocumented(t *testing.T) {
 	documented(t, "docs/websocket.md", constants(t, "caddymodule/wire", "Code"), 12)
 	documented(t, "docs/websocket.md", constants(t, "caddymodule/wire", "Type"), 5)

@@ -16,7 +16,8 @@ import (
 	"github.com/rollcall-gateway/rollcall/test/internal/ws"
 )
 
-// connect2 asks for a websocket over HTTP/2 (RFC 8441) and returns the status. A stream that is reset is an error.
+// connect2 asks for a websocket over HTTP/2 (RFC 8441) and returns the status. A stream that is
+// reset is an error.
 func connect2(t *testing.T, p *process) (string, error) {
 	t.Helper()
 	conn, err := net.DialTimeout("tcp", strings.TrimPrefix(p.site.URL, "http://"), ws.Patience)

@@ -142,7 +142,8 @@ func admin(t *testing.T, method, path string) ws.Answer {
 	return ws.Site{URL: adminURL}.Request(t, method, path, "")
 }
 
-// portal is the site that most tests load: a Caddyfile with one host, and the options of its rollcall block.
+// portal is the site that most tests load: a Caddyfile with one host, and the options of its
+// rollcall block.
 func portal(options string) string {
 	return caddyfile("rollcall {\n data_center us-east-1\n pod web-1\n }", portalSite(options))
 }

@@ -14,9 +14,9 @@ import (
 	"github.com/rollcall-gateway/rollcall/internal/testkit"
 )
 
-// Caddy returns the path of the binary under test. The environment variable ROLLCALL_CADDY names it;
-// otherwise, Caddy builds one from test/caddy. It must run in a folder of test/. remove deletes a
-// binary that was built.
+// Caddy returns the path of the binary under test. The environment variable ROLLCALL_CADDY names
+// it; otherwise, Caddy builds one from test/caddy. It must run in a folder of test/. remove deletes
+// a binary that was built.
 func Caddy() (path string, remove func(), err error) {
 	if path = os.Getenv("ROLLCALL_CADDY"); path != "" {
 		if _, err := os.Stat(path); err != nil {
@@ -45,8 +45,8 @@ func Home(dir string) []string {
 // stopTimeout is how long a program may take to end after SIGTERM.
 const stopTimeout = 40 * time.Second
 
-// Start runs a command until the test ends, and returns its output after ready has returned nil. The
-// test fails if the program does not end on SIGTERM, or prints that it panicked.
+// Start runs a command until the test ends, and returns its output after ready has returned nil.
+// The test fails if the program does not end on SIGTERM, or prints that it panicked.
 func Start(t testing.TB, cmd *exec.Cmd, ready func() error) *Buffer {
 	t.Helper()
 	name := filepath.Base(cmd.Path)
