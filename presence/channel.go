@@ -9,28 +9,28 @@ import (
 type channel struct {
 	name        string
 	class       Class
-	kindChanged bool                 // the kind is not the one that watchers know
-	listeners   swapList[membership] // membership.pos is the place
-	watchers    swapList[membership] // those with a snapshot, who get diffs; membership.watchPos is the place
-	joiners     []*membership        // those who wait for their snapshot, in order
+	kindChanged bool                 // watchers have seen another kind
+	listeners   swapList[membership] // every connection that has joined; see membership.index
+	watchers    swapList[membership] // listeners with a snapshot, which receive diffs; see membership.watchIndex
+	joiners     []*membership        // listeners whose join is unanswered, in order
 
-	// Authenticated channels only: who is there, by user.
-	members swapList[member] // in order of arrival, except that the last fills a gap; member.pos is the place
+	// Users of an authenticated channel. The fields are zero if the channel has another kind.
+	members swapList[member] // in order of arrival, except that the last fills a gap; see member.index
 	byUser  map[*user]*member
-	users   int // members with a connection on this pod
-	visible int // members whom watchers are to see
+	users   int // number of members with a connection on this pod
+	visible int // number of members that watchers see after the next flush
 
-	snapshot []byte    // the list of those whom watchers know of, as joiners get it; nil while it is not kept
-	chunks   *chunks   // users of this pod as bytes; nil while nobody asks for them
-	overlay  *overlay  // nil while there is nothing to know of other pods, and nobody lost
-	changes  *changes  // nil without a relay
-	outgoing *outgoing // messages; nil while none are delivered
+	snapshot []byte    // encoded list of the members that watchers have seen; nil if not kept
+	chunks   *chunks   // encoded users of this pod, for listings; nil if not cached
+	overlay  *overlay  // nil if no other pod and no lost connection counts
+	changes  *changes  // changes for other pods; nil without a relay
+	outgoing *outgoing // messages to deliver; nil if there are none
 
-	dirty      []*member // may differ from what watchers were told
+	dirty      []*member // members that may differ from what watchers have seen
 	shownCount int       // count in the last frame or snapshot
-	seq        uint64    // of the last frame
+	seq        uint64    // sequence number of the last presence frame; 0 before the first
 	lastFlush  time.Time
-	timer      *time.Timer // not nil while a flush is due
+	timer      *time.Timer // next flush; nil if none is due
 }
 
 func newChannel(name string, class Class) *channel {
@@ -41,13 +41,14 @@ func newChannel(name string, class Class) *channel {
 	return ch
 }
 
-// named reports whether watchers may see who is there.
+// named reports whether watchers see the members of the channel, and not only their number.
 func (ch *channel) named() bool { return ch.class.Kind == Authenticated && !ch.class.CountOnly }
 
 // countOnly reports whether the channel is authenticated and shows no users.
 func (ch *channel) countOnly() bool { return ch.class.Kind == Authenticated && ch.class.CountOnly }
 
-// count is the number that watchers are to see: users when they log in, otherwise connections.
+// count returns the number that watchers see: members if the channel is authenticated, otherwise
+// connections.
 func (ch *channel) count() int {
 	switch {
 	case ch.class.Kind == Authenticated:
@@ -70,8 +71,8 @@ func (h *Host) addListener(ch *channel, c *Conn) *membership {
 	return m
 }
 
-// remove takes a listener out of its channel, as lost or for good; the last one takes the channel
-// along.
+// removeListener removes a listener, as lost or as having left. The last one deactivates the
+// channel.
 func (h *Host) removeListener(m *membership, lost bool) {
 	ch, c := m.channel, m.conn
 	h.unwatch(m)
@@ -110,12 +111,12 @@ func (h *Host) deactivate(ch *channel) {
 	h.keepLastChanges(ch)
 }
 
-// reclassify gives an active channel another class.
+// reclassify changes the class of an active channel.
 func (h *Host) reclassify(ch *channel, class Class) {
 	if ch.syncing() {
-		ch.overlay.syncing = false // what other pods have is told as it comes
+		ch.overlay.syncing = false // watchers see the parts of other pods as they arrive
 	}
-	h.flush(ch) // joins that wait are answered by the class they were let in by
+	h.flush(ch) // the old class has admitted the joiners, so it answers them
 	before := ch.class.Kind
 	if before == Authenticated && class.Kind != Authenticated {
 		h.anonymize(ch)
@@ -126,12 +127,12 @@ func (h *Host) reclassify(ch *channel, class Class) {
 		h.identify(ch)
 	}
 	for _, m := range ch.members {
-		ch.markDirty(m) // whether a name may be shown can have changed
+		ch.markDirty(m) // the class decides whether members are shown
 	}
 	var out []*membership
 	for _, m := range ch.listeners {
 		if m.conn.checkClass(class) != nil {
-			h.unwatch(m) // they are told no more, neither names nor who else goes
+			h.unwatch(m) // it receives no more presence frames, not even about the others
 			out = append(out, m)
 		}
 	}
@@ -144,7 +145,7 @@ func (h *Host) reclassify(ch *channel, class Class) {
 	}
 }
 
-// identify makes members of those who listen, on this pod and others.
+// identify makes a member of each user that listens, on this pod or on another.
 func (h *Host) identify(ch *channel) {
 	ch.byUser = make(map[*user]*member)
 	for _, m := range ch.listeners {
@@ -163,7 +164,7 @@ func (h *Host) identify(ch *channel) {
 	}
 }
 
-// anonymize removes all members. What other pods reported is kept.
+// anonymize hides all members. The parts of other pods are kept.
 func (h *Host) anonymize(ch *channel) {
 	for _, m := range ch.members {
 		if m.conns > 0 {

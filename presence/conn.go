@@ -11,24 +11,24 @@ type Conn struct {
 	id   ID
 	out  Outbox
 
-	// The host's lock guards the rest.
-	index       int           // in host.conns
-	user        *user         // nil: anonymous
-	prev, next  *Conn         // of the same user
-	memberships []*membership // few, so a scan finds one
+	// host.mu guards the fields below.
+	index       int           // index in host.conns
+	user        *user         // nil if anonymous
+	prev, next  *Conn         // neighbors in the list of the user's connections
+	memberships []*membership // few, so a linear search is enough
 	closed      bool
 }
 
-// membership is one connection's place in one channel.
+// membership is one connection in one channel that it has joined.
 type membership struct {
 	conn       *Conn
 	channel    *channel
-	index      int    // in channel.listeners
-	watchIndex int    // in channel.watchers, -1 when not there
-	ref        string // what answers the join, while waiting is set
+	index      int    // index in channel.listeners
+	watchIndex int    // index in channel.watchers; -1 if not watching
+	ref        string // argument of Join that the answer repeats; "" unless joining
 	watch      Watch
-	joining    bool // in channel.joiners, for its snapshot
-	assigned   bool // see Conn.Assign
+	joining    bool // in channel.joiners: the join is unanswered
+	assigned   bool // joined by Assign; Unassign removes no other membership
 }
 
 // ID returns the connection's ID.
@@ -37,8 +37,7 @@ func (c *Conn) ID() ID { return c.id }
 // Host returns the name of the connection's host.
 func (c *Conn) Host() HostName { return c.host.name }
 
-// User returns the user that the connection is logged in as. It returns false for an anonymous
-// connection.
+// User returns the user that c is logged in as. It returns false if c is anonymous.
 func (c *Conn) User() (User, bool) {
 	c.host.mu.Lock()
 	defer c.host.mu.Unlock()
@@ -48,11 +47,10 @@ func (c *Conn) User() (User, bool) {
 	return c.user.User, true
 }
 
-// Outbox returns the Outbox that the connection was made with.
+// Outbox returns the Outbox that c was connected with.
 func (c *Conn) Outbox() Outbox { return c.out }
 
-// Authenticate logs the connection in as another user, in place. The connection stays in its
-// channels, and the watchers of each see the change.
+// Authenticate logs c in as u. c keeps its channels, and their watchers see the change.
 //
 // It returns ErrClosed.
 func (c *Conn) Authenticate(u User) error {
@@ -62,18 +60,18 @@ func (c *Conn) Authenticate(u User) error {
 	if c.closed {
 		return ErrClosed
 	}
-	old, fresh := c.user, h.acquire(u)
+	old, user := c.user, h.acquire(u)
 	if old != nil {
 		c.unlinkUser()
 	}
-	c.linkUser(fresh)
+	c.linkUser(user)
 	h.invalidateConn(c.index)
 	for _, m := range c.memberships {
-		if fresh == old {
+		if user == old {
 			break
 		}
-		// The new user arrives before the old one goes: neither can empty the channel.
-		h.addConn(m.channel, fresh)
+		// Add the new user before removing the old one, so that neither step empties the channel.
+		h.addConn(m.channel, user)
 		if old != nil {
 			h.removeConn(m.channel, old, false)
 		}
@@ -85,8 +83,8 @@ func (c *Conn) Authenticate(u User) error {
 	return nil
 }
 
-// Close takes the connection out of its channels and its host. The connection counts as lost, so
-// watchers see its user for the grace period of the [Rules], unless the host is retired, see
+// Close removes c from its channels and its host. Its user counts as lost: watchers see it until
+// the grace period of the [Rules] ends. If the host is retired, the user counts as having left, see
 // [Host.Retire]. Closing twice is not an error.
 func (c *Conn) Close() {
 	h := c.host
@@ -104,7 +102,7 @@ func (c *Conn) Close() {
 		h.release(c.user)
 	}
 	h.invalidateConn(c.index)
-	h.invalidateConn(len(h.conns) - 1) // who takes the place
+	h.invalidateConn(len(h.conns) - 1) // the last connection moves to c.index
 	h.conns.remove(c.index, func(c *Conn) *int { return &c.index })
 	delete(h.byID, c.id)
 	empty := len(h.conns) == 0
@@ -115,7 +113,7 @@ func (c *Conn) Close() {
 	}
 }
 
-// become makes c one of the user's connections, which acquire has counted.
+// linkUser adds c to the list of the user's connections. acquire has counted it.
 func (c *Conn) linkUser(u *user) {
 	c.user, c.next = u, u.first
 	if u.first != nil {
@@ -124,7 +122,7 @@ func (c *Conn) linkUser(u *user) {
 	u.first = c
 }
 
-// unbecome is the opposite of become. The caller releases the user.
+// unlinkUser removes c from the list of its user's connections. The caller releases the user.
 func (c *Conn) unlinkUser() {
 	if c.prev != nil {
 		c.prev.next = c.next
@@ -154,7 +152,7 @@ type ID [16]byte
 // newID returns a new random ID.
 func newID() ID {
 	var id ID
-	_, _ = rand.Read(id[:]) // never fails: crypto/rand ends the process instead (Go 1.24)
+	_, _ = rand.Read(id[:]) // never fails: since Go 1.24, crypto/rand ends the process instead
 	return id
 }
 
@@ -167,8 +165,8 @@ func (id ID) Append(b []byte) []byte { return base64.RawURLEncoding.AppendEncode
 // PrivateChannel returns the name of the connection's private channel.
 func (id ID) PrivateChannel() string { return PrivatePrefix + id.String() }
 
-// parsePrivate returns the ID in the name of a private channel. A text that decodes to the same
-// bytes but is not what String returns names nothing.
+// parsePrivate returns the ID in the name of a private channel. It returns false for a name that
+// [ID.PrivateChannel] does not return, even if it decodes to an ID.
 func parsePrivate(channel string) (ID, bool) {
 	var id ID
 	text := channel[len(PrivatePrefix):]

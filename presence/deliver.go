@@ -6,23 +6,23 @@ import (
 )
 
 const (
-	// batchSize is how many bytes of frames are joined in one batch at most. A larger frame is a
-	// batch by itself.
+	// batchSize is the maximum number of bytes that are joined in one batch. A larger frame is a
+	// batch of its own.
 	batchSize = 32 << 10
-	// roundStep is how many listeners get a batch in one go, with the host's lock held: about a
+	// roundStep is how many listeners queue a batch before the host's lock is released: about a
 	// tenth of a millisecond.
 	roundStep = 1024
 )
 
-// outgoing is what a channel has to deliver. It is there only while a goroutine delivers, see
-// [Host.deliver]; the host's lock guards it. Frames are joined here, once for all listeners: a
-// connection then has one write for many messages.
+// outgoing has the messages that a channel has to deliver. It exists only while a goroutine runs
+// [Host.deliver]. The host's lock guards it. Frames are joined here, once for all listeners, so
+// that one write delivers many messages to a connection.
 type outgoing struct {
 	batches []batch
 	bytes   int
 }
 
-// batch is whole frames, one after the other.
+// batch is a sequence of n whole frames.
 type batch struct {
 	frames []byte
 	n      int
@@ -33,7 +33,7 @@ func (o *outgoing) add(frame []byte) {
 	if i := len(o.batches) - 1; i >= 0 && len(o.batches[i].frames)+len(frame) <= batchSize {
 		p := &o.batches[i]
 		if p.n == 1 {
-			p.frames = slices.Clip(p.frames) // what is behind it is the encoder's
+			p.frames = slices.Clip(p.frames) // do not append in the memory of the encoder
 		}
 		p.frames = append(p.frames, frame...)
 		p.n++
@@ -42,7 +42,7 @@ func (o *outgoing) add(frame []byte) {
 	o.batches = append(o.batches, batch{frame, 1})
 }
 
-// send has a message delivered to those who listen when its turn comes.
+// enqueue adds a message to the outgoing ones of the channel.
 func (h *Host) enqueue(ch *channel, from Source, message []byte) {
 	frame := h.registry.encoder.Message(ch.name, from, message)
 	h.pending += len(frame)
@@ -52,11 +52,10 @@ func (h *Host) enqueue(ch *channel, from Source, message []byte) {
 	}
 	ch.outgoing = &outgoing{}
 	ch.outgoing.add(frame)
-	go h.deliver(ch) // ends when nothing is left
+	go h.deliver(ch) // ends when no message is left
 }
 
-// unsend drops what a channel that is no longer active has to deliver: nobody is there to get
-// it.
+// dropOutgoing drops the messages of a channel that is no longer active: it has no listeners.
 func (h *Host) dropOutgoing(ch *channel) {
 	if ch.outgoing != nil {
 		h.pending -= ch.outgoing.bytes
@@ -64,26 +63,26 @@ func (h *Host) dropOutgoing(ch *channel) {
 	}
 }
 
-// round is the delivery of one batch to those who listened when it began.
+// round is the delivery of one batch to the connections that were listeners when it began.
 type round struct {
 	batch     batch
 	listeners []*membership
-	done      int      // how many of the listeners had their turn
-	unflushed []Outbox // to be flushed
+	done      int      // number of listeners that have been handled
+	unflushed []Outbox // outboxes to flush
 }
 
 var rounds = sync.Pool{New: func() any { return new(round) }}
 
-// maxRound is how many listeners a round has room for at most that goes back to the pool.
+// maxRound limits the listeners of a round that returns to the pool.
 const maxRound = 16 << 10
 
-// deliver delivers in rounds until nothing is left. It is the only one for the channel, so messages
-// come in their order. What is sent during a round waits for the next one: the longer a round
-// takes, the more is written at once.
+// deliver delivers the messages of a channel in rounds until none is left. Each channel has at most
+// one deliver, so messages keep their order. Messages that are sent during a round wait for the
+// next one: the longer a round takes, the more messages one write has.
 //
-// Outboxes take their batches with the host's lock held, like all other frames, so that each is
-// before or after a presence frame for good, and nobody gets a message after leaving. They are
-// flushed without any lock.
+// The host's lock is held while outboxes queue a batch. So all connections receive it in the same
+// place among the presence frames, and none receives it after leaving. Outboxes are flushed without
+// a lock.
 func (h *Host) deliver(ch *channel) {
 	r, _ := rounds.Get().(*round)
 	for h.startRound(ch, r) {
@@ -101,7 +100,7 @@ func (h *Host) deliver(ch *channel) {
 	}
 }
 
-// next begins a round if there is something to deliver.
+// startRound prepares the next round. It returns false if no message is left.
 func (h *Host) startRound(ch *channel, r *round) bool {
 	h.mu.Lock()
 	defer h.mu.Unlock()
@@ -121,7 +120,7 @@ func (h *Host) startRound(ch *channel, r *round) bool {
 	return true
 }
 
-// queue gives the batch to the next listeners, except for those that left since the round began.
+// queueRound queues the batch for the next listeners, unless they have left since the round began.
 func (h *Host) queueRound(ch *channel, r *round) {
 	h.mu.Lock()
 	defer h.mu.Unlock()

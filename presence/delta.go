@@ -2,46 +2,45 @@ package presence
 
 import "sync"
 
-// Member is a user, and the time at which the e-mail address was learned. Of two addresses for one
-// ID, the later one applies.
+// Member is a user, with the time at which the e-mail address was learned. If two Members with one
+// ID have different addresses, the later one applies.
 type Member struct {
 	User
 	Seen int64 // Unix time in milliseconds; 0 without an address
 }
 
-// Departure is a user whose last connection in a channel of one pod has gone.
+// Departure is a user whose last connection in one pod's part of a channel is gone.
 type Departure struct {
 	ID   string
-	Lost bool // the connection was lost and may be back soon; false if the user left or logged out
+	Lost bool // the connection was lost and may come back; false if the user left or logged out
 }
 
 // Delta is a change of one pod's part of a channel. Merging a Delta twice does no harm.
 type Delta struct {
 	Clock  uint64      // clock of the part after the change; grows with each delta of the channel
-	Base   uint64      // clock of the part before it; 0 if the delta has the whole part and replaces it
-	Joined []Member    // users who came, or have another e-mail address
-	Left   []Departure // users who went
-	Conns  int         // connections that listen, with a user or without
-	Lost   int         // connections that were lost since Base, see [Departure]
+	Base   uint64      // clock of the part before the change; 0 if the delta is the whole part and replaces it
+	Joined []Member    // users who came, or whose e-mail address has changed
+	Left   []Departure // users who are gone
+	Conns  int         // listeners, with a user or anonymous
+	Lost   int         // connections lost since Base, see [Departure]
 }
 
-// changes is what other pods do not know yet of the part that this one has of a channel. It is
-// there only with a relay. The host's lock guards it, or that of endings for a channel that is not
-// active.
+// changes records what the relay has not yet fetched of this pod's part of a channel. It exists
+// only with a relay. The host's lock guards it, or that of lastChanges after the channel has ended.
 type changes struct {
-	clock    uint64          // of the last delta; 0 before the first
-	full     bool            // the next delta holds everything; then users are those who went
-	notified bool            // the relay knows that there is something
-	users    map[string]bool // who came, went or has another e-mail address; true: the last connection was lost
-	lost     int             // connections
+	clock    uint64          // clock of the last delta; 0 before the first
+	full     bool            // the next delta has the whole part; users then has only users who left
+	notified bool            // the relay knows that there are changes
+	users    map[string]bool // users to report; true if the last connection was lost
+	lost     int             // number of lost connections
 }
 
-// A relay that does not ask for a long time, or a crowd between two times, must not make this grow
-// without end: when it has both more entries than this and than the channel has users, all of the
-// channel is sent instead.
+// maxChanges limits changes.users, in case that the relay does not fetch for long or that a crowd
+// arrives. Beyond it, and beyond the number of the channel's members, the next delta has the whole
+// part.
 const maxChanges = 1024
 
-// note takes note that a user came, or went, or has another e-mail address.
+// recordMember records that a user came or went, or that its e-mail address has changed.
 func (h *Host) recordMember(m *member, lost bool) {
 	c := m.channel.changes
 	if c == nil {
@@ -49,9 +48,9 @@ func (h *Host) recordMember(m *member, lost bool) {
 	}
 	switch {
 	case c.full && m.conns > 0:
-		delete(c.users, m.user.ID) // comes with everything
+		delete(c.users, m.user.ID) // the whole part has it
 	case len(c.users) >= max(maxChanges, len(m.channel.members)):
-		c.full, c.users = true, nil // who went before counts as lost
+		c.full, c.users = true, nil // users recorded before are missing in it, so they count as lost
 	default:
 		if c.users == nil {
 			c.users = make(map[string]bool)
@@ -61,7 +60,7 @@ func (h *Host) recordMember(m *member, lost bool) {
 	h.notifyRelay(m.channel)
 }
 
-// tell has the relay ask for changes.
+// notifyRelay notifies the relay that the channel has changes.
 func (h *Host) notifyRelay(ch *channel) {
 	if ch.changes != nil && !ch.changes.notified {
 		ch.changes.notified = true
@@ -69,7 +68,7 @@ func (h *Host) notifyRelay(ch *channel) {
 	}
 }
 
-// local lists the users that are in the channel with a connection of this pod.
+// localMembers returns the users of the channel that have a connection on this pod.
 func (ch *channel) localMembers() []Member {
 	list := make([]Member, 0, ch.users)
 	for _, m := range ch.members {
@@ -80,7 +79,7 @@ func (ch *channel) localMembers() []Member {
 	return list
 }
 
-// delta makes one of what changed, and begins anew.
+// next returns a Delta without its lists, and begins to record the changes after it.
 func (c *changes) next(clock uint64) Delta {
 	d := Delta{Clock: clock, Base: c.clock, Lost: c.lost}
 	if c.full {
@@ -91,8 +90,8 @@ func (c *changes) next(clock uint64) Delta {
 }
 
 // Changes returns what has changed in this pod's part of a channel since the last call. It returns
-// false if nothing has. The first Delta after the channel became active has the whole part, and
-// later ones may. A channel that is no longer active has its last changes once.
+// false if nothing has. The first Delta of an active channel is the whole part, and later ones can
+// be. After the channel has ended, Changes returns its last changes once.
 func (p Pods) Changes(host HostName, channelName string) (Delta, bool) {
 	var (
 		d  Delta
@@ -133,25 +132,25 @@ func (h *Host) nextDelta(ch *channel) (Delta, bool) {
 	return d, true
 }
 
-// LastClock returns the clock of the last Delta of this pod, of any channel.
+// LastClock returns the clock of the last Delta of this pod, in any channel.
 func (p Pods) LastClock() uint64 { return p.r.clock.Load() }
 
-// State returns this pod's part of a channel as a Delta that the next result of [Pods.Changes]
-// follows. It may have some of the changes of that result already.
+// State returns this pod's part of a channel, as a Delta that precedes the next result of
+// [Pods.Changes]. It can include changes that are in that result too.
 func (p Pods) State(host HostName, channelName string) Delta {
 	d, _ := p.r.state(host, channelName, func(uint64, int) bool { return true })
 	return d
 }
 
-// StateAfter returns the result of [Pods.State] if its clock is not known. If known is 0, it
-// returns false for a channel without listeners. A call that returns false costs little.
+// StateAfter returns the result of [Pods.State], or false if its clock is known. If known is 0, it
+// returns false for a channel without listeners. Returning false is cheap.
 func (p Pods) StateAfter(host HostName, channelName string, known uint64) (Delta, bool) {
 	return p.r.state(host, channelName, func(clock uint64, conns int) bool {
 		return clock != known && (known != 0 || conns > 0)
 	})
 }
 
-// state returns the state if the clock and the number of connections are such that it is wanted.
+// state returns the state of a channel if wanted accepts its clock and its number of connections.
 func (r *Registry) state(host HostName, channelName string, wanted func(clock uint64, conns int) bool) (d Delta, ok bool) {
 	r.withHost(host, func(h *Host) {
 		var ch *channel
@@ -180,10 +179,10 @@ func (r *Registry) state(host HostName, channelName string, wanted func(clock ui
 	return d, true
 }
 
-// endings are the last changes of channels that are no longer active. It is safe for
+// lastChanges has the changes of channels that are no longer active. Its methods are safe for
 // concurrent use.
 type lastChanges struct {
-	mu   sync.Mutex // taken last
+	mu   sync.Mutex // locked after Registry.mu and Host.mu
 	list map[channelKey]*changes
 }
 
@@ -201,7 +200,7 @@ func (e *lastChanges) put(host HostName, channel string, c *changes) {
 	e.list[channelKey{host, channel}] = c
 }
 
-// take returns nil when there is nothing.
+// pop removes and returns the changes of a channel, or nil.
 func (e *lastChanges) pop(host HostName, channel string) *changes {
 	e.mu.Lock()
 	defer e.mu.Unlock()
@@ -210,7 +209,8 @@ func (e *lastChanges) pop(host HostName, channel string) *changes {
 	return c
 }
 
-// clock returns 0 when there is nothing, or no delta came before.
+// clock returns the clock of a channel's last delta. It is 0 if there are no changes, or if they
+// are the first.
 func (e *lastChanges) clock(host HostName, channel string) uint64 {
 	e.mu.Lock()
 	defer e.mu.Unlock()
@@ -226,7 +226,7 @@ func (e *lastChanges) clear() {
 	e.list = nil
 }
 
-// begin starts to take note of what changes in a channel that became active.
+// recordChanges starts to record the changes of a channel that became active.
 func (h *Host) recordChanges(ch *channel) {
 	if h.relay == nil {
 		return
@@ -237,8 +237,8 @@ func (h *Host) recordChanges(ch *channel) {
 	}
 }
 
-// end leaves the last changes of a channel that is no longer active. They were told of, but
-// for those of a channel that has never had a listener: there are none.
+// keepLastChanges keeps the changes of a channel that has ended. A channel that never had a
+// listener has none.
 func (h *Host) keepLastChanges(ch *channel) {
 	if ch.changes != nil && ch.changes.notified {
 		h.registry.lastChanges.put(h.name, ch.name, ch.changes)

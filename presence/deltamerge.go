@@ -8,17 +8,17 @@ import (
 // MergeResult is the outcome of [Pods.MergeDelta].
 type MergeResult uint8
 
-// The outcomes of a merge.
+// Outcomes of a merge.
 const (
 	Merged   MergeResult = iota // the delta was merged
-	Stale                       // the delta, or a later one, was merged before
+	Stale                       // this delta or a later one was merged before
 	Gap                         // a delta before this one is missing: request the whole part
 	Unwanted                    // the channel has no watchers on this pod
 )
 
-// MergeDelta merges a Delta of another pod into the view of the channel's watchers. The Delta may
-// come from the network unchecked: a wrong one makes the part of its pod wrong, and nothing else.
-// Its lists are not retained.
+// MergeDelta merges a Delta of another pod, so that the watchers of the channel see it. The Delta
+// may come from the network without validation: a wrong one affects only the part of its pod. Its
+// lists are not retained.
 func (p Pods) MergeDelta(host HostName, channelName, pod string, d Delta) MergeResult {
 	result := Unwanted
 	p.r.withWatched(host, channelName, func(h *Host, ch *channel) {
@@ -39,8 +39,8 @@ func (p Pods) Ready(host HostName, channelName string) {
 	})
 }
 
-// Clock returns the clock of the last merged [Delta] of the pod. It is 0 if no part of the pod is
-// known, or if the part is empty.
+// Clock returns the clock of the last merged [Delta] of the pod. It is 0 if the pod's part is
+// unknown or empty.
 func (p Pods) Clock(host HostName, channelName, pod string) uint64 {
 	var clock uint64
 	p.r.withWatched(host, channelName, func(_ *Host, ch *channel) {
@@ -51,7 +51,7 @@ func (p Pods) Clock(host HostName, channelName, pod string) uint64 {
 	return clock
 }
 
-// Forget removes all parts of a pod. Its users and connections count as lost.
+// Forget removes the parts of a pod from all channels. Its users and connections count as lost.
 func (p Pods) Forget(pod string) {
 	for _, h := range p.r.Hosts() {
 		h.mu.Lock()
@@ -86,14 +86,14 @@ func (h *Host) mergeDelta(ch *channel, pod string, d Delta) MergeResult {
 	if d.Base == 0 {
 		left = p.missingUsers(d)
 	}
-	for _, gone := range left {
-		h.mergeLeft(ch, p, gone)
+	for _, user := range left {
+		h.mergeLeft(ch, p, user)
 	}
 	for _, u := range d.Joined {
 		h.mergeJoined(ch, p, u)
 	}
 
-	conns := min(max(d.Conns, 0), math.MaxInt32) // as far as the bus takes them
+	conns := min(max(d.Conns, 0), math.MaxInt32) // the limit of the bus
 	lost := min(max(d.Lost, 0), p.conns)
 	if d.Base == 0 {
 		lost = max(lost, p.conns-conns)
@@ -106,7 +106,8 @@ func (h *Host) mergeDelta(ch *channel, pod string, d Delta) MergeResult {
 	return Merged
 }
 
-// missing lists who is gone by a Delta that holds everything: lost, unless it says otherwise.
+// missingUsers returns the users that left according to a whole part. A user that d does not
+// mention is lost.
 func (p *podPart) missingUsers(d Delta) []Departure {
 	if len(p.users) == 0 {
 		return d.Left
@@ -115,8 +116,8 @@ func (p *podPart) missingUsers(d Delta) []Departure {
 	for _, u := range d.Joined {
 		listed[u.ID] = true
 	}
-	for _, gone := range d.Left {
-		listed[gone.ID] = true
+	for _, user := range d.Left {
+		listed[user.ID] = true
 	}
 	left := slices.Clip(d.Left)
 	for id := range p.users {
@@ -127,22 +128,22 @@ func (p *podPart) missingUsers(d Delta) []Departure {
 	return left
 }
 
-// departed takes a user out of the part of a pod.
-func (h *Host) mergeLeft(ch *channel, p *podPart, gone Departure) {
-	_, known := p.users[gone.ID]
-	delete(p.users, gone.ID)
-	m := ch.byUser[h.users[gone.ID]]
+// mergeLeft removes a user from the part of a pod.
+func (h *Host) mergeLeft(ch *channel, p *podPart, left Departure) {
+	_, known := p.users[left.ID]
+	delete(p.users, left.ID)
+	m := ch.byUser[h.users[left.ID]]
 	switch {
 	case m == nil:
 	case known:
 		m.overlay.pods--
-		h.updateMember(m, true, gone.Lost)
+		h.updateMember(m, true, left.Lost)
 	case m.inGrace():
-		h.updateMember(m, true, gone.Lost) // the user was back on that pod, and left
+		h.updateMember(m, true, left.Lost) // the user came back to that pod in between, and left
 	}
 }
 
-// arrived puts a user into the part of a pod, or an e-mail address.
+// mergeJoined adds a user to the part of a pod, or updates the e-mail address.
 func (h *Host) mergeJoined(ch *channel, p *podPart, u Member) {
 	_, known := p.users[u.ID]
 	p.users[u.ID] = datedEmail{u.Email, u.Seen}
@@ -151,7 +152,7 @@ func (h *Host) mergeJoined(ch *channel, p *podPart, u Member) {
 	}
 }
 
-// appear counts one more pod that has a user, unless it was known.
+// countPod counts one more pod that has the user, unless the pod is known to have it.
 func (h *Host) countPod(ch *channel, id string, known bool) {
 	u := h.users[id]
 	if u == nil {

@@ -6,34 +6,34 @@ type Outbox interface {
 	// Push queues a frame and starts to write it. The frame is shared with other connections and
 	// must not be changed. The host's lock is held, so Push must not block or call this package.
 	Push(frame []byte)
-	// Queue queues n whole frames, which are joined in one slice, and otherwise does what Push
-	// does, but leaves the writing to Flush. It reports whether the caller must call Flush; if not,
-	// another call that has queued before will.
+	// Queue queues n whole frames, which are joined in one slice. Unlike Push, it leaves the
+	// writing to Flush. It reports whether the caller must call Flush; if not, the caller of an
+	// earlier Queue will.
 	Queue(frames []byte, n int) (flush bool)
-	// Flush writes the queued frames, as far as that does not block. No lock is held.
+	// Flush writes queued frames until a write would block. No lock is held.
 	Flush()
 }
 
-// Encoder builds frames for connections and entries of listings. Its methods are called with the
-// lock of a host held, so they must not block or call this package. They must not retain messages
-// or pointers to users.
+// Encoder builds frames, and entries of listings. Its methods are called with the lock of a host
+// held, so they must not block or call this package. They must not retain messages or pointers to
+// users.
 type Encoder interface {
 	// Members encodes the members of a channel for [Joined].
 	Members(users []User) []byte
 	// Joined builds the answer to a join.
 	Joined(j Joined) []byte
-	// Left builds the answer to a leave, with ref, or says with a reason that the connection was
-	// taken out of a channel.
+	// Left builds the answer to a leave, with ref. With a reason, it builds the frame that notifies
+	// a connection of its removal from a channel.
 	Left(ref, channel string, reason Reason) []byte
 	// Presence builds the frame that shows watchers a diff.
 	Presence(d Diff) []byte
 	// Message builds the frame for a message to a channel. The message is JSON.
 	Message(channel string, from Source, message []byte) []byte
-	// AppendUser appends an entry of [EncodedChannel].Users to b. first reports whether it is the
-	// first of its chunk, which needs no separator.
+	// AppendUser appends an entry of [EncodedChannel].Users to b. The first entry of a chunk needs
+	// no separator.
 	AppendUser(b []byte, u *User, first bool) []byte
 	// AppendPrivate appends an entry of [Encoded].Private to b: the private channel of a
-	// connection. u is nil if the connection is anonymous.
+	// connection. If u is nil, the connection is anonymous.
 	AppendPrivate(b []byte, id ID, u *User, first bool) []byte
 }
 
@@ -43,28 +43,28 @@ type Joined struct {
 	Channel string
 	Kind    Kind
 	Watch   Watch
-	Seq     uint64 // sequence number of the snapshot; the next diff has the next one
+	Seq     uint64 // sequence number of the snapshot; the next diff has Seq+1
 	Count   int    // members, or connections if the channel is anonymous; 0 with WatchNone
 	Members []byte // result of [Encoder].Members; nil if members are not listed
 }
 
-// Diff is what changed in a channel since the frame with the sequence number before.
+// Diff is what changed in a channel since the presence frame before it.
 type Diff struct {
 	Channel string
 	Seq     uint64
-	Kind    Kind   // the new kind if rules have changed it, else 0
-	Joined  []User // users who came, with their first connection
-	Left    []User // users who went, with their last connection
-	Updated []User // users who were there and have another e-mail address now
+	Kind    Kind   // new kind of the channel; 0 if it has not changed
+	Joined  []User // users who came
+	Left    []User // users who are gone
+	Updated []User // users whose e-mail address has changed
 	Count   int    // as in [Joined]
 }
 
-// Reason says why a connection was taken out of a channel, in the word that clients receive. It is
-// "" if the connection has left on its own.
+// Reason is why a connection was removed from a channel, as clients receive it. It is "" if the
+// connection left by itself.
 type Reason string
 
 // Reasons of [Encoder].Left.
 const (
-	ReasonDenied  Reason = "denied"  // by new rules, the channel's class no longer admits the connection
+	ReasonDenied  Reason = "denied"  // after a change of rules, the class no longer admits the connection
 	ReasonRemoved Reason = "removed" // the user is no longer assigned to the channel, see [Conn.Unassign]
 )

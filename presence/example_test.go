@@ -239,5 +239,5 @@ func ExampleParseHostName() {
 	// portal.example.com
 	// xn--mnchen-3ya.example
 	// 2001:db8::1
-	// not a domain host: character not allowed
+	// not a host name: character not allowed
 }

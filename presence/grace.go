@@ -5,55 +5,55 @@ import (
 	"time"
 )
 
-// tokenStep is how close in time connections are lost that one token stands for.
+// lossWindow is how long after the first loss of a lossBatch further losses are added to it.
 const lossWindow = 10 * time.Millisecond
 
-// token stands for lost connections that still count.
+// lossBatch is a number of connections, lost at about the same time, that still count.
 type lossBatch struct {
-	until time.Duration // by Registry.now
+	until time.Duration // end of the grace period, see Registry.now
 	conns int
 }
 
-// absences are the lost members of a channel, as a heap: the first is the one whose grace ends
-// first.
+// graceHeap holds the lost members of a channel. The member whose grace period ends first is at
+// index 0.
 type graceHeap []*memberOverlay
 
-// Len, Less, Swap, Push and Pop implement [heap.Interface].
-func (a graceHeap) Len() int { return len(a) }
+// Len implements [heap.Interface].
+func (g graceHeap) Len() int { return len(g) }
 
-// Less see Len.
-func (a graceHeap) Less(i, j int) bool { return a[i].until < a[j].until }
+// Less implements [heap.Interface].
+func (g graceHeap) Less(i, j int) bool { return g[i].until < g[j].until }
 
-// Swap see Len.
-func (a graceHeap) Swap(i, j int) {
-	a[i], a[j] = a[j], a[i]
-	a[i].graceIndex, a[j].graceIndex = i, j
+// Swap implements [heap.Interface].
+func (g graceHeap) Swap(i, j int) {
+	g[i], g[j] = g[j], g[i]
+	g[i].graceIndex, g[j].graceIndex = i, j
 }
 
-// Push see Len.
-func (a *graceHeap) Push(x any) {
+// Push implements [heap.Interface].
+func (g *graceHeap) Push(x any) {
 	t := x.(*memberOverlay)
-	t.graceIndex = len(*a)
-	*a = append(*a, t)
+	t.graceIndex = len(*g)
+	*g = append(*g, t)
 }
 
-// Pop see Len.
-func (a *graceHeap) Pop() any {
-	last := len(*a) - 1
-	t := (*a)[last]
-	(*a)[last] = nil
-	*a = (*a)[:last]
+// Pop implements [heap.Interface].
+func (g *graceHeap) Pop() any {
+	last := len(*g) - 1
+	t := (*g)[last]
+	(*g)[last] = nil
+	*g = (*g)[:last]
 	t.graceIndex = -1
 	return t
 }
 
-func (a *graceHeap) remove(t *memberOverlay) { heap.Remove(a, t.graceIndex) }
+func (g *graceHeap) remove(t *memberOverlay) { heap.Remove(g, t.graceIndex) }
 
-// now is the time since the registry was made. It is what graces are kept in: monotonic, and
-// smaller than a time.Time.
+// now returns the time since the registry was created. Grace periods use it because it is monotonic
+// and smaller than a time.Time.
 func (r *Registry) now() time.Duration { return time.Since(r.epoch) }
 
-// miss keeps a lost member there for the grace, if watchers know of it.
+// startGrace keeps m visible until its grace period ends, if watchers have seen it.
 func (h *Host) startGrace(m *member) {
 	ch := m.channel
 	grace := h.rules().Grace
@@ -66,40 +66,44 @@ func (h *Host) startGrace(m *member) {
 	h.scheduleExpiry(ch, t.until)
 }
 
-// hold has lost connections of a channel without users count on for the grace.
-func (h *Host) holdLost(ch *channel, conns int) {
+// holdLost keeps counting n lost connections until their grace period ends, if ch lists no users.
+func (h *Host) holdLost(ch *channel, n int) {
 	grace := h.rules().Grace
-	if grace <= 0 || conns <= 0 || len(ch.watchers) == 0 || ch.class.Kind == Authenticated {
+	if grace <= 0 || n <= 0 || len(ch.watchers) == 0 || ch.class.Kind == Authenticated {
 		return
 	}
 	o := ch.ensureOverlay()
 	until := h.registry.now() + grace
-	o.lostConns += conns
-	if last := len(o.lossBatches) - 1; last >= 0 && until >= o.lossBatches[last].until && until-o.lossBatches[last].until < lossWindow {
-		o.lossBatches[last].conns += conns
-		return
+	o.lostConns += n
+	if i := len(o.lossBatches) - 1; i >= 0 {
+		newest := &o.lossBatches[i]
+		if until >= newest.until && until-newest.until < lossWindow {
+			newest.conns += n
+			return
+		}
 	}
-	o.lossBatches = append(o.lossBatches, lossBatch{until, conns})
+	o.lossBatches = append(o.lossBatches, lossBatch{until, n})
 	h.scheduleExpiry(ch, until)
 }
 
-// redeem has connections that came take the place of those that were lost, the oldest first.
-func (ch *channel) replaceLost(conns int) {
+// replaceLost makes n new connections replace lost ones that still count, the oldest first.
+func (ch *channel) replaceLost(n int) {
 	o := ch.overlay
 	if o == nil {
 		return
 	}
-	for conns > 0 && len(o.lossBatches) > 0 {
-		n := min(conns, o.lossBatches[0].conns)
-		conns -= n
-		o.lostConns -= n
-		if o.lossBatches[0].conns -= n; o.lossBatches[0].conns == 0 {
+	for n > 0 && len(o.lossBatches) > 0 {
+		oldest := &o.lossBatches[0]
+		replaced := min(n, oldest.conns)
+		n -= replaced
+		o.lostConns -= replaced
+		if oldest.conns -= replaced; oldest.conns == 0 {
 			o.lossBatches = o.lossBatches[1:]
 		}
 	}
 }
 
-// arm has the channel's timer fire at the given time, if not before.
+// scheduleExpiry makes the channel's timer fire at until, unless it fires earlier.
 func (h *Host) scheduleExpiry(ch *channel, until time.Duration) {
 	o := ch.overlay
 	if o.due != 0 && o.due <= until {
@@ -114,20 +118,20 @@ func (h *Host) scheduleExpiry(ch *channel, until time.Duration) {
 	o.timer = time.AfterFunc(wait, func() {
 		h.mu.Lock()
 		defer h.mu.Unlock()
-		if ch.overlay == o { // else nobody watches now
+		if ch.overlay == o { // otherwise the channel is no longer watched
 			h.expireGrace(ch)
 		}
 	})
 }
 
-// stop ends the timer for good.
+// stopTimer stops the expiry timer. The overlay must not be used afterwards.
 func (o *overlay) stopTimer() {
 	if o.timer != nil {
 		o.timer.Stop()
 	}
 }
 
-// expire ends what graces are over.
+// expireGrace removes members and stops counting connections whose grace period has ended.
 func (h *Host) expireGrace(ch *channel) {
 	o, now := ch.overlay, h.registry.now()
 	o.due = 0
@@ -137,15 +141,15 @@ func (h *Host) expireGrace(ch *channel) {
 	if len(o.inGrace) > 0 {
 		h.scheduleExpiry(ch, o.inGrace[0].until)
 	}
-	left := o.lossBatches[:0]
-	for _, t := range o.lossBatches {
-		if t.until <= now {
-			o.lostConns -= t.conns
+	running := o.lossBatches[:0]
+	for _, b := range o.lossBatches {
+		if b.until <= now {
+			o.lostConns -= b.conns
 			continue
 		}
-		left = append(left, t)
-		h.scheduleExpiry(ch, t.until)
+		running = append(running, b)
+		h.scheduleExpiry(ch, b.until)
 	}
-	o.lossBatches = left
+	o.lossBatches = running
 	h.scheduleFlush(ch)
 }

@@ -11,19 +11,19 @@ type Host struct {
 	name     HostName
 	registry *Registry
 
-	// mu guards everything below, and everything that hangs from it.
+	// mu guards the fields below and everything that they refer to.
 	mu       sync.Mutex
-	relay    Relay // nil: this pod is the only one
+	relay    Relay // nil if this pod is the only one
 	source   RulesSource
-	conns    swapList[Conn] // Conn.pos is the place
+	conns    swapList[Conn] // see Conn.index
 	byID     map[ID]*Conn
 	users    map[string]*user
-	online   swapList[user] // users that have a connection; user.pos is the place
-	loggedIn int            // connections that have a user
+	online   swapList[user] // users with a connection; see user.index
+	loggedIn int            // number of connections with a user
 	channels map[string]*channel
-	cache    *listingCache // listings as bytes; nil while nobody asks for them
-	pending  int           // bytes of messages that channels have to deliver
-	retired  bool          // see Retire
+	cache    *listingCache // encoded listings; nil if not cached
+	pending  int           // bytes of messages that wait in all channels
+	retired  bool          // see Host.Retire
 	dropped  bool          // removed from the registry
 }
 
@@ -64,10 +64,9 @@ func (h *Host) connect(u *User, out Outbox) (*Conn, error) {
 	return c, nil
 }
 
-// Reclassify classifies the active channels of the host by the rules that it has now. Listeners
-// that a new class no longer admits are taken out and receive a frame with [ReasonDenied]; watchers
-// see the changes. A channel whose classification fails keeps its class. The host is no longer
-// retired.
+// Reclassify classifies the active channels of the host by its present rules. Listeners that a new
+// class no longer admits are removed and receive a frame with [ReasonDenied]. A channel whose
+// classification fails keeps its class. The host is no longer retired.
 func (h *Host) Reclassify() {
 	h.mu.Lock()
 	h.retired = false
@@ -78,7 +77,7 @@ func (h *Host) Reclassify() {
 	}
 	h.mu.Unlock()
 
-	// Join classifies the channels that become active from here on.
+	// Join classifies the channels that become active from now on.
 	for _, name := range names {
 		class, err := rules.classify(h.name, name)
 		if err != nil {
@@ -94,7 +93,7 @@ func (h *Host) Reclassify() {
 }
 
 // Retire marks the host as no longer served: connections that close from now on have left and are
-// not lost, so there is no grace period. [Host.Reclassify] ends that.
+// not lost, so their users have no grace period. [Host.Reclassify] reverts this.
 func (h *Host) Retire() {
 	h.mu.Lock()
 	defer h.mu.Unlock()
@@ -155,12 +154,12 @@ func (h *Host) LoggedInConns() []*Conn {
 type ConnInfo struct {
 	ID       ID
 	User     User
-	Channels []string // channels that it listens to, sorted, without its private one
+	Channels []string // sorted, without its private channel
 	Out      Outbox
 }
 
 // DescribeUser describes the connections of a user. They are in order of arrival, except that the
-// last connection of the host fills the place of one that is closed.
+// last connection of the host fills the place of one that closes.
 func (h *Host) DescribeUser(userID string) []ConnInfo {
 	h.mu.Lock()
 	defer h.mu.Unlock()
@@ -181,14 +180,14 @@ func (h *Host) DescribeUser(userID string) []ConnInfo {
 
 // Stats has the numbers of a host on this pod.
 type Stats struct {
-	Conns     int // connections, anonymous ones included
+	Conns     int // connections, with a user or anonymous
 	Anonymous int // connections without a user
 	LoggedIn  int // connections with a user
-	Users     int // distinct users, by ID
-	Channels  int // active channels, private ones left out
+	Users     int // distinct user IDs
+	Channels  int // active channels, without private ones
 }
 
-// Stats returns the numbers of the host, all taken at one moment.
+// Stats returns the numbers of the host at one moment.
 func (h *Host) Stats() Stats {
 	h.mu.Lock()
 	defer h.mu.Unlock()
@@ -205,16 +204,16 @@ func (h *Host) stats() Stats {
 	}
 }
 
-// swapList is a list without gaps whose elements know their places, so that one leaves without a
-// search: the last takes its place.
+// swapList is a list whose elements know their index, so removing one needs no search. The last
+// element fills the gap.
 type swapList[T any] []*T
 
-// remove takes out the element at i. The place of an element is what the function points to.
-func (l *swapList[T]) remove(i int, place func(*T) *int) {
+// remove removes the element at i. index returns a pointer to the index of an element.
+func (l *swapList[T]) remove(i int, index func(*T) *int) {
 	list := *l
 	last := len(list) - 1
 	list[i] = list[last]
-	*place(list[i]) = i
+	*index(list[i]) = i
 	list[last] = nil
 	*l = list[:last]
 }

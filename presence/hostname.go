@@ -14,8 +14,8 @@ const (
 	// maxHostName is the longest host name in bytes, without a trailing dot (RFC 1035 section
 	// 2.3.4).
 	maxHostName = 253
-	// maxHostText bounds what is mapped to ASCII, which takes time with the square of a label. A
-	// character of a name that fits into maxHostName has up to 4 bytes.
+	// maxHostText limits the text that is mapped to ASCII, because that takes quadratic time in the
+	// length of a label. A character of a name that fits into maxHostName has up to 4 bytes.
 	maxHostText = 4 * maxHostName
 )
 
@@ -29,8 +29,8 @@ func (n HostName) String() string { return n.name }
 // IsZero reports whether n is the zero value.
 func (n HostName) IsZero() bool { return n.name == "" }
 
-// hostProfile maps what users type (upper case, full-width, non-ASCII labels) to what DNS knows. It
-// is lenient about underscores and hyphens, which occur in internal names.
+// hostProfile maps what users type (upper case, full-width, non-ASCII labels) to names in DNS. It
+// accepts underscores and hyphens, which occur in internal names.
 var hostProfile = idna.New(
 	idna.MapForLookup(),
 	idna.BidiRule(),
@@ -39,8 +39,8 @@ var hostProfile = idna.New(
 
 // ParseHostName returns the canonical form of a host name or a Host header, with or without a port.
 //
-// It returns an error for an empty text, a bad port, a bad IP address
-// literal, and a name that IDNA refuses or that is longer than 253 bytes.
+// It returns an error for an empty text, a bad port, a bad IP address, and a name that IDNA refuses
+// or that is longer than 253 bytes.
 func ParseHostName(s string) (HostName, error) {
 	host, err := splitPort(s)
 	if err != nil {
@@ -66,8 +66,7 @@ func ParseHostName(s string) (HostName, error) {
 		if host, err = hostProfile.ToASCII(host); err != nil {
 			return HostName{}, fmt.Errorf("%w: %w", errBadHost, err)
 		}
-		// Mapping can make a dot of a look-alike, so the ASCII rules are applied to the outcome
-		// too.
+		// Mapping can turn a look-alike into a dot, so the result must satisfy the ASCII rules too.
 		if host, ok = canonicalASCII(host); !ok {
 			return HostName{}, fmt.Errorf("%w: character not allowed", errBadHost)
 		}
@@ -86,7 +85,7 @@ func ParseHostName(s string) (HostName, error) {
 	return HostName{host}, nil
 }
 
-// splitPort takes the port and the brackets of an IPv6 literal away.
+// splitPort removes the port, and the brackets of an IPv6 address.
 func splitPort(s string) (string, error) {
 	host, port := s, ""
 	switch {
@@ -111,8 +110,8 @@ func splitPort(s string) (string, error) {
 	return host, nil
 }
 
-// canonicalASCII lowers s and takes one trailing dot away. It reports false, and leaves s to IDNA,
-// when s has anything but letters, digits, '-', '_' and '.'.
+// canonicalASCII lowers s and removes one trailing dot. If s has other characters than letters,
+// digits, '-', '_' and '.', it returns s unchanged and false.
 func canonicalASCII(s string) (string, bool) {
 	upper := false
 	for i := range len(s) {

@@ -8,15 +8,15 @@ import (
 )
 
 // Join makes c a listener of the named channel, which becomes active with its first listener.
-// Joining a channel again is not an error; it changes what is watched.
+// Joining a channel again is not an error and changes what c watches.
 //
 // The answer, made by [Encoder].Joined with ref, is pushed to the Outbox:
-//   - with the channel's next presence frame, if c watches a channel with very many watchers
-//   - after [Pods.Ready], if c watches a channel whose parts on other pods are not known yet
-//   - otherwise before Join returns
+//   - before Join returns, if watch is WatchNone or the channel is small
+//   - with the next presence frame, if the channel has many watchers or members
+//   - after [Pods.Ready], if the parts of other pods are not known yet
 //
 // It returns ErrBadChannel, ErrReservedChannel, ErrLoginRequired, ErrDenied, ErrTooManyChannels,
-// ErrUnavailable or ErrClosed, and then nothing was pushed.
+// ErrUnavailable or ErrClosed. If it returns an error, nothing was pushed.
 func (c *Conn) Join(name string, watch Watch, ref string) error {
 	h := c.host
 	h.mu.Lock()
@@ -34,10 +34,10 @@ func (c *Conn) Join(name string, watch Watch, ref string) error {
 	return nil
 }
 
-// Leave takes c out of the named channel and pushes a frame made by [Encoder].Left with ref.
+// Leave removes c from the named channel and pushes a frame made by [Encoder].Left with ref.
 //
-// It returns ErrNotJoined, ErrBadChannel, ErrReservedChannel or ErrClosed, and then nothing was
-// pushed.
+// It returns ErrNotJoined, ErrBadChannel, ErrReservedChannel or ErrClosed. If it returns an error,
+// nothing was pushed.
 func (c *Conn) Leave(name, ref string) error {
 	h := c.host
 	h.mu.Lock()
@@ -59,16 +59,16 @@ func (c *Conn) Leave(name, ref string) error {
 		return ErrNotJoined
 	}
 	if m.joining {
-		h.answerEarly(m) // the join is answered before the leave
+		h.answerEarly(m) // answer the join before the leave
 	}
 	h.removeListener(m, false)
 	c.out.Push(h.registry.encoder.Left(ref, name, ""))
 	return nil
 }
 
-// Assign joins c to a channel that its user is assigned to, without a request of the client. c
-// receives the same answer as for a join, and nothing if it listens to the channel already. If c is
-// no longer logged in as the user, Assign does nothing.
+// Assign joins c to a channel that its user is assigned to. c receives the answer to a join without
+// ref, unless it listens to the channel already. If c is no longer logged in as the user, Assign
+// does nothing.
 //
 // It returns an error of [Conn.Join], or another one if the channel is not authenticated.
 func (c *Conn) Assign(user, name string) error {
@@ -82,7 +82,7 @@ func (c *Conn) Assign(user, name string) error {
 	if err != nil {
 		return err
 	}
-	// The lock was let go meanwhile, and enter lets others into anonymous channels too.
+	// admit also admits to anonymous channels, and c may have logged in as another user meanwhile.
 	if ch.class.Kind != Authenticated || !c.hasUserID(user) {
 		if len(ch.listeners) == 0 {
 			h.deactivate(ch)
@@ -102,8 +102,8 @@ func (c *Conn) Assign(user, name string) error {
 	return nil
 }
 
-// Unassign takes c out of a channel that [Conn.Assign] joined it to. c receives a frame with
-// [ReasonRemoved]. It reports whether c was assigned to the channel.
+// Unassign removes c from a channel that [Conn.Assign] joined it to. c receives a frame with
+// [ReasonRemoved]. It returns false if Assign has not joined c to the channel.
 func (c *Conn) Unassign(name string) bool {
 	h := c.host
 	h.mu.Lock()
@@ -117,14 +117,14 @@ func (c *Conn) Unassign(name string) bool {
 		return false
 	}
 	if m.joining {
-		h.answerEarly(m) // its join is answered before it is out
+		h.answerEarly(m) // answer the join before the removal
 	}
 	h.removeListener(m, false)
 	c.out.Push(h.registry.encoder.Left("", name, ReasonRemoved))
 	return true
 }
 
-// Assigned returns the channels that [Conn.Assign] joined c to and that it still listens to.
+// Assigned returns the channels that [Conn.Assign] joined c to and that c still listens to.
 func (c *Conn) Assigned() []string {
 	c.host.mu.Lock()
 	defer c.host.mu.Unlock()
@@ -137,25 +137,25 @@ func (c *Conn) Assigned() []string {
 	return names
 }
 
-// asked is what the classifier and the authorizer of some rules have said about a join. It holds as
-// long as the rules do, and what the authorizer said as long as the user is the same.
+// joinVerdict is the answer of the classifier and the authorizer to one join. It is valid for these
+// rules; the authorizer's part also only for this user.
 type joinVerdict struct {
 	rules      *Rules
 	classified bool
 	class      Class
 	classErr   error
 	authorized bool
-	user       User // whom the authorizer was asked about
+	user       User // user that the authorizer was asked about; zero if anonymous is set
 	anonymous  bool
 	authErr    error
 }
 
-// enter returns the channel for c to join, active or fresh. The host's lock is held, but let go
-// while the classifier or the authorizer is asked: anything may have happened meanwhile, so all is
-// looked at again after each answer.
+// admit returns the channel that c may join, active or new. The host's lock is held on entry and on
+// return, but released while the classifier or the authorizer runs. So every condition is checked
+// again after each of their answers.
 func (c *Conn) admit(name string) (*channel, error) {
 	h := c.host
-	var known joinVerdict
+	var v joinVerdict
 	for {
 		if c.closed {
 			return nil, ErrClosed
@@ -171,22 +171,22 @@ func (c *Conn) admit(name string) (*channel, error) {
 		if err := c.checkLimits(rules, ch != nil); err != nil {
 			return nil, err
 		}
-		if known.rules != rules {
-			known = joinVerdict{rules: rules}
+		if v.rules != rules {
+			v = joinVerdict{rules: rules}
 		}
 
-		// A channel that another connection activated has its class, whatever became of this
-		// question.
-		class := known.class
+		// If another connection has activated the channel meanwhile, its class stands, whatever the
+		// classifier answered here.
+		class := v.class
 		switch {
 		case ch != nil:
 			class = ch.class
-		case !known.classified:
-			known.class, known.classErr = h.classifyUnlocked(known.rules, name)
-			known.classified = true
+		case !v.classified:
+			v.class, v.classErr = h.classifyUnlocked(v.rules, name)
+			v.classified = true
 			continue
-		case known.classErr != nil:
-			return nil, fmt.Errorf("%w: %w", ErrUnavailable, known.classErr)
+		case v.classErr != nil:
+			return nil, fmt.Errorf("%w: %w", ErrUnavailable, v.classErr)
 		}
 		if err := c.checkClass(class); err != nil {
 			return nil, err
@@ -194,13 +194,13 @@ func (c *Conn) admit(name string) (*channel, error) {
 
 		switch {
 		case rules.Authorizer == nil:
-		case !known.authorized || !c.isUser(known.user, known.anonymous):
-			c.authorizeUnlocked(&known, name)
+		case !v.authorized || !c.isUser(v.user, v.anonymous):
+			c.authorizeUnlocked(&v, name)
 			continue
-		case errors.Is(known.authErr, ErrDenied):
-			return nil, known.authErr
-		case known.authErr != nil:
-			return nil, fmt.Errorf("%w: %w", ErrUnavailable, known.authErr)
+		case errors.Is(v.authErr, ErrDenied):
+			return nil, v.authErr
+		case v.authErr != nil:
+			return nil, fmt.Errorf("%w: %w", ErrUnavailable, v.authErr)
 		}
 		if ch == nil {
 			ch = newChannel(name, class)
@@ -211,27 +211,28 @@ func (c *Conn) admit(name string) (*channel, error) {
 	}
 }
 
-// classify asks without the lock, which is held before and after, whatever the classifier does.
+// classifyUnlocked calls the classifier without the host's lock. The lock is held on entry and on
+// return, even if the classifier panics.
 func (h *Host) classifyUnlocked(rules *Rules, name string) (Class, error) {
 	h.mu.Unlock()
 	defer h.mu.Lock()
 	return rules.classify(h.name, name)
 }
 
-// authorize asks without the lock, which is held before and after, whatever the authorizer does.
-func (c *Conn) authorizeUnlocked(known *joinVerdict, name string) {
-	known.authorized, known.anonymous, known.user = true, c.user == nil, User{}
+// authorizeUnlocked calls the authorizer like classifyUnlocked and stores its answer in v.
+func (c *Conn) authorizeUnlocked(v *joinVerdict, name string) {
+	v.authorized, v.anonymous, v.user = true, c.user == nil, User{}
 	var user *User
 	if c.user != nil {
-		known.user = c.user.User
+		v.user = c.user.User
 		user = &User{ID: c.user.ID, Email: c.user.Email}
 	}
 	c.host.mu.Unlock()
 	defer c.host.mu.Lock()
-	known.authErr = known.rules.Authorizer.Authorize(c.host.name, name, user)
+	v.authErr = v.rules.Authorizer.Authorize(c.host.name, name, user)
 }
 
-// is reports whether c is logged in as the user, or anonymous, still.
+// isUser reports whether c is still logged in as user, or still anonymous.
 func (c *Conn) isUser(user User, anonymous bool) bool {
 	if c.user == nil {
 		return anonymous
@@ -239,8 +240,8 @@ func (c *Conn) isUser(user User, anonymous bool) bool {
 	return !anonymous && c.user.User == user
 }
 
-// full returns an error if c cannot join one more channel: c is at its limit, or the channel is not
-// active and the host is at its own.
+// checkLimits returns ErrTooManyChannels if c is at its limit, or if the channel is not active and
+// the host is at its limit.
 func (c *Conn) checkLimits(rules *Rules, active bool) error {
 	h := c.host
 	if m := rules.MaxChannels; m > 0 && len(c.memberships) >= m {
@@ -252,7 +253,7 @@ func (c *Conn) checkLimits(rules *Rules, active bool) error {
 	return nil
 }
 
-// allowed reports whether c may listen to a channel of the class.
+// checkClass returns the error that refuses c a channel of the class, or nil.
 func (c *Conn) checkClass(class Class) error {
 	switch {
 	case class.Denied:

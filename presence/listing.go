@@ -5,46 +5,43 @@ import (
 	"strings"
 )
 
-// Listing is one active channel as a backend sees it.
+// Listing is one active channel, as backends receive it.
 type Listing struct {
 	Channel   string
 	Kind      Kind
-	CountOnly bool // the channel is authenticated and shows Count instead of Users
-	// Users has the users of an authenticated channel that is not CountOnly, and of a private
-	// channel.
+	CountOnly bool // an authenticated channel with Count instead of Users
+	// Users has the users of an authenticated channel that is not CountOnly, and the user of a
+	// private channel.
 	Users []User
-	// Count is the number of connections of an anonymous channel, the number of users of a
-	// CountOnly channel, and 1 for the private channel of an anonymous connection. It is 0 if Users
-	// is shown.
+	// Count is 0 if there are Users. Otherwise it is the number of connections of an anonymous
+	// channel, the number of users of a CountOnly channel, and 1 for a private channel.
 	Count int
-	// Seen has the times at which the addresses of Users were learned, see [Member]. Only
+	// Seen has the times at which the e-mail addresses of Users were learned, see [Member]. Only
 	// [Pods.Listing] and [Pods.Listings] set it.
 	Seen []int64
 }
 
-// Named reports whether the channel shows Users instead of Count. It is false for a private
-// channel.
+// Named reports whether the channel is authenticated and has Users instead of Count.
 func (l *Listing) Named() bool { return l.Kind == Authenticated && !l.CountOnly }
 
-// Per is what one entry of a listing stands for. The zero value is PerUser.
+// Per is the meaning of one entry of a listing. The zero value is PerUser.
 type Per uint8
 
-// The ways in which a listing counts.
+// Meanings of an entry.
 const (
 	PerUser       Per = iota // a user is one entry, even with several connections
 	PerConnection            // each connection with a user is one entry
 )
 
-// Channels lists the active channels of the host: first those with a name, sorted by it, then the
-// private ones. Hidden channels are left out. per also applies to the counts.
+// Channels lists the active channels of the host: first those with a name, sorted, then the private
+// ones. Hidden channels are left out. per applies to counts too.
 func (h *Host) Channels(per Per) []Listing {
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	return h.listings(per, (*channel).listing, (*Conn).listing)
 }
 
-// listings lists all channels: the named ones by the first function, the private ones by the
-// second.
+// listings lists channels with a name by named, and private channels by private.
 func (h *Host) listings(per Per, named func(*channel, Per) Listing, private func(*Conn) Listing) []Listing {
 	list := make([]Listing, 0, len(h.channels)+len(h.conns))
 	for _, ch := range h.channels {
@@ -59,8 +56,8 @@ func (h *Host) listings(per Per, named func(*channel, Per) Listing, private func
 	return list
 }
 
-// ActiveChannels lists the active channels of the host that have a name, sorted by it, without
-// users and counts. Hidden channels are left out.
+// ActiveChannels lists the active channels of the host that have a name, sorted, without users and
+// counts. Hidden channels are left out.
 func (h *Host) ActiveChannels() []Listing {
 	list := make([]Listing, 0, h.Stats().Channels)
 	h.mu.Lock()
@@ -81,7 +78,7 @@ func (h *Host) Channel(name string, per Per) (Listing, bool) {
 	return h.listing(name, per, (*channel).listing, (*Conn).listing)
 }
 
-// listing lists one channel like listings.
+// listing lists one channel, like listings.
 func (h *Host) listing(name string, per Per, named func(*channel, Per) Listing, private func(*Conn) Listing) (Listing, bool) {
 	if isPrivate(name) {
 		if id, ok := parsePrivate(name); ok {
@@ -129,9 +126,9 @@ func (c *Conn) listing() Listing {
 	return l
 }
 
-// Users returns the users of the host, and its numbers of the same moment. By [PerConnection], a
-// user has one entry for each connection. Entries are in order of arrival, except that the last one
-// fills the place of one that goes.
+// Users returns the users of the host, and its numbers at the same moment. [PerConnection], a user
+// has one entry for each connection. Users are in order of arrival, except that the last one fills
+// the place of one that goes.
 func (h *Host) Users(per Per) ([]User, Stats) {
 	h.mu.Lock()
 	defer h.mu.Unlock()

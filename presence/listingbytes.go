@@ -5,27 +5,27 @@ import (
 	"strings"
 )
 
-// Encoded is the result of [Host.Channels] as bytes. Each list is in chunks of at least one entry,
-// to be written one after the other. The chunks are shared and must not be changed.
+// Encoded is the result of [Host.Channels] as bytes. Each list is a sequence of chunks, and each
+// chunk has at least one entry. Chunks are shared and must not be changed.
 type Encoded struct {
 	Channels []EncodedChannel // sorted by name
-	Private  [][]byte         // entries of private channels, made by [Encoder].AppendPrivate
+	Private  [][]byte         // entries made by [Encoder].AppendPrivate
 }
 
 // EncodedChannel is one active channel, see [Listing].
 type EncodedChannel struct {
 	Name  string
-	Named bool     // the channel shows Users instead of Count
+	Named bool     // the channel has Users instead of Count
 	Users [][]byte // entries made by [Encoder].AppendUser
 	Count int
 }
 
-// Encoded lists the active channels of the host like [Host.Channels] by [PerUser]. Entries that did
-// not change since the last call are reused. While many entries are encoded, the host's lock is
-// released every few chunks.
+// Encoded lists the active channels of the host like [Host.Channels] with [PerUser]. Entries that
+// have not changed since the last call are reused. While many entries are encoded, the host's lock
+// is released every few chunks.
 //
-// Up to a few hundred channels are all of one moment. With more, each channel is of a moment of its
-// own, and a channel that becomes active meanwhile can be left out.
+// A listing of up to a few hundred channels is of one moment. In a larger one, each channel is of a
+// moment of its own, and a channel that becomes active meanwhile can be missing.
 func (h *Host) Encoded() Encoded {
 	names := make([]string, 0, h.Stats().Channels)
 	h.mu.Lock()
@@ -48,7 +48,7 @@ func (h *Host) Encoded() Encoded {
 	return e
 }
 
-// EncodedChannel lists one channel like [Host.Channel] by [PerUser]. The result is empty if the
+// EncodedChannel lists one channel like [Host.Channel] with [PerUser]. The result is empty if the
 // channel is hidden or not active.
 func (h *Host) EncodedChannel(name string) Encoded {
 	var e Encoded
@@ -73,14 +73,15 @@ func (h *Host) EncodedChannel(name string) Encoded {
 			h.mu.Lock()
 		}
 	}
-	if ch = h.channels[name]; ch != nil && !ch.class.Hidden { // now
+	if ch = h.channels[name]; ch != nil && !ch.class.Hidden { // the lock was released
 		g := gathering{host: h, cache: k}
 		e.Channels = []EncodedChannel{g.channel(ch)}
 	}
 	return e
 }
 
-// EncodedUsers returns the result of [Host.Users] by [PerUser], as chunks of [Encoder].AppendUser.
+// EncodedUsers returns the result of [Host.Users] with [PerUser], as chunks of
+// [Encoder].AppendUser.
 func (h *Host) EncodedUsers() ([][]byte, Stats) {
 	h.mu.Lock()
 	k := h.acquireCache()
@@ -93,8 +94,9 @@ func (h *Host) EncodedUsers() ([][]byte, Stats) {
 	return k.online.appendTo(make([][]byte, 0, len(k.online.list))), h.stats()
 }
 
-// fill encodes lists a little at a time, so that nobody waits long for the lock, which is not held.
-// What changes meanwhile is left; there is a second round, since the first can take a while.
+// fill encodes lists in steps, and releases the host's lock after each, so that others do not wait.
+// The lock is not held on entry. A second round encodes entries that have changed during the first,
+// which can take long.
 func (h *Host) fill(lists ...*chunks) {
 	for range 2 {
 		h.mu.Lock()
@@ -114,23 +116,23 @@ func (h *Host) fill(lists ...*chunks) {
 	}
 }
 
-// gathering makes an [Encoded] of what is kept. The host's lock is held.
+// gathering assembles an [Encoded] from the cache. The host's lock is held.
 type gathering struct {
 	host   *Host
 	cache  *listingCache
-	chunks [][]byte // of all channels; parts of it are the lists
-	small  []byte   // what is encoded for this one alone; parts of it are chunks
-	block  int      // bytes of small that are allocated at once
+	chunks [][]byte // chunks of all channels; each channel has a slice of it
+	small  []byte   // entries of small channels, which are not cached; some chunks are slices of it
+	block  int      // number of bytes by which small grows
 }
 
-// gatherAtOnce is how many channels are gathered before others get the host's lock: about a
+// gatherStep is how many channels are gathered before the host's lock is released: about a
 // millisecond.
 const gatherStep = 512
 
-// gather makes the Encoded, except for the order of the channels, and ends the answer. names are the
-// channels that there were before.
+// gather assembles the Encoded, with its channels in no order, and releases the cache. names are
+// the channels that were active when it was acquired.
 func (h *Host) gather(k *listingCache, names []string) Encoded {
-	const block, typical = 32 << 10, 1 << 10 // the latter for the users of a small channel
+	const block, typical = 32 << 10, 1 << 10 // typical: users of a small channel
 	g := gathering{host: h, cache: k, chunks: make([][]byte, 0, len(names)), block: min(block, typical*len(names))}
 	e := Encoded{Channels: make([]EncodedChannel, 0, len(names))}
 	add := func(ch *channel) {
@@ -183,9 +185,9 @@ func (g *gathering) users(ch *channel) [][]byte {
 	return g.chunks[first:len(g.chunks):len(g.chunks)]
 }
 
-// encode encodes a small channel.
+// encode encodes the users of a small channel.
 func (g *gathering) encode(ch *channel) []byte {
-	if cap(g.small)-len(g.small) < g.block/16 { // else a copy of all of it is likely
+	if cap(g.small)-len(g.small) < g.block/16 { // otherwise append would probably copy it
 		g.small = make([]byte, 0, g.block)
 	}
 	first := len(g.small)

@@ -6,33 +6,33 @@ import (
 	"time"
 )
 
-// listingCache is what a host keeps of its listings as bytes, while backends ask. The host's lock
-// guards it.
+// listingCache has the encoded listings of a host. It exists while backends ask for them. The
+// host's lock guards it.
 type listingCache struct {
-	private    chunks // of Host.conns
-	online     chunks // of Host.online
+	private    chunks // entries of Host.conns
+	online     chunks // entries of Host.online
 	size       int    // bytes of all chunks, those of channels included
-	counted    int    // what of size is in Registry.cached
-	answers    int    // answers that are being made
+	counted    int    // part of size that is in Registry.cached
+	answers    int    // number of answers in progress
 	lastAnswer time.Time
-	timer      *time.Timer // drops it
+	timer      *time.Timer // drops the cache
 }
 
 const (
-	// keepFor is how long listings are kept after the last question.
+	// cacheTTL is how long listings are cached after the last answer began.
 	cacheTTL = time.Minute
-	// maxKept bounds the listings that are kept of all hosts together, in bytes: about 800,000
-	// entries. A host beyond is encoded anew each time.
+	// maxCached limits the cached listings of all hosts, in bytes: about 800,000 entries. A host
+	// that exceeds it is encoded again for each answer.
 	maxCached = 64 << 20
-	// smallChannel is up to how many members a channel is encoded anew each time: that is hardly
-	// more work than looking it up.
+	// smallChannel is the largest number of members of a channel that is not cached: encoding it is
+	// hardly slower than looking it up.
 	smallChannel = 16
-	// fillAtOnce is how many chunks are encoded before others get the host's lock: a fraction of a
+	// fillStep is how many chunks are encoded before the host's lock is released: a fraction of a
 	// millisecond.
 	fillStep = 16
 )
 
-// keepEncoded begins an answer: nothing is dropped until answered.
+// acquireCache starts an answer. The cache is kept until releaseCache.
 func (h *Host) acquireCache() *listingCache {
 	k := h.cache
 	if k == nil {
@@ -51,7 +51,8 @@ func (h *Host) acquireCache() *listingCache {
 	return k
 }
 
-// answered ends an answer. What is kept is dropped if all hosts together keep too much.
+// releaseCache ends an answer. It drops the cache if the caches of all hosts together are too
+// large.
 func (h *Host) releaseCache(k *listingCache) {
 	k.answers--
 	if h.cache != k {
@@ -64,7 +65,7 @@ func (h *Host) releaseCache(k *listingCache) {
 	}
 }
 
-// unkeepIdle drops what nobody asked for lately.
+// dropIdleCache drops a cache that was not used for cacheTTL.
 func (h *Host) dropIdleCache(k *listingCache) {
 	if h.cache != k {
 		return
@@ -76,7 +77,7 @@ func (h *Host) dropIdleCache(k *listingCache) {
 	h.dropCache()
 }
 
-// unkeep drops what is kept. Answers that have it go on with it.
+// dropCache drops the cache. Answers in progress continue to use it.
 func (h *Host) dropCache() {
 	k := h.cache
 	if k == nil {
@@ -90,10 +91,10 @@ func (h *Host) dropCache() {
 	}
 }
 
-// chunksOf returns those of a channel with names, nil for a small one.
+// chunksOf returns the chunks of a channel that lists users, or nil if the channel is small.
 func (h *Host) chunksOf(ch *channel, k *listingCache) *chunks {
 	if len(ch.members) <= smallChannel {
-		ch.chunks.invalidateAll() // another answer may be at it, so it stays the channel's
+		ch.chunks.invalidateAll() // an answer in progress may use them, so they are not dropped
 		return nil
 	}
 	if ch.chunks == nil {
@@ -104,28 +105,28 @@ func (h *Host) chunksOf(ch *channel, k *listingCache) *chunks {
 	return ch.chunks
 }
 
-// touchConn takes note that the connection at a place is another one, or has another user.
-func (h *Host) invalidateConn(place int) {
+// invalidateConn invalidates the entry of the connection at i in Host.conns.
+func (h *Host) invalidateConn(i int) {
 	if h.cache != nil {
-		h.cache.private.invalidate(place)
+		h.cache.private.invalidate(i)
 	}
 }
 
-// touchOnline takes note that the user at a place is another one.
-func (h *Host) invalidateOnline(place int) {
+// invalidateOnline invalidates the entry of the user at i in Host.online.
+func (h *Host) invalidateOnline(i int) {
 	if h.cache != nil {
-		h.cache.online.invalidate(place)
+		h.cache.online.invalidate(i)
 	}
 }
 
-// touchUser takes note that the user has another e-mail address.
+// invalidateUser invalidates all entries of a user, whose e-mail address has changed.
 func (h *Host) invalidateUser(u *user) {
 	for _, m := range u.members {
 		m.channel.chunks.invalidate(m.index)
 	}
 	if h.cache != nil && u.conns > 0 {
 		h.cache.online.invalidate(u.index)
-		h.cache.private.invalidateAll() // a user does not know its connections
+		h.cache.private.invalidateAll() // its connections can be in any chunk
 	}
 }
 
@@ -151,7 +152,7 @@ func (h *Host) encodeOnline(b []byte, from, to int) []byte {
 	return b
 }
 
-// encodeMembers encodes those who have a connection on this pod.
+// encodeMembers encodes the members that have a connection on this pod.
 func (h *Host) encodeMembers(b []byte, members []*member) []byte {
 	first := true
 	for _, m := range members {
@@ -163,27 +164,27 @@ func (h *Host) encodeMembers(b []byte, members []*member) []byte {
 	return b
 }
 
-// chunks is a list as bytes, in parts of a fixed number of entries: a change costs the encoding of
-// one part or two and not of the list. It exists only while backends ask. The host's lock guards
-// it. A nil *chunks ignores changes.
+// chunks is a list of encoded entries, with a fixed number of entries in each chunk. A change costs
+// the encoding of one or two chunks. The host's lock guards it. A nil *chunks ignores changes.
 type chunks struct {
 	cache  *listingCache
-	list   [][]byte // by place in the dense list; nil: to be encoded. What is there is shared with answers and never changed
+	list   [][]byte // nil: to be encoded. Chunks are shared with answers and never changed
 	length func() int
-	encode func(b []byte, from, to int) []byte // appends the entries from one place to another
+	encode func(b []byte, from, to int) []byte // appends the entries from one index to another
 }
 
-// chunkLen is how many entries make a chunk: some KB, which take about 10 microseconds to encode.
+// chunkLen is the number of entries in a chunk: a few KB, which take about 10 microseconds to
+// encode.
 const chunkLen = 64
 
-// touch takes note that the entry at a place is another one.
-func (c *chunks) invalidate(place int) {
-	if c != nil && place/chunkLen < len(c.list) {
-		c.put(place/chunkLen, nil)
+// invalidate records that the entry at i has changed.
+func (c *chunks) invalidate(i int) {
+	if c != nil && i/chunkLen < len(c.list) {
+		c.put(i/chunkLen, nil)
 	}
 }
 
-// touchAll takes note that any entry can be another one.
+// invalidateAll records that any entry may have changed.
 func (c *chunks) invalidateAll() {
 	if c == nil {
 		return
@@ -198,15 +199,15 @@ func (c *chunks) put(i int, chunk []byte) {
 	c.list[i] = chunk
 }
 
-// scratch holds what is encoded until its length is known.
+// scratch has buffers for chunks whose length is not known yet.
 var scratch = sync.Pool{New: func() any { return new([]byte) }}
 
-// keepScratch bounds the buffers that are kept for later, in bytes.
+// maxScratch limits the buffers that return to scratch, in bytes.
 const maxScratch = 64 << 10
 
-// fill encodes the chunks that have changed, beginning with the chunk from; most is their limit. It
-// returns what is left of the limit; if that is 0, next is the chunk to go on with.
-func (c *chunks) fill(from, most int) (next, left int) {
+// fill encodes invalid chunks from the chunk from on, at most limit of them. It returns the rest of
+// the limit; if that is 0, the next call continues at next.
+func (c *chunks) fill(from, limit int) (next, left int) {
 	n := c.length()
 	want := (n + chunkLen - 1) / chunkLen
 	for i := want; i < len(c.list); i++ {
@@ -217,7 +218,7 @@ func (c *chunks) fill(from, most int) (next, left int) {
 		c.list = append(c.list, nil)
 	}
 	buf := scratch.Get().(*[]byte)
-	next, left = from, most
+	next, left = from, limit
 	for ; next < want && left > 0; next++ {
 		i := next
 		if c.list[i] != nil {
@@ -225,7 +226,7 @@ func (c *chunks) fill(from, most int) (next, left int) {
 		}
 		left--
 		b := c.encode((*buf)[:0], i*chunkLen, min((i+1)*chunkLen, n))
-		c.put(i, append(make([]byte, 0, len(b)), b...)) // exactly as long as it is
+		c.put(i, append(make([]byte, 0, len(b)), b...)) // without spare capacity
 		*buf = b
 	}
 	if cap(*buf) <= maxScratch {
@@ -234,10 +235,10 @@ func (c *chunks) fill(from, most int) (next, left int) {
 	return next, left
 }
 
-// fillAll encodes all that is to be encoded.
+// fillAll encodes all invalid chunks.
 func (c *chunks) fillAll() { c.fill(0, math.MaxInt) }
 
-// appendTo appends the chunks that are not empty. They are filled.
+// appendTo appends the chunks that have entries. All chunks are valid.
 func (c *chunks) appendTo(list [][]byte) [][]byte {
 	for _, chunk := range c.list {
 		if len(chunk) > 0 {

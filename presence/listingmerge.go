@@ -91,10 +91,10 @@ func (c *Conn) mergeable() Listing {
 	return l
 }
 
-// MergeListings merges the results of [Pods.Listings] of several pods, or several parts of one,
-// into one listing. It has each channel once, in the order of [Host.Channels]. Users are merged by
-// ID and have the e-mail address that was learned last; by [PerConnection], each connection stays
-// an entry. Counts of anonymous channels are added up.
+// MergeListings merges results of [Pods.Listings], of one or several pods, into one listing in the
+// order of [Host.Channels]. Users are merged by ID and have the e-mail address that was learned
+// last; with [PerConnection], each connection remains an entry. Counts of anonymous channels are
+// added up.
 //
 // If pods disagree about the class of a channel, the stricter class applies: authenticated over
 // anonymous, CountOnly over listed users.
@@ -126,9 +126,9 @@ func MergeListings(per Per, parts ...[]Listing) []Listing {
 	return list
 }
 
-// merging is a listing of which there can be more.
+// mergedListing is a listing of a channel that more pods may have.
 type mergedListing struct {
-	Listing // the first one, with what all of them together are
+	Listing // the first one, with the class and the count of all
 	more    []Listing
 }
 
@@ -168,7 +168,7 @@ func (m *mergedListing) finish(per Per) Listing {
 	return l
 }
 
-// pair appends the users of a listing with the times of their addresses.
+// appendMembers appends the users of a listing with the times of their addresses.
 func appendMembers(members []Member, l Listing) []Member {
 	for i, u := range l.Users {
 		m := Member{User: u}
@@ -180,7 +180,8 @@ func appendMembers(members []Member, l Listing) []Member {
 	return members
 }
 
-// unite gives each user the address that was learned last, and by [PerUser] one entry.
+// mergeUsers gives each user the address that was learned last. With [PerUser], each user has one
+// entry.
 func mergeUsers(members []Member, per Per) []User {
 	users := make([]User, 0, len(members))
 	known := make(map[string]datedEmail, len(members))
@@ -199,9 +200,8 @@ func mergeUsers(members []Member, per Per) []User {
 	return users
 }
 
-// MergeMembers merges the results of [Pods.Members] of several pods into one list, sorted by ID.
-// Users are merged by ID and have the e-mail address that was learned last; by [PerConnection],
-// each connection stays an entry.
+// MergeMembers merges results of [Pods.Members] into one list, sorted by ID. Users are merged as by
+// [MergeListings].
 func MergeMembers(per Per, parts ...[]Member) []User {
 	all := slices.Concat(parts...)
 	slices.SortFunc(all, func(a, b Member) int {

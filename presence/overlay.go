@@ -2,37 +2,37 @@ package presence
 
 import "time"
 
-// overlay is what frames show of a channel besides the connections of this pod: what other pods
-// have of it, and what was lost and may be back within the grace. It is there only while somebody
-// watches. The host's lock guards it.
+// overlay is what watchers see of a channel in addition to the connections of this pod: the parts
+// of other pods, and lost connections in their grace period. It exists only while the channel has
+// watchers. The host's lock guards it.
 type overlay struct {
 	relayed bool                // the relay knows that the channel is watched
 	syncing bool                // joiners wait for Pods.Ready; there is no watcher yet
-	parts   map[string]*podPart // by pod
-	conns   int                 // of all parts
+	parts   map[string]*podPart // parts by the name of the pod
+	conns   int                 // connections of all parts
 
 	inGrace     graceHeap
-	lossBatches []lossBatch // of channels without users, in the order of loss
-	lostConns   int         // connections that the tokens stand for
+	lossBatches []lossBatch // in order of loss; empty if the channel is authenticated
+	lostConns   int         // connections of all lossBatches
 	timer       *time.Timer
-	due         time.Duration // when the timer fires, by Registry.now; 0: never
+	due         time.Duration // time at which the timer fires, see Registry.now; 0: never
 }
 
-// part is what another pod has of a channel.
+// podPart is another pod's part of a channel.
 type podPart struct {
-	clock uint64 // of the last delta
+	clock uint64 // clock of the last merged delta; 0 before the first
 	conns int
-	users map[string]datedEmail // by ID
+	users map[string]datedEmail // users by ID
 }
 
-// mail is an e-mail address with the time at which it was learned, see Member.
+// datedEmail is an e-mail address with the time at which it was learned, see Member.
 type datedEmail struct {
 	email string
 	seen  int64
 }
 
-// newer tells which of two addresses holds. All pods choose the same of two that were learned at
-// one time.
+// newer reports whether a applies and not b. If both have the same time, all pods choose the same
+// one.
 func (a datedEmail) newer(b datedEmail) bool {
 	switch {
 	case a.email == "" || b.email == "":
@@ -43,16 +43,16 @@ func (a datedEmail) newer(b datedEmail) bool {
 	return a.email > b.email
 }
 
-// trace is what there is of a member besides the connections of this pod.
+// memberOverlay is what watchers see of a member in addition to its connections on this pod.
 type memberOverlay struct {
 	member     *member
-	pods       int           // other pods that have the user
-	email      string        // the one to show
-	until      time.Duration // when the grace ends, by Registry.now
-	graceIndex int           // in overlay.absent, -1 when not there
+	pods       int           // number of other pods that have the user
+	email      string        // e-mail address that watchers see
+	until      time.Duration // end of the grace period, see Registry.now
+	graceIndex int           // index in overlay.inGrace; -1 if not in its grace period
 }
 
-// extra returns the overlay of the channel, to be added to.
+// ensureOverlay returns the overlay of the channel, which it creates if necessary.
 func (ch *channel) ensureOverlay() *overlay {
 	if ch.overlay == nil {
 		ch.overlay = new(overlay)
@@ -62,7 +62,7 @@ func (ch *channel) ensureOverlay() *overlay {
 
 func (ch *channel) syncing() bool { return ch.overlay != nil && ch.overlay.syncing }
 
-// traced returns the member's trace, to be added to.
+// ensureOverlay returns the overlay of the member, which it creates if necessary.
 func (m *member) ensureOverlay() *memberOverlay {
 	if m.overlay == nil {
 		m.overlay = &memberOverlay{member: m, email: m.user.Email, graceIndex: -1}
@@ -70,8 +70,9 @@ func (m *member) ensureOverlay() *memberOverlay {
 	return m.overlay
 }
 
-// follow sees to what comes of a change in where a member is. It is given whether the member was
-// there before, and whether what ended, if something did, was lost.
+// updateMember updates what watchers will see of a member whose connections have changed, on this
+// pod or on another. was is the result of m.visible before the change. lost reports whether
+// connections were lost.
 func (h *Host) updateMember(m *member, was, lost bool) {
 	switch {
 	case m.inGrace():
@@ -94,7 +95,8 @@ func (h *Host) updateMember(m *member, was, lost bool) {
 	m.channel.markDirty(m)
 }
 
-// readdress chooses the e-mail to show again. One who has no connection keeps the last.
+// updateEmail chooses the e-mail address that watchers see. A member without connections keeps its
+// last one.
 func (m *member) updateEmail() {
 	t := m.overlay
 	if t == nil || !m.connected() {
@@ -120,7 +122,7 @@ func (m *member) updateEmail() {
 	}
 }
 
-// idle forgets the overlay when nobody watches the channel.
+// dropOverlay drops the overlay if the channel has no watchers.
 func (h *Host) dropOverlay(ch *channel) {
 	o := ch.overlay
 	if o == nil || len(ch.watchers)+len(ch.joiners) > 0 {
@@ -137,7 +139,7 @@ func (h *Host) dropOverlay(ch *channel) {
 	ch.overlay = nil
 }
 
-// separate forgets what other pods have.
+// forgetPods removes the parts of other pods.
 func (h *Host) forgetPods(ch *channel) {
 	o := ch.overlay
 	o.relayed, o.syncing, o.parts, o.conns = false, false, nil, 0

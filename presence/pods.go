@@ -5,12 +5,12 @@ import (
 	"slices"
 )
 
-// Pods is the part of a [Registry] that package cluster uses: it exchanges presence with other
-// pods. It has the registry's state and none of its own. Its methods are safe for concurrent use.
+// Pods is the part of a [Registry] that exchanges presence with other pods, for package cluster.
+// Its methods are safe for concurrent use.
 //
-// Each pod owns its part of a channel. A [Relay] learns that the part has changed, takes the change
-// with [Pods.Changes] as a [Delta], and sends it to the pods that watch the channel, which call
-// [Pods.MergeDelta]. Watchers see the union of all parts.
+// Each pod owns its part of a channel. If the part changes, it notifies its [Relay], which gets the
+// change from [Pods.Changes] as a [Delta] and sends it to the pods that watch the channel. They
+// call [Pods.MergeDelta]. Watchers see the union of all parts.
 type Pods struct{ r *Registry }
 
 // Pods returns the methods that exchange presence with other pods.
@@ -19,29 +19,29 @@ func (r *Registry) Pods() Pods { return Pods{r} }
 // Relay connects a registry to other pods, see [Pods.SetRelay]. Its methods are called with the
 // lock of a host or of the registry held, so they must not block or call this package.
 type Relay interface {
-	// Opened says that the host has its first connection on this pod. From now on, messages to it
-	// from other pods must be passed to [Pods.Deliver].
+	// Opened is called when the host has its first connection on this pod. From now on, messages to
+	// it from other pods must be passed to [Pods.Deliver].
 	Opened(host HostName)
-	// Closed says that the host has lost its last connection on this pod.
+	// Closed is called when the host has lost its last connection on this pod.
 	Closed(host HostName)
 	// Send sends a message to the listeners of the channels on other pods, at most once. It must
-	// not retain its arguments. If it returns ErrBusy, the message goes to no listener, on this pod
-	// neither.
+	// not retain its arguments. If it returns ErrBusy, the listeners on this pod do not receive the
+	// message either.
 	Send(host HostName, channels []string, from Source, message []byte) error
-	// Changed says that [Pods.Changes] has changes. It is not repeated before Changes has been
+	// Changed is called when [Pods.Changes] has changes. It is not called again before Changes was
 	// called.
 	Changed(host HostName, channel string)
-	// Watched says that the channel has its first watcher on this pod, whose join waits for
+	// Watched is called when the channel has its first watcher on this pod, whose join waits for
 	// [Pods.Ready]. From now on, deltas of other pods must be passed to [Pods.MergeDelta].
 	Watched(host HostName, channel string)
-	// Unwatched says that the channel has lost its last watcher. The parts of other pods are
+	// Unwatched is called when the channel has lost its last watcher. The parts of other pods are
 	// forgotten.
 	Unwatched(host HostName, channel string)
 }
 
 // SetRelay replaces the relay. If relay is nil, the registry has none. The new relay is notified of
 // every host, active channel and watched channel. The parts of other pods are forgotten, and joins
-// that have waited for them are answered.
+// that wait for them are answered.
 func (p Pods) SetRelay(relay Relay) {
 	p.r.relayMu.Lock()
 	defer p.r.relayMu.Unlock()
@@ -54,7 +54,7 @@ func (p Pods) SetRelay(relay Relay) {
 
 func (r *Registry) setRelay(relay Relay) {
 	r.mu.Lock()
-	r.relay = relay // of hosts that come from now on
+	r.relay = relay // for new hosts
 	hosts := slices.Collect(maps.Values(r.hosts))
 	if relay != nil {
 		for name := range r.hosts {
@@ -91,15 +91,14 @@ func (h *Host) setRelay(relay Relay) {
 // relayed reports whether the relay knows that the channel is watched.
 func (ch *channel) relayed() bool { return ch.overlay != nil && ch.overlay.relayed }
 
-// relayWatch tells the relay that the channel is watched.
+// notifyWatched notifies the relay that the channel is watched.
 func (h *Host) notifyWatched(ch *channel) {
 	o := ch.ensureOverlay()
 	o.relayed, o.parts = true, make(map[string]*podPart)
 	h.relay.Watched(h.name, ch.name)
 }
 
-// watched calls f, with the host's lock held, with a channel whose watchers want to know of other
-// pods.
+// withWatched calls f with the named channel if it is watched, with the host's lock held.
 func (r *Registry) withWatched(name HostName, channelName string, f func(h *Host, ch *channel)) {
 	r.withHost(name, func(h *Host) {
 		if h == nil {
@@ -112,10 +111,9 @@ func (r *Registry) withWatched(name HostName, channelName string, f func(h *Host
 }
 
 // Deliver sends a message from another pod to the listeners on this pod. Its arguments may come
-// from the network unchecked.
+// from the network without validation.
 //
-// It returns ErrTooLarge, and then the message was sent to no channel, or ErrBusy if some of the
-// channels did not receive it.
+// It returns ErrTooLarge if no channel received the message, or ErrBusy if some did not.
 func (p Pods) Deliver(host HostName, channels []string, from Source, message []byte) error {
 	channels, err := targets(channels, message)
 	if err != nil {

@@ -12,15 +12,15 @@ import (
 // Registry holds the hosts that have connections. Its methods are safe for concurrent use.
 type Registry struct {
 	encoder Encoder
-	epoch   time.Time     // see now
-	clock   atomic.Uint64 // of the last Delta
-	cached  atomic.Int64  // bytes of the listings that hosts keep, see maxKept
+	epoch   time.Time     // see Registry.now
+	clock   atomic.Uint64 // clock of the last Delta, in any channel
+	cached  atomic.Int64  // bytes of the cached listings of all hosts, see maxCached
 
-	// relaying is held while hosts are told of another relay. It is taken before mu.
+	// relayMu is held while hosts are notified of a new relay. It is locked before mu.
 	relayMu     sync.Mutex
 	lastChanges lastChanges
 
-	// mu guards the rest. It is taken before a Host's own lock, never after.
+	// mu guards the fields below. It is locked before the lock of a Host, never after.
 	mu    sync.Mutex
 	relay Relay
 	hosts map[HostName]*Host
@@ -29,7 +29,7 @@ type Registry struct {
 // NewRegistry returns an empty registry that builds frames with the encoder.
 func NewRegistry(encoder Encoder) *Registry {
 	r := &Registry{encoder: encoder, epoch: time.Now(), hosts: make(map[HostName]*Host)}
-	r.clock.Store(1) // 0 means that nothing is known
+	r.clock.Store(1) // 0 means an unknown part
 	return r
 }
 
@@ -50,7 +50,7 @@ func (r *Registry) Connect(name HostName, rules RulesSource, user *User, out Out
 			}
 		}
 		r.mu.Unlock()
-		// A busy host's lock is waited for without the registry's, so that others do not wait too.
+		// Wait for a busy host without the registry's lock, so that other hosts do not wait too.
 		c, err := h.connect(user, out)
 		if !errors.Is(err, errDropped) {
 			return c, err
@@ -84,7 +84,7 @@ func (r *Registry) Hosts() []*Host {
 	return hosts
 }
 
-// drop removes a host that has lost its last connection, unless it has a new one by now.
+// drop removes a host without connections. The host may have a new one by now; then it stays.
 func (r *Registry) drop(h *Host) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
@@ -100,8 +100,8 @@ func (r *Registry) drop(h *Host) {
 	}
 }
 
-// with calls f with the named host, whose lock is held. If the host has no connections, it calls
-// f(nil) with the registry's lock held, so that the host gets no connection meanwhile.
+// withHost calls f with the named host, whose lock is held. If the host has no connections, it
+// calls f(nil) with the registry's lock held, so that no connection is added meanwhile.
 func (r *Registry) withHost(name HostName, f func(h *Host)) {
 	for {
 		r.mu.Lock()

@@ -11,29 +11,26 @@ import (
 // built-in [Patterns].
 //
 // A Rules must not be changed after its first use, because hosts read it without a lock. Hosts
-// compare Rules by pointer and never by value: two pointers are two sets of rules, even if all
-// fields are equal. A [RulesSource] whose Classifier or Authorizer begins to decide differently
-// therefore returns a new Rules. A join that is being decided by the old one is then decided again.
+// compare Rules by pointer, never by value. If a Classifier or Authorizer begins to decide
+// differently, the [RulesSource] returns a new Rules: joins in progress are then decided again.
 type Rules struct {
-	Classifier  Classifier // nil: Patterns{}
-	Authorizer  Authorizer // nil: every connection that the class admits may join
+	Classifier  Classifier // if nil, Patterns{}
+	Authorizer  Authorizer // if nil, every connection that the class admits may join
 	MaxConns    int        // connections of the host on this pod; 0: no limit
 	MaxChannels int        // channels of a connection, without its private one; 0: no limit
-	// MaxHostChannels limits the channels of the host that are active at once on this pod, without
-	// private ones. Channels that are active when it is lowered stay active. 0: no limit.
+	// MaxHostChannels limits the active channels of the host on this pod, without private ones. If
+	// it is lowered, active channels stay active. 0: no limit.
 	MaxHostChannels int
-	MaxName         int // bytes of a channel name; 0: no limit. Pods need at most [MaxChannelName]
+	MaxName         int // bytes of a channel name; 0: no limit. Other pods accept at most [MaxChannelName]
 	// Grace is how long watchers still see a user, or an anonymous connection, after the connection
-	// was lost. A user who is back within that time was never away. It does not apply to listings.
-	// 0: none.
+	// was lost. A user who comes back in time was never away. Listings have no grace period. 0:
+	// none.
 	Grace time.Duration
 }
 
-// A RulesSource returns the rules that a host has now. The host asks it whenever it needs them, with
-// its lock held: Rules must not block and must not call this package. When the answer has changed,
-// the caller calls [Host.Reclassify].
-//
-// A *Rules is the source of rules that never change.
+// RulesSource returns the present rules of a host. The host calls it with its lock held, so it must
+// not block or call this package. If the rules have changed, call [Host.Reclassify]. A *Rules is the
+// source of rules that never change.
 type RulesSource interface{ Rules() *Rules }
 
 // Rules returns r. It implements [RulesSource].
@@ -65,19 +62,17 @@ type Class struct {
 	Kind      Kind // Authenticated or Anonymous
 	Denied    bool // no connection may join
 	Hidden    bool // the channel is in no listing
-	CountOnly bool // an authenticated channel is listed, and shown to watchers, as a number
+	CountOnly bool // an authenticated channel is listed, and shown to watchers, only as a number
 }
 
 // Kind is the kind of a channel. The zero value is not a kind.
 type Kind uint8
 
+// Kinds of channels.
 const (
-	// Authenticated channels admit only connections with a user and are listed by user.
-	Authenticated Kind = iota + 1
-	// Anonymous channels admit every connection and are listed as a number.
-	Anonymous
-	// Private channels belong to one connection each, which listens to it from connect to close.
-	Private
+	Authenticated Kind = iota + 1 // admits only connections with a user; listed by user
+	Anonymous                     // admits every connection; listed as a number
+	Private                       // belongs to one connection, which listens from connect to close
 )
 
 // String returns the kind as frames and configurations spell it.
@@ -110,8 +105,8 @@ const PrivatePrefix = "tab|"
 // isPrivate reports whether the name begins with [PrivatePrefix].
 func isPrivate(channel string) bool { return strings.HasPrefix(channel, PrivatePrefix) }
 
-// classify asks the classifier. It returns an error for a class whose kind cannot be joined, so
-// that such a class never opens a channel.
+// classify returns the class of a channel. It returns an error for a class whose kind cannot be
+// joined, so that the channel does not become active.
 func (r *Rules) classify(host HostName, channel string) (Class, error) {
 	if r.Classifier == nil {
 		return Patterns{}.Classify(host, channel)
@@ -127,11 +122,11 @@ func (r *Rules) checkName(name string) error {
 	if isPrivate(name) {
 		return ErrReservedChannel
 	}
-	most := r.MaxName
-	if most <= 0 {
-		most = math.MaxInt
+	limit := r.MaxName
+	if limit <= 0 {
+		limit = math.MaxInt
 	}
-	return checkChannel(name, most)
+	return checkChannel(name, limit)
 }
 
 // Assignable returns nil if users can be assigned to the named channel of the host.
@@ -154,8 +149,8 @@ func (r *Rules) Assignable(host HostName, name string) error {
 	return nil
 }
 
-// CheckTarget returns nil if a backend can send to a channel of that name, private ones included,
-// and ErrBadChannel otherwise.
+// CheckTarget returns nil if a backend can send to a channel of that name, private channels
+// included. Otherwise it returns ErrBadChannel.
 func (r *Rules) CheckTarget(name string) error {
 	if !isPrivate(name) {
 		return r.checkName(name)
@@ -166,16 +161,15 @@ func (r *Rules) CheckTarget(name string) error {
 	return nil
 }
 
-// Patterns is a [Classifier] by name. In a pattern, '*' stands for any number of bytes, including
+// Patterns is a [Classifier] by name. In a pattern, '*' matches any number of bytes, including
 // none.
 //
-// A name that matches one of Authenticated is authenticated. Otherwise a name that matches one of
-// Anonymous, or begins with "anonymous", is anonymous. All other names are of the Default kind. The
-// stricter list therefore wins if both match.
+// A name that matches Authenticated is authenticated. Otherwise a name that matches Anonymous, or
+// begins with "anonymous", is anonymous. All other names have the Default kind.
 type Patterns struct {
 	Authenticated []string
 	Anonymous     []string
-	Default       Kind // 0: Authenticated
+	Default       Kind // if 0, Authenticated
 }
 
 // Classify implements [Classifier]. The error is always nil.

@@ -5,27 +5,24 @@ import (
 	"slices"
 )
 
-// Limits of messages. They do not depend on the limits of a site, because all pods must agree on
-// them.
+// Limits of messages. All pods must agree on them, so they are not part of a site's configuration.
 const (
-	// MaxMessage limits a message together with the names of its channels, in bytes.
-	MaxMessage = 256 << 10
-	// MaxTargets limits the channels of one call.
-	MaxTargets = 128
+	MaxMessage = 256 << 10 // bytes of a message, together with the names of its channels
+	MaxTargets = 128       // channels of one call
 )
 
-// Bounds of what waits to be delivered, in bytes. It waits while the channel's messages before it
-// are written, so who meets a bound sends faster than this pod can write.
+// Limits in bytes. A message is pending while earlier messages of its channel are written, so a
+// sender that reaches a limit is faster than the writes of this pod.
 const (
-	maxCopies      = 1 << 20  // of one call: the message, once for each channel
-	maxPending     = 1 << 20  // of a channel
-	maxHostPending = 64 << 20 // of all channels of a host
+	maxCopies      = 1 << 20  // one call: the message, once for each channel
+	maxPending     = 1 << 20  // pending in one channel
+	maxHostPending = 64 << 20 // pending in all channels of a host
 )
 
 // Source is the sender of a message. The zero value is a connection without a user.
 type Source struct {
-	User    *User // nil for the backend, and for a connection without a user
-	Backend bool  // the backend sent the message; only [Registry.Send] sets it
+	User    *User // nil for the backend, and for an anonymous connection
+	Backend bool  // the backend is the sender; only [Registry.Send] sets it
 }
 
 // Send sends a message to every connection that listens to one of the channels, c included, on all
@@ -35,8 +32,8 @@ type Source struct {
 // Send returns before the message is delivered. In each channel, the messages of one connection
 // keep their order. The message is not retained.
 //
-// It returns ErrBadChannel, ErrReservedChannel, ErrNotJoined, ErrTooLarge, ErrBusy or ErrClosed,
-// and then the message was sent to none of the channels.
+// It returns ErrBadChannel, ErrReservedChannel, ErrNotJoined, ErrTooLarge, ErrBusy or ErrClosed. If
+// it returns an error, the message was sent to no channel.
 func (c *Conn) Send(channels []string, message []byte) error {
 	channels, err := targets(channels, message)
 	if err != nil {
@@ -55,24 +52,24 @@ func (c *Conn) Send(channels []string, message []byte) error {
 // Sending is a message that [Conn.Prepare] has validated.
 type Sending struct {
 	conn     *Conn
-	channels []string // the channels that receive the message, each once
+	channels []string // channels that receive the message, each once
 	to       []*channel
 	message  []byte
 }
 
-// Prepare does what [Conn.Send] does except for the sending, for a caller that has work to do
-// between the two. Of the channels, only those in to receive the message. Prepare validates the
-// other ones too, but they need no room for it. The Sending refers to the message.
+// Prepare validates a message like [Conn.Send], for a caller that must do something before the
+// message is sent. The receivers are the channels that will receive it; the other ones need no room
+// for it. The Sending retains the message.
 //
 // It returns an error of Send.
-func (c *Conn) Prepare(channels, to []string, message []byte) (Sending, error) {
+func (c *Conn) Prepare(channels, receivers []string, message []byte) (Sending, error) {
 	channels, err := targets(channels, message)
 	if err != nil {
 		return Sending{}, err
 	}
 	s := Sending{conn: c, message: message}
 	for _, name := range channels {
-		if slices.Contains(to, name) {
+		if slices.Contains(receivers, name) {
 			s.channels = append(s.channels, name)
 		}
 	}
@@ -82,8 +79,8 @@ func (c *Conn) Prepare(channels, to []string, message []byte) (Sending, error) {
 	return s, err
 }
 
-// Commit sends the message. c may have left channels since [Conn.Prepare], and there may be no more
-// room, so Commit can return the same errors.
+// Commit sends the message. It can return an error of [Conn.Send], because c may have left channels
+// since Prepare, and channels may be busy.
 func (s Sending) Commit() error {
 	if len(s.to) == 0 {
 		return nil
@@ -106,8 +103,8 @@ func (s Sending) Commit() error {
 	return c.commit(s.channels, s.to, s.message)
 }
 
-// prepare appends the channels that receive the message to list. They are some of the named ones,
-// in the same order. c must listen to all of them. The host's lock is held.
+// prepare appends the receivers among the named channels, in their order, to list. c must listen to
+// all named channels. The host's lock is held.
 func (c *Conn) prepare(list []*channel, names, receivers []string, message []byte) ([]*channel, error) {
 	for _, name := range names {
 		ch, err := c.joined(name)
@@ -139,7 +136,7 @@ func (c *Conn) commit(names []string, to []*channel, message []byte) error {
 	return nil
 }
 
-// listening returns the named channel if c listens to it.
+// joined returns the named channel if c listens to it.
 func (c *Conn) joined(name string) (*channel, error) {
 	h := c.host
 	if c.closed {
@@ -158,7 +155,7 @@ func (c *Conn) joined(name string) (*channel, error) {
 // channels, on all pods. Unlike [Conn.Send], it accepts private channels, and channels without
 // listeners. It does not validate names, see [Rules.CheckTarget].
 //
-// It returns ErrTooLarge or ErrBusy, and then the message was sent to none of the channels.
+// It returns ErrTooLarge or ErrBusy. If it returns an error, the message was sent to no channel.
 func (r *Registry) Send(host HostName, channels []string, message []byte) error {
 	channels, err := targets(channels, message)
 	if err != nil {
@@ -194,8 +191,7 @@ func (r *Registry) Send(host HostName, channels []string, message []byte) error 
 	return err
 }
 
-// targets returns the channels without those that are named twice, if a message of that size can go
-// to them.
+// targets returns the distinct channels if the message is not too large for them.
 func targets(channels []string, message []byte) ([]string, error) {
 	if len(channels) > MaxTargets {
 		return nil, fmt.Errorf("%w: more than %d channels", ErrTooLarge, MaxTargets)
@@ -214,7 +210,7 @@ func targets(channels []string, message []byte) ([]string, error) {
 	return channels, nil
 }
 
-// distinct drops what is there twice, and keeps the order. There are few, so a scan finds one.
+// distinct removes duplicates and keeps the order. Names are few, so a linear search is enough.
 func distinct(names []string) []string {
 	for i, name := range names {
 		if !slices.Contains(names[:i], name) {
@@ -231,7 +227,7 @@ func distinct(names []string) []string {
 	return names
 }
 
-// room reports whether the channels can take a message more.
+// checkRoom returns ErrBusy unless all channels have room for another message.
 func (h *Host) checkRoom(to []*channel, message []byte) error {
 	if h.pending+len(to)*len(message) > maxHostPending {
 		return ErrBusy
@@ -244,7 +240,7 @@ func (h *Host) checkRoom(to []*channel, message []byte) error {
 	return nil
 }
 
-// active returns those of the channels that somebody listens to on this pod.
+// activeChannels returns the named channels that have listeners on this pod.
 func (h *Host) activeChannels(names []string) []*channel {
 	list := make([]*channel, 0, len(names))
 	for _, name := range names {
@@ -255,8 +251,8 @@ func (h *Host) activeChannels(names []string) []*channel {
 	return list
 }
 
-// whisper sends a message to those private channels among the named ones that belong to a
-// connection of this pod. It returns the outboxes that are to be flushed without the lock.
+// queuePrivate sends a message to the named private channels of connections on this pod. The caller
+// flushes the returned outboxes without the lock.
 func (h *Host) queuePrivate(names []string, from Source, message []byte) (owed []Outbox) {
 	for _, name := range names {
 		if c := h.privateConn(name); c != nil && c.out.Queue(h.registry.encoder.Message(name, from, message), 1) {
@@ -266,8 +262,7 @@ func (h *Host) queuePrivate(names []string, from Source, message []byte) (owed [
 	return owed
 }
 
-// private returns the connection whose private channel it is, nil for a name that is not that of
-// one on this pod.
+// privateConn returns the connection on this pod that has the named private channel, or nil.
 func (h *Host) privateConn(name string) *Conn {
 	if !isPrivate(name) {
 		return nil

@@ -5,22 +5,22 @@ import "time"
 // User is the user that a connection is logged in as.
 type User struct {
 	ID    string
-	Email string // the latest that a connection of the host had for this ID, "" if none had one
+	Email string // latest e-mail address of a connection with this ID; "" if none had one
 }
 
-// user is someone with at least one connection on the host, or with a channel whose watchers were
-// not told yet that the last one is gone, or see the user on another pod. So who reconnects
-// meanwhile is the same member again.
+// user is a user with a connection on the host, or with a member of a channel. A member remains
+// while the user is on another pod, and until watchers have seen that it left. A user who
+// reconnects meanwhile is the same member.
 type user struct {
-	User          // with the e-mail address that was learned on this pod
-	seen    int64 // see Member
-	index   int   // in Host.online
+	User          // with the e-mail address that this pod has learned
+	seen    int64 // time at which the e-mail address was learned, see Member.Seen
+	index   int   // index in Host.online
 	conns   int
-	first   *Conn            // of its connections, which are a list
-	members swapList[member] // one for each channel that knows the user; member.userPos is the place
+	first   *Conn            // head of the list of its connections
+	members swapList[member] // one in each channel; see member.userIndex
 }
 
-// acquire counts one more connection of the user and takes over the e-mail, the latest seen.
+// acquire counts one more connection of the user and updates its e-mail address.
 func (h *Host) acquire(u User) *user {
 	known := h.users[u.ID]
 	if known == nil {
@@ -41,7 +41,7 @@ func (h *Host) acquire(u User) *user {
 	return known
 }
 
-// learn takes over an e-mail address, "" for none, as of now.
+// setEmail sets the e-mail address, "" for none, and the time at which it was learned.
 func (h *Host) setEmail(u *user, email string) {
 	same := email == u.Email
 	switch now := time.Now().UnixMilli(); {
@@ -58,7 +58,7 @@ func (h *Host) setEmail(u *user, email string) {
 	}
 	for _, m := range u.members {
 		if m.conns > 0 {
-			h.recordMember(m, false) // also the same one: it can be later than what another pod has
+			h.recordMember(m, false) // also if it is the same: another pod may have an older time
 		}
 		switch {
 		case m.overlay != nil:
@@ -78,13 +78,13 @@ func (h *Host) release(u *user) {
 	h.loggedIn--
 	if u.conns == 0 {
 		h.invalidateOnline(u.index)
-		h.invalidateOnline(len(h.online) - 1) // who takes the place
+		h.invalidateOnline(len(h.online) - 1) // the last user moves to u.index
 		h.online.remove(u.index, func(u *user) *int { return &u.index })
 		h.discardUser(u)
 	}
 }
 
-// discard drops a user that nothing refers to.
+// discardUser drops a user without connections and members.
 func (h *Host) discardUser(u *user) {
 	if u.conns == 0 && len(u.members) == 0 {
 		delete(h.users, u.ID)
@@ -95,17 +95,17 @@ func (h *Host) discardUser(u *user) {
 type member struct {
 	user      *user
 	channel   *channel
-	index     int            // in channel.members
-	userIndex int            // in user.members
-	overlay   *memberOverlay // nil while this pod's connections are all there is
-	conns     int32          // connections of the user that listen on this pod
-	shown     bool           // by name
-	counted   bool           // was there when watchers were told last; one who no longer is gets forgotten when they are told
-	updated   bool           // the e-mail is not the one that was shown
+	index     int            // index in channel.members
+	userIndex int            // index in user.members
+	overlay   *memberOverlay // nil if the user has connections only on this pod
+	conns     int32          // number of the user's connections in the channel, on this pod
+	shown     bool           // watchers have seen the user
+	counted   bool           // watchers have seen a count with the user
+	updated   bool           // watchers have seen another e-mail address
 	dirty     bool
 }
 
-// member returns the user's place in an authenticated channel, a new one if need be.
+// member returns the user's member of an authenticated channel, which it creates if necessary.
 func (ch *channel) member(u *user) *member {
 	m := ch.byUser[u]
 	if m == nil {
@@ -117,7 +117,7 @@ func (ch *channel) member(u *user) *member {
 	return m
 }
 
-// arrive counts one more connection of the user in the channel.
+// addConn counts one more connection of the user in the channel.
 func (h *Host) addConn(ch *channel, u *user) {
 	if ch.class.Kind != Authenticated {
 		return
@@ -133,7 +133,7 @@ func (h *Host) addConn(ch *channel, u *user) {
 	}
 }
 
-// depart counts one connection of the user less in the channel, as lost or for good.
+// removeConn counts one connection of the user less in the channel, as lost or as having left.
 func (h *Host) removeConn(ch *channel, u *user, lost bool) {
 	if ch.class.Kind != Authenticated {
 		return
@@ -148,11 +148,11 @@ func (h *Host) removeConn(ch *channel, u *user, lost bool) {
 	}
 }
 
-// forget removes a member for good.
+// removeMember removes a member from its channel.
 func (h *Host) removeMember(m *member) {
 	ch := m.channel
 	ch.chunks.invalidate(m.index)
-	ch.chunks.invalidate(len(ch.members) - 1) // who takes the place
+	ch.chunks.invalidate(len(ch.members) - 1) // the last member moves to m.index
 	ch.members.remove(m.index, func(m *member) *int { return &m.index })
 	delete(ch.byUser, m.user)
 
@@ -168,16 +168,16 @@ func (ch *channel) markDirty(m *member) {
 	}
 }
 
-// here reports whether the member has a connection, on this pod or another.
+// connected reports whether the user has a connection in the channel, on any pod.
 func (m *member) connected() bool { return m.conns > 0 || (m.overlay != nil && m.overlay.pods > 0) }
 
-// absent reports whether the member was lost, and may be back soon.
+// inGrace reports whether the member was lost and its grace period has not ended.
 func (m *member) inGrace() bool { return m.overlay != nil && m.overlay.graceIndex >= 0 }
 
-// there reports whether watchers are to see the member.
+// visible reports whether watchers see the member after the next flush.
 func (m *member) visible() bool { return m.connected() || m.inGrace() }
 
-// shownUser is the member as watchers see it.
+// shownUser returns the user as watchers see it.
 func (m *member) shownUser() User {
 	u := m.user.User
 	if m.overlay != nil {

@@ -6,17 +6,16 @@ import (
 	"unicode/utf8"
 )
 
-// The longest texts, in bytes. Pods refuse longer ones from each other.
+// Limits of texts, in bytes. Pods refuse longer texts from each other.
 const (
 	MaxUserID      = 256
 	MaxEmail       = 320 // RFC 5321 allows 64+1+255
 	MaxChannelName = 4096
 )
 
-// CheckUserID returns nil if a user can have the ID: 1 to MaxUserID bytes of UTF-8 without control characters (U+0000 to
-// U+001F and U+007F to U+009F) and without U+FFFD, which decoders put in the place of what they cannot read.
-//
-// Whoever lets users in checks their IDs and addresses; [Registry.Connect] does not.
+// CheckUserID returns nil if a user can have the ID: 1 to MaxUserID bytes of UTF-8, without control
+// characters (U+0000 to U+001F, U+007F to U+009F) and without U+FFFD, which decoders substitute for
+// invalid text. [Registry.Connect] does not validate IDs and e-mail addresses.
 func CheckUserID(id string) error {
 	if id == "" {
 		return errors.New("is empty")
@@ -24,7 +23,8 @@ func CheckUserID(id string) error {
 	return checkText(id, MaxUserID).user(MaxUserID)
 }
 
-// CheckEmail returns nil if a user can have the e-mail address: at most MaxEmail bytes like those of an ID, or none.
+// CheckEmail returns nil if a user can have the e-mail address: "", or at most MaxEmail bytes that
+// an ID may have.
 func CheckEmail(email string) error { return checkText(email, MaxEmail).user(MaxEmail) }
 
 // CheckUser returns nil if a user can have the ID and the e-mail address.
@@ -38,19 +38,19 @@ func CheckUser(u User) error {
 	return nil
 }
 
-// CheckChannel returns nil if there can be a channel of that name, a private one included: 1 to MaxChannelName bytes like
-// those of a user's ID. What a host's [Rules] say comes on top.
+// CheckChannel returns nil if a channel can have the name, private channels included: 1 to
+// MaxChannelName bytes that a user's ID may have. The [Rules] of a host can allow less.
 //
 // It returns ErrBadChannel.
 func CheckChannel(name string) error { return checkChannel(name, MaxChannelName) }
 
-func checkChannel(name string, most int) error {
+func checkChannel(name string, limit int) error {
 	if name == "" {
 		return fmt.Errorf("%w: it is empty", ErrBadChannel)
 	}
-	switch checkText(name, most) {
+	switch checkText(name, limit) {
 	case textTooLong:
-		return fmt.Errorf("%w: it has more than %d bytes", ErrBadChannel, most)
+		return fmt.Errorf("%w: it has more than %d bytes", ErrBadChannel, limit)
 	case textNotUTF8:
 		return fmt.Errorf("%w: it is not UTF-8", ErrBadChannel)
 	case textReplaced:
@@ -61,21 +61,21 @@ func checkChannel(name string, most int) error {
 	return nil
 }
 
-// textFault is what is wrong with a text; 0: nothing.
+// textFault is why a text is invalid; 0 if it is valid.
 type textFault int
 
 const (
 	textTooLong textFault = iota + 1
 	textNotUTF8
-	textReplaced // it has U+FFFD
+	textReplaced // contains U+FFFD
 	textControl
 )
 
-// user returns the fault as an error about a text of a user.
-func (f textFault) user(most int) error {
+// user returns the fault as an error about a user's ID or address.
+func (f textFault) user(limit int) error {
 	switch f {
 	case textTooLong:
-		return fmt.Errorf("is longer than %d bytes", most)
+		return fmt.Errorf("is longer than %d bytes", limit)
 	case textNotUTF8, textReplaced:
 		return errors.New("is not valid UTF-8")
 	case textControl:
@@ -84,9 +84,9 @@ func (f textFault) user(most int) error {
 	return nil
 }
 
-// checkText returns the first fault of a text of at most that many bytes.
-func checkText(s string, most int) textFault {
-	if len(s) > most {
+// checkText returns the first fault of a text of at most limit bytes.
+func checkText(s string, limit int) textFault {
+	if len(s) > limit {
 		return textTooLong
 	}
 	for i := plainPrefix(s); i < len(s); {
@@ -111,16 +111,16 @@ func checkText(s string, most int) textFault {
 	return 0
 }
 
-// plainPrefix returns the length of a prefix of whole groups of 8 bytes that are ASCII without control characters: nearly
-// every text is, and pods check many.
+// plainPrefix returns the length of the longest prefix that consists of groups of 8 bytes of ASCII
+// without control characters. Nearly all texts have one, and pods validate many texts.
 func plainPrefix(s string) int {
 	const ones, highs = 0x0101010101010101, 0x8080808080808080
 	i := 0
 	for ; i+8 <= len(s); i += 8 {
 		x := uint64(s[i]) | uint64(s[i+1])<<8 | uint64(s[i+2])<<16 | uint64(s[i+3])<<24 |
 			uint64(s[i+4])<<32 | uint64(s[i+5])<<40 | uint64(s[i+6])<<48 | uint64(s[i+7])<<56
-		del := x ^ 0x7f*ones // a byte of 0 is one of U+007F
-		// A borrow goes to higher bytes only, so the lowest byte that is found is always right.
+		del := x ^ 0x7f*ones // a byte is 0 if it was U+007F
+		// A borrow affects only higher bytes, so the lowest match is right.
 		if (x|(x-0x20*ones)&^x|(del-ones)&^del)&highs != 0 {
 			break
 		}
@@ -128,7 +128,7 @@ func plainPrefix(s string) int {
 	return i
 }
 
-// otherFault returns the fault, or that the text is not UTF-8.
+// otherFault returns f, or textNotUTF8 if the text is not UTF-8.
 func otherFault(s string, f textFault) textFault {
 	if !utf8.ValidString(s) {
 		return textNotUTF8

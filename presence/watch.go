@@ -8,28 +8,29 @@ import (
 // Watch is how much of a channel's presence a listener receives.
 type Watch uint8
 
-// The three ways to watch a channel.
+// Ways to watch a channel.
 const (
 	WatchNone  Watch = iota // no presence frames
-	WatchCount              // the number of members
-	WatchList               // the members
+	WatchCount              // number of members, then diffs
+	WatchList               // list of members, then diffs
 )
 
-// A frame costs about a queue entry and a write for each watcher, so a channel with many watchers
-// is flushed less often: joins then come together in one frame, and the cost of a crowd arriving
-// grows with it and not with its square. The same goes for the list of who is present, which is
-// made with the host's lock held.
+// A presence frame costs about a queue entry and a write for each watcher. So a channel with many
+// watchers is flushed less often: many joins then share a frame, and a crowd costs time in
+// proportion to its size, not to the square of it. The same applies to the list of members, which
+// is encoded under the host's lock.
 const (
 	flushCostPerWatcher = 20 * time.Microsecond
-	flushCostPerMember  = 2 * time.Microsecond // of a list that is not kept: 12 times what it takes
-	minFlushWait        = 2 * time.Millisecond // below this, there is no waiting at all
+	flushCostPerMember  = 2 * time.Microsecond // of a list that is not kept: 12 times the cost of encoding
+	minFlushWait        = 2 * time.Millisecond // shorter waits are skipped
 	maxFlushWait        = 250 * time.Millisecond
 )
 
-// watch sets how much a listener hears, and answers its join or has the next flush answer it.
+// setWatch sets what a listener watches. It answers the join, or leaves the answer to the next
+// flush.
 func (h *Host) setWatch(m *membership, watch Watch, ref string) {
 	if m.joining {
-		h.answerEarly(m) // the join before this one is answered first
+		h.answerEarly(m) // answer the previous join first
 	}
 	h.unwatch(m)
 	m.watch = watch
@@ -60,7 +61,7 @@ func (h *Host) unwatch(m *membership) {
 	}
 }
 
-// changed sees to it that watchers hear of what happened in the channel, now or soon.
+// scheduleFlush flushes the channel, now or within maxFlushWait.
 func (h *Host) scheduleFlush(ch *channel) {
 	if ch.timer != nil {
 		return
@@ -81,14 +82,14 @@ func (h *Host) scheduleFlush(ch *channel) {
 	ch.timer = time.AfterFunc(wait, func() {
 		h.mu.Lock()
 		defer h.mu.Unlock()
-		if ch.timer != nil { // else flushed or deactivated between
+		if ch.timer != nil { // otherwise flushed or deactivated meanwhile
 			h.flush(ch)
 		}
 	})
 }
 
-// flush tells the watchers what changed, then gives those who joined their snapshot of the outcome.
-// So a change is in the diff or in the snapshot that a connection gets, and never in both.
+// flush sends the diff to the watchers, then the resulting snapshot to the joiners. So a connection
+// receives each change in a diff or in the snapshot, never in both.
 func (h *Host) flush(ch *channel) {
 	if ch.timer != nil {
 		ch.timer.Stop()
@@ -117,17 +118,17 @@ func (h *Host) flush(ch *channel) {
 	}
 }
 
-// settle compares what is with what was shown, and makes them equal.
+// makeDiff returns what has changed since the last flush, and marks it as shown.
 func (h *Host) makeDiff(ch *channel) Diff {
 	d := Diff{Channel: ch.name, Count: ch.count()}
-	told := len(ch.watchers) > 0 // otherwise the lists are for nobody
+	watched := len(ch.watchers) > 0 // otherwise no connection receives the lists
 	for _, m := range ch.dirty {
-		there := m.visible()
-		show := there && ch.named()
+		visible := m.visible()
+		show := visible && ch.named()
 		if show != m.shown || show && m.updated {
 			ch.snapshot = nil
 		}
-		if told {
+		if watched {
 			switch {
 			case show && !m.shown:
 				d.Joined = append(d.Joined, m.shownUser())
@@ -137,8 +138,8 @@ func (h *Host) makeDiff(ch *channel) Diff {
 				d.Updated = append(d.Updated, m.shownUser())
 			}
 		}
-		m.shown, m.counted, m.updated, m.dirty = show, there, false, false
-		if !there {
+		m.shown, m.counted, m.updated, m.dirty = show, visible, false, false
+		if !visible {
 			h.removeMember(m)
 		}
 	}
@@ -150,18 +151,17 @@ func (h *Host) makeDiff(ch *channel) Diff {
 	return d
 }
 
-// joinKey is what the answers to joins differ in, of those that come at the same time.
+// joinKey is what distinguishes the answers to the joins of one flush.
 type joinKey struct {
 	ref   string
 	watch Watch
 }
 
-// answer sends the joiners their snapshots. A crowd that is back after a restart joins with the
-// same few references, so what is the same is encoded once: a list can have megabytes, and wait in
-// many queues.
+// answerJoins sends the joiners their snapshots. After a restart, many clients join with the same
+// few refs, so equal answers are encoded once: a list can have megabytes, and wait in many queues.
 func (h *Host) answerJoins(ch *channel) {
 	var frames map[joinKey][]byte
-	if len(ch.joiners) > 0 { // most flushes have none
+	if len(ch.joiners) > 0 { // most flushes have no joiners
 		frames = make(map[joinKey][]byte)
 	}
 	for i, m := range ch.joiners {
@@ -181,20 +181,19 @@ func (h *Host) answerJoins(ch *channel) {
 	}
 }
 
-// keptSnapshot is from how many bytes on the list of a channel is kept until it changes. A shorter
-// one is made in no time.
+// minKeptSnapshot is the least number of bytes of a snapshot that is kept until it changes. A
+// shorter one is cheap to encode.
 const minKeptSnapshot = 16 << 10
 
-// answerEarly answers one joiner ahead of the flush, with what the watchers were told last, and
-// without telling anyone else: a connection that joins and leaves in a loop must not make a busy
-// channel flush each time. The joiner is about to leave or to join anew, so it needs no diff on
-// top.
+// answerEarly answers one join before the flush, with what watchers have seen. It does not flush: a
+// connection that joins and leaves in a loop must not make a busy channel flush each time. The
+// joiner leaves or joins again at once, so it needs no diff.
 func (h *Host) answerEarly(m *membership) { m.conn.out.Push(h.encodeJoined(m)) }
 
-// listsNames reports whether the answer to the join has members.
+// listsMembers reports whether the answer to the join has members.
 func (m *membership) listsMembers() bool { return m.watch == WatchList && m.channel.named() }
 
-// encodeJoined makes the answer to a join.
+// encodeJoined encodes the answer to a join.
 func (h *Host) encodeJoined(m *membership) []byte {
 	ch := m.channel
 	j := Joined{
@@ -210,7 +209,7 @@ func (h *Host) encodeJoined(m *membership) []byte {
 	return h.registry.encoder.Joined(j)
 }
 
-// shown lists the users whom the watchers know of.
+// shownUsers returns the members that watchers have seen.
 func (ch *channel) shownUsers() []User {
 	users := make([]User, 0, ch.visible)
 	for _, m := range ch.members {
