@@ -6,7 +6,6 @@ import (
 	"net"
 	"net/http"
 	"net/netip"
-	"reflect"
 	"slices"
 	"strings"
 	"time"
@@ -84,17 +83,6 @@ func parseRange(expr string) (netip.Prefix, error) {
 			expr, privateRanges)
 	}
 	return p, nil
-}
-
-// believesClients reports whether clients of a server can choose their address: the server takes the
-// first one of a header that clients send.
-func believesClients(server *caddyhttp.Server) bool {
-	if server == nil || server.TrustedProxiesStrict > 0 {
-		return false
-	}
-	// Caddy forgets trusted_proxies when it has loaded the module, which is not exported.
-	loaded := reflect.ValueOf(server).Elem().FieldByName("trustedProxies")
-	return server.TrustedProxiesUnix || loaded.IsValid() && !loaded.IsNil()
 }
 
 // checkAddress refuses a request from an address that api_from does not have, or from one that cannot be

@@ -5,6 +5,9 @@ import (
 	"strings"
 
 	"github.com/caddyserver/caddy/v2"
+
+	"github.com/rollcall-gateway/rollcall/caddymodule/token"
+	"github.com/rollcall-gateway/rollcall/internal/secret"
 )
 
 // UserPlaceholders say where the user of a request is found when another handler has authenticated it.
@@ -44,6 +47,21 @@ type JWT struct {
 
 	// The cookie that holds a token. Default: none.
 	Cookie string `json:"cookie,omitempty"`
+}
+
+// readKey sets the key of c from the option.
+func (j *JWT) readKey(c *token.Config) error {
+	if j.Key == "" {
+		return nil
+	}
+	key := j.Key
+	if !strings.HasPrefix(key, "{") || secret.Public(key) == "" { // JSON has no placeholder
+		var err error
+		if key, err = resolveSecret("jwt: key", key); err != nil {
+			return err
+		}
+	}
+	return c.ReadKey(key)
 }
 
 // Channels says what kind a channel is by its name. In a pattern, `*` stands for any characters.

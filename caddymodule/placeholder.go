@@ -6,6 +6,8 @@ import (
 	"strings"
 
 	"github.com/caddyserver/caddy/v2"
+
+	"github.com/rollcall-gateway/rollcall/internal/secret"
 )
 
 // resolve replaces the placeholders in the text of an option. A placeholder that is empty or not known is an error,
@@ -20,18 +22,34 @@ func resolveSecret(option, text string) (string, error) {
 	return replacePlaceholders(option, text, true)
 }
 
-func replacePlaceholders(option, text string, secret bool) (string, error) {
+// resolveKey is like resolveSecret for a text that must be hard to guess. A text that everybody knows, such as a URL or a
+// public key, is an error: it was meant as something else.
+func resolveKey(option, text string) (string, error) {
+	key, err := resolveSecret(option, text)
+	if err != nil {
+		return "", err
+	}
+	if is := secret.Public(key); is != "" {
+		return "", fmt.Errorf("%s is %s, and no secret: make one with openssl rand -hex 32", option, is)
+	}
+	if secret.IsPath(key) {
+		return "", fmt.Errorf("%s is the path of a file, and no secret: write {file./path} for what is in the file", option)
+	}
+	return key, nil
+}
+
+func replacePlaceholders(option, text string, isSecret bool) (string, error) {
 	if text != "" && !strings.ContainsAny(text, "{}") { // as the replacer does, without making one
 		return text, nil
 	}
-	return replaceBraces(option, text, secret)
+	return replaceBraces(option, text, isSecret)
 }
 
-func replaceBraces(option, text string, secret bool) (string, error) {
+func replaceBraces(option, text string, isSecret bool) (string, error) {
 	var problem error
 	value, err := caddy.NewReplacer().ReplaceFunc(text, func(name string, value any) (any, error) {
 		if caddy.ToString(value) == "" {
-			problem = lacks(option, name, text == "{"+name+"}", secret && value == nil)
+			problem = lacks(option, name, text == "{"+name+"}", isSecret && value == nil)
 		}
 		return value, problem
 	})
@@ -84,7 +102,7 @@ const (
 )
 
 // lacks returns the error for a placeholder that has no value. Whole says that the option is nothing else.
-func lacks(option, name string, whole, secret bool) error {
+func lacks(option, name string, whole, isSecret bool) error {
 	shown := "{" + name + "}"
 	isEmpty := isUnset
 	switch namespace, _, _ := strings.Cut(name, "."); namespace {
@@ -95,7 +113,7 @@ func lacks(option, name string, whole, secret bool) error {
 		return fmt.Errorf("%s has %s, which only a request has: use {env.NAME} or {file./path}, or a block for each value",
 			option, shown)
 	default:
-		if secret {
+		if isSecret {
 			shown = ""
 		}
 		return unknown(option, shown)

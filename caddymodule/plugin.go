@@ -2,12 +2,182 @@ package caddymodule
 
 import (
 	"context"
+	"crypto/sha256"
+	"encoding/hex"
+	"encoding/json"
 	"errors"
 	"fmt"
+	"path/filepath"
 	"strconv"
+	"strings"
+	"time"
+
+	"github.com/caddyserver/caddy/v2"
+	"github.com/caddyserver/caddy/v2/caddyconfig/caddyfile"
 
 	"github.com/rollcall-gateway/rollcall/caddymodule/pluginhost"
+	"github.com/rollcall-gateway/rollcall/plugins"
 )
+
+// PluginConfig is one plugin of a site: a WebAssembly module that decides what a channel is, who may join it, and what
+// answers show.
+type PluginConfig struct {
+	// The file of the module. A relative path is relative to the working directory. Placeholders are allowed.
+	Path string `json:"path,omitempty"`
+
+	// The plugin's name in logs and metrics: 1 to 64 letters, digits, '.', '-' and '_'. No two plugins of a site have the
+	// same one. Default: the name of the file without `.wasm`, with a number after it from the second such plugin on.
+	Name string `json:"name,omitempty"`
+
+	// What the plugin gets before its first call: an object. Placeholders in its texts are replaced when they are known.
+	// Default: `{}`.
+	Config json.RawMessage `json:"config,omitempty"`
+
+	// What follows from a failure: `deny` refuses the join or withholds the answer, `pass` goes on as if the plugin were
+	// not there. Default: `deny`.
+	OnFailure string `json:"on_failure,omitempty"`
+
+	// The SHA-256 hash that the file must have, in hexadecimal. Default: any.
+	SHA256 string `json:"sha256,omitempty"`
+
+	// Whether a changed file is loaded without a reload of the configuration. Not together with sha256.
+	Watch bool `json:"watch,omitempty"`
+
+	// Whether all hosts use the same instances. The plugin is then not told which host it serves.
+	Shared bool `json:"shared,omitempty"`
+
+	// Bytes of memory that an instance may have. Default: 16777216 (16MiB).
+	Memory int64 `json:"memory,omitempty"`
+
+	// Bytes that the file may have. Default: 16777216 (16MiB).
+	File int64 `json:"file,omitempty"`
+
+	// Bytes of the longest answer that is offered to the hook shape; a longer one is a failure. Default: 262144 (256KiB).
+	Document int64 `json:"document,omitempty"`
+
+	// Instances for one host; of two or more, one is left to joins while answers are made. Default: as many as there are
+	// CPUs, at least 2.
+	Instances int `json:"instances,omitempty"`
+
+	// Steps that making and configuring an instance may take. Default: 50000000.
+	InitBudget int64 `json:"init_budget,omitempty"`
+
+	// Steps that a call of classify or authorize may take. Default: 1000000.
+	ClassifyBudget int64 `json:"classify_budget,omitempty"`
+
+	// Steps that a call of members may take for each user, above 1000000 for the call. Default: 200000.
+	MembersBudget int64 `json:"members_budget,omitempty"`
+
+	// Steps that a call of shape may take. Default: 200000000.
+	ShapeBudget int64 `json:"shape_budget,omitempty"`
+
+	// The time that a call of classify or authorize may take, the wait for a free instance included. Default: `5ms`.
+	ClassifyTimeout caddy.Duration `json:"classify_timeout,omitempty"`
+
+	// The same for a call of members or shape. Default: `250ms`.
+	ShapeTimeout caddy.Duration `json:"shape_timeout,omitempty"`
+}
+
+// spec returns how the plugin is loaded, with the placeholders replaced.
+func (c *PluginConfig) spec() (plugins.Spec, error) {
+	s := plugins.Spec{
+		Name:   c.Name,
+		SHA256: c.SHA256,
+		Shared: c.Shared,
+		Limits: plugins.Limits{
+			Memory: c.Memory, File: c.File, Document: c.Document, Instances: c.Instances,
+			InitBudget: c.InitBudget, ClassifyBudget: c.ClassifyBudget,
+			MembersBudget: c.MembersBudget, ShapeBudget: c.ShapeBudget,
+			ClassifyTimeout: time.Duration(c.ClassifyTimeout), ShapeTimeout: time.Duration(c.ShapeTimeout),
+		},
+	}
+	var err error
+	if s.Path, err = resolve("path", c.Path); err != nil {
+		return s, fmt.Errorf("the path of the file is missing: %w", err)
+	}
+	s.Path = absolute(s.Path)
+	onFailure := c.OnFailure
+	var r resolver
+	r.text("name", &s.Name)
+	r.text("on_failure", &onFailure)
+	r.text("sha256", &s.SHA256)
+	if r.err != nil {
+		return s, r.err
+	}
+	if s.Name == "" {
+		s.Name = strings.TrimSuffix(filepath.Base(s.Path), ".wasm")
+	} else if !validName(s.Name) {
+		return s, fmt.Errorf("name %q: use 1 to 64 letters, digits, '.', '-' and '_'", s.Name)
+	}
+	if onFailure != "" {
+		if s.OnFailure, err = plugins.ParsePolicy(onFailure); err != nil {
+			return s, fmt.Errorf("on_failure: %w", err)
+		}
+	}
+	if s.SHA256 != "" {
+		s.SHA256 = strings.ToLower(s.SHA256)
+		if hash, err := hex.DecodeString(s.SHA256); err != nil || len(hash) != sha256.Size {
+			return s, errors.New("sha256 is not a hash of 64 hexadecimal digits: make one with sha256sum")
+		}
+		if c.Watch {
+			return s, errors.New("sha256 and watch contradict each other: a changed file has another hash, so leave one out")
+		}
+	}
+	if err := s.Limits.Validate(); err != nil {
+		return s, err
+	}
+	s.Config, err = replaceTexts(c.Config)
+	return s, err
+}
+
+// UnmarshalCaddyfile sets up the plugin from Caddyfile tokens. Syntax:
+//
+//	plugin <file> {
+//	    name <name>
+//	    config {
+//	        <word> [<text>...]
+//	        <word> {
+//	            ...
+//	        }
+//	    }
+//	    on_failure deny | pass
+//	    sha256     <hash>
+//	    watch
+//	    shared
+//	    memory           <size>
+//	    file             <size>
+//	    document         <size>
+//	    instances        <number>
+//	    init_budget      <steps>
+//	    classify_budget  <steps>
+//	    members_budget   <steps>
+//	    shape_budget     <steps>
+//	    classify_timeout <duration>
+//	    shape_timeout    <duration>
+//	}
+func (c *PluginConfig) UnmarshalCaddyfile(d *caddyfile.Dispenser) error {
+	if err := firstArgument(d, &c.Path); err != nil {
+		return err
+	}
+	return block(d, options{
+		"name":             one(&c.Name),
+		"config":           func(d *caddyfile.Dispenser) error { return unmarshalConfig(d, &c.Config) },
+		"on_failure":       one(&c.OnFailure),
+		"sha256":           one(&c.SHA256),
+		"watch":            alone(&c.Watch),
+		"shared":           alone(&c.Shared),
+		"memory":           size(&c.Memory),
+		"file":             size(&c.File),
+		"document":         size(&c.Document),
+		"instances":        number(&c.Instances),
+		"init_budget":      steps(&c.InitBudget),
+		"classify_budget":  steps(&c.ClassifyBudget),
+		"members_budget":   steps(&c.MembersBudget),
+		"shape_budget":     steps(&c.ShapeBudget),
+		"classify_timeout": timeout(&c.ClassifyTimeout),
+		"shape_timeout":    timeout(&c.ShapeTimeout),
+	})
+}
 
 // loadPlugins loads the plugins of the handler's site. It returns nil if there is none.
 func (h *Handler) loadPlugins(ctx context.Context) (*pluginhost.Set, error) {

@@ -3,7 +3,6 @@ package caddymodule
 import (
 	"bytes"
 	"encoding/json"
-	"errors"
 	"reflect"
 	"slices"
 	"strings"
@@ -12,50 +11,7 @@ import (
 	"github.com/caddyserver/caddy/v2/modules/caddyhttp"
 
 	"github.com/rollcall-gateway/rollcall/caddymodule/routes"
-	"github.com/rollcall-gateway/rollcall/caddymodule/site"
 )
-
-// errLate is returned for a handler that another plugin loads after the start: its hosts have owners by then.
-var errLate = errors.New("rollcall is loaded after the start of its configuration: write it in the routes of the configuration")
-
-// findWay returns the way to the handler that is being provisioned.
-func (a *App) findWay(ctx caddy.Context) *routes.Way {
-	a.mu.Lock()
-	defer a.mu.Unlock()
-	if a.ways == nil {
-		if a.settled {
-			return routes.NewWay(nil, nil) // enter refuses it
-		}
-		a.ways = newWayFinder(a.ctx)
-	}
-	return a.ways.find(ctx)
-}
-
-// enter makes a handler a door to the hosts on a way to it. It reports whether the site of the handler has yet to be made.
-func (a *App) enter(h *Handler, w *routes.Way) (isNew bool, err error) {
-	a.mu.Lock()
-	defer a.mu.Unlock()
-	if a.settled {
-		return false, errLate
-	}
-	return a.owners.Enter(&h.rollcall, w)
-}
-
-// newOwners returns the owners of a configuration without handlers.
-func (a *App) newOwners() *routes.Owners {
-	return &routes.Owners{
-		NewSite: a.newSite,
-		Differing: func(one, other *routes.Rollcall) []string {
-			return differing(one.Handler.(*Handler), other.Handler.(*Handler))
-		},
-		Logger: a.logger,
-	}
-}
-
-// newSite returns a site of the configuration that has yet to be made.
-func (a *App) newSite(of site.Settings) *site.Site {
-	return &site.Site{Settings: of, DataCenter: a.DataCenter, Clustered: a.cluster != nil, Retired: &a.stopped}
-}
 
 // wayFinder finds the ways to the handlers of a configuration while they are provisioned, in their order. Caddy tells no
 // handler where it is, and no app sees the finished routes before it starts, which `caddy validate` never does.

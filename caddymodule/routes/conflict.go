@@ -2,6 +2,9 @@ package routes
 
 import (
 	"fmt"
+	"maps"
+	"reflect"
+	"slices"
 	"strings"
 
 	"github.com/rollcall-gateway/rollcall/internal/hostpattern"
@@ -22,7 +25,7 @@ func standsBefore(less, owner *Door, hosts string) error {
 }
 
 // conflict is the error for two equally specific doors of different sites that share a host.
-func (o *Owners) conflict(d *Door, c *claim, pattern string) error {
+func conflict(d *Door, c *claim, pattern string) error {
 	other := c.doors[0]
 	hosts := hostpattern.Every.String()
 	if pattern != "" {
@@ -38,7 +41,7 @@ func (o *Owners) conflict(d *Door, c *claim, pattern string) error {
 		remedies = append(remedies, fmt.Sprintf("a.localhost%s and b.localhost%s instead of %s twice", other.Way.port(), d.Way.port(), hosts))
 	}
 	return fmt.Errorf("%s and %s are both for %s and differ in %s, but a host has one site: write %s",
-		other, d, hosts, strings.Join(o.Differing(other.Rollcall, d.Rollcall), ", "), strings.Join(remedies, ", or "))
+		other, d, hosts, strings.Join(differing(other.Rollcall, d.Rollcall), ", "), strings.Join(remedies, ", or "))
 }
 
 // bothAddresses says how to write the block of a site that serves hosts at the doors of two listeners.
@@ -72,4 +75,30 @@ func (w *Way) port() string {
 		return listen[i:]
 	}
 	return ""
+}
+
+// differing returns the names of the options that differ between two handlers, never their values.
+func differing(a, b *Rollcall) []string { return differingKeys("", a.Options(), b.Options()) }
+
+func differingKeys(prefix string, a, b map[string]any) []string {
+	keys := make(map[string]bool)
+	for key := range a {
+		keys[key] = true
+	}
+	for key := range b {
+		keys[key] = true
+	}
+	var names []string
+	for _, key := range slices.Sorted(maps.Keys(keys)) {
+		inA, ok := a[key].(map[string]any)
+		inB, both := b[key].(map[string]any)
+		switch {
+		case reflect.DeepEqual(a[key], b[key]):
+		case ok && both && prefix == "":
+			names = append(names, differingKeys(key+".", inA, inB)...)
+		default:
+			names = append(names, prefix+key)
+		}
+	}
+	return names
 }

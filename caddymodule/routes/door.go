@@ -12,8 +12,9 @@ type Rollcall struct {
 	Prefix   string
 	InNamed  bool // in a named route: its ways are known when the app starts
 	Settings site.Settings
-	Site     *site.Site // that the handler is a door to; set by Owners.Enter
-	Handler  any        // the handler itself
+	Options  func() map[string]any // the same as JSON values, to name what differs
+	Site     *site.Site            // that the handler is a door to; set by Owners.Enter
+	Handler  any                   // the handler itself
 
 	misdirected int // warnings about hosts of other sites
 }

@@ -17,9 +17,7 @@ import (
 type Owners struct {
 	// NewSite returns a site with the settings that has yet to be made.
 	NewSite func(site.Settings) *site.Site
-	// Differing returns the names of the options in which two handlers differ.
-	Differing func(a, b *Rollcall) []string
-	Logger    *zap.Logger
+	Logger  *zap.Logger
 
 	hosts hostpattern.Map[*claim]
 	every *claim                 // nil if no site is for every host
@@ -144,7 +142,7 @@ func (o *Owners) findSame(d *Door) ([]*site.Site, error) {
 	for _, pattern := range patternsOf(d.Way.Hosts) {
 		for c := range o.equals(pattern) {
 			if c.site.Settings != d.Settings {
-				return nil, o.conflict(d, c, pattern)
+				return nil, conflict(d, c, pattern)
 			}
 			if err := c.checkDead(d); err != nil {
 				return nil, err

@@ -1,6 +1,7 @@
 package routes
 
 import (
+	"encoding/json"
 	"fmt"
 	"net/url"
 	"slices"
@@ -59,9 +60,8 @@ var (
 func newOwners() (*Owners, *observer.ObservedLogs) {
 	core, logs := observer.New(zapcore.WarnLevel)
 	return &Owners{
-		NewSite:   func(of site.Settings) *site.Site { return &site.Site{Settings: of} },
-		Differing: func(*Rollcall, *Rollcall) []string { return []string{"api_key"} },
-		Logger:    zap.New(core),
+		NewSite: func(of site.Settings) *site.Site { return &site.Site{Settings: of} },
+		Logger:  zap.New(core),
 	}, logs
 }
 
@@ -304,5 +304,24 @@ func TestGroupOfTheRouteAround(t *testing.T) {
 		if got, want := logs.FilterMessageSnippet("another route answers them before").Len() == 1, group == "g"; got != want {
 			t.Errorf("group %s: warned %v", group, got)
 		}
+	}
+}
+
+// An error names the options that differ, of a block those inside, and no value.
+func TestDiffering(t *testing.T) {
+	options := func(text string) func() map[string]any {
+		return func() (v map[string]any) {
+			d := json.NewDecoder(strings.NewReader(text))
+			d.UseNumber()
+			if err := d.Decode(&v); err != nil {
+				t.Fatal(err)
+			}
+			return v
+		}
+	}
+	a := &Rollcall{Options: options(`{"api_key":["a"],"jwt":{"key":"x","issuer":"i"},"plugins":[{"n":9007199254740993}]}`)}
+	b := &Rollcall{Options: options(`{"api_key":["a"],"jwt":{"key":"y","issuer":"i"},"plugins":[{"n":9007199254740992}],"grace":1}`)}
+	if got := differing(a, b); !slices.Equal(got, []string{"grace", "jwt.key", "plugins"}) {
+		t.Errorf("got %q", got)
 	}
 }

@@ -1,10 +1,10 @@
-package caddymodule
+// Package secret tells texts that can be secrets from texts that others know too, which were meant as something else.
+package secret
 
 import (
 	"crypto/x509"
 	"encoding/base64"
 	"encoding/json"
-	"fmt"
 	"os"
 	"path/filepath"
 	"slices"
@@ -12,21 +12,8 @@ import (
 	"unicode"
 )
 
-// resolveKey is like resolveSecret for a text that must be hard to guess. A text that everybody knows, such as a URL or a
-// public key, is an error: it was meant as something else.
-func resolveKey(option, text string) (string, error) {
-	key, err := resolveSecret(option, text)
-	if err != nil {
-		return "", err
-	}
-	if is := publicText(key); is != "" {
-		return "", fmt.Errorf("%s is %s, and no secret: make one with openssl rand -hex 32", option, is)
-	}
-	if isPath(key) {
-		return "", fmt.Errorf("%s is the path of a file, and no secret: write {file./path} for what is in the file", option)
-	}
-	return key, nil
-}
+// PEMStart is how each block of PEM text starts (RFC 7468).
+const PEMStart = "-----BEGIN "
 
 var sshStarts = []string{"ssh-", "ecdsa-", "sk-ssh-", "sk-ecdsa-", "---- BEGIN SSH2 PUBLIC KEY"}
 
@@ -35,22 +22,22 @@ const (
 	lettersOr = letters + "0123456789" // letters or digits
 )
 
-// publicText says what a text is that others know too, "" if it is nothing of the kind.
-func publicText(text string) string {
-	if is := plainPublicText(text); is != "" {
+// Public returns what a text is that others know too, such as "a URL"; "" if it is nothing of the kind.
+func Public(text string) string {
+	if is := plain(text); is != "" {
 		return is
 	}
-	plain := text
+	joined := text
 	if strings.ContainsFunc(text, unicode.IsSpace) {
-		plain = strings.Join(strings.Fields(text), "")
+		joined = strings.Join(strings.Fields(text), "")
 	}
-	plain = strings.TrimRight(plain, "=")
+	joined = strings.TrimRight(joined, "=")
 	for _, encoding := range []*base64.Encoding{base64.RawStdEncoding, base64.RawURLEncoding} {
-		decoded, err := encoding.DecodeString(plain)
+		decoded, err := encoding.DecodeString(joined)
 		if err != nil {
 			continue
 		}
-		if is := plainPublicText(string(decoded)); is != "" {
+		if is := plain(string(decoded)); is != "" {
 			return is + " in base64"
 		}
 		if isPublicKey(decoded) {
@@ -60,12 +47,12 @@ func publicText(text string) string {
 	return ""
 }
 
-func plainPublicText(text string) string {
+func plain(text string) string {
 	text = strings.TrimSpace(text)
 	switch {
 	case startsLikeURL(text):
 		return "a URL"
-	case strings.Contains(text, pemStart):
+	case strings.Contains(text, PEMStart):
 		return "a key as PEM text"
 	case slices.ContainsFunc(sshStarts, func(start string) bool { return strings.HasPrefix(text, start) }):
 		return "a public key of SSH"
@@ -96,12 +83,12 @@ func isPublicKey(b []byte) bool {
 			return true
 		}
 	}
-	return len(b) > 4 && b[0] == 0 && b[1] == 0 && b[2] == 0 && plainPublicText(string(b[4:])) != ""
+	return len(b) > 4 && b[0] == 0 && b[1] == 0 && b[2] == 0 && plain(string(b[4:])) != ""
 }
 
-// isPath reports whether a text is the path of an existing file, or of an existing folder if it has a slash: a secret may
+// IsPath reports whether a text is the path of an existing file, or of an existing folder if it has a slash: a secret may
 // be the name of a folder by chance. A long text of hexadecimal digits alone is a key, and the disk is not asked.
-func isPath(text string) bool {
+func IsPath(text string) bool {
 	const keyDigits = 64 // of openssl rand -hex 32
 	if len(text) >= keyDigits && strings.Trim(text, "0123456789abcdefABCDEF") == "" {
 		return false
@@ -110,8 +97,8 @@ func isPath(text string) bool {
 	return err == nil && (!info.IsDir() || strings.Contains(text, "/"))
 }
 
-// looksLikePath reports whether a text ends like the name of a file, in a folder that exists.
-func looksLikePath(text string) bool {
+// LooksLikePath reports whether a text ends like the name of a file, in a folder that exists.
+func LooksLikePath(text string) bool {
 	folder := filepath.Dir(text)
 	if folder == "/" || !hasExtension(text) {
 		return false

@@ -1,19 +1,26 @@
 package caddymodule
 
 import (
+	"crypto/sha256"
+	"crypto/tls"
+	"encoding/binary"
 	"errors"
 	"fmt"
+	"hash"
 	"net"
 	"net/url"
+	"os"
 	"slices"
 	"strconv"
 	"strings"
 	"time"
 
 	"github.com/caddyserver/caddy/v2"
+	"github.com/caddyserver/caddy/v2/caddyconfig/caddyfile"
 
 	"github.com/rollcall-gateway/rollcall/caddymodule/gateway"
 	"github.com/rollcall-gateway/rollcall/presence/cluster"
+	"github.com/rollcall-gateway/rollcall/presence/cluster/bus"
 )
 
 // ClusterConfig makes this process one of many that answer together. They talk over NATS: a server inside of this
@@ -208,4 +215,111 @@ func (r *clusterReader) url(option, text string) string {
 		r.fail(fmt.Errorf("%s is not a URL like nats://nats.internal:4222", option))
 	}
 	return text
+}
+
+// unmarshalCluster sets up the cluster from its block in the global option. Syntax:
+//
+//	cluster {
+//	    listen        <host:port>
+//	    routes        <host:port>...
+//	    secret        <secret>
+//	    tls {
+//	        cert <file>
+//	        key  <file>
+//	        ca   <file>
+//	    }
+//	    nats          <URL>...
+//	    credentials   <file>
+//	    name          <name>
+//	    query_timeout <duration> [<duration>]
+//	}
+func (a *App) unmarshalCluster(d *caddyfile.Dispenser) error {
+	c := new(ClusterConfig)
+	a.Cluster = c
+	return block(d, options{
+		"listen":      one(&c.Listen),
+		"routes":      several(&c.Routes),
+		"secret":      one(&c.Secret),
+		"tls":         c.unmarshalTLS,
+		"nats":        several(&c.NATS),
+		"credentials": one(&c.Credentials),
+		"name":        one(&c.Name),
+		"query_timeout": func(d *caddyfile.Dispenser) error {
+			var local, remote string
+			if err := oneOrTwo(d, &local, &remote); err != nil {
+				return err
+			}
+			if err := duration(d, local, &c.QueryTimeout); err != nil || remote == "" {
+				return err
+			}
+			return duration(d, remote, &c.RemoteQueryTimeout)
+		},
+	})
+}
+
+func (c *ClusterConfig) unmarshalTLS(d *caddyfile.Dispenser) error {
+	c.TLS = new(ClusterTLS)
+	return block(d, options{
+		"cert": one(&c.TLS.Cert),
+		"key":  one(&c.TLS.Key),
+		"ca":   one(&c.TLS.CA),
+	})
+}
+
+// tls reads the files of the block into what they are for.
+func (r *clusterReader) tls(c *ClusterTLS, to *bus.Config) {
+	if c == nil || r.err != nil {
+		return
+	}
+	certFile, keyFile, caFile := r.text("tls: cert", c.Cert), r.text("tls: key", c.Key), r.text("tls: ca", c.CA)
+	cert, key, ca := r.file("tls: cert", certFile), r.file("tls: key", keyFile), r.file("tls: ca", caFile)
+	if r.err != nil {
+		return
+	}
+	routes := to.Listen != ""
+	if routes && (cert == nil || key == nil || ca == nil) {
+		r.fail(errors.New("tls: with listen, cert, key and ca are all needed"))
+		return
+	}
+	conf, err := bus.NewTLS(cert, key, ca)
+	switch {
+	case err != nil:
+		r.fail(fmt.Errorf("tls: %w", err))
+	case routes:
+		conf.MinVersion, conf.ClientAuth = tls.VersionTLS13, tls.RequireAndVerifyClientCert // the other side is Rollcall too
+		to.RouteTLS = conf
+	default:
+		to.ClientTLS = conf
+	}
+}
+
+// file reads the file of an option, nil if there is none. What is in it is part of the sum.
+func (r *clusterReader) file(option, name string) []byte {
+	if name == "" || r.err != nil {
+		return nil
+	}
+	text, err := os.ReadFile(absolute(name))
+	if err != nil {
+		r.fail(fmt.Errorf("%s: reading the file: %w", option, err))
+		return nil
+	}
+	r.sum.add(text)
+	return text
+}
+
+// sum is a hash of parts that cannot run into each other.
+type sum struct{ hash.Hash }
+
+func newSum() *sum { return &sum{sha256.New()} }
+
+func (s *sum) add(part []byte) {
+	var size [8]byte
+	binary.BigEndian.PutUint64(size[:], uint64(len(part)))
+	_, _ = s.Write(size[:]) // a hash takes everything
+	_, _ = s.Write(part)
+}
+
+func (s *sum) sum() (b [sha256.Size]byte) {
+	s.Hash.Sum(b[:0])
+	return b
 }

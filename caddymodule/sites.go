@@ -1,0 +1,136 @@
+package caddymodule
+
+import (
+	"bytes"
+	"crypto/sha256"
+	"encoding/json"
+	"errors"
+	"slices"
+	"time"
+
+	"github.com/caddyserver/caddy/v2"
+
+	"github.com/rollcall-gateway/rollcall/caddymodule/gateway"
+	"github.com/rollcall-gateway/rollcall/caddymodule/pluginhost"
+	"github.com/rollcall-gateway/rollcall/caddymodule/routes"
+	"github.com/rollcall-gateway/rollcall/caddymodule/site"
+)
+
+// errLate is returned for a handler that another plugin loads after the start: its hosts have owners by then.
+var errLate = errors.New("rollcall is loaded after the start of its configuration: write it in the routes of the configuration")
+
+// findWay returns the way to the handler that is being provisioned.
+func (a *App) findWay(ctx caddy.Context) *routes.Way {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	if a.ways == nil {
+		if a.settled {
+			return routes.NewWay(nil, nil) // enter refuses it
+		}
+		a.ways = newWayFinder(a.ctx)
+	}
+	return a.ways.find(ctx)
+}
+
+// enter makes a handler a door to the hosts on a way to it. It reports whether the site of the handler has yet to be made.
+func (a *App) enter(h *Handler, w *routes.Way) (isNew bool, err error) {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	if a.settled {
+		return false, errLate
+	}
+	return a.owners.Enter(&h.rollcall, w)
+}
+
+// newOwners returns the owners of a configuration without handlers.
+func (a *App) newOwners() *routes.Owners {
+	return &routes.Owners{
+		NewSite: a.newSite,
+		Logger:  a.logger,
+	}
+}
+
+// newSite returns a site of the configuration that has yet to be made.
+func (a *App) newSite(of site.Settings) *site.Site {
+	return &site.Site{Settings: of, DataCenter: a.DataCenter, Clustered: a.cluster != nil, Retired: &a.stopped}
+}
+
+// settleOwners makes the snapshot of a configuration whose handlers are all provisioned. No handler can come in
+// afterwards.
+func (a *App) settleOwners() (*gateway.Configuration, error) {
+	if err := a.enterNamed(); err != nil {
+		return nil, err
+	}
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	a.settled = true
+	if a.ways != nil {
+		a.ways.release()
+		a.ways = nil
+	}
+	a.owners.Settle()
+	return &gateway.Configuration{
+		Owners: a.owners, DataCenter: a.DataCenter, Pod: a.Pod, DrainTimeout: time.Duration(a.DrainTimeout),
+		Cluster: a.cluster, Logger: a.logger, Sites: a.ownerSites(), Retired: &a.stopped,
+	}, nil
+}
+
+// ownerSites returns the sites that own a host, each once, in the order in which they were loaded.
+func (a *App) ownerSites() []gateway.Served {
+	owning := a.owners.Sites()
+	sets := make(map[*site.Site]*pluginhost.Set)
+	for _, h := range a.handlers {
+		if h.made != nil {
+			sets[h.made] = h.plugins
+		}
+	}
+	var sites []gateway.Served
+	for _, h := range a.handlers {
+		s := h.rollcall.Site
+		if !owning[s] {
+			continue
+		}
+		owning[s] = false
+		sites = append(sites, gateway.Served{
+			Site: s, Plugins: sets[s], Host: a.owners.FirstHost(s), Hosts: a.owners.HostsOf(s).Patterns(),
+		})
+	}
+	return sites
+}
+
+// doorOptions are the options of a handler that belong to the door and not to the site.
+var doorOptions = []string{"prefix", "api_from"}
+
+// options returns the configuration of a handler, as JSON values.
+func (h *Handler) options() map[string]any {
+	var options map[string]any
+	raw, err := json.Marshal(h) //nolint:gosec // it is hashed and compared, and never leaves the process
+	decoder := json.NewDecoder(bytes.NewReader(raw))
+	decoder.UseNumber()
+	if err != nil || decoder.Decode(&options) != nil {
+		return nil // a handler came as JSON, so it has a JSON form
+	}
+	for _, name := range doorOptions {
+		delete(options, name)
+	}
+	return options
+}
+
+// siteOptions are the options of a handler without those of the door, which are empty here.
+type siteOptions struct {
+	*Handler
+
+	Prefix  string   `json:"prefix,omitempty"`
+	APIFrom []string `json:"api_from,omitempty"`
+}
+
+// newSettings returns the hash of the options: handlers with the same settings can be doors of one site.
+func (h *Handler) newSettings() site.Settings {
+	hash := sha256.New()
+	var options any = siteOptions{Handler: h}
+	if slices.ContainsFunc(h.Plugins, func(c *PluginConfig) bool { return c != nil && len(c.Config) > 0 }) {
+		options = h.options() // with the keys of each config sorted
+	}
+	_ = json.NewEncoder(hash).Encode(options)
+	return site.Settings(hash.Sum(nil))
+}
