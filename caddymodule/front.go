@@ -26,15 +26,20 @@ func (h *Handler) owner(name presence.HostName) (*site.Site, *problem.Problem) {
 	if own.Find(name) != h.rollcall.Site {
 		return nil, problem.Misdirected()
 	}
-	if now := h.app.hub.InEffect(); now != nil && now != own {
-		if s := now.Find(name); s != nil {
-			return s, nil
+	for {
+		now := h.app.hub.InEffect()
+		if now != nil && now != own {
+			if s := now.Find(name); s != nil {
+				return s, nil
+			}
+		}
+		if !h.app.stopped.Load() {
+			return h.rollcall.Site, nil
+		}
+		if now == h.app.hub.InEffect() { // otherwise own was replaced in between: look again
+			return nil, problem.Reloaded()
 		}
 	}
-	if h.app.stopped.Load() {
-		return nil, problem.Reloaded()
-	}
-	return h.rollcall.Site, nil
 }
 
 // front is a handler as requests come in by it: what the gateway and the endpoints ask of it.
