@@ -50,9 +50,8 @@ func (c *Conn) User() (User, bool) {
 // Outbox returns the Outbox that c was connected with.
 func (c *Conn) Outbox() Outbox { return c.out }
 
-// Authenticate logs c in as u. c keeps its channels, and their watchers see the change.
-//
-// It returns ErrClosed.
+// Authenticate logs c in as u. c keeps its channels, and their watchers see the change. It returns
+// ErrClosed.
 func (c *Conn) Authenticate(u User) error {
 	h := c.host
 	h.mu.Lock()

@@ -100,7 +100,7 @@ func (h *Host) Retire() {
 	h.retired = true
 }
 
-// KindOf returns the kind of an active channel. It returns false if the channel is not active.
+// KindOf returns the kind of a channel, or false if the channel is not active.
 func (h *Host) KindOf(name string) (Kind, bool) {
 	h.mu.Lock()
 	defer h.mu.Unlock()

@@ -38,7 +38,6 @@ var hostProfile = idna.New(
 )
 
 // ParseHostName returns the canonical form of a host name or a Host header, with or without a port.
-//
 // It returns an error for an empty text, a bad port, a bad IP address, and a name that IDNA refuses
 // or that is longer than 253 bytes.
 func ParseHostName(s string) (HostName, error) {

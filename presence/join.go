@@ -68,9 +68,8 @@ func (c *Conn) Leave(name, ref string) error {
 
 // Assign joins c to a channel that its user is assigned to. c receives the answer to a join without
 // ref, unless it listens to the channel already. If c is no longer logged in as the user, Assign
-// does nothing.
-//
-// It returns an error of [Conn.Join], or another one if the channel is not authenticated.
+// does nothing. It returns an error of [Conn.Join], or another one if the channel is not
+// authenticated.
 func (c *Conn) Assign(user, name string) error {
 	h := c.host
 	h.mu.Lock()

@@ -20,12 +20,11 @@ type EncodedChannel struct {
 	Count int
 }
 
-// Encoded lists the active channels of the host like [Host.Channels] with [PerUser]. Entries that
-// have not changed since the last call are reused. While many entries are encoded, the host's lock
-// is released every few chunks.
-//
-// A listing of up to a few hundred channels is of one moment. In a larger one, each channel is of a
-// moment of its own, and a channel that becomes active meanwhile can be missing.
+// Encoded lists the active channels of the host like [Host.Channels] with [PerUser], and reuses
+// entries that have not changed since the last call. While many entries are encoded, the host's
+// lock is released every few chunks. A listing of up to a few hundred channels is of one moment. In
+// a larger one, each channel is of a moment of its own, and a channel that becomes active meanwhile
+// can be missing.
 func (h *Host) Encoded() Encoded {
 	names := make([]string, 0, h.Stats().Channels)
 	h.mu.Lock()

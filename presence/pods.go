@@ -111,9 +111,8 @@ func (r *Registry) withWatched(name HostName, channelName string, f func(h *Host
 }
 
 // Deliver sends a message from another pod to the listeners on this pod. Its arguments may come
-// from the network without validation.
-//
-// It returns ErrTooLarge if no channel received the message, or ErrBusy if some did not.
+// from the network without validation. It returns ErrTooLarge if no channel received the message,
+// or ErrBusy if some did not.
 func (p Pods) Deliver(host HostName, channels []string, from Source, message []byte) error {
 	channels, err := targets(channels, message)
 	if err != nil {

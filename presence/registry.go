@@ -34,10 +34,9 @@ func NewRegistry(encoder Encoder) *Registry {
 }
 
 // Connect adds a connection to the named host. The first connection of a host creates it with the
-// given source of rules, a *[Rules] or another; a host that exists keeps its source. If user is
-// nil, the connection is anonymous. The caller closes the Conn.
-//
-// It returns an error if the host has as many connections as its rules allow.
+// given source of rules; a host that exists keeps its source. If user is nil, the connection is
+// anonymous. The caller closes the Conn. It returns an error if the host has as many connections as
+// its rules allow.
 func (r *Registry) Connect(name HostName, rules RulesSource, user *User, out Outbox) (*Conn, error) {
 	for {
 		r.mu.Lock()

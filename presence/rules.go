@@ -129,10 +129,9 @@ func (r *Rules) checkName(name string) error {
 	return checkChannel(name, limit)
 }
 
-// Assignable returns nil if users can be assigned to the named channel of the host.
-//
-// Otherwise it returns ErrBadChannel, ErrReservedChannel, ErrDenied, ErrUnavailable, or another
-// error if the channel is not authenticated.
+// Assignable returns nil if users can be assigned to the named channel of the host. Otherwise it
+// returns ErrBadChannel, ErrReservedChannel, ErrDenied, ErrUnavailable, or another error if the
+// channel is not authenticated.
 func (r *Rules) Assignable(host HostName, name string) error {
 	if err := r.checkName(name); err != nil {
 		return err

@@ -60,8 +60,6 @@ type Sending struct {
 // Prepare validates a message like [Conn.Send], for a caller that must do something before the
 // message is sent. The receivers are the channels that will receive it; the other ones need no room
 // for it. The Sending retains the message.
-//
-// It returns an error of Send.
 func (c *Conn) Prepare(channels, receivers []string, message []byte) (Sending, error) {
 	channels, err := targets(channels, message)
 	if err != nil {
@@ -79,8 +77,8 @@ func (c *Conn) Prepare(channels, receivers []string, message []byte) (Sending, e
 	return s, err
 }
 
-// Commit sends the message. It can return an error of [Conn.Send], because c may have left channels
-// since Prepare, and channels may be busy.
+// Commit sends the message. Like Prepare, it returns an error of [Conn.Send]: c may have left
+// channels meanwhile, and channels may be busy.
 func (s Sending) Commit() error {
 	if len(s.to) == 0 {
 		return nil

@@ -39,9 +39,8 @@ func CheckUser(u User) error {
 }
 
 // CheckChannel returns nil if a channel can have the name, private channels included: 1 to
-// MaxChannelName bytes that a user's ID may have. The [Rules] of a host can allow less.
-//
-// It returns ErrBadChannel.
+// MaxChannelName bytes that a user's ID may have. Otherwise it returns ErrBadChannel. The [Rules]
+// of a host can allow less.
 func CheckChannel(name string) error { return checkChannel(name, MaxChannelName) }
 
 func checkChannel(name string, limit int) error {
