@@ -15,10 +15,11 @@ import (
 // replicator shows watchers the same presence on all pods. Together with the messenger, it
 // implements the registry's [presence.Relay].
 //
-// It publishes the changes of this pod's part of every channel. It merges those of other pods into
-// the channels that have watchers here. Messages can be lost, repeated or late, so each delta names
-// the one before it, and each watched channel is checked with each pod every few seconds (see
-// sync.go).
+// It publishes the changes of this pod's part of every channel. It merges the parts of other pods
+// into the channels that are watched here. A channel gets a pod's part by a [message.Check], and
+// then deltas. Messages can be lost, repeated or late, so each delta names the one before it. A
+// channel is checked again if a delta does not follow from the one before, and after some seconds
+// without a delta. The next check replaces a lost answer.
 //
 // Events from outside are queued in the intake. One goroutine, the worker, handles them. It alone
 // calls the registry, except for answers to checks, which have goroutines of their own (see
@@ -38,7 +39,23 @@ type replicator struct {
 
 	// Only the worker uses the fields below.
 	changedAt time.Time // time of the first change that waits; zero if none waits
-	sync      *syncer
+
+	alive    map[peer]string // live pods, with their keys in the registry
+	hosts    map[presence.HostName]*watchedHost
+	pending  expiries[*watch] // watches that are not ready, with the deadline of pods in this data center
+	distant  expiries[*watch] // the same, with the deadline of pods in other data centers
+	idle     map[place]*subscription
+	idling   expiries[*subscription]
+	checks   map[uint64]*check
+	checking expiries[*check]
+	lastID   uint64
+
+	wanted   map[question]map[*watch]bool // checks to send in this step
+	gaps     map[replicaKey]bool
+	gapsAt   time.Time // time of the next checks because of gaps
+	slot     int       // next slot of periodic checks
+	slotAt   time.Time // time of the next slot
+	assembly map[peer]*assembler
 }
 
 // newReplicator returns a replicator. Close publishes the queued changes, so that a goodbye can
@@ -47,8 +64,15 @@ func newReplicator(l *link, m *members, reg presence.Pods, t timing, logger *zap
 	r := &replicator{
 		link: l, members: m, reg: reg, timing: t, logger: logger,
 		worker: newWorker(), answers: newAnswers(l, reg),
+
+		alive:    make(map[peer]string),
+		hosts:    make(map[presence.HostName]*watchedHost),
+		idle:     make(map[place]*subscription),
+		checks:   make(map[uint64]*check),
+		wanted:   make(map[question]map[*watch]bool),
+		gaps:     make(map[replicaKey]bool),
+		assembly: make(map[peer]*assembler),
 	}
-	r.sync = newSyncer(r)
 	go r.work(r.step, r.finish)
 	return r
 }
@@ -122,7 +146,7 @@ func (r *replicator) handle(from peer, m message.Message) {
 // finish is the worker's last step.
 func (r *replicator) finish() {
 	r.publish()
-	r.sync.close()
+	r.unsubscribe()
 	r.answers.close()
 }
 
@@ -130,11 +154,11 @@ func (r *replicator) finish() {
 func (r *replicator) step() time.Duration {
 	noted := r.intake.swap()
 	now := time.Now()
-	r.sync.step(now, noted)
+	r.apply(now, noted)
 	if r.changedAt.IsZero() && r.intake.changes() > 0 {
 		r.changedAt = now
 	}
-	wait := r.sync.wait(now)
+	wait := r.untilDue(now)
 	if r.changedAt.IsZero() {
 		return wait
 	}
