@@ -129,9 +129,7 @@ func (o *Owners) Enter(h *Rollcall, w *Way) (isNew bool, err error) {
 		o.doors = make(map[*site.Site][]*Door)
 	}
 	o.doors[h.Site] = append(o.doors[h.Site], d)
-	for _, pattern := range patternsOf(w.Hosts) {
-		o.add(pattern, d)
-	}
+	o.add(d)
 	return isNew, nil
 }
 
@@ -139,7 +137,11 @@ func (o *Owners) Enter(h *Rollcall, w *Way) (isNew bool, err error) {
 // of the door they are an error.
 func (o *Owners) findSame(d *Door) ([]*site.Site, error) {
 	var same []*site.Site
-	for _, pattern := range patternsOf(d.Way.Hosts) {
+	patterns := patternsOf(d.Way.Hosts)
+	if d.Way.Hosts.IsNames() && o.held(d.Way.Hosts) != nil {
+		patterns = patterns[:1] // which stands for the others: no other claim is as specific
+	}
+	for _, pattern := range patterns {
 		for c := range o.equals(pattern) {
 			if c.site.Settings != d.Settings {
 				return nil, conflict(d, c, pattern)
@@ -252,18 +254,53 @@ func (o *Owners) get(pattern string) *claim {
 	return c
 }
 
-// add records a door for the hosts of a pattern.
-func (o *Owners) add(pattern string, d *Door) {
-	c := o.get(pattern)
-	if c == nil {
-		c = &claim{pattern: pattern, site: d.Site}
-		if pattern == "" {
-			o.every = c
-		} else {
-			o.hosts.Insert(pattern, c)
+// held returns what the claims on hosts have in common if they came together. It returns nil otherwise.
+func (o *Owners) held(hosts hostpattern.Set) *holding {
+	if hosts.IsEmpty() {
+		return nil
+	}
+	if c := o.get(patternsOf(hosts)[0]); c != nil && c.hosts.Equal(hosts) {
+		return c.holding
+	}
+	return nil
+}
+
+// add records a door for its hosts.
+func (o *Owners) add(d *Door) {
+	if h := o.held(d.Way.Hosts); h != nil {
+		h.add(d)
+		return
+	}
+	var claims []*claim
+	counts := make(map[*holding]int) // claims that have a holding until now; nil for new claims
+	for _, pattern := range patternsOf(d.Way.Hosts) {
+		c := o.get(pattern)
+		if c == nil {
+			c = o.newClaim(pattern)
+		}
+		claims = append(claims, c)
+		counts[c.holding]++
+	}
+	next := make(map[*holding]*holding)
+	for h, n := range counts {
+		next[h] = h.split(n, d)
+		if len(counts) == 1 {
+			next[h].hosts = d.Way.Hosts
 		}
 	}
-	c.add(d)
+	for _, c := range claims {
+		c.holding = next[c.holding]
+	}
+}
+
+func (o *Owners) newClaim(pattern string) *claim {
+	c := &claim{pattern: pattern}
+	if pattern == "" {
+		o.every = c
+	} else {
+		o.hosts.Insert(pattern, c)
+	}
+	return c
 }
 
 // patternsOf returns the patterns of a set; "" is every host.

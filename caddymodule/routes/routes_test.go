@@ -3,6 +3,7 @@ package routes
 import (
 	"encoding/json"
 	"fmt"
+	"math/rand/v2"
 	"net/url"
 	"slices"
 	"strings"
@@ -323,5 +324,72 @@ func TestDiffering(t *testing.T) {
 	b := &Rollcall{Options: options(`{"api_key":["a"],"jwt":{"key":"y","issuer":"i"},"plugins":[{"n":9007199254740992}],"grace":1}`)}
 	if got := differing(a, b); !slices.Equal(got, []string{"grace", "jwt.key", "plugins"}) {
 		t.Errorf("got %q", got)
+	}
+}
+
+// Each host has the doors that are for it, however the hosts of doors overlap.
+func TestDoorsOfOverlappingHosts(t *testing.T) {
+	r := rand.New(rand.NewPCG(7, 7))
+	names := []string{"a.example.com", "b.example.com", "c.example.com", "d.example.com", "*.example.com", "*.example.org"}
+	for range 300 {
+		o, _ := newOwners()
+		want := make(map[string][]string)
+		for i := range 12 {
+			hosts := hostpattern.Every
+			if r.IntN(8) > 0 {
+				var some []string
+				for range 1 + r.IntN(3) {
+					some = append(some, names[r.IntN(len(names))])
+				}
+				hosts = hostpattern.SetOf(some...)
+			}
+			h := &Rollcall{Prefix: fmt.Sprintf("/%d", i)}
+			if _, err := o.Enter(h, &Way{Server: new(Server), Hosts: hosts}); err != nil {
+				t.Fatal(err)
+			}
+			for _, pattern := range patternsOf(hosts) {
+				want[pattern] = append(want[pattern], h.Prefix)
+			}
+		}
+		for pattern, prefixes := range want {
+			var got []string
+			c := o.get(pattern)
+			for _, d := range c.doors {
+				got = append(got, d.Prefix)
+				if d.Site != c.site {
+					t.Errorf("a door of %s is of another site", pattern)
+				}
+			}
+			if !slices.Equal(got, prefixes) {
+				t.Fatalf("%q has the doors %q, want %q", pattern, got, prefixes)
+			}
+		}
+	}
+}
+
+// Many doors to many hosts take time with the sum of their numbers: what the hosts have in common is kept once, also when
+// some doors are for one of them alone.
+func TestManyDoorsToManyHosts(t *testing.T) {
+	const n = 500
+	names := make([]string, n)
+	for i := range names {
+		names[i] = fmt.Sprintf("h%d.example.com", i)
+	}
+	o, _ := newOwners()
+	server := new(Server)
+	for i := range n {
+		for _, hosts := range []hostpattern.Set{hostpattern.SetOf(names...), hostpattern.SetOf(names[0])} {
+			h := &Rollcall{Prefix: fmt.Sprintf("/%d/%d", i, len(hosts.Patterns()))}
+			if _, err := o.Enter(h, &Way{Server: server, Hosts: hosts}); err != nil {
+				t.Fatal(err)
+			}
+		}
+	}
+	holdings := make(map[*holding]int)
+	for _, c := range o.hosts.All() {
+		holdings[c.holding]++
+	}
+	if len(holdings) != 2 || holdings[o.get(names[0]).holding] != 1 || len(o.get(names[0]).doors) != 2*n || len(o.get(names[1]).doors) != n {
+		t.Errorf("%d holdings; the hosts have %d and %d doors", len(holdings), len(o.get(names[0]).doors), len(o.get(names[1]).doors))
 	}
 }

@@ -79,6 +79,9 @@ func TestSets(t *testing.T) {
 		if r.IntN(20) == 0 {
 			b = Every
 		}
+		if r.IntN(20) == 0 {
+			b = a
+		}
 		if r.IntN(2) == 0 { // as those of a long matcher
 			a.index = newIndex(a.patterns)
 		}

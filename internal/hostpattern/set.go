@@ -9,6 +9,7 @@ import (
 // Set is a set of hosts: every host, or those that one of the patterns matches. The zero value is empty.
 type Set struct {
 	every    bool
+	wild     bool           // a pattern has a "*"
 	patterns []string       // in the order in which they were given, each once
 	index    *Map[struct{}] // of the patterns; nil for few of them
 }
@@ -22,6 +23,7 @@ const fewPatterns = 16
 // SetOf returns the set of the hosts that canonical patterns match.
 func SetOf(patterns ...string) Set {
 	s := Set{patterns: compact(patterns)}
+	s.wild = slices.ContainsFunc(s.patterns, func(pattern string) bool { return !IsName(pattern) })
 	if len(s.patterns) > fewPatterns {
 		s.index = newIndex(s.patterns)
 	}
@@ -47,22 +49,44 @@ func compact(patterns []string) []string {
 // IsEvery reports whether the set has every host.
 func (s Set) IsEvery() bool { return s.every }
 
+// IsNames reports whether the set has some hosts, each with its whole name.
+func (s Set) IsNames() bool { return len(s.patterns) > 0 && !s.wild }
+
 // IsEmpty reports whether the set has no host.
 func (s Set) IsEmpty() bool { return !s.every && len(s.patterns) == 0 }
 
 // Patterns returns the patterns of the set, each once. There is none if it is empty or has every host.
 func (s Set) Patterns() []string { return s.patterns }
 
+// Equal reports whether two sets have the same patterns in the same order.
+func (s Set) Equal(other Set) bool {
+	return s.every == other.every && (s.isSame(other) || slices.Equal(s.patterns, other.patterns))
+}
+
+// isSame reports whether two sets have the same patterns because one is a copy of the other.
+func (s Set) isSame(other Set) bool {
+	return len(s.patterns) > 0 && len(s.patterns) == len(other.patterns) && &s.patterns[0] == &other.patterns[0]
+}
+
 // Union returns the hosts that are in any of the sets.
 func Union(sets ...Set) Set {
 	if len(sets) == 1 {
 		return sets[0]
 	}
-	var patterns []string
+	var distinct []Set
 	for _, set := range sets {
 		if set.every {
 			return Every
 		}
+		if len(distinct) == 0 || !set.isSame(distinct[len(distinct)-1]) {
+			distinct = append(distinct, set)
+		}
+	}
+	if len(distinct) == 1 {
+		return distinct[0]
+	}
+	var patterns []string
+	for _, set := range distinct {
 		patterns = append(patterns, set.patterns...)
 	}
 	return SetOf(patterns...)
@@ -71,7 +95,7 @@ func Union(sets ...Set) Set {
 // Intersect returns the hosts that are in s and in other.
 func (s Set) Intersect(other Set) Set {
 	switch {
-	case other.every:
+	case other.every, s.isSame(other):
 		return s
 	case s.every:
 		return other
@@ -89,7 +113,7 @@ func (s Set) Overlaps(other Set) bool {
 	switch {
 	case other.every:
 		return !s.IsEmpty()
-	case s.every:
+	case s.every, s.isSame(other):
 		return !other.IsEmpty()
 	}
 	found := false
@@ -125,7 +149,7 @@ func (s Set) overlaps(other Set, yield func(pattern, match string) bool) {
 // Contains reports whether each pattern of other is covered by one of s.
 func (s Set) Contains(other Set) bool {
 	switch {
-	case s.every:
+	case s.every, s.isSame(other):
 		return true
 	case other.every:
 		return false
