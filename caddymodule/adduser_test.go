@@ -442,7 +442,7 @@ func TestAssignmentsOfOtherPodsAreKeptLater(t *testing.T) {
 	host := testkit.MustHost(t, "portal.example.com")
 	_, ada := attend(t, h, "ada")
 	r := assignment.Record{Host: host, User: "ada", Channel: "sales", Mode: assignment.Listen, Version: assignment.Version{Clock: 1 << 60}}
-	if err := a.Book.Merge([]assignment.Record{r}); !errors.Is(err, assignment.ErrUnavailable) {
+	if _, err := a.Book.Merge([]assignment.Record{r}); !errors.Is(err, assignment.ErrUnavailable) {
 		t.Errorf("merging without a file: %v", err)
 	}
 	ada.Hears(t, testkit.JoinedFrame("sales"))

@@ -37,9 +37,15 @@ func (s *Server) removeUser(ctx context.Context, q request) (response, *problem.
 	if p != nil {
 		return response{}, p
 	}
-	return s.assign(ctx, q, wishes, func(b *assignment.Book) ([]assignment.Record, error) {
-		return b.Remove(q.host, wishes)
+	kept := true
+	answer, p := s.assign(ctx, q, wishes, func(b *assignment.Book) (records []assignment.Record, err error) {
+		records, kept, err = b.Remove(q.host, wishes)
+		return records, err
 	})
+	if !kept && answer.truth != nil {
+		answer.truth.Complete = false
+	}
+	return answer, p
 }
 
 // assign changes assignments, sends the change to the other pods, and returns the users.

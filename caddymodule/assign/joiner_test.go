@@ -54,7 +54,7 @@ func (o *office) set(user string, mode assignment.Mode, channels ...string) {
 			Host: o.host, User: user, Channel: channel, Mode: mode, Version: assignment.Version{Clock: o.clock},
 		})
 	}
-	_ = o.keeper.Book.Merge(records) // there is no file to keep them
+	_, _ = o.keeper.Book.Merge(records) // there is no file to keep them
 }
 
 func (o *office) connect(user string) (*presence.Conn, *testkit.Ear) {

@@ -597,7 +597,7 @@ func TestWelcomeComesBeforeAssignments(t *testing.T) {
 			r := assignment.Record{
 				Host: s.tenant.name, User: "ada", Channel: "sales", Mode: assignment.Ignore, Version: assignment.Version{Clock: 1 << 60},
 			}
-			_ = s.hub.Assignments.Book.Merge([]assignment.Record{r}) // there is no file to keep it
+			_, _ = s.hub.Assignments.Book.Merge([]assignment.Record{r}) // there is no file to keep it
 			synctest.Wait()
 		}
 		d := talkAfter(t, testSite(), &presence.User{ID: "ada"}, assigned) // reads the welcome

@@ -1,73 +1,87 @@
 package assignment
 
-import (
-	"github.com/rollcall-gateway/rollcall/presence"
-)
-
-// apply applies the records that are later than those in the book, and returns them. If bounded is
-// set, it leaves out new records without room, and then returns false.
-func (b *Book) apply(records []Record, bounded bool) (fresh []Record, all bool) {
+// apply applies the records that are later than those in the book. It returns them, and the
+// channels whose assignments have changed. If bounded is set, it leaves out new records without
+// room, and then all is false.
+func (b *Book) apply(records []Record, bounded bool) (fresh []Record, changes []change, all bool) {
 	all = true
 	for i := range records {
 		r := &records[i]
-		full := false
-		before, known, ok := b.shard(r.Host, r.User).put(r, func() bool {
-			full = bounded && !b.room(r.Host, 1)
-			return !full
-		})
-		if full {
+		p := b.shard(r.Host, r.User).put(r, func() bool { return !bounded || b.room(r, 1) })
+		if p.full {
 			all = false
 		}
-		if !ok {
+		if !p.applied {
 			continue
 		}
 		b.advanceClock(r.Version)
 		fresh = append(fresh, *r)
-		b.countMu.Lock()
-		if !known {
-			b.count(r.Host, 1)
+		k := userKey{r.Host, r.User}
+		c := change{k, make([]string, 0, 1+len(p.covered))}
+		if !r.wipe() && (r.Mode != None || p.before.mode != None) {
+			c.channels = append(c.channels, r.Channel)
 		}
-		b.assigned += assigned(r.Mode) - assigned(before.mode)
+		b.countMu.Lock()
+		if p.known {
+			b.count(k, p.before, -1)
+		}
+		b.count(k, entry{channel: r.Channel, mode: r.Mode, blind: r.Blind}, 1)
+		for _, e := range p.covered {
+			b.count(k, e, -1)
+			if e.mode != None {
+				c.channels = append(c.channels, e.channel)
+			}
+		}
 		b.countMu.Unlock()
+		changes = append(changes, c)
 	}
 	if len(fresh) > 0 {
 		b.touched.Store(b.now().UnixNano())
 	}
-	return fresh, all
+	return fresh, changes, all
 }
 
-// assigned returns 1 if the mode is an assignment, otherwise 0.
-func assigned(m Mode) int {
-	if m == None {
-		return 0
+// change has the channels of a user that a record has changed.
+type change struct {
+	userKey
+	channels []string
+}
+
+// count adds n to the counts of the entry. countMu is held.
+func (b *Book) count(k userKey, e entry, n int) {
+	if e.mode != None {
+		b.assigned += n
 	}
-	return 1
-}
-
-// count adds more records to the counts. countMu is held.
-func (b *Book) count(host presence.HostName, more int) {
-	b.total += more
-	b.records[host] += more
-	if b.records[host] == 0 {
-		delete(b.records, host)
+	kept := &b.kept
+	if e.blind {
+		kept = &b.blind
+	}
+	kept.total += n
+	kept.hosts[k.host] += n
+	if kept.hosts[k.host] == 0 {
+		delete(kept.hosts, k.host)
 	}
 }
 
-// room reports whether the host has room for more records.
-func (b *Book) room(host presence.HostName, more int) bool {
+// room reports whether the host of the record has room for n more records of its kind.
+func (b *Book) room(r *Record, n int) bool {
 	b.countMu.Lock()
 	defer b.countMu.Unlock()
-	return b.records[host]+more <= MaxOfHost && b.total+more <= maxRecords
+	if r.Blind {
+		return b.blind.hosts[r.Host]+n <= MaxBlindOfHost && b.blind.total+n <= maxBlind
+	}
+	return b.kept.hosts[r.Host]+n <= MaxOfHost && b.kept.total+n <= maxRecords
 }
 
 // notify calls changed for applied records, once for each user.
-func (b *Book) notify(records []Record) {
+func (b *Book) notify(changes []change) {
 	channels := make(map[userKey][]string)
-	for i := range records {
-		k := userKey{records[i].Host, records[i].User}
-		channels[k] = append(channels[k], records[i].Channel)
+	for _, c := range changes {
+		channels[c.userKey] = append(channels[c.userKey], c.channels...)
 	}
 	for k, list := range channels {
-		b.changed(k.host, k.user, list)
+		if len(list) > 0 {
+			b.changed(k.host, k.user, list)
+		}
 	}
 }

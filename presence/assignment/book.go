@@ -8,12 +8,17 @@ import (
 	"github.com/rollcall-gateway/rollcall/presence"
 )
 
-// Limits of a book. Removals count until they are dropped.
+// Limits of a book. Removals count until they are dropped. Blind removals have limits of their own,
+// so that they never take the room of an assignment.
 const (
 	// MaxOfHost limits the records of a host, so that one host cannot use all memory.
 	MaxOfHost = 1 << 20
 	// maxRecords limits the records of all hosts, because other pods can name any host.
 	maxRecords = 1 << 24
+	// MaxBlindOfHost limits the blind removals of a host.
+	MaxBlindOfHost = 1 << 18
+	// maxBlind limits the blind removals of all hosts.
+	maxBlind = 1 << 22
 )
 
 // Changed is called without a lock when assignments of a user may have changed. [Book.Mode] has the
@@ -33,14 +38,20 @@ type Book struct {
 
 	// countMu guards the fields below. It is locked after a shard's lock.
 	countMu  sync.Mutex
-	records  map[presence.HostName]int // number of records by host
-	total    int                       // number of all records
-	assigned int                       // number of records that are not removals
+	kept     counts // number of records without the blind removals
+	blind    counts // number of blind removals
+	assigned int    // number of records that are not removals
 
 	// storeMu guards the fields below.
 	storeMu sync.RWMutex
 	store   Store           // nil if records cannot be stored now
 	unsaved map[name]Record // records in the book that are not in the store
+}
+
+// counts has numbers of records.
+type counts struct {
+	hosts map[presence.HostName]int // without zeros
+	total int
 }
 
 // name identifies a record.
@@ -59,7 +70,7 @@ func NewBook(node uint64, changed Changed) *Book {
 	}
 	b := &Book{
 		node: node, now: time.Now, changed: changed,
-		records: make(map[presence.HostName]int),
+		kept: counts{hosts: make(map[presence.HostName]int)}, blind: counts{hosts: make(map[presence.HostName]int)},
 		unsaved: make(map[name]Record),
 	}
 	for i := range b.shards {
@@ -80,8 +91,8 @@ func (b *Book) Attach(s Store) error {
 		}
 		loaded = append(loaded, r)
 	})
-	fresh, _ := b.apply(loaded, false)
-	b.notify(fresh)
+	_, changes, _ := b.apply(loaded, false)
+	b.notify(changes)
 	if err != nil {
 		return err
 	}

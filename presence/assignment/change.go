@@ -2,6 +2,7 @@ package assignment
 
 import (
 	"fmt"
+	"slices"
 
 	"github.com/rollcall-gateway/rollcall/presence"
 )
@@ -26,7 +27,7 @@ func (b *Book) Assign(host presence.HostName, wishes []Wish, perUser int) ([]Rec
 		for channel, mode := range channels {
 			records = append(records, Record{Host: host, User: user, Channel: channel, Mode: mode})
 			e, known := b.shard(host, user).get(userKey{host, user}, channel)
-			if !known {
+			if !known || e.blind {
 				fresh++
 			}
 			if e.mode == None {
@@ -37,10 +38,10 @@ func (b *Book) Assign(host presence.HostName, wishes []Wish, perUser int) ([]Rec
 			return nil, fmt.Errorf("%w: the limit is %d", ErrTooManyChannels, perUser)
 		}
 	}
-	if fresh > 0 && !b.room(host, fresh) {
+	if fresh > 0 && !b.room(&Record{Host: host}, fresh) {
 		return nil, fmt.Errorf("%w: the limit is %d, including recent removals", ErrTooMany, MaxOfHost)
 	}
-	if err := b.write(records); err != nil {
+	if _, err := b.write(records); err != nil {
 		return nil, err
 	}
 	return records, nil
@@ -64,55 +65,98 @@ func mergeWishes(wishes []Wish) map[string]map[string]Mode {
 
 // Remove removes assignments, and returns the records for other pods. If the Channels of a wish are
 // nil, it removes all assignments of the user. Removing an assignment that does not exist is not an
-// error.
+// error, and has a record too, because another pod may have the assignment.
+//
+// If there is no room for such a record ([MaxBlindOfHost]), it is returned but not stored, and kept
+// is false.
 //
 // It returns ErrUnavailable, and then it has changed nothing.
-func (b *Book) Remove(host presence.HostName, wishes []Wish) ([]Record, error) {
-	gone := make(map[name]bool)
-	var records []Record
+func (b *Book) Remove(host presence.HostName, wishes []Wish) (records []Record, kept bool, err error) {
+	seen := make(map[name]bool)
 	remove := func(user, channel string) {
 		n := name{host, user, channel}
-		if !gone[n] && b.Mode(host, user, channel) != None {
-			gone[n] = true
-			records = append(records, Record{Host: host, User: user, Channel: channel})
+		if !seen[n] {
+			seen[n] = true
+			records = append(records, Record{Host: host, User: user, Channel: channel, Blind: !b.has(n)})
 		}
 	}
 	for _, w := range wishes {
 		if w.Channels == nil {
-			for _, a := range b.Of(host, w.User) {
-				remove(w.User, a.Channel)
-			}
+			remove(w.User, "")
 		}
 		for _, a := range w.Channels {
 			remove(w.User, a.Channel)
 		}
 	}
-	if err := b.write(records); err != nil {
-		return nil, err
+	kept, err = b.write(records)
+	if err != nil {
+		return nil, false, err
 	}
-	return records, nil
+	return records, kept, nil
 }
 
-// write gives the records versions, stores and then applies them.
-func (b *Book) write(records []Record) error {
+// has reports whether the book has a record that is not a blind removal.
+func (b *Book) has(n name) bool {
+	s := b.shard(n.host, n.user)
+	s.mu.RLock()
+	defer s.mu.RUnlock()
+	entries := s.users[userKey{n.host, n.user}]
+	if n.channel == "" {
+		return slices.ContainsFunc(entries, func(e entry) bool { return !e.blind || e.ended })
+	}
+	i, ok := find(entries, n.channel)
+	return ok && (!entries[i].blind || entries[i].ended)
+}
+
+// Again makes the changes of records again, with versions above later, the version of another pod.
+// If ended is set, removals are no longer blind. It returns the results of [Book.Remove].
+func (b *Book) Again(records []Record, later Version, ended bool) (kept bool, err error) {
+	b.advanceClock(later)
+	for i := range records {
+		records[i].Blind = records[i].Blind && !ended
+	}
+	return b.write(records)
+}
+
+// write gives the records versions, stores and then applies them. kept is false if there was no room
+// for some blind removals.
+func (b *Book) write(records []Record) (kept bool, err error) {
 	if len(records) == 0 {
-		return nil
+		return true, nil
 	}
 	b.storeMu.RLock()
 	store := b.store
 	b.storeMu.RUnlock()
 	if store == nil {
-		return fmt.Errorf("%w: the store is not open", ErrUnavailable)
+		return false, fmt.Errorf("%w: the store is not open", ErrUnavailable)
 	}
 	if err := b.stamp(records); err != nil {
-		return err
+		return false, err
 	}
-	if err := store.Save(records); err != nil {
-		return fmt.Errorf("%w: %w", ErrUnavailable, err)
+	fits := b.fitting(records)
+	if err := store.Save(fits); err != nil {
+		return false, fmt.Errorf("%w: %w", ErrUnavailable, err)
 	}
-	fresh, _ := b.apply(records, false) // room was checked before
-	b.notify(fresh)
-	return nil
+	_, changes, _ := b.apply(fits, false)
+	b.notify(changes)
+	return len(fits) == len(records), nil
+}
+
+// fitting returns the records without the blind removals for which there is no room.
+func (b *Book) fitting(records []Record) []Record {
+	fits := make([]Record, 0, len(records))
+	blind := 0
+	for i := range records {
+		r := &records[i]
+		if r.Blind && !b.knows(r) {
+			if !b.room(r, blind+1) {
+				continue
+			}
+			blind++
+		}
+		fits = append(fits, *r)
+	}
+	return fits
 }
 
 // stamp gives the records a version that is later than all versions so far.

@@ -109,7 +109,7 @@ func TestDamagedRecordsAreReplacedByOtherPods(t *testing.T) {
 	portal := mustHost(t, "portal.example.com")
 	want, image := sample(t)
 	other := NewBook(2, nil)
-	if _, all := other.apply(want, false); !all {
+	if _, _, all := other.apply(want, false); !all {
 		t.Fatal("no room")
 	}
 	at := bytes.LastIndex(image, []byte("USER_1"))
@@ -129,7 +129,7 @@ func TestDamagedRecordsAreReplacedByOtherPods(t *testing.T) {
 	wantOf(t, b, portal, "USER_3")
 	wantOf(t, b, portal, "USER_2", "sales=ignore", "support=receive")
 	for i := range Shards {
-		if err := b.Merge(other.Part(i)); err != nil {
+		if _, err := b.Merge(other.Part(i)); err != nil {
 			t.Fatal(err)
 		}
 	}
@@ -161,7 +161,7 @@ func TestFileOfTheFirstFormat(t *testing.T) {
 			return err
 		}
 		for i := range users {
-			r := Record{portal, fmt.Sprintf("u%05d", i), "sales", Listen, Version{Clock: 1 << 60, Node: 7}}
+			r := Record{Host: portal, User: fmt.Sprintf("u%05d", i), Channel: "sales", Mode: Listen, Version: Version{Clock: 1 << 60, Node: 7}}
 			value := appendValue(nil, &r)
 			value[0] = 1
 			if err := records.Put(appendKey(nil, &r), value); err != nil {

@@ -10,13 +10,14 @@ import (
 )
 
 // Format of an entry in the file. The key is host, user and channel, separated by zero bytes, which
-// none of them contains. The value is version (1 byte), mode (1 byte), clock and node (8 bytes
-// each, big-endian), and the CRC-32C of the key and these fields (4 bytes). Entries of version 1
-// have no checksum.
+// none of them contains. The value is version (1 byte), mode (1 byte, with blindMode in a blind
+// removal), clock and node (8 bytes each, big-endian), and the CRC-32C of the key and these fields
+// (4 bytes). Entries of version 1 have no checksum.
 const (
 	entryVersion = 2
 	valueSize    = 1 + 1 + 8 + 8
 	separator    = "\x00"
+	blindMode    = 0x80 // added to the mode of a blind removal
 )
 
 var castagnoli = crc32.MakeTable(crc32.Castagnoli)
@@ -32,7 +33,11 @@ func appendKey(b []byte, r *Record) []byte {
 }
 
 func appendValue(b []byte, r *Record) []byte {
-	b = append(b, entryVersion, byte(r.Mode))
+	mode := byte(r.Mode)
+	if r.Blind {
+		mode |= blindMode
+	}
+	b = append(b, entryVersion, mode)
 	b = binary.BigEndian.AppendUint64(b, r.Version.Clock)
 	return binary.BigEndian.AppendUint64(b, r.Version.Node)
 }
@@ -74,7 +79,8 @@ func decodeFields(key, value []byte) (Record, error) {
 		return Record{}, errEntry
 	}
 	r := Record{
-		Host: host, User: string(parts[1]), Channel: string(parts[2]), Mode: Mode(value[1]),
+		Host: host, User: string(parts[1]), Channel: string(parts[2]),
+		Mode: Mode(value[1] &^ blindMode), Blind: value[1]&blindMode != 0,
 		Version: Version{Clock: binary.BigEndian.Uint64(value[2:]), Node: binary.BigEndian.Uint64(value[10:])},
 	}
 	if !r.valid() {
@@ -85,6 +91,9 @@ func decodeFields(key, value []byte) (Record, error) {
 
 // valid reports whether the fields of the record are valid.
 func (r *Record) valid() bool {
+	if r.Mode != None && (r.Blind || r.wipe()) {
+		return false
+	}
 	return !r.Host.IsZero() && r.Mode <= Receive && r.Version.Clock <= MaxClock &&
-		presence.CheckUserID(r.User) == nil && presence.CheckChannel(r.Channel) == nil
+		presence.CheckUserID(r.User) == nil && (r.wipe() || presence.CheckChannel(r.Channel) == nil)
 }

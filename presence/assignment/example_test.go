@@ -42,7 +42,7 @@ func Example() {
 
 	// Another pod merges the records, in any order.
 	other := assignment.NewBook(2, nil)
-	_ = other.Merge(records) // it has no store
+	_, _ = other.Merge(records) // it has no store to keep them
 	fmt.Println(other.Of(portal, "ada"), *other.Sums() == *book.Sums())
 	// Output:
 	// portal.example.com ada [sales]

@@ -176,23 +176,57 @@ func countOf(tx *bbolt.Tx) uint64 {
 	return binary.BigEndian.Uint64(count)
 }
 
-// put writes the records that are later than the stored ones, and returns the number of new
-// records. Sorted keys are faster.
+// put writes the records that are later than those in the bucket, and returns the change in the
+// number of records. It sorts the records, because sorted keys are cheaper to write.
 func put(bucket *bbolt.Bucket, records []Record) (more int, err error) {
 	slices.SortFunc(records, func(a, b Record) int { return bytes.Compare(appendKey(nil, &a), appendKey(nil, &b)) })
 	for i := range records {
-		key := appendKey(nil, &records[i])
-		if old, ok := stored(bucket, key); ok && old.Version.Compare(records[i].Version) >= 0 {
+		r := &records[i]
+		key := appendKey(nil, r)
+		if old, ok := stored(bucket, key); ok && old.Version.Compare(r.Version) >= 0 {
 			continue
+		}
+		wipe := key[:len(key)-len(r.Channel)]
+		if old, ok := stored(bucket, wipe); ok && !r.wipe() && old.Version.Compare(r.Version) >= 0 {
+			continue
+		}
+		if r.wipe() {
+			ended, err := end(bucket, key, r.Version)
+			more -= ended
+			if err != nil {
+				return more, err
+			}
 		}
 		if bucket.Get(key) == nil {
 			more++
 		}
-		if err := bucket.Put(key, encodeValue(key, &records[i])); err != nil {
+		if err := bucket.Put(key, encodeValue(key, r)); err != nil {
 			return more, err
 		}
 	}
 	return more, nil
+}
+
+// end deletes the records that a wipe of the version removes, and returns their number. The key of a
+// wipe is the prefix of the keys of all records of its user.
+func end(bucket *bbolt.Bucket, wipe []byte, v Version) (n int, err error) {
+	c := bucket.Cursor()
+	var keys [][]byte
+	for key, _ := c.Seek(wipe); key != nil && bytes.HasPrefix(key, wipe); key, _ = c.Next() {
+		if len(key) == len(wipe) {
+			continue
+		}
+		if old, ok := stored(bucket, key); ok && old.Version.Compare(v) <= 0 {
+			keys = append(keys, bytes.Clone(key))
+		}
+	}
+	for _, key := range keys {
+		if err := bucket.Delete(key); err != nil {
+			return n, err
+		}
+		n++
+	}
+	return n, nil
 }
 
 func stored(bucket *bbolt.Bucket, key []byte) (Record, bool) {

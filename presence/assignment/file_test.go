@@ -71,8 +71,8 @@ func TestFileKeepsTheLaterRecord(t *testing.T) {
 	portal := mustHost(t, "portal.example.com")
 	dir := t.TempDir()
 	_, f := openBook(t, dir, 1, nil)
-	later := Record{portal, "ada", "sales", Listen, Version{Clock: 1 << 60, Node: 2}}
-	earlier := Record{portal, "ada", "sales", Receive, Version{Clock: 1 << 60, Node: 1}}
+	later := Record{Host: portal, User: "ada", Channel: "sales", Mode: Listen, Version: Version{Clock: 1 << 60, Node: 2}}
+	earlier := Record{Host: portal, User: "ada", Channel: "sales", Mode: Receive, Version: Version{Clock: 1 << 60, Node: 1}}
 	for _, r := range []Record{later, earlier} {
 		if err := f.Save([]Record{r}); err != nil {
 			t.Fatal(err)
@@ -100,7 +100,7 @@ func TestFileSavesForManyAtOnce(t *testing.T) {
 	var wg sync.WaitGroup
 	for i := range 64 {
 		wg.Go(func() {
-			r := Record{portal, fmt.Sprintf("u%d", i), "sales", Ignore, Version{Clock: 1 << 60}}
+			r := Record{Host: portal, User: fmt.Sprintf("u%d", i), Channel: "sales", Mode: Ignore, Version: Version{Clock: 1 << 60}}
 			if err := f.Save([]Record{r}); err != nil {
 				t.Error(err)
 			}

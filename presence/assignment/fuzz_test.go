@@ -7,7 +7,7 @@ import (
 
 // FuzzDecode decodes entries of arbitrary bytes.
 func FuzzDecode(f *testing.F) {
-	r := Record{mustHost(f, "portal.example.com"), "ada", "sales", Listen, Version{Clock: 1 << 60, Node: 7}}
+	r := Record{Host: mustHost(f, "portal.example.com"), User: "ada", Channel: "sales", Mode: Listen, Version: Version{Clock: 1 << 60, Node: 7}}
 	key := appendKey(nil, &r)
 	f.Add(key, encodeValue(key, &r))
 	f.Add([]byte("portal.example.com\x00ada\x00a\x00b"), appendValue(nil, &r))

@@ -66,11 +66,17 @@ func assign(t testing.TB, b *Book, host presence.HostName, wishes ...Wish) []Rec
 
 func remove(t testing.TB, b *Book, host presence.HostName, wishes ...Wish) []Record {
 	t.Helper()
-	records, err := b.Remove(host, wishes)
+	records, _, err := b.Remove(host, wishes)
 	if err != nil {
 		t.Fatal(err)
 	}
 	return records
+}
+
+// merged merges records, and returns the error of it.
+func merged(b *Book, records []Record) error {
+	_, err := b.Merge(records)
+	return err
 }
 
 // of returns a user's assignments as text.

@@ -5,32 +5,63 @@ import (
 	"slices"
 )
 
-// Merge applies the records of another pod that are later than those in the book, and stores them.
-// If storing fails, they apply nevertheless: they wait, with all later ones, until [Book.Save]
-// succeeds.
+// Held compares a book with the records of a merge.
+type Held struct {
+	// Later is the latest version in the book that is later than a record's for the same channel;
+	// zero if there is none.
+	Later Version
+	// Ended is set if a blind removal has removed something.
+	Ended bool
+}
+
+// Merge applies the records of another pod that are later than those in the book. If they cannot be
+// stored, [Book.Save] retries, and records that come until then wait for that too.
 //
-// It returns ErrUnavailable, or ErrTooMany if there was no room for some records.
-func (b *Book) Merge(records []Record) error {
+// It returns ErrUnavailable, or ErrTooMany if there is no room for some records.
+func (b *Book) Merge(records []Record) (Held, error) {
 	now := b.now()
+	given := records
 	records = slices.DeleteFunc(slices.Clone(records), func(r Record) bool {
 		return !r.valid() || r.stale(now) && !b.knows(&r) // a stale removal still removes an assignment, and is dropped later
 	})
-	fresh, all := b.apply(records, true)
-	b.notify(fresh)
+	fresh, changes, all := b.apply(records, true)
+	b.notify(changes)
+	held := b.held(given)
 	if len(fresh) > 0 {
 		if err := b.keep(fresh); err != nil {
-			return err
+			return held, err
 		}
 	}
 	if !all {
-		return ErrTooMany
+		return held, ErrTooMany
 	}
-	return nil
+	return held, nil
 }
 
-// knows reports whether the book has a record of the user and the channel.
+// held compares the book with the records.
+func (b *Book) held(records []Record) (h Held) {
+	for i := range records {
+		r := &records[i]
+		v, ended := b.shard(r.Host, r.User).latest(userKey{r.Host, r.User}, r.Channel)
+		if v.Compare(r.Version) > 0 && v.Compare(h.Later) > 0 {
+			h.Later = v
+		}
+		h.Ended = h.Ended || v == r.Version && ended
+	}
+	return h
+}
+
+// knows reports whether the book has a record of the user and the channel; for a wipe, any record
+// of the user.
 func (b *Book) knows(r *Record) bool {
-	_, known := b.shard(r.Host, r.User).get(userKey{r.Host, r.User}, r.Channel)
+	s := b.shard(r.Host, r.User)
+	s.mu.RLock()
+	defer s.mu.RUnlock()
+	entries := s.users[userKey{r.Host, r.User}]
+	if r.wipe() {
+		return len(entries) > 0
+	}
+	_, known := find(entries, r.Channel)
 	return known
 }
 
@@ -89,7 +120,8 @@ func (b *Book) Sweep() error {
 	}
 	b.countMu.Lock()
 	for i := range stale {
-		b.count(stale[i].Host, -1)
+		r := &stale[i]
+		b.count(userKey{r.Host, r.User}, entry{channel: r.Channel, mode: r.Mode, blind: r.Blind}, -1)
 	}
 	b.countMu.Unlock()
 	b.storeMu.Lock()

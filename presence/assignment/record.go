@@ -16,13 +16,21 @@ type Assignment struct {
 // Record is the last change for a user and a channel. With the mode [None], it is a removal.
 // Removals are kept for [Retention], so that pods that have missed them do not restore the
 // assignment.
+//
+// A record without a channel is a wipe: it removes all earlier assignments of the user, also those
+// that its pod has not received.
 type Record struct {
 	Host    presence.HostName
 	User    string
-	Channel string
+	Channel string // empty in a wipe
 	Mode    Mode
+	// Blind is set in a removal of which its pod had no record. It is kept for [BlindRetention].
+	Blind   bool
 	Version Version
 }
+
+// wipe reports whether the record removes all earlier assignments of the user.
+func (r *Record) wipe() bool { return r.Channel == "" }
 
 // Version orders the records of one user and channel: the later one applies. Records with equal
 // versions are equal.
@@ -45,15 +53,22 @@ func (v Version) Compare(w Version) int {
 // time returns the approximate time of the version.
 func (v Version) time() time.Time { return time.UnixMilli(int64(v.Clock >> clockBits)) }
 
-// Retention is the minimum time for which removals are kept. A pod that was away for longer can
-// restore assignments that were removed meanwhile.
-const Retention = 30 * 24 * time.Hour
+// Minimum times for which removals are kept. A pod that was away for longer can restore assignments
+// that were removed meanwhile.
+const (
+	Retention      = 30 * 24 * time.Hour
+	BlindRetention = 24 * time.Hour // of blind removals
+)
 
 // SweepEvery is the interval at which removals are dropped: at each full hour, so that all pods
 // drop them together. Otherwise their books would always differ.
 const SweepEvery = time.Hour
 
-// stale reports whether the record is a removal that is older than Retention.
+// stale reports whether the record is a removal that is older than its retention.
 func (r *Record) stale(now time.Time) bool {
-	return r.Mode == None && r.Version.time().Before(now.Truncate(SweepEvery).Add(-Retention))
+	retention := Retention
+	if r.Blind {
+		retention = BlindRetention
+	}
+	return r.Mode == None && r.Version.time().Before(now.Truncate(SweepEvery).Add(-retention))
 }

@@ -28,9 +28,13 @@ type userKey struct {
 
 // entry is a record without host and user.
 type entry struct {
-	channel string
+	channel string // empty in a wipe, which is the first entry of its user
 	version Version
 	mode    Mode
+	blind   bool
+	// ended is set in a blind removal that has removed something from this book. It is not in the
+	// sum, because it differs between pods.
+	ended bool
 }
 
 // find returns the index of the channel in the entries, or where it would be inserted.
@@ -47,30 +51,101 @@ func (b *Book) shard(host presence.HostName, user string) *shard {
 	return &b.shards[d.Sum64()%Shards]
 }
 
-// put stores a record if it is later than the present one, which it returns. A record without a
-// present one also needs room.
-func (s *shard) put(r *Record, room func() bool) (before entry, known, ok bool) {
+// placed is the result of put.
+type placed struct {
+	applied bool
+	known   bool    // there was an entry of the channel
+	before  entry   // that entry
+	covered []entry // entries that a wipe has removed
+	full    bool    // there was no room
+}
+
+// put stores a record if it is later than the present one. A record without a present one also needs
+// room.
+func (s *shard) put(r *Record, room func() bool) placed {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	k := userKey{r.Host, r.User}
 	entries := s.users[k]
-	e := entry{r.Channel, r.Version, r.Mode}
+	e := entry{channel: r.Channel, version: r.Version, mode: r.Mode, blind: r.Blind}
 	i, known := find(entries, r.Channel)
-	if !known {
-		if !room() {
-			return entry{}, false, false
+	p := placed{known: known}
+	if known {
+		p.before = entries[i]
+		if r.Version.Compare(p.before.version) <= 0 {
+			return p
 		}
-		s.users[k] = slices.Insert(entries, i, e)
-		s.sum ^= sumOf(k, e)
-		return entry{}, false, true
+		e.ended = r.Blind && (!p.before.blind || p.before.ended)
 	}
-	old := entries[i]
-	if r.Version.Compare(old.version) <= 0 {
-		return old, true, false
+	if w, ok := wipeOf(entries); ok && !r.wipe() && r.Version.Compare(w.version) <= 0 {
+		return p
 	}
-	entries[i] = e
-	s.sum ^= sumOf(k, old) ^ sumOf(k, e)
-	return old, true, true
+	if !known && !room() {
+		p.full = true
+		return p
+	}
+	if r.wipe() {
+		entries, p.covered = cover(entries, r.Version)
+		for _, old := range p.covered {
+			s.sum ^= sumOf(k, old)
+			e.ended = e.ended || r.Blind && !old.blind
+		}
+		i = 0
+	}
+	if known {
+		s.sum ^= sumOf(k, p.before)
+		entries[i] = e
+	} else {
+		entries = slices.Insert(entries, i, e)
+	}
+	s.users[k] = entries
+	s.sum ^= sumOf(k, e)
+	p.applied = true
+	return p
+}
+
+// wipeOf returns the wipe in the entries of a user.
+func wipeOf(entries []entry) (w entry, ok bool) {
+	if len(entries) == 0 || entries[0].channel != "" {
+		return entry{}, false
+	}
+	return entries[0], true
+}
+
+// cover separates the entries that a wipe of the version removes. An earlier wipe is not among them.
+func cover(entries []entry, v Version) (left, covered []entry) {
+	left = slices.DeleteFunc(entries, func(e entry) bool {
+		ends := e.channel != "" && e.version.Compare(v) <= 0
+		if ends {
+			covered = append(covered, e)
+		}
+		return ends
+	})
+	return slices.Clip(left), covered
+}
+
+// latest returns the latest version for the user and the channel, and whether it is of a blind
+// removal that has removed something. If channel is empty, it is the latest version of all channels.
+func (s *shard) latest(k userKey, channel string) (v Version, ended bool) {
+	s.mu.RLock()
+	defer s.mu.RUnlock()
+	entries := s.users[k]
+	if channel != "" {
+		if w, ok := wipeOf(entries); ok {
+			v, ended = w.version, w.ended
+		}
+		i, ok := find(entries, channel)
+		if !ok {
+			return v, ended
+		}
+		entries = entries[i : i+1]
+	}
+	for _, e := range entries {
+		if e.version.Compare(v) > 0 {
+			v, ended = e.version, e.ended
+		}
+	}
+	return v, ended
 }
 
 // get returns the entry of the user and the channel.
@@ -124,7 +199,7 @@ func (s *shard) sweep(now time.Time) []Record {
 }
 
 func record(k userKey, e entry) Record {
-	return Record{Host: k.host, User: k.user, Channel: e.channel, Mode: e.mode, Version: e.version}
+	return Record{Host: k.host, User: k.user, Channel: e.channel, Mode: e.mode, Blind: e.blind, Version: e.version}
 }
 
 // sumOf returns the share of an entry in the sum of its shard.

@@ -80,7 +80,7 @@ func (a *assignments) handle(from peer, m message.Message) {
 	case *message.Assignments:
 		a.merge(from, m)
 	case *message.AssignmentsTaken:
-		a.finish(from, m.ID)
+		a.finish(from, m)
 	case *message.AssignmentTotal:
 		if m.Total != a.book.Sums().Total() {
 			a.ask(from, time.Now(), false)
@@ -99,10 +99,10 @@ func (a *assignments) merge(from peer, m *message.Assignments) {
 	before := a.book.Sums().Total()
 	// Records that cannot be stored apply nevertheless, but are not confirmed. The book stores them
 	// later.
-	err := a.book.Merge(m.Records)
+	held, err := a.book.Merge(m.Records)
 	a.recordAnswer(from, m.ID == 0 && a.book.Sums().Total() != before)
 	if err == nil && m.ID != 0 {
-		a.link.send(a.link.assignedOf(from), &message.AssignmentsTaken{ID: m.ID})
+		a.link.send(a.link.assignedOf(from), &message.AssignmentsTaken{ID: m.ID, Held: held})
 	}
 }
 
@@ -215,10 +215,11 @@ func (a *assignments) recordAgreement(with peer) {
 }
 
 // finish handles the end of an answer, or the confirmation of a change.
-func (a *assignments) finish(from peer, id uint64) {
+func (a *assignments) finish(from peer, m *message.AssignmentsTaken) {
+	id := m.ID
 	a.mu.Lock()
 	if s := a.spreads[id]; s != nil {
-		s.confirm(from, id)
+		s.confirm(from, m)
 		a.mu.Unlock()
 		return
 	}

@@ -88,6 +88,80 @@ func TestSpreadReturnsWhenAllHaveIt(t *testing.T) {
 	})
 }
 
+// A change holds on all pods once it is complete, whatever the clocks of the pods are and whether its pod knew what the
+// others have.
+func TestCompleteChangeHoldsEverywhere(t *testing.T) {
+	changes := map[string]struct {
+		do   func(b *assignment.Book, host presence.HostName) ([]assignment.Record, error)
+		want assignment.Mode
+	}{
+		"a removal": {func(b *assignment.Book, host presence.HostName) ([]assignment.Record, error) {
+			records, _, err := b.Remove(host, []assignment.Wish{{User: "ada", Channels: []assignment.Assignment{{Channel: "sales"}}}})
+			return records, err
+		}, assignment.None},
+		"a removal of all": {func(b *assignment.Book, host presence.HostName) ([]assignment.Record, error) {
+			records, _, err := b.Remove(host, []assignment.Wish{{User: "ada"}})
+			return records, err
+		}, assignment.None},
+		"another mode": {func(b *assignment.Book, host presence.HostName) ([]assignment.Record, error) {
+			return b.Assign(host, []assignment.Wish{{User: "ada", Channels: []assignment.Assignment{{Channel: "sales", Mode: assignment.Receive}}}}, 0)
+		}, assignment.Receive},
+	}
+	for name, change := range changes {
+		for _, ahead := range []time.Duration{-time.Hour, 0, time.Hour} {
+			t.Run(fmt.Sprintf("%s, others' clocks %s ahead", name, ahead), func(t *testing.T) {
+				synctest.Test(t, func(t *testing.T) {
+					n, host := new(lab), mustHost(t, "example.com")
+					books := []*assignment.Book{bookOf(t, 1), bookOf(t, 2), bookOf(t, 3)}
+					a := n.start(t, "us", "web-1", with(books[0]))
+					n.start(t, "us", "web-2", with(books[1]))
+					n.settled(t, "eu", "web-3", with(books[2]))
+					// The others have it, and the next comparison is far.
+					r := assignment.Record{
+						Host: host, User: "ada", Channel: "sales", Mode: assignment.Listen,
+						Version: assignment.Version{Clock: uint64(time.Now().Add(ahead).UnixMilli()) << 16, Node: 9},
+					}
+					for _, b := range books[1:] {
+						if _, err := b.Merge([]assignment.Record{r}); err != nil {
+							t.Fatal(err)
+						}
+					}
+					records, err := change.do(books[0], host)
+					if err != nil {
+						t.Fatal(err)
+					}
+					if truth := a.Spread(context.Background(), host, records); !truth.Complete {
+						t.Errorf("%+v", truth)
+					}
+					wants := func(when string) {
+						for i, b := range books {
+							if m := b.Mode(host, "ada", "sales"); m != change.want {
+								t.Errorf("%s, pod %d has the mode %v, want %v", when, i+1, m, change.want)
+							}
+							for _, r := range partsOf(b) {
+								if r.Blind {
+									t.Errorf("%s, pod %d has a blind removal of what was there", when, i+1)
+								}
+							}
+						}
+					}
+					wants("at once")
+					time.Sleep(3 * defaultTiming.check)
+					wants("later")
+				})
+			})
+		}
+	}
+}
+
+// partsOf returns all records of a book.
+func partsOf(b *assignment.Book) (list []assignment.Record) {
+	for i := range assignment.Shards {
+		list = append(list, b.Part(i)...)
+	}
+	return list
+}
+
 func TestSpreadNamesThoseThatDoNotConfirm(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		n, host := new(lab), mustHost(t, "example.com")
@@ -154,7 +228,7 @@ func TestPodsExchangeWhatTheyHave(t *testing.T) {
 			t.Errorf("the second pod has %d assignments of %d", books[1].Len(), books[0].Len())
 		}
 		assignTo(t, books[2], host, "brought", "ada")
-		if _, err := books[2].Remove(host, []assignment.Wish{{User: "user-1"}}); err != nil {
+		if _, _, err := books[2].Remove(host, []assignment.Wish{{User: "user-1"}}); err != nil {
 			t.Fatal(err)
 		}
 		n.start(t, "eu", "web-3", with(books[2]))
@@ -249,7 +323,7 @@ func TestLastingDifferenceIsCheckedLessAndLess(t *testing.T) {
 			Clock: uint64(time.Now().Add(time.Minute-assignment.Retention).Truncate(assignment.SweepEvery).UnixMilli()) << 16, Node: 1,
 		}}
 		for _, b := range books {
-			if err := b.Merge([]assignment.Record{removed}); err != nil {
+			if _, err := b.Merge([]assignment.Record{removed}); err != nil {
 				t.Fatal(err)
 			}
 		}

@@ -244,16 +244,21 @@ func (c *Cluster) Close() error {
 	return err
 }
 
-// Spread sends changes of assignments to all other pods, and waits until they have stored them, at
-// most for the time of a query. The result names the pods that have not confirmed; they receive the
-// changes when they are back.
+// Spread sends changes of assignments to all other pods, and waits until the pods that serve the
+// host have stored them, at most for the time of a query. If a pod has a later version, the changes
+// are made again with versions above it, which are written to records.
+//
+// The result is complete if each of these pods has stored the changes, or later ones. It names the
+// pods that have not confirmed; they receive the changes when they are back.
 func (c *Cluster) Spread(ctx context.Context, host presence.HostName, records []assignment.Record) Truth {
-	missing, knows := c.members.unreachable(host, ScopeAll), c.members.pulse.knowsPods()
+	missing, settled := c.members.unreachable(host, ScopeAll), c.members.pulse.knowsPods()
 	if c.assignments != nil && len(records) > 0 {
-		missing = append(missing, c.assignments.spread(ctx, records, c.stop)...)
+		silent, held := c.assignments.spread(ctx, host, records, c.stop)
+		missing, settled = append(missing, silent...), settled && held
+		missing = append(missing, c.members.unreachable(host, ScopeAll)...)
 	}
 	missing = distinct(missing)
-	return Truth{Complete: knows && len(missing) == 0, Missing: missing}
+	return Truth{Complete: settled && c.members.pulse.knowsPods() && len(missing) == 0, Missing: missing}
 }
 
 func (c *Cluster) leave() error {

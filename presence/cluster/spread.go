@@ -4,14 +4,42 @@ import (
 	"context"
 	"time"
 
+	"github.com/rollcall-gateway/rollcall/presence"
 	"github.com/rollcall-gateway/rollcall/presence/assignment"
+	"github.com/rollcall-gateway/rollcall/presence/cluster/message"
 )
 
-// spread sends the changes to all pods, and returns the pods that have not confirmed them.
-func (a *assignments) spread(ctx context.Context, records []assignment.Record, stop <-chan struct{}) []string {
+// spreadRounds is the maximum number of times that a change is made.
+const spreadRounds = 3
+
+// spread sends the changes to all pods, and returns the pods that serve the host and have not
+// confirmed them. While a pod has a later version, it makes the changes again above that version.
+// settled is false if a later version remains, or if this pod could not store the changes again.
+func (a *assignments) spread(
+	ctx context.Context, host presence.HostName, records []assignment.Record, stop <-chan struct{},
+) (missing []string, settled bool) {
+	began := time.Now()
+	for range spreadRounds {
+		var held assignment.Held
+		missing, held = a.spreadOnce(ctx, began, host, records, stop)
+		if held == (assignment.Held{}) {
+			return missing, true
+		}
+		if kept, err := a.book.Again(records, held.Later, held.Ended); err != nil || !kept {
+			return missing, false
+		}
+	}
+	return missing, false
+}
+
+// spreadOnce sends the records once. It returns the pods that have not confirmed them, and the
+// combined reports of the others.
+func (a *assignments) spreadOnce(
+	ctx context.Context, began time.Time, host presence.HostName, records []assignment.Record, stop <-chan struct{},
+) (missing []string, held assignment.Held) {
 	messages := divideAssignments(records)
-	named := a.members.everybody()
-	s := &spread{began: time.Now(), waiting: make(map[peer]map[uint64]bool), changed: make(chan struct{}, 1)}
+	named := a.members.serving(host, ScopeAll, true)
+	s := &spread{began: began, waiting: make(map[peer]map[uint64]bool), changed: make(chan struct{}, 1)}
 	a.mu.Lock()
 	for _, m := range messages {
 		a.lastID++
@@ -38,11 +66,11 @@ func (a *assignments) spread(ctx context.Context, records []assignment.Record, s
 	for _, m := range messages {
 		delete(a.spreads, m.ID)
 	}
-	missing := s.gone
+	missing = s.gone
 	for p := range s.waiting {
 		missing = append(missing, p.name())
 	}
-	return missing
+	return missing, s.held
 }
 
 // wait returns when all pods have confirmed, or when the time is over.
@@ -85,6 +113,7 @@ type spread struct {
 	began   time.Time
 	waiting map[peer]map[uint64]bool // unconfirmed messages
 	gone    []string                 // pods that left before they confirmed
+	held    assignment.Held          // combined reports of the pods that have confirmed
 	changed chan struct{}            // wakes wait when fewer messages are unconfirmed; capacity 1
 }
 
@@ -95,11 +124,17 @@ func (s *spread) expect(p peer, id uint64) {
 	s.waiting[p][id] = true
 }
 
-func (s *spread) confirm(from peer, id uint64) {
+// confirm handles the confirmation of a pod. A pod that does not serve the host is not waited for,
+// but may have a later version.
+func (s *spread) confirm(from peer, m *message.AssignmentsTaken) {
+	if m.Held.Later.Compare(s.held.Later) > 0 {
+		s.held.Later = m.Held.Later
+	}
+	s.held.Ended = s.held.Ended || m.Held.Ended
 	if s.waiting[from] == nil {
 		return
 	}
-	if delete(s.waiting[from], id); len(s.waiting[from]) == 0 {
+	if delete(s.waiting[from], m.ID); len(s.waiting[from]) == 0 {
 		delete(s.waiting, from)
 		s.wakeUp()
 	}

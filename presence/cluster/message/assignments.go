@@ -8,8 +8,11 @@ import (
 // fits.
 const MaxAssignments = MaxPayload - 4096
 
-// leastAssignment is the least that a record takes: two texts of a byte, mode, clock and node.
-const leastAssignment = 2 + 2 + 1 + 8 + 8
+// leastAssignment is the size of the smallest record: a user of one byte, no channel, mode, clock and node.
+const leastAssignment = 2 + 1 + 1 + 8 + 8
+
+// blindMode is added to the mode of a blind removal.
+const blindMode = 0x80
 
 // AssignmentSize returns how many bytes of a payload a record takes.
 func AssignmentSize(r *assignment.Record) int {
@@ -25,15 +28,16 @@ func (e *encoder) assignments(m *Assignments) {
 		if r.Host != m.Host {
 			e.fail("an assignment of another host")
 		}
-		if r.Mode > assignment.Receive {
-			e.fail("an unknown mode")
-		}
-		if r.Version.Clock > assignment.MaxClock {
-			e.fail("a clock out of range")
+		if wrong := wrongRecord(r); wrong != "" {
+			e.fail(wrong)
 		}
 		e.userID(r.User)
-		e.channel(r.Channel)
-		e.byte(byte(r.Mode))
+		e.optional(r.Channel, e.channel)
+		mode := byte(r.Mode)
+		if r.Blind {
+			mode |= blindMode
+		}
+		e.byte(mode)
 		e.fixed(r.Version.Clock)
 		e.fixed(r.Version.Node)
 	}
@@ -43,17 +47,51 @@ func (d *decoder) assignments() *Assignments {
 	m := &Assignments{ID: d.uvarint(), Host: d.host()}
 	m.Records = list(d, leastAssignment, func() assignment.Record {
 		r := assignment.Record{
-			Host: m.Host, User: d.userID(), Channel: d.channel(), Mode: assignment.Mode(d.byte()),
-			Version: assignment.Version{Clock: d.fixed(), Node: d.fixed()},
+			Host: m.Host, User: d.userID(), Channel: d.optional(d.channel),
 		}
-		switch {
-		case r.Mode > assignment.Receive:
-			d.fail("an unknown mode")
-		case r.Version.Clock > assignment.MaxClock:
-			d.fail("a clock out of range")
+		mode := d.byte()
+		r.Mode, r.Blind = assignment.Mode(mode&^blindMode), mode&blindMode != 0
+		r.Version = assignment.Version{Clock: d.fixed(), Node: d.fixed()}
+		if wrong := wrongRecord(&r); wrong != "" {
+			d.fail(wrong)
 		}
 		return r
 	})
+	return m
+}
+
+// wrongRecord returns what is wrong with a record beside its texts, or an empty string.
+func wrongRecord(r *assignment.Record) string {
+	switch {
+	case r.Mode > assignment.Receive:
+		return "an unknown mode"
+	case r.Mode != assignment.None && r.Channel == "":
+		return "an assignment to no channel"
+	case r.Mode != assignment.None && r.Blind:
+		return "an assignment that is a blind removal"
+	case r.Version.Clock > assignment.MaxClock:
+		return "a clock out of range"
+	}
+	return ""
+}
+
+func (e *encoder) assignmentsTaken(m *AssignmentsTaken) {
+	if m.Held.Later.Clock > assignment.MaxClock {
+		e.fail("a clock out of range")
+	}
+	e.uvarint(m.ID)
+	e.flags(m.Held.Ended)
+	e.fixed(m.Held.Later.Clock)
+	e.fixed(m.Held.Later.Node)
+}
+
+func (d *decoder) assignmentsTaken() *AssignmentsTaken {
+	m := &AssignmentsTaken{ID: d.uvarint()}
+	m.Held.Ended = d.flags(1)&1 != 0
+	m.Held.Later = assignment.Version{Clock: d.fixed(), Node: d.fixed()}
+	if m.Held.Later.Clock > assignment.MaxClock {
+		d.fail("a clock out of range")
+	}
 	return m
 }
 

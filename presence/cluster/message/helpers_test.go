@@ -100,6 +100,13 @@ func samples() []sample {
 		}}},
 		{"assignments of nobody", &Assignments{Host: mustHost("192.0.2.1")}},
 		{"assignments taken", &AssignmentsTaken{ID: 300}},
+		{"assignments taken, and later ones", &AssignmentsTaken{ID: 300, Held: assignment.Held{
+			Later: assignment.Version{Clock: 1 << 60, Node: 7}, Ended: true,
+		}}},
+		{"removals", &Assignments{ID: 1, Host: portal, Records: []assignment.Record{
+			{Host: portal, User: "u-1", Version: assignment.Version{Clock: 1 << 60, Node: 7}},
+			{Host: portal, User: "u-1", Channel: "lobby", Blind: true, Version: assignment.Version{Clock: 1 << 60, Node: 7}},
+		}}},
 		{"assignment total", &AssignmentTotal{Total: 0xfedcba9876543210}},
 		{"assignment check", &AssignmentCheck{ID: 7, Sums: assignment.Sums{0: 1, 255: 1 << 63}}},
 	}

@@ -49,7 +49,7 @@ func (e *encoder) message(m Message) bool {
 	case *Assignments:
 		e.assignments(m)
 	case *AssignmentsTaken:
-		e.uvarint(m.ID)
+		e.assignmentsTaken(m)
 	case *AssignmentTotal:
 		e.fixed(m.Total)
 	case *AssignmentCheck:
@@ -87,7 +87,7 @@ func (d *decoder) message() Message {
 	case (*Assignments)(nil).kind():
 		return d.assignments()
 	case (*AssignmentsTaken)(nil).kind():
-		return &AssignmentsTaken{ID: d.uvarint()}
+		return d.assignmentsTaken()
 	case (*AssignmentTotal)(nil).kind():
 		return &AssignmentTotal{Total: d.fixed()}
 	case (*AssignmentCheck)(nil).kind():

@@ -177,6 +177,10 @@ func TestAppendRefusesWhatNobodyTakes(t *testing.T) {
 		{"an assignment of nobody", web1, recordOf(func(r *assignment.Record) { r.User = "" })},
 		{"an assignment of a user too long", web1, recordOf(func(r *assignment.Record) { r.User = strings.Repeat("x", presence.MaxUserID+1) })},
 		{"an assignment to no channel", web1, recordOf(func(r *assignment.Record) { r.Channel = "" })},
+		{"an assignment that is blind", web1, recordOf(func(r *assignment.Record) { r.Blind = true })},
+		{"a confirmation with a clock too high", web1, &AssignmentsTaken{Held: assignment.Held{
+			Later: assignment.Version{Clock: assignment.MaxClock + 1},
+		}}},
 		{"an assignment to a channel too long", web1, recordOf(func(r *assignment.Record) { r.Channel = long })},
 		{"an assignment of an unknown mode", web1, recordOf(func(r *assignment.Record) { r.Mode = assignment.Receive + 1 })},
 		{"an assignment with a clock too high", web1, recordOf(func(r *assignment.Record) { r.Version.Clock = assignment.MaxClock + 1 })},

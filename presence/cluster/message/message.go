@@ -12,7 +12,7 @@ import (
 )
 
 // Version is the version of the payloads that this package writes, and the only one that it reads.
-const Version = 3
+const Version = 4
 
 // MaxPayload is the largest payload in bytes. NATS takes 1 MiB by default.
 const MaxPayload = 512 << 10
@@ -176,10 +176,10 @@ type Assignments struct {
 	Records []assignment.Record // of Host
 }
 
-// AssignmentsTaken says that the Assignments of the ID are kept, or that all those are sent that an AssignmentCheck of the
-// ID was about.
+// AssignmentsTaken confirms that the Assignments of the ID are kept, or ends the answer to the AssignmentCheck of the ID.
 type AssignmentsTaken struct {
-	ID uint64
+	ID   uint64
+	Held assignment.Held // what the pod has now, compared with the Assignments; zero for a check
 }
 
 // AssignmentTotal is one number for all assignments that a pod has: one that has another asks with AssignmentCheck.
