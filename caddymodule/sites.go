@@ -80,11 +80,11 @@ func (a *App) ownerSites() []gateway.Served {
 	owning := a.owners.Sites()
 	sets := make(map[*site.Site]*pluginhost.Set)
 	for _, h := range a.handlers {
-		if h.made != nil {
+		if h.plugins != nil {
 			sets[h.made] = h.plugins
 		}
 	}
-	var sites []gateway.Served
+	sites := make([]gateway.Served, 0, len(owning))
 	for _, h := range a.handlers {
 		s := h.rollcall.Site
 		if !owning[s] {

@@ -44,8 +44,11 @@ func NewKeys(texts []string) (Keys, error) {
 }
 
 func hashOfSet(hashes [][sha256.Size]byte) (set [sha256.Size]byte) {
-	if len(hashes) == 0 {
+	switch len(hashes) {
+	case 0:
 		return set
+	case 1:
+		return sha256.Sum256(hashes[0][:])
 	}
 	sorted := slices.Clone(hashes)
 	slices.SortFunc(sorted, func(a, b [sha256.Size]byte) int { return bytes.Compare(a[:], b[:]) })

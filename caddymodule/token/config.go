@@ -94,22 +94,10 @@ func newVerifier(ctx context.Context, c Config) (*Verifier, error) {
 		return nil, err
 	}
 
-	opts := []jwt.ParserOption{
-		jwt.WithValidMethods(algorithmNames(allowed)),
-		jwt.WithStrictDecoding(),
-		jwt.WithLeeway(leeway),
-		jwt.WithIssuedAt(),
-	}
-	if c.Issuer != "" {
-		opts = append(opts, jwt.WithIssuer(c.Issuer))
-	}
-	if c.Audience != "" {
-		opts = append(opts, jwt.WithAudience(c.Audience))
-	}
 	v := &Verifier{
 		allowed:    allowed,
 		keys:       keys,
-		parser:     jwt.NewParser(opts...),
+		parser:     c.parser(allowed, leeway),
 		idClaim:    c.IDClaim,
 		emailClaim: c.EmailClaim,
 	}
@@ -124,6 +112,26 @@ func newVerifier(ctx context.Context, c Config) (*Verifier, error) {
 		go r.run(ctx)
 	}
 	return v, nil
+}
+
+// secretAlgorithms are the algorithms for a secret if none is configured.
+var secretAlgorithms = algorithms[:1:1]
+
+// parser returns the parser of the tokens.
+func (c Config) parser(allowed []algorithm, leeway time.Duration) *jwt.Parser {
+	opts := []jwt.ParserOption{
+		jwt.WithValidMethods(algorithmNames(allowed)),
+		jwt.WithStrictDecoding(),
+		jwt.WithLeeway(leeway),
+		jwt.WithIssuedAt(),
+	}
+	if c.Issuer != "" {
+		opts = append(opts, jwt.WithIssuer(c.Issuer))
+	}
+	if c.Audience != "" {
+		opts = append(opts, jwt.WithAudience(c.Audience))
+	}
+	return jwt.NewParser(opts...)
 }
 
 func (c Config) leeway() (time.Duration, error) {
@@ -163,13 +171,12 @@ func (c Config) secretKeys() (keySource, []algorithm, error) {
 	if bytes.Contains(c.Secret, []byte("-----BEGIN ")) {
 		return nil, nil, errors.New("the secret is PEM text: configure it as a PEM public key")
 	}
-	names := c.Algorithms
-	if len(names) == 0 {
-		names = []string{"HS256"}
-	}
-	allowed, err := selectAlgorithms(names, true)
-	if err != nil {
-		return nil, nil, err
+	allowed := secretAlgorithms
+	if len(c.Algorithms) > 0 {
+		var err error
+		if allowed, err = selectAlgorithms(c.Algorithms, true); err != nil {
+			return nil, nil, err
+		}
 	}
 	return newFixedKeys([]any{bytes.Clone(c.Secret)}, allowed), allowed, nil
 }

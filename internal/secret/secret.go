@@ -24,6 +24,9 @@ const (
 
 // Public returns what a text is that others know too, such as "a URL"; "" if it is nothing of the kind.
 func Public(text string) string {
+	if isHexKey(text) {
+		return ""
+	}
 	if is := plain(text); is != "" {
 		return is
 	}
@@ -45,6 +48,23 @@ func Public(text string) string {
 		}
 	}
 	return ""
+}
+
+// isHexKey reports whether a text is a key as openssl rand -hex 32 makes it, or a longer one: it is no path, and base64 of
+// what others know has other characters. Most sites have such keys, and very many of them are looked at when Caddy starts.
+func isHexKey(text string) bool {
+	const digits = 64
+	if len(text) < digits {
+		return false
+	}
+	for i := range len(text) {
+		switch c := text[i]; {
+		case c >= '0' && c <= '9', c >= 'a' && c <= 'f', c >= 'A' && c <= 'F':
+		default:
+			return false
+		}
+	}
+	return true
 }
 
 func plain(text string) string {
@@ -87,10 +107,9 @@ func isPublicKey(b []byte) bool {
 }
 
 // IsPath reports whether a text is the path of an existing file, or of an existing folder if it has a slash: a secret may
-// be the name of a folder by chance. A long text of hexadecimal digits alone is a key, and the disk is not asked.
+// be the name of a folder by chance.
 func IsPath(text string) bool {
-	const keyDigits = 64 // of openssl rand -hex 32
-	if len(text) >= keyDigits && strings.Trim(text, "0123456789abcdefABCDEF") == "" {
+	if isHexKey(text) {
 		return false
 	}
 	info, err := os.Stat(text)
