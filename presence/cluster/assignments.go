@@ -90,7 +90,7 @@ func (a *assignments) handle(from peer, m message.Message) {
 	case *message.AssignmentCheck:
 		a.answer(from, m)
 	default:
-		a.link.unknown.Add(1)
+		a.link.counts.unknown.Add(1)
 	}
 }
 
@@ -106,16 +106,16 @@ func (a *assignments) merge(from peer, m *message.Assignments) {
 	}
 }
 
-// up handles a pod that joined. Of two pods, the younger one sends a check at once.
-func (a *assignments) up(p peer) {
-	if a != nil && compareIncarnations(a.link.self.inc, p.inc) > 0 {
+// PodUp handles a pod that joined. Of two pods, the younger one sends a check at once.
+func (a *assignments) PodUp(p peer) {
+	if a != nil && compareIncarnations(a.link.Self().inc, p.inc) > 0 {
 		a.ask(p, time.Now(), true)
 	}
 }
 
-// recheck handles that this pod may have missed records. Every pod has the same ones, so it checks
+// RecheckAll handles that this pod may have missed records. Every pod has the same ones, so it checks
 // any, but not the last one again.
-func (a *assignments) recheck() {
+func (a *assignments) RecheckAll() {
 	if a == nil {
 		return
 	}
@@ -132,8 +132,8 @@ func (a *assignments) recheck() {
 	a.ask(others[0], time.Now(), true)
 }
 
-// down handles a pod that left.
-func (a *assignments) down(p peer) {
+// PodDown handles a pod that left.
+func (a *assignments) PodDown(p peer) {
 	if a == nil {
 		return
 	}
@@ -162,7 +162,7 @@ func (a *assignments) run(stop <-chan struct{}) {
 			a.announce()
 		case <-lost.C:
 			if a.unanswered(time.Now()) {
-				a.recheck()
+				a.RecheckAll()
 			}
 		}
 	}
@@ -226,7 +226,7 @@ func (a *assignments) finish(from peer, m *message.AssignmentsTaken) {
 	ours := a.check.id == id && a.check.to == from
 	if !ours {
 		a.mu.Unlock()
-		a.link.unknown.Add(1)
+		a.link.counts.unknown.Add(1)
 		return
 	}
 	a.check.id = 0

@@ -55,7 +55,8 @@ type Cluster struct {
 	assignments *assignments // nil without a book
 	registry    *presence.Registry
 	timing      timing
-	*asker
+	queries     *queries
+	asker       // AllUsers and the other queries
 
 	closing sync.Once
 	stop    chan struct{}  // closed by Close
@@ -123,18 +124,17 @@ func start(cfg Config, tr transport, registry *presence.Registry, local Local, t
 	}
 	self := peer{cfg.DataCenter, cfg.Pod, message.Incarnation{Started: time.Now().UnixMilli(), Random: random()}}
 	l := newLink(tr, cfg.Name, cfg.Secret, self, cfg.Logger)
-	// The codec refuses names that cannot be sent.
-	if _, err := l.codec.Append(nil, l.all(), self.sender(), &message.Goodbye{}); err != nil {
-		return nil, fmt.Errorf("data center %q, pod %q: %w", cfg.DataCenter, cfg.Pod, err)
+	if err := l.CheckNames(); err != nil {
+		return nil, err
 	}
 	c := &Cluster{name: cfg.Name, bus: tr, link: l, registry: registry, timing: t, stop: make(chan struct{})}
 	load := func() (connections, hosts uint64) {
 		return uint64(max(local.Connections(), 0)), uint64(registry.Len())
 	}
-	c.members = newMembers(l, t, load, c, cfg.Logger)
-	l.standing = c.members.standing
+	c.members = newMembers(l, t, load, podEvents{c}, cfg.Logger)
 	c.responder = newResponder(l, registry, local)
-	c.asker = newAsker(l, c.members, c.responder, t, cfg.Observe, &c.all, c.stop)
+	c.queries = newQueries(l, c.members, c.responder, t, cfg.Observe, &c.all, c.stop)
+	c.asker = c.queries.Asker()
 	c.replicator = newReplicator(l, c.members, registry.Pods(), t, cfg.Logger)
 	c.messenger = newMessenger(l, registry.Pods(), t, cfg.Logger)
 	c.assignments = newAssignments(l, c.members, cfg.Assignments, t)
@@ -153,14 +153,14 @@ func start(cfg Config, tr transport, registry *presence.Registry, local Local, t
 
 func (c *Cluster) subscribe() error {
 	takers := map[string]func(from peer, m message.Message){
-		c.link.all():                     c.members.handle,
-		c.link.queries():                 c.responder.handle,
-		c.link.queriesOf(c.link.self.dc): c.responder.handle,
-		c.link.inbox(c.link.self):        c.handle,
+		c.link.all():                       c.members.handle,
+		c.link.queries():                   c.responder.handle,
+		c.link.queriesOf(c.link.Self().dc): c.responder.handle,
+		c.link.inbox(c.link.Self()):        c.handle,
 	}
 	if c.assignments != nil {
 		takers[c.link.assigned()] = c.assignments.handle
-		takers[c.link.assignedOf(c.link.self)] = c.assignments.handle
+		takers[c.link.assignedOf(c.link.Self())] = c.assignments.handle
 	}
 	for subject, take := range takers {
 		in, err := c.link.subscribe(subject, loosely, take)
@@ -187,8 +187,8 @@ func (c *Cluster) flush() error {
 func (c *Cluster) handle(from peer, m message.Message) {
 	switch m := m.(type) {
 	case *message.Reply:
-		if !c.asker.addReply(from, m) {
-			c.link.unknown.Add(1)
+		if !c.queries.addReply(from, m) {
+			c.link.counts.unknown.Add(1)
 		}
 	case *message.Delta, *message.Check, *message.CheckDone:
 		c.replicator.handle(from, m)
@@ -197,26 +197,28 @@ func (c *Cluster) handle(from peer, m message.Message) {
 	}
 }
 
-// Cluster implements follower.
+// podEvents passes what the members observe to the other rooms. It is apart from Cluster, so that
+// its methods are not Cluster's.
+type podEvents struct{ c *Cluster }
 
-func (c *Cluster) up(p peer) {
-	c.replicator.up(p)
-	c.assignments.up(p)
+func (e podEvents) PodUp(p peer) {
+	e.c.replicator.PodUp(p)
+	e.c.assignments.PodUp(p)
 }
 
-func (c *Cluster) down(p peer) {
-	c.link.forget(p)
-	c.asker.podDown(p)
-	c.replicator.down(p)
-	c.assignments.down(p)
+func (e podEvents) PodDown(p peer) {
+	e.c.link.forget(p)
+	e.c.queries.PodDown(p)
+	e.c.replicator.PodDown(p)
+	e.c.assignments.PodDown(p)
 }
 
-func (c *Cluster) recheck() {
-	c.replicator.recheck()
-	c.assignments.recheck()
+func (e podEvents) RecheckAll() {
+	e.c.replicator.RecheckAll()
+	e.c.assignments.RecheckAll()
 }
 
-func (c *Cluster) sitesChanged(p peer) { c.replicator.sitesChanged(p) }
+func (e podEvents) SitesChanged(p peer) { e.c.replicator.SitesChanged(p) }
 
 // SetSites replaces the sites that this pod serves. It must be called before a new host has
 // connections.
@@ -225,13 +227,10 @@ func (c *Cluster) SetSites(sites []message.Site) { c.members.setSites(sites) }
 // Ready reports whether the pod has had time to discover other pods. Before that, no answer is
 // complete. It stays true if the bus is disconnected: answers are not complete then, but those of
 // another pod would not be better.
-func (c *Cluster) Ready() bool { return c.members.pulse.ready.Load() }
+func (c *Cluster) Ready() bool { return c.members.Ready() }
 
 // Drain announces to other pods that this one is about to end.
-func (c *Cluster) Drain() {
-	c.members.pulse.draining.Store(true)
-	c.members.beat()
-}
+func (c *Cluster) Drain() { c.members.Drain() }
 
 // Close sends a goodbye and ends everything that Start has started.
 func (c *Cluster) Close() error {
@@ -251,14 +250,13 @@ func (c *Cluster) Close() error {
 // The result is complete if each of these pods has stored the changes, or later ones. It names the
 // pods that have not confirmed; they receive the changes when they are back.
 func (c *Cluster) Spread(ctx context.Context, host presence.HostName, records []assignment.Record) Truth {
-	missing, settled := c.members.unreachable(host, ScopeAll), c.members.pulse.knowsPods()
+	missing, settled := c.members.unreachable(host, ScopeAll), c.members.KnowsPods()
 	if c.assignments != nil && len(records) > 0 {
 		silent, held := c.assignments.spread(ctx, host, records, c.stop)
 		missing, settled = append(missing, silent...), settled && held
 		missing = append(missing, c.members.unreachable(host, ScopeAll)...)
 	}
-	missing = distinct(missing)
-	return Truth{Complete: settled && c.members.pulse.knowsPods() && len(missing) == 0, Missing: missing}
+	return newTruth(settled && c.members.KnowsPods(), missing)
 }
 
 func (c *Cluster) leave() error {
@@ -267,7 +265,7 @@ func (c *Cluster) leave() error {
 	}
 	c.replicator.close()
 	c.messenger.close()
-	c.asker.close()
+	c.queries.close()
 	close(c.stop)
 	c.all.Wait()
 	c.link.send(c.link.all(), &message.Goodbye{})

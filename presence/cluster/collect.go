@@ -1,7 +1,6 @@
 package cluster
 
 import (
-	"context"
 	"sync"
 	"time"
 
@@ -13,43 +12,6 @@ const (
 	maxReplyParts = 4096
 	maxReplyBytes = 256 << 20 // estimated memory of the replies of all pods
 )
-
-// asker sends queries about hosts to all pods, and merges their replies. Its methods are safe for
-// concurrent use.
-type asker struct {
-	link      *link
-	members   *members
-	responder *responder
-	timing    timing
-	observe   func(kind string, complete bool, took time.Duration) // nil if queries are not observed
-	all       *sync.WaitGroup                                      // goroutines that make answers
-	stop      <-chan struct{}                                      // closed to end all waits
-
-	mu         sync.Mutex
-	next       uint64
-	collectors map[uint64]*replyCollector
-	shared     map[queryKey]*sharedAnswer
-	closed     bool
-}
-
-// newAsker returns an asker. Its goroutines belong to the wait group, and end soon after stop is
-// closed.
-func newAsker(
-	l *link, m *members, r *responder, t timing,
-	observe func(kind string, complete bool, took time.Duration), all *sync.WaitGroup, stop <-chan struct{},
-) *asker {
-	return &asker{
-		link: l, members: m, responder: r, timing: t, observe: observe, all: all, stop: stop,
-		next: random(), collectors: make(map[uint64]*replyCollector), shared: make(map[queryKey]*sharedAnswer),
-	}
-}
-
-// close prevents new answers. It is called before stop is closed.
-func (k *asker) close() {
-	k.mu.Lock()
-	defer k.mu.Unlock()
-	k.closed = true
-}
 
 // replyCollector collects the replies to one query.
 type replyCollector struct {
@@ -77,60 +39,6 @@ type podReply struct {
 	peer
 	parts   []*message.Reply // in order, at least one
 	elapsed time.Duration
-}
-
-// collect registers a new query and returns the collector of the replies from pods.
-func (k *asker) collect(named []peer) *replyCollector {
-	col := &replyCollector{
-		began:   time.Now(),
-		members: k.members,
-		timing:  k.timing,
-		wake:    make(chan struct{}, 1),
-		pending: make(map[peer]*partialReply, len(named)),
-	}
-	for _, p := range named {
-		col.pending[p] = &partialReply{last: -1}
-	}
-	k.mu.Lock()
-	k.next++
-	col.id = k.next
-	k.collectors[col.id] = col
-	k.mu.Unlock()
-	// A pod that left before the registration above was not reported to podDown: mark it missing
-	// now.
-	for _, p := range named {
-		if !k.members.alive(p) {
-			col.markMissing(p)
-		}
-	}
-	return col
-}
-
-func (k *asker) forget(col *replyCollector) {
-	k.mu.Lock()
-	defer k.mu.Unlock()
-	delete(k.collectors, col.id)
-}
-
-// addReply passes a part of a reply to its collector. It reports whether the part was expected.
-func (k *asker) addReply(from peer, r *message.Reply) bool {
-	k.mu.Lock()
-	col := k.collectors[r.ID]
-	k.mu.Unlock()
-	return col != nil && col.addReply(from, r)
-}
-
-// podDown marks the pod missing in all queries that wait for it.
-func (k *asker) podDown(p peer) {
-	k.mu.Lock()
-	all := make([]*replyCollector, 0, len(k.collectors))
-	for _, col := range k.collectors {
-		all = append(all, col)
-	}
-	k.mu.Unlock()
-	for _, col := range all {
-		col.markMissing(p)
-	}
 }
 
 func (col *replyCollector) addReply(from peer, r *message.Reply) bool {
@@ -263,25 +171,4 @@ func sizeOfReply(r *message.Reply) int {
 		}
 	}
 	return size
-}
-
-// ping sends a ping to all pods, and returns how long each reply took.
-func (k *asker) ping(ctx context.Context) map[peer]time.Duration {
-	took := make(map[peer]time.Duration)
-	named := k.members.everybody()
-	if ctx.Err() != nil || len(named) == 0 {
-		return took
-	}
-	col := k.collect(named)
-	defer k.forget(col)
-	k.link.send(k.link.queries(), &message.Query{ID: col.id, Kind: message.KindPing})
-	stop := make(chan struct{})
-	cancel := context.AfterFunc(ctx, func() { close(stop) })
-	col.wait(stop, k.stop)
-	cancel()
-	replies, _ := col.result()
-	for _, r := range replies {
-		took[r.peer] = r.elapsed
-	}
-	return took
 }

@@ -304,7 +304,7 @@ func (s *script) answer(reply func(q *message.Query) []*message.Reply) {
 	s.reply = reply
 }
 
-func (s *script) peer() peer { return s.link.self }
+func (s *script) peer() peer { return s.link.Self() }
 
 func (s *script) query(from peer, m message.Message) {
 	q := m.(*message.Query)

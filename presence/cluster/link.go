@@ -1,15 +1,7 @@
 package cluster
 
 import (
-	"cmp"
-	"crypto/rand"
-	"crypto/sha256"
-	"encoding/base32"
-	"encoding/binary"
-	"encoding/hex"
-	"errors"
 	"fmt"
-	"strings"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -17,7 +9,6 @@ import (
 	"go.uber.org/zap"
 
 	"github.com/rollcall-gateway/rollcall/internal/oftenlog"
-	"github.com/rollcall-gateway/rollcall/presence"
 	"github.com/rollcall-gateway/rollcall/presence/cluster/message"
 )
 
@@ -25,29 +16,6 @@ import (
 type transport interface {
 	Publish(subject string, payload []byte) error
 	Subscribe(subject string, take func(payload []byte)) (cancel func(), err error)
-}
-
-// peer is one incarnation of a pod.
-type peer struct {
-	dc, pod string
-	inc     message.Incarnation
-}
-
-func peerOf(s message.Sender) peer { return peer{s.DataCenter, s.Pod, s.Incarnation} }
-
-func (p peer) sender() message.Sender {
-	return message.Sender{DataCenter: p.dc, Pod: p.pod, Incarnation: p.inc}
-}
-
-// name returns the pod's name in answers and logs.
-func (p peer) name() string { return p.dc + "/" + p.pod }
-
-// key returns the key of the incarnation in the registry. The name of a data center has no '/', see
-// [Config].
-func (p peer) key() string { return p.name() + "/" + incarnationText(p.inc) }
-
-func incarnationText(i message.Incarnation) string {
-	return fmt.Sprintf("%x-%016x", i.Started, i.Random)
 }
 
 // link sends messages over the transport as one pod, and counts received payloads that are not
@@ -58,8 +26,7 @@ type link struct {
 	prefix string // prefix of all subjects
 	self   peer
 	logger *zap.Logger
-	// standing reports whether the pod is alive, and whether its payload with that number was
-	// published before since. It is set before the first subscription.
+	// standing is set before the first subscription, see SetStanding.
 	standing func(p peer, seq uint64, since time.Time) (alive, old bool)
 
 	seq atomic.Uint64 // number of the last payload
@@ -67,15 +34,10 @@ type link struct {
 	mu       sync.Mutex
 	received map[*received]struct{} // subscriptions, for forget; guarded by mu
 
-	malformed, oversized, forged, version, unknown, repeated atomic.Uint64
+	counts counts
 
 	unsent     atomic.Uint64
 	complained oftenlog.Limit // limits the log lines about sending
-}
-
-// compareIncarnations orders the incarnations of a pod by their start.
-func compareIncarnations(a, b message.Incarnation) int {
-	return cmp.Or(cmp.Compare(a.Started, b.Started), cmp.Compare(a.Random, b.Random))
 }
 
 // complainEvery is the minimum time between log lines about one kind of trouble.
@@ -94,49 +56,29 @@ func newLink(tr transport, name, secret string, self peer, logger *zap.Logger) *
 	}
 }
 
-// all returns the subject that all pods subscribe to.
-func (l *link) all() string { return l.prefix + ".all" }
+// Self returns this pod.
+func (l *link) Self() peer { return l.self }
 
-// queries returns the subject of queries to all pods.
-func (l *link) queries() string { return l.prefix + ".query" }
+// Seq returns the number of the last payload that this pod has sent.
+func (l *link) Seq() uint64 { return l.seq.Load() }
 
-// queriesOf returns the subject of queries to the pods of one data center.
-func (l *link) queriesOf(dc string) string { return l.prefix + ".query." + subjectHash(dc) }
+// Unsent returns how many payloads the bus did not accept.
+func (l *link) Unsent() uint64 { return l.unsent.Load() }
 
-// inbox returns the subject that only one pod subscribes to.
-func (l *link) inbox(p peer) string {
-	return l.prefix + ".pod." + subjectHash(p.dc, p.pod, incarnationText(p.inc))
+// SetStanding sets the function that reports whether a pod is alive, and whether its payload with a
+// number was published before a time. Without it, every pod is alive and no payload is old. It must
+// be called before the first subscription.
+func (l *link) SetStanding(f func(p peer, seq uint64, since time.Time) (alive, old bool)) {
+	l.standing = f
 }
 
-// channelSubject returns the subject of the changes in a channel.
-func (l *link) channelSubject(host presence.HostName, channel string) string {
-	return l.prefix + ".channel." + subjectHash(host.String(), channel)
-}
-
-// assigned returns the subject of changes of assignments, which all pods subscribe to.
-func (l *link) assigned() string { return l.prefix + ".assign" }
-
-// assignedOf returns the subject of messages about assignments to one pod. It is not the pod's
-// inbox, because handling them writes a file, which can be slow, and the inbox must not wait.
-func (l *link) assignedOf(p peer) string {
-	return l.prefix + ".assign." + subjectHash(p.dc, p.pod, incarnationText(p.inc))
-}
-
-// shardSubject returns the subject of the messages to the hosts of a shard.
-func (l *link) shardSubject(shard byte) string {
-	return l.prefix + ".message." + hex.EncodeToString([]byte{shard})
-}
-
-// subjectHash replaces names in subjects, which cannot contain dots, spaces and wildcards.
-// Receivers compare the names in the message.
-func subjectHash(parts ...string) string {
-	h := sha256.New()
-	for _, p := range parts {
-		_, _ = h.Write(binary.BigEndian.AppendUint64(nil, uint64(len(p)))) // never fails
-		_, _ = h.Write([]byte(p))
+// CheckNames returns an error if the name of the pod or of its data center cannot be sent.
+func (l *link) CheckNames() error {
+	_, err := l.codec.Append(nil, l.all(), l.self.sender(), &message.Goodbye{})
+	if err != nil {
+		return fmt.Errorf("data center %q, pod %q: %w", l.self.dc, l.self.pod, err)
 	}
-	sum := h.Sum(nil)[:16]
-	return strings.ToLower(base32.StdEncoding.WithPadding(base32.NoPadding).EncodeToString(sum))
+	return nil
 }
 
 // send publishes a message, and reports whether the bus accepted it. Receivers detect messages that
@@ -198,7 +140,7 @@ func (l *link) decode(subject string, payload []byte, in *received) (from peer, 
 	if from == l.self {
 		// A pod receives what it sends to all, but it never sends to itself.
 		if subject == l.inbox(l.self) || subject == l.assignedOf(l.self) {
-			l.forged.Add(1)
+			l.counts.forged.Add(1)
 		}
 		return peer{}, nil, false
 	}
@@ -208,9 +150,9 @@ func (l *link) decode(subject string, payload []byte, in *received) (from peer, 
 	case !alive && probe:
 		return from, m, true
 	case !alive:
-		l.unknown.Add(1)
+		l.counts.unknown.Add(1)
 	case !fresh:
-		l.repeated.Add(1)
+		l.counts.repeated.Add(1)
 	}
 	return from, m, alive && fresh
 }
@@ -224,45 +166,4 @@ func (l *link) forget(p peer) {
 		delete(in.windows, p)
 		in.mu.Unlock()
 	}
-}
-
-// Ignored counts received payloads that were not used, by reason.
-type Ignored struct {
-	Malformed uint64 `json:"malformed"`
-	Oversized uint64 `json:"oversized"`
-	Forged    uint64 `json:"forged"` // without authentication, with a wrong one, or with this pod as their sender
-	Version   uint64 `json:"version"`
-	Unknown   uint64 `json:"unknown"`  // from a pod that is not alive, or a reply that no query waits for
-	Repeated  uint64 `json:"repeated"` // received before, or too old
-}
-
-func (l *link) reject(err error) {
-	switch {
-	case errors.Is(err, message.ErrOversized):
-		l.oversized.Add(1)
-	case errors.Is(err, message.ErrForged):
-		l.forged.Add(1)
-	case errors.Is(err, message.ErrVersion):
-		l.version.Add(1)
-	default:
-		l.malformed.Add(1)
-	}
-}
-
-func (l *link) ignored() Ignored {
-	return Ignored{
-		Malformed: l.malformed.Load(),
-		Oversized: l.oversized.Load(),
-		Forged:    l.forged.Load(),
-		Version:   l.version.Load(),
-		Unknown:   l.unknown.Load(),
-		Repeated:  l.repeated.Load(),
-	}
-}
-
-// random returns an unpredictable random number.
-func random() uint64 {
-	var b [8]byte
-	_, _ = rand.Read(b[:]) // never fails: since Go 1.24, crypto/rand ends the process instead
-	return binary.BigEndian.Uint64(b[:])
 }

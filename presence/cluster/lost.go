@@ -87,7 +87,7 @@ func (m *members) unreachable(host presence.HostName, scope Scope) []string {
 		if !m.cut[name.dc] || scope == ScopeDC && name.dc != m.self.dc {
 			continue
 		}
-		if lost.served.remembers(looked, host.String()) {
+		if lost.served.cachedServes(looked, host.String()) {
 			names = append(names, lost.name())
 		}
 	}

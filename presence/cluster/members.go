@@ -42,24 +42,24 @@ type ending struct {
 	at  time.Time
 }
 
-// follower is notified of changes, one at a time and in order, without members.mu.
-type follower interface {
-	up(p peer)           // the pod has joined, again or for the first time
-	down(p peer)         // the pod has left
-	recheck()            // this pod may have missed anything
-	sitesChanged(p peer) // the pod serves other hosts, or its recent messages may be lost
+// Observer is notified of changes, one at a time and in order, without members.mu.
+type Observer interface {
+	PodUp(p peer)        // the pod has joined, again or for the first time
+	PodDown(p peer)      // the pod has left
+	RecheckAll()         // this pod may have missed anything
+	SitesChanged(p peer) // the pod serves other hosts, or its recent messages may be lost
 }
 
 // members tracks the pods that are alive, by heartbeats and goodbyes (this file) or their absence
 // (pulse.go).
 type members struct {
-	link   *link
-	self   peer
-	timing timing
-	probes probes
-	logger *zap.Logger
-	load   func() (connections, hosts uint64)
-	follow follower
+	link     *link
+	self     peer
+	timing   timing
+	probes   probes
+	logger   *zap.Logger
+	load     func() (connections, hosts uint64)
+	observer Observer
 
 	pulse pulse
 
@@ -82,9 +82,9 @@ type members struct {
 // podName identifies a pod across its incarnations.
 type podName struct{ dc, pod string }
 
-func newMembers(l *link, t timing, load func() (connections, hosts uint64), follow follower, logger *zap.Logger) *members {
+func newMembers(l *link, t timing, load func() (connections, hosts uint64), obs Observer, logger *zap.Logger) *members {
 	m := &members{
-		link: l, self: l.self, timing: t, logger: logger, load: load, follow: follow,
+		link: l, self: l.Self(), timing: t, logger: logger, load: load, observer: obs,
 		pods:  make(map[peer]*member),
 		ended: make(map[peer]ending),
 		lost:  make(map[podName]*lostPod),
@@ -92,7 +92,20 @@ func newMembers(l *link, t timing, load func() (connections, hosts uint64), foll
 		own:   announce([]message.Site{}),
 	}
 	m.pulse.init(t.paused)
+	l.SetStanding(m.standing)
 	return m
+}
+
+// Ready reports whether this pod has had time to discover other pods. It stays true from then on.
+func (m *members) Ready() bool { return m.pulse.ready.Load() }
+
+// KnowsPods reports whether this pod knows now which pods are alive.
+func (m *members) KnowsPods() bool { return m.pulse.knowsPods() }
+
+// Drain announces to other pods that this one is about to end.
+func (m *members) Drain() {
+	m.pulse.draining.Store(true)
+	m.beat()
 }
 
 // alive reports whether the pod is a member. Suspect and draining pods are.
@@ -134,7 +147,7 @@ func (m *members) serving(host presence.HostName, scope Scope, withSuspects bool
 		if scope == ScopeDC && m.remote(p) || pod.suspect && !withSuspects {
 			continue
 		}
-		if pod.served.remembers(looked, host.String()) {
+		if pod.served.cachedServes(looked, host.String()) {
 			list = append(list, p)
 		}
 	}
@@ -175,8 +188,8 @@ func (m *members) handle(from peer, msg message.Message) {
 	case *message.Heartbeat:
 		if from == m.self {
 			// A pod receives its own heartbeats. A number that it has not sent is forged.
-			if msg.Seq == 0 || msg.Seq > m.link.seq.Load() {
-				m.link.forged.Add(1)
+			if msg.Seq == 0 || msg.Seq > m.link.Seq() {
+				m.link.counts.forged.Add(1)
 			}
 			return
 		}
@@ -192,7 +205,7 @@ func (m *members) handle(from peer, msg message.Message) {
 	case *message.SitesWanted:
 		m.change(func(now time.Time) { m.sendSites(from, now) })
 	default:
-		m.link.unknown.Add(1)
+		m.link.counts.unknown.Add(1)
 	}
 }
 
@@ -205,7 +218,7 @@ func (m *members) heartbeat(from peer, hb *message.Heartbeat, now time.Time) {
 		}
 	case hb.Seq <= pod.seq:
 		if hb.Seq <= pod.history.until(now.Add(-m.timing.heartbeat)) {
-			m.link.repeated.Add(1)
+			m.link.counts.repeated.Add(1)
 		}
 		return // it is repeated or late, and says nothing about the present
 	}
@@ -215,7 +228,7 @@ func (m *members) heartbeat(from peer, hb *message.Heartbeat, now time.Time) {
 	pod.connections, pod.hosts = hb.Connections, hb.Hosts
 	if pod.suspect {
 		pod.suspect = false
-		m.afterChange(func() { m.follow.sitesChanged(from) })
+		m.afterChange(func() { m.observer.SitesChanged(from) })
 	}
 	if hb.Hello {
 		m.pulse.requestBeat()
@@ -227,7 +240,7 @@ func (m *members) heartbeat(from peer, hb *message.Heartbeat, now time.Time) {
 func (m *members) admit(from peer, hb *message.Heartbeat, now time.Time) *member {
 	end, before := m.ended[from]
 	if before && hb.Seq <= end.seq {
-		m.link.unknown.Add(1)
+		m.link.counts.unknown.Add(1)
 		return nil
 	}
 	if len(m.pods) >= maxPods {
@@ -266,7 +279,7 @@ func (m *members) admit(from peer, hb *message.Heartbeat, now time.Time) *member
 	if clash && !hb.Draining {
 		m.markConflict(pod, namesakes)
 	}
-	m.afterChange(func() { m.follow.up(from) })
+	m.afterChange(func() { m.observer.PodUp(from) })
 	m.updatePartitions()
 	m.pulse.requestBeat()
 	return pod
@@ -274,7 +287,7 @@ func (m *members) admit(from peer, hb *message.Heartbeat, now time.Time) *member
 
 // refuse counts a pod beyond maxPods.
 func (m *members) refuse(from peer) {
-	m.link.unknown.Add(1)
+	m.link.counts.unknown.Add(1)
 	if _, ok := m.refused.Allow(complainEvery); ok {
 		m.log(m.logger.Error, "too many pods: another one is ignored", from, "")
 	}
@@ -305,7 +318,7 @@ func (m *members) removeReplaced(pods []peer, now time.Time) {
 	for _, p := range pods {
 		m.remove(p, m.pods[p].seq, now)
 		m.log(m.logger.Info, "pod left", p, "replaced")
-		m.afterChange(func() { m.follow.down(p) })
+		m.afterChange(func() { m.observer.PodDown(p) })
 	}
 }
 
@@ -346,12 +359,12 @@ func (m *members) goodbye(from peer, now time.Time) {
 			m.updatePartitions()
 			return
 		}
-		m.link.unknown.Add(1)
+		m.link.counts.unknown.Add(1)
 		return
 	}
 	m.remove(from, ^uint64(0), now)
 	m.log(m.logger.Info, "pod left", from, "goodbye")
-	m.afterChange(func() { m.follow.down(from) })
+	m.afterChange(func() { m.observer.PodDown(from) })
 	m.updatePartitions()
 }
 

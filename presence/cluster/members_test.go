@@ -280,7 +280,7 @@ func TestDrainingPodIsAlive(t *testing.T) {
 		time.Sleep(3 * time.Second)
 		before := time.Now()
 		b.Drain()
-		a.wantState(t, b.link.self, "draining")
+		a.wantState(t, b.link.Self(), "draining")
 		if !time.Now().Equal(before) {
 			t.Error("not at once")
 		}
@@ -325,7 +325,7 @@ func TestOwnPauseRemovesNoPod(t *testing.T) {
 					return
 				}
 				a.wantLog(t, 1, "warn other pods were not heard", "this process did not run")
-				if a.members.pulse.knowsPods() {
+				if a.members.KnowsPods() {
 					t.Error("knows who is there right after a pause")
 				}
 				time.Sleep(5*time.Second - time.Nanosecond)
@@ -365,7 +365,7 @@ func TestDisconnectedBusRemovesNoPod(t *testing.T) {
 		s := n.script(t, "dc", "s", 1)
 		s.beat()
 		a.members.setConnected(false)
-		if a.members.pulse.knowsPods() {
+		if a.members.KnowsPods() {
 			t.Error("knows who is there without a bus")
 		}
 		time.Sleep(4900 * time.Millisecond)
@@ -377,7 +377,7 @@ func TestDisconnectedBusRemovesNoPod(t *testing.T) {
 		}
 		time.Sleep(100 * time.Millisecond)
 		a.wantState(t, s.peer(), "unreachable")
-		if !a.members.pulse.knowsPods() || !a.Ready() {
+		if !a.members.KnowsPods() || !a.Ready() {
 			t.Error("did not settle again")
 		}
 	})
@@ -407,7 +407,7 @@ func TestReady(t *testing.T) {
 				}()
 				time.Sleep(tc.want - time.Nanosecond)
 				synctest.Wait()
-				if a.Ready() || a.members.pulse.knowsPods() {
+				if a.Ready() || a.members.KnowsPods() {
 					t.Errorf("ready before %v", tc.want)
 				}
 				if truth := a.truth(t); truth.Complete {
@@ -415,7 +415,7 @@ func TestReady(t *testing.T) {
 				}
 				time.Sleep(time.Nanosecond)
 				synctest.Wait()
-				if !a.Ready() || !a.members.pulse.knowsPods() {
+				if !a.Ready() || !a.members.KnowsPods() {
 					t.Errorf("not ready at %v", tc.want)
 				}
 				time.Sleep(5 * time.Second) // the goroutine above ends
@@ -468,8 +468,8 @@ func TestPodsHearEachOtherAtOnce(t *testing.T) {
 		}
 		before := beats()
 		b := n.start(t, "dc", "b")
-		b.wantState(t, a.link.self, "alive")
-		a.wantState(t, b.link.self, "alive")
+		b.wantState(t, a.link.Self(), "alive")
+		a.wantState(t, b.link.Self(), "alive")
 		if got := beats() - before; got != 1 {
 			t.Errorf("%d heartbeats to answer one hello", got)
 		}
@@ -504,19 +504,19 @@ func TestForgedAndUnknownSendersAreCounted(t *testing.T) {
 		n := &lab{}
 		a := n.settled(t, "dc", "a")
 		s := n.script(t, "dc", "s", 1)
-		s.link.send(s.link.inbox(a.link.self), &message.CheckDone{ID: 1})
+		s.link.send(s.link.inbox(a.link.Self()), &message.CheckDone{ID: 1})
 		s.link.send(s.link.queries(), &message.Query{ID: 1, Kind: message.KindPing})
 		synctest.Wait()
 		if got := a.link.ignored(); got != (Ignored{Unknown: 2}) {
 			t.Errorf("ignored: %+v, want 2 unknown", got)
 		}
-		us := &link{bus: s.port, codec: s.link.codec, prefix: "rollcall", self: a.link.self, logger: s.link.logger}
-		us.send(us.all(), &message.Heartbeat{})               // an echo
-		us.seq.Store(1000)                                    // more than it has sent
-		us.send(us.all(), &message.Heartbeat{})               // never sent
-		us.send(us.all(), &message.Goodbye{})                 // an echo, or forged: it has no effect
-		us.send(us.inbox(a.link.self), &message.CheckDone{})  // a pod never writes to itself
-		us.send(us.queries(), &message.Query{ID: 2, Kind: 5}) // an echo
+		us := &link{bus: s.port, codec: s.link.codec, prefix: "rollcall", self: a.link.Self(), logger: s.link.logger}
+		us.send(us.all(), &message.Heartbeat{})                // an echo
+		us.seq.Store(1000)                                     // more than it has sent
+		us.send(us.all(), &message.Heartbeat{})                // never sent
+		us.send(us.all(), &message.Goodbye{})                  // an echo, or forged: it has no effect
+		us.send(us.inbox(a.link.Self()), &message.CheckDone{}) // a pod never writes to itself
+		us.send(us.queries(), &message.Query{ID: 2, Kind: 5})  // an echo
 		synctest.Wait()
 		if got := a.link.ignored(); got != (Ignored{Unknown: 2, Forged: 2}) {
 			t.Errorf("ignored: %+v, want 2 forged too", got)
@@ -541,11 +541,11 @@ func TestNoPodJoinsWithoutTheSecret(t *testing.T) {
 		a, b := n.start(t, "dc", "a", secret("one")), n.start(t, "dc", "b", secret("one"))
 		c, d := n.start(t, "dc", "c", secret("two")), n.start(t, "dc", "d")
 		time.Sleep(3 * time.Second)
-		a.wantState(t, b.link.self, "alive")
+		a.wantState(t, b.link.Self(), "alive")
 		for _, p := range []*labPod{a, c, d} {
 			for _, other := range []*labPod{c, d} {
 				if p != other {
-					p.wantState(t, other.link.self, "")
+					p.wantState(t, other.link.Self(), "")
 				}
 			}
 		}

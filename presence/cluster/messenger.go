@@ -2,7 +2,6 @@ package cluster
 
 import (
 	"bytes"
-	"crypto/sha256"
 	"slices"
 	"sync"
 	"sync/atomic"
@@ -21,15 +20,6 @@ const (
 	maxUnsentHost = 4 << 20 // leaves room for other hosts
 )
 
-// shards is the number of subjects for messages. A pod subscribes to the subjects of the hosts that
-// have connections on it.
-const shards = 256
-
-// shardOf returns the shard of a host.
-func shardOf(host presence.HostName) byte {
-	return sha256.Sum256([]byte(host.String()))[0]
-}
-
 // messenger carries messages between pods, at most once. Together with the replicator, it
 // implements the registry's [presence.Relay].
 //
@@ -42,7 +32,7 @@ type messenger struct {
 	timing timing
 	logger *zap.Logger
 
-	*worker
+	worker *worker
 	counts messageCounts
 
 	// mu guards the fields below, up to moved.
@@ -75,16 +65,20 @@ type Messages struct {
 	Dropped uint64 `json:"dropped"` // subset of In that came faster than this pod could deliver them
 }
 
-// newMessenger returns a messenger. Close publishes the queued messages and ends its goroutine.
+// newMessenger returns a messenger, whose goroutine runs until close.
 func newMessenger(l *link, reg presence.Pods, t timing, logger *zap.Logger) *messenger {
 	m := &messenger{
 		link: l, reg: reg, timing: t, logger: logger, worker: newWorker(),
 		byHost: make(map[presence.HostName]int),
 	}
-	go m.work(m.step, m.finish)
+	go m.worker.work(m.step, m.finish)
 	return m
 }
 
+// close publishes the queued messages and ends the goroutine. Closing twice is not an error.
+func (m *messenger) close() { m.worker.close() }
+
+// report returns the counts of messages.
 func (m *messenger) report() Messages {
 	return Messages{Out: m.counts.out.Load(), In: m.counts.in.Load(), Dropped: m.counts.dropped.Load()}
 }
@@ -106,7 +100,7 @@ func (m *messenger) count(host presence.HostName, n int) {
 	}
 	m.mu.Unlock()
 	if moved {
-		m.wakeUp()
+		m.worker.wakeUp()
 	}
 }
 
@@ -126,7 +120,7 @@ func (m *messenger) Send(host presence.HostName, channels []string, from presenc
 	m.bytes += size
 	m.byHost[host] += size
 	m.unsent = append(m.unsent, s)
-	m.wakeUp()
+	m.worker.wakeUp()
 	return nil
 }
 
@@ -216,7 +210,7 @@ func (m *messenger) expire(now time.Time) {
 func (m *messenger) deliver(h *hearing, msg message.Message) {
 	s, ok := msg.(*message.Send)
 	if !ok || shardOf(s.Host) != h.shard {
-		m.link.unknown.Add(1)
+		m.link.counts.unknown.Add(1)
 		return
 	}
 	m.counts.in.Add(1)

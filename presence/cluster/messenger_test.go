@@ -117,7 +117,7 @@ func TestMessageReachesListenersOnAllPodsOnce(t *testing.T) {
 		eveBox.wants(t)
 		for _, p := range []*labPod{a, b, c} {
 			if n := len(sentOf[*message.Send](p.port)); p == a && n != 1 || p == b && n != 2 || p == c && n != 0 {
-				t.Errorf("%s has published %d messages", p.link.self.pod, n)
+				t.Errorf("%s has published %d messages", p.link.Self().pod, n)
 			}
 		}
 		if got := c.Report(t.Context()).Messages; got != (Messages{In: 3}) {

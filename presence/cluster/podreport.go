@@ -20,19 +20,19 @@ type PodReport struct {
 	Conflict    bool    `json:"conflict,omitempty"` // another process has the same name
 }
 
-// podOf is a pod with its report.
-type podOf struct {
+// peerReport is a pod with its report.
+type peerReport struct {
 	peer
 	report PodReport
 }
 
 // report returns all pods, this one first.
-func (m *members) report() []podOf {
+func (m *members) report() []peerReport {
 	connections, hosts := m.load()
 	now := time.Now()
 	m.mu.RLock()
 	defer m.mu.RUnlock()
-	all := make([]podOf, 1, 1+len(m.pods)+len(m.lost))
+	all := make([]peerReport, 1, 1+len(m.pods)+len(m.lost))
 	all[0] = m.describe(m.self, "self")
 	all[0].report.Connections, all[0].report.Hosts, all[0].report.Conflict = connections, hosts, m.selfConflict
 	for p, pod := range m.pods {
@@ -53,14 +53,14 @@ func (m *members) report() []podOf {
 		d.report.Heartbeat = (now.Sub(lost.at) + m.timing.gone).Seconds()
 		all = append(all, d)
 	}
-	slices.SortFunc(all[1:], func(a, b podOf) int {
+	slices.SortFunc(all[1:], func(a, b peerReport) int {
 		return cmp.Or(cmp.Compare(a.dc, b.dc), cmp.Compare(a.pod, b.pod), compareIncarnations(a.inc, b.inc))
 	})
 	return all
 }
 
-func (m *members) describe(p peer, state string) podOf {
-	return podOf{p, PodReport{
+func (m *members) describe(p peer, state string) peerReport {
+	return peerReport{p, PodReport{
 		DataCenter:  p.dc,
 		Pod:         p.pod,
 		Incarnation: incarnationText(p.inc),

@@ -36,7 +36,7 @@ func (m *members) probed(from peer, hb *message.Heartbeat, now time.Time) bool {
 	}
 	p, ok := m.probes[from]
 	if !ok || p.nonce != hb.Nonce || now.Sub(p.at) >= probeTimeout {
-		m.link.unknown.Add(1)
+		m.link.counts.unknown.Add(1)
 		return false
 	}
 	delete(m.probes, from)

@@ -103,7 +103,7 @@ func (m *members) listenAgain(why string) {
 		m.pulse.mu.Unlock()
 		m.afterChange(func() {
 			m.logger.Warn("other pods were not heard for a while", zap.String("reason", why))
-			m.follow.recheck()
+			m.observer.RecheckAll()
 		})
 	})
 	m.pulse.wakeUp()
@@ -248,7 +248,7 @@ func (m *members) checkSilence(now time.Time) (next time.Time) {
 			next = earlier(next, pod.askAgain)
 		default:
 			pod.askAgain = time.Time{}
-			m.afterChange(func() { m.follow.sitesChanged(p) })
+			m.afterChange(func() { m.observer.SitesChanged(p) })
 		}
 		switch silent := now.Sub(pod.heard); {
 		case silent >= m.timing.gone:
@@ -286,7 +286,7 @@ func (m *members) removeSilent(pod *member, now time.Time) {
 	p := pod.peer
 	m.remove(p, pod.seq, now)
 	m.log(m.logger.Warn, "pod left", p, "silent")
-	m.afterChange(func() { m.follow.down(p) })
+	m.afterChange(func() { m.observer.PodDown(p) })
 	if len(m.namesakes(p)) == 0 && !m.isNamesake(p) {
 		m.recordLost(pod, now)
 	}

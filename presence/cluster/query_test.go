@@ -211,7 +211,7 @@ func TestDeadlines(t *testing.T) {
 						s.answer(func(q *message.Query) []*message.Reply {
 							go func() {
 								time.Sleep(tc.late)
-								s.link.send(s.link.inbox(a.link.self), anonymous(1)(q.ID)[0])
+								s.link.send(s.link.inbox(a.link.Self()), anonymous(1)(q.ID)[0])
 							}()
 							return nil
 						})
@@ -364,22 +364,22 @@ func TestReplyBytesAreBounded(t *testing.T) {
 		s, other := n.script(t, "dc", "s", 1), n.script(t, "dc", "other", 1)
 		s.beat()
 		other.beat()
-		col := a.asker.collect([]peer{s.peer(), other.peer()})
+		col := a.queries.collect([]peer{s.peer(), other.peer()})
 		hashes := make([]uint64, maxReplyBytes/8/4)
 		for i := range uint32(4) {
-			if !a.asker.addReply(s.peer(), &message.Reply{ID: col.id, Part: i, Count: message.Count{Hashes: hashes}}) {
+			if !a.queries.addReply(s.peer(), &message.Reply{ID: col.id, Part: i, Count: message.Count{Hashes: hashes}}) {
 				t.Errorf("part %d was not waited for", i)
 			}
 		}
-		if a.asker.addReply(s.peer(), &message.Reply{ID: col.id, Part: 4, Last: true}) {
+		if a.queries.addReply(s.peer(), &message.Reply{ID: col.id, Part: 4, Last: true}) {
 			t.Error("it is still waited for")
 		}
 		col.wait(nil, a.stop)
 		if _, missing := col.result(); !slices.Equal(distinct(missing), []string{"dc/other", "dc/s"}) {
 			t.Errorf("missing: %q", missing)
 		}
-		a.asker.forget(col)
-		if len(a.asker.collectors) != 0 {
+		a.queries.forget(col)
+		if len(a.queries.collectors) != 0 {
 			t.Error("the collector stays")
 		}
 	})
@@ -439,7 +439,7 @@ func TestEqualQueriesShareAnAnswer(t *testing.T) {
 			n := answers
 			go func() {
 				time.Sleep(40 * time.Millisecond)
-				s.link.send(s.link.inbox(a.link.self), anonymous(n)(q.ID)[0])
+				s.link.send(s.link.inbox(a.link.Self()), anonymous(n)(q.ID)[0])
 			}()
 			return nil
 		})
@@ -472,9 +472,9 @@ func TestEqualQueriesShareAnAnswer(t *testing.T) {
 			}
 		}
 		time.Sleep(time.Second)
-		a.asker.mu.Lock()
-		defer a.asker.mu.Unlock()
-		if got := len(a.asker.shared); got != 0 {
+		a.queries.mu.Lock()
+		defer a.queries.mu.Unlock()
+		if got := len(a.queries.shared); got != 0 {
 			t.Errorf("%d answers are kept", got)
 		}
 	})
@@ -696,7 +696,7 @@ func TestCloseEndsQueries(t *testing.T) {
 		if !time.Now().Equal(began) {
 			t.Error("Close took time")
 		}
-		b.wantState(t, a.link.self, "")
+		b.wantState(t, a.link.Self(), "")
 		b.wantLog(t, 1, "info pod left", "pod:a", "reason:goodbye")
 	})
 }

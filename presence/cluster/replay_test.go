@@ -103,10 +103,10 @@ func TestRecordedMessagesAreNotDeliveredAgain(t *testing.T) {
 				if tt.away {
 					b.setError(errSimDead)
 					time.Sleep(6 * time.Second)
-					a.wantState(t, b.link.self, "unreachable")
+					a.wantState(t, b.link.Self(), "unreachable")
 					b.setError(nil)
 					time.Sleep(2 * time.Second)
-					a.wantState(t, b.link.self, "alive")
+					a.wantState(t, b.link.Self(), "alive")
 				}
 				for range 3 {
 					e.replay(t, recorded)
@@ -132,7 +132,7 @@ func TestRecordedHeartbeatsReviveNoPod(t *testing.T) {
 		time.Sleep(3 * time.Second)
 		host := mustHost(t, "a.example")
 		b.connect(t, host, "bob", "", "room")
-		a.wantState(t, b.link.self, "alive")
+		a.wantState(t, b.link.Self(), "alive")
 		b.kill()
 		time.Sleep(6 * time.Second)
 		recorded := e.records()
@@ -141,12 +141,12 @@ func TestRecordedHeartbeatsReviveNoPod(t *testing.T) {
 			e.replay(t, recorded)
 			time.Sleep(500 * time.Millisecond)
 			for _, p := range []*labPod{a, c} {
-				if state := p.state(b.link.self); state != "" && state != "unreachable" {
-					t.Fatalf("%s takes the dead pod for %s", p.link.self.pod, state)
+				if state := p.state(b.link.Self()); state != "" && state != "unreachable" {
+					t.Fatalf("%s takes the dead pod for %s", p.link.Self().pod, state)
 				}
 			}
 		}
-		c.wantState(t, a.link.self, "alive")
+		c.wantState(t, a.link.Self(), "alive")
 		if dcs, truth := c.AllUsers(t.Context(), host, true, presence.PerUser); !truth.Complete {
 			t.Errorf("%+v, %+v", dcs, truth)
 		}
@@ -282,19 +282,19 @@ func TestLongPayloadsAreNotRepetitions(t *testing.T) {
 			deltas++
 		}
 	}
-	if _, err := a.subscribe(a.inbox(a.self), loosely, take); err != nil {
+	if _, err := a.subscribe(a.inbox(a.Self()), loosely, take); err != nil {
 		t.Fatal(err)
 	}
-	b.send(a.inbox(a.self), &message.Reply{ID: 1})
+	b.send(a.inbox(a.Self()), &message.Reply{ID: 1})
 	host := mustHost(t, "a.example")
 	for range short {
-		b.send(a.inbox(a.self), &message.Delta{Host: host, Channel: "room", Parts: 1})
+		b.send(a.inbox(a.Self()), &message.Delta{Host: host, Channel: "room", Parts: 1})
 	}
 	for range 2 {
 		tr.take(tr.held)
 	}
-	if replies != 1 || deltas != short || a.repeated.Load() != 1 {
-		t.Errorf("%d replies, %d of %d deltas, %d repeated", replies, deltas, short, a.repeated.Load())
+	if replies != 1 || deltas != short || a.counts.repeated.Load() != 1 {
+		t.Errorf("%d replies, %d of %d deltas, %d repeated", replies, deltas, short, a.counts.repeated.Load())
 	}
 }
 

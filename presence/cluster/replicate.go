@@ -31,7 +31,7 @@ type replicator struct {
 	timing  timing
 	logger  *zap.Logger
 
-	*worker
+	worker  *worker
 	intake  intake
 	answers *answers
 
@@ -58,8 +58,7 @@ type replicator struct {
 	assembly map[peer]*assembler
 }
 
-// newReplicator returns a replicator. Close publishes the queued changes, so that a goodbye can
-// follow, and ends its goroutines.
+// newReplicator returns a replicator, whose goroutines run until close.
 func newReplicator(l *link, m *members, reg presence.Pods, t timing, logger *zap.Logger) *replicator {
 	r := &replicator{
 		link: l, members: m, reg: reg, timing: t, logger: logger,
@@ -73,9 +72,13 @@ func newReplicator(l *link, m *members, reg presence.Pods, t timing, logger *zap
 		gaps:     make(map[replicaKey]bool),
 		assembly: make(map[peer]*assembler),
 	}
-	go r.work(r.step, r.finish)
+	go r.worker.work(r.step, r.finish)
 	return r
 }
+
+// close publishes the queued changes, so that a goodbye can follow, and ends the goroutines. Closing
+// twice is not an error.
+func (r *replicator) close() { r.worker.close() }
 
 // resyncs counts copies of channels that were found to be wrong, by a gap between deltas or by a
 // check.
@@ -84,53 +87,53 @@ func (r *replicator) resyncs() uint64 { return r.resynced.Load() }
 // Changed implements [presence.Relay].
 func (r *replicator) Changed(host presence.HostName, channel string) {
 	r.intake.noteChange(place{host, channel})
-	r.wakeUp()
+	r.worker.wakeUp()
 }
 
 // Watched implements [presence.Relay].
 func (r *replicator) Watched(host presence.HostName, channel string) {
 	r.intake.noteWatch(place{host, channel}, true)
-	r.wakeUp()
+	r.worker.wakeUp()
 }
 
 // Unwatched implements [presence.Relay].
 func (r *replicator) Unwatched(host presence.HostName, channel string) {
 	r.intake.noteWatch(place{host, channel}, false)
-	r.wakeUp()
+	r.worker.wakeUp()
 }
 
-// up handles a pod that joined, again or for the first time.
-func (r *replicator) up(p peer) {
+// PodUp handles a pod that joined, again or for the first time.
+func (r *replicator) PodUp(p peer) {
 	r.intake.notePeer(p, true)
-	r.wakeUp()
+	r.worker.wakeUp()
 }
 
-// down handles a pod that left.
-func (r *replicator) down(p peer) {
+// PodDown handles a pod that left.
+func (r *replicator) PodDown(p peer) {
 	r.intake.notePeer(p, false)
-	r.wakeUp()
+	r.worker.wakeUp()
 }
 
-// sitesChanged handles a pod that may serve other hosts than before.
-func (r *replicator) sitesChanged(p peer) {
+// SitesChanged handles a pod that may serve other hosts than before.
+func (r *replicator) SitesChanged(p peer) {
 	r.intake.noteLag(p)
-	r.wakeUp()
+	r.worker.wakeUp()
 }
 
-// recheck checks all channels with all pods at once, because this pod may have missed deltas.
-func (r *replicator) recheck() {
+// RecheckAll checks all channels with all pods at once, because this pod may have missed deltas.
+func (r *replicator) RecheckAll() {
 	r.intake.noteRecheck()
-	r.wakeUp()
+	r.worker.wakeUp()
 }
 
 // handleLive handles a Delta on the subject of a channel. It does not block.
 func (r *replicator) handleLive(from peer, m message.Message) {
 	if _, ok := m.(*message.Delta); !ok {
-		r.link.unknown.Add(1)
+		r.link.counts.unknown.Add(1)
 		return
 	}
 	r.intake.noteMessage(from, m, true)
-	r.wakeUp()
+	r.worker.wakeUp()
 }
 
 // handle handles a Delta, Check or CheckDone in the inbox. It does not block.
@@ -140,7 +143,7 @@ func (r *replicator) handle(from peer, m message.Message) {
 		return
 	}
 	r.intake.noteMessage(from, m, false)
-	r.wakeUp()
+	r.worker.wakeUp()
 }
 
 // finish is the worker's last step.

@@ -205,7 +205,7 @@ func TestMessagesBeyondTheLimitAreReplacedByACheck(t *testing.T) {
 		watcher := s.enter(1, "bob", presence.WatchList)
 		time.Sleep(slack)
 		r := s.pods[1].run.cluster.replicator
-		from := s.pods[0].run.cluster.link.self
+		from := s.pods[0].run.cluster.link.Self()
 		s.net.setCut(0, 1, true)
 		s.enter(0, "ann", presence.WatchNone)
 		time.Sleep(slack)

@@ -27,15 +27,15 @@ type Report struct {
 // Report describes the deployment as this pod sees it. It pings every pod, unless the context has
 // ended.
 func (c *Cluster) Report(ctx context.Context) Report {
-	took := c.asker.ping(ctx)
+	took := c.queries.ping(ctx)
 	r := Report{
 		Name:    c.name,
-		Ready:   c.members.pulse.knowsPods(),
+		Ready:   c.members.KnowsPods(),
 		Ignored: c.link.ignored(),
 		Resyncs: c.replicator.resyncs(),
 
-		QueriesDropped: c.responder.dropped.Load(),
-		Unsent:         c.link.unsent.Load(),
+		QueriesDropped: c.responder.Dropped(),
+		Unsent:         c.link.Unsent(),
 		Messages:       c.messenger.report(),
 	}
 	if b, ok := c.bus.(interface{ State() bus.State }); ok {

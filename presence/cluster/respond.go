@@ -51,11 +51,14 @@ func (r *responder) start(all *sync.WaitGroup, stop <-chan struct{}) {
 	}
 }
 
+// Dropped returns how many queries were dropped.
+func (r *responder) Dropped() uint64 { return r.dropped.Load() }
+
 // handle queues a query. It does not block.
 func (r *responder) handle(from peer, m message.Message) {
 	q, ok := m.(*message.Query)
 	if !ok {
-		r.link.unknown.Add(1)
+		r.link.counts.unknown.Add(1)
 		return
 	}
 	select {

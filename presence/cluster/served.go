@@ -17,9 +17,13 @@ type served struct {
 // maxShapes limits the look-ups for one host.
 const maxShapes = 64
 
+// everyHost returns what serves every host.
+func everyHost(sum uint64) *served { return &served{sum: sum, every: true} }
+
+// compile returns the hosts of the sites, with their sum.
 func compile(sum uint64, sites []message.Site) *served {
 	s := &served{sum: sum, bytes: 2 * sizeOfSites(sites), rest: make([][]hostpattern.Map[struct{}], len(sites))}
-	everything := &served{sum: sum, every: true}
+	everything := everyHost(sum)
 	for i, site := range sites {
 		if len(site.Sets) == 0 {
 			return everything
@@ -68,8 +72,8 @@ func (s *served) restServes(site int32, host string) bool {
 	return true
 }
 
-// remembers is serves with a cache for one host.
-func (s *served) remembers(looked map[*served]bool, host string) bool {
+// cachedServes is serves with a cache for one host.
+func (s *served) cachedServes(looked map[*served]bool, host string) bool {
 	yes, ok := looked[s]
 	if !ok {
 		yes = s.serves(host)

@@ -16,7 +16,7 @@ type sharedAnswer struct {
 }
 
 // share returns the shared answer to an equal recent query, or starts a new query.
-func (k *asker) share(q queryKey) *sharedAnswer {
+func (k *queries) share(q queryKey) *sharedAnswer {
 	k.mu.Lock()
 	defer k.mu.Unlock()
 	now := time.Now()
@@ -39,7 +39,7 @@ func (k *asker) share(q queryKey) *sharedAnswer {
 	return f
 }
 
-func (k *asker) dropFlight(q queryKey, f *sharedAnswer) {
+func (k *queries) dropFlight(q queryKey, f *sharedAnswer) {
 	k.mu.Lock()
 	defer k.mu.Unlock()
 	if k.shared[q] == f {

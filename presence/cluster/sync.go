@@ -150,7 +150,7 @@ func (r *replicator) startWatch(now time.Time, p place) {
 		sub:      r.subscribe(p),
 		replicas: make(map[peer]*replica),
 		waiting:  make(map[peer]bool),
-		early:    !r.members.pulse.knowsPods(),
+		early:    !r.members.KnowsPods(),
 	}
 	h.channels[p.channel] = w
 	for _, to := range r.members.serving(p.host, ScopeAll, false) {

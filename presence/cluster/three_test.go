@@ -52,7 +52,7 @@ func TestThreePodsOverRoutes(t *testing.T) {
 	pods[1].connect(t, host, "bob", "", "room")
 	pods[2].connect(t, host, "eve", "", "room")
 	for _, p := range pods {
-		testkit.Eventually(t, "complete answer of pod "+p.link.self.pod, func() bool {
+		testkit.Eventually(t, "complete answer of pod "+p.link.Self().pod, func() bool {
 			return p.Ready() && answers(p) == "x 2+0[{ann ann@x} {bob }]; y 1+0[{eve }]; complete"
 		})
 	}
