@@ -51,6 +51,8 @@ type setup struct {
 	// bind is the address that the sites listen on, in a network that the test is not part of. Then
 	// the test uses a Unix socket: sockets in the file system exist in all network namespaces.
 	bind string
+	// clock is by how much the wall clock of a pod is wrong, in whole seconds.
+	clock time.Duration
 }
 
 // freePort returns a port that was free a moment ago.

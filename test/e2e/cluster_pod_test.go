@@ -120,7 +120,11 @@ func (p *pod) run(t *testing.T) {
 	cmd, ended := exec.Command(args[0], args[1:]...), make(chan struct{})
 	cmd.Env = append(os.Environ(), proc.Home(p.dir)...)
 	cmd.Stdout, cmd.Stderr = p.log, p.log
-	if err := cmd.Start(); err != nil {
+	launch := cmd.Start
+	if p.setup.clock != 0 {
+		launch = func() error { return startWithClock(cmd, p.setup.clock) }
+	}
+	if err := launch(); err != nil {
 		t.Fatal(err)
 	}
 	first := p.cmd == nil

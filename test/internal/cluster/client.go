@@ -112,6 +112,14 @@ func (c *Client) handle(f *frame) {
 // errEnded is returned if the connection ends before the answer comes.
 var errEnded = errors.New("the connection has ended")
 
+// RefusedError is returned for a command whose answer is another frame than it should be, most
+// often of type error.
+type RefusedError struct{ Command, Type, Code string }
+
+func (e *RefusedError) Error() string {
+	return fmt.Sprintf("%s was answered with %s %s", e.Command, e.Type, e.Code)
+}
+
 // do sends a command, with the given keys and an id, and waits for the answer.
 func (c *Client) do(command, want string) error {
 	c.refs++
@@ -129,7 +137,7 @@ func (c *Client) do(command, want string) error {
 	select {
 	case f := <-answer:
 		if f.Type != want {
-			return fmt.Errorf("%s was answered with %s %s", command, f.Type, f.Code)
+			return &RefusedError{Command: command, Type: f.Type, Code: f.Code}
 		}
 		return nil
 	case <-c.Ended:
@@ -161,6 +169,11 @@ func (c *Client) Leave(channel string) error {
 // Authenticate logs in as the token's user.
 func (c *Client) Authenticate(token string) error {
 	return c.do(fmt.Sprintf(`"type":"authenticate","token":%q`, token), "authenticated")
+}
+
+// Send sends a message, a JSON object, to a channel that the client has joined.
+func (c *Client) Send(channel, message string) error {
+	return c.do(fmt.Sprintf(`"type":"send","channels":[%q],"message":%s`, channel, message), "sent")
 }
 
 // Ping sends a ping and waits for the answer.

@@ -33,8 +33,8 @@ type Operation struct {
 	Kind  Kind
 	By    string // client and pod, for errors
 	Value string // value written or returned; "" is the value before the first write
-	// Call and Return are times since the start of the recorder. Return of an unfinished write means
-	// nothing.
+	// Call and Return are times since the start of the recorder. Return of an unfinished write
+	// means nothing.
 	Call, Return time.Duration
 }
 
@@ -111,36 +111,57 @@ func checkRest(ops []Operation) error {
 type Recorder struct {
 	start time.Time
 
-	mu  sync.Mutex
-	ops map[Key][]Operation
+	// mu guards the fields below.
+	mu      sync.Mutex
+	ops     map[Key][]Operation
+	pending map[Key][]Kind // of operations between Begin and End
 }
 
 // NewRecorder returns a recorder whose time begins now.
-func NewRecorder() *Recorder { return &Recorder{start: time.Now(), ops: make(map[Key][]Operation)} }
+func NewRecorder() *Recorder {
+	return &Recorder{start: time.Now(), ops: make(map[Key][]Operation), pending: make(map[Key][]Kind)}
+}
 
-// Now returns the time since the start of the recorder.
-func (r *Recorder) Now() time.Duration { return time.Since(r.start) }
-
-// Add records an operation that was one request for all of these keys.
-func (r *Recorder) Add(o Operation, keys ...Key) {
+// Begin returns the time of the call of an operation for some keys. ok is false if the check of a
+// key would not have room for it, with the given number of reads at rest to come.
+func (r *Recorder) Begin(kind Kind, rest int, keys ...Key) (call time.Duration, ok bool) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	for _, k := range keys {
-		r.ops[k] = append(r.ops[k], o)
-	}
-}
-
-// Room reports whether the key has room for n more operations, one of which may be unfinished.
-func (r *Recorder) Room(k Key, n int) bool {
-	r.mu.Lock()
-	defer r.mu.Unlock()
-	unfinished := 0
-	for _, o := range r.ops[k] {
-		if o.Kind == Unfinished {
-			unfinished++
+		unfinished := 0
+		for _, pending := range r.pending[k] {
+			if pending == Write || pending == Unfinished {
+				unfinished++
+			}
+		}
+		for _, o := range r.ops[k] {
+			if o.Kind == Unfinished {
+				unfinished++
+			}
+		}
+		writes := kind == Write || kind == Unfinished
+		if len(r.ops[k])+len(r.pending[k])+rest >= MaxOperations || writes && unfinished >= MaxUnfinished {
+			return 0, false
 		}
 	}
-	return len(r.ops[k])+n <= MaxOperations && unfinished < MaxUnfinished
+	for _, k := range keys {
+		r.pending[k] = append(r.pending[k], kind)
+	}
+	return time.Since(r.start), true
+}
+
+// End records the operation that began with this kind. Its return is now. An operation without a
+// result is nil, and is not recorded.
+func (r *Recorder) End(began Kind, o *Operation, keys ...Key) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	for _, k := range keys {
+		r.pending[k] = slices.Delete(r.pending[k], slices.Index(r.pending[k], began), slices.Index(r.pending[k], began)+1)
+		if o != nil {
+			o.Return = time.Since(r.start)
+			r.ops[k] = append(r.ops[k], *o)
+		}
+	}
 }
 
 // Count returns the number of recorded operations of a kind, over all keys.

@@ -9,8 +9,8 @@ import (
 	"time"
 )
 
-// parse reads a history. Each word is one operation: its kind (w, u for an unfinished write, r, or R
-// for a read at rest), its value ("-" for the first one), "@", and the times of call and return.
+// parse reads a history. Each word is one operation: its kind (w, u for an unfinished write, r, or
+// R for a read at rest), its value ("-" for the first one), "@", and the times of call and return.
 func parse(t *testing.T, text string) []Operation {
 	t.Helper()
 	kinds := map[byte]Kind{'w': Write, 'u': Unfinished, 'r': Read, 'R': RestRead}
@@ -90,21 +90,23 @@ func TestHistories(t *testing.T) {
 	}
 }
 
+// record records an operation without a duration, and reports whether there was room for it.
+func record(r *Recorder, kind Kind, value string, rest int, keys ...Key) bool {
+	call, ok := r.Begin(kind, rest, keys...)
+	if ok {
+		r.End(kind, &Operation{Kind: kind, By: "client", Value: value, Call: call}, keys...)
+	}
+	return ok
+}
+
 // One request can be for all channels of a user, and only one of them be wrong.
 func TestRecorderJudgesEachKey(t *testing.T) {
 	r := NewRecorder()
 	left, right := Key{"u", "left"}, Key{"u", "right"}
-	add := func(kind Kind, value string, keys ...Key) {
-		call := r.Now()
-		r.Add(Operation{Kind: kind, By: "client", Value: value, Call: call, Return: call}, keys...)
-		for r.Now() == call { // the next one is later, also where the clock is coarse
-			continue
-		}
-	}
-	add(Write, "1", left, right)
-	add(Write, "", left, right)
-	add(RestRead, "", left)
-	add(RestRead, "1", right)
+	record(r, Write, "1", 0, left, right)
+	record(r, Write, "", 0, left, right)
+	record(r, RestRead, "", 0, left)
+	record(r, RestRead, "1", 0, right)
 	wrong := r.Check()
 	if err := wrong[right]; len(wrong) != 1 || !errors.Is(err, ErrNotLinearizable) || !strings.Contains(err.Error(), `read at rest "1"`) {
 		t.Errorf("got %v, want the right key alone", wrong)
@@ -112,13 +114,32 @@ func TestRecorderJudgesEachKey(t *testing.T) {
 	if n := r.Count(Write); n != 4 {
 		t.Errorf("%d writes, want 4", n)
 	}
-	if !r.Room(left, MaxOperations-3) || r.Room(left, MaxOperations-2) {
-		t.Error("a key has room for as many operations as it may have")
+}
+
+func TestRecorderHasRoomForWhatCanBeChecked(t *testing.T) {
+	k := Key{"u", "c"}
+	r := NewRecorder()
+	for range MaxUnfinished - 1 {
+		record(r, Unfinished, "1", 0, k)
 	}
-	for range MaxUnfinished {
-		add(Unfinished, "1", left)
+	if _, ok := r.Begin(Write, 0, k); !ok {
+		t.Fatal("no room for the last write that can be unfinished")
 	}
-	if r.Room(left, 1) {
-		t.Error("a key has no room after its last unfinished write")
+	if _, ok := r.Begin(Write, 0, k); ok {
+		t.Error("room for a write that can be unfinished too")
+	}
+	r.End(Write, nil, k)
+	for n := MaxUnfinished - 1; n < MaxOperations-2; n++ {
+		if !record(r, Write, "1", 2, k) {
+			t.Fatalf("no room after %d operations", n)
+		}
+	}
+	if record(r, Write, "1", 2, k) {
+		t.Error("room for an operation in place of two reads at rest")
+	}
+	for n, want := range []bool{true, true, false} {
+		if got := record(r, RestRead, "1", 0, k); got != want {
+			t.Errorf("room for read %d at rest: %v, want %v", n+1, got, want)
+		}
 	}
 }

@@ -17,9 +17,9 @@ func checkRegular(ops []Operation) error {
 	return errors.Join(errs...)
 }
 
-// regular reports whether a read may return its value: a write of it was concurrent, or was the last
-// complete one before the read. An unfinished write is concurrent with all after its call. Of writes
-// that were concurrent with each other, any may be the last.
+// regular reports whether a read may return its value: a write of it was concurrent, or was the
+// last complete one before the read. An unfinished write is concurrent with all after its call. Of
+// writes that were concurrent with each other, any may be the last.
 func regular(ops []Operation, read Operation) bool {
 	if read.Value == "" && !slices.ContainsFunc(ops, func(w Operation) bool { return before(w, read) }) {
 		return true
