@@ -1,8 +1,6 @@
 package routes
 
 import (
-	"fmt"
-
 	"github.com/rollcall-gateway/rollcall/caddymodule/site"
 	"github.com/rollcall-gateway/rollcall/internal/hostpattern"
 )
@@ -28,22 +26,6 @@ type Door struct {
 
 func (d *Door) String() string { return d.Way.Label(d.Prefix) }
 
-// claim says that a site owns the hosts of a pattern, unless another one has a more specific claim.
-type claim struct {
-	pattern string // "" for every host
-	*holding
-}
-
-// holding is what claims with the same doors have in common.
-type holding struct {
-	claims  int
-	hosts   hostpattern.Set // of the claims, if the last door is for exactly those; empty otherwise
-	site    *site.Site
-	doors   []*Door
-	places  map[place][]*Door // doors by where requests for their endpoints come in
-	limited map[limit][]*Door // doors by the route that limits them
-}
-
 // place is where requests for the endpoints of a door come in.
 type place struct {
 	server *Server
@@ -67,57 +49,6 @@ func (d *Door) limit() limit {
 		}
 	}
 	return limit{place: d.place()}
-}
-
-// split returns the holding of n of the claims once a door is for those alone. If nil, the claims are new.
-func (h *holding) split(n int, d *Door) *holding {
-	part := h
-	if h == nil || h.claims > n {
-		part = &holding{site: d.Site, places: make(map[place][]*Door), limited: make(map[limit][]*Door)}
-	}
-	if h != nil && h.claims > n {
-		for _, before := range h.doors {
-			part.add(before)
-		}
-		h.claims -= n
-		h.hosts = hostpattern.Set{}
-	}
-	part.add(d)
-	part.claims, part.hosts = n, hostpattern.Set{}
-	return part
-}
-
-func (h *holding) add(d *Door) {
-	h.doors = append(h.doors, d)
-	h.places[d.place()] = append(h.places[d.place()], d)
-	at := d.limit()
-	h.limited[at] = append(h.limited[at], d)
-}
-
-// checkDead returns an error if a door of the same site gets each request that the other door could get. It looks at the
-// doors without a limit, and at those whose limit the other door shares: a site can have thousands of doors, each for a
-// path of its own.
-func (h *holding) checkDead(d *Door) error {
-	look := func(route *Route) error {
-		for _, before := range h.limited[limit{d.place(), route}] {
-			// All ways to one handler go through an invoked route, before which the path can change.
-			if before.Rollcall != d.Rollcall && before.covers(d, d.Way.Hosts) {
-				return fmt.Errorf("%s is never reached, because %s stands before it: write one", d, before)
-			}
-		}
-		return nil
-	}
-	if err := look(nil); err != nil {
-		return err
-	}
-	for i := range d.Way.Steps {
-		if route := d.Way.Steps[i].route(); route != nil {
-			if err := look(route); err != nil {
-				return err
-			}
-		}
-	}
-	return nil
 }
 
 // covers reports whether each request for the hosts that could get to the other door gets to d before.
