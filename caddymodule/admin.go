@@ -17,16 +17,17 @@ import (
 
 // AdminAPI answers operators at Caddy's admin endpoint:
 //
-// GET /rollcall/hosts lists the hosts that have connections, with numbers and without names.
+// GET /rollcall/hosts lists the hosts that have connections, with numbers but without users.
 //
-// GET /rollcall/plugins lists the plugins that are loaded, with their instances and breakers by host.
+// GET /rollcall/plugins lists the loaded plugins, with their instances and breakers by host.
 //
-// GET /rollcall/cluster tells how the deployment looks from this process: which pods there are, and how they are.
+// GET /rollcall/cluster shows the deployment as this pod sees it: its pods, and the state of each.
 //
-// GET /rollcall/explain?host=HOST&user=ID tells why a user is listed: the connections, with their pods and channels.
+// GET /rollcall/explain?host=HOST&user=ID shows why a user is listed: the connections, with their
+// pods and channels.
 //
-// GET /rollcall/health reports whether this process takes connections: 200, or 503 while it starts or stops, is not configured,
-// or has not heard yet who else is in its cluster.
+// GET /rollcall/health reports whether this pod accepts connections: 200, or 503 while it starts or
+// stops, is not configured, or does not know the other pods of its cluster yet.
 type AdminAPI struct{}
 
 // CaddyModule returns the Caddy module information.
@@ -53,7 +54,7 @@ type hostReport struct {
 	Connections   int    `json:"connections"`
 	Authenticated int    `json:"authenticated"` // connections with a user
 	Anonymous     int    `json:"anonymous"`
-	Users         int    `json:"users"` // distinct
+	Users         int    `json:"users"` // distinct users
 	Channels      int    `json:"channels"`
 }
 
@@ -82,7 +83,7 @@ type healthReport struct {
 	Status      string `json:"status"` // ok, starting, joining, draining or not_configured
 	DataCenter  string `json:"data_center,omitempty"`
 	Pod         string `json:"pod,omitempty"`
-	Connections int64  `json:"connections"` // open sockets, those included that take leave
+	Connections int64  `json:"connections"` // open sockets, also while they are being closed
 }
 
 func adminHealth(h *gateway.Hub, _ *http.Request) (int, any, error) {
@@ -95,7 +96,7 @@ func adminHealth(h *gateway.Hub, _ *http.Request) (int, any, error) {
 	case h.Stopping():
 		report.Status = "draining"
 		return http.StatusServiceUnavailable, report, nil
-	case now == nil: // Caddy answers here before it starts the configuration, which can wait for plugins to be compiled
+	case now == nil: // the admin API answers before the configuration starts, which can wait for plugins to compile
 		report.Status = "starting"
 		return http.StatusServiceUnavailable, report, nil
 	}
@@ -107,8 +108,8 @@ func adminHealth(h *gateway.Hub, _ *http.Request) (int, any, error) {
 	return http.StatusOK, report, nil
 }
 
-// adminGet answers GET with what report says. The hub is looked for at each request: the admin API is made before the
-// apps are, and outlives none of them.
+// adminGet answers a GET with the result of report. It looks for the hub at each request: the admin
+// API is made before the apps are, and outlives none of them.
 func adminGet(report func(*gateway.Hub, *http.Request) (int, any, error)) caddy.AdminHandlerFunc {
 	return func(w http.ResponseWriter, r *http.Request) error {
 		if r.Method != http.MethodGet {
@@ -129,7 +130,7 @@ func adminGet(report func(*gateway.Hub, *http.Request) (int, any, error)) caddy.
 
 var _ caddy.AdminRouter = (*AdminAPI)(nil)
 
-// loadedHub returns the hub if there is one, without a reference to it.
+// loadedHub returns the hub, nil if there is none. It takes no reference to it.
 func loadedHub() *gateway.Hub {
 	if p := loadedProcess(); p != nil {
 		return p.Hub
@@ -152,7 +153,7 @@ func adminExplain(h *gateway.Hub, r *http.Request) (int, any, error) {
 	}
 	user := query.Get("user")
 	if presence.CheckUserID(user) != nil {
-		return http.StatusBadRequest, nil, errors.New("user: not the id of a user: write /rollcall/explain?host=HOST&user=ID")
+		return http.StatusBadRequest, nil, errors.New("user: not a user ID: write /rollcall/explain?host=HOST&user=ID")
 	}
 	e := cluster.Explanation{
 		Host: host.String(), User: user, Complete: true, Missing: []string{}, Connections: []cluster.ExplainedConnection{},
@@ -172,5 +173,5 @@ func adminExplain(h *gateway.Hub, r *http.Request) (int, any, error) {
 	return http.StatusOK, e, nil
 }
 
-// rfc3339 writes a Unix time in milliseconds.
+// rfc3339 formats a Unix time in milliseconds.
 func rfc3339(ms int64) string { return time.UnixMilli(ms).UTC().Format("2006-01-02T15:04:05.000Z") }

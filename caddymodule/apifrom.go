@@ -28,10 +28,10 @@ type apiFrom struct {
 // apiFromPause is the shortest time between two warnings of a site: any client can cause one.
 const apiFromPause = time.Minute
 
-// privateRanges is the word for Caddy's list of private ranges.
+// privateRanges stands for Caddy's list of private ranges.
 const privateRanges = "private_ranges"
 
-// provisionAPIFrom parses api_from, and refuses a server on which clients choose their address.
+// provisionAPIFrom parses api_from. It refuses a server on which clients choose their own address.
 func (h *Handler) provisionAPIFrom(ctx caddy.Context) error {
 	if h.APIFrom == nil {
 		return nil
@@ -41,7 +41,7 @@ func (h *Handler) provisionAPIFrom(ctx caddy.Context) error {
 		return err
 	}
 	server, _ := ctx.Value(caddyhttp.ServerCtxKey).(*caddyhttp.Server)
-	if believesClients(server) {
+	if trustsClients(server) {
 		return errors.New("api_from: with trusted_proxies alone a client can claim any address: " +
 			"add trusted_proxies_strict to the servers option")
 	}
@@ -52,7 +52,7 @@ func (h *Handler) provisionAPIFrom(ctx caddy.Context) error {
 func parseAPIFrom(texts []string) ([]netip.Prefix, error) {
 	var ranges []netip.Prefix
 	for _, text := range texts {
-		for expr := range strings.FieldsSeq(text) { // several can be in one variable
+		for expr := range strings.FieldsSeq(text) { // one variable can have several
 			exprs := []string{expr}
 			if expr == privateRanges {
 				exprs = caddyhttp.PrivateRangesCIDR()
@@ -72,7 +72,7 @@ func parseAPIFrom(texts []string) ([]netip.Prefix, error) {
 	return ranges, nil
 }
 
-// parseRange parses an address or a range. IPv4 is never in its IPv6 form.
+// parseRange parses an address or a range. An IPv4 address is never in its IPv6 form.
 func parseRange(expr string) (netip.Prefix, error) {
 	p, err := caddyhttp.CIDRExpressionToPrefix(expr)
 	if addr := p.Addr(); err == nil && addr.Is4In6() {
@@ -85,39 +85,38 @@ func parseRange(expr string) (netip.Prefix, error) {
 	return p, nil
 }
 
-// checkAddress refuses a request from an address that api_from does not have, or from one that cannot be
-// believed.
+// checkAddress refuses a request from an address that is not in api_from, or that may be forged.
 func (h *Handler) checkAddress(r *http.Request) *problem.Problem {
 	if h.apiFrom == nil {
 		return nil
 	}
-	if why := unbelievable(r); why != "" {
+	if why := distrust(r); why != "" {
 		h.warnOfProxy(r, why)
-		return problemBadAddress("the client's address cannot be known: the server does not trust the proxy in front")
+		return problemBadAddress("the client's address is unknown: the server does not trust the proxy in front")
 	}
 	if !h.apiFrom.contains(r) {
 		if c := h.rollcall.Site.Logger.Check(zap.DebugLevel, "request refused: api_from does not have its address"); c != nil {
 			c.Write(zap.Stringer("client_ip", clientAddr(r)), zap.String("host", gateway.ShownHost(r)))
 		}
-		return problemBadAddress("requests are not taken from this address: add it to api_from")
+		return problemBadAddress("requests from this address are not accepted: add it to api_from")
 	}
 	return nil
 }
 
-// takesFrom reports whether api_from has the address of a request, which can be believed.
-func (h *Handler) takesFrom(r *http.Request) bool {
-	return h.apiFrom == nil || unbelievable(r) == "" && h.apiFrom.contains(r)
+// acceptsFrom reports whether the address of a request is in api_from, and is not forged.
+func (h *Handler) acceptsFrom(r *http.Request) bool {
+	return h.apiFrom == nil || distrust(r) == "" && h.apiFrom.contains(r)
 }
 
-// unbelievable returns why the address of a request may not be the client's, or "".
-func unbelievable(r *http.Request) string {
+// distrust returns why the address of a request may be forged, or "".
+func distrust(r *http.Request) string {
 	headers := []string{"X-Forwarded-For"} // Caddy's default
 	server, _ := r.Context().Value(caddyhttp.ServerCtxKey).(*caddyhttp.Server)
 	if server != nil {
 		headers = server.ClientIPHeaders
 	}
 	if trusted, _ := caddyhttp.GetVar(r.Context(), caddyhttp.TrustedProxyVarKey).(bool); trusted {
-		if server == nil || server.TrustedProxiesStrict <= 0 { // refused at load already
+		if server == nil || server.TrustedProxiesStrict <= 0 { // already refused at load
 			return "trusted_proxies_strict is missing"
 		}
 		return ""
@@ -140,7 +139,8 @@ func (h *Handler) warnOfProxy(r *http.Request, why string) {
 
 var loopbacks = []netip.Addr{netip.AddrFrom4([4]byte{127, 0, 0, 1}), netip.IPv6Loopback()}
 
-// contains reports whether the client's address is in one of the ranges. A unix socket counts as loopback.
+// contains reports whether the client's address is in one of the ranges. A unix socket counts as
+// loopback.
 func (f *apiFrom) contains(r *http.Request) bool {
 	addrs := []netip.Addr{clientAddr(r)}
 	if !addrs[0].IsValid() && onUnixSocket(r) {

@@ -21,44 +21,46 @@ import (
 	"github.com/rollcall-gateway/rollcall/presence/cluster"
 )
 
-// App is what all sites of this process share: its name in the deployment, and how it stops.
+// App has the settings that all sites of this pod share: its name in the deployment, and how it
+// stops.
 type App struct {
-	// The name of the data center that this process runs in: a key in the answer of /message/allusers. 1 to 64 letters,
-	// digits, '.', '-' and '_'; `_total` is refused. Placeholders are allowed. Default: `local`.
+	// The name of the data center that this pod runs in: a key in the answer of /message/allusers. 1
+	// to 64 letters, digits, '.', '-' and '_'; `_total` is refused. Placeholders are allowed. Default:
+	// `local`.
 	DataCenter string `json:"data_center,omitempty"`
 
-	// The name of this process within its data center, with the same rules. Default: the host name.
+	// The name of this pod within its data center, with the same rules. Default: the host name.
 	Pod string `json:"pod,omitempty"`
 
-	// How long to wait at exit for clients to take leave, before their connections are cut. Default: `3s`.
+	// The time that clients have at exit to leave, before their connections are cut. Default: `3s`.
 	DrainTimeout caddy.Duration `json:"drain_timeout,omitempty"`
 
-	// The most bytes that the instances of all plugins may have together, up to 1099511627776 (1TiB). Default: 1073741824
-	// (1GiB).
+	// The maximum memory of the instances of all plugins together, in bytes, up to 1099511627776
+	// (1TiB). Default: 1073741824 (1GiB).
 	PluginMemory int64 `json:"plugin_memory,omitempty"`
 
-	// How this process forms one deployment with others. Default: none, it is alone.
+	// How this pod forms one deployment with others. Default: none, the pod is alone.
 	Cluster *ClusterConfig `json:"cluster,omitempty"`
 
 	ctx      caddy.Context
 	logger   *zap.Logger
-	hub      *gateway.Hub // stays, for requests that are still under way when the reference to it is given back
-	api      *api.Server  // likewise
-	held     bool         // a reference to the process
+	hub      *gateway.Hub // kept after Cleanup, for requests that are still running
+	api      *api.Server  // kept likewise
+	held     bool         // the App has a reference to the process
 	snapshot *gateway.Configuration
-	watcher  *pluginhost.Watcher // nil when there is nothing to watch
+	watcher  *pluginhost.Watcher // nil if no file is watched
 	cluster  *gateway.ClusterSettings
-	stopped  atomic.Bool                            // taken back from the hub
-	settle   func() (*gateway.Configuration, error) // calls settleOwners once: http can serve requests before this app starts
+	stopped  atomic.Bool                            // withdrawn from the hub
+	settle   func() (*gateway.Configuration, error) // calls settleOwners once; HTTP can serve before this app starts
 
-	// mu guards what was provisioned for this configuration.
+	// mu guards the state that belongs to this configuration.
 	mu       sync.Mutex
 	handlers []*Handler
-	ways     *wayFinder // nil before the first, and once all have been found
+	ways     *wayFinder // nil before the first handler, and once the owners are settled
 	owners   *routes.Owners
 	settled  bool                       // handlers are no longer accepted
-	prepared map[*caddyhttp.Server]bool // those that have a handler
-	doorLog  *zap.Logger                // of all handlers; nil before the first
+	prepared map[*caddyhttp.Server]bool // servers that have a handler
+	doorLog  *zap.Logger                // logger of all handlers; nil before the first
 }
 
 const (
@@ -114,8 +116,8 @@ func (a *App) Provision(ctx caddy.Context) error {
 	return p.register(ctx.GetMetricsRegistry())
 }
 
-// resolveNames replaces placeholders. A variable that is not set must not be a default: all data centers would be one.
-// Validate refuses braces that are left.
+// resolveNames replaces placeholders. An unset variable is an error: with the default in its place,
+// all data centers would be one. Validate refuses braces that remain.
 func (a *App) resolveNames() error {
 	for option, name := range map[string]*string{"data_center": &a.DataCenter, "pod": &a.Pod} {
 		k := newKnown(option)
@@ -162,7 +164,8 @@ func (a *App) Validate() error {
 	return nil
 }
 
-// handlerLogger returns the logger of the handlers, given the context of one of them. Caddy would make one for each.
+// handlerLogger returns the logger of all handlers, made from the context of the first one. Caddy
+// would make a logger for each.
 func (a *App) handlerLogger(ctx caddy.Context) *zap.Logger {
 	a.mu.Lock()
 	defer a.mu.Unlock()
@@ -184,8 +187,8 @@ func validName(s string) bool {
 	return s != "" && len(s) <= 64 && strings.Trim(s, allowed) == ""
 }
 
-// Start offers this configuration to the hub. It takes effect when the one before is stopped, at once if there is none:
-// until then, Caddy may still give it up.
+// Start offers this configuration to the hub. It takes effect when the previous one stops, at once
+// if there is none: until then, Caddy may still discard it.
 func (a *App) Start() error {
 	http, err := a.ctx.App("http")
 	if err != nil {
@@ -206,13 +209,14 @@ func (a *App) Start() error {
 	return nil
 }
 
-// Stop ends this configuration without waiting. If another one has started, it takes effect. Otherwise this one stays in
-// effect until Cleanup, because HTTP may still serve its sites: only the drain starts, if the event has not started it.
+// Stop ends this configuration without waiting. If another configuration has started, it takes
+// effect. Otherwise this one stays in effect until Cleanup, because HTTP may still serve its sites.
+// Then Stop only starts the drain, if the event has not started it.
 func (a *App) Stop() error {
 	if a.snapshot == nil {
 		return nil
 	}
-	a.hub.StartDrain(a.snapshot, caddy.Exiting()) // before the watcher, which may be reading a file
+	a.hub.StartDrain(a.snapshot, caddy.Exiting()) // before the watcher stops, which may be reading a file
 	a.watcher.Stop()
 	if !a.hub.IsLast(a.snapshot) {
 		a.hub.TakeBack(a.snapshot)
@@ -220,8 +224,9 @@ func (a *App) Stop() error {
 	return nil
 }
 
-// Cleanup waits for the drain of the last configuration, at most for the drain timeout, and gives the reference to the
-// hub back. Caddy calls it after the Stop of every app, and without Stop when it gives up a configuration late.
+// Cleanup waits for the drain of the last configuration, at most for the drain timeout, and
+// releases the reference to the hub. Caddy calls it after the Stop of every app. It calls it
+// without Stop when it discards a configuration late.
 func (a *App) Cleanup() error {
 	if !a.held {
 		return nil
@@ -242,9 +247,10 @@ var (
 	_ caddy.CleanerUpper = (*App)(nil)
 )
 
-// subscribeStop subscribes to the event that Caddy emits before it stops any app. Caddy stops its apps in no order, and
-// HTTP waits there for open connections: Stop alone can come too late. The event is experimental, and a handler of
-// another module can block or abort it, so Stop starts the drain too.
+// subscribeStop subscribes to the event that Caddy emits before it stops any app. Stop alone can
+// come too late, because Caddy stops its apps in no order, and HTTP waits for open connections. The
+// event is experimental, and a handler of another module can block or abort it, so Stop starts the
+// drain too.
 func (a *App) subscribeStop() error {
 	events, err := a.ctx.App("events")
 	if err != nil {
@@ -256,8 +262,8 @@ func (a *App) subscribeStop() error {
 	return nil
 }
 
-// stopHandler starts the drain. It is not a method of App, because Caddy's debug log prints a handler as JSON, and an App
-// has secrets.
+// stopHandler starts the drain. It is a type of its own because Caddy's debug log prints a handler
+// as JSON, and an App has secrets.
 type stopHandler struct{ app *App }
 
 // Handle implements caddyevents.Handler.

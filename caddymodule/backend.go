@@ -15,21 +15,21 @@ import (
 	"github.com/rollcall-gateway/rollcall/caddymodule/backend"
 )
 
-// Backend is where messages are copied to that are sent in the modes listen and receive.
+// Backend is where messages that are sent in the modes listen and receive are copied to.
 type Backend struct {
-	// The URL that each message is sent to with POST: https, or http for a backend on a private network. Placeholders are
-	// allowed.
+	// The URL that each message is sent to with POST: https, or http for a backend on a private
+	// network. Placeholders are allowed.
 	URL string `json:"url,omitempty"`
 
-	// The secrets that requests are signed with, each with at least 16 bytes: several, so that they can be rotated. A
-	// secret is `whsec_` and base64, or any other text. Placeholders are allowed.
+	// The secrets that sign requests, each with at least 16 bytes; with several, they can be rotated.
+	// A secret is `whsec_` and base64, or any other text. Placeholders are allowed.
 	Secret []string `json:"secret,omitempty"`
 
-	// How long the backend has for an answer, up to `1m`. Default: `10s`.
+	// The time that the backend has for an answer, up to `1m`. Default: `10s`.
 	Timeout caddy.Duration `json:"timeout,omitempty"`
 
-	// Bytes that may wait on disk for each host, from 65536 (64KiB) to 1073741824 (1GiB); when there is no room, messages
-	// are refused. Default: 67108864 (64MiB).
+	// The maximum size of the queue on disk for each host, in bytes, from 65536 (64KiB) to 1073741824
+	// (1GiB). When the queue is full, messages are refused. Default: 67108864 (64MiB).
 	Queue int64 `json:"queue,omitempty"`
 }
 
@@ -59,7 +59,8 @@ func (b *Backend) UnmarshalCaddyfile(d *caddyfile.Dispenser) error {
 	})
 }
 
-// endpoint reads the configuration. No error shows any part of a secret, or of the URL, which can hold one.
+// endpoint returns the endpoint that the configuration describes. No error shows any part of a
+// secret, or of the URL, which can have one.
 func (b *Backend) endpoint(logger *zap.Logger) (*backend.Endpoint, error) {
 	to := &backend.Endpoint{Timeout: time.Duration(b.Timeout), Queue: b.Queue}
 	if to.Timeout == 0 {
@@ -95,7 +96,7 @@ func (b *Backend) endpoint(logger *zap.Logger) (*backend.Endpoint, error) {
 	return to, nil
 }
 
-// address returns the URL.
+// address returns the URL with its placeholders replaced.
 func (b *Backend) address(logger *zap.Logger) (string, error) {
 	text, err := resolveSecret("the URL", b.URL)
 	if err != nil {
@@ -111,7 +112,8 @@ func (b *Backend) address(logger *zap.Logger) (string, error) {
 	return u.String(), nil
 }
 
-// isPrivate reports whether a host is by its name or address on this machine or a private network.
+// isPrivate reports whether a host is, by its name or address, on this machine or a private
+// network.
 func isPrivate(host string) bool {
 	if addr, err := netip.ParseAddr(host); err == nil {
 		return addr.IsLoopback() || addr.IsPrivate() || addr.IsLinkLocalUnicast()

@@ -7,7 +7,7 @@ import (
 	"github.com/caddyserver/caddy/v2/caddyconfig/httpcaddyfile"
 	"github.com/caddyserver/caddy/v2/modules/caddyhttp"
 
-	_ "github.com/rollcall-gateway/rollcall/caddymodule/command" // registers caddy rollcall and caddy rollcall-plugin
+	_ "github.com/rollcall-gateway/rollcall/caddymodule/command" // registers the commands
 )
 
 func init() {
@@ -16,7 +16,8 @@ func init() {
 	caddy.RegisterModule(new(AdminAPI))
 	httpcaddyfile.RegisterGlobalOption("rollcall", parseGlobalOption)
 	httpcaddyfile.RegisterHandlerDirective("rollcall", parseDirective)
-	// After authentication, whose users it reads, and before what would answer instead.
+	// The directive comes after authentication, whose users it reads, and before the handlers that
+	// would answer instead.
 	httpcaddyfile.RegisterDirectiveOrder("rollcall", httpcaddyfile.Before, "respond")
 }
 

@@ -168,7 +168,7 @@ func TestCaddyfileRefuses(t *testing.T) {
 		{"word twice in a block of config", inBlock("plugin a.wasm {\nconfig {\no {\na\na\n}\n}\n}"), []string{"a is there already"}},
 		{"arguments and a block in config", inBlock("plugin a.wasm {\nconfig {\na b {\nc\n}\n}\n}"), []string{"a has arguments and a block: write one of them"}},
 		{"arguments and an empty block in config", inBlock("plugin a.wasm {\nconfig {\na b {\n}\n}\n}"), []string{"a has arguments and a block: write one of them"}},
-		{"config too deep", inBlock("plugin a.wasm {\nconfig " + strings.Repeat("{\na ", 70) + strings.Repeat("\n}", 70) + "\n}"), []string{"more than 64 blocks are in each other"}},
+		{"config too deep", inBlock("plugin a.wasm {\nconfig " + strings.Repeat("{\na ", 70) + strings.Repeat("\n}", 70) + "\n}"), []string{"blocks are nested more than 64 deep"}},
 
 		{"no ping", inBlock("ping"), []string{"argument"}},
 		{"three pings", inBlock("ping 1s 2s 3s"), []string{"argument"}},

@@ -23,52 +23,55 @@ import (
 	"github.com/rollcall-gateway/rollcall/presence/cluster/bus"
 )
 
-// ClusterConfig makes this process one of many that answer together. They talk over NATS: a server inside of this
-// process, which listens for those of the others, or an external one. Exactly one of listen and nats is needed.
+// ClusterConfig makes this pod part of a deployment that answers as one. The pods communicate over
+// NATS: a server inside each pod, or an external one. Exactly one of listen and nats is needed.
 // Placeholders are allowed in all texts.
 type ClusterConfig struct {
-	// The address at which the other processes are let in, host and port; `0.0.0.0` is every interface. It needs a secret
-	// or tls. Default: none.
+	// The address that the other pods connect to, host and port; `0.0.0.0` is every interface. It
+	// needs a secret or tls. Default: none.
 	Listen string `json:"listen,omitempty"`
 
-	// The addresses of other processes, host and port. A few are enough, for they tell of each other, and this process's
-	// own may be among them. Default: none, which waits for the others.
+	// The addresses of other pods, host and port. A few are enough, because pods tell each other the
+	// rest. The pod's own address may be among them. Default: none, the pod waits for the others.
 	Routes []string `json:"routes,omitempty"`
 
-	// What all processes know and nobody else: at least 16 characters. It lets them in, and authenticates what they send.
-	// Default: none.
+	// The secret that all pods share, at least 16 characters. It authenticates pods and what they
+	// send. Default: none.
 	Secret string `json:"secret,omitempty"`
 
-	// With listen, both sides of a connection show a certificate. With nats, how to connect to it. Default: none.
+	// With listen, the certificate that both sides of a connection show. With nats, how to connect.
+	// Default: none.
 	TLS *ClusterTLS `json:"tls,omitempty"`
 
 	// The URLs of an external NATS, like `nats://nats.internal:4222` or `tls://...`. Default: none.
 	NATS []string `json:"nats,omitempty"`
 
-	// The file with the credentials of a NATS user, with nats. Default: none.
+	// With nats, the file with the credentials of a NATS user. Default: none.
 	Credentials string `json:"credentials,omitempty"`
 
-	// The name of the deployment, with which its subjects in NATS begin: 1 to 64 letters, digits, '-' and '_'. Default:
-	// `rollcall`.
+	// The name of the deployment, which is the first part of its subjects in NATS: 1 to 64 letters,
+	// digits, '-' and '_'. Default: `rollcall`.
 	Name string `json:"name,omitempty"`
 
-	// How long an answer waits for processes of the same data center. Default: `500ms`.
+	// The time that an answer waits for pods of the same data center. Default: `500ms`.
 	QueryTimeout caddy.Duration `json:"query_timeout,omitempty"`
 
-	// How long it waits for those of other data centers. Default: `1.5s`, or query_timeout if that is longer.
+	// The time that an answer waits for pods of other data centers. Default: `1.5s`, or query_timeout
+	// if that is longer.
 	RemoteQueryTimeout caddy.Duration `json:"remote_query_timeout,omitempty"`
 }
 
-// ClusterTLS are the files for encrypted connections between processes, or to NATS.
+// ClusterTLS has the files for encrypted connections between pods, or to NATS.
 type ClusterTLS struct {
-	// The file with the certificate and those between it and its authority, as PEM. Default: none, allowed with nats alone.
+	// The file with the certificate and its intermediate certificates, as PEM. Default: none, allowed
+	// with nats only.
 	Cert string `json:"cert,omitempty"`
 
 	// The file with the key of the certificate, as PEM. Default: none.
 	Key string `json:"key,omitempty"`
 
-	// The file with the certificates of the authorities that the other side's must be from, as PEM. Default: none, allowed
-	// with nats alone: those of the system.
+	// The file with the certificates of the authorities that the other side must have its certificate
+	// from, as PEM. Default: none, allowed with nats only: the authorities of the system.
 	CA string `json:"ca,omitempty"`
 }
 
@@ -79,10 +82,11 @@ const (
 	maxQuery           = 30 * time.Second
 	minClusterSecret   = 16                              // characters
 	recommendedSecret  = 32                              // characters: 128 bits as openssl rand -hex prints them
-	natsUserFile       = "-----BEGIN NATS USER JWT-----" // in every .creds file
+	natsUserFile       = "-----BEGIN NATS USER JWT-----" // is in every .creds file
 )
 
-// settings reads the configuration. No error shows any part of a secret or of a URL, which can hold one.
+// settings returns the settings that the configuration describes. No error shows any part of a
+// secret or of a URL, which can have one.
 func (c *ClusterConfig) settings(dataCenter, pod string) (*gateway.ClusterSettings, error) {
 	s := &gateway.ClusterSettings{Config: cluster.Config{DataCenter: dataCenter, Pod: pod}}
 	r := clusterReader{sum: newSum()}
@@ -114,7 +118,7 @@ func (c *ClusterConfig) settings(dataCenter, pod string) (*gateway.ClusterSettin
 	return s, nil
 }
 
-// checkCluster sets defaults, and refuses what does not go together.
+// checkCluster sets defaults, and refuses options that contradict each other.
 func checkCluster(s *gateway.ClusterSettings) error {
 	const letters = "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789-_"
 	if s.Name == "" {
@@ -132,7 +136,7 @@ func checkCluster(s *gateway.ClusterSettings) error {
 	case b.Listen != "" && s.Secret == "" && b.RouteTLS == nil:
 		return errors.New("listen needs a secret or tls: make a secret with openssl rand -hex 32")
 	case s.Secret != "" && len(s.Secret) < minClusterSecret:
-		return fmt.Errorf("the secret has less than %d characters: make one with openssl rand -hex 32", minClusterSecret)
+		return fmt.Errorf("the secret has fewer than %d characters: make one with openssl rand -hex 32", minClusterSecret)
 	case b.Credentials != "" && len(b.URLs) == 0:
 		return errors.New("credentials are for an external NATS: write nats too, or remove them")
 	case len(s.Name) > 64 || strings.Trim(s.Name, letters) != "":
@@ -153,7 +157,8 @@ func checkCluster(s *gateway.ClusterSettings) error {
 
 func numbered(name string, i int) string { return name + ": number " + strconv.Itoa(i+1) }
 
-// clusterReader replaces placeholders and reads files. The first error stays in err, after which it does nothing.
+// clusterReader replaces placeholders and reads files. After the first error, which stays in err,
+// it does nothing.
 type clusterReader struct {
 	sum *sum
 	err error
@@ -171,12 +176,12 @@ func (r *clusterReader) add(parts ...string) {
 	}
 }
 
-// text replaces the placeholders of an option, "" if it is not there.
+// text replaces the placeholders of an option. An option that is not set is "".
 func (r *clusterReader) text(option, text string) string {
 	return r.resolve(option, text, resolveSecret)
 }
 
-// secret is a text that must be hard to guess.
+// secret is text for an option that must be hard to guess.
 func (r *clusterReader) secret(option, text string) string {
 	return r.resolve(option, text, resolveKey)
 }
@@ -192,7 +197,7 @@ func (r *clusterReader) resolve(option, text string, resolve func(option, text s
 	return text
 }
 
-// address is a text that is a host and a port.
+// address is text for an option with a host and a port.
 func (r *clusterReader) address(option, text string) string {
 	if text == "" {
 		return ""
@@ -206,7 +211,7 @@ func (r *clusterReader) address(option, text string) string {
 	return text
 }
 
-// url is a text that is a URL of NATS.
+// url is text for an option with a URL of NATS.
 func (r *clusterReader) url(option, text string) string {
 	text = r.text(option, text)
 	u, err := url.Parse(text)
@@ -266,7 +271,7 @@ func (c *ClusterConfig) unmarshalTLS(d *caddyfile.Dispenser) error {
 	})
 }
 
-// tls reads the files of the block into what they are for.
+// tls makes the TLS configuration of the bus from the files of the block.
 func (r *clusterReader) tls(c *ClusterTLS, to *bus.Config) {
 	if c == nil || r.err != nil {
 		return
@@ -293,7 +298,7 @@ func (r *clusterReader) tls(c *ClusterTLS, to *bus.Config) {
 	}
 }
 
-// file reads the file of an option, nil if there is none. What is in it is part of the sum.
+// file reads the file of an option, nil if it is not set. The content is part of the sum.
 func (r *clusterReader) file(option, name string) []byte {
 	if name == "" || r.err != nil {
 		return nil
@@ -307,7 +312,7 @@ func (r *clusterReader) file(option, name string) []byte {
 	return text
 }
 
-// sum is a hash of parts that cannot run into each other.
+// sum is a hash of parts, each with its length.
 type sum struct{ hash.Hash }
 
 func newSum() *sum { return &sum{sha256.New()} }
@@ -315,7 +320,7 @@ func newSum() *sum { return &sum{sha256.New()} }
 func (s *sum) add(part []byte) {
 	var size [8]byte
 	binary.BigEndian.PutUint64(size[:], uint64(len(part)))
-	_, _ = s.Write(size[:]) // a hash takes everything
+	_, _ = s.Write(size[:]) // never fails
 	_, _ = s.Write(part)
 }
 

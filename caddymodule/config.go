@@ -10,27 +10,28 @@ import (
 	"github.com/rollcall-gateway/rollcall/internal/secret"
 )
 
-// UserPlaceholders say where the user of a request is found when another handler has authenticated it.
+// UserPlaceholders are the placeholders that have the user of a request that another handler has
+// authenticated.
 type UserPlaceholders struct {
-	// The user's id; an empty value is an anonymous request. Default: `{http.auth.user.id}`.
+	// The user's ID; an empty value is an anonymous request. Default: `{http.auth.user.id}`.
 	ID string `json:"id,omitempty"`
 
 	// The user's e-mail address. Default: `{http.auth.user.email}`.
 	Email string `json:"email,omitempty"`
 }
 
-// JWT says which JSON web tokens log a connection in: from the Authorization header, from a cookie, or from an
-// `authenticate` frame. Exactly one of key and jwks is needed.
+// JWT configures which JSON web tokens log a connection in: from the Authorization header, a
+// cookie, or an `authenticate` frame. Exactly one of key and jwks is needed.
 type JWT struct {
-	// The HMAC secret, or a public key: PEM text, or the path of a file that ends in .pem, .crt, .cer or .pub.
-	// Placeholders are allowed.
+	// The HMAC secret, or a public key: PEM text, or the path of a file that ends in .pem, .crt, .cer
+	// or .pub. Placeholders are allowed.
 	Key string `json:"key,omitempty"`
 
-	// The URL of a JSON web key set (RFC 7517). It is the only address that keys are ever fetched from.
+	// The URL of a JSON web key set (RFC 7517). Keys are fetched from no other address.
 	JWKS string `json:"jwks,omitempty"`
 
-	// The accepted signature algorithms. Default: HS256 for a secret, what fits the key for a public key, and RS256, ES256
-	// and EdDSA for a key set.
+	// The accepted signature algorithms. Default: HS256 for a secret, those of the kind of key for a
+	// public key, and RS256, ES256 and EdDSA for a key set.
 	Algorithms []string `json:"algorithms,omitempty"`
 
 	// The issuer that a token must have. Default: any.
@@ -39,7 +40,7 @@ type JWT struct {
 	// The audience that a token must have. Default: any.
 	Audience string `json:"audience,omitempty"`
 
-	// The claim with the user's id. Default: `sub`.
+	// The claim with the user's ID. Default: `sub`.
 	IDClaim string `json:"id_claim,omitempty"`
 
 	// The claim with the user's e-mail address. Default: `email`.
@@ -64,33 +65,35 @@ func (j *JWT) readKey(c *token.Config) error {
 	return c.ReadKey(key)
 }
 
-// Channels says what kind a channel is by its name. In a pattern, `*` stands for any characters.
+// Channels defines the kind of a channel by its name. In a pattern, `*` stands for any characters.
 type Channels struct {
-	// Patterns of authenticated channels. They go before those of anonymous ones. Default: none.
+	// Patterns of authenticated channels. They take precedence over those of anonymous channels.
+	// Default: none.
 	Authenticated []string `json:"authenticated,omitempty"`
 
-	// Patterns of anonymous channels, beside `anonymous*`. Default: none.
+	// Patterns of anonymous channels, in addition to `anonymous*`. Default: none.
 	Anonymous []string `json:"anonymous,omitempty"`
 
 	// The kind of all other channels. Default: `authenticated`.
 	Default string `json:"default,omitempty"`
 }
 
-// Ping says how dead connections are found.
+// Ping configures how dead connections are found.
 type Ping struct {
 	// The time between pings. Default: `25s`.
 	Interval caddy.Duration `json:"interval,omitempty"`
 
-	// The silence after which a connection is dropped, more than the interval. Default: the interval and `10s`.
+	// The silence after which a connection is closed, longer than the interval. Default: the interval
+	// plus `10s`.
 	Timeout caddy.Duration `json:"timeout,omitempty"`
 }
 
-// Limits bound what clients of a site may use.
+// Limits are the limits for the clients of a site.
 type Limits struct {
 	// Channels that a connection may listen to at once. Default: 128.
 	ChannelsPerConnection int `json:"channels_per_connection,omitempty"`
 
-	// Active channels of one host on this pod, private ones not counted. Default: 1000000.
+	// Active channels of one host on this pod, without private channels. Default: 1000000.
 	ChannelsPerHost int `json:"channels_per_host,omitempty"`
 
 	// Bytes in a channel name, up to 4096. Default: 255.
@@ -99,20 +102,23 @@ type Limits struct {
 	// Bytes in a message from a client. Default: 65536 (64KiB).
 	Frame int64 `json:"frame,omitempty"`
 
-	// Bytes that may wait to be sent to a connection, before it is closed as too slow. Default: 1048576 (1MiB).
+	// Bytes that may wait to be sent to a connection. With more, it is closed as too slow. Default:
+	// 1048576 (1MiB).
 	Queue int64 `json:"queue,omitempty"`
 
 	// Connections to one host. Default: 100000.
 	ConnectionsPerHost int `json:"connections_per_host,omitempty"`
 
-	// Connections of one client address to all hosts of the site on this pod, for IPv6 of a /64. Default: any number.
+	// Connections of one client address (for IPv6, of a /64) to all hosts of the site on this pod.
+	// Default: no limit.
 	ConnectionsPerAddress int `json:"connections_per_address,omitempty"`
 
-	// Frames that a client may send in a second, on average: it may send as many as it has channels at once. Default: 50.
+	// Frames that a client may send per second, on average. In a burst, it may send as many as it may
+	// have channels. Default: 50.
 	FramesPerSecond int `json:"frames_per_second,omitempty"`
 }
 
-// setDefaults fills what is not configured.
+// setDefaults sets the limits that are not configured.
 func (l *Limits) setDefaults() {
 	for _, d := range []struct {
 		limit *int
@@ -136,8 +142,9 @@ func (l *Limits) setDefaults() {
 	}
 }
 
-// absolute returns the absolute path of a file that an option names, for errors too: a reader does not know which folder
-// Caddy runs in. An empty path stays empty, and so does a placeholder that is not resolved.
+// absolute returns the absolute path of a file that an option names, for errors too: their reader
+// does not know which folder Caddy runs in. An empty path stays empty, and so does a placeholder
+// that is not resolved.
 func absolute(path string) string {
 	if path == "" || strings.HasPrefix(path, "{") {
 		return path

@@ -9,7 +9,7 @@ import (
 	"github.com/caddyserver/caddy/v2/modules/caddyhttp/rewrite"
 )
 
-// decodeMatchers makes matchers of their JSON.
+// decodeMatchers decodes sets of matchers.
 func (m *routeModel) decodeMatchers(raw caddyhttp.RawMatcherSets) []caddyhttp.MatcherSet {
 	sets := make([]caddyhttp.MatcherSet, 0, len(raw))
 	for _, modules := range raw {
@@ -22,8 +22,8 @@ func (m *routeModel) decodeMatchers(raw caddyhttp.RawMatcherSets) []caddyhttp.Ma
 	return sets
 }
 
-// decode makes a module of its JSON, without side effects: only those are provisioned that need it to be asked. It returns
-// nil for any that the model does not know.
+// decode decodes a module, without side effects: it provisions only the modules that need it to be
+// asked. It returns nil for a module that the model does not know.
 func (m *routeModel) decode(id string, config json.RawMessage) any {
 	var module any
 	switch id {

@@ -1,22 +1,31 @@
-// Package caddymodule puts Rollcall into Caddy: websockets, the endpoints that say who is connected, and what operators
-// need around them.
+// Package caddymodule puts Rollcall into Caddy: websockets, the endpoints that list who is
+// connected, and the endpoints for operators.
 //
-// Three modules are registered. [App] (rollcall) names the pod and holds what outlives a configuration; [Handler]
-// (http.handlers.rollcall) serves one site; [AdminAPI] (admin.api.rollcall) answers operators.
+// Three modules are registered. [App] (rollcall) names the pod and holds what outlives a
+// configuration; [Handler] (http.handlers.rollcall) serves one site; [AdminAPI]
+// (admin.api.rollcall) answers operators.
 //
-// All live state sits in one gateway.Hub for the process, which a reload meets again through a caddy.UsagePool. A
-// configuration is an immutable snapshot that the hub swaps when Caddy stops the one before: only then is it certain that
-// the new one holds. A handler is a door by which requests come in: which site answers depends on the host.
+// All live state is in one gateway.Hub for the process, which every configuration gets through a
+// caddy.UsagePool. A configuration is immutable. The hub puts it into effect when Caddy stops the
+// previous one: only then is it certain that Caddy keeps it. A handler is a door through which
+// requests come in; the host decides which site answers.
 //
-// The plugins of a site are a chain, which presence asks through the site's rules what a channel is and who may join it.
-// What they share, compiled code and all, belongs to the hub. A file that is watched is swapped in the chain, and new
-// rules have every decision taken anew.
+// The plugins of a site form a chain. Through the site's rules, presence asks the chain for the
+// class of a channel and for permission to join. The hub owns what plugins share, such as compiled
+// code. When a watched file changes, the chain gets the new plugin, and new rules repeat every
+// decision.
 //
-// Of the packages below this one, only command knows Caddy. Package gateway has connections and
-// what outlives a configuration; api answers backends, with what package answer writes; routes
-// finds out at load which requests reach a handler, and which site owns each host; site is one
-// site, ready to serve; pluginhost, assign and copies keep plugins, assignments and copies of
-// messages through reloads; socket is a websocket after the upgrade, wire the frames on it, token
-// the check of JSON web tokens, backend the queue of copies, problem an answer that says what went
-// wrong, client the script for browsers.
+// Of the packages below this one, only command imports Caddy:
+//   - gateway: connections, and everything else that outlives a configuration
+//   - api: the endpoints for backends
+//   - answer: the bodies of their answers
+//   - routes: which requests reach a handler, and which site owns each host, at load
+//   - site: one site, ready to serve
+//   - pluginhost, assign, copies: plugins, assignments and copies of messages through reloads
+//   - backend: the queue of copies
+//   - socket: a websocket after the upgrade
+//   - wire: the frames on it
+//   - token: the check of JSON web tokens
+//   - problem: error responses
+//   - client: the script for browsers
 package caddymodule

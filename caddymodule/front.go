@@ -16,8 +16,9 @@ import (
 	"github.com/rollcall-gateway/rollcall/presence"
 )
 
-// owner returns the site whose rules hold for a request to this handler: the one that owns the host in the configuration
-// in effect, where it owns it at all, if this handler is a door to the owner in its own configuration.
+// owner returns the site whose rules apply to a request to this handler. That is the owner of the
+// host in the configuration in effect, or else in the handler's own. The handler must be a door to
+// the owner in its own configuration.
 func (h *Handler) owner(name presence.HostName) (*site.Site, *problem.Problem) {
 	own, err := h.app.settle()
 	if err != nil {
@@ -36,13 +37,13 @@ func (h *Handler) owner(name presence.HostName) (*site.Site, *problem.Problem) {
 		if !h.app.stopped.Load() {
 			return h.rollcall.Site, nil
 		}
-		if now == h.app.hub.InEffect() { // otherwise own was replaced in between: look again
+		if now == h.app.hub.InEffect() { // otherwise it was replaced meanwhile: look again
 			return nil, problem.Reloaded()
 		}
 	}
 }
 
-// front is a handler as requests come in by it: what the gateway and the endpoints ask of it.
+// front is a handler as the gateway and the endpoints see it.
 type front Handler
 
 // Owner implements gateway.Door and api.Door.
@@ -59,8 +60,8 @@ func (f *front) Client(r *http.Request) netip.Prefix { return clientNet(clientAd
 // Logger implements gateway.Door.
 func (f *front) Logger() *zap.Logger { return f.rollcall.Site.Logger }
 
-// CheckAddress implements api.Door. After a reload the api_from of the configuration in effect counts: a request may have
-// waited in a handler before this one, or for its body.
+// CheckAddress implements api.Door. After a reload, the api_from of the configuration in effect
+// applies: a request may have waited in an earlier handler, or for its body.
 func (f *front) CheckAddress(r *http.Request) *problem.Problem {
 	if !f.app.stopped.Load() {
 		if p := (*Handler)(f).checkAddress(r); p != nil {
@@ -74,13 +75,14 @@ func (f *front) CheckAddress(r *http.Request) *problem.Problem {
 	return checkAddressNow(now.Owners.(*routes.Owners), r, (*Handler)(f))
 }
 
-// checkAddressNow refuses a request that came by a handler of another configuration, from an address that the doors to its
-// host do not take now. If some of those on its listener take it and others do not, nobody knows which is the request's.
+// checkAddressNow refuses a request that came through a handler of another configuration, from an
+// address that the doors to its host do not accept now. If some of the doors on its listener accept
+// it and others do not, the door of the request is unknown.
 func checkAddressNow(o *routes.Owners, r *http.Request, old *Handler) *problem.Problem {
 	host, err := presence.ParseHostName(r.Host)
 	doors := o.Doors(host)
 	if err != nil || len(doors) == 0 {
-		return nil // Owner refuses it
+		return nil // Owner refuses the request
 	}
 	var listen []string
 	if server, _ := r.Context().Value(caddyhttp.ServerCtxKey).(*caddyhttp.Server); server != nil {
@@ -88,24 +90,24 @@ func checkAddressNow(o *routes.Owners, r *http.Request, old *Handler) *problem.P
 	} else if old.way.Server != nil {
 		listen = old.way.Server.Listen
 	}
-	var taking, refusing bool // doors that the request can have come to
-	var by *Handler           // that refuses it, at any door
+	var accepting, refusing bool // doors that the request may have come to
+	var by *Handler              // handler that refuses it, at any door
 	for _, d := range doors {
 		h := handlerAt(d)
-		its, takes := d.Prefix == old.Prefix && listensAt(d.Way.Server, listen), h.takesFrom(r)
+		its, accepts := d.Prefix == old.Prefix && listensAt(d.Way.Server, listen), h.acceptsFrom(r)
 		switch {
-		case its && takes:
-			taking = true
+		case its && accepts:
+			accepting = true
 		case its:
 			refusing, by = true, h
-		case !takes && !refusing:
+		case !accepts && !refusing:
 			by = h
 		}
 	}
 	switch {
-	case by == nil || taking && !refusing:
+	case by == nil || accepting && !refusing:
 		return nil
-	case taking == refusing:
+	case accepting == refusing:
 		return problem.Reloaded()
 	}
 	return by.checkAddress(r)
@@ -114,7 +116,8 @@ func checkAddressNow(o *routes.Owners, r *http.Request, old *Handler) *problem.P
 // handlerAt returns the handler that a door leads to.
 func handlerAt(d *routes.Door) *Handler { return d.Handler.(*Handler) }
 
-// listensAt reports whether a server has one of the addresses. A handler outside of the HTTP app has no server.
+// listensAt reports whether a server has one of the addresses. A handler outside of the HTTP app
+// has no server.
 func listensAt(server *routes.Server, listen []string) bool {
 	if server == nil {
 		return listen == nil
@@ -137,14 +140,15 @@ func (f *front) Other(r *http.Request, of *site.Site, host presence.HostName) (*
 	return other(configuration.Owners.(*routes.Owners), r, of, host)
 }
 
-// other returns the site of a host of the same block, if the client may use the endpoints there.
+// other returns the site of another host of the same block, if the client may use the endpoints
+// there.
 func other(o *routes.Owners, r *http.Request, of *site.Site, host presence.HostName) (*site.Site, *problem.Problem) {
 	found := o.Find(host)
 	if found == nil || found.Settings != of.Settings {
 		return nil, problem.Misdirected()
 	}
 	doors := o.Doors(host)
-	if !slices.ContainsFunc(doors, func(d *routes.Door) bool { return handlerAt(d).takesFrom(r) }) {
+	if !slices.ContainsFunc(doors, func(d *routes.Door) bool { return handlerAt(d).acceptsFrom(r) }) {
 		return nil, handlerAt(doors[0]).checkAddress(r) // an owner has a door
 	}
 	return found, nil

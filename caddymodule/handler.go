@@ -19,61 +19,61 @@ import (
 	"github.com/rollcall-gateway/rollcall/presence"
 )
 
-// Handler serves a site's websockets at {prefix}/socket, answers who is connected at {prefix}/users and
-// {prefix}/allusers and which channels are active at {prefix}/channels, sends what a backend has to say at
-// {prefix}/sendmessage, keeps who is assigned to what by {prefix}/adduser and {prefix}/removeuser, and serves the script
-// for browsers at {prefix}/client.js. All else goes to the next handler.
+// Handler serves a site. Below the prefix, socket is the websocket and client.js the script for
+// browsers. Backends use the other endpoints: users, allusers and channels list who is connected,
+// sendmessage sends a message, and adduser and removeuser change assignments. Other requests go to
+// the next handler.
 //
-// What it knows is scoped to the domain host of the request; hosts never see each other.
+// Everything is scoped to the host of the request; hosts never see each other.
 type Handler struct {
-	// The path below which the endpoints are. Default: `/message`.
+	// The path prefix of the endpoints. Default: `/message`.
 	Prefix string `json:"prefix,omitempty"`
 
-	// The keys that open the endpoints: several, so that they can be rotated. Each is the key, a placeholder for it, or
-	// `sha256:` and its hash in hexadecimal. `off` alone opens the endpoints to everybody. Default: none, which opens
-	// them to nobody.
+	// The keys that open the endpoints; with several, they can be rotated. Each is the key, a
+	// placeholder for it, or `sha256:` and its hash in hexadecimal. `off` alone opens the endpoints to
+	// everybody. Default: none, the endpoints are closed.
 	APIKey []string `json:"api_key,omitempty"`
 
-	// The client addresses that may use the endpoints: addresses, ranges in CIDR notation, and `private_ranges`, in any
-	// order. Default: all.
+	// The client addresses that may use the endpoints: addresses, ranges in CIDR notation, and
+	// `private_ranges`, in any order. Default: all.
 	APIFrom []string `json:"api_from,omitempty"`
 
-	// Other origins whose pages may open websockets, like `https://app.example.com` or `https://*.example.com`; `*` is
-	// every origin. Default: only the host itself.
+	// Other origins whose pages may open websockets, like `https://app.example.com` or
+	// `https://*.example.com`; `*` is every origin. Default: only the host itself.
 	Origins []string `json:"origins,omitempty"`
 
-	// Where the user of an authenticated request is found.
+	// The placeholders with the user of a request that is already authenticated.
 	User *UserPlaceholders `json:"user,omitempty"`
 
-	// Which tokens log a connection in. Default: none.
+	// The tokens that log a connection in. Default: none.
 	JWT *JWT `json:"jwt,omitempty"`
 
-	// What kind a channel is.
+	// The kinds of channels.
 	Channels *Channels `json:"channels,omitempty"`
 
-	// WebAssembly modules that decide what a channel is, who may join it, and what answers show, in the order in which
-	// they are asked. Default: none.
+	// WebAssembly modules that decide the class of a channel, who may join it, and what answers show,
+	// in the order in which they are called. Default: none.
 	Plugins []*PluginConfig `json:"plugins,omitempty"`
 
-	// Where messages are copied to that are sent in the modes listen and receive. Default: nowhere.
+	// The backend that messages in the modes listen and receive are copied to. Default: none.
 	Backend *Backend `json:"backend,omitempty"`
 
 	// How dead connections are found.
 	Ping *Ping `json:"ping,omitempty"`
 
-	// How long a user whose last connection was lost stays in presence frames, up to `2m`: one who is back by then never
-	// went. 0 is not at all. Default: `3s`.
+	// The grace period: how long a user whose last connection was lost stays in presence frames, up to
+	// `2m`. A user who returns in time was never gone. 0 is no grace period. Default: `3s`.
 	Grace *caddy.Duration `json:"grace,omitempty"`
 
-	// What clients may use.
+	// The limits for clients.
 	Limits *Limits `json:"limits,omitempty"`
 
 	app      *App
 	way      *routes.Way
 	rollcall routes.Rollcall
-	apiFrom  *apiFrom        // nil: every address may use the endpoints
-	made     *site.Site      // of this handler alone; nil if site was there before
-	plugins  *pluginhost.Set // of made, nil without any
+	apiFrom  *apiFrom        // nil if every address may use the endpoints
+	made     *site.Site      // site that this handler made; nil if it existed before
+	plugins  *pluginhost.Set // plugins of made; nil for none
 }
 
 const (
@@ -92,7 +92,7 @@ func (*Handler) CaddyModule() caddy.ModuleInfo {
 	}
 }
 
-// Provision makes the handler a door to its hosts, and a site of the configuration if it is the first to it.
+// Provision makes the handler a door to its hosts. The first door makes the site.
 func (h *Handler) Provision(ctx caddy.Context) error {
 	app, err := ctx.App("rollcall")
 	if err != nil {
@@ -151,7 +151,7 @@ func (h *Handler) checkReach(w *routes.Way, logger *zap.Logger) error {
 	return routes.CheckReach(w, h.Prefix, h.APIFrom != nil, logger)
 }
 
-// Cleanup gives the plugins back. Requests that are under way go on with them.
+// Cleanup releases the plugins. Requests that are running keep using them.
 func (h *Handler) Cleanup() error {
 	if h.plugins == nil {
 		return nil
@@ -165,11 +165,12 @@ func (h *Handler) ServeHTTP(w http.ResponseWriter, r *http.Request, next caddyht
 	if !ok {
 		return next.ServeHTTP(w, r)
 	}
-	// HTTP can start before this app, when the sites of handlers are not final yet. Owner returns the error.
+	// HTTP can start before this app, when the sites of handlers are not final yet. Owner returns the
+	// error.
 	_, _ = h.app.settle()
 	if h.app.stopped.Load() && r.ProtoMajor < 3 {
-		// The client goes to the server of the configuration in effect then: net/http closes, or sends GOAWAY by HTTP/2. In
-		// HTTP/3 the header is an error (RFC 9114 section 4.2).
+		// The client then connects to the server of the configuration in effect: net/http closes the
+		// connection, or sends GOAWAY by HTTP/2. In HTTP/3 the header is an error (RFC 9114 section 4.2).
 		w.Header().Set("Connection", "close")
 	}
 	switch name {

@@ -8,8 +8,8 @@ import (
 	"github.com/caddyserver/caddy/v2/caddyconfig/caddyfile"
 )
 
-// unmarshalConfig makes JSON of a block: a word alone is true, with one argument a text, with several an array of texts,
-// and with a block an object.
+// unmarshalConfig converts a block to JSON. A word alone becomes true, with one argument a text,
+// with several an array of texts, and with a block an object.
 func unmarshalConfig(d *caddyfile.Dispenser, to *json.RawMessage) error {
 	if err := noArgument(d, "write options in a block, each on a line of its own"); err != nil {
 		return err
@@ -19,16 +19,17 @@ func unmarshalConfig(d *caddyfile.Dispenser, to *json.RawMessage) error {
 	return err
 }
 
-// maxConfigDepth bounds the blocks in each other.
+// maxConfigDepth is the maximum depth of nested blocks.
 const maxConfigDepth = 64
 
-// unmarshalObject reads the block that belongs to the current token, and reports whether it has one.
+// unmarshalObject reads the block that belongs to the current token, and reports whether it has
+// one.
 func unmarshalObject(d *caddyfile.Dispenser) (object []byte, found bool, err error) {
 	object = []byte{'{'}
 	seen := make(map[string]bool)
 	nesting, before := d.Nesting(), d.Token()
 	if nesting > maxConfigDepth {
-		return nil, false, d.Errf("more than %d blocks are in each other", maxConfigDepth)
+		return nil, false, d.Errf("blocks are nested more than %d deep", maxConfigDepth)
 	}
 	for d.NextBlock(nesting) {
 		found = true
@@ -59,20 +60,20 @@ func unmarshalObject(d *caddyfile.Dispenser) (object []byte, found bool, err err
 			object = appendJSON(object, args)
 		}
 	}
-	// An empty block is passed over.
+	// The dispenser skips an empty block.
 	after := d.Token()
 	found = found || after.Text != before.Text || after.Line != before.Line
 	return append(object, '}'), found, nil
 }
 
-// appendJSON appends texts, which always have a JSON form.
+// appendJSON appends the JSON of texts, which cannot fail.
 func appendJSON(b []byte, v any) []byte {
 	text, _ := json.Marshal(v)
 	return append(b, text...)
 }
 
-// replaceTexts replaces the known placeholders in the texts of a JSON object, but not in its keys. Other braces stay: a
-// plugin may have a use for them.
+// replaceTexts replaces known placeholders in the texts of a JSON object, but not in its keys.
+// Other braces stay, because a plugin may have a use for them.
 func replaceTexts(object json.RawMessage) (json.RawMessage, error) {
 	if len(object) == 0 {
 		return nil, nil
@@ -86,7 +87,7 @@ func replaceTexts(object json.RawMessage) (json.RawMessage, error) {
 	return c.out.Bytes(), c.known.err
 }
 
-// copier copies JSON with the placeholders in its texts replaced.
+// copier copies JSON and replaces the placeholders in its texts.
 type copier struct {
 	in    *json.Decoder
 	out   bytes.Buffer
@@ -112,7 +113,7 @@ func (c *copier) value() error {
 	return nil
 }
 
-// members copies what follows a bracket, up to the one that closes it.
+// members copies the values after an opening bracket, up to the closing one.
 func (c *copier) members(open json.Delim) error {
 	c.out.WriteByte(byte(open))
 	for i := 0; c.in.More(); i++ {

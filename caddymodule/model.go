@@ -20,13 +20,13 @@ import (
 	"github.com/rollcall-gateway/rollcall/internal/hostpattern"
 )
 
-// routeModel makes the model of the routes of a configuration, each part once. While the configuration is loaded, some
-// matchers and handlers are still JSON.
+// routeModel makes the model of the routes of a configuration, each part once. While the
+// configuration is loaded, some matchers and handlers are still JSON.
 type routeModel struct {
 	ctx     caddy.Context
 	servers map[*caddyhttp.Server]*routes.Server
-	lists   map[*caddyhttp.Route]*routes.List // by their first route
-	asked   matcherRequest                    // about paths
+	lists   map[*caddyhttp.Route]*routes.List // lists by their first route
+	asked   matcherRequest                    // asked about paths
 }
 
 func newRouteModel(ctx caddy.Context) *routeModel {
@@ -39,7 +39,7 @@ func newRouteModel(ctx caddy.Context) *routeModel {
 func (m *routeModel) server(s *caddyhttp.Server) *routes.Server {
 	server := m.servers[s]
 	if server == nil {
-		server = &routes.Server{Listen: s.Listen, HasTLS: len(s.TLSConnPolicies) > 0} // of automatic HTTPS too
+		server = &routes.Server{Listen: s.Listen, HasTLS: len(s.TLSConnPolicies) > 0} // automatic HTTPS has set policies already
 		server.Named = func(name string) *routes.Route {
 			if route := s.NamedRoutes[name]; route != nil {
 				return m.named(route).At(0)
@@ -91,7 +91,7 @@ func (m *routeModel) matcherSets(sets []caddyhttp.MatcherSet) []routes.MatcherSe
 	return all
 }
 
-// matcher returns the model of a matcher, nil for any that the model does not know.
+// matcher returns the model of a matcher, nil for a matcher that the model does not know.
 func (m *routeModel) matcher(matcher any) any {
 	if v := reflect.ValueOf(matcher); v.Kind() == reflect.Pointer && !v.IsNil() {
 		matcher = v.Elem().Interface()
@@ -121,7 +121,8 @@ func (m *routeModel) matcher(matcher any) any {
 	return nil
 }
 
-// matcherRequest is a request that matchers of Caddy are asked about. A regular expression leaves something in its replacer.
+// matcherRequest is a request that Caddy's matchers are asked about. A regular expression leaves
+// its captures in the replacer, so it needs a new request.
 type matcherRequest struct{ *http.Request }
 
 func newMatcherRequest() matcherRequest {
@@ -135,8 +136,8 @@ func (a matcherRequest) matches(matcher caddyhttp.RequestMatcherWithError, u *ur
 	return ok && err == nil
 }
 
-// readHosts returns the hosts that a host matcher lets through. A placeholder that is replaced at the time of a request
-// can become any host.
+// readHosts returns the hosts that a host matcher lets through. A placeholder that is replaced at
+// the time of a request can become any host.
 func readHosts(matcher caddyhttp.MatchHost) hostpattern.Set {
 	patterns := make([]string, 0, len(matcher))
 	for _, host := range matcher {
@@ -161,7 +162,7 @@ func (m *routeModel) handlers(r *caddyhttp.Route) []routes.Handler {
 			var module struct {
 				Handler string `json:"handler"`
 			}
-			_ = json.Unmarshal(config, &module) // Caddy reports what is wrong with it
+			_ = json.Unmarshal(config, &module) // Caddy reports the error
 			handlers[i] = m.handler(module.Handler, m.decode("http.handlers."+module.Handler, config))
 		}
 		return handlers
@@ -177,8 +178,8 @@ func (m *routeModel) handlers(r *caddyhttp.Route) []routes.Handler {
 	return handlers
 }
 
-// keepsPath are the handlers of Caddy after which a request has the path that it had before. A handler of another plugin
-// may do anything.
+// keepsPath are the handlers of Caddy that do not change the path of a request. A handler of
+// another plugin may do anything.
 var keepsPath = []string{
 	"abort", "acme_server", "authentication", "encode", "error", "file_server", "headers", "log_append", "map", "metrics",
 	"push", "request_body", "reverse_proxy", "rollcall", "static_response", "subroute", "templates", "tracing", "vars",
@@ -228,7 +229,7 @@ func (m *routeModel) handler(name string, handler any) routes.Handler {
 // matchedFile is the placeholder of the file that a matcher has found.
 const matchedFile = "http.matchers.file.relative"
 
-// Placeholders in a rewrite whose values are known, and those of other things.
+// Placeholders in a rewrite: those whose values are known, and how all others start.
 var (
 	knownInRewrite = strings.NewReplacer("{"+matchedFile+"}", "", "{http.request.uri.path}", "", "{http.request.uri}", "",
 		"{http.request.uri.query}", "", "{http.request.uri.prefixed_query}", "")
@@ -251,7 +252,7 @@ func newRewrite(h *rewrite.Rewrite) *routes.Rewrite {
 	return r
 }
 
-// applyRewrite changes a request as Caddy would.
+// applyRewrite returns the request as Caddy rewrites it.
 func applyRewrite(h *rewrite.Rewrite, request routes.Request) routes.Request {
 	repl := caddy.NewReplacer()
 	if request.File != "" {

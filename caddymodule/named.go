@@ -13,8 +13,8 @@ import (
 	"github.com/rollcall-gateway/rollcall/internal/hostpattern"
 )
 
-// enterNamed makes the handlers in named routes doors to the hosts of the routes that invoke them, which are known when
-// all routes are. A handler that nobody invokes serves nothing.
+// enterNamed makes the handlers in named routes doors to the hosts of the routes that invoke them,
+// which are known when all routes are. A handler whose route is not invoked serves nothing.
 func (a *App) enterNamed() error {
 	a.mu.Lock()
 	waiting := make(map[*routes.Server][]*Handler)
@@ -52,8 +52,8 @@ func (a *App) enterNamed() error {
 	return nil
 }
 
-// enterWays makes a handler in a named route a door to the hosts of its ways. It is an error if requests for a host get to
-// the handler by none of them.
+// enterWays makes a handler in a named route a door to the hosts of its ways. It returns an error
+// if requests for a host reach the handler by none of the ways.
 func (a *App) enterWays(h *Handler, ways []*routes.Way) error {
 	var open hostpattern.Map[struct{}]
 	var every bool
@@ -61,7 +61,7 @@ func (a *App) enterWays(h *Handler, ways []*routes.Way) error {
 		return every || !hosts.IsEvery() && !slices.ContainsFunc(hosts.Patterns(), func(p string) bool { return !open.Covers(p) })
 	}
 	var blocked []*routes.Way
-	var why []error // of blocked
+	var why []error // errors of the blocked ways
 	for _, way := range ways {
 		if _, err := a.enter(h, way); err != nil {
 			return err
@@ -86,29 +86,31 @@ func (a *App) enterWays(h *Handler, ways []*routes.Way) error {
 	return nil
 }
 
-// namedWalker goes through the complete routes of one server, for the ways to handlers in named routes.
+// namedWalker walks the complete routes of one server, and collects the ways to handlers in named
+// routes.
 type namedWalker struct {
 	finder   *wayFinder
 	server   *caddyhttp.Server
-	ways     map[*Handler][]*routes.Way // of the handlers that wait
-	hidden   map[any][]hiddenIn         // handlers that wait, by the containers around them
+	ways     map[*Handler][]*routes.Way // ways of the waiting handlers
+	hidden   map[any][]hiddenIn         // waiting handlers by the containers around them
 	deepest  map[*Handler]hiddenAt
-	invoking map[string]bool // named routes under way: they may invoke each other
-	nested   int             // times that a named route was entered from another one, since the last from a route
+	invoking map[string]bool // named routes that the walk is in: they may invoke each other
+	nested   int             // invocations from named routes, since the last one from another route
 }
 
-// hiddenIn is a handler in a container.
+// hiddenIn is a handler in a container of another plugin.
 type hiddenIn struct {
 	handler *Handler
-	depth   int // of the container in those around the handler
+	depth   int // index of the container among those around the handler
 }
 
-// maxNested bounds the ways through named routes that invoke each other: two invocations a level double them.
+// maxNested is the maximum number of ways through named routes that invoke each other: two
+// invocations per level double them.
 const maxNested = 20_000
 
-// hiddenAt are the ways to the innermost container around a handler that can be seen.
+// hiddenAt has the ways to the innermost visible container around a handler.
 type hiddenAt struct {
-	depth int // in the modules around the handler
+	depth int // index among the modules around the handler
 	ways  []*routes.Way
 }
 
@@ -128,10 +130,10 @@ func newNamedWalker(f *wayFinder, server *caddyhttp.Server, waiting []*Handler) 
 	return w
 }
 
-// isPointer reports whether a module can be a key of a map.
+// isPointer reports whether a module can be the key of a map.
 func isPointer(module any) bool { return reflect.TypeOf(module).Kind() == reflect.Pointer }
 
-// container goes through the routes of the server or a handler.
+// container walks the routes of the server or a handler.
 func (w *namedWalker) container(container any, steps []routes.Step) {
 	for _, list := range routeLists(container) {
 		model := w.finder.model.list(list.routes, list.onError)
@@ -170,7 +172,8 @@ func (w *namedWalker) handler(handler caddyhttp.MiddlewareHandler, steps []route
 	}
 }
 
-// passHidden records how to get to a container of another plugin that has a handler, in case it keeps its routes to itself.
+// passHidden records the way to a container of another plugin that has a handler, in case its
+// routes cannot be read.
 func (w *namedWalker) passHidden(container any, steps []routes.Step) {
 	if !isPointer(container) {
 		return

@@ -12,11 +12,11 @@ import (
 	"github.com/dustin/go-humanize"
 )
 
-// options are the subdirectives of a block, each with what reads its arguments.
+// options are the subdirectives of a block, each with a function that reads its arguments.
 type options map[string]func(*caddyfile.Dispenser) error
 
-// block reads the block that belongs to the current token. Each subdirective stands at most once, for of two, one would
-// be lost without a word, but those that repeatable names.
+// block reads the block of the current token. A subdirective may occur once, unless it is
+// repeatable: of two, one would be lost silently.
 func block(d *caddyfile.Dispenser, allowed options, repeatable ...string) error {
 	if err := noArgument(d, "write options in a block, each on a line of its own"); err != nil {
 		return err
@@ -36,14 +36,15 @@ func block(d *caddyfile.Dispenser, allowed options, repeatable ...string) error 
 		if err := read(d); err != nil {
 			return err
 		}
-		if empty && name != "user" { // an empty id is an anonymous request
+		if empty && name != "user" { // an empty ID is an anonymous request
 			return d.Errf("%s has an empty argument: is its environment variable set?", name)
 		}
 	}
 	return nil
 }
 
-// hasEmptyArg reports whether an argument of the current line is empty, as "{$NAME}" is when the variable is not set.
+// hasEmptyArg reports whether an argument of the current line is empty, as "{$NAME}" is if the
+// variable is not set.
 func hasEmptyArg(d caddyfile.Dispenser) bool { return slices.Contains(d.RemainingArgs(), "") }
 
 // noArgument refuses an argument after the current token.
@@ -55,7 +56,8 @@ func noArgument(d *caddyfile.Dispenser, instead string) error {
 	return nil
 }
 
-// arguments reads the arguments of an option, which takes at most that many. Errors show none: one may be a secret.
+// arguments reads the arguments of an option, at most a number of them. Errors show no argument,
+// because it may be a secret.
 func arguments(d *caddyfile.Dispenser, most int) ([]string, error) {
 	name := d.Val()
 	args := d.RemainingArgs()
@@ -69,12 +71,13 @@ func arguments(d *caddyfile.Dispenser, most int) ([]string, error) {
 	return args, nil
 }
 
-// missingArgument is the error for an option without an argument. A variable that is not set leaves none of {$NAME}.
+// missingArgument returns the error for an option without an argument. {$NAME} leaves no argument
+// if the variable is not set.
 func missingArgument(d *caddyfile.Dispenser) error {
 	return d.Errf("%s has no argument: write one, or set its environment variable", d.Val())
 }
 
-// firstArgument reads the argument of an option that has a block too, or may have.
+// firstArgument reads the argument of an option that may also have a block.
 func firstArgument(d *caddyfile.Dispenser, to *string) error {
 	if !d.NextArg() {
 		return missingArgument(d)
@@ -136,7 +139,7 @@ func size(to *int64) func(*caddyfile.Dispenser) error {
 	return sizeUpTo(to, 1<<30, "1GiB like 64KiB")
 }
 
-// sizeUpTo reads a number of bytes; hint names the largest and gives an example.
+// sizeUpTo reads a number of bytes. The hint names the maximum and an example.
 func sizeUpTo(to *int64, most uint64, hint string) func(*caddyfile.Dispenser) error {
 	return func(d *caddyfile.Dispenser) error {
 		var text string
@@ -171,7 +174,7 @@ func duration(d *caddyfile.Dispenser, text string, to *caddy.Duration) error {
 	return nil
 }
 
-// alone reads a word without arguments.
+// alone reads an option without arguments.
 func alone(to *bool) func(*caddyfile.Dispenser) error {
 	return func(d *caddyfile.Dispenser) error {
 		if err := noArgument(d, "remove it"); err != nil {
@@ -182,7 +185,7 @@ func alone(to *bool) func(*caddyfile.Dispenser) error {
 	}
 }
 
-// steps reads a number that may end in k, M or G: thousands, millions, thousands of millions.
+// steps reads a number that may end in k, M or G (10^3, 10^6, 10^9).
 func steps(to *int64) func(*caddyfile.Dispenser) error {
 	return func(d *caddyfile.Dispenser) error {
 		var text string

@@ -10,36 +10,37 @@ import (
 	"github.com/rollcall-gateway/rollcall/internal/secret"
 )
 
-// resolve replaces the placeholders in the text of an option. A placeholder that is empty or not known is an error,
-// because the option would silently mean something else: any issuer, for example. No error shows the text itself.
+// resolve replaces the placeholders in the text of an option. An empty or unknown placeholder is an
+// error, because the option would silently mean something else, for example any issuer. No error
+// shows the text itself.
 func resolve(option, text string) (string, error) {
 	return replacePlaceholders(option, text, false)
 }
 
-// resolveSecret is like resolve for a text that is secret. Braces in a secret can look like a placeholder, so its errors
-// name only placeholders that begin like those of Caddy.
+// resolveSecret is like resolve for a secret. Braces in a secret can look like a placeholder, so
+// errors name only placeholders that start like those of Caddy.
 func resolveSecret(option, text string) (string, error) {
 	return replacePlaceholders(option, text, true)
 }
 
-// resolveKey is like resolveSecret for a text that must be hard to guess. A text that everybody knows, such as a URL or a
-// public key, is an error: it was meant as something else.
+// resolveKey is like resolveSecret for a text that must be hard to guess. A text that others know,
+// such as a URL or a public key, is an error: it was meant as something else.
 func resolveKey(option, text string) (string, error) {
 	key, err := resolveSecret(option, text)
 	if err != nil {
 		return "", err
 	}
 	if is := secret.Public(key); is != "" {
-		return "", fmt.Errorf("%s is %s, and no secret: make one with openssl rand -hex 32", option, is)
+		return "", fmt.Errorf("%s is %s, not a secret: make one with openssl rand -hex 32", option, is)
 	}
 	if secret.IsPath(key) {
-		return "", fmt.Errorf("%s is the path of a file, and no secret: write {file./path} for what is in the file", option)
+		return "", fmt.Errorf("%s is the path of a file, not a secret: write {file./path} for its content", option)
 	}
 	return key, nil
 }
 
 func replacePlaceholders(option, text string, isSecret bool) (string, error) {
-	if text != "" && !strings.ContainsAny(text, "{}") { // as the replacer does, without making one
+	if text != "" && !strings.ContainsAny(text, "{}") { // the same result without a replacer
 		return text, nil
 	}
 	return replaceBraces(option, text, isSecret)
@@ -56,7 +57,7 @@ func replaceBraces(option, text string, isSecret bool) (string, error) {
 	switch {
 	case problem != nil:
 		return "", problem
-	case err != nil: // of the replacer: too many braces
+	case err != nil: // the replacer refuses too many braces
 		return "", tooManyBraces(option)
 	case value == "":
 		return "", errors.New(option + isUnset)
@@ -64,12 +65,12 @@ func replaceBraces(option, text string, isSecret bool) (string, error) {
 	return value, nil
 }
 
-// known replaces placeholders that are known when the configuration is loaded, and leaves all other braces alone. A
-// variable or a file that is empty is an error: the first stays in err.
+// known replaces placeholders that are known when the configuration is loaded, and leaves all other
+// braces alone. An empty variable or file is an error; the first one stays in err.
 type known struct {
 	option string
 	repl   *caddy.Replacer
-	text   string // under way
+	text   string // text that is being replaced
 	err    error
 }
 
@@ -95,13 +96,14 @@ func (k *known) replace(text string) string {
 	return replaced
 }
 
-// Ends of errors that begin with the name of an option or a placeholder.
+// Ends of errors that start with the name of an option or a placeholder.
 const (
 	isUnset  = " is empty: is its environment variable set?"
 	isUnread = " is empty: is its file readable, and has it a text?"
 )
 
-// lacks returns the error for a placeholder that has no value. Whole says that the option is nothing else.
+// lacks returns the error for a placeholder without a value. Whole says that it is the whole
+// option.
 func lacks(option, name string, whole, isSecret bool) error {
 	shown := "{" + name + "}"
 	isEmpty := isUnset
@@ -128,7 +130,7 @@ func tooManyBraces(option string) error {
 	return fmt.Errorf(`%s has too many open braces: write \{ for a brace`, option)
 }
 
-// unknown returns the error for a placeholder that is not known, "" for one that may be part of a secret.
+// unknown returns the error for an unknown placeholder, which is "" if it may be part of a secret.
 func unknown(option, placeholder string) error {
 	const text = `has a placeholder that is not known: use {env.NAME} or {file./path}, or write \{ for a brace`
 	if placeholder != "" {
@@ -137,10 +139,10 @@ func unknown(option, placeholder string) error {
 	return errors.New(option + " " + text + placeholder)
 }
 
-// resolver resolves options in place. The first error stays in err, after which it does nothing.
+// resolver resolves options in place. After the first error, which stays in err, it does nothing.
 type resolver struct{ err error }
 
-// text resolves an option that is not there when it is "".
+// text resolves an option. An option that is not set is "".
 func (r *resolver) text(option string, text *string) {
 	if r.err == nil && *text != "" {
 		*text, r.err = resolve(option, *text)
@@ -156,8 +158,8 @@ func (r *resolver) texts(option string, texts []string) {
 	}
 }
 
-// resolve replaces the placeholders in the options of a site that are no secrets. Those of user are looked at with each
-// request, those of a plugin when it is loaded.
+// resolve replaces the placeholders in the options of a site that are not secret. Placeholders of
+// user are replaced for each request, those of a plugin when it is loaded.
 func (h *Handler) resolve() error {
 	var r resolver
 	r.text("prefix", &h.Prefix)

@@ -19,66 +19,72 @@ import (
 	"github.com/rollcall-gateway/rollcall/plugins"
 )
 
-// PluginConfig is one plugin of a site: a WebAssembly module that decides what a channel is, who may join it, and what
-// answers show.
+// PluginConfig is one plugin of a site: a WebAssembly module that decides the class of a channel,
+// who may join it, and what answers show.
 type PluginConfig struct {
-	// The file of the module. A relative path is relative to the working directory. Placeholders are allowed.
+	// The file of the module. A relative path is relative to the working directory. Placeholders are
+	// allowed.
 	Path string `json:"path,omitempty"`
 
-	// The plugin's name in logs and metrics: 1 to 64 letters, digits, '.', '-' and '_'. No two plugins of a site have the
-	// same one. Default: the name of the file without `.wasm`, with a number after it from the second such plugin on.
+	// The plugin's name in logs and metrics: 1 to 64 letters, digits, '.', '-' and '_', unique within
+	// the site. Default: the name of the file without `.wasm`, followed by a number if it is not
+	// unique.
 	Name string `json:"name,omitempty"`
 
-	// What the plugin gets before its first call: an object. Placeholders in its texts are replaced when they are known.
-	// Default: `{}`.
+	// An object for the plugin, passed before its first call. Known placeholders in its texts are
+	// replaced. Default: `{}`.
 	Config json.RawMessage `json:"config,omitempty"`
 
-	// What follows from a failure: `deny` refuses the join or withholds the answer, `pass` goes on as if the plugin were
-	// not there. Default: `deny`.
+	// The result of a failure: `deny` refuses the join or withholds the answer, `pass` continues as if
+	// the plugin did not exist. Default: `deny`.
 	OnFailure string `json:"on_failure,omitempty"`
 
 	// The SHA-256 hash that the file must have, in hexadecimal. Default: any.
 	SHA256 string `json:"sha256,omitempty"`
 
-	// Whether a changed file is loaded without a reload of the configuration. Not together with sha256.
+	// Whether a changed file is loaded without a reload of the configuration. Not together with
+	// sha256.
 	Watch bool `json:"watch,omitempty"`
 
-	// Whether all hosts use the same instances. The plugin is then not told which host it serves.
+	// Whether all hosts use the same instances. The plugin then does not learn which host it serves.
 	Shared bool `json:"shared,omitempty"`
 
-	// Bytes of memory that an instance may have. Default: 16777216 (16MiB).
+	// The maximum memory of an instance in bytes. Default: 16777216 (16MiB).
 	Memory int64 `json:"memory,omitempty"`
 
-	// Bytes that the file may have. Default: 16777216 (16MiB).
+	// The maximum size of the file in bytes. Default: 16777216 (16MiB).
 	File int64 `json:"file,omitempty"`
 
-	// Bytes of the longest answer that is offered to the hook shape; a longer one is a failure. Default: 262144 (256KiB).
+	// The maximum size in bytes of an answer that is passed to the hook shape; a longer one is a
+	// failure. Default: 262144 (256KiB).
 	Document int64 `json:"document,omitempty"`
 
-	// Instances for one host; of two or more, one is left to joins while answers are made. Default: as many as there are
-	// CPUs, at least 2.
+	// The maximum number of instances for one host. Of two or more, one is reserved for joins while
+	// answers are made. Default: the number of CPUs, at least 2.
 	Instances int `json:"instances,omitempty"`
 
-	// Steps that making and configuring an instance may take. Default: 50000000.
+	// The maximum number of steps to create and configure an instance. Default: 50000000.
 	InitBudget int64 `json:"init_budget,omitempty"`
 
-	// Steps that a call of classify or authorize may take. Default: 1000000.
+	// The maximum number of steps of a call of classify or authorize. Default: 1000000.
 	ClassifyBudget int64 `json:"classify_budget,omitempty"`
 
-	// Steps that a call of members may take for each user, above 1000000 for the call. Default: 200000.
+	// The maximum number of steps of a call of members for each user, in addition to 1000000 for the
+	// call. Default: 200000.
 	MembersBudget int64 `json:"members_budget,omitempty"`
 
-	// Steps that a call of shape may take. Default: 200000000.
+	// The maximum number of steps of a call of shape. Default: 200000000.
 	ShapeBudget int64 `json:"shape_budget,omitempty"`
 
-	// The time that a call of classify or authorize may take, the wait for a free instance included. Default: `5ms`.
+	// The maximum time of a call of classify or authorize, including the wait for a free instance.
+	// Default: `5ms`.
 	ClassifyTimeout caddy.Duration `json:"classify_timeout,omitempty"`
 
-	// The same for a call of members or shape. Default: `250ms`.
+	// The maximum time of a call of members or shape, in the same way. Default: `250ms`.
 	ShapeTimeout caddy.Duration `json:"shape_timeout,omitempty"`
 }
 
-// spec returns how the plugin is loaded, with the placeholders replaced.
+// spec returns the specification that the plugin is loaded by, with placeholders replaced.
 func (c *PluginConfig) spec() (plugins.Spec, error) {
 	s := plugins.Spec{
 		Name:   c.Name,
@@ -179,7 +185,7 @@ func (c *PluginConfig) UnmarshalCaddyfile(d *caddyfile.Dispenser) error {
 	})
 }
 
-// loadPlugins loads the plugins of the handler's site. It returns nil if there is none.
+// loadPlugins loads the plugins of the handler's site. It returns nil if there are none.
 func (h *Handler) loadPlugins(ctx context.Context) (*pluginhost.Set, error) {
 	if len(h.Plugins) == 0 {
 		return nil, nil
@@ -188,7 +194,7 @@ func (h *Handler) loadPlugins(ctx context.Context) (*pluginhost.Set, error) {
 	names := make(map[string]bool)
 	for i, c := range h.Plugins {
 		if c == nil {
-			return nil, errors.New("plugins: null is no plugin")
+			return nil, errors.New("plugins: null is not a plugin")
 		}
 		spec, err := c.spec()
 		if err == nil {
@@ -202,13 +208,13 @@ func (h *Handler) loadPlugins(ctx context.Context) (*pluginhost.Set, error) {
 	return h.app.hub.Plugins.Load(ctx, h.app.PluginMemory, specs, h.rollcall.Site.Logger)
 }
 
-// uniqueName makes a name that no other plugin of the site has, since metrics and logs tell plugins apart by it. One that
-// was chosen is not changed.
+// uniqueName returns a name that no other plugin of the site has, because metrics and logs identify
+// plugins by it. A chosen name is not changed.
 func uniqueName(names map[string]bool, name string, chosen bool) (string, error) {
 	unique := name
 	for i := 2; names[unique]; i++ {
 		if chosen {
-			return "", fmt.Errorf("name %q is another plugin's of this site: choose another", name)
+			return "", fmt.Errorf("name %q belongs to another plugin of this site: choose another", name)
 		}
 		unique = name + "-" + strconv.Itoa(i)
 	}

@@ -311,7 +311,7 @@ func TestPluginThatCannotBeLoadedIsRefused(t *testing.T) {
 		{"another hash", plugin(good, "sha256 "+strings.Repeat("00", 32)), []string{"rules.wasm", "SHA-256"}},
 		{"too large", plugin(good, "file 100B"), []string{"rules.wasm"}},
 		{"bad limit", plugin(good, "memory 1KiB"), []string{"memory"}},
-		{"one name twice", plugin(good, "name a") + plugin(good, "name a"), []string{`name "a" is another plugin's`}},
+		{"one name twice", plugin(good, "name a") + plugin(good, "name a"), []string{`name "a" belongs to another plugin`}},
 		{"no hook", plugin(assemble(t, "trap", `(export "rollcall_classify")`, "", `(export "rollcall_authorize")`, "",
 			`(export "rollcall_members")`, "", `(export "rollcall_shape")`, ""), ""), []string{"trap.wasm", "hook"}},
 		{"the second of two", plugin(good, "") + plugin("/nonexistent/b.wasm", ""), []string{"/nonexistent/b.wasm"}},

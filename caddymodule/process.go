@@ -14,12 +14,12 @@ import (
 	"github.com/rollcall-gateway/rollcall/presence/cluster"
 )
 
-// processes holds the one process under one key, so that every configuration meets the same.
+// processes has the process under its one key, so that every configuration finds the same.
 var processes = caddy.NewUsagePool()
 
 type processKey struct{}
 
-// process is all that outlives a configuration.
+// process has everything that outlives a configuration.
 type process struct {
 	*gateway.Hub
 	api *api.Server
@@ -46,7 +46,7 @@ func closeProcess() error {
 	return err
 }
 
-// loadedProcess returns the process if there is one, without a reference to it.
+// loadedProcess returns the process, nil if there is none. It takes no reference to it.
 func loadedProcess() *process {
 	var found *process
 	processes.Range(func(_, v any) bool {
@@ -56,7 +56,7 @@ func loadedProcess() *process {
 	return found
 }
 
-// register makes the numbers part of a configuration's metrics.
+// register adds the metrics of the process to those of a configuration.
 func (p *process) register(r *prometheus.Registry) error {
 	for _, c := range append(p.Hub.Collectors(), p.api.Collectors()...) {
 		var already prometheus.AlreadyRegisteredError
@@ -67,12 +67,12 @@ func (p *process) register(r *prometheus.Registry) error {
 	return nil
 }
 
-// asked is the hub's method without the pods' other methods.
+// asked wraps the hub's method for the endpoints, which need only some methods of the pods.
 func asked(h *gateway.Hub) func(of *site.Site, scope cluster.Scope) (api.Pods, cluster.Truth) {
 	return func(of *site.Site, scope cluster.Scope) (api.Pods, cluster.Truth) {
 		others, truth := h.PodsToAsk(of, scope)
 		if others == nil {
-			return nil, truth // a nil pods in the interface would not be nil
+			return nil, truth // an interface with a nil value would not be nil
 		}
 		return others, truth
 	}

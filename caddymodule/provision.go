@@ -17,7 +17,8 @@ import (
 	"github.com/rollcall-gateway/rollcall/presence"
 )
 
-// userOf returns what finds the user of a request that another handler has authenticated.
+// userOf returns the function that finds the user of a request that another handler has
+// authenticated.
 func (h *Handler) userOf() func(*http.Request) (id, email string) {
 	if h.User == nil {
 		return defaultUser.of
@@ -27,7 +28,7 @@ func (h *Handler) userOf() func(*http.Request) (id, email string) {
 
 var defaultUser = &UserPlaceholders{ID: "{http.auth.user.id}", Email: "{http.auth.user.email}"}
 
-// of returns the user of a request, "" for an anonymous one.
+// of returns the user of a request, "" for an anonymous request.
 func (u *UserPlaceholders) of(r *http.Request) (id, email string) {
 	repl := r.Context().Value(caddy.ReplacerCtxKey).(*caddy.Replacer)
 	if id = repl.ReplaceAll(u.ID, ""); id == "" {
@@ -79,11 +80,11 @@ func (h *Handler) siteLogger(s *site.Site) *zap.Logger {
 	return s.Logger.With(zap.String("site", h.way.Label(h.Prefix)))
 }
 
-// apiKeysOff stands in place of keys to ask for none.
+// apiKeysOff is the option api_key that requires no key.
 const apiKeysOff = "off"
 
-// parseAPIKeys reads what the configuration gives: keys, placeholders for keys, "sha256:" and the hash of a key in
-// hexadecimal, or "off" alone. No error shows any part of a key.
+// parseAPIKeys parses the option api_key: keys, placeholders for keys, "sha256:" and the hash of a
+// key in hexadecimal, or "off" alone. No error shows any part of a key.
 func parseAPIKeys(configured []string) (site.Keys, error) {
 	if slices.Contains(configured, apiKeysOff) {
 		if len(configured) > 1 {
@@ -98,13 +99,13 @@ func parseAPIKeys(configured []string) (site.Keys, error) {
 			return site.Keys{}, err
 		}
 		if strings.EqualFold(texts[i], apiKeysOff) {
-			return site.Keys{}, fmt.Errorf("api_key: number %d is the word off, and no key: write off in lower case and without a placeholder", i+1)
+			return site.Keys{}, fmt.Errorf("api_key: number %d is the word off, not a key: write off in lower case and without a placeholder", i+1)
 		}
 	}
 	return site.NewKeys(texts)
 }
 
-// provisionJWT makes what verifies the tokens of a site.
+// provisionJWT makes the verifier for the tokens of a site.
 func (h *Handler) provisionJWT(ctx caddy.Context, s *site.Site) error {
 	if h.JWT == nil {
 		return nil
@@ -140,7 +141,7 @@ func (h *Handler) provisionJWT(ctx caddy.Context, s *site.Site) error {
 	return err
 }
 
-// provisionRules makes the rules for channels, the limits and the pings.
+// provisionRules sets the rules for channels, the limits and the pings.
 func (h *Handler) provisionRules(s *site.Site) error {
 	var limits Limits
 	if h.Limits != nil {

@@ -13,13 +13,13 @@ import (
 	"github.com/rollcall-gateway/rollcall/caddymodule/socket"
 )
 
-// prepare makes a handshake cheap for the server that the handler is about to be a part of.
+// prepare sets up the server of a handler so that handshakes are cheap.
 func (a *App) prepare(ctx caddy.Context) {
 	server, ok := ctx.Value(caddyhttp.ServerCtxKey).(*caddyhttp.Server)
 	if !ok || !a.firstOf(server) {
 		return
 	}
-	if believesClients(server) {
+	if trustsClients(server) {
 		a.logger.Warn("trusted_proxies without trusted_proxies_strict: clients choose the address that wrong API keys are counted by",
 			zap.Strings("listen", server.Listen))
 	}
@@ -31,7 +31,7 @@ func (a *App) prepare(ctx caddy.Context) {
 	})
 }
 
-// firstOf reports whether no handler of the server was here before.
+// firstOf reports whether this handler is the first of the server.
 func (a *App) firstOf(server *caddyhttp.Server) bool {
 	a.mu.Lock()
 	defer a.mu.Unlock()
@@ -43,12 +43,12 @@ func (a *App) firstOf(server *caddyhttp.Server) bool {
 	return first
 }
 
-// handshakeStack is how many bytes of stack a handshake takes at most, from where net/http tells that a request has come:
-// 9.5 KB, most of it by net/http and Caddy.
+// handshakeStack is the stack that a handshake needs at most, in bytes, from where net/http reports
+// a request: 9.5 KB, most of it for net/http and Caddy.
 const handshakeStack = 9 << 10
 
-// growStack makes the stack of the calling goroutine large enough for a handshake. The runtime would double it three times
-// on the way, each time when more calls are open, whose frames it has to adjust.
+// growStack grows the stack of the calling goroutine enough for a handshake. Otherwise the runtime
+// doubles it three times during the handshake, each time with more frames to adjust.
 //
 //go:noinline
 func growStack(n *int) {
@@ -56,8 +56,8 @@ func growStack(n *int) {
 	*n = int(frame[*n&1])
 }
 
-// clientAddr returns the address of the client, which the server has determined by its trusted_proxies.
-// It returns the zero Addr if there is none, as on a unix socket.
+// clientAddr returns the address of the client, as the server has determined it by its
+// trusted_proxies. It returns the zero Addr if there is none, as on a unix socket.
 func clientAddr(r *http.Request) netip.Addr {
 	ip, _ := caddyhttp.GetVar(r.Context(), caddyhttp.ClientIPVarKey).(string)
 	addr, err := netip.ParseAddr(ip)
@@ -70,8 +70,8 @@ func clientAddr(r *http.Request) netip.Addr {
 // nat64 is the well-known prefix for IPv4 clients behind a translator (RFC 6052 section 2.1).
 var nat64 = netip.MustParsePrefix("64:ff9b::/96")
 
-// clientNet returns the addresses that count as one client: one IPv4 address, translated or not, or the
-// /64 of an IPv6 address. All clients without an address are one, with the zero Prefix.
+// clientNet returns the addresses that count as one client: one IPv4 address, translated or not, or
+// the /64 of an IPv6 address. All clients without an address are one, the zero Prefix.
 func clientNet(addr netip.Addr) netip.Prefix {
 	bits := addr.BitLen()
 	if nat64.Contains(addr) {
@@ -80,17 +80,17 @@ func clientNet(addr netip.Addr) netip.Prefix {
 	} else if addr.Is6() {
 		bits = 64
 	}
-	p, _ := addr.Prefix(bits) // fails for the zero Addr, with the zero Prefix
+	p, _ := addr.Prefix(bits) // for the zero Addr: an error and the zero Prefix
 	return p
 }
 
-// believesClients reports whether clients of a server can choose their address: the server takes the
-// first one of a header that clients send.
-func believesClients(server *caddyhttp.Server) bool {
+// trustsClients reports whether clients of a server can choose their address, because the server
+// uses the first address of a header that clients send.
+func trustsClients(server *caddyhttp.Server) bool {
 	if server == nil || server.TrustedProxiesStrict > 0 {
 		return false
 	}
-	// Caddy forgets trusted_proxies when it has loaded the module, which is not exported.
+	// Caddy keeps the loaded module in an unexported field only.
 	loaded := reflect.ValueOf(server).Elem().FieldByName("trustedProxies")
 	return server.TrustedProxiesUnix || loaded.IsValid() && !loaded.IsNil()
 }

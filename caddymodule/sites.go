@@ -16,7 +16,8 @@ import (
 	"github.com/rollcall-gateway/rollcall/caddymodule/site"
 )
 
-// errLate is returned for a handler that another plugin loads after the start: its hosts have owners by then.
+// errLate is returned for a handler that another plugin loads after the start, when its hosts have
+// owners already.
 var errLate = errors.New("rollcall is loaded after the start of its configuration: write it in the routes of the configuration")
 
 // findWay returns the way to the handler that is being provisioned.
@@ -25,14 +26,15 @@ func (a *App) findWay(ctx caddy.Context) *routes.Way {
 	defer a.mu.Unlock()
 	if a.ways == nil {
 		if a.settled {
-			return routes.NewWay(nil, nil) // enter refuses it
+			return routes.NewWay(nil, nil) // enter refuses the handler
 		}
 		a.ways = newWayFinder(a.ctx)
 	}
 	return a.ways.find(ctx)
 }
 
-// enter makes a handler a door to the hosts on a way to it. It reports whether the site of the handler has yet to be made.
+// enter makes a handler a door to the hosts on a way to it. It reports whether the handler's site
+// is new, and so has yet to be provisioned.
 func (a *App) enter(h *Handler, w *routes.Way) (isNew bool, err error) {
 	a.mu.Lock()
 	defer a.mu.Unlock()
@@ -50,13 +52,13 @@ func (a *App) newOwners() *routes.Owners {
 	}
 }
 
-// newSite returns a site of the configuration that has yet to be made.
+// newSite returns a site of the configuration, which has yet to be provisioned.
 func (a *App) newSite(of site.Settings) *site.Site {
 	return &site.Site{Settings: of, DataCenter: a.DataCenter, Clustered: a.cluster != nil, Retired: &a.stopped}
 }
 
-// settleOwners makes the snapshot of a configuration whose handlers are all provisioned. No handler can come in
-// afterwards.
+// settleOwners returns the configuration for the hub once all handlers are provisioned. Later
+// handlers are refused.
 func (a *App) settleOwners() (*gateway.Configuration, error) {
 	if err := a.enterNamed(); err != nil {
 		return nil, err
@@ -101,14 +103,14 @@ func (a *App) ownerSites() []gateway.Served {
 // doorOptions are the options of a handler that belong to the door and not to the site.
 var doorOptions = []string{"prefix", "api_from"}
 
-// options returns the configuration of a handler, as JSON values.
+// options returns the configuration of a handler as JSON values.
 func (h *Handler) options() map[string]any {
 	var options map[string]any
 	raw, err := json.Marshal(h) //nolint:gosec // it is hashed and compared, and never leaves the process
 	decoder := json.NewDecoder(bytes.NewReader(raw))
 	decoder.UseNumber()
 	if err != nil || decoder.Decode(&options) != nil {
-		return nil // a handler came as JSON, so it has a JSON form
+		return nil // cannot happen: a handler is decoded from JSON
 	}
 	for _, name := range doorOptions {
 		delete(options, name)
@@ -116,7 +118,7 @@ func (h *Handler) options() map[string]any {
 	return options
 }
 
-// siteOptions are the options of a handler without those of the door, which are empty here.
+// siteOptions are the options of a handler, with those of the door shadowed by empty ones.
 type siteOptions struct {
 	*Handler
 
@@ -124,12 +126,13 @@ type siteOptions struct {
 	APIFrom []string `json:"api_from,omitempty"`
 }
 
-// newSettings returns the hash of the options: handlers with the same settings can be doors of one site.
+// newSettings returns the hash of the options. Handlers with the same settings can be doors of one
+// site.
 func (h *Handler) newSettings() site.Settings {
 	hash := sha256.New()
 	var options any = siteOptions{Handler: h}
 	if slices.ContainsFunc(h.Plugins, func(c *PluginConfig) bool { return c != nil && len(c.Config) > 0 }) {
-		options = h.options() // with the keys of each config sorted
+		options = h.options() // sorts the keys of each config
 	}
 	_ = json.NewEncoder(hash).Encode(options)
 	return site.Settings(hash.Sum(nil))

@@ -13,21 +13,24 @@ import (
 	"github.com/rollcall-gateway/rollcall/caddymodule/routes"
 )
 
-// wayFinder finds the ways to the handlers of a configuration while they are provisioned, in their order. Caddy tells no
-// handler where it is, and no app sees the finished routes before it starts, which `caddy validate` never does.
+// wayFinder finds the ways to the handlers of a configuration while they are provisioned, in their
+// order. Caddy does not tell a handler where it is. No app sees the finished routes before it
+// starts, which `caddy validate` never does.
 //
-// Caddy provisions a list of routes in order, the matchers of all of them first, and takes the JSON of a route's handlers
-// away once they are loaded. So the first route that has some left is the one that is being loaded.
+// Caddy provisions the matchers of all routes of a list first, then the handlers of each route in
+// order. It drops the JSON of a route's handlers once they are loaded. So the first route that
+// still has JSON is the one that is being loaded.
 type wayFinder struct {
 	model *routeModel
-	// loading has, by the first route of a list, the index of the route that was loading when it was last looked at: a
-	// look at each route for each handler would take time with the square of the number of sites.
+	// loading has the index of the route that was loading when a list was last looked at, by the first
+	// route of the list. Without it, each handler would look at each route: time would grow with the
+	// square of the number of sites.
 	loading map[*caddyhttp.Route]int
-	// met has, for a route, which of its handlers were on a way, in order.
+	// met has the handlers of a route that were on a way, in order.
 	met map[*caddyhttp.Route][]any
-	// holders has, for a route, the positions of its handlers that are a rollcall or have one inside.
+	// holders has the positions of a route's handlers that are a rollcall or have one inside.
 	holders map[*caddyhttp.Route][]int
-	// around has, for a handler in a named route, the containers around it, from the outermost inwards.
+	// around has the containers around a handler in a named route, from the outermost inwards.
 	around map[caddy.Module][]caddy.Module
 }
 
@@ -45,7 +48,7 @@ func (f *wayFinder) find(ctx caddy.Context) *routes.Way {
 		return routes.NewWay(nil, nil)
 	}
 	modules := ctx.Modules()
-	for i, module := range modules { // apps can load each other
+	for i, module := range modules { // one app can load another
 		if _, ok := module.(*caddyhttp.App); ok {
 			modules = modules[i+1:]
 			break
@@ -68,25 +71,25 @@ func (f *wayFinder) find(ctx caddy.Context) *routes.Way {
 	return routes.NewWay(f.model.server(server), steps)
 }
 
-// release lets go of the model of the routes.
+// release drops the model of the routes.
 func (f *wayFinder) release() {
 	for _, server := range f.model.servers {
 		server.Named = nil
 	}
 }
 
-// step finds the route in a container that loads the module now.
+// step finds the route in a container that is loading the module.
 func (f *wayFinder) step(container, module any) routes.Step {
 	var found *routeList
 	index := 0
 	lists := routeLists(container)
 	for i := range lists {
-		loading, ok := f.underWay(lists[i].routes)
+		loading, ok := f.loadingIn(lists[i].routes)
 		if !ok {
 			continue
 		}
 		if found != nil {
-			// Another plugin's container with more than one list that can be under way.
+			// A container of another plugin, in which several lists may be loading.
 			return routes.Step{Position: -1}
 		}
 		found, index = &lists[i], loading
@@ -103,8 +106,8 @@ func (f *wayFinder) step(container, module any) routes.Step {
 	}
 }
 
-// entersList reports whether each request that gets to the container enters its list of routes. The lists of reverse_proxy
-// and intercept are for some responses, and other plugins may do anything.
+// entersList reports whether each request that reaches the container enters its list of routes. The
+// lists of reverse_proxy and intercept are for some responses, and other plugins may do anything.
 func entersList(container any) bool {
 	switch container.(type) {
 	case *caddyhttp.Server, *caddyhttp.Subroute, *caddyhttp.Invoke:
@@ -113,9 +116,10 @@ func entersList(container any) bool {
 	return false
 }
 
-// underWay returns the index of the first route whose handlers are not complete. It reports false if there is none, or if
-// its matchers are not loaded either, so that another list of the container must be under way.
-func (f *wayFinder) underWay(list caddyhttp.RouteList) (int, bool) {
+// loadingIn returns the index of the first route whose handlers are not complete. It reports false
+// if there is none. It also reports false if the matchers of that route are not loaded either,
+// because then another list of the container is the one that is loading.
+func (f *wayFinder) loadingIn(list caddyhttp.RouteList) (int, bool) {
 	if len(list) == 0 {
 		return 0, false
 	}
@@ -127,8 +131,8 @@ func (f *wayFinder) underWay(list caddyhttp.RouteList) (int, bool) {
 	return i, i < len(list) && list[i].MatcherSetsRaw == nil
 }
 
-// position returns where the module is in the handlers of the route that loads it. A module does not know its JSON; but
-// those that have a rollcall inside are met one after another.
+// position returns the position of the module in the route that is loading it. A module does not
+// know its JSON, but those that have a rollcall inside are provisioned one after another.
 func (f *wayFinder) position(route *caddyhttp.Route, module any) int {
 	met := f.met[route]
 	if len(met) == 0 || met[len(met)-1] != module {
@@ -155,9 +159,9 @@ func rollcallsIn(handlers []json.RawMessage) []int {
 		}
 	}
 	if len(holders) == 1 {
-		return holders // one of them is, or it would not be loaded
+		return holders // a rollcall is being loaded, so this is it
 	}
-	// The name alone can also be a text, such as the value of a header.
+	// The name can also be a text, such as the value of a header.
 	return slices.DeleteFunc(holders, func(i int) bool {
 		var v any
 		return json.Unmarshal(handlers[i], &v) != nil || !hasRollcall(v)
@@ -185,7 +189,8 @@ type routeList struct {
 	onError bool
 }
 
-// routeLists returns the lists of routes in a server or a handler, in the order in which Caddy's own load them.
+// routeLists returns the lists of routes in a server or a handler. For Caddy's own, the order is
+// that in which they are loaded.
 func routeLists(container any) []routeList {
 	switch c := container.(type) {
 	case *caddyhttp.Server:
@@ -204,8 +209,8 @@ func routeLists(container any) []routeList {
 	return appendRouteLists(nil, reflect.ValueOf(container), 0)
 }
 
-// inOrder reports whether a container loads its lists one after another, in the order of routeLists: those that come
-// with Caddy do.
+// inOrder reports whether a container loads its lists one after another, in the order of
+// routeLists, as those of Caddy do.
 func inOrder(container any) bool {
 	t := reflect.TypeOf(container)
 	if t.Kind() == reflect.Pointer {
@@ -221,7 +226,7 @@ var (
 
 // appendRouteLists collects the lists of routes in the exported fields of a value.
 func appendRouteLists(lists []routeList, v reflect.Value, depth int) []routeList {
-	const deepest = 6 // values can point at each other
+	const deepest = 6 // values can refer to each other
 	if depth > deepest {
 		return lists
 	}
@@ -249,7 +254,7 @@ func appendRouteLists(lists []routeList, v reflect.Value, depth int) []routeList
 		for entries := v.MapRange(); entries.Next(); {
 			lists = appendRouteLists(lists, entries.Value(), depth+1)
 		}
-	default: // holds no routes, or only some that a module keeps to itself
+	default: // no routes, or unexported ones
 	}
 	return lists
 }

@@ -292,7 +292,7 @@ func TestWayFinderLooksAtEachRouteOnce(t *testing.T) {
 	}
 	f := newWayFinder(caddy.Context{})
 	for want := range list {
-		if got, ok := f.underWay(list); !ok || got != want {
+		if got, ok := f.loadingIn(list); !ok || got != want {
 			t.Fatalf("route %d is under way, want %d", got, want)
 		}
 		if f.loading[&list[0]] != want {

@@ -5,14 +5,15 @@ import (
 	"strings"
 )
 
-// match is what the matchers of a route say about a request.
+// match is the answer of a route's matchers for a request.
 type match struct {
 	certainty
 	fails   bool // a file matcher ends the request with an error
 	notFile bool // it matches because there is no such file
 }
 
-// match asks the matchers and the group of a route. UsesFile says that its handlers use the file that a matcher has found.
+// match asks the matchers and the group of a route. UsesFile says that its handlers use the file
+// that a matcher has found.
 func (p *probe) match(route *Route, usesFile bool) match {
 	m := p.matchers(&route.Matchers, usesFile)
 	if route.Group == "" {
@@ -50,7 +51,8 @@ func (p *probe) matchers(m *Matchers, usesFile bool) match {
 	return any
 }
 
-// matcher asks one matcher. The answer of a matcher that looks at more than method, path, host and files is not known.
+// matcher asks one matcher. The answer is unknown if the matcher looks at more than method, path,
+// host and files.
 func (p *probe) matcher(matcher any, usesFile bool) match {
 	switch m := matcher.(type) {
 	case Hosts:
@@ -71,7 +73,7 @@ func (p *probe) matcher(matcher any, usesFile bool) match {
 	return match{certainty: maybe}
 }
 
-// matchHosts compares with the hosts of the handler.
+// matchHosts compares the hosts of a matcher with those of the handler.
 func (p *probe) matchHosts(hosts Hosts) certainty {
 	switch {
 	case hosts.Contains(p.hosts):
@@ -96,13 +98,13 @@ func (p *probe) matchPaths(m *Paths) certainty {
 	return no
 }
 
-// matchFile answers for a request whose path is that of no file. The last file of a list that has no placeholder is then
-// found, or the status is sent that stands in its place. Of a file that the route does not go on to use, as that of a
-// switch, it is not known whether it is there.
+// matchFile answers for a request whose path is not that of a file. Then the last file of the list
+// is found if it has no placeholder, or its status is sent. If the handlers of the route do not use
+// the file, as for a switch, it is unknown whether it exists.
 func (p *probe) matchFile(last string, usesFile bool) match {
 	switch {
 	case p.rewritten != "":
-		return match{certainty: maybe} // the path that the request has been given may be one of a file
+		return match{certainty: maybe} // the new path may be that of a file
 	case last == "" || hasPlaceholder(last):
 		return match{certainty: no}
 	case strings.HasPrefix(last, "="):
@@ -121,7 +123,7 @@ func (p *probe) matchNot(m *Not) match {
 	inner := p.matchers(&m.Matchers, false)
 	not := match{certainty: yes - inner.certainty}
 	if inner.fails {
-		not.certainty = maybe // seldom written
+		not.certainty = maybe // rare
 	}
 	not.notFile = not.certainty == yes && m.hasFile()
 	return not

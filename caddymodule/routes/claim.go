@@ -14,17 +14,18 @@ type claim struct {
 	*holding
 }
 
-// holding is what claims with the same doors have in common.
+// holding is the common part of claims that have the same doors.
 type holding struct {
 	claims  int
-	hosts   hostpattern.Set // of the claims, if the last door is for exactly those; empty otherwise
+	hosts   hostpattern.Set // hosts of the claims, if the last door is for exactly those; empty otherwise
 	site    *site.Site
 	doors   []*Door
-	places  map[place][]*Door // doors by where requests for their endpoints come in
-	limited map[limit][]*Door // doors by the route that limits them
+	places  map[place][]*Door // doors by place
+	limited map[limit][]*Door // doors by limit
 }
 
-// split returns the holding of n of the claims once a door is for those alone. If nil, the claims are new.
+// split returns the holding of n of the claims, to which it adds a door for those alone. If nil,
+// the claims are new.
 func (h *holding) split(n int, d *Door) *holding {
 	part := h
 	if h == nil || h.claims > n {
@@ -96,8 +97,8 @@ func (o *Owners) lessSpecific(pattern string) iter.Seq[*claim] {
 	}
 }
 
-// withFixed yields the claims on hosts of a pattern whose own patterns have a number of fixed labels. It reports whether to
-// go on.
+// withFixed yields the claims on hosts of a pattern whose own patterns have a number of fixed
+// labels. It reports whether to continue.
 func (o *Owners) withFixed(pattern string, fixed int, yield func(*claim) bool) bool {
 	for _, c := range o.hosts.OverlappingFixed(pattern, fixed) {
 		if !yield(c) {
@@ -116,7 +117,8 @@ func (o *Owners) get(pattern string) *claim {
 	return c
 }
 
-// held returns what the claims on hosts have in common if they came together. It returns nil otherwise.
+// held returns the holding of the claims on hosts, if the last door for any of the hosts is for
+// exactly these. Otherwise it returns nil.
 func (o *Owners) held(hosts hostpattern.Set) *holding {
 	if hosts.IsEmpty() {
 		return nil
@@ -134,7 +136,7 @@ func (o *Owners) add(d *Door) {
 		return
 	}
 	var claims []*claim
-	counts := make(map[*holding]int) // claims that have a holding until now; nil for new claims
+	counts := make(map[*holding]int) // number of claims by current holding; nil for new claims
 	for _, pattern := range patternsOf(d.Way.Hosts) {
 		c := o.get(pattern)
 		if c == nil {
@@ -165,13 +167,13 @@ func (o *Owners) newClaim(pattern string) *claim {
 	return c
 }
 
-// checkDead returns an error if a door of the same site gets each request that the other door could get. It looks at the
-// doors without a limit, and at those whose limit the other door shares: a site can have thousands of doors, each for a
-// path of its own.
+// checkDead returns an error if a door of the same site gets each request that d could get. It
+// looks only at doors without a limit and at doors whose limit is on the way to d, because a site
+// can have thousands of doors, each for its own path.
 func (h *holding) checkDead(d *Door) error {
 	look := func(route *Route) error {
 		for _, before := range h.limited[limit{d.place(), route}] {
-			// All ways to one handler go through an invoked route, before which the path can change.
+			// Two ways to one handler differ before an invoked route, where the path can change.
 			if before.Rollcall != d.Rollcall && before.covers(d, d.Way.Hosts) {
 				return fmt.Errorf("%s is never reached, because %s stands before it: write one", d, before)
 			}

@@ -7,16 +7,17 @@ import (
 )
 
 const (
-	// maxNamed bounds how many warnings name hosts that a handler gets requests for and does not serve.
+	// maxNamed is the maximum number of warnings for one handler that name hosts it gets requests for
+	// but does not serve.
 	maxNamed = 10
-	// comparedPerDoor bounds the comparisons for such warnings, by the number of doors. Of n doors that are less specific
-	// than m others, all are compared while n or m is up to this number.
+	// comparedPerDoor limits the comparisons for such warnings, by the number of doors. n doors that
+	// are less specific than m others are all compared if n or m is at most this number.
 	comparedPerDoor = 64
 )
 
-// compare compares a door with those that are more or less specific and share a host with it. A less specific door is an
-// error if it stands before the owner in the routes of one listener. If it gets requests that the owner does not get
-// there, they are answered 421, and a warning says so.
+// compare compares a door with more and less specific doors that share a host with it. A less
+// specific door is an error if it stands before the owner in the routes of one listener. If it gets
+// requests that the owner does not get there, they are answered 421, and a warning says so.
 func (o *Owners) compare(d *Door) error {
 	if o.every == nil && o.hosts.WildShapes() == 0 && d.Way.Hosts.IsNames() {
 		return nil
@@ -46,9 +47,9 @@ func (o *Owners) compare(d *Door) error {
 	return nil
 }
 
-// compareAsLess compares a door with the owner of hosts that it could serve too.
+// compareAsLess compares a door with the owner of hosts that both could serve.
 func (o *Owners) compareAsLess(d *Door, c *claim, hosts string) error {
-	// Doors come in the order of their routes, except for those in named routes.
+	// Doors are entered in the order of their routes, except for doors in named routes.
 	if d.InNamed && c.site.Settings != d.Settings {
 		for _, owner := range c.places[d.place()] {
 			if d.Way.before(owner.Way) && d.gets(hosts) {
@@ -68,11 +69,11 @@ func (o *Owners) compareAsLess(d *Door, c *claim, hosts string) error {
 	return nil
 }
 
-// compareAsOwner compares a door, which owns hosts, with the less specific doors that could serve them too. They are warned
-// of with the first door that owns the hosts.
+// compareAsOwner compares a door that owns hosts with the less specific doors that could serve them
+// too. Warnings come with the first door that owns the hosts.
 func (o *Owners) compareAsOwner(d *Door, c *claim, hosts string, isFirst bool) error {
-	// With the same settings it is no error: servers are loaded in no order, and another handler may yet make the two
-	// doors of one site.
+	// With the same settings it is not an error: servers are loaded in no order, and a later handler
+	// may make both doors belong to one site.
 	if c.site.Settings != d.Settings {
 		for _, less := range c.places[d.place()] {
 			if less.Way.before(d.Way) && less.gets(hosts) {

@@ -18,13 +18,14 @@ func common(pattern, less string) string {
 	return hostpattern.Intersect(pattern, less)
 }
 
-// standsBefore is the error for a door that a request reaches before the more specific one, which owns the hosts.
+// standsBefore returns the error for a door that a request reaches before the more specific door,
+// which owns the hosts.
 func standsBefore(less, owner *Door, hosts string) error {
 	return fmt.Errorf("%s stands before %s, which is more specific and so owns %s: write the one for %s first",
 		less, owner, hosts, hosts)
 }
 
-// conflict is the error for two equally specific doors of different sites that share a host.
+// conflict returns the error for two equally specific doors of different sites that share a host.
 func conflict(d *Door, c *claim, pattern string) error {
 	other := c.doors[0]
 	hosts := hostpattern.Every.String()
@@ -44,7 +45,7 @@ func conflict(d *Door, c *claim, pattern string) error {
 		other, d, hosts, strings.Join(differing(other.Rollcall, d.Rollcall), ", "), strings.Join(remedies, ", or "))
 }
 
-// bothAddresses says how to write the block of a site that serves hosts at the doors of two listeners.
+// bothAddresses returns the first line of a block that serves hosts at the doors of two listeners.
 func bothAddresses(owner, other *Door, hosts string) string {
 	addresses := []string{owner.Way.address(hosts)}
 	if second := other.Way.address(hosts); second != addresses[0] {
@@ -53,7 +54,7 @@ func bothAddresses(owner, other *Door, hosts string) string {
 	return strings.Join(addresses, ", ") + " {"
 }
 
-// address is the address of a site in a Caddyfile.
+// address returns the address of a site in a Caddyfile.
 func (w *Way) address(hosts string) string {
 	scheme, port, standard := "", w.port(), ":443"
 	if w.Server != nil && !w.Server.HasTLS {
@@ -65,7 +66,7 @@ func (w *Way) address(hosts string) string {
 	return scheme + hosts + port
 }
 
-// port returns the port of the first address of the server with a colon before it, "" if it has none.
+// port returns the port of the server's first address with a colon before it, "" if it has none.
 func (w *Way) port() string {
 	if w.Server == nil || len(w.Server.Listen) == 0 {
 		return ""

@@ -8,17 +8,17 @@ import (
 // Rollcall is a rollcall handler.
 type Rollcall struct {
 	Prefix   string
-	InNamed  bool // in a named route: its ways are known when the app starts
+	InNamed  bool // its ways are known when the app starts
 	Settings site.Settings
-	Options  func() map[string]any // the same as JSON values, to name what differs
-	Site     *site.Site            // that the handler is a door to; set by Owners.Enter
-	Handler  any                   // the handler itself
+	Options  func() map[string]any // options as JSON values, to name those that differ
+	Site     *site.Site            // set by Owners.Enter
+	Handler  any                   // handler of package caddymodule
 
-	misdirected int // warnings about hosts of other sites
+	misdirected int // number of warnings about hosts of other sites
 }
 
-// Door is one way to a handler of a site. A site has several where handlers are the same except for matchers, prefix and
-// api_from: those belong to the door.
+// Door is one way to a handler of a site. A site has several if handlers differ only in matchers,
+// prefix and api_from, which belong to the door.
 type Door struct {
 	*Rollcall
 	Way *Way
@@ -26,14 +26,14 @@ type Door struct {
 
 func (d *Door) String() string { return d.Way.Label(d.Prefix) }
 
-// place is where requests for the endpoints of a door come in.
+// place is where requests for the endpoints of a door arrive.
 type place struct {
 	server *Server
 	prefix string
 }
 
-// limit is the innermost route on the way to a door that gets some requests for the endpoints only, whatever the host; nil
-// for none.
+// limit is the innermost route on the way to a door that gets only some of the requests for the
+// endpoints, for whatever host. The route is nil if there is none.
 type limit struct {
 	place
 	route *Route
@@ -44,14 +44,15 @@ func (d *Door) place() place { return place{d.Way.Server, d.Prefix} }
 // limit returns the limit of the door. It covers only doors behind its limit.
 func (d *Door) limit() limit {
 	for i := len(d.Way.Steps) - 1; i >= 0; i-- {
-		if route := d.Way.Steps[i].route(); route != nil && !route.Matchers.takeAll(hostpattern.Set{}, d.Prefix) {
+		if route := d.Way.Steps[i].route(); route != nil && !route.Matchers.letEndpointsThrough(hostpattern.Set{}, d.Prefix) {
 			return limit{d.place(), route}
 		}
 	}
 	return limit{place: d.place()}
 }
 
-// covers reports whether each request for the hosts that could get to the other door gets to d before.
+// covers reports whether d gets, before the other door, each request for the hosts that the other
+// could get.
 func (d *Door) covers(other *Door, hosts hostpattern.Set) bool {
 	fork, ok := d.Way.fork(other.Way)
 	if !ok {
@@ -63,7 +64,7 @@ func (d *Door) covers(other *Door, hosts hostpattern.Set) bool {
 		return false
 	case mine.Index < its.Index:
 		route := mine.route()
-		if route.Group != "" && route.Group != its.route().Group || !route.Matchers.takeAll(hosts, d.Prefix) {
+		if route.Group != "" && route.Group != its.route().Group || !route.Matchers.letEndpointsThrough(hosts, d.Prefix) {
 			return false
 		}
 	}
@@ -72,7 +73,7 @@ func (d *Door) covers(other *Door, hosts hostpattern.Set) bool {
 	}
 	for i := fork + 1; i < len(d.Way.Steps); i++ {
 		s := &d.Way.Steps[i]
-		if !s.Sure || !s.route().Matchers.takeAll(hosts, d.Prefix) || s.rewritesBefore() || s.List.groupBefore(s.Index) {
+		if !s.Sure || !s.route().Matchers.letEndpointsThrough(hosts, d.Prefix) || s.rewritesBefore() || s.List.groupBefore(s.Index) {
 			return false
 		}
 	}
@@ -84,8 +85,8 @@ func (d *Door) covers(other *Door, hosts hostpattern.Set) bool {
 	return true
 }
 
-// gets reports whether the door can get requests for the hosts of a pattern: no route before it ends them all, and none of
-// its own routes has a Not that keeps them out.
+// gets reports whether the door can get requests for the hosts of a pattern: no route before it
+// ends them all, and no Not on its way keeps them out.
 func (d *Door) gets(pattern string) bool {
 	hosts := hostpattern.SetOf(pattern)
 	if pattern == "" {

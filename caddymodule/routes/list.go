@@ -6,20 +6,21 @@ import (
 	"github.com/rollcall-gateway/rollcall/internal/hostpattern"
 )
 
-// List is a list of routes. A request goes through those that match it, in order. What is found out about its routes is
-// kept, because each of very many handlers in it asks about those before.
+// List is a list of routes. A request goes through those that match it, in order. The list caches
+// the results of looking at its routes, because each of very many handlers asks about the routes
+// before it.
 type List struct {
 	OnError bool // it handles errors
 
 	load   func(index int) *Route
-	routes []*Route // nil until they are asked for
+	routes []*Route // nil until asked for
 
 	rewrites []int               // number of routes before each index that can change the path
-	ends     map[string]*listEnd // by group; "" has the terminal routes
-	ended    int                 // routes that ends has
+	ends     map[string]*listEnd // ends by group; "" for the terminal routes
+	ended    int                 // number of routes in ends
 	byHost   hostpattern.Map[[]int]
-	forEvery []int // routes for every host
-	indexed  int   // routes that byHost and forEvery have
+	forEvery []int // indices of routes for every host
+	indexed  int   // number of routes in byHost and forEvery
 }
 
 // NewList returns a list of a number of routes. Each is loaded when it is first asked for.
@@ -53,12 +54,12 @@ func (l *List) rewritesBetween(from, to int) bool {
 	return l.rewrites[to] > l.rewrites[from]
 }
 
-// longestList is the length up to which all routes of a list are looked at.
+// longestList is the maximum length of a list whose routes are all looked at.
 const longestList = 64
 
-// before returns the indices of routes before one that can match a request for the hosts, in order. In a list of very many
-// routes those are the routes for the hosts and the nearest of the routes for every host: the time for all handlers of the
-// list would otherwise grow with its square.
+// before returns the indices of the routes before an index that can match a request for the hosts,
+// in order. In a long list these are the routes for the hosts and the nearest routes for every
+// host. Otherwise the time for all handlers of the list would grow with the square of its length.
 func (l *List) before(index int, hosts hostpattern.Set) []int {
 	if index <= longestList {
 		all := make([]int, index)
@@ -96,29 +97,30 @@ func (l *List) indexUpTo(index int) {
 	}
 }
 
-// listEnd has the first routes that take all requests for a host: of the routes in a group, or of the terminal ones.
+// listEnd has the first routes that take all requests for a host, among the routes of a group or
+// the terminal routes.
 type listEnd struct {
-	first int // of the routes
+	first int // index of the first route of the group
 	hosts hostpattern.Map[int]
-	every int // first route that takes the requests for every host; -1 for none
+	every int // index of the first route for every host; -1 for none
 }
 
-// endsBefore reports whether a route before an index ends all requests for the hosts of a pattern, or takes them in its
-// group.
+// endsBefore reports whether a route before an index ends all requests for the hosts of a pattern,
+// or takes them in the group of the route at the index.
 func (l *List) endsBefore(index int, pattern string) bool {
 	l.collectEnds(index)
 	group := l.At(index).Group
 	return l.ends[""].before(index, pattern) || group != "" && l.ends[group].before(index, pattern)
 }
 
-// groupBefore reports whether a route before an index has the group of the route there.
+// groupBefore reports whether a route before an index has the same group as the route at the index.
 func (l *List) groupBefore(index int) bool {
 	l.collectEnds(index)
 	group := l.At(index).Group
 	return group != "" && l.ends[group] != nil && l.ends[group].first < index
 }
 
-// collectEnds puts the routes before an index into ends.
+// collectEnds adds the routes before an index to ends.
 func (l *List) collectEnds(index int) {
 	for ; l.ended < index; l.ended++ {
 		route := l.At(l.ended)

@@ -6,28 +6,29 @@ import (
 	"github.com/rollcall-gateway/rollcall/internal/hostpattern"
 )
 
-// Matchers are sets of matchers, one of which must match. No set matches every request.
+// Matchers are sets of matchers, one of which must match. Without a set, every request matches.
 type Matchers struct {
 	Sets []MatcherSet
 
-	known   bool            // the rest has been found out
+	known   bool            // the fields below are computed
 	bySet   []setHosts      // hosts of each set
-	hosts   hostpattern.Set // that the matchers can let through
-	through hostpattern.Set // of which they let all requests through
+	hosts   hostpattern.Set // hosts that the matchers can let through
+	through hostpattern.Set // hosts for which they let every request through
 	file    bool            // there is a matcher of files
-	paths   bool            // there is a matcher of paths, which is not in a Not
+	paths   bool            // there is a matcher of paths outside of a Not
 }
 
 // setHosts are the hosts that a set of matchers can let through.
 type setHosts struct {
 	hosts hostpattern.Set
-	all   bool // it lets all requests for them through
+	all   bool // every request for them matches
 }
 
 // Hosts is a matcher of hosts.
 type Hosts struct{ hostpattern.Set }
 
-// read finds out which hosts the matchers are for. Matchers other than Hosts are taken to match.
+// read computes the hosts that the matchers are for. Other matchers than Hosts are assumed to
+// match.
 func (m *Matchers) read() {
 	if m.known {
 		return
@@ -69,7 +70,7 @@ func (m *Matchers) mayLetThrough() hostpattern.Set {
 	return m.hosts
 }
 
-// letThrough returns the hosts of which the matchers let every request through.
+// letThrough returns the hosts for which the matchers let every request through.
 func (m *Matchers) letThrough() hostpattern.Set {
 	m.read()
 	return m.through
@@ -106,8 +107,8 @@ func excludes(matcher any, hosts hostpattern.Set) bool {
 	return slices.ContainsFunc(not.bySet, func(of setHosts) bool { return of.all && of.hosts.Contains(hosts) })
 }
 
-// takeAll reports whether the matchers let every request for the endpoints of the hosts through.
-func (m *Matchers) takeAll(hosts hostpattern.Set, prefix string) bool {
+// letEndpointsThrough reports whether the matchers let every request for the endpoints of the hosts through.
+func (m *Matchers) letEndpointsThrough(hosts hostpattern.Set, prefix string) bool {
 	if len(m.Sets) == 0 {
 		return true
 	}
@@ -130,7 +131,8 @@ func (m *Matchers) takeAll(hosts hostpattern.Set, prefix string) bool {
 	})
 }
 
-// unfitPaths returns the patterns of path matchers, if they keep the requests for every endpoint out.
+// unfitPaths returns the patterns of the path matchers if they keep the requests for every endpoint
+// out.
 func (m *Matchers) unfitPaths(prefix string) []string {
 	var unfit []string
 	for _, set := range m.Sets {
@@ -150,7 +152,8 @@ func (m *Matchers) unfitPaths(prefix string) []string {
 	return unfit
 }
 
-// fit reports whether requests for some and for all endpoints match. With a placeholder, some may.
+// fit reports whether requests for some endpoints match, and whether requests for all do. With a
+// placeholder, some may.
 func (p *Paths) fit(prefix string) (some, all bool) {
 	if p.prefix == prefix && prefix != "" {
 		return p.some, p.all

@@ -13,21 +13,21 @@ type Server struct {
 	Named func(name string) *Route
 }
 
-// Route is a route, which has handlers for the requests that its matchers let through. Routes of the same group exclude
-// each other: a request goes through the first that matches.
+// Route has handlers for the requests that its matchers let through. Routes of the same group
+// exclude each other: a request goes through the first that matches.
 type Route struct {
 	Group    string // "" for none
-	Terminal bool   // a request that matches goes through no later route
+	Terminal bool   // later routes get no request that matches
 	Matchers Matchers
 
-	load     func() []Handler // nil once handlers are loaded
+	load     func() []Handler // nil once the handlers are loaded
 	handlers []Handler
-	looked   int       // handlers that active has been asked for
+	looked   int       // number of handlers that were checked for active
 	active   []int     // positions of handlers before looked that can have an effect
-	activity certainty // whether the route can have an effect; no: not known yet
+	activity certainty // yes if the route can have an effect; no if not computed yet
 }
 
-// NewRoute returns a route. Its handlers are loaded when they are first asked for.
+// NewRoute returns a route. Its handlers are loaded when they are first needed.
 func NewRoute(group string, terminal bool, matchers []MatcherSet, handlers func() []Handler) *Route {
 	return &Route{Group: group, Terminal: terminal, Matchers: Matchers{Sets: matchers}, load: handlers}
 }
@@ -40,55 +40,57 @@ func (r *Route) Handlers() []Handler {
 	return r.handlers
 }
 
-// MatcherSet is a set of matchers, all of which must match. A matcher is a Hosts, *Paths, PathPattern, Methods, File or *Not.
-// Any other value is a matcher that looks at something else, so its answer is not known.
+// MatcherSet is a set of matchers, all of which must match. A matcher is a Hosts, *Paths,
+// PathPattern, Methods, File or *Not. Any other value is a matcher whose answer is unknown.
 type MatcherSet []any
 
 // Paths is a matcher of paths.
 type Paths struct {
 	Patterns []string
-	// Match reports whether a pattern without a placeholder matches.
+	// Match reports whether one of the patterns without a placeholder matches.
 	Match func(*url.URL) bool
 
-	prefix    string // of the handler that some and all are for
-	some, all bool   // of the endpoints match
+	prefix    string // prefix that some and all are for; "" before the first
+	some, all bool   // endpoints of the prefix match
 }
 
-// PathPattern is a matcher that has a regular expression for the path.
+// PathPattern is a matcher with a regular expression for the path.
 type PathPattern func(*url.URL) bool
 
 // Methods is a matcher of methods.
 type Methods []string
 
-// File is a matcher of requests for which one of a list of files exists. It has the last of the list.
+// File is a matcher for requests for which one of a list of files exists. Its value is the last of
+// the list.
 type File string
 
-// Not is a matcher that matches where none of its sets does.
+// Not is a matcher that matches if none of its sets does.
 type Not struct{ Matchers }
 
 // Handler is a handler in a route.
 type Handler struct {
-	// Does is a *List that each request goes through, an Invoke, a *Rewrite or an Answer. Anything else lets a request go on
-	// as it is, which is also assumed of the handlers of other plugins.
+	// Does is a *List that each request goes through, an Invoke, a *Rewrite or an Answer. With any
+	// other value, the request continues unchanged; that is also assumed of handlers of other plugins.
 	Does      any
-	KeepsPath bool    // a request leaves it with the path that it had before, except for what Inside does
-	Inside    []*List // all routes in it
+	KeepsPath bool    // it does not change the path, except by Inside
+	Inside    []*List // all lists of routes in it
 }
 
 // Invoke is the name of a named route that each request goes through.
 type Invoke string
 
-// Answer says what ends a request.
+// Answer describes a handler that ends a request.
 type Answer struct {
 	By      string // the directive
-	Off     bool   // it answers with a redirection, a text or an error, as a site that is switched off does
+	Off     bool   // it answers with a redirect, a text or an error, like a site that is switched off
 	Refuses bool   // it answers with a text or an error
 }
 
 // Rewrite changes the method or the URL of a request.
 type Rewrite struct {
-	Strip string // what it takes from the beginning of the path, without a slash at the end; "" for nothing
-	// Apply returns the request with the changes. It is nil if they depend on more than the request's method, URL and file.
+	Strip string // prefix that it strips, without a slash at the end; "" for none
+	// Apply returns the changed request. It is nil if the change depends on more than the request's
+	// method, URL and file.
 	Apply    func(Request) Request
 	ToFile   bool // the new path is that of the file that a matcher has found
 	UsesFile bool // the new path begins with that of the file
@@ -99,7 +101,7 @@ type Rewrite struct {
 type Request struct {
 	Method string
 	URL    url.URL
-	File   string // that a matcher has found; "" for none
+	File   string // found by a matcher; "" for none
 }
 
 // mayRewrite reports whether a request can leave the handler with another path.
@@ -126,7 +128,8 @@ func (r *Route) mayRewrite() bool {
 	return false
 }
 
-// mayRewriteBefore reports whether a handler before a position can change the path, whatever the handler if it is not known.
+// mayRewriteBefore reports whether a handler before a position can change the path. If the position
+// is unknown, any other handler may stand before it.
 func (r *Route) mayRewriteBefore(position int) bool {
 	if position == 0 {
 		return false
@@ -143,10 +146,10 @@ func (r *Route) mayRewriteBefore(position int) bool {
 	return false
 }
 
-// isActive reports whether the route can end a request or change how it goes on.
+// isActive reports whether the route can end a request or change how it continues.
 func (r *Route) isActive(s *Server) bool {
 	if r.activity == no {
-		r.activity = maybe // a named route can invoke itself
+		r.activity = maybe // a named route may invoke itself
 		if r.Terminal || r.Group != "" || r.Matchers.hasFile() || len(r.activeBefore(s, len(r.Handlers()))) > 0 {
 			r.activity = yes
 		}
@@ -154,8 +157,8 @@ func (r *Route) isActive(s *Server) bool {
 	return r.activity == yes
 }
 
-// activeBefore returns the positions before one of the handlers that can end a request or change how it goes on. Each
-// handler is looked at once.
+// activeBefore returns the positions, before a given one, of the handlers that can end a request or
+// change how it continues. It looks at each handler once.
 func (r *Route) activeBefore(s *Server, position int) []int {
 	if position <= 0 {
 		return nil
@@ -191,7 +194,7 @@ func (h *Handler) isActive(s *Server) bool {
 	return false
 }
 
-// named returns the route that is invoked, nil if there is none.
+// named returns the named route, nil if there is none.
 func (s *Server) named(name Invoke) *Route {
 	if s == nil || s.Named == nil {
 		return nil

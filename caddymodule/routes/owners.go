@@ -11,20 +11,21 @@ import (
 	"github.com/rollcall-gateway/rollcall/presence"
 )
 
-// Owners says which site owns each host of a configuration: that of the most specific handler, which is one for an exact
-// name, then one for the pattern with most labels that are not "*", then one for every host. It never changes once the
-// configuration has started. Until then it is not safe for concurrent use.
+// Owners has the site that owns each host of a configuration: the site of the most specific
+// handler. An exact name is the most specific, then the pattern with the most labels other than
+// "*", then every host. Owners never change once the configuration has started. Before that, they
+// are not safe for concurrent use.
 type Owners struct {
-	// NewSite returns a site with the settings that has yet to be made.
+	// NewSite returns a site with the settings, which has yet to be provisioned.
 	NewSite func(site.Settings) *site.Site
 	Logger  *zap.Logger
 
 	hosts hostpattern.Map[*claim]
 	every *claim                 // nil if no site is for every host
-	doors map[*site.Site][]*Door // to the hosts that a site serves
+	doors map[*site.Site][]*Door // doors of each site
 
-	entered  int // doors
-	compared int // pairs of a claim or door and another, for warnings
+	entered  int // number of doors
+	compared int // number of comparisons for warnings
 }
 
 // owner returns the claim of the site that owns the host, nil if there is none.
@@ -51,7 +52,7 @@ func (o *Owners) Doors(name presence.HostName) []*Door {
 	return nil
 }
 
-// Claimed returns the site that has a claim on exactly this pattern, or on a host by its whole name; "" is the pattern of
+// Claimed returns the site that has a claim on exactly this pattern: a name, a pattern, or "" for
 // every host. It returns nil if there is none.
 func (o *Owners) Claimed(pattern string) *site.Site {
 	if c := o.get(pattern); c != nil {
@@ -104,8 +105,9 @@ func (o *Owners) FirstHost(of *site.Site) string {
 	return ""
 }
 
-// Enter makes a handler a door to the hosts on a way to it. Its site is set afterwards: to that of handlers for the same
-// hosts with the same settings if there are any, and otherwise to a new one that has yet to be made.
+// Enter makes a handler a door to the hosts on a way to it, and sets its site. That is the site of
+// the handlers for the same hosts with the same settings, if there are any. Otherwise it is a new
+// site, which has yet to be provisioned.
 func (o *Owners) Enter(h *Rollcall, w *Way) (isNew bool, err error) {
 	d := &Door{Rollcall: h, Way: w}
 	same, err := o.findSame(d)
@@ -133,13 +135,13 @@ func (o *Owners) Enter(h *Rollcall, w *Way) (isNew bool, err error) {
 	return isNew, nil
 }
 
-// findSame returns the sites of equally specific handlers that share a host with the door. With other settings than those
-// of the door they are an error.
+// findSame returns the sites of equally specific handlers that share a host with the door. If their
+// settings are not those of the door, that is an error.
 func (o *Owners) findSame(d *Door) ([]*site.Site, error) {
 	var same []*site.Site
 	patterns := patternsOf(d.Way.Hosts)
 	if d.Way.Hosts.IsNames() && o.held(d.Way.Hosts) != nil {
-		patterns = patterns[:1] // which stands for the others: no other claim is as specific
+		patterns = patterns[:1] // the others have the same doors, and no other claim is as specific
 	}
 	for _, pattern := range patterns {
 		for c := range o.equals(pattern) {
@@ -172,7 +174,7 @@ func (o *Owners) merge(s, other *site.Site) {
 	delete(o.doors, other)
 }
 
-// Settle drops what is needed to compare handlers alone.
+// Settle drops everything that is needed only to compare handlers.
 func (o *Owners) Settle() {
 	for _, doors := range o.doors {
 		for _, d := range doors {

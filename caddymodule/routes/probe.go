@@ -7,7 +7,8 @@ import (
 	"github.com/rollcall-gateway/rollcall/internal/hostpattern"
 )
 
-// certainty is what a configuration says about a request: that something happens, that it does not, or that it depends.
+// certainty is what a configuration says about a request: that something happens, does not happen,
+// or depends on more.
 type certainty int8
 
 const (
@@ -23,20 +24,21 @@ func certain(b bool) certainty {
 	return no
 }
 
-// probe is a request for an endpoint that goes through routes without being served, to find out at load what would keep
-// it from a handler. Where the configuration alone does not say what happens, the request is taken to go on.
+// probe is a request for an endpoint that goes through routes without being served, to find out at
+// load what keeps it from a handler. Where the configuration alone does not decide, the request is
+// assumed to continue.
 type probe struct {
 	request Request
 	server  *Server
-	hosts   hostpattern.Set      // of the handler: the request is for any of them
-	lost    bool                 // the path is not known
+	hosts   hostpattern.Set      // hosts of the handler; the request is for any of them
+	lost    bool                 // the path is unknown
 	groups  map[string]certainty // whether a route of the group matched
-	// rewritten names what gave the request a path of its own, "" if nothing did.
+	// rewritten is the directive that replaced the path, "" if none did.
 	rewritten rewriter
 
-	depth   int             // of invoked routes
-	invoked *int            // how many there were
-	passed  map[Invoke]bool // named routes that would let the request, as it is now, go on as it is
+	depth   int             // number of invoked routes that the request is in
+	invoked *int            // number of routes invoked so far
+	passed  map[Invoke]bool // named routes that let the request, as it is now, continue unchanged
 }
 
 // rewriter is a directive that changes the path of every request for an endpoint.
@@ -48,19 +50,19 @@ const (
 	rewriteAll   rewriter = "rewrite"
 )
 
-// ending is why a request does not go on.
+// ending is the reason why a request does not continue.
 type ending struct {
 	by  string // the directive
-	off bool   // it answers with a redirection, a text or an error, as a site that is switched off does
+	off bool   // see Answer
 }
 
-// Bounds of named routes that invoke each other.
+// Limits for named routes that invoke each other.
 const (
 	deepestInvoke = 8
 	mostInvoked   = 1000
 )
 
-// newProbe returns a request as it is when it reaches a server. Without a path it is for any path.
+// newProbe returns a request as it reaches a server. Without a path it is for any path.
 func newProbe(w *Way, method, path string) *probe {
 	return &probe{
 		request: Request{Method: method, URL: url.URL{Path: path}}, lost: path == "", hosts: w.Hosts, server: w.Server,
@@ -68,7 +70,7 @@ func newProbe(w *Way, method, path string) *probe {
 	}
 }
 
-// list sends the request through a list, and returns why it ends there, nil if it goes on.
+// list sends the request through a list, and returns why it ends there, nil if it continues.
 func (p *probe) list(l *List) *ending {
 	for i := range l.Len() {
 		if end := p.route(l.At(i)); end != nil {
@@ -90,13 +92,13 @@ func (p *probe) route(route *Route) *ending {
 	case m.certainty == yes:
 		return p.handle(route, len(route.Handlers()), m.notFile, route.Terminal)
 	case m.certainty == maybe && p.mayEnd(route, m.notFile):
-		p.setGroup(route.Group, taken) // a request that matched is no longer under way
+		p.setGroup(route.Group, taken) // a request that matched has ended
 	}
 	return nil
 }
 
-// mayEnd sends the request through the handlers of a route that may not be for it, and reports whether it would end there.
-// If it would not, what they have changed is not known afterwards.
+// mayEnd sends the request through the handlers of a route that may not match, and reports whether
+// it would end there. If it would not, the changes by the handlers are unknown afterwards.
 func (p *probe) mayEnd(route *Route, notFile bool) bool {
 	before := *p
 	p.groups, p.passed = maps.Clone(p.groups), make(map[Invoke]bool)
@@ -117,8 +119,8 @@ func (p *probe) mayEnd(route *Route, notFile bool) bool {
 	return false
 }
 
-// handle sends the request through the handlers of a route before a position. NotFile says that the route matches what is
-// not a file.
+// handle sends the request through the handlers of a route before a position. NotFile says that the
+// route matches requests for which there is no file.
 func (p *probe) handle(route *Route, position int, notFile, terminal bool) *ending {
 	for _, i := range route.activeBefore(p.server, position) {
 		if end := p.handler(&route.Handlers()[i], notFile); end != nil {
@@ -131,8 +133,8 @@ func (p *probe) handle(route *Route, position int, notFile, terminal bool) *endi
 	return nil
 }
 
-// handler sends the request through a handler. Another rollcall lets it go on: which of two is dead is found where their
-// sites are compared.
+// handler sends the request through a handler. Another rollcall lets it continue: Owners compares
+// the two.
 func (p *probe) handler(h *Handler, notFile bool) *ending {
 	switch does := h.Does.(type) {
 	case *List:
@@ -147,7 +149,7 @@ func (p *probe) handler(h *Handler, notFile bool) *ending {
 	return nil
 }
 
-// invoke sends the request through a named route, unless it has passed that as it is now.
+// invoke sends the request through a named route, unless it has passed that route unchanged.
 func (p *probe) invoke(name Invoke) *ending {
 	route := p.server.named(name)
 	if route == nil || p.passed[name] || p.depth == deepestInvoke || *p.invoked == mostInvoked {
@@ -156,7 +158,7 @@ func (p *probe) invoke(name Invoke) *ending {
 	*p.invoked++
 	p.depth++
 	defer func() { p.depth-- }()
-	p.passed[name] = true // which a change of the request clears
+	p.passed[name] = true // until the request changes
 	return p.route(route)
 }
 

@@ -9,28 +9,29 @@ import (
 	"go.uber.org/zap"
 )
 
-// reach is what becomes of requests for the endpoints of a handler on their way to it.
+// reach checks the way of requests for the endpoints to a handler.
 type reach struct {
 	*Way
 	prefix  string
 	before  [][]*Route // routes before each step that can have an effect
 	blocked bool       // something on the way can have an effect
-	strip   string     // what the handlers on the way take from the beginning of the path
-	// guards are paths of routes after the handler that look like guards.
+	strip   string     // prefix that the handlers on the way strip from the path
+	// guards are the paths of routes after the handler that look like guards.
 	guards []string
 }
 
-// obstacle keeps a request from the handler.
+// obstacle is something that keeps a request from the handler.
 type obstacle struct {
-	by     string   // a directive
-	off    bool     // as when a site is switched off
-	always bool     // no matter what the request is for
+	by     string   // directive
+	off    bool     // see Answer
+	always bool     // for whatever request
 	rewr   rewriter // "" if the request keeps its path
 }
 
-// CheckReach looks for what stands before a handler with the prefix on its way. It returns an error if no request gets to
-// it, which looks like success to a client when a page or a proxy answers instead, and warns of what may be on purpose.
-// Guarded says that api_from restricts who may use the endpoints.
+// CheckReach looks for what stands before a handler with the prefix on its way. It returns an error
+// if no request reaches the handler: a client would take the answer of a page or a proxy for
+// success. It warns of what may be on purpose. Guarded says that api_from restricts who may use the
+// endpoints.
 func CheckReach(w *Way, prefix string, guarded bool, logger *zap.Logger) error {
 	if w.Server == nil || w.Named || w.Hosts.IsEmpty() || w.handlesErrors() {
 		return nil
@@ -108,7 +109,8 @@ func (r *reach) sendAll(guarded bool, logger *zap.Logger) error {
 	return nil
 }
 
-// fatal returns an obstacle that is an error, nil if a request could still get to the handler with another path at first.
+// fatal returns an obstacle that is an error, nil if a request could still reach the handler with
+// another initial path.
 func (r *reach) fatal(lost []*obstacle) *obstacle {
 	i := slices.IndexFunc(lost, func(o *obstacle) bool { return o.err(r.prefix) != nil })
 	if i < 0 {
@@ -130,7 +132,8 @@ func warnOfObstacle(logger *zap.Logger, o *obstacle) {
 	logger.Warn("rollcall gets no requests for its endpoints: another route answers them before", zap.String("by", o.by))
 }
 
-// err returns the error with what to write instead, nil for an obstacle that is only worth a warning.
+// err returns the error with what to write instead, nil for an obstacle that is only worth a
+// warning.
 func (o *obstacle) err(prefix string) error {
 	handle := fmt.Sprintf("handle %s/* { rollcall ... }", prefix)
 	switch {
@@ -144,15 +147,15 @@ func (o *obstacle) err(prefix string) error {
 	return fmt.Errorf("%s answers every request before rollcall gets it: write %s and handle { %s ... }", o.by, handle, o.by)
 }
 
-// send sends a request to the handler, which has the path of an endpoint in the end; "" stands for any path. It returns
-// what keeps the request from getting there, nil if nothing does, and reports false if the routes on the way are for other
-// paths.
+// send sends a request to the handler, where it must arrive with the path of an endpoint; "" stands
+// for any path. It returns the obstacle that it meets, nil for none. It reports false if the routes
+// on the way are for other paths.
 func (r *reach) send(p *probe, endpoint string, lookForGuards bool) (o *obstacle, forUs bool) {
 	for i := range r.Steps {
 		s := &r.Steps[i]
 		route := s.route()
 		if route == nil {
-			p.lost = true // in a container that nobody can read
+			p.lost = true // the routes of the container cannot be read
 			continue
 		}
 		for _, before := range r.before[i] {
@@ -205,7 +208,7 @@ func newObstacle(p *probe, end *ending, always bool) *obstacle {
 	return &obstacle{by: end.by, off: end.off, always: always}
 }
 
-// groupIsTaken reports whether a route of the same group before gets all requests for the hosts.
+// groupIsTaken reports whether an earlier route of the same group gets all requests for the hosts.
 func (r *reach) groupIsTaken(step int) bool {
 	group := r.Steps[step].route().Group
 	return slices.ContainsFunc(r.before[step], func(route *Route) bool {
@@ -213,7 +216,8 @@ func (r *reach) groupIsTaken(step int) bool {
 	})
 }
 
-// stripped returns what rewrites on the way, such as that of handle_path, take from the beginning of the path.
+// stripped returns the prefix that rewrites on the way, such as that of handle_path, strip from the
+// path.
 func (r *reach) stripped() string {
 	var all strings.Builder
 	add := func(route *Route, position int) {
@@ -237,8 +241,8 @@ func (r *reach) stripped() string {
 	return all.String()
 }
 
-// guardsAfter yields the nearest routes after a step that answer with a text, an error or nothing at all, and have a
-// matcher of paths.
+// guardsAfter yields the nearest routes after a step that have a matcher of paths and refuse
+// requests.
 func (s *Step) guardsAfter(yield func(*Route) bool) {
 	own := s.route().Group
 	for i := s.Index + 1; i < min(s.List.Len(), s.Index+1+longestList); i++ {
@@ -265,7 +269,8 @@ func (r *reach) hasGuards() bool {
 	return false
 }
 
-// lookForGuards records paths of a respond, error or abort that stands after the handler, where it has no effect.
+// lookForGuards records the paths of a respond, error or abort after the handler, where it has no
+// effect.
 func (r *reach) lookForGuards(s *Step, p *probe) {
 	for route := range s.guardsAfter {
 		for _, set := range route.Matchers.Sets {
@@ -278,7 +283,7 @@ func (r *reach) lookForGuards(s *Step, p *probe) {
 	}
 }
 
-// pathsOf returns the patterns of the path matcher in a set that may match the request because of its path.
+// pathsOf returns the patterns of the path matcher in a set, if the set may match the request.
 func pathsOf(set MatcherSet, p *probe) []string {
 	i := slices.IndexFunc(set, func(m any) bool { _, ok := m.(*Paths); return ok })
 	if p.lost || i < 0 || slices.ContainsFunc(set, func(m any) bool { return p.matcher(m, false).certainty == no }) {

@@ -8,8 +8,8 @@ import (
 	"github.com/rollcall-gateway/rollcall/internal/hostpattern"
 )
 
-// Way is how requests get to a rollcall handler: through the routes of a server, and those of each container inside of
-// them.
+// Way is the way of requests to a rollcall handler: through the routes of a server, and those of
+// each container inside.
 type Way struct {
 	Server *Server // nil outside of the HTTP app
 	Steps  []Step  // from the server inwards; nil once the configuration has started
@@ -20,13 +20,13 @@ type Way struct {
 // Step is one list of routes on the way to a handler.
 type Step struct {
 	List     *List // nil in a container of another plugin whose routes cannot be read
-	Index    int   // of the route in the list that the way goes through
-	Position int   // of the handler in the route that the way continues with; -1 if it is not known
+	Index    int   // index of the route that the way goes through
+	Position int   // position in the route of the handler that the way continues with; -1 if unknown
 	Sure     bool  // each request that gets to the container enters the list
 }
 
-// NewWay returns a way with the hosts that the host matchers on it let through. Other matchers are taken to match, and so
-// are those that cannot be read.
+// NewWay returns a way with the hosts that its host matchers let through. Other matchers, and those
+// that cannot be read, are assumed to match.
 func NewWay(server *Server, steps []Step) *Way {
 	w := &Way{Server: server, Steps: steps, Hosts: hostpattern.Every}
 	for i := range steps {
@@ -37,7 +37,7 @@ func NewWay(server *Server, steps []Step) *Way {
 	return w
 }
 
-// route returns the route that the way goes through, nil where it cannot be read.
+// route returns the route that the way goes through, nil if it cannot be read.
 func (s *Step) route() *Route {
 	if s.List == nil {
 		return nil
@@ -53,7 +53,7 @@ func (w *Way) listeners() string {
 	return strings.Join(w.Server.Listen, ", ")
 }
 
-// Label names the site that a handler with the prefix is a part of, for errors and logs.
+// Label names the site of a handler with the prefix, for errors and logs.
 func (w *Way) Label(prefix string) string {
 	if w.Named {
 		return fmt.Sprintf("rollcall in a named route (listener %s, prefix %s)", w.listeners(), prefix)
@@ -66,14 +66,15 @@ func (w *Way) handlesErrors() bool {
 	return slices.ContainsFunc(w.Steps, func(s Step) bool { return s.List != nil && s.List.OnError })
 }
 
-// groupTwice reports whether a route on the way has the group of one around it, which a request has then gone through.
+// groupTwice reports whether a route on the way has the same group as a route around it, which the
+// request has gone through.
 func (w *Way) groupTwice(step int) bool {
 	group := w.Steps[step].route().Group
 	return group != "" && slices.ContainsFunc(w.Steps[:step], func(s Step) bool { return s.List != nil && s.route().Group == group })
 }
 
-// fork returns the last step that two ways of one server have in common. It reports false if they have none, or if it
-// cannot be read.
+// fork returns the last step that two ways of one server have in common. It reports false if there
+// is none, or if it cannot be read.
 func (w *Way) fork(other *Way) (int, bool) {
 	if w.Server == nil || w.Server != other.Server {
 		return 0, false
@@ -90,7 +91,7 @@ func (w *Way) fork(other *Way) (int, bool) {
 	return 0, false
 }
 
-// before reports whether a request gets to w first, if it gets to both ways of one server.
+// before reports whether a request that takes both ways of one server reaches w first.
 func (w *Way) before(other *Way) bool {
 	fork, ok := w.fork(other)
 	if !ok {
@@ -100,16 +101,17 @@ func (w *Way) before(other *Way) bool {
 	return a.Index < b.Index || a.Index == b.Index && a.Position >= 0 && a.Position < b.Position
 }
 
-// rewritesBefore reports whether a handler before the way can change the path after the list has been entered.
+// rewritesBefore reports whether the path can change between the start of the list and the handler
+// of the way.
 func (s *Step) rewritesBefore() bool {
 	return s.List == nil || s.rewritesInRoute() || s.List.rewritesBetween(0, s.Index)
 }
 
-// rewritesInRoute reports whether a handler in the route of the way, before it, can change the path.
+// rewritesInRoute reports whether an earlier handler in the route of the way can change the path.
 func (s *Step) rewritesInRoute() bool { return s.route().mayRewriteBefore(s.Position) }
 
-// CheckPaths refuses a handler whose path matchers fit none of its endpoints. It looks from the handler outwards, as far
-// as no handler in between can change the path.
+// CheckPaths refuses a handler whose path matchers fit none of its endpoints. It looks from the
+// handler outwards, until a handler in between can change the path.
 func CheckPaths(w *Way, prefix string) error {
 	for i := len(w.Steps) - 1; i >= 0; i-- {
 		s := &w.Steps[i]

@@ -7,11 +7,12 @@ import (
 	"strings"
 )
 
-// Map holds values by pattern. A look-up takes time with the number of shapes, which are the places of "*", and not with
-// the number of patterns. The zero value is empty. It is not safe for concurrent changes.
+// Map holds values by pattern. The time of a look-up depends on the number of shapes, which are the
+// places of "*", and not on the number of patterns. The zero value is empty. A Map is not safe for
+// concurrent changes.
 type Map[V any] struct {
-	shapes map[int][]*shape[V] // by number of labels, the most specific first
-	wild   int                 // shapes with a "*"
+	shapes map[int][]*shape[V] // shapes by number of labels, the most specific first
+	wild   int                 // number of shapes with a "*"
 }
 
 // shape holds the patterns that have "*" at the same places.
@@ -19,8 +20,8 @@ type shape[V any] struct {
 	stars   string // '*' or '-' for each label
 	fixed   int    // labels that are not "*"
 	entries map[string]V
-	// masked has the patterns by their masked form, for each mask that they were compared under. The mask of two shapes
-	// has "*" where either of them has it.
+	// masked has the patterns by mask and masked form, for each mask that they were compared under.
+	// The mask of two shapes has "*" where either of them has it.
 	masked map[string]map[string][]string
 }
 
@@ -68,7 +69,8 @@ func (m *Map[V]) Matching(host string) iter.Seq2[string, V] {
 	}
 }
 
-// Overlapping yields the patterns that match a host that this pattern matches too, the most specific first.
+// Overlapping yields the patterns that match a host that this pattern matches too, the most
+// specific first.
 func (m *Map[V]) Overlapping(pattern string) iter.Seq2[string, V] {
 	return m.overlapping(pattern, func(int) bool { return true })
 }
@@ -89,7 +91,8 @@ func (m *Map[V]) overlapping(pattern string, fixed func(int) bool) iter.Seq2[str
 	}
 }
 
-// overlapping yields the patterns of the shape that overlap with one. It reports whether to go on.
+// overlapping yields the patterns of the shape that overlap with a pattern. It reports whether to
+// continue.
 func (s *shape[V]) overlapping(pattern, stars string, yield func(string, V) bool) bool {
 	either := eitherStars(stars, s.stars)
 	if either == s.stars {
@@ -130,7 +133,8 @@ func (m *Map[V]) All() iter.Seq2[string, V] {
 	}
 }
 
-// WildShapes returns the number of different places of "*" that the patterns have. It bounds the time of a look-up.
+// WildShapes returns the number of different places of "*" that the patterns have. It bounds the
+// time of a look-up.
 func (m *Map[V]) WildShapes() int { return m.wild }
 
 func (m *Map[V]) shape(stars string) *shape[V] {

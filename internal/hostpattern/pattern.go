@@ -1,8 +1,8 @@
-// Package hostpattern compares host names with patterns, and finds the patterns that match a host without looking at all
-// of them.
+// Package hostpattern compares host names with patterns, and finds the patterns that match a host
+// without looking at all of them.
 //
-// A pattern is a canonical host name in which labels can be "*". Such a label stands for exactly one label, as in Caddy's
-// host matcher. [Map] holds values by pattern, [Set] is a set of hosts.
+// A pattern is a canonical host name in which labels can be "*". Such a label stands for exactly
+// one label, as in Caddy's host matcher. [Map] holds values by pattern, [Set] is a set of hosts.
 package hostpattern
 
 import (
@@ -12,7 +12,8 @@ import (
 	"github.com/rollcall-gateway/rollcall/presence"
 )
 
-// Parse returns the canonical form of a pattern. It reports false for a pattern that matches no canonical host.
+// Parse returns the canonical form of a pattern. It reports false for a pattern that matches no
+// canonical host.
 func Parse(s string) (string, bool) {
 	if !strings.Contains(s, "*") {
 		name, err := presence.ParseHostName(s)
@@ -52,7 +53,7 @@ func Match(pattern, host string) bool {
 	return eachLabel(pattern, host, func(label, name string) bool { return label == name || label == "*" })
 }
 
-// Overlap reports whether two patterns match a host that is the same.
+// Overlap reports whether there is a host that both patterns match.
 func Overlap(a, b string) bool {
 	if IsName(a) && IsName(b) {
 		return a == b
@@ -60,7 +61,8 @@ func Overlap(a, b string) bool {
 	return eachLabel(a, b, func(one, other string) bool { return one == other || one == "*" || other == "*" })
 }
 
-// eachLabel reports whether two patterns have the same number of labels, and a condition holds for each two.
+// eachLabel reports whether two patterns have the same number of labels, and a condition holds for
+// each pair.
 func eachLabel(a, b string, holds func(one, other string) bool) bool {
 	for {
 		one, restOfA, moreOfA := strings.Cut(a, ".")
@@ -78,7 +80,8 @@ func eachLabel(a, b string, holds func(one, other string) bool) bool {
 // Labels returns the number of labels.
 func Labels(pattern string) int { return strings.Count(pattern, ".") + 1 }
 
-// FixedLabels returns the number of labels that are not "*". A pattern with more of them is more specific.
+// FixedLabels returns the number of labels that are not "*". A pattern with more of them is more
+// specific.
 func FixedLabels(pattern string) int { return strings.Count(starsOf(pattern), "-") }
 
 // Intersect returns the pattern of the hosts that both of two overlapping patterns match.
@@ -129,7 +132,7 @@ func mask(pattern, stars string) string {
 	return b.String()
 }
 
-// eitherStars returns the places that are '*' in a or in b, which are equally long.
+// eitherStars returns the places that are '*' in a or in b, which have the same length.
 func eitherStars(a, b string) string {
 	stars := []byte(a)
 	for i := range stars {

@@ -6,12 +6,13 @@ import (
 	"strings"
 )
 
-// Set is a set of hosts: every host, or those that one of the patterns matches. The zero value is empty.
+// Set is a set of hosts: every host, or those that one of the patterns matches. The zero value is
+// empty.
 type Set struct {
 	every    bool
 	wild     bool           // a pattern has a "*"
-	patterns []string       // in the order in which they were given, each once
-	index    *Map[struct{}] // of the patterns; nil for few of them
+	patterns []string       // each once, in the order of SetOf
+	index    *Map[struct{}] // index of the patterns; nil for few
 }
 
 // Every is the set of every host.
@@ -49,13 +50,13 @@ func compact(patterns []string) []string {
 // IsEvery reports whether the set has every host.
 func (s Set) IsEvery() bool { return s.every }
 
-// IsNames reports whether the set has some hosts, each with its whole name.
+// IsNames reports whether the set consists of whole names, at least one.
 func (s Set) IsNames() bool { return len(s.patterns) > 0 && !s.wild }
 
 // IsEmpty reports whether the set has no host.
 func (s Set) IsEmpty() bool { return !s.every && len(s.patterns) == 0 }
 
-// Patterns returns the patterns of the set, each once. There is none if it is empty or has every host.
+// Patterns returns the patterns of the set, each once. It returns none for the set of every host.
 func (s Set) Patterns() []string { return s.patterns }
 
 // Equal reports whether two sets have the same patterns in the same order.
@@ -124,7 +125,8 @@ func (s Set) Overlaps(other Set) bool {
 	return found
 }
 
-// overlaps calls yield with each pair of overlapping patterns of two sets of some hosts, until it returns false.
+// overlaps calls yield with each pair of overlapping patterns of two sets of some hosts, until it
+// returns false.
 func (s Set) overlaps(other Set, yield func(pattern, match string) bool) {
 	if s.index != nil && len(other.patterns) < len(s.patterns) {
 		s, other = other, s

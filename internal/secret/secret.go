@@ -1,4 +1,5 @@
-// Package secret tells texts that can be secrets from texts that others know too, which were meant as something else.
+// Package secret recognizes texts that cannot be secrets because others know them, such as URLs and
+// public keys.
 package secret
 
 import (
@@ -12,7 +13,7 @@ import (
 	"unicode"
 )
 
-// PEMStart is how each block of PEM text starts (RFC 7468).
+// PEMStart is the start of each block of PEM text (RFC 7468).
 const PEMStart = "-----BEGIN "
 
 var sshStarts = []string{"ssh-", "ecdsa-", "sk-ssh-", "sk-ecdsa-", "---- BEGIN SSH2 PUBLIC KEY"}
@@ -22,7 +23,8 @@ const (
 	lettersOr = letters + "0123456789" // letters or digits
 )
 
-// Public returns what a text is that others know too, such as "a URL"; "" if it is nothing of the kind.
+// Public returns what a text that others know is, such as "a URL". It returns "" for a text that
+// can be a secret.
 func Public(text string) string {
 	if isHexKey(text) {
 		return ""
@@ -50,8 +52,8 @@ func Public(text string) string {
 	return ""
 }
 
-// isHexKey reports whether a text is a key as openssl rand -hex 32 makes it, or a longer one: it is no path, and base64 of
-// what others know has other characters. Most sites have such keys, and very many of them are looked at when Caddy starts.
+// isHexKey reports whether a text is a key as openssl rand -hex 32 makes it, or longer. Such a text
+// is neither a path nor base64 of a known text. Most sites have such keys, so the check is cheap.
 func isHexKey(text string) bool {
 	const digits = 64
 	if len(text) < digits {
@@ -88,8 +90,8 @@ func startsLikeURL(text string) bool {
 	return ok && scheme != "" && strings.Trim(scheme[:1], letters) == "" && strings.Trim(scheme, lettersOr+"+.-") == ""
 }
 
-// isPublicKey reports whether bytes are a public key or a certificate: DER, or the wire format of SSH (RFC 4253 section
-// 6.6), which begins with the length of the name of the algorithm.
+// isPublicKey reports whether bytes are a public key or a certificate, as DER or in the wire format
+// of SSH (RFC 4253 section 6.6), which starts with the length of the algorithm's name.
 func isPublicKey(b []byte) bool {
 	const sequence = 0x30 // the first byte of a key or certificate in DER
 	if len(b) > 0 && b[0] == sequence {
@@ -106,8 +108,8 @@ func isPublicKey(b []byte) bool {
 	return len(b) > 4 && b[0] == 0 && b[1] == 0 && b[2] == 0 && plain(string(b[4:])) != ""
 }
 
-// IsPath reports whether a text is the path of an existing file, or of an existing folder if it has a slash: a secret may
-// be the name of a folder by chance.
+// IsPath reports whether a text is the path of an existing file, or of an existing folder if it has
+// a slash: a secret may be the name of a folder by chance.
 func IsPath(text string) bool {
 	if isHexKey(text) {
 		return false

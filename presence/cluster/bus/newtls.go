@@ -7,9 +7,10 @@ import (
 	"fmt"
 )
 
-// NewTLS returns a configuration for [Config.RouteTLS] or [Config.ClientTLS]. It is made of PEM text: a certificate with
-// its key, and the certificates of the authorities that the other side's must be from. If nil, no certificate is shown,
-// and the authorities of the system count.
+// NewTLS makes a configuration for [Config.RouteTLS] or [Config.ClientTLS] from PEM text: a
+// certificate with its key, and the certificates of the authorities that the other side must have
+// its certificate from. If cert and key are nil, no certificate is shown. If ca is nil, the
+// authorities of the system are used.
 func NewTLS(cert, key, ca []byte) (*tls.Config, error) {
 	c := &tls.Config{MinVersion: tls.VersionTLS12}
 	if (cert == nil) != (key == nil) {
