@@ -50,11 +50,10 @@ func (b *bench) manySites(ctx context.Context) error {
 		}
 		addManyRows(t, n, &plain, &with)
 	}
-	b.section("Many sites", "Each site has its own host, and two blocks as in the [README](../README.md): "+
-		"Rollcall with a key for its endpoints and one for tokens, and a `reverse_proxy`. Plain is the same binary with `respond 404` instead of Rollcall. "+
-		"Times are ms for each 1,000 sites, so that they are the same in all rows if they grow as the sites do. "+
-		"The configuration is JSON, adapted from a Caddyfile before, which is shown apart and is CPU. "+
-		"A reload changes one site and goes through the admin endpoint. KB are live objects on the heap after both, for each site.", t)
+	b.section("Many sites", "Each site has a host of its own and the two blocks of the [README](../README.md): Rollcall with an API key and a JWT key, "+
+		"and `reverse_proxy`. Plain Caddy is the same binary with `respond 404` instead of `rollcall`. Times are in ms per 1,000 sites. "+
+		"The configuration is JSON, made by `caddy adapt` before (its CPU is in the column adapt). The reload changes one site through the admin endpoint. "+
+		"KB are live objects on the heap per site, after the reload.", t)
 	return nil
 }
 
