@@ -1,0 +1,133 @@
+package presence
+
+import (
+	"errors"
+	"fmt"
+)
+
+// joinVerdict is the answer of the classifier and the authorizer to one join. It is valid for these
+// rules; the authorizer's part also only for this user.
+type joinVerdict struct {
+	rules      *Rules
+	classified bool
+	class      Class
+	classErr   error
+	authorized bool
+	user       User // user that the authorizer was asked about; zero if anonymous is set
+	anonymous  bool
+	authErr    error
+}
+
+// admit returns the channel that c may join, active or new. The host's lock is held on entry and on
+// return, but released while the classifier or the authorizer runs. So every condition is checked
+// again after each of their answers.
+func (c *Conn) admit(name string) (*channel, error) {
+	h := c.host
+	var v joinVerdict
+	for {
+		if c.closed {
+			return nil, ErrClosed
+		}
+		rules := h.rules()
+		if err := rules.checkName(name); err != nil {
+			return nil, err
+		}
+		ch := h.channels[name]
+		if ch != nil && c.membership(ch) != nil {
+			return ch, nil
+		}
+		if err := c.checkLimits(rules, ch != nil); err != nil {
+			return nil, err
+		}
+		if v.rules != rules {
+			v = joinVerdict{rules: rules}
+		}
+
+		// If another connection has activated the channel meanwhile, its class stands, whatever the
+		// classifier answered here.
+		class := v.class
+		switch {
+		case ch != nil:
+			class = ch.class
+		case !v.classified:
+			v.class, v.classErr = h.classifyUnlocked(v.rules, name)
+			v.classified = true
+			continue
+		case v.classErr != nil:
+			return nil, fmt.Errorf("%w: %w", ErrUnavailable, v.classErr)
+		}
+		if err := c.checkClass(class); err != nil {
+			return nil, err
+		}
+
+		switch {
+		case rules.Authorizer == nil:
+		case !v.authorized || !c.isUser(v.user, v.anonymous):
+			c.authorizeUnlocked(&v, name)
+			continue
+		case errors.Is(v.authErr, ErrDenied):
+			return nil, v.authErr
+		case v.authErr != nil:
+			return nil, fmt.Errorf("%w: %w", ErrUnavailable, v.authErr)
+		}
+		if ch == nil {
+			ch = newChannel(name, class)
+			h.channels[name] = ch
+			h.recordChanges(ch)
+		}
+		return ch, nil
+	}
+}
+
+// classifyUnlocked calls the classifier without the host's lock. The lock is held on entry and on
+// return, even if the classifier panics.
+func (h *Host) classifyUnlocked(rules *Rules, name string) (Class, error) {
+	h.mu.Unlock()
+	defer h.mu.Lock()
+	return rules.classify(h.name, name)
+}
+
+// authorizeUnlocked calls the authorizer like classifyUnlocked and stores its answer in v.
+func (c *Conn) authorizeUnlocked(v *joinVerdict, name string) {
+	v.authorized, v.anonymous, v.user = true, c.user == nil, User{}
+	var user *User
+	if c.user != nil {
+		v.user = c.user.User
+		user = &User{ID: c.user.ID, Email: c.user.Email}
+	}
+	c.host.mu.Unlock()
+	defer c.host.mu.Lock()
+	v.authErr = v.rules.Authorizer.Authorize(c.host.name, name, user)
+}
+
+// isUser reports whether c is still logged in as user, or still anonymous.
+func (c *Conn) isUser(user User, anonymous bool) bool {
+	if c.user == nil {
+		return anonymous
+	}
+	return !anonymous && c.user.User == user
+}
+
+// checkLimits returns ErrTooManyChannels if c is at its limit, or if the channel is not active and
+// the host is at its limit.
+func (c *Conn) checkLimits(rules *Rules, active bool) error {
+	h := c.host
+	if m := rules.MaxChannels; m > 0 && len(c.memberships) >= m {
+		return fmt.Errorf("%w on this connection: the limit is %d", ErrTooManyChannels, m)
+	}
+	if m := rules.MaxHostChannels; !active && m > 0 && len(h.channels) >= m {
+		return fmt.Errorf("%w on this host: the limit is %d", ErrTooManyChannels, m)
+	}
+	return nil
+}
+
+// checkClass returns the error that refuses c a channel of the class, or nil.
+func (c *Conn) checkClass(class Class) error {
+	switch {
+	case class.Denied:
+		return ErrDenied
+	case class.Kind == Authenticated && c.user == nil:
+		return ErrLoginRequired
+	}
+	return nil
+}
