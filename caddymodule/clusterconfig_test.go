@@ -42,7 +42,7 @@ func TestClusterSettingsRefuse(t *testing.T) {
 		{"routes with nats", ClusterConfig{Routes: []string{"127.0.0.1:6222"}, NATS: []string{"nats://127.0.0.1"}}, "routes need listen"},
 		{"credentials alone", ClusterConfig{Listen: "127.0.0.1:6222", Secret: clusterSecret, Credentials: file("text")}, "credentials: the file is not one"},
 		{"no credentials", ClusterConfig{NATS: []string{"nats://127.0.0.1"}, Credentials: file("none")}, "credentials: reading the file"},
-		{"short secret", ClusterConfig{Listen: "127.0.0.1:6222", Secret: "canary-15-chars"}, "less than 16 characters"},
+		{"short secret", ClusterConfig{Listen: "127.0.0.1:6222", Secret: "canary-15-chars"}, "fewer than 16 characters"},
 		{"empty secret", ClusterConfig{Listen: "127.0.0.1:6222", Secret: "{env.ROLLCALL_NO_SUCH}"}, "secret is empty: is its environment variable set?"},
 		{"unknown placeholder", ClusterConfig{Listen: "127.0.0.1:6222", Secret: "{canary}"}, "secret has a placeholder that is not known"},
 		{"no port", ClusterConfig{Listen: "127.0.0.1", Secret: clusterSecret}, "listen is not HOST:PORT"},

@@ -193,7 +193,7 @@ func TestOtherKeysThatAreNoSecrets(t *testing.T) {
 		_, errBackend := (&Backend{URL: "https://app.example.com", Secret: []string{text}}).endpoint(nil)
 		_, errCluster := (&ClusterConfig{Listen: "127.0.0.1:6222", Secret: text}).settings("local", "web-1")
 		for option, err := range map[string]error{"api_key: number 2": errAPI, "backend: secret: number 1": errBackend, "cluster: secret": errCluster} {
-			if err == nil || !strings.HasPrefix(err.Error(), option+" is ") || !strings.Contains(err.Error(), "no secret") || strings.Contains(err.Error(), text) {
+			if err == nil || !strings.HasPrefix(err.Error(), option+" is ") || !strings.Contains(err.Error(), "not a secret") || strings.Contains(err.Error(), text) {
 				t.Errorf("%s %q: error %v", option, text, err)
 			}
 		}
