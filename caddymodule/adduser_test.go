@@ -190,7 +190,11 @@ func TestUsersOfTheDocumentedMaximum(t *testing.T) {
 func TestRemoveUserTakesAnyChannel(t *testing.T) {
 	t.Setenv("XDG_DATA_HOME", t.TempDir())
 	h := loadHandler(t, "api_key k")
-	wantCreated(t, h, "removeuser", `[{"id":"ada","channels":[{"name":"anonymousChat"},{"name":"tab|x"},{"name":""}]}]`, "ada")
+	wantCreated(t, h, "adduser", `[{"id":"ada","channels":[{"name":"sales"}]}]`, "ada")
+	wantCreated(t, h, "removeuser", `[{"id":"ada","channels":[{"name":"anonymousChat"},{"name":"tab|x"},{"name":""},{"name":"a\u0000b"}]}]`, "ada")
+	if n := h.app.hub.Assignments.Book.Len(); n != 1 {
+		t.Errorf("%d assignments are left, want 1", n)
+	}
 	checkProblem(t, post(t, h, "/message/removeuser", `{"apiKey":"k","users":[{"channels":[]}]}`), http.StatusBadRequest, "bad_value")
 }
 

@@ -65,7 +65,8 @@ func mergeWishes(wishes []Wish) map[string]map[string]Mode {
 
 // Remove removes assignments, and returns the records for other pods. If the Channels of a wish are
 // nil, it removes all assignments of the user. Removing an assignment that does not exist is not an
-// error, and has a record too, because another pod may have the assignment.
+// error, and has a record too, because another pod may have the assignment. A name that no channel
+// can have has none.
 //
 // If there is no room for such a record ([MaxBlindOfHost]), it is returned but not stored, and kept
 // is false.
@@ -85,7 +86,9 @@ func (b *Book) Remove(host presence.HostName, wishes []Wish) (records []Record, 
 			remove(w.User, "")
 		}
 		for _, a := range w.Channels {
-			remove(w.User, a.Channel)
+			if presence.CheckChannel(a.Channel) == nil { // an empty name would be a wipe
+				remove(w.User, a.Channel)
+			}
 		}
 	}
 	kept, err = b.write(records)

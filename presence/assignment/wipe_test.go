@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"slices"
+	"strings"
 	"testing"
 	"time"
 
@@ -149,6 +150,30 @@ func TestFileForgetsWhatAWipeEnds(t *testing.T) {
 	}
 	if n, _ := file.Damaged(); n != 0 || *again.Sums() != *b.Sums() {
 		t.Errorf("%d records are damaged, or the books differ", n)
+	}
+}
+
+// A name that no channel can have removes nothing: an empty one would be a wipe, and others would look like damage in the
+// file.
+func TestRemovalOfANameThatNoChannelHas(t *testing.T) {
+	portal := mustHost(t, "portal.example.com")
+	dir := t.TempDir()
+	b, f := openBook(t, dir, 1, nil)
+	assign(t, b, portal, wish(t, "ada", "sales"))
+	for _, channel := range []string{"", "a\x00b", "a\x01", "a\xff", strings.Repeat("x", presence.MaxChannelName+1)} {
+		records, kept, err := b.Remove(portal, []Wish{{User: "ada", Channels: []Assignment{{Channel: channel}}}})
+		if err != nil || !kept || len(records) != 0 {
+			t.Errorf("%.10q: %+v, kept %v, %v", channel, records, kept, err)
+		}
+	}
+	wantOf(t, b, portal, "ada", "sales=ignore")
+	if err := f.Close(); err != nil {
+		t.Fatal(err)
+	}
+	again, file := openBook(t, dir, 2, nil)
+	wantOf(t, again, portal, "ada", "sales=ignore")
+	if n, kept := file.Damaged(); n != 0 || len(all(again)) != 1 {
+		t.Errorf("%d records are damaged, kept in %q, of %+v", n, kept, all(again))
 	}
 }
 
