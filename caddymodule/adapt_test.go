@@ -14,10 +14,11 @@ import (
 
 var update = flag.Bool("update", false, "write what Caddyfiles are adapted to into the golden files")
 
-// separator stands in a golden file between the Caddyfile and what it is adapted to: JSON, or an error.
+// separator is the line of a golden file between the Caddyfile and its result: JSON, or an error.
 const separator = "----------\n"
 
-// TestAdapt holds what Caddyfiles are adapted to. Run it with -update to write the golden files anew.
+// TestAdapt compares the JSON of Caddyfiles with golden files. Run it with -update to write them
+// again.
 func TestAdapt(t *testing.T) {
 	files, err := filepath.Glob("testdata/adapt/*.caddyfiletest")
 	if err != nil || len(files) == 0 {
@@ -61,7 +62,7 @@ func adapted(t *testing.T, caddyfile string) string {
 	return out.String() + "\n"
 }
 
-// FuzzCaddyfile holds that no Caddyfile makes the adapter panic, and that what it gives is JSON.
+// FuzzCaddyfile checks that no Caddyfile makes the adapter panic, and that its result is JSON.
 func FuzzCaddyfile(f *testing.F) {
 	files, err := filepath.Glob("testdata/adapt/*.caddyfiletest")
 	if err != nil {
@@ -83,7 +84,7 @@ func FuzzCaddyfile(f *testing.F) {
 	f.Add("{\njwt {\nkey {\n")
 	f.Add("`")
 	f.Fuzz(func(t *testing.T, block string) {
-		// What a fuzzer could reach outside of the directive is Caddy's: files to import, other directives.
+		// Outside of the directive a fuzzer would test Caddy: imported files and other directives.
 		if strings.Contains(block, "import") || strings.Contains(block, "<<") {
 			return
 		}

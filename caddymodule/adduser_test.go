@@ -36,7 +36,7 @@ func attend(t *testing.T, h *Handler, id string) (*presence.Conn, *testkit.Ear) 
 	return conn, e
 }
 
-// wantCreated posts a request that must be answered with 201 and the users.
+// wantCreated posts a request, whose answer must be 201 with the users.
 func wantCreated(t *testing.T, h *Handler, endpoint, users string, ids ...string) {
 	t.Helper()
 	w := post(t, h, "/message/"+endpoint, `{"apiKey":"k","users":`+users+`}`)
@@ -156,7 +156,7 @@ func TestAddUserRefuses(t *testing.T) {
 	checkProblem(t, post(t, h, "/message/adduser", `{"apiKey":"wrong","users":[]}`), http.StatusUnauthorized, "bad_key")
 }
 
-// What the documentation promises fits, whatever the ids and names are, and however a program writes them.
+// The documented limits hold for all IDs and names, however a program encodes them.
 func TestUsersOfTheDocumentedMaximum(t *testing.T) {
 	const maxName = 255
 	for _, test := range []struct{ name, id, channel string }{
@@ -198,7 +198,8 @@ func TestRemoveUserTakesAnyChannel(t *testing.T) {
 	checkProblem(t, post(t, h, "/message/removeuser", `{"apiKey":"k","users":[{"channels":[]}]}`), http.StatusBadRequest, "bad_value")
 }
 
-// Programs write null for a list that is empty. It must not be taken for no list, which ends everything.
+// Programs write null for an empty list. It must not count as an absent list, which removes
+// everything.
 func TestRemoveUserRefusesNullAsChannels(t *testing.T) {
 	t.Setenv("XDG_DATA_HOME", t.TempDir())
 	h := loadHandler(t, "api_key k")
@@ -216,7 +217,7 @@ func TestRemoveUserRefusesNullAsChannels(t *testing.T) {
 	}
 }
 
-// What is named twice counts the last time, and nothing of the first time is left in it.
+// If a user or channel is named twice, the last one counts, and nothing of the first remains.
 func TestAddUserTakesTheLastOfTwoLists(t *testing.T) {
 	t.Setenv("XDG_DATA_HOME", t.TempDir())
 	h := loadHandler(t, "api_key k")
@@ -237,7 +238,7 @@ func TestAddUserWithoutAFile(t *testing.T) {
 	if err := os.MkdirAll(filepath.Dir(folder), 0o700); err != nil {
 		t.Fatal(err)
 	}
-	if err := os.WriteFile(folder, nil, 0o600); err != nil { // in the way of the folder
+	if err := os.WriteFile(folder, nil, 0o600); err != nil { // blocks the folder
 		t.Fatal(err)
 	}
 	_, ada := attend(t, h, "ada")
@@ -257,7 +258,8 @@ func TestAddUserWithoutAFile(t *testing.T) {
 	ada.Hears(t, testkit.JoinedFrame("sales"))
 }
 
-// A file that another process uses is opened when that one has ended, and those who are there are joined.
+// A file that another process uses is opened when that process has ended. Then connected users are
+// joined.
 func TestFileOfAnotherProcess(t *testing.T) {
 	t.Setenv("XDG_DATA_HOME", t.TempDir())
 	host := testkit.MustHost(t, "portal.example.com")
@@ -286,7 +288,8 @@ func TestFileOfAnotherProcess(t *testing.T) {
 	ada.Hears(t, testkit.JoinedFrame("sales"))
 }
 
-// damageAssignments makes a damaged file of assignments in a new data folder, and returns its bytes.
+// damageAssignments makes a damaged file of assignments in a new data folder, and returns its
+// bytes.
 func damageAssignments(t *testing.T) []byte {
 	t.Helper()
 	t.Setenv("XDG_DATA_HOME", t.TempDir())
@@ -308,7 +311,7 @@ func damageAssignments(t *testing.T) []byte {
 	return b
 }
 
-// A damaged file is kept under another name, and in nobody's way.
+// A damaged file is renamed, and does not block a new one.
 func TestDamagedFile(t *testing.T) {
 	damaged := damageAssignments(t)
 	h := loadHandler(t, "api_key k")
@@ -324,7 +327,7 @@ func TestDamagedFile(t *testing.T) {
 	}
 }
 
-// A second damaged file is called so for as long as the first one is there.
+// A second damaged file keeps its name while the first one exists.
 func TestSecondDamagedFile(t *testing.T) {
 	damageAssignments(t)
 	first := assignmentsFile() + ".damaged"
@@ -348,7 +351,7 @@ func TestSecondDamagedFile(t *testing.T) {
 	wantCreated(t, h, "adduser", users, "ada")
 }
 
-// A record that is damaged on disk assigns nobody else, and is logged; the others hold.
+// A damaged record on disk is logged, and assigns no other user; the other records apply.
 func TestDamagedAssignmentIsLeftOut(t *testing.T) {
 	t.Setenv("XDG_DATA_HOME", t.TempDir())
 	host := testkit.MustHost(t, "portal.example.com")
@@ -387,7 +390,7 @@ func TestDamagedAssignmentIsLeftOut(t *testing.T) {
 	}
 }
 
-// The log has one line for a trouble that lasts, and says that it is over when it is.
+// The log has one line for lasting trouble, and one when it is over.
 func TestTroubleIsLoggedOnce(t *testing.T) {
 	const users = `[{"id":"ada","channels":[{"name":"sales"}]}]`
 	const refused, opened, again = "assignments cannot be kept: adduser and removeuser answer 503", "assignments opened", "assignments can be kept again"
@@ -424,7 +427,7 @@ func TestTroubleIsLoggedOnce(t *testing.T) {
 			tt.begin(t, h, assignmentsFile())
 			for range 3 {
 				checkProblem(t, post(t, h, "/message/adduser", `{"apiKey":"k","users":`+users+`}`), http.StatusServiceUnavailable, "unavailable")
-				post(t, h, "/message/removeuser", `{"apiKey":"k","users":[{"id":"nobody"}]}`) // has nothing to keep
+				post(t, h, "/message/removeuser", `{"apiKey":"k","users":[{"id":"nobody"}]}`) // nothing to store
 				a.Retry()
 			}
 			tt.over(t, h, assignmentsFile())
@@ -463,8 +466,8 @@ func TestAssignmentsOfOtherPodsAreKeptLater(t *testing.T) {
 func TestAddUserTellsTheOtherPods(t *testing.T) {
 	t.Setenv("XDG_DATA_HOME", t.TempDir())
 	c := mustLoad(t, clustered(overNATS))
-	h, d := c.app.handlers[0], &diary{}
-	stand := &troupe{name: "portals", diary: d, ready: true, truth: cluster.Truth{Missing: []string{"us-east-1/web-2"}}}
+	h, d := c.app.handlers[0], &clusterLog{}
+	stand := &fakeCluster{name: "portals", clusterLog: d, ready: true, truth: cluster.Truth{Missing: []string{"us-east-1/web-2"}}}
 	stage(t, h.app.hub, func(cluster.Config) (gateway.Pods, error) { return stand, nil })
 	h.app.hub.Offer(c.snapshot())
 	w := post(t, h, "/message/adduser", `{"apiKey":"k","users":[{"id":"ada","channels":[{"name":"a"},{"name":"b"}]}]}`)
@@ -485,9 +488,9 @@ func TestAssignmentMetrics(t *testing.T) {
 		}
 	}
 	if strings.Contains(got, "canary") {
-		t.Error("a metric names somebody")
+		t.Error("a metric names a user")
 	}
 }
 
-// assignmentsFile is where assignments are kept.
+// assignmentsFile is the file of the assignments.
 func assignmentsFile() string { return filepath.Join(caddy.AppDataDir(), "rollcall", "assignments.db") }

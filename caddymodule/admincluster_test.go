@@ -52,7 +52,7 @@ func TestAdminExplain(t *testing.T) {
 		t.Errorf("connection %+v", got)
 	}
 	if w := getAdmin(t, "/rollcall/explain?host=portal.example.com&user=nobody"); !strings.Contains(w.Body.String(), `"missing":[],"connections":[]`) {
-		t.Errorf("of nobody: %s", w.Body)
+		t.Errorf("of an unknown user: %s", w.Body)
 	}
 	for _, query := range []string{"", "?host=portal.example.com", "?user=ada", "?host=no%20host&user=ada", "?host=a.example&user=%00"} {
 		r := httptest.NewRequest(http.MethodGet, "/rollcall/explain"+query, http.NoBody)
@@ -64,7 +64,7 @@ func TestAdminExplain(t *testing.T) {
 	}
 }
 
-// A session knows since when it is there and when its client was heard last.
+// A session knows its start and the last sign of life of its client.
 func TestExplainKnowsTheSession(t *testing.T) {
 	before := time.Now().UnixMilli()
 	h := loadHandler(t, "user {http.request.header.Test-User}")
@@ -105,9 +105,9 @@ func rollcall(args ...string) (string, error) {
 }
 
 func TestClusterCommand(t *testing.T) {
-	d := &diary{}
+	d := &clusterLog{}
 	c := mustLoad(t, clustered(overNATS))
-	stand := &troupe{name: "portals", diary: d, ready: true, truth: cluster.Truth{Complete: true}}
+	stand := &fakeCluster{name: "portals", clusterLog: d, ready: true, truth: cluster.Truth{Complete: true}}
 	stage(t, c.app.hub, func(cluster.Config) (gateway.Pods, error) { return stand, nil })
 	c.app.hub.Offer(c.snapshot())
 	address := serveAdmin(t)
@@ -145,12 +145,12 @@ func TestClusterCommand(t *testing.T) {
 }
 
 func TestClusterMetrics(t *testing.T) {
-	d := &diary{}
+	d := &clusterLog{}
 	c := mustLoad(t, clustered(overNATS))
 	var observe func(string, bool, time.Duration)
 	stage(t, c.app.hub, func(cfg cluster.Config) (gateway.Pods, error) {
 		observe = cfg.Observe
-		return &troupe{name: "it", diary: d, ready: true}, nil
+		return &fakeCluster{name: "it", clusterLog: d, ready: true}, nil
 	})
 	if got := scrape(t, c.ctx.GetMetricsRegistry()); strings.Contains(got, "cluster_pods") {
 		t.Errorf("without a cluster, there is\n%s", got)
@@ -169,7 +169,7 @@ func TestClusterMetrics(t *testing.T) {
 	}
 }
 
-// A script that asks why a user is listed has to see that the user is not.
+// A script that asks why a user is listed must see that the user is not.
 func TestExplainCommandFailsForAUserWithoutConnections(t *testing.T) {
 	c := mustLoad(t, aloneFile)
 	stage(t, c.app.hub, c.app.hub.StartPods)

@@ -46,7 +46,7 @@ func TestAPIFrom(t *testing.T) {
 		local                        net.Addr
 		header                       []string
 		ok                           bool
-		reason                       string // in the warning
+		reason                       string // part of the warning
 	}{
 		{name: "address", ranges: "192.0.2.1", remote: "192.0.2.1:5000", ok: true},
 		{name: "another address", ranges: "192.0.2.1", remote: "192.0.2.2:5000"},
@@ -112,7 +112,7 @@ func TestAPIFrom(t *testing.T) {
 					checkProblem(t, w, http.StatusForbidden, "bad_address")
 				}
 			}
-			if !test.ok { // the key is not looked at
+			if !test.ok { // the key is not checked
 				for range maxGuesses + 1 {
 					checkProblem(t, ask("adduser", "wrong"), http.StatusForbidden, "bad_address")
 				}
@@ -179,7 +179,7 @@ func TestAPIFromRefusesClientsThatChooseTheirAddress(t *testing.T) {
 	}
 }
 
-// An empty list in JSON is not the same as none, which opens the endpoints to every address.
+// An empty list in JSON is not an absent list, which opens the endpoints to every address.
 func TestAPIFromRefusesAnEmptyList(t *testing.T) {
 	ctx := newContext(t, "{\n}", "")
 	_, err := ctx.LoadModuleByID("http.handlers.rollcall", json.RawMessage(`{"api_key":["k"],"api_from":[]}`))
@@ -188,7 +188,7 @@ func TestAPIFromRefusesAnEmptyList(t *testing.T) {
 	}
 }
 
-// If Caddy's server no longer says whether it is strict, nothing is believed.
+// If Caddy's server no longer reports whether it is strict, no address is trusted.
 func TestAPIFromFailsClosed(t *testing.T) {
 	c := mustLoad(t, portalWith(strictProxies, "api_key k\napi_from 192.0.2.1"))
 	server := c.server(t)
@@ -204,11 +204,11 @@ func TestAPIFromFailsClosed(t *testing.T) {
 	checkProblem(t, w, http.StatusForbidden, "bad_address")
 }
 
-// A request by 0-RTT can come from any address, and twice. A proxy in front says so in a header.
+// A request by 0-RTT can come from any address, and be repeated. A proxy marks it with a header.
 func TestEndpointWaitsForTheHandshake(t *testing.T) {
 	for _, test := range []struct {
 		options string
-		here    bool // the handshake with this server is not complete
+		here    bool // the handshake with this server is incomplete
 		header  string
 	}{
 		{"api_key k", true, ""},
@@ -261,7 +261,8 @@ func TestTrustedProxiesWithoutStrictAreLogged(t *testing.T) {
 	}
 }
 
-// FuzzAPIFrom holds that what is accepted is a list of ranges that Caddy's client addresses can be in.
+// FuzzAPIFrom checks that an accepted option is a list of ranges that can have Caddy's client
+// addresses.
 func FuzzAPIFrom(f *testing.F) {
 	for _, text := range []string{"192.0.2.1", "10.0.0.0/8 private_ranges", "::ffff:10.0.0.0/104", "fe80::1%eth0", "::/0", "1/2", "private_ranges2"} {
 		f.Add(text)

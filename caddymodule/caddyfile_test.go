@@ -87,7 +87,7 @@ func TestCaddyfile(t *testing.T) {
 			if d.Next() {
 				t.Errorf("%q is left over", d.Val())
 			}
-			// What caddy adapt prints is all that survives.
+			// Only the output of caddy adapt survives.
 			got, want := toJSON(t, &h), toJSON(t, &test.want)
 			if got != want {
 				t.Errorf("got %s, want %s", got, want)
@@ -109,7 +109,7 @@ func TestCaddyfileRefuses(t *testing.T) {
 	inBlock := func(s string) string { return "rollcall {\n" + s + "\n}" }
 	for _, test := range []struct {
 		name, input string
-		want        []string // in the error
+		want        []string // parts of the error
 	}{
 		{"argument", "rollcall a {\n}", []string{`unexpected argument "a" after rollcall`, "in a block"}},
 		{"unknown subdirective", inBlock("orgins *"), []string{`unknown subdirective "orgins"`, "api_key, backend, channels, grace, jwt, limits, origins, ping, plugin, prefix, user", ":2"}},

@@ -29,7 +29,7 @@ func TestChannelsAreListedByKind(t *testing.T) {
 	arrive(t, h, other, "eve", "", "elsewhere")
 	const all = `{"authenticated":["Backstage","salesRoom"],"anonymous":["anonymousChat","anonymousLobby"]}`
 	askChannels(t, h, host, "", all)
-	for _, scope := range []string{"pod", "dc", "all"} { // this pod is all there is
+	for _, scope := range []string{"pod", "dc", "all"} { // this pod is alone
 		askChannels(t, h, host, `{"apiKey":"k","requireComplete":true,"unknown":1,"scope":"`+scope+`"}`, all)
 	}
 	askChannels(t, h, other, "", `{"authenticated":["elsewhere"],"anonymous":[]}`)

@@ -22,31 +22,31 @@ import (
 	"github.com/rollcall-gateway/rollcall/presence/cluster/message"
 )
 
-// troupe stands for a cluster. It notes what happens to it.
-type troupe struct {
-	name  string
-	diary *diary
-	ready bool
-	truth cluster.Truth
-	dcs   []cluster.DataCenter
-	list  []presence.Listing
+// fakeCluster stands for a cluster, and logs its calls.
+type fakeCluster struct {
+	name       string
+	clusterLog *clusterLog
+	ready      bool
+	truth      cluster.Truth
+	dcs        []cluster.DataCenter
+	list       []presence.Listing
 }
 
-// diary is what happened to all of them, in order.
-type diary struct {
+// clusterLog has the calls of all fake clusters, in order.
+type clusterLog struct {
 	mu    sync.Mutex
 	lines []string
-	sites []message.Site // that were told last
+	sites []message.Site // last sites set
 }
 
-func (d *diary) note(line string) {
+func (d *clusterLog) note(line string) {
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	d.lines = append(d.lines, line)
 }
 
-// expect compares the notes since the last time.
-func (d *diary) expect(t *testing.T, want ...string) {
+// expect compares the calls since the last time.
+func (d *clusterLog) expect(t *testing.T, want ...string) {
 	t.Helper()
 	d.mu.Lock()
 	defer d.mu.Unlock()
@@ -56,17 +56,17 @@ func (d *diary) expect(t *testing.T, want ...string) {
 	d.lines = nil
 }
 
-func (c *troupe) SetSites(sites []message.Site) {
-	c.diary.mu.Lock()
-	defer c.diary.mu.Unlock()
-	c.diary.sites = sites
+func (c *fakeCluster) SetSites(sites []message.Site) {
+	c.clusterLog.mu.Lock()
+	defer c.clusterLog.mu.Unlock()
+	c.clusterLog.sites = sites
 }
-func (c *troupe) Ready() bool  { return c.ready }
-func (c *troupe) Drain()       { c.diary.note("drain " + c.name) }
-func (c *troupe) Close() error { c.diary.note("close " + c.name); return nil }
+func (c *fakeCluster) Ready() bool  { return c.ready }
+func (c *fakeCluster) Drain()       { c.clusterLog.note("drain " + c.name) }
+func (c *fakeCluster) Close() error { c.clusterLog.note("close " + c.name); return nil }
 
-func (c *troupe) AllUsers(_ context.Context, host presence.HostName, members bool, per presence.Per) ([]cluster.DataCenter, cluster.Truth) {
-	c.diary.note(fmt.Sprintf("allusers %s %v %v", host, members, per == presence.PerConnection))
+func (c *fakeCluster) AllUsers(_ context.Context, host presence.HostName, members bool, per presence.Per) ([]cluster.DataCenter, cluster.Truth) {
+	c.clusterLog.note(fmt.Sprintf("allusers %s %v %v", host, members, per == presence.PerConnection))
 	dcs := slices.Clone(c.dcs)
 	for i := range dcs {
 		if !members {
@@ -76,48 +76,48 @@ func (c *troupe) AllUsers(_ context.Context, host presence.HostName, members boo
 	return dcs, c.truth
 }
 
-func (c *troupe) Users(
+func (c *fakeCluster) Users(
 	_ context.Context, host presence.HostName, scope cluster.Scope, per presence.Per,
 ) ([]presence.Listing, cluster.Truth) {
-	c.diary.note(fmt.Sprintf("users %s %d %v", host, scope, per == presence.PerConnection))
+	c.clusterLog.note(fmt.Sprintf("users %s %d %v", host, scope, per == presence.PerConnection))
 	return c.list, c.truth
 }
 
-func (c *troupe) ChannelUsers(
+func (c *fakeCluster) ChannelUsers(
 	_ context.Context, host presence.HostName, scope cluster.Scope, channel string, per presence.Per,
 ) ([]presence.Listing, cluster.Truth) {
-	c.diary.note(fmt.Sprintf("channel %s %d %q %v", host, scope, channel, per == presence.PerConnection))
+	c.clusterLog.note(fmt.Sprintf("channel %s %d %q %v", host, scope, channel, per == presence.PerConnection))
 	return c.list, c.truth
 }
 
-func (c *troupe) Channels(
+func (c *fakeCluster) Channels(
 	_ context.Context, host presence.HostName, scope cluster.Scope,
 ) ([]presence.Listing, cluster.Truth) {
-	c.diary.note(fmt.Sprintf("channels %s %d", host, scope))
+	c.clusterLog.note(fmt.Sprintf("channels %s %d", host, scope))
 	return c.list, c.truth
 }
 
-func (c *troupe) Explain(_ context.Context, host presence.HostName, user string) ([]cluster.PodConnection, cluster.Truth) {
-	c.diary.note(fmt.Sprintf("explain %s %s", host, user))
+func (c *fakeCluster) Explain(_ context.Context, host presence.HostName, user string) ([]cluster.PodConnection, cluster.Truth) {
+	c.clusterLog.note(fmt.Sprintf("explain %s %s", host, user))
 	return []cluster.PodConnection{{
 		DataCenter: "eu-west-1", Pod: "web-2",
 		Connection: message.Connection{ID: "abc", Email: "a@example.com", Since: 1_700_000_000_000, LastSign: 1_700_000_001_500},
 	}}, c.truth
 }
 
-func (c *troupe) Spread(_ context.Context, host presence.HostName, records []assignment.Record) cluster.Truth {
-	c.diary.note(fmt.Sprintf("spread %s %d", host, len(records)))
+func (c *fakeCluster) Spread(_ context.Context, host presence.HostName, records []assignment.Record) cluster.Truth {
+	c.clusterLog.note(fmt.Sprintf("spread %s %d", host, len(records)))
 	return c.truth
 }
 
-func (c *troupe) Report(context.Context) cluster.Report {
+func (c *fakeCluster) Report(context.Context) cluster.Report {
 	return cluster.Report{
 		Name: c.name, Ready: c.ready, Resyncs: 7, QueriesDropped: 8, Unsent: 9, Ignored: cluster.Ignored{Forged: 3},
 		Pods: []cluster.PodReport{{DataCenter: "a", Pod: "b", State: "self"}, {DataCenter: "a", Pod: "c", State: "alive"}},
 	}
 }
 
-// stage has the hub start clusters of the test, and gives it back as it was.
+// stage makes the hub start fake clusters until the test ends.
 func stage(t *testing.T, h *gateway.Hub, start func(cluster.Config) (gateway.Pods, error)) {
 	t.Helper()
 	h.StartPods = start
@@ -135,12 +135,12 @@ const aloneFile = "{\n\trollcall {\n\t\tdata_center us-east-1\n\t\tpod web-1\n\t
 const overNATS = "nats nats://127.0.0.1:4222"
 
 func TestClusterGoesOnThroughReloads(t *testing.T) {
-	d := &diary{}
+	d := &clusterLog{}
 	first := mustLoad(t, clustered(overNATS))
 	h := first.app.hub
 	stage(t, h, func(cfg cluster.Config) (gateway.Pods, error) {
 		d.note("start " + cfg.Name)
-		return &troupe{name: cfg.Name, diary: d, ready: true}, nil
+		return &fakeCluster{name: cfg.Name, clusterLog: d, ready: true}, nil
 	})
 	a := first.snapshot()
 	h.Offer(a)
@@ -150,7 +150,8 @@ func TestClusterGoesOnThroughReloads(t *testing.T) {
 		t.Errorf("sites %v, want %v", d.sites, want)
 	}
 
-	// The same settings: the same cluster, which hears of a host before anybody can connect to it.
+	// With the same settings, the same cluster continues. It learns of a host before a client can
+	// connect to it.
 	second := mustLoad(t, clustered(overNATS)+"http://new.example.com {\n\trollcall\n}\n")
 	b := second.snapshot()
 	h.Offer(b)
@@ -163,7 +164,7 @@ func TestClusterGoesOnThroughReloads(t *testing.T) {
 		t.Errorf("sites %v", d.sites)
 	}
 
-	// Other settings take the place of the old ones when they take effect.
+	// Other settings replace the old ones when they take effect.
 	third := mustLoad(t, clustered(overNATS+"\nname other"))
 	c := third.snapshot()
 	h.Offer(c)
@@ -171,7 +172,7 @@ func TestClusterGoesOnThroughReloads(t *testing.T) {
 	h.TakeBack(b)
 	d.expect(t, "close rollcall", "start other")
 
-	// A configuration that is given up changes nothing.
+	// A discarded configuration changes nothing.
 	fourth := mustLoad(t, clustered(overNATS))
 	given := fourth.snapshot()
 	h.Offer(given)
@@ -190,9 +191,9 @@ func TestClusterGoesOnThroughReloads(t *testing.T) {
 }
 
 func TestClusterSaysGoodbyeAroundTheDrain(t *testing.T) {
-	d := &diary{}
+	d := &clusterLog{}
 	c := mustLoad(t, clustered(overNATS))
-	stage(t, c.app.hub, func(cluster.Config) (gateway.Pods, error) { return &troupe{name: "it", diary: d}, nil })
+	stage(t, c.app.hub, func(cluster.Config) (gateway.Pods, error) { return &fakeCluster{name: "it", clusterLog: d}, nil })
 	s := c.snapshot()
 	c.app.hub.Offer(s)
 	c.app.hub.TakeBack(s)
@@ -203,7 +204,7 @@ func TestClusterSaysGoodbyeAroundTheDrain(t *testing.T) {
 }
 
 func TestClusterIsTriedAgain(t *testing.T) {
-	d := &diary{}
+	d := &clusterLog{}
 	c := mustLoad(t, clustered(overNATS))
 	h := c.app.hub
 	fail := true
@@ -211,7 +212,7 @@ func TestClusterIsTriedAgain(t *testing.T) {
 		if fail {
 			return nil, errors.New("no NATS today")
 		}
-		return &troupe{name: "it", diary: d, ready: true, truth: cluster.Truth{Complete: true}}, nil
+		return &fakeCluster{name: "it", clusterLog: d, ready: true, truth: cluster.Truth{Complete: true}}, nil
 	})
 	h.Offer(c.snapshot())
 	handler := c.handler(t)
@@ -238,7 +239,7 @@ func TestClusterIsTriedAgain(t *testing.T) {
 		t.Errorf("health: %d %s", w.Code, w.Body)
 	}
 	running := h.Joined()
-	h.RetryCluster() // there is nothing to try
+	h.RetryCluster() // nothing to retry
 	if h.Joined() != running {
 		t.Error("a cluster that runs was started again")
 	}
@@ -260,7 +261,7 @@ func TestPodIsJoiningWhileItsClusterStarts(t *testing.T) {
 			t.Errorf("explain: %s", w.Body)
 		}
 		checkTruth(t, post(t, c.handler(t), "/message/allusers", `{"apiKey":"k"}`), "false", "")
-		return &troupe{name: "it", diary: new(diary), ready: true}, nil
+		return &fakeCluster{name: "it", clusterLog: new(clusterLog), ready: true}, nil
 	})
 	h.Offer(c.snapshot())
 	if w := getAdmin(t, "/rollcall/health"); w.Code != http.StatusOK || !asked {
@@ -269,9 +270,9 @@ func TestPodIsJoiningWhileItsClusterStarts(t *testing.T) {
 }
 
 func TestEndpointsAskTheCluster(t *testing.T) {
-	d := &diary{}
+	d := &clusterLog{}
 	c := mustLoad(t, clustered(overNATS))
-	stand := &troupe{name: "it", diary: d, ready: true, truth: cluster.Truth{Missing: []string{"eu-west-1/web-3", "us-east-1/web-2"}}}
+	stand := &fakeCluster{name: "it", clusterLog: d, ready: true, truth: cluster.Truth{Missing: []string{"eu-west-1/web-3", "us-east-1/web-2"}}}
 	stand.dcs = []cluster.DataCenter{
 		{Name: "eu-west-1", Users: []presence.User{}},
 		{Name: "us-east-1", Authenticated: 1, Anonymous: 2, Users: []presence.User{{ID: "ada", Email: "ada@example.com"}}},
@@ -316,7 +317,7 @@ func TestEndpointsAskTheCluster(t *testing.T) {
 			}
 		})
 	}
-	for _, body := range []string{``, `,"scope":"pod"`} { // nobody else is needed for that
+	for _, body := range []string{``, `,"scope":"pod"`} { // needs no other pod
 		w := post(t, h, "/message/users", `{"apiKey":"k","requireComplete":true`+body+`}`)
 		checkTruth(t, w, "true", "")
 	}
@@ -338,7 +339,7 @@ func TestEndpointsAskTheCluster(t *testing.T) {
 		checkProblem(t, post(t, h, "/message/"+endpoint, body), http.StatusBadRequest, "bad_value")
 	}
 	checkProblem(t, post(t, h, "/message/allusers", `{"apiKey":"wrong"}`), http.StatusUnauthorized, "bad_key")
-	d.expect(t) // nobody was asked
+	d.expect(t) // no query was sent
 	stand.truth = cluster.Truth{Complete: true}
 	w := post(t, h, "/message/allusers", `{"apiKey":"k","requireComplete":true}`)
 	checkTruth(t, w, "true", "")
@@ -354,17 +355,17 @@ func checkTruth(t *testing.T, w *httptest.ResponseRecorder, complete, missing st
 	}
 }
 
-// A configuration whose address is taken is refused, and the cluster that runs goes on.
+// A configuration whose address is taken is refused, and the running cluster continues.
 func TestClusterAddressIsTriedBefore(t *testing.T) {
 	taken, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
 		t.Fatal(err)
 	}
 	defer taken.Close()
-	d := &diary{}
+	d := &clusterLog{}
 	c := mustLoad(t, clustered(overNATS))
 	h := c.app.hub
-	stage(t, h, func(cluster.Config) (gateway.Pods, error) { return &troupe{name: "it", diary: d}, nil })
+	stage(t, h, func(cluster.Config) (gateway.Pods, error) { return &fakeCluster{name: "it", clusterLog: d}, nil })
 	h.Offer(c.snapshot())
 	next := mustLoad(t, clustered("listen "+taken.Addr().String()+"\nsecret "+clusterSecret))
 	if err := next.app.Start(); err == nil || !strings.Contains(err.Error(), "cluster: trying to listen") {

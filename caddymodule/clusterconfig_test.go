@@ -127,7 +127,7 @@ func TestClusterTLSIsMutualForRoutes(t *testing.T) {
 	}
 }
 
-// Two settings have one sum only when the same cluster can go on.
+// Two settings have the same sum only if the cluster can continue.
 func TestClusterSettingsAreCompared(t *testing.T) {
 	dir := t.TempDir()
 	writePair(t, dir, "pod")

@@ -56,7 +56,7 @@ func (p *otherPod) arrive(t *testing.T, id, email, channel string) *presence.Con
 	return conn
 }
 
-// TestTwoPods has this module's pod and another one, in two data centers, over real routes.
+// TestTwoPods connects this module's pod with another one, in two data centers, over real routes.
 func TestTwoPods(t *testing.T) {
 	address := loopback.AddressFor(t)
 	c := mustLoad(t, clustered("listen "+address+"\nsecret "+clusterSecret))
@@ -124,7 +124,7 @@ func TestTwoPods(t *testing.T) {
 		c.app.hub.TakeBack(s)
 		s = n
 		if c.app.hub.Joined() != running {
-			t.Error("it was started anew")
+			t.Error("it was started again")
 		}
 		h = next.app.handlers[0]
 		if w := ask("allusers", `,"requireComplete":true`); w.Body.String() != both {
@@ -168,7 +168,7 @@ func TestTwoPods(t *testing.T) {
 			return got
 		}
 		testkit.Eventually(t, "the witness sees the pod", func() bool { return reflect.DeepEqual(states(), []string{"web-1 alive"}) })
-		grace.Close() // it is no session, which could be told
+		grace.Close() // not a session, so it is not notified
 		c.app.hub.TakeBack(s)
 		popped = true
 		testkit.Eventually(t, "the witness is alone", func() bool { return len(states()) == 0 })

@@ -28,7 +28,7 @@ import (
 	"github.com/rollcall-gateway/rollcall/presence"
 )
 
-// listener is a backend that notes which messages it got, and answers as it is told to.
+// listener is a backend that records the messages it gets, and answers as configured.
 type listener struct {
 	*httptest.Server
 	mu     sync.Mutex
@@ -83,7 +83,7 @@ func siteWithBackend(host, url string) string {
 	return "http://" + host + " {\n\trollcall {\n\t\tbackend " + url + " {\n\t\t\tsecret " + backendSecret + "\n\t\t}\n\t}\n}"
 }
 
-// nowhere is the endpoints of a process without backends.
+// nowhere is the endpoints of a pod without backends.
 type nowhere struct{}
 
 func (nowhere) Endpoint(presence.HostName) *backend.Endpoint { return nil }
@@ -136,7 +136,7 @@ func TestCopiesFollowTheConfigurationInEffect(t *testing.T) {
 	}
 	want := []string{"portal.example.com 0", "portal.example.com 1", "portal.example.com 2", "portal.example.com 3"}
 	second.expect(t, want...)
-	first.answer(http.StatusOK) // not before: an attempt could have been under way
+	first.answer(http.StatusOK) // not earlier: an attempt could have been running
 	if err := loadedHub().CopyToBackend(site, host, copied(4)); err != nil {
 		t.Fatal(err)
 	}
@@ -155,7 +155,7 @@ func TestCopiesAreKeptWhenCaddyStops(t *testing.T) {
 		}
 	}
 	h := loadedHub()
-	h.TakeBack(now) // the last one: the hub drains
+	h.TakeBack(now) // the last configuration: the hub drains
 	if err := loadedHub().CopyToBackend(site, host, copied(9)); !errors.Is(err, copies.ErrNotCopied) {
 		t.Errorf("while it stops: %v", err)
 	}
@@ -167,7 +167,7 @@ func TestCopiesAreKeptWhenCaddyStops(t *testing.T) {
 		t.Fatal(err)
 	}
 	l.answer(http.StatusOK)
-	// What waits is delivered although nothing is sent.
+	// Waiting copies are delivered although no new message is sent.
 	inEffect(t, siteWithBackend("portal.example.com", l.URL), nil)
 	l.expect(t, "portal.example.com 0", "portal.example.com 1", "portal.example.com 2")
 }
@@ -191,14 +191,14 @@ func TestWithoutABackendListenersGetTheirMessages(t *testing.T) {
 		t.Errorf("%d lines are logged", logs.Len())
 	}
 	if _, err := os.Stat(folder); !errors.Is(err, fs.ErrNotExist) {
-		t.Errorf("a file is made that nobody needs: %v", err)
+		t.Errorf("an unneeded file is made: %v", err)
 	}
 }
 
 // stuck is an Outbox whose writes wait.
 type stuck struct {
 	sink
-	writing, gate chan struct{} // the first is of one element
+	writing, gate chan struct{} // writing has room for one
 }
 
 func (s stuck) Queue([]byte, int) bool { return true }
@@ -211,7 +211,7 @@ func (s stuck) Flush() {
 	<-s.gate
 }
 
-// A sender who is told that nothing was sent sends again: the backend must not get both.
+// A sender who learns that nothing was sent sends again: the backend must not get both.
 func TestMessageThatIsNotSentIsNotCopied(t *testing.T) {
 	dataFolder(t)
 	host, l := testkit.MustHost(t, "portal.example.com"), newListener(t)

@@ -98,7 +98,7 @@ func TestDeadHandlers(t *testing.T) {
 	}
 }
 
-// The endpoints that path matchers are compared with are those that there are.
+// The endpoints that path matchers are compared with are the endpoints that are served.
 func TestEndpointNamesAreServed(t *testing.T) {
 	h := loadHandler(t, "api_key k")
 	for _, path := range routes.EndpointPaths(h.Prefix) {
@@ -113,7 +113,7 @@ func TestEndpointNamesAreServed(t *testing.T) {
 	}
 }
 
-// With several customers, an error says whose site it is about.
+// With several customers, an error names the site.
 func TestLoadErrorsNameTheSite(t *testing.T) {
 	folder, err := os.Getwd()
 	if err != nil {
@@ -152,7 +152,7 @@ func TestLoadErrorsNameTheSite(t *testing.T) {
 	})
 }
 
-// Very many doors to one host load, each for a path of its own.
+// Very many doors to one host load, each for its own path.
 func TestManyDoorsOfOneHost(t *testing.T) {
 	const doors = 300
 	var text strings.Builder

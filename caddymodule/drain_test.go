@@ -21,7 +21,7 @@ import (
 	"github.com/rollcall-gateway/rollcall/presence/cluster"
 )
 
-// started starts the apps of a Caddyfile as far as they are ours.
+// started starts our apps of a Caddyfile.
 func started(t *testing.T, caddyfile string) configured {
 	t.Helper()
 	c := mustLoad(t, caddyfile)
@@ -71,7 +71,7 @@ func expectHealth(t *testing.T, status string) {
 	}
 }
 
-// HTTP can stop before this app or after it, and can wait for other connections as long as it likes.
+// HTTP can stop before or after this app, and can wait for other connections indefinitely.
 func TestClientsAreToldBeforeAnyAppIsStopped(t *testing.T) {
 	for name, begin := range map[string]func(configured, *testing.T){
 		"by the event":               configured.emitStopping,
@@ -93,9 +93,10 @@ func TestClientsAreToldBeforeAnyAppIsStopped(t *testing.T) {
 	}
 }
 
-// HTTP listens until the delay is over, in its Stop, which can be called before or after that of this app.
+// HTTP listens until the delay is over, in its Stop, which can be called before or after that of
+// this app.
 func TestShutdownDelayServesOn(t *testing.T) {
-	const endless = "{\n\tshutdown_delay 1000h\n}\n" // so that only Cleanup ends it
+	const endless = "{\n\tshutdown_delay 1000h\n}\n" // only Cleanup ends it
 	c := started(t, endless+siteWithKey("portal.example.com", "k"))
 	h := c.handler(t)
 	server := listen(t, h)
@@ -124,22 +125,23 @@ func TestShutdownDelayServesOn(t *testing.T) {
 	<-cleaned
 }
 
-// A configuration that leaves while Caddy runs on has nothing to wait for: clients cannot come back.
+// A configuration that leaves while Caddy keeps running has nothing to wait for: clients cannot
+// come back.
 func TestShutdownDelayIsForExits(t *testing.T) {
 	c := started(t, "{\n\tshutdown_delay 1000h\n}\n"+siteWithKey("portal.example.com", "k"))
 	conn := mustDial(t, listen(t, c.handler(t)), "portal.example.com")
-	welcome(t, conn) // a handshake that is not finished would be refused, with 1012
+	welcome(t, conn) // an unfinished handshake would be refused, with 1012
 	c.emitStopping(t)
 	expectCode(t, conn, websocket.CloseGoingAway)
 }
 
-// In its Stop, HTTP waits for requests that are under way. They need what they began with.
+// In its Stop, HTTP waits for running requests. They need the state that they started with.
 func TestRequestUnderWayHasItsClusterWhileHTTPStops(t *testing.T) {
-	d := &diary{}
+	d := &clusterLog{}
 	c := mustLoad(t, clustered(overNATS))
 	h := c.handler(t)
 	stage(t, h.app.hub, func(cluster.Config) (gateway.Pods, error) {
-		return &troupe{name: "it", diary: d, ready: true, truth: cluster.Truth{Complete: true}}, nil
+		return &fakeCluster{name: "it", clusterLog: d, ready: true, truth: cluster.Truth{Complete: true}}, nil
 	})
 	if err := c.app.Start(); err != nil {
 		t.Fatal(err)
@@ -154,7 +156,7 @@ func TestRequestUnderWayHasItsClusterWhileHTTPStops(t *testing.T) {
 		}
 		answered <- w
 	}()
-	if _, err := io.WriteString(upload, `{"apiKey":"k",`); err != nil { // read by then
+	if _, err := io.WriteString(upload, `{"apiKey":"k",`); err != nil { // read before Stop
 		t.Fatal(err)
 	}
 	h.app.hub.StartDrain(c.app.snapshot, true)
@@ -198,7 +200,7 @@ func TestReloadStartsNoDrain(t *testing.T) {
 	hub := first.app.hub
 
 	failed := started(t, siteWithKey("portal.example.com", "failed"))
-	failed.mustStop(t) // another app of its configuration does not start
+	failed.mustStop(t) // another app of the configuration fails to start
 	failed.mustCleanup(t)
 	if hub.InEffect() != first.app.snapshot {
 		t.Error("a configuration that was given up is in effect")
@@ -223,8 +225,8 @@ func TestReloadStartsNoDrain(t *testing.T) {
 	expectCode(t, conn, websocket.CloseGoingAway)
 }
 
-// A signal that comes during a reload sets Exiting at once, but Caddy finishes the reload first. HTTP of the old
-// configuration then waits for its connections.
+// A signal that comes during a reload sets Exiting at once, but Caddy finishes the reload first.
+// HTTP of the old configuration then waits for its connections.
 func TestExitDuringAReloadStartsTheDrain(t *testing.T) {
 	first := started(t, siteWithKey("portal.example.com", "k"))
 	conn := mustDial(t, listen(t, first.handler(t)), "portal.example.com")
@@ -242,7 +244,8 @@ func TestExitDuringAReloadStartsTheDrain(t *testing.T) {
 	second.mustCleanup(t)
 }
 
-// Caddy gives up a configuration without Stop when all apps have started and a remote admin endpoint cannot.
+// Caddy discards a configuration without Stop if all apps have started and a remote admin endpoint
+// cannot.
 func TestConfigurationGivenUpAfterItsStartIsTakenBack(t *testing.T) {
 	first := started(t, siteWithKey("portal.example.com", "first"))
 	given := started(t, siteWithKey("portal.example.com", "given up"))
@@ -280,7 +283,7 @@ func TestStopsAtOnceDrainOnce(t *testing.T) {
 }
 
 func TestClusterThatStartsDuringTheDrainDrains(t *testing.T) {
-	d := &diary{}
+	d := &clusterLog{}
 	c := mustLoad(t, clustered(overNATS))
 	hub := c.app.hub
 	fail := true
@@ -288,7 +291,7 @@ func TestClusterThatStartsDuringTheDrainDrains(t *testing.T) {
 		if fail {
 			return nil, errors.New("no NATS today")
 		}
-		return &troupe{name: "it", diary: d}, nil
+		return &fakeCluster{name: "it", clusterLog: d}, nil
 	})
 	s := c.snapshot()
 	hub.Offer(s)
@@ -297,7 +300,7 @@ func TestClusterThatStartsDuringTheDrainDrains(t *testing.T) {
 	fail = false
 	hub.RetryCluster()
 	d.expect(t)
-	next := mustLoad(t, clustered(overNATS)).snapshot() // of a reload that the exit interrupts
+	next := mustLoad(t, clustered(overNATS)).snapshot() // from a reload that the exit interrupts
 	hub.Offer(next)
 	hub.TakeBack(s)
 	d.expect(t, "drain it")
@@ -313,7 +316,8 @@ func TestStopHandlerIsPrintedWithoutSecrets(t *testing.T) {
 	}
 }
 
-// HTTP can start before this app, and take connections that a failed start must not leave behind.
+// HTTP can start before this app. A failed start must not leave the connections behind that it has
+// accepted.
 func TestConfigurationGivenUpBeforeItsStartKeepsNoConnections(t *testing.T) {
 	const before = "portal.example.com"
 	first := started(t, siteWithKey(before, "k"))

@@ -20,7 +20,7 @@ import (
 	"github.com/rollcall-gateway/rollcall/internal/testkit"
 )
 
-// checkProblem holds that an answer is a problem document of RFC 9457 with the status and code.
+// checkProblem checks that an answer is a problem document (RFC 9457) with the status and code.
 func checkProblem(t *testing.T, w *httptest.ResponseRecorder, status int, code string) {
 	t.Helper()
 	if w.Code != status {
@@ -122,7 +122,8 @@ func TestEndpointProblems(t *testing.T) {
 	}
 }
 
-// A body comes before its key is known, so what all of them hold is bounded. Small ones are taken in any case.
+// A body arrives before its key is known, so the memory of all bodies is limited. Small ones are
+// always read.
 func TestLargeBodiesOfASiteAreBounded(t *testing.T) {
 	const most = 64
 	c := mustLoad(t, "http://portal.example.com {\nrollcall {\napi_key k\n}\n}\nhttp://other.example.com {\nrollcall {\napi_key other\n}\n}")
@@ -187,7 +188,7 @@ func TestEndpointAcceptsTheKey(t *testing.T) {
 			}
 			if test.header != "" {
 				r.Header.Set("X-Api-Key", test.header)
-				r.Header.Set("Content-Encoding", "Identity") // is none
+				r.Header.Set("Content-Encoding", "Identity") // means no encoding
 			}
 			w := serve(t, h, r)
 			if w.Code != http.StatusOK || w.Body.String() != "{}" {
@@ -220,7 +221,7 @@ func TestEndpointWithKeysOffAnswersEverybody(t *testing.T) {
 	}
 }
 
-// maxGuesses is how many wrong keys one client may try.
+// maxGuesses is the number of wrong keys that one client may try.
 const maxGuesses = 10
 
 // askFrom asks the users of a host from a client's address.
@@ -261,7 +262,7 @@ func TestEndpointBlocksAfterManyWrongKeys(t *testing.T) {
 	}
 }
 
-// A client cannot guess longer by varying what it sends with the key, or the site that has it.
+// A client gets no more guesses by varying the rest of its requests, or the site.
 func TestEndpointCountsGuessesAtTheSameKeysTogether(t *testing.T) {
 	sites := mustLoad(t, `
 http://*.example.com {
@@ -279,7 +280,7 @@ http://b.example.org {
 		api_key k
 	}
 }`)
-	byKeys := make(map[int]*Handler) // by the number of keys
+	byKeys := make(map[int]*Handler) // handlers by number of keys
 	for _, h := range sites.app.handlers {
 		byKeys[len(h.APIKey)] = h
 	}
@@ -405,7 +406,7 @@ func TestEndpointWhileDraining(t *testing.T) {
 	}
 }
 
-// slowReader lets something happen before the body arrives.
+// slowReader calls a function before the body arrives.
 type slowReader struct {
 	io.Reader
 	before func()
@@ -419,7 +420,7 @@ func (r *slowReader) Read(p []byte) (int, error) {
 	return r.Reader.Read(p)
 }
 
-// A request that is under way when its configuration goes is answered.
+// A running request is answered although its configuration ends.
 func TestEndpointOutlivesItsConfiguration(t *testing.T) {
 	old, next := started(t, siteWithKey("portal.example.com", "k")), mustLoad(t, siteWithKey("portal.example.com", "k"))
 	h := old.handler(t)
@@ -481,7 +482,7 @@ func TestHostInTheBody(t *testing.T) {
 	for _, test := range []struct {
 		name, body string
 		status     int
-		want       string // the answer, or the code of the problem
+		want       string // answer, or code of the problem
 	}{
 		{"another host of the site", `{"apiKey":"k","host":"portal.example.com","channel":"room"}`, http.StatusOK, ada},
 		{"not in canonical form", `{"apiKey":"k","host":"PORTAL.Example.com.:443","channel":"room"}`, http.StatusOK, ada},
@@ -509,7 +510,8 @@ func TestHostInTheBody(t *testing.T) {
 	}
 }
 
-// FuzzRequestBody holds that every body gets an answer: JSON, or a problem that the client can read.
+// FuzzRequestBody checks that every body gets an answer: JSON, or a problem that the client can
+// read.
 func FuzzRequestBody(f *testing.F) {
 	h := loadHandler(f, "api_key k")
 	arrive(f, h, "portal.example.com", "USER_1", "a@example.com", "room")
@@ -535,7 +537,7 @@ func FuzzRequestBody(f *testing.F) {
 			n++
 			w := httptest.NewRecorder()
 			r = prepare(w, r)
-			caddyhttp.SetVar(r.Context(), caddyhttp.ClientIPVarKey, fmt.Sprintf("10.%d.%d.%d", n>>16&255, n>>8&255, n&255)) // nobody is blocked
+			caddyhttp.SetVar(r.Context(), caddyhttp.ClientIPVarKey, fmt.Sprintf("10.%d.%d.%d", n>>16&255, n>>8&255, n&255)) // no address is blocked
 			if err := h.ServeHTTP(w, r, notFound); err != nil {
 				t.Fatal(err)
 			}

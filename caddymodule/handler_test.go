@@ -23,7 +23,7 @@ func TestProvisionRefuses(t *testing.T) {
 	}
 	for _, test := range []struct {
 		name, options string
-		want          []string // in the error
+		want          []string // parts of the error
 	}{
 		{"prefix without slash", "prefix message", []string{`prefix "message"`, "write it like /message"}},
 		{"prefix with a slash at the end", "prefix /message/", []string{"write it like /message"}},
@@ -64,7 +64,7 @@ func TestProvisionRefuses(t *testing.T) {
 	}
 }
 
-// The JSON form can say what the Caddyfile does not let through.
+// JSON can have values that the Caddyfile refuses.
 func TestProvisionRefusesJSON(t *testing.T) {
 	for _, test := range []struct{ name, json, want string }{
 		{"long channel names", `{"limits":{"channel_name":4097}}`, "limits: channel_name is at most 4096"},
@@ -255,7 +255,7 @@ func TestServeClient(t *testing.T) {
 	}
 }
 
-// No key of a site may be in the log, and a site without one says so.
+// The log has no key of a site. For a site without a key it has a warning.
 func TestProvisionLogs(t *testing.T) {
 	file := filepath.Join(t.TempDir(), "log")
 	ctx := newContext(t, `

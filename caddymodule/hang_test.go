@@ -52,18 +52,18 @@ func (*hang) Sync() error { return nil }
 
 // hangingPods are a cluster that hangs when it is closed, or when its sites change.
 type hangingPods struct {
-	*troupe
+	*fakeCluster
 	close, sites func()
 }
 
-func (p *hangingPods) Close() error { p.close(); return p.troupe.Close() }
+func (p *hangingPods) Close() error { p.close(); return p.fakeCluster.Close() }
 
 // SetSites hangs from the second time on.
 func (p *hangingPods) SetSites(sites []message.Site) {
-	if p.diary.sites != nil {
+	if p.clusterLog.sites != nil {
 		p.sites()
 	}
-	p.troupe.SetSites(sites)
+	p.fakeCluster.SetSites(sites)
 }
 
 // hangingPlugin denies all channels that begin with a. It logs when it receives its configuration,
@@ -91,11 +91,11 @@ func hangingPlugin(t *testing.T, configure, classify bool) string {
 func TestReloadThatHangsHoldsUpNobody(t *testing.T) {
 	const joining = "{\n\trollcall {\n\t\tcluster {\n" + overNATS + "\n\t\t}\n\t}\n}\n"
 	none := func(*testing.T) string { return "" }
-	start := func(*hang) gateway.Pods { return &troupe{diary: new(diary)} }
+	start := func(*hang) gateway.Pods { return &fakeCluster{clusterLog: new(clusterLog)} }
 	for _, test := range []struct {
 		name          string
 		before, after string                     // global options
-		plugin        func(t *testing.T) string  // of the new configuration
+		plugin        func(t *testing.T) string  // plugin of the new configuration
 		start         func(h *hang) gateway.Pods // joins the cluster
 		replaced      bool                       // the new configuration is in effect when the reload hangs
 	}{
@@ -114,13 +114,13 @@ func TestReloadThatHangsHoldsUpNobody(t *testing.T) {
 		{
 			name: "a cluster that is left", before: joining, plugin: none, replaced: true,
 			start: func(h *hang) gateway.Pods {
-				return &hangingPods{&troupe{diary: new(diary)}, h.wait, func() {}}
+				return &hangingPods{&fakeCluster{clusterLog: new(clusterLog)}, h.wait, func() {}}
 			},
 		},
 		{
 			name: "a cluster that receives the offered sites", before: joining, after: joining, plugin: none,
 			start: func(h *hang) gateway.Pods {
-				return &hangingPods{&troupe{diary: new(diary)}, func() {}, h.wait}
+				return &hangingPods{&fakeCluster{clusterLog: new(clusterLog)}, func() {}, h.wait}
 			},
 		},
 	} {

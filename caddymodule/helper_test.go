@@ -17,7 +17,7 @@ import (
 	"github.com/rollcall-gateway/rollcall/presence"
 )
 
-// adapt makes the JSON of a Caddyfile.
+// adapt returns the JSON of a Caddyfile.
 func adapt(t testing.TB, caddyfile string) []byte {
 	t.Helper()
 	config, _, err := caddyconfig.GetAdapter("caddyfile").Adapt([]byte(caddyfile), map[string]any{"filename": "Caddyfile"})
@@ -27,8 +27,8 @@ func adapt(t testing.TB, caddyfile string) []byte {
 	return config
 }
 
-// newContext returns a context in which the apps of a Caddyfile can be loaded, without starting any. At the end
-// of the test all that was loaded is cleaned up. Log lines go to the named file, or nowhere.
+// newContext returns a context for the apps of a Caddyfile, without starting any. The test cleans
+// up everything that was loaded. Log lines go to the named file, or are dropped.
 func newContext(t testing.TB, caddyfile, logFile string) caddy.Context {
 	t.Helper()
 	var config caddy.Config
@@ -48,14 +48,14 @@ func newContext(t testing.TB, caddyfile, logFile string) caddy.Context {
 	if err != nil {
 		t.Fatal(err)
 	}
-	// Set afterwards, so that the apps belong to a context that can be cancelled.
+	// The apps are set afterwards, so that they belong to a context that can be canceled.
 	config.AppsRaw = apps
 	ctx, cancel := caddy.NewContext(base)
 	t.Cleanup(cancel)
 	return ctx
 }
 
-// configured is a configuration that was loaded and not started.
+// configured is a configuration that is loaded but not started.
 type configured struct {
 	ctx  caddy.Context
 	app  *App
@@ -109,7 +109,7 @@ func loadHandler(t testing.TB, options string) *Handler {
 	return mustLoad(t, "http://portal.example.com, http://other.example.com {\n\trollcall {\n"+options+"\n\t}\n}").handler(t)
 }
 
-// prepare gives a request what Caddy's server gives it.
+// prepare adds to a request what Caddy's server adds.
 func prepare(w http.ResponseWriter, r *http.Request) *http.Request {
 	return caddyhttp.PrepareRequest(r, caddy.NewReplacer(), w, nil)
 }
@@ -120,7 +120,7 @@ var notFound = caddyhttp.HandlerFunc(func(w http.ResponseWriter, _ *http.Request
 	return nil
 })
 
-// serve has the handler answer a request.
+// serve sends a request to the handler.
 func serve(t testing.TB, h *Handler, r *http.Request) *httptest.ResponseRecorder {
 	t.Helper()
 	w := httptest.NewRecorder()
@@ -136,7 +136,7 @@ func post(t testing.TB, h *Handler, path, body string) *httptest.ResponseRecorde
 	return serve(t, h, httptest.NewRequest(http.MethodPost, "http://portal.example.com"+path, strings.NewReader(body)))
 }
 
-// sink is an Outbox that nobody reads.
+// sink is an Outbox that drops everything.
 type sink struct{}
 
 func (sink) Push([]byte) {}
@@ -145,7 +145,8 @@ func (sink) Queue([]byte, int) bool { return false }
 
 func (sink) Flush() {}
 
-// arrive connects somebody to the host, anonymously with an empty id, and joins the channels.
+// arrive connects a user to the host, or an anonymous client with an empty ID, and joins the
+// channels.
 func arrive(t testing.TB, h *Handler, host, id, email string, channels ...string) *presence.Conn {
 	t.Helper()
 	var user *presence.User

@@ -22,7 +22,7 @@ import (
 	"github.com/rollcall-gateway/rollcall/caddymodule/token"
 )
 
-// publicKeys are the forms in which people have a public key at hand.
+// publicKeys are the forms in which people have a public key.
 type publicKeys struct {
 	pem, pkcs1, pkix, certificate, ssh []byte
 }
@@ -57,7 +57,7 @@ func makePublicKeys(t *testing.T) (k publicKeys) {
 
 const jwk = `{"kty":"EC","crv":"P-256","x":"f83OJ3D2xF1Bg8vub9tLe1gHMzV76e8Tus9uPHvRVEU","y":"x_FEzRu9m36HLN_tue659LNpXW6pCyStikYjKIWI5a0"}`
 
-// What everybody knows must not be the secret of tokens.
+// A text that others know cannot be the secret of tokens.
 func TestKeyThatIsNoSecret(t *testing.T) {
 	keys := makePublicKeys(t)
 	dir := t.TempDir()
@@ -150,13 +150,13 @@ func TestKeyThatIsUsable(t *testing.T) {
 	}
 }
 
-// No secret that a generator makes is refused, as key or elsewhere.
+// No generated secret is refused, neither as jwt key nor elsewhere.
 func TestRandomSecretsAreAllTaken(t *testing.T) {
 	random := mathrand.NewChaCha8([32]byte{42})
 	sizes := mathrand.New(random)
 	for i := range 10_000 {
 		raw := make([]byte, 16+sizes.IntN(81))
-		_, _ = random.Read(raw) // has no error
+		_, _ = random.Read(raw) // never fails
 		var secret string
 		switch i % 6 {
 		case 0:
@@ -182,7 +182,7 @@ func TestRandomSecretsAreAllTaken(t *testing.T) {
 	}
 }
 
-// The other keys can be mistaken too.
+// The other secrets can be mistaken in the same way.
 func TestOtherKeysThatAreNoSecrets(t *testing.T) {
 	file := filepath.Join(t.TempDir(), "rollcall_key")
 	if err := os.WriteFile(file, []byte("the key"), 0o600); err != nil {

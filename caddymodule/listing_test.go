@@ -15,7 +15,7 @@ import (
 	"github.com/rollcall-gateway/rollcall/presence"
 )
 
-// Whatever happens between two questions, what is kept of the last answer gives the answer that is made from nothing.
+// Whatever happens between two requests, a cached answer is the same as a new one.
 func TestAnswersThatAreKeptAreAnswersMadeAnew(t *testing.T) {
 	h := loadHandler(t, "api_key off\nchannels {\n\tanonymous open*\n\t}")
 	const portal = "portal.example.com"
@@ -43,9 +43,9 @@ func TestAnswersThatAreKeptAreAnswersMadeAnew(t *testing.T) {
 					t.Fatal(err)
 				}
 			case n < 8:
-				_ = conns[rng.IntN(len(conns))].Leave(channels[rng.IntN(len(channels))], "") // if it is there
+				_ = conns[rng.IntN(len(conns))].Leave(channels[rng.IntN(len(channels))], "") // fails if it has not joined
 			default:
-				_ = conns[rng.IntN(len(conns))].Join(channels[rng.IntN(len(channels))], presence.WatchNone, "") // if it may
+				_ = conns[rng.IntN(len(conns))].Join(channels[rng.IntN(len(channels))], presence.WatchNone, "") // fails at a limit
 			}
 			if rng.IntN(10) == 0 {
 				sameAnswers(t, h, channels[rng.IntN(len(channels))])
@@ -57,7 +57,7 @@ func TestAnswersThatAreKeptAreAnswersMadeAnew(t *testing.T) {
 	}
 }
 
-// sameAnswers compares answers with those that are made by the way of plugins.
+// sameAnswers compares answers with those for sites with plugins.
 func sameAnswers(t *testing.T, h *Handler, channel string) {
 	t.Helper()
 	host := h.app.hub.Registry.Host(testkit.MustHost(t, "portal.example.com"))
@@ -85,7 +85,7 @@ func sameAnswers(t *testing.T, h *Handler, channel string) {
 	}
 }
 
-// hall is a host with so many users, in as many channels each with an equal part of them.
+// hall is a host with a number of users, spread evenly over a number of channels.
 func hall(b *testing.B, users, channels int) (*Handler, *presence.Host, []*presence.Conn) {
 	b.Helper()
 	h := loadHandler(b, "api_key off\nlimits {\n\tconnections_per_host 200000\n\t}")
@@ -119,8 +119,8 @@ func (c *gauge) Header() http.Header         { return c.header }
 func (c *gauge) WriteHeader(int)             {}
 func (c *gauge) Write(b []byte) (int, error) { c.bytes += int64(len(b)); return len(b), nil }
 
-// BenchmarkUsers answers /message/users: with what is kept, with nothing kept, by the way of plugins, and by encoding/json
-// as the floor. It ends where the socket begins.
+// BenchmarkUsers answers /message/users: from the cache, with an empty cache, for plugins, and by
+// encoding/json as the baseline. It ends before the socket.
 func BenchmarkUsers(b *testing.B) {
 	for _, size := range []struct{ users, channels int }{{1000, 1}, {15_000, 1}, {100_000, 100}} {
 		b.Run(fmt.Sprintf("%d in %d", size.users, size.channels), func(b *testing.B) {
@@ -142,7 +142,7 @@ func BenchmarkUsers(b *testing.B) {
 				f       func()
 			}{
 				{"kept", nil, ask},
-				{"fresh", func() { // someone in each piece has another address
+				{"fresh", func() { // a user in each chunk gets another e-mail
 					turn++
 					for i := 0; i < len(conns); i += 64 {
 						u, _ := conns[i].User()
@@ -171,7 +171,7 @@ func BenchmarkUsers(b *testing.B) {
 	}
 }
 
-// appendByReflection makes the answer as one would who does not care.
+// appendByReflection makes the answer in the simple way.
 func appendByReflection(b *testing.B, list []presence.Listing) []byte {
 	b.Helper()
 	type user struct {

@@ -6,7 +6,7 @@ import (
 	"testing"
 )
 
-// TestMain keeps the tests out of the data folder of whoever runs them.
+// TestMain gives the tests a data folder of their own.
 func TestMain(m *testing.M) {
 	os.Exit(run(m))
 }

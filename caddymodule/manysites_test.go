@@ -6,8 +6,8 @@ import (
 	"testing"
 )
 
-// BenchmarkManySites loads a configuration of very many sites. Compare "rollcall" with "plain": the same sites with a
-// respond in its place.
+// BenchmarkManySites loads a configuration of very many sites. Compare "rollcall" with "plain": the
+// same sites with a respond in its place.
 func BenchmarkManySites(b *testing.B) {
 	const sites = 2000
 	for _, kind := range []string{"plain", "rollcall"} {

@@ -10,7 +10,7 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 )
 
-// scrape returns what Prometheus would read of this module, a line for each number.
+// scrape returns the metrics of this module as Prometheus reads them, a line each.
 func scrape(t *testing.T, r *prometheus.Registry) string {
 	t.Helper()
 	families, err := r.Gather()
@@ -91,7 +91,7 @@ users{host=portal.example.com} 1`
 	}
 }
 
-// Each configuration has a registry of its own, and a reload must not end the numbers.
+// Each configuration has its own registry. A reload must not reset the metrics.
 func TestMetricsSurviveAReload(t *testing.T) {
 	const caddyfile = "http://portal.example.com {\n\trollcall {\n\t\tapi_key k\n\t}\n}"
 	first := mustLoad(t, caddyfile)

@@ -23,7 +23,7 @@ import (
 // logged is a line of the log.
 type logged struct{ Level, Msg, Host, At, Owner, Write string }
 
-// loadLogged loads a Caddyfile, and returns the lines of the log at level warn and above.
+// loadLogged loads a Caddyfile, and returns its log lines of level warn and above.
 func loadLogged(t *testing.T, caddyfile string) (configured, []logged) {
 	t.Helper()
 	file := filepath.Join(t.TempDir(), "log")
@@ -62,7 +62,7 @@ func (c configured) statusAt(t *testing.T, port, host, path, key string) int {
 			return w.Code
 		}
 	}
-	t.Fatalf("nobody listens on %s", port)
+	t.Fatalf("no server listens on %s", port)
 	return 0
 }
 
@@ -70,7 +70,7 @@ func keyed(matcher, options string) string {
 	return "rollcall " + matcher + " {\n" + options + "\n}\n"
 }
 
-// What is answered 421 although no listener is at fault is in the log, with what to write.
+// Requests that are answered 421 although no listener is wrong are in the log, with a remedy.
 func TestWarnsOfHostsThatAreMisdirected(t *testing.T) {
 	const a, b = "api_key a", "api_key b"
 	for _, test := range []struct {
@@ -253,7 +253,7 @@ func TestDoorsOfOneSite(t *testing.T) {
 	}
 }
 
-// Two equally specific handlers with other settings, in whatever they differ.
+// Two equally specific handlers with different settings conflict, in whatever they differ.
 func TestConflictNamesWhatDiffers(t *testing.T) {
 	for options, want := range map[string]string{
 		"api_key other-canary": "differ in api_key,",
@@ -276,7 +276,7 @@ func TestConflictNamesWhatDiffers(t *testing.T) {
 	}
 }
 
-// A number that JSON's floating point cannot hold is a difference too.
+// A number that floating point cannot represent is a difference too.
 func TestSettingsAreComparedExactly(t *testing.T) {
 	a := &Handler{Plugins: []*PluginConfig{{Path: "x", Config: json.RawMessage(`{"n":9007199254740993}`)}}}
 	b := &Handler{Plugins: []*PluginConfig{{Path: "x", Config: json.RawMessage(`{"n":9007199254740992}`)}}}
@@ -309,7 +309,7 @@ func TestNamedRoutes(t *testing.T) {
 	}
 	for _, test := range []struct {
 		name, server string
-		want         map[string]int // by host, with the key x
+		want         map[string]int // status by host, with the key x
 		err          string
 	}{
 		{
@@ -413,17 +413,18 @@ func TestNamedRoutes(t *testing.T) {
 			}
 			for _, host := range []string{"a.example.com", "b.example.com"} {
 				if test.name == "in a container of another plugin" && s.Find(testkit.MustHost(t, host)) == nil {
-					t.Errorf("nobody owns %s", host)
+					t.Errorf("%s has no owner", host)
 				}
 			}
 			if s.Find(testkit.MustHost(t, "nowhere.example.com")) != nil {
-				t.Error("a host that nobody invokes the route for has an owner")
+				t.Error("a host for which no route invokes it has an owner")
 			}
 		})
 	}
 }
 
-// The hosts of a handler in a container that cannot be read are those of the innermost route around it that can.
+// The hosts of a handler in an unreadable container are those of the innermost readable route
+// around it.
 func TestOwnerInContainers(t *testing.T) {
 	const inner = `{"handler":"rollcall","api_key":["x"]}`
 	for name, container := range map[string]string{
@@ -451,8 +452,8 @@ func TestHandlerThatIsLoadedLateIsRefused(t *testing.T) {
 	}
 }
 
-// HTTP can serve requests before this app starts. The first one makes a handler in a named route and this one a single
-// site.
+// HTTP can serve requests before this app starts. The first request makes the handler in the named
+// route and the other handler one site.
 func TestRequestsBeforeTheStart(t *testing.T) {
 	const x = `{"handler":"rollcall","api_key":["x"],"api_from":["192.0.2.2"]}`
 	c := loadServers(t, `"80":{"listen":[":80"],"automatic_https":{"disable":true},"routes":[`+
@@ -479,7 +480,8 @@ func TestRequestsBeforeTheStart(t *testing.T) {
 	requests.Wait()
 }
 
-// Very many sites may share named routes that invoke each other: only those of one invocation are counted together.
+// Very many sites may share named routes that invoke each other: the limit is for each invocation
+// alone.
 func TestNamedRoutesOfManySites(t *testing.T) {
 	invoke := func(name string) caddyhttp.Route {
 		return caddyhttp.Route{Handlers: []caddyhttp.MiddlewareHandler{&caddyhttp.Invoke{Name: name}}}

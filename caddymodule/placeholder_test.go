@@ -13,7 +13,8 @@ import (
 	"github.com/caddyserver/caddy/v2/caddyconfig"
 )
 
-// textOptions returns the JSON of each option of a type that is a text, as a path of names. A list is one with a text.
+// textOptions returns the JSON of each text option of a type, as a path of names. A list is one
+// with a text.
 func textOptions(of reflect.Type) (paths [][]string) {
 	for of.Kind() == reflect.Pointer {
 		of = of.Elem()
@@ -42,7 +43,7 @@ func textOptions(of reflect.Type) (paths [][]string) {
 	return paths
 }
 
-// withOption returns an object with an option and what else its block needs.
+// withOption returns an object with an option, and with the other options that its block needs.
 func withOption(path []string, text string, needs map[string]map[string]any) map[string]any {
 	object := make(map[string]any)
 	name, isList := strings.CutSuffix(path[0], "[]")
@@ -63,7 +64,7 @@ func withOption(path []string, text string, needs map[string]map[string]any) map
 	return object
 }
 
-// A placeholder that comes to nothing would switch a check off, or be a value that others know.
+// An empty placeholder would switch a check off, or be a value that others know.
 func TestPlaceholdersThatComeToNothing(t *testing.T) {
 	empty := filepath.Join(t.TempDir(), "empty")
 	if err := os.WriteFile(empty, nil, 0o600); err != nil {
@@ -85,7 +86,7 @@ func TestPlaceholdersThatComeToNothing(t *testing.T) {
 		}},
 	} {
 		options := slices.DeleteFunc(textOptions(reflect.TypeOf(module.of)), func(path []string) bool {
-			return path[0] == "user" // looked at with each request
+			return path[0] == "user" // replaced at each request
 		})
 		if len(options) < module.least {
 			t.Fatalf("only %d options found: %q", len(options), options)
@@ -130,7 +131,7 @@ func TestPlaceholdersOfSecretsAreNotShown(t *testing.T) {
 	}
 }
 
-// The values that placeholders do have are used.
+// Placeholders with a value are replaced.
 func TestPlaceholdersAreReplaced(t *testing.T) {
 	t.Setenv("ROLLCALL_TEST_NAME", "lobby")
 	t.Setenv("ROLLCALL_TEST_ORIGIN", "https://app.example.com")

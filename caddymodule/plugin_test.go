@@ -16,7 +16,8 @@ import (
 	"github.com/rollcall-gateway/rollcall/presence"
 )
 
-// assemble compiles a guest of testdata/plugins, after replacing texts in it, pair by pair, and returns the file.
+// assemble compiles a guest of testdata/plugins, after replacing texts in it, pair by pair, and
+// returns the file.
 func assemble(t testing.TB, name string, edits ...string) string {
 	t.Helper()
 	file := filepath.Join(t.TempDir(), name+".wasm")
@@ -24,7 +25,8 @@ func assemble(t testing.TB, name string, edits ...string) string {
 	return file
 }
 
-// pluginSite is a site with the options, whose endpoints are open. Compiled code is kept in a folder of the test.
+// pluginSite is a site with the options, whose endpoints are open. Compiled code is kept in a
+// folder of the test.
 func pluginSite(t testing.TB, host, options string) string {
 	t.Helper()
 	t.Setenv("XDG_DATA_HOME", t.TempDir())
@@ -36,7 +38,7 @@ func loadPlugins(t testing.TB, options string) *Handler {
 	return mustLoad(t, pluginSite(t, "portal.example.com, http://other.example.com", options)).handler(t)
 }
 
-// slow gives a plugin all the time that a busy machine needs.
+// slow gives a plugin the time that a busy machine needs.
 const slow = "classify_timeout 30s\nshape_timeout 30s\n"
 
 func plugin(file, options string) string { return "plugin " + file + " {\n" + slow + options + "\n}\n" }
@@ -103,7 +105,7 @@ func TestPluginsDecideInOrder(t *testing.T) {
 	second := assemble(t, "rules", "0x6f)) ;; o", "0x6c)) ;; l")
 	for _, test := range []struct {
 		name, options string
-		want          error // of a join to locked
+		want          error // error of a join to locked
 	}{
 		{"the first opinion", plugin(first, "") + plugin(second, ""), presence.ErrDenied},
 		{"the other order", plugin(second, "") + plugin(first, ""), nil},
@@ -171,7 +173,7 @@ func TestPluginDecidesWhatIsShownOfUsers(t *testing.T) {
 	}
 }
 
-// A listing of many batches comes out whole and in order.
+// A listing of many batches is complete and in order.
 func TestPluginShowsLongListings(t *testing.T) {
 	h := loadPlugins(t, plugin(assemble(t, "mask"), ""))
 	var want []string
@@ -206,7 +208,7 @@ func TestPluginShapesAnswers(t *testing.T) {
 			t.Errorf("%d: Content-Length %s", i, w.Header().Get("Content-Length"))
 		}
 	}
-	// A host without connections, which has an instance of its own.
+	// This host has no connections, and an instance of its own.
 	w := serve(t, h, httptest.NewRequest(http.MethodPost, "http://other.example.com/message/users", http.NoBody))
 	if got := w.Body.String(); got != `{"call":1,"request":{},"answer":{}}` {
 		t.Errorf("another host: got %s", got)
@@ -217,9 +219,9 @@ func TestPluginsAreChained(t *testing.T) {
 	h := loadPlugins(t, plugin(assemble(t, "mask"), "")+
 		plugin(assemble(t, "mask", "(i32.const 0x2a)", "(i32.const 0x2d)", "0x73)", "0x61)"), "name dashes")+
 		plugin(assemble(t, "shape"), ""))
-	arrive(t, h, "portal.example.com", "a", "1@x", "room") // left out by the second
+	arrive(t, h, "portal.example.com", "a", "1@x", "room") // hidden by the second
 	arrive(t, h, "portal.example.com", "b", "22@x", "room")
-	arrive(t, h, "portal.example.com", "s", "3@x", "room") // left out by the first
+	arrive(t, h, "portal.example.com", "s", "3@x", "room") // hidden by the first
 	const want = `{"call":1,"request":{"channel":"room"},"answer":{"room":[{"id":"b","email":"----"}]}}`
 	if got := post(t, h, "/message/users", `{"channel":"room"}`).Body.String(); got != want {
 		t.Errorf("got %s, want %s", got, want)
@@ -357,13 +359,13 @@ func TestPluginsOutliveTheirHandler(t *testing.T) {
 	if err := second.handler(t).Cleanup(); err != nil {
 		t.Fatal(err)
 	}
-	if err := second.handler(t).Cleanup(); err != nil { // twice is once
+	if err := second.handler(t).Cleanup(); err != nil { // the second time does nothing
 		t.Fatal(err)
 	}
 	if err := arrive(t, first.handler(t), "portal.example.com", "", "").Join("open", presence.WatchNone, ""); err != nil {
 		t.Error(err)
 	}
-	// Requests that are under way go on.
+	// Running requests continue.
 	if err := arrive(t, second.handler(t), "other.example.com", "", "").Join("open", presence.WatchNone, ""); err != nil {
 		t.Error(err)
 	}

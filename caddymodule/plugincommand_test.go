@@ -15,9 +15,10 @@ import (
 	"github.com/rollcall-gateway/rollcall/internal/wat"
 )
 
-// everyHook has all hooks: channels of five letters are denied and hidden, those of six are only counted; an anonymous
-// connection is denied; users are left out of /message/users; answers are replaced, and those of /message/allusers
-// crash it. It logs its configuration, and refuses a long one.
+// everyHook has all hooks. Channels of five letters are denied and hidden, those of six only
+// counted. Anonymous connections are denied. Users are left out of /message/users. Answers are
+// replaced, and those of /message/allusers crash it. It logs its configuration, and refuses a long
+// one.
 const everyHook = `(module
   (import "rollcall" "log" (func $log (param i32 i32 i32)))
   (memory (export "memory") 4)
@@ -64,7 +65,7 @@ const onlyClassify = `(module
     (if (i32.eq (i32.load16_u offset=6 (local.get 0)) (i32.const 5)) (then (loop $ever (br $ever))))
     (i64.const 1)))`
 
-// pluginFolder makes a folder with the plugins of these tests and goes there.
+// pluginFolder makes a folder with the plugins of these tests, and changes to it.
 func pluginFolder(t *testing.T) {
 	t.Helper()
 	dir := t.TempDir()
@@ -109,7 +110,7 @@ func TestPluginCall(t *testing.T) {
 	for name, c := range map[string]struct {
 		args          string
 		stdin         string
-		out, log, err string // out is all of it; of the others, a part
+		out, log, err string // out is complete; log and err are parts
 	}{
 		"classify without an opinion gives the site's kind": {
 			args: "every.wasm classify --channel room",
@@ -204,7 +205,7 @@ func TestPluginCall(t *testing.T) {
 	}
 }
 
-// varies are the parts of what check prints that depend on the compiler of the text format, the rewriter and the clock.
+// varies are the parts of check's output that depend on the compiler, the rewriter and the clock.
 var varies = regexp.MustCompile(`[0-9a-f]{64}|[0-9.]+(µs|ms|s)\b|[0-9]+ (bytes|steps?)`)
 
 func TestPluginCheckDescribesThePlugin(t *testing.T) {

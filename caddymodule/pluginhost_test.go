@@ -9,7 +9,7 @@ import (
 	"github.com/rollcall-gateway/rollcall/presence"
 )
 
-// A client chooses the names of hosts on a site for many, so they are no labels.
+// On a site for many hosts, a client chooses the name, so it is not a label.
 func TestPluginMetricsNameConfiguredHostsOnly(t *testing.T) {
 	c := mustLoad(t, pluginSite(t, "portal.example.com", plugin(assemble(t, "rules"), "name named"))+
 		pluginSite(t, "*.example.org", plugin(assemble(t, "rules"), "name wild"))+

@@ -13,7 +13,7 @@ import (
 
 const sampleWarning = "plugin loaded, but a sample call fails: run caddy rollcall-plugin check"
 
-// startObserved starts a configuration with one site, and returns what it logs from warn on.
+// startObserved starts a configuration with one site, and returns its log from level warn.
 func startObserved(t *testing.T, c configured) *observer.ObservedLogs {
 	t.Helper()
 	core, lines := observer.New(zap.WarnLevel)
@@ -32,7 +32,7 @@ func startObserved(t *testing.T, c configured) *observer.ObservedLogs {
 	return lines
 }
 
-// badSamples are plugins of which check says that a sample call fails, with the reason.
+// badSamples are plugins for which check reports a failed sample call, with the reason.
 var badSamples = []struct{ name, guest, from, to, says string }{
 	{"traps in classify", "rules", "0x74)) (then (unreachable", "0x73)) (then (unreachable", "classify: trap: wasm error: unreachable, in "},
 	{"never ends in classify", "rules", "0x77)) (then (loop", "0x73)) (then (loop", "classify: budget: budget of 1000000 steps spent (classify_budget), in "},
@@ -74,7 +74,7 @@ func TestPluginsThatWorkAreLoadedWithoutAWarning(t *testing.T) {
 	}
 }
 
-// Names of a module cannot forge lines of what check prints.
+// Names in a module cannot forge lines of check's output.
 func TestPluginCheckPrintsNoNamesRaw(t *testing.T) {
 	file := assemble(t, "rules", `(func (export "rollcall_abi_v1"))`,
 		`(func (export "rollcall_abi_v1")) (func (export "x\1b[2J\0d\0asha256  0000\09\c2\9b1m\e2\80\ae"))`)
@@ -90,7 +90,8 @@ func TestPluginCheckPrintsNoNamesRaw(t *testing.T) {
 	}
 }
 
-// The answer of a plugin is the same value, and cannot hide a part of itself on a terminal.
+// The output keeps the value of a plugin's answer, and the answer cannot hide a part of itself on a
+// terminal.
 func TestPluginCallPrintsNoAnswerRaw(t *testing.T) {
 	const answer = `{"a":\0d[1,\0a\092], "b\7f\c2\9b1m":"\e2\80\ae\f3\a0\80\81 \5cu001b Gr\c3\bc\c3\9fe"}`
 	file := filepath.Join(t.TempDir(), "shape.wasm")

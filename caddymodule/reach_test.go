@@ -8,7 +8,7 @@ import (
 	"testing"
 )
 
-// Caddyfiles in which no request would get to rollcall do not load, and those in which some do load.
+// Caddyfiles in which no request would reach rollcall do not load; others do.
 func TestWhatKeepsRequestsFromRollcall(t *testing.T) {
 	const (
 		blocks   = "write handle /message/* { rollcall ... } and handle { try_files ...; file_server }"
@@ -115,7 +115,7 @@ func TestWhatKeepsRequestsFromRollcall(t *testing.T) {
 	}
 }
 
-// checkReached holds the error of loading and the warnings against what is wanted.
+// checkReached compares the error and the warnings of loading with the expected ones.
 func checkReached(t *testing.T, err error, log, wantErr, wantWarning string) {
 	t.Helper()
 	if wantErr == "" && err != nil || wantErr != "" && (err == nil || !strings.Contains(err.Error(), wantErr) ||
@@ -138,7 +138,7 @@ func checkReached(t *testing.T, err error, log, wantErr, wantWarning string) {
 	}
 }
 
-// JSON can have what no Caddyfile is adapted to.
+// JSON can have routes that no Caddyfile becomes.
 func TestWhatKeepsRequestsFromRollcallInJSON(t *testing.T) {
 	const (
 		ours  = `{"handle":[{"handler":"rollcall"}]}`

@@ -22,7 +22,7 @@ func init() {
 	caddy.RegisterModule(new(rollcallMark))
 }
 
-// rollcallMark stands where a rollcall would be, and says which requests it would serve.
+// rollcallMark stands for a rollcall, and marks the requests that it would serve.
 type rollcallMark struct{}
 
 func (*rollcallMark) CaddyModule() caddy.ModuleInfo {
@@ -37,7 +37,7 @@ func (*rollcallMark) ServeHTTP(w http.ResponseWriter, r *http.Request, next cadd
 	return nil
 }
 
-// randomRoutes makes configurations out of what may stand around a rollcall.
+// randomRoutes makes random configurations around a rollcall.
 type randomRoutes struct {
 	*rand.Rand
 	root string
@@ -141,7 +141,7 @@ func TestNoConfigurationThatWorksIsRefused(t *testing.T) {
 		routes := `[{"match":[{"host":["a.example.com","b.example.com"]}],"handle":[{"handler":"subroute","routes":` + g.list(0, true) + `}],"terminal":true}]`
 		err := loadRoutes(base, strings.ReplaceAll(routes, "ROLLCALL", "rollcall"), nil)
 		if err == nil && i%8 > 0 {
-			continue // few are looked at that load
+			continue // few configurations that load are checked
 		}
 		var reached []string
 		if markErr := loadRoutes(base, strings.ReplaceAll(routes, "ROLLCALL", "rollcall_test_mark"), func(h caddyhttp.Handler) {
@@ -194,7 +194,7 @@ func reachedBy(t *testing.T, h caddyhttp.Handler) (reached []string) {
 					w := httptest.NewRecorder()
 					r = caddyhttp.PrepareRequest(r, caddy.NewReplacer(), w, new(caddyhttp.Server))
 					ctx, cancel := context.WithCancel(r.Context())
-					_ = h.ServeHTTP(w, r.WithContext(ctx)) // also without rollcall
+					_ = h.ServeHTTP(w, r.WithContext(ctx)) // it may end before rollcall
 					cancel()
 					if w.Header().Get("Rollcall-Mark") != "" {
 						reached = append(reached, fmt.Sprintf("%s %s%s (%s)", e.method, host, path, header))

@@ -20,7 +20,8 @@ func siteWithKey(host, key string) string {
 	return "http://" + host + " {\n\trollcall {\n\t\tapi_key " + key + "\n\t}\n}"
 }
 
-// replaced puts a configuration into effect and then another in its place, and returns the handler of the first.
+// replaced puts a configuration into effect and then replaces it, and returns the handler of the
+// first.
 func replaced(t *testing.T, before, after string) (old *Handler, swap func()) {
 	t.Helper()
 	first, second := mustLoad(t, before), mustLoad(t, after)
@@ -30,8 +31,8 @@ func replaced(t *testing.T, before, after string) (old *Handler, swap func()) {
 	return first.handler(t), func() { h.Offer(b); h.TakeBack(a) }
 }
 
-// HTTP keeps a connection that came just before a reload to the old server, whose handler must not go on by the old
-// configuration.
+// HTTP leaves a connection that came just before a reload to the old server. Its handler must use
+// the new configuration.
 func TestReplacedHandlerAnswersByTheConfigurationInEffect(t *testing.T) {
 	old, swap := replaced(t, siteWithKey("portal.example.com", "before"), siteWithKey("portal.example.com", "after"))
 	if w := post(t, old, "/message/users", `{"apiKey":"before"}`); w.Code != http.StatusOK || w.Header().Get("Connection") != "" {
@@ -52,7 +53,8 @@ func TestReplacedHandlerAnswersByTheConfigurationInEffect(t *testing.T) {
 	}
 }
 
-// A key that has leaked can be why api_from was written. A request waits in a handler before rollcall, or for its body.
+// A leaked key can be the reason for api_from. A request may wait in an earlier handler, or for its
+// body.
 func TestReplacedHandlerChecksTheAddressByTheConfigurationInEffect(t *testing.T) {
 	at := func(address, options string) string {
 		return "http://portal.example.com" + address + " {\n\trollcall {\n\t\tapi_key k\n" + options + "\n\t}\n}\n"
@@ -96,7 +98,8 @@ func TestReplacedHandlerChecksTheAddressByTheConfigurationInEffect(t *testing.T)
 	}
 }
 
-// A configuration can get requests before it is in effect. Its own api_from counts for hosts that the one in effect has not.
+// A configuration can get requests before it is in effect. For hosts that the one in effect does
+// not have, its own api_from applies.
 func TestNewHandlerChecksTheAddressBeforeItIsInEffect(t *testing.T) {
 	for _, host := range []string{"portal.example.com", "other.example.com"} {
 		t.Run(host, func(t *testing.T) {

@@ -112,7 +112,7 @@ func TestSendMessageProblems(t *testing.T) {
 	h := loadHandler(t, "api_key k\nlimits {\nchannel_name 10\n}")
 	names := func(n int) string { return `["x"` + strings.Repeat(`,"x"`, n-1) + `]` }
 	for _, test := range []struct {
-		name, body string // behind the key
+		name, body string // body without the key
 		status     int
 		code       string
 	}{
@@ -129,7 +129,7 @@ func TestSendMessageProblems(t *testing.T) {
 		{"a channel with half a surrogate pair", `"channels":["room","a\ud800"],"message":{}`, 400, "bad_channel"},
 		{"a channel with U+FFFD", `"channels":["a\ufffd"],"message":{}`, 400, "bad_channel"},
 		{"a private channel with half a surrogate pair", `"channels":["tab|\udfff"],"message":{}`, 400, "bad_channel"},
-		{"a private channel of nobody", `"channels":["tab|canary"],"message":{}`, 400, "bad_value"},
+		{"a private channel of no connection", `"channels":["tab|canary"],"message":{}`, 400, "bad_value"},
 		{"no message", `"channels":["room"]`, 400, "bad_value"},
 		{"a string as message", `"channels":["room"],"message":"canary"`, 400, "bad_value"},
 		{"an array as message", `"channels":["room"],"message":[{}]`, 400, "bad_value"},

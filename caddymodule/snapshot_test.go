@@ -23,14 +23,14 @@ func subroute(routes ...string) string {
 	return `{"handler":"subroute","routes":[` + strings.Join(routes, ",") + `]}`
 }
 
-// rollcallAt is a handler that is known by its prefix.
+// rollcallAt is a handler that is identified by its prefix.
 func rollcallAt(prefix string) string { return `{"handler":"rollcall","prefix":"/` + prefix + `"}` }
 
 func server(listen string, routes ...string) string {
 	return `"` + listen + `":{"listen":[":` + listen + `"],"automatic_https":{"disable":true},"routes":[` + strings.Join(routes, ",") + `]}`
 }
 
-// served says which handler serves each host, by prefix, "-" for none.
+// served returns the prefix of the handler that serves each host, "-" for none.
 func served(t *testing.T, c configured, hosts []string) string {
 	t.Helper()
 	s := c.snapshot()
@@ -195,7 +195,7 @@ func TestSnapshotPlaceholderHosts(t *testing.T) {
 	}
 }
 
-// Only hosts that are named in full are labels; a client chooses the rest.
+// Only hosts that are named in full are labels; a client chooses the others.
 func TestSnapshotLabels(t *testing.T) {
 	s := loadServers(t, server("80",
 		route([]string{"A.example.com", "bücher.example"}, rollcallAt("x")),

@@ -18,7 +18,7 @@ import (
 	"github.com/rollcall-gateway/rollcall/presence/cluster/message"
 )
 
-// entrance is a way by which a text comes in. It reports whether it lets the text in.
+// entrance is a way by which a text enters. It reports whether it accepts the text.
 type entrance struct {
 	name string
 	open func(t *testing.T, text string) bool
@@ -29,7 +29,7 @@ type textCase struct {
 	want       bool
 }
 
-// textCases are what every door is tried with, where most is the length of the longest text in bytes.
+// textCases are the texts that every entrance gets; most is the maximum length in bytes.
 func textCases(most int) []textCase {
 	return []textCase{
 		{"one letter", "a", true},
@@ -52,7 +52,7 @@ func textCases(most int) []textCase {
 	}
 }
 
-// tryDoors has all doors agree about all texts.
+// tryDoors checks that all entrances agree about all texts.
 func tryDoors(t *testing.T, cases []textCase, doors []entrance) {
 	t.Helper()
 	for _, d := range doors {
@@ -85,11 +85,12 @@ func sent(t *testing.T, with func(text string) message.Message, text string) boo
 	return err == nil
 }
 
-// received reports whether a pod reads a message with the text, from one that does not check it.
+// received reports whether a pod accepts a message with the text from a pod that does not check it.
 func received(t *testing.T, with func(text string) message.Message, text string) bool {
 	t.Helper()
 	codec, most := message.NewCodec(""), min(len(text), 200)
-	// A text as long as this one is written and replaced. One that is too long has its length replaced too.
+	// A placeholder of the same length is encoded and then replaced, and with it the length of a text
+	// that is too long.
 	pad := strings.Repeat("x", most)
 	payload, err := codec.Append(nil, "subject", fromPod, with(pad))
 	if err != nil {
@@ -113,7 +114,7 @@ func varint(n int) []byte {
 	return append(b, byte(n))
 }
 
-// Whoever is let in by one door can be asked about, assigned to channels and told of to other pods.
+// A user that one entrance accepts can be listed, assigned to channels and sent to other pods.
 func TestAllDoorsAgreeOnUserIDs(t *testing.T) {
 	t.Setenv("XDG_DATA_HOME", t.TempDir())
 	h := loadHandler(t, "api_key k\nuser {http.request.header.Test-User}\njwt {\nkey "+tokenSecret+"\n}")
@@ -154,12 +155,12 @@ func TestAllDoorsAgreeOnUserIDs(t *testing.T) {
 	})
 }
 
-// merged reports whether a book takes a record of another pod.
+// merged reports whether a book accepts a record of another pod.
 func merged(t *testing.T, host presence.HostName, user, channel string) bool {
 	t.Helper()
 	b := assignment.NewBook(1, nil)
 	r := assignment.Record{Host: host, User: user, Channel: channel, Mode: assignment.Listen, Version: assignment.Version{Clock: 1 << 60}}
-	_, _ = b.Merge([]assignment.Record{r}) // it has no file to keep it in
+	_, _ = b.Merge([]assignment.Record{r}) // the book has no file
 	return b.Len() == 1
 }
 

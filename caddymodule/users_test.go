@@ -7,7 +7,7 @@ import (
 	"testing"
 )
 
-// sameJSON holds that two documents say the same, whatever the order of keys and of the members of lists of users.
+// sameJSON checks that two documents are equal, except for the order of keys and of users in lists.
 func sameJSON(t *testing.T, what, got, want string) {
 	t.Helper()
 	if canonical(t, got) != canonical(t, want) {
@@ -25,7 +25,7 @@ func canonical(t *testing.T, text string) string {
 	return string(b)
 }
 
-// sorted brings arrays in order; encoding/json does it for keys.
+// sorted sorts arrays; encoding/json sorts keys.
 func sorted(v any) any {
 	switch v := v.(type) {
 	case map[string]any:
@@ -38,7 +38,7 @@ func sorted(v any) any {
 			b, _ := json.Marshal(v[i])
 			texts[i] = string(b)
 		}
-		for i := range texts { // few
+		for i := range texts { // few entries
 			for j := i + 1; j < len(texts); j++ {
 				if texts[j] < texts[i] {
 					texts[i], texts[j], v[i], v[j] = texts[j], texts[i], v[j], v[i]
@@ -49,7 +49,8 @@ func sorted(v any) any {
 	return v
 }
 
-// The scene of the reference: two tabs of USER_1 and one of USER_2 in salesRoom, three anonymous ones in anonymousChat.
+// The example of the reference: two tabs of USER_1 and one of USER_2 in salesRoom, three anonymous
+// ones in anonymousChat.
 func TestEndpointsAnswerAsTheReference(t *testing.T) {
 	h := mustLoad(t, "{\n\trollcall {\n\t\tdata_center us-east-1\n\t}\n}\nhttp://portal.example.com, http://other.example.com, http://third.example.com {\n\trollcall {\n\t\tapi_key k\n\t}\n}").handler(t)
 	const host = "portal.example.com"

@@ -18,7 +18,8 @@ func init() {
 	caddy.RegisterModule(new(foreignContainer))
 }
 
-// foreignContainer stands for the containers of other plugins: what it loads, and how, is up to its configuration.
+// foreignContainer stands for the containers of other plugins. Its configuration decides what it
+// loads, and how.
 type foreignContainer struct {
 	Routes caddyhttp.RouteList            `json:"routes,omitempty"`
 	Nested []struct{ caddyhttp.Subroute } `json:"nested,omitempty"`
@@ -36,7 +37,7 @@ func (*foreignContainer) CaddyModule() caddy.ModuleInfo {
 	}
 }
 
-// Provision loads the lists from the last to the first: an order that nobody else can know.
+// Provision loads the lists from the last to the first, an order that only it knows.
 func (c *foreignContainer) Provision(ctx caddy.Context) error {
 	if c.Raw != nil {
 		if _, err := ctx.LoadModule(c, "Raw"); err != nil {
@@ -68,8 +69,9 @@ func (*foreignContainer) ServeHTTP(http.ResponseWriter, *http.Request, caddyhttp
 	return nil
 }
 
-// shown says which way it is: for each step the route and the position in it, with "~" where not every request enters the
-// list, and "?" where nobody can read it.
+// shown returns a way as text: for each step the route and the position in it, with "!" for a list
+// that handles errors, "~" where not every request enters the list, and "?" where it cannot be
+// read.
 func shown(w *routes.Way) string {
 	if w.Named {
 		return "named"
@@ -103,8 +105,8 @@ func TestWayToAHandler(t *testing.T) {
 	for _, test := range []struct {
 		name   string
 		routes []string
-		more   string            // of the server
-		want   map[string]string // by prefix
+		more   string            // more JSON of the server
+		want   map[string]string // way by prefix
 	}{
 		{"alone", []string{route(nil, x)}, "", map[string]string{"/x": "0.0 for every host"}},
 		{
@@ -271,7 +273,7 @@ func TestWayIsSeenWhileTheConfigurationIsLoaded(t *testing.T) {
 	}
 }
 
-// A handler that is loaded outside of the HTTP app, as some plugins do, is not lost.
+// A handler that is loaded outside of the HTTP app, as some plugins do, has a way without routes.
 func TestWayOutsideOfTheServers(t *testing.T) {
 	ctx := newContext(t, "{\n}", "")
 	v, err := ctx.LoadModuleByID("http.handlers.rollcall", json.RawMessage(`{}`))
@@ -284,7 +286,7 @@ func TestWayOutsideOfTheServers(t *testing.T) {
 	}
 }
 
-// A lookup for each of very many sites must not look at all of them.
+// A look-up for each of very many sites must not look at all of them.
 func TestWayFinderLooksAtEachRouteOnce(t *testing.T) {
 	list := make(caddyhttp.RouteList, 1000)
 	for i := range list {
@@ -302,7 +304,7 @@ func TestWayFinderLooksAtEachRouteOnce(t *testing.T) {
 	}
 }
 
-// A text that is called rollcall is not taken for a handler where another one can be.
+// A text "rollcall" is not mistaken for a handler if there are several candidates.
 func TestRollcallsIn(t *testing.T) {
 	const (
 		header = `{"handler":"headers","response":{"set":{"X":["rollcall"]}}}`

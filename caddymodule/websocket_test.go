@@ -22,12 +22,13 @@ import (
 	"github.com/rollcall-gateway/rollcall/presence"
 )
 
-// wrapped is a ResponseWriter with Unwrap and without Hijack, as Caddy's own since 2.11.5 (caddy#7913).
+// wrapped is a ResponseWriter with Unwrap and without Hijack, as Caddy's own since 2.11.5
+// (caddy#7913).
 type wrapped struct{ http.ResponseWriter }
 
 func (w wrapped) Unwrap() http.ResponseWriter { return w.ResponseWriter }
 
-// listen serves the handler over loopback TCP, in the shape that Caddy gives requests.
+// listen serves the handler over loopback TCP, with requests in the form that Caddy gives them.
 func listen(t *testing.T, h *Handler) *httptest.Server {
 	t.Helper()
 	server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
@@ -44,7 +45,7 @@ func listen(t *testing.T, h *Handler) *httptest.Server {
 	return server
 }
 
-// dial opens a websocket at the host; header holds names and values.
+// dial opens a websocket to the host; header has names and values.
 func dial(t *testing.T, server *httptest.Server, host string, header ...string) (*websocket.Conn, *http.Response, error) {
 	t.Helper()
 	h := http.Header{"Host": {host}}
@@ -88,7 +89,7 @@ func welcome(t *testing.T, conn *websocket.Conn) (id string, user *presence.User
 	return frame.Connection, user
 }
 
-// closedWith reads to the end and returns the close code and reason.
+// closedWith reads to the end, and returns the close code and reason.
 func closedWith(t *testing.T, conn *websocket.Conn) (int, string) {
 	t.Helper()
 	for {
@@ -168,7 +169,7 @@ func TestServeSocketRefusesWithACloseCode(t *testing.T) {
 		if code, _ := closedWith(t, mustDial(t, server, "portal.example.com")); code != socket.CloseLimit {
 			t.Errorf("closed with %d", code)
 		}
-		welcome(t, mustDial(t, server, "other.example.com")) // a host of its own
+		welcome(t, mustDial(t, server, "other.example.com")) // a separate host
 		first.Close()
 		testkit.Eventually(t, "there is room again", func() bool {
 			conn := mustDial(t, server, "portal.example.com")
@@ -237,7 +238,7 @@ func TestServeSocketRefusesWithAProblem(t *testing.T) {
 	}
 }
 
-// Anybody can open a websocket over HTTP/2, as often as they like and for a host of any length.
+// Any client can open websockets over HTTP/2, as often as it likes and for hosts of any length.
 func TestHandshakesOverHTTP2AreLoggedOnceAMinute(t *testing.T) {
 	h := loadHandler(t, "")
 	core, logs := observer.New(zapcore.WarnLevel)
@@ -257,7 +258,7 @@ func TestHandshakesOverHTTP2AreLoggedOnceAMinute(t *testing.T) {
 }
 
 func TestLogin(t *testing.T) {
-	const tried = 8 // cookies of one name
+	const tried = 8 // number of cookies with one name
 	valid := signedToken(t, jwt.MapClaims{"sub": "USER_1", "email": "a@example.com"})
 	other := signedToken(t, jwt.MapClaims{"sub": "USER_2"})
 	expired := signedToken(t, jwt.MapClaims{"sub": "USER_1", "exp": time.Now().Add(-time.Hour).Unix()})
@@ -328,7 +329,7 @@ func TestLogin(t *testing.T) {
 	}
 }
 
-// Users of a rejected login are candidates and nobody.
+// The user of a rejected login is a candidate, or none.
 func TestLoginIsNotOfACandidate(t *testing.T) {
 	h := loadHandler(t, "")
 	r := prepare(httptest.NewRecorder(), httptest.NewRequest(http.MethodGet, "http://portal.example.com/message/socket", http.NoBody))
@@ -338,7 +339,7 @@ func TestLoginIsNotOfACandidate(t *testing.T) {
 	}
 }
 
-// An early end of the connection after the 101 response is nobody's error.
+// A connection that ends right after the 101 response is not an error.
 func TestServeSocketOfAClientThatGoesAtOnce(t *testing.T) {
 	h := loadHandler(t, "")
 	server := listen(t, h)
@@ -383,7 +384,7 @@ func TestAdminAnswersWithoutNames(t *testing.T) {
 	}
 }
 
-// A user that another handler has authenticated is held to the rules of a user in a token.
+// A user that another handler has authenticated obeys the same rules as a user of a token.
 func TestUserOfAHandlerIsCheckedLikeThatOfAToken(t *testing.T) {
 	for name, user := range map[string][2]string{
 		"id with a replacement character":    {"a\ufffd", ""},
@@ -409,7 +410,7 @@ func TestUserOfAHandlerIsCheckedLikeThatOfAToken(t *testing.T) {
 
 const tokenSecret = "0123456789abcdef0123456789abcdef"
 
-// signed returns a token that a test site takes.
+// signed returns a token that a test site accepts.
 func signedToken(t *testing.T, claims jwt.MapClaims) string {
 	t.Helper()
 	text, err := jwt.NewWithClaims(jwt.SigningMethodHS256, claims).SignedString([]byte(tokenSecret))
@@ -419,7 +420,7 @@ func signedToken(t *testing.T, claims jwt.MapClaims) string {
 	return text
 }
 
-// tokenSite is a site that takes tokens, in a cookie too.
+// tokenSite is a site that accepts tokens, also in a cookie.
 func tokenSite(t *testing.T) *site.Site {
 	t.Helper()
 	st := &site.Site{Logger: zap.NewNop(), Cookie: "rollcall_token"}

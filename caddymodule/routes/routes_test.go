@@ -126,8 +126,8 @@ func TestRewritesAreFoundByOneLookAtEachRoute(t *testing.T) {
 	}
 }
 
-// Thousands of doors to one host, each for a path of its own, are not compared with each other: neither in a site nor in a
-// route that is for some paths itself.
+// Thousands of doors to one host, each for a path of its own, are not compared with each other:
+// neither in a site nor in a route that is for some paths itself.
 func TestDoorsOfOneHostAreComparedByTheirLimit(t *testing.T) {
 	const doors = 500
 	strip := Handler{Does: &Rewrite{Apply: func(r Request) Request { return r }}} // as handle_path has it
@@ -157,8 +157,8 @@ func TestDoorsOfOneHostAreComparedByTheirLimit(t *testing.T) {
 	}
 }
 
-// Thousands of handlers in one route, each with a prefix of its own, are loaded once. No request is sent to them, since
-// none of them can end it.
+// Thousands of handlers in one route, each with a prefix of its own, are loaded once. No request is
+// sent to them, since none of them can end it.
 func TestHandlersOfOneRouteAreLoadedOnce(t *testing.T) {
 	const doors = 1000
 	var w work
@@ -184,8 +184,8 @@ func TestHandlersOfOneRouteAreLoadedOnce(t *testing.T) {
 	}
 }
 
-// Comparing n doors for every host with n doors for one host each takes time with n, in whatever order they come. A few are
-// all compared.
+// Comparing n doors for every host with n doors for one host each takes time with n, in whatever
+// order they come. A few are all compared.
 func TestCatchAllsAreComparedWithSomeHosts(t *testing.T) {
 	for _, test := range []struct {
 		name  string
@@ -289,8 +289,8 @@ func TestNamedRoutesAreProbedOnce(t *testing.T) {
 	}
 }
 
-// A request that has gone through a route is not for those of its group inside. They are warned of, although no route
-// stands before the handler.
+// A request that has gone through a route is not for those of its group inside. They are warned of,
+// although no route stands before the handler.
 func TestGroupOfTheRouteAround(t *testing.T) {
 	for _, group := range []string{"g", "h"} {
 		inner := new(work).list(1, func(int) (host, path string, handlers []Handler) { return "", "", []Handler{rollcall} })
@@ -367,8 +367,8 @@ func TestDoorsOfOverlappingHosts(t *testing.T) {
 	}
 }
 
-// Many doors to many hosts take time with the sum of their numbers: what the hosts have in common is kept once, also when
-// some doors are for one of them alone.
+// Many doors to many hosts take time with the sum of their numbers: what the hosts have in common
+// is kept once, also when some doors are for one of them alone.
 func TestManyDoorsToManyHosts(t *testing.T) {
 	const n = 500
 	names := make([]string, n)
