@@ -11,6 +11,9 @@ import (
 
 	"github.com/rollcall-gateway/rollcall/presence"
 	"github.com/rollcall-gateway/rollcall/presence/assignment"
+	"github.com/rollcall-gateway/rollcall/presence/cluster/internal/clustertest"
+	"github.com/rollcall-gateway/rollcall/presence/cluster/internal/link"
+	"github.com/rollcall-gateway/rollcall/presence/cluster/internal/timing"
 	"github.com/rollcall-gateway/rollcall/presence/cluster/message"
 )
 
@@ -32,8 +35,8 @@ func bookOf(t *testing.T, node uint64) *assignment.Book {
 }
 
 // with makes the pod keep a book.
-func with(b *assignment.Book) func(*Config, *timing) {
-	return func(cfg *Config, _ *timing) { cfg.Assignments = b }
+func with(b *assignment.Book) func(*Config, *timing.Timing) {
+	return func(cfg *Config, _ *timing.Timing) { cfg.Assignments = b }
 }
 
 // assignTo assigns users to a channel.
@@ -82,7 +85,7 @@ func TestSpreadReturnsWhenAllHaveIt(t *testing.T) {
 		if *books[0].Sums() != *books[1].Sums() || *books[0].Sums() != *books[2].Sums() {
 			t.Error("the books differ")
 		}
-		if len(sentOf[*message.Assignments](a.port)) < 3 {
+		if len(clustertest.SentOf[*message.Assignments](a.port)) < 3 {
 			t.Error("many records went in one message")
 		}
 	})
@@ -146,7 +149,7 @@ func TestCompleteChangeHoldsEverywhere(t *testing.T) {
 						}
 					}
 					wants("at once")
-					time.Sleep(3 * defaultTiming.check)
+					time.Sleep(3 * timing.Default().Check)
 					wants("later")
 				})
 			})
@@ -176,7 +179,7 @@ func TestSpreadNamesThoseThatDoNotConfirm(t *testing.T) {
 		if truth.Complete || !slices.Equal(truth.Missing, []string{"eu/web-3", "us/web-2"}) {
 			t.Errorf("%+v", truth)
 		}
-		if took := time.Since(began); took != defaultTiming.remote {
+		if took := time.Since(began); took != timing.Default().Remote {
 			t.Errorf("it took %s", took)
 		}
 		if m := unkept.Mode(host, "ada", "sales"); m != assignment.Listen {
@@ -236,7 +239,7 @@ func TestPodsExchangeWhatTheyHave(t *testing.T) {
 		if m := books[2].Mode(other, "ada", "x"); m != assignment.Listen {
 			t.Errorf("after 3 s the new pod has the mode %v", m)
 		}
-		time.Sleep(2 * defaultTiming.check)
+		time.Sleep(2 * timing.Default().Check)
 		if *books[2].Sums() != *books[0].Sums() || *books[2].Sums() != *books[1].Sums() {
 			t.Error("the books differ")
 		}
@@ -253,17 +256,17 @@ func TestPodsFindWhatTheyMissed(t *testing.T) {
 		books := []*assignment.Book{bookOf(t, 1), bookOf(t, 2)}
 		a := n.start(t, "us", "web-1", with(books[0]))
 		b := n.settled(t, "us", "web-2", with(books[1]))
-		time.Sleep(5 * defaultTiming.check)
+		time.Sleep(5 * timing.Default().Check)
 		asked := func() int {
-			return len(sentOf[*message.AssignmentCheck](a.port)) + len(sentOf[*message.AssignmentCheck](b.port))
+			return len(clustertest.SentOf[*message.AssignmentCheck](a.port)) + len(clustertest.SentOf[*message.AssignmentCheck](b.port))
 		}
 		before := asked()
-		time.Sleep(10 * defaultTiming.check)
+		time.Sleep(10 * timing.Default().Check)
 		if more := asked() - before; more > 0 {
 			t.Errorf("%d checks although nothing differs", more)
 		}
 		assignTo(t, books[0], host, "sales", "ada") // without a message to others
-		time.Sleep(2*defaultTiming.check + time.Second)
+		time.Sleep(2*timing.Default().Check + time.Second)
 		if *books[0].Sums() != *books[1].Sums() {
 			t.Error("the books differ")
 		}
@@ -287,11 +290,11 @@ func TestManyAssignmentsComeInSeveralAnswers(t *testing.T) {
 		}
 		n.settled(t, "us", "web-1", with(books[0]))
 		b := n.settled(t, "us", "web-2", with(books[1]))
-		time.Sleep(2 * defaultTiming.check)
+		time.Sleep(2 * timing.Default().Check)
 		if *books[0].Sums() != *books[1].Sums() {
 			t.Errorf("%d of %d", books[1].Len(), books[0].Len())
 		}
-		if checks := len(sentOf[*message.AssignmentCheck](b.port)); checks < 2 {
+		if checks := len(clustertest.SentOf[*message.AssignmentCheck](b.port)); checks < 2 {
 			t.Errorf("%d checks", checks)
 		}
 	})
@@ -306,7 +309,7 @@ func TestUnansweredCheckIsRepeated(t *testing.T) {
 		n.settled(t, "us", "web-1", with(books[0]))
 		n.settled(t, "us", "deaf") // has no book
 		n.settled(t, "us", "web-3", with(books[1]))
-		time.Sleep(2 * defaultTiming.check)
+		time.Sleep(2 * timing.Default().Check)
 		if *books[0].Sums() != *books[1].Sums() {
 			t.Error("the books differ")
 		}
@@ -337,7 +340,7 @@ func TestLastingDifferenceIsCheckedLessAndLess(t *testing.T) {
 			t.Fatal("nothing differs")
 		}
 		asked := func() int {
-			return len(sentOf[*message.AssignmentCheck](a.port)) + len(sentOf[*message.AssignmentCheck](b.port))
+			return len(clustertest.SentOf[*message.AssignmentCheck](a.port)) + len(clustertest.SentOf[*message.AssignmentCheck](b.port))
 		}
 		before := asked()
 		time.Sleep(10 * time.Minute)
@@ -357,17 +360,12 @@ func TestOwnChangesCauseNoCheck(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		n, host := new(lab), mustHost(t, "example.com")
 		books := []*assignment.Book{bookOf(t, 1), bookOf(t, 2)}
-		n.settled(t, "us", "web-1", with(books[0]))
+		a := n.settled(t, "us", "web-1", with(books[0]))
 		b := n.settled(t, "us", "web-2", with(books[1]))
-		n.mu.Lock()
-		a := n.ports[0]
-		n.mu.Unlock()
 		ends := time.Now().Add(20 * time.Second)
 		go func() { // ends when ends is closed
 			for time.Now().Before(ends) {
-				n.mu.Lock()
-				a.slow = 5 * time.Millisecond // an answer takes as long as a change
-				n.mu.Unlock()
+				a.port.SetSlow(5 * time.Millisecond) // an answer takes as long as a change
 				time.Sleep(time.Millisecond)
 			}
 		}()
@@ -375,7 +373,7 @@ func TestOwnChangesCauseNoCheck(t *testing.T) {
 			b.Spread(t.Context(), host, assignTo(t, books[1], host, "sales", fmt.Sprintf("user-%d", i)))
 			time.Sleep(2 * time.Millisecond)
 		}
-		if checks := len(sentOf[*message.AssignmentCheck](b.port)); checks > 25 {
+		if checks := len(clustertest.SentOf[*message.AssignmentCheck](b.port)); checks > 25 {
 			t.Errorf("%d checks in 20 s", checks)
 		}
 		synctest.Wait()
@@ -395,13 +393,13 @@ func TestLongAnswersHaveEverythingInTheEnd(t *testing.T) {
 			hosts[host] = true
 		}
 		a := n.settled(t, "us", "web-1", with(book))
-		other := peer{dc: "us", pod: "web-2"}
+		other := link.Peer{DC: "us", Pod: "web-2"}
 		for range 20 {
-			a.assignments.answer(other, &message.AssignmentCheck{ID: 1})
+			a.assignments.Handle(other, &message.AssignmentCheck{ID: 1})
 		}
 		users := make(map[string]bool)
-		for _, s := range sentOf[*message.Assignments](a.port) {
-			for _, r := range s.m.(*message.Assignments).Records {
+		for _, s := range clustertest.SentOf[*message.Assignments](a.port) {
+			for _, r := range s.Message.(*message.Assignments).Records {
 				users[r.User] = true
 			}
 		}

@@ -6,6 +6,19 @@
 // see of a channel on other pods is kept by deltas, which each pod with watchers of the channel
 // merges. Lost deltas are found by a check every few seconds. Messages go to the pods that have
 // connections of the host, at most once and without a check.
+//
+// # Rooms
+//
+// The work is done in packages below internal. A [Cluster] builds them, subscribes their handlers to
+// the bus, and tells each which pods joined and left. References point one way:
+//
+//   - link numbers, sends and receives messages as one pod; sites has what a pod serves.
+//   - membership knows which pods are alive. It uses link and sites.
+//   - query, replication and assignments answer queries, show channels and keep assignments. Each
+//     uses link and membership, and none uses another.
+//   - messages carries messages. It uses link alone.
+//
+// timing and work have times, goroutines and lists for all of them.
 package cluster
 
 import (
@@ -20,6 +33,13 @@ import (
 	"github.com/rollcall-gateway/rollcall/presence"
 	"github.com/rollcall-gateway/rollcall/presence/assignment"
 	"github.com/rollcall-gateway/rollcall/presence/cluster/bus"
+	"github.com/rollcall-gateway/rollcall/presence/cluster/internal/assignments"
+	"github.com/rollcall-gateway/rollcall/presence/cluster/internal/link"
+	"github.com/rollcall-gateway/rollcall/presence/cluster/internal/membership"
+	"github.com/rollcall-gateway/rollcall/presence/cluster/internal/messages"
+	"github.com/rollcall-gateway/rollcall/presence/cluster/internal/query"
+	"github.com/rollcall-gateway/rollcall/presence/cluster/internal/replication"
+	"github.com/rollcall-gateway/rollcall/presence/cluster/internal/timing"
 	"github.com/rollcall-gateway/rollcall/presence/cluster/message"
 )
 
@@ -46,16 +66,16 @@ type Config struct {
 // Cluster is this pod in the deployment. Its methods are safe for concurrent use.
 type Cluster struct {
 	name        string
-	bus         transport
-	link        *link
-	members     *members
-	responder   *responder
-	replicator  *replicator
-	messenger   *messenger
-	assignments *assignments // nil without a book
+	bus         link.Transport
+	link        *link.Link
+	members     *membership.Members
+	responder   *query.Responder
+	replicator  *replication.Replicator
+	messenger   *messages.Messenger
+	assignments *assignments.Keeper // nil without a book
 	registry    *presence.Registry
-	timing      timing
-	queries     *queries
+	timing      timing.Timing
+	queries     *query.Queries
 	asker       // AllUsers and the other queries
 
 	closing sync.Once
@@ -78,21 +98,21 @@ func Start(cfg Config, registry *presence.Registry, local Local) (*Cluster, erro
 		known bool // the bus has reported its state
 		up    bool
 	)
-	cfg.Bus.Name = fmt.Sprintf("%s.%s.%08x", cfg.DataCenter, cfg.Pod, uint32(random()))
+	cfg.Bus.Name = fmt.Sprintf("%s.%s.%08x", cfg.DataCenter, cfg.Pod, uint32(link.Random()))
 	cfg.Bus.Logger = cfg.Logger
 	cfg.Bus.OnState = func(connected bool) {
 		mu.Lock()
 		defer mu.Unlock()
 		known, up = true, connected
 		if c != nil {
-			c.members.setConnected(connected)
+			c.members.SetConnected(connected)
 		}
 	}
 	b, err := bus.Open(cfg.Bus)
 	if err != nil {
 		return nil, fmt.Errorf("opening the bus: %w", err)
 	}
-	started, err := start(cfg, b, registry, local, defaultTiming)
+	started, err := start(cfg, b, registry, local, timing.Default())
 	if err != nil {
 		b.Close()
 		return nil, err
@@ -104,12 +124,12 @@ func Start(cfg Config, registry *presence.Registry, local Local) (*Cluster, erro
 	if !known {
 		up = b.State().Connected
 	}
-	c.members.setConnected(up)
+	c.members.SetConnected(up)
 	return c, nil
 }
 
 // start joins the deployment over a transport that the caller owns.
-func start(cfg Config, tr transport, registry *presence.Registry, local Local, t timing) (*Cluster, error) {
+func start(cfg Config, tr link.Transport, registry *presence.Registry, local Local, t timing.Timing) (*Cluster, error) {
 	if cfg.Name == "" {
 		cfg.Name = "rollcall"
 	}
@@ -117,13 +137,16 @@ func start(cfg Config, tr transport, registry *presence.Registry, local Local, t
 		cfg.Logger = zap.NewNop()
 	}
 	if cfg.Timeout > 0 {
-		t.timeout = cfg.Timeout
+		t.Timeout = cfg.Timeout
 	}
 	if cfg.Remote > 0 {
-		t.remote = cfg.Remote
+		t.Remote = cfg.Remote
 	}
-	self := peer{cfg.DataCenter, cfg.Pod, message.Incarnation{Started: time.Now().UnixMilli(), Random: random()}}
-	l := newLink(tr, cfg.Name, cfg.Secret, self, cfg.Logger)
+	self := link.Peer{
+		DC: cfg.DataCenter, Pod: cfg.Pod,
+		Incarnation: message.Incarnation{Started: time.Now().UnixMilli(), Random: link.Random()},
+	}
+	l := link.New(tr, cfg.Name, cfg.Secret, self, cfg.Logger)
 	if err := l.CheckNames(); err != nil {
 		return nil, err
 	}
@@ -131,43 +154,43 @@ func start(cfg Config, tr transport, registry *presence.Registry, local Local, t
 	load := func() (connections, hosts uint64) {
 		return uint64(max(local.Connections(), 0)), uint64(registry.Len())
 	}
-	c.members = newMembers(l, t, load, podEvents{c}, cfg.Logger)
-	c.responder = newResponder(l, registry, local)
-	c.queries = newQueries(l, c.members, c.responder, t, cfg.Observe, &c.all, c.stop)
+	c.members = membership.New(l, t, load, podEvents{c}, cfg.Logger)
+	c.responder = query.NewResponder(l, registry, local)
+	c.queries = query.New(l, c.members, c.responder, t, cfg.Observe, &c.all, c.stop)
 	c.asker = c.queries.Asker()
-	c.replicator = newReplicator(l, c.members, registry.Pods(), t, cfg.Logger)
-	c.messenger = newMessenger(l, registry.Pods(), t, cfg.Logger)
-	c.assignments = newAssignments(l, c.members, cfg.Assignments, t)
-	c.responder.start(&c.all, c.stop)
+	c.replicator = replication.New(l, c.members, registry.Pods(), t, cfg.Logger)
+	c.messenger = messages.New(l, registry.Pods(), t, cfg.Logger)
+	c.assignments = assignments.New(l, c.members, cfg.Assignments, t)
+	c.responder.Start(&c.all, c.stop)
 	if err := c.subscribe(); err != nil {
 		_ = c.leave()
 		return nil, err
 	}
 	registry.Pods().SetRelay(relay{c.replicator, c.messenger})
-	c.all.Go(func() { c.members.run(c.stop) })
+	c.all.Go(func() { c.members.Run(c.stop) })
 	if c.assignments != nil {
-		c.all.Go(func() { c.assignments.run(c.stop) })
+		c.all.Go(func() { c.assignments.Run(c.stop) })
 	}
 	return c, nil
 }
 
 func (c *Cluster) subscribe() error {
-	takers := map[string]func(from peer, m message.Message){
-		c.link.all():                       c.members.handle,
-		c.link.queries():                   c.responder.handle,
-		c.link.queriesOf(c.link.Self().dc): c.responder.handle,
-		c.link.inbox(c.link.Self()):        c.handle,
+	handlers := map[string]func(from link.Peer, m message.Message){
+		c.link.All():                       c.members.Handle,
+		c.link.Queries():                   c.responder.Handle,
+		c.link.QueriesOf(c.link.Self().DC): c.responder.Handle,
+		c.link.Inbox(c.link.Self()):        c.handle,
 	}
 	if c.assignments != nil {
-		takers[c.link.assigned()] = c.assignments.handle
-		takers[c.link.assignedOf(c.link.Self())] = c.assignments.handle
+		handlers[c.link.Assignments()] = c.assignments.Handle
+		handlers[c.link.AssignmentsOf(c.link.Self())] = c.assignments.Handle
 	}
-	for subject, take := range takers {
-		in, err := c.link.subscribe(subject, loosely, take)
+	for subject, handle := range handlers {
+		in, err := c.link.Subscribe(subject, link.Loose, handle)
 		if err != nil {
 			return fmt.Errorf("subscribing on the bus: %w", err)
 		}
-		c.cancels = append(c.cancels, in.end)
+		c.cancels = append(c.cancels, in.End)
 	}
 	if err := c.flush(); err != nil && !errors.Is(err, bus.ErrDisconnected) {
 		return err
@@ -184,30 +207,30 @@ func (c *Cluster) flush() error {
 }
 
 // handle handles the messages of this pod's inbox.
-func (c *Cluster) handle(from peer, m message.Message) {
+func (c *Cluster) handle(from link.Peer, m message.Message) {
 	switch m := m.(type) {
 	case *message.Reply:
-		if !c.queries.addReply(from, m) {
-			c.link.counts.unknown.Add(1)
+		if !c.queries.AddReply(from, m) {
+			c.link.Counts.Unknown.Add(1)
 		}
 	case *message.Delta, *message.Check, *message.CheckDone:
-		c.replicator.handle(from, m)
+		c.replicator.Handle(from, m)
 	default:
-		c.members.handle(from, m)
+		c.members.Handle(from, m)
 	}
 }
 
-// podEvents passes what the members observe to the other rooms. It is apart from Cluster, so that
-// its methods are not Cluster's.
+// podEvents passes what the members observe to the other rooms, and implements
+// [membership.Observer]. It is a type of its own so that Cluster does not have its methods.
 type podEvents struct{ c *Cluster }
 
-func (e podEvents) PodUp(p peer) {
+func (e podEvents) PodUp(p link.Peer) {
 	e.c.replicator.PodUp(p)
 	e.c.assignments.PodUp(p)
 }
 
-func (e podEvents) PodDown(p peer) {
-	e.c.link.forget(p)
+func (e podEvents) PodDown(p link.Peer) {
+	e.c.link.Forget(p)
 	e.c.queries.PodDown(p)
 	e.c.replicator.PodDown(p)
 	e.c.assignments.PodDown(p)
@@ -218,11 +241,11 @@ func (e podEvents) RecheckAll() {
 	e.c.assignments.RecheckAll()
 }
 
-func (e podEvents) SitesChanged(p peer) { e.c.replicator.SitesChanged(p) }
+func (e podEvents) SitesChanged(p link.Peer) { e.c.replicator.SitesChanged(p) }
 
 // SetSites replaces the sites that this pod serves. It must be called before a new host has
 // connections.
-func (c *Cluster) SetSites(sites []message.Site) { c.members.setSites(sites) }
+func (c *Cluster) SetSites(sites []message.Site) { c.members.SetSites(sites) }
 
 // Ready reports whether the pod has had time to discover other pods. Before that, no answer is
 // complete. It stays true if the bus is disconnected: answers are not complete then, but those of
@@ -236,7 +259,7 @@ func (c *Cluster) Drain() { c.members.Drain() }
 func (c *Cluster) Close() error {
 	var err error
 	c.closing.Do(func() {
-		c.replicator.close() // publishes the last changes, which the registry then forgets
+		c.replicator.Close() // publishes the last changes, which the registry then forgets
 		c.registry.Pods().SetRelay(nil)
 		err = c.leave()
 	})
@@ -250,25 +273,25 @@ func (c *Cluster) Close() error {
 // The result is complete if each of these pods has stored the changes, or later ones. It names the
 // pods that have not confirmed; they receive the changes when they are back.
 func (c *Cluster) Spread(ctx context.Context, host presence.HostName, records []assignment.Record) Truth {
-	missing, settled := c.members.unreachable(host, ScopeAll), c.members.KnowsPods()
+	missing, settled := c.members.Unreachable(host, ScopeAll), c.members.KnowsPods()
 	if c.assignments != nil && len(records) > 0 {
-		silent, held := c.assignments.spread(ctx, host, records, c.stop)
+		silent, held := c.assignments.Spread(ctx, host, records, c.stop)
 		missing, settled = append(missing, silent...), settled && held
-		missing = append(missing, c.members.unreachable(host, ScopeAll)...)
+		missing = append(missing, c.members.Unreachable(host, ScopeAll)...)
 	}
-	return newTruth(settled && c.members.KnowsPods(), missing)
+	return query.NewTruth(settled && c.members.KnowsPods(), missing)
 }
 
 func (c *Cluster) leave() error {
 	for _, cancel := range c.cancels {
 		cancel()
 	}
-	c.replicator.close()
-	c.messenger.close()
-	c.queries.close()
+	c.replicator.Close()
+	c.messenger.Close()
+	c.queries.Close()
 	close(c.stop)
 	c.all.Wait()
-	c.link.send(c.link.all(), &message.Goodbye{})
+	c.link.Send(c.link.All(), &message.Goodbye{})
 	err := c.flush()
 	if c.closed != nil {
 		c.closed()
@@ -281,8 +304,8 @@ func (c *Cluster) leave() error {
 
 // relay is the registry's Relay, for changes and messages.
 type relay struct {
-	*replicator
-	*messenger
+	*replication.Replicator
+	*messages.Messenger
 }
 
 var _ presence.Relay = relay{}

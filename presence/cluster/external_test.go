@@ -11,6 +11,7 @@ import (
 	"github.com/rollcall-gateway/rollcall/internal/testkit"
 	"github.com/rollcall-gateway/rollcall/presence"
 	"github.com/rollcall-gateway/rollcall/presence/cluster/bus"
+	"github.com/rollcall-gateway/rollcall/presence/cluster/internal/clustertest"
 	"github.com/rollcall-gateway/rollcall/presence/cluster/message"
 )
 
@@ -32,7 +33,7 @@ func TestPodsThatAreStartedBeforeNATS(t *testing.T) {
 	host := mustHost(t, "example.com")
 	var pods []*labPod
 	for i := range 2 {
-		p := &labPod{reg: presence.NewRegistry(silentEncoder{}), local: &labLocal{}}
+		p := &labPod{reg: presence.NewRegistry(clustertest.Encoder{}), local: &labLocal{}}
 		cfg := Config{DataCenter: "x", Pod: fmt.Sprint(i), Logger: zap.NewNop()}
 		cfg.Bus = bus.Config{URLs: []string{"nats://" + address.String()}}
 		c, err := Start(cfg, p.reg, p.local)

@@ -7,9 +7,9 @@ import (
 	"testing/synctest"
 	"time"
 
-	"go.uber.org/zap/zapcore"
-
 	"github.com/rollcall-gateway/rollcall/presence"
+	"github.com/rollcall-gateway/rollcall/presence/cluster/internal/clustertest"
+	"github.com/rollcall-gateway/rollcall/presence/cluster/internal/timing"
 	"github.com/rollcall-gateway/rollcall/presence/cluster/message"
 )
 
@@ -41,37 +41,37 @@ func TestSilentPodIsSuspectThenGone(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		n := &lab{}
 		a := n.settled(t, "dc", "a")
-		s := n.script(t, "dc", "s", 1)
-		s.beat()
-		a.wantState(t, s.peer(), "alive")
+		s := n.Script(t, "dc", "s", 1)
+		s.Beat()
+		a.wantState(t, s.Peer(), "alive")
 		time.Sleep(500 * time.Millisecond)
-		s.beat() // this one is accepted
+		s.Beat() // this one is accepted
 		time.Sleep(3*time.Second - time.Nanosecond)
-		a.wantState(t, s.peer(), "alive")
+		a.wantState(t, s.Peer(), "alive")
 		time.Sleep(time.Nanosecond)
-		a.wantState(t, s.peer(), "suspect")
+		a.wantState(t, s.Peer(), "suspect")
 		host := mustHost(t, "example.com")
-		if got := a.members.serving(host, ScopeAll, true); len(got) != 1 {
+		if got := a.members.Serving(host, ScopeAll, true); len(got) != 1 {
 			t.Errorf("serving with suspects: %v", got)
 		}
-		if got := a.members.serving(host, ScopeAll, false); len(got) != 0 {
+		if got := a.members.Serving(host, ScopeAll, false); len(got) != 0 {
 			t.Errorf("serving without suspects: %v", got)
 		}
 		time.Sleep(2*time.Second - time.Nanosecond)
-		a.wantState(t, s.peer(), "suspect")
-		if !a.members.alive(s.peer()) {
+		a.wantState(t, s.Peer(), "suspect")
+		if !a.members.Alive(s.Peer()) {
 			t.Error("a suspect is not alive")
 		}
 		time.Sleep(time.Nanosecond)
-		a.wantState(t, s.peer(), "unreachable")
-		if a.members.alive(s.peer()) {
+		a.wantState(t, s.Peer(), "unreachable")
+		if a.members.Alive(s.Peer()) {
 			t.Error("alive when gone")
 		}
 		a.wantLog(t, 1, "info pod joined", "dc:dc", "pod:s", "incarnation:1-")
 		a.wantLog(t, 1, "warn pod left", "pod:s", "reason:silent")
 
-		s.beat()
-		a.wantState(t, s.peer(), "alive")
+		s.Beat()
+		a.wantState(t, s.Peer(), "alive")
 		a.wantLog(t, 2, "info pod joined", "pod:s")
 	})
 }
@@ -80,14 +80,14 @@ func TestSuspectThatIsHeardIsAliveAgain(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		n := &lab{}
 		a := n.settled(t, "dc", "a")
-		s := n.script(t, "dc", "s", 1)
-		s.beat()
+		s := n.Script(t, "dc", "s", 1)
+		s.Beat()
 		time.Sleep(4 * time.Second)
-		a.wantState(t, s.peer(), "suspect")
-		s.beat()
-		a.wantState(t, s.peer(), "alive")
+		a.wantState(t, s.Peer(), "suspect")
+		s.Beat()
+		a.wantState(t, s.Peer(), "alive")
 		time.Sleep(4 * time.Second)
-		a.wantState(t, s.peer(), "suspect")
+		a.wantState(t, s.Peer(), "suspect")
 	})
 }
 
@@ -95,21 +95,21 @@ func TestLateOrRepeatedHeartbeatsAreIgnored(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		n := &lab{}
 		a := n.settled(t, "dc", "a")
-		s := n.script(t, "dc", "s", 1)
-		s.link.seq.Store(7)
-		s.beat()
+		s := n.Script(t, "dc", "s", 1)
+		s.SetSeq(7)
+		s.Beat()
 		for range 4 {
 			time.Sleep(time.Second)
-			s.link.seq.Store(7)
-			s.beat() // the same number again
+			s.SetSeq(7)
+			s.Beat() // the same number again
 		}
-		a.wantState(t, s.peer(), "suspect")
+		a.wantState(t, s.Peer(), "suspect")
 		time.Sleep(time.Second)
-		a.wantState(t, s.peer(), "unreachable")
-		s.link.seq.Store(3)
-		s.beat()
-		a.wantState(t, s.peer(), "unreachable")
-		if got := a.link.ignored().Unknown; got != 1 {
+		a.wantState(t, s.Peer(), "unreachable")
+		s.SetSeq(3)
+		s.Beat()
+		a.wantState(t, s.Peer(), "unreachable")
+		if got := a.link.Ignored().Unknown; got != 1 {
 			t.Errorf("%d ignored as unknown, want 1", got)
 		}
 	})
@@ -120,38 +120,21 @@ func TestReplayedHeartbeatOfADeadPodIsIgnored(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		n := &lab{}
 		a := n.settled(t, "dc", "a")
-		s := n.script(t, "dc", "s", 1)
-		s.link.seq.Store(7)
-		s.beat()
+		s := n.Script(t, "dc", "s", 1)
+		s.SetSeq(7)
+		s.Beat()
 		for range 60 {
 			time.Sleep(time.Minute)
-			s.link.seq.Store(7)
-			s.beat()
+			s.SetSeq(7)
+			s.Beat()
 			synctest.Wait()
-			if a.members.alive(s.peer()) {
+			if a.members.Alive(s.Peer()) {
 				t.Fatal("alive again")
 			}
 		}
-		s.link.seq.Store(20)
-		s.beat() // a new payload
-		a.wantState(t, s.peer(), "alive")
-	})
-}
-
-func TestEndingsAreBounded(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
-		n := &lab{}
-		a := n.settled(t, "dc", "a")
-		first := peer{"dc", "first", message.Incarnation{Started: 1}}
-		a.members.change(func(now time.Time) {
-			a.members.recordEnd(first, 1, now)
-			for i := range maxPods {
-				a.members.recordEnd(peer{"dc", fmt.Sprint("p", i), message.Incarnation{Started: 1}}, 1, now.Add(time.Second))
-			}
-		})
-		if _, ok := a.members.ended[first]; ok || len(a.members.ended) != maxPods {
-			t.Errorf("%d endings are kept, the first one too: %v", len(a.members.ended), ok)
-		}
+		s.SetSeq(20)
+		s.Beat() // a new payload
+		a.wantState(t, s.Peer(), "alive")
 	})
 }
 
@@ -159,14 +142,14 @@ func TestGoodbyeIsAtOnce(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		n := &lab{}
 		a := n.settled(t, "dc", "a")
-		s := n.script(t, "dc", "s", 1)
-		s.beat()
-		s.goodbye()
-		a.wantState(t, s.peer(), "")
+		s := n.Script(t, "dc", "s", 1)
+		s.Beat()
+		s.Goodbye()
+		a.wantState(t, s.Peer(), "")
 		a.wantLog(t, 1, "info pod left", "pod:s", "reason:goodbye")
-		s.beat() // it was still in transit
-		a.wantState(t, s.peer(), "")
-		if names := a.members.unreachable(mustHost(t, "example.com"), ScopeAll); len(names) != 0 {
+		s.Beat() // it was still in transit
+		a.wantState(t, s.Peer(), "")
+		if names := a.members.Unreachable(mustHost(t, "example.com"), ScopeAll); len(names) != 0 {
 			t.Errorf("unreachable: %q", names)
 		}
 	})
@@ -176,20 +159,20 @@ func TestNewRunOfAPodEndsTheOneBefore(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		n := &lab{}
 		a := n.settled(t, "dc", "a")
-		old, young := n.script(t, "dc", "s", 1), n.script(t, "dc", "s", 2)
-		old.beat()
-		young.beat()
-		a.wantState(t, old.peer(), "")
-		a.wantState(t, young.peer(), "alive")
+		old, young := n.Script(t, "dc", "s", 1), n.Script(t, "dc", "s", 2)
+		old.Beat()
+		young.Beat()
+		a.wantState(t, old.Peer(), "")
+		a.wantState(t, young.Peer(), "alive")
 		a.wantLog(t, 1, "info pod left", "reason:replaced")
-		old.link.seq.Store(0)
-		old.beat() // late, but not repeated
-		a.wantState(t, old.peer(), "")
+		old.SetSeq(0)
+		old.Beat() // late, but not repeated
+		a.wantState(t, old.Peer(), "")
 		for range 8 {
 			time.Sleep(time.Second)
-			young.beat()
+			young.Beat()
 		}
-		a.wantState(t, young.peer(), "alive")
+		a.wantState(t, young.Peer(), "alive")
 		a.wantLog(t, 0, "error")
 	})
 }
@@ -198,11 +181,11 @@ func TestLateHeartbeatOfAnUnknownOlderRunIsIgnored(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		n := &lab{}
 		a := n.settled(t, "dc", "a")
-		old, young := n.script(t, "dc", "s", 1), n.script(t, "dc", "s", 2)
-		young.beat()
-		old.beat()
-		a.wantState(t, old.peer(), "")
-		a.wantState(t, young.peer(), "alive")
+		old, young := n.Script(t, "dc", "s", 1), n.Script(t, "dc", "s", 2)
+		young.Beat()
+		old.Beat()
+		a.wantState(t, old.Peer(), "")
+		a.wantState(t, young.Peer(), "alive")
 	})
 }
 
@@ -210,17 +193,17 @@ func TestTwoProcessesOfOneNameAreAConflict(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		n := &lab{}
 		a := n.settled(t, "dc", "a")
-		old, young := n.script(t, "dc", "s", 1), n.script(t, "dc", "s", 2)
-		old.beat()
-		young.beat()
-		old.beat()
+		old, young := n.Script(t, "dc", "s", 1), n.Script(t, "dc", "s", 2)
+		old.Beat()
+		young.Beat()
+		old.Beat()
 		for _, s := range []*script{old, young} {
-			a.wantState(t, s.peer(), "alive")
+			a.wantState(t, s.Peer(), "alive")
 		}
 		a.wantLog(t, 1, "error two processes have the name", "pod:s")
 		conflicts := func() (n int) {
-			for _, pod := range a.members.report() {
-				if pod.report.Conflict {
+			for _, pod := range a.members.Report() {
+				if pod.Report.Conflict {
 					n++
 				}
 			}
@@ -229,12 +212,12 @@ func TestTwoProcessesOfOneNameAreAConflict(t *testing.T) {
 		if got := conflicts(); got != 2 {
 			t.Errorf("%d pods with a conflict, want 2", got)
 		}
-		young.live(6 * time.Second)
-		a.wantState(t, old.peer(), "")
+		young.Live(6 * time.Second)
+		a.wantState(t, old.Peer(), "")
 		if got := conflicts(); got != 0 {
 			t.Errorf("%d pods with a conflict after one ended, want 0", got)
 		}
-		if names := a.members.unreachable(mustHost(t, "example.com"), ScopeAll); len(names) != 0 {
+		if names := a.members.Unreachable(mustHost(t, "example.com"), ScopeAll); len(names) != 0 {
 			t.Errorf("unreachable: %q, but a pod of that name is alive", names)
 		}
 	})
@@ -244,12 +227,12 @@ func TestRunThatDrainsIsNotAConflict(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		n := &lab{}
 		a := n.settled(t, "dc", "a")
-		old, young := n.script(t, "dc", "s", 1), n.script(t, "dc", "s", 2)
-		old.beat()
-		young.beat()
-		old.beatWith(message.Heartbeat{Draining: true})
-		a.wantState(t, old.peer(), "draining")
-		a.wantState(t, young.peer(), "alive")
+		old, young := n.Script(t, "dc", "s", 1), n.Script(t, "dc", "s", 2)
+		old.Beat()
+		young.Beat()
+		old.BeatWith(message.Heartbeat{Draining: true})
+		a.wantState(t, old.Peer(), "draining")
+		a.wantState(t, young.Peer(), "alive")
 		a.wantLog(t, 0, "error")
 	})
 }
@@ -258,16 +241,16 @@ func TestAnotherProcessWithOurNameIsAConflict(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		n := &lab{}
 		a := n.settled(t, "dc", "a")
-		other := n.script(t, "dc", "a", 1)
-		other.beat()
+		other := n.Script(t, "dc", "a", 1)
+		other.Beat()
 		a.wantLog(t, 0, "error")
-		other.beat()
+		other.Beat()
 		a.wantLog(t, 1, "error two processes have the name", "pod:a")
-		if all := a.members.report(); len(all) != 2 || !all[0].report.Conflict || !all[1].report.Conflict {
+		if all := a.members.Report(); len(all) != 2 || !all[0].Report.Conflict || !all[1].Report.Conflict {
 			t.Errorf("report: %+v", all)
 		}
-		other.goodbye()
-		if all := a.members.report(); len(all) != 1 || all[0].report.Conflict {
+		other.Goodbye()
+		if all := a.members.Report(); len(all) != 1 || all[0].Report.Conflict {
 			t.Errorf("report after its goodbye: %+v", all)
 		}
 	})
@@ -284,77 +267,22 @@ func TestDrainingPodIsAlive(t *testing.T) {
 		if !time.Now().Equal(before) {
 			t.Error("not at once")
 		}
-		if got := a.members.serving(mustHost(t, "example.com"), ScopeAll, false); len(got) != 1 {
+		if got := a.members.Serving(mustHost(t, "example.com"), ScopeAll, false); len(got) != 1 {
 			t.Errorf("serving: %v", got)
 		}
 	})
-}
-
-func TestOwnPauseRemovesNoPod(t *testing.T) {
-	for _, tc := range []struct {
-		pause time.Duration
-		alive bool
-	}{
-		{1900 * time.Millisecond, false}, // not a pause: 6.4 s of silence
-		{20 * time.Second, true},
-	} {
-		t.Run(tc.pause.String(), func(t *testing.T) {
-			synctest.Test(t, func(t *testing.T) {
-				n := &lab{}
-				var stall time.Duration
-				a := n.settled(t, "dc", "a", func(_ *Config, tm *timing) {
-					tm.stall = func() {
-						d := stall
-						stall = 0
-						time.Sleep(d)
-					}
-				})
-				s := n.script(t, "dc", "s", 1)
-				s.beat()
-				time.Sleep(4500 * time.Millisecond)
-				synctest.Wait()
-				began := time.Now()
-				stall = tc.pause
-				a.members.pulse.wakeUp()
-				time.Sleep(tc.pause)
-				synctest.Wait()
-				if got := a.members.alive(s.peer()); got != tc.alive {
-					t.Fatalf("alive after %v: %v", time.Since(began), got)
-				}
-				if !tc.alive {
-					return
-				}
-				a.wantLog(t, 1, "warn other pods were not heard", "this process did not run")
-				if a.members.KnowsPods() {
-					t.Error("knows who is there right after a pause")
-				}
-				time.Sleep(5*time.Second - time.Nanosecond)
-				synctest.Wait()
-				if !a.members.alive(s.peer()) {
-					t.Error("no fresh 5 s")
-				}
-				time.Sleep(time.Nanosecond)
-				a.wantState(t, s.peer(), "unreachable")
-				if !a.Ready() {
-					t.Error("a pause took Ready back")
-				}
-			})
-		})
-	}
 }
 
 func TestPauseBetweenTwoStepsRemovesNoPod(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		n := &lab{}
 		a := n.settled(t, "dc", "a")
-		s := n.script(t, "dc", "s", 1)
-		s.beat()
+		s := n.Script(t, "dc", "s", 1)
+		s.Beat()
 		// The transport stops the process in the middle of its step, while it sends a heartbeat.
-		n.mu.Lock()
-		a.port.slow = 20 * time.Second
-		n.mu.Unlock()
+		a.port.SetSlow(20 * time.Second)
 		time.Sleep(22 * time.Second)
-		a.wantState(t, s.peer(), "alive")
+		a.wantState(t, s.Peer(), "alive")
 	})
 }
 
@@ -362,21 +290,21 @@ func TestDisconnectedBusRemovesNoPod(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		n := &lab{}
 		a := n.settled(t, "dc", "a")
-		s := n.script(t, "dc", "s", 1)
-		s.beat()
-		a.members.setConnected(false)
+		s := n.Script(t, "dc", "s", 1)
+		s.Beat()
+		a.members.SetConnected(false)
 		if a.members.KnowsPods() {
 			t.Error("knows who is there without a bus")
 		}
 		time.Sleep(4900 * time.Millisecond)
-		a.members.setConnected(true)
+		a.members.SetConnected(true)
 		time.Sleep(4900 * time.Millisecond)
 		synctest.Wait()
-		if !a.members.alive(s.peer()) {
+		if !a.members.Alive(s.Peer()) {
 			t.Error("no fresh 5 s after a reconnect")
 		}
 		time.Sleep(100 * time.Millisecond)
-		a.wantState(t, s.peer(), "unreachable")
+		a.wantState(t, s.Peer(), "unreachable")
 		if !a.members.KnowsPods() || !a.Ready() {
 			t.Error("did not settle again")
 		}
@@ -402,7 +330,7 @@ func TestReady(t *testing.T) {
 				go func() {
 					for i, at := range tc.heard {
 						time.Sleep(time.Until(began.Add(at)))
-						n.script(t, "dc", fmt.Sprint("s", i), 1).link.send(a.link.all(), &message.Heartbeat{})
+						n.Script(t, "dc", fmt.Sprint("s", i), 1).Send(a.link.All(), &message.Heartbeat{})
 					}
 				}()
 				time.Sleep(tc.want - time.Nanosecond)
@@ -435,7 +363,7 @@ func TestReadyWithoutABusAtTheLatest(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		n := &lab{}
 		a := n.start(t, "dc", "a")
-		a.members.setConnected(false)
+		a.members.SetConnected(false)
 		time.Sleep(5*time.Second - time.Nanosecond)
 		synctest.Wait()
 		if a.Ready() {
@@ -459,8 +387,8 @@ func TestPodsHearEachOtherAtOnce(t *testing.T) {
 		time.Sleep(300 * time.Millisecond) // between two heartbeats
 		synctest.Wait()
 		beats := func() (all int) {
-			for _, sent := range sentOf[*message.Heartbeat](a.port) {
-				if sent.subject == a.link.all() {
+			for _, sent := range clustertest.SentOf[*message.Heartbeat](a.port) {
+				if sent.Subject == a.link.All() {
 					all++
 				}
 			}
@@ -480,16 +408,16 @@ func TestHeartbeatsComeOnceASecond(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		n := &lab{}
 		a := n.settled(t, "dc", "a")
-		before := len(sentOf[*message.Heartbeat](a.port))
+		before := len(clustertest.SentOf[*message.Heartbeat](a.port))
 		time.Sleep(10 * time.Second)
 		synctest.Wait()
-		beats := sentOf[*message.Heartbeat](a.port)
+		beats := clustertest.SentOf[*message.Heartbeat](a.port)
 		if got := len(beats) - before; got != 10 {
 			t.Errorf("%d heartbeats in 10 s", got)
 		}
 		for i, s := range beats {
-			hb := s.m.(*message.Heartbeat)
-			if i > 0 && hb.Seq <= beats[i-1].m.(*message.Heartbeat).Seq {
+			hb := s.Message.(*message.Heartbeat)
+			if i > 0 && hb.Seq <= beats[i-1].Message.(*message.Heartbeat).Seq {
 				t.Errorf("heartbeat %d has the number %d", i, hb.Seq)
 			}
 			if hb.Connections != 7 || hb.Sites == 0 {
@@ -503,31 +431,31 @@ func TestForgedAndUnknownSendersAreCounted(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		n := &lab{}
 		a := n.settled(t, "dc", "a")
-		s := n.script(t, "dc", "s", 1)
-		s.link.send(s.link.inbox(a.link.Self()), &message.CheckDone{ID: 1})
-		s.link.send(s.link.queries(), &message.Query{ID: 1, Kind: message.KindPing})
+		s := n.Script(t, "dc", "s", 1)
+		s.Send(s.Link.Inbox(a.link.Self()), &message.CheckDone{ID: 1})
+		s.Send(s.Link.Queries(), &message.Query{ID: 1, Kind: message.KindPing})
 		synctest.Wait()
-		if got := a.link.ignored(); got != (Ignored{Unknown: 2}) {
+		if got := a.link.Ignored(); got != (Ignored{Unknown: 2}) {
 			t.Errorf("ignored: %+v, want 2 unknown", got)
 		}
-		us := &link{bus: s.port, codec: s.link.codec, prefix: "rollcall", self: a.link.Self(), logger: s.link.logger}
-		us.send(us.all(), &message.Heartbeat{})                // an echo
-		us.seq.Store(1000)                                     // more than it has sent
-		us.send(us.all(), &message.Heartbeat{})                // never sent
-		us.send(us.all(), &message.Goodbye{})                  // an echo, or forged: it has no effect
-		us.send(us.inbox(a.link.Self()), &message.CheckDone{}) // a pod never writes to itself
-		us.send(us.queries(), &message.Query{ID: 2, Kind: 5})  // an echo
+		us := clustertest.NewVoice(t, s.Port, a.link.Self())
+		us.Send(s.Link.All(), &message.Heartbeat{})                // an echo
+		us.SetSeq(1000)                                            // more than it has sent
+		us.Send(s.Link.All(), &message.Heartbeat{})                // never sent
+		us.Send(s.Link.All(), &message.Goodbye{})                  // an echo, or forged: it has no effect
+		us.Send(s.Link.Inbox(a.link.Self()), &message.CheckDone{}) // a pod never writes to itself
+		us.Send(s.Link.Queries(), &message.Query{ID: 2, Kind: 5})  // an echo
 		synctest.Wait()
-		if got := a.link.ignored(); got != (Ignored{Unknown: 2, Forged: 2}) {
+		if got := a.link.Ignored(); got != (Ignored{Unknown: 2, Forged: 2}) {
 			t.Errorf("ignored: %+v, want 2 forged too", got)
 		}
 		for _, payload := range []string{"", "\x01", "\x02abc", strings.Repeat("x", message.MaxPayload+1)} {
-			if err := s.port.Publish(s.link.all(), []byte(payload)); err != nil {
+			if err := s.Port.Publish(s.Link.All(), []byte(payload)); err != nil {
 				t.Fatal(err)
 			}
 		}
 		synctest.Wait()
-		got := a.link.ignored()
+		got := a.link.Ignored()
 		if got.Malformed+got.Version+got.Oversized != 4 || got.Version == 0 || got.Oversized+got.Version < 2 {
 			t.Errorf("ignored: %+v", got)
 		}
@@ -537,7 +465,9 @@ func TestForgedAndUnknownSendersAreCounted(t *testing.T) {
 func TestNoPodJoinsWithoutTheSecret(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		n := &lab{}
-		secret := func(s string) func(*Config, *timing) { return func(c *Config, _ *timing) { c.Secret = s } }
+		secret := func(s string) func(*Config, *timing.Timing) {
+			return func(c *Config, _ *timing.Timing) { c.Secret = s }
+		}
 		a, b := n.start(t, "dc", "a", secret("one")), n.start(t, "dc", "b", secret("one"))
 		c, d := n.start(t, "dc", "c", secret("two")), n.start(t, "dc", "d")
 		time.Sleep(3 * time.Second)
@@ -549,46 +479,8 @@ func TestNoPodJoinsWithoutTheSecret(t *testing.T) {
 				}
 			}
 		}
-		if got := a.link.ignored().Forged; got == 0 {
+		if got := a.link.Ignored().Forged; got == 0 {
 			t.Error("nothing was counted as forged")
-		}
-	})
-}
-
-func TestPodsAreBounded(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
-		n := &lab{}
-		a := n.settled(t, "dc", "a")
-		port := n.port(t)
-		for i := range maxPods + 10 {
-			p := peer{"dc", fmt.Sprint("p", i), message.Incarnation{Started: 1}}
-			l := newLink(port, "rollcall", "", p, a.link.logger)
-			if _, err := l.subscribe(l.inbox(p), loosely, func(from peer, m message.Message) {
-				if probe, ok := m.(*message.Probe); ok {
-					l.send(l.inbox(from), &message.Heartbeat{Nonce: probe.Nonce})
-				}
-			}); err != nil {
-				t.Fatal(err)
-			}
-			l.send(l.all(), &message.Heartbeat{})
-			if i%1000 == 0 {
-				synctest.Wait()
-			}
-		}
-		synctest.Wait()
-		if got := len(a.members.everybody()); got != maxPods {
-			t.Errorf("%d pods are known", got)
-		}
-		if got := a.link.ignored().Unknown; got != 10 {
-			t.Errorf("%d counted as unknown", got)
-		}
-		if got := a.logs.FilterLevelExact(zapcore.ErrorLevel).Len(); got != 1 {
-			t.Errorf("%d errors logged", got)
-		}
-		time.Sleep(6 * time.Second)
-		synctest.Wait()
-		if got := len(a.members.lost); got != maxPods {
-			t.Errorf("%d lost pods are remembered", got)
 		}
 	})
 }

@@ -1,57 +1,22 @@
 package cluster
 
 import (
-	"errors"
 	"fmt"
 	"slices"
 	"strings"
-	"sync"
 	"testing"
 	"testing/synctest"
 	"time"
 
 	"github.com/rollcall-gateway/rollcall/presence"
+	"github.com/rollcall-gateway/rollcall/presence/cluster/internal/clustertest"
+	"github.com/rollcall-gateway/rollcall/presence/cluster/internal/link"
+	"github.com/rollcall-gateway/rollcall/presence/cluster/internal/timing"
 	"github.com/rollcall-gateway/rollcall/presence/cluster/message"
 )
 
-// mailbox is an outbox that keeps messages as lines.
-type mailbox struct {
-	silentOutbox
-	mu    sync.Mutex
-	lines []string
-}
-
-func (b *mailbox) Queue(frames []byte, n int) bool {
-	b.mu.Lock()
-	defer b.mu.Unlock()
-	lines := strings.Split(strings.TrimSuffix(string(frames), "\n"), "\n")
-	if len(lines) != n {
-		b.lines = append(b.lines, fmt.Sprintf("%d frames are told to be %d", len(lines), n))
-	}
-	b.lines = append(b.lines, lines...)
-	return false
-}
-
-// take empties the mailbox.
-func (b *mailbox) take() []string {
-	b.mu.Lock()
-	defer b.mu.Unlock()
-	lines := b.lines
-	b.lines = nil
-	return lines
-}
-
-// wants compares the messages since the last wants.
-func (b *mailbox) wants(t *testing.T, want ...string) {
-	t.Helper()
-	synctest.Wait()
-	if got := b.take(); !slices.Equal(got, want) {
-		t.Errorf("messages %q, want %q", got, want)
-	}
-}
-
 // listen is enter, and waits for the effects.
-func (p *labPod) listen(t *testing.T, host presence.HostName, user string, channels ...string) (*presence.Conn, *mailbox) {
+func (p *labPod) listen(t *testing.T, host presence.HostName, user string, channels ...string) (*presence.Conn, *clustertest.Mailbox) {
 	t.Helper()
 	c, box := p.enter(t, host, user, channels...)
 	synctest.Wait()
@@ -59,13 +24,13 @@ func (p *labPod) listen(t *testing.T, host presence.HostName, user string, chann
 }
 
 // enter connects a user, or with "" an anonymous client, and joins channels.
-func (p *labPod) enter(t *testing.T, host presence.HostName, user string, channels ...string) (*presence.Conn, *mailbox) {
+func (p *labPod) enter(t *testing.T, host presence.HostName, user string, channels ...string) (*presence.Conn, *clustertest.Mailbox) {
 	t.Helper()
 	var u *presence.User
 	if user != "" {
 		u = &presence.User{ID: user}
 	}
-	box := new(mailbox)
+	box := new(clustertest.Mailbox)
 	c, err := p.reg.Connect(host, &presence.Rules{}, u, box)
 	if err != nil {
 		t.Fatal(err)
@@ -99,25 +64,25 @@ func TestMessageReachesListenersOnAllPodsOnce(t *testing.T) {
 		_, eveBox := c.listen(t, other, "eve", "room")
 
 		mustSend(t, ann, `{"n":1}`, "room", "hall", "room")
-		for _, box := range []*mailbox{annBox, cidBox} {
+		for _, box := range []*clustertest.Mailbox{annBox, cidBox} {
 			synctest.Wait()
-			lines := box.take()
+			lines := box.Take()
 			slices.Sort(lines) // channels are delivered concurrently
 			if !slices.Equal(lines, []string{`hall ann {"n":1}`, `room ann {"n":1}`}) {
 				t.Errorf("messages %q", lines)
 			}
 		}
-		bobBox.wants(t, `room ann {"n":1}`)
+		bobBox.Wants(t, `room ann {"n":1}`)
 
 		mustSend(t, bob, `{"n":2}`, "room")
 		mustSend(t, bob, `{"n":3}`, "room")
-		for _, box := range []*mailbox{annBox, bobBox, cidBox} {
-			box.wants(t, `room bob {"n":2}`, `room bob {"n":3}`)
+		for _, box := range []*clustertest.Mailbox{annBox, bobBox, cidBox} {
+			box.Wants(t, `room bob {"n":2}`, `room bob {"n":3}`)
 		}
-		eveBox.wants(t)
+		eveBox.Wants(t)
 		for _, p := range []*labPod{a, b, c} {
-			if n := len(sentOf[*message.Send](p.port)); p == a && n != 1 || p == b && n != 2 || p == c && n != 0 {
-				t.Errorf("%s has published %d messages", p.link.Self().pod, n)
+			if n := len(clustertest.SentOf[*message.Send](p.port)); p == a && n != 1 || p == b && n != 2 || p == c && n != 0 {
+				t.Errorf("%s has published %d messages", p.link.Self().Pod, n)
 			}
 		}
 		if got := c.Report(t.Context()).Messages; got != (Messages{In: 3}) {
@@ -137,23 +102,21 @@ func TestBackendReachesAnyConnectionFromAnyPod(t *testing.T) {
 		if err := a.reg.Send(host, []string{private, "nobody"}, []byte("{}")); err != nil { // a has no connection of the host
 			t.Fatal(err)
 		}
-		box.wants(t, private+" (backend) {}")
+		box.Wants(t, private+" (backend) {}")
 		if err := b.reg.Send(host, []string{private}, []byte("{}")); err != nil {
 			t.Fatal(err)
 		}
-		box.wants(t, private+" (backend) {}")
-		if n := len(sentOf[*message.Send](b.port)); n != 0 {
+		box.Wants(t, private+" (backend) {}")
+		if n := len(clustertest.SentOf[*message.Send](b.port)); n != 0 {
 			t.Errorf("%d messages are published to a connection of this pod", n)
 		}
 	})
 }
 
 // shards returns how many shards the pod is subscribed to.
-func (p *labPort) shards() (n int) {
-	p.lab.mu.Lock()
-	defer p.lab.mu.Unlock()
-	for _, sub := range p.subs {
-		if strings.Contains(sub.subject, ".message.") {
+func shards(p *clustertest.Port) (n int) {
+	for _, subject := range p.Subjects() {
+		if strings.Contains(subject, ".message.") {
 			n++
 		}
 	}
@@ -167,13 +130,13 @@ func TestPodReceivesOnlyMessagesOfItsHosts(t *testing.T) {
 		wants := func(want int, when string) {
 			t.Helper()
 			synctest.Wait()
-			if got := a.port.shards(); got != want {
+			if got := shards(a.port); got != want {
 				t.Errorf("%d subscriptions %s, want %d", got, when, want)
 			}
 		}
 		host := mustHost(t, "a.example")
 		other := host
-		for i := 0; shardOf(other) != shardOf(host) || other == host; i++ {
+		for i := 0; link.ShardOf(other) != link.ShardOf(host) || other == host; i++ {
 			other = mustHost(t, fmt.Sprintf("host-%d.example", i))
 		}
 		wants(0, "without connections")
@@ -181,16 +144,16 @@ func TestPodReceivesOnlyMessagesOfItsHosts(t *testing.T) {
 		second, _ := a.listen(t, other, "ann")
 		wants(1, "with two hosts of one shard")
 		first.Close()
-		time.Sleep(2 * defaultTiming.linger)
+		time.Sleep(2 * timing.Default().Linger)
 		wants(1, "with one of them")
 		second.Close()
-		time.Sleep(defaultTiming.linger - time.Second)
+		time.Sleep(timing.Default().Linger - time.Second)
 		wants(1, "soon after the last")
 		again, _ := a.listen(t, host, "ann")
-		time.Sleep(2 * defaultTiming.linger)
+		time.Sleep(2 * timing.Default().Linger)
 		wants(1, "with one that came back")
 		again.Close()
-		time.Sleep(defaultTiming.linger + time.Second)
+		time.Sleep(timing.Default().Linger + time.Second)
 		wants(0, "after the last")
 		a.listen(t, host, "ann")
 		wants(1, "at last")
@@ -201,90 +164,31 @@ func TestMessagesThatComeTwiceOrLateAreDropped(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		var n lab
 		host, other := mustHost(t, "a.example"), mustHost(t, "b.example")
-		a, s := n.settled(t, "x", "a"), n.script(t, "x", "s", 1)
+		a, s := n.settled(t, "x", "a"), n.Script(t, "x", "s", 1)
 		_, box := a.listen(t, host, "ann", "room")
 		send := func(seq uint64, h presence.HostName) {
-			s.link.seq.Store(seq - 1)
-			s.link.send(s.link.shardSubject(shardOf(host)), &message.Send{
+			s.SetSeq(seq - 1)
+			s.Send(s.Link.Shard(link.ShardOf(host)), &message.Send{
 				Host: h, Channels: []string{"room", "room"}, Message: fmt.Appendf(nil, `{"n":%d}`, seq),
 			})
 		}
 		send(1, host) // from an unknown pod
-		s.beat()
+		s.Beat()
 		for _, seq := range []uint64{5, 5, 4, 6, 1, 9} {
 			send(seq, host)
 		}
 		send(10, other) // belongs to another shard
-		box.wants(t, `room  {"n":5}`, `room  {"n":6}`, `room  {"n":9}`)
+		box.Wants(t, `room  {"n":5}`, `room  {"n":6}`, `room  {"n":9}`)
 		r := a.Report(t.Context())
 		if r.Messages != (Messages{In: 3}) || r.Ignored.Unknown != 2 || r.Ignored.Repeated != 3 {
 			t.Errorf("the report counts %+v and %+v", r.Messages, r.Ignored)
 		}
-		s.goodbye()
-		for in := range a.link.received {
-			if len(in.windows) > 0 {
-				t.Errorf("%v is kept of pods that are gone", in.windows)
-			}
-		}
-		later := n.script(t, "x", "s", 2) // its numbers restart
-		later.beat()
-		s.link = later.link
+		s.Goodbye()
+		later := n.Script(t, "x", "s", 2) // its numbers restart
+		later.Beat()
+		s = later
 		send(3, host)
-		box.wants(t, `room  {"n":3}`)
-	})
-}
-
-// A slow bus delays the senders of the busiest host, and no others.
-func TestMessagesFasterThanTheBusAreRefused(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
-		var n lab
-		host, other := mustHost(t, "a.example"), mustHost(t, "b.example")
-		a, b := n.settled(t, "x", "a"), n.start(t, "x", "b")
-		time.Sleep(3 * time.Second)
-		_, box := b.listen(t, other, "bob", "room")
-		n.mu.Lock()
-		a.port.slow = time.Minute
-		n.mu.Unlock()
-		large := []byte(`{"x":"` + strings.Repeat("x", 200<<10) + `"}`)
-		var err error
-		sent := 0
-		for ; err == nil && sent < 1000; sent++ {
-			err = a.reg.Send(host, []string{"room"}, large)
-		}
-		if !errors.Is(err, presence.ErrBusy) {
-			t.Fatalf("after %d messages: %v", sent, err)
-		}
-		if most := maxUnsentHost/len(large) + 2; sent > most {
-			t.Errorf("%d messages wait, want %d at most", sent, most)
-		}
-		if err := a.reg.Send(other, []string{"room"}, []byte("{}")); err != nil {
-			t.Errorf("another host: %v", err)
-		}
-		box.wants(t)
-		time.Sleep(2 * time.Minute)
-		box.wants(t, "room (backend) {}")
-		m := a.messenger
-		m.mu.Lock()
-		if m.bytes != 0 || len(m.byHost) != 0 || len(m.unsent) != 0 {
-			t.Errorf("%d bytes are left, %v", m.bytes, m.byHost)
-		}
-		m.mu.Unlock()
-		if err := a.reg.Send(host, []string{"room"}, large); err != nil {
-			t.Errorf("afterwards: %v", err)
-		}
-	})
-}
-
-func TestAllHostsTogetherAreBounded(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
-		var n lab
-		a := n.settled(t, "x", "a")
-		a.messenger.mu.Lock()
-		a.messenger.bytes = maxUnsent
-		a.messenger.mu.Unlock()
-		if err := a.reg.Send(mustHost(t, "a.example"), []string{"room"}, []byte("{}")); !errors.Is(err, presence.ErrBusy) {
-			t.Errorf("got %v", err)
-		}
+		box.Wants(t, `room  {"n":3}`)
 	})
 }
 
@@ -303,11 +207,11 @@ func TestMessagesSentBeforeTheEndArePublished(t *testing.T) {
 		if err := a.Close(); err != nil {
 			t.Fatal(err)
 		}
-		box.wants(t, slices.Repeat([]string{"room (backend) {}"}, 10)...)
+		box.Wants(t, slices.Repeat([]string{"room (backend) {}"}, 10)...)
 		if err := a.reg.Send(host, []string{"room"}, []byte("{}")); err != nil {
 			t.Errorf("without a relay: %v", err)
 		}
-		box.wants(t)
+		box.Wants(t)
 	})
 }
 

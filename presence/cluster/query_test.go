@@ -12,8 +12,18 @@ import (
 	"time"
 
 	"github.com/rollcall-gateway/rollcall/presence"
+	"github.com/rollcall-gateway/rollcall/presence/cluster/internal/clustertest"
+	"github.com/rollcall-gateway/rollcall/presence/cluster/internal/timing"
 	"github.com/rollcall-gateway/rollcall/presence/cluster/message"
 )
+
+// answer is an answer to any query. One field besides truth is set.
+type answer struct {
+	truth       Truth
+	dcs         []DataCenter
+	listings    []presence.Listing
+	connections []PodConnection
+}
 
 // text formats an answer as one line.
 func (a answer) text() string {
@@ -51,11 +61,6 @@ func wantText(t *testing.T, a answer, want string) {
 	if got := a.text(); got != want {
 		t.Errorf("answer:\n got %s\nwant %s", got, want)
 	}
-}
-
-// replies makes a script answer every query with the replies that make returns.
-func (s *script) replies(make func(id uint64) []*message.Reply) {
-	s.answer(func(q *message.Query) []*message.Reply { return make(q.ID) })
 }
 
 // anonymous returns a complete reply with a number of anonymous connections.
@@ -128,9 +133,9 @@ func TestAnswersOfSeveralPods(t *testing.T) {
 		wantText(t, answer{truth: truth, listings: list}, "room [] 0; complete")
 		list, truth = y1.ChannelUsers(t.Context(), host, ScopePod, "room", presence.PerUser)
 		wantText(t, answer{truth: truth, listings: list}, "room [{ann ann@y}] 0; complete")
-		queries := sentOf[*message.Query](y1.port)
+		queries := clustertest.SentOf[*message.Query](y1.port)
 		for _, q := range queries {
-			if q.subject == y1.link.queriesOf("y") {
+			if q.Subject == y1.link.QueriesOf("y") {
 				t.Error("asked the network about its own pod")
 			}
 		}
@@ -141,16 +146,16 @@ func TestOnlyPodsThatServeTheHostAreWaitedFor(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		n := &lab{}
 		a := n.settled(t, "dc", "a")
-		yes, no, unknown := n.script(t, "dc", "yes", 1), n.script(t, "dc", "no", 1), n.script(t, "dc", "unknown", 1)
-		yes.serve(site([]string{"*.com"}))
-		no.serve(site([]string{"example.org"}))
-		unknown.sum = 1
-		yes.replies(anonymous(3))
+		yes, no, unknown := n.Script(t, "dc", "yes", 1), n.Script(t, "dc", "no", 1), n.Script(t, "dc", "unknown", 1)
+		yes.Serve(clustertest.Site([]string{"*.com"}))
+		no.Serve(clustertest.Site([]string{"example.org"}))
+		unknown.Announce(1)
+		yes.Replies(anonymous(3))
 		for _, s := range []*script{yes, no, unknown} {
-			s.beat()
+			s.Beat()
 		}
 		wantText(t, a.count(t), "dc 0+3; missing [dc/unknown]")
-		unknown.replies(func(id uint64) []*message.Reply { return []*message.Reply{{ID: id, Last: true, NotServed: true}} })
+		unknown.Replies(func(id uint64) []*message.Reply { return []*message.Reply{{ID: id, Last: true, NotServed: true}} })
 		time.Sleep(time.Second)
 		wantText(t, a.count(t), "dc 0+3; complete")
 	})
@@ -160,9 +165,9 @@ func TestAlonePodAnswersAtOnce(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		n := &lab{}
 		a := n.settled(t, "dc", "a")
-		s := n.script(t, "dc", "s", 1)
-		s.serve(site([]string{"other.com"}))
-		s.beat()
+		s := n.Script(t, "dc", "s", 1)
+		s.Serve(clustertest.Site([]string{"other.com"}))
+		s.Beat()
 		began := time.Now()
 		wantText(t, a.count(t), "dc 0+0; complete")
 		a.connect(t, mustHost(t, "example.com"), "", "")
@@ -170,7 +175,7 @@ func TestAlonePodAnswersAtOnce(t *testing.T) {
 		if !time.Now().Equal(began) {
 			t.Error("it took time")
 		}
-		if got := sentOf[*message.Query](a.port); len(got) > 0 {
+		if got := clustertest.SentOf[*message.Query](a.port); len(got) > 0 {
 			t.Errorf("asked the network: %v", got)
 		}
 		dcs, truth := a.AllUsers(t.Context(), mustHost(t, "example.com"), true, presence.PerUser)
@@ -204,21 +209,21 @@ func TestDeadlines(t *testing.T) {
 				var all []*script
 				for _, name := range []string{"x/s", "x/late", "y/s"} {
 					dc, pod, _ := strings.Cut(name, "/")
-					s := n.script(t, dc, pod, 1)
+					s := n.Script(t, dc, pod, 1)
 					switch {
 					case slices.Contains(tc.silent, name):
 					case pod == "late" && tc.late > 0:
-						s.answer(func(q *message.Query) []*message.Reply {
+						s.Answer(func(q *message.Query) []*message.Reply {
 							go func() {
 								time.Sleep(tc.late)
-								s.link.send(s.link.inbox(a.link.Self()), anonymous(1)(q.ID)[0])
+								s.Send(s.Link.Inbox(a.link.Self()), anonymous(1)(q.ID)[0])
 							}()
 							return nil
 						})
 					default:
-						s.replies(anonymous(1))
+						s.Replies(anonymous(1))
 					}
-					s.beat()
+					s.Beat()
 					all = append(all, s)
 				}
 				began := time.Now()
@@ -228,7 +233,7 @@ func TestDeadlines(t *testing.T) {
 				}
 				wantText(t, got, tc.want)
 				time.Sleep(2 * time.Second)
-				if got := len(all[0].queried()); got != 1 {
+				if got := len(all[0].Queried()); got != 1 {
 					t.Errorf("%d queries", got)
 				}
 			})
@@ -251,13 +256,13 @@ func TestSuspectIsWaitedForUntilItCountsAsLost(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
 				n := &lab{}
 				a := n.settled(t, "dc", "a")
-				s := n.script(t, "dc", "s", 1)
-				s.beat()
+				s := n.Script(t, "dc", "s", 1)
+				s.Beat()
 				time.Sleep(tc.after)
 				if tc.goodbye {
 					go func() {
 						time.Sleep(100 * time.Millisecond)
-						s.link.send(s.link.all(), &message.Goodbye{})
+						s.Send(s.Link.All(), &message.Goodbye{})
 					}()
 				}
 				began := time.Now()
@@ -273,209 +278,23 @@ func TestSuspectIsWaitedForUntilItCountsAsLost(t *testing.T) {
 	}
 }
 
-func TestReplies(t *testing.T) {
-	part := func(id uint64, n uint32, last bool, users ...string) *message.Reply {
-		r := &message.Reply{ID: id, Part: n, Last: last}
-		for _, u := range users {
-			r.Members = append(r.Members, presence.Member{User: presence.User{ID: u}})
-		}
-		return r
-	}
-	for _, tc := range []struct {
-		name    string
-		parts   func(id uint64) []*message.Reply
-		want    string
-		ignored Ignored
-	}{
-		{"in order", func(id uint64) []*message.Reply {
-			return []*message.Reply{part(id, 0, false, "a"), part(id, 1, false, "b"), part(id, 2, true, "c")}
-		}, "dc 3+0[{a } {b } {c }]; complete", Ignored{}},
-		{"out of order", func(id uint64) []*message.Reply {
-			return []*message.Reply{part(id, 2, true, "c"), part(id, 0, false, "a"), part(id, 1, false, "b")}
-		}, "dc 3+0[{a } {b } {c }]; complete", Ignored{}},
-		{"parts twice", func(id uint64) []*message.Reply {
-			return []*message.Reply{part(id, 0, false, "a"), part(id, 0, false, "x"), part(id, 1, true, "b")}
-		}, "dc 2+0[{a } {b }]; complete", Ignored{Unknown: 1}},
-		{"all twice", func(id uint64) []*message.Reply {
-			return []*message.Reply{part(id, 0, true, "a"), part(id, 0, true, "x")}
-		}, "dc 1+0[{a }]; complete", Ignored{Unknown: 1}},
-		{"not whole", func(id uint64) []*message.Reply {
-			return []*message.Reply{part(id, 0, false, "a"), part(id, 2, true, "b")}
-		}, "dc 0+0[]; missing [dc/s]", Ignored{}},
-		{"no end", func(id uint64) []*message.Reply {
-			return []*message.Reply{part(id, 0, false, "a")}
-		}, "dc 0+0[]; missing [dc/s]", Ignored{}},
-		{"two ends", func(id uint64) []*message.Reply {
-			return []*message.Reply{part(id, 3, false, "a"), part(id, 1, true, "b"), part(id, 0, false, "c")}
-		}, "dc 0+0[]; missing [dc/s]", Ignored{Unknown: 1}},
-		{"after the end", func(id uint64) []*message.Reply {
-			return []*message.Reply{part(id, 1, true, "b"), part(id, 2, false, "x"), part(id, 0, false, "a")}
-		}, "dc 2+0[{a } {b }]; complete", Ignored{Unknown: 1}},
-		{"another question", func(id uint64) []*message.Reply {
-			return []*message.Reply{part(id+1, 0, true, "x"), part(id, 0, true, "a")}
-		}, "dc 1+0[{a }]; complete", Ignored{Unknown: 1}},
-		{"too many parts", func(id uint64) []*message.Reply {
-			return []*message.Reply{part(id, maxReplyParts, true, "x"), part(id, 0, true, "a")}
-		}, "dc 0+0[]; missing [dc/s]", Ignored{Unknown: 1}},
-	} {
-		t.Run(tc.name, func(t *testing.T) {
-			synctest.Test(t, func(t *testing.T) {
-				n := &lab{}
-				a := n.settled(t, "dc", "a")
-				s := n.script(t, "dc", "s", 1)
-				s.replies(tc.parts)
-				s.beat()
-				dcs, truth := a.AllUsers(t.Context(), mustHost(t, "example.com"), true, presence.PerUser)
-				wantText(t, answer{truth: truth, dcs: dcs}, tc.want)
-				synctest.Wait()
-				if got := a.link.ignored(); got != tc.ignored {
-					t.Errorf("ignored: %+v, want %+v", got, tc.ignored)
-				}
-			})
-		})
-	}
-}
-
 func TestRepliesOfOthersAreIgnored(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		n := &lab{}
 		a := n.settled(t, "dc", "a")
-		s, foreign, unnamed := n.script(t, "dc", "s", 1), n.script(t, "dc", "foreign", 1), n.script(t, "dc", "unnamed", 1)
-		unnamed.serve(site([]string{"other.com"}))
-		s.replies(anonymous(1))
+		s, foreign, unnamed := n.Script(t, "dc", "s", 1), n.Script(t, "dc", "foreign", 1), n.Script(t, "dc", "unnamed", 1)
+		unnamed.Serve(clustertest.Site([]string{"other.com"}))
+		s.Replies(anonymous(1))
 		for _, o := range []*script{foreign, unnamed} {
-			o.replies(anonymous(100))
+			o.Replies(anonymous(100))
 		}
-		s.beat()
-		unnamed.beat() // alive, but not queried; foreign is unknown
+		s.Beat()
+		unnamed.Beat() // alive, but not queried; foreign is unknown
 		wantText(t, a.count(t), "dc 0+1; complete")
 		synctest.Wait()
-		if got := a.link.ignored(); got != (Ignored{Unknown: 2}) {
+		if got := a.link.Ignored(); got != (Ignored{Unknown: 2}) {
 			// foreign and unnamed reply, because the query goes to all
 			t.Errorf("ignored: %+v", got)
-		}
-	})
-}
-
-func TestReplyBytesAreBounded(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
-		n := &lab{}
-		a := n.settled(t, "dc", "a")
-		s, other := n.script(t, "dc", "s", 1), n.script(t, "dc", "other", 1)
-		s.beat()
-		other.beat()
-		col := a.queries.collect([]peer{s.peer(), other.peer()})
-		hashes := make([]uint64, maxReplyBytes/8/4)
-		for i := range uint32(4) {
-			if !a.queries.addReply(s.peer(), &message.Reply{ID: col.id, Part: i, Count: message.Count{Hashes: hashes}}) {
-				t.Errorf("part %d was not waited for", i)
-			}
-		}
-		if a.queries.addReply(s.peer(), &message.Reply{ID: col.id, Part: 4, Last: true}) {
-			t.Error("it is still waited for")
-		}
-		col.wait(nil, a.stop)
-		if _, missing := col.result(); !slices.Equal(distinct(missing), []string{"dc/other", "dc/s"}) {
-			t.Errorf("missing: %q", missing)
-		}
-		a.queries.forget(col)
-		if len(a.queries.collectors) != 0 {
-			t.Error("the collector stays")
-		}
-	})
-}
-
-func TestUsersAreCountedByUnion(t *testing.T) {
-	hashes := func(ids ...string) []uint64 {
-		var members []presence.Member
-		for _, id := range ids {
-			members = append(members, presence.Member{User: presence.User{ID: id}})
-		}
-		return hashesOf(members, 5)
-	}
-	reply := func(users uint64, hashes ...uint64) podReply {
-		return podReply{parts: []*message.Reply{{Count: message.Count{Users: users, Hashes: hashes}}}}
-	}
-	parts := reply(3, hashes("a", "b")...)
-	parts.parts = append(parts.parts, &message.Reply{Part: 1, Count: message.Count{Users: 3, Hashes: hashes("c")}})
-	var many []uint64
-	for i := range uint64(100_000) {
-		many = append(many, i<<40)
-	}
-	for _, tc := range []struct {
-		name    string
-		replies []podReply
-		want    int
-	}{
-		{"no user", []podReply{reply(0), reply(0)}, 0},
-		{"one pod needs no hashes", []podReply{reply(0), reply(7), reply(0)}, 7},
-		{"distinct", []podReply{reply(1, hashes("a")...), reply(1, hashes("b")...)}, 2},
-		{"doubled", []podReply{reply(2, hashes("a", "b")...), reply(2, hashes("b", "a")...)}, 2},
-		{"in parts", []podReply{parts, reply(2, hashes("c", "d")...)}, 4},
-		{"zero", []podReply{reply(1, 0), reply(2, 0, 1)}, 2},
-		{"many", []podReply{reply(100_000, many...), reply(100_000, many...), reply(1, 5)}, 100_001},
-	} {
-		t.Run(tc.name, func(t *testing.T) {
-			for range 2 { // the table is reused
-				if got := countUsers(tc.replies); got != tc.want {
-					t.Errorf("%d users, want %d", got, tc.want)
-				}
-			}
-		})
-	}
-	if slices.Equal(hashes("a"), hashesOf([]presence.Member{{User: presence.User{ID: "a"}}}, 6)) {
-		t.Error("the seed does not matter")
-	}
-}
-
-func TestEqualQueriesShareAnAnswer(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
-		n := &lab{}
-		a := n.settled(t, "dc", "a")
-		s := n.script(t, "dc", "s", 1)
-		answers := uint64(0)
-		s.answer(func(q *message.Query) []*message.Reply {
-			answers++
-			n := answers
-			go func() {
-				time.Sleep(40 * time.Millisecond)
-				s.link.send(s.link.inbox(a.link.Self()), anonymous(n)(q.ID)[0])
-			}()
-			return nil
-		})
-		s.beat()
-		var all sync.WaitGroup
-		for range 10 {
-			all.Go(func() { wantText(t, a.count(t), "dc 0+1; complete") })
-		}
-		all.Wait()
-		wantText(t, a.count(t), "dc 0+1; complete") // 40 ms after the start
-		time.Sleep(59 * time.Millisecond)
-		wantText(t, a.count(t), "dc 0+1; complete") // 99 ms
-		time.Sleep(time.Millisecond)
-		wantText(t, a.count(t), "dc 0+2; complete")
-		host := mustHost(t, "example.com")
-		for _, other := range []func(){
-			func() { a.AllUsers(t.Context(), host, true, presence.PerUser) },
-			func() { a.AllUsers(t.Context(), host, false, presence.PerConnection) },
-			func() { a.AllUsers(t.Context(), mustHost(t, "other.com"), false, presence.PerUser) },
-			func() { a.Users(t.Context(), host, ScopeAll, presence.PerUser) },
-			func() { a.Users(t.Context(), host, ScopeDC, presence.PerUser) },
-			func() { a.ChannelUsers(t.Context(), host, ScopeAll, "c", presence.PerUser) },
-			func() { a.Explain(t.Context(), host, "c") },
-			func() { a.Channels(t.Context(), host, ScopeAll) },
-		} {
-			before := len(s.queried())
-			other()
-			if got := len(s.queried()) - before; got != 1 {
-				t.Errorf("%d queries for another question", got)
-			}
-		}
-		time.Sleep(time.Second)
-		a.queries.mu.Lock()
-		defer a.queries.mu.Unlock()
-		if got := len(a.queries.shared); got != 0 {
-			t.Errorf("%d answers are kept", got)
 		}
 	})
 }
@@ -484,18 +303,18 @@ func TestIncompleteAnswersAreSharedButNotForLong(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		n := &lab{}
 		a := n.settled(t, "dc", "a")
-		s := n.script(t, "dc", "s", 1)
-		s.beat()
+		s := n.Script(t, "dc", "s", 1)
+		s.Beat()
 		var all sync.WaitGroup
 		all.Go(func() { wantText(t, a.count(t), "dc 0+0; missing [dc/s]") })
 		time.Sleep(99 * time.Millisecond)
 		all.Go(func() { wantText(t, a.count(t), "dc 0+0; missing [dc/s]") })
 		synctest.Wait()
-		if got := len(s.queried()); got != 1 {
+		if got := len(s.Queried()); got != 1 {
 			t.Errorf("%d queries within 99 ms", got)
 		}
 		time.Sleep(time.Millisecond)
-		s.replies(anonymous(1))
+		s.Replies(anonymous(1))
 		wantText(t, a.count(t), "dc 0+1; complete") // while the others wait
 		all.Wait()
 	})
@@ -505,8 +324,8 @@ func TestCallerThatEndsDoesNotEndTheOthers(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		n := &lab{}
 		a := n.settled(t, "dc", "a")
-		s := n.script(t, "dc", "s", 1)
-		s.beat()
+		s := n.Script(t, "dc", "s", 1)
+		s.Beat()
 		host := mustHost(t, "example.com")
 		ctx, cancel := context.WithTimeout(t.Context(), 50*time.Millisecond)
 		defer cancel()
@@ -532,8 +351,8 @@ func TestQueriesForImpossibleNamesAreNotSent(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		n := &lab{}
 		a := n.settled(t, "dc", "a")
-		s := n.script(t, "dc", "s", 1)
-		s.beat()
+		s := n.Script(t, "dc", "s", 1)
+		s.Beat()
 		host := mustHost(t, "example.com")
 		for _, channel := range []string{"", strings.Repeat("x", presence.MaxChannelName+1)} {
 			list, truth := a.ChannelUsers(t.Context(), host, ScopeAll, channel, presence.PerUser)
@@ -548,9 +367,9 @@ func TestQueriesForImpossibleNamesAreNotSent(t *testing.T) {
 			{Kind: message.KindUsers, Host: host, Channel: strings.Repeat("x", presence.MaxChannelName)},
 			{Kind: message.KindExplain, Host: host, User: strings.Repeat("x", presence.MaxUserID)},
 		} {
-			a.link.send(a.link.queries(), q)
+			a.link.Send(a.link.Queries(), q)
 		}
-		if got := len(s.queried()); got != 2 {
+		if got := len(s.Queried()); got != 2 {
 			t.Errorf("%d of 2 of the longest names were sent", got)
 		}
 	})
@@ -564,54 +383,18 @@ func ended(t *testing.T) context.Context {
 	return ctx
 }
 
-func TestBusyPodDropsQueries(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
-		n := &lab{}
-		a := n.settled(t, "dc", "a")
-		s := n.script(t, "dc", "s", 1)
-		s.beat()
-		a.local.hold = make(chan struct{})
-		for i := range uint64(maxQueries + responders + 10) {
-			s.link.send(s.link.queries(), &message.Query{ID: i, Kind: message.KindCount, Host: mustHost(t, "example.com")})
-			synctest.Wait()
-		}
-		dropped := a.Report(ended(t)).QueriesDropped
-		close(a.local.hold)
-		if dropped != 10 {
-			t.Errorf("%d dropped, want 10", dropped)
-		}
-		synctest.Wait()
-		if got := len(sentOf[*message.Reply](a.port)); got != maxQueries+responders {
-			t.Errorf("%d replies", got)
-		}
-	})
-}
-
-func TestConnectionsInPartsBecomeOne(t *testing.T) {
-	replies := []podReply{
-		{peer: peer{dc: "x", pod: "1"}, parts: []*message.Reply{
-			{Conns: []message.Connection{{ID: "a", Channels: []string{"1"}}, {ID: "a", Channels: []string{"2"}}}},
-			{Conns: []message.Connection{{ID: "a", Channels: []string{"3"}}, {ID: "b"}}},
-		}},
-		{peer: peer{dc: "x", pod: "2"}, parts: []*message.Reply{{Conns: []message.Connection{{ID: "b"}}}}},
-	}
-	a := merge(queryKey{kind: message.KindExplain}, replies)
-	a.truth.Complete = true
-	wantText(t, a, "x/1 a [1 2 3]; x/1 b []; x/2 b []; complete")
-}
-
 func TestReport(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		n := &lab{}
 		a, b := n.start(t, "x", "a"), n.start(t, "y", "b")
 		time.Sleep(3 * time.Second)
 		b.connect(t, mustHost(t, "example.com"), "", "")
-		s, lost := n.script(t, "x", "s", 1700000000000), n.script(t, "w", "lost", 1)
-		lost.beat()
+		s, lost := n.Script(t, "x", "s", 1700000000000), n.Script(t, "w", "lost", 1)
+		lost.Beat()
 		time.Sleep(4500 * time.Millisecond)
-		s.beatWith(message.Heartbeat{Connections: 3, Hosts: 2, Draining: true})
+		s.BeatWith(message.Heartbeat{Connections: 3, Hosts: 2, Draining: true})
 		time.Sleep(time.Second)
-		s.answer(func(q *message.Query) []*message.Reply {
+		s.Answer(func(q *message.Query) []*message.Reply {
 			time.Sleep(20 * time.Millisecond)
 			return []*message.Reply{{ID: q.ID, Last: true}}
 		})
@@ -632,9 +415,9 @@ func TestReport(t *testing.T) {
 		}
 		ctx, cancel := context.WithCancel(t.Context())
 		cancel()
-		before := len(s.queried())
+		before := len(s.Queried())
 		began := time.Now()
-		if r := a.Report(ctx); len(r.Pods) != 4 || len(s.queried()) != before || !time.Now().Equal(began) {
+		if r := a.Report(ctx); len(r.Pods) != 4 || len(s.Queried()) != before || !time.Now().Equal(began) {
 			t.Errorf("with an ended context: %+v", r)
 		}
 		pods := make(map[string]int)
@@ -651,15 +434,15 @@ func TestQueriesAreCounted(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		n := &lab{}
 		var observed []string
-		a := n.settled(t, "dc", "a", func(c *Config, _ *timing) {
+		a := n.settled(t, "dc", "a", func(c *Config, _ *timing.Timing) {
 			c.Timeout = 200 * time.Millisecond
 			c.Observe = func(kind string, complete bool, took time.Duration) {
 				observed = append(observed, fmt.Sprint(kind, " ", complete, " ", took))
 			}
 		})
 		a.count(t)
-		s := n.script(t, "dc", "s", 1)
-		s.beat()
+		s := n.Script(t, "dc", "s", 1)
+		s.Beat()
 		a.count(t)
 		a.Explain(t.Context(), mustHost(t, "example.com"), "x")
 		if want := []string{"count true 0s", "count false 200ms", "explain false 200ms"}; !slices.Equal(observed, want) {
@@ -673,8 +456,8 @@ func TestCloseEndsQueries(t *testing.T) {
 		n := &lab{}
 		a, b := n.start(t, "dc", "a"), n.start(t, "dc", "b")
 		time.Sleep(3 * time.Second)
-		s := n.script(t, "dc", "s", 1)
-		s.beat()
+		s := n.Script(t, "dc", "s", 1)
+		s.Beat()
 		began := time.Now()
 		var all sync.WaitGroup
 		all.Go(func() {
@@ -705,25 +488,21 @@ func TestErrorsOfSendingAreRarelyLogged(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		n := &lab{}
 		a := n.settled(t, "dc", "a")
-		n.mu.Lock()
-		a.port.err = context.DeadlineExceeded
-		n.mu.Unlock()
+		a.port.SetError(context.DeadlineExceeded)
 		time.Sleep(15 * time.Second)
 		a.wantLog(t, 2, "error cannot send to other pods")
 		if got := a.Report(ended(t)).Unsent; got < 14 {
 			t.Errorf("%d counted", got)
 		}
-		n.mu.Lock()
-		a.port.err = nil
-		n.mu.Unlock()
+		a.port.SetError(nil)
 	})
 }
 
 func TestStartRefusesNamesThatCannotBeSent(t *testing.T) {
 	for _, name := range []string{"", "a/b", "a,b", strings.Repeat("x", 65)} {
-		reg := presence.NewRegistry(silentEncoder{})
+		reg := presence.NewRegistry(clustertest.Encoder{})
 		for _, cfg := range []Config{{DataCenter: name, Pod: "p"}, {DataCenter: "dc", Pod: name}} {
-			if c, err := start(cfg, &labPort{lab: &lab{}}, reg, &labLocal{}, defaultTiming); err == nil {
+			if c, err := start(cfg, new(lab).Port(t), reg, &labLocal{}, timing.Default()); err == nil {
 				_ = c.Close()
 				t.Errorf("data center %q, pod %q: no error", cfg.DataCenter, cfg.Pod)
 			}

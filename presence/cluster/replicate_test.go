@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"github.com/rollcall-gateway/rollcall/presence"
+	"github.com/rollcall-gateway/rollcall/presence/cluster/internal/timing"
 )
 
 // twoPods returns a simulation of two pods on a network without faults, in which nothing happens by
@@ -17,7 +18,7 @@ func twoPods(t *testing.T) *sim {
 	s := &sim{t: t, sights: make(map[[2]*simRun]*simSight), plan: simPlan{grace: 3 * time.Second}}
 	s.net = newSimNet(1)
 	s.truth = newSimTruth(s)
-	s.hosts = []presence.HostName{testPlace(t).host}
+	s.hosts = []presence.HostName{mustHost(t, "portal.example.com")}
 	s.rules = &presence.Rules{Classifier: simClassifier{}, Grace: s.plan.grace}
 	for i := range 2 {
 		p := &simPod{index: i, dc: "dc", name: fmt.Sprintf("pod%d", i)}
@@ -144,19 +145,19 @@ func TestReloadByTheOnlyWatcherKeepsTheSubscription(t *testing.T) {
 		time.Sleep(slack)
 		_, before := port.subscriptions()
 		first.conn.Close()
-		time.Sleep(defaultTiming.linger - slack)
+		time.Sleep(timing.Default().Linger - slack)
 		again := s.enter(1, "bob", presence.WatchList)
 		time.Sleep(slack)
 		again.shows(2)
 		if _, ever := port.subscriptions(); ever != before {
 			t.Errorf("subscribed %d times more", ever-before)
 		}
-		time.Sleep(defaultTiming.linger)
+		time.Sleep(timing.Default().Linger)
 		if n, _ := port.subscriptions(); n != 1 {
 			t.Errorf("%d subscriptions while there is a watcher", n)
 		}
 		again.conn.Close()
-		time.Sleep(defaultTiming.linger + slack)
+		time.Sleep(timing.Default().Linger + slack)
 		if n, _ := port.subscriptions(); n != 0 {
 			t.Errorf("%d subscriptions are left without a watcher", n)
 		}
@@ -179,43 +180,23 @@ func TestLostDeltasAreFoundByACheck(t *testing.T) {
 		time.Sleep(time.Second)
 		s.net.setCut(0, 1, false)
 		watcher.shows(2)
-		time.Sleep(defaultTiming.check + slack)
+		time.Sleep(timing.Default().Check + slack)
 		watcher.shows(3) // ann is in her grace period
 		time.Sleep(s.plan.grace)
 		watcher.shows(2)
-		if n := s.pods[1].run.cluster.replicator.resyncs(); n != 1 {
+		if n := s.pods[1].run.cluster.replicator.Resyncs(); n != 1 {
 			t.Errorf("%d repairs were counted", n)
 		}
 
 		frames := watcher.frames()
 		s.net.setCut(0, 1, true)
-		time.Sleep(defaultTiming.gone + defaultTiming.heartbeat)
+		time.Sleep(timing.Default().Gone + timing.Default().Heartbeat)
 		s.net.setCut(0, 1, false)
 		time.Sleep(2 * time.Second)
 		watcher.shows(2)
 		if n := watcher.frames() - frames; n != 0 {
 			t.Errorf("%d frames", n)
 		}
-	})
-}
-
-func TestMessagesBeyondTheLimitAreReplacedByACheck(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
-		s := twoPods(t)
-		watcher := s.enter(1, "bob", presence.WatchList)
-		time.Sleep(slack)
-		r := s.pods[1].run.cluster.replicator
-		from := s.pods[0].run.cluster.link.Self()
-		s.net.setCut(0, 1, true)
-		s.enter(0, "ann", presence.WatchNone)
-		time.Sleep(slack)
-		s.net.setCut(0, 1, false)
-		r.intake.mu.Lock()
-		r.intake.bytes = maxWaitingBytes // as if messages of other pods waited
-		r.intake.mu.Unlock()
-		r.handle(from, largeDelta(testPlace(t), 1, 1))
-		time.Sleep(slack)
-		watcher.shows(2)
 	})
 }
 
@@ -239,7 +220,7 @@ func TestBusyChannelIsNotSentWholeForAPeriodicCheck(t *testing.T) {
 			}
 			time.Sleep(10 * time.Millisecond)
 		}
-		if n := s.pods[1].run.cluster.replicator.resyncs(); n != 0 {
+		if n := s.pods[1].run.cluster.replicator.Resyncs(); n != 0 {
 			t.Errorf("%d repairs of what was not broken", n)
 		}
 		time.Sleep(slack)

@@ -27,23 +27,23 @@ type Report struct {
 // Report describes the deployment as this pod sees it. It pings every pod, unless the context has
 // ended.
 func (c *Cluster) Report(ctx context.Context) Report {
-	took := c.queries.ping(ctx)
+	took := c.queries.Ping(ctx)
 	r := Report{
 		Name:    c.name,
 		Ready:   c.members.KnowsPods(),
-		Ignored: c.link.ignored(),
-		Resyncs: c.replicator.resyncs(),
+		Ignored: c.link.Ignored(),
+		Resyncs: c.replicator.Resyncs(),
 
 		QueriesDropped: c.responder.Dropped(),
 		Unsent:         c.link.Unsent(),
-		Messages:       c.messenger.report(),
+		Messages:       c.messenger.Counts(),
 	}
 	if b, ok := c.bus.(interface{ State() bus.State }); ok {
 		r.Bus = b.State()
 	}
-	for _, pod := range c.members.report() {
-		pod.report.RoundTrip = float64(took[pod.peer].Microseconds()) / 1000
-		r.Pods = append(r.Pods, pod.report)
+	for _, pod := range c.members.Report() {
+		pod.Report.RoundTrip = float64(took[pod.Peer].Microseconds()) / 1000
+		r.Pods = append(r.Pods, pod.Report)
 	}
 	return r
 }

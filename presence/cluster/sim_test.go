@@ -13,6 +13,7 @@ import (
 	"time"
 
 	"github.com/rollcall-gateway/rollcall/presence"
+	"github.com/rollcall-gateway/rollcall/presence/cluster/internal/timing"
 )
 
 // simSeeds returns the range of seeds of TestSimulation. ROLLCALL_SIM_SEEDS sets another one: a
@@ -147,8 +148,8 @@ func (s *sim) makePlan() {
 
 // bound returns the maximum time until all pods know everything, after the faults have ended.
 func (s *sim) bound() time.Duration {
-	t := defaultTiming
-	return t.gone + t.heartbeat + s.plan.grace + t.check + t.remote + s.plan.faults.delay + time.Second
+	t := timing.Default()
+	return t.Gone + t.Heartbeat + s.plan.grace + t.Check + t.Remote + s.plan.faults.delay + time.Second
 }
 
 func simulate(t *testing.T, seed uint64) {

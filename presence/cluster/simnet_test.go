@@ -26,7 +26,7 @@ type simNet struct {
 	due    simQueue
 	count  uint64
 	replay float64 // probability, for each payload, that a recorded one is repeated
-	record []labRecord
+	record []simRecord
 }
 
 // simFaults has the probabilities of faults, for each payload.
@@ -35,6 +35,12 @@ type simFaults struct {
 	doubled float64
 	slow    float64       // delayed by up to delay, so that others overtake it
 	delay   time.Duration // maximum delay
+}
+
+// simRecord is a published payload.
+type simRecord struct {
+	subject string
+	payload []byte
 }
 
 type simStream struct {
@@ -124,7 +130,7 @@ func (p *simPort) Publish(subject string, payload []byte) error {
 // republish records a payload, and sends a recorded one of any pod to all, regardless of cuts and
 // faults.
 func (n *simNet) republish(now time.Time, subject string, payload []byte) {
-	n.record = append(n.record, labRecord{subject, slices.Clone(payload)})
+	n.record = append(n.record, simRecord{subject, slices.Clone(payload)})
 	draw := simDraw{n.seed ^ uint64(len(n.record))<<20}
 	if draw.float() >= n.replay {
 		return

@@ -10,6 +10,7 @@ import (
 	"go.uber.org/zap"
 
 	"github.com/rollcall-gateway/rollcall/presence"
+	"github.com/rollcall-gateway/rollcall/presence/cluster/internal/timing"
 	"github.com/rollcall-gateway/rollcall/presence/cluster/message"
 )
 
@@ -45,8 +46,8 @@ func (p *simPod) start(s *sim, hosts []presence.HostName) {
 		began:  time.Now(),
 		serves: make(map[presence.HostName]bool),
 	}
-	t := defaultTiming
-	t.stall = r.port.running
+	t := timing.Default()
+	t.Stall = r.port.running
 	cfg := Config{DataCenter: p.dc, Pod: p.name, Logger: zap.NewNop()}
 	c, err := start(cfg, r.port, r.reg, r, t)
 	if err != nil {

@@ -4,6 +4,7 @@ import (
 	"time"
 
 	"github.com/rollcall-gateway/rollcall/presence"
+	"github.com/rollcall-gateway/rollcall/presence/cluster/internal/timing"
 )
 
 // step does one random thing.
@@ -76,7 +77,7 @@ func (s *sim) clientStep() {
 func (s *sim) flutter(c *simClient, channel string) {
 	r := c.run
 	for i := range 2 + s.rand.IntN(4) {
-		s.in(time.Duration(i)*(defaultTiming.coalesce+time.Duration(s.rand.IntN(1e7))), func() {
+		s.in(time.Duration(i)*(timing.Default().Coalesce+time.Duration(s.rand.IntN(1e7))), func() {
 			if c.run != r || r.paused {
 				return
 			}

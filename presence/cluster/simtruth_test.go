@@ -5,6 +5,7 @@ import (
 	"time"
 
 	"github.com/rollcall-gateway/rollcall/presence"
+	"github.com/rollcall-gateway/rollcall/presence/cluster/internal/timing"
 )
 
 // simTruth records the users of each channel, over all pods, now and before. Frames and answers are
@@ -169,7 +170,7 @@ func (s *sim) lag() time.Duration {
 	case p.faults.heavy():
 		return s.bound()
 	case p.cuts: // after a short cut, no pod knows that payloads were lost
-		return defaultTiming.check + defaultTiming.remote + slack
+		return timing.Default().Check + timing.Default().Remote + slack
 	case p.pauses: // a pod that is back is checked at once
 		return found + slack
 	case p.faults.delay > 0:

@@ -8,87 +8,18 @@ import (
 	"time"
 
 	"github.com/rollcall-gateway/rollcall/presence"
+	"github.com/rollcall-gateway/rollcall/presence/cluster/internal/clustertest"
+	"github.com/rollcall-gateway/rollcall/presence/cluster/internal/sites"
 	"github.com/rollcall-gateway/rollcall/presence/cluster/message"
 )
-
-func site(sets ...[]string) message.Site { return message.Site{Sets: sets} }
-
-func TestServes(t *testing.T) {
-	many := make([]message.Site, 0, 200)
-	for i := range 200 { // too many shapes for look-ups
-		pattern := "*"
-		for j := range 8 {
-			pattern += map[bool]string{true: ".*", false: ".x"}[i>>j&1 != 0]
-		}
-		many = append(many, site([]string{pattern}))
-	}
-	for _, tc := range []struct {
-		name    string
-		sites   []message.Site
-		yes, no []string
-	}{
-		{"none", nil, nil, []string{"a.com", "localhost"}},
-		{"every host", []message.Site{{}}, []string{"a.com", "::1"}, nil},
-		{"names", []message.Site{site([]string{"a.com", "b.com"}), site([]string{"c.com"})}, []string{"a.com", "b.com", "c.com"}, []string{"d.com", "x.a.com", "com"}},
-		{"addresses", []message.Site{site([]string{"127.0.0.1", "::1"})}, []string{"127.0.0.1", "::1"}, []string{"127.0.0.2", "::2"}},
-		{"a label", []message.Site{site([]string{"*.a.com", "x.*.com"})}, []string{"b.a.com", "x.y.com"}, []string{"a.com", "c.b.a.com", "y.y.com"}},
-		{"one label alone", []message.Site{site([]string{"*"})}, []string{"localhost"}, []string{"a.com"}},
-		{"part of a label is not a wildcard", []message.Site{site([]string{"a*.com"})}, nil, []string{"ab.com", "a.com"}},
-		{"both sets", []message.Site{site([]string{"*.a.com"}, []string{"b.*.com", "c.a.com"})}, []string{"b.a.com", "c.a.com"}, []string{"d.a.com", "b.x.com"}},
-		{"one of two sites with sets", []message.Site{site([]string{"a.com"}, []string{"b.com"}), site([]string{"a.com"}, []string{"*.com"})}, []string{"a.com"}, []string{"b.com"}},
-		{"an empty set", []message.Site{site([]string{"a.com"}, nil)}, nil, []string{"a.com"}},
-		{"too many shapes", many, []string{"anything"}, nil},
-	} {
-		t.Run(tc.name, func(t *testing.T) {
-			s := announce(tc.sites).served
-			for _, host := range tc.yes {
-				if !s.serves(host) {
-					t.Errorf("%s is not served", host)
-				}
-			}
-			for _, host := range tc.no {
-				if s.serves(host) {
-					t.Errorf("%s is served", host)
-				}
-			}
-		})
-	}
-}
-
-func TestSumIsThatOfWhatIsServed(t *testing.T) {
-	a := []message.Site{site([]string{"b", "a"}, []string{"c"}), site([]string{"d"})}
-	same := []message.Site{site([]string{"d", "d"}), site([]string{"c"}, []string{"a", "b"}), site([]string{"d"})}
-	sum := announce(a).sum
-	if got := announce(same).sum; got != sum {
-		t.Error("the order changes the sum")
-	}
-	for _, other := range [][]message.Site{nil, {{}}, a[:1], {site([]string{"ab"}, []string{"c"}), a[1]}, {site([]string{"a", "b", "c"}), a[1]}} {
-		if announce(other).sum == sum {
-			t.Errorf("%v has the same sum", other)
-		}
-	}
-	if a[0].Sets[0][0] != "b" {
-		t.Error("the caller's sites were changed")
-	}
-}
-
-func TestTooManySitesAreAnnouncedAsEveryHost(t *testing.T) {
-	var sites []message.Site
-	for i := range 45_000 { // 1 KB each, more than 64 parts of 512 KB
-		sites = append(sites, site([]string{fmt.Sprintf("%01000d", i)}))
-	}
-	if a := announce(sites); len(a.parts) != 1 || !a.served.every {
-		t.Errorf("%d parts, every host: %v", len(a.parts), a.served.every)
-	}
-}
 
 // serving returns the names of the pods that serve the host.
 func (p *labPod) serving(t *testing.T, host string) []string {
 	t.Helper()
 	synctest.Wait()
 	names := []string{}
-	for _, other := range p.members.serving(mustHost(t, host), ScopeAll, true) {
-		names = append(names, other.pod)
+	for _, other := range p.members.Serving(mustHost(t, host), ScopeAll, true) {
+		names = append(names, other.Pod)
 	}
 	slices.Sort(names)
 	return names
@@ -105,14 +36,14 @@ func TestSitesAreAskedForAndHeard(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		n := &lab{}
 		a, b := n.settled(t, "dc", "a"), n.start(t, "dc", "b")
-		b.SetSites([]message.Site{site([]string{"b.com"})})
+		b.SetSites([]message.Site{clustertest.Site([]string{"b.com"})})
 		time.Sleep(2 * time.Second)
 		a.wantServing(t, "b.com", "b")
 		a.wantServing(t, "c.com")
-		b.SetSites([]message.Site{site([]string{"c.com"}), site([]string{"*.c.com"})})
+		b.SetSites([]message.Site{clustertest.Site([]string{"c.com"}), clustertest.Site([]string{"*.c.com"})})
 		a.wantServing(t, "b.com") // at once
 		a.wantServing(t, "x.c.com", "b")
-		b.SetSites([]message.Site{site([]string{"d.com"})})
+		b.SetSites([]message.Site{clustertest.Site([]string{"d.com"})})
 		a.wantServing(t, "b.com", "b") // it may serve it: it was queried less than a second ago
 		time.Sleep(2 * time.Second)
 		a.wantServing(t, "b.com")
@@ -125,17 +56,15 @@ func TestSitesNotKnownMeanEveryHost(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		n := &lab{}
 		a := n.settled(t, "dc", "a")
-		s := n.script(t, "dc", "s", 1)
-		s.sum = 1 // and it never sends them
+		s := n.Script(t, "dc", "s", 1)
+		s.Announce(1) // and it never sends them
 		for range 50 {
-			s.beat()
+			s.Beat()
 			time.Sleep(100 * time.Millisecond)
 		}
 		a.wantServing(t, "a.com", "s")
-		s.mu.Lock()
-		defer s.mu.Unlock()
-		if len(s.asked) != 5 {
-			t.Errorf("asked for its sites %d times in 5 s", len(s.asked))
+		if got := s.SitesRequested(); got != 5 {
+			t.Errorf("asked for its sites %d times in 5 s", got)
 		}
 	})
 }
@@ -144,25 +73,25 @@ func TestSitesOfAKnownSumAreNotAskedFor(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		n := &lab{}
 		a := n.settled(t, "dc", "a")
-		one, two := n.script(t, "dc", "one", 1), n.script(t, "dc", "two", 1)
-		one.serve(site([]string{"x.com"}))
-		two.serve(site([]string{"x.com"}))
-		one.beat()
-		two.beat()
+		one, two := n.Script(t, "dc", "one", 1), n.Script(t, "dc", "two", 1)
+		one.Serve(clustertest.Site([]string{"x.com"}))
+		two.Serve(clustertest.Site([]string{"x.com"}))
+		one.Beat()
+		two.Beat()
 		a.wantServing(t, "x.com", "one", "two")
 		a.wantServing(t, "y.com")
-		if len(one.asked) != 1 || len(two.asked) != 0 {
-			t.Errorf("asked %d and %d times", len(one.asked), len(two.asked))
+		if one.SitesRequested() != 1 || two.SitesRequested() != 0 {
+			t.Errorf("asked %d and %d times", one.SitesRequested(), two.SitesRequested())
 		}
 	})
 }
 
 func TestSitesInParts(t *testing.T) {
-	var sites []message.Site
+	var list []message.Site
 	for i := range 1000 {
-		sites = append(sites, site([]string{fmt.Sprintf("%01000d.com", i)}))
+		list = append(list, clustertest.Site([]string{fmt.Sprintf("%01000d.com", i)}))
 	}
-	parts := announce(sites).parts
+	parts := sites.Announce(list).Parts
 	if len(parts) != 2 {
 		t.Fatalf("%d parts", len(parts))
 	}
@@ -180,55 +109,26 @@ func TestSitesInParts(t *testing.T) {
 		{"not what the sum says", []*message.Sites{parts[0], &other}, false},
 		{"of another sum", []*message.Sites{parts[0], {Sum: 1, Part: 1, Parts: 2, Sites: parts[1].Sites}}, false},
 		{"another number of parts", []*message.Sites{parts[0], {Sum: parts[1].Sum, Part: 1, Parts: 3, Sites: parts[1].Sites}}, false},
-		{"too many parts", []*message.Sites{{Sum: parts[0].Sum, Parts: maxSiteParts + 1}, parts[0]}, false},
+		{"too many parts", []*message.Sites{{Sum: parts[0].Sum, Parts: sites.MaxParts + 1}, parts[0]}, false},
 	} {
 		t.Run(tc.name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
 				n := &lab{}
 				a := n.settled(t, "dc", "a")
-				s := n.script(t, "dc", "s", 1)
-				s.sum, s.sites = parts[0].Sum, tc.parts
-				s.beat()
+				s := n.Script(t, "dc", "s", 1)
+				s.Announce(parts[0].Sum, tc.parts...)
+				s.Beat()
 				if known := len(a.serving(t, "unknown.com")) == 0; known != tc.known {
 					t.Errorf("known: %v", known)
 				}
 				// The next request repairs what went wrong.
-				s.mu.Lock()
-				s.sites = parts
-				s.mu.Unlock()
+				s.Announce(parts[0].Sum, parts...)
 				time.Sleep(time.Second)
-				s.beat()
+				s.Beat()
 				a.wantServing(t, "unknown.com")
 			})
 		})
 	}
-}
-
-func TestSitesInAssemblyAreBounded(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
-		n := &lab{}
-		a := n.settled(t, "dc", "a")
-		big := make([]message.Site, 450)
-		for i := range big {
-			big[i] = site([]string{fmt.Sprintf("%01000d", i)})
-		}
-		for i := range 4 {
-			s := n.script(t, "dc", fmt.Sprint("s", i), 1)
-			s.sum = uint64(i + 1)
-			s.beat()
-			for part := range uint32(maxSiteParts - 1) { // never the last one
-				a.members.handle(s.peer(), &message.Sites{Sum: s.sum, Part: part, Parts: maxSiteParts, Sites: big})
-			}
-		}
-		a.members.mu.RLock()
-		defer a.members.mu.RUnlock()
-		if got := a.members.assembling(); got > maxSiteBytes {
-			t.Errorf("%d bytes in assembly", got)
-		}
-		if got := a.link.ignored().Oversized; got == 0 {
-			t.Error("nothing was counted")
-		}
-	})
 }
 
 func TestUnreachableDataCenter(t *testing.T) {
@@ -237,14 +137,14 @@ func TestUnreachableDataCenter(t *testing.T) {
 		a := n.settled(t, "x", "a")
 		var ys []*script
 		for i := range 3 {
-			s := n.script(t, "y", fmt.Sprint("s", i), 1)
-			s.serve(site([]string{fmt.Sprintf("only%d.com", i), "all.com"}))
+			s := n.Script(t, "y", fmt.Sprint("s", i), 1)
+			s.Serve(clustertest.Site([]string{fmt.Sprintf("only%d.com", i), "all.com"}))
 			ys = append(ys, s)
 		}
-		z := n.script(t, "z", "s", 1)
-		z.serve(site([]string{"all.com"}))
+		z := n.Script(t, "z", "s", 1)
+		z.Serve(clustertest.Site([]string{"all.com"}))
 		missing := func(host string, scope Scope) []string {
-			return distinct(a.members.unreachable(mustHost(t, host), scope))
+			return sorted(a.members.Unreachable(mustHost(t, host), scope))
 		}
 		want := func(host string, scope Scope, names ...string) {
 			t.Helper()
@@ -253,30 +153,30 @@ func TestUnreachableDataCenter(t *testing.T) {
 				t.Errorf("%s: missing %q, want %q", host, got, names)
 			}
 		}
-		ys[1].beat()
-		ys[2].beat()
-		ys[0].live(6*time.Second, z) // two of three fall silent
+		ys[1].Beat()
+		ys[2].Beat()
+		ys[0].Live(6*time.Second, z) // two of three fall silent
 		want("all.com", ScopeAll, "y/s1", "y/s2")
 		want("only1.com", ScopeAll, "y/s1")
 		want("only0.com", ScopeAll)
 		want("all.com", ScopeDC)
 		a.wantLog(t, 1, "warn data center is unreachable", "dc:y")
 
-		ys[1].beat() // one of three is silent: it has crashed
+		ys[1].Beat() // one of three is silent: it has crashed
 		want("all.com", ScopeAll)
 		a.wantLog(t, 1, "info data center is reachable again", "dc:y")
 
-		z.live(6 * time.Second) // all of y
+		z.Live(6 * time.Second) // all of y
 		want("all.com", ScopeAll, "y/s0", "y/s1", "y/s2")
-		again := n.script(t, "y", "s2", 2) // another incarnation of it
-		again.serve(site([]string{"all.com"}))
-		again.live(0)
+		again := n.Script(t, "y", "s2", 2) // another incarnation of it
+		again.Serve(clustertest.Site([]string{"all.com"}))
+		again.Live(0)
 		want("all.com", ScopeAll, "y/s0", "y/s1")
-		again.live(10*time.Minute, z)
+		again.Live(10*time.Minute, z)
 		want("all.com", ScopeAll, "y/s0", "y/s1") // while it is unreachable
-		ys[0].live(10*time.Minute, again, z)
+		ys[0].Live(10*time.Minute, again, z)
 		want("all.com", ScopeAll)
-		if a.state(ys[1].peer()) != "" {
+		if a.state(ys[1].Peer()) != "" {
 			t.Error("a crashed pod is remembered after 10 minutes")
 		}
 		time.Sleep(6 * time.Second)
@@ -290,16 +190,16 @@ func TestOwnDataCenterCountsThisPod(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		n := &lab{}
 		a := n.settled(t, "x", "a")
-		one, two := n.script(t, "x", "one", 1), n.script(t, "x", "two", 1)
-		two.beat()
-		one.live(6 * time.Second)
+		one, two := n.Script(t, "x", "one", 1), n.Script(t, "x", "two", 1)
+		two.Beat()
+		one.Live(6 * time.Second)
 		host := mustHost(t, "all.com")
-		if got := a.members.unreachable(host, ScopeDC); len(got) != 0 {
+		if got := a.members.Unreachable(host, ScopeDC); len(got) != 0 {
 			t.Errorf("one of three lost: %q", got)
 		}
 		time.Sleep(5 * time.Second)
 		synctest.Wait()
-		if got := distinct(a.members.unreachable(host, ScopeDC)); !slices.Equal(got, []string{"x/one", "x/two"}) {
+		if got := sorted(a.members.Unreachable(host, ScopeDC)); !slices.Equal(got, []string{"x/one", "x/two"}) {
 			t.Errorf("two of three lost: %q", got)
 		}
 		if _, truth := a.Users(t.Context(), host, ScopePod, presence.PerUser); !truth.Complete || len(truth.Missing) > 0 {

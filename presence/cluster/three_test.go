@@ -10,6 +10,7 @@ import (
 	"github.com/rollcall-gateway/rollcall/internal/testkit"
 	"github.com/rollcall-gateway/rollcall/presence"
 	"github.com/rollcall-gateway/rollcall/presence/cluster/bus"
+	"github.com/rollcall-gateway/rollcall/presence/cluster/internal/clustertest"
 	"github.com/rollcall-gateway/rollcall/presence/cluster/message"
 )
 
@@ -21,7 +22,7 @@ func TestThreePodsOverRoutes(t *testing.T) {
 		first string
 	)
 	for i, dc := range []string{"x", "x", "y"} {
-		p := &labPod{reg: presence.NewRegistry(silentEncoder{}), local: &labLocal{}}
+		p := &labPod{reg: presence.NewRegistry(clustertest.Encoder{}), local: &labLocal{}}
 		cfg := Config{DataCenter: dc, Pod: fmt.Sprint(i), Secret: "of the payloads", Logger: zap.NewNop()}
 		cfg.Bus = bus.Config{Listen: "127.0.0.1:0", Secret: "of the routes"}
 		if first != "" {
@@ -52,7 +53,7 @@ func TestThreePodsOverRoutes(t *testing.T) {
 	pods[1].connect(t, host, "bob", "", "room")
 	pods[2].connect(t, host, "eve", "", "room")
 	for _, p := range pods {
-		testkit.Eventually(t, "complete answer of pod "+p.link.Self().pod, func() bool {
+		testkit.Eventually(t, "complete answer of pod "+p.link.Self().Pod, func() bool {
 			return p.Ready() && answers(p) == "x 2+0[{ann ann@x} {bob }]; y 1+0[{eve }]; complete"
 		})
 	}
@@ -62,7 +63,7 @@ func TestThreePodsOverRoutes(t *testing.T) {
 		if err := pods[0].reg.Send(host, []string{"anonymous"}, []byte("{}")); err != nil {
 			t.Fatal(err)
 		}
-		return len(box.take()) > 0
+		return len(box.Take()) > 0
 	})
 	// One payload each, in order.
 	sent, came := make([]string, 200), []string{}
@@ -73,7 +74,7 @@ func TestThreePodsOverRoutes(t *testing.T) {
 		}
 	}
 	testkit.Eventually(t, "messages in their order", func() bool {
-		came = append(came, slices.DeleteFunc(box.take(), func(line string) bool { return line == "anonymous (backend) {}" })...)
+		came = append(came, slices.DeleteFunc(box.Take(), func(line string) bool { return line == "anonymous (backend) {}" })...)
 		return slices.Equal(came, sent)
 	})
 

@@ -1,0 +1,159 @@
+package assignments
+
+import (
+	"context"
+	"time"
+
+	"github.com/rollcall-gateway/rollcall/presence"
+	"github.com/rollcall-gateway/rollcall/presence/assignment"
+	"github.com/rollcall-gateway/rollcall/presence/cluster/internal/link"
+	"github.com/rollcall-gateway/rollcall/presence/cluster/internal/membership"
+	"github.com/rollcall-gateway/rollcall/presence/cluster/message"
+)
+
+// spreadRounds is the maximum number of times that a change is made.
+const spreadRounds = 3
+
+// Spread sends the changes to all pods, and returns the pods that serve the host and have not
+// confirmed them. While a pod has a later version, it makes the changes again above that version.
+// settled is false if a later version remains, or if this pod could not store the changes again.
+func (a *Keeper) Spread(
+	ctx context.Context, host presence.HostName, records []assignment.Record, stop <-chan struct{},
+) (missing []string, settled bool) {
+	began := time.Now()
+	for range spreadRounds {
+		var held assignment.Held
+		missing, held = a.spreadOnce(ctx, began, host, records, stop)
+		if held == (assignment.Held{}) {
+			return missing, true
+		}
+		if kept, err := a.book.Again(records, held.Later, held.Ended); err != nil || !kept {
+			return missing, false
+		}
+	}
+	return missing, false
+}
+
+// spreadOnce sends the records once. It returns the pods that have not confirmed them, and the
+// combined reports of the others.
+func (a *Keeper) spreadOnce(
+	ctx context.Context, began time.Time, host presence.HostName, records []assignment.Record, stop <-chan struct{},
+) (missing []string, held assignment.Held) {
+	messages := divideAssignments(records)
+	named := a.members.Serving(host, membership.ScopeAll, true)
+	s := &spread{began: began, waiting: make(map[link.Peer]map[uint64]bool), changed: make(chan struct{}, 1)}
+	a.mu.Lock()
+	for _, m := range messages {
+		a.lastID++
+		m.ID = a.lastID
+		a.spreads[m.ID] = s
+		for _, p := range named {
+			s.expect(p, m.ID)
+		}
+	}
+	a.mu.Unlock()
+	for _, p := range named {
+		if !a.members.Alive(p) { // the pod left before the registration, and was not reported to down
+			a.mu.Lock()
+			s.removePod(p)
+			a.mu.Unlock()
+		}
+	}
+	for _, m := range messages {
+		a.link.Send(a.link.Assignments(), m)
+	}
+	a.wait(ctx, s, stop)
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	for _, m := range messages {
+		delete(a.spreads, m.ID)
+	}
+	missing = s.gone
+	for p := range s.waiting {
+		missing = append(missing, p.Name())
+	}
+	return missing, s.held
+}
+
+// wait returns when all pods have confirmed, or when the time is over.
+func (a *Keeper) wait(ctx context.Context, s *spread, stop <-chan struct{}) {
+	timer := time.NewTimer(0)
+	defer timer.Stop()
+	for {
+		left := a.left(s)
+		if left <= 0 {
+			return
+		}
+		timer.Reset(left)
+		select {
+		case <-ctx.Done():
+			return
+		case <-stop:
+			return
+		case <-timer.C:
+		case <-s.changed:
+		}
+	}
+}
+
+func (a *Keeper) left(s *spread) time.Duration {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	var left time.Duration
+	for p := range s.waiting {
+		deadline := a.timing.Timeout
+		if a.members.Remote(p) {
+			deadline = a.timing.Remote
+		}
+		left = max(left, deadline-time.Since(s.began))
+	}
+	return left
+}
+
+// spread has the changes on their way to other pods. The lock of assignments guards it.
+type spread struct {
+	began   time.Time
+	waiting map[link.Peer]map[uint64]bool // unconfirmed messages
+	gone    []string                      // pods that left before they confirmed
+	held    assignment.Held               // combined reports of the pods that have confirmed
+	changed chan struct{}                 // wakes wait when fewer messages are unconfirmed; capacity 1
+}
+
+func (s *spread) expect(p link.Peer, id uint64) {
+	if s.waiting[p] == nil {
+		s.waiting[p] = make(map[uint64]bool, 1)
+	}
+	s.waiting[p][id] = true
+}
+
+// confirm handles the confirmation of a pod. A pod that does not serve the host is not waited for,
+// but may have a later version.
+func (s *spread) confirm(from link.Peer, m *message.AssignmentsTaken) {
+	if m.Held.Later.Compare(s.held.Later) > 0 {
+		s.held.Later = m.Held.Later
+	}
+	s.held.Ended = s.held.Ended || m.Held.Ended
+	if s.waiting[from] == nil {
+		return
+	}
+	if delete(s.waiting[from], m.ID); len(s.waiting[from]) == 0 {
+		delete(s.waiting, from)
+		s.wakeUp()
+	}
+}
+
+// removePod stops waiting for a pod that has left.
+func (s *spread) removePod(p link.Peer) {
+	if s.waiting[p] != nil {
+		delete(s.waiting, p)
+		s.gone = append(s.gone, p.Name())
+		s.wakeUp()
+	}
+}
+
+func (s *spread) wakeUp() {
+	select {
+	case s.changed <- struct{}{}:
+	default: // a wake-up is already pending
+	}
+}

@@ -1,0 +1,94 @@
+package clustertest
+
+import (
+	"fmt"
+	"slices"
+	"strings"
+	"sync"
+	"testing"
+	"testing/synctest"
+
+	"github.com/rollcall-gateway/rollcall/presence"
+)
+
+// Encoder makes frames of messages, as lines. All other frames are empty.
+type Encoder struct{}
+
+// Members implements presence.Encoder.
+func (Encoder) Members([]presence.User) []byte { return nil }
+
+// Joined implements presence.Encoder.
+func (Encoder) Joined(presence.Joined) []byte { return nil }
+
+// Left implements presence.Encoder.
+func (Encoder) Left(_, _ string, _ presence.Reason) []byte { return nil }
+
+// Presence implements presence.Encoder.
+func (Encoder) Presence(presence.Diff) []byte { return nil }
+
+// Message returns the channel, the sender and the message as a line.
+func (Encoder) Message(channel string, from presence.Source, msg []byte) []byte {
+	id := ""
+	switch {
+	case from.Backend:
+		id = "(backend)"
+	case from.User != nil:
+		id = from.User.ID
+	}
+	return fmt.Appendf(nil, "%s %s %s\n", channel, id, msg)
+}
+
+// AppendUser implements presence.Encoder.
+func (Encoder) AppendUser(b []byte, _ *presence.User, _ bool) []byte { return b }
+
+// AppendPrivate implements presence.Encoder.
+func (Encoder) AppendPrivate(b []byte, _ presence.ID, _ *presence.User, _ bool) []byte { return b }
+
+// Outbox drops all frames.
+type Outbox struct{}
+
+// Push implements presence.Outbox.
+func (Outbox) Push([]byte) {}
+
+// Queue implements presence.Outbox.
+func (Outbox) Queue([]byte, int) bool { return false }
+
+// Flush implements presence.Outbox.
+func (Outbox) Flush() {}
+
+// Mailbox is an outbox that keeps messages, as lines.
+type Mailbox struct {
+	Outbox
+	mu    sync.Mutex
+	lines []string
+}
+
+// Queue implements presence.Outbox.
+func (b *Mailbox) Queue(frames []byte, n int) bool {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	lines := strings.Split(strings.TrimSuffix(string(frames), "\n"), "\n")
+	if len(lines) != n {
+		b.lines = append(b.lines, fmt.Sprintf("%d frames are said to be %d", len(lines), n))
+	}
+	b.lines = append(b.lines, lines...)
+	return false
+}
+
+// Take empties the mailbox.
+func (b *Mailbox) Take() []string {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	lines := b.lines
+	b.lines = nil
+	return lines
+}
+
+// Wants waits for all goroutines, and compares the messages since the last look.
+func (b *Mailbox) Wants(t *testing.T, want ...string) {
+	t.Helper()
+	synctest.Wait()
+	if got := b.Take(); !slices.Equal(got, want) {
+		t.Errorf("messages %q, want %q", got, want)
+	}
+}

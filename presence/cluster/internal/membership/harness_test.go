@@ -1,0 +1,108 @@
+package membership
+
+import (
+	"fmt"
+	"strings"
+	"sync"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"go.uber.org/zap"
+	"go.uber.org/zap/zaptest/observer"
+
+	"github.com/rollcall-gateway/rollcall/presence/cluster/internal/clustertest"
+	"github.com/rollcall-gateway/rollcall/presence/cluster/internal/link"
+	"github.com/rollcall-gateway/rollcall/presence/cluster/internal/timing"
+	"github.com/rollcall-gateway/rollcall/presence/cluster/message"
+)
+
+// testPod is a pod that has only members.
+type testPod struct {
+	*Members
+	port *clustertest.Port
+	logs *observer.ObservedLogs
+}
+
+// noRooms is the observer of a pod without other rooms.
+type noRooms struct{ link *link.Link }
+
+func (noRooms) PodUp(link.Peer)        {}
+func (o noRooms) PodDown(p link.Peer)  { o.link.Forget(p) }
+func (noRooms) RecheckAll()            {}
+func (noRooms) SitesChanged(link.Peer) {}
+
+// settled starts a pod that serves every host, and waits until it is ready.
+func settled(t *testing.T, n *clustertest.Lab, dc, pod string, change ...func(*timing.Timing)) *testPod {
+	t.Helper()
+	core, logs := observer.New(zap.InfoLevel)
+	p := &testPod{port: n.Port(t), logs: logs}
+	tm := timing.Default()
+	for _, f := range change {
+		f(&tm)
+	}
+	self := link.Peer{DC: dc, Pod: pod, Incarnation: message.Incarnation{Started: time.Now().UnixMilli(), Random: link.Random()}}
+	l := link.New(p.port, "rollcall", "", self, zap.New(core))
+	p.Members = New(l, tm, func() (connections, hosts uint64) { return 7, 0 }, noRooms{l}, zap.New(core))
+	for _, subject := range []string{l.All(), l.Inbox(self)} {
+		if _, err := l.Subscribe(subject, link.Loose, p.Handle); err != nil {
+			t.Fatal(err)
+		}
+	}
+	var all sync.WaitGroup
+	stop := make(chan struct{})
+	all.Go(func() { p.Run(stop) })
+	t.Cleanup(func() {
+		close(stop)
+		all.Wait()
+	})
+	p.SetSites([]message.Site{{}})
+	time.Sleep(2500 * time.Millisecond)
+	if !p.Ready() {
+		t.Fatal("not ready after 2.5 s")
+	}
+	return p
+}
+
+// wantState waits for all goroutines and compares the state of a pod in the report.
+func (p *testPod) wantState(t *testing.T, other link.Peer, want string) {
+	t.Helper()
+	synctest.Wait()
+	got := ""
+	for _, pod := range p.Report() {
+		if pod.Peer == other {
+			got = pod.Report.State
+		}
+	}
+	if got != want {
+		t.Errorf("%s is %q, want %q", other.Name(), got, want)
+	}
+}
+
+// wantLog compares the number of log lines that have all words, including the level.
+func (p *testPod) wantLog(t *testing.T, want int, words ...string) {
+	t.Helper()
+	synctest.Wait()
+	got := 0
+next:
+	for _, e := range p.logs.All() {
+		line := fmt.Sprint(e.Level, " ", e.Message, " ", e.ContextMap())
+		for _, w := range words {
+			if !strings.Contains(line, w) {
+				continue next
+			}
+		}
+		got++
+	}
+	if got != want {
+		t.Errorf("%d log lines with %q, want %d:\n%v", got, words, want, p.logs.All())
+	}
+}
+
+// probesKept returns how many probes the pod remembers.
+func (p *testPod) probesKept() int {
+	synctest.Wait()
+	p.mu.RLock()
+	defer p.mu.RUnlock()
+	return len(p.probes)
+}

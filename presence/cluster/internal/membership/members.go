@@ -1,0 +1,420 @@
+// Package membership tracks which pods are alive, which hosts they serve, and which data centers
+// count as partitioned.
+//
+// Heartbeats, goodbyes, probes and sites arrive at [Members.Handle]. [Members.Run] sends this pod's
+// heartbeats and detects the silence of others. Each change is made under the lock and then reported
+// to the [Observer], without it. The other rooms read: Serving, Alive, Unreachable and KnowsPods.
+//
+// Members.turn is held during a change and its notifications, so that they are in order. It is
+// locked before Members.mu, which guards the pods. pulse.mu guards the state of this pod's own
+// heartbeats; nothing else is locked under it.
+package membership
+
+import (
+	"slices"
+	"sync"
+	"time"
+
+	"go.uber.org/zap"
+
+	"github.com/rollcall-gateway/rollcall/internal/oftenlog"
+	"github.com/rollcall-gateway/rollcall/presence"
+	"github.com/rollcall-gateway/rollcall/presence/cluster/internal/link"
+	"github.com/rollcall-gateway/rollcall/presence/cluster/internal/sites"
+	"github.com/rollcall-gateway/rollcall/presence/cluster/internal/timing"
+	"github.com/rollcall-gateway/rollcall/presence/cluster/message"
+)
+
+// maxPods limits the known pods. Without a secret, every client of the bus can announce some.
+const maxPods = 4096
+
+// member is another pod that is alive, as far as this one knows.
+type member struct {
+	link.Peer
+	heard       time.Time // time of its last heartbeat
+	seq         uint64    // number of its last heartbeat
+	history     history   // starts with the answer to the probe
+	askAgain    time.Time // see askAgainAfter; zero if that is done
+	suspect     bool      // silent for Timing.Suspect
+	draining    bool
+	conflict    bool // another process has the same name
+	connections uint64
+	hosts       uint64
+
+	sum            uint64        // sum of the sites that it serves
+	served         *sites.Served // the sites with that sum; nil if unknown, and then it may serve any host
+	parts          siteParts
+	sitesRequested time.Time // time at which its sites were last requested
+	sitesSent      time.Time // time at which it was last sent the sites of this pod
+}
+
+// ending is the end of an incarnation. It is kept so that no late or replayed heartbeat brings the
+// incarnation back.
+type ending struct {
+	seq uint64
+	at  time.Time
+}
+
+// Observer is notified of changes, one at a time and in order, without Members.mu.
+type Observer interface {
+	PodUp(p link.Peer)        // the pod has joined, again or for the first time
+	PodDown(p link.Peer)      // the pod has left
+	RecheckAll()              // this pod may have missed anything
+	SitesChanged(p link.Peer) // the pod serves other hosts, or its recent messages may be lost
+}
+
+// Members tracks the pods that are alive, by heartbeats and goodbyes (this file) or their absence
+// (pulse.go).
+type Members struct {
+	link     *link.Link
+	self     link.Peer
+	timing   timing.Timing
+	probes   probes
+	logger   *zap.Logger
+	load     func() (connections, hosts uint64)
+	observer Observer
+
+	pulse pulse
+
+	// turn is held during a change and its notifications. It is locked before mu.
+	turn sync.Mutex
+
+	// mu guards the fields below. Writers hold turn too.
+	mu    sync.RWMutex
+	pods  map[link.Peer]*member
+	ended map[link.Peer]ending
+	lost  map[podName]*lostPod
+	cut   map[string]bool    // data centers that count as partitioned from this one
+	own   sites.Announcement // sites that this pod serves
+
+	selfConflict bool
+	after        []func()       // functions to call after the change, without mu
+	refused      oftenlog.Limit // limits the log lines about too many pods
+}
+
+// podName identifies a pod across its incarnations.
+type podName struct{ dc, pod string }
+
+// New returns the members of a deployment as the pod of the link sees them. load returns the numbers
+// for this pod's heartbeats.
+func New(l *link.Link, t timing.Timing, load func() (connections, hosts uint64), obs Observer, logger *zap.Logger) *Members {
+	m := &Members{
+		link: l, self: l.Self(), timing: t, logger: logger, load: load, observer: obs,
+		pods:  make(map[link.Peer]*member),
+		ended: make(map[link.Peer]ending),
+		lost:  make(map[podName]*lostPod),
+		cut:   make(map[string]bool),
+		own:   sites.Announce([]message.Site{}),
+	}
+	m.pulse.init(t.Paused)
+	l.SetStanding(m.standing)
+	return m
+}
+
+// Ready reports whether this pod has had time to discover other pods. It stays true from then on.
+func (m *Members) Ready() bool { return m.pulse.ready.Load() }
+
+// KnowsPods reports whether this pod knows now which pods are alive.
+func (m *Members) KnowsPods() bool { return m.pulse.knowsPods() }
+
+// Drain announces to other pods that this one is about to end.
+func (m *Members) Drain() {
+	m.pulse.draining.Store(true)
+	m.beat()
+}
+
+// Alive reports whether the pod is a member. Suspect and draining pods are.
+func (m *Members) Alive(p link.Peer) bool {
+	m.mu.RLock()
+	defer m.mu.RUnlock()
+	return m.pods[p] != nil
+}
+
+// standing reports whether the pod is a member, and whether its payload with that number was
+// published before then, or more than link.MaxAge ago.
+func (m *Members) standing(p link.Peer, seq uint64, then time.Time) (alive, old bool) {
+	m.mu.RLock()
+	defer m.mu.RUnlock()
+	pod := m.pods[p]
+	if pod == nil {
+		return false, false
+	}
+	if oldest := time.Now().Add(-link.MaxAge); then.Before(oldest) {
+		then = oldest
+	}
+	return true, seq <= pod.history.until(then)
+}
+
+// Remote reports whether the pod is in another data center.
+func (m *Members) Remote(p link.Peer) bool { return p.DC != m.self.DC }
+
+// Serving returns the other pods that may serve the host, with suspects only if withSuspects is
+// set.
+func (m *Members) Serving(host presence.HostName, scope Scope, withSuspects bool) []link.Peer {
+	if scope == ScopePod {
+		return nil
+	}
+	m.mu.RLock()
+	defer m.mu.RUnlock()
+	var list []link.Peer
+	looked := make(map[*sites.Served]bool, 4) // pods with one configuration share it
+	for p, pod := range m.pods {
+		if scope == ScopeDC && m.Remote(p) || pod.suspect && !withSuspects {
+			continue
+		}
+		if pod.served.ServesCached(looked, host.String()) {
+			list = append(list, p)
+		}
+	}
+	return list
+}
+
+// All returns all members.
+func (m *Members) All() []link.Peer {
+	m.mu.RLock()
+	defer m.mu.RUnlock()
+	list := make([]link.Peer, 0, len(m.pods))
+	for p := range m.pods {
+		list = append(list, p)
+	}
+	return list
+}
+
+// change makes a change, and then its notifications.
+func (m *Members) change(f func(now time.Time)) {
+	m.turn.Lock()
+	defer m.turn.Unlock()
+	m.mu.Lock()
+	f(time.Now())
+	after := m.after
+	m.after = nil
+	m.mu.Unlock()
+	for _, tell := range after {
+		tell()
+	}
+}
+
+// afterChange calls f after the change.
+func (m *Members) afterChange(f func()) { m.after = append(m.after, f) }
+
+// Handle handles heartbeats, goodbyes, probes and messages about sites.
+func (m *Members) Handle(from link.Peer, msg message.Message) {
+	switch msg := msg.(type) {
+	case *message.Heartbeat:
+		if from == m.self {
+			// A pod receives its own heartbeats. A number that it has not sent is forged.
+			if msg.Seq == 0 || msg.Seq > m.link.Seq() {
+				m.link.Counts.Forged.Add(1)
+			}
+			return
+		}
+		m.change(func(now time.Time) { m.heartbeat(from, msg, now) })
+	case *message.Goodbye:
+		if from != m.self {
+			m.change(func(now time.Time) { m.goodbye(from, now) })
+		}
+	case *message.Probe:
+		m.change(func(now time.Time) { m.answerProbe(from, msg.Nonce, now) })
+	case *message.Sites:
+		m.change(func(now time.Time) { m.addSites(from, msg) })
+	case *message.SitesWanted:
+		m.change(func(now time.Time) { m.sendSites(from, now) })
+	default:
+		m.link.Counts.Unknown.Add(1)
+	}
+}
+
+func (m *Members) heartbeat(from link.Peer, hb *message.Heartbeat, now time.Time) {
+	pod := m.pods[from]
+	switch {
+	case pod == nil:
+		if pod = m.admit(from, hb, now); pod == nil {
+			return
+		}
+	case hb.Seq <= pod.seq:
+		if hb.Seq <= pod.history.until(now.Add(-m.timing.Heartbeat)) {
+			m.link.Counts.Repeated.Add(1)
+		}
+		return // it is repeated or late, and says nothing about the present
+	}
+	pod.heard, pod.seq = now, hb.Seq
+	pod.history.add(now, hb.Seq)
+	pod.draining = hb.Draining
+	pod.connections, pod.hosts = hb.Connections, hb.Hosts
+	if pod.suspect {
+		pod.suspect = false
+		m.afterChange(func() { m.observer.SitesChanged(from) })
+	}
+	if hb.Hello {
+		m.pulse.requestBeat()
+	}
+	m.updateSum(pod, hb.Sites, now)
+}
+
+// admit adds a pod that is new or back. It returns nil if the heartbeat is not enough for that.
+func (m *Members) admit(from link.Peer, hb *message.Heartbeat, now time.Time) *member {
+	end, before := m.ended[from]
+	if before && hb.Seq <= end.seq {
+		m.link.Counts.Unknown.Add(1)
+		return nil
+	}
+	if len(m.pods) >= maxPods {
+		m.refuse(from)
+		return nil
+	}
+	namesakes := m.namesakes(from)
+	clash := before && (len(namesakes) > 0 || m.isNamesake(from))
+	if !before {
+		// The latest incarnation of a pod ends the earlier ones, unless these send heartbeats
+		// again.
+		for _, p := range namesakes {
+			if later(p, from) {
+				m.recordEnd(from, hb.Seq, now)
+				return nil
+			}
+		}
+		if m.isNamesake(from) {
+			m.recordEnd(from, hb.Seq, now)
+			return nil
+		}
+	}
+	if !m.probed(from, hb, now) {
+		return nil
+	}
+	if !before {
+		m.removeReplaced(namesakes, now)
+		namesakes = nil
+	}
+	pod := &member{Peer: from, heard: now, askAgain: now.Add(askAgainAfter)}
+	m.pods[from] = pod
+	delete(m.ended, from)
+	delete(m.lost, podName{from.DC, from.Pod})
+	m.pulse.recordNewcomer(now)
+	m.log(m.logger.Info, "pod joined", from, "")
+	if clash && !hb.Draining {
+		m.markConflict(pod, namesakes)
+	}
+	m.afterChange(func() { m.observer.PodUp(from) })
+	m.updatePartitions()
+	m.pulse.requestBeat()
+	return pod
+}
+
+// refuse counts a pod beyond maxPods.
+func (m *Members) refuse(from link.Peer) {
+	m.link.Counts.Unknown.Add(1)
+	if _, ok := m.refused.Allow(link.LogEvery); ok {
+		m.log(m.logger.Error, "too many pods: another one is ignored", from, "")
+	}
+}
+
+func (m *Members) isNamesake(p link.Peer) bool {
+	return p.DC == m.self.DC && p.Pod == m.self.Pod && p != m.self
+}
+
+// namesakes returns other incarnations of the pod that are alive.
+func (m *Members) namesakes(of link.Peer) []link.Peer {
+	var list []link.Peer
+	for p := range m.pods {
+		if p.DC == of.DC && p.Pod == of.Pod && p != of {
+			list = append(list, p)
+		}
+	}
+	return list
+}
+
+// earlier returns live incarnations of the pod that started before than.
+func (m *Members) earlier(than link.Peer) []link.Peer {
+	return slices.DeleteFunc(m.namesakes(than), func(p link.Peer) bool { return later(p, than) })
+}
+
+// removeReplaced removes pods that a later incarnation has ended.
+func (m *Members) removeReplaced(pods []link.Peer, now time.Time) {
+	for _, p := range pods {
+		m.remove(p, m.pods[p].seq, now)
+		m.log(m.logger.Info, "pod left", p, "replaced")
+		m.afterChange(func() { m.observer.PodDown(p) })
+	}
+}
+
+// later reports whether a is a later incarnation of the pod than b.
+func later(a, b link.Peer) bool { return link.CompareIncarnations(a.Incarnation, b.Incarnation) > 0 }
+
+// markConflict records that two processes have one name: both continue to send heartbeats. An
+// incarnation that drains does not count, because it is about to end.
+func (m *Members) markConflict(pod *member, namesakes []link.Peer) {
+	found := false
+	for _, p := range namesakes {
+		if other := m.pods[p]; !other.draining {
+			other.conflict, found = true, true
+		}
+	}
+	if m.isNamesake(pod.Peer) {
+		m.selfConflict, found = true, true
+	}
+	if pod.conflict = found; found {
+		m.log(m.logger.Error, "two processes have the name of one pod", pod.Peer, "")
+	}
+}
+
+func (m *Members) goodbye(from link.Peer, now time.Time) {
+	pod := m.pods[from]
+	_, before := m.ended[from]
+	m.recordEnd(from, ^uint64(0), now) // its last heartbeats may arrive late
+	if pod == nil {
+		// An incarnation that has ended before this pod knew it has ended the earlier ones
+		// nevertheless.
+		if earlier := m.earlier(from); !before && len(earlier) > 0 {
+			m.removeReplaced(earlier, now)
+			m.updatePartitions()
+			return
+		}
+		if lost := m.lost[podName{from.DC, from.Pod}]; lost != nil && !later(lost.Peer, from) {
+			delete(m.lost, podName{from.DC, from.Pod})
+			m.updatePartitions()
+			return
+		}
+		m.link.Counts.Unknown.Add(1)
+		return
+	}
+	m.remove(from, ^uint64(0), now)
+	m.log(m.logger.Info, "pod left", from, "goodbye")
+	m.afterChange(func() { m.observer.PodDown(from) })
+	m.updatePartitions()
+}
+
+// remove removes a pod.
+func (m *Members) remove(p link.Peer, seq uint64, now time.Time) {
+	delete(m.pods, p)
+	m.recordEnd(p, seq, now)
+	namesakes := m.namesakes(p)
+	if len(namesakes) == 0 && m.isNamesake(p) {
+		m.selfConflict = false
+	}
+	if len(namesakes) == 1 && !m.isNamesake(p) {
+		m.pods[namesakes[0]].conflict = false
+	}
+}
+
+// recordEnd records the end of an incarnation. If there are too many, it drops the oldest.
+func (m *Members) recordEnd(p link.Peer, seq uint64, now time.Time) {
+	if _, known := m.ended[p]; !known && len(m.ended) >= maxPods {
+		first := p
+		for other, end := range m.ended {
+			if first == p || end.at.Before(m.ended[first].at) {
+				first = other
+			}
+		}
+		delete(m.ended, first)
+	}
+	m.ended[p] = ending{seq, now}
+}
+
+// log writes a line after the change.
+func (m *Members) log(write func(string, ...zap.Field), what string, p link.Peer, reason string) {
+	fields := []zap.Field{zap.String("dc", p.DC), zap.String("pod", p.Pod), zap.String("incarnation", link.IncarnationText(p.Incarnation))}
+	if reason != "" {
+		fields = append(fields, zap.String("reason", reason))
+	}
+	m.afterChange(func() { write(what, fields...) })
+}

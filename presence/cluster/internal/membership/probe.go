@@ -1,0 +1,86 @@
+package membership
+
+import (
+	"time"
+
+	"github.com/rollcall-gateway/rollcall/presence/cluster/internal/link"
+	"github.com/rollcall-gateway/rollcall/presence/cluster/message"
+)
+
+// probeEvery is the minimum time between two probes of a pod. probeTimeout is how long it may take
+// to answer one.
+const (
+	probeEvery   = 300 * time.Millisecond
+	probeTimeout = 5 * time.Second
+	// askAgainAfter is how long after a pod joined its channels are checked again: the pod may have
+	// learned of this one later, and ignored its checks until then.
+	askAgainAfter = 300 * time.Millisecond
+)
+
+// probes has the probes of pods that are not known to be alive. A heartbeat is not enough, because
+// an outsider may have recorded it, even in an earlier incarnation of this pod. Members.mu guards
+// it.
+type probes map[link.Peer]probe
+
+// probe is the last probe of a pod.
+type probe struct {
+	nonce uint64
+	at    time.Time
+}
+
+// probed reports whether the heartbeat answers a probe of this pod. If the heartbeat answers no
+// probe at all, it sends one.
+func (m *Members) probed(from link.Peer, hb *message.Heartbeat, now time.Time) bool {
+	if hb.Nonce == 0 {
+		m.probe(from, now)
+		return false
+	}
+	p, ok := m.probes[from]
+	if !ok || p.nonce != hb.Nonce || now.Sub(p.at) >= probeTimeout {
+		m.link.Counts.Unknown.Add(1)
+		return false
+	}
+	delete(m.probes, from)
+	return true
+}
+
+// probe sends a probe to a pod. Outsiders can cause one probe for each heartbeat that they publish,
+// and at most maxPods entries.
+func (m *Members) probe(to link.Peer, now time.Time) {
+	last, ok := m.probes[to]
+	if ok && now.Sub(last.at) < probeEvery {
+		return
+	}
+	if !ok && len(m.probes) >= maxPods {
+		for other, p := range m.probes {
+			if now.Sub(p.at) >= probeTimeout {
+				delete(m.probes, other)
+			}
+		}
+		if len(m.probes) >= maxPods {
+			m.refuse(to)
+			return
+		}
+	}
+	if m.probes == nil {
+		m.probes = make(probes)
+	}
+	nonce := link.Random() | 1
+	m.probes[to] = probe{nonce, now}
+	m.afterChange(func() { m.link.Send(m.link.Inbox(to), &message.Probe{Nonce: nonce}) })
+}
+
+// answerProbe answers the probe of a pod. It first probes a pod that it does not know: when that
+// pod has the answer and sends checks, this one probably knows it. A pod that it knows has ignored
+// its recent checks.
+func (m *Members) answerProbe(of link.Peer, nonce uint64, now time.Time) {
+	if pod := m.pods[of]; pod != nil {
+		pod.askAgain = now.Add(askAgainAfter)
+	} else {
+		m.probe(of, now)
+	}
+	m.afterChange(func() {
+		m.beatTo(m.link.Inbox(of), nonce)
+		m.pulse.wakeUp()
+	})
+}

@@ -1,0 +1,294 @@
+package membership
+
+import (
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"go.uber.org/zap"
+
+	"github.com/rollcall-gateway/rollcall/presence/cluster/internal/timing"
+	"github.com/rollcall-gateway/rollcall/presence/cluster/message"
+)
+
+const (
+	// answerEvery is the minimum time between heartbeats that answer those of new pods.
+	answerEvery = 100 * time.Millisecond
+	// helloEvery is the maximum time between heartbeats until this pod has settled.
+	helloEvery = 500 * time.Millisecond
+)
+
+// pulse has the state of this pod's own heartbeats, and whether it hears those of others.
+type pulse struct {
+	draining atomic.Bool
+	ready    atomic.Bool // has been settled once
+	wake     chan struct{}
+	paused   time.Duration // see Timing.Paused
+
+	// mu guards the fields below.
+	mu        sync.Mutex
+	sent      time.Time // time of the last heartbeat
+	wanted    bool      // a heartbeat is wanted as soon as answerEvery allows
+	due       time.Time // time of the next heartbeat
+	dueWall   time.Time // due by the wall clock, which continues while the machine sleeps
+	connected bool      // the bus is connected
+	settled   bool      // had time to discover other pods
+	since     time.Time // time since which it discovers them
+	newest    time.Time // time of the last discovery
+}
+
+func (u *pulse) init(paused time.Duration) {
+	u.wake = make(chan struct{}, 1)
+	u.paused = paused
+	u.connected = true
+}
+
+// wakeUp wakes the goroutine of run.
+func (u *pulse) wakeUp() {
+	select {
+	case u.wake <- struct{}{}:
+	default: // a wake-up is already pending
+	}
+}
+
+// requestBeat requests a heartbeat, for pods that do not know this one.
+func (u *pulse) requestBeat() {
+	u.mu.Lock()
+	u.wanted = true
+	u.mu.Unlock()
+	u.wakeUp()
+}
+
+// recordNewcomer records that a new pod was discovered.
+func (u *pulse) recordNewcomer(now time.Time) {
+	u.mu.Lock()
+	u.newest = now
+	u.mu.Unlock()
+}
+
+// knowsPods reports whether this pod knows which pods are alive.
+func (u *pulse) knowsPods() bool {
+	u.mu.Lock()
+	defer u.mu.Unlock()
+	return u.settled && u.connected && !u.late(time.Now())
+}
+
+// late reports whether a heartbeat was due long ago, because the process or the machine was
+// stopped. u.mu is held.
+func (u *pulse) late(now time.Time) bool {
+	return !u.due.IsZero() && (now.Sub(u.due) > u.paused || now.Round(0).Sub(u.dueWall) > u.paused)
+}
+
+// SetConnected records whether the bus is connected. After a reconnect, pods get time to send a
+// heartbeat.
+func (m *Members) SetConnected(connected bool) {
+	u := &m.pulse
+	u.mu.Lock()
+	was := u.connected
+	u.connected = connected
+	u.mu.Unlock()
+	if connected && !was {
+		m.listenAgain("the bus was disconnected")
+	}
+}
+
+// listenAgain handles that this pod received nothing for a while, which says nothing about other
+// pods.
+func (m *Members) listenAgain(why string) {
+	m.change(func(now time.Time) {
+		for _, pod := range m.pods {
+			pod.heard = now
+		}
+		m.pulse.mu.Lock()
+		m.pulse.settled, m.pulse.since, m.pulse.wanted = false, now, true
+		m.pulse.mu.Unlock()
+		m.afterChange(func() {
+			m.logger.Warn("other pods were not heard for a while", zap.String("reason", why))
+			m.observer.RecheckAll()
+		})
+	})
+	m.pulse.wakeUp()
+}
+
+// Run sends heartbeats, and removes silent pods, until stop is closed.
+func (m *Members) Run(stop <-chan struct{}) {
+	m.pulse.mu.Lock()
+	m.pulse.since = time.Now()
+	m.pulse.mu.Unlock()
+	timer := time.NewTimer(0)
+	defer timer.Stop()
+	for {
+		select {
+		case <-stop:
+			return
+		case <-timer.C:
+		case <-m.pulse.wake:
+		}
+		if m.timing.Stall != nil {
+			m.timing.Stall()
+		}
+		timer.Reset(m.step())
+	}
+}
+
+// step does what is due, and returns the time until the next step. It reads the clock once: if the
+// process is stopped meanwhile, the pause does not count as silence of other pods.
+func (m *Members) step() time.Duration {
+	now := time.Now()
+	if m.pulse.overslept(now) {
+		m.listenAgain("this process did not run")
+	}
+	if m.pulse.sendNow(now, m.timing) {
+		m.beat()
+	}
+	var next time.Time
+	m.change(func(time.Time) { next = m.checkSilence(now) })
+	next = earlier(next, m.pulse.next(now, m.timing))
+	return time.Until(next)
+}
+
+// overslept reports, once for each pause, whether the process did not run for a while.
+func (u *pulse) overslept(now time.Time) bool {
+	u.mu.Lock()
+	defer u.mu.Unlock()
+	if !u.late(now) {
+		return false
+	}
+	u.due, u.dueWall = now, now.Round(0)
+	return true
+}
+
+// sendNow reports whether to send a heartbeat, and sets the time of the next one.
+func (u *pulse) sendNow(now time.Time, t timing.Timing) bool {
+	u.mu.Lock()
+	defer u.mu.Unlock()
+	due := !now.Before(u.due)
+	if !due && (!u.wanted || now.Sub(u.sent) < answerEvery) {
+		return false
+	}
+	if due {
+		every := t.Heartbeat
+		if !u.settled {
+			every = min(every, helloEvery)
+		}
+		u.due = now.Add(every)
+		u.dueWall = u.due.Round(0)
+	}
+	u.sent, u.wanted = now, false
+	return true
+}
+
+// next updates settled, and returns the time of the next step.
+func (u *pulse) next(now time.Time, t timing.Timing) time.Time {
+	u.mu.Lock()
+	defer u.mu.Unlock()
+	next := u.due
+	if u.wanted {
+		next = earlier(next, u.sent.Add(answerEvery))
+	}
+	if u.settled {
+		return next
+	}
+	earliest := t.Earliest
+	if u.ready.Load() {
+		earliest = t.Quiet // all pods know this one, and answer at once
+	}
+	at := u.since.Add(earliest)
+	if quiet := u.newest.Add(t.Quiet); quiet.After(at) {
+		at = quiet
+	}
+	latest := u.since.Add(t.Latest)
+	at = earlier(at, latest)
+	if now.Before(at) {
+		return earlier(next, at)
+	}
+	u.settled = u.connected
+	if u.connected || !now.Before(latest) {
+		u.ready.Store(true)
+		return next
+	}
+	return earlier(next, latest)
+}
+
+func earlier(a, b time.Time) time.Time {
+	if a.IsZero() || b.Before(a) {
+		return b
+	}
+	return a
+}
+
+// beat sends a heartbeat to all.
+func (m *Members) beat() { m.beatTo(m.link.All(), 0) }
+
+// beatTo sends a heartbeat, with the nonce of the probe that it answers.
+func (m *Members) beatTo(subject string, nonce uint64) {
+	connections, hosts := m.load()
+	m.mu.RLock()
+	sum := m.own.Sum
+	m.mu.RUnlock()
+	m.pulse.mu.Lock()
+	hello := !m.pulse.settled
+	m.pulse.mu.Unlock()
+	m.link.Send(subject, &message.Heartbeat{
+		Connections: connections,
+		Hosts:       hosts,
+		Sites:       sum,
+		Draining:    m.pulse.draining.Load(),
+		Hello:       hello,
+		Nonce:       nonce,
+	})
+}
+
+// checkSilence finds silent pods, and returns when to check again.
+func (m *Members) checkSilence(now time.Time) (next time.Time) {
+	changed := false
+	for p, pod := range m.pods {
+		switch {
+		case pod.askAgain.IsZero():
+		case now.Before(pod.askAgain):
+			next = earlier(next, pod.askAgain)
+		default:
+			pod.askAgain = time.Time{}
+			m.afterChange(func() { m.observer.SitesChanged(p) })
+		}
+		switch silent := now.Sub(pod.heard); {
+		case silent >= m.timing.Gone:
+			m.removeSilent(pod, now)
+			changed = true
+			continue
+		case silent >= m.timing.Suspect:
+			if !pod.suspect {
+				pod.suspect = true
+				m.log(m.logger.Debug, "pod is silent", p, "")
+			}
+			next = earlier(next, pod.heard.Add(m.timing.Gone))
+		default:
+			next = earlier(next, pod.heard.Add(m.timing.Suspect))
+		}
+	}
+	for p, end := range m.ended {
+		if now.Sub(end.at) >= m.timing.Remember {
+			delete(m.ended, p)
+		}
+	}
+	for p, last := range m.probes {
+		if now.Sub(last.at) >= probeTimeout {
+			delete(m.probes, p)
+		}
+	}
+	if m.dropLost(now) || changed {
+		m.updatePartitions()
+	}
+	return next
+}
+
+// removeSilent removes a pod that was silent for too long.
+func (m *Members) removeSilent(pod *member, now time.Time) {
+	p := pod.Peer
+	m.remove(p, pod.seq, now)
+	m.log(m.logger.Warn, "pod left", p, "silent")
+	m.afterChange(func() { m.observer.PodDown(p) })
+	if len(m.namesakes(p)) == 0 && !m.isNamesake(p) {
+		m.recordLost(pod, now)
+	}
+}

@@ -1,0 +1,107 @@
+package query
+
+import (
+	"context"
+
+	"github.com/rollcall-gateway/rollcall/presence"
+	"github.com/rollcall-gateway/rollcall/presence/cluster/internal/membership"
+	"github.com/rollcall-gateway/rollcall/presence/cluster/message"
+)
+
+// Truth is how complete an answer is.
+type Truth struct {
+	Complete bool
+	// Missing has the pods that should have replied and did not, as DC/POD, sorted. It can be empty
+	// even if Complete is false: right after its start, a pod does not know which pods to ask.
+	Missing []string
+}
+
+// NewTruth returns how complete an answer is that lacks the missing pods. knows is whether this pod
+// knew which pods to ask.
+func NewTruth(knows bool, missing []string) Truth {
+	missing = distinct(missing)
+	return Truth{Complete: knows && len(missing) == 0, Missing: missing}
+}
+
+// DataCenter is the part of a host in a data center.
+type DataCenter struct {
+	Name          string
+	Authenticated int // distinct users; with [presence.PerConnection], connections with a user
+	Anonymous     int // connections without a user
+	// Users has one entry for each user, sorted by ID; with [presence.PerConnection], one for each
+	// connection. It is nil if not requested, and otherwise not nil.
+	Users []presence.User
+}
+
+// PodConnection is a connection of a user, with its pod.
+type PodConnection struct {
+	DataCenter string
+	Pod        string
+	message.Connection
+}
+
+// queryKey identifies a query. Equal queries share an answer.
+type queryKey struct {
+	kind          message.QueryKind
+	host          presence.HostName
+	scope         membership.Scope
+	channel, user string
+	per           presence.Per
+}
+
+// answer is the answer to a query. One field besides truth is set.
+type answer struct {
+	truth       Truth
+	dcs         []DataCenter
+	listings    []presence.Listing
+	connections []PodConnection
+}
+
+// Asker asks about hosts. It has the queries that callers of the cluster use.
+type Asker struct{ queries *Queries }
+
+// AllUsers returns the numbers of the host in each data center that serves it, sorted by name, and
+// its users if members is set. A data center without a reply is left out. The results are shared
+// and must not be changed.
+func (k Asker) AllUsers(ctx context.Context, host presence.HostName, members bool, per presence.Per) ([]DataCenter, Truth) {
+	kind := message.KindCount
+	if members {
+		kind = message.KindMembers
+	}
+	a := k.queries.ask(ctx, queryKey{kind: kind, host: host, scope: membership.ScopeAll, per: per})
+	return a.dcs, a.truth
+}
+
+// Users lists the active channels of the host like [presence.Host.Channels]. The results are shared
+// and must not be changed.
+func (k Asker) Users(
+	ctx context.Context, host presence.HostName, scope membership.Scope, per presence.Per,
+) ([]presence.Listing, Truth) {
+	a := k.queries.ask(ctx, queryKey{kind: message.KindUsers, host: host, scope: scope, per: per})
+	return a.listings, a.truth
+}
+
+// ChannelUsers lists one channel like [presence.Host.Channel]. The list is empty if the channel is
+// not active. The results are shared and must not be changed.
+func (k Asker) ChannelUsers(
+	ctx context.Context, host presence.HostName, scope membership.Scope, channel string, per presence.Per,
+) ([]presence.Listing, Truth) {
+	if channel == "" { // an empty name means all channels in a query, and no channel has it
+		return nil, Truth{Complete: true}
+	}
+	a := k.queries.ask(ctx, queryKey{kind: message.KindUsers, host: host, scope: scope, channel: channel, per: per})
+	return a.listings, a.truth
+}
+
+// Channels lists the active channels of the host like [presence.Host.ActiveChannels]. The results
+// are shared and must not be changed.
+func (k Asker) Channels(ctx context.Context, host presence.HostName, scope membership.Scope) ([]presence.Listing, Truth) {
+	a := k.queries.ask(ctx, queryKey{kind: message.KindNames, host: host, scope: scope})
+	return a.listings, a.truth
+}
+
+// Explain returns the connections of a user, with the pods that they are on.
+func (k Asker) Explain(ctx context.Context, host presence.HostName, user string) ([]PodConnection, Truth) {
+	a := k.queries.ask(ctx, queryKey{kind: message.KindExplain, host: host, scope: membership.ScopeAll, user: user})
+	return a.connections, a.truth
+}

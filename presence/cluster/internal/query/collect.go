@@ -1,0 +1,177 @@
+package query
+
+import (
+	"sync"
+	"time"
+
+	"github.com/rollcall-gateway/rollcall/presence/cluster/internal/link"
+	"github.com/rollcall-gateway/rollcall/presence/cluster/internal/membership"
+	"github.com/rollcall-gateway/rollcall/presence/cluster/internal/timing"
+	"github.com/rollcall-gateway/rollcall/presence/cluster/message"
+)
+
+// Limits of the replies to one query. A pod whose reply exceeds a limit counts as missing.
+const (
+	maxReplyParts = 4096
+	maxReplyBytes = 256 << 20 // estimated memory of the replies of all pods
+)
+
+// replyCollector collects the replies to one query.
+type replyCollector struct {
+	id      uint64
+	began   time.Time
+	members *membership.Members
+	timing  timing.Timing
+	wake    chan struct{} // wakes wait when fewer pods are pending; capacity 1
+
+	mu      sync.Mutex
+	pending map[link.Peer]*partialReply
+	replies []podReply
+	missing []string
+	bytes   int
+}
+
+// partialReply holds the parts of one pod's reply until all of them have arrived.
+type partialReply struct {
+	parts map[uint32]*message.Reply
+	last  int64 // number of the last part; -1 until it is known
+}
+
+// podReply is the complete reply of one pod.
+type podReply struct {
+	link.Peer
+	parts   []*message.Reply // in order, at least one
+	elapsed time.Duration
+}
+
+func (col *replyCollector) addReply(from link.Peer, r *message.Reply) bool {
+	col.mu.Lock()
+	defer col.mu.Unlock()
+	w := col.pending[from]
+	if w == nil {
+		return false
+	}
+	if w.parts == nil {
+		w.parts = make(map[uint32]*message.Reply, 1)
+	}
+	if w.parts[r.Part] != nil || w.last >= 0 && int64(r.Part) > w.last {
+		return false
+	}
+	col.bytes += sizeOfReply(r)
+	if r.Part >= maxReplyParts || col.bytes > maxReplyBytes {
+		col.markMissingLocked(from)
+		return true
+	}
+	w.parts[r.Part] = r
+	if r.Last {
+		w.last = int64(r.Part)
+	}
+	if w.last < 0 || int64(len(w.parts)) <= w.last {
+		return true
+	}
+	replies := make([]*message.Reply, w.last+1)
+	for i := range replies {
+		if replies[i] = w.parts[uint32(i)]; replies[i] == nil {
+			col.markMissingLocked(from) // a part is numbered beyond the last one: the reply is inconsistent
+			return true
+		}
+	}
+	delete(col.pending, from)
+	col.replies = append(col.replies, podReply{from, replies, time.Since(col.began)})
+	col.wakeUp()
+	return true
+}
+
+// markMissing stops waiting for the pod, if it is pending.
+func (col *replyCollector) markMissing(p link.Peer) {
+	col.mu.Lock()
+	defer col.mu.Unlock()
+	if col.pending[p] != nil {
+		col.markMissingLocked(p)
+	}
+}
+
+func (col *replyCollector) markMissingLocked(p link.Peer) {
+	delete(col.pending, p)
+	col.missing = append(col.missing, p.Name())
+	col.wakeUp()
+}
+
+func (col *replyCollector) wakeUp() {
+	select {
+	case col.wake <- struct{}{}:
+	default: // a wake-up is already pending
+	}
+}
+
+// wait returns when no pod is pending, the last deadline of the pending pods has passed, or stop or
+// closed is closed.
+func (col *replyCollector) wait(stop, closed <-chan struct{}) {
+	timer := time.NewTimer(col.remaining())
+	defer timer.Stop()
+	for {
+		left := col.remaining()
+		if left <= 0 {
+			return
+		}
+		timer.Reset(left)
+		select {
+		case <-stop:
+			return
+		case <-closed:
+			return
+		case <-timer.C:
+		case <-col.wake:
+		}
+	}
+}
+
+// remaining returns the time until the last deadline of the pending pods; 0 if none is pending.
+func (col *replyCollector) remaining() time.Duration {
+	col.mu.Lock()
+	defer col.mu.Unlock()
+	var left time.Duration
+	passed := time.Since(col.began)
+	for p := range col.pending {
+		deadline := col.timing.Timeout
+		if col.members.Remote(p) {
+			deadline = col.timing.Remote
+		}
+		left = max(left, deadline-passed)
+	}
+	return left
+}
+
+// result returns the complete replies and the names of the missing pods. Pending pods count as
+// missing.
+func (col *replyCollector) result() ([]podReply, []string) {
+	col.mu.Lock()
+	defer col.mu.Unlock()
+	for p := range col.pending {
+		col.missing = append(col.missing, p.Name())
+	}
+	clear(col.pending)
+	return col.replies, col.missing
+}
+
+// sizeOfReply estimates the memory of a reply part, in bytes.
+func sizeOfReply(r *message.Reply) int {
+	size := 256 + 8*len(r.Count.Hashes)
+	for i := range r.Members {
+		size += 40 + len(r.Members[i].ID) + len(r.Members[i].Email)
+	}
+	for i := range r.Channels {
+		l := &r.Channels[i]
+		size += 104 + len(l.Channel) + 8*len(l.Seen)
+		for j := range l.Users {
+			size += 32 + len(l.Users[j].ID) + len(l.Users[j].Email)
+		}
+	}
+	for i := range r.Conns {
+		size += 72 + len(r.Conns[i].ID) + len(r.Conns[i].Email)
+		for _, name := range r.Conns[i].Channels {
+			size += 16 + len(name)
+		}
+	}
+	return size
+}

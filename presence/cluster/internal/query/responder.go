@@ -1,0 +1,140 @@
+package query
+
+import (
+	"sync"
+	"sync/atomic"
+
+	"github.com/cespare/xxhash/v2"
+
+	"github.com/rollcall-gateway/rollcall/presence"
+	"github.com/rollcall-gateway/rollcall/presence/cluster/internal/link"
+	"github.com/rollcall-gateway/rollcall/presence/cluster/message"
+)
+
+// Limits of the work for other pods. A query beyond them is dropped, and its answer names this pod
+// as missing.
+const (
+	responders = 4
+	maxQueries = 256
+)
+
+// Responder replies to the queries of other pods, and to this pod's own queries.
+type Responder struct {
+	link     *link.Link
+	registry *presence.Registry
+	local    Local
+	queries  chan queried
+	dropped  atomic.Uint64
+}
+
+type queried struct {
+	from  link.Peer
+	query *message.Query
+}
+
+// NewResponder returns a responder, which drops queries until Start.
+func NewResponder(l *link.Link, registry *presence.Registry, local Local) *Responder {
+	return &Responder{link: l, registry: registry, local: local, queries: make(chan queried, maxQueries)}
+}
+
+// Start starts the goroutines, which end when stop is closed.
+func (r *Responder) Start(all *sync.WaitGroup, stop <-chan struct{}) {
+	for range responders {
+		all.Go(func() {
+			for {
+				select {
+				case <-stop:
+					return
+				case q := <-r.queries:
+					r.answer(q)
+				}
+			}
+		})
+	}
+}
+
+// Dropped returns how many queries were dropped.
+func (r *Responder) Dropped() uint64 { return r.dropped.Load() }
+
+// Handle queues a query. It does not block.
+func (r *Responder) Handle(from link.Peer, m message.Message) {
+	q, ok := m.(*message.Query)
+	if !ok {
+		r.link.Counts.Unknown.Add(1)
+		return
+	}
+	select {
+	case r.queries <- queried{from, q}:
+	default:
+		r.dropped.Add(1)
+	}
+}
+
+func (r *Responder) answer(q queried) {
+	inbox := r.link.Inbox(q.from)
+	for _, part := range message.SplitReply(r.reply(q.query, true)) {
+		r.link.Send(inbox, part)
+	}
+}
+
+// reply returns this pod's reply. A count has hashes if it is merged with those of other pods.
+func (r *Responder) reply(q *message.Query, hashes bool) *message.Reply {
+	reply := &message.Reply{ID: q.ID}
+	if q.Kind == message.KindPing {
+		return reply
+	}
+	host := r.registry.Host(q.Host)
+	if host == nil {
+		reply.NotServed = !r.local.Serves(q.Host)
+		return reply
+	}
+	switch q.Kind {
+	case message.KindCount:
+		if q.Raw || !hashes {
+			reply.Count = countOf(host.Stats())
+			break
+		}
+		members, stats := r.registry.Pods().Members(q.Host, presence.PerUser)
+		reply.Count = countOf(stats)
+		reply.Count.Hashes = hashesOf(members, q.Seed)
+	case message.KindMembers:
+		members, stats := r.registry.Pods().Members(q.Host, per(q))
+		reply.Count, reply.Members = countOf(stats), members
+	case message.KindUsers:
+		if q.Channel == "" {
+			reply.Channels = r.registry.Pods().Listings(q.Host, per(q))
+		} else if l, ok := r.registry.Pods().Listing(q.Host, q.Channel, per(q)); ok {
+			reply.Channels = []presence.Listing{l}
+		}
+	case message.KindNames:
+		reply.Channels = host.ActiveChannels()
+	case message.KindPing: // handled above
+	case message.KindExplain:
+		reply.Conns = r.local.Explain(q.Host, q.User)
+	}
+	return reply
+}
+
+// per returns how the listing counts that the query requests.
+func per(q *message.Query) presence.Per {
+	if q.Raw {
+		return presence.PerConnection
+	}
+	return presence.PerUser
+}
+
+func countOf(s presence.Stats) message.Count {
+	return message.Count{Anonymous: uint64(s.Anonymous), LoggedIn: uint64(s.LoggedIn), Users: uint64(s.Users)}
+}
+
+// hashesOf returns the hashes of the users, for counting them.
+func hashesOf(members []presence.Member, seed uint64) []uint64 {
+	hashes := make([]uint64, len(members))
+	d := xxhash.NewWithSeed(seed)
+	for i := range members {
+		d.ResetWithSeed(seed)
+		_, _ = d.WriteString(members[i].ID) // never fails
+		hashes[i] = d.Sum64()
+	}
+	return hashes
+}

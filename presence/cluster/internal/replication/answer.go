@@ -1,0 +1,88 @@
+package replication
+
+import (
+	"sync"
+	"sync/atomic"
+
+	"github.com/rollcall-gateway/rollcall/presence"
+	"github.com/rollcall-gateway/rollcall/presence/cluster/internal/link"
+	"github.com/rollcall-gateway/rollcall/presence/cluster/message"
+)
+
+// Limits of the checks that wait for an answer. Checks beyond them are dropped: the pod that sent
+// them sends others in a few seconds.
+const (
+	answerers      = 2
+	maxChecks      = 256
+	maxChecksBytes = 32 << 20
+)
+
+// answers responds to the checks of other pods. Each of its goroutines holds this pod's part of one
+// channel at a time.
+type answers struct {
+	link   *link.Link
+	reg    presence.Pods
+	checks chan asked
+	bytes  atomic.Int64 // approximate memory of the checks that wait
+	done   chan struct{}
+	all    sync.WaitGroup
+}
+
+type asked struct {
+	from  link.Peer
+	check *message.Check
+	size  int64
+}
+
+// newAnswers starts the goroutines. close stops them.
+func newAnswers(l *link.Link, reg presence.Pods) *answers {
+	a := &answers{link: l, reg: reg, checks: make(chan asked, maxChecks), done: make(chan struct{})}
+	for range answerers {
+		a.all.Go(a.run)
+	}
+	return a
+}
+
+func (a *answers) close() {
+	close(a.done)
+	a.all.Wait()
+}
+
+// ask queues a check, unless too many wait. It does not block.
+func (a *answers) ask(from link.Peer, c *message.Check) {
+	size := int64(memorySize(c))
+	if a.bytes.Add(size) > maxChecksBytes {
+		a.bytes.Add(-size)
+		return
+	}
+	select {
+	case a.checks <- asked{from, c, size}:
+	default:
+		a.bytes.Add(-size)
+	}
+}
+
+func (a *answers) run() {
+	for {
+		select {
+		case <-a.done:
+			return
+		case q := <-a.checks:
+			a.answer(q)
+			a.bytes.Add(-q.size)
+		}
+	}
+}
+
+// answer sends this pod's parts of the channels whose clocks the other pod does not have. If this
+// pod does not serve the host, its parts are empty, so that the other pod corrects a copy that it
+// may have.
+func (a *answers) answer(q asked) {
+	inbox, clock := a.link.Inbox(q.from), a.reg.LastClock()
+	for _, c := range q.check.Channels {
+		if d, ok := a.reg.StateAfter(q.check.Host, c.Channel, c.Clock); ok {
+			sendDelta(a.link, inbox, place{q.check.Host, c.Channel}, d)
+		}
+	}
+	a.link.Send(inbox, &message.CheckDone{ID: q.check.ID, Clock: clock})
+}

@@ -1,0 +1,83 @@
+package sites
+
+import (
+	"github.com/rollcall-gateway/rollcall/internal/hostpattern"
+	"github.com/rollcall-gateway/rollcall/presence/cluster/message"
+)
+
+// Served has the hosts that a pod serves, for look-ups. If nil, the pod may serve every host.
+type Served struct {
+	Sum   uint64
+	Bytes int
+	every bool
+	first hostpattern.Map[[]int32]      // sites by the patterns of their first set
+	rest  [][]hostpattern.Map[struct{}] // other sets, by site
+}
+
+// maxShapes limits the look-ups for one host.
+const maxShapes = 64
+
+// EveryHost returns what serves every host.
+func EveryHost(sum uint64) *Served { return &Served{Sum: sum, every: true} }
+
+// Compile returns the hosts of the sites, with their sum.
+func Compile(sum uint64, sites []message.Site) *Served {
+	s := &Served{Sum: sum, Bytes: 2 * Size(sites), rest: make([][]hostpattern.Map[struct{}], len(sites))}
+	everything := EveryHost(sum)
+	for i, site := range sites {
+		if len(site.Sets) == 0 {
+			return everything
+		}
+		for _, pattern := range site.Sets[0] {
+			before, _ := s.first.Get(pattern)
+			if s.first.Insert(pattern, append(before, int32(i))); s.first.WildShapes() > maxShapes {
+				return everything
+			}
+		}
+		for _, set := range site.Sets[1:] {
+			var patterns hostpattern.Map[struct{}]
+			for _, pattern := range set {
+				if patterns.Insert(pattern, struct{}{}); patterns.WildShapes() > maxShapes {
+					return everything
+				}
+			}
+			s.rest[i] = append(s.rest[i], patterns)
+		}
+	}
+	return s
+}
+
+// serves reports whether a site serves the host.
+func (s *Served) serves(host string) bool {
+	if s == nil || s.every {
+		return true
+	}
+	for _, sites := range s.first.Matching(host) {
+		for _, site := range sites {
+			if s.restServes(site, host) {
+				return true
+			}
+		}
+	}
+	return false
+}
+
+// restServes reports whether each set of a site other than the first has the host.
+func (s *Served) restServes(site int32, host string) bool {
+	for i := range s.rest[site] {
+		if _, ok := s.rest[site][i].Find(host); !ok {
+			return false
+		}
+	}
+	return true
+}
+
+// ServesCached is serves with a cache for one host.
+func (s *Served) ServesCached(looked map[*Served]bool, host string) bool {
+	yes, ok := looked[s]
+	if !ok {
+		yes = s.serves(host)
+		looked[s] = yes
+	}
+	return yes
+}

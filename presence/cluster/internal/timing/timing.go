@@ -1,0 +1,56 @@
+// Package timing has the times of the cluster: when pods count as lost, how long answers are waited
+// for, and how often watched channels are checked. It has no state.
+package timing
+
+import "time"
+
+// Timing has the times of a pod. Tests use other values than those of [Default].
+type Timing struct {
+	Heartbeat time.Duration // time between two heartbeats
+	Suspect   time.Duration // silence after which joins do not wait for a pod
+	Gone      time.Duration // silence after which a pod counts as lost
+	Paused    time.Duration // delay of an own heartbeat that shows that this process did not run
+
+	Quiet    time.Duration // time without a new pod until this one is ready
+	Earliest time.Duration // minimum time until this pod is ready
+	Latest   time.Duration // maximum time until this pod is ready
+
+	Remember time.Duration // how long pods that ended without a goodbye are remembered
+	Crashed  time.Duration // the same, if their data center is not partitioned
+	Share    time.Duration // how long an answer is shared with equal queries
+
+	Timeout time.Duration // deadline of replies in the same data center
+	Remote  time.Duration // deadline of replies in other data centers
+
+	Coalesce time.Duration // time within which changes of a channel are sent together
+	Check    time.Duration // time between two checks of a watched channel with a pod
+
+	// Linger is how long a subscription outlives its last use, because a page that reloads comes
+	// back sooner.
+	Linger time.Duration
+
+	// Stall is called before each use of the clock, for tests that stop the process. If nil, it is
+	// not called.
+	Stall func()
+}
+
+// Default returns the times that are used outside of tests.
+func Default() Timing {
+	return Timing{
+		Heartbeat: time.Second,
+		Suspect:   3 * time.Second,
+		Gone:      5 * time.Second,
+		Paused:    2 * time.Second,
+		Quiet:     time.Second,
+		Earliest:  1500 * time.Millisecond,
+		Latest:    5 * time.Second,
+		Remember:  24 * time.Hour,
+		Crashed:   10 * time.Minute,
+		Share:     100 * time.Millisecond,
+		Timeout:   500 * time.Millisecond,
+		Remote:    1500 * time.Millisecond,
+		Coalesce:  10 * time.Millisecond,
+		Check:     5 * time.Second,
+		Linger:    5 * time.Second,
+	}
+}

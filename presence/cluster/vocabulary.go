@@ -1,0 +1,42 @@
+package cluster
+
+import (
+	"github.com/rollcall-gateway/rollcall/presence/cluster/internal/link"
+	"github.com/rollcall-gateway/rollcall/presence/cluster/internal/membership"
+	"github.com/rollcall-gateway/rollcall/presence/cluster/internal/messages"
+	"github.com/rollcall-gateway/rollcall/presence/cluster/internal/query"
+)
+
+// Local is what the cluster needs of its own pod. Its methods are called from many goroutines.
+type Local = query.Local
+
+// Scope is which pods a query goes to.
+type Scope = membership.Scope
+
+// Scopes of a query.
+const (
+	ScopePod = membership.ScopePod // this pod
+	ScopeDC  = membership.ScopeDC  // pods of this data center
+	ScopeAll = membership.ScopeAll
+)
+
+// Truth is how complete an answer is.
+type Truth = query.Truth
+
+// DataCenter is the part of a host in a data center.
+type DataCenter = query.DataCenter
+
+// PodConnection is a connection of a user, with its pod.
+type PodConnection = query.PodConnection
+
+// PodReport describes one pod as this one sees it.
+type PodReport = membership.PodReport
+
+// Ignored counts received payloads that were not used, by reason.
+type Ignored = link.Ignored
+
+// Messages counts the messages between this pod and others.
+type Messages = messages.Counts
+
+// asker has the queries of Cluster. The alias keeps the embedded field unexported.
+type asker = query.Asker
