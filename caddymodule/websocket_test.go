@@ -329,7 +329,7 @@ func TestLogin(t *testing.T) {
 	}
 }
 
-// The user of a rejected login is a candidate, or none.
+// A candidate, as Caddy calls the user of a rejected login, is not logged in.
 func TestLoginIsNotOfACandidate(t *testing.T) {
 	h := loadHandler(t, "")
 	r := prepare(httptest.NewRecorder(), httptest.NewRequest(http.MethodGet, "http://portal.example.com/message/socket", http.NoBody))
