@@ -17,7 +17,7 @@ func (b *Book) apply(records []Record, bounded bool) (fresh []Record, changes []
 		b.advanceClock(r.Version)
 		fresh = append(fresh, *r)
 		k := userKey{r.Host, r.User}
-		c := change{k, make([]string, 0, 1+len(p.covered))}
+		c := change{userKey: k, channels: make([]string, 0, 1+len(p.covered)), covered: p.covered}
 		if !r.wipe() && (r.Mode != None || p.before.mode != None) {
 			c.channels = append(c.channels, r.Channel)
 		}
@@ -45,6 +45,7 @@ func (b *Book) apply(records []Record, bounded bool) (fresh []Record, changes []
 type change struct {
 	userKey
 	channels []string
+	covered  []entry // entries that a wipe has removed
 }
 
 // count adds n to the counts of the entry. countMu is held.

@@ -107,8 +107,11 @@ func (b *Book) has(n name) bool {
 	if n.channel == "" {
 		return slices.ContainsFunc(entries, func(e entry) bool { return !e.blind || e.ended })
 	}
-	i, ok := find(entries, n.channel)
-	return ok && (!entries[i].blind || entries[i].ended)
+	if i, ok := find(entries, n.channel); ok {
+		return !entries[i].blind || entries[i].ended
+	}
+	w, ok := wipeOf(entries)
+	return ok && w.ended
 }
 
 // Again makes the changes of records again, with versions above later, the version of another pod.

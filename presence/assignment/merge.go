@@ -28,7 +28,7 @@ func (b *Book) Merge(records []Record) (Held, error) {
 	b.notify(changes)
 	held := b.held(given)
 	if len(fresh) > 0 {
-		if err := b.keep(fresh); err != nil {
+		if err := b.keep(fresh, changes); err != nil {
 			return held, err
 		}
 	}
@@ -65,6 +65,14 @@ func (b *Book) knows(r *Record) bool {
 	return known
 }
 
+// forgetUnsaved drops a record that waits to be stored, unless it is later than the version. storeMu
+// is held.
+func (b *Book) forgetUnsaved(n name, v Version) {
+	if r, ok := b.unsaved[n]; ok && r.Version.Compare(v) <= 0 {
+		delete(b.unsaved, n)
+	}
+}
+
 // Save stores the records that could not be stored before.
 func (b *Book) Save() error {
 	b.storeMu.Lock()
@@ -72,15 +80,20 @@ func (b *Book) Save() error {
 	return b.saveLocked()
 }
 
-func (b *Book) keep(fresh []Record) error {
+// keep stores applied records, or keeps them for Save. changes are theirs.
+func (b *Book) keep(fresh []Record, changes []change) error {
 	b.storeMu.Lock()
 	defer b.storeMu.Unlock()
 	failing := len(b.unsaved) > 0
 	for i := range fresh {
-		b.unsaved[nameOf(&fresh[i])] = fresh[i]
+		r := &fresh[i]
+		b.unsaved[nameOf(r)] = *r
+		for _, e := range changes[i].covered {
+			b.forgetUnsaved(name{r.Host, r.User, e.channel}, r.Version)
+		}
 	}
 	if failing { // storing all waiting records again at each change would cost more and more
-		return fmt.Errorf("%w: %d other records wait", ErrUnavailable, len(b.unsaved)-len(fresh))
+		return fmt.Errorf("%w: %d records wait", ErrUnavailable, len(b.unsaved))
 	}
 	return b.saveLocked()
 }
@@ -127,7 +140,7 @@ func (b *Book) Sweep() error {
 	b.storeMu.Lock()
 	defer b.storeMu.Unlock()
 	for i := range stale {
-		delete(b.unsaved, nameOf(&stale[i]))
+		b.forgetUnsaved(nameOf(&stale[i]), stale[i].Version)
 	}
 	if len(stale) == 0 || b.store == nil {
 		return nil // Attach drops them

@@ -32,8 +32,8 @@ type entry struct {
 	version Version
 	mode    Mode
 	blind   bool
-	// ended is set in a blind removal that has removed something from this book. It is not in the
-	// sum, because it differs between pods.
+	// ended is set in a blind removal that has removed something from this book, itself or after an
+	// earlier one. It is not in the sum, because it differs between pods.
 	ended bool
 }
 
@@ -61,7 +61,7 @@ type placed struct {
 }
 
 // put stores a record if it is later than the present one. A record without a present one also needs
-// room.
+// room, unless it is a wipe that removes an assignment.
 func (s *shard) put(r *Record, room func() bool) placed {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -77,10 +77,13 @@ func (s *shard) put(r *Record, room func() bool) placed {
 		}
 		e.ended = r.Blind && (!p.before.blind || p.before.ended)
 	}
-	if w, ok := wipeOf(entries); ok && !r.wipe() && r.Version.Compare(w.version) <= 0 {
-		return p
+	if w, ok := wipeOf(entries); ok && !r.wipe() {
+		if r.Version.Compare(w.version) <= 0 {
+			return p
+		}
+		e.ended = e.ended || r.Blind && w.ended
 	}
-	if !known && !room() {
+	if !known && (!r.wipe() || !removesAssignment(entries, r.Version)) && !room() {
 		p.full = true
 		return p
 	}
@@ -88,7 +91,7 @@ func (s *shard) put(r *Record, room func() bool) placed {
 		entries, p.covered = cover(entries, r.Version)
 		for _, old := range p.covered {
 			s.sum ^= sumOf(k, old)
-			e.ended = e.ended || r.Blind && !old.blind
+			e.ended = e.ended || r.Blind && (!old.blind || old.ended)
 		}
 		i = 0
 	}
@@ -110,6 +113,12 @@ func wipeOf(entries []entry) (w entry, ok bool) {
 		return entry{}, false
 	}
 	return entries[0], true
+}
+
+// removesAssignment reports whether a wipe of the version removes one of the entries that is not a
+// removal.
+func removesAssignment(entries []entry, v Version) bool {
+	return slices.ContainsFunc(entries, func(e entry) bool { return e.mode != None && e.version.Compare(v) <= 0 })
 }
 
 // cover separates the entries that a wipe of the version removes. An earlier wipe is not among them.

@@ -247,3 +247,117 @@ func checkCounts(t *testing.T, b *Book) {
 		t.Errorf("counted are %s, there are %d %d %d", got, kept, blind, assigned)
 	}
 }
+
+// A removal of all channels needs no room for a record of its own where it removes one: otherwise, an
+// assignment would stay on a pod whose host is full.
+func TestWipeThatRemovesSomethingNeedsNoRoom(t *testing.T) {
+	for name, full := range map[string]func(b *Book, host presence.HostName){
+		"records":        func(b *Book, host presence.HostName) { b.kept.hosts[host] += MaxOfHost },
+		"blind removals": func(b *Book, host presence.HostName) { b.blind.hosts[host] += MaxBlindOfHost },
+	} {
+		t.Run(name, func(t *testing.T) {
+			a, b, portal := twoBooks(t)
+			a.now = clockAt(time.Now().Add(time.Second))
+			records := assign(t, b, portal, wish(t, "ada", "sales"))
+			if name == "records" {
+				if err := merged(a, records); err != nil { // the removal is not blind
+					t.Fatal(err)
+				}
+			}
+			full(b, portal)
+			if err := merged(b, remove(t, a, portal, wish(t, "ada"))); err != nil {
+				t.Errorf("merging: %v", err)
+			}
+			wantOf(t, b, portal, "ada")
+			if err := merged(b, []Record{{Host: portal, User: "bob", Blind: name != "records", Version: Version{Clock: 1 << 60}}}); !errors.Is(err, ErrTooMany) {
+				t.Errorf("a wipe that removes nothing: %v", err)
+			}
+		})
+	}
+}
+
+// A blind removal has removed something, and the pod that made it never learned that. A later one, of
+// the channel or of all, says so again, because it must be kept for as long.
+func TestLaterBlindRemovalHasRemovedTheSame(t *testing.T) {
+	channel := func() Wish { return Wish{User: "ada", Channels: []Assignment{{Channel: "sales"}}} }
+	wipe := func() Wish { return Wish{User: "ada"} }
+	for name, wishes := range map[string][2]func() Wish{
+		"channel, channel": {channel, channel}, "channel, all": {channel, wipe},
+		"all, channel": {wipe, channel}, "all, all": {wipe, wipe},
+	} {
+		t.Run(name, func(t *testing.T) {
+			a, b, portal := twoBooks(t)
+			a.now = clockAt(time.Now().Add(time.Second))
+			assign(t, b, portal, wish(t, "ada", "sales"))
+			for i, w := range wishes {
+				removed := remove(t, a, portal, w())
+				if held, err := b.Merge(removed); err != nil || !removed[0].Blind || !held.Ended {
+					t.Errorf("%d: %+v: %+v, %v", i, removed, held, err)
+				}
+			}
+		})
+	}
+}
+
+// While the disk is full, other pods can assign and wipe without end. What a wipe ends needs no saving.
+func TestWipeEndsWhatIsNotSaved(t *testing.T) {
+	a, _, portal := twoBooks(t)
+	store := new(fragile)
+	b := NewBook(3, nil)
+	if err := b.Attach(store); err != nil {
+		t.Fatal(err)
+	}
+	store.fail(errFull)
+	for i := range 50 {
+		for _, records := range [][]Record{
+			assign(t, a, portal, wish(t, "ada", fmt.Sprintf("c%d", i))), remove(t, a, portal, wish(t, "ada")),
+		} {
+			if err := merged(b, records); !errors.Is(err, ErrUnavailable) {
+				t.Errorf("got %v", err)
+			}
+		}
+	}
+	last := assign(t, a, portal, wish(t, "ada", "last"))
+	if err := merged(b, last); !errors.Is(err, ErrUnavailable) {
+		t.Errorf("got %v", err)
+	}
+	if n := b.Unsaved(); n != 2 {
+		t.Errorf("%d records wait, want the wipe and the assignment", n)
+	}
+	store.fail(nil)
+	if err := b.Save(); err != nil || len(store.records) != 2 {
+		t.Errorf("%v, %d records", err, len(store.records))
+	}
+}
+
+// A record that comes while a sweep drops the one before still waits to be saved.
+func TestSweepLeavesWhatIsNewer(t *testing.T) {
+	portal := mustHost(t, "portal.example.com")
+	b := NewBook(1, nil) // without a store
+	old := Record{Host: portal, User: "ada", Channel: "sales", Version: Version{Clock: uint64(time.Now().UnixMilli()) << clockBits}}
+	fresh := old
+	fresh.Mode, fresh.Version.Clock = Listen, old.Version.Clock+1
+	if err := merged(b, []Record{old}); !errors.Is(err, ErrUnavailable) {
+		t.Fatal(err)
+	}
+	b.now = clockAt(time.Now().Add(Retention + 2*SweepEvery))
+	b.storeMu.Lock() // where a sweep waits after it has dropped the removal
+	swept := make(chan error)
+	go func() { swept <- b.Sweep() }()
+	for deadline := time.Now().Add(10 * time.Second); b.knows(&old); time.Sleep(time.Millisecond) {
+		if time.Now().After(deadline) {
+			t.Fatal("the removal is still there")
+		}
+	}
+	if _, _, all := b.apply([]Record{fresh}, true); !all {
+		t.Error("there is no room")
+	}
+	b.unsaved[nameOf(&fresh)] = fresh // as Merge does next
+	b.storeMu.Unlock()
+	if err := <-swept; err != nil {
+		t.Fatal(err)
+	}
+	if b.Unsaved() != 1 {
+		t.Errorf("%d records wait, want 1", b.Unsaved())
+	}
+}
