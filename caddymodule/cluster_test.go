@@ -1,406 +1,239 @@
 package caddymodule
 
 import (
-	"context"
-	"encoding/json"
-	"errors"
-	"fmt"
+	"crypto/ecdsa"
+	"crypto/elliptic"
+	"crypto/rand"
+	"crypto/tls"
+	"crypto/x509"
+	"crypto/x509/pkix"
+	"encoding/pem"
+	"math/big"
 	"net"
-	"net/http"
-	"net/http/httptest"
-	"reflect"
-	"slices"
+	"os"
+	"path/filepath"
 	"strings"
-	"sync"
 	"testing"
+	"time"
 
-	"github.com/rollcall-gateway/rollcall/caddymodule/gateway"
-	"github.com/rollcall-gateway/rollcall/internal/testkit"
-	"github.com/rollcall-gateway/rollcall/presence"
-	"github.com/rollcall-gateway/rollcall/presence/assignment"
-	"github.com/rollcall-gateway/rollcall/presence/cluster"
-	"github.com/rollcall-gateway/rollcall/presence/cluster/message"
+	"github.com/caddyserver/caddy/v2"
 )
 
-// fakeCluster stands for a cluster, and logs its calls.
-type fakeCluster struct {
-	name       string
-	clusterLog *clusterLog
-	ready      bool
-	truth      cluster.Truth
-	dcs        []cluster.DataCenter
-	list       []presence.Listing
-}
+const clusterSecret = "canary-secret-of-32-characters-00"
 
-// clusterLog has the calls of all fake clusters, in order.
-type clusterLog struct {
-	mu    sync.Mutex
-	lines []string
-	sites []message.Site // last sites set
-}
-
-func (d *clusterLog) note(line string) {
-	d.mu.Lock()
-	defer d.mu.Unlock()
-	d.lines = append(d.lines, line)
-}
-
-// expect compares the calls since the last time.
-func (d *clusterLog) expect(t *testing.T, want ...string) {
-	t.Helper()
-	d.mu.Lock()
-	defer d.mu.Unlock()
-	if !slices.Equal(d.lines, want) {
-		t.Errorf("it happened: %q, want %q", d.lines, want)
+func TestClusterSettingsRefuse(t *testing.T) {
+	dir := t.TempDir()
+	writePair(t, dir, "pod")
+	writePair(t, dir, "other")
+	file := func(name string) string { return filepath.Join(dir, name) }
+	if err := os.WriteFile(file("text"), []byte("canary-text"), 0o600); err != nil {
+		t.Fatal(err)
 	}
-	d.lines = nil
-}
-
-func (c *fakeCluster) SetSites(sites []message.Site) {
-	c.clusterLog.mu.Lock()
-	defer c.clusterLog.mu.Unlock()
-	c.clusterLog.sites = sites
-}
-func (c *fakeCluster) Ready() bool  { return c.ready }
-func (c *fakeCluster) Drain()       { c.clusterLog.note("drain " + c.name) }
-func (c *fakeCluster) Close() error { c.clusterLog.note("close " + c.name); return nil }
-
-func (c *fakeCluster) AllUsers(_ context.Context, host presence.HostName, members bool, per presence.Per) ([]cluster.DataCenter, cluster.Truth) {
-	c.clusterLog.note(fmt.Sprintf("allusers %s %v %v", host, members, per == presence.PerConnection))
-	dcs := slices.Clone(c.dcs)
-	for i := range dcs {
-		if !members {
-			dcs[i].Users = nil
-		}
-	}
-	return dcs, c.truth
-}
-
-func (c *fakeCluster) Users(
-	_ context.Context, host presence.HostName, scope cluster.Scope, per presence.Per,
-) ([]presence.Listing, cluster.Truth) {
-	c.clusterLog.note(fmt.Sprintf("users %s %d %v", host, scope, per == presence.PerConnection))
-	return c.list, c.truth
-}
-
-func (c *fakeCluster) ChannelUsers(
-	_ context.Context, host presence.HostName, scope cluster.Scope, channel string, per presence.Per,
-) ([]presence.Listing, cluster.Truth) {
-	c.clusterLog.note(fmt.Sprintf("channel %s %d %q %v", host, scope, channel, per == presence.PerConnection))
-	return c.list, c.truth
-}
-
-func (c *fakeCluster) Channels(
-	_ context.Context, host presence.HostName, scope cluster.Scope,
-) ([]presence.Listing, cluster.Truth) {
-	c.clusterLog.note(fmt.Sprintf("channels %s %d", host, scope))
-	return c.list, c.truth
-}
-
-func (c *fakeCluster) Explain(_ context.Context, host presence.HostName, user string) ([]cluster.PodConnection, cluster.Truth) {
-	c.clusterLog.note(fmt.Sprintf("explain %s %s", host, user))
-	return []cluster.PodConnection{{
-		DataCenter: "eu-west-1", Pod: "web-2",
-		Connection: message.Connection{ID: "abc", Email: "a@example.com", Since: 1_700_000_000_000, LastSign: 1_700_000_001_500},
-	}}, c.truth
-}
-
-func (c *fakeCluster) Spread(_ context.Context, host presence.HostName, records []assignment.Record) cluster.Truth {
-	c.clusterLog.note(fmt.Sprintf("spread %s %d", host, len(records)))
-	return c.truth
-}
-
-func (c *fakeCluster) Report(context.Context) cluster.Report {
-	return cluster.Report{
-		Name: c.name, Ready: c.ready, Resyncs: 7, QueriesDropped: 8, Unsent: 9, Ignored: cluster.Ignored{Forged: 3},
-		Pods: []cluster.PodReport{{DataCenter: "a", Pod: "b", State: "self"}, {DataCenter: "a", Pod: "c", State: "alive"}},
-	}
-}
-
-// stage makes the hub start fake clusters until the test ends.
-func stage(t *testing.T, h *gateway.Hub, start func(cluster.Config) (gateway.Pods, error)) {
-	t.Helper()
-	h.StartPods = start
-}
-
-const clusterSite = "http://portal.example.com, http://*.Example.org {\n\trollcall {\n\t\tapi_key k\n\t}\n}\n"
-
-// clustered is a Caddyfile with a site and a cluster.
-func clustered(options string) string {
-	return "{\n\trollcall {\n\t\tdata_center us-east-1\n\t\tpod web-1\n\t\tcluster {\n" + options + "\n\t\t}\n\t}\n}\n" + clusterSite
-}
-
-const aloneFile = "{\n\trollcall {\n\t\tdata_center us-east-1\n\t\tpod web-1\n\t}\n}\n" + clusterSite
-
-const overNATS = "nats nats://127.0.0.1:4222"
-
-func TestClusterGoesOnThroughReloads(t *testing.T) {
-	d := &clusterLog{}
-	first := mustLoad(t, clustered(overNATS))
-	h := first.app.hub
-	stage(t, h, func(cfg cluster.Config) (gateway.Pods, error) {
-		d.note("start " + cfg.Name)
-		return &fakeCluster{name: cfg.Name, clusterLog: d, ready: true}, nil
-	})
-	a := first.snapshot()
-	h.Offer(a)
-	d.expect(t, "start rollcall")
-	want := []message.Site{{Sets: [][]string{{"portal.example.com", "*.example.org"}}}}
-	if !reflect.DeepEqual(d.sites, want) {
-		t.Errorf("sites %v, want %v", d.sites, want)
-	}
-
-	// With the same settings, the same cluster continues. It learns of a host before a client can
-	// connect to it.
-	second := mustLoad(t, clustered(overNATS)+"http://new.example.com {\n\trollcall\n}\n")
-	b := second.snapshot()
-	h.Offer(b)
-	if !h.Serves(testkit.MustHost(t, "new.example.com")) || !h.Serves(testkit.MustHost(t, "portal.example.com")) || len(d.sites) != 3 {
-		t.Errorf("with a configuration on offer, the sites are %v", d.sites)
-	}
-	h.TakeBack(a)
-	d.expect(t)
-	if len(d.sites) != 2 || h.Serves(testkit.MustHost(t, "other.example.com")) {
-		t.Errorf("sites %v", d.sites)
-	}
-
-	// Other settings replace the old ones when they take effect.
-	third := mustLoad(t, clustered(overNATS+"\nname other"))
-	c := third.snapshot()
-	h.Offer(c)
-	d.expect(t)
-	h.TakeBack(b)
-	d.expect(t, "close rollcall", "start other")
-
-	// A discarded configuration changes nothing.
-	fourth := mustLoad(t, clustered(overNATS))
-	given := fourth.snapshot()
-	h.Offer(given)
-	h.TakeBack(given)
-	d.expect(t)
-
-	alone := mustLoad(t, aloneFile).snapshot()
-	h.Offer(alone)
-	h.TakeBack(c)
-	d.expect(t, "close other")
-	if h.Joined() != nil {
-		t.Error("there is still a cluster")
-	}
-	h.TakeBack(alone)
-	d.expect(t)
-}
-
-func TestClusterSaysGoodbyeAroundTheDrain(t *testing.T) {
-	d := &clusterLog{}
-	c := mustLoad(t, clustered(overNATS))
-	stage(t, c.app.hub, func(cluster.Config) (gateway.Pods, error) { return &fakeCluster{name: "it", clusterLog: d}, nil })
-	s := c.snapshot()
-	c.app.hub.Offer(s)
-	c.app.hub.TakeBack(s)
-	d.expect(t, "drain it", "close it")
-	if !c.app.hub.Serves(testkit.MustHost(t, "portal.example.com")) {
-		t.Error("while it drains, a pod no longer serves its hosts: its connections would be left out")
-	}
-}
-
-func TestClusterIsTriedAgain(t *testing.T) {
-	d := &clusterLog{}
-	c := mustLoad(t, clustered(overNATS))
-	h := c.app.hub
-	fail := true
-	stage(t, h, func(cluster.Config) (gateway.Pods, error) {
-		if fail {
-			return nil, errors.New("no NATS today")
-		}
-		return &fakeCluster{name: "it", clusterLog: d, ready: true, truth: cluster.Truth{Complete: true}}, nil
-	})
-	h.Offer(c.snapshot())
-	handler := c.handler(t)
-	w := post(t, handler, "/message/allusers", `{"apiKey":"k"}`)
-	checkTruth(t, w, "false", "")
-	if want := `{"us-east-1":{"authenticated":0,"anonymous":0},"_total":{"authenticated":0,"anonymous":0}}`; w.Body.String() != want {
-		t.Errorf("the pod's own part is %s", w.Body)
-	}
-	checkTruth(t, post(t, handler, "/message/users", `{"apiKey":"k","scope":"dc"}`), "false", "")
-	checkTruth(t, post(t, handler, "/message/users", `{"apiKey":"k"}`), "true", "")
-	if w := getAdmin(t, "/rollcall/health"); w.Code != http.StatusServiceUnavailable || !strings.Contains(w.Body.String(), `"status":"joining"`) {
-		t.Errorf("health: %d %s", w.Code, w.Body)
-	}
-	if w := getAdmin(t, "/rollcall/cluster"); !strings.Contains(w.Body.String(), `"last_error":"no NATS today"`) || !strings.Contains(w.Body.String(), `"ready":false`) {
-		t.Errorf("report: %s", w.Body)
-	}
-	fail = false
-	h.RetryCluster()
-	d.expect(t)
-	w = post(t, handler, "/message/allusers", `{"apiKey":"k"}`)
-	d.expect(t, "allusers portal.example.com false false")
-	checkTruth(t, w, "true", "")
-	if w := getAdmin(t, "/rollcall/health"); w.Code != http.StatusOK {
-		t.Errorf("health: %d %s", w.Code, w.Body)
-	}
-	running := h.Joined()
-	h.RetryCluster() // nothing to retry
-	if h.Joined() != running {
-		t.Error("a cluster that runs was started again")
-	}
-}
-
-func TestPodIsJoiningWhileItsClusterStarts(t *testing.T) {
-	c := mustLoad(t, clustered(overNATS))
-	h := c.app.hub
-	asked := false
-	stage(t, h, func(cluster.Config) (gateway.Pods, error) {
-		asked = true
-		if w := getAdmin(t, "/rollcall/health"); w.Code != http.StatusServiceUnavailable || !strings.Contains(w.Body.String(), `"status":"joining"`) {
-			t.Errorf("health: %d %s", w.Code, w.Body)
-		}
-		if w := getAdmin(t, "/rollcall/cluster"); !strings.Contains(w.Body.String(), `"ready":false`) {
-			t.Errorf("report: %s", w.Body)
-		}
-		if w := getAdmin(t, "/rollcall/explain?host=portal.example.com&user=a"); !strings.Contains(w.Body.String(), `"complete":false`) {
-			t.Errorf("explain: %s", w.Body)
-		}
-		checkTruth(t, post(t, c.handler(t), "/message/allusers", `{"apiKey":"k"}`), "false", "")
-		return &fakeCluster{name: "it", clusterLog: new(clusterLog), ready: true}, nil
-	})
-	h.Offer(c.snapshot())
-	if w := getAdmin(t, "/rollcall/health"); w.Code != http.StatusOK || !asked {
-		t.Errorf("health: %d %s", w.Code, w.Body)
-	}
-}
-
-func TestEndpointsAskTheCluster(t *testing.T) {
-	d := &clusterLog{}
-	c := mustLoad(t, clustered(overNATS))
-	stand := &fakeCluster{name: "it", clusterLog: d, ready: true, truth: cluster.Truth{Missing: []string{"eu-west-1/web-3", "us-east-1/web-2"}}}
-	stand.dcs = []cluster.DataCenter{
-		{Name: "eu-west-1", Users: []presence.User{}},
-		{Name: "us-east-1", Authenticated: 1, Anonymous: 2, Users: []presence.User{{ID: "ada", Email: "ada@example.com"}}},
-	}
-	stand.list = []presence.Listing{{Channel: "lobby", Kind: presence.Anonymous, Count: 5}}
-	stage(t, c.app.hub, func(cluster.Config) (gateway.Pods, error) { return stand, nil })
-	c.app.hub.Offer(c.snapshot())
-	h := c.handler(t)
-	const missing = "eu-west-1/web-3, us-east-1/web-2"
+	whole := &ClusterTLS{Cert: file("pod.pem"), Key: file("pod.key"), CA: file("pod.pem")}
 	for _, test := range []struct {
-		name, endpoint, body, asked, want string
+		name string
+		c    ClusterConfig
+		want string
 	}{
-		{"counts", "allusers", ``, "allusers portal.example.com false false", `{"eu-west-1":{"authenticated":0,"anonymous":0},` +
-			`"us-east-1":{"authenticated":1,"anonymous":2},"_total":{"authenticated":1,"anonymous":2}}`},
-		{
-			"users of each connection", "allusers", `,"includeUsers":true,"dedupeUsers":false`, "allusers portal.example.com true true",
-			`{"eu-west-1":{"authenticated":[],"authenticatedCount":0,"anonymous":0},` +
-				`"us-east-1":{"authenticated":[{"id":"ada","email":"ada@example.com"}],"authenticatedCount":1,"anonymous":2},"_total":{"authenticated":1,"anonymous":2}}`,
-		},
-		{"dc", "users", `,"scope":"dc"`, `users portal.example.com 1 false`, `{"lobby":5}`},
-		{"all, one channel", "users", `,"scope":"all","channel":"lobby","dedupeUsers":false`, `channel portal.example.com 2 "lobby" true`, `{"lobby":5}`},
-		{"channels of all", "channels", `,"scope":"all"`, "channels portal.example.com 2", `{"authenticated":[],"anonymous":["lobby"]}`},
-		{"channels of dc", "channels", `,"scope":"dc"`, "channels portal.example.com 1", `{"authenticated":[],"anonymous":["lobby"]}`},
+		{"nothing", ClusterConfig{}, "write listen, the address for the other pods, or nats"},
+		{"both", ClusterConfig{Listen: "127.0.0.1:6222", NATS: []string{"nats://127.0.0.1"}, Secret: clusterSecret}, "exclude each other"},
+		{"open to everybody", ClusterConfig{Listen: "127.0.0.1:6222"}, "listen needs a secret or tls"},
+		{"routes alone", ClusterConfig{Routes: []string{"127.0.0.1:6222"}}, "routes need listen"},
+		{"routes with nats", ClusterConfig{Routes: []string{"127.0.0.1:6222"}, NATS: []string{"nats://127.0.0.1"}}, "routes need listen"},
+		{"credentials alone", ClusterConfig{Listen: "127.0.0.1:6222", Secret: clusterSecret, Credentials: file("text")}, "credentials: the file is not one"},
+		{"no credentials", ClusterConfig{NATS: []string{"nats://127.0.0.1"}, Credentials: file("none")}, "credentials: reading the file"},
+		{"short secret", ClusterConfig{Listen: "127.0.0.1:6222", Secret: "canary-15-chars"}, "fewer than 16 characters"},
+		{"empty secret", ClusterConfig{Listen: "127.0.0.1:6222", Secret: "{env.ROLLCALL_NO_SUCH}"}, "secret is empty: is its environment variable set?"},
+		{"unknown placeholder", ClusterConfig{Listen: "127.0.0.1:6222", Secret: "{canary}"}, "secret has a placeholder that is not known"},
+		{"no port", ClusterConfig{Listen: "127.0.0.1", Secret: clusterSecret}, "listen is not HOST:PORT"},
+		{"no host", ClusterConfig{Listen: ":6222", Secret: clusterSecret}, "listen is not HOST:PORT"},
+		{"any port", ClusterConfig{Listen: "127.0.0.1:0", Secret: clusterSecret}, "listen is not HOST:PORT"},
+		{"named port", ClusterConfig{Listen: "127.0.0.1:nats", Secret: clusterSecret}, "listen is not HOST:PORT"},
+		{"URL to listen", ClusterConfig{Listen: "nats://127.0.0.1:6222", Secret: clusterSecret}, "listen is not HOST:PORT"},
+		{"bad route", ClusterConfig{Listen: "127.0.0.1:6222", Routes: []string{"127.0.0.1:6223", "canary"}, Secret: clusterSecret}, "routes: number 2 is not HOST:PORT"},
+		{"no URL", ClusterConfig{NATS: []string{"canary:canary@127.0.0.1"}}, "nats: number 1 is not a URL like nats://nats.internal:4222"},
+		{"other scheme", ClusterConfig{NATS: []string{"nats://127.0.0.1", "https://canary@127.0.0.1"}}, "nats: number 2 is not a URL"},
+		{"several URLs in one", ClusterConfig{NATS: []string{"nats://canary@127.0.0.1,nats://127.0.0.2"}}, "nats: number 1 is not a URL"},
+		{"name with a dot", ClusterConfig{NATS: []string{"nats://127.0.0.1"}, Name: "a.b"}, `name "a.b": use 1 to 64 letters`},
+		{"long name", ClusterConfig{NATS: []string{"nats://127.0.0.1"}, Name: strings.Repeat("a", 65)}, "use 1 to 64 letters"},
+		{"negative wait", ClusterConfig{NATS: []string{"nats://127.0.0.1"}, QueryTimeout: -1}, "query_timeout"},
+		{"shorter remote wait", ClusterConfig{NATS: []string{"nats://127.0.0.1"}, RemoteQueryTimeout: caddy.Duration(time.Millisecond)}, "query_timeout 500ms 1ms: use durations up to 30s"},
+		{"endless wait", ClusterConfig{NATS: []string{"nats://127.0.0.1"}, QueryTimeout: caddy.Duration(time.Minute)}, "query_timeout 1m0s 1m0s"},
+		{"half of tls", ClusterConfig{Listen: "127.0.0.1:6222", TLS: &ClusterTLS{CA: whole.CA}}, "cert, key and ca are all needed"},
+		{"empty tls", ClusterConfig{Listen: "127.0.0.1:6222", TLS: &ClusterTLS{}}, "cert, key and ca are all needed"},
+		{"cert without key", ClusterConfig{NATS: []string{"tls://127.0.0.1"}, TLS: &ClusterTLS{Cert: whole.Cert}}, "cert and key go together"},
+		{"no file", ClusterConfig{Listen: "127.0.0.1:6222", TLS: &ClusterTLS{Cert: file("none"), Key: whole.Key, CA: whole.CA}}, "tls: cert: reading the file"},
+		{"other key", ClusterConfig{Listen: "127.0.0.1:6222", TLS: &ClusterTLS{Cert: whole.Cert, Key: file("other.key"), CA: whole.CA}}, "tls: cert and key"},
+		{"no authority", ClusterConfig{Listen: "127.0.0.1:6222", TLS: &ClusterTLS{Cert: whole.Cert, Key: whole.Key, CA: file("text")}}, "tls: ca: the file has no certificate"},
 	} {
 		t.Run(test.name, func(t *testing.T) {
-			status := http.StatusOK
-			if test.endpoint == "channels" {
-				status = http.StatusCreated
+			s, err := test.c.settings("local", "web-1")
+			if err == nil {
+				t.Fatalf("no error, but %+v", s)
 			}
-			w := post(t, h, "/message/"+test.endpoint, `{"apiKey":"k"`+test.body+`}`)
-			d.expect(t, test.asked)
-			checkTruth(t, w, "false", missing)
-			if w.Code != status || w.Body.String() != test.want {
-				t.Errorf("status %d: %s, want %s", w.Code, w.Body, test.want)
+			if !strings.HasPrefix(err.Error(), "cluster: ") || !strings.Contains(err.Error(), test.want) {
+				t.Errorf("error %q, want %q", err, test.want)
 			}
-			w = post(t, h, "/message/"+test.endpoint, `{"apiKey":"k","requireComplete":true`+test.body+`}`)
-			d.expect(t, test.asked)
-			checkProblem(t, w, http.StatusServiceUnavailable, "incomplete")
-			checkTruth(t, w, "false", missing)
-			if w.Header().Get("Retry-After") != "1" {
-				t.Errorf("Retry-After %q", w.Header().Get("Retry-After"))
+			if strings.Contains(err.Error(), "canary") {
+				t.Errorf("the error shows what can be a secret: %v", err)
 			}
 		})
 	}
-	for _, body := range []string{``, `,"scope":"pod"`} { // needs no other pod
-		w := post(t, h, "/message/users", `{"apiKey":"k","requireComplete":true`+body+`}`)
-		checkTruth(t, w, "true", "")
-	}
-	for _, body := range []string{``, `,"scope":"pod"`} {
-		w := post(t, h, "/message/channels", `{"apiKey":"k","requireComplete":true`+body+`}`)
-		checkTruth(t, w, "true", "")
-	}
-	d.expect(t)
-	for body, endpoint := range map[string]string{
-		`{"apiKey":"k","scope":"pods"}`:                        "users",
-		`{"apiKey":"k","scope":"all","requireComplete":1}`:     "users",
-		`{"apiKey":"k","scope":1}`:                             "users",
-		`{"apiKey":"k","scope":"all","dedupeUsers":"yes"}`:     "users",
-		`{"apiKey":"k","requireComplete":"yes"}`:               "allusers",
-		`{"apiKey":"k","scope":"every"}`:                       "channels",
-		`{"apiKey":"k","requireComplete":"no"}`:                "channels",
-		`{"apiKey":"k","includeUsers":"yes","dedupeUsers":[]}`: "allusers",
-	} {
-		checkProblem(t, post(t, h, "/message/"+endpoint, body), http.StatusBadRequest, "bad_value")
-	}
-	checkProblem(t, post(t, h, "/message/allusers", `{"apiKey":"wrong"}`), http.StatusUnauthorized, "bad_key")
-	d.expect(t) // no query was sent
-	stand.truth = cluster.Truth{Complete: true}
-	w := post(t, h, "/message/allusers", `{"apiKey":"k","requireComplete":true}`)
-	checkTruth(t, w, "true", "")
 }
 
-func checkTruth(t *testing.T, w *httptest.ResponseRecorder, complete, missing string) {
-	t.Helper()
-	if c, m := w.Header().Get("Rollcall-Complete"), w.Header().Get("Rollcall-Missing"); c != complete || m != missing {
-		t.Errorf("complete %q and missing %q, want %q and %q", c, m, complete, missing)
-	}
-	if _, there := w.Header()["Rollcall-Missing"]; there && missing == "" {
-		t.Error("there is an empty Rollcall-Missing")
-	}
-}
-
-// A configuration whose address is taken is refused, and the running cluster continues.
-func TestClusterAddressIsTriedBefore(t *testing.T) {
-	taken, err := net.Listen("tcp", "127.0.0.1:0")
+func TestClusterSettingsAreResolved(t *testing.T) {
+	t.Setenv("ROLLCALL_TEST_SECRET", clusterSecret)
+	t.Setenv("ROLLCALL_TEST_PEER", "127.0.0.2:6222")
+	c := ClusterConfig{Listen: "127.0.0.1:6222", Routes: []string{"{env.ROLLCALL_TEST_PEER}"}, Secret: "{env.ROLLCALL_TEST_SECRET}"}
+	s, err := c.settings("us-east-1", "web-1")
 	if err != nil {
 		t.Fatal(err)
 	}
-	defer taken.Close()
-	d := &clusterLog{}
-	c := mustLoad(t, clustered(overNATS))
-	h := c.app.hub
-	stage(t, h, func(cluster.Config) (gateway.Pods, error) { return &fakeCluster{name: "it", clusterLog: d}, nil })
-	h.Offer(c.snapshot())
-	next := mustLoad(t, clustered("listen "+taken.Addr().String()+"\nsecret "+clusterSecret))
-	if err := next.app.Start(); err == nil || !strings.Contains(err.Error(), "cluster: trying to listen") {
-		t.Errorf("error %v", err)
+	if s.Name != "rollcall" || s.DataCenter != "us-east-1" || s.Pod != "web-1" ||
+		s.Timeout != 500*time.Millisecond || s.Remote != 1500*time.Millisecond {
+		t.Errorf("name %q of %s/%s, timeouts %s and %s", s.Name, s.DataCenter, s.Pod, s.Timeout, s.Remote)
 	}
-	d.expect(t)
-	if err := taken.Close(); err != nil {
+	if s.Bus.Listen != "127.0.0.1:6222" || s.Bus.Routes[0] != "127.0.0.2:6222" || s.Secret != clusterSecret || s.Bus.Secret != clusterSecret {
+		t.Errorf("the bus is %+v", s.Bus)
+	}
+	if c.Secret != "{env.ROLLCALL_TEST_SECRET}" {
+		t.Errorf("the configuration has the secret %q now", c.Secret)
+	}
+	long := ClusterConfig{NATS: []string{"nats://127.0.0.1"}, QueryTimeout: caddy.Duration(4 * time.Second)}
+	if s, err = long.settings("a", "b"); err != nil || s.Remote != 4*time.Second {
+		t.Errorf("remote timeout %v, error %v", s, err)
+	}
+}
+
+func TestClusterTLSIsMutualForRoutes(t *testing.T) {
+	dir := t.TempDir()
+	writePair(t, dir, "pod")
+	files := &ClusterTLS{Cert: filepath.Join(dir, "pod.pem"), Key: filepath.Join(dir, "pod.key"), CA: filepath.Join(dir, "pod.pem")}
+	routes := ClusterConfig{Listen: "127.0.0.1:6222", TLS: files}
+	s, err := routes.settings("a", "b")
+	if err != nil {
 		t.Fatal(err)
 	}
-	if err := h.CheckCluster(next.app.cluster); err != nil {
-		t.Errorf("the address is free, and yet: %v", err)
+	c := s.Bus.RouteTLS
+	if c == nil || c.ClientAuth != tls.RequireAndVerifyClientCert || c.ClientCAs == nil || c.RootCAs == nil || s.Bus.ClientTLS != nil {
+		t.Errorf("TLS of the routes: %+v", c)
+	}
+	client := ClusterConfig{NATS: []string{"tls://127.0.0.1"}, TLS: &ClusterTLS{CA: files.CA}}
+	if s, err = client.settings("a", "b"); err != nil {
+		t.Fatal(err)
+	}
+	if c := s.Bus.ClientTLS; c == nil || c.RootCAs == nil || len(c.Certificates) != 0 || s.Bus.RouteTLS != nil {
+		t.Errorf("TLS of the client: %+v", c)
 	}
 }
 
-// getAdmin asks the admin endpoint.
-func getAdmin(t *testing.T, uri string) *httptest.ResponseRecorder {
-	t.Helper()
-	path, _, _ := strings.Cut(uri, "?")
-	for _, route := range new(AdminAPI).Routes() {
-		if route.Pattern != path {
-			continue
+// Two settings have the same sum only if the cluster can continue.
+func TestClusterSettingsAreCompared(t *testing.T) {
+	dir := t.TempDir()
+	writePair(t, dir, "pod")
+	files := &ClusterTLS{Cert: filepath.Join(dir, "pod.pem"), Key: filepath.Join(dir, "pod.key"), CA: filepath.Join(dir, "pod.pem")}
+	base := func() ClusterConfig {
+		return ClusterConfig{
+			Listen: "127.0.0.1:6222", Routes: []string{"127.0.0.2:6222", "127.0.0.3:6222"}, Secret: clusterSecret, TLS: files,
 		}
-		w := httptest.NewRecorder()
-		if err := route.Handler.ServeHTTP(w, httptest.NewRequest(http.MethodGet, uri, http.NoBody)); err != nil {
+	}
+	sum := func(t *testing.T, c ClusterConfig, dc, pod string) [32]byte {
+		t.Helper()
+		s, err := c.settings(dc, pod)
+		if err != nil {
 			t.Fatal(err)
 		}
-		return w
+		return s.Sum
 	}
-	t.Fatalf("no route for %s", path)
-	return nil
+	want := sum(t, base(), "a", "b")
+	if sum(t, base(), "a", "b") != want {
+		t.Error("the same settings have two sums")
+	}
+	t.Setenv("ROLLCALL_TEST_SECRET", clusterSecret)
+	same := base()
+	same.Secret, same.QueryTimeout = "{env.ROLLCALL_TEST_SECRET}", caddy.Duration(defaultQuery)
+	if sum(t, same, "a", "b") != want {
+		t.Error("the same settings in other words have another sum")
+	}
+	for name, change := range map[string]func(*ClusterConfig){
+		"listen":  func(c *ClusterConfig) { c.Listen = "127.0.0.1:6223" },
+		"routes":  func(c *ClusterConfig) { c.Routes = c.Routes[:1] },
+		"route":   func(c *ClusterConfig) { c.Routes = []string{"127.0.0.2:62221", "27.0.0.3:6222"} },
+		"secret":  func(c *ClusterConfig) { c.Secret += "x" },
+		"tls":     func(c *ClusterConfig) { c.TLS = nil },
+		"name":    func(c *ClusterConfig) { c.Name = "other" },
+		"timeout": func(c *ClusterConfig) { c.QueryTimeout = caddy.Duration(time.Second) },
+		"remote":  func(c *ClusterConfig) { c.RemoteQueryTimeout = caddy.Duration(2 * time.Second) },
+	} {
+		c := base()
+		change(&c)
+		if sum(t, c, "a", "b") == want {
+			t.Errorf("another %s has the same sum", name)
+		}
+	}
+	if sum(t, base(), "ab", "") == want || sum(t, base(), "a", "c") == want {
+		t.Error("another pod has the same sum")
+	}
+	writePair(t, dir, "pod")
+	if sum(t, base(), "a", "b") == want {
+		t.Error("another certificate in the same file has the same sum")
+	}
 }
 
-func decode(t *testing.T, w *httptest.ResponseRecorder, to any) {
+func TestClusterSecretIsInNoLog(t *testing.T) {
+	for _, test := range []struct {
+		secret string
+		warned bool
+	}{{"canary-secret-20-char", true}, {clusterSecret, false}} {
+		dir, err := os.MkdirTemp(os.Getenv("XDG_DATA_HOME"), "log") // Caddy writes to it after the test, so TestMain removes it
+		if err != nil {
+			t.Fatal(err)
+		}
+		file := filepath.Join(dir, "log")
+		ctx := newContext(t, "{\n\trollcall {\n\t\tcluster {\n\t\t\tlisten 127.0.0.1:6222\n\t\t\tsecret "+test.secret+"\n\t\t}\n\t}\n}", file)
+		if _, err := ctx.App("rollcall"); err != nil {
+			t.Fatal(err)
+		}
+		log, err := os.ReadFile(file)
+		if err != nil && test.warned {
+			t.Fatal(err)
+		}
+		if strings.Contains(string(log), "canary") {
+			t.Errorf("the log shows the secret:\n%s", log)
+		}
+		if got := strings.Contains(string(log), "the secret of the cluster is short"); got != test.warned {
+			t.Errorf("warned %v about a secret of %d characters:\n%s", got, len(test.secret), log)
+		}
+	}
+}
+
+// writePair writes a certificate that is its own authority, and its key.
+func writePair(t *testing.T, dir, name string) {
 	t.Helper()
-	if err := json.Unmarshal(w.Body.Bytes(), to); err != nil {
-		t.Fatalf("%s: %v", w.Body, err)
+	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
+	if err != nil {
+		t.Fatal(err)
+	}
+	template := &x509.Certificate{
+		SerialNumber: big.NewInt(1), Subject: pkix.Name{CommonName: name}, IPAddresses: []net.IP{net.IPv4(127, 0, 0, 1)},
+		NotAfter: time.Now().Add(time.Hour), IsCA: true, BasicConstraintsValid: true,
+		KeyUsage:    x509.KeyUsageDigitalSignature | x509.KeyUsageCertSign,
+		ExtKeyUsage: []x509.ExtKeyUsage{x509.ExtKeyUsageServerAuth, x509.ExtKeyUsageClientAuth},
+	}
+	cert, err := x509.CreateCertificate(rand.Reader, template, template, key.Public(), key)
+	if err != nil {
+		t.Fatal(err)
+	}
+	raw, err := x509.MarshalPKCS8PrivateKey(key)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for file, block := range map[string]*pem.Block{
+		name + ".pem": {Type: "CERTIFICATE", Bytes: cert},
+		name + ".key": {Type: "PRIVATE KEY", Bytes: raw},
+	} {
+		if err := os.WriteFile(filepath.Join(dir, file), pem.EncodeToMemory(block), 0o600); err != nil {
+			t.Fatal(err)
+		}
 	}
 }
