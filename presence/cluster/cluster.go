@@ -9,16 +9,17 @@
 //
 // # Rooms
 //
-// The work is done in packages below internal. A [Cluster] builds them, subscribes their handlers to
-// the bus, and tells each which pods joined and left. References point one way:
+// Packages below internal do the work. A [Cluster] creates their parts, subscribes their handlers to
+// the bus, and notifies them when pods join and leave. References point one way:
 //
-//   - link numbers, sends and receives messages as one pod; sites has what a pod serves.
-//   - membership knows which pods are alive. It uses link and sites.
-//   - query, replication and assignments answer queries, show channels and keep assignments. Each
-//     uses link and membership, and none uses another.
-//   - messages carries messages. It uses link alone.
+//   - link sends and receives messages as one pod, and sites has the sites of a pod. They use no
+//     other room.
+//   - membership tracks which pods are alive. It uses link and sites.
+//   - query answers queries, replication keeps what watchers see, and assignments keeps the
+//     assignments. Each uses link and membership, and none of the other two.
+//   - messages carries messages. It uses link.
 //
-// timing and work have times, goroutines and lists for all of them.
+// timing and work are for all rooms: durations, and goroutines that handle queues.
 package cluster
 
 import (
@@ -74,7 +75,6 @@ type Cluster struct {
 	messenger   *messages.Messenger
 	assignments *assignments.Keeper // nil without a book
 	registry    *presence.Registry
-	timing      timing.Timing
 	queries     *query.Queries
 	asker       // AllUsers and the other queries
 
@@ -150,7 +150,7 @@ func start(cfg Config, tr link.Transport, registry *presence.Registry, local Loc
 	if err := l.CheckNames(); err != nil {
 		return nil, err
 	}
-	c := &Cluster{name: cfg.Name, bus: tr, link: l, registry: registry, timing: t, stop: make(chan struct{})}
+	c := &Cluster{name: cfg.Name, bus: tr, link: l, registry: registry, stop: make(chan struct{})}
 	load := func() (connections, hosts uint64) {
 		return uint64(max(local.Connections(), 0)), uint64(registry.Len())
 	}

@@ -1,11 +1,11 @@
 // Package assignments keeps the book of assignments equal on all pods.
 //
-// A [Keeper] sends changes to all pods and waits for their confirmations (spread.go), and compares
-// the book with those of other pods every few seconds (keeper.go). Its subjects are apart from the
-// inbox, because handling their messages waits for the disk.
+// A [Keeper] sends changes to all pods and waits for their confirmations (spread.go). It compares the
+// book with those of other pods every few seconds (keeper.go). It has subjects of its own, because
+// handling their messages waits for the disk, and the inbox must not wait.
 //
-// Keeper.mu guards the check in progress and the changes that wait. It is not held while the book is
-// read or written.
+// Keeper.mu guards the check in progress and the changes that wait for confirmations. It is held while
+// a check is sent, but not while records are read or stored.
 package assignments
 
 import (
@@ -74,7 +74,8 @@ type assignmentCheck struct {
 	began time.Time
 }
 
-// New returns nil if book is nil.
+// New returns the keeper of a book. It returns nil, on which PodUp, PodDown and RecheckAll do nothing,
+// if book is nil.
 func New(l *link.Link, m *membership.Members, book *assignment.Book, t timing.Timing) *Keeper {
 	if book == nil {
 		return nil

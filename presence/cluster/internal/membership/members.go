@@ -3,7 +3,7 @@
 //
 // Heartbeats, goodbyes, probes and sites arrive at [Members.Handle]. [Members.Run] sends this pod's
 // heartbeats and detects the silence of others. Each change is made under the lock and then reported
-// to the [Observer], without it. The other rooms read: Serving, Alive, Unreachable and KnowsPods.
+// to the [Observer], without it. Other rooms read by Serving, Alive, Unreachable and KnowsPods.
 //
 // Members.turn is held during a change and its notifications, so that they are in order. It is
 // locked before Members.mu, which guards the pods. pulse.mu guards the state of this pod's own

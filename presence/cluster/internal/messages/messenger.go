@@ -76,7 +76,7 @@ type Counts struct {
 	Dropped uint64 `json:"dropped"` // subset of In that came faster than this pod could deliver them
 }
 
-// New returns a messenger, whose goroutine runs until close.
+// New returns a messenger, whose goroutine runs until Close.
 func New(l *link.Link, reg presence.Pods, t timing.Timing, logger *zap.Logger) *Messenger {
 	m := &Messenger{
 		link: l, reg: reg, timing: t, logger: logger, worker: work.NewWorker(),

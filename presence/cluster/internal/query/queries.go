@@ -1,9 +1,9 @@
 // Package query asks all pods that serve a host, and replies to the queries of other pods.
 //
-// An [Asker] is what callers ask with. [Queries] has the queries in progress: equal ones share an
-// answer (share.go), a collector waits for the replies of the pods (collect.go), and their parts are
-// merged into one answer with a [Truth] (merge.go). Replies arrive at [Queries.AddReply]. A
-// [Responder] replies to the queries of other pods, on a few goroutines with a bounded queue.
+// Callers use an [Asker]. [Queries] has the queries in progress: equal queries share an answer
+// (share.go), a collector waits for the replies of the pods (collect.go), and their parts are merged
+// into one answer with a [Truth] (merge.go). Replies arrive at [Queries.AddReply]. A [Responder]
+// replies to the queries of other pods, on a few goroutines with a bounded queue.
 //
 // Queries.mu guards the sets of collectors and shared answers, replyCollector.mu the replies to one
 // query. They are not held together.
@@ -38,8 +38,8 @@ type Queries struct {
 	closed     bool
 }
 
-// New returns queries. Its goroutines belong to the wait group, and end soon after stop is
-// closed.
+// New returns the queries of a pod. Their goroutines belong to the wait group, and end soon after
+// stop is closed.
 func New(
 	l *link.Link, m *membership.Members, r *Responder, t timing.Timing,
 	observe func(kind string, complete bool, took time.Duration), all *sync.WaitGroup, stop <-chan struct{},
@@ -50,7 +50,7 @@ func New(
 	}
 }
 
-// Asker returns what callers of the cluster ask with.
+// Asker returns the part that callers of the cluster use.
 func (k *Queries) Asker() Asker { return Asker{k} }
 
 // Close prevents new answers. It is called before stop is closed.

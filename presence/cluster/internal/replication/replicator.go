@@ -1,11 +1,12 @@
 // Package replication shows the watchers of a channel the same members on all pods.
 //
 // A [Replicator] publishes the changes of this pod's part of channels as deltas, and merges those of
-// other pods into the channels that are watched here. What it missed it finds by checks.
+// other pods into the channels that are watched here. Checks find the deltas that it missed.
 //
-// The registry, the members and the subscriptions leave notes in the intake, whose lock is held for
-// the note alone, because its callers may hold the lock of a host. One worker handles the notes and
-// owns all other state, which needs no lock.
+// The registry, the members and the subscriptions queue events in the intake. Its lock is held only to
+// add one, because the caller may hold the lock of a host. One worker handles the events and owns the
+// rest of the state, which needs no lock. Checks of other pods are answered by goroutines of their
+// own, from a bounded queue.
 package replication
 
 import (
@@ -47,7 +48,7 @@ type Replicator struct {
 	intake  intake
 	answers *answers
 
-	resynced atomic.Uint64 // see resyncs
+	resynced atomic.Uint64 // see Resyncs
 
 	// Only the worker uses the fields below.
 	changedAt time.Time // time of the first change that waits; zero if none waits
@@ -70,7 +71,7 @@ type Replicator struct {
 	assembly map[link.Peer]*assembler
 }
 
-// New returns a replicator, whose goroutines run until close.
+// New returns a replicator, whose goroutines run until Close.
 func New(l *link.Link, m *membership.Members, reg presence.Pods, t timing.Timing, logger *zap.Logger) *Replicator {
 	r := &Replicator{
 		link: l, members: m, reg: reg, timing: t, logger: logger,

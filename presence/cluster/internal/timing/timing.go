@@ -1,5 +1,5 @@
-// Package timing has the times of the cluster: when pods count as lost, how long answers are waited
-// for, and how often watched channels are checked. It has no state.
+// Package timing has the durations of the cluster, for example the silence after which a pod counts as
+// lost. It has no state.
 package timing
 
 import "time"

@@ -1,6 +1,6 @@
-// Package work has what the rooms build their goroutines with: a [Worker], which handles what others
-// queue for it, and [Expiries], a list of what is due when. Expiries has no lock: one goroutine owns
-// it.
+// Package work has the parts of goroutines: a [Worker] handles what others queue for it, and
+// [Expiries] is a list of things with the times at which they are due. Expiries has no lock: one
+// goroutine owns it.
 package work
 
 import (
