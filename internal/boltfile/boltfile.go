@@ -152,7 +152,9 @@ func (f *File) open(l Layout) (err error) {
 		FreelistType: bbolt.FreelistMapType, NoStatistics: true,
 		OpenFile: func(name string, flag int, mode os.FileMode) (*os.File, error) {
 			file, err := os.OpenFile(name, flag, mode)
-			f.file = file
+			if f.file == nil { // bbolt opens more files for a copy
+				f.file = file
+			}
 			return file, err
 		},
 	})

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"errors"
 	"fmt"
+	"io/fs"
 	"os"
 	"os/signal"
 	"path/filepath"
@@ -293,6 +294,51 @@ func TestFullDisk(t *testing.T) {
 	}
 	if files, err := os.ReadDir(filepath.Dir(path)); err != nil || len(files) != 1 {
 		t.Errorf("the folder has %v, %v", files, err)
+	}
+}
+
+// A process that is killed while it copies a damaged file leaves an incomplete copy. The next one
+// makes the copy again.
+func TestRewriteAfterAKilledOne(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "x.db")
+	incomplete := path + DamagedExt + newExt
+	for name, content := range map[string][]byte{path: full(t), incomplete: full(t)[:100]} {
+		if err := os.WriteFile(name, content, 0o600); err != nil {
+			t.Fatal(err)
+		}
+	}
+	to, kept, err := mustOpen(t, path, Layout{}).Rewrite(Layout{Root: bucket}, true, func(*bbolt.Tx, *File) error { return nil })
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer to.Close()
+	wantKeys(t, mustOpen(t, kept, Layout{}), 20)
+	if _, err := os.Stat(incomplete); !errors.Is(err, fs.ErrNotExist) {
+		t.Errorf("the incomplete copy: %v", err)
+	}
+}
+
+// A file can break after a rewrite has failed. It must not stay locked.
+func TestFileBreaksAfterARewrite(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "x.db")
+	if err := os.WriteFile(path, full(t), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	f, failed := mustOpen(t, path, Layout{}), errors.New("no")
+	if _, _, err := f.Rewrite(Layout{Root: bucket}, true, func(*bbolt.Tx, *File) error { return failed }); !errors.Is(err, failed) {
+		t.Fatal(err)
+	}
+	if err := os.Truncate(path, int64(2*os.Getpagesize())); err != nil {
+		t.Fatal(err)
+	}
+	if err := f.View(walk); !errors.Is(err, ErrDamaged) {
+		t.Errorf("got %v", err)
+	}
+	if err := f.Close(); err != nil {
+		t.Error(err)
+	}
+	if _, renamed, err := Open(path, Layout{Root: bucket, Check: walk}); err != nil || renamed == "" {
+		t.Errorf("renamed to %q, %v", renamed, err)
 	}
 }
 

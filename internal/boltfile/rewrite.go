@@ -21,7 +21,7 @@ func (f *File) Rewrite(l Layout, keep bool, fill func(old *bbolt.Tx, to *File) e
 		if exists(kept) {
 			return nil, "", refuse(f.path, ErrDamaged)
 		}
-		err = f.View(func(tx *bbolt.Tx) error { return tx.CopyFile(kept, 0o600) })
+		err = f.copyTo(kept)
 	}
 	if err == nil {
 		to, err = f.replace(l, fill)
@@ -31,6 +31,20 @@ func (f *File) Rewrite(l Layout, keep bool, fill func(old *bbolt.Tx, to *File) e
 		kept = ""
 	}
 	return to, kept, err
+}
+
+// copyTo copies the file. The copy gets its name when it is whole: an incomplete one, left by a
+// process that was killed, would block every later attempt.
+func (f *File) copyTo(path string) error {
+	name := path + newExt
+	err := f.View(func(tx *bbolt.Tx) error { return tx.CopyFile(name, 0o600) })
+	if err == nil {
+		err = os.Rename(name, path)
+	}
+	if err != nil {
+		_ = os.Remove(name)
+	}
+	return err
 }
 
 // replace creates the new file and gives it the name of the old one.
