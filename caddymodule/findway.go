@@ -134,6 +134,9 @@ func (f *wayFinder) loadingIn(list caddyhttp.RouteList) (int, bool) {
 // position returns the position of the module in the route that is loading it. A module does not
 // know its JSON, but those that have a rollcall inside are provisioned one after another.
 func (f *wayFinder) position(route *caddyhttp.Route, module any) int {
+	if len(route.HandlersRaw) == 1 {
+		return 0
+	}
 	met := f.met[route]
 	if len(met) == 0 || met[len(met)-1] != module {
 		met = append(met, module)

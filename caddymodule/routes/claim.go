@@ -22,6 +22,7 @@ type holding struct {
 	doors   []*Door
 	places  map[place][]*Door // doors by place
 	limited map[limit][]*Door // doors by limit
+	indexed int               // number of doors in places and limited
 }
 
 // split returns the holding of n of the claims, to which it adds a door for those alone. If nil,
@@ -29,25 +30,38 @@ type holding struct {
 func (h *holding) split(n int, d *Door) *holding {
 	part := h
 	if h == nil || h.claims > n {
-		part = &holding{site: d.Site, places: make(map[place][]*Door), limited: make(map[limit][]*Door)}
+		part = &holding{site: d.Site}
 	}
 	if h != nil && h.claims > n {
 		for _, before := range h.doors {
-			part.add(before)
+			part.doors = append(part.doors, before)
 		}
 		h.claims -= n
 		h.hosts = hostpattern.Set{}
 	}
-	part.add(d)
+	part.doors = append(part.doors, d)
 	part.claims, part.hosts = n, hostpattern.Set{}
 	return part
 }
 
-func (h *holding) add(d *Door) {
-	h.doors = append(h.doors, d)
-	h.places[d.place()] = append(h.places[d.place()], d)
-	at := d.limit()
-	h.limited[at] = append(h.limited[at], d)
+// index adds the doors to places and limited. Most claims overlap no other, so nobody asks for
+// them.
+func (h *holding) index() {
+	if h.places == nil {
+		h.places, h.limited = make(map[place][]*Door), make(map[limit][]*Door)
+	}
+	for ; h.indexed < len(h.doors); h.indexed++ {
+		d := h.doors[h.indexed]
+		h.places[d.place()] = append(h.places[d.place()], d)
+		at := d.limit()
+		h.limited[at] = append(h.limited[at], d)
+	}
+}
+
+// at returns the doors at a place.
+func (h *holding) at(p place) []*Door {
+	h.index()
+	return h.places[p]
 }
 
 // equals yields the claims on hosts of a pattern that are equally specific.
@@ -132,7 +146,7 @@ func (o *Owners) held(hosts hostpattern.Set) *holding {
 // add records a door for its hosts.
 func (o *Owners) add(d *Door) {
 	if h := o.held(d.Way.Hosts); h != nil {
-		h.add(d)
+		h.doors = append(h.doors, d)
 		return
 	}
 	var claims []*claim
@@ -171,6 +185,7 @@ func (o *Owners) newClaim(pattern string) *claim {
 // looks only at doors without a limit and at doors whose limit is on the way to d, because a site
 // can have thousands of doors, each for its own path.
 func (h *holding) checkDead(d *Door) error {
+	h.index()
 	look := func(route *Route) error {
 		for _, before := range h.limited[limit{d.place(), route}] {
 			// Two ways to one handler differ before an invoked route, where the path can change.

@@ -51,7 +51,7 @@ func (o *Owners) compare(d *Door) error {
 func (o *Owners) compareAsLess(d *Door, c *claim, hosts string) error {
 	// Doors are entered in the order of their routes, except for doors in named routes.
 	if d.InNamed && c.site.Settings != d.Settings {
-		for _, owner := range c.places[d.place()] {
+		for _, owner := range c.at(d.place()) {
 			if d.Way.before(owner.Way) && d.gets(hosts) {
 				return standsBefore(d, owner, hosts)
 			}
@@ -60,7 +60,7 @@ func (o *Owners) compareAsLess(d *Door, c *claim, hosts string) error {
 	if !o.mayWarn(d) || !d.gets(hosts) {
 		return nil
 	}
-	for _, owner := range c.places[d.place()] {
+	for _, owner := range c.at(d.place()) {
 		if o.compared++; owner.covers(d, hostpattern.SetOf(hosts)) {
 			return nil
 		}
@@ -75,7 +75,7 @@ func (o *Owners) compareAsOwner(d *Door, c *claim, hosts string, isFirst bool) e
 	// With the same settings it is not an error: servers are loaded in no order, and a later handler
 	// may make both doors belong to one site.
 	if c.site.Settings != d.Settings {
-		for _, less := range c.places[d.place()] {
+		for _, less := range c.at(d.place()) {
 			if less.Way.before(d.Way) && less.gets(hosts) {
 				return standsBefore(less, d, hosts)
 			}

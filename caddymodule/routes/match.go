@@ -2,6 +2,7 @@ package routes
 
 import (
 	"slices"
+	"strings"
 
 	"github.com/rollcall-gateway/rollcall/internal/hostpattern"
 )
@@ -161,6 +162,10 @@ func (p *Paths) fit(prefix string) (some, all bool) {
 	p.prefix, p.some, p.all = prefix, false, true
 	if slices.ContainsFunc(p.Patterns, hasPlaceholder) {
 		p.some, p.all = true, false
+		return p.some, p.all
+	}
+	if !strings.ContainsAny(prefix, `*?[\%`) && slices.Contains(p.Patterns, prefix+"/*") { // the usual case
+		p.some = true
 		return p.some, p.all
 	}
 	for _, e := range endpoints {

@@ -147,6 +147,7 @@ func TestDoorsOfOneHostAreComparedByTheirLimit(t *testing.T) {
 			}))
 		}
 		claim := o.owner(testkit.MustHost(t, "a.example.com"))
+		claim.index()
 		if len(claim.doors) != doors || len(claim.limited) != doors {
 			t.Errorf("below %q: %d doors with %d limits", outer, len(claim.doors), len(claim.limited))
 		}
@@ -177,7 +178,9 @@ func TestHandlersOfOneRouteAreLoadedOnce(t *testing.T) {
 	if w.routes != 1 || w.handlers != 1 {
 		t.Errorf("%d routes and the handlers of %d were loaded", w.routes, w.handlers)
 	}
-	for at, doors := range o.owner(testkit.MustHost(t, "a.example.com")).limited {
+	claim := o.owner(testkit.MustHost(t, "a.example.com"))
+	claim.index()
+	for at, doors := range claim.limited {
 		if len(doors) != 1 {
 			t.Errorf("%d doors at %s are compared", len(doors), at.prefix)
 		}
