@@ -64,7 +64,7 @@ type Observer interface {
 }
 
 // Members tracks the pods that are alive, by heartbeats and goodbyes (this file) or their absence
-// (pulse.go).
+// (silence.go).
 type Members struct {
 	link     *link.Link
 	self     link.Peer

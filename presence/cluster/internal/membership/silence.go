@@ -1,0 +1,57 @@
+package membership
+
+import "time"
+
+// checkSilence finds silent pods, and returns when to check again.
+func (m *Members) checkSilence(now time.Time) (next time.Time) {
+	changed := false
+	for p, pod := range m.pods {
+		switch {
+		case pod.askAgain.IsZero():
+		case now.Before(pod.askAgain):
+			next = earlier(next, pod.askAgain)
+		default:
+			pod.askAgain = time.Time{}
+			m.afterChange(func() { m.observer.SitesChanged(p) })
+		}
+		switch silent := now.Sub(pod.heard); {
+		case silent >= m.timing.Gone:
+			m.removeSilent(pod, now)
+			changed = true
+			continue
+		case silent >= m.timing.Suspect:
+			if !pod.suspect {
+				pod.suspect = true
+				m.log(m.logger.Debug, "pod is silent", p, "")
+			}
+			next = earlier(next, pod.heard.Add(m.timing.Gone))
+		default:
+			next = earlier(next, pod.heard.Add(m.timing.Suspect))
+		}
+	}
+	for p, end := range m.ended {
+		if now.Sub(end.at) >= m.timing.Remember {
+			delete(m.ended, p)
+		}
+	}
+	for p, last := range m.probes {
+		if now.Sub(last.at) >= probeTimeout {
+			delete(m.probes, p)
+		}
+	}
+	if m.dropLost(now) || changed {
+		m.updatePartitions()
+	}
+	return next
+}
+
+// removeSilent removes a pod that was silent for too long.
+func (m *Members) removeSilent(pod *member, now time.Time) {
+	p := pod.Peer
+	m.remove(p, pod.seq, now)
+	m.log(m.logger.Warn, "pod left", p, "silent")
+	m.afterChange(func() { m.observer.PodDown(p) })
+	if len(m.namesakes(p)) == 0 && !m.isNamesake(p) {
+		m.recordLost(pod, now)
+	}
+}
