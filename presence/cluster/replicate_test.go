@@ -184,7 +184,7 @@ func TestLostDeltasAreFoundByACheck(t *testing.T) {
 		watcher.shows(3) // ann is in her grace period
 		time.Sleep(s.plan.grace)
 		watcher.shows(2)
-		if n := s.pods[1].run.cluster.replicator.Resyncs(); n != 1 {
+		if n := s.pods[1].run.cluster.Report(ended(t)).Resyncs; n != 1 {
 			t.Errorf("%d repairs were counted", n)
 		}
 
@@ -220,7 +220,7 @@ func TestBusyChannelIsNotSentWholeForAPeriodicCheck(t *testing.T) {
 			}
 			time.Sleep(10 * time.Millisecond)
 		}
-		if n := s.pods[1].run.cluster.replicator.Resyncs(); n != 0 {
+		if n := s.pods[1].run.cluster.Report(ended(t)).Resyncs; n != 0 {
 			t.Errorf("%d repairs of what was not broken", n)
 		}
 		time.Sleep(slack)
