@@ -11,6 +11,8 @@ FUZZTIME ?= 12s
 PLUGIN_FUZZTIME ?= 30s
 # Number of times that "make faults" stops Caddy in each situation.
 STOPS ?= 50
+# Number of times that "make faults" runs each scenario of a cluster with faults.
+SCENARIOS ?= 20
 
 # The flags of xcaddy, for every command: lint, vet, tests and build then share the build cache,
 # which saves minutes. Only the race detector needs cgo.
@@ -174,9 +176,10 @@ bench: bin/caddy ## measure Rollcall beside its peers into docs/benchmarks.md, t
 soak: bin/caddy ## hold 50,000 connections for 30 minutes of churn and messages, and compare all answers with a model
 	go run -C bench ./soak -caddy $(CADDY)
 
-faults: bin/caddy ## stop Caddy STOPS (50) times in each situation, and check that every client is told within 1 s
+faults: bin/caddy ## stop Caddy STOPS (50) times in each situation, and run each scenario of a cluster SCENARIOS (20) times
 	$(STEP)
 	ROLLCALL_STOPS=$(STOPS) go test -count=1 -timeout=60m -run='^TestEveryClientIsToldAtOnce$$' -v ./test/e2e
+	ROLLCALL_SCENARIOS=$(SCENARIOS) go test -count=1 -timeout=240m -run='^TestScenario' -v ./test/e2e
 
 fmt: $(LINT) bin/caddy ## format Go files and Caddyfiles
 	$(LINT) fmt ./...

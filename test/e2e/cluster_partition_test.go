@@ -1,12 +1,7 @@
 package e2e
 
 import (
-	"context"
-	"fmt"
-	"net"
 	"net/http"
-	"os"
-	"path/filepath"
 	"slices"
 	"strconv"
 	"strings"
@@ -14,89 +9,7 @@ import (
 	"time"
 
 	"github.com/rollcall-gateway/rollcall/test/internal/cluster"
-	"github.com/rollcall-gateway/rollcall/test/internal/ws"
 )
-
-// continents has a machine for each pod, with its own address, and a switch for each data center. A
-// cable joins the switches: without it, packets to the other side are dropped silently.
-type continents struct {
-	hub      string // the network namespace of the switches
-	machines []string
-}
-
-// cable is the end of the cable at the first switch.
-const cable = "cable0"
-
-func newContinents(t *testing.T, pods []cluster.Pod, dcs ...string) *continents {
-	t.Helper()
-	if os.Geteuid() != 0 {
-		t.Fatal("this test makes network namespaces: run it as root")
-	}
-	c := &continents{hub: namespace(t, "hub")}
-	mustRun(t, "ip", "-n", c.hub, "link", "add", cable, "type", "veth", "peer", "name", "cable1")
-	for i := range dcs {
-		bridge := fmt.Sprintf("switch%d", i)
-		mustRun(t, "ip", "-n", c.hub, "link", "add", bridge, "type", "bridge")
-		mustRun(t, "ip", "-n", c.hub, "link", "set", bridge, "up")
-		end := fmt.Sprintf("cable%d", i)
-		mustRun(t, "ip", "-n", c.hub, "link", "set", end, "master", bridge)
-		mustRun(t, "ip", "-n", c.hub, "link", "set", end, "up")
-	}
-	for i, p := range pods {
-		machine, port := namespace(t, fmt.Sprintf("m%d", i)), fmt.Sprintf("port%d", i)
-		mustRun(t, "ip", "-n", machine, "link", "add", "wire", "type", "veth", "peer", "name", port, "netns", c.hub)
-		mustRun(t, "ip", "-n", c.hub, "link", "set", port, "master", fmt.Sprintf("switch%d", slices.Index(dcs, p.DC)))
-		mustRun(t, "ip", "-n", c.hub, "link", "set", port, "up")
-		mustRun(t, "ip", "-n", machine, "addr", "add", machineAddress(i)+"/24", "dev", "wire")
-		mustRun(t, "ip", "-n", machine, "link", "set", "wire", "up")
-		c.machines = append(c.machines, machine)
-	}
-	return c
-}
-
-// namespace creates a network namespace until the test ends.
-func namespace(t *testing.T, what string) string {
-	t.Helper()
-	name := fmt.Sprintf("rollcall-%d-%s", os.Getpid(), what)
-	mustRun(t, "ip", "netns", "add", name)
-	t.Cleanup(func() { mustRun(t, "ip", "netns", "del", name) })
-	mustRun(t, "ip", "-n", name, "link", "set", "lo", "up")
-	return name
-}
-
-// machineAddress returns an address from RFC 5737.
-func machineAddress(i int) string { return fmt.Sprintf("192.0.2.%d", 10+i) }
-
-func (c *continents) setCable(t *testing.T, state string) {
-	t.Helper()
-	mustRun(t, "ip", "-n", c.hub, "link", "set", cable, state)
-}
-
-// deployApart runs each pod on its own machine. The test reaches them through Unix sockets.
-func (c *continents) deployApart(t *testing.T, names []cluster.Pod, options string) deployment {
-	t.Helper()
-	const routePort = 6222
-	addresses := make([]string, len(names))
-	for i := range names {
-		addresses[i] = fmt.Sprintf("%s:%d", machineAddress(i), routePort)
-	}
-	var d deployment
-	for i, name := range names {
-		p := newPod(t, name, options, routed(addresses[i], addresses))
-		p.setup.prefix = []string{"ip", "netns", "exec", c.machines[i]}
-		site, admin := filepath.Join(p.dir, "site.sock"), filepath.Join(p.dir, "admin.sock")
-		p.setup.globals += fmt.Sprintf("\ndefault_bind %s unix/%s", machineAddress(i), site)
-		p.admin = "unix/" + admin
-		p.door.Dial = func(ctx context.Context, _, _ string) (net.Conn, error) {
-			return new(net.Dialer).DialContext(ctx, "unix", site)
-		}
-		p.site.Client = keepingClient(t, p.door.Dial)
-		p.api = ws.Site{URL: "http://127.0.0.1", Client: unixClient(admin)}
-		d = append(d, p)
-	}
-	d.run(t)
-	return d
-}
 
 // TestDataCentersThatLoseEachOther cuts the cable between two data centers. During the cut, each
 // side answers in time and names all pods of the other as missing. Within five seconds after its
@@ -110,8 +23,8 @@ func TestDataCentersThatLoseEachOther(t *testing.T) {
 		healsAfter = 5 * time.Second
 	)
 	names := podNames(2, "eu-west", "us-east")
-	c := newContinents(t, names, "eu-west", "us-east")
-	pods := c.deployApart(t, names, "grace "+grace.String())
+	c := newContinents(t, names)
+	pods := c.deployApart(t, "grace "+grace.String())
 	s := newScene(t, pods)
 	sides := [2]deployment{pods[:2], pods[2:]}
 	outlooks := [2]*cluster.Outlook{cluster.NewOutlook(names), cluster.NewOutlook(names)}
@@ -137,7 +50,7 @@ func TestDataCentersThatLoseEachOther(t *testing.T) {
 
 	cut := time.Now()
 	each(func(o *cluster.Outlook, other cluster.Pod) { o.Begin(cut, other, cluster.Unsure, cluster.MayMiss) })
-	c.setCable(t, "down")
+	c.cutDC(t, "eu-west")
 	after := time.Now()
 	each(func(o *cluster.Outlook, other cluster.Pod) { o.Begin(after, other, cluster.Absent, cluster.MustMiss) })
 	moved.Leaving()
@@ -159,7 +72,7 @@ func TestDataCentersThatLoseEachOther(t *testing.T) {
 		o.End(healed, other, cluster.Absent, cluster.MustMiss)
 		o.End(healed.Add(healsAfter), other, cluster.Unsure, cluster.MayMiss)
 	})
-	c.setCable(t, "up")
+	c.mendDC(t, "eu-west")
 	s.awaitAnswers(healed.Add(healsAfter), someAnswers)
 	s.stopLoading()
 	s.stopAsking("parted", cut)

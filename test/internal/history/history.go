@@ -122,9 +122,13 @@ func NewRecorder() *Recorder {
 	return &Recorder{start: time.Now(), ops: make(map[Key][]Operation), pending: make(map[Key][]Kind)}
 }
 
+// Reserve is the room of a key that is kept for later: for operations in all, and for unfinished
+// writes.
+type Reserve struct{ Operations, Unfinished int }
+
 // Begin returns the time of the call of an operation for some keys. ok is false if the check of a
-// key would not have room for it, with the given number of reads at rest to come.
-func (r *Recorder) Begin(kind Kind, rest int, keys ...Key) (call time.Duration, ok bool) {
+// key would not have room for it in addition to the reserve.
+func (r *Recorder) Begin(kind Kind, keep Reserve, keys ...Key) (call time.Duration, ok bool) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	for _, k := range keys {
@@ -140,7 +144,8 @@ func (r *Recorder) Begin(kind Kind, rest int, keys ...Key) (call time.Duration, 
 			}
 		}
 		writes := kind == Write || kind == Unfinished
-		if len(r.ops[k])+len(r.pending[k])+rest >= MaxOperations || writes && unfinished >= MaxUnfinished {
+		if len(r.ops[k])+len(r.pending[k])+keep.Operations >= MaxOperations ||
+			writes && unfinished+keep.Unfinished >= MaxUnfinished {
 			return 0, false
 		}
 	}

@@ -92,7 +92,7 @@ func TestHistories(t *testing.T) {
 
 // record records an operation without a duration, and reports whether there was room for it.
 func record(r *Recorder, kind Kind, value string, rest int, keys ...Key) bool {
-	call, ok := r.Begin(kind, rest, keys...)
+	call, ok := r.Begin(kind, Reserve{Operations: rest}, keys...)
 	if ok {
 		r.End(kind, &Operation{Kind: kind, By: "client", Value: value, Call: call}, keys...)
 	}
@@ -122,10 +122,13 @@ func TestRecorderHasRoomForWhatCanBeChecked(t *testing.T) {
 	for range MaxUnfinished - 1 {
 		record(r, Unfinished, "1", 0, k)
 	}
-	if _, ok := r.Begin(Write, 0, k); !ok {
+	if _, ok := r.Begin(Write, Reserve{Unfinished: 1}, k); ok {
+		t.Error("room for a write in place of one to come")
+	}
+	if _, ok := r.Begin(Write, Reserve{}, k); !ok {
 		t.Fatal("no room for the last write that can be unfinished")
 	}
-	if _, ok := r.Begin(Write, 0, k); ok {
+	if _, ok := r.Begin(Write, Reserve{}, k); ok {
 		t.Error("room for a write that can be unfinished too")
 	}
 	r.End(Write, nil, k)

@@ -1,0 +1,33 @@
+package e2e
+
+import (
+	"os"
+	"strconv"
+	"testing"
+	"time"
+)
+
+// longCut is longer than any pod waits for a silent one.
+const longCut = 8 * time.Second
+
+// scenariosVariable has the number of runs of each scenario, instead of one.
+const scenariosVariable = "ROLLCALL_SCENARIOS"
+
+// scenario runs a test as often as the environment says. Scenarios mostly wait, so they run at the
+// same time as others.
+func scenario(t *testing.T, run func(t *testing.T)) {
+	t.Helper()
+	t.Parallel()
+	text := os.Getenv(scenariosVariable)
+	if text == "" {
+		run(t)
+		return
+	}
+	n, err := strconv.Atoi(text)
+	if err != nil || n < 1 {
+		t.Fatalf("%s is %q, want a number of runs", scenariosVariable, text)
+	}
+	for i := range n {
+		t.Run(strconv.Itoa(i+1), run)
+	}
+}
