@@ -132,7 +132,7 @@ func exists(path string) bool {
 func openFile(path string, l Layout) (*File, error) {
 	if !exists(path) {
 		if err := makeFile(path); err != nil {
-			return nil, fmt.Errorf("making %s: %w", path, err)
+			return nil, fmt.Errorf("making %s: %w", path, withoutPath(err))
 		}
 	}
 	f := &File{path: path}
@@ -247,6 +247,18 @@ func makeFile(path string) error {
 		}
 	}
 	return syncFolder(filepath.Dir(path))
+}
+
+// withoutPath returns the error without the random name of a temporary file: callers log the same
+// error once.
+func withoutPath(err error) error {
+	if e, ok := errors.AsType[*fs.PathError](err); ok {
+		return fmt.Errorf("%s: %w", e.Op, e.Err)
+	}
+	if e, ok := errors.AsType[*os.LinkError](err); ok {
+		return fmt.Errorf("%s: %w", e.Op, e.Err)
+	}
+	return err
 }
 
 // syncFolder syncs the names in a folder to disk.

@@ -269,9 +269,13 @@ func TestFullDisk(t *testing.T) {
 	image := full(t)
 	end := limitFiles(t, os.Getpagesize())
 	_, _, err := Open(path, Layout{Root: bucket})
+	_, _, again := Open(path, Layout{Root: bucket})
 	end()
 	if err == nil || errors.Is(err, ErrDamaged) {
 		t.Errorf("without room: %v", err)
+	}
+	if fmt.Sprint(err) != fmt.Sprint(again) || !errors.Is(err, syscall.EFBIG) { // the same error is logged once
+		t.Errorf("%v, and then %v", err, again)
 	}
 	if err := os.WriteFile(path, image, 0o600); err != nil {
 		t.Fatal(err)
