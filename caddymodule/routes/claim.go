@@ -33,9 +33,7 @@ func (h *holding) split(n int, d *Door) *holding {
 		part = &holding{site: d.Site}
 	}
 	if h != nil && h.claims > n {
-		for _, before := range h.doors {
-			part.doors = append(part.doors, before)
-		}
+		part.doors = append(part.doors, h.doors...)
 		h.claims -= n
 		h.hosts = hostpattern.Set{}
 	}
