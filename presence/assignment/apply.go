@@ -1,9 +1,15 @@
 package assignment
 
-// apply applies the records that are later than those in the book. It returns them, and the
-// channels whose assignments have changed. If bounded is set, it leaves out new records without
-// room, and then all is false.
-func (b *Book) apply(records []Record, bounded bool) (fresh []Record, changes []change, all bool) {
+// applied is a record that a book has applied.
+type applied struct {
+	Record
+	changed bool    // the mode of its channel may have changed
+	covered []entry // entries that it has removed, as a wipe
+}
+
+// apply applies the records that are later than those in the book, and returns them. If bounded is
+// set, it leaves out new records without room, and then all is false.
+func (b *Book) apply(records []Record, bounded bool) (fresh []applied, all bool) {
 	all = true
 	for i := range records {
 		r := &records[i]
@@ -15,12 +21,8 @@ func (b *Book) apply(records []Record, bounded bool) (fresh []Record, changes []
 			continue
 		}
 		b.advanceClock(r.Version)
-		fresh = append(fresh, *r)
+		fresh = append(fresh, applied{*r, !r.wipe() && (r.Mode != None || p.before.mode != None), p.covered})
 		k := userKey{r.Host, r.User}
-		c := change{userKey: k, channels: make([]string, 0, 1+len(p.covered)), covered: p.covered}
-		if !r.wipe() && (r.Mode != None || p.before.mode != None) {
-			c.channels = append(c.channels, r.Channel)
-		}
 		b.countMu.Lock()
 		if p.known {
 			b.count(k, p.before, -1)
@@ -28,24 +30,13 @@ func (b *Book) apply(records []Record, bounded bool) (fresh []Record, changes []
 		b.count(k, entry{channel: r.Channel, mode: r.Mode, blind: r.Blind}, 1)
 		for _, e := range p.covered {
 			b.count(k, e, -1)
-			if e.mode != None {
-				c.channels = append(c.channels, e.channel)
-			}
 		}
 		b.countMu.Unlock()
-		changes = append(changes, c)
 	}
 	if len(fresh) > 0 {
 		b.touched.Store(b.now().UnixNano())
 	}
-	return fresh, changes, all
-}
-
-// change has the channels of a user that a record has changed.
-type change struct {
-	userKey
-	channels []string
-	covered  []entry // entries that a wipe has removed
+	return fresh, all
 }
 
 // count adds n to the counts of the entry. countMu is held.
@@ -74,15 +65,22 @@ func (b *Book) room(r *Record, n int) bool {
 	return b.kept.hosts[r.Host]+n <= MaxOfHost && b.kept.total+n <= maxRecords
 }
 
-// notify calls changed for applied records, once for each user.
-func (b *Book) notify(changes []change) {
+// notify calls changed for applied records, once for each user whose assignments may have changed.
+func (b *Book) notify(fresh []applied) {
 	channels := make(map[userKey][]string)
-	for _, c := range changes {
-		channels[c.userKey] = append(channels[c.userKey], c.channels...)
+	for i := range fresh {
+		r := &fresh[i]
+		k := userKey{r.Host, r.User}
+		if r.changed {
+			channels[k] = append(channels[k], r.Channel)
+		}
+		for _, e := range r.covered {
+			if e.mode != None {
+				channels[k] = append(channels[k], e.channel)
+			}
+		}
 	}
 	for k, list := range channels {
-		if len(list) > 0 {
-			b.changed(k.host, k.user, list)
-		}
+		b.changed(k.host, k.user, list)
 	}
 }

@@ -91,8 +91,8 @@ func (b *Book) Attach(s Store) error {
 		}
 		loaded = append(loaded, r)
 	})
-	_, changes, _ := b.apply(loaded, false)
-	b.notify(changes)
+	fresh, _ := b.apply(loaded, false)
+	b.notify(fresh)
 	if err != nil {
 		return err
 	}

@@ -143,8 +143,8 @@ func (b *Book) write(records []Record) (kept bool, err error) {
 	if err := store.Save(fits); err != nil {
 		return false, fmt.Errorf("%w: %w", ErrUnavailable, err)
 	}
-	_, changes, _ := b.apply(fits, false)
-	b.notify(changes)
+	fresh, _ := b.apply(fits, false)
+	b.notify(fresh)
 	return len(fits) == len(records), nil
 }
 

@@ -109,7 +109,7 @@ func TestDamagedRecordsAreReplacedByOtherPods(t *testing.T) {
 	portal := mustHost(t, "portal.example.com")
 	want, image := sample(t)
 	other := NewBook(2, nil)
-	if _, _, all := other.apply(want, false); !all {
+	if _, all := other.apply(want, false); !all {
 		t.Fatal("no room")
 	}
 	at := bytes.LastIndex(image, []byte("USER_1"))

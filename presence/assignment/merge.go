@@ -24,11 +24,11 @@ func (b *Book) Merge(records []Record) (Held, error) {
 	records = slices.DeleteFunc(slices.Clone(records), func(r Record) bool {
 		return !r.valid() || r.stale(now) && !b.knows(&r) // a stale removal still removes an assignment, and is dropped later
 	})
-	fresh, changes, all := b.apply(records, true)
-	b.notify(changes)
+	fresh, all := b.apply(records, true)
+	b.notify(fresh)
 	held := b.held(given)
 	if len(fresh) > 0 {
-		if err := b.keep(fresh, changes); err != nil {
+		if err := b.keep(fresh); err != nil {
 			return held, err
 		}
 	}
@@ -80,15 +80,15 @@ func (b *Book) Save() error {
 	return b.saveLocked()
 }
 
-// keep stores applied records, or keeps them for Save. changes are theirs.
-func (b *Book) keep(fresh []Record, changes []change) error {
+// keep stores applied records, or keeps them for Save.
+func (b *Book) keep(fresh []applied) error {
 	b.storeMu.Lock()
 	defer b.storeMu.Unlock()
 	failing := len(b.unsaved) > 0
 	for i := range fresh {
 		r := &fresh[i]
-		b.unsaved[nameOf(r)] = *r
-		for _, e := range changes[i].covered {
+		b.unsaved[nameOf(&r.Record)] = r.Record
+		for _, e := range r.covered {
 			b.forgetUnsaved(name{r.Host, r.User, e.channel}, r.Version)
 		}
 	}

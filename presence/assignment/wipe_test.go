@@ -349,7 +349,7 @@ func TestSweepLeavesWhatIsNewer(t *testing.T) {
 			t.Fatal("the removal is still there")
 		}
 	}
-	if _, _, all := b.apply([]Record{fresh}, true); !all {
+	if _, all := b.apply([]Record{fresh}, true); !all {
 		t.Error("there is no room")
 	}
 	b.unsaved[nameOf(&fresh)] = fresh // as Merge does next
