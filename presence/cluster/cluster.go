@@ -19,7 +19,7 @@
 //     assignments. Each uses link and membership, and none of the other two.
 //   - messages carries messages. It uses link.
 //
-// timing and work are for all rooms: durations, and goroutines that handle queues.
+// timing and work are for all rooms: durations, and the parts of goroutines.
 package cluster
 
 import (

@@ -8,6 +8,7 @@ import (
 	"github.com/rollcall-gateway/rollcall/presence/assignment"
 	"github.com/rollcall-gateway/rollcall/presence/cluster/internal/link"
 	"github.com/rollcall-gateway/rollcall/presence/cluster/internal/membership"
+	"github.com/rollcall-gateway/rollcall/presence/cluster/internal/work"
 	"github.com/rollcall-gateway/rollcall/presence/cluster/message"
 )
 
@@ -41,7 +42,7 @@ func (a *Keeper) spreadOnce(
 ) (missing []string, held assignment.Held) {
 	messages := divideAssignments(records)
 	named := a.members.Serving(host, membership.ScopeAll, true)
-	s := &spread{began: began, waiting: make(map[link.Peer]map[uint64]bool), changed: make(chan struct{}, 1)}
+	s := &spread{began: began, waiting: make(map[link.Peer]map[uint64]bool), changed: work.NewSignal()}
 	a.mu.Lock()
 	for _, m := range messages {
 		a.lastID++
@@ -62,7 +63,7 @@ func (a *Keeper) spreadOnce(
 	for _, m := range messages {
 		a.link.Send(a.link.Assignments(), m)
 	}
-	a.wait(ctx, s, stop)
+	s.changed.Wait(func() time.Duration { return a.left(s) }, ctx.Done(), stop)
 	a.mu.Lock()
 	defer a.mu.Unlock()
 	for _, m := range messages {
@@ -75,37 +76,13 @@ func (a *Keeper) spreadOnce(
 	return missing, s.held
 }
 
-// wait returns when all pods have confirmed, or when the time is over.
-func (a *Keeper) wait(ctx context.Context, s *spread, stop <-chan struct{}) {
-	timer := time.NewTimer(0)
-	defer timer.Stop()
-	for {
-		left := a.left(s)
-		if left <= 0 {
-			return
-		}
-		timer.Reset(left)
-		select {
-		case <-ctx.Done():
-			return
-		case <-stop:
-			return
-		case <-timer.C:
-		case <-s.changed:
-		}
-	}
-}
-
+// left returns the time until the last deadline of the pods that have not confirmed; 0 if all have.
 func (a *Keeper) left(s *spread) time.Duration {
 	a.mu.Lock()
 	defer a.mu.Unlock()
 	var left time.Duration
 	for p := range s.waiting {
-		deadline := a.timing.Timeout
-		if a.members.Remote(p) {
-			deadline = a.timing.Remote
-		}
-		left = max(left, deadline-time.Since(s.began))
+		left = max(left, a.members.Deadline(p)-time.Since(s.began))
 	}
 	return left
 }
@@ -116,7 +93,7 @@ type spread struct {
 	waiting map[link.Peer]map[uint64]bool // unconfirmed messages
 	gone    []string                      // pods that left before they confirmed
 	held    assignment.Held               // combined reports of the pods that have confirmed
-	changed chan struct{}                 // wakes wait when fewer messages are unconfirmed; capacity 1
+	changed work.Signal                   // fewer messages are unconfirmed
 }
 
 func (s *spread) expect(p link.Peer, id uint64) {
@@ -138,7 +115,7 @@ func (s *spread) confirm(from link.Peer, m *message.AssignmentsTaken) {
 	}
 	if delete(s.waiting[from], m.ID); len(s.waiting[from]) == 0 {
 		delete(s.waiting, from)
-		s.wakeUp()
+		s.changed.Wake()
 	}
 }
 
@@ -147,13 +124,6 @@ func (s *spread) removePod(p link.Peer) {
 	if s.waiting[p] != nil {
 		delete(s.waiting, p)
 		s.gone = append(s.gone, p.Name())
-		s.wakeUp()
-	}
-}
-
-func (s *spread) wakeUp() {
-	select {
-	case s.changed <- struct{}{}:
-	default: // a wake-up is already pending
+		s.changed.Wake()
 	}
 }

@@ -58,7 +58,7 @@ func TestOwnPauseRemovesNoPod(t *testing.T) {
 				synctest.Wait()
 				began := time.Now()
 				stall = tc.pause
-				a.pulse.wakeUp()
+				a.pulse.wake.Wake()
 				time.Sleep(tc.pause)
 				synctest.Wait()
 				if got := a.Alive(s.Peer()); got != tc.alive {

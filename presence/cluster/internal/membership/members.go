@@ -140,6 +140,14 @@ func (m *Members) standing(p link.Peer, seq uint64, then time.Time) (alive, old 
 // Remote reports whether the pod is in another data center.
 func (m *Members) Remote(p link.Peer) bool { return p.DC != m.self.DC }
 
+// Deadline returns how long to wait for a reply of the pod.
+func (m *Members) Deadline(p link.Peer) time.Duration {
+	if m.Remote(p) {
+		return m.timing.Remote
+	}
+	return m.timing.Timeout
+}
+
 // Serving returns the other pods that may serve the host, with suspects only if withSuspects is
 // set.
 func (m *Members) Serving(host presence.HostName, scope Scope, withSuspects bool) []link.Peer {

@@ -81,6 +81,6 @@ func (m *Members) answerProbe(of link.Peer, nonce uint64, now time.Time) {
 	}
 	m.afterChange(func() {
 		m.beatTo(m.link.Inbox(of), nonce)
-		m.pulse.wakeUp()
+		m.pulse.wake.Wake()
 	})
 }

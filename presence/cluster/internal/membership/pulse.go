@@ -8,6 +8,7 @@ import (
 	"go.uber.org/zap"
 
 	"github.com/rollcall-gateway/rollcall/presence/cluster/internal/timing"
+	"github.com/rollcall-gateway/rollcall/presence/cluster/internal/work"
 	"github.com/rollcall-gateway/rollcall/presence/cluster/message"
 )
 
@@ -21,8 +22,8 @@ const (
 // pulse has the state of this pod's own heartbeats, and whether it hears those of others.
 type pulse struct {
 	draining atomic.Bool
-	ready    atomic.Bool // has been settled once
-	wake     chan struct{}
+	ready    atomic.Bool   // has been settled once
+	wake     work.Signal   // wakes the goroutine of Run
 	paused   time.Duration // see Timing.Paused
 
 	// mu guards the fields below.
@@ -38,17 +39,9 @@ type pulse struct {
 }
 
 func (u *pulse) init(paused time.Duration) {
-	u.wake = make(chan struct{}, 1)
+	u.wake = work.NewSignal()
 	u.paused = paused
 	u.connected = true
-}
-
-// wakeUp wakes the goroutine of run.
-func (u *pulse) wakeUp() {
-	select {
-	case u.wake <- struct{}{}:
-	default: // a wake-up is already pending
-	}
 }
 
 // requestBeat requests a heartbeat, for pods that do not know this one.
@@ -56,7 +49,7 @@ func (u *pulse) requestBeat() {
 	u.mu.Lock()
 	u.wanted = true
 	u.mu.Unlock()
-	u.wakeUp()
+	u.wake.Wake()
 }
 
 // recordNewcomer records that a new pod was discovered.
@@ -107,7 +100,7 @@ func (m *Members) listenAgain(why string) {
 			m.observer.RecheckAll()
 		})
 	})
-	m.pulse.wakeUp()
+	m.pulse.wake.Wake()
 }
 
 // Run sends heartbeats, and removes silent pods, until stop is closed.

@@ -6,7 +6,7 @@ import (
 
 	"github.com/rollcall-gateway/rollcall/presence/cluster/internal/link"
 	"github.com/rollcall-gateway/rollcall/presence/cluster/internal/membership"
-	"github.com/rollcall-gateway/rollcall/presence/cluster/internal/timing"
+	"github.com/rollcall-gateway/rollcall/presence/cluster/internal/work"
 	"github.com/rollcall-gateway/rollcall/presence/cluster/message"
 )
 
@@ -21,8 +21,7 @@ type replyCollector struct {
 	id      uint64
 	began   time.Time
 	members *membership.Members
-	timing  timing.Timing
-	wake    chan struct{} // wakes wait when fewer pods are pending; capacity 1
+	changed work.Signal // fewer pods are pending
 
 	mu      sync.Mutex
 	pending map[link.Peer]*partialReply
@@ -78,7 +77,7 @@ func (col *replyCollector) addReply(from link.Peer, r *message.Reply) bool {
 	}
 	delete(col.pending, from)
 	col.replies = append(col.replies, podReply{from, replies, time.Since(col.began)})
-	col.wakeUp()
+	col.changed.Wake()
 	return true
 }
 
@@ -94,36 +93,13 @@ func (col *replyCollector) markMissing(p link.Peer) {
 func (col *replyCollector) markMissingLocked(p link.Peer) {
 	delete(col.pending, p)
 	col.missing = append(col.missing, p.Name())
-	col.wakeUp()
-}
-
-func (col *replyCollector) wakeUp() {
-	select {
-	case col.wake <- struct{}{}:
-	default: // a wake-up is already pending
-	}
+	col.changed.Wake()
 }
 
 // wait returns when no pod is pending, the last deadline of the pending pods has passed, or stop or
 // closed is closed.
 func (col *replyCollector) wait(stop, closed <-chan struct{}) {
-	timer := time.NewTimer(col.remaining())
-	defer timer.Stop()
-	for {
-		left := col.remaining()
-		if left <= 0 {
-			return
-		}
-		timer.Reset(left)
-		select {
-		case <-stop:
-			return
-		case <-closed:
-			return
-		case <-timer.C:
-		case <-col.wake:
-		}
-	}
+	col.changed.Wait(col.remaining, stop, closed)
 }
 
 // remaining returns the time until the last deadline of the pending pods; 0 if none is pending.
@@ -133,11 +109,7 @@ func (col *replyCollector) remaining() time.Duration {
 	var left time.Duration
 	passed := time.Since(col.began)
 	for p := range col.pending {
-		deadline := col.timing.Timeout
-		if col.members.Remote(p) {
-			deadline = col.timing.Remote
-		}
-		left = max(left, deadline-passed)
+		left = max(left, col.members.Deadline(p)-passed)
 	}
 	return left
 }

@@ -17,6 +17,7 @@ import (
 	"github.com/rollcall-gateway/rollcall/presence/cluster/internal/link"
 	"github.com/rollcall-gateway/rollcall/presence/cluster/internal/membership"
 	"github.com/rollcall-gateway/rollcall/presence/cluster/internal/timing"
+	"github.com/rollcall-gateway/rollcall/presence/cluster/internal/work"
 	"github.com/rollcall-gateway/rollcall/presence/cluster/message"
 )
 
@@ -65,8 +66,7 @@ func (k *Queries) collect(named []link.Peer) *replyCollector {
 	col := &replyCollector{
 		began:   time.Now(),
 		members: k.members,
-		timing:  k.timing,
-		wake:    make(chan struct{}, 1),
+		changed: work.NewSignal(),
 		pending: make(map[link.Peer]*partialReply, len(named)),
 	}
 	for _, p := range named {

@@ -1,6 +1,6 @@
-// Package work has the parts of goroutines: a [Worker] handles what others queue for it, and
-// [Expiries] is a list of things with the times at which they are due. Expiries has no lock: one
-// goroutine owns it.
+// Package work has the parts of goroutines: a [Signal] wakes one, a [Worker] handles what others
+// queue for it, and [Expiries] is a list of things with the times at which they are due. Expiries
+// has no lock: one goroutine owns it.
 package work
 
 import (
@@ -10,7 +10,7 @@ import (
 
 // Worker is a goroutine that handles what is queued for it.
 type Worker struct {
-	wake    chan struct{} // something was queued; capacity 1
+	Signal  // something was queued
 	closing sync.Once
 	done    chan struct{} // closed by Close
 	ended   chan struct{} // closed when Run has returned
@@ -18,15 +18,7 @@ type Worker struct {
 
 // NewWorker returns a worker. Its goroutine is Run.
 func NewWorker() *Worker {
-	return &Worker{wake: make(chan struct{}, 1), done: make(chan struct{}), ended: make(chan struct{})}
-}
-
-// Wake wakes the worker. It does not block.
-func (w *Worker) Wake() {
-	select {
-	case w.wake <- struct{}{}:
-	default: // a wake-up is already pending
-	}
+	return &Worker{Signal: NewSignal(), done: make(chan struct{}), ended: make(chan struct{})}
 }
 
 // Run is the goroutine. step handles what was queued, and returns how long the worker may sleep.
@@ -40,7 +32,7 @@ func (w *Worker) Run(step func() time.Duration, last func()) {
 		case <-w.done:
 			last()
 			return
-		case <-w.wake:
+		case <-w.Signal:
 		case <-timer.C:
 		}
 		timer.Reset(step())
