@@ -9,17 +9,11 @@ import (
 	"testing"
 	"time"
 
+	"github.com/rollcall-gateway/rollcall/internal/testkit"
 	"github.com/rollcall-gateway/rollcall/presence"
 )
 
-func mustHost(t testing.TB, name string) presence.HostName {
-	t.Helper()
-	h, err := presence.ParseHostName(name)
-	if err != nil {
-		t.Fatal(err)
-	}
-	return h
-}
+var mustHost = testkit.MustHost
 
 // openBook returns a book with a file in the folder, and the file.
 func openBook(t testing.TB, dir string, node uint64, changed Changed) (*Book, *File) {

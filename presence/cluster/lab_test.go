@@ -10,6 +10,7 @@ import (
 	"go.uber.org/zap"
 	"go.uber.org/zap/zaptest/observer"
 
+	"github.com/rollcall-gateway/rollcall/internal/testkit"
 	"github.com/rollcall-gateway/rollcall/presence"
 	"github.com/rollcall-gateway/rollcall/presence/cluster/internal/clustertest"
 	"github.com/rollcall-gateway/rollcall/presence/cluster/internal/link"
@@ -23,7 +24,7 @@ type lab struct{ clustertest.Lab }
 // script is a pod that does only what the test says.
 type script = clustertest.Script
 
-var mustHost = clustertest.MustHost
+var mustHost = testkit.MustHost
 
 // labLocal is the Local of a pod.
 type labLocal struct {

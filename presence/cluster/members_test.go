@@ -13,28 +13,9 @@ import (
 	"github.com/rollcall-gateway/rollcall/presence/cluster/message"
 )
 
-// logged returns the number of log lines that contain all words, level included.
-func (p *labPod) logged(words ...string) int {
-	n := 0
-next:
-	for _, e := range p.logs.All() {
-		line := fmt.Sprint(e.Level, " ", e.Message, " ", e.ContextMap())
-		for _, w := range words {
-			if !strings.Contains(line, w) {
-				continue next
-			}
-		}
-		n++
-	}
-	return n
-}
-
 func (p *labPod) wantLog(t *testing.T, want int, words ...string) {
 	t.Helper()
-	synctest.Wait()
-	if got := p.logged(words...); got != want {
-		t.Errorf("%d log lines with %q, want %d:\n%v", got, words, want, p.logs.All())
-	}
+	clustertest.WantLog(t, p.logs, want, words...)
 }
 
 func TestSilentPodIsSuspectThenGone(t *testing.T) {

@@ -6,12 +6,16 @@
 package clustertest
 
 import (
+	"fmt"
 	"slices"
+	"strings"
 	"sync"
 	"testing"
+	"testing/synctest"
 	"time"
 
-	"github.com/rollcall-gateway/rollcall/presence"
+	"go.uber.org/zap/zaptest/observer"
+
 	"github.com/rollcall-gateway/rollcall/presence/cluster/message"
 )
 
@@ -169,14 +173,24 @@ func SentOf[M message.Message](p *Port) (list []Sent) {
 	return list
 }
 
-// MustHost parses the name of a host.
-func MustHost(t testing.TB, name string) presence.HostName {
+// WantLog compares the number of log lines that contain all words, level included.
+func WantLog(t *testing.T, logs *observer.ObservedLogs, want int, words ...string) {
 	t.Helper()
-	host, err := presence.ParseHostName(name)
-	if err != nil {
-		t.Fatal(err)
+	synctest.Wait()
+	got := 0
+next:
+	for _, e := range logs.All() {
+		line := fmt.Sprint(e.Level, " ", e.Message, " ", e.ContextMap())
+		for _, w := range words {
+			if !strings.Contains(line, w) {
+				continue next
+			}
+		}
+		got++
 	}
-	return host
+	if got != want {
+		t.Errorf("%d log lines with %q, want %d:\n%v", got, words, want, logs.All())
+	}
 }
 
 // Site returns a site with sets of patterns.

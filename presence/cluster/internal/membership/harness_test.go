@@ -1,8 +1,6 @@
 package membership
 
 import (
-	"fmt"
-	"strings"
 	"sync"
 	"testing"
 	"testing/synctest"
@@ -79,24 +77,9 @@ func (p *testPod) wantState(t *testing.T, other link.Peer, want string) {
 	}
 }
 
-// wantLog compares the number of log lines that have all words, including the level.
 func (p *testPod) wantLog(t *testing.T, want int, words ...string) {
 	t.Helper()
-	synctest.Wait()
-	got := 0
-next:
-	for _, e := range p.logs.All() {
-		line := fmt.Sprint(e.Level, " ", e.Message, " ", e.ContextMap())
-		for _, w := range words {
-			if !strings.Contains(line, w) {
-				continue next
-			}
-		}
-		got++
-	}
-	if got != want {
-		t.Errorf("%d log lines with %q, want %d:\n%v", got, words, want, p.logs.All())
-	}
+	clustertest.WantLog(t, p.logs, want, words...)
 }
 
 // probesKept returns how many probes the pod remembers.

@@ -9,6 +9,7 @@ import (
 
 	"go.uber.org/zap"
 
+	"github.com/rollcall-gateway/rollcall/internal/testkit"
 	"github.com/rollcall-gateway/rollcall/presence"
 	"github.com/rollcall-gateway/rollcall/presence/cluster/internal/clustertest"
 	"github.com/rollcall-gateway/rollcall/presence/cluster/internal/link"
@@ -63,7 +64,7 @@ func (p *testPod) listen(t *testing.T, host presence.HostName, user, channel str
 func TestMessagesFasterThanTheBusAreRefused(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		n := new(clustertest.Lab)
-		host, other := clustertest.MustHost(t, "a.example"), clustertest.MustHost(t, "b.example")
+		host, other := testkit.MustHost(t, "a.example"), testkit.MustHost(t, "b.example")
 		a, b := start(t, n, "a"), start(t, n, "b")
 		box := b.listen(t, other, "bob", "room")
 		a.port.SetSlow(time.Minute)
@@ -104,7 +105,7 @@ func TestAllHostsTogetherAreBounded(t *testing.T) {
 		a.mu.Lock()
 		a.bytes = maxUnsent
 		a.mu.Unlock()
-		if err := a.reg.Send(clustertest.MustHost(t, "a.example"), []string{"room"}, []byte("{}")); !errors.Is(err, presence.ErrBusy) {
+		if err := a.reg.Send(testkit.MustHost(t, "a.example"), []string{"room"}, []byte("{}")); !errors.Is(err, presence.ErrBusy) {
 			t.Errorf("got %v", err)
 		}
 	})

@@ -9,6 +9,7 @@ import (
 
 	"go.uber.org/zap"
 
+	"github.com/rollcall-gateway/rollcall/internal/testkit"
 	"github.com/rollcall-gateway/rollcall/presence"
 	"github.com/rollcall-gateway/rollcall/presence/cluster/internal/clustertest"
 	"github.com/rollcall-gateway/rollcall/presence/cluster/internal/link"
@@ -100,7 +101,7 @@ func (l *local) Explain(presence.HostName, string) []message.Connection { return
 // count queries the number of users.
 func (p *testPod) count(t *testing.T) answer {
 	t.Helper()
-	dcs, truth := p.AllUsers(t.Context(), clustertest.MustHost(t, "example.com"), false, presence.PerUser)
+	dcs, truth := p.AllUsers(t.Context(), testkit.MustHost(t, "example.com"), false, presence.PerUser)
 	return answer{truth: truth, dcs: dcs}
 }
 

@@ -7,6 +7,7 @@ import (
 	"testing/synctest"
 	"time"
 
+	"github.com/rollcall-gateway/rollcall/internal/testkit"
 	"github.com/rollcall-gateway/rollcall/presence"
 	"github.com/rollcall-gateway/rollcall/presence/cluster/internal/clustertest"
 	"github.com/rollcall-gateway/rollcall/presence/cluster/internal/link"
@@ -66,7 +67,7 @@ func TestReplies(t *testing.T) {
 				s := n.Script(t, "dc", "s", 1)
 				s.Replies(tc.parts)
 				s.Beat()
-				dcs, truth := a.AllUsers(t.Context(), clustertest.MustHost(t, "example.com"), true, presence.PerUser)
+				dcs, truth := a.AllUsers(t.Context(), testkit.MustHost(t, "example.com"), true, presence.PerUser)
 				wantText(t, answer{truth: truth, dcs: dcs}, tc.want)
 				synctest.Wait()
 				if got := a.link.Ignored(); got != tc.ignored {
@@ -131,11 +132,11 @@ func TestEqualQueriesShareAnAnswer(t *testing.T) {
 		wantText(t, a.count(t), "dc 0+1; complete") // 99 ms
 		time.Sleep(time.Millisecond)
 		wantText(t, a.count(t), "dc 0+2; complete")
-		host := clustertest.MustHost(t, "example.com")
+		host := testkit.MustHost(t, "example.com")
 		for _, other := range []func(){
 			func() { a.AllUsers(t.Context(), host, true, presence.PerUser) },
 			func() { a.AllUsers(t.Context(), host, false, presence.PerConnection) },
-			func() { a.AllUsers(t.Context(), clustertest.MustHost(t, "other.com"), false, presence.PerUser) },
+			func() { a.AllUsers(t.Context(), testkit.MustHost(t, "other.com"), false, presence.PerUser) },
 			func() { a.Users(t.Context(), host, membership.ScopeAll, presence.PerUser) },
 			func() { a.Users(t.Context(), host, membership.ScopeDC, presence.PerUser) },
 			func() { a.ChannelUsers(t.Context(), host, membership.ScopeAll, "c", presence.PerUser) },
@@ -165,7 +166,7 @@ func TestBusyPodDropsQueries(t *testing.T) {
 		s.Beat()
 		a.local.hold = make(chan struct{})
 		for i := range uint64(maxQueries + responders + 10) {
-			s.Send(s.Link.Queries(), &message.Query{ID: i, Kind: message.KindCount, Host: clustertest.MustHost(t, "example.com")})
+			s.Send(s.Link.Queries(), &message.Query{ID: i, Kind: message.KindCount, Host: testkit.MustHost(t, "example.com")})
 			synctest.Wait()
 		}
 		dropped := a.responder.Dropped()
