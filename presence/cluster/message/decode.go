@@ -218,7 +218,11 @@ func (d *decoder) sender() Sender {
 	return Sender{
 		DataCenter:  d.name(),
 		Pod:         d.name(),
-		Incarnation: Incarnation{Started: int64(d.fixed()), Random: d.fixed()},
+		Incarnation: d.incarnation(),
 		Seq:         d.uvarint(),
 	}
+}
+
+func (d *decoder) incarnation() Incarnation {
+	return Incarnation{Started: int64(d.fixed()), Random: d.fixed()}
 }

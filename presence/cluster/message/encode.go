@@ -169,9 +169,13 @@ func checkPart(part, parts uint64) string {
 func (e *encoder) sender(s Sender) {
 	e.name(s.DataCenter)
 	e.name(s.Pod)
-	e.fixed(uint64(s.Incarnation.Started))
-	e.fixed(s.Incarnation.Random)
+	e.incarnation(s.Incarnation)
 	e.uvarint(s.Seq)
+}
+
+func (e *encoder) incarnation(i Incarnation) {
+	e.fixed(uint64(i.Started))
+	e.fixed(i.Random)
 }
 
 // validName reports whether a data center or pod can be called so: 1 to 64 letters, digits, '.', '-' and '_'.

@@ -46,8 +46,20 @@ func samples() []sample {
 		{"heartbeat hello", &Heartbeat{Seq: 300, Hello: true}},
 		{"heartbeat draining", &Heartbeat{Seq: 300, Draining: true}},
 		{"heartbeat for a probe", &Heartbeat{Seq: 300, Nonce: 1 << 63}},
+		{"heartbeat with sums", &Heartbeat{Seq: 300, Heard: 1, Missed: 1 << 63, Clock: 1_700_000_000_123}},
 		{"probe", &Probe{Nonce: 1}},
 		{"goodbye", &Goodbye{}},
+		{"goodbye, back soon", &Goodbye{Clock: 1_700_000_000_123, Back: true}},
+		{"runs wanted", &RunsWanted{}},
+		{"descriptions wanted", &RunsWanted{IDs: []uint64{1, 1 << 63}}},
+		{"no runs", &Runs{}},
+		{"runs, a list", &Runs{List: true, Heard: 1, Missed: 1 << 63, IDs: []uint64{1, 0}, Runs: []Run{
+			{DataCenter: "eu-west-1", Pod: "web-3", Incarnation: web1.Incarnation, Seq: 300, Sites: 7, Age: MaxAge, Standing: Missed},
+		}}},
+		{"runs, described", &Runs{Runs: []Run{
+			{DataCenter: "eu-west-1", Pod: "web-3", Incarnation: web1.Incarnation, Standing: Heard},
+			{DataCenter: "eu-west-1", Pod: "web-4", Seq: 1<<64 - 1, Standing: Ended},
+		}}},
 		{"sites wanted", &SitesWanted{}},
 		{"sites", &Sites{Sum: 42, Part: 1, Parts: 3, Sites: []Site{
 			{}, {Sets: [][]string{{"*.example.com", "example.com"}, nil, {"münchen.example"}}},

@@ -17,6 +17,8 @@ const (
 	leastConnection = 5
 	leastChannel    = 3
 	leastName       = 2
+	leastID         = 8
+	leastRun        = 2 + 2 + 16 + 1 + 8 + 1 + 1
 )
 
 // message writes the type and the body. It reports false for what is no message.
@@ -28,7 +30,10 @@ func (e *encoder) message(m Message) bool {
 	switch m := m.(type) {
 	case *Heartbeat:
 		e.heartbeat(m)
-	case *Goodbye, *SitesWanted:
+	case *Goodbye:
+		e.uvarint(m.Clock)
+		e.flags(m.Back)
+	case *SitesWanted:
 	case *Sites:
 		e.sites(m)
 	case *Query:
@@ -46,6 +51,10 @@ func (e *encoder) message(m Message) bool {
 		e.send(m)
 	case *Probe:
 		e.nonce(m.Nonce)
+	case *RunsWanted:
+		e.ids(m.IDs)
+	case *Runs:
+		e.runs(m)
 	case *Assignments:
 		e.assignments(m)
 	case *AssignmentsTaken:
@@ -65,7 +74,7 @@ func (d *decoder) message() Message {
 	case (*Heartbeat)(nil).kind():
 		return d.heartbeat()
 	case (*Goodbye)(nil).kind():
-		return &Goodbye{}
+		return &Goodbye{Clock: d.uvarint(), Back: d.flags(1) != 0}
 	case (*SitesWanted)(nil).kind():
 		return &SitesWanted{}
 	case (*Sites)(nil).kind():
@@ -84,6 +93,10 @@ func (d *decoder) message() Message {
 		return d.send()
 	case (*Probe)(nil).kind():
 		return &Probe{Nonce: d.nonce()}
+	case (*RunsWanted)(nil).kind():
+		return &RunsWanted{IDs: d.ids()}
+	case (*Runs)(nil).kind():
+		return d.runs()
 	case (*Assignments)(nil).kind():
 		return d.assignments()
 	case (*AssignmentsTaken)(nil).kind():
@@ -101,6 +114,9 @@ func (e *encoder) heartbeat(m *Heartbeat) {
 	e.number(m.Connections)
 	e.number(m.Hosts)
 	e.fixed(m.Sites)
+	e.fixed(m.Heard)
+	e.fixed(m.Missed)
+	e.uvarint(m.Clock)
 	e.flags(m.Draining, m.Hello, m.Nonce != 0)
 	if m.Nonce != 0 {
 		e.nonce(m.Nonce)
@@ -108,7 +124,9 @@ func (e *encoder) heartbeat(m *Heartbeat) {
 }
 
 func (d *decoder) heartbeat() *Heartbeat {
-	m := &Heartbeat{Connections: d.number(), Hosts: d.number(), Sites: d.fixed()}
+	m := &Heartbeat{
+		Connections: d.number(), Hosts: d.number(), Sites: d.fixed(), Heard: d.fixed(), Missed: d.fixed(), Clock: d.uvarint(),
+	}
 	flags := d.flags(3)
 	m.Draining, m.Hello = flags&1 != 0, flags&2 != 0
 	if flags&4 != 0 {

@@ -184,6 +184,12 @@ func TestAppendRefusesWhatNobodyTakes(t *testing.T) {
 		{"an assignment to a channel too long", web1, recordOf(func(r *assignment.Record) { r.Channel = long })},
 		{"an assignment of an unknown mode", web1, recordOf(func(r *assignment.Record) { r.Mode = assignment.Receive + 1 })},
 		{"an assignment with a clock too high", web1, recordOf(func(r *assignment.Record) { r.Version.Clock = assignment.MaxClock + 1 })},
+		{"too many IDs of runs", web1, &RunsWanted{IDs: make([]uint64, MaxRunIDs+1)}},
+		{"too many runs", web1, &Runs{Runs: slices.Repeat([]Run{{DataCenter: "dc", Pod: "a", Standing: Heard}}, MaxRuns+1)}},
+		{"a run without a pod", web1, &Runs{Runs: []Run{{DataCenter: "dc", Standing: Heard}}}},
+		{"a run without a standing", web1, &Runs{Runs: []Run{{DataCenter: "dc", Pod: "a"}}}},
+		{"a run of an unknown standing", web1, &Runs{Runs: []Run{{DataCenter: "dc", Pod: "a", Standing: Ended + 1}}}},
+		{"a run too old", web1, &Runs{Runs: []Run{{DataCenter: "dc", Pod: "a", Standing: Missed, Age: MaxAge + 1}}}},
 		{"a check of a channel without a name", web1, &Check{Host: portal, Channels: make([]CheckChannel, 1)}},
 	}
 	for _, tt := range tests {

@@ -12,7 +12,7 @@ import (
 )
 
 // Version is the version of the payloads that this package writes, and the only one that it reads.
-const Version = 4
+const Version = 5
 
 // MaxPayload is the largest payload in bytes. NATS takes 1 MiB by default.
 const MaxPayload = 512 << 10
@@ -43,6 +43,9 @@ type Heartbeat struct {
 	Connections uint64
 	Hosts       uint64 // hosts that have connections
 	Sites       uint64 // changes with what Sites says; another pod that does not know it asks with SitesWanted
+	Heard       uint64 // sum of the IDs of the runs that the pod has heard in the last 3 s, itself included
+	Missed      uint64 // sum of the IDs of the runs that the pod misses
+	Clock       uint64 // reading of the cluster's clock, in milliseconds
 	Draining    bool
 	Hello       bool // the pod is new: answer with a heartbeat at once
 	// Nonce is that of the Probe that this heartbeat answers, in the inbox of its sender; 0 in a heartbeat to all.
@@ -56,7 +59,56 @@ type Probe struct {
 }
 
 // Goodbye says that a pod has ended.
-type Goodbye struct{}
+type Goodbye struct {
+	Clock uint64 // reading of the cluster's clock, in milliseconds
+	Back  bool   // the pod starts again at once: until then it counts as missing
+}
+
+// RunsWanted asks a pod, which is the subject's, for Runs.
+type RunsWanted struct {
+	// IDs are the runs that the answer describes, at most MaxRunIDs. If empty, the answer has the lists of the pod.
+	IDs []uint64
+}
+
+// MaxRunIDs is the maximum number of IDs in one RunsWanted or Runs.
+const MaxRunIDs = 16 << 10
+
+// Runs has what a pod knows about the runs of pods: its lists, the descriptions that RunsWanted asks for, or news to all.
+// Descriptions of one list come in several messages if there are many.
+type Runs struct {
+	List   bool     // Heard and Missed are the sums, and IDs the runs that are heard
+	Heard  uint64   // as in the Heartbeat at this time
+	Missed uint64   // as in the Heartbeat at this time
+	IDs    []uint64 // runs that the pod has heard in the last 3 s, itself included; at most MaxRunIDs
+	Runs   []Run    // at most MaxRuns; in a list, the runs that the pod misses
+}
+
+// MaxRuns is the maximum number of descriptions in one Runs.
+const MaxRuns = 1024
+
+// Run describes a run of a pod, as another pod knows it.
+type Run struct {
+	DataCenter  string
+	Pod         string
+	Incarnation Incarnation
+	Seq         uint64 // of its last heartbeat that was heard
+	Sites       uint64 // sum of the sites that it serves
+	Age         uint64 // milliseconds since it was heard or has ended; at most MaxAge
+	Standing    Standing
+}
+
+// MaxAge is the maximum age of a run, in milliseconds.
+const MaxAge = 1 << 40
+
+// Standing is what a pod knows about a run.
+type Standing uint8
+
+// The standings of a run.
+const (
+	Heard  Standing = iota + 1
+	Missed          // silent, but it can be alive
+	Ended           // it said goodbye, was replaced or forgotten, or counts as crashed
+)
 
 // SitesWanted asks the pod, which is the subject's, for its Sites.
 type SitesWanted struct{}
@@ -205,6 +257,8 @@ func (*Check) kind() byte       { return 8 }
 func (*CheckDone) kind() byte   { return 9 }
 func (*Send) kind() byte        { return 10 }
 func (*Probe) kind() byte       { return 11 }
+func (*RunsWanted) kind() byte  { return 12 }
+func (*Runs) kind() byte        { return 13 }
 
 func (*Assignments) kind() byte      { return 20 }
 func (*AssignmentsTaken) kind() byte { return 21 }

@@ -29,6 +29,10 @@ type Timing struct {
 	// back sooner.
 	Linger time.Duration
 
+	// Wall is the wall clock. If nil, time.Now is. It only says when this pod was started, and whether the
+	// machine slept: intervals are measured without it.
+	Wall func() time.Time
+
 	// Stall is called before each use of the clock, for tests that stop the process. If nil, it is
 	// not called.
 	Stall func()
