@@ -37,6 +37,7 @@ import (
 	"github.com/rollcall-gateway/rollcall/presence/cluster/internal/assignments"
 	"github.com/rollcall-gateway/rollcall/presence/cluster/internal/link"
 	"github.com/rollcall-gateway/rollcall/presence/cluster/internal/membership"
+	"github.com/rollcall-gateway/rollcall/presence/cluster/internal/memory"
 	"github.com/rollcall-gateway/rollcall/presence/cluster/internal/messages"
 	"github.com/rollcall-gateway/rollcall/presence/cluster/internal/query"
 	"github.com/rollcall-gateway/rollcall/presence/cluster/internal/replication"
@@ -62,6 +63,8 @@ type Config struct {
 	// the answer is complete, and its duration. If nil, queries are not observed.
 	Observe func(kind string, complete bool, took time.Duration)
 	Logger  *zap.Logger
+
+	memory membership.Memory // nil if nothing is kept for the next run
 }
 
 // Cluster is this pod in the deployment. Its methods are safe for concurrent use.
@@ -142,9 +145,13 @@ func start(cfg Config, tr link.Transport, registry *presence.Registry, local Loc
 	if cfg.Remote > 0 {
 		t.Remote = cfg.Remote
 	}
+	known, err := begin(cfg.memory, t.WallTime())
+	if err != nil {
+		return nil, err
+	}
 	self := link.Peer{
 		DC: cfg.DataCenter, Pod: cfg.Pod,
-		Incarnation: message.Incarnation{Started: time.Now().UnixMilli(), Random: link.Random()},
+		Incarnation: message.Incarnation{Started: known.Started, Random: link.Random()},
 	}
 	l := link.New(tr, cfg.Name, cfg.Secret, self, cfg.Logger)
 	if err := l.CheckNames(); err != nil {
@@ -155,6 +162,9 @@ func start(cfg Config, tr link.Transport, registry *presence.Registry, local Loc
 		return uint64(max(local.Connections(), 0)), uint64(registry.Len())
 	}
 	c.members = membership.New(l, t, load, podEvents{c}, cfg.Logger)
+	if cfg.memory != nil {
+		c.members.Restore(cfg.memory, known)
+	}
 	c.responder = query.NewResponder(l, registry, local)
 	c.queries = query.New(l, c.members, c.responder, t, cfg.Observe, &c.all, c.stop)
 	c.asker = c.queries.Asker()
@@ -168,10 +178,30 @@ func start(cfg Config, tr link.Transport, registry *presence.Registry, local Loc
 	}
 	registry.Pods().SetRelay(relay{c.replicator, c.messenger})
 	c.all.Go(func() { c.members.Run(c.stop) })
+	c.all.Go(func() { c.members.Remember(c.stop) })
 	if c.assignments != nil {
 		c.all.Go(func() { c.assignments.Run(c.stop) })
 	}
 	return c, nil
+}
+
+// begin returns what the last run knew, with the start of this run in its place. That is later than the
+// start of the last run, whatever the clock says.
+func begin(mem membership.Memory, wall time.Time) (memory.State, error) {
+	if mem == nil {
+		return memory.State{Started: wall.UnixMilli()}, nil
+	}
+	known, err := mem.Load()
+	if err != nil {
+		return known, fmt.Errorf("reading which pods the last run knew: %w", err)
+	}
+	known.Started = max(wall.UnixMilli(), known.Started+1)
+	kept := known
+	kept.Sites = nil // they are not new
+	if err := mem.Save(kept); err != nil {
+		return known, fmt.Errorf("saving the start of this run: %w", err)
+	}
+	return known, nil
 }
 
 func (c *Cluster) subscribe() error {
@@ -252,6 +282,11 @@ func (c *Cluster) SetSites(sites []message.Site) { c.members.SetSites(sites) }
 // another pod would not be better.
 func (c *Cluster) Ready() bool { return c.members.Ready() }
 
+// Forget ends a missing pod that will not come back, on all pods. If it does come back, it joins as
+// before. It returns [ErrPodHeard] for a pod that is heard, and [ErrPodUnknown] for one that is not
+// missing.
+func (c *Cluster) Forget(dataCenter, pod string) error { return c.members.Forget(dataCenter, pod) }
+
 // Drain announces to other pods that this one is about to end.
 func (c *Cluster) Drain() { c.members.Drain() }
 
@@ -291,7 +326,7 @@ func (c *Cluster) leave() error {
 	c.queries.Close()
 	close(c.stop)
 	c.all.Wait()
-	c.link.Send(c.link.All(), &message.Goodbye{})
+	c.link.Send(c.link.All(), &message.Goodbye{Clock: c.members.Clock()})
 	err := c.flush()
 	if c.closed != nil {
 		c.closed()

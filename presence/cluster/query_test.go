@@ -255,6 +255,7 @@ func TestSuspectIsWaitedForUntilItCountsAsLost(t *testing.T) {
 		t.Run(tc.name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
 				n := &lab{}
+				n.start(t, "dc", "b") // so that s is not half of the data center
 				a := n.settled(t, "dc", "a")
 				s := n.Script(t, "dc", "s", 1)
 				s.Beat()

@@ -118,6 +118,7 @@ func TestRecordedHeartbeatsReviveNoPod(t *testing.T) {
 		e := n.eavesdropper(t)
 		secret := func(c *Config, _ *timing.Timing) { c.Secret = "a secret" }
 		a, b := n.start(t, "x", "a", secret), n.start(t, "x", "b", secret)
+		n.start(t, "x", "d", secret) // so that b is not half of the data center
 		time.Sleep(3 * time.Second)
 		host := mustHost(t, "a.example")
 		b.connect(t, host, "bob", "", "room")

@@ -125,7 +125,7 @@ func (s *sim) halved() bool {
 		}
 	}
 	for _, n := range balance {
-		if n < 0 {
+		if n <= 0 {
 			return true
 		}
 	}

@@ -35,6 +35,12 @@ type PodReport = membership.PodReport
 // Ignored counts received payloads that were not used, by reason.
 type Ignored = link.Ignored
 
+// Errors of [Cluster.Forget].
+var (
+	ErrPodHeard   = membership.ErrPodHeard
+	ErrPodUnknown = membership.ErrPodUnknown
+)
+
 // Messages counts the messages between this pod and others.
 type Messages = messages.Counts
 

@@ -188,7 +188,7 @@ func TestAppendRefusesWhatNobodyTakes(t *testing.T) {
 		{"too many runs", web1, &Runs{Runs: slices.Repeat([]Run{{DataCenter: "dc", Pod: "a", Standing: Heard}}, MaxRuns+1)}},
 		{"a run without a pod", web1, &Runs{Runs: []Run{{DataCenter: "dc", Standing: Heard}}}},
 		{"a run without a standing", web1, &Runs{Runs: []Run{{DataCenter: "dc", Pod: "a"}}}},
-		{"a run of an unknown standing", web1, &Runs{Runs: []Run{{DataCenter: "dc", Pod: "a", Standing: Ended + 1}}}},
+		{"a run of an unknown standing", web1, &Runs{Runs: []Run{{DataCenter: "dc", Pod: "a", Standing: Forgotten + 1}}}},
 		{"a run too old", web1, &Runs{Runs: []Run{{DataCenter: "dc", Pod: "a", Standing: Missed, Age: MaxAge + 1}}}},
 		{"a check of a channel without a name", web1, &Check{Host: portal, Channels: make([]CheckChannel, 1)}},
 	}

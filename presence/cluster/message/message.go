@@ -108,6 +108,8 @@ const (
 	Heard  Standing = iota + 1
 	Missed          // silent, but it can be alive
 	Ended           // it said goodbye, was replaced or forgotten, or counts as crashed
+	// Forgotten is Ended by an operator, whatever the receiver has heard later.
+	Forgotten
 )
 
 // SitesWanted asks the pod, which is the subject's, for its Sites.

@@ -56,7 +56,7 @@ func (d *decoder) runs() *Runs {
 }
 
 func (e *encoder) run(r *Run) {
-	if r.Standing < Heard || r.Standing > Ended {
+	if r.Standing < Heard || r.Standing > Forgotten {
 		e.fail(badStanding)
 	}
 	if r.Age > MaxAge {
@@ -76,7 +76,7 @@ func (d *decoder) run() Run {
 		DataCenter: d.name(), Pod: d.name(), Incarnation: d.incarnation(),
 		Seq: d.uvarint(), Sites: d.fixed(), Age: d.uvarint(), Standing: Standing(d.byte()),
 	}
-	if r.Standing < Heard || r.Standing > Ended {
+	if r.Standing < Heard || r.Standing > Forgotten {
 		d.fail(badStanding)
 	}
 	if r.Age > MaxAge {

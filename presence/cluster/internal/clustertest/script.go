@@ -56,7 +56,8 @@ type Script struct {
 	queries   []*message.Query
 	requested int // number of requests for its sites
 	last      message.Heartbeat
-	dead      bool // it does not answer probes
+	dead      bool     // it does not answer probes
+	hears     []uint64 // IDs of the runs in its list, besides its own and that of the pod that asks
 }
 
 // Script adds a pod. Its incarnation is later with a higher started.
@@ -161,6 +162,17 @@ func (s *Script) Die() {
 	s.dead = true
 }
 
+// Hear makes the pod have runs in its list from now on, besides its own and that of the pod that
+// asks.
+func (s *Script) Hear(runs ...link.Peer) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.hears = nil
+	for _, p := range runs {
+		s.hears = append(s.hears, p.ID())
+	}
+}
+
 func (s *Script) handleQuery(from link.Peer, m message.Message) {
 	q := m.(*message.Query)
 	s.mu.Lock()
@@ -184,6 +196,12 @@ func (s *Script) handleInbox(from link.Peer, m message.Message) {
 			hb := s.last
 			hb.Nonce = m.Nonce
 			s.Send(s.Link.Inbox(from), &hb)
+		}
+	case *message.RunsWanted:
+		if !s.dead && len(m.IDs) == 0 {
+			s.Send(s.Link.Inbox(from), &message.Runs{
+				List: true, Heard: s.last.Heard, Missed: s.last.Missed, IDs: append([]uint64{s.Peer().ID(), from.ID()}, s.hears...),
+			})
 		}
 	case *message.SitesWanted:
 		s.requested++

@@ -6,6 +6,8 @@ import (
 	"encoding/binary"
 	"fmt"
 
+	"github.com/cespare/xxhash/v2"
+
 	"github.com/rollcall-gateway/rollcall/presence/cluster/message"
 )
 
@@ -35,6 +37,15 @@ func IncarnationText(i message.Incarnation) string {
 // CompareIncarnations orders the incarnations of a pod by their start.
 func CompareIncarnations(a, b message.Incarnation) int {
 	return cmp.Or(cmp.Compare(a.Started, b.Started), cmp.Compare(a.Random, b.Random))
+}
+
+// ID returns the number of the incarnation in sums and lists of runs.
+func (p Peer) ID() uint64 {
+	b := make([]byte, 0, 160) // names have at most 64 bytes
+	b = append(append(append(b, p.DC...), '/'), p.Pod...)
+	b = binary.BigEndian.AppendUint64(b, uint64(p.Incarnation.Started))
+	b = binary.BigEndian.AppendUint64(b, p.Incarnation.Random)
+	return xxhash.Sum64(b)
 }
 
 // Random returns an unpredictable random number.

@@ -25,13 +25,16 @@ func (m *Members) heartbeat(from link.Peer, hb *message.Heartbeat, now time.Time
 	pod.history.add(now, hb.Seq)
 	pod.draining = hb.Draining
 	pod.connections, pod.hosts = hb.Connections, hb.Hosts
+	m.clock.advance(hb.Clock, now)
 	if pod.suspect {
 		pod.suspect = false
+		m.noteRuns()
 		m.afterChange(func() { m.observer.SitesChanged(from) })
 	}
 	if hb.Hello {
 		m.pulse.requestBeat()
 	}
+	m.compareView(pod, hb, now)
 	m.updateSum(pod, hb.Sites, now)
 }
 
@@ -47,7 +50,7 @@ func (m *Members) admit(from link.Peer, hb *message.Heartbeat, now time.Time) *m
 		return nil
 	}
 	namesakes := m.namesakes(from)
-	clash := before && (len(namesakes) > 0 || m.isNamesake(from))
+	clash, others := before && (len(namesakes) > 0 || m.isNamesake(from)), namesakes
 	if !before {
 		// The latest incarnation of a pod ends the earlier ones, unless these send heartbeats
 		// again.
@@ -65,21 +68,31 @@ func (m *Members) admit(from link.Peer, hb *message.Heartbeat, now time.Time) *m
 	if !m.probed(from, hb, now) {
 		return nil
 	}
-	if !before {
-		m.removeReplaced(namesakes, now)
-		namesakes = nil
+	if before {
+		namesakes = nil // they stay: two processes have the name
 	}
-	pod := &member{Peer: from, heard: now, askAgain: now.Add(askAgainAfter)}
+	pod := &member{Peer: from, id: from.ID(), joined: m.joinedOf(from, namesakes, now), heard: now, askAgain: now.Add(askAgainAfter)}
+	m.removeReplaced(namesakes, now)
 	m.pods[from] = pod
 	delete(m.ended, from)
-	delete(m.lost, podName{from.DC, from.Pod})
+	if l := m.lost[podName{from.DC, from.Pod}]; l != nil && !later(l.Peer, from) {
+		delete(m.lost, podName{from.DC, from.Pod})
+		m.restartSilence(from.DC, now)
+	}
+	m.noteRuns()
 	m.pulse.recordNewcomer(now)
+	if m.pulse.settledNow() {
+		if len(m.news) == 0 {
+			m.newsSince = now
+		}
+		m.news = append(m.news, from)
+	}
 	m.log(m.logger.Info, "pod joined", from, "")
 	if clash && !hb.Draining {
-		m.markConflict(pod, namesakes)
+		m.markConflict(pod, others)
 	}
 	m.afterChange(func() { m.observer.PodUp(from) })
-	m.updatePartitions()
+	m.pulse.wake.Wake()
 	m.pulse.requestBeat()
 	return pod
 }
@@ -116,6 +129,7 @@ func (m *Members) earlier(than link.Peer) []link.Peer {
 func (m *Members) removeReplaced(pods []link.Peer, now time.Time) {
 	for _, p := range pods {
 		m.remove(p, m.pods[p].seq, now)
+		m.markDead(p)
 		m.log(m.logger.Info, "pod left", p, "replaced")
 		m.afterChange(func() { m.observer.PodDown(p) })
 	}
@@ -141,36 +155,83 @@ func (m *Members) markConflict(pod *member, namesakes []link.Peer) {
 	}
 }
 
-func (m *Members) goodbye(from link.Peer, now time.Time) {
+func (m *Members) goodbye(from link.Peer, bye *message.Goodbye, now time.Time) {
 	pod := m.pods[from]
+	if pod != nil {
+		m.clock.advance(bye.Clock, now)
+	}
+	if bye.Back { // of a pod that is missing, nothing is known that was not before
+		if pod != nil {
+			m.removeForNow(pod, now)
+		}
+		return
+	}
 	_, before := m.ended[from]
 	m.recordEnd(from, ^uint64(0), now) // its last heartbeats may arrive late
+	m.markDead(from)
 	if pod == nil {
 		// An incarnation that has ended before this pod knew it has ended the earlier ones
 		// nevertheless.
 		if earlier := m.earlier(from); !before && len(earlier) > 0 {
 			m.removeReplaced(earlier, now)
-			m.updatePartitions()
 			return
 		}
 		if lost := m.lost[podName{from.DC, from.Pod}]; lost != nil && !later(lost.Peer, from) {
-			delete(m.lost, podName{from.DC, from.Pod})
-			m.updatePartitions()
+			m.dropLost(lost, now, "goodbye")
+			m.pulse.wake.Wake()
 			return
 		}
 		m.link.Counts.Unknown.Add(1)
 		return
 	}
 	m.remove(from, ^uint64(0), now)
+	m.markDead(from)
 	m.log(m.logger.Info, "pod left", from, "goodbye")
 	m.afterChange(func() { m.observer.PodDown(from) })
-	m.updatePartitions()
+	m.pulse.wake.Wake()
+}
+
+// removeForNow removes a pod that starts again: it is missing until then, for backSoon at most.
+func (m *Members) removeForNow(pod *member, now time.Time) {
+	p := pod.Peer
+	m.remove(p, ^uint64(0), now)
+	m.log(m.logger.Info, "pod left", p, "starts again")
+	m.afterChange(func() { m.observer.PodDown(p) })
+	if len(m.namesakes(p)) == 0 && !m.isNamesake(p) {
+		m.addLost(&lostPod{Peer: p, seq: pod.seq, heard: now, since: now, until: now.Add(backSoon), sum: pod.sum, served: pod.served})
+	}
+	m.pulse.wake.Wake()
+}
+
+// joinedOf returns the time since which the name of a new run is known: since an earlier run of it
+// joined, or zero if a run of it is missing.
+func (m *Members) joinedOf(p link.Peer, namesakes []link.Peer, now time.Time) time.Time {
+	if m.lost[podName{p.DC, p.Pod}] != nil {
+		return time.Time{}
+	}
+	joined := now
+	for _, other := range namesakes {
+		if at := m.pods[other].joined; at.Before(joined) {
+			joined = at
+		}
+	}
+	for other, end := range m.ended {
+		if other.DC == p.DC && other.Pod == p.Pod && end.joined.Before(joined) {
+			joined = end.joined
+		}
+	}
+	return joined
 }
 
 // remove removes a pod.
 func (m *Members) remove(p link.Peer, seq uint64, now time.Time) {
+	joined := m.pods[p].joined
 	delete(m.pods, p)
 	m.recordEnd(p, seq, now)
+	end := m.ended[p]
+	end.joined = joined
+	m.ended[p] = end
+	m.noteRuns()
 	namesakes := m.namesakes(p)
 	if len(namesakes) == 0 && m.isNamesake(p) {
 		m.selfConflict = false
@@ -183,8 +244,18 @@ func (m *Members) remove(p link.Peer, seq uint64, now time.Time) {
 // ending is the end of an incarnation. It is kept so that no late or replayed heartbeat brings the
 // incarnation back.
 type ending struct {
-	seq uint64
-	at  time.Time
+	seq    uint64
+	at     time.Time
+	joined time.Time // see member
+	dead   bool      // it has ended for sure, or counts as crashed; false if it may be heard again
+}
+
+// markDead records that a run whose end is recorded will not be heard again.
+func (m *Members) markDead(p link.Peer) {
+	end := m.ended[p]
+	end.dead = true
+	m.ended[p] = end
+	m.saveSoon.Wake()
 }
 
 // recordEnd records the end of an incarnation. If there are too many, it drops the oldest.
@@ -198,5 +269,10 @@ func (m *Members) recordEnd(p link.Peer, seq uint64, now time.Time) {
 		}
 		delete(m.ended, first)
 	}
-	m.ended[p] = ending{seq, now}
+	end := m.ended[p]
+	end.seq, end.at = max(end.seq, seq), now
+	if end.joined.IsZero() {
+		end.joined = now
+	}
+	m.ended[p] = end
 }

@@ -10,87 +10,194 @@ import (
 	"github.com/rollcall-gateway/rollcall/presence/cluster/internal/sites"
 )
 
-// lostPod is a pod that fell silent without a goodbye.
+// backSoon is how long a pod that says that it starts again counts as missing.
+const backSoon = 10 * time.Second
+
+// lostPod is a pod that is missing: it can be alive, and this pod does not hear it. It is named in
+// answers until it is heard, replaced or forgotten, or has crashed.
 type lostPod struct {
 	link.Peer
-	at     time.Time     // time at which it counted as lost
+	id     uint64        // see link.Peer.ID
+	seq    uint64        // number of its last known heartbeat
+	heard  time.Time     // time at which it was last heard, by any pod; estimated from ages
+	since  time.Time     // start of the silence that counts for the verdict that it has crashed
+	until  time.Time     // end of the time in which it starts again; zero without that
+	sum    uint64        // sum of the sites that it served
 	served *sites.Served // nil if unknown; then it may serve any host
 }
 
-// recordLost records a pod that fell silent. It may have crashed, or this pod may be cut off from
-// it.
-func (m *Members) recordLost(pod *member, now time.Time) {
-	if len(m.lost) >= maxPods {
+// addLost adds a missing pod. If one of its runs is missing already, the later run stays, or the
+// older silence, so that pods that repeat each other's words do not extend it.
+func (m *Members) addLost(l *lostPod) {
+	name := podName{l.DC, l.Pod}
+	known := m.lost[name]
+	switch {
+	case known == nil && len(m.lost) >= maxPods:
+		return
+	case known == nil:
+	case known.Peer == l.Peer:
+		known.seq = max(known.seq, l.seq)
+		known.heard = earlier(known.heard, l.heard)
+		return
+	case later(known.Peer, l.Peer):
 		return
 	}
-	m.lost[podName{pod.DC, pod.Pod}] = &lostPod{Peer: pod.Peer, at: now, served: pod.served}
+	l.id = l.Peer.ID()
+	if l.served == nil {
+		l.served = m.servedBySum(l.sum)
+	}
+	m.lost[name] = l
+	m.noteRuns()
 }
 
-// dropLost drops lost pods that count no longer, and reports whether there were any. If their data
-// center is not partitioned, they have crashed.
-func (m *Members) dropLost(now time.Time) bool {
-	found := false
-	for name, lost := range m.lost {
-		if age := now.Sub(lost.at); age >= m.timing.Remember || age >= m.timing.Crashed && !m.cut[name.dc] {
-			delete(m.lost, name)
-			found = true
+// dropLost drops a missing pod, because it has ended.
+func (m *Members) dropLost(l *lostPod, now time.Time, reason string) {
+	delete(m.lost, podName{l.DC, l.Pod})
+	m.recordEnd(l.Peer, l.seq, now)
+	m.markDead(l.Peer)
+	m.log(m.logger.Info, "pod is no longer missing", l.Peer, reason)
+	m.noteRuns()
+	for _, pod := range m.pods { // a pod that misses it still is told when its list is requested again
+		pod.view.list = nil
+	}
+}
+
+// judgeLost finds missing pods that have crashed, and returns when to look again; zero if not by
+// itself. A pod has crashed if this one has not heard it for Timing.Gone, no pod that this one hears
+// has heard it in the last Timing.Suspect, and this pod hears more than half of the pods of its data
+// center. So of two sides of a partition, at most one takes the pods of the other for crashed. The
+// failure detector is eventually perfect (Chandra and Toueg, "Unreliable Failure Detectors for
+// Reliable Distributed Systems", 1996).
+func (m *Members) judgeLost(now time.Time) (next time.Time) {
+	m.lookUrgently = false
+	for _, l := range m.lost {
+		switch {
+		case now.Sub(l.heard) >= m.timing.Remember:
+			m.dropLost(l, now, "forgotten after a day")
+		case !l.until.IsZero() && !now.Before(l.until):
+			m.dropLost(l, now, "did not start again")
+		case !l.until.IsZero():
+			next = earlier(next, l.until)
 		}
 	}
-	return found
+	majority := m.majorities()
+	for _, l := range m.lost {
+		if !majority[l.DC] {
+			continue
+		}
+		if due := l.since.Add(m.timing.Gone); now.Before(due) {
+			next = earlier(next, due)
+			continue
+		}
+		heard, known := m.heardByAnother(l.id)
+		switch {
+		case !known:
+			m.lookUrgently = true
+			next = earlier(next, now.Add(judgeAgain))
+		case heard:
+			next = earlier(next, now.Add(m.timing.Heartbeat))
+		default:
+			m.dropLost(l, now, "crashed")
+		}
+	}
+	m.updateCut(majority)
+	return next
 }
 
-// updatePartitions decides which data centers are partitioned from this pod: those with more lost
-// pods than live ones. That most of them crashed within minutes is less likely.
-func (m *Members) updatePartitions() {
-	balance := make(map[string]int)
-	for name := range m.lost {
-		balance[name.dc]++
+// judgeAgain is the time between two looks at a missing pod of which another pod has not said yet
+// whether it hears it.
+const judgeAgain = 250 * time.Millisecond
+
+// majorities returns the data centers with missing pods of which this pod hears more than half of
+// the pods, heard and missing. This pod counts, and so does a suspect, as one that is not heard. A pod
+// that came after the first of them was lost does not count at all, unless its name is older: it
+// may have been started because of the partition.
+func (m *Members) majorities() map[string]bool {
+	first := make(map[string]time.Time) // time of the first loss, by data center
+	for _, l := range m.lost {
+		first[l.DC] = earlier(first[l.DC], l.heard)
 	}
-	if len(balance) == 0 && len(m.cut) == 0 {
+	total, heard := make(map[string]int), make(map[string]int)
+	count := func(dc string, joined time.Time, hears bool) {
+		at, ok := first[dc]
+		if !ok || joined.After(at) {
+			return
+		}
+		total[dc]++
+		if hears {
+			heard[dc]++
+		}
+	}
+	for _, l := range m.lost {
+		total[l.DC]++
+	}
+	count(m.self.DC, m.born, true)
+	for p, pod := range m.pods {
+		count(p.DC, pod.joined, !pod.suspect)
+	}
+	majority := make(map[string]bool, len(first))
+	for dc := range first {
+		majority[dc] = 2*heard[dc] > total[dc]
+	}
+	return majority
+}
+
+// updateCut records which data centers have missing pods that cannot count as crashed.
+func (m *Members) updateCut(majority map[string]bool) {
+	if !m.pulse.settledNow() {
 		return
-	}
-	if balance[m.self.DC] > 0 {
-		balance[m.self.DC]--
-	}
-	for p := range m.pods {
-		if balance[p.DC] > 0 {
-			balance[p.DC]--
-		}
 	}
 	for dc := range m.cut {
-		if balance[dc] == 0 {
+		if hears, missing := majority[dc]; !missing || hears {
 			delete(m.cut, dc)
 			m.afterChange(func() { m.logger.Info("data center is reachable again", zap.String("dc", dc)) })
 		}
 	}
-	for dc, more := range balance {
-		if more > 0 && !m.cut[dc] {
+	for dc, hears := range majority {
+		if !hears && !m.cut[dc] {
 			m.cut[dc] = true
 			m.afterChange(func() {
-				m.logger.Warn("data center is unreachable: most of its pods went silent", zap.String("dc", dc))
+				m.logger.Warn("data center is unreachable: half of its pods or more are silent", zap.String("dc", dc))
 			})
 		}
 	}
 }
 
-// Unreachable returns the names of the lost pods that may be alive and serve the host.
+// restartSilence starts the silence of missing pods anew: those of one data center, or with "" all.
+// When a partition ends, its pods are heard one after another.
+func (m *Members) restartSilence(dc string, now time.Time) {
+	for _, l := range m.lost {
+		if dc == "" || l.DC == dc {
+			l.since = now
+		}
+	}
+}
+
+// Unreachable returns the names of the pods that can be alive, serve the host and cannot be asked:
+// those that are missing, and all while the bus is disconnected.
 func (m *Members) Unreachable(host presence.HostName, scope Scope) []string {
 	if scope == ScopePod {
 		return nil
 	}
+	connected := m.pulse.connectedNow()
 	m.mu.RLock()
 	defer m.mu.RUnlock()
-	if len(m.cut) == 0 {
+	if len(m.lost) == 0 && connected {
 		return nil
 	}
 	var names []string
 	looked := make(map[*sites.Served]bool, 4)
-	for name, lost := range m.lost {
-		if !m.cut[name.dc] || scope == ScopeDC && name.dc != m.self.DC {
-			continue
+	add := func(p link.Peer, served *sites.Served) {
+		if (scope != ScopeDC || p.DC == m.self.DC) && served.ServesCached(looked, host.String()) {
+			names = append(names, p.Name())
 		}
-		if lost.served.ServesCached(looked, host.String()) {
-			names = append(names, lost.Name())
+	}
+	for _, l := range m.lost {
+		add(l.Peer, l.served)
+	}
+	if !connected {
+		for p, pod := range m.pods {
+			add(p, pod.served)
 		}
 	}
 	return names

@@ -21,6 +21,7 @@ import (
 	"github.com/rollcall-gateway/rollcall/presence/cluster/internal/link"
 	"github.com/rollcall-gateway/rollcall/presence/cluster/internal/sites"
 	"github.com/rollcall-gateway/rollcall/presence/cluster/internal/timing"
+	"github.com/rollcall-gateway/rollcall/presence/cluster/internal/work"
 	"github.com/rollcall-gateway/rollcall/presence/cluster/message"
 )
 
@@ -30,6 +31,8 @@ const maxPods = 4096
 // member is another pod that is alive, as far as this one knows.
 type member struct {
 	link.Peer
+	id          uint64    // see link.Peer.ID
+	joined      time.Time // time since which its name is known; zero if it has taken the place of a missing pod
 	heard       time.Time // time of its last heartbeat
 	seq         uint64    // number of its last heartbeat
 	history     history   // starts with the answer to the probe
@@ -39,6 +42,7 @@ type member struct {
 	conflict    bool // another process has the same name
 	connections uint64
 	hosts       uint64
+	view        view
 
 	sum            uint64        // sum of the sites that it serves
 	served         *sites.Served // the sites with that sum; nil if unknown, and then it may serve any host
@@ -65,8 +69,13 @@ type Members struct {
 	logger   *zap.Logger
 	load     func() (connections, hosts uint64)
 	observer Observer
+	synced   func() bool // see SetSynced
+	selfID   uint64      // see link.Peer.ID
+	saveSoon work.Signal // what Remember saves has changed
+	unsaved  oftenlog.Limit
 
 	pulse pulse
+	clock clock
 
 	// turn is held during a change and its notifications. It is locked before mu.
 	turn sync.Mutex
@@ -75,9 +84,20 @@ type Members struct {
 	mu    sync.RWMutex
 	pods  map[link.Peer]*member
 	ended map[link.Peer]ending
-	lost  map[podName]*lostPod
-	cut   map[string]bool    // data centers that count as partitioned from this one
-	own   sites.Announcement // sites that this pod serves
+	lost  map[podName]*lostPod // pods that are missing
+	cut   map[string]bool      // data centers with missing pods that cannot count as crashed
+	own   sites.Announcement   // sites that this pod serves
+	born  time.Time            // time since which the name of this pod is known
+
+	sumsKnown           bool // the sums below are those of pods and lost
+	heardSum, missedSum uint64
+	lookUrgently        bool        // a missing pod may have crashed, and the lists of other pods tell
+	news                []link.Peer // pods that this one has begun to hear
+	newsSince           time.Time   // time of the first of them
+
+	memory   Memory // nil without one
+	started  int64  // start of this run, in Unix milliseconds
+	newSites map[uint64][]message.Site
 
 	selfConflict bool
 	after        []func()       // functions to call after the change, without mu
@@ -92,18 +112,27 @@ type podName struct{ dc, pod string }
 func New(l *link.Link, t timing.Timing, load func() (connections, hosts uint64), obs Observer, logger *zap.Logger) *Members {
 	m := &Members{
 		link: l, self: l.Self(), timing: t, logger: logger, load: load, observer: obs,
-		pods:  make(map[link.Peer]*member),
+		pods:   make(map[link.Peer]*member),
+		selfID: l.Self().ID(), saveSoon: work.NewSignal(), synced: func() bool { return true }, born: time.Now(),
+
 		ended: make(map[link.Peer]ending),
 		lost:  make(map[podName]*lostPod),
 		cut:   make(map[string]bool),
 		own:   sites.Announce([]message.Site{}),
 	}
-	m.pulse.init(t.Paused)
+	m.pulse.init(t)
+	m.clock.init(t.WallTime(), time.Now(), 0)
 	l.SetStanding(m.standing)
 	return m
 }
 
-// Ready reports whether this pod has had time to discover other pods. It stays true from then on.
+// SetSynced sets the function that reports whether this pod has what it needs of other pods, besides
+// their confirmation that they hear it. Until then it has not joined. It must be called before Run.
+func (m *Members) SetSynced(synced func() bool) { m.synced = synced }
+
+// Ready reports whether this pod has joined: no pod was new for Timing.Quiet, every pod that it hears
+// has confirmed that it hears this one, and this pod is synced. It stays true from then on, and
+// becomes true at Timing.Latest after the start at the latest.
 func (m *Members) Ready() bool { return m.pulse.ready.Load() }
 
 // KnowsPods reports whether this pod knows now which pods are alive.
@@ -211,8 +240,12 @@ func (m *Members) Handle(from link.Peer, msg message.Message) {
 		m.change(func(now time.Time) { m.heartbeat(from, msg, now) })
 	case *message.Goodbye:
 		if from != m.self {
-			m.change(func(now time.Time) { m.goodbye(from, now) })
+			m.change(func(now time.Time) { m.goodbye(from, msg, now) })
 		}
+	case *message.RunsWanted:
+		m.change(func(now time.Time) { m.answerRuns(from, msg, now) })
+	case *message.Runs:
+		m.change(func(now time.Time) { m.addRuns(from, msg, now) })
 	case *message.Probe:
 		m.change(func(now time.Time) { m.answerProbe(from, msg.Nonce, now) })
 	case *message.Sites:

@@ -26,6 +26,30 @@ type probes map[link.Peer]probe
 type probe struct {
 	nonce uint64
 	at    time.Time
+	tries int
+}
+
+// maxProbes is how often a probe is sent before its pod sends another heartbeat.
+const maxProbes = 3
+
+// retryProbes sends unanswered probes again, forgets old ones, and returns when to look again.
+func (m *Members) retryProbes(now time.Time) (next time.Time) {
+	for to, p := range m.probes {
+		again := p.at.Add(time.Duration(p.tries) * probeEvery)
+		switch {
+		case now.Sub(p.at) >= probeTimeout:
+			delete(m.probes, to)
+		case p.tries >= maxProbes:
+		case now.Before(again):
+			next = earlier(next, again)
+		default:
+			p.tries++
+			m.probes[to] = p
+			next = earlier(next, again.Add(probeEvery))
+			m.afterChange(func() { m.link.Send(m.link.Inbox(to), &message.Probe{Nonce: p.nonce}) })
+		}
+	}
+	return next
 }
 
 // probed reports whether the heartbeat answers a probe of this pod. If the heartbeat answers no
@@ -66,7 +90,8 @@ func (m *Members) probe(to link.Peer, now time.Time) {
 		m.probes = make(probes)
 	}
 	nonce := link.Random() | 1
-	m.probes[to] = probe{nonce, now}
+	m.probes[to] = probe{nonce, now, 1}
+	m.pulse.wake.Wake()
 	m.afterChange(func() { m.link.Send(m.link.Inbox(to), &message.Probe{Nonce: nonce}) })
 }
 

@@ -22,9 +22,9 @@ const (
 // pulse has the state of this pod's own heartbeats, and whether it hears those of others.
 type pulse struct {
 	draining atomic.Bool
-	ready    atomic.Bool   // has been settled once
-	wake     work.Signal   // wakes the goroutine of Run
-	paused   time.Duration // see Timing.Paused
+	ready    atomic.Bool // has been settled once
+	wake     work.Signal // wakes the goroutine of Run
+	timing   timing.Timing
 
 	// mu guards the fields below.
 	mu        sync.Mutex
@@ -38,9 +38,9 @@ type pulse struct {
 	newest    time.Time // time of the last discovery
 }
 
-func (u *pulse) init(paused time.Duration) {
+func (u *pulse) init(t timing.Timing) {
 	u.wake = work.NewSignal()
-	u.paused = paused
+	u.timing = t
 	u.connected = true
 }
 
@@ -69,7 +69,21 @@ func (u *pulse) knowsPods() bool {
 // late reports whether a heartbeat was due long ago, because the process or the machine was
 // stopped. u.mu is held.
 func (u *pulse) late(now time.Time) bool {
-	return !u.due.IsZero() && (now.Sub(u.due) > u.paused || now.Round(0).Sub(u.dueWall) > u.paused)
+	return !u.due.IsZero() && (now.Sub(u.due) > u.timing.Paused || u.timing.WallTime().Sub(u.dueWall) > u.timing.Paused)
+}
+
+// settledNow reports whether this pod has joined, and the bus was not interrupted since.
+func (u *pulse) settledNow() bool {
+	u.mu.Lock()
+	defer u.mu.Unlock()
+	return u.settled
+}
+
+// connectedNow reports whether the bus is connected.
+func (u *pulse) connectedNow() bool {
+	u.mu.Lock()
+	defer u.mu.Unlock()
+	return u.connected
 }
 
 // SetConnected records whether the bus is connected. After a reconnect, pods get time to send a
@@ -91,7 +105,9 @@ func (m *Members) listenAgain(why string) {
 	m.change(func(now time.Time) {
 		for _, pod := range m.pods {
 			pod.heard = now
+			pod.view.confirmed, pod.view.requested = false, time.Time{}
 		}
+		m.restartSilence("", now)
 		m.pulse.mu.Lock()
 		m.pulse.settled, m.pulse.since, m.pulse.wanted = false, now, true
 		m.pulse.mu.Unlock()
@@ -135,9 +151,15 @@ func (m *Members) step() time.Duration {
 		m.beat()
 	}
 	var next time.Time
-	m.change(func(time.Time) { next = m.checkSilence(now) })
-	next = earlier(next, m.pulse.next(now, m.timing))
-	return time.Until(next)
+	joining, confirmed := !m.pulse.settledNow(), true
+	m.change(func(time.Time) {
+		next = soonest(m.checkSilence(now), m.requestLists(now, joining), m.sendNews(now))
+		for _, pod := range m.pods {
+			confirmed = confirmed && pod.view.confirmed
+		}
+	})
+	joined := !joining || confirmed && m.synced()
+	return time.Until(soonest(next, m.pulse.next(now, m.timing, joined)))
 }
 
 // overslept reports, once for each pause, whether the process did not run for a while.
@@ -147,7 +169,7 @@ func (u *pulse) overslept(now time.Time) bool {
 	if !u.late(now) {
 		return false
 	}
-	u.due, u.dueWall = now, now.Round(0)
+	u.due, u.dueWall = now, u.timing.WallTime()
 	return true
 }
 
@@ -165,14 +187,15 @@ func (u *pulse) sendNow(now time.Time, t timing.Timing) bool {
 			every = min(every, helloEvery)
 		}
 		u.due = now.Add(every)
-		u.dueWall = u.due.Round(0)
+		u.dueWall = t.WallTime().Add(every)
 	}
 	u.sent, u.wanted = now, false
 	return true
 }
 
-// next updates settled, and returns the time of the next step.
-func (u *pulse) next(now time.Time, t timing.Timing) time.Time {
+// next updates settled, and returns the time of the next step. joined reports whether this pod has
+// joined but for the time that it gives others.
+func (u *pulse) next(now time.Time, t timing.Timing, joined bool) time.Time {
 	u.mu.Lock()
 	defer u.mu.Unlock()
 	next := u.due
@@ -195,6 +218,9 @@ func (u *pulse) next(now time.Time, t timing.Timing) time.Time {
 	if now.Before(at) {
 		return earlier(next, at)
 	}
+	if !joined && now.Before(latest) {
+		return soonest(next, latest, now.Add(joinAgain))
+	}
 	u.settled = u.connected
 	if u.connected || !now.Before(latest) {
 		u.ready.Store(true)
@@ -203,11 +229,23 @@ func (u *pulse) next(now time.Time, t timing.Timing) time.Time {
 	return earlier(next, latest)
 }
 
+// joinAgain is the time between two looks whether this pod has joined.
+const joinAgain = 100 * time.Millisecond
+
+// earlier returns the earlier time. A zero time is none.
 func earlier(a, b time.Time) time.Time {
-	if a.IsZero() || b.Before(a) {
+	if a.IsZero() || !b.IsZero() && b.Before(a) {
 		return b
 	}
 	return a
+}
+
+// soonest returns the earliest time. A zero time is none.
+func soonest(times ...time.Time) (first time.Time) {
+	for _, t := range times {
+		first = earlier(first, t)
+	}
+	return first
 }
 
 // beat sends a heartbeat to all.
@@ -216,9 +254,10 @@ func (m *Members) beat() { m.beatTo(m.link.All(), 0) }
 // beatTo sends a heartbeat, with the nonce of the probe that it answers.
 func (m *Members) beatTo(subject string, nonce uint64) {
 	connections, hosts := m.load()
-	m.mu.RLock()
+	m.mu.Lock()
 	sum := m.own.Sum
-	m.mu.RUnlock()
+	heard, missed := m.sums()
+	m.mu.Unlock()
 	m.pulse.mu.Lock()
 	hello := !m.pulse.settled
 	m.pulse.mu.Unlock()
@@ -226,6 +265,9 @@ func (m *Members) beatTo(subject string, nonce uint64) {
 		Connections: connections,
 		Hosts:       hosts,
 		Sites:       sum,
+		Heard:       heard,
+		Missed:      missed,
+		Clock:       m.Clock(),
 		Draining:    m.pulse.draining.Load(),
 		Hello:       hello,
 		Nonce:       nonce,

@@ -52,7 +52,7 @@ func (m *Members) Report() []peerReport {
 	}
 	for _, lost := range m.lost {
 		d := m.describe(lost.Peer, "unreachable")
-		d.Report.Heartbeat = (now.Sub(lost.at) + m.timing.Gone).Seconds()
+		d.Report.Heartbeat = now.Sub(lost.heard).Seconds()
 		all = append(all, d)
 	}
 	slices.SortFunc(all[1:], func(a, b peerReport) int {

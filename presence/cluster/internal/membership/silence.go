@@ -4,7 +4,6 @@ import "time"
 
 // checkSilence finds silent pods, and returns when to check again.
 func (m *Members) checkSilence(now time.Time) (next time.Time) {
-	changed := false
 	for p, pod := range m.pods {
 		switch {
 		case pod.askAgain.IsZero():
@@ -17,11 +16,11 @@ func (m *Members) checkSilence(now time.Time) (next time.Time) {
 		switch silent := now.Sub(pod.heard); {
 		case silent >= m.timing.Gone:
 			m.removeSilent(pod, now)
-			changed = true
 			continue
 		case silent >= m.timing.Suspect:
 			if !pod.suspect {
 				pod.suspect = true
+				m.noteRuns()
 				m.log(m.logger.Debug, "pod is silent", p, "")
 			}
 			next = earlier(next, pod.heard.Add(m.timing.Gone))
@@ -34,15 +33,7 @@ func (m *Members) checkSilence(now time.Time) (next time.Time) {
 			delete(m.ended, p)
 		}
 	}
-	for p, last := range m.probes {
-		if now.Sub(last.at) >= probeTimeout {
-			delete(m.probes, p)
-		}
-	}
-	if m.dropLost(now) || changed {
-		m.updatePartitions()
-	}
-	return next
+	return soonest(next, m.retryProbes(now), m.judgeLost(now))
 }
 
 // removeSilent removes a pod that was silent for too long.
@@ -52,6 +43,6 @@ func (m *Members) removeSilent(pod *member, now time.Time) {
 	m.log(m.logger.Warn, "pod left", p, "silent")
 	m.afterChange(func() { m.observer.PodDown(p) })
 	if len(m.namesakes(p)) == 0 && !m.isNamesake(p) {
-		m.recordLost(pod, now)
+		m.addLost(&lostPod{Peer: p, seq: pod.seq, heard: pod.heard, since: pod.heard, sum: pod.sum, served: pod.served})
 	}
 }

@@ -24,6 +24,12 @@ func (m *Members) SetSites(list []message.Site) {
 	m.change(func(time.Time) {
 		changed = m.own.Sum != a.Sum
 		m.own = a
+		var announced []message.Site
+		for _, part := range a.Parts {
+			announced = append(announced, part.Sites...)
+		}
+		m.noteSites(a.Sum, announced)
+		m.saveSoon.Wake()
 	})
 	if changed {
 		m.beat() // at once, so that other pods do not wait a second to learn that this pod serves a new host
@@ -73,11 +79,17 @@ func (m *Members) servedBySum(sum uint64) *sites.Served {
 			return pod.served
 		}
 	}
+	for _, l := range m.lost {
+		if l.served != nil && l.served.Sum == sum {
+			return l.served
+		}
+	}
 	return nil
 }
 
 func (m *Members) setServed(pod *member, s *sites.Served) {
 	pod.served, pod.parts = s, siteParts{}
+	m.noteRuns()
 	p := pod.Peer
 	m.afterChange(func() { m.observer.SitesChanged(p) })
 }
@@ -139,6 +151,9 @@ func (m *Members) addSites(from link.Peer, part *message.Sites) {
 		s = sites.EveryHost(part.Sum)
 	}
 	m.setServed(pod, s)
+	if s.Bytes > 0 {
+		m.noteSites(part.Sum, all)
+	}
 }
 
 func (m *Members) assembling() (bytes int) {

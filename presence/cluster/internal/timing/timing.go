@@ -15,8 +15,7 @@ type Timing struct {
 	Earliest time.Duration // minimum time until this pod is ready
 	Latest   time.Duration // maximum time until this pod is ready
 
-	Remember time.Duration // how long pods that ended without a goodbye are remembered
-	Crashed  time.Duration // the same, if their data center is not partitioned
+	Remember time.Duration // how long ended and missing pods are remembered
 	Share    time.Duration // how long an answer is shared with equal queries
 
 	Timeout time.Duration // deadline of replies in the same data center
@@ -38,6 +37,14 @@ type Timing struct {
 	Stall func()
 }
 
+// WallTime returns the time of the wall clock.
+func (t *Timing) WallTime() time.Time {
+	if t.Wall != nil {
+		return t.Wall()
+	}
+	return time.Now().Round(0)
+}
+
 // Default returns the times that are used outside of tests.
 func Default() Timing {
 	return Timing{
@@ -49,7 +56,6 @@ func Default() Timing {
 		Earliest:  1500 * time.Millisecond,
 		Latest:    5 * time.Second,
 		Remember:  24 * time.Hour,
-		Crashed:   10 * time.Minute,
 		Share:     100 * time.Millisecond,
 		Timeout:   500 * time.Millisecond,
 		Remote:    1500 * time.Millisecond,

@@ -1,0 +1,43 @@
+package membership
+
+import (
+	"errors"
+	"fmt"
+	"time"
+
+	"github.com/rollcall-gateway/rollcall/presence/cluster/message"
+)
+
+// Errors of Forget.
+var (
+	// ErrPodHeard is returned for a pod that is not missing.
+	ErrPodHeard = errors.New("the pod is heard: stop it first")
+	// ErrPodUnknown is returned for a pod that no run of is missing.
+	ErrPodUnknown = errors.New("no such pod is missing")
+)
+
+// Forget ends a missing pod, on all pods that this one reaches. If a run of it is heard later, it
+// joins as before. It returns [ErrPodHeard] and [ErrPodUnknown].
+func (m *Members) Forget(dc, pod string) error {
+	err := fmt.Errorf("%s/%s: %w", dc, pod, ErrPodUnknown)
+	m.change(func(now time.Time) {
+		name := podName{dc, pod}
+		if l := m.lost[name]; l != nil {
+			err = nil
+			run := l.describe(now)
+			run.Standing = message.Forgotten
+			m.dropLost(l, now, "forgotten")
+			m.judgeLost(now)
+			m.afterChange(func() { m.link.Send(m.link.All(), &message.Runs{Runs: []message.Run{run}}) })
+			return
+		}
+		heard := name == podName{m.self.DC, m.self.Pod}
+		for p := range m.pods {
+			heard = heard || name == podName{p.DC, p.Pod}
+		}
+		if heard {
+			err = fmt.Errorf("%s/%s: %w", dc, pod, ErrPodHeard)
+		}
+	})
+	return err
+}

@@ -1,0 +1,138 @@
+package membership
+
+import (
+	"time"
+
+	"go.uber.org/zap"
+
+	"github.com/rollcall-gateway/rollcall/presence/cluster/internal/link"
+	"github.com/rollcall-gateway/rollcall/presence/cluster/internal/memory"
+	"github.com/rollcall-gateway/rollcall/presence/cluster/internal/sites"
+	"github.com/rollcall-gateway/rollcall/presence/cluster/message"
+)
+
+// Memory keeps what a pod knows of others for its next run.
+type Memory interface {
+	Load() (memory.State, error)
+	// Save replaces the state. Its Sites are only those that are new since the last Save.
+	Save(s memory.State) error
+}
+
+const (
+	// saveEvery is the time between saves without changes, for ages and numbers of heartbeats.
+	saveEvery = 30 * time.Second
+	// saveDelay is the minimum time between a change and the next one that is saved.
+	saveDelay = 100 * time.Millisecond
+	// clockReserve is how far ahead of the cluster's clock the saved reading is. The clock of the next run
+	// begins there if this one is killed.
+	clockReserve = 2 * saveEvery
+)
+
+// Restore adds what the last run knew: the pods that it heard or missed are missing until they are
+// heard, or until another pod knows that they have ended. It must be called before Run. The state is
+// saved to mem from then on.
+func (m *Members) Restore(mem Memory, st memory.State) {
+	m.turn.Lock()
+	defer m.turn.Unlock()
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	now := time.Now()
+	m.memory, m.started = mem, m.self.Incarnation.Started
+	m.clock.init(m.timing.WallTime(), now, st.Clock)
+	compiled := make(map[uint64]*sites.Served, len(st.Sites))
+	for sum, list := range st.Sites {
+		compiled[sum] = sites.Compile(sum, list)
+	}
+	for i := range st.Runs {
+		r := &st.Runs[i]
+		p := link.Peer{DC: r.DataCenter, Pod: r.Pod, Incarnation: r.Incarnation}
+		if p.DC == m.self.DC && p.Pod == m.self.Pod {
+			continue
+		}
+		at := now.Add(-time.Duration(min(r.Age, maxAge)) * time.Millisecond)
+		if r.Standing == message.Ended {
+			m.recordEnd(p, r.Seq, at)
+			m.markDead(p)
+			continue
+		}
+		m.addLost(&lostPod{Peer: p, seq: r.Seq, heard: at, since: now, sum: r.Sites, served: compiled[r.Sites]})
+	}
+	if len(st.Runs) > 0 {
+		m.born = time.Time{} // others know its name from its last run
+	}
+}
+
+// Remember saves what this pod knows of others, after changes and from time to time, until stop is
+// closed. Without a memory it returns at once.
+func (m *Members) Remember(stop <-chan struct{}) {
+	if m.memory == nil {
+		return
+	}
+	timer := time.NewTimer(0)
+	defer timer.Stop()
+	for running := true; running; {
+		select {
+		case <-stop:
+			running = false
+		case <-timer.C:
+		case <-m.saveSoon:
+			select { // collect what changes at the same time
+			case <-stop:
+				running = false
+			case <-time.After(saveDelay):
+			}
+		}
+		wait := saveEvery
+		if err := m.save(running); err != nil {
+			wait = time.Second
+			if _, ok := m.unsaved.Allow(link.LogEvery); ok {
+				m.logger.Error("cannot save which pods this one knows: after a restart, its answers can lack those that it misses",
+					zap.Error(err))
+			}
+		}
+		timer.Reset(wait)
+	}
+}
+
+// save saves the state. While the pod is running, the reading of the clock is one in the future.
+func (m *Members) save(running bool) error {
+	now := time.Now()
+	m.mu.Lock()
+	st := memory.State{Started: m.started, Clock: m.clock.read(now), Sites: m.newSites}
+	m.newSites = nil
+	for _, pod := range m.pods {
+		st.Runs = append(st.Runs, pod.describe(now))
+	}
+	for _, l := range m.lost {
+		st.Runs = append(st.Runs, l.describe(now))
+	}
+	for p, end := range m.ended {
+		if end.dead && len(st.Runs) < maxPods {
+			st.Runs = append(st.Runs, describe(p, end.seq, 0, now.Sub(end.at), message.Ended))
+		}
+	}
+	m.mu.Unlock()
+	if running {
+		st.Clock = min(st.Clock+uint64(clockReserve.Milliseconds()), maxReading)
+	}
+	err := m.memory.Save(st)
+	if err != nil {
+		m.mu.Lock()
+		for sum, list := range st.Sites {
+			m.noteSites(sum, list)
+		}
+		m.mu.Unlock()
+	}
+	return err
+}
+
+// noteSites records sites for the next save.
+func (m *Members) noteSites(sum uint64, list []message.Site) {
+	if m.memory == nil {
+		return
+	}
+	if m.newSites == nil {
+		m.newSites = make(map[uint64][]message.Site)
+	}
+	m.newSites[sum] = list
+}

@@ -1,0 +1,327 @@
+package membership
+
+import (
+	"slices"
+	"time"
+
+	"github.com/rollcall-gateway/rollcall/presence/cluster/internal/link"
+	"github.com/rollcall-gateway/rollcall/presence/cluster/message"
+)
+
+// Pods tell each other whom they hear and whom they miss. Each heartbeat has two sums. While the
+// sums of a pod differ from those of this one, this one requests the lists, unless it has the list
+// of just these sums. So two pods that do not hear each other are named by both, if a third one
+// hears them, and no pod takes one for crashed that another still hears.
+const (
+	// disagreeFor is how long the sums of a pod differ before its lists are requested. Most
+	// differences are news that has not arrived everywhere.
+	disagreeFor = 2 * time.Second
+	// listEvery is the minimum time between two requests for the lists of a pod, answerListEvery that
+	// between two answers to one.
+	listEvery       = time.Second
+	answerListEvery = 200 * time.Millisecond
+	// confirmEvery is the time between requests to a pod that has not confirmed yet that it hears
+	// this one.
+	confirmEvery = 300 * time.Millisecond
+	// newsDelay is the time for which news is collected before it is sent.
+	newsDelay = 100 * time.Millisecond
+)
+
+// view is what a pod has said about the runs that it hears and misses.
+type view struct {
+	heard, missed uint64    // sums of its last heartbeat
+	differs       time.Time // time since which its sums differ from those of this pod; zero if they do not
+	requested     time.Time // time of the last request for its lists
+	answered      time.Time // time at which it was last sent those of this pod
+	confirmed     bool      // its list has this run
+
+	list                  map[uint64]struct{} // runs that it hears; nil before the first list
+	listHeard, listMissed uint64              // sums of its last heartbeat at the time of the list
+}
+
+// hasList reports whether the list is that of the last heartbeat.
+func (v *view) hasList() bool {
+	return v.list != nil && v.listHeard == v.heard && v.listMissed == v.missed
+}
+
+// noteRuns records that the heard or the missed runs have changed.
+func (m *Members) noteRuns() {
+	m.sumsKnown = false
+	m.saveSoon.Wake()
+}
+
+// sums returns the sums of the runs that this pod hears and misses.
+func (m *Members) sums() (heard, missed uint64) {
+	if m.sumsKnown {
+		return m.heardSum, m.missedSum
+	}
+	m.heardSum, m.missedSum = m.selfID, 0
+	for _, pod := range m.pods {
+		if !pod.suspect {
+			m.heardSum += pod.id
+		}
+	}
+	for _, l := range m.lost {
+		m.missedSum += l.id
+	}
+	m.sumsKnown = true
+	return m.heardSum, m.missedSum
+}
+
+// heardByAnother reports whether a pod that this one hears has heard the run lately, and whether all
+// of these have said so or not.
+func (m *Members) heardByAnother(id uint64) (heard, known bool) {
+	own, _ := m.sums()
+	known = true
+	for _, pod := range m.pods {
+		switch {
+		case pod.suspect, pod.view.heard == own:
+		case pod.view.hasList():
+			if _, hears := pod.view.list[id]; hears {
+				return true, true
+			}
+		default:
+			known = false
+		}
+	}
+	return false, known
+}
+
+// compareView records the sums in a heartbeat.
+func (m *Members) compareView(pod *member, hb *message.Heartbeat, now time.Time) {
+	v := &pod.view
+	v.heard, v.missed = hb.Heard, hb.Missed
+	heard, missed := m.sums()
+	switch {
+	case v.heard == heard && v.missed == missed:
+		v.differs = time.Time{}
+	case v.differs.IsZero():
+		v.differs = now
+	}
+}
+
+// requestLists requests the lists that are due, and returns when to look again; zero if not by
+// itself. joining is set until this pod has joined.
+func (m *Members) requestLists(now time.Time, joining bool) (next time.Time) {
+	heard, missed := m.sums()
+	for p, pod := range m.pods {
+		v := &pod.view
+		due := v.requested.Add(listEvery)
+		switch {
+		case joining && !v.confirmed:
+			due = v.requested.Add(confirmEvery)
+		case v.heard == heard && v.missed == missed, v.hasList(), pod.suspect:
+			continue
+		case m.lookUrgently, joining:
+		default:
+			if v.differs.IsZero() {
+				v.differs = now
+			}
+			if patient := v.differs.Add(disagreeFor); patient.After(due) {
+				due = patient
+			}
+		}
+		if now.Before(due) {
+			next = earlier(next, due)
+			continue
+		}
+		v.requested = now
+		m.afterChange(func() { m.link.Send(m.link.Inbox(p), &message.RunsWanted{}) })
+		next = earlier(next, now.Add(confirmEvery))
+	}
+	return next
+}
+
+// answerRuns answers a request with the lists of this pod, or with descriptions.
+func (m *Members) answerRuns(to link.Peer, wanted *message.RunsWanted, now time.Time) {
+	pod := m.pods[to]
+	if pod == nil || now.Sub(pod.view.answered) < answerListEvery && len(wanted.IDs) == 0 {
+		return
+	}
+	list := &message.Runs{}
+	if len(wanted.IDs) == 0 {
+		pod.view.answered = now
+		list.List, list.IDs = true, []uint64{m.selfID}
+		list.Heard, list.Missed = m.sums()
+		for _, other := range m.pods {
+			if !other.suspect {
+				list.IDs = append(list.IDs, other.id)
+			}
+		}
+		for _, l := range m.lost {
+			list.Runs = append(list.Runs, l.describe(now))
+		}
+	} else {
+		for _, other := range m.pods {
+			if !other.suspect && slices.Contains(wanted.IDs, other.id) {
+				list.Runs = append(list.Runs, other.describe(now))
+			}
+		}
+	}
+	m.sendRuns(m.link.Inbox(to), list)
+}
+
+// sendRuns sends runs, in several messages if there are many.
+func (m *Members) sendRuns(subject string, list *message.Runs) {
+	all := list.Runs
+	list.Runs = all[:min(len(all), message.MaxRuns)]
+	parts := []*message.Runs{list}
+	for part := range slices.Chunk(all[len(list.Runs):], message.MaxRuns) {
+		parts = append(parts, &message.Runs{Runs: part})
+	}
+	m.afterChange(func() {
+		for _, part := range parts {
+			m.link.Send(subject, part)
+		}
+	})
+}
+
+// addRuns handles what a pod says about runs.
+func (m *Members) addRuns(from link.Peer, runs *message.Runs, now time.Time) {
+	pod := m.pods[from]
+	if pod == nil {
+		return
+	}
+	if runs.List {
+		m.addList(pod, runs)
+	}
+	reply := &message.Runs{}
+	for i := range runs.Runs {
+		m.addRun(&runs.Runs[i], reply, now)
+	}
+	if len(reply.Runs) > 0 {
+		m.sendRuns(m.link.Inbox(from), reply)
+	}
+}
+
+// addList records the list of a pod, and requests descriptions of the runs that this pod does not
+// know.
+func (m *Members) addList(pod *member, runs *message.Runs) {
+	v := &pod.view
+	v.list = make(map[uint64]struct{}, len(runs.IDs))
+	v.listHeard, v.listMissed = runs.Heard, runs.Missed
+	v.heard, v.missed = runs.Heard, runs.Missed // newer than those of the last heartbeat
+	for _, id := range runs.IDs {
+		v.list[id] = struct{}{}
+	}
+	if _, hears := v.list[m.selfID]; hears && !v.confirmed {
+		v.confirmed = true
+		m.pulse.wake.Wake()
+	}
+	unknown := make(map[uint64]struct{}, len(v.list))
+	for id := range v.list {
+		unknown[id] = struct{}{}
+	}
+	delete(unknown, m.selfID)
+	for _, other := range m.pods {
+		delete(unknown, other.id)
+	}
+	for _, l := range m.lost {
+		delete(unknown, l.id)
+	}
+	if len(unknown) == 0 {
+		return
+	}
+	wanted := &message.RunsWanted{}
+	for id := range unknown {
+		wanted.IDs = append(wanted.IDs, id)
+	}
+	p := pod.Peer
+	m.afterChange(func() { m.link.Send(m.link.Inbox(p), wanted) })
+}
+
+// addRun handles what another pod says about one run. If this pod knows that the run has ended,
+// it adds that to the reply.
+func (m *Members) addRun(r *message.Run, reply *message.Runs, now time.Time) {
+	p := link.Peer{DC: r.DataCenter, Pod: r.Pod, Incarnation: r.Incarnation}
+	name := podName{p.DC, p.Pod}
+	if m.pods[p] != nil || name == (podName{m.self.DC, m.self.Pod}) {
+		return
+	}
+	if r.Standing == message.Ended || r.Standing == message.Forgotten {
+		l := m.lost[name]
+		if l != nil && (later(p, l.Peer) || p == l.Peer && (r.Seq >= l.seq || r.Standing == message.Forgotten)) {
+			m.dropLost(l, now, "ended, as another pod says")
+		}
+		return
+	}
+	if end, ok := m.endOf(p); ok {
+		if end.Seq >= r.Seq {
+			if r.Standing == message.Missed {
+				reply.Runs = append(reply.Runs, end)
+			}
+			return
+		}
+	}
+	since, heard := now, now.Add(-time.Duration(min(r.Age, maxAge))*time.Millisecond)
+	if known := m.lost[name]; known != nil && known.Peer == p && r.Standing == message.Heard {
+		known.seq = max(known.seq, r.Seq)
+		return
+	}
+	m.addLost(&lostPod{Peer: p, seq: r.Seq, heard: heard, since: since, sum: r.Sites})
+	m.log(m.logger.Info, "pod is missing", p, "another pod says so")
+}
+
+// maxAge limits the ages of runs, in milliseconds: 30 days.
+const maxAge = 30 * 24 * 3600 * 1000
+
+// endOf returns the end of a run, if this pod knows that it has ended, by itself or because a later
+// run has its name.
+func (m *Members) endOf(p link.Peer) (message.Run, bool) {
+	run := message.Run{DataCenter: p.DC, Pod: p.Pod, Incarnation: p.Incarnation, Standing: message.Ended}
+	if end, ok := m.ended[p]; ok && end.dead {
+		run.Seq = end.seq
+		return run, true
+	}
+	run.Seq = ^uint64(0)
+	for other := range m.pods {
+		if other.DC == p.DC && other.Pod == p.Pod && later(other, p) {
+			return run, true
+		}
+	}
+	for other, end := range m.ended {
+		if other.DC == p.DC && other.Pod == p.Pod && later(other, p) && end.dead {
+			return run, true
+		}
+	}
+	return message.Run{}, false
+}
+
+// describe returns the description of a pod that is heard.
+func (pod *member) describe(now time.Time) message.Run {
+	return describe(pod.Peer, pod.seq, pod.sum, now.Sub(pod.heard), message.Heard)
+}
+
+// describe returns the description of a missing pod.
+func (l *lostPod) describe(now time.Time) message.Run {
+	return describe(l.Peer, l.seq, l.sum, now.Sub(l.heard), message.Missed)
+}
+
+func describe(p link.Peer, seq, sum uint64, age time.Duration, s message.Standing) message.Run {
+	return message.Run{
+		DataCenter: p.DC, Pod: p.Pod, Incarnation: p.Incarnation,
+		Seq: seq, Sites: sum, Age: uint64(min(max(0, age.Milliseconds()), maxAge)), Standing: s,
+	}
+}
+
+// sendNews tells all pods, after newsDelay, which pods this one has begun to hear. A pod that does
+// not hear one of them names it as missing.
+func (m *Members) sendNews(now time.Time) (next time.Time) {
+	if len(m.news) == 0 {
+		return time.Time{}
+	}
+	if due := m.newsSince.Add(newsDelay); now.Before(due) {
+		return due
+	}
+	list := &message.Runs{}
+	for _, p := range m.news {
+		if pod := m.pods[p]; pod != nil {
+			list.Runs = append(list.Runs, pod.describe(now))
+		}
+	}
+	m.news = nil
+	if len(list.Runs) > 0 {
+		m.sendRuns(m.link.All(), list)
+	}
+	return time.Time{}
+}
