@@ -56,12 +56,12 @@ func (m *Members) admit(from link.Peer, hb *message.Heartbeat, now time.Time) *m
 		// again.
 		for _, p := range namesakes {
 			if later(p, from) {
-				m.recordEnd(from, hb.Seq, now)
+				m.recordEnd(from, hb.Seq, now, now)
 				return nil
 			}
 		}
 		if m.isNamesake(from) {
-			m.recordEnd(from, hb.Seq, now)
+			m.recordEnd(from, hb.Seq, now, now)
 			return nil
 		}
 	}
@@ -167,7 +167,7 @@ func (m *Members) goodbye(from link.Peer, bye *message.Goodbye, now time.Time) {
 		return
 	}
 	_, before := m.ended[from]
-	m.recordEnd(from, ^uint64(0), now) // its last heartbeats may arrive late
+	m.recordEnd(from, ^uint64(0), now, now) // its last heartbeats may arrive late
 	m.markDead(from)
 	if pod == nil {
 		// An incarnation that has ended before this pod knew it has ended the earlier ones
@@ -198,18 +198,18 @@ func (m *Members) removeForNow(pod *member, now time.Time) {
 	m.log(m.logger.Info, "pod left", p, "starts again")
 	m.afterChange(func() { m.observer.PodDown(p) })
 	if len(m.namesakes(p)) == 0 && !m.isNamesake(p) {
-		m.addLost(&lostPod{Peer: p, seq: pod.seq, heard: now, since: now, until: now.Add(backSoon), sum: pod.sum, served: pod.served})
+		m.addLost(&lostPod{Peer: p, seq: pod.seq, joined: pod.joined, heard: now, since: now, until: now.Add(backSoon), sum: pod.sum, served: pod.served})
 	}
 	m.pulse.wake.Wake()
 }
 
 // joinedOf returns the time since which the name of a new run is known: since an earlier run of it
-// joined, or zero if a run of it is missing.
+// joined.
 func (m *Members) joinedOf(p link.Peer, namesakes []link.Peer, now time.Time) time.Time {
-	if m.lost[podName{p.DC, p.Pod}] != nil {
-		return time.Time{}
-	}
 	joined := now
+	if l := m.lost[podName{p.DC, p.Pod}]; l != nil && l.joined.Before(joined) {
+		joined = l.joined
+	}
 	for _, other := range namesakes {
 		if at := m.pods[other].joined; at.Before(joined) {
 			joined = at
@@ -227,10 +227,7 @@ func (m *Members) joinedOf(p link.Peer, namesakes []link.Peer, now time.Time) ti
 func (m *Members) remove(p link.Peer, seq uint64, now time.Time) {
 	joined := m.pods[p].joined
 	delete(m.pods, p)
-	m.recordEnd(p, seq, now)
-	end := m.ended[p]
-	end.joined = joined
-	m.ended[p] = end
+	m.recordEnd(p, seq, joined, now)
 	m.noteRuns()
 	namesakes := m.namesakes(p)
 	if len(namesakes) == 0 && m.isNamesake(p) {
@@ -259,7 +256,7 @@ func (m *Members) markDead(p link.Peer) {
 }
 
 // recordEnd records the end of an incarnation. If there are too many, it drops the oldest.
-func (m *Members) recordEnd(p link.Peer, seq uint64, now time.Time) {
+func (m *Members) recordEnd(p link.Peer, seq uint64, joined, now time.Time) {
 	if _, known := m.ended[p]; !known && len(m.ended) >= maxPods {
 		first := p
 		for other, end := range m.ended {
@@ -269,10 +266,10 @@ func (m *Members) recordEnd(p link.Peer, seq uint64, now time.Time) {
 		}
 		delete(m.ended, first)
 	}
-	end := m.ended[p]
-	end.seq, end.at = max(end.seq, seq), now
-	if end.joined.IsZero() {
-		end.joined = now
+	end, known := m.ended[p]
+	if !known || joined.Before(end.joined) {
+		end.joined = joined
 	}
+	end.seq, end.at = max(end.seq, seq), now
 	m.ended[p] = end
 }

@@ -19,6 +19,7 @@ type lostPod struct {
 	link.Peer
 	id     uint64        // see link.Peer.ID
 	seq    uint64        // number of its last known heartbeat
+	joined time.Time     // see member
 	heard  time.Time     // time at which it was last heard, by any pod; estimated from ages
 	since  time.Time     // start of the silence that counts for the verdict that it has crashed
 	until  time.Time     // end of the time in which it starts again; zero without that
@@ -53,7 +54,7 @@ func (m *Members) addLost(l *lostPod) {
 // dropLost drops a missing pod, because it has ended.
 func (m *Members) dropLost(l *lostPod, now time.Time, reason string) {
 	delete(m.lost, podName{l.DC, l.Pod})
-	m.recordEnd(l.Peer, l.seq, now)
+	m.recordEnd(l.Peer, l.seq, l.joined, now)
 	m.markDead(l.Peer)
 	m.log(m.logger.Info, "pod is no longer missing", l.Peer, reason)
 	m.noteRuns()
@@ -110,8 +111,8 @@ const judgeAgain = 250 * time.Millisecond
 
 // majorities returns the data centers with missing pods of which this pod hears more than half of
 // the pods, heard and missing. This pod counts, and so does a suspect, as one that is not heard. A pod
-// that came after the first of them was lost does not count at all, unless its name is older: it
-// may have been started because of the partition.
+// whose name came after the first of them was lost does not count at all: it may have been started
+// because of the partition.
 func (m *Members) majorities() map[string]bool {
 	first := make(map[string]time.Time) // time of the first loss, by data center
 	for _, l := range m.lost {
@@ -129,7 +130,7 @@ func (m *Members) majorities() map[string]bool {
 		}
 	}
 	for _, l := range m.lost {
-		total[l.DC]++
+		count(l.DC, l.joined, false)
 	}
 	count(m.self.DC, m.born, true)
 	for p, pod := range m.pods {

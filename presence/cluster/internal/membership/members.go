@@ -32,7 +32,7 @@ const maxPods = 4096
 type member struct {
 	link.Peer
 	id          uint64    // see link.Peer.ID
-	joined      time.Time // time since which its name is known; zero if it has taken the place of a missing pod
+	joined      time.Time // time since which its name is known; zero if since before this run
 	heard       time.Time // time of its last heartbeat
 	seq         uint64    // number of its last heartbeat
 	history     history   // starts with the answer to the probe

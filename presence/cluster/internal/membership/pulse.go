@@ -28,14 +28,14 @@ type pulse struct {
 
 	// mu guards the fields below.
 	mu        sync.Mutex
-	sent      time.Time // time of the last heartbeat
-	wanted    bool      // a heartbeat is wanted as soon as answerEvery allows
-	due       time.Time // time of the next heartbeat
-	dueWall   time.Time // due by the wall clock, which continues while the machine sleeps
-	connected bool      // the bus is connected
-	settled   bool      // had time to discover other pods
-	since     time.Time // time since which it discovers them
-	newest    time.Time // time of the last discovery
+	sent      time.Time     // time of the last heartbeat
+	wanted    bool          // a heartbeat is wanted as soon as answerEvery allows
+	due       time.Time     // time of the next heartbeat
+	dueSlept  time.Duration // how long the machine had been suspended when due was set
+	connected bool          // the bus is connected
+	settled   bool          // had time to discover other pods
+	since     time.Time     // time since which it discovers them
+	newest    time.Time     // time of the last discovery
 }
 
 func (u *pulse) init(t timing.Timing) {
@@ -69,7 +69,7 @@ func (u *pulse) knowsPods() bool {
 // late reports whether a heartbeat was due long ago, because the process or the machine was
 // stopped. u.mu is held.
 func (u *pulse) late(now time.Time) bool {
-	return !u.due.IsZero() && (now.Sub(u.due) > u.timing.Paused || u.timing.WallTime().Sub(u.dueWall) > u.timing.Paused)
+	return !u.due.IsZero() && (now.Sub(u.due) > u.timing.Paused || u.timing.SleptTime()-u.dueSlept > u.timing.Paused)
 }
 
 // settledNow reports whether this pod has joined, and the bus was not interrupted since.
@@ -169,7 +169,7 @@ func (u *pulse) overslept(now time.Time) bool {
 	if !u.late(now) {
 		return false
 	}
-	u.due, u.dueWall = now, u.timing.WallTime()
+	u.due, u.dueSlept = now, u.timing.SleptTime()
 	return true
 }
 
@@ -187,7 +187,7 @@ func (u *pulse) sendNow(now time.Time, t timing.Timing) bool {
 			every = min(every, helloEvery)
 		}
 		u.due = now.Add(every)
-		u.dueWall = t.WallTime().Add(every)
+		u.dueSlept = t.SleptTime()
 	}
 	u.sent, u.wanted = now, false
 	return true

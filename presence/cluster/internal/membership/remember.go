@@ -51,7 +51,7 @@ func (m *Members) Restore(mem Memory, st memory.State) {
 		}
 		at := now.Add(-time.Duration(min(r.Age, maxAge)) * time.Millisecond)
 		if r.Standing == message.Ended {
-			m.recordEnd(p, r.Seq, at)
+			m.recordEnd(p, r.Seq, time.Time{}, at)
 			m.markDead(p)
 			continue
 		}

@@ -152,8 +152,12 @@ func (m *Members) answerRuns(to link.Peer, wanted *message.RunsWanted, now time.
 			list.Runs = append(list.Runs, l.describe(now))
 		}
 	} else {
+		ids := make(map[uint64]bool, len(wanted.IDs))
+		for _, id := range wanted.IDs {
+			ids[id] = true
+		}
 		for _, other := range m.pods {
-			if !other.suspect && slices.Contains(wanted.IDs, other.id) {
+			if !other.suspect && ids[other.id] {
 				list.Runs = append(list.Runs, other.describe(now))
 			}
 		}
@@ -258,7 +262,7 @@ func (m *Members) addRun(r *message.Run, reply *message.Runs, now time.Time) {
 		known.seq = max(known.seq, r.Seq)
 		return
 	}
-	m.addLost(&lostPod{Peer: p, seq: r.Seq, heard: heard, since: since, sum: r.Sites})
+	m.addLost(&lostPod{Peer: p, seq: r.Seq, joined: heard, heard: heard, since: since, sum: r.Sites})
 	m.log(m.logger.Info, "pod is missing", p, "another pod says so")
 }
 

@@ -28,9 +28,12 @@ type Timing struct {
 	// back sooner.
 	Linger time.Duration
 
-	// Wall is the wall clock. If nil, time.Now is. It only says when this pod was started, and whether the
-	// machine slept: intervals are measured without it.
+	// Wall is the wall clock. If nil, time.Now is. It only says when this pod was started: intervals are
+	// measured without it.
 	Wall func() time.Time
+	// Slept returns how long the machine has been suspended since its start, in which the clock of
+	// intervals stands still. If nil, the kernel is asked.
+	Slept func() time.Duration
 
 	// Stall is called before each use of the clock, for tests that stop the process. If nil, it is
 	// not called.
@@ -43,6 +46,14 @@ func (t *Timing) WallTime() time.Time {
 		return t.Wall()
 	}
 	return time.Now().Round(0)
+}
+
+// SleptTime returns how long the machine has been suspended since its start.
+func (t *Timing) SleptTime() time.Duration {
+	if t.Slept != nil {
+		return t.Slept()
+	}
+	return slept()
 }
 
 // Default returns the times that are used outside of tests.
