@@ -57,6 +57,7 @@ type Script struct {
 	requested int // number of requests for its sites
 	last      message.Heartbeat
 	dead      bool     // it does not answer probes
+	unlisted  bool     // it does not answer requests for its lists
 	hears     []uint64 // IDs of the runs in its list, besides its own and that of the pod that asks
 }
 
@@ -162,6 +163,13 @@ func (s *Script) Die() {
 	s.dead = true
 }
 
+// Unlist makes the pod answer no requests for its lists from now on.
+func (s *Script) Unlist() {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.unlisted = true
+}
+
 // Hear makes the pod have runs in its list from now on, besides its own and that of the pod that
 // asks.
 func (s *Script) Hear(runs ...link.Peer) {
@@ -198,7 +206,7 @@ func (s *Script) handleInbox(from link.Peer, m message.Message) {
 			s.Send(s.Link.Inbox(from), &hb)
 		}
 	case *message.RunsWanted:
-		if !s.dead && len(m.IDs) == 0 {
+		if !s.dead && !s.unlisted && len(m.IDs) == 0 {
 			s.Send(s.Link.Inbox(from), &message.Runs{
 				List: true, Heard: s.last.Heard, Missed: s.last.Missed, IDs: append([]uint64{s.Peer().ID(), from.ID()}, s.hears...),
 			})

@@ -30,8 +30,8 @@ func (o noRooms) PodDown(p link.Peer)  { o.link.Forget(p) }
 func (noRooms) RecheckAll()            {}
 func (noRooms) SitesChanged(link.Peer) {}
 
-// settled starts a pod that serves every host, and waits until it is ready.
-func settled(t *testing.T, n *clustertest.Lab, dc, pod string, change ...func(*timing.Timing)) *testPod {
+// joining makes a pod that serves every host. It is started by run.
+func joining(t *testing.T, n *clustertest.Lab, dc, pod string, change ...func(*timing.Timing)) *testPod {
 	t.Helper()
 	core, logs := observer.New(zap.InfoLevel)
 	p := &testPod{port: n.Port(t), logs: logs}
@@ -42,19 +42,36 @@ func settled(t *testing.T, n *clustertest.Lab, dc, pod string, change ...func(*t
 	self := link.Peer{DC: dc, Pod: pod, Incarnation: message.Incarnation{Started: time.Now().UnixMilli(), Random: link.Random()}}
 	l := link.New(p.port, "rollcall", "", self, zap.New(core))
 	p.Members = New(l, tm, func() (connections, hosts uint64) { return 7, 0 }, noRooms{l}, zap.New(core))
-	for _, subject := range []string{l.All(), l.Inbox(self)} {
-		if _, err := l.Subscribe(subject, link.Loose, p.Handle); err != nil {
+	return p
+}
+
+// run starts the pod. It ends with the test, or when stop is called.
+func (p *testPod) run(t *testing.T) (stop func()) {
+	t.Helper()
+	for _, subject := range []string{p.link.All(), p.link.Inbox(p.self)} {
+		if _, err := p.link.Subscribe(subject, link.Loose, p.Handle); err != nil {
 			t.Fatal(err)
 		}
 	}
 	var all sync.WaitGroup
-	stop := make(chan struct{})
-	all.Go(func() { p.Run(stop) })
-	t.Cleanup(func() {
-		close(stop)
+	done := make(chan struct{})
+	all.Go(func() { p.Run(done) })
+	all.Go(func() { p.Remember(done) })
+	stop = sync.OnceFunc(func() {
+		close(done)
 		all.Wait()
+		p.port.Unsubscribe()
 	})
+	t.Cleanup(stop)
 	p.SetSites([]message.Site{{}})
+	return stop
+}
+
+// settled starts a pod that serves every host, and waits until it is ready.
+func settled(t *testing.T, n *clustertest.Lab, dc, pod string, change ...func(*timing.Timing)) *testPod {
+	t.Helper()
+	p := joining(t, n, dc, pod, change...)
+	p.run(t)
 	time.Sleep(2500 * time.Millisecond)
 	if !p.Ready() {
 		t.Fatal("not ready after 2.5 s")

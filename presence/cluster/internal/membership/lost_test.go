@@ -1,0 +1,353 @@
+package membership
+
+import (
+	"errors"
+	"slices"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/rollcall-gateway/rollcall/internal/testkit"
+	"github.com/rollcall-gateway/rollcall/presence/cluster/internal/clustertest"
+	"github.com/rollcall-gateway/rollcall/presence/cluster/internal/link"
+	"github.com/rollcall-gateway/rollcall/presence/cluster/message"
+)
+
+// missing waits for all goroutines, and returns the pods that are missing for the host, sorted.
+func (p *testPod) missing(t *testing.T, host string) []string {
+	t.Helper()
+	synctest.Wait()
+	names := p.Unreachable(testkit.MustHost(t, host), ScopeAll)
+	slices.Sort(names)
+	return names
+}
+
+func (p *testPod) wantMissing(t *testing.T, when string, want ...string) {
+	t.Helper()
+	if got := p.missing(t, "example.com"); !slices.Equal(got, want) {
+		t.Errorf("%s: missing %q, want %q", when, got, want)
+	}
+}
+
+// scripts adds pods of a data center that are alive.
+func scripts(t *testing.T, n *clustertest.Lab, dc string, names ...string) []*clustertest.Script {
+	t.Helper()
+	var list []*clustertest.Script
+	for _, name := range names {
+		s := n.Script(t, dc, name, 1)
+		s.Beat()
+		list = append(list, s)
+	}
+	return list
+}
+
+func TestVerdictNeedsAMajorityOfTheDataCenter(t *testing.T) {
+	for _, tt := range []struct {
+		name   string
+		own    []string // other pods of the data center, alive until the loss
+		lost   int      // number of these that fall silent
+		others []string // pods of the other data center
+		gone   int      // number of these that fall silent
+		want   []string // still missing after 7 s
+	}{
+		{name: "one of two", own: []string{"b"}, lost: 1, want: []string{"x/b"}},
+		{name: "one of three", own: []string{"b", "c"}, lost: 1},
+		{name: "two of three", own: []string{"b", "c"}, lost: 2, want: []string{"x/b", "x/c"}},
+		{name: "two of four", own: []string{"b", "c", "d"}, lost: 2, want: []string{"x/b", "x/c"}},
+		{name: "two of five", own: []string{"b", "c", "d", "e"}, lost: 2},
+		{name: "one of three elsewhere", others: []string{"b", "c", "d"}, gone: 1},
+		{name: "a whole data center", own: []string{"b", "c", "d"}, others: []string{"e"}, gone: 1, want: []string{"y/e"}},
+		{name: "a tie elsewhere", own: []string{"b", "c", "d"}, others: []string{"e", "f"}, gone: 1, want: []string{"y/e"}},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				n := new(clustertest.Lab)
+				a := settled(t, n, "x", "a")
+				own, others := scripts(t, n, "x", tt.own...), scripts(t, n, "y", tt.others...)
+				living := append(own[tt.lost:], others[tt.gone:]...)
+				for range 8 {
+					for _, s := range living {
+						s.Beat()
+					}
+					time.Sleep(time.Second)
+				}
+				a.wantMissing(t, "after 8 s", tt.want...)
+			})
+		})
+	}
+}
+
+func TestVerdictWaitsForThePodsThatStillHearIt(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		n := new(clustertest.Lab)
+		a := settled(t, n, "x", "a")
+		s := scripts(t, n, "x", "b", "c", "d")
+		silent, bridge := s[0], s[1]
+		bridge.Hear(silent.Peer(), s[2].Peer())
+		bridge.Live(time.Minute, s[2])
+		a.wantMissing(t, "while another pod hears it", "x/b")
+		bridge.Hear(s[2].Peer())
+		bridge.BeatWith(message.Heartbeat{Heard: 1}) // its list is another one
+		for range 3 {
+			time.Sleep(time.Second)
+			bridge.BeatWith(message.Heartbeat{Heard: 1})
+			s[2].Beat()
+		}
+		a.wantMissing(t, "when nobody hears it")
+	})
+}
+
+func TestPodThatCameAfterALossDoesNotCount(t *testing.T) {
+	for _, tt := range []struct {
+		name    string
+		newPods []string
+		want    []string
+	}{
+		{"new names", []string{"d", "e", "f"}, []string{"x/b", "x/c"}},
+		{"the name of a missing pod", []string{"b"}, nil},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				n := new(clustertest.Lab)
+				a := settled(t, n, "x", "a")
+				scripts(t, n, "x", "b", "c")
+				time.Sleep(6 * time.Second)
+				a.wantMissing(t, "after the loss", "x/b", "x/c")
+				var fresh []*clustertest.Script
+				for _, name := range tt.newPods {
+					fresh = append(fresh, n.Script(t, "x", name, 2))
+				}
+				fresh[0].Live(8*time.Second, fresh[1:]...)
+				a.wantMissing(t, "with new pods", tt.want...)
+			})
+		})
+	}
+}
+
+// When a partition ends, its pods are heard one after another: none counts as crashed meanwhile.
+func TestSilenceCountsAnewWhenAPartitionEnds(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		n := new(clustertest.Lab)
+		a := settled(t, n, "x", "a")
+		ys := scripts(t, n, "y", "b", "c", "d")
+		time.Sleep(time.Minute)
+		a.wantMissing(t, "in the partition", "y/b", "y/c", "y/d")
+		ys[0].Beat()
+		ys[1].Beat()
+		a.wantMissing(t, "when two of three are heard", "y/d")
+		ys[0].Live(4*time.Second, ys[1])
+		a.wantMissing(t, "4 s later", "y/d")
+		ys[0].Live(2*time.Second, ys[1])
+		a.wantMissing(t, "6 s later")
+	})
+}
+
+func TestPodsTellWhomTheyMiss(t *testing.T) {
+	run := func(p link.Peer, s message.Standing, seq uint64) message.Run {
+		return message.Run{DataCenter: p.DC, Pod: p.Pod, Incarnation: p.Incarnation, Seq: seq, Standing: s}
+	}
+	peer := func(pod string, started int64) link.Peer {
+		return link.Peer{DC: "y", Pod: pod, Incarnation: message.Incarnation{Started: started, Random: 1}}
+	}
+	for _, tt := range []struct {
+		name string
+		told []message.Run
+		want []string
+	}{
+		{"a pod that it misses", []message.Run{run(peer("p", 1), message.Missed, 9)}, []string{"y/p"}},
+		{"a pod that it hears", []message.Run{run(peer("p", 1), message.Heard, 9)}, []string{"y/p"}},
+		{"a pod that has ended", []message.Run{run(peer("p", 1), message.Ended, 9)}, nil},
+		{"a pod that this one hears", []message.Run{run(peer("heard", 1), message.Missed, 9)}, nil},
+		{"this pod", []message.Run{run(link.Peer{DC: "x", Pod: "a"}, message.Missed, 9)}, nil},
+		{"an end", []message.Run{run(peer("p", 1), message.Missed, 9), run(peer("p", 1), message.Ended, 9)}, nil},
+		{
+			"an end of which it has heard less",
+			[]message.Run{run(peer("p", 1), message.Missed, 9), run(peer("p", 1), message.Ended, 8)},
+			[]string{"y/p"},
+		},
+		{"the end of a later run", []message.Run{run(peer("p", 1), message.Missed, 9), run(peer("p", 2), message.Ended, 1)}, nil},
+		{
+			"the end of an earlier run",
+			[]message.Run{run(peer("p", 2), message.Missed, 9), run(peer("p", 1), message.Ended, 99)},
+			[]string{"y/p"},
+		},
+		{"that it is forgotten", []message.Run{run(peer("p", 1), message.Missed, 9), run(peer("p", 1), message.Forgotten, 1)}, nil},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				n := new(clustertest.Lab)
+				a := settled(t, n, "x", "a")
+				b := scripts(t, n, "x", "b")[0]
+				heard := n.Script(t, "y", "heard", 1)
+				heard.Beat()
+				for i, r := range tt.told {
+					if r.Pod == "heard" {
+						r.Incarnation = heard.Peer().Incarnation
+					}
+					b.Send(b.Link.Inbox(a.self), &message.Runs{Runs: tt.told[i : i+1]})
+				}
+				a.wantMissing(t, "then", tt.want...)
+			})
+		})
+	}
+}
+
+// The list of a pod has a number that this one does not know: it asks which run that is.
+func TestUnknownRunOfAListIsAskedFor(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		n := new(clustertest.Lab)
+		a, b := settled(t, n, "x", "a"), settled(t, n, "x", "b")
+		s := n.Script(t, "x", "s", 1)
+		// a does not hear s, because it answers only b.
+		b.change(func(now time.Time) { b.admitWithoutProbe(s.Peer(), now) })
+		for range 6 {
+			time.Sleep(time.Second)
+			b.Handle(s.Peer(), &message.Heartbeat{Seq: uint64(time.Now().UnixNano())})
+		}
+		b.wantState(t, s.Peer(), "alive")
+		a.wantMissing(t, "when b hears it", "x/s")
+		time.Sleep(10 * time.Second)
+		b.wantMissing(t, "in the end") // a and b have agreed that it has crashed
+		a.wantMissing(t, "in the end")
+	})
+}
+
+// admitWithoutProbe makes a pod known.
+func (m *Members) admitWithoutProbe(p link.Peer, now time.Time) {
+	m.probes = probes{p: probe{nonce: 1, at: now}}
+	m.heartbeat(p, &message.Heartbeat{Seq: 1, Nonce: 1}, now)
+	m.news = nil
+}
+
+func TestGoodbyeOfAPodThatStartsAgain(t *testing.T) {
+	for _, tt := range []struct {
+		name  string
+		again bool
+	}{{"and does", true}, {"and does not", false}} {
+		t.Run(tt.name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				n := new(clustertest.Lab)
+				a := settled(t, n, "x", "a")
+				b := scripts(t, n, "x", "b")[0]
+				a.wantMissing(t, "before")
+				b.Send(b.Link.All(), &message.Goodbye{Back: true})
+				a.wantState(t, b.Peer(), "unreachable")
+				a.wantMissing(t, "at once", "x/b")
+				time.Sleep(backSoon - time.Second)
+				a.wantMissing(t, "a second before its time is over", "x/b")
+				if tt.again {
+					n.Script(t, "x", "b", 2).Beat()
+					a.wantMissing(t, "when it is heard")
+					return
+				}
+				time.Sleep(time.Second)
+				a.wantMissing(t, "when its time is over")
+			})
+		})
+	}
+}
+
+func TestForgetEndsAPodEverywhere(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		n := new(clustertest.Lab)
+		a, c := settled(t, n, "x", "a"), settled(t, n, "y", "c")
+		b := scripts(t, n, "z", "b")[0]
+		if err := a.Forget("z", "b"); !errors.Is(err, ErrPodHeard) {
+			t.Errorf("a pod that is heard: %v", err)
+		}
+		if err := a.Forget("x", "a"); !errors.Is(err, ErrPodHeard) {
+			t.Errorf("this pod: %v", err)
+		}
+		if err := a.Forget("z", "unknown"); !errors.Is(err, ErrPodUnknown) {
+			t.Errorf("an unknown pod: %v", err)
+		}
+		time.Sleep(6 * time.Second)
+		c.wantMissing(t, "before", "z/b")
+		if err := a.Forget("z", "b"); err != nil {
+			t.Error(err)
+		}
+		a.wantMissing(t, "then")
+		c.wantMissing(t, "then")
+		b.Beat()
+		a.wantState(t, b.Peer(), "alive")
+		c.wantState(t, b.Peer(), "alive")
+	})
+}
+
+func TestAllPodsAreMissingWithoutABus(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		n := new(clustertest.Lab)
+		a := settled(t, n, "x", "a")
+		b := scripts(t, n, "x", "b")[0]
+		a.SetConnected(false)
+		a.wantMissing(t, "without a bus", "x/b")
+		a.SetConnected(true)
+		b.Beat()
+		a.wantMissing(t, "with it")
+	})
+}
+
+func TestPodHasJoinedWhenAllConfirmThatTheyHearIt(t *testing.T) {
+	for _, tt := range []struct {
+		name      string
+		confirms  bool
+		synced    bool
+		ready     time.Duration // it is not ready before, and it is after
+		tolerance time.Duration
+	}{
+		{"all confirm", true, true, 1500 * time.Millisecond, 200 * time.Millisecond},
+		{"one does not", false, true, 5 * time.Second, 0},
+		{"its assignments are not in", true, false, 5 * time.Second, 0},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				n := new(clustertest.Lab)
+				b := n.Script(t, "x", "b", 1)
+				a := joining(t, n, "x", "a")
+				a.SetSynced(func() bool { return tt.synced })
+				a.run(t)
+				if !tt.confirms {
+					b.Unlist()
+				}
+				b.Beat()
+				a.wantState(t, b.Peer(), "alive")
+				time.Sleep(tt.ready - time.Millisecond)
+				synctest.Wait()
+				if a.Ready() {
+					t.Errorf("ready before %v", tt.ready)
+				}
+				time.Sleep(tt.tolerance + 2*time.Millisecond)
+				synctest.Wait()
+				if !a.Ready() {
+					t.Errorf("not ready %v later", tt.tolerance)
+				}
+			})
+		})
+	}
+}
+
+func TestSuspendedMachineListensAgain(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		n := new(clustertest.Lab)
+		a := joining(t, n, "x", "a")
+		var slept time.Duration
+		a.timing.Slept = func() time.Duration { return slept }
+		a.pulse.timing.Slept = a.timing.Slept
+		a.run(t)
+		time.Sleep(2500 * time.Millisecond)
+		synctest.Wait()
+		if !a.KnowsPods() {
+			t.Fatal("not settled")
+		}
+		slept = time.Hour // as seen by the next step
+		if a.KnowsPods() {
+			t.Error("knows the pods right after it slept")
+		}
+		time.Sleep(3 * time.Second)
+		synctest.Wait()
+		if !a.KnowsPods() {
+			t.Error("does not know the pods 3 s later")
+		}
+		a.wantLog(t, 1, "warn other pods were not heard for a while")
+	})
+}
