@@ -26,8 +26,8 @@ import (
 // GET /rollcall/explain?host=HOST&user=ID shows why a user is listed: the connections, with their
 // pods and channels.
 //
-// GET /rollcall/health reports whether this pod accepts connections: 200, or 503 while it starts or
-// stops, is not configured, or does not know the other pods of its cluster yet.
+// GET /rollcall/health reports whether clients should be sent to this pod: 200, or 503 while it starts
+// and joins its cluster, while it stops, or if it is not configured.
 type AdminAPI struct{}
 
 // CaddyModule returns the Caddy module information.
@@ -80,7 +80,7 @@ func adminPlugins(h *gateway.Hub, _ *http.Request) (int, any, error) {
 }
 
 type healthReport struct {
-	Status      string `json:"status"` // ok, starting, joining, draining or not_configured
+	Status      string `json:"status"` // ok, starting, draining or not_configured
 	DataCenter  string `json:"data_center,omitempty"`
 	Pod         string `json:"pod,omitempty"`
 	Connections int64  `json:"connections"` // open sockets, also while they are being closed
@@ -91,18 +91,16 @@ func adminHealth(h *gateway.Hub, _ *http.Request) (int, any, error) {
 		return http.StatusServiceUnavailable, healthReport{Status: "not_configured"}, nil
 	}
 	report := healthReport{Status: "ok", Connections: int64(h.Connections())}
-	now := h.InEffect()
-	switch {
-	case h.Stopping():
+	now := h.InEffect() // nil before the configuration starts, which can wait for plugins to compile
+	if h.Stopping() {
 		report.Status = "draining"
 		return http.StatusServiceUnavailable, report, nil
-	case now == nil: // the admin API answers before the configuration starts, which can wait for plugins to compile
-		report.Status = "starting"
-		return http.StatusServiceUnavailable, report, nil
 	}
-	report.DataCenter, report.Pod = now.DataCenter, now.Pod
-	if !h.Ready() {
-		report.Status = "joining"
+	if now != nil {
+		report.DataCenter, report.Pod = now.DataCenter, now.Pod
+	}
+	if now == nil || h.Starting() {
+		report.Status = "starting"
 		return http.StatusServiceUnavailable, report, nil
 	}
 	return http.StatusOK, report, nil

@@ -223,7 +223,7 @@ func TestClusterIsTriedAgain(t *testing.T) {
 	}
 	checkTruth(t, post(t, handler, "/message/users", `{"apiKey":"k","scope":"dc"}`), "false", "")
 	checkTruth(t, post(t, handler, "/message/users", `{"apiKey":"k"}`), "true", "")
-	if w := getAdmin(t, "/rollcall/health"); w.Code != http.StatusServiceUnavailable || !strings.Contains(w.Body.String(), `"status":"joining"`) {
+	if w := getAdmin(t, "/rollcall/health"); w.Code != http.StatusServiceUnavailable || !strings.Contains(w.Body.String(), `"status":"starting"`) {
 		t.Errorf("health: %d %s", w.Code, w.Body)
 	}
 	if w := getAdmin(t, "/rollcall/cluster"); !strings.Contains(w.Body.String(), `"last_error":"no NATS today"`) || !strings.Contains(w.Body.String(), `"ready":false`) {
@@ -245,13 +245,13 @@ func TestClusterIsTriedAgain(t *testing.T) {
 	}
 }
 
-func TestPodIsJoiningWhileItsClusterStarts(t *testing.T) {
+func TestPodIsStartingWhileItsClusterStarts(t *testing.T) {
 	c := mustLoad(t, clustered(overNATS))
 	h := c.app.hub
 	asked := false
 	stage(t, h, func(cluster.Config) (gateway.Pods, error) {
 		asked = true
-		if w := getAdmin(t, "/rollcall/health"); w.Code != http.StatusServiceUnavailable || !strings.Contains(w.Body.String(), `"status":"joining"`) {
+		if w := getAdmin(t, "/rollcall/health"); w.Code != http.StatusServiceUnavailable || !strings.Contains(w.Body.String(), `"status":"starting"`) {
 			t.Errorf("health: %d %s", w.Code, w.Body)
 		}
 		if w := getAdmin(t, "/rollcall/cluster"); !strings.Contains(w.Body.String(), `"ready":false`) {

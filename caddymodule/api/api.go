@@ -79,6 +79,8 @@ type Config struct {
 	// Spread sends changes of assignments to the other pods, and returns which of them have
 	// confirmed.
 	Spread func(ctx context.Context, of *site.Site, host presence.HostName, records []assignment.Record) cluster.Truth
+	// CheckSend refuses messages to a site for now, with an error that says why and what to do.
+	CheckSend func(of *site.Site) error
 	// Sent counts a message of a backend. If err is nil, it was sent.
 	Sent func(host presence.HostName, err error)
 	// Draining reports whether requests are refused because the process is stopping.

@@ -22,7 +22,10 @@ func (s *Server) sendMessage(_ context.Context, q request) (response, *problem.P
 	if p != nil {
 		return response{}, p
 	}
-	err := s.Registry.Send(q.host, channels, message)
+	err := s.CheckSend(q.site)
+	if err == nil {
+		err = s.Registry.Send(q.host, channels, message)
+	}
 	s.Sent(q.host, err)
 	if err != nil {
 		return response{}, problemNotSent(err)
@@ -59,7 +62,7 @@ func readMessage(q request) (channels []string, message []byte, p *problem.Probl
 // a surrogate pair by U+FFFD. If U+FFFD itself was sent, another program has replaced it before.
 func isReplaced(name string) bool { return strings.ContainsRune(name, utf8.RuneError) }
 
-// busyRetry is when a backend that sends too fast should retry.
+// busyRetry is when a backend should retry that sends too fast, or to a pod that has just started.
 const busyRetry = time.Second
 
 func problemNotSent(err error) *problem.Problem {
@@ -69,7 +72,7 @@ func problemNotSent(err error) *problem.Problem {
 	case errors.Is(err, presence.ErrBusy):
 		return &problem.Problem{Status: http.StatusServiceUnavailable, Code: "busy", Detail: err.Error(), Retry: busyRetry}
 	}
-	return &problem.Problem{Status: http.StatusServiceUnavailable, Code: "unavailable", Detail: "the message was not sent", Retry: busyRetry}
+	return &problem.Problem{Status: http.StatusServiceUnavailable, Code: "unavailable", Detail: "the message was not sent: " + err.Error(), Retry: busyRetry}
 }
 
 // withoutKey returns a body, an object, without every member whose name is apiKey in any case. The

@@ -71,6 +71,9 @@ func (h *Hub) applyCluster() {
 	if now == nil {
 		return
 	}
+	if old != nil && old.pods != nil && old.pods.Ready() {
+		h.joinedOnce.Store(true)
+	}
 	want := now.Cluster
 	switch {
 	case want == nil && old == nil:

@@ -2,6 +2,7 @@ package gateway
 
 import (
 	"slices"
+	"time"
 
 	"github.com/rollcall-gateway/rollcall/caddymodule/backend"
 	"github.com/rollcall-gateway/rollcall/caddymodule/pluginhost"
@@ -14,6 +15,7 @@ import (
 type configurations struct {
 	list  []*Configuration // the first is in effect, the others are offered
 	ended bool             // none is in effect; list has the previous one, if any
+	since time.Time        // time at which the first one took effect, before all reloads; zero if ended
 }
 
 // inEffect returns the configuration in effect, or nil.
@@ -39,9 +41,9 @@ func (c *configurations) isLast(s *Configuration) bool {
 // with returns the configurations and s. If there is no other, s is in effect.
 func (c *configurations) with(s *Configuration) *configurations {
 	if c.ended {
-		return &configurations{list: []*Configuration{s}}
+		return &configurations{list: []*Configuration{s}, since: time.Now()}
 	}
-	return &configurations{list: append(slices.Clone(c.list), s)}
+	return &configurations{list: append(slices.Clone(c.list), s), since: c.since}
 }
 
 // without returns the configurations except s. It returns false if s is not one of them.
@@ -53,7 +55,7 @@ func (c *configurations) without(s *Configuration) (*configurations, bool) {
 	case len(c.list) == 1:
 		return &configurations{list: c.list, ended: true}, true
 	}
-	return &configurations{list: slices.Delete(slices.Clone(c.list), i, i+1)}, true
+	return &configurations{list: slices.Delete(slices.Clone(c.list), i, i+1), since: c.since}, true
 }
 
 // InEffect returns the configuration in effect, or nil.

@@ -55,6 +55,7 @@ type Hub struct {
 	// cluster is nil while this pod is alone. Only the steps of clusterSteps change it.
 	cluster      atomic.Pointer[joined]
 	clusterSteps series
+	joinedOnce   atomic.Bool // the pod has joined a cluster since the first configuration took effect; see Starting
 	// StartPods joins a cluster. By default it starts a [cluster.Cluster]. Tests replace it before
 	// they offer a configuration.
 	StartPods func(cluster.Config) (Pods, error)

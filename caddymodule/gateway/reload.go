@@ -22,6 +22,7 @@ func (h *Hub) Offer(s *Configuration) {
 	if before.ended {
 		h.ending = nil
 		h.draining.Store(false)
+		h.joinedOnce.Store(false)
 	}
 	h.swap(before.with(s))
 	h.mu.Unlock()

@@ -20,6 +20,9 @@ import (
 // therefore checked before it is copied: the client would send it again, and the backend would get
 // it twice.
 func (s *session) send(cmd wire.Command) error {
+	if err := s.hub.CheckSend(s.tenant.site()); err != nil {
+		return err
+	}
 	channels, copied := s.route(cmd)
 	var err error
 	if len(copied) == 0 {

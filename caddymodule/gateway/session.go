@@ -200,12 +200,13 @@ func codeOf(err error) wire.Code {
 }
 
 // explain returns the error text for the client. The reason of an unavailable result is only
-// logged; failures of a plugin, a backend or a key set are logged where they occur.
+// logged; failures of a plugin, a backend or a key set are logged where they occur, and a start is
+// not a failure.
 func (s *session) explain(err error) string {
 	if codeOf(err) != wire.CodeUnavailable {
 		return err.Error()
 	}
-	if !failedInPlugin(err) && !errors.Is(err, copies.ErrNotCopied) && !errors.Is(err, token.ErrUnavailable) {
+	if !failedInPlugin(err) && !errors.Is(err, copies.ErrNotCopied) && !errors.Is(err, token.ErrUnavailable) && !errors.Is(err, errStarting) {
 		s.tenant.site().Logger.Error("command failed", zap.Stringer("host", s.tenant.name), zap.Error(err))
 	}
 	return "try again later"

@@ -133,16 +133,16 @@ func explain(t *testing.T, pods deployment, asked, home *pod) {
 	}
 }
 
-// TestPodIsJoiningThenReady starts a pod. Its health keeps a load balancer from sending it clients
+// TestPodIsStartingThenReady starts a pod. Its health keeps a load balancer from sending it clients
 // until it knows the other pods, and meanwhile no answer is complete.
-func TestPodIsJoiningThenReady(t *testing.T) {
+func TestPodIsStartingThenReady(t *testing.T) {
 	pods := deploy(t, podNames(2, "eu-west"), "")
 	p := pods[1]
 	p.connect(t, nil)
 	pods[0].connect(t, userOf("ada"))
 	p.stop(t)
 	p.run(t)
-	joining := false
+	starting := false
 	ws.Poll(t, ws.Patience, func() error {
 		a, err := cluster.AllUsers(p.site, cluster.Shape{})
 		if err != nil {
@@ -152,8 +152,8 @@ func TestPodIsJoiningThenReady(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		if word == "joining" { // and it was when it answered
-			joining = true
+		if word == "starting" { // and it was when it answered
+			starting = true
 			if status != http.StatusServiceUnavailable || a.Complete {
 				t.Fatalf("health is %d %s, and the answer %+v", status, word, a)
 			}
@@ -164,8 +164,8 @@ func TestPodIsJoiningThenReady(t *testing.T) {
 		}
 		return nil
 	})
-	if !joining {
-		t.Error("the pod was never joining")
+	if !starting {
+		t.Error("the pod was never starting")
 	}
 	a, err := cluster.AllUsers(p.site, cluster.Shape{Raw: true})
 	if err != nil || !a.Complete || a.DCs["eu-west"].Authenticated != 1 {

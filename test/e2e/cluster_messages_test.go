@@ -49,16 +49,14 @@ func (b *mailbox) read() {
 		if err != nil {
 			return
 		}
-		var frame struct {
-			Type string
-			heardMessage
-		}
-		if json.Unmarshal(p, &frame) != nil {
+		var frame struct{ Type string }
+		var message heardMessage
+		if json.Unmarshal(p, &frame) != nil || frame.Type == "message" && json.Unmarshal(p, &message) != nil {
 			return
 		}
 		b.mu.Lock()
 		if frame.Type == "message" {
-			b.messages = append(b.messages, frame.heardMessage)
+			b.messages = append(b.messages, message)
 		} else {
 			b.answers[frame.Type]++
 		}
@@ -71,6 +69,13 @@ func (b *mailbox) probed(probe string) bool {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	return slices.ContainsFunc(b.messages, func(m heardMessage) bool { return m.Message.Probe == probe })
+}
+
+// answered returns how many frames of a type the client received.
+func (b *mailbox) answered(kind string) int {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	return b.answers[kind]
 }
 
 // numbers returns the numbers of the messages from a user, in order of arrival.
