@@ -115,9 +115,11 @@ func (e *encoder) heartbeat(m *Heartbeat) {
 	e.number(m.Hosts)
 	e.fixed(m.Sites)
 	e.fixed(m.Heard)
-	e.fixed(m.Missed)
 	e.uvarint(m.Clock)
-	e.flags(m.Draining, m.Hello, m.Nonce != 0)
+	e.flags(m.Draining, m.Hello, m.Nonce != 0, m.Missed != 0)
+	if m.Missed != 0 {
+		e.fixed(m.Missed)
+	}
 	if m.Nonce != 0 {
 		e.nonce(m.Nonce)
 	}
@@ -125,10 +127,15 @@ func (e *encoder) heartbeat(m *Heartbeat) {
 
 func (d *decoder) heartbeat() *Heartbeat {
 	m := &Heartbeat{
-		Connections: d.number(), Hosts: d.number(), Sites: d.fixed(), Heard: d.fixed(), Missed: d.fixed(), Clock: d.uvarint(),
+		Connections: d.number(), Hosts: d.number(), Sites: d.fixed(), Heard: d.fixed(), Clock: d.uvarint(),
 	}
-	flags := d.flags(3)
+	flags := d.flags(4)
 	m.Draining, m.Hello = flags&1 != 0, flags&2 != 0
+	if flags&8 != 0 {
+		if m.Missed = d.fixed(); m.Missed == 0 {
+			d.fail("a sum of nothing")
+		}
+	}
 	if flags&4 != 0 {
 		m.Nonce = d.nonce()
 	}
