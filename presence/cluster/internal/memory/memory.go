@@ -1,4 +1,5 @@
-// Package memory has what a pod knows of other pods from one run to the next.
+// Package memory has what a pod knows of other pods from one run to the next: the [State], and the
+// [Store] that keeps it in a file.
 package memory
 
 import "github.com/rollcall-gateway/rollcall/presence/cluster/message"
