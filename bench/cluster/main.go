@@ -22,7 +22,7 @@ import (
 )
 
 // limit is the time limit of a run.
-const limit = time.Minute
+const limit = 2 * time.Minute
 
 func main() {
 	rounds := flag.Int("rounds", 1000, "how often each question about a host of 200 users is put")
@@ -69,6 +69,9 @@ func run(ctx context.Context, rounds, large int) error {
 	}
 	err = d.small(ctx, "A host of 200 users, pods in one process",
 		"Without the cost of ten processes that share the CPUs, which pods on separate machines do not have.", rounds)
+	if err == nil {
+		err = d.rest(ctx)
+	}
 	return errors.Join(err, d.close())
 }
 
