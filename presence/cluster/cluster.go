@@ -1,11 +1,16 @@
 // Package cluster joins many pods into one deployment, in one data center or several.
 //
-// Only the pod that has a socket reports about it. Pods send heartbeats once a second; a pod that
-// is silent for 3 s is suspect, and after 5 s it counts as lost. A query about a host goes to the
-// live pods that serve it, by name, and the answer names the pods that did not reply. What watchers
-// see of a channel on other pods is kept by deltas, which each pod with watchers of the channel
-// merges. Lost deltas are found by a check every few seconds. Messages go to the pods that have
-// connections of the host, at most once and without a check.
+// Only the pod that has a socket reports about it. Pods send heartbeats once a second. A pod that
+// is silent for 3 s is suspect, and after 5 s it is missing: it may be alive. Pods tell each other
+// which pods they hear and miss, and keep that on disk. A missing pod is dead when it has said
+// goodbye, when a later run has its name, or when a pod that hears more than half of its data
+// center finds that it has crashed.
+//
+// A query about a host goes to the live pods that serve it, by name. The answer names the missing
+// pods, and those that did not reply. Until a pod that starts has joined, its answers are not
+// complete. What watchers see of a channel on other pods is kept by deltas, which each pod with
+// watchers of the channel merges. Lost deltas are found by a check every few seconds. Messages go to
+// the pods that have connections of the host, at most once and without a check.
 //
 // # Rooms
 //
@@ -14,7 +19,8 @@
 //
 //   - link sends and receives messages as one pod, and sites has the sites of a pod. They use no
 //     other room.
-//   - membership tracks which pods are alive. It uses link and sites.
+//   - memory keeps in a file what a run of a pod knows of others. It uses no other room.
+//   - membership tracks which pods are alive, missing or dead. It uses link, sites and memory.
 //   - query answers queries, replication keeps what watchers see, and assignments keeps the
 //     assignments. Each uses link and membership, and none of the other two.
 //   - messages carries messages. It uses link.

@@ -1,9 +1,21 @@
-// Package membership tracks which pods are alive, which hosts they serve, and which data centers
-// count as partitioned.
+// Package membership tracks which pods are alive, missing or dead, and which hosts they serve.
 //
-// Heartbeats, goodbyes, probes and sites arrive at [Members.Handle]. [Members.Run] sends this pod's
-// heartbeats and detects the silence of others. Each change is made under the lock and then reported
-// to the [Observer], without it. Other rooms read by Serving, Alive, Unreachable and KnowsPods.
+// A pod is alive while its heartbeats are heard (incarnations.go). When it is silent for Timing.Gone,
+// it becomes missing (silence.go), and answers name it until it is heard again or found dead
+// (lost.go): it has said goodbye, a later run has its name, another pod knows of its end, an operator
+// makes the pods forget it (forget.go), or it has crashed. This last verdict needs more than half of
+// its data center. For it, pods compare which runs they hear and miss: by sums in heartbeats, and by
+// lists where the sums differ (runs.go).
+//
+// This pod has joined when all pods that it hears have confirmed that they hear it (pulse.go). What
+// it knows goes to its next run by a [Memory] (remember.go).
+//
+// Times are monotonic. The cluster's clock, which never goes back, is for other packages (clock.go).
+//
+// Heartbeats, goodbyes, probes, lists and sites arrive at [Members.Handle]. [Members.Run] sends this
+// pod's heartbeats and detects the silence of others. Each change is made under the lock and then
+// reported to the [Observer], without it. Other rooms read by Serving, Alive, Unreachable and
+// KnowsPods.
 //
 // Members.turn is held during a change and its notifications, so that they are in order. It is
 // locked before Members.mu, which guards the pods. pulse.mu guards the state of this pod's own
