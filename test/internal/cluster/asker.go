@@ -25,6 +25,9 @@ type Asker struct {
 	Pace time.Duration
 	// Longest is the maximum time of an answer; 0 for no limit.
 	Longest time.Duration
+	// Margin is how long before the request a connection must be open to be in the answer for sure,
+	// and how long before it a connection that was closed may still be in it.
+	Margin time.Duration
 
 	stop chan struct{}
 	end  sync.Once // closes stop
@@ -44,6 +47,7 @@ type Asker struct {
 type answered struct {
 	asked    time.Time
 	complete bool
+	wrong    bool
 }
 
 // Start starts to ask, until Stop is called.
@@ -73,6 +77,19 @@ func (k *Asker) Since(begin time.Time) (all, complete int) {
 		}
 	}
 	return all, complete
+}
+
+// Wrong returns when the questions with wrong answers were asked, in order.
+func (k *Asker) Wrong() []time.Time {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	var times []time.Time
+	for _, a := range k.answers {
+		if a.wrong {
+			times = append(times, a.asked)
+		}
+	}
+	return times
 }
 
 // Aside lets the test itself ask the pod, so that the asker does not get answers that were made for
@@ -118,18 +135,19 @@ func (k *Asker) ask(s Shape) {
 	a, err := AllUsers(k.Site, s)
 	took := time.Since(asked)
 	switch {
-	case errors.Is(err, ErrNoAnswer) && k.Outlook.Down(k.Pod, asked, time.Now()):
+	case errors.Is(err, ErrNoAnswer) && k.Outlook.silent(k.Pod, asked, time.Now()):
 		return
 	case err != nil:
 		err = fmt.Errorf("asking %s at %s: %w", k.Pod, asked.Format(clock), err)
 	case k.Longest > 0 && took > k.Longest:
 		err = fmt.Errorf("the answer of %s at %s took %s", k.Pod, asked.Format(clock), took)
 	default:
+		a.Asked = a.Asked.Add(-k.Margin)
 		err = k.History.Check(k.Pod, a, k.Outlook)
 	}
 	k.mu.Lock()
 	defer k.mu.Unlock()
-	k.answers = append(k.answers, answered{asked, a.Complete})
+	k.answers = append(k.answers, answered{asked, a.Complete, err != nil})
 	const enough = 5
 	if err != nil && len(k.findings) < enough {
 		k.findings = append(k.findings, err)

@@ -130,7 +130,7 @@ func (h *History) truths(asked Pod, a Answer, o *Outlook) map[string]*truth {
 		parts[p] = part{
 			sure: !missing && !o.overlaps(Unsure, p, a.Asked, a.Answered) && !o.overlaps(Absent, p, a.Asked, a.Answered) &&
 				!o.joining(asked, a),
-			possible: !missing && !o.covers(Absent, p, a.Asked, a.Answered),
+			possible: (!missing || o.overlaps(MayMissPart, p, a.Asked, a.Answered)) && !o.covers(Absent, p, a.Asked, a.Answered),
 		}
 	}
 	h.mu.Lock()

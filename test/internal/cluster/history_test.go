@@ -116,6 +116,11 @@ func TestHistoryKnowsWhoMayMiss(t *testing.T) {
 		{"killed, gone, and not named", killed, 10, counted(1, 0), "", ""},
 		{"killed and counted", killed, 10, counted(2, 0), "", "2 are authenticated"},
 		{"killed, named and counted", killed, 10, counted(2, 0), "a/2", "2 are authenticated"},
+		{"killed, named and partly counted", func(o *Outlook) {
+			killed(o)
+			o.End(at(9), a2, Absent)
+			o.Begin(at(9), a2, MayMissPart)
+		}, 10, counted(2, 0), "a/2", ""},
 		{"killed while it is asked", killed, 8.5, counted(2, 0), "", ""},
 		{"killed, and another is named", killed, 10, counted(1, 0), "b/1", "says that b/1 is missing"},
 		{"killed, and one is named who never was", killed, 10, counted(1, 0), "a/9", "not all pods"},
@@ -176,6 +181,58 @@ func TestHistoryOfAPodThatHearsNobody(t *testing.T) {
 		}
 		if err := h.Check(a1, a, o); (err == nil) != tt.right {
 			t.Errorf("%s: %v", tt.name, err)
+		}
+	}
+}
+
+func TestHistoryOfAnIncompleteAnswerThatNamesNone(t *testing.T) {
+	tests := []struct {
+		name string
+		rule Rule
+		dc   DataCenter
+		want string
+	}{
+		{"without a rule", Unsure, counted(1, 0), "names no pod"},
+		{"lacks nothing", MayNameNone, counted(1, 0), ""},
+		{"lacks a user", MayNameNone, counted(0, 0), "0 are authenticated"},
+		{"lacks a user and may", MayBeBlind, counted(0, 0), ""},
+	}
+	for _, tt := range tests {
+		t.Run(tt.name, func(t *testing.T) {
+			h := new(History)
+			stayed(h, b1, "u", 1, 2, -1, -1)
+			o := NewOutlook([]Pod{a1, b1})
+			o.Begin(at(9), a1, tt.rule)
+			if tt.rule == Unsure {
+				o.End(at(9.5), a1, Unsure)
+			}
+			a := Answer{Asked: at(10), Answered: at(11), DCs: map[string]DataCenter{"a": {}, "b": tt.dc}}
+			err := h.Check(a1, a, o)
+			if (err == nil) != (tt.want == "") || (err != nil && !strings.Contains(err.Error(), tt.want)) {
+				t.Errorf("got %v, want an error with %q", err, tt.want)
+			}
+		})
+	}
+}
+
+// A connection counts from a margin before the question, for an answer that may be shared.
+func TestHistoryWithAMargin(t *testing.T) {
+	h := new(History)
+	stayed(h, a1, "just came", 9.9, 9.95, -1, -1)
+	stayed(h, a1, "just left", 1, 2, 9.9, 9.95)
+	a := Answer{Complete: true, Asked: at(10), Answered: at(11)}
+	o := NewOutlook([]Pod{a1})
+	for n, right := range []bool{false, true, false} {
+		a.DCs = map[string]DataCenter{"a": counted(n, 0)}
+		if err := h.Check(a1, a, o); (err == nil) != right {
+			t.Errorf("%d users: %v", n, err)
+		}
+	}
+	a.Asked = a.Asked.Add(-Kept)
+	for n, right := range []bool{true, true, true, false} {
+		a.DCs = map[string]DataCenter{"a": counted(n, 0)}
+		if err := h.Check(a1, a, o); (err == nil) != right {
+			t.Errorf("%d users, with a margin: %v", n, err)
 		}
 	}
 }

@@ -20,12 +20,15 @@ type Rule uint8
 
 // Rules. Without any, the pod's connections are in each answer, and it is not missing.
 const (
-	Unsure     Rule = iota // its connections may or may not be in an answer, even in a complete one
-	Absent                 // its connections are in no answer
-	MayMiss                // it may be named as missing
-	MustMiss               // it must be named as missing
-	MayBeBlind             // it may receive nothing: its own answers may be incomplete and name no pod
-	Blind                  // it receives nothing: its own answers are incomplete, and may name pods
+	Unsure      Rule = iota // its connections may or may not be in an answer, even in a complete one
+	Absent                  // its connections are in no answer
+	MayMiss                 // it may be named as missing
+	MustMiss                // it must be named as missing
+	MayBeBlind              // it may receive nothing: its own answers may be incomplete and name no pod
+	Silent                  // it may give no answer itself
+	MayMissPart             // it may be named as missing although some of its connections are in the answer
+	MayNameNone             // its own incomplete answers may name no pod, and then lack nothing
+	Blind                   // it receives nothing: its own answers are incomplete, and may name pods
 )
 
 // spell is a period with a rule in force. A zero end is in the future.
@@ -80,6 +83,11 @@ func (o *Outlook) Down(pod Pod, from, to time.Time) bool {
 	return o.overlaps(Unsure, pod, from, to) || o.overlaps(Absent, pod, from, to)
 }
 
+// silent reports whether the pod may fail to answer at a time, because of any rule.
+func (o *Outlook) silent(pod Pod, from, to time.Time) bool {
+	return o.Down(pod, from, to) || o.overlaps(Silent, pod, from, to)
+}
+
 // joining reports whether the answer may lack more than the pods that it names: the pod has just
 // started and does not know all others, or receives nothing.
 func (o *Outlook) joining(asked Pod, a Answer) bool {
@@ -97,7 +105,7 @@ func (o *Outlook) steady(dc string, a Answer) bool {
 
 // checkMissing checks what the answer says about its completeness.
 func (o *Outlook) checkMissing(asked Pod, a Answer) error {
-	if !a.Complete && len(a.Missing) == 0 && !o.joining(asked, a) {
+	if !a.Complete && len(a.Missing) == 0 && !o.joining(asked, a) && !o.overlaps(MayNameNone, asked, a.Asked, a.Answered) {
 		return fmt.Errorf("the answer of %s at %s is incomplete and names no pod", asked, a.Asked.Format(clock))
 	}
 	if a.Complete && o.covers(Blind, asked, a.Asked, a.Answered) {
