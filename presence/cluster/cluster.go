@@ -9,8 +9,9 @@
 // A query about a host goes to the live pods that serve it, by name. The answer names the missing
 // pods, and those that did not reply. Until a pod that starts has joined, its answers are not
 // complete. What watchers see of a channel on other pods is kept by deltas, which each pod with
-// watchers of the channel merges. Lost deltas are found by a check every few seconds. Messages go to
-// the pods that have connections of the host, at most once and without a check.
+// watchers of the channel merges. Lost deltas are found by a check every few seconds. Queries and
+// checks are repeated while they are unanswered. Messages go to the pods that have connections of the
+// host, at most once and without a check.
 //
 // # Rooms
 //
@@ -249,6 +250,8 @@ func (c *Cluster) handle(from link.Peer, m message.Message) {
 		if !c.queries.AddReply(from, m) {
 			c.link.Counts.Unknown.Add(1)
 		}
+	case *message.Query:
+		c.responder.Handle(from, m)
 	case *message.Delta, *message.Check, *message.CheckDone:
 		c.replicator.Handle(from, m)
 	default:

@@ -32,6 +32,7 @@ type simRun struct {
 	began   time.Time
 	moved   time.Time // time at which its hosts last changed
 	paused  bool
+	resumed time.Time // end of the last pause; zero before the first
 
 	mu     sync.Mutex
 	serves map[presence.HostName]bool

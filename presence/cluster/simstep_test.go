@@ -304,7 +304,7 @@ func (s *sim) pause(p *simPod) {
 
 func (s *sim) resume(r *simRun) {
 	if r.paused {
-		r.paused = false
+		r.paused, r.resumed = false, time.Now()
 		s.trace("%v continues", r)
 		r.port.resume()
 		s.lookAll()

@@ -70,9 +70,11 @@ func samples() []sample {
 		{"query members raw", &Query{ID: 10, Kind: KindMembers, Host: portal, Raw: true}},
 		{"query users", &Query{ID: 11, Kind: KindUsers, Host: mustHost("2001:db8::1"), Channel: "tab|AAAAAAAAAAAAAAAAAAAAAA"}},
 		{"query explain", &Query{ID: 12, Kind: KindExplain, Host: mustHost("xn--mnchen-3ya.example"), User: "u-1"}},
+		{"query again", &Query{ID: 9, Try: 2, Kind: KindCount, Host: portal, Seed: 0x1122334455667788}},
 		{"query ping", &Query{ID: 13, Kind: KindPing}},
 		{"query names", &Query{ID: 14, Kind: KindNames, Host: portal}},
 		{"reply not served", &Reply{ID: 9, Last: true, NotServed: true}},
+		{"reply to a query that was repeated", &Reply{ID: 9, Try: 128, Last: true, Count: Count{Anonymous: 1}}},
 		{"reply count", &Reply{ID: 9, Last: true, Count: Count{Anonymous: 1, LoggedIn: 300, Users: 2, Hashes: []uint64{1, 1 << 63}}}},
 		{"reply members", &Reply{ID: 10, Part: 128, Count: Count{LoggedIn: 2, Users: 2}, Members: []presence.Member{
 			member("u-1", "one@example.com", 1_700_000_000_456), member("zwölf", "", 0), member("old", "o@example.com", -1),

@@ -192,6 +192,7 @@ func (d *decoder) sites() *Sites {
 
 func (e *encoder) query(m *Query) {
 	e.uvarint(m.ID)
+	e.number(uint64(m.Try))
 	if m.Kind < KindCount || m.Kind > KindNames {
 		e.fail("an unknown kind of query")
 	}
@@ -206,7 +207,7 @@ func (e *encoder) query(m *Query) {
 }
 
 func (d *decoder) query() *Query {
-	m := &Query{ID: d.uvarint(), Kind: QueryKind(d.byte())}
+	m := &Query{ID: d.uvarint(), Try: uint32(d.number()), Kind: QueryKind(d.byte())}
 	if m.Kind < KindCount || m.Kind > KindNames {
 		d.fail("an unknown kind of query")
 	}

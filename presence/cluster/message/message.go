@@ -132,6 +132,7 @@ type Site struct {
 // Query asks the pods that serve a host about it.
 type Query struct {
 	ID      uint64
+	Try     uint32 // 0 at first, and 1 more each time that it is repeated for a pod that has not answered
 	Kind    QueryKind
 	Host    presence.HostName
 	Channel string // KindUsers: this channel alone, unless ""
@@ -157,6 +158,7 @@ const (
 // numbers, and its share of the lists.
 type Reply struct {
 	ID        uint64
+	Try       uint32 // that of the Query: the parts of several tries do not fit together
 	Part      uint32 // from 0
 	Last      bool
 	NotServed bool // this pod does not serve the host, or no longer does

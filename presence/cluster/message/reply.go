@@ -14,6 +14,7 @@ const (
 
 func (e *encoder) reply(m *Reply) {
 	e.uvarint(m.ID)
+	e.number(uint64(m.Try))
 	e.number(uint64(m.Part))
 	e.flags(m.Last, m.NotServed)
 	e.number(m.Count.Anonymous)
@@ -38,7 +39,7 @@ func (e *encoder) reply(m *Reply) {
 }
 
 func (d *decoder) reply() *Reply {
-	m := &Reply{ID: d.uvarint(), Part: uint32(d.number())}
+	m := &Reply{ID: d.uvarint(), Try: uint32(d.number()), Part: uint32(d.number())}
 	flags := d.flags(2)
 	m.Last, m.NotServed = flags&1 != 0, flags&2 != 0
 	m.Count = Count{Anonymous: d.number(), LoggedIn: d.number(), Users: d.number()}

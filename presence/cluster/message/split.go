@@ -22,7 +22,7 @@ func SplitReply(r *Reply) []*Reply {
 		free  int
 	)
 	begin := func() {
-		part = &Reply{ID: r.ID, Part: uint32(len(parts)), NotServed: r.NotServed, Count: r.Count}
+		part = &Reply{ID: r.ID, Try: r.Try, Part: uint32(len(parts)), NotServed: r.NotServed, Count: r.Count}
 		part.Count.Hashes = nil
 		parts, free = append(parts, part), room
 	}

@@ -11,20 +11,39 @@ import (
 	"github.com/rollcall-gateway/rollcall/presence"
 )
 
-// Encoder makes frames of messages, as lines. All other frames are empty.
+// Encoder makes frames of messages, of answers to joins and of diffs, as lines. All other frames are
+// empty.
 type Encoder struct{}
 
 // Members implements presence.Encoder.
-func (Encoder) Members([]presence.User) []byte { return nil }
+func (Encoder) Members(users []presence.User) []byte {
+	list := make([]string, len(users))
+	for i := range users {
+		list[i] = users[i].ID
+	}
+	slices.Sort(list)
+	return []byte(strings.Join(list, " "))
+}
 
-// Joined implements presence.Encoder.
-func (Encoder) Joined(presence.Joined) []byte { return nil }
+// Joined returns the channel and its members, if they are listed.
+func (Encoder) Joined(j presence.Joined) []byte {
+	return fmt.Appendf(nil, "%s: %s", j.Channel, j.Members)
+}
 
 // Left implements presence.Encoder.
 func (Encoder) Left(_, _ string, _ presence.Reason) []byte { return nil }
 
-// Presence implements presence.Encoder.
-func (Encoder) Presence(presence.Diff) []byte { return nil }
+// Presence returns the channel and the users, with a sign before each.
+func (Encoder) Presence(d presence.Diff) []byte {
+	line := []byte(d.Channel)
+	for _, u := range d.Joined {
+		line = fmt.Appendf(line, " +%s", u.ID)
+	}
+	for _, u := range d.Left {
+		line = fmt.Appendf(line, " -%s", u.ID)
+	}
+	return line
+}
 
 // Message returns the channel, the sender and the message as a line.
 func (Encoder) Message(channel string, from presence.Source, msg []byte) []byte {
@@ -55,6 +74,28 @@ func (Outbox) Queue([]byte, int) bool { return false }
 
 // Flush implements presence.Outbox.
 func (Outbox) Flush() {}
+
+// Frames is an outbox that keeps what a watcher sees: the answers to joins and diffs, as lines.
+type Frames struct {
+	Outbox
+	mu    sync.Mutex
+	lines []string
+}
+
+// Push implements presence.Outbox.
+func (f *Frames) Push(frame []byte) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	f.lines = append(f.lines, string(frame))
+}
+
+// Lines waits for all goroutines, and returns all frames.
+func (f *Frames) Lines() []string {
+	synctest.Wait()
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	return slices.Clone(f.lines)
+}
 
 // Mailbox is an outbox that keeps messages, as lines.
 type Mailbox struct {

@@ -42,6 +42,7 @@ type Port struct {
 	sent []Sent
 	err  error         // result of Publish
 	slow time.Duration // duration of the next Publish
+	lose func(m message.Message) bool
 }
 
 type subscription struct {
@@ -102,11 +103,15 @@ func (p *Port) Publish(subject string, payload []byte) error {
 	if p.err != nil {
 		return p.err
 	}
-	if _, m, err := message.NewCodec("").Decode(subject, payload); err == nil {
+	_, m, err := message.NewCodec("").Decode(subject, payload)
+	if err == nil {
 		p.sent = append(p.sent, Sent{time.Now(), subject, m})
 	}
 	p.lab.recorded = append(p.lab.recorded, Record{subject, slices.Clone(payload)})
 	for _, to := range p.lab.ports {
+		if to != p && to.lose != nil && m != nil && to.lose(m) {
+			continue
+		}
 		for _, sub := range to.subs {
 			if sub.subject == subject {
 				to.queue <- delivery{sub, slices.Clone(payload)}
@@ -152,6 +157,14 @@ func (p *Port) SetSlow(d time.Duration) {
 	p.lab.mu.Lock()
 	defer p.lab.mu.Unlock()
 	p.slow = d
+}
+
+// Lose makes the network lose the messages of other ports to this one for which lost returns true, from
+// now on; nil ends it. It works without a secret only.
+func (p *Port) Lose(lost func(m message.Message) bool) {
+	p.lab.mu.Lock()
+	defer p.lab.mu.Unlock()
+	p.lose = lost
 }
 
 // Unsubscribe ends all subscriptions, as if the pod was killed.

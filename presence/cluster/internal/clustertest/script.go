@@ -53,8 +53,9 @@ type Script struct {
 	sum       uint64
 	parts     []*message.Sites // its sites, for requests; if there are none, it does not answer
 	reply     func(q *message.Query) []*message.Reply
-	queries   []*message.Query
-	requested int // number of requests for its sites
+	queries   []*message.Query // to all
+	repeated  []*message.Query // in its inbox
+	requested int              // number of requests for its sites
 	last      message.Heartbeat
 	dead      bool     // it does not answer probes
 	unlisted  bool     // it does not answer requests for its lists
@@ -91,7 +92,13 @@ func (s *Script) Answer(reply func(q *message.Query) []*message.Reply) {
 
 // Replies makes the pod answer every query with the replies that f returns for its ID.
 func (s *Script) Replies(f func(id uint64) []*message.Reply) {
-	s.Answer(func(q *message.Query) []*message.Reply { return f(q.ID) })
+	s.Answer(func(q *message.Query) []*message.Reply {
+		parts := f(q.ID)
+		for _, part := range parts {
+			part.Try = q.Try
+		}
+		return parts
+	})
 }
 
 // Queried waits for all goroutines, and returns the queries that the pod has received.
@@ -100,6 +107,14 @@ func (s *Script) Queried() []*message.Query {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	return slices.Clone(s.queries)
+}
+
+// Repeated waits for all goroutines, and returns the queries that were repeated for the pod.
+func (s *Script) Repeated() []*message.Query {
+	synctest.Wait()
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return slices.Clone(s.repeated)
 }
 
 // Serve makes the pod announce sites from the next heartbeat on.
@@ -185,6 +200,12 @@ func (s *Script) handleQuery(from link.Peer, m message.Message) {
 	q := m.(*message.Query)
 	s.mu.Lock()
 	s.queries = append(s.queries, q)
+	s.mu.Unlock()
+	s.answerQuery(from, q)
+}
+
+func (s *Script) answerQuery(from link.Peer, q *message.Query) {
+	s.mu.Lock()
 	reply := s.reply
 	s.mu.Unlock()
 	if reply == nil {
@@ -196,6 +217,13 @@ func (s *Script) handleQuery(from link.Peer, m message.Message) {
 }
 
 func (s *Script) handleInbox(from link.Peer, m message.Message) {
+	if q, ok := m.(*message.Query); ok {
+		s.mu.Lock()
+		s.repeated = append(s.repeated, q)
+		s.mu.Unlock()
+		s.answerQuery(from, q)
+		return
+	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	switch m := m.(type) {

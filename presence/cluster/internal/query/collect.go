@@ -22,18 +22,23 @@ type replyCollector struct {
 	began   time.Time
 	members *membership.Members
 	changed work.Signal // fewer pods are pending
+	try     uint32      // how often the query was repeated; only the goroutine that waits uses it
 
-	mu      sync.Mutex
-	pending map[link.Peer]*partialReply
-	replies []podReply
-	missing []string
-	bytes   int
+	mu       sync.Mutex
+	pending  map[link.Peer]*partialReply
+	repeated map[link.Peer]bool // pods that were asked again, so more than one reply is expected
+	replies  []podReply
+	missing  []string
+	bytes    int
 }
 
 // partialReply holds the parts of one pod's reply until all of them have arrived.
 type partialReply struct {
+	heard time.Time // time of the last part; before the first, time of the last query to the pod
+	try   uint32    // try of the parts
 	parts map[uint32]*message.Reply
 	last  int64 // number of the last part; -1 until it is known
+	bytes int
 }
 
 // podReply is the complete reply of one pod.
@@ -47,16 +52,23 @@ func (col *replyCollector) addReply(from link.Peer, r *message.Reply) bool {
 	col.mu.Lock()
 	defer col.mu.Unlock()
 	w := col.pending[from]
-	if w == nil {
-		return false
+	switch {
+	case w == nil || r.Try < w.try:
+		return col.repeated[from]
+	case r.Try > w.try: // the first part that arrives of another reply
+		col.bytes -= w.bytes
+		*w = partialReply{try: r.Try, last: -1}
 	}
+	w.heard = time.Now()
 	if w.parts == nil {
 		w.parts = make(map[uint32]*message.Reply, 1)
 	}
 	if w.parts[r.Part] != nil || w.last >= 0 && int64(r.Part) > w.last {
 		return false
 	}
-	col.bytes += sizeOfReply(r)
+	size := sizeOfReply(r)
+	w.bytes += size
+	col.bytes += size
 	if r.Part >= maxReplyParts || col.bytes > maxReplyBytes {
 		col.markMissingLocked(from)
 		return true
@@ -96,12 +108,6 @@ func (col *replyCollector) markMissingLocked(p link.Peer) {
 	col.changed.Wake()
 }
 
-// wait returns when no pod is pending, the last deadline of the pending pods has passed, or stop or
-// closed is closed.
-func (col *replyCollector) wait(stop, closed <-chan struct{}) {
-	col.changed.Wait(col.remaining, stop, closed)
-}
-
 // remaining returns the time until the last deadline of the pending pods; 0 if none is pending.
 func (col *replyCollector) remaining() time.Duration {
 	col.mu.Lock()
@@ -114,6 +120,32 @@ func (col *replyCollector) remaining() time.Duration {
 	return left
 }
 
+// silent returns the pending pods of which nothing has arrived for repeat, and counts them as asked
+// again now. next is the time until there are others; it is repeat if none can be in time.
+func (col *replyCollector) silent(repeat time.Duration) (pods []link.Peer, next time.Duration) {
+	col.mu.Lock()
+	defer col.mu.Unlock()
+	now := time.Now()
+	next = repeat
+	for p, w := range col.pending {
+		deadline := col.began.Add(col.members.Deadline(p))
+		switch due := w.heard.Add(repeat); {
+		case !due.Before(deadline) || !now.Before(deadline):
+			continue // too late for an answer
+		case now.Before(due):
+			next = min(next, due.Sub(now))
+			continue
+		}
+		w.heard = now
+		pods = append(pods, p)
+		if col.repeated == nil {
+			col.repeated = make(map[link.Peer]bool)
+		}
+		col.repeated[p] = true
+	}
+	return pods, next
+}
+
 // result returns the complete replies and the names of the missing pods. Pending pods count as
 // missing.
 func (col *replyCollector) result() ([]podReply, []string) {
@@ -123,7 +155,9 @@ func (col *replyCollector) result() ([]podReply, []string) {
 		col.missing = append(col.missing, p.Name())
 	}
 	clear(col.pending)
-	return col.replies, col.missing
+	replies := col.replies
+	col.replies = nil // the collector can outlive the query
+	return replies, col.missing
 }
 
 // sizeOfReply estimates the memory of a reply part, in bytes.

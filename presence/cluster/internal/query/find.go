@@ -64,7 +64,7 @@ func (k *Queries) find(q queryKey) answer {
 		query := q.message(col.id, link.Random())
 		k.link.Send(subject, query)
 		own := k.own(query, k.anyLocal(named))
-		col.wait(nil, k.stop)
+		k.wait(col, *query)
 		k.forget(col)
 		var silent []string
 		replies, silent = col.result()

@@ -30,15 +30,19 @@ type testPod struct {
 }
 
 // settled starts a pod that serves every host, and waits until it is ready.
-func settled(t *testing.T, n *clustertest.Lab, dc, pod string) *testPod {
+func settled(t *testing.T, n *clustertest.Lab, dc, pod string, change ...func(*timing.Timing)) *testPod {
 	t.Helper()
+	tm := timing.Default()
+	for _, f := range change {
+		f(&tm)
+	}
 	p := &testPod{port: n.Port(t), local: new(local), stop: make(chan struct{})}
 	self := link.Peer{DC: dc, Pod: pod, Incarnation: message.Incarnation{Started: time.Now().UnixMilli(), Random: link.Random()}}
 	p.link = link.New(p.port, "rollcall", "", self, zap.NewNop())
-	p.members = membership.New(p.link, timing.Default(), func() (connections, hosts uint64) { return 0, 0 }, p, zap.NewNop())
+	p.members = membership.New(p.link, tm, func() (connections, hosts uint64) { return 0, 0 }, p, zap.NewNop())
 	p.responder = NewResponder(p.link, presence.NewRegistry(clustertest.Encoder{}), p.local)
 	var all sync.WaitGroup
-	p.queries = New(p.link, p.members, p.responder, timing.Default(), nil, &all, p.stop)
+	p.queries = New(p.link, p.members, p.responder, tm, nil, &all, p.stop)
 	for subject, handle := range map[string]func(from link.Peer, m message.Message){
 		p.link.All():         p.members.Handle,
 		p.link.Queries():     p.responder.Handle,

@@ -3,7 +3,8 @@
 // Callers use an [Asker]. [Queries] has the queries in progress: equal queries share an answer
 // (share.go), a collector waits for the replies of the pods (collect.go), and their parts are merged
 // into one answer with a [Truth] (merge.go). Replies arrive at [Queries.AddReply]. A [Responder]
-// replies to the queries of other pods, on a few goroutines with a bounded queue.
+// replies to the queries of other pods, on a few goroutines with a bounded queue. A query is one
+// payload to all. A pod that does not reply for Timing.Repeat is asked again in its inbox.
 //
 // Queries.mu guards the sets of collectors and shared answers, replyCollector.mu the replies to one
 // query. They are not held together.
@@ -63,14 +64,15 @@ func (k *Queries) Close() {
 
 // collect registers a new query and returns the collector of the replies from pods.
 func (k *Queries) collect(named []link.Peer) *replyCollector {
+	now := time.Now()
 	col := &replyCollector{
-		began:   time.Now(),
+		began:   now,
 		members: k.members,
 		changed: work.NewSignal(),
 		pending: make(map[link.Peer]*partialReply, len(named)),
 	}
 	for _, p := range named {
-		col.pending[p] = &partialReply{last: -1}
+		col.pending[p] = &partialReply{heard: now, last: -1}
 	}
 	k.mu.Lock()
 	k.next++
@@ -87,10 +89,36 @@ func (k *Queries) collect(named []link.Peer) *replyCollector {
 	return col
 }
 
+// wait returns when no pod is pending, the last deadline of the pending pods has passed, or stop is
+// closed. Meanwhile, it repeats the query in the inboxes of silent pods: they may not have known this
+// pod when they received it, or a part of the reply was lost.
+func (k *Queries) wait(col *replyCollector, query message.Query) {
+	col.changed.Wait(func() time.Duration {
+		pods, next := col.silent(k.timing.Repeat)
+		if len(pods) > 0 {
+			col.try++
+			query.Try = col.try
+			for _, p := range pods {
+				k.link.Send(k.link.Inbox(p), &query)
+			}
+		}
+		return min(next, col.remaining())
+	}, nil, k.stop)
+}
+
+// forget ends the collection of replies. If the query was repeated, more than one reply of a pod can
+// arrive: those that come late are expected until the last deadline after the repetition.
 func (k *Queries) forget(col *replyCollector) {
-	k.mu.Lock()
-	defer k.mu.Unlock()
-	delete(k.collectors, col.id)
+	drop := func() {
+		k.mu.Lock()
+		defer k.mu.Unlock()
+		delete(k.collectors, col.id)
+	}
+	if col.try > 0 {
+		time.AfterFunc(k.timing.Remote, drop)
+		return
+	}
+	drop()
 }
 
 // AddReply passes a part of a reply to its collector. It reports whether the part was expected.
@@ -126,7 +154,7 @@ func (k *Queries) Ping(ctx context.Context) map[link.Peer]time.Duration {
 	k.link.Send(k.link.Queries(), &message.Query{ID: col.id, Kind: message.KindPing})
 	stop := make(chan struct{})
 	cancel := context.AfterFunc(ctx, func() { close(stop) })
-	col.wait(stop, k.stop)
+	col.changed.Wait(col.remaining, stop, k.stop)
 	cancel()
 	replies, _ := col.result()
 	for _, r := range replies {

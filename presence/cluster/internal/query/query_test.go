@@ -12,6 +12,7 @@ import (
 	"github.com/rollcall-gateway/rollcall/presence/cluster/internal/clustertest"
 	"github.com/rollcall-gateway/rollcall/presence/cluster/internal/link"
 	"github.com/rollcall-gateway/rollcall/presence/cluster/internal/membership"
+	"github.com/rollcall-gateway/rollcall/presence/cluster/internal/timing"
 	"github.com/rollcall-gateway/rollcall/presence/cluster/message"
 )
 
@@ -95,11 +96,13 @@ func TestReplyBytesAreBounded(t *testing.T) {
 		if a.queries.AddReply(s.Peer(), &message.Reply{ID: col.id, Part: 4, Last: true}) {
 			t.Error("it is still waited for")
 		}
-		col.wait(nil, a.stop)
+		a.queries.wait(col, message.Query{ID: col.id})
 		if _, missing := col.result(); !slices.Equal(distinct(missing), []string{"dc/other", "dc/s"}) {
 			t.Errorf("missing: %q", missing)
 		}
 		a.queries.forget(col)
+		time.Sleep(timing.Default().Remote) // other was asked again: its late replies are expected until then
+		synctest.Wait()
 		if len(a.queries.collectors) != 0 {
 			t.Error("the collector stays")
 		}

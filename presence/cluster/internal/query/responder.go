@@ -24,6 +24,7 @@ type Responder struct {
 	registry *presence.Registry
 	local    Local
 	queries  chan queried
+	pending  sync.Map // keys of the queries that wait or are being answered
 	dropped  atomic.Uint64
 }
 
@@ -31,6 +32,14 @@ type queried struct {
 	from  link.Peer
 	query *message.Query
 }
+
+// queriedKey identifies a query. Its repetitions have the same key.
+type queriedKey struct {
+	from link.Peer
+	id   uint64
+}
+
+func (q queried) key() queriedKey { return queriedKey{q.from, q.query.ID} }
 
 // NewResponder returns a responder, which drops queries until Start.
 func NewResponder(l *link.Link, registry *presence.Registry, local Local) *Responder {
@@ -47,6 +56,7 @@ func (r *Responder) Start(all *sync.WaitGroup, stop <-chan struct{}) {
 					return
 				case q := <-r.queries:
 					r.answer(q)
+					r.pending.Delete(q.key())
 				}
 			}
 		})
@@ -56,16 +66,21 @@ func (r *Responder) Start(all *sync.WaitGroup, stop <-chan struct{}) {
 // Dropped returns how many queries were dropped.
 func (r *Responder) Dropped() uint64 { return r.dropped.Load() }
 
-// Handle queues a query. It does not block.
+// Handle queues a query, unless it repeats one that is not answered yet. It does not block.
 func (r *Responder) Handle(from link.Peer, m message.Message) {
 	q, ok := m.(*message.Query)
 	if !ok {
 		r.link.Counts.Unknown.Add(1)
 		return
 	}
+	asked := queried{from, q}
+	if _, repeated := r.pending.LoadOrStore(asked.key(), nil); repeated {
+		return
+	}
 	select {
-	case r.queries <- queried{from, q}:
+	case r.queries <- asked:
 	default:
+		r.pending.Delete(asked.key())
 		r.dropped.Add(1)
 	}
 }
@@ -79,7 +94,7 @@ func (r *Responder) answer(q queried) {
 
 // reply returns this pod's reply. A count has hashes if it is merged with those of other pods.
 func (r *Responder) reply(q *message.Query, hashes bool) *message.Reply {
-	reply := &message.Reply{ID: q.ID}
+	reply := &message.Reply{ID: q.ID, Try: q.Try}
 	if q.Kind == message.KindPing {
 		return reply
 	}

@@ -21,6 +21,8 @@ type Timing struct {
 	Timeout time.Duration // deadline of replies in the same data center
 	Remote  time.Duration // deadline of replies in other data centers
 
+	Repeat time.Duration // silence after which a pod is sent an unanswered question again
+
 	Coalesce time.Duration // time within which changes of a channel are sent together
 	Check    time.Duration // time between two checks of a watched channel with a pod
 
@@ -70,6 +72,7 @@ func Default() Timing {
 		Share:     100 * time.Millisecond,
 		Timeout:   500 * time.Millisecond,
 		Remote:    1500 * time.Millisecond,
+		Repeat:    300 * time.Millisecond,
 		Coalesce:  10 * time.Millisecond,
 		Check:     5 * time.Second,
 		Linger:    5 * time.Second,
