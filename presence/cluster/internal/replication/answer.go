@@ -10,7 +10,7 @@ import (
 )
 
 // Limits of the checks that wait for an answer. Checks beyond them are dropped: the pod that sent
-// them sends others in a few seconds.
+// them repeats them.
 const (
 	answerers      = 2
 	maxChecks      = 256
@@ -23,6 +23,7 @@ type answers struct {
 	link   *link.Link
 	reg    presence.Pods
 	checks chan asked
+	open   sync.Map     // keys of the checks that wait or are being answered
 	bytes  atomic.Int64 // approximate memory of the checks that wait
 	done   chan struct{}
 	all    sync.WaitGroup
@@ -33,6 +34,14 @@ type asked struct {
 	check *message.Check
 	size  int64
 }
+
+// askedKey identifies a check. Its repetitions have the same key.
+type askedKey struct {
+	from link.Peer
+	id   uint64
+}
+
+func (q asked) key() askedKey { return askedKey{q.from, q.check.ID} }
 
 // newAnswers starts the goroutines. close stops them.
 func newAnswers(l *link.Link, reg presence.Pods) *answers {
@@ -48,18 +57,27 @@ func (a *answers) close() {
 	a.all.Wait()
 }
 
-// ask queues a check, unless too many wait. It does not block.
+// ask queues a check, unless too many wait or it repeats one that is not answered yet. It does not
+// block.
 func (a *answers) ask(from link.Peer, c *message.Check) {
-	size := int64(memorySize(c))
-	if a.bytes.Add(size) > maxChecksBytes {
-		a.bytes.Add(-size)
+	q := asked{from, c, int64(memorySize(c))}
+	if _, repeated := a.open.LoadOrStore(q.key(), nil); repeated {
+		return
+	}
+	if a.bytes.Add(q.size) > maxChecksBytes {
+		a.end(q)
 		return
 	}
 	select {
-	case a.checks <- asked{from, c, size}:
+	case a.checks <- q:
 	default:
-		a.bytes.Add(-size)
+		a.end(q)
 	}
+}
+
+func (a *answers) end(q asked) {
+	a.bytes.Add(-q.size)
+	a.open.Delete(q.key())
 }
 
 func (a *answers) run() {
@@ -69,7 +87,7 @@ func (a *answers) run() {
 			return
 		case q := <-a.checks:
 			a.answer(q)
-			a.bytes.Add(-q.size)
+			a.end(q)
 		}
 	}
 }

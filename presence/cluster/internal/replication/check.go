@@ -107,7 +107,7 @@ func (r *Replicator) ask(now time.Time) {
 		for _, m := range message.SplitCheck(whole) {
 			r.lastID++
 			m.ID = r.lastID
-			c := &check{id: m.ID, to: q.Peer, watches: make([]*watch, len(m.Channels))}
+			c := &check{id: m.ID, to: q.Peer, host: q.host, watches: make([]*watch, len(m.Channels)), heard: now}
 			for i := range m.Channels {
 				w := asked[m.Channels[i].Channel]
 				rep := w.replica(q.Peer)
@@ -115,7 +115,8 @@ func (r *Replicator) ask(now time.Time) {
 				c.watches[i] = w
 			}
 			r.checks[c.id] = c
-			r.checking.Add(now.Add(2*r.timing.Remote), c)
+			r.checking.Add(now.Add(r.timing.Check), c)
+			r.scheduleRepeat(c.heard.Add(r.timing.Repeat))
 			r.link.Send(r.link.Inbox(q.Peer), m)
 		}
 	}
@@ -138,7 +139,7 @@ func (r *Replicator) handleParcel(p parcel) {
 	case *message.Delta:
 		r.handleDelta(from, m, p.live)
 	case *message.CheckDone:
-		if c := r.checks[m.ID]; c != nil && c.to == from {
+		if c := r.checks[m.ID]; c != nil && c.to == from && !r.lacksParts(c) {
 			for _, w := range c.watches {
 				w.raiseFloor(from, c.id, m.Clock)
 			}
@@ -171,6 +172,9 @@ func (r *Replicator) handleDelta(from link.Peer, m *message.Delta, live bool) {
 		return // no longer watched
 	}
 	w, d := h.channels[m.Channel], m.Delta
+	if !live {
+		r.recordAnswer(w, from)
+	}
 	if m.Parts > 1 {
 		a := r.assembly[from]
 		if a == nil {

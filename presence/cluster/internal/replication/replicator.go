@@ -32,7 +32,7 @@ import (
 // into the channels that are watched here. A channel gets a pod's part by a [message.Check], and
 // then deltas. Messages can be lost, repeated or late, so each delta names the one before it. A
 // channel is checked again if a delta does not follow from the one before, and after some seconds
-// without a delta. The next check replaces a lost answer.
+// without a delta. A check without an answer is repeated (see repeat.go).
 //
 // Events from outside are queued in the intake. One goroutine, the worker, handles them. It alone
 // calls the registry, except for answers to checks, which have goroutines of their own (see
@@ -61,6 +61,7 @@ type Replicator struct {
 	idling   work.Expiries[*subscription]
 	checks   map[uint64]*check
 	checking work.Expiries[*check]
+	repeatAt time.Time // time of the next look for checks to repeat; zero if no check is in progress
 	lastID   uint64
 
 	wanted   map[question]map[*watch]bool // checks to send in this step

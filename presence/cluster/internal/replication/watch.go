@@ -66,7 +66,10 @@ type question struct {
 type check struct {
 	id      uint64
 	to      link.Peer
+	host    presence.HostName
 	watches []*watch
+	heard   time.Time // time of the last delta of the answer; before the first, time at which it was last sent
+	again   int       // memorySize of the last repetition; 0 before the first
 }
 
 // subscription is the subscription to a channel's deltas.
@@ -104,6 +107,7 @@ func (r *Replicator) apply(now time.Time, n notes) {
 	}
 	r.expire(now)
 	r.round(now)
+	r.repeat(now)
 	r.ask(now)
 }
 
@@ -119,6 +123,7 @@ func (r *Replicator) untilDue(now time.Time) time.Duration {
 	soonest(r.distant.Next())
 	soonest(r.idling.Next())
 	soonest(r.checking.Next())
+	soonest(r.repeatAt, len(r.checks) > 0)
 	soonest(r.gapsAt, len(r.gaps) > 0)
 	soonest(r.slotAt, len(r.hosts) > 0)
 	return max(0, next.Sub(now))

@@ -1,0 +1,105 @@
+package replication
+
+import (
+	"cmp"
+	"slices"
+	"time"
+
+	"github.com/rollcall-gateway/rollcall/presence/cluster/internal/link"
+	"github.com/rollcall-gateway/rollcall/presence/cluster/message"
+)
+
+// A check or its answer can be lost. Above all, a pod ignores the checks of a pod that it does not
+// know yet, or has counted as lost. So checks are repeated until they are answered, for Timing.Check:
+// the next periodic check follows.
+const (
+	// repeatWait is the minimum time between two looks for checks to repeat.
+	repeatWait = 50 * time.Millisecond
+	// maxRepeats limits the repetitions that one pod has not answered within Timing.Repeat, as
+	// approximate memory in bytes: about a thousand checks of few channels.
+	maxRepeats = 256 << 10
+)
+
+func (r *Replicator) scheduleRepeat(at time.Time) {
+	if r.repeatAt.IsZero() || at.Before(r.repeatAt) {
+		r.repeatAt = at
+	}
+}
+
+// recordAnswer records that a pod is answering the check of a channel.
+func (r *Replicator) recordAnswer(w *watch, from link.Peer) {
+	if rep := w.replicas[from]; rep != nil && rep.check != 0 {
+		if c := r.checks[rep.check]; c != nil {
+			c.heard = time.Now()
+		}
+	}
+}
+
+// lacksParts reports whether a part of the answer to a check was lost, and then makes it count as
+// unanswered. The other parts are kept for the next answer.
+func (r *Replicator) lacksParts(c *check) bool {
+	a := r.assembly[c.to]
+	if a == nil {
+		return false
+	}
+	for _, w := range c.watches {
+		o, rep := a.open[w.place], w.replicas[c.to]
+		if o != nil && o.clock > r.clock(w, c.to) && rep != nil && rep.check == c.id {
+			c.heard = time.Now()
+			return true
+		}
+	}
+	return false
+}
+
+// repeat sends checks again that were not answered for Timing.Repeat, as many as maxRepeats allows.
+func (r *Replicator) repeat(now time.Time) {
+	if len(r.checks) == 0 || r.repeatAt.IsZero() || now.Before(r.repeatAt) {
+		return
+	}
+	r.repeatAt = time.Time{}
+	var silent []*check
+	unanswered := make(map[link.Peer]int)
+	for _, c := range r.checks {
+		if due := c.heard.Add(r.timing.Repeat); now.Before(due) {
+			unanswered[c.to] += c.again
+			r.scheduleRepeat(due)
+		} else {
+			silent = append(silent, c)
+		}
+	}
+	slices.SortFunc(silent, func(a, b *check) int { return cmp.Or(a.heard.Compare(b.heard), cmp.Compare(a.id, b.id)) })
+	for _, c := range silent {
+		if unanswered[c.to] < maxRepeats {
+			r.sendAgain(now, c)
+			unanswered[c.to] += c.again
+		}
+		r.scheduleRepeat(c.heard.Add(r.timing.Repeat))
+	}
+	if soonest := now.Add(repeatWait); r.repeatAt.Before(soonest) {
+		r.repeatAt = soonest
+	}
+}
+
+// sendAgain repeats a check, with the clocks of now. It ends a check of which no channel is left.
+func (r *Replicator) sendAgain(now time.Time, c *check) {
+	c.watches = slices.DeleteFunc(c.watches, func(w *watch) bool {
+		rep := w.replicas[c.to]
+		return w.over || rep == nil || rep.check != c.id
+	})
+	if len(c.watches) == 0 {
+		r.endCheck(c)
+		return
+	}
+	whole := &message.Check{ID: c.id, Host: c.host, Channels: make([]message.CheckChannel, len(c.watches))}
+	for i, w := range c.watches {
+		whole.Channels[i] = message.CheckChannel{Channel: w.channel, Clock: r.clock(w, c.to)}
+	}
+	m := message.SplitCheck(whole)[0]
+	for _, w := range c.watches[len(m.Channels):] { // the clocks have grown too long for one payload
+		r.want(w, c.to)
+	}
+	c.watches = c.watches[:len(m.Channels)]
+	c.heard, c.again = now, memorySize(m)
+	r.link.Send(r.link.Inbox(c.to), m)
+}
