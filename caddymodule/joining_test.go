@@ -28,6 +28,7 @@ type fakeCluster struct {
 	clusterLog *clusterLog
 	ready      bool
 	truth      cluster.Truth
+	fails      error // of Change
 	dcs        []cluster.DataCenter
 	list       []presence.Listing
 }
@@ -61,8 +62,14 @@ func (c *fakeCluster) SetSites(sites []message.Site) {
 	defer c.clusterLog.mu.Unlock()
 	c.clusterLog.sites = sites
 }
-func (c *fakeCluster) Ready() bool  { return c.ready }
-func (c *fakeCluster) Drain()       { c.clusterLog.note("drain " + c.name) }
+func (c *fakeCluster) Ready() bool { return c.ready }
+func (c *fakeCluster) Drain()      { c.clusterLog.note("drain " + c.name) }
+
+func (c *fakeCluster) Change(context.Context, cluster.Config) error {
+	c.clusterLog.note("change " + c.name)
+	return c.fails
+}
+
 func (c *fakeCluster) Close() error { c.clusterLog.note("close " + c.name); return nil }
 
 func (c *fakeCluster) AllUsers(_ context.Context, host presence.HostName, members bool, per presence.Per) ([]cluster.DataCenter, cluster.Truth) {
@@ -164,12 +171,23 @@ func TestClusterGoesOnThroughReloads(t *testing.T) {
 		t.Errorf("sites %v", d.sites)
 	}
 
-	// Other settings replace the old ones when they take effect.
+	// The same pod of the same deployment takes over other settings when they take effect.
+	running := h.Joined()
+	slower := mustLoad(t, clustered(overNATS+"\nquery_timeout 1s")).snapshot()
+	h.Offer(slower)
+	d.expect(t)
+	h.TakeBack(b)
+	d.expect(t, "change rollcall")
+	if h.Joined() != running || len(d.sites) != 1 {
+		t.Errorf("the cluster is %v with sites %v", h.Joined(), d.sites)
+	}
+
+	// Another deployment replaces it.
 	third := mustLoad(t, clustered(overNATS+"\nname other"))
 	c := third.snapshot()
 	h.Offer(c)
 	d.expect(t)
-	h.TakeBack(b)
+	h.TakeBack(slower)
 	d.expect(t, "close rollcall", "start other")
 
 	// A discarded configuration changes nothing.
@@ -188,6 +206,27 @@ func TestClusterGoesOnThroughReloads(t *testing.T) {
 	}
 	h.TakeBack(alone)
 	d.expect(t)
+}
+
+// A change that fails leaves the cluster as it was, and is tried again.
+func TestFailedChangeKeepsTheCluster(t *testing.T) {
+	d := &clusterLog{}
+	c := mustLoad(t, clustered(overNATS))
+	h := c.app.hub
+	stand := &fakeCluster{name: "it", clusterLog: d, ready: true, fails: errors.New("not today")}
+	stage(t, h, func(cluster.Config) (gateway.Pods, error) { return stand, nil })
+	a, b := c.snapshot(), mustLoad(t, clustered(overNATS+"\nquery_timeout 1s")).snapshot()
+	h.Offer(a)
+	h.Offer(b)
+	h.TakeBack(a)
+	d.expect(t, "change it")
+	if h.Joined() != gateway.Pods(stand) {
+		t.Errorf("the cluster is %v", h.Joined())
+	}
+	stand.fails = nil
+	h.RetryCluster()
+	h.RetryCluster() // nothing to retry
+	d.expect(t, "change it")
 }
 
 func TestClusterSaysGoodbyeAroundTheDrain(t *testing.T) {

@@ -132,16 +132,32 @@ func TestTwoPods(t *testing.T) {
 		}
 	})
 
-	t.Run("other settings start another one", func(t *testing.T) {
+	t.Run("the cluster takes over other settings", func(t *testing.T) {
 		next := mustLoad(whole, clustered("listen "+address+"\nsecret "+clusterSecret+"\nquery_timeout 400ms"))
 		n := next.snapshot()
 		c.app.hub.Offer(n)
 		c.app.hub.TakeBack(s)
 		s = n
-		now := c.app.hub.Joined()
-		if now == running || now == nil {
+		if c.app.hub.Joined() != running {
+			t.Error("it was started again")
+		}
+		h = next.app.handlers[0]
+		if w := ask("allusers", `,"requireComplete":true`); w.Body.String() != both {
+			t.Errorf("status %d: %s", w.Code, w.Body)
+		}
+	})
+
+	t.Run("another secret starts another one", func(t *testing.T) {
+		cut := mustLoad(whole, clustered("listen "+address+"\nsecret "+strings.ToLower(clusterSecret)+"-2")).snapshot()
+		c.app.hub.Offer(cut)
+		c.app.hub.TakeBack(s)
+		if now := c.app.hub.Joined(); now == running || now == nil {
 			t.Fatalf("the cluster is %+v", now)
 		}
+		next := mustLoad(whole, clustered("listen "+address+"\nsecret "+clusterSecret))
+		s = next.snapshot()
+		c.app.hub.Offer(s)
+		c.app.hub.TakeBack(cut)
 		h = next.app.handlers[0]
 		testkit.Eventually(t, "the other pod is back", func() bool {
 			w := ask("allusers", `,"requireComplete":true`)

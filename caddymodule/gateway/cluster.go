@@ -1,6 +1,7 @@
 package gateway
 
 import (
+	"context"
 	"fmt"
 	"net"
 	"sync/atomic"
@@ -88,11 +89,46 @@ func (h *Hub) applyCluster() {
 			old.pods.SetSites(h.clusterSites())
 			return
 		}
+	case old != nil && old.pods != nil && old.settings.samePod(want):
+		h.changeCluster(now, old, want)
+		return
 	case old != nil:
 		h.cluster.Store(&joined{settings: want}) // so that no answer is called complete meanwhile
 		h.closePods(old, now.Logger)
 	}
 	h.startCluster(now, want)
+}
+
+// samePod reports whether a running cluster can take over the other settings: they are of the same pod
+// in the same deployment.
+func (s *ClusterSettings) samePod(other *ClusterSettings) bool {
+	return s.Name == other.Name && s.DataCenter == other.DataCenter && s.Pod == other.Pod && s.Secret == other.Secret
+}
+
+// changeCluster makes the running cluster use other settings, without leaving it. If that fails, it
+// schedules another try. It is part of a step.
+func (h *Hub) changeCluster(now *Configuration, old *joined, want *ClusterSettings) {
+	ctx, cancel := context.WithCancel(context.Background())
+	defer cancel()
+	h.endWait.Store(&cancel)
+	if h.Stopping() {
+		return
+	}
+	if err := old.pods.Change(ctx, want.Config); err != nil {
+		now.Logger.Error("cluster not changed, trying again", zap.Error(err), zap.Duration("pause", clusterRetry))
+		time.AfterFunc(clusterRetry, func() { h.clusterSteps.do(h.rechangeCluster) })
+		return
+	}
+	h.cluster.Store(&joined{settings: want, pods: old.pods})
+	old.pods.SetSites(h.clusterSites())
+	now.Logger.Info("cluster changed", zap.String("name", want.Name))
+}
+
+// rechangeCluster tries a change again that failed, unless there is none. It is a step.
+func (h *Hub) rechangeCluster() {
+	if now, old := h.InEffect(), h.cluster.Load(); now != nil && now.Cluster != nil && old != nil && old.settings.Sum != now.Cluster.Sum {
+		h.applyCluster()
+	}
 }
 
 // startCluster joins the cluster, and schedules another try if that fails. It is part of a step.
@@ -125,9 +161,17 @@ func (h *Hub) retryCluster(failed *joined) {
 	}
 }
 
-// RetryCluster starts a cluster whose start failed, without waiting for the pause. Without such a
-// cluster it does nothing.
-func (h *Hub) RetryCluster() { <-h.clusterSteps.do(func() { h.retryCluster(h.cluster.Load()) }) }
+// RetryCluster tries to start or to change a cluster again that failed, without waiting for the
+// pause. Without such a cluster it does nothing.
+func (h *Hub) RetryCluster() {
+	<-h.clusterSteps.do(func() {
+		if old := h.cluster.Load(); old != nil && old.pods != nil {
+			h.rechangeCluster()
+			return
+		}
+		h.retryCluster(h.cluster.Load())
+	})
+}
 
 // announceSites sends the other pods the hosts that are served, those of offered configurations
 // included. It is a step.
@@ -161,6 +205,9 @@ func (h *Hub) drainCluster() {
 
 // endCluster leaves the cluster. It waits for that until the deadline, or 500 ms if that is later.
 func (h *Hub) endCluster(logger *zap.Logger, deadline time.Time) {
+	if end := h.endWait.Load(); end != nil {
+		(*end)()
+	}
 	done := h.clusterSteps.do(func() { h.closePods(h.cluster.Swap(nil), logger) })
 	const moment = 500 * time.Millisecond
 	select {

@@ -13,6 +13,7 @@
 package gateway
 
 import (
+	"context"
 	"errors"
 	"path/filepath"
 	"sync"
@@ -55,7 +56,8 @@ type Hub struct {
 	// cluster is nil while this pod is alone. Only the steps of clusterSteps change it.
 	cluster      atomic.Pointer[joined]
 	clusterSteps series
-	joinedOnce   atomic.Bool // the pod has joined a cluster since the first configuration took effect; see Starting
+	joinedOnce   atomic.Bool                        // the pod has joined a cluster since the first configuration took effect; see Starting
+	endWait      atomic.Pointer[context.CancelFunc] // ends the wait of the last step that had one
 	// StartPods joins a cluster. By default it starts a [cluster.Cluster]. Tests replace it before
 	// they offer a configuration.
 	StartPods func(cluster.Config) (Pods, error)

@@ -18,6 +18,7 @@ type Pods interface {
 	SetSites(sites []message.Site)
 	Ready() bool
 	Drain()
+	Change(ctx context.Context, cfg cluster.Config) error
 	Close() error
 	AllUsers(ctx context.Context, host presence.HostName, members bool, per presence.Per) ([]cluster.DataCenter, cluster.Truth)
 	Users(

@@ -78,7 +78,7 @@ func TestMessagesWaitForTheCluster(t *testing.T) {
 				configuration := func(sum byte) *Configuration {
 					c := &Configuration{Owners: ownsAll{of}, Logger: zap.NewNop(), Retired: of.Retired}
 					if !test.alone {
-						c.Cluster = &ClusterSettings{Sum: [32]byte{sum}}
+						c.Cluster = &ClusterSettings{Config: cluster.Config{Name: string('a' + rune(sum))}, Sum: [32]byte{sum}}
 					}
 					return c
 				}

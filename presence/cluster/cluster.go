@@ -30,6 +30,7 @@
 package cluster
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -146,12 +147,7 @@ func start(cfg Config, tr link.Transport, registry *presence.Registry, local Loc
 	if cfg.Logger == nil {
 		cfg.Logger = zap.NewNop()
 	}
-	if cfg.Timeout > 0 {
-		t.Timeout = cfg.Timeout
-	}
-	if cfg.Remote > 0 {
-		t.Remote = cfg.Remote
-	}
+	t.Timeout, t.Remote = cfg.timeouts(t)
 	known, err := begin(cfg.memory, t.WallTime())
 	if err != nil {
 		return nil, err
@@ -209,6 +205,26 @@ func begin(mem membership.Memory, wall time.Time) (memory.State, error) {
 		return known, fmt.Errorf("saving the start of this run: %w", err)
 	}
 	return known, nil
+}
+
+// timeouts returns how long queries wait, by default as long as the timing says.
+func (cfg Config) timeouts(t timing.Timing) (local, remote time.Duration) {
+	return cmp.Or(cfg.Timeout, t.Timeout), cmp.Or(cfg.Remote, t.Remote)
+}
+
+// Change makes a running cluster use other settings, see [bus.Bus.Change] for those of the bus. The pod
+// stays joined, as the same incarnation. Of cfg, only Bus, Timeout and Remote are used: what names the
+// pod and its deployment, and the secret, cannot change.
+//
+// After an error, the cluster is as it was. If the context ends, Change returns its error.
+func (c *Cluster) Change(ctx context.Context, cfg Config) error {
+	if b, ok := c.bus.(*bus.Bus); ok {
+		if err := b.Change(ctx, cfg.Bus); err != nil {
+			return fmt.Errorf("changing the cluster: %w", err)
+		}
+	}
+	c.members.SetTimeouts(cfg.timeouts(timing.Default()))
+	return nil
 }
 
 func (c *Cluster) subscribe() error {

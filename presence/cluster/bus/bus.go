@@ -12,11 +12,9 @@
 package bus
 
 import (
-	"context"
 	"crypto/tls"
 	"errors"
 	"fmt"
-	"strings"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -46,7 +44,7 @@ type Config struct {
 	Secret string
 	// RouteTLS encrypts routes and has both sides show a certificate. It needs a certificate that is good for servers and
 	// clients, RootCAs and ClientCAs. Pods that were not listed in Routes are reached by IP address; their certificates are
-	// checked for that address, or for the first host name in Routes. Default: no TLS.
+	// checked for that address, or for the first host name in Routes, in the order of texts. Default: no TLS.
 	RouteTLS *tls.Config
 
 	// URLs are those of an external NATS, nats://HOST:PORT or tls://HOST:PORT.
@@ -84,27 +82,32 @@ var ErrClosed = errors.New("the bus is closed")
 // ErrDisconnected is returned when there is no connection to the server now.
 var ErrDisconnected = errors.New("not connected to NATS")
 
-// Bus is an open connection. It is safe for concurrent use.
+// Bus is an open connection, which [Bus.Change] can replace by another. It is safe for concurrent use.
 type Bus struct {
-	nc     *nats.Conn
-	server *embedded // nil when the server is external
-	cancel context.CancelFunc
+	cfg    Config // of Open
 	logger *zap.Logger
-	limit  *limiter          // of what the connection logs
-	hide   *strings.Replacer // of credentials in texts
+	limit  *limiter // of what connections log
 
-	onState func(connected bool)
-	// stateMu guards the fields up to the next one, and is held while onState runs.
+	// conn is the connection that payloads are published on, and whose state is told. It is nil while Change has to close
+	// a server before it can start another one.
+	conn atomic.Pointer[conn]
+	// publishing is held by Publish for reading, and by Change while it goes from one connection to another.
+	publishing sync.RWMutex
+	changing   sync.Mutex    // held by Change and Close; locked before all others
+	closing    chan struct{} // closed by Close
+
+	// stateMu guards the fields up to the next one, and is held while OnState runs.
 	stateMu    sync.Mutex
-	told       bool // whether onState was called at all
+	told       bool // whether OnState was called at all
 	connected  bool // what it was told last
 	ever       bool // connected once
 	ended      bool // by Close
 	reconnects atomic.Uint64
 
 	mu      sync.Mutex
-	subs    map[*nats.Subscription]struct{} // guarded by mu
-	dropped uint64                          // of subscriptions that are gone; guarded by mu
+	on      [2]*conn                   // connections that have the subscriptions, two while one replaces the other; guarded by mu
+	subs    map[*subscription]struct{} // guarded by mu
+	dropped uint64                     // of subscriptions that are gone; guarded by mu
 
 	lastError atomic.Pointer[string]
 }
@@ -119,25 +122,20 @@ func Open(cfg Config) (*Bus, error) {
 		return nil, fmt.Errorf("bus: %w", err)
 	}
 	b := &Bus{
+		cfg:     cfg,
 		logger:  s.logger,
 		limit:   newLimiter(),
-		hide:    s.hide,
-		onState: cfg.OnState,
-		subs:    make(map[*nats.Subscription]struct{}),
+		closing: make(chan struct{}),
+		subs:    make(map[*subscription]struct{}),
 	}
-	if len(s.urls) == 0 {
-		if b.server, err = startServer(s); err != nil {
-			return nil, fmt.Errorf("bus: %w", err)
-		}
+	c, err := b.dial(s)
+	if err != nil {
+		return nil, fmt.Errorf("bus: %w", err)
 	}
-	ctx, cancel := context.WithCancel(context.Background())
-	b.cancel = cancel
-	if b.nc, err = b.connect(ctx, s); err != nil {
-		cancel()
-		b.server.shutdown()
-		return nil, fmt.Errorf("bus: connect to NATS: %s", s.hide.Replace(err.Error()))
-	}
-	b.begin()
+	c.deliver()
+	b.on[0] = c
+	b.conn.Store(c)
+	b.announce(c)
 	return b, nil
 }
 
@@ -145,61 +143,26 @@ func Open(cfg Config) (*Bus, error) {
 // not connected now. Without a connection it returns [ErrDisconnected] and keeps nothing for later: a heartbeat that
 // comes late is a lie.
 func (b *Bus) Publish(subject string, payload []byte) error {
-	if err := b.nc.Publish(subject, payload); err != nil {
+	b.publishing.RLock()
+	defer b.publishing.RUnlock()
+	c := b.conn.Load()
+	if c == nil {
+		return fmt.Errorf("publish: %w", ErrDisconnected)
+	}
+	if err := c.nc.Publish(subject, payload); err != nil {
 		return fmt.Errorf("publish: %w", plain(err))
 	}
 	return nil
 }
 
-// Subscribe has take called with each payload of the subject, one at a time and in the order of arrival. The payload is
-// the taker's. What comes faster than it is taken is dropped and counted.
-//
-// The subscription outlives the loss of the connection. cancel ends it and drops what waits; a take that began before may
-// still be running when cancel returns. Both cancel and [Bus.Close] may be called by take.
-func (b *Bus) Subscribe(subject string, take func(payload []byte)) (cancel func(), err error) {
-	var ended atomic.Bool
-	sub, err := b.nc.Subscribe(subject, func(m *nats.Msg) {
-		if !ended.Load() {
-			take(m.Data)
-		}
-	})
-	if err != nil {
-		return nil, fmt.Errorf("subscribe: %w", plain(err))
-	}
-	if err := sub.SetPendingLimits(maxPendingMessages, maxPendingBytes); err != nil {
-		return nil, fmt.Errorf("subscribe: %w", plain(err))
-	}
-	b.mu.Lock()
-	b.subs[sub] = struct{}{}
-	b.mu.Unlock()
-	return func() {
-		if ended.CompareAndSwap(false, true) {
-			b.unsubscribe(sub)
-		}
-	}, nil
-}
-
-func (b *Bus) unsubscribe(sub *nats.Subscription) {
-	b.mu.Lock()
-	defer b.mu.Unlock()
-	delete(b.subs, sub)
-	b.dropped += droppedBy(sub)
-	_ = sub.Unsubscribe() // fails when the connection is closed, which ended the subscription
-}
-
 // Flush returns when the server has taken all that was published and subscribed. Other servers hear of a subscription a
 // moment later, over routes and gateways: what is published there right after it can still miss it.
 func (b *Bus) Flush() error {
-	if !b.nc.IsConnected() {
-		if b.nc.IsClosed() {
-			return ErrClosed
-		}
+	c := b.conn.Load()
+	if c == nil {
 		return ErrDisconnected
 	}
-	if err := b.nc.FlushTimeout(flushTimeout); err != nil {
-		return fmt.Errorf("flush: %w", plain(err))
-	}
-	return nil
+	return c.flush(flushTimeout)
 }
 
 // Close ends the connection and the server, and frees its port. What was published before it is sent to all who can take
@@ -213,10 +176,13 @@ func (b *Bus) Close() {
 	if ended {
 		return
 	}
-	_ = b.Flush() // whoever is not there gets nothing
-	b.cancel()
-	b.nc.Close()
-	b.server.shutdown()
+	close(b.closing) // ends a Change
+	b.changing.Lock()
+	defer b.changing.Unlock()
+	if c := b.conn.Load(); c != nil {
+		_ = c.flush(flushTimeout) // whoever is not there gets nothing
+		c.close()
+	}
 }
 
 // plain gives the errors of the connection that callers branch on the names of this package.

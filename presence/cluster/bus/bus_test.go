@@ -87,10 +87,10 @@ func TestAloneListensToNothing(t *testing.T) {
 	if !s.Connected || !s.Embedded || s.Server != "alone" || s.Listen != "" || s.RoundTrip <= 0 || len(s.Routes) != 0 {
 		t.Errorf("state %+v", s)
 	}
-	if a := b.server.Addr(); a != nil {
+	if a := b.conn.Load().server.Addr(); a != nil {
 		t.Errorf("listens for clients on %v", a)
 	}
-	if a := b.server.ClusterAddr(); a != nil {
+	if a := b.conn.Load().server.ClusterAddr(); a != nil {
 		t.Errorf("listens for routes on %v", a)
 	}
 	in := subscribe(t, b, "s")
@@ -102,16 +102,16 @@ func TestAloneListensToNothing(t *testing.T) {
 
 func TestPodListensForRoutesOnly(t *testing.T) {
 	b := pod(t, "a")
-	if a := b.server.Addr(); a != nil {
+	if a := b.conn.Load().server.Addr(); a != nil {
 		t.Errorf("listens for clients on %v", a)
 	}
-	if a := b.server.MonitorAddr(); a != nil {
+	if a := b.conn.Load().server.MonitorAddr(); a != nil {
 		t.Errorf("listens for monitoring on %v", a)
 	}
-	if b.State().Listen != b.server.ClusterAddr().String() {
+	if b.State().Listen != b.conn.Load().server.ClusterAddr().String() {
 		t.Errorf("state %+v", b.State())
 	}
-	if b.server.JetStreamEnabled() {
+	if b.conn.Load().server.JetStreamEnabled() {
 		t.Error("JetStream is on")
 	}
 }

@@ -2,9 +2,14 @@ package bus
 
 import (
 	"context"
+	"crypto/tls"
+	"crypto/x509"
 	"errors"
 	"fmt"
 	"net"
+	"strings"
+	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/nats-io/nats.go"
@@ -23,8 +28,73 @@ const (
 	reconnectJitter = 250 * time.Millisecond
 )
 
+// conn is a connection to a server.
+type conn struct {
+	bus      *Bus
+	settings settings // Bus.changing guards it
+	nc       *nats.Conn
+	server   *embedded // nil if the server is external
+	cancel   context.CancelFunc
+	hide     *strings.Replacer     // of credentials in texts
+	held     chan struct{}         // closed when takers may get payloads
+	released sync.Once             // closes held
+	login    atomic.Pointer[login] // for the next connection to an external server
+}
+
+// login is what is shown to an external server, and what it must show.
+type login struct {
+	credentials string // file; "" for none
+	tls         *tls.Config
+}
+
+// dial starts the server, or connects to the external one, which is tried again until the connection is closed. Payloads
+// that come are held until deliver.
+func (b *Bus) dial(s settings) (*conn, error) {
+	c := &conn{bus: b, settings: s, hide: s.hide, held: make(chan struct{})}
+	if len(s.urls) == 0 {
+		var err error
+		if c.server, err = startServer(s); err != nil {
+			return nil, err
+		}
+	}
+	ctx, cancel := context.WithCancel(context.Background())
+	c.cancel = cancel
+	var err error
+	if c.nc, err = c.connect(ctx, s); err != nil {
+		cancel()
+		c.server.shutdown()
+		return nil, fmt.Errorf("connect to NATS: %s", s.hide.Replace(err.Error()))
+	}
+	return c, nil
+}
+
+// flush returns when the server has taken all that was published and subscribed.
+func (c *conn) flush(timeout time.Duration) error {
+	if !c.nc.IsConnected() {
+		if c.nc.IsClosed() {
+			return ErrClosed
+		}
+		return ErrDisconnected
+	}
+	if err := c.nc.FlushTimeout(timeout); err != nil {
+		return fmt.Errorf("flush: %w", plain(err))
+	}
+	return nil
+}
+
+// deliver lets takers have the payloads of the connection.
+func (c *conn) deliver() { c.released.Do(func() { close(c.held) }) }
+
+// close ends the connection and its server.
+func (c *conn) close() {
+	c.deliver() // goroutines wait
+	c.cancel()
+	c.nc.Close()
+	c.server.shutdown()
+}
+
 // connect makes the client connection. It goes on trying until ctx ends.
-func (b *Bus) connect(ctx context.Context, s settings) (*nats.Conn, error) {
+func (c *conn) connect(ctx context.Context, s settings) (*nats.Conn, error) {
 	opts := nats.GetDefaultOptions()
 	opts.Name = s.name
 	opts.AllowReconnect = true
@@ -39,13 +109,13 @@ func (b *Bus) connect(ctx context.Context, s settings) (*nats.Conn, error) {
 	opts.Timeout = connectTimeout
 	opts.FlusherTimeout = routeDeadline
 	opts.NoCallbacksAfterClientClose = true
-	opts.ConnectedCB = func(*nats.Conn) { b.notify(true) }
-	opts.ReconnectedCB = b.reconnected
-	opts.DisconnectedErrCB = b.disconnected
-	opts.ReconnectErrCB = b.unreachable
-	opts.AsyncErrorCB = b.asyncError
-	if b.server != nil {
-		opts.InProcessServer = b.server
+	opts.ConnectedCB = func(*nats.Conn) { c.notify(true) }
+	opts.ReconnectedCB = c.reconnected
+	opts.DisconnectedErrCB = c.disconnected
+	opts.ReconnectErrCB = c.unreachable
+	opts.AsyncErrorCB = c.asyncError
+	if c.server != nil {
+		opts.InProcessServer = c.server
 		return opts.Connect()
 	}
 
@@ -56,16 +126,38 @@ func (b *Bus) connect(ctx context.Context, s settings) (*nats.Conn, error) {
 	// The library looks names up without an end to its patience; the dialer does it within the timeout.
 	opts.SkipHostLookup = true
 	opts.CustomDialer = dialer{ctx}
+	c.login.Store(&login{s.credentials, s.clientTLS.Clone()})
 	if s.clientTLS != nil {
 		opts.Secure = true
 		opts.TLSConfig = s.clientTLS.Clone()
+		opts.TLSConfig.GetClientCertificate = c.clientCertificate
+		opts.RootCAsCB = func() (*x509.CertPool, error) { return c.login.Load().tls.RootCAs, nil }
 	}
 	if s.credentials != "" {
-		if err := nats.UserCredentials(s.credentials)(&opts); err != nil {
-			return nil, fmt.Errorf("credentials: %w", err)
-		}
+		opts.UserJWT = func() (string, error) { return c.user().UserJWT() }
+		opts.SignatureCB = func(nonce []byte) ([]byte, error) { return c.user().SignatureCB(nonce) }
 	}
 	return opts.Connect()
+}
+
+// clientCertificate is tls.Config.GetClientCertificate.
+func (c *conn) clientCertificate(wanted *tls.CertificateRequestInfo) (*tls.Certificate, error) {
+	conf := c.login.Load().tls
+	if conf.GetClientCertificate != nil {
+		return conf.GetClientCertificate(wanted)
+	}
+	for i := range conf.Certificates {
+		if wanted.SupportsCertificate(&conf.Certificates[i]) == nil {
+			return &conf.Certificates[i], nil
+		}
+	}
+	return new(tls.Certificate), nil // shows none
+}
+
+// user returns options with the functions that read the file with credentials.
+func (c *conn) user() (opts nats.Options) {
+	_ = nats.UserCredentials(c.login.Load().credentials)(&opts) // reads the file later
+	return opts
 }
 
 // dialer dials until its context ends, so that closing the bus does not have to wait for a server that does not answer.
@@ -77,30 +169,36 @@ func (d dialer) Dial(network, address string) (net.Conn, error) {
 	return nd.DialContext(d.ctx, network, address)
 }
 
-// begin tells how the connection is right after it was made.
-func (b *Bus) begin() {
+// announce tells how the connection is on which payloads are published from now on, nil for none.
+func (b *Bus) announce(c *conn) {
 	b.stateMu.Lock()
 	defer b.stateMu.Unlock()
-	connected := b.nc.IsConnected() // under the lock: what changes after this is told after this
+	if c == nil {
+		b.tell(false)
+		return
+	}
+	connected := c.nc.IsConnected() // under the lock: what changes after this is told after this
 	b.tell(connected)
-	if b.server != nil {
+	if c.server != nil {
 		return
 	}
 	if connected {
-		b.logger.Info("connected to NATS", zap.String("url", urlOf(b.nc)), zap.String("cluster", b.nc.ConnectedClusterName()))
+		b.logger.Info("connected to NATS", zap.String("url", urlOf(c.nc)), zap.String("cluster", c.nc.ConnectedClusterName()))
 		return
 	}
 	b.logger.Warn("NATS is not reachable yet, trying on") // why comes with the next try
 }
 
-// notify tells that the connection came or went.
-func (b *Bus) notify(connected bool) {
-	b.stateMu.Lock()
-	defer b.stateMu.Unlock()
-	b.tell(connected)
+// notify tells that the connection came or went, if payloads are published on it.
+func (c *conn) notify(connected bool) {
+	c.bus.stateMu.Lock()
+	defer c.bus.stateMu.Unlock()
+	if c.bus.conn.Load() == c {
+		c.bus.tell(connected)
+	}
 }
 
-// tell is notify with stateMu held.
+// tell calls OnState if there is something new. stateMu is held.
 func (b *Bus) tell(connected bool) {
 	if b.ended || b.told && b.connected == connected {
 		return
@@ -113,44 +211,48 @@ func (b *Bus) tell(connected bool) {
 		b.ever = true
 		b.lastError.Store(nil)
 	}
-	if b.onState != nil {
-		b.onState(connected)
+	if b.cfg.OnState != nil {
+		b.cfg.OnState(connected)
 	}
 }
 
-func (b *Bus) reconnected(nc *nats.Conn) {
-	b.logger.Info("connected to NATS again", zap.String("url", urlOf(nc)), zap.String("cluster", nc.ConnectedClusterName()))
-	b.notify(true)
+func (c *conn) reconnected(nc *nats.Conn) {
+	c.bus.logger.Info("connected to NATS again", zap.String("url", urlOf(nc)), zap.String("cluster", nc.ConnectedClusterName()))
+	c.notify(true)
 }
 
-func (b *Bus) disconnected(_ *nats.Conn, err error) {
-	b.logger.Warn("the connection to NATS is lost", b.errorField(err))
-	b.notify(false)
+func (c *conn) disconnected(_ *nats.Conn, err error) {
+	c.bus.logger.Warn("the connection to NATS is lost", c.errorField(err))
+	c.notify(false)
 }
 
-func (b *Bus) unreachable(_ *nats.Conn, err error) {
-	logLimited(b.logger, b.limit, zapcore.WarnLevel, "NATS is not reachable", b.errorField(err))
+func (c *conn) unreachable(_ *nats.Conn, err error) {
+	c.log(zapcore.WarnLevel, "NATS is not reachable", c.errorField(err))
 }
 
 // asyncError takes what has no caller: payloads that were dropped, and subjects that the server does not allow.
-func (b *Bus) asyncError(_ *nats.Conn, _ *nats.Subscription, err error) {
+func (c *conn) asyncError(_ *nats.Conn, _ *nats.Subscription, err error) {
 	if errors.Is(err, nats.ErrSlowConsumer) {
-		logLimited(b.logger, b.limit, zapcore.WarnLevel, "payloads come faster than they are taken, dropped some",
-			b.errorField(err), zap.Uint64("dropped", b.droppedPayloads()))
+		c.log(zapcore.WarnLevel, "payloads come faster than they are taken, dropped some",
+			c.errorField(err), zap.Uint64("dropped", c.bus.droppedPayloads()))
 		return
 	}
-	logLimited(b.logger, b.limit, zapcore.ErrorLevel, "NATS refuses something", b.errorField(err))
+	c.log(zapcore.ErrorLevel, "NATS refuses something", c.errorField(err))
+}
+
+func (c *conn) log(level zapcore.Level, line string, fields ...zap.Field) {
+	logLimited(c.bus.logger, c.bus.limit, level, line, fields...)
 }
 
 // errorField remembers the error for [State] and returns it for the log, less what must not be seen.
-func (b *Bus) errorField(err error) zap.Field {
+func (c *conn) errorField(err error) zap.Field {
 	if err == nil {
 		return zap.Skip()
 	}
-	text := b.hide.Replace(err.Error())
+	text := c.hide.Replace(err.Error())
 	if len(text) > maxLogBytes {
 		text = text[:maxLogBytes]
 	}
-	b.lastError.Store(&text)
+	c.bus.lastError.Store(&text)
 	return zap.String("error", text)
 }

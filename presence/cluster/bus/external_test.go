@@ -155,7 +155,7 @@ func TestExternalRefuses(t *testing.T) {
 	if s.Connected || !strings.Contains(strings.ToLower(s.LastError), "authorization") {
 		t.Errorf("state %+v", s)
 	}
-	if b.nc.IsClosed() {
+	if b.conn.Load().nc.IsClosed() {
 		t.Error("gave up")
 	}
 	for _, e := range logs.All() {

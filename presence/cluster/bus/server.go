@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"net"
 	"net/url"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -111,7 +112,8 @@ func serverOptions(s settings) *server.Options {
 		opts.Cluster.Username, opts.Cluster.Password = routeUser, s.password
 		user = url.UserPassword(routeUser, s.password)
 	}
-	for _, r := range s.routes {
+	// The server sorts them when its options are changed, without a lock.
+	for _, r := range slices.Sorted(slices.Values(s.routes)) {
 		opts.Routes = append(opts.Routes, &url.URL{Scheme: "nats-route", Host: r, User: user})
 	}
 	return opts

@@ -38,32 +38,33 @@ type Route struct {
 
 // State says how the bus is doing. It asks the server for the round trip, and waits for that 1 s at most.
 func (b *Bus) State() State {
-	s := State{
-		Connected:  b.nc.IsConnected(),
-		Embedded:   b.server != nil,
-		Reconnects: b.reconnects.Load(),
-		Dropped:    b.droppedPayloads(),
-	}
+	s := State{Reconnects: b.reconnects.Load(), Dropped: b.droppedPayloads()}
 	if text := b.lastError.Load(); text != nil {
 		s.LastError = *text
 	}
-	if s.Connected {
-		start := time.Now()
-		if b.nc.FlushTimeout(time.Second) == nil {
-			s.RoundTrip = time.Since(start)
-		}
-		s.Server = plainName(b.nc.ConnectedServerName())
-		s.Cluster = b.nc.ConnectedClusterName()
-	}
-	if b.server == nil {
-		s.URL = urlOf(b.nc)
+	c := b.conn.Load()
+	if c == nil { // only a server inside of this process is closed before there is another one
+		s.Embedded = true
 		return s
 	}
-	s.Errors = b.server.log.errors.Load()
-	if a := b.server.ClusterAddr(); a != nil {
+	s.Connected, s.Embedded = c.nc.IsConnected(), c.server != nil
+	if s.Connected {
+		start := time.Now()
+		if c.nc.FlushTimeout(time.Second) == nil {
+			s.RoundTrip = time.Since(start)
+		}
+		s.Server = plainName(c.nc.ConnectedServerName())
+		s.Cluster = c.nc.ConnectedClusterName()
+	}
+	if c.server == nil {
+		s.URL = urlOf(c.nc)
+		return s
+	}
+	s.Errors = c.server.log.errors.Load()
+	if a := c.server.ClusterAddr(); a != nil {
 		s.Listen = a.String()
 	}
-	s.Routes = b.server.routes()
+	s.Routes = c.server.routes()
 	return s
 }
 
@@ -89,25 +90,6 @@ func (e *embedded) routes() []Route {
 		return cmp.Or(cmp.Compare(a.Name, b.Name), cmp.Compare(a.Address, b.Address))
 	})
 	return routes
-}
-
-// droppedPayloads counts over all subscriptions, those that ended too.
-func (b *Bus) droppedPayloads() uint64 {
-	b.mu.Lock()
-	defer b.mu.Unlock()
-	n := b.dropped
-	for sub := range b.subs {
-		n += droppedBy(sub)
-	}
-	return n
-}
-
-func droppedBy(sub *nats.Subscription) uint64 {
-	n, err := sub.Dropped()
-	if err != nil || n < 0 { // the connection is closed
-		return 0
-	}
-	return uint64(n)
 }
 
 // urlOf returns where the connection goes, without credentials.

@@ -24,6 +24,7 @@ package membership
 
 import (
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"go.uber.org/zap"
@@ -87,7 +88,9 @@ type Members struct {
 	unsaved  oftenlog.Limit
 
 	pulse pulse
-	clock clock
+
+	timeouts atomic.Pointer[timeouts]
+	clock    clock
 
 	// turn is held during a change and its notifications. It is locked before mu.
 	turn sync.Mutex
@@ -133,6 +136,7 @@ func New(l *link.Link, t timing.Timing, load func() (connections, hosts uint64),
 		own:   sites.Announce([]message.Site{}),
 	}
 	m.pulse.init(t)
+	m.SetTimeouts(t.Timeout, t.Remote)
 	m.clock.init(t.WallTime(), time.Now(), 0)
 	l.SetStanding(m.standing)
 	return m
@@ -180,14 +184,6 @@ func (m *Members) standing(p link.Peer, seq uint64, then time.Time) (alive, old 
 
 // Remote reports whether the pod is in another data center.
 func (m *Members) Remote(p link.Peer) bool { return p.DC != m.self.DC }
-
-// Deadline returns how long to wait for a reply of the pod.
-func (m *Members) Deadline(p link.Peer) time.Duration {
-	if m.Remote(p) {
-		return m.timing.Remote
-	}
-	return m.timing.Timeout
-}
 
 // Serving returns the other pods that may serve the host, with suspects only if withSuspects is
 // set.

@@ -115,7 +115,8 @@ func (k *Queries) forget(col *replyCollector) {
 		delete(k.collectors, col.id)
 	}
 	if col.try > 0 {
-		time.AfterFunc(k.timing.Remote, drop)
+		_, remote := k.members.Timeouts()
+		time.AfterFunc(remote, drop)
 		return
 	}
 	drop()

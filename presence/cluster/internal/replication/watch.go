@@ -168,8 +168,9 @@ func (r *Replicator) startWatch(now time.Time, p place) {
 			r.want(w, to)
 		}
 	}
-	r.pending.Add(now.Add(r.timing.Timeout), w)
-	r.distant.Add(now.Add(r.timing.Remote), w)
+	local, remote := r.members.Timeouts()
+	r.pending.Add(now.Add(local), w)
+	r.distant.Add(now.Add(remote), w)
 	r.answerIfReady(w)
 }
 
