@@ -70,10 +70,10 @@ func (k *Queries) find(q queryKey) answer {
 		replies, silent = col.result()
 		replies = append(replies, own...)
 		missing = append(missing, silent...)
-		// A pod that was found dead meanwhile may have made its data center count as partitioned.
-		missing = append(missing, k.members.Unreachable(q.host, q.scope)...)
-		knows = knows && k.members.KnowsPods()
 	}
+	// A pod that fell silent meanwhile is neither among the named ones nor among those of before.
+	missing = append(missing, k.members.Unreachable(q.host, q.scope)...)
+	knows = knows && k.members.KnowsPods()
 	a := merge(q, replies)
 	a.truth = NewTruth(q.scope == membership.ScopePod || knows, missing) // of this pod alone, nothing is missing
 	if k.observe != nil {
