@@ -88,7 +88,7 @@ func New(c Config) *Hub {
 	}
 	h.configs.Store(&configurations{ended: true})
 	h.StartPods = func(cfg cluster.Config) (Pods, error) {
-		cfg.Assignments = h.Assignments.Book
+		cfg.Assignments, cfg.Memory = h.Assignments.Book, filepath.Join(c.Folder, "cluster.db")
 		c, err := cluster.Start(cfg, h.Registry, h)
 		if err != nil {
 			return nil, err // a nil *Cluster in the interface would not be nil

@@ -45,7 +45,6 @@ import (
 	"github.com/rollcall-gateway/rollcall/presence/cluster/internal/assignments"
 	"github.com/rollcall-gateway/rollcall/presence/cluster/internal/link"
 	"github.com/rollcall-gateway/rollcall/presence/cluster/internal/membership"
-	"github.com/rollcall-gateway/rollcall/presence/cluster/internal/memory"
 	"github.com/rollcall-gateway/rollcall/presence/cluster/internal/messages"
 	"github.com/rollcall-gateway/rollcall/presence/cluster/internal/query"
 	"github.com/rollcall-gateway/rollcall/presence/cluster/internal/replication"
@@ -70,9 +69,13 @@ type Config struct {
 	// Observe is called after each query, with its kind (count, members, users or explain), whether
 	// the answer is complete, and its duration. If nil, queries are not observed.
 	Observe func(kind string, complete bool, took time.Duration)
-	Logger  *zap.Logger
+	// Memory is the path of the file in which the pod keeps which pods it knows, for its next run. It
+	// and its folder are created. If "", a pod that starts during a cut does not know which pods its
+	// answers lack.
+	Memory string
+	Logger *zap.Logger
 
-	memory membership.Memory // nil if nothing is kept for the next run
+	memory membership.Memory // set by Start; nil if nothing is kept
 }
 
 // Cluster is this pod in the deployment. Its methods are safe for concurrent use.
@@ -93,7 +96,7 @@ type Cluster struct {
 	stop    chan struct{}  // closed by Close
 	all     sync.WaitGroup // goroutines
 	cancels []func()       // subscriptions
-	closed  func()         // closes the bus; nil if the caller owns it
+	closed  func() error   // closes the bus and the memory; nil if the caller owns them
 }
 
 // Start joins the deployment. It returns when the bus is open, before other pods are known, see
@@ -119,19 +122,28 @@ func Start(cfg Config, registry *presence.Registry, local Local) (*Cluster, erro
 			c.members.SetConnected(connected)
 		}
 	}
+	closeMemory, err := cfg.openMemory()
+	if err != nil {
+		return nil, err
+	}
 	b, err := bus.Open(cfg.Bus)
 	if err != nil {
+		_ = closeMemory() // the first error says more
 		return nil, fmt.Errorf("opening the bus: %w", err)
 	}
 	started, err := start(cfg, b, registry, local, timing.Default())
 	if err != nil {
 		b.Close()
+		_ = closeMemory() // the first error says more
 		return nil, err
 	}
 	mu.Lock()
 	defer mu.Unlock()
 	c = started
-	c.closed = b.Close
+	c.closed = func() error {
+		b.Close()
+		return closeMemory()
+	}
 	if !known {
 		up = b.State().Connected
 	}
@@ -141,14 +153,12 @@ func Start(cfg Config, registry *presence.Registry, local Local) (*Cluster, erro
 
 // start joins the deployment over a transport that the caller owns.
 func start(cfg Config, tr link.Transport, registry *presence.Registry, local Local, t timing.Timing) (*Cluster, error) {
-	if cfg.Name == "" {
-		cfg.Name = "rollcall"
-	}
+	cfg.Name = cmp.Or(cfg.Name, defaultName)
 	if cfg.Logger == nil {
 		cfg.Logger = zap.NewNop()
 	}
 	t.Timeout, t.Remote = cfg.timeouts(t)
-	known, err := begin(cfg.memory, t.WallTime())
+	known, err := begin(cfg.memory, t.WallTime(), cfg.Logger)
 	if err != nil {
 		return nil, err
 	}
@@ -186,25 +196,6 @@ func start(cfg Config, tr link.Transport, registry *presence.Registry, local Loc
 		c.all.Go(func() { c.assignments.Run(c.stop) })
 	}
 	return c, nil
-}
-
-// begin returns what the last run knew, with the start of this run in its place. That is later than the
-// start of the last run, whatever the clock says.
-func begin(mem membership.Memory, wall time.Time) (memory.State, error) {
-	if mem == nil {
-		return memory.State{Started: wall.UnixMilli()}, nil
-	}
-	known, err := mem.Load()
-	if err != nil {
-		return known, fmt.Errorf("reading which pods the last run knew: %w", err)
-	}
-	known.Started = max(wall.UnixMilli(), known.Started+1)
-	kept := known
-	kept.Sites = nil // they are not new
-	if err := mem.Save(kept); err != nil {
-		return known, fmt.Errorf("saving the start of this run: %w", err)
-	}
-	return known, nil
 }
 
 // timeouts returns how long queries wait, by default as long as the timing says.
@@ -353,13 +344,13 @@ func (c *Cluster) leave() error {
 	c.all.Wait()
 	c.link.Send(c.link.All(), &message.Goodbye{Clock: c.members.Clock()})
 	err := c.flush()
-	if c.closed != nil {
-		c.closed()
-	}
 	if err != nil {
-		return fmt.Errorf("sending the goodbye: %w", err)
+		err = fmt.Errorf("sending the goodbye: %w", err)
 	}
-	return nil
+	if c.closed != nil {
+		err = errors.Join(err, c.closed())
+	}
+	return err
 }
 
 // relay is the registry's Relay, for changes and messages.

@@ -12,4 +12,6 @@ type State struct {
 
 	// Sites has the sites of runs, by their sum. The sites of a run are unknown if they are missing here.
 	Sites map[uint64][]message.Site
+
+	Damaged int // records that were left out of a loaded state
 }

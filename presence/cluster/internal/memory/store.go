@@ -6,7 +6,6 @@ import (
 	"fmt"
 	"maps"
 	"slices"
-	"sync/atomic"
 
 	"go.etcd.io/bbolt"
 
@@ -26,8 +25,7 @@ const (
 type Store struct {
 	deployment string
 	file       *boltfile.File
-	renamed    string       // new name of a damaged file that was replaced; "" if there was none
-	damaged    atomic.Int64 // records that the last Load has left out
+	renamed    string // new name of a damaged file that was replaced; "" if there was none
 }
 
 // Buckets and keys of the file. The name of the root changes with the layout.
@@ -45,20 +43,18 @@ var (
 // [boltfile.ErrDamaged] if the file is damaged and its new name is already used by an earlier
 // damaged file.
 func Open(path, deployment string) (*Store, error) {
-	s := &Store{deployment: deployment}
-	var err error
-	s.file, s.renamed, err = boltfile.Open(path, boltfile.Layout{Root: rootBucket, Init: initFile, Check: check})
+	f, renamed, err := boltfile.Open(path, boltfile.Layout{Root: rootBucket, Init: initFile, Check: check})
 	if err != nil {
 		return nil, fmt.Errorf("opening the file of known pods: %w", err)
 	}
-	return s, nil
+	return &Store{deployment, f, renamed}, nil
 }
 
 // Renamed returns the new name of a damaged file, which was not read, or "".
 func (s *Store) Renamed() string { return s.renamed }
 
-// Damaged returns the number of records that the last Load has left out.
-func (s *Store) Damaged() int { return int(s.damaged.Load()) }
+// Close closes the file after the writes in progress.
+func (s *Store) Close() error { return s.file.Close() }
 
 func initFile(tx *bbolt.Tx) error {
 	root := tx.Bucket(rootBucket)
@@ -90,14 +86,11 @@ func check(tx *bbolt.Tx) error {
 
 // Load returns the state that was saved last, or the zero State. If it is of another deployment, or
 // of a build whose payloads this one does not read, only its start and its clock are returned.
-// Damaged records are left out.
+// Damaged records are left out and counted.
 //
 // It returns [boltfile.ErrDamaged].
 func (s *Store) Load() (State, error) {
-	var (
-		st      State
-		damaged int
-	)
+	var st State
 	err := s.file.View(func(tx *bbolt.Tx) error {
 		root := tx.Bucket(rootBucket)
 		h, err := decodeHead(root.Get(headKey))
@@ -109,16 +102,15 @@ func (s *Store) Load() (State, error) {
 			return nil
 		}
 		st.Runs = loadRuns(root.Bucket(runsBucket))
-		damaged = max(0, h.runs-len(st.Runs)) // a damaged page can have lost records without an error
+		st.Damaged = max(0, h.runs-len(st.Runs)) // a damaged page can have lost records without an error
 		var broken int
 		st.Sites, broken = loadSites(root.Bucket(sitesBucket), sumsOf(&st))
-		damaged += broken
+		st.Damaged += broken
 		return nil
 	})
 	if err != nil {
 		return State{}, fmt.Errorf("reading the file of known pods: %w", err)
 	}
-	s.damaged.Store(int64(damaged))
 	return st, nil
 }
 
@@ -285,6 +277,3 @@ func deleteFrom(b *bbolt.Bucket, first []byte, unwanted func(key []byte) bool) e
 	}
 	return nil
 }
-
-// Close closes the file after the writes in progress.
-func (s *Store) Close() error { return s.file.Close() }
