@@ -22,9 +22,9 @@ func TestEndingsAreBounded(t *testing.T) {
 		a := settled(t, n, "dc", "a")
 		first := link.Peer{DC: "dc", Pod: "first", Incarnation: message.Incarnation{Started: 1}}
 		a.change(func(now time.Time) {
-			a.recordEnd(first, 1, now, now)
+			a.recordEnd(first, 1, tenure{since: now}, now)
 			for i := range maxPods {
-				a.recordEnd(link.Peer{DC: "dc", Pod: fmt.Sprint("p", i), Incarnation: message.Incarnation{Started: 1}}, 1, now, now.Add(time.Second))
+				a.recordEnd(link.Peer{DC: "dc", Pod: fmt.Sprint("p", i), Incarnation: message.Incarnation{Started: 1}}, 1, tenure{since: now}, now.Add(time.Second))
 			}
 		})
 		if _, ok := a.ended[first]; ok || len(a.ended) != maxPods {

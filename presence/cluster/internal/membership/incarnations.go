@@ -29,6 +29,7 @@ func (m *Members) heartbeat(from link.Peer, hb *message.Heartbeat, now time.Time
 	if pod.suspect {
 		pod.suspect = false
 		m.noteRuns()
+		m.restartSilence(from.DC, now)
 		m.afterChange(func() { m.observer.SitesChanged(from) })
 	}
 	if hb.Hello {
@@ -56,12 +57,12 @@ func (m *Members) admit(from link.Peer, hb *message.Heartbeat, now time.Time) *m
 		// again.
 		for _, p := range namesakes {
 			if later(p, from) {
-				m.recordEnd(from, hb.Seq, now, now)
+				m.recordEnd(from, hb.Seq, tenure{since: now}, now)
 				return nil
 			}
 		}
 		if m.isNamesake(from) {
-			m.recordEnd(from, hb.Seq, now, now)
+			m.recordEnd(from, hb.Seq, tenure{since: now}, now)
 			return nil
 		}
 	}
@@ -71,12 +72,15 @@ func (m *Members) admit(from link.Peer, hb *message.Heartbeat, now time.Time) *m
 	if before {
 		namesakes = nil // they stay: two processes have the name
 	}
-	pod := &member{Peer: from, id: from.ID(), joined: m.joinedOf(from, namesakes, now), heard: now, askAgain: now.Add(askAgainAfter)}
+	pod := &member{Peer: from, id: from.ID(), tenure: m.tenureOf(from, namesakes, now), heard: now, askAgain: now.Add(askAgainAfter)}
 	m.removeReplaced(namesakes, now)
 	m.pods[from] = pod
 	delete(m.ended, from)
 	if l := m.lost[podName{from.DC, from.Pod}]; l != nil && !later(l.Peer, from) {
 		delete(m.lost, podName{from.DC, from.Pod})
+		before = true
+	}
+	if before {
 		m.restartSilence(from.DC, now)
 	}
 	m.noteRuns()
@@ -167,7 +171,7 @@ func (m *Members) goodbye(from link.Peer, bye *message.Goodbye, now time.Time) {
 		return
 	}
 	_, before := m.ended[from]
-	m.recordEnd(from, ^uint64(0), now, now) // its last heartbeats may arrive late
+	m.recordEnd(from, ^uint64(0), tenure{since: now}, now) // its last heartbeats may arrive late
 	m.markDead(from)
 	if pod == nil {
 		// An incarnation that has ended before this pod knew it has ended the earlier ones
@@ -198,36 +202,56 @@ func (m *Members) removeForNow(pod *member, now time.Time) {
 	m.log(m.logger.Info, "pod left", p, "starts again")
 	m.afterChange(func() { m.observer.PodDown(p) })
 	if len(m.namesakes(p)) == 0 && !m.isNamesake(p) {
-		m.addLost(&lostPod{Peer: p, seq: pod.seq, joined: pod.joined, heard: now, since: now, until: now.Add(backSoon), sum: pod.sum, served: pod.served})
+		m.addLost(&lostPod{Peer: p, seq: pod.seq, tenure: pod.tenure, heard: now, since: now, until: now.Add(backSoon), sum: pod.sum, served: pod.served})
 	}
 	m.pulse.wake.Wake()
 }
 
-// joinedOf returns the time since which the name of a new run is known: since an earlier run of it
-// joined.
-func (m *Members) joinedOf(p link.Peer, namesakes []link.Peer, now time.Time) time.Time {
-	joined := now
-	if l := m.lost[podName{p.DC, p.Pod}]; l != nil && l.joined.Before(joined) {
-		joined = l.joined
+// tenure is when the name of a pod is heard or missing: from since on, except for the time from left
+// to back. Both are zero if it was never away.
+type tenure struct{ since, left, back time.Time }
+
+// covers reports whether the pod was heard or missing at that time. Of the times at which it was away,
+// only the last one is known: before the one before, it counts as never heard.
+func (t tenure) covers(at time.Time) bool {
+	away := !t.left.IsZero() && !t.left.After(at) && t.back.After(at)
+	return !t.since.After(at) && !away
+}
+
+// resume returns the tenure of a pod that is back after it was away since left.
+func (t tenure) resume(left, back time.Time) tenure {
+	if !t.left.IsZero() {
+		t.since = t.back
 	}
-	for _, other := range namesakes {
-		if at := m.pods[other].joined; at.Before(joined) {
-			joined = at
-		}
+	t.left, t.back = left, back
+	return t
+}
+
+// tenureOf returns the tenure of a new run, which continues that of earlier runs.
+func (m *Members) tenureOf(p link.Peer, namesakes []link.Peer, now time.Time) tenure {
+	if l := m.lost[podName{p.DC, p.Pod}]; l != nil {
+		return l.tenure
 	}
+	if len(namesakes) > 0 {
+		return m.pods[namesakes[0]].tenure
+	}
+	var last ending
 	for other, end := range m.ended {
-		if other.DC == p.DC && other.Pod == p.Pod && end.joined.Before(joined) {
-			joined = end.joined
+		if other.DC == p.DC && other.Pod == p.Pod && !end.at.Before(last.at) {
+			last = end
 		}
 	}
-	return joined
+	if last.at.IsZero() {
+		return tenure{since: now}
+	}
+	return last.tenure.resume(last.at, now)
 }
 
 // remove removes a pod.
 func (m *Members) remove(p link.Peer, seq uint64, now time.Time) {
-	joined := m.pods[p].joined
+	served := m.pods[p].tenure
 	delete(m.pods, p)
-	m.recordEnd(p, seq, joined, now)
+	m.recordEnd(p, seq, served, now)
 	m.noteRuns()
 	namesakes := m.namesakes(p)
 	if len(namesakes) == 0 && m.isNamesake(p) {
@@ -243,20 +267,26 @@ func (m *Members) remove(p link.Peer, seq uint64, now time.Time) {
 type ending struct {
 	seq    uint64
 	at     time.Time
-	joined time.Time // see member
-	dead   bool      // it has ended for sure, or counts as crashed; false if it may be heard again
+	tenure tenure
+	dead   bool // it has ended for sure, or counts as crashed; false if it may be heard again
 }
 
-// markDead records that a run whose end is recorded will not be heard again.
+// markDead records that a run whose end is recorded will not be heard again. Pods that miss it are told
+// when they send their lists, which are requested again.
 func (m *Members) markDead(p link.Peer) {
 	end := m.ended[p]
 	end.dead = true
 	m.ended[p] = end
 	m.saveSoon.Wake()
+	for _, pod := range m.pods {
+		if pod.view.missed != 0 {
+			pod.view.list = nil
+		}
+	}
 }
 
 // recordEnd records the end of an incarnation. If there are too many, it drops the oldest.
-func (m *Members) recordEnd(p link.Peer, seq uint64, joined, now time.Time) {
+func (m *Members) recordEnd(p link.Peer, seq uint64, served tenure, now time.Time) {
 	if _, known := m.ended[p]; !known && len(m.ended) >= maxPods {
 		first := p
 		for other, end := range m.ended {
@@ -267,8 +297,8 @@ func (m *Members) recordEnd(p link.Peer, seq uint64, joined, now time.Time) {
 		delete(m.ended, first)
 	}
 	end, known := m.ended[p]
-	if !known || joined.Before(end.joined) {
-		end.joined = joined
+	if !known || served.since.Before(end.tenure.since) {
+		end.tenure = served
 	}
 	end.seq, end.at = max(end.seq, seq), now
 	m.ended[p] = end

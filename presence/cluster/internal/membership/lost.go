@@ -17,10 +17,11 @@ const backSoon = 10 * time.Second
 // answers until it is heard, replaced or forgotten, or has crashed.
 type lostPod struct {
 	link.Peer
-	id     uint64        // see link.Peer.ID
-	seq    uint64        // number of its last known heartbeat
-	joined time.Time     // see member
-	heard  time.Time     // time at which it was last heard, by any pod; estimated from ages
+	id     uint64 // see link.Peer.ID
+	seq    uint64 // number of its last known heartbeat
+	tenure tenure
+	heard  time.Time     // time at which it was last heard by a pod; the earliest of those that pods say
+	lost   time.Time     // time at which this pod last heard it, or else another one; for majorities
 	since  time.Time     // start of the silence that counts for the verdict that it has crashed
 	until  time.Time     // end of the time in which it starts again; zero without that
 	sum    uint64        // sum of the sites that it served
@@ -44,6 +45,12 @@ func (m *Members) addLost(l *lostPod) {
 		return
 	}
 	l.id = l.Peer.ID()
+	if l.lost = l.heard; known != nil {
+		l.lost = known.lost
+	}
+	if at := m.heardAgain[l.DC]; l.since.Before(at) {
+		l.since = at
+	}
 	if l.served == nil {
 		l.served = m.servedBySum(l.sum)
 	}
@@ -54,7 +61,7 @@ func (m *Members) addLost(l *lostPod) {
 // dropLost drops a missing pod, because it has ended.
 func (m *Members) dropLost(l *lostPod, now time.Time, reason string) {
 	delete(m.lost, podName{l.DC, l.Pod})
-	m.recordEnd(l.Peer, l.seq, l.joined, now)
+	m.recordEnd(l.Peer, l.seq, l.tenure, now)
 	m.markDead(l.Peer)
 	m.log(m.logger.Info, "pod is no longer missing", l.Peer, reason)
 	m.noteRuns()
@@ -111,17 +118,17 @@ const judgeAgain = 250 * time.Millisecond
 
 // majorities returns the data centers with missing pods of which this pod hears more than half of
 // the pods, heard and missing. This pod counts, and so does a suspect, as one that is not heard. A pod
-// whose name came after the first of them was lost does not count at all: it may have been started
-// because of the partition.
+// whose name was neither heard nor missing when the first of them was lost does not count at all: pods
+// that start on both sides of a partition would make a majority on each.
 func (m *Members) majorities() map[string]bool {
 	first := make(map[string]time.Time) // time of the first loss, by data center
 	for _, l := range m.lost {
-		first[l.DC] = earlier(first[l.DC], l.heard)
+		first[l.DC] = earlier(first[l.DC], l.lost)
 	}
 	total, heard := make(map[string]int), make(map[string]int)
-	count := func(dc string, joined time.Time, hears bool) {
+	count := func(dc string, t tenure, hears bool) {
 		at, ok := first[dc]
-		if !ok || joined.After(at) {
+		if !ok || !t.covers(at) {
 			return
 		}
 		total[dc]++
@@ -130,11 +137,11 @@ func (m *Members) majorities() map[string]bool {
 		}
 	}
 	for _, l := range m.lost {
-		count(l.DC, l.joined, false)
+		count(l.DC, l.tenure, false)
 	}
-	count(m.self.DC, m.born, true)
+	count(m.self.DC, m.tenure, true)
 	for p, pod := range m.pods {
-		count(p.DC, pod.joined, !pod.suspect)
+		count(p.DC, pod.tenure, !pod.suspect)
 	}
 	majority := make(map[string]bool, len(first))
 	for dc := range first {
@@ -165,8 +172,12 @@ func (m *Members) updateCut(majority map[string]bool) {
 }
 
 // restartSilence starts the silence of missing pods anew: those of one data center, or with "" all.
-// When a partition ends, its pods are heard one after another.
+// When a partition ends, its pods are heard one after another. Suspects are not missing yet, so the time
+// is kept for them.
 func (m *Members) restartSilence(dc string, now time.Time) {
+	if dc != "" {
+		m.heardAgain[dc] = now
+	}
 	for _, l := range m.lost {
 		if dc == "" || l.DC == dc {
 			l.since = now
@@ -175,7 +186,9 @@ func (m *Members) restartSilence(dc string, now time.Time) {
 }
 
 // Unreachable returns the names of the pods that can be alive, serve the host and cannot be asked:
-// those that are missing, and all while the bus is disconnected.
+// those that are missing, and all while the bus is disconnected. A pod that does not hear the majority
+// of its data center may count as crashed to others. It names the missing pods of its data center for
+// every host, so that no two pods that take each other for crashed give complete answers.
 func (m *Members) Unreachable(host presence.HostName, scope Scope) []string {
 	if scope == ScopePod {
 		return nil
@@ -186,6 +199,8 @@ func (m *Members) Unreachable(host presence.HostName, scope Scope) []string {
 	if len(m.lost) == 0 && connected {
 		return nil
 	}
+	hears, lost := m.majorities()[m.self.DC]
+	minority := lost && !hears
 	var names []string
 	looked := make(map[*sites.Served]bool, 4)
 	add := func(p link.Peer, served *sites.Served) {
@@ -194,6 +209,10 @@ func (m *Members) Unreachable(host presence.HostName, scope Scope) []string {
 		}
 	}
 	for _, l := range m.lost {
+		if minority && l.DC == m.self.DC {
+			add(l.Peer, nil)
+			continue
+		}
 		add(l.Peer, l.served)
 	}
 	if !connected {

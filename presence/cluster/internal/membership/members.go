@@ -44,8 +44,8 @@ const maxPods = 4096
 // member is another pod that is alive, as far as this one knows.
 type member struct {
 	link.Peer
-	id          uint64    // see link.Peer.ID
-	joined      time.Time // time since which its name is known; zero if since before this run
+	id          uint64 // see link.Peer.ID
+	tenure      tenure
 	heard       time.Time // time of its last heartbeat
 	seq         uint64    // number of its last heartbeat
 	history     history   // starts with the answer to the probe
@@ -96,13 +96,15 @@ type Members struct {
 	turn sync.Mutex
 
 	// mu guards the fields below. Writers hold turn too.
-	mu    sync.RWMutex
-	pods  map[link.Peer]*member
-	ended map[link.Peer]ending
-	lost  map[podName]*lostPod // pods that are missing
-	cut   map[string]bool      // data centers with missing pods that cannot count as crashed
-	own   sites.Announcement   // sites that this pod serves
-	born  time.Time            // time since which the name of this pod is known
+	mu     sync.RWMutex
+	pods   map[link.Peer]*member
+	ended  map[link.Peer]ending
+	lost   map[podName]*lostPod // pods that are missing
+	cut    map[string]bool      // data centers with missing pods that cannot count as crashed
+	own    sites.Announcement   // sites that this pod serves
+	tenure tenure               // of this pod
+	// heardAgain has the time at which a pod of a data center was last heard after it was silent.
+	heardAgain map[string]time.Time
 
 	sumsKnown           bool // the sums below are those of pods and lost
 	heardSum, missedSum uint64
@@ -128,7 +130,9 @@ func New(l *link.Link, t timing.Timing, load func() (connections, hosts uint64),
 	m := &Members{
 		link: l, self: l.Self(), timing: t, logger: logger, load: load, observer: obs,
 		pods:   make(map[link.Peer]*member),
-		selfID: l.Self().ID(), saveSoon: work.NewSignal(), synced: func() bool { return true }, born: time.Now(),
+		selfID: l.Self().ID(), saveSoon: work.NewSignal(), synced: func() bool { return true }, tenure: tenure{since: time.Now()},
+
+		heardAgain: make(map[string]time.Time),
 
 		ended: make(map[link.Peer]ending),
 		lost:  make(map[podName]*lostPod),

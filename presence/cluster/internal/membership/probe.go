@@ -27,7 +27,15 @@ type probe struct {
 	nonce uint64
 	at    time.Time
 	tries int
+	// since is the time of the first probe of those in a row that are not answered, seq the number of
+	// the last heartbeat, and sum that of its sites. seq is 0 if there was no heartbeat.
+	since    time.Time
+	seq, sum uint64
 }
+
+// unanswered is how long the probes of a pod that is heard are not answered until it is missing: it
+// does not hear this pod.
+const unanswered = 900 * time.Millisecond
 
 // maxProbes is how often a probe is sent before its pod sends another heartbeat.
 const maxProbes = 3
@@ -36,6 +44,11 @@ const maxProbes = 3
 func (m *Members) retryProbes(now time.Time) (next time.Time) {
 	for to, p := range m.probes {
 		again := p.at.Add(time.Duration(p.tries) * probeEvery)
+		if late := p.since.Add(unanswered); p.seq > 0 && !now.Before(late) {
+			m.missUnanswered(to, p, now)
+		} else if p.seq > 0 {
+			next = earlier(next, late)
+		}
 		switch {
 		case now.Sub(p.at) >= probeTimeout:
 			delete(m.probes, to)
@@ -52,11 +65,35 @@ func (m *Members) retryProbes(now time.Time) (next time.Time) {
 	return next
 }
 
+// missUnanswered adds a pod that is heard again and does not hear this one to the missing pods. Only a
+// pod that was a member has heartbeats that an outsider cannot have recorded: with later numbers than
+// the last one that was heard.
+func (m *Members) missUnanswered(p link.Peer, last probe, now time.Time) {
+	end, ok := m.ended[p]
+	if !ok || last.seq <= end.seq || m.pods[p] != nil || m.replaced(p) || len(m.namesakes(p)) > 0 || m.isNamesake(p) {
+		return
+	}
+	if l := m.lost[podName{p.DC, p.Pod}]; l != nil && l.Peer == p {
+		if last.seq > l.seq {
+			l.seq, l.heard, l.lost, l.since = last.seq, now, now, now
+		}
+		return
+	}
+	end.dead = false
+	m.ended[p] = end
+	m.addLost(&lostPod{Peer: p, seq: last.seq, tenure: end.tenure.resume(end.at, now), heard: now, since: now, sum: last.sum})
+	m.log(m.logger.Info, "pod is missing", p, "it does not hear this pod")
+}
+
 // probed reports whether the heartbeat answers a probe of this pod. If the heartbeat answers no
 // probe at all, it sends one.
 func (m *Members) probed(from link.Peer, hb *message.Heartbeat, now time.Time) bool {
 	if hb.Nonce == 0 {
 		m.probe(from, now)
+		if p, ok := m.probes[from]; ok {
+			p.seq, p.sum = hb.Seq, hb.Sites
+			m.probes[from] = p
+		}
 		return false
 	}
 	p, ok := m.probes[from]
@@ -90,7 +127,11 @@ func (m *Members) probe(to link.Peer, now time.Time) {
 		m.probes = make(probes)
 	}
 	nonce := link.Random() | 1
-	m.probes[to] = probe{nonce, now, 1}
+	p := probe{nonce: nonce, at: now, tries: 1, since: now}
+	if ok {
+		p.since, p.seq, p.sum = last.since, last.seq, last.sum
+	}
+	m.probes[to] = p
 	m.pulse.wake.Wake()
 	m.afterChange(func() { m.link.Send(m.link.Inbox(to), &message.Probe{Nonce: nonce}) })
 }

@@ -43,22 +43,24 @@ func (m *Members) Restore(mem Memory, st memory.State) {
 	for sum, list := range st.Sites {
 		compiled[sum] = sites.Compile(sum, list)
 	}
+	goodbye := false // of the last run
 	for i := range st.Runs {
 		r := &st.Runs[i]
 		p := link.Peer{DC: r.DataCenter, Pod: r.Pod, Incarnation: r.Incarnation}
 		if p.DC == m.self.DC && p.Pod == m.self.Pod {
+			goodbye = goodbye || r.Standing == message.Ended
 			continue
 		}
 		at := now.Add(-time.Duration(min(r.Age, maxAge)) * time.Millisecond)
 		if r.Standing == message.Ended {
-			m.recordEnd(p, r.Seq, time.Time{}, at)
+			m.recordEnd(p, r.Seq, tenure{}, at)
 			m.markDead(p)
 			continue
 		}
 		m.addLost(&lostPod{Peer: p, seq: r.Seq, heard: at, since: now, sum: r.Sites, served: compiled[r.Sites]})
 	}
-	if len(st.Runs) > 0 {
-		m.born = time.Time{} // others know its name from its last run
+	if len(st.Runs) > 0 && !goodbye {
+		m.tenure.since = time.Time{} // others hear or miss its last run
 	}
 }
 
@@ -112,7 +114,9 @@ func (m *Members) save(running bool) error {
 		}
 	}
 	m.mu.Unlock()
-	if running {
+	if !running {
+		st.Runs = append(st.Runs, describe(m.self, ^uint64(0), 0, 0, message.Ended))
+	} else {
 		st.Clock = min(st.Clock+uint64(clockReserve.Milliseconds()), maxReading)
 	}
 	err := m.memory.Save(st)

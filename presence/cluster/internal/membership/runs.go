@@ -245,6 +245,9 @@ func (m *Members) addRun(r *message.Run, reply *message.Runs, now time.Time) {
 	if r.Standing == message.Ended || r.Standing == message.Forgotten {
 		l := m.lost[name]
 		if l != nil && (later(p, l.Peer) || p == l.Peer && (r.Seq >= l.seq || r.Standing == message.Forgotten)) {
+			if p == l.Peer {
+				l.seq = max(l.seq, r.Seq)
+			}
 			m.dropLost(l, now, "ended, as another pod says")
 		}
 		return
@@ -262,7 +265,7 @@ func (m *Members) addRun(r *message.Run, reply *message.Runs, now time.Time) {
 		known.seq = max(known.seq, r.Seq)
 		return
 	}
-	m.addLost(&lostPod{Peer: p, seq: r.Seq, joined: heard, heard: heard, since: since, sum: r.Sites})
+	m.addLost(&lostPod{Peer: p, seq: r.Seq, tenure: tenure{since: heard}, heard: heard, since: since, sum: r.Sites})
 	m.log(m.logger.Info, "pod is missing", p, "another pod says so")
 }
 
@@ -272,23 +275,32 @@ const maxAge = 30 * 24 * 3600 * 1000
 // endOf returns the end of a run, if this pod knows that it has ended, by itself or because a later
 // run has its name.
 func (m *Members) endOf(p link.Peer) (message.Run, bool) {
-	run := message.Run{DataCenter: p.DC, Pod: p.Pod, Incarnation: p.Incarnation, Standing: message.Ended}
-	if end, ok := m.ended[p]; ok && end.dead {
-		run.Seq = end.seq
+	run := message.Run{DataCenter: p.DC, Pod: p.Pod, Incarnation: p.Incarnation, Standing: message.Ended, Seq: ^uint64(0)}
+	if m.replaced(p) {
 		return run, true
 	}
-	run.Seq = ^uint64(0)
+	end, ok := m.ended[p]
+	run.Seq = end.seq
+	return run, ok && end.dead
+}
+
+// replaced reports whether this pod knows a later run of the pod, whatever has become of that one.
+func (m *Members) replaced(p link.Peer) bool {
+	name := podName{p.DC, p.Pod}
+	if l := m.lost[name]; l != nil && later(l.Peer, p) {
+		return true
+	}
 	for other := range m.pods {
-		if other.DC == p.DC && other.Pod == p.Pod && later(other, p) {
-			return run, true
+		if name == (podName{other.DC, other.Pod}) && later(other, p) {
+			return true
 		}
 	}
 	for other, end := range m.ended {
-		if other.DC == p.DC && other.Pod == p.Pod && later(other, p) && end.dead {
-			return run, true
+		if name == (podName{other.DC, other.Pod}) && later(other, p) && end.dead {
+			return true
 		}
 	}
-	return message.Run{}, false
+	return false
 }
 
 // describe returns the description of a pod that is heard.

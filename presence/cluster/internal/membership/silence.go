@@ -42,7 +42,7 @@ func (m *Members) removeSilent(pod *member, now time.Time) {
 	m.remove(p, pod.seq, now)
 	m.log(m.logger.Warn, "pod left", p, "silent")
 	m.afterChange(func() { m.observer.PodDown(p) })
-	if len(m.namesakes(p)) == 0 && !m.isNamesake(p) {
-		m.addLost(&lostPod{Peer: p, seq: pod.seq, joined: pod.joined, heard: pod.heard, since: pod.heard, sum: pod.sum, served: pod.served})
+	if !m.replaced(p) && len(m.namesakes(p)) == 0 && !m.isNamesake(p) {
+		m.addLost(&lostPod{Peer: p, seq: pod.seq, tenure: pod.tenure, heard: pod.heard, since: pod.heard, sum: pod.sum, served: pod.served})
 	}
 }

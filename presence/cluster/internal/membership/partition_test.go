@@ -1,0 +1,277 @@
+package membership
+
+import (
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/rollcall-gateway/rollcall/internal/testkit"
+	"github.com/rollcall-gateway/rollcall/presence/cluster/internal/clustertest"
+	"github.com/rollcall-gateway/rollcall/presence/cluster/internal/link"
+	"github.com/rollcall-gateway/rollcall/presence/cluster/internal/memory"
+	"github.com/rollcall-gateway/rollcall/presence/cluster/message"
+)
+
+func runOf(p link.Peer, s message.Standing, seq uint64) message.Run {
+	return message.Run{DataCenter: p.DC, Pod: p.Pod, Incarnation: p.Incarnation, Seq: seq, Standing: s}
+}
+
+// tell makes a pod describe a run to another one.
+func tell(from *clustertest.Script, to *testPod, r message.Run) {
+	from.Send(from.Link.Inbox(to.self), &message.Runs{Runs: []message.Run{r}})
+	synctest.Wait()
+}
+
+// A pod that has heard more of a replaced run than this one says that it is missing.
+func TestReplacedRunIsNotMissedAgain(t *testing.T) {
+	for _, tt := range []struct {
+		name  string
+		after func(later *clustertest.Script)
+	}{
+		{"while the later run is heard", func(*clustertest.Script) {}},
+		{"after the later run has said goodbye", func(s *clustertest.Script) { s.Goodbye() }},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				n := new(clustertest.Lab)
+				a := settled(t, n, "x", "a")
+				b, first := scripts(t, n, "x", "b")[0], scripts(t, n, "y", "p")[0]
+				later := n.Script(t, "y", "p", 2)
+				later.Beat()
+				tt.after(later)
+				tell(b, a, runOf(first.Peer(), message.Missed, 1000))
+				a.wantMissing(t, "then")
+				told := clustertest.SentOf[*message.Runs](a.port)
+				if len(told) == 0 || told[len(told)-1].Message.(*message.Runs).Runs[0].Standing != message.Ended {
+					t.Errorf("the other pod is not told that the run has ended: %v", told)
+				}
+			})
+		})
+	}
+}
+
+// A run that answers late, after a later one has ended, does not stay missing.
+func TestSilentRunThatWasReplacedIsNotMissing(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		n := new(clustertest.Lab)
+		a := settled(t, n, "x", "a")
+		first, later := scripts(t, n, "y", "p")[0], n.Script(t, "y", "p", 2)
+		later.Beat()
+		later.Goodbye()
+		first.Beat()
+		a.wantState(t, first.Peer(), "alive")
+		time.Sleep(6 * time.Second)
+		a.wantState(t, first.Peer(), "")
+		a.wantMissing(t, "when it is silent")
+	})
+}
+
+// A pod has said that it misses a run, while this one heard it.
+func TestPodThatMissesARunIsToldItsEnd(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		n := new(clustertest.Lab)
+		a := settled(t, n, "x", "a")
+		b, p := scripts(t, n, "x", "b")[0], scripts(t, n, "y", "p")[0]
+		b.Hear()
+		list := func() { b.BeatWith(message.Heartbeat{Heard: 1, Missed: 1}) }
+		for range 5 {
+			list()
+			p.Beat()
+			time.Sleep(time.Second)
+		}
+		wanted := len(clustertest.SentOf[*message.RunsWanted](a.port))
+		list()
+		p.Goodbye()
+		for range 3 {
+			time.Sleep(time.Second)
+			list()
+		}
+		if got := len(clustertest.SentOf[*message.RunsWanted](a.port)); got != wanted+1 {
+			t.Errorf("the list was requested %d times after the goodbye, want once", got-wanted)
+		}
+	})
+}
+
+func TestEndThatAnotherPodTellsCoversItsHeartbeats(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		n := new(clustertest.Lab)
+		a := settled(t, n, "x", "a")
+		b, p := scripts(t, n, "x", "b")[0], n.Script(t, "y", "p", 1)
+		tell(b, a, runOf(p.Peer(), message.Missed, 1))
+		tell(b, a, runOf(p.Peer(), message.Ended, ^uint64(0)))
+		p.SetSeq(10) // recorded before its end
+		p.Beat()
+		time.Sleep(2 * time.Second)
+		a.wantState(t, p.Peer(), "")
+		a.wantMissing(t, "after a late heartbeat")
+	})
+}
+
+// The pods of a data center are heard again one after another: the silence of the others counts from
+// the first of them, whatever it counted as.
+func TestSilenceCountsFromTheFirstPodThatIsHeardAgain(t *testing.T) {
+	for _, tt := range []struct {
+		name   string
+		silent time.Duration // of all pods but one of the data center
+		before []string      // missing before they are heard
+	}{
+		{"suspect", 4500 * time.Millisecond, nil},
+		{"missing", 6 * time.Second, []string{"y/c", "y/d", "y/e"}},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				n := new(clustertest.Lab)
+				a := settled(t, n, "x", "a")
+				ys := scripts(t, n, "y", "b", "c", "d", "e")
+				ys[0].Live(tt.silent)
+				a.wantMissing(t, "before", tt.before...)
+				ys[1].Beat()
+				ys[2].Beat()
+				ys[0].Live(4*time.Second, ys[1], ys[2])
+				a.wantMissing(t, "4 s after the first two are heard", "y/e")
+				ys[0].Live(3*time.Second, ys[1], ys[2])
+				a.wantMissing(t, "7 s after")
+			})
+		})
+	}
+}
+
+// A pod that counted as crashed is heard again, and makes a majority.
+func TestSilenceCountsAnewWhenACrashedPodIsBack(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		n := new(clustertest.Lab)
+		a := settled(t, n, "x", "a")
+		ys := scripts(t, n, "y", "b", "c", "d")
+		ys[1].Live(4*time.Second, ys[2])
+		ys[1].Live(2 * time.Second)
+		a.wantMissing(t, "when b has crashed")
+		ys[1].Live(4 * time.Second)
+		a.wantMissing(t, "when d is lost too", "y/d")
+		ys[0].Live(4*time.Second, ys[1])
+		a.wantMissing(t, "4 s after b is back", "y/d")
+		ys[0].Live(2*time.Second, ys[1])
+		a.wantMissing(t, "6 s after")
+	})
+}
+
+func TestPodThatIsHeardAndDoesNotHearThisOneIsMissing(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		n := new(clustertest.Lab)
+		a := settled(t, n, "x", "a")
+		own := scripts(t, n, "x", "b", "c", "deaf", "dead")
+		deaf, dead := own[2], own[3]
+		deaf.Die()
+		dead.Die()
+		own[0].Live(7*time.Second, own[1])
+		a.wantMissing(t, "when two of five have crashed")
+		never := n.Script(t, "x", "never", 1)
+		never.Die()
+		for range 3 {
+			deaf.Beat()
+			dead.SetSeq(1) // recorded
+			dead.Beat()
+			never.Beat() // recorded, or of a pod that starts
+			time.Sleep(time.Second)
+			own[0].Live(0, own[1])
+		}
+		a.wantMissing(t, "while it is heard", "x/deaf")
+		own[0].Live(3*time.Second, own[1])
+		a.wantMissing(t, "4 s after its last heartbeat", "x/deaf")
+		own[0].Live(2*time.Second, own[1])
+		a.wantMissing(t, "when it has crashed again")
+	})
+}
+
+// Pods of two data centers can take each other for crashed, but then both do not hear the majority of
+// their own.
+func TestMinorityNamesItsDataCenterForEveryHost(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		n := new(clustertest.Lab)
+		a := settled(t, n, "x", "a")
+		own, others := scripts(t, n, "x", "b", "c"), scripts(t, n, "y", "d", "e", "f")
+		for i, s := range own {
+			s.Serve(clustertest.Site([]string{[]string{"b.com", "c.com"}[i]}))
+			s.Beat()
+		}
+		synctest.Wait()
+		others[0].Live(7*time.Second, others[1], own[1])
+		a.wantMissing(t, "when one of three is lost, and one elsewhere")
+		others[0].Live(7*time.Second, others[1])
+		a.wantMissing(t, "when two of three are lost", "x/c")
+		if got := a.Unreachable(testkit.MustHost(t, "example.com"), ScopePod); got != nil {
+			t.Errorf("of this pod alone, %q are missing", got)
+		}
+	})
+}
+
+func TestPodThatWasAwayAtALossDoesNotCount(t *testing.T) {
+	for _, tt := range []struct {
+		name    string
+		goodbye time.Duration // time of the goodbye, before or after the loss
+		want    []string
+	}{
+		{"away at the loss", -3 * time.Second, []string{"x/lost"}},
+		{"heard at the loss", 3 * time.Second, nil},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				n := new(clustertest.Lab)
+				a := settled(t, n, "x", "a")
+				s := scripts(t, n, "x", "lost", "p")
+				lost, p := s[0], s[1]
+				for at := -5 * time.Second; at < 7*time.Second; at += time.Second {
+					if at < 0 {
+						lost.Beat()
+					}
+					switch {
+					case at == tt.goodbye:
+						p.Goodbye()
+					case at < tt.goodbye:
+						p.Beat()
+					}
+					time.Sleep(time.Second)
+				}
+				a.wantMissing(t, "without the other pod", "x/lost")
+				n.Script(t, "x", "p", 2).Live(7 * time.Second)
+				a.wantMissing(t, "with a new run of it", tt.want...)
+			})
+		})
+	}
+}
+
+// A pod does not count itself if its last run said goodbye: it came after the loss of those that it
+// does not find.
+func TestNextRunCountsItselfUnlessTheLastOneSaidGoodbye(t *testing.T) {
+	for _, tt := range []struct {
+		name   string
+		killed bool
+		want   []string
+	}{{"killed", true, nil}, {"goodbye", false, []string{"x/lost"}}} {
+		t.Run(tt.name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				n := new(clustertest.Lab)
+				book := new(notebook)
+				last := joining(t, n, "x", "a")
+				last.Restore(book, memory.State{})
+				stop := last.run(t)
+				s := scripts(t, n, "x", "lost", "b")
+				time.Sleep(time.Second)
+				synctest.Wait()
+				st, err := book.Load()
+				if err != nil {
+					t.Fatal(err)
+				}
+				if stop(); !tt.killed {
+					if st, err = book.Load(); err != nil {
+						t.Fatal(err)
+					}
+				}
+				a := joining(t, n, "x", "a")
+				a.Restore(book, st)
+				a.run(t)
+				s[1].Live(7 * time.Second)
+				a.wantMissing(t, "after 7 s", tt.want...)
+			})
+		})
+	}
+}
