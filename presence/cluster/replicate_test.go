@@ -15,15 +15,12 @@ import (
 // itself. It must be used in a synctest bubble.
 func twoPods(t *testing.T) *sim {
 	t.Helper()
-	s := &sim{t: t, sights: make(map[[2]*simRun]*simSight), plan: simPlan{grace: 3 * time.Second}}
-	s.net = newSimNet(1)
-	s.truth = newSimTruth(s)
+	s := newSim(t, 1)
+	s.plan.grace = 3 * time.Second
 	s.hosts = []presence.HostName{mustHost(t, "portal.example.com")}
 	s.rules = &presence.Rules{Classifier: simClassifier{}, Grace: s.plan.grace}
-	for i := range 2 {
-		p := &simPod{index: i, dc: "dc", name: fmt.Sprintf("pod%d", i)}
-		s.pods = append(s.pods, p)
-		p.start(s, s.hosts)
+	for range 2 {
+		s.addPod(0).start(s, s.hosts)
 	}
 	t.Cleanup(func() {
 		for _, c := range s.clients {

@@ -3,250 +3,252 @@ package cluster
 import (
 	"context"
 	"fmt"
-	"maps"
 	"slices"
-	"strings"
 	"time"
 
 	"github.com/rollcall-gateway/rollcall/presence"
+	"github.com/rollcall-gateway/rollcall/presence/cluster/internal/timing"
 )
 
-// simSight is what one pod can know of another at best.
-type simSight struct {
-	cut  time.Time // start of the cut between them, in either direction; zero if there is none
-	mend time.Time // end of the last cut
-	// before is the start of the last cut.
-	before time.Time
-}
-
+// Bounds of what a pod may take to know again what it should.
 const (
-	// unheard is the minimum time of a cut after which a pod counts as lost: its last heartbeat
-	// came at most one interval before.
-	unheard = 3900 * time.Millisecond
-	// found is the maximum time until a pod that joins is known.
-	found = 2500 * time.Millisecond
+	// joins is how long a pod may take to join after its start, a pause or a reconnect.
+	joins = 5*time.Second + slack
+	// crashes is how long a crash may make answers incomplete.
+	crashes = 7 * time.Second
 )
 
-// ask sends a query to a pod, and checks the answer if it is complete.
-func (s *sim) ask(r *simRun, host presence.HostName, kind int) {
-	s.asking.Go(func() {
-		began := time.Now()
-		var (
-			got   string
-			truth Truth
-		)
-		switch kind {
-		case 0, 1, 2, 3:
-			members, per := kind&1 != 0, simPer(kind&2 != 0)
-			var list []DataCenter
-			list, truth = r.cluster.AllUsers(context.Background(), host, members, per)
-			got = answerText(list, members)
-		default:
-			var list []presence.Listing
-			list, truth = r.cluster.Users(context.Background(), host, ScopeAll, simPer(kind == 5))
-			got = listingsText(list)
-		}
-		s.judge(r, host, kind, began, got, truth)
-	})
+// simAnswer is an answer to a query.
+type simAnswer struct {
+	run   *simRun
+	host  presence.HostName
+	kind  int
+	began time.Time
+	end   time.Time
+	truth Truth
+	dcs   []DataCenter // for kinds up to 3
+	list  []presence.Listing
 }
 
-func simPer(perConnection bool) presence.Per {
-	if perConnection {
+func (a *simAnswer) String() string {
+	return fmt.Sprintf("%v asked %d about %v at %s: %s, %+v", a.run, a.kind, a.host, a.began.Format("05.000000"), a.text(), a.truth)
+}
+
+func (a *simAnswer) text() string {
+	text := ""
+	for i := range a.dcs {
+		dc := &a.dcs[i]
+		text += fmt.Sprintf("%s %d %d %s ", dc.Name, dc.Authenticated, dc.Anonymous, idsOf(dc.Users))
+	}
+	for i := range a.list {
+		text += fmt.Sprintf("%s %d %s ", a.list[i].Channel, a.list[i].Count, idsOf(a.list[i].Users))
+	}
+	return text
+}
+
+func idsOf(users []presence.User) []string {
+	ids := make([]string, len(users))
+	for i := range users {
+		ids[i] = users[i].ID
+	}
+	slices.Sort(ids)
+	return ids
+}
+
+// ask sends a query to a pod, and judges the answer.
+func (s *sim) ask(r *simRun, host presence.HostName, kind int) {
+	s.asking.Go(func() { s.judge(s.query(r, host, kind)) })
+}
+
+// query sends a query to a pod, and waits for the answer.
+func (s *sim) query(r *simRun, host presence.HostName, kind int) *simAnswer {
+	a := &simAnswer{run: r, host: host, kind: kind, began: time.Now()}
+	if kind < 4 {
+		a.dcs, a.truth = r.cluster.AllUsers(context.Background(), host, a.members(), a.per())
+	} else {
+		a.list, a.truth = r.cluster.Users(context.Background(), host, ScopeAll, a.per())
+	}
+	r.port.running() // a process that is stopped gives no answer
+	a.end = time.Now()
+	return a
+}
+
+func (a *simAnswer) members() bool { return a.kind&1 != 0 }
+func (a *simAnswer) raw() bool     { return a.kind&2 != 0 || a.kind == 5 }
+
+func (a *simAnswer) per() presence.Per {
+	if a.raw() {
 		return presence.PerConnection
 	}
 	return presence.PerUser
 }
 
-// judge checks an answer: it must have the parts of all pods that the queried one can know, and
-// nothing else.
-func (s *sim) judge(r *simRun, host presence.HostName, kind int, began time.Time, got string, truth Truth) {
+// judge checks an answer: it has everything that was there throughout on pods that are not named as
+// missing, nothing that was never there, and if it is complete, no pod is absent without a reason.
+func (s *sim) judge(a *simAnswer) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	now := time.Now()
-	s.trace("%v asked %d about %v at %v: %s %+v", r, kind, host, began.Format("05.000000"), got, truth)
-	if took := now.Sub(began); took > 1600*time.Millisecond && !r.resumed.After(began) {
-		s.fail("%v: an answer took %v", r, took)
+	s.trace("%v", a)
+	if a.run.end() {
+		return // nobody receives the answer
 	}
-	if s.truth.lastChange(host).After(began.Add(-2 * slack)) {
-		return // the answer can be older or newer
+	if took := a.end.Sub(a.began); took > timing.Default().Remote+slack && !a.run.resumed.After(a.began) {
+		s.fail("%v: an answer took %v", a.run, took)
+	}
+	s.ears.Lock()
+	defer s.ears.Unlock()
+	s.weigh(a.end)
+	absent := make(map[*simRun]string)
+	for _, r := range s.runs {
+		if r != a.run && !r.end() {
+			if why := s.absent(a.run, r, a.host, a.began, a.truth.Complete); why != "" {
+				absent[r] = why
+			}
+		}
+	}
+	sure := func(r *simRun) bool {
+		return absent[r] == "" && !slices.Contains(a.truth.Missing, r.String())
 	}
 	s.asked++
-	if !truth.Complete {
-		if s.final && !s.halved() {
-			s.fail("%v says in the end that %v are missing", r, truth.Missing)
-		}
+	b := s.facts.bounds(a.host, a.began, a.end, sure)
+	err := b.checkUsers(a.dcs, a.members(), a.raw())
+	if a.kind > 3 {
+		err = b.checkListings(a.list, a.raw())
+	}
+	if err != nil {
+		s.fail("%v\n  %v\n  absent may be %v", a, err, absent)
+	}
+	if !a.truth.Complete {
+		s.judgeIncomplete(a)
 		return
 	}
 	s.completed++
-	if s.plan.faults.heavy() && !s.healed.IsZero() && now.Sub(s.healed) < s.plan.faults.delay+found {
-		return
+	a.run.completed[s.indexOf(a.host)] = a
+	s.judgeComplete(a, absent)
+}
+
+// judgeComplete checks that a complete answer has replies of all pods that must be in it. s.ears is
+// held.
+func (s *sim) judgeComplete(a *simAnswer, absent map[*simRun]string) {
+	if len(a.truth.Missing) > 0 {
+		s.fail("%v\n  is complete, and %v are missing", a, a.truth.Missing)
 	}
-	if s.plan.faults.heavy() && s.healed.IsZero() {
-		return // heartbeats may have been lost, and then a pod counts as lost for a while
+	if a.run.offline && a.run.lost.Before(a.began.Add(-slack-jitter)) {
+		s.fail("%v\n  is complete without the bus", a)
 	}
-	var sure, maybe []*simRun
-	for _, p := range s.pods {
+	h, since := s.indexOf(a.host), a.began.Add(-slack-jitter)
+	for _, r := range s.runs {
+		p := s.pair(a.run, r)
+		stopped := r.paused && r.stopped.Before(since)
+		if r == a.run || r.end() || r.serving[h].IsZero() || !stopped && (p.cut.IsZero() || p.cut.After(since)) {
+			continue // it has ended, or it could answer
+		}
+		other := r.completed[h]
 		switch {
-		case p.run == nil:
-		case p.run != r && s.excusable(r, p.run, now):
-			maybe = append(maybe, p.run)
-		default:
-			sure = append(sure, p.run)
+		case absent[r] == "" && s.plan.replay == 0: // otherwise an outsider may have repeated its reply
+			s.fail("%v\n  is complete, and %v cannot have answered", a, r)
+		case s.reaches(a.run, r) || other == nil || !other.end.After(a.began.Add(-time.Second)) || p.cut.IsZero() || !other.end.After(p.cut):
+		case s.absent(r, a.run, a.host, other.began, true) == "it counts as crashed" && absent[r] == "it counts as crashed":
+			s.fail("%v\n  is complete, and so was the answer of a pod on the other side of a cut:\n%v", a, other)
 		}
 	}
-	want := ""
-	for subset := range 1 << len(maybe) {
-		runs := make(map[*simRun]bool)
-		for _, run := range sure {
-			runs[run] = true
-		}
-		for i, run := range maybe {
-			if subset>>i&1 != 0 {
-				runs[run] = true
+}
+
+// reaches reports whether two pods can reach each other, over any others.
+func (s *sim) reaches(a, b *simRun) bool {
+	seen := map[*simRun]bool{a: true}
+	for next := []*simRun{a}; len(next) > 0; next = next[1:] {
+		for _, r := range s.runs {
+			if !seen[r] && !s.pair(next[0], r).open.IsZero() {
+				seen[r] = true
+				next = append(next, r)
 			}
 		}
-		want = s.answer(runs, host, kind)
-		if want == got {
+	}
+	return seen[b]
+}
+
+// judgeIncomplete checks that an incomplete answer has a reason, while the network has no faults.
+func (s *sim) judgeIncomplete(a *simAnswer) {
+	if s.final {
+		for _, name := range a.truth.Missing {
+			if !s.mayBeMissed(name) {
+				s.fail("%v\n  in the end, %s is missing", a, name)
+			}
+		}
+		if len(a.truth.Missing) == 0 {
+			s.fail("%v\n  in the end, it is not complete, and nothing is missing", a)
+		}
+		return
+	}
+	if !s.plan.quietNet() || a.began.Sub(a.run.began) < joins {
+		return
+	}
+	for _, pod := range s.pods {
+		r := pod.last
+		if r == nil {
+			continue
+		}
+		if r.end() && a.began.Sub(r.ended) < crashes || s.mayBeMissed(r.String()) || a.end.Sub(r.began) < joins || a.end.Sub(r.moved) < found {
 			return
 		}
 	}
-	s.fail("%v says that it is complete: kind %d of %v\n  got  %s\n  want %s (or without some of %v)", r, kind, host, got, want, maybe)
+	s.fail("%v\n  is not complete without a reason", a)
 }
 
-// halved reports whether a data center has lost more pods than it has, and counts as partitioned.
-func (s *sim) halved() bool {
-	balance := make(map[string]int)
+// mayBeMissed reports whether a pod may be named as missing until it is back: it has ended without a
+// goodbye that a running pod has heard, and half of its data center or more have. A pod that came
+// after the loss need not count. s.ears is held.
+func (s *sim) mayBeMissed(name string) bool {
+	lost, there := 0, 0
+	var missed *simRun
 	for _, p := range s.pods {
-		switch {
-		case p.run != nil:
-			balance[p.dc]++
-		case p.silent:
-			balance[p.dc]--
+		if r := p.last; r != nil && r.String() == name && s.silent(r) {
+			missed = r
 		}
 	}
-	for _, n := range balance {
-		if n <= 0 {
-			return true
-		}
-	}
-	return false
-}
-
-// excusable reports whether b may be unknown to a now.
-func (s *sim) excusable(a, b *simRun, now time.Time) bool {
-	if now.Sub(b.began) < found || now.Sub(a.began) < found || now.Sub(b.moved) < found {
-		return true
-	}
-	sight := s.sights[[2]*simRun{a, b}]
-	if sight == nil {
+	if missed == nil {
 		return false
 	}
-	if !sight.cut.IsZero() {
-		return now.Sub(sight.cut) >= unheard || b.moved.After(sight.cut) ||
-			sight.cut.Sub(a.began) < found || sight.cut.Sub(b.began) < found
-	}
-	return now.Sub(sight.mend) < found
-}
-
-// answer returns the expected answer of these runs.
-func (s *sim) answer(runs map[*simRun]bool, host presence.HostName, kind int) string {
-	if kind > 3 {
-		return s.answerListings(runs, host, kind == 5)
-	}
-	byDC := make(map[string]*DataCenter)
-	seen := make(map[string]bool)
-	for run := range runs {
-		if run.Serves(host) && byDC[run.dc] == nil {
-			byDC[run.dc] = &DataCenter{Name: run.dc}
-		}
-	}
-	members, raw := kind&1 != 0, kind&2 != 0
-	for _, c := range s.clients {
-		if c.run == nil || !runs[c.run] || c.host != host {
+	since := time.Now() // time of the loss, for the pod that lost it first; zero if one has never heard it
+	for _, p := range s.pods {
+		if p.run == nil {
 			continue
 		}
-		dc := byDC[c.run.dc]
-		switch {
-		case dc == nil:
-		case c.user == "":
-			dc.Anonymous++
-		case raw || !seen[dc.Name+" "+c.user]:
-			seen[dc.Name+" "+c.user] = true
-			dc.Authenticated++
-			dc.Users = append(dc.Users, presence.User{ID: c.user})
+		if last := s.pair(p.run, missed).last; last.Before(since) {
+			since = last
 		}
 	}
-	var list []DataCenter
-	for _, name := range slices.Sorted(maps.Keys(byDC)) {
-		list = append(list, *byDC[name])
+	for _, p := range s.pods {
+		switch r := p.last; {
+		case r == nil || p.dc != missed.dc:
+		case s.silent(r):
+			lost++
+		case !r.end() && s.knownSince(r, since):
+			there++
+		}
 	}
-	return answerText(list, members)
+	return there <= lost
 }
 
-func answerText(list []DataCenter, members bool) string {
-	var lines []string
-	for _, dc := range list {
-		line := fmt.Sprintf("%s %d %d", dc.Name, dc.Authenticated, dc.Anonymous)
-		if members {
-			ids := make([]string, 0, len(dc.Users))
-			for _, u := range dc.Users {
-				ids = append(ids, u.ID)
+// knownSince reports whether all running pods must know a run since then.
+func (s *sim) knownSince(r *simRun, since time.Time) bool {
+	for _, p := range s.pods {
+		if p.run != nil && p.run != r {
+			if at := s.pair(p.run, r).known[0]; at.IsZero() || at.After(since) {
+				return false
 			}
-			slices.Sort(ids)
-			line += fmt.Sprint(" ", ids)
 		}
-		lines = append(lines, line)
 	}
-	return strings.Join(lines, ", ")
+	return r.began.Before(since)
 }
 
-func (s *sim) answerListings(runs map[*simRun]bool, host presence.HostName, raw bool) string {
-	byName := make(map[string]*presence.Listing)
-	seen := make(map[string]bool)
-	for _, c := range s.clients {
-		if c.run == nil || !runs[c.run] || c.host != host {
-			continue
-		}
-		for channel := range c.joins {
-			l := byName[channel]
-			if l == nil {
-				class := simClass(channel)
-				l = &presence.Listing{Channel: channel, Kind: class.Kind, CountOnly: class.CountOnly}
-				byName[channel] = l
-			}
-			if l.Kind == presence.Authenticated && !raw {
-				if seen[channel+" "+c.user] {
-					continue
-				}
-				seen[channel+" "+c.user] = true
-			}
-			l.Count++
-			l.Users = append(l.Users, presence.User{ID: c.user})
+// silent reports whether a run has ended, and no running pod has heard its goodbye.
+func (s *sim) silent(r *simRun) bool {
+	for _, p := range s.pods {
+		if p.run != nil && s.pair(p.run, r).bye {
+			return false
 		}
 	}
-	var list []presence.Listing
-	for _, l := range byName {
-		list = append(list, *l)
-	}
-	return listingsText(list)
-}
-
-func listingsText(list []presence.Listing) string {
-	var lines []string
-	for _, l := range list {
-		switch {
-		case l.Kind == presence.Private:
-		case l.Named():
-			var ids []string
-			for _, u := range l.Users {
-				ids = append(ids, u.ID)
-			}
-			slices.Sort(ids)
-			lines = append(lines, fmt.Sprint(l.Channel, " ", ids))
-		default:
-			lines = append(lines, fmt.Sprint(l.Channel, " ", l.Count))
-		}
-	}
-	slices.Sort(lines)
-	return strings.Join(lines, ", ")
+	return r.end()
 }

@@ -7,6 +7,9 @@ import (
 	"strings"
 	"sync"
 	"time"
+
+	"github.com/rollcall-gateway/rollcall/presence/cluster/bus"
+	"github.com/rollcall-gateway/rollcall/presence/cluster/message"
 )
 
 // simNet is a network between the pods of a simulation. What it does to a payload depends on the
@@ -16,7 +19,13 @@ type simNet struct {
 	seed uint64
 	wake chan struct{}
 	done chan struct{}
+	// hear is called before a pod handles a heartbeat or a goodbye.
+	hear func(at, of *simPort, sent time.Time, m message.Message)
+	// drop reports whether a payload is lost, for scenarios. If nil, none is lost by it. It is set
+	// before the first pod is started.
+	drop func(from, to *simPort, m message.Message) bool
 
+	codec  *message.Codec
 	mu     sync.Mutex
 	faults simFaults
 	cut    map[[2]int]bool // no payload gets from one pod to the other
@@ -57,6 +66,7 @@ type simPort struct {
 	// net.mu guards the fields below.
 	subs       []*simSub
 	dead       bool
+	unplugged  bool
 	subscribed int           // number of all subscriptions so far
 	paused     chan struct{} // closed when the process continues; nil if it runs
 	queue      []simDelivery
@@ -69,24 +79,33 @@ type simSub struct {
 	ended   bool
 }
 
+// simPayload is a published payload.
+type simPayload struct {
+	from    *simPort
+	sent    time.Time
+	message message.Message // nil if it is neither of those that hear is called with, nor asked for by drop
+	bytes   []byte
+}
+
 type simDelivery struct {
 	at      time.Time
 	number  uint64
 	port    *simPort
 	sub     *simSub
-	payload []byte
+	payload *simPayload
 }
 
 var errSimDead = errors.New("the pod is dead")
 
 func newSimNet(seed uint64) *simNet {
 	n := &simNet{
-		seed: seed,
-		wake: make(chan struct{}, 1),
-		done: make(chan struct{}),
-		cut:  make(map[[2]int]bool),
-		sent: make(map[simStream]uint64),
-		last: make(map[[2]*simPort]time.Time),
+		seed:  seed,
+		wake:  make(chan struct{}, 1),
+		done:  make(chan struct{}),
+		codec: message.NewCodec(""),
+		cut:   make(map[[2]int]bool),
+		sent:  make(map[simStream]uint64),
+		last:  make(map[[2]*simPort]time.Time),
 	}
 	go n.run()
 	return n
@@ -110,14 +129,18 @@ func (p *simPort) Publish(subject string, payload []byte) error {
 	p.running()
 	n.mu.Lock()
 	defer n.mu.Unlock()
-	if p.dead {
+	switch {
+	case p.dead:
 		return errSimDead
+	case p.unplugged:
+		return bus.ErrDisconnected
 	}
 	now := time.Now()
+	sent := &simPayload{from: p, sent: now, message: n.decode(subject, payload), bytes: payload}
 	for _, to := range n.ports {
 		for _, sub := range to.subs {
-			if !to.dead && sub.subject == subject {
-				n.route(now, p, to, sub, payload)
+			if !to.dead && !to.unplugged && sub.subject == subject {
+				n.route(now, p, to, sub, sent)
 			}
 		}
 	}
@@ -126,6 +149,21 @@ func (p *simPort) Publish(subject string, payload []byte) error {
 	}
 	return nil
 }
+
+// decode decodes heartbeats and goodbyes, and with drop all payloads.
+func (n *simNet) decode(subject string, payload []byte) message.Message {
+	if kind := subjectKind(subject); n.drop == nil && kind != "all" && kind != "pod" {
+		return nil
+	}
+	_, m, err := n.codec.Decode(subject, payload)
+	if err != nil {
+		return nil
+	}
+	return m
+}
+
+// subjectKind returns the part of a subject that says what it is for.
+func subjectKind(subject string) string { return strings.SplitN(subject, ".", 3)[1] }
 
 // republish records a payload, and sends a recorded one of any pod to all, regardless of cuts and
 // faults.
@@ -138,24 +176,24 @@ func (n *simNet) republish(now time.Time, subject string, payload []byte) {
 	r := n.record[int(draw.float()*float64(len(n.record)))]
 	for _, to := range n.ports {
 		for _, sub := range to.subs {
-			if !to.dead && sub.subject == r.subject {
-				n.deliver(now.Add(time.Duration(draw.float()*float64(time.Second))), to, sub, r.payload)
+			if !to.dead && !to.unplugged && sub.subject == r.subject {
+				n.deliver(now.Add(time.Duration(draw.float()*float64(time.Second))), to, sub, &simPayload{bytes: r.payload})
 			}
 		}
 	}
 }
 
 // route decides what happens to a payload.
-func (n *simNet) route(now time.Time, from, to *simPort, sub *simSub, payload []byte) {
+func (n *simNet) route(now time.Time, from, to *simPort, sub *simSub, payload *simPayload) {
 	if from == to {
 		n.deliver(now.Add(50*time.Microsecond), to, sub, payload)
 		return
 	}
-	stream := simStream{from, to, strings.SplitN(sub.subject, ".", 3)[1]}
+	stream := simStream{from, to, subjectKind(sub.subject)}
 	n.sent[stream]++
 	draw := simDraw{n.seed ^ uint64(from.order)<<48 ^ uint64(to.order)<<32 ^ uint64(stream.kind[0])<<24 ^ n.sent[stream]}
 	lost, doubled, slow := draw.float(), draw.float(), draw.float()
-	if n.cut[[2]int{from.pod, to.pod}] || lost < n.faults.lost {
+	if n.cut[[2]int{from.pod, to.pod}] || lost < n.faults.lost || n.drop != nil && n.drop(from, to, payload.message) {
 		return
 	}
 	at := now.Add(200*time.Microsecond + time.Duration(draw.float()*float64(800*time.Microsecond)))
@@ -174,7 +212,7 @@ func (n *simNet) route(now time.Time, from, to *simPort, sub *simSub, payload []
 	}
 }
 
-func (n *simNet) deliver(at time.Time, to *simPort, sub *simSub, payload []byte) {
+func (n *simNet) deliver(at time.Time, to *simPort, sub *simSub, payload *simPayload) {
 	n.count++
 	heap.Push(&n.due, simDelivery{at, n.count, to, sub, payload})
 	select {
@@ -254,9 +292,14 @@ func (p *simPort) run() {
 			p.net.mu.Lock()
 			gone := p.dead || d.sub.ended
 			p.net.mu.Unlock()
-			if !gone {
-				d.sub.take(d.payload)
+			if gone {
+				continue
 			}
+			switch d.payload.message.(type) {
+			case *message.Heartbeat, *message.Goodbye:
+				p.net.hear(p, d.payload.from, d.payload.sent, d.payload.message)
+			}
+			d.sub.take(d.payload.bytes)
 		}
 		if len(queue) > 0 {
 			continue
@@ -297,6 +340,13 @@ func (p *simPort) kill() {
 	p.net.mu.Lock()
 	defer p.net.mu.Unlock()
 	p.dead, p.subs = true, nil
+}
+
+// setUnplugged takes the network away from the pod, or gives it back.
+func (p *simPort) setUnplugged(unplugged bool) {
+	p.net.mu.Lock()
+	defer p.net.mu.Unlock()
+	p.unplugged = unplugged
 }
 
 func (n *simNet) setFaults(f simFaults) {

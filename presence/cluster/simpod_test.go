@@ -7,8 +7,6 @@ import (
 	"sync"
 	"time"
 
-	"go.uber.org/zap"
-
 	"github.com/rollcall-gateway/rollcall/presence"
 	"github.com/rollcall-gateway/rollcall/presence/cluster/internal/timing"
 	"github.com/rollcall-gateway/rollcall/presence/cluster/message"
@@ -19,7 +17,9 @@ type simPod struct {
 	index    int
 	dc, name string
 	run      *simRun // nil if it does not run
-	silent   bool    // it has ended, and other pods may not have received a goodbye
+	last     *simRun // the last run; nil before the first
+	disk     simDisk
+	clock    simClock
 }
 
 // simRun is one incarnation.
@@ -29,10 +29,26 @@ type simRun struct {
 	port    *simPort
 	reg     *presence.Registry
 	cluster *Cluster
+	before  *simRun // run of the pod before this one; nil if there is none
+	blank   bool    // it was started without the disk of the run before
+
+	// sim.ears guards the fields below. The driver changes them, with sim.mu held.
 	began   time.Time
+	ended   time.Time // zero if it runs
+	closed  bool      // it has ended with a goodbye
 	moved   time.Time // time at which its hosts last changed
+	stopped time.Time // time at which it was last stopped
+	resumed time.Time // time at which it last continued after a pause
+	plugged time.Time // time at which it last had the bus again
 	paused  bool
-	resumed time.Time // end of the last pause; zero before the first
+	offline bool                 // it has no bus
+	lost    time.Time            // time at which it last lost the bus
+	weighed time.Time            // time for which crashes were last looked for
+	serving [2]time.Time         // for each host, time since which it serves it; zero if it does not
+	anew    map[string]time.Time // time at which a pod of a data center was heard after a silence
+	pairs   []*simPair           // by the order of the other run's port
+
+	completed [2]*simAnswer // its last complete answer, for each host; guarded by sim.mu
 
 	mu     sync.Mutex
 	serves map[presence.HostName]bool
@@ -41,34 +57,58 @@ type simRun struct {
 // start starts the pod, which serves some of the hosts.
 func (p *simPod) start(s *sim, hosts []presence.HostName) {
 	r := &simRun{
-		simPod: p, sim: s,
+		simPod: p, sim: s, before: p.last,
 		port:   s.net.port(p.index),
 		reg:    presence.NewRegistry(&s.tape),
 		began:  time.Now(),
+		anew:   make(map[string]time.Time),
 		serves: make(map[presence.HostName]bool),
 	}
 	t := timing.Default()
 	t.Stall = r.port.running
-	cfg := Config{DataCenter: p.dc, Pod: p.name, Logger: zap.NewNop()}
+	t.Wall = p.clock.now
+	t.Slept = func() time.Duration { return 0 }
+	cfg := Config{DataCenter: p.dc, Pod: p.name, Logger: s.logger(p.name), memory: &p.disk}
+	s.ears.Lock()
+	s.runs = append(s.runs, r)
+	s.ears.Unlock()
 	c, err := start(cfg, r.port, r.reg, r, t)
 	if err != nil {
 		s.t.Fatal(err)
 	}
 	r.cluster = c
-	p.run = r
+	p.run, p.last = r, r
+	p.clock.seen(c.link.Self().Incarnation.Started)
 	r.setHosts(hosts)
 }
 
+func (r *simRun) end() bool { return !r.ended.IsZero() }
+
 // setHosts replaces the hosts that the pod serves.
 func (r *simRun) setHosts(hosts []presence.HostName) {
-	r.moved = time.Now()
+	now := time.Now()
 	r.mu.Lock()
-	clear(r.serves)
+	r.sim.ears.Lock()
+	r.moved = now
 	var set []string
-	for _, h := range hosts {
-		r.serves[h] = true
-		set = append(set, h.String())
+	for i, h := range r.sim.hosts {
+		serves := slices.Contains(hosts, h)
+		r.serves[h] = serves
+		r.sim.facts.serves(r, h, serves)
+		switch {
+		case !serves:
+			r.serving[i] = time.Time{}
+			for _, a := range r.sim.runs {
+				r.sim.pair(a, r).known[i] = time.Time{}
+			}
+		case r.serving[i].IsZero():
+			r.serving[i] = now
+		}
+		if serves {
+			set = append(set, h.String())
+		}
 	}
+	r.sim.ears.Unlock()
 	r.mu.Unlock()
 	r.cluster.SetSites([]message.Site{{Sets: [][]string{set}}})
 }

@@ -118,6 +118,7 @@ func (s *sim) connect(c *simClient, joins map[string]presence.Watch) {
 	c.views, c.open = make(map[string]*simView), make(map[string]int)
 	c.mu.Unlock()
 	c.joins = make(map[string]presence.Watch)
+	s.facts.connected(c)
 	s.truth.touch(c.host)
 	for _, channel := range simChannels {
 		if watch, ok := joins[channel]; ok {
@@ -136,6 +137,7 @@ func (s *sim) join(c *simClient, channel string, watch presence.Watch) {
 	}
 	if _, ok := c.joins[channel]; !ok {
 		s.truth.arrive(c, channel)
+		s.facts.joined(c, channel)
 	}
 	c.joins[channel] = watch
 	c.mu.Lock()
@@ -152,6 +154,7 @@ func (s *sim) leave(c *simClient, channel string) {
 	}
 	s.trace("client %d leaves %s", c.id, channel)
 	s.truth.depart(c, channel, false)
+	s.facts.left(c, channel)
 	delete(c.joins, channel)
 	if err := c.conn.Leave(channel, ""); err != nil {
 		s.fail("leave: %v", err)
@@ -168,9 +171,12 @@ func (s *sim) logIn(c *simClient) {
 	for channel := range c.joins {
 		s.truth.depart(c, channel, false)
 	}
+	s.facts.disconnected(c)
 	c.user = user
+	s.facts.connected(c)
 	for channel := range c.joins {
 		s.truth.arrive(c, channel)
+		s.facts.joined(c, channel)
 	}
 	s.truth.touch(c.host)
 	if err := c.conn.Authenticate(presence.User{ID: user}); err != nil {
@@ -191,6 +197,7 @@ func (s *sim) forget(c *simClient) {
 	for channel := range c.joins {
 		s.truth.depart(c, channel, true)
 	}
+	s.facts.disconnected(c)
 	s.truth.touch(c.host)
 	c.joins = nil
 	c.mu.Lock()
@@ -212,194 +219,4 @@ func (s *sim) comeBack(c *simClient, joins map[string]presence.Watch) {
 		}
 	}
 	s.in(wait, again)
-}
-
-// faultStep makes a pod fail or recover.
-func (s *sim) faultStep() {
-	p := s.pods[s.rand.IntN(len(s.pods))]
-	switch n := s.rand.IntN(12); {
-	case n < 4 && s.plan.deaths:
-		s.dieOrStart(p)
-	case n < 7 && s.plan.cuts:
-		s.cut()
-	case n < 9 && s.plan.pauses:
-		s.pause(p)
-	case n == 9 && p.run != nil && !p.run.paused:
-		s.changeSites(p.run)
-	}
-}
-
-// startPod starts a pod that serves at least the first host.
-func (s *sim) startPod(p *simPod) {
-	hosts := s.hosts
-	if s.rand.IntN(3) == 0 {
-		hosts = hosts[:1]
-	}
-	p.silent = false
-	p.start(s, hosts)
-	s.trace("%v starts with %v", p.run, hosts)
-	for _, other := range s.pods {
-		if other.run != nil && other != p {
-			s.look(p.run, other.run)
-			s.look(other.run, p.run)
-		}
-	}
-	s.truth.disturb()
-}
-
-// dieOrStart starts a pod that does not run. It closes or kills one that runs, unless few are left.
-func (s *sim) dieOrStart(p *simPod) {
-	if p.run == nil {
-		s.startPod(p)
-		return
-	}
-	running := 0
-	for _, other := range s.pods {
-		if other.run != nil {
-			running++
-		}
-	}
-	if running < 3 || p.run.paused || s.rand.IntN(2) == 0 {
-		return
-	}
-	r, killed := p.run, s.rand.IntN(2) == 0
-	p.run, p.silent = nil, killed || s.plan.cuts || s.plan.faults.lost > 0
-	s.truth.disturb()
-	s.trace("%v ends, killed %v", r, killed)
-	if killed {
-		s.truth.killed = time.Now()
-		r.port.kill()
-	} else {
-		r.cluster.Drain()
-	}
-	for _, c := range s.clients {
-		if c.run == r {
-			joins := c.joins
-			s.disconnect(c)
-			s.comeBack(c, joins)
-		}
-	}
-	s.asking.Go(r.stop)
-}
-
-// stop ends an incarnation, whether or not the others receive a goodbye.
-func (r *simRun) stop() {
-	if err := r.cluster.Close(); err != nil {
-		r.sim.fail("close: %v", err)
-	}
-}
-
-// pause stops a pod for a while.
-func (s *sim) pause(p *simPod) {
-	r := p.run
-	if r == nil || r.paused || s.anyRun() == nil {
-		return
-	}
-	r.paused = true
-	s.trace("%v is stopped", r)
-	r.port.pause()
-	s.lookAll()
-	s.in(time.Duration(s.rand.Float64()*float64(12*time.Second)), func() { s.resume(r) })
-}
-
-func (s *sim) resume(r *simRun) {
-	if r.paused {
-		r.paused, r.resumed = false, time.Now()
-		s.trace("%v continues", r)
-		r.port.resume()
-		s.lookAll()
-	}
-}
-
-// cut cuts one or several pods off, in one direction or both, or restores everything.
-func (s *sim) cut() {
-	if s.rand.IntN(3) == 0 {
-		s.mend()
-		return
-	}
-	side, ways := s.rand.Uint64(), s.rand.IntN(3)
-	for i := range s.pods {
-		for j := range s.pods {
-			from, to := side>>i&1, side>>j&1
-			if from == 0 && to == 1 && ways != 1 || from == 1 && to == 0 && ways != 2 {
-				s.net.setCut(i, j, true)
-				s.trace("cut from pod%d to pod%d", i, j)
-			}
-		}
-	}
-	s.lookAll()
-}
-
-func (s *sim) mend() {
-	s.trace("all is mended")
-	for i := range s.pods {
-		for j := range s.pods {
-			s.net.setCut(i, j, false)
-		}
-	}
-	s.lookAll()
-}
-
-// changeSites makes a pod serve the second host, or stop serving it. Clients that it has there lose
-// their connections.
-func (s *sim) changeSites(r *simRun) {
-	s.truth.disturb()
-	s.trace("%v changes its sites, served both: %v", r, r.Serves(s.hosts[1]))
-	if !r.Serves(s.hosts[1]) {
-		r.setHosts(s.hosts)
-		return
-	}
-	for _, c := range s.clients {
-		if c.run == r && c.host == s.hosts[1] {
-			joins := c.joins
-			s.disconnect(c)
-			s.comeBack(c, joins)
-		}
-	}
-	r.setHosts(s.hosts[:1])
-}
-
-// lookAll records which pods hear each other now.
-func (s *sim) lookAll() {
-	for _, a := range s.pods {
-		for _, b := range s.pods {
-			if a != b && a.run != nil && b.run != nil {
-				s.look(a.run, b.run)
-			}
-		}
-	}
-	s.truth.disturb()
-}
-
-func (s *sim) look(a, b *simRun) {
-	key := [2]*simRun{a, b}
-	sight := s.sights[key]
-	if sight == nil {
-		sight = &simSight{}
-		s.sights[key] = sight
-	}
-	cut := s.net.isCut(a.index, b.index) || s.net.isCut(b.index, a.index) || a.paused || b.paused
-	switch {
-	case cut && sight.cut.IsZero():
-		if sight.cut = time.Now(); sight.cut.Sub(sight.mend) < found {
-			sight.cut = sight.before // there was not enough time to find each other
-		}
-	case !cut && !sight.cut.IsZero():
-		sight.before, sight.cut, sight.mend = sight.cut, time.Time{}, time.Now()
-	}
-}
-
-// heal ends all faults and all actions of clients.
-func (s *sim) heal() {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	s.net.setFaults(simFaults{})
-	s.mend()
-	for _, p := range s.pods {
-		if p.run != nil {
-			s.resume(p.run)
-		}
-	}
-	s.later = nil
-	s.healed = time.Now()
 }

@@ -5,7 +5,6 @@ import (
 	"time"
 
 	"github.com/rollcall-gateway/rollcall/presence"
-	"github.com/rollcall-gateway/rollcall/presence/cluster/internal/timing"
 )
 
 // simTruth records the users of each channel, over all pods, now and before. Frames and answers are
@@ -163,22 +162,6 @@ func (s *sim) members(runs map[*simRun]bool, host presence.HostName, channel str
 	return users, conns
 }
 
-// lag returns the maximum time, after the last change or fault, until all watchers see the present
-// members.
-func (s *sim) lag() time.Duration {
-	switch p := &s.plan; {
-	case p.faults.heavy():
-		return s.bound()
-	case p.cuts: // after a short cut, no pod knows that payloads were lost
-		return timing.Default().Check + timing.Default().Remote + slack
-	case p.pauses: // a pod that is back is checked at once
-		return found + slack
-	case p.faults.delay > 0:
-		return 5 * p.faults.delay // an answer to a check, and a second one for changes meanwhile
-	}
-	return slack
-}
-
 // following checks that no watcher misses a user, or sees one who is gone, except for lost users
 // until their loss is known and the grace period has ended.
 func (s *sim) following() {
@@ -189,7 +172,7 @@ func (s *sim) following() {
 		}
 		runs[p.run] = true
 		for _, other := range s.pods {
-			if sight := s.sights[[2]*simRun{p.run, other.run}]; sight != nil && !sight.cut.IsZero() {
+			if other.run != nil && other != p && !s.linked(p.run, other.run) {
 				return
 			}
 		}
