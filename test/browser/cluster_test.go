@@ -182,14 +182,16 @@ func TestCluster(t *testing.T) {
 	}
 	p.waitForMember("alan", true)
 
-	// A pod that is killed is named, and then gone: the other pod of its data center confirms that.
+	// A pod that is killed is named until it is back: its only neighbor cannot know whether it is
+	// cut off.
 	d.run(t, "kill", "web-2")
 	p.waitForTruth("us-east-1/web-2")
-	p.waitForTruth("")
 	p.waitForCounts("us-east-1", "2", "0")
 	p.waitForMember("alan", false)
 	p.waitForMember("ada", true)
+	p.waitForTruth("us-east-1/web-2")
 	d.run(t, "start", "web-2")
+	p.waitForTruth("")
 	for _, tab := range []string{"ada", "alan", "visitor"} {
 		p.tab("web-2", tab, "reload") // instead of waiting for its next attempt
 	}

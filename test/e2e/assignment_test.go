@@ -60,6 +60,14 @@ func (p *pod) again(t *testing.T, how syscall.Signal) {
 	p.run(t)
 }
 
+// forgetAll removes what the pod has on disk.
+func (p *pod) forgetAll(t *testing.T) {
+	t.Helper()
+	if err := os.RemoveAll(filepath.Join(p.dir, "caddy", "rollcall")); err != nil {
+		t.Fatal(err)
+	}
+}
+
 // awaitJoined reads joined frames until the one for the channel comes.
 func awaitJoined(t *testing.T, c *ws.Client, channel string) {
 	t.Helper()
@@ -140,11 +148,9 @@ func TestAssignmentsAreOnAllPods(t *testing.T) {
 	there.Expect(t, joinedFrame("missed"))
 	assigned(t, d[1].site, "removeuser", assignment("salesRoom", "USER_1"))
 	there.Expect(t, leftFrame("salesRoom"))
-	if err := os.RemoveAll(filepath.Join(d[2].dir, "caddy", "rollcall")); err != nil {
-		t.Fatal(err)
-	}
 	d[2].signal(t, syscall.SIGKILL)
 	d[2].await(t, ws.Patience)
+	d[2].forgetAll(t)
 	for _, p := range d[2:] {
 		p.run(t)
 	}

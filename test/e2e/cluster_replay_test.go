@@ -117,11 +117,12 @@ func TestRecordedPayloads(t *testing.T) {
 				t.Errorf("ignored: %+v", now)
 			}
 
-			// Everything that a knew about b is gone, and so is b.
+			// Everything that a knew about b is gone, with its folder, and so is b.
 			b.signal(t, syscall.SIGKILL)
 			b.await(t, ws.Patience)
 			a.signal(t, syscall.SIGKILL)
 			a.await(t, ws.Patience)
+			a.forgetAll(t)
 			recorded = r.take()
 			a.run(t)
 			ws.Poll(t, ws.Patience, a.ready)
