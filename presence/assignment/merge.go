@@ -15,7 +15,8 @@ type Held struct {
 }
 
 // Merge applies the records of another pod that are later than those in the book. If they cannot be
-// stored, [Book.Save] retries, and records that come until then wait for that too.
+// stored, [Book.Save] retries, and records that come until then wait for that too, also the same ones
+// again.
 //
 // It returns ErrUnavailable, or ErrTooMany if there is no room for some records.
 func (b *Book) Merge(records []Record) (Held, error) {
@@ -27,10 +28,8 @@ func (b *Book) Merge(records []Record) (Held, error) {
 	fresh, all := b.apply(records, true)
 	b.notify(fresh)
 	held := b.held(given)
-	if len(fresh) > 0 {
-		if err := b.keep(fresh); err != nil {
-			return held, err
-		}
+	if err := b.keep(fresh); err != nil {
+		return held, err
 	}
 	if !all {
 		return held, ErrTooMany

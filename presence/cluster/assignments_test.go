@@ -308,8 +308,15 @@ func TestUnansweredCheckIsRepeated(t *testing.T) {
 		assignTo(t, books[0], host, "sales", "ada")
 		n.settled(t, "us", "web-1", with(books[0]))
 		n.settled(t, "us", "deaf") // has no book
-		n.settled(t, "us", "web-3", with(books[1]))
+		c := n.start(t, "us", "web-3", with(books[1]))
+		time.Sleep(2500 * time.Millisecond)
+		if c.Ready() {
+			t.Error("the pod is ready although one of the others does not say what it has")
+		}
 		time.Sleep(2 * timing.Default().Check)
+		if truth := c.Spread(t.Context(), host, nil); !truth.Complete {
+			t.Error("a pod without an answer is waited for all the time")
+		}
 		if *books[0].Sums() != *books[1].Sums() {
 			t.Error("the books differ")
 		}

@@ -184,6 +184,7 @@ func start(cfg Config, tr link.Transport, registry *presence.Registry, local Loc
 	c.replicator = replication.New(l, c.members, registry.Pods(), t, cfg.Logger)
 	c.messenger = messages.New(l, registry.Pods(), t, cfg.Logger)
 	c.assignments = assignments.New(l, c.members, cfg.Assignments, t)
+	c.members.SetSynced(c.assignments.Synced)
 	c.responder.Start(&c.all, c.stop)
 	if err := c.subscribe(); err != nil {
 		_ = c.leave()
@@ -262,6 +263,9 @@ func (c *Cluster) handle(from link.Peer, m message.Message) {
 	case *message.Delta, *message.Check, *message.CheckDone:
 		c.replicator.Handle(from, m)
 	default:
+		if _, ok := m.(*message.Probe); ok {
+			c.assignments.Probed(from)
+		}
 		c.members.Handle(from, m)
 	}
 }
@@ -286,6 +290,8 @@ func (e podEvents) RecheckAll() {
 	e.c.replicator.RecheckAll()
 	e.c.assignments.RecheckAll()
 }
+
+func (e podEvents) HeardAgain(p link.Peer) { e.c.assignments.HeardAgain(p) }
 
 func (e podEvents) SitesChanged(p link.Peer) { e.c.replicator.SitesChanged(p) }
 
@@ -324,14 +330,18 @@ func (c *Cluster) Close() error {
 // The result is complete if each of these pods has stored the changes, or later ones. It names the
 // pods that have not confirmed; they receive the changes when they are back.
 func (c *Cluster) Spread(ctx context.Context, host presence.HostName, records []assignment.Record) Truth {
-	missing, settled := c.members.Unreachable(host, ScopeAll), c.members.KnowsPods()
+	missing, settled := c.members.Unreachable(host, ScopeAll), c.joined()
 	if c.assignments != nil && len(records) > 0 {
 		silent, held := c.assignments.Spread(ctx, host, records, c.stop)
 		missing, settled = append(missing, silent...), settled && held
 		missing = append(missing, c.members.Unreachable(host, ScopeAll)...)
 	}
-	return query.NewTruth(settled && c.members.KnowsPods(), missing)
+	return query.NewTruth(settled && c.joined(), missing)
 }
+
+// joined reports whether this pod knows which pods are alive, and has all assignments that these have
+// called complete.
+func (c *Cluster) joined() bool { return c.members.KnowsPods() && c.assignments.Synced() }
 
 func (c *Cluster) leave() error {
 	for _, cancel := range c.cancels {

@@ -6,8 +6,8 @@ import (
 	"testing"
 	"time"
 
+	"github.com/rollcall-gateway/rollcall/internal/history"
 	"github.com/rollcall-gateway/rollcall/test/internal/cluster"
-	"github.com/rollcall-gateway/rollcall/test/internal/history"
 )
 
 // complete reports whether the pod answers completely.

@@ -8,7 +8,7 @@ import (
 	"testing"
 	"time"
 
-	"github.com/rollcall-gateway/rollcall/test/internal/history"
+	"github.com/rollcall-gateway/rollcall/internal/history"
 	"github.com/rollcall-gateway/rollcall/test/internal/ws"
 )
 

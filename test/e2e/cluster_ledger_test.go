@@ -9,8 +9,8 @@ import (
 	"testing"
 	"time"
 
+	"github.com/rollcall-gateway/rollcall/internal/history"
 	"github.com/rollcall-gateway/rollcall/test/internal/cluster"
-	"github.com/rollcall-gateway/rollcall/test/internal/history"
 )
 
 // ledger assigns users on several pods, looks on which pods they are assigned, and records it.

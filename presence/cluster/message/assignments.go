@@ -21,6 +21,7 @@ func AssignmentSize(r *assignment.Record) int {
 
 func (e *encoder) assignments(m *Assignments) {
 	e.uvarint(m.ID)
+	e.flags(m.Answer)
 	e.host(m.Host)
 	e.length(len(m.Records))
 	for i := range m.Records {
@@ -44,7 +45,7 @@ func (e *encoder) assignments(m *Assignments) {
 }
 
 func (d *decoder) assignments() *Assignments {
-	m := &Assignments{ID: d.uvarint(), Host: d.host()}
+	m := &Assignments{ID: d.uvarint(), Answer: d.flags(1) != 0, Host: d.host()}
 	m.Records = list(d, leastAssignment, func() assignment.Record {
 		r := assignment.Record{
 			Host: m.Host, User: d.userID(), Channel: d.optional(d.channel),
@@ -80,17 +81,39 @@ func (e *encoder) assignmentsTaken(m *AssignmentsTaken) {
 		e.fail("a clock out of range")
 	}
 	e.uvarint(m.ID)
-	e.flags(m.Held.Ended)
+	e.flags(m.Held.Ended, m.More, m.Whole)
 	e.fixed(m.Held.Later.Clock)
 	e.fixed(m.Held.Later.Node)
+	e.uvarint(m.Parts)
 }
 
 func (d *decoder) assignmentsTaken() *AssignmentsTaken {
 	m := &AssignmentsTaken{ID: d.uvarint()}
-	m.Held.Ended = d.flags(1)&1 != 0
+	flags := d.flags(3)
+	m.Held.Ended, m.More, m.Whole = flags&1 != 0, flags&2 != 0, flags&4 != 0
 	m.Held.Later = assignment.Version{Clock: d.fixed(), Node: d.fixed()}
+	m.Parts = d.uvarint()
 	if m.Held.Later.Clock > assignment.MaxClock {
 		d.fail("a clock out of range")
+	}
+	return m
+}
+
+func (e *encoder) assignmentTotal(m *AssignmentTotal) {
+	if m.Wanted && m.ID == 0 {
+		e.fail("a total that is wanted, without an ID")
+	}
+	e.fixed(m.Total)
+	e.uvarint(m.ID)
+	e.flags(m.Whole, m.Wanted)
+}
+
+func (d *decoder) assignmentTotal() *AssignmentTotal {
+	m := &AssignmentTotal{Total: d.fixed(), ID: d.uvarint()}
+	flags := d.flags(2)
+	m.Whole, m.Wanted = flags&1 != 0, flags&2 != 0
+	if m.Wanted && m.ID == 0 {
+		d.fail("a total that is wanted, without an ID")
 	}
 	return m
 }

@@ -115,6 +115,8 @@ func samples() []sample {
 		}}},
 		{"assignments of nobody", &Assignments{Host: mustHost("192.0.2.1")}},
 		{"assignments taken", &AssignmentsTaken{ID: 300}},
+		{"end of an answer", &AssignmentsTaken{ID: 300, Parts: 2, More: true, Whole: true}},
+		{"a part of an answer", &Assignments{ID: 300, Answer: true, Host: portal}},
 		{"assignments taken, and later ones", &AssignmentsTaken{ID: 300, Held: assignment.Held{
 			Later: assignment.Version{Clock: 1 << 60, Node: 7}, Ended: true,
 		}}},
@@ -123,6 +125,7 @@ func samples() []sample {
 			{Host: portal, User: "u-1", Channel: "lobby", Blind: true, Version: assignment.Version{Clock: 1 << 60, Node: 7}},
 		}}},
 		{"assignment total", &AssignmentTotal{Total: 0xfedcba9876543210}},
+		{"wanted assignment total", &AssignmentTotal{Total: 1, ID: 300, Whole: true, Wanted: true}},
 		{"assignment check", &AssignmentCheck{ID: 7, Sums: assignment.Sums{0: 1, 255: 1 << 63}}},
 	}
 }

@@ -60,7 +60,7 @@ func (e *encoder) message(m Message) bool {
 	case *AssignmentsTaken:
 		e.assignmentsTaken(m)
 	case *AssignmentTotal:
-		e.fixed(m.Total)
+		e.assignmentTotal(m)
 	case *AssignmentCheck:
 		e.assignmentCheck(m)
 	default:
@@ -102,7 +102,7 @@ func (d *decoder) message() Message {
 	case (*AssignmentsTaken)(nil).kind():
 		return d.assignmentsTaken()
 	case (*AssignmentTotal)(nil).kind():
-		return &AssignmentTotal{Total: d.fixed()}
+		return d.assignmentTotal()
 	case (*AssignmentCheck)(nil).kind():
 		return d.assignmentCheck()
 	}

@@ -174,6 +174,7 @@ func TestAppendRefusesWhatNobodyTakes(t *testing.T) {
 			s.Message = []byte(`{"a":"` + strings.Repeat("x", presence.MaxMessage) + `"}`)
 		})},
 		{"assignments without a host", web1, &Assignments{}},
+		{"a total that nobody can send back", web1, &AssignmentTotal{Wanted: true}},
 		{"an assignment of nobody", web1, recordOf(func(r *assignment.Record) { r.User = "" })},
 		{"an assignment of a user too long", web1, recordOf(func(r *assignment.Record) { r.User = strings.Repeat("x", presence.MaxUserID+1) })},
 		{"an assignment to no channel", web1, recordOf(func(r *assignment.Record) { r.Channel = "" })},

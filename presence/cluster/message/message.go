@@ -228,6 +228,7 @@ type Send struct {
 // Assignments are records of one host, to be merged. The records of one change come in one or several.
 type Assignments struct {
 	ID      uint64 // AssignmentsTaken answers it; 0: no answer is wanted
+	Answer  bool   // they are a part of the answer to the AssignmentCheck of the ID
 	Host    presence.HostName
 	Records []assignment.Record // of Host
 }
@@ -236,11 +237,20 @@ type Assignments struct {
 type AssignmentsTaken struct {
 	ID   uint64
 	Held assignment.Held // what the pod has now, compared with the Assignments; zero for a check
+
+	// For a check, and zero otherwise:
+
+	Parts uint64 // how many Assignments the answer has
+	More  bool   // the pod has more than fits into the answer
+	Whole bool   // see AssignmentTotal
 }
 
 // AssignmentTotal is one number for all assignments that a pod has: one that has another asks with AssignmentCheck.
 type AssignmentTotal struct {
-	Total uint64
+	Total  uint64
+	ID     uint64 // 0 in a total for all pods; that of one that was wanted otherwise
+	Whole  bool   // the pod has all changes that are complete, and hears all pods
+	Wanted bool   // the receiver sends its total back, with the ID
 }
 
 // AssignmentCheck asks a pod for those of its assignments that the sender may not have. It answers with Assignments, then

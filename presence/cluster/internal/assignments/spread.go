@@ -40,33 +40,33 @@ func (a *Keeper) Spread(
 func (a *Keeper) spreadOnce(
 	ctx context.Context, began time.Time, host presence.HostName, records []assignment.Record, stop <-chan struct{},
 ) (missing []string, held assignment.Held) {
-	messages := divideAssignments(records)
-	named := a.members.Serving(host, membership.ScopeAll, true)
-	s := &spread{began: began, waiting: make(map[link.Peer]map[uint64]bool), changed: work.NewSignal()}
+	s := &spread{
+		began: began, host: host, messages: divideAssignments(records),
+		named: make(map[link.Peer]bool), waiting: make(map[link.Peer]map[uint64]bool), changed: work.NewSignal(),
+	}
 	a.mu.Lock()
-	for _, m := range messages {
+	for _, m := range s.messages {
 		a.lastID++
 		m.ID = a.lastID
 		a.spreads[m.ID] = s
-		for _, p := range named {
-			s.expect(p, m.ID)
-		}
 	}
 	a.mu.Unlock()
-	for _, p := range named {
-		if !a.members.Alive(p) { // the pod left before the registration, and was not reported to down
-			a.mu.Lock()
-			s.removePod(p)
-			a.mu.Unlock()
-		}
+	wait := func(most time.Duration) {
+		begin := time.Now()
+		s.changed.Wait(func() time.Duration { return min(a.left(s), most-time.Since(begin)) }, ctx.Done(), stop)
 	}
-	for _, m := range messages {
+	a.nameServing(s)
+	for _, m := range s.messages {
 		a.link.Send(a.link.Assignments(), m)
 	}
-	s.changed.Wait(func() time.Duration { return a.left(s) }, ctx.Done(), stop)
+	wait(repeatAfter)
+	for again := true; again; again = a.nameServing(s) {
+		a.repeat(s)
+		wait(time.Hour)
+	}
 	a.mu.Lock()
 	defer a.mu.Unlock()
-	for _, m := range messages {
+	for _, m := range s.messages {
 		delete(a.spreads, m.ID)
 	}
 	missing = s.gone
@@ -74,6 +74,48 @@ func (a *Keeper) spreadOnce(
 		missing = append(missing, p.Name())
 	}
 	return missing, s.held
+}
+
+// nameServing makes the spread wait for all pods that serve the host, and reports whether there are
+// new ones. A pod that has joined meanwhile may have compared its book with that of another pod before
+// that one had the records.
+func (a *Keeper) nameServing(s *spread) (more bool) {
+	var added []link.Peer
+	serving := a.members.Serving(s.host, membership.ScopeAll, true)
+	a.mu.Lock()
+	for _, p := range serving {
+		if s.named[p] {
+			continue
+		}
+		s.named[p] = true
+		added = append(added, p)
+		s.waiting[p] = make(map[uint64]bool, len(s.messages))
+		for _, m := range s.messages {
+			s.waiting[p][m.ID] = true
+		}
+	}
+	a.mu.Unlock()
+	for _, p := range added {
+		if !a.members.Alive(p) { // the pod left before it was named, and was not reported to PodDown
+			a.mu.Lock()
+			s.removePod(p)
+			a.mu.Unlock()
+		}
+	}
+	return len(added) > 0
+}
+
+// repeat sends the records to the pods that have not confirmed them. They may not have known this pod.
+func (a *Keeper) repeat(s *spread) {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	for p, ids := range s.waiting {
+		for _, m := range s.messages {
+			if ids[m.ID] {
+				a.link.Send(a.link.AssignmentsOf(p), m)
+			}
+		}
+	}
 }
 
 // left returns the time until the last deadline of the pods that have not confirmed; 0 if all have.
@@ -89,18 +131,14 @@ func (a *Keeper) left(s *spread) time.Duration {
 
 // spread has the changes on their way to other pods. The lock of assignments guards it.
 type spread struct {
-	began   time.Time
-	waiting map[link.Peer]map[uint64]bool // unconfirmed messages
-	gone    []string                      // pods that left before they confirmed
-	held    assignment.Held               // combined reports of the pods that have confirmed
-	changed work.Signal                   // fewer messages are unconfirmed
-}
-
-func (s *spread) expect(p link.Peer, id uint64) {
-	if s.waiting[p] == nil {
-		s.waiting[p] = make(map[uint64]bool, 1)
-	}
-	s.waiting[p][id] = true
+	began    time.Time
+	host     presence.HostName
+	messages []*message.Assignments
+	named    map[link.Peer]bool            // pods that serve the host
+	waiting  map[link.Peer]map[uint64]bool // unconfirmed messages
+	gone     []string                      // pods that left before they confirmed
+	held     assignment.Held               // combined reports of the pods that have confirmed
+	changed  work.Signal                   // fewer messages are unconfirmed
 }
 
 // confirm handles the confirmation of a pod. A pod that does not serve the host is not waited for,

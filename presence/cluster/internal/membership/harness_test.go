@@ -29,6 +29,7 @@ func (noRooms) PodUp(link.Peer)        {}
 func (o noRooms) PodDown(p link.Peer)  { o.link.Forget(p) }
 func (noRooms) RecheckAll()            {}
 func (noRooms) SitesChanged(link.Peer) {}
+func (noRooms) HeardAgain(link.Peer)   {}
 
 // joining makes a pod that serves every host. It is started by run.
 func joining(t *testing.T, n *clustertest.Lab, dc, pod string, change ...func(*timing.Timing)) *testPod {

@@ -30,6 +30,7 @@ func (m *Members) heartbeat(from link.Peer, hb *message.Heartbeat, now time.Time
 		pod.suspect = false
 		m.noteRuns()
 		m.restartSilence(from.DC, now)
+		m.afterChange(func() { m.observer.HeardAgain(from) })
 		m.afterChange(func() { m.observer.SitesChanged(from) })
 	}
 	if hb.Hello {
@@ -78,6 +79,7 @@ func (m *Members) admit(from link.Peer, hb *message.Heartbeat, now time.Time) *m
 	delete(m.ended, from)
 	if l := m.lost[podName{from.DC, from.Pod}]; l != nil && !later(l.Peer, from) {
 		delete(m.lost, podName{from.DC, from.Pod})
+		m.afterChange(func() { m.observer.HeardAgain(from) })
 		before = true
 	}
 	if before {

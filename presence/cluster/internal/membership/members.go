@@ -69,6 +69,7 @@ type Observer interface {
 	PodUp(p link.Peer)        // the pod has joined, again or for the first time
 	PodDown(p link.Peer)      // the pod has left
 	RecheckAll()              // this pod may have missed anything
+	HeardAgain(p link.Peer)   // the pod was silent or missing, and may have taken this one for ended
 	SitesChanged(p link.Peer) // the pod serves other hosts, or its recent messages may be lost
 }
 

@@ -81,6 +81,7 @@ func (p *testPod) handle(from link.Peer, m message.Message) {
 func (p *testPod) PodUp(link.Peer)        {}
 func (p *testPod) RecheckAll()            {}
 func (p *testPod) SitesChanged(link.Peer) {}
+func (p *testPod) HeardAgain(link.Peer)   {}
 func (p *testPod) PodDown(other link.Peer) {
 	p.link.Forget(other)
 	p.queries.PodDown(other)

@@ -32,6 +32,9 @@ func (relay) Opened(presence.HostName)                                        {}
 func (relay) Closed(presence.HostName)                                        {}
 func (relay) Send(presence.HostName, []string, presence.Source, []byte) error { return nil }
 
+// HeardAgain completes [membership.Observer].
+func (p *testPod) HeardAgain(link.Peer) {}
+
 // start starts a pod that serves every host.
 func start(t *testing.T, n *clustertest.Lab, pod string) *testPod {
 	t.Helper()

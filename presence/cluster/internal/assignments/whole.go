@@ -1,0 +1,303 @@
+package assignments
+
+import (
+	"time"
+
+	"github.com/rollcall-gateway/rollcall/presence/cluster/internal/link"
+	"github.com/rollcall-gateway/rollcall/presence/cluster/message"
+)
+
+// A change is complete although a pod has not stored it, if the pod had ended for the one that sent
+// the change, or was not known to it. So this pod may lack complete changes of a pod that did not know
+// it for a while: of all pods when it starts, or has received nothing for a while, and of a pod that
+// was silent or missing. It is whole if there is no such pod.
+//
+// It has the complete changes of a pod if it has all records of that pod, or of another one that is
+// whole, at a time when both knew this pod: what is complete later waits for this pod. Therefore it
+// first requests totals. The answer shows that the other pod knows this one. Only then it sends checks.
+
+const (
+	// repeatAfter is the time after which an unanswered question is repeated. It doubles each time,
+	// up to checkTimeout.
+	repeatAfter = 300 * time.Millisecond
+	// maxTries is the number of unanswered questions after which a pod is no longer waited for.
+	maxTries = 4
+)
+
+// standing is what this pod knows of another one that it hears.
+type standing struct {
+	agreed bool // this pod has all its complete changes
+	whole  bool // it said that it is whole
+
+	request uint64    // ID of the requests for its total
+	known   uint64    // lastID at the time of its answer, which shows that it knows this pod; 0 before
+	asked   time.Time // time of the last request
+	tries   int       // unanswered questions
+}
+
+// doubtful returns the standing of a pod that may have complete changes that this one lacks. a.mu is
+// held.
+func (a *Keeper) doubtful() *standing {
+	a.lastID++
+	return &standing{request: a.lastID}
+}
+
+// Synced reports whether this pod has all changes that other pods have called complete. A pod without
+// others has. If a is nil, it returns true.
+func (a *Keeper) Synced() bool {
+	if a == nil {
+		return true
+	}
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	return a.synced()
+}
+
+func (a *Keeper) synced() bool {
+	for _, s := range a.pods {
+		if !s.agreed {
+			return false
+		}
+	}
+	return true
+}
+
+// trusted reports whether other pods can rely on this one to have all complete changes: it has agreed
+// with other pods since its start, and hears all pods.
+func (a *Keeper) trusted() bool {
+	_, all := a.members.Heard()
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	return all && a.met && a.synced()
+}
+
+// PodUp handles a pod that joined. If this pod has joined before, the other one is new and has nothing
+// that this one lacks. Otherwise it may have.
+func (a *Keeper) PodUp(p link.Peer) {
+	if a == nil {
+		return
+	}
+	joined := a.members.KnowsPods()
+	a.mu.Lock()
+	s := a.pods[p]
+	if s == nil {
+		s = a.doubtful()
+		s.agreed = joined && a.met
+		a.whole = a.whole && s.agreed
+		a.pods[p] = s
+	}
+	s.asked = time.Now()
+	a.requestTotal(p, s)
+	a.mu.Unlock()
+	a.due.Wake()
+	if s.agreed && link.CompareIncarnations(a.link.Self().Incarnation, p.Incarnation) > 0 {
+		a.ask(p, time.Now(), true) // of two pods, the younger one: they may have been apart since they started
+	}
+}
+
+// HeardAgain handles a pod that was silent or missing.
+func (a *Keeper) HeardAgain(p link.Peer) {
+	if a == nil {
+		return
+	}
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	a.doubt(p)
+}
+
+// Probed handles a probe of a pod: the pod does not know this one. If it did before, it has taken this
+// pod for ended.
+func (a *Keeper) Probed(by link.Peer) {
+	if a == nil {
+		return
+	}
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	if s := a.pods[by]; s != nil && s.known != 0 {
+		a.doubt(by)
+	}
+}
+
+// RecheckAll handles that this pod has received nothing for a while.
+func (a *Keeper) RecheckAll() {
+	if a == nil {
+		return
+	}
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	for p := range a.pods {
+		a.doubt(p)
+	}
+}
+
+// doubt makes the pod one that may have complete changes that this one lacks. a.mu is held.
+func (a *Keeper) doubt(p link.Peer) {
+	a.pods[p], a.whole = a.doubtful(), false
+	if a.check.to == p {
+		a.check.id = 0
+	}
+	a.due.Wake()
+}
+
+// compareTotal handles the total of another pod.
+func (a *Keeper) compareTotal(from link.Peer, m *message.AssignmentTotal) {
+	own := a.book.Sums().Total()
+	if m.Wanted {
+		a.link.Send(a.link.AssignmentsOf(from), &message.AssignmentTotal{Total: own, ID: m.ID, Whole: a.trusted()})
+	}
+	a.mu.Lock()
+	if own == m.Total {
+		delete(a.vain, from)
+	}
+	s := a.pods[from]
+	switch {
+	case s == nil:
+	case m.Wanted: // it knows this pod by now
+		if s.known == 0 {
+			s.asked = time.Time{}
+		}
+	case m.ID == s.request:
+		s.known, s.whole, s.tries = a.lastID, m.Whole, 0
+		if own == m.Total {
+			s.agreed, a.met = true, true
+		}
+	}
+	compare := m.ID == 0 && a.synced()
+	a.mu.Unlock()
+	a.due.Wake()
+	if compare && own != m.Total {
+		a.ask(from, time.Now(), false)
+	}
+}
+
+// requestTotal requests the total of a pod. a.mu is held.
+func (a *Keeper) requestTotal(p link.Peer, s *standing) {
+	a.link.Send(a.link.AssignmentsOf(p), &message.AssignmentTotal{Total: a.book.Sums().Total(), ID: s.request, Wanted: true})
+}
+
+// patience returns how long the pod may take for an answer.
+func (s *standing) patience() time.Duration { return min(repeatAfter<<s.tries, checkTimeout) }
+
+// fail counts a question without an answer. After too many, the pod is no longer waited for.
+func (s *standing) fail() {
+	s.tries++
+	s.agreed = s.agreed || s.tries >= maxTries
+}
+
+// step repeats what was not answered, requests totals and sends checks until this pod is whole. It
+// returns when to look again; zero if not by itself.
+func (a *Keeper) step(now time.Time) (next time.Time) {
+	heard, _ := a.members.Heard()
+	a.mu.Lock()
+	next = a.requestTotals(heard, now)
+	if a.check.id != 0 {
+		if due := a.check.heard.Add(a.checkPatience()); now.Before(due) {
+			next = earlier(next, due)
+		} else {
+			a.check.id = 0
+			if s := a.pods[a.check.to]; s != nil && !s.agreed {
+				s.fail()
+			} else if a.synced() {
+				a.askAnother(heard, now)
+			}
+		}
+	}
+	if p, ok := a.nextToCheck(heard); ok && a.check.id == 0 {
+		a.sendCheck(p, now)
+	}
+	became := !a.whole && a.synced()
+	a.whole = a.whole || became
+	a.mu.Unlock()
+	if became {
+		a.announce()
+	}
+	return next
+}
+
+// checkPatience returns how long the pod may take for the next message of its answer to the check in
+// progress.
+func (a *Keeper) checkPatience() time.Duration {
+	if s := a.pods[a.check.to]; s != nil && !s.agreed {
+		return s.patience()
+	}
+	return checkTimeout
+}
+
+// requestTotals sends the requests for totals that are due, and returns when the next one is.
+func (a *Keeper) requestTotals(heard []link.Peer, now time.Time) (next time.Time) {
+	for _, p := range heard {
+		s := a.pods[p]
+		if s == nil || s.agreed || s.known != 0 {
+			continue
+		}
+		if due := s.asked.Add(s.patience()); now.Before(due) {
+			next = earlier(next, due)
+			continue
+		}
+		if !s.asked.IsZero() {
+			if s.fail(); s.agreed {
+				continue
+			}
+		}
+		s.asked = now
+		a.requestTotal(p, s)
+		next = earlier(next, now.Add(s.patience()))
+	}
+	return next
+}
+
+// nextToCheck returns the pod to check next: if possible, one that is whole. The first check does not
+// wait until all pods have told their totals.
+func (a *Keeper) nextToCheck(heard []link.Peer) (best link.Peer, ok bool) {
+	var chosen *standing
+	wait := false
+	for _, p := range heard {
+		s := a.pods[p]
+		switch {
+		case s == nil:
+		case s.agreed || s.known == 0:
+			wait = wait || !s.agreed && a.met
+		case chosen == nil || s.whole && !chosen.whole || s.whole == chosen.whole && s.tries < chosen.tries:
+			best, chosen = p, s
+		}
+	}
+	return best, chosen != nil && !wait
+}
+
+// agree records that this pod has all records that the pod of an ended check had when the check began,
+// and reports whether it did not have them before. a.mu is held.
+func (a *Keeper) agree(c check) (doubted bool) {
+	s := a.pods[c.to]
+	if s == nil || s.agreed {
+		return false
+	}
+	if s.tries = 0; c.end.More {
+		return true
+	}
+	s.agreed, a.met = true, true
+	heard, _ := a.members.Heard()
+	enough := c.end.Whole && a.members.SameSites(c.to)
+	for _, p := range heard {
+		other := a.pods[p]
+		enough = enough && other != nil && (other.agreed || other.known != 0 && other.known < c.id)
+	}
+	for _, p := range heard {
+		other := a.pods[p]
+		switch {
+		case other == nil || other.agreed:
+		case enough:
+			other.agreed = true
+		case c.news: // they may have the same now
+			other.known, other.asked, other.tries = 0, time.Time{}, 0
+		}
+	}
+	return true
+}
+
+// earlier returns the earlier time. A zero time is none.
+func earlier(a, b time.Time) time.Time {
+	if a.IsZero() || !b.IsZero() && b.Before(a) {
+		return b
+	}
+	return a
+}

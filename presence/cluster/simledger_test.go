@@ -1,0 +1,187 @@
+package cluster
+
+import (
+	"context"
+	"fmt"
+	"maps"
+	"sync"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"go.uber.org/zap"
+
+	"github.com/rollcall-gateway/rollcall/presence"
+	"github.com/rollcall-gateway/rollcall/presence/assignment"
+	"github.com/rollcall-gateway/rollcall/presence/cluster/internal/clustertest"
+	"github.com/rollcall-gateway/rollcall/presence/cluster/internal/memory"
+	"github.com/rollcall-gateway/rollcall/presence/cluster/internal/timing"
+	"github.com/rollcall-gateway/rollcall/presence/cluster/message"
+)
+
+// keeperPod is a pod of a simulated network that keeps assignments, across its runs.
+type keeperPod struct {
+	t        *testing.T
+	net      *simNet
+	index    int
+	dc, name string
+	clock    time.Duration // by how much its wall clock is wrong
+	disk     keeperDisk
+	run      *keeperRun // nil if it does not run
+	logger   *zap.Logger
+}
+
+// keeperRun is one run of a keeperPod.
+type keeperRun struct {
+	*keeperPod
+	*Cluster
+	port *simPort
+	book *assignment.Book
+	dead atomic.Bool // killed: it writes no longer to the disk
+}
+
+// keeperDisk is the disk of a pod.
+type keeperDisk struct {
+	mu      sync.Mutex
+	records map[[3]string]assignment.Record
+	state   memory.State
+	sites   map[uint64][]message.Site
+}
+
+// keepersOf returns pods that do not run yet, and their network.
+func keepersOf(t *testing.T, seed uint64, dcs ...string) (*simNet, []*keeperPod) {
+	t.Helper()
+	net := newSimNet(seed)
+	var pods []*keeperPod
+	for i, dc := range dcs {
+		pods = append(pods, &keeperPod{
+			t: t, net: net, index: i, dc: dc, name: fmt.Sprintf("pod%d", i), logger: zap.NewNop(),
+			disk: keeperDisk{records: make(map[[3]string]assignment.Record), sites: make(map[uint64][]message.Site)},
+		})
+	}
+	t.Cleanup(func() {
+		for _, p := range pods {
+			p.kill()
+		}
+		net.close()
+		time.Sleep(time.Second) // what is being saved
+	})
+	return net, pods
+}
+
+// start starts the pod.
+func (p *keeperPod) start() {
+	p.t.Helper()
+	r := &keeperRun{keeperPod: p, port: p.net.port(p.index), book: assignment.NewBook(uint64(p.index+1), nil)}
+	if err := r.book.Attach(r); err != nil {
+		p.t.Fatal(err)
+	}
+	tm := timing.Default()
+	tm.Stall = r.port.running
+	tm.Wall = func() time.Time { return time.Now().Round(0).Add(p.clock) }
+	tm.Slept = func() time.Duration { return 0 }
+	cfg := Config{DataCenter: p.dc, Pod: p.name, Assignments: r.book, Logger: p.logger, memory: keeperMemory{r}}
+	c, err := start(cfg, r.port, presence.NewRegistry(clustertest.Encoder{}), &labLocal{}, tm)
+	if err != nil {
+		p.t.Fatal(err)
+	}
+	c.SetSites([]message.Site{{}})
+	r.Cluster, p.run = c, r
+}
+
+// kill ends the pod without a goodbye.
+func (p *keeperPod) kill() {
+	if r := p.run; r != nil {
+		p.run = nil
+		r.dead.Store(true)
+		r.port.kill()
+		_ = r.Close() // it cannot send the goodbye
+	}
+}
+
+// Load implements assignment.Store.
+func (r *keeperRun) Load(take func(assignment.Record)) error {
+	r.disk.mu.Lock()
+	records := maps.Clone(r.disk.records)
+	r.disk.mu.Unlock()
+	for _, record := range records {
+		take(record)
+	}
+	return nil
+}
+
+// Save implements assignment.Store. It takes some time.
+func (r *keeperRun) Save(records []assignment.Record) error {
+	draw := simDraw{r.net.seed ^ uint64(time.Now().UnixNano()) ^ uint64(r.index)}
+	time.Sleep(time.Duration(draw.float() * float64(5*time.Millisecond)))
+	r.disk.mu.Lock()
+	defer r.disk.mu.Unlock()
+	if r.dead.Load() {
+		return errSimDead
+	}
+	for _, record := range records {
+		key := [3]string{record.Host.String(), record.User, record.Channel}
+		if old, ok := r.disk.records[key]; !ok || old.Version.Compare(record.Version) < 0 {
+			r.disk.records[key] = record
+		}
+	}
+	return nil
+}
+
+// Delete implements assignment.Store.
+func (r *keeperRun) Delete([]assignment.Record) error { return nil }
+
+// keeperMemory implements membership.Memory.
+type keeperMemory struct{ *keeperRun }
+
+func (m keeperMemory) Load() (memory.State, error) {
+	m.disk.mu.Lock()
+	defer m.disk.mu.Unlock()
+	st := m.disk.state
+	st.Sites = maps.Clone(m.disk.sites)
+	return st, nil
+}
+
+func (m keeperMemory) Save(st memory.State) error {
+	m.disk.mu.Lock()
+	defer m.disk.mu.Unlock()
+	if m.dead.Load() {
+		return errSimDead
+	}
+	maps.Copy(m.disk.sites, st.Sites)
+	m.disk.state = st
+	return nil
+}
+
+// change changes assignments on the pod, and reports whether the answer is complete.
+func (r *keeperRun) change(host presence.HostName, mode assignment.Mode, user string, channels ...string) (complete bool) {
+	w := []assignment.Wish{{User: user}}
+	for _, c := range channels {
+		w[0].Channels = append(w[0].Channels, assignment.Assignment{Channel: c, Mode: mode})
+	}
+	var records []assignment.Record
+	var err error
+	kept := true
+	if mode == assignment.None {
+		records, kept, err = r.book.Remove(host, w)
+	} else {
+		records, err = r.book.Assign(host, w, 0)
+	}
+	return err == nil && r.Spread(context.Background(), host, records).Complete && kept
+}
+
+// hearsAll reports whether the pod answers completely now, for which it asks the others.
+func (r *keeperRun) hearsAll(host presence.HostName) bool {
+	_, truth := r.Users(context.Background(), host, ScopeAll, presence.PerUser)
+	return truth.Complete && r.Spread(context.Background(), host, nil).Complete
+}
+
+// cutApart cuts all ways between two groups of pods, or restores them.
+func cutApart(net *simNet, cut bool, left, right []*keeperPod) {
+	for _, a := range left {
+		for _, b := range right {
+			net.setCut(a.index, b.index, cut)
+			net.setCut(b.index, a.index, cut)
+		}
+	}
+}
