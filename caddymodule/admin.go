@@ -4,6 +4,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"io"
 	"net/http"
 	"time"
 
@@ -22,6 +23,9 @@ import (
 // GET /rollcall/plugins lists the loaded plugins, with their instances and breakers by host.
 //
 // GET /rollcall/cluster shows the deployment as this pod sees it: its pods, and the state of each.
+//
+// POST /rollcall/cluster/forget with {"data_center":DC,"pod":POD} ends a pod that is missing and will
+// not come back: 200, 409 if it is heard, or 404 if no such pod is missing.
 //
 // GET /rollcall/explain?host=HOST&user=ID shows why a user is listed: the connections, with their
 // pods and channels.
@@ -44,6 +48,7 @@ func (*AdminAPI) Routes() []caddy.AdminRoute {
 		{Pattern: "/rollcall/hosts", Handler: adminGet(adminHosts)},
 		{Pattern: "/rollcall/plugins", Handler: adminGet(adminPlugins)},
 		{Pattern: "/rollcall/cluster", Handler: adminGet(adminCluster)},
+		{Pattern: "/rollcall/cluster/forget", Handler: adminPost(adminForget)},
 		{Pattern: "/rollcall/explain", Handler: adminGet(adminExplain)},
 		{Pattern: "/rollcall/health", Handler: adminGet(adminHealth)},
 	}
@@ -106,17 +111,26 @@ func adminHealth(h *gateway.Hub, _ *http.Request) (int, any, error) {
 	return http.StatusOK, report, nil
 }
 
-// adminGet answers a GET with the result of report. It looks for the hub at each request: the admin
-// API is made before the apps are, and outlives none of them.
-func adminGet(report func(*gateway.Hub, *http.Request) (int, any, error)) caddy.AdminHandlerFunc {
+// adminAnswer answers a request to the admin endpoint with a status and a body. The hub is nil if
+// Rollcall is not configured.
+type adminAnswer func(h *gateway.Hub, r *http.Request) (status int, body any, err error)
+
+func adminGet(answer adminAnswer) caddy.AdminHandlerFunc { return adminOnly(http.MethodGet, answer) }
+
+func adminPost(answer adminAnswer) caddy.AdminHandlerFunc { return adminOnly(http.MethodPost, answer) }
+
+// adminOnly answers requests of one method. It looks for the hub at each request: the admin API is
+// made before the apps are, and outlives none of them.
+func adminOnly(method string, answer adminAnswer) caddy.AdminHandlerFunc {
 	return func(w http.ResponseWriter, r *http.Request) error {
-		if r.Method != http.MethodGet {
+		if r.Method != method {
+			w.Header().Set("Allow", method)
 			return caddy.APIError{
 				HTTPStatus: http.StatusMethodNotAllowed,
-				Err:        fmt.Errorf("method %s not allowed: use GET", r.Method),
+				Err:        fmt.Errorf("method %s not allowed: use %s", r.Method, method),
 			}
 		}
-		status, body, err := report(loadedHub(), r)
+		status, body, err := answer(loadedHub(), r)
 		if err != nil {
 			return caddy.APIError{HTTPStatus: status, Err: err}
 		}
@@ -141,6 +155,31 @@ func adminCluster(h *gateway.Hub, r *http.Request) (int, any, error) {
 		return http.StatusOK, cluster.Report{Pods: []cluster.PodReport{}}, nil
 	}
 	return http.StatusOK, h.ClusterReport(r.Context()), nil
+}
+
+// podName names a pod in a request of an operator.
+type podName struct {
+	DataCenter string `json:"data_center"`
+	Pod        string `json:"pod"`
+}
+
+func adminForget(h *gateway.Hub, r *http.Request) (int, any, error) {
+	const limit = 4 << 10 // bytes; two names need far less
+	var name podName
+	if err := json.NewDecoder(io.LimitReader(r.Body, limit)).Decode(&name); err != nil || name.DataCenter == "" || name.Pod == "" {
+		return http.StatusBadRequest, nil, errors.New(`the body names no pod: send {"data_center":"DC","pod":"POD"}`)
+	}
+	err := gateway.ErrNoCluster
+	if h != nil {
+		err = h.Forget(name.DataCenter, name.Pod)
+	}
+	switch {
+	case err == nil:
+		return http.StatusOK, name, nil
+	case errors.Is(err, cluster.ErrPodUnknown):
+		return http.StatusNotFound, nil, fmt.Errorf("%w: see caddy rollcall cluster for those that are unreachable", err)
+	}
+	return http.StatusConflict, nil, err
 }
 
 func adminExplain(h *gateway.Hub, r *http.Request) (int, any, error) {

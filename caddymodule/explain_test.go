@@ -2,6 +2,7 @@ package caddymodule
 
 import (
 	"bytes"
+	"encoding/json"
 	"errors"
 	"net/http"
 	"net/http/httptest"
@@ -82,8 +83,12 @@ func serveAdmin(t *testing.T) string {
 	mux := http.NewServeMux()
 	for _, route := range new(AdminAPI).Routes() {
 		mux.HandleFunc(route.Pattern, func(w http.ResponseWriter, r *http.Request) {
-			if err := route.Handler.ServeHTTP(w, r); err != nil {
-				http.Error(w, err.Error(), http.StatusBadRequest)
+			err := route.Handler.ServeHTTP(w, r)
+			if refused, ok := errors.AsType[caddy.APIError](err); ok { // as Caddy answers it
+				w.WriteHeader(refused.HTTPStatus)
+				_ = json.NewEncoder(w).Encode(map[string]string{"error": refused.Err.Error()})
+			} else if err != nil {
+				t.Errorf("%s %s: %v", r.Method, r.URL, err)
 			}
 		})
 	}

@@ -31,6 +31,7 @@ type fakeCluster struct {
 	fails      error // of Change
 	dcs        []cluster.DataCenter
 	list       []presence.Listing
+	forget     error // result of Forget
 }
 
 // clusterLog has the calls of all fake clusters, in order.
@@ -115,6 +116,11 @@ func (c *fakeCluster) Explain(_ context.Context, host presence.HostName, user st
 func (c *fakeCluster) Spread(_ context.Context, host presence.HostName, records []assignment.Record) cluster.Truth {
 	c.clusterLog.note(fmt.Sprintf("spread %s %d", host, len(records)))
 	return c.truth
+}
+
+func (c *fakeCluster) Forget(dataCenter, pod string) error {
+	c.clusterLog.note("forget " + dataCenter + "/" + pod)
+	return c.forget
 }
 
 func (c *fakeCluster) Report(context.Context) cluster.Report {

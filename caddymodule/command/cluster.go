@@ -8,6 +8,7 @@ import (
 	"io"
 	"net/http"
 	"net/url"
+	"strings"
 
 	caddycmd "github.com/caddyserver/caddy/v2/cmd"
 	"github.com/spf13/cobra"
@@ -21,7 +22,7 @@ func init() {
 		Short: "Shows the state of a running Rollcall",
 		Long: `
 Asks the admin endpoint of a running Caddy which pods form its cluster, or why
-a user is listed.`,
+a user is listed. Makes a cluster forget a pod that will not come back.`,
 		CobraFunc: Rollcall,
 	})
 }
@@ -39,13 +40,32 @@ heartbeat, round trip, connections and hosts; then the state of NATS, and the
 numbers of ignored payloads.
 
 Exits with status 1 if that pod is not ready, if a pod cannot be reached, or if
-two processes have the same name.`,
+two processes have the same name. If a pod will not come back, forget it.`,
 		Example: `  $ caddy rollcall cluster
   $ caddy rollcall cluster --address localhost:2020 --json`,
 		Args: cobra.NoArgs,
 		RunE: runCluster,
 	}
 	adminFlags(show)
+	jsonFlag(show)
+	forget := &cobra.Command{
+		Use:   "forget DC/POD [--address ADMIN]",
+		Short: "Forgets a pod that will not come back",
+		Long: `
+Tells all pods that a pod that cannot be reached will not come back, so that
+answers are complete without it. Name it as Rollcall-Missing does: its data
+center, a slash, and its name.
+
+Make sure that it has ended: while it runs, cut off from the others, complete
+answers would lack its connections. If it does come back, it joins as before.
+
+Exits with status 1 if the pod is heard, or if no such pod is missing.`,
+		Example: `  $ caddy rollcall cluster forget us-east-1/web-2`,
+		Args:    cobra.ArbitraryArgs, // runForget says what is wrong with them
+		RunE:    runForget,
+	}
+	adminFlags(forget)
+	show.AddCommand(forget)
 	explain := &cobra.Command{
 		Use:   "explain --host HOST --user ID [--address ADMIN] [--json]",
 		Short: "Shows why a user is listed",
@@ -62,22 +82,27 @@ answered.`,
 	explain.Flags().String("host", "", "Host of the site")
 	explain.Flags().String("user", "", "ID of the user")
 	adminFlags(explain)
+	jsonFlag(explain)
 	cmd.AddCommand(show, explain)
 }
 
-// adminFlags adds the flags that find the admin endpoint, as in Caddy's own commands, and the flag
-// for the output.
+// adminFlags adds the flags that find the admin endpoint, as in Caddy's own commands.
 func adminFlags(cmd *cobra.Command) {
 	f := cmd.Flags()
 	f.SortFlags = false
 	f.String("address", "", "Address of the admin endpoint (default: from --config, or Caddy's default)")
 	f.String("config", "", "Configuration file to read the address from")
 	f.String("adapter", "", "Adapter for the configuration file")
-	f.Bool("json", false, "Print the answer of the admin endpoint as JSON")
 }
 
-// askAdmin returns the admin endpoint's answer to a GET request.
-func askAdmin(cmd *cobra.Command, uri string) ([]byte, error) {
+// jsonFlag adds the flag for the output.
+func jsonFlag(cmd *cobra.Command) {
+	cmd.Flags().Bool("json", false, "Print the answer of the admin endpoint as JSON")
+}
+
+// askAdmin returns the admin endpoint's answer to a GET request, or to a POST request if there is a
+// body.
+func askAdmin(cmd *cobra.Command, uri string, body io.Reader) ([]byte, error) {
 	flags := make(map[string]string)
 	for _, name := range []string{"address", "config", "adapter"} {
 		flags[name], _ = cmd.Flags().GetString(name)
@@ -86,17 +111,41 @@ func askAdmin(cmd *cobra.Command, uri string) ([]byte, error) {
 	if err != nil {
 		return nil, fmt.Errorf("finding the admin endpoint: %w", err)
 	}
-	resp, err := caddycmd.AdminAPIRequest(address, http.MethodGet, uri, nil, nil)
+	method := http.MethodGet
+	if body != nil {
+		method = http.MethodPost
+	}
+	resp, err := caddycmd.AdminAPIRequest(address, method, uri, nil, body)
+	if refused := refusal(err); refused != "" {
+		return nil, errors.New(refused)
+	}
 	if err != nil {
 		return nil, fmt.Errorf("asking the admin endpoint at %s (start Caddy there, or write --address): %w", address, err)
 	}
 	defer resp.Body.Close()
 	const limit = 64 << 20 // bytes; thousands of pods need far less
-	body, err := io.ReadAll(io.LimitReader(resp.Body, limit))
+	answer, err := io.ReadAll(io.LimitReader(resp.Body, limit))
 	if err != nil {
 		return nil, fmt.Errorf("reading the answer of %s: %w", address, err)
 	}
-	return body, nil
+	return answer, nil
+}
+
+// refusal returns the admin endpoint's own words from an error of caddycmd.AdminAPIRequest, which
+// ends with the status and the answer: HTTP 409: {"error":"..."}. It returns "" for other errors.
+func refusal(err error) string {
+	if err == nil {
+		return ""
+	}
+	_, status, _ := strings.Cut(err.Error(), "HTTP ")
+	_, answer, _ := strings.Cut(status, ": ")
+	var said struct {
+		Error string `json:"error"`
+	}
+	if json.Unmarshal([]byte(answer), &said) != nil {
+		return ""
+	}
+	return plain(said.Error)
 }
 
 // printAdmin decodes an answer into to, and prints it with print, or as JSON.
@@ -116,7 +165,7 @@ func printAdmin(cmd *cobra.Command, body []byte, to any, print func(io.Writer) e
 }
 
 func runCluster(cmd *cobra.Command, _ []string) error {
-	body, err := askAdmin(cmd, "/rollcall/cluster")
+	body, err := askAdmin(cmd, "/rollcall/cluster", nil)
 	if err != nil {
 		return err
 	}
@@ -145,13 +194,33 @@ func unwell(r *cluster.Report) error {
 	return errors.Join(errs...)
 }
 
+func runForget(cmd *cobra.Command, args []string) error {
+	const write = "write DC/POD, as Rollcall-Missing and caddy rollcall cluster do"
+	if len(args) != 1 {
+		return fmt.Errorf("%d names are given: %s", len(args), write)
+	}
+	dc, pod, ok := strings.Cut(args[0], "/")
+	if !ok || dc == "" || pod == "" {
+		return fmt.Errorf("%q does not name a pod: %s", args[0], write)
+	}
+	request, err := json.Marshal(map[string]string{"data_center": dc, "pod": pod})
+	if err != nil {
+		return err
+	}
+	if _, err := askAdmin(cmd, "/rollcall/cluster/forget", bytes.NewReader(request)); err != nil {
+		return err
+	}
+	_, err = fmt.Fprintf(cmd.OutOrStdout(), "%s/%s is forgotten: answers no longer name it\n", plain(dc), plain(pod))
+	return err
+}
+
 func runExplain(cmd *cobra.Command, _ []string) error {
 	host, _ := cmd.Flags().GetString("host")
 	user, _ := cmd.Flags().GetString("user")
 	if host == "" || user == "" {
 		return errors.New("a flag is missing: write --host and --user")
 	}
-	body, err := askAdmin(cmd, "/rollcall/explain?"+url.Values{"host": {host}, "user": {user}}.Encode())
+	body, err := askAdmin(cmd, "/rollcall/explain?"+url.Values{"host": {host}, "user": {user}}.Encode(), nil)
 	if err != nil {
 		return err
 	}

@@ -30,6 +30,7 @@ type Pods interface {
 	Channels(ctx context.Context, host presence.HostName, scope cluster.Scope) ([]presence.Listing, cluster.Truth)
 	Explain(ctx context.Context, host presence.HostName, user string) ([]cluster.PodConnection, cluster.Truth)
 	Spread(ctx context.Context, host presence.HostName, records []assignment.Record) cluster.Truth
+	Forget(dataCenter, pod string) error
 	Report(ctx context.Context) cluster.Report
 }
 
@@ -73,6 +74,19 @@ func (h *Hub) Joined() Pods {
 		return now.pods
 	}
 	return nil
+}
+
+// ErrNoCluster is returned for an operation on other pods by a pod that knows none.
+var ErrNoCluster = errors.New("this pod has no cluster, or could not start it: ask another pod")
+
+// Forget ends a pod that is missing and will not come back, see [cluster.Cluster.Forget]. It
+// returns ErrNoCluster if this pod is alone.
+func (h *Hub) Forget(dataCenter, pod string) error {
+	pods := h.Joined()
+	if pods == nil {
+		return ErrNoCluster
+	}
+	return pods.Forget(dataCenter, pod)
 }
 
 // Connections implements cluster.Local.

@@ -407,17 +407,40 @@ func isAdminCommand(f *ast.File) bool {
 	})
 }
 
-// TestAdminEndpointsAreDocumented finds the patterns of the admin API.
+// TestAdminEndpointsAreDocumented finds the routes of the admin API, with their methods.
 func TestAdminEndpointsAreDocumented(t *testing.T) {
-	var patterns []string
+	methods := map[string]string{"adminGet": "GET ", "adminPost": "POST "}
+	var endpoints []string
 	inspectAll(t, func(n ast.Node) {
-		if kv, ok := n.(*ast.KeyValueExpr); ok && isNamed(kv.Key, "Pattern") {
-			if s, ok := literal(kv.Value); ok {
-				patterns = append(patterns, "GET "+s)
+		route, ok := n.(*ast.CompositeLit)
+		if !ok {
+			return
+		}
+		var pattern, method string
+		for _, e := range route.Elts {
+			kv, ok := e.(*ast.KeyValueExpr)
+			switch {
+			case !ok:
+			case isNamed(kv.Key, "Pattern"):
+				pattern, _ = literal(kv.Value)
+			case isNamed(kv.Key, "Handler"):
+				if call, ok := kv.Value.(*ast.CallExpr); ok {
+					for helper, m := range methods {
+						if isNamed(call.Fun, helper) {
+							method = m
+						}
+					}
+				}
 			}
 		}
+		if pattern != "" {
+			if method == "" {
+				t.Errorf("the method of %s is not known", pattern)
+			}
+			endpoints = append(endpoints, method+pattern)
+		}
 	})
-	documented(t, "docs/operations.md", patterns, 5)
+	documented(t, "docs/operations.md", endpoints, 6)
 }
 
 // TestNoPageIsElsewhere checks that docs has no pages in folders, which would not be tested.
