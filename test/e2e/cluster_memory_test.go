@@ -2,6 +2,7 @@ package e2e
 
 import (
 	"bytes"
+	"errors"
 	"fmt"
 	"net/http"
 	"os"
@@ -56,12 +57,15 @@ func TestPodsAreKnownAfterAKill(t *testing.T) {
 	}
 	here.run(t)
 	damaged := here.knownPods() + ".damaged"
+	ws.Poll(t, ws.Patience, func() error { // the pod answers before it has opened the file
+		if log := here.log.String(); !strings.Contains(log, "the file of known pods was damaged and is set aside") ||
+			!strings.Contains(log, damaged) {
+			return errors.New("the damaged file is not in the log")
+		}
+		return nil
+	})
 	if kept, err := os.ReadFile(damaged); err != nil || !bytes.Equal(kept, image) {
 		t.Errorf("the damaged file has %d bytes: %v", len(kept), err)
-	}
-	if log := here.log.String(); !strings.Contains(log, "the file of known pods was damaged and is set aside") ||
-		!strings.Contains(log, damaged) {
-		t.Errorf("not in the log:\n%s", here.log.Tail(4<<10))
 	}
 	ws.Poll(t, ws.Patience, here.ready)
 	there.run(t)
