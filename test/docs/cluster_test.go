@@ -7,12 +7,14 @@ import (
 	"crypto/x509"
 	"encoding/pem"
 	"fmt"
+	"io"
 	"math/big"
 	"net"
 	"net/http"
 	"os"
 	"os/exec"
 	"path/filepath"
+	"regexp"
 	"strconv"
 	"strings"
 	"testing"
@@ -71,7 +73,8 @@ func (d *deployment) script(args ...string) *exec.Cmd {
 	return cmd
 }
 
-// command passes a command for a pod to the script, and waits until web-1 misses that pod.
+// command passes a command for a pod to the script, and waits until web-1 misses that pod and can be
+// made to forget it.
 func (s *server) command(t *testing.T, args ...string) {
 	t.Helper()
 	if len(args) != 2 || s == nil || s.pods[args[1]] == nil {
@@ -81,6 +84,29 @@ func (s *server) command(t *testing.T, args ...string) {
 		t.Fatalf("run %q: %v\n%s", args, err, out)
 	}
 	s.await(t, deployed[0], func(header http.Header) bool { return strings.HasSuffix(header.Get("Rollcall-Missing"), "/"+args[1]) })
+	unreachable := regexp.MustCompile(`"pod":"` + args[1] + `","incarnation":"[^"]*","state":"unreachable"`)
+	report := ""
+	for deadline := time.Now().Add(2 * patience); time.Now().Before(deadline); time.Sleep(20 * time.Millisecond) {
+		if report = s.report(t); unreachable.MatchString(report) {
+			return
+		}
+	}
+	t.Fatalf("%s is not unreachable: %s", args[1], report)
+}
+
+// report returns what web-1 reports about the cluster.
+func (s *server) report(t *testing.T) string {
+	t.Helper()
+	resp, err := http.Get("http://" + s.admin + "/rollcall/cluster")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer resp.Body.Close()
+	body, err := io.ReadAll(resp.Body)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return string(body)
 }
 
 // await polls a pod until the header of its answer is right. It asks another question than the
