@@ -102,11 +102,11 @@ func (m *Members) save(running bool) error {
 	m.mu.Lock()
 	st := memory.State{Started: m.started, Clock: m.clock.read(now), Sites: m.newSites}
 	m.newSites = nil
-	for _, pod := range m.pods {
-		st.Runs = append(st.Runs, pod.describe(now))
-	}
 	for _, l := range m.lost {
 		st.Runs = append(st.Runs, l.describe(now))
+	}
+	for _, pod := range m.pods {
+		st.Runs = append(st.Runs, pod.describe(now))
 	}
 	for p, end := range m.ended {
 		if end.dead && len(st.Runs) < maxPods {

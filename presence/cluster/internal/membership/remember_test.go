@@ -125,6 +125,32 @@ func TestAnotherPodKnowsTheEndOfAMissingPod(t *testing.T) {
 	})
 }
 
+// The sites of a pod that serves the same as this one are saved, because the next run of this one can
+// serve others.
+func TestSitesOfAPodThatServesTheSameAreSaved(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		n := new(clustertest.Lab)
+		book := new(notebook)
+		a := joining(t, n, "x", "a")
+		a.Restore(book, memory.State{})
+		stop := a.run(t)
+		same := clustertest.Site([]string{"a.com"})
+		a.SetSites([]message.Site{same})
+		time.Sleep(time.Minute)
+		b := n.Script(t, "y", "b", 1)
+		b.Serve(same)
+		b.Live(2 * time.Second)
+		stop()
+		again := joining(t, n, "x", "a")
+		again.Restore(book, book.state)
+		again.run(t)
+		again.wantMissing(t, "for another host")
+		if got := again.missing(t, "a.com"); !slices.Equal(got, []string{"y/b"}) {
+			t.Errorf("missing %q", got)
+		}
+	})
+}
+
 func TestFailedSaveIsRepeated(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		n := new(clustertest.Lab)

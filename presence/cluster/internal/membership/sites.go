@@ -24,12 +24,6 @@ func (m *Members) SetSites(list []message.Site) {
 	m.change(func(time.Time) {
 		changed = m.own.Sum != a.Sum
 		m.own = a
-		var announced []message.Site
-		for _, part := range a.Parts {
-			announced = append(announced, part.Sites...)
-		}
-		m.noteSites(a.Sum, announced)
-		m.saveSoon.Wake()
 	})
 	if changed {
 		m.beat() // at once, so that other pods do not wait a second to learn that this pod serves a new host
@@ -89,6 +83,9 @@ func (m *Members) servedBySum(sum uint64) *sites.Served {
 
 func (m *Members) setServed(pod *member, s *sites.Served) {
 	pod.served, pod.parts = s, siteParts{}
+	if s == m.own.Served { // the next run of this pod may serve others
+		m.noteSites(s.Sum, m.own.Sites())
+	}
 	m.noteRuns()
 	p := pod.Peer
 	m.afterChange(func() { m.observer.SitesChanged(p) })
@@ -149,11 +146,10 @@ func (m *Members) addSites(from link.Peer, part *message.Sites) {
 	if m.keeping()+s.Bytes > maxServed {
 		m.link.Counts.Oversized.Add(1)
 		s = sites.EveryHost(part.Sum)
-	}
-	m.setServed(pod, s)
-	if s.Bytes > 0 {
+	} else {
 		m.noteSites(part.Sum, all)
 	}
+	m.setServed(pod, s)
 }
 
 func (m *Members) assembling() (bytes int) {

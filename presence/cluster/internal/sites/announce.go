@@ -28,16 +28,22 @@ func Announce(sites []message.Site) Announcement {
 	if len(parts) > MaxParts {
 		parts = []*message.Sites{{Parts: 1, Sites: []message.Site{{}}}}
 	}
-	var all []message.Site
-	for _, part := range parts {
-		all = append(all, part.Sites...)
-	}
-	a := Announcement{Sum: Sum(all), Parts: parts}
+	a := Announcement{Parts: parts}
+	all := a.Sites()
+	a.Sum = Sum(all)
 	for _, part := range parts {
 		part.Sum = a.Sum
 	}
 	a.Served = Compile(a.Sum, all)
 	return a
+}
+
+// Sites returns the announced sites.
+func (a *Announcement) Sites() (all []message.Site) {
+	for _, part := range a.Parts {
+		all = append(all, part.Sites...)
+	}
+	return all
 }
 
 // canonical returns the sites in an order of their own, without duplicates.
