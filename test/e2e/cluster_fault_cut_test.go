@@ -1,6 +1,8 @@
 package e2e
 
 import (
+	"net/http"
+	"strings"
 	"syscall"
 	"testing"
 	"time"
@@ -25,6 +27,39 @@ func (c *continents) deafen(t *testing.T, from, to cluster.Pod) {
 func (c *continents) undeafen(t *testing.T, from, to cluster.Pod) {
 	t.Helper()
 	mustRun(t, "ip", "-n", c.machines[c.index(from)], "route", "del", "blackhole", machineAddress(c.index(to))+"/32")
+}
+
+// changed is the setup with another option in its cluster block.
+func (s setup) changed() setup {
+	s.globals = strings.Replace(s.globals, "cluster {", "cluster {\nquery_timeout 600ms 1600ms", 1)
+	return s
+}
+
+// A pod that starts, or gets another cluster block, while it is cut off from another data center,
+// knows that there is one.
+func TestScenarioStartedWithinACut(t *testing.T) {
+	scenario(t, func(t *testing.T) {
+		c := newContinents(t, podNames(2, "eu-west", "us-east"))
+		s := newStage(t, c.deployApart(t, "grace 1s"))
+		started, reloaded := s.pods[0], s.pods[1]
+		cut := time.Now()
+		c.cutDC(t, "us-east")
+		s.down(started, syscall.SIGTERM)
+		s.up(started)
+		reloaded.reconfigure(t, reloaded.setup.changed())
+		<-time.After(time.Until(cut.Add(longCut)))
+		for _, p := range []*pod{started, reloaded} {
+			a := assignTo(t, p.site, "adduser", assignment("salesRoom", "USER_1"))
+			if a.Status != http.StatusCreated || a.Header.Get("Rollcall-Complete") != "false" ||
+				!strings.Contains(a.Header.Get("Rollcall-Missing"), "us-east/") {
+				t.Errorf("adduser of %s: status %d, headers %v", p.Pod, a.Status, a.Header)
+			}
+		}
+		healed := time.Now()
+		c.mendDC(t, "us-east")
+		s.within(healed, meetAgain)
+		s.judge(cut)
+	})
 }
 
 // When a cut between data centers ends, their pods hear each other one by one: by chance, or

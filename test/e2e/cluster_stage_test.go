@@ -93,6 +93,22 @@ func (s *stage) down(p *pod, how syscall.Signal) {
 	p.await(s.t, ws.Patience)
 }
 
+// up starts a pod that is down. Until a second after another pod has heard it, nobody can know what
+// it has.
+func (s *stage) up(p *pod) {
+	s.t.Helper()
+	s.unheard(time.Now(), p)
+	s.run(p)
+	s.heard(p)
+}
+
+// run starts a pod, and returns when it answers.
+func (s *stage) run(p *pod) {
+	s.t.Helper()
+	p.run(s.t)
+	s.outlooks[p].End(time.Now(), p.Pod, cluster.Silent)
+}
+
 // unheard begins the one exception: what nobody can know who answers.
 func (s *stage) unheard(at time.Time, p *pod) {
 	for _, other := range s.pods {
