@@ -43,6 +43,9 @@ var (
 // alone: a site whose cluster has not started must not answer as if it were.
 func (h *Hub) others(of *site.Site) (others Pods, alone bool) {
 	now := h.cluster.Load()
+	if now == nil && of.Clustered {
+		now = h.awaitCluster()
+	}
 	if now == nil {
 		return nil, !of.Clustered
 	}

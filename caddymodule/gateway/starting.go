@@ -42,3 +42,25 @@ func (h *Hub) CheckSend(of *site.Site) error {
 	}
 	return nil
 }
+
+// maxAwaitCluster limits how long an answer waits for the start of the cluster.
+const maxAwaitCluster = time.Second
+
+// awaitCluster waits until the cluster is started or its start has failed, and returns it; nil if that
+// takes too long or does not happen. HTTP can start before the app rollcall, and only a started cluster
+// knows which pods an answer lacks.
+func (h *Hub) awaitCluster() *joined {
+	const pause = 5 * time.Millisecond
+	for end := time.Now().Add(maxAwaitCluster); h.willJoin() && time.Now().Before(end); time.Sleep(pause) {
+		if now := h.cluster.Load(); now != nil {
+			return now
+		}
+	}
+	return h.cluster.Load()
+}
+
+// willJoin reports whether this pod may be about to start a cluster.
+func (h *Hub) willJoin() bool {
+	now := h.InEffect()
+	return (now == nil || now.Cluster != nil) && !h.Stopping()
+}

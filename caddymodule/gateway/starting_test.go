@@ -110,3 +110,58 @@ func TestMessagesWaitForTheCluster(t *testing.T) {
 		})
 	}
 }
+
+// An answer that needs other pods waits for the start of the cluster, for a second at most.
+func TestAnswersWaitForTheStart(t *testing.T) {
+	for _, test := range []struct {
+		name  string
+		alone bool
+		at    time.Duration // time of the start of the cluster
+		err   error         // of the start
+		stop  bool          // the configuration ends before the answer
+		want  time.Duration // time of the answer
+		asks  bool          // the answer asks other pods
+	}{
+		{name: "alone", alone: true, at: time.Hour},
+		{name: "started before", asks: true},
+		{name: "HTTP is first", at: 300 * time.Millisecond, want: 300 * time.Millisecond, asks: true},
+		{name: "failed", at: 300 * time.Millisecond, err: errors.New("no NATS today"), want: 300 * time.Millisecond},
+		{name: "late", at: 2 * time.Second, want: maxAwaitCluster},
+		{name: "stopped", stop: true},
+	} {
+		t.Run(test.name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				h, of := newTestHub(t), testSite()
+				of.Clustered = !test.alone
+				h.StartPods = func(cluster.Config) (Pods, error) { return new(joiningPods), test.err }
+				now := &Configuration{Owners: ownsAll{of}, Logger: zap.NewNop(), Retired: of.Retired}
+				now.Cluster = &ClusterSettings{Sum: [32]byte{1}}
+				start := time.Now()
+				offer := func() {
+					time.Sleep(test.at)
+					h.Offer(now)
+				}
+				if test.at == 0 {
+					offer()
+				} else if !test.alone {
+					go offer()
+				}
+				if test.stop {
+					h.TakeBack(now)
+				}
+				pods, truth := h.PodsToAsk(of, cluster.ScopeAll)
+				if took := time.Since(start); took < test.want || took > test.want+10*time.Millisecond {
+					t.Errorf("the answer came after %s, want %s", took, test.want)
+				}
+				if asks := pods != nil; asks != test.asks || truth.Complete != test.alone {
+					t.Errorf("it asks others: %t, and is complete: %t", asks, truth.Complete)
+				}
+				time.Sleep(test.at)
+				h.TakeBack(now)
+				if err := h.Destruct(); err != nil {
+					t.Error(err)
+				}
+			})
+		})
+	}
+}
