@@ -141,14 +141,35 @@ func TestScenarioHalves(t *testing.T) {
 	})
 }
 
-// A pod of three that is killed counts as crashed, and answers are complete without it.
+// A pod of three that is killed counts as crashed, and answers are complete without it. The only
+// neighbor of a pod that is killed cannot know whether it is cut off, and answers incompletely until
+// the pod is back.
 func TestScenarioCrash(t *testing.T) {
-	scenario(t, func(t *testing.T) {
-		pods := deploy(t, podNames(3, "eu-west"), "grace 1s")
-		s := newStage(t, pods)
-		s.down(pods[2], syscall.SIGKILL)
-		killed := time.Now()
-		s.within(killed, crashKnown)
-		s.judge(killed)
+	t.Parallel()
+	t.Run("of a third", func(t *testing.T) {
+		scenario(t, func(t *testing.T) {
+			pods := deploy(t, podNames(3, "eu-west"), "grace 1s")
+			s := newStage(t, pods)
+			s.down(pods[2], syscall.SIGKILL)
+			killed := time.Now()
+			s.within(killed, crashKnown)
+			s.judge(killed)
+		})
+	})
+	t.Run("of a half", func(t *testing.T) {
+		scenario(t, func(t *testing.T) {
+			pods := deploy(t, podNames(2, "eu-west"), "grace 1s")
+			s := newStage(t, pods)
+			s.down(pods[1], syscall.SIGKILL)
+			killed := time.Now()
+			<-time.After(longCut)
+			all, complete := s.askers[pods[0]].Since(killed)
+			if complete > 0 {
+				t.Errorf("%d of %d answers are complete while the other pod is silent", complete, all)
+			}
+			s.up(pods[1])
+			s.within(time.Now(), meetAgain)
+			s.judge(killed)
+		})
 	})
 }

@@ -65,20 +65,35 @@ func TestScenarioNoGhostsAfterAPause(t *testing.T) {
 	})
 }
 
-// Without NATS, an incomplete answer names every pod whose connections it lacks.
+// Without NATS, and while a pod is joining, an incomplete answer names every pod whose connections
+// it lacks.
 func TestScenarioMissingNamesAll(t *testing.T) {
-	scenario(t, func(t *testing.T) {
-		opts := server.Options{NoSystemAccount: true, Port: podPort(t)}
-		first, second := opts, opts
-		n := startNATS(t, &first)
-		pods := deployOn(t, n, append(podNames(2, "eu-west"), podNames(2, "us-east")...), "grace 1s")
-		pods.await(t)
-		s := newStage(t, pods)
-		down := time.Now()
-		n.end()
-		<-time.After(longCut)
-		startNATS(t, &second)
-		s.within(time.Now(), meetAgain)
-		s.judge(down)
+	t.Parallel()
+	t.Run("NATS is down", func(t *testing.T) {
+		scenario(t, func(t *testing.T) {
+			opts := server.Options{NoSystemAccount: true, Port: podPort(t)}
+			first, second := opts, opts
+			n := startNATS(t, &first)
+			pods := deployOn(t, n, append(podNames(2, "eu-west"), podNames(2, "us-east")...), "grace 1s")
+			pods.await(t)
+			s := newStage(t, pods)
+			down := time.Now()
+			n.end()
+			<-time.After(longCut)
+			startNATS(t, &second)
+			s.within(time.Now(), meetAgain)
+			s.judge(down)
+		})
+	})
+	t.Run("joining", func(t *testing.T) {
+		scenario(t, func(t *testing.T) {
+			pods := deploy(t, podNames(2, "eu-west", "us-east"), "grace 1s")
+			s := newStage(t, pods)
+			s.down(pods[1], syscall.SIGTERM)
+			begin := time.Now()
+			s.up(pods[1])
+			s.within(time.Now(), meetAgain)
+			s.judge(begin)
+		})
 	})
 }
