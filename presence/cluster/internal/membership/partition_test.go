@@ -92,6 +92,23 @@ func TestPodThatMissesARunIsToldItsEnd(t *testing.T) {
 	})
 }
 
+// The message that a run has ended can be lost.
+func TestPodThatMissesARunIsToldItsEndAgain(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		n := new(clustertest.Lab)
+		a := settled(t, n, "x", "a")
+		b, p := scripts(t, n, "x", "b")[0], scripts(t, n, "y", "p")[0]
+		p.Goodbye()
+		for range 10 {
+			b.BeatWith(message.Heartbeat{Heard: 1, Missed: 1})
+			time.Sleep(time.Second)
+		}
+		if got := len(clustertest.SentOf[*message.RunsWanted](a.port)); got != 2 {
+			t.Errorf("in 10 s, the same list was requested %d times, want 2", got)
+		}
+	})
+}
+
 func TestEndThatAnotherPodTellsCoversItsHeartbeats(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		n := new(clustertest.Lab)

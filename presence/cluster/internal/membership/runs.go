@@ -9,8 +9,8 @@ import (
 )
 
 // Pods tell each other whom they hear and whom they miss. Each heartbeat has two sums. While the
-// sums of a pod differ from those of this one, this one requests the lists, unless it has the list
-// of just these sums. So two pods that do not hear each other are named by both, if a third one
+// sums of a pod differ from those of this one, this one requests the lists, rarely if it has the list of
+// just these sums. So two pods that do not hear each other are named by both, if a third one
 // hears them, and no pod takes one for crashed that another still hears.
 const (
 	// disagreeFor is how long the sums of a pod differ before its lists are requested. Most
@@ -20,6 +20,9 @@ const (
 	// between two answers to one.
 	listEvery       = time.Second
 	answerListEvery = 200 * time.Millisecond
+	// relistEvery is the time between two requests for the same lists: what follows from them can be
+	// lost on its way to the other pod.
+	relistEvery = 5 * time.Second
 	// confirmEvery is the time between requests to a pod that has not confirmed yet that it hears
 	// this one.
 	confirmEvery = 300 * time.Millisecond
@@ -110,8 +113,10 @@ func (m *Members) requestLists(now time.Time, joining bool) (next time.Time) {
 		switch {
 		case joining && !v.confirmed:
 			due = v.requested.Add(confirmEvery)
-		case v.heard == heard && v.missed == missed, v.hasList(), pod.suspect:
+		case v.heard == heard && v.missed == missed, pod.suspect:
 			continue
+		case v.hasList():
+			due = v.requested.Add(relistEvery)
 		case m.lookUrgently, joining:
 		default:
 			if v.differs.IsZero() {
