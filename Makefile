@@ -13,6 +13,8 @@ PLUGIN_FUZZTIME ?= 30s
 STOPS ?= 50
 # Number of times that "make faults" runs each scenario of a cluster with faults.
 SCENARIOS ?= 20
+# Number of random simulations of a cluster that "make faults" runs.
+SEEDS ?= 100000
 
 # The flags of xcaddy, for every command: lint, vet, tests and build then share the build cache,
 # which saves minutes. Only the race detector needs cgo.
@@ -176,8 +178,9 @@ bench: bin/caddy ## measure Rollcall beside its peers into docs/benchmarks.md, t
 soak: bin/caddy ## hold 50,000 connections for 30 minutes of churn and messages, and compare all answers with a model
 	go run -C bench ./soak -caddy $(CADDY)
 
-faults: bin/caddy ## stop Caddy STOPS (50) times in each situation, and run each scenario of a cluster SCENARIOS (20) times
+faults: bin/caddy ## stop Caddy STOPS (50) times in each situation, run each scenario of a cluster SCENARIOS (20) times, and simulate SEEDS (100000)
 	$(STEP)
+	ROLLCALL_SIM_SEEDS=$(SEEDS) go test -count=1 -timeout=240m -run='^TestSimulation$$' ./presence/cluster
 	ROLLCALL_STOPS=$(STOPS) go test -count=1 -timeout=60m -run='^TestEveryClientIsToldAtOnce$$' -v ./test/e2e
 	ROLLCALL_SCENARIOS=$(SCENARIOS) go test -count=1 -timeout=240m -run='^TestScenario' -v ./test/e2e
 

@@ -83,7 +83,9 @@ type sim struct {
 	truth   *simTruth
 	facts   *simFacts
 	later   []simEvent
-	asking  sync.WaitGroup
+	// scripted is set if clients do only what the test says.
+	scripted bool
+	asking   sync.WaitGroup
 
 	// mu is held while the driver acts, and for reading its state.
 	mu        sync.Mutex

@@ -73,8 +73,9 @@ func (s *sim) endPod(p *simPod, killed bool) {
 	for _, c := range s.clients {
 		if c.run == r {
 			joins := c.joins
-			s.disconnect(c)
-			s.comeBack(c, joins)
+			if s.disconnect(c); !s.scripted {
+				s.comeBack(c, joins)
+			}
 		}
 	}
 	p.run = nil

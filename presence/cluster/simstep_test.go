@@ -99,9 +99,13 @@ func (s *sim) anyUser() string {
 // available.
 func (s *sim) connect(c *simClient, joins map[string]presence.Watch) {
 	r := s.anyRun()
-	if r == nil || c.run != nil || !r.Serves(c.host) {
-		return
+	if r != nil && c.run == nil && r.Serves(c.host) {
+		s.connectTo(c, r, joins)
 	}
+}
+
+// connectTo connects a client to a pod, and joins channels.
+func (s *sim) connectTo(c *simClient, r *simRun, joins map[string]presence.Watch) {
 	var user *presence.User
 	if c.user != "" {
 		user = &presence.User{ID: c.user}

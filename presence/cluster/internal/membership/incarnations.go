@@ -213,11 +213,11 @@ func (m *Members) removeForNow(pod *member, now time.Time) {
 // to back. Both are zero if it was never away.
 type tenure struct{ since, left, back time.Time }
 
-// covers reports whether the pod was heard or missing at that time. Of the times at which it was away,
-// only the last one is known: before the one before, it counts as never heard.
-func (t tenure) covers(at time.Time) bool {
-	away := !t.left.IsZero() && !t.left.After(at) && t.back.After(at)
-	return !t.since.After(at) && !away
+// covers reports whether the pod was heard or missing from a time until another. Of the times at which
+// it was away, only the last one is known: before the one before, it counts as never heard.
+func (t tenure) covers(from, to time.Time) bool {
+	away := !t.left.IsZero() && !t.left.After(to) && t.back.After(from)
+	return !t.since.After(from) && !away
 }
 
 // resume returns the tenure of a pod that is back after it was away since left.

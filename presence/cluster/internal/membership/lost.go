@@ -128,7 +128,7 @@ func (m *Members) majorities() map[string]bool {
 	total, heard := make(map[string]int), make(map[string]int)
 	count := func(dc string, t tenure, hears bool) {
 		at, ok := first[dc]
-		if !ok || !t.covers(at) {
+		if !ok || !t.covers(at, at.Add(2*m.timing.Heartbeat)) { // the next heartbeat was the first that was lost
 			return
 		}
 		total[dc]++

@@ -159,8 +159,8 @@ func TestSilenceCountsAnewWhenACrashedPodIsBack(t *testing.T) {
 		n := new(clustertest.Lab)
 		a := settled(t, n, "x", "a")
 		ys := scripts(t, n, "y", "b", "c", "d")
-		ys[1].Live(4*time.Second, ys[2])
-		ys[1].Live(2 * time.Second)
+		ys[1].Live(2500*time.Millisecond, ys[2])
+		ys[1].Live(3 * time.Second)
 		a.wantMissing(t, "when b has crashed")
 		ys[1].Live(4 * time.Second)
 		a.wantMissing(t, "when d is lost too", "y/d")
@@ -228,6 +228,7 @@ func TestPodThatWasAwayAtALossDoesNotCount(t *testing.T) {
 		want    []string
 	}{
 		{"away at the loss", -3 * time.Second, []string{"x/lost"}},
+		{"away before the first lost heartbeat", 0, []string{"x/lost"}},
 		{"heard at the loss", 3 * time.Second, nil},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
