@@ -62,16 +62,20 @@ func keepersOf(t *testing.T, seed uint64, dcs ...string) (*simNet, []*keeperPod)
 	}
 	t.Cleanup(func() {
 		for _, p := range pods {
-			p.kill()
+			if p.run != nil {
+				p.run.end(true)
+			}
 		}
 		net.close()
-		time.Sleep(time.Second) // what is being saved
 	})
 	return net, pods
 }
 
 // start starts the pod.
-func (p *keeperPod) start() {
+func (p *keeperPod) start() { p.run = p.starting() }
+
+// starting returns a new run.
+func (p *keeperPod) starting() *keeperRun {
 	p.t.Helper()
 	r := &keeperRun{keeperPod: p, port: p.net.port(p.index), book: assignment.NewBook(uint64(p.index+1), nil)}
 	if err := r.book.Attach(r); err != nil {
@@ -87,17 +91,24 @@ func (p *keeperPod) start() {
 		p.t.Fatal(err)
 	}
 	c.SetSites([]message.Site{{}})
-	r.Cluster, p.run = c, r
+	r.Cluster = c
+	return r
 }
 
-// kill ends the pod without a goodbye.
-func (p *keeperPod) kill() {
-	if r := p.run; r != nil {
-		p.run = nil
+// end ends the run, killed without a goodbye.
+func (r *keeperRun) end(killed bool) {
+	if killed {
 		r.dead.Store(true)
 		r.port.kill()
 		_ = r.Close() // it cannot send the goodbye
+		return
 	}
+	r.Drain()
+	if err := r.Close(); err != nil {
+		r.t.Error(err)
+	}
+	r.dead.Store(true)
+	r.port.kill()
 }
 
 // Load implements assignment.Store.
@@ -111,10 +122,8 @@ func (r *keeperRun) Load(take func(assignment.Record)) error {
 	return nil
 }
 
-// Save implements assignment.Store. It takes some time.
+// Save implements assignment.Store.
 func (r *keeperRun) Save(records []assignment.Record) error {
-	draw := simDraw{r.net.seed ^ uint64(time.Now().UnixNano()) ^ uint64(r.index)}
-	time.Sleep(time.Duration(draw.float() * float64(5*time.Millisecond)))
 	r.disk.mu.Lock()
 	defer r.disk.mu.Unlock()
 	if r.dead.Load() {

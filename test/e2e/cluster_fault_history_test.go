@@ -3,6 +3,7 @@ package e2e
 import (
 	"net/http"
 	"sync"
+	"syscall"
 	"testing"
 	"time"
 
@@ -10,10 +11,15 @@ import (
 	"github.com/rollcall-gateway/rollcall/test/internal/cluster"
 )
 
-// complete reports whether the pod answers completely.
+// complete reports whether the pod answers completely, and has all assignments that others have called
+// complete.
 func (p *pod) complete() bool {
 	a, err := p.site.Do(http.MethodPost, "/message/users", `{"scope":"all","channel":"nobody","requireComplete":true}`, "X-Api-Key", apiKey)
-	return err == nil && a.Status == http.StatusOK
+	if err != nil || a.Status != http.StatusOK {
+		return false
+	}
+	a, err = p.site.Do(http.MethodPost, "/message/adduser", `{"users":[]}`, "X-Api-Key", apiKey)
+	return err == nil && a.Status == http.StatusCreated && a.Header.Get("Rollcall-Complete") == "true"
 }
 
 // Pods agree on the order of what their clients write, even while a pod, or a data center, is cut
@@ -55,4 +61,28 @@ func TestScenarioLinearizableThroughCuts(t *testing.T) {
 			})
 		})
 	}
+}
+
+// The same while pods are killed, stopped with a signal, and suspended.
+func TestScenarioLinearizableThroughRestarts(t *testing.T) {
+	scenario(t, func(t *testing.T) {
+		d := deploy(t, podNames(3, "eu-west"), "")
+		l := newLedger(t, d)
+		var clients sync.WaitGroup
+		clients.Go(func() {
+			l.work(12*time.Second, 700*time.Millisecond, history.Reserve{Operations: 3, Unfinished: 1}, (*pod).complete)
+		})
+		<-time.After(500 * time.Millisecond)
+		d[0].again(t, syscall.SIGKILL)
+		<-time.After(time.Second)
+		d[1].again(t, syscall.SIGTERM)
+		<-time.After(time.Second)
+		d[2].signal(t, syscall.SIGSTOP)
+		<-time.After(6500 * time.Millisecond) // longer than a pod is missed before it counts as ended
+		d[2].signal(t, syscall.SIGCONT)
+		clients.Wait()
+		l.work(2*time.Second, 200*time.Millisecond, history.Reserve{}, (*pod).complete)
+		<-time.After(comparing)
+		l.judge()
+	})
 }

@@ -79,6 +79,9 @@ const ledgerUsers = 16
 
 var ledgerChannels = []string{"left", "right"}
 
+// always is for pods that have joined.
+func always(*pod) bool { return true }
+
 // work lets two clients of each user write and read on random pods, for a time. joined reports
 // whether a read of the pod has to be right. keep is what a later call needs.
 func (l *ledger) work(length, pause time.Duration, keep history.Reserve, joined func(p *pod) bool) {
@@ -107,7 +110,7 @@ func (l *ledger) step(p *pod, user string, keep history.Reserve, joined func(p *
 	switch n := rand.N(10); {
 	case n < 3:
 		if joined(p) {
-			l.recordRead(history.Read, p, keys[0], keep)
+			l.recordRead(history.Read, p, keys[0], keep, joined)
 		}
 		return
 	case n < 5:
@@ -130,14 +133,15 @@ func (l *ledger) step(p *pod, user string, keep history.Reserve, joined func(p *
 	l.record.End(history.Write, o, keys...)
 }
 
-// recordRead reads. It returns false without a result.
-func (l *ledger) recordRead(kind history.Kind, p *pod, k history.Key, keep history.Reserve) bool {
+// recordRead reads. It returns false without a result, or if the pod has not joined afterwards: it may
+// have been stopped meanwhile.
+func (l *ledger) recordRead(kind history.Kind, p *pod, k history.Key, keep history.Reserve, joined func(p *pod) bool) bool {
 	call, ok := l.record.Begin(kind, keep, k)
 	if !ok {
 		return false
 	}
 	value, err := l.read(p, k)
-	if err != nil {
+	if err != nil || !joined(p) {
 		l.record.End(kind, nil, k)
 		return false
 	}
@@ -152,7 +156,7 @@ func (l *ledger) judge() {
 		for _, c := range ledgerChannels {
 			for n, p := range l.pods {
 				k := history.Key{User: fmt.Sprintf("ledger-%d", i), Channel: c}
-				if !l.recordRead(history.RestRead, p, k, history.Reserve{Operations: len(l.pods) - 1 - n}) {
+				if !l.recordRead(history.RestRead, p, k, history.Reserve{Operations: len(l.pods) - 1 - n}, always) {
 					l.t.Errorf("%v cannot be read on %s at rest", k, p.Pod)
 				}
 			}
@@ -179,7 +183,7 @@ func TestAssignmentsAreLinearizable(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			l := newLedger(t, deployWithClocks(t, clocks))
-			l.work(3*time.Second, 150*time.Millisecond, history.Reserve{}, func(*pod) bool { return true })
+			l.work(3*time.Second, 150*time.Millisecond, history.Reserve{}, always)
 			if n := l.record.Count(history.Unfinished); n > 0 {
 				t.Errorf("%d writes are incomplete", n)
 			}

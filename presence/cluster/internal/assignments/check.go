@@ -48,7 +48,7 @@ type check struct {
 // none is too recent.
 func (a *Keeper) ask(p link.Peer, now time.Time, atOnce bool) {
 	a.mu.Lock()
-	defer a.mu.Unlock()
+	defer a.unlock()
 	if a.check.id != 0 {
 		return
 	}
@@ -64,7 +64,7 @@ func (a *Keeper) ask(p link.Peer, now time.Time, atOnce bool) {
 func (a *Keeper) sendCheck(p link.Peer, now time.Time) {
 	a.lastID++
 	a.check = check{id: a.lastID, to: p, heard: now, began: now}
-	a.link.Send(a.link.AssignmentsOf(p), &message.AssignmentCheck{ID: a.lastID, Sums: *a.book.Sums()})
+	a.send(p, &message.AssignmentCheck{ID: a.lastID, Sums: *a.book.Sums()})
 	a.due.Wake() // for its timeout
 }
 

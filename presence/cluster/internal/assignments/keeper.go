@@ -3,11 +3,11 @@
 // A [Keeper] sends changes to all pods and waits for their confirmations (spread.go). It compares the
 // book with those of other pods every few seconds, and requests what differs (check.go). After times
 // in which this pod may not have received complete changes, it does so at once, until it has them
-// (whole.go). It has subjects of its own, because handling their messages waits for the disk, and the
-// inbox must not wait.
+// (whole.go, pursue.go). It has subjects of its own, because handling their messages waits for the
+// disk, and the inbox must not wait.
 //
 // Keeper.mu guards the check in progress, what is known of other pods, and the changes that wait for
-// confirmations. It is held while a check is sent, but not while records are read or stored.
+// confirmations. It is not held while messages are sent, or while records are read or stored.
 package assignments
 
 import (
@@ -45,6 +45,25 @@ type Keeper struct {
 	pods    map[link.Peer]*standing
 	met     bool // this pod has agreed with another one since its start
 	whole   bool // it agrees with all pods
+	outbox  []outgoing
+}
+
+// outgoing is a message that is sent when Keeper.mu is unlocked.
+type outgoing struct {
+	to link.Peer
+	m  message.Message
+}
+
+// send sends a message to one pod when a.mu, which is held, is unlocked by unlock.
+func (a *Keeper) send(to link.Peer, m message.Message) { a.outbox = append(a.outbox, outgoing{to, m}) }
+
+func (a *Keeper) unlock() {
+	out := a.outbox
+	a.outbox = nil
+	a.mu.Unlock()
+	for _, o := range out {
+		a.link.Send(a.link.AssignmentsOf(o.to), o.m)
+	}
 }
 
 // New returns the keeper of a book. It returns nil, whose methods do nothing, if book is nil.

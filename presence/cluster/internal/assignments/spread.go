@@ -108,11 +108,11 @@ func (a *Keeper) nameServing(s *spread) (more bool) {
 // repeat sends the records to the pods that have not confirmed them. They may not have known this pod.
 func (a *Keeper) repeat(s *spread) {
 	a.mu.Lock()
-	defer a.mu.Unlock()
+	defer a.unlock()
 	for p, ids := range s.waiting {
 		for _, m := range s.messages {
 			if ids[m.ID] {
-				a.link.Send(a.link.AssignmentsOf(p), m)
+				a.send(p, m)
 			}
 		}
 	}

@@ -1,0 +1,260 @@
+package cluster
+
+import (
+	"fmt"
+	"math/rand/v2"
+	"os"
+	"sync"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"go.uber.org/zap"
+	"go.uber.org/zap/zapcore"
+
+	"github.com/rollcall-gateway/rollcall/internal/history"
+	"github.com/rollcall-gateway/rollcall/presence"
+	"github.com/rollcall-gateway/rollcall/presence/assignment"
+)
+
+// TestAssignmentsAreLinearizable lets clients change and read assignments on a deployment whose pods are
+// cut off from each other, killed, stopped and restarted. Complete changes are linearizable, and reads
+// of a pod that answers completely are regular. A seed takes as long as several of TestSimulation, so it
+// tries a part of them: all of a range that does not begin with 0.
+func TestAssignmentsAreLinearizable(t *testing.T) {
+	t.Parallel()
+	from, to := simSeeds(t)
+	if from == 0 {
+		to = max(1, to/20)
+	}
+	var mu sync.Mutex
+	total := make(map[history.Kind]int)
+	t.Cleanup(func() {
+		t.Logf("%d complete changes, %d others, %d reads, and %d at rest",
+			total[history.Write], total[history.Unfinished], total[history.Read], total[history.RestRead])
+		if enough := 100 * (to - from); total[history.Write] < enough || total[history.Read] < enough {
+			t.Errorf("that is too little to show anything: want %d of each", enough)
+		}
+	})
+	for seed := from; seed < to; seed++ {
+		t.Run(fmt.Sprintf("seed=%d", seed), func(t *testing.T) {
+			t.Parallel()
+			synctest.Test(t, func(t *testing.T) {
+				s := newHistorySim(t, uint64(seed))
+				s.simulate()
+				mu.Lock()
+				defer mu.Unlock()
+				for _, kind := range []history.Kind{history.Write, history.Unfinished, history.Read, history.RestRead} {
+					total[kind] += s.record.Count(kind)
+				}
+			})
+		})
+	}
+}
+
+// historySim is one simulation. One goroutine drives it, and each operation of a client has another one.
+type historySim struct {
+	t       *testing.T
+	seed    uint64
+	rand    *rand.Rand
+	net     *simNet
+	host    presence.HostName
+	pods    []*keeperPod
+	record  *history.Recorder
+	begin   time.Time
+	later   []simEvent
+	clients sync.WaitGroup
+	mu      sync.Mutex // guards keeperPod.run and paused, for clients
+	paused  map[*keeperRun]bool
+	tracing bool
+}
+
+const (
+	historyTime  = 30 * time.Second
+	historyUsers = 2                // new ones each second
+	historySpan  = 12 * time.Second // time for which a user is changed and read
+)
+
+var historyChannels = []string{"left", "right"}
+
+func newHistorySim(t *testing.T, seed uint64) *historySim {
+	s := &historySim{
+		t: t, seed: seed, rand: rand.New(rand.NewPCG(seed, 12)), host: mustHost(t, "example.com"),
+		paused: make(map[*keeperRun]bool), tracing: os.Getenv("ROLLCALL_SIM_TRACE") != "",
+	}
+	dcs := make([]string, 3+s.rand.IntN(3))
+	several := 1 + s.rand.IntN(2)
+	for i := range dcs {
+		dcs[i] = fmt.Sprintf("dc%d", i%several)
+	}
+	s.net, s.pods = keepersOf(t, seed, dcs...)
+	for _, p := range s.pods {
+		p.clock = time.Duration(s.rand.IntN(5)-2) * time.Hour
+		if s.tracing {
+			p.logger = zap.New(zapcore.NewCore(zapcore.NewConsoleEncoder(zapcore.EncoderConfig{MessageKey: "m"}), s, zap.InfoLevel)).
+				With(zap.String("at", p.name))
+		}
+	}
+	if s.rand.IntN(3) == 0 { // others overtake some payloads
+		s.net.setFaults(simFaults{doubled: 0.1, slow: 0.2, delay: 100 * time.Millisecond})
+	}
+	return s
+}
+
+// Write traces log lines of pods.
+func (s *historySim) Write(line []byte) (int, error) { s.trace("%s", line); return len(line), nil }
+
+// Sync implements zapcore.WriteSyncer.
+func (s *historySim) Sync() error { return nil }
+
+func (s *historySim) trace(format string, args ...any) {
+	if s.tracing {
+		s.t.Logf("%8.4f %s", time.Since(s.begin).Seconds(), fmt.Sprintf(format, args...))
+	}
+}
+
+func (s *historySim) in(d time.Duration, do func()) {
+	s.later = append(s.later, simEvent{time.Now().Add(d), do})
+}
+
+// upTo returns a random duration.
+func (s *historySim) upTo(d time.Duration) time.Duration {
+	return time.Duration(s.rand.Float64() * float64(d))
+}
+
+func (s *historySim) simulate() {
+	s.begin = time.Now()
+	s.record = history.NewRecorder()
+	for _, p := range s.pods {
+		p.start()
+	}
+	time.Sleep(3 * time.Second)
+	nextFault := time.Now().Add(s.upTo(3 * time.Second))
+	for end := time.Now().Add(historyTime); time.Now().Before(end); {
+		s.pass(time.Duration(s.rand.ExpFloat64() * float64(12*time.Millisecond)))
+		if time.Now().After(nextFault) {
+			s.fault()
+			nextFault = time.Now().Add(s.upTo(5 * time.Second))
+		}
+		s.client()
+	}
+	s.rest()
+	for k, err := range s.record.Check() {
+		s.t.Errorf("%v: %v", k, err)
+	}
+	if s.t.Failed() {
+		s.t.Logf("replay: ROLLCALL_SIM_TRACE=1 ROLLCALL_SIM_SEEDS=%d-%d go test -run 'TestAssignmentsAreLinearizable$' ./presence/cluster",
+			s.seed, s.seed+1)
+	}
+}
+
+// pass lets time pass, with what is planned for then.
+func (s *historySim) pass(d time.Duration) {
+	for end := time.Now().Add(d); ; {
+		next := -1
+		for i, e := range s.later {
+			if !e.at.After(end) && (next < 0 || e.at.Before(s.later[next].at)) {
+				next = i
+			}
+		}
+		if next < 0 {
+			time.Sleep(time.Until(end))
+			return
+		}
+		e := s.later[next]
+		s.later = append(s.later[:next], s.later[next+1:]...)
+		time.Sleep(time.Until(e.at))
+		e.do()
+	}
+}
+
+// client starts one operation on a pod that runs.
+func (s *historySim) client() {
+	r := s.pods[s.rand.IntN(len(s.pods))].run
+	if r == nil || s.paused[r] {
+		return
+	}
+	now := time.Since(s.begin)
+	age := s.upTo(historySpan)
+	user := fmt.Sprintf("u%d", int((now-age+historySpan)/time.Second)*historyUsers+s.rand.IntN(historyUsers))
+	keep := history.Reserve{Operations: len(s.pods)}
+	if age < historySpan/2 {
+		keep.Operations, keep.Unfinished = len(s.pods)+6, 2
+	}
+	channel := historyChannels[s.rand.IntN(len(historyChannels))]
+	keys := []history.Key{{User: user, Channel: channel}}
+	channels, mode := []string{channel}, assignment.None
+	switch n := s.rand.IntN(10); {
+	case n < 4:
+		s.clients.Go(func() { s.read(history.Read, r, keys[0], keep) })
+		return
+	case n < 5:
+		keys, channels = nil, nil
+		for _, c := range historyChannels {
+			keys = append(keys, history.Key{User: user, Channel: c})
+		}
+	case n < 9:
+		mode = assignment.Ignore + assignment.Mode(s.rand.IntN(3))
+	}
+	s.clients.Go(func() { s.write(r, keys, mode, keep, user, channels) })
+}
+
+func valueOf(m assignment.Mode) string {
+	if m == assignment.None {
+		return ""
+	}
+	return m.String()
+}
+
+func (s *historySim) write(r *keeperRun, keys []history.Key, mode assignment.Mode, keep history.Reserve, user string, channels []string) {
+	call, ok := s.record.Begin(history.Write, keep, keys...)
+	if !ok {
+		return
+	}
+	o := &history.Operation{Kind: history.Unfinished, By: r.keeperPod.name, Value: valueOf(mode), Call: call}
+	if r.change(s.host, mode, user, channels...) && s.answers(r) {
+		o.Kind = history.Write
+	}
+	s.record.End(history.Write, o, keys...)
+}
+
+// answers reports whether the pod can answer: it is neither ended nor stopped.
+func (s *historySim) answers(r *keeperRun) bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return r.keeperPod.run == r && !s.paused[r]
+}
+
+func (s *historySim) read(kind history.Kind, r *keeperRun, k history.Key, keep history.Reserve) {
+	call, ok := s.record.Begin(kind, keep, k)
+	if !ok {
+		return
+	}
+	complete := kind == history.RestRead || r.hearsAll(s.host)
+	mode := r.book.Mode(s.host, k.User, k.Channel)
+	if !complete || !s.answers(r) || kind == history.Read && !r.hearsAll(s.host) {
+		s.record.End(kind, nil, k)
+		return
+	}
+	s.record.End(kind, &history.Operation{Kind: kind, By: r.keeperPod.name, Value: valueOf(mode), Call: call}, k)
+}
+
+// rest ends all faults, waits until nothing changes, and reads everything.
+func (s *historySim) rest() {
+	for len(s.later) > 0 {
+		s.pass(time.Second)
+	}
+	for _, p := range s.pods {
+		s.begins(p)
+	}
+	s.clients.Wait()
+	time.Sleep(20 * time.Second)
+	for u := range historyUsers * int((time.Since(s.begin)+historySpan)/time.Second) {
+		for _, c := range historyChannels {
+			k := history.Key{User: fmt.Sprintf("u%d", u), Channel: c}
+			for n, p := range s.pods {
+				s.read(history.RestRead, p.run, k, history.Reserve{Operations: len(s.pods) - 1 - n})
+			}
+		}
+	}
+}
