@@ -41,7 +41,7 @@ func parseDirective(h httpcaddyfile.Helper) (caddyhttp.MiddlewareHandler, error)
 //	        jwks        <URL>
 //	        algorithms  <name>...
 //	        issuer      <name>
-//	        audience    <name>
+//	        audience    <name...>
 //	        id_claim    <claim>
 //	        email_claim <claim>
 //	        cookie      <name>
@@ -133,7 +133,7 @@ func (h *Handler) unmarshalJWT(d *caddyfile.Dispenser) error {
 		"jwks":        one(&h.JWT.JWKS),
 		"algorithms":  several(&h.JWT.Algorithms),
 		"issuer":      one(&h.JWT.Issuer),
-		"audience":    one(&h.JWT.Audience),
+		"audience":    several((*[]string)(&h.JWT.Audience)),
 		"id_claim":    one(&h.JWT.IDClaim),
 		"email_claim": one(&h.JWT.EmailClaim),
 		"cookie":      one(&h.JWT.Cookie),

@@ -35,7 +35,7 @@ func TestCaddyfile(t *testing.T) {
 			"jwt", "rollcall {\njwt {\nkey secret\njwks https://a/keys\nalgorithms RS256 ES256\nissuer i\naudience a\nid_claim c\nemail_claim e\ncookie k\n}\n}",
 			Handler{JWT: &JWT{
 				Key: "secret", JWKS: "https://a/keys", Algorithms: []string{"RS256", "ES256"},
-				Issuer: "i", Audience: "a", IDClaim: "c", EmailClaim: "e", Cookie: "k",
+				Issuer: "i", Audience: Audience{"a"}, IDClaim: "c", EmailClaim: "e", Cookie: "k",
 			}},
 		},
 		{

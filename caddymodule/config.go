@@ -1,6 +1,7 @@
 package caddymodule
 
 import (
+	"encoding/json"
 	"path/filepath"
 	"strings"
 
@@ -34,11 +35,13 @@ type JWT struct {
 	// public key, and RS256, ES256 and EdDSA for a key set.
 	Algorithms []string `json:"algorithms,omitempty"`
 
-	// The issuer that a token must have. Default: any.
+	// The issuer that a token must have. `{http.request.host}` in it is the host that the user logs in
+	// to. Default: any.
 	Issuer string `json:"issuer,omitempty"`
 
-	// The audience that a token must have. Default: any.
-	Audience string `json:"audience,omitempty"`
+	// The audiences of which a token must have one, as for the issuer. One alone can be written without
+	// the array. Default: any.
+	Audience Audience `json:"audience,omitempty"`
 
 	// The claim with the user's ID. Default: `sub`.
 	IDClaim string `json:"id_claim,omitempty"`
@@ -48,6 +51,27 @@ type JWT struct {
 
 	// The cookie that holds a token. Default: none.
 	Cookie string `json:"cookie,omitempty"`
+}
+
+// Audience has audiences. In JSON, one alone is a text.
+type Audience []string
+
+// MarshalJSON implements json.Marshaler.
+func (a Audience) MarshalJSON() ([]byte, error) {
+	if len(a) == 1 {
+		return json.Marshal(a[0])
+	}
+	return json.Marshal([]string(a))
+}
+
+// UnmarshalJSON implements json.Unmarshaler.
+func (a *Audience) UnmarshalJSON(b []byte) error {
+	var one string
+	if json.Unmarshal(b, &one) == nil {
+		*a = Audience{one}
+		return nil
+	}
+	return json.Unmarshal(b, (*[]string)(a))
 }
 
 // readKey sets the key of c from the option.

@@ -7,6 +7,7 @@ import (
 
 	"github.com/caddyserver/caddy/v2"
 
+	"github.com/rollcall-gateway/rollcall/caddymodule/token"
 	"github.com/rollcall-gateway/rollcall/internal/secret"
 )
 
@@ -149,6 +150,17 @@ func (r *resolver) text(option string, text *string) {
 	}
 }
 
+// hostText resolves an option in which the host of a login may stand, which is left as it is.
+func (r *resolver) hostText(option string, text *string) {
+	parts := strings.Split(*text, token.Host)
+	for i := range parts {
+		if len(parts) == 1 || parts[i] != "" {
+			r.text(option, &parts[i])
+		}
+	}
+	*text = strings.Join(parts, token.Host)
+}
+
 // texts resolves the arguments of an option.
 func (r *resolver) texts(option string, texts []string) {
 	for i := range texts {
@@ -168,8 +180,14 @@ func (h *Handler) resolve() error {
 	if j := h.JWT; j != nil {
 		r.text("jwt: jwks", &j.JWKS)
 		r.texts("jwt: algorithms", j.Algorithms)
-		r.text("jwt: issuer", &j.Issuer)
-		r.text("jwt: audience", &j.Audience)
+		r.hostText("jwt: issuer", &j.Issuer)
+		for i := range j.Audience {
+			option := "jwt: audience"
+			if len(j.Audience) > 1 {
+				option = numbered(option, i)
+			}
+			r.hostText(option, &j.Audience[i])
+		}
 		r.text("jwt: id_claim", &j.IDClaim)
 		r.text("jwt: email_claim", &j.EmailClaim)
 		r.text("jwt: cookie", &j.Cookie)

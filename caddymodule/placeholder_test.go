@@ -97,7 +97,7 @@ func TestPlaceholdersThatComeToNothing(t *testing.T) {
 				"live-{env.ROLLCALL_NO_SUCH}":         "{env.ROLLCALL_NO_SUCH}",
 				"{file./no/such/file}":                "{file./no/such/file}",
 				"a{file." + empty + "}b":              "{file." + empty + "}",
-				"{http.request.host}":                 "",
+				"{http.request.uri}":                  "",
 				"{evn.ROLLCALL_NO_SUCH}":              "",
 				"{args[0]}":                           "",
 				strings.Repeat("{", 200) + "unclosed": "",
@@ -149,7 +149,7 @@ func TestPlaceholdersAreReplaced(t *testing.T) {
 		}`)
 	s := h.rollcall.Site
 	if h.Prefix != "/lobby" || len(s.Origins) != 1 || !strings.Contains(fmt.Sprint(s.Origins), "app.example.com") || s.Cookie != "my-lobby" ||
-		h.JWT.Audience != "lobby" || h.JWT.IDClaim != "{id}" || !slices.Equal(s.Patterns.Anonymous, []string{"lobby-*"}) {
+		!slices.Equal(h.JWT.Audience, []string{"lobby"}) || h.JWT.IDClaim != "{id}" || !slices.Equal(s.Patterns.Anonymous, []string{"lobby-*"}) {
 		t.Errorf("got prefix %s, %+v and %+v", h.Prefix, h.JWT, s)
 	}
 }

@@ -114,7 +114,7 @@ func (h *Handler) provisionJWT(ctx caddy.Context, s *site.Site) error {
 		JWKSURL:    h.JWT.JWKS,
 		Algorithms: h.JWT.Algorithms,
 		Issuer:     h.JWT.Issuer,
-		Audience:   h.JWT.Audience,
+		Audiences:  h.JWT.Audience,
 		IDClaim:    h.JWT.IDClaim,
 		EmailClaim: h.JWT.EmailClaim,
 	}

@@ -122,7 +122,7 @@ func TestAllDoorsAgreeOnUserIDs(t *testing.T) {
 	login := func(key, value string) bool {
 		r := httptest.NewRequest(http.MethodGet, "http://portal.example.com/message/socket", http.NoBody)
 		r.Header.Set(key, value)
-		l, p := h.rollcall.Site.Login(prepare(httptest.NewRecorder(), r))
+		l, p := h.rollcall.Site.Login(prepare(httptest.NewRecorder(), r), testkit.MustHost(t, "portal.example.com"))
 		return p == nil && l.User != nil
 	}
 	explained := func(text string) message.Message {
@@ -172,7 +172,7 @@ func TestAllDoorsAgreeOnAddresses(t *testing.T) {
 		for i := 0; i < len(header); i += 2 {
 			r.Header.Set(header[i], header[i+1])
 		}
-		l, p := h.rollcall.Site.Login(prepare(httptest.NewRecorder(), r))
+		l, p := h.rollcall.Site.Login(prepare(httptest.NewRecorder(), r), testkit.MustHost(t, "portal.example.com"))
 		return p == nil && l.User != nil
 	}
 	joined := func(text string) message.Message {

@@ -311,7 +311,7 @@ func TestLogin(t *testing.T) {
 				repl.Set("http.auth.user.id", test.user)
 				repl.Set("http.auth.user.email", "b@example.com")
 			}
-			got, p := st.Login(r)
+			got, p := st.Login(r, testkit.MustHost(t, "portal.example.com"))
 			if test.Problem != "" {
 				if p == nil || p.Code != test.Problem {
 					t.Errorf("got %+v and the problem %+v, want %s", got, p, test.Problem)
@@ -334,7 +334,7 @@ func TestLoginIsNotOfACandidate(t *testing.T) {
 	h := loadHandler(t, "")
 	r := prepare(httptest.NewRecorder(), httptest.NewRequest(http.MethodGet, "http://portal.example.com/message/socket", http.NoBody))
 	r.Context().Value(caddy.ReplacerCtxKey).(*caddy.Replacer).Set("http.auth.candidate.id", "USER_1")
-	if got, p := h.rollcall.Site.Login(r); p != nil || got.User != nil {
+	if got, p := h.rollcall.Site.Login(r, testkit.MustHost(t, "portal.example.com")); p != nil || got.User != nil {
 		t.Errorf("got %+v and the problem %+v", got, p)
 	}
 }
@@ -401,7 +401,7 @@ func TestUserOfAHandlerIsCheckedLikeThatOfAToken(t *testing.T) {
 			repl := r.Context().Value(caddy.ReplacerCtxKey).(*caddy.Replacer)
 			repl.Set("http.auth.user.id", user[0])
 			repl.Set("http.auth.user.email", user[1])
-			if got, p := h.rollcall.Site.Login(r); p == nil || p.Code != "bad_user" || p.Status != http.StatusForbidden {
+			if got, p := h.rollcall.Site.Login(r, testkit.MustHost(t, "portal.example.com")); p == nil || p.Code != "bad_user" || p.Status != http.StatusForbidden {
 				t.Errorf("got %+v and the problem %+v", got.User, p)
 			}
 		})

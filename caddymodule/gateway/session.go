@@ -223,7 +223,8 @@ func (s *session) authenticate(cmd wire.Command) error {
 	}
 	ctx, cancel := context.WithTimeout(context.Background(), site.VerifyTimeout)
 	defer cancel()
-	id, err := verifier.Verify(ctx, strings.TrimSpace(cmd.Token)) // as in a header (RFC 9110 section 5.5)
+	raw := strings.TrimSpace(cmd.Token) // as in a header (RFC 9110 section 5.5)
+	id, err := verifier.Verify(ctx, raw, s.tenant.name.String())
 	if err != nil {
 		return err
 	}

@@ -98,7 +98,7 @@ func (h *handshake) resolve(name presence.HostName) (*site.Site, site.Login, *pr
 	if p != nil {
 		return nil, site.Login{}, p
 	}
-	who, p := of.Login(h.r)
+	who, p := of.Login(h.r, name)
 	if p == nil && who.ByHandler && of.Settings != h.door.Settings() {
 		p = problem.Reloaded() // the user was authenticated by the handlers of the previous site
 	}

@@ -26,9 +26,9 @@ type Login struct {
 	ByHandler bool // a preceding handler has authenticated the user
 }
 
-// Login returns the user of a request: the user that a preceding handler has authenticated, or the
-// user of a token.
-func (s *Site) Login(r *http.Request) (Login, *problem.Problem) {
+// Login returns the user of a request to the host: the user that a preceding handler has
+// authenticated, or the user of a token.
+func (s *Site) Login(r *http.Request, host presence.HostName) (Login, *problem.Problem) {
 	header := r.Header.Get("Authorization")
 	if id, email := s.User(r); id != "" {
 		u := &presence.User{ID: id, Email: email}
@@ -41,10 +41,10 @@ func (s *Site) Login(r *http.Request) (Login, *problem.Problem) {
 		return Login{}, nil
 	}
 	if scheme, raw, ok := strings.Cut(header, " "); ok && strings.EqualFold(scheme, "Bearer") {
-		return s.loginByToken(r.Context(), strings.TrimSpace(raw), false)
+		return s.loginByToken(r.Context(), strings.TrimSpace(raw), host, false)
 	}
 	if s.Cookie != "" {
-		return s.loginByCookie(r)
+		return s.loginByCookie(r, host)
 	}
 	return Login{}, nil
 }
@@ -54,7 +54,7 @@ const maxCookies = 8
 
 // loginByCookie returns the login of the first cookie with a valid token. A browser sends several
 // cookies of one name if they have different paths or domains, and an old one can be first.
-func (s *Site) loginByCookie(r *http.Request) (Login, *problem.Problem) {
+func (s *Site) loginByCookie(r *http.Request, host presence.HostName) (Login, *problem.Problem) {
 	ctx, cancel := context.WithTimeout(r.Context(), VerifyTimeout)
 	defer cancel()
 	var failed *problem.Problem
@@ -66,7 +66,7 @@ func (s *Site) loginByCookie(r *http.Request) (Login, *problem.Problem) {
 		if tried++; tried > maxCookies {
 			break
 		}
-		who, p := s.loginByToken(ctx, cookie.Value, true)
+		who, p := s.loginByToken(ctx, cookie.Value, host, true)
 		switch {
 		case p != nil:
 			failed = p
@@ -79,10 +79,12 @@ func (s *Site) loginByCookie(r *http.Request) (Login, *problem.Problem) {
 
 // loginByToken verifies a token. An invalid token in a cookie makes the connection anonymous, and
 // it can authenticate later. In a header, it is an error.
-func (s *Site) loginByToken(ctx context.Context, raw string, byCookie bool) (Login, *problem.Problem) {
+func (s *Site) loginByToken(
+	ctx context.Context, raw string, host presence.HostName, byCookie bool,
+) (Login, *problem.Problem) {
 	ctx, cancel := context.WithTimeout(ctx, VerifyTimeout)
 	defer cancel()
-	id, err := s.Verifier.Verify(ctx, raw)
+	id, err := s.Verifier.Verify(ctx, raw, host.String())
 	switch {
 	case err == nil:
 		return Login{User: &presence.User{ID: id.ID, Email: id.Email}, Expires: id.Expires, ByCookie: byCookie}, nil

@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"math/big"
+	"slices"
 	"strconv"
 	"strings"
 	"unicode/utf8"
@@ -25,7 +26,11 @@ var (
 )
 
 // claims is the payload of a token, with exact numbers.
-type claims struct{ jwt.MapClaims }
+type claims struct {
+	jwt.MapClaims
+	verifier *Verifier
+	host     string // host that the token must be for, if the verifier binds tokens to hosts
+}
 
 // UnmarshalJSON decodes the payload. It checks the encoding itself, because encoding/json replaces
 // invalid UTF-8, which could make two IDs equal.
@@ -38,8 +43,8 @@ func (c *claims) UnmarshalJSON(b []byte) error {
 	return d.Decode(&c.MapClaims)
 }
 
-// Validate checks the dates. The JWT library calls it after it has verified the signature. The
-// library itself drops the error of a number out of range.
+// Validate checks the issuer, the audience and the dates. The JWT library calls it after it has
+// verified the signature. The library itself drops the error of a number out of range.
 func (c *claims) Validate() error {
 	for _, name := range [...]string{"exp", "nbf", "iat"} {
 		value, ok := c.MapClaims[name]
@@ -54,8 +59,48 @@ func (c *claims) Validate() error {
 			return errDate
 		}
 	}
+	return errors.Join(c.checkIssuer(), c.checkAudience())
+}
+
+// checkIssuer checks iss (RFC 7519 section 4.1.1).
+func (c *claims) checkIssuer() error {
+	if c.verifier.issuer == "" {
+		return nil
+	}
+	issuer, err := c.GetIssuer()
+	switch {
+	case err != nil:
+		return err
+	case issuer == "":
+		return jwt.ErrTokenRequiredClaimMissing
+	case issuer != c.ofHost(c.verifier.issuer):
+		return jwt.ErrTokenInvalidIssuer
+	}
 	return nil
 }
+
+// checkAudience checks aud (RFC 7519 section 4.1.3).
+func (c *claims) checkAudience() error {
+	if len(c.verifier.audiences) == 0 {
+		return nil
+	}
+	audience, err := c.GetAudience()
+	switch {
+	case err != nil:
+		return err
+	case len(audience) == 0:
+		return jwt.ErrTokenRequiredClaimMissing
+	}
+	for _, allowed := range c.verifier.audiences {
+		if slices.Contains(audience, c.ofHost(allowed)) {
+			return nil
+		}
+	}
+	return jwt.ErrTokenInvalidAudience
+}
+
+// ofHost returns the text of an option for the host of the login.
+func (c *claims) ofHost(text string) string { return strings.ReplaceAll(text, Host, c.host) }
 
 // identity returns the user of verified claims. Its errors name claims by their role, never by
 // their value.

@@ -8,6 +8,7 @@ import (
 	"net"
 	"net/http"
 	"net/url"
+	"slices"
 	"strings"
 	"time"
 
@@ -20,6 +21,10 @@ const (
 
 	maxLeeway = 5 * time.Minute
 )
+
+// Host stands for the host of the login in [Config.Issuer] and [Config.Audiences]: it is how a
+// Caddyfile passes {host} on.
+const Host = "{http.request.host}"
 
 // MinSecret is the recommended minimum length of an HMAC secret in bytes (RFC 7518 section 3.2).
 const MinSecret = 32
@@ -45,9 +50,10 @@ type Config struct {
 	// key set.
 	Algorithms []string
 
-	// Issuer and Audience, if set, must equal the token's iss, and its aud or one of them.
-	Issuer   string
-	Audience string
+	// Issuer, if set, must equal the token's iss. If there are Audiences, the token's aud must have one
+	// of them. [Host] in them stands for the host that the user logs in to.
+	Issuer    string
+	Audiences []string
 
 	// IDClaim is the name of the claim with the user's ID. Default: sub.
 	IDClaim string
@@ -100,6 +106,8 @@ func newVerifier(ctx context.Context, c Config) (*Verifier, error) {
 		parser:     c.parser(allowed, leeway),
 		idClaim:    c.IDClaim,
 		emailClaim: c.EmailClaim,
+		issuer:     c.Issuer,
+		audiences:  slices.Clone(c.Audiences),
 	}
 	if v.idClaim == "" {
 		v.idClaim = "sub"
@@ -124,12 +132,6 @@ func (c Config) parser(allowed []algorithm, leeway time.Duration) *jwt.Parser {
 		jwt.WithStrictDecoding(),
 		jwt.WithLeeway(leeway),
 		jwt.WithIssuedAt(),
-	}
-	if c.Issuer != "" {
-		opts = append(opts, jwt.WithIssuer(c.Issuer))
-	}
-	if c.Audience != "" {
-		opts = append(opts, jwt.WithAudience(c.Audience))
 	}
 	return jwt.NewParser(opts...)
 }

@@ -17,9 +17,9 @@ func Example() {
 
 	secret := []byte("a secret of at least thirty-two bytes")
 	v, err := token.New(ctx, token.Config{
-		Secret:   secret,
-		Issuer:   "https://login.example.com",
-		Audience: "portal",
+		Secret:    secret,
+		Issuer:    "https://login.example.com",
+		Audiences: []string{"portal"},
 	})
 	if err != nil {
 		fmt.Println(err)
@@ -37,13 +37,13 @@ func Example() {
 		return raw
 	}
 
-	who, err := v.Verify(ctx, login("https://login.example.com", time.Now().Add(time.Hour)))
+	who, err := v.Verify(ctx, login("https://login.example.com", time.Now().Add(time.Hour)), "portal.example.com")
 	fmt.Println(who.ID, who.Email, err)
 
-	_, err = v.Verify(ctx, login("https://elsewhere.example.com", time.Now().Add(time.Hour)))
+	_, err = v.Verify(ctx, login("https://elsewhere.example.com", time.Now().Add(time.Hour)), "portal.example.com")
 	fmt.Println(err)
 
-	_, err = v.Verify(ctx, login("https://login.example.com", time.Now().Add(-time.Hour)))
+	_, err = v.Verify(ctx, login("https://login.example.com", time.Now().Add(-time.Hour)), "portal.example.com")
 	fmt.Println(errors.Is(err, token.ErrExpired), errors.Is(err, token.ErrInvalid))
 
 	// Output:

@@ -41,11 +41,11 @@ func FuzzVerify(f *testing.F) {
 	gone, cancel := context.WithCancel(f.Context())
 	cancel() // nothing waits for another fetch
 	for _, v := range verifiers {
-		_, _ = v.Verify(f.Context(), good[1]) // waits for the first one
+		_, _ = v.Verify(f.Context(), good[1], testHost) // waits for the first one
 	}
 	f.Fuzz(func(t *testing.T, raw string) {
 		for _, v := range verifiers {
-			who, err := v.Verify(gone, raw)
+			who, err := v.Verify(gone, raw, testHost)
 			if err == nil {
 				if !slices.Contains(signed, raw[:strings.LastIndexByte(raw, '.')]) {
 					t.Errorf("accepted a token that was never signed: %q", raw)

@@ -110,6 +110,9 @@ func signPayload(tb testing.TB, header, payload string) string {
 
 func encode(b []byte) string { return base64.RawURLEncoding.EncodeToString(b) }
 
+// testHost is the host of logins.
+const testHost = "portal.example.com"
+
 func mustNew(tb testing.TB, c Config) *Verifier {
 	tb.Helper()
 	v, err := New(tb.Context(), c)
@@ -121,7 +124,7 @@ func mustNew(tb testing.TB, c Config) *Verifier {
 
 func mustVerify(t *testing.T, v *Verifier, raw string) Identity {
 	t.Helper()
-	who, err := v.Verify(t.Context(), raw)
+	who, err := v.Verify(t.Context(), raw, testHost)
 	if err != nil {
 		t.Fatalf("Verify: %v", err)
 	}
@@ -132,7 +135,7 @@ func mustVerify(t *testing.T, v *Verifier, raw string) Identity {
 // a text without anything from the token.
 func mustRefuse(t *testing.T, v *Verifier, raw string, want error) string {
 	t.Helper()
-	who, err := v.Verify(t.Context(), raw)
+	who, err := v.Verify(t.Context(), raw, testHost)
 	if err == nil {
 		t.Fatalf("Verify accepted the token, want %v", want)
 	}

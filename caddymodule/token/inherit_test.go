@@ -29,7 +29,7 @@ func TestInheritedKeysVerifyWithoutTheIssuer(t *testing.T) {
 				after := mustNew(t, tt.config)
 				after.Inherit(before)
 				if !tt.ok {
-					_, err := after.Verify(t.Context(), edToken(t, "1"))
+					_, err := after.Verify(t.Context(), edToken(t, "1"), testHost)
 					if err == nil {
 						t.Error("keys of another source were inherited")
 					}

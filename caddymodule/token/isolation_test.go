@@ -36,7 +36,7 @@ func TestHostsNeverShareKeys(t *testing.T) {
 	check := func(t *testing.T, verifiers []*Verifier, tokens []string) {
 		for v := range verifiers {
 			for k := range tokens {
-				_, err := verifiers[v].Verify(t.Context(), tokens[k])
+				_, err := verifiers[v].Verify(t.Context(), tokens[k], testHost)
 				switch {
 				case v == k && err != nil:
 					t.Errorf("%s refuses its own token: %v", hosts[v], err)
@@ -76,7 +76,7 @@ func TestHostsNeverShareKeys(t *testing.T) {
 				if n == 0 {
 					want = ErrInvalid
 				}
-				if _, err := verifiers[0].Verify(t.Context(), edToken(t, "2")); !errors.Is(err, want) {
+				if _, err := verifiers[0].Verify(t.Context(), edToken(t, "2"), testHost); !errors.Is(err, want) {
 					t.Errorf("error %v, want %v", err, want)
 				}
 			}
@@ -84,7 +84,7 @@ func TestHostsNeverShareKeys(t *testing.T) {
 				t.Errorf("%d and %d requests, want 2 and 1", a, b)
 			}
 			issuers[1].set(keySetJSON(t, jwk(otherEdKey, fields{"kid": "2"})))
-			if _, err := verifiers[1].Verify(t.Context(), rotated(t, "2")); err != nil {
+			if _, err := verifiers[1].Verify(t.Context(), rotated(t, "2"), testHost); err != nil {
 				t.Error(err)
 			}
 		})
@@ -95,11 +95,11 @@ func TestHostsNeverShareKeys(t *testing.T) {
 			verifiers, issuers, release := remote(t)
 			issuers[0].set(nil)
 			release()
-			if _, err := verifiers[1].Verify(t.Context(), tokenOf(t, 1)); err != nil {
+			if _, err := verifiers[1].Verify(t.Context(), tokenOf(t, 1), testHost); err != nil {
 				t.Error(err)
 			}
 			for n := range hosts {
-				if _, err := verifiers[0].Verify(t.Context(), tokenOf(t, n)); !errors.Is(err, ErrUnavailable) {
+				if _, err := verifiers[0].Verify(t.Context(), tokenOf(t, n), testHost); !errors.Is(err, ErrUnavailable) {
 					t.Errorf("error %v, want ErrUnavailable", err)
 				}
 			}

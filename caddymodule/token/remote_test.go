@@ -35,7 +35,7 @@ func TestVerifyWaitsForTheFirstFetch(t *testing.T) {
 		var all sync.WaitGroup
 		for range 10 {
 			all.Go(func() {
-				if _, err := v.Verify(t.Context(), edToken(t, "1")); err != nil {
+				if _, err := v.Verify(t.Context(), edToken(t, "1"), testHost); err != nil {
 					t.Error(err)
 				}
 			})
@@ -69,7 +69,7 @@ func TestVerifyWaitsForTheFirstFetchOnlyAWhile(t *testing.T) {
 				ctx, cancel := context.WithTimeout(t.Context(), tt.timeout)
 				defer cancel()
 				begun := time.Now()
-				_, err := v.Verify(ctx, edToken(t, "1"))
+				_, err := v.Verify(ctx, edToken(t, "1"), testHost)
 				if want := "key set unavailable"; err == nil || err.Error() != want {
 					t.Errorf("error %v, want %s", err, want)
 				}
@@ -221,7 +221,7 @@ func TestUnknownKeyIDFetchesTheNewKey(t *testing.T) {
 		var all sync.WaitGroup
 		for range 10 {
 			all.Go(func() {
-				if _, err := v.Verify(t.Context(), rotated(t, "2")); err != nil {
+				if _, err := v.Verify(t.Context(), rotated(t, "2"), testHost); err != nil {
 					t.Error(err)
 				}
 			})
@@ -242,7 +242,7 @@ func TestUnknownKeyIDsAreRateLimited(t *testing.T) {
 		unknown := edToken(t, "no such key")
 		begun, before := time.Now(), i.requests()
 		for time.Since(begun) < 10*time.Minute {
-			if _, err := v.Verify(t.Context(), unknown); err == nil {
+			if _, err := v.Verify(t.Context(), unknown, testHost); err == nil {
 				t.Fatal("Verify accepted an unknown key id")
 			}
 			time.Sleep(time.Second)
@@ -266,7 +266,7 @@ func TestCallerWhoLeavesDoesNotEndTheFetch(t *testing.T) {
 
 		ctx, cancel := context.WithTimeout(t.Context(), time.Second)
 		defer cancel()
-		if _, err := v.Verify(ctx, edToken(t, "no such key")); err == nil {
+		if _, err := v.Verify(ctx, edToken(t, "no such key"), testHost); err == nil {
 			t.Error("Verify accepted an unknown key id")
 		}
 		release()
@@ -343,13 +343,13 @@ func TestVerifyConcurrently(t *testing.T) {
 		for n := range 20 {
 			all.Go(func() {
 				for range 20 {
-					if _, err := v.Verify(t.Context(), good); err != nil {
+					if _, err := v.Verify(t.Context(), good, testHost); err != nil {
 						t.Error(err)
 					}
-					if _, err := v.Verify(t.Context(), unknown); err == nil {
+					if _, err := v.Verify(t.Context(), unknown, testHost); err == nil {
 						t.Error("Verify accepted an unknown key id")
 					}
-					if _, err := v.Verify(t.Context(), stranger); err == nil {
+					if _, err := v.Verify(t.Context(), stranger, testHost); err == nil {
 						t.Error("Verify accepted the key of a stranger")
 					}
 					time.Sleep(time.Duration(n+1) * time.Second)

@@ -97,7 +97,7 @@ func TestFloodOfUnknownKeys(t *testing.T) {
 				case <-stop:
 					return
 				case <-time.After(500 * time.Millisecond):
-					go func() { _, _ = v.Verify(t.Context(), edToken(t, fmt.Sprint("random ", n))) }()
+					go func() { _, _ = v.Verify(t.Context(), edToken(t, fmt.Sprint("random ", n)), testHost) }()
 				}
 			}
 		}()
@@ -106,7 +106,7 @@ func TestFloodOfUnknownKeys(t *testing.T) {
 		i.set(keySetJSON(t, jwk(edKey, fields{"kid": "1"}), jwk(otherEdKey, fields{"kid": "2"})))
 		rotation := time.Now()
 		for {
-			if _, err := v.Verify(t.Context(), rotated(t, "2")); err == nil {
+			if _, err := v.Verify(t.Context(), rotated(t, "2"), testHost); err == nil {
 				break
 			}
 			time.Sleep(time.Second)
@@ -119,7 +119,7 @@ func TestFloodOfUnknownKeys(t *testing.T) {
 			tries := 0
 			for {
 				tries++
-				_, err := v.Verify(t.Context(), edToken(t, "withdrawn"))
+				_, err := v.Verify(t.Context(), edToken(t, "withdrawn"), testHost)
 				if err != nil && err.Error() != ErrUnavailable.Error() {
 					break
 				}

@@ -47,6 +47,8 @@ type Verifier struct {
 	parser     *jwt.Parser
 	idClaim    string
 	emailClaim string
+	issuer     string   // "" for any; can have Host
+	audiences  []string // none for any; can have Host
 }
 
 // Inherit copies the keys that another Verifier of the same site fetched from the same URL. So a
@@ -63,7 +65,8 @@ func (v *Verifier) Inherit(from *Verifier) {
 	}
 }
 
-// Verify returns the user of raw, a token in compact form (RFC 7515 section 3.1).
+// Verify returns the user of raw, a token in compact form (RFC 7515 section 3.1). host is the
+// canonical name of the host that the user logs in to.
 //
 // With a key set, it may wait up to 5 s, or until ctx is done, for keys that are being fetched.
 // Otherwise, it does not block.
@@ -72,7 +75,7 @@ func (v *Verifier) Inherit(from *Verifier) {
 //
 // The error is an ErrInvalid, ErrExpired or ErrUnavailable. Its text is fit for a log and for the
 // client: it has the reason, and nothing from the token.
-func (v *Verifier) Verify(ctx context.Context, raw string) (Identity, error) {
+func (v *Verifier) Verify(ctx context.Context, raw, host string) (Identity, error) {
 	if len(raw) > maxTokenBytes {
 		return Identity{}, invalid(fmt.Sprintf("longer than %d bytes", maxTokenBytes))
 	}
@@ -80,7 +83,7 @@ func (v *Verifier) Verify(ctx context.Context, raw string) (Identity, error) {
 		return Identity{}, invalid("malformed")
 	}
 
-	var c claims
+	c := claims{verifier: v, host: host}
 	t, err := v.parser.ParseWithClaims(raw, &c, func(t *jwt.Token) (any, error) {
 		// RFC 7515 section 4.1.11: no extension is supported, so none may be critical.
 		if _, ok := t.Header["crit"]; ok {
@@ -142,7 +145,7 @@ var reasons = []struct {
 	{jwt.ErrInvalidType, "a registered claim has the wrong type"},
 	{jwt.ErrTokenRequiredClaimMissing, "iss or aud is missing"},
 	{jwt.ErrTokenInvalidIssuer, "iss is not the configured issuer"},
-	{jwt.ErrTokenInvalidAudience, "aud does not have the configured audience"},
+	{jwt.ErrTokenInvalidAudience, "aud has none of the configured audiences"},
 	{jwt.ErrTokenNotValidYet, "not valid yet (nbf)"},
 	{jwt.ErrTokenUsedBeforeIssued, "issued in the future (iat): compare the clocks"},
 }

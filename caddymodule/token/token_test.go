@@ -80,7 +80,7 @@ func TestVerify(t *testing.T) {
 	}
 	for i, s := range signers(t) {
 		s.config.Issuer = "https://issuer.example/" + canary
-		s.config.Audience = "portal " + canary
+		s.config.Audiences = []string{"portal " + canary}
 		v := mustNew(t, s.config)
 		for _, tt := range tests {
 			t.Run(fmt.Sprintf("%s %d/%s", s.alg, i, tt.name), func(t *testing.T) {

@@ -263,6 +263,42 @@ func TestKeySetLogsIn(t *testing.T) {
 	}
 }
 
+// One block serves two hosts, and a token is for one of them.
+func TestTokensAreBoundToAHostOfTheBlock(t *testing.T) {
+	load(t, strings.Replace(portal("jwt {\n key "+secret+"\n issuer https://{host}\n audience everywhere {host}\n}"),
+		"http://portal.example.com:9080", "http://portal.example.com:9080, http://shop.example.com:9080", 1))
+	shop := portalHost
+	shop.Host = "Shop.Example.com:9080"
+	raw := func(issuer string, audience any) string {
+		c := claims("USER_1", "a@example.com", time.Hour)
+		c["iss"], c["aud"] = issuer, audience
+		return sign(t, jwt.SigningMethodHS256, []byte(secret), c, "")
+	}
+	for _, tt := range []struct {
+		name     string
+		raw      string
+		accepted bool
+	}{
+		{"of the portal", raw("https://portal.example.com", "portal.example.com"), true},
+		{"of the portal for all", raw("https://portal.example.com", []string{"everywhere"}), true},
+		{"of the shop", raw("https://shop.example.com", "shop.example.com"), false},
+		{"of the shop for the portal", raw("https://shop.example.com", "portal.example.com"), false},
+		{"of the portal for the shop", raw("https://portal.example.com", "shop.example.com"), false},
+		{"with the placeholder as it is", raw("https://{http.request.host}", "{http.request.host}"), false},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			if !tt.accepted {
+				expectStatus(t, withHeader(portalHost, "Authorization", "Bearer "+tt.raw), http.StatusUnauthorized)
+				return
+			}
+			expectUser(t, portalHost.Dial(t, "Authorization", "Bearer "+tt.raw), &ws.User{ID: "USER_1", Email: "a@example.com"})
+			expectStatus(t, withHeader(shop, "Authorization", "Bearer "+tt.raw), http.StatusUnauthorized)
+		})
+	}
+	expectUser(t, shop.Dial(t, "Authorization", "Bearer "+raw("https://shop.example.com", "shop.example.com")),
+		&ws.User{ID: "USER_1", Email: "a@example.com"})
+}
+
 func TestKeySetThatCannotBeHad(t *testing.T) {
 	keys := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
 		w.WriteHeader(http.StatusInternalServerError)
