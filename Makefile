@@ -182,7 +182,7 @@ faults: bin/caddy ## stop Caddy STOPS (50) times in each situation, run each sce
 	$(STEP)
 	ROLLCALL_SIM_SEEDS=$(SEEDS) go test -count=1 -timeout=240m -run='^TestSimulation$$' ./presence/cluster
 	ROLLCALL_STOPS=$(STOPS) go test -count=1 -timeout=60m -run='^TestEveryClientIsToldAtOnce$$' -v ./test/e2e
-	ROLLCALL_SCENARIOS=$(SCENARIOS) go test -count=1 -timeout=240m -run='^TestScenario' -v ./test/e2e
+	ROLLCALL_SCENARIOS=$(SCENARIOS) go test -count=1 -parallel=5 -timeout=240m -run='^TestScenario' -v ./test/e2e
 
 fmt: $(LINT) bin/caddy ## format Go files and Caddyfiles
 	$(LINT) fmt ./...
