@@ -110,7 +110,11 @@ func TestPausedPodUnderLoad(t *testing.T) {
 	s.outlook.End(resumed, victim.Pod, cluster.Absent)
 	s.outlook.End(resumed.Add(backAfter), victim.Pod, cluster.Unsure, cluster.MayMiss)
 	itself := cluster.NewOutlook(s.pods.names())
-	for _, p := range others { // its own answers are right at once, or name pods that do not know yet that it is back
+	// Its own answers are right at once, or incomplete until the others have confirmed that they hear
+	// it, and name those that do not know yet that it is back.
+	itself.Begin(resumed, victim.Pod, cluster.MayNameNone)
+	itself.End(resumed.Add(backAfter), victim.Pod, cluster.MayNameNone)
+	for _, p := range others {
 		itself.Begin(resumed, p.Pod, cluster.MayMiss)
 		itself.End(resumed.Add(backAfter), p.Pod, cluster.MayMiss)
 	}
