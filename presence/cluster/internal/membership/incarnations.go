@@ -73,7 +73,7 @@ func (m *Members) admit(from link.Peer, hb *message.Heartbeat, now time.Time) *m
 	if before {
 		namesakes = nil // they stay: two processes have the name
 	}
-	pod := &member{Peer: from, id: from.ID(), tenure: m.tenureOf(from, namesakes, now), heard: now, askAgain: now.Add(askAgainAfter)}
+	pod := &member{Peer: from, id: from.ID(), tenure: m.tenureOf(from, namesakes, now), heard: now}
 	m.removeReplaced(namesakes, now)
 	m.pods[from] = pod
 	delete(m.ended, from)

@@ -49,7 +49,6 @@ type member struct {
 	heard       time.Time // time of its last heartbeat
 	seq         uint64    // number of its last heartbeat
 	history     history   // starts with the answer to the probe
-	askAgain    time.Time // see askAgainAfter; zero if that is done
 	suspect     bool      // silent for Timing.Suspect
 	draining    bool
 	conflict    bool // another process has the same name

@@ -12,9 +12,6 @@ import (
 const (
 	probeEvery   = 300 * time.Millisecond
 	probeTimeout = 5 * time.Second
-	// askAgainAfter is how long after a pod joined its channels are checked again: the pod may have
-	// learned of this one later, and ignored its checks until then.
-	askAgainAfter = 300 * time.Millisecond
 )
 
 // probes has the probes of pods that are not known to be alive. A heartbeat is not enough, because
@@ -137,12 +134,9 @@ func (m *Members) probe(to link.Peer, now time.Time) {
 }
 
 // answerProbe answers the probe of a pod. It first probes a pod that it does not know: when that
-// pod has the answer and sends checks, this one probably knows it. A pod that it knows has ignored
-// its recent checks.
+// pod has the answer and sends checks, this one probably knows it.
 func (m *Members) answerProbe(of link.Peer, nonce uint64, now time.Time) {
-	if pod := m.pods[of]; pod != nil {
-		pod.askAgain = now.Add(askAgainAfter)
-	} else {
+	if m.pods[of] == nil {
 		m.probe(of, now)
 	}
 	m.afterChange(func() {

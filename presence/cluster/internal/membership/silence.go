@@ -5,14 +5,6 @@ import "time"
 // checkSilence finds silent pods, and returns when to check again.
 func (m *Members) checkSilence(now time.Time) (next time.Time) {
 	for p, pod := range m.pods {
-		switch {
-		case pod.askAgain.IsZero():
-		case now.Before(pod.askAgain):
-			next = earlier(next, pod.askAgain)
-		default:
-			pod.askAgain = time.Time{}
-			m.afterChange(func() { m.observer.SitesChanged(p) })
-		}
 		switch silent := now.Sub(pod.heard); {
 		case silent >= m.timing.Gone:
 			m.removeSilent(pod, now)
