@@ -205,3 +205,39 @@ func TestSitesInAssemblyAreBounded(t *testing.T) {
 		}
 	})
 }
+
+func TestSitesOfMissingPodsCountForTheLimit(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		n := new(clustertest.Lab)
+		a := settled(t, n, "x", "a")
+		s := n.Script(t, "y", "s", 1)
+		s.Serve(clustertest.Site([]string{"s.com"}))
+		s.Live(2 * time.Second)
+		keeping := func() (bytes int) {
+			a.change(func(time.Time) { bytes = a.keeping() })
+			return bytes
+		}
+		before := keeping()
+		time.Sleep(6 * time.Second)
+		a.wantState(t, s.Peer(), "unreachable")
+		if got := keeping(); got != before || got == 0 {
+			t.Errorf("%d bytes count, want %d as before the loss", got, before)
+		}
+	})
+}
+
+func TestDataCentersThatWereHeardAgainAreForgotten(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		n := new(clustertest.Lab)
+		a := settled(t, n, "x", "a")
+		s := scripts(t, n, "y", "s")[0]
+		time.Sleep(4 * time.Second)
+		s.Live(11 * time.Second)
+		synctest.Wait()
+		a.mu.RLock()
+		defer a.mu.RUnlock()
+		if len(a.heardAgain) > 0 {
+			t.Errorf("kept for ever: %v", a.heardAgain)
+		}
+	})
+}

@@ -172,7 +172,11 @@ func (m *Members) goodbye(from link.Peer, bye *message.Goodbye, now time.Time) {
 		}
 		return
 	}
-	_, before := m.ended[from]
+	end, before := m.ended[from]
+	if end.dead && end.seq == ^uint64(0) { // it is repeated
+		m.link.Counts.Unknown.Add(1)
+		return
+	}
 	m.recordEnd(from, ^uint64(0), tenure{since: now}, now) // its last heartbeats may arrive late
 	m.markDead(from)
 	if pod == nil {
@@ -251,9 +255,9 @@ func (m *Members) tenureOf(p link.Peer, namesakes []link.Peer, now time.Time) te
 
 // remove removes a pod.
 func (m *Members) remove(p link.Peer, seq uint64, now time.Time) {
-	served := m.pods[p].tenure
+	t := m.pods[p].tenure
 	delete(m.pods, p)
-	m.recordEnd(p, seq, served, now)
+	m.recordEnd(p, seq, t, now)
 	m.noteRuns()
 	namesakes := m.namesakes(p)
 	if len(namesakes) == 0 && m.isNamesake(p) {
@@ -288,7 +292,7 @@ func (m *Members) markDead(p link.Peer) {
 }
 
 // recordEnd records the end of an incarnation. If there are too many, it drops the oldest.
-func (m *Members) recordEnd(p link.Peer, seq uint64, served tenure, now time.Time) {
+func (m *Members) recordEnd(p link.Peer, seq uint64, t tenure, now time.Time) {
 	if _, known := m.ended[p]; !known && len(m.ended) >= maxPods {
 		first := p
 		for other, end := range m.ended {
@@ -299,8 +303,8 @@ func (m *Members) recordEnd(p link.Peer, seq uint64, served tenure, now time.Tim
 		delete(m.ended, first)
 	}
 	end, known := m.ended[p]
-	if !known || served.since.Before(end.tenure.since) {
-		end.tenure = served
+	if !known || t.since.Before(end.tenure.since) {
+		end.tenure = t
 	}
 	end.seq, end.at = max(end.seq, seq), now
 	m.ended[p] = end

@@ -28,21 +28,22 @@ type lostPod struct {
 	served *sites.Served // nil if unknown; then it may serve any host
 }
 
-// addLost adds a missing pod. If one of its runs is missing already, the later run stays, or the
-// older silence, so that pods that repeat each other's words do not extend it.
-func (m *Members) addLost(l *lostPod) {
+// addLost adds a missing pod, and reports whether this run of it is new. If one of its runs is missing
+// already, the later run stays, or the older silence, so that pods that repeat each other's words do not
+// extend it.
+func (m *Members) addLost(l *lostPod) bool {
 	name := podName{l.DC, l.Pod}
 	known := m.lost[name]
 	switch {
 	case known == nil && len(m.lost) >= maxPods:
-		return
+		return false
 	case known == nil:
 	case known.Peer == l.Peer:
 		known.seq = max(known.seq, l.seq)
 		known.heard = earlier(known.heard, l.heard)
-		return
+		return false
 	case later(known.Peer, l.Peer):
-		return
+		return false
 	}
 	l.id = l.Peer.ID()
 	if l.lost = l.heard; known != nil {
@@ -56,6 +57,7 @@ func (m *Members) addLost(l *lostPod) {
 	}
 	m.lost[name] = l
 	m.noteRuns()
+	return true
 }
 
 // dropLost drops a missing pod, because it has ended.

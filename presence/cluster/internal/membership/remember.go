@@ -51,7 +51,7 @@ func (m *Members) Restore(mem Memory, st memory.State) {
 			goodbye = goodbye || r.Standing == message.Ended
 			continue
 		}
-		at := now.Add(-time.Duration(min(r.Age, maxAge)) * time.Millisecond)
+		at := timeOf(r, now)
 		if r.Standing == message.Ended {
 			m.recordEnd(p, r.Seq, tenure{}, at)
 			m.markDead(p)
@@ -123,7 +123,9 @@ func (m *Members) save(running bool) error {
 	if err != nil {
 		m.mu.Lock()
 		for sum, list := range st.Sites {
-			m.noteSites(sum, list)
+			if m.servedBySum(sum) != nil {
+				m.noteSites(sum, list)
+			}
 		}
 		m.mu.Unlock()
 	}

@@ -2,6 +2,7 @@ package membership
 
 import (
 	"errors"
+	"fmt"
 	"maps"
 	"slices"
 	"sync"
@@ -234,6 +235,66 @@ func TestClockOfOtherPodsCounts(t *testing.T) {
 		synctest.Wait()
 		if got := a.Clock(); got < ahead+1_000_000 {
 			t.Errorf("%d, and a goodbye had %d", got, ahead+1_000_000)
+		}
+	})
+}
+
+// A bridge between two sides of a cut describes the same missing pods again and again.
+func TestRepeatedDescriptionIsNotLogged(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		n := new(clustertest.Lab)
+		a := settled(t, n, "x", "a")
+		b, p := scripts(t, n, "x", "b")[0], n.Script(t, "y", "p", 1)
+		for seq := range uint64(3) {
+			tell(b, a, runOf(p.Peer(), message.Missed, seq))
+		}
+		a.wantMissing(t, "then", "y/p")
+		a.wantLog(t, 1, "pod is missing", "another pod says so")
+	})
+}
+
+// An outsider can publish a recorded goodbye as often as it likes.
+func TestRepeatedGoodbyeIsNotSaved(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		n := new(clustertest.Lab)
+		book := new(notebook)
+		a := joining(t, n, "x", "a")
+		a.Restore(book, memory.State{})
+		a.run(t)
+		s := scripts(t, n, "x", "s")[0]
+		s.Goodbye()
+		time.Sleep(time.Second)
+		before := book.saves
+		for range 20 {
+			s.Goodbye()
+			time.Sleep(time.Second)
+		}
+		if saves := book.saves - before; saves > 1 {
+			t.Errorf("%d saves for 20 repeated goodbyes", saves)
+		}
+	})
+}
+
+// The sites of pods that are gone are not kept for a disk that stays full.
+func TestSitesOfDeadPodsDoNotWaitForTheDisk(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		n := new(clustertest.Lab)
+		book := &notebook{err: errors.New("the disk is full")}
+		a := joining(t, n, "x", "a")
+		a.Restore(book, memory.State{})
+		a.run(t)
+		for i := range 5 {
+			s := n.Script(t, "x", "s", int64(i+1))
+			s.Serve(clustertest.Site([]string{fmt.Sprintf("host%d.com", i)}))
+			s.Live(3 * time.Second)
+			s.Goodbye()
+		}
+		time.Sleep(3 * time.Second)
+		synctest.Wait()
+		a.mu.RLock()
+		defer a.mu.RUnlock()
+		if len(a.newSites) > 0 {
+			t.Errorf("the sites of %d pods that have ended wait for the disk", len(a.newSites))
 		}
 	})
 }

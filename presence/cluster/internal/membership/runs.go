@@ -265,17 +265,16 @@ func (m *Members) addRun(r *message.Run, reply *message.Runs, now time.Time) {
 			return
 		}
 	}
-	since, heard := now, now.Add(-time.Duration(min(r.Age, maxAge))*time.Millisecond)
-	if known := m.lost[name]; known != nil && known.Peer == p && r.Standing == message.Heard {
-		known.seq = max(known.seq, r.Seq)
-		return
+	heard := timeOf(r, now)
+	if m.addLost(&lostPod{Peer: p, seq: r.Seq, tenure: tenure{since: heard}, heard: heard, since: now, sum: r.Sites}) {
+		m.log(m.logger.Info, "pod is missing", p, "another pod says so")
 	}
-	m.addLost(&lostPod{Peer: p, seq: r.Seq, tenure: tenure{since: heard}, heard: heard, since: since, sum: r.Sites})
-	m.log(m.logger.Info, "pod is missing", p, "another pod says so")
 }
 
-// maxAge limits the ages of runs, in milliseconds: 30 days.
-const maxAge = 30 * 24 * 3600 * 1000
+// timeOf returns the time at which a run was heard or has ended, by its age.
+func timeOf(r *message.Run, now time.Time) time.Time {
+	return now.Add(-time.Duration(r.Age) * time.Millisecond)
+}
 
 // endOf returns the end of a run, if this pod knows that it has ended, by itself or because a later
 // run has its name.
@@ -321,7 +320,7 @@ func (l *lostPod) describe(now time.Time) message.Run {
 func describe(p link.Peer, seq, sum uint64, age time.Duration, s message.Standing) message.Run {
 	return message.Run{
 		DataCenter: p.DC, Pod: p.Pod, Incarnation: p.Incarnation,
-		Seq: seq, Sites: sum, Age: uint64(min(max(0, age.Milliseconds()), maxAge)), Standing: s,
+		Seq: seq, Sites: sum, Age: uint64(min(max(0, age.Milliseconds()), message.MaxAge)), Standing: s,
 	}
 }
 

@@ -25,6 +25,11 @@ func (m *Members) checkSilence(now time.Time) (next time.Time) {
 			delete(m.ended, p)
 		}
 	}
+	for dc, at := range m.heardAgain {
+		if now.Sub(at) >= 2*m.timing.Gone { // no loss that is noticed from now on was before it
+			delete(m.heardAgain, dc)
+		}
+	}
 	return soonest(next, m.retryProbes(now), m.judgeLost(now))
 }
 

@@ -161,11 +161,17 @@ func (m *Members) assembling() (bytes int) {
 
 func (m *Members) keeping() (bytes int) {
 	counted := make(map[*sites.Served]bool)
-	for _, pod := range m.pods {
-		if s := pod.served; s != nil && !counted[s] {
+	count := func(s *sites.Served) {
+		if s != nil && !counted[s] {
 			counted[s] = true
 			bytes += s.Bytes
 		}
+	}
+	for _, pod := range m.pods {
+		count(pod.served)
+	}
+	for _, l := range m.lost {
+		count(l.served)
 	}
 	return bytes
 }
