@@ -215,6 +215,57 @@ func TestSpreadEndsWithThePodThatItWaitsFor(t *testing.T) {
 	})
 }
 
+// A pod that joins while a change is on its way has to confirm it too: it may have compared its book with
+// that of another pod before that one had the change.
+func TestSpreadWaitsForPodsThatJoinMeanwhile(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		n, host := new(lab), mustHost(t, "example.com")
+		book, fresh := bookOf(t, 1), bookOf(t, 3)
+		a := n.start(t, "us", "web-1", with(book))
+		n.settled(t, "us", "web-2") // has no book
+		time.Sleep(5 * time.Second)
+		done := make(chan Truth)
+		go func() {
+			done <- a.Spread(context.Background(), host, assignTo(t, book, host, "sales", "ada"))
+		}()
+		time.Sleep(100 * time.Millisecond)
+		n.start(t, "us", "web-3", with(fresh))
+		n.start(t, "us", "web-4", with(assignment.NewBook(4, nil))) // has no store
+		truth := <-done
+		slices.Sort(truth.Missing)
+		if truth.Complete || !slices.Equal(truth.Missing, []string{"us/web-2", "us/web-4"}) {
+			t.Errorf("%+v", truth)
+		}
+		if m := fresh.Mode(host, "ada", "sales"); m != assignment.Listen {
+			t.Errorf("the pod that joined has the mode %v", m)
+		}
+	})
+}
+
+// Records that do not arrive are sent again.
+func TestSpreadRepeatsWhatIsNotConfirmed(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		net, pods := keepersOf(t, 1, "us", "us")
+		for _, p := range pods {
+			p.start()
+		}
+		time.Sleep(5 * time.Second)
+		lost := 0
+		net.mu.Lock()
+		net.drop = func(_, _ *simPort, m message.Message) bool {
+			if _, records := m.(*message.Assignments); records {
+				lost++
+				return lost == 1
+			}
+			return false
+		}
+		net.mu.Unlock()
+		if !pods[0].run.change(pods[0].serves[0], assignment.Receive, "ada", "sales") || lost < 2 {
+			t.Errorf("the change is not complete; records were sent %d times", lost)
+		}
+	})
+}
+
 // A pod that joins has the records of the others within a moment. They have its records after the
 // next comparison.
 func TestPodsExchangeWhatTheyHave(t *testing.T) {

@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"math/rand/v2"
 	"os"
+	"slices"
 	"sync"
 	"testing"
 	"testing/synctest"
@@ -58,7 +59,7 @@ type historySim struct {
 	seed    uint64
 	rand    *rand.Rand
 	net     *simNet
-	host    presence.HostName
+	hosts   []presence.HostName // the pods serve the first one, and most of them the second one
 	pods    []*keeperPod
 	record  *history.Recorder
 	begin   time.Time
@@ -79,7 +80,7 @@ var historyChannels = []string{"left", "right"}
 
 func newHistorySim(t *testing.T, seed uint64) *historySim {
 	s := &historySim{
-		t: t, seed: seed, rand: rand.New(rand.NewPCG(seed, 12)), host: mustHost(t, "example.com"),
+		t: t, seed: seed, rand: rand.New(rand.NewPCG(seed, 12)), hosts: []presence.HostName{mustHost(t, "a.example.com"), mustHost(t, "b.example.com")},
 		paused: make(map[*keeperRun]bool), tracing: os.Getenv("ROLLCALL_SIM_TRACE") != "",
 	}
 	dcs := make([]string, 3+s.rand.IntN(3))
@@ -90,6 +91,7 @@ func newHistorySim(t *testing.T, seed uint64) *historySim {
 	s.net, s.pods = keepersOf(t, seed, dcs...)
 	for _, p := range s.pods {
 		p.clock = time.Duration(s.rand.IntN(5)-2) * time.Hour
+		p.serves = s.hosts[:1+min(1, s.rand.IntN(4))]
 		if s.tracing {
 			p.logger = zap.New(zapcore.NewCore(zapcore.NewConsoleEncoder(zapcore.EncoderConfig{MessageKey: "m"}), s, zap.InfoLevel)).
 				With(zap.String("at", p.name))
@@ -170,13 +172,18 @@ func (s *historySim) pass(d time.Duration) {
 
 // client starts one operation on a pod that runs.
 func (s *historySim) client() {
-	r := s.pods[s.rand.IntN(len(s.pods))].run
+	p := s.pods[s.rand.IntN(len(s.pods))]
+	r := p.run
 	if r == nil || s.paused[r] {
 		return
 	}
 	now := time.Since(s.begin)
 	age := s.upTo(historySpan)
-	user := fmt.Sprintf("u%d", int((now-age+historySpan)/time.Second)*historyUsers+s.rand.IntN(historyUsers))
+	number := int((now-age+historySpan)/time.Second)*historyUsers + s.rand.IntN(historyUsers)
+	if !slices.Contains(p.serves, s.hostOf(number)) {
+		return
+	}
+	user := userOf(number)
 	keep := history.Reserve{Operations: len(s.pods)}
 	if age < historySpan/2 {
 		keep.Operations, keep.Unfinished = len(s.pods)+6, 2
@@ -186,7 +193,7 @@ func (s *historySim) client() {
 	channels, mode := []string{channel}, assignment.None
 	switch n := s.rand.IntN(10); {
 	case n < 4:
-		s.clients.Go(func() { s.read(history.Read, r, keys[0], keep) })
+		s.clients.Go(func() { s.read(history.Read, r, s.hostOf(number), keys[0], keep) })
 		return
 	case n < 5:
 		keys, channels = nil, nil
@@ -196,8 +203,13 @@ func (s *historySim) client() {
 	case n < 9:
 		mode = assignment.Ignore + assignment.Mode(s.rand.IntN(3))
 	}
-	s.clients.Go(func() { s.write(r, keys, mode, keep, user, channels) })
+	s.clients.Go(func() { s.write(r, s.hostOf(number), keys, mode, keep, user, channels) })
 }
+
+func userOf(number int) string { return fmt.Sprintf("u%d", number) }
+
+// hostOf returns the host on which a user is assigned.
+func (s *historySim) hostOf(user int) presence.HostName { return s.hosts[user%2] }
 
 func valueOf(m assignment.Mode) string {
 	if m == assignment.None {
@@ -206,13 +218,15 @@ func valueOf(m assignment.Mode) string {
 	return m.String()
 }
 
-func (s *historySim) write(r *keeperRun, keys []history.Key, mode assignment.Mode, keep history.Reserve, user string, channels []string) {
+func (s *historySim) write(
+	r *keeperRun, host presence.HostName, keys []history.Key, mode assignment.Mode, keep history.Reserve, user string, channels []string,
+) {
 	call, ok := s.record.Begin(history.Write, keep, keys...)
 	if !ok {
 		return
 	}
 	o := &history.Operation{Kind: history.Unfinished, By: r.keeperPod.name, Value: valueOf(mode), Call: call}
-	if r.change(s.host, mode, user, channels...) && s.answers(r) {
+	if r.change(host, mode, user, channels...) && s.answers(r) {
 		o.Kind = history.Write
 	}
 	s.record.End(history.Write, o, keys...)
@@ -225,14 +239,14 @@ func (s *historySim) answers(r *keeperRun) bool {
 	return r.keeperPod.run == r && !s.paused[r]
 }
 
-func (s *historySim) read(kind history.Kind, r *keeperRun, k history.Key, keep history.Reserve) {
+func (s *historySim) read(kind history.Kind, r *keeperRun, host presence.HostName, k history.Key, keep history.Reserve) {
 	call, ok := s.record.Begin(kind, keep, k)
 	if !ok {
 		return
 	}
-	complete := kind == history.RestRead || r.hearsAll(s.host)
-	mode := r.book.Mode(s.host, k.User, k.Channel)
-	if !complete || !s.answers(r) || kind == history.Read && !r.hearsAll(s.host) {
+	complete := kind == history.RestRead || r.hearsAll(host)
+	mode := r.book.Mode(host, k.User, k.Channel)
+	if !complete || !s.answers(r) || kind == history.Read && !r.hearsAll(host) {
 		s.record.End(kind, nil, k)
 		return
 	}
@@ -249,11 +263,21 @@ func (s *historySim) rest() {
 	}
 	s.clients.Wait()
 	time.Sleep(20 * time.Second)
-	for u := range historyUsers * int((time.Since(s.begin)+historySpan)/time.Second) {
+	for _, p := range s.pods {
+		for _, host := range p.serves {
+			if !p.run.hearsAll(host) {
+				s.t.Errorf("%s does not answer completely for %v, although nothing has failed for a while", p.name, host)
+			}
+		}
+	}
+	for number := range historyUsers * int((time.Since(s.begin)+historySpan)/time.Second) {
+		host := s.hostOf(number)
 		for _, c := range historyChannels {
-			k := history.Key{User: fmt.Sprintf("u%d", u), Channel: c}
 			for n, p := range s.pods {
-				s.read(history.RestRead, p.run, k, history.Reserve{Operations: len(s.pods) - 1 - n})
+				if slices.Contains(p.serves, host) {
+					k := history.Key{User: userOf(number), Channel: c}
+					s.read(history.RestRead, p.run, host, k, history.Reserve{Operations: len(s.pods) - 1 - n})
+				}
 			}
 		}
 	}

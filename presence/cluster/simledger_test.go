@@ -26,6 +26,7 @@ type keeperPod struct {
 	index    int
 	dc, name string
 	clock    time.Duration // by how much its wall clock is wrong
+	serves   []presence.HostName
 	disk     keeperDisk
 	run      *keeperRun // nil if it does not run
 	logger   *zap.Logger
@@ -57,7 +58,8 @@ func keepersOf(t *testing.T, seed uint64, dcs ...string) (*simNet, []*keeperPod)
 	for i, dc := range dcs {
 		pods = append(pods, &keeperPod{
 			t: t, net: net, index: i, dc: dc, name: fmt.Sprintf("pod%d", i), logger: zap.NewNop(),
-			disk: keeperDisk{records: make(map[[3]string]assignment.Record), sites: make(map[uint64][]message.Site)},
+			serves: []presence.HostName{mustHost(t, "example.com")},
+			disk:   keeperDisk{records: make(map[[3]string]assignment.Record), sites: make(map[uint64][]message.Site)},
 		})
 	}
 	t.Cleanup(func() {
@@ -90,9 +92,16 @@ func (p *keeperPod) starting() *keeperRun {
 	if err != nil {
 		p.t.Fatal(err)
 	}
-	c.SetSites([]message.Site{{}})
+	c.SetSites([]message.Site{{Sets: [][]string{namesOf(p.serves)}}})
 	r.Cluster = c
 	return r
+}
+
+func namesOf(hosts []presence.HostName) (names []string) {
+	for _, h := range hosts {
+		names = append(names, h.String())
+	}
+	return names
 }
 
 // end ends the run, killed without a goodbye.

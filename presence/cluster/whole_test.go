@@ -1,12 +1,16 @@
 package cluster
 
 import (
+	"fmt"
+	"slices"
 	"testing"
 	"testing/synctest"
 	"time"
 
 	"github.com/rollcall-gateway/rollcall/presence"
 	"github.com/rollcall-gateway/rollcall/presence/assignment"
+	"github.com/rollcall-gateway/rollcall/presence/cluster/internal/clustertest"
+	"github.com/rollcall-gateway/rollcall/presence/cluster/message"
 )
 
 // whole checks at each moment, until the pod has answered completely for a while, that it has the
@@ -40,6 +44,9 @@ func TestPodIsCompleteOnlyWithWhatOthersCompleted(t *testing.T) {
 		clocks [3]time.Duration // wall clocks of the pods
 		away   func(net *simNet, pods []*keeperPod)
 		back   func(net *simNet, pods []*keeperPod)
+		// unaware is set if the pod does not miss the others. Its answers are incomplete because they do
+		// not reply.
+		unaware bool
 	}{
 		"it starts": {
 			away: func(*simNet, []*keeperPod) {},
@@ -66,6 +73,28 @@ func TestPodIsCompleteOnlyWithWhatOthersCompleted(t *testing.T) {
 				cutApart(net, true, pods[:2], pods[2:])
 			},
 			back: func(net *simNet, pods []*keeperPod) { cutApart(net, false, pods[:2], pods[2:]) },
+		},
+		"it was not heard, and heard others": {
+			unaware: true,
+			away: func(net *simNet, pods []*keeperPod) {
+				pods[2].start()
+				time.Sleep(10 * time.Second)
+				for _, p := range pods[:2] {
+					net.setCut(2, p.index, true)
+				}
+				p := pods[2].run.port
+				p.net.mu.Lock()
+				defer p.net.mu.Unlock()
+				p.net.drop = func(_, to *simPort, m message.Message) bool {
+					_, records := m.(*message.Assignments)
+					return to == p && records && net.cut[[2]int{2, 0}]
+				}
+			},
+			back: func(net *simNet, pods []*keeperPod) {
+				for _, p := range pods[:2] {
+					net.setCut(2, p.index, false)
+				}
+			},
 		},
 		"it was stopped": {
 			away: func(_ *simNet, pods []*keeperPod) {
@@ -97,7 +126,9 @@ func TestPodIsCompleteOnlyWithWhatOthersCompleted(t *testing.T) {
 					}
 					time.Sleep(2 * time.Second) // it knows that it is cut off
 					tt.back(net, pods)
-					took := pods[2].whole(host, func() bool { return pods[2].run.Spread(t.Context(), host, nil).Complete })
+					took := pods[2].whole(host, func() bool {
+						return (!tt.unaware || pods[2].run.hearsAll(host)) && pods[2].run.Spread(t.Context(), host, nil).Complete
+					})
 					t.Logf("complete after %s", took)
 				})
 			}
@@ -136,4 +167,86 @@ func TestPodIsCompleteOnlyWithWhatOthersCompletedInAShortCut(t *testing.T) {
 		t.Error("no change was complete during a cut")
 	}
 	t.Logf("in %d cuts, a change was complete", missed)
+}
+
+// A pod that starts asks as few pods as possible: all for their sums, and one that is whole for its
+// records.
+func TestPodThatStartsChecksOnePodThatIsWhole(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		n, host := new(lab), mustHost(t, "example.com")
+		old := bookOf(t, 1)
+		assignTo(t, old, host, "sales", "ada")
+		n.start(t, "us", "web-1", with(old))
+		for i := range uint64(3) {
+			n.start(t, "us", fmt.Sprintf("web-%d", i+2), with(bookOf(t, i+2)))
+		}
+		time.Sleep(3 * time.Second)
+		book := bookOf(t, 5)
+		p := n.settled(t, "us", "web-5", with(book))
+		if m := book.Mode(host, "ada", "sales"); m != assignment.Listen {
+			t.Errorf("the pod is ready with the mode %v", m)
+		}
+		if checks := len(clustertest.SentOf[*message.AssignmentCheck](p.port)); checks != 1 {
+			t.Errorf("%d checks, want 1", checks)
+		}
+		if totals := len(clustertest.SentOf[*message.AssignmentTotal](p.port)); totals > 16 {
+			t.Errorf("%d sums of a pod that has four others", totals)
+		}
+	})
+}
+
+// No pod waits for others to be whole for ever.
+func TestPodsAreWholeInTheEnd(t *testing.T) {
+	tests := map[string]struct {
+		pods   int
+		happen func(net *simNet, pods []*keeperPod)
+		within time.Duration // after the start of all pods, and what happens
+	}{
+		"one alone":   {1, func(*simNet, []*keeperPod) {}, 1700 * time.Millisecond},
+		"all at once": {4, func(*simNet, []*keeperPod) {}, 2600 * time.Millisecond},
+		"all again at once, killed": {4, func(_ *simNet, pods []*keeperPod) {
+			time.Sleep(5 * time.Second)
+			for _, p := range pods {
+				p.run.end(true)
+			}
+			for _, p := range pods {
+				p.start()
+			}
+		}, 2600 * time.Millisecond},
+		"two halves": {4, func(net *simNet, pods []*keeperPod) {
+			time.Sleep(5 * time.Second)
+			cutApart(net, true, pods[:2], pods[2:])
+			time.Sleep(10 * time.Second)
+			for i, p := range pods[1:3] { // each half has something that the other one lacks
+				p.run.change(p.serves[0], assignment.Receive, fmt.Sprintf("user-%d", i), "sales")
+			}
+			cutApart(net, false, pods[:2], pods[2:])
+		}, 1500 * time.Millisecond},
+		"one that dies meanwhile": {3, func(_ *simNet, pods []*keeperPod) {
+			time.Sleep(5 * time.Second)
+			pods[2].run.end(true)
+			pods[2].start()
+			time.Sleep(50 * time.Millisecond)
+			pods[1].run.end(true)
+			time.Sleep(20 * time.Millisecond)
+			pods[1].start()
+		}, 4 * time.Second},
+	}
+	for name, tt := range tests {
+		t.Run(name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				net, pods := keepersOf(t, 1, slices.Repeat([]string{"eu"}, tt.pods)...)
+				for _, p := range pods {
+					p.start()
+				}
+				tt.happen(net, pods)
+				time.Sleep(tt.within)
+				for _, p := range pods {
+					if !p.run.hearsAll(p.serves[0]) {
+						t.Errorf("%s does not answer completely after %s", p.name, tt.within)
+					}
+				}
+			})
+		})
+	}
 }

@@ -60,6 +60,7 @@ func (a *Keeper) spreadOnce(
 		a.link.Send(a.link.Assignments(), m)
 	}
 	wait(repeatAfter)
+	a.nameServing(s)
 	for again := true; again; again = a.nameServing(s) {
 		a.repeat(s)
 		wait(time.Hour)
