@@ -53,19 +53,10 @@ func (m *Members) admit(from link.Peer, hb *message.Heartbeat, now time.Time) *m
 	}
 	namesakes := m.namesakes(from)
 	clash, others := before && (len(namesakes) > 0 || m.isNamesake(from)), namesakes
-	if !before {
-		// The latest incarnation of a pod ends the earlier ones, unless these send heartbeats
-		// again.
-		for _, p := range namesakes {
-			if later(p, from) {
-				m.recordEnd(from, hb.Seq, tenure{since: now}, now)
-				return nil
-			}
-		}
-		if m.isNamesake(from) {
-			m.recordEnd(from, hb.Seq, tenure{since: now}, now)
-			return nil
-		}
+	// The latest incarnation of a pod ends the earlier ones, unless these send heartbeats again.
+	if !before && (m.isNamesake(from) || slices.ContainsFunc(namesakes, func(p link.Peer) bool { return later(p, from) })) {
+		m.recordEnd(from, hb.Seq, tenure{since: now}, now)
+		return nil
 	}
 	if !m.probed(from, hb, now) {
 		return nil
@@ -87,12 +78,7 @@ func (m *Members) admit(from link.Peer, hb *message.Heartbeat, now time.Time) *m
 	}
 	m.noteRuns()
 	m.pulse.recordNewcomer(now)
-	if m.pulse.settledNow() {
-		if len(m.news) == 0 {
-			m.newsSince = now
-		}
-		m.news = append(m.news, from)
-	}
+	m.noteNews(from, now)
 	m.log(m.logger.Info, "pod joined", from, "")
 	if clash && !hb.Draining {
 		m.markConflict(pod, others)
@@ -126,8 +112,8 @@ func (m *Members) namesakes(of link.Peer) []link.Peer {
 	return list
 }
 
-// earlier returns live incarnations of the pod that started before than.
-func (m *Members) earlier(than link.Peer) []link.Peer {
+// earlierRuns returns live incarnations of the pod that started before than.
+func (m *Members) earlierRuns(than link.Peer) []link.Peer {
 	return slices.DeleteFunc(m.namesakes(than), func(p link.Peer) bool { return later(p, than) })
 }
 
@@ -182,8 +168,8 @@ func (m *Members) goodbye(from link.Peer, bye *message.Goodbye, now time.Time) {
 	if pod == nil {
 		// An incarnation that has ended before this pod knew it has ended the earlier ones
 		// nevertheless.
-		if earlier := m.earlier(from); !before && len(earlier) > 0 {
-			m.removeReplaced(earlier, now)
+		if replaced := m.earlierRuns(from); !before && len(replaced) > 0 {
+			m.removeReplaced(replaced, now)
 			return
 		}
 		if lost := m.lost[podName{from.DC, from.Pod}]; lost != nil && !later(lost.Peer, from) {
@@ -211,46 +197,6 @@ func (m *Members) removeForNow(pod *member, now time.Time) {
 		m.addLost(&lostPod{Peer: p, seq: pod.seq, tenure: pod.tenure, heard: now, since: now, until: now.Add(backSoon), sum: pod.sum, served: pod.served})
 	}
 	m.pulse.wake.Wake()
-}
-
-// tenure is when the name of a pod is heard or missing: from since on, except for the time from left
-// to back. Both are zero if it was never away.
-type tenure struct{ since, left, back time.Time }
-
-// covers reports whether the pod was heard or missing from a time until another. Of the times at which
-// it was away, only the last one is known: before the one before, it counts as never heard.
-func (t tenure) covers(from, to time.Time) bool {
-	away := !t.left.IsZero() && !t.left.After(to) && t.back.After(from)
-	return !t.since.After(from) && !away
-}
-
-// resume returns the tenure of a pod that is back after it was away since left.
-func (t tenure) resume(left, back time.Time) tenure {
-	if !t.left.IsZero() {
-		t.since = t.back
-	}
-	t.left, t.back = left, back
-	return t
-}
-
-// tenureOf returns the tenure of a new run, which continues that of earlier runs.
-func (m *Members) tenureOf(p link.Peer, namesakes []link.Peer, now time.Time) tenure {
-	if l := m.lost[podName{p.DC, p.Pod}]; l != nil {
-		return l.tenure
-	}
-	if len(namesakes) > 0 {
-		return m.pods[namesakes[0]].tenure
-	}
-	var last ending
-	for other, end := range m.ended {
-		if other.DC == p.DC && other.Pod == p.Pod && !end.at.Before(last.at) {
-			last = end
-		}
-	}
-	if last.at.IsZero() {
-		return tenure{since: now}
-	}
-	return last.tenure.resume(last.at, now)
 }
 
 // remove removes a pod.

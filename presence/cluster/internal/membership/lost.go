@@ -67,9 +67,6 @@ func (m *Members) dropLost(l *lostPod, now time.Time, reason string) {
 	m.markDead(l.Peer)
 	m.log(m.logger.Info, "pod is no longer missing", l.Peer, reason)
 	m.noteRuns()
-	for _, pod := range m.pods { // a pod that misses it still is told when its list is requested again
-		pod.view.list = nil
-	}
 }
 
 // judgeLost finds missing pods that have crashed, and returns when to look again; zero if not by
@@ -211,11 +208,11 @@ func (m *Members) Unreachable(host presence.HostName, scope Scope) []string {
 		}
 	}
 	for _, l := range m.lost {
+		served := l.served
 		if minority && l.DC == m.self.DC {
-			add(l.Peer, nil)
-			continue
+			served = nil // any host
 		}
-		add(l.Peer, l.served)
+		add(l.Peer, served)
 	}
 	if !connected {
 		for p, pod := range m.pods {

@@ -143,9 +143,6 @@ func TestSilenceCountsAnewWhenAPartitionEnds(t *testing.T) {
 }
 
 func TestPodsTellWhomTheyMiss(t *testing.T) {
-	run := func(p link.Peer, s message.Standing, seq uint64) message.Run {
-		return message.Run{DataCenter: p.DC, Pod: p.Pod, Incarnation: p.Incarnation, Seq: seq, Standing: s}
-	}
 	peer := func(pod string, started int64) link.Peer {
 		return link.Peer{DC: "y", Pod: pod, Incarnation: message.Incarnation{Started: started, Random: 1}}
 	}
@@ -154,24 +151,24 @@ func TestPodsTellWhomTheyMiss(t *testing.T) {
 		told []message.Run
 		want []string
 	}{
-		{"a pod that it misses", []message.Run{run(peer("p", 1), message.Missed, 9)}, []string{"y/p"}},
-		{"a pod that it hears", []message.Run{run(peer("p", 1), message.Heard, 9)}, []string{"y/p"}},
-		{"a pod that has ended", []message.Run{run(peer("p", 1), message.Ended, 9)}, nil},
-		{"a pod that this one hears", []message.Run{run(peer("heard", 1), message.Missed, 9)}, nil},
-		{"this pod", []message.Run{run(link.Peer{DC: "x", Pod: "a"}, message.Missed, 9)}, nil},
-		{"an end", []message.Run{run(peer("p", 1), message.Missed, 9), run(peer("p", 1), message.Ended, 9)}, nil},
+		{"a pod that it misses", []message.Run{runOf(peer("p", 1), message.Missed, 9)}, []string{"y/p"}},
+		{"a pod that it hears", []message.Run{runOf(peer("p", 1), message.Heard, 9)}, []string{"y/p"}},
+		{"a pod that has ended", []message.Run{runOf(peer("p", 1), message.Ended, 9)}, nil},
+		{"a pod that this one hears", []message.Run{runOf(peer("heard", 1), message.Missed, 9)}, nil},
+		{"this pod", []message.Run{runOf(link.Peer{DC: "x", Pod: "a"}, message.Missed, 9)}, nil},
+		{"an end", []message.Run{runOf(peer("p", 1), message.Missed, 9), runOf(peer("p", 1), message.Ended, 9)}, nil},
 		{
 			"an end of which it has heard less",
-			[]message.Run{run(peer("p", 1), message.Missed, 9), run(peer("p", 1), message.Ended, 8)},
+			[]message.Run{runOf(peer("p", 1), message.Missed, 9), runOf(peer("p", 1), message.Ended, 8)},
 			[]string{"y/p"},
 		},
-		{"the end of a later run", []message.Run{run(peer("p", 1), message.Missed, 9), run(peer("p", 2), message.Ended, 1)}, nil},
+		{"the end of a later run", []message.Run{runOf(peer("p", 1), message.Missed, 9), runOf(peer("p", 2), message.Ended, 1)}, nil},
 		{
 			"the end of an earlier run",
-			[]message.Run{run(peer("p", 2), message.Missed, 9), run(peer("p", 1), message.Ended, 99)},
+			[]message.Run{runOf(peer("p", 2), message.Missed, 9), runOf(peer("p", 1), message.Ended, 99)},
 			[]string{"y/p"},
 		},
-		{"that it is forgotten", []message.Run{run(peer("p", 1), message.Missed, 9), run(peer("p", 1), message.Forgotten, 1)}, nil},
+		{"that it is forgotten", []message.Run{runOf(peer("p", 1), message.Missed, 9), runOf(peer("p", 1), message.Forgotten, 1)}, nil},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
@@ -180,11 +177,11 @@ func TestPodsTellWhomTheyMiss(t *testing.T) {
 				b := scripts(t, n, "x", "b")[0]
 				heard := n.Script(t, "y", "heard", 1)
 				heard.Beat()
-				for i, r := range tt.told {
+				for _, r := range tt.told {
 					if r.Pod == "heard" {
 						r.Incarnation = heard.Peer().Incarnation
 					}
-					b.Send(b.Link.Inbox(a.self), &message.Runs{Runs: tt.told[i : i+1]})
+					tell(b, a, r)
 				}
 				a.wantMissing(t, "then", tt.want...)
 			})

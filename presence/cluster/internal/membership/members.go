@@ -5,7 +5,7 @@
 // (lost.go): it has said goodbye, a later run has its name, another pod knows of its end, an operator
 // makes the pods forget it (forget.go), or it has crashed. This last verdict needs more than half of
 // its data center. For it, pods compare which runs they hear and miss: by sums in heartbeats, and by
-// lists where the sums differ (runs.go).
+// lists where the sums differ (runs.go, descriptions.go).
 //
 // This pod has joined when all pods that it hears have confirmed that they hear it (pulse.go). What
 // it knows goes to its next run by a [Memory] (remember.go).

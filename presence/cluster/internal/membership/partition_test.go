@@ -8,7 +8,6 @@ import (
 	"github.com/rollcall-gateway/rollcall/internal/testkit"
 	"github.com/rollcall-gateway/rollcall/presence/cluster/internal/clustertest"
 	"github.com/rollcall-gateway/rollcall/presence/cluster/internal/link"
-	"github.com/rollcall-gateway/rollcall/presence/cluster/internal/memory"
 	"github.com/rollcall-gateway/rollcall/presence/cluster/message"
 )
 
@@ -269,9 +268,7 @@ func TestNextRunCountsItselfUnlessTheLastOneSaidGoodbye(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
 				n := new(clustertest.Lab)
 				book := new(notebook)
-				last := joining(t, n, "x", "a")
-				last.Restore(book, memory.State{})
-				stop := last.run(t)
+				_, stop := remembering(t, n, book)
 				s := scripts(t, n, "x", "lost", "b")
 				time.Sleep(time.Second)
 				synctest.Wait()

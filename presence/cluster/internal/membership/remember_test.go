@@ -68,13 +68,19 @@ func (b *notebook) wantStandings(t *testing.T, when string, want ...string) {
 	}
 }
 
+// remembering starts the next run of the pod x/a with that memory.
+func remembering(t *testing.T, n *clustertest.Lab, book *notebook) (a *testPod, stop func()) {
+	t.Helper()
+	a = joining(t, n, "x", "a")
+	a.Restore(book, book.state)
+	return a, a.run(t)
+}
+
 func TestPodsAreMissingUntilTheNextRunHearsThem(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		n := new(clustertest.Lab)
 		book := new(notebook)
-		a := joining(t, n, "x", "a")
-		a.Restore(book, memory.State{})
-		stop := a.run(t)
+		_, stop := remembering(t, n, book)
 		only := n.Script(t, "y", "only", 1)
 		only.Serve(clustertest.Site([]string{"only.com"}))
 		only.Beat()
@@ -91,9 +97,7 @@ func TestPodsAreMissingUntilTheNextRunHearsThem(t *testing.T) {
 			t.Error("the clock of the last save is behind the present")
 		}
 
-		again := joining(t, n, "x", "a")
-		again.Restore(book, last)
-		again.run(t)
+		again, _ := remembering(t, n, book)
 		again.wantMissing(t, "at the start", "y/heard", "z/silent")
 		if got := again.missing(t, "only.com"); !slices.Equal(got, []string{"y/heard", "y/only", "z/silent"}) {
 			t.Errorf("missing for only.com: %q", got)
@@ -132,9 +136,7 @@ func TestSitesOfAPodThatServesTheSameAreSaved(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		n := new(clustertest.Lab)
 		book := new(notebook)
-		a := joining(t, n, "x", "a")
-		a.Restore(book, memory.State{})
-		stop := a.run(t)
+		a, stop := remembering(t, n, book)
 		same := clustertest.Site([]string{"a.com"})
 		a.SetSites([]message.Site{same})
 		time.Sleep(time.Minute)
@@ -142,9 +144,7 @@ func TestSitesOfAPodThatServesTheSameAreSaved(t *testing.T) {
 		b.Serve(same)
 		b.Live(2 * time.Second)
 		stop()
-		again := joining(t, n, "x", "a")
-		again.Restore(book, book.state)
-		again.run(t)
+		again, _ := remembering(t, n, book)
 		again.wantMissing(t, "for another host")
 		if got := again.missing(t, "a.com"); !slices.Equal(got, []string{"y/b"}) {
 			t.Errorf("missing %q", got)
@@ -156,9 +156,7 @@ func TestFailedSaveIsRepeated(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		n := new(clustertest.Lab)
 		book := &notebook{err: errors.New("the disk is full")}
-		a := joining(t, n, "x", "a")
-		a.Restore(book, memory.State{})
-		a.run(t)
+		a, _ := remembering(t, n, book)
 		a.SetSites([]message.Site{clustertest.Site([]string{"a.com"})})
 		b := n.Script(t, "x", "b", 1)
 		b.Serve(clustertest.Site([]string{"a.com"}))
@@ -179,9 +177,7 @@ func TestSavesAreFewWithoutChanges(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		n := new(clustertest.Lab)
 		book := new(notebook)
-		a := joining(t, n, "x", "a")
-		a.Restore(book, memory.State{})
-		a.run(t)
+		remembering(t, n, book)
 		b := n.Script(t, "x", "b", 1)
 		b.Live(5 * time.Second)
 		before := book.saves
@@ -258,9 +254,7 @@ func TestRepeatedGoodbyeIsNotSaved(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		n := new(clustertest.Lab)
 		book := new(notebook)
-		a := joining(t, n, "x", "a")
-		a.Restore(book, memory.State{})
-		a.run(t)
+		remembering(t, n, book)
 		s := scripts(t, n, "x", "s")[0]
 		s.Goodbye()
 		time.Sleep(time.Second)
@@ -280,9 +274,7 @@ func TestSitesOfDeadPodsDoNotWaitForTheDisk(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		n := new(clustertest.Lab)
 		book := &notebook{err: errors.New("the disk is full")}
-		a := joining(t, n, "x", "a")
-		a.Restore(book, memory.State{})
-		a.run(t)
+		a, _ := remembering(t, n, book)
 		for i := range 5 {
 			s := n.Script(t, "x", "s", int64(i+1))
 			s.Serve(clustertest.Site([]string{fmt.Sprintf("host%d.com", i)}))

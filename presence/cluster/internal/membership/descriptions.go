@@ -1,0 +1,130 @@
+package membership
+
+import (
+	"time"
+
+	"github.com/rollcall-gateway/rollcall/presence/cluster/internal/link"
+	"github.com/rollcall-gateway/rollcall/presence/cluster/message"
+)
+
+// newsDelay is the time for which news is collected before it is sent.
+const newsDelay = 100 * time.Millisecond
+
+// addRun handles what another pod says about one run. If this pod knows that the run has ended,
+// it adds that to the reply.
+func (m *Members) addRun(r *message.Run, reply *message.Runs, now time.Time) {
+	p := link.Peer{DC: r.DataCenter, Pod: r.Pod, Incarnation: r.Incarnation}
+	name := podName{p.DC, p.Pod}
+	if m.pods[p] != nil || name == (podName{m.self.DC, m.self.Pod}) {
+		return
+	}
+	if r.Standing == message.Ended || r.Standing == message.Forgotten {
+		l := m.lost[name]
+		if l != nil && (later(p, l.Peer) || p == l.Peer && (r.Seq >= l.seq || r.Standing == message.Forgotten)) {
+			if p == l.Peer {
+				l.seq = max(l.seq, r.Seq)
+			}
+			m.dropLost(l, now, "ended, as another pod says")
+		}
+		return
+	}
+	if end, ok := m.endOf(p); ok {
+		if end.Seq >= r.Seq {
+			if r.Standing == message.Missed {
+				reply.Runs = append(reply.Runs, end)
+			}
+			return
+		}
+	}
+	heard := timeOf(r, now)
+	if m.addLost(&lostPod{Peer: p, seq: r.Seq, tenure: tenure{since: heard}, heard: heard, since: now, sum: r.Sites}) {
+		m.log(m.logger.Info, "pod is missing", p, "another pod says so")
+	}
+}
+
+// timeOf returns the time at which a run was heard or has ended, by its age.
+func timeOf(r *message.Run, now time.Time) time.Time {
+	return now.Add(-time.Duration(r.Age) * time.Millisecond)
+}
+
+// endOf returns the end of a run, if this pod knows that it has ended, by itself or because a later
+// run has its name.
+func (m *Members) endOf(p link.Peer) (message.Run, bool) {
+	run := message.Run{DataCenter: p.DC, Pod: p.Pod, Incarnation: p.Incarnation, Standing: message.Ended, Seq: ^uint64(0)}
+	if m.replaced(p) {
+		return run, true
+	}
+	end, ok := m.ended[p]
+	run.Seq = end.seq
+	return run, ok && end.dead
+}
+
+// replaced reports whether this pod knows a later run of the pod, whatever has become of that one.
+func (m *Members) replaced(p link.Peer) bool {
+	name := podName{p.DC, p.Pod}
+	if l := m.lost[name]; l != nil && later(l.Peer, p) {
+		return true
+	}
+	for other := range m.pods {
+		if name == (podName{other.DC, other.Pod}) && later(other, p) {
+			return true
+		}
+	}
+	for other, end := range m.ended {
+		if name == (podName{other.DC, other.Pod}) && later(other, p) && end.dead {
+			return true
+		}
+	}
+	return false
+}
+
+// describe returns the description of a pod that is heard.
+func (pod *member) describe(now time.Time) message.Run {
+	return describe(pod.Peer, pod.seq, pod.sum, now.Sub(pod.heard), message.Heard)
+}
+
+// describe returns the description of a missing pod.
+func (l *lostPod) describe(now time.Time) message.Run {
+	return describe(l.Peer, l.seq, l.sum, now.Sub(l.heard), message.Missed)
+}
+
+func describe(p link.Peer, seq, sum uint64, age time.Duration, s message.Standing) message.Run {
+	return message.Run{
+		DataCenter: p.DC, Pod: p.Pod, Incarnation: p.Incarnation,
+		Seq: seq, Sites: sum, Age: uint64(min(max(0, age.Milliseconds()), message.MaxAge)), Standing: s,
+	}
+}
+
+// noteNews records that this pod has begun to hear another one, for sendNews. It records nothing while
+// this pod joins, because every pod is new to it.
+func (m *Members) noteNews(p link.Peer, now time.Time) {
+	if !m.pulse.settledNow() {
+		return
+	}
+	if len(m.news) == 0 {
+		m.newsSince = now
+	}
+	m.news = append(m.news, p)
+}
+
+// sendNews tells all pods, after newsDelay, which pods this one has begun to hear. A pod that does
+// not hear one of them names it as missing.
+func (m *Members) sendNews(now time.Time) (next time.Time) {
+	if len(m.news) == 0 {
+		return time.Time{}
+	}
+	if due := m.newsSince.Add(newsDelay); now.Before(due) {
+		return due
+	}
+	list := &message.Runs{}
+	for _, p := range m.news {
+		if pod := m.pods[p]; pod != nil {
+			list.Runs = append(list.Runs, pod.describe(now))
+		}
+	}
+	m.news = nil
+	if len(list.Runs) > 0 {
+		m.sendRuns(m.link.All(), list)
+	}
+	return time.Time{}
+}

@@ -1,0 +1,47 @@
+package membership
+
+import (
+	"time"
+
+	"github.com/rollcall-gateway/rollcall/presence/cluster/internal/link"
+)
+
+// tenure is when the name of a pod is heard or missing: from since on, except for the time from left
+// to back. Both are zero if it was never away.
+type tenure struct{ since, left, back time.Time }
+
+// covers reports whether the pod was heard or missing from a time until another. Of the times at which
+// it was away, only the last one is known: before the one before, it counts as never heard.
+func (t tenure) covers(from, to time.Time) bool {
+	away := !t.left.IsZero() && !t.left.After(to) && t.back.After(from)
+	return !t.since.After(from) && !away
+}
+
+// resume returns the tenure of a pod that is back after it was away since left.
+func (t tenure) resume(left, back time.Time) tenure {
+	if !t.left.IsZero() {
+		t.since = t.back
+	}
+	t.left, t.back = left, back
+	return t
+}
+
+// tenureOf returns the tenure of a new run, which continues that of earlier runs.
+func (m *Members) tenureOf(p link.Peer, namesakes []link.Peer, now time.Time) tenure {
+	if l := m.lost[podName{p.DC, p.Pod}]; l != nil {
+		return l.tenure
+	}
+	if len(namesakes) > 0 {
+		return m.pods[namesakes[0]].tenure
+	}
+	var last ending
+	for other, end := range m.ended {
+		if other.DC == p.DC && other.Pod == p.Pod && !end.at.Before(last.at) {
+			last = end
+		}
+	}
+	if last.at.IsZero() {
+		return tenure{since: now}
+	}
+	return last.tenure.resume(last.at, now)
+}
