@@ -12,7 +12,7 @@ import (
 var (
 	// ErrPodHeard is returned for a pod that is not missing.
 	ErrPodHeard = errors.New("the pod is heard: stop it first")
-	// ErrPodUnknown is returned for a pod that no run of is missing.
+	// ErrPodUnknown is returned if no run of the pod is missing.
 	ErrPodUnknown = errors.New("no such pod is missing")
 )
 

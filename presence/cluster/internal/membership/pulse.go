@@ -194,7 +194,7 @@ func (u *pulse) sendNow(now time.Time, t timing.Timing) bool {
 }
 
 // next updates settled, and returns the time of the next step. joined reports whether this pod has
-// joined but for the time that it gives others.
+// joined, except for the time that it gives others.
 func (u *pulse) next(now time.Time, t timing.Timing, joined bool) time.Time {
 	u.mu.Lock()
 	defer u.mu.Unlock()
