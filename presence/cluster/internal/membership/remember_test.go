@@ -258,11 +258,13 @@ func TestRepeatedGoodbyeIsNotSaved(t *testing.T) {
 		s := scripts(t, n, "x", "s")[0]
 		s.Goodbye()
 		time.Sleep(time.Second)
+		synctest.Wait()
 		before := book.saves
 		for range 20 {
 			s.Goodbye()
 			time.Sleep(time.Second)
 		}
+		synctest.Wait()
 		if saves := book.saves - before; saves > 1 {
 			t.Errorf("%d saves for 20 repeated goodbyes", saves)
 		}
