@@ -26,7 +26,7 @@ func TestAssignmentsAreLinearizable(t *testing.T) {
 	t.Parallel()
 	from, to := simSeeds(t)
 	if from == 0 {
-		to = max(1, to/20)
+		to = max(1, to/30)
 	}
 	var mu sync.Mutex
 	total := make(map[history.Kind]int)

@@ -44,7 +44,7 @@ type Keeper struct {
 	vain    map[link.Peer]vain // pods that differ, although their last answers changed nothing
 	pods    map[link.Peer]*standing
 	met     bool // this pod has agreed with another one since its start
-	whole   bool // it agrees with all pods
+	whole   bool // it agrees with all pods; false until step has found that
 	outbox  []outgoing
 }
 

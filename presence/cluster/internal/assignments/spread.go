@@ -60,9 +60,10 @@ func (a *Keeper) spreadOnce(
 		a.link.Send(a.link.Assignments(), m)
 	}
 	wait(repeatAfter)
-	a.nameServing(s)
-	for again := true; again; again = a.nameServing(s) {
-		a.repeat(s)
+	for again := true; a.nameServing(s) || again; again = false {
+		if !a.repeat(s) {
+			break
+		}
 		wait(time.Hour)
 	}
 	a.mu.Lock()
@@ -106,8 +107,9 @@ func (a *Keeper) nameServing(s *spread) (more bool) {
 	return len(added) > 0
 }
 
-// repeat sends the records to the pods that have not confirmed them. They may not have known this pod.
-func (a *Keeper) repeat(s *spread) {
+// repeat sends the records to the pods that have not confirmed them, and reports whether there are
+// any. They may not have known this pod.
+func (a *Keeper) repeat(s *spread) bool {
 	a.mu.Lock()
 	defer a.unlock()
 	for p, ids := range s.waiting {
@@ -117,6 +119,7 @@ func (a *Keeper) repeat(s *spread) {
 			}
 		}
 	}
+	return len(s.waiting) > 0
 }
 
 // left returns the time until the last deadline of the pods that have not confirmed; 0 if all have.

@@ -54,6 +54,9 @@ func (a *Keeper) Synced() bool {
 }
 
 func (a *Keeper) synced() bool {
+	if a.whole {
+		return true
+	}
 	for _, s := range a.pods {
 		if !s.agreed {
 			return false
@@ -164,9 +167,11 @@ func (a *Keeper) compareTotal(from link.Peer, m *message.AssignmentTotal) {
 			s.agreed, a.met = true, true
 		}
 	}
-	compare := m.ID == 0 && a.synced()
+	compare := m.ID == 0 && a.whole
+	if !a.whole {
+		a.due.Wake()
+	}
 	a.mu.Unlock()
-	a.due.Wake()
 	if compare && own != m.Total {
 		a.ask(from, time.Now(), false)
 	}
