@@ -235,6 +235,30 @@ func TestFailedChangeKeepsTheCluster(t *testing.T) {
 	d.expect(t, "change it")
 }
 
+// A change that fails may have closed the bus, so that the settings of before are a change too.
+func TestReloadAfterAFailedChange(t *testing.T) {
+	d := &clusterLog{}
+	c := mustLoad(t, clustered(overNATS))
+	h := c.app.hub
+	stand := &fakeCluster{name: "it", clusterLog: d, ready: true, fails: errors.New("not today")}
+	stage(t, h, func(cluster.Config) (gateway.Pods, error) { return stand, nil })
+	a, b := c.snapshot(), mustLoad(t, clustered(overNATS+"\nquery_timeout 1s")).snapshot()
+	h.Offer(a)
+	h.Offer(b)
+	h.TakeBack(a)
+	d.expect(t, "change it")
+	again := mustLoad(t, clustered(overNATS)).snapshot()
+	h.Offer(again)
+	stand.fails = nil
+	h.TakeBack(b)
+	d.expect(t, "change it")
+	if h.Joined() != gateway.Pods(stand) {
+		t.Errorf("the cluster is %v", h.Joined())
+	}
+	h.RetryCluster() // nothing to retry
+	d.expect(t)
+}
+
 func TestClusterSaysGoodbyeAroundTheDrain(t *testing.T) {
 	d := &clusterLog{}
 	c := mustLoad(t, clustered(overNATS))

@@ -116,6 +116,10 @@ func (h *Hub) changeCluster(now *Configuration, old *joined, want *ClusterSettin
 	}
 	if err := old.pods.Change(ctx, want.Config); err != nil {
 		now.Logger.Error("cluster not changed, trying again", zap.Error(err), zap.Duration("pause", clusterRetry))
+		// If the bus could not go back to the old settings, it is closed: those are a change too.
+		unsure := *old.settings
+		unsure.Sum = [32]byte{}
+		h.cluster.Store(&joined{settings: &unsure, pods: old.pods})
 		time.AfterFunc(clusterRetry, func() { h.clusterSteps.do(h.rechangeCluster) })
 		return
 	}
