@@ -71,7 +71,7 @@ func (m *Members) replaced(p link.Peer) bool {
 		}
 	}
 	for other, end := range m.ended {
-		if name == (podName{other.DC, other.Pod}) && later(other, p) && end.dead {
+		if name == (podName{other.DC, other.Pod}) && later(other, p) && end.dead && !end.outlived {
 			return true
 		}
 	}

@@ -68,6 +68,9 @@ func (m *Members) admit(from link.Peer, hb *message.Heartbeat, now time.Time) *m
 	m.removeReplaced(namesakes, now)
 	m.pods[from] = pod
 	delete(m.ended, from)
+	if !before {
+		m.markOutlived(from)
+	}
 	if l := m.lost[podName{from.DC, from.Pod}]; l != nil && !later(l.Peer, from) {
 		delete(m.lost, podName{from.DC, from.Pod})
 		m.afterChange(func() { m.observer.HeardAgain(from) })
@@ -221,6 +224,9 @@ type ending struct {
 	at     time.Time
 	tenure tenure
 	dead   bool // it has ended for sure, or counts as crashed; false if it may be heard again
+	// outlived is set if an earlier run was first heard after it: the clock of its pod went back. Then it
+	// has not replaced that one.
+	outlived bool
 }
 
 // markDead records that a run whose end is recorded will not be heard again. Pods that miss it are told
@@ -233,6 +239,16 @@ func (m *Members) markDead(p link.Peer) {
 	for _, pod := range m.pods {
 		if pod.view.missed != 0 {
 			pod.view.list = nil
+		}
+	}
+}
+
+// markOutlived records that a run is first heard after later ones of its pod have ended.
+func (m *Members) markOutlived(by link.Peer) {
+	for p, end := range m.ended {
+		if p.DC == by.DC && p.Pod == by.Pod && later(p, by) {
+			end.outlived = true
+			m.ended[p] = end
 		}
 	}
 }

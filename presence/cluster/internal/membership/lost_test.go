@@ -2,6 +2,7 @@ package membership
 
 import (
 	"errors"
+	"fmt"
 	"slices"
 	"testing"
 	"testing/synctest"
@@ -346,5 +347,67 @@ func TestSuspendedMachineListensAgain(t *testing.T) {
 			t.Error("does not know the pods 3 s later")
 		}
 		a.wantLog(t, 1, "warn other pods were not heard for a while")
+	})
+}
+
+// A run that a pod with a clock that went back starts after a later one has ended is not replaced by that
+// one.
+func TestRunThatStartedEarlierIsMissingWhenSilent(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		n := new(clustertest.Lab)
+		a := settled(t, n, "x", "a")
+		ahead := n.Script(t, "y", "p", 1<<40)
+		ahead.Beat()
+		ahead.Goodbye()
+		p := n.Script(t, "y", "p", 1)
+		p.Beat()
+		a.wantState(t, p.Peer(), "alive")
+		time.Sleep(10 * time.Second)
+		a.wantMissing(t, "when it is silent", "y/p")
+	})
+}
+
+// Pods send their lists again and again. Only a run that was not missing before is logged, and none
+// beyond the limit.
+func TestRunsThatOthersMissAreLoggedOnce(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		n := new(clustertest.Lab)
+		a := settled(t, n, "x", "a")
+		b := scripts(t, n, "x", "b")[0]
+		for range 2 {
+			for first := 0; first < maxPods+message.MaxRuns; first += message.MaxRuns {
+				var runs []message.Run
+				for i := range message.MaxRuns {
+					p := link.Peer{DC: "y", Pod: fmt.Sprint("p", first+i), Incarnation: message.Incarnation{Started: 1}}
+					runs = append(runs, runOf(p, message.Missed, 1))
+				}
+				b.Send(b.Link.Inbox(a.self), &message.Runs{Runs: runs})
+			}
+		}
+		synctest.Wait()
+		a.wantLog(t, maxPods, "info pod is missing")
+	})
+}
+
+// A pod hears no more runs than it can keep, so that longer lists are not kept.
+func TestListsAreBounded(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		n := new(clustertest.Lab)
+		a := settled(t, n, "x", "a")
+		b := scripts(t, n, "x", "b")[0]
+		for _, length := range []int{maxPods + 1, message.MaxRunIDs} {
+			list := &message.Runs{List: true, IDs: make([]uint64, length)}
+			for i := range list.IDs {
+				list.IDs[i] = uint64(length - i)
+			}
+			b.Send(b.Link.Inbox(a.self), list)
+		}
+		synctest.Wait()
+		if got := len(a.pods[b.Peer()].view.list); got != maxPods+1 {
+			t.Errorf("a list of %d runs is kept", got)
+		}
+		if got := a.link.Ignored().Oversized; got != 1 {
+			t.Errorf("%d lists counted as oversized", got)
+		}
 	})
 }

@@ -36,8 +36,14 @@ type view struct {
 	answered      time.Time // time at which it was last sent those of this pod
 	confirmed     bool      // its list has this run
 
-	list                  map[uint64]struct{} // runs that it hears; nil before the first list
-	listHeard, listMissed uint64              // sums of its last heartbeat at the time of the list
+	list                  []uint64 // runs that it hears, sorted; nil before the first list
+	listHeard, listMissed uint64   // sums of its last heartbeat at the time of the list
+}
+
+// hears reports whether the run is on the list.
+func (v *view) hears(id uint64) bool {
+	_, found := slices.BinarySearch(v.list, id)
+	return found
 }
 
 // hasList reports whether the list is that of the last heartbeat.
@@ -78,7 +84,7 @@ func (m *Members) heardByAnother(id uint64) (heard, known bool) {
 		switch {
 		case pod.suspect, pod.view.heard == own:
 		case pod.view.hasList():
-			if _, hears := pod.view.list[id]; hears {
+			if pod.view.hears(id) {
 				return true, true
 			}
 		default:
@@ -204,34 +210,34 @@ func (m *Members) addRuns(from link.Peer, runs *message.Runs, now time.Time) {
 // addList records the list of a pod, and requests descriptions of the runs that this pod does not
 // know.
 func (m *Members) addList(pod *member, runs *message.Runs) {
+	if len(runs.IDs) > maxPods+1 { // no pod hears more, itself included
+		m.link.Counts.Oversized.Add(1)
+		return
+	}
 	v := &pod.view
-	v.list = make(map[uint64]struct{}, len(runs.IDs))
+	v.list = append(make([]uint64, 0, len(runs.IDs)), runs.IDs...)
+	slices.Sort(v.list)
 	v.listHeard, v.listMissed = runs.Heard, runs.Missed
 	v.heard, v.missed = runs.Heard, runs.Missed // newer than those of the last heartbeat
-	for _, id := range runs.IDs {
-		v.list[id] = struct{}{}
-	}
-	if _, hears := v.list[m.selfID]; hears && !v.confirmed {
+	if v.hears(m.selfID) && !v.confirmed {
 		v.confirmed = true
 		m.pulse.wake.Wake()
 	}
-	unknown := make(map[uint64]struct{}, len(v.list))
-	for id := range v.list {
-		unknown[id] = struct{}{}
-	}
-	delete(unknown, m.selfID)
+	known := map[uint64]bool{m.selfID: true}
 	for _, other := range m.pods {
-		delete(unknown, other.id)
+		known[other.id] = true
 	}
 	for _, l := range m.lost {
-		delete(unknown, l.id)
-	}
-	if len(unknown) == 0 {
-		return
+		known[l.id] = true
 	}
 	wanted := &message.RunsWanted{}
-	for id := range unknown {
-		wanted.IDs = append(wanted.IDs, id)
+	for _, id := range v.list {
+		if !known[id] {
+			wanted.IDs = append(wanted.IDs, id)
+		}
+	}
+	if len(wanted.IDs) == 0 {
+		return
 	}
 	p := pod.Peer
 	m.afterChange(func() { m.link.Send(m.link.Inbox(p), wanted) })
