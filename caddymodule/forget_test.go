@@ -40,7 +40,7 @@ func TestForgetCommand(t *testing.T) {
 			[]string{"us-east-1/web-2"},
 			fmt.Errorf("us-east-1/web-2: %w", cluster.ErrPodHeard),
 			[]string{asked},
-			"", "us-east-1/web-2: the pod is heard: stop it first",
+			"", "us-east-1/web-2: the pod was heard in the last 5 s: stop it first, or wait",
 		},
 		{
 			"an unknown pod",
@@ -97,7 +97,7 @@ func TestAdminForget(t *testing.T) {
 		answer             string
 	}{
 		{"forgotten", http.MethodPost, pod, nil, http.StatusOK, pod},
-		{"heard", http.MethodPost, pod, fmt.Errorf("a/b: %w", cluster.ErrPodHeard), http.StatusConflict, `a/b: the pod is heard`},
+		{"heard", http.MethodPost, pod, fmt.Errorf("a/b: %w", cluster.ErrPodHeard), http.StatusConflict, `a/b: the pod was heard`},
 		{"unknown", http.MethodPost, pod, fmt.Errorf("a/b: %w", cluster.ErrPodUnknown), http.StatusNotFound, `a/b: no such pod is missing`},
 		{"GET", http.MethodGet, pod, nil, http.StatusMethodNotAllowed, "method GET not allowed: use POST"},
 		{"PUT", http.MethodPut, pod, nil, http.StatusMethodNotAllowed, "method PUT not allowed: use POST"},

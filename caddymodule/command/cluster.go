@@ -185,10 +185,10 @@ func unwell(r *cluster.Report) error {
 	for _, p := range r.Pods {
 		name := plain(p.DataCenter) + "/" + plain(p.Pod)
 		if p.State == "unreachable" {
-			errs = append(errs, fmt.Errorf("%s cannot be reached", name))
+			errs = append(errs, fmt.Errorf("%s cannot be reached: start it, mend the network, or forget it if it has ended for good", name))
 		}
 		if p.Conflict {
-			errs = append(errs, fmt.Errorf("%s is the name of two processes", name))
+			errs = append(errs, fmt.Errorf("%s is the name of two processes: give each its own pod", name))
 		}
 	}
 	return errors.Join(errs...)

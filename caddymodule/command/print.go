@@ -48,9 +48,13 @@ func natsLine(r *cluster.Report) string {
 	if b.Connected {
 		parts[0] = "connected"
 	}
-	if b.Embedded {
+	switch {
+	case b.Embedded:
 		parts = append(parts, "server of this process, "+plural.Of(len(b.Routes), "route"))
-	} else {
+		if len(b.Routes) == 0 && b.Errors > 0 { // a wrong secret or certificate, say
+			parts = append(parts, "errors of rollcall.cluster.nats in the log")
+		}
+	case b.Server != "":
 		parts = append(parts, "server "+plain(b.Server)+" at "+plain(b.URL))
 	}
 	parts = append(parts, "reconnected "+plural.Of(b.Reconnects, "time"), fmt.Sprintf("dropped %d", b.Dropped))

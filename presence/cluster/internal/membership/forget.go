@@ -11,7 +11,7 @@ import (
 // Errors of Forget.
 var (
 	// ErrPodHeard is returned for a pod that is not missing.
-	ErrPodHeard = errors.New("the pod is heard: stop it first")
+	ErrPodHeard = errors.New("the pod was heard in the last 5 s: stop it first, or wait")
 	// ErrPodUnknown is returned if no run of the pod is missing.
 	ErrPodUnknown = errors.New("no such pod is missing")
 )
