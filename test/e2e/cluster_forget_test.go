@@ -43,7 +43,7 @@ func expectIncomplete(t *testing.T, pods []*pod, missing *pod, period time.Durat
 	}
 }
 
-// expectUsers waits for answers that are complete and have so many users in eu-west.
+// expectUsers waits for answers that are complete and have that number of users in eu-west.
 func expectUsers(t *testing.T, pods []*pod, users int) {
 	t.Helper()
 	ws.Poll(t, ws.Patience, func() error {
