@@ -12,6 +12,7 @@ import (
 	"slices"
 	"strings"
 	"sync"
+	"syscall"
 	"testing"
 
 	"github.com/rollcall-gateway/rollcall/caddymodule/gateway"
@@ -65,6 +66,13 @@ func (c *fakeCluster) SetSites(sites []message.Site) {
 }
 func (c *fakeCluster) Ready() bool { return c.ready }
 func (c *fakeCluster) Drain()      { c.clusterLog.note("drain " + c.name) }
+
+func (c *fakeCluster) Activate() { c.clusterLog.note("activate " + c.name) }
+
+func (c *fakeCluster) Leave(back bool) error {
+	c.clusterLog.note(fmt.Sprintf("leave %s %v", c.name, back))
+	return nil
+}
 
 func (c *fakeCluster) Change(context.Context, cluster.Config) error {
 	c.clusterLog.note("change " + c.name)
@@ -194,7 +202,7 @@ func TestClusterGoesOnThroughReloads(t *testing.T) {
 	h.Offer(c)
 	d.expect(t)
 	h.TakeBack(slower)
-	d.expect(t, "close rollcall", "start other")
+	d.expect(t, "start other", "activate other", "leave rollcall false")
 
 	// A discarded configuration changes nothing.
 	fourth := mustLoad(t, clustered(overNATS))
@@ -257,6 +265,65 @@ func TestReloadAfterAFailedChange(t *testing.T) {
 	}
 	h.RetryCluster() // nothing to retry
 	d.expect(t)
+}
+
+// The cluster of another deployment is joined before the old one is left, if both can be. A pod that
+// stays in its deployment says that it is back soon.
+func TestClusterIsReplaced(t *testing.T) {
+	taken := fmt.Errorf("listening: %w", syscall.EADDRINUSE)
+	renamed := strings.Replace(clustered(overNATS), "pod web-1", "pod web-2", 1)
+	const secret = "\nsecret another-one-of-many-letters"
+	tests := []struct {
+		name  string
+		file  string
+		fails []error // of the next starts
+		want  []string
+	}{
+		{"another secret", clustered(overNATS + secret), nil, []string{"start new standby", "activate new", "leave old true"}},
+		{"another name", clustered(overNATS + "\nname new"), nil, []string{"start new standby", "activate new", "leave old false"}},
+		{"another pod", renamed, nil, []string{"leave old true", "start new"}},
+		{"same port", clustered(overNATS + secret), []error{taken}, []string{"start new standby", "leave old true", "start new"}},
+		{
+			"fails", clustered(overNATS + secret),
+			[]error{errors.New("not today")},
+			[]string{"start new standby", "start new standby", "activate new", "leave old true"},
+		},
+		{"fails after the old one was left", renamed, []error{errors.New("not today")}, []string{"leave old true", "start new", "start new"}},
+	}
+	for _, tt := range tests {
+		t.Run(tt.name, func(t *testing.T) {
+			d := &clusterLog{}
+			c := mustLoad(t, clustered(overNATS))
+			h := c.app.hub
+			old := &fakeCluster{name: "old", clusterLog: d, ready: true}
+			stage(t, h, func(cluster.Config) (gateway.Pods, error) { return old, nil })
+			before, after := c.snapshot(), mustLoad(t, tt.file).snapshot()
+			h.Offer(before)
+			fails := tt.fails
+			stage(t, h, func(cfg cluster.Config) (gateway.Pods, error) {
+				line := "start new"
+				if cfg.Standby {
+					line += " standby"
+				}
+				d.note(line)
+				if len(fails) > 0 {
+					err := fails[0]
+					fails = fails[1:]
+					return nil, err
+				}
+				return &fakeCluster{name: "new", clusterLog: d, ready: true}, nil
+			})
+			h.Offer(after)
+			h.TakeBack(before)
+			h.RetryCluster() // only after a failure
+			d.expect(t, tt.want...)
+			if now, ok := h.Joined().(*fakeCluster); !ok || now.name != "new" {
+				t.Errorf("the cluster is %v", h.Joined())
+			}
+			h.TakeBack(after)
+			d.expect(t, "drain new", "close new")
+		})
+	}
 }
 
 func TestClusterSaysGoodbyeAroundTheDrain(t *testing.T) {

@@ -21,7 +21,7 @@ func TestStartingPodRefusesMessages(t *testing.T) {
 		err   error  // its cluster cannot be started
 	}
 	waiting, joined := state{file: clustered(overNATS)}, state{file: clustered(overNATS), ready: true}
-	renamed := state{file: clustered(overNATS + "\nname other")}
+	renamed := state{file: strings.Replace(clustered(overNATS), "pod web-1", "pod web-2", 1)}
 	alone := state{file: aloneFile}
 	for _, test := range []struct {
 		name     string
@@ -85,7 +85,7 @@ func TestStartingPodRefusesMessages(t *testing.T) {
 			}
 			expectAnswer(t, conn, send, `{"type":"error","id":7,"code":"unavailable","message":"try again later"}`)
 			expectAnswer(t, conn, `{"type":"ping"}`, `"pong"`) // no message came before
-			if health.Code != http.StatusServiceUnavailable || !strings.Contains(health.Body.String(), `"status":"starting","data_center":"us-east-1","pod":"web-1"`) {
+			if health.Code != http.StatusServiceUnavailable || !strings.Contains(health.Body.String(), `"status":"starting","data_center":"us-east-1","pod":"`+c.snapshot().Pod+`"`) {
 				t.Errorf("health: %d %s", health.Code, health.Body)
 			}
 			checkProblem(t, post(t, h, "/message/sendmessage", `{"apiKey":"k","channels":[],"message":{}}`), http.StatusBadRequest, "bad_value")

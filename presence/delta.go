@@ -220,6 +220,15 @@ func (e *lastChanges) clock(host HostName, channel string) uint64 {
 	return 0
 }
 
+// notify notifies the relay of all changes.
+func (e *lastChanges) notify(relay Relay) {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	for key := range e.list {
+		relay.Changed(key.host, key.channel)
+	}
+}
+
 func (e *lastChanges) clear() {
 	e.mu.Lock()
 	defer e.mu.Unlock()

@@ -1,6 +1,7 @@
 package presence
 
 import (
+	"maps"
 	"math"
 	"slices"
 )
@@ -49,6 +50,23 @@ func (p Pods) Clock(host HostName, channelName, pod string) uint64 {
 		}
 	})
 	return clock
+}
+
+// Names returns the names of the pods that have a part of a channel here, in no order.
+func (p Pods) Names() []string {
+	names := make(map[string]bool)
+	for _, h := range p.r.Hosts() {
+		h.mu.Lock()
+		for _, ch := range h.channels {
+			if ch.overlay != nil {
+				for name := range ch.overlay.parts {
+					names[name] = true
+				}
+			}
+		}
+		h.mu.Unlock()
+	}
+	return slices.Collect(maps.Keys(names))
 }
 
 // Forget removes the parts of a pod from all channels. Its users and connections count as lost.

@@ -29,7 +29,7 @@ type Relay interface {
 	// message either.
 	Send(host HostName, channels []string, from Source, message []byte) error
 	// Changed is called when [Pods.Changes] has changes. It is not called again before Changes was
-	// called.
+	// called, except by [Pods.ReplaceRelay].
 	Changed(host HostName, channel string)
 	// Watched is called when the channel has its first watcher on this pod, whose join waits for
 	// [Pods.Ready]. From now on, deltas of other pods must be passed to [Pods.MergeDelta].
@@ -49,6 +49,28 @@ func (p Pods) SetRelay(relay Relay) {
 	p.r.lastChanges.clear()
 	if relay != nil {
 		p.r.setRelay(relay)
+	}
+}
+
+// ReplaceRelay replaces the relay by one that reaches the same pods in another way. Unlike after
+// [Pods.SetRelay], the parts of other pods stay, and joins go on waiting. The parts of pods that the
+// new relay does not reach must be removed, see [Pods.Names]. It reports whether there was a relay.
+func (p Pods) ReplaceRelay(relay Relay) bool {
+	p.r.relayMu.Lock()
+	defer p.r.relayMu.Unlock()
+	had := p.r.relay != nil
+	p.r.setRelay(relay)
+	p.r.lastChanges.notify(relay) // of channels that ended before
+	return had
+}
+
+// RemoveRelay removes the relay, unless it was replaced.
+func (p Pods) RemoveRelay(relay Relay) {
+	p.r.relayMu.Lock()
+	defer p.r.relayMu.Unlock()
+	if p.r.relay == relay {
+		p.r.setRelay(nil)
+		p.r.lastChanges.clear()
 	}
 }
 
@@ -72,7 +94,7 @@ func (r *Registry) setRelay(relay Relay) {
 func (h *Host) setRelay(relay Relay) {
 	h.relay = relay
 	for _, ch := range h.channels {
-		if ch.relayed() {
+		if ch.relayed() && relay == nil {
 			h.forgetPods(ch)
 			h.flush(ch)
 		}
@@ -94,7 +116,9 @@ func (ch *channel) relayed() bool { return ch.overlay != nil && ch.overlay.relay
 // notifyWatched notifies the relay that the channel is watched.
 func (h *Host) notifyWatched(ch *channel) {
 	o := ch.ensureOverlay()
-	o.relayed, o.parts = true, make(map[string]*podPart)
+	if o.relayed = true; o.parts == nil {
+		o.parts = make(map[string]*podPart)
+	}
 	h.relay.Watched(h.name, ch.name)
 }
 

@@ -152,6 +152,9 @@ func (ps *pods) step() {
 	case n < 98:
 		delete(ps.cut, [2]*pod{a, b})
 		delete(ps.cut, [2]*pod{b, a})
+	case n == 99 && !a.off:
+		a.changed, a.watched = make(map[string]bool), make(map[string]bool)
+		a.w.reg.Pods().ReplaceRelay(a)
 	case n == 98:
 		a.relay(a.off)
 		for _, p := range ps.list {

@@ -3,6 +3,7 @@ package presence
 import (
 	"errors"
 	"fmt"
+	"slices"
 	"sync"
 	"testing"
 	"testing/synctest"
@@ -137,6 +138,61 @@ func TestRelayThatIsSetLaterIsNotifiedOfEverything(t *testing.T) {
 		second.wants(t)
 		if len(w.reg.lastChanges.list) > 0 {
 			t.Error("last changes are kept without a relay")
+		}
+	})
+}
+
+func TestReplacedRelayKeepsWhatOtherPodsHave(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w, first := newRelayed(t, &Rules{Grace: time.Second})
+		a, c := w.connect("a"), w.connect("c")
+		a.join("room", WatchList)
+		w.merge("p", whole(5, 1, "b"), Merged)
+		w.merge("q", whole(7, 1, "d"), Merged)
+		w.connect("z").join("hall", WatchNone)
+		w.find("z").Close()
+		c.join("empty", WatchList)
+		forget(a)
+		forget(c)
+		first.wants(t, "changed room", "watched room", "changed hall", "changed empty", "watched empty")
+
+		second := new(notes)
+		if !w.reg.Pods().ReplaceRelay(second) {
+			t.Error("there was no relay")
+		}
+		second.lines = slices.Sorted(slices.Values(second.lines))
+		second.wants(t, "changed empty", "changed hall", "changed room", "watched empty", "watched room")
+		if got := w.changes(); got != "full +a conns=1" {
+			t.Errorf("changes %q", got)
+		}
+		w.reg.Pods().Ready(w.name, "room")
+		a.hears("joined room authenticated seq=0 count=3 [a b d]")
+		if got := w.reg.Pods().Clock(w.name, "room", "p"); got != 5 {
+			t.Errorf("clock %d", got)
+		}
+		w.merge("p", whole(6, 1).after(5, "b"), Merged)
+		time.Sleep(maxFlushWait)
+		a.hears("presence room seq=1 count=2 -b")
+		if names := slices.Sorted(slices.Values(w.reg.Pods().Names())); !slices.Equal(names, []string{"p", "q"}) {
+			t.Errorf("parts of %q", names)
+		}
+		w.reg.Pods().Forget("q")
+		time.Sleep(maxFlushWait)
+		a.hears()
+		time.Sleep(time.Second)
+		a.hears("presence room seq=2 count=1 -d")
+		c.leave("empty")
+		second.wants(t, "unwatched empty")
+		first.wants(t)
+
+		w.reg.Pods().RemoveRelay(first) // was replaced
+		a.leave("room")
+		second.wants(t, "unwatched room", "changed room")
+		w.reg.Pods().RemoveRelay(second)
+		w.connect("e").join("room", WatchList)
+		second.wants(t)
+		if w.reg.Pods().ReplaceRelay(first) {
+			t.Error("there was a relay")
 		}
 	})
 }

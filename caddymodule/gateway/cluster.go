@@ -2,9 +2,11 @@ package gateway
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"net"
 	"sync/atomic"
+	"syscall"
 	"time"
 
 	"go.uber.org/zap"
@@ -92,11 +94,66 @@ func (h *Hub) applyCluster() {
 	case old != nil && old.pods != nil && old.settings.samePod(want):
 		h.changeCluster(now, old, want)
 		return
-	case old != nil:
+	case old != nil && old.pods != nil:
+		if h.joinBeside(now, old, want) {
+			return
+		}
 		h.cluster.Store(&joined{settings: want}) // so that no answer is called complete meanwhile
-		h.closePods(old, now.Logger)
+		h.leavePods(old, want, now.Logger)
 	}
 	h.startCluster(now, want)
+}
+
+// apart reports whether clusters with these settings do not receive what the other one sends, so that
+// the pod can be in both.
+func (s *ClusterSettings) apart(other *ClusterSettings) bool {
+	return s.Name != other.Name || s.Secret != other.Secret
+}
+
+// joinBeside joins another cluster before it leaves the old one. If that fails, it schedules another
+// try. It returns false if the old one must be left before. It is part of a step.
+func (h *Hub) joinBeside(now *Configuration, old *joined, want *ClusterSettings) bool {
+	if !old.settings.apart(want) {
+		return false
+	}
+	pods, err := h.StartPods(h.startConfig(want, true))
+	switch {
+	case errors.Is(err, syscall.EADDRINUSE): // by the old one: CheckCluster has tried
+		return false
+	case err != nil:
+		h.changeLater(now, err)
+		return true
+	}
+	pods.SetSites(h.clusterSites())
+	h.awaitReady(old.pods, pods)
+	pods.Activate()
+	h.setJoined(now, want, pods)
+	h.leavePods(old, want, now.Logger)
+	return true
+}
+
+// awaitReady waits until the new cluster is ready, for maxStarting at most. It does not wait if the old one is not,
+// or if the process stops.
+func (h *Hub) awaitReady(old, pods Pods) {
+	ctx, cancel := context.WithTimeout(context.Background(), maxStarting)
+	defer cancel()
+	h.endWait.Store(&cancel)
+	tick := time.NewTicker(20 * time.Millisecond)
+	defer tick.Stop()
+	for old.Ready() && !pods.Ready() && !h.Stopping() {
+		select {
+		case <-ctx.Done():
+			return
+		case <-tick.C:
+		}
+	}
+}
+
+// leavePods leaves the old cluster for another one.
+func (h *Hub) leavePods(old *joined, want *ClusterSettings, logger *zap.Logger) {
+	if err := old.pods.Leave(old.settings.Name == want.Name); err != nil {
+		logger.Error("closing the cluster", zap.Error(err))
+	}
 }
 
 // samePod reports whether a running cluster can take over the other settings: they are of the same pod
@@ -115,17 +172,22 @@ func (h *Hub) changeCluster(now *Configuration, old *joined, want *ClusterSettin
 		return
 	}
 	if err := old.pods.Change(ctx, want.Config); err != nil {
-		now.Logger.Error("cluster not changed, trying again", zap.Error(err), zap.Duration("pause", clusterRetry))
 		// If the bus could not go back to the old settings, it is closed: those are a change too.
 		unsure := *old.settings
 		unsure.Sum = [32]byte{}
 		h.cluster.Store(&joined{settings: &unsure, pods: old.pods})
-		time.AfterFunc(clusterRetry, func() { h.clusterSteps.do(h.rechangeCluster) })
+		h.changeLater(now, err)
 		return
 	}
 	h.cluster.Store(&joined{settings: want, pods: old.pods})
 	old.pods.SetSites(h.clusterSites())
 	now.Logger.Info("cluster changed", zap.String("name", want.Name))
+}
+
+// changeLater schedules another try of a change that has failed.
+func (h *Hub) changeLater(now *Configuration, err error) {
+	now.Logger.Error("cluster not changed, trying again", zap.Error(err), zap.Duration("pause", clusterRetry))
+	time.AfterFunc(clusterRetry, func() { h.clusterSteps.do(h.rechangeCluster) })
 }
 
 // rechangeCluster tries a change again that failed, unless there is none. It is a step.
@@ -135,26 +197,37 @@ func (h *Hub) rechangeCluster() {
 	}
 }
 
-// startCluster joins the cluster, and schedules another try if that fails. It is part of a step.
-func (h *Hub) startCluster(now *Configuration, want *ClusterSettings) {
+// startConfig returns the configuration of a cluster to be started.
+func (h *Hub) startConfig(want *ClusterSettings, standby bool) cluster.Config {
 	cfg := want.Config
 	cfg.Observe = h.metrics.queried
 	cfg.Logger = h.log.named("rollcall.cluster")
-	pods, err := h.StartPods(cfg)
+	cfg.Standby = standby
+	return cfg
+}
+
+// startCluster joins the cluster, and schedules another try if that fails. It is part of a step.
+func (h *Hub) startCluster(now *Configuration, want *ClusterSettings) {
+	pods, err := h.StartPods(h.startConfig(want, false))
 	if err == nil {
 		pods.SetSites(h.clusterSites())
-		h.cluster.Store(&joined{settings: want, pods: pods})
-		if h.Stopping() { // the drain may have begun before there was a cluster to notify
-			pods.Drain()
-		}
-		now.Logger.Info("cluster joined", zap.String("name", want.Name),
-			zap.String("data_center", want.DataCenter), zap.String("pod", want.Pod))
+		h.setJoined(now, want, pods)
 		return
 	}
+	h.Registry.Pods().SetRelay(nil) // of a cluster that was left
 	now.Logger.Error("cluster not joined, trying again", zap.Error(err), zap.Duration("pause", clusterRetry))
 	failed := &joined{settings: want, err: err}
 	h.cluster.Store(failed)
 	time.AfterFunc(clusterRetry, func() { h.clusterSteps.do(func() { h.retryCluster(failed) }) })
+}
+
+func (h *Hub) setJoined(now *Configuration, want *ClusterSettings, pods Pods) {
+	h.cluster.Store(&joined{settings: want, pods: pods})
+	if h.Stopping() { // the drain may have begun before there was a cluster to notify
+		pods.Drain()
+	}
+	now.Logger.Info("cluster joined", zap.String("name", want.Name),
+		zap.String("data_center", want.DataCenter), zap.String("pod", want.Pod))
 }
 
 // retryCluster starts a cluster again whose start failed, unless another configuration took effect

@@ -19,6 +19,8 @@ type Pods interface {
 	Ready() bool
 	Drain()
 	Change(ctx context.Context, cfg cluster.Config) error
+	Activate()
+	Leave(back bool) error
 	Close() error
 	AllUsers(ctx context.Context, host presence.HostName, members bool, per presence.Per) ([]cluster.DataCenter, cluster.Truth)
 	Users(

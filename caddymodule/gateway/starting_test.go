@@ -32,6 +32,7 @@ type joiningPods struct {
 func (p *joiningPods) SetSites([]message.Site) {}
 func (p *joiningPods) Ready() bool             { return p.ready.Load() }
 func (p *joiningPods) Drain()                  {}
+func (p *joiningPods) Leave(bool) error        { return nil }
 func (p *joiningPods) Close() error            { return nil }
 
 // A pod that starts refuses messages until it has joined its cluster, at most for five seconds. From
@@ -78,7 +79,7 @@ func TestMessagesWaitForTheCluster(t *testing.T) {
 				configuration := func(sum byte) *Configuration {
 					c := &Configuration{Owners: ownsAll{of}, Logger: zap.NewNop(), Retired: of.Retired}
 					if !test.alone {
-						c.Cluster = &ClusterSettings{Config: cluster.Config{Name: string('a' + rune(sum))}, Sum: [32]byte{sum}}
+						c.Cluster = &ClusterSettings{Config: cluster.Config{Pod: string('a' + rune(sum))}, Sum: [32]byte{sum}}
 					}
 					return c
 				}

@@ -66,6 +66,9 @@ type Config struct {
 	// Timeout is how long a query waits for pods of this data center; if 0, 500 ms. Remote is the
 	// same for other data centers; if 0, 1.5 s.
 	Timeout, Remote time.Duration
+	// Standby makes the cluster wait for [Cluster.Activate] until it becomes the registry's relay and
+	// opens Memory, because another cluster has both.
+	Standby bool
 	// Observe is called after each query, with its kind (count, members, users or explain), whether
 	// the answer is complete, and its duration. If nil, queries are not observed.
 	Observe func(kind string, complete bool, took time.Duration)
@@ -92,6 +95,8 @@ type Cluster struct {
 	queries     *query.Queries
 	asker       // AllUsers and the other queries
 
+	standby *Config // of a cluster that was started on standby; otherwise nil
+
 	closing sync.Once
 	stop    chan struct{}  // closed by Close
 	all     sync.WaitGroup // goroutines
@@ -101,7 +106,7 @@ type Cluster struct {
 
 // Start joins the deployment. It returns when the bus is open, before other pods are known, see
 // [Cluster.Ready]. If an external NATS is not reachable yet, it returns as well, and the bus keeps
-// connecting. The cluster is the registry's relay until [Cluster.Close].
+// connecting. The cluster is the registry's relay until [Cluster.Close], or from [Cluster.Activate] on.
 func Start(cfg Config, registry *presence.Registry, local Local) (*Cluster, error) {
 	if cfg.Logger == nil {
 		cfg.Logger = zap.NewNop()
@@ -122,9 +127,12 @@ func Start(cfg Config, registry *presence.Registry, local Local) (*Cluster, erro
 			c.members.SetConnected(connected)
 		}
 	}
-	closeMemory, err := cfg.openMemory()
-	if err != nil {
-		return nil, err
+	closeMemory := func() error { return nil }
+	if !cfg.Standby {
+		var err error
+		if closeMemory, err = cfg.openMemory(); err != nil {
+			return nil, err
+		}
 	}
 	b, err := bus.Open(cfg.Bus)
 	if err != nil {
@@ -187,36 +195,20 @@ func start(cfg Config, tr link.Transport, registry *presence.Registry, local Loc
 	c.members.SetSynced(c.assignments.Synced)
 	c.responder.Start(&c.all, c.stop)
 	if err := c.subscribe(); err != nil {
-		_ = c.leave()
+		_ = c.leave(false)
 		return nil, err
 	}
-	registry.Pods().SetRelay(relay{c.replicator, c.messenger})
 	c.all.Go(func() { c.members.Run(c.stop) })
-	c.all.Go(func() { c.members.Remember(c.stop) })
+	if cfg.Standby {
+		c.standby = &cfg
+	} else {
+		c.Activate()
+		c.all.Go(func() { c.members.Remember(c.stop) })
+	}
 	if c.assignments != nil {
 		c.all.Go(func() { c.assignments.Run(c.stop) })
 	}
 	return c, nil
-}
-
-// timeouts returns how long queries wait, by default as long as the timing says.
-func (cfg Config) timeouts(t timing.Timing) (local, remote time.Duration) {
-	return cmp.Or(cfg.Timeout, t.Timeout), cmp.Or(cfg.Remote, t.Remote)
-}
-
-// Change makes a running cluster use other settings, see [bus.Bus.Change] for those of the bus. The pod
-// stays joined, as the same incarnation. Of cfg, only Bus, Timeout and Remote are used: what names the
-// pod and its deployment, and the secret, cannot change.
-//
-// After an error, the cluster is as it was. If the context ends, Change returns its error.
-func (c *Cluster) Change(ctx context.Context, cfg Config) error {
-	if b, ok := c.bus.(*bus.Bus); ok {
-		if err := b.Change(ctx, cfg.Bus); err != nil {
-			return fmt.Errorf("changing the cluster: %w", err)
-		}
-	}
-	c.members.SetTimeouts(cfg.timeouts(timing.Default()))
-	return nil
 }
 
 func (c *Cluster) subscribe() error {
@@ -312,13 +304,13 @@ func (c *Cluster) Forget(dataCenter, pod string) error { return c.members.Forget
 // Drain announces to other pods that this one is about to end.
 func (c *Cluster) Drain() { c.members.Drain() }
 
-// Close sends a goodbye and ends everything that Start has started.
+// Close sends a goodbye and ends everything that Start has started. After Leave, it does nothing.
 func (c *Cluster) Close() error {
 	var err error
 	c.closing.Do(func() {
 		c.replicator.Close() // publishes the last changes, which the registry then forgets
-		c.registry.Pods().SetRelay(nil)
-		err = c.leave()
+		c.registry.Pods().RemoveRelay(c.relay())
+		err = c.leave(false)
 	})
 	return err
 }
@@ -343,7 +335,7 @@ func (c *Cluster) Spread(ctx context.Context, host presence.HostName, records []
 // called complete.
 func (c *Cluster) joined() bool { return c.members.KnowsPods() && c.assignments.Synced() }
 
-func (c *Cluster) leave() error {
+func (c *Cluster) leave(back bool) error {
 	for _, cancel := range c.cancels {
 		cancel()
 	}
@@ -352,7 +344,7 @@ func (c *Cluster) leave() error {
 	c.queries.Close()
 	close(c.stop)
 	c.all.Wait()
-	c.link.Send(c.link.All(), &message.Goodbye{Clock: c.members.Clock()})
+	c.link.Send(c.link.All(), &message.Goodbye{Clock: c.members.Clock(), Back: back})
 	err := c.flush()
 	if err != nil {
 		err = fmt.Errorf("sending the goodbye: %w", err)
@@ -368,5 +360,7 @@ type relay struct {
 	*replication.Replicator
 	*messages.Messenger
 }
+
+func (c *Cluster) relay() relay { return relay{c.replicator, c.messenger} }
 
 var _ presence.Relay = relay{}

@@ -1,6 +1,7 @@
 package membership
 
 import (
+	"slices"
 	"time"
 
 	"go.uber.org/zap"
@@ -37,8 +38,26 @@ func (m *Members) Restore(mem Memory, st memory.State) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	now := time.Now()
-	m.memory, m.started = mem, m.self.Incarnation.Started
 	m.clock.init(m.timing.WallTime(), now, st.Clock)
+	m.recall(mem, st, now)
+}
+
+// Recall is Restore for a pod that runs already. It does not add pods that are heard now.
+func (m *Members) Recall(mem Memory, st memory.State) {
+	m.change(func(now time.Time) {
+		m.clock.advance(st.Clock, now)
+		heard := make(map[podName]bool)
+		for p := range m.pods {
+			heard[podName{p.DC, p.Pod}] = true
+		}
+		st.Runs = slices.DeleteFunc(st.Runs, func(r message.Run) bool { return heard[podName{r.DataCenter, r.Pod}] })
+		m.recall(mem, st, now)
+	})
+	m.pulse.wake.Wake()
+}
+
+func (m *Members) recall(mem Memory, st memory.State, now time.Time) {
+	m.memory, m.started = mem, max(m.self.Incarnation.Started, st.Started)
 	compiled := make(map[uint64]*sites.Served, len(st.Sites))
 	for sum, list := range st.Sites {
 		compiled[sum] = sites.Compile(sum, list)
