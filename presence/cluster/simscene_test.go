@@ -149,7 +149,7 @@ func (s *scene) want(pod int, missing ...string) {
 // wantWithin is like want, after at most d.
 func (s *scene) wantWithin(d time.Duration, pod int, missing ...string) {
 	s.t.Helper()
-	for end := time.Now().Add(d); time.Now().Before(end); s.spend(100 * time.Millisecond) {
+	for end := time.Now().Add(d); time.Now().Before(end) && !s.hasFailed(); s.spend(100 * time.Millisecond) {
 		a := s.query(s.pods[pod].run, s.hosts[0], 1)
 		if slices.Equal(missing, a.truth.Missing) && a.truth.Complete == (len(missing) == 0) {
 			return
