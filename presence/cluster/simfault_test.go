@@ -65,7 +65,7 @@ func (s *sim) endPod(p *simPod, killed bool) {
 	}
 	s.truth.disturb()
 	if killed {
-		s.truth.killed = time.Now()
+		s.truth.kill()
 		r.port.kill()
 	} else {
 		r.cluster.Drain()

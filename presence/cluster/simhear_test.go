@@ -154,8 +154,8 @@ func (s *sim) hears(a, b *simRun, now time.Time) bool {
 	return true
 }
 
-// heardByAnother reports whether a pod that a hears had heard b in the last 3 s, when it sent its
-// last heartbeat.
+// heardByAnother reports whether a pod that a hears has heard b in the last 3 s, and had begun to when
+// it sent its last heartbeat.
 func (s *sim) heardByAnother(a, b *simRun, now time.Time) bool {
 	margin := jitter
 	if s.stormy || now.Sub(s.calm) < 2*timing.Default().Gone && !s.calm.IsZero() {
@@ -166,10 +166,9 @@ func (s *sim) heardByAnother(a, b *simRun, now time.Time) bool {
 			continue
 		}
 		told, p := s.pair(a, x).sent, s.pair(x, b)
-		switch {
-		case p.last.IsZero():
-		case p.last.After(told) && p.streak.Before(told.Add(-margin)),
-			!p.last.After(told) && told.Sub(p.sent) < timing.Default().Suspect-jitter:
+		switch lately := timing.Default().Suspect - jitter; {
+		case p.last.After(told) && p.streak.Before(told.Add(-margin)) && now.Sub(p.last) < lately,
+			!p.last.IsZero() && !p.last.After(told) && now.Sub(p.sent) < lately:
 			return true
 		}
 	}
@@ -285,7 +284,7 @@ func (s *sim) learn(now time.Time) {
 // toldBy returns the time at which a must know from another pod that b serves a host; zero if it need
 // not.
 func (s *sim) toldBy(a, b *simRun, host int) (first time.Time) {
-	if s.stormy {
+	if s.stormy || b.moved.After(b.began) { // hosts that a pod has begun to serve are not told
 		return time.Time{}
 	}
 	for _, x := range s.runs {

@@ -10,10 +10,10 @@ import (
 // simTruth records the users of each channel, over all pods, now and before. Frames and answers are
 // compared with it.
 type simTruth struct {
-	sim    *sim
-	killed time.Time // time of the last kill; guarded by sim.mu
+	sim *sim
 
 	mu      sync.Mutex
+	kills   []time.Time // times at which pods were killed
 	seats   map[simSeat]*simStay
 	changed map[presence.HostName]time.Time // time of the last change
 }
@@ -96,6 +96,13 @@ func (tr *simTruth) disturb() {
 	}
 }
 
+// kill records that a pod is killed.
+func (tr *simTruth) kill() {
+	tr.mu.Lock()
+	defer tr.mu.Unlock()
+	tr.kills = append(tr.kills, time.Now())
+}
+
 func (tr *simTruth) lastChange(host presence.HostName) time.Time {
 	tr.mu.Lock()
 	defer tr.mu.Unlock()
@@ -109,10 +116,13 @@ func (tr *simTruth) lastLoss(host presence.HostName, channel, user string) time.
 	tr.mu.Lock()
 	defer tr.mu.Unlock()
 	if stay := tr.seats[simSeat{host, channel, user}]; stay != nil {
-		if stay.lost.Before(tr.killed) && !stay.left.After(tr.killed) && tr.killed.Sub(stay.left) < slack {
-			return tr.killed
+		last := stay.lost
+		for _, killed := range tr.kills {
+			if last.Before(killed) && !stay.left.After(killed) && killed.Sub(stay.left) < slack {
+				last = killed
+			}
 		}
-		return stay.lost
+		return last
 	}
 	return time.Time{}
 }
