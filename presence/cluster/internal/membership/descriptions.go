@@ -31,7 +31,8 @@ func (m *Members) addRun(r *message.Run, reply *message.Runs, now time.Time) {
 	if end, ok := m.endOf(p); ok {
 		if end.Seq >= r.Seq {
 			if r.Standing == message.Missed {
-				reply.Runs = append(reply.Runs, end)
+				// The receiver may not hear the later run either, and then misses that one.
+				reply.Runs = append(m.appendLater(reply.Runs, p, now), end)
 			}
 			return
 		}
@@ -76,6 +77,20 @@ func (m *Members) replaced(p link.Peer) bool {
 		}
 	}
 	return false
+}
+
+// appendLater appends the descriptions of later runs of the pod that this one hears or misses.
+func (m *Members) appendLater(list []message.Run, p link.Peer, now time.Time) []message.Run {
+	name := podName{p.DC, p.Pod}
+	for other, pod := range m.pods {
+		if name == (podName{other.DC, other.Pod}) && later(other, p) {
+			list = append(list, pod.describe(now))
+		}
+	}
+	if l := m.lost[name]; l != nil && later(l.Peer, p) {
+		list = append(list, l.describe(now))
+	}
+	return list
 }
 
 // describe returns the description of a pod that is heard.

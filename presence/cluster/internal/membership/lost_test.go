@@ -217,6 +217,41 @@ func (m *Members) admitWithoutProbe(p link.Peer, now time.Time) {
 	m.news = nil
 }
 
+// A pod misses a run that a later one has replaced, and hears neither: it then misses the later one.
+func TestPodThatMissesAReplacedRunMissesTheLaterOne(t *testing.T) {
+	for _, heard := range []bool{true, false} {
+		t.Run(fmt.Sprint("the later run is heard by the other pod: ", heard), func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				n := new(clustertest.Lab)
+				a := settled(t, n, "x", "a")
+				b := scripts(t, n, "x", "b")[0]
+				early := link.Peer{DC: "y", Pod: "p", Incarnation: message.Incarnation{Started: 1}}
+				later := link.Peer{DC: "y", Pod: "p", Incarnation: message.Incarnation{Started: 2}}
+				a.change(func(now time.Time) {
+					if heard {
+						a.admitWithoutProbe(later, now)
+						return
+					}
+					a.addLost(&lostPod{Peer: later, heard: now, since: now})
+				})
+				b.Send(b.Link.Inbox(a.self), &message.Runs{Runs: []message.Run{{
+					DataCenter: early.DC, Pod: early.Pod, Incarnation: early.Incarnation, Seq: 9, Standing: message.Missed,
+				}}})
+				synctest.Wait()
+				sent := clustertest.SentOf[*message.Runs](a.port)
+				if len(sent) == 0 {
+					t.Fatal("no answer")
+				}
+				runs := sent[len(sent)-1].Message.(*message.Runs).Runs
+				if len(runs) != 2 || runs[0].Incarnation != later.Incarnation || runs[0].Standing == message.Ended ||
+					runs[1].Incarnation != early.Incarnation || runs[1].Standing != message.Ended {
+					t.Errorf("answered with %+v", runs)
+				}
+			})
+		})
+	}
+}
+
 func TestGoodbyeOfAPodThatStartsAgain(t *testing.T) {
 	for _, tt := range []struct {
 		name  string

@@ -41,8 +41,12 @@ func TestReplacedRunIsNotMissedAgain(t *testing.T) {
 				tell(b, a, runOf(first.Peer(), message.Missed, 1000))
 				a.wantMissing(t, "then")
 				told := clustertest.SentOf[*message.Runs](a.port)
-				if len(told) == 0 || told[len(told)-1].Message.(*message.Runs).Runs[0].Standing != message.Ended {
-					t.Errorf("the other pod is not told that the run has ended: %v", told)
+				if len(told) == 0 {
+					t.Fatal("the other pod is told nothing")
+				}
+				runs := told[len(told)-1].Message.(*message.Runs).Runs
+				if last := runs[len(runs)-1]; last.Incarnation != first.Peer().Incarnation || last.Standing != message.Ended {
+					t.Errorf("the other pod is not told that the run has ended: %v", runs)
 				}
 			})
 		})
