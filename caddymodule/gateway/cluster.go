@@ -187,7 +187,10 @@ func (h *Hub) changeCluster(now *Configuration, old *joined, want *ClusterSettin
 // changeLater schedules another try of a change that has failed.
 func (h *Hub) changeLater(now *Configuration, err error) {
 	now.Logger.Error("cluster not changed, trying again", zap.Error(err), zap.Duration("pause", clusterRetry))
-	time.AfterFunc(clusterRetry, func() { h.clusterSteps.do(h.rechangeCluster) })
+	if h.rechange != nil {
+		h.rechange.Stop() // of an earlier reload
+	}
+	h.rechange = time.AfterFunc(clusterRetry, func() { h.clusterSteps.do(h.rechangeCluster) })
 }
 
 // rechangeCluster tries a change again that failed, unless there is none. It is a step.

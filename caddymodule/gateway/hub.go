@@ -56,6 +56,7 @@ type Hub struct {
 	// cluster is nil while this pod is alone. Only the steps of clusterSteps change it.
 	cluster      atomic.Pointer[joined]
 	clusterSteps series
+	rechange     *time.Timer                        // next try of a change of the cluster that has failed; only steps use it
 	joinedOnce   atomic.Bool                        // the pod has joined a cluster since the first configuration took effect; see Starting
 	endWait      atomic.Pointer[context.CancelFunc] // ends the wait of the last step that had one
 	// StartPods joins a cluster. By default it starts a [cluster.Cluster]. Tests replace it before
