@@ -96,7 +96,7 @@ func TestForgottenPodIsNoLongerMissing(t *testing.T) {
 	} {
 		t.Logf("%s is %s", lost.Pod, test.name)
 		for _, p := range d { // refused while it is heard
-			if out, err := p.forget(t, lost.String()); err == nil || !strings.Contains(out, "is heard") {
+			if out, err := p.forget(t, lost.String()); err == nil || !strings.Contains(out, "was heard in the last 5 s") {
 				t.Errorf("%s forgets a pod that is heard: %v\n%s", p.Pod, err, out)
 			}
 		}
