@@ -3,6 +3,7 @@ package gateway
 import (
 	"context"
 	"errors"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -15,11 +16,11 @@ import (
 // stubbornPods are a cluster that takes over no other settings.
 type stubbornPods struct {
 	joiningPods
-	changes int
+	changes atomic.Int64
 }
 
 func (p *stubbornPods) Change(context.Context, cluster.Config) error {
-	p.changes++
+	p.changes.Add(1)
 	return errors.New("the address is taken")
 }
 
@@ -41,13 +42,13 @@ func TestFailedChangeIsTriedAgainOnceInEachPause(t *testing.T) {
 			now = next
 			synctest.Wait()
 		}
-		if pods.changes != reloads {
-			t.Errorf("%d tries in %d reloads", pods.changes, reloads)
+		if got := pods.changes.Load(); got != reloads {
+			t.Errorf("%d tries in %d reloads", got, reloads)
 		}
 		const pauses = 4
 		time.Sleep(pauses*clusterRetry + clusterRetry/2)
 		synctest.Wait()
-		if got := pods.changes - reloads; got != pauses {
+		if got := pods.changes.Load() - reloads; got != pauses {
 			t.Errorf("%d tries in %d pauses", got, pauses)
 		}
 		h.TakeBack(now)
