@@ -324,13 +324,15 @@ func TestPodHasJoinedWhenAllConfirmThatTheyHearIt(t *testing.T) {
 	for _, tt := range []struct {
 		name      string
 		confirms  bool
+		unknown   bool // its list has a run that it never describes
 		synced    bool
 		ready     time.Duration // it is not ready before, and it is after
 		tolerance time.Duration
 	}{
-		{"all confirm", true, true, 1500 * time.Millisecond, 200 * time.Millisecond},
-		{"one does not", false, true, 5 * time.Second, 0},
-		{"its assignments are not in", true, false, 5 * time.Second, 0},
+		{"all confirm", true, false, true, 1500 * time.Millisecond, 200 * time.Millisecond},
+		{"one does not", false, false, true, 5 * time.Second, 0},
+		{"one hears a run that is not known yet", true, true, true, 5 * time.Second, 0},
+		{"its assignments are not in", true, false, false, 5 * time.Second, 0},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
@@ -341,6 +343,9 @@ func TestPodHasJoinedWhenAllConfirmThatTheyHearIt(t *testing.T) {
 				a.run(t)
 				if !tt.confirms {
 					b.Unlist()
+				}
+				if tt.unknown {
+					b.Hear(link.Peer{DC: "x", Pod: "unknown"})
 				}
 				b.Beat()
 				a.wantState(t, b.Peer(), "alive")

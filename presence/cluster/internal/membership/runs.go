@@ -34,7 +34,7 @@ type view struct {
 	differs       time.Time // time since which its sums differ from those of this pod; zero if they do not
 	requested     time.Time // time of the last request for its lists
 	answered      time.Time // time at which it was last sent those of this pod
-	confirmed     bool      // its list has this run
+	confirmed     bool      // its list has this run, and no run that this pod does not know
 
 	list                  []uint64 // runs that it hears, sorted; nil before the first list
 	listHeard, listMissed uint64   // sums of its last heartbeat at the time of the list
@@ -219,10 +219,6 @@ func (m *Members) addList(pod *member, runs *message.Runs) {
 	slices.Sort(v.list)
 	v.listHeard, v.listMissed = runs.Heard, runs.Missed
 	v.heard, v.missed = runs.Heard, runs.Missed // newer than those of the last heartbeat
-	if v.hears(m.selfID) && !v.confirmed {
-		v.confirmed = true
-		m.pulse.wake.Wake()
-	}
 	known := map[uint64]bool{m.selfID: true}
 	for _, other := range m.pods {
 		known[other.id] = true
@@ -236,9 +232,13 @@ func (m *Members) addList(pod *member, runs *message.Runs) {
 			wanted.IDs = append(wanted.IDs, id)
 		}
 	}
-	if len(wanted.IDs) == 0 {
+	if len(wanted.IDs) > 0 {
+		p := pod.Peer
+		m.afterChange(func() { m.link.Send(m.link.Inbox(p), wanted) })
 		return
 	}
-	p := pod.Peer
-	m.afterChange(func() { m.link.Send(m.link.Inbox(p), wanted) })
+	if v.hears(m.selfID) && !v.confirmed {
+		v.confirmed = true
+		m.pulse.wake.Wake()
+	}
 }
