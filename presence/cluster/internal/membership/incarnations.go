@@ -171,16 +171,19 @@ func (m *Members) goodbye(from link.Peer, bye *message.Goodbye, now time.Time) {
 	if pod == nil {
 		// An incarnation that has ended before this pod knew it has ended the earlier ones
 		// nevertheless.
-		if replaced := m.earlierRuns(from); !before && len(replaced) > 0 {
-			m.removeReplaced(replaced, now)
-			return
+		replaced := m.earlierRuns(from)
+		if before {
+			replaced = nil
 		}
+		m.removeReplaced(replaced, now)
 		if lost := m.lost[podName{from.DC, from.Pod}]; lost != nil && !later(lost.Peer, from) {
 			m.dropLost(lost, now, "goodbye")
 			m.pulse.wake.Wake()
 			return
 		}
-		m.link.Counts.Unknown.Add(1)
+		if len(replaced) == 0 {
+			m.link.Counts.Unknown.Add(1)
+		}
 		return
 	}
 	m.remove(from, ^uint64(0), now)

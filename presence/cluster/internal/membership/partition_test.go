@@ -53,6 +53,21 @@ func TestReplacedRunIsNotMissedAgain(t *testing.T) {
 	}
 }
 
+// Another pod says that the later run is missing, while this one still hears the earlier run.
+func TestGoodbyeOfAMissingRunThatReplacedOneThatIsHeard(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		n := new(clustertest.Lab)
+		a := settled(t, n, "x", "a")
+		b, first := scripts(t, n, "x", "b")[0], scripts(t, n, "y", "p")[0]
+		later := n.Script(t, "y", "p", 2)
+		tell(b, a, runOf(later.Peer(), message.Heard, 1))
+		a.wantMissing(t, "before the goodbye", "y/p")
+		later.Goodbye()
+		a.wantState(t, first.Peer(), "")
+		a.wantMissing(t, "after it")
+	})
+}
+
 // A run that answers late, after a later one has ended, does not stay missing.
 func TestSilentRunThatWasReplacedIsNotMissing(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
