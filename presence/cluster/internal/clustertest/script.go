@@ -59,6 +59,7 @@ type Script struct {
 	last      message.Heartbeat
 	dead      bool     // it does not answer probes
 	unlisted  bool     // it does not answer requests for its lists
+	deaf      bool     // its lists lack the pod that asks
 	hears     []uint64 // IDs of the runs in its list, besides its own and that of the pod that asks
 }
 
@@ -185,6 +186,13 @@ func (s *Script) Unlist() {
 	s.unlisted = true
 }
 
+// Deafen makes the lists of the pod lack the pod that asks, as if it did not hear it.
+func (s *Script) Deafen() {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.deaf = true
+}
+
 // Hear makes the pod have runs in its list from now on, besides its own and that of the pod that
 // asks.
 func (s *Script) Hear(runs ...link.Peer) {
@@ -235,9 +243,11 @@ func (s *Script) handleInbox(from link.Peer, m message.Message) {
 		}
 	case *message.RunsWanted:
 		if !s.dead && !s.unlisted && len(m.IDs) == 0 {
-			s.Send(s.Link.Inbox(from), &message.Runs{
-				List: true, Heard: s.last.Heard, Missed: s.last.Missed, IDs: append([]uint64{s.Peer().ID(), from.ID()}, s.hears...),
-			})
+			ids := append([]uint64{s.Peer().ID()}, s.hears...)
+			if !s.deaf {
+				ids = append(ids, from.ID())
+			}
+			s.Send(s.Link.Inbox(from), &message.Runs{List: true, Heard: s.last.Heard, Missed: s.last.Missed, IDs: ids})
 		}
 	case *message.SitesWanted:
 		s.requested++

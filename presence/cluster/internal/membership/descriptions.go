@@ -37,6 +37,10 @@ func (m *Members) addRun(r *message.Run, reply *message.Runs, now time.Time) {
 			return
 		}
 	}
+	known := m.lost[name]
+	if known != nil && known.Peer == p && r.Standing == message.Heard && r.Seq >= known.seq && r.Sites != known.sum {
+		known.sum, known.served = r.Sites, m.servedBySum(r.Sites) // it serves other hosts now
+	}
 	heard := timeOf(r, now)
 	if m.addLost(&lostPod{Peer: p, seq: r.Seq, tenure: tenure{since: heard}, heard: heard, since: now, sum: r.Sites}) {
 		m.log(m.logger.Info, "pod is missing", p, "another pod says so")

@@ -22,6 +22,7 @@ type lostPod struct {
 	tenure tenure
 	heard  time.Time     // time at which it was last heard by a pod; the earliest of those that pods say
 	lost   time.Time     // time at which this pod last heard it, or else another one; for majorities
+	latest time.Time     // the latest time at which a pod says that it was heard
 	since  time.Time     // start of the silence that counts for the verdict that it has crashed
 	until  time.Time     // end of the time in which it starts again; zero without that
 	sum    uint64        // sum of the sites that it served
@@ -41,11 +42,15 @@ func (m *Members) addLost(l *lostPod) bool {
 	case known.Peer == l.Peer:
 		known.seq = max(known.seq, l.seq)
 		known.heard = earlier(known.heard, l.heard)
+		if l.heard.After(known.latest) {
+			known.latest = l.heard
+		}
 		return false
 	case later(known.Peer, l.Peer):
 		return false
 	}
 	l.id = l.Peer.ID()
+	l.latest = l.heard
 	if l.lost = l.heard; known != nil {
 		l.lost = known.lost
 	}
@@ -90,9 +95,14 @@ func (m *Members) judgeLost(now time.Time) (next time.Time) {
 	majority := m.majorities()
 	for _, l := range m.lost {
 		if !majority[l.DC] {
+			m.lookUrgently = true // a pod may not have said yet that it hears this one
 			continue
 		}
-		if due := l.since.Add(m.timing.Gone); now.Before(due) {
+		due := l.since.Add(m.timing.Gone)
+		if lately := l.latest.Add(m.timing.Suspect); lately.After(due) {
+			due = lately // the last run of another pod has heard it until then
+		}
+		if now.Before(due) {
 			next = earlier(next, due)
 			continue
 		}
@@ -116,7 +126,8 @@ func (m *Members) judgeLost(now time.Time) (next time.Time) {
 const judgeAgain = 250 * time.Millisecond
 
 // majorities returns the data centers with missing pods of which this pod hears more than half of
-// the pods, heard and missing. This pod counts, and so does a suspect, as one that is not heard. A pod
+// the pods, heard and missing. This pod counts. A suspect counts as one that is not heard, and so does a
+// pod that does not hear this one: it could make a majority on both sides of one-way cuts. A pod
 // whose name was neither heard nor missing when the first of them was lost does not count at all: pods
 // that start on both sides of a partition would make a majority on each.
 func (m *Members) majorities() map[string]bool {
@@ -140,7 +151,7 @@ func (m *Members) majorities() map[string]bool {
 	}
 	count(m.self.DC, m.tenure, true)
 	for p, pod := range m.pods {
-		count(p.DC, pod.tenure, !pod.suspect)
+		count(p.DC, pod.tenure, !pod.suspect && m.hearsThis(&pod.view))
 	}
 	majority := make(map[string]bool, len(first))
 	for dc := range first {

@@ -98,6 +98,19 @@ func TestVerdictWaitsForThePodsThatStillHearIt(t *testing.T) {
 	})
 }
 
+// A pod that hears the pods of both sides of one-way cuts makes no majority of the side that it does not
+// hear.
+func TestPodThatDoesNotHearThisOneMakesNoMajority(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		n := new(clustertest.Lab)
+		a := settled(t, n, "x", "a")
+		s := scripts(t, n, "x", "b", "c")
+		s[0].Deafen()
+		s[0].Live(10 * time.Second)
+		a.wantMissing(t, "while b does not hear a", "x/c")
+	})
+}
+
 func TestPodThatCameAfterALossDoesNotCount(t *testing.T) {
 	for _, tt := range []struct {
 		name    string

@@ -142,6 +142,7 @@ func New(l *link.Link, t timing.Timing, load func() (connections, hosts uint64),
 	m.pulse.init(t)
 	m.SetTimeouts(t.Timeout, t.Remote)
 	m.clock.init(t.WallTime(), time.Now(), 0)
+	m.sums()
 	l.SetStanding(m.standing)
 	return m
 }
@@ -227,6 +228,7 @@ func (m *Members) change(f func(now time.Time)) {
 	defer m.turn.Unlock()
 	m.mu.Lock()
 	f(time.Now())
+	m.sums() // so that readers find them
 	after := m.after
 	m.after = nil
 	m.mu.Unlock()

@@ -8,6 +8,7 @@ import (
 	"github.com/rollcall-gateway/rollcall/internal/testkit"
 	"github.com/rollcall-gateway/rollcall/presence/cluster/internal/clustertest"
 	"github.com/rollcall-gateway/rollcall/presence/cluster/internal/link"
+	"github.com/rollcall-gateway/rollcall/presence/cluster/internal/sites"
 	"github.com/rollcall-gateway/rollcall/presence/cluster/message"
 )
 
@@ -124,6 +125,62 @@ func TestPodThatMissesARunIsToldItsEndAgain(t *testing.T) {
 		if got := len(clustertest.SentOf[*message.RunsWanted](a.port)); got != 2 {
 			t.Errorf("in 10 s, the same list was requested %d times, want 2", got)
 		}
+	})
+}
+
+// A pod that is missing here serves another host, as a pod says that hears it.
+func TestHostsOfAMissingPodThatAnotherPodHears(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		n := new(clustertest.Lab)
+		a := settled(t, n, "x", "a")
+		b, p := scripts(t, n, "x", "b")[0], n.Script(t, "y", "p", 1)
+		a.SetSites([]message.Site{clustertest.Site([]string{"new.com"})})
+		old, now := sites.Announce([]message.Site{clustertest.Site([]string{"old.com"})}), sites.Announce([]message.Site{clustertest.Site([]string{"new.com"})})
+		other := n.Script(t, "y", "other", 1)
+		other.Serve(clustertest.Site([]string{"old.com"}))
+		other.Beat()
+		describe := func(seq, sum uint64) message.Run {
+			r := runOf(p.Peer(), message.Heard, seq)
+			r.Sites = sum
+			return r
+		}
+		for _, step := range []struct {
+			run  message.Run
+			host string
+		}{{describe(5, old.Sum), "old.com"}, {describe(6, now.Sum), "new.com"}, {describe(5, old.Sum), "new.com"}} {
+			tell(b, a, step.run)
+			for _, host := range []string{"old.com", "new.com"} {
+				if got := a.missing(t, host); (len(got) == 1) != (host == step.host) {
+					t.Errorf("after heartbeat %d, missing for %s: %q", step.run.Seq, host, got)
+				}
+			}
+		}
+	})
+}
+
+// A pod that starts again tells when its last run heard a pod.
+func TestVerdictWaitsForWhatTheLastRunOfAPodHeard(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		n := new(clustertest.Lab)
+		a := settled(t, n, "x", "a")
+		s := scripts(t, n, "x", "b", "lost")
+		b, lost := s[0], s[1]
+		b.Hear(lost.Peer())
+		for range 6 {
+			b.BeatWith(message.Heartbeat{Heard: 1})
+			time.Sleep(time.Second)
+		}
+		a.wantMissing(t, "while b hears it", "x/lost")
+		again := n.Script(t, "x", "b", 2)
+		again.Unlist()
+		again.Beat()
+		told := runOf(lost.Peer(), message.Missed, 1)
+		told.Age = 500
+		again.Send(again.Link.Inbox(a.self), &message.Runs{List: true, IDs: []uint64{again.Peer().ID(), a.selfID}, Runs: []message.Run{told}})
+		again.Live(2 * time.Second)
+		a.wantMissing(t, "2.5 s after the last run of b heard it", "x/lost")
+		again.Live(time.Second)
+		a.wantMissing(t, "3.5 s after")
 	})
 }
 

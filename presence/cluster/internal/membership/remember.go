@@ -81,6 +81,7 @@ func (m *Members) recall(mem Memory, st memory.State, now time.Time) {
 	if len(st.Runs) > 0 && !goodbye {
 		m.tenure.since = time.Time{} // others hear or miss its last run
 	}
+	m.sums()
 }
 
 // Remember saves what this pod knows of others, after changes and from time to time, until stop is

@@ -35,6 +35,7 @@ type view struct {
 	requested     time.Time // time of the last request for its lists
 	answered      time.Time // time at which it was last sent those of this pod
 	confirmed     bool      // its list has this run, and no run that this pod does not know
+	listed        bool      // it has sent a list, with what its last run heard
 
 	list                  []uint64 // runs that it hears, sorted; nil before the first list
 	listHeard, listMissed uint64   // sums of its last heartbeat at the time of the list
@@ -57,7 +58,8 @@ func (m *Members) noteRuns() {
 	m.saveSoon.Wake()
 }
 
-// sums returns the sums of the runs that this pod hears and misses.
+// sums returns the sums of the runs that this pod hears and misses. They are known unless Members.mu is
+// held for a change.
 func (m *Members) sums() (heard, missed uint64) {
 	if m.sumsKnown {
 		return m.heardSum, m.missedSum
@@ -82,7 +84,10 @@ func (m *Members) heardByAnother(id uint64) (heard, known bool) {
 	known = true
 	for _, pod := range m.pods {
 		switch {
-		case pod.suspect, pod.view.heard == own:
+		case pod.suspect:
+		case !pod.view.listed:
+			known = false
+		case pod.view.heard == own:
 		case pod.view.hasList():
 			if pod.view.hears(id) {
 				return true, true
@@ -92,6 +97,12 @@ func (m *Members) heardByAnother(id uint64) (heard, known bool) {
 		}
 	}
 	return false, known
+}
+
+// hearsThis reports whether a pod has said lately that it hears this one.
+func (m *Members) hearsThis(v *view) bool {
+	own, _ := m.sums()
+	return v.heard == own || v.hasList() && v.hears(m.selfID)
 }
 
 // compareView records the sums in a heartbeat.
@@ -117,7 +128,11 @@ func (m *Members) requestLists(now time.Time, joining bool) (next time.Time) {
 		switch {
 		case joining && !v.confirmed:
 			due = v.requested.Add(confirmEvery)
-		case v.heard == heard && v.missed == missed, pod.suspect:
+		case pod.suspect:
+			continue
+		case m.lookUrgently && !v.listed:
+			due = v.requested.Add(confirmEvery)
+		case v.heard == heard && v.missed == missed:
 			continue
 		case v.hasList():
 			due = v.requested.Add(relistEvery)
@@ -215,6 +230,7 @@ func (m *Members) addList(pod *member, runs *message.Runs) {
 		return
 	}
 	v := &pod.view
+	v.listed = true
 	v.list = append(make([]uint64, 0, len(runs.IDs)), runs.IDs...)
 	slices.Sort(v.list)
 	v.listHeard, v.listMissed = runs.Heard, runs.Missed
