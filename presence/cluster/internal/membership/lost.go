@@ -52,7 +52,7 @@ func (m *Members) addLost(l *lostPod) bool {
 	l.id = l.Peer.ID()
 	l.latest = l.heard
 	if l.lost = l.heard; known != nil {
-		l.lost = known.lost
+		l.lost, l.tenure = known.lost, known.tenure // the name has been missing since then
 	}
 	if at := m.heardAgain[l.DC]; l.since.Before(at) {
 		l.since = at

@@ -11,6 +11,7 @@ import (
 	"github.com/rollcall-gateway/rollcall/internal/testkit"
 	"github.com/rollcall-gateway/rollcall/presence/cluster/internal/clustertest"
 	"github.com/rollcall-gateway/rollcall/presence/cluster/internal/link"
+	"github.com/rollcall-gateway/rollcall/presence/cluster/internal/memory"
 	"github.com/rollcall-gateway/rollcall/presence/cluster/message"
 )
 
@@ -263,6 +264,28 @@ func TestPodThatMissesAReplacedRunMissesTheLaterOne(t *testing.T) {
 			})
 		})
 	}
+}
+
+// A later run of a missing pod, of which another pod tells, counts in its data center as the earlier one.
+func TestLaterRunOfAMissingPodCounts(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		n := new(clustertest.Lab)
+		a := joining(t, n, "x", "a")
+		var known []message.Run
+		for _, pod := range []string{"p", "q"} {
+			known = append(known, message.Run{DataCenter: "y", Pod: pod, Incarnation: message.Incarnation{Started: 1}, Standing: message.Heard})
+		}
+		a.Restore(new(notebook), memory.State{Runs: known})
+		a.run(t)
+		b, q := scripts(t, n, "x", "b")[0], n.Script(t, "y", "q", 2)
+		q.Beat()
+		time.Sleep(time.Second)
+		b.Send(b.Link.Inbox(a.self), &message.Runs{Runs: []message.Run{{
+			DataCenter: "y", Pod: "p", Incarnation: message.Incarnation{Started: 2}, Seq: 1, Standing: message.Missed,
+		}}})
+		q.Live(20*time.Second, b)
+		a.wantMissing(t, "while one of two is heard", "y/p")
+	})
 }
 
 func TestGoodbyeOfAPodThatStartsAgain(t *testing.T) {
