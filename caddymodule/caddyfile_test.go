@@ -249,3 +249,33 @@ func TestCaddyfileGlobalOption(t *testing.T) {
 		}
 	})
 }
+
+func TestAudienceInJSON(t *testing.T) {
+	for _, tt := range []struct {
+		json string
+		want Audience
+		back string // the same, as this module writes it
+	}{
+		{`"portal"`, Audience{"portal"}, `"portal"`},
+		{`["portal"]`, Audience{"portal"}, `"portal"`},
+		{`["portal","shop"]`, Audience{"portal", "shop"}, `["portal","shop"]`},
+		{`null`, nil, `null`},
+	} {
+		t.Run(tt.json, func(t *testing.T) {
+			var got Audience
+			if err := json.Unmarshal([]byte(tt.json), &got); err != nil {
+				t.Fatal(err)
+			}
+			back, err := json.Marshal(got)
+			if err != nil {
+				t.Fatal(err)
+			}
+			if !reflect.DeepEqual(got, tt.want) || string(back) != tt.back {
+				t.Errorf("%#v, written as %s", got, back)
+			}
+		})
+	}
+	if err := json.Unmarshal([]byte("7"), new(Audience)); err == nil {
+		t.Error("a number is an audience")
+	}
+}

@@ -66,10 +66,9 @@ func (a Audience) MarshalJSON() ([]byte, error) {
 
 // UnmarshalJSON implements json.Unmarshaler.
 func (a *Audience) UnmarshalJSON(b []byte) error {
-	var one string
-	if json.Unmarshal(b, &one) == nil {
-		*a = Audience{one}
-		return nil
+	if len(b) > 0 && b[0] == '"' {
+		*a = make(Audience, 1)
+		return json.Unmarshal(b, &(*a)[0])
 	}
 	return json.Unmarshal(b, (*[]string)(a))
 }
