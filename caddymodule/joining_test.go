@@ -222,8 +222,10 @@ func TestClusterGoesOnThroughReloads(t *testing.T) {
 	d.expect(t)
 }
 
-// A change that fails leaves the cluster as it was, and is tried again.
-func TestFailedChangeKeepsTheCluster(t *testing.T) {
+// failedChange makes a change of the cluster fail, and returns the configuration that it is of. It
+// fails again until the error of the cluster is removed.
+func failedChange(t *testing.T) (*clusterLog, *gateway.Hub, *fakeCluster, *gateway.Configuration) {
+	t.Helper()
 	d := &clusterLog{}
 	c := mustLoad(t, clustered(overNATS))
 	h := c.app.hub
@@ -234,6 +236,12 @@ func TestFailedChangeKeepsTheCluster(t *testing.T) {
 	h.Offer(b)
 	h.TakeBack(a)
 	d.expect(t, "change it")
+	return d, h, stand, b
+}
+
+// A change that fails leaves the cluster as it was, and is tried again.
+func TestFailedChangeKeepsTheCluster(t *testing.T) {
+	d, h, stand, _ := failedChange(t)
 	if h.Joined() != gateway.Pods(stand) {
 		t.Errorf("the cluster is %v", h.Joined())
 	}
@@ -245,16 +253,7 @@ func TestFailedChangeKeepsTheCluster(t *testing.T) {
 
 // A change that fails may have closed the bus, so that the settings of before are a change too.
 func TestReloadAfterAFailedChange(t *testing.T) {
-	d := &clusterLog{}
-	c := mustLoad(t, clustered(overNATS))
-	h := c.app.hub
-	stand := &fakeCluster{name: "it", clusterLog: d, ready: true, fails: errors.New("not today")}
-	stage(t, h, func(cluster.Config) (gateway.Pods, error) { return stand, nil })
-	a, b := c.snapshot(), mustLoad(t, clustered(overNATS+"\nquery_timeout 1s")).snapshot()
-	h.Offer(a)
-	h.Offer(b)
-	h.TakeBack(a)
-	d.expect(t, "change it")
+	d, h, stand, b := failedChange(t)
 	again := mustLoad(t, clustered(overNATS)).snapshot()
 	h.Offer(again)
 	stand.fails = nil

@@ -92,7 +92,7 @@ func TestGraceHidesShortAbsences(t *testing.T) {
 	}
 }
 
-// A listing shows who is connected now, and a snapshot is the base of later diffs.
+// A listing shows the present connections, and a snapshot is the base of later diffs.
 func TestGraceIsInFramesOnly(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		w, watcher := graced(t, Class{Kind: Authenticated})

@@ -138,10 +138,7 @@ func (s *sim) unplug(r *simRun) {
 	s.weigh(time.Now())
 	r.offline, r.lost = true, time.Now()
 	s.ears.Unlock()
-	r.port.setUnplugged(true)
-	r.cluster.members.SetConnected(false)
-	s.look()
-	s.truth.disturb()
+	s.setBus(r, false)
 }
 
 // plug gives the bus back to a pod.
@@ -153,8 +150,13 @@ func (s *sim) plug(r *simRun) {
 	s.ears.Lock()
 	r.offline, r.plugged = false, time.Now()
 	s.ears.Unlock()
-	r.port.setUnplugged(false)
-	r.cluster.members.SetConnected(true)
+	s.setBus(r, true)
+}
+
+// setBus connects a pod to the bus, or disconnects it.
+func (s *sim) setBus(r *simRun, connected bool) {
+	r.port.setUnplugged(!connected)
+	r.cluster.members.SetConnected(connected)
 	s.look()
 	s.truth.disturb()
 }
