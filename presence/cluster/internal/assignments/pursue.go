@@ -4,6 +4,7 @@ import (
 	"time"
 
 	"github.com/rollcall-gateway/rollcall/presence/cluster/internal/link"
+	"github.com/rollcall-gateway/rollcall/presence/cluster/internal/work"
 )
 
 // step repeats what was not answered, requests totals and sends checks until this pod is whole. It
@@ -14,7 +15,7 @@ func (a *Keeper) step(now time.Time) (next time.Time) {
 	next = a.requestTotals(heard, now)
 	if a.check.id != 0 {
 		if due := a.check.heard.Add(a.checkPatience()); now.Before(due) {
-			next = earlier(next, due)
+			next = work.Earliest(next, due)
 		} else {
 			a.check.id = 0
 			if s := a.pods[a.check.to]; s != nil && !s.agreed {
@@ -53,7 +54,7 @@ func (a *Keeper) requestTotals(heard []link.Peer, now time.Time) (next time.Time
 			continue
 		}
 		if due := s.asked.Add(s.patience()); now.Before(due) {
-			next = earlier(next, due)
+			next = work.Earliest(next, due)
 			continue
 		}
 		if !s.asked.IsZero() {
@@ -63,7 +64,7 @@ func (a *Keeper) requestTotals(heard []link.Peer, now time.Time) (next time.Time
 		}
 		s.asked = now
 		a.requestTotal(p, s)
-		next = earlier(next, now.Add(s.patience()))
+		next = work.Earliest(next, now.Add(s.patience()))
 	}
 	return next
 }
@@ -114,12 +115,4 @@ func (a *Keeper) agree(c check) (doubted bool) {
 		}
 	}
 	return true
-}
-
-// earlier returns the earlier time. A zero time is none.
-func earlier(a, b time.Time) time.Time {
-	if a.IsZero() || !b.IsZero() && b.Before(a) {
-		return b
-	}
-	return a
 }

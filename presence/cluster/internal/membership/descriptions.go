@@ -1,6 +1,7 @@
 package membership
 
 import (
+	"slices"
 	"time"
 
 	"github.com/rollcall-gateway/rollcall/presence/cluster/internal/link"
@@ -14,8 +15,8 @@ const newsDelay = 100 * time.Millisecond
 // it adds that to the reply.
 func (m *Members) addRun(r *message.Run, reply *message.Runs, now time.Time) {
 	p := link.Peer{DC: r.DataCenter, Pod: r.Pod, Incarnation: r.Incarnation}
-	name := podName{p.DC, p.Pod}
-	if m.pods[p] != nil || name == (podName{m.self.DC, m.self.Pod}) {
+	name := nameOf(p)
+	if m.pods[p] != nil || name == nameOf(m.self) {
 		return
 	}
 	if r.Standing == message.Ended || r.Standing == message.Forgotten {
@@ -66,32 +67,29 @@ func (m *Members) endOf(p link.Peer) (message.Run, bool) {
 
 // replaced reports whether this pod knows a later run of the pod, whatever has become of that one.
 func (m *Members) replaced(p link.Peer) bool {
-	name := podName{p.DC, p.Pod}
+	name := nameOf(p)
 	if l := m.lost[name]; l != nil && later(l.Peer, p) {
 		return true
 	}
-	for other := range m.pods {
-		if name == (podName{other.DC, other.Pod}) && later(other, p) {
-			return true
-		}
+	if slices.ContainsFunc(m.namesakes(p), func(other link.Peer) bool { return later(other, p) }) {
+		return true
 	}
 	for other, end := range m.ended {
-		if name == (podName{other.DC, other.Pod}) && later(other, p) && end.dead && !end.outlived {
+		if name == nameOf(other) && later(other, p) && end.dead && !end.outlived {
 			return true
 		}
 	}
 	return false
 }
 
-// appendLater appends the descriptions of later runs of the pod that this one hears or misses.
+// appendLater appends descriptions of the pod's later runs, heard or missing.
 func (m *Members) appendLater(list []message.Run, p link.Peer, now time.Time) []message.Run {
-	name := podName{p.DC, p.Pod}
-	for other, pod := range m.pods {
-		if name == (podName{other.DC, other.Pod}) && later(other, p) {
-			list = append(list, pod.describe(now))
+	for _, other := range m.namesakes(p) {
+		if later(other, p) {
+			list = append(list, m.pods[other].describe(now))
 		}
 	}
-	if l := m.lost[name]; l != nil && later(l.Peer, p) {
+	if l := m.lost[nameOf(p)]; l != nil && later(l.Peer, p) {
 		list = append(list, l.describe(now))
 	}
 	return list

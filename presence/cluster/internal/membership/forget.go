@@ -27,13 +27,13 @@ func (m *Members) Forget(dc, pod string) error {
 			run := l.describe(now)
 			run.Standing = message.Forgotten
 			m.dropLost(l, now, "forgotten")
-			m.judgeLost(now)
+			m.pulse.wake.Wake()
 			m.afterChange(func() { m.link.Send(m.link.All(), &message.Runs{Runs: []message.Run{run}}) })
 			return
 		}
-		heard := name == podName{m.self.DC, m.self.Pod}
+		heard := name == nameOf(m.self)
 		for p := range m.pods {
-			heard = heard || name == podName{p.DC, p.Pod}
+			heard = heard || name == nameOf(p)
 		}
 		if heard {
 			err = fmt.Errorf("%s/%s: %w", dc, pod, ErrPodHeard)

@@ -71,8 +71,8 @@ func (m *Members) admit(from link.Peer, hb *message.Heartbeat, now time.Time) *m
 	if !before {
 		m.markOutlived(from)
 	}
-	if l := m.lost[podName{from.DC, from.Pod}]; l != nil && !later(l.Peer, from) {
-		delete(m.lost, podName{from.DC, from.Pod})
+	if l := m.lost[nameOf(from)]; l != nil && !later(l.Peer, from) {
+		delete(m.lost, nameOf(from))
 		m.afterChange(func() { m.observer.HeardAgain(from) })
 		before = true
 	}
@@ -176,7 +176,7 @@ func (m *Members) goodbye(from link.Peer, bye *message.Goodbye, now time.Time) {
 			replaced = nil
 		}
 		m.removeReplaced(replaced, now)
-		if lost := m.lost[podName{from.DC, from.Pod}]; lost != nil && !later(lost.Peer, from) {
+		if lost := m.lost[nameOf(from)]; lost != nil && !later(lost.Peer, from) {
 			m.dropLost(lost, now, "goodbye")
 			m.pulse.wake.Wake()
 			return

@@ -8,6 +8,7 @@ import (
 	"github.com/rollcall-gateway/rollcall/presence"
 	"github.com/rollcall-gateway/rollcall/presence/cluster/internal/link"
 	"github.com/rollcall-gateway/rollcall/presence/cluster/internal/sites"
+	"github.com/rollcall-gateway/rollcall/presence/cluster/internal/work"
 )
 
 // backSoon is how long a pod that says that it starts again counts as missing.
@@ -33,7 +34,7 @@ type lostPod struct {
 // already, the later run stays, or the older silence, so that pods that repeat each other's words do not
 // extend it.
 func (m *Members) addLost(l *lostPod) bool {
-	name := podName{l.DC, l.Pod}
+	name := nameOf(l.Peer)
 	known := m.lost[name]
 	switch {
 	case known == nil && len(m.lost) >= maxPods:
@@ -41,7 +42,7 @@ func (m *Members) addLost(l *lostPod) bool {
 	case known == nil:
 	case known.Peer == l.Peer:
 		known.seq = max(known.seq, l.seq)
-		known.heard = earlier(known.heard, l.heard)
+		known.heard = work.Earliest(known.heard, l.heard)
 		if l.heard.After(known.latest) {
 			known.latest = l.heard
 		}
@@ -67,7 +68,7 @@ func (m *Members) addLost(l *lostPod) bool {
 
 // dropLost drops a missing pod, because it has ended.
 func (m *Members) dropLost(l *lostPod, now time.Time, reason string) {
-	delete(m.lost, podName{l.DC, l.Pod})
+	delete(m.lost, nameOf(l.Peer))
 	m.recordEnd(l.Peer, l.seq, l.tenure, now)
 	m.markDead(l.Peer)
 	m.log(m.logger.Info, "pod is no longer missing", l.Peer, reason)
@@ -89,7 +90,7 @@ func (m *Members) judgeLost(now time.Time) (next time.Time) {
 		case !l.until.IsZero() && !now.Before(l.until):
 			m.dropLost(l, now, "did not start again")
 		case !l.until.IsZero():
-			next = earlier(next, l.until)
+			next = work.Earliest(next, l.until)
 		}
 	}
 	majority := m.majorities()
@@ -103,16 +104,16 @@ func (m *Members) judgeLost(now time.Time) (next time.Time) {
 			due = lately // the last run of another pod has heard it until then
 		}
 		if now.Before(due) {
-			next = earlier(next, due)
+			next = work.Earliest(next, due)
 			continue
 		}
 		heard, known := m.heardByAnother(l.id)
 		switch {
 		case !known:
 			m.lookUrgently = true
-			next = earlier(next, now.Add(judgeAgain))
+			next = work.Earliest(next, now.Add(judgeAgain))
 		case heard:
-			next = earlier(next, now.Add(m.timing.Heartbeat))
+			next = work.Earliest(next, now.Add(m.timing.Heartbeat))
 		default:
 			m.dropLost(l, now, "crashed")
 		}
@@ -133,7 +134,7 @@ const judgeAgain = 250 * time.Millisecond
 func (m *Members) majorities() map[string]bool {
 	first := make(map[string]time.Time) // time of the first loss, by data center
 	for _, l := range m.lost {
-		first[l.DC] = earlier(first[l.DC], l.lost)
+		first[l.DC] = work.Earliest(first[l.DC], l.lost)
 	}
 	total, heard := make(map[string]int), make(map[string]int)
 	count := func(dc string, t tenure, hears bool) {

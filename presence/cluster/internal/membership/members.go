@@ -124,6 +124,8 @@ type Members struct {
 // podName identifies a pod across its incarnations.
 type podName struct{ dc, pod string }
 
+func nameOf(p link.Peer) podName { return podName{p.DC, p.Pod} }
+
 // New returns the members of a deployment as the pod of the link sees them. load returns the numbers
 // for this pod's heartbeats.
 func New(l *link.Link, t timing.Timing, load func() (connections, hosts uint64), obs Observer, logger *zap.Logger) *Members {

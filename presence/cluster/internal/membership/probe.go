@@ -4,6 +4,7 @@ import (
 	"time"
 
 	"github.com/rollcall-gateway/rollcall/presence/cluster/internal/link"
+	"github.com/rollcall-gateway/rollcall/presence/cluster/internal/work"
 	"github.com/rollcall-gateway/rollcall/presence/cluster/message"
 )
 
@@ -44,18 +45,18 @@ func (m *Members) retryProbes(now time.Time) (next time.Time) {
 		if late := p.since.Add(unanswered); p.seq > 0 && !now.Before(late) {
 			m.missUnanswered(to, p, now)
 		} else if p.seq > 0 {
-			next = earlier(next, late)
+			next = work.Earliest(next, late)
 		}
 		switch {
 		case now.Sub(p.at) >= probeTimeout:
 			delete(m.probes, to)
 		case p.tries >= maxProbes:
 		case now.Before(again):
-			next = earlier(next, again)
+			next = work.Earliest(next, again)
 		default:
 			p.tries++
 			m.probes[to] = p
-			next = earlier(next, again.Add(probeEvery))
+			next = work.Earliest(next, again.Add(probeEvery))
 			m.afterChange(func() { m.link.Send(m.link.Inbox(to), &message.Probe{Nonce: p.nonce}) })
 		}
 	}
@@ -70,7 +71,7 @@ func (m *Members) missUnanswered(p link.Peer, last probe, now time.Time) {
 	if !ok || last.seq <= end.seq || m.pods[p] != nil || m.replaced(p) || len(m.namesakes(p)) > 0 || m.isNamesake(p) {
 		return
 	}
-	if l := m.lost[podName{p.DC, p.Pod}]; l != nil && l.Peer == p {
+	if l := m.lost[nameOf(p)]; l != nil && l.Peer == p {
 		if last.seq > l.seq {
 			l.seq, l.heard, l.lost, l.since = last.seq, now, now, now
 		}

@@ -153,13 +153,13 @@ func (m *Members) step() time.Duration {
 	var next time.Time
 	joining, confirmed := !m.pulse.settledNow(), true
 	m.change(func(time.Time) {
-		next = soonest(m.checkSilence(now), m.requestLists(now, joining), m.sendNews(now))
+		next = work.Earliest(m.checkSilence(now), m.requestLists(now, joining), m.sendNews(now))
 		for _, pod := range m.pods {
 			confirmed = confirmed && pod.view.confirmed
 		}
 	})
 	joined := !joining || confirmed && m.synced()
-	return time.Until(soonest(next, m.pulse.next(now, m.timing, joined)))
+	return time.Until(work.Earliest(next, m.pulse.next(now, m.timing, joined)))
 }
 
 // overslept reports, once for each pause, whether the process did not run for a while.
@@ -200,7 +200,7 @@ func (u *pulse) next(now time.Time, t timing.Timing, joined bool) time.Time {
 	defer u.mu.Unlock()
 	next := u.due
 	if u.wanted {
-		next = earlier(next, u.sent.Add(answerEvery))
+		next = work.Earliest(next, u.sent.Add(answerEvery))
 	}
 	if u.settled {
 		return next
@@ -214,39 +214,23 @@ func (u *pulse) next(now time.Time, t timing.Timing, joined bool) time.Time {
 		at = quiet
 	}
 	latest := u.since.Add(t.Latest)
-	at = earlier(at, latest)
+	at = work.Earliest(at, latest)
 	if now.Before(at) {
-		return earlier(next, at)
+		return work.Earliest(next, at)
 	}
 	if !joined && now.Before(latest) {
-		return soonest(next, latest, now.Add(joinAgain))
+		return work.Earliest(next, latest, now.Add(joinAgain))
 	}
 	u.settled = u.connected
 	if u.connected || !now.Before(latest) {
 		u.ready.Store(true)
 		return next
 	}
-	return earlier(next, latest)
+	return work.Earliest(next, latest)
 }
 
 // joinAgain is the time between two looks whether this pod has joined.
 const joinAgain = 100 * time.Millisecond
-
-// earlier returns the earlier time. A zero time is none.
-func earlier(a, b time.Time) time.Time {
-	if a.IsZero() || !b.IsZero() && b.Before(a) {
-		return b
-	}
-	return a
-}
-
-// soonest returns the earliest time. A zero time is none.
-func soonest(times ...time.Time) (first time.Time) {
-	for _, t := range times {
-		first = earlier(first, t)
-	}
-	return first
-}
 
 // beat sends a heartbeat to all.
 func (m *Members) beat() { m.beatTo(m.link.All(), 0) }

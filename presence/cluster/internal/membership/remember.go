@@ -48,7 +48,7 @@ func (m *Members) Recall(mem Memory, st memory.State) {
 		m.clock.advance(st.Clock, now)
 		heard := make(map[podName]bool)
 		for p := range m.pods {
-			heard[podName{p.DC, p.Pod}] = true
+			heard[nameOf(p)] = true
 		}
 		st.Runs = slices.DeleteFunc(st.Runs, func(r message.Run) bool { return heard[podName{r.DataCenter, r.Pod}] })
 		m.recall(mem, st, now)

@@ -5,6 +5,7 @@ import (
 	"time"
 
 	"github.com/rollcall-gateway/rollcall/presence/cluster/internal/link"
+	"github.com/rollcall-gateway/rollcall/presence/cluster/internal/work"
 	"github.com/rollcall-gateway/rollcall/presence/cluster/message"
 )
 
@@ -146,12 +147,12 @@ func (m *Members) requestLists(now time.Time, joining bool) (next time.Time) {
 			}
 		}
 		if now.Before(due) {
-			next = earlier(next, due)
+			next = work.Earliest(next, due)
 			continue
 		}
 		v.requested = now
 		m.afterChange(func() { m.link.Send(m.link.Inbox(p), &message.RunsWanted{}) })
-		next = earlier(next, now.Add(confirmEvery))
+		next = work.Earliest(next, now.Add(confirmEvery))
 	}
 	return next
 }

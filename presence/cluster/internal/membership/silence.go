@@ -1,6 +1,10 @@
 package membership
 
-import "time"
+import (
+	"time"
+
+	"github.com/rollcall-gateway/rollcall/presence/cluster/internal/work"
+)
 
 // checkSilence finds silent pods, and returns when to check again.
 func (m *Members) checkSilence(now time.Time) (next time.Time) {
@@ -15,9 +19,9 @@ func (m *Members) checkSilence(now time.Time) (next time.Time) {
 				m.noteRuns()
 				m.log(m.logger.Debug, "pod is silent", p, "")
 			}
-			next = earlier(next, pod.heard.Add(m.timing.Gone))
+			next = work.Earliest(next, pod.heard.Add(m.timing.Gone))
 		default:
-			next = earlier(next, pod.heard.Add(m.timing.Suspect))
+			next = work.Earliest(next, pod.heard.Add(m.timing.Suspect))
 		}
 	}
 	for p, end := range m.ended {
@@ -30,7 +34,7 @@ func (m *Members) checkSilence(now time.Time) (next time.Time) {
 			delete(m.heardAgain, dc)
 		}
 	}
-	return soonest(next, m.retryProbes(now), m.judgeLost(now))
+	return work.Earliest(next, m.retryProbes(now), m.judgeLost(now))
 }
 
 // removeSilent removes a pod that was silent for too long.

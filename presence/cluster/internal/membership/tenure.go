@@ -28,7 +28,7 @@ func (t tenure) resume(left, back time.Time) tenure {
 
 // tenureOf returns the tenure of a new run, which continues that of earlier runs.
 func (m *Members) tenureOf(p link.Peer, namesakes []link.Peer, now time.Time) tenure {
-	if l := m.lost[podName{p.DC, p.Pod}]; l != nil {
+	if l := m.lost[nameOf(p)]; l != nil {
 		return l.tenure
 	}
 	if len(namesakes) > 0 {

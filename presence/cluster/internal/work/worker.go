@@ -1,6 +1,6 @@
 // Package work has the parts of goroutines: a [Signal] wakes one, a [Worker] handles what others
-// queue for it, and [Expiries] is a list of things with the times at which they are due. Expiries
-// has no lock: one goroutine owns it.
+// queue for it, [Expiries] is a list of things with the times at which they are due, and [Earliest]
+// finds when to look again. Expiries has no lock: one goroutine owns it.
 package work
 
 import (
