@@ -87,6 +87,7 @@ type Bus struct {
 	cfg    Config // of Open
 	logger *zap.Logger
 	limit  *limiter // of what connections log
+	waits  waits    // of Change
 
 	// conn is the connection that payloads are published on, and whose state is told. It is nil while Change has to close
 	// a server before it can start another one.
@@ -125,6 +126,7 @@ func Open(cfg Config) (*Bus, error) {
 		cfg:     cfg,
 		logger:  s.logger,
 		limit:   newLimiter(),
+		waits:   defaultWaits,
 		closing: make(chan struct{}),
 		subs:    make(map[*subscription]struct{}),
 	}

@@ -7,18 +7,24 @@ import (
 	"slices"
 	"syscall"
 	"time"
+
+	"github.com/nats-io/nats-server/v2/server"
 )
 
-const (
-	// changeTimeout is how long a new connection may take to reach what the old one reaches.
-	changeTimeout = 5 * time.Second
-	// restartTimeout is the same if payloads cannot be published meanwhile.
-	restartTimeout = 1500 * time.Millisecond
-	// settle is how long subscriptions and payloads may take to other pods and back.
-	settle = 300 * time.Millisecond
-	// hold is how much longer a payload may take over an old connection than over a new one.
-	hold = 100 * time.Millisecond
-)
+// waits are how long a change waits, where nothing tells it that it can go on.
+type waits struct {
+	reach   time.Duration // for a new connection to reach what the old one reaches
+	restart time.Duration // the same if payloads cannot be published meanwhile
+	settle  time.Duration // for subscriptions and payloads on their way to other pods and back
+	hold    time.Duration // for payloads on their way over an old connection, before any go over a new one
+}
+
+var defaultWaits = waits{
+	reach:   5 * time.Second,
+	restart: 1500 * time.Millisecond,
+	settle:  300 * time.Millisecond,
+	hold:    100 * time.Millisecond,
+}
 
 // Change makes the bus use other settings. Subscriptions stay. Name, Logger and OnState are those of [Open].
 //
@@ -98,7 +104,7 @@ func (b *Bus) replace(ctx context.Context, old *conn, s settings) error {
 	}
 	err = b.subscribeAll(next, 1)
 	if err == nil {
-		err = b.await(ctx, changeTimeout, func() bool { return next.reaches(old.reached()) })
+		err = b.await(ctx, b.waits.reach, func() bool { return next.reaches(old.reached()) })
 	}
 	if err != nil {
 		b.unsubscribeAll(1)
@@ -107,20 +113,25 @@ func (b *Bus) replace(ctx context.Context, old *conn, s settings) error {
 	}
 	// The first payloads that come over the new connection wait for those before them on the old one. After that, all come
 	// over both, in order.
-	time.Sleep(settle)
+	time.Sleep(b.waits.settle)
 	next.deliver()
 
 	b.publishing.Lock()
-	_ = old.flush(hold) // fails without a connection: then nothing is on its way
-	time.Sleep(hold)
+	b.drain(old)
 	b.conn.Store(next)
 	b.publishing.Unlock()
 	b.announce(next)
 
-	time.Sleep(settle) // for what other pods have sent to the old one
+	time.Sleep(b.waits.settle) // for what other pods have sent to the old one
 	b.unsubscribeAll(0)
 	old.close()
 	return nil
+}
+
+// drain waits until other pods have what was published on a connection. What goes over another one is then behind it.
+func (b *Bus) drain(c *conn) {
+	_ = c.flush(b.waits.hold) // fails without a connection: then nothing is on its way
+	time.Sleep(b.waits.hold)
 }
 
 // restart closes the old connection, if there is one, before it makes a new one. If it cannot make that, it makes the old
@@ -128,10 +139,10 @@ func (b *Bus) replace(ctx context.Context, old *conn, s settings) error {
 func (b *Bus) restart(ctx context.Context, old *conn, s settings) error {
 	b.announce(nil)
 	b.publishing.Lock()
-	var reached map[string]bool
+	var reached map[interest]bool
 	if old != nil {
 		reached = old.reached()
-		_ = old.flush(hold) // see replace
+		b.drain(old)
 		b.conn.Store(nil)
 		b.unsubscribeAll(0)
 		old.close()
@@ -150,7 +161,7 @@ func (b *Bus) restart(ctx context.Context, old *conn, s settings) error {
 	err = errors.Join(err, b.subscribeAll(next, 0))
 	next.deliver()
 	b.conn.Store(next)
-	_ = b.await(ctx, restartTimeout, func() bool { return next.reaches(reached) }) // there is no way back
+	_ = b.await(ctx, b.waits.restart, func() bool { return next.reaches(reached) }) // there is no way back
 	b.publishing.Unlock()
 	b.announce(next)
 	return err
@@ -175,28 +186,35 @@ func (b *Bus) await(ctx context.Context, timeout time.Duration, condition func()
 	return nil
 }
 
-// reached returns the names of the servers of other pods to which there are routes.
-func (c *conn) reached() map[string]bool {
-	names := make(map[string]bool)
+// interest is a subscription of another pod. Without a subject, it is the route to the pod.
+type interest struct{ server, subject string }
+
+// reached returns the routes to other pods, and the subscriptions that are known over them. A new route has none for a
+// moment; what is published meanwhile is lost.
+func (c *conn) reached() map[interest]bool {
+	known := make(map[interest]bool)
 	if c.server == nil {
-		return names
+		return known
 	}
-	if z, err := c.server.Routez(nil); err == nil {
+	if z, err := c.server.Routez(&server.RoutezOptions{Subscriptions: true}); err == nil {
 		for _, r := range z.Routes {
-			names[r.RemoteName] = true
+			known[interest{server: r.RemoteName}] = true
+			for _, subject := range r.Subs {
+				known[interest{r.RemoteName, subject}] = true
+			}
 		}
 	}
-	return names
+	return known
 }
 
-// reaches reports whether the connection is open, with routes to the named servers.
-func (c *conn) reaches(names map[string]bool) bool {
+// reaches reports whether the connection is open, and payloads for the wanted subscriptions go over it.
+func (c *conn) reaches(wanted map[interest]bool) bool {
 	if c.server == nil {
 		return c.nc.IsConnected()
 	}
-	routes := c.reached()
-	for name := range names {
-		if !routes[name] && name != c.server.Name() {
+	known := c.reached()
+	for i := range wanted {
+		if !known[i] && i.server != c.server.Name() {
 			return false
 		}
 	}

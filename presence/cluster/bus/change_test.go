@@ -13,6 +13,7 @@ import (
 	"strings"
 	"sync"
 	"testing"
+	"time"
 
 	"github.com/nats-io/nats-server/v2/server"
 
@@ -24,6 +25,11 @@ func change(t *testing.T, b *Bus, cfg Config) {
 	if err := b.Change(t.Context(), cfg); err != nil {
 		t.Fatal(err)
 	}
+}
+
+// patient makes changes of the bus wait longer. Under load, other pods can be slower than a change expects.
+func patient(b *Bus) {
+	b.waits = waits{reach: testkit.Patience, restart: testkit.Patience, settle: time.Second, hold: time.Second}
 }
 
 // stream publishes numbers, until it is stopped.
@@ -268,6 +274,7 @@ func TestNewConnectionBeforeTheOldOneIsLeft(t *testing.T) {
 			told := new(states)
 			tt.before.Name, tt.before.OnState = "it", told.note
 			b, other := open(t, tt.before), listed
+			patient(b)
 			if tt.other.URLs != nil {
 				other = open(t, tt.other)
 			} else {
@@ -297,13 +304,20 @@ func TestNewConnectionBeforeTheOldOneIsLeft(t *testing.T) {
 	}
 }
 
-// A port cannot be had twice: the old server is closed first, and what is published meanwhile waits.
+// A port cannot be had twice: the old server is closed first, and what is published meanwhile waits. It waits for the
+// subscriptions of the other pod, too, which are known a moment after the route is up: here there are many.
 func TestNewServerOnTheSamePort(t *testing.T) {
 	addresses := freePorts(t, 2)
 	told := new(states)
 	cfg := Config{Name: "a", Listen: addresses[0], Routes: []string{addresses[1], "127.0.0.1:1"}, Secret: testSecret, OnState: told.note}
 	a := open(t, cfg)
+	patient(a)
 	b := open(t, Config{Name: "b", Listen: addresses[1], Secret: testSecret})
+	for i := range 5000 {
+		if _, err := b.Subscribe(fmt.Sprint("other.", i), func([]byte) {}); err != nil {
+			t.Fatal(err)
+		}
+	}
 	meshed(t, "first", a, b)
 	s := streamed(t, a, b, "s")
 	cfg.Routes = cfg.Routes[:1]
