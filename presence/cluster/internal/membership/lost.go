@@ -93,9 +93,14 @@ func (m *Members) judgeLost(now time.Time) (next time.Time) {
 			next = work.Earliest(next, l.until)
 		}
 	}
-	majority := m.majorities()
+	there := m.censuses()
+	majority := make(map[string]bool, len(there))
+	for dc := range there {
+		majority[dc] = true
+	}
 	for _, l := range m.lost {
-		if !majority[l.DC] {
+		if !there[l.DC].majority(l.lost) {
+			majority[l.DC] = false
 			m.lookUrgently = true // a pod may not have said yet that it hears this one
 			continue
 		}
@@ -125,41 +130,6 @@ func (m *Members) judgeLost(now time.Time) (next time.Time) {
 // judgeAgain is the time between two looks at a missing pod of which another pod has not said yet
 // whether it hears it.
 const judgeAgain = 250 * time.Millisecond
-
-// majorities returns the data centers with missing pods of which this pod hears more than half of
-// the pods, heard and missing. This pod counts. A suspect counts as one that is not heard, and so does a
-// pod that does not hear this one: it could make a majority on both sides of one-way cuts. A pod
-// whose name was neither heard nor missing when the first of them was lost does not count at all: pods
-// that start on both sides of a partition would make a majority on each.
-func (m *Members) majorities() map[string]bool {
-	first := make(map[string]time.Time) // time of the first loss, by data center
-	for _, l := range m.lost {
-		first[l.DC] = work.Earliest(first[l.DC], l.lost)
-	}
-	total, heard := make(map[string]int), make(map[string]int)
-	count := func(dc string, t tenure, hears bool) {
-		at, ok := first[dc]
-		if !ok || !t.covers(at, at.Add(2*m.timing.Heartbeat)) { // the next heartbeat was the first that was lost
-			return
-		}
-		total[dc]++
-		if hears {
-			heard[dc]++
-		}
-	}
-	for _, l := range m.lost {
-		count(l.DC, l.tenure, false)
-	}
-	count(m.self.DC, m.tenure, true)
-	for p, pod := range m.pods {
-		count(p.DC, pod.tenure, !pod.suspect && m.hearsThis(&pod.view))
-	}
-	majority := make(map[string]bool, len(first))
-	for dc := range first {
-		majority[dc] = 2*heard[dc] > total[dc]
-	}
-	return majority
-}
 
 // updateCut records which data centers have missing pods that cannot count as crashed.
 func (m *Members) updateCut(majority map[string]bool) {
@@ -210,8 +180,10 @@ func (m *Members) Unreachable(host presence.HostName, scope Scope) []string {
 	if len(m.lost) == 0 && connected {
 		return nil
 	}
-	hears, lost := m.majorities()[m.self.DC]
-	minority := lost && !hears
+	own, minority := m.censuses()[m.self.DC], false
+	for _, l := range m.lost {
+		minority = minority || l.DC == m.self.DC && !own.majority(l.lost)
+	}
 	var names []string
 	looked := make(map[*sites.Served]bool, 4)
 	add := func(p link.Peer, served *sites.Served) {

@@ -366,3 +366,30 @@ func TestNextRunCountsItselfUnlessTheLastOneSaidGoodbye(t *testing.T) {
 		})
 	}
 }
+
+// Another pod has been missing since before the lost pods came: they count in their own majority.
+func TestVerdictOnPodsThatCameAfterAnotherLoss(t *testing.T) {
+	for _, tt := range []struct {
+		name string
+		came []string // of these, the first two are lost
+		want []string
+	}{
+		{"two of four others", []string{"p", "q"}, []string{"x/old", "x/p", "x/q"}},
+		{"two of six others", []string{"p", "q", "r", "s"}, []string{"x/old"}},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				n := new(clustertest.Lab)
+				a := settled(t, n, "x", "a")
+				s := scripts(t, n, "x", "b", "old")
+				bridge, old := s[0], s[1]
+				bridge.Hear(old.Peer())
+				bridge.Live(7 * time.Second)
+				a.wantMissing(t, "while another pod hears it", "x/old")
+				came := scripts(t, n, "x", tt.came...)
+				bridge.Live(7*time.Second, came[2:]...)
+				a.wantMissing(t, "7 s after the loss", tt.want...)
+			})
+		})
+	}
+}

@@ -7,15 +7,9 @@ import (
 )
 
 // tenure is when the name of a pod is heard or missing: from since on, except for the time from left
-// to back. Both are zero if it was never away.
+// to back. Both are zero if it was never away. Of the times at which it was away, only the last one is known:
+// before the one before, it counts as never heard.
 type tenure struct{ since, left, back time.Time }
-
-// covers reports whether the pod was heard or missing from a time until another. Of the times at which
-// it was away, only the last one is known: before the one before, it counts as never heard.
-func (t tenure) covers(from, to time.Time) bool {
-	away := !t.left.IsZero() && !t.left.After(to) && t.back.After(from)
-	return !t.since.After(from) && !away
-}
 
 // resume returns the tenure of a pod that is back after it was away since left.
 func (t tenure) resume(left, back time.Time) tenure {
