@@ -393,3 +393,20 @@ func TestVerdictOnPodsThatCameAfterAnotherLoss(t *testing.T) {
 		})
 	}
 }
+
+// A pod that starts without a memory hears only a pod to which the other one is a suspect.
+func TestSuspectsAreToldToAPodThatJoins(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		n := new(clustertest.Lab)
+		settled(t, n, "x", "a")
+		scripts(t, n, "y", "p")
+		time.Sleep(3100 * time.Millisecond)
+		b := joining(t, n, "x", "b")
+		b.run(t)
+		time.Sleep(1500 * time.Millisecond)
+		b.wantMissing(t, "4.6 s after its last heartbeat", "y/p")
+		if !b.Ready() {
+			t.Error("it has not joined")
+		}
+	})
+}

@@ -169,9 +169,11 @@ func (m *Members) answerRuns(to link.Peer, wanted *message.RunsWanted, now time.
 		list.List, list.IDs = true, []uint64{m.selfID}
 		list.Heard, list.Missed = m.sums()
 		for _, other := range m.pods {
-			if !other.suspect {
-				list.IDs = append(list.IDs, other.id)
+			if other.suspect { // a pod that has just begun to hear this one must know of it
+				list.Runs = append(list.Runs, other.describe(now))
+				continue
 			}
+			list.IDs = append(list.IDs, other.id)
 		}
 		for _, l := range m.lost {
 			list.Runs = append(list.Runs, l.describe(now))
@@ -182,7 +184,7 @@ func (m *Members) answerRuns(to link.Peer, wanted *message.RunsWanted, now time.
 			ids[id] = true
 		}
 		for _, other := range m.pods {
-			if !other.suspect && ids[other.id] {
+			if ids[other.id] {
 				list.Runs = append(list.Runs, other.describe(now))
 			}
 		}
