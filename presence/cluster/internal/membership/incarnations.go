@@ -65,6 +65,10 @@ func (m *Members) admit(from link.Peer, hb *message.Heartbeat, now time.Time) *m
 		namesakes = nil // they stay: two processes have the name
 	}
 	pod := &member{Peer: from, id: from.ID(), tenure: m.tenureOf(from, namesakes, now), heard: now}
+	pod.view.hearing = now
+	for _, p := range namesakes {
+		pod.view.hearing = m.pods[p].view.hearing
+	}
 	m.removeReplaced(namesakes, now)
 	m.pods[from] = pod
 	delete(m.ended, from)

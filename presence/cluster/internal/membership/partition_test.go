@@ -410,3 +410,21 @@ func TestSuspectsAreToldToAPodThatJoins(t *testing.T) {
 		}
 	})
 }
+
+// A pod that is heard all the time starts again at the end of a one-way cut, and makes a majority.
+func TestSilenceCountsFromTheTimeAtWhichAPodHearsThisOneAgain(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		n := new(clustertest.Lab)
+		a := settled(t, n, "x", "a")
+		s := scripts(t, n, "x", "b", "deaf", "lost", "gone")
+		b, deaf := s[0], s[1]
+		deaf.Deafen()
+		b.Live(8*time.Second, deaf)
+		a.wantMissing(t, "while two of five hear each other", "x/gone", "x/lost")
+		again := n.Script(t, "x", "deaf", 2)
+		b.Live(4*time.Second, again)
+		a.wantMissing(t, "4 s after a third one hears this pod", "x/gone", "x/lost")
+		b.Live(2*time.Second, again)
+		a.wantMissing(t, "6 s after")
+	})
+}
