@@ -228,7 +228,9 @@ func (s *sim) lag() time.Duration {
 	case p.pauses: // a pod that is back is checked at once
 		return found + slack
 	case p.faults.delay > 0:
-		return 5 * p.faults.delay // an answer to a check, and a second one for changes meanwhile
+		// An answer to a check, and a second one for changes meanwhile. A probe and a check that were sent before
+		// the answer to a probe can arrive after it, and then count as recorded. Each is repeated.
+		return 5*p.faults.delay + 2*timing.Default().Repeat
 	}
 	return slack
 }
