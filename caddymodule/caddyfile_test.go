@@ -60,12 +60,13 @@ func TestCaddyfile(t *testing.T) {
 		},
 		{
 			"all of a plugin", "rollcall {\nplugin a.wasm {\nname n\non_failure pass\nsha256 00\nwatch\nshared\nmemory 1MiB\nfile 2MB\ndocument 3KiB\n" +
-				"instances 4\ninit_budget 5M\nclassify_budget 600\nmembers_budget 7k\nshape_budget 8G\nclassify_timeout 9ms\nshape_timeout 1s\n}\n}",
+				"instances 4\ninit_budget 5M\nclassify_budget 600\nmembers_budget 7k\nshape_budget 8G\nclassify_timeout 9ms\nmessage_timeout 8ms\nshape_timeout 1s\n}\n}",
 			Handler{Plugins: []*PluginConfig{{
 				Path: "a.wasm", Name: "n", OnFailure: "pass", SHA256: "00", Watch: true, Shared: true,
 				Memory: 1 << 20, File: 2_000_000, Document: 3 << 10, Instances: 4,
 				InitBudget: 5_000_000, ClassifyBudget: 600, MembersBudget: 7000, ShapeBudget: 8_000_000_000,
-				ClassifyTimeout: caddy.Duration(9 * time.Millisecond), ShapeTimeout: caddy.Duration(time.Second),
+				ClassifyTimeout: caddy.Duration(9 * time.Millisecond), MessageTimeout: caddy.Duration(8 * time.Millisecond),
+				ShapeTimeout: caddy.Duration(time.Second),
 			}}},
 		},
 		{
@@ -148,7 +149,7 @@ func TestCaddyfileRefuses(t *testing.T) {
 		{"plugin with two files", inBlock("plugin a.wasm b.wasm"), []string{`unexpected argument "b.wasm"`}},
 		{
 			"unknown in plugin", inBlock("plugin a.wasm {\nfuel 1\n}"),
-			[]string{`unknown subdirective "fuel"`, "classify_budget, classify_timeout, config, document, file, init_budget, instances, members_budget, memory, name, on_failure, sha256, shape_budget, shape_timeout, shared, watch"},
+			[]string{`unknown subdirective "fuel"`, "classify_budget, classify_timeout, config, document, file, init_budget, instances, members_budget, memory, message_timeout, name, on_failure, sha256, shape_budget, shape_timeout, shared, watch"},
 		},
 		{"watch twice", inBlock("plugin a.wasm {\nwatch\nwatch\n}"), []string{"watch is there already", ":4"}},
 		{"watch with an argument", inBlock("plugin a.wasm {\nwatch 2s\n}"), []string{`unexpected argument "2s" after watch: remove it`}},

@@ -80,7 +80,11 @@ type PluginConfig struct {
 	// Default: `5ms`.
 	ClassifyTimeout caddy.Duration `json:"classify_timeout,omitempty"`
 
-	// The maximum time of a call of members or shape, in the same way. Default: `250ms`.
+	// The maximum time of a call of members for browsers, without the wait for an instance. Default:
+	// `10ms`.
+	MessageTimeout caddy.Duration `json:"message_timeout,omitempty"`
+
+	// The maximum time of any other call of members, or of shape, including the wait. Default: `250ms`.
 	ShapeTimeout caddy.Duration `json:"shape_timeout,omitempty"`
 }
 
@@ -94,7 +98,8 @@ func (c *PluginConfig) spec() (plugins.Spec, error) {
 			Memory: c.Memory, File: c.File, Document: c.Document, Instances: c.Instances,
 			InitBudget: c.InitBudget, ClassifyBudget: c.ClassifyBudget,
 			MembersBudget: c.MembersBudget, ShapeBudget: c.ShapeBudget,
-			ClassifyTimeout: time.Duration(c.ClassifyTimeout), ShapeTimeout: time.Duration(c.ShapeTimeout),
+			ClassifyTimeout: time.Duration(c.ClassifyTimeout), MessageTimeout: time.Duration(c.MessageTimeout),
+			ShapeTimeout: time.Duration(c.ShapeTimeout),
 		},
 	}
 	var err error
@@ -159,6 +164,7 @@ func (c *PluginConfig) spec() (plugins.Spec, error) {
 //	    members_budget   <steps>
 //	    shape_budget     <steps>
 //	    classify_timeout <duration>
+//	    message_timeout  <duration>
 //	    shape_timeout    <duration>
 //	}
 func (c *PluginConfig) UnmarshalCaddyfile(d *caddyfile.Dispenser) error {
@@ -181,6 +187,7 @@ func (c *PluginConfig) UnmarshalCaddyfile(d *caddyfile.Dispenser) error {
 		"members_budget":   steps(&c.MembersBudget),
 		"shape_budget":     steps(&c.ShapeBudget),
 		"classify_timeout": timeout(&c.ClassifyTimeout),
+		"message_timeout":  timeout(&c.MessageTimeout),
 		"shape_timeout":    timeout(&c.ShapeTimeout),
 	})
 }

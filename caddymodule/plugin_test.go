@@ -54,7 +54,7 @@ func TestPluginSpec(t *testing.T) {
 		Config: json.RawMessage(`{ "a": "{env.ROLLCALL_TEST_QUOTE}", "{env.ROLLCALL_TEST_DIR}": ["{no.such}", 1e400, null, true, {"{":"{}"}], "n": 12345678901234567890 }`),
 		Memory: 1 << 20, File: 2 << 20, Document: 3 << 10, Instances: 4,
 		InitBudget: 5, ClassifyBudget: 6, MembersBudget: 7, ShapeBudget: 8,
-		ClassifyTimeout: caddy.Duration(9 * time.Millisecond), ShapeTimeout: caddy.Duration(10 * time.Millisecond),
+		ClassifyTimeout: caddy.Duration(9 * time.Millisecond), MessageTimeout: caddy.Duration(11 * time.Millisecond), ShapeTimeout: caddy.Duration(10 * time.Millisecond),
 	}
 	s, err := c.spec()
 	if err != nil {
@@ -65,7 +65,7 @@ func TestPluginSpec(t *testing.T) {
 		Limits: plugins.Limits{
 			Memory: 1 << 20, File: 2 << 20, Document: 3 << 10, Instances: 4,
 			InitBudget: 5, ClassifyBudget: 6, MembersBudget: 7, ShapeBudget: 8,
-			ClassifyTimeout: 9 * time.Millisecond, ShapeTimeout: 10 * time.Millisecond,
+			ClassifyTimeout: 9 * time.Millisecond, MessageTimeout: 11 * time.Millisecond, ShapeTimeout: 10 * time.Millisecond,
 		},
 		Config: json.RawMessage(`{"a":"\"a\" \\ b","{env.ROLLCALL_TEST_DIR}":["{no.such}",1e400,null,true,{"{":"{}"}],"n":12345678901234567890}`),
 	}

@@ -8,12 +8,12 @@ import (
 	"github.com/rollcall-gateway/rollcall/plugins/internal/codec"
 )
 
-// admit asks the breaker, which is nearly always closed.
-func (p *pool) admit() (probe bool, f *fault) {
-	if p.breaker.Closed() {
+// admit asks the breaker of the hook, which is nearly always closed.
+func (p *pool) admit(h Hook) (probe bool, f *fault) {
+	if p.breakers[h].Closed() {
 		return false, nil
 	}
-	probe, err := p.breaker.Admit()
+	probe, err := p.breakers[h].Admit()
 	if err != nil {
 		return false, &fault{ReasonBreaker, err}
 	}
@@ -22,7 +22,7 @@ func (p *pool) admit() (probe bool, f *fault) {
 
 // decide calls classify or authorize and returns the guest's result.
 func (p *pool) decide(h Hook, r *codec.Request) (int64, *fault) {
-	probe, f := p.admit()
+	probe, f := p.admit(h)
 	if f != nil {
 		return 0, p.recordFailure(h, f, false)
 	}
@@ -88,10 +88,11 @@ type exchange struct {
 	use func(result []byte) error
 }
 
-// transform makes the exchange. It reports whether there was a result: without one, the guest
+// transform makes the exchange. The wait for an instance is part of the timeout, except for
+// HookMembersLive, for whose result nobody waits. It reports whether there was a result: without one, the guest
 // changes nothing.
 func (p *pool) transform(x *exchange) (changed bool, f *fault) {
-	probe, f := p.admit()
+	probe, f := p.admit(x.hook)
 	if f != nil {
 		return false, p.recordFailure(x.hook, f, false)
 	}
@@ -106,13 +107,17 @@ func (p *pool) transform(x *exchange) (changed bool, f *fault) {
 			return false, p.recordFailure(x.hook, f, probe)
 		}
 	}
-	if left < p.plugin.limits.ShapeTimeout {
+	class := classLong
+	if x.hook == HookMembersLive {
+		class = classLive
+		s.waited.Store(0)
+	} else if left < p.plugin.limits.ShapeTimeout {
 		s.waited.Add(int64(p.plugin.limits.ShapeTimeout - left))
 	}
 	in := s.instance
 	in.arm(x.budget)
 	in.request = x.request
-	s.startCall(classLong)
+	s.startCall(class)
 	p.watch()
 	changed, f = in.exchange(x)
 	in.request = nil
@@ -156,6 +161,7 @@ func (in *instance) exchange(x *exchange) (changed bool, f *fault) {
 // finishCall ends a call. It returns the instance to the pool if the call worked, and discards it
 // otherwise.
 func (p *pool) finishCall(s *slot, h Hook, f *fault, probe bool) *fault {
+	s.countCall(h)
 	ended := s.endCall()
 	in := s.instance
 	if f != nil {
@@ -169,7 +175,7 @@ func (p *pool) finishCall(s *slot, h Hook, f *fault, probe bool) *fault {
 	in.log.tail = in.log.tail[:0]
 	p.release(s)
 	if probe {
-		p.breaker.Reset(p.calls())
+		p.breakers[h].Reset(p.calls(h))
 		p.logger.Info("plugin works again")
 	}
 	if lines != nil {
@@ -191,7 +197,7 @@ func (p *pool) discardFailed(s *slot, h Hook, f *fault, ended, probe bool) *faul
 	p.discard(s)
 	p.logLines(lines)
 	f = p.recordFailure(h, f, probe)
-	if p.breaker.Closed() {
+	if p.breakers[h].Closed() {
 		p.replace()
 	}
 	return f

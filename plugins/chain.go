@@ -34,6 +34,16 @@ func (c *Chain) Has(h Hook) bool {
 	return slices.ContainsFunc(c.load(), func(p *Plugin) bool { return p.Hooks().Has(h) })
 }
 
+// with returns the plugins that have the hook, in order.
+func (c *Chain) with(h Hook) (list []*Plugin) {
+	for _, p := range c.load() {
+		if p.Hooks().Has(h) {
+			list = append(list, p)
+		}
+	}
+	return list
+}
+
 // Replace puts replacement in the place of old, for all calls that start from now on. If old is not
 // in the chain, it returns false and changes nothing. The caller releases old.
 func (c *Chain) Replace(old, replacement *Plugin) bool {

@@ -16,17 +16,22 @@ const (
 	exportInitialize = "_initialize"
 	exportConfigure  = "rollcall_configure"
 	exportStart      = "_start"
+	exportLive       = "rollcall_members_live"
 	// exportPrefix starts all names that are meant for Rollcall.
 	exportPrefix = "rollcall_"
 )
 
-// hookExports lists the export of each hook.
-var hookExports = [hookCount]string{"rollcall_classify", "rollcall_authorize", "rollcall_members", "rollcall_shape"}
+// hookExports lists the export of each hook. The last hook is an export of another hook, with the
+// marker exportLive.
+var hookExports = [hookCount]string{
+	"rollcall_classify", "rollcall_authorize", "rollcall_members", "rollcall_shape", "rollcall_members",
+}
 
 // contractTypes maps each function that a guest may export for the host to its type.
 var contractTypes = map[string]wasm.FuncType{
 	exportMarker:               {},
 	exportInitialize:           {},
+	exportLive:                 {},
 	exportBuffer:               signature("i", "i"),
 	exportConfigure:            signature("ii", "i"),
 	hookExports[HookClassify]:  signature("ii", "I"),
@@ -92,11 +97,14 @@ func verifyExports(exports []wasm.Export) (hooks Hooks, err error) {
 		if e.Func.String() != want.String() {
 			return 0, fmt.Errorf("export %s has the type %s, the contract says %s", e.Name, e.Func, &want)
 		}
-		for h, name := range hookExports {
+		for h, name := range hookExports[:HookMembersLive] {
 			if name == e.Name {
 				hooks |= 1 << h
 			}
 		}
+	}
+	if found[exportLive] && hooks.Has(HookMembers) {
+		hooks |= 1 << HookMembersLive
 	}
 	if found[exportStart] && !found[exportMarker] {
 		return 0, errors.New("this is a command (it exports _start), not a plugin: build a reactor, " +
@@ -108,7 +116,7 @@ func verifyExports(exports []wasm.Export) (hooks Hooks, err error) {
 		}
 	}
 	if hooks == 0 {
-		err := fmt.Errorf("there is no hook: export at least one of %s", strings.Join(hookExports[:], ", "))
+		err := fmt.Errorf("there is no hook: export at least one of %s", strings.Join(hookExports[:HookMembersLive], ", "))
 		if unknown := unknownExports(exports); len(unknown) > 0 {
 			err = fmt.Errorf("%w; is %s misspelt?", err, strings.Join(unknown, ", "))
 		}

@@ -205,7 +205,7 @@ func (c *core) report() Report {
 }
 
 func (p *pool) report() HostReport {
-	r := HostReport{Host: p.host, Breaker: p.breaker.String()}
+	r := HostReport{Host: p.host, Breaker: p.breakerState()}
 	for i := range p.slots {
 		s := p.slots[i].Load()
 		if s == nil {

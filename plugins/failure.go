@@ -93,9 +93,9 @@ func (p *pool) recordFailure(h Hook, f *fault, probe bool) *fault {
 	p.failures++
 	p.lastFailure = cutText(h.String()+": "+f.String(), 2<<10)
 	if f.reason == ReasonMemory || f.reason == ReasonInit || f.reason == ReasonConfigure {
-		p.misses++
+		p.misses[h]++
 	}
-	misses := p.misses
+	misses := p.misses[h]
 	p.mu.Unlock()
 	var pause time.Duration
 	switch f.reason {
@@ -104,14 +104,14 @@ func (p *pool) recordFailure(h Hook, f *fault, probe bool) *fault {
 	case ReasonBusy, ReasonTooLarge:
 		// Not the guest's fault, and without cost for it.
 		if probe {
-			p.breaker.ReturnProbe()
+			p.breakers[h].ReturnProbe()
 		}
 	default:
-		pause = p.breaker.RecordFailure(p.calls()+misses, probe)
+		pause = p.breakers[h].RecordFailure(p.calls(h)+misses, probe)
 	}
 	p.logFailure("plugin failed", f, zap.Stringer("hook", h), zap.Stringer("on_failure", p.plugin.policy))
 	if pause > 0 && p.plugin.failureLines.allow() {
-		p.logger.Warn("plugin is not called for a while, it failed too often", zap.Duration("pause", pause))
+		p.logger.Warn("plugin is not called for a while, it failed too often", zap.Stringer("hook", h), zap.Duration("pause", pause))
 	}
 	return f
 }
@@ -194,7 +194,7 @@ func (in *instance) explain(err error, h Hook, ended bool) Reason {
 // an instance.
 var budgetOptions = [...]string{
 	HookClassify: "classify_budget", HookAuthorize: "classify_budget", HookMembers: "members_budget",
-	HookShape: "shape_budget", HookNone: "init_budget",
+	HookShape: "shape_budget", HookMembersLive: "members_budget", HookNone: "init_budget",
 }
 
 // timedOut returns the text for a call that a timeout ended.
@@ -204,6 +204,8 @@ func (p *pool) timedOut(h Hook) string {
 		return fmt.Sprintf("ended after %v (classify_timeout)", p.plugin.limits.ClassifyTimeout)
 	case HookMembers, HookShape:
 		return fmt.Sprintf("ended after %v (shape_timeout)", p.plugin.limits.ShapeTimeout)
+	case HookMembersLive:
+		return fmt.Sprintf("ended after %v (message_timeout)", p.plugin.limits.MessageTimeout)
 	default:
 		return fmt.Sprintf("ended after %v", initTimeout)
 	}

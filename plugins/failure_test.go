@@ -98,6 +98,10 @@ func TestTheTextOfAFailureNamesTheLimit(t *testing.T) {
 		_, err := c.Authorize("h", "c", Authenticated, nil)
 		return err
 	}
+	show := func(c *Chain) error {
+		_, err := c.Show(EndpointLive, "h", nil, []User{{ID: "ada"}})
+		return err
+	}
 	for want, test := range map[string]struct {
 		text   string
 		limits Limits
@@ -111,6 +115,12 @@ func TestTheTextOfAFailureNamesTheLimit(t *testing.T) {
 		},
 		"budget of 5000 steps spent (shape_budget)": {
 			hook("rollcall_shape", "i32 i32 i32"), Limits{ShapeBudget: 5000, ShapeTimeout: time.Minute}, shape,
+		},
+		"budget of 1001000 steps spent (members_budget)": {
+			live(hook("rollcall_members", "i32 i32 i32")), Limits{MembersBudget: 1000, MessageTimeout: time.Minute}, show,
+		},
+		"ended after 3ms (message_timeout)": {
+			live(hook("rollcall_members", "i32 i32 i32")), Limits{MembersBudget: maxBudget / 10, MessageTimeout: 3 * time.Millisecond}, show,
 		},
 		"ended after 3ms (shape_timeout)": {
 			hook("rollcall_shape", "i32 i32 i32"), Limits{ShapeBudget: maxBudget, ShapeTimeout: 3 * time.Millisecond}, shape,

@@ -13,6 +13,9 @@ const (
 	HookMembers
 	// HookShape changes a whole answer.
 	HookShape
+	// HookMembersLive is HookMembers for [EndpointLive] and [EndpointEvents]. Only a plugin that
+	// exports its marker has it.
+	HookMembersLive
 
 	hookCount = iota
 
@@ -20,10 +23,10 @@ const (
 	HookNone Hook = hookCount
 )
 
-var hookNames = [hookCount]string{"classify", "authorize", "members", "shape"}
+var hookNames = [hookCount]string{"classify", "authorize", "members", "shape", "members_live"}
 
-// String returns the name of the hook as in the contract: "classify", "authorize", "members" or
-// "shape"; "none" for HookNone.
+// String returns the name of the hook as in metrics: "classify", "authorize", "members", "shape" or
+// "members_live"; "none" for HookNone.
 func (h Hook) String() string {
 	if int(h) < len(hookNames) {
 		return hookNames[h]
@@ -91,9 +94,13 @@ type Decision struct {
 }
 
 // User is one entry of a listing, or the user that wants to join.
-type User struct{ ID, Email string }
+type User struct {
+	ID, Email string
+	// Info and Status are JSON values; "" for none. Only members receives them.
+	Info, Status string
+}
 
-// Endpoint is the kind of answer that a listing is for.
+// Endpoint is what a listing is for.
 type Endpoint int32
 
 // The endpoints, with their values in the contract.
@@ -104,4 +111,8 @@ const (
 	EndpointAllUsers Endpoint = 2
 	// EndpointChannels is POST /message/channels.
 	EndpointChannels Endpoint = 3
+	// EndpointLive is what browsers see of each other.
+	EndpointLive Endpoint = 4
+	// EndpointEvents is what events show of a user.
+	EndpointEvents Endpoint = 5
 )

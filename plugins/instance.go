@@ -40,7 +40,7 @@ type instance struct {
 	inputPtr uint32
 
 	log       guestLog
-	request   []byte // body of the request, during members and shape
+	request   []byte // body of the request, during members and shape; nil for HookMembersLive
 	monotonic uint64 // the guest's clock, in nanoseconds
 	opened    uint64 // call number of the slot when the instance was made
 }

@@ -137,7 +137,7 @@ func (c *core) sweep(now time.Time) (left int) {
 			}
 		}
 		p.mu.Lock()
-		if instances > 0 || !p.breaker.Closed() || p.unused.IsZero() {
+		if instances > 0 || p.breakerState() != "closed" || p.unused.IsZero() {
 			p.unused = now
 		}
 		gone := instances == 0 && now.Sub(p.unused) >= idleAfter

@@ -24,6 +24,8 @@ const (
 type Members struct {
 	ctx      context.Context
 	plugins  []*Plugin
+	hook     Hook
+	show     []string // keys that are shown besides id, with HookMembersLive
 	endpoint Endpoint
 	host     string
 	request  []byte
@@ -34,6 +36,7 @@ type Members struct {
 	hasHeld bool
 	ended   bool
 	err     error
+	passed  *Error // failure of a plugin whose policy is to pass, in this batch
 
 	// batch holds the records of the users that are left, and places the index of each in the batch
 	// as it was read. spare and sparePlaces become the next batch and places.
@@ -41,9 +44,11 @@ type Members struct {
 	places, sparePlaces []int
 	count, at, shown    int // users in the batch; of these returned by Next; of these not left out
 
-	// objects holds the JSON of the records in batch, and ends the end of each.
+	// objects holds the JSON of the records in batch, and ends the end of each. After the last plugin
+	// of HookMembersLive, results holds them instead.
 	objects []byte
 	ends    []int
+	results []Shown
 	encoded bool
 }
 
@@ -52,13 +57,9 @@ type Members struct {
 func (c *Chain) Members(
 	ctx context.Context, e Endpoint, host string, request []byte, next func() (User, bool),
 ) *Members {
-	m := &Members{ctx: ctx, endpoint: e, host: host, request: request, next: next}
-	for _, p := range c.load() {
-		if p.Hooks().Has(HookMembers) {
-			m.plugins = append(m.plugins, p)
-		}
+	return &Members{
+		ctx: ctx, plugins: c.with(HookMembers), hook: HookMembers, endpoint: e, host: host, request: request, next: next,
 	}
-	return m
 }
 
 // Next returns the next user as a JSON object, which is valid until the next call. It returns nil
@@ -105,17 +106,18 @@ func (m *Members) fill() error {
 		return err
 	}
 	m.batch, m.places = m.batch[:0], m.places[:0]
-	m.count, m.at, m.shown, m.encoded = 0, 0, 0, false
+	m.count, m.at, m.shown, m.encoded, m.passed = 0, 0, 0, false, nil
 	for m.count < batchRecords {
 		u, ok := m.user()
 		if !ok {
 			break
 		}
-		if size := codec.UserSize(u.ID, u.Email); m.count > 0 && len(m.batch)+size > batchBytes {
+		record := codec.User(u)
+		if m.count > 0 && len(m.batch)+record.Size() > batchBytes {
 			m.held, m.hasHeld = u, true
 			break
 		}
-		m.batch = codec.AppendUser(m.batch, u.ID, u.Email)
+		m.batch = codec.AppendUser(m.batch, &record)
 		m.places = append(m.places, m.count)
 		m.count++
 	}
@@ -135,13 +137,13 @@ func (m *Members) fill() error {
 
 // encodeBatch encodes the records of the batch as objects.
 func (m *Members) encodeBatch() error {
-	m.objects, m.ends = m.objects[:0], m.ends[:0]
+	m.objects, m.ends, m.results = m.objects[:0], m.ends[:0], m.results[:0]
 	for rest := m.batch; len(rest) > 0; {
 		record, after, err := codec.Cut(rest)
 		if err != nil {
 			return err
 		}
-		if err := m.encodeRecord(record); err != nil {
+		if err := m.encodeRecord(record, true); err != nil {
 			return err
 		}
 		rest = after
@@ -179,9 +181,10 @@ func (m *Members) callPlugin(p *Plugin, last bool) error {
 		return nil
 	case p.anchor.policy == Pass:
 		m.encoded = false
+		m.passed = pool.error(m.hook, f)
 		return nil
 	default:
-		return pool.error(HookMembers, f)
+		return pool.error(m.hook, f)
 	}
 }
 
@@ -190,16 +193,16 @@ func (m *Members) callPlugin(p *Plugin, last bool) error {
 // split.
 func (m *Members) exchange(p *pool, last bool) *fault {
 	m.spare, m.sparePlaces = m.spare[:0], m.sparePlaces[:0]
-	m.objects, m.ends = m.objects[:0], m.ends[:0]
+	m.objects, m.ends, m.results = m.objects[:0], m.ends[:0], m.results[:0]
 	places := m.places
 	for batch := m.batch; len(batch) > 0; {
 		size, records, err := firstPart(batch)
 		if err != nil {
-			return p.recordFailure(HookMembers, &fault{ReasonTooLarge, err}, false)
+			return p.recordFailure(m.hook, &fault{ReasonTooLarge, err}, false)
 		}
 		take := func(result []byte) error { return m.addResult(result, places[:records], last) }
 		changed, f := p.transform(&exchange{
-			hook: HookMembers, endpoint: m.endpoint, request: m.request, input: batch[:size],
+			hook: m.hook, endpoint: m.endpoint, request: m.request, input: batch[:size],
 			budget: membersBase + int64(records)*p.plugin.limits.MembersBudget, maxResult: batchResult, use: take,
 		})
 		if f != nil {
@@ -248,7 +251,7 @@ func (m *Members) addResult(result []byte, places []int, last bool) error {
 		if rest = after; len(record) == 0 {
 			continue
 		}
-		if err := m.encodeRecord(record); err != nil {
+		if err := m.encodeRecord(record, last); err != nil {
 			return fmt.Errorf("record %d: %w", i, err)
 		}
 		m.sparePlaces = append(m.sparePlaces, place)
@@ -262,8 +265,13 @@ func (m *Members) addResult(result []byte, places []int, last bool) error {
 	return nil
 }
 
-// encodeRecord encodes a record as an object.
-func (m *Members) encodeRecord(record []byte) (err error) {
+// encodeRecord encodes a record as an object. last is set if no plugin follows.
+func (m *Members) encodeRecord(record []byte, last bool) (err error) {
+	if last && m.hook == HookMembersLive {
+		shown, err := newShown(record, m.show)
+		m.results = append(m.results, shown)
+		return err
+	}
 	if m.objects, err = codec.AppendObject(m.objects, record); err != nil {
 		return err
 	}

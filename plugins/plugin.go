@@ -121,7 +121,9 @@ func (p *Plugin) Rehearse(timeout time.Duration, f func(*Plugin) error) error {
 func (c *core) rehearsalCore(timeout time.Duration) *core {
 	limits := c.limits
 	limits.Instances = 1
-	limits.ClassifyTimeout, limits.ShapeTimeout = min(limits.ClassifyTimeout, timeout), min(limits.ShapeTimeout, timeout)
+	for _, t := range []*time.Duration{&limits.ClassifyTimeout, &limits.MessageTimeout, &limits.ShapeTimeout} {
+		*t = min(*t, timeout)
+	}
 	d := &core{
 		engine: c.engine, key: c.key, program: c.program, hooks: c.hooks, name: c.name, config: c.config, policy: Deny,
 		limits: limits, recycleAbove: c.recycleAbove, logger: zap.NewNop(),

@@ -35,7 +35,7 @@ type pool struct {
 	counters  *Counters
 	logger    *zap.Logger
 	logBucket *bucket
-	breaker   breaker.Breaker
+	breakers  [hookCount]breaker.Breaker
 
 	slots []atomic.Pointer[slot]
 	hint  sync.Pool
@@ -56,7 +56,7 @@ type pool struct {
 	// mu guards the fields below.
 	mu          sync.Mutex
 	logged      map[Reason]*oftenlog.Limit
-	misses      uint64 // calls that failed before they reached an instance
+	misses      [hookCount]uint64 // calls that failed before they reached an instance
 	failures    uint64
 	lastFailure string
 	unused      time.Time // first sweep without an instance; belongs to the janitor
@@ -259,14 +259,24 @@ func (p *pool) close() {
 	}
 }
 
-// calls returns the number of calls so far.
-func (p *pool) calls() (n uint64) {
+// calls returns the number of calls of the hook so far.
+func (p *pool) calls(h Hook) (n uint64) {
 	for i := range p.slots {
 		if s := p.slots[i].Load(); s != nil {
-			n += s.calls()
+			n += s.callsOf(h)
 		}
 	}
 	return n
+}
+
+// breakerState returns the state of the breaker that stops the most calls.
+func (p *pool) breakerState() (state string) {
+	for h := range p.breakers {
+		if s := p.breakers[h].String(); state == "" || s == "open" || s == "half-open" && state == "closed" {
+			state = s
+		}
+	}
+	return state
 }
 
 // logLines logs the output of a guest.

@@ -23,6 +23,10 @@ type slot struct {
 	number   int
 	_        [64]byte
 
+	// others counts the calls of each hook except HookClassify, the cheapest, whose calls are the rest
+	// of those in state.
+	others [hookCount]atomic.Uint64
+
 	// steps is the global that the watchdog sets; nil while there is no instance.
 	steps atomic.Pointer[api.MutableGlobal]
 	// memory is the memory of the instance, for reports; nil while there is no instance.
@@ -61,6 +65,7 @@ const (
 	classShort uint64 = iota << 3
 	classLong
 	classInit
+	classLive
 
 	slotClass = 3 << 3
 	slotCall  = 1 << 5 // one call
@@ -70,6 +75,25 @@ func (s *slot) status() uint64 { return s.state.Load() & slotStatus }
 
 // calls returns the number of calls so far.
 func (s *slot) calls() uint64 { return s.state.Load() / slotCall }
+
+// countCall counts a call of the hook. The owner calls it before the call ends.
+func (s *slot) countCall(h Hook) {
+	if h != HookClassify {
+		s.others[h].Add(1)
+	}
+}
+
+// callsOf returns the number of calls of the hook so far. A running call may count for HookClassify.
+func (s *slot) callsOf(h Hook) uint64 {
+	if h != HookClassify {
+		return s.others[h].Load()
+	}
+	others := uint64(0)
+	for i := range s.others {
+		others += s.others[i].Load()
+	}
+	return max(others, s.calls()) - others
+}
 
 // claim makes an idle slot busy with a short call. Idle instances are armed for short calls.
 func (s *slot) claim() bool {

@@ -93,6 +93,7 @@ const (
 	DefaultMembersBudget   = 200_000
 	DefaultShapeBudget     = 200_000_000
 	DefaultClassifyTimeout = 5 * time.Millisecond
+	DefaultMessageTimeout  = 10 * time.Millisecond
 	DefaultShapeTimeout    = 250 * time.Millisecond
 )
 
@@ -136,6 +137,9 @@ type Limits struct {
 	// ClassifyTimeout ends a call of classify or authorize. It includes the wait for an instance.
 	// Default: 5 ms.
 	ClassifyTimeout time.Duration
+	// MessageTimeout ends a call of members for [EndpointLive] or [EndpointEvents]. It does not
+	// include the wait for an instance. Default: 10 ms.
+	MessageTimeout time.Duration
 	// ShapeTimeout ends a call of members or shape. It includes the wait for an instance. Default:
 	// 250 ms.
 	ShapeTimeout time.Duration
@@ -177,6 +181,7 @@ func (l Limits) withDefaults() (Limits, error) {
 		standard time.Duration
 	}{
 		{"classify_timeout", &l.ClassifyTimeout, DefaultClassifyTimeout},
+		{"message_timeout", &l.MessageTimeout, DefaultMessageTimeout},
 		{"shape_timeout", &l.ShapeTimeout, DefaultShapeTimeout},
 	} {
 		*v.value = orDefault(*v.value, v.standard)

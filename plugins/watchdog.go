@@ -136,6 +136,8 @@ func (p *pool) timeout(class uint64) time.Duration {
 		return p.plugin.limits.ClassifyTimeout
 	case classLong:
 		return p.plugin.limits.ShapeTimeout
+	case classLive:
+		return p.plugin.limits.MessageTimeout
 	default:
 		return initTimeout
 	}

@@ -37,6 +37,7 @@ func pluginFlags(cmd *cobra.Command) {
 	f.Int64("members-budget", plugins.DefaultMembersBudget, "Steps for each user in members, above 1000000 a batch")
 	f.Int64("shape-budget", plugins.DefaultShapeBudget, "Steps for shape")
 	f.Duration("classify-timeout", trialTimeout, "Time for classify, and for authorize; 5ms in the server")
+	f.Duration("message-timeout", trialTimeout, "Time for a batch of members for browsers; 10ms in the server")
 	f.Duration("shape-timeout", trialTimeout, "Time for a batch of members, and for shape; 250ms in the server")
 }
 
@@ -124,6 +125,7 @@ func (t *pluginTrial) readFlags(cmd *cobra.Command) error {
 	t.spec.Limits.MembersBudget, _ = f.GetInt64("members-budget")
 	t.spec.Limits.ShapeBudget, _ = f.GetInt64("shape-budget")
 	t.spec.Limits.ClassifyTimeout, _ = f.GetDuration("classify-timeout")
+	t.spec.Limits.MessageTimeout, _ = f.GetDuration("message-timeout")
 	t.spec.Limits.ShapeTimeout, _ = f.GetDuration("shape-timeout")
 	return t.spec.Limits.Validate()
 }

@@ -58,6 +58,19 @@ var Samples = []struct {
 		},
 	},
 	{
+		Hook:   plugins.HookMembersLive,
+		About:  fmt.Sprintf("%d users", sampleUsers),
+		Budget: func(l plugins.Limits) int64 { return 1_000_000 + sampleUsers*l.MembersBudget },
+		Call: func(_ context.Context, c *plugins.Chain, host string) error {
+			people := samplePeople(sampleUsers)
+			for i := range people {
+				people[i].Info, people[i].Status = `{"name":"Sample"}`, `{"away":true}`
+			}
+			_, err := c.Show(plugins.EndpointLive, host, []string{"email", "info", "status"}, people)
+			return err
+		},
+	},
+	{
 		Hook:   plugins.HookShape,
 		About:  fmt.Sprintf("an answer of /message/users with %d users", sampleUsers),
 		Budget: func(l plugins.Limits) int64 { return l.ShapeBudget },

@@ -3,7 +3,9 @@ package codec
 import (
 	"bytes"
 	"encoding/json"
+	"errors"
 	"fmt"
+	"reflect"
 	"strings"
 	"testing"
 	"unicode/utf8"
@@ -44,9 +46,9 @@ func TestAppendStringIsWhatEncodingJSONWrites(t *testing.T) {
 }
 
 func TestUserBecomesAnObject(t *testing.T) {
-	batch := AppendUser(nil, "a\"b", "a@b")
-	if len(batch) != UserSize("a\"b", "a@b") {
-		t.Errorf("%d bytes, UserSize says %d", len(batch), UserSize("a\"b", "a@b"))
+	batch := AppendUser(nil, &User{ID: "a\"b", Email: "a@b"})
+	if len(batch) != (&User{ID: "a\"b", Email: "a@b"}).Size() {
+		t.Errorf("%d bytes, Size says %d", len(batch), (&User{ID: "a\"b", Email: "a@b"}).Size())
 	}
 	record, rest, err := Cut(batch)
 	if err != nil || len(rest) != 0 {
@@ -58,13 +60,31 @@ func TestUserBecomesAnObject(t *testing.T) {
 	}
 }
 
+func TestUserHasTheKeysThatAreKnown(t *testing.T) {
+	for want, u := range map[string]User{
+		`{"id":"a","email":""}`:                               {ID: "a"},
+		`{"id":"a","email":"","info":{"n":1}}`:                {ID: "a", Info: `{"n":1}`},
+		`{"id":"a","email":"b","status":null}`:                {ID: "a", Email: "b", Status: `null`},
+		`{"id":"a","email":"","info":[],"status":{"s":"\""}}`: {ID: "a", Info: `[]`, Status: `{"s":"\""}`},
+	} {
+		batch := AppendUser(nil, &u)
+		record, rest, err := Cut(batch)
+		if err != nil || len(rest) != 0 || len(batch) != u.Size() {
+			t.Fatalf("%s: %d bytes, Size says %d, %v", want, len(batch), u.Size(), err)
+		}
+		if got, err := AppendObject(nil, record); err != nil || string(got) != want {
+			t.Errorf("got %s, %v, want %s", got, err, want)
+		}
+	}
+}
+
 func TestAppendObjectRefusesTooManyKeys(t *testing.T) {
 	var record []byte
 	for i := range MaxKeys + 1 {
 		if _, err := AppendObject(nil, record); err != nil {
 			t.Fatalf("%d keys: %v", i, err)
 		}
-		record = appendText(record, string(rune('0'+i)), "")
+		record = appendField(record, string(rune('0'+i)), typeText, "")
 	}
 	if _, err := AppendObject(nil, record); err == nil {
 		t.Errorf("%d keys were accepted", MaxKeys+1)
@@ -72,9 +92,10 @@ func TestAppendObjectRefusesTooManyKeys(t *testing.T) {
 }
 
 func FuzzRecords(f *testing.F) {
-	f.Add(AppendUser(AppendUser(nil, "a", "b"), "c", "\xff"))
+	f.Add(AppendUser(AppendUser(nil, &User{ID: "a", Email: "b"}), &User{ID: "c", Email: "\xff", Info: `{"n":1}`, Status: "2"}))
 	f.Add([]byte("\x08\x00\x00\x00\x01a\x02\x01\x00\x00\x001"))
 	f.Add([]byte("\xff\xff\xff\xff"))
+	f.Add([]byte("\x11\x00\x00\x00\x02id\x01\x01\x00\x00\x00z\x02ab\x02\x01\x00\x00\x001"))
 	f.Fuzz(func(t *testing.T, batch []byte) {
 		for rest := batch; len(rest) > 0; {
 			record, after, err := Cut(rest)
@@ -92,8 +113,33 @@ func FuzzRecords(f *testing.F) {
 			if !json.Valid(object) || !utf8.Valid(object) || object[0] != '{' {
 				t.Fatalf("%q became %q", record, object)
 			}
+			fuzzShown(t, record, object)
 		}
 	})
+}
+
+// fuzzShown compares what is shown of a record with its whole object.
+func fuzzShown(t *testing.T, record, object []byte) {
+	shown, err := AppendShown([]byte("x"), record, []string{"email", "a"})
+	if err != nil {
+		return
+	}
+	var all, some map[string]json.RawMessage
+	if err := errors.Join(json.Unmarshal(object, &all), json.Unmarshal(shown[1:], &some)); err != nil {
+		t.Fatalf("%q became %q: %v", record, shown, err)
+	}
+	var id string
+	if err := json.Unmarshal(some["id"], &id); err != nil || len(shown)-1 > MaxShown {
+		t.Fatalf("%q became %q: %v", record, shown, err)
+	}
+	for key := range all {
+		if key != "id" && key != "email" && key != "a" {
+			delete(all, key)
+		}
+	}
+	if !reflect.DeepEqual(all, some) {
+		t.Fatalf("%q became %q", record, shown)
+	}
 }
 
 // Put every byte at every place of a word, among bytes that are not escaped.
@@ -118,7 +164,7 @@ func TestAppendStringEscapesEveryByteThatNeedsIt(t *testing.T) {
 }
 
 func BenchmarkAppendObject(b *testing.B) {
-	record, _, _ := Cut(AppendUser(nil, "8f14e45fceea167a", "somebody.else@example.com"))
+	record, _, _ := Cut(AppendUser(nil, &User{ID: "8f14e45fceea167a", Email: "somebody.else@example.com"}))
 	var dst []byte
 	b.ReportAllocs()
 	for b.Loop() {

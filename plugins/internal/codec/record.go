@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"slices"
 	"unicode/utf8"
 )
 
@@ -17,29 +18,50 @@ const (
 // MaxKeys is the maximum number of keys in a record. It bounds the search for duplicate keys.
 const MaxKeys = 64
 
+// MaxShown is the maximum size of the object of AppendShown, in bytes.
+const MaxShown = 4 << 10
+
 const recordLength = 4
 
 // ErrCut is returned for a batch or a record that ends too early.
 var ErrCut = errors.New("it ends too early")
 
-// UserSize returns the number of bytes that AppendUser adds.
-func UserSize(id, email string) int {
-	return recordLength + fieldSize("id", id) + fieldSize("email", email)
+// User is what the host knows of a user. Info and Status are JSON values; a record of a user
+// without one does not have its key.
+type User struct{ ID, Email, Info, Status string }
+
+// Size returns the number of bytes that AppendUser adds.
+func (u *User) Size() int {
+	size := recordLength + fieldSize("id", u.ID) + fieldSize("email", u.Email)
+	if u.Info != "" {
+		size += fieldSize("info", u.Info)
+	}
+	if u.Status != "" {
+		size += fieldSize("status", u.Status)
+	}
+	return size
 }
 
-// AppendUser adds a record with the keys id and email to a batch.
-func AppendUser(batch []byte, id, email string) []byte {
-	batch = binary.LittleEndian.AppendUint32(batch, uint32(fieldSize("id", id)+fieldSize("email", email)))
-	batch = appendText(batch, "id", id)
-	return appendText(batch, "email", email)
+// AppendUser adds the record of a user to a batch.
+func AppendUser(batch []byte, u *User) []byte {
+	batch = binary.LittleEndian.AppendUint32(batch, uint32(u.Size()-recordLength))
+	batch = appendField(batch, "id", typeText, u.ID)
+	batch = appendField(batch, "email", typeText, u.Email)
+	if u.Info != "" {
+		batch = appendField(batch, "info", typeJSON, u.Info)
+	}
+	if u.Status != "" {
+		batch = appendField(batch, "status", typeJSON, u.Status)
+	}
+	return batch
 }
 
 func fieldSize(key, value string) int { return 1 + len(key) + 1 + 4 + len(value) }
 
-func appendText(b []byte, key, value string) []byte {
+func appendField(b []byte, key string, kind byte, value string) []byte {
 	b = append(b, byte(len(key)))
 	b = append(b, key...)
-	b = append(b, typeText)
+	b = append(b, kind)
 	b = binary.LittleEndian.AppendUint32(b, uint32(len(value)))
 	return append(b, value...)
 }
@@ -71,32 +93,68 @@ func Cut(batch []byte) (record, rest []byte, err error) {
 // It refuses a broken structure, a key that is not UTF-8, a duplicate key, more than MaxKeys keys,
 // a value of an unknown type, and an invalid JSON value.
 func AppendObject(dst, record []byte) ([]byte, error) {
+	dst, _, err := appendObject(dst, record, nil)
+	return dst, err
+}
+
+// AppendShown is AppendObject with the key id and those in show alone.
+//
+// # Errors
+//
+// It refuses what AppendObject refuses, also in keys that are not shown. It refuses a record
+// without an id that is a text, and an object of more than MaxShown bytes.
+func AppendShown(dst, record []byte, show []string) ([]byte, error) {
+	start := len(dst)
+	dst, hasID, err := appendObject(dst, record, func(key []byte) bool {
+		return string(key) == "id" || slices.Contains(show, string(key))
+	})
+	switch {
+	case err != nil:
+		return dst, err
+	case !hasID:
+		return dst, errors.New("there is no id that is a text")
+	case len(dst)-start > MaxShown:
+		return dst, fmt.Errorf("%d bytes are shown, at most %d are allowed", len(dst)-start, MaxShown)
+	}
+	return dst, nil
+}
+
+// appendObject appends the keys for which shown returns true; if it is nil, all keys. hasID reports
+// whether there is a key id with a text.
+func appendObject(dst, record []byte, shown func(key []byte) bool) (_ []byte, hasID bool, err error) {
 	var keys [MaxKeys][]byte
 	n := 0
 	dst = append(dst, '{')
+	first := len(dst)
 	for len(record) > 0 {
 		f, rest, err := cutField(record)
 		if err != nil {
-			return dst, err
+			return dst, false, err
 		}
 		record = rest
 		if n == MaxKeys {
-			return dst, fmt.Errorf("more than %d keys", MaxKeys)
+			return dst, false, fmt.Errorf("more than %d keys", MaxKeys)
 		}
 		for _, k := range keys[:n] {
 			if string(k) == string(f.key) {
-				return dst, fmt.Errorf("key %q occurs twice", f.key)
+				return dst, false, fmt.Errorf("key %q occurs twice", f.key)
 			}
 		}
 		keys[n] = f.key
-		if n++; n > 1 {
+		n++
+		before := len(dst)
+		if before > first {
 			dst = append(dst, ',')
 		}
 		if dst, err = f.append(dst); err != nil {
-			return dst, err
+			return dst, false, err
+		}
+		hasID = hasID || f.kind == typeText && string(f.key) == "id"
+		if shown != nil && !shown(f.key) {
+			dst = dst[:before]
 		}
 	}
-	return append(dst, '}'), nil
+	return append(dst, '}'), hasID, nil
 }
 
 type field struct {
