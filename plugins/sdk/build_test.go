@@ -66,6 +66,7 @@ func TestProjectBuildsWithOneCommand(t *testing.T) {
 			file := guest.Read(t, dir, "plugin.wasm")
 			want := []string{
 				"rollcall_abi_v1", "rollcall_buffer", "rollcall_classify", "rollcall_configure", "rollcall_members",
+				"rollcall_members_live",
 			}
 			got := slices.DeleteFunc(guest.Exports(t, file), func(s string) bool { return s == "_initialize" })
 			if !slices.Equal(got, want) {

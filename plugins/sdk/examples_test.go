@@ -103,6 +103,36 @@ func TestExamplesInTheHost(t *testing.T) {
 	}
 }
 
+// What a plugin adds or leaves reaches browsers only if the site shows the key.
+func TestExamplesForBrowsers(t *testing.T) {
+	users := []plugins.User{
+		{ID: "ada", Email: "ada@example.com", Info: `{"name":"Ada"}`},
+		{ID: "sam", Email: "sam@staff.example", Status: `{"away":true}`},
+	}
+	info := []string{"info", "status"}
+	tests := map[string]struct {
+		name, config string
+		show, want   []string
+	}{
+		"masked": {"mask-email", `{}`, []string{"email", "info"}, []string{
+			`{"id":"ada","email":"a***@example.com","info":{"name":"Ada"}}`, `{"id":"sam","email":"s***@staff.example"}`,
+		}},
+		"no address":      {"mask-email", `{}`, info, []string{`{"id":"ada","info":{"name":"Ada"}}`, `{"id":"sam","status":{"away":true}}`}},
+		"hidden":          {"hidden-staff", `{"domains":"staff.example"}`, info, []string{`{"id":"ada","info":{"name":"Ada"}}`, ""}},
+		"marked":          {"hidden-staff", `{"ids":"sam","mark":true}`, []string{"staff"}, []string{`{"id":"ada"}`, `{"id":"sam","staff":true}`}},
+		"mark, not shown": {"hidden-staff", `{"ids":"sam","mark":true}`, info, []string{`{"id":"ada","info":{"name":"Ada"}}`, `{"id":"sam","status":{"away":true}}`}},
+	}
+	for name, tt := range tests {
+		t.Run(name, func(t *testing.T) {
+			chain, _ := guest.Load(t, plugins.Spec{Path: committed(t, tt.name), Config: json.RawMessage(tt.config)})
+			shown, err := chain.Show(plugins.EndpointLive, "portal.example.com", tt.show, users)
+			if err != nil || len(shown) != 2 || shown[0].Record != tt.want[0] || shown[1].Record != tt.want[1] {
+				t.Errorf("got %+v, %v, want %q", shown, err, tt.want)
+			}
+		})
+	}
+}
+
 func TestExamplesRefuseMistakes(t *testing.T) {
 	tests := map[string]struct{ name, options, want string }{
 		"mask-email, unknown option":   {"mask-email", `{"kep":"1"}`, `unknown option "kep"; known are "keep", "except", "remove"`},

@@ -39,7 +39,13 @@ export function onAuthorize(hook: (request: Request) => Access): void {
   authorizeHook = hook;
 }
 
-/** Registers the function that is called for each user in a listing. Export rollcall_members too. */
+/**
+ * Registers the function that is called for each user in a listing. Export rollcall_members too.
+ *
+ * With rollcall_members_live exported, it is also called for each user that browsers see. The result is then kept until
+ * the user or the configuration changes: it may depend on these alone. Of its keys, the site shows `id` and those in its
+ * option members.
+ */
 export function onMembers(hook: (member: Member) => void): void {
   membersHook = hook;
 }
@@ -89,6 +95,9 @@ export function rollcall_members(endpoint: i32, ptr: usize, length: u32): u64 {
   if (hook === null) return missing("rollcall_members", "onMembers");
   return rewrite(ptr, length, <Endpoint>endpoint, output, hook) ? slice(output) : 0;
 }
+
+/** The marker of members for browsers. */
+export function rollcall_members_live(): void {}
 
 export function rollcall_shape(endpoint: i32, ptr: usize, length: u32): u64 {
   const hook = shapeHook;

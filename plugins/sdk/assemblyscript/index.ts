@@ -4,7 +4,7 @@
  * The entry file of a plugin exports what the host calls, and registers a function for each hook:
  *
  *     import { Member, onMembers } from "./rollcall";
- *     export { rollcall_abi_v1, rollcall_buffer, rollcall_members } from "./rollcall";
+ *     export { rollcall_abi_v1, rollcall_buffer, rollcall_members, rollcall_members_live } from "./rollcall";
  *
  *     onMembers((member: Member): void => {
  *       member.remove("email");

@@ -36,13 +36,14 @@ class Field {
 }
 
 /**
- * A user that an answer is about to list: keys and values, of which the host sends `id` and `email`. The fields that
- * are left when the hook returns are shown, in this order. It is valid until the hook returns.
+ * A user that an answer is about to list, or that browsers are about to see: keys and values, of which the host sends
+ * `id` and `email`, and `info` and `status` where there are any. The fields that are left when the hook returns are
+ * shown, in this order. It is valid until the hook returns.
  */
 export class Member {
   private fields: Field[] = [];
   private isHidden: bool = false;
-  /** The endpoint that lists the user. */
+  /** What shows the user. */
   endpoint: Endpoint = Endpoint.Users;
   /** Whether anything was changed, for the SDK. */
   changed: bool = false;
@@ -59,12 +60,22 @@ export class Member {
     return value !== null ? value : "";
   }
 
+  /** The information about the user, as JSON; null if there is none, or if the answer does not show it. */
+  get info(): string | null {
+    return this.getJson("info");
+  }
+
+  /** The status of the user, as JSON; null if there is none, or if the answer does not show it. */
+  get status(): string | null {
+    return this.getJson("status");
+  }
+
   /** The text of a key; null if there is none, or if it is JSON other than a string. */
   get(key: string): string | null {
     return this.value(key, TEXT);
   }
 
-  /** The JSON of a key that was set with setJson, by this plugin or an earlier one. */
+  /** The JSON of a key; null if there is none, or if it is a text. */
   getJson(key: string): string | null {
     return this.value(key, JSON);
   }

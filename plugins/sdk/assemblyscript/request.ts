@@ -14,6 +14,10 @@ export enum Endpoint {
   AllUsers = 2,
   /** /message/channels */
   Channels = 3,
+  /** What browsers see of each other, for members alone. */
+  Live = 4,
+  /** What events show of a user, for members alone. */
+  Events = 5,
 }
 
 const HEADER: usize = 16;

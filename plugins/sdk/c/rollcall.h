@@ -335,7 +335,8 @@ RC_API bool rc_read_request(const char *p, uint32_t size, rc_request *r) {
 
 /* ---- members ---- */
 
-typedef enum { RC_USERS = 1, RC_ALL_USERS = 2, RC_CHANNELS = 3 } rc_endpoint;
+/* RC_LIVE is what browsers see of each other, RC_EVENTS what events show of a user: for members alone. */
+typedef enum { RC_USERS = 1, RC_ALL_USERS = 2, RC_CHANNELS = 3, RC_LIVE = 4, RC_EVENTS = 5 } rc_endpoint;
 
 #ifndef RC_MAX_FIELDS
 #define RC_MAX_FIELDS 64 /* of one user; with more the hook fails */
@@ -374,6 +375,10 @@ RC_API rc_text rc_get(rc_member *m, const char *key) {
 
 RC_API rc_text rc_id(rc_member *m) { return rc_get(m, "id"); }
 RC_API rc_text rc_email(rc_member *m) { return rc_get(m, "email"); }
+
+/* rc_info and rc_status return JSON, empty if there is none or if the answer does not show it. */
+RC_API rc_text rc_info(rc_member *m) { return rc_get(m, "info"); }
+RC_API rc_text rc_status(rc_member *m) { return rc_get(m, "status"); }
 
 RC_API void rc_put(rc_member *m, const char *key, rc_text value, uint8_t type) {
 	rc_field *f = rc_find(m, key);
@@ -521,8 +526,11 @@ RC_API int64_t rc_members(rc_endpoint endpoint, rc_text batch, void (*each)(rc_e
 	return rc_result((rc_text){rc_output.data, rc_output.size});
 }
 
-/* RC_MEMBERS starts the function that changes what is shown of a user. It returns nothing. */
+/* RC_MEMBERS starts the function that changes what is shown of a user. It returns nothing. For browsers, the result is
+   kept until the user or the configuration changes: it may depend on these alone. Of its fields, the site shows id and
+   those in its option members. */
 #define RC_MEMBERS(endpoint, member)                                                                     \
+	RC_EXPORT("rollcall_members_live") void rc_export_live(void) {}                                  \
 	static inline void rc_user_members(rc_endpoint endpoint, rc_member *member);                     \
 	RC_EXPORT("rollcall_members") int64_t rc_export_members(int32_t e, const char *p, uint32_t n) {  \
 		return rc_members((rc_endpoint)e, (rc_text){p, n}, rc_user_members);                     \

@@ -1,11 +1,13 @@
 package rollcall
 
-// Endpoint is the kind of answer that the members and shape hooks change.
+// Endpoint is what the members and shape hooks change.
 type Endpoint int32
 
-// Endpoints, under the prefix of the site.
+// Endpoints; the first three are under the prefix of the site. Only members knows Live and Events.
 const (
 	Users    Endpoint = 1 // /message/users
 	AllUsers Endpoint = 2 // /message/allusers
 	Channels Endpoint = 3 // /message/channels
+	Live     Endpoint = 4 // what browsers see of each other
+	Events   Endpoint = 5 // what events show of a user
 )

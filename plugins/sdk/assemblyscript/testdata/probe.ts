@@ -7,7 +7,7 @@ import {
 
 export {
   rollcall_abi_v1, rollcall_authorize, rollcall_buffer, rollcall_classify, rollcall_configure, rollcall_members,
-  rollcall_shape,
+  rollcall_members_live, rollcall_shape,
 } from "./rollcall";
 
 onConfigure((config: Config): void => {
@@ -47,7 +47,8 @@ function tell(request: Request): string {
 
 onMembers((member: Member): void => {
   const id = member.id;
-  if (id == "hide") member.hide();
+  if (id == "tell") log(Level.Info, [(<i32>member.endpoint).toString(), text(member.info), text(member.status)].join("|"));
+  else if (id == "hide") member.hide();
   else if (id == "mask") member.set("email", "***");
   else if (id == "rename") member.rename("email", "mail");
   else if (id == "remove") member.remove("email");
@@ -59,6 +60,10 @@ onMembers((member: Member): void => {
     member.rename("none", "other");
   }
 });
+
+function text(value: string | null): string {
+  return value !== null ? value : "";
+}
 
 onShape((answer: Answer): Json | null => {
   const body = answer.body;

@@ -7,6 +7,11 @@ import (
 	"github.com/rollcall-gateway/rollcall/plugins/sdk/go/internal/memory"
 )
 
+// exportLive tells Rollcall that the plugin knows the endpoints Live and Events.
+//
+//go:wasmexport rollcall_members_live
+func exportLive() {}
+
 //go:wasmexport rollcall_members
 func export(e int32, p unsafe.Pointer, n uint32) int64 {
 	records, err := call(rollcall.Endpoint(e), memory.Input(p, n))

@@ -58,6 +58,12 @@ func (m *Member) Email() string {
 	return ""
 }
 
+// Info returns the field "info", JSON; "" if there is none, or if the answer does not show it.
+func (m *Member) Info() string { return m.Get("info") }
+
+// Status returns the field "status", JSON; "" if there is none, or if the answer does not show it.
+func (m *Member) Status() string { return m.Get("status") }
+
 // Get returns the value of a field: its text, or its JSON if it is not a text. It is "" if there is no such field.
 func (m *Member) Get(key string) string {
 	if f := m.find(key); f != nil {

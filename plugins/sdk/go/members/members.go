@@ -9,7 +9,9 @@ import (
 	rollcall "github.com/rollcall-gateway/rollcall/plugins/sdk/go"
 )
 
-// Handle sets the function that is called for each user in a listing.
+// Handle sets the function that is called for each user in a listing, and for each user that
+// browsers see. For browsers, the result is kept until the user or the configuration changes: it
+// may depend on these alone. Of its fields, the site shows id and those in its option members.
 func Handle(f func(e rollcall.Endpoint, m *Member)) {
 	handler = f
 }

@@ -15,6 +15,7 @@ func Conformance(t *testing.T, file []byte) {
 	t.Run("requests", func(t *testing.T) { requests(t, file) })
 	t.Run("decisions", func(t *testing.T) { decisions(t, file) })
 	t.Run("members", func(t *testing.T) { members(t, file) })
+	t.Run("live", func(t *testing.T) { live(t, file) })
 	t.Run("shape", func(t *testing.T) { shape(t, file) })
 	t.Run("JSON", func(t *testing.T) { jsonValues(t, file) })
 	t.Run("failures", func(t *testing.T) { failures(t, file) })
@@ -135,12 +136,34 @@ func members(t *testing.T, file []byte) {
 	}
 }
 
+// live checks the marker, and that a guest is told what shows a user and all that is known of it.
+func live(t *testing.T, file []byte) {
+	if !slices.Contains(Exports(t, file), "rollcall_members_live") {
+		t.Error("there is no marker")
+	}
+	g := Configured(t, file)
+	for endpoint, batch := range map[uint64][]byte{
+		1: Batch(User("tell", "a@b")),
+		4: Batch(append(User("tell", "a@b"), Field{"info", 2, `{"n":"ü"}`}, Field{"status", 2, "[1]"})),
+		5: Batch(append(User("tell", "a@b"), Field{"status", 2, "null"})),
+	} {
+		g.Logs = nil
+		if got, err := g.Slice("rollcall_members", batch, endpoint); err != nil || got != nil {
+			t.Errorf("endpoint %d: got %q, %v", endpoint, got, err)
+		}
+		want := map[uint64]string{1: "1 1||", 4: `1 4|{"n":"ü"}|[1]`, 5: "1 5||null"}[endpoint]
+		if !slices.Equal(g.Logs, []string{want}) {
+			t.Errorf("endpoint %d: log %q, want %q", endpoint, g.Logs, want)
+		}
+	}
+}
+
 func shape(t *testing.T, file []byte) {
 	g := Configured(t, file)
 	if got, err := g.Slice("rollcall_shape", []byte(`"unchanged"`), 1); err != nil || got != nil {
 		t.Errorf("got %q, %v; want no change", got, err)
 	}
-	for endpoint := range uint64(5) {
+	for endpoint := range uint64(7) {
 		got, err := g.Slice("rollcall_shape", []byte(`"endpoint"`), endpoint)
 		if want := fmt.Sprint(endpoint); err != nil || string(got) != want {
 			t.Errorf("endpoint: got %q, %v; want %s", got, err, want)

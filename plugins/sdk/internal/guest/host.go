@@ -97,6 +97,11 @@ func InHost(t *testing.T, file []byte) {
 		t.Errorf("members: got %d users, %v; want 750", len(shown), err)
 	}
 
+	browsers, err := chain.Show(plugins.EndpointLive, host, []string{"email"}, []plugins.User{{ID: "mask", Email: "a@b"}, {ID: "hide"}})
+	if err != nil || browsers[0].Record != `{"id":"mask","email":"***"}` || browsers[1].Record != "" {
+		t.Errorf("members for browsers: got %+v, %v", browsers, err)
+	}
+
 	for body, want := range map[string]string{
 		`"unchanged"`: `"unchanged"`, `"request"`: `"{\"channel\":\"x\"}"`, `{"a": [1, "\u00fc"]}`: `{"a":[1,"ü"]}`,
 	} {

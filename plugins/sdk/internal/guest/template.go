@@ -22,6 +22,10 @@ func Template(t *testing.T, file string) {
 			t.Errorf("classify %s: got %+v, %v; want %v; log %v", channel, got, err, want, logs.All())
 		}
 	}
+	shown, err := chain.Show(plugins.EndpointLive, host, []string{"badge"}, []plugins.User{{ID: "1", Email: "ann@example.com"}})
+	if err != nil || len(shown) != 1 || shown[0].Record != `{"id":"1","badge":"guest"}` {
+		t.Errorf("members for browsers: got %+v, %v; log %v", shown, err, logs.All())
+	}
 	got, err := List(t, chain, plugins.User{ID: "1", Email: "ann@example.com"})
 	const want = `{"id":"1","email":"ann@example.com","badge":"guest"}`
 	if err != nil || len(got) != 1 || got[0] != want {

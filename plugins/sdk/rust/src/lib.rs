@@ -19,7 +19,7 @@
 //! | --- | --- | --- |
 //! | `classify` | `fn(&Request) -> Decision` | when a channel becomes active |
 //! | `authorize` | `fn(&Request) -> Access` | when a connection joins a channel |
-//! | `members` | `fn(&mut Member)` | for each user that an answer lists |
+//! | `members` | `fn(&mut Member)` | for each user that an answer lists, or that browsers see |
 //! | `shape` | `fn(&Answer) -> Option<Json>` | for each answer, after `members` |
 //!
 //! A panic becomes an error in the log of Caddy and ends the call; what happens to the join or the answer then is up to

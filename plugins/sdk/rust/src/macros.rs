@@ -3,6 +3,9 @@
 /// At least one of the hooks `classify`, `authorize`, `members` and `shape`; only those that are there are exported, in
 /// the order that you like. Each takes a closure without captures or the path of a function.
 ///
+/// `members` is called for what browsers see, too. Its result is then kept until the user or the configuration changes: it
+/// may depend on these alone. Of its keys, the site shows `id` and those in its option `members`.
+///
 /// With `configure: fn(&Config) -> Result<(), E>` in front, the plugin is called once with its block of the Caddyfile,
 /// before any hook. An error refuses the plugin, and its text is logged. To keep what was configured, name its type:
 /// `configure` then returns it, and each hook gets a reference to it as the first argument.
@@ -52,6 +55,9 @@ macro_rules! plugin {
     };
     (@members $function:expr) => {
         #[no_mangle]
+        pub extern "C" fn rollcall_members_live() {}
+
+        #[no_mangle]
         pub extern "C" fn rollcall_members(endpoint: i32, ptr: *const u8, len: usize) -> u64 {
             let hook: fn(&mut $crate::Member) = $function;
             unsafe { $crate::abi::members(endpoint, ptr, len, hook) }
@@ -79,6 +85,9 @@ macro_rules! plugin {
         }
     };
     (@members $state:ty, $function:expr) => {
+        #[no_mangle]
+        pub extern "C" fn rollcall_members_live() {}
+
         #[no_mangle]
         pub extern "C" fn rollcall_members(endpoint: i32, ptr: *const u8, len: usize) -> u64 {
             let hook: fn(&$state, &mut $crate::Member) = $function;

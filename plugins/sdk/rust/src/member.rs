@@ -2,8 +2,8 @@ use std::borrow::Cow;
 
 use crate::{Endpoint, Json};
 
-/// A user that an answer is about to list: keys and values, of which the host sends `id` and
-/// `email`. The fields that are left when the hook returns are shown, in this order.
+/// A user that an answer is about to list, or that browsers are about to see: keys and values, of
+/// which the host sends `id` and `email`, and `info` and `status` where there are any. The fields that are left when the hook returns are shown, in this order.
 pub struct Member<'a> {
     endpoint: Endpoint,
     pub(crate) fields: Vec<Field<'a>>,
@@ -41,7 +41,7 @@ impl<'a> Member<'a> {
         self.hidden = false;
     }
 
-    /// The endpoint that lists the user.
+    /// What shows the user.
     pub fn endpoint(&self) -> Endpoint {
         self.endpoint
     }
@@ -56,6 +56,16 @@ impl<'a> Member<'a> {
         self.get("email").unwrap_or("")
     }
 
+    /// The information about the user, as JSON; `None` if there is none, or if the answer does not show it.
+    pub fn info(&self) -> Option<&str> {
+        self.get_json("info")
+    }
+
+    /// The status of the user, as JSON; `None` if there is none, or if the answer does not show it.
+    pub fn status(&self) -> Option<&str> {
+        self.get_json("status")
+    }
+
     /// The text of a key; `None` if there is none, or if it is JSON other than a string.
     pub fn get(&self, key: &str) -> Option<&str> {
         match &self.field(key)?.value {
@@ -64,7 +74,7 @@ impl<'a> Member<'a> {
         }
     }
 
-    /// The JSON of a key that was set with [`set_json`](Member::set_json), by this plugin or an earlier one.
+    /// The JSON of a key; `None` if there is none, or if it is a text.
     pub fn get_json(&self, key: &str) -> Option<&str> {
         match &self.field(key)?.value {
             Value::Json(text) => Some(text),

@@ -18,6 +18,10 @@ pub enum Endpoint {
     AllUsers,
     /// `/message/channels`
     Channels,
+    /// What browsers see of each other, for `members` alone.
+    Live,
+    /// What events show of a user, for `members` alone.
+    Events,
     /// An endpoint newer than this crate. Treat it as the most public one.
     Other(i32),
 }
@@ -28,6 +32,8 @@ impl From<i32> for Endpoint {
             1 => Endpoint::Users,
             2 => Endpoint::AllUsers,
             3 => Endpoint::Channels,
+            4 => Endpoint::Live,
+            5 => Endpoint::Events,
             other => Endpoint::Other(other),
         }
     }

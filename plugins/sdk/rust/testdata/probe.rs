@@ -74,6 +74,11 @@ fn tell(request: &Request) -> String {
 
 fn change(member: &mut Member) {
     match member.id() {
+        "tell" => {
+            let endpoint = number(member.endpoint());
+            let (info, status) = (member.info().unwrap_or(""), member.status().unwrap_or(""));
+            log(Level::Info, &format!("{}|{}|{}", endpoint, info, status))
+        }
         "hide" => member.hide(),
         "mask" => member.set("email", "***"),
         "rename" => member.rename("email", "mail"),
@@ -92,12 +97,18 @@ fn shape(answer: &Answer) -> Option<Json> {
     match answer.body() {
         "\"unchanged\"" => None,
         "\"request\"" => Some(Json::from(request_body())),
-        "\"endpoint\"" => Some(Json::from(match answer.endpoint() {
-            Endpoint::Users => 1,
-            Endpoint::AllUsers => 2,
-            Endpoint::Channels => 3,
-            Endpoint::Other(number) => number,
-        })),
+        "\"endpoint\"" => Some(Json::from(number(answer.endpoint()))),
         _ => Some(answer.json()),
+    }
+}
+
+fn number(endpoint: Endpoint) -> i32 {
+    match endpoint {
+        Endpoint::Users => 1,
+        Endpoint::AllUsers => 2,
+        Endpoint::Channels => 3,
+        Endpoint::Live => 4,
+        Endpoint::Events => 5,
+        Endpoint::Other(number) => number,
     }
 }

@@ -62,7 +62,9 @@ static char long_key[257];
 
 RC_MEMBERS(endpoint, member) {
 	rc_text id = rc_id(member);
-	if (rc_equal(id, RC_TEXT("hide"))) {
+	if (rc_equal(id, RC_TEXT("tell"))) {
+		rc_log(RC_INFO, RC_JOIN(number(endpoint), RC_TEXT("|"), rc_info(member), RC_TEXT("|"), rc_status(member)));
+	} else if (rc_equal(id, RC_TEXT("hide"))) {
 		rc_hide(member);
 	} else if (rc_equal(id, RC_TEXT("mask"))) {
 		rc_set(member, "email", RC_JOIN(RC_TEXT("*"), RC_TEXT("**")));

@@ -24,7 +24,7 @@ func init() {
 		}
 		return authorize.NoObjection
 	})
-	members.Handle(func(_ rollcall.Endpoint, m *members.Member) { change(m) })
+	members.Handle(change)
 	shape.Handle(answer)
 }
 
@@ -84,8 +84,10 @@ func tell(r *rollcall.Request) string {
 	return strings.Join([]string{r.Host, r.Channel, strconv.Itoa(int(r.Site)), who, r.UserID, r.Email}, "|")
 }
 
-func change(m *members.Member) {
+func change(e rollcall.Endpoint, m *members.Member) {
 	switch m.ID() {
+	case "tell":
+		rollcall.Log(rollcall.Info, strings.Join([]string{strconv.Itoa(int(e)), m.Info(), m.Status()}, "|"))
 	case "hide":
 		m.Hide()
 	case "mask":

@@ -12,6 +12,7 @@ import { Config, Decision, Member, onClassify, onConfigure, onMembers, Request }
 // The exports that the host calls: the first two always, and one for each hook.
 export {
   rollcall_abi_v1, rollcall_buffer, rollcall_classify, rollcall_configure, rollcall_members,
+  rollcall_members_live,
 } from "./rollcall";
 
 // Options.
