@@ -79,7 +79,7 @@ func Open(cfg Config) (*Courier, error) {
 	}
 	c := &Courier{
 		store: s, endpoints: cfg.Endpoints, observer: cfg.Observer, logger: cfg.Logger,
-		client: newClient(cfg.transport), stopping: make(chan struct{}), committed: make(chan struct{}),
+		client: NewClient(cfg.transport), stopping: make(chan struct{}), committed: make(chan struct{}),
 		queues: make(map[presence.HostName]*queue),
 	}
 	if renamed != "" {
@@ -119,7 +119,7 @@ func (c *Courier) Add(host presence.HostName, messages ...Message) error {
 	}
 	entries := make([]entry, len(messages))
 	for i, m := range messages {
-		id := newID()
+		id := NewID()
 		body, err := m.encode(id, host)
 		if err != nil {
 			return err

@@ -70,9 +70,9 @@ func belongs(body []byte, id string, host presence.HostName) bool {
 	return bytes.HasPrefix(body, []byte(`{"id":"`+id+`","host":"`+host.String()+`",`))
 }
 
-// newID returns the ID of a message, by which a backend recognizes repetitions: "msg_" and 128
+// NewID returns the ID of a request, by which a backend recognizes repetitions: "msg_" and 128
 // random bits.
-func newID() string {
+func NewID() string {
 	var random [16]byte
 	_, _ = rand.Read(random[:]) // never fails: crypto/rand ends the process instead (Go 1.24)
 	return "msg_" + base64.RawURLEncoding.EncodeToString(random[:])

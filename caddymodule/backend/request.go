@@ -25,8 +25,9 @@ type outcome struct {
 	final  bool          // repeating the same message is hardly useful
 }
 
-// newClient returns a client with the transport, or with a new one if that is nil.
-func newClient(transport http.RoundTripper) *http.Client {
+// NewClient returns a client for signed requests, with the transport or with a new one if that is
+// nil.
+func NewClient(transport http.RoundTripper) *http.Client {
 	if transport == nil {
 		t := http.DefaultTransport.(*http.Transport).Clone()
 		t.MaxIdleConns = 1024
@@ -41,35 +42,45 @@ func newClient(transport http.RoundTripper) *http.Client {
 	}
 }
 
-// post sends a message once. Attempts at a message count from 1.
-func post(ctx context.Context, client *http.Client, to *Endpoint, id string, body []byte, attempt int) outcome {
-	ctx, cancel := context.WithTimeout(ctx, to.Timeout)
-	defer cancel()
-	req, err := http.NewRequestWithContext(ctx, http.MethodPost, to.URL, bytes.NewReader(body))
+// NewRequest returns a POST of a JSON body, signed with the secrets according to Standard Webhooks.
+func NewRequest(ctx context.Context, url string, secrets []Secret, id string, body []byte) (*http.Request, error) {
+	req, err := http.NewRequestWithContext(ctx, http.MethodPost, url, bytes.NewReader(body))
 	if err != nil {
-		return outcome{why: ReasonNetwork, err: err}
+		return nil, err
 	}
 	now := time.Now()
 	req.Header.Set("Content-Type", "application/json")
 	req.Header.Set("User-Agent", "Rollcall")
 	req.Header.Set("Webhook-Id", id)
 	req.Header.Set("Webhook-Timestamp", strconv.FormatInt(now.Unix(), 10))
-	req.Header.Set("Webhook-Signature", signature(to.Secrets, id, now, body))
+	req.Header.Set("Webhook-Signature", signature(secrets, id, now, body))
+	return req, nil
+}
+
+// post sends a message once. Attempts at a message count from 1.
+func post(ctx context.Context, client *http.Client, to *Endpoint, id string, body []byte, attempt int) outcome {
+	ctx, cancel := context.WithTimeout(ctx, to.Timeout)
+	defer cancel()
+	req, err := NewRequest(ctx, to.URL, to.Secrets, id, body)
+	if err != nil {
+		return outcome{why: ReasonNetwork, err: err}
+	}
 	req.Header.Set("Rollcall-Attempt", strconv.Itoa(attempt))
 	resp, err := client.Do(req)
 	if err != nil {
-		return unanswered(err)
+		why, err := Unanswered(err)
+		return outcome{why: why, err: err}
 	}
 	if resp.StatusCode != http.StatusSwitchingProtocols { // its body is the connection, which has no deadline
 		_, _ = io.CopyN(io.Discard, resp.Body, maxAnswer) // the content is ignored
 	}
 	_ = resp.Body.Close()
-	return answered(resp.StatusCode, resp.Header.Get("Retry-After"), now)
+	return answered(resp.StatusCode, resp.Header.Get("Retry-After"), time.Now())
 }
 
-// unanswered returns the outcome of an attempt without an answer. The error does not repeat the
-// URL, which may contain a secret.
-func unanswered(err error) outcome {
+// Unanswered returns why a request has no answer. The error does not repeat the URL, which may
+// contain a secret.
+func Unanswered(err error) (Reason, error) {
 	why := ReasonNetwork
 	if timeout, ok := errors.AsType[net.Error](err); ok && timeout.Timeout() {
 		why = ReasonTimeout
@@ -77,7 +88,7 @@ func unanswered(err error) outcome {
 	if wrapped, ok := errors.AsType[*url.Error](err); ok {
 		err = wrapped.Err
 	}
-	return outcome{why: why, err: err}
+	return why, err
 }
 
 // answered returns the outcome of an attempt with an answer.

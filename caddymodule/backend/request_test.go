@@ -124,7 +124,7 @@ func TestRedirectIsNotFollowed(t *testing.T) {
 		http.Redirect(w, r, "/other", http.StatusTemporaryRedirect)
 	}))
 	defer server.Close()
-	o := post(t.Context(), newClient(nil), endpointAt(server.URL), "id", nil, 1)
+	o := post(t.Context(), NewClient(nil), endpointAt(server.URL), "id", nil, 1)
 	if o.why != ReasonRedirect || followed {
 		t.Errorf("%+v, followed: %t", o, followed)
 	}
@@ -139,7 +139,7 @@ func TestErrorsDoNotShowTheURL(t *testing.T) {
 	if err := listener.Close(); err != nil {
 		t.Fatal(err)
 	}
-	o := post(t.Context(), newClient(nil), endpointAt("http://"+address+"/path?token=hidden"), "id", nil, 1)
+	o := post(t.Context(), NewClient(nil), endpointAt("http://"+address+"/path?token=hidden"), "id", nil, 1)
 	if o.why != ReasonNetwork || strings.Contains(o.err.Error(), "hidden") {
 		t.Errorf("%+v", o)
 	}
@@ -152,7 +152,7 @@ func TestSilentBackendTimesOut(t *testing.T) {
 			return nil, r.Context().Err()
 		})
 		start := time.Now()
-		o := post(context.Background(), newClient(silent), endpointAt("http://a.example"), "id", nil, 1)
+		o := post(context.Background(), NewClient(silent), endpointAt("http://a.example"), "id", nil, 1)
 		if o.why != ReasonTimeout || time.Since(start) != 10*time.Second {
 			t.Errorf("%+v after %s", o, time.Since(start))
 		}
@@ -175,7 +175,7 @@ func TestLongAnswerIsCut(t *testing.T) {
 		}
 	}))
 	defer server.Close()
-	if o := post(t.Context(), newClient(nil), endpointAt(server.URL), "id", nil, 1); o.why != "" {
+	if o := post(t.Context(), NewClient(nil), endpointAt(server.URL), "id", nil, 1); o.why != "" {
 		t.Errorf("%+v", o)
 	}
 	<-done

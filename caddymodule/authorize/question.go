@@ -1,0 +1,62 @@
+package authorize
+
+import (
+	"bytes"
+	"crypto/sha256"
+	"encoding/json"
+	"time"
+
+	"github.com/rollcall-gateway/rollcall/caddymodule/backend"
+	"github.com/rollcall-gateway/rollcall/presence"
+)
+
+// Endpoint is where a site asks. It is immutable.
+type Endpoint struct {
+	URL     string           // absolute, with http or https
+	Secrets []backend.Secret // at least one
+	Timeout time.Duration    // from Ask to the answer
+	Cache   time.Duration    // how long a yes is kept
+}
+
+// Question asks whether a user may join a channel.
+type Question struct {
+	Host    presence.HostName
+	Channel string
+	User    presence.User
+}
+
+// body is the JSON body of a request to the backend.
+type body struct {
+	Type    string `json:"type"`
+	Host    string `json:"host"`
+	Channel string `json:"channel"`
+	User    user   `json:"user"`
+}
+
+type user struct {
+	ID    string `json:"id"`
+	Email string `json:"email"`
+}
+
+// encode returns the body of the request. Equal questions have equal bodies.
+func (q Question) encode() []byte {
+	var out bytes.Buffer
+	enc := json.NewEncoder(&out)
+	enc.SetEscapeHTML(false)
+	_ = enc.Encode(body{ // never fails: all fields are texts
+		Type: "authorize", Host: q.Host.String(), Channel: q.Channel,
+		User: user{ID: q.User.ID, Email: q.User.Email},
+	})
+	return bytes.TrimSuffix(out.Bytes(), []byte("\n"))
+}
+
+// key identifies the text of a question and the URL that is asked.
+type key [sha256.Size]byte
+
+func keyOf(to *Endpoint, body []byte) key {
+	h := sha256.New()
+	h.Write([]byte(to.URL)) // a hash never fails
+	h.Write([]byte{0})
+	h.Write(body)
+	return key(h.Sum(nil))
+}
