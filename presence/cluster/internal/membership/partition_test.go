@@ -428,3 +428,22 @@ func TestSilenceCountsFromTheTimeAtWhichAPodHearsThisOneAgain(t *testing.T) {
 		a.wantMissing(t, "6 s after")
 	})
 }
+
+// A missing pod starts again behind a one-way cut: it is heard, and does not hear this pod.
+func TestMissingPodThatStartsAgainAndDoesNotHearThisOne(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		n := new(clustertest.Lab)
+		a := settled(t, n, "x", "a")
+		s := scripts(t, n, "x", "b", "c", "p")
+		b, c := s[0], s[1]
+		again := n.Script(t, "x", "p", 2)
+		again.Die()
+		b.Live(2*time.Second, c)
+		b.Live(6*time.Second, c, again)
+		a.wantMissing(t, "8 s after the first run was heard", "x/p")
+		b.Live(4*time.Second, c)
+		a.wantMissing(t, "4 s after the second one was heard", "x/p")
+		b.Live(2*time.Second, c)
+		a.wantMissing(t, "6 s after")
+	})
+}

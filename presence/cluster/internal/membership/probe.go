@@ -65,20 +65,24 @@ func (m *Members) retryProbes(now time.Time) (next time.Time) {
 
 // missUnanswered adds a pod that is heard again and does not hear this one to the missing pods. Only a
 // pod that was a member has heartbeats that an outsider cannot have recorded: with later numbers than
-// the last one that was heard.
+// the last one that was heard. A later run of a missing pod may be recorded, but the pod is missing
+// already.
 func (m *Members) missUnanswered(p link.Peer, last probe, now time.Time) {
 	end, ok := m.ended[p]
-	if !ok || last.seq <= end.seq || m.pods[p] != nil || m.replaced(p) || len(m.namesakes(p)) > 0 || m.isNamesake(p) {
+	l := m.lost[nameOf(p)]
+	if !ok && l == nil || last.seq <= end.seq || m.pods[p] != nil || m.replaced(p) || len(m.namesakes(p)) > 0 || m.isNamesake(p) {
 		return
 	}
-	if l := m.lost[nameOf(p)]; l != nil && l.Peer == p {
+	if l != nil && l.Peer == p {
 		if last.seq > l.seq {
 			l.seq, l.heard, l.lost, l.since = last.seq, now, now, now
 		}
 		return
 	}
-	end.dead = false
-	m.ended[p] = end
+	if ok {
+		end.dead = false
+		m.ended[p] = end
+	}
 	m.addLost(&lostPod{Peer: p, seq: last.seq, tenure: end.tenure.resume(end.at, now), heard: now, since: now, sum: last.sum})
 	m.log(m.logger.Info, "pod is missing", p, "it does not hear this pod")
 }
