@@ -447,3 +447,27 @@ func TestMissingPodThatStartsAgainAndDoesNotHearThisOne(t *testing.T) {
 		a.wantMissing(t, "6 s after")
 	})
 }
+
+// The last run was killed, and came after the loss itself.
+func TestNextRunCountsItselfOnlySinceTheFirstRunAfterAGoodbye(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		n := new(clustertest.Lab)
+		book := new(notebook)
+		_, stop := remembering(t, n, book)
+		b := scripts(t, n, "x", "lost", "b")[1]
+		time.Sleep(time.Second)
+		stop()
+		_, stop = remembering(t, n, book)
+		b.Live(2 * time.Second)
+		killed, err := book.Load()
+		if err != nil {
+			t.Fatal(err)
+		}
+		stop()
+		a := joining(t, n, "x", "a")
+		a.Restore(book, killed)
+		a.run(t)
+		b.Live(7 * time.Second)
+		a.wantMissing(t, "after 7 s", "x/lost")
+	})
+}

@@ -62,12 +62,13 @@ func (m *Members) recall(mem Memory, st memory.State, now time.Time) {
 	for sum, list := range st.Sites {
 		compiled[sum] = sites.Compile(sum, list)
 	}
-	goodbye := false // of the last run
+	var since time.Time // time since which others hear or miss the runs of this pod
+	goodbye := false    // of the last run
 	for i := range st.Runs {
 		r := &st.Runs[i]
 		p := link.Peer{DC: r.DataCenter, Pod: r.Pod, Incarnation: r.Incarnation}
 		if p.DC == m.self.DC && p.Pod == m.self.Pod {
-			goodbye = goodbye || r.Standing == message.Ended
+			since, goodbye = timeOf(r, now), goodbye || r.Standing == message.Ended
 			continue
 		}
 		at := timeOf(r, now)
@@ -78,8 +79,8 @@ func (m *Members) recall(mem Memory, st memory.State, now time.Time) {
 		}
 		m.addLost(&lostPod{Peer: p, seq: r.Seq, heard: at, since: now, sum: r.Sites, served: compiled[r.Sites]})
 	}
-	if len(st.Runs) > 0 && !goodbye {
-		m.tenure.since = time.Time{} // others hear or miss its last run
+	if len(st.Runs) > 0 && !goodbye && since.Before(m.tenure.since) {
+		m.tenure.since = since
 	}
 	m.sums()
 }
@@ -121,6 +122,11 @@ func (m *Members) save(running bool) error {
 	now := time.Now()
 	m.mu.Lock()
 	st := memory.State{Started: m.started, Clock: m.clock.read(now), Sites: m.newSites}
+	own := describe(m.self, 0, 0, now.Sub(m.tenure.since), message.Heard)
+	if !running {
+		own = describe(m.self, ^uint64(0), 0, 0, message.Ended)
+	}
+	st.Runs = append(st.Runs, own) // the first one, so that it is kept if there are too many
 	m.newSites = nil
 	for _, l := range m.lost {
 		st.Runs = append(st.Runs, l.describe(now))
@@ -134,9 +140,7 @@ func (m *Members) save(running bool) error {
 		}
 	}
 	m.mu.Unlock()
-	if !running {
-		st.Runs = append(st.Runs, describe(m.self, ^uint64(0), 0, 0, message.Ended))
-	} else {
+	if running {
 		st.Clock = min(st.Clock+uint64(clockReserve.Milliseconds()), maxReading)
 	}
 	err := m.memory.Save(st)
