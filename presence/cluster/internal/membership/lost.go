@@ -83,6 +83,7 @@ func (m *Members) dropLost(l *lostPod, now time.Time, reason string) {
 // Reliable Distributed Systems", 1996).
 func (m *Members) judgeLost(now time.Time) (next time.Time) {
 	m.lookUrgently = false
+	m.noteHearing(now)
 	for _, l := range m.lost {
 		switch {
 		case now.Sub(l.heard) >= m.timing.Remember:

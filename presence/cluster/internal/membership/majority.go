@@ -80,3 +80,18 @@ func (m *Members) censuses() map[string]*census {
 	}
 	return all
 }
+
+// noteHearing records which pods hear this one, as far as they have said. If one did not for a while, a
+// one-way cut has ended. It counts in majorities again, and may have counted on the other side until now,
+// so the silence of missing pods counts anew, as if the pod had been silent.
+func (m *Members) noteHearing(now time.Time) {
+	for _, pod := range m.pods {
+		if !m.hearsThis(&pod.view) {
+			continue
+		}
+		if now.Sub(pod.view.hearing) >= m.timing.Gone {
+			m.restartSilence(pod.DC, now)
+		}
+		pod.view.hearing = now
+	}
+}

@@ -118,20 +118,6 @@ func (m *Members) compareView(pod *member, hb *message.Heartbeat, now time.Time)
 	case v.differs.IsZero():
 		v.differs = now
 	}
-	m.noteHearing(pod, now)
-}
-
-// noteHearing records that a pod hears this one, if it has said so. If it did not for a while, a one-way
-// cut has ended, and the silence of missing pods counts anew, as if the pod had been silent: it counts in
-// majorities again, and may have counted on the other side until now.
-func (m *Members) noteHearing(pod *member, now time.Time) {
-	if !m.hearsThis(&pod.view) {
-		return
-	}
-	if now.Sub(pod.view.hearing) >= m.timing.Gone {
-		m.restartSilence(pod.DC, now)
-	}
-	pod.view.hearing = now
 }
 
 // requestLists requests the lists that are due, and returns when to look again; zero if not by
@@ -230,7 +216,6 @@ func (m *Members) addRuns(from link.Peer, runs *message.Runs, now time.Time) {
 	}
 	if runs.List {
 		m.addList(pod, runs)
-		m.noteHearing(pod, now)
 	}
 	reply := &message.Runs{}
 	for i := range runs.Runs {
