@@ -81,7 +81,7 @@ func (s *sim) endPod(p *simPod, killed bool) {
 	p.run = nil
 	s.ears.Lock()
 	s.weigh(time.Now())
-	r.ended, r.closed = time.Now(), !killed
+	r.ended, r.closed, r.unsaved = time.Now(), !killed, !p.disk.failing().IsZero()
 	s.ears.Unlock()
 	s.look()
 	s.asking.Go(r.stop)

@@ -67,7 +67,7 @@ func (s *sim) hear(at, of *simPort, sent time.Time, m message.Message) {
 	if !sent.After(p.sent) {
 		return // it is late, and says nothing about the present
 	}
-	if gap := now.Sub(p.last); !p.last.IsZero() && gap >= timing.Default().Gone {
+	if gap := now.Sub(p.last); !p.last.IsZero() && gap >= timing.Default().Gone && s.plan.replay == 0 { // b may have been heard by repeated heartbeats
 		a.anew[b.dc] = now
 	}
 	if now.Sub(p.last) >= timing.Default().Suspect {
@@ -215,7 +215,7 @@ func (r *simRun) lastOf(b *simRun) (last time.Time) {
 // time.
 func (s *sim) there(a, q *simRun, at time.Time) bool {
 	for r := q.before; r != nil; r = r.before {
-		ended := r.closed && (r.simPod == a.simPod || s.pair(a, r).bye && !r.ended.After(at))
+		ended := r.closed && (r.simPod == a.simPod && !r.unsaved || s.pair(a, r).bye && !r.ended.After(at))
 		if !r.began.After(at) && !ended {
 			return true
 		}
@@ -224,13 +224,15 @@ func (s *sim) there(a, q *simRun, at time.Time) bool {
 }
 
 // heardOfCrash reports whether a pod that a hears may have told it that b has crashed, and had heard
-// b at least as late.
+// b at least as late, or was told by a, while b was silent, when a had heard it.
 func (s *sim) heardOfCrash(a, b *simRun, now time.Time) bool {
 	for _, x := range s.runs {
 		if x == a || x == b || !s.hears(a, x, now) {
 			continue
 		}
-		if p := s.pair(x, b); p.dead && p.back.IsZero() && !s.pair(a, b).sent.After(p.sent) {
+		ab, xa := s.pair(a, b), s.pair(x, a)
+		toldBy := !xa.last.IsZero() && xa.sent.Sub(ab.last) >= timing.Default().Suspect-jitter
+		if p := s.pair(x, b); p.dead && p.back.IsZero() && (toldBy || !ab.sent.After(p.sent)) {
 			return true
 		}
 	}
@@ -401,6 +403,9 @@ func (s *sim) rememberRuns(r *simRun, failed time.Time) {
 		}
 		old, p := s.pair(r.before, b), s.pair(r, b)
 		p.dead, p.back, p.until = old.dead, old.back, old.until
+		if !failed.IsZero() && (p.dead && p.back.After(failed) || p.until.After(failed)) {
+			p.dead, p.back = true, time.Time{} // the disk does not say that it was heard again
+		}
 		for h, at := range old.known {
 			if !at.IsZero() && (failed.IsZero() || at.Before(failed)) {
 				p.known[h] = r.began

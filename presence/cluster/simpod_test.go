@@ -36,6 +36,7 @@ type simRun struct {
 	began   time.Time
 	ended   time.Time // zero if it runs
 	closed  bool      // it has ended with a goodbye
+	unsaved bool      // its disk failed then, and does not say so
 	moved   time.Time // time at which its hosts last changed
 	stopped time.Time // time at which it was last stopped
 	resumed time.Time // time at which it last continued after a pause
