@@ -78,10 +78,7 @@ func (h *Handler) UnmarshalCaddyfile(d *caddyfile.Dispenser) error {
 		"api_key":  several(&h.APIKey),
 		"api_from": several(&h.APIFrom),
 		"origins":  several(&h.Origins),
-		"user": func(d *caddyfile.Dispenser) error {
-			h.User = new(UserPlaceholders)
-			return oneOrTwo(d, &h.User.ID, &h.User.Email)
-		},
+		"user":     h.unmarshalUser,
 		"ping": func(d *caddyfile.Dispenser) error {
 			var interval, timeout string
 			if err := oneOrTwo(d, &interval, &timeout); err != nil {
@@ -126,6 +123,34 @@ func (h *Handler) unmarshalGrace(d *caddyfile.Dispenser) error {
 	return nil
 }
 
+func (h *Handler) unmarshalUser(d *caddyfile.Dispenser) error {
+	u := new(UserPlaceholders)
+	h.User = u
+	args, err := arguments(d, 2)
+	if err != nil {
+		return err
+	}
+	u.ID = args[0]
+	if len(args) == 2 {
+		u.Email = args[1]
+	}
+	for nesting := d.Nesting(); d.NextBlock(nesting); {
+		name := d.Val()
+		if _, there := u.Info[name]; there {
+			return d.Errf("%s is there already: write it once", name)
+		}
+		var value string
+		if err := one(&value)(d); err != nil {
+			return err
+		}
+		if u.Info == nil {
+			u.Info = make(map[string]string)
+		}
+		u.Info[name] = value
+	}
+	return nil
+}
+
 func (h *Handler) unmarshalJWT(d *caddyfile.Dispenser) error {
 	h.JWT = new(JWT)
 	return block(d, options{
@@ -136,6 +161,7 @@ func (h *Handler) unmarshalJWT(d *caddyfile.Dispenser) error {
 		"audience":    several((*[]string)(&h.JWT.Audience)),
 		"id_claim":    one(&h.JWT.IDClaim),
 		"email_claim": one(&h.JWT.EmailClaim),
+		"info_claim":  one(&h.JWT.InfoClaim),
 		"cookie":      one(&h.JWT.Cookie),
 	})
 }

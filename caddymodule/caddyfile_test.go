@@ -26,16 +26,20 @@ func TestCaddyfile(t *testing.T) {
 		{"origins", "rollcall {\norigins https://a.example *\n}", Handler{Origins: []string{"https://a.example", "*"}}},
 		{"user id", "rollcall {\nuser {http.vars.id}\n}", Handler{User: &UserPlaceholders{ID: "{http.vars.id}"}}},
 		{"user id and e-mail", "rollcall {\nuser {a.id} {a.mail}\n}", Handler{User: &UserPlaceholders{ID: "{a.id}", Email: "{a.mail}"}}},
+		{
+			"user with info", "rollcall {\nuser {a.id} {a.mail} {\nname {a.name}\nteam \"blue {a.team}\"\n}\n}",
+			Handler{User: &UserPlaceholders{ID: "{a.id}", Email: "{a.mail}", Info: map[string]string{"name": "{a.name}", "team": "blue {a.team}"}}},
+		},
 		{"ping interval", "rollcall {\nping 10s\n}", Handler{Ping: &Ping{Interval: caddy.Duration(10 * time.Second)}}},
 		{
 			"ping interval and timeout", "rollcall {\nping 500ms 1m\n}",
 			Handler{Ping: &Ping{Interval: caddy.Duration(500 * time.Millisecond), Timeout: caddy.Duration(time.Minute)}},
 		},
 		{
-			"jwt", "rollcall {\njwt {\nkey secret\njwks https://a/keys\nalgorithms RS256 ES256\nissuer i\naudience a\nid_claim c\nemail_claim e\ncookie k\n}\n}",
+			"jwt", "rollcall {\njwt {\nkey secret\njwks https://a/keys\nalgorithms RS256 ES256\nissuer i\naudience a\nid_claim c\nemail_claim e\ninfo_claim f\ncookie k\n}\n}",
 			Handler{JWT: &JWT{
 				Key: "secret", JWKS: "https://a/keys", Algorithms: []string{"RS256", "ES256"},
-				Issuer: "i", Audience: Audience{"a"}, IDClaim: "c", EmailClaim: "e", Cookie: "k",
+				Issuer: "i", Audience: Audience{"a"}, IDClaim: "c", EmailClaim: "e", InfoClaim: "f", Cookie: "k",
 			}},
 		},
 		{
@@ -114,7 +118,7 @@ func TestCaddyfileRefuses(t *testing.T) {
 	}{
 		{"argument", "rollcall a {\n}", []string{`unexpected argument "a" after rollcall`, "in a block"}},
 		{"unknown subdirective", inBlock("orgins *"), []string{`unknown subdirective "orgins"`, "api_key, backend, channels, grace, jwt, limits, origins, ping, plugin, prefix, user", ":2"}},
-		{"unknown in jwt", inBlock("jwt {\nalg HS256\n}"), []string{`unknown subdirective "alg"`, "algorithms, audience, cookie, email_claim, id_claim, issuer, jwks, key"}},
+		{"unknown in jwt", inBlock("jwt {\nalg HS256\n}"), []string{`unknown subdirective "alg"`, "algorithms, audience, cookie, email_claim, id_claim, info_claim, issuer, jwks, key"}},
 		{"unknown in channels", inBlock("channels {\nprivate a\n}"), []string{`unknown subdirective "private"`, "anonymous, authenticated, default"}},
 		{
 			"unknown in limits", inBlock("limits {\nframes 1\n}"),
@@ -137,7 +141,8 @@ func TestCaddyfileRefuses(t *testing.T) {
 		{"two defaults", inBlock("channels {\ndefault a b\n}"), []string{"argument"}},
 		{"block of an option", inBlock("prefix /a {\nb\n}"), []string{`unexpected block at "b"`}},
 		{"block of keys", inBlock("api_key a {\nb\n}"), []string{`unexpected block at "b"`}},
-		{"block of user", inBlock("user a {\nb\n}"), []string{`unexpected block at "b"`}},
+		{"info of user without a value", inBlock("user a {\nb\n}"), []string{"b has no argument"}},
+		{"info of user twice", inBlock("user a {\nb c\nb d\n}"), []string{"b is there already"}},
 
 		{"backend without a URL", inBlock("backend {\nsecret a\n}"), []string{"backend has no argument"}},
 		{"backend with two URLs", inBlock("backend http://a http://b"), []string{`unexpected argument "http://b"`}},

@@ -19,6 +19,9 @@ type UserPlaceholders struct {
 
 	// The user's e-mail address. Default: `{http.auth.user.email}`.
 	Email string `json:"email,omitempty"`
+
+	// What else is known of the user: texts by name. An empty value is left out. Default: none.
+	Info map[string]string `json:"info,omitempty"`
 }
 
 // JWT configures which JSON web tokens log a connection in: from the Authorization header, a
@@ -48,6 +51,9 @@ type JWT struct {
 
 	// The claim with the user's e-mail address. Default: `email`.
 	EmailClaim string `json:"email_claim,omitempty"`
+
+	// The claim with what else is known of the user, an object of at most 2 KiB. Default: `info`.
+	InfoClaim string `json:"info_claim,omitempty"`
 
 	// The cookie that holds a token. Default: none.
 	Cookie string `json:"cookie,omitempty"`

@@ -5,6 +5,7 @@ import (
 	"net/http/httptest"
 	"os"
 	"path/filepath"
+	"reflect"
 	"strings"
 	"testing"
 	"time"
@@ -182,7 +183,7 @@ http://a.example.com {
 	if want := (site.Pings{Interval: 10 * time.Second, Timeout: 20 * time.Second}); h.rollcall.Site.Ping != want {
 		t.Errorf("pings are %+v, want %+v", h.rollcall.Site.Ping, want)
 	}
-	if *h.User != (UserPlaceholders{ID: "{http.vars.id}"}) {
+	if want := (UserPlaceholders{ID: "{http.vars.id}"}); !reflect.DeepEqual(*h.User, want) {
 		t.Errorf("the user is %+v", h.User)
 	}
 	for channel, want := range map[string]presence.Kind{

@@ -182,7 +182,7 @@ func appendByReflection(b *testing.B, list []presence.Listing) []byte {
 	for _, l := range list {
 		users := make([]user, len(l.Users))
 		for i, u := range l.Users {
-			users[i] = user(u)
+			users[i] = user{u.ID, u.Email}
 		}
 		switch {
 		case l.Kind == presence.Private && len(users) > 0:

@@ -190,6 +190,7 @@ func (h *Handler) resolve() error {
 		}
 		r.text("jwt: id_claim", &j.IDClaim)
 		r.text("jwt: email_claim", &j.EmailClaim)
+		r.text("jwt: info_claim", &j.InfoClaim)
 		r.text("jwt: cookie", &j.Cookie)
 	}
 	if c := h.Channels; c != nil {

@@ -1,12 +1,15 @@
 package caddymodule
 
 import (
+	"bytes"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"net/http"
 	"slices"
 	"strings"
 	"time"
+	"unicode/utf8"
 
 	"github.com/caddyserver/caddy/v2"
 	"go.uber.org/zap"
@@ -19,7 +22,7 @@ import (
 
 // userOf returns the function that finds the user of a request that another handler has
 // authenticated.
-func (h *Handler) userOf() func(*http.Request) (id, email string) {
+func (h *Handler) userOf() func(*http.Request) (presence.User, error) {
 	if h.User == nil {
 		return defaultUser.of
 	}
@@ -28,13 +31,49 @@ func (h *Handler) userOf() func(*http.Request) (id, email string) {
 
 var defaultUser = &UserPlaceholders{ID: "{http.auth.user.id}", Email: "{http.auth.user.email}"}
 
-// of returns the user of a request, "" for an anonymous request.
-func (u *UserPlaceholders) of(r *http.Request) (id, email string) {
+// of returns the user of a request, without an ID for an anonymous request. It returns an error for a
+// user that cannot be one.
+func (u *UserPlaceholders) of(r *http.Request) (presence.User, error) {
 	repl := r.Context().Value(caddy.ReplacerCtxKey).(*caddy.Replacer)
-	if id = repl.ReplaceAll(u.ID, ""); id == "" {
-		return "", ""
+	id := repl.ReplaceAll(u.ID, "")
+	if id == "" {
+		return presence.User{}, nil
 	}
-	return id, repl.ReplaceAll(u.Email, "")
+	user := presence.User{ID: id, Email: repl.ReplaceAll(u.Email, "")}
+	var err error
+	if user.Info, err = u.info(repl); err != nil {
+		return user, fmt.Errorf("the info %w", err)
+	}
+	return user, presence.CheckUser(user)
+}
+
+// info returns the info of a request. Values that are not valid UTF-8 are refused, because
+// encoding/json would change them.
+func (u *UserPlaceholders) info(repl *caddy.Replacer) (string, error) {
+	var info map[string]string
+	for name, text := range u.Info {
+		value := repl.ReplaceAll(text, "")
+		if value == "" {
+			continue
+		}
+		if !utf8.ValidString(value) {
+			return "", errors.New("is not valid UTF-8")
+		}
+		if info == nil {
+			info = make(map[string]string)
+		}
+		info[name] = value
+	}
+	if info == nil {
+		return "", nil
+	}
+	var b bytes.Buffer
+	e := json.NewEncoder(&b)
+	e.SetEscapeHTML(false)
+	if err := e.Encode(info); err != nil {
+		return "", err
+	}
+	return presence.CompactInfo(b.Bytes())
 }
 
 // provisionSite makes the site of the handler's configuration.
@@ -117,6 +156,7 @@ func (h *Handler) provisionJWT(ctx caddy.Context, s *site.Site) error {
 		Audiences:  h.JWT.Audience,
 		IDClaim:    h.JWT.IDClaim,
 		EmailClaim: h.JWT.EmailClaim,
+		InfoClaim:  h.JWT.InfoClaim,
 	}
 	if c.JWKSURL != "" {
 		logger := h.siteLogger(s)

@@ -384,6 +384,31 @@ func TestAdminAnswersWithoutNames(t *testing.T) {
 	}
 }
 
+// The info of a user that another handler has authenticated has the values that the request has.
+func TestUserOfAHandlerHasInfo(t *testing.T) {
+	h := loadHandler(t, "user {http.auth.user.id} {http.auth.user.email} {\nname {http.auth.user.name}\nteam \"blue {http.vars.team}\"\n}")
+	for _, test := range []struct{ name, want, refused string }{
+		{"Zoë <a&b>", `{"name":"Zoë <a&b>","team":"blue "}`, ""},
+		{"", `{"team":"blue "}`, ""},
+		{"\xff", "", "the info is not valid UTF-8"},
+		{strings.Repeat("x", 2048), "", "the info is longer than 2048 bytes"},
+	} {
+		r := prepare(httptest.NewRecorder(), httptest.NewRequest(http.MethodGet, "http://portal.example.com/message/socket", http.NoBody))
+		repl := r.Context().Value(caddy.ReplacerCtxKey).(*caddy.Replacer)
+		repl.Set("http.auth.user.id", "USER_1")
+		repl.Set("http.auth.user.name", test.name)
+		got, p := h.rollcall.Site.Login(r, testkit.MustHost(t, "portal.example.com"))
+		switch {
+		case test.refused != "":
+			if p == nil || p.Code != "bad_user" || !strings.Contains(p.Detail, test.refused) {
+				t.Errorf("%.10q: got %+v and the problem %+v", test.name, got.User, p)
+			}
+		case p != nil || *got.User != presence.User{ID: "USER_1", Info: test.want}:
+			t.Errorf("%q: got %+v and the problem %+v", test.name, got.User, p)
+		}
+	}
+}
+
 // A user that another handler has authenticated obeys the same rules as a user of a token.
 func TestUserOfAHandlerIsCheckedLikeThatOfAToken(t *testing.T) {
 	for name, user := range map[string][2]string{

@@ -43,7 +43,7 @@ func TestMergeListings(t *testing.T) {
 		},
 		{
 			"without times",
-			[]Listing{listed(named, 1, "a<1@x>"), {Channel: "room", Kind: Authenticated, Users: []User{{"a", "2@x"}}}},
+			[]Listing{listed(named, 1, "a<1@x>"), {Channel: "room", Kind: Authenticated, Users: []User{{ID: "a", Email: "2@x"}}}},
 			"room [a<1@x>]", "room [a<1@x> a<1@x>]",
 		},
 		{"counted", []Listing{listed(counted, 1, "a", "b")}, "room 2", "room 2"},
@@ -100,13 +100,13 @@ func TestMergeListingsKeepsTheOrder(t *testing.T) {
 }
 
 func TestMergeMembers(t *testing.T) {
-	first := []Member{{User{"c", ""}, 0}, {User{"a", "1@x"}, 5}, {User{"b", "b@x"}, 9}}
-	second := []Member{{User{"b", ""}, 0}, {User{"a", "2@x"}, 6}}
-	if got, want := MergeMembers(PerUser, first, nil, second), []User{{"a", "2@x"}, {"b", "b@x"}, {"c", ""}}; !slices.Equal(got, want) {
+	first := []Member{{User{ID: "c", Email: ""}, 0}, {User{ID: "a", Email: "1@x"}, 5}, {User{ID: "b", Email: "b@x"}, 9}}
+	second := []Member{{User{ID: "b", Email: ""}, 0}, {User{ID: "a", Email: "2@x"}, 6}}
+	if got, want := MergeMembers(PerUser, first, nil, second), []User{{ID: "a", Email: "2@x"}, {ID: "b", Email: "b@x"}, {ID: "c", Email: ""}}; !slices.Equal(got, want) {
 		t.Errorf("%v, want %v", got, want)
 	}
 	raw := MergeMembers(PerConnection, first, second)
-	if want := []User{{"a", "2@x"}, {"a", "2@x"}, {"b", "b@x"}, {"b", "b@x"}, {"c", ""}}; !slices.Equal(raw, want) {
+	if want := []User{{ID: "a", Email: "2@x"}, {ID: "a", Email: "2@x"}, {ID: "b", Email: "b@x"}, {ID: "b", Email: "b@x"}, {ID: "c", Email: ""}}; !slices.Equal(raw, want) {
 		t.Errorf("%v, want %v", raw, want)
 	}
 	if got := MergeMembers(PerUser); len(got) != 0 {

@@ -99,7 +99,7 @@ func TestDescribeUser(t *testing.T) {
 		t.Fatalf("%d connections, want 2", len(list))
 	}
 	for i, c := range []*client{first, second} {
-		if got := list[i]; got.ID != c.ID() || got.User != (User{"a", "a@x"}) || got.Out != Outbox(c.in) {
+		if got := list[i]; got.ID != c.ID() || got.User != (User{ID: "a", Email: "a@x"}) || got.Out != Outbox(c.in) {
 			t.Errorf("%d: %+v", i, got)
 		}
 	}

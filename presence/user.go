@@ -6,6 +6,7 @@ import "time"
 type User struct {
 	ID    string
 	Email string // latest e-mail address of a connection with this ID; "" if none had one
+	Info  string // what else is known, as [CompactInfo] returns it: latest of a connection with this ID; "" if none had any
 }
 
 // user is a user with a connection on the host, or with a member of a channel. A member remains
@@ -37,6 +38,9 @@ func (h *Host) acquire(u User) *user {
 	}
 	if u.Email != "" || first {
 		h.setEmail(known, u.Email)
+	}
+	if u.Info != "" {
+		known.Info = u.Info
 	}
 	return known
 }

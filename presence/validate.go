@@ -1,6 +1,9 @@
 package presence
 
 import (
+	"bytes"
+	"cmp"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"unicode/utf8"
@@ -9,9 +12,13 @@ import (
 // Limits of texts, in bytes. Pods refuse longer texts from each other.
 const (
 	MaxUserID      = 256
+	MaxInfo        = 2048
 	MaxEmail       = 320 // RFC 5321 allows 64+1+255
 	MaxChannelName = 4096
 )
+
+// ErrInfoTooLarge is returned for more than MaxInfo bytes.
+var ErrInfoTooLarge = fmt.Errorf("is longer than %d bytes", MaxInfo)
 
 // CheckUserID returns nil if a user can have the ID: 1 to MaxUserID bytes of UTF-8, without control
 // characters (U+0000 to U+001F, U+007F to U+009F) and without U+FFFD, which decoders substitute for
@@ -27,13 +34,32 @@ func CheckUserID(id string) error {
 // an ID may have.
 func CheckEmail(email string) error { return checkText(email, MaxEmail).user(MaxEmail) }
 
-// CheckUser returns nil if a user can have the ID and the e-mail address.
+// CompactInfo returns the form of [User].Info for a JSON object: without white space between its
+// tokens, at most MaxInfo bytes. It returns ErrInfoTooLarge, or another error for what is no JSON
+// object.
+func CompactInfo(object []byte) (string, error) {
+	var b bytes.Buffer
+	if err := json.Compact(&b, object); err != nil || b.Bytes()[0] != '{' || !utf8.Valid(b.Bytes()) {
+		return "", errors.New("is not a JSON object")
+	}
+	if b.Len() > MaxInfo {
+		return "", ErrInfoTooLarge
+	}
+	return b.String(), nil
+}
+
+// CheckUser returns nil if a user can have the ID, the e-mail address and the info.
 func CheckUser(u User) error {
 	if err := CheckUserID(u.ID); err != nil {
 		return fmt.Errorf("the id %w", err)
 	}
 	if err := CheckEmail(u.Email); err != nil {
 		return fmt.Errorf("the e-mail address %w", err)
+	}
+	if u.Info != "" {
+		if compact, err := CompactInfo([]byte(u.Info)); err != nil || compact != u.Info {
+			return fmt.Errorf("the info %w", cmp.Or(err, errors.New("has white space")))
+		}
 	}
 	return nil
 }

@@ -6,6 +6,33 @@ import (
 	"testing"
 )
 
+func TestCompactInfo(t *testing.T) {
+	for _, test := range []struct{ object, want, wrong string }{
+		{`{}`, `{}`, ""},
+		{" { \"a\" : [ 1 , \"b c\" ] }\n", `{"a":[1,"b c"]}`, ""},
+		{``, "", "is not a JSON object"},
+		{`null`, "", "is not a JSON object"},
+		{`[1]`, "", "is not a JSON object"},
+		{`{"a":1}x`, "", "is not a JSON object"},
+		{"{\"a\":\"\xff\"}", "", "is not a JSON object"},
+		{`{"a":"` + strings.Repeat("x", MaxInfo-8) + `"}`, `{"a":"` + strings.Repeat("x", MaxInfo-8) + `"}`, ""},
+		{`{"a":"` + strings.Repeat("x", MaxInfo-7) + `"}`, "", "is longer than 2048 bytes"},
+	} {
+		got, err := CompactInfo([]byte(test.object))
+		if got != test.want || (err == nil) != (test.wrong == "") || err != nil && err.Error() != test.wrong {
+			t.Errorf("%.40q: got %.40q and the error %v", test.object, got, err)
+		}
+		if err == nil {
+			if err := CheckUser(User{ID: "a", Info: got}); err != nil {
+				t.Errorf("%.40q: %v", got, err)
+			}
+		}
+	}
+	if err := CheckUser(User{ID: "a", Info: `{ }`}); err == nil {
+		t.Error("an info with white space is accepted")
+	}
+}
+
 func TestCheckUser(t *testing.T) {
 	long := strings.Repeat("a", MaxUserID)
 	tests := []struct {

@@ -46,7 +46,7 @@ func (h hijacked) Hijack() (net.Conn, *bufio.ReadWriter, error) {
 func testSite() *site.Site {
 	st := &site.Site{
 		Retired: new(atomic.Bool),
-		User:    func(*http.Request) (string, string) { return "", "" },
+		User:    func(*http.Request) (presence.User, error) { return presence.User{}, nil },
 		Logger:  zap.NewNop(),
 		Limits:  site.Limits{Frame: 64 << 10, Queue: 1 << 20, FramesPerSecond: 1000, Channels: 128},
 		Ping:    site.Pings{Interval: 25 * time.Second, Timeout: 35 * time.Second},

@@ -30,12 +30,12 @@ type Login struct {
 // authenticated, or the user of a token.
 func (s *Site) Login(r *http.Request, host presence.HostName) (Login, *problem.Problem) {
 	header := r.Header.Get("Authorization")
-	if id, email := s.User(r); id != "" {
-		u := &presence.User{ID: id, Email: email}
-		if err := presence.CheckUser(*u); err != nil {
-			return Login{}, &problem.Problem{Status: http.StatusForbidden, Code: "bad_user", Detail: "the user is refused: " + err.Error()}
-		}
-		return Login{User: u, ByCookie: header == "" && r.Header.Get("Cookie") != "", ByHandler: true}, nil
+	user, err := s.User(r)
+	switch {
+	case err != nil:
+		return Login{}, &problem.Problem{Status: http.StatusForbidden, Code: "bad_user", Detail: "the user is refused: " + err.Error()}
+	case user.ID != "":
+		return Login{User: &user, ByCookie: header == "" && r.Header.Get("Cookie") != "", ByHandler: true}, nil
 	}
 	if s.Verifier == nil {
 		return Login{}, nil
@@ -87,7 +87,7 @@ func (s *Site) loginByToken(
 	id, err := s.Verifier.Verify(ctx, raw, host.String())
 	switch {
 	case err == nil:
-		return Login{User: &presence.User{ID: id.ID, Email: id.Email}, Expires: id.Expires, ByCookie: byCookie}, nil
+		return Login{User: &presence.User{ID: id.ID, Email: id.Email, Info: id.Info}, Expires: id.Expires, ByCookie: byCookie}, nil
 	case errors.Is(err, token.ErrUnavailable):
 		s.Logger.Debug("token cannot be checked now", zap.Error(err)) // any client can cause this
 		return Login{}, &problem.Problem{

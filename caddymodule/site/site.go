@@ -29,16 +29,18 @@ type Site struct {
 	Retired    *atomic.Bool // set when the configuration is taken back; shared by its sites
 	Logger     *zap.Logger
 	Keys       Keys
-	Origins    []origin                               // other origins whose pages may open websockets
-	User       func(*http.Request) (id, email string) // returns the user that a preceding handler has authenticated; "" if none
-	Verifier   *token.Verifier                        // nil if the site accepts no tokens
-	Cookie     string                                 // name of the cookie with a token; "" if none
-	Limits     Limits
-	Ping       Pings
-	Patterns   presence.Patterns
-	Bounds     presence.Rules    // limits that package presence enforces
-	Backend    *backend.Endpoint // nil if messages are not copied
-	Chain      *plugins.Chain    // nil without plugins
+	Origins    []origin // other origins whose pages may open websockets
+	// User returns the user that a preceding handler has authenticated, without an ID if there is none,
+	// and an error for one that cannot be a user.
+	User     func(*http.Request) (presence.User, error)
+	Verifier *token.Verifier // nil if the site accepts no tokens
+	Cookie   string          // name of the cookie with a token; "" if none
+	Limits   Limits
+	Ping     Pings
+	Patterns presence.Patterns
+	Bounds   presence.Rules    // limits that package presence enforces
+	Backend  *backend.Endpoint // nil if messages are not copied
+	Chain    *plugins.Chain    // nil without plugins
 
 	LargeBodies    atomic.Int32                   // request bodies over the normal limit that are being read; for package api
 	WithoutBackend sync.Once                      // guards the warning that there is no backend

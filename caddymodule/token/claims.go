@@ -113,7 +113,11 @@ func (v *Verifier) identity(c *claims) (Identity, error) {
 	if err != nil {
 		return Identity{}, fmt.Errorf("the e-mail claim %w", err)
 	}
-	user := Identity{ID: id, Email: email}
+	info, err := infoText(c.MapClaims[v.infoClaim])
+	if err != nil {
+		return Identity{}, fmt.Errorf("the info claim %w", err)
+	}
+	user := Identity{ID: id, Email: email, Info: info}
 	exp, err := c.GetExpirationTime()
 	if err != nil {
 		return Identity{}, errDate
@@ -146,6 +150,22 @@ func emailText(value any) (string, error) {
 		return "", nil
 	}
 	return "", errors.New("is not a string")
+}
+
+// infoText returns the info. What is no object counts as missing: the claim can be there for another
+// purpose.
+func infoText(value any) (string, error) {
+	object, ok := value.(map[string]any)
+	if !ok {
+		return "", nil
+	}
+	var b bytes.Buffer
+	e := json.NewEncoder(&b)
+	e.SetEscapeHTML(false)
+	if err := e.Encode(object); err != nil {
+		return "", err
+	}
+	return presence.CompactInfo(b.Bytes())
 }
 
 // wholeNumber returns n without fraction and exponent: 7, 7.0 and 70e-1 are one user.

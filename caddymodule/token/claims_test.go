@@ -107,10 +107,47 @@ func TestVerifyEmailClaim(t *testing.T) {
 	}
 }
 
+func TestVerifyInfoClaim(t *testing.T) {
+	v := mustNew(t, Config{Secret: testSecret})
+	tests := []struct {
+		name, claim string // claim is JSON; "" if absent
+		want        string
+		ok          bool
+	}{
+		{"none", ``, "", true},
+		{"null", `null`, "", true},
+		{"text", `"Ann"`, "", true},
+		{"list", `[{"a":1}]`, "", true},
+		{"empty", `{}`, `{}`, true},
+		{"object", `{ "name" : "Zoë <a&b>", "level": 1e3 , "big":12345678901234567890}`, `{"big":12345678901234567890,"level":1e3,"name":"Zoë <a&b>"}`, true},
+		{"2048 bytes", `{"a":"` + strings.Repeat("x", 2040) + `"}`, `{"a":"` + strings.Repeat("x", 2040) + `"}`, true},
+		{"2049 bytes", `{"a":"` + strings.Repeat("x", 2041) + `"}`, "", false},
+	}
+	for _, tt := range tests {
+		t.Run(tt.name, func(t *testing.T) {
+			payload := `{"sub":"u"}`
+			if tt.claim != "" {
+				payload = `{"sub":"u","info":` + tt.claim + `}`
+			}
+			raw := signPayload(t, hs256, payload)
+			if !tt.ok {
+				text := mustRefuse(t, v, raw, ErrInvalid)
+				if !strings.Contains(text, "the info claim is longer than 2048 bytes") {
+					t.Errorf("the error is %s", text)
+				}
+				return
+			}
+			if got := mustVerify(t, v, raw).Info; got != tt.want {
+				t.Errorf("Info = %s, want %s", got, tt.want)
+			}
+		})
+	}
+}
+
 func TestVerifyTakesConfiguredClaims(t *testing.T) {
-	v := mustNew(t, Config{Secret: testSecret, IDClaim: "https://app.example/uid", EmailClaim: "mail"})
-	raw := signPayload(t, hs256, `{"sub":"s","email":"e","https://app.example/uid":42,"mail":"m"}`)
-	if got, want := mustVerify(t, v, raw), (Identity{ID: "42", Email: "m"}); got != want {
+	v := mustNew(t, Config{Secret: testSecret, IDClaim: "https://app.example/uid", EmailClaim: "mail", InfoClaim: "profile"})
+	raw := signPayload(t, hs256, `{"sub":"s","email":"e","https://app.example/uid":42,"mail":"m","info":{"a":1},"profile":{"b":2}}`)
+	if got, want := mustVerify(t, v, raw), (Identity{ID: "42", Email: "m", Info: `{"b":2}`}); got != want {
 		t.Errorf("Verify = %+v, want %+v", got, want)
 	}
 	mustRefuse(t, v, signPayload(t, hs256, `{"sub":"s","mail":"m"}`), ErrInvalid)

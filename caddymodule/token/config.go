@@ -61,6 +61,9 @@ type Config struct {
 	// EmailClaim is the name of the claim with the user's e-mail. Default: email.
 	EmailClaim string
 
+	// InfoClaim is the name of the claim with the user's info. Default: info.
+	InfoClaim string
+
 	// Leeway is how far the issuer's clock may be ahead in nbf and iat. It does not extend exp.
 	// Default: [DefaultLeeway]. Negative: none. Maximum: 5 minutes.
 	Leeway time.Duration
@@ -106,6 +109,7 @@ func newVerifier(ctx context.Context, c Config) (*Verifier, error) {
 		parser:     c.parser(allowed, leeway),
 		idClaim:    c.IDClaim,
 		emailClaim: c.EmailClaim,
+		infoClaim:  c.InfoClaim,
 		issuer:     c.Issuer,
 		audiences:  slices.Clone(c.Audiences),
 	}
@@ -114,6 +118,9 @@ func newVerifier(ctx context.Context, c Config) (*Verifier, error) {
 	}
 	if v.emailClaim == "" {
 		v.emailClaim = "email"
+	}
+	if v.infoClaim == "" {
+		v.infoClaim = "info"
 	}
 	// Last, so that nothing is running if an error is returned.
 	if r, ok := keys.(*remoteKeys); ok {

@@ -35,6 +35,9 @@ type Identity struct {
 	// Email is the user's e-mail, at most 320 bytes; "" if the token has none.
 	Email string
 
+	// Info is the user's info in compact form, see presence.CompactInfo; "" if the token has none.
+	Info string
+
 	// Expires is the token's exp, from which on Verify refuses it; zero if the token has none.
 	Expires time.Time
 }
@@ -47,6 +50,7 @@ type Verifier struct {
 	parser     *jwt.Parser
 	idClaim    string
 	emailClaim string
+	infoClaim  string
 	issuer     string   // "" for any; can have Host
 	audiences  []string // none for any; can have Host
 }

@@ -113,7 +113,11 @@ func Welcome(id presence.ID, user *presence.User, ping time.Duration) []byte {
 		b = append(b, `,"channel":`...)
 		b = AppendString(b, id.PrivateChannel())
 		b = append(b, `,"user":`...)
-		b = appendUserOrNull(b, user)
+		if user == nil {
+			b = append(b, "null"...)
+		} else {
+			b = appendSelf(b, *user)
+		}
 		b = append(b, `,"ping":`...)
 		b = strconv.AppendFloat(b, ping.Seconds(), 'f', -1, 64)
 		return append(b, '}')
@@ -125,9 +129,21 @@ func Authenticated(ref string, user presence.User) []byte {
 	return socket.Text(func(b []byte) []byte {
 		b = appendHead(b, "authenticated", ref)
 		b = append(b, `,"user":`...)
-		b = AppendUser(b, user)
+		b = appendSelf(b, user)
 		return append(b, '}')
 	})
+}
+
+// appendSelf appends the user of the connection that the frame is for: with the info, if there is
+// any.
+func appendSelf(b []byte, u presence.User) []byte {
+	b = AppendUser(b, u)
+	if u.Info == "" {
+		return b
+	}
+	b = append(b[:len(b)-1], `,"info":`...)
+	b = append(b, u.Info...)
+	return append(b, '}')
 }
 
 // Sent builds the answer to send.

@@ -47,6 +47,10 @@ func TestFrames(t *testing.T) {
 			`{"type":"welcome","connection":"` + name + `","channel":"tab|` + name + `","user":{"id":"USER_1","email":"a@example.com"},"ping":25}`,
 		},
 		{
+			"welcome with info", Welcome(id, &presence.User{ID: "USER_1", Info: `{"name":"Ann"}`}, 25*time.Second),
+			`{"type":"welcome","connection":"` + name + `","channel":"tab|` + name + `","user":{"id":"USER_1","email":"","info":{"name":"Ann"}},"ping":25}`,
+		},
+		{
 			"welcome of an anonymous connection", Welcome(id, nil, 1500*time.Millisecond),
 			`{"type":"welcome","connection":"` + name + `","channel":"tab|` + name + `","user":null,"ping":1.5}`,
 		},
