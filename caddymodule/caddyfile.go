@@ -33,7 +33,9 @@ func parseDirective(h httpcaddyfile.Helper) (caddyhttp.MiddlewareHandler, error)
 //	    api_key <key>... | off
 //	    api_from <range>...
 //	    origins <origin>...
-//	    user    <id> [<email>]
+//	    user    <id> [<email>] {
+//	        <name> <value>
+//	    }
 //	    ping    <interval> [<timeout>]
 //	    grace   <duration> | off
 //	    jwt {
@@ -44,12 +46,16 @@ func parseDirective(h httpcaddyfile.Helper) (caddyhttp.MiddlewareHandler, error)
 //	        audience    <name...>
 //	        id_claim    <claim>
 //	        email_claim <claim>
+//	        info_claim  <claim>
 //	        cookie      <name>
 //	    }
 //	    channels {
 //	        authenticated <pattern>...
 //	        anonymous     <pattern>...
 //	        default       authenticated | anonymous
+//	    }
+//	    members {
+//	        show <key>...
 //	    }
 //	    plugin <file> {
 //	        ...
@@ -93,6 +99,7 @@ func (h *Handler) UnmarshalCaddyfile(d *caddyfile.Dispenser) error {
 		"grace":    h.unmarshalGrace,
 		"jwt":      h.unmarshalJWT,
 		"channels": h.unmarshalChannels,
+		"members":  h.unmarshalMembers,
 		"plugin": func(d *caddyfile.Dispenser) error {
 			c := new(PluginConfig)
 			h.Plugins = append(h.Plugins, c)
@@ -172,6 +179,13 @@ func (h *Handler) unmarshalChannels(d *caddyfile.Dispenser) error {
 		"authenticated": several(&h.Channels.Authenticated),
 		"anonymous":     several(&h.Channels.Anonymous),
 		"default":       one(&h.Channels.Default),
+	})
+}
+
+func (h *Handler) unmarshalMembers(d *caddyfile.Dispenser) error {
+	h.Members = new(Members)
+	return block(d, options{
+		"show": several(&h.Members.Show),
 	})
 }
 

@@ -46,6 +46,7 @@ func TestCaddyfile(t *testing.T) {
 			"channels", "rollcall {\nchannels {\nauthenticated vip-* a\nanonymous lobby-*\ndefault anonymous\n}\n}",
 			Handler{Channels: &Channels{Authenticated: []string{"vip-*", "a"}, Anonymous: []string{"lobby-*"}, Default: "anonymous"}},
 		},
+		{"members", "rollcall {\nmembers {\nshow email badge\n}\n}", Handler{Members: &Members{Show: []string{"email", "badge"}}}},
 		{
 			"limits",
 			"rollcall {\nlimits {\nchannels_per_connection 1\nchannels_per_host 7\nchannel_name 2\nframe 3KiB\nqueue 4MB\nconnections_per_host 5\nconnections_per_address 8\nframes_per_second 6\n}\n}",
@@ -117,7 +118,7 @@ func TestCaddyfileRefuses(t *testing.T) {
 		want        []string // parts of the error
 	}{
 		{"argument", "rollcall a {\n}", []string{`unexpected argument "a" after rollcall`, "in a block"}},
-		{"unknown subdirective", inBlock("orgins *"), []string{`unknown subdirective "orgins"`, "api_key, backend, channels, grace, jwt, limits, origins, ping, plugin, prefix, user", ":2"}},
+		{"unknown subdirective", inBlock("orgins *"), []string{`unknown subdirective "orgins"`, "api_key, backend, channels, grace, jwt, limits, members, origins, ping, plugin, prefix, user", ":2"}},
 		{"unknown in jwt", inBlock("jwt {\nalg HS256\n}"), []string{`unknown subdirective "alg"`, "algorithms, audience, cookie, email_claim, id_claim, info_claim, issuer, jwks, key"}},
 		{"unknown in channels", inBlock("channels {\nprivate a\n}"), []string{`unknown subdirective "private"`, "anonymous, authenticated, default"}},
 		{

@@ -3,6 +3,7 @@ package caddymodule
 import (
 	"encoding/json"
 	"path/filepath"
+	"slices"
 	"strings"
 
 	"github.com/caddyserver/caddy/v2"
@@ -105,6 +106,21 @@ type Channels struct {
 
 	// The kind of all other channels. Default: `authenticated`.
 	Default string `json:"default,omitempty"`
+}
+
+// Members configures what clients see of each other.
+type Members struct {
+	// What is shown of a user beside the `id`: `email`, `info`, `status`, and keys that a plugin adds.
+	// `id` alone shows nothing else. Default: `info` and `status`.
+	Show []string `json:"show,omitempty"`
+}
+
+// show returns the shown keys without the ID.
+func (m *Members) show() []string {
+	if m == nil || len(m.Show) == 0 {
+		return []string{"info", "status"}
+	}
+	return slices.DeleteFunc(slices.Clone(m.Show), func(key string) bool { return key == "id" })
 }
 
 // Ping configures how dead connections are found.

@@ -51,6 +51,9 @@ type Handler struct {
 	// The kinds of channels.
 	Channels *Channels `json:"channels,omitempty"`
 
+	// What clients see of each other.
+	Members *Members `json:"members,omitempty"`
+
 	// WebAssembly modules that decide the class of a channel, who may join it, and what answers show,
 	// in the order in which they are called. Default: none.
 	Plugins []*PluginConfig `json:"plugins,omitempty"`

@@ -198,5 +198,8 @@ func (h *Handler) resolve() error {
 		r.texts("channels: anonymous", c.Anonymous)
 		r.text("channels: default", &c.Default)
 	}
+	if h.Members != nil {
+		r.texts("members: show", h.Members.Show)
+	}
 	return r.err
 }

@@ -110,6 +110,7 @@ func (h *Handler) provisionSite(ctx caddy.Context, s *site.Site) error {
 	if h.plugins != nil {
 		s.Chain = h.plugins.Chain()
 	}
+	s.Show = h.Members.show()
 	s.MakeRules()
 	return nil
 }

@@ -13,12 +13,16 @@ import (
 const (
 	MaxUserID      = 256
 	MaxInfo        = 2048
+	MaxStatus      = 512
 	MaxEmail       = 320 // RFC 5321 allows 64+1+255
 	MaxChannelName = 4096
 )
 
-// ErrInfoTooLarge is returned for more than MaxInfo bytes.
-var ErrInfoTooLarge = fmt.Errorf("is longer than %d bytes", MaxInfo)
+// Errors for JSON objects over their limit.
+var (
+	ErrInfoTooLarge   = fmt.Errorf("is longer than %d bytes", MaxInfo)
+	ErrStatusTooLarge = fmt.Errorf("is longer than %d bytes", MaxStatus)
+)
 
 // CheckUserID returns nil if a user can have the ID: 1 to MaxUserID bytes of UTF-8, without control
 // characters (U+0000 to U+001F, U+007F to U+009F) and without U+FFFD, which decoders substitute for
@@ -38,12 +42,23 @@ func CheckEmail(email string) error { return checkText(email, MaxEmail).user(Max
 // tokens, at most MaxInfo bytes. It returns ErrInfoTooLarge, or another error for what is no JSON
 // object.
 func CompactInfo(object []byte) (string, error) {
+	return compactObject(object, MaxInfo, ErrInfoTooLarge)
+}
+
+// CompactStatus returns the form of a user's status for a JSON object: without white space between
+// its tokens, at most MaxStatus bytes. It returns ErrStatusTooLarge, or another error for what is no
+// JSON object.
+func CompactStatus(object []byte) (string, error) {
+	return compactObject(object, MaxStatus, ErrStatusTooLarge)
+}
+
+func compactObject(object []byte, limit int, tooLarge error) (string, error) {
 	var b bytes.Buffer
 	if err := json.Compact(&b, object); err != nil || b.Bytes()[0] != '{' || !utf8.Valid(b.Bytes()) {
 		return "", errors.New("is not a JSON object")
 	}
-	if b.Len() > MaxInfo {
-		return "", ErrInfoTooLarge
+	if b.Len() > limit {
+		return "", tooLarge
 	}
 	return b.String(), nil
 }

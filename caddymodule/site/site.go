@@ -37,6 +37,7 @@ type Site struct {
 	Cookie   string          // name of the cookie with a token; "" if none
 	Limits   Limits
 	Ping     Pings
+	Show     []string // keys that clients see of each other, beside the ID
 	Patterns presence.Patterns
 	Bounds   presence.Rules    // limits that package presence enforces
 	Backend  *backend.Endpoint // nil if messages are not copied

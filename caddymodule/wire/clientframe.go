@@ -2,6 +2,7 @@ package wire
 
 import (
 	"bytes"
+	"errors"
 	"fmt"
 	"unicode/utf8"
 
@@ -36,6 +37,7 @@ const (
 	TypeLeave        Type = "leave"
 	TypeAuthenticate Type = "authenticate"
 	TypeSend         Type = "send"
+	TypeStatus       Type = "status"
 	TypePing         Type = "ping"
 )
 
@@ -49,6 +51,8 @@ type Command struct {
 
 	Channels []string // for send: 1 to MaxChannels names, not validated
 	Message  []byte   // for send: a JSON object as received, valid as long as the parsed bytes
+
+	Status string // for status: a JSON object in compact form; "" for null
 }
 
 // MaxChannels is the maximum number of channels of one send.
@@ -69,7 +73,7 @@ const maxRef = 128
 
 // Parse decodes a text frame from a client. Unknown keys are ignored.
 //
-// An error is an *Error with the code bad_frame, bad_channel or unknown_type.
+// An error is an *Error with the code bad_frame, bad_channel, too_large or unknown_type.
 func Parse(p []byte) (Command, error) {
 	if !utf8.Valid(p) {
 		return refuse("", CodeBadFrame, "the frame is not UTF-8")
@@ -110,9 +114,21 @@ func Parse(p []byte) (Command, error) {
 			return refuse(c.Ref, CodeBadFrame, "message must be an object")
 		}
 		c.Message = raw.message
+	case TypeStatus:
+		if string(raw.status) == "null" {
+			break
+		}
+		status, err := presence.CompactStatus(raw.status)
+		switch {
+		case errors.Is(err, presence.ErrStatusTooLarge):
+			return refuse(c.Ref, CodeTooLarge, "the status "+err.Error())
+		case err != nil:
+			return refuse(c.Ref, CodeBadFrame, "status must be an object or null")
+		}
+		c.Status = status
 	case TypePing:
 	default:
-		return refuse(c.Ref, CodeUnknownType, "unknown type: use join, leave, authenticate, send or ping")
+		return refuse(c.Ref, CodeUnknownType, "unknown type: use join, leave, authenticate, send, status or ping")
 	}
 	switch watch {
 	case "", "none":

@@ -40,6 +40,9 @@ func TestParse(t *testing.T) {
 			"send to as many as allowed", `{"type":"send","channels":` + many(MaxChannels) + `,"message":{}}`,
 			Command{Type: TypeSend, Channels: slices.Repeat([]string{"x"}, MaxChannels), Message: []byte(`{}`)},
 		},
+		{"status", `{"type":"status","status":{ "away" : true }}`, Command{Type: TypeStatus, Status: `{"away":true}`}},
+		{"status of the longest", `{"type":"status","status":{"a":"` + strings.Repeat("x", 504) + `"}}`, Command{Type: TypeStatus, Status: `{"a":"` + strings.Repeat("x", 504) + `"}`}},
+		{"no status", `{"type":"status","status":null}`, Command{Type: TypeStatus}},
 		{"ping", `{"type":"ping"}`, Command{Type: TypePing}},
 		{"ping in white space", "\r\n\t {\"type\" : \"ping\" }\n", Command{Type: TypePing}},
 
@@ -99,6 +102,9 @@ func TestParseRefuses(t *testing.T) {
 		{"no type", `{"id":1}`, CodeBadFrame, "1"},
 		{"null type", `{"id":1,"type":null}`, CodeBadFrame, "1"},
 		{"number as type", `{"id":1,"type":2}`, CodeBadFrame, "1"},
+		{"status that is missing", `{"type":"status"}`, CodeBadFrame, ""},
+		{"status that is no object", `{"type":"status","id":"a","status":"away"}`, CodeBadFrame, `"a"`},
+		{"status that is too long", `{"type":"status","status":{"a":"` + strings.Repeat("x", 505) + `"}}`, CodeTooLarge, ""},
 		{"unknown type", `{"id":"a","type":"shout"}`, CodeUnknownType, `"a"`},
 		{"empty type", `{"id":1,"type":""}`, CodeUnknownType, "1"},
 		{"type in another case", `{"id":1,"type":"Ping"}`, CodeUnknownType, "1"},
@@ -275,7 +281,7 @@ func ExampleParse() {
 	fmt.Println(err)
 	// Output:
 	// join salesRoom true 1 <nil>
-	// unknown_type: unknown type: use join, leave, authenticate, send or ping
+	// unknown_type: unknown type: use join, leave, authenticate, send, status or ping
 }
 
 func BenchmarkParse(b *testing.B) {

@@ -1,6 +1,7 @@
 package wire
 
 import (
+	"cmp"
 	"slices"
 	"strconv"
 	"time"
@@ -149,6 +150,15 @@ func appendSelf(b []byte, u presence.User) []byte {
 // Sent builds the answer to send.
 func Sent(ref string) []byte {
 	return socket.Text(func(b []byte) []byte { return append(appendHead(b, "sent", ref), '}') })
+}
+
+// Status builds the answer to status, which is JSON, or "" for none.
+func Status(ref, status string) []byte {
+	return socket.Text(func(b []byte) []byte {
+		b = append(appendHead(b, "status", ref), `,"status":`...)
+		b = append(b, cmp.Or(status, "null")...)
+		return append(b, '}')
+	})
 }
 
 // Pong builds the answer to ping.
