@@ -286,7 +286,7 @@ func (s *sim) learn(now time.Time) {
 // toldBy returns the time at which a must know from another pod that b serves a host; zero if it need
 // not.
 func (s *sim) toldBy(a, b *simRun, host int) (first time.Time) {
-	if s.stormy || b.moved.After(b.began) { // hosts that a pod has begun to serve are not told
+	if s.stormy {
 		return time.Time{}
 	}
 	for _, x := range s.runs {

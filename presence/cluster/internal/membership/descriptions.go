@@ -38,10 +38,6 @@ func (m *Members) addRun(r *message.Run, reply *message.Runs, now time.Time) {
 			return
 		}
 	}
-	known := m.lost[name]
-	if known != nil && known.Peer == p && r.Standing == message.Heard && r.Seq >= known.seq && r.Sites != known.sum {
-		known.sum, known.served = r.Sites, m.servedBySum(r.Sites) // it serves other hosts now
-	}
 	heard := timeOf(r, now)
 	if m.addLost(&lostPod{Peer: p, seq: r.Seq, tenure: tenure{since: heard}, heard: heard, since: now, sum: r.Sites}) {
 		m.log(m.logger.Info, "pod is missing", p, "another pod says so")
@@ -112,8 +108,8 @@ func describe(p link.Peer, seq, sum uint64, age time.Duration, s message.Standin
 	}
 }
 
-// noteNews records that this pod has begun to hear another one, for sendNews. It records nothing while
-// this pod joins, because every pod is new to it.
+// noteNews records that this pod has begun to hear another one, or that it serves other hosts, for
+// sendNews. It records nothing while this pod joins, because every pod is new to it.
 func (m *Members) noteNews(p link.Peer, now time.Time) {
 	if !m.pulse.settledNow() {
 		return
@@ -124,8 +120,8 @@ func (m *Members) noteNews(p link.Peer, now time.Time) {
 	m.news = append(m.news, p)
 }
 
-// sendNews tells all pods, after newsDelay, which pods this one has begun to hear. A pod that does
-// not hear one of them names it as missing.
+// sendNews tells all pods, after newsDelay, what noteNews has recorded. A pod that does not hear one of
+// these pods names it as missing.
 func (m *Members) sendNews(now time.Time) (next time.Time) {
 	if len(m.news) == 0 {
 		return time.Time{}

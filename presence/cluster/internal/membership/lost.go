@@ -41,6 +41,13 @@ func (m *Members) addLost(l *lostPod) bool {
 		return false
 	case known == nil:
 	case known.Peer == l.Peer:
+		if l.seq >= known.seq && l.sum != known.sum { // it serves other hosts now
+			known.sum, known.served = l.sum, l.served
+			if l.served == nil {
+				known.served = m.servedBySum(l.sum)
+			}
+			m.saveSoon.Wake()
+		}
 		known.seq = max(known.seq, l.seq)
 		known.heard = work.Earliest(known.heard, l.heard)
 		if l.heard.After(known.latest) {

@@ -31,6 +31,13 @@ func (p *testPod) wantMissing(t *testing.T, when string, want ...string) {
 	}
 }
 
+func (p *testPod) wantMissingFor(t *testing.T, host string, want ...string) {
+	t.Helper()
+	if got := p.missing(t, host); !slices.Equal(got, want) {
+		t.Errorf("missing for %s: %q, want %q", host, got, want)
+	}
+}
+
 // scripts adds pods of a data center that are alive.
 func scripts(t *testing.T, n *clustertest.Lab, dc string, names ...string) []*clustertest.Script {
 	t.Helper()

@@ -109,7 +109,7 @@ type Members struct {
 	sumsKnown           bool // the sums below are those of pods and lost
 	heardSum, missedSum uint64
 	lookUrgently        bool        // a missing pod may have crashed, and the lists of other pods tell
-	news                []link.Peer // pods that this one has begun to hear
+	news                []link.Peer // see noteNews
 	newsSince           time.Time   // time of the first of them
 
 	memory   Memory // nil without one

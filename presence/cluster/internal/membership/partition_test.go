@@ -1,6 +1,7 @@
 package membership
 
 import (
+	"slices"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -85,6 +86,24 @@ func TestSilentRunThatWasReplacedIsNotMissing(t *testing.T) {
 	})
 }
 
+// The earlier run of b did not hear this pod: it may have been one of a majority that took this pod for
+// crashed, and that hears it now.
+func TestSilenceCountsAnewWhenThereIsAMajorityAgain(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		n := new(clustertest.Lab)
+		a := settled(t, n, "x", "a")
+		b := scripts(t, n, "x", "b", "p")[0]
+		b.Deafen()
+		b.Live(8 * time.Second)
+		a.wantMissing(t, "without a majority", "x/p")
+		next := n.Script(t, "x", "b", 2)
+		next.Live(4 * time.Second)
+		a.wantMissing(t, "after 4 s with a majority", "x/p")
+		next.Live(2 * time.Second)
+		a.wantMissing(t, "after 6 s")
+	})
+}
+
 // A pod has said that it misses a run, while this one heard it.
 func TestPodThatMissesARunIsToldItsEnd(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
@@ -139,21 +158,74 @@ func TestHostsOfAMissingPodThatAnotherPodHears(t *testing.T) {
 		other := n.Script(t, "y", "other", 1)
 		other.Serve(clustertest.Site([]string{"old.com"}))
 		other.Beat()
-		describe := func(seq, sum uint64) message.Run {
-			r := runOf(p.Peer(), message.Heard, seq)
+		describe := func(standing message.Standing, seq, sum uint64) message.Run {
+			r := runOf(p.Peer(), standing, seq)
 			r.Sites = sum
 			return r
 		}
 		for _, step := range []struct {
 			run  message.Run
 			host string
-		}{{describe(5, old.Sum), "old.com"}, {describe(6, now.Sum), "new.com"}, {describe(5, old.Sum), "new.com"}} {
+		}{
+			{describe(message.Heard, 5, old.Sum), "old.com"},
+			{describe(message.Heard, 6, now.Sum), "new.com"},
+			{describe(message.Heard, 5, old.Sum), "new.com"},
+			{describe(message.Missed, 7, old.Sum), "old.com"}, // the other pod has heard a later heartbeat
+		} {
 			tell(b, a, step.run)
 			for _, host := range []string{"old.com", "new.com"} {
 				if got := a.missing(t, host); (len(got) == 1) != (host == step.host) {
 					t.Errorf("after heartbeat %d, missing for %s: %q", step.run.Seq, host, got)
 				}
 			}
+		}
+	})
+}
+
+// p serves another host while b hears it and a does not.
+func TestMissingPodThatBeginsToServeAHost(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		n := new(clustertest.Lab)
+		a, b, p := settled(t, n, "x", "a"), settled(t, n, "x", "b"), n.Script(t, "y", "p", 1)
+		a.SetSites([]message.Site{clustertest.Site([]string{"old.com"})})
+		b.change(func(now time.Time) { b.admitWithoutProbe(p.Peer(), now) })
+		serve := func(host string, wait time.Duration) {
+			list := []message.Site{clustertest.Site([]string{host})}
+			b.Handle(p.Peer(), &message.Heartbeat{Seq: uint64(time.Now().UnixNano()), Sites: sites.Announce(list).Sum})
+			time.Sleep(wait)
+		}
+		for range 5 {
+			serve("old.com", time.Second)
+		}
+		if got := a.missing(t, "new.com"); len(got) > 0 {
+			t.Fatalf("missing for another host: %q", got)
+		}
+		a.wantMissingFor(t, "old.com", "y/p")
+		serve("new.com", 200*time.Millisecond)
+		a.wantMissingFor(t, "new.com", "y/p")
+	})
+}
+
+// What a pod tells of the hosts of another one can be lost: it is asked for again.
+func TestRunsThatAreMissingAreAskedForAgain(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		n := new(clustertest.Lab)
+		a := settled(t, n, "x", "a")
+		b, p := scripts(t, n, "x", "b")[0], n.Script(t, "y", "p", 1)
+		b.Hear(p.Peer())
+		tell(b, a, runOf(p.Peer(), message.Heard, 1))
+		for range 12 {
+			b.BeatWith(message.Heartbeat{Heard: 1})
+			time.Sleep(time.Second)
+		}
+		asked := 0
+		for _, m := range clustertest.SentOf[*message.RunsWanted](a.port) {
+			if ids := m.Message.(*message.RunsWanted).IDs; slices.Equal(ids, []uint64{p.Peer().ID()}) {
+				asked++
+			}
+		}
+		if asked < 2 {
+			t.Errorf("in 12 s, asked %d times for the run that is missing", asked)
 		}
 	})
 }

@@ -75,7 +75,8 @@ func (m *Members) missUnanswered(p link.Peer, last probe, now time.Time) {
 	}
 	if l != nil && l.Peer == p {
 		if last.seq > l.seq {
-			l.seq, l.heard, l.lost, l.since = last.seq, now, now, now
+			m.addLost(&lostPod{Peer: p, seq: last.seq, heard: now, sum: last.sum})
+			l.heard, l.lost, l.since = now, now, now
 		}
 		return
 	}

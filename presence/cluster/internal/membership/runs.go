@@ -101,6 +101,16 @@ func (m *Members) heardByAnother(id uint64) (heard, known bool) {
 	return false, known
 }
 
+// missedByAnother reports whether a pod that this one hears misses any run.
+func (m *Members) missedByAnother() bool {
+	for _, pod := range m.pods {
+		if pod.view.missed != 0 {
+			return true
+		}
+	}
+	return false
+}
+
 // hearsThis reports whether a pod has said lately that it hears this one.
 func (m *Members) hearsThis(v *view) bool {
 	own, _ := m.sums()
@@ -227,7 +237,7 @@ func (m *Members) addRuns(from link.Peer, runs *message.Runs, now time.Time) {
 }
 
 // addList records the list of a pod, and requests descriptions of the runs that this pod does not
-// know.
+// hear. Of those that it misses, the hosts can have changed.
 func (m *Members) addList(pod *member, runs *message.Runs) {
 	if len(runs.IDs) > maxPods+1 { // no pod hears more, itself included
 		m.link.Counts.Oversized.Add(1)
@@ -239,25 +249,25 @@ func (m *Members) addList(pod *member, runs *message.Runs) {
 	slices.Sort(v.list)
 	v.listHeard, v.listMissed = runs.Heard, runs.Missed
 	v.heard, v.missed = runs.Heard, runs.Missed // newer than those of the last heartbeat
-	known := map[uint64]bool{m.selfID: true}
+	heard, missed := map[uint64]bool{m.selfID: true}, make(map[uint64]bool, len(m.lost))
 	for _, other := range m.pods {
-		known[other.id] = true
+		heard[other.id] = true
 	}
 	for _, l := range m.lost {
-		known[l.id] = true
+		missed[l.id] = true
 	}
-	wanted := &message.RunsWanted{}
+	wanted, unknown := &message.RunsWanted{}, false
 	for _, id := range v.list {
-		if !known[id] {
+		if !heard[id] {
 			wanted.IDs = append(wanted.IDs, id)
+			unknown = unknown || !missed[id]
 		}
 	}
 	if len(wanted.IDs) > 0 {
 		p := pod.Peer
 		m.afterChange(func() { m.link.Send(m.link.Inbox(p), wanted) })
-		return
 	}
-	if v.hears(m.selfID) && !v.confirmed {
+	if !unknown && v.hears(m.selfID) && !v.confirmed {
 		v.confirmed = true
 		m.pulse.wake.Wake()
 	}

@@ -41,6 +41,10 @@ type siteParts struct {
 // updateSum records the sum of a pod's sites, and requests the sites if they are not known.
 func (m *Members) updateSum(pod *member, sum uint64, now time.Time) {
 	if pod.sum != sum {
+		if pod.sum != 0 && m.missedByAnother() {
+			m.noteNews(pod.Peer, now) // a pod that misses it names it for other hosts now
+			m.pulse.wake.Wake()
+		}
 		pod.sum, pod.parts = sum, siteParts{}
 		if pod.served != nil && pod.served.Sum != sum {
 			pod.served = nil
