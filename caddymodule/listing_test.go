@@ -39,7 +39,7 @@ func TestAnswersThatAreKeptAreAnswersMadeAnew(t *testing.T) {
 				conns[i].Close()
 				conns = slices.Delete(conns, i, i+1)
 			case n < 6:
-				if err := conns[rng.IntN(len(conns))].Authenticate(user()); err != nil {
+				if err := conns[rng.IntN(len(conns))].Authenticate(user(), nil); err != nil {
 					t.Fatal(err)
 				}
 			case n < 8:
@@ -146,7 +146,7 @@ func BenchmarkUsers(b *testing.B) {
 					turn++
 					for i := 0; i < len(conns); i += 64 {
 						u, _ := conns[i].User()
-						if err := conns[i].Authenticate(presence.User{ID: u.ID, Email: fmt.Sprintf("%c%s", 'a'+turn%2, u.Email[1:])}); err != nil {
+						if err := conns[i].Authenticate(presence.User{ID: u.ID, Email: fmt.Sprintf("%c%s", 'a'+turn%2, u.Email[1:])}, nil); err != nil {
 							b.Fatal(err)
 						}
 					}

@@ -18,26 +18,28 @@ type joinVerdict struct {
 	authErr    error
 }
 
-// admit returns the channel that c may join, active or new. The host's lock is held on entry and on
-// return, but released while the classifier or the authorizer runs. So every condition is checked
+// admit returns the channel that c may join, active or new, and the permissions of c there, unless
+// it has joined already. The host's lock is held on entry and on return, but released while the classifier or the authorizer runs. So every condition is checked
 // again after each of their answers.
-func (c *Conn) admit(name string) (*channel, error) {
+func (c *Conn) admit(name string, watch Watch) (*channel, permit, error) {
 	h := c.host
 	var v joinVerdict
 	for {
 		if c.closed {
-			return nil, ErrClosed
+			return nil, permit{}, ErrClosed
 		}
 		rules := h.rules()
 		if err := rules.checkName(name); err != nil {
-			return nil, err
+			return nil, permit{}, err
 		}
 		ch := h.channels[name]
-		if ch != nil && c.membership(ch) != nil {
-			return ch, nil
+		if ch != nil {
+			if m := c.membership(ch); m != nil {
+				return ch, permit{}, c.question(rules, name, ch.class, 0).checkMay(m.may, watch)
+			}
 		}
 		if err := c.checkLimits(rules, ch != nil); err != nil {
-			return nil, err
+			return nil, permit{}, err
 		}
 		if v.rules != rules {
 			v = joinVerdict{rules: rules}
@@ -54,10 +56,15 @@ func (c *Conn) admit(name string) (*channel, error) {
 			v.classified = true
 			continue
 		case v.classErr != nil:
-			return nil, fmt.Errorf("%w: %w", ErrUnavailable, v.classErr)
+			return nil, permit{}, fmt.Errorf("%w: %w", ErrUnavailable, v.classErr)
 		}
 		if err := c.checkClass(class); err != nil {
-			return nil, err
+			return nil, permit{}, err
+		}
+		q := c.question(rules, name, class, 0)
+		granted := q.answer()
+		if err := q.checkMay(granted.may, watch); err != nil {
+			return nil, permit{}, err
 		}
 
 		switch {
@@ -66,16 +73,19 @@ func (c *Conn) admit(name string) (*channel, error) {
 			c.authorizeUnlocked(&v, name)
 			continue
 		case errors.Is(v.authErr, ErrDenied):
-			return nil, v.authErr
+			return nil, permit{}, v.authErr
 		case v.authErr != nil:
-			return nil, fmt.Errorf("%w: %w", ErrUnavailable, v.authErr)
+			return nil, permit{}, fmt.Errorf("%w: %w", ErrUnavailable, v.authErr)
 		}
 		if ch == nil {
 			ch = newChannel(name, class)
 			h.channels[name] = ch
 			h.recordChanges(ch)
+			if class.Provisional {
+				h.scheduleRetry()
+			}
 		}
-		return ch, nil
+		return ch, granted, nil
 	}
 }
 

@@ -59,8 +59,8 @@ func (ch *channel) count() int {
 	return len(ch.listeners)
 }
 
-func (h *Host) addListener(ch *channel, c *Conn) *membership {
-	m := &membership{conn: c, channel: ch, index: len(ch.listeners), watchIndex: -1}
+func (h *Host) addListener(ch *channel, c *Conn, v permit) *membership {
+	m := &membership{conn: c, channel: ch, index: len(ch.listeners), watchIndex: -1, may: v.may, asked: v.asked}
 	ch.listeners = append(ch.listeners, m)
 	c.memberships = append(c.memberships, m)
 	ch.replaceLost(1)
@@ -112,7 +112,7 @@ func (h *Host) deactivate(ch *channel) {
 }
 
 // reclassify changes the class of an active channel.
-func (h *Host) reclassify(ch *channel, class Class) {
+func (h *Host) reclassify(ch *channel, class Class, rules *Rules) {
 	if ch.syncing() {
 		ch.overlay.syncing = false // watchers see the parts of other pods as they arrive
 	}
@@ -129,17 +129,7 @@ func (h *Host) reclassify(ch *channel, class Class) {
 	for _, m := range ch.members {
 		ch.markDirty(m) // the class decides whether members are shown
 	}
-	var out []*membership
-	for _, m := range ch.listeners {
-		if m.conn.checkClass(class) != nil {
-			h.unwatch(m) // it receives no more presence frames, not even about the others
-			out = append(out, m)
-		}
-	}
-	for _, m := range out {
-		h.removeListener(m, false)
-		m.conn.out.Push(h.registry.encoder.Left("", ch.name, ReasonDenied))
-	}
+	h.judgeAll(ch, rules)
 	if len(ch.listeners) > 0 {
 		h.flush(ch)
 	}

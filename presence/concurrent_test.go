@@ -73,7 +73,7 @@ func (k *worker) step() error {
 			return fmt.Errorf("leave: %w", err)
 		}
 	case n < 90:
-		return c.Authenticate(User{ID: fmt.Sprintf("user%d", k.rng.IntN(20))})
+		return c.Authenticate(User{ID: fmt.Sprintf("user%d", k.rng.IntN(20))}, nil)
 	default:
 		time.Sleep(time.Duration(k.rng.IntN(int(time.Millisecond))))
 	}

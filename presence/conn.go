@@ -3,6 +3,7 @@ package presence
 import (
 	"crypto/rand"
 	"encoding/base64"
+	"slices"
 )
 
 // Conn is one connection to a host. Its methods are safe for concurrent use.
@@ -16,6 +17,7 @@ type Conn struct {
 	user        *user         // nil if anonymous
 	prev, next  *Conn         // neighbors in the list of the user's connections
 	memberships []*membership // few, so a linear search is enough
+	grants      *Grants       // what its login grants; nil for nothing
 	closed      bool
 }
 
@@ -28,7 +30,10 @@ type membership struct {
 	ref        string // argument of Join that the answer repeats; "" unless joining
 	watch      Watch
 	joining    bool // in channel.joiners: the join is unanswered
-	assigned   bool // joined by Assign; Unassign removes no other membership
+	assigned   bool // joined by Assign, see Unassign
+	unsure     bool // stays only until authorize has been asked, see Asked
+	may        Permissions
+	asked      Permissions // part of may that authorize gave
 }
 
 // ID returns the connection's ID.
@@ -50,15 +55,25 @@ func (c *Conn) User() (User, bool) {
 // Outbox returns the Outbox that c was connected with.
 func (c *Conn) Outbox() Outbox { return c.out }
 
-// Authenticate logs c in as u. c keeps its channels, and their watchers see the change. It returns
-// ErrClosed.
-func (c *Conn) Authenticate(u User) error {
+// SetGrants sets what the login of a new connection grants. It is called before the first join.
+func (c *Conn) SetGrants(grants *Grants) {
+	c.host.mu.Lock()
+	defer c.host.mu.Unlock()
+	c.grants = grants
+}
+
+// Authenticate logs c in as u, with what the login grants. c keeps the channels that it still may
+// join, and their watchers see the change. It is removed from the others, and receives a frame with
+// [ReasonDenied] for each. It returns ErrClosed.
+func (c *Conn) Authenticate(u User, grants *Grants) error {
 	h := c.host
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	if c.closed {
 		return ErrClosed
 	}
+	c.grants = grants
+	c.judgeLogin(u)
 	old, user := c.user, h.acquire(u)
 	if old != nil {
 		c.unlinkUser()
@@ -80,6 +95,27 @@ func (c *Conn) Authenticate(u User) error {
 		h.release(old)
 	}
 	return nil
+}
+
+// judgeLogin removes c from the channels that u may not join, before c becomes u: their watchers
+// never see u. If c has the same user ID already, what authorize gave stays.
+func (c *Conn) judgeLogin(u User) {
+	h, same := c.host, c.hasUserID(u.ID)
+	for _, m := range slices.Clone(c.memberships) {
+		ch := m.channel
+		if !ch.class.Grant && !ch.class.Quiet {
+			continue
+		}
+		q := question{rules: h.rules(), host: h.name, name: ch.name, class: ch.class, user: &u, grants: c.grants}
+		if same {
+			q.asked = m.asked
+		}
+		if !h.judge(m, q, same && m.unsure) {
+			h.expel(m, ReasonDenied)
+			continue
+		}
+		h.dropOverlay(ch)
+	}
 }
 
 // Close removes c from its channels and its host. Its user counts as lost: watchers see it until

@@ -353,7 +353,7 @@ func TestClosedConnection(t *testing.T) {
 	for name, err := range map[string]error{
 		"join":         c.Join("room", WatchNone, ""),
 		"leave":        c.Leave("room", ""),
-		"authenticate": c.Authenticate(User{ID: "b"}),
+		"authenticate": c.Authenticate(User{ID: "b"}, nil),
 	} {
 		if !errors.Is(err, ErrClosed) {
 			t.Errorf("%s: %v, want ErrClosed", name, err)

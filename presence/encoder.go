@@ -42,6 +42,8 @@ type Joined struct {
 	Ref     string // argument of [Conn.Join]; "" for [Conn.Assign]
 	Channel string
 	Kind    Kind
+	Grant   bool        // the channel needs a grant
+	May     Permissions // permissions of the connection
 	Watch   Watch
 	Seq     uint64 // sequence number of the snapshot; the next diff has Seq+1
 	Count   int    // members, or connections if the channel is anonymous; 0 with WatchNone

@@ -16,6 +16,9 @@ var (
 	ErrLoginRequired = errors.New("log in first: this channel is for authenticated users")
 	// ErrDenied is returned when the class denies all joins, or the authorizer refuses the user.
 	ErrDenied = errors.New("this channel cannot be joined")
+	// ErrGrantNeeded is returned when only a grant is missing, and [Rules].Kept may have one later. It
+	// is an ErrDenied, too.
+	ErrGrantNeeded error = &missingError{errMayNotJoin.text}
 	// ErrTooManyChannels is returned when the connection or the host has as many channels as its
 	// rules allow.
 	ErrTooManyChannels = errors.New("too many channels")
@@ -35,6 +38,9 @@ var (
 )
 
 var (
+	errMayNotJoin       = &missingError{"the permission join is missing: the user has no grant for this channel"}
+	errMayNotSee        = &missingError{"the permission see is missing: join this channel without presence"}
+	errOwn              = errors.New("only the user in its name joins this channel, without an assignment")
 	errNotAuthenticated = errors.New("users can be assigned to authenticated channels only")
 	errBadHost          = errors.New("not a host name")
 	errTooManyConns     = errors.New("too many connections on this host")
@@ -47,3 +53,15 @@ var (
 	// registry.
 	errDropped = errors.New("host dropped")
 )
+
+// missingError is an ErrDenied that names the missing permission.
+type missingError struct{ text string }
+
+func (e *missingError) Error() string { return e.text }
+
+// Is reports whether target is ErrDenied.
+func (e *missingError) Is(target error) bool { return target == ErrDenied }
+
+func errMayNotSend(channel string) error {
+	return &missingError{fmt.Sprintf("the permission send is missing in channel %q", channel)}
+}

@@ -133,7 +133,7 @@ func ExampleConn_Authenticate() {
 	err := c.Join("salesRoom", presence.WatchCount, "")
 	fmt.Println(errors.Is(err, presence.ErrLoginRequired))
 
-	if err := c.Authenticate(presence.User{ID: "ann"}); err != nil {
+	if err := c.Authenticate(presence.User{ID: "ann"}, nil); err != nil {
 		log.Fatal(err)
 	}
 	if err := c.Join("salesRoom", presence.WatchCount, ""); err != nil {

@@ -285,7 +285,7 @@ func (c *client) leave(channel string) {
 
 func (c *client) authenticate(user string) {
 	c.t.Helper()
-	if err := c.Authenticate(*parseUser(user)); err != nil {
+	if err := c.Authenticate(*parseUser(user), nil); err != nil {
 		c.t.Fatalf("authenticate %q: %v", user, err)
 	}
 }

@@ -3,6 +3,7 @@ package presence
 import (
 	"slices"
 	"sync"
+	"time"
 )
 
 // Host is one tenant: its connections, their users, and the channels that they listen to. Its
@@ -24,6 +25,8 @@ type Host struct {
 	cache    *listingCache // encoded listings; nil if not cached
 	pending  int           // bytes of messages that wait in all channels
 	retired  bool          // see Host.Retire
+	retry    *time.Timer   // next try of provisional classes; nil if none is due
+	tries    int           // tries since the last one that left no class provisional
 	dropped  bool          // removed from the registry
 }
 
@@ -64,9 +67,10 @@ func (h *Host) connect(u *User, out Outbox) (*Conn, error) {
 	return c, nil
 }
 
-// Reclassify classifies the active channels of the host by its present rules. Listeners that a new
-// class no longer admits are removed and receive a frame with [ReasonDenied]. A channel whose
-// classification fails keeps its class. The host is no longer retired.
+// Reclassify classifies the active channels of the host by its present rules, and judges the
+// permissions of their listeners. A listener that may no longer join is removed and receives a frame
+// with [ReasonDenied]. A channel whose classification fails keeps its class, and is classified again
+// later. The host is no longer retired.
 func (h *Host) Reclassify() {
 	h.mu.Lock()
 	h.retired = false
@@ -76,19 +80,69 @@ func (h *Host) Reclassify() {
 		names = append(names, name)
 	}
 	h.mu.Unlock()
+	h.classifyAll(names, rules)
+}
 
-	// Join classifies the channels that become active from now on.
+// classifyAll classifies active channels. Join classifies those that become active meanwhile.
+func (h *Host) classifyAll(names []string, rules *Rules) {
 	for _, name := range names {
 		class, err := rules.classify(h.name, name)
-		if err != nil {
-			continue
-		}
 		h.mu.Lock()
-		ch := h.channels[name]
-		if h.rules() == rules && ch != nil && ch.class != class {
-			h.reclassify(ch, class)
+		if ch := h.channels[name]; ch != nil && h.rules() == rules {
+			if err != nil {
+				class = ch.class
+				class.Provisional = true
+			}
+			h.setClass(ch, class, rules)
 		}
 		h.mu.Unlock()
+	}
+}
+
+// setClass sets the class of an active channel by the rules.
+func (h *Host) setClass(ch *channel, class Class, rules *Rules) {
+	if class.Provisional {
+		h.scheduleRetry()
+	}
+	ch.class.Provisional = class.Provisional
+	switch {
+	case ch.class != class:
+		h.reclassify(ch, class, rules)
+	case class.Grant || class.Quiet:
+		h.judgeAll(ch, rules)
+	}
+}
+
+// Provisional classes are decided again after 1, 2, 4 s and so on, up to 64 s.
+const (
+	retryClasses    = time.Second
+	maxRetryDoubles = 6
+)
+
+// scheduleRetry classifies channels with a provisional class again, unless that is due already.
+func (h *Host) scheduleRetry() {
+	if h.retry == nil && !h.dropped {
+		h.retry = time.AfterFunc(retryClasses<<h.tries, h.retryProvisional)
+	}
+}
+
+func (h *Host) retryProvisional() {
+	h.mu.Lock()
+	h.retry = nil
+	h.tries = min(h.tries+1, maxRetryDoubles)
+	rules := h.rules()
+	var names []string
+	for name, ch := range h.channels {
+		if ch.class.Provisional {
+			names = append(names, name)
+		}
+	}
+	h.mu.Unlock()
+	h.classifyAll(names, rules)
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	if h.retry == nil {
+		h.tries = 0
 	}
 }
 

@@ -13,19 +13,19 @@ import (
 //   - with the next presence frame, if the channel has many watchers or members
 //   - after [Pods.Ready], if the parts of other pods are not known yet
 //
-// It returns ErrBadChannel, ErrReservedChannel, ErrLoginRequired, ErrDenied, ErrTooManyChannels,
-// ErrUnavailable or ErrClosed. If it returns an error, nothing was pushed.
+// It returns ErrBadChannel, ErrReservedChannel, ErrLoginRequired, ErrDenied, ErrGrantNeeded,
+// ErrTooManyChannels, ErrUnavailable or ErrClosed. If it returns an error, nothing has changed.
 func (c *Conn) Join(name string, watch Watch, ref string) error {
 	h := c.host
 	h.mu.Lock()
 	defer h.mu.Unlock()
-	ch, err := c.admit(name)
+	ch, v, err := c.admit(name, watch)
 	if err != nil {
 		return err
 	}
 	m := c.membership(ch)
 	if m == nil {
-		m = h.addListener(ch, c)
+		m = h.addListener(ch, c, v)
 	}
 	h.setWatch(m, watch, ref)
 	h.scheduleFlush(ch)
@@ -75,7 +75,7 @@ func (c *Conn) Assign(user, name string) error {
 	if !c.closed && !c.hasUserID(user) {
 		return nil
 	}
-	ch, err := c.admit(name)
+	ch, v, err := c.admit(name, WatchNone)
 	if err != nil {
 		return err
 	}
@@ -91,16 +91,20 @@ func (c *Conn) Assign(user, name string) error {
 	}
 	m := c.membership(ch)
 	if m == nil {
-		m = h.addListener(ch, c)
+		m = h.addListener(ch, c, v)
 		h.setWatch(m, WatchNone, "")
 		h.scheduleFlush(ch)
+	} else {
+		m.unsure = false
+		h.setMay(m, c.question(h.rules(), name, ch.class, m.asked).answer())
 	}
 	m.assigned = true
 	return nil
 }
 
-// Unassign removes c from a channel that [Conn.Assign] joined it to. c receives a frame with
-// [ReasonRemoved]. It returns false if Assign has not joined c to the channel.
+// Unassign removes c from a channel after the assignment of its user has ended. c receives a frame
+// with [ReasonRemoved]. If the channel needs a grant, c stays if it has another one. Otherwise, c
+// stays if [Conn.Assign] has not joined it. Unassign returns false if c stays.
 func (c *Conn) Unassign(name string) bool {
 	h := c.host
 	h.mu.Lock()
@@ -110,14 +114,15 @@ func (c *Conn) Unassign(name string) bool {
 		return false
 	}
 	m := c.membership(ch)
-	if m == nil || !m.assigned {
+	if m == nil || !m.assigned && !ch.class.Grant {
 		return false
 	}
-	if m.joining {
-		h.answerEarly(m) // answer the join before the removal
+	m.assigned = false
+	if ch.class.Grant && h.judge(m, c.question(h.rules(), name, ch.class, m.asked), m.unsure) {
+		h.dropOverlay(ch)
+		return false
 	}
-	h.removeListener(m, false)
-	c.out.Push(h.registry.encoder.Left("", name, ReasonRemoved))
+	h.expel(m, ReasonRemoved)
 	return true
 }
 

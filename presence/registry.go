@@ -93,6 +93,9 @@ func (r *Registry) drop(h *Host) {
 		delete(r.hosts, h.name)
 		h.dropCache()
 		h.dropped = true
+		if h.retry != nil {
+			h.retry.Stop()
+		}
 		if r.relay != nil {
 			r.relay.Closed(h.name)
 		}

@@ -14,10 +14,17 @@ import (
 // compare Rules by pointer, never by value. If a Classifier or Authorizer begins to decide
 // differently, the [RulesSource] returns a new Rules: joins in progress are then decided again.
 type Rules struct {
-	Classifier  Classifier // if nil, Patterns{}
-	Authorizer  Authorizer // if nil, every connection that the class admits may join
-	MaxConns    int        // connections of the host on this pod; 0: no limit
-	MaxChannels int        // channels of a connection, without its private one; 0: no limit
+	Classifier Classifier // if nil, Patterns{}
+	Authorizer Authorizer // if nil, every connection that the class admits may join
+	// Grants grants permissions to users, beside the [Grants] of their logins: assignments. If nil,
+	// it grants none.
+	Grants Granter
+	// Kept has the answers of authorize that are known. It is asked if nothing else gives [MayJoin].
+	// If it gives none either, a join fails with [ErrGrantNeeded]. If nil, there is no authorize.
+	Kept        Granter
+	GrantsClaim string // see [Grants].Claim
+	MaxConns    int    // connections of the host on this pod; 0: no limit
+	MaxChannels int    // channels of a connection, without its private one; 0: no limit
 	// MaxHostChannels limits the active channels of the host on this pod, without private ones. If
 	// it is lowered, active channels stay active. 0: no limit.
 	MaxHostChannels int
@@ -63,7 +70,17 @@ type Class struct {
 	Denied    bool // no connection may join
 	Hidden    bool // the channel is in no listing
 	CountOnly bool // an authenticated channel is listed, and shown to watchers, only as a number
+	Grant     bool // an authenticated channel needs a grant: a user has the permissions that were granted
+	Quiet     bool // a connection that may join may send only with a grant
+	// Provisional classes were decided without a plugin that failed. They are decided again later.
+	Provisional bool
+	// OwnerAt is where the owner's ID begins in the name of a channel that only this user may join, with
+	// all permissions. Grant is set, too. 0: the channel is no own channel.
+	OwnerAt uint16
 }
+
+// IsOwn reports whether only the owner of the channel may join.
+func (c Class) IsOwn() bool { return c.OwnerAt > 0 }
 
 // Kind is the kind of a channel. The zero value is not a kind.
 type Kind uint8
@@ -144,6 +161,8 @@ func (r *Rules) Assignable(host HostName, name string) error {
 		return ErrDenied
 	case class.Kind != Authenticated:
 		return errNotAuthenticated
+	case class.IsOwn():
+		return errOwn
 	}
 	return nil
 }
@@ -158,57 +177,4 @@ func (r *Rules) CheckTarget(name string) error {
 		return fmt.Errorf("%w: no connection has this private channel", ErrBadChannel)
 	}
 	return nil
-}
-
-// Patterns is a [Classifier] by name. In a pattern, '*' matches any number of bytes, including
-// none.
-//
-// A name that matches Authenticated is authenticated. Otherwise a name that matches Anonymous, or
-// begins with "anonymous", is anonymous. All other names have the Default kind.
-type Patterns struct {
-	Authenticated []string
-	Anonymous     []string
-	Default       Kind // if 0, Authenticated
-}
-
-// Classify implements [Classifier]. The error is always nil.
-func (p Patterns) Classify(_ HostName, channel string) (Class, error) {
-	for _, pattern := range p.Authenticated {
-		if matchPattern(pattern, channel) {
-			return Class{Kind: Authenticated}, nil
-		}
-	}
-	for _, pattern := range p.Anonymous {
-		if matchPattern(pattern, channel) {
-			return Class{Kind: Anonymous}, nil
-		}
-	}
-	if p.Default == Anonymous || strings.HasPrefix(channel, "anonymous") {
-		return Class{Kind: Anonymous}, nil
-	}
-	return Class{Kind: Authenticated}, nil
-}
-
-// matchPattern backtracks to the last '*' only, so it takes at most len(pattern)*len(s) steps.
-func matchPattern(pattern, s string) bool {
-	p, i, star, mark := 0, 0, -1, 0
-	for i < len(s) {
-		switch {
-		case p < len(pattern) && pattern[p] == '*':
-			star, mark = p, i
-			p++
-		case p < len(pattern) && pattern[p] == s[i]:
-			p++
-			i++
-		case star >= 0:
-			mark++
-			p, i = star+1, mark
-		default:
-			return false
-		}
-	}
-	for p < len(pattern) && pattern[p] == '*' {
-		p++
-	}
-	return p == len(pattern)
 }

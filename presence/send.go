@@ -32,8 +32,8 @@ type Source struct {
 // Send returns before the message is delivered. In each channel, the messages of one connection
 // keep their order. The message is not retained.
 //
-// It returns ErrBadChannel, ErrReservedChannel, ErrNotJoined, ErrTooLarge, ErrBusy or ErrClosed. If
-// it returns an error, the message was sent to no channel.
+// It returns ErrBadChannel, ErrReservedChannel, ErrNotJoined, ErrDenied, ErrTooLarge, ErrBusy or
+// ErrClosed. If it returns an error, the message was sent to no channel.
 func (c *Conn) Send(channels []string, message []byte) error {
 	channels, err := targets(channels, message)
 	if err != nil {
@@ -86,12 +86,9 @@ func (s Sending) Commit() error {
 	c := s.conn
 	c.host.mu.Lock()
 	defer c.host.mu.Unlock()
-	for i, ch := range s.to {
-		if c.membership(ch) != nil {
-			continue
-		}
+	for i := range s.to {
 		var err error
-		if s.to[i], err = c.joined(s.channels[i]); err != nil {
+		if s.to[i], err = c.sendable(s.channels[i]); err != nil {
 			return err
 		}
 	}
@@ -105,7 +102,7 @@ func (s Sending) Commit() error {
 // all named channels. The host's lock is held.
 func (c *Conn) prepare(list []*channel, names, receivers []string, message []byte) ([]*channel, error) {
 	for _, name := range names {
-		ch, err := c.joined(name)
+		ch, err := c.sendable(name)
 		if err != nil {
 			return nil, err
 		}
@@ -134,14 +131,19 @@ func (c *Conn) commit(names []string, to []*channel, message []byte) error {
 	return nil
 }
 
-// joined returns the named channel if c listens to it.
-func (c *Conn) joined(name string) (*channel, error) {
+// sendable returns the named channel if c listens to it and may send to it.
+func (c *Conn) sendable(name string) (*channel, error) {
 	h := c.host
 	if c.closed {
 		return nil, ErrClosed
 	}
-	if ch := h.channels[name]; ch != nil && c.membership(ch) != nil {
-		return ch, nil
+	if ch := h.channels[name]; ch != nil {
+		if m := c.membership(ch); m != nil {
+			if m.may&MaySend == 0 {
+				return nil, errMayNotSend(name)
+			}
+			return ch, nil
+		}
 	}
 	if err := h.rules().checkName(name); err != nil {
 		return nil, err

@@ -36,7 +36,7 @@ func (h *Host) setWatch(m *membership, watch Watch, ref string) {
 	m.watch = watch
 	if watch == WatchNone {
 		h.dropOverlay(m.channel)
-		j := Joined{Ref: ref, Channel: m.channel.name, Kind: m.channel.class.Kind}
+		j := Joined{Ref: ref, Channel: m.channel.name, Kind: m.channel.class.Kind, Grant: m.channel.class.Grant, May: m.may}
 		m.conn.out.Push(h.registry.encoder.Joined(j))
 		return
 	}
@@ -155,6 +155,7 @@ func (h *Host) makeDiff(ch *channel) Diff {
 type joinKey struct {
 	ref   string
 	watch Watch
+	may   Permissions
 }
 
 // answerJoins sends the joiners their snapshots. After a restart, many clients join with the same
@@ -165,7 +166,7 @@ func (h *Host) answerJoins(ch *channel) {
 		frames = make(map[joinKey][]byte)
 	}
 	for i, m := range ch.joiners {
-		key := joinKey{m.ref, m.watch}
+		key := joinKey{m.ref, m.watch, m.may}
 		if frames[key] == nil {
 			frames[key] = h.encodeJoined(m)
 		}
@@ -197,7 +198,7 @@ func (m *membership) listsMembers() bool { return m.watch == WatchList && m.chan
 func (h *Host) encodeJoined(m *membership) []byte {
 	ch := m.channel
 	j := Joined{
-		Ref: m.ref, Channel: ch.name, Kind: ch.class.Kind, Watch: m.watch,
+		Ref: m.ref, Channel: ch.name, Kind: ch.class.Kind, Grant: ch.class.Grant, May: m.may, Watch: m.watch,
 		Seq: ch.seq, Count: ch.shownCount,
 	}
 	if m.listsMembers() {

@@ -82,7 +82,7 @@ func TestAssignmentsFollowTheUserOfAConnection(t *testing.T) {
 			t.Fatal(err)
 		}
 		e.Heard(t, testkit.JoinedFrame("own"))
-		if err := c.Authenticate(presence.User{ID: "bob"}); err != nil {
+		if err := c.Authenticate(presence.User{ID: "bob"}, nil); err != nil {
 			t.Fatal(err)
 		}
 		o.keeper.Joiner.LeaveUnassigned(c)
@@ -90,7 +90,7 @@ func TestAssignmentsFollowTheUserOfAConnection(t *testing.T) {
 		e.Heard(t, testkit.RemovedFrame("of-ada"), testkit.JoinedFrame("of-bob"))
 		o.set("ada", assignment.None, "both") // no longer the user of the connection
 		e.Heard(t)
-		if err := c.Authenticate(presence.User{ID: "nobody"}); err != nil {
+		if err := c.Authenticate(presence.User{ID: "nobody"}, nil); err != nil {
 			t.Fatal(err)
 		}
 		o.keeper.Joiner.LeaveUnassigned(c)

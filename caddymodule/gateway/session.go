@@ -228,7 +228,7 @@ func (s *session) authenticate(cmd wire.Command) error {
 	if err != nil {
 		return err
 	}
-	if err := s.conn.Authenticate(presence.User{ID: id.ID, Email: id.Email, Info: id.Info}); err != nil {
+	if err := s.conn.Authenticate(presence.User{ID: id.ID, Email: id.Email, Info: id.Info}, nil); err != nil {
 		return err
 	}
 	s.hub.Assignments.Joiner.LeaveUnassigned(s.conn)

@@ -30,6 +30,9 @@ func (Encoder) Joined(j presence.Joined) []byte {
 		b = append(b, `,"kind":"`...)
 		b = append(b, j.Kind.String()...)
 		b = append(b, '"')
+		if j.Grant {
+			b = appendMay(b, j.May)
+		}
 		if j.Watch != presence.WatchNone {
 			b = append(b, `,"seq":`...)
 			b = strconv.AppendUint(b, j.Seq, 10)
@@ -41,6 +44,21 @@ func (Encoder) Joined(j presence.Joined) []byte {
 		}
 		return append(b, '}')
 	})
+}
+
+// appendMay appends the permissions besides join.
+func appendMay(b []byte, may presence.Permissions) []byte {
+	b = append(b, `,"may":[`...)
+	if may&presence.MaySend != 0 {
+		b = append(b, `"send"`...)
+	}
+	if may&presence.MaySee != 0 {
+		if may&presence.MaySend != 0 {
+			b = append(b, ',')
+		}
+		b = append(b, `"see"`...)
+	}
+	return append(b, ']')
 }
 
 // Left implements [presence.Encoder].

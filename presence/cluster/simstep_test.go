@@ -183,7 +183,7 @@ func (s *sim) logIn(c *simClient) {
 		s.facts.joined(c, channel)
 	}
 	s.truth.touch(c.host)
-	if err := c.conn.Authenticate(presence.User{ID: user}); err != nil {
+	if err := c.conn.Authenticate(presence.User{ID: user}, nil); err != nil {
 		s.fail("authenticate: %v", err)
 	}
 }
