@@ -31,12 +31,12 @@ func (a answer) text() string {
 	for _, dc := range a.dcs {
 		fmt.Fprintf(&b, "%s %d+%d", dc.Name, dc.Authenticated, dc.Anonymous)
 		if dc.Users != nil {
-			fmt.Fprint(&b, dc.Users)
+			b.WriteString(clustertest.UsersText(dc.Users))
 		}
 		b.WriteString("; ")
 	}
 	for _, l := range a.listings {
-		fmt.Fprintf(&b, "%s %v %d; ", l.Channel, l.Users, l.Count)
+		fmt.Fprintf(&b, "%s %s %d; ", l.Channel, clustertest.UsersText(l.Users), l.Count)
 	}
 	for _, c := range a.connections {
 		fmt.Fprint(&b, c.DataCenter, "/", c.Pod, " ", c.ID, " ", c.Channels, "; ")

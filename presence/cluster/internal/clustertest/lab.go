@@ -16,6 +16,7 @@ import (
 
 	"go.uber.org/zap/zaptest/observer"
 
+	"github.com/rollcall-gateway/rollcall/presence"
 	"github.com/rollcall-gateway/rollcall/presence/cluster/message"
 )
 
@@ -208,3 +209,12 @@ next:
 
 // Site returns a site with sets of patterns.
 func Site(sets ...[]string) message.Site { return message.Site{Sets: sets} }
+
+// UsersText formats the IDs and addresses of users.
+func UsersText(users []presence.User) string {
+	list := make([]string, len(users))
+	for i, u := range users {
+		list[i] = fmt.Sprintf("{%s %s}", u.ID, u.Email)
+	}
+	return fmt.Sprint(list)
+}

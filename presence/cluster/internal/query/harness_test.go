@@ -123,7 +123,7 @@ func (a answer) text() string {
 	for _, dc := range a.dcs {
 		fmt.Fprintf(&b, "%s %d+%d", dc.Name, dc.Authenticated, dc.Anonymous)
 		if dc.Users != nil {
-			fmt.Fprint(&b, dc.Users)
+			b.WriteString(clustertest.UsersText(dc.Users))
 		}
 		b.WriteString("; ")
 	}
