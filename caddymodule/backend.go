@@ -70,24 +70,13 @@ func (b *Backend) endpoint(logger *zap.Logger) (*backend.Endpoint, error) {
 		to.Queue = defaultBackendQueue
 	}
 	var err error
-	if to.URL, err = b.address(logger); err != nil {
+	if to.URL, err = resolveURL(b.URL, "copies go to the backend without encryption: use https", logger); err != nil {
 		return nil, fmt.Errorf("backend: %w", err)
 	}
-	for i, text := range b.Secret {
-		secret, err := resolveKey(numbered("secret", i), text)
-		if err != nil {
-			return nil, fmt.Errorf("backend: %w", err)
-		}
-		key, err := backend.ParseSecret(secret)
-		if err != nil {
-			return nil, fmt.Errorf("backend: %s %w", numbered("secret", i), err)
-		}
-		to.Secrets = append(to.Secrets, key)
+	if to.Secrets, err = signingSecrets(b.Secret); err != nil {
+		return nil, fmt.Errorf("backend: %w", err)
 	}
 	switch {
-	case len(to.Secrets) == 0:
-		return nil, errors.New(
-			`backend: no secret: make one with echo "whsec_$(openssl rand -base64 32)", and give it to the backend too`)
 	case to.Timeout < 0 || to.Timeout > maxBackendTimeout:
 		return nil, fmt.Errorf("backend: timeout %s: use a duration up to %s", to.Timeout, maxBackendTimeout)
 	case to.Queue < minBackendQueue || to.Queue > maxBackendQueue:
@@ -96,9 +85,29 @@ func (b *Backend) endpoint(logger *zap.Logger) (*backend.Endpoint, error) {
 	return to, nil
 }
 
-// address returns the URL with its placeholders replaced.
-func (b *Backend) address(logger *zap.Logger) (string, error) {
-	text, err := resolveSecret("the URL", b.URL)
+// signingSecrets returns the secrets of an option, with their placeholders replaced.
+func signingSecrets(texts []string) ([]backend.Secret, error) {
+	if len(texts) == 0 {
+		return nil, errors.New(
+			`no secret: make one with echo "whsec_$(openssl rand -base64 32)", and give it to the backend too`)
+	}
+	secrets := make([]backend.Secret, len(texts))
+	for i, text := range texts {
+		secret, err := resolveKey(numbered("secret", i), text)
+		if err != nil {
+			return nil, err
+		}
+		if secrets[i], err = backend.ParseSecret(secret); err != nil {
+			return nil, fmt.Errorf("%s %w", numbered("secret", i), err)
+		}
+	}
+	return secrets, nil
+}
+
+// resolveURL returns the URL of an option, with its placeholders replaced. It logs the warning if
+// requests would cross a public network without encryption.
+func resolveURL(text, warning string, logger *zap.Logger) (string, error) {
+	text, err := resolveSecret("the URL", text)
 	if err != nil {
 		return "", err
 	}
@@ -107,7 +116,7 @@ func (b *Backend) address(logger *zap.Logger) (string, error) {
 		return "", errors.New("write a URL like https://app.example.com/rollcall")
 	}
 	if u.Scheme == "http" && !isPrivate(u.Hostname()) {
-		logger.Warn("copies go to the backend without encryption: use https", zap.String("host", u.Hostname()))
+		logger.Warn(warning, zap.String("host", u.Hostname()))
 	}
 	return u.String(), nil
 }

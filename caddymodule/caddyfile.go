@@ -60,6 +60,9 @@ func parseDirective(h httpcaddyfile.Helper) (caddyhttp.MiddlewareHandler, error)
 //	    plugin <file> {
 //	        ...
 //	    }
+//	    authorize <URL> {
+//	        ...
+//	    }
 //	    backend <URL> {
 //	        ...
 //	    }
@@ -75,8 +78,8 @@ func parseDirective(h httpcaddyfile.Helper) (caddyhttp.MiddlewareHandler, error)
 //	    }
 //	}
 //
-// There may be several plugin blocks. [PluginConfig.UnmarshalCaddyfile] has their syntax, and
-// [Backend.UnmarshalCaddyfile] that of a backend.
+// There may be several plugin blocks. [PluginConfig.UnmarshalCaddyfile],
+// [Authorize.UnmarshalCaddyfile] and [Backend.UnmarshalCaddyfile] have the syntax of their blocks.
 func (h *Handler) UnmarshalCaddyfile(d *caddyfile.Dispenser) error {
 	d.Next() // the directive's name
 	return block(d, options{
@@ -104,6 +107,10 @@ func (h *Handler) UnmarshalCaddyfile(d *caddyfile.Dispenser) error {
 			c := new(PluginConfig)
 			h.Plugins = append(h.Plugins, c)
 			return c.UnmarshalCaddyfile(d)
+		},
+		"authorize": func(d *caddyfile.Dispenser) error {
+			h.Authorize = new(Authorize)
+			return h.Authorize.UnmarshalCaddyfile(d)
 		},
 		"backend": func(d *caddyfile.Dispenser) error {
 			h.Backend = new(Backend)

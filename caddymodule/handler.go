@@ -58,6 +58,9 @@ type Handler struct {
 	// in the order in which they are called. Default: none.
 	Plugins []*PluginConfig `json:"plugins,omitempty"`
 
+	// The backend that is asked whether a user may join a channel that needs a grant. Default: none.
+	Authorize *Authorize `json:"authorize,omitempty"`
+
 	// The backend that messages in the modes listen and receive are copied to. Default: none.
 	Backend *Backend `json:"backend,omitempty"`
 

@@ -99,6 +99,11 @@ func (h *Handler) provisionSite(ctx caddy.Context, s *site.Site) error {
 	if err := h.provisionRules(s); err != nil {
 		return err
 	}
+	if h.Authorize != nil {
+		if s.Authorize, err = h.Authorize.endpoint(h.siteLogger(s)); err != nil {
+			return err
+		}
+	}
 	if h.Backend != nil {
 		if s.Backend, err = h.Backend.endpoint(h.siteLogger(s)); err != nil {
 			return err

@@ -11,6 +11,7 @@ import (
 
 	"go.uber.org/zap"
 
+	"github.com/rollcall-gateway/rollcall/caddymodule/authorize"
 	"github.com/rollcall-gateway/rollcall/caddymodule/backend"
 	"github.com/rollcall-gateway/rollcall/caddymodule/token"
 	"github.com/rollcall-gateway/rollcall/plugins"
@@ -42,6 +43,10 @@ type Site struct {
 	Bounds   presence.Rules    // limits that package presence enforces
 	Backend  *backend.Endpoint // nil if messages are not copied
 	Chain    *plugins.Chain    // nil without plugins
+
+	// Authorize is the backend that is asked who may join, through Asker. Both are nil if none is.
+	Authorize *authorize.Endpoint
+	Asker     *authorize.Asker
 
 	LargeBodies    atomic.Int32                   // request bodies over the normal limit that are being read; for package api
 	WithoutBackend sync.Once                      // guards the warning that there is no backend
