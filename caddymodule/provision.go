@@ -103,6 +103,7 @@ func (h *Handler) provisionSite(ctx caddy.Context, s *site.Site) error {
 		if s.Authorize, err = h.Authorize.endpoint(h.siteLogger(s)); err != nil {
 			return err
 		}
+		s.Asker = h.app.hub.Asker
 	}
 	if h.Backend != nil {
 		if s.Backend, err = h.Backend.endpoint(h.siteLogger(s)); err != nil {

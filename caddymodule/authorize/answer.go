@@ -7,6 +7,8 @@ import (
 	"fmt"
 	"io"
 	"time"
+
+	"github.com/rollcall-gateway/rollcall/presence"
 )
 
 // Answer is the answer of a backend. The zero value is a no.
@@ -15,6 +17,21 @@ type Answer struct {
 	Send  bool      // the user may send, too
 	See   bool      // the user may see who is there, too
 	Until time.Time // end of a yes with expires_in; zero for a yes without
+}
+
+// Permissions returns what the answer grants.
+func (a Answer) Permissions() (may presence.Permissions) {
+	if !a.Allow {
+		return 0
+	}
+	may = presence.MayJoin
+	if a.Send {
+		may |= presence.MaySend
+	}
+	if a.See {
+		may |= presence.MaySee
+	}
+	return may
 }
 
 // Limits of an answer.

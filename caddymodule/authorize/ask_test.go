@@ -19,7 +19,7 @@ func TestQuestion(t *testing.T) {
 	a, _ := newAsker(t)
 	to := serve(t, func(w http.ResponseWriter, r *http.Request) {
 		text, _ := io.ReadAll(r.Body)
-		const want = `{"type":"authorize","host":"portal.example.com","channel":"a<b>","user":{"id":"ada","email":"ada@example.com"}}`
+		const want = `{"type":"authorize","host":"portal.example.com","channel":"a<b>","user":{"id":"ada","email":"ada@example.com","info":{"name":"<Ada>"}}}`
 		if string(text) != want || r.Method != http.MethodPost || r.Header.Get("Content-Type") != "application/json" {
 			t.Errorf("got %s %s %v", r.Method, text, r.Header)
 		}
@@ -35,7 +35,9 @@ func TestQuestion(t *testing.T) {
 		io.WriteString(w, `{"allow":true,"send":false,"expires_in":60}`)
 	})
 	before := time.Now()
-	got := mustAsk(t, a, to, question(t, "ada", "a<b>"))
+	q := question(t, "ada", "a<b>")
+	q.User.Info = `{"name":"<Ada>"}`
+	got := mustAsk(t, a, to, q)
 	if end := got.Until.Sub(before); !got.Allow || got.Send || !got.See || end < time.Minute || end > 2*time.Minute {
 		t.Errorf("got %+v", got)
 	}

@@ -16,10 +16,11 @@ import (
 // ErrUnavailable is returned when a question has no answer. The reason is logged.
 var ErrUnavailable = errors.New("the backend does not say whether this channel may be joined")
 
-// Config is what an Asker needs. All fields are required.
+// Config is what an Asker needs. Label and Logger are required.
 type Config struct {
-	Label  func(presence.HostName) string // host label for metrics
-	Logger *zap.Logger
+	Label     func(presence.HostName) string // host label for metrics
+	Logger    *zap.Logger
+	Transport http.RoundTripper // if nil, HTTP over the network
 }
 
 // Asker asks the backends of all hosts, and keeps their answers. It outlives a configuration. Its
@@ -39,7 +40,7 @@ type Asker struct {
 
 // New returns an Asker. The caller calls Close.
 func New(c Config) *Asker {
-	a := &Asker{client: backend.NewClient(nil), logger: c.Logger, hosts: make(map[presence.HostName]*host)}
+	a := &Asker{client: backend.NewClient(c.Transport), logger: c.Logger, hosts: make(map[presence.HostName]*host)}
 	a.ctx, a.cancel = context.WithCancel(context.Background())
 	a.metrics = newMetrics(c.Label)
 	return a
@@ -82,6 +83,20 @@ func (a *Asker) Kept(to *Endpoint, q Question) (Answer, bool) {
 	defer h.mu.Unlock()
 	return h.kept.get(id, time.Now())
 }
+
+// Granter grants what the kept answers of an endpoint allow.
+type Granter struct {
+	Asker *Asker
+	To    *Endpoint
+}
+
+// Granted implements presence.Granter.
+func (g Granter) Granted(host presence.HostName, channel string, user presence.User) presence.Permissions {
+	a, _ := g.Asker.Kept(g.To, Question{Host: host, Channel: channel, User: user})
+	return a.Permissions()
+}
+
+var _ presence.Granter = Granter{}
 
 // Forget drops the kept answers for users of a host. Questions about them that are under way are
 // asked again: no answer from before Forget is used after it.

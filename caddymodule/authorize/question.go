@@ -34,8 +34,9 @@ type body struct {
 }
 
 type user struct {
-	ID    string `json:"id"`
-	Email string `json:"email"`
+	ID    string          `json:"id"`
+	Email string          `json:"email"`
+	Info  json.RawMessage `json:"info,omitempty"`
 }
 
 // encode returns the body of the request. Equal questions have equal bodies.
@@ -43,9 +44,9 @@ func (q Question) encode() []byte {
 	var out bytes.Buffer
 	enc := json.NewEncoder(&out)
 	enc.SetEscapeHTML(false)
-	_ = enc.Encode(body{ // never fails: all fields are texts
+	_ = enc.Encode(body{ // never fails: info is a JSON object
 		Type: "authorize", Host: q.Host.String(), Channel: q.Channel,
-		User: user{ID: q.User.ID, Email: q.User.Email},
+		User: user{ID: q.User.ID, Email: q.User.Email, Info: json.RawMessage(q.User.Info)},
 	})
 	return bytes.TrimSuffix(out.Bytes(), []byte("\n"))
 }

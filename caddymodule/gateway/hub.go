@@ -23,6 +23,7 @@ import (
 	"go.uber.org/zap"
 
 	"github.com/rollcall-gateway/rollcall/caddymodule/assign"
+	"github.com/rollcall-gateway/rollcall/caddymodule/authorize"
 	"github.com/rollcall-gateway/rollcall/caddymodule/copies"
 	"github.com/rollcall-gateway/rollcall/caddymodule/pluginhost"
 	"github.com/rollcall-gateway/rollcall/caddymodule/socket"
@@ -45,6 +46,7 @@ type Hub struct {
 	metrics       *metrics
 	Plugins       *pluginhost.Host
 	copies        *copies.Copies
+	Asker         *authorize.Asker
 	Assignments   *assign.Keeper
 	draining      atomic.Bool
 	warnedOfHTTP2 oftenlog.Limit // limits warnings about handshakes over HTTP/2
@@ -104,7 +106,9 @@ func New(c Config) *Hub {
 		Folder: filepath.Join(c.Folder, "backend"), Endpoints: h, Wanted: h.hasBackend, Label: h.label,
 		Logger: h.log.named("rollcall.backend"),
 	})
+	h.Asker = authorize.New(authorize.Config{Label: h.label, Logger: h.log.named("rollcall.authorize")})
 	h.Assignments = assign.NewKeeper(filepath.Join(c.Folder, "assignments.db"), h.Registry, isGreeted, h.log.named("rollcall.assignments"))
+	h.Assignments.Book.OnRemoved(h.ForgetGrants)
 	h.metrics = newMetrics(h)
 	return h
 }
@@ -126,6 +130,7 @@ func (h *Hub) Destruct() error {
 	}
 	h.wheel.Stop()
 	h.loop.Stop()
+	h.Asker.Close()
 	// Only needed if a configuration never stopped: otherwise the drain has done it.
 	h.endCluster(zap.NewNop(), time.Now())
 	h.copies.Close(zap.NewNop(), time.Now())

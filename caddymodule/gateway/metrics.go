@@ -8,6 +8,7 @@ import (
 
 	"github.com/prometheus/client_golang/prometheus"
 
+	"github.com/rollcall-gateway/rollcall/caddymodule/site"
 	"github.com/rollcall-gateway/rollcall/caddymodule/socket"
 	"github.com/rollcall-gateway/rollcall/caddymodule/wire"
 )
@@ -74,21 +75,28 @@ func (h *Hub) Collectors() []prometheus.Collector {
 	m := h.metrics
 	return slices.Concat(
 		[]prometheus.Collector{m, m.rejected, m.joins, m.messages, m.drops, m.queries, m.duration, h.Plugins},
-		h.Assignments.Collectors(), h.copies.Collectors(h.backendHosts),
+		h.Assignments.Collectors(), h.copies.Collectors(h.hostsWith(hasBackend)),
+		h.Asker.Collectors(h.hostsWith(asksBackend)),
 	)
 }
 
-// backendHosts returns the hosts that the configuration in effect names and that have a backend.
-func (h *Hub) backendHosts() []string {
-	var hosts []string
-	if now := h.InEffect(); now != nil {
-		for name, of := range now.Names() {
-			if of.Backend != nil {
-				hosts = append(hosts, name)
+func hasBackend(of *site.Site) bool  { return of.Backend != nil }
+func asksBackend(of *site.Site) bool { return of.Authorize != nil }
+
+// hostsWith returns a function that returns the hosts that the configuration in effect names and
+// whose site has a property.
+func (h *Hub) hostsWith(has func(of *site.Site) bool) func() []string {
+	return func() []string {
+		var hosts []string
+		if now := h.InEffect(); now != nil {
+			for name, of := range now.Names() {
+				if has(of) {
+					hosts = append(hosts, name)
+				}
 			}
 		}
+		return hosts
 	}
-	return hosts
 }
 
 // host returns the metrics of a label.

@@ -157,5 +157,6 @@ func (h *Hub) reclassifyHost(name presence.HostName) {
 	if host := h.Registry.Host(name); host != nil {
 		host.Reclassify()
 		h.Assignments.Joiner.Recheck(host)
+		h.askAgain(host)
 	}
 }

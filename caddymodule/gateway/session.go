@@ -10,6 +10,7 @@ import (
 
 	"go.uber.org/zap"
 
+	"github.com/rollcall-gateway/rollcall/caddymodule/authorize"
 	"github.com/rollcall-gateway/rollcall/caddymodule/copies"
 	"github.com/rollcall-gateway/rollcall/caddymodule/site"
 	"github.com/rollcall-gateway/rollcall/caddymodule/socket"
@@ -33,9 +34,10 @@ type session struct {
 	tokens float64   // frames that are allowed now
 	filled time.Time // time of the last change of tokens
 
-	// mu guards ended.
-	mu    sync.Mutex
-	ended bool
+	// mu guards the fields below.
+	mu     sync.Mutex
+	ended  bool
+	asking *asking // nil until a join needs an answer of the site's backend
 }
 
 var (
@@ -113,10 +115,9 @@ func (s *session) Message(text bool, p []byte) {
 	}
 	switch cmd.Type {
 	case wire.TypeJoin:
-		err = s.join(cmd)
-		s.counters.joined(codeOf(err))
+		s.join(cmd)
 	case wire.TypeLeave:
-		err = s.conn.Leave(cmd.Channel, cmd.Ref)
+		s.leave(cmd)
 	case wire.TypeAuthenticate:
 		err = s.authenticate(cmd)
 	case wire.TypeSend:
@@ -125,17 +126,23 @@ func (s *session) Message(text bool, p []byte) {
 	case wire.TypePing:
 		s.answer(wire.Pong(cmd.Ref))
 	}
-	if err != nil && !errors.Is(err, presence.ErrClosed) {
-		s.sendError(&wire.Error{Code: codeOf(err), Ref: cmd.Ref, Message: s.explain(err)})
+	if err != nil {
+		s.fail(cmd.Ref, err)
 	}
 }
 
-// join executes a join. Package presence sends the answer, usually at once.
-func (s *session) join(cmd wire.Command) error {
-	if s.sock.Hold() {
-		defer s.sock.Flush()
+// fail sends the error of a frame.
+func (s *session) fail(ref string, err error) {
+	if errors.Is(err, presence.ErrClosed) {
+		return
 	}
-	return s.conn.Join(cmd.Channel, cmd.Watch, cmd.Ref)
+	message := ""
+	if e, ok := errors.AsType[*wire.Error](err); ok {
+		message = e.Message
+	} else {
+		message = s.explain(err)
+	}
+	s.sendError(&wire.Error{Code: codeOf(err), Ref: ref, Message: message})
 }
 
 // answer sends a frame. The calling goroutine holds no locks, so it may write to the socket itself.
@@ -191,6 +198,9 @@ func codeOf(err error) wire.Code {
 	if err == nil {
 		return "ok"
 	}
+	if e, ok := errors.AsType[*wire.Error](err); ok {
+		return e.Code
+	}
 	for _, c := range codes {
 		if errors.Is(err, c.err) {
 			return c.code
@@ -206,7 +216,7 @@ func (s *session) explain(err error) string {
 	if codeOf(err) != wire.CodeUnavailable {
 		return err.Error()
 	}
-	if !failedInPlugin(err) && !errors.Is(err, copies.ErrNotCopied) && !errors.Is(err, token.ErrUnavailable) && !errors.Is(err, errStarting) {
+	if !failedInPlugin(err) && !errors.Is(err, copies.ErrNotCopied) && !errors.Is(err, token.ErrUnavailable) && !errors.Is(err, authorize.ErrUnavailable) && !errors.Is(err, errStarting) {
 		s.tenant.site().Logger.Error("command failed", zap.Stringer("host", s.tenant.name), zap.Error(err))
 	}
 	return "try again later"
@@ -228,8 +238,13 @@ func (s *session) authenticate(cmd wire.Command) error {
 	if err != nil {
 		return err
 	}
+	before, _ := s.conn.User()
 	if err := s.conn.Authenticate(presence.User{ID: id.ID, Email: id.Email, Info: id.Info}, nil); err != nil {
 		return err
+	}
+	if id.ID != before.ID {
+		s.cancelWaitsOfOthers()
+		s.watchGrants()
 	}
 	s.hub.Assignments.Joiner.LeaveUnassigned(s.conn)
 	s.hub.wheel.Expire(s.sock, id.Expires)
@@ -244,6 +259,7 @@ func (s *session) Closed(cause socket.Cause) {
 	if !s.hub.disconnect(s) {
 		return
 	}
+	s.endAsking()
 	s.hub.wheel.Remove(s.sock)
 	s.counters.dropped(cause.Reason)
 	s.tenant.site().Logger.Debug("connection closed",

@@ -1,6 +1,7 @@
 package site
 
 import (
+	"github.com/rollcall-gateway/rollcall/caddymodule/authorize"
 	"github.com/rollcall-gateway/rollcall/plugins"
 	"github.com/rollcall-gateway/rollcall/presence"
 )
@@ -10,6 +11,9 @@ import (
 func (s *Site) MakeRules() {
 	rules := s.Bounds
 	rules.Classifier = s.Patterns
+	if s.Authorize != nil {
+		rules.Kept = authorize.Granter{Asker: s.Asker, To: s.Authorize}
+	}
 	if s.Chain != nil {
 		v := &pluginRules{patterns: s.Patterns, chain: s.Chain}
 		if s.Chain.Has(plugins.HookClassify) {

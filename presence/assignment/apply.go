@@ -1,5 +1,7 @@
 package assignment
 
+import "github.com/rollcall-gateway/rollcall/presence"
+
 // applied is a record that a book has applied.
 type applied struct {
 	Record
@@ -65,8 +67,18 @@ func (b *Book) room(r *Record, n int) bool {
 	return b.kept.hosts[r.Host]+n <= MaxOfHost && b.kept.total+n <= maxRecords
 }
 
-// notify calls changed for applied records, once for each user whose assignments may have changed.
+// notify calls removed for applied removals, and changed once for each user whose assignments may
+// have changed.
 func (b *Book) notify(fresh []applied) {
+	removed := make(map[presence.HostName][]string)
+	for i := range fresh {
+		if r := &fresh[i]; r.Mode == None {
+			removed[r.Host] = append(removed[r.Host], r.User)
+		}
+	}
+	for host, users := range removed {
+		b.removed(host, users)
+	}
 	channels := make(map[userKey][]string)
 	for i := range fresh {
 		r := &fresh[i]

@@ -25,11 +25,16 @@ const (
 // present ones.
 type Changed func(host presence.HostName, user string, channels []string)
 
+// Removed is called without a lock, before [Changed], for the users in removals of a host that were
+// made on any pod, also if they removed nothing.
+type Removed func(host presence.HostName, users []string)
+
 // Book has the assignments of all hosts. Its methods are safe for concurrent use.
 type Book struct {
 	node    uint64
 	now     func() time.Time
 	changed Changed
+	removed Removed
 	shards  [Shards]shard
 	touched atomic.Int64 // Unix nanoseconds; see Touched
 
@@ -69,7 +74,7 @@ func NewBook(node uint64, changed Changed) *Book {
 		changed = func(presence.HostName, string, []string) {}
 	}
 	b := &Book{
-		node: node, now: time.Now, changed: changed,
+		node: node, now: time.Now, changed: changed, removed: func(presence.HostName, []string) {},
 		kept: counts{hosts: make(map[presence.HostName]int)}, blind: counts{hosts: make(map[presence.HostName]int)},
 		unsaved: make(map[name]Record),
 	}
@@ -78,6 +83,10 @@ func NewBook(node uint64, changed Changed) *Book {
 	}
 	return b
 }
+
+// OnRemoved sets the function that is called for removals. It must be called before the first use
+// of the book.
+func (b *Book) OnRemoved(removed Removed) { b.removed = removed }
 
 // Attach loads the records of the store, and stores those of the book from then on. If loading
 // fails, the book keeps the records that it could load, but not the store.
