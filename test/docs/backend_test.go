@@ -4,6 +4,7 @@ import (
 	"crypto/hmac"
 	"crypto/sha256"
 	"encoding/base64"
+	"io"
 	"net/http"
 	"os"
 	"os/exec"
@@ -91,6 +92,49 @@ func TestBackendExampleTakesWhatIsSigned(t *testing.T) {
 	}
 	if got := strings.Count(said.String(), `sales on portal.example.com: {"text":"hello"}`); got != 2 {
 		t.Errorf("it took %d messages, want 2:\n%s", got, said)
+	}
+}
+
+// TestAuthorizeExample runs the Go backend of docs/authorize.md.
+func TestAuthorizeExample(t *testing.T) {
+	p := readPage(t, "docs/authorize.md")
+	headers, body := backendExample(t, p)
+	id := headers.Get("Webhook-Id")
+	if want := webhookSignature(t, id, headers.Get("Webhook-Timestamp"), body); headers.Get("Webhook-Signature") != want {
+		t.Errorf("the request on the page has the signature %s, want %s", headers.Get("Webhook-Signature"), want)
+	}
+	url, _ := runGoExample(t, p, "localhost:3000")
+	timestamp := strconv.FormatInt(time.Now().Unix(), 10)
+	for _, test := range []struct {
+		name, body string
+		unsigned   bool
+		status     int
+		want       string
+	}{
+		{"member", body, false, http.StatusOK, `{"allow":true,"expires_in":3600}`},
+		{"other user", strings.Replace(body, `"ada"`, `"mallory"`, 1), false, http.StatusOK, `{"allow":false}`},
+		{"other channel", strings.Replace(body, "team-sales", "team-board", 1), false, http.StatusOK, `{"allow":false}`},
+		{"unsigned", body, true, http.StatusUnauthorized, "not from Rollcall\n"},
+	} {
+		r, err := http.NewRequest(http.MethodPost, url+"/may-join", strings.NewReader(test.body))
+		if err != nil {
+			t.Fatal(err)
+		}
+		r.Header = headers.Clone()
+		r.Header.Set("Webhook-Timestamp", timestamp)
+		r.Header.Set("Webhook-Signature", webhookSignature(t, id, timestamp, test.body))
+		if test.unsigned {
+			r.Header.Del("Webhook-Signature")
+		}
+		resp, err := http.DefaultClient.Do(r)
+		if err != nil {
+			t.Fatal(err)
+		}
+		got, err := io.ReadAll(resp.Body)
+		resp.Body.Close()
+		if err != nil || resp.StatusCode != test.status || string(got) != test.want {
+			t.Errorf("%s: %d %s, %v, want %d %s", test.name, resp.StatusCode, got, err, test.status, test.want)
+		}
 	}
 }
 

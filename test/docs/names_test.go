@@ -133,7 +133,7 @@ func documented(t *testing.T, name string, names []string, least int) {
 // TestOptionsAreDocumented finds the subdirectives in the parser and the JSON names in the types.
 func TestOptionsAreDocumented(t *testing.T) {
 	configured := []string{
-		"App", "Backend", "Channels", "ClusterConfig", "ClusterTLS", "Handler", "JWT", "Limits", "Ping",
+		"App", "Authorize", "Backend", "Channels", "ClusterConfig", "ClusterTLS", "Handler", "JWT", "Limits", "Ping",
 		"PluginConfig", "UserPlaceholders",
 	}
 	var options, tags, found []string
@@ -341,6 +341,12 @@ func TestPluginReasonsAreDocumented(t *testing.T) {
 // log field.
 func TestBackendReasonsAreDocumented(t *testing.T) {
 	documented(t, "docs/operations.md", constants(t, "caddymodule/backend", "Reason"), 10)
+}
+
+// TestAuthorizeResultsAreDocumented covers the results of questions that are not reasons for failed
+// copies, too.
+func TestAuthorizeResultsAreDocumented(t *testing.T) {
+	documented(t, "docs/operations.md", constants(t, "caddymodule/authorize", "result"), 5)
 }
 
 // TestPluginReportIsDocumented covers the fields of GET /rollcall/plugins.
