@@ -77,9 +77,10 @@ func TestPlaceholdersThatComeToNothing(t *testing.T) {
 		needs map[string]map[string]any
 	}{
 		{"http.handlers.rollcall", Handler{}, 18, map[string]map[string]any{
-			"jwt":     {"key": strings.Repeat("k", 32)},
-			"backend": {"url": "https://app.example.com", "secret": []string{strings.Repeat("s", 32)}},
-			"plugins": {"path": "my-rules.wasm"},
+			"jwt":       {"key": strings.Repeat("k", 32)},
+			"authorize": {"url": "https://app.example.com", "secret": []string{strings.Repeat("s", 32)}},
+			"backend":   {"url": "https://app.example.com", "secret": []string{strings.Repeat("s", 32)}},
+			"plugins":   {"path": "my-rules.wasm"},
 		}},
 		{"rollcall", App{}, 11, map[string]map[string]any{
 			"cluster": {"listen": "127.0.0.1:6222", "secret": strings.Repeat("s", 32)},
@@ -162,7 +163,8 @@ func TestEmptyArguments(t *testing.T) {
 		"jwt {\ncookie \"\"\n}", "jwt {\nid_claim \"\"\n}", "jwt {\nalgorithms HS256 \"\"\n}",
 		"channels {\nauthenticated \"\"\n}", "channels {\ndefault \"\"\n}", "plugin a.wasm {\nname \"\"\n}",
 		"plugin a.wasm {\nsha256 \"\"\n}", "plugin a.wasm {\non_failure \"\"\n}", "backend https://a.example.com {\nsecret \"\"\n}",
-		`plugin ""`, `backend ""`,
+		"authorize https://a.example.com {\nsecret \"\"\n}",
+		`plugin ""`, `backend ""`, `authorize ""`,
 	} {
 		caddyfile := "a.example.com {\n\trollcall {\n" + option + "\n\t}\n}"
 		_, _, err := caddyconfig.GetAdapter("caddyfile").Adapt([]byte(caddyfile), map[string]any{"filename": "Caddyfile"})
