@@ -136,13 +136,11 @@ func (s *session) fail(ref string, err error) {
 	if errors.Is(err, presence.ErrClosed) {
 		return
 	}
-	message := ""
 	if e, ok := errors.AsType[*wire.Error](err); ok {
-		message = e.Message
-	} else {
-		message = s.explain(err)
+		s.sendError(&wire.Error{Code: e.Code, Ref: ref, Message: e.Message})
+		return
 	}
-	s.sendError(&wire.Error{Code: codeOf(err), Ref: ref, Message: message})
+	s.sendError(&wire.Error{Code: codeOf(err), Ref: ref, Message: s.explain(err)})
 }
 
 // answer sends a frame. The calling goroutine holds no locks, so it may write to the socket itself.
