@@ -72,9 +72,7 @@ func (m *Members) admit(from link.Peer, hb *message.Heartbeat, now time.Time) *m
 	m.removeReplaced(namesakes, now)
 	m.pods[from] = pod
 	delete(m.ended, from)
-	if !before {
-		m.markOutlived(from)
-	}
+	m.markOutlived(from)
 	if l := m.lost[nameOf(from)]; l != nil && !later(l.Peer, from) {
 		delete(m.lost, nameOf(from))
 		m.afterChange(func() { m.observer.HeardAgain(from) })
@@ -231,8 +229,8 @@ type ending struct {
 	at     time.Time
 	tenure tenure
 	dead   bool // it has ended for sure, or counts as crashed; false if it may be heard again
-	// outlived is set if an earlier run was first heard after it: the clock of its pod went back. Then it
-	// has not replaced that one.
+	// outlived is set if an earlier run has answered a probe since: the clock of its pod went back, or two
+	// processes have had its name. Then it has not replaced that one.
 	outlived bool
 }
 
@@ -250,7 +248,7 @@ func (m *Members) markDead(p link.Peer) {
 	}
 }
 
-// markOutlived records that a run is first heard after later ones of its pod have ended.
+// markOutlived records that a run is alive after later ones of its pod have ended.
 func (m *Members) markOutlived(by link.Peer) {
 	for p, end := range m.ended {
 		if p.DC == by.DC && p.Pod == by.Pod && later(p, by) {

@@ -105,7 +105,21 @@ func (m *Members) probed(from link.Peer, hb *message.Heartbeat, now time.Time) b
 		return false
 	}
 	delete(m.probes, from)
+	if end := m.laterEnd(from); p.at.Before(end) { // the answer does not prove that the run has outlived a later one
+		m.probe(from, now)
+		return false
+	}
 	return true
+}
+
+// laterEnd returns the last time at which a later run of the pod has ended; zero if none has.
+func (m *Members) laterEnd(of link.Peer) (last time.Time) {
+	for p, end := range m.ended {
+		if p.DC == of.DC && p.Pod == of.Pod && later(p, of) && end.dead && end.at.After(last) {
+			last = end.at
+		}
+	}
+	return last
 }
 
 // probe sends a probe to a pod. Outsiders can cause one probe for each heartbeat that they publish,
