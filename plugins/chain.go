@@ -2,6 +2,7 @@ package plugins
 
 import (
 	"slices"
+	"strconv"
 	"sync/atomic"
 )
 
@@ -42,6 +43,15 @@ func (c *Chain) with(h Hook) (list []*Plugin) {
 		}
 	}
 	return list
+}
+
+// Version identifies the plugins that have the hook, with their order and configuration.
+func (c *Chain) Version(h Hook) string {
+	var b []byte
+	for _, p := range c.with(h) {
+		b = append(strconv.AppendUint(b, p.anchor.number, 10), ' ')
+	}
+	return string(b)
 }
 
 // Replace puts replacement in the place of old, for all calls that start from now on. If old is not

@@ -26,6 +26,7 @@ type coreKey struct {
 // handle is unreachable, so is the anchor, and the core is taken down.
 type core struct {
 	engine       *Engine
+	number       uint64 // no other core of the process has it
 	key          coreKey
 	program      *program
 	hooks        Hooks
@@ -51,6 +52,9 @@ type core struct {
 	mu      sync.Mutex
 	handles int // guarded by mu
 }
+
+// cores is the number of cores so far.
+var cores atomic.Uint64
 
 // buckets bound what a plugin causes over all its hosts. Where clients choose the names of hosts,
 // their number has no bound.

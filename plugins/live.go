@@ -5,12 +5,15 @@ import (
 	"errors"
 	"io"
 	"slices"
+	"strings"
 
 	"github.com/rollcall-gateway/rollcall/plugins/internal/codec"
 )
 
 // Shown is what is shown of a user.
 type Shown struct {
+	// ID is the key id of Record.
+	ID string
 	// Record is a JSON object with the key id and the shown keys. If it is empty, nobody sees the user.
 	Record string
 	// Sender is Record without keys other than id and email.
@@ -58,23 +61,25 @@ func (c *Chain) Show(e Endpoint, host string, show []string, users []User) (show
 		}
 		if failure == nil {
 			for i, place := range m.places {
-				batch[place].Record, batch[place].Sender = m.results[i].Record, m.results[i].Sender
+				failed := batch[place].Failed
+				batch[place] = m.results[i]
+				batch[place].Failed = failed
 			}
 		}
 	}
 }
 
 func newShown(record []byte, show []string) (s Shown, err error) {
-	object, err := codec.AppendShown(nil, record, show)
+	object, id, err := codec.AppendShown(nil, record, show)
 	if err != nil {
 		return s, err
 	}
-	s.Record = string(object)
+	s.ID, s.Record = strings.ToValidUTF8(string(id), "\ufffd"), string(object)
 	sender := show[:0:0]
 	if slices.Contains(show, "email") {
 		sender = []string{"email"}
 	}
-	object, err = codec.AppendShown(object[:0], record, sender)
+	object, _, err = codec.AppendShown(object[:0], record, sender)
 	if s.Sender = s.Record; len(object) < len(s.Record) {
 		s.Sender = string(object)
 	}

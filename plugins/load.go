@@ -167,7 +167,7 @@ func (e *Engine) install(key coreKey, p *program, s Spec) (*Plugin, error) {
 		return nil, errEngineClosed
 	}
 	c := &core{
-		engine: e, key: key, program: p, hooks: p.hooks, name: key.name,
+		engine: e, number: cores.Add(1), key: key, program: p, hooks: p.hooks, name: key.name,
 		config: json.RawMessage(key.config), policy: key.policy, limits: key.limits, recycleAbove: key.limits.Memory / 4 * 3, logger: logger,
 		counters: counters, buckets: newBuckets(),
 	}

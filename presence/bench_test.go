@@ -11,7 +11,7 @@ type fixed struct{}
 
 var fixedFrame = make([]byte, 100)
 
-func (fixed) Members([]User) []byte                     { return fixedFrame }
+func (fixed) Members([]View) []byte                     { return fixedFrame }
 func (fixed) Joined(Joined) []byte                      { return fixedFrame }
 func (fixed) Left(ref, channel string, r Reason) []byte { return fixedFrame }
 func (fixed) Presence(Diff) []byte                      { return fixedFrame }

@@ -20,11 +20,12 @@ type channel struct {
 	users   int // number of members with a connection on this pod
 	visible int // number of members that watchers see after the next flush
 
-	snapshot []byte    // encoded list of the members that watchers have seen; nil if not kept
-	chunks   *chunks   // encoded users of this pod, for listings; nil if not cached
-	overlay  *overlay  // nil if no other pod and no lost connection counts
-	changes  *changes  // changes for other pods; nil without a relay
-	outgoing *outgoing // messages to deliver; nil if there are none
+	seen     map[*member]*Shown // what watchers have seen of members that a Shower has decided about; nil if none
+	snapshot []byte             // encoded list of the members that watchers have seen; nil if not kept
+	chunks   *chunks            // encoded users of this pod, for listings; nil if not cached
+	overlay  *overlay           // nil if no other pod and no lost connection counts
+	changes  *changes           // changes for other pods; nil without a relay
+	outgoing *outgoing          // messages to deliver; nil if there are none
 
 	dirty      []*member // members that may differ from what watchers have seen
 	shownCount int       // count in the last frame or snapshot

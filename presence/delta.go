@@ -6,7 +6,8 @@ import "sync"
 // ID have different addresses, the later one applies.
 type Member struct {
 	User
-	Seen int64 // Unix time in milliseconds; 0 without an address
+	Seen  int64  // Unix time in milliseconds; 0 without an address
+	Shown *Shown // decision of the pod's [Shower], only in a Delta; nil without a Shower
 }
 
 // Departure is a user whose last connection in one pod's part of a channel is gone.
@@ -73,7 +74,7 @@ func (ch *channel) localMembers() []Member {
 	list := make([]Member, 0, ch.users)
 	for _, m := range ch.members {
 		if m.conns > 0 {
-			list = append(list, Member{m.user.User, m.user.seen})
+			list = append(list, Member{m.user.User, m.user.seen, m.user.shown})
 		}
 	}
 	return list
@@ -126,7 +127,7 @@ func (h *Host) nextDelta(ch *channel) (Delta, bool) {
 		if m := ch.byUser[h.users[id]]; m == nil || m.conns == 0 {
 			d.Left = append(d.Left, Departure{id, lost})
 		} else {
-			d.Joined = append(d.Joined, Member{m.user.User, m.user.seen})
+			d.Joined = append(d.Joined, Member{m.user.User, m.user.seen, m.user.shown})
 		}
 	}
 	return d, true

@@ -89,7 +89,7 @@ func (h *Host) mergeDelta(ch *channel, pod string, d Delta) MergeResult {
 	o := ch.overlay
 	p := o.parts[pod]
 	if p == nil {
-		p = &podPart{users: make(map[string]datedEmail)}
+		p = &podPart{users: make(map[string]remoteUser)}
 	}
 	switch {
 	case d.Clock <= p.clock:
@@ -164,7 +164,7 @@ func (h *Host) mergeLeft(ch *channel, p *podPart, left Departure) {
 // mergeJoined adds a user to the part of a pod, or updates the e-mail address.
 func (h *Host) mergeJoined(ch *channel, p *podPart, u Member) {
 	_, known := p.users[u.ID]
-	p.users[u.ID] = datedEmail{u.Email, u.Seen}
+	p.users[u.ID] = remoteUser{datedEmail{u.Email, u.Seen}, u.Shown}
 	if ch.class.Kind == Authenticated {
 		h.countPod(ch, u.ID, known)
 	}

@@ -12,7 +12,15 @@ import (
 // lines is an Encoder of lines for people. A real one encodes the protocol of the clients.
 type lines struct{}
 
-func (lines) Members(users []presence.User) []byte { return fmt.Append(nil, users) }
+func (lines) Members(users []presence.View) []byte { return fmt.Append(nil, known(users)) }
+
+// known returns the users. The rules of these examples have no Shower.
+func known(views []presence.View) (users []presence.User) {
+	for _, v := range views {
+		users = append(users, v.User)
+	}
+	return users
+}
 
 func (lines) Joined(j presence.Joined) []byte {
 	if j.Watch == presence.WatchNone {
@@ -26,7 +34,7 @@ func (lines) Left(_, channel string, reason presence.Reason) []byte {
 }
 
 func (lines) Presence(d presence.Diff) []byte {
-	return fmt.Appendf(nil, "%s: %d there, joined %v, left %v", d.Channel, d.Count, d.Joined, d.Left)
+	return fmt.Appendf(nil, "%s: %d there, joined %v, left %v", d.Channel, d.Count, known(d.Joined), known(d.Left))
 }
 
 func (lines) Message(channel string, from presence.Source, message []byte) []byte {

@@ -27,13 +27,13 @@ func (g graceHeap) Less(i, j int) bool { return g[i].until < g[j].until }
 // Swap implements [heap.Interface].
 func (g graceHeap) Swap(i, j int) {
 	g[i], g[j] = g[j], g[i]
-	g[i].graceIndex, g[j].graceIndex = i, j
+	g[i].graceIndex, g[j].graceIndex = int32(i), int32(j)
 }
 
 // Push implements [heap.Interface].
 func (g *graceHeap) Push(x any) {
 	t := x.(*memberOverlay)
-	t.graceIndex = len(*g)
+	t.graceIndex = int32(len(*g))
 	*g = append(*g, t)
 }
 
@@ -47,7 +47,7 @@ func (g *graceHeap) Pop() any {
 	return t
 }
 
-func (g *graceHeap) remove(t *memberOverlay) { heap.Remove(g, t.graceIndex) }
+func (g *graceHeap) remove(t *memberOverlay) { heap.Remove(g, int(t.graceIndex)) }
 
 // now returns the time since the registry was created. Grace periods use it because it is monotonic
 // and smaller than a time.Time.

@@ -20,8 +20,8 @@ type tape struct {
 type left struct{ ref, channel, reason string }
 
 // Members makes every second list long enough for a channel to keep.
-func (tp *tape) Members(users []User) []byte {
-	b := tp.put(users)
+func (tp *tape) Members(users []View) []byte {
+	b := tp.put(seenUsers(users))
 	if b[7]%2 == 0 {
 		b = append(b, make([]byte, minKeptSnapshot)...)
 	}
@@ -42,6 +42,8 @@ func (tp *tape) Message(channel string, from Source, message []byte) []byte {
 	switch {
 	case from.Backend:
 		s.from = "(backend)"
+	case from.Shown != nil:
+		s.from = from.Shown.Sender
 	case from.User != nil:
 		s.from = from.User.ID
 	}
@@ -112,9 +114,9 @@ func (tp *tape) text(frame []byte) string {
 		}
 		for _, change := range []struct {
 			sign  string
-			users []User
+			users []View
 		}{{"+", v.Joined}, {"-", v.Left}, {"~", v.Updated}} {
-			for _, u := range userTexts(change.users) {
+			for _, u := range userTexts(seenUsers(change.users)) {
 				fmt.Fprintf(&b, " %s%s", change.sign, u)
 			}
 		}
@@ -136,6 +138,19 @@ func refText(ref string) string {
 		return ""
 	}
 	return "#" + ref
+}
+
+// seenUsers returns users as frames show them: after the decision of a Shower, the e-mail address is
+// the record.
+func seenUsers(views []View) []User {
+	users := make([]User, len(views))
+	for i, v := range views {
+		users[i] = v.User
+		if v.Shown != nil {
+			users[i] = User{ID: v.Shown.ID, Email: v.Shown.Record}
+		}
+	}
+	return users
 }
 
 // userTexts formats each user as "id" or "id<email>", sorted.

@@ -23,6 +23,8 @@ type Host struct {
 	loggedIn int            // number of connections with a user
 	channels map[string]*channel
 	cache    *listingCache // encoded listings; nil if not cached
+	showing  *showing      // users that wait for the Shower; nil before the first
+	shower   string        // version of the Shower, see Host.updateShower
 	pending  int           // bytes of messages that wait in all channels
 	retired  bool          // see Host.Retire
 	retry    *time.Timer   // next try of provisional classes; nil if none is due
@@ -36,6 +38,7 @@ func newHost(r *Registry, name HostName, source RulesSource) *Host {
 		registry: r,
 		relay:    r.relay,
 		source:   source,
+		shower:   showerVersion(source.Rules()),
 		byID:     make(map[ID]*Conn),
 		users:    make(map[string]*user),
 		channels: make(map[string]*channel),
@@ -75,6 +78,7 @@ func (h *Host) Reclassify() {
 	h.mu.Lock()
 	h.retired = false
 	rules := h.rules()
+	h.updateShower(rules)
 	names := make([]string, 0, len(h.channels))
 	for name := range h.channels {
 		names = append(names, name)

@@ -18,14 +18,14 @@ func (p Pods) Members(host HostName, per Per) ([]Member, Stats) {
 		members := make([]Member, 0, h.loggedIn)
 		for _, c := range h.conns {
 			if c.user != nil {
-				members = append(members, Member{c.user.User, c.user.seen})
+				members = append(members, Member{User: c.user.User, Seen: c.user.seen})
 			}
 		}
 		return members, h.stats()
 	}
 	members := make([]Member, len(h.online))
 	for i, u := range h.online {
-		members[i] = Member{u.User, u.seen}
+		members[i] = Member{User: u.User, Seen: u.seen}
 	}
 	return members, h.stats()
 }

@@ -100,8 +100,8 @@ func TestMergeListingsKeepsTheOrder(t *testing.T) {
 }
 
 func TestMergeMembers(t *testing.T) {
-	first := []Member{{User{ID: "c", Email: ""}, 0}, {User{ID: "a", Email: "1@x"}, 5}, {User{ID: "b", Email: "b@x"}, 9}}
-	second := []Member{{User{ID: "b", Email: ""}, 0}, {User{ID: "a", Email: "2@x"}, 6}}
+	first := []Member{{User: User{ID: "c", Email: ""}, Seen: 0}, {User: User{ID: "a", Email: "1@x"}, Seen: 5}, {User: User{ID: "b", Email: "b@x"}, Seen: 9}}
+	second := []Member{{User: User{ID: "b", Email: ""}, Seen: 0}, {User: User{ID: "a", Email: "2@x"}, Seen: 6}}
 	if got, want := MergeMembers(PerUser, first, nil, second), []User{{ID: "a", Email: "2@x"}, {ID: "b", Email: "b@x"}, {ID: "c", Email: ""}}; !slices.Equal(got, want) {
 		t.Errorf("%v, want %v", got, want)
 	}

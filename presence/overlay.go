@@ -22,7 +22,7 @@ type overlay struct {
 type podPart struct {
 	clock uint64 // clock of the last merged delta; 0 before the first
 	conns int
-	users map[string]datedEmail // users by ID
+	users map[string]remoteUser // users by ID
 }
 
 // datedEmail is an e-mail address with the time at which it was learned, see Member.
@@ -43,13 +43,20 @@ func (a datedEmail) newer(b datedEmail) bool {
 	return a.email > b.email
 }
 
+// remoteUser is a user in the part of another pod.
+type remoteUser struct {
+	datedEmail
+	shown *Shown // decision of that pod's Shower; nil if it has none
+}
+
 // memberOverlay is what watchers see of a member in addition to its connections on this pod.
 type memberOverlay struct {
 	member     *member
-	pods       int           // number of other pods that have the user
+	pods       int32         // number of other pods that have the user
 	email      string        // e-mail address that watchers see
+	shown      *Shown        // decision of a Shower that applies; nil if no pod has one
 	until      time.Duration // end of the grace period, see Registry.now
-	graceIndex int           // index in overlay.inGrace; -1 if not in its grace period
+	graceIndex int32         // index in overlay.inGrace; -1 if not in its grace period
 }
 
 // ensureOverlay returns the overlay of the channel, which it creates if necessary.
@@ -65,7 +72,7 @@ func (ch *channel) syncing() bool { return ch.overlay != nil && ch.overlay.synci
 // ensureOverlay returns the overlay of the member, which it creates if necessary.
 func (m *member) ensureOverlay() *memberOverlay {
 	if m.overlay == nil {
-		m.overlay = &memberOverlay{member: m, email: m.user.Email, graceIndex: -1}
+		m.overlay = &memberOverlay{member: m, email: m.user.Email, shown: m.user.shown, graceIndex: -1}
 	}
 	return m.overlay
 }
@@ -82,7 +89,7 @@ func (h *Host) updateMember(m *member, was, lost bool) {
 	case was && lost && !m.connected():
 		h.startGrace(m)
 	}
-	m.updateEmail()
+	m.updateView()
 	there := m.visible()
 	if there == was {
 		return
@@ -95,28 +102,34 @@ func (h *Host) updateMember(m *member, was, lost bool) {
 	m.channel.markDirty(m)
 }
 
-// updateEmail chooses the e-mail address that watchers see. A member without connections keeps its
-// last one.
-func (m *member) updateEmail() {
+// updateView chooses what watchers see of a user that several pods can have. A member without
+// connections keeps its last view.
+func (m *member) updateView() {
 	t := m.overlay
 	if t == nil || !m.connected() {
 		return
 	}
 	var best datedEmail
+	var shown *Shown
 	if m.conns > 0 {
-		best = datedEmail{m.user.Email, m.user.seen}
+		best, shown = datedEmail{m.user.Email, m.user.seen}, m.user.shown
 	}
 	if t.pods > 0 {
 		for _, p := range m.channel.overlay.parts {
-			if known := p.users[m.user.ID]; known.newer(best) {
-				best = known
+			known := p.users[m.user.ID]
+			if known.datedEmail.newer(best) {
+				best = known.datedEmail
+			}
+			if known.shown.newer(shown) {
+				shown = known.shown
 			}
 		}
 	}
-	if best.email != t.email {
-		t.email, m.updated = best.email, true
+	if !shown.equal(t.shown) || shown == nil && best.email != t.email {
+		m.updated = true
 		m.channel.markDirty(m)
 	}
+	t.email, t.shown = best.email, shown
 	if t.pods == 0 {
 		m.overlay = nil
 	}

@@ -15,6 +15,7 @@ type Registry struct {
 	epoch   time.Time     // see Registry.now
 	clock   atomic.Uint64 // clock of the last Delta, in any channel
 	cached  atomic.Int64  // bytes of the cached listings of all hosts, see maxCached
+	showing chan struct{} // has an element for each host whose Shower is called
 
 	// relayMu is held while hosts are notified of a new relay. It is locked before mu.
 	relayMu     sync.Mutex
@@ -28,7 +29,7 @@ type Registry struct {
 
 // NewRegistry returns an empty registry that builds frames with the encoder.
 func NewRegistry(encoder Encoder) *Registry {
-	r := &Registry{encoder: encoder, epoch: time.Now(), hosts: make(map[HostName]*Host)}
+	r := &Registry{encoder: encoder, epoch: time.Now(), showing: make(chan struct{}, maxShowing), hosts: make(map[HostName]*Host)}
 	r.clock.Store(1) // 0 means an unknown part
 	return r
 }

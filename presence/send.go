@@ -21,8 +21,9 @@ const (
 
 // Source is the sender of a message. The zero value is a connection without a user.
 type Source struct {
-	User    *User // nil for the backend, and for an anonymous connection
-	Backend bool  // the backend is the sender; only [Registry.Send] sets it
+	User    *User  // nil for the backend, and for an anonymous connection
+	Shown   *Shown // see [View]
+	Backend bool   // the backend is the sender; only [Registry.Send] sets it
 }
 
 // Send sends a message to every connection that listens to one of the channels, c included, on all
@@ -118,7 +119,7 @@ func (c *Conn) commit(names []string, to []*channel, message []byte) error {
 	h := c.host
 	var from Source
 	if c.user != nil {
-		from.User = &c.user.User
+		from.User, from.Shown = &c.user.User, c.user.shown
 	}
 	if h.relay != nil {
 		if err := h.relay.Send(h.name, names, from, message); err != nil {

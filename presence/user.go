@@ -16,7 +16,10 @@ type user struct {
 	User          // with the e-mail address that this pod has learned
 	seen    int64 // time at which the e-mail address was learned, see Member.Seen
 	index   int   // index in Host.online
-	conns   int
+	conns   int32
+	queued  bool             // in the queue of the Shower
+	decided bool             // the Shower has decided about the user as it is
+	shown   *Shown           // decision of the Shower; nil without one
 	first   *Conn            // head of the list of its connections
 	members swapList[member] // one in each channel; see member.userIndex
 }
@@ -28,6 +31,7 @@ func (h *Host) acquire(u User) *user {
 		known = &user{User: u}
 		h.users[u.ID] = known
 	}
+	before := known.User
 	known.conns++
 	h.loggedIn++
 	first := known.conns == 1
@@ -42,7 +46,28 @@ func (h *Host) acquire(u User) *user {
 	if u.Info != "" {
 		known.Info = u.Info
 	}
+	if known.User != before {
+		known.decided = false
+	}
+	switch {
+	case h.rules().Shower != nil && (first || known.User != before):
+		h.askShower(known)
+	case first:
+		known.shown = nil
+	}
 	return known
+}
+
+// askShower asks the Shower about a user, unless it has decided. Until then, frames do not name a
+// user for whom there was no decision.
+func (h *Host) askShower(u *user) {
+	if u.decided {
+		return
+	}
+	if u.shown == nil {
+		u.shown = undecided
+	}
+	h.queueUser(u, u.shown.Failed)
 }
 
 // setEmail sets the e-mail address, "" for none, and the time at which it was learned.
@@ -66,8 +91,8 @@ func (h *Host) setEmail(u *user, email string) {
 		}
 		switch {
 		case m.overlay != nil:
-			m.updateEmail()
-		case !same:
+			m.updateView()
+		case !same && u.shown == nil:
 			m.updated = true
 			m.channel.markDirty(m)
 		}
@@ -105,7 +130,7 @@ type member struct {
 	conns     int32          // number of the user's connections in the channel, on this pod
 	shown     bool           // watchers have seen the user
 	counted   bool           // watchers have seen a count with the user
-	updated   bool           // watchers have seen another e-mail address
+	updated   bool           // watchers have seen another view of the user
 	dirty     bool
 }
 
@@ -181,11 +206,11 @@ func (m *member) inGrace() bool { return m.overlay != nil && m.overlay.graceInde
 // visible reports whether watchers see the member after the next flush.
 func (m *member) visible() bool { return m.connected() || m.inGrace() }
 
-// shownUser returns the user as watchers see it.
-func (m *member) shownUser() User {
-	u := m.user.User
+// view returns the user as watchers see it after the next flush.
+func (m *member) view() View {
+	v := View{User: m.user.User, Shown: m.user.shown}
 	if m.overlay != nil {
-		u.Email = m.overlay.email
+		v.Email, v.Shown = m.overlay.email, m.overlay.shown
 	}
-	return u
+	return v
 }

@@ -14,7 +14,8 @@ const (
 	MaxUserID      = 256
 	MaxInfo        = 2048
 	MaxStatus      = 512
-	MaxEmail       = 320 // RFC 5321 allows 64+1+255
+	MaxEmail       = 320     // RFC 5321 allows 64+1+255
+	MaxShown       = 4 << 10 // each text of a [Shown]
 	MaxChannelName = 4096
 )
 

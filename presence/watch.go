@@ -123,22 +123,28 @@ func (h *Host) makeDiff(ch *channel) Diff {
 	d := Diff{Channel: ch.name, Count: ch.count()}
 	watched := len(ch.watchers) > 0 // otherwise no connection receives the lists
 	for _, m := range ch.dirty {
-		visible := m.visible()
-		show := visible && ch.named()
+		visible, view := m.visible(), m.view()
+		show := visible && ch.named() && !view.hidden()
 		if show != m.shown || show && m.updated {
 			ch.snapshot = nil
 		}
 		if watched {
+			joins := show && !m.shown
+			if m.shown {
+				last := m.lastView()
+				if joins = show && view.id() != last.id(); joins || !show {
+					d.Left = append(d.Left, last)
+				}
+			}
 			switch {
-			case show && !m.shown:
-				d.Joined = append(d.Joined, m.shownUser())
-			case !show && m.shown:
-				d.Left = append(d.Left, m.shownUser())
+			case joins:
+				d.Joined = append(d.Joined, view)
 			case show && m.updated:
-				d.Updated = append(d.Updated, m.shownUser())
+				d.Updated = append(d.Updated, view)
 			}
 		}
 		m.shown, m.counted, m.updated, m.dirty = show, visible, false, false
+		ch.keepView(m, &view)
 		if !visible {
 			h.removeMember(m)
 		}
@@ -211,11 +217,11 @@ func (h *Host) encodeJoined(m *membership) []byte {
 }
 
 // shownUsers returns the members that watchers have seen.
-func (ch *channel) shownUsers() []User {
-	users := make([]User, 0, ch.visible)
+func (ch *channel) shownUsers() []View {
+	users := make([]View, 0, ch.visible)
 	for _, m := range ch.members {
 		if m.shown {
-			users = append(users, m.shownUser())
+			users = append(users, m.lastView())
 		}
 	}
 	return users

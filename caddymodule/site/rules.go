@@ -22,6 +22,9 @@ func (s *Site) MakeRules() {
 		if s.Chain.Has(plugins.HookAuthorize) {
 			rules.Authorizer = v
 		}
+		if s.Chain.Has(plugins.HookMembersLive) {
+			rules.Shower = newPluginShower(s.Chain, s.Show)
+		}
 	}
 	s.SetRules(&rules)
 }

@@ -74,3 +74,23 @@ func AppendUsers(b []byte, users []presence.User) []byte {
 	}
 	return append(b, ']')
 }
+
+// record and sender choose the part of what is shown of a user.
+func record(s *presence.Shown) string { return s.Record }
+func sender(s *presence.Shown) string { return s.Sender }
+
+// appendViews appends the users as an array; [] if there are none.
+func appendViews(b []byte, users []presence.View, part func(*presence.Shown) string) []byte {
+	b = append(b, '[')
+	for i := range users {
+		if i > 0 {
+			b = append(b, ',')
+		}
+		if shown := users[i].Shown; shown != nil {
+			b = append(b, part(shown)...)
+		} else {
+			b = AppendUser(b, users[i].User)
+		}
+	}
+	return append(b, ']')
+}

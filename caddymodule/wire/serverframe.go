@@ -16,9 +16,9 @@ type Encoder struct{}
 var _ presence.Encoder = Encoder{}
 
 // Members implements [presence.Encoder].
-func (Encoder) Members(users []presence.User) []byte {
+func (Encoder) Members(users []presence.View) []byte {
 	const typical = 64 // bytes of a user
-	return AppendUsers(make([]byte, 0, 2+typical*len(users)), users)
+	return appendViews(make([]byte, 0, 2+typical*len(users)), users, record)
 }
 
 // Joined implements [presence.Encoder].
@@ -89,12 +89,12 @@ func (Encoder) Presence(d presence.Diff) []byte {
 			b = append(b, '"')
 		}
 		b = append(b, `,"joined":`...)
-		b = AppendUsers(b, d.Joined)
+		b = appendViews(b, d.Joined, record)
 		b = append(b, `,"left":`...)
-		b = AppendUsers(b, d.Left)
+		b = appendViews(b, d.Left, sender)
 		if len(d.Updated) > 0 {
 			b = append(b, `,"updated":`...)
-			b = AppendUsers(b, d.Updated)
+			b = appendViews(b, d.Updated, record)
 		}
 		b = appendCount(b, d.Count)
 		return append(b, '}')
@@ -107,13 +107,23 @@ func (Encoder) Message(channel string, from presence.Source, message []byte) []b
 	if from.User != nil {
 		size += len(from.User.ID) + len(from.User.Email)
 	}
+	if from.Shown != nil {
+		size += len(from.Shown.Sender)
+	}
 	return socket.Text(func(b []byte) []byte {
 		b = slices.Grow(b, size)
 		b = appendHead(b, "message", "")
 		b = append(b, `,"channel":`...)
 		b = AppendString(b, channel)
 		b = append(b, `,"from":`...)
-		b = appendUserOrNull(b, from.User)
+		switch {
+		case from.Shown == nil:
+			b = appendUserOrNull(b, from.User)
+		case from.Shown.Sender == "":
+			b = append(b, "null"...)
+		default:
+			b = append(b, from.Shown.Sender...)
+		}
 		if from.Backend {
 			b = append(b, `,"backend":true`...)
 		}

@@ -55,7 +55,7 @@ func TestFrames(t *testing.T) {
 			`{"type":"welcome","connection":"` + name + `","channel":"tab|` + name + `","user":null,"ping":1.5}`,
 		},
 		{
-			"joined", e.Joined(presence.Joined{Channel: "room", Kind: presence.Authenticated, Seq: 3, Count: 2, Members: e.Members([]presence.User{ann})}),
+			"joined", e.Joined(presence.Joined{Channel: "room", Kind: presence.Authenticated, Seq: 3, Count: 2, Members: e.Members(views(ann))}),
 			`{"type":"joined","channel":"room","kind":"authenticated"}`,
 		},
 		{
@@ -65,7 +65,7 @@ func TestFrames(t *testing.T) {
 		{
 			"joined to list", e.Joined(presence.Joined{
 				Ref: "7", Channel: "room", Kind: presence.Authenticated, Watch: presence.WatchList,
-				Seq: 18446744073709551615, Count: 2, Members: e.Members([]presence.User{ann, bob}),
+				Seq: 18446744073709551615, Count: 2, Members: e.Members(views(ann, bob)),
 			}),
 			`{"type":"joined","id":7,"channel":"room","kind":"authenticated","seq":18446744073709551615,` +
 				`"members":[{"id":"USER_1","email":"a@example.com"},{"id":"USER_2","email":""}],"count":2}`,
@@ -83,7 +83,7 @@ func TestFrames(t *testing.T) {
 			`{"type":"left","channel":"room","reason":"denied"}`,
 		},
 		{
-			"presence", e.Presence(presence.Diff{Channel: "room", Seq: 4, Joined: []presence.User{ann}, Left: []presence.User{bob}, Count: 1}),
+			"presence", e.Presence(presence.Diff{Channel: "room", Seq: 4, Joined: views(ann), Left: views(bob), Count: 1}),
 			`{"type":"presence","channel":"room","seq":4,"joined":[{"id":"USER_1","email":"a@example.com"}],"left":[{"id":"USER_2","email":""}],"count":1}`,
 		},
 		{
@@ -91,11 +91,11 @@ func TestFrames(t *testing.T) {
 			`{"type":"presence","channel":"room","seq":5,"joined":[],"left":[],"count":3}`,
 		},
 		{
-			"presence of a channel of another kind", e.Presence(presence.Diff{Channel: "room", Seq: 5, Kind: presence.Anonymous, Left: []presence.User{bob}, Count: 3}),
+			"presence of a channel of another kind", e.Presence(presence.Diff{Channel: "room", Seq: 5, Kind: presence.Anonymous, Left: views(bob), Count: 3}),
 			`{"type":"presence","channel":"room","seq":5,"kind":"anonymous","joined":[],"left":[{"id":"USER_2","email":""}],"count":3}`,
 		},
 		{
-			"presence with a new e-mail", e.Presence(presence.Diff{Channel: "room", Seq: 6, Updated: []presence.User{ann}, Count: 3}),
+			"presence with a new e-mail", e.Presence(presence.Diff{Channel: "room", Seq: 6, Updated: views(ann), Count: 3}),
 			`{"type":"presence","channel":"room","seq":6,"joined":[],"left":[],"updated":[{"id":"USER_1","email":"a@example.com"}],"count":3}`,
 		},
 		{
@@ -130,7 +130,7 @@ func TestFrames(t *testing.T) {
 			`{"type":"error","code":"bad_frame","message":"a \"b\""}`,
 		},
 		{
-			"odd texts", e.Presence(presence.Diff{Channel: odd.ID, Seq: 1, Joined: []presence.User{odd}, Count: 1}),
+			"odd texts", e.Presence(presence.Diff{Channel: odd.ID, Seq: 1, Joined: views(odd), Count: 1}),
 			`{"type":"presence","channel":"a\"\\\n\u2028é\u003c","seq":1,"joined":[{"id":"a\"\\\n\u2028é\u003c","email":"` + "\x7f" + `"}],"left":[],"count":1}`,
 		},
 	} {
@@ -211,6 +211,39 @@ func FuzzAppendString(f *testing.F) {
 	})
 }
 
+// views returns users about whom no plugin has decided.
+func views(users ...presence.User) (list []presence.View) {
+	for _, u := range users {
+		list = append(list, presence.View{User: u})
+	}
+	return list
+}
+
+func TestFramesShowWhatPluginsMakeOfUsers(t *testing.T) {
+	e, user := Encoder{}, presence.User{ID: "1", Email: "ann@example.com"}
+	masked := presence.View{User: user, Shown: &presence.Shown{ID: "a", Record: `{"id":"a","badge":1}`, Sender: `{"id":"a"}`}}
+	hidden := &presence.Shown{}
+	for name, test := range map[string]struct{ got, want string }{
+		"members": {string(e.Members([]presence.View{masked, {User: user}})), `[{"id":"a","badge":1},{"id":"1","email":"ann@example.com"}]`},
+		"presence": {
+			string(payload(t, e.Presence(presence.Diff{Channel: "c", Joined: []presence.View{masked}, Left: []presence.View{masked}, Updated: []presence.View{masked}}))),
+			`{"type":"presence","channel":"c","seq":0,"joined":[{"id":"a","badge":1}],"left":[{"id":"a"}],"updated":[{"id":"a","badge":1}],"count":0}`,
+		},
+		"message": {
+			string(payload(t, e.Message("c", presence.Source{User: &user, Shown: masked.Shown}, []byte(`{}`)))),
+			`{"type":"message","channel":"c","from":{"id":"a"},"message":{}}`,
+		},
+		"message of a hidden user": {
+			string(payload(t, e.Message("c", presence.Source{User: &user, Shown: hidden}, []byte(`{}`)))),
+			`{"type":"message","channel":"c","from":null,"message":{}}`,
+		},
+	} {
+		if test.got != test.want {
+			t.Errorf("%s: got %s", name, test.got)
+		}
+	}
+}
+
 func ExampleAppendUsers() {
 	users := []presence.User{{ID: "USER_1", Email: "a@example.com"}, {ID: "USER_2"}}
 	fmt.Println(string(AppendUsers(nil, users)))
@@ -227,9 +260,9 @@ func ExampleFailed() {
 }
 
 func BenchmarkMembers(b *testing.B) {
-	users := make([]presence.User, 10_000)
+	users := make([]presence.View, 10_000)
 	for i := range users {
-		users[i] = presence.User{ID: fmt.Sprintf("USER_%d", i), Email: fmt.Sprintf("user%d@example.com", i)}
+		users[i].User = presence.User{ID: fmt.Sprintf("USER_%d", i), Email: fmt.Sprintf("user%d@example.com", i)}
 	}
 	b.ReportAllocs()
 	for b.Loop() {

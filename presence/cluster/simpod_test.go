@@ -130,10 +130,10 @@ func (r *simRun) Explain(presence.HostName, string) []message.Connection { retur
 // simTape is an encoder whose frames are indexes into a list.
 type simTape struct {
 	mu     sync.Mutex
-	values []any // []presence.User, presence.Joined, presence.Diff, simText or the name of a channel that was left
+	values []any // []presence.View, presence.Joined, presence.Diff, simText or the name of a channel that was left
 }
 
-func (tp *simTape) Members(users []presence.User) []byte             { return tp.put(slices.Clone(users)) }
+func (tp *simTape) Members(users []presence.View) []byte             { return tp.put(slices.Clone(users)) }
 func (tp *simTape) Joined(j presence.Joined) []byte                  { return tp.put(j) }
 func (tp *simTape) Presence(d presence.Diff) []byte                  { return tp.put(d) }
 func (tp *simTape) Left(_, channel string, _ presence.Reason) []byte { return tp.put(channel) }
@@ -235,7 +235,7 @@ func (c *simClient) joined(j presence.Joined) {
 	v := &simView{count: j.Count, seq: j.Seq, first: j.Seq, since: time.Now(), members: make(map[string]bool)}
 	if j.Members != nil {
 		v.named = true
-		for _, u := range c.sim.tape.get(j.Members).([]presence.User) {
+		for _, u := range c.sim.tape.get(j.Members).([]presence.View) {
 			if v.members[u.ID] {
 				c.fail("%s: %s is twice in a snapshot", j.Channel, u.ID)
 			}

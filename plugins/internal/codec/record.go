@@ -97,31 +97,31 @@ func AppendObject(dst, record []byte) ([]byte, error) {
 	return dst, err
 }
 
-// AppendShown is AppendObject with the key id and those in show alone.
+// AppendShown is AppendObject with the key id and those in show alone. It returns the id too.
 //
 // # Errors
 //
 // It refuses what AppendObject refuses, also in keys that are not shown. It refuses a record
 // without an id that is a text, and an object of more than MaxShown bytes.
-func AppendShown(dst, record []byte, show []string) ([]byte, error) {
+func AppendShown(dst, record []byte, show []string) (_, id []byte, err error) {
 	start := len(dst)
-	dst, hasID, err := appendObject(dst, record, func(key []byte) bool {
+	dst, id, err = appendObject(dst, record, func(key []byte) bool {
 		return string(key) == "id" || slices.Contains(show, string(key))
 	})
 	switch {
 	case err != nil:
-		return dst, err
-	case !hasID:
-		return dst, errors.New("there is no id that is a text")
+		return dst, nil, err
+	case id == nil:
+		return dst, nil, errors.New("there is no id that is a text")
 	case len(dst)-start > MaxShown:
-		return dst, fmt.Errorf("%d bytes are shown, at most %d are allowed", len(dst)-start, MaxShown)
+		return dst, nil, fmt.Errorf("%d bytes are shown, at most %d are allowed", len(dst)-start, MaxShown)
 	}
-	return dst, nil
+	return dst, id, nil
 }
 
-// appendObject appends the keys for which shown returns true; if it is nil, all keys. hasID reports
-// whether there is a key id with a text.
-func appendObject(dst, record []byte, shown func(key []byte) bool) (_ []byte, hasID bool, err error) {
+// appendObject appends the keys for which shown returns true; if it is nil, all keys. id is the
+// text of the key id, which is not checked for UTF-8; nil if there is none.
+func appendObject(dst, record []byte, shown func(key []byte) bool) (_, id []byte, err error) {
 	var keys [MaxKeys][]byte
 	n := 0
 	dst = append(dst, '{')
@@ -129,15 +129,15 @@ func appendObject(dst, record []byte, shown func(key []byte) bool) (_ []byte, ha
 	for len(record) > 0 {
 		f, rest, err := cutField(record)
 		if err != nil {
-			return dst, false, err
+			return dst, nil, err
 		}
 		record = rest
 		if n == MaxKeys {
-			return dst, false, fmt.Errorf("more than %d keys", MaxKeys)
+			return dst, nil, fmt.Errorf("more than %d keys", MaxKeys)
 		}
 		for _, k := range keys[:n] {
 			if string(k) == string(f.key) {
-				return dst, false, fmt.Errorf("key %q occurs twice", f.key)
+				return dst, nil, fmt.Errorf("key %q occurs twice", f.key)
 			}
 		}
 		keys[n] = f.key
@@ -147,14 +147,16 @@ func appendObject(dst, record []byte, shown func(key []byte) bool) (_ []byte, ha
 			dst = append(dst, ',')
 		}
 		if dst, err = f.append(dst); err != nil {
-			return dst, false, err
+			return dst, nil, err
 		}
-		hasID = hasID || f.kind == typeText && string(f.key) == "id"
+		if f.kind == typeText && string(f.key) == "id" {
+			id = f.value
+		}
 		if shown != nil && !shown(f.key) {
 			dst = dst[:before]
 		}
 	}
-	return append(dst, '}'), hasID, nil
+	return append(dst, '}'), id, nil
 }
 
 type field struct {

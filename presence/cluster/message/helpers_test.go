@@ -33,6 +33,10 @@ func member(id, email string, seen int64) presence.Member {
 	return presence.Member{User: presence.User{ID: id, Email: email}, Seen: seen}
 }
 
+func shown(id string, s presence.Shown) presence.Member {
+	return presence.Member{User: presence.User{ID: id}, Shown: &s}
+}
+
 // sample is a message of the table that the tests share.
 type sample struct {
 	name string
@@ -94,6 +98,12 @@ func samples() []sample {
 			Clock: 1001, Base: 1000, Joined: []presence.Member{member("u-1", "one@example.com", 1_700_000_000_456)},
 			Left: []presence.Departure{{ID: "u-2"}, {ID: "u-3", Lost: true}}, Conns: 200, Lost: 1,
 		}}},
+		{"delta of users that a plugin shows", &Delta{Host: portal, Channel: "lobby", Parts: 1, Delta: presence.Delta{
+			Clock: 1001, Conns: 4, Joined: []presence.Member{
+				member("u-1", "one@example.com", 1_700_000_000_456), shown("u-2", presence.Shown{Time: -1}), member("u-3", "", 0),
+				shown("u-4", presence.Shown{ID: "z\"", Record: `{"id":"z\"","badge":1}`, Sender: `{"id":"z\""}`, Time: 1_700_000_000_456}),
+			},
+		}}},
 		{"delta full", &Delta{Host: portal, Channel: "lobby", Part: 1, Parts: 256, Delta: presence.Delta{
 			Clock: 1002, Joined: []presence.Member{member("u-1", "", 0)}, Conns: 1,
 		}}},
@@ -104,6 +114,14 @@ func samples() []sample {
 		{"send", &Send{
 			Host: portal, Channels: []string{"lobby", "ä", "tab|AAAAAAAAAAAAAAAAAAAAAA"},
 			From: presence.Source{User: &presence.User{ID: "u-1", Email: "one@example.com"}}, Message: []byte(`{"text": "hë\"}"}`),
+		}},
+		{"send of a user that a plugin shows", &Send{
+			Host: mustHost("192.0.2.1"), Channels: []string{"lobby"}, Message: []byte("{}"),
+			From: presence.Source{User: &presence.User{ID: "u-1"}, Shown: &presence.Shown{Sender: `{"id":"z"}`}},
+		}},
+		{"send of a user that a plugin hides", &Send{
+			Host: mustHost("192.0.2.1"), Channels: []string{"lobby"}, Message: []byte("{}"),
+			From: presence.Source{User: &presence.User{ID: "u-1"}, Shown: &presence.Shown{}},
 		}},
 		{"send of the backend", &Send{
 			Host: mustHost("192.0.2.1"), Channels: []string{"lobby"}, From: presence.Source{Backend: true}, Message: []byte("{}"),

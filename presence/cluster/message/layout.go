@@ -13,6 +13,7 @@ const (
 	leastUser       = 2
 	leastMember     = leastUser + 1
 	leastDeparture  = 2
+	leastShown      = 5
 	leastListing    = 5
 	leastConnection = 5
 	leastChannel    = 3
@@ -85,6 +86,8 @@ func (d *decoder) message() Message {
 		return d.reply()
 	case (*Delta)(nil).kind():
 		return d.delta()
+	case kindShownDelta:
+		return d.shownDelta()
 	case (*Check)(nil).kind():
 		return d.check()
 	case (*CheckDone)(nil).kind():
@@ -243,6 +246,9 @@ func (e *encoder) delta(m *Delta) {
 		e.userID(m.Left[i].ID)
 		e.flags(m.Left[i].Lost)
 	}
+	if m.kind() == kindShownDelta {
+		e.shownMembers(m.Joined)
+	}
 }
 
 func (d *decoder) delta() *Delta {
@@ -288,9 +294,15 @@ func (e *encoder) send(m *Send) {
 	if m.From.User != nil && m.From.Backend {
 		e.fail("a message of a user and of the backend")
 	}
-	e.flags(m.From.User != nil, m.From.Backend)
+	if m.From.User == nil && m.From.Shown != nil {
+		e.fail("what is shown of no user")
+	}
+	e.flags(m.From.User != nil, m.From.Backend, m.From.Shown != nil)
 	if m.From.User != nil {
 		e.user(m.From.User)
+	}
+	if m.From.Shown != nil {
+		e.shownObject(m.From.Shown.Sender)
 	}
 	e.object(m.Message)
 }
@@ -300,14 +312,20 @@ func (d *decoder) send() *Send {
 	if m.Channels = list(d, leastName, d.channel); len(m.Channels) == 0 || len(m.Channels) > presence.MaxTargets {
 		d.fail("too many channels of a message, or none")
 	}
-	switch d.flags(2) {
-	case 1:
+	switch flags := d.flags(3); flags {
+	case 0:
+	case 1, 5:
 		user := d.user()
 		m.From.User = &user
+		if flags == 5 {
+			m.From.Shown = &presence.Shown{Sender: d.shownObject()}
+		}
 	case 2:
 		m.From.Backend = true
-	case 3:
+	case 3, 7:
 		d.fail("a message of a user and of the backend")
+	default:
+		d.fail("what is shown of no user")
 	}
 	m.Message = d.object()
 	return m

@@ -7,6 +7,8 @@
 package message
 
 import (
+	"slices"
+
 	"github.com/rollcall-gateway/rollcall/presence"
 	"github.com/rollcall-gateway/rollcall/presence/assignment"
 )
@@ -266,13 +268,19 @@ func (*SitesWanted) kind() byte { return 3 }
 func (*Sites) kind() byte       { return 4 }
 func (*Query) kind() byte       { return 5 }
 func (*Reply) kind() byte       { return 6 }
-func (*Delta) kind() byte       { return 7 }
 func (*Check) kind() byte       { return 8 }
 func (*CheckDone) kind() byte   { return 9 }
 func (*Send) kind() byte        { return 10 }
 func (*Probe) kind() byte       { return 11 }
 func (*RunsWanted) kind() byte  { return 12 }
 func (*Runs) kind() byte        { return 13 }
+
+func (m *Delta) kind() byte {
+	if m != nil && slices.ContainsFunc(m.Joined, hasShown) {
+		return kindShownDelta
+	}
+	return 7
+}
 
 func (*Assignments) kind() byte      { return 20 }
 func (*AssignmentsTaken) kind() byte { return 21 }

@@ -7,6 +7,7 @@ import (
 // What the entries of lists take in a payload, in bytes: a listing without its users, and a connection without its
 // channels, but with the number of all.
 const (
+	numberLimit  = 5                                                          // the most that a number takes of up to 2^32
 	timeLimit    = 10                                                         // the most that a time takes
 	memberLimit  = 2 + presence.MaxUserID + 2 + presence.MaxEmail + timeLimit // the most that a user takes
 	channelLimit = 2 + presence.MaxChannelName                                // the most that the name of a channel takes
@@ -17,7 +18,11 @@ func textSize(s *string) int { return numberSize(uint64(len(*s))) + len(*s) }
 func userSize(u *presence.User) int { return textSize(&u.ID) + textSize(&u.Email) }
 
 func memberSize(m *presence.Member) int {
-	return userSize(&m.User) + timeSize(m.Seen)
+	size := userSize(&m.User) + timeSize(m.Seen)
+	if m.Shown != nil {
+		size += shownSize(m.Shown)
+	}
+	return size
 }
 
 func departureSize(d *presence.Departure) int { return textSize(&d.ID) + 1 }
