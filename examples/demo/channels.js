@@ -41,7 +41,7 @@ export function live(channel, me, onleave) {
 
     const user = me();
     const list = [...channel.members.values()].sort((a, b) =>
-      (b.id === user?.id) - (a.id === user?.id) || a.email.localeCompare(b.email) || a.id.localeCompare(b.id));
+      (b.id === user?.id) - (a.id === user?.id) || (a.email ?? "").localeCompare(b.email ?? "") || a.id.localeCompare(b.id));
     const entries = new Map();
     for (const m of list.slice(0, SHOWN)) {
       const you = m.id === user?.id;

@@ -123,6 +123,9 @@ func (p page) waitForMembers(channel string, users ...string) {
 		channel, want))
 }
 
+// membersText is an expression for the addresses of the members of salesRoom.
+const membersText = `[...document.querySelectorAll('[data-testid="members-salesRoom"] .email')].map(e => e.textContent).sort().join(' ')`
+
 func TestDemo(t *testing.T) {
 	for _, scheme := range []string{"http", "https"} {
 		t.Run(scheme, func(t *testing.T) {
@@ -139,6 +142,8 @@ func TestDemo(t *testing.T) {
 			}
 			ada.waitFor("two in anonymousChat", `document.querySelector('[data-testid=count-anonymousChat]').textContent === '2'`)
 
+			// The plugin of the demo masks the addresses, for browsers and for the backend.
+			second.waitFor("masked addresses", membersText+` === 'a***@example.com g***@example.com'`)
 			checkMessages(ada, grace, second)
 			checkAnswers(t, ada)
 			checkLogin(visitor)
@@ -151,6 +156,7 @@ func TestDemo(t *testing.T) {
 			visitor.waitFor("the visitor to be put out", `document.querySelector('[data-testid="channel-anonymousChat"]').dataset.kind === 'refused'`)
 			d.reload(t, "keep 1", "keep 2")
 			ada.waitFor("the plugin's new option to show", `document.querySelector('[data-testid=users-answer]').textContent.includes('gr***@example.com')`)
+			ada.waitFor("the members to follow", membersText+` === 'ad***@example.com gr***@example.com'`)
 			if after := ada.text("connection-id"); after != before {
 				t.Errorf("the connection was %s and is %s after three reloads", before, after)
 			}
@@ -173,7 +179,7 @@ func checkMessages(first page, others ...page) {
 	pages := append(others, first)
 	for _, p := range pages {
 		p.waitFor("the line", fmt.Sprintf(
-			`document.querySelector('[data-testid="lines-salesRoom"] [data-from="ada"] .said').textContent === 'ada@example.com %s'`, line))
+			`document.querySelector('[data-testid="lines-salesRoom"] [data-from="ada"] .said').textContent === 'a***@example.com %s'`, line))
 	}
 	first.run(chromedp.Evaluate[chromedp.Void](`void fetch("/message/sendmessage", {
 		method: "POST", headers: { "Content-Type": "application/json" }, body: JSON.stringify({
@@ -199,7 +205,6 @@ func checkAnswers(t *testing.T, p page) {
 		}
 		return json.Unmarshal(users["salesRoom"], &sales) == nil && len(sales) == 2 && total["_total"].Anonymous == 1
 	})
-	// The plugin of the demo masks the addresses.
 	if want := []user{{"ada", "a***@example.com"}, {"grace", "g***@example.com"}}; !reflect.DeepEqual(sales, want) {
 		t.Errorf("salesRoom is %v, want %v", sales, want)
 	}
