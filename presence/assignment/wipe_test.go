@@ -361,3 +361,35 @@ func TestSweepLeavesWhatIsNewer(t *testing.T) {
 		t.Errorf("%d records wait, want 1", b.Unsaved())
 	}
 }
+
+// Removals are reported on each pod that they reach, also if they remove nothing, and before the
+// changes that they make.
+func TestRemovalsAreReported(t *testing.T) {
+	a, b, portal := twoBooks(t)
+	var got []string
+	for name, book := range map[string]*Book{"a": a, "b": b} {
+		book.OnRemoved(func(host presence.HostName, users []string) {
+			slices.Sort(users)
+			got = append(got, fmt.Sprint(name, " removed ", host, " ", users))
+		})
+		book.changed = func(_ presence.HostName, user string, channels []string) {
+			got = append(got, fmt.Sprint(name, " changed ", user, " ", channels))
+		}
+	}
+	step := func(what string, records []Record, want ...string) {
+		t.Helper()
+		if err := merged(b, records); err != nil {
+			t.Fatal(err)
+		}
+		if !slices.Equal(got, want) {
+			t.Errorf("%s: got %q, want %q", what, got, want)
+		}
+		got = nil
+	}
+	step("assigned", assign(t, a, portal, wish(t, "ada", "sales")), "a changed ada [sales]", "b changed ada [sales]")
+	step("removed", remove(t, a, portal, Wish{User: "ada"}, wish(t, "bob", "hall")),
+		"a removed portal.example.com [ada bob]", "a changed ada [sales]", "b removed portal.example.com [ada bob]", "b changed ada [sales]")
+	records := remove(t, a, portal, Wish{User: "ada"})
+	step("removed again", records, "a removed portal.example.com [ada]", "b removed portal.example.com [ada]")
+	step("repeated by the bus", records)
+}
