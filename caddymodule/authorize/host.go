@@ -251,9 +251,12 @@ func (h *host) logAnswer(down time.Duration) {
 }
 
 // isIdle reports whether nothing would be lost with the state. The breaker and the limit of log
-// lines count until their pauses are over.
+// lines count until their pauses are over. It does not wait for the lock, because other hosts would
+// wait for it, too.
 func (h *host) isIdle(now time.Time) bool {
-	h.mu.Lock()
+	if !h.mu.TryLock() {
+		return false
+	}
 	defer h.mu.Unlock()
 	return h.kept.len() == 0 && h.busy == 0 && h.queue.Len() == 0 && now.Sub(h.failed) > max(logPause, maxPause)
 }

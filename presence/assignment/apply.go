@@ -70,15 +70,11 @@ func (b *Book) room(r *Record, n int) bool {
 // notify calls removed for applied removals, and changed once for each user whose assignments may
 // have changed.
 func (b *Book) notify(fresh []applied) {
-	removed := make(map[presence.HostName][]string)
+	removals := make([]Record, 0, len(fresh))
 	for i := range fresh {
-		if r := &fresh[i]; r.Mode == None {
-			removed[r.Host] = append(removed[r.Host], r.User)
-		}
+		removals = append(removals, fresh[i].Record)
 	}
-	for host, users := range removed {
-		b.removed(host, users)
-	}
+	b.notifyRemoved(removals)
 	channels := make(map[userKey][]string)
 	for i := range fresh {
 		r := &fresh[i]
@@ -94,5 +90,18 @@ func (b *Book) notify(fresh []applied) {
 	}
 	for k, list := range channels {
 		b.changed(k.host, k.user, list)
+	}
+}
+
+// notifyRemoved calls removed for those of the records that are removals.
+func (b *Book) notifyRemoved(records []Record) {
+	users := make(map[presence.HostName][]string)
+	for i := range records {
+		if r := &records[i]; r.Mode == None {
+			users[r.Host] = append(users[r.Host], r.User)
+		}
+	}
+	for host, list := range users {
+		b.removed(host, list)
 	}
 }

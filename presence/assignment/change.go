@@ -145,6 +145,9 @@ func (b *Book) write(records []Record) (kept bool, err error) {
 	}
 	fresh, _ := b.apply(fits, false)
 	b.notify(fresh)
+	if len(fits) < len(records) {
+		b.notifyRemoved(records) // also those without room
+	}
 	return len(fits) == len(records), nil
 }
 

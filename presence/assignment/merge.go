@@ -27,6 +27,9 @@ func (b *Book) Merge(records []Record) (Held, error) {
 	})
 	fresh, all := b.apply(records, true)
 	b.notify(fresh)
+	if !all {
+		b.notifyRemoved(records) // also those without room
+	}
 	held := b.held(given)
 	if err := b.keep(fresh); err != nil {
 		return held, err

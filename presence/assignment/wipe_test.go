@@ -180,6 +180,8 @@ func TestRemovalOfANameThatNoChannelHas(t *testing.T) {
 func TestBlindRemovalsHaveABoundOfTheirOwn(t *testing.T) {
 	a, b, portal := twoBooks(t)
 	a.now = clockAt(time.Now().Add(time.Second))
+	var reported []string
+	a.OnRemoved(func(_ presence.HostName, users []string) { reported = append(reported, users...) })
 	a.blind.hosts[portal] = MaxBlindOfHost
 	records, kept, err := a.Remove(portal, []Wish{wish(t, "ada", "sales")})
 	if err != nil || kept || len(records) != 1 || len(all(a)) != 0 {
@@ -192,6 +194,9 @@ func TestBlindRemovalsHaveABoundOfTheirOwn(t *testing.T) {
 	wantOf(t, b, portal, "ada")
 	if err := merged(a, []Record{{Host: portal, User: "bob", Blind: true, Version: Version{Clock: 1 << 60}}}); !errors.Is(err, ErrTooMany) {
 		t.Errorf("of another pod, at the bound: %v", err)
+	}
+	if !slices.Equal(reported, []string{"ada", "bob"}) {
+		t.Errorf("without room, removals of %q are reported", reported)
 	}
 	assign(t, a, portal, wish(t, "ada", "sales")) // an assignment fits
 	a.blind.hosts[portal] = 0
