@@ -24,11 +24,19 @@ func TestEndingsAreBounded(t *testing.T) {
 		a.change(func(now time.Time) {
 			a.recordEnd(first, 1, tenure{since: now}, now)
 			for i := range maxPods {
-				a.recordEnd(link.Peer{DC: "dc", Pod: fmt.Sprint("p", i), Incarnation: message.Incarnation{Started: 1}}, 1, tenure{since: now}, now.Add(time.Second))
+				p := link.Peer{DC: "dc", Pod: fmt.Sprint("p", i/2), Incarnation: message.Incarnation{Started: int64(i)}}
+				a.recordEnd(p, 1, tenure{since: now}, now.Add(time.Second))
 			}
 		})
 		if _, ok := a.ended[first]; ok || len(a.ended) != maxPods {
 			t.Errorf("%d endings are kept, the first one too: %v", len(a.ended), ok)
+		}
+		if len(a.named) != maxPods/2 {
+			t.Errorf("runs of %d pods are kept, want %d", len(a.named), maxPods/2)
+		}
+		a.change(func(now time.Time) { a.checkSilence(now.Add(a.timing.Remember + time.Second)) })
+		if len(a.ended)+len(a.named) > 0 {
+			t.Errorf("after a day, %d endings of %d pods are kept", len(a.ended), len(a.named))
 		}
 	})
 }

@@ -67,15 +67,10 @@ func (m *Members) replaced(p link.Peer) bool {
 	if l := m.lost[name]; l != nil && later(l.Peer, p) {
 		return true
 	}
-	if slices.ContainsFunc(m.namesakes(p), func(other link.Peer) bool { return later(other, p) }) {
-		return true
-	}
-	for other, end := range m.ended {
-		if name == nameOf(other) && later(other, p) && end.dead && !end.outlived {
-			return true
-		}
-	}
-	return false
+	return slices.ContainsFunc(m.named[name], func(other link.Peer) bool {
+		end := m.ended[other]
+		return later(other, p) && (m.pods[other] != nil || end.dead && !end.outlived)
+	})
 }
 
 // appendLater appends descriptions of the pod's later runs, heard or missing.

@@ -72,6 +72,7 @@ func (m *Members) admit(from link.Peer, hb *message.Heartbeat, now time.Time) *m
 	m.removeReplaced(namesakes, now)
 	m.pods[from] = pod
 	delete(m.ended, from)
+	m.addName(from)
 	m.markOutlived(from)
 	if l := m.lost[nameOf(from)]; l != nil && !later(l.Peer, from) {
 		delete(m.lost, nameOf(from))
@@ -109,8 +110,8 @@ func (m *Members) isNamesake(p link.Peer) bool {
 // namesakes returns other incarnations of the pod that are alive.
 func (m *Members) namesakes(of link.Peer) []link.Peer {
 	var list []link.Peer
-	for p := range m.pods {
-		if p.DC == of.DC && p.Pod == of.Pod && p != of {
+	for _, p := range m.named[nameOf(of)] {
+		if m.pods[p] != nil && p != of {
 			list = append(list, p)
 		}
 	}
@@ -250,8 +251,8 @@ func (m *Members) markDead(p link.Peer) {
 
 // markOutlived records that a run is alive after later ones of its pod have ended.
 func (m *Members) markOutlived(by link.Peer) {
-	for p, end := range m.ended {
-		if p.DC == by.DC && p.Pod == by.Pod && later(p, by) {
+	for _, p := range m.named[nameOf(by)] {
+		if end, ok := m.ended[p]; ok && later(p, by) {
 			end.outlived = true
 			m.ended[p] = end
 		}
@@ -267,7 +268,7 @@ func (m *Members) recordEnd(p link.Peer, seq uint64, t tenure, now time.Time) {
 				first = other
 			}
 		}
-		delete(m.ended, first)
+		m.dropEnd(first)
 	}
 	end, known := m.ended[p]
 	if !known || t.since.Before(end.tenure.since) {
@@ -275,4 +276,25 @@ func (m *Members) recordEnd(p link.Peer, seq uint64, t tenure, now time.Time) {
 	}
 	end.seq, end.at = max(end.seq, seq), now
 	m.ended[p] = end
+	m.addName(p)
+}
+
+// dropEnd forgets the end of an incarnation.
+func (m *Members) dropEnd(p link.Peer) {
+	delete(m.ended, p)
+	if m.pods[p] != nil {
+		return
+	}
+	name := nameOf(p)
+	rest := slices.DeleteFunc(m.named[name], func(other link.Peer) bool { return other == p })
+	if m.named[name] = rest; len(rest) == 0 {
+		delete(m.named, name)
+	}
+}
+
+// addName adds a run that is alive or has ended to those with its name.
+func (m *Members) addName(p link.Peer) {
+	if name := nameOf(p); !slices.Contains(m.named[name], p) {
+		m.named[name] = append(m.named[name], p)
+	}
 }

@@ -99,10 +99,11 @@ type Members struct {
 	mu     sync.RWMutex
 	pods   map[link.Peer]*member
 	ended  map[link.Peer]ending
-	lost   map[podName]*lostPod // pods that are missing
-	cut    map[string]bool      // data centers with missing pods that cannot count as crashed
-	own    sites.Announcement   // sites that this pod serves
-	tenure tenure               // of this pod
+	named  map[podName][]link.Peer // runs of each pod in pods and ended
+	lost   map[podName]*lostPod    // pods that are missing
+	cut    map[string]bool         // data centers with missing pods that cannot count as crashed
+	own    sites.Announcement      // sites that this pod serves
+	tenure tenure                  // of this pod
 	// heardAgain has the time at which a pod of a data center was last heard after it was silent.
 	heardAgain map[string]time.Time
 
@@ -137,6 +138,7 @@ func New(l *link.Link, t timing.Timing, load func() (connections, hosts uint64),
 		heardAgain: make(map[string]time.Time),
 
 		ended: make(map[link.Peer]ending),
+		named: make(map[podName][]link.Peer),
 		lost:  make(map[podName]*lostPod),
 		cut:   make(map[string]bool),
 		own:   sites.Announce([]message.Site{}),

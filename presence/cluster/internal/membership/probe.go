@@ -114,8 +114,8 @@ func (m *Members) probed(from link.Peer, hb *message.Heartbeat, now time.Time) b
 
 // laterEnd returns the last time at which a later run of the pod has ended; zero if none has.
 func (m *Members) laterEnd(of link.Peer) (last time.Time) {
-	for p, end := range m.ended {
-		if p.DC == of.DC && p.Pod == of.Pod && later(p, of) && end.dead && end.at.After(last) {
+	for _, p := range m.named[nameOf(of)] {
+		if end := m.ended[p]; end.dead && later(p, of) && end.at.After(last) {
 			last = end.at
 		}
 	}

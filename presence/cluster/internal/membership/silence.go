@@ -26,7 +26,7 @@ func (m *Members) checkSilence(now time.Time) (next time.Time) {
 	}
 	for p, end := range m.ended {
 		if now.Sub(end.at) >= m.timing.Remember {
-			delete(m.ended, p)
+			m.dropEnd(p)
 		}
 	}
 	for dc, at := range m.heardAgain {

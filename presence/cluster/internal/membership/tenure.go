@@ -29,8 +29,8 @@ func (m *Members) tenureOf(p link.Peer, namesakes []link.Peer, now time.Time) te
 		return m.pods[namesakes[0]].tenure
 	}
 	var last ending
-	for other, end := range m.ended {
-		if other.DC == p.DC && other.Pod == p.Pod && !end.at.Before(last.at) {
+	for _, other := range m.named[nameOf(p)] {
+		if end, ok := m.ended[other]; ok && !end.at.Before(last.at) {
 			last = end
 		}
 	}
