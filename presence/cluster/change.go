@@ -10,8 +10,9 @@ import (
 	"go.uber.org/zap"
 
 	"github.com/rollcall-gateway/rollcall/internal/boltfile"
+	"github.com/rollcall-gateway/rollcall/internal/oftenlog"
 	"github.com/rollcall-gateway/rollcall/presence/cluster/bus"
-	"github.com/rollcall-gateway/rollcall/presence/cluster/internal/memory"
+	"github.com/rollcall-gateway/rollcall/presence/cluster/internal/link"
 	"github.com/rollcall-gateway/rollcall/presence/cluster/internal/timing"
 )
 
@@ -47,25 +48,40 @@ func (c *Cluster) Activate() {
 	}
 }
 
-// remember opens the memory when the cluster before this one has closed it, and keeps it.
+// remember opens the memory when the cluster before this one has closed it, and keeps it. It tries until it
+// can.
 func (c *Cluster) remember() {
-	cfg := c.standby
-	closeFile, err := cfg.openMemory()
-	for errors.Is(err, boltfile.ErrLocked) && c.wait(100*time.Millisecond) {
-		closeFile, err = cfg.openMemory()
-	}
-	if err == nil {
-		var known memory.State
-		if known, err = cfg.memory.Load(); err == nil {
-			c.members.Recall(cfg.memory, known)
-			c.members.Remember(c.stop)
+	var failed oftenlog.Limit
+	for {
+		err := c.keepMemory(*c.standby)
+		if err == nil {
+			return
 		}
-		err = errors.Join(err, closeFile())
+		pause := time.Second
+		if errors.Is(err, boltfile.ErrLocked) {
+			pause = 100 * time.Millisecond
+		} else if _, ok := failed.Allow(link.LogEvery); ok {
+			c.standby.Logger.Error("cannot save which pods this one knows: after a restart, its answers can lack those that it misses",
+				zap.Error(err))
+		}
+		if !c.wait(pause) {
+			return
+		}
 	}
+}
+
+// keepMemory opens the memory and saves to it until the cluster is closed.
+func (c *Cluster) keepMemory(cfg Config) error {
+	closeFile, err := cfg.openMemory()
 	if err != nil {
-		cfg.Logger.Error("cannot save which pods this one knows: after a restart, its answers can lack those that it misses",
-			zap.Error(err))
+		return err
 	}
+	known, err := cfg.memory.Load()
+	if err == nil {
+		c.members.Recall(cfg.memory, known)
+		c.members.Remember(c.stop)
+	}
+	return errors.Join(err, closeFile())
 }
 
 // forgetOthers forgets the parts of pods that the relay before this one has left, and that this cluster

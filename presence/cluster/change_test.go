@@ -1,14 +1,21 @@
 package cluster
 
 import (
+	"errors"
+	"os"
+	"path/filepath"
 	"slices"
 	"strings"
 	"testing"
 	"testing/synctest"
 	"time"
 
+	"go.uber.org/zap"
+	"go.uber.org/zap/zaptest/observer"
+
 	"github.com/rollcall-gateway/rollcall/presence"
 	"github.com/rollcall-gateway/rollcall/presence/cluster/internal/clustertest"
+	"github.com/rollcall-gateway/rollcall/presence/cluster/internal/memory"
 	"github.com/rollcall-gateway/rollcall/presence/cluster/internal/timing"
 	"github.com/rollcall-gateway/rollcall/presence/cluster/message"
 )
@@ -147,5 +154,44 @@ func TestClusterOnStandby(t *testing.T) {
 		b.watcher(t, "eve")
 		time.Sleep(time.Second)
 		saw(t, onC, "lobby +bob", "lobby +eve")
+	})
+}
+
+// The folder of its memory becomes usable while it runs.
+func TestClusterOnStandbyTriesToSaveAgain(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		n := new(lab)
+		a, b := n.settled(t, "x", "a"), n.settled(t, "x", "b")
+		folder := filepath.Join(t.TempDir(), "data")
+		if err := os.WriteFile(folder, nil, 0o600); err != nil {
+			t.Fatal(err)
+		}
+		path := filepath.Join(folder, "cluster.db")
+		core, logs := observer.New(zap.ErrorLevel)
+		next := n.next(t, b, Config{DataCenter: "x", Pod: "b", Standby: true, Memory: path, Logger: zap.New(core)})
+		next.Activate()
+		if err := b.Leave(true); err != nil {
+			t.Fatal(err)
+		}
+		time.Sleep(5 * time.Second)
+		clustertest.WantLog(t, logs, 1, "error cannot save which pods this one knows", "data")
+		if err := os.Remove(folder); err != nil {
+			t.Fatal(err)
+		}
+		time.Sleep(5 * time.Second)
+		if err := next.Leave(true); err != nil {
+			t.Fatal(err)
+		}
+		mem, err := memory.Open(path, "rollcall")
+		if err != nil {
+			t.Fatal(err)
+		}
+		st, err := mem.Load()
+		if err := errors.Join(err, mem.Close()); err != nil {
+			t.Fatal(err)
+		}
+		if !slices.ContainsFunc(st.Runs, func(r message.Run) bool { return r.Incarnation == a.link.Self().Incarnation }) {
+			t.Errorf("the other pod is not in the file: %+v", st)
+		}
 	})
 }

@@ -42,7 +42,8 @@ func (m *Members) Restore(mem Memory, st memory.State) {
 	m.recall(mem, st, now)
 }
 
-// Recall is Restore for a pod that runs already. It does not add pods that are heard now.
+// Recall is Restore for a pod that runs already. It does not add pods that are heard now. Of their sites,
+// those that the memory lacks are requested again.
 func (m *Members) Recall(mem Memory, st memory.State) {
 	m.change(func(now time.Time) {
 		m.clock.advance(st.Clock, now)
@@ -52,6 +53,16 @@ func (m *Members) Recall(mem Memory, st memory.State) {
 		}
 		st.Runs = slices.DeleteFunc(st.Runs, func(r message.Run) bool { return heard[podName{r.DataCenter, r.Pod}] })
 		m.recall(mem, st, now)
+		for _, pod := range m.pods {
+			switch _, kept := st.Sites[pod.sum]; {
+			case kept:
+			case pod.sum == m.own.Sum:
+				m.noteSites(pod.sum, m.own.Sites())
+			default:
+				pod.served = nil // until then, it may serve any host
+				m.requestSites(pod, now)
+			}
+		}
 	})
 	m.pulse.wake.Wake()
 }

@@ -10,6 +10,7 @@ import (
 	"testing/synctest"
 	"time"
 
+	"github.com/rollcall-gateway/rollcall/internal/testkit"
 	"github.com/rollcall-gateway/rollcall/presence/cluster/internal/clustertest"
 	"github.com/rollcall-gateway/rollcall/presence/cluster/internal/memory"
 	"github.com/rollcall-gateway/rollcall/presence/cluster/internal/sites"
@@ -150,6 +151,33 @@ func TestSitesOfAPodThatServesTheSameAreSaved(t *testing.T) {
 			t.Errorf("missing %q", got)
 		}
 	})
+}
+
+// The memory is opened when the sites of other pods are known.
+func TestSitesAreSavedWhenAPodRecalls(t *testing.T) {
+	for _, own := range []string{"a.com", "b.com"} {
+		t.Run("this pod serves "+own, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				n := new(clustertest.Lab)
+				book := new(notebook)
+				a := settled(t, n, "x", "a")
+				a.SetSites([]message.Site{clustertest.Site([]string{own})})
+				b, c := n.Script(t, "y", "b", 1), n.Script(t, "y", "c", 1)
+				b.Serve(clustertest.Site([]string{"b.com"}))
+				c.Serve(clustertest.Site([]string{"b.com"}))
+				b.Live(2*time.Second, c)
+				a.Recall(book, memory.State{})
+				go a.Remember(t.Context().Done())
+				b.Live(2*time.Second, c)
+				if sum := sites.Sum([]message.Site{clustertest.Site([]string{"b.com"})}); len(book.state.Sites[sum]) != 1 {
+					t.Errorf("the sites of the other pods are not saved: %v", book.state.Sites)
+				}
+				if got := a.Serving(testkit.MustHost(t, "a.com"), ScopeAll, true); len(got) > 0 {
+					t.Errorf("they count as serving another host: %v", got)
+				}
+			})
+		})
+	}
 }
 
 func TestFailedSaveIsRepeated(t *testing.T) {

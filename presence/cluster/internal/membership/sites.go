@@ -62,6 +62,10 @@ func (m *Members) updateSum(pod *member, sum uint64, now time.Time) {
 	if !pod.sitesRequested.IsZero() && now.Sub(pod.sitesRequested) < askSitesEvery {
 		return
 	}
+	m.requestSites(pod, now)
+}
+
+func (m *Members) requestSites(pod *member, now time.Time) {
 	pod.sitesRequested, pod.parts = now, siteParts{}
 	p := pod.Peer
 	m.afterChange(func() { m.link.Send(m.link.Inbox(p), &message.SitesWanted{}) })
