@@ -47,12 +47,16 @@ func parseDirective(h httpcaddyfile.Helper) (caddyhttp.MiddlewareHandler, error)
 //	        id_claim    <claim>
 //	        email_claim <claim>
 //	        info_claim  <claim>
+//	        channels_claim <claim>
 //	        cookie      <name>
 //	    }
 //	    channels {
+//	        own           <text>{id}...
+//	        granted       <pattern>...
 //	        authenticated <pattern>...
 //	        anonymous     <pattern>...
-//	        default       authenticated | anonymous
+//	        default       granted | authenticated | anonymous
+//	        quiet         <pattern>...
 //	    }
 //	    members {
 //	        show <key>...
@@ -168,24 +172,16 @@ func (h *Handler) unmarshalUser(d *caddyfile.Dispenser) error {
 func (h *Handler) unmarshalJWT(d *caddyfile.Dispenser) error {
 	h.JWT = new(JWT)
 	return block(d, options{
-		"key":         one(&h.JWT.Key),
-		"jwks":        one(&h.JWT.JWKS),
-		"algorithms":  several(&h.JWT.Algorithms),
-		"issuer":      one(&h.JWT.Issuer),
-		"audience":    several((*[]string)(&h.JWT.Audience)),
-		"id_claim":    one(&h.JWT.IDClaim),
-		"email_claim": one(&h.JWT.EmailClaim),
-		"info_claim":  one(&h.JWT.InfoClaim),
-		"cookie":      one(&h.JWT.Cookie),
-	})
-}
-
-func (h *Handler) unmarshalChannels(d *caddyfile.Dispenser) error {
-	h.Channels = new(Channels)
-	return block(d, options{
-		"authenticated": several(&h.Channels.Authenticated),
-		"anonymous":     several(&h.Channels.Anonymous),
-		"default":       one(&h.Channels.Default),
+		"key":            one(&h.JWT.Key),
+		"jwks":           one(&h.JWT.JWKS),
+		"algorithms":     several(&h.JWT.Algorithms),
+		"issuer":         one(&h.JWT.Issuer),
+		"audience":       several((*[]string)(&h.JWT.Audience)),
+		"id_claim":       one(&h.JWT.IDClaim),
+		"email_claim":    one(&h.JWT.EmailClaim),
+		"info_claim":     one(&h.JWT.InfoClaim),
+		"channels_claim": one(&h.JWT.ChannelsClaim),
+		"cookie":         one(&h.JWT.Cookie),
 	})
 }
 

@@ -128,6 +128,10 @@ func TestPluginCall(t *testing.T) {
 			args: "every.wasm classify --channel counts --kind anonymous",
 			out:  `{"kind":"authenticated","opinion":false,"hidden":false,"count_only":true}`,
 		},
+		"a granted channel stays one": {
+			args: "every.wasm classify --channel room --kind granted",
+			out:  `{"kind":"authenticated","opinion":false,"hidden":false,"count_only":false,"grant":true}`,
+		},
 		"an error of the plugin fails": {args: "every.wasm classify --channel failing", err: "bad_result"},
 		"the plugin is told its host, name and config": {
 			args: "every.wasm classify --channel room --host Shop.Example.com. --name rules --config config.json",
@@ -171,7 +175,7 @@ func TestPluginCall(t *testing.T) {
 		"no hook":                {args: "every.wasm", err: "no hook is given: add one after the file"},
 		"an unknown hook":        {args: "every.wasm clasify", err: `unknown hook "clasify": use classify, authorize`},
 		"no channel":             {args: "every.wasm classify", err: "no channel is given: add --channel NAME"},
-		"an unknown kind":        {args: "every.wasm classify --channel a --kind open", err: `--kind "open": use authenticated or anonymous`},
+		"an unknown kind":        {args: "every.wasm classify --channel a --kind open", err: `--kind "open": use authenticated, anonymous or granted`},
 		"an address without id":  {args: "every.wasm authorize --channel a --email a@b", err: "--email needs --user"},
 		"an unknown endpoint":    {args: "every.wasm shape --endpoint rooms", err: `--endpoint "rooms": use users, allusers or channels`},
 		"a request that is none": {args: "every.wasm shape --request x", err: `--request "x": not JSON`},

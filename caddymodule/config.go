@@ -56,6 +56,10 @@ type JWT struct {
 	// The claim with what else is known of the user, an object of at most 2 KiB. Default: `info`.
 	InfoClaim string `json:"info_claim,omitempty"`
 
+	// The claim with the channels that the token grants: an array of patterns, or an object of patterns
+	// and arrays of the permissions `join`, `send` and `see`. Default: `channels`.
+	ChannelsClaim string `json:"channels_claim,omitempty"`
+
 	// The cookie that holds a token. Default: none.
 	Cookie string `json:"cookie,omitempty"`
 }
@@ -93,19 +97,6 @@ func (j *JWT) readKey(c *token.Config) error {
 		}
 	}
 	return c.ReadKey(key)
-}
-
-// Channels defines the kind of a channel by its name. In a pattern, `*` stands for any characters.
-type Channels struct {
-	// Patterns of authenticated channels. They take precedence over those of anonymous channels.
-	// Default: none.
-	Authenticated []string `json:"authenticated,omitempty"`
-
-	// Patterns of anonymous channels, in addition to `anonymous*`. Default: none.
-	Anonymous []string `json:"anonymous,omitempty"`
-
-	// The kind of all other channels. Default: `authenticated`.
-	Default string `json:"default,omitempty"`
 }
 
 // Members configures what clients see of each other.

@@ -146,7 +146,7 @@ func (h *Handler) provision(ctx caddy.Context) error {
 		return err
 	}
 	h.made = h.rollcall.Site
-	h.made.Logger = logger
+	h.made.Logger, h.made.Assigned = logger, h.app.hub.Assignments
 	return h.provisionSite(ctx, h.made)
 }
 

@@ -22,6 +22,8 @@ func TestProvisionRefuses(t *testing.T) {
 	if err := os.WriteFile(pem, []byte("not a key"), 0o600); err != nil {
 		t.Fatal(err)
 	}
+	t.Setenv("ROLLCALL_TEST_ID", "user-{id}")
+	t.Setenv("ROLLCALL_TEST_STAR", "*-{id}")
 	for _, test := range []struct {
 		name, options string
 		want          []string // parts of the error
@@ -35,7 +37,18 @@ func TestProvisionRefuses(t *testing.T) {
 		{"misspelt placeholder", "api_key {evn.KEY}", []string{"api_key", "placeholder", "{env.NAME}"}},
 		{"bad hash", "api_key sha256:abc", []string{"api_key", "64 hexadecimal digits"}},
 		{"bad origin", "origins app.example.com", []string{`origin "app.example.com"`, "write it like https://app.example.com"}},
-		{"bad kind", "channels {\ndefault private\n}", []string{"channels", "default", "use authenticated or anonymous"}},
+		{"bad kind", "channels {\ndefault private\n}", []string{"channels", "default", "use granted, authenticated or anonymous"}},
+		{"own without an id", "channels {\nown user-*\n}", []string{"channels: own", `"user-*" does not end in {id}`, "like user-{id}"}},
+		{"own with the id alone", "channels {\nown {id}\n}", []string{"channels: own", "no text before {id}", "like user-{id}"}},
+		{"own with a star", "channels {\nown *-{id}\n}", []string{"channels: own", "has a *", "like user-{id}"}},
+		{"own with two ids", "channels {\nown {id}-{id}\n}", []string{"channels: own", "twice"}},
+		{"own twice", "channels {\nown user-{id} user-{id}\n}", []string{"channels: own", "one begins with the other", "change one"}},
+		{"own within own", "channels {\nown user-inbox-{id} a-{id} user-{id}\n}", []string{"channels: own", `"user-inbox-{id}" and "user-{id}"`, "change one"}},
+		{"own of an unset variable", "channels {\nown {env.ROLLCALL_NO_SUCH}{id}\n}", []string{"a.example.com", "channels: own", "{env.ROLLCALL_NO_SUCH}"}},
+		{"id in granted", "channels {\ngranted team-{id}\n}", []string{"channels: granted", `"team-{id}" has {id}`, "own user-{id}"}},
+		{"id in quiet", "channels {\nquiet a {id}-x\n}", []string{"channels: quiet", "{id}-x"}},
+		{"id of a variable", "channels {\nanonymous {env.ROLLCALL_TEST_ID}\n}", []string{"channels: anonymous", "has {id}"}},
+		{"star of a variable", "channels {\nown {env.ROLLCALL_TEST_STAR}\n}", []string{"channels: own", "has a *"}},
 		{"small frame", "limits {\nframe 1\n}", []string{"limits", "frame and queue", "from 1KiB to 1GiB"}},
 		{"small queue", "limits {\nqueue 1023\n}", []string{"limits", "from 1KiB to 1GiB"}},
 		{"timeout below the interval", "ping 25s 20s", []string{"ping 25s 20s", "the timeout is longer"}},

@@ -191,12 +191,11 @@ func (h *Handler) resolve() error {
 		r.text("jwt: id_claim", &j.IDClaim)
 		r.text("jwt: email_claim", &j.EmailClaim)
 		r.text("jwt: info_claim", &j.InfoClaim)
+		r.text("jwt: channels_claim", &j.ChannelsClaim)
 		r.text("jwt: cookie", &j.Cookie)
 	}
 	if c := h.Channels; c != nil {
-		r.texts("channels: authenticated", c.Authenticated)
-		r.texts("channels: anonymous", c.Anonymous)
-		r.text("channels: default", &c.Default)
+		r.channels(c)
 	}
 	if h.Members != nil {
 		r.texts("members: show", h.Members.Show)

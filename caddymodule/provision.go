@@ -157,13 +157,14 @@ func (h *Handler) provisionJWT(ctx caddy.Context, s *site.Site) error {
 		return nil
 	}
 	c := token.Config{
-		JWKSURL:    h.JWT.JWKS,
-		Algorithms: h.JWT.Algorithms,
-		Issuer:     h.JWT.Issuer,
-		Audiences:  h.JWT.Audience,
-		IDClaim:    h.JWT.IDClaim,
-		EmailClaim: h.JWT.EmailClaim,
-		InfoClaim:  h.JWT.InfoClaim,
+		JWKSURL:       h.JWT.JWKS,
+		Algorithms:    h.JWT.Algorithms,
+		Issuer:        h.JWT.Issuer,
+		Audiences:     h.JWT.Audience,
+		IDClaim:       h.JWT.IDClaim,
+		EmailClaim:    h.JWT.EmailClaim,
+		InfoClaim:     h.JWT.InfoClaim,
+		ChannelsClaim: h.JWT.ChannelsClaim,
 	}
 	if c.JWKSURL != "" {
 		logger := h.siteLogger(s)
@@ -235,15 +236,9 @@ func (h *Handler) provisionRules(s *site.Site) error {
 		return fmt.Errorf("grace %s: use a duration up to %s, or off", grace, maxGrace)
 	}
 
-	s.Patterns.Default = presence.Authenticated
-	if h.Channels != nil {
-		s.Patterns.Authenticated, s.Patterns.Anonymous = h.Channels.Authenticated, h.Channels.Anonymous
-		if h.Channels.Default != "" {
-			var err error
-			if s.Patterns.Default, err = presence.ParseKind(h.Channels.Default); err != nil {
-				return fmt.Errorf("channels: default: %w", err)
-			}
-		}
+	var err error
+	if s.Patterns, err = h.Channels.patterns(); err != nil {
+		return err
 	}
 	s.Bounds = presence.Rules{
 		MaxConns:        limits.ConnectionsPerHost,

@@ -51,7 +51,7 @@ func (p *pool) decide(h Hook, r *codec.Request) (int64, *fault) {
 	}
 	result := int64(in.stack[0])
 	if f == nil && (result < 0 || result > decisionBits || h == HookAuthorize && result > 1 ||
-		Kind(result&decisionKind) > Denied) {
+		Kind(result&decisionKind) > Denied || h == HookClassify && opensGranted(r, result)) {
 		f = badDecision(h, result)
 	}
 	if f = p.finishCall(s, h, f, probe); f != nil {
@@ -65,8 +65,15 @@ const (
 	decisionKind      = 0xff
 	decisionHidden    = 1 << 8
 	decisionCountOnly = 1 << 9
-	decisionBits      = decisionKind | decisionHidden | decisionCountOnly
+	decisionGrant     = 1 << 10
+	decisionBits      = decisionKind | decisionHidden | decisionCountOnly | decisionGrant
 )
+
+// opensGranted reports whether a plugin calls a channel anonymous that needs a grant by the patterns
+// of the site.
+func opensGranted(r *codec.Request, result int64) bool {
+	return r.Flags&codec.FlagGranted != 0 && Kind(result&decisionKind) == Anonymous
+}
 
 func badDecision(h Hook, result int64) *fault {
 	if result == -1 {

@@ -19,11 +19,12 @@ func (c *Chain) Classify(host, channel string, site Kind) (Decision, error) {
 			continue
 		}
 		pool := core.pool(host)
-		r := codec.Request{Kind: uint8(site), Host: host, Channel: channel}
+		r := newRequest(site, host, channel)
 		result, f := pool.decide(HookClassify, &r)
 		runtime.KeepAlive(p)
 		if f != nil {
 			if core.policy == Pass {
+				d.Failed = true
 				continue
 			}
 			return Decision{}, pool.error(HookClassify, f)
@@ -33,8 +34,18 @@ func (c *Chain) Classify(host, channel string, site Kind) (Decision, error) {
 		}
 		d.Hidden = d.Hidden || result&decisionHidden != 0
 		d.CountOnly = d.CountOnly || result&decisionCountOnly != 0
+		d.Grant = d.Grant || result&decisionGrant != 0
 	}
 	return d, nil
+}
+
+// newRequest returns a request about a channel.
+func newRequest(site Kind, host, channel string) codec.Request {
+	r := codec.Request{Kind: uint8(site), Host: host, Channel: channel}
+	if site == Granted {
+		r.Kind, r.Flags = uint8(Authenticated), codec.FlagGranted
+	}
+	return r
 }
 
 // Authorize asks the plugins whether user may join channel. A nil user is an anonymous connection.
@@ -50,9 +61,11 @@ func (c *Chain) Authorize(host, channel string, site Kind, user *User) (bool, er
 			continue
 		}
 		pool := core.pool(host)
-		r := codec.Request{Kind: uint8(site), Flags: codec.FlagAnonymous, Host: host, Channel: channel}
+		r := newRequest(site, host, channel)
 		if user != nil {
-			r.Flags, r.User, r.Email = 0, user.ID, user.Email
+			r.User, r.Email = user.ID, user.Email
+		} else {
+			r.Flags |= codec.FlagAnonymous
 		}
 		result, f := pool.decide(HookAuthorize, &r)
 		runtime.KeepAlive(p)

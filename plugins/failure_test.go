@@ -168,7 +168,7 @@ func TestPassGoesOnWithoutThePlugin(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			fails := load(t, e, Spec{Path: wat(t, test.text), Limits: test.limits, OnFailure: Pass})
 			got, err := NewChain(fails, works).Classify("a.example.com", "anon", Authenticated)
-			if want := (Decision{Kind: Anonymous}); err != nil || got != want {
+			if want := (Decision{Kind: Anonymous, Failed: true}); err != nil || got != want {
 				t.Errorf("got %+v, %v", got, err)
 			}
 		})

@@ -64,6 +64,8 @@ const (
 	Anonymous
 	// Denied channels cannot be joined.
 	Denied
+	// Granted channels need a login and a grant. It is a kind of the site alone, never of a plugin.
+	Granted
 )
 
 // String returns "no opinion", "authenticated", "anonymous" or "denied".
@@ -77,6 +79,8 @@ func (k Kind) String() string {
 		return "anonymous"
 	case Denied:
 		return "denied"
+	case Granted:
+		return "granted"
 	default:
 		return "unknown"
 	}
@@ -91,6 +95,11 @@ type Decision struct {
 	// CountOnly channels need a login and are listed with a number only. One plugin that says so is
 	// enough.
 	CountOnly bool
+	// Grant says that the channel needs a login and a grant, whatever its kind. One plugin that says so is
+	// enough.
+	Grant bool
+	// Failed says that a plugin failed whose policy is Pass: with it, the decision may be another.
+	Failed bool
 }
 
 // User is one entry of a listing, or the user that wants to join.

@@ -182,6 +182,15 @@ func (a *Keeper) Close() error {
 	return f.Close()
 }
 
+// Granted implements presence.Granter: an assignment grants all permissions in a channel that needs a
+// grant.
+func (a *Keeper) Granted(host presence.HostName, channel string, user presence.User) presence.Permissions {
+	if a.Book.Mode(host, user.ID, channel) == assignment.None {
+		return 0
+	}
+	return presence.MayAll
+}
+
 // Mode returns how a user is assigned to a channel. An assignment to an active channel has no
 // effect if other rules have made the channel anonymous. Mode does no I/O.
 func (a *Keeper) Mode(host presence.HostName, user, channel string) assignment.Mode {

@@ -24,7 +24,7 @@ func pluginCallFlags(cmd *cobra.Command) {
 	f := cmd.Flags()
 	f.SortFlags = false
 	f.String("channel", "", "classify, authorize: name of the channel")
-	f.String("kind", "authenticated", "classify, authorize: kind by the site's own rules, authenticated or anonymous")
+	f.String("kind", "authenticated", "classify, authorize: kind by the site's own rules, authenticated, anonymous or granted")
 	f.String("user", "", "authorize: id of the user (default: an anonymous connection)")
 	f.String("email", "", "authorize: e-mail address of the user")
 	f.String("endpoint", "users", "members, shape: users, allusers or, shape alone, channels")
@@ -80,9 +80,10 @@ func callClassify(cmd *cobra.Command, t *pluginTrial) error {
 		Opinion   bool   `json:"opinion"` // the plugin decided the kind
 		Hidden    bool   `json:"hidden"`
 		CountOnly bool   `json:"count_only"`
-	}{d.Kind.String(), d.Kind != plugins.NoOpinion, d.Hidden, d.CountOnly}
+		Grant     bool   `json:"grant,omitempty"` // a login and a grant are needed
+	}{d.Kind.String(), d.Kind != plugins.NoOpinion, d.Hidden, d.CountOnly, d.Grant || site == plugins.Granted}
 	switch {
-	case d.CountOnly && d.Kind != plugins.Denied: // as in the gateway: count only means authenticated
+	case (d.CountOnly || result.Grant) && d.Kind != plugins.Denied: // as in the gateway: both mean authenticated
 		result.Kind = plugins.Authenticated.String()
 	case !result.Opinion:
 		result.Kind = site.String()
@@ -179,8 +180,10 @@ func channelFlags(cmd *cobra.Command) (channel string, site plugins.Kind, err er
 		return channel, plugins.Authenticated, nil
 	case plugins.Anonymous.String():
 		return channel, plugins.Anonymous, nil
+	case plugins.Granted.String():
+		return channel, plugins.Granted, nil
 	}
-	return "", 0, fmt.Errorf("--kind %q: use authenticated or anonymous", kind)
+	return "", 0, fmt.Errorf("--kind %q: use authenticated, anonymous or granted", kind)
 }
 
 // answerFlags returns the arguments of the hooks for answers. It reads the answer from standard

@@ -12,6 +12,7 @@ import (
 	"go.uber.org/zap"
 	"go.uber.org/zap/zaptest/observer"
 
+	"github.com/rollcall-gateway/rollcall/caddymodule/site"
 	"github.com/rollcall-gateway/rollcall/caddymodule/socket"
 	"github.com/rollcall-gateway/rollcall/internal/testkit"
 )
@@ -21,7 +22,7 @@ func TestConnectionThatCannotBeParkedIsLogged(t *testing.T) {
 	core, logs := observer.New(zap.WarnLevel)
 	h := newTestHub(t)
 	h.log.setTarget(zap.New(core), true)
-	site := testSite()
+	st := testSite()
 	sessions := make(chan *session, 1)
 	server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		sock, err := socket.Upgrade(w, r)
@@ -29,7 +30,7 @@ func TestConnectionThatCannotBeParkedIsLogged(t *testing.T) {
 			t.Error(err)
 			return
 		}
-		s, err := h.connect(sock, testkit.MustHost(t, "portal.example.com"), site, nil, netip.Prefix{})
+		s, err := h.connect(sock, testkit.MustHost(t, "portal.example.com"), st, site.Login{}, netip.Prefix{})
 		if err != nil {
 			t.Error(err)
 		}

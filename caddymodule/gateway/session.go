@@ -47,11 +47,14 @@ var (
 
 // connect adds the session to the registry. If the socket is closed meanwhile, the close waits
 // until the session is there.
-func (s *session) connect(user *presence.User) error {
+func (s *session) connect(who site.Login) error {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	var err error
-	s.conn, err = s.hub.Registry.Connect(s.tenant.name, s.tenant, user, s)
+	s.conn, err = s.hub.Registry.Connect(s.tenant.name, s.tenant, who.User, s)
+	if err == nil {
+		s.conn.SetGrants(who.Grants)
+	}
 	return err
 }
 
@@ -225,19 +228,19 @@ var errNoTokens = errors.New("this host accepts no tokens")
 
 // authenticate logs the connection in as the user of a token.
 func (s *session) authenticate(cmd wire.Command) error {
-	verifier := s.tenant.site().Verifier
-	if verifier == nil {
+	of := s.tenant.site()
+	if of.Verifier == nil {
 		return errNoTokens
 	}
 	ctx, cancel := context.WithTimeout(context.Background(), site.VerifyTimeout)
 	defer cancel()
 	raw := strings.TrimSpace(cmd.Token) // as in a header (RFC 9110 section 5.5)
-	id, err := verifier.Verify(ctx, raw, s.tenant.name.String())
+	id, err := of.Verify(ctx, raw, s.tenant.name)
 	if err != nil {
 		return err
 	}
 	before, _ := s.conn.User()
-	if err := s.conn.Authenticate(presence.User{ID: id.ID, Email: id.Email, Info: id.Info}, nil); err != nil {
+	if err := s.conn.Authenticate(presence.User{ID: id.ID, Email: id.Email, Info: id.Info}, id.Grants); err != nil {
 		return err
 	}
 	if id.ID != before.ID {

@@ -91,7 +91,7 @@ func talkAfter(t *testing.T, st *site.Site, user *presence.User, happens func(s 
 	if err != nil {
 		t.Fatal(err)
 	}
-	s, err := h.connect(sock, testkit.MustHost(t, "portal.example.com"), st, user, netip.Prefix{})
+	s, err := h.connect(sock, testkit.MustHost(t, "portal.example.com"), st, site.Login{User: user}, netip.Prefix{})
 	if err != nil {
 		t.Fatal(err)
 	}

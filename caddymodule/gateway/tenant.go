@@ -71,13 +71,13 @@ var (
 // connect creates a session for an upgraded socket. It returns errReloaded if the host is no longer
 // served by the given site.
 func (h *Hub) connect(
-	sock *socket.Conn, name presence.HostName, served *site.Site, user *presence.User, client netip.Prefix,
+	sock *socket.Conn, name presence.HostName, served *site.Site, who site.Login, client netip.Prefix,
 ) (*session, error) {
 	s, err := h.newSession(sock, name, served, client)
 	if err != nil {
 		return nil, err
 	}
-	if err := s.connect(user); err != nil {
+	if err := s.connect(who); err != nil {
 		h.release(s)
 		return nil, err
 	}

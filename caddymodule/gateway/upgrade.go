@@ -63,7 +63,7 @@ func (h *handshake) serve() (id presence.ID) {
 			h.refuse(sock, name, socket.CloseOrigin, "origin", "origin not allowed")
 			return id
 		}
-		s, err = h.hub.connect(sock, name, of, who.User, h.door.Client(h.r))
+		s, err = h.hub.connect(sock, name, of, who, h.door.Client(h.r))
 		if !errors.Is(err, errReloaded) {
 			break
 		}

@@ -19,9 +19,10 @@ const VerifyTimeout = 5 * time.Second
 
 // Login is the user that opens a connection.
 type Login struct {
-	User     *presence.User // nil if anonymous
-	Expires  time.Time      // zero if it never expires
-	ByCookie bool           // a browser sends the cookie for any page, so the origin must be checked
+	User     *presence.User   // nil if anonymous
+	Grants   *presence.Grants // what a token grants; nil for nothing
+	Expires  time.Time        // zero if it never expires
+	ByCookie bool             // a browser sends the cookie for any page, so the origin must be checked
 
 	ByHandler bool // a preceding handler has authenticated the user
 }
@@ -84,10 +85,10 @@ func (s *Site) loginByToken(
 ) (Login, *problem.Problem) {
 	ctx, cancel := context.WithTimeout(ctx, VerifyTimeout)
 	defer cancel()
-	id, err := s.Verifier.Verify(ctx, raw, host.String())
+	id, err := s.Verify(ctx, raw, host)
 	switch {
 	case err == nil:
-		return Login{User: &presence.User{ID: id.ID, Email: id.Email, Info: id.Info}, Expires: id.Expires, ByCookie: byCookie}, nil
+		return Login{User: &presence.User{ID: id.ID, Email: id.Email, Info: id.Info}, Grants: id.Grants, Expires: id.Expires, ByCookie: byCookie}, nil
 	case errors.Is(err, token.ErrUnavailable):
 		s.Logger.Debug("token cannot be checked now", zap.Error(err)) // any client can cause this
 		return Login{}, &problem.Problem{
@@ -100,4 +101,20 @@ func (s *Site) loginByToken(
 	default:
 		return Login{}, &problem.Problem{Status: http.StatusUnauthorized, Code: "bad_token", Detail: err.Error()}
 	}
+}
+
+// badGrantsPause is the minimum time between two warnings about claims that grant nothing: any user
+// with such a token can cause them.
+const badGrantsPause = time.Minute
+
+// Verify returns the user of a token, see [token.Verifier.Verify]. The site must have a Verifier.
+func (s *Site) Verify(ctx context.Context, raw string, host presence.HostName) (token.Identity, error) {
+	id, err := s.Verifier.Verify(ctx, raw, host.String())
+	if err == nil && id.BadGrants != nil {
+		if skipped, ok := s.badGrants.Allow(badGrantsPause); ok {
+			s.Logger.Warn("a token grants no channels", zap.Stringer("host", host), zap.String("claim", s.Verifier.ChannelsClaim()),
+				zap.Int("skipped", skipped), zap.Error(id.BadGrants))
+		}
+	}
+	return id, err
 }

@@ -10,7 +10,10 @@ import (
 // being decided by the old rules.
 func (s *Site) MakeRules() {
 	rules := s.Bounds
-	rules.Classifier = s.Patterns
+	rules.Classifier, rules.Grants = s.Patterns, s.Assigned
+	if s.Verifier != nil {
+		rules.GrantsClaim = s.Verifier.ChannelsClaim()
+	}
 	if s.Authorize != nil {
 		rules.Kept = authorize.Granter{Asker: s.Asker, To: s.Authorize}
 	}
@@ -54,12 +57,12 @@ func (v *pluginRules) Classify(host presence.HostName, channel string) (presence
 	if err != nil {
 		return class, err
 	}
-	d, err := v.chain.Classify(host.String(), channel, pluginKind(class.Kind))
+	d, err := v.chain.Classify(host.String(), channel, siteKind(class))
 	if err != nil {
 		return presence.Class{}, err
 	}
 	switch d.Kind {
-	case plugins.NoOpinion:
+	case plugins.NoOpinion, plugins.Granted:
 	case plugins.Authenticated:
 		class.Kind = presence.Authenticated
 	case plugins.Anonymous:
@@ -67,10 +70,11 @@ func (v *pluginRules) Classify(host presence.HostName, channel string) (presence
 	case plugins.Denied:
 		class.Denied = true
 	}
-	if d.CountOnly { // requires a login, whatever decided the kind
+	class.Grant = class.Grant || d.Grant
+	if d.CountOnly || class.Grant { // requires a login, whatever decided the kind
 		class.Kind = presence.Authenticated
 	}
-	class.Hidden, class.CountOnly = d.Hidden, d.CountOnly
+	class.Hidden, class.CountOnly, class.Provisional = d.Hidden, d.CountOnly, d.Failed
 	return class, nil
 }
 
@@ -84,15 +88,19 @@ func (v *pluginRules) Authorize(host presence.HostName, channel string, user *pr
 	if user != nil {
 		who = &plugins.User{ID: user.ID, Email: user.Email}
 	}
-	ok, err := v.chain.Authorize(host.String(), channel, pluginKind(class.Kind), who)
+	ok, err := v.chain.Authorize(host.String(), channel, siteKind(class), who)
 	if err == nil && !ok {
 		err = presence.ErrDenied
 	}
 	return err
 }
 
-func pluginKind(k presence.Kind) plugins.Kind {
-	if k == presence.Anonymous {
+// siteKind returns the kind that plugins are told.
+func siteKind(class presence.Class) plugins.Kind {
+	switch {
+	case class.Grant:
+		return plugins.Granted
+	case class.Kind == presence.Anonymous:
 		return plugins.Anonymous
 	}
 	return plugins.Authenticated

@@ -14,6 +14,7 @@ import (
 	"github.com/rollcall-gateway/rollcall/caddymodule/authorize"
 	"github.com/rollcall-gateway/rollcall/caddymodule/backend"
 	"github.com/rollcall-gateway/rollcall/caddymodule/token"
+	"github.com/rollcall-gateway/rollcall/internal/oftenlog"
 	"github.com/rollcall-gateway/rollcall/plugins"
 	"github.com/rollcall-gateway/rollcall/presence"
 )
@@ -40,6 +41,7 @@ type Site struct {
 	Ping     Pings
 	Show     []string // keys that clients see of each other, beside the ID
 	Patterns presence.Patterns
+	Assigned presence.Granter  // assignments; nil without any
 	Bounds   presence.Rules    // limits that package presence enforces
 	Backend  *backend.Endpoint // nil if messages are not copied
 	Chain    *plugins.Chain    // nil without plugins
@@ -49,6 +51,7 @@ type Site struct {
 	Asker     *authorize.Asker
 
 	LargeBodies    atomic.Int32                   // request bodies over the normal limit that are being read; for package api
+	badGrants      oftenlog.Limit                 // limits warnings about claims that grant nothing
 	WithoutBackend sync.Once                      // guards the warning that there is no backend
 	rules          atomic.Pointer[presence.Rules] // see Rules
 }

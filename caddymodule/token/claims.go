@@ -118,6 +118,7 @@ func (v *Verifier) identity(c *claims) (Identity, error) {
 		return Identity{}, fmt.Errorf("the info claim %w", err)
 	}
 	user := Identity{ID: id, Email: email, Info: info}
+	user.Grants, user.BadGrants = readGrants(v.channelsClaim, c.MapClaims[v.channelsClaim])
 	exp, err := c.GetExpirationTime()
 	if err != nil {
 		return Identity{}, errDate

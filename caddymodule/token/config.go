@@ -64,6 +64,10 @@ type Config struct {
 	// InfoClaim is the name of the claim with the user's info. Default: info.
 	InfoClaim string
 
+	// ChannelsClaim is the name of the claim with the channels that the token grants. Default:
+	// channels.
+	ChannelsClaim string
+
 	// Leeway is how far the issuer's clock may be ahead in nbf and iat. It does not extend exp.
 	// Default: [DefaultLeeway]. Negative: none. Maximum: 5 minutes.
 	Leeway time.Duration
@@ -104,14 +108,15 @@ func newVerifier(ctx context.Context, c Config) (*Verifier, error) {
 	}
 
 	v := &Verifier{
-		allowed:    allowed,
-		keys:       keys,
-		parser:     c.parser(allowed, leeway),
-		idClaim:    c.IDClaim,
-		emailClaim: c.EmailClaim,
-		infoClaim:  c.InfoClaim,
-		issuer:     c.Issuer,
-		audiences:  slices.Clone(c.Audiences),
+		allowed:       allowed,
+		keys:          keys,
+		parser:        c.parser(allowed, leeway),
+		idClaim:       c.IDClaim,
+		emailClaim:    c.EmailClaim,
+		infoClaim:     c.InfoClaim,
+		channelsClaim: c.ChannelsClaim,
+		issuer:        c.Issuer,
+		audiences:     slices.Clone(c.Audiences),
 	}
 	if v.idClaim == "" {
 		v.idClaim = "sub"
@@ -121,6 +126,9 @@ func newVerifier(ctx context.Context, c Config) (*Verifier, error) {
 	}
 	if v.infoClaim == "" {
 		v.infoClaim = "info"
+	}
+	if v.channelsClaim == "" {
+		v.channelsClaim = "channels"
 	}
 	// Last, so that nothing is running if an error is returned.
 	if r, ok := keys.(*remoteKeys); ok {

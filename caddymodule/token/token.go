@@ -7,6 +7,8 @@ import (
 	"time"
 
 	"github.com/golang-jwt/jwt/v5"
+
+	"github.com/rollcall-gateway/rollcall/presence"
 )
 
 // maxTokenBytes is the maximum size of a token, checked before any of it is decoded.
@@ -38,6 +40,12 @@ type Identity struct {
 	// Info is the user's info in compact form, see presence.CompactInfo; "" if the token has none.
 	Info string
 
+	// Grants is what the token grants; nil for nothing.
+	Grants *presence.Grants
+
+	// BadGrants is why the claim with channels grants nothing; nil if it is missing or well-formed.
+	BadGrants error
+
 	// Expires is the token's exp, from which on Verify refuses it; zero if the token has none.
 	Expires time.Time
 }
@@ -45,14 +53,15 @@ type Identity struct {
 // Verifier verifies the tokens of one site. It is safe for concurrent use, and shares nothing with
 // other Verifiers.
 type Verifier struct {
-	allowed    []algorithm
-	keys       keySource
-	parser     *jwt.Parser
-	idClaim    string
-	emailClaim string
-	infoClaim  string
-	issuer     string   // "" for any; can have Host
-	audiences  []string // none for any; can have Host
+	allowed       []algorithm
+	keys          keySource
+	parser        *jwt.Parser
+	idClaim       string
+	emailClaim    string
+	infoClaim     string
+	channelsClaim string
+	issuer        string   // "" for any; can have Host
+	audiences     []string // none for any; can have Host
 }
 
 // Inherit copies the keys that another Verifier of the same site fetched from the same URL. So a
@@ -68,6 +77,9 @@ func (v *Verifier) Inherit(from *Verifier) {
 		to.inherit(old)
 	}
 }
+
+// ChannelsClaim returns the name of the claim with the channels that a token grants.
+func (v *Verifier) ChannelsClaim() string { return v.channelsClaim }
 
 // Verify returns the user of raw, a token in compact form (RFC 7515 section 3.1). host is the
 // canonical name of the host that the user logs in to.

@@ -11,8 +11,11 @@ const (
 	maxText        = 1<<16 - 1
 )
 
-// FlagAnonymous marks a connection without a user.
-const FlagAnonymous = 1
+// Flags of a request.
+const (
+	FlagAnonymous = 1      // the connection has no user
+	FlagGranted   = 1 << 2 // the patterns of the site require a grant
+)
 
 // Request is the input of the hooks classify and authorize.
 type Request struct {
