@@ -50,24 +50,29 @@ func (s *sim) pair(a, b *simRun) *simPair {
 	return a.pairs[b.port.order]
 }
 
-// hear records that a run hears a heartbeat or a goodbye of another one.
-func (s *sim) hear(at, of *simPort, sent time.Time, m message.Message) {
+// hear records that a run hears a heartbeat or a goodbye of another one. If an outsider repeats it across
+// a cut, it is heard if that one is not lost.
+func (s *sim) hear(at *simPort, payload *simPayload) {
+	of, sent := payload.from, payload.sent
 	s.ears.Lock()
 	defer s.ears.Unlock()
-	if at == of || at.order >= len(s.runs) || of == nil || of.order >= len(s.runs) {
+	if at == of || at.order >= len(s.runs) || of.order >= len(s.runs) {
 		return
 	}
 	a, b, now := s.runs[at.order], s.runs[of.order], time.Now()
 	s.bury(a, now)
 	p := s.pair(a, b)
-	if _, bye := m.(*message.Goodbye); bye {
+	if payload.repeated && (p.last.IsZero() || now.Sub(p.last) >= timing.Default().Gone) {
+		return
+	}
+	if _, bye := payload.message.(*message.Goodbye); bye {
 		p.bye = true
 		return
 	}
 	if !sent.After(p.sent) {
 		return // it is late, and says nothing about the present
 	}
-	if gap := now.Sub(p.last); !p.last.IsZero() && gap >= timing.Default().Gone && s.plan.replay == 0 { // b may have been heard by repeated heartbeats
+	if gap := now.Sub(latest(p.last, latest(a.resumed, a.plugged))); !p.last.IsZero() && gap >= timing.Default().Gone {
 		a.anew[b.dc] = now
 	}
 	if now.Sub(p.last) >= timing.Default().Suspect {

@@ -53,7 +53,7 @@ type keeperDisk struct {
 func keepersOf(t *testing.T, seed uint64, dcs ...string) (*simNet, []*keeperPod) {
 	t.Helper()
 	net := newSimNet(seed)
-	net.hear = func(*simPort, *simPort, time.Time, message.Message) {}
+	net.hear = func(*simPort, *simPayload) {}
 	var pods []*keeperPod
 	for i, dc := range dcs {
 		pods = append(pods, &keeperPod{

@@ -20,7 +20,7 @@ type simNet struct {
 	wake chan struct{}
 	done chan struct{}
 	// hear is called before a pod handles a heartbeat or a goodbye.
-	hear func(at, of *simPort, sent time.Time, m message.Message)
+	hear func(at *simPort, p *simPayload)
 	// drop reports whether a payload is lost, for scenarios. If nil, none is lost by it. It is set
 	// before the first pod is started.
 	drop func(from, to *simPort, m message.Message) bool
@@ -49,7 +49,7 @@ type simFaults struct {
 // simRecord is a published payload.
 type simRecord struct {
 	subject string
-	payload []byte
+	payload simPayload
 }
 
 type simStream struct {
@@ -85,6 +85,8 @@ type simPayload struct {
 	sent    time.Time
 	message message.Message // nil if it is neither of those that hear is called with, nor asked for by drop
 	bytes   []byte
+
+	repeated bool // by an outsider
 }
 
 type simDelivery struct {
@@ -145,7 +147,9 @@ func (p *simPort) Publish(subject string, payload []byte) error {
 		}
 	}
 	if n.replay > 0 {
-		n.republish(now, subject, payload)
+		repeated := *sent
+		repeated.repeated, repeated.bytes = true, slices.Clone(payload)
+		n.republish(now, subject, repeated)
 	}
 	return nil
 }
@@ -167,8 +171,8 @@ func subjectKind(subject string) string { return strings.SplitN(subject, ".", 3)
 
 // republish records a payload, and sends a recorded one of any pod to all, regardless of cuts and
 // faults.
-func (n *simNet) republish(now time.Time, subject string, payload []byte) {
-	n.record = append(n.record, simRecord{subject, slices.Clone(payload)})
+func (n *simNet) republish(now time.Time, subject string, payload simPayload) {
+	n.record = append(n.record, simRecord{subject, payload})
 	draw := simDraw{n.seed ^ uint64(len(n.record))<<20}
 	if draw.float() >= n.replay {
 		return
@@ -177,7 +181,7 @@ func (n *simNet) republish(now time.Time, subject string, payload []byte) {
 	for _, to := range n.ports {
 		for _, sub := range to.subs {
 			if !to.dead && !to.unplugged && sub.subject == r.subject {
-				n.deliver(now.Add(time.Duration(draw.float()*float64(time.Second))), to, sub, &simPayload{bytes: r.payload})
+				n.deliver(now.Add(time.Duration(draw.float()*float64(time.Second))), to, sub, &r.payload)
 			}
 		}
 	}
@@ -297,7 +301,7 @@ func (p *simPort) run() {
 			}
 			switch d.payload.message.(type) {
 			case *message.Heartbeat, *message.Goodbye:
-				p.net.hear(p, d.payload.from, d.payload.sent, d.payload.message)
+				p.net.hear(p, d.payload)
 			}
 			d.sub.take(d.payload.bytes)
 		}

@@ -194,6 +194,7 @@ func (s *sim) following() {
 		}
 		// An answer to a check does not say who left on purpose, so the grace period starts.
 		late := s.plan.quietNet() || now.Sub(s.truth.lastChange(c.host)) >= s.lag()+s.plan.grace
+		late = late && s.plan.replay == 0 // a repeated change lasts until the next check
 		c.mu.Lock()
 		for channel, v := range c.views {
 			if c.open[channel] > 0 || now.Sub(v.since) < s.lag() {
