@@ -123,7 +123,7 @@ func TestServeSocket(t *testing.T) {
 		t.Fatal(err)
 	}
 	_, joined, err := ann.ReadMessage()
-	if want := `"members":[{"id":"USER_1","email":""}],"count":1}`; err != nil || !strings.HasSuffix(string(joined), want) {
+	if want := `"members":[{"id":"USER_1"}],"count":1}`; err != nil || !strings.HasSuffix(string(joined), want) {
 		t.Errorf("the join is answered with %s, error %v", joined, err)
 	}
 	w := post(t, h, "/message/users", `{"apiKey":"k"}`)

@@ -102,7 +102,7 @@ func (c *Conn) authorizeUnlocked(v *joinVerdict, name string) {
 	v.authorized, v.anonymous, v.user = true, c.user == nil, User{}
 	var user *User
 	if c.user != nil {
-		v.user = c.user.User
+		v.user = c.user.known()
 		user = &User{ID: c.user.ID, Email: c.user.Email}
 	}
 	c.host.mu.Unlock()
@@ -115,7 +115,7 @@ func (c *Conn) isUser(user User, anonymous bool) bool {
 	if c.user == nil {
 		return anonymous
 	}
-	return !anonymous && c.user.User == user
+	return !anonymous && c.user.known() == user
 }
 
 // checkLimits returns ErrTooManyChannels if c is at its limit, or if the channel is not active and

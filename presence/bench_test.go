@@ -11,7 +11,7 @@ type fixed struct{}
 
 var fixedFrame = make([]byte, 100)
 
-func (fixed) Members([]View) []byte                     { return fixedFrame }
+func (fixed) Members([]View, Fields) []byte             { return fixedFrame }
 func (fixed) Joined(Joined) []byte                      { return fixedFrame }
 func (fixed) Left(ref, channel string, r Reason) []byte { return fixedFrame }
 func (fixed) Presence(Diff) []byte                      { return fixedFrame }
@@ -117,7 +117,7 @@ func BenchmarkFanOut(b *testing.B) {
 	for _, n := range []int{1000, 10_000} {
 		b.Run(fmt.Sprintf("%d watchers", n), func(b *testing.B) {
 			_, conns, frames := room(b, n, WatchList)
-			h, guest := conns[0].host, &user{User: User{ID: "guest"}}
+			h, guest := conns[0].host, &user{ID: "guest"}
 			ch := h.channels["room"]
 			h.mu.Lock()
 			defer h.mu.Unlock()

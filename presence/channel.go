@@ -25,6 +25,7 @@ type channel struct {
 	chunks   *chunks            // encoded users of this pod, for listings; nil if not cached
 	overlay  *overlay           // nil if no other pod and no lost connection counts
 	changes  *changes           // changes for other pods; nil without a relay
+	restated *statusBudget      // nil before the first change of a status
 	outgoing *outgoing          // messages to deliver; nil if there are none
 
 	dirty      []*member // members that may differ from what watchers have seen

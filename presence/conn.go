@@ -49,7 +49,7 @@ func (c *Conn) User() (User, bool) {
 	if c.user == nil {
 		return User{}, false
 	}
-	return c.user.User, true
+	return c.user.known(), true
 }
 
 // Outbox returns the Outbox that c was connected with.

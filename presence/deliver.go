@@ -44,7 +44,7 @@ func (o *outgoing) add(frame []byte) {
 
 // enqueue adds a message to the outgoing ones of the channel.
 func (h *Host) enqueue(ch *channel, from Source, message []byte) {
-	frame := h.registry.encoder.Message(ch.name, from, message)
+	frame := h.encodeMessage(ch.name, from, message)
 	h.pending += len(frame)
 	if ch.outgoing != nil {
 		ch.outgoing.add(frame)

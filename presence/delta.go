@@ -6,8 +6,27 @@ import "sync"
 // ID have different addresses, the later one applies.
 type Member struct {
 	User
-	Seen  int64  // Unix time in milliseconds; 0 without an address
-	Shown *Shown // decision of the pod's [Shower], only in a Delta; nil without a Shower
+	Seen       int64  // Unix time in milliseconds; 0 without an address
+	InfoTime   int64  // the same of the info; 0 if it was never set
+	StatusTime int64  // the same of the status; 0 if it was never set
+	Shown      *Shown // decision of the pod's [Shower], only in a Delta; nil without a Shower
+}
+
+// member returns the user as other pods learn it.
+func (u *user) member() Member {
+	m := Member{User: u.known(), Seen: u.seen, Shown: u.shown}
+	if u.extra != nil {
+		m.InfoTime, m.StatusTime = u.extra.infoTime, u.extra.statusTime
+	}
+	return m
+}
+
+// extra returns the info and the status of a Member; nil if it has none.
+func (m *Member) extra() *extra {
+	if m.InfoTime == 0 && m.StatusTime == 0 {
+		return nil
+	}
+	return &extra{m.Info, m.Status, m.InfoTime, m.StatusTime}
 }
 
 // Departure is a user whose last connection in one pod's part of a channel is gone.
@@ -74,7 +93,7 @@ func (ch *channel) localMembers() []Member {
 	list := make([]Member, 0, ch.users)
 	for _, m := range ch.members {
 		if m.conns > 0 {
-			list = append(list, Member{m.user.User, m.user.seen, m.user.shown})
+			list = append(list, m.user.member())
 		}
 	}
 	return list
@@ -127,7 +146,7 @@ func (h *Host) nextDelta(ch *channel) (Delta, bool) {
 		if m := ch.byUser[h.users[id]]; m == nil || m.conns == 0 {
 			d.Left = append(d.Left, Departure{id, lost})
 		} else {
-			d.Joined = append(d.Joined, Member{m.user.User, m.user.seen, m.user.shown})
+			d.Joined = append(d.Joined, m.user.member())
 		}
 	}
 	return d, true

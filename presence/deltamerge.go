@@ -164,7 +164,11 @@ func (h *Host) mergeLeft(ch *channel, p *podPart, left Departure) {
 // mergeJoined adds a user to the part of a pod, or updates the e-mail address.
 func (h *Host) mergeJoined(ch *channel, p *podPart, u Member) {
 	_, known := p.users[u.ID]
-	p.users[u.ID] = remoteUser{datedEmail{u.Email, u.Seen}, u.Shown}
+	more := u.extra()
+	p.users[u.ID] = remoteUser{datedEmail{u.Email, u.Seen}, u.Shown, more}
+	if here := h.users[u.ID]; more != nil && here != nil && here.conns > 0 {
+		h.learn(here, more)
+	}
 	if ch.class.Kind == Authenticated {
 		h.countPod(ch, u.ID, known)
 	}
@@ -174,7 +178,7 @@ func (h *Host) mergeJoined(ch *channel, p *podPart, u Member) {
 func (h *Host) countPod(ch *channel, id string, known bool) {
 	u := h.users[id]
 	if u == nil {
-		u = &user{User: User{ID: id}}
+		u = &user{ID: id}
 		h.users[id] = u
 	}
 	m := ch.member(u)

@@ -19,7 +19,7 @@ type Outbox interface {
 // users.
 type Encoder interface {
 	// Members encodes the members of a channel for [Joined].
-	Members(users []View) []byte
+	Members(users []View, hide Fields) []byte
 	// Joined builds the answer to a join.
 	Joined(j Joined) []byte
 	// Left builds the answer to a leave, with ref. With a reason, it builds the frame that notifies
@@ -55,6 +55,7 @@ type Diff struct {
 	Channel string
 	Seq     uint64
 	Kind    Kind   // new kind of the channel; 0 if it has not changed
+	Hide    Fields // fields of the users that the frame does not have
 	Joined  []View // users who came
 	Left    []View // users who are gone
 	Updated []View // users who are shown in another way, with the same ID

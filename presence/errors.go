@@ -41,6 +41,7 @@ var (
 	errMayNotJoin       = &missingError{"the permission join is missing: the user has no grant for this channel"}
 	errMayNotSee        = &missingError{"the permission see is missing: join this channel without presence"}
 	errOwn              = errors.New("only the user in its name joins this channel, without an assignment")
+	errNoStatus         = fmt.Errorf("%w: this site shows no status", ErrDenied)
 	errNotAuthenticated = errors.New("users can be assigned to authenticated channels only")
 	errBadHost          = errors.New("not a host name")
 	errTooManyConns     = errors.New("too many connections on this host")

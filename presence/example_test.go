@@ -12,7 +12,9 @@ import (
 // lines is an Encoder of lines for people. A real one encodes the protocol of the clients.
 type lines struct{}
 
-func (lines) Members(users []presence.View) []byte { return fmt.Append(nil, known(users)) }
+func (lines) Members(users []presence.View, _ presence.Fields) []byte {
+	return fmt.Append(nil, known(users))
+}
 
 // known returns the users. The rules of these examples have no Shower.
 func known(views []presence.View) (users []presence.User) {
@@ -92,10 +94,10 @@ func Example() {
 	}
 	ann.Close()
 	// Output:
-	// ann < joined salesRoom, authenticated: 1 there [{ann ann@example.com }]
-	// ann < salesRoom: 2 there, joined [{bob  }], left []
-	// bob < joined salesRoom, authenticated: 2 there [{ann ann@example.com } {bob  }]
-	// bob < salesRoom: 1 there, joined [], left [{ann ann@example.com }]
+	// ann < joined salesRoom, authenticated: 1 there [{ann ann@example.com  }]
+	// ann < salesRoom: 2 there, joined [{bob   }], left []
+	// bob < joined salesRoom, authenticated: 2 there [{ann ann@example.com  } {bob   }]
+	// bob < salesRoom: 1 there, joined [], left [{ann ann@example.com  }]
 }
 
 // A backend asks who is connected. A user with two tabs is one entry.
@@ -130,7 +132,7 @@ func ExampleHost_Channels() {
 	// second tab < joined salesRoom, authenticated
 	// visitor < joined anonymousChat, anonymous
 	// anonymousChat 1
-	// salesRoom [{ann  }]
+	// salesRoom [{ann   }]
 	// portal.example.com 1 user, 1 anonymous
 }
 
@@ -213,9 +215,9 @@ func ExamplePods() {
 		}
 	}
 	// Output:
-	// ann < joined salesRoom, authenticated: 1 there [{ann  }]
+	// ann < joined salesRoom, authenticated: 1 there [{ann   }]
 	// bob < joined salesRoom, authenticated
-	// ann < salesRoom: 2 there, joined [{bob  }], left []
+	// ann < salesRoom: 2 there, joined [{bob   }], left []
 }
 
 func ExamplePatterns() {

@@ -124,7 +124,8 @@ func (q question) mayAsk() bool {
 func (c *Conn) question(rules *Rules, name string, class Class, asked Permissions) question {
 	q := question{rules: rules, host: c.host.name, name: name, class: class, grants: c.grants, asked: asked}
 	if c.user != nil {
-		q.user = &c.user.User
+		user := c.user.known()
+		q.user = &user
 	}
 	return q
 }

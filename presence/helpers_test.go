@@ -20,7 +20,7 @@ type tape struct {
 type left struct{ ref, channel, reason string }
 
 // Members makes every second list long enough for a channel to keep.
-func (tp *tape) Members(users []View) []byte {
+func (tp *tape) Members(users []View, _ Fields) []byte {
 	b := tp.put(seenUsers(users))
 	if b[7]%2 == 0 {
 		b = append(b, make([]byte, minKeptSnapshot)...)

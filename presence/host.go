@@ -22,14 +22,16 @@ type Host struct {
 	online   swapList[user] // users with a connection; see user.index
 	loggedIn int            // number of connections with a user
 	channels map[string]*channel
-	cache    *listingCache // encoded listings; nil if not cached
-	showing  *showing      // users that wait for the Shower; nil before the first
-	shower   string        // version of the Shower, see Host.updateShower
-	pending  int           // bytes of messages that wait in all channels
-	retired  bool          // see Host.Retire
-	retry    *time.Timer   // next try of provisional classes; nil if none is due
-	tries    int           // tries since the last one that left no class provisional
-	dropped  bool          // removed from the registry
+	cache    *listingCache           // encoded listings; nil if not cached
+	showing  *showing                // users that wait for the Shower; nil before the first
+	shower   string                  // version of the Shower, see Host.updateShower
+	statuses map[*user]*statusChange // users whose status has changed in the last statusPause
+	hide     Fields                  // fields that frames do not have, see Host.updateHide
+	pending  int                     // bytes of messages that wait in all channels
+	retired  bool                    // see Host.Retire
+	retry    *time.Timer             // next try of provisional classes; nil if none is due
+	tries    int                     // tries since the last one that left no class provisional
+	dropped  bool                    // removed from the registry
 }
 
 func newHost(r *Registry, name HostName, source RulesSource) *Host {
@@ -39,6 +41,7 @@ func newHost(r *Registry, name HostName, source RulesSource) *Host {
 		relay:    r.relay,
 		source:   source,
 		shower:   showerVersion(source.Rules()),
+		hide:     source.Rules().Hide,
 		byID:     make(map[ID]*Conn),
 		users:    make(map[string]*user),
 		channels: make(map[string]*channel),
@@ -78,6 +81,7 @@ func (h *Host) Reclassify() {
 	h.mu.Lock()
 	h.retired = false
 	rules := h.rules()
+	h.updateHide(rules)
 	h.updateShower(rules)
 	names := make([]string, 0, len(h.channels))
 	for name := range h.channels {
@@ -226,7 +230,7 @@ func (h *Host) DescribeUser(userID string) []ConnInfo {
 		if c.user == nil || c.user.ID != userID {
 			continue
 		}
-		info := ConnInfo{ID: c.id, User: c.user.User, Channels: make([]string, len(c.memberships)), Out: c.out}
+		info := ConnInfo{ID: c.id, User: c.user.known(), Channels: make([]string, len(c.memberships)), Out: c.out}
 		for i, m := range c.memberships {
 			info.Channels[i] = m.channel.name
 		}

@@ -101,13 +101,13 @@ func (ch *channel) listing(per Per) Listing {
 	case ch.named() && per == PerConnection:
 		l.Users = make([]User, len(ch.listeners))
 		for i, m := range ch.listeners {
-			l.Users[i] = m.conn.user.User
+			l.Users[i] = m.conn.user.known()
 		}
 	case ch.named():
 		l.Users = make([]User, 0, ch.users)
 		for _, m := range ch.members {
 			if m.conns > 0 {
-				l.Users = append(l.Users, m.user.User)
+				l.Users = append(l.Users, m.user.known())
 			}
 		}
 	case per == PerConnection || ch.class.Kind != Authenticated:
@@ -121,7 +121,7 @@ func (ch *channel) listing(per Per) Listing {
 func (c *Conn) listing() Listing {
 	l := Listing{Channel: c.id.PrivateChannel(), Kind: Private, Count: 1}
 	if c.user != nil {
-		l.Users, l.Count = []User{c.user.User}, 0
+		l.Users, l.Count = []User{c.user.known()}, 0
 	}
 	return l
 }
@@ -136,14 +136,14 @@ func (h *Host) Users(per Per) ([]User, Stats) {
 		users := make([]User, 0, h.loggedIn)
 		for _, c := range h.conns {
 			if c.user != nil {
-				users = append(users, c.user.User)
+				users = append(users, c.user.known())
 			}
 		}
 		return users, h.stats()
 	}
 	users := make([]User, len(h.online))
 	for i, u := range h.online {
-		users[i] = u.User
+		users[i] = u.known()
 	}
 	return users, h.stats()
 }

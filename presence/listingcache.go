@@ -140,24 +140,29 @@ func (h *Host) encodePrivate(b []byte, from, to int) []byte {
 func (h *Host) appendPrivate(b []byte, c *Conn, first bool) []byte {
 	var u *User
 	if c.user != nil {
-		u = &c.user.User
+		k := c.user.known()
+		u = &k
 	}
 	return h.registry.encoder.AppendPrivate(b, c.id, u, first)
 }
 
 func (h *Host) encodeOnline(b []byte, from, to int) []byte {
+	var k User
 	for i, u := range h.online[from:to] {
-		b = h.registry.encoder.AppendUser(b, &u.User, i == 0)
+		k.ID, k.Email = u.ID, u.Email
+		b = h.registry.encoder.AppendUser(b, &k, i == 0)
 	}
 	return b
 }
 
 // encodeMembers encodes the members that have a connection on this pod.
 func (h *Host) encodeMembers(b []byte, members []*member) []byte {
+	var k User
 	first := true
 	for _, m := range members {
 		if m.conns > 0 {
-			b = h.registry.encoder.AppendUser(b, &m.user.User, first)
+			k.ID, k.Email = m.user.ID, m.user.Email
+			b = h.registry.encoder.AppendUser(b, &k, first)
 			first = false
 		}
 	}

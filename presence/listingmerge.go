@@ -18,14 +18,14 @@ func (p Pods) Members(host HostName, per Per) ([]Member, Stats) {
 		members := make([]Member, 0, h.loggedIn)
 		for _, c := range h.conns {
 			if c.user != nil {
-				members = append(members, Member{User: c.user.User, Seen: c.user.seen})
+				members = append(members, c.user.member())
 			}
 		}
 		return members, h.stats()
 	}
 	members := make([]Member, len(h.online))
 	for i, u := range h.online {
-		members[i] = Member{User: u.User, Seen: u.seen}
+		members[i] = u.member()
 	}
 	return members, h.stats()
 }
@@ -66,7 +66,7 @@ func (ch *channel) mergeable(per Per) Listing {
 	}
 	l.Users, l.Seen = make([]User, 0, n), make([]int64, 0, n)
 	add := func(u *user) {
-		l.Users = append(l.Users, u.User)
+		l.Users = append(l.Users, u.known())
 		l.Seen = append(l.Seen, u.seen)
 	}
 	if per == PerConnection {

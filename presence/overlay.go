@@ -47,6 +47,7 @@ func (a datedEmail) newer(b datedEmail) bool {
 type remoteUser struct {
 	datedEmail
 	shown *Shown // decision of that pod's Shower; nil if it has none
+	extra *extra // as in user
 }
 
 // memberOverlay is what watchers see of a member in addition to its connections on this pod.
@@ -55,6 +56,7 @@ type memberOverlay struct {
 	pods       int32         // number of other pods that have the user
 	email      string        // e-mail address that watchers see
 	shown      *Shown        // decision of a Shower that applies; nil if no pod has one
+	extra      *extra        // info and status that apply
 	until      time.Duration // end of the grace period, see Registry.now
 	graceIndex int32         // index in overlay.inGrace; -1 if not in its grace period
 }
@@ -72,7 +74,7 @@ func (ch *channel) syncing() bool { return ch.overlay != nil && ch.overlay.synci
 // ensureOverlay returns the overlay of the member, which it creates if necessary.
 func (m *member) ensureOverlay() *memberOverlay {
 	if m.overlay == nil {
-		m.overlay = &memberOverlay{member: m, email: m.user.Email, shown: m.user.shown, graceIndex: -1}
+		m.overlay = &memberOverlay{member: m, email: m.user.Email, shown: m.user.shown, extra: m.user.extra, graceIndex: -1}
 	}
 	return m.overlay
 }
@@ -89,7 +91,7 @@ func (h *Host) updateMember(m *member, was, lost bool) {
 	case was && lost && !m.connected():
 		h.startGrace(m)
 	}
-	m.updateView()
+	m.updateView(h.hide)
 	there := m.visible()
 	if there == was {
 		return
@@ -104,15 +106,16 @@ func (h *Host) updateMember(m *member, was, lost bool) {
 
 // updateView chooses what watchers see of a user that several pods can have. A member without
 // connections keeps its last view.
-func (m *member) updateView() {
+func (m *member) updateView(hide Fields) {
 	t := m.overlay
 	if t == nil || !m.connected() {
 		return
 	}
 	var best datedEmail
 	var shown *Shown
+	var rest *extra
 	if m.conns > 0 {
-		best, shown = datedEmail{m.user.Email, m.user.seen}, m.user.shown
+		best, shown, rest = datedEmail{m.user.Email, m.user.seen}, m.user.shown, m.user.extra
 	}
 	if t.pods > 0 {
 		for _, p := range m.channel.overlay.parts {
@@ -123,13 +126,16 @@ func (m *member) updateView() {
 			if known.shown.newer(shown) {
 				shown = known.shown
 			}
+			rest = rest.newest(known.extra)
 		}
 	}
-	if !shown.equal(t.shown) || shown == nil && best.email != t.email {
-		m.updated = true
-		m.channel.markDirty(m)
+	if !shown.equal(t.shown) || shown == nil && best.email != t.email && hide&FieldEmail == 0 {
+		m.changed(false)
 	}
-	t.email, t.shown = best.email, shown
+	if shown == nil && rest.differs(t.extra, hide) {
+		m.changed(!rest.differs(t.extra, hide|FieldStatus))
+	}
+	t.email, t.shown, t.extra = best.email, shown, rest
 	if t.pods == 0 {
 		m.overlay = nil
 	}

@@ -16,6 +16,7 @@ import (
 type Rules struct {
 	Classifier Classifier // if nil, Patterns{}
 	Authorizer Authorizer // if nil, every connection that the class admits may join
+	Hide       Fields     // fields of users that no frame has; 0: none
 	Shower     Shower     // if nil, frames show users as they are
 	// Grants grants permissions to users, beside the [Grants] of their logins: assignments. If nil,
 	// it grants none.

@@ -23,6 +23,7 @@ const (
 type Source struct {
 	User    *User  // nil for the backend, and for an anonymous connection
 	Shown   *Shown // see [View]
+	Hide    Fields // as in Diff; set for an Encoder
 	Backend bool   // the backend is the sender; only [Registry.Send] sets it
 }
 
@@ -119,7 +120,7 @@ func (c *Conn) commit(names []string, to []*channel, message []byte) error {
 	h := c.host
 	var from Source
 	if c.user != nil {
-		from.User, from.Shown = &c.user.User, c.user.shown
+		from.User, from.Shown = &User{ID: c.user.ID, Email: c.user.Email}, c.user.shown
 	}
 	if h.relay != nil {
 		if err := h.relay.Send(h.name, names, from, message); err != nil {
@@ -256,7 +257,7 @@ func (h *Host) activeChannels(names []string) []*channel {
 // flushes the returned outboxes without the lock.
 func (h *Host) queuePrivate(names []string, from Source, message []byte) (owed []Outbox) {
 	for _, name := range names {
-		if c := h.privateConn(name); c != nil && c.out.Queue(h.registry.encoder.Message(name, from, message), 1) {
+		if c := h.privateConn(name); c != nil && c.out.Queue(h.encodeMessage(name, from, message), 1) {
 			owed = append(owed, c.out)
 		}
 	}

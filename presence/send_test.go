@@ -197,7 +197,7 @@ func TestCommitSendsToTheReceivers(t *testing.T) {
 			want []string // frames that ann receives
 			sent []string
 		}{
-			{[]string{"yard", "room", "yard"}, []string{"message room ann: {}", "message yard ann: {}"}, []string{`["room" "yard"] &{ann  } {}`}},
+			{[]string{"yard", "room", "yard"}, []string{"message room ann: {}", "message yard ann: {}"}, []string{`["room" "yard"] &{ann   } {}`}},
 			{nil, nil, nil},
 		} {
 			sending, err := ann.Prepare([]string{"room", "hall", "room", "yard"}, tt.to, []byte("{}"))
@@ -262,7 +262,7 @@ func TestCommitValidatesAgain(t *testing.T) {
 				if got := ann.heard(); len(got) != len(channels) {
 					t.Errorf("the sender receives %q", got)
 				}
-				relay.wants(t, `["hall" "room"] &{ann  } {}`)
+				relay.wants(t, `["hall" "room"] &{ann   } {}`)
 			})
 		})
 	}
@@ -369,7 +369,7 @@ func TestRelaySendsToOtherPods(t *testing.T) {
 		forget(ann, eve)
 		ann.send("{1}", "room", "hall", "room")
 		eve.send("{2}", "anonymous")
-		relay.wants(t, `["room" "hall"] &{ann a@x } {1}`, `["anonymous"] <nil> {2}`)
+		relay.wants(t, `["room" "hall"] &{ann a@x  } {1}`, `["anonymous"] <nil> {2}`)
 		forget(ann, eve)
 		relay.err = ErrBusy
 		if err := ann.Send([]string{"room"}, []byte("{3}")); !errors.Is(err, ErrBusy) {

@@ -84,7 +84,7 @@ func (h *Host) nextBatch() (shower Shower, users []*user, known []User) {
 			*list = (*list)[1:]
 			u.queued = false
 			if u.conns > 0 && shower != nil {
-				users, known = append(users, u), append(known, u.User)
+				users, known = append(users, u), append(known, u.known())
 			}
 		}
 	}
@@ -110,7 +110,7 @@ func (h *Host) applyShown(users []*user, known []User, shown []Shown, alone bool
 		if u.conns == 0 || u.queued {
 			continue
 		}
-		if u.User != known[i] {
+		if u.known() != known[i] {
 			h.queueUser(u, alone)
 			continue
 		}

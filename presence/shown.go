@@ -77,7 +77,7 @@ func (h *Host) setShown(u *user, s *Shown) {
 			h.recordMember(m, false)
 		}
 		if m.overlay != nil {
-			m.updateView()
+			m.updateView(h.hide)
 			continue
 		}
 		m.updated = true

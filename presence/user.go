@@ -1,21 +1,29 @@
 package presence
 
-import "time"
+import (
+	"slices"
+	"time"
+)
 
 // User is the user that a connection is logged in as.
 type User struct {
 	ID    string
 	Email string // latest e-mail address of a connection with this ID; "" if none had one
 	Info  string // what else is known, as [CompactInfo] returns it: latest of a connection with this ID; "" if none had any
+	// Status is what the user says of itself, as [CompactStatus] returns it; "" for nothing. A login has
+	// none, see [Conn.SetStatus].
+	Status string
 }
 
 // user is a user with a connection on the host, or with a member of a channel. A member remains
 // while the user is on another pod, and until watchers have seen that it left. A user who
 // reconnects meanwhile is the same member.
 type user struct {
-	User          // with the e-mail address that this pod has learned
-	seen    int64 // time at which the e-mail address was learned, see Member.Seen
-	index   int   // index in Host.online
+	ID      string
+	Email   string // e-mail address that this pod has learned
+	extra   *extra // what else it has learned; nil if nothing
+	seen    int64  // time at which the e-mail address was learned, see Member.Seen
+	index   int    // index in Host.online
 	conns   int32
 	queued  bool             // in the queue of the Shower
 	decided bool             // the Shower has decided about the user as it is
@@ -28,10 +36,10 @@ type user struct {
 func (h *Host) acquire(u User) *user {
 	known := h.users[u.ID]
 	if known == nil {
-		known = &user{User: u}
+		known = &user{ID: u.ID, Email: u.Email}
 		h.users[u.ID] = known
 	}
-	before := known.User
+	before := known.known()
 	known.conns++
 	h.loggedIn++
 	first := known.conns == 1
@@ -43,14 +51,18 @@ func (h *Host) acquire(u User) *user {
 	if u.Email != "" || first {
 		h.setEmail(known, u.Email)
 	}
-	if u.Info != "" {
-		known.Info = u.Info
+	if first && known.extra != nil && !slices.ContainsFunc(known.members, (*member).visible) {
+		known.extra = nil // the user was gone, and comes as another one
 	}
-	if known.User != before {
+	if u.Info != "" {
+		h.setInfo(known, u.Info)
+	}
+	changed := known.known() != before
+	if changed {
 		known.decided = false
 	}
 	switch {
-	case h.rules().Shower != nil && (first || known.User != before):
+	case h.rules().Shower != nil && (first || changed):
 		h.askShower(known)
 	case first:
 		known.shown = nil
@@ -91,8 +103,8 @@ func (h *Host) setEmail(u *user, email string) {
 		}
 		switch {
 		case m.overlay != nil:
-			m.updateView()
-		case !same && u.shown == nil:
+			m.updateView(h.hide)
+		case !same && u.shown == nil && h.hide&FieldEmail == 0:
 			m.updated = true
 			m.channel.markDirty(m)
 		}
@@ -131,6 +143,7 @@ type member struct {
 	shown     bool           // watchers have seen the user
 	counted   bool           // watchers have seen a count with the user
 	updated   bool           // watchers have seen another view of the user
+	restated  bool           // they have seen another status, which may wait
 	dirty     bool
 }
 
@@ -208,9 +221,11 @@ func (m *member) visible() bool { return m.connected() || m.inGrace() }
 
 // view returns the user as watchers see it after the next flush.
 func (m *member) view() View {
-	v := View{User: m.user.User, Shown: m.user.shown}
+	v := View{User: User{ID: m.user.ID, Email: m.user.Email}, Shown: m.user.shown}
+	e := m.user.extra
 	if m.overlay != nil {
-		v.Email, v.Shown = m.overlay.email, m.overlay.shown
+		v.Email, v.Shown, e = m.overlay.email, m.overlay.shown, m.overlay.extra
 	}
+	e.fill(&v.User)
 	return v
 }

@@ -116,16 +116,24 @@ func (h *Host) flush(ch *channel) {
 	if !ch.syncing() {
 		h.answerJoins(ch)
 	}
+	if len(ch.dirty) > 0 {
+		h.restateLater(ch)
+	}
 }
 
 // makeDiff returns what has changed since the last flush, and marks it as shown.
 func (h *Host) makeDiff(ch *channel) Diff {
-	d := Diff{Channel: ch.name, Count: ch.count()}
+	d := Diff{Channel: ch.name, Hide: h.hide, Count: ch.count()}
 	watched := len(ch.watchers) > 0 // otherwise no connection receives the lists
+	var waiting []*member
 	for _, m := range ch.dirty {
+		if m.waits(ch) {
+			waiting = append(waiting, m)
+			continue
+		}
 		visible, view := m.visible(), m.view()
 		show := visible && ch.named() && !view.hidden()
-		if show != m.shown || show && m.updated {
+		if show != m.shown || show && (m.updated || m.restated) {
 			ch.snapshot = nil
 		}
 		if watched {
@@ -139,18 +147,18 @@ func (h *Host) makeDiff(ch *channel) Diff {
 			switch {
 			case joins:
 				d.Joined = append(d.Joined, view)
-			case show && m.updated:
+			case show && (m.updated || m.restated):
 				d.Updated = append(d.Updated, view)
 			}
 		}
-		m.shown, m.counted, m.updated, m.dirty = show, visible, false, false
+		m.shown, m.counted, m.updated, m.restated, m.dirty = show, visible, false, false, false
 		ch.keepView(m, &view)
 		if !visible {
 			h.removeMember(m)
 		}
 	}
 	clear(ch.dirty)
-	ch.dirty = ch.dirty[:0]
+	ch.dirty = append(ch.dirty[:0], waiting...)
 	if cap(ch.dirty) > 64 {
 		ch.dirty = nil
 	}
@@ -209,7 +217,7 @@ func (h *Host) encodeJoined(m *membership) []byte {
 	}
 	if m.listsMembers() {
 		if ch.snapshot == nil {
-			ch.snapshot = h.registry.encoder.Members(ch.shownUsers())
+			ch.snapshot = h.registry.encoder.Members(ch.shownUsers(), h.hide)
 		}
 		j.Members = ch.snapshot
 	}

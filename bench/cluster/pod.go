@@ -123,7 +123,7 @@ type mute struct{}
 func (mute) Queue([]byte, int) bool                      { return false }
 func (mute) Flush()                                      {}
 func (mute) Push([]byte)                                 {}
-func (mute) Members([]presence.View) []byte              { return nil }
+func (mute) Members([]presence.View, presence.Fields) []byte              { return nil }
 func (mute) Joined(presence.Joined) []byte               { return nil }
 func (mute) Left(string, string, presence.Reason) []byte { return nil }
 func (mute) Presence(presence.Diff) []byte               { return nil }

@@ -126,6 +126,10 @@ func (s *session) Message(text bool, p []byte) {
 	case wire.TypeSend:
 		err = s.send(cmd)
 		s.counters.sent(fromClient, codeOf(err))
+	case wire.TypeStatus:
+		if err = s.conn.SetStatus(cmd.Status); err == nil {
+			s.answer(wire.Status(cmd.Ref, cmd.Status))
+		}
 	case wire.TypePing:
 		s.answer(wire.Pong(cmd.Ref))
 	}

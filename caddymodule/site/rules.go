@@ -1,6 +1,8 @@
 package site
 
 import (
+	"slices"
+
 	"github.com/rollcall-gateway/rollcall/caddymodule/authorize"
 	"github.com/rollcall-gateway/rollcall/plugins"
 	"github.com/rollcall-gateway/rollcall/presence"
@@ -17,6 +19,7 @@ func (s *Site) MakeRules() {
 	if s.Authorize != nil {
 		rules.Kept = authorize.Granter{Asker: s.Asker, To: s.Authorize}
 	}
+	rules.Hide = hidden(s.Show)
 	if s.Chain != nil {
 		v := &pluginRules{patterns: s.Patterns, chain: s.Chain}
 		if s.Chain.Has(plugins.HookClassify) {
@@ -30,6 +33,19 @@ func (s *Site) MakeRules() {
 		}
 	}
 	s.SetRules(&rules)
+}
+
+// hidden returns the fields of users that are not among the keys.
+func hidden(show []string) presence.Fields {
+	var hide presence.Fields
+	for key, field := range map[string]presence.Fields{
+		"email": presence.FieldEmail, "info": presence.FieldInfo, "status": presence.FieldStatus,
+	} {
+		if !slices.Contains(show, key) {
+			hide |= field
+		}
+	}
+	return hide
 }
 
 // Rules returns the rules that the site has now. It implements presence.RulesSource.

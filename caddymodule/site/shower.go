@@ -28,7 +28,7 @@ func (s *pluginShower) Version() string { return s.version }
 func (s *pluginShower) Show(host presence.HostName, users []presence.User) []presence.Shown {
 	list := make([]plugins.User, len(users))
 	for i, u := range users {
-		list[i] = plugins.User{ID: u.ID, Email: u.Email, Info: u.Info}
+		list[i] = plugins.User{ID: u.ID, Email: u.Email, Info: u.Info, Status: u.Status}
 	}
 	records, _ := s.chain.Show(plugins.EndpointLive, host.String(), s.show, list)
 	shown := make([]presence.Shown, len(records))

@@ -75,12 +75,32 @@ func AppendUsers(b []byte, users []presence.User) []byte {
 	return append(b, ']')
 }
 
+// appendShown appends a user without the hidden fields. An e-mail address that is not known is "", other
+// fields are left out.
+func appendShown(b []byte, u *presence.User, hide presence.Fields) []byte {
+	b = append(b, `{"id":`...)
+	b = AppendString(b, u.ID)
+	if hide&presence.FieldEmail == 0 {
+		b = append(b, `,"email":`...)
+		b = AppendString(b, u.Email)
+	}
+	if u.Info != "" && hide&presence.FieldInfo == 0 {
+		b = append(b, `,"info":`...)
+		b = append(b, u.Info...)
+	}
+	if u.Status != "" && hide&presence.FieldStatus == 0 {
+		b = append(b, `,"status":`...)
+		b = append(b, u.Status...)
+	}
+	return append(b, '}')
+}
+
 // record and sender choose the part of what is shown of a user.
 func record(s *presence.Shown) string { return s.Record }
 func sender(s *presence.Shown) string { return s.Sender }
 
 // appendViews appends the users as an array; [] if there are none.
-func appendViews(b []byte, users []presence.View, part func(*presence.Shown) string) []byte {
+func appendViews(b []byte, users []presence.View, hide presence.Fields, part func(*presence.Shown) string) []byte {
 	b = append(b, '[')
 	for i := range users {
 		if i > 0 {
@@ -89,7 +109,7 @@ func appendViews(b []byte, users []presence.View, part func(*presence.Shown) str
 		if shown := users[i].Shown; shown != nil {
 			b = append(b, part(shown)...)
 		} else {
-			b = AppendUser(b, users[i].User)
+			b = appendShown(b, &users[i].User, hide)
 		}
 	}
 	return append(b, ']')

@@ -16,9 +16,9 @@ type Encoder struct{}
 var _ presence.Encoder = Encoder{}
 
 // Members implements [presence.Encoder].
-func (Encoder) Members(users []presence.View) []byte {
+func (Encoder) Members(users []presence.View, hide presence.Fields) []byte {
 	const typical = 64 // bytes of a user
-	return appendViews(make([]byte, 0, 2+typical*len(users)), users, record)
+	return appendViews(make([]byte, 0, 2+typical*len(users)), users, hide, record)
 }
 
 // Joined implements [presence.Encoder].
@@ -89,12 +89,12 @@ func (Encoder) Presence(d presence.Diff) []byte {
 			b = append(b, '"')
 		}
 		b = append(b, `,"joined":`...)
-		b = appendViews(b, d.Joined, record)
+		b = appendViews(b, d.Joined, d.Hide, record)
 		b = append(b, `,"left":`...)
-		b = appendViews(b, d.Left, sender)
+		b = appendViews(b, d.Left, d.Hide|presence.FieldInfo|presence.FieldStatus, sender)
 		if len(d.Updated) > 0 {
 			b = append(b, `,"updated":`...)
-			b = appendViews(b, d.Updated, record)
+			b = appendViews(b, d.Updated, d.Hide, record)
 		}
 		b = appendCount(b, d.Count)
 		return append(b, '}')
@@ -118,7 +118,7 @@ func (Encoder) Message(channel string, from presence.Source, message []byte) []b
 		b = append(b, `,"from":`...)
 		switch {
 		case from.Shown == nil:
-			b = appendUserOrNull(b, from.User)
+			b = appendFrom(b, from)
 		case from.Shown.Sender == "":
 			b = append(b, "null"...)
 		default:
@@ -218,12 +218,12 @@ func appendHead(b []byte, kind, ref string) []byte {
 	return b
 }
 
-// appendUserOrNull appends a user; null if u is nil.
-func appendUserOrNull(b []byte, u *presence.User) []byte {
-	if u == nil {
+// appendFrom appends the sender of a message; null if it is no user.
+func appendFrom(b []byte, from presence.Source) []byte {
+	if from.User == nil {
 		return append(b, "null"...)
 	}
-	return AppendUser(b, *u)
+	return appendShown(b, from.User, from.Hide|presence.FieldInfo|presence.FieldStatus)
 }
 
 func appendCount(b []byte, n int) []byte {

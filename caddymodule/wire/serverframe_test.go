@@ -55,7 +55,7 @@ func TestFrames(t *testing.T) {
 			`{"type":"welcome","connection":"` + name + `","channel":"tab|` + name + `","user":null,"ping":1.5}`,
 		},
 		{
-			"joined", e.Joined(presence.Joined{Channel: "room", Kind: presence.Authenticated, Seq: 3, Count: 2, Members: e.Members(views(ann))}),
+			"joined", e.Joined(presence.Joined{Channel: "room", Kind: presence.Authenticated, Seq: 3, Count: 2, Members: e.Members(views(ann), 0)}),
 			`{"type":"joined","channel":"room","kind":"authenticated"}`,
 		},
 		{
@@ -65,13 +65,13 @@ func TestFrames(t *testing.T) {
 		{
 			"joined to list", e.Joined(presence.Joined{
 				Ref: "7", Channel: "room", Kind: presence.Authenticated, Watch: presence.WatchList,
-				Seq: 18446744073709551615, Count: 2, Members: e.Members(views(ann, bob)),
+				Seq: 18446744073709551615, Count: 2, Members: e.Members(views(ann, bob), 0),
 			}),
 			`{"type":"joined","id":7,"channel":"room","kind":"authenticated","seq":18446744073709551615,` +
 				`"members":[{"id":"USER_1","email":"a@example.com"},{"id":"USER_2","email":""}],"count":2}`,
 		},
 		{
-			"joined to an empty list", e.Joined(presence.Joined{Channel: "room", Kind: presence.Authenticated, Watch: presence.WatchList, Members: e.Members(nil)}),
+			"joined to an empty list", e.Joined(presence.Joined{Channel: "room", Kind: presence.Authenticated, Watch: presence.WatchList, Members: e.Members(nil, 0)}),
 			`{"type":"joined","channel":"room","kind":"authenticated","seq":0,"members":[],"count":0}`,
 		},
 		{
@@ -224,7 +224,7 @@ func TestFramesShowWhatPluginsMakeOfUsers(t *testing.T) {
 	masked := presence.View{User: user, Shown: &presence.Shown{ID: "a", Record: `{"id":"a","badge":1}`, Sender: `{"id":"a"}`}}
 	hidden := &presence.Shown{}
 	for name, test := range map[string]struct{ got, want string }{
-		"members": {string(e.Members([]presence.View{masked, {User: user}})), `[{"id":"a","badge":1},{"id":"1","email":"ann@example.com"}]`},
+		"members": {string(e.Members([]presence.View{masked, {User: user}}, 0)), `[{"id":"a","badge":1},{"id":"1","email":"ann@example.com"}]`},
 		"presence": {
 			string(payload(t, e.Presence(presence.Diff{Channel: "c", Joined: []presence.View{masked}, Left: []presence.View{masked}, Updated: []presence.View{masked}}))),
 			`{"type":"presence","channel":"c","seq":0,"joined":[{"id":"a","badge":1}],"left":[{"id":"a"}],"updated":[{"id":"a","badge":1}],"count":0}`,
@@ -266,6 +266,6 @@ func BenchmarkMembers(b *testing.B) {
 	}
 	b.ReportAllocs()
 	for b.Loop() {
-		b.SetBytes(int64(len(Encoder{}.Members(users))))
+		b.SetBytes(int64(len(Encoder{}.Members(users, 0))))
 	}
 }

@@ -133,7 +133,9 @@ type simTape struct {
 	values []any // []presence.View, presence.Joined, presence.Diff, simText or the name of a channel that was left
 }
 
-func (tp *simTape) Members(users []presence.View) []byte             { return tp.put(slices.Clone(users)) }
+func (tp *simTape) Members(users []presence.View, _ presence.Fields) []byte {
+	return tp.put(slices.Clone(users))
+}
 func (tp *simTape) Joined(j presence.Joined) []byte                  { return tp.put(j) }
 func (tp *simTape) Presence(d presence.Diff) []byte                  { return tp.put(d) }
 func (tp *simTape) Left(_, channel string, _ presence.Reason) []byte { return tp.put(channel) }

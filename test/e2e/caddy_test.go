@@ -149,6 +149,9 @@ http://portal.example.com:%d {
 		jwt {
 			key %s
 		}
+		members {
+			show email info status
+		}
 		%s
 	}
 	respond 404

@@ -148,8 +148,9 @@ func portal(options string) string {
 	return caddyfile("rollcall {\n data_center us-east-1\n pod web-1\n }", portalSite(options))
 }
 
+// portalSite shows e-mail addresses, which most tests compare.
 func portalSite(options string) string {
-	return fmt.Sprintf("http://portal.example.com:9080 {\n rollcall {\n api_key %s\n %s\n }\n respond 404\n}\n", apiKey, options)
+	return fmt.Sprintf("http://portal.example.com:9080 {\n rollcall {\n api_key %s\n members {\n show email info status\n }\n %s\n }\n respond 404\n}\n", apiKey, options)
 }
 
 var portalHost = ws.Site{URL: siteURL, Host: "portal.example.com:9080", Key: apiKey}

@@ -104,6 +104,13 @@ func samples() []sample {
 				shown("u-4", presence.Shown{ID: "z\"", Record: `{"id":"z\"","badge":1}`, Sender: `{"id":"z\""}`, Time: 1_700_000_000_456}),
 			},
 		}}},
+		{"delta of users with info and status", &Delta{Host: portal, Channel: "lobby", Parts: 1, Delta: presence.Delta{
+			Clock: 1001, Conns: 3, Joined: []presence.Member{
+				{User: presence.User{ID: "u-1", Info: `{"name":"One"}`, Status: `{"away":true}`}, InfoTime: 1_700_000_000_456, StatusTime: -1},
+				member("u-2", "", 0),
+				{User: presence.User{ID: "u-3"}, StatusTime: 1_700_000_000_456},
+			},
+		}}},
 		{"delta full", &Delta{Host: portal, Channel: "lobby", Part: 1, Parts: 256, Delta: presence.Delta{
 			Clock: 1002, Joined: []presence.Member{member("u-1", "", 0)}, Conns: 1,
 		}}},

@@ -13,7 +13,7 @@ const (
 	leastUser       = 2
 	leastMember     = leastUser + 1
 	leastDeparture  = 2
-	leastShown      = 5
+	leastDetail     = 2
 	leastListing    = 5
 	leastConnection = 5
 	leastChannel    = 3
@@ -86,8 +86,8 @@ func (d *decoder) message() Message {
 		return d.reply()
 	case (*Delta)(nil).kind():
 		return d.delta()
-	case kindShownDelta:
-		return d.shownDelta()
+	case kindDetailedDelta:
+		return d.detailedDelta()
 	case (*Check)(nil).kind():
 		return d.check()
 	case (*CheckDone)(nil).kind():
@@ -246,8 +246,8 @@ func (e *encoder) delta(m *Delta) {
 		e.userID(m.Left[i].ID)
 		e.flags(m.Left[i].Lost)
 	}
-	if m.kind() == kindShownDelta {
-		e.shownMembers(m.Joined)
+	if m.kind() == kindDetailedDelta {
+		e.details(m.Joined)
 	}
 }
 
@@ -302,7 +302,7 @@ func (e *encoder) send(m *Send) {
 		e.user(m.From.User)
 	}
 	if m.From.Shown != nil {
-		e.shownObject(m.From.Shown.Sender)
+		e.objectOrNone(m.From.Shown.Sender, presence.MaxShown)
 	}
 	e.object(m.Message)
 }
@@ -318,7 +318,7 @@ func (d *decoder) send() *Send {
 		user := d.user()
 		m.From.User = &user
 		if flags == 5 {
-			m.From.Shown = &presence.Shown{Sender: d.shownObject()}
+			m.From.Shown = &presence.Shown{Sender: d.objectOrNone(presence.MaxShown)}
 		}
 	case 2:
 		m.From.Backend = true

@@ -276,8 +276,8 @@ func (*RunsWanted) kind() byte  { return 12 }
 func (*Runs) kind() byte        { return 13 }
 
 func (m *Delta) kind() byte {
-	if m != nil && slices.ContainsFunc(m.Joined, hasShown) {
-		return kindShownDelta
+	if m != nil && slices.ContainsFunc(m.Joined, isDetailed) {
+		return kindDetailedDelta
 	}
 	return 7
 }

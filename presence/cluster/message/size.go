@@ -19,8 +19,8 @@ func userSize(u *presence.User) int { return textSize(&u.ID) + textSize(&u.Email
 
 func memberSize(m *presence.Member) int {
 	size := userSize(&m.User) + timeSize(m.Seen)
-	if m.Shown != nil {
-		size += shownSize(m.Shown)
+	if isDetailed(*m) {
+		size += detailSize(m)
 	}
 	return size
 }

@@ -16,7 +16,7 @@ import (
 type Encoder struct{}
 
 // Members implements presence.Encoder.
-func (Encoder) Members(users []presence.View) []byte {
+func (Encoder) Members(users []presence.View, _ presence.Fields) []byte {
 	list := make([]string, len(users))
 	for i := range users {
 		list[i] = users[i].ID

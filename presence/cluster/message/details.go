@@ -1,0 +1,143 @@
+package message
+
+import "github.com/rollcall-gateway/rollcall/presence"
+
+// kindDetailedDelta is a Delta with the info and the status of members, and what a Shower has decided to
+// show of them, if any has one of these. It has a type of its own, so that others have no byte for it.
+const kindDetailedDelta = 14
+
+func isDetailed(m presence.Member) bool {
+	return m.InfoTime != 0 || m.StatusTime != 0 || m.Shown != nil
+}
+
+// details writes the details of members, by their index.
+func (e *encoder) details(members []presence.Member) {
+	n := 0
+	for i := range members {
+		if isDetailed(members[i]) {
+			n++
+		}
+	}
+	e.length(n)
+	last := -1
+	for i := range members {
+		m := &members[i]
+		if !isDetailed(*m) {
+			continue
+		}
+		e.uvarint(uint64(i - last - 1))
+		last = i
+		e.flags(m.InfoTime != 0, m.StatusTime != 0, m.Shown != nil)
+		if m.InfoTime != 0 {
+			e.objectOrNone(m.Info, presence.MaxInfo)
+			e.time(m.InfoTime)
+		}
+		if m.StatusTime != 0 {
+			e.objectOrNone(m.Status, presence.MaxStatus)
+			e.time(m.StatusTime)
+		}
+		s := m.Shown
+		if s == nil {
+			continue
+		}
+		if (s.Record == "") != (s.Sender == "") || s.Record == "" && s.ID != "" {
+			e.fail("a user of whom a part is shown")
+		}
+		e.text(s.ID, presence.MaxShown)
+		e.objectOrNone(s.Record, presence.MaxShown)
+		e.objectOrNone(s.Sender, presence.MaxShown)
+		e.time(s.Time)
+	}
+}
+
+func (d *decoder) detailedDelta() Message {
+	m := d.delta()
+	d.details(m.Joined)
+	if d.wrong != "" {
+		return nil
+	}
+	return m
+}
+
+func (d *decoder) details(members []presence.Member) {
+	n := d.length(leastDetail)
+	if n == 0 {
+		d.fail("details of nobody")
+	}
+	next := uint64(0)
+	for ; n > 0 && d.wrong == ""; n-- {
+		skipped := d.uvarint()
+		if skipped >= uint64(len(members)) || next+skipped >= uint64(len(members)) {
+			d.fail("details of a user that there is not")
+			return
+		}
+		m := &members[next+skipped]
+		next += skipped + 1
+		flags := d.flags(3)
+		if flags == 0 {
+			d.fail("no detail of a user")
+			return
+		}
+		if flags&1 != 0 {
+			m.Info, m.InfoTime = d.objectOrNone(presence.MaxInfo), d.timeOfDetail()
+		}
+		if flags&2 != 0 {
+			m.Status, m.StatusTime = d.objectOrNone(presence.MaxStatus), d.timeOfDetail()
+		}
+		if flags&4 == 0 {
+			continue
+		}
+		s := &presence.Shown{
+			ID: d.text(presence.MaxShown), Record: d.objectOrNone(presence.MaxShown), Sender: d.objectOrNone(presence.MaxShown), Time: d.time(),
+		}
+		if (s.Record == "") != (s.Sender == "") || s.Record == "" && s.ID != "" {
+			d.fail("a user of whom a part is shown")
+			return
+		}
+		m.Shown = s
+	}
+}
+
+// timeOfDetail reads the time of something that was set: others have none.
+func (d *decoder) timeOfDetail() int64 {
+	t := d.time()
+	if t == 0 {
+		d.fail("a detail without a time")
+	}
+	return t
+}
+
+// objectOrNone writes an object of JSON, or that there is none.
+func (e *encoder) objectOrNone(s string, most int) {
+	if s != "" && !isObject([]byte(s)) {
+		e.fail("a detail of a user is no object")
+	}
+	e.text(s, most)
+}
+
+func (d *decoder) objectOrNone(most int) string {
+	s := d.plain(most)
+	if s != "" && !isObject([]byte(s)) {
+		d.fail("a detail of a user is no object")
+		return ""
+	}
+	return s
+}
+
+func detailSize(m *presence.Member) int {
+	size := numberLimit + 1
+	if m.InfoTime != 0 {
+		size += textSize(&m.Info) + timeSize(m.InfoTime)
+	}
+	if m.StatusTime != 0 {
+		size += textSize(&m.Status) + timeSize(m.StatusTime)
+	}
+	if m.Shown != nil {
+		size += shownSize(m.Shown)
+	}
+	return size
+}
+
+func shownSize(s *presence.Shown) int {
+	return textSize(&s.ID) + textSize(&s.Record) + textSize(&s.Sender) + timeSize(s.Time)
+}

@@ -1,0 +1,283 @@
+package presence
+
+import "time"
+
+// extra is what only some users have. It is not changed: another one takes its place. The zero value
+// and nil are equal.
+type extra struct {
+	info, status         string // as in [User]
+	infoTime, statusTime int64  // times at which they were set, see Member.InfoTime; 0: never
+}
+
+// newest returns the later info and the later status of two pods. Of two that were set at the same
+// time, all pods choose the same one.
+func (e *extra) newest(other *extra) *extra {
+	if other == nil || e == other {
+		return e
+	}
+	if e == nil {
+		return other
+	}
+	best := *e
+	if later(other.infoTime, e.infoTime, other.info, e.info) {
+		best.info, best.infoTime = other.info, other.infoTime
+	}
+	if later(other.statusTime, e.statusTime, other.status, e.status) {
+		best.status, best.statusTime = other.status, other.statusTime
+	}
+	switch best {
+	case *e:
+		return e
+	case *other:
+		return other
+	}
+	return &best
+}
+
+func later(at, before int64, text, other string) bool {
+	return at > before || at == before && text > other
+}
+
+// differs reports whether clients see a difference between the two.
+func (e *extra) differs(other *extra, hide Fields) bool {
+	var a, b extra
+	if e != nil {
+		a = *e
+	}
+	if other != nil {
+		b = *other
+	}
+	return a.info != b.info && hide&FieldInfo == 0 || a.status != b.status && hide&FieldStatus == 0
+}
+
+// fill sets the fields of a user.
+func (e *extra) fill(u *User) {
+	if e != nil {
+		u.Info, u.Status = e.info, e.status
+	}
+}
+
+// Fields is a set of fields of a [User].
+type Fields uint8
+
+// Fields of a user besides the ID.
+const (
+	FieldEmail Fields = 1 << iota
+	FieldInfo
+	FieldStatus
+)
+
+// known returns what this pod knows of the user.
+func (u *user) known() User {
+	k := User{ID: u.ID, Email: u.Email}
+	u.extra.fill(&k)
+	return k
+}
+
+// setInfo sets what a login says of the user, "" for nothing.
+func (h *Host) setInfo(u *user, info string) {
+	var e extra
+	if u.extra != nil {
+		e = *u.extra
+	}
+	e.infoTime = h.timeAfter(e.infoTime)
+	e.info = info
+	h.setExtra(u, &e)
+}
+
+// setExtra changes the info and the status of a user, and shows the change.
+func (h *Host) setExtra(u *user, e *extra) {
+	before := u.extra
+	u.extra = e
+	if e.info != "" || e.status != "" || before != nil && (before.info != e.info || before.status != e.status) {
+		h.invalidateUser(u)
+	}
+	if h.rules().Shower != nil {
+		u.decided = false
+		h.askShower(u)
+	}
+	restated := before == nil && e.info == "" || before != nil && before.info == e.info
+	for _, m := range u.members {
+		if m.conns > 0 {
+			h.recordMember(m, false) // also if it is the same: another pod may have an older time
+		}
+		switch {
+		case m.overlay != nil:
+			m.updateView(h.hide)
+		case u.shown == nil && e.differs(before, h.hide):
+			m.changed(restated)
+		}
+		if m.dirty {
+			h.scheduleFlush(m.channel)
+		}
+	}
+}
+
+// learn takes over what another pod knows of a user with connections on this pod: it is true of the
+// user wherever it is connected.
+func (h *Host) learn(u *user, e *extra) {
+	if best := u.extra.newest(e); best != u.extra {
+		h.setExtra(u, best)
+	}
+}
+
+// timeAfter returns the time of a change of something that was set before.
+func (h *Host) timeAfter(before int64) int64 { return max(h.time(), before+1) }
+
+// time returns the time that all pods agree on, as Unix time in milliseconds.
+func (h *Host) time() int64 {
+	if c, ok := h.relay.(interface{ Clock() int64 }); ok {
+		return c.Clock()
+	}
+	return time.Now().UnixMilli()
+}
+
+// statusPause is the least time between two changes of a user's status that others see.
+const statusPause = time.Second
+
+// statusChange is the last change of a user's status in statusPause.
+type statusChange struct {
+	waits  bool
+	status string // if it waits
+}
+
+// SetStatus sets what the user of c says of itself on the host, as [CompactStatus] returns it; "" for
+// nothing. It holds for all connections of the user, on all pods, and ends with the last one. Others
+// see at most one change in a second, the latest.
+//
+// It returns ErrLoginRequired, ErrDenied or ErrClosed.
+func (c *Conn) SetStatus(status string) error {
+	h := c.host
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	switch {
+	case c.closed:
+		return ErrClosed
+	case c.user == nil:
+		return ErrLoginRequired
+	case h.hide&FieldStatus != 0:
+		return errNoStatus
+	}
+	u := c.user
+	if change := h.statuses[u]; change != nil {
+		change.waits, change.status = true, status
+		return nil
+	}
+	h.setStatus(u, status)
+	if h.statuses == nil {
+		h.statuses = make(map[*user]*statusChange)
+	}
+	h.statuses[u] = new(statusChange)
+	time.AfterFunc(statusPause, func() { h.nextStatus(u) })
+	return nil
+}
+
+// nextStatus shows the latest change of a user's status, if there was another one.
+func (h *Host) nextStatus(u *user) {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	change := h.statuses[u]
+	if !change.waits || u.conns == 0 {
+		delete(h.statuses, u)
+		return
+	}
+	h.setStatus(u, change.status)
+	*change = statusChange{}
+	time.AfterFunc(statusPause, func() { h.nextStatus(u) })
+}
+
+func (h *Host) setStatus(u *user, status string) {
+	var e extra
+	if u.extra != nil {
+		e = *u.extra
+	}
+	e.status, e.statusTime = status, h.timeAfter(e.statusTime)
+	h.setExtra(u, &e)
+}
+
+// Bounds of changed statuses in the frames of a channel.
+const (
+	maxStatusBytes = 64 << 10
+	statusWindow   = time.Second
+)
+
+// statusBudget counts the changed statuses of a channel.
+type statusBudget struct {
+	since time.Time // start of the window
+	bytes int
+	timer *time.Timer // for those that wait; nil if none does
+}
+
+// changed marks a member of whom watchers see something else; restated says that it is the status
+// alone.
+func (m *member) changed(restated bool) {
+	if restated {
+		m.restated = true
+	} else {
+		m.updated = true
+	}
+	m.channel.markDirty(m)
+}
+
+// waits reports whether a change of the status has to wait, because the frames of the channel have
+// enough of them.
+func (m *member) waits(ch *channel) bool {
+	if !m.restated || m.updated || !m.shown || !m.visible() || len(ch.watchers) == 0 {
+		return false
+	}
+	if ch.restated == nil {
+		ch.restated = new(statusBudget)
+	}
+	return !ch.restated.takes(time.Now(), m.view().Status)
+}
+
+// restateLater flushes the channel when its frames can have the statuses that wait.
+func (h *Host) restateLater(ch *channel) {
+	b := ch.restated
+	if b.timer != nil {
+		return
+	}
+	b.timer = time.AfterFunc(statusWindow, func() {
+		h.mu.Lock()
+		defer h.mu.Unlock()
+		b.timer = nil
+		if h.channels[ch.name] == ch {
+			h.scheduleFlush(ch)
+		}
+	})
+}
+
+// updateHide shows all users again if the rules hide other fields than before.
+func (h *Host) updateHide(rules *Rules) {
+	if rules.Hide == h.hide {
+		return
+	}
+	h.hide = rules.Hide
+	for _, ch := range h.channels {
+		for _, m := range ch.members {
+			m.changed(false)
+		}
+		ch.snapshot = nil
+		h.scheduleFlush(ch)
+	}
+}
+
+// encodeMessage builds the frame for a message of a channel.
+func (h *Host) encodeMessage(channel string, from Source, message []byte) []byte {
+	from.Hide = h.hide
+	return h.registry.encoder.Message(channel, from, message)
+}
+
+// takes reports whether a frame may have another changed status.
+func (b *statusBudget) takes(now time.Time, status string) bool {
+	if now.Sub(b.since) >= statusWindow {
+		b.since, b.bytes = now, 0
+	}
+	const least = 16 // for none
+	size := max(len(status), least)
+	if b.bytes+size > maxStatusBytes {
+		return false
+	}
+	b.bytes += size
+	return true
+}
