@@ -25,8 +25,8 @@ type Authorize struct {
 	// The time that a join waits for the answer, up to `30s`. Default: `2s`.
 	Timeout caddy.Duration `json:"timeout,omitempty"`
 
-	// How long a yes is used for further joins, up to `1h`. A no is used for at most 5 s. Default:
-	// `30s`.
+	// How long a yes is used for further joins, from `1s` to `1h`. A no is used for at most 5 s.
+	// Default: `30s`.
 	Cache caddy.Duration `json:"cache,omitempty"`
 }
 
@@ -34,6 +34,7 @@ const (
 	defaultAuthorizeTimeout = 2 * time.Second
 	maxAuthorizeTimeout     = 30 * time.Second
 	defaultAuthorizeCache   = 30 * time.Second
+	minAuthorizeCache       = time.Second // a join uses the answer after it was kept
 	maxAuthorizeCache       = time.Hour
 )
 
@@ -75,8 +76,8 @@ func (a *Authorize) endpoint(logger *zap.Logger) (*authorize.Endpoint, error) {
 	switch {
 	case to.Timeout < 0 || to.Timeout > maxAuthorizeTimeout:
 		return nil, fmt.Errorf("authorize: timeout %s: use a duration up to %s", to.Timeout, maxAuthorizeTimeout)
-	case to.Cache < 0 || to.Cache > maxAuthorizeCache:
-		return nil, fmt.Errorf("authorize: cache %s: use a duration up to %s", to.Cache, maxAuthorizeCache)
+	case to.Cache < minAuthorizeCache || to.Cache > maxAuthorizeCache:
+		return nil, fmt.Errorf("authorize: cache %s: use a duration from %s to %s", to.Cache, minAuthorizeCache, maxAuthorizeCache)
 	}
 	return to, nil
 }

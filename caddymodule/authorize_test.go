@@ -27,8 +27,8 @@ func TestAuthorizeSettingsRefuse(t *testing.T) {
 		{"public secret", Authorize{URL: url, Secret: []string{"https://canary.example.com"}}, "secret: number 1 is a URL, not a secret"},
 		{"negative timeout", Authorize{URL: url, Secret: secret, Timeout: -1}, "use a duration up to 30s"},
 		{"long timeout", Authorize{URL: url, Secret: secret, Timeout: caddy.Duration(time.Hour)}, "timeout 1h0m0s: use a duration up to 30s"},
-		{"negative cache", Authorize{URL: url, Secret: secret, Cache: -1}, "use a duration up to 1h0m0s"},
-		{"long cache", Authorize{URL: url, Secret: secret, Cache: caddy.Duration(2 * time.Hour)}, "cache 2h0m0s: use a duration up to 1h0m0s"},
+		{"short cache", Authorize{URL: url, Secret: secret, Cache: caddy.Duration(time.Millisecond)}, "cache 1ms: use a duration from 1s to 1h0m0s"},
+		{"long cache", Authorize{URL: url, Secret: secret, Cache: caddy.Duration(2 * time.Hour)}, "cache 2h0m0s: use a duration from 1s to 1h0m0s"},
 	} {
 		t.Run(test.name, func(t *testing.T) {
 			_, err := test.a.endpoint(zap.NewNop())

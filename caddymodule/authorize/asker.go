@@ -46,10 +46,18 @@ func New(c Config) *Asker {
 	return a
 }
 
-// Close ends all questions under way, which then have no answer.
+// Close ends all questions under way, which then have no answer, and drops the kept ones.
 func (a *Asker) Close() {
 	a.cancel()
 	a.client.CloseIdleConnections()
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	for _, h := range a.hosts {
+		if h.sweeping != nil {
+			h.sweeping.Stop()
+		}
+	}
+	clear(a.hosts)
 }
 
 // Ask returns the kept answer, or asks the backend. It returns at the latest after the timeout of
@@ -150,6 +158,9 @@ func (a *Asker) sweep(h *host) {
 	h.mu.Unlock()
 	a.mu.Lock()
 	defer a.mu.Unlock()
+	if a.hosts[h.name] != h { // closed
+		return
+	}
 	if h.uses == 0 && h.isIdle(now) {
 		delete(a.hosts, h.name)
 		return

@@ -149,7 +149,7 @@ func (s *session) await(ctx context.Context, w *wait, channel string) {
 	defer s.recoverPanic()
 	defer w.cancel()
 	asked := s.ask(ctx, w.user, channel)
-	for {
+	for { // the answer is for all frames
 		cmd, ok := s.nextFrame(w, channel)
 		if !ok {
 			return
@@ -159,11 +159,32 @@ func (s *session) await(ctx context.Context, w *wait, channel string) {
 			continue
 		}
 		err := s.tryJoin(cmd)
+		for try := 1; errors.Is(err, presence.ErrGrantNeeded); try++ {
+			if asked != nil || s.isRefused(channel) {
+				break
+			}
+			// The answer was forgotten, or is of the backend from before a reload.
+			if asked = authorize.ErrUnavailable; try < maxAskedAgain {
+				asked = s.ask(ctx, w.user, channel)
+			}
+			err = s.tryJoin(cmd)
+		}
 		if asked != nil && errors.Is(err, presence.ErrGrantNeeded) {
 			err = asked
 		}
 		s.finishJoin(cmd, err)
 	}
+}
+
+// isRefused reports whether the backend has said that the user may not join.
+func (s *session) isRefused(channel string) bool {
+	to := s.tenant.site().Authorize
+	if to == nil {
+		return true
+	}
+	user, _ := s.conn.User()
+	a, ok := s.hub.Asker.Kept(to, s.question(user, channel))
+	return ok && !a.Allow
 }
 
 // nextFrame removes the next frame of a wait. It returns false if the wait was cancelled or has no

@@ -362,6 +362,24 @@ func TestReloadAsksAgain(t *testing.T) {
 	})
 }
 
+// An answer of the backend from before a reload opens and refuses nothing after it.
+func TestReloadWhileAsking(t *testing.T) {
+	inCourt(t, func(t *testing.T, d judged) {
+		d.took = time.Second
+		d.say(`{"type":"join","channel":"team-a","id":1}`)
+		synctest.Wait()
+		moved := *d.site.Authorize
+		moved.URL = "http://new.example.com"
+		d.site.Authorize = &moved
+		d.session.hub.updateSite(d.site)
+		d.set("team-a", yes)
+		d.wants(`"type":"joined","id":1`)
+		if got := d.questions(); got != "ada team-a, ada team-a" {
+			t.Errorf("asked %s", got)
+		}
+	})
+}
+
 func TestForgetGrants(t *testing.T) {
 	inCourt(t, func(t *testing.T, d judged) {
 		d.set("team-a", yes)
