@@ -20,10 +20,7 @@ import (
 // loadAsking returns a site whose channels team-* need a grant, which the backend at the URL gives.
 func loadAsking(t *testing.T, url, options string) *Handler {
 	t.Helper()
-	h := loadHandler(t, "api_key k\nauthorize "+url+" {\nsecret "+backendSecret+"\n"+options+"\n}")
-	h.rollcall.Site.Patterns.Granted = []string{"team-*"}
-	h.rollcall.Site.MakeRules()
-	return h
+	return loadHandler(t, "api_key k\nchannels {\ngranted team-*\n}\nauthorize "+url+" {\nsecret "+backendSecret+"\n"+options+"\n}")
 }
 
 // asks sends a frame and returns the answer.
