@@ -93,10 +93,10 @@ func (c *fakeCluster) AllUsers(_ context.Context, host presence.HostName, member
 }
 
 func (c *fakeCluster) Users(
-	_ context.Context, host presence.HostName, scope cluster.Scope, per presence.Per,
-) ([]presence.Listing, cluster.Truth) {
+	_ context.Context, host presence.HostName, scope cluster.Scope, per presence.Per, page presence.Page,
+) ([]presence.Listing, string, cluster.Truth) {
 	c.clusterLog.note(fmt.Sprintf("users %s %d %v", host, scope, per == presence.PerConnection))
-	return c.list, c.truth
+	return c.list, page.After, c.truth
 }
 
 func (c *fakeCluster) ChannelUsers(

@@ -42,7 +42,7 @@ func (h *Host) Encoded() Encoded {
 	h.mu.Unlock()
 	h.fill(lists...)
 
-	e := h.gather(k, names)
+	e := h.gather(k, names, true)
 	slices.SortFunc(e.Channels, func(a, b EncodedChannel) int { return strings.Compare(a.Name, b.Name) })
 	return e
 }
@@ -129,8 +129,9 @@ type gathering struct {
 const gatherStep = 512
 
 // gather assembles the Encoded, with its channels in no order, and releases the cache. names are
-// the channels that were active when it was acquired.
-func (h *Host) gather(k *listingCache, names []string) Encoded {
+// the channels that were active when it was acquired. If all is set, they are all channels of the
+// host, and the Encoded has its private channels too.
+func (h *Host) gather(k *listingCache, names []string, all bool) Encoded {
 	const block, typical = 32 << 10, 1 << 10 // typical: users of a small channel
 	g := gathering{host: h, cache: k, chunks: make([][]byte, 0, len(names)), block: min(block, typical*len(names))}
 	e := Encoded{Channels: make([]EncodedChannel, 0, len(names))}
@@ -142,9 +143,11 @@ func (h *Host) gather(k *listingCache, names []string) Encoded {
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	defer h.releaseCache(k)
-	k.private.fillAll()
-	e.Private = k.private.appendTo(make([][]byte, 0, len(k.private.list)))
-	if len(h.channels) <= gatherStep {
+	if all {
+		k.private.fillAll()
+		e.Private = k.private.appendTo(make([][]byte, 0, len(k.private.list)))
+	}
+	if all && len(h.channels) <= gatherStep {
 		for _, ch := range h.channels {
 			add(ch)
 		}

@@ -68,6 +68,7 @@ func (m *model) checkEncoded() {
 	}
 	equalLines(t, "channel "+name, h.EncodedChannel(name).lines(), want)
 
+	m.checkPages(h)
 	users, stats := h.EncodedUsers()
 	list, wantStats := h.Users(PerUser)
 	got := fmt.Sprintf("all [%s]", bytes.Join(users, []byte{' '}))

@@ -42,6 +42,7 @@ type response struct {
 	body   []byte
 	pieces [][]byte       // of a long answer; if set, body is not used
 	truth  *cluster.Truth // nil if the answer does not depend on other pods
+	next   string         // header Rollcall-Next; "" if there is no next page
 	status int            // HTTP status; 0: 200
 }
 
@@ -62,7 +63,9 @@ type Door interface {
 // Pods are the pods of the deployment, including this one, see [cluster.Cluster].
 type Pods interface {
 	AllUsers(ctx context.Context, host presence.HostName, members bool, per presence.Per) ([]cluster.DataCenter, cluster.Truth)
-	Users(ctx context.Context, host presence.HostName, scope cluster.Scope, per presence.Per) ([]presence.Listing, cluster.Truth)
+	Users(
+		ctx context.Context, host presence.HostName, scope cluster.Scope, per presence.Per, page presence.Page,
+	) (list []presence.Listing, next string, truth cluster.Truth)
 	ChannelUsers(
 		ctx context.Context, host presence.HostName, scope cluster.Scope, channel string, per presence.Per,
 	) ([]presence.Listing, cluster.Truth)
@@ -146,6 +149,9 @@ func (s *Server) Serve(w http.ResponseWriter, r *http.Request, name string, by D
 	header.Set("Content-Length", strconv.Itoa(answer.Len(a.pieces)))
 	if a.truth != nil {
 		problem.SetTruth(header, *a.truth)
+	}
+	if a.next != "" {
+		header.Set("Rollcall-Next", a.next)
 	}
 	w.WriteHeader(status)
 	_ = answer.Write(w, a.pieces) // if it fails, the client is gone

@@ -22,6 +22,7 @@ type usersRequest struct {
 	scope    cluster.Scope
 	channel  string
 	one      bool // only channel, not all
+	page     presence.Page
 	per      presence.Per
 	complete bool // requireComplete
 }
@@ -34,26 +35,32 @@ func (s *Server) users(ctx context.Context, q request) (response, *problem.Probl
 		return response{}, p
 	}
 	others, truth := s.PodsToAsk(q.site, uq.scope)
-	var list []presence.Listing
+	var (
+		list []presence.Listing
+		next string
+	)
 	switch {
 	case others != nil && uq.one:
 		list, truth = others.ChannelUsers(ctx, q.host, uq.scope, uq.channel, uq.per)
 	case others != nil:
-		list, truth = others.Users(ctx, q.host, uq.scope, uq.per)
+		list, next, truth = others.Users(ctx, q.host, uq.scope, uq.per, uq.page)
 	case uq.complete && !truth.Complete:
 	case uq.per == presence.PerUser && answer.Bare(q.site.Chain):
-		return response{pieces: answer.EncodedListings(s.encoded(uq)), truth: &truth}, nil
+		encoded, next := s.encoded(uq)
+		return response{pieces: answer.EncodedListings(encoded), truth: &truth, next: encodeNext(next)}, nil
 	default:
-		list = s.listings(uq)
+		list, next = s.listings(uq)
 	}
 	if uq.complete && !truth.Complete {
 		return response{}, problem.Incomplete(truth)
 	}
 	a := answer.NewPlugins(ctx, q.site.Chain, plugins.EndpointUsers, q.host.String(), q.body.withoutKey)
 	if a == nil {
-		return response{body: answer.AppendListings(nil, list), truth: &truth}, nil
+		return response{body: answer.AppendListings(nil, list), truth: &truth, next: encodeNext(next)}, nil
 	}
-	return shaped(a, a.AppendListings(nil, list), truth, 0)
+	resp, p := shaped(a, a.AppendListings(nil, list), truth, 0)
+	resp.next = encodeNext(next)
+	return resp, p
 }
 
 func readUsers(q request) (uq usersRequest, p *problem.Problem) {
@@ -68,6 +75,9 @@ func readUsers(q request) (uq usersRequest, p *problem.Problem) {
 		}
 	}
 	_, uq.one = q.body["channel"]
+	if uq.page, p = q.body.page(); p != nil {
+		return uq, p
+	}
 	if uq.per, p = q.body.per(); p != nil {
 		return uq, p
 	}
@@ -100,29 +110,34 @@ func (b values) scope() (cluster.Scope, *problem.Problem) {
 	return scope, nil
 }
 
-// listings returns the listings of this pod.
-func (s *Server) listings(q usersRequest) []presence.Listing {
+// listings returns the listings of this pod, and the After of the next page.
+func (s *Server) listings(q usersRequest) (list []presence.Listing, next string) {
 	host := s.Registry.Host(q.host)
 	switch {
 	case host == nil:
-	case !q.one:
-		return host.Channels(q.per)
-	default:
+	case q.one:
 		if l, ok := host.Channel(q.channel, q.per); ok {
-			return []presence.Listing{l}
+			list = []presence.Listing{l}
 		}
+	case q.page == presence.Page{}:
+		list = host.Channels(q.per)
+	default:
+		list, next = host.Page(q.page, q.per)
 	}
-	return nil
+	return list, next
 }
 
-// encoded returns the listings of this pod per user, as JSON.
-func (s *Server) encoded(q usersRequest) presence.Encoded {
+// encoded returns the listings of this pod per user, as JSON, and the After of the next page.
+func (s *Server) encoded(q usersRequest) (e presence.Encoded, next string) {
 	host := s.Registry.Host(q.host)
 	switch {
 	case host == nil:
-		return presence.Encoded{}
 	case q.one:
-		return host.EncodedChannel(q.channel)
+		e = host.EncodedChannel(q.channel)
+	case q.page == presence.Page{}:
+		e = host.Encoded()
+	default:
+		e, next = host.EncodedPage(q.page)
 	}
-	return host.Encoded()
+	return e, next
 }

@@ -24,8 +24,8 @@ type Pods interface {
 	Close() error
 	AllUsers(ctx context.Context, host presence.HostName, members bool, per presence.Per) ([]cluster.DataCenter, cluster.Truth)
 	Users(
-		ctx context.Context, host presence.HostName, scope cluster.Scope, per presence.Per,
-	) ([]presence.Listing, cluster.Truth)
+		ctx context.Context, host presence.HostName, scope cluster.Scope, per presence.Per, page presence.Page,
+	) (list []presence.Listing, next string, truth cluster.Truth)
 	ChannelUsers(
 		ctx context.Context, host presence.HostName, scope cluster.Scope, channel string, per presence.Per,
 	) ([]presence.Listing, cluster.Truth)

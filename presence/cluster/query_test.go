@@ -70,6 +70,55 @@ func anonymous(n uint64) func(id uint64) []*message.Reply {
 	}
 }
 
+// pages lists all channels in pages, and checks that only the last one is short.
+func (p *labPod) pages(t *testing.T, host presence.HostName, per presence.Per, page presence.Page) answer {
+	t.Helper()
+	var a answer
+	for {
+		list, next, truth := p.Users(t.Context(), host, ScopeAll, per, page)
+		a.truth, a.listings = truth, append(a.listings, list...)
+		if next == "" {
+			return a
+		}
+		if len(list) != page.Limit || next != list[len(list)-1].Channel {
+			t.Fatalf("a page of %d channels, and after it %q", len(list), next)
+		}
+		page.After = next
+	}
+}
+
+func TestPagesOfSeveralPods(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		n := &lab{}
+		host := mustHost(t, "example.com")
+		pods := []*labPod{n.start(t, "x", "1"), n.start(t, "x", "2"), n.start(t, "y", "1")}
+		time.Sleep(3 * time.Second)
+		for i, p := range pods {
+			for j := range 7 {
+				user := fmt.Sprintf("u%d", (i+j)%5)
+				p.connect(t, host, user, fmt.Sprintf("%d@%d", j, i), fmt.Sprintf("room%d", i*j), fmt.Sprintf("anonymous%d", j))
+			}
+		}
+		for _, per := range []presence.Per{presence.PerUser, presence.PerConnection} {
+			whole, _, truth := pods[0].Users(t.Context(), host, ScopeAll, per, presence.Page{})
+			named := slices.IndexFunc(whole, func(l presence.Listing) bool { return l.Kind == presence.Private })
+			slices.SortFunc(whole[named:], func(a, b presence.Listing) int { return strings.Compare(a.Channel, b.Channel) })
+			for limit := range len(whole) + 2 {
+				for _, p := range pods {
+					wantText(t, p.pages(t, host, per, presence.Page{Limit: limit + 1}), answer{truth: truth, listings: whole}.text())
+				}
+			}
+			rooms := slices.DeleteFunc(slices.Clone(whole), func(l presence.Listing) bool { return !strings.HasPrefix(l.Channel, "room1") })
+			wantText(t, pods[2].pages(t, host, per, presence.Page{Prefix: "room1", Limit: 2}), answer{truth: truth, listings: rooms}.text())
+		}
+		if _, next, truth := pods[0].Users(t.Context(), host, ScopeAll, presence.PerUser, presence.Page{
+			Prefix: strings.Repeat("x", presence.MaxChannelName+1), Limit: 1,
+		}); next != "" || !truth.Complete {
+			t.Errorf("a prefix that no channel can have: next %q, %+v", next, truth)
+		}
+	})
+}
+
 func TestAnswersOfSeveralPods(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		n := &lab{}
@@ -105,7 +154,7 @@ func TestAnswersOfSeveralPods(t *testing.T) {
 				t.Errorf("raw: %s", raw.text())
 			}
 			users := func(scope Scope, channel string, per presence.Per) answer {
-				list, truth := p.Users(t.Context(), host, scope, per)
+				list, _, truth := p.Users(t.Context(), host, scope, per, presence.Page{})
 				if channel != "" {
 					list, truth = p.ChannelUsers(t.Context(), host, scope, channel, per)
 				}

@@ -66,7 +66,7 @@ func (s *sim) query(r *simRun, host presence.HostName, kind int) *simAnswer {
 	if kind < 4 {
 		a.dcs, a.truth = r.cluster.AllUsers(context.Background(), host, a.members(), a.per())
 	} else {
-		a.list, a.truth = r.cluster.Users(context.Background(), host, ScopeAll, a.per())
+		a.list, _, a.truth = r.cluster.Users(context.Background(), host, ScopeAll, a.per(), presence.Page{})
 	}
 	r.port.running() // a process that is stopped gives no answer
 	a.end = time.Now()

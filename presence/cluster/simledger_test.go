@@ -191,7 +191,7 @@ func (r *keeperRun) change(host presence.HostName, mode assignment.Mode, user st
 
 // hearsAll reports whether the pod answers completely now, for which it asks the others.
 func (r *keeperRun) hearsAll(host presence.HostName) bool {
-	_, truth := r.Users(context.Background(), host, ScopeAll, presence.PerUser)
+	_, _, truth := r.Users(context.Background(), host, ScopeAll, presence.PerUser, presence.Page{})
 	return truth.Complete && r.Spread(context.Background(), host, nil).Complete
 }
 

@@ -212,10 +212,10 @@ func TestOwnDataCenterCountsThisPod(t *testing.T) {
 		if got := a.members.Unreachable(host, ScopeDC); !slices.Equal(got, []string{"x/one"}) {
 			t.Errorf("one of the two others lost: %q", got)
 		}
-		if _, truth := a.Users(t.Context(), host, ScopePod, presence.PerUser); !truth.Complete || len(truth.Missing) > 0 {
+		if _, _, truth := a.Users(t.Context(), host, ScopePod, presence.PerUser, presence.Page{}); !truth.Complete || len(truth.Missing) > 0 {
 			t.Errorf("of this pod alone: %+v", truth)
 		}
-		if _, truth := a.Users(t.Context(), host, ScopeDC, presence.PerUser); truth.Complete || len(truth.Missing) != 1 {
+		if _, _, truth := a.Users(t.Context(), host, ScopeDC, presence.PerUser, presence.Page{}); truth.Complete || len(truth.Missing) != 1 {
 			t.Errorf("of the data center: %+v", truth)
 		}
 	})

@@ -76,6 +76,8 @@ func samples() []sample {
 		{"query explain", &Query{ID: 12, Kind: KindExplain, Host: mustHost("xn--mnchen-3ya.example"), User: "u-1"}},
 		{"query again", &Query{ID: 9, Try: 2, Kind: KindCount, Host: portal, Seed: 0x1122334455667788}},
 		{"query ping", &Query{ID: 13, Kind: KindPing}},
+		{"query page", &Query{ID: 15, Kind: KindUsers, Host: portal, Page: presence.Page{Prefix: "ä", After: "äb", Limit: presence.MaxPage}}},
+		{"query last page", &Query{ID: 15, Kind: KindUsers, Host: portal, Page: presence.Page{After: "tab|AAAAAAAAAAAAAAAAAAAAAA"}}},
 		{"query names", &Query{ID: 14, Kind: KindNames, Host: portal}},
 		{"reply not served", &Reply{ID: 9, Last: true, NotServed: true}},
 		{"reply to a query that was repeated", &Reply{ID: 9, Try: 128, Last: true, Count: Count{Anonymous: 1}}},

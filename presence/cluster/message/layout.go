@@ -200,13 +200,16 @@ func (e *encoder) query(m *Query) {
 		e.fail("an unknown kind of query")
 	}
 	e.byte(byte(m.Kind))
-	e.flags(m.Raw, !m.Host.IsZero())
+	e.flags(m.Raw, !m.Host.IsZero(), m.Page != presence.Page{})
 	if !m.Host.IsZero() || m.Kind != KindPing {
 		e.host(m.Host)
 	}
 	e.optional(m.Channel, e.channel)
 	e.optional(m.User, e.userID)
 	e.fixed(m.Seed)
+	if m.Page != (presence.Page{}) {
+		e.page(m.Page)
+	}
 }
 
 func (d *decoder) query() *Query {
@@ -214,7 +217,7 @@ func (d *decoder) query() *Query {
 	if m.Kind < KindCount || m.Kind > KindNames {
 		d.fail("an unknown kind of query")
 	}
-	flags := d.flags(2)
+	flags := d.flags(3)
 	m.Raw = flags&1 != 0
 	switch {
 	case flags&2 != 0:
@@ -223,8 +226,35 @@ func (d *decoder) query() *Query {
 		d.fail("no host")
 	}
 	m.Channel, m.User, m.Seed = d.optional(d.channel), d.optional(d.userID), d.fixed()
+	if flags&4 != 0 {
+		m.Page = d.page()
+	}
 	return m
 }
+
+func (e *encoder) page(p presence.Page) {
+	e.text(p.Prefix, presence.MaxChannelName)
+	e.optional(p.After, e.channel)
+	if p.Limit < 0 || p.Limit > presence.MaxPage {
+		e.fail(badPage)
+	}
+	e.length(p.Limit)
+}
+
+func (d *decoder) page() presence.Page {
+	p := presence.Page{Prefix: d.text(presence.MaxChannelName), After: d.optional(d.channel)}
+	if limit := d.uvarint(); limit <= presence.MaxPage {
+		p.Limit = int(limit)
+	} else {
+		d.fail(badPage)
+	}
+	if p == (presence.Page{}) {
+		d.fail("a page that is none")
+	}
+	return p
+}
+
+const badPage = "too many channels of a page"
 
 func (e *encoder) delta(m *Delta) {
 	e.host(m.Host)

@@ -141,6 +141,8 @@ type Query struct {
 	User    string // KindExplain
 	Raw     bool   // one entry a connection instead of one a user
 	Seed    uint64 // KindCount: of the hashes
+	// Page is the part of the channels that is wanted, for KindUsers without a channel.
+	Page presence.Page
 }
 
 // QueryKind is what a query is about.

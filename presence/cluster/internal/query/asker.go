@@ -47,13 +47,15 @@ type queryKey struct {
 	scope         membership.Scope
 	channel, user string
 	per           presence.Per
+	page          presence.Page
 }
 
-// answer is the answer to a query. One field besides truth is set.
+// answer is the answer to a query. One field besides truth and next is set.
 type answer struct {
 	truth       Truth
 	dcs         []DataCenter
 	listings    []presence.Listing
+	next        string // see [presence.MergePages]
 	connections []PodConnection
 }
 
@@ -72,13 +74,13 @@ func (k Asker) AllUsers(ctx context.Context, host presence.HostName, members boo
 	return a.dcs, a.truth
 }
 
-// Users lists the active channels of the host like [presence.Host.Channels]. The results are shared
-// and must not be changed.
+// Users lists the active channels of a page like [presence.Host.Page], and returns the After of the
+// next page. The zero page has all channels. The results are shared and must not be changed.
 func (k Asker) Users(
-	ctx context.Context, host presence.HostName, scope membership.Scope, per presence.Per,
-) ([]presence.Listing, Truth) {
-	a := k.queries.ask(ctx, queryKey{kind: message.KindUsers, host: host, scope: scope, per: per})
-	return a.listings, a.truth
+	ctx context.Context, host presence.HostName, scope membership.Scope, per presence.Per, page presence.Page,
+) (list []presence.Listing, next string, truth Truth) {
+	a := k.queries.ask(ctx, queryKey{kind: message.KindUsers, host: host, scope: scope, per: per, page: page})
+	return a.listings, a.next, a.truth
 }
 
 // ChannelUsers lists one channel like [presence.Host.Channel]. The list is empty if the channel is

@@ -31,7 +31,7 @@ func (k *Queries) ask(ctx context.Context, q queryKey) answer {
 
 // named returns the pods that must reply.
 func (k *Queries) named(q queryKey) []link.Peer {
-	if q.host.IsZero() || q.channel != "" && presence.CheckChannel(q.channel) != nil || q.user != "" && presence.CheckUserID(q.user) != nil {
+	if q.host.IsZero() || len(q.page.Prefix) > presence.MaxChannelName || q.channel != "" && presence.CheckChannel(q.channel) != nil || q.user != "" && presence.CheckUserID(q.user) != nil {
 		return nil // no pod can have it
 	}
 	return k.members.Serving(q.host, q.scope, true)
@@ -98,5 +98,7 @@ func (k *Queries) anyLocal(pods []link.Peer) bool {
 }
 
 func (q queryKey) message(id, seed uint64) *message.Query {
-	return &message.Query{ID: id, Kind: q.kind, Host: q.host, Channel: q.channel, User: q.user, Raw: q.per == presence.PerConnection, Seed: seed}
+	return &message.Query{
+		ID: id, Kind: q.kind, Host: q.host, Channel: q.channel, User: q.user, Raw: q.per == presence.PerConnection, Seed: seed, Page: q.page,
+	}
 }

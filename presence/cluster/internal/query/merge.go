@@ -18,7 +18,7 @@ func merge(q queryKey, replies []podReply) answer {
 		return cmp.Or(cmp.Compare(a.DC, b.DC), cmp.Compare(a.Pod, b.Pod), link.CompareIncarnations(a.Incarnation, b.Incarnation))
 	})
 	if q.kind == message.KindUsers || q.kind == message.KindNames {
-		return answer{listings: mergeListings(q.per, replies)}
+		return mergeListings(q, replies)
 	}
 	if q.kind == message.KindExplain {
 		return answer{connections: mergeConnections(replies)}
@@ -142,14 +142,19 @@ func (u *union) add(h uint64) {
 	}
 }
 
-func mergeListings(per presence.Per, replies []podReply) []presence.Listing {
+func mergeListings(q queryKey, replies []podReply) (a answer) {
 	var parts [][]presence.Listing
 	for _, r := range replies {
 		for _, part := range r.parts {
 			parts = append(parts, part.Channels)
 		}
 	}
-	return presence.MergeListings(per, parts...)
+	if q.page == (presence.Page{}) {
+		a.listings = presence.MergeListings(q.per, parts...)
+	} else {
+		a.listings, a.next = presence.MergePages(q.page, q.per, parts...)
+	}
+	return a
 }
 
 // mergeConnections merges the connections of all pods into one list. A connection with many

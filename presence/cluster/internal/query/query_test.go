@@ -140,8 +140,12 @@ func TestEqualQueriesShareAnAnswer(t *testing.T) {
 			func() { a.AllUsers(t.Context(), host, true, presence.PerUser) },
 			func() { a.AllUsers(t.Context(), host, false, presence.PerConnection) },
 			func() { a.AllUsers(t.Context(), testkit.MustHost(t, "other.com"), false, presence.PerUser) },
-			func() { a.Users(t.Context(), host, membership.ScopeAll, presence.PerUser) },
-			func() { a.Users(t.Context(), host, membership.ScopeDC, presence.PerUser) },
+			func() { a.Users(t.Context(), host, membership.ScopeAll, presence.PerUser, presence.Page{}) },
+			func() { a.Users(t.Context(), host, membership.ScopeAll, presence.PerUser, presence.Page{Limit: 1}) },
+			func() {
+				a.Users(t.Context(), host, membership.ScopeAll, presence.PerUser, presence.Page{Limit: 1, After: "c"})
+			},
+			func() { a.Users(t.Context(), host, membership.ScopeDC, presence.PerUser, presence.Page{}) },
 			func() { a.ChannelUsers(t.Context(), host, membership.ScopeAll, "c", presence.PerUser) },
 			func() { a.Explain(t.Context(), host, "c") },
 			func() { a.Channels(t.Context(), host, membership.ScopeAll) },

@@ -116,11 +116,7 @@ func (r *Responder) reply(q *message.Query, hashes bool) *message.Reply {
 		members, stats := r.registry.Pods().Members(q.Host, per(q))
 		reply.Count, reply.Members = countOf(stats), members
 	case message.KindUsers:
-		if q.Channel == "" {
-			reply.Channels = r.registry.Pods().Listings(q.Host, per(q))
-		} else if l, ok := r.registry.Pods().Listing(q.Host, q.Channel, per(q)); ok {
-			reply.Channels = []presence.Listing{l}
-		}
+		reply.Channels = r.listings(q)
 	case message.KindNames:
 		reply.Channels = host.ActiveChannels()
 	case message.KindPing: // handled above
@@ -128,6 +124,21 @@ func (r *Responder) reply(q *message.Query, hashes bool) *message.Reply {
 		reply.Conns = r.local.Explain(q.Host, q.User)
 	}
 	return reply
+}
+
+// listings returns this pod's reply to a query for users.
+func (r *Responder) listings(q *message.Query) []presence.Listing {
+	pods := r.registry.Pods()
+	if q.Channel != "" {
+		if l, ok := pods.Listing(q.Host, q.Channel, per(q)); ok {
+			return []presence.Listing{l}
+		}
+		return nil
+	}
+	if q.Page != (presence.Page{}) {
+		return pods.Page(q.Host, q.Page, per(q))
+	}
+	return pods.Listings(q.Host, per(q))
 }
 
 // per returns how the listing counts that the query requests.
