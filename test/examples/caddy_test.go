@@ -1,11 +1,13 @@
 package examples
 
 import (
+	"encoding/json"
 	"fmt"
 	"net"
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 
@@ -99,4 +101,31 @@ func login(t *testing.T, s ws.Site, id, email string, channels ...string) *ws.Cl
 // ask returns a body for /message/users that asks for one channel.
 func ask(channel string) string {
 	return fmt.Sprintf(`{"channel":%q}`, channel)
+}
+
+// awaitMembers joins the channel room until the members in the answer are these, in order of their
+// IDs.
+func awaitMembers(t *testing.T, c *ws.Client, want string) {
+	t.Helper()
+	ws.Poll(t, ws.Patience, func() error {
+		c.Send(t, `{"type":"join","channel":"room","presence":"list"}`)
+		var joined struct {
+			Type    string
+			Members []json.RawMessage
+		}
+		for joined.Type != "joined" {
+			if err := json.Unmarshal([]byte(c.Next(t)), &joined); err != nil {
+				t.Fatal(err)
+			}
+		}
+		members := make([]string, len(joined.Members))
+		for i, m := range joined.Members {
+			members[i] = string(m)
+		}
+		slices.Sort(members)
+		if got := "[" + strings.Join(members, ",") + "]"; got != want {
+			return fmt.Errorf("members %s, want %s", got, want)
+		}
+		return nil
+	})
 }

@@ -30,6 +30,21 @@ func TestHiddenStaff(t *testing.T) {
 	}`)
 }
 
+// The mark is a key of the plugin, so the site decides whether browsers see it.
+func TestHiddenStaffForBrowsers(t *testing.T) {
+	for show, want := range map[string][2]string{
+		"":                           {`[{"id":"ada"}]`, `[{"id":"ada"},{"id":"sam"}]`},
+		"members {\nshow staff\n}\n": {`[{"id":"ada"}]`, `[{"id":"ada"},{"id":"sam","staff":true}]`},
+	} {
+		e := start(t, "hidden-staff", "plugin ", show+"plugin ")
+		for i, host := range []string{"portal.localhost", "office.localhost"} {
+			s := e.site(host)
+			login(t, s, "sam", "sam@staff.example", "room")
+			awaitMembers(t, login(t, s, "ada", "ada@example.com"), want[i])
+		}
+	}
+}
+
 // A channel with only staff is listed, empty. The private channels of staff are not listed.
 func TestHiddenStaffAlone(t *testing.T) {
 	s := start(t, "hidden-staff").site("portal.localhost")

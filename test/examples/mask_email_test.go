@@ -23,6 +23,18 @@ func TestMaskEmail(t *testing.T) {
 		`{"local":{"authenticated":2,"anonymous":0},"_total":{"authenticated":2,"anonymous":0}}`)
 }
 
+func TestMaskEmailForBrowsers(t *testing.T) {
+	for show, want := range map[string]string{
+		"":                           `[{"id":"ada"},{"id":"bob"}]`,
+		"members {\nshow email\n}\n": `[{"id":"ada","email":"a***@example.com"},{"id":"bob","email":"bob@example.org"}]`,
+	} {
+		s := start(t, "mask-email", "plugin ", show+"plugin ").site("localhost")
+		login(t, s, "ada", "ada@example.com", "room")
+		bob := login(t, s, "bob", "bob@example.org")
+		awaitMembers(t, bob, want)
+	}
+}
+
 func TestMaskEmailOptions(t *testing.T) {
 	for change, want := range map[string]string{
 		"keep 2": `{"id":"ada","email":"ad***@example.com"}`,
