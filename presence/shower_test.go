@@ -182,7 +182,9 @@ func TestAFailedDecisionIsTriedAgain(t *testing.T) {
 		p.wantCalls(t, "a", "d", "e", "f")
 		b.hears("presence room seq=9 count=6 +d<shown>", "presence room seq=10 count=6 +f<shown>")
 
+		p.mu.Lock()
 		p.fine = true
+		p.mu.Unlock()
 		for range 2 {
 			p.gate <- struct{}{}
 		}
