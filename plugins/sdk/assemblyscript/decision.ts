@@ -1,5 +1,5 @@
 /** The kinds and flags of a decision in all combinations, so that a decision allocates nothing. */
-const all = new StaticArray<Decision | null>(0x400);
+const all = new StaticArray<Decision | null>(0x800);
 
 /** A plugin's opinion on a channel. The first with an opinion on the kind decides it; flags of all add up. */
 export class Decision {
@@ -34,6 +34,11 @@ export class Decision {
   /** Adds that the channel needs a login but is listed with a number. */
   countOnly(): Decision {
     return Decision.of(this.bits | 0x200);
+  }
+
+  /** Adds that the channel needs a login and a grant, whatever decides its kind. */
+  needGrant(): Decision {
+    return Decision.of(this.bits | 0x400);
   }
 }
 

@@ -52,6 +52,11 @@ export class Request {
     return (load<u8>(this.ptr, 2) & 1) != 0;
   }
 
+  /** Whether the site's own rules need a grant. Decision.ANONYMOUS is then refused as a failure. */
+  get needsGrant(): bool {
+    return (load<u8>(this.ptr, 2) & 4) != 0;
+  }
+
   /** The host: lower case, without a port. */
   get host(): string {
     return this.text(0, load<u16>(this.ptr, 4));

@@ -276,6 +276,7 @@ typedef enum {
 	RC_DENIED = 3,            /* cannot be joined */
 	RC_HIDDEN = 1 << 8,       /* a flag: in no listing */
 	RC_COUNT_ONLY = 1 << 9,   /* a flag: needs a login, listed with a number */
+	RC_NEED_GRANT = 1 << 10,  /* a flag: needs a login and a grant */
 	RC_KIND_FAILED = -1,      /* the hook failed: on_failure decides */
 } rc_kind;
 
@@ -293,6 +294,7 @@ typedef struct {
 	rc_text user, email; /* empty in classify, and for an anonymous connection */
 	rc_kind site;        /* the kind of the channel by the site's own rules */
 	bool anonymous;      /* in authorize: the connection has no user */
+	bool needs_grant;    /* by the site's own rules; RC_ANONYMOUS is then a failure */
 } rc_request;
 
 RC_API bool rc_read_request(const char *p, uint32_t size, rc_request *r) {
@@ -306,6 +308,7 @@ RC_API bool rc_read_request(const char *p, uint32_t size, rc_request *r) {
 	const char *text = p + 16;
 	r->site = (rc_kind)p[1];
 	r->anonymous = rc_u16(p + 2) & 1;
+	r->needs_grant = rc_u16(p + 2) & 4;
 	r->host = (rc_text){text, host};
 	r->channel = (rc_text){text + host, channel};
 	r->user = (rc_text){text + host + channel, user};

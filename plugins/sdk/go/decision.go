@@ -15,6 +15,7 @@ const (
 const (
 	hidden    Decision = 1 << 8
 	countOnly Decision = 1 << 9
+	needGrant Decision = 1 << 10
 )
 
 // Hidden adds the flag that hides the channel from all listings.
@@ -22,3 +23,6 @@ func (d Decision) Hidden() Decision { return d | hidden }
 
 // CountOnly adds the flag that makes the channel need a login and be listed as a number.
 func (d Decision) CountOnly() Decision { return d | countOnly }
+
+// NeedGrant adds the flag that makes the channel need a login and a grant, whatever decides its kind.
+func (d Decision) NeedGrant() Decision { return d | needGrant }

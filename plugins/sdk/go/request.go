@@ -18,12 +18,16 @@ type Request struct {
 	UserID, Email string
 	// Anonymous is set in authorize if the connection has no user.
 	Anonymous bool
+	// NeedsGrant is set if the site's own rules need a grant for the channel. The kind anonymous is then
+	// refused as a failure.
+	NeedsGrant bool
 }
 
 const (
 	requestVersion = 1
 	requestHeader  = 16 // bytes
 	flagAnonymous  = 1 << 0
+	flagNeedsGrant = 1 << 2
 )
 
 // UnmarshalBinary decodes the form that Rollcall writes.
@@ -38,7 +42,8 @@ func (r *Request) UnmarshalBinary(b []byte) error {
 		extension := int64(binary.LittleEndian.Uint32(b[12:]))
 		if int64(len(b)) == requestHeader+int64(email)+extension {
 			r.Site = Decision(b[1])
-			r.Anonymous = binary.LittleEndian.Uint16(b[2:])&flagAnonymous != 0
+			flags := binary.LittleEndian.Uint16(b[2:])
+			r.Anonymous, r.NeedsGrant = flags&flagAnonymous != 0, flags&flagNeedsGrant != 0
 			// One copy for all texts: comparing them with those of the previous request costs more.
 			all := arena.String(b[requestHeader : requestHeader+email])
 			r.Host, r.Channel, r.UserID, r.Email = all[:host], all[host:channel], all[channel:user], all[user:email]

@@ -108,6 +108,7 @@ func TestDecisionBits(t *testing.T) {
 		Anonymous.Hidden():                 0x102,
 		NoOpinion.CountOnly():              0x200,
 		Authenticated.Hidden().CountOnly(): 0x301,
+		NoOpinion.NeedGrant():              0x400,
 	}
 	for d, want := range tests {
 		if uint16(d) != want {

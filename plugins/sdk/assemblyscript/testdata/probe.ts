@@ -30,6 +30,8 @@ onClassify((request: Request): Decision => {
   if (words[0] == "tell") log(Level.Debug, tell(request));
   if (words.includes("hidden")) decision = decision.hidden();
   if (words.includes("count")) decision = decision.countOnly();
+  if (words.includes("grant")) decision = decision.needGrant();
+  if (words[0] == "flag" && request.needsGrant) decision = decision.hidden();
   return decision;
 });
 

@@ -78,6 +78,12 @@ func InHost(t *testing.T, file []byte) {
 	if want := (plugins.Decision{Kind: plugins.Anonymous, Hidden: true, CountOnly: true}); err != nil || decision != want {
 		t.Errorf("classify: got %+v, %v; want %+v", decision, err, want)
 	}
+	for site, needed := range map[plugins.Kind]bool{plugins.Authenticated: false, plugins.Granted: true} {
+		decision, err := chain.Classify(host, "flag+grant", site)
+		if want := (plugins.Decision{Hidden: needed, Grant: true}); err != nil || decision != want {
+			t.Errorf("classify %s: got %+v, %v; want %+v", site, decision, err, want)
+		}
+	}
 	for id, want := range map[string]bool{"ann": true, "eve": false} {
 		allowed, err := chain.Authorize(host, "team", plugins.Authenticated, &plugins.User{ID: id, Email: "e@x"})
 		if err != nil || allowed != want {

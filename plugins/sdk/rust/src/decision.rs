@@ -22,6 +22,11 @@ impl Decision {
         Decision(self.0 | 1 << 9)
     }
 
+    /// Adds that the channel needs a login and a grant, whatever decides its kind.
+    pub const fn need_grant(self) -> Decision {
+        Decision(self.0 | 1 << 10)
+    }
+
     /// The result of `rollcall_classify`.
     #[doc(hidden)]
     pub const fn bits(self) -> u64 {

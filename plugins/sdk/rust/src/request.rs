@@ -45,6 +45,7 @@ const HEADER: usize = 16;
 pub struct Request<'a> {
     kind: Kind,
     anonymous: bool,
+    grant: bool,
     host: &'a [u8],
     channel: &'a [u8],
     user_id: &'a [u8],
@@ -56,7 +57,7 @@ impl<'a> Request<'a> {
     /// A request as `classify` gets it, for tests.
     pub fn to_classify(host: &'a str, channel: &'a str, kind: Kind) -> Request<'a> {
         let [host, channel] = [host.as_bytes(), channel.as_bytes()];
-        Request { kind, anonymous: false, host, channel, user_id: b"", email: b"", extension: b"" }
+        Request { kind, anonymous: false, grant: false, host, channel, user_id: b"", email: b"", extension: b"" }
     }
 
     /// A request as `authorize` gets it, for tests. The user is an ID and an e-mail address; `None`
@@ -101,12 +102,19 @@ impl<'a> Request<'a> {
         Ok(Request {
             kind,
             anonymous: bytes[2] & 1 != 0,
+            grant: bytes[2] & 4 != 0,
             host: part(host, channel),
             channel: part(channel, user_id),
             user_id: part(user_id, email),
             email: part(email, extension),
             extension: part(extension, extension + after),
         })
+    }
+
+    /// Whether the site's own rules need a grant for the channel. `Decision::ANONYMOUS` is then
+    /// refused as a failure.
+    pub fn needs_grant(&self) -> bool {
+        self.grant
     }
 
     /// The kind by the site's own rules.

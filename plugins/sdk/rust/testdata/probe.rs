@@ -39,6 +39,7 @@ impl Probe {
             "anonymous" => Decision::ANONYMOUS,
             "denied" => Decision::DENIED,
             "fail" => panic!("asked to fail"),
+            "flag" if request.needs_grant() => Decision::NO_OPINION.hidden(),
             "tell" => {
                 log(Level::Debug, &tell(request));
                 Decision::NO_OPINION
@@ -49,6 +50,7 @@ impl Probe {
             match flag {
                 "hidden" => decision = decision.hidden(),
                 "count" => decision = decision.count_only(),
+                "grant" => decision = decision.need_grant(),
                 _ => (),
             }
         }

@@ -21,6 +21,8 @@ fn a_request_is_decoded() {
     let request = Request::decode(&bytes).ok().unwrap();
     assert_eq!(request.kind(), Kind::Anonymous);
     assert!(request.is_anonymous());
+    assert!(!request.needs_grant());
+    assert!(Request::decode(&encode(1, 4, ["h", "c", "", ""], b"")).ok().unwrap().needs_grant());
     assert_eq!((request.host(), request.channel()), ("h.example", "lobby-ü"));
     assert_eq!((request.user_id(), request.email()), ("u1", "u1@h.example"));
     assert_eq!(request.extension(8), Some(&[1, 2][..]));
@@ -68,6 +70,7 @@ fn decisions_have_the_bits_of_the_contract() {
     assert_eq!(Decision::DENIED.bits(), 3);
     assert_eq!(Decision::AUTHENTICATED.hidden().bits(), 0x101);
     assert_eq!(Decision::NO_OPINION.count_only().hidden().bits(), 0x300);
+    assert_eq!(Decision::NO_OPINION.need_grant().bits(), 0x400);
     assert_ne!(Access::NoObjection, Access::Denied);
     assert_eq!([4, 5, 6].map(Endpoint::from), [Endpoint::Live, Endpoint::Events, Endpoint::Other(6)]);
 }

@@ -37,12 +37,15 @@ RC_CLASSIFY(request) {
 		if (!first) {
 			d |= rc_equal(word, RC_TEXT("hidden")) ? RC_HIDDEN : 0;
 			d |= rc_equal(word, RC_TEXT("count")) ? RC_COUNT_ONLY : 0;
+			d |= rc_equal(word, RC_TEXT("grant")) ? RC_NEED_GRANT : 0;
 		} else if (rc_equal(word, RC_TEXT("authenticated"))) {
 			d = RC_AUTHENTICATED;
 		} else if (rc_equal(word, RC_TEXT("anonymous"))) {
 			d = RC_ANONYMOUS;
 		} else if (rc_equal(word, RC_TEXT("denied"))) {
 			d = RC_DENIED;
+		} else if (rc_equal(word, RC_TEXT("flag"))) {
+			d = request->needs_grant ? RC_HIDDEN : RC_NO_OPINION;
 		} else if (rc_equal(word, RC_TEXT("fail"))) {
 			__builtin_trap();
 		}

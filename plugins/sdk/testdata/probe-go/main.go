@@ -57,6 +57,10 @@ func kind(r *rollcall.Request) rollcall.Decision {
 		d = rollcall.Denied
 	case "fail":
 		panic("asked to fail")
+	case "flag":
+		if r.NeedsGrant {
+			return d.Hidden()
+		}
 	case "kept":
 		for i := 0; i < len(kept); i += 2 {
 			if kept[i] != kept[i+1] {
@@ -71,6 +75,8 @@ func kind(r *rollcall.Request) rollcall.Decision {
 			d = d.Hidden()
 		case "count":
 			d = d.CountOnly()
+		case "grant":
+			d = d.NeedGrant()
 		}
 	}
 	return d
