@@ -6,10 +6,13 @@ import (
 	"strings"
 	"sync"
 	"testing"
+	"time"
 )
 
 // mute is the part of a Relay that sends messages. It sends none.
 type mute struct{}
+
+func (mute) Clock() uint64 { return uint64(time.Now().UnixMilli()) }
 
 func (mute) Opened(HostName)                               {}
 func (mute) Closed(HostName)                               {}

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"log"
 	"sync/atomic"
+	"time"
 
 	"github.com/rollcall-gateway/rollcall/presence"
 )
@@ -179,6 +180,8 @@ func ExampleHost_Reclassify() {
 
 // outgoing is a Relay that records which channels have changes. A real one sends them.
 type outgoing struct{ channels []string }
+
+func (*outgoing) Clock() uint64 { return uint64(time.Now().UnixMilli()) }
 
 func (*outgoing) Opened(presence.HostName)            {}
 func (*outgoing) Closed(presence.HostName)            {}

@@ -153,13 +153,16 @@ func seenUsers(views []View) []User {
 	return users
 }
 
-// userTexts formats each user as "id" or "id<email>", sorted.
+// userTexts formats each user as "id" or "id<email>", with "[info status]" if there is one, sorted.
 func userTexts(users []User) []string {
 	texts := make([]string, len(users))
 	for i, u := range users {
 		texts[i] = u.ID
 		if u.Email != "" {
 			texts[i] += "<" + u.Email + ">"
+		}
+		if more := u.Info + u.Status; more != "" {
+			texts[i] += "[" + more + "]"
 		}
 	}
 	slices.Sort(texts)

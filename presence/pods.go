@@ -24,6 +24,9 @@ type Relay interface {
 	Opened(host HostName)
 	// Closed is called when the host has lost its last connection on this pod.
 	Closed(host HostName)
+	// Clock returns the reading of the clock that all pods agree on, about Unix time in milliseconds. It
+	// must not block.
+	Clock() uint64
 	// Send sends a message to the listeners of the channels on other pods, at most once. It must
 	// not retain its arguments. If it returns ErrBusy, the listeners on this pod do not receive the
 	// message either.

@@ -335,6 +335,7 @@ func TestOtherPodsShowTheDecision(t *testing.T) {
 // quiet is a Relay that does nothing.
 type quiet struct{}
 
+func (quiet) Clock() uint64                                 { return uint64(time.Now().UnixMilli()) }
 func (quiet) Opened(HostName)                               {}
 func (quiet) Closed(HostName)                               {}
 func (quiet) Send(HostName, []string, Source, []byte) error { return nil }

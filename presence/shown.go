@@ -1,7 +1,5 @@
 package presence
 
-import "time"
-
 // Shower decides what other connections see of users.
 type Shower interface {
 	// Show returns what is shown of each user, in order. It is called without a lock, from one
@@ -66,7 +64,7 @@ func (h *Host) setShown(u *user, s *Shown) {
 		return
 	}
 	if s != nil {
-		s.Time = time.Now().UnixMilli()
+		s.Time = h.time()
 		if u.shown != nil {
 			s.Time = max(s.Time, u.shown.Time+1)
 		}

@@ -1,9 +1,6 @@
 package presence
 
-import (
-	"slices"
-	"time"
-)
+import "slices"
 
 // User is the user that a connection is logged in as.
 type User struct {
@@ -85,7 +82,7 @@ func (h *Host) askShower(u *user) {
 // setEmail sets the e-mail address, "" for none, and the time at which it was learned.
 func (h *Host) setEmail(u *user, email string) {
 	same := email == u.Email
-	switch now := time.Now().UnixMilli(); {
+	switch now := h.time(); {
 	case email == "":
 		u.seen = 0
 	case same:

@@ -159,7 +159,7 @@ func (h *Host) makeDiff(ch *channel) Diff {
 	}
 	clear(ch.dirty)
 	ch.dirty = append(ch.dirty[:0], waiting...)
-	if cap(ch.dirty) > 64 {
+	if len(waiting) == 0 && cap(ch.dirty) > 64 {
 		ch.dirty = nil
 	}
 	return d

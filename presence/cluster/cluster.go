@@ -359,8 +359,12 @@ func (c *Cluster) leave(back bool) error {
 type relay struct {
 	*replication.Replicator
 	*messages.Messenger
+	members *membership.Members
 }
 
-func (c *Cluster) relay() relay { return relay{c.replicator, c.messenger} }
+func (c *Cluster) relay() relay { return relay{c.replicator, c.messenger, c.members} }
+
+// Clock implements [presence.Relay].
+func (r relay) Clock() uint64 { return r.members.Clock() }
 
 var _ presence.Relay = relay{}

@@ -110,3 +110,6 @@ func TestAllHostsTogetherAreBounded(t *testing.T) {
 		}
 	})
 }
+
+// Clock implements [presence.Relay].
+func (relay) Clock() uint64 { return 1 }

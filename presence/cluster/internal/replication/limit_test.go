@@ -28,6 +28,7 @@ type testPod struct {
 // relay is the Relay of a pod without a messenger.
 type relay struct{ *Replicator }
 
+func (relay) Clock() uint64                                                   { return 1 }
 func (relay) Opened(presence.HostName)                                        {}
 func (relay) Closed(presence.HostName)                                        {}
 func (relay) Send(presence.HostName, []string, presence.Source, []byte) error { return nil }
