@@ -15,7 +15,7 @@ import (
 // page that reconnects joins all its channels at once.
 const maxWaitingFrames = 256
 
-// maxAskedAgain limits how often one join asks, while the e-mail address of its user changes.
+// maxAskedAgain limits how often one join asks, while what is known of its user changes.
 const maxAskedAgain = 3
 
 // asking is what a session has to do with the backend that decides who may join. Most sessions have
@@ -220,19 +220,21 @@ func (s *session) ask(ctx context.Context, userID, channel string) error {
 		if !ok || user.ID != userID {
 			return errUserChanged
 		}
-		_, err := s.hub.Asker.Ask(ctx, to, s.question(user, channel))
-		if err != nil {
+		q := s.question(user, channel)
+		if _, err := s.hub.Asker.Ask(ctx, to, q); err != nil {
 			return authorize.ErrUnavailable
 		}
-		if now, _ := s.conn.User(); now == user {
+		if now, _ := s.conn.User(); s.question(now, channel) == q {
 			return nil
 		}
 	}
 	return authorize.ErrUnavailable
 }
 
-// question returns the question whether a user may join a channel.
+// question returns the question whether a user may join a channel. The status is left out, because
+// it says nothing about rights and changes often.
 func (s *session) question(user presence.User, channel string) authorize.Question {
+	user.Status = ""
 	return authorize.Question{Host: s.tenant.name, Channel: channel, User: user}
 }
 

@@ -380,6 +380,35 @@ func TestReloadWhileAsking(t *testing.T) {
 	})
 }
 
+// What is known of the user can change while the backend is asked.
+func TestUserChangesWhileAsking(t *testing.T) {
+	inCourt(t, func(t *testing.T, d judged) {
+		d.took = time.Second / 2
+		d.site.Show = []string{"status"}
+		d.session.hub.updateSite(d.site)
+		d.set("team-a", yes)
+		d.set("team-b", yes)
+		d.say(`{"type":"authenticate","token":"` + signed(t, jwt.MapClaims{"sub": "ada", "info": map[string]any{"name": "Ada"}}) + `"}`)
+		d.wants(`"info":{"name":"Ada"}`)
+		d.say(`{"type":"join","channel":"team-a","id":1}`)
+		synctest.Wait()
+		d.say(`{"type":"status","status":{"text":"away"}}`)
+		d.wants(`"type":"status"`)
+		d.wants(`"type":"joined","id":1`)
+		if got := d.questions(); got != "ada team-a" {
+			t.Errorf("asked %s", got)
+		}
+		d.say(`{"type":"join","channel":"team-b","id":2}`)
+		synctest.Wait()
+		d.say(`{"type":"authenticate","token":"` + signed(t, jwt.MapClaims{"sub": "ada", "info": map[string]any{"name": "Countess"}}) + `"}`)
+		d.wants(`"type":"authenticated"`)
+		d.wants(`"type":"joined","id":2`)
+		if got := d.questions(); got != "ada team-b, ada team-b" {
+			t.Errorf("asked %s", got)
+		}
+	})
+}
+
 func TestForgetGrants(t *testing.T) {
 	inCourt(t, func(t *testing.T, d judged) {
 		d.set("team-a", yes)
