@@ -3,8 +3,11 @@ package e2e
 import (
 	"encoding/json"
 	"fmt"
+	"io"
 	"net/http"
+	"net/http/httptest"
 	"strings"
+	"sync/atomic"
 	"testing"
 
 	"github.com/golang-jwt/jwt/v5"
@@ -14,7 +17,7 @@ import (
 
 const grantRules = `channels {
 	own user-{id}
-	granted team-*
+	granted team-* asked-*
 	authenticated news-* chat-*
 	anonymous lobby-* open-*
 	default granted
@@ -41,11 +44,12 @@ type grantCase struct {
 }
 
 const (
-	noJoin = "denied: the permission join is missing"
-	noSend = "denied: the permission send is missing"
-	noSee  = "denied: the permission see is missing"
-	login  = "login_required: log in first"
-	not    = "not_joined: not joined"
+	noJoin   = "denied: the permission join is missing"
+	noSend   = "denied: the permission send is missing"
+	noSee    = "denied: the permission see is missing"
+	noAnswer = "unavailable: try again later"
+	login    = "login_required: log in first"
+	not      = "not_joined: not joined"
 )
 
 var grantCases = []grantCase{
@@ -83,6 +87,19 @@ var grantCases = []grantCase{
 	{name: "granted by default", channel: "anonymous-%s", user: "ada", join: noJoin, watch: noJoin, send: not},
 	{name: "granted by default, guest", channel: "anonymous-%s", join: login, watch: login, send: not},
 	{name: "granted by default, token", channel: "anonymous-%s", user: "ada", claim: `["anonymous-*"]`, may: "send see", join: "yes", watch: "yes", send: "yes", change: "token []", after: "denied"},
+
+	{name: "asked", channel: "asked-all-%s", user: "ada", may: "send see", join: "yes", watch: "yes", send: "yes", change: "another user", after: "denied"},
+	{name: "asked, a new token", channel: "asked-all-%s", user: "ada", may: "send see", join: "yes", watch: "yes", send: "yes", change: "token []", after: "stays"},
+	{name: "asked, removeuser", channel: "asked-all-%s", user: "ada", may: "send see", join: "yes", watch: "yes", send: "yes", change: "unassign", after: "stays"},
+	{
+		name: "asked, join", channel: "asked-join-%s", user: "ada", may: "", join: "yes", watch: noSee, send: noSend,
+		change: `token {"*":["join","send","see"]}`, after: "stays", watchThen: "yes", sendThen: "yes",
+	},
+	{name: "asked, the token is enough", channel: "asked-no-%s", user: "ada", claim: `["asked-*"]`, may: "send see", join: "yes", watch: "yes", send: "yes", change: "token null", after: "denied"},
+	{name: "asked, the token lacks join", channel: "asked-join-%s", user: "ada", claim: `{"asked-*":["see"]}`, may: "see", join: "yes", watch: "yes", send: noSend, change: "token []", after: "stays", watchThen: noSee},
+	{name: "asked, no", channel: "asked-no-%s", user: "ada", join: noJoin, watch: noJoin, send: not},
+	{name: "asked, no answer", channel: "asked-down-%s", user: "ada", join: noAnswer, watch: noAnswer, send: not},
+	{name: "asked, guest", channel: "asked-all-%s", join: login, watch: login, send: not},
 
 	{name: "authenticated", channel: "chat-%s", user: "ada", may: "none", join: "yes", watch: "yes", send: "yes", change: "another user", after: "stays"},
 	{name: "authenticated, guest", channel: "chat-%s", join: login, watch: login, send: not},
@@ -201,10 +218,78 @@ func (c grantClient) send(t *testing.T, channel, want string, p *pod, other gran
 	expect("backend")
 }
 
+// authorizeOption starts a backend and returns the option that asks it. Only the users ada... get a
+// yes.
+func authorizeOption(t *testing.T) string {
+	t.Helper()
+	server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		var question struct {
+			Channel string
+			User    struct{ ID string }
+		}
+		if err := json.NewDecoder(r.Body).Decode(&question); err != nil {
+			t.Errorf("the question: %v", err)
+		}
+		answer := `{"allow":false}`
+		is := func(prefix string) bool {
+			return strings.HasPrefix(question.User.ID, "ada") && strings.HasPrefix(question.Channel, prefix)
+		}
+		switch {
+		case is("asked-all-"), is("asked-once-") && r.URL.Path == "/may-join":
+			answer = `{"allow":true}`
+		case is("asked-join-"):
+			answer = `{"allow":true,"send":false,"see":false}`
+		case is("asked-down-"):
+			w.WriteHeader(http.StatusInternalServerError)
+		}
+		io.WriteString(w, answer)
+	}))
+	t.Cleanup(server.Close)
+	return "\nauthorize " + server.URL + "/may-join {\n\tsecret 0123456789abcdef\n}"
+}
+
+// The answers that a pod keeps are forgotten on all pods when removeuser is asked of one, also for users
+// without assignments.
+func TestRemoveuserForgetsAnswers(t *testing.T) {
+	var allow atomic.Bool
+	server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
+		fmt.Fprintf(w, `{"allow":%t}`, allow.Load())
+	}))
+	t.Cleanup(server.Close)
+	d := deploy(t, podNames(1, "us-east-1", "eu-west-1"),
+		"channels {\n\tgranted team-*\n}\nauthorize "+server.URL+" {\n\tsecret 0123456789abcdef\n\tcache 1h\n}")
+	var all []grantClient
+	allow.Store(true)
+	rejoin := func(c grantClient, want string) {
+		t.Helper()
+		c.join(t, "team-a", want)
+		if want == "yes" {
+			c.ask(t, "leave", `{"type":"leave","channel":"team-a"}`, "yes")
+		}
+	}
+	for _, p := range d {
+		for _, user := range []string{"ada", "grace"} {
+			c := dialGrants(t, p, user, "")
+			rejoin(c, "yes")
+			all = append(all, c)
+		}
+	}
+	allow.Store(false)
+	assigned(t, d[0].site, "removeuser", `[{"id":"ada"}]`)
+	for i, c := range all {
+		want := "yes" // kept
+		if i%2 == 0 {
+			want = noJoin
+		}
+		rejoin(c, want)
+	}
+}
+
 // The table: pattern, login, source and permission, and what they mean for a join, a join with presence, a
 // message and a connection that is there when something changes.
 func TestWhoMayJoin(t *testing.T) {
-	d := deploy(t, podNames(1, "us-east-1", "eu-west-1"), grantRules)
+	asked := authorizeOption(t)
+	d := deploy(t, podNames(1, "us-east-1", "eu-west-1"), grantRules+asked)
 	for row, tt := range grantCases {
 		t.Run(tt.name, func(t *testing.T) {
 			for i, here := range d {
@@ -212,7 +297,7 @@ func TestWhoMayJoin(t *testing.T) {
 			}
 		})
 	}
-	t.Run("reload", func(t *testing.T) { checkGrantsAfterReload(t, d) })
+	t.Run("reload", func(t *testing.T) { checkGrantsAfterReload(t, d, asked) })
 }
 
 func (tt grantCase) run(t *testing.T, number string, here, there *pod) {
@@ -288,7 +373,7 @@ func (tt grantCase) end(t *testing.T, c grantClient, channel, user, number strin
 }
 
 // checkGrantsAfterReload reloads both pods with rules that take a channel away and open another one.
-func checkGrantsAfterReload(t *testing.T, d deployment) {
+func checkGrantsAfterReload(t *testing.T, d deployment, asked string) {
 	type listener struct {
 		grantClient
 		channel, after string
@@ -305,14 +390,18 @@ func checkGrantsAfterReload(t *testing.T, d deployment) {
 		add("", "", "open", "denied")
 		add("grace", `{"team-*":["join"]}`, "team", "")       // needs no grant any more
 		add(fmt.Sprintf("reload%d", i), "", "user", "denied") // was its own
+		add("ada", "", "asked-all", "")                       // asked again
+		add("ada", "", "asked-once", "denied")
+		add("ada", "", "asked-join", "denied") // its owner is another user now
 	}
 	const after = `channels {
-		granted chat-* open-* user-*
+		own asked-join-{id}
+		granted chat-* open-* user-* asked-*
 		authenticated team-*
 	}`
 	for _, p := range d {
 		next := p.setup
-		next.options = after
+		next.options = after + strings.Replace(asked, "/may-join", "/may-join-now", 1) // so that no kept answer is used
 		if status, body, err := p.load(next); err != nil || status != http.StatusOK {
 			t.Fatalf("reload: %d %s %v", status, body, err)
 		}
