@@ -18,7 +18,27 @@
 export interface User {
   id: string;
   email: string;
+  /** What the token says of the user, if anything. */
+  info?: { [key: string]: any };
 }
+
+/** A member of a channel, with the keys that the site shows. */
+export interface Member {
+  id: string;
+  email?: string;
+  info?: any;
+  /** What the user has set with {@link Rollcall.setStatus}. */
+  status?: { [key: string]: any };
+}
+
+/** The sender of a message, with `email` if the site shows it. */
+export interface Sender {
+  id: string;
+  email?: string;
+}
+
+/** A permission beside that to listen. */
+export type Permission = "send" | "see" | (string & {});
 
 /** The kind of a channel, the same for all its listeners. */
 export type Kind = "authenticated" | "anonymous" | "private";
@@ -75,12 +95,12 @@ export interface StateChange {
 /**
  * Codes of errors. The server sends those of the protocol, and `removed`. The client adds `timeout`
  * (no answer within 10 s), `offline` (not connected, or no longer), `closed` (the state became
- * closed) and `left` (by {@link Channel.leave}).
+ * closed), `left` (by {@link Channel.leave}) and `token` (see {@link Options.getToken}).
  */
 export type ErrorCode =
   | "bad_frame" | "unknown_type" | "bad_channel" | "reserved_channel" | "login_required" | "denied" | "not_joined"
   | "bad_token" | "too_many_channels" | "rate_limited" | "too_large" | "unavailable"
-  | "removed" | "timeout" | "offline" | "closed" | "left" | (string & {});
+  | "removed" | "timeout" | "offline" | "closed" | "left" | "token" | (string & {});
 
 export class RollcallError extends Error {
   constructor(code: ErrorCode, message?: string);
@@ -90,41 +110,55 @@ export class RollcallError extends Error {
 /** A message: any object with a JSON form. */
 export type Message = { [key: string]: any };
 
-/** Arguments of the listeners of a channel's events. */
-export interface ChannelEvents {
+/**
+ * Arguments of the listeners of a channel's events. With `presence` "none", there is no `join`,
+ * `leave` or `update`.
+ */
+export interface ChannelEvents<M = Message> {
   /** A new snapshot arrived: after joining, after reconnecting, or after a lost frame. */
-  sync: [channel: Channel];
-  /** Members or count may have changed, for any reason: the only event that a view needs. */
-  change: [channel: Channel];
+  sync: [channel: Channel<M>];
+  /** Members, count or kind may have changed, for any reason: the only event that a view needs. */
+  change: [channel: Channel<M>];
   /** A user joined with a first connection. */
-  join: [user: User];
+  join: [member: Member];
   /** A user left with the last connection. */
-  leave: [user: User];
-  /** A member's e-mail changed. */
-  update: [user: User];
+  leave: [member: Member];
+  /** What is shown of a member changed. */
+  update: [member: Member];
   /**
    * A connection, possibly this one, or the backend sent a message to the channel. `from` is null
    * for an anonymous connection and for the backend. `backend` is true for the backend, which no
    * other sender can forge, and undefined otherwise. Messages that are sent while this connection
    * is lost do not arrive later.
    */
-  message: [message: Message, from: User | null, backend?: true];
+  message: [message: M, from: Sender | null, backend?: true];
   /**
    * The channel ended: the join was refused, the permission to listen was withdrawn (`denied`), or
-   * the backend removed the user (`removed`).
+   * the backend removed the user or ended the assignment (`removed`).
    */
   error: [error: RollcallError];
 }
 
-/** A channel that was joined with {@link Rollcall.join}. */
-export class Channel {
+/**
+ * A hold on a channel: each {@link Rollcall.join} returns one of its own. The connection leaves the
+ * channel with the last, and the server is asked for the most presence that any of them wants.
+ * `M` is the type of the channel's messages.
+ */
+export class Channel<M = Message> {
   private constructor();
   readonly name: string;
+  /** What this holder asked for, and all that it sees. */
   readonly presence: Presence;
+  /** Whether the server joined the channel, see `assigned` in {@link RollcallEvents}. */
+  readonly assigned: boolean;
   /** Null until the channel is joined. With `presence` "none", the kind at the last join. */
   readonly kind: Kind | null;
+  /** Permissions of this connection, if the channel needs a grant; null if not. */
+  readonly may: readonly Permission[] | null;
+  /** Whether members are listed. If false, the channel has too many, and `count` alone is known. */
+  readonly names: boolean;
   /** Members, by user id. Empty unless `presence` is "list" and the channel is authenticated. */
-  readonly members: ReadonlyMap<string, User>;
+  readonly members: ReadonlyMap<string, Member>;
   /**
    * Number of users of an authenticated channel, of connections of an anonymous one. Null until
    * known.
@@ -139,37 +173,45 @@ export class Channel {
    */
   readonly ready: Promise<this>;
   /** Adds a listener, and returns the function that removes it. */
-  on<E extends keyof ChannelEvents>(event: E, listener: (...values: ChannelEvents[E]) => void): () => void;
-  /**
-   * Sends a message to all listeners of the channel, including this connection. See {@link
-   * Rollcall.send}.
-   */
-  send(message: Message): Promise<void>;
-  /** Leaves the channel for good. Never rejects. */
+  on<E extends keyof ChannelEvents<M>>(event: E, listener: (...values: ChannelEvents<M>[E]) => void): () => void;
+  /** Sends a message to all listeners of the channel. See {@link Rollcall.send}. */
+  send(message: M, options?: SendOptions): Promise<void>;
+  /** Ends this hold for good; others stay. Never rejects. */
   leave(): Promise<void>;
+}
+
+export interface SendOptions {
+  /** Default: true. If false, this connection does not receive the message. */
+  echo?: boolean;
 }
 
 /** Arguments of the listeners of a connection's events. */
 export interface RollcallEvents {
   state: [change: StateChange];
-  /** The user changed on the open connection, by {@link Rollcall.authenticate}. */
+  /**
+   * The connection logged in: when it opened, by {@link Rollcall.authenticate}, or because getToken
+   * gave a newer token.
+   */
   user: [user: User];
   /**
    * The backend sent a message to this connection alone, through its private channel {@link
    * Rollcall.tab}.
    */
   message: [message: Message, from: null, backend?: true];
+  /**
+   * The server joined a channel for this connection, as the backend assigned. The channel has
+   * `presence` "none"; {@link Rollcall.join} it, too, to see members.
+   */
+  assigned: [channel: Channel];
   /** An error that belongs to no channel, such as a refused token. */
   error: [error: RollcallError];
 }
 
 export interface Options {
   /**
-   * Default: `socket` next to client.js. Relative to client.js; http and https stand for ws and
-   * wss.
-   *
-   * A bundle needs a URL, such as `/message/socket`. In an ES module that a browser loads, it is
-   * relative to the file; in any other bundle, to the page.
+   * Default: `socket` next to client.js, to which a URL is relative; http and https stand for ws
+   * and wss. In a bundle, whose file has another name, the default is `/message/socket`, and a URL
+   * is relative to the page.
    */
   url?: string | URL;
   /**
@@ -177,6 +219,11 @@ export interface Options {
    * again later if it fails or takes over 10 s. When a token has expired or is refused, getToken
    * must return another one. If it returns the same one or none, or if the second one is refused,
    * too, the state becomes `closed`.
+   *
+   * If the token is a JWT with `exp`, getToken is called for a newer one after 70 to 90 percent of
+   * its time, and the connection stays. If that fails, there is an `error` event, with the code
+   * `token` if it is getToken that failed, and it is called again after as much of what is left,
+   * but at least 10 s.
    *
    * Tokens are sent in a frame, never in the URL, and without surrounding white space. Without
    * getToken, the cookies log in, or the last token of {@link Rollcall.authenticate}, until it has
@@ -197,15 +244,15 @@ export class Rollcall {
   readonly tab: string | null;
   /** The user of the connection; null if it is anonymous, and while not connected. */
   readonly user: User | null;
-  /** The channels joined or to be joined, by name. */
+  /** The channels joined or to be joined, by name: of each, the hold that sees the most. */
   readonly channels: ReadonlyMap<string, Channel>;
   /** Adds a listener, and returns the function that removes it. */
   on<E extends keyof RollcallEvents>(event: E, listener: (...values: RollcallEvents[E]) => void): () => void;
   /**
-   * Joins a channel, now or when connected, and again after each reconnection. A channel that is
-   * already joined is returned unchanged; leave it first to change its presence.
+   * Joins a channel, now or when connected, and again after each reconnection. Each call returns a
+   * hold of its own, to be left on its own: `join<Chat>("room")` for messages of the type Chat.
    */
-  join(name: string, options?: { /** Default: none. */ presence?: Presence }): Channel;
+  join<M = Message>(name: string, options?: { /** Default: none. */ presence?: Presence }): Channel<M>;
   /**
    * Logs in, or renews the login before its token expires, without leaving channels. If the token
    * is refused, it rejects with `bad_token`, and nothing changes.
@@ -218,7 +265,13 @@ export class Rollcall {
    * sent; then no listener gets it. If it rejects with `timeout`, or with `offline` after it was
    * sent, the server may have accepted it.
    */
-  send(channels: string[], message: Message): Promise<void>;
+  send(channels: string[], message: object, options?: SendOptions): Promise<void>;
+  /**
+   * Sets what members of the user's channels see as `status`, now or when connected, and again after
+   * each reconnection; null removes it. It belongs to the user: the last one set on any connection
+   * counts.
+   */
+  setStatus(status: { [key: string]: any } | null): Promise<void>;
   /**
    * After `closed`, connects again, with the same channels; while `waiting`, connects now.
    * Otherwise, does nothing.

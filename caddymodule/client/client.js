@@ -9,13 +9,30 @@ const PROBE = 5_000; // ms, for an answer on a connection in doubt
 const WINDOW = 32; // maximum of unanswered joins and leaves
 // Events that may have cut the connection, or end a wait.
 const SIGNS = ["online", "offline", "visibilitychange", "resume"];
-// In a bundle that is not an ES module, or has the path of the source here, the page is the base.
-const BASE = /^http/.test(import.meta.url) ? import.meta.url : (globalThis.document?.baseURI ?? globalThis.location?.href);
+const LEVELS = ["none", "count", "list"]; // of presence
+const NAMES = 30_000; // ms; maximum until members are listed again
+// The URL of this module at the server; false in a bundle, where the page is the base.
+const HOME = /^http[^?#]*\/client\.js([?#]|$)/.test(import.meta.url) && import.meta.url;
+const BASE = HOME || (globalThis.document?.baseURI ?? globalThis.location?.href);
 
 const sleep = (ms) => new Promise((done) => setTimeout(done, ms));
 const ceiling = (attempt) => Math.min(30_000, 500 * 2 ** attempt);
 const jitter = (attempt) => Math.random() * ceiling(attempt);
 const trim = (token) => token && String(token).trim();
+const level = (ch) => LEVELS.indexOf(ch.presence);
+
+// Milliseconds for which a JSON Web Token is valid; NaN if it does not say so. If the clock here is
+// wrong, a token counts as new.
+function lifetime(token) {
+  try {
+    const { exp, iat } = JSON.parse(atob(token.split(".")[1].replace(/-/g, "+").replace(/_/g, "/")));
+    const left = exp * 1000 - Date.now();
+    const whole = (exp - (iat ?? 0)) * 1000;
+    return left > 0 && left < whole ? left : whole;
+  } catch {
+    return NaN;
+  }
+}
 
 export class RollcallError extends Error {
   constructor(code, message) {
@@ -36,29 +53,53 @@ class Emitter extends EventTarget {
   }
 }
 
+// A holder of a room: each call of join makes one.
 export class Channel extends Emitter {
-  members = new Map();
-  _round = 0;
-
-  constructor(rc, name, presence) {
+  constructor(room, presence, assigned) {
     super();
-    Object.assign(this, { _rc: rc, name, presence, kind: null, count: null, synced: false });
+    Object.assign(this, { _room: room, name: room.name, presence, assigned: !!assigned });
     this._renew();
+    room.holders.add(this);
   }
 
-  send(message) {
-    return this._rc.send([this.name], message);
+  get kind() {
+    return this._room.kind;
+  }
+
+  get may() {
+    return this._room.may;
+  }
+
+  get names() {
+    return this._room.names;
+  }
+
+  get members() {
+    return this._held() && this.presence == "list" ? this._room.members : new Map();
+  }
+
+  get count() {
+    return this._held() && level(this) ? this._room.count : null;
+  }
+
+  get synced() {
+    return this._held() && this._room.synced;
+  }
+
+  send(message, options) {
+    return this._room.rc.send([this.name], message, options);
   }
 
   async leave() {
-    if (!this._live()) return;
-    this._stop(new RollcallError("left"));
-    const { channels } = this._rc;
-    await this._rc._persist({ type: "leave", channel: this.name }, () => !channels.has(this.name)).catch(() => {});
+    if (!this._held()) return;
+    const { rc, holders } = this._room;
+    this._end(new RollcallError("left"));
+    if (holders.size) this._room.adjust();
+    else await rc._persist({ type: "leave", channel: this.name }, () => !rc._rooms.has(this.name)).catch(() => {});
   }
 
-  _live() {
-    return this._rc.channels.get(this.name) == this;
+  _held() {
+    return this._room.holders.has(this);
   }
 
   _renew() {
@@ -66,66 +107,124 @@ export class Channel extends Emitter {
     this.ready.catch(() => {}); // _fail reports it, too
   }
 
-  async _join() {
-    const round = ++this._round;
-    const current = () => round == this._round && this._live();
-    this._early = [];
-    this.synced = false;
-    try {
-      const frame = await this._rc._persist({ type: "join", channel: this.name, presence: this.presence }, current);
-      if (current()) this._snapshot(frame);
-    } catch (e) {
-      if (current() && e.code != "offline") this._fail(e);
-    }
-  }
-
-  _snapshot({ kind, seq, count = null, members = [] }) {
-    Object.assign(this, { kind, count, synced: true, _seq: seq });
-    this.members.clear();
-    for (const m of members) this.members.set(m.id, m);
+  _synced() {
     this._resolve(this);
     this._emit("sync", this);
-    this._emit("change", this);
-    for (const frame of this._early.splice(0)) this._diff(frame);
-  }
-
-  _diff(frame) {
-    if (!this.synced) return this._early.push(frame);
-    const { seq, kind = this.kind, count = null, joined = [], left = [], updated = [] } = frame;
-    if (seq <= this._seq) return;
-    if (seq != this._seq + 1) return this._join(); // a frame was lost
-    Object.assign(this, { kind, count, _seq: seq });
-    for (const m of left) this.members.delete(m.id);
-    if (this.presence == "list") for (const m of [...joined, ...updated]) this.members.set(m.id, m);
-    for (const m of left) this._emit("leave", m);
-    for (const m of joined) this._emit("join", m);
-    for (const m of updated) this._emit("update", m);
-    this._emit("change", this);
+    if (this._held()) this._emit("change", this);
   }
 
   _fail(error) {
-    this._stop(error);
+    this._end(error);
     this._emit("error", error);
   }
 
-  _stop(error) {
-    this._rc.channels.delete(this.name);
-    this.members.clear();
-    Object.assign(this, { count: null, synced: false });
+  _end(error) {
+    const { rc, holders, name } = this._room;
+    holders.delete(this);
+    if (!holders.size) {
+      rc._rooms.delete(name);
+      this._room.synced = false;
+    }
     this._reject(error);
+  }
+}
+
+// What the connection knows of a channel, for all its holders.
+class Room {
+  holders = new Set();
+  members = new Map();
+
+  constructor(rc, name) {
+    Object.assign(this, { rc, name, kind: null, may: null, count: null, names: true, synced: false });
+    Object.assign(this, { asked: null, round: 0, early: [] }); // asked: the presence of the last join
+    rc._rooms.set(name, this);
+  }
+
+  best() {
+    return [...this.holders].reduce((a, b) => (level(b) > level(a) ? b : a));
+  }
+
+  // Whether it is joined for holders, and not only by the server.
+  get own() {
+    return this.asked || [...this.holders].some((ch) => !ch.assigned);
+  }
+
+  // Asks for the most that a holder wants.
+  adjust() {
+    const { presence } = this.best();
+    if (this.rc.state == "open" && this.own && presence != this.asked) this.join(presence);
+  }
+
+  // Gives a new holder what the others have, once it can have listeners.
+  welcome(ch) {
+    queueMicrotask(() => ch.synced && ch._synced());
+  }
+
+  async join(presence) {
+    const round = ++this.round;
+    const current = () => round == this.round && this.holders.size;
+    this.asked = presence;
+    this.early = [];
+    this.synced = false;
+    try {
+      const frame = await this.rc._persist({ type: "join", channel: this.name, presence }, current);
+      if (current()) this.snapshot(frame);
+    } catch (e) {
+      if (!current() || e.code == "offline") return;
+      // Others may be let in with less.
+      this.asked = "refused";
+      this.each((ch) => ch.presence == presence && ch._fail(e));
+      if (this.holders.size) this.adjust();
+    }
+  }
+
+  snapshot({ kind, may = null, seq, count = null, members = [], names = true }) {
+    Object.assign(this, { kind, may, count, names, seq, synced: true });
+    this.members.clear();
+    for (const m of members) this.members.set(m.id, m);
+    this.each((ch) => ch._synced());
+    for (const frame of this.early.splice(0)) this.diff(frame);
+  }
+
+  diff(frame) {
+    if (!this.synced) return this.early.push(frame);
+    const { seq, kind = this.kind, count = null, names, joined = [], left = [], updated = [] } = frame;
+    if (seq <= this.seq) return;
+    if (seq != this.seq + 1) return this.join(this.asked); // a frame was lost
+    const changed = kind != this.kind;
+    if (names && !this.names) {
+      const { round } = this;
+      setTimeout(() => round == this.round && this.holders.size && this.join(this.asked), Math.random() * NAMES);
+    }
+    Object.assign(this, { kind, count, seq });
+    if (names == false) {
+      this.names = false;
+      this.members.clear();
+    }
+    for (const m of left) this.members.delete(m.id);
+    if (this.asked == "list" && this.names) for (const m of [...joined, ...updated]) this.members.set(m.id, m);
+    const tell = (event, m) => this.each((ch) => level(ch) && ch._emit(event, m));
+    for (const m of left) tell("leave", m);
+    for (const m of joined) tell("join", m);
+    for (const m of updated) tell("update", m);
+    this.each((ch) => (level(ch) || changed) && ch._emit("change", ch));
+  }
+
+  each(f) {
+    for (const ch of [...this.holders]) if (ch._held()) f(ch);
   }
 }
 
 export class Rollcall extends Emitter {
   state = "closed";
-  channels = new Map();
+  _rooms = new Map();
   _commands = new Map();
   _run = 0; // number of the connection; events of older ones are ignored
   _id = 0;
   _ping = 25;
   _lane = { busy: 0, limit: WINDOW, queue: [] };
 
-  constructor({ url = "socket", getToken } = {}) {
+  constructor({ url = HOME ? "socket" : "/message/socket", getToken } = {}) {
     super();
     this.url = new URL(url, BASE);
     this.url.protocol = this.url.protocol.replace("http", "ws");
@@ -143,7 +242,7 @@ export class Rollcall extends Emitter {
   connect() {
     if (this.state == "closed") {
       for (const type of SIGNS) globalThis.addEventListener?.(type, this._sign, true); // resume does not bubble
-      for (const ch of this.channels.values()) ch._renew();
+      this._each((ch) => ch._renew());
       this._attempt = 0;
       this._stale = null;
     } else if (this.state != "waiting") return;
@@ -155,13 +254,17 @@ export class Rollcall extends Emitter {
     this._end("closed", 1000);
   }
 
+  get channels() {
+    return new Map([...this._rooms].map(([name, room]) => [name, room.best()]));
+  }
+
   join(name, { presence = "none" } = {}) {
-    let ch = this.channels.get(name);
-    if (!ch) {
-      this.channels.set(name, (ch = new Channel(this, name, presence)));
-      if (this.state == "open") ch._join();
-      else if (this.state == "closed") ch._reject(new RollcallError("closed"));
-    }
+    if (!LEVELS.includes(presence)) throw new TypeError("presence: use list, count or none");
+    const room = this._rooms.get(name) ?? new Room(this, name);
+    const ch = new Channel(room, presence);
+    if (this.state == "closed") ch._reject(new RollcallError("closed"));
+    room.welcome(ch);
+    room.adjust();
     return ch;
   }
 
@@ -169,12 +272,18 @@ export class Rollcall extends Emitter {
     token = trim(token);
     const { user } = await this._command({ type: "authenticate", token });
     Object.assign(this, { user, _token: token });
+    this._renewBefore(token);
     this._emit("user", user);
     return user;
   }
 
-  async send(channels, message) {
-    await this._command({ type: "send", channels, message });
+  async send(channels, message, { echo } = {}) {
+    await this._command({ type: "send", channels, message, echo });
+  }
+
+  async setStatus(status) {
+    this._status = { status, id: this.user?.id };
+    if (this.state == "open") await this._command({ type: "status", status });
   }
 
   async _open(reason) {
@@ -207,13 +316,16 @@ export class Rollcall extends Emitter {
       this._beat = setTimeout(() => this._probe(TIMEOUT), this._ping * 1000);
     }
 
-    const ch = this.channels.get(channel);
+    const room = this._rooms.get(channel);
     const error = type == "error" && new RollcallError(code, message);
     if (this._commands.has(id)) this._commands.get(id)(error, frame);
     else if (error) this._emit("error", error);
-    else if (type == "presence") ch?._diff(frame);
-    else if (type == "message") (channel == this.tab ? this : ch)?._emit(type, message, from, ...(backend ? [true] : []));
-    else if (type == "left" && reason) ch?._fail(new RollcallError(reason));
+    else if (type == "presence") room?.diff(frame);
+    else if (type == "message") {
+      const args = [type, message, from, ...(backend ? [true] : [])];
+      channel == this.tab ? this._emit(...args) : room?.each((ch) => ch._emit(...args));
+    } else if (type == "left" && reason) room?.each((ch) => ch._fail(new RollcallError(reason)));
+    else if (type == "joined" && id == null) this._assign(frame);
     else if (type == "welcome") this._welcome(frame);
   }
 
@@ -231,9 +343,63 @@ export class Rollcall extends Emitter {
     if (this._stale && !this.user) return this._lost(4001, this._why);
     this._stale = null;
     this._stable = setTimeout(() => (this._attempt = 0), 5_000);
-    const channels = [...this.channels.values()];
     this._set("open", "welcome");
-    for (const ch of channels) if (run == this._run && ch._live()) ch._join();
+    for (const room of [...this._rooms.values()]) room.adjust();
+    if (run == this._run) this._restore(run);
+  }
+
+  // The server has joined this connection to a channel.
+  _assign(frame) {
+    const name = frame.channel;
+    const room = this._rooms.get(name) ?? new Room(this, name);
+    room.assigned = true;
+    let ch = [...room.holders].find((ch) => ch.assigned);
+    if (!ch) {
+      ch = new Channel(room, "none", true);
+      this._emit("assigned", ch);
+    }
+    if (room.own) room.welcome(ch);
+    else room.snapshot(frame);
+  }
+
+  // After a reconnection: the status, and the end of assignments that are no more. The server joins
+  // before it answers.
+  async _restore(run) {
+    const tell = (e) => run == this._run && this._emit("error", e);
+    const { status, id = this.user?.id } = this._status ?? {};
+    if (status && id == this.user?.id) this.setStatus(status).catch(tell);
+    const gone = (ch) => ch.assigned && !ch._room.assigned;
+    if (![...this._rooms.values()].some((room) => [...room.holders].some(gone))) return;
+    await this._command({ type: "ping" }).catch(tell);
+    if (run == this._run) this._each((ch) => gone(ch) && ch._fail(new RollcallError("removed")));
+  }
+
+  // Logs in again in time, if getToken can. After a failure, it tries again with what is left.
+  _renewBefore(token) {
+    clearTimeout(this._renewal);
+    const left = lifetime(token);
+    if (!this._getToken || !(left > 0)) return;
+    const run = this._run;
+    const renew = async () => {
+      let code = "token";
+      try {
+        const late = sleep(TIMEOUT).then(() => Promise.reject(new Error("getToken took too long")));
+        const next = trim(await Promise.race([this._getToken(), late]));
+        if (run != this._run) return;
+        if (!next) throw new Error("getToken returned no token");
+        code = 0;
+        await this.authenticate(next);
+      } catch (e) {
+        if (run != this._run) return;
+        this._renewBefore(token);
+        this._emit("error", code ? new RollcallError(code, e?.message) : e);
+      }
+    };
+    this._renewal = setTimeout(renew, Math.min(Math.max(left * (0.7 + Math.random() * 0.2), 10_000), 2 ** 31 - 1));
+  }
+
+  _each(f) {
+    for (const room of [...this._rooms.values()]) room.each(f);
   }
 
   // Ends the connection unless a frame arrives within ms.
@@ -283,7 +449,7 @@ export class Rollcall extends Emitter {
 
   _end(reason, code) {
     for (const type of SIGNS) globalThis.removeEventListener?.(type, this._sign, true);
-    for (const ch of this.channels.values()) ch._reject(new RollcallError("closed", reason));
+    this._each((ch) => ch._reject(new RollcallError("closed", reason)));
     this._set("closed", reason, code);
   }
 
@@ -295,10 +461,13 @@ export class Rollcall extends Emitter {
   _drop() {
     this._run++;
     this._patience = 0;
-    for (const timer of [this._beat, this._stable, this._timer]) clearTimeout(timer);
+    for (const timer of [this._beat, this._stable, this._timer, this._renewal]) clearTimeout(timer);
     this._ws?.close();
     this._ws = this.connection = this.tab = this.user = null;
-    for (const ch of this.channels.values()) ch.synced = false;
+    for (const room of this._rooms.values()) {
+      Object.assign(room, { synced: false, asked: null, assigned: false });
+      room.round++;
+    }
     for (const settle of [...this._commands.values()]) settle(new RollcallError("offline"));
     const { queue } = this._lane;
     this._lane.busy = -Infinity; // queued commands run, and fail as offline

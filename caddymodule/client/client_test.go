@@ -15,8 +15,8 @@ import (
 )
 
 // maxSize bounds the client on the wire, in bytes, compressed. Connecting, logging in and presence
-// take 3 KiB. The rest is for staying correct in a page that is hidden, frozen or offline, and for
-// later frames.
+// take 3 KiB. The rest is for staying correct in a page that is hidden, frozen or offline, for
+// several holders of a channel, for channels that the server joins, and for logins that end.
 const maxSize = 5 * 1024
 
 func TestClientIsSmall(t *testing.T) {
@@ -37,6 +37,30 @@ func TestClientIsSmall(t *testing.T) {
 	}
 }
 
+func TestCommentsAreNotServed(t *testing.T) {
+	script, err := os.ReadFile("client.js")
+	if err != nil {
+		t.Fatal(err)
+	}
+	source, served := strings.Split(string(script), "\n"), strings.Split(client.JS, "\n")
+	if len(served) != len(source) || served[0] != source[0] {
+		t.Errorf("%d lines are served of %d, the first is %q", len(served), len(source), served[0])
+	}
+	comments := 0
+	for i, line := range source[1:] {
+		code, _, commented := strings.Cut(line, "// ")
+		if commented {
+			comments++
+		}
+		if got := served[i+1]; strings.TrimRight(code, " ") != got {
+			t.Errorf("line %d is served as %q, want %q", i+2, got, code)
+		}
+	}
+	if comments == 0 {
+		t.Error("client.js has no comments")
+	}
+}
+
 func TestETags(t *testing.T) {
 	strong := regexp.MustCompile(`^"[0-9a-f]{32}"$`)
 	for _, tag := range []string{client.JSETag, client.TypesETag} {
@@ -51,8 +75,8 @@ func TestETags(t *testing.T) {
 
 var (
 	jsClass   = regexp.MustCompile(`(?ms)^(export )?class (\w+)(?: extends (\w+))? \{\n(.*?)^\}`)
-	typeClass = regexp.MustCompile(`(?ms)^export class (\w+)(?: extends (\w+))? \{\n(.*?)^\}`)
-	method    = regexp.MustCompile(`(?m)^  (?:async |private )?(\w+)(?:<[^>]*>)?\(`)
+	typeClass = regexp.MustCompile(`(?ms)^export class (\w+)(?:<[^>]*>)?(?: extends (\w+))? \{\n(.*?)^\}`)
+	method    = regexp.MustCompile(`(?m)^  (?:async |private )?(\w+)(?:<.*?>)?\(`)
 )
 
 // methods returns the public methods in the body of a class, sorted.
@@ -93,7 +117,7 @@ func TestTypesNameWhatIsExported(t *testing.T) {
 	if n := strings.Count(client.JS, "\nexport "); exported != n || len(declared) != n {
 		t.Errorf("client.js has %d exports, of which %d classes; client.d.ts declares %d", n, exported, len(declared))
 	}
-	if want := []string{"authenticate", "close", "connect", "join", "send"}; !slices.Equal(own["Rollcall"], want) {
+	if want := []string{"authenticate", "close", "connect", "join", "send", "setStatus"}; !slices.Equal(own["Rollcall"], want) {
 		t.Errorf("methods of Rollcall in client.js: %q, want %q", own["Rollcall"], want)
 	}
 }

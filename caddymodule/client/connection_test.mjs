@@ -22,7 +22,8 @@ test("a URL may be relative, http or ws", () => {
 });
 
 // Bundlers leave import.meta empty in scripts, and webpack writes the path of the source.
-for (const [bundler, base] of [["a script", undefined], ["webpack", "file:///build/node_modules/client.js"]]) {
+for (const [bundler, base] of [["a script", undefined], ["webpack", "file:///build/node_modules/client.js"],
+  ["an ES module", "https://cdn.example.com/assets/app-1a2b.js?x=/client.js"]]) {
   test(`a relative URL in a bundle of ${bundler} is relative to the page`, async (t) => {
     t.after(() => {
       delete globalThis.document;
@@ -40,6 +41,7 @@ for (const [bundler, base] of [["a script", undefined], ["webpack", "file:///bui
     globalThis.document = { baseURI: "http://page.example.com/a/b.html" };
     assert.equal(await connect("/message/socket"), "ws://page.example.com/message/socket");
     assert.equal(await connect("socket"), "ws://page.example.com/a/socket");
+    assert.equal(await connect(), "ws://page.example.com/message/socket", "the default");
   });
 }
 

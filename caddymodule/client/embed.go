@@ -4,12 +4,16 @@ import (
 	"crypto/sha256"
 	_ "embed" // for the two files
 	"encoding/hex"
+	"regexp"
+	"strings"
 )
 
-// JS is the client: an ES module, to be served as text/javascript.
-//
 //go:embed client.js
-var JS string
+var source string
+
+// JS is the client: an ES module, to be served as text/javascript. Of the comments in client.js, it
+// has only the first line; code keeps its lines.
+var JS = withoutComments(source)
 
 // Types has the TypeScript declarations of JS, to be served as text/plain or
 // application/typescript.
@@ -23,6 +27,13 @@ var (
 	JSETag    = etag(JS)
 	TypesETag = etag(Types)
 )
+
+var comment = regexp.MustCompile(`(?m) *// .*$`)
+
+func withoutComments(script string) string {
+	first, rest, _ := strings.Cut(script, "\n")
+	return first + "\n" + comment.ReplaceAllString(rest, "")
+}
 
 func etag(content string) string {
 	sum := sha256.Sum256([]byte(content))

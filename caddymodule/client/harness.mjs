@@ -53,7 +53,7 @@ beforeEach(() => {
   dice.value = 0.5;
   globalThis.WebSocket = FakeSocket;
   mock.method(Math, "random", () => dice.value);
-  mock.timers.enable({ apis: ["setTimeout"] });
+  mock.timers.enable({ apis: ["setTimeout", "Date"], now: 1_800_000_000_000 });
 });
 afterEach(() => {
   clients.forEach((rc) => rc.close());

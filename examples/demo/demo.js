@@ -6,7 +6,7 @@ import { Rollcall } from "/message/client.js";
 import * as answers from "./answers.js";
 import * as panels from "./channels.js";
 import { $, avatar, h, plural, time } from "./dom.js";
-import { LIFETIME, person, sign } from "./token.js";
+import { person, sign } from "./token.js";
 
 const SUGGESTED = ["salesRoom", "support", "anonymousChat", "lobby"];
 const FRIENDS = ["Grace", "Ada", "Alan"];
@@ -27,7 +27,6 @@ const REASONS = {
 const BAD_TOKEN = "The server refused the token of this page. Was it started with another ROLLCALL_JWT_SECRET?";
 
 let identity = null; // the user that this tab wants to be; rc.user is the user that it is
-let renewal;
 let countdown;
 const views = new Map(); // by channel name: { element, draw }
 const refusals = new Map(); // by channel name: { code, element }
@@ -48,10 +47,7 @@ rc.on("state", async ({ state, reason, code, delay }) => {
   drawChannels();
   live.refresh();
   if (reason === "bad_token") showError(BAD_TOKEN, state === "closed" && ["Stay anonymous", logOut]);
-  if (state === "open") {
-    if (identity && rc.user?.id !== identity.id) await authenticate(); // logged in while connecting
-    renewLater();
-  }
+  if (state === "open" && identity && rc.user?.id !== identity.id) await authenticate(); // logged in while connecting
 });
 rc.on("user", () => {
   log("logged in", `as ${rc.user.email || rc.user.id}`);
@@ -108,26 +104,13 @@ async function authenticate() {
     showMe();
     return;
   }
-  renewLater();
   for (const [name, { code }] of refusals) if (code === "login_required") join(name);
-}
-
-// renewLater logs in again before the token expires, so that nothing is interrupted.
-function renewLater() {
-  clearTimeout(renewal);
-  if (!identity) return;
-  renewal = setTimeout(async () => {
-    // If it fails, the server closes the connection in time, and the next one calls getToken.
-    await sign(identity).then((token) => rc.authenticate(token)).catch((e) => log("error", e.message, e.code));
-    renewLater();
-  }, LIFETIME * 600);
 }
 
 // logOut opens a new connection, because a logged-in connection cannot become anonymous.
 function logOut() {
   log("logged out", "this tab is anonymous");
   identity = null;
-  clearTimeout(renewal);
   clearError();
   rc.close();
   rc.connect();

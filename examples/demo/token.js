@@ -4,8 +4,8 @@
 
 const DEMO_SECRET = "rollcall-demo-secret-0123456789abcdef"; // the same as in the Caddyfile
 
-// LIFETIME is the lifetime of a token, in seconds. The page renews it in time.
-export const LIFETIME = 900;
+// LIFETIME is the lifetime of a token, in seconds. The client renews it in time.
+const LIFETIME = 900;
 
 // person turns a typed name into the user of the token.
 export function person(name) {
