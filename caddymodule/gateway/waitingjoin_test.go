@@ -229,6 +229,7 @@ func TestAnotherUserCancelsAWaitingJoin(t *testing.T) {
 		d.wants(`"type":"authenticated"`)
 		d.wants(`"type":"joined","id":1`)
 		d.say(`{"type":"join","channel":"team-b","id":2}`)
+		synctest.Wait() // the question is under way
 		d.login("grace")
 		d.wants(`"type":"left","channel":"team-a","reason":"denied"`)
 		d.wants(`"id":2,"code":"unavailable","message":"the user has changed: join again"`)
