@@ -98,8 +98,7 @@ func (h *Host) classifyAll(names []string, rules *Rules) {
 		h.mu.Lock()
 		if ch := h.channels[name]; ch != nil && h.rules() == rules {
 			if err != nil {
-				class = ch.class
-				class.Provisional = true
+				class = ch.class.withGrant(class)
 			}
 			h.setClass(ch, class, rules)
 		}

@@ -51,7 +51,7 @@ type Classifier interface {
 	// names alone. Classify is called from many goroutines, and never for private channels.
 	//
 	// If Classify returns an error, the join fails with [ErrUnavailable]. A channel that is already
-	// active keeps its class.
+	// active keeps its class, but needs a grant or is quiet if the class beside the error says so.
 	Classify(host HostName, channel string) (Class, error)
 }
 
@@ -79,6 +79,16 @@ type Class struct {
 	// OwnerAt is where the owner's ID begins in the name of a channel that only this user may join, with
 	// all permissions. Grant is set, too. 0: the channel is no own channel.
 	OwnerAt uint16
+}
+
+// withGrant returns the class of a channel while its classifier fails. It is never wider than least
+// in what needs a grant.
+func (c Class) withGrant(least Class) Class {
+	c.Provisional, c.Quiet = true, c.Quiet || least.Quiet
+	if least.Grant {
+		c.Kind, c.Grant, c.OwnerAt = Authenticated, true, least.OwnerAt
+	}
+	return c
 }
 
 // IsOwn reports whether only the owner of the channel may join.

@@ -75,7 +75,7 @@ func (v *pluginRules) Classify(host presence.HostName, channel string) (presence
 	}
 	d, err := v.chain.Classify(host.String(), channel, siteKind(class))
 	if err != nil {
-		return presence.Class{}, err
+		return class, err
 	}
 	switch d.Kind {
 	case plugins.NoOpinion, plugins.Granted:

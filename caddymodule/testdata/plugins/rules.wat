@@ -14,6 +14,7 @@
     (if (i32.eq (local.get $c) (i32.const 0x6c)) (then (return (i64.const 3)))) ;; l: denied
     (if (i32.eq (local.get $c) (i32.const 0x68)) (then (return (i64.const 0x101)))) ;; h: authenticated, hidden
     (if (i32.eq (local.get $c) (i32.const 0x63)) (then (return (i64.const 0x202)))) ;; c: anonymous, count only
+    (if (i32.eq (local.get $c) (i32.const 0x67)) (then (return (i64.const 0x400)))) ;; g: needs a grant
     (if (i32.eq (local.get $c) (i32.const 0x74)) (then (unreachable))) ;; t
     (if (i32.eq (local.get $c) (i32.const 0x77)) (then (loop $again (br $again)))) ;; w: never ends
     (i64.const 0))

@@ -1,0 +1,301 @@
+package presence
+
+import (
+	"errors"
+	"fmt"
+	"slices"
+	"testing"
+	"testing/synctest"
+	"time"
+)
+
+// login logs c in with what a token grants.
+func (c *client) login(user string, grants *Grants) {
+	c.t.Helper()
+	if err := c.Authenticate(User{ID: user}, grants); err != nil {
+		c.t.Fatalf("authenticate %q: %v", user, err)
+	}
+}
+
+func grantRules() *Rules {
+	return &Rules{Classifier: Patterns{Own: []string{"user-"}, Granted: []string{"team-*"}, Quiet: []string{"news-*"}}}
+}
+
+func TestLoginIsJudgedBeforeWatchersSeeIt(t *testing.T) {
+	w := newWorld(t, grantRules())
+	watcher, c := w.connect("w"), w.connect("a")
+	watcher.SetGrants(grantsOf(MayAll, "*"))
+	c.SetGrants(grantsOf(MayAll, "*"))
+	watcher.join("team-1", WatchList)
+	for _, channel := range []string{"team-1", "user-a", "news-1", "room"} {
+		c.join(channel, WatchNone)
+	}
+	forget(watcher, c)
+	c.login("b", nil)
+	c.hears("left team-1 (denied)", "left user-a (denied)")
+	watcher.hears("presence team-1 seq=2 count=1 -a")
+	wantLines(t, w.channels(PerUser), "news-1 [b]", "room [b]", "team-1 [w]")
+	if err := c.Send([]string{"news-1"}, []byte("{}")); !errors.Is(err, ErrDenied) {
+		t.Errorf("send in a quiet channel: %v", err)
+	}
+	if err := c.Send([]string{"room"}, []byte("{}")); err != nil {
+		t.Error(err)
+	}
+}
+
+func TestWithoutSeeNoPresenceFrames(t *testing.T) {
+	w := newWorld(t, grantRules())
+	c, other, third := w.connect("a"), w.connect("b"), w.connect("c")
+	for _, l := range []*client{c, other, third} {
+		l.SetGrants(grantsOf(MayAll, "*"))
+	}
+	c.join("team-1", WatchList)
+	other.join("team-1", WatchList)
+	forget(c, other)
+	c.login("a", grantsOf(MayJoin, "team-1"))
+	third.join("team-1", WatchNone)
+	c.hears()
+	other.hears("presence team-1 seq=2 count=3 +c")
+	if err := c.Join("team-1", WatchCount, ""); !errors.Is(err, errMayNotSee) {
+		t.Errorf("join with presence: %v", err)
+	}
+	c.login("a", grantsOf(MayJoin|MaySee, "team-1"))
+	c.join("team-1", WatchCount)
+	c.hears("joined team-1 authenticated seq=2 count=3")
+}
+
+// A join that waits for a busy channel is answered without members if the permission is lost.
+func TestUnansweredJoinThatLosesItsGrant(t *testing.T) {
+	for name, tt := range map[string]struct {
+		grants *Grants
+		want   []string
+	}{
+		"join": {nil, []string{"joined team-1#7 authenticated", "left team-1 (denied)"}},
+		"see":  {grantsOf(MayJoin, "*"), []string{"joined team-1#7 authenticated"}},
+	} {
+		t.Run(name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				w := newWorld(t, grantRules())
+				for i := range 200 { // the cost of a frame delays the answer
+					l := w.connect(fmt.Sprintf("w%d", i))
+					l.SetGrants(grantsOf(MayAll, "*"))
+					l.join("team-1", WatchCount)
+				}
+				time.Sleep(time.Second)
+				c := w.connect("a")
+				c.SetGrants(grantsOf(MayAll, "*"))
+				_ = c.Join("team-1", WatchNone, "")
+				forget(c)
+				if err := c.Join("team-1", WatchList, "7"); err != nil {
+					t.Fatal(err)
+				}
+				c.hears()
+				c.login("a", tt.grants)
+				c.hears(tt.want...)
+				time.Sleep(time.Second)
+				c.hears()
+			})
+		})
+	}
+}
+
+func TestReloadJudgesGrants(t *testing.T) {
+	with := func(change func(*Rules)) *Rules {
+		r := grantRules()
+		change(r)
+		return r
+	}
+	tests := []struct {
+		name string
+		next *Rules
+		want []string
+	}{
+		{"the same", grantRules(), nil},
+		{"another claim", with(func(r *Rules) { r.GrantsClaim = "rooms" }), []string{"left team-1 (denied)"}},
+		{"another claim, assigned", with(func(r *Rules) {
+			r.GrantsClaim, r.Grants = "rooms", grantTable{"a team-1": MayAll}
+		}), nil},
+		{"no longer granted", &Rules{Classifier: Patterns{}}, nil},
+		{"granted", with(func(r *Rules) { r.Classifier = Patterns{DefaultGranted: true} }), []string{"left news-1 (denied)", "left room (denied)"}},
+		{"own", with(func(r *Rules) { r.Classifier = Patterns{Own: []string{"team-"}} }), []string{"left team-1 (denied)"}},
+	}
+	for _, tt := range tests {
+		t.Run(tt.name, func(t *testing.T) {
+			w := newWorld(t, grantRules())
+			c := w.connect("a")
+			c.SetGrants(grantsOf(MayAll, "team-*"))
+			for _, channel := range []string{"team-1", "news-1", "room"} {
+				c.join(channel, WatchNone)
+			}
+			forget(c)
+			w.host().SetRules(tt.next)
+			got := c.heard()
+			slices.Sort(got)
+			if !slices.Equal(got, tt.want) {
+				t.Errorf("got %q, want %q", got, tt.want)
+			}
+		})
+	}
+}
+
+func TestAuthorizeIsAskedAfterAReload(t *testing.T) {
+	kept := grantTable{"a team-2": MayAll}
+	rules := grantRules()
+	rules.Kept = kept
+	w := newWorld(t, rules)
+	c := w.connect("a")
+	c.SetGrants(grantsOf(MayJoin|MaySend, "team-1", "team-3"))
+	for _, channel := range []string{"team-1", "team-2", "team-3", "room"} {
+		c.join(channel, WatchNone)
+	}
+	forget(c)
+	if got := c.Asked(); !slices.Equal(got, []string{"team-2"}) {
+		t.Errorf("stays by authorize: %q", got)
+	}
+	next := *rules
+	next.GrantsClaim, next.Kept = "rooms", grantTable{}
+	w.host().SetRules(&next)
+	c.hears()
+	if got := c.Asked(); !slices.Equal(got, []string{"team-1", "team-2", "team-3"}) {
+		t.Errorf("to ask: %q", got)
+	}
+	if err := c.Send([]string{"team-1"}, []byte("{}")); err != nil {
+		t.Errorf("until the answer: %v", err)
+	}
+	if c.SetAsked("b", "team-1", 0) || c.SetAsked("a", "team-4", MayAll) {
+		t.Error("an answer for another user, or another channel, is taken")
+	}
+	if !c.SetAsked("a", "team-1", MayJoin) || !c.SetAsked("a", "team-2", 0) || !c.SetAsked("a", "team-3", MayAll) {
+		t.Error("an answer is not taken")
+	}
+	got := slices.DeleteFunc(c.heard(), func(s string) bool { return s == "message team-1 a: {}" })
+	if !slices.Equal(got, []string{"left team-2 (denied)"}) {
+		t.Errorf("got %q", got)
+	}
+	for channel, want := range map[string]error{"team-1": ErrDenied, "team-3": nil} {
+		if err := c.Send([]string{channel}, []byte("{}")); !errors.Is(err, want) {
+			t.Errorf("send in %s: %v, want %v", channel, err, want)
+		}
+	}
+	c.login("a", nil) // the same user keeps the answers
+	if got := c.Asked(); !slices.Equal(got, []string{"team-1", "team-3"}) {
+		t.Errorf("after a login of the same user: %q", got)
+	}
+	c.login("b", nil)
+	if got := c.Asked(); got != nil {
+		t.Errorf("after a login of another user: %q", got)
+	}
+}
+
+func TestAssignmentIsAGrant(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		assigned := make(grantTable)
+		rules := grantRules()
+		rules.Grants = assigned
+		w := newWorld(t, rules)
+		c, both := w.connect("a"), w.connect("a")
+		both.SetGrants(grantsOf(MayJoin, "team-1"))
+		if err := c.Assign("a", "team-1"); !errors.Is(err, ErrDenied) {
+			t.Errorf("without an assignment: %v", err)
+		}
+		both.join("team-1", WatchNone)
+		assigned["a team-1"] = MayAll
+		assigned["a user-b"] = MayAll
+		if err := both.Assign("a", "team-1"); err != nil {
+			t.Fatal(err)
+		}
+		if err := both.Send([]string{"team-1"}, []byte("{}")); err != nil {
+			t.Errorf("the assignment adds no permission: %v", err)
+		}
+		if err := c.Assign("a", "user-b"); !errors.Is(err, ErrDenied) {
+			t.Errorf("the own channel of another user: %v", err)
+		}
+		if err := rules.Assignable(w.name, "user-a"); !errors.Is(err, errOwn) {
+			t.Errorf("an own channel is assignable: %v", err)
+		}
+		c.join("team-1", WatchList) // by itself, before the server joins it
+		w.idle()
+		forget(c, both)
+		delete(assigned, "a team-1")
+		if !c.Unassign("team-1") || both.Unassign("team-1") {
+			t.Error("only the connection without another grant must leave")
+		}
+		c.hears("left team-1 (removed)")
+		both.hears()
+		if err := both.Send([]string{"team-1"}, []byte("{}")); !errors.Is(err, ErrDenied) {
+			t.Errorf("send after the assignment: %v", err)
+		}
+	})
+}
+
+func TestProvisionalClassIsDecidedAgain(t *testing.T) {
+	failed := errors.New("plugin failed")
+	for name, during := range map[string]func() (Class, error){
+		"passed over": func() (Class, error) { return Class{Kind: Anonymous, Provisional: true}, nil },
+		"refused":     func() (Class, error) { return Class{}, failed },
+	} {
+		t.Run(name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				fails, asked := false, 0
+				rules := &Rules{Classifier: classifierFunc(func(string) (Class, error) {
+					asked++
+					if fails {
+						return during()
+					}
+					return Class{Kind: Authenticated}, nil
+				})}
+				w := newWorld(t, &Rules{Classifier: Patterns{Default: Anonymous}})
+				guest, user := w.connect(""), w.connect("a")
+				defer guest.Close()
+				defer user.Close()
+				guest.join("room", WatchNone)
+				user.join("room", WatchNone)
+				forget(guest)
+				fails = true
+				w.host().SetRules(rules)
+				time.Sleep(5 * time.Second) // after 1 and 3 s
+				if asked != 3 {
+					t.Errorf("asked %d times, want 3", asked)
+				}
+				guest.hears()
+				fails = false
+				time.Sleep(3 * time.Second) // after 7 s
+				guest.hears("left room (denied)")
+				time.Sleep(time.Hour)
+				if asked != 4 {
+					t.Errorf("asked %d times, want 4", asked)
+				}
+			})
+		})
+	}
+}
+
+// A classifier that fails never opens a channel that needs a grant by the patterns.
+func TestFailedClassificationOpensNothing(t *testing.T) {
+	w := newWorld(t, &Rules{Classifier: Patterns{}})
+	guest, c := w.connect(""), w.connect("a")
+	for _, channel := range []string{"anonymous-1", "anonymous-a"} {
+		guest.join(channel, WatchNone)
+		c.join(channel, WatchNone)
+	}
+	c.join("room", WatchNone)
+	forget(guest, c)
+	patterns := Patterns{Own: []string{"anonymous-a"}, DefaultGranted: true, Quiet: []string{"*"}}
+	w.host().SetRules(&Rules{Classifier: classifierFunc(func(channel string) (Class, error) {
+		class, _ := patterns.Classify(HostName{}, channel)
+		return class, errors.New("plugin failed")
+	})})
+	for name, l := range map[string]*client{"guest": guest, "user": c} {
+		got := l.heard()
+		slices.Sort(got)
+		want := []string{"left anonymous-1 (denied)", "left anonymous-a (denied)", "left room (denied)"}
+		if l == guest {
+			want = want[:2]
+		}
+		if !slices.Equal(got, want) {
+			t.Errorf("%s: got %q, want %q", name, got, want)
+		}
+	}
+	guest.Close()
+	c.Close()
+}
