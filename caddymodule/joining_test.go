@@ -82,7 +82,7 @@ func (c *fakeCluster) Change(context.Context, cluster.Config) error {
 func (c *fakeCluster) Close() error { c.clusterLog.note("close " + c.name); return nil }
 
 func (c *fakeCluster) AllUsers(_ context.Context, host presence.HostName, members bool, per presence.Per) ([]cluster.DataCenter, cluster.Truth) {
-	c.clusterLog.note(fmt.Sprintf("allusers %s %v %v", host, members, per == presence.PerConnection))
+	c.clusterLog.note(fmt.Sprintf("allusers %s %v %v", host, members, per.Raw()))
 	dcs := slices.Clone(c.dcs)
 	for i := range dcs {
 		if !members {
@@ -95,14 +95,14 @@ func (c *fakeCluster) AllUsers(_ context.Context, host presence.HostName, member
 func (c *fakeCluster) Users(
 	_ context.Context, host presence.HostName, scope cluster.Scope, per presence.Per, page presence.Page,
 ) ([]presence.Listing, string, cluster.Truth) {
-	c.clusterLog.note(fmt.Sprintf("users %s %d %v", host, scope, per == presence.PerConnection))
+	c.clusterLog.note(fmt.Sprintf("users %s %d %v", host, scope, per.Raw()))
 	return c.list, page.After, c.truth
 }
 
 func (c *fakeCluster) ChannelUsers(
 	_ context.Context, host presence.HostName, scope cluster.Scope, channel string, per presence.Per,
 ) ([]presence.Listing, cluster.Truth) {
-	c.clusterLog.note(fmt.Sprintf("channel %s %d %q %v", host, scope, channel, per == presence.PerConnection))
+	c.clusterLog.note(fmt.Sprintf("channel %s %d %q %v", host, scope, channel, per.Raw()))
 	return c.list, c.truth
 }
 

@@ -5,6 +5,8 @@ import (
 	"net/http"
 	"strings"
 	"testing"
+
+	"github.com/rollcall-gateway/rollcall/presence"
 )
 
 // sameJSON checks that two documents are equal, except for the order of keys and of users in lists.
@@ -122,4 +124,48 @@ func TestEndpointsAnswerAsTheReference(t *testing.T) {
 			checkProblem(t, post(t, h, "/message/allusers", `{"apiKey":"k","`+flag+`":"yes"}`), http.StatusBadRequest, "bad_value")
 		}
 	})
+}
+
+// With includeInfo, users have what else is known of them, before plugins see them; without, answers
+// are as before.
+func TestEndpointsIncludeInfoIfRequested(t *testing.T) {
+	for _, plugin := range []string{"", "plugin ../examples/mask-email/mask-email.wasm"} {
+		t.Run(plugin, func(t *testing.T) {
+			h := mustLoad(t, "{\n\trollcall {\n\t\tdata_center us-east-1\n\t}\n}\nhttp://portal.example.com {\n\trollcall {\n\t\tapi_key k\n\t\t"+plugin+"\n\t}\n}").handler(t)
+			const host = "portal.example.com"
+			bob := arrive(t, h, host, "bob", "", "room")
+			ann := arrive(t, h, host, "ann", "", "room")
+			if err := ann.Authenticate(presence.User{ID: "ann", Info: `{"name":"Ann"}`}, nil); err != nil {
+				t.Fatal(err)
+			}
+			if err := ann.SetStatus(`{"away":true}`); err != nil {
+				t.Fatal(err)
+			}
+			const plain, known, other = `{"id":"ann","email":""}`, `{"id":"ann","email":"","info":{"name":"Ann"},"status":{"away":true}}`, `{"id":"bob","email":""}`
+			tabs := func(user string) string {
+				return `"` + ann.ID().PrivateChannel() + `":` + user + `,"` + bob.ID().PrivateChannel() + `":` + other
+			}
+			all := func(user string) string {
+				return `{"us-east-1":{"authenticated":[` + user + `,` + other + `],"authenticatedCount":2,"anonymous":0},"_total":{"authenticated":2,"anonymous":0}}`
+			}
+			for _, test := range []struct{ path, body, want string }{
+				{"/message/users", `{"apiKey":"k"}`, `{"room":[` + plain + `,` + other + `],` + tabs(plain) + `}`},
+				{"/message/users", `{"apiKey":"k","includeInfo":false}`, `{"room":[` + plain + `,` + other + `],` + tabs(plain) + `}`},
+				{"/message/users", `{"apiKey":"k","includeInfo":true}`, `{"room":[` + known + `,` + other + `],` + tabs(known) + `}`},
+				{"/message/users", `{"apiKey":"k","includeInfo":true,"channel":"room","dedupeUsers":false}`, `{"room":[` + known + `,` + other + `]}`},
+				{"/message/allusers", `{"apiKey":"k","includeUsers":true}`, all(plain)},
+				{"/message/allusers", `{"apiKey":"k","includeUsers":true,"includeInfo":true}`, all(known)},
+				{"/message/allusers", `{"apiKey":"k","includeUsers":true,"includeInfo":true,"dedupeUsers":false}`, all(known)},
+				{"/message/allusers", `{"apiKey":"k","includeInfo":true}`, `{"us-east-1":{"authenticated":2,"anonymous":0},"_total":{"authenticated":2,"anonymous":0}}`},
+			} {
+				w := post(t, h, test.path, test.body)
+				sameJSON(t, test.path+" "+test.body, w.Body.String(), test.want)
+			}
+			for _, path := range []string{"/message/users", "/message/allusers"} {
+				if w := post(t, h, path, `{"apiKey":"k","includeUsers":true,"includeInfo":"yes"}`); w.Code != http.StatusBadRequest || !strings.Contains(w.Body.String(), `"bad_value"`) {
+					t.Errorf("%s: includeInfo as text is answered with %d %s", path, w.Code, w.Body)
+				}
+			}
+		})
+	}
 }

@@ -19,19 +19,37 @@ type Listing struct {
 	// Seen has the times at which the e-mail addresses of Users were learned, see [Member]. Only
 	// [Pods.Listing] and [Pods.Listings] set it.
 	Seen []int64
+	// Details has the times at which the info and the status of Users were set, see [Member]. It is
+	// nil if nobody has any. Only [Pods.Listing] and [Pods.Listings] set it, and only [WithInfo].
+	Details []DetailTimes
 }
+
+// DetailTimes are the times of a [Member] besides Seen.
+type DetailTimes struct{ Info, Status int64 }
 
 // Named reports whether the channel is authenticated and has Users instead of Count.
 func (l *Listing) Named() bool { return l.Kind == Authenticated && !l.CountOnly }
 
-// Per is the meaning of one entry of a listing. The zero value is PerUser.
+// Per is the meaning of one entry of a listing, and what it has. The zero value is PerUser.
 type Per uint8
 
 // Meanings of an entry.
 const (
-	PerUser       Per = iota // a user is one entry, even with several connections
-	PerConnection            // each connection with a user is one entry
+	PerUser       Per = 0 // a user is one entry, even with several connections
+	PerConnection Per = 1 // each connection with a user is one entry
+	WithInfo      Per = 2 // added to one of the others: users have their info and status
 )
+
+// Raw reports whether each connection is one entry.
+func (p Per) Raw() bool { return p&PerConnection != 0 }
+
+// listed returns the user for a listing.
+func (u *user) listed(per Per) User {
+	if per&WithInfo != 0 {
+		return u.known()
+	}
+	return User{ID: u.ID, Email: u.Email}
+}
 
 // Channels lists the active channels of the host: first those with a name, sorted, then the private
 // ones. Hidden channels are left out. per applies to counts too.
@@ -42,7 +60,7 @@ func (h *Host) Channels(per Per) []Listing {
 }
 
 // listings lists channels with a name by named, and private channels by private.
-func (h *Host) listings(per Per, named func(*channel, Per) Listing, private func(*Conn) Listing) []Listing {
+func (h *Host) listings(per Per, named func(*channel, Per) Listing, private func(*Conn, Per) Listing) []Listing {
 	list := make([]Listing, 0, len(h.channels)+len(h.conns))
 	for _, ch := range h.channels {
 		if !ch.class.Hidden {
@@ -51,7 +69,7 @@ func (h *Host) listings(per Per, named func(*channel, Per) Listing, private func
 	}
 	slices.SortFunc(list, func(a, b Listing) int { return strings.Compare(a.Channel, b.Channel) })
 	for _, c := range h.conns {
-		list = append(list, private(c))
+		list = append(list, private(c, per))
 	}
 	return list
 }
@@ -79,11 +97,11 @@ func (h *Host) Channel(name string, per Per) (Listing, bool) {
 }
 
 // listing lists one channel, like listings.
-func (h *Host) listing(name string, per Per, named func(*channel, Per) Listing, private func(*Conn) Listing) (Listing, bool) {
+func (h *Host) listing(name string, per Per, named func(*channel, Per) Listing, private func(*Conn, Per) Listing) (Listing, bool) {
 	if isPrivate(name) {
 		if id, ok := parsePrivate(name); ok {
 			if c := h.byID[id]; c != nil {
-				return private(c), true
+				return private(c, per), true
 			}
 		}
 		return Listing{}, false
@@ -98,19 +116,19 @@ func (h *Host) listing(name string, per Per, named func(*channel, Per) Listing, 
 func (ch *channel) listing(per Per) Listing {
 	l := Listing{Channel: ch.name, Kind: ch.class.Kind, CountOnly: ch.countOnly()}
 	switch {
-	case ch.named() && per == PerConnection:
+	case ch.named() && per.Raw():
 		l.Users = make([]User, len(ch.listeners))
 		for i, m := range ch.listeners {
-			l.Users[i] = m.conn.user.known()
+			l.Users[i] = m.conn.user.listed(per)
 		}
 	case ch.named():
 		l.Users = make([]User, 0, ch.users)
 		for _, m := range ch.members {
 			if m.conns > 0 {
-				l.Users = append(l.Users, m.user.known())
+				l.Users = append(l.Users, m.user.listed(per))
 			}
 		}
-	case per == PerConnection || ch.class.Kind != Authenticated:
+	case per.Raw() || ch.class.Kind != Authenticated:
 		l.Count = len(ch.listeners)
 	default:
 		l.Count = ch.users
@@ -118,10 +136,10 @@ func (ch *channel) listing(per Per) Listing {
 	return l
 }
 
-func (c *Conn) listing() Listing {
+func (c *Conn) listing(per Per) Listing {
 	l := Listing{Channel: c.id.PrivateChannel(), Kind: Private, Count: 1}
 	if c.user != nil {
-		l.Users, l.Count = []User{c.user.known()}, 0
+		l.Users, l.Count = []User{c.user.listed(per)}, 0
 	}
 	return l
 }
@@ -132,18 +150,18 @@ func (c *Conn) listing() Listing {
 func (h *Host) Users(per Per) ([]User, Stats) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
-	if per == PerConnection {
+	if per.Raw() {
 		users := make([]User, 0, h.loggedIn)
 		for _, c := range h.conns {
 			if c.user != nil {
-				users = append(users, c.user.known())
+				users = append(users, c.user.listed(per))
 			}
 		}
 		return users, h.stats()
 	}
 	users := make([]User, len(h.online))
 	for i, u := range h.online {
-		users[i] = u.known()
+		users[i] = u.listed(per)
 	}
 	return users, h.stats()
 }

@@ -140,8 +140,7 @@ func (h *Host) encodePrivate(b []byte, from, to int) []byte {
 func (h *Host) appendPrivate(b []byte, c *Conn, first bool) []byte {
 	var u *User
 	if c.user != nil {
-		k := c.user.known()
-		u = &k
+		u = &User{ID: c.user.ID, Email: c.user.Email}
 	}
 	return h.registry.encoder.AppendPrivate(b, c.id, u, first)
 }

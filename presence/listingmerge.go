@@ -14,18 +14,18 @@ func (p Pods) Members(host HostName, per Per) ([]Member, Stats) {
 	}
 	h.mu.Lock()
 	defer h.mu.Unlock()
-	if per == PerConnection {
+	if per.Raw() {
 		members := make([]Member, 0, h.loggedIn)
 		for _, c := range h.conns {
 			if c.user != nil {
-				members = append(members, c.user.member())
+				members = append(members, c.user.listedMember(per))
 			}
 		}
 		return members, h.stats()
 	}
 	members := make([]Member, len(h.online))
 	for i, u := range h.online {
-		members[i] = u.member()
+		members[i] = u.listedMember(per)
 	}
 	return members, h.stats()
 }
@@ -54,6 +54,23 @@ func (p Pods) Listing(host HostName, name string, per Per) (Listing, bool) {
 	return h.listing(name, per, (*channel).mergeable, (*Conn).mergeable)
 }
 
+// listedMember returns the user for a listing, with the times of what it has.
+func (u *user) listedMember(per Per) Member {
+	m := Member{User: u.listed(per), Seen: u.seen}
+	if times := u.details(per); times != (DetailTimes{}) {
+		m.InfoTime, m.StatusTime = times.Info, times.Status
+	}
+	return m
+}
+
+// details returns the times of what a listing has of the user besides the address.
+func (u *user) details(per Per) DetailTimes {
+	if per&WithInfo == 0 || u.extra == nil {
+		return DetailTimes{}
+	}
+	return DetailTimes{u.extra.infoTime, u.extra.statusTime}
+}
+
 // mergeable returns the listing of the channel with all that [MergeListings] needs.
 func (ch *channel) mergeable(per Per) Listing {
 	l := ch.listing(per)
@@ -61,39 +78,49 @@ func (ch *channel) mergeable(per Per) Listing {
 		return l
 	}
 	n := ch.users
-	if per == PerConnection {
+	if per.Raw() {
 		n = len(ch.listeners)
 	}
 	l.Users, l.Seen = make([]User, 0, n), make([]int64, 0, n)
-	add := func(u *user) {
-		l.Users = append(l.Users, u.known())
-		l.Seen = append(l.Seen, u.seen)
-	}
-	if per == PerConnection {
+	if per.Raw() {
 		for _, m := range ch.listeners {
-			add(m.conn.user)
+			l.add(m.conn.user, per)
 		}
 		return l
 	}
 	for _, m := range ch.members {
 		if m.conns > 0 {
-			add(m.user)
+			l.add(m.user, per)
 		}
 	}
 	return l
 }
 
-func (c *Conn) mergeable() Listing {
-	l := c.listing()
+// add adds a user with its times.
+func (l *Listing) add(u *user, per Per) {
+	times := u.details(per)
+	if times != (DetailTimes{}) && l.Details == nil {
+		l.Details = make([]DetailTimes, len(l.Users), cap(l.Users))
+	}
+	l.Users = append(l.Users, u.listed(per))
+	l.Seen = append(l.Seen, u.seen)
+	if l.Details != nil {
+		l.Details = append(l.Details, times)
+	}
+}
+
+func (c *Conn) mergeable(per Per) Listing {
+	l := c.listing(per)
 	if c.user != nil {
-		l.Seen = []int64{c.user.seen}
+		l.Users = nil
+		l.add(c.user, per)
 	}
 	return l
 }
 
 // MergeListings merges results of [Pods.Listings], of one or several pods, into one listing in the
-// order of [Host.Channels]. Users are merged by ID and have the e-mail address that was learned
-// last; with [PerConnection], each connection remains an entry. Counts of anonymous channels are
+// order of [Host.Channels]. Users are merged by ID and have the e-mail address, the info and the
+// status that were learned last; with [PerConnection], each connection remains an entry. Counts of anonymous channels are
 // added up.
 //
 // If pods disagree about the class of a channel, the stricter class applies: authenticated over
@@ -148,7 +175,7 @@ func (m *mergedListing) add(l Listing) {
 
 func (m *mergedListing) finish(per Per) Listing {
 	l := m.Listing
-	l.Seen = nil
+	l.Seen, l.Details = nil, nil
 	if l.Kind != Authenticated {
 		return l
 	}
@@ -168,34 +195,45 @@ func (m *mergedListing) finish(per Per) Listing {
 	return l
 }
 
-// appendMembers appends the users of a listing with the times of their addresses.
+// appendMembers appends the users of a listing with their times.
 func appendMembers(members []Member, l Listing) []Member {
 	for i, u := range l.Users {
 		m := Member{User: u}
 		if i < len(l.Seen) {
 			m.Seen = l.Seen[i]
 		}
+		if i < len(l.Details) {
+			m.InfoTime, m.StatusTime = l.Details[i].Info, l.Details[i].Status
+		}
 		members = append(members, m)
 	}
 	return members
 }
 
-// mergeUsers gives each user the address that was learned last. With [PerUser], each user has one
-// entry.
+// mergeUsers gives each user what was learned of it last. With [PerUser], each user has one entry.
 func mergeUsers(members []Member, per Per) []User {
 	users := make([]User, 0, len(members))
 	known := make(map[string]datedEmail, len(members))
-	for _, m := range members {
+	var extras map[string]*extra // nil if nobody has any
+	for i := range members {
+		m := &members[i]
 		best, twice := known[m.ID]
 		if address := (datedEmail{m.Email, m.Seen}); !twice || address.newer(best) {
 			known[m.ID] = address
 		}
-		if per == PerConnection || !twice {
+		if e := m.extra(); e != nil {
+			if extras == nil {
+				extras = make(map[string]*extra)
+			}
+			extras[m.ID] = extras[m.ID].newest(e)
+		}
+		if per.Raw() || !twice {
 			users = append(users, m.User)
 		}
 	}
 	for i := range users {
 		users[i].Email = known[users[i].ID].email
+		extras[users[i].ID].fill(&users[i])
 	}
 	return users
 }
@@ -217,13 +255,22 @@ func MergeMembers(per Per, parts ...[]Member) []User {
 		return 0
 	})
 	users := make([]User, 0, len(all))
-	for i, m := range all {
-		switch last := len(users) - 1; {
-		case i == 0 || m.ID != all[i-1].ID:
-			users = append(users, m.User)
-		case per == PerConnection:
-			users = append(users, users[last])
+	for len(all) > 0 {
+		u, n := all[0].User, 0
+		var rest *extra
+		for n < len(all) && all[n].ID == u.ID {
+			rest = rest.newest(all[n].extra())
+			n++
 		}
+		rest.fill(&u)
+		entries := 1
+		if per.Raw() {
+			entries = n
+		}
+		for range entries {
+			users = append(users, u)
+		}
+		all = all[n:]
 	}
 	return users
 }

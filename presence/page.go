@@ -74,7 +74,7 @@ func (h *Host) encodePrivateNames(names []string) [][]byte {
 
 // listNames lists the named channels, except hidden ones and those that are no longer active.
 func (h *Host) listNames(
-	names []string, per Per, named func(*channel, Per) Listing, private func(*Conn) Listing,
+	names []string, per Per, named func(*channel, Per) Listing, private func(*Conn, Per) Listing,
 ) []Listing {
 	list := make([]Listing, 0, len(names))
 	for step := range slices.Chunk(names, gatherStep) {

@@ -120,13 +120,13 @@ func (local) Explain(presence.HostName, string) []message.Connection { return ni
 // mute is a connection without a reader, and the encoder that encodes nothing for it.
 type mute struct{}
 
-func (mute) Queue([]byte, int) bool                      { return false }
-func (mute) Flush()                                      {}
-func (mute) Push([]byte)                                 {}
-func (mute) Members([]presence.View, presence.Fields) []byte              { return nil }
-func (mute) Joined(presence.Joined) []byte               { return nil }
-func (mute) Left(string, string, presence.Reason) []byte { return nil }
-func (mute) Presence(presence.Diff) []byte               { return nil }
+func (mute) Queue([]byte, int) bool                          { return false }
+func (mute) Flush()                                          {}
+func (mute) Push([]byte)                                     {}
+func (mute) Members([]presence.View, presence.Fields) []byte { return nil }
+func (mute) Joined(presence.Joined) []byte                   { return nil }
+func (mute) Left(string, string, presence.Reason) []byte     { return nil }
+func (mute) Presence(presence.Diff) []byte                   { return nil }
 
 func (mute) Message(string, presence.Source, []byte) []byte                         { return nil }
 func (mute) AppendUser(b []byte, _ *presence.User, _ bool) []byte                   { return b }

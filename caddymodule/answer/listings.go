@@ -43,7 +43,7 @@ func AppendListings(b []byte, list []presence.Listing) []byte {
 		b = append(b, ':')
 		switch {
 		case l.Kind == presence.Private && len(l.Users) > 0:
-			b = wire.AppendUser(b, l.Users[0])
+			b = wire.AppendKnown(b, &l.Users[0])
 		case l.Named():
 			b = wire.AppendUsers(b, l.Users)
 		default:

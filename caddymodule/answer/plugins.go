@@ -154,7 +154,7 @@ func listedUsers(list []presence.Listing) func() (plugins.User, bool) {
 		}
 		u := users[0]
 		users = users[1:]
-		return plugins.User{ID: u.ID, Email: u.Email}, true
+		return plugins.User{ID: u.ID, Email: u.Email, Info: u.Info, Status: u.Status}, true
 	}
 }
 
@@ -174,7 +174,7 @@ func (a *Plugins) PassDataCenters(dcs []DataCenter) {
 		}
 		u := dcs[i].Users[j]
 		j++
-		return plugins.User{ID: u.ID, Email: u.Email}, true
+		return plugins.User{ID: u.ID, Email: u.Email, Info: u.Info, Status: u.Status}, true
 	})
 	for k := range dcs {
 		dc := &dcs[k]

@@ -22,6 +22,9 @@ func (s *Server) allUsers(ctx context.Context, q request) (response, *problem.Pr
 	if p != nil {
 		return response{}, p
 	}
+	if !include {
+		per &^= presence.WithInfo
+	}
 	complete, p := q.body.flag("requireComplete", false)
 	if p != nil {
 		return response{}, p
@@ -85,7 +88,7 @@ func (s *Server) ownDataCenter(q request, members bool, per presence.Per, encode
 	}
 	dc.Anonymous = stats.Anonymous
 	dc.Authenticated = stats.Users
-	if per == presence.PerConnection {
+	if per.Raw() {
 		dc.Authenticated = stats.LoggedIn
 	}
 	return dc

@@ -88,13 +88,21 @@ func readUsers(q request) (uq usersRequest, p *problem.Problem) {
 	return uq, p
 }
 
-// per returns how users are counted.
+// per returns how users are counted, and whether they have their info and status.
 func (b values) per() (presence.Per, *problem.Problem) {
 	dedupe, p := b.flag("dedupeUsers", true)
-	if !dedupe {
-		return presence.PerConnection, p
+	if p != nil {
+		return presence.PerUser, p
 	}
-	return presence.PerUser, p
+	info, p := b.flag("includeInfo", false)
+	per := presence.PerUser
+	if !dedupe {
+		per = presence.PerConnection
+	}
+	if info {
+		per |= presence.WithInfo
+	}
+	return per, p
 }
 
 // scope returns the pods that the answer covers.

@@ -63,14 +63,17 @@ func AppendUser(b []byte, u presence.User) []byte {
 	return append(b, '}')
 }
 
-// AppendUsers appends the users as an array; [] if there are none.
+// AppendKnown appends u as an object like AppendUser, with the keys info and status if there are any.
+func AppendKnown(b []byte, u *presence.User) []byte { return appendShown(b, u, 0) }
+
+// AppendUsers appends the users as an array, each like AppendKnown; [] if there are none.
 func AppendUsers(b []byte, users []presence.User) []byte {
 	b = append(b, '[')
-	for i, u := range users {
+	for i := range users {
 		if i > 0 {
 			b = append(b, ',')
 		}
-		b = AppendUser(b, u)
+		b = AppendKnown(b, &users[i])
 	}
 	return append(b, ']')
 }

@@ -15,10 +15,10 @@ export function person(name) {
 }
 
 // sign makes a JSON Web Token (RFC 7519) for a person, with HS256.
-export async function sign({ id, email }) {
+export async function sign({ id, email, name }) {
   if (!crypto.subtle) throw new Error("Browsers sign only on localhost and over https: open http://localhost:8080");
   const now = Math.floor(Date.now() / 1000);
-  const claims = { sub: id, email, iat: now, exp: now + LIFETIME, jti: crypto.randomUUID() };
+  const claims = { sub: id, email, info: { name }, iat: now, exp: now + LIFETIME, jti: crypto.randomUUID() };
   const input = `${encode({ alg: "HS256", typ: "JWT" })}.${encode(claims)}`;
   const algorithm = { name: "HMAC", hash: "SHA-256" };
   const key = await crypto.subtle.importKey("raw", bytes(DEMO_SECRET), algorithm, false, ["sign"]);

@@ -564,3 +564,43 @@ func TestStartRefusesNamesThatCannotBeSent(t *testing.T) {
 		}
 	}
 }
+
+func TestAnswersHaveInfoWhereRequested(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		n := &lab{}
+		host := mustHost(t, "example.com")
+		x1, x2, y1 := n.start(t, "x", "1"), n.start(t, "x", "2"), n.start(t, "y", "1")
+		time.Sleep(3 * time.Second)
+		login := func(p *labPod, info, status string) {
+			t.Helper()
+			time.Sleep(2 * time.Second)
+			c := p.connect(t, host, "ann", "", "room")
+			if err := c.Authenticate(presence.User{ID: "ann", Info: info}, nil); err != nil {
+				t.Fatal(err)
+			}
+			if err := c.SetStatus(status); err != nil {
+				t.Fatal(err)
+			}
+		}
+		login(x1, `{"n":1}`, `{"s":1}`)
+		login(x2, `{"n":2}`, `{"s":2}`)
+		login(y1, `{"n":3}`, `{"s":3}`)
+		for _, p := range []*labPod{x1, x2, y1} {
+			for per, want := range map[presence.Per][]presence.User{
+				presence.PerUser: {{ID: "ann"}, {ID: "ann"}},
+				presence.PerUser | presence.WithInfo: {
+					{ID: "ann", Info: `{"n":2}`, Status: `{"s":2}`}, {ID: "ann", Info: `{"n":3}`, Status: `{"s":3}`},
+				},
+			} {
+				dcs, truth := p.AllUsers(t.Context(), host, true, per)
+				if len(dcs) != 2 || !truth.Complete || !slices.Equal([]presence.User{dcs[0].Users[0], dcs[1].Users[0]}, want) {
+					t.Errorf("%v, per %d: all users are %+v", p.link.Self(), per, dcs)
+				}
+				list, truth := p.ChannelUsers(t.Context(), host, ScopeAll, "room", per)
+				if len(list) != 1 || !truth.Complete || !slices.Equal(list[0].Users, want[1:]) {
+					t.Errorf("%v, per %d: users of the channel are %+v", p.link.Self(), per, list)
+				}
+			}
+		}
+	})
+}

@@ -1,6 +1,10 @@
 package message
 
-import "github.com/rollcall-gateway/rollcall/presence"
+import (
+	"slices"
+
+	"github.com/rollcall-gateway/rollcall/presence"
+)
 
 // kindDetailedDelta is a Delta with the info and the status of members, and what a Shower has decided to
 // show of them, if any has one of these. It has a type of its own, so that others have no byte for it.
@@ -10,8 +14,8 @@ func isDetailed(m presence.Member) bool {
 	return m.InfoTime != 0 || m.StatusTime != 0 || m.Shown != nil
 }
 
-// details writes the details of members, by their index.
-func (e *encoder) details(members []presence.Member) {
+// details writes the details of members, by their index. Only in a delta they have what is shown.
+func (e *encoder) details(members []presence.Member, inDelta bool) {
 	n := 0
 	for i := range members {
 		if isDetailed(members[i]) {
@@ -27,6 +31,9 @@ func (e *encoder) details(members []presence.Member) {
 		}
 		e.uvarint(uint64(i - last - 1))
 		last = i
+		if m.Shown != nil && !inDelta {
+			e.fail("what is shown of a user in a reply")
+		}
 		e.flags(m.InfoTime != 0, m.StatusTime != 0, m.Shown != nil)
 		if m.InfoTime != 0 {
 			e.objectOrNone(m.Info, presence.MaxInfo)
@@ -52,14 +59,15 @@ func (e *encoder) details(members []presence.Member) {
 
 func (d *decoder) detailedDelta() Message {
 	m := d.delta()
-	d.details(m.Joined)
+	d.details(m.Joined, 3)
 	if d.wrong != "" {
 		return nil
 	}
 	return m
 }
 
-func (d *decoder) details(members []presence.Member) {
+// details reads what encoder.details has written, with as many flags.
+func (d *decoder) details(members []presence.Member, flagged int) {
 	n := d.length(leastDetail)
 	if n == 0 {
 		d.fail("details of nobody")
@@ -73,7 +81,7 @@ func (d *decoder) details(members []presence.Member) {
 		}
 		m := &members[next+skipped]
 		next += skipped + 1
-		flags := d.flags(3)
+		flags := d.flags(flagged)
 		if flags == 0 {
 			d.fail("no detail of a user")
 			return
@@ -122,6 +130,42 @@ func (d *decoder) objectOrNone(most int) string {
 		return ""
 	}
 	return s
+}
+
+// listingMembers returns the users of a listing with the times of their details.
+func listingMembers(l *presence.Listing) []presence.Member {
+	list := make([]presence.Member, len(l.Users))
+	for i := range list {
+		list[i] = presence.Member{User: l.Users[i], InfoTime: l.Details[i].Info, StatusTime: l.Details[i].Status}
+	}
+	return list
+}
+
+// isListingDetailed reports whether a user of a listing has details.
+func isListingDetailed(l *presence.Listing) bool {
+	return slices.ContainsFunc(l.Details, func(t presence.DetailTimes) bool { return t != presence.DetailTimes{} })
+}
+
+// listingDetails reads the details of the users of a listing.
+func (d *decoder) listingDetails(l *presence.Listing) {
+	members := make([]presence.Member, len(l.Users))
+	d.details(members, 2)
+	l.Details = make([]presence.DetailTimes, len(members))
+	for i, m := range members {
+		l.Users[i].Info, l.Users[i].Status = m.Info, m.Status
+		l.Details[i] = presence.DetailTimes{Info: m.InfoTime, Status: m.StatusTime}
+	}
+}
+
+// detailLimit is the most that the info and the status of a user take.
+const detailLimit = numberLimit + 1 + 2 + presence.MaxInfo + 2 + presence.MaxStatus + 2*timeLimit
+
+func listedDetailSize(u *presence.User, times presence.DetailTimes) int {
+	m := presence.Member{User: *u, InfoTime: times.Info, StatusTime: times.Status}
+	if !isDetailed(m) {
+		return 0
+	}
+	return detailSize(&m)
 }
 
 func detailSize(m *presence.Member) int {

@@ -92,6 +92,22 @@ func samples() []sample {
 			{Channel: "anonymous-1", Kind: presence.Anonymous, Count: 3},
 			{Channel: "tab|AAAAAAAAAAAAAAAAAAAAAA", Kind: presence.Private, Count: 1},
 		}}},
+		{"query members with info", &Query{ID: 10, Kind: KindMembers, Host: portal, Info: true}},
+		{"reply members with info", &Reply{ID: 10, Last: true, Members: []presence.Member{
+			member("u-1", "one@example.com", 1_700_000_000_456),
+			{User: presence.User{ID: "u-2", Info: `{"name":"Two"}`}, InfoTime: 1_700_000_000_456, StatusTime: 1},
+		}}},
+		{"reply users with info", &Reply{ID: 11, Last: true, Channels: []presence.Listing{
+			{
+				Channel: "lobby", Kind: presence.Authenticated, Seen: []int64{0, 1_700_000_000_456},
+				Users:   []presence.User{{ID: "u-3"}, {ID: "u-4", Email: "e", Info: `{"name":"Four"}`, Status: `{"away":true}`}},
+				Details: []presence.DetailTimes{{}, {Info: 1_700_000_000_456, Status: 1_700_000_000_457}},
+			},
+			{
+				Channel: "tab|AAAAAAAAAAAAAAAAAAAAAA", Kind: presence.Private, Users: []presence.User{{ID: "u-4", Status: "{}"}},
+				Details: []presence.DetailTimes{{Status: -1}},
+			},
+		}}},
 		{"reply explain", &Reply{ID: 12, Last: true, Conns: []Connection{
 			{ID: "AAAAAAAAAAAAAAAAAAAAAA", Email: "one@example.com", Since: 1_700_000_000_000, LastSign: 1_700_000_001_000, Channels: []string{"lobby", "ä"}},
 			{ID: "BBBBBBBBBBBBBBBBBBBBBA"},

@@ -200,7 +200,7 @@ func (e *encoder) query(m *Query) {
 		e.fail("an unknown kind of query")
 	}
 	e.byte(byte(m.Kind))
-	e.flags(m.Raw, !m.Host.IsZero(), m.Page != presence.Page{})
+	e.flags(m.Raw, !m.Host.IsZero(), m.Page != presence.Page{}, m.Info)
 	if !m.Host.IsZero() || m.Kind != KindPing {
 		e.host(m.Host)
 	}
@@ -217,8 +217,8 @@ func (d *decoder) query() *Query {
 	if m.Kind < KindCount || m.Kind > KindNames {
 		d.fail("an unknown kind of query")
 	}
-	flags := d.flags(3)
-	m.Raw = flags&1 != 0
+	flags := d.flags(4)
+	m.Raw, m.Info = flags&1 != 0, flags&8 != 0
 	switch {
 	case flags&2 != 0:
 		m.Host = d.host()
@@ -277,7 +277,7 @@ func (e *encoder) delta(m *Delta) {
 		e.flags(m.Left[i].Lost)
 	}
 	if m.kind() == kindDetailedDelta {
-		e.details(m.Joined)
+		e.details(m.Joined, true)
 	}
 }
 

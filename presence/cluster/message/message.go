@@ -140,6 +140,7 @@ type Query struct {
 	Channel string // KindUsers: this channel alone, unless ""
 	User    string // KindExplain
 	Raw     bool   // one entry a connection instead of one a user
+	Info    bool   // users with their info and status
 	Seed    uint64 // KindCount: of the hashes
 	// Page is the part of the channels that is wanted, for KindUsers without a channel.
 	Page presence.Page

@@ -2,6 +2,7 @@ package message
 
 import (
 	"encoding/binary"
+	"slices"
 
 	"github.com/rollcall-gateway/rollcall/presence"
 )
@@ -10,13 +11,15 @@ import (
 const (
 	countOnly = 0x80
 	withSeen  = 0x40 // the users have the times of their addresses
+	detailed  = 0x20 // users have info or a status
 )
 
 func (e *encoder) reply(m *Reply) {
 	e.uvarint(m.ID)
 	e.number(uint64(m.Try))
 	e.number(uint64(m.Part))
-	e.flags(m.Last, m.NotServed)
+	details := slices.ContainsFunc(m.Members, isDetailed)
+	e.flags(m.Last, m.NotServed, details)
 	e.number(m.Count.Anonymous)
 	e.number(m.Count.LoggedIn)
 	e.number(m.Count.Users)
@@ -27,6 +30,9 @@ func (e *encoder) reply(m *Reply) {
 	e.length(len(m.Members))
 	for i := range m.Members {
 		e.member(&m.Members[i])
+	}
+	if details {
+		e.details(m.Members, false)
 	}
 	e.length(len(m.Channels))
 	for i := range m.Channels {
@@ -40,11 +46,14 @@ func (e *encoder) reply(m *Reply) {
 
 func (d *decoder) reply() *Reply {
 	m := &Reply{ID: d.uvarint(), Try: uint32(d.number()), Part: uint32(d.number())}
-	flags := d.flags(2)
+	flags := d.flags(3)
 	m.Last, m.NotServed = flags&1 != 0, flags&2 != 0
 	m.Count = Count{Anonymous: d.number(), LoggedIn: d.number(), Users: d.number()}
 	m.Count.Hashes = d.hashes()
 	m.Members = list(d, leastMember, d.member)
+	if flags&4 != 0 {
+		d.details(m.Members, 2)
+	}
 	m.Channels = list(d, leastListing, d.listing)
 	m.Conns = list(d, leastConnection, d.connection)
 	return m
@@ -90,7 +99,14 @@ func (e *encoder) listing(l *presence.Listing) {
 		e.fail("users of whom some have the time of their address")
 		return
 	}
+	if len(l.Details) != 0 && len(l.Details) != len(l.Users) {
+		e.fail("users of whom some have the times of their details")
+		return
+	}
 	kind := byte(l.Kind)
+	if isListingDetailed(l) {
+		kind |= detailed
+	}
 	if l.CountOnly {
 		kind |= countOnly
 	}
@@ -107,29 +123,40 @@ func (e *encoder) listing(l *presence.Listing) {
 			e.time(l.Seen[i])
 		}
 	}
+	if kind&detailed != 0 {
+		e.details(listingMembers(l), false)
+	}
 }
 
 func (d *decoder) listing() presence.Listing {
 	kind := d.byte()
-	l := presence.Listing{Kind: presence.Kind(kind &^ (countOnly | withSeen)), CountOnly: kind&countOnly != 0}
+	l := presence.Listing{Kind: presence.Kind(kind &^ (countOnly | withSeen | detailed)), CountOnly: kind&countOnly != 0}
 	if l.Kind < presence.Authenticated || l.Kind > presence.Private {
 		d.fail("an unknown kind of channel")
 	}
 	l.Channel, l.Count = d.channel(), d.count()
 	if kind&withSeen == 0 {
 		l.Users = list(d, leastUser, d.user)
-		return l
+	} else {
+		d.seenUsers(&l)
 	}
+	if kind&detailed != 0 {
+		d.listingDetails(&l)
+	}
+	return l
+}
+
+// seenUsers reads the users of a listing with the times of their addresses.
+func (d *decoder) seenUsers(l *presence.Listing) {
 	n := d.length(leastMember)
 	if n == 0 {
 		d.fail("times of no user")
-		return l
+		return
 	}
 	l.Users, l.Seen = make([]presence.User, n), make([]int64, n)
 	for i := 0; i < n && d.wrong == ""; i++ {
 		l.Users[i], l.Seen[i] = d.user(), d.time()
 	}
-	return l
 }
 
 func (e *encoder) connection(c *Connection) {

@@ -36,6 +36,17 @@ func TestSizesAreExact(t *testing.T) {
 				for _, seen := range l.Seen {
 					want -= timeSize(seen)
 				}
+				if l.Details != nil {
+					details := size(func(e *encoder) { e.details(listingMembers(&l), false) })
+					want -= details
+					limit := numberLimit
+					for i := range l.Details {
+						limit += listedDetailSize(&l.Users[i], l.Details[i])
+					}
+					if details > limit {
+						t.Errorf("%s: the details take %d bytes, more than %d", s.name, details, limit)
+					}
+				}
 				if got := listingSize(&l); got != want {
 					t.Errorf("%s: the listing %+v takes %d, want %d", s.name, l, got, want)
 				}

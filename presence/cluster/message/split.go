@@ -43,7 +43,11 @@ func SplitReply(r *Reply) []*Reply {
 		rest := l
 		for more := true; more; more = len(rest.Users) > 0 {
 			head := listingSize(&rest)
-			if free < head+memberLimit {
+			least := memberLimit
+			if len(rest.Details) > 0 {
+				head, least = head+numberLimit, memberLimit+detailLimit
+			}
+			if free < head+least {
 				begin()
 			}
 			free -= head
@@ -70,13 +74,24 @@ func SplitReply(r *Reply) []*Reply {
 // is counted again.
 func divide(l presence.Listing, free *int, room int) (first, rest presence.Listing) {
 	first, rest = l, l
-	if len(l.Seen) == 0 {
-		first.Users, rest.Users = fit(l.Users, free, room, userSize)
-	} else {
-		size := func(u *presence.User) int { return userSize(u) + timeLimit }
-		first.Users, rest.Users = fit(l.Users, free, room, size)
-		n := min(len(first.Users), len(l.Seen))
+	i := 0
+	first.Users, rest.Users = fit(l.Users, free, room, func(u *presence.User) int {
+		size := userSize(u)
+		if len(l.Seen) > 0 {
+			size += timeLimit
+		}
+		if i < len(l.Details) {
+			size += listedDetailSize(u, l.Details[i])
+		}
+		i++
+		return size
+	})
+	n := len(first.Users)
+	if len(l.Seen) > 0 {
 		first.Seen, rest.Seen = l.Seen[:n:n], l.Seen[n:]
+	}
+	if len(l.Details) > 0 {
+		first.Details, rest.Details = l.Details[:n:n], l.Details[n:]
 	}
 	rest.Count = 0
 	return first, rest

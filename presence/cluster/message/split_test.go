@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"math/rand/v2"
 	"reflect"
+	"slices"
 	"strings"
 	"sync"
 	"testing"
@@ -53,6 +54,28 @@ var everybody = sync.OnceValue(func() []presence.Member {
 
 func members(n int) []presence.Member { return everybody()[:n:n] }
 
+// detailedMembers returns members with an info and a status of the longest, and some without.
+func detailedMembers(n int) []presence.Member {
+	list := slices.Clone(members(n))
+	object := func(n int) string { return `{"a":"` + strings.Repeat("x", n-8) + `"}` }
+	for i := range list {
+		if i%10 > 0 {
+			list[i].Info, list[i].InfoTime = object(presence.MaxInfo), 1_700_000_000_456
+			list[i].Status, list[i].StatusTime = object(presence.MaxStatus), -1
+		}
+	}
+	return list
+}
+
+func detailedListing(n int) presence.Listing {
+	l := presence.Listing{Channel: "lobby", Kind: presence.Authenticated}
+	for _, m := range detailedMembers(n) {
+		l.Users, l.Seen = append(l.Users, m.User), append(l.Seen, m.Seen)
+		l.Details = append(l.Details, presence.DetailTimes{Info: m.InfoTime, Status: m.StatusTime})
+	}
+	return l
+}
+
 func users(n int) []presence.User {
 	list := make([]presence.User, n)
 	for i := range list {
@@ -76,10 +99,12 @@ func joinReplies(t *testing.T, parts []*Reply) *Reply {
 			if n := len(whole.Channels); n > 0 && whole.Channels[n-1].Channel == l.Channel {
 				whole.Channels[n-1].Users = append(whole.Channels[n-1].Users, l.Users...)
 				whole.Channels[n-1].Seen = append(whole.Channels[n-1].Seen, l.Seen...)
+				whole.Channels[n-1].Details = append(whole.Channels[n-1].Details, l.Details...)
 				whole.Channels[n-1].Count += l.Count
 				continue
 			}
 			l.Users, l.Seen = append([]presence.User(nil), l.Users...), append([]int64(nil), l.Seen...)
+			l.Details = append([]presence.DetailTimes(nil), l.Details...)
 			whole.Channels = append(whole.Channels, l)
 		}
 		for _, c := range part.Conns {
@@ -126,6 +151,8 @@ func TestSplitReply(t *testing.T) {
 			Channel: "lobby", Kind: presence.Authenticated, CountOnly: true, Users: users(100_000), Count: 100_000, Seen: make([]int64, 100_000),
 		}}}, 9, 120_000}, // room is left for longer times
 		{"many channels", Reply{Channels: many}, 2, 700},
+		{"members with info", Reply{Count: count, Members: detailedMembers(5_000)}, 23, 6_000},
+		{"one channel of many with info", Reply{Channels: []presence.Listing{detailedListing(5_000)}}, 23, 6_000},
 		{"channels with many before and behind", Reply{Channels: []presence.Listing{
 			{Channel: "a", Kind: presence.Anonymous, Count: 3},
 			{Channel: "b", Kind: presence.Authenticated, Users: users(20_000)},

@@ -99,6 +99,7 @@ func (k *Queries) anyLocal(pods []link.Peer) bool {
 
 func (q queryKey) message(id, seed uint64) *message.Query {
 	return &message.Query{
-		ID: id, Kind: q.kind, Host: q.host, Channel: q.channel, User: q.user, Raw: q.per == presence.PerConnection, Seed: seed, Page: q.page,
+		ID: id, Kind: q.kind, Host: q.host, Channel: q.channel, User: q.user, Raw: q.per.Raw(),
+		Info: q.per&presence.WithInfo != 0, Seed: seed, Page: q.page,
 	}
 }

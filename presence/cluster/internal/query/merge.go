@@ -54,7 +54,7 @@ func mergeDataCenter(q queryKey, replies []podReply) DataCenter {
 		dc.Authenticated = len(dc.Users)
 		return dc
 	}
-	if q.per == presence.PerConnection {
+	if q.per.Raw() {
 		for _, r := range replies {
 			dc.Authenticated += int(r.parts[0].Count.LoggedIn)
 		}

@@ -141,12 +141,16 @@ func (r *Responder) listings(q *message.Query) []presence.Listing {
 	return pods.Listings(q.Host, per(q))
 }
 
-// per returns how the listing counts that the query requests.
+// per returns what the listing has that the query requests.
 func per(q *message.Query) presence.Per {
+	p := presence.PerUser
 	if q.Raw {
-		return presence.PerConnection
+		p = presence.PerConnection
 	}
-	return presence.PerUser
+	if q.Info {
+		p |= presence.WithInfo
+	}
+	return p
 }
 
 func countOf(s presence.Stats) message.Count {

@@ -1,0 +1,111 @@
+package presence
+
+import (
+	"slices"
+	"testing"
+)
+
+// knowing connects a user with an info.
+func (w *world) knowing(id, info string) *client {
+	w.t.Helper()
+	c := w.connect(id)
+	if err := c.Authenticate(User{ID: id, Info: info}, nil); err != nil {
+		w.t.Fatal(err)
+	}
+	return c
+}
+
+func TestListingsHaveInfoWhereRequested(t *testing.T) {
+	w := newWorld(t, &Rules{})
+	ann := w.knowing("ann", `{"n":1}`)
+	w.connect("bob").join("room", WatchNone)
+	ann.join("room", WatchNone)
+	w.connect("ann").join("room", WatchNone)
+	if err := ann.SetStatus(`{"away":true}`); err != nil {
+		t.Fatal(err)
+	}
+	known := User{ID: "ann", Info: `{"n":1}`, Status: `{"away":true}`}
+	for _, per := range []Per{PerUser, PerConnection} {
+		for _, tt := range []struct {
+			per  Per
+			want User
+		}{{per, User{ID: "ann"}}, {per | WithInfo, known}} {
+			entries := 1
+			if tt.per.Raw() {
+				entries = 2
+			}
+			check := func(what string, users []User) {
+				t.Helper()
+				n := 0
+				for _, u := range users {
+					if u == tt.want {
+						n++
+					} else if u != (User{ID: "bob"}) {
+						t.Errorf("%s, per %d: %+v", what, tt.per, u)
+					}
+				}
+				if n != entries || len(users) != entries+1 {
+					t.Errorf("%s, per %d: %d entries of ann in %+v, want %d", what, tt.per, n, users, entries)
+				}
+			}
+			users, _ := w.host().Users(tt.per)
+			check("users", users)
+			members, _ := w.reg.Pods().Members(w.host().Name(), tt.per)
+			check("merged users", MergeMembers(tt.per, members))
+			l, _ := w.host().Channel("room", tt.per)
+			check("channel", l.Users)
+			l, _ = w.reg.Pods().Listing(w.host().Name(), "room", tt.per)
+			if (l.Details == nil) != (tt.per&WithInfo == 0) {
+				t.Errorf("per %d: the times of details are %v", tt.per, l.Details)
+			}
+			check("merged channel", MergeListings(tt.per, []Listing{l})[0].Users)
+			l, _ = w.host().Channel(ann.ID().PrivateChannel(), tt.per)
+			if len(l.Users) != 1 || l.Users[0] != tt.want {
+				t.Errorf("per %d: the private channel has %+v", tt.per, l.Users)
+			}
+		}
+	}
+}
+
+// Of what two pods know of a user, the later info and the later status apply.
+func TestMergedListingsHaveTheLatestDetails(t *testing.T) {
+	first := Member{User: User{ID: "a", Info: `{"n":1}`, Status: `{"s":2}`}, InfoTime: 1, StatusTime: 2}
+	second := Member{User: User{ID: "a", Info: `{"n":2}`, Status: `{"s":1}`}, InfoTime: 2, StatusTime: 1}
+	ended := Member{User: User{ID: "a"}, StatusTime: 3}
+	plain := Member{User: User{ID: "a", Email: "a@x"}, Seen: 1}
+	listing := func(m Member) []Listing {
+		return []Listing{{
+			Channel: "room", Kind: Authenticated, Users: []User{m.User, {ID: "b"}}, Seen: []int64{m.Seen, 0},
+			Details: []DetailTimes{{m.InfoTime, m.StatusTime}, {}},
+		}}
+	}
+	for _, tt := range []struct {
+		pods []Member
+		want User
+	}{
+		{[]Member{first, second}, User{ID: "a", Info: `{"n":2}`, Status: `{"s":2}`}},
+		{[]Member{first, second, ended, plain}, User{ID: "a", Email: "a@x", Info: `{"n":2}`}},
+		{[]Member{plain, first}, User{ID: "a", Email: "a@x", Info: `{"n":1}`, Status: `{"s":2}`}},
+		{[]Member{ended, plain}, User{ID: "a", Email: "a@x"}},
+	} {
+		for range 2 {
+			slices.Reverse(tt.pods) // the order of the pods does not matter
+			var members [][]Member
+			var listings [][]Listing
+			for _, m := range tt.pods {
+				members, listings = append(members, []Member{m, {User: User{ID: "b"}}}), append(listings, listing(m))
+			}
+			for _, per := range []Per{PerUser | WithInfo, PerConnection | WithInfo} {
+				for what, users := range map[string][]User{
+					"members": MergeMembers(per, members...), "listings": MergeListings(per, listings...)[0].Users,
+				} {
+					for _, u := range users {
+						if u != tt.want && u != (User{ID: "b"}) {
+							t.Errorf("%s of %+v, per %d: %+v, want %+v", what, tt.pods, per, u, tt.want)
+						}
+					}
+				}
+			}
+		}
+	}
+}
