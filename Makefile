@@ -28,7 +28,9 @@ LINT := $(CACHE)/golangci-lint-$(GOLANGCI_LINT_VERSION)-$(shell go env GOVERSION
 export ROLLCALL_NODE := $(CACHE)/node
 # Folder for the AssemblyScript compiler; see deps.sh.
 export ROLLCALL_ASSEMBLYSCRIPT := $(CACHE)/assemblyscript
-# Bundles client.js for a test.
+# Folder for React and Phoenix, which tests use with client.js; see deps.sh.
+export ROLLCALL_BROWSER_NPM := $(CACHE)/browser
+# Bundles client.js for tests.
 export ROLLCALL_ESBUILD := $(CACHE)/esbuild-$(ESBUILD_VERSION)/esbuild
 export PATH := $(ROLLCALL_NODE)/node_modules/.bin:$(PATH)
 

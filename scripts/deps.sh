@@ -74,14 +74,19 @@ if ! node_is_new_enough; then
 	}
 fi
 
-# The AssemblyScript compiler of the SDK's template, once for all tests. npm ci checks it against
-# the hashes of the lock file.
-template=plugins/sdk/assemblyscript/template
-compiler=${ROLLCALL_ASSEMBLYSCRIPT:?}
-if ! cmp -s "$template/package-lock.json" "$compiler/package-lock.json" || [ ! -e "$compiler/node_modules/.bin/asc" ]; then
-	echo "Installing the AssemblyScript compiler into $compiler"
-	mkdir -p "$compiler"
-	cp "$template/package.json" "$template/package-lock.json" "$compiler"
-	npm ci --silent --no-audit --no-fund --ignore-scripts --prefix "$compiler"
-fi
+# install_locked installs the packages of a lock file into a folder, once for all tests: a file there
+# shows that it is done. npm ci checks them against the hashes of the lock file.
+install_locked() {
+	local from=$1 to=$2 file=$3
+	if ! cmp -s "$from/package-lock.json" "$to/package-lock.json" || [ ! -e "$to/node_modules/$file" ]; then
+		echo "Installing the packages of $from into $to"
+		mkdir -p "$to"
+		cp "$from/package.json" "$from/package-lock.json" "$to"
+		npm ci --silent --no-audit --no-fund --ignore-scripts --prefix "$to"
+	fi
+}
+
+# The AssemblyScript compiler of the SDK's template; React and Phoenix, for tests of client.js.
+install_locked plugins/sdk/assemblyscript/template "${ROLLCALL_ASSEMBLYSCRIPT:?}" .bin/asc
+install_locked test/browser/npm "${ROLLCALL_BROWSER_NPM:?}" react-dom/client.js
 echo 'Everything that the tests need is there.'
