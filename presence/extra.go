@@ -89,14 +89,15 @@ func (h *Host) setInfo(u *user, info string) {
 func (h *Host) setExtra(u *user, e *extra) {
 	before := u.extra
 	u.extra = e
-	if e.info != "" || e.status != "" || before != nil && (before.info != e.info || before.status != e.status) {
-		h.invalidateUser(u)
-	}
-	if h.rules().Shower != nil {
-		u.decided = false
-		h.askShower(u)
-	}
 	restated := before == nil && e.info == "" || before != nil && before.info == e.info
+	if e.differs(before, 0) {
+		h.invalidateUser(u)
+		if h.rules().Shower != nil {
+			u.restated = restated && (u.decided || u.restated)
+			u.decided = false
+			h.askShower(u)
+		}
+	}
 	for _, m := range u.members {
 		if m.conns > 0 {
 			h.recordMember(m, false) // also if it is the same: another pod may have an older time
@@ -225,10 +226,14 @@ func (m *member) waits(ch *channel) bool {
 	if !m.restated || m.updated || !m.shown || !m.visible() || len(ch.watchers) == 0 {
 		return false
 	}
+	v := m.view()
+	if v.hidden() {
+		return false
+	}
 	if ch.restated == nil {
 		ch.restated = new(statusBudget)
 	}
-	return !ch.restated.takes(time.Now(), m.view().Status)
+	return !ch.restated.takes(time.Now(), v.Status)
 }
 
 // restateLater flushes the channel when its frames can have the statuses that wait.
@@ -252,7 +257,13 @@ func (h *Host) updateHide(rules *Rules) {
 	if rules.Hide == h.hide {
 		return
 	}
+	hidden := rules.Hide &^ h.hide
 	h.hide = rules.Hide
+	for _, u := range h.online {
+		if hidden != 0 && u.shown != nil {
+			h.setShown(u, new(Shown)) // what was shown has a field that is hidden now
+		}
+	}
 	for _, ch := range h.channels {
 		for _, m := range ch.members {
 			m.changed(false)

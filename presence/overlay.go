@@ -129,7 +129,11 @@ func (m *member) updateView(hide Fields) {
 			rest = rest.newest(known.extra)
 		}
 	}
-	if !shown.equal(t.shown) || shown == nil && best.email != t.email && hide&FieldEmail == 0 {
+	switch {
+	case !shown.equal(t.shown):
+		same := best.email == t.email && !rest.differs(t.extra, FieldStatus)
+		m.changed(m.user.restated || m.conns == 0 && same)
+	case shown == nil && best.email != t.email && hide&FieldEmail == 0:
 		m.changed(false)
 	}
 	if shown == nil && rest.differs(t.extra, hide) {

@@ -46,7 +46,7 @@ func (p *painter) Show(_ HostName, users []User) []Shown {
 			id = strings.ToUpper(u.ID)
 		}
 		if u.Email != "hide" && (!failing || u.Email == "pass") {
-			shown[i] = Shown{ID: id, Record: "shown" + p.version, Sender: "from " + id}
+			shown[i] = Shown{ID: id, Record: "shown" + p.version + u.Status, Sender: "from " + id}
 		}
 		shown[i].Failed = failing
 	}
@@ -282,6 +282,80 @@ func TestTheShowerIsAskedInBatches(t *testing.T) {
 		watcher.hears("joined room authenticated seq=0 count=10001")
 		close(p.gate)
 		synctest.Wait()
+	})
+}
+
+// The bounds of changed statuses hold for what plugins show, too. Hiding a user never waits.
+func TestStatusesThatAShowerShowsAreBounded(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w := newWorld(t, &Rules{Shower: new(painter)})
+		watcher := w.connect("w")
+		watcher.join("room", WatchList)
+		clients := make([]*client, 300)
+		for i := range clients {
+			clients[i] = w.connect(fmt.Sprintf("u%d", i))
+			clients[i].join("room", WatchNone)
+		}
+		time.Sleep(time.Minute)
+		synctest.Wait()
+		forget(watcher)
+		status := strings.Repeat("s", MaxStatus)
+		for _, c := range clients {
+			if err := c.SetStatus(status); err != nil {
+				t.Fatal(err)
+			}
+		}
+		synctest.Wait()
+		if got := strings.Count(strings.Join(watcher.heard(), ""), status); got == 0 || got*MaxStatus > maxStatusBytes {
+			t.Errorf("%d statuses at once", got)
+		}
+		clients[299].authenticate("u299<hide>")
+		synctest.Wait()
+		if got := strings.Join(watcher.heard(), ""); !strings.Contains(got, "-u299<") || strings.Contains(got, "~") {
+			t.Errorf("after the user is hidden: %.200s", got)
+		}
+		time.Sleep(5 * time.Second)
+		synctest.Wait()
+		if got := strings.Count(strings.Join(watcher.heard(), ""), "~"); got < 150 {
+			t.Errorf("%d statuses later", got)
+		}
+	})
+}
+
+// A login that says nothing new of a user causes no call.
+func TestTheShowerIsAskedOnceAboutARecord(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		p := new(painter)
+		w := newWorld(t, &Rules{Shower: p})
+		for range 3 {
+			if _, err := w.reg.Connect(w.name, w.rules, &User{ID: "a", Info: `{"n":1}`}, &inbox{tape: w.tape}); err != nil {
+				t.Fatal(err)
+			}
+			synctest.Wait()
+		}
+		p.wantCalls(t, "a")
+	})
+}
+
+// After a reload that hides the e-mail address, no frame has what was shown before.
+func TestAFieldThatIsHiddenIsNotShownAnyMore(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		two := &painter{version: "2", gate: make(chan struct{})}
+		w := newWorld(t, &Rules{Shower: &painter{version: "1"}})
+		a, b := w.connect("a"), w.connect("b")
+		a.join("room", WatchList)
+		synctest.Wait()
+		forget(a)
+		w.host().SetRules(&Rules{Shower: two, Hide: FieldEmail})
+		b.join("room", WatchList)
+		if err := a.Send([]string{"room"}, []byte("{}")); err != nil {
+			t.Fatal(err)
+		}
+		synctest.Wait()
+		b.hears("joined room authenticated seq=3 count=2 []", "message room : {}")
+		close(two.gate)
+		synctest.Wait()
+		b.hears("presence room seq=4 count=2 +a<shown2> +b<shown2>")
 	})
 }
 

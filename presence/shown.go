@@ -60,6 +60,7 @@ func (v *View) id() string {
 // setShown changes what is shown of a user. The caller schedules a flush of the channels whose
 // member is dirty.
 func (h *Host) setShown(u *user, s *Shown) {
+	defer func() { u.restated = false }()
 	if u.shown.equal(s) {
 		return
 	}
@@ -78,8 +79,7 @@ func (h *Host) setShown(u *user, s *Shown) {
 			m.updateView(h.hide)
 			continue
 		}
-		m.updated = true
-		m.channel.markDirty(m)
+		m.changed(u.restated)
 	}
 }
 

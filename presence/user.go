@@ -16,17 +16,18 @@ type User struct {
 // while the user is on another pod, and until watchers have seen that it left. A user who
 // reconnects meanwhile is the same member.
 type user struct {
-	ID      string
-	Email   string // e-mail address that this pod has learned
-	extra   *extra // what else it has learned; nil if nothing
-	seen    int64  // time at which the e-mail address was learned, see Member.Seen
-	index   int    // index in Host.online
-	conns   int32
-	queued  bool             // in the queue of the Shower
-	decided bool             // the Shower has decided about the user as it is
-	shown   *Shown           // decision of the Shower; nil without one
-	first   *Conn            // head of the list of its connections
-	members swapList[member] // one in each channel; see member.userIndex
+	ID       string
+	Email    string // e-mail address that this pod has learned
+	extra    *extra // what else it has learned; nil if nothing
+	seen     int64  // time at which the e-mail address was learned, see Member.Seen
+	index    int    // index in Host.online
+	conns    int32
+	queued   bool             // in the queue of the Shower
+	decided  bool             // the Shower has decided about the user as it is
+	restated bool             // only the status has changed since the last decision
+	shown    *Shown           // decision of the Shower; nil without one
+	first    *Conn            // head of the list of its connections
+	members  swapList[member] // one in each channel; see member.userIndex
 }
 
 // acquire counts one more connection of the user and updates its e-mail address.
@@ -56,7 +57,7 @@ func (h *Host) acquire(u User) *user {
 	}
 	changed := known.known() != before
 	if changed {
-		known.decided = false
+		known.decided, known.restated = false, false
 	}
 	switch {
 	case h.rules().Shower != nil && (first || changed):

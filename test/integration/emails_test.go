@@ -25,6 +25,8 @@ func TestNoFrameHasTheAddressOfAnotherUser(t *testing.T) {
 		return portal(jwtOptions + "limits {\n frames_per_second 1000000\n }\n" + options)
 	}
 	configurations := []string{
+		site(""),
+		site("members {\n show id\n }\n"),
 		site(plugin(mask, "")),
 		site(plugin(mask, "on_failure pass")),
 		site(plugin(mask, "") + plugin(trap, "on_failure pass")),
@@ -87,7 +89,7 @@ func (u *watchedUsers) step(t *testing.T) {
 	i := u.rand.IntN(len(u.conns))
 	c := u.conns[i]
 	channel := []string{"red", "green"}[u.rand.IntN(2)]
-	switch u.rand.IntN(8) {
+	switch u.rand.IntN(9) {
 	case 0:
 		u.drain(t, c)
 		c.Close(t)
@@ -96,6 +98,8 @@ func (u *watchedUsers) step(t *testing.T) {
 		c.Send(t, `{"type":"leave","channel":"`+channel+`"}`)
 	case 2, 3:
 		c.Send(t, `{"type":"send","channels":["`+channel+`"],"message":{"text":"hello"}}`)
+	case 5:
+		c.Send(t, fmt.Sprintf(`{"type":"status","status":{"n":%d}}`, u.rand.IntN(100)))
 	case 4:
 		id := u.user()
 		c.Send(t, `{"type":"authenticate","token":"`+token(t, id, id+"@private.example", time.Hour)+`"}`)
