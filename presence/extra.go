@@ -273,8 +273,17 @@ func (h *Host) updateHide(rules *Rules) {
 	}
 }
 
+// hideNow hides the fields that the rules have begun to hide, before [Host.Reclassify] does: no frame
+// has them once the rules are in effect.
+func (h *Host) hideNow() {
+	if rules := h.rules(); rules.Hide&^h.hide != 0 {
+		h.updateHide(rules)
+	}
+}
+
 // encodeMessage builds the frame for a message of a channel.
 func (h *Host) encodeMessage(channel string, from Source, message []byte) []byte {
+	h.hideNow()
 	from.Hide = h.hide
 	return h.registry.encoder.Message(channel, from, message)
 }

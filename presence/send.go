@@ -119,6 +119,7 @@ func (c *Conn) prepare(list []*channel, names, receivers []string, message []byt
 func (c *Conn) commit(names []string, to []*channel, message []byte) error {
 	h := c.host
 	var from Source
+	h.hideNow()
 	if c.user != nil {
 		from.User, from.Shown = &User{ID: c.user.ID, Email: c.user.Email}, c.user.shown
 	}

@@ -359,6 +359,48 @@ func TestAFieldThatIsHiddenIsNotShownAnyMore(t *testing.T) {
 	})
 }
 
+// The rules hold from the moment that they are in effect, before [Host.Reclassify] has run.
+func TestAHiddenFieldIsInNoFrameBeforeReclassify(t *testing.T) {
+	for name, shower := range map[string]Shower{"native": nil, "plugins": &painter{version: "1"}} {
+		synctest.Test(t, func(t *testing.T) {
+			w := newWorld(t, &Rules{Shower: shower})
+			a := w.connect("a<a@x>")
+			a.join("room", WatchList)
+			synctest.Wait()
+			h := w.host()
+			h.mu.Lock()
+			h.source = &Rules{Shower: shower, Hide: FieldEmail}
+			h.mu.Unlock()
+			forget(a)
+			b := w.connect("b")
+			b.join("room", WatchList)
+			if err := a.Send([]string{"room"}, []byte("{}")); err != nil {
+				t.Fatal(err)
+			}
+			synctest.Wait()
+			for _, frame := range b.in.take() {
+				switch v := w.tape.get(frame).(type) {
+				case Joined:
+					if members := w.tape.members(v); shower != nil && len(members) > 0 {
+						t.Errorf("%s: members %v", name, members)
+					}
+				case Diff:
+					if v.Hide&FieldEmail == 0 {
+						t.Errorf("%s: %+v", name, v)
+					}
+				case sent:
+					if shower != nil && v.from != "" {
+						t.Errorf("%s: from %s", name, v.from)
+					}
+				}
+			}
+			if h.hide&FieldEmail == 0 {
+				t.Errorf("%s: the field is not hidden", name)
+			}
+		})
+	}
+}
+
 // Pods show what the pod of the connection has decided.
 func TestOtherPodsShowTheDecision(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {

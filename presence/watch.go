@@ -95,6 +95,7 @@ func (h *Host) flush(ch *channel) {
 		ch.timer.Stop()
 		ch.timer = nil
 	}
+	h.hideNow()
 	d := h.makeDiff(ch)
 	if ch.kindChanged {
 		ch.kindChanged, d.Kind = false, ch.class.Kind
@@ -210,6 +211,7 @@ func (m *membership) listsMembers() bool { return m.watch == WatchList && m.chan
 
 // encodeJoined encodes the answer to a join.
 func (h *Host) encodeJoined(m *membership) []byte {
+	h.hideNow()
 	ch := m.channel
 	j := Joined{
 		Ref: m.ref, Channel: ch.name, Kind: ch.class.Kind, Grant: ch.class.Grant, May: m.may, Watch: m.watch,

@@ -22,7 +22,8 @@ func TestNoFrameHasTheAddressOfAnotherUser(t *testing.T) {
 		return pluginOption(path, "message_timeout 30s\n "+options)
 	}
 	site := func(options string) string {
-		return portal(jwtOptions + "limits {\n frames_per_second 1000000\n }\n" + options)
+		text := portal(jwtOptions + "limits {\n frames_per_second 1000000\n }\n" + options)
+		return strings.Replace(text, "members {\n show email info status\n }\n", "", 1)
 	}
 	configurations := []string{
 		site(""),
