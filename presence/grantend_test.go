@@ -99,6 +99,33 @@ func TestUnansweredJoinThatLosesItsGrant(t *testing.T) {
 	}
 }
 
+// Equal joins of one frame are encoded once, but not for other permissions.
+func TestAnswersOfOneFrameDifferInPermissions(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w := newWorld(t, grantRules())
+		for i := range 200 {
+			l := w.connect(fmt.Sprintf("w%d", i))
+			l.SetGrants(grantsOf(MayAll, "*"))
+			l.join("team-1", WatchCount)
+		}
+		time.Sleep(time.Second)
+		want := map[*client]Permissions{}
+		for i, may := range []Permissions{MayAll, MayJoin | MaySee, MayAll} {
+			c := w.connect(fmt.Sprintf("u%d", i))
+			c.SetGrants(grantsOf(may, "*"))
+			c.join("team-1", WatchCount)
+			want[c] = may
+		}
+		time.Sleep(time.Second)
+		for c, may := range want {
+			frames := c.in.take()
+			if j, ok := w.tape.get(frames[0]).(Joined); !ok || j.May != may || !j.Grant {
+				t.Errorf("answer %+v, want the permissions %03b", w.tape.get(frames[0]), may)
+			}
+		}
+	})
+}
+
 func TestReloadJudgesGrants(t *testing.T) {
 	with := func(change func(*Rules)) *Rules {
 		r := grantRules()
@@ -162,6 +189,8 @@ func TestAuthorizeIsAskedAfterAReload(t *testing.T) {
 	if err := c.Send([]string{"team-1"}, []byte("{}")); err != nil {
 		t.Errorf("until the answer: %v", err)
 	}
+	c.login("a", &Grants{}) // the same user still waits for the answer
+	c.hears()
 	if c.SetAsked("b", "team-1", 0) || c.SetAsked("a", "team-4", MayAll) {
 		t.Error("an answer for another user, or another channel, is taken")
 	}
