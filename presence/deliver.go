@@ -26,9 +26,29 @@ type outgoing struct {
 type batch struct {
 	frames []byte
 	n      int
+	except map[*Conn][]span // frames that a connection does not receive, in order; nil if there are none
 }
 
-func (o *outgoing) add(frame []byte) {
+// span is the place of one frame in a batch.
+type span struct {
+	index    int // number of frames before it
+	from, to int // in batch.frames
+}
+
+// add adds a frame for all listeners, except for one if except is not nil.
+func (o *outgoing) add(frame []byte, except *Conn) {
+	o.append(frame)
+	if except == nil {
+		return
+	}
+	p := &o.batches[len(o.batches)-1]
+	if p.except == nil {
+		p.except = make(map[*Conn][]span)
+	}
+	p.except[except] = append(p.except[except], span{p.n - 1, len(p.frames) - len(frame), len(p.frames)})
+}
+
+func (o *outgoing) append(frame []byte) {
 	o.bytes += len(frame)
 	if i := len(o.batches) - 1; i >= 0 && len(o.batches[i].frames)+len(frame) <= batchSize {
 		p := &o.batches[i]
@@ -39,19 +59,38 @@ func (o *outgoing) add(frame []byte) {
 		p.n++
 		return
 	}
-	o.batches = append(o.batches, batch{frame, 1})
+	o.batches = append(o.batches, batch{frames: frame, n: 1})
 }
 
-// enqueue adds a message to the outgoing ones of the channel.
-func (h *Host) enqueue(ch *channel, from Source, message []byte) {
+// queue queues the frames for a listener, and reports whether the caller must flush its outbox.
+func (b *batch) queue(c *Conn) (flush bool) {
+	if b.except == nil { // nearly always
+		return c.out.Queue(b.frames, b.n)
+	}
+	from, sent := 0, 0
+	for _, s := range b.except[c] {
+		if s.from > from {
+			flush = c.out.Queue(b.frames[from:s.from:s.from], s.index-sent) || flush
+		}
+		from, sent = s.to, s.index+1
+	}
+	if from < len(b.frames) {
+		flush = c.out.Queue(b.frames[from:], b.n-sent) || flush
+	}
+	return flush
+}
+
+// enqueue adds a message to the outgoing ones of the channel. The connection except, if not nil, does
+// not receive it.
+func (h *Host) enqueue(ch *channel, from Source, message []byte, except *Conn) {
 	frame := h.encodeMessage(ch.name, from, message)
 	h.pending += len(frame)
 	if ch.outgoing != nil {
-		ch.outgoing.add(frame)
+		ch.outgoing.add(frame, except)
 		return
 	}
 	ch.outgoing = &outgoing{}
-	ch.outgoing.add(frame)
+	ch.outgoing.add(frame, except)
 	go h.deliver(ch) // ends when no message is left
 }
 
@@ -129,7 +168,7 @@ func (h *Host) queueRound(ch *channel, r *round) {
 		if m.index >= len(ch.listeners) || ch.listeners[m.index] != m {
 			continue
 		}
-		if m.conn.out.Queue(r.batch.frames, r.batch.n) {
+		if r.batch.queue(m.conn) {
 			r.unflushed = append(r.unflushed, m.conn.out)
 		}
 	}

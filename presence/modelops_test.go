@@ -286,7 +286,11 @@ func (m *model) send(c *modelClient) {
 			want = ErrNotJoined
 		}
 	}
-	if err := c.Send(channels, []byte(text)); !errors.Is(err, want) {
+	send, echo := c.Send, m.rng.IntN(2) == 0
+	if !echo {
+		send = c.SendToOthers
+	}
+	if err := send(channels, []byte(text)); !errors.Is(err, want) {
 		m.w.t.Fatalf("send to %q: %v, want %v", channels, err, want)
 	}
 	synctest.Wait()
@@ -294,7 +298,7 @@ func (m *model) send(c *modelClient) {
 		to.apply(to.in.take())
 		var due []sent
 		for _, channel := range distinct(channels) {
-			if _, ok := to.joined[channel]; ok && want == nil {
+			if _, ok := to.joined[channel]; ok && want == nil && (echo || to != c) {
 				due = append(due, sent{channel, c.user, text})
 			}
 		}

@@ -155,7 +155,7 @@ func (p Pods) Deliver(host HostName, channels []string, from Source, message []b
 				err = e
 				continue
 			}
-			h.enqueue(ch, from, message)
+			h.enqueue(ch, from, message, nil)
 		}
 		owed = h.queuePrivate(channels, from, message)
 	})

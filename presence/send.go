@@ -37,6 +37,16 @@ type Source struct {
 // It returns ErrBadChannel, ErrReservedChannel, ErrNotJoined, ErrDenied, ErrTooLarge, ErrBusy or
 // ErrClosed. If it returns an error, the message was sent to no channel.
 func (c *Conn) Send(channels []string, message []byte) error {
+	return c.send(channels, message, nil)
+}
+
+// SendToOthers is [Conn.Send], except that c does not receive the message. Other connections of its
+// user do.
+func (c *Conn) SendToOthers(channels []string, message []byte) error {
+	return c.send(channels, message, c)
+}
+
+func (c *Conn) send(channels []string, message []byte, except *Conn) error {
 	channels, err := targets(channels, message)
 	if err != nil {
 		return err
@@ -48,7 +58,7 @@ func (c *Conn) Send(channels []string, message []byte) error {
 	if err != nil {
 		return err
 	}
-	return c.commit(channels, to, message)
+	return c.commit(channels, to, message, except)
 }
 
 // Sending is a message that [Conn.Prepare] has validated.
@@ -57,6 +67,14 @@ type Sending struct {
 	channels []string // channels that receive the message, each once
 	to       []*channel
 	message  []byte
+	except   *Conn // does not receive the message; nil if all listeners do
+}
+
+// ToOthers returns a Sending of the same message that the sender does not receive, see
+// [Conn.SendToOthers].
+func (s Sending) ToOthers() Sending {
+	s.except = s.conn
+	return s
 }
 
 // Prepare validates a message like [Conn.Send], for a caller that must do something before the
@@ -97,7 +115,7 @@ func (s Sending) Commit() error {
 	if err := c.host.checkRoom(s.to, s.message); err != nil {
 		return err
 	}
-	return c.commit(s.channels, s.to, s.message)
+	return c.commit(s.channels, s.to, s.message, s.except)
 }
 
 // prepare appends the receivers among the named channels, in their order, to list. c must listen to
@@ -115,8 +133,9 @@ func (c *Conn) prepare(list []*channel, names, receivers []string, message []byt
 	return list, c.host.checkRoom(list, message)
 }
 
-// commit sends a message to channels that have room for it. The host's lock is held.
-func (c *Conn) commit(names []string, to []*channel, message []byte) error {
+// commit sends a message to channels that have room for it. The connection except, if not nil, does
+// not receive it. The host's lock is held.
+func (c *Conn) commit(names []string, to []*channel, message []byte, except *Conn) error {
 	h := c.host
 	var from Source
 	h.hideNow()
@@ -129,7 +148,7 @@ func (c *Conn) commit(names []string, to []*channel, message []byte) error {
 		}
 	}
 	for _, ch := range to {
-		h.enqueue(ch, from, message)
+		h.enqueue(ch, from, message, except)
 	}
 	return nil
 }
@@ -184,7 +203,7 @@ func (r *Registry) Send(host HostName, channels []string, message []byte) error 
 			}
 		}
 		for _, ch := range to {
-			h.enqueue(ch, from, message)
+			h.enqueue(ch, from, message, nil)
 		}
 		owed = h.queuePrivate(channels, from, message)
 	})

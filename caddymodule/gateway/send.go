@@ -25,10 +25,13 @@ func (s *session) send(cmd wire.Command) error {
 	}
 	channels, copied := s.route(cmd)
 	var err error
-	if len(copied) == 0 {
-		err = s.conn.Send(channels, cmd.Message)
-	} else {
+	switch {
+	case len(copied) > 0:
 		err = s.copyAndSend(cmd, channels, copied)
+	case cmd.NoEcho:
+		err = s.conn.SendToOthers(channels, cmd.Message)
+	default:
+		err = s.conn.Send(channels, cmd.Message)
 	}
 	if err == nil {
 		s.answer(wire.Sent(cmd.Ref))
@@ -43,6 +46,9 @@ func (s *session) copyAndSend(cmd wire.Command, channels []string, copied []back
 	}
 	if err := s.hub.CopyToBackend(s.tenant.site(), s.tenant.name, copied...); err != nil {
 		return err
+	}
+	if cmd.NoEcho {
+		sending = sending.ToOthers()
 	}
 	return sending.Commit()
 }

@@ -51,6 +51,7 @@ type Command struct {
 
 	Channels []string // for send: 1 to MaxChannels names, not validated
 	Message  []byte   // for send: a JSON object as received, valid as long as the parsed bytes
+	NoEcho   bool     // for send: the connection does not receive the message itself
 
 	Status string // for status: a JSON object in compact form; "" for null
 }
@@ -114,6 +115,13 @@ func Parse(p []byte) (Command, error) {
 			return refuse(c.Ref, CodeBadFrame, "message must be an object")
 		}
 		c.Message = raw.message
+		switch string(raw.echo) {
+		case "", "true":
+		case "false":
+			c.NoEcho = true
+		default:
+			return refuse(c.Ref, CodeBadFrame, "echo must be true or false")
+		}
 	case TypeStatus:
 		if string(raw.status) == "null" {
 			break

@@ -33,6 +33,18 @@ func TestParse(t *testing.T) {
 			Command{Type: TypeSend, Ref: "1", Channels: []string{"room"}, Message: []byte(`{"text":"hi"}`)},
 		},
 		{
+			"send without echo", `{"type":"send","channels":["room"],"echo":false,"message":{"echo":true}}`,
+			Command{Type: TypeSend, Channels: []string{"room"}, Message: []byte(`{"echo":true}`), NoEcho: true},
+		},
+		{
+			"send with echo", `{"type":"send","channels":["room"],"message":{"echo":false},"echo": true }`,
+			Command{Type: TypeSend, Channels: []string{"room"}, Message: []byte(`{"echo":false}`)},
+		},
+		{
+			"send as the backend", `{"type":"send","channels":["room"],"backend":true,"from":null,"message":{"backend":true}}`,
+			Command{Type: TypeSend, Channels: []string{"room"}, Message: []byte(`{"backend":true}`)},
+		},
+		{
 			"send to several in white space", `{ "message" : { "a" : [ 1, "]" ] } , "channels" : [ "a" , "\u00e9,]", "", "a" ] , "type" : "send" }`,
 			Command{Type: TypeSend, Channels: []string{"a", "é,]", "", "a"}, Message: []byte(`{ "a" : [ 1, "]" ] }`)},
 		},
@@ -129,6 +141,8 @@ func TestParseRefuses(t *testing.T) {
 		{"send of a string", `{"id":1,"type":"send","channels":["a"],"message":"{}"}`, CodeBadFrame, "1"},
 		{"send of an array", `{"id":1,"type":"send","channels":["a"],"message":[{}]}`, CodeBadFrame, "1"},
 		{"send of null", `{"id":1,"type":"send","channels":["a"],"message":null}`, CodeBadFrame, "1"},
+		{"send with echo as text", `{"id":1,"type":"send","channels":["a"],"message":{},"echo":"false"}`, CodeBadFrame, "1"},
+		{"send with echo null", `{"id":1,"type":"send","channels":["a"],"message":{},"echo":null}`, CodeBadFrame, "1"},
 		{"no token", `{"id":1,"type":"authenticate"}`, CodeBadFrame, "1"},
 		{"object as token", `{"id":1,"type":"authenticate","token":{}}`, CodeBadFrame, "1"},
 	} {
@@ -177,6 +191,7 @@ func FuzzParse(f *testing.F) {
 		`{"type":null,"id":" "}`,
 		`{"type":"join","channel":"\ud800"}`,
 		"{\"type\":\"ping\",\"x\":\"\xff\"}",
+		`{"type":"send","channels":["room"],"message":{},"echo":false}`,
 		`[]`, `null`, ``, ` {`, `{}`, `{"a":[{"b":"]}\\\""}],"t\u0079pe" : "ping" , "id":1 }`,
 	} {
 		f.Add([]byte(frame))
@@ -229,7 +244,7 @@ func sameFields(t *testing.T, frame []byte) {
 	}
 	for name, value := range map[string][]byte{
 		"id": got.id, "type": got.kind, "channel": got.channel, "presence": got.presence, "token": got.token,
-		"channels": got.channels, "message": got.message,
+		"channels": got.channels, "message": got.message, "echo": got.echo,
 	} {
 		if string(value) != string(want[name]) {
 			t.Errorf("%q has %q as %s, want %q", frame, value, name, want[name])

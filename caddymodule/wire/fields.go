@@ -7,7 +7,7 @@ import (
 
 // fields are the values of a command's object as JSON; nil if absent.
 type fields struct {
-	id, kind, channel, presence, token, channels, message, status []byte
+	id, kind, channel, presence, token, channels, message, status, echo []byte
 }
 
 // parseFields splits a JSON object into its fields. It reports false if p is not one. encoding/json
@@ -55,6 +55,8 @@ func (f *fields) named(key []byte) *[]byte {
 		return &f.channels
 	case "message":
 		return &f.message
+	case "echo":
+		return &f.echo
 	case "status":
 		return &f.status
 	}

@@ -43,6 +43,11 @@ func TestClientsSendToThoseWhoListen(t *testing.T) {
 	expectSent(t, visitor, want)
 	ann.Expect(t, want)
 
+	// No client can send as the backend, or as another user.
+	visitor.Send(t, `{"type":"send","channels":["anonymousRoom"],"message":{"backend":true},"backend":true,"from":{"id":"ann"},"echo":false}`)
+	visitor.Expect(t, `{"type":"sent"}`)
+	ann.Expect(t, `{"type":"message","channel":"anonymousRoom","from":null,"message":{"backend":true}}`)
+
 	for name, tt := range map[string]struct{ channels, code string }{
 		"another channel":           {`["anonymousRoom","anonymousHall"]`, "not_joined"},
 		"a channel of others":       {`["team"]`, "not_joined"},
