@@ -59,7 +59,8 @@ func parseDirective(h httpcaddyfile.Helper) (caddyhttp.MiddlewareHandler, error)
 //	        quiet         <pattern>...
 //	    }
 //	    members {
-//	        show <key>...
+//	        show  <key>...
+//	        names <number>
 //	    }
 //	    plugin <file> {
 //	        ...
@@ -188,7 +189,8 @@ func (h *Handler) unmarshalJWT(d *caddyfile.Dispenser) error {
 func (h *Handler) unmarshalMembers(d *caddyfile.Dispenser) error {
 	h.Members = new(Members)
 	return block(d, options{
-		"show": several(&h.Members.Show),
+		"show":  several(&h.Members.Show),
+		"names": number(&h.Members.Names),
 	})
 }
 

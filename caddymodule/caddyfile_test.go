@@ -46,7 +46,7 @@ func TestCaddyfile(t *testing.T) {
 			"channels", "rollcall {\nchannels {\nauthenticated vip-* a\nanonymous lobby-*\ndefault anonymous\n}\n}",
 			Handler{Channels: &Channels{Authenticated: []string{"vip-*", "a"}, Anonymous: []string{"lobby-*"}, Default: "anonymous"}},
 		},
-		{"members", "rollcall {\nmembers {\nshow email badge\n}\n}", Handler{Members: &Members{Show: []string{"email", "badge"}}}},
+		{"members", "rollcall {\nmembers {\nshow email badge\nnames 7\n}\n}", Handler{Members: &Members{Show: []string{"email", "badge"}, Names: 7}}},
 		{
 			"limits",
 			"rollcall {\nlimits {\nchannels_per_connection 1\nchannels_per_host 7\nchannel_name 2\nframe 3KiB\nqueue 4MB\nconnections_per_host 5\nconnections_per_address 8\nframes_per_second 6\n}\n}",

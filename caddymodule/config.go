@@ -104,6 +104,19 @@ type Members struct {
 	// What is shown of a user beside the `id`: `email`, `info`, `status`, and keys that a plugin adds.
 	// `id` alone shows nothing else. Default: `info` and `status`.
 	Show []string `json:"show,omitempty"`
+
+	// Members of a channel up to which clients see who they are. Above it, or if their list would have
+	// more than 4 MiB, clients see only their number; they see names again below half of both.
+	// Default: 10000.
+	Names int `json:"names,omitempty"`
+}
+
+// names returns the largest number of members with names.
+func (m *Members) names() int {
+	if m == nil || m.Names == 0 {
+		return 10_000
+	}
+	return m.Names
 }
 
 // show returns the shown keys without the ID.

@@ -82,6 +82,7 @@ func TestProvisionRefuses(t *testing.T) {
 func TestProvisionRefusesJSON(t *testing.T) {
 	for _, test := range []struct{ name, json, want string }{
 		{"long channel names", `{"limits":{"channel_name":4097}}`, "limits: channel_name is at most 4096"},
+		{"negative names", `{"members":{"names":-1}}`, "members: names"},
 		{"negative limit", `{"limits":{"channel_name":-1}}`, "limits: use positive numbers"},
 		{"negative size", `{"limits":{"queue":-1}}`, "from 1KiB to 1GiB"},
 		{"huge size", `{"limits":{"frame":1073741825}}`, "from 1KiB to 1GiB"},

@@ -240,7 +240,12 @@ func (h *Handler) provisionRules(s *site.Site) error {
 	if s.Patterns, err = h.Channels.patterns(); err != nil {
 		return err
 	}
+	names := h.Members.names()
+	if names < 0 {
+		return errors.New("members: names is a number from 1")
+	}
 	s.Bounds = presence.Rules{
+		MaxNames:        names,
 		MaxConns:        limits.ConnectionsPerHost,
 		MaxChannels:     limits.ChannelsPerConnection,
 		MaxHostChannels: limits.ChannelsPerHost,

@@ -10,6 +10,7 @@ type channel struct {
 	name        string
 	class       Class
 	kindChanged bool                 // watchers have seen another kind
+	nameless    bool                 // watchers see no names, because there are too many members
 	listeners   swapList[membership] // every connection that has joined; see membership.index
 	watchers    swapList[membership] // listeners with a snapshot, which receive diffs; see membership.watchIndex
 	joiners     []*membership        // listeners whose join is unanswered, in order
@@ -23,6 +24,7 @@ type channel struct {
 	seen     map[*member]*Shown // what watchers have seen of members that a Shower has decided about; nil if none
 	snapshot []byte             // encoded list of the members that watchers have seen; nil if not kept
 	chunks   *chunks            // encoded users of this pod, for listings; nil if not cached
+	size     *listSize          // nil unless nameless
 	overlay  *overlay           // nil if no other pod and no lost connection counts
 	changes  *changes           // changes for other pods; nil without a relay
 	restated *statusBudget      // nil before the first change of a status
@@ -43,7 +45,8 @@ func newChannel(name string, class Class) *channel {
 	return ch
 }
 
-// named reports whether watchers see the members of the channel, and not only their number.
+// named reports whether listings have the members of the channel, and not only their number. Watchers
+// see them too, unless the channel is nameless.
 func (ch *channel) named() bool { return ch.class.Kind == Authenticated && !ch.class.CountOnly }
 
 // countOnly reports whether the channel is authenticated and shows no users.

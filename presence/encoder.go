@@ -48,6 +48,9 @@ type Joined struct {
 	Seq     uint64 // sequence number of the snapshot; the next diff has Seq+1
 	Count   int    // members, or connections if the channel is anonymous; 0 with WatchNone
 	Members []byte // result of [Encoder].Members; nil if members are not listed
+	// Unnamed reports that the channel has too many members to name them, see [Rules.MaxNames].
+	// Members is then nil.
+	Unnamed bool
 }
 
 // Diff is what changed in a channel since the presence frame before it.
@@ -60,7 +63,18 @@ type Diff struct {
 	Left    []View // users who are gone
 	Updated []View // users who are shown in another way, with the same ID
 	Count   int    // as in [Joined]
+	Names   Names
 }
+
+// Names reports whether frames of a channel name its members. The zero value is the usual case.
+type Names uint8
+
+// Values of [Diff.Names]. With the last two, the Diff has no users.
+const (
+	NamesShown    Names = iota
+	NamesHidden         // too many members: from now on, watchers know none of them
+	NamesReturned       // few enough members: those who join from now on receive names
+)
 
 // Reason is why a connection was removed from a channel, as clients receive it. It is "" if the
 // connection left by itself.

@@ -104,6 +104,9 @@ func (tp *tape) text(frame []byte) string {
 		if v.Watch != WatchNone {
 			fmt.Fprintf(&b, " seq=%d count=%d", v.Seq, v.Count)
 		}
+		if v.Unnamed {
+			b.WriteString(" unnamed")
+		}
 		if v.Members != nil {
 			fmt.Fprintf(&b, " %s", userTexts(tp.members(v)))
 		}
@@ -112,6 +115,7 @@ func (tp *tape) text(frame []byte) string {
 		if v.Kind != 0 {
 			fmt.Fprintf(&b, " kind=%s", v.Kind)
 		}
+		b.WriteString([]string{"", " names=false", " names=true"}[v.Names])
 		for _, change := range []struct {
 			sign  string
 			users []View

@@ -83,6 +83,7 @@ func (h *Host) Reclassify() {
 	rules := h.rules()
 	h.updateHide(rules)
 	h.updateShower(rules)
+	h.updateMaxNames(rules)
 	names := make([]string, 0, len(h.channels))
 	for name := range h.channels {
 		names = append(names, name)

@@ -64,9 +64,36 @@ func (m *model) check() {
 			return // the others are much the same
 		}
 	}
+	m.checkNames(seen)
 	m.checkListings()
 	m.checkEncoded()
 	m.checkNothingIsKept()
+}
+
+// checkNames checks that channels have names by the number of their members, and that watchers know.
+func (m *model) checkNames(seen map[string]presence) {
+	t, h := m.w.t, m.w.reg.Host(m.w.name)
+	if h == nil {
+		return
+	}
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	for channel, class := range m.active {
+		if ch := h.channels[channel]; len(ch.watchers) == 0 { // what other pods have is not known
+			continue
+		}
+		nameless, count, limit := h.channels[channel].nameless, seen[channel].count, m.rules.MaxNames
+		if class.Kind == Authenticated && !class.CountOnly {
+			if limit > 0 && count > limit && !nameless || (limit == 0 || 2*count < limit) && nameless {
+				t.Errorf("%s: with %d members and a limit of %d, nameless is %v", channel, count, limit, nameless)
+			}
+		}
+		for _, c := range m.clients {
+			if v := c.views[channel]; v != nil && v.watch != WatchNone && v.unnamed != nameless {
+				t.Errorf("%s: a client believes that names are hidden: %v, want %v", channel, v.unnamed, nameless)
+			}
+		}
+	}
 }
 
 // checkNothingIsKept finds state that should have been dropped.

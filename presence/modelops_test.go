@@ -98,7 +98,7 @@ func (m *model) roll() {
 		}
 		m.verdicts[channel] = v
 	}
-	m.rules = &Rules{Classifier: m.verdicts, MaxChannels: 3}
+	m.rules = &Rules{Classifier: m.verdicts, MaxChannels: 3, MaxNames: []int{0, 0, 1, 2, 4, 100}[m.rng.IntN(6)]}
 	if m.grace != nil {
 		m.rules.Grace = m.grace()
 	}

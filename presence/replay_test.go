@@ -12,6 +12,8 @@ type view struct {
 	seq     uint64
 	count   int
 	members map[string]string // e-mail addresses by ID, with WatchList
+	unnamed bool              // the channel has too many members
+	stale   bool              // it has names again, and this client has not joined again
 }
 
 // replay is a client that follows the protocol: it builds its views from answers and presence
@@ -69,7 +71,10 @@ func (r *replay) answer(channel, got string) {
 
 func (r *replay) joined(f Joined) {
 	r.answer(f.Channel, "joined "+f.Ref)
-	v := &view{watch: f.Watch, kind: f.Kind, seq: f.Seq, count: f.Count, members: make(map[string]string)}
+	v := &view{watch: f.Watch, kind: f.Kind, seq: f.Seq, count: f.Count, unnamed: f.Unnamed, members: make(map[string]string)}
+	if f.Unnamed && f.Members != nil {
+		r.fail("%s: members of a channel without names", f.Channel)
+	}
 	for _, u := range r.tape.members(f) {
 		if _, twice := v.members[u.ID]; twice {
 			r.fail("%s: %s is twice in the snapshot", f.Channel, u.ID)
@@ -110,11 +115,15 @@ func (r *replay) presence(f Diff) {
 	if f.Kind != 0 {
 		v.kind = f.Kind
 	}
-	if f.Kind == 0 && f.Count == v.count && len(f.Joined)+len(f.Left)+len(f.Updated) == 0 {
+	names, stale := r.names(v, f), v.stale
+	if f.Kind == Anonymous {
+		v.stale = false // there are no members to know
+	}
+	if f.Kind == 0 && f.Count == v.count && !names && len(f.Joined)+len(f.Left)+len(f.Updated) == 0 {
 		r.fail("%s: a presence frame that says nothing", f.Channel)
 	}
 	v.seq, v.count = f.Seq, f.Count
-	if v.watch != WatchList {
+	if v.watch != WatchList || v.unnamed || stale {
 		return
 	}
 	told := make(map[string]bool)
@@ -142,6 +151,31 @@ func (r *replay) presence(f Diff) {
 	}
 }
 
+// names applies what a frame says of names, and reports whether that is new.
+func (r *replay) names(v *view, f Diff) (changed bool) {
+	was := v.unnamed
+	switch f.Names {
+	case NamesShown:
+		if was && f.Kind == 0 {
+			r.fail("%s: names return without a word", f.Channel)
+		}
+		v.unnamed = false
+		return was
+	case NamesReturned:
+		if !was {
+			r.fail("%s: names return that were there", f.Channel)
+		}
+		v.unnamed, v.stale = false, true
+	case NamesHidden:
+		v.unnamed, v.stale = true, false
+	}
+	clear(v.members)
+	if len(f.Joined)+len(f.Left)+len(f.Updated) > 0 {
+		r.fail("%s: users of a channel without names", f.Channel)
+	}
+	return was != v.unnamed
+}
+
 // shows reports whether the view is what a watcher should see.
 func (v *view) shows(p presence) bool {
 	switch v.watch {
@@ -151,5 +185,5 @@ func (v *view) shows(p presence) bool {
 		return v.count == p.count
 	case WatchList:
 	}
-	return v.count == p.count && maps.Equal(v.members, p.users)
+	return v.count == p.count && (v.unnamed || v.stale || maps.Equal(v.members, p.users))
 }

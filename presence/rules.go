@@ -30,7 +30,10 @@ type Rules struct {
 	// MaxHostChannels limits the active channels of the host on this pod, without private ones. If
 	// it is lowered, active channels stay active. 0: no limit.
 	MaxHostChannels int
-	MaxName         int // bytes of a channel name; 0: no limit. Other pods accept at most [MaxChannelName]
+	// MaxNames is the number of members up to which frames name them, see [Joined.Unnamed]. Above it,
+	// watchers see only their number. 0: no limit.
+	MaxNames int
+	MaxName  int // bytes of a channel name; 0: no limit. Other pods accept at most [MaxChannelName]
 	// Grace is how long watchers still see a user, or an anonymous connection, after the connection
 	// was lost. A user who comes back in time was never away. Listings have no grace period. 0:
 	// none.

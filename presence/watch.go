@@ -96,29 +96,43 @@ func (h *Host) flush(ch *channel) {
 		ch.timer = nil
 	}
 	h.hideNow()
+	was := ch.nameless
+	h.updateNames(ch)
 	d := h.makeDiff(ch)
 	if ch.kindChanged {
 		ch.kindChanged, d.Kind = false, ch.class.Kind
 	}
-	changed := len(d.Joined)+len(d.Left)+len(d.Updated) > 0 || d.Count != ch.shownCount || d.Kind != 0
+	d.setNames(ch, was)
+	changed := len(d.Joined)+len(d.Left)+len(d.Updated) > 0 || d.Count != ch.shownCount || d.Kind != 0 || was != ch.nameless
 	ch.shownCount = d.Count
 	if len(ch.watchers)+len(ch.joiners) == 0 {
 		return
 	}
 	ch.lastFlush = time.Now()
 	if changed && len(ch.watchers) > 0 {
-		ch.seq++
-		d.Seq = ch.seq
-		frame := h.registry.encoder.Presence(d)
-		for _, m := range ch.watchers {
-			m.conn.out.Push(frame)
-		}
+		h.pushDiff(ch, d)
 	}
 	if !ch.syncing() {
+		h.checkSnapshot(ch)
 		h.answerJoins(ch)
 	}
 	if len(ch.dirty) > 0 {
 		h.restateLater(ch)
+	}
+}
+
+// pushDiff sends a diff to the watchers.
+func (h *Host) pushDiff(ch *channel, d Diff) {
+	ch.seq++
+	d.Seq = ch.seq
+	frame := h.registry.encoder.Presence(d)
+	if len(frame) > maxList && d.Names == NamesShown { // many came at once, as after a change of the kind
+		h.hideNames(ch)
+		d.setNames(ch, false)
+		frame = h.registry.encoder.Presence(d)
+	}
+	for _, m := range ch.watchers {
+		m.conn.out.Push(frame)
 	}
 }
 
@@ -133,7 +147,7 @@ func (h *Host) makeDiff(ch *channel) Diff {
 			continue
 		}
 		visible, view := m.visible(), m.view()
-		show := visible && ch.named() && !view.hidden()
+		show := visible && ch.named() && !ch.nameless && !view.hidden()
 		if show != m.shown || show && (m.updated || m.restated) {
 			ch.snapshot = nil
 		}
@@ -207,7 +221,9 @@ const minKeptSnapshot = 16 << 10
 func (h *Host) answerEarly(m *membership) { m.conn.out.Push(h.encodeJoined(m)) }
 
 // listsMembers reports whether the answer to the join has members.
-func (m *membership) listsMembers() bool { return m.watch == WatchList && m.channel.named() }
+func (m *membership) listsMembers() bool {
+	return m.watch == WatchList && m.channel.named() && !m.channel.nameless
+}
 
 // encodeJoined encodes the answer to a join.
 func (h *Host) encodeJoined(m *membership) []byte {
@@ -215,15 +231,22 @@ func (h *Host) encodeJoined(m *membership) []byte {
 	ch := m.channel
 	j := Joined{
 		Ref: m.ref, Channel: ch.name, Kind: ch.class.Kind, Grant: ch.class.Grant, May: m.may, Watch: m.watch,
-		Seq: ch.seq, Count: ch.shownCount,
+		Seq: ch.seq, Count: ch.shownCount, Unnamed: ch.nameless,
 	}
 	if m.listsMembers() {
-		if ch.snapshot == nil {
-			ch.snapshot = h.registry.encoder.Members(ch.shownUsers(), h.hide)
+		if j.Members = h.membersSeen(ch); len(j.Members) > maxList { // the join is answered before a flush
+			j.Members, j.Unnamed = nil, true
 		}
-		j.Members = ch.snapshot
 	}
 	return h.registry.encoder.Joined(j)
+}
+
+// membersSeen returns the encoded list of the members that watchers have seen.
+func (h *Host) membersSeen(ch *channel) []byte {
+	if ch.snapshot == nil {
+		ch.snapshot = h.registry.encoder.Members(ch.shownUsers(), h.hide)
+	}
+	return ch.snapshot
 }
 
 // shownUsers returns the members that watchers have seen.

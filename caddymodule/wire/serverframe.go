@@ -41,6 +41,9 @@ func (Encoder) Joined(j presence.Joined) []byte {
 				b = append(b, j.Members...)
 			}
 			b = appendCount(b, j.Count)
+			if j.Unnamed {
+				b = append(b, `,"names":false`...)
+			}
 		}
 		return append(b, '}')
 	})
@@ -88,17 +91,32 @@ func (Encoder) Presence(d presence.Diff) []byte {
 			b = append(b, d.Kind.String()...)
 			b = append(b, '"')
 		}
-		b = append(b, `,"joined":`...)
-		b = appendViews(b, d.Joined, d.Hide, record)
-		b = append(b, `,"left":`...)
-		b = appendViews(b, d.Left, d.Hide|presence.FieldInfo|presence.FieldStatus, sender)
-		if len(d.Updated) > 0 {
-			b = append(b, `,"updated":`...)
-			b = appendViews(b, d.Updated, d.Hide, record)
+		if d.Names == presence.NamesShown {
+			b = appendChanges(b, d)
 		}
 		b = appendCount(b, d.Count)
+		switch d.Names {
+		case presence.NamesShown:
+		case presence.NamesHidden:
+			b = append(b, `,"names":false`...)
+		case presence.NamesReturned:
+			b = append(b, `,"names":true`...)
+		}
 		return append(b, '}')
 	})
+}
+
+// appendChanges appends the users of a diff.
+func appendChanges(b []byte, d presence.Diff) []byte {
+	b = append(b, `,"joined":`...)
+	b = appendViews(b, d.Joined, d.Hide, record)
+	b = append(b, `,"left":`...)
+	b = appendViews(b, d.Left, d.Hide|presence.FieldInfo|presence.FieldStatus, sender)
+	if len(d.Updated) > 0 {
+		b = append(b, `,"updated":`...)
+		b = appendViews(b, d.Updated, d.Hide, record)
+	}
+	return b
 }
 
 // Message implements [presence.Encoder].

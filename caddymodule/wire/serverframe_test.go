@@ -91,6 +91,20 @@ func TestFrames(t *testing.T) {
 			`{"type":"presence","channel":"room","seq":5,"joined":[],"left":[],"count":3}`,
 		},
 		{
+			"presence with too many members", e.Presence(presence.Diff{Channel: "room", Seq: 5, Names: presence.NamesHidden, Count: 3}),
+			`{"type":"presence","channel":"room","seq":5,"count":3,"names":false}`,
+		},
+		{
+			"presence with names again", e.Presence(presence.Diff{Channel: "room", Seq: 5, Names: presence.NamesReturned, Count: 3}),
+			`{"type":"presence","channel":"room","seq":5,"count":3,"names":true}`,
+		},
+		{
+			"joined with too many members", e.Joined(presence.Joined{
+				Ref: "1", Channel: "room", Kind: presence.Authenticated, Watch: presence.WatchList, Seq: 2, Count: 3, Unnamed: true,
+			}),
+			`{"type":"joined","id":1,"channel":"room","kind":"authenticated","seq":2,"count":3,"names":false}`,
+		},
+		{
 			"presence of a channel of another kind", e.Presence(presence.Diff{Channel: "room", Seq: 5, Kind: presence.Anonymous, Left: views(bob), Count: 3}),
 			`{"type":"presence","channel":"room","seq":5,"kind":"anonymous","joined":[],"left":[{"id":"USER_2","email":""}],"count":3}`,
 		},
