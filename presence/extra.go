@@ -140,6 +140,7 @@ const statusPause = time.Second
 type statusChange struct {
 	waits  bool
 	status string // if it waits
+	at     int64  // time at which it was set, if it waits
 }
 
 // SetStatus sets what the user of c says of itself on the host, as [CompactStatus] returns it; "" for
@@ -160,11 +161,16 @@ func (c *Conn) SetStatus(status string) error {
 		return errNoStatus
 	}
 	u := c.user
+	var before int64
+	if u.extra != nil {
+		before = u.extra.statusTime
+	}
+	at := h.timeAfter(before)
 	if change := h.statuses[u]; change != nil {
-		change.waits, change.status = true, status
+		*change = statusChange{waits: true, status: status, at: at}
 		return nil
 	}
-	h.setStatus(u, status)
+	h.setStatus(u, status, at)
 	if h.statuses == nil {
 		h.statuses = make(map[*user]*statusChange)
 	}
@@ -182,17 +188,19 @@ func (h *Host) nextStatus(u *user) {
 		delete(h.statuses, u)
 		return
 	}
-	h.setStatus(u, change.status)
+	if u.extra == nil || change.at > u.extra.statusTime { // otherwise, another pod has a later one
+		h.setStatus(u, change.status, change.at)
+	}
 	*change = statusChange{}
 	time.AfterFunc(statusPause, func() { h.nextStatus(u) })
 }
 
-func (h *Host) setStatus(u *user, status string) {
+func (h *Host) setStatus(u *user, status string, at int64) {
 	var e extra
 	if u.extra != nil {
 		e = *u.extra
 	}
-	e.status, e.statusTime = status, h.timeAfter(e.statusTime)
+	e.status, e.statusTime = status, at
 	h.setExtra(u, &e)
 }
 

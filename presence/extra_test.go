@@ -184,6 +184,13 @@ func TestLatestOfPodsIsShown(t *testing.T) {
 			w.merge("p", detailed(5, "", `{"p":1}`, 1<<60), Merged)
 			a.status(`{"h":1}`)
 		}, []string{`presence room ~a[{"p":1}]`, `presence room ~a[{"h":1}]`}},
+		{"there while another waits here", func(w *world, a *client) {
+			a.status(`{"h":1}`)
+			a.status(`{"h":2}`)
+			synctest.Wait()
+			w.merge("p", detailed(5, "", `{"p":1}`, time.Now().UnixMilli()+10), Merged)
+			time.Sleep(2 * statusPause)
+		}, []string{`presence room ~a[{"h":1}]`, `presence room ~a[{"p":1}]`}},
 	} {
 		t.Run(test.name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
