@@ -7,8 +7,8 @@ const ORIGIN = "https://portal.example.com/message/client.js?v=1";
 const source = readFileSync(new URL("client.js", import.meta.url), "utf8");
 let loads = 0;
 // load returns the module as if it was loaded from a URL, or from a bundle without one.
-export const load = (url) => import(`data:text/javascript,${encodeURIComponent(
-  `//${loads++}\n${source.replaceAll("import.meta.url", JSON.stringify(url) ?? "undefined")}`)}`);
+export const load = (url, script = source) => import(`data:text/javascript,${encodeURIComponent(
+  `//${loads++}\n${script.replaceAll("import.meta.url", JSON.stringify(url) ?? "undefined")}`)}`);
 export const { Rollcall, RollcallError } = await load(ORIGIN);
 
 // FakeSocket is the browser's WebSocket; a test plays the server.

@@ -64,6 +64,10 @@ func TestOldClient(t *testing.T) {
 	ada.waitFor("the answer and the message", `sent && JSON.stringify(got) === '[["hello","ada"]]'`)
 	bob.waitFor("the message", `JSON.stringify(got) === '[["hello","ada"]]'`)
 
+	// It knows nothing of statuses: the answer, and the members that have one.
+	bob.run(chromedp.Evaluate[chromedp.Void](`rc._ws.send('{"type":"status","status":{"away":true}}')`))
+	ada.waitFor("the status", both+` && room.members.get("bob").status.away === true`)
+
 	way.cut()
 	ada.waitFor("another connection", `states.filter((s) => s === "open").length === 2`)
 	ada.waitFor("both users again", both)
