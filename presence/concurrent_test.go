@@ -185,7 +185,7 @@ func checkViews(t *testing.T, workers []*worker) {
 			}
 			for channel, v := range c.views {
 				listeners[channel]++
-				l, ok := h.Channel(channel, PerUser)
+				l, ok := h.Channel(channel, PerUser|WithInfo)
 				if !ok {
 					continue // hidden
 				}
@@ -193,7 +193,7 @@ func checkViews(t *testing.T, workers []*worker) {
 				if l.Users != nil {
 					want.count, want.users = len(l.Users), make(map[string]string)
 					for _, u := range l.Users {
-						want.users[u.ID] = u.Email
+						want.users[u.ID] = knownText(u)
 					}
 				}
 				if v.watch != WatchNone && v.kind != l.Kind {

@@ -1,8 +1,10 @@
 package presence
 
 import (
+	"fmt"
 	"slices"
 	"testing"
+	"testing/synctest"
 )
 
 // knowing connects a user with an info.
@@ -108,4 +110,32 @@ func TestMergedListingsHaveTheLatestDetails(t *testing.T) {
 			}
 		}
 	}
+}
+
+// A user whose last connection has ended, and who is back before watchers of a busy channel have seen
+// that, has nothing of before: also not the status that waited to be shown.
+func TestUserWhoIsBackHasNoDetailsOfBefore(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w := newWorld(t, &Rules{})
+		var watcher *client
+		for i := range 150 {
+			watcher = w.connect(fmt.Sprintf("w%d", i))
+			watcher.join("room", WatchList)
+		}
+		a := w.knowing("a", `{"n":1}`)
+		a.join("room", WatchNone)
+		a.status(`{"s":1}`)
+		pass(maxFlushWait)
+		w.connect("x").join("room", WatchNone) // the next frame comes later
+		watcher.heard()
+		a.status(`{"s":2}`)
+		a.Close()
+		w.connect("a").join("room", WatchNone)
+		pass(statusPause + maxFlushWait)
+		watcher.tells("presence room ~a")
+		users, _ := w.host().Users(PerUser | WithInfo)
+		if last := users[len(users)-1]; last != (User{ID: "a"}) {
+			t.Errorf("the user is %+v", last)
+		}
+	})
 }

@@ -173,13 +173,17 @@ func userTexts(users []User) []string {
 	return texts
 }
 
-// parseUser is the inverse of userTexts; "" is anonymous.
+// knownText formats what is known of a user besides the ID.
+func knownText(u User) string { return u.Email + "[" + u.Info + " " + u.Status + "]" }
+
+// parseUser is the inverse of userTexts, with an info and without a status; "" is anonymous.
 func parseUser(text string) *User {
 	if text == "" {
 		return nil
 	}
+	text, info, _ := strings.Cut(strings.TrimSuffix(text, "]"), "[")
 	id, email, _ := strings.Cut(strings.TrimSuffix(text, ">"), "<")
-	return &User{ID: id, Email: email}
+	return &User{ID: id, Email: email, Info: info}
 }
 
 // inbox is an Outbox that keeps its frames.

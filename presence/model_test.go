@@ -33,6 +33,8 @@ func (m *model) step() {
 		m.leave(c, channel)
 	case n < 85:
 		m.send(c)
+	case n < 91:
+		m.setStatus(c)
 	case n < 98:
 		m.authenticate(c)
 	default:
@@ -70,7 +72,7 @@ func TestHostAgreesWithTheModel(t *testing.T) {
 						}
 						switch m.rng.IntN(20) {
 						case 0:
-							time.Sleep(maxFlushWait)
+							time.Sleep(statusPause + maxFlushWait)
 							synctest.Wait()
 							m.check()
 						case 1, 2:

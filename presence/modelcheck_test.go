@@ -9,7 +9,7 @@ import (
 
 // presence is what watchers see of a channel.
 type presence struct {
-	users map[string]string // e-mail addresses by user; nil if the channel lists no users
+	users map[string]string // knownText by user; nil if the channel lists no users
 	count int
 }
 
@@ -19,7 +19,7 @@ func (m *model) presence(channel string) presence {
 		if _, ok := c.joined[channel]; ok {
 			conns++
 			if c.user != "" {
-				users[c.user] = m.emails[c.user]
+				users[c.user] = knownText(m.known(c.user))
 			}
 		}
 	}
@@ -192,10 +192,40 @@ func (m *model) checkListings() {
 	m.same("users", userTexts(gotUsers), users)
 	gotUsers, _ = h.Users(PerConnection)
 	m.same("raw users", userTexts(gotUsers), rawUsers)
+	m.checkDetails(h)
 	want := Stats{len(m.clients), anonymous, len(m.clients) - anonymous, len(m.emails), len(m.active)}
 	if stats != want {
 		t.Errorf("stats %+v, want %+v", stats, want)
 	}
+}
+
+// checkDetails checks what listings have of users besides the e-mail addresses. What several pods know
+// is in no model of one.
+func (m *model) checkDetails(h *Host) {
+	if m.beyond != nil {
+		return
+	}
+	var want []User
+	for id := range m.emails {
+		want = append(want, m.known(id))
+	}
+	users, _ := h.Users(PerUser | WithInfo)
+	m.same("known users", userTexts(users), userTexts(want))
+	members, _ := m.w.reg.Pods().Members(h.Name(), PerConnection|WithInfo)
+	m.same("merged users", userTexts(MergeMembers(PerUser|WithInfo, members)), userTexts(want))
+	for _, l := range MergeListings(PerUser|WithInfo, m.w.reg.Pods().Listings(h.Name(), PerUser|WithInfo)) {
+		for _, u := range l.Users {
+			if u != m.known(u.ID) {
+				m.w.t.Errorf("%s has %+v, want %+v", l.Channel, u, m.known(u.ID))
+			}
+		}
+	}
+}
+
+// known returns what the model knows of a user with a connection.
+func (m *model) known(id string) User {
+	d := m.details[id]
+	return User{ID: id, Email: m.emails[id], Info: d.Info, Status: d.Status}
 }
 
 // texts formats users, by ID, with their e-mail addresses.

@@ -42,6 +42,7 @@ type model struct {
 	clients  []*modelClient
 	active   map[string]Class
 	emails   map[string]string // e-mail addresses of users with a connection
+	details  map[string]User   // their info and status
 	refs     int
 	grace    func() time.Duration                      // returns a random grace period for new rules; if nil, there is none
 	beyond   func(channel string, p presence) presence // adds the parts of other pods; if nil, there are none
@@ -64,10 +65,11 @@ var (
 // newModel returns a host without connections, for that many users and anonymous clients.
 func newModel(t *testing.T, seed uint64, users int) *model {
 	m := &model{
-		rng:    rand.New(rand.NewPCG(seed, 1)),
-		users:  make([]string, 1, users+1),
-		active: make(map[string]Class),
-		emails: make(map[string]string),
+		rng:     rand.New(rand.NewPCG(seed, 1)),
+		users:   make([]string, 1, users+1),
+		active:  make(map[string]Class),
+		emails:  make(map[string]string),
+		details: make(map[string]User),
 	}
 	for i := range users {
 		m.users = append(m.users, fmt.Sprintf("user%d", i))
@@ -129,6 +131,9 @@ func (m *model) user() string {
 	if user != "" && m.rng.IntN(2) == 0 {
 		user += fmt.Sprintf("<%s%d@x>", user, m.rng.IntN(3))
 	}
+	if user != "" && m.rng.IntN(3) == 0 {
+		user += fmt.Sprintf(`[{"i":%d}]`, m.rng.IntN(3))
+	}
 	return user
 }
 
@@ -140,6 +145,9 @@ func (m *model) acquire(user string) string {
 	u := parseUser(user)
 	if _, known := m.emails[u.ID]; !known || u.Email != "" {
 		m.emails[u.ID] = u.Email
+	}
+	if u.Info != "" {
+		m.details[u.ID] = User{Info: u.Info, Status: m.details[u.ID].Status}
 	}
 	return u.ID
 }
@@ -154,6 +162,7 @@ func (m *model) tidy() {
 		}
 	}
 	maps.DeleteFunc(m.emails, func(id, _ string) bool { return !users[id] })
+	maps.DeleteFunc(m.details, func(id string, _ User) bool { return !users[id] })
 	maps.DeleteFunc(m.active, func(channel string, _ Class) bool { return !channels[channel] })
 }
 
@@ -198,6 +207,23 @@ func (m *model) authenticate(c *modelClient) {
 	c.authenticate(user)
 	c.user = m.acquire(user)
 	m.tidy()
+}
+
+// setStatus sets a random status, or ends it.
+func (m *model) setStatus(c *modelClient) {
+	status, want := "", error(nil)
+	if n := m.rng.IntN(4); n > 0 {
+		status = fmt.Sprintf(`{"s":%d}`, n)
+	}
+	if c.user == "" {
+		want = ErrLoginRequired
+	}
+	if err := c.SetStatus(status); !errors.Is(err, want) {
+		m.w.t.Fatalf("set a status: %v, want %v", err, want)
+	}
+	if want == nil {
+		m.details[c.user] = User{Info: m.details[c.user].Info, Status: status}
+	}
 }
 
 // mayJoin returns the expected error of a join.

@@ -11,7 +11,7 @@ type view struct {
 	kind    Kind
 	seq     uint64
 	count   int
-	members map[string]string // e-mail addresses by ID, with WatchList
+	members map[string]string // knownText by ID, with WatchList
 	unnamed bool              // the channel has too many members
 	stale   bool              // it has names again, and this client has not joined again
 }
@@ -79,7 +79,7 @@ func (r *replay) joined(f Joined) {
 		if _, twice := v.members[u.ID]; twice {
 			r.fail("%s: %s is twice in the snapshot", f.Channel, u.ID)
 		}
-		v.members[u.ID] = u.Email
+		v.members[u.ID] = knownText(u)
 	}
 	if f.Members != nil && (f.Watch != WatchList || len(v.members) != f.Count) {
 		r.fail("%s: %d members with watch %d and count %d", f.Channel, len(v.members), f.Watch, f.Count)
@@ -131,7 +131,7 @@ func (r *replay) presence(f Diff) {
 		if _, there := v.members[u.ID]; there || told[u.ID] {
 			r.fail("%s: %s joins twice", f.Channel, u.ID)
 		}
-		told[u.ID], v.members[u.ID] = true, u.Email
+		told[u.ID], v.members[u.ID] = true, knownText(u.User)
 	}
 	for _, u := range f.Left {
 		if _, there := v.members[u.ID]; !there || told[u.ID] {
@@ -144,7 +144,7 @@ func (r *replay) presence(f Diff) {
 		if _, there := v.members[u.ID]; !there || told[u.ID] {
 			r.fail("%s: %s is updated, but was not there before", f.Channel, u.ID)
 		}
-		told[u.ID], v.members[u.ID] = true, u.Email
+		told[u.ID], v.members[u.ID] = true, knownText(u.User)
 	}
 	if len(v.members) > 0 && len(v.members) != f.Count {
 		r.fail("%s: %d members with count %d", f.Channel, len(v.members), f.Count)

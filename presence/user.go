@@ -49,8 +49,8 @@ func (h *Host) acquire(u User) *user {
 	if u.Email != "" || first {
 		h.setEmail(known, u.Email)
 	}
-	if first && known.extra != nil && !slices.ContainsFunc(known.members, (*member).visible) {
-		known.extra = nil // the user was gone, and comes as another one
+	if first && !slices.ContainsFunc(known.members, (*member).visible) {
+		h.resetUser(known)
 	}
 	if u.Info != "" {
 		h.setInfo(known, u.Info)
@@ -66,6 +66,17 @@ func (h *Host) acquire(u User) *user {
 		known.shown = nil
 	}
 	return known
+}
+
+// resetUser drops the info and the status of a user who was gone and is back.
+func (h *Host) resetUser(u *user) {
+	if change := h.statuses[u]; change != nil {
+		change.waits = false
+	}
+	if u.extra != nil {
+		h.setExtra(u, new(extra)) // watchers that have not seen the user leave see the change
+		u.extra = nil
+	}
 }
 
 // askShower asks the Shower about a user, unless it has decided. Until then, frames do not name a
