@@ -21,7 +21,7 @@ func (b *bench) idle(ctx context.Context) error {
 		panel := newPanel(fmt.Sprintf("Idle memory a connection, %s connections, KB", thousands(conns)))
 		peers := b.only(floorGoroutine, floorParked, rollcallName, centrifugeName, "ws", "socketio")
 		if i == 0 && b.wants(rollcallName) {
-			peers = append(peers, rollcallTLSPeer())
+			peers = append(peers, rollcallTLSPeer(), rollcallInfoPeer())
 		}
 		for _, p := range peers {
 			progress("idle memory, %d connections: %s", conns, p.name)
@@ -34,6 +34,8 @@ func (b *bench) idle(ctx context.Context) error {
 				t.goal(goal(after, 8, "8 KB") + ", " + goal(after, 3, "3 KB"))
 			case "rollcall-tls":
 				t.goal("over TLS " + goal(after, 18, "18 KB"))
+			case rollcallInfoName:
+				t.goal("with info " + goal(after, 2.5, "2.5 KB"))
 			}
 			t.add(p.title, number(now), number(after))
 			panel.add(p.title, after)

@@ -22,6 +22,8 @@ type peer struct {
 	joined  string                             // part of each answer to a join
 	publish func(message string) string        // returns the frame that sends a message to channel 0
 
+	login func(i int) string // returns the header that logs the i-th held connection in; nil: anonymous
+
 	ping, pong string // text frames that keep a connection alive
 }
 

@@ -3,6 +3,7 @@ package main
 import (
 	"context"
 	"fmt"
+	"strings"
 
 	"github.com/rollcall-gateway/rollcall/bench/load"
 	"github.com/rollcall-gateway/rollcall/bench/server"
@@ -26,6 +27,23 @@ func rollcallPeer() *peer {
 			return fmt.Sprintf(`{"type":"send","channels":[%q],"message":%s}`, shared, message)
 		},
 	}
+}
+
+const rollcallInfoName = "rollcall-info"
+
+// rollcallInfoPeer is Rollcall with a user for each connection, who has an info of 200 bytes.
+func rollcallInfoPeer() *peer {
+	p := rollcallPeer()
+	p.name, p.title = rollcallInfoName, "**Rollcall**, users with 200 bytes of `info`"
+	p.join = func(int, string) load.Step {
+		return load.Step{Send: `{"type":"join","channel":"users"}`, Await: `{"type":"joined"`}
+	}
+	p.login = func(i int) string {
+		info := fmt.Sprintf(`{"name":"First Last %08d","about":"`, i)
+		info += strings.Repeat("x", 200-len(info)-2) + `"}`
+		return load.BearerInfo(server.TokenSecret, userID(i), fmt.Sprintf("first.last.%08d@customers.portal.example.com", i), info)
+	}
+	return p
 }
 
 // rollcallTLSPeer is Rollcall over TLS.

@@ -187,12 +187,23 @@ func BenchmarkMemory(b *testing.B) {
 	for _, bb := range []struct {
 		name  string
 		watch Watch
-	}{{"not watching", WatchNone}, {"watching", WatchList}} {
+		info  bool
+	}{{"not watching", WatchNone, false}, {"watching", WatchList, false}, {"info of 200 bytes", WatchNone, true}} {
 		b.Run(bb.name, func(b *testing.B) {
 			var bytes uint64
 			for b.Loop() {
 				before := heapBytes()
 				reg, conns, _ := room(b, n, bb.watch)
+				for _, c := range conns {
+					u, _ := c.User()
+					if !bb.info {
+						break
+					}
+					u.Info = fmt.Sprintf(`{"name":"%-189s"}`, u.ID)
+					if err := c.Authenticate(u, nil); err != nil {
+						b.Fatal(err)
+					}
+				}
 				bytes += heapBytes() - before - n*8 // the benchmark itself owns the list of connections
 				runtime.KeepAlive(reg)
 				runtime.KeepAlive(conns)

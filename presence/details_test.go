@@ -3,8 +3,10 @@ package presence
 import (
 	"fmt"
 	"slices"
+	"strings"
 	"testing"
 	"testing/synctest"
+	"unsafe"
 )
 
 // knowing connects a user with an info.
@@ -138,4 +140,15 @@ func TestUserWhoIsBackHasNoDetailsOfBefore(t *testing.T) {
 			t.Errorf("the user is %+v", last)
 		}
 	})
+}
+
+// All connections of a user share one info, the latest.
+func TestInfoIsKeptOnceAUser(t *testing.T) {
+	w := newWorld(t, &Rules{})
+	first, second := w.knowing("a", strings.Clone(`{"n":1}`)), w.knowing("a", strings.Clone(`{"n":1}`))
+	a, _ := first.User()
+	b, _ := second.User()
+	if a.Info != `{"n":1}` || a != b || unsafe.StringData(a.Info) != unsafe.StringData(b.Info) {
+		t.Errorf("the connections have %+v and %+v", a, b)
+	}
 }
