@@ -11,6 +11,7 @@ type channel struct {
 	class       Class
 	kindChanged bool                 // watchers have seen another kind
 	nameless    bool                 // watchers see no names, because there are too many members
+	shownCount  int32                // count in the last frame or snapshot
 	listeners   swapList[membership] // every connection that has joined; see membership.index
 	watchers    swapList[membership] // listeners with a snapshot, which receive diffs; see membership.watchIndex
 	joiners     []*membership        // listeners whose join is unanswered, in order
@@ -18,8 +19,8 @@ type channel struct {
 	// Users of an authenticated channel. The fields are zero if the channel has another kind.
 	members swapList[member] // in order of arrival, except that the last fills a gap; see member.index
 	byUser  map[*user]*member
-	users   int // number of members with a connection on this pod
-	visible int // number of members that watchers see after the next flush
+	users   int32 // number of members with a connection on this pod
+	visible int32 // number of members that watchers see after the next flush
 
 	seen     map[*member]*Shown // what watchers have seen of members that a Shower has decided about; nil if none
 	snapshot []byte             // encoded list of the members that watchers have seen; nil if not kept
@@ -30,11 +31,10 @@ type channel struct {
 	restated *statusBudget      // nil before the first change of a status
 	outgoing *outgoing          // messages to deliver; nil if there are none
 
-	dirty      []*member // members that may differ from what watchers have seen
-	shownCount int       // count in the last frame or snapshot
-	seq        uint64    // sequence number of the last presence frame; 0 before the first
-	lastFlush  time.Time
-	timer      *time.Timer // next flush; nil if none is due
+	dirty     []*member // members that may differ from what watchers have seen
+	seq       uint64    // sequence number of the last presence frame; 0 before the first
+	lastFlush time.Time
+	timer     *time.Timer // next flush; nil if none is due
 }
 
 func newChannel(name string, class Class) *channel {
@@ -57,7 +57,7 @@ func (ch *channel) countOnly() bool { return ch.class.Kind == Authenticated && c
 func (ch *channel) count() int {
 	switch {
 	case ch.class.Kind == Authenticated:
-		return ch.visible
+		return int(ch.visible)
 	case ch.overlay != nil:
 		return len(ch.listeners) + ch.overlay.conns + ch.overlay.lostConns
 	}

@@ -240,7 +240,7 @@ func TestGraceNeedsAWatcher(t *testing.T) {
 			watcher.join("room", WatchNone)
 			second.Close()
 			ch := w.host().channels["room"]
-			if ch.overlay != nil || len(ch.members) != ch.users {
+			if ch.overlay != nil || len(ch.members) != int(ch.users) {
 				t.Errorf("%v: %+v and %d members of %d are left", class.Kind, ch.overlay, len(ch.members), ch.users)
 			}
 			forget(watcher)

@@ -131,7 +131,7 @@ func (ch *channel) listing(per Per) Listing {
 	case per.Raw() || ch.class.Kind != Authenticated:
 		l.Count = len(ch.listeners)
 	default:
-		l.Count = ch.users
+		l.Count = int(ch.users)
 	}
 	return l
 }

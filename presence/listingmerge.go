@@ -77,7 +77,7 @@ func (ch *channel) mergeable(per Per) Listing {
 	if l.Kind != Authenticated {
 		return l
 	}
-	n := ch.users
+	n := int(ch.users)
 	if per.Raw() {
 		n = len(ch.listeners)
 	}

@@ -109,7 +109,7 @@ func (m *model) checkNothingIsKept() {
 	}
 	members := 0
 	for name, ch := range h.channels {
-		if len(ch.members) != ch.visible || len(ch.byUser) != ch.visible {
+		if len(ch.members) != int(ch.visible) || len(ch.byUser) != int(ch.visible) {
 			t.Errorf("%s: %d members and %d by user, %d there", name, len(ch.members), len(ch.byUser), ch.visible)
 		}
 		if b := ch.overlay; b != nil && (len(b.inGrace)+len(b.lossBatches)+b.lostConns > 0 || b.due != 0 || b.syncing) {

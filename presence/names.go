@@ -36,13 +36,13 @@ func (h *Host) updateNames(ch *channel) {
 	}
 	switch limit := h.rules().MaxNames; {
 	case ch.class.CountOnly:
-	case !ch.nameless && limit > 0 && ch.visible > limit:
+	case !ch.nameless && limit > 0 && int(ch.visible) > limit:
 		h.hideNames(ch)
 	case ch.nameless:
 		if ch.size != nil {
 			ch.size.changes += len(ch.dirty)
 		}
-		if (limit == 0 || 2*ch.visible < limit) && h.measureList(ch) < maxList/2 {
+		if (limit == 0 || 2*int(ch.visible) < limit) && h.measureList(ch) < maxList/2 {
 			h.returnNames(ch)
 		}
 	}
@@ -73,7 +73,7 @@ func (h *Host) measureList(ch *channel) int {
 	if ch.visible <= shortList {
 		return 0
 	}
-	if ch.size != nil && ch.size.changes < ch.visible/8 {
+	if ch.size != nil && ch.size.changes < int(ch.visible)/8 {
 		return ch.size.bytes
 	}
 	ch.size = new(listSize)
@@ -97,7 +97,7 @@ func (h *Host) checkSnapshot(ch *channel) {
 	}
 	h.hideNames(ch)
 	if len(ch.watchers) > 0 {
-		h.pushDiff(ch, Diff{Channel: ch.name, Count: ch.shownCount, Names: NamesHidden})
+		h.pushDiff(ch, Diff{Channel: ch.name, Count: int(ch.shownCount), Names: NamesHidden})
 	}
 }
 
@@ -117,7 +117,7 @@ func (d *Diff) setNames(ch *channel, was bool) {
 // updateMaxNames flushes the channels that the rules make nameless, or that may have names again.
 func (h *Host) updateMaxNames(rules *Rules) {
 	for _, ch := range h.channels {
-		if ch.nameless || rules.MaxNames > 0 && ch.visible > rules.MaxNames && ch.named() {
+		if ch.nameless || rules.MaxNames > 0 && int(ch.visible) > rules.MaxNames && ch.named() {
 			h.scheduleFlush(ch)
 		}
 	}

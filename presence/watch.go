@@ -103,8 +103,8 @@ func (h *Host) flush(ch *channel) {
 		ch.kindChanged, d.Kind = false, ch.class.Kind
 	}
 	d.setNames(ch, was)
-	changed := len(d.Joined)+len(d.Left)+len(d.Updated) > 0 || d.Count != ch.shownCount || d.Kind != 0 || was != ch.nameless
-	ch.shownCount = d.Count
+	changed := len(d.Joined)+len(d.Left)+len(d.Updated) > 0 || d.Count != int(ch.shownCount) || d.Kind != 0 || was != ch.nameless
+	ch.shownCount = int32(d.Count)
 	if len(ch.watchers)+len(ch.joiners) == 0 {
 		return
 	}
@@ -231,7 +231,7 @@ func (h *Host) encodeJoined(m *membership) []byte {
 	ch := m.channel
 	j := Joined{
 		Ref: m.ref, Channel: ch.name, Kind: ch.class.Kind, Grant: ch.class.Grant, May: m.may, Watch: m.watch,
-		Seq: ch.seq, Count: ch.shownCount, Unnamed: ch.nameless,
+		Seq: ch.seq, Count: int(ch.shownCount), Unnamed: ch.nameless,
 	}
 	if m.listsMembers() {
 		if j.Members = h.membersSeen(ch); len(j.Members) > maxList { // the join is answered before a flush
