@@ -92,6 +92,7 @@ type sim struct {
 	healed    time.Time // end of the network's faults
 	final     bool      // everything has settled
 	asked     int       // number of queries
+	objects   int       // number of infos and statuses, see nextObject
 	completed int       // number of these with a complete answer
 
 	// ears is held while pods hear each other. It is locked after mu.

@@ -186,6 +186,7 @@ type simClient struct {
 type simView struct {
 	named   bool
 	members map[string]bool
+	known   map[string]string // info and status of members
 	count   int
 	seq     uint64
 	first   uint64    // seq of the snapshot
@@ -234,14 +235,14 @@ func (c *simClient) joined(j presence.Joined) {
 		delete(c.views, j.Channel)
 		return
 	}
-	v := &simView{count: j.Count, seq: j.Seq, first: j.Seq, since: time.Now(), members: make(map[string]bool)}
+	v := &simView{count: j.Count, seq: j.Seq, first: j.Seq, since: time.Now(), members: make(map[string]bool), known: make(map[string]string)}
 	if j.Members != nil {
 		v.named = true
 		for _, u := range c.sim.tape.get(j.Members).([]presence.View) {
 			if v.members[u.ID] {
 				c.fail("%s: %s is twice in a snapshot", j.Channel, u.ID)
 			}
-			v.members[u.ID] = true
+			v.members[u.ID], v.known[u.ID] = true, u.Info+u.Status
 		}
 		if len(v.members) != j.Count {
 			c.fail("%s: a snapshot counts %d and lists %v", j.Channel, j.Count, sortedKeys(v.members))
@@ -271,7 +272,7 @@ func (c *simClient) told(d presence.Diff) {
 		if v.members[u.ID] {
 			c.fail("%s: %s joined and was there", d.Channel, u.ID)
 		}
-		v.members[u.ID] = true
+		v.members[u.ID], v.known[u.ID] = true, u.Info+u.Status
 	}
 	for _, u := range d.Left {
 		if !v.members[u.ID] {
@@ -281,8 +282,9 @@ func (c *simClient) told(d presence.Diff) {
 	}
 	for _, u := range d.Updated {
 		if !v.members[u.ID] {
-			c.fail("%s: %s has another address and was not there", d.Channel, u.ID)
+			c.fail("%s: %s has changed and was not there", d.Channel, u.ID)
 		}
+		v.known[u.ID] = u.Info + u.Status
 	}
 	if len(v.members) != d.Count {
 		c.fail("%s: a frame counts %d, there are %v", d.Channel, d.Count, sortedKeys(v.members))

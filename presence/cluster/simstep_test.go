@@ -1,6 +1,7 @@
 package cluster
 
 import (
+	"fmt"
 	"time"
 
 	"github.com/rollcall-gateway/rollcall/presence"
@@ -108,7 +109,7 @@ func (s *sim) connect(c *simClient, joins map[string]presence.Watch) {
 func (s *sim) connectTo(c *simClient, r *simRun, joins map[string]presence.Watch) {
 	var user *presence.User
 	if c.user != "" {
-		user = &presence.User{ID: c.user}
+		user = &presence.User{ID: c.user, Info: s.nextObject()}
 	}
 	s.trace("client %d connects to %v on %v as %q", c.id, c.host, r, c.user)
 	out := &simOutbox{client: c}
@@ -144,6 +145,11 @@ func (s *sim) join(c *simClient, channel string, watch presence.Watch) {
 		s.facts.joined(c, channel)
 	}
 	c.joins[channel] = watch
+	if c.user != "" {
+		if err := c.conn.SetStatus(s.nextObject()); err != nil {
+			s.fail("set a status: %v", err)
+		}
+	}
 	c.mu.Lock()
 	c.open[channel]++
 	c.mu.Unlock()
@@ -165,6 +171,15 @@ func (s *sim) leave(c *simClient, channel string) {
 	}
 }
 
+// nextObject returns an info or a status that no other user has; "" now and then.
+func (s *sim) nextObject() string {
+	s.objects++
+	if s.objects%3 == 0 {
+		return ""
+	}
+	return fmt.Sprintf(`{"n":%d}`, s.objects)
+}
+
 // logIn logs the client in as another user.
 func (s *sim) logIn(c *simClient) {
 	user := s.anyUser()
@@ -183,7 +198,7 @@ func (s *sim) logIn(c *simClient) {
 		s.facts.joined(c, channel)
 	}
 	s.truth.touch(c.host)
-	if err := c.conn.Authenticate(presence.User{ID: user}, nil); err != nil {
+	if err := c.conn.Authenticate(presence.User{ID: user, Info: s.nextObject()}, nil); err != nil {
 		s.fail("authenticate: %v", err)
 	}
 }

@@ -253,6 +253,28 @@ func (s *sim) settled() {
 			}
 		}
 	}
+	s.settledKnown()
+}
+
+// settledKnown checks that all watchers of a channel see the same info and status of each member.
+func (s *sim) settledKnown() {
+	seen := make(map[simSeat]string)
+	for _, c := range s.clients {
+		if c.run == nil {
+			continue
+		}
+		c.mu.Lock()
+		for channel, v := range c.views {
+			for u := range v.members {
+				seat := simSeat{c.host, channel, u}
+				if known, ok := seen[seat]; ok && known != v.known[u] {
+					c.fail("%s: in the end, %s has %q and elsewhere %q", channel, u, v.known[u], known)
+				}
+				seen[seat] = v.known[u]
+			}
+		}
+		c.mu.Unlock()
+	}
 }
 
 func (s *sim) settledView(c *simClient, channel string, runs map[*simRun]bool) {
