@@ -257,6 +257,25 @@ func TestAssignmentIsAGrant(t *testing.T) {
 	})
 }
 
+// An answer of authorize to another connection has an end, which nobody would watch here.
+func TestKeptAnswerIsNoReasonToStay(t *testing.T) {
+	assigned, kept := grantTable{"a team-1": MayAll}, make(grantTable)
+	rules := grantRules()
+	rules.Grants, rules.Kept = assigned, kept
+	w := newWorld(t, rules)
+	c := w.connect("a")
+	if err := c.Assign("a", "team-1"); err != nil {
+		t.Fatal(err)
+	}
+	forget(c)
+	kept["a team-1"] = MayAll
+	delete(assigned, "a team-1")
+	if !c.Unassign("team-1") {
+		t.Error("the connection stays")
+	}
+	c.hears("left team-1 (removed)")
+}
+
 func TestProvisionalClassIsDecidedAgain(t *testing.T) {
 	failed := errors.New("plugin failed")
 	for name, during := range map[string]func() (Class, error){

@@ -118,7 +118,11 @@ func (c *Conn) Unassign(name string) bool {
 		return false
 	}
 	m.assigned = false
-	if ch.class.Grant && h.judge(m, c.question(h.rules(), name, ch.class, m.asked), m.unsure) {
+	rules := *h.rules()
+	if rules.Kept != nil { // a kept answer would open the channel without an end: c can join again
+		rules.Kept = answered(m.asked)
+	}
+	if ch.class.Grant && h.judge(m, c.question(&rules, name, ch.class, m.asked), m.unsure) {
 		h.dropOverlay(ch)
 		return false
 	}

@@ -3,6 +3,7 @@ package gateway
 import (
 	"context"
 	"math/rand/v2"
+	"slices"
 	"time"
 
 	"github.com/rollcall-gateway/rollcall/presence"
@@ -80,7 +81,7 @@ func (s *session) renew(channel string, e *grantEnd) {
 	defer e.cancel()
 	user, loggedIn := s.conn.User()
 	if to == nil || !loggedIn || !s.isAsked(channel) {
-		s.endIs(channel, e, func() { delete(s.asking.ends, channel) })
+		s.expireLater(channel, e, user.ID) // another grant is left, which may end first
 		return
 	}
 	q := s.question(user, channel)
@@ -91,7 +92,7 @@ func (s *session) renew(channel string, e *grantEnd) {
 	if !known {
 		var err error
 		if a, err = s.hub.Asker.AskAgain(ctx, to, q); err != nil {
-			s.endIs(channel, e, func() { e.timer = time.AfterFunc(time.Until(e.until), func() { s.expire(channel, e, user.ID) }) })
+			s.expireLater(channel, e, user.ID)
 			return
 		}
 	}
@@ -125,6 +126,13 @@ func (s *session) endIs(channel string, e *grantEnd, f func()) bool {
 	return true
 }
 
+// expireLater ends a grant at its end.
+func (s *session) expireLater(channel string, e *grantEnd, user string) {
+	s.endIs(channel, e, func() {
+		e.timer = time.AfterFunc(time.Until(e.until), func() { s.expire(channel, e, user) }) // stopped by stop
+	})
+}
+
 // expire ends a grant that was not renewed.
 func (s *session) expire(channel string, e *grantEnd, user string) {
 	defer s.recoverPanic()
@@ -148,5 +156,23 @@ func (s *session) watchGrants() {
 	s.mu.Unlock()
 	for _, channel := range s.conn.Asked() {
 		s.watchGrant(channel)
+	}
+}
+
+// watchNewGrants schedules the end of grants after the same user has logged in again. Kept answers
+// have taken over in channels that a token granted before. The ends of the others stay.
+func (s *session) watchNewGrants(before []string) {
+	to := s.tenant.site().Authorize
+	if to == nil {
+		return
+	}
+	user, _ := s.conn.User()
+	for _, channel := range s.conn.Asked() {
+		if slices.Contains(before, channel) {
+			continue
+		}
+		if a, ok := s.hub.Asker.Kept(to, s.question(user, channel)); ok {
+			s.setEnd(channel, a.Until, to.Timeout)
+		}
 	}
 }

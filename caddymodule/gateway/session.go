@@ -244,12 +244,15 @@ func (s *session) authenticate(cmd wire.Command) error {
 		return err
 	}
 	before, _ := s.conn.User()
+	asked := s.conn.Asked()
 	if err := s.conn.Authenticate(presence.User{ID: id.ID, Email: id.Email, Info: id.Info}, id.Grants); err != nil {
 		return err
 	}
 	if id.ID != before.ID {
 		s.cancelWaitsOfOthers()
 		s.watchGrants()
+	} else {
+		s.watchNewGrants(asked)
 	}
 	s.hub.Assignments.Joiner.LeaveUnassigned(s.conn)
 	s.hub.wheel.Expire(s.sock, id.Expires)
