@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"maps"
 	"slices"
+	"sync"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -23,6 +24,7 @@ type pod struct {
 	*model
 	name    string
 	off     bool            // it has no relay now
+	mu      sync.Mutex      // guards changed: a timer that shows a status calls Changed
 	changed map[string]bool // channels for which Changed was called
 	watched map[string]bool
 }
@@ -34,6 +36,8 @@ type parcel struct {
 }
 
 func (p *pod) Changed(_ HostName, channel string) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
 	if p.changed[channel] {
 		p.w.t.Errorf("%s: Changed was called twice for %s", p.name, channel)
 	}
@@ -54,8 +58,24 @@ func (p *pod) Unwatched(_ HostName, channel string) {
 	delete(p.watched, channel)
 }
 
-func (p *pod) relay(on bool) {
+// reset forgets which channels are changed and watched.
+func (p *pod) reset() {
+	p.mu.Lock()
+	defer p.mu.Unlock()
 	p.changed, p.watched = make(map[string]bool), make(map[string]bool)
+}
+
+// takeChanged reports whether Changed was called for a channel, and forgets it.
+func (p *pod) takeChanged(channel string) bool {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	changed := p.changed[channel]
+	delete(p.changed, channel)
+	return changed
+}
+
+func (p *pod) relay(on bool) {
+	p.reset()
 	if p.off = !on; on {
 		p.w.reg.Pods().SetRelay(p)
 	} else {
@@ -84,10 +104,9 @@ func (ps *pods) drain(p *pod, channel string) {
 		return
 	}
 	d, ok := p.w.reg.Pods().Changes(p.w.name, channel)
-	if ok != p.changed[channel] {
-		ps.t.Errorf("%s: changes of %s: %v, Changed called: %v", p.name, channel, ok, p.changed[channel])
+	if changed := p.takeChanged(channel); ok != changed {
+		ps.t.Errorf("%s: changes of %s: %v, Changed called: %v", p.name, channel, ok, changed)
 	}
-	delete(p.changed, channel)
 	if ok {
 		for _, to := range ps.list {
 			ps.flight = append(ps.flight, parcel{p, to, channel, d})
@@ -150,7 +169,7 @@ func (ps *pods) step() {
 		delete(ps.cut, [2]*pod{a, b})
 		delete(ps.cut, [2]*pod{b, a})
 	case n == 99 && !a.off:
-		a.changed, a.watched = make(map[string]bool), make(map[string]bool)
+		a.reset()
 		a.w.reg.Pods().ReplaceRelay(a)
 	case n == 98:
 		a.relay(a.off)
@@ -322,6 +341,7 @@ func (ps *pods) run() {
 	case 3:
 		time.Sleep(time.Duration(rng.IntN(int(4 * time.Second))))
 	}
+	synctest.Wait() // timers may call the relays
 }
 
 // finish closes everything, after which only last changes are kept.
