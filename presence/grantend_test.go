@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"slices"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -284,10 +285,11 @@ func TestProvisionalClassIsDecidedAgain(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
-				fails, asked := false, 0
+				var fails atomic.Bool
+				var asked atomic.Int32
 				rules := &Rules{Classifier: classifierFunc(func(string) (Class, error) {
-					asked++
-					if fails {
+					asked.Add(1)
+					if fails.Load() {
 						return during()
 					}
 					return Class{Kind: Authenticated}, nil
@@ -299,19 +301,19 @@ func TestProvisionalClassIsDecidedAgain(t *testing.T) {
 				guest.join("room", WatchNone)
 				user.join("room", WatchNone)
 				forget(guest)
-				fails = true
+				fails.Store(true)
 				w.host().SetRules(rules)
 				time.Sleep(5 * time.Second) // after 1 and 3 s
-				if asked != 3 {
-					t.Errorf("asked %d times, want 3", asked)
+				if n := asked.Load(); n != 3 {
+					t.Errorf("asked %d times, want 3", n)
 				}
 				guest.hears()
-				fails = false
+				fails.Store(false)
 				time.Sleep(3 * time.Second) // after 7 s
 				guest.hears("left room (denied)")
 				time.Sleep(time.Hour)
-				if asked != 4 {
-					t.Errorf("asked %d times, want 4", asked)
+				if n := asked.Load(); n != 4 {
+					t.Errorf("asked %d times, want 4", n)
 				}
 			})
 		})
