@@ -116,8 +116,8 @@ func (h *Host) deactivate(ch *channel) {
 	h.keepLastChanges(ch)
 }
 
-// reclassify changes the class of an active channel.
-func (h *Host) reclassify(ch *channel, class Class, rules *Rules) {
+// reclassify changes the class of an active channel, with wait as in judge.
+func (h *Host) reclassify(ch *channel, class Class, rules *Rules, wait bool) {
 	if ch.syncing() {
 		ch.overlay.syncing = false // watchers see the parts of other pods as they arrive
 	}
@@ -134,7 +134,7 @@ func (h *Host) reclassify(ch *channel, class Class, rules *Rules) {
 	for _, m := range ch.members {
 		ch.markDirty(m) // the class decides whether members are shown
 	}
-	h.judgeAll(ch, rules)
+	h.judgeAll(ch, rules, wait)
 	if len(ch.listeners) > 0 {
 		h.flush(ch)
 	}

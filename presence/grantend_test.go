@@ -320,6 +320,24 @@ func TestProvisionalClassIsDecidedAgain(t *testing.T) {
 	}
 }
 
+// When a classifier works again and a channel comes to need a grant, nobody asks authorize about those
+// who listen: they leave, and may join again.
+func TestProvisionalChannelComesToNeedAGrant(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		var works atomic.Bool
+		w := newWorld(t, &Rules{Kept: grantTable{}, Classifier: classifierFunc(func(string) (Class, error) {
+			return Class{Kind: Authenticated, Grant: works.Load(), Provisional: !works.Load()}, nil
+		})})
+		c := w.connect("a")
+		defer c.Close()
+		c.join("room", WatchNone)
+		forget(c)
+		works.Store(true)
+		time.Sleep(2 * retryClasses)
+		c.hears("left room (denied)")
+	})
+}
+
 // A classifier that fails never opens a channel that needs a grant by the patterns.
 func TestFailedClassificationOpensNothing(t *testing.T) {
 	w := newWorld(t, &Rules{Classifier: Patterns{}})

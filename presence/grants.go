@@ -178,11 +178,11 @@ func (h *Host) stopWatching(m *membership) {
 }
 
 // judgeAll judges all listeners of a channel by the rules of the host, and removes those that may
-// not stay.
-func (h *Host) judgeAll(ch *channel, rules *Rules) {
+// not stay. wait is that of judge.
+func (h *Host) judgeAll(ch *channel, rules *Rules, wait bool) {
 	var out []*membership
 	for _, m := range ch.listeners {
-		if m.conn.checkClass(ch.class) != nil || !h.judge(m, m.conn.question(rules, ch.name, ch.class, m.asked), true) {
+		if m.conn.checkClass(ch.class) != nil || !h.judge(m, m.conn.question(rules, ch.name, ch.class, m.asked), wait) {
 			h.stopWatching(m) // it receives no more presence frames, not even about the others
 			out = append(out, m)
 		}

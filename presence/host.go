@@ -89,11 +89,12 @@ func (h *Host) Reclassify() {
 		names = append(names, name)
 	}
 	h.mu.Unlock()
-	h.classifyAll(names, rules)
+	h.classifyAll(names, rules, true)
 }
 
-// classifyAll classifies active channels. Join classifies those that become active meanwhile.
-func (h *Host) classifyAll(names []string, rules *Rules) {
+// classifyAll classifies active channels, with wait as in judge. Join classifies those that become
+// active meanwhile.
+func (h *Host) classifyAll(names []string, rules *Rules, wait bool) {
 	for _, name := range names {
 		class, err := rules.classify(h.name, name)
 		h.mu.Lock()
@@ -101,23 +102,23 @@ func (h *Host) classifyAll(names []string, rules *Rules) {
 			if err != nil {
 				class = ch.class.withGrant(class)
 			}
-			h.setClass(ch, class, rules)
+			h.setClass(ch, class, rules, wait)
 		}
 		h.mu.Unlock()
 	}
 }
 
 // setClass sets the class of an active channel by the rules.
-func (h *Host) setClass(ch *channel, class Class, rules *Rules) {
+func (h *Host) setClass(ch *channel, class Class, rules *Rules, wait bool) {
 	if class.Provisional {
 		h.scheduleRetry()
 	}
 	ch.class.Provisional = class.Provisional
 	switch {
 	case ch.class != class:
-		h.reclassify(ch, class, rules)
+		h.reclassify(ch, class, rules, wait)
 	case class.Grant || class.Quiet:
-		h.judgeAll(ch, rules)
+		h.judgeAll(ch, rules, wait)
 	}
 }
 
@@ -146,7 +147,7 @@ func (h *Host) retryProvisional() {
 		}
 	}
 	h.mu.Unlock()
-	h.classifyAll(names, rules)
+	h.classifyAll(names, rules, false) // nobody would ask authorize about those who wait
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	if h.retry == nil {

@@ -31,7 +31,7 @@ const dataAddress = 0x110000
 func TestClassifyRefusesWhatTheContractDoesNotAllow(t *testing.T) {
 	e := newEngine(t, plugins.EngineConfig{})
 	for _, result := range []uint64{
-		4, 5, 0x7f, 0x80, 0xff, 0x104, 1 << 10, 1<<10 | 1, 1 << 11, 1<<15 | 2, 1 << 16, 1 << 31, 1 << 32, 1 << 62,
+		4, 5, 0x7f, 0x80, 0xff, 0x104, 1 << 11, 1<<11 | 1, 1<<15 | 2, 1 << 16, 1 << 31, 1 << 32, 1 << 62,
 		1 << 63, 1<<63 | 1, ^uint64(0), ^uint64(0) - 1, 0xfffffffffffffcff, slice(bufferAddress, 16),
 	} {
 		t.Run(fmt.Sprintf("%#x", result), func(t *testing.T) {

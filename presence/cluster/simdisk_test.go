@@ -65,10 +65,8 @@ func (d *simDisk) Load() (memory.State, error) {
 	return st, nil
 }
 
-// Save implements membership.Memory.
-func (d *simDisk) Save(st memory.State) error {
-	d.mu.Lock()
-	defer d.mu.Unlock()
+// save keeps the state. d.mu is held.
+func (d *simDisk) save(st memory.State) error {
 	if !d.failed.IsZero() {
 		return errSimDisk
 	}
@@ -78,6 +76,22 @@ func (d *simDisk) Save(st memory.State) error {
 	maps.Copy(d.sites, st.Sites)
 	d.state = st
 	return nil
+}
+
+// simFile is the disk as one run of a pod uses it: a run that was killed writes nothing.
+type simFile struct {
+	*simDisk
+	port *simPort
+}
+
+// Save implements membership.Memory.
+func (f simFile) Save(st memory.State) error {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	if f.port.isDead() {
+		return errSimDead
+	}
+	return f.save(st)
 }
 
 // failing returns since when the disk fails; zero if it does not.

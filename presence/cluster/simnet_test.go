@@ -346,6 +346,12 @@ func (p *simPort) kill() {
 	p.dead, p.subs = true, nil
 }
 
+func (p *simPort) isDead() bool {
+	p.net.mu.Lock()
+	defer p.net.mu.Unlock()
+	return p.dead
+}
+
 // setUnplugged takes the network away from the pod, or gives it back.
 func (p *simPort) setUnplugged(unplugged bool) {
 	p.net.mu.Lock()

@@ -69,7 +69,7 @@ func (p *simPod) start(s *sim, hosts []presence.HostName) {
 	t.Stall = r.port.running
 	t.Wall = p.clock.now
 	t.Slept = func() time.Duration { return 0 }
-	cfg := Config{DataCenter: p.dc, Pod: p.name, Logger: s.logger(p.name), memory: &p.disk}
+	cfg := Config{DataCenter: p.dc, Pod: p.name, Logger: s.logger(p.name), memory: simFile{&p.disk, r.port}}
 	s.ears.Lock()
 	s.runs = append(s.runs, r)
 	s.ears.Unlock()

@@ -59,7 +59,7 @@ func kind(r *rollcall.Request) rollcall.Decision {
 		panic("asked to fail")
 	case "flag":
 		if r.NeedsGrant {
-			return d.Hidden()
+			d = d.Hidden()
 		}
 	case "kept":
 		for i := 0; i < len(kept); i += 2 {
