@@ -145,13 +145,8 @@ func (h *Handler) unmarshalGrace(d *caddyfile.Dispenser) error {
 func (h *Handler) unmarshalUser(d *caddyfile.Dispenser) error {
 	u := new(UserPlaceholders)
 	h.User = u
-	args, err := arguments(d, 2)
-	if err != nil {
+	if err := oneOrTwoArguments(d, &u.ID, &u.Email); err != nil {
 		return err
-	}
-	u.ID = args[0]
-	if len(args) == 2 {
-		u.Email = args[1]
 	}
 	for nesting := d.Nesting(); d.NextBlock(nesting); {
 		name := d.Val()

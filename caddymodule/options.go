@@ -98,6 +98,13 @@ func one(to *string) func(*caddyfile.Dispenser) error {
 }
 
 func oneOrTwo(d *caddyfile.Dispenser, first, second *string) error {
+	if err := oneOrTwoArguments(d, first, second); err != nil {
+		return err
+	}
+	return noBlock(d)
+}
+
+func oneOrTwoArguments(d *caddyfile.Dispenser, first, second *string) error {
 	args, err := arguments(d, 2)
 	if err != nil {
 		return err
@@ -106,7 +113,7 @@ func oneOrTwo(d *caddyfile.Dispenser, first, second *string) error {
 	if len(args) == 2 {
 		*second = args[1]
 	}
-	return noBlock(d)
+	return nil
 }
 
 func several(to *[]string) func(*caddyfile.Dispenser) error {

@@ -1,8 +1,6 @@
 package caddymodule
 
 import (
-	"bytes"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"net/http"
@@ -67,13 +65,7 @@ func (u *UserPlaceholders) info(repl *caddy.Replacer) (string, error) {
 	if info == nil {
 		return "", nil
 	}
-	var b bytes.Buffer
-	e := json.NewEncoder(&b)
-	e.SetEscapeHTML(false)
-	if err := e.Encode(info); err != nil {
-		return "", err
-	}
-	return presence.CompactInfo(b.Bytes())
+	return presence.EncodeInfo(info)
 }
 
 // provisionSite makes the site of the handler's configuration.

@@ -2,7 +2,7 @@ package presence
 
 import "time"
 
-// extra is what only some users have. It is not changed: another one takes its place. The zero value
+// extra has the info and the status of a user, which many do not have. It is not changed: another one takes its place. The zero value
 // and nil are equal.
 type extra struct {
 	info, status         string // as in [User]
@@ -38,15 +38,17 @@ func later(at, before int64, text, other string) bool {
 	return at > before || at == before && text > other
 }
 
+// value returns a copy.
+func (e *extra) value() extra {
+	if e == nil {
+		return extra{}
+	}
+	return *e
+}
+
 // differs reports whether clients see a difference between the two.
 func (e *extra) differs(other *extra, hide Fields) bool {
-	var a, b extra
-	if e != nil {
-		a = *e
-	}
-	if other != nil {
-		b = *other
-	}
+	a, b := e.value(), other.value()
 	return a.info != b.info && hide&FieldInfo == 0 || a.status != b.status && hide&FieldStatus == 0
 }
 
@@ -76,12 +78,8 @@ func (u *user) known() User {
 
 // setInfo sets what a login says of the user, "" for nothing.
 func (h *Host) setInfo(u *user, info string) {
-	var e extra
-	if u.extra != nil {
-		e = *u.extra
-	}
-	e.infoTime = h.timeAfter(e.infoTime)
-	e.info = info
+	e := u.extra.value()
+	e.info, e.infoTime = info, h.timeAfter(e.infoTime)
 	h.setExtra(u, &e)
 }
 
@@ -89,7 +87,7 @@ func (h *Host) setInfo(u *user, info string) {
 func (h *Host) setExtra(u *user, e *extra) {
 	before := u.extra
 	u.extra = e
-	restated := before == nil && e.info == "" || before != nil && before.info == e.info
+	restated := before.value().info == e.info
 	if e.differs(before, 0) {
 		h.invalidateUser(u)
 		if h.rules().Shower != nil {
@@ -161,11 +159,7 @@ func (c *Conn) SetStatus(status string) error {
 		return errNoStatus
 	}
 	u := c.user
-	var before int64
-	if u.extra != nil {
-		before = u.extra.statusTime
-	}
-	at := h.timeAfter(before)
+	at := h.timeAfter(u.extra.value().statusTime)
 	if change := h.statuses[u]; change != nil {
 		*change = statusChange{waits: true, status: status, at: at}
 		return nil
@@ -188,7 +182,7 @@ func (h *Host) nextStatus(u *user) {
 		delete(h.statuses, u)
 		return
 	}
-	if u.extra == nil || change.at > u.extra.statusTime { // otherwise, another pod has a later one
+	if change.at > u.extra.value().statusTime { // otherwise, another pod has a later one
 		h.setStatus(u, change.status, change.at)
 	}
 	*change = statusChange{}
@@ -196,10 +190,7 @@ func (h *Host) nextStatus(u *user) {
 }
 
 func (h *Host) setStatus(u *user, status string, at int64) {
-	var e extra
-	if u.extra != nil {
-		e = *u.extra
-	}
+	e := u.extra.value()
 	e.status, e.statusTime = status, at
 	h.setExtra(u, &e)
 }

@@ -92,7 +92,7 @@ func TestGraceHidesShortAbsences(t *testing.T) {
 	}
 }
 
-// A listing shows the present connections, and a snapshot is the base of later diffs.
+// A listing shows the present connections, and later diffs change a snapshot.
 func TestGraceIsInFramesOnly(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		w, watcher := graced(t, Class{Kind: Authenticated})

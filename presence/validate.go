@@ -46,6 +46,18 @@ func CompactInfo(object []byte) (string, error) {
 	return compactObject(object, MaxInfo, ErrInfoTooLarge)
 }
 
+// EncodeInfo returns the form of [User].Info for a value that encodes as a JSON object, with the errors
+// of [CompactInfo].
+func EncodeInfo(object any) (string, error) {
+	var b bytes.Buffer
+	e := json.NewEncoder(&b)
+	e.SetEscapeHTML(false) // "<" counts as one byte of MaxInfo, not six
+	if err := e.Encode(object); err != nil {
+		return "", err
+	}
+	return CompactInfo(b.Bytes())
+}
+
 // CompactStatus returns the form of a user's status for a JSON object: without white space between
 // its tokens, at most MaxStatus bytes. It returns ErrStatusTooLarge, or another error for what is no
 // JSON object.

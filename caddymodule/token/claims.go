@@ -160,13 +160,7 @@ func infoText(value any) (string, error) {
 	if !ok {
 		return "", nil
 	}
-	var b bytes.Buffer
-	e := json.NewEncoder(&b)
-	e.SetEscapeHTML(false)
-	if err := e.Encode(object); err != nil {
-		return "", err
-	}
-	return presence.CompactInfo(b.Bytes())
+	return presence.EncodeInfo(object)
 }
 
 // wholeNumber returns n without fraction and exponent: 7, 7.0 and 70e-1 are one user.

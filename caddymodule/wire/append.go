@@ -56,11 +56,7 @@ func appendEscaped(b []byte, s string) []byte {
 
 // AppendUser appends u as an object with the keys id and email.
 func AppendUser(b []byte, u presence.User) []byte {
-	b = append(b, `{"id":`...)
-	b = AppendString(b, u.ID)
-	b = append(b, `,"email":`...)
-	b = AppendString(b, u.Email)
-	return append(b, '}')
+	return appendShown(b, &u, presence.FieldInfo|presence.FieldStatus)
 }
 
 // AppendKnown appends u as an object like AppendUser, with the keys info and status if there are any.

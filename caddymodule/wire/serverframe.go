@@ -183,15 +183,7 @@ func Authenticated(ref string, user presence.User) []byte {
 
 // appendSelf appends the user of the connection that the frame is for: with the info, if there is
 // any.
-func appendSelf(b []byte, u presence.User) []byte {
-	b = AppendUser(b, u)
-	if u.Info == "" {
-		return b
-	}
-	b = append(b[:len(b)-1], `,"info":`...)
-	b = append(b, u.Info...)
-	return append(b, '}')
-}
+func appendSelf(b []byte, u presence.User) []byte { return appendShown(b, &u, presence.FieldStatus) }
 
 // Sent builds the answer to send.
 func Sent(ref string) []byte {
