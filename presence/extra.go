@@ -1,9 +1,12 @@
 package presence
 
-import "time"
+import (
+	"slices"
+	"time"
+)
 
-// extra has the info and the status of a user, which many do not have. It is not changed: another one takes its place. The zero value
-// and nil are equal.
+// extra is the info and the status of a user; many users have none. It is immutable: a change
+// replaces it. The zero value and nil are equal.
 type extra struct {
 	info, status         string // as in [User]
 	infoTime, statusTime int64  // times at which they were set, see Member.InfoTime; 0: never
@@ -68,6 +71,18 @@ const (
 	FieldInfo
 	FieldStatus
 )
+
+// fieldKeys are the keys of the fields in JSON objects, in the order of their bits.
+var fieldKeys = [...]string{"email", "info", "status"}
+
+// ParseField returns the field with the key "email", "info" or "status". It returns 0 for any other
+// key.
+func ParseField(key string) Fields {
+	if i := slices.Index(fieldKeys[:], key); i >= 0 {
+		return 1 << i
+	}
+	return 0
+}
 
 // known returns what this pod knows of the user.
 func (u *user) known() User {
@@ -258,14 +273,21 @@ func (h *Host) updateHide(rules *Rules) {
 	}
 	hidden := rules.Hide &^ h.hide
 	h.hide = rules.Hide
-	for _, u := range h.online {
+	for _, u := range h.users { // also those in their grace period, who may come back
 		if hidden != 0 && u.shown != nil {
 			h.setShown(u, new(Shown)) // what was shown has a field that is hidden now
 		}
 	}
 	for _, ch := range h.channels {
 		for _, m := range ch.members {
+			m.updateView(h.hide)
+			if m.overlay != nil {
+				m.overlay.shown = m.overlay.shown.without(h.hide) // that of a member in its grace period stays
+			}
 			m.changed(false)
+		}
+		for m, s := range ch.seen {
+			ch.seen[m] = s.without(h.hide)
 		}
 		ch.snapshot = nil
 		h.scheduleFlush(ch)

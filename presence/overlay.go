@@ -123,8 +123,8 @@ func (m *member) updateView(hide Fields) {
 			if known.datedEmail.newer(best) {
 				best = known.datedEmail
 			}
-			if known.shown.newer(shown) {
-				shown = known.shown
+			if s := known.shown.without(hide); s.newer(shown) {
+				shown = s
 			}
 			rest = rest.newest(known.extra)
 		}

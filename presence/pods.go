@@ -150,6 +150,8 @@ func (p Pods) Deliver(host HostName, channels []string, from Source, message []b
 		if h == nil {
 			return
 		}
+		h.hideNow()
+		from.Shown = from.Shown.without(h.hide)
 		for _, ch := range h.activeChannels(channels) {
 			if e := h.checkRoom([]*channel{ch}, message); e != nil {
 				err = e

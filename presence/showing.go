@@ -65,7 +65,7 @@ func (h *Host) runShower() {
 		alone := len(users) == 1
 		for len(users) > 0 {
 			n := min(showStep, len(users), len(shown))
-			h.applyShown(users[:n], known[:n], shown[:n], alone)
+			h.applyShown(shower.Version(), users[:n], known[:n], shown[:n], alone)
 			users, known, shown = users[n:], known[n:], shown[n:]
 		}
 	}
@@ -98,19 +98,21 @@ func (h *Host) nextBatch() (shower Shower, users []*user, known []User) {
 	return shower, users, known
 }
 
-// applyShown applies decisions of the Shower. A user who has changed meanwhile is in the queue
-// again, and keeps what was shown before.
-func (h *Host) applyShown(users []*user, known []User, shown []Shown, alone bool) {
+// applyShown applies decisions of the Shower of a version. A user who has changed meanwhile, or for
+// whom another version decides now, is in the queue again, and keeps what was shown before.
+func (h *Host) applyShown(version string, users []*user, known []User, shown []Shown, alone bool) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
-	if h.rules().Shower == nil {
+	rules := h.rules()
+	if rules.Shower == nil {
 		return
 	}
+	outdated := showerVersion(rules) != version
 	for i, u := range users {
 		if u.conns == 0 || u.queued {
 			continue
 		}
-		if u.known() != known[i] {
+		if outdated || u.known() != known[i] {
 			h.queueUser(u, alone)
 			continue
 		}

@@ -1,5 +1,12 @@
 package presence
 
+import (
+	"encoding/json"
+	"maps"
+	"slices"
+	"strings"
+)
+
 // Shower decides what other connections see of users.
 type Shower interface {
 	// Show returns what is shown of each user, in order. It is called without a lock, from one
@@ -38,6 +45,38 @@ func (s *Shown) newer(t *Shown) bool {
 		return s.Time > t.Time
 	}
 	return s.Record > t.Record // all pods choose the same one
+}
+
+// without returns s without the fields, if it has one: another pod may show them.
+func (s *Shown) without(hide Fields) *Shown {
+	if s == nil {
+		return nil
+	}
+	is := Shown{ID: s.ID, Record: withoutKeys(s.Record, hide), Sender: withoutKeys(s.Sender, hide), Failed: s.Failed, Time: s.Time}
+	if is == *s {
+		return s
+	}
+	return &is
+}
+
+// withoutKeys returns a JSON object without the keys of the fields. Nearly always it has none, which
+// is cheap to see.
+func withoutKeys(object string, hide Fields) string {
+	named := func(key string) bool { return ParseField(key)&hide != 0 && strings.Contains(object, `"`+key+`"`) }
+	if hide == 0 || !slices.ContainsFunc(fieldKeys[:], named) {
+		return object
+	}
+	var values map[string]json.RawMessage
+	if json.Unmarshal([]byte(object), &values) != nil {
+		return ""
+	}
+	before := len(values)
+	maps.DeleteFunc(values, func(key string, _ json.RawMessage) bool { return ParseField(key)&hide != 0 })
+	if len(values) == before { // the key is one of an inner object
+		return object
+	}
+	rest, _ := json.Marshal(values) // never fails
+	return string(rest)
 }
 
 // View is a user as frames show it.

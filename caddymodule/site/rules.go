@@ -1,8 +1,6 @@
 package site
 
 import (
-	"slices"
-
 	"github.com/rollcall-gateway/rollcall/caddymodule/authorize"
 	"github.com/rollcall-gateway/rollcall/plugins"
 	"github.com/rollcall-gateway/rollcall/presence"
@@ -37,13 +35,9 @@ func (s *Site) MakeRules() {
 
 // hidden returns the fields of users that are not among the keys.
 func hidden(show []string) presence.Fields {
-	var hide presence.Fields
-	for key, field := range map[string]presence.Fields{
-		"email": presence.FieldEmail, "info": presence.FieldInfo, "status": presence.FieldStatus,
-	} {
-		if !slices.Contains(show, key) {
-			hide |= field
-		}
+	hide := presence.FieldEmail | presence.FieldInfo | presence.FieldStatus
+	for _, key := range show {
+		hide &^= presence.ParseField(key)
 	}
 	return hide
 }
