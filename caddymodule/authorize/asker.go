@@ -86,7 +86,7 @@ func (a *Asker) Kept(to *Endpoint, q Question) (Answer, bool) {
 		return Answer{}, false
 	}
 	defer a.release(h)
-	id := keyOf(to, q.encode())
+	id := q.keyOf(to)
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	return h.kept.get(id, time.Now())

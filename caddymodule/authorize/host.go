@@ -61,7 +61,7 @@ type flight struct {
 
 // ask implements Asker.Ask and Asker.AskAgain.
 func (h *host) ask(ctx context.Context, to *Endpoint, q Question, useKept bool) (Answer, error) {
-	id := keyOf(to, q.encode())
+	id := q.keyOf(to)
 	deadline := time.Now().Add(to.Timeout)
 	for {
 		h.mu.Lock()

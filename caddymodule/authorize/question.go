@@ -3,6 +3,7 @@ package authorize
 import (
 	"bytes"
 	"crypto/sha256"
+	"encoding/binary"
 	"encoding/json"
 	"time"
 
@@ -39,7 +40,7 @@ type user struct {
 	Info  json.RawMessage `json:"info,omitempty"`
 }
 
-// encode returns the body of the request. Equal questions have equal bodies.
+// encode returns the body of the request.
 func (q Question) encode() []byte {
 	var out bytes.Buffer
 	enc := json.NewEncoder(&out)
@@ -51,13 +52,17 @@ func (q Question) encode() []byte {
 	return bytes.TrimSuffix(out.Bytes(), []byte("\n"))
 }
 
-// key identifies the text of a question and the URL that is asked.
+// key identifies a question and the URL that is asked.
 type key [sha256.Size]byte
 
-func keyOf(to *Endpoint, body []byte) key {
-	h := sha256.New()
-	h.Write([]byte(to.URL)) // a hash never fails
-	h.Write([]byte{0})
-	h.Write(body)
-	return key(h.Sum(nil))
+// keyOf returns the key. It costs less than to encode the question, because a reload looks for an
+// answer for each listener of a host.
+func (q *Question) keyOf(to *Endpoint) key {
+	var room [512]byte
+	b := room[:0]
+	for _, text := range [...]string{to.URL, q.Host.String(), q.Channel, q.User.ID, q.User.Email, q.User.Info} {
+		b = binary.AppendUvarint(b, uint64(len(text)))
+		b = append(b, text...)
+	}
+	return sha256.Sum256(b)
 }
