@@ -320,6 +320,83 @@ func TestProvisionalClassIsDecidedAgain(t *testing.T) {
 	}
 }
 
+// An assignment may end before the connection is joined again. It leaves a listener that waits for
+// authorize as it is.
+func TestAssignmentThatHasEndedGivesNothing(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		rules := grantRules()
+		rules.Kept = grantTable{}
+		w := newWorld(t, rules)
+		waits, denied := w.connect("a"), w.connect("b")
+		for _, c := range []*client{waits, denied} {
+			c.SetGrants(grantsOf(MayAll, "*"))
+			c.join("team-1", WatchList)
+		}
+		next := *rules
+		next.GrantsClaim = "rooms"
+		w.host().SetRules(&next)
+		forget(waits, denied)
+		if err := waits.Assign("a", "team-1"); err != nil {
+			t.Error(err)
+		}
+		if got := waits.Asked(); !slices.Equal(got, []string{"team-1"}) {
+			t.Errorf("to ask: %q", got)
+		}
+		waits.hears()
+		if err := waits.Send([]string{"team-1"}, []byte("{}")); err != nil {
+			t.Errorf("until the answer: %v", err)
+		}
+		w.idle()
+		waits.SetAsked("a", "team-1", 0)
+		waits.hears("message team-1 a: {}", "left team-1 (denied)")
+
+		last := next
+		last.Kept = nil // with nobody to ask
+		w.host().SetRules(&last)
+		denied.hears("message team-1 a: {}", "presence team-1 seq=2 count=1 -a", "left team-1 (denied)")
+	})
+}
+
+// A retry of provisional classes ends nobody's wait for authorize.
+func TestRetryOfClassesEndsNoWait(t *testing.T) {
+	for name, grant := range map[string]bool{"the class stays": true, "another class": false} {
+		t.Run(name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				var works atomic.Bool
+				calls := 0
+				rules := &Rules{Kept: grantTable{}, Classifier: classifierFunc(func(string) (Class, error) {
+					return Class{Kind: Authenticated, Grant: grant || works.Load(), Provisional: !works.Load()}, nil
+				})}
+				w := newWorld(t, rules)
+				w.reg.OnReclassified(func(*Host) { calls++ })
+				c := w.connect("a")
+				defer c.Close()
+				c.SetGrants(grantsOf(MayAll, "*"))
+				c.join("room", WatchNone)
+				forget(c)
+				next := *rules
+				next.GrantsClaim = "rooms"
+				w.host().SetRules(&next)
+				works.Store(true)
+				time.Sleep(time.Hour)
+				c.hears()
+				if got := c.Asked(); !slices.Equal(got, []string{"room"}) {
+					t.Errorf("to ask: %q", got)
+				}
+				want := 1
+				if !grant {
+					want = 2 // the change of the class is one more reason to ask
+				}
+				if calls != want {
+					t.Errorf("%d calls, want %d", calls, want)
+				}
+				c.SetAsked("a", "room", 0)
+				c.hears("left room (denied)")
+			})
+		})
+	}
+}
+
 // When a classifier works again and a channel comes to need a grant, nobody asks authorize about those
 // who listen: they leave, and may join again.
 func TestProvisionalChannelComesToNeedAGrant(t *testing.T) {

@@ -178,11 +178,11 @@ func (h *Host) stopWatching(m *membership) {
 }
 
 // judgeAll judges all listeners of a channel by the rules of the host, and removes those that may
-// not stay. wait is that of judge.
+// not stay. wait is that of judge; a listener that waits already goes on waiting.
 func (h *Host) judgeAll(ch *channel, rules *Rules, wait bool) {
 	var out []*membership
 	for _, m := range ch.listeners {
-		if m.conn.checkClass(ch.class) != nil || !h.judge(m, m.conn.question(rules, ch.name, ch.class, m.asked), wait) {
+		if m.conn.checkClass(ch.class) != nil || !h.judge(m, m.conn.question(rules, ch.name, ch.class, m.asked), wait || m.unsure) {
 			h.stopWatching(m) // it receives no more presence frames, not even about the others
 			out = append(out, m)
 		}

@@ -76,7 +76,7 @@ func (h *Host) connect(u *User, out Outbox) (*Conn, error) {
 // Reclassify classifies the active channels of the host by its present rules, and judges the
 // permissions of their listeners. A listener that may no longer join is removed and receives a frame
 // with [ReasonDenied]. A channel whose classification fails keeps its class, and is classified again
-// later. The host is no longer retired.
+// later. The host is no longer retired. See [Registry.OnReclassified] for what follows.
 func (h *Host) Reclassify() {
 	h.mu.Lock()
 	h.retired = false
@@ -89,12 +89,13 @@ func (h *Host) Reclassify() {
 		names = append(names, name)
 	}
 	h.mu.Unlock()
-	h.classifyAll(names, rules, true)
+	h.classifyAll(names, rules, false)
+	h.reportReclassified()
 }
 
-// classifyAll classifies active channels, with wait as in judge. Join classifies those that become
-// active meanwhile.
-func (h *Host) classifyAll(names []string, rules *Rules, wait bool) {
+// classifyAll classifies active channels, after the rules have changed or as a retry. It reports
+// whether a class has changed. Join classifies those that become active meanwhile.
+func (h *Host) classifyAll(names []string, rules *Rules, retry bool) (changed bool) {
 	for _, name := range names {
 		class, err := rules.classify(h.name, name)
 		h.mu.Lock()
@@ -102,24 +103,28 @@ func (h *Host) classifyAll(names []string, rules *Rules, wait bool) {
 			if err != nil {
 				class = ch.class.withGrant(class)
 			}
-			h.setClass(ch, class, rules, wait)
+			changed = h.setClass(ch, class, rules, retry) || changed
 		}
 		h.mu.Unlock()
 	}
+	return changed
 }
 
-// setClass sets the class of an active channel by the rules.
-func (h *Host) setClass(ch *channel, class Class, rules *Rules, wait bool) {
+// setClass sets the class of an active channel by the rules. It reports whether the class has
+// changed.
+func (h *Host) setClass(ch *channel, class Class, rules *Rules, retry bool) (changed bool) {
 	if class.Provisional {
 		h.scheduleRetry()
 	}
 	ch.class.Provisional = class.Provisional
 	switch {
 	case ch.class != class:
-		h.reclassify(ch, class, rules, wait)
-	case class.Grant || class.Quiet:
-		h.judgeAll(ch, rules, wait)
+		h.reclassify(ch, class, rules, !retry || h.registry.reclassified != nil)
+		return true
+	case !retry && (class.Grant || class.Quiet):
+		h.judgeAll(ch, rules, true)
 	}
+	return false
 }
 
 // Provisional classes are decided again after 1, 2, 4 s and so on, up to 64 s.
@@ -147,11 +152,21 @@ func (h *Host) retryProvisional() {
 		}
 	}
 	h.mu.Unlock()
-	h.classifyAll(names, rules, false) // nobody would ask authorize about those who wait
+	changed := h.classifyAll(names, rules, true)
 	h.mu.Lock()
-	defer h.mu.Unlock()
 	if h.retry == nil {
 		h.tries = 0
+	}
+	h.mu.Unlock()
+	if changed {
+		h.reportReclassified()
+	}
+}
+
+// reportReclassified calls the function of [Registry.OnReclassified].
+func (h *Host) reportReclassified() {
+	if f := h.registry.reclassified; f != nil {
+		f(h)
 	}
 }
 

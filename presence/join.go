@@ -95,8 +95,12 @@ func (c *Conn) Assign(user, name string) error {
 		h.setWatch(m, WatchNone, "")
 		h.scheduleFlush(ch)
 	} else {
-		m.unsure = false
-		h.setMay(m, c.question(h.rules(), name, ch.class, m.asked).answer())
+		stays := h.judge(m, c.question(h.rules(), name, ch.class, m.asked), m.unsure)
+		if !stays { // the assignment has ended again
+			h.expel(m, ReasonDenied)
+			return errMayNotJoin
+		}
+		h.dropOverlay(ch)
 	}
 	m.assigned = true
 	return nil

@@ -17,6 +17,8 @@ type Registry struct {
 	cached  atomic.Int64  // bytes of the cached listings of all hosts, see maxCached
 	showing chan struct{} // has an element for each host whose Shower is called
 
+	reclassified func(*Host) // see OnReclassified; may be nil
+
 	// relayMu is held while hosts are notified of a new relay. It is locked before mu.
 	relayMu     sync.Mutex
 	lastChanges lastChanges
@@ -33,6 +35,12 @@ func NewRegistry(encoder Encoder) *Registry {
 	r.clock.Store(1) // 0 means an unknown part
 	return r
 }
+
+// OnReclassified sets a function that is called without a lock at the end of [Host.Reclassify], and
+// after provisional classes of a host have changed. It asks authorize about [Conn.Asked]; without it,
+// a listener does not stay to be asked about when a provisional class has come to need a grant.
+// OnReclassified is called before the first connection.
+func (r *Registry) OnReclassified(f func(*Host)) { r.reclassified = f }
 
 // Connect adds a connection to the named host. The first connection of a host creates it with the
 // given source of rules; a host that exists keeps its source. If user is nil, the connection is

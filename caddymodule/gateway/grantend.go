@@ -90,13 +90,20 @@ func (s *session) renew(channel string, e *grantEnd) {
 		known = false // the answer that the grant is from
 	}
 	if !known {
-		var err error
-		if a, err = s.hub.Asker.AskAgain(ctx, to, q); err != nil {
+		if _, err := s.hub.Asker.AskAgain(ctx, to, q); err != nil {
 			s.expireLater(channel, e, user.ID)
 			return
 		}
 	}
-	if !s.endIs(channel, e, func() { delete(s.asking.ends, channel) }) {
+	if !s.endIs(channel, e, func() {
+		if a, known = s.hub.Asker.Kept(to, q); known {
+			delete(s.asking.ends, channel)
+		}
+	}) {
+		return
+	}
+	if !known { // forgotten since
+		s.expireLater(channel, e, user.ID)
 		return
 	}
 	if s.conn.SetAsked(user.ID, channel, a.Permissions()) && a.Allow {

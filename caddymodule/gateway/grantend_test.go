@@ -1,6 +1,7 @@
 package gateway
 
 import (
+	"runtime"
 	"testing"
 	"time"
 
@@ -60,6 +61,37 @@ func TestGrantBehindATokenEnds(t *testing.T) {
 			})
 		})
 	}
+}
+
+// An answer that is forgotten between its arrival and its use is not used.
+func TestForgottenRenewalIsNotUsed(t *testing.T) {
+	inCourt(t, func(t *testing.T, d judged) {
+		d.set("team-a", `{"allow":true,"expires_in":60}`)
+		d.say(`{"type":"join","channel":"team-a"}`)
+		d.wants(`"type":"joined"`)
+		start := time.Now()
+		user, _ := d.session.conn.User()
+		q := d.session.question(user, "team-a")
+		time.Sleep(35 * time.Second) // the first answer is no longer kept
+		d.judge.mu.Lock()
+		d.first = func() {
+			d.session.mu.Lock() // the answer waits for it
+			d.set("team-a", `{"allow":false}`)
+			go func() {
+				defer d.session.mu.Unlock()
+				for _, kept := d.session.hub.Asker.Kept(d.site.Authorize, q); !kept; {
+					runtime.Gosched()
+					_, kept = d.session.hub.Asker.Kept(d.site.Authorize, q)
+				}
+				d.session.hub.ForgetGrants(d.session.tenant.name, []string{"ada"})
+			}()
+		}
+		d.judge.mu.Unlock()
+		d.wants(`{"type":"left","channel":"team-a","reason":"denied"}`)
+		if took := time.Since(start); took != time.Minute {
+			t.Errorf("left after %s", took)
+		}
+	})
 }
 
 // loginFor logs in with a token that grants the channels of a pattern.

@@ -109,6 +109,7 @@ func New(c Config) *Hub {
 	h.Asker = authorize.New(authorize.Config{Label: h.label, Logger: h.log.named("rollcall.authorize")})
 	h.Assignments = assign.NewKeeper(filepath.Join(c.Folder, "assignments.db"), h.Registry, isGreeted, h.log.named("rollcall.assignments"))
 	h.Assignments.Book.OnRemoved(h.ForgetGrants)
+	h.Registry.OnReclassified(h.afterReclassify)
 	h.metrics = newMetrics(h)
 	return h
 }

@@ -23,9 +23,16 @@ const (
 )
 
 // askAgain asks the backend again about all memberships of a host that rest on its answers, after
-// the rules of the host have changed. It does not block. The memberships stay until they are
-// answered.
+// the rules of the host or classes have changed. It does not block. The memberships stay until they
+// are answered.
 func (h *Hub) askAgain(host *presence.Host) {
+	h.mu.Lock()
+	t := h.tenants[host.Name()]
+	h.mu.Unlock()
+	if t == nil {
+		return
+	}
+	call := t.asked.Add(1) // before looking, so that the last call sees what those that it ends have seen
 	var waiting []*session
 	for _, c := range host.LoggedInConns() {
 		s, ok := c.Outbox().(*session)
@@ -40,15 +47,14 @@ func (h *Hub) askAgain(host *presence.Host) {
 		}
 	}
 	if len(waiting) > 0 {
-		go regrant(waiting) // ends when all are answered or closed, or their rules change again
+		go regrant(waiting, t, call) // ends when all are answered or closed, or with the next call
 	}
 }
 
-// regrant asks for sessions until each is answered.
-func regrant(waiting []*session) {
-	rules := waiting[0].tenant.Rules()
+// regrant asks for sessions of a tenant until each is answered.
+func regrant(waiting []*session, t *tenant, call int64) {
 	for pause := regrantPause; ; pause = min(2*pause, maxRegrantPause) {
-		waiting = regrantRound(waiting, rules)
+		waiting = regrantRound(waiting, func() bool { return t.asked.Load() == call })
 		if len(waiting) == 0 {
 			return
 		}
@@ -56,8 +62,8 @@ func regrant(waiting []*session) {
 	}
 }
 
-// regrantRound asks once for each session, and returns those that have no answer.
-func regrantRound(waiting []*session, rules *presence.Rules) (left []*session) {
+// regrantRound asks once for each session while it goes on, and returns those that have no answer.
+func regrantRound(waiting []*session, goesOn func() bool) (left []*session) {
 	var (
 		mu    sync.Mutex
 		all   sync.WaitGroup
@@ -68,7 +74,7 @@ func regrantRound(waiting []*session, rules *presence.Rules) (left []*session) {
 		all.Go(func() { // ends with the timeouts of the questions
 			defer func() { <-slots }()
 			defer s.recoverPanic()
-			if s.tenant.Rules() == rules && !s.regrant() {
+			if goesOn() && !s.regrant() {
 				mu.Lock()
 				defer mu.Unlock()
 				left = append(left, s)

@@ -155,8 +155,12 @@ func (h *Hub) reclassify(tenants []*tenant) {
 
 func (h *Hub) reclassifyHost(name presence.HostName) {
 	if host := h.Registry.Host(name); host != nil {
-		host.Reclassify()
-		h.Assignments.Joiner.Recheck(host)
-		h.askAgain(host)
+		host.Reclassify() // calls afterReclassify
 	}
+}
+
+// afterReclassify updates the listeners of a host after its channels were classified again.
+func (h *Hub) afterReclassify(host *presence.Host) {
+	h.Assignments.Joiner.Recheck(host)
+	h.askAgain(host)
 }

@@ -16,7 +16,8 @@ type tenant struct {
 	name    presence.HostName
 	configs *atomic.Pointer[configurations] // Hub.configs
 	found   atomic.Pointer[finding]
-	conns   int // connections; under hub.mu
+	conns   int          // connections; under hub.mu
+	asked   atomic.Int64 // number of calls of Hub.askAgain; the last one counts
 
 	unfinished socket.Budget // bytes of messages whose end has not arrived
 }

@@ -260,6 +260,10 @@ func (s *session) leave(cmd wire.Command) {
 	for _, join := range frames {
 		s.finishJoin(join, errLeftFirst)
 	}
+	if s.conn.Leave(cmd.Channel, cmd.Ref) == nil { // the server has joined it meanwhile
+		s.dropEnd(cmd.Channel)
+		return
+	}
 	s.answer(wire.Encoder{}.Left(cmd.Ref, cmd.Channel, ""))
 }
 

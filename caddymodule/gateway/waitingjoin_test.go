@@ -1,6 +1,7 @@
 package gateway
 
 import (
+	"errors"
 	"fmt"
 	"io"
 	"net/http"
@@ -8,6 +9,7 @@ import (
 	"slices"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -19,6 +21,7 @@ import (
 	"github.com/rollcall-gateway/rollcall/caddymodule/backend"
 	"github.com/rollcall-gateway/rollcall/caddymodule/site"
 	"github.com/rollcall-gateway/rollcall/presence"
+	"github.com/rollcall-gateway/rollcall/presence/assignment"
 )
 
 // judge is a backend in fake time, which answers after a while.
@@ -27,6 +30,7 @@ type judge struct {
 	texts map[string]string // by channel; a channel without one is answered by a no
 	took  time.Duration
 	asked []string // user and channel
+	first func()   // if not nil, is called before an answer is given
 }
 
 func (j *judge) set(channel, text string) {
@@ -42,6 +46,12 @@ func (j *judge) questions() string {
 	all := strings.Join(j.asked, ", ")
 	j.asked = nil
 	return all
+}
+
+func (j *judge) before() func() {
+	j.mu.Lock()
+	defer j.mu.Unlock()
+	return j.first
 }
 
 func (j *judge) RoundTrip(r *http.Request) (*http.Response, error) {
@@ -61,6 +71,9 @@ func (j *judge) RoundTrip(r *http.Request) (*http.Response, error) {
 	case <-time.After(took):
 	case <-r.Context().Done():
 		return nil, r.Context().Err()
+	}
+	if first := j.before(); first != nil {
+		first()
 	}
 	w := httptest.NewRecorder()
 	switch {
@@ -220,6 +233,28 @@ func TestLeaveCancelsAWaitingJoin(t *testing.T) {
 	})
 }
 
+// The server may join a channel while a join of the client waits.
+func TestLeaveAfterAnAssignment(t *testing.T) {
+	inCourt(t, func(t *testing.T, d judged) {
+		d.took = time.Second
+		d.say(`{"type":"join","channel":"team-a","id":1}`)
+		synctest.Wait()
+		d.loginFor("ada", "team-*") // stands for the assignment
+		go func() {
+			if err := d.session.conn.Assign("ada", "team-a"); err != nil {
+				t.Error(err)
+			}
+		}()
+		d.wants(`{"type":"joined","channel":"team-a"`)
+		d.say(`{"type":"leave","channel":"team-a","id":2}`)
+		d.wants(`"id":1,"code":"not_joined"`)
+		d.wants(`{"type":"left","id":2,"channel":"team-a"}`)
+		if err := d.session.conn.Leave("team-a", ""); !errors.Is(err, presence.ErrNotJoined) {
+			t.Errorf("it still listens: %v", err)
+		}
+	})
+}
+
 func TestAnotherUserCancelsAWaitingJoin(t *testing.T) {
 	inCourt(t, func(t *testing.T, d judged) {
 		d.took = time.Second
@@ -370,6 +405,125 @@ func TestReloadAsksAgain(t *testing.T) {
 		d.wants(`{"type":"left","channel":"team-a","reason":"denied"}`)
 		d.say(`{"type":"leave","channel":"open","id":2}`)
 		d.wants(`"type":"left","id":2`)
+	})
+}
+
+// classifier classifies channels as a plugin that fails until it works.
+type classifier struct {
+	works           atomic.Bool
+	failing, normal presence.Class
+}
+
+func (c *classifier) Classify(presence.HostName, string) (presence.Class, error) {
+	if c.works.Load() {
+		return c.normal, nil
+	}
+	c.failing.Provisional = true
+	return c.failing, nil
+}
+
+// reload puts rules into effect.
+func (d judged) reload(change func(*presence.Rules)) {
+	rules := *d.site.Rules()
+	change(&rules)
+	d.site.SetRules(&rules)
+	d.session.hub.reclassifyHost(d.session.tenant.name)
+}
+
+// When a plugin works again and a channel comes to need a grant, the backend is asked about those who
+// listen already.
+func TestPluginThatWorksAgainDemandsAGrant(t *testing.T) {
+	inCourt(t, func(t *testing.T, d judged) {
+		c := &classifier{
+			failing: presence.Class{Kind: presence.Authenticated}, normal: presence.Class{Kind: presence.Authenticated, Grant: true},
+		}
+		d.reload(func(r *presence.Rules) { r.Classifier = c })
+		for _, channel := range []string{"yes", "no"} {
+			d.say(`{"type":"join","channel":"` + channel + `"}`)
+			d.wants(`"type":"joined"`)
+		}
+		d.set("yes", yes)
+		c.works.Store(true)
+		start := time.Now()
+		d.wants(`{"type":"left","channel":"no","reason":"denied"}`)
+		if took := time.Since(start); took > 2*time.Second {
+			t.Errorf("left after %s", took)
+		}
+		time.Sleep(10 * time.Minute)
+		if got := d.questions(); strings.Count(got, "ada yes") != 1 || strings.Count(got, "ada no") != 1 {
+			t.Errorf("asked %q", got)
+		}
+		d.say(`{"type":"leave","channel":"yes","id":1}`)
+		d.wants(`{"type":"left","id":1,"channel":"yes"}`)
+	})
+}
+
+// A backend that needs longer than the pause before a retry of classes is waited for.
+func TestRetryOfClassesWaitsForTheBackend(t *testing.T) {
+	inCourt(t, func(t *testing.T, d judged) {
+		d.set("team-a", yes)
+		d.loginFor("ada", "team-*")
+		d.say(`{"type":"join","channel":"team-a"}`)
+		d.wants(`"type":"joined"`)
+		d.took = 1500 * time.Millisecond
+		class := presence.Class{Kind: presence.Authenticated, Grant: true}
+		c := &classifier{failing: class, normal: class}
+		d.reload(func(r *presence.Rules) { r.Classifier, r.GrantsClaim = c, "rooms" })
+		c.works.Store(true)
+		time.Sleep(time.Minute)
+		d.say(`{"type":"leave","channel":"team-a","id":1}`)
+		d.wants(`{"type":"left","id":1,"channel":"team-a"}`)
+		if got := d.questions(); got != "ada team-a" {
+			t.Errorf("asked %q", got)
+		}
+	})
+}
+
+// Many changes while the backend is down start no loop each.
+func TestOnlyTheLastCallAsksAgain(t *testing.T) {
+	inCourt(t, func(t *testing.T, d judged) {
+		d.set("team-a", yes)
+		d.say(`{"type":"join","channel":"team-a"}`)
+		d.wants(`"type":"joined"`)
+		time.Sleep(time.Minute)
+		d.set("team-a", `{"allow":maybe}`)
+		for range 20 {
+			d.reload(func(*presence.Rules) {})
+			time.Sleep(time.Millisecond)
+		}
+		d.questions()
+		time.Sleep(3 * time.Minute)
+		if n := strings.Count(d.questions(), "ada"); n < 4 || n > 12 { // after 1, 3, 7, 15, 31, 61 s and so on
+			t.Errorf("asked %d times in three minutes", n)
+		}
+		d.set("team-a", yes)
+		time.Sleep(maxRegrantPause)
+	})
+}
+
+// A channel can have been anonymous only because a plugin failed.
+func TestAssignedUserJoinsWhenThePluginWorksAgain(t *testing.T) {
+	inCourt(t, func(t *testing.T, d judged) {
+		c := &classifier{
+			failing: presence.Class{Kind: presence.Anonymous}, normal: presence.Class{Kind: presence.Authenticated},
+		}
+		d.reload(func(r *presence.Rules) { r.Classifier = c })
+		d.say(`{"type":"join","channel":"room"}`) // it is active, so it is classified again
+		d.wants(`"kind":"anonymous"`)
+		h := d.session.hub
+		_, _ = h.Assignments.Book.Merge([]assignment.Record{{ // there is no file to keep it
+			Host: d.session.tenant.name, User: "ada", Channel: "room", Mode: assignment.Listen, Version: assignment.Version{Clock: 1 << 60},
+		}})
+		synctest.Wait()
+		if got := d.session.conn.Assigned(); got != nil {
+			t.Errorf("assigned %q to an anonymous channel", got)
+		}
+		c.works.Store(true)
+		time.Sleep(2 * time.Second)
+		synctest.Wait()
+		if got := d.session.conn.Assigned(); !slices.Equal(got, []string{"room"}) {
+			t.Errorf("assigned to %q", got)
+		}
 	})
 }
 
