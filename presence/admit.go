@@ -19,8 +19,9 @@ type joinVerdict struct {
 }
 
 // admit returns the channel that c may join, active or new, and the permissions of c there, unless
-// it has joined already. The host's lock is held on entry and on return, but released while the classifier or the authorizer runs. So every condition is checked
-// again after each of their answers.
+// it has joined already. The host's lock is held on entry and on return, but released while the
+// classifier or the authorizer runs. So every condition is checked again after each of their
+// answers.
 func (c *Conn) admit(name string, watch Watch) (*channel, permit, error) {
 	h := c.host
 	var v joinVerdict

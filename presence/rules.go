@@ -18,8 +18,8 @@ type Rules struct {
 	Authorizer Authorizer // if nil, every connection that the class admits may join
 	Hide       Fields     // fields of users that no frame has; 0: none
 	Shower     Shower     // if nil, frames show users as they are
-	// Grants grants permissions to users, beside the [Grants] of their logins: assignments. If nil,
-	// it grants none.
+	// Grants grants permissions to users in addition to the [Grants] of their logins: assignments. If
+	// nil, it grants none.
 	Grants Granter
 	// Kept has the answers of authorize that are known. It is asked if nothing else gives [MayJoin].
 	// If it gives none either, a join fails with [ErrGrantNeeded]. If nil, there is no authorize.

@@ -6,9 +6,11 @@ import "slices"
 type User struct {
 	ID    string
 	Email string // latest e-mail address of a connection with this ID; "" if none had one
-	Info  string // what else is known, as [CompactInfo] returns it: latest of a connection with this ID; "" if none had any
-	// Status is what the user says of itself, as [CompactStatus] returns it; "" for nothing. A login has
-	// none, see [Conn.SetStatus].
+	// Info is what else is known, as [CompactInfo] returns it: the latest of a connection with this ID.
+	// "" if none had any.
+	Info string
+	// Status is what the user says of itself, as [CompactStatus] returns it; "" for nothing. A login
+	// has none, see [Conn.SetStatus].
 	Status string
 }
 

@@ -115,8 +115,8 @@ func (m *Members) noteNews(p link.Peer, now time.Time) {
 	m.news = append(m.news, p)
 }
 
-// sendNews tells all pods, after newsDelay, what noteNews has recorded. A pod that does not hear one of
-// these pods names it as missing.
+// sendNews tells all pods, after newsDelay, what noteNews has recorded. A pod that does not hear one
+// of these pods names it as missing.
 func (m *Members) sendNews(now time.Time) (next time.Time) {
 	if len(m.news) == 0 {
 		return time.Time{}

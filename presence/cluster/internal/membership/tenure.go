@@ -7,8 +7,8 @@ import (
 )
 
 // tenure is when the name of a pod is heard or missing: from since on, except for the time from left
-// to back. Both are zero if it was never away. Of the times at which it was away, only the last one is known:
-// before the one before, it counts as never heard.
+// to back. Both are zero if it was never away. Of the times at which it was away, only the last one is
+// known: before the one before, it counts as never heard.
 type tenure struct{ since, left, back time.Time }
 
 // resume returns the tenure of a pod that is back after it was away since left.
