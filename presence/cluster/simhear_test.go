@@ -402,13 +402,17 @@ func (s *sim) weigh(now time.Time) {
 func (s *sim) rememberRuns(r *simRun, failed time.Time) {
 	s.ears.Lock()
 	defer s.ears.Unlock()
+	saved := failed
+	if failed.IsZero() && !r.before.closed { // what a run that is killed has just heard is not on disk
+		saved = r.before.ended.Add(-slack - jitter)
+	}
 	for _, b := range s.runs {
 		if b.simPod == r.simPod {
 			continue
 		}
 		old, p := s.pair(r.before, b), s.pair(r, b)
 		p.dead, p.back, p.until = old.dead, old.back, old.until
-		if !failed.IsZero() && (p.dead && p.back.After(failed) || p.until.After(failed)) {
+		if !saved.IsZero() && (p.dead && p.back.After(saved) || p.until.After(saved)) {
 			p.dead, p.back = true, time.Time{} // the disk does not say that it was heard again
 		}
 		for h, at := range old.known {

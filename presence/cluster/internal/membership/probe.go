@@ -70,7 +70,7 @@ func (m *Members) retryProbes(now time.Time) (next time.Time) {
 func (m *Members) missUnanswered(p link.Peer, last probe, now time.Time) {
 	end, ok := m.ended[p]
 	l := m.lost[nameOf(p)]
-	if !ok && l == nil || last.seq <= end.seq || m.pods[p] != nil || m.replaced(p) || len(m.namesakes(p)) > 0 || m.isNamesake(p) {
+	if !ok && l == nil || last.seq <= end.seq || !m.unknown(p) {
 		return
 	}
 	if l != nil && l.Peer == p {
@@ -88,12 +88,31 @@ func (m *Members) missUnanswered(p link.Peer, last probe, now time.Time) {
 	m.log(m.logger.Info, "pod is missing", p, "it does not hear this pod")
 }
 
+// unknown reports whether no run of the pod is alive, and no later one than p is known.
+func (m *Members) unknown(p link.Peer) bool {
+	return m.pods[p] == nil && !m.replaced(p) && len(m.namesakes(p)) == 0 && !m.isNamesake(p)
+}
+
+// heardAgainUnproved returns descriptions of pods that count as crashed and have sent a heartbeat since,
+// while their answers to a probe are awaited. The next run misses them, if this one ends now.
+func (m *Members) heardAgainUnproved(now time.Time) (list []message.Run) {
+	for p, last := range m.probes {
+		if end, ok := m.ended[p]; ok && last.seq > end.seq && m.lost[nameOf(p)] == nil && m.unknown(p) {
+			list = append(list, describe(p, last.seq, last.sum, now.Sub(last.at), message.Missed))
+		}
+	}
+	return list
+}
+
 // probed reports whether the heartbeat answers a probe of this pod. If the heartbeat answers no
 // probe at all, it sends one.
 func (m *Members) probed(from link.Peer, hb *message.Heartbeat, now time.Time) bool {
 	if hb.Nonce == 0 {
 		m.probe(from, now)
 		if p, ok := m.probes[from]; ok {
+			if p.seq == 0 {
+				m.saveSoon.Wake() // see heardAgainUnproved
+			}
 			p.seq, p.sum = hb.Seq, hb.Sites
 			m.probes[from] = p
 		}

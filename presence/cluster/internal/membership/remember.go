@@ -145,8 +145,13 @@ func (m *Members) save(running bool) error {
 	for _, pod := range m.pods {
 		st.Runs = append(st.Runs, pod.describe(now))
 	}
+	unproved := make(map[link.Peer]bool)
+	for _, r := range m.heardAgainUnproved(now) {
+		unproved[link.Peer{DC: r.DataCenter, Pod: r.Pod, Incarnation: r.Incarnation}] = true
+		st.Runs = append(st.Runs, r)
+	}
 	for p, end := range m.ended {
-		if end.dead && len(st.Runs) < maxPods {
+		if end.dead && !unproved[p] && len(st.Runs) < maxPods {
 			st.Runs = append(st.Runs, describe(p, end.seq, 0, now.Sub(end.at), message.Ended))
 		}
 	}

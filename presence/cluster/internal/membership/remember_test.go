@@ -320,3 +320,45 @@ func TestSitesOfDeadPodsDoNotWaitForTheDisk(t *testing.T) {
 		}
 	})
 }
+
+// A pod that counts as crashed is heard again, and this one ends before it is known whether the heartbeat
+// is an old one.
+func TestPodThatIsHeardAgainIsMissingForTheNextRun(t *testing.T) {
+	for _, tt := range []struct {
+		name  string
+		seq   uint64 // of its heartbeat, if it is not a new one
+		saved string
+		want  []string
+	}{
+		{name: "a new heartbeat", saved: "missed", want: []string{"x/b", "x/c", "x/crashed"}},
+		{name: "a recorded one", seq: 1, saved: "ended", want: []string{"x/b", "x/c"}},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				n := new(clustertest.Lab)
+				book := new(notebook)
+				a, stop := remembering(t, n, book)
+				s := scripts(t, n, "x", "b", "c", "crashed")
+				crashed := s[2]
+				crashed.Beat()
+				crashed.Die()
+				s[0].Live(7*time.Second, s[1])
+				a.wantMissing(t, "when it has crashed")
+				if tt.seq > 0 {
+					crashed.SetSeq(tt.seq - 1)
+				}
+				crashed.Beat()
+				time.Sleep(2 * saveDelay)
+				book.wantStandings(t, "after the heartbeat", "a heard", "b heard", "c heard", "crashed "+tt.saved)
+				stop()
+				again, _ := remembering(t, n, book)
+				again.wantMissing(t, "at the start of the next run", tt.want...)
+				if tt.seq > 0 {
+					return
+				}
+				s[0].Live(7*time.Second, s[1])
+				again.wantMissing(t, "7 s later")
+			})
+		})
+	}
+}
