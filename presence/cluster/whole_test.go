@@ -250,3 +250,50 @@ func TestPodsAreWholeInTheEnd(t *testing.T) {
 		})
 	}
 }
+
+// A pod counts as crashed, and is back on the other side of the next cut, with the third pod of the data
+// center. That one does not serve the host. Now the pod that was a majority with it counts as crashed, and
+// its complete changes hold.
+func TestCompleteChangeHoldsWhenTheMajorityMovesToTheOtherSide(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		net, pods := keepersOf(t, 1, "eu", "eu", "eu")
+		host := pods[0].serves[0]
+		first, bridge, last := pods[:1], pods[1:2], pods[2:]
+		bridge[0].serves = []presence.HostName{mustHost(t, "b.example.com")}
+		for _, p := range pods {
+			p.start()
+		}
+		time.Sleep(10 * time.Second)
+		users := 0
+		change := func() {
+			if user := fmt.Sprintf("u%d", users); last[0].run.change(host, assignment.Receive, user, "sales") {
+				users++
+			}
+		}
+		cutApart(net, true, first, pods[1:])
+		time.Sleep(6 * time.Second)
+		change()
+		before := users
+		cutApart(net, true, bridge, last)
+		cutApart(net, false, first, bridge)
+		for range 200 {
+			change()
+			time.Sleep(10 * time.Millisecond)
+		}
+		if before != 1 || users != 1 {
+			t.Errorf("%d changes are complete before the second cut, want 1, and %d in it, want none", before, users-before)
+		}
+		deadline := time.Now().Add(20 * time.Second)
+		for !first[0].run.hearsAll(host) && time.Now().Before(deadline) {
+			time.Sleep(10 * time.Millisecond)
+		}
+		if !first[0].run.hearsAll(host) {
+			t.Fatal("the first pod does not answer completely, with the majority")
+		}
+		for n := range users {
+			if m := first[0].run.book.Mode(host, fmt.Sprintf("u%d", n), "sales"); m != assignment.Receive {
+				t.Errorf("it has the mode %v for u%d", m, n)
+			}
+		}
+	})
+}

@@ -7,7 +7,6 @@ import (
 	"github.com/rollcall-gateway/rollcall/presence"
 	"github.com/rollcall-gateway/rollcall/presence/assignment"
 	"github.com/rollcall-gateway/rollcall/presence/cluster/internal/link"
-	"github.com/rollcall-gateway/rollcall/presence/cluster/internal/membership"
 	"github.com/rollcall-gateway/rollcall/presence/cluster/internal/work"
 	"github.com/rollcall-gateway/rollcall/presence/cluster/message"
 )
@@ -15,8 +14,8 @@ import (
 // spreadRounds is the maximum number of times that a change is made.
 const spreadRounds = 3
 
-// Spread sends the changes to all pods, and returns the pods that serve the host and have not
-// confirmed them. While a pod has a later version, it makes the changes again above that version.
+// Spread sends the changes to all pods, and returns the pods that have not confirmed them and must:
+// those that serve the host, and see membership.Members.Confirming. While a pod has a later version, it makes the changes again above that version.
 // settled is false if a later version remains, or if this pod could not store the changes again.
 func (a *Keeper) Spread(
 	ctx context.Context, host presence.HostName, records []assignment.Record, stop <-chan struct{},
@@ -55,12 +54,12 @@ func (a *Keeper) spreadOnce(
 		begin := time.Now()
 		s.changed.Wait(func() time.Duration { return min(a.left(s), most-time.Since(begin)) }, ctx.Done(), stop)
 	}
-	a.nameServing(s)
+	a.nameConfirming(s)
 	for _, m := range s.messages {
 		a.link.Send(a.link.Assignments(), m)
 	}
 	wait(repeatAfter)
-	for again := true; a.nameServing(s) || again; again = false {
+	for again := true; a.nameConfirming(s) || again; again = false {
 		if !a.repeat(s) {
 			break
 		}
@@ -78,14 +77,14 @@ func (a *Keeper) spreadOnce(
 	return missing, s.held
 }
 
-// nameServing makes the spread wait for all pods that serve the host, and reports whether there are
+// nameConfirming makes the spread wait for all pods that must confirm it, and reports whether there are
 // new ones. A pod that has joined meanwhile may have compared its book with that of another pod before
 // that one had the records.
-func (a *Keeper) nameServing(s *spread) (more bool) {
+func (a *Keeper) nameConfirming(s *spread) (more bool) {
 	var added []link.Peer
-	serving := a.members.Serving(s.host, membership.ScopeAll, true)
+	confirming := a.members.Confirming(s.host)
 	a.mu.Lock()
-	for _, p := range serving {
+	for _, p := range confirming {
 		if s.named[p] {
 			continue
 		}
@@ -138,15 +137,14 @@ type spread struct {
 	began    time.Time
 	host     presence.HostName
 	messages []*message.Assignments
-	named    map[link.Peer]bool            // pods that serve the host
+	named    map[link.Peer]bool            // pods that must confirm the changes
 	waiting  map[link.Peer]map[uint64]bool // unconfirmed messages
 	gone     []string                      // pods that left before they confirmed
 	held     assignment.Held               // combined reports of the pods that have confirmed
 	changed  work.Signal                   // fewer messages are unconfirmed
 }
 
-// confirm handles the confirmation of a pod. A pod that does not serve the host is not waited for,
-// but may have a later version.
+// confirm handles the confirmation of a pod. One that is not waited for may have a later version.
 func (s *spread) confirm(from link.Peer, m *message.AssignmentsTaken) {
 	if m.Held.Later.Compare(s.held.Later) > 0 {
 		s.held.Later = m.Held.Later

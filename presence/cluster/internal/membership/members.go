@@ -23,6 +23,7 @@
 package membership
 
 import (
+	"slices"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -209,6 +210,27 @@ func (m *Members) Serving(host presence.HostName, scope Scope, withSuspects bool
 			continue
 		}
 		if pod.served.ServesCached(looked, host.String()) {
+			list = append(list, p)
+		}
+	}
+	return list
+}
+
+// Confirming returns the other pods that must confirm a complete change about the host: those that may
+// serve it, and all of a data center in which a pod counts as crashed. That pod may be alive, and make a
+// majority with some of these later, to which this pod has crashed: then it has the change from them.
+func (m *Members) Confirming(host presence.HostName) []link.Peer {
+	list := m.Serving(host, ScopeAll, true)
+	m.mu.RLock()
+	defer m.mu.RUnlock()
+	crashed := make(map[string]bool)
+	for p, end := range m.ended {
+		if end.dead && end.seq != ^uint64(0) && m.unknown(p) {
+			crashed[p.DC] = true
+		}
+	}
+	for p := range m.pods {
+		if crashed[p.DC] && !slices.Contains(list, p) {
 			list = append(list, p)
 		}
 	}
