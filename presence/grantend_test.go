@@ -363,12 +363,12 @@ func TestRetryOfClassesEndsNoWait(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
 				var works atomic.Bool
-				calls := 0
+				var calls atomic.Int32
 				rules := &Rules{Kept: grantTable{}, Classifier: classifierFunc(func(string) (Class, error) {
 					return Class{Kind: Authenticated, Grant: grant || works.Load(), Provisional: !works.Load()}, nil
 				})}
 				w := newWorld(t, rules)
-				w.reg.OnReclassified(func(*Host) { calls++ })
+				w.reg.OnReclassified(func(*Host) { calls.Add(1) })
 				c := w.connect("a")
 				defer c.Close()
 				c.SetGrants(grantsOf(MayAll, "*"))
@@ -383,11 +383,11 @@ func TestRetryOfClassesEndsNoWait(t *testing.T) {
 				if got := c.Asked(); !slices.Equal(got, []string{"room"}) {
 					t.Errorf("to ask: %q", got)
 				}
-				want := 1
+				want := int32(1)
 				if !grant {
 					want = 2 // the change of the class is one more reason to ask
 				}
-				if calls != want {
+				if calls := calls.Load(); calls != want {
 					t.Errorf("%d calls, want %d", calls, want)
 				}
 				c.SetAsked("a", "room", 0)
