@@ -6,6 +6,7 @@ import "github.com/rollcall-gateway/rollcall/presence"
 type applied struct {
 	Record
 	changed bool    // the mode of its channel may have changed
+	raised  bool    // it has a greater value than before
 	covered []entry // entries that it has removed, as a wipe
 }
 
@@ -15,6 +16,14 @@ func (b *Book) apply(records []Record, bounded bool) (fresh []applied, all bool)
 	all = true
 	for i := range records {
 		r := &records[i]
+		if r.Kind != KindAssignment {
+			merged, applied, full := b.applyValue(r, bounded)
+			if applied {
+				fresh = append(fresh, merged)
+			}
+			all = all && !full
+			continue
+		}
 		p := b.shard(r.Host, r.User).put(r, func() bool { return !bounded || b.room(r, 1) })
 		if p.full {
 			all = false
@@ -23,7 +32,7 @@ func (b *Book) apply(records []Record, bounded bool) (fresh []applied, all bool)
 			continue
 		}
 		b.advanceClock(r.Version)
-		fresh = append(fresh, applied{*r, !r.wipe() && (r.Mode != None || p.before.mode != None), p.covered})
+		fresh = append(fresh, applied{Record: *r, changed: !r.wipe() && (r.Mode != None || p.before.mode != None), covered: p.covered})
 		k := userKey{r.Host, r.User}
 		b.countMu.Lock()
 		if p.known {
@@ -41,7 +50,7 @@ func (b *Book) apply(records []Record, bounded bool) (fresh []applied, all bool)
 	return fresh, all
 }
 
-// count adds n to the counts of the entry. countMu is held.
+// count adds n to the counts of the entry, an assignment or a removal. countMu is held.
 func (b *Book) count(k userKey, e entry, n int) {
 	if e.mode != None {
 		b.assigned += n
@@ -50,26 +59,30 @@ func (b *Book) count(k userKey, e entry, n int) {
 	if e.blind {
 		kept = &b.blind
 	}
-	kept.total += n
-	kept.hosts[k.host] += n
-	if kept.hosts[k.host] == 0 {
-		delete(kept.hosts, k.host)
-	}
+	kept.add(k.host, n)
 }
 
 // room reports whether the host of the record has room for n more records of its kind.
 func (b *Book) room(r *Record, n int) bool {
 	b.countMu.Lock()
 	defer b.countMu.Unlock()
+	if limit := valueLimits[r.Kind]; r.Kind != KindAssignment {
+		return b.values[r.Kind].hosts[r.Host]+n <= limit.host && b.values[r.Kind].total+n <= limit.total
+	}
 	if r.Blind {
 		return b.blind.hosts[r.Host]+n <= MaxBlindOfHost && b.blind.total+n <= maxBlind
 	}
 	return b.kept.hosts[r.Host]+n <= MaxOfHost && b.kept.total+n <= maxRecords
 }
 
-// notify calls removed for applied removals, and changed once for each user whose assignments may
-// have changed.
+// notify calls removed for applied removals, changed once for each user whose assignments may have
+// changed, and the functions of other kinds for raised values.
 func (b *Book) notify(fresh []applied) {
+	for i := range fresh {
+		if r := &fresh[i]; r.raised && b.onValue[r.Kind] != nil {
+			b.onValue[r.Kind](&r.Record)
+		}
+	}
 	removals := make([]Record, 0, len(fresh))
 	for i := range fresh {
 		removals = append(removals, fresh[i].Record)
@@ -97,7 +110,7 @@ func (b *Book) notify(fresh []applied) {
 func (b *Book) notifyRemoved(records []Record) {
 	users := make(map[presence.HostName][]string)
 	for i := range records {
-		if r := &records[i]; r.Mode == None {
+		if r := &records[i]; r.Kind == KindAssignment && r.Mode == None {
 			users[r.Host] = append(users[r.Host], r.User)
 		}
 	}

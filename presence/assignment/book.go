@@ -29,7 +29,7 @@ type Changed func(host presence.HostName, user string, channels []string)
 // made on any pod, also if they removed nothing.
 type Removed func(host presence.HostName, users []string)
 
-// Book has the assignments of all hosts. Its methods are safe for concurrent use.
+// Book has the assignments, revocations and epochs of all hosts. Its methods are safe for concurrent use.
 type Book struct {
 	node    uint64
 	now     func() time.Time
@@ -41,11 +41,15 @@ type Book struct {
 	clockMu sync.Mutex
 	clock   uint64 // highest clock of all versions so far; guarded by clockMu
 
+	reading atomic.Pointer[func() uint64] // see SetClock; nil before
+	onValue [kinds]func(r *Record)        // see OnRevoked and OnEpoch; nil if unset
+
 	// countMu guards the fields below. It is locked after a shard's lock.
 	countMu  sync.Mutex
-	kept     counts // number of records without the blind removals
-	blind    counts // number of blind removals
-	assigned int    // number of records that are not removals
+	kept     counts        // number of assignments and removals without the blind ones
+	blind    counts        // number of blind removals
+	assigned int           // number of assignments
+	values   [kinds]counts // number of records of other kinds
 
 	// storeMu guards the fields below.
 	storeMu sync.RWMutex
@@ -59,13 +63,25 @@ type counts struct {
 	total int
 }
 
+func newCounts() counts { return counts{hosts: make(map[presence.HostName]int)} }
+
+// add adds n records of the host.
+func (c *counts) add(host presence.HostName, n int) {
+	c.total += n
+	c.hosts[host] += n
+	if c.hosts[host] == 0 {
+		delete(c.hosts, host)
+	}
+}
+
 // name identifies a record.
 type name struct {
 	host          presence.HostName
 	user, channel string
+	kind          Kind
 }
 
-func nameOf(r *Record) name { return name{r.Host, r.User, r.Channel} }
+func nameOf(r *Record) name { return name{r.Host, r.User, r.Channel, r.Kind} }
 
 // NewBook returns an empty book without a store. node distinguishes its versions from those of
 // other pods. If changed is nil, changes are not reported.
@@ -75,8 +91,10 @@ func NewBook(node uint64, changed Changed) *Book {
 	}
 	b := &Book{
 		node: node, now: time.Now, changed: changed, removed: func(presence.HostName, []string) {},
-		kept: counts{hosts: make(map[presence.HostName]int)}, blind: counts{hosts: make(map[presence.HostName]int)},
-		unsaved: make(map[name]Record),
+		kept: newCounts(), blind: newCounts(), unsaved: make(map[name]Record),
+	}
+	for k := range b.values {
+		b.values[k] = newCounts()
 	}
 	for i := range b.shards {
 		b.shards[i].users = make(map[userKey][]entry)
@@ -87,6 +105,21 @@ func NewBook(node uint64, changed Changed) *Book {
 // OnRemoved sets the function that is called for removals. It must be called before the first use
 // of the book.
 func (b *Book) OnRemoved(removed Removed) { b.removed = removed }
+
+// SetClock sets the clock that all pods agree on, in Unix milliseconds. It is used from now on where
+// it is ahead of the wall clock. It must be safe for concurrent use.
+func (b *Book) SetClock(reading func() uint64) { b.reading.Store(&reading) }
+
+// time returns the reading of the clock that all pods agree on, in Unix milliseconds.
+func (b *Book) time() uint64 {
+	wall := unixMilli(b.now())
+	if reading := b.reading.Load(); reading != nil {
+		return max(wall, (*reading)())
+	}
+	return wall
+}
+
+func unixMilli(t time.Time) uint64 { return uint64(max(0, t.UnixMilli())) }
 
 // Attach loads the records of the store, and stores those of the book from then on. If loading
 // fails, the book keeps the records that it could load, but not the store.

@@ -201,8 +201,12 @@ func TestBooksAgreeWhateverTheOrder(t *testing.T) {
 		var news []Record
 		for range 200 {
 			b, host := books[r.IntN(len(books))], hosts[r.IntN(len(hosts))]
-			w := wish(t, fmt.Sprintf("u%d", r.IntN(4)), fmt.Sprintf("c%d=%s", r.IntN(4), Mode(1+r.IntN(3))))
-			switch r.IntN(4) {
+			w := wish(t, fmt.Sprint(r.IntN(4)), fmt.Sprintf("c%d=%s", r.IntN(4), Mode(1+r.IntN(3))))
+			switch r.IntN(6) {
+			case 4:
+				news = append(news, revoke(t, b, host, time.Duration(1+r.IntN(3))*time.Hour, w.User)...)
+			case 5:
+				news = append(news, setEpoch(t, b, host, uint8(r.IntN(4)), uint64(1+r.IntN(9)))...) // "0" is no user
 			case 0:
 				news = append(news, remove(t, b, host, w)...)
 			case 1:
@@ -231,8 +235,11 @@ func TestBooksAgreeWhateverTheOrder(t *testing.T) {
 			checkCounts(t, b)
 			for _, host := range hosts {
 				for u := range 4 {
-					user := fmt.Sprintf("u%d", u)
+					user := fmt.Sprint(u)
 					wantOf(t, b, host, user, of(books[0], host, user)...)
+				}
+				if b.Epochs(host) != books[0].Epochs(host) {
+					t.Errorf("seed %d: book %d has other epochs than book 0", seed, i+1)
 				}
 			}
 		}
@@ -312,6 +319,10 @@ func TestMergeTakesNoNonsense(t *testing.T) {
 		"no host":               {User: "u", Channel: "c", Mode: Ignore, Version: version},
 		"no user":               {Host: portal, Channel: "c", Mode: Ignore, Version: version},
 		"no channel":            {Host: portal, User: "u", Mode: Ignore, Version: version},
+		"an unknown kind":       {Host: portal, User: "u", Kind: kinds, Version: version},
+		"a revoked channel":     {Host: portal, User: "u", Channel: "c", Kind: KindRevocation, Version: version},
+		"an epoch of no shard":  {Host: portal, User: "8", Kind: KindEpoch, Version: version, Until: maxValue},
+		"a value out of range":  {Host: portal, User: "8", Kind: KindRevocation, Version: version, Value: maxValue + 1},
 		"an unknown mode":       {Host: portal, User: "u", Channel: "c", Mode: 9, Version: version},
 		"a zero byte":           {Host: portal, User: "u\x00v", Channel: "c", Mode: Ignore, Version: version},
 		"a clock without a end": {Host: portal, User: "u", Channel: "c", Mode: Ignore, Version: Version{Clock: MaxClock + 1}},

@@ -75,7 +75,7 @@ func mergeWishes(wishes []Wish) map[string]map[string]Mode {
 func (b *Book) Remove(host presence.HostName, wishes []Wish) (records []Record, kept bool, err error) {
 	seen := make(map[name]bool)
 	remove := func(user, channel string) {
-		n := name{host, user, channel}
+		n := name{host: host, user: user, channel: channel}
 		if !seen[n] {
 			seen[n] = true
 			records = append(records, Record{Host: host, User: user, Channel: channel, Blind: !b.has(n)})
@@ -139,11 +139,17 @@ func (b *Book) write(records []Record) (kept bool, err error) {
 	if err := b.stamp(records); err != nil {
 		return false, err
 	}
+	for i := range records {
+		records[i].Local = b.local(&records[i])
+	}
 	fits := b.fitting(records)
 	if err := store.Save(fits); err != nil {
 		return false, fmt.Errorf("%w: %w", ErrUnavailable, err)
 	}
 	fresh, _ := b.apply(fits, false)
+	for i := range fresh {
+		fresh[i].raised = fresh[i].raised && fresh[i].Kind != KindEpoch // the caller knows
+	}
 	b.notify(fresh)
 	if len(fits) < len(records) {
 		b.notifyRemoved(records) // also those without room
@@ -172,7 +178,7 @@ func (b *Book) fitting(records []Record) []Record {
 func (b *Book) stamp(records []Record) error {
 	b.clockMu.Lock()
 	defer b.clockMu.Unlock()
-	next := max(b.clock+1, uint64(b.now().UnixMilli())<<clockBits)
+	next := max(b.clock+1, b.time()<<clockBits)
 	if next > MaxClock {
 		return fmt.Errorf("%w: the clock of another pod is at its maximum", ErrUnavailable)
 	}

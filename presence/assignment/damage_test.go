@@ -201,7 +201,7 @@ func TestFileOfTheFirstFormat(t *testing.T) {
 func TestFileOfALaterFormat(t *testing.T) {
 	dir := t.TempDir()
 	_, f := openBook(t, dir, 1, nil)
-	err := f.db.Update(func(tx *bbolt.Tx) error { return tx.Bucket(metaBucket).Put(formatKey, []byte("3")) })
+	err := f.db.Update(func(tx *bbolt.Tx) error { return tx.Bucket(metaBucket).Put(formatKey, []byte("4")) })
 	if err := errors.Join(err, f.Close()); err != nil {
 		t.Fatal(err)
 	}
@@ -209,7 +209,7 @@ func TestFileOfALaterFormat(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if _, err := OpenFile(f.path); err == nil || errors.Is(err, ErrDamaged) || !strings.Contains(err.Error(), `the format "3"`) {
+	if _, err := OpenFile(f.path); err == nil || errors.Is(err, ErrDamaged) || !strings.Contains(err.Error(), `the format "4"`) {
 		t.Errorf("got %v", err)
 	}
 	if after, err := os.ReadFile(f.path); err != nil || !bytes.Equal(before, after) {

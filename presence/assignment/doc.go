@@ -7,6 +7,9 @@
 // applies: in the book, in the file and on every pod, in whatever order they arrive. Pods find
 // records that they lack by comparing sums ([Book.Sums]) and exchange them ([Book.Merge]).
 //
+// The same book has two more kinds of records, which have to be on every pod and to outlive it:
+// revocations of logins ([Book.Revoke]) and epochs ([Book.SetEpoch]).
+//
 // Without a store, or with one that fails, a book still answers and merges records of other pods.
 // It refuses only its own changes.
 package assignment

@@ -13,9 +13,15 @@ import (
 // none of them contains. The value is version (1 byte), mode (1 byte, with blindMode in a blind
 // removal), clock and node (8 bytes each, big-endian), and the CRC-32C of the key and these fields
 // (4 bytes). Entries of version 1 have no checksum.
+//
+// An entry of another kind has the version 3. Its key has the kind in the place of the channel, a
+// byte that no channel has, and its value has the kind in the place of the mode. Value, until and
+// local (8 bytes each) precede the checksum.
 const (
 	entryVersion = 2
+	kindVersion  = 3
 	valueSize    = 1 + 1 + 8 + 8
+	kindSize     = valueSize + 8 + 8 + 8
 	separator    = "\x00"
 	blindMode    = 0x80 // added to the mode of a blind removal
 )
@@ -29,10 +35,21 @@ func appendKey(b []byte, r *Record) []byte {
 	b = append(b, separator...)
 	b = append(b, r.User...)
 	b = append(b, separator...)
+	if r.Kind != KindAssignment {
+		return append(b, byte(r.Kind))
+	}
 	return append(b, r.Channel...)
 }
 
+// appendValue appends what pods must agree on.
 func appendValue(b []byte, r *Record) []byte {
+	if r.Kind != KindAssignment {
+		b = append(b, kindVersion, byte(r.Kind))
+		b = binary.BigEndian.AppendUint64(b, r.Version.Clock)
+		b = binary.BigEndian.AppendUint64(b, r.Version.Node)
+		b = binary.BigEndian.AppendUint64(b, r.Value)
+		return binary.BigEndian.AppendUint64(b, r.Until)
+	}
 	mode := byte(r.Mode)
 	if r.Blind {
 		mode |= blindMode
@@ -44,7 +61,10 @@ func appendValue(b []byte, r *Record) []byte {
 
 // encodeValue returns the value of the entry with that key.
 func encodeValue(key []byte, r *Record) []byte {
-	b := appendValue(make([]byte, 0, valueSize+crc32.Size), r)
+	b := appendValue(make([]byte, 0, kindSize+crc32.Size), r)
+	if r.Kind != KindAssignment {
+		b = binary.BigEndian.AppendUint64(b, r.Local)
+	}
 	return binary.BigEndian.AppendUint32(b, checksum(key, b))
 }
 
@@ -55,14 +75,18 @@ func checksum(key, value []byte) uint32 {
 // decode decodes an entry. The file can be damaged, so key and value may be anything; they are not
 // retained. Entries of version 1 have no checksum.
 func decode(key, value []byte, version byte) (Record, error) {
-	if len(value) < valueSize || value[0] != version {
+	size := valueSize
+	if len(value) > 0 && value[0] == kindVersion && version == entryVersion {
+		version, size = kindVersion, kindSize
+	}
+	if len(value) < size || value[0] != version {
 		return Record{}, errEntry
 	}
-	sum := value[valueSize:]
-	value = value[:valueSize]
+	sum := value[size:]
+	value = value[:size]
 	switch {
 	case version == 1 && len(sum) == 0:
-	case version == entryVersion && len(sum) == crc32.Size && binary.BigEndian.Uint32(sum) == checksum(key, value):
+	case version != 1 && len(sum) == crc32.Size && binary.BigEndian.Uint32(sum) == checksum(key, value):
 	default:
 		return Record{}, errEntry
 	}
@@ -79,19 +103,31 @@ func decodeFields(key, value []byte) (Record, error) {
 		return Record{}, errEntry
 	}
 	r := Record{
-		Host: host, User: string(parts[1]), Channel: string(parts[2]),
-		Mode: Mode(value[1] &^ blindMode), Blind: value[1]&blindMode != 0,
+		Host: host, User: string(parts[1]),
 		Version: Version{Clock: binary.BigEndian.Uint64(value[2:]), Node: binary.BigEndian.Uint64(value[10:])},
 	}
-	if !r.valid() {
+	if value[0] == kindVersion {
+		r.Kind = Kind(value[1])
+		r.Value, r.Until = binary.BigEndian.Uint64(value[18:]), binary.BigEndian.Uint64(value[26:])
+		r.Local = binary.BigEndian.Uint64(value[34:])
+		if len(parts[2]) != 1 || parts[2][0] != value[1] {
+			return Record{}, errEntry
+		}
+	} else {
+		r.Channel, r.Mode, r.Blind = string(parts[2]), Mode(value[1]&^blindMode), value[1]&blindMode != 0
+	}
+	if !r.Valid() {
 		return Record{}, errEntry
 	}
 	return r, nil
 }
 
-// valid reports whether the fields of the record are valid.
-func (r *Record) valid() bool {
-	if r.Mode != None && (r.Blind || r.wipe()) {
+// Valid reports whether the fields of the record are valid.
+func (r *Record) Valid() bool {
+	if r.Kind != KindAssignment {
+		return r.validValue()
+	}
+	if r.Value != 0 || r.Until != 0 || r.Local != 0 || (r.Mode != None && (r.Blind || r.wipe())) {
 		return false
 	}
 	return !r.Host.IsZero() && r.Mode <= Receive && r.Version.Clock <= MaxClock &&

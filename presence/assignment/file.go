@@ -35,6 +35,9 @@ var (
 	countKey      = []byte("records") // number of records, 8 bytes, big-endian
 	format        = []byte("2")       // format of new files: the version of their entries
 	oldFormat     = []byte("1")
+	// kindFormat is the format of a file with records of several kinds, which would look damaged to a
+	// Rollcall that knows assignments only.
+	kindFormat = []byte("3")
 )
 
 // OpenFile opens the file, or creates it and its folder. A damaged file is renamed and replaced by
@@ -69,10 +72,10 @@ func (f *File) check(tx *bbolt.Tx) error {
 		return fmt.Errorf("%w: it has no format", ErrDamaged)
 	case bytes.Equal(have, oldFormat):
 		f.version = 1
-	case bytes.Equal(have, format):
+	case bytes.Equal(have, format), bytes.Equal(have, kindFormat):
 		f.version = entryVersion
 	default:
-		return fmt.Errorf("it has the format %q, and this Rollcall reads 1 and 2: "+
+		return fmt.Errorf("it has the format %q, and this Rollcall reads 1 to 3: "+
 			"use the Rollcall that wrote it, or move the file away", have)
 	}
 	return tx.Bucket(recordsBucket).ForEach(func(_, _ []byte) error { return nil })
@@ -133,7 +136,7 @@ func (f *File) Delete(records []Record) error {
 	return f.commit(func(bucket *bbolt.Bucket) (more int, err error) {
 		for i := range records {
 			key := appendKey(nil, &records[i])
-			if old, ok := stored(bucket, key); ok && old.Version == records[i].Version {
+			if old, ok := stored(bucket, key); ok && sumOf(&old) == sumOf(&records[i]) {
 				if err := bucket.Delete(key); err != nil {
 					return more, err
 				}
@@ -183,11 +186,20 @@ func put(bucket *bbolt.Bucket, records []Record) (more int, err error) {
 	for i := range records {
 		r := &records[i]
 		key := appendKey(nil, r)
-		if old, ok := stored(bucket, key); ok && old.Version.Compare(r.Version) >= 0 {
-			continue
+		if old, ok := stored(bucket, key); ok {
+			merged := old.Merge(*r)
+			if merged == old {
+				continue
+			}
+			r = &merged
+		}
+		if r.Kind != KindAssignment {
+			if err := raiseFormat(bucket.Tx()); err != nil {
+				return more, err
+			}
 		}
 		wipe := key[:len(key)-len(r.Channel)]
-		if old, ok := stored(bucket, wipe); ok && !r.wipe() && old.Version.Compare(r.Version) >= 0 {
+		if old, ok := stored(bucket, wipe); ok && r.Channel != "" && old.Version.Compare(r.Version) >= 0 {
 			continue
 		}
 		if r.wipe() {
@@ -207,7 +219,16 @@ func put(bucket *bbolt.Bucket, records []Record) (more int, err error) {
 	return more, nil
 }
 
-// end deletes the records that a wipe of the version removes, and returns their number. The key of a
+// raiseFormat marks the file as one with records of several kinds.
+func raiseFormat(tx *bbolt.Tx) error {
+	meta := tx.Bucket(metaBucket)
+	if bytes.Equal(meta.Get(formatKey), kindFormat) {
+		return nil
+	}
+	return meta.Put(formatKey, kindFormat)
+}
+
+// end deletes the assignments that a wipe of the version removes, and returns their number. The key of a
 // wipe is the prefix of the keys of all records of its user.
 func end(bucket *bbolt.Bucket, wipe []byte, v Version) (n int, err error) {
 	c := bucket.Cursor()
@@ -216,7 +237,7 @@ func end(bucket *bbolt.Bucket, wipe []byte, v Version) (n int, err error) {
 		if len(key) == len(wipe) {
 			continue
 		}
-		if old, ok := stored(bucket, key); ok && old.Version.Compare(v) <= 0 {
+		if old, ok := stored(bucket, key); ok && old.Kind == KindAssignment && old.Version.Compare(v) <= 0 {
 			keys = append(keys, bytes.Clone(key))
 		}
 	}

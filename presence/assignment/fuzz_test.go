@@ -10,6 +10,13 @@ func FuzzDecode(f *testing.F) {
 	r := Record{Host: mustHost(f, "portal.example.com"), User: "ada", Channel: "sales", Mode: Listen, Version: Version{Clock: 1 << 60, Node: 7}}
 	key := appendKey(nil, &r)
 	f.Add(key, encodeValue(key, &r))
+	for _, r := range []Record{
+		{Host: r.Host, User: "ada", Kind: KindRevocation, Version: r.Version, Value: 1_800_000_000, Until: 1_800_000_086_400_000, Local: 1_800_000_000},
+		{Host: r.Host, User: "7", Kind: KindEpoch, Version: r.Version, Value: maxValue},
+	} {
+		key := appendKey(nil, &r)
+		f.Add(key, encodeValue(key, &r))
+	}
 	f.Add([]byte("portal.example.com\x00ada\x00a\x00b"), appendValue(nil, &r))
 	f.Add([]byte("PORTAL\x00ada\x00a"), appendValue(nil, &r))
 	f.Add([]byte{}, []byte{entryVersion})
@@ -21,7 +28,7 @@ func FuzzDecode(f *testing.F) {
 			}
 			value = encodeValue(key, &r)
 		}
-		if !r.valid() {
+		if !r.Valid() {
 			t.Errorf("%+v is no record", r)
 		}
 		if k := appendKey(nil, &r); !bytes.Equal(k, key) || !bytes.Equal(encodeValue(k, &r), value) {

@@ -67,6 +67,25 @@ func remove(t testing.TB, b *Book, host presence.HostName, wishes ...Wish) []Rec
 	return records
 }
 
+// revoke revokes tokens of users up to now.
+func revoke(t testing.TB, b *Book, host presence.HostName, lasts time.Duration, users ...string) []Record {
+	t.Helper()
+	records, err := b.Revoke(host, users, 0, lasts)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return records
+}
+
+func setEpoch(t testing.TB, b *Book, host presence.HostName, shard uint8, epoch uint64) []Record {
+	t.Helper()
+	records, err := b.SetEpoch(host, shard, epoch)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return records
+}
+
 // merged merges records, and returns the error of it.
 func merged(b *Book, records []Record) error {
 	_, err := b.Merge(records)
@@ -128,9 +147,11 @@ func (s *fragile) Save(records []Record) error {
 		s.records = make(map[name]Record)
 	}
 	for i := range records {
-		if old, ok := s.records[nameOf(&records[i])]; !ok || old.Version.Compare(records[i].Version) < 0 {
-			s.records[nameOf(&records[i])] = records[i]
+		r := records[i]
+		if old, ok := s.records[nameOf(&r)]; ok {
+			r = old.Merge(r)
 		}
+		s.records[nameOf(&r)] = r
 	}
 	return nil
 }

@@ -23,8 +23,12 @@ func (b *Book) Merge(records []Record) (Held, error) {
 	now := b.now()
 	given := records
 	records = slices.DeleteFunc(slices.Clone(records), func(r Record) bool {
-		return !r.valid() || r.stale(now) && !b.knows(&r) // a stale removal still removes an assignment, and is dropped later
+		// A stale removal still removes an assignment, and is dropped later.
+		return !r.Valid() || r.stale(now) && (r.Kind != KindAssignment || !b.knows(&r))
 	})
+	for i := range records {
+		records[i].Local = 0 // that of another pod
+	}
 	fresh, all := b.apply(records, true)
 	b.notify(fresh)
 	if !all {
@@ -44,6 +48,9 @@ func (b *Book) Merge(records []Record) (Held, error) {
 func (b *Book) held(records []Record) (h Held) {
 	for i := range records {
 		r := &records[i]
+		if r.Kind != KindAssignment { // values merge whatever their versions are
+			continue
+		}
 		v, ended := b.shard(r.Host, r.User).latest(userKey{r.Host, r.User}, r.Channel)
 		if v.Compare(r.Version) > 0 && v.Compare(h.Later) > 0 {
 			h.Later = v
@@ -53,12 +60,16 @@ func (b *Book) held(records []Record) (h Held) {
 	return h
 }
 
-// knows reports whether the book has a record of the user and the channel; for a wipe, any record
-// of the user.
+// knows reports whether the book has a record of the kind, the user and the channel; for a wipe, any
+// assignment or removal of the user.
 func (b *Book) knows(r *Record) bool {
 	s := b.shard(r.Host, r.User)
 	s.mu.RLock()
 	defer s.mu.RUnlock()
+	if r.Kind != KindAssignment {
+		_, known := s.values[valueKey{userKey{r.Host, r.User}, r.Kind}]
+		return known
+	}
 	entries := s.users[userKey{r.Host, r.User}]
 	if r.wipe() {
 		return len(entries) > 0
@@ -91,7 +102,7 @@ func (b *Book) keep(fresh []applied) error {
 		r := &fresh[i]
 		b.unsaved[nameOf(&r.Record)] = r.Record
 		for _, e := range r.covered {
-			b.forgetUnsaved(name{r.Host, r.User, e.channel}, r.Version)
+			b.forgetUnsaved(name{host: r.Host, user: r.User, channel: e.channel}, r.Version)
 		}
 	}
 	if failing { // storing all waiting records again at each change would cost more and more
@@ -126,7 +137,7 @@ func (b *Book) Unsaved() int {
 	return len(b.unsaved)
 }
 
-// Sweep drops removals that are older than [Retention].
+// Sweep drops removals that are older than [Retention], and records of other kinds that have ended.
 func (b *Book) Sweep() error {
 	now := b.now()
 	stale := make([]Record, 0, Shards)
@@ -136,13 +147,21 @@ func (b *Book) Sweep() error {
 	b.countMu.Lock()
 	for i := range stale {
 		r := &stale[i]
+		if r.Kind != KindAssignment {
+			b.values[r.Kind].add(r.Host, -1)
+			continue
+		}
 		b.count(userKey{r.Host, r.User}, entry{channel: r.Channel, mode: r.Mode, blind: r.Blind}, -1)
 	}
 	b.countMu.Unlock()
 	b.storeMu.Lock()
 	defer b.storeMu.Unlock()
 	for i := range stale {
-		b.forgetUnsaved(nameOf(&stale[i]), stale[i].Version)
+		r := &stale[i]
+		if waiting, ok := b.unsaved[nameOf(r)]; ok && r.Kind != KindAssignment && sumOf(&waiting) != sumOf(r) {
+			continue // merged meanwhile
+		}
+		b.forgetUnsaved(nameOf(r), r.Version)
 	}
 	if len(stale) == 0 || b.store == nil {
 		return nil // Attach drops them

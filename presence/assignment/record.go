@@ -19,6 +19,8 @@ type Assignment struct {
 //
 // A record without a channel is a wipe: it removes all earlier assignments of the user, also those
 // that its pod has not received.
+//
+// Records of other kinds have a Value instead of a channel and a mode, see [Kind].
 type Record struct {
 	Host    presence.HostName
 	User    string
@@ -26,11 +28,31 @@ type Record struct {
 	Mode    Mode
 	// Blind is set in a removal of which its pod had no record. It is kept for [BlindRetention].
 	Blind   bool
+	Kind    Kind
 	Version Version
+
+	// Value is what the record says, and Until when it ends, in Unix milliseconds. Both are 0 in an
+	// assignment.
+	Value, Until uint64
+	// Local is the part of Value that applies on this pod, see [Book.Revoke]. Pods do not exchange it.
+	Local uint64
 }
 
 // wipe reports whether the record removes all earlier assignments of the user.
-func (r *Record) wipe() bool { return r.Channel == "" }
+func (r *Record) wipe() bool { return r.Kind == KindAssignment && r.Channel == "" }
+
+// Merge returns what a store keeps of two records of one kind, host, user and channel. The result
+// does not depend on their order.
+func (r Record) Merge(other Record) Record {
+	if r.Kind == KindAssignment {
+		if other.Version.Compare(r.Version) > 0 {
+			return other
+		}
+		return r
+	}
+	merged := valueOf(&r).merge(valueOf(&other))
+	return merged.record(valueKey{userKey{r.Host, r.User}, r.Kind})
+}
 
 // Version orders the records of one user and channel: the later one applies. Records with equal
 // versions are equal.
@@ -64,8 +86,12 @@ const (
 // drop them together. Otherwise their books would always differ.
 const SweepEvery = time.Hour
 
-// stale reports whether the record is a removal that is older than its retention.
+// stale reports whether the record is a removal that is older than its retention, or has ended in
+// another hour.
 func (r *Record) stale(now time.Time) bool {
+	if r.Kind != KindAssignment {
+		return r.Until < unixMilli(now.Truncate(SweepEvery))
+	}
 	retention := Retention
 	if r.Blind {
 		retention = BlindRetention

@@ -14,11 +14,12 @@ import (
 // Shards is the number of parts of a book. Pods compare their books part by part.
 const Shards = 256
 
-// shard is a part of the book. A user's assignments are in one shard, the same on every pod.
+// shard is a part of the book. The records of a user are in one shard, the same on every pod.
 type shard struct {
-	mu    sync.RWMutex
-	users map[userKey][]entry // sorted by channel; guarded by mu
-	sum   uint64              // XOR of sumOf of all entries; guarded by mu
+	mu     sync.RWMutex
+	users  map[userKey][]entry // sorted by channel; guarded by mu
+	values map[valueKey]value  // records of other kinds; nil before the first one; guarded by mu
+	sum    uint64              // XOR of sumOf of all records; guarded by mu
 }
 
 type userKey struct {
@@ -90,19 +91,19 @@ func (s *shard) put(r *Record, room func() bool) placed {
 	if r.wipe() {
 		entries, p.covered = cover(entries, r.Version)
 		for _, old := range p.covered {
-			s.sum ^= sumOf(k, old)
+			s.sum ^= sumOfEntry(k, old)
 			e.ended = e.ended || r.Blind && (!old.blind || old.ended)
 		}
 		i = 0
 	}
 	if known {
-		s.sum ^= sumOf(k, p.before)
+		s.sum ^= sumOfEntry(k, p.before)
 		entries[i] = e
 	} else {
 		entries = slices.Insert(entries, i, e)
 	}
 	s.users[k] = entries
-	s.sum ^= sumOf(k, e)
+	s.sum ^= sumOfEntry(k, e)
 	p.applied = true
 	return p
 }
@@ -182,11 +183,11 @@ func (s *shard) of(k userKey) []Assignment {
 	return list
 }
 
-// sweep drops stale removals and returns them.
+// sweep drops stale records and returns them.
 func (s *shard) sweep(now time.Time) []Record {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	var gone []Record
+	gone := s.sweepValues(now)
 	for k, entries := range s.users {
 		left := slices.DeleteFunc(entries, func(e entry) bool {
 			r := record(k, e)
@@ -194,7 +195,7 @@ func (s *shard) sweep(now time.Time) []Record {
 				return false
 			}
 			gone = append(gone, r)
-			s.sum ^= sumOf(k, e)
+			s.sum ^= sumOf(&r)
 			return true
 		})
 		switch {
@@ -211,11 +212,15 @@ func record(k userKey, e entry) Record {
 	return Record{Host: k.host, User: k.user, Channel: e.channel, Mode: e.mode, Blind: e.blind, Version: e.version}
 }
 
-// sumOf returns the share of an entry in the sum of its shard.
-func sumOf(k userKey, e entry) uint64 {
-	var buf [256]byte
+func sumOfEntry(k userKey, e entry) uint64 {
 	r := record(k, e)
-	return xxhash.Sum64(appendValue(appendKey(buf[:0], &r), &r))
+	return sumOf(&r)
+}
+
+// sumOf returns the share of a record in the sum of its shard.
+func sumOf(r *Record) uint64 {
+	var buf [256]byte
+	return xxhash.Sum64(appendValue(appendKey(buf[:0], r), r))
 }
 
 // Sums has the sum of each part of a book. Books with equal sums have the same records.
@@ -254,6 +259,9 @@ func (b *Book) Part(i int) []Record {
 		for _, e := range entries {
 			list = append(list, record(k, e))
 		}
+	}
+	for k, v := range s.values {
+		list = append(list, v.record(k))
 	}
 	return list
 }

@@ -10,11 +10,11 @@ import (
 type Store interface {
 	// Load calls take with each record. It is called before the first Save.
 	Load(take func(r Record)) error
-	// Save stores records, except for those of which it has later ones. When it returns nil, they
-	// are durable. When it returns an error, none of them is stored. It is called from many
+	// Save stores records, merged with those that it has of the same name, see [Record.Merge]. When it
+	// returns nil, they are durable. When it returns an error, none of them is stored. It is called from many
 	// goroutines.
 	Save(records []Record) error
-	// Delete deletes records that have exactly these versions.
+	// Delete deletes records that are exactly these.
 	Delete(records []Record) error
 }
 
@@ -27,6 +27,9 @@ var (
 	ErrTooManyChannels = errors.New("too many channels for one user")
 	// ErrTooMany is returned when a host would have more than MaxOfHost records.
 	ErrTooMany = errors.New("too many assignments on this host")
+	// ErrTooManyValues is returned when a host, or all hosts, would have too many revocations or
+	// epochs.
+	ErrTooManyValues = errors.New("too many revocations or epochs")
 )
 
 // Errors of files.

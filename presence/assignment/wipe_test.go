@@ -237,8 +237,12 @@ func TestBlindRemovalsAreForgottenEarlier(t *testing.T) {
 func checkCounts(t *testing.T, b *Book) {
 	t.Helper()
 	var kept, blind, assigned int
+	var values [kinds]int
 	for _, r := range all(b) {
 		switch {
+		case r.Kind != KindAssignment:
+			values[r.Kind]++
+			continue
 		case r.Blind:
 			blind++
 		default:
@@ -248,8 +252,9 @@ func checkCounts(t *testing.T, b *Book) {
 			assigned++
 		}
 	}
-	if got := fmt.Sprint(b.kept.total, b.blind.total, b.assigned); got != fmt.Sprint(kept, blind, assigned) {
-		t.Errorf("counted are %s, there are %d %d %d", got, kept, blind, assigned)
+	got := fmt.Sprint(b.kept.total, b.blind.total, b.assigned, b.values[KindRevocation].total, b.values[KindEpoch].total)
+	if want := fmt.Sprint(kept, blind, assigned, values[KindRevocation], values[KindEpoch]); got != want {
+		t.Errorf("counted are %s, there are %s", got, want)
 	}
 }
 

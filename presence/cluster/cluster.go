@@ -60,8 +60,8 @@ type Config struct {
 	Bus        bus.Config // Start sets its Name, Logger and OnState
 	// Secret authenticates payloads. If "", every client of the bus is trusted.
 	Secret string
-	// Assignments is the book of this pod, which is kept equal to those of other pods. If nil,
-	// there are no assignments.
+	// Assignments is the book of this pod, which is kept equal to those of other pods, and uses the
+	// cluster's clock from then on. If nil, there are no assignments.
 	Assignments *assignment.Book
 	// Timeout is how long a query waits for pods of this data center; if 0, 500 ms. Remote is the
 	// same for other data centers; if 0, 1.5 s.
@@ -202,6 +202,9 @@ func start(cfg Config, tr link.Transport, registry *presence.Registry, local Loc
 	if cfg.Standby {
 		c.standby = &cfg
 	} else {
+		if cfg.Assignments != nil {
+			cfg.Assignments.SetClock(c.members.Clock)
+		}
 		c.Activate()
 		c.all.Go(func() { c.members.Remember(c.stop) })
 	}

@@ -139,10 +139,11 @@ func (r *keeperRun) Save(records []assignment.Record) error {
 		return errSimDead
 	}
 	for _, record := range records {
-		key := [3]string{record.Host.String(), record.User, record.Channel}
-		if old, ok := r.disk.records[key]; !ok || old.Version.Compare(record.Version) < 0 {
-			r.disk.records[key] = record
+		key := [3]string{record.Host.String(), record.User, string(rune(record.Kind)) + record.Channel}
+		if old, ok := r.disk.records[key]; ok {
+			record = old.Merge(record)
 		}
+		r.disk.records[key] = record
 	}
 	return nil
 }

@@ -11,12 +11,19 @@ const MaxAssignments = MaxPayload - 4096
 // leastAssignment is the size of the smallest record: a user of one byte, no channel, mode, clock and node.
 const leastAssignment = 2 + 1 + 1 + 8 + 8
 
-// blindMode is added to the mode of a blind removal.
-const blindMode = 0x80
+// Bits of the byte with the mode.
+const (
+	blindMode = 0x80 // added to the mode of a blind removal
+	kindMode  = 0x40 // added to the kind of another record, which stands in the place of the mode
+)
 
 // AssignmentSize returns how many bytes of a payload a record takes.
 func AssignmentSize(r *assignment.Record) int {
-	return textSize(&r.User) + textSize(&r.Channel) + 1 + 8 + 8
+	size := textSize(&r.User) + textSize(&r.Channel) + 1 + 8 + 8
+	if r.Kind != assignment.KindAssignment {
+		size += 8 + 8
+	}
+	return size
 }
 
 func (e *encoder) assignments(m *Assignments) {
@@ -38,9 +45,16 @@ func (e *encoder) assignments(m *Assignments) {
 		if r.Blind {
 			mode |= blindMode
 		}
+		if r.Kind != assignment.KindAssignment {
+			mode = kindMode | byte(r.Kind)
+		}
 		e.byte(mode)
 		e.fixed(r.Version.Clock)
 		e.fixed(r.Version.Node)
+		if r.Kind != assignment.KindAssignment {
+			e.fixed(r.Value)
+			e.fixed(r.Until)
+		}
 	}
 }
 
@@ -51,8 +65,15 @@ func (d *decoder) assignments() *Assignments {
 			Host: m.Host, User: d.userID(), Channel: d.optional(d.channel),
 		}
 		mode := d.byte()
-		r.Mode, r.Blind = assignment.Mode(mode&^blindMode), mode&blindMode != 0
 		r.Version = assignment.Version{Clock: d.fixed(), Node: d.fixed()}
+		if mode&kindMode != 0 {
+			if r.Kind = assignment.Kind(mode &^ kindMode); r.Kind == assignment.KindAssignment {
+				d.fail("an assignment in the layout of other kinds")
+			}
+			r.Value, r.Until = d.fixed(), d.fixed()
+		} else {
+			r.Mode, r.Blind = assignment.Mode(mode&^blindMode), mode&blindMode != 0
+		}
 		if wrong := wrongRecord(&r); wrong != "" {
 			d.fail(wrong)
 		}
@@ -64,6 +85,10 @@ func (d *decoder) assignments() *Assignments {
 // wrongRecord returns what is wrong with a record beside its texts, or an empty string.
 func wrongRecord(r *assignment.Record) string {
 	switch {
+	case r.Kind != assignment.KindAssignment:
+		if !r.Valid() {
+			return "a bad revocation or epoch"
+		}
 	case r.Mode > assignment.Receive:
 		return "an unknown mode"
 	case r.Mode != assignment.None && r.Channel == "":

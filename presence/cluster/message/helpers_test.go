@@ -167,6 +167,11 @@ func samples() []sample {
 			{Host: portal, User: "u-1", Version: assignment.Version{Clock: 1 << 60, Node: 7}},
 			{Host: portal, User: "u-1", Channel: "lobby", Blind: true, Version: assignment.Version{Clock: 1 << 60, Node: 7}},
 		}}},
+		{"revocations and epochs", &Assignments{ID: 1, Host: portal, Records: []assignment.Record{
+			{Host: portal, User: "u-1", Kind: assignment.KindRevocation, Version: assignment.Version{Clock: 1 << 60, Node: 7}, Value: 1_700_000_000, Until: 1_700_000_086_400_000},
+			{Host: portal, User: "u-1", Channel: "lobby", Mode: assignment.Receive, Version: assignment.Version{Clock: 1 << 60, Node: 7}},
+			{Host: portal, User: "7", Kind: assignment.KindEpoch, Version: assignment.Version{Clock: 1 << 60, Node: 7}, Value: 1<<53 - 1, Until: 1},
+		}}},
 		{"assignment total", &AssignmentTotal{Total: 0xfedcba9876543210}},
 		{"wanted assignment total", &AssignmentTotal{Total: 1, ID: 300, Whole: true, Wanted: true}},
 		{"assignment check", &AssignmentCheck{ID: 7, Sums: assignment.Sums{0: 1, 255: 1 << 63}}},

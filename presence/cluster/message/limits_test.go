@@ -187,6 +187,14 @@ func TestAppendRefusesWhatNobodyTakes(t *testing.T) {
 		}}},
 		{"an assignment to a channel too long", web1, recordOf(func(r *assignment.Record) { r.Channel = long })},
 		{"an assignment of an unknown mode", web1, recordOf(func(r *assignment.Record) { r.Mode = assignment.Receive + 1 })},
+		{"a record of an unknown kind", web1, recordOf(func(r *assignment.Record) { *r = assignment.Record{Host: portal, User: "1", Kind: 3} })},
+		{"an epoch of no shard", web1, recordOf(func(r *assignment.Record) {
+			*r = assignment.Record{Host: portal, User: "8", Kind: assignment.KindEpoch}
+		})},
+		{"a revocation of a channel", web1, recordOf(func(r *assignment.Record) { r.Mode, r.Kind = 0, assignment.KindRevocation })},
+		{"a revocation without an end", web1, recordOf(func(r *assignment.Record) {
+			*r = assignment.Record{Host: portal, User: "u-1", Kind: assignment.KindRevocation, Until: 1 << 53}
+		})},
 		{"an assignment with a clock too high", web1, recordOf(func(r *assignment.Record) { r.Version.Clock = assignment.MaxClock + 1 })},
 		{"too many IDs of runs", web1, &RunsWanted{IDs: make([]uint64, MaxRunIDs+1)}},
 		{"too many runs", web1, &Runs{Runs: slices.Repeat([]Run{{DataCenter: "dc", Pod: "a", Standing: Heard}}, MaxRuns+1)}},
