@@ -245,7 +245,7 @@ func TestMessageThatIsNotSentIsNotCopied(t *testing.T) {
 	}
 	message := fmt.Appendf(nil, "{%s}", strings.Repeat(" ", 100))
 	for n := 0; ; n++ {
-		err := registry.Send(host, []string{"sales"}, message)
+		err := registry.Send(host, presence.Message{Channels: []string{"sales"}, Body: message})
 		if errors.Is(err, presence.ErrBusy) {
 			break
 		}

@@ -202,9 +202,11 @@ func (id ID) PrivateChannel() string { return PrivatePrefix + id.String() }
 
 // parsePrivate returns the ID in the name of a private channel. It returns false for a name that
 // [ID.PrivateChannel] does not return, even if it decodes to an ID.
-func parsePrivate(channel string) (ID, bool) {
+func parsePrivate(channel string) (ID, bool) { return ParseID(channel[len(PrivatePrefix):]) }
+
+// ParseID returns the ID whose String is the text. It returns false if there is none.
+func ParseID(text string) (ID, bool) {
 	var id ID
-	text := channel[len(PrivatePrefix):]
 	if len(text) != 22 {
 		return id, false
 	}

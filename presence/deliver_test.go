@@ -152,7 +152,7 @@ func TestMessagesFasterThanWritesAreRefused(t *testing.T) {
 		if want := 1 + maxPending/len(message); accepted != want {
 			t.Errorf("%d messages are accepted, want %d", accepted, want)
 		}
-		if err := w.reg.Send(w.name, []string{"hall", "room"}, message); !errors.Is(err, ErrBusy) {
+		if err := w.reg.Send(w.name, Message{Channels: []string{"hall", "room"}, Body: message}); !errors.Is(err, ErrBusy) {
 			t.Errorf("the backend: %v", err)
 		}
 		if _, err := ann.Prepare([]string{"room"}, []string{"room"}, message); !errors.Is(err, ErrBusy) {
@@ -167,7 +167,7 @@ func TestMessagesFasterThanWritesAreRefused(t *testing.T) {
 		if len(relay.sent) != accepted {
 			t.Errorf("the relay received %d messages", len(relay.sent))
 		}
-		if err := w.reg.Pods().Deliver(w.name, []string{"room", "hall"}, Source{}, message); !errors.Is(err, ErrBusy) {
+		if err := w.reg.Pods().Deliver(w.name, Message{Channels: []string{"room", "hall"}, Body: message}); !errors.Is(err, ErrBusy) {
 			t.Errorf("another pod: %v", err)
 		}
 		synctest.Wait()

@@ -14,9 +14,9 @@ type mute struct{}
 
 func (mute) Clock() uint64 { return uint64(time.Now().UnixMilli()) }
 
-func (mute) Opened(HostName)                               {}
-func (mute) Closed(HostName)                               {}
-func (mute) Send(HostName, []string, Source, []byte) error { return nil }
+func (mute) Opened(HostName)              {}
+func (mute) Closed(HostName)              {}
+func (mute) Send(HostName, Message) error { return nil }
 
 // notes is a Relay that records its calls about channels.
 type notes struct {

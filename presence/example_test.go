@@ -188,7 +188,7 @@ func (*outgoing) Closed(presence.HostName)            {}
 func (*outgoing) Watched(presence.HostName, string)   {}
 func (*outgoing) Unwatched(presence.HostName, string) {}
 
-func (*outgoing) Send(presence.HostName, []string, presence.Source, []byte) error { return nil }
+func (*outgoing) Send(presence.HostName, presence.Message) error { return nil }
 
 func (o *outgoing) Changed(_ presence.HostName, channel string) {
 	o.channels = append(o.channels, channel)

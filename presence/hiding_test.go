@@ -99,7 +99,7 @@ func TestAFieldThatAnotherPodShowsIsHidden(t *testing.T) {
 		watcher.tells("presence room +a<" + stripped + ">")
 		deliver := func(want string) {
 			t.Helper()
-			if err := w.reg.Pods().Deliver(w.name, []string{"room"}, Source{Shown: &shown}, []byte("{}")); err != nil {
+			if err := w.reg.Pods().Deliver(w.name, Message{Channels: []string{"room"}, From: Source{Shown: &shown}, Body: []byte("{}")}); err != nil {
 				t.Fatal(err)
 			}
 			w.idle()

@@ -27,7 +27,8 @@ type Host struct {
 	shower   string                  // version of the Shower, see Host.updateShower
 	statuses map[*user]*statusChange // users whose status has changed in the last statusPause
 	hide     Fields                  // fields that frames do not have, see Host.updateHide
-	pending  int                     // bytes of messages that wait in all channels
+	pending  int                     // bytes of messages that wait in all channels, and in direct
+	direct   *direct                 // messages for users; nil if there are none
 	retired  bool                    // see Host.Retire
 	retry    *time.Timer             // next try of provisional classes; nil if none is due
 	tries    int                     // tries since the last one that left no class provisional

@@ -27,10 +27,9 @@ type Relay interface {
 	// Clock returns the reading of the clock that all pods agree on, about Unix time in milliseconds. It
 	// must not block.
 	Clock() uint64
-	// Send sends a message to the listeners of the channels on other pods, at most once. It must
-	// not retain its arguments. If it returns ErrBusy, the listeners on this pod do not receive the
-	// message either.
-	Send(host HostName, channels []string, from Source, message []byte) error
+	// Send sends a message to its receivers on other pods, at most once. It must not retain its
+	// arguments. If it returns ErrBusy, the receivers on this pod do not get the message either.
+	Send(host HostName, m Message) error
 	// Changed is called when [Pods.Changes] has changes. It is not called again before Changes was
 	// called, except by [Pods.ReplaceRelay].
 	Changed(host HostName, channel string)
@@ -137,29 +136,39 @@ func (r *Registry) withWatched(name HostName, channelName string, f func(h *Host
 	})
 }
 
-// Deliver sends a message from another pod to the listeners on this pod. Its arguments may come
-// from the network without validation. It returns ErrTooLarge if no channel received the message,
-// or ErrBusy if some did not.
-func (p Pods) Deliver(host HostName, channels []string, from Source, message []byte) error {
-	channels, err := targets(channels, message)
-	if err != nil {
+// Deliver sends a message from another pod to the receivers on this pod. Its arguments may come from
+// the network without validation. A message with the key of one that this pod has delivered in the
+// last 5 minutes is not delivered again. Deliver returns ErrTooLarge if no channel received the
+// message, or ErrBusy if some did not.
+func (p Pods) Deliver(host HostName, m Message) error {
+	if err := m.check(); err != nil {
 		return err
 	}
-	var owed []Outbox
+	var (
+		owed []Outbox
+		err  error
+	)
 	p.r.withHost(host, func(h *Host) {
-		if h == nil {
+		now := p.r.now()
+		if h == nil || p.r.keys.has(host, m.Key, now) {
 			return
 		}
+		p.r.keys.add(host, m.Key, now)
 		h.hideNow()
-		from.Shown = from.Shown.without(h.hide)
-		for _, ch := range h.activeChannels(channels) {
-			if e := h.checkRoom([]*channel{ch}, message); e != nil {
+		m.From.Shown = m.From.Shown.without(h.hide)
+		except := h.byID[m.Except]
+		for _, ch := range h.activeChannels(m.Channels) {
+			if e := h.checkRoom([]*channel{ch}, m.Body); e != nil {
 				err = e
 				continue
 			}
-			h.enqueue(ch, from, message, nil)
+			h.enqueue(ch, m.From, m.Body, except)
 		}
-		owed = h.queuePrivate(channels, from, message)
+		if e := h.checkDirect(m); e != nil {
+			err = e
+			return
+		}
+		owed = h.sendDirect(m)
 	})
 	for _, out := range owed {
 		out.Flush()

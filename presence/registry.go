@@ -16,6 +16,7 @@ type Registry struct {
 	clock   atomic.Uint64 // clock of the last Delta, in any channel
 	cached  atomic.Int64  // bytes of the cached listings of all hosts, see maxCached
 	showing chan struct{} // has an element for each host whose Shower is called
+	keys    messageKeys
 
 	reclassified func(*Host) // see OnReclassified; may be nil
 

@@ -9,14 +9,16 @@ import (
 const (
 	MaxMessage = 256 << 10 // bytes of a message, together with the names of its channels
 	MaxTargets = 128       // channels of one call
+	MaxUsers   = 1000      // users of one call
 )
 
 // Limits in bytes. A message is pending while earlier messages of its channel are written, so a
 // sender that reaches a limit is faster than the writes of this pod.
 const (
 	maxCopies      = 1 << 20  // one call: the message, once for each channel
-	maxPending     = 1 << 20  // pending in one channel
-	maxHostPending = 64 << 20 // pending in all channels of a host
+	maxUserCopies  = 16 << 20 // one call: the message, once for each user
+	maxPending     = 1 << 20  // pending in one channel, or for users
+	maxHostPending = 64 << 20 // pending in all channels of a host and for its users
 )
 
 // Source is the sender of a message. The zero value is a connection without a user.
@@ -143,7 +145,7 @@ func (c *Conn) commit(names []string, to []*channel, message []byte, except *Con
 		from.User, from.Shown = &User{ID: c.user.ID, Email: c.user.Email}, c.user.shown
 	}
 	if h.relay != nil {
-		if err := h.relay.Send(h.name, names, from, message); err != nil {
+		if err := h.relay.Send(h.name, Message{Channels: names, From: from, Body: message}); err != nil {
 			return err
 		}
 	}
@@ -174,42 +176,79 @@ func (c *Conn) sendable(name string) (*channel, error) {
 }
 
 // Send sends a message of the backend to every connection of the host that listens to one of the
-// channels, on all pods. Unlike [Conn.Send], it accepts private channels, and channels without
-// listeners. It does not validate names, see [Rules.CheckTarget].
+// channels, and to the private channel of each connection of the users, on all pods. A connection that
+// is reached in both ways receives it twice. Unlike [Conn.Send], it accepts private channels, and
+// channels without listeners. It does not validate names, see [Rules.CheckTarget] and [CheckUserID].
 //
-// It returns ErrTooLarge or ErrBusy. If it returns an error, the message was sent to no channel.
-func (r *Registry) Send(host HostName, channels []string, message []byte) error {
-	channels, err := targets(channels, message)
-	if err != nil {
+// A connection of a user that arrives while the message is being delivered receives it once or not at
+// all. A message with the key of one that was sent, or that this pod has delivered, in the last 5
+// minutes is not sent: Send returns nil. The Source is set by Send. The message is not retained.
+//
+// It returns ErrTooLarge or ErrBusy. If it returns an error, the message was sent to nobody.
+func (r *Registry) Send(host HostName, m Message) error {
+	m.From = Source{Backend: true}
+	if err := m.check(); err != nil {
 		return err
 	}
-	var owed []Outbox
-	from := Source{Backend: true}
+	var (
+		owed []Outbox
+		err  error
+	)
 	r.withHost(host, func(h *Host) {
-		if h == nil {
-			if r.relay != nil {
-				err = r.relay.Send(host, channels, from, message)
-			}
+		now := r.now()
+		switch {
+		case r.keys.has(host, m.Key, now):
 			return
+		case h != nil:
+			owed, err = h.sendByBackend(m)
+		case r.relay != nil:
+			err = r.relay.Send(host, m)
 		}
-		to := h.activeChannels(channels)
-		if err = h.checkRoom(to, message); err != nil {
-			return
+		if err == nil {
+			r.keys.add(host, m.Key, now)
 		}
-		away := slices.DeleteFunc(slices.Clone(channels), func(name string) bool { return h.privateConn(name) != nil })
-		if h.relay != nil && len(away) > 0 {
-			if err = h.relay.Send(host, away, from, message); err != nil {
-				return
-			}
-		}
-		for _, ch := range to {
-			h.enqueue(ch, from, message, nil)
-		}
-		owed = h.queuePrivate(channels, from, message)
 	})
 	for _, out := range owed {
 		out.Flush()
 	}
+	return err
+}
+
+// sendByBackend sends a message on all pods. The caller flushes the returned outboxes without the
+// lock.
+func (h *Host) sendByBackend(m Message) (owed []Outbox, err error) {
+	to := h.activeChannels(m.Channels)
+	if err := h.checkRoom(to, m.Body); err != nil {
+		return nil, err
+	}
+	if err := h.checkDirect(m); err != nil {
+		return nil, err
+	}
+	away := m
+	away.Channels = slices.DeleteFunc(slices.Clone(m.Channels), func(name string) bool { return h.privateConn(name) != nil })
+	if h.relay != nil && len(away.Channels)+len(away.Users) > 0 {
+		if err := h.relay.Send(h.name, away); err != nil {
+			return nil, err
+		}
+	}
+	except := h.byID[m.Except]
+	for _, ch := range to {
+		h.enqueue(ch, m.From, m.Body, except)
+	}
+	return h.sendDirect(m), nil
+}
+
+// check makes the channels distinct, and returns ErrTooLarge if the message is too large for its
+// channels or its users.
+func (m *Message) check() error {
+	switch {
+	case len(m.Users) > MaxUsers:
+		return fmt.Errorf("%w: more than %d users", ErrTooLarge, MaxUsers)
+	case len(m.Body)*len(m.Users) > maxUserCopies:
+		return fmt.Errorf("%w: over %d bytes for all users together", ErrTooLarge, maxUserCopies)
+	}
+	var err error
+	m.Channels, err = targets(m.Channels, m.Body)
 	return err
 }
 
@@ -273,11 +312,12 @@ func (h *Host) activeChannels(names []string) []*channel {
 	return list
 }
 
-// queuePrivate sends a message to the named private channels of connections on this pod. The caller
-// flushes the returned outboxes without the lock.
-func (h *Host) queuePrivate(names []string, from Source, message []byte) (owed []Outbox) {
-	for _, name := range names {
-		if c := h.privateConn(name); c != nil && c.out.Queue(h.encodeMessage(name, from, message), 1) {
+// queuePrivate sends a message to its private channels on this pod. The caller flushes the returned
+// outboxes without the lock.
+func (h *Host) queuePrivate(m Message) (owed []Outbox) {
+	for _, name := range m.Channels {
+		c := h.privateConn(name)
+		if c != nil && c.id != m.Except && c.out.Queue(h.encodeMessage(name, m.From, m.Body), 1) {
 			owed = append(owed, c.out)
 		}
 	}

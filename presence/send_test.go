@@ -34,15 +34,25 @@ func (r *wires) count(host HostName, n int) {
 	r.open[host] += n
 }
 
-func (r *wires) Send(_ HostName, channels []string, from Source, message []byte) error {
+func (r *wires) Send(_ HostName, m Message) error {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	if r.err == nil {
-		who := fmt.Sprint(from.User)
-		if from.Backend {
+		who := fmt.Sprint(m.From.User)
+		if m.From.Backend {
 			who = "(backend)"
 		}
-		r.sent = append(r.sent, fmt.Sprintf("%q %s %s", channels, who, message))
+		text := fmt.Sprintf("%q %s %s", m.Channels, who, m.Body)
+		if len(m.Users) > 0 {
+			text += fmt.Sprintf(" to %q", m.Users)
+		}
+		if m.Except != (ID{}) {
+			text += " except " + m.Except.String()
+		}
+		if !m.Key.IsZero() {
+			text += " once"
+		}
+		r.sent = append(r.sent, text)
 	}
 	return r.err
 }
@@ -287,7 +297,7 @@ func TestBackendSendsToAnyChannel(t *testing.T) {
 		mine, theirs := ann.ID().PrivateChannel(), newID().PrivateChannel()
 		send := func(channels ...string) {
 			t.Helper()
-			if err := w.reg.Send(w.name, channels, []byte("{}")); err != nil {
+			if err := w.reg.Send(w.name, Message{Channels: channels, Body: []byte("{}")}); err != nil {
 				t.Errorf("%q: %v", channels, err)
 			}
 			synctest.Wait()
@@ -307,7 +317,7 @@ func TestBackendSendsToAnyChannel(t *testing.T) {
 		bob.Close()
 		send("room") // the host has no connections
 		relay.wants(t, `["room"] (backend) {}`)
-		if err := w.reg.Send(w.name, []string{"room"}, make([]byte, MaxMessage)); !errors.Is(err, ErrTooLarge) {
+		if err := w.reg.Send(w.name, Message{Channels: []string{"room"}, Body: make([]byte, MaxMessage)}); !errors.Is(err, ErrTooLarge) {
 			t.Errorf("too large: %v", err)
 		}
 	})
@@ -344,16 +354,16 @@ func TestDeliveredMessagesAreNotRelayed(t *testing.T) {
 		ann.join("room", WatchNone)
 		forget(ann)
 		mine := ann.ID().PrivateChannel()
-		if err := w.reg.Pods().Deliver(w.name, []string{"room", "empty", "room", mine}, Source{User: &User{ID: "bob"}}, []byte("{}")); err != nil {
+		if err := w.reg.Pods().Deliver(w.name, Message{Channels: []string{"room", "empty", "room", mine}, From: Source{User: &User{ID: "bob"}}, Body: []byte("{}")}); err != nil {
 			t.Error(err)
 		}
 		synctest.Wait()
 		ann.hears("message "+mine+" bob: {}", "message room bob: {}")
 		relay.wants(t)
-		if err := w.reg.Pods().Deliver(HostName{}, []string{"room"}, Source{}, nil); err != nil {
+		if err := w.reg.Pods().Deliver(HostName{}, Message{Channels: []string{"room"}}); err != nil {
 			t.Errorf("to a host without connections: %v", err)
 		}
-		if err := w.reg.Pods().Deliver(w.name, []string{"room"}, Source{}, make([]byte, MaxMessage)); !errors.Is(err, ErrTooLarge) {
+		if err := w.reg.Pods().Deliver(w.name, Message{Channels: []string{"room"}, Body: make([]byte, MaxMessage)}); !errors.Is(err, ErrTooLarge) {
 			t.Errorf("too large: %v", err)
 		}
 	})
@@ -376,7 +386,7 @@ func TestRelaySendsToOtherPods(t *testing.T) {
 		if err := ann.Send([]string{"room"}, []byte("{3}")); !errors.Is(err, ErrBusy) {
 			t.Errorf("with a busy relay: %v", err)
 		}
-		if err := w.reg.Send(w.name, []string{"room"}, []byte("{4}")); !errors.Is(err, ErrBusy) {
+		if err := w.reg.Send(w.name, Message{Channels: []string{"room"}, Body: []byte("{4}")}); !errors.Is(err, ErrBusy) {
 			t.Errorf("by the backend, with a busy relay: %v", err)
 		}
 		synctest.Wait()

@@ -451,13 +451,13 @@ func TestOtherPodsShowTheDecision(t *testing.T) {
 // quiet is a Relay that does nothing.
 type quiet struct{}
 
-func (quiet) Clock() uint64                                 { return uint64(time.Now().UnixMilli()) }
-func (quiet) Opened(HostName)                               {}
-func (quiet) Closed(HostName)                               {}
-func (quiet) Send(HostName, []string, Source, []byte) error { return nil }
-func (quiet) Changed(HostName, string)                      {}
-func (quiet) Watched(HostName, string)                      {}
-func (quiet) Unwatched(HostName, string)                    {}
+func (quiet) Clock() uint64                { return uint64(time.Now().UnixMilli()) }
+func (quiet) Opened(HostName)              {}
+func (quiet) Closed(HostName)              {}
+func (quiet) Send(HostName, Message) error { return nil }
+func (quiet) Changed(HostName, string)     {}
+func (quiet) Watched(HostName, string)     {}
+func (quiet) Unwatched(HostName, string)   {}
 
 // Without a Shower, nothing is kept for it.
 func TestWithoutAShowerThereIsNothing(t *testing.T) {

@@ -188,6 +188,9 @@ func (s *Server) readRequest(w http.ResponseWriter, r *http.Request, name string
 	if p != nil {
 		return request{}, p
 	}
+	if p := checkSize(raw, body); p != nil {
+		return request{}, p
+	}
 	key, p := body.text("apiKey")
 	if p != nil {
 		return request{}, p

@@ -17,7 +17,7 @@ import (
 // Limits of request bodies. A body arrives before its key is checked, so any client can send one.
 const (
 	maxBody      = 64 << 10 // bytes
-	maxUsersBody = 1 << 20  // bytes, for endpoints with a list of users
+	maxUsersBody = 1 << 20  // bytes, with a list of users
 
 	// maxLargeBodies is how many bodies over maxBody a site reads at once.
 	maxLargeBodies = 64
@@ -27,10 +27,26 @@ const (
 
 // bodyLimit returns the maximum size of a body for an endpoint, in bytes.
 func bodyLimit(name string) int64 {
-	if name == "adduser" || name == "removeuser" {
+	switch name {
+	case "adduser", "removeuser", "sendmessage":
 		return maxUsersBody
 	}
 	return maxBody
+}
+
+// checkSize refuses a body over maxBody without users.
+func checkSize(raw []byte, body values) *problem.Problem {
+	if _, users := body["users"]; users || len(raw) <= maxBody {
+		return nil
+	}
+	return tooLarge(maxBody)
+}
+
+func tooLarge(limit int64) *problem.Problem {
+	return &problem.Problem{
+		Status: http.StatusRequestEntityTooLarge, Code: "too_large",
+		Detail: fmt.Sprintf("the body is over %d KiB", limit>>10),
+	}
 }
 
 // readBody reads a body of at most limit bytes for a site.
@@ -59,13 +75,10 @@ func readBody(w http.ResponseWriter, r *http.Request, limit int64, of *site.Site
 		rest, err = io.ReadAll(body)
 		raw = append(raw, rest...)
 	}
-	var tooLarge *http.MaxBytesError
+	var over *http.MaxBytesError
 	switch {
-	case errors.As(err, &tooLarge):
-		return nil, &problem.Problem{
-			Status: http.StatusRequestEntityTooLarge, Code: "too_large",
-			Detail: fmt.Sprintf("the body is over %d KiB", limit>>10),
-		}
+	case errors.As(err, &over):
+		return nil, tooLarge(limit)
 	case err != nil:
 		return nil, &problem.Problem{
 			Status: http.StatusBadRequest, Code: "bad_body",

@@ -15,16 +15,16 @@ import (
 	"github.com/rollcall-gateway/rollcall/presence"
 )
 
-// sendMessage answers /message/sendmessage: it sends a message to channels of the host on all pods,
-// and echoes the request. The channels need no listeners.
+// sendMessage answers /message/sendmessage: it sends a message to channels and users of the host on
+// all pods, and echoes the request. Neither needs a connection.
 func (s *Server) sendMessage(_ context.Context, q request) (response, *problem.Problem) {
-	channels, message, p := readMessage(q)
+	m, p := readMessage(q)
 	if p != nil {
 		return response{}, p
 	}
 	err := s.CheckSend(q.site)
 	if err == nil {
-		err = s.Registry.Send(q.host, channels, message)
+		err = s.Registry.Send(q.host, m)
 	}
 	s.Sent(q.host, err)
 	if err != nil {
@@ -33,14 +33,37 @@ func (s *Server) sendMessage(_ context.Context, q request) (response, *problem.P
 	return response{body: withoutKey(q.raw), status: http.StatusCreated}, nil
 }
 
-// readMessage returns the channels, and the message as received, which is a JSON object.
-func readMessage(q request) (channels []string, message []byte, p *problem.Problem) {
-	want := fmt.Sprintf("an array of 1 to %d names", presence.MaxTargets)
+// readMessage reads what to send. The message is as received, a JSON object.
+func readMessage(q request) (m presence.Message, p *problem.Problem) {
+	if m.Users, p = q.body.users(); p != nil {
+		return m, p
+	}
+	if _, present := q.body["channels"]; present || m.Users == nil {
+		if m.Channels, p = q.readTargets(); p != nil {
+			return m, p
+		}
+	}
+	if m.Except, p = q.body.except(); p != nil {
+		return m, p
+	}
+	if m.Key, p = q.body.messageKey(); p != nil {
+		return m, p
+	}
+	m.Body = q.body["message"]
+	if len(m.Body) == 0 || m.Body[0] != '{' {
+		return m, problem.BadValue("message must be an object")
+	}
+	return m, nil
+}
+
+// readTargets reads the channels that a message is for.
+func (q request) readTargets() (channels []string, p *problem.Problem) {
+	want := fmt.Sprintf("an array of 1 to %d names; send users, too, or instead of channels", presence.MaxTargets)
 	if p := q.body.decode("channels", &channels, want); p != nil {
-		return nil, nil, p
+		return nil, p
 	}
 	if len(channels) == 0 || len(channels) > presence.MaxTargets {
-		return nil, nil, problem.BadValue("channels must be %s", want)
+		return nil, problem.BadValue("channels must be %s", want)
 	}
 	for _, name := range channels {
 		if err := q.site.Rules().CheckTarget(name); err != nil {
@@ -48,14 +71,61 @@ func readMessage(q request) (channels []string, message []byte, p *problem.Probl
 			if isReplaced(name) {
 				p.Code = "bad_channel"
 			}
-			return nil, nil, p
+			return nil, p
 		}
 	}
-	message = q.body["message"]
-	if len(message) == 0 || message[0] != '{' {
-		return nil, nil, problem.BadValue("message must be an object")
+	return channels, nil
+}
+
+// users returns the IDs of users, or nil if the key is absent.
+func (b values) users() (users []string, p *problem.Problem) {
+	if _, present := b["users"]; !present {
+		return nil, nil
 	}
-	return channels, message, nil
+	want := fmt.Sprintf("an array of 1 to %d IDs", presence.MaxUsers)
+	if p := b.decode("users", &users, want); p != nil {
+		return nil, p
+	}
+	if len(users) == 0 || len(users) > presence.MaxUsers {
+		return nil, problem.BadValue("users must be %s", want)
+	}
+	for i, id := range users {
+		if err := presence.CheckUserID(id); err != nil {
+			return nil, problem.BadValue("users[%d] %s: send the ID of a user, of 1 to %d bytes", i, err, presence.MaxUserID)
+		}
+	}
+	return users, nil
+}
+
+// except returns the connection that does not receive a message, or the zero ID.
+func (b values) except() (id presence.ID, p *problem.Problem) {
+	text, p := b.text("except")
+	if _, present := b["except"]; !present || p != nil {
+		return id, p
+	}
+	id, ok := presence.ParseID(text)
+	if !ok {
+		return id, problem.BadValue("except must be the ID of a connection, which its welcome has: 22 characters")
+	}
+	return id, nil
+}
+
+// maxKeyText is the longest idempotencyKey, in bytes.
+const maxKeyText = 128
+
+// messageKey returns the hash of the idempotencyKey, or the zero key.
+func (b values) messageKey() (presence.MessageKey, *problem.Problem) {
+	text, p := b.text("idempotencyKey")
+	if _, present := b["idempotencyKey"]; !present || p != nil {
+		return presence.MessageKey{}, p
+	}
+	switch {
+	case text == "" || len(text) > maxKeyText:
+		return presence.MessageKey{}, problem.BadValue("idempotencyKey must have 1 to %d bytes", maxKeyText)
+	case isReplaced(text):
+		return presence.MessageKey{}, problem.BadValue("idempotencyKey has U+FFFD or half a surrogate pair: choose another one")
+	}
+	return presence.NewMessageKey(text), nil
 }
 
 // isReplaced reports whether a name differs from the one that was sent: encoding/json replaces half

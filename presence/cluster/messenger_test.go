@@ -99,17 +99,63 @@ func TestBackendReachesAnyConnectionFromAnyPod(t *testing.T) {
 		time.Sleep(3 * time.Second)
 		bob, box := b.listen(t, host, "", "anonymous")
 		private := bob.ID().PrivateChannel()
-		if err := a.reg.Send(host, []string{private, "nobody"}, []byte("{}")); err != nil { // a has no connection of the host
+		if err := a.reg.Send(host, presence.Message{Channels: []string{private, "nobody"}, Body: []byte("{}")}); err != nil { // a has no connection of the host
 			t.Fatal(err)
 		}
 		box.Wants(t, private+" (backend) {}")
-		if err := b.reg.Send(host, []string{private}, []byte("{}")); err != nil {
+		if err := b.reg.Send(host, presence.Message{Channels: []string{private}, Body: []byte("{}")}); err != nil {
 			t.Fatal(err)
 		}
 		box.Wants(t, private+" (backend) {}")
 		if n := len(clustertest.SentOf[*message.Send](b.port)); n != 0 {
 			t.Errorf("%d messages are published to a connection of this pod", n)
 		}
+	})
+}
+
+// A message for a user reaches each of 50 tabs on three pods once, except the one that is excepted, and
+// a repetition reaches nobody, whichever pod it is sent to.
+func TestMessageForAUserReachesTabsOnAllPodsOnce(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		var n lab
+		host := mustHost(t, "a.example")
+		pods := []*labPod{n.start(t, "x", "a"), n.start(t, "x", "b"), n.start(t, "y", "c"), n.start(t, "y", "empty")}
+		time.Sleep(3 * time.Second)
+		var (
+			tabs  []*presence.Conn
+			boxes []*clustertest.Mailbox
+		)
+		for i := range 50 {
+			tab, box := pods[i%3].enter(t, host, "ann", "room")
+			tabs, boxes = append(tabs, tab), append(boxes, box)
+		}
+		_, bob := pods[1].listen(t, host, "bob", "hall")
+		for from, p := range pods {
+			body := fmt.Sprintf(`{"from":%d}`, from)
+			m := presence.Message{
+				Users: []string{"ann"}, Channels: []string{"room"}, Except: tabs[from].ID(),
+				Key: presence.NewMessageKey(body), Body: []byte(body),
+			}
+			for i := range pods {
+				if err := pods[(from+i)%len(pods)].reg.Send(host, m); err != nil {
+					t.Fatal(err)
+				}
+				synctest.Wait()
+			}
+			for i, box := range boxes {
+				got := box.Take()
+				slices.Sort(got)
+				want := []string{"room (backend) " + body, tabs[i].ID().PrivateChannel() + " (backend) " + body}
+				if i == from {
+					want = nil
+				}
+				if !slices.Equal(got, want) {
+					t.Errorf("sent to %s, tab %d of 50 has %q, want %q", p.link.Self().Pod, i, got, want)
+				}
+			}
+		}
+		bob.Wants(t)
+		time.Sleep(6 * time.Minute) // the keys are forgotten
 	})
 }
 
@@ -200,7 +246,7 @@ func TestMessagesSentBeforeTheEndArePublished(t *testing.T) {
 		time.Sleep(3 * time.Second)
 		_, box := b.listen(t, host, "bob", "room")
 		for range 10 {
-			if err := a.reg.Send(host, []string{"room"}, []byte("{}")); err != nil {
+			if err := a.reg.Send(host, presence.Message{Channels: []string{"room"}, Body: []byte("{}")}); err != nil {
 				t.Fatal(err)
 			}
 		}
@@ -208,7 +254,7 @@ func TestMessagesSentBeforeTheEndArePublished(t *testing.T) {
 			t.Fatal(err)
 		}
 		box.Wants(t, slices.Repeat([]string{"room (backend) {}"}, 10)...)
-		if err := a.reg.Send(host, []string{"room"}, []byte("{}")); err != nil {
+		if err := a.reg.Send(host, presence.Message{Channels: []string{"room"}, Body: []byte("{}")}); err != nil {
 			t.Errorf("without a relay: %v", err)
 		}
 		box.Wants(t)

@@ -60,7 +60,7 @@ func TestThreePodsOverRoutes(t *testing.T) {
 
 	_, box := pods[2].enter(t, host, "", "anonymous")
 	testkit.Eventually(t, "message from another pod", func() bool {
-		if err := pods[0].reg.Send(host, []string{"anonymous"}, []byte("{}")); err != nil {
+		if err := pods[0].reg.Send(host, presence.Message{Channels: []string{"anonymous"}, Body: []byte("{}")}); err != nil {
 			t.Fatal(err)
 		}
 		return len(box.Take()) > 0
@@ -69,7 +69,7 @@ func TestThreePodsOverRoutes(t *testing.T) {
 	sent, came := make([]string, 200), []string{}
 	for i := range sent {
 		sent[i] = fmt.Sprintf(`anonymous (backend) {"n":%d}`, i)
-		if err := pods[0].reg.Send(host, []string{"anonymous"}, fmt.Appendf(nil, `{"n":%d}`, i)); err != nil {
+		if err := pods[0].reg.Send(host, presence.Message{Channels: []string{"anonymous"}, Body: fmt.Appendf(nil, `{"n":%d}`, i)}); err != nil {
 			t.Fatal(err)
 		}
 	}

@@ -151,6 +151,16 @@ func samples() []sample {
 		{"send of the backend", &Send{
 			Host: mustHost("192.0.2.1"), Channels: []string{"lobby"}, From: presence.Source{Backend: true}, Message: []byte("{}"),
 		}},
+		{"send to users", &Send{
+			Host: portal, Users: []string{"u-1", "zwölf"}, From: presence.Source{Backend: true}, Message: []byte("{}"),
+		}},
+		{"send to users and channels, but for one, and once", &Send{
+			Host: portal, Channels: []string{"lobby"}, Users: []string{"u-1"}, From: presence.Source{Backend: true}, Message: []byte("{}"),
+			Except: presence.ID{15: 1}, Key: presence.MessageKey{0: 1},
+		}},
+		{"send once", &Send{
+			Host: portal, Channels: []string{"lobby"}, From: presence.Source{Backend: true}, Message: []byte("{}"), Key: presence.MessageKey{15: 1},
+		}},
 		{"send of an anonymous connection", &Send{Host: mustHost("192.0.2.1"), Channels: []string{"lobby"}, Message: []byte("{}")}},
 		{"assignments", &Assignments{ID: 300, Host: portal, Records: []assignment.Record{
 			{Host: portal, User: "u-1", Channel: "lobby", Mode: assignment.Listen, Version: assignment.Version{Clock: 1_700_000_000_456 << 16, Node: 1 << 63}},

@@ -50,6 +50,9 @@ func (e *encoder) message(m Message) bool {
 		e.uvarint(m.Clock)
 	case *Send:
 		e.send(m)
+		if m.isAddressed() {
+			e.address(m)
+		}
 	case *Probe:
 		e.nonce(m.Nonce)
 	case *RunsWanted:
@@ -93,7 +96,9 @@ func (d *decoder) message() Message {
 	case (*CheckDone)(nil).kind():
 		return &CheckDone{ID: d.uvarint(), Clock: d.uvarint()}
 	case (*Send)(nil).kind():
-		return d.send()
+		return d.send(false)
+	case kindAddressedSend:
+		return d.addressedSend()
 	case (*Probe)(nil).kind():
 		return &Probe{Nonce: d.nonce()}
 	case (*RunsWanted)(nil).kind():
@@ -314,8 +319,8 @@ func (d *decoder) check() *Check {
 
 func (e *encoder) send(m *Send) {
 	e.host(m.Host)
-	if len(m.Channels) == 0 || len(m.Channels) > presence.MaxTargets {
-		e.fail("too many channels of a message, or none")
+	if len(m.Channels) == 0 && len(m.Users) == 0 || len(m.Channels) > presence.MaxTargets {
+		e.fail(badTargets)
 	}
 	e.length(len(m.Channels))
 	for _, channel := range m.Channels {
@@ -337,10 +342,13 @@ func (e *encoder) send(m *Send) {
 	e.object(m.Message)
 }
 
-func (d *decoder) send() *Send {
+const badTargets = "too many channels of a message, or none"
+
+// send reads a message. addressed tells that users can follow, so that it may have no channels.
+func (d *decoder) send(addressed bool) *Send {
 	m := &Send{Host: d.host()}
-	if m.Channels = list(d, leastName, d.channel); len(m.Channels) == 0 || len(m.Channels) > presence.MaxTargets {
-		d.fail("too many channels of a message, or none")
+	if m.Channels = list(d, leastName, d.channel); len(m.Channels) == 0 && !addressed || len(m.Channels) > presence.MaxTargets {
+		d.fail(badTargets)
 	}
 	switch flags := d.flags(3); flags {
 	case 0:

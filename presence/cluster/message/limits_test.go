@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"encoding/binary"
 	"errors"
+	"fmt"
 	"math"
 	"reflect"
 	"runtime"
@@ -107,13 +108,20 @@ func TestLargestMessageFits(t *testing.T) {
 		names += len(m.Channels[i])
 	}
 	m.Message = []byte(`{"a":"` + strings.Repeat("x", presence.MaxMessage-names-8) + `"}`)
-	c := NewCodec(secret)
-	payload, err := c.Append(nil, subject, from, m)
-	if err != nil {
-		t.Fatal(err)
+	users := *m
+	users.From, users.Except, users.Key = presence.Source{Backend: true}, presence.ID{1}, presence.MessageKey{1}
+	for i := range presence.MaxUsers {
+		users.Users = append(users.Users, fmt.Sprintf("%0*d", presence.MaxUserID, i))
 	}
-	if _, got, err := c.Decode(subject, payload); err != nil || !reflect.DeepEqual(got, m) {
-		t.Errorf("got %T, %v", got, err)
+	c := NewCodec(secret)
+	for _, m := range []*Send{m, &users} {
+		payload, err := c.Append(nil, subject, from, m)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if _, got, err := c.Decode(subject, payload); err != nil || !reflect.DeepEqual(got, m) {
+			t.Errorf("got %T, %v", got, err)
+		}
 	}
 }
 
@@ -167,6 +175,12 @@ func TestAppendRefusesWhatNobodyTakes(t *testing.T) {
 		{"a message to a channel too long", web1, sendOf(func(s *Send) { s.Channels = []string{long} })},
 		{"a message from a user too long", web1, sendOf(func(s *Send) { s.From.User = &presence.User{ID: strings.Repeat("x", presence.MaxUserID+1)} })},
 		{"a message from a user and the backend", web1, sendOf(func(s *Send) { s.From = presence.Source{User: &presence.User{ID: "u-1"}, Backend: true} })},
+		{"a message of a user to users", web1, sendOf(func(s *Send) { s.From.User, s.Users = &presence.User{ID: "u-1"}, []string{"u-2"} })},
+		{"a message of a connection with a key", web1, sendOf(func(s *Send) { s.Key[0] = 1 })},
+		{"a message to too many users", web1, sendOf(func(s *Send) {
+			s.From.Backend, s.Users = true, slices.Repeat([]string{"u"}, presence.MaxUsers+1)
+		})},
+		{"a message to a user without an ID", web1, sendOf(func(s *Send) { s.From.Backend, s.Users = true, []string{"u", ""} })},
 		{"a message that is empty", web1, sendOf(func(s *Send) { s.Message = nil })},
 		{"a message that is no object", web1, sendOf(func(s *Send) { s.Message = []byte(`[{}]`) })},
 		{"a message that is half an object", web1, sendOf(func(s *Send) { s.Message = []byte(`{"a":{}`) })},

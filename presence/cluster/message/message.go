@@ -225,9 +225,15 @@ type CheckDone struct {
 // for those of builds before it, which do not subscribe to its subjects.
 type Send struct {
 	Host     presence.HostName
-	Channels []string // 1 to presence.MaxTargets; private ones too
+	Channels []string // 1 to presence.MaxTargets; private ones too. With users, it can be empty
 	From     presence.Source
 	Message  []byte // an object of JSON
+
+	// Only the backend sets the fields below. With one of them, the message has a type of its own.
+
+	Users  []string    // at most presence.MaxUsers
+	Except presence.ID // zero: nobody
+	Key    presence.MessageKey
 }
 
 // Assignments are records of one host, to be merged. The records of one change come in one or several.
@@ -273,7 +279,6 @@ func (*Query) kind() byte       { return 5 }
 func (*Reply) kind() byte       { return 6 }
 func (*Check) kind() byte       { return 8 }
 func (*CheckDone) kind() byte   { return 9 }
-func (*Send) kind() byte        { return 10 }
 func (*Probe) kind() byte       { return 11 }
 func (*RunsWanted) kind() byte  { return 12 }
 func (*Runs) kind() byte        { return 13 }
@@ -283,6 +288,13 @@ func (m *Delta) kind() byte {
 		return kindDetailedDelta
 	}
 	return 7
+}
+
+func (m *Send) kind() byte {
+	if m != nil && m.isAddressed() {
+		return kindAddressedSend
+	}
+	return 10
 }
 
 func (*Assignments) kind() byte      { return 20 }

@@ -116,10 +116,13 @@ func (m *Messenger) count(host presence.HostName, n int) {
 }
 
 // Send implements [presence.Relay].
-func (m *Messenger) Send(host presence.HostName, channels []string, from presence.Source, msg []byte) error {
-	s := &message.Send{Host: host, Channels: slices.Clone(channels), From: from, Message: bytes.Clone(msg)}
-	if from.User != nil {
-		user := *from.User
+func (m *Messenger) Send(host presence.HostName, msg presence.Message) error {
+	s := &message.Send{
+		Host: host, Channels: slices.Clone(msg.Channels), From: msg.From, Message: bytes.Clone(msg.Body),
+		Users: slices.Clone(msg.Users), Except: msg.Except, Key: msg.Key,
+	}
+	if msg.From.User != nil {
+		user := *msg.From.User
 		s.From.User = &user
 	}
 	size := sizeOfSend(s)
@@ -225,7 +228,10 @@ func (m *Messenger) deliver(h *hearing, msg message.Message) {
 		return
 	}
 	m.counts.in.Add(1)
-	if m.reg.Deliver(s.Host, s.Channels, s.From, s.Message) != nil {
+	delivered := presence.Message{
+		Channels: s.Channels, Users: s.Users, Except: s.Except, Key: s.Key, From: s.From, Body: s.Message,
+	}
+	if m.reg.Deliver(s.Host, delivered) != nil {
 		m.counts.dropped.Add(1)
 	}
 }
@@ -233,8 +239,10 @@ func (m *Messenger) deliver(h *hearing, msg message.Message) {
 // sizeOfSend estimates the memory of a message, in bytes.
 func sizeOfSend(s *message.Send) int {
 	size := 256 + len(s.Message)
-	for _, channel := range s.Channels {
-		size += 48 + len(channel)
+	for _, names := range [][]string{s.Channels, s.Users} {
+		for _, name := range names {
+			size += 48 + len(name)
+		}
 	}
 	return size
 }

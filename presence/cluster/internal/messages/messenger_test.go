@@ -72,7 +72,7 @@ func TestMessagesFasterThanTheBusAreRefused(t *testing.T) {
 		var err error
 		sent := 0
 		for ; err == nil && sent < 1000; sent++ {
-			err = a.reg.Send(host, []string{"room"}, large)
+			err = a.reg.Send(host, presence.Message{Channels: []string{"room"}, Body: large})
 		}
 		if !errors.Is(err, presence.ErrBusy) {
 			t.Fatalf("after %d messages: %v", sent, err)
@@ -80,7 +80,7 @@ func TestMessagesFasterThanTheBusAreRefused(t *testing.T) {
 		if most := maxUnsentHost/len(large) + 2; sent > most {
 			t.Errorf("%d messages wait, want %d at most", sent, most)
 		}
-		if err := a.reg.Send(other, []string{"room"}, []byte("{}")); err != nil {
+		if err := a.reg.Send(other, presence.Message{Channels: []string{"room"}, Body: []byte("{}")}); err != nil {
 			t.Errorf("another host: %v", err)
 		}
 		box.Wants(t)
@@ -92,7 +92,7 @@ func TestMessagesFasterThanTheBusAreRefused(t *testing.T) {
 			t.Errorf("%d bytes are left, %v", m.bytes, m.byHost)
 		}
 		m.mu.Unlock()
-		if err := a.reg.Send(host, []string{"room"}, large); err != nil {
+		if err := a.reg.Send(host, presence.Message{Channels: []string{"room"}, Body: large}); err != nil {
 			t.Errorf("afterwards: %v", err)
 		}
 	})
@@ -105,7 +105,7 @@ func TestAllHostsTogetherAreBounded(t *testing.T) {
 		a.mu.Lock()
 		a.bytes = maxUnsent
 		a.mu.Unlock()
-		if err := a.reg.Send(testkit.MustHost(t, "a.example"), []string{"room"}, []byte("{}")); !errors.Is(err, presence.ErrBusy) {
+		if err := a.reg.Send(testkit.MustHost(t, "a.example"), presence.Message{Channels: []string{"room"}, Body: []byte("{}")}); !errors.Is(err, presence.ErrBusy) {
 			t.Errorf("got %v", err)
 		}
 	})

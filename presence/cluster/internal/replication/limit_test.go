@@ -31,7 +31,7 @@ type relay struct{ *Replicator }
 func (relay) Clock() uint64                                                   { return 1 }
 func (relay) Opened(presence.HostName)                                        {}
 func (relay) Closed(presence.HostName)                                        {}
-func (relay) Send(presence.HostName, []string, presence.Source, []byte) error { return nil }
+func (relay) Send(presence.HostName, presence.Message) error { return nil }
 
 // HeardAgain completes [membership.Observer].
 func (p *testPod) HeardAgain(link.Peer) {}
