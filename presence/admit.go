@@ -13,7 +13,7 @@ type joinVerdict struct {
 	class      Class
 	classErr   error
 	authorized bool
-	user       User // user that the authorizer was asked about; zero if anonymous is set
+	user       User // what the authorizer was told of the user; zero if anonymous is set
 	anonymous  bool
 	authErr    error
 }
@@ -103,20 +103,21 @@ func (c *Conn) authorizeUnlocked(v *joinVerdict, name string) {
 	v.authorized, v.anonymous, v.user = true, c.user == nil, User{}
 	var user *User
 	if c.user != nil {
-		v.user = c.user.known()
-		user = &User{ID: c.user.ID, Email: c.user.Email}
+		v.user = User{ID: c.user.ID, Email: c.user.Email}
+		asked := v.user
+		user = &asked
 	}
 	c.host.mu.Unlock()
 	defer c.host.mu.Lock()
 	v.authErr = v.rules.Authorizer.Authorize(c.host.name, name, user)
 }
 
-// isUser reports whether c is still logged in as user, or still anonymous.
+// isUser reports whether the authorizer would be told the same of c as before.
 func (c *Conn) isUser(user User, anonymous bool) bool {
 	if c.user == nil {
 		return anonymous
 	}
-	return !anonymous && c.user.known() == user
+	return !anonymous && c.user.ID == user.ID && c.user.Email == user.Email
 }
 
 // checkLimits returns ErrTooManyChannels if c is at its limit, or if the channel is not active and

@@ -321,3 +321,20 @@ func TestChannelChangesItsClassWhileTheAuthorizerIsAsked(t *testing.T) {
 	}
 	wantLines(t, w.channels(PerConnection), "room [a]")
 }
+
+// What the authorizer is not told of a user may change while it is asked.
+func TestAuthorizerIsNotAskedAgainAboutAStatus(t *testing.T) {
+	var c *client
+	asked := 0
+	w := newWorld(t, &Rules{Authorizer: authorizerFunc(func(HostName, string, *User) error {
+		if asked++; asked == 1 {
+			c.status(`{"away":true}`)
+		}
+		return nil
+	})})
+	c = w.connect("a")
+	c.join("room", WatchNone)
+	if asked != 1 {
+		t.Errorf("asked %d times", asked)
+	}
+}

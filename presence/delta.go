@@ -39,7 +39,7 @@ type Departure struct {
 type Delta struct {
 	Clock  uint64      // clock of the part after the change; grows with each delta of the channel
 	Base   uint64      // clock of the part before the change; 0 if the delta is the whole part and replaces it
-	Joined []Member    // users who came, or whose e-mail address has changed
+	Joined []Member    // users who came, or of whom the pod has learned something
 	Left   []Departure // users who are gone
 	Conns  int         // listeners, with a user or anonymous
 	Lost   int         // connections lost since Base, see [Departure]
@@ -60,7 +60,7 @@ type changes struct {
 // part.
 const maxChanges = 1024
 
-// recordMember records that a user came or went, or that its e-mail address has changed.
+// recordMember records that a user came or went, or that this pod has learned something of it.
 func (h *Host) recordMember(m *member, lost bool) {
 	c := m.channel.changes
 	if c == nil {

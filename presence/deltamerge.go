@@ -161,7 +161,7 @@ func (h *Host) mergeLeft(ch *channel, p *podPart, left Departure) {
 	}
 }
 
-// mergeJoined adds a user to the part of a pod, or updates the e-mail address.
+// mergeJoined adds a user to the part of a pod, or updates what the pod knows of it.
 func (h *Host) mergeJoined(ch *channel, p *podPart, u Member) {
 	_, known := p.users[u.ID]
 	more := u.extra()

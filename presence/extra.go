@@ -111,20 +111,8 @@ func (h *Host) setExtra(u *user, e *extra) {
 			h.askShower(u)
 		}
 	}
-	for _, m := range u.members {
-		if m.conns > 0 {
-			h.recordMember(m, false) // also if it is the same: another pod may have an older time
-		}
-		switch {
-		case m.overlay != nil:
-			m.updateView(h.hide)
-		case u.shown == nil && e.differs(before, h.hide):
-			m.changed(restated)
-		}
-		if m.dirty {
-			h.scheduleFlush(m.channel)
-		}
-	}
+	h.updateMembers(u, u.shown == nil && e.differs(before, h.hide), restated)
+	h.flushMembers(u)
 }
 
 // learn takes over what another pod knows of a user with connections on this pod: it is true of the

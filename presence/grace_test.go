@@ -271,3 +271,22 @@ func TestGraceIsOnlyForShownUsers(t *testing.T) {
 		}
 	})
 }
+
+// A watcher that may no longer see presence ends the grace periods of a channel without a flush. A
+// change of a user who was lost there meets a channel that is not flushed yet.
+func TestGraceEndsWithTheLastWatcherThatMaySee(t *testing.T) {
+	w := newWorld(t, &Rules{Classifier: Patterns{Granted: []string{"team-*"}}, Grace: testGrace})
+	watcher, lost, stays := w.connect("w"), w.connect("u"), w.connect("u")
+	for _, c := range []*client{watcher, lost} {
+		c.SetGrants(grantsOf(MayAll, "*"))
+		c.join("team-1", WatchList)
+	}
+	stays.join("room", WatchNone)
+	lost.Close()
+	watcher.login("w", grantsOf(MayJoin, "*"))
+	if n := len(w.host().channels["team-1"].members); n != 1 {
+		t.Errorf("%d members, want the watcher alone", n)
+	}
+	stays.authenticate("u<new@x>")
+	wantLines(t, w.channels(PerUser), "room [u<new@x>]", "team-1 [w]")
+}

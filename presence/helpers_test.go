@@ -227,11 +227,16 @@ type world struct {
 	rules *Rules
 }
 
-// SetRules replaces the host's source of rules, which stands for a source with another answer.
-func (h *Host) SetRules(rules *Rules) {
+// useRules replaces the host's source of rules, which stands for a source with another answer.
+func (h *Host) useRules(rules *Rules) {
 	h.mu.Lock()
+	defer h.mu.Unlock()
 	h.source = rules
-	h.mu.Unlock()
+}
+
+// SetRules puts rules into effect, and judges by them.
+func (h *Host) SetRules(rules *Rules) {
+	h.useRules(rules)
 	h.Reclassify()
 }
 

@@ -34,10 +34,7 @@ func TestADecisionByOlderPluginsIsNotUsed(t *testing.T) {
 		a := w.connect("a")
 		a.join("room", WatchList)
 		synctest.Wait()
-		h := w.host()
-		h.mu.Lock()
-		h.source = &Rules{Shower: newer, Hide: FieldEmail}
-		h.mu.Unlock()
+		w.host().useRules(&Rules{Shower: newer, Hide: FieldEmail})
 		if err := a.Send([]string{"room"}, []byte("{}")); err != nil { // the first to see the new rules
 			t.Fatal(err)
 		}

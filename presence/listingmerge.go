@@ -56,11 +56,8 @@ func (p Pods) Listing(host HostName, name string, per Per) (Listing, bool) {
 
 // listedMember returns the user for a listing, with the times of what it has.
 func (u *user) listedMember(per Per) Member {
-	m := Member{User: u.listed(per), Seen: u.seen}
-	if times := u.details(per); times != (DetailTimes{}) {
-		m.InfoTime, m.StatusTime = times.Info, times.Status
-	}
-	return m
+	times := u.details(per)
+	return Member{User: u.listed(per), Seen: u.seen, InfoTime: times.Info, StatusTime: times.Status}
 }
 
 // details returns the times of what a listing has of the user besides the address.
@@ -120,8 +117,8 @@ func (c *Conn) mergeable(per Per) Listing {
 
 // MergeListings merges results of [Pods.Listings], of one or several pods, into one listing in the
 // order of [Host.Channels]. Users are merged by ID and have the e-mail address, the info and the
-// status that were learned last; with [PerConnection], each connection remains an entry. Counts of anonymous channels are
-// added up.
+// status that were learned last; with [PerConnection], each connection remains an entry. Counts of
+// anonymous channels are added up.
 //
 // If pods disagree about the class of a channel, the stricter class applies: authenticated over
 // anonymous, CountOnly over listed users.

@@ -160,6 +160,9 @@ func (h *Host) dropOverlay(ch *channel) {
 	}
 	o.stopTimer()
 	ch.overlay = nil
+	if len(ch.dirty) > 0 {
+		h.scheduleFlush(ch) // removes the members that are gone
+	}
 }
 
 // forgetPods removes the parts of other pods.

@@ -368,9 +368,7 @@ func TestAHiddenFieldIsInNoFrameBeforeReclassify(t *testing.T) {
 			a.join("room", WatchList)
 			synctest.Wait()
 			h := w.host()
-			h.mu.Lock()
-			h.source = &Rules{Shower: shower, Hide: FieldEmail}
-			h.mu.Unlock()
+			h.useRules(&Rules{Shower: shower, Hide: FieldEmail})
 			forget(a)
 			b := w.connect("b")
 			b.join("room", WatchList)

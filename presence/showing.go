@@ -1,9 +1,6 @@
 package presence
 
-import (
-	"slices"
-	"time"
-)
+import "time"
 
 const (
 	// showBatch is the maximum number of users that one call of a Shower is about.
@@ -124,11 +121,7 @@ func (h *Host) applyShown(version string, users []*user, known []User, shown []S
 		h.setShown(u, &s)
 	}
 	for _, u := range users {
-		for _, m := range u.members {
-			if m.dirty {
-				h.scheduleFlush(m.channel)
-			}
-		}
+		h.flushMembers(u)
 	}
 }
 
@@ -179,7 +172,7 @@ func (h *Host) updateShower(rules *Rules) {
 		}
 		return
 	}
-	for _, u := range slices.Clone(h.online) {
+	for _, u := range h.online {
 		h.setShown(u, nil)
 	}
 	for _, ch := range h.channels {

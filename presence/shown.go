@@ -96,8 +96,7 @@ func (v *View) id() string {
 	return v.ID
 }
 
-// setShown changes what is shown of a user. The caller schedules a flush of the channels whose
-// member is dirty.
+// setShown changes what is shown of a user. The caller calls flushMembers.
 func (h *Host) setShown(u *user, s *Shown) {
 	defer func() { u.restated = false }()
 	if u.shown.equal(s) {
@@ -110,16 +109,7 @@ func (h *Host) setShown(u *user, s *Shown) {
 		}
 	}
 	u.shown = s
-	for _, m := range u.members {
-		if m.conns > 0 {
-			h.recordMember(m, false)
-		}
-		if m.overlay != nil {
-			m.updateView(h.hide)
-			continue
-		}
-		m.changed(u.restated)
-	}
+	h.updateMembers(u, true, u.restated)
 }
 
 // lastView returns the user of a member as watchers have seen it.

@@ -108,6 +108,14 @@ func (h *Host) setEmail(u *user, email string) {
 	if !same {
 		h.invalidateUser(u)
 	}
+	h.updateMembers(u, !same && u.shown == nil && h.hide&FieldEmail == 0, false)
+	h.flushMembers(u)
+}
+
+// updateMembers updates what watchers see of a user of whom this pod has learned something. changed
+// reports whether that is another view if no other pod has the user; restated, whether it is the
+// status alone. The caller calls flushMembers.
+func (h *Host) updateMembers(u *user, changed, restated bool) {
 	for _, m := range u.members {
 		if m.conns > 0 {
 			h.recordMember(m, false) // also if it is the same: another pod may have an older time
@@ -115,12 +123,21 @@ func (h *Host) setEmail(u *user, email string) {
 		switch {
 		case m.overlay != nil:
 			m.updateView(h.hide)
-		case !same && u.shown == nil && h.hide&FieldEmail == 0:
-			m.updated = true
-			m.channel.markDirty(m)
+		case changed:
+			m.changed(restated)
 		}
+	}
+}
+
+// flushMembers schedules a flush of the channels in which watchers will see another view of the user.
+func (h *Host) flushMembers(u *user) {
+	for i := 0; i < len(u.members); {
+		m := u.members[i]
 		if m.dirty {
 			h.scheduleFlush(m.channel)
+		}
+		if i < len(u.members) && u.members[i] == m { // otherwise the flush has removed it
+			i++
 		}
 	}
 }
