@@ -96,8 +96,8 @@ type exchange struct {
 }
 
 // transform makes the exchange. The wait for an instance is part of the timeout, except for
-// HookMembersLive, for whose result nobody waits. It reports whether there was a result: without one, the guest
-// changes nothing.
+// HookMembersLive, for whose result nobody waits. It reports whether there was a result: without
+// one, the guest changes nothing.
 func (p *pool) transform(x *exchange) (changed bool, f *fault) {
 	probe, f := p.admit(x.hook)
 	if f != nil {
