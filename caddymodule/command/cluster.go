@@ -59,6 +59,9 @@ center, a slash, and its name.
 Make sure that it has ended: while it runs, cut off from the others, complete
 answers would lack its connections. If it does come back, it joins as before.
 
+A crashed pod that does not come back under its name counts for a day as one
+that is not heard, unless it is forgotten.
+
 Exits with status 1 if the pod is heard, or if no such pod is missing.`,
 		Example: `  $ caddy rollcall cluster forget us-east-1/web-2`,
 		Args:    cobra.ArbitraryArgs, // runForget says what is wrong with them

@@ -299,7 +299,7 @@ func (c *Cluster) SetSites(sites []message.Site) { c.members.SetSites(sites) }
 // another pod would not be better.
 func (c *Cluster) Ready() bool { return c.members.Ready() }
 
-// Forget ends a missing pod that will not come back, on all pods. If it does come back, it joins as
+// Forget ends a missing or crashed pod that will not come back, on all pods. If it does come back, it joins as
 // before. It returns [ErrPodHeard] for a pod that is heard, and [ErrPodUnknown] for one that is not
 // missing.
 func (c *Cluster) Forget(dataCenter, pod string) error { return c.members.Forget(dataCenter, pod) }

@@ -1,6 +1,8 @@
 package cluster
 
 import (
+	"fmt"
+	"slices"
 	"testing"
 	"time"
 )
@@ -186,4 +188,45 @@ func TestHalvesAreNeverBothComplete(t *testing.T) {
 			}
 		}
 	})
+	// A pod of the majority goes to the other side of the next cut.
+	for _, pods := range []int{5, 7} {
+		for _, restart := range []bool{false, true} {
+			play(t, fmt.Sprintf("%d, one goes over, starts again %v", pods, restart), func(t *testing.T) {
+				s := newScene(t, pods)
+				var minority []int
+				for i := pods/2 + 1; i < pods; i++ {
+					minority = append(minority, i)
+				}
+				s.cut(minority...)
+				s.spend(10 * time.Second)
+				s.want(0)
+				s.act(func() {
+					for i := range s.pods {
+						if slices.Contains(minority, i) {
+							s.cutPair(1, i, false, 0)
+						} else {
+							s.cutPair(1, i, true, 0)
+						}
+					}
+					s.look()
+				})
+				if restart {
+					s.spend(time.Second)
+					s.kill(1)
+					s.spend(time.Second)
+					s.start(1)
+				}
+				for range 10 {
+					s.spend(2 * time.Second)
+					a, b, c := s.query(s.pods[0].run, s.hosts[0], 0), s.query(s.pods[pods-1].run, s.hosts[0], 0), s.query(s.pods[1].run, s.hosts[0], 0)
+					if a.truth.Complete && (b.truth.Complete || c.truth.Complete) {
+						t.Fatalf("both sides are complete:\n%v\n%v\n%v", a, b, c)
+					}
+				}
+				s.mendAll()
+				s.spend(3 * time.Second)
+				s.wantAll(0)
+			})
+		}
+	}
 }

@@ -26,6 +26,14 @@ func (m *Members) addRun(r *message.Run, reply *message.Runs, now time.Time) {
 				l.seq = max(l.seq, r.Seq)
 			}
 			m.dropLost(l, now, "ended, as another pod says")
+			if p != l.Peer { // a later run has the name
+				m.recordEnd(l.Peer, ^uint64(0), l.tenure, now)
+				m.recordEnd(p, r.Seq, l.tenure, now)
+				m.markDead(p)
+			}
+		}
+		if r.Standing == message.Forgotten {
+			m.markForgotten(p)
 		}
 		return
 	}
@@ -57,7 +65,9 @@ func (m *Members) endOf(p link.Peer) (message.Run, bool) {
 		return run, true
 	}
 	end, ok := m.ended[p]
-	run.Seq = end.seq
+	if run.Seq = end.seq; end.forgotten {
+		run.Standing = message.Forgotten
+	}
 	return run, ok && end.dead
 }
 
@@ -99,9 +109,12 @@ func (l *lostPod) describe(now time.Time) message.Run {
 func describe(p link.Peer, seq, sum uint64, age time.Duration, s message.Standing) message.Run {
 	return message.Run{
 		DataCenter: p.DC, Pod: p.Pod, Incarnation: p.Incarnation,
-		Seq: seq, Sites: sum, Age: uint64(min(max(0, age.Milliseconds()), message.MaxAge)), Standing: s,
+		Seq: seq, Sites: sum, Age: ageOf(age), Standing: s,
 	}
 }
+
+// ageOf returns the age of a run for a message.
+func ageOf(d time.Duration) uint64 { return uint64(min(max(0, d.Milliseconds()), message.MaxAge)) }
 
 // noteNews records that this pod has begun to hear another one, or that it serves other hosts, for
 // sendNews. It records nothing while this pod joins, because every pod is new to it.

@@ -230,9 +230,33 @@ type ending struct {
 	at     time.Time
 	tenure tenure
 	dead   bool // it has ended for sure, or counts as crashed; false if it may be heard again
+	// forgotten is set if an operator said that the pod will not come back, or it was silent for a day.
+	forgotten bool
 	// outlived is set if an earlier run has answered a probe since: the clock of its pod went back, or two
 	// processes have had its name. Then it has not replaced that one.
 	outlived bool
+}
+
+// crashed reports whether the run counts as crashed, by the verdict of this pod or of another one.
+func (e *ending) crashed() bool { return e.dead && !e.forgotten && e.seq != ^uint64(0) }
+
+// returns the tenure of the pod if it is back: away since then, unless it counts as crashed.
+func (e *ending) tenureBack(now time.Time) tenure {
+	if e.crashed() {
+		return e.tenure
+	}
+	return e.tenure.resume(e.at, now)
+}
+
+// crashed returns the last runs of pods that count as crashed, with their tenures.
+func (m *Members) crashed() map[link.Peer]tenure {
+	list := make(map[link.Peer]tenure)
+	for p, end := range m.ended {
+		if end.crashed() && m.unknown(p) && m.lost[nameOf(p)] == nil {
+			list[p] = end.tenure
+		}
+	}
+	return list
 }
 
 // markDead records that a run whose end is recorded will not be heard again. Pods that miss it are told

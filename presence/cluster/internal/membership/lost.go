@@ -95,6 +95,7 @@ func (m *Members) judgeLost(now time.Time) (next time.Time) {
 		switch {
 		case now.Sub(l.heard) >= m.timing.Remember:
 			m.dropLost(l, now, "forgotten after a day")
+			m.markForgotten(l.Peer)
 		case !l.until.IsZero() && !now.Before(l.until):
 			m.dropLost(l, now, "did not start again")
 		case !l.until.IsZero():

@@ -53,6 +53,10 @@ func (c *census) majority(at time.Time) bool {
 // as one that is not heard, and so does a pod that does not hear this one: it could make a majority on
 // both sides of one-way cuts.
 //
+// A pod that counts as crashed still counts as one that is not heard: it may be alive, and a pod that was
+// in the majority for that verdict may hear it when the next one is lost. Otherwise, what is left of that
+// majority could take for crashed those that are a majority of all.
+//
 // Each loss has a majority of its own. A pod whose name was neither heard nor missing at the loss does not
 // count: pods that start on both sides of a partition would make a majority on each. A pod that came
 // before it counts, even if another pod has been missing for longer.
@@ -68,8 +72,14 @@ func (m *Members) censuses() map[string]*census {
 			c.add(t, hears, 2*m.timing.Heartbeat)
 		}
 	}
+	if len(all) == 0 {
+		return all
+	}
 	for _, l := range m.lost {
 		add(l.DC, l.tenure, false)
+	}
+	for p, t := range m.crashed() {
+		add(p.DC, t, false)
 	}
 	add(m.self.DC, m.tenure, true)
 	for p, pod := range m.pods {

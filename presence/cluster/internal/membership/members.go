@@ -224,10 +224,8 @@ func (m *Members) Confirming(host presence.HostName) []link.Peer {
 	m.mu.RLock()
 	defer m.mu.RUnlock()
 	crashed := make(map[string]bool)
-	for p, end := range m.ended {
-		if end.dead && end.seq != ^uint64(0) && m.unknown(p) {
-			crashed[p.DC] = true
-		}
+	for p := range m.crashed() {
+		crashed[p.DC] = true
 	}
 	for p := range m.pods {
 		if crashed[p.DC] && !slices.Contains(list, p) {

@@ -84,7 +84,7 @@ func (m *Members) missUnanswered(p link.Peer, last probe, now time.Time) {
 		end.dead = false
 		m.ended[p] = end
 	}
-	m.addLost(&lostPod{Peer: p, seq: last.seq, tenure: end.tenure.resume(end.at, now), heard: now, since: now, sum: last.sum})
+	m.addLost(&lostPod{Peer: p, seq: last.seq, tenure: end.tenureBack(now), heard: now, since: now, sum: last.sum})
 	m.log(m.logger.Info, "pod is missing", p, "it does not hear this pod")
 }
 

@@ -83,9 +83,11 @@ func (m *Members) recall(mem Memory, st memory.State, now time.Time) {
 			continue
 		}
 		at := timeOf(r, now)
-		if r.Standing == message.Ended {
+		if r.Standing == message.Ended || r.Standing == message.Forgotten {
 			m.recordEnd(p, r.Seq, tenure{}, at)
-			m.markDead(p)
+			if m.markDead(p); r.Standing == message.Forgotten {
+				m.markForgotten(p)
+			}
 			continue
 		}
 		m.addLost(&lostPod{Peer: p, seq: r.Seq, heard: at, since: now, sum: r.Sites, served: compiled[r.Sites]})
@@ -152,7 +154,9 @@ func (m *Members) save(running bool) error {
 	}
 	for p, end := range m.ended {
 		if end.dead && !unproved[p] && len(st.Runs) < maxPods {
-			st.Runs = append(st.Runs, describe(p, end.seq, 0, now.Sub(end.at), message.Ended))
+			run, _ := m.endOf(p)
+			run.Age = ageOf(now.Sub(end.at))
+			st.Runs = append(st.Runs, run)
 		}
 	}
 	m.mu.Unlock()

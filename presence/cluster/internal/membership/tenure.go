@@ -37,5 +37,5 @@ func (m *Members) tenureOf(p link.Peer, namesakes []link.Peer, now time.Time) te
 	if last.at.IsZero() {
 		return tenure{since: now}
 	}
-	return last.tenure.resume(last.at, now)
+	return last.tenureBack(now)
 }

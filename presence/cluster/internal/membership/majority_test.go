@@ -1,0 +1,109 @@
+package membership
+
+import (
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/rollcall-gateway/rollcall/internal/testkit"
+	"github.com/rollcall-gateway/rollcall/presence/cluster/internal/clustertest"
+	"github.com/rollcall-gateway/rollcall/presence/cluster/message"
+)
+
+// Two of five pods crash, then a third one is silent. It may be cut off, and hear the first two.
+func TestPodThatCountsAsCrashedStillCountsInMajorities(t *testing.T) {
+	for _, tt := range []struct {
+		name    string
+		crash   bool                           // the first two crash; otherwise they say goodbye
+		happens func(t *testing.T, a *testPod) // before the third is lost
+		again   bool                           // they start again then
+		restart bool                           // this pod starts again then
+		told    message.Standing               // what another pod tells of the first two, before this one finds that they crashed
+		want    []string                       // missing in the end
+	}{
+		{name: "crashed", crash: true, want: []string{"x/d"}},
+		{name: "goodbye"},
+		{name: "crashed, as another pod says", crash: true, told: message.Ended, want: []string{"x/d"}},
+		{name: "forgotten, as another pod says", crash: true, told: message.Forgotten},
+		{name: "crashed, and this pod starts again", crash: true, restart: true, want: []string{"x/d"}},
+		{name: "forgotten", crash: true, happens: forgetBoth},
+		{name: "forgotten, and this pod starts again", crash: true, happens: forgetBoth, restart: true},
+		{name: "crashed, and back", crash: true, again: true},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				n, book := new(clustertest.Lab), new(notebook)
+				a, stop := remembering(t, n, book)
+				s := scripts(t, n, "x", "b", "c", "d", "e")
+				gone, d, e := s[:2], s[2], s[3]
+				d.Live(2*time.Second, e, gone[0], gone[1])
+				for _, p := range gone {
+					if !tt.crash {
+						p.Goodbye()
+					}
+				}
+				d.Live(5500*time.Millisecond, e)
+				for _, p := range gone {
+					if tt.told != 0 {
+						tell(e, a, runOf(p.Peer(), tt.told, 1000))
+					}
+				}
+				d.Live(1500*time.Millisecond, e)
+				a.wantMissing(t, "before the third is lost")
+				if tt.happens != nil {
+					tt.happens(t, a)
+				}
+				living := []*clustertest.Script{}
+				if tt.again {
+					for _, p := range gone {
+						living = append(living, n.Script(t, "x", p.Peer().Pod, 2))
+					}
+				}
+				if tt.restart {
+					stop()
+					a, _ = remembering(t, n, book)
+					e.Live(0, d)
+				}
+				e.Live(8*time.Second, living...)
+				a.wantMissing(t, "in the end", tt.want...)
+			})
+		})
+	}
+}
+
+func forgetBoth(t *testing.T, a *testPod) {
+	t.Helper()
+	for _, pod := range []string{"b", "c"} {
+		if err := a.Forget("x", pod); err != nil {
+			t.Error(err)
+		}
+	}
+}
+
+// The verdict is forgotten on all pods.
+func TestCrashedPodIsForgottenOnAllPods(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		n := new(clustertest.Lab)
+		a, other := settled(t, n, "x", "a"), settled(t, n, "x", "other")
+		crashed := scripts(t, n, "x", "crashed")[0]
+		time.Sleep(7 * time.Second)
+		host := testkit.MustHost(t, "example.com")
+		a.SetSites([]message.Site{clustertest.Site([]string{"a.com"})})
+		time.Sleep(time.Second)
+		if got := other.Confirming(host); len(got) != 1 {
+			t.Errorf("a pod has crashed, and changes need the confirmation of %v", got)
+		}
+		if err := a.Forget("x", "crashed"); err != nil {
+			t.Error(err)
+		}
+		synctest.Wait()
+		if got := other.Confirming(host); len(got) > 0 {
+			t.Errorf("the pod is forgotten, and changes need the confirmation of %v", got)
+		}
+		if err := a.Forget("x", "crashed"); err == nil {
+			t.Error("it can be forgotten twice")
+		}
+		crashed.Beat()
+		a.wantState(t, crashed.Peer(), "alive")
+	})
+}
