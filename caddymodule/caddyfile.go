@@ -49,6 +49,7 @@ func parseDirective(h httpcaddyfile.Helper) (caddyhttp.MiddlewareHandler, error)
 //	        info_claim  <claim>
 //	        channels_claim <claim>
 //	        cookie      <name>
+//	        revocation  <duration>
 //	    }
 //	    channels {
 //	        own           <text>{id}...
@@ -178,6 +179,7 @@ func (h *Handler) unmarshalJWT(d *caddyfile.Dispenser) error {
 		"info_claim":     one(&h.JWT.InfoClaim),
 		"channels_claim": one(&h.JWT.ChannelsClaim),
 		"cookie":         one(&h.JWT.Cookie),
+		"revocation":     timeout(&h.JWT.Revocation),
 	})
 }
 

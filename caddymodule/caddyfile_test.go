@@ -36,10 +36,11 @@ func TestCaddyfile(t *testing.T) {
 			Handler{Ping: &Ping{Interval: caddy.Duration(500 * time.Millisecond), Timeout: caddy.Duration(time.Minute)}},
 		},
 		{
-			"jwt", "rollcall {\njwt {\nkey secret\njwks https://a/keys\nalgorithms RS256 ES256\nissuer i\naudience a\nid_claim c\nemail_claim e\ninfo_claim f\ncookie k\n}\n}",
+			"jwt", "rollcall {\njwt {\nkey secret\njwks https://a/keys\nalgorithms RS256 ES256\nissuer i\naudience a\nid_claim c\nemail_claim e\ninfo_claim f\ncookie k\nrevocation 90m\n}\n}",
 			Handler{JWT: &JWT{
 				Key: "secret", JWKS: "https://a/keys", Algorithms: []string{"RS256", "ES256"},
 				Issuer: "i", Audience: Audience{"a"}, IDClaim: "c", EmailClaim: "e", InfoClaim: "f", Cookie: "k",
+				Revocation: caddy.Duration(90 * time.Minute),
 			}},
 		},
 		{
@@ -119,7 +120,7 @@ func TestCaddyfileRefuses(t *testing.T) {
 	}{
 		{"argument", "rollcall a {\n}", []string{`unexpected argument "a" after rollcall`, "in a block"}},
 		{"unknown subdirective", inBlock("orgins *"), []string{`unknown subdirective "orgins"`, "api_key, authorize, backend, channels, grace, jwt, limits, members, origins, ping, plugin, prefix, user", ":2"}},
-		{"unknown in jwt", inBlock("jwt {\nalg HS256\n}"), []string{`unknown subdirective "alg"`, "algorithms, audience, channels_claim, cookie, email_claim, id_claim, info_claim, issuer, jwks, key"}},
+		{"unknown in jwt", inBlock("jwt {\nalg HS256\n}"), []string{`unknown subdirective "alg"`, "algorithms, audience, channels_claim, cookie, email_claim, id_claim, info_claim, issuer, jwks, key, revocation"}},
 		{"unknown in channels", inBlock("channels {\nprivate a\n}"), []string{`unknown subdirective "private"`, "anonymous, authenticated, default"}},
 		{
 			"unknown in limits", inBlock("limits {\nframes 1\n}"),

@@ -2,9 +2,11 @@ package caddymodule
 
 import (
 	"encoding/json"
+	"fmt"
 	"path/filepath"
 	"slices"
 	"strings"
+	"time"
 
 	"github.com/caddyserver/caddy/v2"
 
@@ -62,6 +64,27 @@ type JWT struct {
 
 	// The cookie that holds a token. Default: none.
 	Cookie string `json:"cookie,omitempty"`
+
+	// How long revoked tokens are refused. Tokens should have a shorter life. Default: `24h`.
+	Revocation caddy.Duration `json:"revocation,omitempty"`
+}
+
+// Limits of the option revocation.
+const (
+	defaultRevocation = 24 * time.Hour
+	maxRevocation     = 366 * 24 * time.Hour
+)
+
+// revocation returns how long a revocation lasts.
+func (j *JWT) revocation() (time.Duration, error) {
+	switch d := time.Duration(j.Revocation); {
+	case d == 0:
+		return defaultRevocation, nil
+	case d < 0 || d > maxRevocation:
+		return 0, fmt.Errorf("jwt: revocation %s: use a duration up to %s", d, maxRevocation)
+	default:
+		return d, nil
+	}
 }
 
 // Audience has audiences. In JSON, one alone is a text.

@@ -62,6 +62,7 @@ func TestProvisionRefuses(t *testing.T) {
 		{"jwt with a file that is no key", "jwt {\nkey " + pem + "\n}", []string{"jwt"}},
 		{"jwt with an unknown algorithm", "jwt {\nkey 0123456789abcdef0123456789abcdef\nalgorithms HS1\n}", []string{"jwt", "HS1"}},
 		{"jwt with the algorithm none", "jwt {\nkey 0123456789abcdef0123456789abcdef\nalgorithms none\n}", []string{"jwt", "none"}},
+		{"jwt with a revocation of years", "jwt {\nkey 0123456789abcdef0123456789abcdef\nrevocation 10000h\n}", []string{"jwt: revocation 10000h0m0s", "up to 8784h0m0s"}},
 		{"jwks of a file", "jwt {\njwks /etc/keys.json\n}", []string{"jwt", "key set", "https://issuer.example/keys"}},
 	} {
 		t.Run(test.name, func(t *testing.T) {

@@ -176,8 +176,11 @@ func (h *Handler) provisionJWT(ctx caddy.Context, s *site.Site) error {
 			zap.Int("bytes", n), zap.Int("recommended", token.MinSecret))
 	}
 	var err error
+	if s.Revocation, err = h.JWT.revocation(); err != nil {
+		return err
+	}
 	s.Verifier, err = token.New(ctx, c)
-	s.Cookie = h.JWT.Cookie
+	s.Cookie, s.Revocations = h.JWT.Cookie, h.app.hub
 	return err
 }
 

@@ -33,6 +33,7 @@ type Keeper struct {
 	file        *assignment.File // nil while it is not open
 	timer       *time.Timer      // calls Retry; nil before Start
 	swept       time.Time        // full hour of the last sweep
+	known       bool             // the file is read, or there is none
 	loggedError string           // last error that was logged; "" if none since the last success
 	closed      bool
 }
@@ -74,7 +75,7 @@ func (a *Keeper) Start(clustered bool) {
 func (a *Keeper) Retry() {
 	a.mu.Lock()
 	defer a.mu.Unlock()
-	if a.closed {
+	if a.closed || a.timer == nil {
 		return
 	}
 	before, unsaved := a.file, a.Book.Unsaved() > 0
@@ -100,15 +101,23 @@ func (a *Keeper) open(create bool) error {
 		return nil
 	}
 	if _, err := os.Stat(a.path); !create && errors.Is(err, fs.ErrNotExist) {
+		a.known = true
 		return nil
 	}
 	f, err := a.read(a.path)
 	if err != nil {
 		return fmt.Errorf("%w: %w", assignment.ErrUnavailable, err)
 	}
-	a.file = f
+	a.file, a.known = f, true
 	a.logger.Info("assignments opened", zap.String("file", a.path), zap.Int("assignments", a.Book.Len()))
 	return nil
+}
+
+// Known reports whether the book has had what is in the file, if there is one.
+func (a *Keeper) Known() bool {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	return a.known
 }
 
 // read opens the file and loads its assignments.

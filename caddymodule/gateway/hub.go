@@ -51,6 +51,7 @@ type Hub struct {
 	draining      atomic.Bool
 	warnedOfHTTP2 oftenlog.Limit // limits warnings about handshakes over HTTP/2
 	started       time.Time
+	starts        starts // logins that wait for revocations
 
 	// configs decides which site serves a host. It is never nil, and changes only under mu.
 	configs atomic.Pointer[configurations]
@@ -109,6 +110,7 @@ func New(c Config) *Hub {
 	h.Asker = authorize.New(authorize.Config{Label: h.label, Logger: h.log.named("rollcall.authorize")})
 	h.Assignments = assign.NewKeeper(filepath.Join(c.Folder, "assignments.db"), h.Registry, isGreeted, h.log.named("rollcall.assignments"))
 	h.Assignments.Book.OnRemoved(h.ForgetGrants)
+	h.Assignments.Book.OnRevoked(h.tokensRevoked)
 	h.Registry.OnReclassified(h.afterReclassify)
 	h.metrics = newMetrics(h)
 	return h

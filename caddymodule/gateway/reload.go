@@ -17,6 +17,9 @@ func (h *Hub) Offer(s *Configuration) {
 	if old := h.InEffect(); old != nil {
 		s.inherit(old)
 	}
+	if h.configs.Load().ended {
+		h.Assignments.Start(s.Cluster != nil) // before the first login looks into the book
+	}
 	h.mu.Lock()
 	before := h.configs.Load()
 	if before.ended {

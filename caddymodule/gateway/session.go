@@ -29,6 +29,7 @@ type session struct {
 	since    int64          // start, Unix time in milliseconds
 	conn     *presence.Conn // set once, under mu
 	greeted  atomic.Bool    // the welcome is queued; no frame may precede it
+	ended    bool           // guarded by mu; here, it takes no room
 
 	// Only the reading goroutine uses these.
 	tokens float64   // frames that are allowed now
@@ -36,7 +37,7 @@ type session struct {
 
 	// mu guards the fields below.
 	mu     sync.Mutex
-	ended  bool
+	issued int64   // see tokenIssued
 	asking *asking // nil until a join needs an answer of the site's backend
 }
 
@@ -54,6 +55,7 @@ func (s *session) connect(who site.Login) error {
 	s.conn, err = s.hub.Registry.Connect(s.tenant.name, s.tenant, who.User, s)
 	if err == nil {
 		s.conn.SetGrants(who.Grants)
+		s.issued = who.Issued
 	}
 	return err
 }
@@ -221,7 +223,7 @@ func (s *session) explain(err error) string {
 	if codeOf(err) != wire.CodeUnavailable {
 		return err.Error()
 	}
-	if !failedInPlugin(err) && !errors.Is(err, copies.ErrNotCopied) && !errors.Is(err, token.ErrUnavailable) && !errors.Is(err, authorize.ErrUnavailable) && !errors.Is(err, errStarting) {
+	if !failedInPlugin(err) && !errors.Is(err, copies.ErrNotCopied) && !site.Temporary(err) && !errors.Is(err, authorize.ErrUnavailable) && !errors.Is(err, errStarting) {
 		s.tenant.site().Logger.Error("command failed", zap.Stringer("host", s.tenant.name), zap.Error(err))
 	}
 	return "try again later"
@@ -247,6 +249,12 @@ func (s *session) authenticate(cmd wire.Command) error {
 	asked := s.conn.Asked()
 	if err := s.conn.Authenticate(presence.User{ID: id.ID, Email: id.Email, Info: id.Info}, id.Grants); err != nil {
 		return err
+	}
+	s.setTokenIssued(id.Issued)
+	// A revocation that has not found the connection with this user is in the list by now.
+	if err := of.CheckRevoked(s.tenant.name, id.ID, id.Issued); err != nil {
+		closeRefused(s.sock, err)
+		return presence.ErrClosed
 	}
 	if id.ID != before.ID {
 		s.cancelWaitsOfOthers()

@@ -73,14 +73,25 @@ func talk(t *testing.T, st *site.Site, user *presence.User) *dialogue {
 func talkAfter(t *testing.T, st *site.Site, user *presence.User, happens func(s *session)) *dialogue {
 	t.Helper()
 	h := newTestHub(t)
-	near, far := net.Pipe()
 	t.Cleanup(func() {
-		near.Close()
 		synctest.Wait()
 		if err := h.Destruct(); err != nil {
 			t.Error(err)
 		}
 	})
+	return talkAfterOn(t, h, st, user, happens)
+}
+
+// talkOn begins a session on a hub and reads the welcome.
+func talkOn(t *testing.T, h *Hub, st *site.Site, user *presence.User) *dialogue {
+	t.Helper()
+	return talkAfterOn(t, h, st, user, func(*session) {})
+}
+
+func talkAfterOn(t *testing.T, h *Hub, st *site.Site, user *presence.User, happens func(s *session)) *dialogue {
+	t.Helper()
+	near, far := net.Pipe()
+	t.Cleanup(func() { near.Close() })
 	r := httptest.NewRequest(http.MethodGet, "http://portal.example.com/message/socket", http.NoBody)
 	for key, value := range map[string]string{
 		"Connection": "Upgrade", "Upgrade": "websocket", "Sec-WebSocket-Version": "13", "Sec-WebSocket-Key": "dGhlIHNhbXBsZSBub25jZQ==",

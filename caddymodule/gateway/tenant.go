@@ -83,7 +83,12 @@ func (h *Hub) connect(
 		return nil, err
 	}
 	// A drain or reload since newSession may have closed all connections of the host except this one.
-	if err := h.admits(s.tenant); err != nil {
+	err = h.admits(s.tenant)
+	if err == nil && who.Issued != 0 {
+		// So may a revocation.
+		err = served.CheckRevoked(name, who.User.ID, who.Issued)
+	}
+	if err != nil {
 		h.disconnect(s)
 		return nil, err
 	}

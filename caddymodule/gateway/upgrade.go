@@ -76,6 +76,9 @@ func (h *handshake) serve() (id presence.ID) {
 	case errors.Is(err, errDraining), errors.Is(err, errReloaded):
 		h.refuse(sock, name, socket.CloseRestart, "restart", socket.RestartReason(problem.DrainRetry.Milliseconds()))
 		return id
+	case errors.Is(err, site.ErrJustRevoked), errors.Is(err, site.ErrRevoked):
+		h.refuse(sock, name, refusalOf(err), "revoked", revokedReason)
+		return id
 	case errors.Is(err, errTooManyFromAddress):
 		h.refuse(sock, name, socket.CloseRateLimited, "address", err.Error())
 		return id

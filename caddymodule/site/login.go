@@ -2,7 +2,6 @@ package site
 
 import (
 	"context"
-	"errors"
 	"net/http"
 	"strings"
 	"time"
@@ -22,6 +21,7 @@ type Login struct {
 	User     *presence.User   // nil if anonymous
 	Grants   *presence.Grants // what a token grants; nil for nothing
 	Expires  time.Time        // zero if it never expires
+	Issued   int64            // iat of the token, see token.Identity.Issued; 0 if not by a token
 	ByCookie bool             // a browser sends the cookie for any page, so the origin must be checked
 
 	ByHandler bool // a preceding handler has authenticated the user
@@ -88,13 +88,10 @@ func (s *Site) loginByToken(
 	id, err := s.Verify(ctx, raw, host)
 	switch {
 	case err == nil:
-		return Login{User: &presence.User{ID: id.ID, Email: id.Email, Info: id.Info}, Grants: id.Grants, Expires: id.Expires, ByCookie: byCookie}, nil
-	case errors.Is(err, token.ErrUnavailable):
+		return Login{User: &presence.User{ID: id.ID, Email: id.Email, Info: id.Info}, Grants: id.Grants, Expires: id.Expires, Issued: id.Issued, ByCookie: byCookie}, nil
+	case Temporary(err):
 		s.Logger.Debug("token cannot be checked now", zap.Error(err)) // any client can cause this
-		return Login{}, &problem.Problem{
-			Status: http.StatusServiceUnavailable, Code: "unavailable",
-			Detail: "the token cannot be checked now: try again", Retry: VerifyTimeout,
-		}
+		return Login{}, problemTemporary(err)
 	case byCookie:
 		s.Logger.Debug("token in a cookie refused", zap.Error(err))
 		return Login{}, nil
@@ -107,14 +104,26 @@ func (s *Site) loginByToken(
 // with such a token can cause them.
 const badGrantsPause = time.Minute
 
-// Verify returns the user of a token, see [token.Verifier.Verify]. The site must have a Verifier.
+// Verify returns the user of a token, see [token.Verifier.Verify]. The site must have a Verifier. Right
+// after the start of this pod, it waits for the revocations of others.
+//
+// In addition to the errors of a Verifier, it returns ErrRevoked, ErrJustRevoked and ErrStarting.
 func (s *Site) Verify(ctx context.Context, raw string, host presence.HostName) (token.Identity, error) {
 	id, err := s.Verifier.Verify(ctx, raw, host.String())
-	if err == nil && id.BadGrants != nil {
+	if err != nil {
+		return id, err
+	}
+	if s.Revocations != nil && s.Revocations.AwaitRevocations(ctx, s.Clustered) != nil {
+		return token.Identity{}, ErrStarting
+	}
+	if err := s.CheckRevoked(host, id.ID, id.Issued); err != nil {
+		return token.Identity{}, err
+	}
+	if id.BadGrants != nil {
 		if skipped, ok := s.badGrants.Allow(badGrantsPause); ok {
 			s.Logger.Warn("a token grants no channels", zap.Stringer("host", host), zap.String("claim", s.Verifier.ChannelsClaim()),
 				zap.Int("skipped", skipped), zap.Error(id.BadGrants))
 		}
 	}
-	return id, err
+	return id, nil
 }

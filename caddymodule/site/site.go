@@ -36,15 +36,19 @@ type Site struct {
 	// and an error for one that cannot be a user.
 	User     func(*http.Request) (presence.User, error)
 	Verifier *token.Verifier // nil if the site accepts no tokens
-	Cookie   string          // name of the cookie with a token; "" if none
-	Limits   Limits
-	Ping     Pings
-	Show     []string // keys that clients see of each other, beside the ID
-	Patterns presence.Patterns
-	Assigned presence.Granter  // assignments; nil without any
-	Bounds   presence.Rules    // limits that package presence enforces
-	Backend  *backend.Endpoint // nil if messages are not copied
-	Chain    *plugins.Chain    // nil without plugins
+	// Revocation is how long a revocation of tokens lasts. Revocations has them; if nil, none is
+	// revoked.
+	Revocation  time.Duration
+	Revocations Revocations
+	Cookie      string // name of the cookie with a token; "" if none
+	Limits      Limits
+	Ping        Pings
+	Show        []string // keys that clients see of each other, beside the ID
+	Patterns    presence.Patterns
+	Assigned    presence.Granter  // assignments; nil without any
+	Bounds      presence.Rules    // limits that package presence enforces
+	Backend     *backend.Endpoint // nil if messages are not copied
+	Chain       *plugins.Chain    // nil without plugins
 
 	// Authorize is the backend that is asked who may join, through Asker. Both are nil if none is.
 	Authorize *authorize.Endpoint

@@ -41,20 +41,21 @@ type Reason string
 
 // Reasons for the end of a connection.
 const (
-	ReasonClient      Reason = "client"       // the peer closed
-	ReasonReset       Reason = "reset"        // the network connection broke
-	ReasonSilent      Reason = "silent"       // nothing came for Limits.Silence
-	ReasonSlow        Reason = "slow"         // the queue overflowed, or a write timed out
-	ReasonTooLarge    Reason = "too_large"    // a message exceeded Limits.Frame
-	ReasonUnfinished  Reason = "unfinished"   // a message took longer than messageTimeout, or Limits.Unfinished was exhausted
-	ReasonProtocol    Reason = "protocol"     // the peer violated RFC 6455
-	ReasonRateLimited Reason = "rate_limited" // the client kept sending frames above its rate
-	ReasonToken       Reason = "token"        // the token expired
-	ReasonOrigin      Reason = "origin"       // the page's origin is not allowed
-	ReasonLimit       Reason = "limit"        // the host is full
-	ReasonHost        Reason = "host_removed" // the host left the configuration
-	ReasonDrain       Reason = "drain"        // the server stops
-	ReasonPanic       Reason = "panic"        // a bug in this program
+	ReasonClient       Reason = "client"       // the peer closed
+	ReasonReset        Reason = "reset"        // the network connection broke
+	ReasonSilent       Reason = "silent"       // nothing came for Limits.Silence
+	ReasonSlow         Reason = "slow"         // the queue overflowed, or a write timed out
+	ReasonTooLarge     Reason = "too_large"    // a message exceeded Limits.Frame
+	ReasonUnfinished   Reason = "unfinished"   // a message took longer than messageTimeout, or Limits.Unfinished was exhausted
+	ReasonProtocol     Reason = "protocol"     // the peer violated RFC 6455
+	ReasonRateLimited  Reason = "rate_limited" // the client kept sending frames above its rate
+	ReasonToken        Reason = "token"        // the token expired
+	ReasonDisconnected Reason = "disconnected" // the backend disconnected it, or revoked its token
+	ReasonOrigin       Reason = "origin"       // the page's origin is not allowed
+	ReasonLimit        Reason = "limit"        // the host is full
+	ReasonHost         Reason = "host_removed" // the host left the configuration
+	ReasonDrain        Reason = "drain"        // the server stops
+	ReasonPanic        Reason = "panic"        // a bug in this program
 )
 
 // Cause is why a connection ended.

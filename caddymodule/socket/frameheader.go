@@ -26,6 +26,7 @@ const (
 	CloseInternal     = 1011
 	CloseRestart      = 1012
 	CloseTokenExpired = 4001 // 4000-4099: do not reconnect
+	CloseDisconnected = 4002
 	CloseOrigin       = 4003
 	CloseLimit        = 4008
 	CloseSlow         = 4100 // 4100-4199: back off first

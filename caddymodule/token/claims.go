@@ -126,6 +126,13 @@ func (v *Verifier) identity(c *claims) (Identity, error) {
 	if exp != nil {
 		user.Expires = exp.Time
 	}
+	iat, err := c.GetIssuedAt()
+	if err != nil {
+		return Identity{}, errDate
+	}
+	if user.Issued = NotIssued; iat != nil && iat.Unix() > 0 {
+		user.Issued = iat.Unix()
+	}
 	return user, nil
 }
 

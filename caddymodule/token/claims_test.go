@@ -147,7 +147,7 @@ func TestVerifyInfoClaim(t *testing.T) {
 func TestVerifyTakesConfiguredClaims(t *testing.T) {
 	v := mustNew(t, Config{Secret: testSecret, IDClaim: "https://app.example/uid", EmailClaim: "mail", InfoClaim: "profile"})
 	raw := signPayload(t, hs256, `{"sub":"s","email":"e","https://app.example/uid":42,"mail":"m","info":{"a":1},"profile":{"b":2}}`)
-	if got, want := mustVerify(t, v, raw), (Identity{ID: "42", Email: "m", Info: `{"b":2}`}); got != want {
+	if got, want := mustVerify(t, v, raw), (Identity{ID: "42", Email: "m", Info: `{"b":2}`, Issued: NotIssued}); got != want {
 		t.Errorf("Verify = %+v, want %+v", got, want)
 	}
 	mustRefuse(t, v, signPayload(t, hs256, `{"sub":"s","mail":"m"}`), ErrInvalid)
@@ -197,4 +197,16 @@ func TestVerifyRefusesWhatIsNoDate(t *testing.T) {
 	}
 	mustRefuse(t, v, signPayload(t, hs256, `{"sub":"u","exp":0}`), ErrExpired)
 	mustVerify(t, v, signPayload(t, hs256, `{"sub":"u","exp":4102444800.75,"nbf":0,"iat":1e9}`))
+}
+
+func TestVerifyIssued(t *testing.T) {
+	v := mustNew(t, Config{Secret: testSecret})
+	for payload, want := range map[string]int64{
+		`{"sub":"a"}`: NotIssued, `{"sub":"a","iat":0}`: NotIssued, `{"sub":"a","iat":0.9}`: NotIssued,
+		`{"sub":"a","iat":1}`: 1, `{"sub":"a","iat":1600000000.999}`: 1600000000, `{"sub":"a","iat":1.6e9}`: 1600000000,
+	} {
+		if got := mustVerify(t, v, signPayload(t, hs256, payload)).Issued; got != want {
+			t.Errorf("%s: issued %d, want %d", payload, got, want)
+		}
+	}
 }

@@ -46,9 +46,15 @@ type Identity struct {
 	// BadGrants is why the claim with channels grants nothing; nil if it is missing or well-formed.
 	BadGrants error
 
+	// Issued is the token's iat in Unix seconds; NotIssued if the token has none.
+	Issued int64
+
 	// Expires is the token's exp, from which on Verify refuses it; zero if the token has none.
 	Expires time.Time
 }
+
+// NotIssued is [Identity.Issued] of a token that does not say when it was issued, or in 1970.
+const NotIssued = -1
 
 // Verifier verifies the tokens of one site. It is safe for concurrent use, and shares nothing with
 // other Verifiers.

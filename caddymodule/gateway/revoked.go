@@ -1,0 +1,151 @@
+package gateway
+
+import (
+	"context"
+	"sync"
+	"time"
+
+	"github.com/rollcall-gateway/rollcall/caddymodule/site"
+	"github.com/rollcall-gateway/rollcall/caddymodule/socket"
+	"github.com/rollcall-gateway/rollcall/presence"
+)
+
+var _ site.Revocations = (*Hub)(nil)
+
+// Revoked implements site.Revocations.
+func (h *Hub) Revoked(host presence.HostName, user string, issued int64) (since time.Duration, revoked bool) {
+	return h.Assignments.Book.Revoked(host, user, issued)
+}
+
+const (
+	// startPoll is how often a start is looked at while logins wait for its end.
+	startPoll = 10 * time.Millisecond
+	// startRetry is how often a file that cannot be opened is tried while logins wait.
+	startRetry = 500 * time.Millisecond
+)
+
+// starts lets many wait for the end of a start. The zero value is ready to use.
+type starts struct {
+	mu   sync.Mutex
+	wait chan struct{} // closed at the end, or after a while; nil if nobody waits; guarded by mu
+}
+
+// AwaitRevocations implements site.Revocations. It waits while the pod of a cluster starts, see
+// [Hub.Starting], and as long at most while the file of assignments cannot be opened.
+func (h *Hub) AwaitRevocations(ctx context.Context, clustered bool) error {
+	for !h.knowsRevocations(clustered) {
+		select {
+		case <-h.startStep(clustered):
+		case <-ctx.Done():
+			return ctx.Err()
+		}
+	}
+	return nil
+}
+
+func (h *Hub) knowsRevocations(clustered bool) bool {
+	if clustered && h.Starting() {
+		return false
+	}
+	since := h.configs.Load().since
+	if since.IsZero() { // HTTP has started before the app rollcall
+		h.Assignments.Start(false)
+	}
+	return !since.IsZero() && time.Since(since) >= maxStarting || h.Assignments.Known()
+}
+
+// startStep returns a channel that is closed when the revocations may be known. One goroutine looks
+// for all who wait.
+func (h *Hub) startStep(clustered bool) <-chan struct{} {
+	h.starts.mu.Lock()
+	defer h.starts.mu.Unlock()
+	if h.starts.wait == nil {
+		h.starts.wait = make(chan struct{})
+		go h.watchStart(clustered) // ends after maxStarting
+	}
+	return h.starts.wait
+}
+
+func (h *Hub) watchStart(clustered bool) {
+	tick := time.NewTicker(startPoll)
+	defer tick.Stop()
+	tried := time.Now()
+	for end := tried.Add(maxStarting); !h.knowsRevocations(clustered) && time.Now().Before(end); <-tick.C {
+		if !h.Assignments.Known() && time.Since(tried) >= startRetry {
+			h.Assignments.Retry()
+			tried = time.Now()
+		}
+	}
+	h.starts.mu.Lock()
+	defer h.starts.mu.Unlock()
+	close(h.starts.wait)
+	h.starts.wait = nil
+}
+
+// lateRevocation is the age of a revocation at which connections are closed that its disconnect has
+// not reached. Until then, the backend decides how they are closed.
+const lateRevocation = 5 * time.Second
+
+// revokedReason is the reason of a connection that is closed because its token is revoked.
+const revokedReason = "token revoked"
+
+// tokensRevoked closes the connections with revoked tokens of a user that are still there when the
+// revocation is lateRevocation old. The book calls it. Later logins look at the list themselves.
+func (h *Hub) tokensRevoked(name presence.HostName, user string, since time.Duration) {
+	host := h.Registry.Host(name)
+	if host == nil || len(host.UserConns(user)) == 0 {
+		return
+	}
+	if since >= lateRevocation {
+		h.closeRevoked(name, user)
+		return
+	}
+	time.AfterFunc(lateRevocation-since, func() { h.closeRevoked(name, user) }) // one a user and revocation
+}
+
+func (h *Hub) closeRevoked(name presence.HostName, user string) {
+	host := h.Registry.Host(name)
+	if host == nil {
+		return
+	}
+	for _, c := range host.UserConns(user) {
+		s, ok := c.Outbox().(*session)
+		if !ok {
+			continue
+		}
+		issued := s.tokenIssued()
+		if issued == 0 {
+			continue // not logged in by a token
+		}
+		if _, revoked := h.Revoked(name, user, issued); revoked {
+			s.sock.Close(socket.CloseDisconnected, revokedReason, socket.Cause{Reason: socket.ReasonDisconnected})
+		}
+	}
+}
+
+// tokenIssued returns when the token was issued that has logged the session in, see
+// [site.Login.Issued].
+func (s *session) tokenIssued() int64 {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.issued
+}
+
+func (s *session) setTokenIssued(issued int64) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.issued = issued
+}
+
+// closeRefused closes a connection whose token was revoked while it logged in.
+func closeRefused(sock *socket.Conn, err error) {
+	sock.Close(refusalOf(err), revokedReason, socket.Cause{Reason: socket.ReasonDisconnected})
+}
+
+// refusalOf returns the close code of a connection whose token is refused after the handshake.
+func refusalOf(err error) (code int) {
+	if site.Temporary(err) {
+		return socket.CloseUnavailable
+	}
+	return socket.CloseDisconnected
+}
