@@ -92,10 +92,10 @@ export class Channel extends Emitter {
 
   async leave() {
     if (!this._held()) return;
-    const { rc, holders } = this._room;
+    const { holders } = this._room;
     this._end(new RollcallError("left"));
     if (holders.size) this._room.adjust();
-    else await rc._persist({ type: "leave", channel: this.name }, () => !rc._rooms.has(this.name)).catch(() => {});
+    else await this._room.leave();
   }
 
   _held() {
@@ -175,11 +175,17 @@ class Room {
       this.asked = "refused";
       this.each((ch) => ch.presence == presence && ch._fail(e));
       if (this.holders.size) this.adjust();
+      else if (this.there) this.leave(); // with less, the server has joined it
     }
   }
 
+  leave() {
+    const { rc, name } = this;
+    return rc._persist({ type: "leave", channel: name }, () => !rc._rooms.has(name)).catch(() => {});
+  }
+
   snapshot({ kind, may = null, seq, count = null, members = [], names = true }) {
-    Object.assign(this, { kind, may, count, names, seq, synced: true });
+    Object.assign(this, { kind, may, count, names, seq, synced: true, there: true });
     this.members.clear();
     for (const m of members) this.members.set(m.id, m);
     this.each((ch) => ch._synced());
@@ -192,7 +198,8 @@ class Room {
     if (seq <= this.seq) return;
     if (seq != this.seq + 1) return this.join(this.asked); // a frame was lost
     const changed = kind != this.kind;
-    if (names && !this.names) {
+    if (names && this.asked != "list") this.names = true;
+    else if (names && !this.names) {
       const { round } = this;
       setTimeout(() => round == this.round && this.holders.size && this.join(this.asked), Math.random() * NAMES);
     }
@@ -282,8 +289,10 @@ export class Rollcall extends Emitter {
   }
 
   async setStatus(status) {
-    this._status = { status, id: this.user?.id };
-    if (this.state == "open") await this._command({ type: "status", status });
+    const own = (this._status = { status, id: this.user?.id });
+    if (this.state != "open") return;
+    await this._command({ type: "status", status });
+    if (!status && this._status == own) this._status = null;
   }
 
   async _open(reason) {
@@ -362,15 +371,14 @@ export class Rollcall extends Emitter {
     else room.snapshot(frame);
   }
 
-  // After a reconnection: the status, and the end of assignments that are no more. The server joins
-  // before it answers.
+  // After a reconnection: the status, and the end of assignments that are no more.
   async _restore(run) {
-    const tell = (e) => run == this._run && this._emit("error", e);
-    const { status, id = this.user?.id } = this._status ?? {};
-    if (status && id == this.user?.id) this.setStatus(status).catch(tell);
+    const own = this._status;
+    if (own && (own.id ?? this.user?.id) == this.user?.id)
+      this.setStatus(own.status).catch((e) => run == this._run && this._emit("error", e));
     const gone = (ch) => ch.assigned && !ch._room.assigned;
     if (![...this._rooms.values()].some((room) => [...room.holders].some(gone))) return;
-    await this._command({ type: "ping" }).catch(tell);
+    await sleep(TIMEOUT); // when many clients reconnect together, the server needs a while
     if (run == this._run) this._each((ch) => gone(ch) && ch._fail(new RollcallError("removed")));
   }
 
@@ -465,7 +473,7 @@ export class Rollcall extends Emitter {
     this._ws?.close();
     this._ws = this.connection = this.tab = this.user = null;
     for (const room of this._rooms.values()) {
-      Object.assign(room, { synced: false, asked: null, assigned: false });
+      Object.assign(room, { synced: false, there: false, asked: null, assigned: false });
       room.round++;
     }
     for (const settle of [...this._commands.values()]) settle(new RollcallError("offline"));

@@ -15,6 +15,8 @@ const asked = (ws) => ws.sent.filter((f) => f.type == "join" || f.type == "leave
 const counted = (seq, count) => ({ type: "joined", channel: "room", kind: "authenticated", seq, count });
 const plain = { type: "joined", channel: "room", kind: "authenticated" };
 const members = (ch) => [ids(ch), ch.count, ch.synced];
+// pong answers a ping, if there was one.
+const pong = (ws) => ws.count("ping") && ws.answer("ping", { type: "pong" });
 
 test("each holder sees what it asked for, and the server is asked for the most", async () => {
   const { rc, ws } = await open();
@@ -93,6 +95,26 @@ test("a refusal of presence ends only those who asked for it", async () => {
   await settle();
   assert.deepEqual([asked(ws), refused, events], [["none", "list", "none"], ["error denied"], ["sync", "change"]]);
   assert.equal(none.synced, true);
+});
+
+test("a channel is left if more is refused after the last other holder has left", async () => {
+  const { rc, ws } = await open();
+  const none = rc.join("room");
+  ws.answer("join", plain);
+  await none.ready;
+  const list = rc.join("room", { presence: "list" });
+  none.leave();
+  ws.answer("join", { type: "error", code: "denied", message: "see" });
+  await assert.rejects(list.ready, { code: "denied" });
+  assert.deepEqual([asked(ws), rc.channels.size], [["none", "list", "leave"], 0]);
+});
+
+test("a channel that was never joined is not left after a refusal", async () => {
+  const { rc, ws } = await open();
+  const list = rc.join("room", { presence: "list" });
+  ws.answer("join", { type: "error", code: "denied", message: "join" });
+  await assert.rejects(list.ready, { code: "denied" });
+  assert.deepEqual(asked(ws), ["list"]);
 });
 
 test("after a reconnection, the most is asked for at once", async () => {
@@ -185,10 +207,10 @@ test("after a reconnection, the server joins again", async () => {
   await tick(500);
   assert.equal(ch.synced, false);
   FakeSocket.last.welcome();
+  pong(FakeSocket.last);
+  await tick(9_000); // many clients reconnect together
   FakeSocket.last.receive(plain);
-  await settle();
-  FakeSocket.last.answer("ping", { type: "pong" });
-  await settle();
+  await tick(2_000);
   assert.deepEqual([all.length, ch.synced, asked(FakeSocket.last)], [1, true, []]);
   assert.deepEqual(events, ["sync", "change", "sync", "change"]);
   assert.equal(rc.channels.get("room"), ch);
@@ -204,8 +226,10 @@ test("an assignment that ended while disconnected is removed", async () => {
   FakeSocket.last.welcome();
   await settle();
   FakeSocket.last.answer("join", counted(1, 1));
-  FakeSocket.last.answer("ping", { type: "pong" });
-  await settle();
+  pong(FakeSocket.last);
+  await tick(9_000);
+  assert.notEqual(events.at(-1), "error removed");
+  await tick(1_000);
   assert.equal(events.at(-1), "error removed");
   assert.equal(rc.channels.get("room"), page);
   page.leave();
@@ -235,6 +259,16 @@ test("when a channel has names again, it is joined after a random time", async (
   ws.answer("join", joined("room", 9, [ADA, BOB]));
   await settle();
   assert.deepEqual([members(ch), ch.names], [[["ada", "bob"], 2, true], true]);
+});
+
+test("a page that only counts does not join again for names", async () => {
+  const { rc, ws } = await open();
+  const ch = rc.join("room", { presence: "count" });
+  ws.answer("join", { ...counted(7, 20_000), names: false });
+  await ch.ready;
+  ws.receive({ type: "presence", channel: "room", seq: 8, count: 4_000, names: true });
+  await tick(30_000);
+  assert.deepEqual([members(ch), ch.names, ws.count("join")], [[[], 4_000, true], true, 1]);
 });
 
 test("unknown frames and keys are ignored", async () => {

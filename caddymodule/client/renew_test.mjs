@@ -146,6 +146,26 @@ test("a status waits for the connection, and is not set for another user", async
   assert.equal(FakeSocket.last.count("status"), 0);
 });
 
+test("a status that was removed while disconnected is removed once", async () => {
+  const { rc, ws } = await open({}, { user: ADA });
+  rc.setStatus({ away: true });
+  ws.answer("status", { type: "status", status: { away: true } });
+  ws.end(1006);
+  await rc.setStatus(null);
+  for (const want of [1, 0]) {
+    await tick(1000);
+    FakeSocket.last.welcome({ user: ADA });
+    await settle();
+    assert.equal(FakeSocket.last.count("status"), want);
+    if (want) {
+      assert.equal(FakeSocket.last.find("status").status, null);
+      FakeSocket.last.answer("status", { type: "status", status: null });
+      await settle();
+    }
+    FakeSocket.last.end(1006);
+  }
+});
+
 test("a status that is refused rejects", async () => {
   const { rc, ws } = await open();
   const set = rc.setStatus({});
