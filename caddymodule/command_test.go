@@ -65,12 +65,41 @@ const onlyClassify = `(module
     (if (i32.eq (i32.load16_u offset=6 (local.get 0)) (i32.const 5)) (then (loop $ever (br $ever))))
     (i64.const 1)))`
 
+// forBrowsers removes users whose ID begins with x in answers to endpoint 4, and traps at t. It does
+// not change other answers.
+const forBrowsers = `(module
+  (memory (export "memory") 2)
+  (func (export "rollcall_abi_v1"))
+  (func (export "rollcall_members_live"))
+  (func (export "rollcall_buffer") (param i32) (result i32) (i32.const 65536))
+  (func (export "rollcall_members") (param $endpoint i32) (param $p i32) (param $n i32) (result i64)
+    (local $end i32) (local $out i32) (local $size i32)
+    (if (i32.ne (local.get $endpoint) (i32.const 4)) (then (return (i64.const 0))))
+    (local.set $end (i32.add (local.get $p) (local.get $n)))
+    (local.set $out (i32.const 1024))
+    (loop $next
+      (if (i32.lt_u (local.get $p) (local.get $end)) (then
+        (local.set $size (i32.add (i32.const 4) (i32.load (local.get $p))))
+        (if (i32.eq (i32.load8_u offset=12 (local.get $p)) (i32.const 116)) (then (unreachable)))
+        (if (i32.eq (i32.load8_u offset=12 (local.get $p)) (i32.const 120))
+          (then
+            (i32.store (local.get $out) (i32.const 0))
+            (local.set $out (i32.add (local.get $out) (i32.const 4))))
+          (else
+            (memory.copy (local.get $out) (local.get $p) (local.get $size))
+            (local.set $out (i32.add (local.get $out) (local.get $size)))))
+        (local.set $p (i32.add (local.get $p) (local.get $size)))
+        (br $next))))
+    (i64.or (i64.shl (i64.const 1024) (i64.const 32))
+      (i64.extend_i32_u (i32.sub (local.get $out) (i32.const 1024))))))`
+
 // pluginFolder makes a folder with the plugins of these tests, and changes to it.
 func pluginFolder(t *testing.T) {
 	t.Helper()
 	dir := t.TempDir()
 	wat.Compile(t, filepath.Join(dir, "every.wasm"), everyHook)
 	wat.Compile(t, filepath.Join(dir, "classify.wasm"), onlyClassify)
+	wat.Compile(t, filepath.Join(dir, "live.wasm"), forBrowsers)
 	wat.Compile(t, filepath.Join(dir, "nothing.wasm"), `(module)`)
 	wat.Compile(t, filepath.Join(dir, "nohook.wasm"), strings.Replace(onlyClassify, "rollcall_classify", "classify", 1))
 	wat.Compile(t, filepath.Join(dir, "misspelt.wasm"), strings.Replace(onlyClassify, "rollcall_classify", "rollcall_clasify", 1))
@@ -151,7 +180,33 @@ func TestPluginCall(t *testing.T) {
 		"members counts one user": {
 			args: "every.wasm members --endpoint users", stdin: `{"room":[{"id":"ada","email":"a"}]}`, out: `{"room":[]}`, log: " for 1 user, at most",
 		},
-		"members of allusers": {args: "every.wasm members --endpoint allusers", stdin: all, out: all},
+		"members gets info and status": {
+			args: "every.wasm members", stdin: `{"room":[{"id":"ada","email":"a","info":{"n": 1},"status":{}}],"lobby":2}`, out: `{"room":[],"lobby":2}`,
+		},
+		"an info that is none": {
+			args: "every.wasm members", stdin: `{"room":[{"id":"ada","email":"a","info":7}]}`, err: `the info of "ada" is not a JSON object`,
+		},
+		"a status that is none": {
+			args: "every.wasm members", stdin: `{"room":[{"id":"ada","email":"a","status":[]}]}`, err: `the status of "ada" is not a JSON object`,
+		},
+		"members for browsers": {
+			args: "live.wasm members --endpoint browsers", log: "for 4 users, at most",
+			stdin: `{"room":[{"id":"ada","email":"a","info":{"n": 1},"status":{}},{"id":"x","email":""}],"lobby":2,"tab|1":{"id":"ada","email":"a"},"tab|2":{"id":"x","email":""},"tab|3":1}`,
+			out:   `{"room":[{"id":"ada","info":{"n":1},"status":{}}],"lobby":2,"tab|1":{"id":"ada"},"tab|3":1}`,
+		},
+		"browsers see more if the site shows it": {
+			args: "live.wasm members --endpoint browsers --show email,badge", stdin: `{"room":[{"id":"ada","email":"a","info":{}}]}`, out: `{"room":[{"id":"ada","email":"a"}]}`,
+		},
+		"nobody for browsers": {args: "live.wasm members --endpoint browsers", stdin: `{"room":[]}`, out: `{"room":[]}`, log: "for 0 users"},
+		"members for browsers needs the marker": {
+			args: "every.wasm members --endpoint browsers", stdin: users, err: "does not export rollcall_members_live",
+		},
+		"no users for browsers": {args: "live.wasm members --endpoint browsers", stdin: `[]`, err: "the answer on standard input: not a JSON object"},
+		"members for browsers fails": {
+			args: "live.wasm members --endpoint browsers --members-budget 1 --init-budget 1000", stdin: `{"room":[{"id":"t","email":""}]}`, err: "trap",
+		},
+		"shape is not called for browsers": {args: "every.wasm shape --endpoint browsers", stdin: users, err: "shape is not called for browsers"},
+		"members of allusers":              {args: "every.wasm members --endpoint allusers", stdin: all, out: all},
 		"shape replaces an answer": {
 			args: "every.wasm shape", stdin: users, out: `{"shaped":true}`, log: " of 200000000",
 		},
@@ -177,7 +232,7 @@ func TestPluginCall(t *testing.T) {
 		"no channel":             {args: "every.wasm classify", err: "no channel is given: add --channel NAME"},
 		"an unknown kind":        {args: "every.wasm classify --channel a --kind open", err: `--kind "open": use authenticated, anonymous or granted`},
 		"an address without id":  {args: "every.wasm authorize --channel a --email a@b", err: "--email needs --user"},
-		"an unknown endpoint":    {args: "every.wasm shape --endpoint rooms", err: `--endpoint "rooms": use users, allusers or channels`},
+		"an unknown endpoint":    {args: "every.wasm shape --endpoint rooms", err: `--endpoint "rooms": use users, allusers, channels or browsers`},
 		"a request that is none": {args: "every.wasm shape --request x", err: `--request "x": not JSON`},
 		"no answer for shape":    {args: "every.wasm shape", err: "the answer on standard input is not JSON"},
 		"no answer for members":  {args: "every.wasm members", err: "the answer on standard input: not a JSON object"},

@@ -7,8 +7,10 @@ import (
 	"fmt"
 	"io"
 	"strconv"
+	"strings"
 
 	"github.com/rollcall-gateway/rollcall/caddymodule/answer"
+	"github.com/rollcall-gateway/rollcall/plugins"
 	"github.com/rollcall-gateway/rollcall/presence"
 	"github.com/rollcall-gateway/rollcall/presence/cluster"
 )
@@ -131,11 +133,13 @@ func answerUsers(f objectField) ([]presence.User, error) {
 	return users, nil
 }
 
-// answerUser parses a user of an answer without plugins.
+// answerUser parses a user of an answer without plugins, also one with includeInfo.
 func answerUser(raw []byte) (presence.User, error) {
 	var u struct {
-		ID    *string `json:"id"`
-		Email string  `json:"email"`
+		ID     *string         `json:"id"`
+		Email  string          `json:"email"`
+		Info   json.RawMessage `json:"info"`
+		Status json.RawMessage `json:"status"`
 	}
 	d := json.NewDecoder(bytes.NewReader(raw))
 	d.DisallowUnknownFields()
@@ -143,7 +147,53 @@ func answerUser(raw []byte) (presence.User, error) {
 		return presence.User{}, fmt.Errorf(
 			`%s is not a user as {"id":"...","email":"..."}: give an answer that no plugin has changed`, raw)
 	}
-	return presence.User{ID: *u.ID, Email: u.Email}, nil
+	user := presence.User{ID: *u.ID, Email: u.Email}
+	var err error
+	if len(u.Info) > 0 {
+		if user.Info, err = presence.CompactInfo(u.Info); err != nil {
+			return presence.User{}, fmt.Errorf("the info of %q %w", user.ID, err)
+		}
+	}
+	if len(u.Status) > 0 {
+		if user.Status, err = presence.CompactStatus(u.Status); err != nil {
+			return presence.User{}, fmt.Errorf("the status of %q %w", user.ID, err)
+		}
+	}
+	return user, nil
+}
+
+// appendShown appends an answer of /message/users with what is shown of its users, in order. It
+// leaves out users of whom nothing is shown.
+func appendShown(b []byte, list []presence.Listing, shown []plugins.Shown) []byte {
+	b = append(b, '{')
+	first := true
+	for _, l := range list {
+		var records []string
+		for _, s := range shown[:len(l.Users)] {
+			if s.Record != "" {
+				records = append(records, s.Record)
+			}
+		}
+		shown = shown[len(l.Users):]
+		if l.Kind == presence.Private && len(records) == 0 {
+			continue
+		}
+		if !first {
+			b = append(b, ',')
+		}
+		first = false
+		name, _ := json.Marshal(l.Channel) // never fails
+		b = append(append(b, name...), ':')
+		switch l.Kind {
+		case presence.Authenticated:
+			b = append(append(append(b, '['), strings.Join(records, ",")...), ']')
+		case presence.Private:
+			b = append(b, records[0]...)
+		default:
+			b = strconv.AppendInt(b, int64(l.Count), 10)
+		}
+	}
+	return append(b, '}')
 }
 
 // objectField is a member of a JSON object. Its value has no surrounding space.

@@ -27,7 +27,8 @@ func pluginCallFlags(cmd *cobra.Command) {
 	f.String("kind", "authenticated", "classify, authorize: kind by the site's own rules, authenticated, anonymous or granted")
 	f.String("user", "", "authorize: id of the user (default: an anonymous connection)")
 	f.String("email", "", "authorize: e-mail address of the user")
-	f.String("endpoint", "users", "members, shape: users, allusers or, shape alone, channels")
+	f.String("endpoint", "users", "members, shape: users, allusers or, members alone, browsers, or, shape alone, channels")
+	f.StringSlice("show", []string{"info", "status"}, "members for browsers: keys that the site shows in addition to id")
 	f.String("request", "{}", "members, shape: body of the request as JSON, without apiKey")
 	pluginFlags(cmd)
 }
@@ -124,6 +125,9 @@ func callMembers(cmd *cobra.Command, t *pluginTrial) error {
 	if endpoint == plugins.EndpointChannels {
 		return errors.New("--endpoint channels: this answer lists no users, so members is not called for it")
 	}
+	if endpoint == plugins.EndpointLive {
+		return callLive(cmd, t, given)
+	}
 	through := answer.NewPlugins(cmd.Context(), t.chain, endpoint, t.host, func() []byte { return request })
 	var out []byte
 	var users int
@@ -145,9 +149,37 @@ func callMembers(cmd *cobra.Command, t *pluginTrial) error {
 	if err := through.Err(); err != nil {
 		return err
 	}
-	fmt.Fprintf(cmd.ErrOrStderr(), "steps: %d for %s, at most %d for each and 1000000 for a batch\n",
-		t.steps(plugins.HookMembers), plural.Of(users, "user"), t.spec.Limits.MembersBudget)
+	printMembersSteps(cmd, t, plugins.HookMembers, users)
 	return printAnswer(cmd, out)
+}
+
+// callLive prints what browsers see of the users in an answer of /message/users.
+func callLive(cmd *cobra.Command, t *pluginTrial, given []byte) error {
+	if !t.plugin.Hooks().Has(plugins.HookMembersLive) {
+		return errors.New("--endpoint browsers: the plugin does not export rollcall_members_live, so members is not called for browsers")
+	}
+	list, n, err := readListings(given)
+	if err != nil {
+		return fmt.Errorf("the answer on standard input: %w", err)
+	}
+	users := make([]plugins.User, 0, n)
+	for _, l := range list {
+		for _, u := range l.Users {
+			users = append(users, plugins.User{ID: u.ID, Email: u.Email, Info: u.Info, Status: u.Status})
+		}
+	}
+	show, _ := cmd.Flags().GetStringSlice("show")
+	shown, err := t.chain.Show(plugins.EndpointLive, t.host, show, users)
+	if err != nil {
+		return err
+	}
+	printMembersSteps(cmd, t, plugins.HookMembersLive, n)
+	return printAnswer(cmd, appendShown(nil, list, shown))
+}
+
+func printMembersSteps(cmd *cobra.Command, t *pluginTrial, h plugins.Hook, users int) {
+	fmt.Fprintf(cmd.ErrOrStderr(), "steps: %d for %s, at most %d for each and 1000000 for a batch\n",
+		t.steps(h), plural.Of(users, "user"), t.spec.Limits.MembersBudget)
 }
 
 func callShape(cmd *cobra.Command, t *pluginTrial) error {
@@ -155,7 +187,10 @@ func callShape(cmd *cobra.Command, t *pluginTrial) error {
 	if err != nil {
 		return err
 	}
-	if !json.Valid(answer) {
+	switch {
+	case endpoint == plugins.EndpointLive:
+		return errors.New("--endpoint browsers: shape is not called for browsers")
+	case !json.Valid(answer):
 		return errors.New("the answer on standard input is not JSON")
 	}
 	out, err := t.chain.Shape(cmd.Context(), endpoint, t.host, request, answer)
@@ -200,8 +235,10 @@ func answerFlags(cmd *cobra.Command) (e plugins.Endpoint, request, answer []byte
 		e = plugins.EndpointAllUsers
 	case "channels":
 		e = plugins.EndpointChannels
+	case "browsers":
+		e = plugins.EndpointLive
 	default:
-		return 0, nil, nil, fmt.Errorf("--endpoint %q: use users, allusers or channels", name)
+		return 0, nil, nil, fmt.Errorf("--endpoint %q: use users, allusers, channels or browsers", name)
 	}
 	text, _ := cmd.Flags().GetString("request")
 	if !json.Valid([]byte(text)) {

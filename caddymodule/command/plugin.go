@@ -35,6 +35,7 @@ prints the error and exits with status 1.`,
 		Example: `  $ caddy rollcall-plugin call plugin.wasm classify --channel lobby-1
   $ caddy rollcall-plugin call plugin.wasm authorize --channel staff --user ada --email ada@example.com
   $ caddy rollcall-plugin call plugin.wasm members --config config.json < answer.json
+  $ caddy rollcall-plugin call plugin.wasm members --endpoint browsers --show email,info < answer.json
   $ caddy rollcall-plugin call plugin.wasm shape --endpoint allusers < answer.json`,
 		Args: func(_ *cobra.Command, args []string) error {
 			if len(args) == 0 {
