@@ -11,7 +11,6 @@ import (
 	"testing"
 
 	"github.com/gorilla/websocket"
-	"github.com/prometheus/client_golang/prometheus"
 
 	"github.com/rollcall-gateway/rollcall/internal/loopback"
 	"github.com/rollcall-gateway/rollcall/internal/testkit"
@@ -183,19 +182,11 @@ func TestCrowdAsksOnce(t *testing.T) {
 			t.Errorf("joining: %v", err)
 		}
 	})
-	registry := prometheus.NewRegistry()
-	registry.MustRegister(h.app.hub.Collectors()...)
 	testkit.Eventually(t, "all wait, and the backend is busy", func() bool {
-		families, err := registry.Gather()
-		if err != nil {
-			t.Fatal(err)
-		}
 		waiting := 0.0
-		for _, family := range families {
-			if family.GetName() == "caddy_rollcall_authorize_waiting" {
-				for _, metric := range family.GetMetric() {
-					waiting += metric.GetGauge().GetValue()
-				}
+		for name, n := range testkit.Metrics(t, h.app.hub.Collectors()...) {
+			if strings.HasPrefix(name, "caddy_rollcall_authorize_waiting ") {
+				waiting += n
 			}
 		}
 		return waiting == conns && now.Load() == maxBusy

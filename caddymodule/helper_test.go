@@ -27,6 +27,17 @@ func adapt(t testing.TB, caddyfile string) []byte {
 	return config
 }
 
+// mustRefuse checks the error about an option. Secrets of these tests have the word canary.
+func mustRefuse(t testing.TB, err error, prefix, want string) {
+	t.Helper()
+	if err == nil || !strings.HasPrefix(err.Error(), prefix) || !strings.Contains(err.Error(), want) {
+		t.Fatalf("the error is %v, want %q", err, want)
+	}
+	if strings.Contains(err.Error(), "canary") {
+		t.Errorf("%q shows a part of a secret", err)
+	}
+}
+
 // newContext returns a context for the apps of a Caddyfile, without starting any. The test cleans
 // up everything that was loaded. Log lines go to the named file, or are dropped.
 func newContext(t testing.TB, caddyfile, logFile string) caddy.Context {

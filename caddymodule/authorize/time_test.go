@@ -9,7 +9,7 @@ import (
 	"testing/synctest"
 	"time"
 
-	"github.com/prometheus/client_golang/prometheus"
+	"github.com/rollcall-gateway/rollcall/internal/testkit"
 )
 
 // inBubble runs a test in fake time, with a backend that is a function.
@@ -166,22 +166,7 @@ func TestMetrics(t *testing.T) {
 		mustAsk(t, a, to, question(t, "ada", "hall"))
 		reply.Store(says(`rubbish`))
 		mustFail(t, a, to, question(t, "ada", "attic"))
-		r := prometheus.NewPedanticRegistry()
-		r.MustRegister(a.Collectors(func() []string { return []string{"silent.example.com"} })...)
-		families, err := r.Gather()
-		if err != nil {
-			t.Fatal(err)
-		}
-		got := make(map[string]float64)
-		for _, family := range families {
-			for _, metric := range family.GetMetric() {
-				name := family.GetName()
-				for _, label := range metric.GetLabel() {
-					name += " " + label.GetValue()
-				}
-				got[name] = metric.GetCounter().GetValue() + metric.GetGauge().GetValue() + float64(metric.GetHistogram().GetSampleCount())
-			}
-		}
+		got := testkit.Metrics(t, a.Collectors(func() []string { return []string{"silent.example.com"} })...)
 		for name, want := range map[string]float64{
 			"caddy_rollcall_authorize_questions_total portal.example.com allowed": 1,
 			"caddy_rollcall_authorize_questions_total portal.example.com denied":  1,

@@ -68,13 +68,39 @@ func TestVerifyIDClaim(t *testing.T) {
 	mustRefuse(t, v, signPayload(t, hs256, `{}`), ErrInvalid)
 }
 
-func TestVerifyEmailClaim(t *testing.T) {
+// claimCase is a claim other than the ID.
+type claimCase struct {
+	name, claim string // claim is JSON; "" if absent
+	want        string
+	ok          bool
+}
+
+// testClaim verifies tokens with a claim. A refusal must have the text.
+func testClaim(t *testing.T, key, refusal string, cases []claimCase, value func(Identity) string) {
+	t.Helper()
 	v := mustNew(t, Config{Secret: testSecret})
-	tests := []struct {
-		name, claim string // claim is JSON; "" if absent
-		want        string
-		ok          bool
-	}{
+	for _, tt := range cases {
+		t.Run(tt.name, func(t *testing.T) {
+			payload := `{"sub":"u"}`
+			if tt.claim != "" {
+				payload = `{"sub":"u","` + key + `":` + tt.claim + `}`
+			}
+			raw := signPayload(t, hs256, payload)
+			if !tt.ok {
+				if text := mustRefuse(t, v, raw, ErrInvalid); !strings.Contains(text, refusal) {
+					t.Errorf("the error is %s, want %s", text, refusal)
+				}
+				return
+			}
+			if got := value(mustVerify(t, v, raw)); got != tt.want {
+				t.Errorf("%s = %q, want %q", key, got, tt.want)
+			}
+		})
+	}
+}
+
+func TestVerifyEmailClaim(t *testing.T) {
+	testClaim(t, "email", "the e-mail claim", []claimCase{
 		{"none", ``, "", true},
 		{"null", `null`, "", true},
 		{"empty", `""`, "", true},
@@ -85,35 +111,11 @@ func TestVerifyEmailClaim(t *testing.T) {
 		{"lone surrogate", `"\udc00@example.com"`, "", false},
 		{"number", `7`, "", false},
 		{"list", `["a@example.com"]`, "", false},
-	}
-	for _, tt := range tests {
-		t.Run(tt.name, func(t *testing.T) {
-			payload := `{"sub":"u"}`
-			if tt.claim != "" {
-				payload = `{"sub":"u","email":` + tt.claim + `}`
-			}
-			raw := signPayload(t, hs256, payload)
-			if !tt.ok {
-				text := mustRefuse(t, v, raw, ErrInvalid)
-				if !strings.Contains(text, "the e-mail claim") {
-					t.Errorf("the error does not name the e-mail claim: %s", text)
-				}
-				return
-			}
-			if got := mustVerify(t, v, raw).Email; got != tt.want {
-				t.Errorf("Email = %q, want %q", got, tt.want)
-			}
-		})
-	}
+	}, func(who Identity) string { return who.Email })
 }
 
 func TestVerifyInfoClaim(t *testing.T) {
-	v := mustNew(t, Config{Secret: testSecret})
-	tests := []struct {
-		name, claim string // claim is JSON; "" if absent
-		want        string
-		ok          bool
-	}{
+	testClaim(t, "info", "the info claim is longer than 2048 bytes", []claimCase{
 		{"none", ``, "", true},
 		{"null", `null`, "", true},
 		{"text", `"Ann"`, "", true},
@@ -122,26 +124,7 @@ func TestVerifyInfoClaim(t *testing.T) {
 		{"object", `{ "name" : "Zoë <a&b>", "level": 1e3 , "big":12345678901234567890}`, `{"big":12345678901234567890,"level":1e3,"name":"Zoë <a&b>"}`, true},
 		{"2048 bytes", `{"a":"` + strings.Repeat("x", 2040) + `"}`, `{"a":"` + strings.Repeat("x", 2040) + `"}`, true},
 		{"2049 bytes", `{"a":"` + strings.Repeat("x", 2041) + `"}`, "", false},
-	}
-	for _, tt := range tests {
-		t.Run(tt.name, func(t *testing.T) {
-			payload := `{"sub":"u"}`
-			if tt.claim != "" {
-				payload = `{"sub":"u","info":` + tt.claim + `}`
-			}
-			raw := signPayload(t, hs256, payload)
-			if !tt.ok {
-				text := mustRefuse(t, v, raw, ErrInvalid)
-				if !strings.Contains(text, "the info claim is longer than 2048 bytes") {
-					t.Errorf("the error is %s", text)
-				}
-				return
-			}
-			if got := mustVerify(t, v, raw).Info; got != tt.want {
-				t.Errorf("Info = %s, want %s", got, tt.want)
-			}
-		})
-	}
+	}, func(who Identity) string { return who.Info })
 }
 
 func TestVerifyTakesConfiguredClaims(t *testing.T) {

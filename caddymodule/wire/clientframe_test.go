@@ -192,6 +192,8 @@ func FuzzParse(f *testing.F) {
 		`{"type":"join","channel":"\ud800"}`,
 		"{\"type\":\"ping\",\"x\":\"\xff\"}",
 		`{"type":"send","channels":["room"],"message":{},"echo":false}`,
+		`{"type":"status","status":{ "a" : [1] }}`,
+		`{"type":"status","status":{"a":"` + strings.Repeat("x", 600) + `"}}`,
 		`[]`, `null`, ``, ` {`, `{}`, `{"a":[{"b":"]}\\\""}],"t\u0079pe" : "ping" , "id":1 }`,
 	} {
 		f.Add([]byte(frame))
@@ -206,7 +208,7 @@ func FuzzParse(f *testing.F) {
 				t.Fatalf("unexpected error: %v", err)
 			}
 			switch failed.Code {
-			case CodeBadFrame, CodeBadChannel, CodeUnknownType:
+			case CodeBadFrame, CodeBadChannel, CodeUnknownType, CodeTooLarge:
 			default:
 				t.Errorf("code %q", failed.Code)
 			}
@@ -221,6 +223,11 @@ func FuzzParse(f *testing.F) {
 		case TypeJoin, TypeLeave, TypeAuthenticate, TypePing:
 		case TypeSend:
 			sameMessage(t, frame, cmd)
+		case TypeStatus:
+			if again, err := presence.CompactStatus([]byte(cmd.Status)); cmd.Status != "" && (err != nil || again != cmd.Status) {
+				t.Errorf("status %q: %v", cmd.Status, err)
+			}
+			valid(t, Status(ref, cmd.Status), ref)
 		default:
 			t.Errorf("type %q", cmd.Type)
 		}
@@ -244,7 +251,7 @@ func sameFields(t *testing.T, frame []byte) {
 	}
 	for name, value := range map[string][]byte{
 		"id": got.id, "type": got.kind, "channel": got.channel, "presence": got.presence, "token": got.token,
-		"channels": got.channels, "message": got.message, "echo": got.echo,
+		"channels": got.channels, "message": got.message, "echo": got.echo, "status": got.status,
 	} {
 		if string(value) != string(want[name]) {
 			t.Errorf("%q has %q as %s, want %q", frame, value, name, want[name])

@@ -71,6 +71,22 @@ func TestFrames(t *testing.T) {
 				`"members":[{"id":"USER_1","email":"a@example.com"},{"id":"USER_2","email":""}],"count":2}`,
 		},
 		{
+			"joined with a grant", e.Joined(presence.Joined{Channel: "room", Kind: presence.Authenticated, Grant: true, May: presence.MayAll}),
+			`{"type":"joined","channel":"room","kind":"authenticated","may":["send","see"]}`,
+		},
+		{
+			"joined with a grant to see", e.Joined(presence.Joined{Channel: "room", Kind: presence.Authenticated, Grant: true, May: presence.MayJoin | presence.MaySee}),
+			`{"type":"joined","channel":"room","kind":"authenticated","may":["see"]}`,
+		},
+		{
+			"joined with a grant to listen", e.Joined(presence.Joined{Channel: "room", Kind: presence.Authenticated, Grant: true, May: presence.MayJoin}),
+			`{"type":"joined","channel":"room","kind":"authenticated","may":[]}`,
+		},
+		{
+			"joined without a grant", e.Joined(presence.Joined{Channel: "room", Kind: presence.Anonymous, May: presence.MayJoin | presence.MaySee}),
+			`{"type":"joined","channel":"room","kind":"anonymous"}`,
+		},
+		{
 			"joined to an empty list", e.Joined(presence.Joined{Channel: "room", Kind: presence.Authenticated, Watch: presence.WatchList, Members: e.Members(nil, 0)}),
 			`{"type":"joined","channel":"room","kind":"authenticated","seq":0,"members":[],"count":0}`,
 		},
@@ -132,6 +148,8 @@ func TestFrames(t *testing.T) {
 			"large message", e.Message("room", presence.Source{}, []byte(`{"x":"`+strings.Repeat("y", 70_000)+`"}`)),
 			`{"type":"message","channel":"room","from":null,"message":{"x":"` + strings.Repeat("y", 70_000) + `"}}`,
 		},
+		{"status", Status("1", `{"away":true}`), `{"type":"status","id":1,"status":{"away":true}}`},
+		{"no status", Status("", ""), `{"type":"status","status":null}`},
 		{"sent", Sent(`"s"`), `{"type":"sent","id":"s"}`},
 		{"pong", Pong(""), `{"type":"pong"}`},
 		{"pong with an id", Pong("1e999"), `{"type":"pong","id":1e999}`},
@@ -231,6 +249,35 @@ func views(users ...presence.User) (list []presence.View) {
 		list = append(list, presence.View{User: u})
 	}
 	return list
+}
+
+// A hidden field is in no frame, and the info and the status are only where members are shown.
+func TestFramesHideFields(t *testing.T) {
+	e, user := Encoder{}, presence.User{ID: "1", Email: "a@x", Info: `{"n":1}`, Status: `{"s":1}`}
+	for hide, test := range map[presence.Fields]struct{ member, sender string }{
+		0:                                        {`{"id":"1","email":"a@x","info":{"n":1},"status":{"s":1}}`, `{"id":"1","email":"a@x"}`},
+		presence.FieldEmail:                      {`{"id":"1","info":{"n":1},"status":{"s":1}}`, `{"id":"1"}`},
+		presence.FieldEmail | presence.FieldInfo: {`{"id":"1","status":{"s":1}}`, `{"id":"1"}`},
+		presence.FieldEmail | presence.FieldStatus: {`{"id":"1","info":{"n":1}}`, `{"id":"1"}`},
+		presence.FieldInfo | presence.FieldStatus:  {`{"id":"1","email":"a@x"}`, `{"id":"1","email":"a@x"}`},
+	} {
+		diff := presence.Diff{Channel: "c", Joined: views(user), Left: views(user), Updated: views(user), Hide: hide}
+		for _, frame := range []struct{ got, want string }{
+			{string(e.Members(views(user), hide)), "[" + test.member + "]"},
+			{
+				string(payload(t, e.Presence(diff))),
+				`{"type":"presence","channel":"c","seq":0,"joined":[` + test.member + `],"left":[` + test.sender + `],"updated":[` + test.member + `],"count":0}`,
+			},
+			{
+				string(payload(t, e.Message("c", presence.Source{User: &user, Hide: hide}, []byte(`{}`)))),
+				`{"type":"message","channel":"c","from":` + test.sender + `,"message":{}}`,
+			},
+		} {
+			if frame.got != frame.want {
+				t.Errorf("without %03b: got %s, want %s", hide, frame.got, frame.want)
+			}
+		}
+	}
 }
 
 func TestFramesShowWhatPluginsMakeOfUsers(t *testing.T) {

@@ -10,6 +10,8 @@ import (
 	"testing/synctest"
 	"time"
 
+	"github.com/prometheus/client_golang/prometheus"
+
 	"github.com/rollcall-gateway/rollcall/presence"
 )
 
@@ -26,6 +28,30 @@ func Eventually(t testing.TB, what string, condition func() bool) {
 		}
 		time.Sleep(time.Millisecond)
 	}
+}
+
+// Metrics returns the values of metrics: counters, gauges and the counts of histograms, by the name
+// and the values of the labels, with spaces in between.
+func Metrics(t testing.TB, from ...prometheus.Collector) map[string]float64 {
+	t.Helper()
+	r := prometheus.NewPedanticRegistry()
+	r.MustRegister(from...)
+	families, err := r.Gather()
+	if err != nil {
+		t.Fatal(err)
+	}
+	got := make(map[string]float64)
+	for _, family := range families {
+		for _, m := range family.GetMetric() {
+			var name strings.Builder
+			name.WriteString(family.GetName())
+			for _, label := range m.GetLabel() {
+				name.WriteString(" " + label.GetValue())
+			}
+			got[name.String()] = m.GetCounter().GetValue() + m.GetGauge().GetValue() + float64(m.GetHistogram().GetSampleCount())
+		}
+	}
+	return got
 }
 
 // MustHost returns the canonical form of a host.

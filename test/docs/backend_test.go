@@ -17,7 +17,7 @@ import (
 	"github.com/rollcall-gateway/rollcall/test/internal/process"
 )
 
-// backendExample returns the header and the body of the request in docs/backend.md.
+// backendExample returns the header and the body of the signed request on a page.
 func backendExample(t *testing.T, p page) (headers http.Header, body string) {
 	t.Helper()
 	for _, b := range p.blocks {
@@ -31,9 +31,12 @@ func backendExample(t *testing.T, p page) (headers http.Header, body string) {
 				headers.Set(name, value)
 			}
 		}
+		if want := webhookSignature(t, headers.Get("Webhook-Id"), headers.Get("Webhook-Timestamp"), body); headers.Get("Webhook-Signature") != want {
+			t.Errorf("the request on %s has the signature %s, want %s", p.name, headers.Get("Webhook-Signature"), want)
+		}
 		return headers, body
 	}
-	t.Fatal("docs/backend.md shows no request")
+	t.Fatalf("%s shows no request", p.name)
 	return nil, ""
 }
 
@@ -54,9 +57,6 @@ func TestBackendExampleTakesWhatIsSigned(t *testing.T) {
 	p := readPage(t, "docs/backend.md")
 	headers, body := backendExample(t, p)
 	id := headers.Get("Webhook-Id")
-	if want := webhookSignature(t, id, headers.Get("Webhook-Timestamp"), body); headers.Get("Webhook-Signature") != want {
-		t.Errorf("the request on the page has the signature %s, want %s", headers.Get("Webhook-Signature"), want)
-	}
 	url, said := runGoExample(t, p, "localhost:3000")
 	now := time.Now()
 	at := func(t time.Time) string { return strconv.FormatInt(t.Unix(), 10) }
@@ -100,9 +100,6 @@ func TestAuthorizeExample(t *testing.T) {
 	p := readPage(t, "docs/authorize.md")
 	headers, body := backendExample(t, p)
 	id := headers.Get("Webhook-Id")
-	if want := webhookSignature(t, id, headers.Get("Webhook-Timestamp"), body); headers.Get("Webhook-Signature") != want {
-		t.Errorf("the request on the page has the signature %s, want %s", headers.Get("Webhook-Signature"), want)
-	}
 	url, _ := runGoExample(t, p, "localhost:3000")
 	timestamp := strconv.FormatInt(time.Now().Unix(), 10)
 	for _, test := range []struct {
