@@ -188,7 +188,7 @@ func (s *Server) readRequest(w http.ResponseWriter, r *http.Request, name string
 	if p != nil {
 		return request{}, p
 	}
-	if p := checkSize(raw, body); p != nil {
+	if p := checkSize(name, raw, body); p != nil {
 		return request{}, p
 	}
 	key, p := body.text("apiKey")

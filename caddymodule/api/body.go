@@ -34,9 +34,9 @@ func bodyLimit(name string) int64 {
 	return maxBody
 }
 
-// checkSize refuses a body over maxBody without users.
-func checkSize(raw []byte, body values) *problem.Problem {
-	if _, users := body["users"]; users || len(raw) <= maxBody {
+// checkSize refuses a message over maxBody without users.
+func checkSize(name string, raw []byte, body values) *problem.Problem {
+	if _, users := body["users"]; users || name != "sendmessage" || len(raw) <= maxBody {
 		return nil
 	}
 	return tooLarge(maxBody)
