@@ -7,6 +7,7 @@ type applied struct {
 	Record
 	changed bool    // the mode of its channel may have changed
 	raised  bool    // it has a greater value than before
+	tie     bool    // another pod had set the same value
 	covered []entry // entries that it has removed, as a wipe
 }
 
@@ -17,9 +18,11 @@ func (b *Book) apply(records []Record, bounded bool) (fresh []applied, all bool)
 	for i := range records {
 		r := &records[i]
 		if r.Kind != KindAssignment {
-			merged, applied, full := b.applyValue(r, bounded)
-			if applied {
+			merged, changed, full := b.applyValue(r, bounded)
+			if changed {
 				fresh = append(fresh, merged)
+			} else if merged.tie && b.onValue[r.Kind] != nil {
+				b.onValue[r.Kind](&merged)
 			}
 			all = all && !full
 			continue
@@ -79,8 +82,8 @@ func (b *Book) room(r *Record, n int) bool {
 // changed, and the functions of other kinds for raised values.
 func (b *Book) notify(fresh []applied) {
 	for i := range fresh {
-		if r := &fresh[i]; r.raised && b.onValue[r.Kind] != nil {
-			b.onValue[r.Kind](&r.Record)
+		if r := &fresh[i]; (r.raised || r.tie) && b.onValue[r.Kind] != nil {
+			b.onValue[r.Kind](r)
 		}
 	}
 	removals := make([]Record, 0, len(fresh))

@@ -42,7 +42,7 @@ type Book struct {
 	clock   uint64 // highest clock of all versions so far; guarded by clockMu
 
 	reading atomic.Pointer[func() uint64] // see SetClock; nil before
-	onValue [kinds]func(r *Record)        // see OnRevoked and OnEpoch; nil if unset
+	onValue [kinds]func(r *applied)       // see OnRevoked and OnEpoch; nil if unset
 
 	// countMu guards the fields below. It is locked after a shard's lock.
 	countMu  sync.Mutex

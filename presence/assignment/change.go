@@ -148,7 +148,9 @@ func (b *Book) write(records []Record) (kept bool, err error) {
 	}
 	fresh, _ := b.apply(fits, false)
 	for i := range fresh {
-		fresh[i].raised = fresh[i].raised && fresh[i].Kind != KindEpoch // the caller knows
+		if r := &fresh[i]; r.Kind == KindEpoch {
+			r.raised, r.tie = false, false // the caller knows
+		}
 	}
 	b.notify(fresh)
 	if len(fits) < len(records) {

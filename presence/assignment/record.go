@@ -50,7 +50,7 @@ func (r Record) Merge(other Record) Record {
 		}
 		return r
 	}
-	merged := valueOf(&r).merge(valueOf(&other))
+	merged := valueOf(&r).merge(valueOf(&other), r.Kind)
 	return merged.record(valueKey{userKey{r.Host, r.User}, r.Kind})
 }
 

@@ -84,9 +84,10 @@ func (v *value) since(now uint64) time.Duration {
 // than before, with the time since the revocation was made on any pod. It must be called before the
 // first use of the book.
 func (b *Book) OnRevoked(revoked func(host presence.HostName, user string, since time.Duration)) {
-	b.onValue[KindRevocation] = func(r *Record) {
-		v := valueOf(r)
-		revoked(r.Host, r.User, v.since(b.time()))
+	b.onValue[KindRevocation] = func(r *applied) {
+		if v := valueOf(&r.Record); r.raised {
+			revoked(r.Host, r.User, v.since(b.time()))
+		}
 	}
 }
 

@@ -7,7 +7,8 @@ import (
 )
 
 // Kind is what a record says. Records of other kinds than [KindAssignment] have values that only
-// grow: of two of them for one user, the greater of each field applies.
+// grow: of two revocations of one user, the greater of each field applies. Of two epochs of one shard,
+// the greater one applies, and of equal ones the later version.
 type Kind uint8
 
 // Kinds of records.
@@ -59,8 +60,14 @@ func (v value) record(k valueKey) Record {
 	}
 }
 
-// merge returns the greater of each field. If only local would differ, it returns v.
-func (v value) merge(w value) value {
+// merge returns what applies of two values of one kind. If only local would differ, it returns v.
+func (v value) merge(w value, kind Kind) value {
+	if kind == KindEpoch {
+		if w.value > v.value || w.value == v.value && w.version.Compare(v.version) > 0 {
+			return w
+		}
+		return v
+	}
 	m := value{v.version, max(v.value, w.value), max(v.until, w.until), v.local}
 	if w.version.Compare(v.version) > 0 {
 		m.version = w.version
@@ -83,8 +90,9 @@ func (r *Record) validValue() bool {
 }
 
 // applyValue merges a record of another kind with the present one, and returns the result. Of a
-// record from another pod, it decides which part of the value applies here. full is set if bounded
-// is, and there is no room for a new record.
+// record from another pod, it decides which part of the value applies here. If the record changes
+// nothing, the result is the record itself. full is set if bounded is, and there is no room for a new
+// record.
 func (b *Book) applyValue(r *Record, bounded bool) (merged applied, ok, full bool) {
 	if r.Local == 0 {
 		r.Local = b.local(r)
@@ -95,10 +103,11 @@ func (b *Book) applyValue(r *Record, bounded bool) (merged applied, ok, full boo
 	defer s.mu.Unlock()
 	old, known := s.values[k]
 	v := valueOf(r)
+	tie := known && v.value == old.value && v.version.Node != old.version.Node
 	switch {
 	case known:
-		if v = old.merge(v); v == old {
-			return applied{}, false, false
+		if v = old.merge(v, r.Kind); v == old {
+			return applied{Record: *r, tie: tie}, false, false
 		}
 		before := old.record(k)
 		s.sum ^= sumOf(&before)
@@ -108,7 +117,7 @@ func (b *Book) applyValue(r *Record, bounded bool) (merged applied, ok, full boo
 		s.values = make(map[valueKey]value)
 	}
 	s.values[k] = v
-	merged = applied{Record: v.record(k), raised: v.value > old.value || v.local > old.local}
+	merged = applied{Record: v.record(k), raised: v.value > old.value || v.local > old.local, tie: tie}
 	s.sum ^= sumOf(&merged.Record)
 	b.advanceClock(r.Version)
 	if !known {

@@ -206,7 +206,8 @@ func TestValuesEnd(t *testing.T) {
 	a.now = clockAt(start)
 	setEpoch(t, a, portal, 0, 9)
 	a.now = clockAt(start.Add(EpochRetention - time.Hour))
-	setEpoch(t, a, portal, 0, 8) // its owner is there
+	setEpoch(t, a, portal, 0, 9) // its owner is there
+	setEpoch(t, a, portal, 0, 8) // too low
 	a.now = clockAt(start.Add(EpochRetention + SweepEvery))
 	if err := a.Sweep(); err != nil || a.Epochs(portal)[0] != 9 {
 		t.Errorf("%v, epochs %v", err, a.Epochs(portal))
@@ -217,11 +218,11 @@ func TestEpochs(t *testing.T) {
 	a, b, portal := twoBooks(t)
 	other := mustHost(t, "other.example.com")
 	var told []string
-	b.OnEpoch(func(host presence.HostName, shard uint8, epoch uint64) {
+	b.OnEpoch(func(host presence.HostName, shard uint8, epoch uint64, tie bool) {
 		if b.Epochs(host)[shard] != epoch { // needs the locks
 			t.Error("another epoch")
 		}
-		told = append(told, fmt.Sprint(host, " ", shard, " ", epoch))
+		told = append(told, fmt.Sprint(host, " ", shard, " ", epoch, " ", tie))
 	})
 	news := append(setEpoch(t, a, portal, 3, 100), setEpoch(t, a, other, 0, 7)...)
 	for range 2 {
@@ -233,7 +234,7 @@ func TestEpochs(t *testing.T) {
 	if err := merged(b, setEpoch(t, a, portal, 3, 100)); err != nil { // refreshed
 		t.Fatal(err)
 	}
-	if want := []string{"portal.example.com 3 100", "other.example.com 0 7"}; !slices.Equal(told, want) {
+	if want := []string{"portal.example.com 3 100 false", "other.example.com 0 7 false"}; !slices.Equal(told, want) {
 		t.Errorf("told %q, want %q", told, want)
 	}
 	if got := b.Epochs(portal); got != [EpochShards]uint64{3: 101} {
@@ -247,6 +248,35 @@ func TestEpochs(t *testing.T) {
 	slices.Sort(hosts)
 	if !slices.Equal(hosts, []string{"other.example.com", "portal.example.com"}) {
 		t.Errorf("hosts %q", hosts)
+	}
+}
+
+// Two pods that set one epoch both learn of it, whichever version is later. A refresh is no tie.
+func TestTiesOfEpochsAreReported(t *testing.T) {
+	a, b, portal := twoBooks(t)
+	told := make(map[string][]string)
+	for name, book := range map[string]*Book{"a": a, "b": b} {
+		book.OnEpoch(func(_ presence.HostName, shard uint8, epoch uint64, tie bool) {
+			told[name] = append(told[name], fmt.Sprint(shard, " ", epoch, " ", tie))
+		})
+	}
+	ofA, ofB := setEpoch(t, a, portal, 3, 100), setEpoch(t, b, portal, 3, 100)
+	for _, err := range []error{merged(a, ofB), merged(b, ofA)} {
+		if err != nil {
+			t.Fatal(err)
+		}
+	}
+	refreshed := setEpoch(t, a, portal, 3, 101)
+	for _, records := range [][]Record{refreshed, refreshed, setEpoch(t, a, portal, 3, 101)} {
+		if err := merged(b, records); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if !slices.Equal(told["a"], []string{"3 100 true"}) || !slices.Equal(told["b"], []string{"3 100 true", "3 101 false"}) {
+		t.Errorf("told %q", told)
+	}
+	if *a.Sums() != *b.Sums() {
+		t.Error("the books differ")
 	}
 }
 
