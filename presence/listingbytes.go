@@ -55,7 +55,7 @@ func (h *Host) EncodedChannel(name string) Encoded {
 	defer h.mu.Unlock()
 	if isPrivate(name) {
 		if id, ok := parsePrivate(name); ok && h.byID[id] != nil {
-			e.Private = [][]byte{h.appendPrivate(nil, h.byID[id], true)}
+			e.Private = [][]byte{h.appendPrivate(nil, h.byID[id], true, new(User))}
 		}
 		return e
 	}

@@ -131,18 +131,21 @@ func (h *Host) invalidateUser(u *user) {
 }
 
 func (h *Host) encodePrivate(b []byte, from, to int) []byte {
+	var k User
 	for i, c := range h.conns[from:to] {
-		b = h.appendPrivate(b, c, i == 0)
+		b = h.appendPrivate(b, c, i == 0, &k)
 	}
 	return b
 }
 
-func (h *Host) appendPrivate(b []byte, c *Conn, first bool) []byte {
-	var u *User
-	if c.user != nil {
-		u = &User{ID: c.user.ID, Email: c.user.Email}
+// appendPrivate encodes the private channel of a connection. It overwrites k, so that the users of
+// many connections take one allocation.
+func (h *Host) appendPrivate(b []byte, c *Conn, first bool, k *User) []byte {
+	if c.user == nil {
+		return h.registry.encoder.AppendPrivate(b, c.id, nil, first)
 	}
-	return h.registry.encoder.AppendPrivate(b, c.id, u, first)
+	k.ID, k.Email = c.user.ID, c.user.Email
+	return h.registry.encoder.AppendPrivate(b, c.id, k, first)
 }
 
 func (h *Host) encodeOnline(b []byte, from, to int) []byte {

@@ -55,13 +55,16 @@ func (h *Host) EncodedPage(p Page) (e Encoded, next string) {
 
 // encodePrivateNames encodes the named private channels, except those that are no longer there.
 func (h *Host) encodePrivateNames(names []string) [][]byte {
-	var list [][]byte
+	var (
+		list [][]byte
+		k    User
+	)
 	for step := range slices.Chunk(names, gatherStep) {
 		h.mu.Lock()
 		var chunk []byte
 		for _, name := range step {
 			if c := h.privateConn(name); c != nil {
-				chunk = h.appendPrivate(chunk, c, len(chunk) == 0)
+				chunk = h.appendPrivate(chunk, c, len(chunk) == 0, &k)
 			}
 		}
 		h.mu.Unlock()

@@ -55,8 +55,8 @@ func appendEscaped(b []byte, s string) []byte {
 }
 
 // AppendUser appends u as an object with the keys id and email.
-func AppendUser(b []byte, u presence.User) []byte {
-	return appendShown(b, &u, presence.FieldInfo|presence.FieldStatus)
+func AppendUser(b []byte, u *presence.User) []byte {
+	return appendShown(b, u, presence.FieldInfo|presence.FieldStatus)
 }
 
 // AppendKnown appends u as an object like AppendUser, with the keys info and status if there are any.

@@ -7,7 +7,7 @@ func (Encoder) AppendUser(b []byte, u *presence.User, first bool) []byte {
 	if !first {
 		b = append(b, ',')
 	}
-	return AppendUser(b, *u)
+	return AppendUser(b, u)
 }
 
 // AppendPrivate implements [presence.Encoder]: it appends a member of the object with channels as
@@ -22,5 +22,5 @@ func (Encoder) AppendPrivate(b []byte, id presence.ID, u *presence.User, first b
 	if u == nil {
 		return append(b, '1')
 	}
-	return AppendUser(b, *u)
+	return AppendUser(b, u)
 }
