@@ -188,6 +188,27 @@ func TestHalvesAreNeverBothComplete(t *testing.T) {
 			}
 		}
 	})
+	// The same, and those that were there start again.
+	play(t, "1+1|1+1, and all start again", func(t *testing.T) {
+		s := newScene(t, 4)
+		s.goodbye(2, 3)
+		s.spend(time.Second)
+		s.cut(0, 2)
+		s.spend(6 * time.Second)
+		s.start(2)
+		s.start(3)
+		s.spend(3 * time.Second)
+		s.kill(0, 1)
+		s.start(0)
+		s.start(1)
+		for range 10 {
+			s.spend(2 * time.Second)
+			a, b := s.query(s.pods[0].run, s.hosts[0], 0), s.query(s.pods[1].run, s.hosts[0], 0)
+			if a.truth.Complete && b.truth.Complete {
+				t.Fatalf("both are complete:\n%v\n%v", a, b)
+			}
+		}
+	})
 	// A pod of the majority goes to the other side of the next cut.
 	for _, pods := range []int{5, 7} {
 		for _, restart := range []bool{false, true} {

@@ -64,6 +64,7 @@ func samples() []sample {
 			{DataCenter: "eu-west-1", Pod: "web-3", Incarnation: web1.Incarnation, Standing: Heard},
 			{DataCenter: "eu-west-1", Pod: "web-4", Seq: 1<<64 - 1, Standing: Ended},
 			{DataCenter: "eu-west-1", Pod: "web-5", Seq: 1, Standing: Forgotten},
+			{DataCenter: "eu-west-1", Pod: "web-6", Standing: Heard, Tenure: Tenure{Since: MaxAge, Left: 300, Back: 1}},
 		}}},
 		{"sites wanted", &SitesWanted{}},
 		{"sites", &Sites{Sum: 42, Part: 1, Parts: 3, Sites: []Site{

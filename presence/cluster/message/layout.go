@@ -19,7 +19,7 @@ const (
 	leastChannel    = 3
 	leastName       = 2
 	leastID         = 8
-	leastRun        = 2 + 2 + 16 + 1 + 8 + 1 + 1
+	leastRun        = 2 + 2 + 16 + 1 + 8 + 1 + 1 + 3
 )
 
 // message writes the type and the body. It reports false for what is no message.

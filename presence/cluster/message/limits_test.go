@@ -215,6 +215,7 @@ func TestAppendRefusesWhatNobodyTakes(t *testing.T) {
 		{"a run without a pod", web1, &Runs{Runs: []Run{{DataCenter: "dc", Standing: Heard}}}},
 		{"a run without a standing", web1, &Runs{Runs: []Run{{DataCenter: "dc", Pod: "a"}}}},
 		{"a run of an unknown standing", web1, &Runs{Runs: []Run{{DataCenter: "dc", Pod: "a", Standing: Forgotten + 1}}}},
+		{"a pod known for too long", web1, &Runs{Runs: []Run{{DataCenter: "dc", Pod: "a", Standing: Missed, Tenure: Tenure{Since: MaxAge + 1}}}}},
 		{"a run too old", web1, &Runs{Runs: []Run{{DataCenter: "dc", Pod: "a", Standing: Missed, Age: MaxAge + 1}}}},
 		{"a check of a channel without a name", web1, &Check{Host: portal, Channels: make([]CheckChannel, 1)}},
 	}

@@ -14,7 +14,7 @@ import (
 )
 
 // Version is the version of the payloads that this package writes, and the only one that it reads.
-const Version = 6
+const Version = 7
 
 // MaxPayload is the largest payload in bytes. NATS takes 1 MiB by default.
 const MaxPayload = 512 << 10
@@ -97,10 +97,15 @@ type Run struct {
 	Sites       uint64 // sum of the sites that it serves
 	Age         uint64 // milliseconds since it was heard or has ended; at most MaxAge
 	Standing    Standing
+	Tenure      Tenure
 }
 
 // MaxAge is the maximum age of a run, in milliseconds.
 const MaxAge = 1 << 40
+
+// Tenure is since when a pod is known by its name, and when it was last away, in milliseconds before the
+// present; each at most MaxAge, and 0 if it is not known. A pod keeps it for its own next run.
+type Tenure struct{ Since, Left, Back uint64 }
 
 // Standing is what a pod knows about a run.
 type Standing uint8

@@ -59,7 +59,7 @@ func (e *encoder) run(r *Run) {
 	if r.Standing < Heard || r.Standing > Forgotten {
 		e.fail(badStanding)
 	}
-	if r.Age > MaxAge {
+	if r.old() {
 		e.fail(badAge)
 	}
 	e.name(r.DataCenter)
@@ -69,17 +69,24 @@ func (e *encoder) run(r *Run) {
 	e.fixed(r.Sites)
 	e.uvarint(r.Age)
 	e.byte(byte(r.Standing))
+	e.uvarint(r.Tenure.Since)
+	e.uvarint(r.Tenure.Left)
+	e.uvarint(r.Tenure.Back)
 }
+
+// old reports whether an age of the run is above MaxAge.
+func (r *Run) old() bool { return max(r.Age, r.Tenure.Since, r.Tenure.Left, r.Tenure.Back) > MaxAge }
 
 func (d *decoder) run() Run {
 	r := Run{
 		DataCenter: d.name(), Pod: d.name(), Incarnation: d.incarnation(),
 		Seq: d.uvarint(), Sites: d.fixed(), Age: d.uvarint(), Standing: Standing(d.byte()),
+		Tenure: Tenure{Since: d.uvarint(), Left: d.uvarint(), Back: d.uvarint()},
 	}
 	if r.Standing < Heard || r.Standing > Forgotten {
 		d.fail(badStanding)
 	}
-	if r.Age > MaxAge {
+	if r.old() {
 		d.fail(badAge)
 	}
 	return r

@@ -53,8 +53,10 @@ func (m *Members) addRun(r *message.Run, reply *message.Runs, now time.Time) {
 }
 
 // timeOf returns the time at which a run was heard or has ended, by its age.
-func timeOf(r *message.Run, now time.Time) time.Time {
-	return now.Add(-time.Duration(r.Age) * time.Millisecond)
+func timeOf(r *message.Run, now time.Time) time.Time { return timeBefore(now, r.Age) }
+
+func timeBefore(now time.Time, age uint64) time.Time {
+	return now.Add(-time.Duration(age) * time.Millisecond)
 }
 
 // endOf returns the end of a run, if this pod knows that it has ended, by itself or because a later

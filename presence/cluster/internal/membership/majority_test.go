@@ -107,3 +107,50 @@ func TestCrashedPodIsForgottenOnAllPods(t *testing.T) {
 		a.wantState(t, crashed.Peer(), "alive")
 	})
 }
+
+// A pod that starts again knows from its file which pods came after a loss, or were away then.
+func TestNextRunKnowsWhichPodsWereThereAtALoss(t *testing.T) {
+	for _, tt := range []struct {
+		name string
+		play func(t *testing.T, n *clustertest.Lab, lost, p *clustertest.Script) (last *clustertest.Script)
+		want []string
+	}{
+		{"there", func(_ *testing.T, _ *clustertest.Lab, lost, p *clustertest.Script) *clustertest.Script {
+			p.Live(2*time.Second, lost)
+			p.Live(3 * time.Second)
+			return p
+		}, nil},
+		{"came after it", func(_ *testing.T, _ *clustertest.Lab, lost, p *clustertest.Script) *clustertest.Script {
+			lost.Live(2 * time.Second)
+			time.Sleep(2 * time.Second)
+			p.Live(time.Second)
+			return p
+		}, []string{"x/lost"}},
+		{"away at it", func(t *testing.T, n *clustertest.Lab, lost, p *clustertest.Script) *clustertest.Script {
+			p.Live(2*time.Second, lost)
+			p.Goodbye()
+			lost.Live(3 * time.Second)
+			time.Sleep(3 * time.Second)
+			again := n.Script(t, "x", "p", 2)
+			again.Live(time.Second)
+			return again
+		}, []string{"x/lost"}},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				n, book := new(clustertest.Lab), new(notebook)
+				_, stop := remembering(t, n, book)
+				time.Sleep(2 * time.Second)
+				p := tt.play(t, n, n.Script(t, "x", "lost", 1), n.Script(t, "x", "p", 1))
+				synctest.Wait()
+				killed := book.state
+				stop()
+				a := joining(t, n, "x", "a")
+				a.Restore(book, killed)
+				a.run(t)
+				p.Live(7 * time.Second)
+				a.wantMissing(t, "7 s after the start", tt.want...)
+			})
+		})
+	}
+}

@@ -84,13 +84,15 @@ func (m *Members) recall(mem Memory, st memory.State, now time.Time) {
 		}
 		at := timeOf(r, now)
 		if r.Standing == message.Ended || r.Standing == message.Forgotten {
-			m.recordEnd(p, r.Seq, tenure{}, at)
+			m.recordEnd(p, r.Seq, tenureIn(r.Tenure, now), at)
 			if m.markDead(p); r.Standing == message.Forgotten {
 				m.markForgotten(p)
 			}
 			continue
 		}
-		m.addLost(&lostPod{Peer: p, seq: r.Seq, heard: at, since: now, sum: r.Sites, served: compiled[r.Sites]})
+		m.addLost(&lostPod{
+			Peer: p, seq: r.Seq, tenure: tenureIn(r.Tenure, now), heard: at, since: now, sum: r.Sites, served: compiled[r.Sites],
+		})
 	}
 	if len(st.Runs) > 0 && !goodbye && since.Before(m.tenure.since) {
 		m.tenure.since = since
@@ -141,22 +143,27 @@ func (m *Members) save(running bool) error {
 	}
 	st.Runs = append(st.Runs, own) // the first one, so that it is kept if there are too many
 	m.newSites = nil
+	add := func(r message.Run, t tenure) {
+		r.Tenure = t.saved(now)
+		st.Runs = append(st.Runs, r)
+	}
 	for _, l := range m.lost {
-		st.Runs = append(st.Runs, l.describe(now))
+		add(l.describe(now), l.tenure)
 	}
 	for _, pod := range m.pods {
-		st.Runs = append(st.Runs, pod.describe(now))
+		add(pod.describe(now), pod.tenure)
 	}
 	unproved := make(map[link.Peer]bool)
 	for _, r := range m.heardAgainUnproved(now) {
-		unproved[link.Peer{DC: r.DataCenter, Pod: r.Pod, Incarnation: r.Incarnation}] = true
-		st.Runs = append(st.Runs, r)
+		p := link.Peer{DC: r.DataCenter, Pod: r.Pod, Incarnation: r.Incarnation}
+		unproved[p] = true
+		add(r, m.ended[p].tenure)
 	}
 	for p, end := range m.ended {
 		if end.dead && !unproved[p] && len(st.Runs) < maxPods {
 			run, _ := m.endOf(p)
 			run.Age = ageOf(now.Sub(end.at))
-			st.Runs = append(st.Runs, run)
+			add(run, end.tenure)
 		}
 	}
 	m.mu.Unlock()

@@ -4,6 +4,7 @@ import (
 	"time"
 
 	"github.com/rollcall-gateway/rollcall/presence/cluster/internal/link"
+	"github.com/rollcall-gateway/rollcall/presence/cluster/message"
 )
 
 // tenure is when the name of a pod is heard or missing: from since on, except for the time from left
@@ -38,4 +39,26 @@ func (m *Members) tenureOf(p link.Peer, namesakes []link.Peer, now time.Time) te
 		return tenure{since: now}
 	}
 	return last.tenureBack(now)
+}
+
+// saved returns the tenure for the file. A time that is not known is long ago: the pod counts always.
+func (t tenure) saved(now time.Time) message.Tenure {
+	age := func(at time.Time) uint64 {
+		if at.IsZero() {
+			return 0
+		}
+		return max(1, ageOf(now.Sub(at)))
+	}
+	return message.Tenure{Since: age(t.since), Left: age(t.left), Back: age(t.back)}
+}
+
+// tenureIn returns the tenure in a file.
+func tenureIn(saved message.Tenure, now time.Time) tenure {
+	at := func(age uint64) time.Time {
+		if age == 0 {
+			return time.Time{}
+		}
+		return timeBefore(now, age)
+	}
+	return tenure{since: at(saved.Since), left: at(saved.Left), back: at(saved.Back)}
 }
