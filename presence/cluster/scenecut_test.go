@@ -209,6 +209,50 @@ func TestHalvesAreNeverBothComplete(t *testing.T) {
 			}
 		}
 	})
+	// Pods say goodbye to the majority that took pod 4 for crashed, and start again on its side.
+	play(t, "4|1, and 2|3 after two start again", func(t *testing.T) {
+		s := newScene(t, 5)
+		s.cut(4)
+		s.spend(8 * time.Second)
+		s.want(0)
+		s.goodbye(2, 3)
+		s.spend(time.Second)
+		s.act(func() {
+			for _, i := range []int{2, 3} {
+				s.cutPair(i, 4, false, 0)
+				s.cutPair(i, 0, true, 0)
+				s.cutPair(i, 1, true, 0)
+			}
+			s.look()
+		})
+		s.start(2)
+		s.start(3)
+		s.wantNotBoth(0, 4)
+	})
+	// Most pods come after the crash, and do not know of it.
+	play(t, "3|2, and 5|4 with four new ones", func(t *testing.T) {
+		s := newScene(t, 5)
+		s.cut(3, 4)
+		s.spend(8 * time.Second)
+		s.want(0)
+		s.act(func() {
+			for range 4 {
+				s.addPod(0)
+			}
+		})
+		for i := 5; i < 9; i++ {
+			s.act(func() {
+				s.cutPair(i, 3, true, 0)
+				s.cutPair(i, 4, true, 0)
+			})
+			s.start(i)
+		}
+		s.spend(3 * time.Second)
+		s.want(0)
+		s.mendAll()
+		s.cut(5, 6, 7, 8)
+		s.wantNotBoth(0, 5)
+	})
 	// A pod of the majority goes to the other side of the next cut.
 	for _, pods := range []int{5, 7} {
 		for _, restart := range []bool{false, true} {

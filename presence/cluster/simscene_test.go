@@ -168,6 +168,18 @@ func (s *scene) wantAll(within time.Duration) {
 	}
 }
 
+// wantNotBoth checks for a while that not both pods, which are on two sides of a cut, answer completely.
+func (s *scene) wantNotBoth(one, other int) {
+	s.t.Helper()
+	for range 10 {
+		s.spend(2 * time.Second)
+		a, b := s.query(s.pods[one].run, s.hosts[0], 0), s.query(s.pods[other].run, s.hosts[0], 0)
+		if a.truth.Complete && b.truth.Complete {
+			s.t.Fatalf("both are complete:\n%v\n%v", a, b)
+		}
+	}
+}
+
 // wantViews checks that all watchers see exactly who is there.
 func (s *scene) wantViews() { s.act(s.settled) }
 

@@ -14,7 +14,7 @@ const newsDelay = 100 * time.Millisecond
 // addRun handles what another pod says about one run. If this pod knows that the run has ended,
 // it adds that to the reply.
 func (m *Members) addRun(r *message.Run, reply *message.Runs, now time.Time) {
-	p := link.Peer{DC: r.DataCenter, Pod: r.Pod, Incarnation: r.Incarnation}
+	p := peerOf(r)
 	name := nameOf(p)
 	if m.pods[p] != nil || name == nameOf(m.self) {
 		return
@@ -32,8 +32,13 @@ func (m *Members) addRun(r *message.Run, reply *message.Runs, now time.Time) {
 				m.markDead(p)
 			}
 		}
-		if r.Standing == message.Forgotten {
+		_, known := m.ended[p]
+		switch {
+		case r.Standing == message.Forgotten:
 			m.markForgotten(p)
+		case l == nil && !known && r.Seq != ^uint64(0) && m.unknown(p) && len(m.ended) < maxPods: // it crashed before this pod came
+			m.recordEnd(p, r.Seq, tenureIn(r.Tenure, now), timeOf(r, now))
+			m.markDead(p)
 		}
 		return
 	}
@@ -50,6 +55,19 @@ func (m *Members) addRun(r *message.Run, reply *message.Runs, now time.Time) {
 	if m.addLost(&lostPod{Peer: p, seq: r.Seq, tenure: tenure{since: heard}, heard: heard, since: now, sum: r.Sites}) {
 		m.log(m.logger.Info, "pod is missing", p, "another pod says so")
 	}
+}
+
+func peerOf(r *message.Run) link.Peer {
+	return link.Peer{DC: r.DataCenter, Pod: r.Pod, Incarnation: r.Incarnation}
+}
+
+// describeSelf returns the description of this pod, with since when it counts.
+func (m *Members) describeSelf(now time.Time) message.Run {
+	r := describe(m.self, 0, 0, now.Sub(m.tenure.since), message.Heard)
+	if m.fresh {
+		r.Tenure = m.tenure.saved(now)
+	}
+	return r
 }
 
 // timeOf returns the time at which a run was heard or has ended, by its age.

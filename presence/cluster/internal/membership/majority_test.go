@@ -154,3 +154,38 @@ func TestNextRunKnowsWhichPodsWereThereAtALoss(t *testing.T) {
 		})
 	}
 }
+
+// A pod says since when it has been there after a goodbye.
+func TestTenureOfAPodWhoseGoodbyeWasNotHeard(t *testing.T) {
+	now := time.Now()
+	at := func(age int) time.Time {
+		if age == 0 {
+			return time.Time{}
+		}
+		return now.Add(-time.Duration(age) * time.Second)
+	}
+	for _, tt := range []struct {
+		name              string
+		since, left, back int    // ages in seconds as this pod knows them; 0 if not known
+		told              uint64 // age in seconds
+		want              int    // age from which on it counts throughout
+	}{
+		{name: "the goodbye was not heard", since: 100, told: 10, want: 10},
+		{name: "since ever", told: 10, want: 10},
+		{name: "it was heard", since: 100, left: 12, back: 9, told: 10, want: 100},
+		{name: "an earlier one was heard", since: 100, left: 50, back: 40, told: 10, want: 10},
+		{name: "it has never said goodbye", since: 100, want: 100},
+		{name: "it came to this pod later", since: 5, told: 10, want: 5},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			got := tenure{at(tt.since), at(tt.left), at(tt.back)}
+			got.begin(message.Tenure{Since: 1000 * tt.told}, now)
+			if want := at(tt.want); !got.since.Equal(want) {
+				t.Errorf("it counts since %v, want %d s", now.Sub(got.since), tt.want)
+			}
+			if kept := tt.want == tt.since; kept && !got.left.Equal(at(tt.left)) {
+				t.Error("it is not known any longer when it was away")
+			}
+		})
+	}
+}

@@ -105,6 +105,7 @@ type Members struct {
 	cut    map[string]bool         // data centers with missing pods that cannot count as crashed
 	own    sites.Announcement      // sites that this pod serves
 	tenure tenure                  // of this pod
+	fresh  bool                    // its tenure began after a goodbye of an earlier run, which some pods may not have heard
 	// heardAgain has the time at which a pod of a data center was last heard after it was silent.
 	heardAgain map[string]time.Time
 

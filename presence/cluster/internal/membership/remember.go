@@ -77,9 +77,10 @@ func (m *Members) recall(mem Memory, st memory.State, now time.Time) {
 	goodbye := false    // of the last run
 	for i := range st.Runs {
 		r := &st.Runs[i]
-		p := link.Peer{DC: r.DataCenter, Pod: r.Pod, Incarnation: r.Incarnation}
+		p := peerOf(r)
 		if p.DC == m.self.DC && p.Pod == m.self.Pod {
 			since, goodbye = timeOf(r, now), goodbye || r.Standing == message.Ended
+			m.fresh = goodbye || r.Tenure.Since > 0
 			continue
 		}
 		at := timeOf(r, now)
@@ -137,7 +138,7 @@ func (m *Members) save(running bool) error {
 	now := time.Now()
 	m.mu.Lock()
 	st := memory.State{Started: m.started, Clock: m.clock.read(now), Sites: m.newSites}
-	own := describe(m.self, 0, 0, now.Sub(m.tenure.since), message.Heard)
+	own := m.describeSelf(now)
 	if !running {
 		own = describe(m.self, ^uint64(0), 0, 0, message.Ended)
 	}
@@ -155,7 +156,7 @@ func (m *Members) save(running bool) error {
 	}
 	unproved := make(map[link.Peer]bool)
 	for _, r := range m.heardAgainUnproved(now) {
-		p := link.Peer{DC: r.DataCenter, Pod: r.Pod, Incarnation: r.Incarnation}
+		p := peerOf(&r)
 		unproved[p] = true
 		add(r, m.ended[p].tenure)
 	}

@@ -189,6 +189,15 @@ func (m *Members) answerRuns(to link.Peer, wanted *message.RunsWanted, now time.
 		for _, l := range m.lost {
 			list.Runs = append(list.Runs, l.describe(now))
 		}
+		for p, t := range m.crashed() { // a pod that came later does not know that they count
+			end := m.ended[p]
+			r := describe(p, end.seq, 0, now.Sub(end.at), message.Ended)
+			r.Tenure = t.saved(now)
+			list.Runs = append(list.Runs, r)
+		}
+		if m.fresh {
+			list.Runs = append(list.Runs, m.describeSelf(now))
+		}
 	} else {
 		ids := make(map[uint64]bool, len(wanted.IDs))
 		for _, id := range wanted.IDs {
@@ -229,7 +238,12 @@ func (m *Members) addRuns(from link.Peer, runs *message.Runs, now time.Time) {
 	}
 	reply := &message.Runs{}
 	for i := range runs.Runs {
-		m.addRun(&runs.Runs[i], reply, now)
+		r := &runs.Runs[i]
+		if peerOf(r) == from {
+			pod.tenure.begin(r.Tenure, now)
+			continue
+		}
+		m.addRun(r, reply, now)
 	}
 	if len(reply.Runs) > 0 {
 		m.sendRuns(m.link.Inbox(from), reply)

@@ -41,6 +41,15 @@ func (m *Members) tenureOf(p link.Peer, namesakes []link.Peer, now time.Time) te
 	return last.tenureBack(now)
 }
 
+// begin makes the tenure of a pod begin when the pod says that it has started after a goodbye, unless this
+// pod has heard that goodbye.
+func (t *tenure) begin(told message.Tenure, now time.Time) {
+	since := tenureIn(told, now).since
+	if heard := !t.left.IsZero() && !since.Before(t.left) && !since.After(t.back); !heard && since.After(t.since) {
+		*t = tenure{since: since}
+	}
+}
+
 // saved returns the tenure for the file. A time that is not known is long ago: the pod counts always.
 func (t tenure) saved(now time.Time) message.Tenure {
 	age := func(at time.Time) uint64 {
