@@ -86,7 +86,7 @@ func siteWithBackend(host, url string) string {
 // nowhere is the endpoints of a pod without backends.
 type nowhere struct{}
 
-func (nowhere) Endpoint(presence.HostName) *backend.Endpoint { return nil }
+func (nowhere) Endpoint(backend.Stream) *backend.Endpoint { return nil }
 
 // inEffect puts a configuration into effect, instead of the one before.
 func inEffect(t *testing.T, caddyfile string, before *gateway.Configuration) (*site.Site, *gateway.Configuration) {
@@ -274,10 +274,10 @@ func TestMessageThatIsNotSentIsNotCopied(t *testing.T) {
 // unobserved counts nothing.
 type unobserved struct{}
 
-func (unobserved) Delivered(presence.HostName)                {}
-func (unobserved) Failed(presence.HostName, backend.Reason)   {}
-func (unobserved) NotTaken(presence.HostName, backend.Reason) {}
-func (unobserved) Dropped(presence.HostName, backend.Reason)  {}
+func (unobserved) Delivered(backend.Stream, int)                {}
+func (unobserved) Failed(backend.Stream, backend.Reason)        {}
+func (unobserved) NotTaken(backend.Stream, backend.Reason, int) {}
+func (unobserved) Dropped(backend.Stream, backend.Reason, int)  {}
 
 func TestCopiesWaitForAnotherProcessToLetGoOfTheFile(t *testing.T) {
 	folder := dataFolder(t)

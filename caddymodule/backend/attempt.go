@@ -14,7 +14,7 @@ const (
 	stuckAfter = 10
 )
 
-// attempt tries to deliver the next message of a lane. It is a goroutine of the [Courier], and ends
+// attempt tries to deliver the next batch of a lane. It is a goroutine of the [Courier], and ends
 // at the latest with the timeout of the endpoint.
 func (q *queue) attempt(l *lane, to *Endpoint) {
 	defer q.courier.endTask()
@@ -23,42 +23,40 @@ func (q *queue) attempt(l *lane, to *Endpoint) {
 	from, attempt, refusals := l.next, l.attempts+1, l.refusals+1
 	q.mu.Unlock()
 
-	number, record, err := q.courier.store.first(q.host, l.channel, from)
+	b, err := q.courier.store.batch(q.stream, l.channel, from)
+	if err == nil && b.open {
+		err = q.courier.committer.seal(q, l.channel, b.mark)
+	}
+	r := removal{queue: q, lane: l, channel: l.channel, mark: b.mark}
 	switch {
 	case err != nil:
 		q.courier.diskFailed(err)
 		q.retry(l, "", outcome{why: ReasonDisk, err: err})
 		return
-	case record == nil:
+	case b.last == 0:
 		q.laneEmpty(l)
 		return
-	}
-	r := removal{queue: q, lane: l, channel: l.channel, number: number, size: len(record)}
-	id, body, err := decodeRecord(record)
-	if err == nil && !belongs(body, id, q.host) {
-		err = errForeign
-	}
-	if err != nil {
-		q.discard(r, id, outcome{why: ReasonDamaged, err: err})
+	case b.damage != nil:
+		q.discard(r, b, outcome{why: ReasonDamaged, err: b.damage})
 		return
 	}
-	o := post(q.courier.ctx, q.courier.client, to, id, body, attempt)
+	o := post(q.courier.ctx, q.courier.client, to, b.id, q.courier.kind.body(b.bodies), attempt)
 	switch {
 	case o.why == "":
-		q.delivered(r)
+		q.delivered(r, len(b.bodies))
 	case q.courier.ctx.Err() != nil:
 		q.done(l, time.Now()) // the process ends
 	case o.final && refusals >= maxRefusals:
-		q.courier.observer.Failed(q.host, o.why)
-		q.discard(r, id, o)
+		q.courier.observer.Failed(q.stream, o.why)
+		q.discard(r, b, o)
 	default:
-		q.retry(l, id, o)
+		q.retry(l, b.id, o)
 	}
 }
 
-// delivered removes a delivered message, and schedules the next one of its lane.
-func (q *queue) delivered(r removal) {
-	q.courier.observer.Delivered(q.host)
+// delivered removes a delivered batch of n messages, and schedules the next one of its lane.
+func (q *queue) delivered(r removal, n int) {
+	q.courier.observer.Delivered(q.stream, n)
 	q.mu.Lock()
 	down, warned := q.succeed(time.Now())
 	if down >= outage {
@@ -67,23 +65,27 @@ func (q *queue) delivered(r removal) {
 	waiting := q.count
 	q.mu.Unlock()
 	if warned {
-		q.courier.logger.Info("backend takes copies again",
-			zap.Stringer("host", q.host), zap.Duration("duration", down), zap.Int("waiting", waiting))
+		q.courier.logger.Info(q.courier.kind.words.again,
+			zap.Stringer("host", q.stream.Host), zap.Duration("duration", down), zap.Int("waiting", waiting))
 	}
 	q.finish(r)
 }
 
-// discard removes a message that cannot be delivered.
-func (q *queue) discard(r removal, id string, o outcome) {
-	q.courier.observer.Dropped(q.host, o.why)
-	q.courier.logger.Error("copy given up", append(o.fields(), zap.Stringer("host", q.host), zap.String("id", id))...)
+// discard removes a batch that cannot be delivered.
+func (q *queue) discard(r removal, b batch, o outcome) {
+	q.courier.observer.Dropped(q.stream, o.why, max(len(b.bodies), 1))
+	q.courier.logger.Error(q.courier.kind.words.givenUp,
+		append(o.fields(), zap.Stringer("host", q.stream.Host), zap.String("id", b.id))...)
 	q.finish(r)
+	if q.courier.lost != nil {
+		q.courier.lost(q.stream, r.channel)
+	}
 }
 
-// finish schedules the removal of a message, and the next message of its lane.
+// finish schedules the removal of a batch, and the next one of its lane.
 func (q *queue) finish(r removal) {
 	q.mu.Lock()
-	r.lane.next, r.lane.attempts, r.lane.refusals = r.number+1, 0, 0
+	r.lane.next, r.lane.attempts, r.lane.refusals = r.last+1, 0, 0
 	r.lane.removing++
 	q.mu.Unlock()
 	q.courier.committer.remove(r)
@@ -113,9 +115,9 @@ func (q *queue) laneEmpty(l *lane) {
 	q.wakeRun()
 }
 
-// retry ends a failed attempt. The same message is due again later.
+// retry ends a failed attempt. The same batch is due again later.
 func (q *queue) retry(l *lane, id string, o outcome) {
-	q.courier.observer.Failed(q.host, o.why)
+	q.courier.observer.Failed(q.stream, o.why)
 	now := time.Now()
 	q.mu.Lock()
 	l.attempts++
@@ -126,12 +128,12 @@ func (q *queue) retry(l *lane, id string, o outcome) {
 	warn := !o.final && o.why != ReasonDisk && q.fail(l, o, now)
 	q.mu.Unlock()
 	if warn {
-		q.courier.logger.Warn("backend does not take copies, they wait",
-			append(o.fields(), zap.Stringer("host", q.host), zap.Int("waiting", waiting))...)
+		q.courier.logger.Warn(q.courier.kind.words.waits,
+			append(o.fields(), zap.Stringer("host", q.stream.Host), zap.Int("waiting", waiting))...)
 	}
 	if attempts == stuckAfter {
-		q.courier.logger.Warn("copy not delivered, trying on",
-			append(o.fields(), zap.Stringer("host", q.host), zap.String("id", id), zap.Int("attempts", attempts))...)
+		q.courier.logger.Warn(q.courier.kind.words.stuck,
+			append(o.fields(), zap.Stringer("host", q.stream.Host), zap.String("id", id), zap.Int("attempts", attempts))...)
 	}
 	q.done(l, now.Add(max(pause(attempts), o.after)))
 }

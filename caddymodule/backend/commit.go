@@ -1,6 +1,8 @@
 package backend
 
 import (
+	"errors"
+	"slices"
 	"sync"
 	"time"
 
@@ -26,6 +28,8 @@ const (
 type addition struct {
 	queue   *queue
 	entries []entry
+	marks   []entry    // of lanes, in place of entries
+	purge   *removal   // in place of entries
 	done    chan error // capacity 1
 }
 
@@ -35,12 +39,19 @@ type entry struct {
 	record          []byte
 }
 
-// removal is a message to delete: delivered or discarded.
+// removal is a batch to delete: delivered or discarded.
 type removal struct {
-	queue           *queue
-	lane            *lane
-	channel, number uint64
-	size            int // size of the record in bytes
+	queue   *queue
+	lane    *lane // nil if no attempt has ended
+	channel uint64
+	mark
+	gone []gone // messages that the transaction has deleted
+}
+
+// gone is a deleted message.
+type gone struct {
+	number uint64
+	size   int // size of the record in bytes
 }
 
 // committer writes concurrent additions and removals in one transaction, because each transaction
@@ -86,7 +97,38 @@ func (c *committer) add(q *queue, entries []entry) error {
 	return <-a.done
 }
 
-// remove schedules the removal of a message.
+// seal writes the mark of a batch, and returns when it is on disk.
+func (c *committer) seal(q *queue, channel uint64, m mark) error {
+	return c.wait(&addition{queue: q, marks: []entry{{channel: channel, record: m.encode()}}})
+}
+
+// purge deletes the messages of a lane that are on disk, and returns their number.
+func (c *committer) purge(q *queue, channel uint64) (int, error) {
+	r := &removal{queue: q, channel: channel}
+	if err := c.wait(&addition{queue: q, purge: r}); err != nil {
+		return 0, err
+	}
+	return len(r.gone), nil
+}
+
+// wait returns when an addition is on disk.
+func (c *committer) wait(a *addition) error {
+	a.done = make(chan error, 1)
+	c.mu.Lock()
+	if c.closing {
+		c.mu.Unlock()
+		return ErrClosed
+	}
+	if a.purge != nil {
+		a.purge.mark = mark{1, c.last}
+	}
+	c.adds = append(c.adds, a)
+	c.mu.Unlock()
+	c.signal()
+	return <-a.done
+}
+
+// remove schedules the removal of a batch.
 func (c *committer) remove(r removal) {
 	c.mu.Lock()
 	for len(c.removals) >= maxRemovals && !c.stopping {
@@ -157,12 +199,20 @@ func (c *committer) commit() bool {
 		if len(adds)+len(removals) == 0 {
 			return removing
 		}
-		err := c.store.Update(func(tx *bbolt.Tx) error { return write(tx, adds, removals) })
+		if !removing { // see batch
+			adds = slices.DeleteFunc(adds, func(a *addition) bool {
+				if a.marks != nil {
+					a.done <- errRemovals
+				}
+				return a.marks != nil
+			})
+		}
+		err := c.store.Update(func(tx *bbolt.Tx) error { return c.write(tx, adds, removals) })
 		if err != nil && len(removals) > 0 && len(adds) > 0 {
 			// A full disk may still have room for removals alone.
 			c.complete(adds, nil, err)
 			adds = nil
-			err = c.store.Update(func(tx *bbolt.Tx) error { return write(tx, nil, removals) })
+			err = c.store.Update(func(tx *bbolt.Tx) error { return c.write(tx, nil, removals) })
 		}
 		c.complete(adds, removals, err)
 		removing = removing && err == nil
@@ -178,7 +228,7 @@ func (c *committer) popPending(removing bool) (adds []*addition, removals []remo
 		messages += len(c.adds[n].entries)
 		n++
 	}
-	adds, c.adds = c.adds[:n:n], c.adds[n:]
+	adds, c.adds = slices.Clone(c.adds[:n]), c.adds[n:]
 	if len(c.adds) == 0 {
 		c.adds = nil
 	}
@@ -188,41 +238,76 @@ func (c *committer) popPending(removing bool) (adds []*addition, removals []remo
 	return adds, removals
 }
 
+// errRemovals is returned for a mark that would be written before the removals of earlier batches.
+var errRemovals = errors.New("delivered messages could not be removed")
+
 // write is the body of a transaction.
-func write(tx *bbolt.Tx, adds []*addition, removals []removal) error {
-	root := tx.Bucket(rootBucket)
+func (c *committer) write(tx *bbolt.Tx, adds []*addition, removals []removal) error {
+	root := tx.Bucket(c.store.root())
+	var all []*removal
 	for _, a := range adds {
-		b, err := root.CreateBucketIfNotExists([]byte(a.queue.host.String()))
+		if a.purge != nil {
+			all = append(all, a.purge)
+			continue
+		}
+		b, err := root.CreateBucketIfNotExists(a.queue.stream.bucket())
 		if err != nil {
 			return err
 		}
-		for _, e := range a.entries {
+		for _, e := range slices.Concat(a.entries, a.marks) {
 			if err := b.Put(encodeKey(e.channel, e.number), e.record); err != nil {
 				return err
 			}
 		}
 	}
+	for i := range removals {
+		all = append(all, &removals[i])
+	}
 	touched := make(map[*queue]*bbolt.Bucket)
-	for _, r := range removals {
+	for _, r := range all {
 		b := touched[r.queue]
 		if b == nil {
-			if b = root.Bucket([]byte(r.queue.host.String())); b == nil {
+			if b = root.Bucket(r.queue.stream.bucket()); b == nil {
 				continue
 			}
 			touched[r.queue] = b
 		}
-		if err := b.Delete(encodeKey(r.channel, r.number)); err != nil {
+		if err := r.apply(b); err != nil {
 			return err
 		}
 	}
 	for q, b := range touched {
 		if k, _ := b.Cursor().First(); k == nil {
-			if err := root.DeleteBucket([]byte(q.host.String())); err != nil {
+			if err := root.DeleteBucket(q.stream.bucket()); err != nil {
 				return err
 			}
 		}
 	}
 	return nil
+}
+
+// apply deletes the messages of a removal from the bucket of its stream, and the mark of the lane,
+// unless it is of a later batch.
+func (r *removal) apply(b *bbolt.Bucket) error {
+	r.gone = r.gone[:0]
+	cursor := b.Cursor()
+	for k, v := cursor.Seek(encodeKey(r.channel, r.first)); k != nil; k, v = cursor.Next() {
+		channel, number, ok := decodeKey(k)
+		if !ok || channel != r.channel || number > r.last {
+			break
+		}
+		r.gone = append(r.gone, gone{number, len(v)})
+	}
+	for _, m := range r.gone {
+		if err := b.Delete(encodeKey(r.channel, m.number)); err != nil {
+			return err
+		}
+	}
+	key := encodeKey(r.channel, markNumber)
+	if v := b.Get(key); v == nil || decodeMark(v).last > r.last {
+		return nil
+	}
+	return b.Delete(key)
 }
 
 // complete reports the result of a transaction to all callers. Failed removals are pending again,
@@ -232,7 +317,11 @@ func (c *committer) complete(adds []*addition, removals []removal, err error) {
 		c.failed(err)
 	}
 	for _, a := range adds {
-		if err == nil {
+		switch {
+		case err != nil:
+		case a.purge != nil:
+			a.queue.removed(a.purge)
+		case a.marks == nil:
 			a.queue.added(a.entries)
 		}
 		a.done <- err
@@ -241,8 +330,8 @@ func (c *committer) complete(adds []*addition, removals []removal, err error) {
 		return
 	}
 	if err == nil {
-		for _, r := range removals {
-			r.queue.removed(r)
+		for i := range removals {
+			removals[i].queue.removed(&removals[i])
 		}
 	}
 	c.mu.Lock()

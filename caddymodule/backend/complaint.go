@@ -23,5 +23,5 @@ func (c *Courier) complain(about *oftenlog.Limit, message string, fields ...zap.
 
 // diskFailed logs that the file could not be read or written.
 func (c *Courier) diskFailed(err error) {
-	c.complain(&c.disk, "the file of waiting copies cannot be used", zap.Error(err))
+	c.complain(&c.disk, c.kind.words.disk, zap.Error(err))
 }

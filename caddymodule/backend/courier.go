@@ -4,7 +4,9 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"maps"
 	"net/http"
+	"slices"
 	"sync"
 	"time"
 
@@ -14,7 +16,8 @@ import (
 	"github.com/rollcall-gateway/rollcall/presence"
 )
 
-// MaxHosts is the maximum number of hosts with queued messages.
+// MaxHosts is the maximum number of queues: hosts with queued messages or, for events, of pairs of a
+// host and a receiver.
 const MaxHosts = 1024
 
 // Errors of [Courier.Add].
@@ -32,20 +35,26 @@ var (
 	ErrClosed = errors.New("the queue for the backend is closed")
 )
 
-// Config configures a courier. All exported fields are required.
+// Config configures a courier. All exported fields but Lost are required.
 type Config struct {
+	Content   Content
 	Folder    string // folder of the file; created if missing. It belongs to one process at a time
 	Endpoints Endpoints
 	Observer  Observer
 	Logger    *zap.Logger
 
+	// Lost is called, without a lock, when messages of a lane were discarded. It may be nil.
+	Lost func(of Stream, lane uint64)
+
 	transport http.RoundTripper // for tests; if nil, HTTP over the network
 }
 
-// Courier copies messages to the backends of hosts.
+// Courier delivers messages to backends, or events to their receivers.
 type Courier struct {
+	kind      *kind
 	store     store
 	committer *committer
+	lost      func(of Stream, lane uint64)
 	endpoints Endpoints
 	observer  Observer
 	logger    *zap.Logger
@@ -65,7 +74,7 @@ type Courier struct {
 
 	// mu guards queues. The lock of a queue may be acquired while it is held.
 	mu     sync.Mutex
-	queues map[presence.HostName]*queue
+	queues map[Stream]*queue
 }
 
 // Open opens the file in the folder and starts to deliver its messages.
@@ -73,26 +82,26 @@ type Courier struct {
 // It returns [ErrLocked] if another process has the file. A damaged file is renamed and logged, and
 // a new one replaces it.
 func Open(cfg Config) (*Courier, error) {
-	s, renamed, err := openStore(cfg.Folder)
+	of := kinds[cfg.Content]
+	s, renamed, err := openStore(cfg.Folder, of)
 	if err != nil {
 		return nil, err
 	}
 	c := &Courier{
-		store: s, endpoints: cfg.Endpoints, observer: cfg.Observer, logger: cfg.Logger,
+		kind: of, store: s, lost: cfg.Lost, endpoints: cfg.Endpoints, observer: cfg.Observer, logger: cfg.Logger,
 		client: NewClient(cfg.transport), stopping: make(chan struct{}), committed: make(chan struct{}),
-		queues: make(map[presence.HostName]*queue),
+		queues: make(map[Stream]*queue),
 	}
 	if renamed != "" {
-		c.logger.Error("the file of waiting copies was damaged and is set aside: what was in it is not delivered",
-			zap.String("file", renamed))
+		c.logger.Error(of.words.damaged, zap.String("file", renamed))
 	}
 	var last uint64
-	err = s.each(func(host presence.HostName, _, number uint64, size int) {
-		c.queue(host).load(number, size)
+	err = s.each(func(of Stream, channel, number uint64, size int) {
+		c.queue(of).load(channel, number, size)
 		last = max(last, number)
 	})
 	if err != nil {
-		return nil, errors.Join(fmt.Errorf("reading the file of waiting copies: %w", err), s.Close())
+		return nil, errors.Join(fmt.Errorf("reading the file %s: %w", of.file, err), s.Close())
 	}
 	c.ctx, c.cut = context.WithCancel(context.Background())
 	c.committer = newCommitter(s, last, c.diskFailed)
@@ -110,23 +119,39 @@ func Open(cfg Config) (*Courier, error) {
 // It returns [ErrNoEndpoint], [ErrFull], [ErrDisk] or [ErrClosed], possibly wrapped, and another
 // error for a message that is not JSON.
 func (c *Courier) Add(host presence.HostName, messages ...Message) error {
-	to := c.endpoints.Endpoint(host)
-	if to == nil {
-		return ErrNoEndpoint
-	}
-	if len(messages) == 0 {
-		return nil
-	}
-	entries := make([]entry, len(messages))
+	items := make([]Item, len(messages))
 	for i, m := range messages {
 		id := NewID()
 		body, err := m.encode(id, host)
 		if err != nil {
 			return err
 		}
-		entries[i] = entry{channel: xxhash.Sum64String(m.Channel), record: encodeRecord(id, body)}
+		items[i] = Item{Lane: xxhash.Sum64String(m.Channel), ID: id, Body: body}
 	}
-	q, err := c.reserve(host, entries, to.Queue)
+	return c.Put(Stream{Host: host}, items...)
+}
+
+// Item is a message to queue.
+type Item struct {
+	Lane uint64 // messages of a lane are delivered in order
+	ID   string // at most 255 bytes
+	Body []byte // JSON that begins with the keys id, optionally type, and host
+}
+
+// Put is like Add for messages that are already encoded.
+func (c *Courier) Put(of Stream, items ...Item) error {
+	to := c.endpoints.Endpoint(of)
+	if to == nil {
+		return ErrNoEndpoint
+	}
+	if len(items) == 0 {
+		return nil
+	}
+	entries := make([]entry, len(items))
+	for i, item := range items {
+		entries[i] = entry{channel: item.Lane, record: encodeRecord(item.ID, item.Body)}
+	}
+	q, err := c.reserve(of, entries, to.Queue)
 	if err != nil {
 		return err
 	}
@@ -139,17 +164,52 @@ func (c *Courier) Add(host presence.HostName, messages ...Message) error {
 	if errors.Is(err, ErrClosed) {
 		return err
 	}
-	c.notTaken(host, ReasonDisk, len(entries))
+	c.observer.NotTaken(of, ReasonDisk, len(entries))
 	return fmt.Errorf("%w: %w", ErrDisk, err)
 }
 
-// reserve reserves room in the queue of a host.
-func (c *Courier) reserve(host presence.HostName, entries []entry, limit int64) (*queue, error) {
+// Fullest returns the lane of a stream with the most bytes, and false if all are empty. It is for
+// events.
+func (c *Courier) Fullest(of Stream) (lane uint64, ok bool) {
 	c.mu.Lock()
-	q := c.queues[host]
+	q := c.queues[of]
+	c.mu.Unlock()
+	if q == nil {
+		return 0, false
+	}
+	return q.fullest()
+}
+
+// Purge throws away what is queued in a lane, and returns the number of messages. A request that is
+// under way may still be delivered.
+func (c *Courier) Purge(of Stream, lane uint64) int {
+	c.mu.Lock()
+	q := c.queues[of]
+	c.mu.Unlock()
+	if q == nil {
+		return 0
+	}
+	n, _ := c.committer.purge(q, lane) // the committer has logged the error
+	if n > 0 {
+		c.observer.Dropped(of, ReasonFull, n)
+	}
+	return n
+}
+
+// Streams returns the streams that have queued messages.
+func (c *Courier) Streams() []Stream {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return slices.Collect(maps.Keys(c.queues))
+}
+
+// reserve reserves room in the queue of a stream.
+func (c *Courier) reserve(of Stream, entries []entry, limit int64) (*queue, error) {
+	c.mu.Lock()
+	q := c.queues[of]
 	why := ReasonHosts
 	if q != nil || len(c.queues) < MaxHosts {
-		q = c.queue(host)
+		q = c.queue(of)
 		why = ReasonFull
 		if q.reserve(entries, limit) {
 			c.mu.Unlock()
@@ -160,24 +220,18 @@ func (c *Courier) reserve(host presence.HostName, entries []entry, limit int64) 
 	if q != nil {
 		c.forget(q)
 	}
-	c.notTaken(host, why, len(entries))
-	c.complain(&c.full, "queue for a backend is full: messages are refused",
-		zap.Stringer("host", host), zap.String("reason", string(why)), zap.Int64("limit", limit))
+	c.observer.NotTaken(of, why, len(entries))
+	c.complain(&c.full, c.kind.words.full,
+		zap.Stringer("host", of.Host), zap.String("reason", string(why)), zap.Int64("limit", limit))
 	return nil, ErrFull
 }
 
-func (c *Courier) notTaken(host presence.HostName, why Reason, n int) {
-	for range n {
-		c.observer.NotTaken(host, why)
-	}
-}
-
-// queue returns the queue of a host, creating it if necessary. c.mu is held, except in Open.
-func (c *Courier) queue(host presence.HostName) *queue {
-	q := c.queues[host]
+// queue returns the queue of a stream, creating it if necessary. c.mu is held, except in Open.
+func (c *Courier) queue(of Stream) *queue {
+	q := c.queues[of]
 	if q == nil {
-		q = newQueue(c, host)
-		c.queues[host] = q
+		q = newQueue(c, of)
+		c.queues[of] = q
 	}
 	return q
 }
@@ -188,8 +242,8 @@ func (c *Courier) forget(q *queue) {
 	defer c.mu.Unlock()
 	q.mu.Lock()
 	defer q.mu.Unlock()
-	if q.count == 0 && !q.running && q.busy == 0 && c.queues[q.host] == q {
-		delete(c.queues, q.host)
+	if q.count == 0 && !q.running && q.busy == 0 && c.queues[q.stream] == q {
+		delete(c.queues, q.stream)
 	}
 }
 
@@ -202,22 +256,22 @@ func (c *Courier) Refresh() {
 	}
 }
 
-// Waiting counts the messages that are queued for the backend of a host.
+// Waiting counts the messages that are queued in a stream.
 type Waiting struct {
 	Messages int
 	Bytes    int64
 	Oldest   time.Time // time at which the oldest was added, to 10 s
 }
 
-// Waiting calls visit for each host with queued messages. visit must not call the courier.
-func (c *Courier) Waiting(visit func(host presence.HostName, w Waiting)) {
+// Waiting calls visit for each stream with queued messages. visit must not call the courier.
+func (c *Courier) Waiting(visit func(of Stream, w Waiting)) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	for host, q := range c.queues {
+	for of, q := range c.queues {
 		q.mu.Lock()
 		w := Waiting{Messages: q.count, Bytes: q.bytes, Oldest: q.ages.oldest()}
 		q.mu.Unlock()
-		visit(host, w)
+		visit(of, w)
 	}
 }
 
@@ -252,7 +306,7 @@ func (c *Courier) Close(ctx context.Context) error {
 	<-c.committed
 	c.client.CloseIdleConnections()
 	if err := c.store.Close(); err != nil {
-		return fmt.Errorf("closing the file of waiting copies: %w", err)
+		return fmt.Errorf("closing the file %s: %w", c.kind.file, err)
 	}
 	return nil
 }

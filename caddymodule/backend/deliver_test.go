@@ -371,7 +371,7 @@ func TestManyChannels(t *testing.T) {
 		want[fmt.Sprint("portal.example.com channel-", c)] = 2
 	}
 	s.mu.Lock()
-	q := s.queues[host]
+	q := s.queues[Stream{Host: host}]
 	s.mu.Unlock()
 	q.mu.Lock()
 	lanes := len(q.lanes)
@@ -399,7 +399,7 @@ func TestHostWithoutABackendKeepsItsQueue(t *testing.T) {
 	}
 	s.Refresh()
 	s.mu.Lock()
-	q := s.queues[host]
+	q := s.queues[Stream{Host: host}]
 	s.mu.Unlock()
 	testkit.Eventually(t, "the queue rests", func() bool {
 		q.mu.Lock()

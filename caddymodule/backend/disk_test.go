@@ -267,7 +267,7 @@ func TestHostsAreBounded(t *testing.T) {
 	s := newScene(t, nil)
 	for n := range MaxHosts {
 		s.mu.Lock()
-		s.queue(testkit.MustHost(t, fmt.Sprintf("host-%d.example.com", n)))
+		s.queue(Stream{Host: testkit.MustHost(t, fmt.Sprintf("host-%d.example.com", n))})
 		s.mu.Unlock()
 	}
 	host := testkit.MustHost(t, "another.example.com")
@@ -288,7 +288,7 @@ func waitOnDisk(t *testing.T, n int) (s *scene, file string) {
 		s.mustAdd(t, host, message("sales", i))
 	}
 	s.close(t)
-	return s, filepath.Join(s.folder, fileName)
+	return s, filepath.Join(s.folder, kinds[Copies].file)
 }
 
 func TestDamagedRecordIsGivenUpAndTheOthersArrive(t *testing.T) {
@@ -298,7 +298,7 @@ func TestDamagedRecordIsGivenUpAndTheOthersArrive(t *testing.T) {
 		t.Fatal(err)
 	}
 	err = db.Update(func(tx *bbolt.Tx) error {
-		b := tx.Bucket(rootBucket).Bucket([]byte("portal.example.com"))
+		b := tx.Bucket([]byte(kinds[Copies].root)).Bucket([]byte("portal.example.com"))
 		cursor, i := b.Cursor(), 0
 		for k, v := cursor.First(); k != nil; k, v = cursor.Next() {
 			if i++; i == 8 {
@@ -379,7 +379,7 @@ func TestRecordOfAnotherHostIsGivenUp(t *testing.T) {
 	}
 	got := newReceived()
 	s.endpoints.set(other, endpointAt(serve(t, got).URL))
-	q := s.queue(other)
+	q := s.queue(Stream{Host: other})
 	entries := []entry{{channel: 1, record: encodeRecord("msg_1", body)}}
 	if !q.reserve(entries, 1<<20) {
 		t.Fatal("no room")
@@ -404,7 +404,7 @@ func TestFileThatLostItsEndIsSetAside(t *testing.T) {
 	for _, n := range []int{1, 100, os.Getpagesize(), 2*os.Getpagesize() + 17, 4 * os.Getpagesize(), len(raw) / 4} {
 		t.Run(fmt.Sprint(n, " bytes"), func(t *testing.T) {
 			s := &scene{folder: t.TempDir(), endpoints: new(endpoints)}
-			file := filepath.Join(s.folder, fileName)
+			file := filepath.Join(s.folder, kinds[Copies].file)
 			if err := os.WriteFile(file, raw[:n], 0o600); err != nil {
 				t.Fatal(err)
 			}
@@ -432,7 +432,7 @@ func TestFileOfRubbishNeverEndsTheProcess(t *testing.T) {
 		for i := range min(1+random.IntN(3*os.Getpagesize()), len(changed)-at) {
 			changed[at+i] = byte(random.Uint32())
 		}
-		if err := os.WriteFile(filepath.Join(folder, fileName), changed, 0o600); err != nil {
+		if err := os.WriteFile(filepath.Join(folder, kinds[Copies].file), changed, 0o600); err != nil {
 			t.Fatal(err)
 		}
 		s := &scene{folder: folder, endpoints: new(endpoints)}

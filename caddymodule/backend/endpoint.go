@@ -1,12 +1,8 @@
 package backend
 
-import (
-	"time"
+import "time"
 
-	"github.com/rollcall-gateway/rollcall/presence"
-)
-
-// Endpoint is the backend of a site. It is immutable.
+// Endpoint is the backend of a site, or a receiver of its events. It is immutable.
 type Endpoint struct {
 	URL     string        // absolute, with http or https
 	Secrets []Secret      // at least one
@@ -16,6 +12,6 @@ type Endpoint struct {
 
 // Endpoints looks up backends. It is called often and must not block.
 type Endpoints interface {
-	// Endpoint returns the backend of a host; nil if it has none now.
-	Endpoint(host presence.HostName) *Endpoint
+	// Endpoint returns the backend of a stream; nil if it has none now.
+	Endpoint(of Stream) *Endpoint
 }

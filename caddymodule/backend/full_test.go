@@ -49,7 +49,7 @@ func TestFileIsMadeWhenTheDiskHasRoomAgain(t *testing.T) {
 			s.endpoints.set(host, endpointAt("http://127.0.0.1:1"))
 			s.mustAdd(t, host, message("sales", 0))
 			entries, err := os.ReadDir(s.folder)
-			if err != nil || len(entries) != 1 || entries[0].Name() != fileName {
+			if err != nil || len(entries) != 1 || entries[0].Name() != kinds[Copies].file {
 				t.Errorf("the folder has %v, %v", entries, err)
 			}
 		})

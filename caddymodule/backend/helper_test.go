@@ -26,10 +26,10 @@ type endpoints struct {
 	byID map[presence.HostName]*Endpoint
 }
 
-func (e *endpoints) Endpoint(host presence.HostName) *Endpoint {
+func (e *endpoints) Endpoint(of Stream) *Endpoint {
 	e.mu.Lock()
 	defer e.mu.Unlock()
-	return e.byID[host]
+	return e.byID[of.Host]
 }
 
 func (e *endpoints) set(host presence.HostName, to *Endpoint) {
@@ -47,13 +47,13 @@ type counts struct {
 	by map[string]int
 }
 
-func (c *counts) add(what string) {
+func (c *counts) add(what string, n int) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	if c.by == nil {
 		c.by = make(map[string]int)
 	}
-	c.by[what]++
+	c.by[what] += n
 }
 
 func (c *counts) get(what string) int {
@@ -62,10 +62,10 @@ func (c *counts) get(what string) int {
 	return c.by[what]
 }
 
-func (c *counts) Delivered(presence.HostName)              { c.add("delivered") }
-func (c *counts) Failed(_ presence.HostName, why Reason)   { c.add("failed " + string(why)) }
-func (c *counts) NotTaken(_ presence.HostName, why Reason) { c.add("not taken " + string(why)) }
-func (c *counts) Dropped(_ presence.HostName, why Reason)  { c.add("dropped " + string(why)) }
+func (c *counts) Delivered(_ Stream, n int)            { c.add("delivered", n) }
+func (c *counts) Failed(_ Stream, why Reason)          { c.add("failed "+string(why), 1) }
+func (c *counts) NotTaken(_ Stream, why Reason, n int) { c.add("not taken "+string(why), n) }
+func (c *counts) Dropped(_ Stream, why Reason, n int)  { c.add("dropped "+string(why), n) }
 
 const testSecret = "a secret of this test"
 
@@ -77,6 +77,8 @@ func endpointAt(url string) *Endpoint {
 type scene struct {
 	*Courier
 	folder    string
+	content   Content
+	lost      func(of Stream, lane uint64)
 	endpoints *endpoints
 	counts    *counts
 	logs      *observer.ObservedLogs
@@ -97,7 +99,7 @@ func (s *scene) open(t testing.TB) {
 	s.counts, s.logs = new(counts), logs
 	var err error
 	s.Courier, err = Open(Config{
-		Folder: s.folder, Endpoints: s.endpoints, Observer: s.counts, Logger: zap.New(core), transport: s.transport,
+		Content: s.content, Lost: s.lost, Folder: s.folder, Endpoints: s.endpoints, Observer: s.counts, Logger: zap.New(core), transport: s.transport,
 	})
 	if err != nil {
 		t.Fatal(err)
@@ -117,8 +119,8 @@ func (s *scene) close(t testing.TB) {
 // waiting returns the messages that are queued for the host.
 func (s *scene) waiting(host presence.HostName) Waiting {
 	var found Waiting
-	s.Waiting(func(h presence.HostName, w Waiting) {
-		if h == host {
+	s.Waiting(func(of Stream, w Waiting) {
+		if of.Host == host {
 			found = w
 		}
 	})

@@ -33,6 +33,7 @@ type Message struct {
 // body is the JSON body of a request to the backend.
 type body struct {
 	ID         string          `json:"id"`
+	Type       string          `json:"type"`
 	Host       string          `json:"host"`
 	Channel    string          `json:"channel"`
 	Mode       Mode            `json:"mode"`
@@ -50,7 +51,7 @@ type from struct {
 // encode returns the body of a request. It is called once, so that all attempts have the same body.
 func (m Message) encode(id string, host presence.HostName) ([]byte, error) {
 	b := body{
-		ID: id, Host: host.String(), Channel: m.Channel, Mode: m.Mode,
+		ID: id, Type: "message", Host: host.String(), Channel: m.Channel, Mode: m.Mode,
 		Connection: m.Connection.String(), Message: m.Message, Sent: m.Sent.UnixMilli(),
 	}
 	if m.From != nil {
@@ -65,15 +66,24 @@ func (m Message) encode(id string, host presence.HostName) ([]byte, error) {
 	return bytes.TrimSuffix(out.Bytes(), []byte("\n")), nil
 }
 
-// belongs reports whether a body from encode has this id and host.
+// belongs reports whether a body begins with this id, perhaps a type, and this host.
 func belongs(body []byte, id string, host presence.HostName) bool {
-	return bytes.HasPrefix(body, []byte(`{"id":"`+id+`","host":"`+host.String()+`",`))
+	rest, ok := bytes.CutPrefix(body, []byte(`{"id":"`+id+`",`))
+	if after, typed := bytes.CutPrefix(rest, []byte(`"type":"`)); typed {
+		_, rest, _ = bytes.Cut(after, []byte(`",`))
+	}
+	return ok && bytes.HasPrefix(rest, []byte(`"host":"`+host.String()+`",`))
 }
 
 // NewID returns the ID of a request, by which a backend recognizes repetitions: "msg_" and 128
 // random bits.
-func NewID() string {
+func NewID() string { return "msg_" + randomText() }
+
+// NewEventID is like NewID for an event: "evt_" and 128 random bits.
+func NewEventID() string { return "evt_" + randomText() }
+
+func randomText() string {
 	var random [16]byte
 	_, _ = rand.Read(random[:]) // never fails: crypto/rand ends the process instead (Go 1.24)
-	return "msg_" + base64.RawURLEncoding.EncodeToString(random[:])
+	return base64.RawURLEncoding.EncodeToString(random[:])
 }

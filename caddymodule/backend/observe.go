@@ -1,7 +1,5 @@
 package backend
 
-import "github.com/rollcall-gateway/rollcall/presence"
-
 // Reason is why an attempt failed, or why a message was refused or discarded.
 type Reason string
 
@@ -22,14 +20,18 @@ const (
 	ReasonHosts Reason = "hosts" // too many hosts have a queue
 )
 
-// ReasonDamaged is the reason for discarding an unreadable message. The only other reason is
-// ReasonRefused.
+// ReasonDamaged is the reason for discarding an unreadable message. The other reasons are
+// ReasonRefused and, for events, ReasonFull.
 const ReasonDamaged Reason = "damaged"
 
 // Observer counts events. It is called often and must not block.
 type Observer interface {
-	Delivered(host presence.HostName)
-	Failed(host presence.HostName, why Reason)
-	NotTaken(host presence.HostName, why Reason)
-	Dropped(host presence.HostName, why Reason)
+	// Delivered counts the messages of a request that was accepted.
+	Delivered(of Stream, messages int)
+	// Failed counts an attempt.
+	Failed(of Stream, why Reason)
+	// NotTaken counts messages that were not queued.
+	NotTaken(of Stream, why Reason, messages int)
+	// Dropped counts messages that were queued and are not delivered.
+	Dropped(of Stream, why Reason, messages int)
 }

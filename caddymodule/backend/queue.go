@@ -4,8 +4,6 @@ import (
 	"container/heap"
 	"sync"
 	"time"
-
-	"github.com/rollcall-gateway/rollcall/presence"
 )
 
 const (
@@ -17,16 +15,17 @@ const (
 	maxLanes = 4096
 )
 
-// queue holds the messages for the backend of one host.
+// queue holds the messages of one stream.
 type queue struct {
-	host    presence.HostName
+	stream  Stream
 	courier *Courier
 	wake    chan struct{} // wakes run; capacity 1
 
 	// mu guards the fields below, and the lanes.
 	mu           sync.Mutex
-	count        int   // messages, including those that are being written
-	bytes        int64 // size of their keys and records
+	count        int              // messages, including those that are being written
+	bytes        int64            // size of their keys and records
+	held         map[uint64]int64 // the same for each lane; nil with a message in each request
 	ages         ages
 	lanes        map[uint64]*lane // by hash of the channel
 	due          schedule
@@ -42,20 +41,24 @@ type queue struct {
 	health
 }
 
-func newQueue(c *Courier, host presence.HostName) *queue {
-	return &queue{
-		host: host, courier: c, wake: make(chan struct{}, 1), lanes: make(map[uint64]*lane),
+func newQueue(c *Courier, of Stream) *queue {
+	q := &queue{
+		stream: of, courier: c, wake: make(chan struct{}, 1), lanes: make(map[uint64]*lane),
 		health: health{epoch: 1}, // no lane has failed in it
 	}
+	if c.kind.batch > 1 {
+		q.held = make(map[uint64]int64)
+	}
+	return q
 }
 
 // charge returns the size that a record counts for in its queue.
 func charge(record int) int64 { return int64(record) + keySize }
 
 // load adds a message that was on disk at the start.
-func (q *queue) load(number uint64, size int) {
+func (q *queue) load(channel, number uint64, size int) {
 	q.count++
-	q.bytes += charge(size)
+	q.charge(channel, charge(size))
 	q.ages.add(number)
 	q.more = true
 }
@@ -72,8 +75,34 @@ func (q *queue) reserve(entries []entry, limit int64) bool {
 		return false
 	}
 	q.count += len(entries)
-	q.bytes = bytes
+	for _, e := range entries {
+		q.charge(e.channel, charge(len(e.record)))
+	}
 	return true
+}
+
+// charge counts bytes of a lane. The lock is held.
+func (q *queue) charge(channel uint64, bytes int64) {
+	q.bytes += bytes
+	if q.held == nil {
+		return
+	}
+	if q.held[channel] += bytes; q.held[channel] == 0 {
+		delete(q.held, channel)
+	}
+}
+
+// fullest returns the lane with the most bytes, and false if all are empty.
+func (q *queue) fullest() (channel uint64, ok bool) {
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	most := int64(0)
+	for lane, bytes := range q.held {
+		if bytes > most || bytes == most && ok && lane < channel {
+			channel, most, ok = lane, bytes, true
+		}
+	}
+	return channel, ok
 }
 
 // release frees the room of messages that were not written.
@@ -82,7 +111,7 @@ func (q *queue) release(entries []entry) {
 	defer q.mu.Unlock()
 	for _, e := range entries {
 		q.count--
-		q.bytes -= charge(len(e.record))
+		q.charge(e.channel, -charge(len(e.record)))
 	}
 }
 
@@ -123,14 +152,18 @@ func (q *queue) push(l *lane, due time.Time) {
 	heap.Push(&q.due, l)
 }
 
-// removed is called when a message is deleted from disk.
-func (q *queue) removed(r removal) {
+// removed is called when messages are deleted from disk.
+func (q *queue) removed(r *removal) {
 	q.mu.Lock()
-	q.count--
-	q.bytes -= charge(r.size)
-	q.ages.remove(r.number)
-	r.lane.removing--
-	q.drop(r.lane)
+	for _, m := range r.gone {
+		q.count--
+		q.charge(r.channel, -charge(m.size))
+		q.ages.remove(m.number)
+	}
+	if r.lane != nil {
+		r.lane.removing--
+		q.drop(r.lane)
+	}
 	q.mu.Unlock()
 	q.courier.forget(q)
 }
@@ -206,7 +239,7 @@ func (q *queue) run() {
 // step starts the attempts that are due and allowed. It returns how long run may sleep unless it is
 // woken, or that run has ended.
 func (q *queue) step() (wait time.Duration, ended bool) {
-	to := q.courier.endpoints.Endpoint(q.host)
+	to := q.courier.endpoints.Endpoint(q.stream)
 	if to != nil {
 		q.scan()
 	}
@@ -276,7 +309,7 @@ func (q *queue) scan() {
 		if !wanted {
 			return
 		}
-		found, more, err := q.courier.store.channels(q.host, from, maxLanes)
+		found, more, err := q.courier.store.channels(q.stream, from, maxLanes)
 		if err != nil {
 			q.courier.diskFailed(err)
 			return

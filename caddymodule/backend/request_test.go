@@ -37,7 +37,7 @@ func TestRequestIsWhatTheDocumentationSays(t *testing.T) {
 	testkit.Eventually(t, "the message is removed", func() bool { return s.waiting(host).Messages == 0 })
 
 	body, id := got.bodies[0], header.Get("Webhook-Id")
-	want := `{"id":"` + id + `","host":"portal.example.com","channel":"sales <&> ü","mode":"receive",` +
+	want := `{"id":"` + id + `","type":"message","host":"portal.example.com","channel":"sales <&> ü","mode":"receive",` +
 		`"from":{"id":"ada","email":"ada@example.com"},"connection":"AAAAAAAAAAAAAAAAAAAAAA",` +
 		`"message":{"text":"<b>","x":1.50},"sent":1700000000123}`
 	if body != want {

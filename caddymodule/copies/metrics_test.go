@@ -10,10 +10,9 @@ import (
 
 func TestMetricsNameHostAndReason(t *testing.T) {
 	m := newMetrics(func(presence.HostName) string { return "_other" })
-	var host presence.HostName
-	m.NotTaken(host, backend.ReasonFull)
-	m.Dropped(host, backend.ReasonRefused)
-	got := testkit.Metrics(t, m.refused, m.dropped)
+	m.NotTaken(backend.Stream{}, backend.ReasonFull, 1)
+	m.Dropped(backend.Stream{}, backend.ReasonRefused, 1)
+	got := testkit.Metrics(t, m.Refused, m.Discarded)
 	for _, want := range []string{
 		"caddy_rollcall_backend_refused_total _other full", "caddy_rollcall_backend_dropped_total _other refused",
 	} {

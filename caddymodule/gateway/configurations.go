@@ -84,9 +84,9 @@ func (h *Hub) hasBackend() bool {
 }
 
 // Endpoint implements backend.Endpoints by the latest configuration.
-func (h *Hub) Endpoint(host presence.HostName) *backend.Endpoint {
+func (h *Hub) Endpoint(of backend.Stream) *backend.Endpoint {
 	if now := h.configs.Load().latest(); now != nil {
-		if s := now.Find(host); s != nil {
+		if s := now.Find(of.Host); s != nil {
 			return s.Backend
 		}
 	}

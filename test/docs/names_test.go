@@ -318,6 +318,14 @@ func TestMetricsAreDocumented(t *testing.T) {
 func TestLogMessagesAreDocumented(t *testing.T) {
 	var messages []string
 	inspectAll(t, func(n ast.Node) {
+		if words, ok := n.(*ast.CompositeLit); ok && words.Type != nil && isNamed(words.Type, "words") {
+			for _, e := range words.Elts {
+				if text, ok := literal(e.(*ast.KeyValueExpr).Value); ok {
+					messages = append(messages, text)
+				}
+			}
+			return
+		}
 		call, ok := n.(*ast.CallExpr)
 		if !ok || !isNamed(call.Fun, "Debug", "Info", "Warn", "Error", "Check", "logFailure", "complain") {
 			return
