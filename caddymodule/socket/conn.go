@@ -84,12 +84,12 @@ const (
 // Only its owner reads it: a goroutine while there is something to read, otherwise the [Loop], if
 // the connection can be parked.
 type Conn struct {
-	nc           net.Conn
+	nc           stream // nil while only the descriptor is left, see detach; changed under mu
 	handler      Handler
 	counters     *Counters
 	loop         *Loop        // nil for a refused connection
 	lastSign     atomic.Int64 // time of the last complete message or control frame, see now
-	fd           int          // file descriptor; -1 in modeBlocking
+	fd           int          // file descriptor; -1 in modeBlocking, and when a detached connection is shut
 	plain        bool         // writes go to the kernel unencrypted, without blocking
 	closedCalled atomic.Bool  // handler.Closed was called
 	pingSent     atomic.Bool  // a ping was sent, and its pong has not arrived
@@ -211,8 +211,9 @@ func (c *Conn) closeLocked(code int, reason string, cause Cause) {
 		wait = slowTimeout
 	}
 	now := time.Now()
-	_ = c.nc.SetWriteDeadline(now.Add(wait))
-	_ = c.nc.SetReadDeadline(now.Add(wait + closeTimeout))
+	nc := c.attach()
+	_ = nc.SetWriteDeadline(now.Add(wait))
+	_ = nc.SetReadDeadline(now.Add(wait + closeTimeout))
 	if c.enqueue(piece{closeFrame(code, reason), 1}, 0) {
 		c.scheduleFlush()
 	}
@@ -231,7 +232,9 @@ func (c *Conn) kill(cause Cause) {
 	if !c.closing {
 		c.closing, c.cause = true, cause
 	}
-	_ = c.nc.SetDeadline(past)
+	if nc := c.attach(); nc != nil {
+		_ = nc.SetDeadline(past)
+	}
 	c.wakeLocked()
 }
 

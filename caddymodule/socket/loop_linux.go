@@ -9,6 +9,8 @@ import (
 	"sync"
 	"syscall"
 	"time"
+
+	"golang.org/x/sys/unix"
 )
 
 // canPoll reports that epoll is available.
@@ -152,6 +154,13 @@ func (p *poller) forget(c *Conn) {
 	}
 }
 
+// abandon removes a connection whose descriptor is closed while a duplicate stays open: the kernel
+// would not remove it.
+func (p *poller) abandon(c *Conn) {
+	p.drop(c)
+	_ = syscall.EpollCtl(p.fd, syscall.EPOLL_CTL_DEL, c.fd, nil)
+}
+
 func (p *poller) drop(c *Conn) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
@@ -159,6 +168,19 @@ func (p *poller) drop(c *Conn) {
 		p.conns[c.fd] = nil
 	}
 }
+
+// duplicate returns another descriptor of the same connection.
+func duplicate(fd int) (int, error) {
+	for {
+		n, err := unix.FcntlInt(uintptr(fd), unix.F_DUPFD_CLOEXEC, 0)
+		if !errors.Is(err, syscall.EINTR) {
+			return n, os.NewSyscallError("fcntl", err)
+		}
+	}
+}
+
+// closeNow closes a descriptor. The kernel releases it even if it reports an error.
+func closeNow(fd int) { _ = syscall.Close(fd) }
 
 // readNow reads without blocking. It returns errNoData if there is nothing to read.
 func readNow(fd int, buf []byte) (int, error) {

@@ -30,7 +30,7 @@ var errNoData = errors.New("no data to read")
 const partTimeout = time.Second
 
 // modeOf returns how a connection is read and written, and its file descriptor.
-func modeOf(nc net.Conn) (ioMode, int) {
+func modeOf(nc stream) (ioMode, int) {
 	found := modePlain
 	if secure, ok := nc.(*tls.Conn); ok {
 		nc, found = secure.NetConn(), modeTLS
@@ -85,7 +85,7 @@ func (c *Conn) setReadDeadline(t time.Time) bool {
 	if c.closing {
 		return false
 	}
-	_ = c.nc.SetReadDeadline(t)
+	_ = c.attach().SetReadDeadline(t)
 	return true
 }
 
@@ -114,6 +114,7 @@ func (c *Conn) tryPark() (bool, error) {
 	if c.closing {
 		return false, nil
 	}
+	c.detach()
 	if err := c.loop.await(c); err != nil {
 		return false, err
 	}

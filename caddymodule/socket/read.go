@@ -290,9 +290,11 @@ func (c *Conn) finish() {
 	c.notifyClosed()
 	c.discard()
 	c.mu.Lock()
-	_ = c.nc.SetWriteDeadline(time.Now().Add(closeTimeout))
-	c.readerDone = true
 	writing := c.writing
+	if writing {
+		_ = c.attach().SetWriteDeadline(time.Now().Add(closeTimeout))
+	}
+	c.readerDone = true
 	c.mu.Unlock()
 	if !writing { // otherwise the writer closes it when it is done
 		c.shut()
@@ -304,6 +306,16 @@ func (c *Conn) shut() {
 	if c.loop != nil {
 		c.loop.forget(c)
 	}
-	_ = c.nc.Close()
+	c.mu.Lock()
+	nc, fd := c.nc, c.fd
+	if nc == nil {
+		c.fd = -1 // another connection can have the descriptor now
+	}
+	c.mu.Unlock()
+	if nc != nil {
+		_ = nc.Close()
+	} else {
+		closeNow(fd)
+	}
 	c.counters.Open.Add(-1)
 }

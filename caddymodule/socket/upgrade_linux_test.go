@@ -16,15 +16,15 @@ import (
 // corked reports whether the kernel holds back writes.
 func corked(t *testing.T, nc net.Conn) bool {
 	t.Helper()
-	raw, err := nc.(*net.TCPConn).SyscallConn()
+	_, fd := modeOf(nc)
+	return corkedDescriptor(t, fd)
+}
+
+func corkedDescriptor(t *testing.T, fd int) bool {
+	t.Helper()
+	value, err := syscall.GetsockoptInt(fd, syscall.IPPROTO_TCP, syscall.TCP_CORK)
 	if err != nil {
 		t.Fatal(err)
-	}
-	var value int
-	if failed := raw.Control(func(fd uintptr) {
-		value, err = syscall.GetsockoptInt(int(fd), syscall.IPPROTO_TCP, syscall.TCP_CORK)
-	}); failed != nil || err != nil {
-		t.Fatal(failed, err)
 	}
 	return value != 0
 }
@@ -66,8 +66,11 @@ func TestWhatIsSaidFirstLeavesWithTheResponse(t *testing.T) {
 		if c.Queue(text("welcome"), 1) {
 			c.Flush()
 		}
-		c.Start()
-		if corked(t, nc) {
+		c.Start() // detaches the connection
+		c.mu.Lock()
+		fd := c.fd
+		c.mu.Unlock()
+		if corkedDescriptor(t, fd) {
 			t.Error("what is written later waits")
 		}
 	})

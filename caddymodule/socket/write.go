@@ -95,11 +95,12 @@ func (c *Conn) write(p piece, b batch) {
 
 func (c *Conn) writeBytes(p piece) error {
 	c.mu.Lock()
+	nc := c.attach()
 	if !c.closing {
-		_ = c.nc.SetWriteDeadline(time.Now().Add(writeTimeout))
+		_ = nc.SetWriteDeadline(time.Now().Add(writeTimeout))
 	}
 	c.mu.Unlock()
-	n, err := c.nc.Write(p.b)
+	n, err := nc.Write(p.b)
 	c.counters.BytesOut.Add(uint64(n))
 	if err == nil {
 		c.counters.FramesOut.Add(uint64(p.frames))
