@@ -72,6 +72,7 @@ func (h *Host) addListener(ch *channel, c *Conn, v permit) *membership {
 	if c.user != nil {
 		h.addConn(ch, c.user)
 	}
+	h.tapChannel(ch, false)
 	h.notifyRelay(ch)
 	return m
 }
@@ -95,6 +96,7 @@ func (h *Host) removeListener(m *membership, lost bool) {
 			ch.changes.lost++
 		}
 	}
+	h.tapChannel(ch, lost)
 	h.notifyRelay(ch)
 	if len(ch.listeners) == 0 {
 		h.deactivate(ch)
@@ -131,6 +133,7 @@ func (h *Host) reclassify(ch *channel, class Class, rules *Rules, wait bool) {
 	if before != Authenticated && class.Kind == Authenticated {
 		h.identify(ch)
 	}
+	h.tapClass(ch)
 	for _, m := range ch.members {
 		ch.markDirty(m) // the class decides whether members are shown
 	}
@@ -165,6 +168,7 @@ func (h *Host) anonymize(ch *channel) {
 		if m.conns > 0 {
 			m.conns = 0
 			h.recordMember(m, false)
+			h.tapMember(m, false)
 		}
 		if m.overlay != nil {
 			m.overlay.pods = 0

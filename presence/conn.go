@@ -92,7 +92,7 @@ func (c *Conn) Authenticate(u User, grants *Grants) error {
 		h.scheduleFlush(m.channel)
 	}
 	if old != nil {
-		h.release(old)
+		h.release(old, false)
 	}
 	return nil
 }
@@ -134,7 +134,7 @@ func (c *Conn) Close() {
 	}
 	if c.user != nil {
 		c.unlinkUser()
-		h.release(c.user)
+		h.release(c.user, !h.retired)
 	}
 	h.invalidateConn(c.index)
 	h.invalidateConn(len(h.conns) - 1) // the last connection moves to c.index

@@ -103,6 +103,9 @@ func (h *Host) setExtra(u *user, e *extra) {
 	before := u.extra
 	u.extra = e
 	restated := before.value().info == e.info
+	if !restated {
+		h.tapKnown(u)
+	}
 	if e.differs(before, 0) {
 		h.invalidateUser(u)
 		if h.rules().Shower != nil {

@@ -33,8 +33,10 @@ type Host struct {
 	retry    *time.Timer             // next try of provisional classes; nil if none is due
 	tries    int                     // tries since the last one that left no class provisional
 	dropped  bool                    // removed from the registry
+	taps     []*Tap                  // see Pods.Tap; nil if there are none
 }
 
+// newHost returns a host without connections. The lock of the registry is held.
 func newHost(r *Registry, name HostName, source RulesSource) *Host {
 	return &Host{
 		name:     name,
@@ -46,6 +48,7 @@ func newHost(r *Registry, name HostName, source RulesSource) *Host {
 		byID:     make(map[ID]*Conn),
 		users:    make(map[string]*user),
 		channels: make(map[string]*channel),
+		taps:     slices.Clone(r.taps[name]),
 	}
 }
 

@@ -23,16 +23,18 @@ type Registry struct {
 	// relayMu is held while hosts are notified of a new relay. It is locked before mu.
 	relayMu     sync.Mutex
 	lastChanges lastChanges
+	opened      func(HostName) // see Pods.OnOpened
 
 	// mu guards the fields below. It is locked before the lock of a Host, never after.
 	mu    sync.Mutex
 	relay Relay
 	hosts map[HostName]*Host
+	taps  map[HostName][]*Tap // see Pods.Tap
 }
 
 // NewRegistry returns an empty registry that builds frames with the encoder.
 func NewRegistry(encoder Encoder) *Registry {
-	r := &Registry{encoder: encoder, epoch: time.Now(), showing: make(chan struct{}, maxShowing), hosts: make(map[HostName]*Host)}
+	r := &Registry{encoder: encoder, epoch: time.Now(), showing: make(chan struct{}, maxShowing), hosts: make(map[HostName]*Host), opened: func(HostName) {}}
 	r.clock.Store(1) // 0 means an unknown part
 	return r
 }
@@ -57,6 +59,7 @@ func (r *Registry) Connect(name HostName, rules RulesSource, user *User, out Out
 			if r.relay != nil {
 				r.relay.Opened(name)
 			}
+			r.opened(name)
 		}
 		r.mu.Unlock()
 		// Wait for a busy host without the registry's lock, so that other hosts do not wait too.

@@ -67,6 +67,9 @@ func (h *Host) acquire(u User) *user {
 	case first:
 		known.shown = nil
 	}
+	if first {
+		h.tapUser(known, false)
+	}
 	return known
 }
 
@@ -105,6 +108,7 @@ func (h *Host) setEmail(u *user, email string) {
 		u.seen = max(u.seen+1, now)
 	}
 	u.Email = email
+	h.tapKnown(u)
 	if !same {
 		h.invalidateUser(u)
 	}
@@ -142,13 +146,15 @@ func (h *Host) flushMembers(u *user) {
 	}
 }
 
-func (h *Host) release(u *user) {
+// release counts one connection of the user less, as lost or as having left.
+func (h *Host) release(u *user, lost bool) {
 	u.conns--
 	h.loggedIn--
 	if u.conns == 0 {
 		h.invalidateOnline(u.index)
 		h.invalidateOnline(len(h.online) - 1) // the last user moves to u.index
 		h.online.remove(u.index, func(u *user) *int { return &u.index })
+		h.tapUser(u, lost)
 		h.discardUser(u)
 	}
 }
@@ -199,6 +205,7 @@ func (h *Host) addConn(ch *channel, u *user) {
 		ch.users++
 		ch.chunks.invalidate(m.index)
 		h.recordMember(m, false)
+		h.tapMember(m, false)
 		h.updateMember(m, was, false)
 	}
 }
@@ -214,6 +221,7 @@ func (h *Host) removeConn(ch *channel, u *user, lost bool) {
 		ch.users--
 		ch.chunks.invalidate(m.index)
 		h.recordMember(m, lost)
+		h.tapMember(m, lost)
 		h.updateMember(m, true, lost)
 	}
 }

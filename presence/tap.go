@@ -1,0 +1,332 @@
+package presence
+
+import (
+	"maps"
+	"slices"
+
+	"github.com/cespare/xxhash/v2"
+)
+
+// Shards is the number of parts into which the channels and the users of a host are divided for
+// [Pods.Tap].
+const Shards = 8
+
+// ShardOf returns the shard of a channel or of a user's ID.
+func ShardOf(name string) uint8 { return uint8(xxhash.Sum64String(name) % Shards) }
+
+// Tap follows this pod's part of one shard of a host: its channels, and the users who are online. It
+// begins with the whole part. While nobody pulls, it keeps which channels and users have changed, in
+// bounded memory, and not what has changed.
+//
+// The lock of the host guards it, or the lock of the registry while the host has no connections.
+type Tap struct {
+	registry *Registry
+	host     HostName
+	shard    uint8
+	users    bool   // follows the users who are online
+	changed  func() // see Pods.Tap
+
+	noted   bool // changed was called, or Pull has not been called yet
+	first   bool // the next part is the first of the whole
+	whole   bool // the whole part has been pulled
+	entries map[string]*tapEntry
+	order   []string // keys of entries, in order
+	size    int      // approximate number of names in entries
+}
+
+// tapEntry is what has changed in a channel since the last pull.
+type tapEntry struct {
+	full  bool            // the next change has the whole channel; users then has only users who left
+	lost  bool            // the last connection that went was lost
+	users map[string]bool // users to report; true if the last connection was lost
+}
+
+// maxTapped limits the names that a Tap keeps. Beyond it, and beyond the number of active channels, it
+// begins again with the whole part.
+const maxTapped = 1 << 16
+
+// TapPart is what has changed in the part that a [Tap] follows.
+type TapPart struct {
+	First   bool // the whole part begins: what the pod had before and does not name again until Whole is gone
+	Whole   bool // the whole part has been named
+	Changes []TapChange
+}
+
+// TapChange is the present state of a channel on this pod. The channel "" has the users who are
+// online.
+type TapChange struct {
+	Channel string
+	Class   Class       // Kind, Hidden and CountOnly; zero if the channel is not active
+	Conns   int         // listeners; 0 if the channel is not active
+	Lost    bool        // the last connection that went was lost
+	Full    bool        // Came has all users of the channel: others are lost unless they are in Left
+	More    bool        // of a Full change: another one of the same channel follows, and has more of it
+	Came    []Member    // users who have a connection, without what is shown of them
+	Left    []Departure // users who have none
+}
+
+// Tap follows a shard of a host, with the users who are online if users is set. changed is called when
+// there is something to pull, once until the next call of [Tap.Pull]. It is called with locks held, so
+// it must not block or call this package. The first Pull needs no call.
+func (p Pods) Tap(host HostName, shard uint8, users bool, changed func()) *Tap {
+	t := &Tap{registry: p.r, host: host, shard: shard, users: users, changed: changed, noted: true}
+	p.r.mu.Lock()
+	if p.r.taps == nil {
+		p.r.taps = make(map[HostName][]*Tap)
+	}
+	p.r.taps[host] = append(p.r.taps[host], t)
+	p.r.mu.Unlock()
+	p.r.withHost(host, func(h *Host) {
+		if h != nil && !slices.Contains(h.taps, t) {
+			h.taps = append(h.taps, t)
+		}
+		t.restart(h)
+	})
+	return t
+}
+
+// Close ends the tap. It must not be pulled any more.
+func (t *Tap) Close() {
+	same := func(other *Tap) bool { return other == t }
+	r := t.registry
+	r.mu.Lock()
+	if rest := slices.DeleteFunc(r.taps[t.host], same); len(rest) > 0 {
+		r.taps[t.host] = rest
+	} else {
+		delete(r.taps, t.host)
+	}
+	r.mu.Unlock()
+	r.withHost(t.host, func(h *Host) {
+		if h == nil {
+			return
+		}
+		if h.taps = slices.DeleteFunc(h.taps, same); len(h.taps) == 0 {
+			h.taps = nil
+		}
+	})
+}
+
+// Pull returns what has changed since the last call, about limit names of it, or more if a channel has
+// more. It reports whether there is more.
+func (t *Tap) Pull(limit int) (part TapPart, more bool) {
+	t.registry.withHost(t.host, func(h *Host) {
+		part.First, t.first = t.first, false
+		for limit > 0 && len(t.order) > 0 {
+			name := t.order[0]
+			t.order = t.order[1:]
+			e := t.entries[name]
+			delete(t.entries, name)
+			t.size -= 1 + len(e.users)
+			c := e.change(h, t, name)
+			part.Changes = append(part.Changes, c)
+			limit -= 1 + len(c.Came) + len(c.Left)
+		}
+		more = len(t.order) > 0
+		t.noted = more
+		if !more {
+			t.order = nil
+			part.Whole, t.whole = !t.whole, true
+		}
+	})
+	return part, more
+}
+
+// change returns the present state of the channel. h is nil if the host has no connections.
+func (e *tapEntry) change(h *Host, t *Tap, name string) TapChange {
+	c := TapChange{Channel: name, Lost: e.lost, Full: e.full}
+	if h == nil {
+		for id, lost := range e.users {
+			c.Left = append(c.Left, Departure{id, lost})
+		}
+		return c
+	}
+	there := func(id string) *user {
+		if u := h.users[id]; u != nil && u.conns > 0 {
+			return u
+		}
+		return nil
+	}
+	if name == "" {
+		c.Class.Kind = Authenticated
+		for _, u := range h.online {
+			if e.full && ShardOf(u.ID) == t.shard {
+				c.Came = append(c.Came, u.tapped())
+			}
+		}
+	} else if ch := h.channels[name]; ch != nil && len(ch.listeners) > 0 {
+		c.Class = Class{Kind: ch.class.Kind, Hidden: ch.class.Hidden, CountOnly: ch.class.CountOnly}
+		c.Conns = len(ch.listeners)
+		if e.full {
+			c.Came = make([]Member, 0, ch.users)
+			for _, m := range ch.members {
+				if m.conns > 0 {
+					c.Came = append(c.Came, m.user.tapped())
+				}
+			}
+		}
+		there = func(id string) *user {
+			if m := ch.byUser[h.users[id]]; m != nil && m.conns > 0 {
+				return m.user
+			}
+			return nil
+		}
+	} else {
+		there = func(string) *user { return nil }
+	}
+	for id, lost := range e.users {
+		switch u := there(id); {
+		case u == nil:
+			c.Left = append(c.Left, Departure{id, lost})
+		case !e.full:
+			c.Came = append(c.Came, u.tapped())
+		}
+	}
+	return c
+}
+
+// tapped returns the user as a Tap reports it.
+func (u *user) tapped() Member {
+	m := Member{User: User{ID: u.ID, Email: u.Email}, Seen: u.seen}
+	if u.extra != nil {
+		m.Info, m.InfoTime = u.extra.info, u.extra.infoTime
+	}
+	return m
+}
+
+// restart makes the tap begin again with the whole part. h is nil if the host has no connections.
+func (t *Tap) restart(h *Host) {
+	t.first, t.whole, t.entries, t.order, t.size = true, false, make(map[string]*tapEntry), nil, 0
+	if h == nil {
+		return
+	}
+	if t.users {
+		t.add("").full = true
+	}
+	for name, ch := range h.channels {
+		if ShardOf(name) == t.shard && len(ch.listeners) > 0 {
+			t.add(name).full = true
+		}
+	}
+}
+
+func (t *Tap) add(name string) *tapEntry {
+	e := new(tapEntry)
+	t.entries[name] = e
+	t.order = append(t.order, name)
+	t.size++
+	return e
+}
+
+// entry returns the entry of a channel that has changed.
+func (t *Tap) entry(h *Host, name string) *tapEntry {
+	e := t.entries[name]
+	if e == nil {
+		if t.size >= max(maxTapped, 2*len(h.channels)) {
+			t.restart(h)
+		}
+		if e = t.entries[name]; e == nil {
+			e = t.add(name)
+		}
+	}
+	if !t.noted {
+		t.noted = true
+		t.changed()
+	}
+	return e
+}
+
+// noteUser records that a user has come, gone or changed in a channel that has that many members.
+func (t *Tap) noteUser(h *Host, channel, user string, there, lost bool, members int) {
+	e := t.entry(h, channel)
+	_, known := e.users[user]
+	switch {
+	case e.full && there:
+		if known {
+			t.size--
+			delete(e.users, user)
+		}
+	case known:
+		e.users[user] = lost
+	case len(e.users) >= max(maxChanges, members):
+		t.size -= len(e.users)
+		e.full, e.users = true, nil // users recorded before are missing in it, so they count as lost
+	default:
+		if e.users == nil {
+			e.users = make(map[string]bool)
+		}
+		e.users[user] = lost
+		t.size++
+	}
+}
+
+// tapChannel records that the number of listeners of a channel has changed.
+func (h *Host) tapChannel(ch *channel, lost bool) {
+	if h.taps == nil {
+		return
+	}
+	h.eachTap(ch.name, func(t *Tap) { t.entry(h, ch.name).lost = lost })
+}
+
+// tapClass records that the class of a channel has changed.
+func (h *Host) tapClass(ch *channel) {
+	if h.taps == nil {
+		return
+	}
+	h.eachTap(ch.name, func(t *Tap) { t.entry(h, ch.name).full = true })
+}
+
+// tapMember records that a user has come, gone or changed in a channel.
+func (h *Host) tapMember(m *member, lost bool) {
+	if h.taps == nil {
+		return
+	}
+	ch := m.channel
+	h.eachTap(ch.name, func(t *Tap) { t.noteUser(h, ch.name, m.user.ID, m.conns > 0, lost, len(ch.members)) })
+}
+
+// tapUser records that a user has come online, gone or changed.
+func (h *Host) tapUser(u *user, lost bool) {
+	if h.taps == nil {
+		return
+	}
+	h.eachTap(u.ID, func(t *Tap) {
+		if t.users {
+			t.noteUser(h, "", u.ID, u.conns > 0, lost, len(h.online))
+		}
+	})
+}
+
+// eachTap calls f for the taps of the shard of a name.
+func (h *Host) eachTap(name string, f func(t *Tap)) {
+	shard := ShardOf(name)
+	for _, t := range h.taps {
+		if t.shard == shard {
+			f(t)
+		}
+	}
+}
+
+// OnOpened sets the function that is called when a host has its first connection on this pod, with
+// the lock of the registry held: it must not block or call this package. It must be called before the
+// first connection.
+func (p Pods) OnOpened(opened func(host HostName)) { p.r.opened = opened }
+
+// Hosts returns the names of the hosts that have connections on this pod, in no order.
+func (p Pods) Hosts() []HostName {
+	p.r.mu.Lock()
+	defer p.r.mu.Unlock()
+	return slices.Collect(maps.Keys(p.r.hosts))
+}
+
+// tapKnown records that this pod knows something else of a user.
+func (h *Host) tapKnown(u *user) {
+	if h.taps == nil || u.conns == 0 {
+		return
+	}
+	h.tapUser(u, false)
+	for _, m := range u.members {
+		if m.conns > 0 {
+			h.tapMember(m, false)
+		}
+	}
+}
