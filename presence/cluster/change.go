@@ -40,6 +40,9 @@ func (c *Cluster) Change(ctx context.Context, cfg Config) error {
 // other pods stays. Some time after the cluster is ready, what is of pods that it does not know counts
 // as lost.
 func (c *Cluster) Activate() {
+	if c.speaker != nil {
+		c.speaker.SetPeers(c.events)
+	}
 	if c.standby != nil && c.standby.Assignments != nil {
 		c.standby.Assignments.SetClock(c.members.Clock)
 	}

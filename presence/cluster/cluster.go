@@ -25,6 +25,8 @@
 //   - query answers queries, replication keeps what watchers see, and assignments keeps the
 //     assignments. Each uses link and membership, and none of the other two.
 //   - messages carries messages. It uses link.
+//   - events carries who is there to the pod that tells events. It uses link, membership and
+//     assignments, for its epochs.
 //
 // timing and work are for all rooms: durations, and the parts of goroutines.
 package cluster
@@ -43,6 +45,7 @@ import (
 	"github.com/rollcall-gateway/rollcall/presence/assignment"
 	"github.com/rollcall-gateway/rollcall/presence/cluster/bus"
 	"github.com/rollcall-gateway/rollcall/presence/cluster/internal/assignments"
+	eventsroom "github.com/rollcall-gateway/rollcall/presence/cluster/internal/events"
 	"github.com/rollcall-gateway/rollcall/presence/cluster/internal/link"
 	"github.com/rollcall-gateway/rollcall/presence/cluster/internal/membership"
 	"github.com/rollcall-gateway/rollcall/presence/cluster/internal/messages"
@@ -50,6 +53,7 @@ import (
 	"github.com/rollcall-gateway/rollcall/presence/cluster/internal/replication"
 	"github.com/rollcall-gateway/rollcall/presence/cluster/internal/timing"
 	"github.com/rollcall-gateway/rollcall/presence/cluster/message"
+	"github.com/rollcall-gateway/rollcall/presence/events"
 )
 
 // Config configures a deployment.
@@ -63,6 +67,9 @@ type Config struct {
 	// Assignments is the book of this pod, which is kept equal to those of other pods, and uses the
 	// cluster's clock from then on. If nil, there are no assignments.
 	Assignments *assignment.Book
+	// Events tells events of the pods. If nil, this pod tells none, and other pods those of its
+	// connections.
+	Events *events.Speaker
 	// Timeout is how long a query waits for pods of this data center; if 0, 500 ms. Remote is the
 	// same for other data centers; if 0, 1.5 s.
 	Timeout, Remote time.Duration
@@ -91,6 +98,8 @@ type Cluster struct {
 	replicator  *replication.Replicator
 	messenger   *messages.Messenger
 	assignments *assignments.Keeper // nil without a book
+	events      *eventsroom.Room
+	speaker     *events.Speaker // nil without one
 	registry    *presence.Registry
 	queries     *query.Queries
 	asker       // AllUsers and the other queries
@@ -192,6 +201,7 @@ func start(cfg Config, tr link.Transport, registry *presence.Registry, local Loc
 	c.replicator = replication.New(l, c.members, registry.Pods(), t, cfg.Logger)
 	c.messenger = messages.New(l, registry.Pods(), t, cfg.Logger)
 	c.assignments = assignments.New(l, c.members, cfg.Assignments, t)
+	c.events, c.speaker = eventsroom.New(l, c.members, c.assignments, registry.Pods(), cfg.Events, t), cfg.Events
 	c.members.SetSynced(c.assignments.Synced)
 	c.responder.Start(&c.all, c.stop)
 	if err := c.subscribe(); err != nil {
@@ -257,6 +267,8 @@ func (c *Cluster) handle(from link.Peer, m message.Message) {
 		c.responder.Handle(from, m)
 	case *message.Delta, *message.Check, *message.CheckDone:
 		c.replicator.Handle(from, m)
+	case *message.EventsAsk, *message.EventsPart, *message.EventsTaken, *message.EventsLost, *message.EventsHosts:
+		c.events.Handle(from, m)
 	default:
 		if _, ok := m.(*message.Probe); ok {
 			c.assignments.Probed(from)
@@ -272,6 +284,7 @@ type podEvents struct{ c *Cluster }
 func (e podEvents) PodUp(p link.Peer) {
 	e.c.replicator.PodUp(p)
 	e.c.assignments.PodUp(p)
+	e.c.events.PodUp(p)
 }
 
 func (e podEvents) PodDown(p link.Peer) {
@@ -279,20 +292,28 @@ func (e podEvents) PodDown(p link.Peer) {
 	e.c.queries.PodDown(p)
 	e.c.replicator.PodDown(p)
 	e.c.assignments.PodDown(p)
+	e.c.events.PodDown(p)
 }
 
 func (e podEvents) RecheckAll() {
 	e.c.replicator.RecheckAll()
 	e.c.assignments.RecheckAll()
+	e.c.events.RecheckAll()
 }
 
 func (e podEvents) HeardAgain(p link.Peer) { e.c.assignments.HeardAgain(p) }
 
-func (e podEvents) SitesChanged(p link.Peer) { e.c.replicator.SitesChanged(p) }
+func (e podEvents) SitesChanged(p link.Peer) {
+	e.c.replicator.SitesChanged(p)
+	e.c.events.SitesChanged()
+}
 
 // SetSites replaces the sites that this pod serves. It must be called before a new host has
 // connections.
-func (c *Cluster) SetSites(sites []message.Site) { c.members.SetSites(sites) }
+func (c *Cluster) SetSites(sites []message.Site) {
+	c.members.SetSites(sites)
+	c.events.SitesChanged()
+}
 
 // Ready reports whether the pod has had time to discover other pods. Before that, no answer is
 // complete. It stays true if the bus is disconnected: answers are not complete then, but those of
@@ -344,6 +365,10 @@ func (c *Cluster) leave(back bool) error {
 	}
 	c.replicator.Close()
 	c.messenger.Close()
+	if c.speaker != nil {
+		c.speaker.RemovePeers(c.events)
+	}
+	c.events.Close()
 	c.queries.Close()
 	close(c.stop)
 	c.all.Wait()
@@ -363,9 +388,16 @@ type relay struct {
 	*replication.Replicator
 	*messages.Messenger
 	members *membership.Members
+	events  *eventsroom.Room
 }
 
-func (c *Cluster) relay() relay { return relay{c.replicator, c.messenger, c.members} }
+func (c *Cluster) relay() relay { return relay{c.replicator, c.messenger, c.members, c.events} }
+
+// Opened implements [presence.Relay].
+func (r relay) Opened(host presence.HostName) {
+	r.Messenger.Opened(host)
+	r.events.Opened(host)
+}
 
 // Clock implements [presence.Relay].
 func (r relay) Clock() uint64 { return r.members.Clock() }

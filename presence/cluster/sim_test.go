@@ -83,6 +83,7 @@ type sim struct {
 	truth   *simTruth
 	facts   *simFacts
 	later   []simEvent
+	events  *simEvents // nil without events
 	// scripted is set if clients do only what the test says.
 	scripted bool
 	asking   sync.WaitGroup

@@ -26,6 +26,7 @@ func (s *sim) startPod(p *simPod) {
 func (s *sim) bringUp(p *simPod, hosts []presence.HostName, failed time.Time, lost bool) {
 	if p.disk.repair(lost); lost {
 		p.clock.pass()
+		s.events.loseDisk(p)
 	}
 	p.start(s, hosts)
 	p.run.blank = lost
@@ -92,6 +93,7 @@ func (r *simRun) stop() {
 	if err := r.cluster.Close(); err != nil {
 		r.sim.fail("close: %v", err)
 	}
+	r.events.close()
 }
 
 // pause stops a pod for a while.

@@ -121,10 +121,12 @@ func (r *keeperRun) end(killed bool) {
 }
 
 // Load implements assignment.Store.
-func (r *keeperRun) Load(take func(assignment.Record)) error {
-	r.disk.mu.Lock()
-	records := maps.Clone(r.disk.records)
-	r.disk.mu.Unlock()
+func (r *keeperRun) Load(take func(assignment.Record)) error { return r.disk.load(take) }
+
+func (d *keeperDisk) load(take func(assignment.Record)) error {
+	d.mu.Lock()
+	records := maps.Clone(d.records)
+	d.mu.Unlock()
 	for _, record := range records {
 		take(record)
 	}
@@ -133,17 +135,21 @@ func (r *keeperRun) Load(take func(assignment.Record)) error {
 
 // Save implements assignment.Store.
 func (r *keeperRun) Save(records []assignment.Record) error {
-	r.disk.mu.Lock()
-	defer r.disk.mu.Unlock()
 	if r.dead.Load() {
 		return errSimDead
 	}
+	return r.disk.save(records)
+}
+
+func (d *keeperDisk) save(records []assignment.Record) error {
+	d.mu.Lock()
+	defer d.mu.Unlock()
 	for _, record := range records {
 		key := [3]string{record.Host.String(), record.User, string(rune(record.Kind)) + record.Channel}
-		if old, ok := r.disk.records[key]; ok {
+		if old, ok := d.records[key]; ok {
 			record = old.Merge(record)
 		}
-		r.disk.records[key] = record
+		d.records[key] = record
 	}
 	return nil
 }

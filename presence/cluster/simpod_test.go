@@ -31,6 +31,8 @@ type simRun struct {
 	cluster *Cluster
 	before  *simRun // run of the pod before this one; nil if there is none
 	blank   bool    // it was started without the disk of the run before
+	rules   presence.RulesSource
+	events  *simSpeaker // nil without events
 
 	// sim.ears guards the fields below. The driver changes them, with sim.mu held.
 	began   time.Time
@@ -64,12 +66,16 @@ func (p *simPod) start(s *sim, hosts []presence.HostName) {
 		began:  time.Now(),
 		anew:   make(map[string]time.Time),
 		serves: make(map[presence.HostName]bool),
+		rules:  s.rules,
 	}
 	t := timing.Default()
 	t.Stall = r.port.running
 	t.Wall = p.clock.now
 	t.Slept = func() time.Duration { return 0 }
 	cfg := Config{DataCenter: p.dc, Pod: p.name, Logger: s.logger(p.name), memory: simFile{&p.disk, r.port}}
+	if s.events != nil {
+		s.events.attach(r, &cfg)
+	}
 	s.ears.Lock()
 	s.runs = append(s.runs, r)
 	s.ears.Unlock()
@@ -111,7 +117,8 @@ func (r *simRun) setHosts(hosts []presence.HostName) {
 	}
 	r.sim.ears.Unlock()
 	r.mu.Unlock()
-	r.cluster.SetSites([]message.Site{{Sets: [][]string{set}}})
+	r.cluster.SetSites([]message.Site{{Sets: [][]string{set}, Events: r.events.on()}})
+	r.events.refresh()
 }
 
 // Serves implements Local.

@@ -113,7 +113,7 @@ func (s *sim) connectTo(c *simClient, r *simRun, joins map[string]presence.Watch
 	}
 	s.trace("client %d connects to %v on %v as %q", c.id, c.host, r, c.user)
 	out := &simOutbox{client: c}
-	conn, err := r.reg.Connect(c.host, s.rules, user, out)
+	conn, err := r.reg.Connect(c.host, r.rules, user, out)
 	if err != nil {
 		s.fail("connect: %v", err)
 		return
@@ -135,6 +135,9 @@ func (s *sim) connectTo(c *simClient, r *simRun, joins map[string]presence.Watch
 func (s *sim) join(c *simClient, channel string, watch presence.Watch) {
 	if c.user == "" && simClass(channel).Kind == presence.Authenticated {
 		return
+	}
+	if s.events != nil {
+		watch = presence.WatchNone // classes change: what watchers see is not judged
 	}
 	s.trace("client %d joins %s, watch %d", c.id, channel, watch)
 	if watch != presence.WatchNone {

@@ -5,17 +5,15 @@ import (
 	"slices"
 	"time"
 
-	"github.com/cespare/xxhash/v2"
-
 	"github.com/rollcall-gateway/rollcall/presence"
 	"github.com/rollcall-gateway/rollcall/presence/assignment"
 )
 
 // Shards is the number of shards of a host.
-const Shards = 8
+const Shards = presence.Shards
 
 // ShardOf returns the shard of a channel or a user.
-func ShardOf(name string) uint8 { return uint8(xxhash.Sum64String(name) % Shards) }
+func ShardOf(name string) uint8 { return presence.ShardOf(name) }
 
 // Type is what an [Event] is about.
 type Type uint8

@@ -68,7 +68,7 @@ func samples() []sample {
 		}}},
 		{"sites wanted", &SitesWanted{}},
 		{"sites", &Sites{Sum: 42, Part: 1, Parts: 3, Sites: []Site{
-			{}, {Sets: [][]string{{"*.example.com", "example.com"}, nil, {"münchen.example"}}},
+			{}, {Sets: [][]string{{"*.example.com", "example.com"}, nil, {"münchen.example"}}, Events: true},
 		}}},
 		{"no sites", &Sites{Sum: 42, Parts: 1}},
 		{"query count", &Query{ID: 9, Kind: KindCount, Host: portal, Seed: 0x1122334455667788}},
@@ -183,6 +183,26 @@ func samples() []sample {
 			{Host: portal, User: "u-1", Channel: "lobby", Mode: assignment.Receive, Version: assignment.Version{Clock: 1 << 60, Node: 7}},
 			{Host: portal, User: "7", Kind: assignment.KindEpoch, Version: assignment.Version{Clock: 1 << 60, Node: 7}, Value: 1<<53 - 1, Until: 1},
 		}}},
+		{"events asked for", &EventsAsk{Session: 300, Open: true, Asks: []EventsQuestion{
+			{ID: 1, Host: portal, Shard: 7, Users: true}, {ID: 1<<64 - 1, Host: mustHost("2001:db8::1")},
+		}, Ends: []uint64{1, 300}}},
+		{"events checked", &EventsAsk{Session: 300}},
+		{"events", &EventsPart{Session: 300, Stream: 1 << 63, Number: 128, Items: []EventsItem{
+			{ID: 1, TapPart: presence.TapPart{First: true, Changes: []presence.TapChange{
+				{Channel: "lobby", Class: presence.Class{Kind: presence.Authenticated, Hidden: true, CountOnly: true}, Conns: 300, Full: true, More: true, Came: []presence.Member{
+					member("u-1", "one@example.com", 1_700_000_000_456), {User: presence.User{ID: "u-2", Info: `{"name":"Two"}`}, InfoTime: -1},
+				}},
+				{Channel: "ä", Lost: true, Left: []presence.Departure{{ID: "u-3", Lost: true}, {ID: "u-4"}}},
+				{Class: presence.Class{Kind: presence.Authenticated}, Came: []presence.Member{member("u-5", "", 0)}},
+			}}},
+			{ID: 1, TapPart: presence.TapPart{Whole: true, Changes: []presence.TapChange{
+				{Channel: "anonymous-1", Class: presence.Class{Kind: presence.Anonymous}, Conns: 1},
+			}}},
+			{ID: 2},
+		}}},
+		{"events taken", &EventsTaken{Session: 300, Stream: 1 << 63, Number: 128}},
+		{"events lost", &EventsLost{Session: 300}},
+		{"hosts for events", &EventsHosts{Hosts: []presence.HostName{portal, mustHost("192.0.2.1")}}},
 		{"assignment total", &AssignmentTotal{Total: 0xfedcba9876543210}},
 		{"wanted assignment total", &AssignmentTotal{Total: 1, ID: 300, Whole: true, Wanted: true}},
 		{"assignment check", &AssignmentCheck{ID: 7, Sums: assignment.Sums{0: 1, 255: 1 << 63}}},

@@ -6,7 +6,7 @@ import (
 
 // The least that an entry of a list takes in a payload, in bytes. Lists are made for no more entries than that allows.
 const (
-	leastSite       = 1
+	leastSite       = 2
 	leastSet        = 1
 	leastText       = 1
 	leastHash       = 8
@@ -67,6 +67,18 @@ func (e *encoder) message(m Message) bool {
 		e.assignmentTotal(m)
 	case *AssignmentCheck:
 		e.assignmentCheck(m)
+	case *EventsAsk:
+		e.eventsAsk(m)
+	case *EventsPart:
+		e.eventsPart(m)
+	case *EventsTaken:
+		e.uvarint(m.Session)
+		e.uvarint(m.Stream)
+		e.uvarint(m.Number)
+	case *EventsLost:
+		e.uvarint(m.Session)
+	case *EventsHosts:
+		e.eventsHosts(m)
 	default:
 		return false
 	}
@@ -113,6 +125,16 @@ func (d *decoder) message() Message {
 		return d.assignmentTotal()
 	case (*AssignmentCheck)(nil).kind():
 		return d.assignmentCheck()
+	case (*EventsAsk)(nil).kind():
+		return d.eventsAsk()
+	case (*EventsPart)(nil).kind():
+		return d.eventsPart()
+	case (*EventsTaken)(nil).kind():
+		return &EventsTaken{Session: d.uvarint(), Stream: d.uvarint(), Number: d.uvarint()}
+	case (*EventsLost)(nil).kind():
+		return &EventsLost{Session: d.uvarint()}
+	case (*EventsHosts)(nil).kind():
+		return d.eventsHosts()
 	}
 	d.fail("an unknown type of message")
 	return nil
@@ -173,6 +195,7 @@ func (e *encoder) sites(m *Sites) {
 		if len(site.Sets) > maxSets {
 			e.fail("too many sets of a site")
 		}
+		e.flags(site.Events)
 		e.length(len(site.Sets))
 		for _, set := range site.Sets {
 			e.length(len(set))
@@ -187,7 +210,7 @@ func (d *decoder) sites() *Sites {
 	m := &Sites{Sum: d.fixed()}
 	m.Part, m.Parts = d.part()
 	m.Sites = list(d, leastSite, func() Site {
-		site := Site{Sets: list(d, leastSet, func() []string {
+		site := Site{Events: d.flags(1) != 0, Sets: list(d, leastSet, func() []string {
 			return list(d, leastText, func() string { return d.text(maxPattern) })
 		})}
 		if len(site.Sets) > maxSets {

@@ -133,7 +133,8 @@ type Sites struct {
 // Site is what one site of the configuration serves: the hosts that match one pattern of each set. No set at all is
 // every host. A pattern is a host name in which a label can be "*".
 type Site struct {
-	Sets [][]string
+	Sets   [][]string
+	Events bool // the pod has events for these hosts
 }
 
 // Query asks the pods that serve a host about it.
@@ -301,6 +302,12 @@ func (m *Send) kind() byte {
 	}
 	return 10
 }
+
+func (*EventsAsk) kind() byte   { return 30 }
+func (*EventsPart) kind() byte  { return 31 }
+func (*EventsTaken) kind() byte { return 32 }
+func (*EventsLost) kind() byte  { return 33 }
+func (*EventsHosts) kind() byte { return 34 }
 
 func (*Assignments) kind() byte      { return 20 }
 func (*AssignmentsTaken) kind() byte { return 21 }

@@ -50,7 +50,7 @@ func connectionSize(c *Connection) int {
 }
 
 func siteSize(s *Site) int {
-	size := numberSize(uint64(len(s.Sets)))
+	size := 1 + numberSize(uint64(len(s.Sets)))
 	for _, set := range s.Sets {
 		size += numberSize(uint64(len(set)))
 		for i := range set {

@@ -123,16 +123,16 @@ func shorten(site Site) []Site {
 		return []Site{site}
 	}
 	set := slices.MinFunc(site.Sets, func(a, b []string) int { return len(a) - len(b) })
-	return halve(set)
+	return halve(set, site.Events)
 }
 
 // halve divides a set until it fits: a host that matches one pattern of the set matches one of either half.
-func halve(set []string) []Site {
-	site := Site{Sets: [][]string{set}}
+func halve(set []string, events bool) []Site {
+	site := Site{Sets: [][]string{set}, Events: events}
 	if siteSize(&site) <= room || len(set) < 2 {
 		return []Site{site}
 	}
-	return append(halve(set[:len(set)/2]), halve(set[len(set)/2:])...)
+	return append(halve(set[:len(set)/2], events), halve(set[len(set)/2:], events)...)
 }
 
 // SplitCheck returns the checks that together ask what c asks. If there are several, each has to be given an ID of its

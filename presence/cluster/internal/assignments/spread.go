@@ -34,6 +34,16 @@ func (a *Keeper) Spread(
 	return missing, false
 }
 
+// Publish sends records to all pods, without waiting for them. Checks find those that are lost.
+func (a *Keeper) Publish(records []assignment.Record) {
+	if a == nil {
+		return
+	}
+	for _, m := range divideAssignments(records) {
+		a.link.Send(a.link.Assignments(), m)
+	}
+}
+
 // spreadOnce sends the records once. It returns the pods that have not confirmed them, and the
 // combined reports of the others.
 func (a *Keeper) spreadOnce(

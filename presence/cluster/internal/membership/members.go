@@ -236,6 +236,58 @@ func (m *Members) Confirming(host presence.HostName) []link.Peer {
 	return list
 }
 
+// Speakers returns the other pods that have events for the host.
+func (m *Members) Speakers(host presence.HostName) []link.Peer {
+	m.mu.RLock()
+	defer m.mu.RUnlock()
+	var list []link.Peer
+	looked := make(map[*sites.Served]bool, 4)
+	for p, pod := range m.pods {
+		if pod.served.SpeaksCached(looked, host.String()) {
+			list = append(list, p)
+		}
+	}
+	return list
+}
+
+// MissesSpeaker reports whether a pod is missing that may have events for the host.
+func (m *Members) MissesSpeaker(host presence.HostName) bool {
+	m.mu.RLock()
+	defer m.mu.RUnlock()
+	looked := make(map[*sites.Served]bool, 4)
+	for _, l := range m.lost {
+		if l.served == nil || l.served.SpeaksCached(looked, host.String()) {
+			return true
+		}
+	}
+	return false
+}
+
+// HasSpeakers reports whether another pod has events for any host.
+func (m *Members) HasSpeakers() bool {
+	m.mu.RLock()
+	defer m.mu.RUnlock()
+	for _, pod := range m.pods {
+		if pod.served.Speaks() {
+			return true
+		}
+	}
+	return false
+}
+
+// Speaks reports whether this pod has events for the host.
+func (m *Members) Speaks(host presence.HostName) bool {
+	m.mu.RLock()
+	defer m.mu.RUnlock()
+	return m.own.Served.SpeaksCached(make(map[*sites.Served]bool, 1), host.String())
+}
+
+// Settled reports whether this pod knows which pods are alive, or does not wait for that: the bus is
+// disconnected for longer than a start takes.
+func (m *Members) Settled() bool {
+	return m.Ready() && (m.KnowsPods() || !m.pulse.connectedNow())
+}
+
 // All returns all members.
 func (m *Members) All() []link.Peer {
 	m.mu.RLock()

@@ -5,6 +5,7 @@ package sites
 
 import (
 	"encoding/binary"
+	"math"
 	"slices"
 
 	"github.com/cespare/xxhash/v2"
@@ -26,7 +27,8 @@ type Announcement struct {
 func Announce(sites []message.Site) Announcement {
 	parts := message.SplitSites(&message.Sites{Sites: canonical(sites)})
 	if len(parts) > MaxParts {
-		parts = []*message.Sites{{Parts: 1, Sites: []message.Site{{}}}}
+		events := slices.ContainsFunc(sites, func(s message.Site) bool { return s.Events })
+		parts = []*message.Sites{{Parts: 1, Sites: []message.Site{{Events: events}}}}
 	}
 	a := Announcement{Parts: parts}
 	all := a.Sites()
@@ -50,6 +52,7 @@ func (a *Announcement) Sites() (all []message.Site) {
 func canonical(sites []message.Site) []message.Site {
 	all := make([]message.Site, len(sites))
 	for i, site := range sites {
+		all[i].Events = site.Events
 		for _, set := range site.Sets {
 			set = slices.Clone(set)
 			slices.Sort(set)
@@ -57,7 +60,15 @@ func canonical(sites []message.Site) []message.Site {
 		}
 		slices.SortFunc(all[i].Sets, slices.Compare)
 	}
-	order := func(a, b message.Site) int { return slices.CompareFunc(a.Sets, b.Sets, slices.Compare) }
+	order := func(a, b message.Site) int {
+		switch c := slices.CompareFunc(a.Sets, b.Sets, slices.Compare); {
+		case c != 0 || a.Events == b.Events:
+			return c
+		case a.Events:
+			return 1
+		}
+		return -1
+	}
 	slices.SortFunc(all, order)
 	return slices.CompactFunc(all, func(a, b message.Site) bool { return order(a, b) == 0 })
 }
@@ -67,7 +78,11 @@ func Sum(sites []message.Site) uint64 {
 	d := xxhash.New()
 	var b []byte
 	for _, site := range sites {
-		b = binary.AppendUvarint(b[:0], uint64(len(site.Sets)))
+		b = b[:0]
+		if site.Events {
+			b = binary.AppendUvarint(b, math.MaxUint64) // no number of sets
+		}
+		b = binary.AppendUvarint(b, uint64(len(site.Sets)))
 		for _, set := range site.Sets {
 			b = binary.AppendUvarint(b, uint64(len(set)))
 			for _, pattern := range set {

@@ -12,6 +12,8 @@ type Served struct {
 	every bool
 	first hostpattern.Map[[]int32]      // sites by the patterns of their first set
 	rest  [][]hostpattern.Map[struct{}] // other sets, by site
+	// events has the hosts for which the pod has events; nil without them.
+	events *Served
 }
 
 // maxShapes limits the look-ups for one host.
@@ -22,6 +24,21 @@ func EveryHost(sum uint64) *Served { return &Served{Sum: sum, every: true} }
 
 // Compile returns the hosts of the sites, with their sum.
 func Compile(sum uint64, sites []message.Site) *Served {
+	s := compile(sum, sites)
+	var events []message.Site
+	for _, site := range sites {
+		if site.Events {
+			events = append(events, site)
+		}
+	}
+	if len(events) > 0 {
+		s.events = compile(sum, events)
+		s.Bytes += s.events.Bytes
+	}
+	return s
+}
+
+func compile(sum uint64, sites []message.Site) *Served {
 	s := &Served{Sum: sum, Bytes: 2 * Size(sites), rest: make([][]hostpattern.Map[struct{}], len(sites))}
 	everything := EveryHost(sum)
 	for i, site := range sites {
@@ -71,6 +88,14 @@ func (s *Served) restServes(site int32, host string) bool {
 	}
 	return true
 }
+
+// SpeaksCached reports whether the pod has events for the host, with a cache for one host.
+func (s *Served) SpeaksCached(looked map[*Served]bool, host string) bool {
+	return s != nil && s.events != nil && s.events.ServesCached(looked, host)
+}
+
+// Speaks reports whether the pod has events for any host.
+func (s *Served) Speaks() bool { return s != nil && s.events != nil }
 
 // ServesCached is serves with a cache for one host.
 func (s *Served) ServesCached(looked map[*Served]bool, host string) bool {

@@ -1,0 +1,310 @@
+package events
+
+import (
+	"container/heap"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/rollcall-gateway/rollcall/presence"
+)
+
+// channel is a channel of a shard over all pods, and what the epoch has told of it.
+type channel struct {
+	name    string
+	parts   []part
+	conns   int           // connections of all parts
+	kind    presence.Kind // 0 before the first part
+	named   bool          // events name its members
+	hidden  bool          // no event names it
+	seats   map[*person]*seat
+	visible int           // number of seats that are visible
+	until   time.Duration // end of the grace period of its last connection, see Speaker.now; 0 without one
+
+	told      bool // the channel
+	toldNamed bool // its members
+	toldCount int  // number of seats that were told
+	dirty     bool // in shard.dirty
+	news      []*seat
+}
+
+// part is a pod's part of a channel.
+type part struct {
+	*source
+	conns int
+	users int // seats that have the source
+	class presence.Class
+}
+
+// person is a user of a shard.
+type person struct {
+	user     presence.User
+	seen     int64 // time of the e-mail address, see presence.Member
+	infoTime int64
+	seats    int
+	record   string // last result of Sink.Name
+}
+
+// seat is a user in a channel.
+type seat struct {
+	*person
+	at     sourceSet     // pods on which the user has a connection
+	until  time.Duration // end of the grace period, see Speaker.now; 0 without one
+	record string        // as it was told; "" if the Sink hides the user
+	told   bool
+	dirty  bool // in channel.news
+}
+
+// visible reports whether the user counts as there.
+func (st *seat) visible() bool { return st.at.first != nil || st.until != 0 }
+
+// sourceSet is a set of sources. Most have one.
+type sourceSet struct {
+	first *source
+	more  *[]*source // nil if there is at most one
+}
+
+// add adds a source, and reports whether it was not there.
+func (s *sourceSet) add(src *source) bool {
+	switch {
+	case s.first == src || s.more != nil && slices.Contains(*s.more, src):
+		return false
+	case s.first == nil:
+		s.first = src
+	case s.more == nil:
+		s.more = &[]*source{src}
+	default:
+		*s.more = append(*s.more, src)
+	}
+	return true
+}
+
+// remove removes a source, and reports whether it was there.
+func (s *sourceSet) remove(src *source) bool {
+	if s.first == src {
+		s.first = nil
+		if s.more != nil {
+			s.first = (*s.more)[0]
+			s.removeMore(0)
+		}
+		return true
+	}
+	if s.more != nil {
+		if i := slices.Index(*s.more, src); i >= 0 {
+			s.removeMore(i)
+			return true
+		}
+	}
+	return false
+}
+
+func (s *sourceSet) removeMore(i int) {
+	if *s.more = slices.Delete(*s.more, i, i+1); len(*s.more) == 0 {
+		s.more = nil
+	}
+}
+
+// has reports whether the source is there.
+func (s *sourceSet) has(src *source) bool {
+	return s.first == src || s.more != nil && slices.Contains(*s.more, src)
+}
+
+// replace replaces a source by one that is not there.
+func (s *sourceSet) replace(old, by *source) {
+	if s.remove(old) {
+		s.add(by)
+	}
+}
+
+// occupied reports whether the channel counts as occupied.
+func (ch *channel) occupied() bool {
+	if ch.kind == presence.Authenticated {
+		return ch.visible > 0
+	}
+	return ch.conns > 0 || ch.until != 0
+}
+
+// count returns what watchers see as the count of the channel.
+func (ch *channel) count() int {
+	switch {
+	case ch.name == "":
+		return 0
+	case ch.kind == presence.Authenticated:
+		return ch.visible
+	}
+	return ch.conns
+}
+
+// part returns the part of a source, or nil.
+func (ch *channel) part(src *source) *part {
+	for i := range ch.parts {
+		if ch.parts[i].source == src {
+			return &ch.parts[i]
+		}
+	}
+	return nil
+}
+
+// updateClass applies the classes of the parts. If pods differ, because one has not applied a reload
+// yet, the class that tells less applies. Without parts, the last class stays.
+func (ch *channel) updateClass() {
+	first := true
+	for i := range ch.parts {
+		c := ch.parts[i].class
+		if c.Kind == 0 {
+			continue
+		}
+		if first {
+			first, ch.kind, ch.named, ch.hidden = false, presence.Anonymous, true, false
+		}
+		if c.Kind == presence.Authenticated {
+			ch.kind = c.Kind
+		}
+		ch.named = ch.named && !c.CountOnly
+		ch.hidden = ch.hidden || c.Hidden
+	}
+	if !first {
+		ch.named = ch.named && ch.kind == presence.Authenticated
+	}
+}
+
+// person returns a user, which it creates if necessary.
+func (sh *shard) person(m *presence.Member) *person {
+	p := sh.persons[m.ID]
+	if p == nil {
+		// The texts of a decoded message share memory with others.
+		p = &person{user: presence.User{ID: strings.Clone(m.ID), Email: strings.Clone(m.Email), Info: strings.Clone(m.Info)}, seen: m.Seen, infoTime: m.InfoTime}
+		sh.persons[p.user.ID] = p
+		return p
+	}
+	if m.Email != "" && (p.user.Email == "" || m.Seen > p.seen || m.Seen == p.seen && m.Email > p.user.Email) {
+		p.seen = m.Seen
+		if m.Email != p.user.Email {
+			p.user.Email = strings.Clone(m.Email)
+		}
+	}
+	if m.InfoTime > p.infoTime || m.InfoTime == p.infoTime && m.Info > p.user.Info {
+		p.infoTime = m.InfoTime
+		if m.Info != p.user.Info {
+			p.user.Info = strings.Clone(m.Info)
+		}
+	}
+	return p
+}
+
+// seat returns the seat of a user in a channel, which it creates if necessary.
+func (sh *shard) seat(ch *channel, p *person) *seat {
+	st := ch.seats[p]
+	if st == nil {
+		st = &seat{person: p}
+		if ch.seats == nil {
+			ch.seats = make(map[*person]*seat)
+		}
+		ch.seats[p] = st
+		p.seats++
+	}
+	return st
+}
+
+// dropSeat removes a seat that is not visible.
+func (sh *shard) dropSeat(ch *channel, st *seat) {
+	if ch.seats[st.person] != st {
+		return
+	}
+	delete(ch.seats, st.person)
+	if st.seats--; st.seats == 0 {
+		delete(sh.persons, st.user.ID)
+	}
+}
+
+// dropIfEmpty removes a channel of which nothing is left, and nothing to tell.
+func (sh *shard) dropIfEmpty(ch *channel) {
+	if len(ch.parts) == 0 && len(ch.seats) == 0 && ch.until == 0 && !ch.told && !ch.dirty {
+		delete(sh.channels, ch.name)
+	}
+}
+
+// mark records that something may have to be told of a channel, and of a seat of it if there is one.
+func (sh *shard) mark(ch *channel, st *seat) {
+	if sh.muted() {
+		if st != nil && !st.visible() {
+			sh.dropSeat(ch, st)
+		}
+		sh.dropIfEmpty(ch)
+		return
+	}
+	if st != nil && !st.dirty {
+		st.dirty = true
+		ch.news = append(ch.news, st)
+	}
+	if !ch.dirty {
+		ch.dirty = true
+		sh.dirty = append(sh.dirty, ch)
+	}
+}
+
+// reset forgets what was told.
+func (sh *shard) reset() {
+	sh.dirty = nil
+	for _, ch := range sh.channels {
+		ch.told, ch.toldNamed, ch.toldCount, ch.dirty, ch.news = false, false, 0, false, nil
+		for _, st := range ch.seats {
+			st.told, st.dirty, st.record = false, false, ""
+			if !st.visible() {
+				sh.dropSeat(ch, st)
+			}
+		}
+		sh.dropIfEmpty(ch)
+	}
+}
+
+// graceHeap has the ends of grace periods. The first one is at index 0. Those that are over because the
+// user came back stay until then.
+type graceHeap []graceEnd
+
+type graceEnd struct {
+	at   time.Duration
+	ch   *channel
+	seat *seat // nil for the channel
+}
+
+// Len implements [heap.Interface].
+func (g graceHeap) Len() int { return len(g) }
+
+// Less implements [heap.Interface].
+func (g graceHeap) Less(i, j int) bool { return g[i].at < g[j].at }
+
+// Swap implements [heap.Interface].
+func (g graceHeap) Swap(i, j int) { g[i], g[j] = g[j], g[i] }
+
+// Push implements [heap.Interface].
+func (g *graceHeap) Push(x any) { *g = append(*g, x.(graceEnd)) }
+
+// Pop implements [heap.Interface].
+func (g *graceHeap) Pop() any {
+	last := len(*g) - 1
+	end := (*g)[last]
+	(*g)[last] = graceEnd{}
+	*g = (*g)[:last]
+	return end
+}
+
+// expireGrace ends the grace periods that are over, and returns the end of the next one; 0 if there is
+// none.
+func (sh *shard) expireGrace(now time.Duration) time.Duration {
+	for len(sh.grace) > 0 && sh.grace[0].at <= now {
+		switch end := heap.Pop(&sh.grace).(graceEnd); {
+		case end.seat != nil && end.seat.until == end.at:
+			end.seat.until = 0
+			end.ch.visible--
+			sh.mark(end.ch, end.seat)
+		case end.seat == nil && end.ch.until == end.at:
+			end.ch.until = 0
+			sh.mark(end.ch, nil)
+		}
+	}
+	if len(sh.grace) == 0 {
+		return 0
+	}
+	return sh.grace[0].at
+}

@@ -1,0 +1,304 @@
+package events
+
+import (
+	"strings"
+	"sync"
+	"time"
+
+	"github.com/cespare/xxhash/v2"
+	"go.uber.org/zap"
+
+	"github.com/rollcall-gateway/rollcall/internal/oftenlog"
+	"github.com/rollcall-gateway/rollcall/presence"
+	"github.com/rollcall-gateway/rollcall/presence/assignment"
+)
+
+// Config is what a [Speaker] needs. All fields are required.
+type Config struct {
+	Registry *presence.Registry
+	Sink     Sink
+	Epochs   Epochs
+	Wanted   func(host presence.HostName) Wanted // by the configuration in effect; it must not block
+	Logger   *zap.Logger
+}
+
+// Peers are the other pods of the deployment. A pod is named by the key of its run. The methods must
+// not block or call the Speaker.
+type Peers interface {
+	// Clock returns the reading of the cluster's clock, in milliseconds.
+	Clock() uint64
+	// Settled reports whether this pod knows which pods are alive, or has waited long enough for
+	// that. After it becomes true, [Speaker.PodsChanged] is called.
+	Settled() bool
+	// Self returns the key of this pod: its name, '/' and its run.
+	Self() string
+	// Speakers returns the other pods that are alive and have events for the host.
+	Speakers(host presence.HostName) []string
+	// Misses reports whether a pod is missing that may have events for the host: it may speak.
+	Misses(host presence.HostName) bool
+	// Sources returns the other pods that are alive and may serve the host.
+	Sources(host presence.HostName) []string
+	// Ask asks a pod for its part of a shard, with the users who are online if users is set. The pod
+	// sends it, and then its changes, to [Speaker.Merge] with the ID. It is asked again until it has
+	// answered, or until it is gone.
+	Ask(pod string, id uint64, host presence.HostName, shard uint8, users bool)
+	// Drop ends what Ask began.
+	Drop(pod string, id uint64)
+	// Spread sends records of a host to the other pods.
+	Spread(host presence.HostName, records []assignment.Record)
+}
+
+// Speaker speaks for the shards that this pod owns. Its methods are safe for concurrent use.
+//
+// Changes of this pod's connections are noted with the lock of their host held, and everything else
+// is done by goroutines of the Speaker: the worker decides which shards this pod owns, and each shard
+// that has something to do has a goroutine meanwhile, which alone calls the Sink for it.
+type Speaker struct {
+	cfg    Config
+	epoch  time.Time // see now
+	intake intake
+	failed oftenlog.Limit // limits the log lines about epochs
+
+	closing sync.Once
+	done    chan struct{} // closed by Close
+	all     sync.WaitGroup
+
+	// mu guards the fields below and all shards. It is never locked with the lock of a host or of the
+	// registry held, and no lock of a host is waited for while it is held.
+	mu     sync.Mutex
+	closed bool
+	peers  Peers // nil if this pod is alone
+	ready  bool  // SetPeers was called, and not RemovePeers since
+	hosts  map[presence.HostName]*host
+	asked  map[uint64]*source // sources of other pods, by the ID of the last question
+	lastID uint64
+	// reviewing is the timer of the next review that is due by itself; nil if none is.
+	reviewing *time.Timer
+}
+
+// host is a host that has events.
+type host struct {
+	name   presence.HostName
+	wanted Wanted
+	full   bool // there is no room to record an epoch
+	renew  renewal
+	shards [Shards]*shard // nil until this pod has owned the shard
+}
+
+// New returns a Speaker that owns no shard until [Speaker.SetPeers]. It must be called before the
+// registry has connections. The caller calls [Speaker.Close].
+func New(cfg Config) *Speaker {
+	s := &Speaker{
+		cfg: cfg, epoch: time.Now(), done: make(chan struct{}), intake: intake{wake: make(chan struct{}, 1)},
+		hosts: make(map[presence.HostName]*host), asked: make(map[uint64]*source),
+	}
+	cfg.Registry.Pods().OnOpened(s.intake.noteOpened)
+	s.all.Go(s.work)
+	return s
+}
+
+// Close ends the goroutines. What is not in the Sink by then is not told: the next owner begins a new
+// epoch.
+func (s *Speaker) Close() {
+	s.closing.Do(func() {
+		s.mu.Lock()
+		s.closed = true
+		if s.reviewing != nil {
+			s.reviewing.Stop()
+		}
+		ends := s.loseAll()
+		s.mu.Unlock()
+		ends.run()
+		close(s.done)
+		s.all.Wait()
+	})
+}
+
+// SetPeers sets the other pods. If peers is nil, this pod is alone and owns all shards.
+func (s *Speaker) SetPeers(peers Peers) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.ready && s.peers == peers {
+		return
+	}
+	s.forgetAll()
+	s.peers, s.ready = peers, true
+	s.intake.noteReview()
+}
+
+// RemovePeers removes the other pods, unless they were replaced. Until SetPeers is called, this pod
+// owns the shards that it has.
+func (s *Speaker) RemovePeers(peers Peers) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.ready && s.peers == peers {
+		s.forgetAll()
+		s.peers, s.ready = nil, false
+	}
+}
+
+// forgetAll drops the parts of all other pods. The lock is held.
+func (s *Speaker) forgetAll() {
+	s.eachShard(func(sh *shard) {
+		for pod := range sh.sources {
+			if pod != thisPod {
+				s.forget(sh, pod)
+			}
+		}
+	})
+}
+
+// Refresh applies the configuration in effect. Hosts whose [Wanted].Sum has changed begin new epochs.
+func (s *Speaker) Refresh() {
+	var known []presence.HostName
+	s.cfg.Epochs.EpochHosts(func(h presence.HostName) { known = append(known, h) })
+	for _, h := range s.cfg.Registry.Hosts() {
+		known = append(known, h.Name())
+	}
+	now := time.Now()
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	for _, h := range s.hosts {
+		before := h.wanted
+		if h.wanted = s.cfg.Wanted(h.name); h.wanted.Sum == before.Sum && h.wanted.Users == before.Users {
+			continue
+		}
+		for _, sh := range h.shards {
+			if sh != nil && sh.owned {
+				s.beginAgain(sh, now)
+			}
+		}
+	}
+	for _, name := range known {
+		s.addHost(name)
+	}
+	s.intake.noteReview()
+}
+
+// Restart begins a new epoch of a shard as soon as possible, because the Sink has thrown away events
+// of it. Epochs that follow each other have pauses that grow.
+func (s *Speaker) Restart(host presence.HostName, shard uint8) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if sh := s.shard(host, shard); sh != nil && sh.owned {
+		s.beginAgain(sh, time.Now())
+	}
+}
+
+// OnEpoch handles that another pod has raised the recorded epoch of a shard, or, with tie set, that two
+// pods may have begun the same one.
+func (s *Speaker) OnEpoch(host presence.HostName, shard uint8, epoch uint64, tie bool) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.closed || !s.addHost(host) {
+		return
+	}
+	switch sh := s.shard(host, shard); {
+	case sh != nil && sh.owned:
+		if epoch >= sh.epoch {
+			s.beginAgain(sh, time.Now())
+		}
+	case tie && s.ready: // the owner, which may be one of the two, begins a greater one when it learns of this
+		raised := s.align(max(s.clock(), epoch+1))
+		s.all.Go(func() { _ = s.setEpoch(host, shard, raised) }) // without a disk, another pod does it
+	}
+}
+
+// Opened notes hosts that have connections on another pod, for which this one may own shards.
+func (s *Speaker) Opened(hosts []presence.HostName) {
+	for _, h := range hosts {
+		s.intake.noteOpened(h)
+	}
+}
+
+// PodsChanged notes that other pods have come, gone or changed.
+func (s *Speaker) PodsChanged() { s.intake.noteReview() }
+
+// PodDown handles a pod that is gone or missing: its connections are lost.
+func (s *Speaker) PodDown(pod string) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.eachShard(func(sh *shard) { s.forget(sh, pod) })
+	s.intake.noteReview()
+}
+
+// Merge merges a part of another pod, in the order in which it was sent. It returns false if nobody
+// waits for it.
+func (s *Speaker) Merge(pod string, id uint64, part *presence.TapPart) bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	src := s.asked[id]
+	if src == nil || src.pod != pod {
+		return false
+	}
+	src.shard.merge(src, part, s.now())
+	s.wake(src.shard)
+	return true
+}
+
+// shard returns a shard, or nil. The lock is held.
+func (s *Speaker) shard(name presence.HostName, n uint8) *shard {
+	if h := s.hosts[name]; h != nil && n < Shards {
+		return h.shards[n]
+	}
+	return nil
+}
+
+// eachShard calls f for each shard. The lock is held.
+func (s *Speaker) eachShard(f func(sh *shard)) {
+	for _, h := range s.hosts {
+		for _, sh := range h.shards {
+			if sh != nil {
+				f(sh)
+			}
+		}
+	}
+}
+
+// addHost adds a host if it has events, and reports whether it has. The lock is held.
+func (s *Speaker) addHost(name presence.HostName) bool {
+	if s.hosts[name] != nil {
+		return true
+	}
+	wanted := s.cfg.Wanted(name)
+	if !wanted.On {
+		return false
+	}
+	s.hosts[name] = &host{name: name, wanted: wanted}
+	s.intake.noteReview()
+	return true
+}
+
+// residues is the number of residues of epochs. Each pod has one, and begins only epochs with it: two
+// pods that do not hear each other, and so cannot know each other's epochs, never begin the same one. It
+// is also how far an epoch can be ahead of the clock, in milliseconds.
+const residues = 4096
+
+// align returns the least epoch from a number on that has the residue of this pod. The lock is held.
+func (s *Speaker) align(epoch uint64) uint64 {
+	return epoch + (s.residue()+residues-epoch%residues)%residues
+}
+
+// residue returns the residue of this pod's epochs. The lock is held.
+func (s *Speaker) residue() uint64 {
+	if s.peers == nil {
+		return 0
+	}
+	name := s.peers.Self()
+	if i := strings.LastIndexByte(name, '/'); i >= 0 {
+		name = name[:i] // without the run
+	}
+	return xxhash.Sum64String(name) % residues
+}
+
+// now returns the time since the Speaker was created. Grace periods use it because it is smaller than
+// a time.Time; it is never 0.
+func (s *Speaker) now() time.Duration { return time.Since(s.epoch) + 1 }
+
+// clock returns the reading of the cluster's clock. The lock is held.
+func (s *Speaker) clock() uint64 {
+	if s.peers != nil {
+		return s.peers.Clock()
+	}
+	return uint64(max(0, time.Now().UnixMilli()))
+}
