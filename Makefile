@@ -50,9 +50,10 @@ LIBRARY = $(shell go list ./... | grep -v /test/)
 IN_PROCESS = $(shell go list ./... | grep -v -E '/(test/(e2e|docs|browser|examples)|plugins/sdk)(/|$$)')
 
 # Packages that "race" leaves out, or whose tests differ with the race detector: they run without it
-# too.
-UNRACED = ./plugins/sdk/... $(addprefix ./,$(sort $(filter-out plugins/sdk/,$(dir \
+# too. Of presence/cluster, only the number of simulations differs.
+UNRACED = ./plugins/sdk/... $(addprefix ./,$(sort $(filter-out plugins/sdk/ presence/cluster/,$(dir \
 	$(shell grep -rlE --include='*_test.go' '^//go:build !?race$$' presence plugins caddymodule internal)))))
+SIMULATIONS = -run='^(TestSimulation|TestAssignmentsAreLinearizable)$$' ./presence/cluster
 
 STEP = @printf '\n==> %s %s\n' "$$(date +%T)" $@
 
@@ -123,6 +124,7 @@ unit: bin/gotest ## tests of the packages, golden files included, without the ra
 unraced: bin/gotest ## only the tests of packages that have others without the race detector
 	$(STEP)
 	@$(GOTEST) -- -count=1 $(UNRACED)
+	@$(GOTEST) -- -count=1 $(SIMULATIONS)
 
 race: bin/gotest ## tests of the packages and those with Caddy in process, with the race detector
 	$(STEP)
@@ -141,9 +143,10 @@ caddyfiles: bin/caddy ## check the format of every Caddyfile
 	@set -e; for file in $$(find . -name Caddyfile -not -path './bin/*'); do \
 		echo "caddy fmt $$file"; bin/caddy fmt --diff $$file >bin/caddyfile.diff || { cat bin/caddyfile.diff; exit 1; }; done
 
+# Those that run at the same time mostly wait.
 e2e: bin/gotest bin/caddy ## tests of the built binary, with the examples
 	$(STEP)
-	@$(GOTEST) -- -count=1 -p=1 -timeout=20m ./test/e2e/... ./test/examples/...
+	@$(GOTEST) -- -count=1 -p=1 -parallel=5 -timeout=20m ./test/e2e/... ./test/examples/...
 
 docs: bin/gotest bin/caddy ## tests of what README.md and docs/ show, against the built binary
 	$(STEP)

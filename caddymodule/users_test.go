@@ -129,8 +129,8 @@ func TestEndpointsAnswerAsTheReference(t *testing.T) {
 // With includeInfo, users have what else is known of them, before plugins see them; without, answers
 // are as before.
 func TestEndpointsIncludeInfoIfRequested(t *testing.T) {
-	for _, plugin := range []string{"", "plugin ../examples/mask-email/mask-email.wasm"} {
-		t.Run(plugin, func(t *testing.T) {
+	for name, plugin := range map[string]string{"no plugin": "", "plugin": "plugin " + assemble(t, "mask")} {
+		t.Run(name, func(t *testing.T) {
 			h := mustLoad(t, "{\n\trollcall {\n\t\tdata_center us-east-1\n\t}\n}\nhttp://portal.example.com {\n\trollcall {\n\t\tapi_key k\n\t\t"+plugin+"\n\t}\n}").handler(t)
 			const host = "portal.example.com"
 			bob := arrive(t, h, host, "bob", "", "room")

@@ -120,3 +120,8 @@ func BenchmarkClassifyGo(b *testing.B) {
 		}
 	}
 }
+
+func TestGoGuestWithoutTheMarkerIsNotCalledForBrowsers(t *testing.T) {
+	withoutTheMarker(t, "mask-email", `{"keep":"1"}`,
+		`{"id":"ada","email":"a***@example.com"} {"id":"sam","email":"s***@staff.example"}`)
+}

@@ -42,44 +42,43 @@ func records(shown []Shown) (list []string) {
 
 // Files that were built before there was the marker know nothing of endpoint 4.
 func TestPluginsWithoutTheMarkerAreNotCalledForBrowsers(t *testing.T) {
+	withoutTheMarker(t, "hidden-staff", `{"domains":"staff.example"}`, `{"id":"ada","email":"ada@example.com"} -`)
+}
+
+// withoutTheMarker checks what a plugin makes of users, and that it is not asked what browsers see.
+func withoutTheMarker(t *testing.T, name, config, users string) {
+	t.Helper()
 	e := newEngine(t, EngineConfig{})
-	for name, test := range map[string]struct{ config, users string }{
-		"mask-email":   {`{"keep":"1"}`, `{"id":"ada","email":"a***@example.com"} {"id":"sam","email":"s***@staff.example"}`},
-		"hidden-staff": {`{"domains":"staff.example"}`, `{"id":"ada","email":"ada@example.com"} -`},
-	} {
-		t.Run(name, func(t *testing.T) {
-			counters := new(Counters)
-			p := load(t, e, Spec{
-				Path: filepath.Join("testdata", "unmarked", name+".wasm"), Config: json.RawMessage(test.config),
-				Counters: func(string) *Counters { return counters },
-			})
-			c := NewChain(p)
-			if !c.Has(HookMembers) || c.Has(HookMembersLive) {
-				t.Errorf("hooks %v", p.Hooks().Names())
-			}
-			people := []User{{ID: "ada", Email: "ada@example.com"}, {ID: "sam", Email: "sam@staff.example"}}
-			left := slices.Clone(people)
-			listed, err := collect(c.Members(t.Context(), EndpointUsers, "h", nil, func() (u User, ok bool) {
-				if ok = len(left) > 0; ok {
-					u, left = left[0], left[1:]
-				}
-				return u, ok
-			}))
-			if got := strings.Join(listed, " "); err != nil || got != test.users {
-				t.Errorf("/message/users: got %s, %v", got, err)
-			}
-			for _, endpoint := range []Endpoint{EndpointLive, EndpointEvents} {
-				shown, err := c.Show(endpoint, "h", []string{"email"}, people)
-				want := `{"id":"ada","email":"ada@example.com"} {"id":"sam","email":"sam@staff.example"}`
-				if got := strings.Join(records(shown), " "); err != nil || got != want {
-					t.Errorf("endpoint %d: got %s, %v", endpoint, got, err)
-				}
-			}
-			s := counters.Read()
-			if s.OK[HookMembers] != 1 || s.OK[HookMembersLive] != 0 || s.Failed[HookMembersLive] != [reasonCount]uint64{} {
-				t.Errorf("calls: %v, failures: %v", s.OK, s.Failed)
-			}
-		})
+	counters := new(Counters)
+	p := load(t, e, Spec{
+		Path: filepath.Join("testdata", "unmarked", name+".wasm"), Config: json.RawMessage(config),
+		Counters: func(string) *Counters { return counters },
+	})
+	c := NewChain(p)
+	if !c.Has(HookMembers) || c.Has(HookMembersLive) {
+		t.Errorf("hooks %v", p.Hooks().Names())
+	}
+	people := []User{{ID: "ada", Email: "ada@example.com"}, {ID: "sam", Email: "sam@staff.example"}}
+	left := slices.Clone(people)
+	listed, err := collect(c.Members(t.Context(), EndpointUsers, "h", nil, func() (u User, ok bool) {
+		if ok = len(left) > 0; ok {
+			u, left = left[0], left[1:]
+		}
+		return u, ok
+	}))
+	if got := strings.Join(listed, " "); err != nil || got != users {
+		t.Errorf("/message/users: got %s, %v", got, err)
+	}
+	for _, endpoint := range []Endpoint{EndpointLive, EndpointEvents} {
+		shown, err := c.Show(endpoint, "h", []string{"email"}, people)
+		want := `{"id":"ada","email":"ada@example.com"} {"id":"sam","email":"sam@staff.example"}`
+		if got := strings.Join(records(shown), " "); err != nil || got != want {
+			t.Errorf("endpoint %d: got %s, %v", endpoint, got, err)
+		}
+	}
+	s := counters.Read()
+	if s.OK[HookMembers] != 1 || s.OK[HookMembersLive] != 0 || s.Failed[HookMembersLive] != [reasonCount]uint64{} {
+		t.Errorf("calls: %v, failures: %v", s.OK, s.Failed)
 	}
 }
 

@@ -96,6 +96,7 @@ func TestHiddenPageJoinsAgain(t *testing.T) {
 // TestDeadPathIsFound makes the path to the server dead without a notice, and fires an event that
 // hints at it. Without that, the client would notice only after 35 s of silence.
 func TestDeadPathIsFound(t *testing.T) {
+	t.Parallel()
 	d := startDemo(t, false)
 	browser := newBrowser(t, throttled...)
 	freeze := func(p page, state lifecycle.SetWebLifecycleStateState) {
@@ -154,6 +155,7 @@ func (p page) setCookie(user string, lasts time.Duration) {
 
 // TestCookieThatExpires lets the cookie's token expire, with and without a renewal.
 func TestCookieThatExpires(t *testing.T) {
+	t.Parallel()
 	d := startDemo(t, false)
 	d.reload(t, "algorithms HS256", "algorithms HS256\n\t\t\tcookie rollcall_token")
 	browser := newBrowser(t)
@@ -189,6 +191,7 @@ func TestCookieThatExpires(t *testing.T) {
 // TestMoreChannelsThanAllowed joins more than twice as many channels as the burst of a small frame
 // limit allows, and stays connected.
 func TestMoreChannelsThanAllowed(t *testing.T) {
+	t.Parallel()
 	d := startDemo(t, false)
 	d.reload(t, "\tdefault authenticated\n\t\t\t}", "\tdefault authenticated\n\t\t\t}\n\t\t\tlimits {\n"+
 		"\t\t\t\tframes_per_second 20\n\t\t\t\tchannels_per_connection 20\n\t\t\t}")

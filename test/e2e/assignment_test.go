@@ -127,6 +127,7 @@ func TestAssignmentsSurviveKill(t *testing.T) {
 // A user is assigned on one pod, and joined on the others: if it is already connected, if it comes
 // later, and after each pod was killed.
 func TestAssignmentsAreOnAllPods(t *testing.T) {
+	t.Parallel()
 	d := deploy(t, podNames(2, "us-east-1", "eu-west-1"), "")
 	there := d[1].site.Dial(t, bearer(t, "USER_1")...)
 	a := assignTo(t, d[0].site, "adduser", assignment("salesRoom", "USER_1", "USER_2"))
@@ -202,6 +203,7 @@ func (p *pod) expectAssigned(t *testing.T, user, channel string) {
 
 // Two halves of a deployment continue separately, and agree when they meet again.
 func TestAssignmentsAfterAPodWasPaused(t *testing.T) {
+	t.Parallel()
 	d := deploy(t, podNames(3, "us-east-1"), "")
 	there := d[2].site.Dial(t, bearer(t, "USER_1")...)
 	assigned(t, d[0].site, "adduser", assignment("salesRoom", "USER_1"))

@@ -66,6 +66,7 @@ func (n *notebook) of(channel string) string {
 // TestBackendThatIsDownGetsEverything stops the backend while messages are sent, and kills Caddy
 // meanwhile. In the end, the backend has all messages that were answered with sent, in order.
 func TestBackendThatIsDownGetsEverything(t *testing.T) {
+	t.Parallel()
 	n := &notebook{ids: make(map[string]bool), notes: make(map[string][]string)}
 	address := fmt.Sprintf("127.0.0.1:%d", freePort(t))
 	n.open(t, address)

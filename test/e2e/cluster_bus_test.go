@@ -129,6 +129,7 @@ func hearNothing(t *testing.T, address, said string) {
 // and replays old ones. They are counted and ignored, and answers and presence stay right. Then a
 // pod dies, and its replayed heartbeats do not keep it alive.
 func TestPayloadsThatWereNotMadeWithTheSecret(t *testing.T) {
+	t.Parallel()
 	pods := deploy(t, podNames(3, "eu-west"), "grace 1s")
 	n := intruder(t, pods.routes(t), overheard(t))
 	nc := n.client(t)

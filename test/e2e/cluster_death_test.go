@@ -92,6 +92,7 @@ func (s *scene) awaitLeaves(pods []*pod, begin time.Time, ids []string) {
 // resumes, its users are in answers and join within two seconds, and it has not declared the others
 // dead.
 func TestPausedPodUnderLoad(t *testing.T) {
+	t.Parallel()
 	const pause = 20 * time.Second
 	s, victim, others := startScene(t, deathGrace)
 	paused := time.Now()

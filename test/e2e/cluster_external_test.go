@@ -84,6 +84,7 @@ func TestPodsOnASharedNATS(t *testing.T) {
 // TestExternalNATSGoesAwayAndComesBack stops NATS for longer than pods wait for a silent pod. Every
 // socket stays open, no answer is complete, and when NATS is back, everything is as before.
 func TestExternalNATSGoesAwayAndComesBack(t *testing.T) {
+	t.Parallel()
 	const outage = 7 * time.Second
 	opts := server.Options{NoSystemAccount: true, Port: podPort(t)}
 	first := opts

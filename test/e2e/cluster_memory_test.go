@@ -21,6 +21,7 @@ func (p *pod) knownPods() string { return filepath.Join(p.dir, "caddy", "rollcal
 // A pod that was killed knows the pods of its last run, whatever its clock says. Without its file, it
 // starts as a new one.
 func TestPodsAreKnownAfterAKill(t *testing.T) {
+	t.Parallel()
 	d := deploy(t, podNames(1, "us-east-1", "eu-west-1"), "")
 	here, there := d[0], d[1]
 	ws.Poll(t, ws.Patience, func() error {

@@ -15,6 +15,7 @@ import (
 // side answers in time and names all pods of the other as missing. Within five seconds after its
 // end, everything is as before, and no user is left over or lost.
 func TestDataCentersThatLoseEachOther(t *testing.T) {
+	t.Parallel()
 	const (
 		grace      = time.Second
 		deadline   = 1500 * time.Millisecond // of answers across data centers

@@ -69,8 +69,10 @@ func (r *recorder) replay(t *testing.T, msgs []*nats.Msg, each func()) {
 // after one was killed and the other restarted, so that neither remembers anything. Messages are
 // not delivered again, and the dead pod stays dead.
 func TestRecordedPayloads(t *testing.T) {
+	t.Parallel()
 	for name, secret := range map[string]string{"with a secret": "secret " + clusterSecret, "without a secret": ""} {
 		t.Run(name, func(t *testing.T) {
+			t.Parallel()
 			n := startNATS(t, &server.Options{NoSystemAccount: true})
 			var pods deployment
 			for _, pod := range podNames(2, "eu-west") {
