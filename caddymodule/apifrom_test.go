@@ -133,7 +133,7 @@ func TestAPIFrom(t *testing.T) {
 
 func TestAPIFromConcernsEveryEndpoint(t *testing.T) {
 	h := loadHandler(t, "api_key off\napi_from 192.0.2.1")
-	for _, endpoint := range []string{"users", "allusers", "channels", "sendmessage", "adduser", "removeuser"} {
+	for _, endpoint := range []string{"users", "allusers", "channels", "sendmessage", "adduser", "removeuser", "online", "disconnect", "leave"} {
 		for _, method := range []string{http.MethodPost, http.MethodGet, http.MethodOptions} {
 			r := httptest.NewRequest(method, "http://portal.example.com/message/"+endpoint, nil)
 			checkProblem(t, serve(t, h, r), http.StatusForbidden, "bad_address")

@@ -21,8 +21,8 @@ import (
 
 // Handler serves a site. Below the prefix, socket is the websocket and client.js the script for
 // browsers. Backends use the other endpoints: users, allusers and channels list who is connected,
-// sendmessage sends a message, and adduser and removeuser change assignments. Other requests go to
-// the next handler.
+// sendmessage sends a message, adduser and removeuser change assignments, online says who is there, and
+// leave and disconnect end memberships and connections. Other requests go to the next handler.
 //
 // Everything is scoped to the host of the request; hosts never see each other.
 type Handler struct {

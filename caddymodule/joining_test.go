@@ -121,6 +121,21 @@ func (c *fakeCluster) Explain(_ context.Context, host presence.HostName, user st
 	}}, c.truth
 }
 
+func (c *fakeCluster) Online(_ context.Context, host presence.HostName, users []string) ([]cluster.OnlineUser, cluster.Truth) {
+	c.clusterLog.note(fmt.Sprintf("online %s %q", host, users))
+	return []cluster.OnlineUser{{User: presence.User{ID: "ada"}, Connections: 3, DataCenters: []string{"eu-west-1", "us-east-1"}}}, c.truth
+}
+
+func (c *fakeCluster) Disconnect(_ context.Context, host presence.HostName, channel string, call *cluster.Call) (int, cluster.Truth) {
+	c.clusterLog.note(fmt.Sprintf("disconnect %s %q %+v", host, channel, *call))
+	return 7, c.truth
+}
+
+func (c *fakeCluster) LeaveChannels(_ context.Context, host presence.HostName, call *cluster.Call) (int, cluster.Truth) {
+	c.clusterLog.note(fmt.Sprintf("leave %s %+v", host, *call))
+	return 7, c.truth
+}
+
 func (c *fakeCluster) Spread(_ context.Context, host presence.HostName, records []assignment.Record) cluster.Truth {
 	c.clusterLog.note(fmt.Sprintf("spread %s %d", host, len(records)))
 	return c.truth

@@ -36,7 +36,7 @@ func openProcess() (*process, error) {
 func newProcess() *process {
 	h := gateway.New(gateway.Config{Folder: filepath.Join(caddy.AppDataDir(), "rollcall"), Exiting: caddy.Exiting})
 	return &process{Hub: h, api: api.New(api.Config{
-		Registry: h.Registry, Assignments: h.Assignments, PodsToAsk: asked(h), Spread: h.Spread,
+		Registry: h.Registry, Assignments: h.Assignments, Local: h, PodsToAsk: asked(h), Spread: h.Spread,
 		CheckSend: h.CheckSend, Sent: h.SentByBackend, Draining: h.IsDraining,
 	})}
 }

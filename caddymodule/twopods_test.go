@@ -27,6 +27,9 @@ func (p *otherPod) Serves(host presence.HostName) bool                         {
 func (p *otherPod) Connections() int                                           { return 1 }
 func (p *otherPod) Explain(presence.HostName, string) (c []message.Connection) { return c }
 
+func (p *otherPod) Disconnect(presence.HostName, string, *message.Call) int { return 0 }
+func (p *otherPod) Leave(presence.HostName, *message.Call) int              { return 0 }
+
 // startOther starts a pod that serves the portal and forms a route to the address.
 func startOther(t *testing.T, dc, pod, route string) *otherPod {
 	t.Helper()

@@ -121,7 +121,12 @@ func (c *Conn) judgeLogin(u User) {
 // Close removes c from its channels and its host. Its user counts as lost: watchers see it until
 // the grace period of the [Rules] ends. If the host is retired, the user counts as having left, see
 // [Host.Retire]. Closing twice is not an error.
-func (c *Conn) Close() {
+func (c *Conn) Close() { c.close(true) }
+
+// Quit is [Conn.Close], except that the user counts as having left.
+func (c *Conn) Quit() { c.close(false) }
+
+func (c *Conn) close(lost bool) {
 	h := c.host
 	h.mu.Lock()
 	if c.closed {
@@ -130,7 +135,7 @@ func (c *Conn) Close() {
 	}
 	c.closed = true
 	for len(c.memberships) > 0 {
-		h.removeListener(c.memberships[len(c.memberships)-1], !h.retired)
+		h.removeListener(c.memberships[len(c.memberships)-1], lost && !h.retired)
 	}
 	if c.user != nil {
 		c.unlinkUser()

@@ -83,5 +83,5 @@ type Reason string
 // Reasons of [Encoder].Left.
 const (
 	ReasonDenied  Reason = "denied"  // after a change of rules, the class no longer admits the connection
-	ReasonRemoved Reason = "removed" // the user is no longer assigned to the channel, see [Conn.Unassign]
+	ReasonRemoved Reason = "removed" // the backend has ended it, see [Conn.Unassign] and [Conn.Expel]
 )

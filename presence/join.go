@@ -134,6 +134,25 @@ func (c *Conn) Unassign(name string) bool {
 	return true
 }
 
+// Expel removes c from the channels among the named ones that it listens to, and returns these. c
+// receives a frame with [ReasonRemoved] for each. Private channels are left out.
+func (c *Conn) Expel(channels []string) (left []string) {
+	h := c.host
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	for _, name := range channels {
+		ch := h.channels[name]
+		if ch == nil {
+			continue
+		}
+		if m := c.membership(ch); m != nil {
+			h.expel(m, ReasonRemoved)
+			left = append(left, name)
+		}
+	}
+	return left
+}
+
 // Assigned returns the channels that [Conn.Assign] joined c to and that c still listens to.
 func (c *Conn) Assigned() []string {
 	c.host.mu.Lock()

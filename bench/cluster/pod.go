@@ -117,6 +117,9 @@ func (local) Serves(presence.HostName) bool                          { return tr
 func (local) Connections() int                                       { return largeUsers + smallHosts*smallUsers }
 func (local) Explain(presence.HostName, string) []message.Connection { return nil }
 
+func (local) Disconnect(presence.HostName, string, *message.Call) int { return 0 }
+func (local) Leave(presence.HostName, *message.Call) int              { return 0 }
+
 // mute is a connection without a reader, and the encoder that encodes nothing for it.
 type mute struct{}
 

@@ -9,6 +9,7 @@ import (
 	"github.com/rollcall-gateway/rollcall/caddymodule/wire"
 	"github.com/rollcall-gateway/rollcall/plugins"
 	"github.com/rollcall-gateway/rollcall/presence"
+	"github.com/rollcall-gateway/rollcall/presence/cluster"
 )
 
 // Plugins passes an answer through the plugins of a site. err is the first failure.
@@ -183,4 +184,30 @@ func (a *Plugins) PassDataCenters(dcs []DataCenter) {
 		}
 	}
 	a.checkEnd(m)
+}
+
+// Visible returns the users that the plugins do not leave out. After a failure, it returns nil.
+func (a *Plugins) Visible(users []cluster.OnlineUser) []cluster.OnlineUser {
+	rest := users
+	m := a.members(func() (plugins.User, bool) {
+		if len(rest) == 0 {
+			return plugins.User{}, false
+		}
+		u := &rest[0]
+		rest = rest[1:]
+		return plugins.User{ID: u.ID, Email: u.Email}, true
+	})
+	visible := make([]cluster.OnlineUser, 0, len(users))
+	for i := range users {
+		object, err := m.Next()
+		if err != nil {
+			a.setError(err)
+			return nil
+		}
+		if object != nil {
+			visible = append(visible, users[i])
+		}
+	}
+	a.checkEnd(m)
+	return visible
 }

@@ -1,4 +1,4 @@
-// Package api answers the requests of backends: listings, messages to channels, and assignments.
+// Package api answers the requests of backends: listings, messages, assignments, and calls about users.
 // The [Server] checks keys and bodies, and each endpoint has a file. Package answer writes the
 // answers.
 package api
@@ -70,12 +70,22 @@ type Pods interface {
 		ctx context.Context, host presence.HostName, scope cluster.Scope, channel string, per presence.Per,
 	) ([]presence.Listing, cluster.Truth)
 	Channels(ctx context.Context, host presence.HostName, scope cluster.Scope) ([]presence.Listing, cluster.Truth)
+	Online(ctx context.Context, host presence.HostName, users []string) ([]cluster.OnlineUser, cluster.Truth)
+	Disconnect(ctx context.Context, host presence.HostName, channel string, call *cluster.Call) (int, cluster.Truth)
+	LeaveChannels(ctx context.Context, host presence.HostName, call *cluster.Call) (int, cluster.Truth)
+}
+
+// Local is what this pod does with its own connections, see [cluster.Local].
+type Local interface {
+	Disconnect(host presence.HostName, channel string, call *cluster.Call) int
+	Leave(host presence.HostName, call *cluster.Call) int
 }
 
 // Config is what the endpoints need. All fields are required.
 type Config struct {
 	Registry    *presence.Registry
 	Assignments *assign.Keeper
+	Local       Local
 	// PodsToAsk returns the pods that answer a request of the scope. If this pod alone answers, it
 	// returns nil and whether that answer is complete.
 	PodsToAsk func(of *site.Site, scope cluster.Scope) (Pods, cluster.Truth)
@@ -108,7 +118,7 @@ func New(c Config) *Server {
 	}, []string{"endpoint", "code"})}
 	s.answers = map[string]func(context.Context, request) (response, *problem.Problem){
 		"users": s.users, "allusers": s.allUsers, "channels": s.channels, "sendmessage": s.sendMessage,
-		"adduser": s.addUser, "removeuser": s.removeUser,
+		"adduser": s.addUser, "removeuser": s.removeUser, "online": s.online, "disconnect": s.disconnect, "leave": s.leave,
 	}
 	return s
 }

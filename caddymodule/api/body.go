@@ -28,15 +28,16 @@ const (
 // bodyLimit returns the maximum size of a body for an endpoint, in bytes.
 func bodyLimit(name string) int64 {
 	switch name {
-	case "adduser", "removeuser", "sendmessage":
+	case "adduser", "removeuser", "sendmessage", "online", "disconnect", "leave":
 		return maxUsersBody
 	}
 	return maxBody
 }
 
-// checkSize refuses a message over maxBody without users.
+// checkSize refuses a body over maxBody without users. Without users, the endpoints for assignments
+// refuse any body.
 func checkSize(name string, raw []byte, body values) *problem.Problem {
-	if _, users := body["users"]; users || name != "sendmessage" || len(raw) <= maxBody {
+	if _, users := body["users"]; users || len(raw) <= maxBody || name == "adduser" || name == "removeuser" {
 		return nil
 	}
 	return tooLarge(maxBody)

@@ -66,35 +66,11 @@ func (q request) readTargets() (channels []string, p *problem.Problem) {
 		return nil, problem.BadValue("channels must be %s", want)
 	}
 	for _, name := range channels {
-		if err := q.site.Rules().CheckTarget(name); err != nil {
-			p := problem.BadValue("channels has a name that no channel can have: %s", err)
-			if isReplaced(name) {
-				p.Code = "bad_channel"
-			}
+		if p := q.checkTarget("channels", name); p != nil {
 			return nil, p
 		}
 	}
 	return channels, nil
-}
-
-// users returns the IDs of users, or nil if the key is absent.
-func (b values) users() (users []string, p *problem.Problem) {
-	if _, present := b["users"]; !present {
-		return nil, nil
-	}
-	want := fmt.Sprintf("an array of 1 to %d IDs", presence.MaxUsers)
-	if p := b.decode("users", &users, want); p != nil {
-		return nil, p
-	}
-	if len(users) == 0 || len(users) > presence.MaxUsers {
-		return nil, problem.BadValue("users must be %s", want)
-	}
-	for i, id := range users {
-		if err := presence.CheckUserID(id); err != nil {
-			return nil, problem.BadValue("users[%d] %s: send the ID of a user, of 1 to %d bytes", i, err, presence.MaxUserID)
-		}
-	}
-	return users, nil
 }
 
 // except returns the connection that does not receive a message, or the zero ID.
@@ -104,7 +80,7 @@ func (b values) except() (id presence.ID, p *problem.Problem) {
 		return id, p
 	}
 	id, ok := presence.ParseID(text)
-	if !ok {
+	if !ok || id == (presence.ID{}) {
 		return id, problem.BadValue("except must be the ID of a connection, which its welcome has: 22 characters")
 	}
 	return id, nil

@@ -178,8 +178,12 @@ func TestNoAfterYes(t *testing.T) {
 	s.text.Store(`{"allow":true}`)
 	a.Forget(q.Host, []string{"grace", "ada"})
 	step("forgotten", mustAsk(t, a, to, q), true, 3)
-	step("another text", mustAsk(t, a, to, question(t, "ada", "hall")), true, 4)
+	s.text.Store(`{"allow":false}`)
+	a.ForgetAll(question(t, "ada", "room").Host)
+	step("all are forgotten", mustAsk(t, a, to, q), false, 4)
+	s.text.Store(`{"allow":true}`)
+	step("another text", mustAsk(t, a, to, question(t, "ada", "hall")), true, 5)
 	other := *to
 	other.URL += "/other"
-	step("another URL", mustAsk(t, a, &other, q), true, 5)
+	step("another URL", mustAsk(t, a, &other, q), true, 6)
 }

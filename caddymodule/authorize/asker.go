@@ -121,6 +121,16 @@ func (a *Asker) Forget(name presence.HostName, users []string) {
 	h.forget(hashes)
 }
 
+// ForgetAll is [Asker.Forget] for all users of a host.
+func (a *Asker) ForgetAll(name presence.HostName) {
+	h := a.acquire(name, false)
+	if h == nil {
+		return
+	}
+	defer a.release(h)
+	h.forget(nil)
+}
+
 // acquire returns the state of a host, which stays until release. If there is none and create is
 // not set, it returns nil.
 func (a *Asker) acquire(name presence.HostName, create bool) *host {

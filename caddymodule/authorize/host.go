@@ -261,13 +261,13 @@ func (h *host) isIdle(now time.Time) bool {
 	return h.kept.len() == 0 && h.busy == 0 && h.queue.Len() == 0 && now.Sub(h.failed) > max(logPause, maxPause)
 }
 
-// forget implements Asker.Forget. A queued question has not been asked yet, so its answer is used.
+// forget implements Asker.Forget, and Asker.ForgetAll with nil. A queued question has not been asked yet, so its answer is used.
 func (h *host) forget(users map[userHash]bool) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	h.kept.forget(users)
 	for _, f := range h.flights {
-		if users[f.user] && f.queued == nil {
+		if (users == nil || users[f.user]) && f.queued == nil {
 			f.stale = true
 			f.cancel() // the same text is asked once at a time
 			h.finish(f, Answer{}, nil)

@@ -72,8 +72,12 @@ func (k *kept) put(id key, user userHash, a Answer, cache time.Duration, now tim
 	heap.Push(&k.byEnd, e)
 }
 
-// forget drops the answers for the users.
+// forget drops the answers for the users; for all if users is nil.
 func (k *kept) forget(users map[userHash]bool) {
+	if users == nil {
+		*k = kept{}
+		return
+	}
 	for _, e := range k.byKey {
 		if users[e.user] {
 			k.remove(e)

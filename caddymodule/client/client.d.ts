@@ -61,7 +61,7 @@ export type State = "connecting" | "open" | "waiting" | "closed";
  * | --- | --- |
  * | connecting | `start`, `retry` |
  * | open | `welcome` |
- * | waiting or closed, by close code | `going_away` 1001, `policy` 1008, `too_large` 1009, `draining` 1012, `token_expired` 4001, `origin` 4003, `limit` 4008, `slow_consumer` 4100, `rate_limited` 4108; `lost` for any other |
+ * | waiting or closed, by close code | `going_away` 1001, `policy` 1008, `too_large` 1009, `draining` 1012, `token_expired` 4001, `disconnected` 4002, `origin` 4003, `limit` 4008, `slow_consumer` 4100, `rate_limited` 4108; `lost` for any other |
  * | waiting, without a close code | `timeout` while connecting, `silent` (a ping was not answered), `token` (getToken failed, or took over 10 s), `online` (the network is back), `visible` (the page is visible again) |
  * | waiting or closed, after a failed login | the code of the error, such as `bad_token` or `unavailable` |
  * | closed | `closed` by {@link Rollcall.close} |

@@ -2,7 +2,7 @@
 
 const REASONS = {
   1001: "going_away", 1008: "policy", 1009: "too_large", 1012: "draining",
-  4001: "token_expired", 4003: "origin", 4008: "limit", 4100: "slow_consumer", 4108: "rate_limited",
+  4001: "token_expired", 4002: "disconnected", 4003: "origin", 4008: "limit", 4100: "slow_consumer", 4108: "rate_limited",
 };
 const TIMEOUT = 10_000; // ms, for an answer
 const PROBE = 5_000; // ms, for an answer on a connection in doubt

@@ -46,6 +46,7 @@ type Hub struct {
 	metrics       *metrics
 	Plugins       *pluginhost.Host
 	copies        *copies.Copies
+	closer        *closer
 	Asker         *authorize.Asker
 	Assignments   *assign.Keeper
 	draining      atomic.Bool
@@ -87,6 +88,7 @@ func New(c Config) *Hub {
 		Registry: presence.NewRegistry(wire.Encoder{}),
 		wheel:    socket.NewWheel(WheelTick),
 		log:      newLiveCore(),
+		closer:   newCloser(endByBackend),
 		tenants:  make(map[presence.HostName]*tenant),
 		started:  time.Now(),
 	}

@@ -143,7 +143,12 @@ func (h *Hub) disconnect(s *session) bool {
 	if !in {
 		return false
 	}
-	s.conn.Close()
+	if h.closer.hasLeft(s) {
+		s.conn.Quit()
+	} else {
+		s.conn.Close()
+	}
+	h.closer.forget(s)
 	h.release(s)
 	return true
 }

@@ -18,6 +18,9 @@ var endpoints = []endpoint{
 	{"/sendmessage", http.MethodPost},
 	{"/adduser", http.MethodPost},
 	{"/removeuser", http.MethodPost},
+	{"/online", http.MethodPost},
+	{"/disconnect", http.MethodPost},
+	{"/leave", http.MethodPost},
 	{"/client.js", http.MethodGet},
 	{"/client.d.ts", http.MethodGet},
 }

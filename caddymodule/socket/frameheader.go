@@ -32,6 +32,7 @@ const (
 	CloseSlow         = 4100 // 4100-4199: back off first
 	CloseRateLimited  = 4108
 	CloseUnavailable  = 4110
+	CloseReconnect    = 4200 // 4200-4299: reconnect now
 )
 
 // maxControl is the largest payload of a control frame in bytes (RFC 6455 section 5.5).

@@ -76,8 +76,8 @@ type Config struct {
 	// Standby makes the cluster wait for [Cluster.Activate] until it becomes the registry's relay and
 	// opens Memory, because another cluster has both.
 	Standby bool
-	// Observe is called after each query, with its kind (count, members, users or explain), whether
-	// the answer is complete, and its duration. If nil, queries are not observed.
+	// Observe is called after each query, with its kind (like count or members), whether the answer is
+	// complete, and its duration. If nil, queries are not observed.
 	Observe func(kind string, complete bool, took time.Duration)
 	// Memory is the path of the file in which the pod keeps which pods it knows, for its next run. It
 	// and its folder are created. If "", a pod that starts during a cut does not know which pods its

@@ -47,6 +47,9 @@ func (l *labLocal) Connections() int { return 7 }
 
 func (l *labLocal) Explain(presence.HostName, string) []message.Connection { return l.explain }
 
+func (*labLocal) Disconnect(presence.HostName, string, *message.Call) int { return 0 }
+func (*labLocal) Leave(presence.HostName, *message.Call) int              { return 0 }
+
 // labPod is a pod under test.
 type labPod struct {
 	*Cluster

@@ -134,6 +134,12 @@ func (r *simRun) Connections() int { return 0 }
 // Explain implements Local.
 func (r *simRun) Explain(presence.HostName, string) []message.Connection { return nil }
 
+// Disconnect implements Local.
+func (r *simRun) Disconnect(presence.HostName, string, *message.Call) int { return 0 }
+
+// Leave implements Local.
+func (r *simRun) Leave(presence.HostName, *message.Call) int { return 0 }
+
 // simTape is an encoder whose frames are indexes into a list.
 type simTape struct {
 	mu     sync.Mutex

@@ -5,6 +5,7 @@ import (
 	"github.com/rollcall-gateway/rollcall/presence/cluster/internal/membership"
 	"github.com/rollcall-gateway/rollcall/presence/cluster/internal/messages"
 	"github.com/rollcall-gateway/rollcall/presence/cluster/internal/query"
+	"github.com/rollcall-gateway/rollcall/presence/cluster/message"
 )
 
 // Local is what the cluster needs of its own pod. Its methods are called from many goroutines.
@@ -28,6 +29,15 @@ type DataCenter = query.DataCenter
 
 // PodConnection is a connection of a user, with its pod.
 type PodConnection = query.PodConnection
+
+// OnlineUser is a user with a connection.
+type OnlineUser = query.OnlineUser
+
+// Call says whose connections are disconnected, or leave channels.
+type Call = message.Call
+
+// MaxReason is the longest reason of a disconnect, in bytes.
+const MaxReason = message.MaxReason
 
 // PodReport describes one pod as this one sees it.
 type PodReport = membership.PodReport

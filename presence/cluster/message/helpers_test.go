@@ -80,6 +80,12 @@ func samples() []sample {
 		{"query page", &Query{ID: 15, Kind: KindUsers, Host: portal, Page: presence.Page{Prefix: "ä", After: "äb", Limit: presence.MaxPage}}},
 		{"query last page", &Query{ID: 15, Kind: KindUsers, Host: portal, Page: presence.Page{After: "tab|AAAAAAAAAAAAAAAAAAAAAA"}}},
 		{"query names", &Query{ID: 14, Kind: KindNames, Host: portal}},
+		{"query online", &Query{ID: 16, Kind: KindOnline, Host: portal, Call: &Call{Users: []string{"u-1", "zwölf"}}}},
+		{"query disconnect", &Query{ID: 17, Kind: KindDisconnect, Host: portal, Call: &Call{
+			Conns: []presence.ID{{15: 1}, {0: 1}}, Reconnect: true, Reason: "moved, please come back",
+		}}},
+		{"query disconnect a channel", &Query{ID: 17, Try: 1, Kind: KindDisconnect, Host: portal, Channel: "lobby", Call: &Call{}}},
+		{"query leave", &Query{ID: 18, Kind: KindLeave, Host: portal, Call: &Call{Users: []string{"u-1"}, Channels: []string{"lobby", "ä"}}}},
 		{"reply not served", &Reply{ID: 9, Last: true, NotServed: true}},
 		{"reply to a query that was repeated", &Reply{ID: 9, Try: 128, Last: true, Count: Count{Anonymous: 1}}},
 		{"reply count", &Reply{ID: 9, Last: true, Count: Count{Anonymous: 1, LoggedIn: 300, Users: 2, Hashes: []uint64{1, 1 << 63}}}},

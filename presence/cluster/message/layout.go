@@ -39,6 +39,9 @@ func (e *encoder) message(m Message) bool {
 		e.sites(m)
 	case *Query:
 		e.query(m)
+		if m.Call != nil {
+			e.call(m.Call)
+		}
 	case *Reply:
 		e.reply(m)
 	case *Delta:
@@ -96,7 +99,9 @@ func (d *decoder) message() Message {
 	case (*Sites)(nil).kind():
 		return d.sites()
 	case (*Query)(nil).kind():
-		return d.query()
+		return d.query(false)
+	case kindCall:
+		return d.callQuery()
 	case (*Reply)(nil).kind():
 		return d.reply()
 	case (*Delta)(nil).kind():
@@ -224,7 +229,7 @@ func (d *decoder) sites() *Sites {
 func (e *encoder) query(m *Query) {
 	e.uvarint(m.ID)
 	e.number(uint64(m.Try))
-	if m.Kind < KindCount || m.Kind > KindNames {
+	if !m.Kind.isKnown(m.Call != nil) {
 		e.fail("an unknown kind of query")
 	}
 	e.byte(byte(m.Kind))
@@ -240,9 +245,10 @@ func (e *encoder) query(m *Query) {
 	}
 }
 
-func (d *decoder) query() *Query {
+// query reads a query. call tells that a Call follows.
+func (d *decoder) query(call bool) *Query {
 	m := &Query{ID: d.uvarint(), Try: uint32(d.number()), Kind: QueryKind(d.byte())}
-	if m.Kind < KindCount || m.Kind > KindNames {
+	if !m.Kind.isKnown(call) {
 		d.fail("an unknown kind of query")
 	}
 	flags := d.flags(4)

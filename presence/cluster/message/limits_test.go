@@ -31,6 +31,8 @@ func sendOf(change func(*Send)) *Send {
 	return s
 }
 
+func callOf(call Call) *Query { return &Query{Host: portal, Kind: KindLeave, Call: &call} }
+
 func replyOf(listing presence.Listing) *Reply {
 	return &Reply{Channels: []presence.Listing{listing}}
 }
@@ -125,6 +127,30 @@ func TestLargestMessageFits(t *testing.T) {
 	}
 }
 
+func TestLargestCallFits(t *testing.T) {
+	label := strings.Repeat("a", 63)
+	from := Sender{DataCenter: strings.Repeat("d", maxName), Pod: strings.Repeat("P", maxName), Seq: math.MaxUint64}
+	m := &Query{ID: math.MaxUint64, Try: maxCount, Kind: KindLeave, Host: mustHost(strings.Join([]string{label, label, label, label[:61]}, ".")), Call: &Call{
+		Reason: strings.Repeat("r", MaxReason), Channels: slices.Repeat([]string{strings.Repeat("c", presence.MaxMessage/presence.MaxTargets)}, presence.MaxTargets),
+	}}
+	users, conns := *m.Call, *m.Call
+	for i := range presence.MaxUsers {
+		users.Users = append(users.Users, fmt.Sprintf("%0*d", presence.MaxUserID, i))
+		conns.Conns = append(conns.Conns, presence.ID{byte(i), byte(i >> 8), 1})
+	}
+	c := NewCodec(secret)
+	for _, call := range []*Call{&users, &conns} {
+		m.Call = call
+		payload, err := c.Append(nil, subject, from, m)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if _, got, err := c.Decode(subject, payload); err != nil || !reflect.DeepEqual(got, m) {
+			t.Errorf("got %T, %v", got, err)
+		}
+	}
+}
+
 func TestAppendRefusesWhatNobodyTakes(t *testing.T) {
 	long := strings.Repeat("x", presence.MaxChannelName+1)
 	tests := []struct {
@@ -145,6 +171,15 @@ func TestAppendRefusesWhatNobodyTakes(t *testing.T) {
 		{"a pattern too long", web1, &Sites{Parts: 1, Sites: []Site{{Sets: [][]string{{strings.Repeat("x", maxPattern+1)}}}}}},
 		{"a query of no kind", web1, &Query{Host: portal}},
 		{"a query of an unknown kind", web1, &Query{Host: portal, Kind: KindNames + 1}},
+		{"a call of a kind without one", web1, &Query{Host: portal, Kind: KindNames, Call: &Call{}}},
+		{"a call of an unknown kind", web1, &Query{Host: portal, Kind: KindLeave + 1, Call: &Call{}}},
+		{"a call about no host", web1, &Query{Kind: KindOnline, Call: &Call{}}},
+		{"a call about too many users", web1, callOf(Call{Users: slices.Repeat([]string{"u"}, presence.MaxUsers+1)})},
+		{"a call about a user without an ID", web1, callOf(Call{Users: []string{""}})},
+		{"a call about too many connections", web1, callOf(Call{Conns: slices.Repeat([]presence.ID{{1}}, presence.MaxUsers+1)})},
+		{"a call about too many channels", web1, callOf(Call{Channels: slices.Repeat([]string{"c"}, presence.MaxTargets+1)})},
+		{"a call about channels too long", web1, callOf(Call{Channels: slices.Repeat([]string{long[1:]}, 65)})},
+		{"a call with a reason too long", web1, callOf(Call{Reason: long[:MaxReason+1]})},
 		{"a query without a host", web1, &Query{Kind: KindCount}},
 		{"a query for a channel too long", web1, &Query{Kind: KindUsers, Host: portal, Channel: long}},
 		{"a query for a page too large", web1, &Query{Kind: KindUsers, Host: portal, Page: presence.Page{Limit: presence.MaxPage + 1}}},

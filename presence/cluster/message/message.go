@@ -150,7 +150,21 @@ type Query struct {
 	Seed    uint64 // KindCount: of the hashes
 	// Page is the part of the channels that is wanted, for KindUsers without a channel.
 	Page presence.Page
+	// Call is set for the kinds from KindOnline on, and nil for others.
+	Call *Call
 }
+
+// Call is whom and what a Query of its kinds is about.
+type Call struct {
+	Users     []string      // at most presence.MaxUsers
+	Conns     []presence.ID // at most presence.MaxUsers
+	Channels  []string      // KindLeave: at most presence.MaxTargets, together at most presence.MaxMessage bytes
+	Reconnect bool          // KindDisconnect: clients reconnect at once
+	Reason    string        // KindDisconnect: text for the clients, at most MaxReason bytes
+}
+
+// MaxReason is the longest reason of a disconnect, in bytes. A close frame has room for 123.
+const MaxReason = 100
 
 // QueryKind is what a query is about.
 type QueryKind uint8
@@ -163,6 +177,13 @@ const (
 	KindExplain                      // why a user is listed: Connections
 	KindPing                         // nothing; every pod answers
 	KindNames                        // which channels there are: Channels without users
+
+	// Kinds with a Call. The last two change something: a pod carries out a query once, however often it
+	// is repeated.
+
+	KindOnline     // which users are there: Members, one for each connection
+	KindDisconnect // close connections: of Call.Users, Call.Conns, or the listeners of Channel; Count.LoggedIn of them
+	KindLeave      // end memberships in Call.Channels: Count.LoggedIn of them
 )
 
 // Reply is a part of the answer to a Query. The parts of a pod come in order, and the last one says so. Each has all the
@@ -281,7 +302,6 @@ func (*Heartbeat) kind() byte   { return 1 }
 func (*Goodbye) kind() byte     { return 2 }
 func (*SitesWanted) kind() byte { return 3 }
 func (*Sites) kind() byte       { return 4 }
-func (*Query) kind() byte       { return 5 }
 func (*Reply) kind() byte       { return 6 }
 func (*Check) kind() byte       { return 8 }
 func (*CheckDone) kind() byte   { return 9 }
@@ -294,6 +314,13 @@ func (m *Delta) kind() byte {
 		return kindDetailedDelta
 	}
 	return 7
+}
+
+func (m *Query) kind() byte {
+	if m != nil && m.Call != nil {
+		return kindCall
+	}
+	return 5
 }
 
 func (m *Send) kind() byte {

@@ -40,6 +40,13 @@ type PodConnection struct {
 	message.Connection
 }
 
+// OnlineUser is a user with a connection.
+type OnlineUser struct {
+	presence.User
+	Connections int
+	DataCenters []string // in which it has one, sorted
+}
+
 // queryKey identifies a query. Equal queries share an answer.
 type queryKey struct {
 	kind          message.QueryKind
@@ -48,6 +55,7 @@ type queryKey struct {
 	channel, user string
 	per           presence.Per
 	page          presence.Page
+	call          *message.Call // each has its own, so that no answer is shared
 }
 
 // answer is the answer to a query. One field besides truth and next is set.
@@ -57,6 +65,8 @@ type answer struct {
 	listings    []presence.Listing
 	next        string // see [presence.MergePages]
 	connections []PodConnection
+	online      []OnlineUser
+	count       int // see message.KindDisconnect and KindLeave
 }
 
 // Asker asks about hosts. It has the queries that callers of the cluster use.
@@ -106,4 +116,25 @@ func (k Asker) Channels(ctx context.Context, host presence.HostName, scope membe
 func (k Asker) Explain(ctx context.Context, host presence.HostName, user string) ([]PodConnection, Truth) {
 	a := k.queries.ask(ctx, queryKey{kind: message.KindExplain, host: host, scope: membership.ScopeAll, user: user})
 	return a.connections, a.truth
+}
+
+// Online returns the users among the given ones that have a connection, sorted by ID.
+func (k Asker) Online(ctx context.Context, host presence.HostName, users []string) ([]OnlineUser, Truth) {
+	call := &message.Call{Users: users}
+	a := k.queries.ask(ctx, queryKey{kind: message.KindOnline, host: host, scope: membership.ScopeAll, call: call})
+	return a.online, a.truth
+}
+
+// Disconnect closes connections, see [Local], on all pods, and returns their number. A missing pod
+// may have done it, or not.
+func (k Asker) Disconnect(ctx context.Context, host presence.HostName, channel string, call *message.Call) (int, Truth) {
+	a := k.queries.ask(ctx, queryKey{kind: message.KindDisconnect, host: host, scope: membership.ScopeAll, channel: channel, call: call})
+	return a.count, a.truth
+}
+
+// LeaveChannels ends memberships, see [Local], on all pods, and returns their number. A missing pod may have
+// done it, or not.
+func (k Asker) LeaveChannels(ctx context.Context, host presence.HostName, call *message.Call) (int, Truth) {
+	a := k.queries.ask(ctx, queryKey{kind: message.KindLeave, host: host, scope: membership.ScopeAll, call: call})
+	return a.count, a.truth
 }

@@ -44,6 +44,10 @@ var kinds = map[message.QueryKind]string{
 	message.KindUsers:   "users",
 	message.KindExplain: "explain",
 	message.KindNames:   "channels",
+
+	message.KindOnline:     "online",
+	message.KindDisconnect: "disconnect",
+	message.KindLeave:      "leave",
 }
 
 // find makes the answer to a query.
@@ -100,6 +104,6 @@ func (k *Queries) anyLocal(pods []link.Peer) bool {
 func (q queryKey) message(id, seed uint64) *message.Query {
 	return &message.Query{
 		ID: id, Kind: q.kind, Host: q.host, Channel: q.channel, User: q.user, Raw: q.per.Raw(),
-		Info: q.per&presence.WithInfo != 0, Seed: seed, Page: q.page,
+		Info: q.per&presence.WithInfo != 0, Seed: seed, Page: q.page, Call: q.call,
 	}
 }

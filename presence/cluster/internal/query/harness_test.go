@@ -90,6 +90,9 @@ func (p *testPod) PodDown(other link.Peer) {
 // local is the Local of a pod that serves every host.
 type local struct {
 	hold chan struct{} // Serves waits until it is closed; if nil, it does not wait
+
+	mu   sync.Mutex
+	done []string // calls that were carried out
 }
 
 func (l *local) Serves(presence.HostName) bool {
@@ -102,6 +105,22 @@ func (l *local) Serves(presence.HostName) bool {
 func (l *local) Connections() int { return 0 }
 
 func (l *local) Explain(presence.HostName, string) []message.Connection { return nil }
+
+func (l *local) Disconnect(host presence.HostName, channel string, call *message.Call) int {
+	return l.carryOut("disconnect", host, channel, call)
+}
+
+func (l *local) Leave(host presence.HostName, call *message.Call) int {
+	return l.carryOut("leave", host, "", call)
+}
+
+// carryOut records a call, and returns how many there are.
+func (l *local) carryOut(what string, host presence.HostName, channel string, call *message.Call) int {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.done = append(l.done, fmt.Sprintf("%s %s %q %+v", what, host, channel, *call))
+	return len(l.done)
+}
 
 // count queries the number of users.
 func (p *testPod) count(t *testing.T) answer {

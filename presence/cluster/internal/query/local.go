@@ -13,4 +13,9 @@ type Local interface {
 	Connections() int
 	// Explain returns the connections of a user.
 	Explain(host presence.HostName, user string) []message.Connection
+	// Disconnect closes the connections of the call, and the listeners of the channel, and returns
+	// their number. channel is "" for none.
+	Disconnect(host presence.HostName, channel string, call *message.Call) int
+	// Leave ends memberships of the users and connections of the call, and returns their number.
+	Leave(host presence.HostName, call *message.Call) int
 }

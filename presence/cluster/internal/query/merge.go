@@ -20,8 +20,18 @@ func merge(q queryKey, replies []podReply) answer {
 	if q.kind == message.KindUsers || q.kind == message.KindNames {
 		return mergeListings(q, replies)
 	}
-	if q.kind == message.KindExplain {
+	switch q.kind {
+	case message.KindExplain:
 		return answer{connections: mergeConnections(replies)}
+	case message.KindOnline:
+		return answer{online: mergeOnline(replies)}
+	case message.KindDisconnect, message.KindLeave:
+		a := answer{}
+		for _, r := range replies {
+			a.count += int(r.parts[0].Count.LoggedIn)
+		}
+		return a
+	default:
 	}
 	dcs := []DataCenter{}
 	for len(replies) > 0 {
@@ -33,6 +43,35 @@ func merge(q queryKey, replies []podReply) answer {
 		replies = replies[n:]
 	}
 	return answer{dcs: dcs}
+}
+
+// mergeOnline counts the connections of each user. Replies are sorted by data center.
+func mergeOnline(replies []podReply) []OnlineUser {
+	var parts [][]presence.Member
+	found := make(map[string]*OnlineUser)
+	for _, r := range replies {
+		for _, part := range r.parts {
+			parts = append(parts, part.Members)
+			for i := range part.Members {
+				u := found[part.Members[i].ID]
+				if u == nil {
+					u = new(OnlineUser)
+					found[part.Members[i].ID] = u
+				}
+				u.Connections++
+				if n := len(u.DataCenters); n == 0 || u.DataCenters[n-1] != r.DC {
+					u.DataCenters = append(u.DataCenters, r.DC)
+				}
+			}
+		}
+	}
+	users := presence.MergeMembers(presence.PerUser, parts...)
+	online := make([]OnlineUser, len(users))
+	for i, user := range users {
+		online[i] = *found[user.ID]
+		online[i].User = user
+	}
+	return online
 }
 
 func mergeDataCenter(q queryKey, replies []podReply) DataCenter {

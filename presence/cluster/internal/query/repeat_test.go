@@ -207,3 +207,111 @@ func TestPingsAreNotRepeated(t *testing.T) {
 		}
 	})
 }
+
+// A query that changes something is carried out once, and its repetitions get the same reply.
+func TestRepeatedCallIsCarriedOutOnce(t *testing.T) {
+	for _, kind := range []message.QueryKind{message.KindDisconnect, message.KindLeave} {
+		t.Run(kinds[kind], func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				n := new(clustertest.Lab)
+				a := settled(t, n, "dc", "a")
+				s := n.Script(t, "dc", "s", 1)
+				s.Beat()
+				ask := func(id uint64, try uint32) {
+					s.Send(s.Link.Queries(), &message.Query{
+						ID: id, Try: try, Kind: kind, Host: testkit.MustHost(t, "example.com"), Call: &message.Call{Users: []string{"ann"}},
+					})
+					synctest.Wait()
+				}
+				ask(1, 0)
+				ask(1, 1) // the reply was lost
+				ask(2, 0)
+				ask(1, 2)
+				var got []string
+				for _, sent := range clustertest.SentOf[*message.Reply](a.port) {
+					r := sent.Message.(*message.Reply)
+					got = append(got, fmt.Sprintf("%d.%d: %d", r.ID, r.Try, r.Count.LoggedIn))
+				}
+				if want := []string{"1.0: 1", "1.1: 1", "2.0: 2", "1.2: 1"}; !slices.Equal(got, want) {
+					t.Errorf("replies %q, want %q", got, want)
+				}
+				if len(a.local.done) != 2 {
+					t.Errorf("carried out %q", a.local.done)
+				}
+				time.Sleep(2 * keepReply)
+				a.responder.done.Range(func(key, _ any) bool {
+					t.Errorf("the reply to %v is kept", key)
+					return true
+				})
+			})
+		})
+	}
+}
+
+// A pod that asks carries out its own query once, too, and adds what other pods reply. A pod that does
+// not reply is named.
+func TestCallsAreAddedUp(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		n := new(clustertest.Lab)
+		a := settled(t, n, "dc", "a")
+		s, silent := n.Script(t, "other", "s", 1), n.Script(t, "dc", "silent", 1)
+		s.Answer(func(q *message.Query) []*message.Reply {
+			return []*message.Reply{{ID: q.ID, Try: q.Try, Last: true, Count: message.Count{LoggedIn: 40}}}
+		})
+		s.Beat()
+		silent.Beat()
+		host := testkit.MustHost(t, "example.com")
+		call := &message.Call{Conns: []presence.ID{{1}}, Reason: "moved", Reconnect: true}
+		got, truth := a.Disconnect(t.Context(), host, "", call)
+		if text := (answer{truth: truth}).text(); got != 41 || text != "missing [dc/silent]" {
+			t.Errorf("disconnected %d, %s", got, text)
+		}
+		got, truth = a.LeaveChannels(t.Context(), host, &message.Call{Users: []string{"ann"}, Channels: []string{"room"}})
+		if text := (answer{truth: truth}).text(); got != 42 || text != "missing [dc/silent]" {
+			t.Errorf("left %d, %s", got, text)
+		}
+		a.Disconnect(t.Context(), host, "room", new(message.Call)) // an equal one is not shared
+		a.Disconnect(t.Context(), host, "room", new(message.Call))
+		want := []string{
+			`disconnect example.com "" {Users:[] Conns:[AQAAAAAAAAAAAAAAAAAAAA] Channels:[] Reconnect:true Reason:moved}`,
+			`leave example.com "" {Users:[ann] Conns:[] Channels:[room] Reconnect:false Reason:}`,
+			`disconnect example.com "room" {Users:[] Conns:[] Channels:[] Reconnect:false Reason:}`,
+			`disconnect example.com "room" {Users:[] Conns:[] Channels:[] Reconnect:false Reason:}`,
+		}
+		if !slices.Equal(a.local.done, want) {
+			t.Errorf("carried out\n%q, want\n%q", a.local.done, want)
+		}
+		queried := s.Queried()
+		if q := queried[0]; q.Call == nil || q.Call.Reason != "moved" || len(queried) != 4 {
+			t.Errorf("%d queries, the first one %+v", len(queried), q)
+		}
+	})
+}
+
+// The connections of a user on several pods are one entry, with the latest address.
+func TestOnlineUsersOfSeveralPods(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		n := new(clustertest.Lab)
+		a := settled(t, n, "dc", "a")
+		host := testkit.MustHost(t, "example.com")
+		for _, id := range []string{"ann", "ann", "cid"} {
+			if _, err := a.responder.registry.Connect(host, &presence.Rules{}, &presence.User{ID: id}, clustertest.Outbox{}); err != nil {
+				t.Fatal(err)
+			}
+		}
+		s := n.Script(t, "other", "s", 1)
+		s.Answer(func(q *message.Query) []*message.Reply {
+			ann := presence.Member{User: presence.User{ID: "ann", Email: "a@x"}, Seen: 1 << 60}
+			return []*message.Reply{
+				{ID: q.ID, Try: q.Try, Members: []presence.Member{ann}},
+				{ID: q.ID, Try: q.Try, Part: 1, Last: true, Members: []presence.Member{ann, {User: presence.User{ID: "bob"}}}},
+			}
+		})
+		s.Beat()
+		users, truth := a.Online(t.Context(), host, []string{"ann", "bob", "eve"})
+		got := fmt.Sprint(users, truth.Complete)
+		if want := "[{{ann a@x  } 4 [dc other]} {{bob   } 1 [other]}] true"; got != want {
+			t.Errorf("got  %s\nwant %s", got, want)
+		}
+	})
+}

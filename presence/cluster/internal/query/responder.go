@@ -3,6 +3,7 @@ package query
 import (
 	"sync"
 	"sync/atomic"
+	"time"
 
 	"github.com/cespare/xxhash/v2"
 
@@ -25,6 +26,7 @@ type Responder struct {
 	local    Local
 	queries  chan queried
 	pending  sync.Map // keys of the queries that wait or are being answered
+	done     sync.Map // replies to queries that were carried out, by key, for keepReply
 	dropped  atomic.Uint64
 }
 
@@ -87,9 +89,30 @@ func (r *Responder) Handle(from link.Peer, m message.Message) {
 
 func (r *Responder) answer(q queried) {
 	inbox := r.link.Inbox(q.from)
-	for _, part := range message.SplitReply(r.reply(q.query, true)) {
+	for _, part := range message.SplitReply(r.replyOnce(q)) {
 		r.link.Send(inbox, part)
 	}
+}
+
+// keepReply is how long the reply to a query that changed something is kept for its repetitions. No pod
+// waits longer for replies.
+const keepReply = time.Minute
+
+// replyOnce is reply for a query of another pod. It carries out a query that changes something only
+// once: its repetitions get the same reply.
+func (r *Responder) replyOnce(q queried) *message.Reply {
+	if q.query.Kind != message.KindDisconnect && q.query.Kind != message.KindLeave {
+		return r.reply(q.query, true)
+	}
+	if kept, ok := r.done.Load(q.key()); ok {
+		again := *kept.(*message.Reply)
+		again.Try = q.query.Try
+		return &again
+	}
+	reply := r.reply(q.query, true)
+	r.done.Store(q.key(), reply)
+	time.AfterFunc(keepReply, func() { r.done.Delete(q.key()) })
+	return reply
 }
 
 // reply returns this pod's reply. A count has hashes if it is merged with those of other pods.
@@ -98,8 +121,15 @@ func (r *Responder) reply(q *message.Query, hashes bool) *message.Reply {
 	if q.Kind == message.KindPing {
 		return reply
 	}
+	switch q.Kind {
+	case message.KindDisconnect: // these two also have an effect on a host without connections
+		reply.Count.LoggedIn = uint64(r.local.Disconnect(q.Host, q.Channel, q.Call))
+	case message.KindLeave:
+		reply.Count.LoggedIn = uint64(r.local.Leave(q.Host, q.Call))
+	default:
+	}
 	host := r.registry.Host(q.Host)
-	if host == nil {
+	if host == nil && reply.Count.LoggedIn == 0 {
 		reply.NotServed = !r.local.Serves(q.Host)
 		return reply
 	}
@@ -119,7 +149,9 @@ func (r *Responder) reply(q *message.Query, hashes bool) *message.Reply {
 		reply.Channels = r.listings(q)
 	case message.KindNames:
 		reply.Channels = host.ActiveChannels()
-	case message.KindPing: // handled above
+	case message.KindOnline:
+		reply.Members = r.registry.Pods().Online(q.Host, q.Call.Users)
+	case message.KindPing, message.KindDisconnect, message.KindLeave: // handled above
 	case message.KindExplain:
 		reply.Conns = r.local.Explain(q.Host, q.User)
 	}
