@@ -49,6 +49,14 @@ func joining(t *testing.T, n *clustertest.Lab, dc, pod string, change ...func(*t
 // run starts the pod. It ends with the test, or when stop is called.
 func (p *testPod) run(t *testing.T) (stop func()) {
 	t.Helper()
+	stop = p.runBare(t)
+	p.SetSites([]message.Site{{}})
+	return stop
+}
+
+// runBare starts the pod, which does not know yet what it serves.
+func (p *testPod) runBare(t *testing.T) (stop func()) {
+	t.Helper()
 	for _, subject := range []string{p.link.All(), p.link.Inbox(p.self)} {
 		if _, err := p.link.Subscribe(subject, link.Loose, p.Handle); err != nil {
 			t.Fatal(err)
@@ -64,7 +72,6 @@ func (p *testPod) run(t *testing.T) (stop func()) {
 		p.port.Unsubscribe()
 	})
 	t.Cleanup(stop)
-	p.SetSites([]message.Site{{}})
 	return stop
 }
 

@@ -143,7 +143,7 @@ func New(l *link.Link, t timing.Timing, load func() (connections, hosts uint64),
 		named: make(map[podName][]link.Peer),
 		lost:  make(map[podName]*lostPod),
 		cut:   make(map[string]bool),
-		own:   sites.Announce([]message.Site{}),
+		own:   sites.Announce([]message.Site{{}}), // every host, until SetSites
 	}
 	m.pulse.init(t)
 	m.SetTimeouts(t.Timeout, t.Remote)
