@@ -52,7 +52,7 @@ func (m *Members) addRun(r *message.Run, reply *message.Runs, now time.Time) {
 		}
 	}
 	heard := timeOf(r, now)
-	if m.addLost(&lostPod{Peer: p, seq: r.Seq, tenure: tenure{since: heard}, heard: heard, since: now, sum: r.Sites}) {
+	if m.addLost(&lostPod{Peer: p, seq: r.Seq, tenure: m.tenureOf(p, m.namesakes(p), heard), heard: heard, since: now, sum: r.Sites}) {
 		m.log(m.logger.Info, "pod is missing", p, "another pod says so")
 	}
 }

@@ -1,6 +1,7 @@
 package membership
 
 import (
+	"fmt"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -186,6 +187,34 @@ func TestTenureOfAPodWhoseGoodbyeWasNotHeard(t *testing.T) {
 			if kept := tt.want == tt.since; kept && !got.left.Equal(at(tt.left)) {
 				t.Error("it is not known any longer when it was away")
 			}
+		})
+	}
+}
+
+// A crashed pod is missing again, because it is heard and does not hear this one, or because another pod
+// says so: it has never been away.
+func TestCrashedPodThatIsMissingAgainCountsAtALoss(t *testing.T) {
+	for _, told := range []bool{false, true} {
+		t.Run(fmt.Sprint("another pod says so: ", told), func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				n := new(clustertest.Lab)
+				a := settled(t, n, "x", "a")
+				s := scripts(t, n, "x", "b", "c", "deaf", "d", "e")
+				deaf := s[2]
+				deaf.Die()
+				s[0].Live(3500*time.Millisecond, s[1], s[3], s[4])
+				s[0].Live(3*time.Second, s[1])
+				a.wantMissing(t, "when one of six has crashed")
+				for seq := range uint64(6) {
+					if told {
+						tell(s[0], a, runOf(deaf.Peer(), message.Missed, 1000+seq))
+					} else {
+						deaf.Beat()
+					}
+					s[0].Live(time.Second, s[1])
+				}
+				a.wantMissing(t, "when half are heard", "x/d", "x/deaf", "x/e")
+			})
 		})
 	}
 }

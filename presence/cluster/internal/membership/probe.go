@@ -80,11 +80,12 @@ func (m *Members) missUnanswered(p link.Peer, last probe, now time.Time) {
 		}
 		return
 	}
+	t := end.tenureBack(now)
 	if ok {
 		end.dead = false
 		m.ended[p] = end
 	}
-	m.addLost(&lostPod{Peer: p, seq: last.seq, tenure: end.tenureBack(now), heard: now, since: now, sum: last.sum})
+	m.addLost(&lostPod{Peer: p, seq: last.seq, tenure: t, heard: now, since: now, sum: last.sum})
 	m.log(m.logger.Info, "pod is missing", p, "it does not hear this pod")
 }
 

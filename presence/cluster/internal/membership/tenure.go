@@ -17,7 +17,9 @@ func (t tenure) resume(left, back time.Time) tenure {
 	if !t.left.IsZero() {
 		t.since = t.back
 	}
-	t.left, t.back = left, back
+	if t.left, t.back = left, back; back.Before(left) {
+		t.back = left
+	}
 	return t
 }
 
