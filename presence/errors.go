@@ -39,6 +39,7 @@ var (
 
 var (
 	errMayNotJoin       = &missingError{"the permission join is missing: the user has no grant for this channel"}
+	errNotOwner         = &missingError{"the permission join is missing: only the user in its name may join this channel"}
 	errMayNotSee        = &missingError{"the permission see is missing: join this channel without presence"}
 	errOwn              = errors.New("only the user in its name joins this channel, without an assignment")
 	errNoStatus         = fmt.Errorf("%w: this site shows no status", ErrDenied)

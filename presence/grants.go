@@ -135,6 +135,8 @@ func (q question) checkMay(may Permissions, watch Watch) error {
 	switch {
 	case may&MayJoin == 0 && q.mayAsk():
 		return ErrGrantNeeded
+	case may&MayJoin == 0 && q.class.IsOwn():
+		return errNotOwner
 	case may&MayJoin == 0:
 		return errMayNotJoin
 	case watch != WatchNone && may&MaySee == 0:

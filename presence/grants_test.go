@@ -92,7 +92,7 @@ func TestJoinWithoutAGrant(t *testing.T) {
 		not     error
 	}{
 		{ada, "team-1", WatchNone, ErrDenied, ErrGrantNeeded},
-		{ada, "user-bob", WatchNone, ErrDenied, ErrGrantNeeded},
+		{ada, "user-bob", WatchNone, errNotOwner, ErrGrantNeeded},
 		{guest, "team-1", WatchNone, ErrLoginRequired, ErrDenied},
 		{ada, "team-join", WatchCount, errMayNotSee, ErrGrantNeeded},
 	}

@@ -44,7 +44,8 @@ type grantCase struct {
 }
 
 const (
-	noJoin   = "denied: the permission join is missing"
+	noJoin   = "denied: the permission join is missing: the user has no grant for this channel"
+	notOwn   = "denied: the permission join is missing: only the user in its name may join this channel"
 	noSend   = "denied: the permission send is missing"
 	noSee    = "denied: the permission see is missing"
 	noAnswer = "unavailable: try again later"
@@ -55,7 +56,7 @@ const (
 var grantCases = []grantCase{
 	{name: "own", channel: "user-%s", user: "ada", owner: true, may: "send see", join: "yes", watch: "yes", send: "yes", change: "another user", after: "denied"},
 	{name: "own, a new token", channel: "user-%s", user: "ada", owner: true, may: "send see", join: "yes", watch: "yes", send: "yes", change: "token []", after: "stays"},
-	{name: "own of another user", channel: "user-x%s", user: "ada", claim: `["*"]`, join: noJoin, watch: noJoin, send: not},
+	{name: "own of another user", channel: "user-x%s", user: "ada", claim: `["*"]`, join: notOwn, watch: notOwn, send: not},
 	{name: "own of a guest", channel: "user-%s", join: login, watch: login, send: not},
 
 	{name: "granted, guest", channel: "team-%s", join: login, watch: login, send: not},
