@@ -7,6 +7,10 @@ import (
 	"slices"
 	"strings"
 	"testing"
+
+	"go.uber.org/zap"
+	"go.uber.org/zap/zapcore"
+	"go.uber.org/zap/zaptest/observer"
 )
 
 const (
@@ -50,13 +54,17 @@ func withoutTheMarker(t *testing.T, name, config, users string) {
 	t.Helper()
 	e := newEngine(t, EngineConfig{})
 	counters := new(Counters)
+	core, logs := observer.New(zapcore.WarnLevel)
 	p := load(t, e, Spec{
-		Path: filepath.Join("testdata", "unmarked", name+".wasm"), Config: json.RawMessage(config),
+		Path: filepath.Join("testdata", "unmarked", name+".wasm"), Config: json.RawMessage(config), Logger: zap.New(core),
 		Counters: func(string) *Counters { return counters },
 	})
 	c := NewChain(p)
 	if !c.Has(HookMembers) || c.Has(HookMembersLive) {
 		t.Errorf("hooks %v", p.Hooks().Names())
+	}
+	if got := logs.All(); len(got) != 1 || got[0].Message != "plugin hides and masks nothing for browsers: build it again" {
+		t.Errorf("logged %v", got)
 	}
 	people := []User{{ID: "ada", Email: "ada@example.com"}, {ID: "sam", Email: "sam@staff.example"}}
 	left := slices.Clone(people)

@@ -175,6 +175,9 @@ func (e *Engine) install(key coreKey, p *program, s Spec) (*Plugin, error) {
 		logger.Warn("plugin has unknown exports, which are never called; misspelt?", zap.String("plugin", c.name),
 			zap.Strings("exports", unknown))
 	}
+	if p.hooks.Has(HookMembers) && !p.hooks.Has(HookMembersLive) {
+		logger.Warn("plugin hides and masks nothing for browsers: build it again", zap.String("plugin", c.name))
+	}
 	c.addHandle()
 	a := newAnchor(c)
 	e.loaded[key] = weak.Make(a)
