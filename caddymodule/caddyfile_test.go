@@ -47,6 +47,7 @@ func TestCaddyfile(t *testing.T) {
 			"channels", "rollcall {\nchannels {\nauthenticated vip-* a\nanonymous lobby-*\ndefault anonymous\n}\n}",
 			Handler{Channels: &Channels{Authenticated: []string{"vip-*", "a"}, Anonymous: []string{"lobby-*"}, Default: "anonymous"}},
 		},
+		{"arguments that end with a comma", "rollcall {\nchannels {\ngranted \"a,\" b,\n}\n}", Handler{Channels: &Channels{Granted: []string{"a,", "b,"}}}},
 		{"members", "rollcall {\nmembers {\nshow email badge\nnames 7\n}\n}", Handler{Members: &Members{Show: []string{"email", "badge"}, Names: 7}}},
 		{
 			"limits",
@@ -141,6 +142,8 @@ func TestCaddyfileRefuses(t *testing.T) {
 		{"argument of limits", inBlock("limits a"), []string{`unexpected argument "a"`}},
 		{"two secrets", inBlock("jwt {\nkey my secret\n}"), []string{"key has 2 arguments, and takes 1 at most: remove some", ":3"}},
 		{"two defaults", inBlock("channels {\ndefault a b\n}"), []string{"argument"}},
+		{"commas between patterns", inBlock("channels {\ngranted team-*, deal-*\n}"), []string{"granted: argument 1 ends with a comma: separate arguments by spaces alone, or put quotes around this one", ":3"}},
+		{"a comma between keys", inBlock("api_key canary {env.A}, {env.B}"), []string{"api_key: argument 2 ends with a comma"}},
 		{"block of an option", inBlock("prefix /a {\nb\n}"), []string{`unexpected block at "b"`}},
 		{"block of keys", inBlock("api_key a {\nb\n}"), []string{`unexpected block at "b"`}},
 		{"info of user without a value", inBlock("user a {\nb\n}"), []string{"b has no argument"}},

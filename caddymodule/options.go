@@ -116,11 +116,25 @@ func oneOrTwoArguments(d *caddyfile.Dispenser, first, second *string) error {
 	return nil
 }
 
+// several reads one or more arguments. In a list like "team-*, deal-*" the commas would become part
+// of the patterns, which then fit other names. No error repeats an argument, because it may be a
+// secret.
 func several(to *[]string) func(*caddyfile.Dispenser) error {
 	return func(d *caddyfile.Dispenser) error {
-		args, err := arguments(d, math.MaxInt)
-		if err != nil {
-			return err
+		name := d.Val()
+		var args []string
+		comma := 0 // number of the last argument that ends with one
+		for d.NextArg() {
+			if comma > 0 {
+				return d.Errf("%s: argument %d ends with a comma: separate arguments by spaces alone, or put quotes around this one", name, comma)
+			}
+			args = append(args, d.Val())
+			if strings.HasSuffix(d.Val(), ",") && !d.Token().Quoted() {
+				comma = len(args)
+			}
+		}
+		if len(args) == 0 {
+			return missingArgument(d)
 		}
 		*to = args
 		return noBlock(d)

@@ -109,7 +109,28 @@ func (h *Handler) provisionSite(ctx caddy.Context, s *site.Site) error {
 		s.Chain = h.plugins.Chain()
 	}
 	s.Show = h.Members.show()
+	if err := h.checkEffect(s); err != nil {
+		return err
+	}
 	s.MakeRules()
+	return nil
+}
+
+// checkEffect refuses options that could never have an effect, because a reader of the configuration
+// would believe them. A plugin can add keys to users, and demand a grant for any channel.
+func (h *Handler) checkEffect(s *site.Site) error {
+	if len(h.Plugins) > 0 {
+		return nil
+	}
+	for _, key := range s.Show {
+		if !slices.Contains([]string{"email", "info", "status"}, key) {
+			return fmt.Errorf("members: show: %q is not id, email, info or status, and no plugin could add it: correct it, or write a plugin", key)
+		}
+	}
+	if h.Authorize != nil && len(s.Patterns.Granted) == 0 && !s.Patterns.DefaultGranted {
+		return errors.New("authorize: no channel needs a grant, so the backend would never be asked: " +
+			"write granted and patterns in channels, or default granted")
+	}
 	return nil
 }
 
