@@ -151,7 +151,7 @@ function join(name) {
     channel.on("sync", () => log(name, `joined, ${plural(channel.count, channel.kind === "anonymous" ? "connection" : "user")}`));
     channel.on("join", (m) => log(name, `${m.email || m.id} is here`));
     channel.on("leave", (m) => log(name, `${m.email || m.id} is gone`));
-    channel.on("update", (m) => log(name, `${m.id} is now ${m.email}`));
+    channel.on("update", (m) => log(name, `${m.email || m.id} has changed`));
     channel.on("change", () => { view.draw(); live.refresh(); });
     channel.on("error", (e) => refuse(name, e));
   }
