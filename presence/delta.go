@@ -7,8 +7,8 @@ import "sync"
 type Member struct {
 	User
 	Seen       int64  // Unix time in milliseconds; 0 without an address
-	InfoTime   int64  // the same of the info; 0 if it was never set
-	StatusTime int64  // the same of the status; 0 if it was never set
+	InfoTime   int64  // the same of the info, in nanoseconds; 0 if it was never set
+	StatusTime int64  // the same of the status
 	Shown      *Shown // decision of the pod's [Shower], only in a Delta; nil without a Shower
 }
 

@@ -16,6 +16,7 @@ func (mute) Clock() uint64 { return uint64(time.Now().UnixMilli()) }
 
 func (mute) Opened(HostName)              {}
 func (mute) Closed(HostName)              {}
+func (mute) Informed(HostName)            {}
 func (mute) Send(HostName, Message) error { return nil }
 
 // notes is a Relay that records its calls about channels.

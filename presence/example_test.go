@@ -185,6 +185,7 @@ func (*outgoing) Clock() uint64 { return uint64(time.Now().UnixMilli()) }
 
 func (*outgoing) Opened(presence.HostName)            {}
 func (*outgoing) Closed(presence.HostName)            {}
+func (*outgoing) Informed(presence.HostName)          {}
 func (*outgoing) Watched(presence.HostName, string)   {}
 func (*outgoing) Unwatched(presence.HostName, string) {}
 

@@ -1,6 +1,7 @@
 package presence
 
 import (
+	"math/rand/v2"
 	"slices"
 	"time"
 )
@@ -94,14 +95,19 @@ func (u *user) known() User {
 // setInfo sets what a login says of the user, "" for nothing.
 func (h *Host) setInfo(u *user, info string) {
 	e := u.extra.value()
+	same := e.info == info
 	e.info, e.infoTime = info, h.timeAfter(e.infoTime)
 	h.setExtra(u, &e)
+	if !same { // otherwise, a pod that hears of another one is told that this one is later
+		h.tell(u.ID, u.extra, 0)
+	}
 }
 
 // setExtra changes the info and the status of a user, and shows the change.
 func (h *Host) setExtra(u *user, e *extra) {
 	before := u.extra
 	u.extra = e
+	h.detailed = true
 	restated := before.value().info == e.info
 	if !restated {
 		h.tapKnown(u)
@@ -123,11 +129,18 @@ func (h *Host) setExtra(u *user, e *extra) {
 func (h *Host) learn(u *user, e *extra) {
 	if best := u.extra.newest(e); best != u.extra {
 		h.setExtra(u, best)
+		if h.relay != nil {
+			h.addNews(u.ID, fresh{extra: best, later: true})
+		}
 	}
 }
 
-// timeAfter returns the time of a change of something that was set before.
-func (h *Host) timeAfter(before int64) int64 { return max(h.time(), before+1) }
+// timeAfter returns the time of a change of something that was set before, as Unix time in nanoseconds. It
+// is random within the millisecond, so that pods that compare times alone do not take two texts for one.
+func (h *Host) timeAfter(before int64) int64 {
+	const ms = int64(time.Millisecond)
+	return max(h.time()*ms, before+1) + rand.Int64N(ms) //nolint:gosec // guessing it is useless
+}
 
 // time returns the time that all pods agree on, as Unix time in milliseconds.
 func (h *Host) time() int64 {
@@ -148,8 +161,9 @@ type statusChange struct {
 }
 
 // SetStatus sets what the user of c says of itself on the host, as [CompactStatus] returns it; "" for
-// nothing. It holds for all connections of the user, on all pods, and ends with the last one. Others
-// see at most one change in a second, the latest.
+// nothing. It holds for all connections of the user, on all pods, and ends with the last one. Of the
+// changes on a pod, others see at most one in a second, the latest, also if the user reconnects while
+// the host has another connection there.
 //
 // It returns ErrLoginRequired, ErrDenied or ErrClosed.
 func (c *Conn) SetStatus(status string) error {
@@ -166,39 +180,48 @@ func (c *Conn) SetStatus(status string) error {
 	}
 	u := c.user
 	at := h.timeAfter(u.extra.value().statusTime)
-	if change := h.statuses[u]; change != nil {
+	if change := h.statuses[u.ID]; change != nil {
 		*change = statusChange{waits: true, status: status, at: at}
 		return nil
 	}
 	h.setStatus(u, status, at)
 	if h.statuses == nil {
-		h.statuses = make(map[*user]*statusChange)
+		h.statuses = make(map[string]*statusChange)
 	}
-	h.statuses[u] = new(statusChange)
-	time.AfterFunc(statusPause, func() { h.nextStatus(u) })
+	h.statuses[u.ID] = new(statusChange)
+	time.AfterFunc(statusPause, func() { h.nextStatus(u.ID) })
 	return nil
 }
 
 // nextStatus shows the latest change of a user's status, if there was another one.
-func (h *Host) nextStatus(u *user) {
+func (h *Host) nextStatus(id string) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
-	change := h.statuses[u]
-	if !change.waits || u.conns == 0 {
-		delete(h.statuses, u)
+	change := h.statuses[id]
+	if !change.waits || h.dropped {
+		delete(h.statuses, id)
 		return
 	}
-	if change.at > u.extra.value().statusTime { // otherwise, another pod has a later one
+	set := &extra{status: change.status, statusTime: change.at}
+	switch u := h.users[id]; {
+	case u == nil:
+		h.tell(id, set, FieldStatus) // the user can be on other pods
+	case u.conns == 0:
+		u.extra = u.extra.newest(set) // for its return in the grace period
+		h.tell(id, set, FieldStatus)
+	case change.at > u.extra.value().statusTime: // otherwise, another pod has a later one
 		h.setStatus(u, change.status, change.at)
 	}
 	*change = statusChange{}
-	time.AfterFunc(statusPause, func() { h.nextStatus(u) })
+	time.AfterFunc(statusPause, func() { h.nextStatus(id) })
 }
 
+// setStatus sets the status of a user, and tells other pods.
 func (h *Host) setStatus(u *user, status string, at int64) {
 	e := u.extra.value()
 	e.status, e.statusTime = status, at
 	h.setExtra(u, &e)
+	h.tell(u.ID, u.extra, FieldStatus)
 }
 
 // Bounds of changed statuses in the frames of a channel.

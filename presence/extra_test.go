@@ -188,7 +188,7 @@ func TestLatestOfPodsIsShown(t *testing.T) {
 			a.status(`{"h":1}`)
 			a.status(`{"h":2}`)
 			synctest.Wait()
-			w.merge("p", detailed(5, "", `{"p":1}`, time.Now().UnixMilli()+10), Merged)
+			w.merge("p", detailed(5, "", `{"p":1}`, time.Now().UnixNano()+1e7), Merged)
 			time.Sleep(2 * statusPause)
 		}, []string{`presence room ~a[{"h":1}]`, `presence room ~a[{"p":1}]`}},
 	} {

@@ -22,18 +22,21 @@ type Host struct {
 	online   swapList[user] // users with a connection; see user.index
 	loggedIn int            // number of connections with a user
 	channels map[string]*channel
-	cache    *listingCache           // encoded listings; nil if not cached
-	showing  *showing                // users that wait for the Shower; nil before the first
-	shower   string                  // version of the Shower, see Host.updateShower
-	statuses map[*user]*statusChange // users whose status has changed in the last statusPause
-	hide     Fields                  // fields that frames do not have, see Host.updateHide
-	pending  int                     // bytes of messages that wait in all channels, and in direct
-	direct   *direct                 // messages for users; nil if there are none
-	retired  bool                    // see Host.Retire
-	retry    *time.Timer             // next try of provisional classes; nil if none is due
-	tries    int                     // tries since the last one that left no class provisional
-	dropped  bool                    // removed from the registry
-	taps     []*Tap                  // see Pods.Tap; nil if there are none
+	cache    *listingCache            // encoded listings; nil if not cached
+	showing  *showing                 // users that wait for the Shower; nil before the first
+	shower   string                   // version of the Shower, see Host.updateShower
+	statuses map[string]*statusChange // users, by ID, whose status has changed in the last statusPause
+	detailed bool                     // a user has or had an info or a status, on this pod or another
+	asked    bool                     // other pods were told of a user
+	greeted  bool                     // they have had time to say whether they know an info or a status
+	hide     Fields                   // fields that frames do not have, see Host.updateHide
+	pending  int                      // bytes of messages that wait in all channels, and in direct
+	direct   *direct                  // messages for users; nil if there are none
+	retired  bool                     // see Host.Retire
+	retry    *time.Timer              // next try of provisional classes; nil if none is due
+	tries    int                      // tries since the last one that left no class provisional
+	dropped  bool                     // removed from the registry
+	taps     []*Tap                   // see Pods.Tap; nil if there are none
 }
 
 // newHost returns a host without connections. The lock of the registry is held.

@@ -36,6 +36,9 @@ type Relay interface {
 	// Watched is called when the channel has its first watcher on this pod, whose join waits for
 	// [Pods.Ready]. From now on, deltas of other pods must be passed to [Pods.MergeDelta].
 	Watched(host HostName, channel string)
+	// Informed is called when [Pods.News] has something to tell the other pods of the host, which pass
+	// it to [Pods.Learn]. It is not called again before News was called, except by [Pods.ReplaceRelay].
+	Informed(host HostName)
 	// Unwatched is called when the channel has lost its last watcher. The parts of other pods are
 	// forgotten.
 	Unwatched(host HostName, channel string)
@@ -49,6 +52,7 @@ func (p Pods) SetRelay(relay Relay) {
 	defer p.r.relayMu.Unlock()
 	p.r.setRelay(nil)
 	p.r.lastChanges.clear()
+	p.r.news.clear()
 	if relay != nil {
 		p.r.setRelay(relay)
 	}
@@ -63,6 +67,7 @@ func (p Pods) ReplaceRelay(relay Relay) bool {
 	had := p.r.relay != nil
 	p.r.setRelay(relay)
 	p.r.lastChanges.notify(relay) // of channels that ended before
+	p.r.news.notify(relay)
 	return had
 }
 
@@ -73,6 +78,7 @@ func (p Pods) RemoveRelay(relay Relay) {
 	if p.r.relay == relay {
 		p.r.setRelay(nil)
 		p.r.lastChanges.clear()
+		p.r.news.clear()
 	}
 }
 
@@ -95,6 +101,7 @@ func (r *Registry) setRelay(relay Relay) {
 
 func (h *Host) setRelay(relay Relay) {
 	h.relay = relay
+	h.asked, h.greeted = false, false
 	for _, ch := range h.channels {
 		if ch.relayed() && relay == nil {
 			h.forgetPods(ch)

@@ -27,12 +27,25 @@ type pod struct {
 	mu      sync.Mutex      // guards changed: a timer that shows a status calls Changed
 	changed map[string]bool // channels for which Changed was called
 	watched map[string]bool
+	news    bool // Informed was called; guarded by mu
 }
 
+// parcel has a delta, or without a channel details.
 type parcel struct {
 	from, to *pod
 	channel  string
 	delta    Delta
+	details  []Detail
+	hello    bool
+}
+
+func (p *pod) Informed(HostName) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if p.news {
+		p.w.t.Errorf("%s: Informed was called twice", p.name)
+	}
+	p.news = true
 }
 
 func (p *pod) Changed(_ HostName, channel string) {
@@ -62,7 +75,7 @@ func (p *pod) Unwatched(_ HostName, channel string) {
 func (p *pod) reset() {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	p.changed, p.watched = make(map[string]bool), make(map[string]bool)
+	p.changed, p.watched, p.news = make(map[string]bool), make(map[string]bool), false
 }
 
 // takeChanged reports whether Changed was called for a channel, and forgets it.
@@ -109,7 +122,36 @@ func (ps *pods) drain(p *pod, channel string) {
 	}
 	if ok {
 		for _, to := range ps.list {
-			ps.flight = append(ps.flight, parcel{p, to, channel, d})
+			ps.flight = append(ps.flight, parcel{from: p, to: to, channel: channel, delta: d})
+		}
+	}
+}
+
+// drainNews publishes what a pod has to tell of users, and with repeat also what it has to repeat.
+func (ps *pods) drainNews(p *pod, repeat bool) {
+	if p.off {
+		return
+	}
+	list, later, hello := p.w.reg.Pods().News(p.w.name)
+	p.mu.Lock()
+	informed := p.news
+	p.news = false
+	p.mu.Unlock()
+	if informed != (len(later) > 0) || len(list) > 2*len(later) {
+		ps.t.Errorf("%s: %d news, %d for later, Informed called: %v", p.name, len(list), len(later), informed)
+	}
+	ps.tell(p, list, hello)
+	if len(later) > 0 && (repeat || p.rng.IntN(2) == 0) { // otherwise, converge tells of everybody
+		list, hello := p.w.reg.Pods().Known(p.w.name, later)
+		ps.tell(p, list, hello)
+	}
+}
+
+// tell sends details to all other pods, in random order.
+func (ps *pods) tell(p *pod, list []Detail, hello bool) {
+	for _, to := range ps.list {
+		if to != p && (hello || len(list) > 0) {
+			ps.flight = append(ps.flight, parcel{from: p, to: to, details: list, hello: hello})
 		}
 	}
 }
@@ -120,6 +162,12 @@ func (ps *pods) deliver(x parcel) {
 	if ps.apart(x.from, x.to) {
 		return
 	}
+	if x.channel == "" {
+		if x.to.w.reg.Pods().Learn(x.to.w.name, x.details, x.hello) {
+			ps.flight = append(ps.flight, parcel{from: x.to, to: x.from})
+		}
+		return
+	}
 	got := x.to.w.reg.Pods().MergeDelta(x.to.w.name, x.channel, x.from.name, x.delta)
 	if (got == Unwanted) == x.to.watched[x.channel] {
 		ps.t.Errorf("%s: merge of %s ends with %d, watched %v", x.to.name, x.channel, got, x.to.watched[x.channel])
@@ -128,7 +176,8 @@ func (ps *pods) deliver(x parcel) {
 		if x.delta.Base == 0 {
 			ps.t.Error("a gap before a delta that holds everything")
 		}
-		ps.flight = append(ps.flight, parcel{x.from, x.to, x.channel, x.from.w.reg.Pods().State(x.from.w.name, x.channel)})
+		state := x.from.w.reg.Pods().State(x.from.w.name, x.channel)
+		ps.flight = append(ps.flight, parcel{from: x.from, to: x.to, channel: x.channel, delta: state})
 	}
 }
 
@@ -148,8 +197,10 @@ func (ps *pods) step() {
 	a, b := ps.list[rng.IntN(len(ps.list))], ps.list[rng.IntN(len(ps.list))]
 	channel := modelChannels[rng.IntN(len(modelChannels))]
 	switch n := rng.IntN(100); {
-	case n < 35:
+	case n < 27:
 		ps.drain(a, channel)
+	case n < 35:
+		ps.drainNews(a, false)
 	case n < 85 && len(ps.flight) > 0:
 		i := rng.IntN(min(len(ps.flight), 8)) // out of order
 		x := ps.flight[i]
@@ -162,7 +213,7 @@ func (ps *pods) step() {
 	case n < 90:
 		a.w.reg.Pods().Ready(a.w.name, channel)
 	case n < 94:
-		ps.flight = append(ps.flight, parcel{a, b, channel, a.w.reg.Pods().State(a.w.name, channel)})
+		ps.flight = append(ps.flight, parcel{from: a, to: b, channel: channel, delta: a.w.reg.Pods().State(a.w.name, channel)})
 	case n < 96:
 		ps.separate(a, b)
 	case n < 98:
@@ -182,18 +233,59 @@ func (ps *pods) step() {
 }
 
 // converge delivers everything, and checks every watched channel. A pod that learns of a user's info
-// or status from another one has a change of its own.
+// or status from another one has a change of its own. What was lost of these is found by their times.
 func (ps *pods) converge() {
-	for again := true; again; again = len(ps.flight) > 0 {
-		for len(ps.flight) > 0 {
-			x := ps.flight[0]
-			ps.flight = ps.flight[1:]
-			ps.deliver(x)
+	for range 2 { // the second time, of what was learned in the first one
+		for _, p := range ps.list {
+			ps.drainNews(p, true)
+			list, hello := p.w.reg.Pods().Known(p.w.name, nil)
+			ps.tell(p, list, hello)
 		}
+		ps.land()
+	}
+	for again := true; again; again = len(ps.flight) > 0 {
+		ps.land()
 		ps.checkParts()
 		for _, p := range ps.list {
+			ps.drainNews(p, true)
 			for _, channel := range modelChannels {
 				ps.drain(p, channel)
+			}
+		}
+	}
+	ps.checkDetails()
+}
+
+// land delivers everything that is on its way.
+func (ps *pods) land() {
+	for len(ps.flight) > 0 {
+		x := ps.flight[0]
+		ps.flight = ps.flight[1:]
+		ps.deliver(x)
+	}
+}
+
+// checkDetails checks that all pods that reach each other know the same of the users that they have.
+func (ps *pods) checkDetails() {
+	known := func(p *pod) map[string]User {
+		users := make(map[string]User)
+		if h := p.w.reg.Host(p.w.name); h != nil {
+			list, _ := h.Users(PerUser | WithInfo)
+			for _, u := range list {
+				users[u.ID] = User{Info: u.Info, Status: u.Status}
+			}
+		}
+		return users
+	}
+	for _, a := range ps.list {
+		for _, b := range ps.list {
+			if ps.apart(a, b) {
+				continue
+			}
+			for id, u := range known(a) {
+				if other, ok := known(b)[id]; ok && u != other {
+					ps.t.Errorf("%s and %s know %+v and %+v of %s", a.name, b.name, u, other, id)
+				}
 			}
 		}
 	}
@@ -209,7 +301,7 @@ func (ps *pods) checkParts() {
 				}
 				known := to.w.reg.Pods().Clock(to.w.name, channel, from.name)
 				if state, ok := from.w.reg.Pods().StateAfter(from.w.name, channel, known); ok {
-					ps.deliver(parcel{from, to, channel, state})
+					ps.deliver(parcel{from: from, to: to, channel: channel, delta: state})
 				}
 			}
 			to.w.reg.Pods().Ready(to.w.name, channel)
@@ -354,6 +446,9 @@ func (ps *pods) finish() {
 	}
 	ps.converge()
 	for _, p := range ps.list {
+		if len(p.w.reg.news.hosts) > 0 {
+			ps.t.Errorf("%s: news is left", p.name)
+		}
 		if len(p.w.reg.lastChanges.list) > 0 || len(p.watched) > 0 {
 			ps.t.Errorf("%s: last changes of %d channels and watched %v are left", p.name, len(p.w.reg.lastChanges.list), p.watched)
 		}

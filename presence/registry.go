@@ -23,6 +23,7 @@ type Registry struct {
 	// relayMu is held while hosts are notified of a new relay. It is locked before mu.
 	relayMu     sync.Mutex
 	lastChanges lastChanges
+	news        news
 	opened      func(HostName) // see Pods.OnOpened
 
 	// mu guards the fields below. It is locked before the lock of a Host, never after.
@@ -109,6 +110,7 @@ func (r *Registry) drop(h *Host) {
 		if h.retry != nil {
 			h.retry.Stop()
 		}
+		h.tellWaiting()
 		if r.relay != nil {
 			r.relay.Closed(h.name)
 		}

@@ -21,6 +21,7 @@ type wires struct {
 func (r *wires) Changed(HostName, string)   {}
 func (r *wires) Watched(HostName, string)   {}
 func (r *wires) Unwatched(HostName, string) {}
+func (r *wires) Informed(HostName)          {}
 func (r *wires) Clock() uint64              { return 1 }
 func (r *wires) Opened(host HostName)       { r.count(host, 1) }
 func (r *wires) Closed(host HostName)       { r.count(host, -1) }

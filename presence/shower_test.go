@@ -452,6 +452,7 @@ type quiet struct{}
 func (quiet) Clock() uint64                { return uint64(time.Now().UnixMilli()) }
 func (quiet) Opened(HostName)              {}
 func (quiet) Closed(HostName)              {}
+func (quiet) Informed(HostName)            {}
 func (quiet) Send(HostName, Message) error { return nil }
 func (quiet) Changed(HostName, string)     {}
 func (quiet) Watched(HostName, string)     {}

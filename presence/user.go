@@ -51,11 +51,18 @@ func (h *Host) acquire(u User) *user {
 	if u.Email != "" || first {
 		h.setEmail(known, u.Email)
 	}
-	if first && !slices.ContainsFunc(known.members, (*member).visible) {
+	switch {
+	case !first:
+	case slices.ContainsFunc(known.members, (*member).visible):
+		known.extra = known.latest()
+	default:
 		h.resetUser(known)
 	}
 	if u.Info != "" {
 		h.setInfo(known, u.Info)
+	}
+	if first {
+		h.introduce(known)
 	}
 	changed := known.known() != before
 	if changed {
@@ -75,7 +82,7 @@ func (h *Host) acquire(u User) *user {
 
 // resetUser drops the info and the status of a user who was gone and is back.
 func (h *Host) resetUser(u *user) {
-	if change := h.statuses[u]; change != nil {
+	if change := h.statuses[u.ID]; change != nil {
 		change.waits = false
 	}
 	if u.extra != nil {

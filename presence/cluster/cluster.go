@@ -11,7 +11,8 @@
 // complete. What watchers see of a channel on other pods is kept by deltas, which each pod with
 // watchers of the channel merges. Lost deltas are found by a check every few seconds. Queries and
 // checks are repeated while they are unanswered. Messages go to the pods that have connections of the
-// host, at most once and without a check.
+// host, at most once and without a check. So do the info and the status of users, which pods compare
+// again after a while and after a cut.
 //
 // # Rooms
 //
@@ -24,7 +25,7 @@
 //   - membership tracks which pods are alive, missing or dead. It uses link, sites and memory.
 //   - query answers queries, replication keeps what watchers see, and assignments keeps the
 //     assignments. Each uses link and membership, and none of the other two.
-//   - messages carries messages. It uses link.
+//   - messages carries messages, and the info and the status of users. It uses link.
 //   - events carries who is there to the pod that tells events. It uses link, membership and
 //     assignments, for its epochs.
 //
@@ -199,7 +200,8 @@ func start(cfg Config, tr link.Transport, registry *presence.Registry, local Loc
 	c.queries = query.New(l, c.members, c.responder, t, cfg.Observe, &c.all, c.stop)
 	c.asker = c.queries.Asker()
 	c.replicator = replication.New(l, c.members, registry.Pods(), t, cfg.Logger)
-	c.messenger = messages.New(l, registry.Pods(), t, cfg.Logger)
+	shared := func(host presence.HostName) bool { return len(c.members.Serving(host, ScopeAll, true)) > 0 }
+	c.messenger = messages.New(l, registry.Pods(), t, shared, cfg.Logger)
 	c.assignments = assignments.New(l, c.members, cfg.Assignments, t)
 	c.events, c.speaker = eventsroom.New(l, c.members, c.assignments, registry.Pods(), cfg.Events, t), cfg.Events
 	c.members.SetSynced(c.assignments.Synced)
@@ -265,6 +267,8 @@ func (c *Cluster) handle(from link.Peer, m message.Message) {
 		}
 	case *message.Query:
 		c.responder.Handle(from, m)
+	case *message.Details:
+		c.messenger.HandleDetails(from, m)
 	case *message.Delta, *message.Check, *message.CheckDone:
 		c.replicator.Handle(from, m)
 	case *message.EventsAsk, *message.EventsPart, *message.EventsTaken, *message.EventsLost, *message.EventsHosts:
@@ -281,8 +285,9 @@ func (c *Cluster) handle(from link.Peer, m message.Message) {
 // [membership.Observer]. It is a type of its own so that Cluster does not have its methods.
 type podEvents struct{ c *Cluster }
 
-func (e podEvents) PodUp(p link.Peer) {
+func (e podEvents) PodUp(p link.Peer, back bool) {
 	e.c.replicator.PodUp(p)
+	e.c.messenger.PodUp(p, back)
 	e.c.assignments.PodUp(p)
 	e.c.events.PodUp(p)
 }
@@ -297,6 +302,7 @@ func (e podEvents) PodDown(p link.Peer) {
 
 func (e podEvents) RecheckAll() {
 	e.c.replicator.RecheckAll()
+	e.c.messenger.Recall()
 	e.c.assignments.RecheckAll()
 	e.c.events.RecheckAll()
 }

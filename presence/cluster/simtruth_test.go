@@ -254,6 +254,30 @@ func (s *sim) settled() {
 		}
 	}
 	s.settledKnown()
+	if (s.plan.faults == simFaults{}) {
+		s.settledDetails()
+	}
+}
+
+// settledDetails checks that all pods know the same info and status of a user, whether or not they share a
+// channel.
+func (s *sim) settledDetails() {
+	for _, host := range s.hosts {
+		known := make(map[string]presence.User)
+		for _, p := range s.pods {
+			if p.run == nil {
+				continue
+			}
+			list, _ := p.run.reg.Pods().Members(host, presence.PerUser|presence.WithInfo)
+			for i := range list {
+				u := list[i].User
+				if before, ok := known[u.ID]; ok && (before.Info != u.Info || before.Status != u.Status) {
+					s.fail("in the end, %v knows %+v of %v, and another pod %+v", p.run, u, host, before)
+				}
+				known[u.ID] = u
+			}
+		}
+	}
 }
 
 // settledKnown checks that all watchers of a channel see the same info and status of each member.

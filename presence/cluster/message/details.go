@@ -106,6 +106,68 @@ func (d *decoder) details(members []presence.Member, flagged int) {
 	}
 }
 
+// detail writes a user of Details.
+func (e *encoder) detail(u *presence.Detail) {
+	e.userID(u.ID)
+	info, status := u.With&presence.FieldInfo != 0, u.With&presence.FieldStatus != 0
+	if u.With&presence.FieldEmail != 0 || info && u.InfoTime == 0 || status && u.StatusTime == 0 {
+		e.fail("a detail without a time")
+	}
+	e.flags(u.InfoTime != 0, u.StatusTime != 0, info, status)
+	if u.InfoTime != 0 {
+		e.time(u.InfoTime)
+	}
+	if info {
+		e.objectOrNone(u.Info, presence.MaxInfo)
+	}
+	if u.StatusTime != 0 {
+		e.time(u.StatusTime)
+	}
+	if status {
+		e.objectOrNone(u.Status, presence.MaxStatus)
+	}
+}
+
+// detail reads what encoder.detail has written.
+func (d *decoder) detail() presence.Detail {
+	u := presence.Detail{ID: d.userID()}
+	flags := d.flags(4)
+	if with := flags >> 2; with&^flags != 0 {
+		d.fail("a detail without a time")
+	}
+	if flags&1 != 0 {
+		u.InfoTime = d.timeOfDetail()
+	}
+	if flags&4 != 0 {
+		u.Info, u.With = d.objectOrNone(presence.MaxInfo), presence.FieldInfo
+	}
+	if flags&2 != 0 {
+		u.StatusTime = d.timeOfDetail()
+	}
+	if flags&8 != 0 {
+		u.Status, u.With = d.objectOrNone(presence.MaxStatus), u.With|presence.FieldStatus
+	}
+	return u
+}
+
+// userDetailSize returns what a user of Details takes in a payload, in bytes.
+func userDetailSize(u *presence.Detail) int {
+	size := textSize(&u.ID) + 1
+	if u.InfoTime != 0 {
+		size += timeSize(u.InfoTime)
+	}
+	if u.With&presence.FieldInfo != 0 {
+		size += textSize(&u.Info)
+	}
+	if u.StatusTime != 0 {
+		size += timeSize(u.StatusTime)
+	}
+	if u.With&presence.FieldStatus != 0 {
+		size += textSize(&u.Status)
+	}
+	return size
+}
+
 // timeOfDetail reads the time of something that was set: others have none.
 func (d *decoder) timeOfDetail() int64 {
 	t := d.time()

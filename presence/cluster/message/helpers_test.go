@@ -169,6 +169,17 @@ func samples() []sample {
 			Host: portal, Channels: []string{"lobby"}, From: presence.Source{Backend: true}, Message: []byte("{}"), Key: presence.MessageKey{15: 1},
 		}},
 		{"send of an anonymous connection", &Send{Host: mustHost("192.0.2.1"), Channels: []string{"lobby"}, Message: []byte("{}")}},
+		{"details", &Details{Host: portal, Users: []presence.Detail{
+			{ID: "u-1"},
+			{ID: "u-2", InfoTime: 1_700_000_000_456, StatusTime: -1},
+			{ID: "zwölf", StatusTime: 1_700_000_000_456, Status: `{"away":true}`, With: presence.FieldStatus},
+			{
+				ID: "u-4", Info: `{"name":"Four"}`, InfoTime: 1_700_000_000_456, StatusTime: 1,
+				With: presence.FieldInfo | presence.FieldStatus,
+			},
+		}}},
+		{"hello", &Details{Host: portal, Users: []presence.Detail{{ID: "u-1"}}, Hello: true}},
+		{"answer to a hello", &Details{Host: mustHost("192.0.2.1")}},
 		{"assignments", &Assignments{ID: 300, Host: portal, Records: []assignment.Record{
 			{Host: portal, User: "u-1", Channel: "lobby", Mode: assignment.Listen, Version: assignment.Version{Clock: 1_700_000_000_456 << 16, Node: 1 << 63}},
 			{Host: portal, User: "zwölf", Channel: "ä b", Version: assignment.Version{Clock: assignment.MaxClock}},

@@ -14,6 +14,7 @@ const (
 	leastMember     = leastUser + 1
 	leastDeparture  = 2
 	leastDetail     = 2
+	leastUserDetail = 3
 	leastListing    = 5
 	leastConnection = 5
 	leastChannel    = 3
@@ -55,6 +56,13 @@ func (e *encoder) message(m Message) bool {
 		e.send(m)
 		if m.isAddressed() {
 			e.address(m)
+		}
+	case *Details:
+		e.host(m.Host)
+		e.flags(m.Hello)
+		e.length(len(m.Users))
+		for i := range m.Users {
+			e.detail(&m.Users[i])
 		}
 	case *Probe:
 		e.nonce(m.Nonce)
@@ -116,6 +124,8 @@ func (d *decoder) message() Message {
 		return d.send(false)
 	case kindAddressedSend:
 		return d.addressedSend()
+	case (*Details)(nil).kind():
+		return &Details{Host: d.host(), Hello: d.flags(1) != 0, Users: list(d, leastUserDetail, d.detail)}
 	case (*Probe)(nil).kind():
 		return &Probe{Nonce: d.nonce()}
 	case (*RunsWanted)(nil).kind():

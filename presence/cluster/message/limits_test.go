@@ -38,6 +38,10 @@ func replyOf(listing presence.Listing) *Reply {
 }
 
 // recordOf returns assignments that are right, changed.
+func detailsOf(u presence.Detail) *Details {
+	return &Details{Host: portal, Users: []presence.Detail{u}}
+}
+
 func recordOf(change func(*assignment.Record)) *Assignments {
 	r := assignment.Record{Host: portal, User: "u-1", Channel: "lobby", Mode: assignment.Ignore}
 	change(&r)
@@ -225,6 +229,15 @@ func TestAppendRefusesWhatNobodyTakes(t *testing.T) {
 		{"a message too large", web1, sendOf(func(s *Send) {
 			s.Message = []byte(`{"a":"` + strings.Repeat("x", presence.MaxMessage) + `"}`)
 		})},
+		{"details without a host", web1, &Details{}},
+		{"details of nobody", web1, &Details{Host: portal, Users: make([]presence.Detail, 1)}},
+		{"details of a user too long", web1, detailsOf(presence.Detail{ID: strings.Repeat("x", presence.MaxUserID+1)})},
+		{"an info without a time", web1, detailsOf(presence.Detail{ID: "u-1", Info: "{}", With: presence.FieldInfo})},
+		{"a status without a time", web1, detailsOf(presence.Detail{ID: "u-1", InfoTime: 1, With: presence.FieldStatus})},
+		{"an info that is no object", web1, detailsOf(presence.Detail{ID: "u-1", Info: "[]", InfoTime: 1, With: presence.FieldInfo})},
+		{"a status too long", web1, detailsOf(presence.Detail{
+			ID: "u-1", Status: `{"a":"` + strings.Repeat("x", presence.MaxStatus) + `"}`, StatusTime: 1, With: presence.FieldStatus,
+		})},
 		{"assignments without a host", web1, &Assignments{}},
 		{"a total that nobody can send back", web1, &AssignmentTotal{Wanted: true}},
 		{"an assignment of nobody", web1, recordOf(func(r *assignment.Record) { r.User = "" })},
@@ -328,6 +341,9 @@ func TestDecodeRefusesWhatIsWrittenInAnotherWay(t *testing.T) {
 		{"an unknown flag of a departure", body(7, host, []byte{1, 'c', 0, 1, 1, 1, 0, 0, 0, 1, 1, 'u', 2})},
 		{"a text longer than the payload", body(7, host, []byte{100, 'c'})},
 		{"times of no user", body(6, []byte{1, 0, 0, 0, 0, 0, 0, 0, 1, 0x41, 1, 'c', 0, 0, 0})},
+		{"a time of a detail that is none", body(16, host, []byte{0, 1, 1, 'u', 1, 0})},
+		{"an unknown flag of a detail", body(16, host, []byte{0, 1, 1, 'u', 16})},
+		{"an unknown flag of details", body(16, host, []byte{2, 0})},
 		{"bytes behind the message", body(2, []byte{0})},
 	}
 	for _, tt := range tests {
@@ -359,6 +375,7 @@ func TestDecodeTakesNoMemoryForWhatIsNotThere(t *testing.T) {
 		"joined":           body(7, host, []byte{1, 'c', 0, 1, 1, 1, 0, 0}, claim),
 		"left":             body(7, host, []byte{1, 'c', 0, 1, 1, 1, 0, 0, 0}, claim),
 		"checked":          body(8, []byte{1}, host, claim),
+		"known users":      body(16, host, []byte{0}, claim),
 		"sent to":          body(10, []byte{1}, host, claim),
 		"a message":        body(10, []byte{1}, host, []byte{1, 1, 'c', 0}, claim),
 		"a name of a pod":  append([]byte{Version}, claim...),

@@ -263,6 +263,16 @@ type Send struct {
 	Key    presence.MessageKey
 }
 
+// Details is what a pod knows of users besides their e-mail addresses. It goes to all pods that have a connection of the
+// host.
+type Details struct {
+	Host  presence.HostName
+	Users []presence.Detail
+	// Hello asks pods that know an info or a status of anybody on the host for an answer: Details without users and hello,
+	// in the inbox of the sender.
+	Hello bool
+}
+
 // Assignments are records of one host, to be merged. The records of one change come in one or several.
 type Assignments struct {
 	ID      uint64 // AssignmentsTaken answers it; 0: no answer is wanted
@@ -308,6 +318,7 @@ func (*CheckDone) kind() byte   { return 9 }
 func (*Probe) kind() byte       { return 11 }
 func (*RunsWanted) kind() byte  { return 12 }
 func (*Runs) kind() byte        { return 13 }
+func (*Details) kind() byte     { return 16 }
 
 func (m *Delta) kind() byte {
 	if m != nil && slices.ContainsFunc(m.Joined, isDetailed) {

@@ -60,6 +60,12 @@ func TestSizesAreExact(t *testing.T) {
 					t.Errorf("%s: the connection %+v takes %d, want %d", s.name, c, got, want)
 				}
 			}
+		case *Details:
+			for i := range m.Users {
+				if got, want := userDetailSize(&m.Users[i]), size(func(e *encoder) { e.detail(&m.Users[i]) }); got != want {
+					t.Errorf("%s: the user %+v takes %d, want %d", s.name, m.Users[i], got, want)
+				}
+			}
 		case *Sites:
 			want := size(func(e *encoder) { e.sites(m) }) - size(func(e *encoder) { e.sites(&Sites{Part: m.Part, Parts: m.Parts}) })
 			got := 0

@@ -148,6 +148,18 @@ func SplitCheck(c *Check) []*Check {
 	return checks
 }
 
+// SplitDetails returns the messages that together say what m says.
+func SplitDetails(m *Details) []*Details {
+	var parts []*Details
+	rest := m.Users
+	for more := true; more; more = len(rest) > 0 {
+		part, free := &Details{Host: m.Host, Hello: m.Hello}, room
+		part.Users, rest = fit(rest, &free, room, userDetailSize)
+		parts = append(parts, part)
+	}
+	return parts
+}
+
 // fit returns the first entries, as many as there is free room for, and the rest. When none fits although all of the room
 // is free, it returns one nevertheless: Append refuses it.
 func fit[T any](entries []T, free *int, room int, size func(*T) int) (first, rest []T) {

@@ -254,6 +254,32 @@ func TestSplitCheck(t *testing.T) {
 }
 
 // What does not fit into any payload ends up in a message that Append refuses.
+func TestSplitDetails(t *testing.T) {
+	object := `{"a":"` + strings.Repeat("x", presence.MaxInfo-8) + `"}`
+	for _, n := range []int{0, 1, 20_000} {
+		m := &Details{Host: portal, Hello: n == 1}
+		for i := range n {
+			u := presence.Detail{ID: fmt.Sprintf("user-%d", i), InfoTime: 1_700_000_000_456 + int64(i)}
+			if i%20 == 0 {
+				u.Info, u.With = object, presence.FieldInfo
+			}
+			m.Users = append(m.Users, u)
+		}
+		parts := SplitDetails(m)
+		full(t, sizes(t, parts), map[int]int{0: 1, 1: 1, 20_000: 5}[n], 2100)
+		var got []presence.Detail
+		for _, part := range parts {
+			if part.Host != portal || part.Hello != m.Hello {
+				t.Errorf("%d users: a part for %v, hello %v", n, part.Host, part.Hello)
+			}
+			got = append(got, part.Users...)
+		}
+		if !reflect.DeepEqual(got, m.Users) {
+			t.Errorf("%d users: the parts have %d", n, len(got))
+		}
+	}
+}
+
 func TestSplittingEndsWithEntriesThatAreTooLong(t *testing.T) {
 	huge := strings.Repeat("x", MaxPayload+1)
 	user := presence.User{ID: huge}

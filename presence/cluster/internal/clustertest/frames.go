@@ -19,7 +19,7 @@ type Encoder struct{}
 func (Encoder) Members(users []presence.View, _ presence.Fields) []byte {
 	list := make([]string, len(users))
 	for i := range users {
-		list[i] = users[i].ID
+		list[i] = users[i].ID + users[i].Info + users[i].Status
 	}
 	slices.Sort(list)
 	return []byte(strings.Join(list, " "))
@@ -33,11 +33,14 @@ func (Encoder) Joined(j presence.Joined) []byte {
 // Left implements presence.Encoder.
 func (Encoder) Left(_, _ string, _ presence.Reason) []byte { return nil }
 
-// Presence returns the channel and the users, with a sign before each.
+// Presence returns the channel and the users, with a sign before each, and their info and status.
 func (Encoder) Presence(d presence.Diff) []byte {
 	line := []byte(d.Channel)
 	for _, u := range d.Joined {
-		line = fmt.Appendf(line, " +%s", u.ID)
+		line = fmt.Appendf(line, " +%s%s%s", u.ID, u.Info, u.Status)
+	}
+	for _, u := range d.Updated {
+		line = fmt.Appendf(line, " ~%s%s%s", u.ID, u.Info, u.Status)
 	}
 	for _, u := range d.Left {
 		line = fmt.Appendf(line, " -%s", u.ID)

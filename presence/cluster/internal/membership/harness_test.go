@@ -25,7 +25,7 @@ type testPod struct {
 // noRooms is the observer of a pod without other rooms.
 type noRooms struct{ link *link.Link }
 
-func (noRooms) PodUp(link.Peer)        {}
+func (noRooms) PodUp(link.Peer, bool)  {}
 func (o noRooms) PodDown(p link.Peer)  { o.link.Forget(p) }
 func (noRooms) RecheckAll()            {}
 func (noRooms) SitesChanged(link.Peer) {}

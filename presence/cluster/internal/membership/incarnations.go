@@ -43,6 +43,7 @@ func (m *Members) heartbeat(from link.Peer, hb *message.Heartbeat, now time.Time
 // admit adds a pod that is new or back. It returns nil if the heartbeat is not enough for that.
 func (m *Members) admit(from link.Peer, hb *message.Heartbeat, now time.Time) *member {
 	end, before := m.ended[from]
+	back := before
 	if before && hb.Seq <= end.seq {
 		m.link.Counts.Unknown.Add(1)
 		return nil
@@ -89,7 +90,7 @@ func (m *Members) admit(from link.Peer, hb *message.Heartbeat, now time.Time) *m
 	if clash && !hb.Draining {
 		m.markConflict(pod, others)
 	}
-	m.afterChange(func() { m.observer.PodUp(from) })
+	m.afterChange(func() { m.observer.PodUp(from, back) })
 	m.pulse.wake.Wake()
 	m.pulse.requestBeat()
 	return pod

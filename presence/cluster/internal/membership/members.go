@@ -66,7 +66,8 @@ type member struct {
 
 // Observer is notified of changes, one at a time and in order, without Members.mu.
 type Observer interface {
-	PodUp(p link.Peer)        // the pod has joined, again or for the first time
+	// PodUp is called when the pod has joined. back is set if it was there before, and silent.
+	PodUp(p link.Peer, back bool)
 	PodDown(p link.Peer)      // the pod has left
 	RecheckAll()              // this pod may have missed anything
 	HeardAgain(p link.Peer)   // the pod was silent or missing, and may have taken this one for ended

@@ -1,4 +1,5 @@
-// Package messages carries messages to the pods that have connections of their host, at most once.
+// Package messages carries messages to the pods that have connections of their host, at most once. In
+// the same way, pods tell each other the info and the status of users (details.go).
 //
 // Messages of this pod are queued in a [Messenger] under its lock, within limits for each host, and
 // published by its worker. The worker also subscribes to the subjects of the hosts that have
@@ -42,6 +43,7 @@ type Messenger struct {
 	reg    presence.Pods
 	timing timing.Timing
 	logger *zap.Logger
+	shared func(presence.HostName) bool // reports whether another pod may have the host
 
 	worker *work.Worker
 	counts messageCounts
@@ -53,6 +55,8 @@ type Messenger struct {
 	byHost map[presence.HostName]int
 	hosts  [link.Shards]int // number of hosts with a connection, by shard
 	moved  []byte           // shards that got their first host, or lost their last one
+
+	details details
 
 	// Only the worker uses the fields below.
 	heard [link.Shards]*hearing
@@ -76,10 +80,11 @@ type Counts struct {
 	Dropped uint64 `json:"dropped"` // subset of In that came faster than this pod could deliver them
 }
 
-// New returns a messenger, whose goroutine runs until Close.
-func New(l *link.Link, reg presence.Pods, t timing.Timing, logger *zap.Logger) *Messenger {
+// New returns a messenger, whose goroutine runs until Close. shared reports whether another pod may have
+// connections of a host.
+func New(l *link.Link, reg presence.Pods, t timing.Timing, shared func(presence.HostName) bool, logger *zap.Logger) *Messenger {
 	m := &Messenger{
-		link: l, reg: reg, timing: t, logger: logger, worker: work.NewWorker(),
+		link: l, reg: reg, timing: t, logger: logger, shared: shared, worker: work.NewWorker(),
 		byHost: make(map[presence.HostName]int),
 	}
 	go m.worker.Run(m.step, m.finish)
@@ -140,6 +145,9 @@ func (m *Messenger) Send(host presence.HostName, msg presence.Message) error {
 
 // finish is the worker's last step.
 func (m *Messenger) finish() {
+	m.mu.Lock()
+	m.details.toldAt = time.Now()
+	m.mu.Unlock()
 	m.step()
 	for _, h := range m.heard {
 		if h != nil {
@@ -162,7 +170,8 @@ func (m *Messenger) step() time.Duration {
 	}
 	m.expire(now)
 	m.publish(unsent)
-	if next, ok := m.idle.Next(); ok {
+	idle, _ := m.idle.Next()
+	if next := work.Earliest(idle, m.tell(now)); !next.IsZero() {
 		return max(0, time.Until(next))
 	}
 	return time.Hour
@@ -202,7 +211,7 @@ func (m *Messenger) updateShard(now time.Time, shard byte, wanted bool) {
 
 func (m *Messenger) subscribe(shard byte) *hearing {
 	h := &hearing{shard: shard}
-	in, err := m.link.Subscribe(m.link.Shard(shard), link.Strict, func(_ link.Peer, msg message.Message) { m.deliver(h, msg) })
+	in, err := m.link.Subscribe(m.link.Shard(shard), link.Strict, func(from link.Peer, msg message.Message) { m.deliver(h, from, msg) })
 	if err != nil { // the bus is closed
 		m.logger.Error("cannot subscribe to messages from other pods", zap.Error(err))
 	}
@@ -221,7 +230,11 @@ func (m *Messenger) expire(now time.Time) {
 }
 
 // deliver delivers a message of another pod on this one.
-func (m *Messenger) deliver(h *hearing, msg message.Message) {
+func (m *Messenger) deliver(h *hearing, from link.Peer, msg message.Message) {
+	if d, ok := msg.(*message.Details); ok && link.ShardOf(d.Host) == h.shard {
+		m.HandleDetails(from, d)
+		return
+	}
 	s, ok := msg.(*message.Send)
 	if !ok || link.ShardOf(s.Host) != h.shard {
 		m.link.Counts.Unknown.Add(1)

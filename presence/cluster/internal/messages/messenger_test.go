@@ -35,7 +35,7 @@ func start(t *testing.T, n *clustertest.Lab, pod string) *testPod {
 	t.Helper()
 	p := &testPod{port: n.Port(t), reg: presence.NewRegistry(clustertest.Encoder{})}
 	l := link.New(p.port, "rollcall", "", link.Peer{DC: "x", Pod: pod}, zap.NewNop())
-	p.Messenger = New(l, p.reg.Pods(), timing.Default(), zap.NewNop())
+	p.Messenger = New(l, p.reg.Pods(), timing.Default(), func(presence.HostName) bool { return true }, zap.NewNop())
 	p.reg.Pods().SetRelay(relay{p.Messenger})
 	t.Cleanup(func() {
 		p.reg.Pods().SetRelay(nil)

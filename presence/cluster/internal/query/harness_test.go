@@ -78,7 +78,7 @@ func (p *testPod) handle(from link.Peer, m message.Message) {
 
 // The pod observes its members.
 
-func (p *testPod) PodUp(link.Peer)        {}
+func (p *testPod) PodUp(link.Peer, bool)  {}
 func (p *testPod) RecheckAll()            {}
 func (p *testPod) SitesChanged(link.Peer) {}
 func (p *testPod) HeardAgain(link.Peer)   {}

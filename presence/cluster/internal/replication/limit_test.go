@@ -28,13 +28,17 @@ type testPod struct {
 // relay is the Relay of a pod without a messenger.
 type relay struct{ *Replicator }
 
-func (relay) Clock() uint64                                                   { return 1 }
-func (relay) Opened(presence.HostName)                                        {}
-func (relay) Closed(presence.HostName)                                        {}
+func (relay) Clock() uint64                                  { return 1 }
+func (relay) Opened(presence.HostName)                       {}
+func (relay) Closed(presence.HostName)                       {}
+func (relay) Informed(presence.HostName)                     {}
 func (relay) Send(presence.HostName, presence.Message) error { return nil }
 
-// HeardAgain completes [membership.Observer].
-func (p *testPod) HeardAgain(link.Peer) {}
+// observer implements [membership.Observer].
+type observer struct{ *testPod }
+
+func (o observer) PodUp(p link.Peer, _ bool) { o.testPod.PodUp(p) }
+func (observer) HeardAgain(link.Peer)        {}
 
 // start starts a pod that serves every host.
 func start(t *testing.T, n *clustertest.Lab, pod string) *testPod {
@@ -42,7 +46,7 @@ func start(t *testing.T, n *clustertest.Lab, pod string) *testPod {
 	p := &testPod{port: n.Port(t), reg: presence.NewRegistry(counts{})}
 	self := link.Peer{DC: "dc", Pod: pod, Incarnation: message.Incarnation{Started: time.Now().UnixMilli(), Random: link.Random()}}
 	l := link.New(p.port, "rollcall", "", self, zap.NewNop())
-	m := membership.New(l, timing.Default(), func() (connections, hosts uint64) { return 0, 0 }, p, zap.NewNop())
+	m := membership.New(l, timing.Default(), func() (connections, hosts uint64) { return 0, 0 }, observer{p}, zap.NewNop())
 	p.Replicator = New(l, m, p.reg.Pods(), timing.Default(), zap.NewNop())
 	inbox := func(from link.Peer, msg message.Message) {
 		switch msg.(type) {
