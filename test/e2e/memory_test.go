@@ -15,7 +15,7 @@ import (
 const idle = 10_000
 
 // maxPerConnection is the maximum user memory of an idle connection in bytes.
-const maxPerConnection = 3 << 10
+const maxPerConnection = 2 << 10
 
 // An idle connection that listens to one channel is cheap: it has no goroutine and no buffer.
 func TestMemoryOfIdleConnections(t *testing.T) {
@@ -48,7 +48,7 @@ func TestMemoryOfIdleConnections(t *testing.T) {
 	if held.goroutines > idle/10 {
 		t.Errorf("%d goroutines for %d idle connections", held.goroutines, idle)
 	}
-	if each < 1000 {
+	if each < 400 {
 		t.Errorf("an idle connection takes %d bytes: the measurement is wrong", each)
 	}
 
