@@ -186,6 +186,7 @@ soak: bin/caddy ## hold 50,000 connections for 30 minutes of churn and messages,
 faults: bin/caddy ## stop Caddy STOPS (50) times in each situation, run each scenario of a cluster SCENARIOS (20) times, and simulate SEEDS (100000)
 	$(STEP)
 	ROLLCALL_SIM_SEEDS=$(SEEDS) go test -count=1 -timeout=240m -run='^(TestSimulation|TestEventsAreRightAtRest)$$' ./presence/cluster
+	ROLLCALL_CROWD=10000 go test -count=1 -timeout=10m -run='^TestLargeChannelIsDisconnected$$' -v ./test/e2e
 	ROLLCALL_STOPS=$(STOPS) go test -count=1 -timeout=60m -run='^TestEveryClientIsToldAtOnce$$' -v ./test/e2e
 	ROLLCALL_SCENARIOS=$(SCENARIOS) go test -count=1 -parallel=5 -timeout=240m -run='^TestScenario' -v ./test/e2e
 

@@ -19,6 +19,7 @@ type mailbox struct {
 	mu       sync.Mutex
 	messages []heardMessage
 	answers  map[string]int // by type
+	closed   error          // why reading ended; nil while it goes on
 }
 
 type heardMessage struct {
@@ -47,6 +48,9 @@ func (b *mailbox) read() {
 	for {
 		_, p, err := b.Conn.ReadMessage()
 		if err != nil {
+			b.mu.Lock()
+			b.closed = err
+			b.mu.Unlock()
 			return
 		}
 		var frame struct{ Type string }
