@@ -98,6 +98,7 @@ func TestClosesArePaced(t *testing.T) {
 			t.Errorf("%d are closed at once", got)
 		}
 		time.Sleep(time.Second)
+		synctest.Wait()
 		if len(c.orders)+len(c.queues)+len(c.turns) != 0 || c.running {
 			t.Errorf("afterwards, the closer is %+v", c)
 		}
@@ -243,7 +244,7 @@ func TestLargeChannelIsDisconnectedInTurns(t *testing.T) {
 		h.Disconnect(other.tenant.name, "", &cluster.Call{Users: []string{"bob"}})
 		for second := range many / closesPerSecond {
 			newcomer := enter(t, h, portal, st, "new", "hall")
-			if second%5 == 0 {
+			if second%10 == 0 {
 				before, listeners := newcomer.counters.delivered.Load(), host.Stats().Conns
 				if err := newcomer.conn.Send([]string{"hall"}, []byte("{}")); err != nil {
 					t.Fatal(err)
