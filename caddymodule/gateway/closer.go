@@ -1,6 +1,7 @@
 package gateway
 
 import (
+	"slices"
 	"sync"
 	"time"
 
@@ -15,6 +16,8 @@ const (
 	closePace       = time.Second / closesPerSecond
 	// closeTick is the pause between two rounds, and how much time for closing is saved up.
 	closeTick = 10 * time.Millisecond
+	// closePart is how many sessions are queued before the lock is released.
+	closePart = 1024
 )
 
 // order says how the backend disconnects a connection.
@@ -50,6 +53,13 @@ func newCloser(end func(s *session, o order)) *closer {
 // add queues sessions of a host, and returns how many of them neither wait already nor have ended. A
 // session that waits to be told to reconnect is told not to, if that is the later order.
 func (c *closer) add(host presence.HostName, sessions []*session, o order) (n int) {
+	for part := range slices.Chunk(sessions, closePart) { // sessions that end wait for the lock
+		n += c.addPart(host, part, o)
+	}
+	return n
+}
+
+func (c *closer) addPart(host presence.HostName, sessions []*session, o order) (n int) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	q := c.queues[host]
