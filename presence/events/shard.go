@@ -84,7 +84,7 @@ func (s *Speaker) wake(sh *shard) {
 		return
 	}
 	sh.running = true
-	s.all.Go(func() { // ends when there is nothing to do
+	s.telling.Go(func() { // ends when there is nothing to do
 		for s.advance(sh) {
 		}
 	})

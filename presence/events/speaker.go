@@ -62,6 +62,7 @@ type Speaker struct {
 	closing sync.Once
 	done    chan struct{} // closed by Close
 	all     sync.WaitGroup
+	telling sync.WaitGroup // goroutines of shards
 
 	// mu guards the fields below and all shards. It is never locked with the lock of a host or of the
 	// registry held, and no lock of a host is waited for while it is held.
@@ -111,7 +112,20 @@ func (s *Speaker) Close() {
 		ends.run()
 		close(s.done)
 		s.all.Wait()
+		s.telling.Wait()
 	})
+}
+
+// Suspend ends the ownership of all shards until [Speaker.SetPeers]. When it returns, nothing is put into
+// the Sink.
+func (s *Speaker) Suspend() {
+	s.mu.Lock()
+	s.forgetAll()
+	s.peers, s.ready = nil, false
+	ends := s.loseAll()
+	s.mu.Unlock()
+	ends.run()
+	s.telling.Wait()
 }
 
 // SetPeers sets the other pods. If peers is nil, this pod is alone and owns all shards.

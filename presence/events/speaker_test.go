@@ -258,6 +258,27 @@ func TestReloadBeginsAnotherEpoch(t *testing.T) {
 	})
 }
 
+func TestSuspendedSpeakerIsSilent(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s := aloneStage(t)
+		c := s.connect("ada", "room")
+		s.settle()
+		s.take()
+		s.Suspend()
+		c.Close()
+		s.connect("bob", "room")
+		s.Refresh()
+		time.Sleep(calmAfter)
+		s.expect("suspended")
+		s.SetPeers(nil)
+		s.settle()
+		got := texts(s.take(), int(ShardOf("room")))
+		if !slices.Contains(got, "channel.state room 1 bob") || got[len(got)-1] != "epoch.complete  0" {
+			t.Errorf("got %q", got)
+		}
+	})
+}
+
 func TestEpochWaitsForTheDisk(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		s := newStage(t)
