@@ -9,11 +9,22 @@ import (
 	"github.com/rollcall-gateway/rollcall/presence/cluster"
 )
 
-// disconnect answers /message/disconnect: it closes connections of the host on all pods.
+// disconnect answers /message/disconnect: it closes connections of the host on all pods, and revokes the
+// tokens of their users if the request says so.
 func (s *Server) disconnect(ctx context.Context, q request) (response, *problem.Problem) {
 	channel, call, p := readDisconnect(q)
 	if p != nil {
 		return response{}, p
+	}
+	tokens, p := s.readRevocation(q, call.Users != nil)
+	if p != nil {
+		return response{}, p
+	}
+	revoked := cluster.Truth{Complete: true}
+	if tokens.wanted { // first, so that a client that comes back at once is refused
+		if revoked, p = s.revoke(ctx, q, call.Users, tokens); p != nil {
+			return response{}, p
+		}
 	}
 	others, truth := s.PodsToAsk(q.site, cluster.ScopeAll)
 	var n int
@@ -22,7 +33,7 @@ func (s *Server) disconnect(ctx context.Context, q request) (response, *problem.
 	} else {
 		n = s.Local.Disconnect(q.host, channel, call)
 	}
-	return counted("disconnected", n, truth), nil
+	return counted("disconnected", n, both(revoked, truth)), nil
 }
 
 // readDisconnect reads which connections to close, and how. channel is "" for none.

@@ -89,6 +89,14 @@ func (c *closer) addPart(host presence.HostName, sessions []*session, o order) (
 	return n
 }
 
+// has reports whether a session waits, or is being closed.
+func (c *closer) has(s *session) bool {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	_, ordered := c.orders[s]
+	return ordered
+}
+
 // hasLeft reports whether the end of a session counts as a leave: the backend has ordered it, and not
 // to reconnect.
 func (c *closer) hasLeft(s *session) bool {

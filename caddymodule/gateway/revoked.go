@@ -2,6 +2,7 @@ package gateway
 
 import (
 	"context"
+	"slices"
 	"sync"
 	"time"
 
@@ -108,19 +109,18 @@ func (h *Hub) closeRevoked(name presence.HostName, user string) {
 	if host == nil {
 		return
 	}
-	for _, c := range host.UserConns(user) {
+	h.disconnectConns(name, slices.DeleteFunc(host.UserConns(user), func(c *presence.Conn) bool {
 		s, ok := c.Outbox().(*session)
-		if !ok {
-			continue
+		if !ok || h.closer.has(s) { // it may be told to reconnect
+			return true
 		}
 		issued := s.tokenIssued()
 		if issued == 0 {
-			continue // not logged in by a token
+			return true // not logged in by a token
 		}
-		if _, revoked := h.Revoked(name, user, issued); revoked {
-			s.sock.Close(socket.CloseDisconnected, revokedReason, socket.Cause{Reason: socket.ReasonDisconnected})
-		}
-	}
+		_, revoked := h.Revoked(name, user, issued)
+		return !revoked
+	}), order{reason: revokedReason})
 }
 
 // tokenIssued returns when the token was issued that has logged the session in, see

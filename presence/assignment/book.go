@@ -110,8 +110,8 @@ func (b *Book) OnRemoved(removed Removed) { b.removed = removed }
 // it is ahead of the wall clock. It must be safe for concurrent use.
 func (b *Book) SetClock(reading func() uint64) { b.reading.Store(&reading) }
 
-// time returns the reading of the clock that all pods agree on, in Unix milliseconds.
-func (b *Book) time() uint64 {
+// Time returns the time by the clock that all pods agree on, in Unix milliseconds.
+func (b *Book) Time() uint64 {
 	wall := unixMilli(b.now())
 	if reading := b.reading.Load(); reading != nil {
 		return max(wall, (*reading)())

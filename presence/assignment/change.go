@@ -180,7 +180,7 @@ func (b *Book) fitting(records []Record) []Record {
 func (b *Book) stamp(records []Record) error {
 	b.clockMu.Lock()
 	defer b.clockMu.Unlock()
-	next := max(b.clock+1, b.time()<<clockBits)
+	next := max(b.clock+1, b.Time()<<clockBits)
 	if next > MaxClock {
 		return fmt.Errorf("%w: the clock of another pod is at its maximum", ErrUnavailable)
 	}

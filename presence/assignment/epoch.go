@@ -26,7 +26,7 @@ func (b *Book) SetEpoch(host presence.HostName, shard uint8, epoch uint64) ([]Re
 	}
 	r := Record{
 		Host: host, User: shardName(shard), Kind: KindEpoch, Value: epoch,
-		Until: min(b.time()+uint64(EpochRetention.Milliseconds()), maxValue),
+		Until: min(b.Time()+uint64(EpochRetention.Milliseconds()), maxValue),
 	}
 	if !b.knows(&r) && !b.room(&r, 1) {
 		return nil, fmt.Errorf("%w: the limit of epochs is %d", ErrTooManyValues, maxEpochs)

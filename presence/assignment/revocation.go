@@ -21,7 +21,7 @@ const Skew = 5 * time.Second
 //
 // It returns ErrTooManyValues or ErrUnavailable, and then it has changed nothing.
 func (b *Book) Revoke(host presence.HostName, users []string, issuedBefore int64, lasts time.Duration) ([]Record, error) {
-	now := b.time()
+	now := b.Time()
 	upTo := uint64(max(0, issuedBefore))
 	if issuedBefore == 0 {
 		upTo = (now + uint64(Skew.Milliseconds())) / 1000
@@ -64,7 +64,7 @@ func (b *Book) Revoked(host presence.HostName, user string, issued int64) (since
 	if !known || uint64(max(0, issued)) > v.local || v.until < unixMilli(b.now()) {
 		return 0, false
 	}
-	return v.since(b.time()), true
+	return v.since(b.Time()), true
 }
 
 // since returns the time since the record was made.
@@ -86,7 +86,7 @@ func (v *value) since(now uint64) time.Duration {
 func (b *Book) OnRevoked(revoked func(host presence.HostName, user string, since time.Duration)) {
 	b.onValue[KindRevocation] = func(r *applied) {
 		if v := valueOf(&r.Record); r.raised {
-			revoked(r.Host, r.User, v.since(b.time()))
+			revoked(r.Host, r.User, v.since(b.Time()))
 		}
 	}
 }
