@@ -143,7 +143,7 @@ for (const [name, reason, want] of [
   });
 }
 
-for (const [code, reason] of [[4000, "lost"], [4003, "origin"], [4008, "limit"], [4099, "lost"]]) {
+for (const [code, reason] of [[4000, "lost"], [4002, "disconnected"], [4003, "origin"], [4008, "limit"], [4099, "lost"]]) {
   test(`close code ${code} is final`, async () => {
     const { rc, ws, states } = await open();
     const waiting = rc.join("later");
