@@ -341,9 +341,9 @@ func TestDecodeRefusesWhatIsWrittenInAnotherWay(t *testing.T) {
 		{"an unknown flag of a departure", body(7, host, []byte{1, 'c', 0, 1, 1, 1, 0, 0, 0, 1, 1, 'u', 2})},
 		{"a text longer than the payload", body(7, host, []byte{100, 'c'})},
 		{"times of no user", body(6, []byte{1, 0, 0, 0, 0, 0, 0, 0, 1, 0x41, 1, 'c', 0, 0, 0})},
-		{"a time of a detail that is none", body(16, host, []byte{0, 1, 1, 'u', 1, 0})},
-		{"an unknown flag of a detail", body(16, host, []byte{0, 1, 1, 'u', 16})},
-		{"an unknown flag of details", body(16, host, []byte{2, 0})},
+		{"a time of a detail that is none", body(17, host, []byte{0, 1, 1, 'u', 1, 0})},
+		{"an unknown flag of a detail", body(17, host, []byte{0, 1, 1, 'u', 16})},
+		{"an unknown flag of details", body(17, host, []byte{2, 0})},
 		{"bytes behind the message", body(2, []byte{0})},
 	}
 	for _, tt := range tests {
@@ -375,7 +375,7 @@ func TestDecodeTakesNoMemoryForWhatIsNotThere(t *testing.T) {
 		"joined":           body(7, host, []byte{1, 'c', 0, 1, 1, 1, 0, 0}, claim),
 		"left":             body(7, host, []byte{1, 'c', 0, 1, 1, 1, 0, 0, 0}, claim),
 		"checked":          body(8, []byte{1}, host, claim),
-		"known users":      body(16, host, []byte{0}, claim),
+		"known users":      body(17, host, []byte{0}, claim),
 		"sent to":          body(10, []byte{1}, host, claim),
 		"a message":        body(10, []byte{1}, host, []byte{1, 1, 'c', 0}, claim),
 		"a name of a pod":  append([]byte{Version}, claim...),

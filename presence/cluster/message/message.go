@@ -318,7 +318,7 @@ func (*CheckDone) kind() byte   { return 9 }
 func (*Probe) kind() byte       { return 11 }
 func (*RunsWanted) kind() byte  { return 12 }
 func (*Runs) kind() byte        { return 13 }
-func (*Details) kind() byte     { return 16 }
+func (*Details) kind() byte     { return 17 }
 
 func (m *Delta) kind() byte {
 	if m != nil && slices.ContainsFunc(m.Joined, isDetailed) {
