@@ -72,6 +72,9 @@ func parseDirective(h httpcaddyfile.Helper) (caddyhttp.MiddlewareHandler, error)
 //	    backend <URL> {
 //	        ...
 //	    }
+//	    events <URL> {
+//	        ...
+//	    }
 //	    limits {
 //	        channels_per_connection <number>
 //	        channels_per_host       <number>
@@ -84,8 +87,9 @@ func parseDirective(h httpcaddyfile.Helper) (caddyhttp.MiddlewareHandler, error)
 //	    }
 //	}
 //
-// There may be several plugin blocks. [PluginConfig.UnmarshalCaddyfile],
-// [Authorize.UnmarshalCaddyfile] and [Backend.UnmarshalCaddyfile] have the syntax of their blocks.
+// There may be several plugin and events blocks. [PluginConfig.UnmarshalCaddyfile],
+// [Authorize.UnmarshalCaddyfile], [Backend.UnmarshalCaddyfile] and [Events.UnmarshalCaddyfile] have
+// the syntax of their blocks.
 func (h *Handler) UnmarshalCaddyfile(d *caddyfile.Dispenser) error {
 	d.Next() // the directive's name
 	return block(d, options{
@@ -122,8 +126,13 @@ func (h *Handler) UnmarshalCaddyfile(d *caddyfile.Dispenser) error {
 			h.Backend = new(Backend)
 			return h.Backend.UnmarshalCaddyfile(d)
 		},
+		"events": func(d *caddyfile.Dispenser) error {
+			e := new(Events)
+			h.Events = append(h.Events, e)
+			return e.UnmarshalCaddyfile(d)
+		},
 		"limits": h.unmarshalLimits,
-	}, "plugin")
+	}, "plugin", "events")
 }
 
 func (h *Handler) unmarshalGrace(d *caddyfile.Dispenser) error {

@@ -64,6 +64,9 @@ type Handler struct {
 	// The backend that messages in the modes listen and receive are copied to. Default: none.
 	Backend *Backend `json:"backend,omitempty"`
 
+	// The receivers of events about who comes and goes. Default: none.
+	Events []*Events `json:"events,omitempty"`
+
 	// How dead connections are found.
 	Ping *Ping `json:"ping,omitempty"`
 

@@ -102,6 +102,9 @@ func (h *Handler) provisionSite(ctx caddy.Context, s *site.Site) error {
 			return err
 		}
 	}
+	if err := h.provisionEvents(s); err != nil {
+		return err
+	}
 	if h.plugins, err = h.loadPlugins(ctx); err != nil {
 		return err
 	}

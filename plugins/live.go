@@ -23,7 +23,7 @@ type Shown struct {
 }
 
 // Show passes users through the plugins with [HookMembersLive], in batches, and returns what is
-// shown of each: of the result, the key id and the keys in show. Without such a plugin, the result
+// shown of each: of the result, the key id and the keys in show, for [EndpointEvents] all keys. Without such a plugin, the result
 // is the users. A failure concerns all users of its batch: with [Deny], nobody sees them; with
 // [Pass], they are as without the plugin.
 //
@@ -69,7 +69,11 @@ func (c *Chain) Show(e Endpoint, host string, show []string, users []User) (show
 	}
 }
 
-func newShown(record []byte, show []string) (s Shown, err error) {
+func newShown(record []byte, e Endpoint, show []string) (s Shown, err error) {
+	if e == EndpointEvents {
+		object, id, err := codec.AppendNamed(nil, record)
+		return Shown{ID: string(id), Record: string(object)}, err
+	}
 	object, id, err := codec.AppendShown(nil, record, show)
 	if err != nil {
 		return s, err

@@ -268,7 +268,7 @@ func (m *Members) addResult(result []byte, places []int, last bool) error {
 // encodeRecord encodes a record as an object. last is set if no plugin follows.
 func (m *Members) encodeRecord(record []byte, last bool) (err error) {
 	if last && m.hook == HookMembersLive {
-		shown, err := newShown(record, m.show)
+		shown, err := newShown(record, m.endpoint, m.show)
 		m.results = append(m.results, shown)
 		return err
 	}

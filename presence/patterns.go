@@ -28,7 +28,7 @@ type Patterns struct {
 // Classify implements [Classifier]. The error is always nil.
 func (p Patterns) Classify(_ HostName, channel string) (Class, error) {
 	class := p.classify(channel)
-	class.Quiet = matchAny(p.Quiet, channel)
+	class.Quiet = MatchAny(p.Quiet, channel)
 	return class, nil
 }
 
@@ -39,11 +39,11 @@ func (p *Patterns) classify(channel string) Class {
 		}
 	}
 	switch {
-	case matchAny(p.Granted, channel):
+	case MatchAny(p.Granted, channel):
 		return Class{Kind: Authenticated, Grant: true}
-	case matchAny(p.Authenticated, channel):
+	case MatchAny(p.Authenticated, channel):
 		return Class{Kind: Authenticated}
-	case matchAny(p.Anonymous, channel):
+	case MatchAny(p.Anonymous, channel):
 		return Class{Kind: Anonymous}
 	case p.DefaultGranted:
 		return Class{Kind: Authenticated, Grant: true}
@@ -53,7 +53,9 @@ func (p *Patterns) classify(channel string) Class {
 	return Class{Kind: Authenticated}
 }
 
-func matchAny(patterns []string, s string) bool {
+// MatchAny reports whether a text matches a pattern. In a pattern, '*' matches any number of bytes,
+// including none.
+func MatchAny(patterns []string, s string) bool {
 	for _, pattern := range patterns {
 		if matchPattern(pattern, s) {
 			return true

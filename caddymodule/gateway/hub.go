@@ -25,6 +25,7 @@ import (
 	"github.com/rollcall-gateway/rollcall/caddymodule/assign"
 	"github.com/rollcall-gateway/rollcall/caddymodule/authorize"
 	"github.com/rollcall-gateway/rollcall/caddymodule/copies"
+	"github.com/rollcall-gateway/rollcall/caddymodule/events"
 	"github.com/rollcall-gateway/rollcall/caddymodule/pluginhost"
 	"github.com/rollcall-gateway/rollcall/caddymodule/socket"
 	"github.com/rollcall-gateway/rollcall/caddymodule/wire"
@@ -47,6 +48,8 @@ type Hub struct {
 	Plugins       *pluginhost.Host
 	copies        *copies.Copies
 	closer        *closer
+	events        *events.Events
+	unnamed       namingRetries
 	Asker         *authorize.Asker
 	Assignments   *assign.Keeper
 	draining      atomic.Bool
@@ -109,6 +112,10 @@ func New(c Config) *Hub {
 		Folder: filepath.Join(c.Folder, "backend"), Endpoints: h, Wanted: h.hasBackend, Label: h.label,
 		Logger: h.log.named("rollcall.backend"),
 	})
+	h.events = events.New(events.Config{
+		Folder: filepath.Join(c.Folder, "backend"), Receivers: h.receivers, Wanted: h.hasEvents, Restart: h.restartShard,
+		Name: h.nameUsers, Label: h.label, Logger: h.log.named("rollcall.events"),
+	})
 	h.Asker = authorize.New(authorize.Config{Label: h.label, Logger: h.log.named("rollcall.authorize")})
 	h.Assignments = assign.NewKeeper(filepath.Join(c.Folder, "assignments.db"), h.Registry, isGreeted, h.log.named("rollcall.assignments"))
 	h.Assignments.Book.OnRemoved(h.ForgetGrants)
@@ -139,6 +146,7 @@ func (h *Hub) Destruct() error {
 	// Only needed if a configuration never stopped: otherwise the drain has done it.
 	h.endCluster(zap.NewNop(), time.Now())
 	h.copies.Close(zap.NewNop(), time.Now())
+	h.events.Close(zap.NewNop(), time.Now())
 	return errors.Join(h.Assignments.Close(), h.Plugins.Close())
 }
 

@@ -76,6 +76,7 @@ func (h *Hub) Collectors() []prometheus.Collector {
 	return slices.Concat(
 		[]prometheus.Collector{m, m.rejected, m.joins, m.messages, m.drops, m.queries, m.duration, h.Plugins},
 		h.Assignments.Collectors(), h.copies.Collectors(h.hostsWith(hasBackend)),
+		h.events.Collectors(h.knownReceivers),
 		h.Asker.Collectors(h.hostsWith(asksBackend)),
 	)
 }

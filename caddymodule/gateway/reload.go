@@ -31,6 +31,7 @@ func (h *Hub) Offer(s *Configuration) {
 	h.mu.Unlock()
 	if before.ended {
 		h.copies.Reopen()
+		h.events.Reopen()
 		h.apply()
 		return
 	}
@@ -88,6 +89,7 @@ func (h *Hub) apply() {
 	h.Assignments.Start(now.Cluster != nil)
 	joined := h.clusterSteps.do(h.applyCluster)
 	h.copies.Refresh()
+	h.events.Refresh()
 
 	var served []*tenant
 	for _, t := range h.allTenants() {

@@ -40,3 +40,22 @@ func (s *pluginShower) Show(host presence.HostName, users []presence.User) []pre
 	}
 	return shown
 }
+
+// NameUsers returns the JSON object that events have of each user, as the plugins of the site name it:
+// "" for a user that they hide. It returns nil if no plugin knows events. failed reports that another
+// call may have another result.
+func (s *Site) NameUsers(host presence.HostName, users []presence.User) (names []string, failed bool) {
+	if !s.Chain.Has(plugins.HookMembersLive) {
+		return nil, false
+	}
+	list := make([]plugins.User, len(users))
+	for i, u := range users {
+		list[i] = plugins.User{ID: u.ID, Email: u.Email, Info: u.Info}
+	}
+	records, err := s.Chain.Show(plugins.EndpointEvents, host.String(), nil, list)
+	names = make([]string, len(records))
+	for i, r := range records {
+		names[i] = r.Record
+	}
+	return names, err != nil
+}

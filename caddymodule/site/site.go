@@ -13,6 +13,7 @@ import (
 
 	"github.com/rollcall-gateway/rollcall/caddymodule/authorize"
 	"github.com/rollcall-gateway/rollcall/caddymodule/backend"
+	"github.com/rollcall-gateway/rollcall/caddymodule/events"
 	"github.com/rollcall-gateway/rollcall/caddymodule/token"
 	"github.com/rollcall-gateway/rollcall/internal/oftenlog"
 	"github.com/rollcall-gateway/rollcall/plugins"
@@ -45,10 +46,14 @@ type Site struct {
 	Ping        Pings
 	Show        []string // keys that clients see of each other, beside the ID
 	Patterns    presence.Patterns
-	Assigned    presence.Granter  // assignments; nil without any
-	Bounds      presence.Rules    // limits that package presence enforces
-	Backend     *backend.Endpoint // nil if messages are not copied
-	Chain       *plugins.Chain    // nil without plugins
+	Assigned    presence.Granter   // assignments; nil without any
+	Bounds      presence.Rules     // limits that package presence enforces
+	Backend     *backend.Endpoint  // nil if messages are not copied
+	Events      []*events.Receiver // receivers of events
+	Chain       *plugins.Chain     // nil without plugins
+
+	// EventsSum changes with the configuration of Events.
+	EventsSum uint64
 
 	// Authorize is the backend that is asked who may join, through Asker. Both are nil if none is.
 	Authorize *authorize.Endpoint

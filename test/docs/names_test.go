@@ -336,7 +336,7 @@ func TestLogMessagesAreDocumented(t *testing.T) {
 			}
 		}
 	})
-	documented(t, "docs/operations.md", messages, 78)
+	documented(t, "docs/operations.md", messages, 75)
 }
 
 // TestPluginReasonsAreDocumented covers the reasons for failed calls of a plugin: a label of

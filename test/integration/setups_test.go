@@ -95,6 +95,7 @@ func TestSetups(t *testing.T) {
 			setKeys(t)
 			t.Setenv("ROLLCALL_JWT_SECRET", signingSecret)
 			t.Setenv("ROLLCALL_BACKEND_SECRET", "whsec_YW4gZXhhbXBsZSBzZWNyZXQgb2YgdGhpcnR5LXR3byBieXRlcw==")
+			t.Setenv("ROLLCALL_EVENTS_SECRET", "whsec_YW4gZXhhbXBsZSBzZWNyZXQgb2YgdGhpcnR5LXR3byBieXRlcw==")
 			site := here(t, strings.ReplaceAll(blocks["caddyfile"][0], "http://app:3000", "http://"+decider(t, blocks["json"])))
 			load(t, caddyfile("local_certs\nauto_https disable_redirects\n", site))
 			for _, a := range attempts {

@@ -104,10 +104,17 @@ func AppendObject(dst, record []byte) ([]byte, error) {
 // It refuses what AppendObject refuses, also in keys that are not shown. It refuses a record
 // without an id that is a text, and an object of more than MaxShown bytes.
 func AppendShown(dst, record []byte, show []string) (_, id []byte, err error) {
-	start := len(dst)
-	dst, id, err = appendObject(dst, record, func(key []byte) bool {
+	return appendNamed(dst, record, func(key []byte) bool {
 		return string(key) == "id" || slices.Contains(show, string(key))
 	})
+}
+
+// AppendNamed is AppendShown with all keys.
+func AppendNamed(dst, record []byte) (_, id []byte, err error) { return appendNamed(dst, record, nil) }
+
+func appendNamed(dst, record []byte, shown func(key []byte) bool) (_, id []byte, err error) {
+	start := len(dst)
+	dst, id, err = appendObject(dst, record, shown)
 	switch {
 	case err != nil:
 		return dst, nil, err

@@ -1,0 +1,250 @@
+package events
+
+import (
+	"errors"
+	"sync"
+	"time"
+
+	"go.uber.org/zap"
+
+	"github.com/rollcall-gateway/rollcall/caddymodule/backend"
+	"github.com/rollcall-gateway/rollcall/presence"
+	"github.com/rollcall-gateway/rollcall/presence/events"
+)
+
+// Config is what Events needs. All fields are required.
+type Config struct {
+	Folder    string                                    // folder of the queue file
+	Receivers func(host presence.HostName) []*Receiver  // by the configuration in effect
+	Wanted    func() bool                               // reports whether any site has a receiver
+	Restart   func(host presence.HostName, shard uint8) // begins a new epoch; see [events.Speaker]
+	Name      func(host presence.HostName, users []presence.User) []string
+	Label     func(presence.HostName) string
+	Logger    *zap.Logger
+}
+
+// Events queues events for the receivers of all sites. Like the connections, it survives a reload.
+type Events struct {
+	*backend.Keeper
+	cfg     Config
+	metrics *backend.Metrics
+
+	// mu guards the fields below.
+	mu         sync.Mutex
+	streams    map[backend.Stream]*stream
+	restarting map[restart]bool // restarts that will follow
+}
+
+// stream is what was queued for one host and receiver.
+type stream struct {
+	// mu guards the fields below.
+	mu     sync.Mutex
+	shards [events.Shards]shard
+}
+
+// shard is the epoch of a shard that is being queued.
+type shard struct {
+	epoch  uint64
+	seq    uint64 // of the last event
+	broken bool   // events of the epoch were thrown away: what follows is worth nothing
+}
+
+type restart struct {
+	host  presence.HostName
+	shard uint8
+}
+
+const (
+	// restartPause is the time from the loss of events to the next epoch of their shard, in which it
+	// loses no further ones. The Speaker pauses longer if it happens again.
+	restartPause = time.Second
+
+	// maxChunk is the maximum number of events that are queued together: they all need room.
+	maxChunk = 200
+)
+
+var (
+	_ events.Sink       = (*Events)(nil)
+	_ backend.Endpoints = (*Events)(nil)
+)
+
+// New returns Events. The first Put, or Refresh, opens the file.
+func New(c Config) *Events {
+	e := &Events{
+		cfg: c, metrics: newMetrics(c.Label, c.Receivers),
+		streams: make(map[backend.Stream]*stream), restarting: make(map[restart]bool),
+	}
+	e.Keeper = backend.NewKeeper(backend.Config{
+		Content: backend.Events, Folder: c.Folder, Endpoints: e, Observer: observer{e.metrics}, Logger: c.Logger,
+		Lost: func(of backend.Stream, lane uint64) { e.restartLater(restart{of.Host, uint8(lane)}) },
+	}, c.Wanted)
+	return e
+}
+
+// Endpoint implements backend.Endpoints.
+func (e *Events) Endpoint(of backend.Stream) *backend.Endpoint {
+	for _, r := range e.cfg.Receivers(of.Host) {
+		if r.ID == of.Receiver {
+			return r.Endpoint
+		}
+	}
+	return nil
+}
+
+// Name implements events.Sink.
+func (e *Events) Name(host presence.HostName, users []presence.User) []string {
+	return e.cfg.Name(host, users)
+}
+
+// Put implements events.Sink.
+func (e *Events) Put(list []events.Event) (full bool) {
+	if len(list) == 0 {
+		return false
+	}
+	first := &list[0]
+	for _, r := range e.cfg.Receivers(first.Host) {
+		full = !e.put(r, list) || full
+	}
+	if full {
+		e.restartLater(restart{first.Host, first.Shard})
+	}
+	return full
+}
+
+// put queues events for one receiver. It returns false if some were thrown away.
+func (e *Events) put(r *Receiver, list []events.Event) bool {
+	of := backend.Stream{Host: list[0].Host, Receiver: r.ID}
+	s := e.stream(of)
+	for len(list) > 0 {
+		chunk := list[:min(len(list), maxChunk)]
+		list = list[len(chunk):]
+		items, broken := s.items(r, chunk)
+		if broken {
+			e.metrics.Dropped(of, backend.ReasonFull, len(items))
+			return false
+		}
+		if err := e.queue(of, s, items); err != nil {
+			why := backend.ReasonDisk
+			if errors.Is(err, backend.ErrFull) {
+				why = backend.ReasonFull
+			}
+			e.metrics.Dropped(of, why, len(items))
+			s.breakShard(chunk[0].Shard)
+			return false
+		}
+	}
+	return true
+}
+
+// items returns the events that the receiver wants, with their numbers. broken reports that earlier
+// events of the epoch were thrown away.
+func (s *stream) items(r *Receiver, list []events.Event) (items []backend.Item, broken bool) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	sh := &s.shards[list[0].Shard]
+	for i := range list {
+		ev := &list[i]
+		if ev.Epoch != sh.epoch {
+			*sh = shard{epoch: ev.Epoch}
+		}
+		if !r.wants(ev) || i > 0 && repeats(r, ev, &list[i-1]) {
+			continue
+		}
+		sh.seq++
+		id := backend.NewEventID()
+		items = append(items, backend.Item{Lane: uint64(ev.Shard), ID: id, Body: encode(id, sh.seq, ev, r)})
+	}
+	return items, sh.broken
+}
+
+// repeats reports whether an event is a part of the state of a channel that says nothing new to a
+// receiver that learns no users.
+func repeats(r *Receiver, e, before *events.Event) bool {
+	return e.Type == events.ChannelState && before.Type == e.Type && before.Channel == e.Channel && !r.Types.HasAny(memberTypes)
+}
+
+func (s *stream) breakShard(n uint8) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.shards[n].broken = true
+}
+
+// queue queues events of a shard. If there is no room, the fullest shard is thrown away.
+func (e *Events) queue(of backend.Stream, s *stream, items []backend.Item) error {
+	if len(items) == 0 {
+		return nil
+	}
+	courier, err := e.Open()
+	if err != nil {
+		return err
+	}
+	for {
+		err := courier.Put(of, items...)
+		if !errors.Is(err, backend.ErrFull) {
+			return err
+		}
+		lane, ok := courier.Fullest(of)
+		if !ok || lane >= events.Shards {
+			return err
+		}
+		s.breakShard(uint8(lane))
+		if courier.Purge(of, lane) == 0 || lane == items[0].Lane {
+			return err
+		}
+		e.restartLater(restart{of.Host, uint8(lane)})
+	}
+}
+
+// stream returns a stream, which it creates if necessary.
+func (e *Events) stream(of backend.Stream) *stream {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	s := e.streams[of]
+	if s == nil {
+		s = new(stream)
+		e.streams[of] = s
+	}
+	return s
+}
+
+// restartLater schedules a new epoch of a shard.
+func (e *Events) restartLater(r restart) {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	if e.restarting[r] {
+		return
+	}
+	e.restarting[r] = true
+	time.AfterFunc(restartPause, func() { // does nothing if the pod no longer owns the shard
+		e.mu.Lock()
+		delete(e.restarting, r)
+		e.mu.Unlock()
+		e.cfg.Restart(r.host, r.shard)
+	})
+}
+
+// Refresh applies the receivers of the configuration in effect. What is queued for others is thrown
+// away: if one comes back, new epochs begin.
+func (e *Events) Refresh() {
+	e.Keeper.Refresh()
+	e.mu.Lock()
+	for of := range e.streams {
+		if e.Endpoint(of) == nil {
+			delete(e.streams, of)
+		}
+	}
+	e.mu.Unlock()
+	courier := e.Courier()
+	if courier == nil {
+		return
+	}
+	go func() { // ends with the writes
+		for _, of := range courier.Streams() {
+			for lane := range uint64(events.Shards) {
+				if e.Endpoint(of) == nil {
+					courier.Purge(of, lane)
+				}
+			}
+		}
+	}()
+}

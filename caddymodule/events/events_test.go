@@ -1,0 +1,258 @@
+package events
+
+import (
+	"encoding/json"
+	"fmt"
+	"io"
+	"net/http"
+	"net/http/httptest"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"go.uber.org/zap"
+
+	"github.com/rollcall-gateway/rollcall/caddymodule/backend"
+	"github.com/rollcall-gateway/rollcall/internal/testkit"
+	"github.com/rollcall-gateway/rollcall/presence"
+	"github.com/rollcall-gateway/rollcall/presence/events"
+)
+
+// scene is a sink with receivers of one host.
+type scene struct {
+	*Events
+	host      presence.HostName
+	mu        sync.Mutex
+	receivers []*Receiver
+	restarted []string
+	status    atomic.Int64
+	got       [][]string // events of each receiver
+}
+
+func newScene(t *testing.T, receivers ...Receiver) *scene {
+	t.Helper()
+	s := &scene{host: testkit.MustHost(t, "portal.example.com"), got: make([][]string, len(receivers))}
+	s.status.Store(http.StatusOK)
+	for i, r := range receivers {
+		server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, req *http.Request) { s.receive(t, i, w, req) }))
+		t.Cleanup(server.Close)
+		r.Endpoint = &backend.Endpoint{URL: server.URL, Secrets: []backend.Secret{backend.Secret("a secret of this test")}, Timeout: 10 * time.Second, Queue: 64 << 10}
+		r.ID, r.Number = backend.ReceiverOf(server.URL), fmt.Sprint(i+1)
+		s.receivers = append(s.receivers, &r)
+	}
+	s.Events = New(Config{
+		Folder: t.TempDir(), Logger: zap.NewNop(),
+		Receivers: func(presence.HostName) []*Receiver {
+			s.mu.Lock()
+			defer s.mu.Unlock()
+			return s.receivers
+		},
+		Wanted: func() bool { return true },
+		Restart: func(_ presence.HostName, shard uint8) {
+			s.mu.Lock()
+			defer s.mu.Unlock()
+			s.restarted = append(s.restarted, fmt.Sprint(shard))
+		},
+		Name:  func(presence.HostName, []presence.User) []string { return nil },
+		Label: presence.HostName.String,
+	})
+	t.Cleanup(func() { s.Close(zap.NewNop(), time.Now()) })
+	return s
+}
+
+func (s *scene) receive(t *testing.T, i int, w http.ResponseWriter, r *http.Request) {
+	raw, _ := io.ReadAll(r.Body)
+	if status := int(s.status.Load()); status != http.StatusOK {
+		w.WriteHeader(status)
+		return
+	}
+	var body struct{ Events []json.RawMessage }
+	if err := json.Unmarshal(raw, &body); err != nil {
+		t.Errorf("%v: %s", err, raw)
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	for _, e := range body.Events {
+		_, text, _ := strings.Cut(string(e), `,"type":`) // without the random ID
+		s.got[i] = append(s.got[i], `{"type":`+text)
+	}
+}
+
+func (s *scene) events(i int) string {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return strings.Join(s.got[i], "\n")
+}
+
+func (s *scene) event(of events.Type, channel string, records ...string) events.Event {
+	return events.Event{Type: of, Host: s.host, Shard: 3, Epoch: 1795737600123, Channel: channel, Records: records, Count: 3, Time: 1795737612345}
+}
+
+const ada = `{"id":"ada","email":"ada@example.com"}`
+
+func TestReceiversGetWhatTheyWant(t *testing.T) {
+	s := newScene(t,
+		Receiver{Types: DefaultTypes},
+		Receiver{Types: AllTypes, Channels: []string{"sales*"}},
+		Receiver{Types: TypesOf(events.ChannelVacated)},
+		Receiver{Types: TypesOf(events.UserOffline)},
+	)
+	if s.Put([]events.Event{
+		s.event(events.ChannelState, "sales", ada, `{"id":"bob","email":""}`), s.event(events.ChannelState, "sales", `{"id":"eve","email":""}`),
+		s.event(events.UserOnline, "", ada), s.event(events.EpochComplete, ""),
+	}) {
+		t.Error("the queue is full")
+	}
+	s.Put([]events.Event{
+		s.event(events.ChannelOccupied, "a \"b\""), s.event(events.MemberJoined, "sales", ada), s.event(events.MemberLeft, "support", ada),
+		s.event(events.ChannelVacated, "sales"), s.event(events.UserOffline, "", ada),
+	})
+	head := func(of string, seq int) string {
+		return fmt.Sprintf(`{"type":%q,"host":"portal.example.com","shard":3,"epoch":1795737600123,"seq":%d`, of, seq)
+	}
+	const end = `,"time":1795737612345}`
+	states := func(seq int) []string {
+		return []string{
+			head("channel.state", seq) + `,"channel":"sales","users":[` + ada + `,{"id":"bob","email":""}],"count":3` + end,
+			head("channel.state", seq+1) + `,"channel":"sales","users":[{"id":"eve","email":""}],"count":3` + end,
+		}
+	}
+	for i, want := range [][]string{
+		append(states(1),
+			head("epoch.complete", 3)+end,
+			head("channel.occupied", 4)+`,"channel":"a \"b\"","count":3`+end,
+			head("member.joined", 5)+`,"channel":"sales","user":`+ada+`,"count":3`+end,
+			head("member.left", 6)+`,"channel":"support","user":`+ada+`,"count":3`+end,
+			head("channel.vacated", 7)+`,"channel":"sales","count":3`+end),
+		append(states(1),
+			head("user.online", 3)+`,"user":`+ada+end,
+			head("epoch.complete", 4)+end,
+			head("member.joined", 5)+`,"channel":"sales","user":`+ada+`,"count":3`+end,
+			head("channel.vacated", 6)+`,"channel":"sales","count":3`+end,
+			head("user.offline", 7)+`,"user":`+ada+end),
+		{head("channel.state", 1) + `,"channel":"sales","count":3` + end, head("epoch.complete", 2) + end,
+			head("channel.vacated", 3) + `,"channel":"sales","count":3` + end},
+		{head("epoch.complete", 1) + end, head("user.offline", 2) + `,"user":` + ada + end},
+	} {
+		text := strings.Join(want, "\n")
+		testkit.Eventually(t, fmt.Sprintf("receiver %d gets its events", i+1), func() bool { return len(s.events(i)) >= len(text) })
+		if got := s.events(i); got != text {
+			t.Errorf("receiver %d got\n%s\nwant\n%s", i+1, got, text)
+		}
+	}
+}
+
+func TestNumbersBeginAnewWithTheEpoch(t *testing.T) {
+	s := newScene(t, Receiver{Types: DefaultTypes})
+	for epoch := range 3 {
+		for range 2 {
+			e := s.event(events.ChannelOccupied, "sales")
+			e.Epoch = uint64(epoch + 1)
+			s.Put([]events.Event{e})
+		}
+	}
+	testkit.Eventually(t, "all arrive", func() bool { return strings.Count(s.events(0), "\n") == 5 })
+	for epoch := 1; epoch <= 3; epoch++ {
+		for seq := 1; seq <= 2; seq++ {
+			if want := fmt.Sprintf(`"epoch":%d,"seq":%d,`, epoch, seq); !strings.Contains(s.events(0), want) {
+				t.Errorf("there is no %s in\n%s", want, s.events(0))
+			}
+		}
+	}
+}
+
+// TestFullQueueThrowsTheFullestShardAway fills a queue whose receiver is down.
+func TestFullQueueThrowsTheFullestShardAway(t *testing.T) {
+	s := newScene(t, Receiver{Types: DefaultTypes})
+	s.status.Store(http.StatusServiceUnavailable)
+	put := func(shard uint8, epoch uint64, n int) (full bool) {
+		for i := range n {
+			e := s.event(events.MemberJoined, fmt.Sprint("channel-", i), ada)
+			e.Shard, e.Epoch = shard, epoch
+			if s.Put([]events.Event{e}) {
+				return true
+			}
+		}
+		return false
+	}
+	if put(1, 1, 30) || put(2, 1, 150) {
+		t.Fatal("the queue is full too early")
+	}
+	if put(3, 1, 100) {
+		t.Error("a shard that is not the fullest was thrown away")
+	}
+	restarted := func(want string) func() bool {
+		return func() bool {
+			s.mu.Lock()
+			defer s.mu.Unlock()
+			return strings.Join(s.restarted, " ") == want
+		}
+	}
+	testkit.Eventually(t, "shard 2 begins a new epoch", restarted("2"))
+	if !put(2, 1, 1) {
+		t.Error("the broken epoch goes on")
+	}
+	if put(2, 2, 1) {
+		t.Error("the new epoch is refused")
+	}
+	if !put(3, 1, 1000) {
+		t.Error("the queue has no bound")
+	}
+	w := 0
+	s.Courier().Waiting(func(_ backend.Stream, of backend.Waiting) { w = int(of.Bytes) })
+	if w == 0 || w > 64<<10 {
+		t.Errorf("%d bytes are queued", w)
+	}
+	s.status.Store(http.StatusOK)
+	s.Refresh()
+	testkit.Eventually(t, "the others arrive", func() bool { return strings.Count(s.events(0), `"shard":1`) == 30 })
+	if n := strings.Count(s.events(0), `"shard":2`); n > 1+150 {
+		t.Errorf("%d events of shard 2", n)
+	}
+	counted := testkit.Metrics(t, s.metrics.Discarded)
+	if n := counted["caddy_rollcall_events_dropped_total portal.example.com full 1"]; n < 150 {
+		t.Errorf("%v are counted", counted)
+	}
+}
+
+// What is queued for a URL that the configuration no longer has is thrown away.
+func TestEventsForARemovedReceiverAreThrownAway(t *testing.T) {
+	s := newScene(t, Receiver{Types: DefaultTypes}, Receiver{Types: DefaultTypes})
+	s.status.Store(http.StatusServiceUnavailable)
+	s.Put([]events.Event{s.event(events.ChannelOccupied, "sales")})
+	s.mu.Lock()
+	s.receivers = s.receivers[:1]
+	s.mu.Unlock()
+	s.Refresh()
+	testkit.Eventually(t, "one queue is left", func() bool {
+		streams := s.Courier().Streams()
+		return len(streams) == 1 && streams[0].Receiver == s.receivers[0].ID
+	})
+}
+
+// A failed disk must not stop the Speaker for good.
+func TestWithoutAFileShardsAreRestarted(t *testing.T) {
+	s := newScene(t, Receiver{Types: DefaultTypes})
+	s.Close(zap.NewNop(), time.Now())
+	if !s.Put([]events.Event{s.event(events.ChannelOccupied, "sales")}) {
+		t.Error("the event counts as queued")
+	}
+	testkit.Eventually(t, "the shard begins a new epoch", func() bool {
+		s.mu.Lock()
+		defer s.mu.Unlock()
+		return len(s.restarted) == 1 && s.restarted[0] == "3"
+	})
+}
+
+func BenchmarkPut(b *testing.B) {
+	host, _ := presence.ParseHostName("portal.example.com")
+	r := &Receiver{Types: DefaultTypes}
+	s := new(stream)
+	list := []events.Event{{Type: events.MemberJoined, Host: host, Shard: 3, Epoch: 1, Channel: "sales", Records: []string{ada}}}
+	b.ReportAllocs()
+	for b.Loop() {
+		s.items(r, list)
+	}
+}

@@ -1,0 +1,122 @@
+package gateway
+
+import (
+	"slices"
+	"sync"
+	"time"
+
+	"github.com/cespare/xxhash/v2"
+
+	"github.com/rollcall-gateway/rollcall/caddymodule/events"
+	"github.com/rollcall-gateway/rollcall/caddymodule/wire"
+	"github.com/rollcall-gateway/rollcall/plugins"
+	"github.com/rollcall-gateway/rollcall/presence"
+	source "github.com/rollcall-gateway/rollcall/presence/events"
+)
+
+// receivers returns the receivers of events of a host, by the latest configuration.
+func (h *Hub) receivers(host presence.HostName) []*events.Receiver {
+	if now := h.configs.Load().latest(); now != nil {
+		if s := now.Find(host); s != nil {
+			return s.Events
+		}
+	}
+	return nil
+}
+
+// hasEvents reports whether the latest configuration has a receiver of events for any host.
+func (h *Hub) hasEvents() bool {
+	now := h.configs.Load().latest()
+	return now != nil && slices.ContainsFunc(now.Sites, func(s Served) bool { return len(s.Events) > 0 })
+}
+
+// wantedEvents returns what the configuration in effect says about the events of a host.
+func (h *Hub) wantedEvents(host presence.HostName) source.Wanted {
+	now := h.InEffect()
+	if now == nil {
+		return source.Wanted{}
+	}
+	s := now.Find(host)
+	if s == nil || len(s.Events) == 0 {
+		return source.Wanted{}
+	}
+	return source.Wanted{
+		On:    true,
+		Users: slices.ContainsFunc(s.Events, (*events.Receiver).WantsUsers),
+		Sum:   s.EventsSum ^ xxhash.Sum64String(s.Chain.Version(plugins.HookMembersLive)), // plugins name users
+		Grace: s.Rules().Grace,
+	}
+}
+
+// nameUsers returns what events have of users: as the plugins of the site name them, or everything
+// that is known of them.
+func (h *Hub) nameUsers(host presence.HostName, users []presence.User) []string {
+	if now := h.configs.Load().latest(); now != nil {
+		if s := now.Find(host); s != nil {
+			names, failed := s.NameUsers(host, users)
+			if failed {
+				h.unnamed.retry(host, h.restartEvents)
+			}
+			if names != nil {
+				return names
+			}
+		}
+	}
+	names := make([]string, len(users))
+	for i := range users {
+		u := users[i]
+		u.Status = ""
+		names[i] = string(wire.AppendKnown(nil, &u))
+	}
+	return names
+}
+
+// restartEvents begins new epochs of all shards of a host.
+func (h *Hub) restartEvents(host presence.HostName) {
+	for shard := range uint8(source.Shards) {
+		h.restartShard(host, shard)
+	}
+}
+
+// namingRetries begins new epochs for hosts where a plugin failed to name users, because a failed
+// call is not kept.
+type namingRetries struct {
+	mu     sync.Mutex
+	queued map[presence.HostName]bool
+}
+
+// namingPause is the pause after a failed call.
+const namingPause = 10 * time.Second
+
+func (r *namingRetries) retry(host presence.HostName, restart func(presence.HostName)) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if r.queued[host] {
+		return
+	}
+	if r.queued == nil {
+		r.queued = make(map[presence.HostName]bool)
+	}
+	r.queued[host] = true
+	time.AfterFunc(namingPause, func() { // does nothing if the host has no events any more
+		r.mu.Lock()
+		delete(r.queued, host)
+		r.mu.Unlock()
+		restart(host)
+	})
+}
+
+// knownReceivers returns the labels of the receivers of hosts that the configuration in effect names.
+func (h *Hub) knownReceivers() (labels [][]string) {
+	if now := h.InEffect(); now != nil {
+		for name, of := range now.Names() {
+			for _, r := range of.Events {
+				labels = append(labels, []string{name, r.Number})
+			}
+		}
+	}
+	return labels
+}
+
+// restartShard begins a new epoch of a shard, if this pod owns it.
+func (h *Hub) restartShard(host presence.HostName, shard uint8) {}
