@@ -80,10 +80,12 @@ func (h *Hub) applyCluster() {
 	want := now.Cluster
 	switch {
 	case want == nil && old == nil:
+		h.speaker.SetPeers(nil)
 		return
 	case want == nil:
 		h.cluster.Store(nil)
 		h.closePods(old, now.Logger)
+		h.speaker.SetPeers(nil)
 		now.Logger.Info("cluster left: this pod is alone")
 		return
 	case old != nil && old.settings.Sum == want.Sum:
@@ -266,7 +268,7 @@ func (h *Hub) clusterSites() []message.Site {
 	var sites []message.Site
 	for _, s := range h.configs.Load().list {
 		for _, of := range s.Sites {
-			site := message.Site{}
+			site := message.Site{Events: len(of.Events) > 0}
 			if of.Hosts != nil {
 				site.Sets = [][]string{of.Hosts}
 			}

@@ -7,10 +7,12 @@ import (
 
 	"github.com/cespare/xxhash/v2"
 
+	"github.com/rollcall-gateway/rollcall/caddymodule/assign"
 	"github.com/rollcall-gateway/rollcall/caddymodule/events"
 	"github.com/rollcall-gateway/rollcall/caddymodule/wire"
 	"github.com/rollcall-gateway/rollcall/plugins"
 	"github.com/rollcall-gateway/rollcall/presence"
+	"github.com/rollcall-gateway/rollcall/presence/assignment"
 	source "github.com/rollcall-gateway/rollcall/presence/events"
 )
 
@@ -119,4 +121,20 @@ func (h *Hub) knownReceivers() (labels [][]string) {
 }
 
 // restartShard begins a new epoch of a shard, if this pod owns it.
-func (h *Hub) restartShard(host presence.HostName, shard uint8) {}
+func (h *Hub) restartShard(host presence.HostName, shard uint8) { h.speaker.Restart(host, shard) }
+
+// epochBook keeps epochs in the book of assignments, whose file it opens.
+type epochBook struct{ *assign.Keeper }
+
+var _ source.Epochs = epochBook{}
+
+// SetEpoch implements source.Epochs.
+func (b epochBook) SetEpoch(host presence.HostName, shard uint8, epoch uint64) ([]assignment.Record, error) {
+	return b.Change(func(book *assignment.Book) ([]assignment.Record, error) { return book.SetEpoch(host, shard, epoch) })
+}
+
+// Epochs implements source.Epochs.
+func (b epochBook) Epochs(host presence.HostName) [source.Shards]uint64 { return b.Book.Epochs(host) }
+
+// EpochHosts implements source.Epochs.
+func (b epochBook) EpochHosts(visit func(host presence.HostName)) { b.Book.EpochHosts(visit) }

@@ -32,6 +32,7 @@ import (
 	"github.com/rollcall-gateway/rollcall/internal/oftenlog"
 	"github.com/rollcall-gateway/rollcall/presence"
 	"github.com/rollcall-gateway/rollcall/presence/cluster"
+	source "github.com/rollcall-gateway/rollcall/presence/events"
 )
 
 // WheelTick is the resolution of pings.
@@ -49,6 +50,7 @@ type Hub struct {
 	copies        *copies.Copies
 	closer        *closer
 	events        *events.Events
+	speaker       *source.Speaker // tells events of all hosts that have receivers
 	unnamed       namingRetries
 	Asker         *authorize.Asker
 	Assignments   *assign.Keeper
@@ -98,6 +100,7 @@ func New(c Config) *Hub {
 	h.configs.Store(&configurations{ended: true})
 	h.StartPods = func(cfg cluster.Config) (Pods, error) {
 		cfg.Assignments, cfg.Memory = h.Assignments.Book, filepath.Join(c.Folder, "cluster.db")
+		cfg.Events = h.speaker
 		c, err := cluster.Start(cfg, h.Registry, h)
 		if err != nil {
 			return nil, err // a nil *Cluster in the interface would not be nil
@@ -121,6 +124,10 @@ func New(c Config) *Hub {
 	h.Assignments.Book.OnRemoved(h.ForgetGrants)
 	h.Assignments.Book.OnRevoked(h.tokensRevoked)
 	h.Registry.OnReclassified(h.afterReclassify)
+	h.speaker = source.New(source.Config{
+		Registry: h.Registry, Sink: h.events, Epochs: epochBook{h.Assignments}, Wanted: h.wantedEvents, Logger: h.log.named("rollcall.events"),
+	})
+	h.Assignments.Book.OnEpoch(h.speaker.OnEpoch)
 	h.metrics = newMetrics(h)
 	return h
 }
@@ -145,6 +152,7 @@ func (h *Hub) Destruct() error {
 	h.Asker.Close()
 	// Only needed if a configuration never stopped: otherwise the drain has done it.
 	h.endCluster(zap.NewNop(), time.Now())
+	h.speaker.Close()
 	h.copies.Close(zap.NewNop(), time.Now())
 	h.events.Close(zap.NewNop(), time.Now())
 	return errors.Join(h.Assignments.Close(), h.Plugins.Close())

@@ -90,6 +90,7 @@ func (h *Hub) apply() {
 	joined := h.clusterSteps.do(h.applyCluster)
 	h.copies.Refresh()
 	h.events.Refresh()
+	h.speaker.Refresh()
 
 	var served []*tenant
 	for _, t := range h.allTenants() {
@@ -122,6 +123,7 @@ func (h *Hub) closeHost(name presence.HostName) int {
 // updateSite makes new rules for a site after one of its plugins was replaced.
 func (h *Hub) updateSite(of *site.Site) {
 	of.MakeRules()
+	h.speaker.Refresh() // plugins name users
 	var served []*tenant
 	for _, t := range h.allTenants() {
 		if t.site() == of {
