@@ -200,5 +200,11 @@ func (h *Handler) resolve() error {
 	if h.Members != nil {
 		r.texts("members: show", h.Members.Show)
 	}
+	for i, e := range h.Events {
+		if e != nil {
+			r.texts(numbered("events", i)+": types", e.Types)
+			r.texts(numbered("events", i)+": channels", e.Channels)
+		}
+	}
 	return r.err
 }

@@ -80,6 +80,7 @@ func TestPlaceholdersThatComeToNothing(t *testing.T) {
 			"jwt":       {"key": strings.Repeat("k", 32)},
 			"authorize": {"url": "https://app.example.com", "secret": []string{strings.Repeat("s", 32)}},
 			"backend":   {"url": "https://app.example.com", "secret": []string{strings.Repeat("s", 32)}},
+			"events":    {"url": "https://app.example.com", "secret": []string{strings.Repeat("s", 32)}},
 			"plugins":   {"path": "my-rules.wasm"},
 		}},
 		{"rollcall", App{}, 11, map[string]map[string]any{

@@ -142,12 +142,14 @@ func (s *stream) items(r *Receiver, list []events.Event) (items []backend.Item, 
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	sh := &s.shards[list[0].Shard]
+	before := new(events.Event)
 	for i := range list {
-		ev := &list[i]
+		ev, last := &list[i], before
+		before = ev
 		if ev.Epoch != sh.epoch {
 			*sh = shard{epoch: ev.Epoch}
 		}
-		if !r.wants(ev) || i > 0 && repeats(r, ev, &list[i-1]) {
+		if !r.wants(ev) || repeats(r, ev, last) {
 			continue
 		}
 		sh.seq++

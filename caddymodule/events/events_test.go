@@ -132,8 +132,11 @@ func TestReceiversGetWhatTheyWant(t *testing.T) {
 			head("member.joined", 5)+`,"channel":"sales","user":`+ada+`,"count":3`+end,
 			head("channel.vacated", 6)+`,"channel":"sales","count":3`+end,
 			head("user.offline", 7)+`,"user":`+ada+end),
-		{head("channel.state", 1) + `,"channel":"sales","count":3` + end, head("epoch.complete", 2) + end,
-			head("channel.vacated", 3) + `,"channel":"sales","count":3` + end},
+		{
+			head("channel.state", 1) + `,"channel":"sales","count":3` + end,
+			head("epoch.complete", 2) + end,
+			head("channel.vacated", 3) + `,"channel":"sales","count":3` + end,
+		},
 		{head("epoch.complete", 1) + end, head("user.offline", 2) + `,"user":` + ada + end},
 	} {
 		text := strings.Join(want, "\n")

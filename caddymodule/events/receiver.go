@@ -54,8 +54,10 @@ func (r *Receiver) wants(e *events.Event) bool {
 		return r.Types.HasAny(channelTypes) && r.hasChannel(e.Channel)
 	case events.UserOnline, events.UserOffline:
 		return r.Types.HasAny(TypesOf(e.Type))
+	case events.ChannelOccupied, events.ChannelVacated, events.MemberJoined, events.MemberLeft:
+		return r.Types.HasAny(TypesOf(e.Type)) && r.hasChannel(e.Channel)
 	}
-	return r.Types.HasAny(TypesOf(e.Type)) && r.hasChannel(e.Channel)
+	return false
 }
 
 func (r *Receiver) hasChannel(name string) bool {
