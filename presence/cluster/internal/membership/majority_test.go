@@ -218,3 +218,15 @@ func TestCrashedPodThatIsMissingAgainCountsAtALoss(t *testing.T) {
 		})
 	}
 }
+
+// This pod was stopped, so a goodbye came to it when another pod had already heard the next run.
+func TestTenureOfAPodThatWasHeardBeforeItsGoodbyeArrived(t *testing.T) {
+	now := time.Now()
+	heard := now.Add(-time.Second)
+	var c census
+	c.add(tenure{since: now.Add(-time.Minute)}.resume(now, heard), true, 2*time.Second)
+	c.settle()
+	if !c.majority(heard) {
+		t.Error("it does not count at the time at which it was heard")
+	}
+}

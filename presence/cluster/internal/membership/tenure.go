@@ -18,7 +18,7 @@ func (t tenure) resume(left, back time.Time) tenure {
 		t.since = t.back
 	}
 	if t.left, t.back = left, back; back.Before(left) {
-		t.back = left
+		t.left = back // the goodbye came late
 	}
 	return t
 }
