@@ -266,9 +266,10 @@ func (h *Hub) announceSites() {
 // clusterSites returns the sites that are served, as package message encodes them.
 func (h *Hub) clusterSites() []message.Site {
 	var sites []message.Site
+	effective := h.InEffect()
 	for _, s := range h.configs.Load().list {
 		for _, of := range s.Sites {
-			site := message.Site{Events: len(of.Events) > 0}
+			site := message.Site{Events: s == effective && len(of.Events) > 0}
 			if of.Hosts != nil {
 				site.Sets = [][]string{of.Hosts}
 			}

@@ -89,6 +89,7 @@ func (h *Hub) finishDrain() {
 	close(d.served)
 	<-d.done
 	h.copies.Close(d.last.Logger, d.deadline)
+	h.speaker.Suspend()
 	h.events.Close(d.last.Logger, d.deadline)
 	h.endCluster(d.last.Logger, d.deadline)
 }
