@@ -22,6 +22,7 @@ type Caddy struct {
 	Program string   // path of the binary
 	Dir     string   // folder for its own files
 	TLS     string   // a line of the site, such as "tls cert.pem key.pem"; "" for HTTP without TLS
+	Site    string   // lines of the site's options
 	Options []string // lines of the global option rollcall
 }
 
@@ -95,7 +96,8 @@ func (c Caddy) config(admin, address string) string {
 		limits {
 			frames_per_second 10000000
 		}
+		%s
 	}
 }
-`, admin, strings.Join(c.Options, "\n\t\t"), scheme, address, c.TLS, TokenSecret)
+`, admin, strings.Join(c.Options, "\n\t\t"), scheme, address, c.TLS, TokenSecret, c.Site)
 }
