@@ -271,3 +271,19 @@ func TestEachHookHasItsOwnBreaker(t *testing.T) {
 		t.Errorf("the breaker is reported as %s", got)
 	}
 }
+
+// Events have all keys, whatever browsers see. The guest learns which endpoint it is.
+func TestEventsKeepAllKeys(t *testing.T) {
+	e := newEngine(t, EngineConfig{})
+	c := NewChain(load(t, e, Spec{Path: wat(t, live(guest(`(func (export "rollcall_members") (param i32 i32 i32) (result i64)
+		(if (i32.ne (local.get 0) (i32.const 5)) (then unreachable))
+		(i64.const 0))`)))}))
+	user := User{ID: "ada", Email: "ada@example.com", Info: `{"name":"N"}`}
+	shown, err := c.Show(EndpointEvents, "h", nil, []User{user})
+	if want := `{"id":"ada","email":"ada@example.com","info":{"name":"N"}}`; err != nil || records(shown)[0] != want {
+		t.Errorf("got %v, %v, want %s", records(shown), err, want)
+	}
+	if _, err := c.Show(EndpointLive, "h", nil, []User{user}); err == nil {
+		t.Error("the guest takes endpoint 4 for endpoint 5")
+	}
+}
