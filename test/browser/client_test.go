@@ -95,7 +95,7 @@ func TestHiddenPageJoinsAgain(t *testing.T) {
 
 // TestDeadPathIsFound makes the path to the server dead without a notice, and fires an event that
 // hints at it. Without that, the client would notice only after 35 s of silence.
-func TestDeadPathIsFound(t *testing.T) {
+func TestDeadPathIsFound(t *testing.T) { //nolint:tparallel // the pages of one browser are throttled together
 	t.Parallel()
 	d := startDemo(t, false)
 	browser := newBrowser(t, throttled...)
@@ -154,7 +154,7 @@ func (p page) setCookie(user string, lasts time.Duration) {
 }
 
 // TestCookieThatExpires lets the cookie's token expire, with and without a renewal.
-func TestCookieThatExpires(t *testing.T) {
+func TestCookieThatExpires(t *testing.T) { //nolint:tparallel // the pages of one browser share its cookies
 	t.Parallel()
 	d := startDemo(t, false)
 	d.reload(t, "algorithms HS256", "algorithms HS256\n\t\t\tcookie rollcall_token")
