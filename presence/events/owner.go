@@ -110,28 +110,32 @@ func (s *Speaker) review(h *host, now time.Time) (ends ends) {
 type renewal struct {
 	at    time.Time // zero if no pod is missing
 	pause time.Duration
+	last  bool // no pod is missing any more
 }
 
 // Pauses between the epochs that a missing pod causes.
 const (
 	leastRenewal = 10 * time.Second
+	lastRenewal  = 5 * time.Second // after no pod is missing: its epochs can be ahead of its clock
 	mostRenewal  = time.Hour
 	// missingEvery is how often a Speaker looks whether a pod is still missing.
 	missingEvery = 5 * time.Second
 )
 
-// due reports whether to begin new epochs: a pod is missing for some time, or no longer.
+// due reports whether to begin new epochs: a pod is missing for some time, or no longer for a moment.
 func (r *renewal) due(missing bool, now time.Time) bool {
 	switch {
-	case !missing && r.at.IsZero() || missing && now.Before(r.at):
+	case missing && (r.at.IsZero() || r.last):
+		*r = renewal{at: now.Add(leastRenewal), pause: leastRenewal}
 		return false
-	case !missing:
+	case !missing && !r.at.IsZero() && !r.last:
+		r.at, r.last = now.Add(lastRenewal), true
+		return false
+	case r.at.IsZero() || now.Before(r.at):
+		return false
+	case r.last:
 		*r = renewal{}
 		return true
-	case r.at.IsZero():
-		r.pause = leastRenewal
-		r.at = now.Add(r.pause)
-		return false
 	}
 	r.pause = min(2*r.pause, mostRenewal)
 	r.at = now.Add(r.pause)

@@ -238,7 +238,7 @@ func TestMissingPodsBeginEpochs(t *testing.T) {
 			t.Errorf("%d epochs in an hour", got)
 		}
 		o.change(func() { o.missing = false })
-		time.Sleep(missingEvery + mostPause)
+		time.Sleep(2*missingEvery + lastRenewal + mostPause)
 		if got := epochs(); got != 1 {
 			t.Errorf("%d epochs when it is no longer missing", got)
 		}
