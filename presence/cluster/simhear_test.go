@@ -198,7 +198,7 @@ func (s *sim) majority(a, b *simRun, now time.Time) bool {
 		case came && !s.there(a, q, lost):
 		case q == a || s.hears(a, q, now):
 			total, heard = total+1, heard+1
-		case came || p.bye || q.closed || p.last.IsZero() && p.known[0].IsZero():
+		case came || p.bye || q.closed || p.known[0].IsZero() && (p.dead || p.last.IsZero()): // it may not be known
 		default:
 			total++
 		}
