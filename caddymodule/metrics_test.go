@@ -83,6 +83,7 @@ messages_total{from=backend,host=portal.example.com,result=ok} 1
 request_duration_seconds{code=200,endpoint=users} 1
 request_duration_seconds{code=201,endpoint=sendmessage} 2
 request_duration_seconds{code=401,endpoint=users} 1
+revocations{} 0
 upgrades_rejected_total{reason=method_not_allowed} 1
 users{host=_other} 0
 users{host=portal.example.com} 1`
