@@ -22,8 +22,10 @@ type revoker struct {
 	server *httptest.Server
 }
 
+// newRevoker keeps revocations in a folder of its own, because they outlive a test.
 func newRevoker(t *testing.T) revoker {
 	t.Helper()
+	t.Setenv("XDG_DATA_HOME", t.TempDir())
 	h := loadHandler(t, "api_key k\njwt {\nkey "+tokenSecret+"\ncookie rollcall_token\nrevocation 2h\n}")
 	return revoker{h, listen(t, h)}
 }
@@ -62,15 +64,15 @@ func wantClose(t *testing.T, conn *websocket.Conn, code int, reason string) {
 
 func TestDisconnectRevokesTokens(t *testing.T) {
 	r := newRevoker(t)
-	old, ofBob := tokenOf(t, "ada", time.Minute), tokenOf(t, "bob", time.Minute)
+	old, ofBob := tokenOf(t, "amy", time.Minute), tokenOf(t, "bob", time.Minute)
 	ada, refusal := r.login(t, old)
 	if refusal != "" {
 		t.Fatal(refusal)
 	}
 	welcome(t, ada)
-	wantAnswer(t, r.Handler, "disconnect", `"users":["ada"],"revoke":true,"reason":"banned"`, `{"disconnected":1}`)
+	wantAnswer(t, r.Handler, "disconnect", `"users":["amy"],"revoke":true,"reason":"banned"`, `{"disconnected":1}`)
 	wantClose(t, ada, 4002, "banned")
-	for _, raw := range []string{old, signedToken(t, jwt.MapClaims{"sub": "ada"}), tokenOf(t, "ada", -4*time.Second)} {
+	for _, raw := range []string{old, signedToken(t, jwt.MapClaims{"sub": "amy"}), tokenOf(t, "amy", -4*time.Second)} {
 		if _, refusal := r.login(t, raw); refusal != "503 unavailable" {
 			t.Errorf("the token %s: %q", raw, refusal)
 		}
@@ -84,15 +86,15 @@ func TestDisconnectRevokesTokens(t *testing.T) {
 		t.Errorf("authenticate: %s", got)
 	}
 	// Logins by Caddy's handlers are disconnected, and may come back.
-	handled := mustDial(t, r.server, "portal.example.com", "Test-User", "ada")
+	handled := mustDial(t, r.server, "portal.example.com", "Test-User", "amy")
 	welcome(t, handled)
-	wantAnswer(t, r.Handler, "disconnect", `"users":["ada"],"revoke":true`, `{"disconnected":1}`)
-	welcome(t, mustDial(t, r.server, "portal.example.com", "Test-User", "ada"))
+	wantAnswer(t, r.Handler, "disconnect", `"users":["amy"],"revoke":true`, `{"disconnected":1}`)
+	welcome(t, mustDial(t, r.server, "portal.example.com", "Test-User", "amy"))
 
 	book := r.app.hub.Assignments.Book
 	portal := testkit.MustHost(t, "portal.example.com")
-	for user, issued := range map[string]int64{"ada": 0, "bob": time.Now().Unix() - 60} {
-		if _, revoked := book.Revoked(portal, user, issued); revoked != (user == "ada") {
+	for user, issued := range map[string]int64{"amy": 0, "bob": time.Now().Unix() - 60} {
+		if _, revoked := book.Revoked(portal, user, issued); revoked != (user == "amy") {
 			t.Errorf("%s: revoked %v", user, revoked)
 		}
 	}
@@ -117,18 +119,18 @@ func TestRevokeProblems(t *testing.T) {
 	for name, body := range map[string]string{
 		"a channel":         `"channel":"room","revoke":true`,
 		"connections":       `"connections":["AAAAAAAAAAAAAAAAAAAAAQ"],"revoke":true`,
-		"no revoke":         `"users":["ada"],"issuedBefore":1700000000`,
-		"revoke is false":   `"users":["ada"],"revoke":false,"issuedBefore":1700000000`,
-		"a word":            `"users":["ada"],"revoke":"yes"`,
-		"null":              `"users":["ada"],"revoke":null`,
-		"the future":        fmt.Sprintf(`"users":["ada"],"revoke":true,"issuedBefore":%d`, future),
-		"milliseconds":      fmt.Sprintf(`"users":["ada"],"revoke":true,"issuedBefore":%d`, time.Now().UnixMilli()),
-		"a time as text":    `"users":["ada"],"revoke":true,"issuedBefore":"2026-01-01"`,
-		"a fraction":        `"users":["ada"],"revoke":true,"issuedBefore":1700000000.5`,
-		"1970":              `"users":["ada"],"revoke":true,"issuedBefore":0`,
-		"before 1970":       `"users":["ada"],"revoke":true,"issuedBefore":-1`,
-		"a null time":       `"users":["ada"],"revoke":true,"issuedBefore":null`,
-		"beyond any number": `"users":["ada"],"revoke":true,"issuedBefore":1e400`,
+		"no revoke":         `"users":["amy"],"issuedBefore":1700000000`,
+		"revoke is false":   `"users":["amy"],"revoke":false,"issuedBefore":1700000000`,
+		"a word":            `"users":["amy"],"revoke":"yes"`,
+		"null":              `"users":["amy"],"revoke":null`,
+		"the future":        fmt.Sprintf(`"users":["amy"],"revoke":true,"issuedBefore":%d`, future),
+		"milliseconds":      fmt.Sprintf(`"users":["amy"],"revoke":true,"issuedBefore":%d`, time.Now().UnixMilli()),
+		"a time as text":    `"users":["amy"],"revoke":true,"issuedBefore":"2026-01-01"`,
+		"a fraction":        `"users":["amy"],"revoke":true,"issuedBefore":1700000000.5`,
+		"1970":              `"users":["amy"],"revoke":true,"issuedBefore":0`,
+		"before 1970":       `"users":["amy"],"revoke":true,"issuedBefore":-1`,
+		"a null time":       `"users":["amy"],"revoke":true,"issuedBefore":null`,
+		"beyond any number": `"users":["amy"],"revoke":true,"issuedBefore":1e400`,
 	} {
 		t.Run(name, func(t *testing.T) {
 			checkProblem(t, post(t, r.Handler, "/message/disconnect", `{"apiKey":"k",`+body+`}`), http.StatusBadRequest, "bad_value")
