@@ -68,7 +68,7 @@ func (s *Speaker) reviewAll() (ends ends) {
 func (s *Speaker) review(h *host, now time.Time) (ends ends) {
 	settled := true
 	var pods, sources []string
-	if h.renew.due(s.peers != nil && s.peers.Misses(h.name), now) {
+	if h.renew.due(s.peers != nil && s.peers.Misses(), now) {
 		for _, sh := range h.shards {
 			if sh != nil && sh.owned {
 				s.beginAgain(sh, now)

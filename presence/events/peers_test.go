@@ -32,7 +32,7 @@ func (o *others) Settled() bool {
 	return o.settled
 }
 
-func (o *others) Misses(presence.HostName) bool {
+func (o *others) Misses() bool {
 	o.mu.Lock()
 	defer o.mu.Unlock()
 	return o.missing

@@ -34,8 +34,9 @@ type Peers interface {
 	Self() string
 	// Speakers returns the other pods that are alive and have events for the host.
 	Speakers(host presence.HostName) []string
-	// Misses reports whether a pod is missing that may have events for the host: it may speak.
-	Misses(host presence.HostName) bool
+	// Misses reports whether a pod is missing, or was until lately. It may speak, whatever it had events
+	// for when it was last heard.
+	Misses() bool
 	// Sources returns the other pods that are alive and may serve the host.
 	Sources(host presence.HostName) []string
 	// Ask asks a pod for its part of a shard, with the users who are online if users is set. The pod

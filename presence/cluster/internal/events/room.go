@@ -185,7 +185,7 @@ func (r *Room) Sources(host presence.HostName) []string {
 }
 
 // Misses implements [events.Peers].
-func (r *Room) Misses(host presence.HostName) bool { return r.members.MissesSpeaker(host) }
+func (r *Room) Misses() bool { return r.members.Misses() }
 
 func keysOf(peers []link.Peer) []string {
 	keys := make([]string, len(peers), len(peers)+1)

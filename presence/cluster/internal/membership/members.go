@@ -251,23 +251,20 @@ func (m *Members) Speakers(host presence.HostName) []link.Peer {
 	return list
 }
 
-// rumored is how long a pod that counts as crashed may still speak, see MissesSpeaker.
+// rumored is how long a pod that counts as crashed may still be alive, see Misses.
 const rumored = time.Hour
 
-// MissesSpeaker reports whether a pod is missing that may have events for the host, or has become silent
-// lately without a goodbye and is not back: it can run on, although it counts as crashed.
-func (m *Members) MissesSpeaker(host presence.HostName) bool {
+// Misses reports whether a pod is missing, or has become silent lately without a goodbye and is not back:
+// it can run on, although it counts as crashed.
+func (m *Members) Misses() bool {
 	m.mu.RLock()
 	defer m.mu.RUnlock()
+	if len(m.lost) > 0 {
+		return true
+	}
 	now := time.Now()
 	for p, end := range m.ended {
 		if said := end.seq == ^uint64(0); !said && now.Sub(end.at) < rumored && len(m.namesakes(p)) == 0 && !m.isNamesake(p) {
-			return true
-		}
-	}
-	looked := make(map[*sites.Served]bool, 4)
-	for _, l := range m.lost {
-		if l.served == nil || l.served.SpeaksCached(looked, host.String()) {
 			return true
 		}
 	}
