@@ -16,6 +16,9 @@ import (
 	"github.com/rollcall-gateway/rollcall/presence/events"
 )
 
+// simEventsFailed is simFailed for TestEventsAreRightAtRest.
+var simEventsFailed = []int{79, 1411, 2979, 3197, 4380, 5219, 22061}
+
 // TestEventsAreRightAtRest runs a deployment with the faults of TestSimulation whose pods tell events
 // to a receiver. Each pod has a queue, which survives its death, delivers late and repeats itself, and
 // now and then throws away what waits. The receiver is down for a while. Whenever all is at rest, the
@@ -35,7 +38,13 @@ func TestEventsAreRightAtRest(t *testing.T) {
 			t.Error("that is too little to show anything")
 		}
 	})
+	seeds := slices.Clone(simEventsFailed)
 	for seed := from; seed < to; seed++ {
+		if !slices.Contains(simEventsFailed, seed) {
+			seeds = append(seeds, seed)
+		}
+	}
+	for _, seed := range seeds {
 		t.Run(fmt.Sprintf("seed=%d", seed), func(t *testing.T) {
 			t.Parallel()
 			synctest.Test(t, func(t *testing.T) {
