@@ -169,7 +169,7 @@ func (l *ledger) judge() {
 	for k, err := range wrong {
 		l.t.Errorf("%v: %v", k, err)
 	}
-	const enough = 2 * ledgerUsers
+	const enough = ledgerUsers // on a busy machine most time is spent in cuts, where few writes are complete
 	if n := l.record.Count(history.Write); n < enough {
 		l.t.Errorf("%d complete writes are too few to show anything", n)
 	}
