@@ -120,6 +120,22 @@ func (h *Hub) knownReceivers() (labels [][]string) {
 	return labels
 }
 
+// namedHosts calls visit for each host with events that the configuration in effect names in full.
+func (h *Hub) namedHosts(visit func(host presence.HostName)) {
+	now := h.InEffect()
+	if now == nil {
+		return
+	}
+	for name, of := range now.Names() {
+		if len(of.Events) == 0 {
+			continue
+		}
+		if host, err := presence.ParseHostName(name); err == nil {
+			visit(host)
+		}
+	}
+}
+
 // restartShard begins a new epoch of a shard, if this pod owns it.
 func (h *Hub) restartShard(host presence.HostName, shard uint8) { h.speaker.Restart(host, shard) }
 

@@ -125,7 +125,7 @@ func New(c Config) *Hub {
 	h.Assignments.Book.OnRevoked(h.tokensRevoked)
 	h.Registry.OnReclassified(h.afterReclassify)
 	h.speaker = source.New(source.Config{
-		Registry: h.Registry, Sink: h.events, Epochs: epochBook{h.Assignments}, Wanted: h.wantedEvents, Logger: h.log.named("rollcall.events"),
+		Registry: h.Registry, Sink: h.events, Epochs: epochBook{h.Assignments}, Wanted: h.wantedEvents, Named: h.namedHosts, Logger: h.log.named("rollcall.events"),
 	})
 	h.Assignments.Book.OnEpoch(h.speaker.OnEpoch)
 	h.metrics = newMetrics(h)

@@ -125,7 +125,7 @@ func (e *simEvents) attach(r *simRun, cfg *Config) {
 	sp.told.Store(e.sim.rand.IntN(6) > 0)
 	sp.setRules()
 	book := assignment.NewBook(e.sim.rand.Uint64(), nil)
-	sp.Speaker = events.New(events.Config{Registry: r.reg, Sink: sp, Epochs: simBook{book, r.port}, Wanted: sp.wanted, Logger: e.sim.logger(r.name)})
+	sp.Speaker = events.New(events.Config{Registry: r.reg, Sink: sp, Epochs: simBook{book, r.port}, Wanted: sp.wanted, Named: sp.named, Logger: e.sim.logger(r.name)})
 	book.OnEpoch(sp.OnEpoch)
 	if err := book.Attach(sp); err != nil {
 		e.sim.t.Fatal(err)
@@ -180,6 +180,12 @@ func (sp *simSpeaker) wanted(host presence.HostName) events.Wanted {
 	sp.all.mu.Lock()
 	defer sp.all.mu.Unlock()
 	return events.Wanted{On: sp.on() && sp.run.Serves(host), Users: sp.all.users, Sum: sp.all.sum, Grace: sp.all.sim.plan.grace}
+}
+
+func (sp *simSpeaker) named(visit func(presence.HostName)) {
+	for _, h := range sp.all.sim.hosts {
+		visit(h)
+	}
 }
 
 // Rules implements presence.RulesSource.

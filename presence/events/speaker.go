@@ -13,13 +13,16 @@ import (
 	"github.com/rollcall-gateway/rollcall/presence/assignment"
 )
 
-// Config is what a [Speaker] needs. All fields are required.
+// Config is what a [Speaker] needs. All fields but Named are required.
 type Config struct {
 	Registry *presence.Registry
 	Sink     Sink
 	Epochs   Epochs
 	Wanted   func(host presence.HostName) Wanted // by the configuration in effect; it must not block
 	Logger   *zap.Logger
+	// Named calls visit for each host that the configuration in effect names: their epochs begin also if
+	// nobody knows that they had any. If nil, there are none.
+	Named func(visit func(host presence.HostName))
 }
 
 // Peers are the other pods of the deployment. A pod is named by the key of its run. The methods must
@@ -169,6 +172,9 @@ func (s *Speaker) Refresh() {
 	s.cfg.Epochs.EpochHosts(func(h presence.HostName) { known = append(known, h) })
 	for _, h := range s.cfg.Registry.Hosts() {
 		known = append(known, h.Name())
+	}
+	if s.cfg.Named != nil {
+		s.cfg.Named(func(h presence.HostName) { known = append(known, h) })
 	}
 	now := time.Now()
 	s.mu.Lock()

@@ -147,6 +147,20 @@ func TestEpochIsCompleteAlsoWithNobody(t *testing.T) {
 	})
 }
 
+// A disk can be lost: hosts that the configuration names need no record.
+func TestNamedHostsHaveEpochs(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s := newStage(t)
+		s.cfg.Named = func(visit func(presence.HostName)) { visit(s.host) }
+		s.SetPeers(nil)
+		s.Refresh()
+		s.settle()
+		if got := len(s.take()); got != Shards {
+			t.Errorf("%d events", got)
+		}
+	})
+}
+
 func TestEpochNamesWhatIsThere(t *testing.T) {
 	const members = MaxState*2 + 100
 	synctest.Test(t, func(t *testing.T) {
