@@ -59,7 +59,8 @@ func (c *census) majority(at time.Time) bool {
 //
 // Each loss has a majority of its own. A pod whose name was neither heard nor missing at the loss does not
 // count: pods that start on both sides of a partition would make a majority on each. A pod that came
-// before it counts, even if another pod has been missing for longer.
+// before it counts, even if another pod has been missing for longer. A pod that is not heard counts at
+// every loss: this pod may not know since when it was there.
 func (m *Members) censuses() map[string]*census {
 	all := make(map[string]*census)
 	for _, l := range m.lost {
@@ -76,10 +77,10 @@ func (m *Members) censuses() map[string]*census {
 		return all
 	}
 	for _, l := range m.lost {
-		add(l.DC, l.tenure, false)
+		add(l.DC, tenure{}, false)
 	}
-	for p, t := range m.crashed() {
-		add(p.DC, t, false)
+	for p := range m.crashed() {
+		add(p.DC, tenure{}, false)
 	}
 	add(m.self.DC, m.tenure, true)
 	for p, pod := range m.pods {

@@ -230,3 +230,19 @@ func TestTenureOfAPodThatWasHeardBeforeItsGoodbyeArrived(t *testing.T) {
 		t.Error("it does not count at the time at which it was heard")
 	}
 }
+
+// Another pod says that a pod is missing of which this one has just taken the goodbye of an earlier run,
+// because it was stopped. It may have been there at any loss.
+func TestMissingPodCountsAtEveryLoss(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		n := new(clustertest.Lab)
+		a := settled(t, n, "x", "a")
+		s := scripts(t, n, "x", "b", "p", "lost")
+		s[0].Live(time.Second, s[1])
+		s[1].Goodbye()
+		told := runOf(n.Script(t, "x", "p", 2).Peer(), message.Missed, 1)
+		tell(s[0], a, told)
+		s[0].Live(10 * time.Second)
+		a.wantMissing(t, "when half are heard", "x/lost", "x/p")
+	})
+}
