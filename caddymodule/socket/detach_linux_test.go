@@ -151,3 +151,44 @@ func TestEndedConnectionLeavesItsDescriptorAlone(t *testing.T) {
 		t.Errorf("the connection has the stream %v and the descriptor %d", p.nc, p.fd)
 	}
 }
+
+// A writer may be about to use the number of the descriptor.
+func TestConnectionIsNotDetachedWhileOneWrites(t *testing.T) {
+	h := newRecorder()
+	p, client := connectTo(t, transports[0].serve, func(c *Conn) *peer {
+		p := &peer{Conn: c, handler: h}
+		c.Handle(h, &p.counters, testLoop)
+		if !c.Hold() {
+			t.Error("another writer is active")
+		}
+		c.Start()
+		return p
+	})
+	for i := range 2 {
+		testkit.Eventually(t, "the connection is parked", p.isParked)
+		if p.isDetached() {
+			t.Error("the connection is detached while a writer is active")
+		}
+		write(t, client, "hello")
+		testkit.Eventually(t, "the message arrives", func() bool { return len(h.received()) == i+1 })
+	}
+	testkit.Eventually(t, "the connection is parked", p.isParked)
+	p.Flush()
+	write(t, client, "hello")
+	testkit.Eventually(t, "the connection is detached", p.isDetached)
+}
+
+// Nobody writes to a connection that is over, or closes it again.
+func TestEndedConnectionHasNoWriter(t *testing.T) {
+	p, client := connect(t, newRecorder())
+	testkit.Eventually(t, "the connection is detached", p.isDetached)
+	client.Close()
+	p.ends(t, Cause{Reason: ReasonReset})
+	if p.Hold() {
+		t.Error("Hold has the caller write")
+		p.Flush()
+	}
+	if n := p.counters.Open.Load(); n != 0 {
+		t.Errorf("%d connections are open, want none", n)
+	}
+}

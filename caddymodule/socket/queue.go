@@ -23,7 +23,7 @@ func (c *Conn) Queue(frames []byte, n int) (flush bool) {
 func (c *Conn) Hold() (flush bool) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	if c.writing || !c.plain {
+	if c.writing || c.closing || !c.plain {
 		return false
 	}
 	c.writing = true
