@@ -169,10 +169,11 @@ func (p *poller) drop(c *Conn) {
 	}
 }
 
-// duplicate returns another descriptor of the same connection.
+// duplicate returns another descriptor of the same connection. It is above those of the standard
+// streams: a failed write to these as an *os.File would end the process.
 func duplicate(fd int) (int, error) {
 	for {
-		n, err := unix.FcntlInt(uintptr(fd), unix.F_DUPFD_CLOEXEC, 0)
+		n, err := unix.FcntlInt(uintptr(fd), unix.F_DUPFD_CLOEXEC, 3)
 		if !errors.Is(err, syscall.EINTR) {
 			return n, os.NewSyscallError("fcntl", err)
 		}
