@@ -63,26 +63,34 @@ func (b *Backend) UnmarshalCaddyfile(d *caddyfile.Dispenser) error {
 // secret, or of the URL, which can have one.
 func (b *Backend) endpoint(logger *zap.Logger) (*backend.Endpoint, error) {
 	to := &backend.Endpoint{Timeout: time.Duration(b.Timeout), Queue: b.Queue}
+	if err := complete(to, b.URL, b.Secret, "copies go to the backend without encryption: use https", logger); err != nil {
+		return nil, fmt.Errorf("backend: %w", err)
+	}
+	return to, nil
+}
+
+// complete sets the URL and the secrets of an endpoint with a queue, and its defaults, and checks it.
+// warning is as in resolveURL.
+func complete(to *backend.Endpoint, url string, secrets []string, warning string, logger *zap.Logger) (err error) {
 	if to.Timeout == 0 {
 		to.Timeout = defaultBackendTimeout
 	}
 	if to.Queue == 0 {
 		to.Queue = defaultBackendQueue
 	}
-	var err error
-	if to.URL, err = resolveURL(b.URL, "copies go to the backend without encryption: use https", logger); err != nil {
-		return nil, fmt.Errorf("backend: %w", err)
+	if to.URL, err = resolveURL(url, warning, logger); err != nil {
+		return err
 	}
-	if to.Secrets, err = signingSecrets(b.Secret); err != nil {
-		return nil, fmt.Errorf("backend: %w", err)
+	if to.Secrets, err = signingSecrets(secrets); err != nil {
+		return err
 	}
 	switch {
 	case to.Timeout < 0 || to.Timeout > maxBackendTimeout:
-		return nil, fmt.Errorf("backend: timeout %s: use a duration up to %s", to.Timeout, maxBackendTimeout)
+		return fmt.Errorf("timeout %s: use a duration up to %s", to.Timeout, maxBackendTimeout)
 	case to.Queue < minBackendQueue || to.Queue > maxBackendQueue:
-		return nil, errors.New("backend: queue: use a size from 64KiB to 1GiB")
+		return errors.New("queue: use a size from 64KiB to 1GiB")
 	}
-	return to, nil
+	return nil
 }
 
 // signingSecrets returns the secrets of an option, with their placeholders replaced.

@@ -71,24 +71,10 @@ func (e *Events) UnmarshalCaddyfile(d *caddyfile.Dispenser) error {
 // secret, or of the URL, which can have one.
 func (e *Events) receiver(logger *zap.Logger) (*events.Receiver, error) {
 	to := &backend.Endpoint{Timeout: time.Duration(e.Timeout), Queue: e.Queue}
-	if to.Timeout == 0 {
-		to.Timeout = defaultBackendTimeout
-	}
-	if to.Queue == 0 {
-		to.Queue = defaultBackendQueue
-	}
-	var err error
-	if to.URL, err = resolveURL(e.URL, "events go to the receiver without encryption: use https", logger); err != nil {
-		return nil, err
-	}
-	if to.Secrets, err = signingSecrets(e.Secret); err != nil {
-		return nil, err
-	}
+	err := complete(to, e.URL, e.Secret, "events go to the receiver without encryption: use https", logger)
 	switch {
-	case to.Timeout < 0 || to.Timeout > maxBackendTimeout:
-		return nil, fmt.Errorf("timeout %s: use a duration up to %s", to.Timeout, maxBackendTimeout)
-	case to.Queue < minBackendQueue || to.Queue > maxBackendQueue:
-		return nil, errors.New("queue: use a size from 64KiB to 1GiB")
+	case err != nil:
+		return nil, err
 	case slices.Contains(e.Channels, ""):
 		return nil, errors.New("channels: a pattern is empty: write a name, or remove it")
 	}

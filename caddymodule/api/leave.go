@@ -36,11 +36,8 @@ func readLeave(q request) (call *cluster.Call, p *problem.Problem) {
 		return nil, p
 	}
 	want := fmt.Sprintf("an array of 1 to %d names", presence.MaxTargets)
-	if p := q.body.decode("channels", &call.Channels, want); p != nil {
+	if call.Channels, p = q.body.list("channels", presence.MaxTargets, want); p != nil {
 		return nil, p
-	}
-	if len(call.Channels) == 0 || len(call.Channels) > presence.MaxTargets {
-		return nil, problem.BadValue("channels must be %s", want)
 	}
 	size := 0
 	for _, name := range call.Channels {

@@ -59,11 +59,8 @@ func readMessage(q request) (m presence.Message, p *problem.Problem) {
 // readTargets reads the channels that a message is for.
 func (q request) readTargets() (channels []string, p *problem.Problem) {
 	want := fmt.Sprintf("an array of 1 to %d names; send users, too, or instead of channels", presence.MaxTargets)
-	if p := q.body.decode("channels", &channels, want); p != nil {
+	if channels, p = q.body.list("channels", presence.MaxTargets, want); p != nil {
 		return nil, p
-	}
-	if len(channels) == 0 || len(channels) > presence.MaxTargets {
-		return nil, problem.BadValue("channels must be %s", want)
 	}
 	for _, name := range channels {
 		if p := q.checkTarget("channels", name); p != nil {

@@ -21,6 +21,17 @@ func (b values) oneOf(which string, keys ...string) *problem.Problem {
 	return nil
 }
 
+// list returns the 1 to most texts of a key.
+func (b values) list(key string, most int, want string) (texts []string, p *problem.Problem) {
+	if p := b.decode(key, &texts, want); p != nil {
+		return nil, p
+	}
+	if len(texts) == 0 || len(texts) > most {
+		return nil, problem.BadValue("%s must be %s", key, want)
+	}
+	return texts, nil
+}
+
 // targets returns the users and the connections that the body names.
 func (b values) targets() (users []string, conns []presence.ID, p *problem.Problem) {
 	if users, p = b.users(); p != nil {
@@ -45,11 +56,8 @@ func (b values) users() (users []string, p *problem.Problem) {
 		return nil, nil
 	}
 	want := fmt.Sprintf("an array of 1 to %d IDs", presence.MaxUsers)
-	if p := b.decode("users", &users, want); p != nil {
+	if users, p = b.list("users", presence.MaxUsers, want); p != nil {
 		return nil, p
-	}
-	if len(users) == 0 || len(users) > presence.MaxUsers {
-		return nil, problem.BadValue("users must be %s", want)
 	}
 	for i, id := range users {
 		if err := presence.CheckUserID(id); err != nil {
@@ -65,12 +73,9 @@ func (b values) connections() (ids []presence.ID, p *problem.Problem) {
 		return nil, nil
 	}
 	want := fmt.Sprintf("an array of 1 to %d IDs of connections, which their welcome has", presence.MaxUsers)
-	var texts []string
-	if p := b.decode("connections", &texts, want); p != nil {
+	texts, p := b.list("connections", presence.MaxUsers, want)
+	if p != nil {
 		return nil, p
-	}
-	if len(texts) == 0 || len(texts) > presence.MaxUsers {
-		return nil, problem.BadValue("connections must be %s", want)
 	}
 	ids = make([]presence.ID, len(texts))
 	for i, text := range texts {

@@ -45,6 +45,17 @@ func simSeeds(t *testing.T) (from, to int) {
 // changes, they become arbitrary seeds.
 var simFailed = []int{9815, 13084, 17139, 19620, 28142, 36077, 50030, 55855, 60501, 70530, 77453, 77469, 79166, 84525, 87290, 88685, 92500, 92855, 94723, 96292}
 
+// simSeedsWith returns seeds that have failed, and those of the range.
+func simSeedsWith(failed []int, from, to int) []int {
+	seeds := slices.Clone(failed)
+	for seed := from; seed < to; seed++ {
+		if !slices.Contains(failed, seed) {
+			seeds = append(seeds, seed)
+		}
+	}
+	return seeds
+}
+
 // TestSimulation runs a deployment on a network that loses, repeats, delays and reorders payloads
 // or cuts pods off, while pods are killed, stopped and restarted and clients come and go. In some
 // runs, an outsider repeats recorded payloads. Each frame to a client is checked, and so are
@@ -54,13 +65,7 @@ var simFailed = []int{9815, 13084, 17139, 19620, 28142, 36077, 50030, 55855, 605
 func TestSimulation(t *testing.T) {
 	t.Parallel()
 	from, to := simSeeds(t)
-	seeds := slices.Clone(simFailed)
-	for seed := from; seed < to; seed++ {
-		if !slices.Contains(simFailed, seed) {
-			seeds = append(seeds, seed)
-		}
-	}
-	for _, seed := range seeds {
+	for _, seed := range simSeedsWith(simFailed, from, to) {
 		t.Run(fmt.Sprintf("seed=%d", seed), func(t *testing.T) {
 			t.Parallel()
 			synctest.Test(t, func(t *testing.T) { simulate(t, uint64(seed)) })

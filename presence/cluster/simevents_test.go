@@ -38,13 +38,7 @@ func TestEventsAreRightAtRest(t *testing.T) {
 			t.Error("that is too little to show anything")
 		}
 	})
-	seeds := slices.Clone(simEventsFailed)
-	for seed := from; seed < to; seed++ {
-		if !slices.Contains(simEventsFailed, seed) {
-			seeds = append(seeds, seed)
-		}
-	}
-	for _, seed := range seeds {
+	for _, seed := range simSeedsWith(simEventsFailed, from, to) {
 		t.Run(fmt.Sprintf("seed=%d", seed), func(t *testing.T) {
 			t.Parallel()
 			synctest.Test(t, func(t *testing.T) {

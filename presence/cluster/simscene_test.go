@@ -169,11 +169,11 @@ func (s *scene) wantAll(within time.Duration) {
 }
 
 // wantNotBoth checks for a while that not both pods, which are on two sides of a cut, answer completely.
-func (s *scene) wantNotBoth(one, other int) {
+func (s *scene) wantNotBoth(host presence.HostName, one, other int) {
 	s.t.Helper()
 	for range 10 {
 		s.spend(2 * time.Second)
-		a, b := s.query(s.pods[one].run, s.hosts[0], 0), s.query(s.pods[other].run, s.hosts[0], 0)
+		a, b := s.query(s.pods[one].run, host, 0), s.query(s.pods[other].run, host, 0)
 		if a.truth.Complete && b.truth.Complete {
 			s.t.Fatalf("both are complete:\n%v\n%v", a, b)
 		}

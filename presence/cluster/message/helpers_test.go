@@ -161,7 +161,7 @@ func samples() []sample {
 		{"send to users", &Send{
 			Host: portal, Users: []string{"u-1", "zwölf"}, From: presence.Source{Backend: true}, Message: []byte("{}"),
 		}},
-		{"send to users and channels, but for one, and once", &Send{
+		{"send to users and channels, except for one, and once", &Send{
 			Host: portal, Channels: []string{"lobby"}, Users: []string{"u-1"}, From: presence.Source{Backend: true}, Message: []byte("{}"),
 			Except: presence.ID{15: 1}, Key: presence.MessageKey{0: 1},
 		}},

@@ -185,7 +185,7 @@ func TestTenureOfAPodWhoseGoodbyeWasNotHeard(t *testing.T) {
 				t.Errorf("it counts since %v, want %d s", now.Sub(got.since), tt.want)
 			}
 			if kept := tt.want == tt.since; kept && !got.left.Equal(at(tt.left)) {
-				t.Error("it is not known any longer when it was away")
+				t.Error("it is no longer known when it was away")
 			}
 		})
 	}
