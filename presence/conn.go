@@ -189,8 +189,8 @@ func (c *Conn) membership(ch *channel) *membership {
 // ID identifies a connection: 128 random bits, written as 22 characters of base64url.
 type ID [16]byte
 
-// newID returns a new random ID.
-func newID() ID {
+// NewID returns a new random ID.
+func NewID() ID {
 	var id ID
 	_, _ = rand.Read(id[:]) // never fails: since Go 1.24, crypto/rand ends the process instead
 	return id

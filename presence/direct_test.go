@@ -77,7 +77,7 @@ func TestExceptedConnectionReceivesNothing(t *testing.T) {
 
 		w.sendTo(Message{Channels: to[1:], Except: ann.ID(), Body: []byte("{2}")})
 		ann.hears()
-		away := newID()
+		away := NewID()
 		w.sendTo(Message{Channels: to, Except: away, Body: []byte("{3}")})
 		if got := len(ann.heard()); got != 2 {
 			t.Errorf("%d messages without the other connection, want 2", got)
@@ -361,7 +361,7 @@ func mustParse(t testing.TB, name string) HostName {
 }
 
 func TestParseID(t *testing.T) {
-	id := newID()
+	id := NewID()
 	for text, want := range map[string]bool{
 		id.String(): true, "": false, id.PrivateChannel(): false, id.String()[1:]: false, strings.Repeat("?", 22): false,
 	} {

@@ -13,7 +13,7 @@ func TestConnectionsAreFound(t *testing.T) {
 	ann.join("room", WatchNone)
 	eve.join("anonymous", WatchNone)
 	h := w.host()
-	if h.Conn(ann.ID()) != ann.Conn || h.Conn(newID()) != nil {
+	if h.Conn(ann.ID()) != ann.Conn || h.Conn(NewID()) != nil {
 		t.Error("Conn does not find the connection, or another one")
 	}
 	for name, want := range map[string][]*Conn{

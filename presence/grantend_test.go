@@ -444,3 +444,21 @@ func TestFailedClassificationOpensNothing(t *testing.T) {
 	guest.Close()
 	c.Close()
 }
+
+// A reload that takes a plugin away, or its right to grant, ends what it granted, and no more.
+func TestReloadEndsGrantsOfPlugins(t *testing.T) {
+	rules := grantRules()
+	rules.GrantPlugins = []string{"roles", "badges"}
+	w := newWorld(t, rules)
+	c := w.connect("a")
+	c.SetGrants(byPlugin("roles", MayAll, "team-1", "badges", MayAll, "team-2"))
+	c.join("team-1", WatchNone)
+	c.join("team-2", WatchNone)
+	forget(c)
+	next := *rules
+	next.GrantPlugins = []string{"badges"}
+	w.host().SetRules(&next)
+	c.hears("left team-1 (denied)")
+	w.host().SetRules(rules) // the grants belong to the login
+	c.join("team-1", WatchNone)
+}

@@ -1,6 +1,9 @@
 package presence
 
-import "strings"
+import (
+	"slices"
+	"strings"
+)
 
 // Permissions is a set of what a connection may do in a channel.
 type Permissions uint8
@@ -35,12 +38,20 @@ type Granter interface {
 	Granted(host HostName, channel string, user User) Permissions
 }
 
-// Grants is what a login grants by itself, for example the claim of a token. It must not be changed
+// Grants is what a login grants by itself: the claim of its token, and what plugins have added. It must not be changed
 // after its first use. A nil *Grants grants nothing.
 type Grants struct {
 	// Claim is the name of the claim with the patterns. If [Rules].GrantsClaim is another one, the
 	// patterns grant nothing.
 	Claim    string
+	Patterns []Grant
+	Plugins  []PluginGrants
+}
+
+// PluginGrants is what a plugin grants a login. If [Rules].GrantPlugins does not have its name, the
+// patterns grant nothing.
+type PluginGrants struct {
+	Plugin   string
 	Patterns []Grant
 }
 
@@ -53,11 +64,24 @@ type Grant struct {
 
 // granted returns the union of the permissions in a channel.
 func (g *Grants) granted(rules *Rules, channel string) (may Permissions) {
-	if g == nil || g.Claim != rules.GrantsClaim {
+	if g == nil {
 		return 0
 	}
-	for i := range g.Patterns {
-		p := &g.Patterns[i]
+	if g.Claim == rules.GrantsClaim {
+		may = grantedBy(g.Patterns, channel, may)
+	}
+	for i := range g.Plugins {
+		if p := &g.Plugins[i]; slices.Contains(rules.GrantPlugins, p.Plugin) {
+			may = grantedBy(p.Patterns, channel, may)
+		}
+	}
+	return may
+}
+
+// grantedBy returns the permissions and those of patterns in a channel.
+func grantedBy(patterns []Grant, channel string, may Permissions) Permissions {
+	for i := range patterns {
+		p := &patterns[i]
 		if may|p.May != may && matchPattern(p.Pattern, channel) {
 			may |= p.May
 		}

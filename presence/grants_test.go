@@ -2,6 +2,7 @@ package presence
 
 import (
 	"errors"
+	"slices"
 	"testing"
 )
 
@@ -17,6 +18,15 @@ func grantsOf(may Permissions, patterns ...string) *Grants {
 	g := new(Grants)
 	for _, p := range patterns {
 		g.Patterns = append(g.Patterns, Grant{p, may})
+	}
+	return g
+}
+
+// byPlugin are the grants of plugins, each with its name, permissions and a pattern.
+func byPlugin(parts ...any) *Grants {
+	g := new(Grants)
+	for p := range slices.Chunk(parts, 3) {
+		g.Plugins = append(g.Plugins, PluginGrants{p[0].(string), []Grant{{p[2].(string), p[1].(Permissions)}}})
 	}
 	return g
 }
@@ -50,6 +60,12 @@ func TestPermissionsInAChannel(t *testing.T) {
 		},
 		{name: "token without join", channel: "team-1", user: "ada", grants: grantsOf(MaySend|MaySee, "team-*")},
 		{name: "another claim", channel: "team-1", user: "ada", grants: &Grants{Claim: "rooms", Patterns: []Grant{{"team-*", MayAll}}}},
+		{name: "granted by a plugin", channel: "team-1", user: "ada", grants: byPlugin("roles", MayAll, "team-*"), want: MayAll},
+		{name: "a plugin that may no longer grant", channel: "team-1", user: "ada", grants: byPlugin("gone", MayAll, "team-*")},
+		{name: "two plugins, union", channel: "team-1", user: "ada", grants: byPlugin("roles", MayJoin, "team-*", "badges", MaySee, "*"), want: listen},
+		{name: "a plugin without join", channel: "team-1", user: "ada", grants: byPlugin("roles", MaySend, "*")},
+		{name: "own of another user, by a plugin", channel: "user-ada", user: "bob", grants: byPlugin("roles", MayAll, "*")},
+		{name: "a guest with a plugin's grants", channel: "team-1", grants: byPlugin("roles", MayAll, "*")},
 		{name: "a guest with grants", channel: "team-1", grants: grantsOf(MayAll, "team-*")},
 		{name: "granted by assignment", channel: "team-1", user: "ada", assign: MayAll, want: MayAll},
 		{name: "token and assignment", channel: "team-1", user: "ada", grants: grantsOf(MayJoin, "team-*"), assign: MaySee, want: listen},
@@ -66,7 +82,7 @@ func TestPermissionsInAChannel(t *testing.T) {
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {
 			key := tt.user + " " + tt.channel
-			rules := &Rules{Grants: grantTable{key: tt.assign}, Kept: grantTable{key: tt.kept}}
+			rules := &Rules{GrantPlugins: []string{"roles", "badges"}, Grants: grantTable{key: tt.assign}, Kept: grantTable{key: tt.kept}}
 			q := question{rules: rules, name: tt.channel, grants: tt.grants}
 			q.class, _ = patterns.Classify(HostName{}, tt.channel)
 			if tt.user != "" {

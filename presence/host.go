@@ -61,16 +61,16 @@ func (h *Host) Name() HostName { return h.name }
 // rules returns the rules that the host has now. The lock is held.
 func (h *Host) rules() *Rules { return h.source.Rules() }
 
-func (h *Host) connect(u *User, out Outbox) (*Conn, error) {
+func (h *Host) connect(id ID, u *User, out Outbox) (*Conn, error) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	if h.dropped {
 		return nil, errDropped
 	}
-	if m := h.rules().MaxConns; m > 0 && len(h.conns) >= m {
+	if h.full() {
 		return nil, errTooManyConns
 	}
-	c := &Conn{host: h, id: newID(), out: out, index: len(h.conns)}
+	c := &Conn{host: h, id: id, out: out, index: len(h.conns)}
 	h.conns = append(h.conns, c)
 	h.byID[c.id] = c
 	if u != nil {
@@ -78,6 +78,18 @@ func (h *Host) connect(u *User, out Outbox) (*Conn, error) {
 	}
 	h.invalidateConn(c.index)
 	return c, nil
+}
+
+// IsFull reports whether the host has as many connections as its rules allow.
+func (h *Host) IsFull() bool {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	return h.full()
+}
+
+func (h *Host) full() bool {
+	m := h.rules().MaxConns
+	return m > 0 && len(h.conns) >= m
 }
 
 // Reclassify classifies the active channels of the host by its present rules, and judges the

@@ -8,7 +8,7 @@ import (
 func TestIDIsTwentyTwoCharactersOfBase64URL(t *testing.T) {
 	seen := make(map[ID]bool)
 	for range 1000 {
-		id := newID()
+		id := NewID()
 		if seen[id] {
 			t.Fatalf("%s came twice", id)
 		}

@@ -137,7 +137,7 @@ func TestChannelOfAMalformedPrivateName(t *testing.T) {
 	last := strings.IndexByte("ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_", id[21])
 	sameBytes := id[:21] + string("ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_"[last+1])
 	for _, text := range []string{
-		"", "x", id[:21], id + "A", id + "==", " " + id, sameBytes, strings.Repeat("\n", 22), strings.Repeat("é", 11), newID().String(),
+		"", "x", id[:21], id + "A", id + "==", " " + id, sameBytes, strings.Repeat("\n", 22), strings.Repeat("é", 11), NewID().String(),
 	} {
 		if l, ok := w.host().Channel(PrivatePrefix+text, PerUser); ok {
 			t.Errorf("%q is listed as %+v", text, l)

@@ -1,6 +1,11 @@
 package presence
 
-import "crypto/sha256"
+import (
+	"bytes"
+	"crypto/sha256"
+	"fmt"
+	"slices"
+)
 
 // Message is a message on its way to connections of a host: from the backend, see [Registry.Send],
 // or between pods, see [Relay].
@@ -15,6 +20,63 @@ type Message struct {
 	Key    MessageKey // set by the backend alone
 	From   Source
 	Body   []byte // JSON object
+	Bodies Bodies // if nil, every channel receives Body
+}
+
+// Bodies has the messages that some channels receive in place of the common one.
+type Bodies map[string][]byte
+
+// Of returns the message that a channel receives if the common one is body.
+func (b Bodies) Of(channel string, body []byte) []byte {
+	if other, ok := b[channel]; ok {
+		return other
+	}
+	return body
+}
+
+// check returns ErrTooLarge if the messages to distinct channels are too large together.
+func (b Bodies) check(channels []string, body []byte) error {
+	names, all, largest := 0, 0, 0
+	for _, name := range channels {
+		size := len(b.Of(name, body))
+		names, all, largest = names+len(name), all+size, max(largest, size)
+	}
+	if names+largest > MaxMessage || all > MaxCopies {
+		return errBodiesTooLarge
+	}
+	return nil
+}
+
+var errBodiesTooLarge = fmt.Errorf("%w: over %d bytes in all channels together", ErrTooLarge, MaxCopies)
+
+// Parts returns messages without Bodies that are the same together. A key marks the parts by channel,
+// because a repetition may come with other Bodies.
+func (m Message) Parts() []Message {
+	if m.Bodies == nil {
+		return []Message{m}
+	}
+	bodies := m.Bodies
+	m.Bodies = nil
+	rest, parts := m, []Message(nil)
+	rest.Channels = nil
+	for _, name := range m.Channels {
+		if isPrivate(name) {
+			rest.Channels = append(rest.Channels, name)
+			continue
+		}
+		body := bodies.Of(name, m.Body)
+		if i := slices.IndexFunc(parts, func(p Message) bool { return bytes.Equal(p.Body, body) }); i >= 0 && m.Key.IsZero() {
+			parts[i].Channels = append(parts[i].Channels, name)
+			continue
+		}
+		part := m
+		part.Channels, part.Users, part.Key, part.Body = []string{name}, nil, m.Key.ofChannel(name), body
+		parts = append(parts, part)
+	}
+	if len(rest.Channels)+len(rest.Users) > 0 {
+		parts = append(parts, rest)
+	}
+	return parts
 }
 
 // MessageKey is the hash of the text by which a backend marks repetitions of a message. The zero key
@@ -29,6 +91,15 @@ func NewMessageKey(text string) MessageKey {
 
 // IsZero reports whether the key marks nothing.
 func (k MessageKey) IsZero() bool { return k == MessageKey{} }
+
+// ofChannel returns the key of the part of a message that is for one channel, see [Message.Parts].
+func (k MessageKey) ofChannel(name string) MessageKey {
+	if k.IsZero() {
+		return k
+	}
+	sum := sha256.Sum256(append(k[:len(k):len(k)], name...))
+	return MessageKey(sum[:16])
+}
 
 // private returns m for its private channels and its users alone.
 func (m Message) private() Message {

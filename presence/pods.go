@@ -27,8 +27,9 @@ type Relay interface {
 	// Clock returns the reading of the clock that all pods agree on, about Unix time in milliseconds. It
 	// must not block.
 	Clock() uint64
-	// Send sends a message to its receivers on other pods, at most once. It must not retain its
-	// arguments. If it returns ErrBusy, the receivers on this pod do not get the message either.
+	// Send sends a message, or all its [Message.Parts], to its receivers on other pods, at most once. It
+	// must not retain its arguments. If it returns ErrBusy, the receivers on this pod do not get the
+	// message either.
 	Send(host HostName, m Message) error
 	// Changed is called when [Pods.Changes] has changes. It is not called again before Changes was
 	// called, except by [Pods.ReplaceRelay].
@@ -165,7 +166,7 @@ func (p Pods) Deliver(host HostName, m Message) error {
 		m.From.Shown = m.From.Shown.without(h.hide)
 		except := h.byID[m.Except]
 		for _, ch := range h.activeChannels(m.Channels) {
-			if e := h.checkRoom([]*channel{ch}, m.Body); e != nil {
+			if e := h.checkRoom([]*channel{ch}, m.Body, nil); e != nil {
 				err = e
 				continue
 			}

@@ -63,7 +63,7 @@ func TestListingsHaveWhatMergingNeeds(t *testing.T) {
 		{"other", "", ""},
 		{a.ID().PrivateChannel(), "private [a<a@x>] 0, 1 times", "private [a<a@x>] 0, 1 times"},
 		{guest.ID().PrivateChannel(), "private [] 1, 0 times", "private [] 1, 0 times"},
-		{newID().PrivateChannel(), "", ""},
+		{NewID().PrivateChannel(), "", ""},
 	}
 	for _, tt := range tests {
 		for per, want := range map[Per]string{PerUser: tt.want, PerConnection: tt.perConn} {

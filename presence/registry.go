@@ -51,6 +51,12 @@ func (r *Registry) OnReclassified(f func(*Host)) { r.reclassified = f }
 // anonymous. The caller closes the Conn. It returns an error if the host has as many connections as
 // its rules allow.
 func (r *Registry) Connect(name HostName, rules RulesSource, user *User, out Outbox) (*Conn, error) {
+	return r.ConnectAs(NewID(), name, rules, user, out)
+}
+
+// ConnectAs is [Registry.Connect] for a connection whose ID is known before it exists. The ID is a new
+// one.
+func (r *Registry) ConnectAs(id ID, name HostName, rules RulesSource, user *User, out Outbox) (*Conn, error) {
 	for {
 		r.mu.Lock()
 		h := r.hosts[name]
@@ -64,7 +70,7 @@ func (r *Registry) Connect(name HostName, rules RulesSource, user *User, out Out
 		}
 		r.mu.Unlock()
 		// Wait for a busy host without the registry's lock, so that other hosts do not wait too.
-		c, err := h.connect(user, out)
+		c, err := h.connect(id, user, out)
 		if !errors.Is(err, errDropped) {
 			return c, err
 		}

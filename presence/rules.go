@@ -25,8 +25,10 @@ type Rules struct {
 	// If it gives none either, a join fails with [ErrGrantNeeded]. If nil, there is no authorize.
 	Kept        Granter
 	GrantsClaim string // see [Grants].Claim
-	MaxConns    int    // connections of the host on this pod; 0: no limit
-	MaxChannels int    // channels of a connection, without its private one; 0: no limit
+	// GrantPlugins has the names of the plugins whose [PluginGrants] count.
+	GrantPlugins []string
+	MaxConns     int // connections of the host on this pod; 0: no limit
+	MaxChannels  int // channels of a connection, without its private one; 0: no limit
 	// MaxHostChannels limits the active channels of the host on this pod, without private ones. If
 	// it is lowered, active channels stay active. 0: no limit.
 	MaxHostChannels int

@@ -3,11 +3,13 @@ package presence
 import (
 	"fmt"
 	"slices"
+	"time"
 )
 
 // Limits of messages. All pods must agree on them, so they are not part of a site's configuration.
 const (
 	MaxMessage = 256 << 10 // bytes of a message, together with the names of its channels
+	MaxCopies  = 1 << 20   // bytes of a message, once for each of its channels
 	MaxTargets = 128       // channels of one call
 	MaxUsers   = 1000      // users of one call
 )
@@ -15,7 +17,6 @@ const (
 // Limits in bytes. A message is pending while earlier messages of its channel are written, so a
 // sender that reaches a limit is faster than the writes of this pod.
 const (
-	maxCopies      = 1 << 20  // one call: the message, once for each channel
 	maxUserCopies  = 16 << 20 // one call: the message, once for each user
 	maxPending     = 1 << 20  // pending in one channel, or for users
 	maxHostPending = 64 << 20 // pending in all channels of a host and for its users
@@ -60,7 +61,7 @@ func (c *Conn) send(channels []string, message []byte, except *Conn) error {
 	if err != nil {
 		return err
 	}
-	return c.commit(channels, to, message, except)
+	return c.commit(channels, to, message, nil, except)
 }
 
 // Sending is a message that [Conn.Prepare] has validated.
@@ -69,6 +70,7 @@ type Sending struct {
 	channels []string // channels that receive the message, each once
 	to       []*channel
 	message  []byte
+	bodies   Bodies
 	except   *Conn // does not receive the message; nil if all listeners do
 }
 
@@ -76,6 +78,12 @@ type Sending struct {
 // [Conn.SendToOthers].
 func (s Sending) ToOthers() Sending {
 	s.except = s.conn
+	return s
+}
+
+// WithBodies returns a Sending of other messages to some of the channels.
+func (s Sending) WithBodies(bodies Bodies) Sending {
+	s.bodies = bodies
 	return s
 }
 
@@ -105,6 +113,9 @@ func (s Sending) Commit() error {
 	if len(s.to) == 0 {
 		return nil
 	}
+	if err := s.bodies.check(s.channels, s.message); err != nil {
+		return err
+	}
 	c := s.conn
 	c.host.mu.Lock()
 	defer c.host.mu.Unlock()
@@ -114,10 +125,10 @@ func (s Sending) Commit() error {
 			return err
 		}
 	}
-	if err := c.host.checkRoom(s.to, s.message); err != nil {
+	if err := c.host.checkRoom(s.to, s.message, s.bodies); err != nil {
 		return err
 	}
-	return c.commit(s.channels, s.to, s.message, s.except)
+	return c.commit(s.channels, s.to, s.message, s.bodies, s.except)
 }
 
 // prepare appends the receivers among the named channels, in their order, to list. c must listen to
@@ -132,12 +143,12 @@ func (c *Conn) prepare(list []*channel, names, receivers []string, message []byt
 			list, receivers = append(list, ch), receivers[1:]
 		}
 	}
-	return list, c.host.checkRoom(list, message)
+	return list, c.host.checkRoom(list, message, nil)
 }
 
 // commit sends a message to channels that have room for it. The connection except, if not nil, does
 // not receive it. The host's lock is held.
-func (c *Conn) commit(names []string, to []*channel, message []byte, except *Conn) error {
+func (c *Conn) commit(names []string, to []*channel, message []byte, bodies Bodies, except *Conn) error {
 	h := c.host
 	var from Source
 	h.hideNow()
@@ -145,12 +156,12 @@ func (c *Conn) commit(names []string, to []*channel, message []byte, except *Con
 		from.User, from.Shown = &User{ID: c.user.ID, Email: c.user.Email}, c.user.shown
 	}
 	if h.relay != nil {
-		if err := h.relay.Send(h.name, Message{Channels: names, From: from, Body: message}); err != nil {
+		if err := h.relay.Send(h.name, Message{Channels: names, From: from, Body: message, Bodies: bodies}); err != nil {
 			return err
 		}
 	}
 	for _, ch := range to {
-		h.enqueue(ch, from, message, except)
+		h.enqueue(ch, from, bodies.Of(ch.name, message), except)
 	}
 	return nil
 }
@@ -197,7 +208,7 @@ func (r *Registry) Send(host HostName, m Message) error {
 	r.withHost(host, func(h *Host) {
 		now := r.now()
 		switch {
-		case r.keys.has(host, m.Key, now):
+		case r.isRepeated(host, &m, m.Bodies != nil, now):
 			return
 		case h != nil:
 			owed, err = h.sendByBackend(m)
@@ -205,7 +216,7 @@ func (r *Registry) Send(host HostName, m Message) error {
 			err = r.relay.Send(host, m)
 		}
 		if err == nil {
-			r.keys.add(host, m.Key, now)
+			r.addKeys(host, &m, now)
 		}
 	})
 	for _, out := range owed {
@@ -214,14 +225,56 @@ func (r *Registry) Send(host HostName, m Message) error {
 	return err
 }
 
+// Check validates a message like [Registry.Send], for a caller that must do something before the message
+// is sent. It makes the channels distinct. It reports whether Send would do nothing, because the
+// message is a repetition.
+func (r *Registry) Check(host HostName, m *Message) (repeated bool, err error) {
+	if err := m.check(); err != nil {
+		return false, err
+	}
+	r.withHost(host, func(h *Host) {
+		if repeated = r.isRepeated(host, m, true, r.now()); !repeated && h != nil {
+			err = h.checkBackend(h.activeChannels(m.Channels), m)
+		}
+	})
+	return repeated, err
+}
+
+// isRepeated reports whether this pod has sent or delivered a message with the key or, with parts, a
+// part of one.
+func (r *Registry) isRepeated(host HostName, m *Message, parts bool, now time.Duration) bool {
+	if m.Key.IsZero() {
+		return false
+	}
+	return r.keys.has(host, m.Key, now) || parts &&
+		slices.ContainsFunc(m.Channels, func(name string) bool { return r.keys.has(host, m.Key.ofChannel(name), now) })
+}
+
+// addKeys keeps the key of a message that was sent and, with Bodies, those of its parts: a repetition of
+// a part may come from another pod.
+func (r *Registry) addKeys(host HostName, m *Message, now time.Duration) {
+	r.keys.add(host, m.Key, now)
+	if m.Bodies == nil {
+		return
+	}
+	for _, name := range m.Channels {
+		r.keys.add(host, m.Key.ofChannel(name), now)
+	}
+}
+
+// checkBackend returns ErrBusy unless there is room for a message of the backend to active channels.
+func (h *Host) checkBackend(to []*channel, m *Message) error {
+	if err := h.checkRoom(to, m.Body, m.Bodies); err != nil {
+		return err
+	}
+	return h.checkDirect(*m)
+}
+
 // sendByBackend sends a message on all pods. The caller flushes the returned outboxes without the
 // lock.
 func (h *Host) sendByBackend(m Message) (owed []Outbox, err error) {
 	to := h.activeChannels(m.Channels)
-	if err := h.checkRoom(to, m.Body); err != nil {
-		return nil, err
-	}
-	if err := h.checkDirect(m); err != nil {
+	if err := h.checkBackend(to, &m); err != nil {
 		return nil, err
 	}
 	away := m
@@ -233,7 +286,7 @@ func (h *Host) sendByBackend(m Message) (owed []Outbox, err error) {
 	}
 	except := h.byID[m.Except]
 	for _, ch := range to {
-		h.enqueue(ch, m.From, m.Body, except)
+		h.enqueue(ch, m.From, m.Bodies.Of(ch.name, m.Body), except)
 	}
 	return h.sendDirect(m), nil
 }
@@ -248,8 +301,10 @@ func (m *Message) check() error {
 		return fmt.Errorf("%w: over %d bytes for all users together", ErrTooLarge, maxUserCopies)
 	}
 	var err error
-	m.Channels, err = targets(m.Channels, m.Body)
-	return err
+	if m.Channels, err = targets(m.Channels, m.Body); err != nil {
+		return err
+	}
+	return m.Bodies.check(m.Channels, m.Body)
 }
 
 // targets returns the distinct channels if the message is not too large for them.
@@ -265,8 +320,8 @@ func targets(channels []string, message []byte) ([]string, error) {
 	if size > MaxMessage {
 		return nil, fmt.Errorf("%w: over %d bytes", ErrTooLarge, MaxMessage)
 	}
-	if len(message)*len(channels) > maxCopies {
-		return nil, fmt.Errorf("%w: over %d bytes in all channels together", ErrTooLarge, maxCopies)
+	if len(message)*len(channels) > MaxCopies {
+		return nil, errBodiesTooLarge
 	}
 	return channels, nil
 }
@@ -289,14 +344,17 @@ func distinct(names []string) []string {
 }
 
 // checkRoom returns ErrBusy unless all channels have room for another message.
-func (h *Host) checkRoom(to []*channel, message []byte) error {
-	if h.pending+len(to)*len(message) > maxHostPending {
-		return ErrBusy
-	}
+func (h *Host) checkRoom(to []*channel, message []byte, bodies Bodies) error {
+	pending := h.pending
 	for _, ch := range to {
-		if ch.outgoing != nil && ch.outgoing.bytes+len(message) > maxPending {
+		size := len(bodies.Of(ch.name, message))
+		pending += size
+		if ch.outgoing != nil && ch.outgoing.bytes+size > maxPending {
 			return ErrBusy
 		}
+	}
+	if pending > maxHostPending {
+		return ErrBusy
 	}
 	return nil
 }

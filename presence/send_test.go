@@ -117,14 +117,14 @@ func TestSendIsAllOrNothing(t *testing.T) {
 		want     error
 	}{
 		{"not joined", []string{"room", "hall"}, 1, ErrNotJoined},
-		{"another one's private channel", []string{"room", newID().PrivateChannel()}, 1, ErrReservedChannel},
+		{"another one's private channel", []string{"room", NewID().PrivateChannel()}, 1, ErrReservedChannel},
 		{"no name", []string{"room", ""}, 1, ErrBadChannel},
 		{"a control character", []string{"room", "a\n"}, 1, ErrBadChannel},
 		{"too long a name", []string{"room", strings.Repeat("x", 51)}, 1, ErrBadChannel},
 		{"too many channels", names(MaxTargets + 1), 1, ErrTooLarge},
 		{"too many times one channel", slices.Repeat([]string{"room"}, MaxTargets+1), 1, ErrTooLarge},
 		{"too large", []string{"room"}, MaxMessage, ErrTooLarge},
-		{"too large in all channels together", append(names(9), "room"), maxCopies/10 + 1, ErrTooLarge},
+		{"too large in all channels together", append(names(9), "room"), MaxCopies/10 + 1, ErrTooLarge},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
@@ -295,7 +295,7 @@ func TestBackendSendsToAnyChannel(t *testing.T) {
 		ann, bob := w.connect("ann"), w.connect("")
 		ann.join("room", WatchNone)
 		forget(ann)
-		mine, theirs := ann.ID().PrivateChannel(), newID().PrivateChannel()
+		mine, theirs := ann.ID().PrivateChannel(), NewID().PrivateChannel()
 		send := func(channels ...string) {
 			t.Helper()
 			if err := w.reg.Send(w.name, Message{Channels: channels, Body: []byte("{}")}); err != nil {
@@ -331,7 +331,7 @@ func TestCheckTarget(t *testing.T) {
 		want error
 	}{
 		{"room", nil},
-		{newID().PrivateChannel(), nil},
+		{NewID().PrivateChannel(), nil},
 		{"", ErrBadChannel},
 		{"12345678901", ErrBadChannel},
 		{"a\x00", ErrBadChannel},

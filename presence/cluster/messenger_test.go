@@ -113,6 +113,32 @@ func TestBackendReachesAnyConnectionFromAnyPod(t *testing.T) {
 	})
 }
 
+// A repetition reaches nobody although plugins have replaced the message in other ways, whichever pod it
+// is sent to.
+func TestReplacedMessageReachesAllPodsOnce(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		var n lab
+		host := mustHost(t, "a.example")
+		pods := []*labPod{n.start(t, "x", "a"), n.start(t, "x", "b"), n.start(t, "y", "empty")}
+		time.Sleep(3 * time.Second)
+		_, hall := pods[0].listen(t, host, "ann", "hall")
+		_, room := pods[1].listen(t, host, "bob", "room")
+		for from := range pods {
+			key := presence.NewMessageKey(fmt.Sprint(from))
+			for i, bodies := range []presence.Bodies{{}, {"hall": []byte(`{"n":1}`)}, {"hall": []byte(`{"n":2}`), "room": []byte(`{"n":3}`)}} {
+				m := presence.Message{Channels: []string{"hall", "room"}, Key: key, Body: fmt.Appendf(nil, `{"n":%d}`, i), Bodies: bodies}
+				if err := pods[(from+i)%len(pods)].reg.Send(host, m); err != nil {
+					t.Fatal(err)
+				}
+				synctest.Wait()
+			}
+			hall.Wants(t, `hall (backend) {"n":0}`)
+			room.Wants(t, `room (backend) {"n":0}`)
+		}
+		time.Sleep(6 * time.Minute) // the keys are forgotten
+	})
+}
+
 // A message for a user reaches each of 50 tabs on three pods once, except the one that is excepted, and
 // a repetition reaches nobody, whichever pod it is sent to.
 func TestMessageForAUserReachesTabsOnAllPodsOnce(t *testing.T) {

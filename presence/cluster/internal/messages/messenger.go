@@ -122,6 +122,18 @@ func (m *Messenger) count(host presence.HostName, n int) {
 
 // Send implements [presence.Relay].
 func (m *Messenger) Send(host presence.HostName, msg presence.Message) error {
+	if msg.Bodies == nil {
+		return m.queue(host, newSend(host, msg))
+	}
+	var sends []*message.Send
+	for _, part := range msg.Parts() {
+		sends = append(sends, newSend(host, part))
+	}
+	return m.queue(host, sends...)
+}
+
+// newSend returns a copy of a message.
+func newSend(host presence.HostName, msg presence.Message) *message.Send {
 	s := &message.Send{
 		Host: host, Channels: slices.Clone(msg.Channels), From: msg.From, Message: bytes.Clone(msg.Body),
 		Users: slices.Clone(msg.Users), Except: msg.Except, Key: msg.Key,
@@ -130,7 +142,15 @@ func (m *Messenger) Send(host presence.HostName, msg presence.Message) error {
 		user := *msg.From.User
 		s.From.User = &user
 	}
-	size := sizeOfSend(s)
+	return s
+}
+
+// queue queues all messages or none.
+func (m *Messenger) queue(host presence.HostName, sends ...*message.Send) error {
+	size := 0
+	for _, s := range sends {
+		size += sizeOfSend(s)
+	}
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	if m.bytes+size > maxUnsent || m.byHost[host]+size > maxUnsentHost {
@@ -138,7 +158,7 @@ func (m *Messenger) Send(host presence.HostName, msg presence.Message) error {
 	}
 	m.bytes += size
 	m.byHost[host] += size
-	m.unsent = append(m.unsent, s)
+	m.unsent = append(m.unsent, sends...)
 	m.worker.Wake()
 	return nil
 }

@@ -98,6 +98,34 @@ func TestMessagesFasterThanTheBusAreRefused(t *testing.T) {
 	})
 }
 
+// A message that differs by channel is queued whole or not at all.
+func TestPartsOfAMessageAreQueuedTogether(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		n := new(clustertest.Lab)
+		host := testkit.MustHost(t, "a.example")
+		a, b := start(t, n, "a"), start(t, n, "b")
+		hall, room := b.listen(t, host, "ann", "hall"), b.listen(t, host, "bob", "room")
+		m := presence.Message{Channels: []string{"hall", "room"}, Body: []byte("{}"), Bodies: presence.Bodies{"room": []byte(`{"x":"` + strings.Repeat("x", 100<<10) + `"}`)}}
+		a.mu.Lock()
+		a.bytes = maxUnsent - 50<<10
+		a.mu.Unlock()
+		if err := a.reg.Send(host, m); !errors.Is(err, presence.ErrBusy) {
+			t.Errorf("without room: %v", err)
+		}
+		synctest.Wait()
+		hall.Wants(t)
+		a.mu.Lock()
+		a.bytes = 0
+		a.mu.Unlock()
+		if err := a.reg.Send(host, m); err != nil {
+			t.Fatal(err)
+		}
+		synctest.Wait()
+		hall.Wants(t, "hall (backend) {}")
+		room.Wants(t, "room (backend) "+string(m.Bodies["room"]))
+	})
+}
+
 func TestAllHostsTogetherAreBounded(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		n := new(clustertest.Lab)
