@@ -387,10 +387,14 @@ func (w *walk) misc(at int) {
 	case w.err != nil:
 	case op <= truncLast:
 	case op == memoryInit:
+		w.data.kept = true
 		w.u32()
 		w.zero()
 		w.charge(chargeBytes, at, 0)
-	case op == dataDrop, op == elemDrop:
+	case op == dataDrop:
+		w.data.kept = true
+		w.u32()
+	case op == elemDrop:
 		w.u32()
 	case op == memoryCopy:
 		w.zero()

@@ -52,8 +52,8 @@ type checker struct {
 
 	// Numbers of data segments, as the sections "data count" and "data" declare them. dataCount is
 	// -1 if absent.
-	dataCount int
-	data      int
+	dataCount    int
+	segmentCount int
 
 	frames  []frame
 	regions []region
@@ -205,8 +205,8 @@ func (c *checker) whole() error {
 	if len(c.bodies) != c.Functions {
 		return fmt.Errorf("code section: %s declared, but %s", plural.Of(c.Functions, "function"), plural.Of(len(c.bodies), "body"))
 	}
-	if c.dataCount >= 0 && c.dataCount != c.data {
-		return fmt.Errorf("data section: %s announced, but %d there", plural.Of(c.dataCount, "segment"), c.data)
+	if c.dataCount >= 0 && c.dataCount != c.segmentCount {
+		return fmt.Errorf("data section: %s announced, but %d there", plural.Of(c.dataCount, "segment"), c.segmentCount)
 	}
 	if c.total(KindMemory) == 0 && !c.relaxed {
 		return errors.New("no memory: a plugin must define and export one")

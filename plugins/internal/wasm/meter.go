@@ -50,13 +50,24 @@ const maxDepth = 64 << 10
 // entry. A call without steps left traps.
 //
 // m runs its start function by itself. The metered module runs it only when the host calls
-// StartFunction.
+// StartFunction. Data segments that no code names are merged.
 func (m *Module) Meter() []byte {
+	contents, merged := m.data.merged()
+	return m.meter(contents, merged)
+}
+
+// MeterWithoutData is Meter for a host that fills the memory of a new instance with Data before it
+// calls any function.
+func (m *Module) MeterWithoutData() []byte { return m.meter(nil, true) }
+
+// meter returns the metered module. If replaced is set, it has the given data section, which may be
+// nil.
+func (m *Module) meter(data []byte, replaced bool) []byte {
 	w := &meter{
 		Module: m,
 		slice:  uint32(m.total(KindGlobal)),
 		yield:  uint32(m.total(KindFunc)),
-		out:    make([]byte, 0, len(m.file)+len(m.edits)*24+4096),
+		out:    make([]byte, 0, len(m.file)+len(data)+len(m.edits)*24+4096),
 	}
 	w.out = append(w.out, m.file[:8]...)
 	present := m.sections
@@ -65,7 +76,14 @@ func (m *Module) Meter() []byte {
 		if len(present) > 0 && present[0].id == id {
 			s, present = present[0], present[1:]
 		}
-		w.section(id, m.file[s.start:s.end])
+		contents := m.file[s.start:s.end]
+		if replaced && (id == sectionDataCount || id == sectionData) {
+			contents = nil // a count is necessary only for code that names a segment
+			if id == sectionData {
+				contents = data
+			}
+		}
+		w.section(id, contents)
 	}
 	names := []string{
 		"rollcall.yield", "rollcall.charge_bytes", "rollcall.charge_entries", "rollcall.charge_turns",

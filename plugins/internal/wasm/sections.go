@@ -3,8 +3,6 @@ package wasm
 import (
 	"errors"
 	"fmt"
-
-	"github.com/rollcall-gateway/rollcall/internal/plural"
 )
 
 func (c *checker) types(r *reader) {
@@ -308,29 +306,4 @@ func (c *checker) elements(r *reader) {
 			}
 		}
 	}
-}
-
-func (c *checker) segments(r *reader) {
-	n := r.count("segments", maxData)
-	for i := 0; i < n && r.err == nil; i++ {
-		flags := r.u32()
-		if r.err == nil && flags > 2 {
-			r.fail(fmt.Errorf("segment %d: unknown flags %#x", i, flags))
-		}
-		if flags != 1 {
-			m := uint32(0)
-			if flags == 2 {
-				m = r.u32()
-			}
-			c.index(r, "memory", m, c.total(KindMemory))
-			c.constant(r, c.total(KindGlobal))
-		}
-		size := r.u32()
-		if r.err == nil && int64(size) > int64(r.left()) {
-			r.fail(fmt.Errorf("segment %d: %s announced, but only %d left", i, plural.Of(size, "byte"), r.left()))
-			return
-		}
-		r.skip(int(size))
-	}
-	c.data = n
 }

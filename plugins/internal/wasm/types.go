@@ -151,6 +151,7 @@ type Module struct {
 	resultTypes map[uint32]uint32
 	resultOf    []uint32
 	names       nameSection
+	data        data
 }
 
 // total returns the number of entries of a kind, imports included. Meter appends its own after
