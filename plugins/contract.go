@@ -24,7 +24,8 @@ const (
 // hookExports lists the export of each hook. The last hook is an export of another hook, with the
 // marker exportLive.
 var hookExports = [hookCount]string{
-	"rollcall_classify", "rollcall_authorize", "rollcall_members", "rollcall_shape", "rollcall_members",
+	"rollcall_classify", "rollcall_authorize", "rollcall_members", "rollcall_shape", "rollcall_connect", "rollcall_message",
+	"rollcall_members",
 }
 
 // contractTypes maps each function that a guest may export for the host to its type.
@@ -38,6 +39,8 @@ var contractTypes = map[string]wasm.FuncType{
 	hookExports[HookAuthorize]: signature("ii", "I"),
 	hookExports[HookMembers]:   signature("iii", "I"),
 	hookExports[HookShape]:     signature("iii", "I"),
+	hookExports[HookConnect]:   signature("ii", "I"),
+	hookExports[HookMessage]:   signature("ii", "I"),
 }
 
 // signature builds a type from letters: i is i32, I is i64.

@@ -18,6 +18,7 @@ type coreKey struct {
 	config  string
 	policy  Policy
 	shared  bool
+	grants  bool // Spec.CheckGrants is set
 	limits  Limits
 }
 
@@ -37,6 +38,7 @@ type core struct {
 	recycleAbove int64 // bytes of memory above which an instance is recycled
 	logger       *zap.Logger
 	counters     func(host string) *Counters
+	checkGrants  func(channels []byte) error // see Spec.CheckGrants
 
 	buckets
 	rehearsal rehearsal

@@ -17,6 +17,7 @@ type Counters struct {
 	// shards keep instances that work at the same time from writing to the same cache lines.
 	shards     [counterShards]atomic.Pointer[counterShard]
 	failed     [hookCount][reasonCount]atomic.Uint64
+	refused    [hookCount]atomic.Uint64
 	restarts   [reasonCount]atomic.Uint64
 	recycled   atomic.Uint64
 	logDropped atomic.Uint64
@@ -39,6 +40,8 @@ type counterShard struct {
 type CountersSnapshot struct {
 	// OK counts the calls that succeeded, by hook.
 	OK [hookCount]uint64
+	// Refused counts the calls of connect and message, among OK, that refused what they were asked about.
+	Refused [hookCount]uint64
 	// Failed counts the calls that failed, by hook and by the index of the reason in [Reasons].
 	Failed [hookCount][len(Reasons)]uint64
 	// Steps is a histogram of the steps of calls that succeeded, by hook: the number in each bucket
@@ -83,6 +86,7 @@ func (c *Counters) Read() CountersSnapshot {
 		}
 	}
 	for h := range hookCount {
+		s.Refused[h] = c.refused[h].Load()
 		for r := range reasonCount {
 			s.Failed[h][r] = c.failed[h][r].Load()
 		}

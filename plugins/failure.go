@@ -194,7 +194,7 @@ func (in *instance) explain(err error, h Hook, ended bool) Reason {
 // an instance.
 var budgetOptions = [...]string{
 	HookClassify: "classify_budget", HookAuthorize: "classify_budget", HookMembers: "members_budget",
-	HookShape: "shape_budget", HookMembersLive: "members_budget", HookNone: "init_budget",
+	HookShape: "shape_budget", HookConnect: "connect_budget", HookMessage: "message_budget", HookMembersLive: "members_budget", HookNone: "init_budget",
 }
 
 // timedOut returns the text for a call that a timeout ended.
@@ -204,7 +204,7 @@ func (p *pool) timedOut(h Hook) string {
 		return fmt.Sprintf("ended after %v (classify_timeout)", p.plugin.limits.ClassifyTimeout)
 	case HookMembers, HookShape:
 		return fmt.Sprintf("ended after %v (shape_timeout)", p.plugin.limits.ShapeTimeout)
-	case HookMembersLive:
+	case HookConnect, HookMessage, HookMembersLive:
 		return fmt.Sprintf("ended after %v (message_timeout)", p.plugin.limits.MessageTimeout)
 	default:
 		return fmt.Sprintf("ended after %v", initTimeout)

@@ -13,6 +13,10 @@ const (
 	HookMembers
 	// HookShape changes a whole answer.
 	HookShape
+	// HookConnect decides about a connection that opens, or logs in.
+	HookConnect
+	// HookMessage decides about a message that is about to be sent.
+	HookMessage
 	// HookMembersLive is HookMembers for [EndpointLive] and [EndpointEvents]. Only a plugin that
 	// exports its marker has it.
 	HookMembersLive
@@ -23,10 +27,10 @@ const (
 	HookNone Hook = hookCount
 )
 
-var hookNames = [hookCount]string{"classify", "authorize", "members", "shape", "members_live"}
+var hookNames = [hookCount]string{"classify", "authorize", "members", "shape", "connect", "message", "members_live"}
 
-// String returns the name of the hook as in metrics: "classify", "authorize", "members", "shape" or
-// "members_live"; "none" for HookNone.
+// String returns the name of the hook as in metrics: "classify", "authorize", "members", "shape",
+// "connect", "message" or "members_live"; "none" for HookNone.
 func (h Hook) String() string {
 	if int(h) < len(hookNames) {
 		return hookNames[h]

@@ -60,7 +60,7 @@ func (e *Engine) load(ctx context.Context, s Spec) (*Plugin, error) {
 	key := coreKey{
 		program: programKey{hash, limits.pages()},
 		name:    orDefault(s.Name, strings.TrimSuffix(filepath.Base(s.Path), ".wasm")), path: s.Path,
-		config: string(config), policy: s.OnFailure, shared: s.Shared, limits: limits,
+		config: string(config), policy: s.OnFailure, shared: s.Shared, grants: s.CheckGrants != nil, limits: limits,
 	}
 	if p := e.find(key); p != nil {
 		return p, nil
@@ -169,7 +169,7 @@ func (e *Engine) install(key coreKey, p *program, s Spec) (*Plugin, error) {
 	c := &core{
 		engine: e, number: cores.Add(1), key: key, program: p, hooks: p.hooks, name: key.name,
 		config: json.RawMessage(key.config), policy: key.policy, limits: key.limits, recycleAbove: key.limits.Memory / 4 * 3, logger: logger,
-		counters: counters, buckets: newBuckets(),
+		counters: counters, checkGrants: s.CheckGrants, buckets: newBuckets(),
 	}
 	if unknown := p.info.Unknown; len(unknown) > 0 {
 		logger.Warn("plugin has unknown exports, which are never called; misspelt?", zap.String("plugin", c.name),

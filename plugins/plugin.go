@@ -127,7 +127,7 @@ func (c *core) rehearsalCore(timeout time.Duration) *core {
 	d := &core{
 		engine: c.engine, key: c.key, program: c.program, hooks: c.hooks, name: c.name, config: c.config, policy: Deny,
 		limits: limits, recycleAbove: c.recycleAbove, logger: zap.NewNop(),
-		counters: func(string) *Counters { return new(Counters) }, buckets: newBuckets(),
+		counters: func(string) *Counters { return new(Counters) }, checkGrants: c.checkGrants, buckets: newBuckets(),
 	}
 	d.replacements = newBucket(0, 0)
 	d.addHandle()

@@ -63,6 +63,9 @@ type Spec struct {
 	Limits Limits
 	// Logger logs failures and the guest's output. Default: the engine's.
 	Logger *zap.Logger
+	// CheckGrants checks the key channels in a result of connect, which is JSON. If nil, a result with
+	// this key is an invalid one.
+	CheckGrants func(channels []byte) error
 	// Counters returns the counters of a host. It is called once for each host that the plugin
 	// serves, and again after the host was idle. For a shared plugin the host is "". Default: calls
 	// are counted but not reported.
@@ -92,6 +95,9 @@ const (
 	DefaultClassifyBudget  = 1_000_000
 	DefaultMembersBudget   = 200_000
 	DefaultShapeBudget     = 200_000_000
+	DefaultConnectBudget   = 5_000_000
+	DefaultMessageBudget   = 1_000_000
+	DefaultKV              = 1 << 20
 	DefaultClassifyTimeout = 5 * time.Millisecond
 	DefaultMessageTimeout  = 10 * time.Millisecond
 	DefaultShapeTimeout    = 250 * time.Millisecond
@@ -118,6 +124,8 @@ type Limits struct {
 	File int64
 	// Document is the largest answer that is passed to the hook shape, in bytes. Default: 256 KiB.
 	Document int64
+	// KV is the maximum that is stored for one host, in bytes. Default: 1 MiB.
+	KV int64
 	// Instances is the maximum for one host. With two or more, one is left for classify and
 	// authorize. Default: GOMAXPROCS, at least 2.
 	Instances int
@@ -133,12 +141,17 @@ type Limits struct {
 	MembersBudget int64
 	// ShapeBudget is the number of steps for a call of shape. Default: 200 million.
 	ShapeBudget int64
+	// ConnectBudget is the number of steps for a call of connect. Default: 5 million.
+	ConnectBudget int64
+	// MessageBudget is the number of steps for a call of message, in addition to 100 for each byte of
+	// the message. Default: 1 million.
+	MessageBudget int64
 
 	// ClassifyTimeout ends a call of classify or authorize. It includes the wait for an instance.
 	// Default: 5 ms.
 	ClassifyTimeout time.Duration
-	// MessageTimeout ends a call of members for [EndpointLive] or [EndpointEvents]. It does not
-	// include the wait for an instance. Default: 10 ms.
+	// MessageTimeout ends a call of connect or message, including the wait for an instance, and a call of
+	// members for [EndpointLive] or [EndpointEvents], without it. Default: 10 ms.
 	MessageTimeout time.Duration
 	// ShapeTimeout ends a call of members or shape. It includes the wait for an instance. Default:
 	// 250 ms.
@@ -166,6 +179,9 @@ func (l Limits) withDefaults() (Limits, error) {
 		{"classify_budget", &l.ClassifyBudget, DefaultClassifyBudget, 1, maxBudget},
 		{"members_budget", &l.MembersBudget, DefaultMembersBudget, 1, maxBudget},
 		{"shape_budget", &l.ShapeBudget, DefaultShapeBudget, 1, maxBudget},
+		{"connect_budget", &l.ConnectBudget, DefaultConnectBudget, 1, maxBudget},
+		{"message_budget", &l.MessageBudget, DefaultMessageBudget, 1, maxBudget},
+		{"kv", &l.KV, DefaultKV, 1, maxMemory},
 	} {
 		*v.value = orDefault(*v.value, v.standard)
 		if *v.value < v.least || *v.value > v.largest {
