@@ -93,6 +93,30 @@ const forBrowsers = `(module
     (i64.or (i64.shl (i64.const 1024) (i64.const 32))
       (i64.extend_i32_u (i32.sub (local.get $out) (i32.const 1024))))))`
 
+// consulted has the hooks connect and message. It refuses what has an exclamation mark, and changes
+// what has a question mark.
+const consulted = `(module
+  (memory (export "memory") 2)
+  (data (i32.const 16) "{\"info\":{\"seen\":1}}")
+  (data (i32.const 48) "{\"changed\":true}")
+  (func (export "rollcall_abi_v1"))
+  (func (export "rollcall_buffer") (param i32) (result i32) (i32.const 1024))
+  (func $has (param $mark i32) (param $p i32) (param $n i32) (result i32)
+    (loop $next (result i32)
+      (if (i32.eqz (local.get $n)) (then (return (i32.const 0))))
+      (if (i32.eq (i32.load8_u (local.get $p)) (local.get $mark)) (then (return (i32.const 1))))
+      (local.set $p (i32.add (local.get $p) (i32.const 1)))
+      (local.set $n (i32.sub (local.get $n) (i32.const 1)))
+      (br $next)))
+  (func (export "rollcall_connect") (param i32 i32) (result i64)
+    (if (call $has (i32.const 33) (local.get 0) (local.get 1)) (then (return (i64.const 1))))
+    (if (call $has (i32.const 63) (local.get 0) (local.get 1)) (then (return (i64.const 0x1000000013))))
+    (i64.const 0))
+  (func (export "rollcall_message") (param i32 i32) (result i64)
+    (if (call $has (i32.const 33) (local.get 0) (local.get 1)) (then (return (i64.const 1))))
+    (if (call $has (i32.const 63) (local.get 0) (local.get 1)) (then (return (i64.const 0x3000000010))))
+    (i64.const 0)))`
+
 // pluginFolder makes a folder with the plugins of these tests, and changes to it.
 func pluginFolder(t *testing.T) {
 	t.Helper()
@@ -100,6 +124,7 @@ func pluginFolder(t *testing.T) {
 	wat.Compile(t, filepath.Join(dir, "every.wasm"), everyHook)
 	wat.Compile(t, filepath.Join(dir, "classify.wasm"), onlyClassify)
 	wat.Compile(t, filepath.Join(dir, "live.wasm"), forBrowsers)
+	wat.Compile(t, filepath.Join(dir, "consulted.wasm"), consulted)
 	wat.Compile(t, filepath.Join(dir, "nothing.wasm"), `(module)`)
 	wat.Compile(t, filepath.Join(dir, "nohook.wasm"), strings.Replace(onlyClassify, "rollcall_classify", "classify", 1))
 	wat.Compile(t, filepath.Join(dir, "misspelt.wasm"), strings.Replace(onlyClassify, "rollcall_classify", "rollcall_clasify", 1))
@@ -207,6 +232,17 @@ func TestPluginCall(t *testing.T) {
 		},
 		"shape is not called for browsers": {args: "every.wasm shape --endpoint browsers", stdin: users, err: "shape is not called for browsers"},
 		"members of allusers":              {args: "every.wasm members --endpoint allusers", stdin: all, out: all},
+		"a login without an opinion":       {args: `consulted.wasm connect --user ada --claims {"role":"host"}`, out: `{"refused":false}`, log: " of 5000000"},
+		"a login with another info":        {args: `consulted.wasm connect --user ada? --info {}`, out: `{"refused":false,"info":{"seen":1}}`},
+		"a refused login":                  {args: `consulted.wasm connect --claims {"role":"!"}`, out: `{"refused":true}`},
+		"an info for nobody":               {args: `consulted.wasm connect --claims {"role":"?"}`, err: "bad_result"},
+		"claims that are none":             {args: "consulted.wasm connect --claims x", err: `--claims "x": not JSON`},
+		"a message stays":                  {args: "consulted.wasm message --channel room --user ada", stdin: ` {"a": 1}`, out: `{"refused":false,"message":{"a":1}}`, log: "100 for each byte"},
+		"a message is changed":             {args: "consulted.wasm message --channel room", stdin: `{"a":"?"}`, out: `{"refused":false,"message":{"changed":true}}`},
+		"a message of the backend":         {args: "consulted.wasm message --channel room! --backend", stdin: `{}`, out: `{"refused":true}`},
+		"a message that is none":           {args: "consulted.wasm message --channel room", stdin: `[]`, err: "the message on standard input is not a JSON object"},
+		"two senders":                      {args: "consulted.wasm message --channel room --backend --user a", err: "--backend and --user contradict each other"},
+		"events need the marker too":       {args: "every.wasm members --endpoint events", stdin: users, err: "members is not called for events"},
 		"shape replaces an answer": {
 			args: "every.wasm shape", stdin: users, out: `{"shaped":true}`, log: " of 200000000",
 		},
@@ -228,11 +264,11 @@ func TestPluginCall(t *testing.T) {
 			args: "classify.wasm shape", stdin: users, err: "classify.wasm has no hook shape: it exports classify",
 		},
 		"no hook":                {args: "every.wasm", err: "no hook is given: add one after the file"},
-		"an unknown hook":        {args: "every.wasm clasify", err: `unknown hook "clasify": use classify, authorize`},
+		"an unknown hook":        {args: "every.wasm clasify", err: `unknown hook "clasify": use connect, classify`},
 		"no channel":             {args: "every.wasm classify", err: "no channel is given: add --channel NAME"},
 		"an unknown kind":        {args: "every.wasm classify --channel a --kind open", err: `--kind "open": use authenticated, anonymous or granted`},
 		"an address without id":  {args: "every.wasm authorize --channel a --email a@b", err: "--email needs --user"},
-		"an unknown endpoint":    {args: "every.wasm shape --endpoint rooms", err: `--endpoint "rooms": use users, allusers, channels or browsers`},
+		"an unknown endpoint":    {args: "every.wasm shape --endpoint rooms", err: `--endpoint "rooms": use users, allusers, channels, browsers or events`},
 		"a request that is none": {args: "every.wasm shape --request x", err: `--request "x": not JSON`},
 		"no answer for shape":    {args: "every.wasm shape", err: "the answer on standard input is not JSON"},
 		"no answer for members":  {args: "every.wasm members", err: "the answer on standard input: not a JSON object"},
@@ -350,7 +386,7 @@ func TestPluginNewMakesAProjectAndSaysHowToGoOn(t *testing.T) {
 
   make -C plugins/my-rules
   caddy rollcall-plugin check plugins/my-rules/plugin.wasm
-  caddy rollcall-plugin call plugins/my-rules/plugin.wasm classify --channel lobby-1
+  caddy rollcall-plugin test plugins/my-rules/plugin.wasm plugins/my-rules/cases.json
 
 Then write this into the rollcall block of a site, and reload Caddy:
 

@@ -41,7 +41,7 @@ type program struct {
 }
 
 // build checks, meters and compiles a file.
-func (p *program) build(ctx context.Context, file []byte, limits Limits, cacheDir string) error {
+func (p *program) build(ctx context.Context, file []byte, limits Limits, e EngineConfig) error {
 	m, err := wasm.Check(file, wasm.Limits{File: int(limits.File), MemoryPages: limits.pages()})
 	if err != nil {
 		return fmt.Errorf("check: %w", err)
@@ -58,10 +58,10 @@ func (p *program) build(ctx context.Context, file []byte, limits Limits, cacheDi
 
 	config := wazero.NewRuntimeConfigCompiler().WithCoreFeatures(api.CoreFeaturesV2).
 		WithMemoryLimitPages(limits.pages()).WithDebugInfoEnabled(false)
-	if cacheDir != "" {
+	if e.CacheDir != "" {
 		// Runtimes share the folder but not the cache object, whose engine would mix up their host
 		// modules.
-		if p.cache, err = wazero.NewCompilationCacheWithDir(cacheDir); err != nil {
+		if p.cache, err = wazero.NewCompilationCacheWithDir(e.CacheDir); err != nil {
 			return fmt.Errorf("cache of compiled code: %w", err)
 		}
 		config = config.WithCompilationCache(p.cache)
@@ -72,7 +72,7 @@ func (p *program) build(ctx context.Context, file []byte, limits Limits, cacheDi
 	}
 	limited, cancel := context.WithTimeout(ctx, compileTimeout)
 	defer cancel()
-	p.compiled, err = p.runtime.CompileModule(experimental.WithCompilationWorkers(limited, compileWorkers), metered)
+	p.compiled, err = p.runtime.CompileModule(e.Profile.watch(experimental.WithCompilationWorkers(limited, compileWorkers)), metered)
 	switch {
 	case errors.Is(err, context.DeadlineExceeded) && ctx.Err() == nil:
 		return fmt.Errorf("compile: it took longer than %v; make the module smaller", compileTimeout)

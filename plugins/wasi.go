@@ -172,7 +172,7 @@ func wasiClockTime(in *instance, stack []uint64) {
 	var now uint64
 	switch uint32(stack[0]) {
 	case 0:
-		now = uint64(time.Now().UnixMilli()) * uint64(time.Millisecond)
+		now = uint64(in.pool.plugin.engine.config.Now().UnixMilli()) * uint64(time.Millisecond)
 	case 1:
 		in.monotonic += uint64(time.Millisecond)
 		now = in.monotonic

@@ -8,11 +8,11 @@ import (
 	assembler "github.com/rollcall-gateway/rollcall/internal/wat"
 )
 
-// wat compiles a module in the text format and returns its file.
-func wat(t testing.TB, text string) string {
+// wat compiles a module in the text format and returns its file. The flags are those of wat2wasm.
+func wat(t testing.TB, text string, flags ...string) string {
 	t.Helper()
 	file := filepath.Join(t.TempDir(), "guest.wasm")
-	assembler.Compile(t, file, text)
+	assembler.Compile(t, file, text, flags...)
 	return file
 }
 

@@ -15,7 +15,7 @@ import (
 
 // runPluginCheck loads a plugin, prints its properties, and calls each of its hooks once.
 func runPluginCheck(cmd *cobra.Command, args []string) error {
-	t, err := openTrial(cmd, args[0])
+	t, err := openTrial(cmd, args[0], nil)
 	if err != nil {
 		return err
 	}

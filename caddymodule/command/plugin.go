@@ -4,9 +4,12 @@ package command
 
 import (
 	"errors"
+	"strings"
 
 	caddycmd "github.com/caddyserver/caddy/v2/cmd"
 	"github.com/spf13/cobra"
+
+	"github.com/rollcall-gateway/rollcall/plugins/sdk"
 )
 
 func init() {
@@ -14,9 +17,9 @@ func init() {
 		Name:  "rollcall-plugin",
 		Short: "Makes, checks and calls plugins of Rollcall",
 		Long: `
-Makes a project for a plugin of Rollcall, checks a plugin, and calls it as the
-server would: with the same checks, limits and results. No server is needed,
-and nothing is written except for the project of new.`,
+Makes a project for a plugin of Rollcall, and checks, calls, tests and profiles
+a plugin as the server would: with the same checks, limits and results. No
+server is needed, and nothing is written except by new and profile.`,
 		CobraFunc: Plugin,
 	})
 }
@@ -34,6 +37,8 @@ the number of its steps, go to standard error. If the plugin fails, the command
 prints the error and exits with status 1.`,
 		Example: `  $ caddy rollcall-plugin call plugin.wasm classify --channel lobby-1
   $ caddy rollcall-plugin call plugin.wasm authorize --channel staff --user ada --email ada@example.com
+  $ caddy rollcall-plugin call plugin.wasm message --channel sales --user ada < message.json
+  $ caddy rollcall-plugin call plugin.wasm connect --user ada --claims '{"role":"host"}'
   $ caddy rollcall-plugin call plugin.wasm members --config config.json < answer.json
   $ caddy rollcall-plugin call plugin.wasm members --endpoint browsers --show email,info < answer.json
   $ caddy rollcall-plugin call plugin.wasm shape --endpoint allusers < answer.json`,
@@ -62,19 +67,48 @@ the reason, and the command exits with status 1.`,
 		RunE: runPluginCheck,
 	}
 	pluginFlags(check)
+	test := &cobra.Command{
+		Use:   "test FILE CASES.json",
+		Short: "Makes the calls of a table and compares their results",
+		Long: `
+Makes the calls of a table, in order, and compares each result with the one
+that the table wants. The calls share the plugin's store. The plugin's clock
+begins at 2026-01-01 12:00 UTC and moves only by the "after" of a case.
+
+For each case that differs, the command prints what differs, and exits with
+status 1.`,
+		Example: `  $ caddy rollcall-plugin test plugin.wasm cases.json`,
+		RunE:    runPluginTest,
+	}
+	pluginFlags(test)
+	profile := &cobra.Command{
+		Use:   "profile FILE HOOK",
+		Short: "Makes a call and prints the steps of each function",
+		Long: `
+Makes a call as the command call does, and prints the steps by function: its
+own, and those with the functions that it called. It also writes a file of
+folded stacks, from which flamegraph.pl or speedscope.app draw a flame graph.`,
+		Example: `  $ caddy rollcall-plugin profile plugin.wasm classify --channel lobby-1
+  $ caddy rollcall-plugin profile plugin.wasm members --folded out.folded < answer.json`,
+		RunE: runPluginProfile,
+	}
+	pluginCallFlags(profile)
+	profile.Flags().String("folded", "", "File for the folded stacks (default: the file's name with .folded)")
 	create := &cobra.Command{
-		Use:   "new --lang go|rust|assemblyscript|c DIR",
+		Use:   "new --lang go|rust|assemblyscript|c [--hooks HOOK,HOOK] DIR",
 		Short: "Makes a project for a plugin, with everything that building it needs",
 		Long: `
 Makes a complete project in a new or empty folder, and prints the next steps.
 The name of the folder is the name of the project: lower-case letters, digits
 and hyphens, beginning with a letter.`,
-		Example: `  $ caddy rollcall-plugin new --lang go my-rules`,
-		Args:    oneArg(errors.New("no folder is given: write one, like my-rules")),
-		RunE:    runPluginNew,
+		Example: `  $ caddy rollcall-plugin new --lang go my-rules
+  $ caddy rollcall-plugin new --lang rust --hooks message,members my-filter`,
+		Args: oneArg(errors.New("no folder is given: write one, like my-rules")),
+		RunE: runPluginNew,
 	}
 	create.Flags().StringP("lang", "l", "", "Language: go, rust, assemblyscript or c")
-	cmd.AddCommand(create, check, call)
+	create.Flags().StringSlice("hooks", sdk.DefaultHooks, "Hooks of the plugin, some of "+strings.Join(sdk.Hooks, ", "))
+	cmd.AddCommand(create, check, call, test, profile)
 }
 
 var errWhichFile = errors.New("no file is given: write one, like plugin.wasm")

@@ -32,12 +32,15 @@ func pluginFlags(cmd *cobra.Command) {
 	f.String("memory", "16MiB", "Maximum memory of an instance")
 	f.String("file", "16MiB", "Maximum size of the file")
 	f.String("document", "256KiB", "Maximum answer for the hook shape")
+	f.String("kv", "1MiB", "Size of the store")
 	f.Int64("init-budget", plugins.DefaultInitBudget, "Steps for making an instance")
 	f.Int64("classify-budget", plugins.DefaultClassifyBudget, "Steps for classify, and for authorize")
+	f.Int64("connect-budget", plugins.DefaultConnectBudget, "Steps for connect")
+	f.Int64("message-budget", plugins.DefaultMessageBudget, "Steps for message, above 100 for each byte")
 	f.Int64("members-budget", plugins.DefaultMembersBudget, "Steps for each user in members, above 1000000 a batch")
 	f.Int64("shape-budget", plugins.DefaultShapeBudget, "Steps for shape")
 	f.Duration("classify-timeout", trialTimeout, "Time for classify, and for authorize; 5ms in the server")
-	f.Duration("message-timeout", trialTimeout, "Time for a batch of members for browsers; 10ms in the server")
+	f.Duration("message-timeout", trialTimeout, "Time for connect, message, and a batch of members for browsers; 10ms in the server")
 	f.Duration("shape-timeout", trialTimeout, "Time for a batch of members, and for shape; 250ms in the server")
 }
 
@@ -53,32 +56,42 @@ type pluginTrial struct {
 }
 
 // openTrial loads the file with the flags of the command and makes the first instance. It stores no
-// compiled code on disk.
-func openTrial(cmd *cobra.Command, file string) (*pluginTrial, error) {
+// compiled code on disk. The profile may be nil.
+func openTrial(cmd *cobra.Command, file string, profile *plugins.Profile) (*pluginTrial, error) {
 	t := &pluginTrial{spec: plugins.Spec{Path: file}}
 	if err := t.readFlags(cmd); err != nil {
 		return nil, err
 	}
+	if err := t.load(cmd, plugins.EngineConfig{Profile: profile}); err != nil {
+		return nil, err
+	}
+	return t, nil
+}
+
+// load loads the plugin and makes its first instance.
+func (t *pluginTrial) load(cmd *cobra.Command, config plugins.EngineConfig) error {
 	t.spec.Logger = trialLogger(cmd.ErrOrStderr())
 	t.spec.Counters = func(string) *plugins.Counters { return &t.counters }
-	engine, err := plugins.NewEngine(plugins.EngineConfig{Logger: t.spec.Logger})
+	config.Logger = t.spec.Logger
+	engine, err := plugins.NewEngine(config)
 	if err != nil {
-		return nil, err
+		return err
 	}
 	t.engine = engine
 	start := time.Now()
 	t.plugin, err = engine.Load(cmd.Context(), t.spec)
 	if err != nil {
 		_ = engine.Close()
-		return nil, err
+		return err
 	}
 	t.loaded = time.Since(start)
 	t.chain = plugins.NewChain(t.plugin)
 	if err := t.plugin.Try(cmd.Context(), t.host); err != nil {
 		t.close()
-		return nil, err
+		return err
 	}
-	return t, nil
+	config.Profile.Reset() // making an instance is no part of a call
+	return nil
 }
 
 func (t *pluginTrial) close() {
@@ -112,7 +125,7 @@ func (t *pluginTrial) readFlags(cmd *cobra.Command) error {
 	for _, size := range []struct {
 		flag string
 		to   *int64
-	}{{"memory", &t.spec.Limits.Memory}, {"file", &t.spec.Limits.File}, {"document", &t.spec.Limits.Document}} {
+	}{{"memory", &t.spec.Limits.Memory}, {"file", &t.spec.Limits.File}, {"document", &t.spec.Limits.Document}, {"kv", &t.spec.Limits.KV}} {
 		text, _ := f.GetString(size.flag)
 		n, err := humanize.ParseBytes(text)
 		if err != nil || n < 1 || n > 1<<30 {
@@ -122,6 +135,8 @@ func (t *pluginTrial) readFlags(cmd *cobra.Command) error {
 	}
 	t.spec.Limits.InitBudget, _ = f.GetInt64("init-budget")
 	t.spec.Limits.ClassifyBudget, _ = f.GetInt64("classify-budget")
+	t.spec.Limits.ConnectBudget, _ = f.GetInt64("connect-budget")
+	t.spec.Limits.MessageBudget, _ = f.GetInt64("message-budget")
 	t.spec.Limits.MembersBudget, _ = f.GetInt64("members-budget")
 	t.spec.Limits.ShapeBudget, _ = f.GetInt64("shape-budget")
 	t.spec.Limits.ClassifyTimeout, _ = f.GetDuration("classify-timeout")

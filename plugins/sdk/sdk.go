@@ -1,6 +1,7 @@
 package sdk
 
 import (
+	"bytes"
 	"embed"
 	"errors"
 	"fmt"
@@ -14,7 +15,7 @@ import (
 	"strings"
 )
 
-//go:embed go.txtar
+//go:embed go.txtar cases.json
 //go:embed rust/Cargo.toml rust/README.md rust/src all:rust/template
 //go:embed assemblyscript/README.md assemblyscript/*.ts assemblyscript/README.md all:assemblyscript/template
 //go:embed c/rollcall.h all:c/template
@@ -43,19 +44,20 @@ func Languages() []string {
 	return list
 }
 
-// New writes the project of a new plugin into dir, and creates dir if necessary. In it, the command
-// make builds plugin.wasm.
+// New writes the project of a new plugin with the hooks into dir, and creates dir if necessary. In it,
+// the command make builds plugin.wasm. No hooks stand for [DefaultHooks].
 //
 // # Errors
 //
 // New refuses
 //   - a language that is not one of [Languages],
+//   - a hook that is not one of [Hooks],
 //   - a name with characters other than lower-case letters, digits and hyphens,
 //   - the name "rollcall", which is the SDK's, and
 //   - a dir that is not empty.
 //
 // If it fails later, the files written so far stay.
-func New(lang, dir, name string) error {
+func New(lang, dir, name string, hooks ...string) error {
 	place, ok := languages[lang]
 	if !ok {
 		return fmt.Errorf("language %q is not known: want one of %s", lang, strings.Join(Languages(), ", "))
@@ -66,10 +68,18 @@ func New(lang, dir, name string) error {
 	if name == "rollcall" {
 		return errors.New(`plugin name "rollcall": this is the name of the SDK, choose another`)
 	}
+	if len(hooks) == 0 {
+		hooks = DefaultHooks
+	}
+	for _, h := range hooks {
+		if !slices.Contains(Hooks, h) {
+			return fmt.Errorf("hook %q is not known: want some of %s", h, strings.Join(Hooks, ", "))
+		}
+	}
 	if err := checkEmpty(dir); err != nil {
 		return err
 	}
-	source, err := assemble(lang, place, name)
+	source, err := assemble(lang, place, name, hooks)
 	if err != nil {
 		return fmt.Errorf("reading the %s template: %w", lang, err)
 	}
@@ -96,15 +106,22 @@ func checkEmpty(dir string) error {
 }
 
 // assemble returns the files of a new project by path, with slashes.
-func assemble(lang, place, name string) (map[string][]byte, error) {
+func assemble(lang, place, name string, hooks []string) (map[string][]byte, error) {
 	source, err := sources(lang)
 	if err != nil {
 		return nil, err
 	}
-	made := make(map[string][]byte, len(source))
+	made := make(map[string][]byte, len(source)+1)
+	if made["cases.json"], err = cases(hooks); err != nil {
+		return nil, fmt.Errorf("cases.json: %w", err)
+	}
 	for file, data := range source {
 		if inTemplate, ok := strings.CutPrefix(file, "template/"); ok {
-			made[inTemplate] = []byte(strings.ReplaceAll(string(data), placeholder, name))
+			kept, err := keep(data, hooks)
+			if err != nil {
+				return nil, fmt.Errorf("%s: %w", file, err)
+			}
+			made[inTemplate] = bytes.ReplaceAll(kept, []byte(placeholder), []byte(name))
 		} else {
 			made[path.Join(place, file)] = data
 		}

@@ -401,7 +401,7 @@ func TestCommandFlagsAreDocumented(t *testing.T) {
 			return true
 		})
 	}
-	documented(t, "docs/plugins.md", flags, 20)
+	documented(t, "docs/plugins.md", flags, 25)
 	p := readPage(t, "docs/operations.md")
 	if len(running) < 6 {
 		t.Fatalf("only the flags %q found", running)
