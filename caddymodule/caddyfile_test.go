@@ -66,10 +66,10 @@ func TestCaddyfile(t *testing.T) {
 			Handler{Prefix: "/live", Plugins: []*PluginConfig{{Path: "b.wasm", Watch: true}, {Path: "a.wasm"}, {Path: "b.wasm", Name: "other"}}},
 		},
 		{
-			"all of a plugin", "rollcall {\nplugin a.wasm {\nname n\non_failure pass\nsha256 00\nwatch\nshared\nmemory 1MiB\nfile 2MB\ndocument 3KiB\n" +
-				"instances 4\ninit_budget 5M\nclassify_budget 600\nmembers_budget 7k\nshape_budget 8G\nclassify_timeout 9ms\nmessage_timeout 8ms\nshape_timeout 1s\n}\n}",
+			"all of a plugin", "rollcall {\nplugin a.wasm {\nname n\non_failure pass\nsha256 00\nwatch\nshared\ngrants\nkv 2MiB\nmemory 1MiB\nfile 2MB\ndocument 3KiB\n" +
+				"instances 4\ninit_budget 5M\nclassify_budget 600\nmembers_budget 7k\nconnect_budget 4M\nmessage_budget 3k\nshape_budget 8G\nclassify_timeout 9ms\nmessage_timeout 8ms\nshape_timeout 1s\n}\n}",
 			Handler{Plugins: []*PluginConfig{{
-				Path: "a.wasm", Name: "n", OnFailure: "pass", SHA256: "00", Watch: true, Shared: true,
+				Path: "a.wasm", Name: "n", OnFailure: "pass", SHA256: "00", Watch: true, Shared: true, Grants: true, KV: 2 << 20, ConnectBudget: 4_000_000, MessageBudget: 3000,
 				Memory: 1 << 20, File: 2_000_000, Document: 3 << 10, Instances: 4,
 				InitBudget: 5_000_000, ClassifyBudget: 600, MembersBudget: 7000, ShapeBudget: 8_000_000_000,
 				ClassifyTimeout: caddy.Duration(9 * time.Millisecond), MessageTimeout: caddy.Duration(8 * time.Millisecond),
@@ -159,8 +159,11 @@ func TestCaddyfileRefuses(t *testing.T) {
 		{"plugin with two files", inBlock("plugin a.wasm b.wasm"), []string{`unexpected argument "b.wasm"`}},
 		{
 			"unknown in plugin", inBlock("plugin a.wasm {\nfuel 1\n}"),
-			[]string{`unknown subdirective "fuel"`, "classify_budget, classify_timeout, config, document, file, init_budget, instances, members_budget, memory, message_timeout, name, on_failure, sha256, shape_budget, shape_timeout, shared, watch"},
+			[]string{`unknown subdirective "fuel"`, "classify_budget, classify_timeout, config, connect_budget, document, file, grants, init_budget, instances, kv, members_budget, memory, message_budget, message_timeout, name, on_failure, sha256, shape_budget, shape_timeout, shared, watch"},
 		},
+		{"grants with an argument", inBlock("plugin a.wasm {\ngrants team-*\n}"), []string{`unexpected argument "team-*" after grants: remove it`}},
+		{"kv without a size", inBlock("plugin a.wasm {\nkv\n}"), []string{"kv has no argument"}},
+		{"kv of words", inBlock("plugin a.wasm {\nkv much\n}"), []string{`"much" is not a size up to 1GiB like 64KiB`}},
 		{"watch twice", inBlock("plugin a.wasm {\nwatch\nwatch\n}"), []string{"watch is there already", ":4"}},
 		{"watch with an argument", inBlock("plugin a.wasm {\nwatch 2s\n}"), []string{`unexpected argument "2s" after watch: remove it`}},
 		{"watch with a block", inBlock("plugin a.wasm {\nwatch {\na\n}\n}"), []string{`unexpected block at "a"`}},

@@ -54,8 +54,8 @@ type Handler struct {
 	// What clients see of each other.
 	Members *Members `json:"members,omitempty"`
 
-	// WebAssembly modules that decide the class of a channel, who may join it, and what answers show,
-	// in the order in which they are called. Default: none.
+	// WebAssembly modules that decide about logins, channels, joins and messages, and change what answers
+	// and browsers show, in the order in which they are called. Default: none.
 	Plugins []*PluginConfig `json:"plugins,omitempty"`
 
 	// The backend that is asked whether a user may join a channel that needs a grant. Default: none.

@@ -16,11 +16,12 @@ import (
 	"github.com/caddyserver/caddy/v2/caddyconfig/caddyfile"
 
 	"github.com/rollcall-gateway/rollcall/caddymodule/pluginhost"
+	"github.com/rollcall-gateway/rollcall/caddymodule/token"
 	"github.com/rollcall-gateway/rollcall/plugins"
 )
 
-// PluginConfig is one plugin of a site: a WebAssembly module that decides the class of a channel,
-// who may join it, and what answers show.
+// PluginConfig is one plugin of a site: a WebAssembly module that decides about logins, channels, joins
+// and messages, and changes what answers and browsers show.
 type PluginConfig struct {
 	// The file of the module. A relative path is relative to the working directory. Placeholders are
 	// allowed.
@@ -35,8 +36,8 @@ type PluginConfig struct {
 	// replaced. Default: `{}`.
 	Config json.RawMessage `json:"config,omitempty"`
 
-	// The result of a failure: `deny` refuses the join or withholds the answer, `pass` continues as if
-	// the plugin did not exist. Default: `deny`.
+	// The result of a failure: `deny` refuses the connection, the join or the message, or withholds the
+	// answer; `pass` continues as if the plugin did not exist. Default: `deny`.
 	OnFailure string `json:"on_failure,omitempty"`
 
 	// The SHA-256 hash that the file must have, in hexadecimal. Default: any.
@@ -48,6 +49,13 @@ type PluginConfig struct {
 
 	// Whether all hosts use the same instances. The plugin then does not learn which host it serves.
 	Shared bool `json:"shared,omitempty"`
+
+	// Whether the hook connect may grant channels to users who log in.
+	Grants bool `json:"grants,omitempty"`
+
+	// The maximum size in bytes of what the plugin stores for one host. Not together with shared.
+	// Default: 1048576 (1MiB).
+	KV int64 `json:"kv,omitempty"`
 
 	// The maximum memory of an instance in bytes. Default: 16777216 (16MiB).
 	Memory int64 `json:"memory,omitempty"`
@@ -73,6 +81,13 @@ type PluginConfig struct {
 	// call. Default: 200000.
 	MembersBudget int64 `json:"members_budget,omitempty"`
 
+	// The maximum number of steps of a call of connect. Default: 5000000.
+	ConnectBudget int64 `json:"connect_budget,omitempty"`
+
+	// The maximum number of steps of a call of message, in addition to 100 for each byte of the message.
+	// Default: 1000000.
+	MessageBudget int64 `json:"message_budget,omitempty"`
+
 	// The maximum number of steps of a call of shape. Default: 200000000.
 	ShapeBudget int64 `json:"shape_budget,omitempty"`
 
@@ -80,8 +95,8 @@ type PluginConfig struct {
 	// Default: `5ms`.
 	ClassifyTimeout caddy.Duration `json:"classify_timeout,omitempty"`
 
-	// The maximum time of a call of members for browsers, without the wait for an instance. Default:
-	// `10ms`.
+	// The maximum time of a call of connect or message, including the wait for an instance, and of a call
+	// of members for browsers, without it. Default: `10ms`.
 	MessageTimeout caddy.Duration `json:"message_timeout,omitempty"`
 
 	// The maximum time of any other call of members, or of shape, including the wait. Default: `250ms`.
@@ -98,6 +113,7 @@ func (c *PluginConfig) spec() (plugins.Spec, error) {
 			Memory: c.Memory, File: c.File, Document: c.Document, Instances: c.Instances,
 			InitBudget: c.InitBudget, ClassifyBudget: c.ClassifyBudget,
 			MembersBudget: c.MembersBudget, ShapeBudget: c.ShapeBudget,
+			ConnectBudget: c.ConnectBudget, MessageBudget: c.MessageBudget, KV: c.KV,
 			ClassifyTimeout: time.Duration(c.ClassifyTimeout), MessageTimeout: time.Duration(c.MessageTimeout),
 			ShapeTimeout: time.Duration(c.ShapeTimeout),
 		},
@@ -134,6 +150,12 @@ func (c *PluginConfig) spec() (plugins.Spec, error) {
 			return s, errors.New("sha256 and watch contradict each other: a changed file has another hash, so leave one out")
 		}
 	}
+	if c.Shared && c.KV != 0 {
+		return s, errors.New("shared and kv contradict each other: what is stored belongs to one host, so leave one out")
+	}
+	if c.Grants {
+		s.CheckGrants = token.CheckGrants
+	}
 	if err := s.Limits.Validate(); err != nil {
 		return s, err
 	}
@@ -155,6 +177,8 @@ func (c *PluginConfig) spec() (plugins.Spec, error) {
 //	    sha256     <hash>
 //	    watch
 //	    shared
+//	    grants
+//	    kv               <size>
 //	    memory           <size>
 //	    file             <size>
 //	    document         <size>
@@ -162,6 +186,8 @@ func (c *PluginConfig) spec() (plugins.Spec, error) {
 //	    init_budget      <steps>
 //	    classify_budget  <steps>
 //	    members_budget   <steps>
+//	    connect_budget   <steps>
+//	    message_budget   <steps>
 //	    shape_budget     <steps>
 //	    classify_timeout <duration>
 //	    message_timeout  <duration>
@@ -178,6 +204,8 @@ func (c *PluginConfig) UnmarshalCaddyfile(d *caddyfile.Dispenser) error {
 		"sha256":           one(&c.SHA256),
 		"watch":            alone(&c.Watch),
 		"shared":           alone(&c.Shared),
+		"grants":           alone(&c.Grants),
+		"kv":               size(&c.KV),
 		"memory":           size(&c.Memory),
 		"file":             size(&c.File),
 		"document":         size(&c.Document),
@@ -185,6 +213,8 @@ func (c *PluginConfig) UnmarshalCaddyfile(d *caddyfile.Dispenser) error {
 		"init_budget":      steps(&c.InitBudget),
 		"classify_budget":  steps(&c.ClassifyBudget),
 		"members_budget":   steps(&c.MembersBudget),
+		"connect_budget":   steps(&c.ConnectBudget),
+		"message_budget":   steps(&c.MessageBudget),
 		"shape_budget":     steps(&c.ShapeBudget),
 		"classify_timeout": timeout(&c.ClassifyTimeout),
 		"message_timeout":  timeout(&c.MessageTimeout),
@@ -211,6 +241,9 @@ func (h *Handler) loadPlugins(ctx context.Context) (*pluginhost.Set, error) {
 			return nil, fmt.Errorf("plugin %q: %w", absolute(c.Path), err)
 		}
 		specs[i] = pluginhost.Spec{Spec: spec, Watched: c.Watch}
+		if c.Grants {
+			h.rollcall.Site.Granting = append(h.rollcall.Site.Granting, spec.Name)
+		}
 	}
 	return h.app.hub.Plugins.Load(ctx, h.app.PluginMemory, specs, h.rollcall.Site.Logger)
 }

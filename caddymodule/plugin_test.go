@@ -53,7 +53,7 @@ func TestPluginSpec(t *testing.T) {
 		Path: "{env.ROLLCALL_TEST_DIR}/mask.wasm", OnFailure: "pass", SHA256: hash, Shared: true,
 		Config: json.RawMessage(`{ "a": "{env.ROLLCALL_TEST_QUOTE}", "{env.ROLLCALL_TEST_DIR}": ["{no.such}", 1e400, null, true, {"{":"{}"}], "n": 12345678901234567890 }`),
 		Memory: 1 << 20, File: 2 << 20, Document: 3 << 10, Instances: 4,
-		InitBudget: 5, ClassifyBudget: 6, MembersBudget: 7, ShapeBudget: 8,
+		InitBudget: 5, ClassifyBudget: 6, MembersBudget: 7, ShapeBudget: 8, ConnectBudget: 12, MessageBudget: 13,
 		ClassifyTimeout: caddy.Duration(9 * time.Millisecond), MessageTimeout: caddy.Duration(11 * time.Millisecond), ShapeTimeout: caddy.Duration(10 * time.Millisecond),
 	}
 	s, err := c.spec()
@@ -64,7 +64,7 @@ func TestPluginSpec(t *testing.T) {
 		Path: "/srv/plugins/mask.wasm", Name: "mask", SHA256: strings.ToLower(hash), OnFailure: plugins.Pass, Shared: true,
 		Limits: plugins.Limits{
 			Memory: 1 << 20, File: 2 << 20, Document: 3 << 10, Instances: 4,
-			InitBudget: 5, ClassifyBudget: 6, MembersBudget: 7, ShapeBudget: 8,
+			InitBudget: 5, ClassifyBudget: 6, MembersBudget: 7, ShapeBudget: 8, ConnectBudget: 12, MessageBudget: 13,
 			ClassifyTimeout: 9 * time.Millisecond, MessageTimeout: 11 * time.Millisecond, ShapeTimeout: 10 * time.Millisecond,
 		},
 		Config: json.RawMessage(`{"a":"\"a\" \\ b","{env.ROLLCALL_TEST_DIR}":["{no.such}",1e400,null,true,{"{":"{}"}],"n":12345678901234567890}`),
@@ -89,6 +89,8 @@ func TestPluginSpecRefuses(t *testing.T) {
 			"pinned and watched", "sha256 and watch contradict each other",
 			PluginConfig{Path: "a", SHA256: strings.Repeat("00", 32), Watch: true},
 		},
+		{"shared with a store", "shared and kv contradict each other: what is stored belongs to one host", PluginConfig{Path: "a", Shared: true, KV: 1}},
+		{"store out of range", "kv: 2147483648 is out of range", PluginConfig{Path: "a", KV: 2 << 30}},
 		{"limit out of range", "memory", PluginConfig{Path: "a", Memory: 1}},
 		{"negative limit", "instances", PluginConfig{Path: "a", Instances: -1}},
 		{"config is an array", "config is not a JSON object", PluginConfig{Path: "a", Config: json.RawMessage(`[]`)}},

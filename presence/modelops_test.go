@@ -323,7 +323,7 @@ func (m *model) send(c *modelClient) {
 	for _, to := range m.clients {
 		to.apply(to.in.take())
 		var due []sent
-		for _, channel := range distinct(channels) {
+		for _, channel := range Distinct(channels) {
 			if _, ok := to.joined[channel]; ok && want == nil && (echo || to != c) {
 				due = append(due, sent{channel, c.user, text})
 			}

@@ -312,7 +312,7 @@ func targets(channels []string, message []byte) ([]string, error) {
 	if len(channels) > MaxTargets {
 		return nil, fmt.Errorf("%w: more than %d channels", ErrTooLarge, MaxTargets)
 	}
-	channels = distinct(channels)
+	channels = Distinct(channels)
 	size := len(message)
 	for _, name := range channels {
 		size += len(name)
@@ -326,8 +326,8 @@ func targets(channels []string, message []byte) ([]string, error) {
 	return channels, nil
 }
 
-// distinct removes duplicates and keeps the order. Names are few, so a linear search is enough.
-func distinct(names []string) []string {
+// Distinct removes duplicates and keeps the order. Names are few, so a linear search is enough.
+func Distinct(names []string) []string {
 	for i, name := range names {
 		if !slices.Contains(names[:i], name) {
 			continue

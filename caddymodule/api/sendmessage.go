@@ -12,6 +12,8 @@ import (
 	"unicode/utf8"
 
 	"github.com/rollcall-gateway/rollcall/caddymodule/problem"
+	"github.com/rollcall-gateway/rollcall/caddymodule/site"
+	"github.com/rollcall-gateway/rollcall/plugins"
 	"github.com/rollcall-gateway/rollcall/presence"
 )
 
@@ -24,13 +26,27 @@ func (s *Server) sendMessage(_ context.Context, q request) (response, *problem.P
 	}
 	err := s.CheckSend(q.site)
 	if err == nil {
-		err = s.Registry.Send(q.host, m)
+		err = s.filterAndSend(q, m)
 	}
 	s.Sent(q.host, err)
 	if err != nil {
 		return response{}, problemNotSent(err)
 	}
 	return response{body: withoutKey(q.raw), status: http.StatusCreated}, nil
+}
+
+// filterAndSend sends a message, unless a plugin refuses it. Plugins are not asked about a repetition.
+func (s *Server) filterAndSend(q request, m presence.Message) error {
+	if len(m.Channels) > 0 && q.site.FiltersMessages() {
+		repeated, err := s.Registry.Check(q.host, &m)
+		if err != nil || repeated {
+			return err
+		}
+		if m.Bodies, err = q.site.FilterMessage(q.host, m.Channels, plugins.Sender{Backend: true}, m.Body); err != nil {
+			return err
+		}
+	}
+	return s.Registry.Send(q.host, m)
 }
 
 // readMessage reads what to send. The message is as received, a JSON object.
@@ -109,6 +125,18 @@ func isReplaced(name string) bool { return strings.ContainsRune(name, utf8.RuneE
 const busyRetry = time.Second
 
 func problemNotSent(err error) *problem.Problem {
+	if refused, ok := errors.AsType[*site.RefusedError](err); ok {
+		return &problem.Problem{
+			Status: http.StatusForbidden, Code: "denied", Channel: refused.Channel,
+			Detail: "a plugin of this site refuses the message in this channel: nobody receives it",
+		}
+	}
+	if _, ok := errors.AsType[*plugins.Error](err); ok {
+		return &problem.Problem{
+			Status: http.StatusServiceUnavailable, Code: "unavailable", Retry: busyRetry,
+			Detail: "a plugin of this site failed, so the message was not sent: see the server's log",
+		}
+	}
 	switch {
 	case errors.Is(err, presence.ErrTooLarge):
 		return &problem.Problem{Status: http.StatusRequestEntityTooLarge, Code: "too_large", Detail: err.Error()}

@@ -61,7 +61,7 @@ export type State = "connecting" | "open" | "waiting" | "closed";
  * | --- | --- |
  * | connecting | `start`, `retry` |
  * | open | `welcome` |
- * | waiting or closed, by close code | `going_away` 1001, `policy` 1008, `too_large` 1009, `draining` 1012, `token_expired` 4001, `disconnected` 4002, `origin` 4003, `limit` 4008, `slow_consumer` 4100, `rate_limited` 4108; `lost` for any other |
+ * | waiting or closed, by close code | `going_away` 1001, `policy` 1008, `too_large` 1009, `draining` 1012, `token_expired` 4001, `disconnected` 4002, `origin` 4003, `refused` 4005, `limit` 4008, `slow_consumer` 4100, `rate_limited` 4108, `unavailable` 4110; `lost` for any other |
  * | waiting, without a close code | `timeout` while connecting, `silent` (a ping was not answered), `token` (getToken failed, or took over 10 s), `online` (the network is back), `visible` (the page is visible again) |
  * | waiting or closed, after a failed login | the code of the error, such as `bad_token` or `unavailable` |
  * | closed | `closed` by {@link Rollcall.close} |
@@ -78,10 +78,10 @@ export type State = "connecting" | "open" | "waiting" | "closed";
  */
 export type Reason =
   | "start" | "retry" | "welcome"
-  | "going_away" | "policy" | "too_large" | "draining" | "token_expired" | "origin" | "limit"
+  | "going_away" | "policy" | "too_large" | "draining" | "token_expired" | "disconnected" | "origin" | "refused" | "limit"
   | "slow_consumer" | "rate_limited" | "lost"
   | "timeout" | "silent" | "token" | "online" | "visible" | "closed"
-  | "bad_token" | "unavailable" | (string & {});
+  | "bad_token" | "denied" | "unavailable" | (string & {});
 
 export interface StateChange {
   state: State;
@@ -255,14 +255,16 @@ export class Rollcall {
   join<M = Message>(name: string, options?: { /** Default: none. */ presence?: Presence }): Channel<M>;
   /**
    * Logs in, or renews the login before its token expires, without leaving channels. If the token
-   * is refused, it rejects with `bad_token`, and nothing changes.
+   * is refused, it rejects with `bad_token`, if a plugin refuses the login with `denied`, and if a
+   * plugin failed with `unavailable`; nothing changes then.
    */
   authenticate(token: string): Promise<User>;
   /**
    * Sends a message to all listeners of up to 128 channels, each of which must be joined. It
    * resolves when the server has accepted the message. It rejects with `not_joined`, `rate_limited`
-   * (the server cannot deliver that fast: try again later), `too_large`, or `offline` before it was
-   * sent; then no listener gets it. If it rejects with `timeout`, or with `offline` after it was
+   * (the server cannot deliver that fast: try again later), `denied` (a permission is missing, or a
+   * plugin refuses the message), `unavailable` (a plugin failed, for example: try again later),
+   * `too_large`, or `offline` before it was sent; then no listener gets it. If it rejects with `timeout`, or with `offline` after it was
    * sent, the server may have accepted it.
    */
   send(channels: string[], message: object, options?: SendOptions): Promise<void>;

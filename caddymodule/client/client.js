@@ -2,7 +2,8 @@
 
 const REASONS = {
   1001: "going_away", 1008: "policy", 1009: "too_large", 1012: "draining",
-  4001: "token_expired", 4002: "disconnected", 4003: "origin", 4008: "limit", 4100: "slow_consumer", 4108: "rate_limited",
+  4001: "token_expired", 4002: "disconnected", 4003: "origin", 4005: "refused", 4008: "limit",
+  4100: "slow_consumer", 4108: "rate_limited", 4110: "unavailable",
 };
 const TIMEOUT = 10_000; // ms, for an answer
 const PROBE = 5_000; // ms, for an answer on a connection in doubt
@@ -345,7 +346,7 @@ export class Rollcall extends Emitter {
       if (this._token) await this.authenticate(this._token);
     } catch (e) {
       if (run == this._run) this._emit("error", e);
-      if (run == this._run) this._lost(e.code == "bad_token" ? 4001 : 1006, e.code);
+      if (run == this._run) this._lost({ bad_token: 4001, denied: 4005 }[e.code] ?? 1006, e.code);
     }
     if (run != this._run) return;
     // The expired login was not renewed: a user must not become anonymous unnoticed.

@@ -143,7 +143,7 @@ for (const [name, reason, want] of [
   });
 }
 
-for (const [code, reason] of [[4000, "lost"], [4002, "disconnected"], [4003, "origin"], [4008, "limit"], [4099, "lost"]]) {
+for (const [code, reason] of [[4000, "lost"], [4002, "disconnected"], [4003, "origin"], [4005, "refused"], [4008, "limit"], [4099, "lost"]]) {
   test(`close code ${code} is final`, async () => {
     const { rc, ws, states } = await open();
     const waiting = rc.join("later");
@@ -155,7 +155,7 @@ for (const [code, reason] of [[4000, "lost"], [4002, "disconnected"], [4003, "or
   });
 }
 
-for (const [code, reason] of [[4100, "slow_consumer"], [4108, "rate_limited"], [4199, "lost"]]) {
+for (const [code, reason] of [[4100, "slow_consumer"], [4108, "rate_limited"], [4110, "unavailable"], [4199, "lost"]]) {
   test(`close code ${code} backs off first`, async () => {
     const { ws, states } = await open();
     dice.value = 0;

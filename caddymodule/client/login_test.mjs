@@ -125,6 +125,37 @@ test("tokens that expire at once are requested more and more slowly", async () =
   assert.equal(rc.state, "open");
 });
 
+test("a login that a plugin refuses is final", async () => {
+  const { rc, states } = start({ getToken: tokens("T1", "T2") });
+  const errors = [];
+  rc.on("error", (e) => errors.push(e.code));
+  await settle();
+  FakeSocket.last.welcome();
+  await settle();
+  FakeSocket.last.answer("authenticate", { type: "error", code: "denied", message: "a plugin of this site refuses the login" });
+  await settle();
+  assert.deepEqual(states.at(-1), { state: "closed", reason: "denied", code: 4005, delay: undefined });
+  assert.deepEqual(errors, ["denied"]);
+  await tick(3_600_000);
+  assert.equal(FakeSocket.all.length, 1);
+  rc.connect(); // asks for a token again
+  await login();
+  assert.equal(FakeSocket.last.find("authenticate").token, "T2");
+});
+
+test("a login for which a plugin fails is tried again", async () => {
+  const { rc, states } = start({ getToken: tokens("T1") });
+  await settle();
+  FakeSocket.last.welcome();
+  await settle();
+  FakeSocket.last.answer("authenticate", { type: "error", code: "unavailable", message: "try again later" });
+  await settle();
+  assert.deepEqual([states.at(-1).state, states.at(-1).reason], ["waiting", "unavailable"]);
+  await tick(1000);
+  await login();
+  assert.equal(rc.state, "open");
+});
+
 test("a token that is refused at connect counts as expired", async () => {
   const { rc, states } = start({ getToken: tokens("T1", "T2", "T3") });
   const errors = [];

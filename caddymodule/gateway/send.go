@@ -11,6 +11,7 @@ import (
 	"github.com/rollcall-gateway/rollcall/caddymodule/copies"
 	"github.com/rollcall-gateway/rollcall/caddymodule/site"
 	"github.com/rollcall-gateway/rollcall/caddymodule/wire"
+	"github.com/rollcall-gateway/rollcall/plugins"
 	"github.com/rollcall-gateway/rollcall/presence"
 	"github.com/rollcall-gateway/rollcall/presence/assignment"
 )
@@ -20,14 +21,15 @@ import (
 // therefore checked before it is copied: the client would send it again, and the backend would get
 // it twice.
 func (s *session) send(cmd wire.Command) error {
-	if err := s.hub.CheckSend(s.tenant.site()); err != nil {
+	of := s.tenant.site()
+	if err := s.hub.CheckSend(of); err != nil {
 		return err
 	}
 	channels, copied := s.route(cmd)
 	var err error
 	switch {
-	case len(copied) > 0:
-		err = s.copyAndSend(cmd, channels, copied)
+	case len(copied) > 0 || of.FiltersMessages():
+		err = s.prepareAndSend(of, cmd, channels, copied)
 	case cmd.NoEcho:
 		err = s.conn.SendToOthers(channels, cmd.Message)
 	default:
@@ -39,18 +41,44 @@ func (s *session) send(cmd wire.Command) error {
 	return err
 }
 
-func (s *session) copyAndSend(cmd wire.Command, channels []string, copied []backend.Message) error {
+// prepareAndSend sends a message that plugins decide about or that is copied to the backend.
+func (s *session) prepareAndSend(of *site.Site, cmd wire.Command, channels []string, copied []backend.Message) error {
 	sending, err := s.conn.Prepare(cmd.Channels, channels, cmd.Message)
 	if err != nil {
 		return err
 	}
-	if err := s.hub.CopyToBackend(s.tenant.site(), s.tenant.name, copied...); err != nil {
-		return err
+	if of.FiltersMessages() {
+		bodies, err := s.filter(of, cmd)
+		if err != nil {
+			return err
+		}
+		sending = sending.WithBodies(bodies)
+		for i := range copied {
+			copied[i].Message = bodies.Of(copied[i].Channel, copied[i].Message)
+		}
+	}
+	if len(copied) > 0 {
+		if err := s.hub.CopyToBackend(of, s.tenant.name, copied...); err != nil {
+			return err
+		}
 	}
 	if cmd.NoEcho {
 		sending = sending.ToOthers()
 	}
 	return sending.Commit()
+}
+
+// filter asks the plugins about a message. Each channel is a call, so it counts as a frame.
+func (s *session) filter(of *site.Site, cmd wire.Command) (presence.Bodies, error) {
+	channels := presence.Distinct(cmd.Channels)
+	if !s.countFrames(len(channels) - 1) {
+		return nil, errTooFast
+	}
+	from := plugins.Sender{Connection: s.conn.ID().String()}
+	if user, ok := s.conn.User(); ok {
+		from.User = &plugins.User{ID: user.ID, Email: user.Email}
+	}
+	return of.FilterMessage(s.tenant.name, channels, from, cmd.Message)
 }
 
 // route returns the channels whose listeners get the message, and the copies for the backend.

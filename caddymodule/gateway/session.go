@@ -48,11 +48,11 @@ var (
 
 // connect adds the session to the registry. If the socket is closed meanwhile, the close waits
 // until the session is there.
-func (s *session) connect(who site.Login) error {
+func (s *session) connect(id presence.ID, who site.Login) error {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	var err error
-	s.conn, err = s.hub.Registry.Connect(s.tenant.name, s.tenant, who.User, s)
+	s.conn, err = s.hub.Registry.ConnectAs(id, s.tenant.name, s.tenant, who.User, s)
 	if err == nil {
 		s.conn.SetGrants(who.Grants)
 		s.issued = who.Issued
@@ -115,7 +115,7 @@ func (s *session) Message(text bool, p []byte) {
 		return
 	}
 	if !allowed {
-		s.sendError(&wire.Error{Code: wire.CodeRateLimited, Ref: cmd.Ref, Message: "too many frames: slow down"})
+		s.fail(cmd.Ref, errTooFast)
 		return
 	}
 	switch cmd.Type {
@@ -163,19 +163,25 @@ func (s *session) answer(frame []byte) {
 // server asked for.
 func (s *session) Control() { s.countFrame() }
 
-// countFrame counts a frame in a token bucket. It returns false for a frame over the limit, and
-// closes a connection that sends many of them.
-func (s *session) countFrame() bool {
+// countFrame counts a frame, see countFrames.
+func (s *session) countFrame() bool { return s.countFrames(1) }
+
+// countFrames counts frames in a token bucket. It returns false over the limit, and closes a connection
+// that sends many above it.
+func (s *session) countFrames(n int) bool {
 	limits := &s.tenant.site().Limits
 	burst, now := limits.Burst(), time.Now()
 	s.tokens = min(burst, s.tokens+now.Sub(s.filled).Seconds()*limits.FramesPerSecond)
 	s.filled = now
-	s.tokens--
+	s.tokens -= float64(n)
 	if s.tokens < -burst {
 		s.sock.Close(socket.CloseRateLimited, "too many frames", socket.Cause{Reason: socket.ReasonRateLimited})
 	}
 	return s.tokens >= 0
 }
+
+// errTooFast refuses a frame over the limit of frames_per_second.
+var errTooFast = &wire.Error{Code: wire.CodeRateLimited, Message: "too many frames: slow down"}
 
 func (s *session) sendError(err error) {
 	if e, ok := errors.AsType[*wire.Error](err); ok {
@@ -245,9 +251,15 @@ func (s *session) authenticate(cmd wire.Command) error {
 	if err != nil {
 		return err
 	}
+	who, err := of.Admit(s.tenant.name, s.conn.ID(), site.Login{
+		User: &presence.User{ID: id.ID, Email: id.Email, Info: id.Info}, Grants: id.Grants, Token: raw,
+	})
+	if err != nil {
+		return err
+	}
 	before, _ := s.conn.User()
 	asked := s.conn.Asked()
-	if err := s.conn.Authenticate(presence.User{ID: id.ID, Email: id.Email, Info: id.Info}, id.Grants); err != nil {
+	if err := s.conn.Authenticate(*who.User, who.Grants); err != nil {
 		return err
 	}
 	s.setTokenIssued(id.Issued)

@@ -8,6 +8,7 @@ import (
 
 	"github.com/rollcall-gateway/rollcall/caddymodule/site"
 	"github.com/rollcall-gateway/rollcall/caddymodule/socket"
+	"github.com/rollcall-gateway/rollcall/plugins"
 	"github.com/rollcall-gateway/rollcall/presence"
 )
 
@@ -67,6 +68,7 @@ var _ presence.RulesSource = (*tenant)(nil)
 var (
 	errDraining = errors.New("the server is stopping")
 	errReloaded = errors.New("the configuration was replaced")
+	errFull     = errors.New("the host has as many connections as it may have")
 )
 
 // connect creates a session for an upgraded socket. It returns errReloaded if the host is no longer
@@ -78,7 +80,11 @@ func (h *Hub) connect(
 	if err != nil {
 		return nil, err
 	}
-	if err := s.connect(who); err != nil {
+	id := presence.NewID()
+	if who, err = h.admit(name, served, id, who); err == nil {
+		err = s.connect(id, who)
+	}
+	if err != nil {
 		h.release(s)
 		return nil, err
 	}
@@ -93,6 +99,18 @@ func (h *Hub) connect(
 		return nil, err
 	}
 	return s, nil
+}
+
+// admit asks the plugins of a site about a connection that it is not to have yet. They are not asked
+// about one that the host has no room for.
+func (h *Hub) admit(name presence.HostName, served *site.Site, id presence.ID, who site.Login) (site.Login, error) {
+	if !served.Chain.Has(plugins.HookConnect) {
+		return who, nil
+	}
+	if host := h.Registry.Host(name); host != nil && host.IsFull() {
+		return who, errFull
+	}
+	return served.Admit(name, id, who)
 }
 
 // admits returns an error if the tenant accepts no new connections.

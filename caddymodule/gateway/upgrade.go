@@ -79,6 +79,12 @@ func (h *handshake) serve() (id presence.ID) {
 	case errors.Is(err, site.ErrJustRevoked), errors.Is(err, site.ErrRevoked):
 		h.refuse(sock, name, refusalOf(err), "revoked", revokedReason)
 		return id
+	case errors.Is(err, site.ErrLoginRefused):
+		h.refuse(sock, name, socket.CloseRefused, "plugin_denied", "refused by a plugin")
+		return id
+	case failedInPlugin(err):
+		h.refuse(sock, name, socket.CloseUnavailable, "plugin_failed", "try again later")
+		return id
 	case errors.Is(err, errTooManyFromAddress):
 		h.refuse(sock, name, socket.CloseRateLimited, "address", err.Error())
 		return id

@@ -10,7 +10,7 @@ import (
 
 // Metrics that are read at a scrape.
 var (
-	pluginCallsDesc     = desc("caddy_rollcall_plugin_calls_total", "Calls of plugins, by host, hook and result: ok or why it failed.", "host", "hook", "result")
+	pluginCallsDesc     = desc("caddy_rollcall_plugin_calls_total", "Calls of plugins, by host, hook and result: ok, refused or why it failed.", "host", "hook", "result")
 	pluginStepsDesc     = desc("caddy_rollcall_plugin_steps", "Steps of calls that succeeded, by hook.", "hook")
 	pluginInstancesDesc = desc("caddy_rollcall_plugin_instances", "Instances now, idle or busy.", "state")
 	pluginMemoryDesc    = desc("caddy_rollcall_plugin_memory_bytes", "Memory of all instances now.")
@@ -66,6 +66,10 @@ func counter(d *prometheus.Desc, n uint64, labels ...string) prometheus.Metric {
 func collectCalls(ch chan<- prometheus.Metric, labels pluginLabels, now, sum *plugins.CountersSnapshot) {
 	for hook, ok := range now.OK {
 		name := plugins.Hook(hook).String()
+		if refused := min(ok, now.Refused[hook]); refused > 0 {
+			ch <- counter(pluginCallsDesc, refused, labels.plugin, labels.host, name, "refused")
+			ok -= refused
+		}
 		if ok > 0 {
 			ch <- counter(pluginCallsDesc, ok, labels.plugin, labels.host, name, "ok")
 		}
@@ -74,7 +78,7 @@ func collectCalls(ch chan<- prometheus.Metric, labels pluginLabels, now, sum *pl
 				ch <- counter(pluginCallsDesc, n, labels.plugin, labels.host, name, string(plugins.Reasons[i]))
 			}
 		}
-		sum.OK[hook] += ok
+		sum.OK[hook] += now.OK[hook]
 		sum.StepsSum[hook] += now.StepsSum[hook]
 		for i, n := range now.Steps[hook] {
 			sum.Steps[hook][i] += n

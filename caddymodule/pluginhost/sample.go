@@ -16,8 +16,10 @@ import (
 
 // Parameters of sample calls, which the command check makes, and each load of a plugin.
 const (
-	sampleChannel = "sample"
-	sampleUsers   = 256 // one full batch
+	sampleChannel    = "sample"
+	sampleConnection = "AAAAAAAAAAAAAAAAAAAAAA"
+	sampleMessage    = `{"text":"a sample"}`
+	sampleUsers      = 256 // one full batch
 	// sampleTimeout is the limit of a sample call at a load, in addition to the timeout of its
 	// hook.
 	sampleTimeout = time.Second
@@ -68,6 +70,29 @@ var Samples = []struct {
 			}
 			_, err := c.Show(plugins.EndpointLive, host, []string{"email", "info", "status"}, people)
 			return err
+		},
+	},
+	{
+		Hook:   plugins.HookConnect,
+		About:  "the login of one user",
+		Budget: func(l plugins.Limits) int64 { return l.ConnectBudget },
+		Call: func(_ context.Context, c *plugins.Chain, host string) error {
+			user := samplePeople(1)[0]
+			user.Info = `{"name":"Sample"}`
+			_, err := c.Connect(host, plugins.Login{
+				ID: sampleConnection, User: &user, Claims: `{"sub":"` + user.ID + `","email":"` + user.Email + `","info":{"name":"Sample"}}`,
+			})
+			return unlessRefused(err)
+		},
+	},
+	{
+		Hook:   plugins.HookMessage,
+		About:  fmt.Sprintf("channel %q and the message %s", sampleChannel, sampleMessage),
+		Budget: func(l plugins.Limits) int64 { return l.MessageBudget + 100*int64(len(sampleMessage)) },
+		Call: func(_ context.Context, c *plugins.Chain, host string) error {
+			from := plugins.Sender{User: &samplePeople(1)[0], Connection: sampleConnection}
+			_, err := c.Message(host, sampleChannel, plugins.Authenticated, from, []byte(sampleMessage), presence.MaxMessage)
+			return unlessRefused(err)
 		},
 	},
 	{
@@ -146,6 +171,14 @@ func (s *Set) runSamples(ctx context.Context, p *plugins.Plugin, host string) {
 		s.Logger.Warn("plugin loaded, but a sample call fails: run caddy rollcall-plugin check",
 			zap.String("plugin", p.Name()), zap.String("file", p.Path()), zap.Error(err))
 	}
+}
+
+// unlessRefused returns nil for a refusal, which is no failure, and otherwise err.
+func unlessRefused(err error) error {
+	if errors.Is(err, plugins.ErrRefused) {
+		return nil
+	}
+	return err
 }
 
 // unlessUnrelated returns nil for a failure whose reason does not depend on the plugin, and

@@ -18,7 +18,7 @@ type Problem struct {
 	Status int
 	Code   string // stable, for programs
 	Detail string // for people; never contains input
-	// Channel is the channel of bad_channel; "" with other codes.
+	// Channel is the channel of bad_channel, and of a message that is denied; "" with other codes.
 	Channel string
 	Retry   time.Duration
 	allow   string         // allowed methods, for 405

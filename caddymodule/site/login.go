@@ -21,6 +21,7 @@ type Login struct {
 	User     *presence.User   // nil if anonymous
 	Grants   *presence.Grants // what a token grants; nil for nothing
 	Expires  time.Time        // zero if it never expires
+	Token    string           // token that logged the user in; "" if none did
 	Issued   int64            // iat of the token, see token.Identity.Issued; 0 if not by a token
 	ByCookie bool             // a browser sends the cookie for any page, so the origin must be checked
 
@@ -88,7 +89,7 @@ func (s *Site) loginByToken(
 	id, err := s.Verify(ctx, raw, host)
 	switch {
 	case err == nil:
-		return Login{User: &presence.User{ID: id.ID, Email: id.Email, Info: id.Info}, Grants: id.Grants, Expires: id.Expires, Issued: id.Issued, ByCookie: byCookie}, nil
+		return Login{User: &presence.User{ID: id.ID, Email: id.Email, Info: id.Info}, Grants: id.Grants, Token: raw, Expires: id.Expires, Issued: id.Issued, ByCookie: byCookie}, nil
 	case Temporary(err):
 		s.Logger.Debug("token cannot be checked now", zap.Error(err)) // any client can cause this
 		return Login{}, problemTemporary(err)

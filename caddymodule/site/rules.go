@@ -10,7 +10,7 @@ import (
 // being decided by the old rules.
 func (s *Site) MakeRules() {
 	rules := s.Bounds
-	rules.Classifier, rules.Grants = s.Patterns, s.Assigned
+	rules.Classifier, rules.Grants, rules.GrantPlugins = s.Patterns, s.Assigned, s.Granting
 	if s.Verifier != nil {
 		rules.GrantsClaim = s.Verifier.ChannelsClaim()
 	}

@@ -51,6 +51,7 @@ type Site struct {
 	Backend     *backend.Endpoint  // nil if messages are not copied
 	Events      []*events.Receiver // receivers of events
 	Chain       *plugins.Chain     // nil without plugins
+	Granting    []string           // names of the plugins whose blocks say grants
 
 	// EventsSum changes with the configuration of Events.
 	EventsSum uint64

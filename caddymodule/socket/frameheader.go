@@ -28,6 +28,7 @@ const (
 	CloseTokenExpired = 4001 // 4000-4099: do not reconnect
 	CloseDisconnected = 4002
 	CloseOrigin       = 4003
+	CloseRefused      = 4005 // by a plugin
 	CloseLimit        = 4008
 	CloseSlow         = 4100 // 4100-4199: back off first
 	CloseRateLimited  = 4108

@@ -1,6 +1,7 @@
 package token
 
 import (
+	"encoding/json"
 	"errors"
 	"fmt"
 	"maps"
@@ -36,6 +37,33 @@ func readGrants(claim string, value any) (*presence.Grants, error) {
 		return nil, err
 	}
 	return &presence.Grants{Claim: claim, Patterns: patterns}, nil
+}
+
+// maxGrants is the maximum size of grants that come without a token, in bytes.
+const maxGrants = maxTokenBytes
+
+var errGrantsSize = fmt.Errorf("it has more than %d bytes", maxGrants)
+
+// ParseGrants returns the patterns of JSON in the form of the claim with channels, and within its limits.
+func ParseGrants(channels []byte) ([]presence.Grant, error) {
+	if len(channels) > maxGrants {
+		return nil, errGrantsSize
+	}
+	var value any
+	if err := json.Unmarshal(channels, &value); err != nil || value == nil {
+		return nil, errGrantsType
+	}
+	g, err := readGrants("", value)
+	if err != nil || g == nil {
+		return nil, err
+	}
+	return g.Patterns, nil
+}
+
+// CheckGrants returns the error of ParseGrants.
+func CheckGrants(channels []byte) error {
+	_, err := ParseGrants(channels)
+	return err
 }
 
 func readPatterns(value []any) ([]presence.Grant, error) {
