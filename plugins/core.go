@@ -47,9 +47,9 @@ type core struct {
 	hosts  sync.Map
 	recent [recentPools]atomic.Pointer[pool]
 
-	// background counts the goroutines that make instances. They hold no handle, so taking the core
-	// down waits for them. They are started with mu held, and never for a retired pool.
-	background sync.WaitGroup
+	// work counts the goroutines that make or close instances. They hold no handle, so taking the
+	// core down waits for them. They are started with mu held, and never for a retired pool.
+	work sync.WaitGroup
 
 	mu      sync.Mutex
 	handles int // guarded by mu
@@ -62,7 +62,7 @@ var cores atomic.Uint64
 // their number has no bound.
 type buckets struct {
 	replacements *bucket // instances that replace failed ones
-	evictions    *bucket // see makeRoom
+	renewals     *bucket // instances that replace grown ones
 	failureLines *bucket // lines of the log
 	guestLines   *bucket // lines of the log
 }
@@ -70,7 +70,7 @@ type buckets struct {
 func newBuckets() buckets {
 	return buckets{
 		replacements: newBucket(replaceRate, replaceRate),
-		evictions:    newBucket(evictRate, evictRate),
+		renewals:     newBucket(recycleRate, recycleRate),
 		failureLines: newBucket(logRate, logBurst),
 		guestLines:   newBucket(10*logRate, 10*logBurst),
 	}
@@ -90,7 +90,7 @@ func newAnchor(c *core) *anchor {
 // takeDown closes the remaining instances. No call is running: a call holds a handle.
 func (c *core) takeDown() {
 	c.retire()
-	c.background.Wait()
+	c.work.Wait()
 	e := c.engine
 	e.mu.Lock()
 	defer e.mu.Unlock()
@@ -225,7 +225,9 @@ func (p *pool) report() HostReport {
 		default:
 			r.Busy++
 		}
-		r.Memory += s.memory.Load().Size()
+		m := s.memory.Load()
+		r.Memory += m.Charged()
+		r.LinearMemory += m.Size()
 	}
 	p.mu.Lock()
 	defer p.mu.Unlock()

@@ -25,7 +25,8 @@ type EngineConfig struct {
 	// loaded from it, so it must belong to this user and be closed to others. Default: compiled
 	// code is kept in memory only.
 	CacheDir string
-	// Memory is the maximum for all instances together, in bytes. Default: 1 GiB.
+	// Memory is the maximum for all instances together, in bytes: the pages that they have written,
+	// where the system can tell. Their linear memories may be four times as large. Default: 1 GiB.
 	Memory int64
 	// Logger logs what belongs to no plugin, and serves plugins without a logger of their own.
 	// Default: nothing is logged.
@@ -102,7 +103,7 @@ func (e *Engine) Close() error {
 		c.retire()
 	}
 	for _, c := range cores {
-		c.background.Wait()
+		c.work.Wait()
 	}
 	return nil
 }
@@ -152,8 +153,10 @@ type HostReport struct {
 	// Idle and Busy are numbers of instances.
 	Idle int `json:"idle"`
 	Busy int `json:"busy"`
-	// Memory is the linear memory of all instances, in bytes.
-	Memory int64 `json:"memory"`
+	// Memory is what the instances are charged of EngineConfig.Memory, LinearMemory is the size of
+	// their memories, both in bytes.
+	Memory       int64 `json:"memory"`
+	LinearMemory int64 `json:"linear_memory"`
 	// Breaker is "closed", "open" or "half-open".
 	Breaker string `json:"breaker"`
 	// Failures is the number of failed calls since the plugin was first used for the host.

@@ -42,35 +42,43 @@ type instance struct {
 	log       guestLog
 	request   []byte // body of the request, during members and shape; nil for HookMembersLive
 	monotonic uint64 // the guest's clock, in nanoseconds
-	opened    uint64 // call number of the slot when the instance was made
+
+	// made is when the instance was made, opened the slot's number of calls when it was put there.
+	// After examineAt more calls, it is examined. fresh is its memory when it was new, in bytes.
+	made      time.Time
+	opened    uint64
+	examineAt uint64
+	fresh     int64
 }
 
-// open makes an instance in a slot that the caller owns. After a failure the slot is empty, and the
-// caller still owns it.
-func (p *pool) open(ctx context.Context, s *slot) (lines []guestLine, f *fault) {
-	in := &instance{pool: p, opened: s.calls()}
+// make makes an instance, with the help of a slot that the caller owns. makeRoom may be nil, see
+// memory.Spec.
+func (p *pool) make(ctx context.Context, s *slot, makeRoom func(func() bool) bool) (in *instance, lines []guestLine, f *fault) {
+	in = &instance{pool: p, made: time.Now()}
 	in.context = &callContext{context.Background(), in}
-	if f := in.start(ctx, s); f != nil {
+	if f := in.start(ctx, s, makeRoom); f != nil {
 		if said := in.log.lastLines(); said != "" {
 			f.err = fmt.Errorf("%w; the guest said: %s", f.err, said)
 		}
 		lines = in.log.drain(in)
 		s.steps.Store(nil)
 		in.close()
-		return lines, f
+		return nil, lines, f
 	}
 	in.arm(p.plugin.limits.ClassifyBudget)
-	s.instance = in
-	s.memory.Store(in.linear)
-	return in.log.drain(in), nil
+	in.fresh, _ = in.linear.Measure()
+	p.plugin.program.expected.Store(in.linear.Charged())
+	return in, in.log.drain(in), nil
 }
 
 // start instantiates the module, which runs none of its code. Then it runs what the module needs
 // before the first hook, until ctx ends.
-func (in *instance) start(ctx context.Context, s *slot) *fault {
+func (in *instance) start(ctx context.Context, s *slot, makeRoom func(func() bool) bool) *fault {
 	core := in.pool.plugin
 	var err error
-	in.linear, err = memory.New(core.engine.memory, core.program.info.MemoryMin, core.limits.Memory, core.makeRoom)
+	in.linear, err = memory.New(core.engine.memory, memory.Spec{
+		Least: core.program.info.MemoryMin, Most: core.limits.Memory, Expected: core.program.expected.Load(), MakeRoom: makeRoom,
+	})
 	if err != nil {
 		return &fault{ReasonMemory, err}
 	}

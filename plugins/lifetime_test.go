@@ -264,8 +264,8 @@ func TestRoomIsMadeForEachPlugin(t *testing.T) {
 			refused++
 		}
 	}
-	if refused == 0 {
-		t.Fatal("the plugin exceeded its rate of evictions")
+	if refused > 0 {
+		t.Errorf("%d hosts were refused, although others are idle", refused)
 	}
 	one := NewChain(load(t, e, Spec{Name: "one", Path: file, Limits: Limits{Instances: 1}}))
 	if _, err := one.Classify("a", "c", Authenticated); err != nil {

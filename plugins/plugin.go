@@ -129,7 +129,7 @@ func (c *core) rehearsalCore(timeout time.Duration) *core {
 		limits: limits, recycleAbove: c.recycleAbove, logger: zap.NewNop(),
 		counters: func(string) *Counters { return new(Counters) }, checkGrants: c.checkGrants, buckets: newBuckets(),
 	}
-	d.replacements = newBucket(0, 0)
+	d.replacements, d.renewals = newBucket(0, 0), newBucket(0, 0)
 	d.addHandle()
 	return d
 }

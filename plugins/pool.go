@@ -14,10 +14,6 @@ import (
 )
 
 const (
-	// recycleCalls is the number of calls after which an instance is replaced. recycleLeast is the
-	// number that it serves at least, even if its memory is large.
-	recycleCalls = 1_000_000
-	recycleLeast = 10_000
 	// replaceRate is the number of failed instances of a plugin that are replaced in the background
 	// per second.
 	replaceRate = 10
@@ -39,6 +35,8 @@ type pool struct {
 
 	slots []atomic.Pointer[slot]
 	hint  sync.Pool
+	// maker is the slot in which an instance for another slot is being made, or nil.
+	maker atomic.Pointer[slot]
 	// retired is set when the plugin is released or the host was idle: instances are closed when
 	// their call ends.
 	retired atomic.Bool
@@ -166,10 +164,13 @@ func (p *pool) vacant() *slot {
 // fill makes an instance in an owned slot, and frees the slot if that fails.
 func (p *pool) fill(ctx context.Context, s *slot) *fault {
 	p.plugin.engine.janitor.wake()
-	lines, f := p.open(ctx, s)
+	s.used.Store(time.Now().UnixNano())
+	in, lines, f := p.make(ctx, s, p.plugin.engine.janitor.evict)
 	if f != nil {
 		p.counters.restarts[reasonIndex(f.reason)].Add(1)
 		p.freeSlot(s, slotEmpty)
+	} else {
+		p.put(s, in)
 	}
 	p.logLines(lines)
 	return f
@@ -181,6 +182,9 @@ func (p *pool) freeSlot(s *slot, status uint64) {
 		s.waited.Store(0)
 	}
 	s.free(status)
+	if s.next.Load() != nil {
+		p.install(s)
+	}
 	if p.waiters.Load() > 0 {
 		select {
 		case p.freed <- struct{}{}:
@@ -191,12 +195,12 @@ func (p *pool) freeSlot(s *slot, status uint64) {
 
 // release returns a working instance to the pool.
 func (p *pool) release(s *slot) {
-	if calls := s.calls() - s.instance.opened; calls >= recycleLeast &&
-		(calls >= recycleCalls || s.instance.linear.Size() > p.plugin.recycleAbove) {
-		p.counters.recycled.Add(1)
-		p.discard(s)
-		p.replace()
-		return
+	in := s.instance
+	if calls := s.calls() - in.opened; calls >= in.examineAt {
+		s.measured.Store(s.calls())
+		if in.examine(calls) && !p.renew(s) {
+			in.examineAt = calls + examineFirst
+		}
 	}
 	p.freeSlot(s, slotIdle)
 	if p.retired.Load() {
@@ -230,12 +234,7 @@ func (p *pool) replace() {
 	if p.retired.Load() || !c.replacements.allow() {
 		return
 	}
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	if p.retired.Load() { // retired meanwhile: takeDown may already be waiting for background
-		return
-	}
-	c.background.Go(func() { // ends when the instance is made; initTimeout and Engine.Close end that
+	p.background(func() {
 		s := p.vacant()
 		if s == nil {
 			return

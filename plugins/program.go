@@ -5,6 +5,7 @@ import (
 	"crypto/rand"
 	"errors"
 	"fmt"
+	"sync/atomic"
 	"time"
 
 	"github.com/tetratelabs/wazero"
@@ -38,6 +39,9 @@ type program struct {
 	ready chan struct{}
 	err   error
 	users int // plugins that run the program; guarded by Engine.mu
+	// expected is what the memory of the last new instance was charged, in bytes; zero before the
+	// first.
+	expected atomic.Int64
 }
 
 // build checks, meters and compiles a file.

@@ -39,9 +39,12 @@ type slot struct {
 	sampled uint64
 	left    uint64
 	age     time.Duration
-	// swept and unused belong to the janitor: the state that it saw last, and since when.
-	swept  uint64
-	unused time.Time
+	// used is when the watchdog saw the last new call, in nanoseconds since 1970. measured is the
+	// number of calls when the memory was measured.
+	used     atomic.Int64
+	measured atomic.Uint64
+	// next is the instance to replace the present one, or nil, see pool.install.
+	next atomic.Pointer[instance]
 
 	// making is the context of the making of the instance, nil at other times. When it ends, the
 	// watchdog ends the making.

@@ -84,28 +84,35 @@ func (d *watchdog) tick(elapsed time.Duration) bool {
 // sampleCalls samples the calls of a pool. It reports whether there was any since the last sample.
 func (p *pool) sampleCalls(elapsed time.Duration) (active bool) {
 	for i := range p.slots {
-		s := p.slots[i].Load()
-		if s == nil {
-			continue
-		}
-		w := s.state.Load()
-		call, status := w&^slotStatus, w&slotStatus
-		known := call == s.sampled
-		if !known {
-			s.sampled, s.age, active = call, 0, true
-		}
-		if status != slotBusy && status != slotEnded {
-			continue
-		}
-		active = true
-		if ran := s.sampleSteps(w); known {
-			s.age += aged(elapsed, ran)
-		}
-		if s.age+time.Duration(s.waited.Load()) >= p.timeout(w&slotClass) || s.calledOff() {
-			s.stopCall(w)
+		if s := p.slots[i].Load(); s != nil && p.sampleCall(s, elapsed) {
+			active = true
 		}
 	}
+	if s := p.maker.Load(); s != nil && p.sampleCall(s, elapsed) {
+		active = true
+	}
 	return active
+}
+
+// sampleCall is sampleCalls for one slot.
+func (p *pool) sampleCall(s *slot, elapsed time.Duration) (active bool) {
+	w := s.state.Load()
+	call, status := w&^slotStatus, w&slotStatus
+	known := call == s.sampled
+	if !known {
+		s.sampled, s.age, active = call, 0, true
+		s.used.Store(time.Now().UnixNano())
+	}
+	if status != slotBusy && status != slotEnded {
+		return active
+	}
+	if ran := s.sampleSteps(w); known {
+		s.age += aged(elapsed, ran)
+	}
+	if s.age+time.Duration(s.waited.Load()) >= p.timeout(w&slotClass) || s.calledOff() {
+		s.stopCall(w)
+	}
+	return true
 }
 
 // aged returns how much older a call became in a tick. If the whole process paused, for a garbage
@@ -127,7 +134,7 @@ func (p *pool) busy() bool {
 			}
 		}
 	}
-	return false
+	return p.maker.Load() != nil
 }
 
 func (p *pool) timeout(class uint64) time.Duration {

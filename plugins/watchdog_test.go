@@ -109,6 +109,7 @@ func TestAnOldInstanceIsReplacedInGoodOrder(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
+	await(t, "a new instance", func() bool { return counters.Read().Recycled > 0 })
 	s := counters.Read()
 	if s.Recycled != 1 || s.Restarts != [len(Reasons)]uint64{} {
 		t.Errorf("%d recycled, %v restarted", s.Recycled, s.Restarts)

@@ -13,7 +13,8 @@ var (
 	pluginCallsDesc     = desc("caddy_rollcall_plugin_calls_total", "Calls of plugins, by host, hook and result: ok, refused or why it failed.", "host", "hook", "result")
 	pluginStepsDesc     = desc("caddy_rollcall_plugin_steps", "Steps of calls that succeeded, by hook.", "hook")
 	pluginInstancesDesc = desc("caddy_rollcall_plugin_instances", "Instances now, idle or busy.", "state")
-	pluginMemoryDesc    = desc("caddy_rollcall_plugin_memory_bytes", "Memory of all instances now.")
+	pluginMemoryDesc    = desc("caddy_rollcall_plugin_memory_bytes", "Memory of all instances now, as plugin_memory counts it.")
+	pluginLinearDesc    = desc("caddy_rollcall_plugin_linear_memory_bytes", "Size of the memories of all instances now, whether used or not.")
 	pluginRestartsDesc  = desc("caddy_rollcall_plugin_restarts_total", "Instances that were discarded, by reason.", "reason")
 	pluginBreakerDesc   = desc("caddy_rollcall_plugin_breaker_open", "Hosts for which the plugin is not called now, since it failed too often.")
 	pluginLogDesc       = desc("caddy_rollcall_plugin_log_dropped_total", "Lines of plugins that were not logged, since there were too many.")
@@ -27,7 +28,7 @@ func desc(name, help string, labels ...string) *prometheus.Desc {
 // Describe implements prometheus.Collector.
 func (ph *Host) Describe(ch chan<- *prometheus.Desc) {
 	for _, d := range []*prometheus.Desc{
-		pluginCallsDesc, pluginStepsDesc, pluginInstancesDesc, pluginMemoryDesc, pluginRestartsDesc,
+		pluginCallsDesc, pluginStepsDesc, pluginInstancesDesc, pluginMemoryDesc, pluginLinearDesc, pluginRestartsDesc,
 		pluginBreakerDesc, pluginLogDesc, pluginLoadsDesc,
 	} {
 		ch <- d
@@ -117,7 +118,7 @@ func collectSums(ch chan<- prometheus.Metric, plugin string, sum *plugins.Counte
 func (ph *Host) collectState(ch chan<- prometheus.Metric) {
 	type state struct {
 		idle, busy, open int
-		memory           int64
+		memory, linear   int64
 	}
 	states := make(map[string]state)
 	for _, r := range ph.Reports() {
@@ -126,6 +127,7 @@ func (ph *Host) collectState(ch chan<- prometheus.Metric) {
 			s.idle += h.Idle
 			s.busy += h.Busy
 			s.memory += h.Memory
+			s.linear += h.LinearMemory
 			if h.Breaker != "closed" {
 				s.open++
 			}
@@ -139,6 +141,7 @@ func (ph *Host) collectState(ch chan<- prometheus.Metric) {
 		gauge(pluginInstancesDesc, float64(s.idle), "idle")
 		gauge(pluginInstancesDesc, float64(s.busy), "busy")
 		gauge(pluginMemoryDesc, float64(s.memory))
+		gauge(pluginLinearDesc, float64(s.linear))
 		gauge(pluginBreakerDesc, float64(s.open))
 	}
 }

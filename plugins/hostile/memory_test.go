@@ -23,14 +23,12 @@ func TestMemoryIsBoundedByTheEngine(t *testing.T) {
 	l.ClassifyBudget = 100_000_000
 	p := load(t, e, plugins.Spec{Path: g.file(t), Limits: l})
 	before := resident(t)
-	worked, failed := 0, 0
+	worked := 0
 	for i := range hosts {
 		d, err := p.chain.Classify(fmt.Sprintf("h%d.example.com", i), "room!", plugins.Authenticated)
 		switch {
 		case err == nil && d.Kind == plugins.Anonymous:
 			worked++
-		case err != nil && strings.Contains(err.Error(), "memory"):
-			failed++
 		default:
 			t.Fatalf("host %d: %+v, %v", i, d, err)
 		}
@@ -38,8 +36,8 @@ func TestMemoryIsBoundedByTheEngine(t *testing.T) {
 			t.Fatalf("instances have %d bytes, the engine has %d", n, most)
 		}
 	}
-	if worked == 0 || failed == 0 {
-		t.Errorf("%d hosts worked and %d had no memory, want some of both", worked, failed)
+	if worked != hosts {
+		t.Errorf("%d of %d hosts worked, although the instances of others are idle", worked, hosts)
 	}
 	p.Release()
 	settled(t, e)

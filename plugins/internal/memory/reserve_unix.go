@@ -5,7 +5,11 @@ package memory
 import "syscall"
 
 func reserve(n int64) ([]byte, error) {
-	return syscall.Mmap(-1, 0, int(n), syscall.PROT_NONE, syscall.MAP_PRIVATE|syscall.MAP_ANON)
+	space, err := syscall.Mmap(-1, 0, int(n), syscall.PROT_NONE, syscall.MAP_PRIVATE|syscall.MAP_ANON)
+	if err == nil {
+		keepSmallPages(space)
+	}
+	return space, err
 }
 
 func commit(space []byte, from, to int64) error {
