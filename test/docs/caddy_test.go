@@ -63,6 +63,7 @@ func environment(home, admin string) []string {
 type server struct {
 	home        string
 	addr, admin string // host and port
+	byQuery     bool   // the query of the websocket's URL names the user
 	deployment         // addr and admin are those of its first pod
 }
 
@@ -72,6 +73,7 @@ func serve(t *testing.T, caddyfile, dir string) *server {
 	t.Helper()
 	s := &server{home: t.TempDir(), addr: freeAddr(t), admin: freeAddr(t)}
 	file := filepath.Join(s.home, "Caddyfile")
+	s.byQuery = strings.Contains(caddyfile, "user {query.user}")
 	s.configure(t, caddyfile)
 	if dir == "" {
 		dir = s.home

@@ -23,8 +23,13 @@ type client struct {
 
 func (s *server) connect(t *testing.T, name string) *client {
 	t.Helper()
+	return s.connectAt(t, name, "/message/socket")
+}
+
+func (s *server) connectAt(t *testing.T, name, path string) *client {
+	t.Helper()
 	dialer := websocket.Dialer{Subprotocols: []string{"rollcall.v1"}, HandshakeTimeout: patience}
-	ws, _, err := dialer.Dial("ws://"+s.addr+"/message/socket", nil)
+	ws, _, err := dialer.Dial("ws://"+s.addr+path, nil)
 	if err != nil {
 		t.Fatalf("%s: %v", name, err)
 	}
@@ -75,15 +80,20 @@ func (c *client) expect(t *testing.T, kind string) {
 	}
 }
 
-// enter opens the connections of a serve comment: each is a user, empty for an anonymous one, and
+// enter opens the connections of a serve comment. A user logs in by token, or by the query if the
+// Caddyfile reads it. Each is a user, empty for an anonymous one, and
 // channels.
 func (s *server) enter(t *testing.T, clients []string) {
 	t.Helper()
 	for _, who := range clients {
 		name, channels, _ := strings.Cut(who, ":")
-		c := s.connect(t, name)
+		path := "/message/socket"
+		if s.byQuery {
+			path += "?user=" + name
+		}
+		c := s.connectAt(t, name, path)
 		c.expect(t, "welcome")
-		if name != "" {
+		if name != "" && !s.byQuery {
 			c.send(t, `{"type":"authenticate","token":"`+sign(t, name)+`"}`)
 			c.expect(t, "authenticated")
 		}
