@@ -18,9 +18,10 @@ const REASONS = {
   online: "the network is back", visible: "the page is visible again", token: "no token to log in with", going_away: "this host is no longer served",
   policy: "the server refused what this page sent", too_large: "this page sent too much",
   draining: "the server restarts and asked for a pause", token_expired: "the log-in expired",
-  origin: "pages of this origin may not connect", limit: "this host has as many connections as it may have",
+  origin: "pages of this origin may not connect", refused: "a plugin refuses this connection",
+  denied: "a plugin refuses this log-in", limit: "this host has as many connections as it may have",
   slow_consumer: "this tab was too slow", rate_limited: "this tab sent too much at once",
-  bad_token: "the server refused the token", unavailable: "the server cannot log in anyone now",
+  bad_token: "the server refused the token", unavailable: "the server cannot log this user in now",
   closed: "you closed the connection",
 };
 

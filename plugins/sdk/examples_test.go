@@ -179,3 +179,21 @@ func benchmarkMembers(b *testing.B, name, config string) {
 	}
 	b.ReportMetric(float64(b.Elapsed().Nanoseconds())/float64(b.N)/size, "ns/user")
 }
+
+// The plugin of the demo has no SDK.
+func TestTroubleIsBuiltFromItsSource(t *testing.T) {
+	from, dir := filepath.Join("..", "..", "examples", "demo"), filepath.Join(t.TempDir(), "demo")
+	if err := os.CopyFS(dir, os.DirFS(from)); err != nil {
+		t.Fatal(err)
+	}
+	run(t, dir, "make", "-B", "trouble.wasm")
+	version, err := exec.Command("clang", "--version").Output()
+	if err != nil {
+		t.Fatalf("clang: %v; on Debian: apt-get install clang lld (or, as root, make deps)", err)
+	}
+	same := bytes.Contains(version, []byte(clangVersion))
+	if same && !bytes.Equal(guest.Read(t, dir, "trouble.wasm"), guest.Read(t, from, "trouble.wasm")) {
+		t.Error("trouble.wasm differs from a build of its source: make -C examples/demo")
+	}
+	t.Logf("compared: %t", same)
+}

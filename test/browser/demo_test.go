@@ -170,6 +170,33 @@ func TestDemo(t *testing.T) {
 	}
 }
 
+// The page shows that nothing gets through while a plugin refuses or fails, and that the sender is told.
+func TestDemoOfPluginsThatRefuseAndFail(t *testing.T) {
+	d := startDemo(t, false)
+	browser := newBrowser(t)
+	p := open(t, browser, d.url+"/#name=Ada&join=salesRoom")
+	p.waitForMembers("salesRoom", "ada")
+	for _, step := range []struct{ what, way, want string }{
+		{"message", "refuse", `denied: a plugin of this site refuses the message in channel "lobby-trouble". 0 messages arrived.`},
+		{"message", "trap", "unavailable: try again later. 0 messages arrived."},
+		{"message", "loop", "unavailable: try again later. 0 messages arrived."},
+		{"message", "rubbish", "unavailable: try again later. 0 messages arrived."},
+		{"login", "refuse", "denied: a plugin of this site refuses the login. The client is closed."},
+		{"login", "trap", "unavailable: try again later. The client is waiting."},
+		{"login", "loop", "unavailable: try again later. The client is waiting."},
+		{"login", "rubbish", "unavailable: try again later. The client is waiting."},
+	} {
+		p.click("trouble-" + step.what + "-" + step.way)
+		p.waitFor("the result of "+step.what+" "+step.way, fmt.Sprintf(
+			`(({ what, way, done }) => what === %q && way === %q && done)(document.querySelector('[data-testid=trouble-result]').dataset)`, step.what, step.way))
+		if got := p.text("trouble-result"); got != step.want {
+			t.Errorf("%s %s: the page says %q, want %q", step.what, step.way, got, step.want)
+		}
+	}
+	second := open(t, browser, d.url+"/#name=Grace&join=salesRoom") // joins and log-ins go on
+	second.waitForMembers("salesRoom", "ada", "grace")
+}
+
 // checkMessages sends a message from the first page, which all pages see, and one from the backend.
 func checkMessages(first page, others ...page) {
 	first.t.Helper()
