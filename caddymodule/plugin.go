@@ -18,6 +18,7 @@ import (
 	"github.com/rollcall-gateway/rollcall/caddymodule/pluginhost"
 	"github.com/rollcall-gateway/rollcall/caddymodule/token"
 	"github.com/rollcall-gateway/rollcall/plugins"
+	"github.com/rollcall-gateway/rollcall/presence"
 )
 
 // PluginConfig is one plugin of a site: a WebAssembly module that decides about logins, channels, joins
@@ -240,12 +241,24 @@ func (h *Handler) loadPlugins(ctx context.Context) (*pluginhost.Set, error) {
 		if err != nil {
 			return nil, fmt.Errorf("plugin %q: %w", absolute(c.Path), err)
 		}
+		spec.Serves = h.serves
 		specs[i] = pluginhost.Spec{Spec: spec, Watched: c.Watch}
 		if c.Grants {
 			h.rollcall.Site.Granting = append(h.rollcall.Site.Granting, spec.Name)
 		}
 	}
 	return h.app.hub.Plugins.Load(ctx, h.app.PluginMemory, specs, h.rollcall.Site.Logger)
+}
+
+// serves reports whether the handler's site serves a host. Unless its configuration is in effect, it may
+// serve any.
+func (h *Handler) serves(host string) bool {
+	now := h.app.hub.InEffect()
+	if now == nil || now.Retired != &h.app.stopped {
+		return true
+	}
+	name, err := presence.ParseHostName(host)
+	return err == nil && now.Find(name) == h.made
 }
 
 // uniqueName returns a name that no other plugin of the site has, because metrics and logs identify

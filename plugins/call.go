@@ -45,7 +45,7 @@ func (p *pool) decide(h Hook, r *codec.Request) (int64, *fault) {
 	if f == nil {
 		r.Put(in.input)
 		in.stack[0], in.stack[1] = uint64(in.inputPtr), uint64(size)
-		if err := in.callGuest(in.hooks[h]); err != nil {
+		if err := in.callHook(h); err != nil {
 			f = &fault{ReasonTrap, newTrapError("", err)}
 		}
 	}
@@ -139,7 +139,7 @@ func (in *instance) exchange(x *exchange) (changed bool, f *fault) {
 		return false, f
 	}
 	in.stack[0], in.stack[1], in.stack[2] = uint64(x.endpoint), uint64(in.inputPtr), uint64(copy(in.input, x.input))
-	if err := in.callGuest(in.hooks[x.hook]); err != nil {
+	if err := in.callHook(x.hook); err != nil {
 		return false, &fault{ReasonTrap, newTrapError("", err)}
 	}
 	result := in.stack[0]

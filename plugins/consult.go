@@ -94,7 +94,7 @@ func (in *instance) consult(x *consultation, size int) (result []byte, refused b
 	}
 	x.put(in.input, size)
 	in.stack[0], in.stack[1] = uint64(in.inputPtr), uint64(size)
-	if err := in.callGuest(in.hooks[x.hook]); err != nil {
+	if err := in.callHook(x.hook); err != nil {
 		return nil, false, &fault{ReasonTrap, newTrapError("", err)}
 	}
 	value := in.stack[0]

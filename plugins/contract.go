@@ -75,7 +75,7 @@ func verifyImport(im wasm.Import) error {
 		return fmt.Errorf("import %s.%s is a %s, plugins may import functions only", im.Module, im.Name, im.Kind)
 	case !ok:
 		return fmt.Errorf("import %s.%s (%s) is not provided; plugins may import wasi_snapshot_preview1, rollcall.log, "+
-			"rollcall.request and env.abort", im.Module, im.Name, im.Func)
+			"rollcall.request, rollcall.kv_get, rollcall.kv_set, rollcall.kv_add, rollcall.count and env.abort", im.Module, im.Name, im.Func)
 	}
 	if want := f.signature(); want.String() != im.Func.String() {
 		return fmt.Errorf("import %s.%s has the type %s, the contract says %s", im.Module, im.Name, im.Func, &want)

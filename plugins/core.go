@@ -8,6 +8,8 @@ import (
 	"time"
 
 	"go.uber.org/zap"
+
+	"github.com/rollcall-gateway/rollcall/plugins/internal/memory"
 )
 
 // coreKey identifies a core: loads with equal keys share one.
@@ -39,6 +41,10 @@ type core struct {
 	logger       *zap.Logger
 	counters     func(host string) *Counters
 	checkGrants  func(channels []byte) error // see Spec.CheckGrants
+
+	counts      *Counts
+	stores      *Stores
+	storeBudget *memory.Budget // of what the plugin stores
 
 	buckets
 	rehearsal rehearsal

@@ -28,10 +28,12 @@ type EngineConfig struct {
 	// Memory is the maximum for all instances together, in bytes: the pages that they have written,
 	// where the system can tell. Their linear memories may be four times as large. Default: 1 GiB.
 	Memory int64
+	// Stores holds what plugins store. Default: new ones, which end with the handles on the plugins.
+	Stores *Stores
 	// Logger logs what belongs to no plugin, and serves plugins without a logger of their own.
 	// Default: nothing is logged.
 	Logger *zap.Logger
-	// Now is the clock of the guests. Default: time.Now.
+	// Now is the clock of the guests and of what they store. Default: time.Now.
 	Now func() time.Time
 	// Profile counts the steps of the functions of all plugins that are loaded. It needs CacheDir to
 	// be empty. Default: nothing is counted, which costs nothing.
@@ -71,6 +73,9 @@ func NewEngine(c EngineConfig) (*Engine, error) {
 	if c.Now == nil {
 		c.Now = time.Now
 	}
+	if c.Stores == nil {
+		c.Stores = NewStores()
+	}
 	if c.CacheDir != "" {
 		if err := disk.MakePrivate(c.CacheDir); err != nil {
 			return nil, fmt.Errorf("cache of compiled code: %w", err)
@@ -86,6 +91,12 @@ func NewEngine(c EngineConfig) (*Engine, error) {
 	e.janitor.engine = e
 	return e, nil
 }
+
+// start is the moment from which clock counts, the same for all engines.
+var start = time.Now()
+
+// clock returns the time by which stored entries expire, in nanoseconds. The real clock is monotonic.
+func (e *Engine) clock() int64 { return int64(e.config.Now().Sub(start)) }
 
 // errEngineClosed is returned by Load after Close.
 var errEngineClosed = errors.New("the engine of the plugins is closed")
@@ -122,16 +133,19 @@ func (e *Engine) Report() []Report {
 	e.mu.Lock()
 	cores := e.allCores()
 	e.mu.Unlock()
+	slices.SortFunc(cores, func(a, b *core) int {
+		return strings.Compare(a.name+"\x00"+a.key.path, b.name+"\x00"+b.key.path)
+	})
 	reports := make([]Report, 0, len(cores))
+	told := make(map[storeLabels]bool)
 	for _, c := range cores {
 		if c.retired() {
 			continue // no configuration uses it
 		}
-		reports = append(reports, c.report())
+		r := c.report()
+		r.addStores(c, told)
+		reports = append(reports, r)
 	}
-	slices.SortFunc(reports, func(a, b Report) int {
-		return strings.Compare(a.Name+"\x00"+a.Path, b.Name+"\x00"+b.Path)
-	})
 	return reports
 }
 
@@ -163,4 +177,27 @@ type HostReport struct {
 	// LastFailure is the text of the latest.
 	Failures    uint64 `json:"failures"`
 	LastFailure string `json:"last_failure,omitempty"`
+	// StoreBytes and StoreEntries are the size of what the plugin stores for the host, as it counts for
+	// Limits.KV. Plugins with one name share a store: it is in one of their reports.
+	StoreBytes   int64 `json:"store_bytes,omitempty"`
+	StoreEntries int   `json:"store_entries,omitempty"`
+}
+
+type storeLabels struct{ plugin, host string }
+
+// addStores adds the sizes of stores that are not told yet.
+func (r *Report) addStores(c *core, told map[storeLabels]bool) {
+	for _, size := range c.stores.sizes(c, c.engine.clock()) {
+		labels := storeLabels{c.name, size.host}
+		if told[labels] {
+			continue
+		}
+		told[labels] = true
+		i := slices.IndexFunc(r.Hosts, func(h HostReport) bool { return h.Host == size.host })
+		if i < 0 { // the host was idle
+			i = len(r.Hosts)
+			r.Hosts = append(r.Hosts, HostReport{Host: size.host, Breaker: "closed"})
+		}
+		r.Hosts[i].StoreBytes, r.Hosts[i].StoreEntries = size.bytes, size.entries
+	}
 }

@@ -30,6 +30,10 @@ var hostFunctions = func() map[string]hostFunction {
 	all := map[string]hostFunction{
 		"rollcall.log":     {"iii", "", hostLog},
 		"rollcall.request": {"ii", "i", hostRequest},
+		"rollcall.kv_get":  {"iiii", "I", hostGet},
+		"rollcall.kv_set":  {"iiiiI", "i", hostSet},
+		"rollcall.kv_add":  {"iiII", "I", hostAdd},
+		"rollcall.count":   {"iiI", "", hostCount},
 		"env.abort":        {"iiii", "", hostAbort},
 	}
 	for name, f := range wasiFunctions {

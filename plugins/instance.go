@@ -28,7 +28,8 @@ type instance struct {
 	hooks   [hookCount]api.Function
 	buffer  api.Function
 	context *callContext
-	stack   [4]uint64
+	stack   [5]uint64
+	hook    Hook // the hook that runs; HookNone outside of one
 
 	// slice and steps are the globals of the meter. granted is their sum before a call, at least
 	// the budget; armed is the value of steps then.
@@ -54,7 +55,7 @@ type instance struct {
 // make makes an instance, with the help of a slot that the caller owns. makeRoom may be nil, see
 // memory.Spec.
 func (p *pool) make(ctx context.Context, s *slot, makeRoom func(func() bool) bool) (in *instance, lines []guestLine, f *fault) {
-	in = &instance{pool: p, made: time.Now()}
+	in = &instance{pool: p, made: time.Now(), hook: HookNone}
 	in.context = &callContext{context.Background(), in}
 	if f := in.start(ctx, s, makeRoom); f != nil {
 		if said := in.log.lastLines(); said != "" {
@@ -190,6 +191,14 @@ func (in *instance) growInput(size int) *fault {
 // The caller wraps its error with newTrapError.
 func (in *instance) callGuest(f api.Function) error {
 	return f.CallWithStack(in.context, in.stack[:])
+}
+
+// callHook is callGuest for a hook.
+func (in *instance) callHook(h Hook) error {
+	in.hook = h
+	err := in.callGuest(in.hooks[h])
+	in.hook = HookNone
+	return err
 }
 
 // spare is the number of steps that a call may get above its budget, so that the globals need not

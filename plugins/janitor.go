@@ -69,6 +69,7 @@ func (j *janitor) sweep() {
 		left += c.sweep(now, idle)
 	}
 	j.victims = nil
+	left += j.engine.config.Stores.sweep(j.engine.clock())
 	if left == 0 {
 		j.timer = nil
 		return

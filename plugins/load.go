@@ -62,15 +62,24 @@ func (e *Engine) load(ctx context.Context, s Spec) (*Plugin, error) {
 		name:    orDefault(s.Name, strings.TrimSuffix(filepath.Base(s.Path), ".wasm")), path: s.Path,
 		config: string(config), policy: s.OnFailure, shared: s.Shared, grants: s.CheckGrants != nil, limits: limits,
 	}
-	if p := e.find(key); p != nil {
+	if p := e.find(key, s); p != nil {
 		return p, nil
 	}
 	program, err := e.program(ctx, key.program, file, limits)
 	if err != nil {
 		return nil, err
 	}
+	if s.Shared && program.stores {
+		e.mu.Lock()
+		e.releaseProgram(program)
+		e.mu.Unlock()
+		return nil, errSharedStore
+	}
 	return e.install(key, program, s)
 }
+
+var errSharedStore = errors.New("it imports rollcall.kv_get, kv_set or kv_add, and what it stores belongs to one host: " +
+	"take shared out of its block")
 
 func compactConfig(config json.RawMessage) ([]byte, error) {
 	if len(config) == 0 {
@@ -84,13 +93,13 @@ func compactConfig(config json.RawMessage) ([]byte, error) {
 }
 
 // find returns a handle on a plugin that is already loaded, or nil.
-func (e *Engine) find(key coreKey) *Plugin {
+func (e *Engine) find(key coreKey, s Spec) *Plugin {
 	e.mu.Lock()
 	defer e.mu.Unlock()
 	if w, ok := e.loaded[key]; ok && !e.closed {
 		if a := w.Value(); a != nil {
 			a.addHandle()
-			return &Plugin{anchor: a}
+			return newPlugin(a, s.Serves)
 		}
 	}
 	return nil
@@ -159,7 +168,7 @@ func (e *Engine) install(key coreKey, p *program, s Spec) (*Plugin, error) {
 		if a := w.Value(); a != nil {
 			e.releaseProgram(p)
 			a.addHandle()
-			return &Plugin{anchor: a}, nil
+			return newPlugin(a, s.Serves), nil
 		}
 	}
 	if e.closed {
@@ -170,6 +179,7 @@ func (e *Engine) install(key coreKey, p *program, s Spec) (*Plugin, error) {
 		engine: e, number: cores.Add(1), key: key, program: p, hooks: p.hooks, name: key.name,
 		config: json.RawMessage(key.config), policy: key.policy, limits: key.limits, recycleAbove: key.limits.Memory / 4 * 3, logger: logger,
 		counters: counters, checkGrants: s.CheckGrants, buckets: newBuckets(),
+		counts: orDefault(s.Counts, new(Counts)), stores: e.config.Stores, storeBudget: e.memory,
 	}
 	if unknown := p.info.Unknown; len(unknown) > 0 {
 		logger.Warn("plugin has unknown exports, which are never called; misspelt?", zap.String("plugin", c.name),
@@ -182,5 +192,5 @@ func (e *Engine) install(key coreKey, p *program, s Spec) (*Plugin, error) {
 	a := newAnchor(c)
 	e.loaded[key] = weak.Make(a)
 	e.cores[c] = struct{}{}
-	return &Plugin{anchor: a}, nil
+	return newPlugin(a, s.Serves), nil
 }

@@ -9,12 +9,26 @@ import (
 	"time"
 
 	"go.uber.org/zap"
+
+	"github.com/rollcall-gateway/rollcall/plugins/internal/memory"
 )
 
 // Plugin is a handle on a loaded plugin.
 type Plugin struct {
 	anchor   *anchor
+	claim    *claim // on what the plugin stores; nil if it does not
 	released atomic.Bool
+}
+
+// newPlugin returns a handle on a, which counts it already.
+func newPlugin(a *anchor, serves func(host string) bool) *Plugin {
+	p := &Plugin{anchor: a}
+	if a.program.stores {
+		p.claim = &claim{plugin: a.name, core: a.number, serves: serves}
+		a.stores.add(p.claim)
+		runtime.AddCleanup(p, a.stores.remove, p.claim)
+	}
+	return p
 }
 
 // Info describes the file of a plugin.
@@ -84,6 +98,9 @@ func (p *Plugin) Try(ctx context.Context, host string) error {
 func (p *Plugin) Release() {
 	if p.released.CompareAndSwap(false, true) {
 		p.anchor.removeHandle()
+		if p.claim != nil {
+			p.anchor.stores.remove(p.claim)
+		}
 	}
 }
 
@@ -95,7 +112,7 @@ type rehearsal struct {
 }
 
 // Rehearse calls f with a copy of the plugin. The copy has the same code, configuration and
-// budgets, but its own instances, breakers and counters. It logs nothing, always denies on failure,
+// budgets, but its own instances, breakers, counters and store. It logs nothing, always denies on failure,
 // and no call of a hook takes longer than timeout. f must not keep it.
 //
 // It returns the error of f. Handles on the same loaded plugin share it: f is called for the first
@@ -109,7 +126,7 @@ func (p *Plugin) Rehearse(timeout time.Duration, f func(*Plugin) error) error {
 	if r.done {
 		return r.err
 	}
-	double := &Plugin{anchor: &anchor{c.rehearsalCore(timeout)}}
+	double := newPlugin(&anchor{c.rehearsalCore(timeout)}, nil)
 	defer double.Release()
 	r.err = f(double)
 	r.done = !errors.Is(r.err, context.Canceled) && !errors.Is(r.err, context.DeadlineExceeded)
@@ -128,6 +145,7 @@ func (c *core) rehearsalCore(timeout time.Duration) *core {
 		engine: c.engine, key: c.key, program: c.program, hooks: c.hooks, name: c.name, config: c.config, policy: Deny,
 		limits: limits, recycleAbove: c.recycleAbove, logger: zap.NewNop(),
 		counters: func(string) *Counters { return new(Counters) }, checkGrants: c.checkGrants, buckets: newBuckets(),
+		counts: new(Counts), stores: NewStores(), storeBudget: memory.NewBudget(limits.KV + storeBytes),
 	}
 	d.replacements, d.renewals = newBucket(0, 0), newBucket(0, 0)
 	d.addHandle()

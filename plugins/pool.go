@@ -43,6 +43,8 @@ type pool struct {
 	// waiters counts the goroutines that wait for an instance; freed wakes one.
 	waiters atomic.Int32
 	freed   chan struct{}
+	// stored is the store of the plugin and the host; nil until it is used.
+	stored atomic.Pointer[store]
 	// long bounds the running calls of members and shape.
 	long longCalls
 

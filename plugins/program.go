@@ -5,6 +5,7 @@ import (
 	"crypto/rand"
 	"errors"
 	"fmt"
+	"slices"
 	"sync/atomic"
 	"time"
 
@@ -30,6 +31,7 @@ type programKey struct {
 type program struct {
 	key      programKey
 	hooks    Hooks
+	stores   bool // it imports calls of the store
 	info     Info
 	runtime  wazero.Runtime
 	compiled wazero.CompiledModule
@@ -53,6 +55,7 @@ func (p *program) build(ctx context.Context, file []byte, limits Limits, e Engin
 	if p.hooks, err = verify(m); err != nil {
 		return fmt.Errorf("check: %w", err)
 	}
+	p.stores = slices.ContainsFunc(m.Imports, func(im wasm.Import) bool { return im.Module == "rollcall" && storeImport(im.Name) })
 	metered := m.Meter()
 	p.info = describe(m, len(file), len(metered))
 	p.info.MemoryMax = int64(limits.pages()) * pageSize

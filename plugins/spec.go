@@ -70,6 +70,11 @@ type Spec struct {
 	// serves, and again after the host was idle. For a shared plugin the host is "". Default: calls
 	// are counted but not reported.
 	Counters func(host string) *Counters
+	// Counts are the counters that the plugin names itself. Default: they are not reported.
+	Counts *Counts
+	// Serves reports whether the site of the plugin serves a host. What the plugin has stored for other
+	// hosts ends. It must be fast. If nil, every host is served.
+	Serves func(host string) bool
 }
 
 // Hash returns the SHA-256 of the file in hexadecimal. Like [Engine.Load], it does not read a file

@@ -28,11 +28,13 @@ type Config struct {
 type Host struct {
 	cfg     Config
 	tryTime time.Duration // the constant, except in tests
+	stores  *plugins.Stores
 
 	// mu guards the fields below. It is not held during a call to a plugin.
 	mu       sync.Mutex
 	engines  map[int64]*engineUse // by memory budget; two only while a reload changes it
 	counters map[pluginLabels]*plugins.Counters
+	counts   map[string]*plugins.Counts // by plugin
 	loads    map[loadLabels]uint64
 	trying   []*Trial // configurations whose plugins are being tried; their hosts already are labels
 }
@@ -64,6 +66,8 @@ func New(c Config) *Host {
 		tryTime:  tryTime,
 		engines:  make(map[int64]*engineUse),
 		counters: make(map[pluginLabels]*plugins.Counters),
+		counts:   make(map[string]*plugins.Counts),
+		stores:   plugins.NewStores(),
 		loads:    make(map[loadLabels]uint64),
 	}
 }
@@ -87,7 +91,7 @@ func (ph *Host) open(memory int64) (*engineUse, error) {
 
 // newEngine creates an engine that keeps compiled code in the folder, if possible.
 func (ph *Host) newEngine(memory int64) (*plugins.Engine, error) {
-	config := plugins.EngineConfig{CacheDir: ph.cfg.Folder, Memory: memory, Logger: ph.cfg.Logger}
+	config := plugins.EngineConfig{CacheDir: ph.cfg.Folder, Memory: memory, Stores: ph.stores, Logger: ph.cfg.Logger}
 	engine, err := plugins.NewEngine(config)
 	if err == nil {
 		return engine, nil
@@ -146,6 +150,7 @@ func (ph *Host) Reports() []plugins.Report {
 func (ph *Host) prepare(spec *plugins.Spec) {
 	name, shared := spec.Name, spec.Shared
 	spec.Logger = ph.cfg.Logger.Named(name)
+	spec.Counts = ph.countsOf(name)
 	spec.Counters = func(host string) *plugins.Counters {
 		label := sharedHosts
 		if !shared {
@@ -162,6 +167,17 @@ func (ph *Host) countersOf(labels pluginLabels) *plugins.Counters {
 	if c == nil {
 		c = new(plugins.Counters)
 		ph.counters[labels] = c
+	}
+	return c
+}
+
+func (ph *Host) countsOf(plugin string) *plugins.Counts {
+	ph.mu.Lock()
+	defer ph.mu.Unlock()
+	c := ph.counts[plugin]
+	if c == nil {
+		c = new(plugins.Counts)
+		ph.counts[plugin] = c
 	}
 	return c
 }

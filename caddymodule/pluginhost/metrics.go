@@ -15,6 +15,9 @@ var (
 	pluginInstancesDesc = desc("caddy_rollcall_plugin_instances", "Instances now, idle or busy.", "state")
 	pluginMemoryDesc    = desc("caddy_rollcall_plugin_memory_bytes", "Memory of all instances now, as plugin_memory counts it.")
 	pluginLinearDesc    = desc("caddy_rollcall_plugin_linear_memory_bytes", "Size of the memories of all instances now, whether used or not.")
+	pluginStoreDesc     = desc("caddy_rollcall_plugin_store_bytes", "What is stored now for all hosts, as kv counts it.")
+	pluginEntriesDesc   = desc("caddy_rollcall_plugin_store_entries", "Keys that are stored now for all hosts.")
+	pluginCounterDesc   = desc("caddy_rollcall_plugin_counter_total", "What the plugin counts itself, by the name that it gives.", "name")
 	pluginRestartsDesc  = desc("caddy_rollcall_plugin_restarts_total", "Instances that were discarded, by reason.", "reason")
 	pluginBreakerDesc   = desc("caddy_rollcall_plugin_breaker_open", "Hosts for which the plugin is not called now, since it failed too often.")
 	pluginLogDesc       = desc("caddy_rollcall_plugin_log_dropped_total", "Lines of plugins that were not logged, since there were too many.")
@@ -28,8 +31,8 @@ func desc(name, help string, labels ...string) *prometheus.Desc {
 // Describe implements prometheus.Collector.
 func (ph *Host) Describe(ch chan<- *prometheus.Desc) {
 	for _, d := range []*prometheus.Desc{
-		pluginCallsDesc, pluginStepsDesc, pluginInstancesDesc, pluginMemoryDesc, pluginLinearDesc, pluginRestartsDesc,
-		pluginBreakerDesc, pluginLogDesc, pluginLoadsDesc,
+		pluginCallsDesc, pluginStepsDesc, pluginInstancesDesc, pluginMemoryDesc, pluginLinearDesc, pluginStoreDesc,
+		pluginEntriesDesc, pluginCounterDesc, pluginRestartsDesc, pluginBreakerDesc, pluginLogDesc, pluginLoadsDesc,
 	} {
 		ch <- d
 	}
@@ -38,10 +41,15 @@ func (ph *Host) Describe(ch chan<- *prometheus.Desc) {
 // Collect implements prometheus.Collector.
 func (ph *Host) Collect(ch chan<- prometheus.Metric) {
 	ph.mu.Lock()
-	counters, loads := maps.Clone(ph.counters), maps.Clone(ph.loads)
+	counters, counts, loads := maps.Clone(ph.counters), maps.Clone(ph.counts), maps.Clone(ph.loads)
 	ph.mu.Unlock()
 	for labels, n := range loads {
 		ch <- counter(pluginLoadsDesc, n, labels.plugin, labels.result)
+	}
+	for plugin, c := range counts {
+		for name, n := range c.Read() {
+			ch <- counter(pluginCounterDesc, n, plugin, name)
+		}
 	}
 	sums := make(map[string]*plugins.CountersSnapshot)
 	for labels, c := range counters {
@@ -119,6 +127,8 @@ func (ph *Host) collectState(ch chan<- prometheus.Metric) {
 	type state struct {
 		idle, busy, open int
 		memory, linear   int64
+		stored           int64
+		entries          int
 	}
 	states := make(map[string]state)
 	for _, r := range ph.Reports() {
@@ -128,6 +138,8 @@ func (ph *Host) collectState(ch chan<- prometheus.Metric) {
 			s.busy += h.Busy
 			s.memory += h.Memory
 			s.linear += h.LinearMemory
+			s.stored += h.StoreBytes
+			s.entries += h.StoreEntries
 			if h.Breaker != "closed" {
 				s.open++
 			}
@@ -142,6 +154,8 @@ func (ph *Host) collectState(ch chan<- prometheus.Metric) {
 		gauge(pluginInstancesDesc, float64(s.busy), "busy")
 		gauge(pluginMemoryDesc, float64(s.memory))
 		gauge(pluginLinearDesc, float64(s.linear))
+		gauge(pluginStoreDesc, float64(s.stored))
+		gauge(pluginEntriesDesc, float64(s.entries))
 		gauge(pluginBreakerDesc, float64(s.open))
 	}
 }
