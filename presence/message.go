@@ -109,6 +109,6 @@ func (m Message) private() Message {
 			names = append(names, name)
 		}
 	}
-	m.Channels, m.Bodies = names, nil
+	m.Channels = names
 	return m
 }

@@ -16,7 +16,7 @@ var DefaultHooks = []string{"classify", "members"}
 
 // marker is a line of a template: "[hook a b]" begins lines that are written if one of the hooks is
 // chosen, and "[end]" ends them.
-var marker = regexp.MustCompile(`^\s*(?://!?|/?\*|#|<!--)\s*\[(end|hook((?: [a-z]+)+))\]\s*(?:\*/|-->)?\s*$`)
+var marker = regexp.MustCompile(`^\s*(?:(?://!?|/?\*|#|<!--)\s*){1,2}\[(end|hook((?: [a-z]+)+))\]\s*(?:\*/|-->)?\s*$`)
 
 // lastComma is a comma after the last value of a list of JSON.
 var lastComma = regexp.MustCompile(`,(\s*[\]}])`)
@@ -47,8 +47,17 @@ func keep(file []byte, hooks []string) ([]byte, error) {
 	if inside {
 		return nil, fmt.Errorf("a [hook] without an [end]")
 	}
+	for i, r := range tidied {
+		kept = r.ReplaceAll(kept, []byte(tidyTo[i]))
+	}
 	return kept, nil
 }
+
+// tidied are the blank lines that regions leave where they were left out, and tidyTo what replaces them.
+var (
+	tidied = []*regexp.Regexp{regexp.MustCompile(`\n{3,}`), regexp.MustCompile(`([({]\n)\n+`), regexp.MustCompile(`\n+$`)}
+	tidyTo = []string{"\n\n", "$1", "\n"}
+)
 
 // cases returns the cases of the chosen hooks for "rollcall-plugin test".
 func cases(hooks []string) ([]byte, error) {

@@ -20,15 +20,16 @@ c
 <!-- [hook message] -->
 d
 <!-- [end] -->
-# [hook classify shape]
+//		# [hook classify shape]
 e
 # [end]
 /* [hook connect] */
 f
 /* [end] */
 a line about [end] and // [hook x] in it
-last`
-	const common = "a line about [end] and // [hook x] in it\nlast"
+last
+`
+	const common = "a line about [end] and // [hook x] in it\nlast\n"
 	for hooks, want := range map[string]string{
 		"classify":         "first\n\ta\ne\n" + common,
 		"members":          "first\nb\n" + common,

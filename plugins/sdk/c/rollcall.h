@@ -87,6 +87,32 @@ RC_API bool rc_ends_with(rc_text t, rc_text suffix) {
 	return t.size >= suffix.size && rc_equal(rc_part(t, t.size - suffix.size, suffix.size), suffix);
 }
 
+RC_API bool rc_contains(rc_text t, rc_text part) {
+	for (uint32_t i = 0; i + part.size <= t.size; i++) {
+		if (rc_equal(rc_part(t, i, part.size), part)) {
+			return true;
+		}
+	}
+	return false;
+}
+
+/* rc_integer returns the whole number that t is, and otherwise if it is none or has more than 18 digits. */
+RC_API int64_t rc_integer(rc_text t, int64_t otherwise) {
+	bool negative = t.size && *t.data == '-';
+	int64_t n = 0;
+	t = rc_part(t, negative, t.size);
+	if (!t.size || t.size > 18) {
+		return otherwise;
+	}
+	for (uint32_t i = 0; i < t.size; i++) {
+		if (t.data[i] < '0' || t.data[i] > '9') {
+			return otherwise;
+		}
+		n = 10 * n + (t.data[i] - '0');
+	}
+	return negative ? -n : n;
+}
+
 /* rc_find_last returns the index of the last c in t, or t.size if there is none. */
 RC_API uint32_t rc_find_last(rc_text t, char c) {
 	for (uint32_t i = t.size; i > 0; i--) {
@@ -230,6 +256,55 @@ RC_API rc_text rc_request_body(void) {
 	return n > 0 && (uint32_t)n <= b->capacity ? (rc_text){b->data, (uint32_t)n} : (rc_text){"", 0};
 }
 
+/* ---- The store and counters ----
+   The store belongs to this plugin and host on one pod, is the same for all instances, survives another file of the
+   plugin, and is empty after a restart. It works in connect, authorize and message; elsewhere the call ends. Keys have 1
+   to 128 bytes, values at most 4 KiB, and stay for 1 ms to a day. */
+
+__attribute__((import_module("rollcall"), import_name("kv_get")))
+extern int64_t rc_host_kv_get(const char *key, uint32_t key_size, char *data, uint32_t capacity);
+
+__attribute__((import_module("rollcall"), import_name("kv_set")))
+extern int32_t rc_host_kv_set(const char *key, uint32_t key_size, const char *data, uint32_t size, int64_t ttl_ms);
+
+__attribute__((import_module("rollcall"), import_name("kv_add")))
+extern int64_t rc_host_kv_add(const char *key, uint32_t key_size, int64_t delta, int64_t ttl_ms);
+
+__attribute__((import_module("rollcall"), import_name("count")))
+extern void rc_host_count(const char *name, uint32_t size, int64_t delta);
+
+enum { RC_MAX_VALUE = 4096, RC_SECOND = 1000, RC_MINUTE = 60 * RC_SECOND, RC_HOUR = 60 * RC_MINUTE, RC_DAY = 24 * RC_HOUR };
+
+/* rc_kv_get reads a value, which is valid until the hook returns, and reports whether there is one. */
+RC_API bool rc_kv_get(rc_text key, rc_text *value) {
+	static char buffer[RC_MAX_VALUE];
+	int64_t n = rc_host_kv_get(key.data, key.size, buffer, RC_MAX_VALUE);
+	*value = (rc_text){"", 0};
+	if (n < 0) {
+		return false;
+	}
+	rc_text read = {buffer, (uint32_t)n};
+	*value = rc_concat(&read, 1);
+	return true;
+}
+
+/* rc_kv_set keeps a value for a time, and reports whether it could: in a full store the old value stays. */
+RC_API bool rc_kv_set(rc_text key, rc_text value, int64_t ttl_ms) {
+	return rc_host_kv_set(key.data, key.size, value.data, value.size, ttl_ms) == 0;
+}
+
+RC_API void rc_kv_delete(rc_text key) { rc_host_kv_set(key.data, key.size, "", 0, 0); }
+
+/* rc_kv_add adds to a counter and returns the sum. A counter that is not there begins at 0 and stays for ttl_ms; later
+   calls do not change its end. In a full store the sum is INT64_MAX: write a limit as rc_kv_add(...) > n, and it holds. */
+RC_API int64_t rc_kv_add(rc_text key, int64_t delta, int64_t ttl_ms) {
+	return rc_host_kv_add(key.data, key.size, delta, ttl_ms);
+}
+
+/* rc_count adds to the metric caddy_rollcall_plugin_counter_total. A name has 1 to 40 of a-z, 0-9 and _, a plugin at most
+   32 names; delta is 0 or more. It works in every hook. */
+RC_API void rc_count(rc_text name, int64_t delta) { rc_host_count(name.data, name.size, delta); }
+
 #define RC_EXPORT(name) __attribute__((export_name(name), used))
 
 RC_EXPORT("rollcall_abi_v1") void rc_abi(void) {}
@@ -291,11 +366,28 @@ typedef enum {
 
 typedef struct {
 	rc_text host, channel;
-	rc_text user, email; /* empty in classify, and for an anonymous connection */
+	rc_text user, email; /* empty in classify, for an anonymous connection, and for the backend */
 	rc_kind site;        /* the kind of the channel by the site's own rules */
-	bool anonymous;      /* in authorize: the connection has no user */
+	bool anonymous;      /* in authorize and message: the connection has no user */
+	bool backend;        /* in message: it comes from the backend */
 	bool needs_grant;    /* by the site's own rules; RC_ANONYMOUS is then a failure */
+	rc_text connection;  /* in message: the ID of the sender's connection, empty for the backend */
 } rc_request;
+
+/* rc_extension returns the value of a tag in an extension, empty if it is not there. */
+RC_API rc_text rc_extension(rc_text list, uint32_t tag) {
+	while (list.size >= 4) {
+		uint32_t found = rc_u16(list.data), size = rc_u16(list.data + 2);
+		if (size > list.size - 4) {
+			break;
+		}
+		if (found == tag) {
+			return rc_part(list, 4, size);
+		}
+		list = rc_part(list, 4 + size, list.size);
+	}
+	return (rc_text){"", 0};
+}
 
 RC_API bool rc_read_request(const char *p, uint32_t size, rc_request *r) {
 	if (size < 16 || p[0] != 1) {
@@ -308,11 +400,13 @@ RC_API bool rc_read_request(const char *p, uint32_t size, rc_request *r) {
 	const char *text = p + 16;
 	r->site = (rc_kind)p[1];
 	r->anonymous = rc_u16(p + 2) & 1;
+	r->backend = rc_u16(p + 2) & 2;
 	r->needs_grant = rc_u16(p + 2) & 4;
 	r->host = (rc_text){text, host};
 	r->channel = (rc_text){text + host, channel};
 	r->user = (rc_text){text + host + channel, user};
 	r->email = (rc_text){text + host + channel + user, email};
+	r->connection = rc_extension((rc_text){text + host + channel + user + email, rc_u32(p + 12)}, 1);
 	return true;
 }
 
@@ -791,6 +885,99 @@ RC_API void rc_write_string(rc_text t) {
 	rc_write(RC_TEXT("\""));
 }
 
+/* rc_write_with adds an object to the answer, with one text replaced, or added if it has no such name. */
+RC_API void rc_write_with(rc_json object, const char *name, rc_text text) {
+	bool found = false, first = true;
+	rc_write(RC_TEXT("{"));
+	for (rc_iterator i = rc_items(object); rc_next(&i); first = false) {
+		rc_write(first ? RC_TEXT("") : RC_TEXT(","));
+		rc_write(i.name);
+		rc_write(RC_TEXT(":"));
+		if (rc_equal(rc_string(i.name), rc_c(name))) {
+			rc_write_string(text);
+			found = true;
+		} else {
+			rc_write(i.value);
+		}
+	}
+	if (!found) {
+		rc_write(first ? RC_TEXT("") : RC_TEXT(","));
+		rc_write_string(rc_c(name));
+		rc_write(RC_TEXT(":"));
+		rc_write_string(text);
+	}
+	rc_write(RC_TEXT("}"));
+}
+
+/* ---- connect and message ---- */
+
+/* Results of the functions of RC_CONNECT and RC_MESSAGE besides a text and RC_UNCHANGED. RC_FAILED: on_failure decides. */
+#define RC_REFUSE ((rc_text){NULL, 2})
+#define RC_FAILED RC_SHAPE_FAILED
+
+RC_API int64_t rc_consulted(rc_text answer) {
+	if (rc_full) {
+		return rc_fail(RC_TEXT("out of memory"));
+	}
+	if (!answer.data) {
+		return answer.size == 1 ? -1 : answer.size == 2;
+	}
+	return answer.size ? rc_result(answer) : rc_fail(RC_TEXT("the answer is empty"));
+}
+
+/* rc_login is a connection that opens or logs in. */
+typedef struct {
+	rc_text host, connection;
+	bool anonymous;     /* the connection has no user */
+	rc_text user, email;
+	rc_json info;       /* an object, or without bytes */
+	rc_json claims;     /* the payload of the token, an object, or without bytes */
+} rc_login;
+
+RC_API rc_json rc_present(rc_json v) { return rc_equal(v, RC_TEXT("null")) ? (rc_json){"", 0} : v; }
+
+RC_API int64_t rc_connect(rc_text input, rc_text (*f)(const rc_login *)) {
+	rc_begin();
+	rc_json user = rc_present(rc_value(input, "user"));
+	rc_login login = {
+		.host = rc_string(rc_value(input, "host")), .connection = rc_string(rc_value(input, "connection")),
+		.anonymous = !user.size, .user = rc_string(rc_value(user, "id")), .email = rc_string(rc_value(user, "email")),
+		.info = rc_present(rc_value(user, "info")), .claims = rc_present(rc_value(input, "claims")),
+	};
+	if (!login.connection.size) {
+		return rc_fail(RC_TEXT("connect: the login is malformed"));
+	}
+	return rc_consulted(f(&login));
+}
+
+/* RC_CONNECT starts the function that gets each login, and returns RC_UNCHANGED, RC_REFUSE, or an object with the keys
+   info (an object of at most 2 KiB, or null) and channels (grants, if the plugin block says so). */
+#define RC_CONNECT(login)                                                               \
+	static inline rc_text rc_user_connect(const rc_login *login);                   \
+	RC_EXPORT("rollcall_connect") int64_t rc_export_connect(const char *p, uint32_t n) { \
+		return rc_connect((rc_text){p, n}, rc_user_connect);                    \
+	}                                                                               \
+	static inline rc_text rc_user_connect(const rc_login *login)
+
+RC_API int64_t rc_message(rc_text input, rc_text (*f)(const rc_request *, rc_json)) {
+	rc_request r;
+	rc_text request;
+	rc_begin();
+	if (!rc_cut(&input, &request) || !rc_read_request(request.data, request.size, &r)) {
+		return rc_fail(RC_TEXT("message: the request is malformed"));
+	}
+	return rc_consulted(f(&r, rc_skip_space(input)));
+}
+
+/* RC_MESSAGE starts the function that gets each message, an object, before it is sent to a channel. It returns
+   RC_UNCHANGED, RC_REFUSE, or the object that is sent instead: see rc_write_with and rc_written. */
+#define RC_MESSAGE(sender, message)                                                     \
+	static inline rc_text rc_user_message(const rc_request *sender, rc_json message); \
+	RC_EXPORT("rollcall_message") int64_t rc_export_message(const char *p, uint32_t n) { \
+		return rc_message((rc_text){p, n}, rc_user_message);                    \
+	}                                                                               \
+	static inline rc_text rc_user_message(const rc_request *sender __attribute__((unused)), rc_json message)
+
 /* ---- Configuration ---- */
 
 /* rc_config is what Rollcall passes to a plugin once. Its texts may be kept. */
@@ -821,6 +1008,9 @@ RC_API bool rc_known(rc_json object, const char *names) {
 	for (rc_iterator i = rc_items(object); rc_next(&i);) {
 		rc_text name = rc_string(i.name), all = rc_c(names);
 		bool found = false;
+		while (all.size && all.data[all.size - 1] == ' ') {
+			all.size--;
+		}
 		for (uint32_t start = 0, end = 0; !found && start < all.size; start = ++end) {
 			while (end < all.size && all.data[end] != ' ') {
 				end++;

@@ -1,10 +1,12 @@
 // Package rollcall is for writing plugins of the Rollcall presence gateway in Go.
 //
-// A plugin is a program that Rollcall calls at up to four points, the hooks. Each hook is a
+// A plugin is a program that Rollcall calls at up to six points, the hooks. Each hook is a
 // subpackage. Importing it adds the hook to the plugin; a hook that is not imported costs nothing.
 //
+//   - connect: is this login accepted, and what is shown of the user?
 //   - classify: what kind of channel is this?
 //   - authorize: may this connection join?
+//   - message: is this message sent, and what does it say?
 //   - members: what is shown of each user?
 //   - shape: what does the whole answer look like?
 //

@@ -36,3 +36,10 @@ func writeLog(level Level, text string) {
 func readRequest(b []byte) int {
 	return int(hostRequest(unsafe.Pointer(unsafe.SliceData(b)), uint32(len(b))))
 }
+
+//go:wasmimport rollcall count
+func hostCount(name unsafe.Pointer, size uint32, delta int64)
+
+func count(name string, delta int64) {
+	hostCount(unsafe.Pointer(unsafe.StringData(name)), uint32(len(name)), delta)
+}

@@ -1,0 +1,23 @@
+package message
+
+import (
+	"unsafe"
+
+	rollcall "github.com/rollcall-gateway/rollcall/plugins/sdk/go"
+	"github.com/rollcall-gateway/rollcall/plugins/sdk/go/internal/memory"
+)
+
+//go:wasmexport rollcall_message
+func export(p unsafe.Pointer, n uint32) int64 {
+	result, err := call(memory.Input(p, n))
+	switch {
+	case err != nil:
+		rollcall.Log(rollcall.Error, err.Error())
+		return -1
+	case result.refused:
+		return 1
+	case result.object == nil:
+		return 0
+	}
+	return memory.Output(result.object)
+}
