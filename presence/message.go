@@ -109,6 +109,6 @@ func (m Message) private() Message {
 			names = append(names, name)
 		}
 	}
-	m.Channels = names
+	m.Channels, m.Bodies = names, nil
 	return m
 }

@@ -161,6 +161,7 @@ func TestBatchIsRepeatedAfterACrash(t *testing.T) {
 					}
 				}
 				put(0, size)
+				time.Sleep(2 * eventsGather) // the mark
 				synctest.Wait()
 				if len(r.bodies) == 0 {
 					t.Fatal("nothing was sent")

@@ -195,6 +195,9 @@ func (c *committer) run() {
 func (c *committer) commit() bool {
 	removing := true
 	for {
+		if !c.gather() {
+			return removing
+		}
 		adds, removals := c.popPending(removing)
 		if len(adds)+len(removals) == 0 {
 			return removing
@@ -217,6 +220,17 @@ func (c *committer) commit() bool {
 		c.complete(adds, removals, err)
 		removing = removing && err == nil
 	}
+}
+
+// gather waits for more changes, if the content allows that. It returns false if there are none.
+func (c *committer) gather() bool {
+	c.mu.Lock()
+	pending, closing := len(c.adds)+len(c.removals) > 0, c.closing
+	c.mu.Unlock()
+	if pending && !closing {
+		time.Sleep(c.store.kind.gather)
+	}
+	return pending
 }
 
 // popPending returns the content of the next transaction.
@@ -254,6 +268,7 @@ func (c *committer) write(tx *bbolt.Tx, adds []*addition, removals []removal) er
 		if err != nil {
 			return err
 		}
+		b.FillPercent = c.store.kind.fill
 		for _, e := range slices.Concat(a.entries, a.marks) {
 			if err := b.Put(encodeKey(e.channel, e.number), e.record); err != nil {
 				return err

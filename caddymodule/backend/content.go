@@ -1,6 +1,11 @@
 package backend
 
-import "bytes"
+import (
+	"bytes"
+	"time"
+
+	"go.etcd.io/bbolt"
+)
 
 // Content is what a [Courier] delivers.
 type Content int
@@ -17,20 +22,34 @@ const (
 
 	// maxBatchBytes is the size at which a request takes no further event. One event can be larger.
 	maxBatchBytes = 256 << 10
+
+	// eventsGather delays events, and nobody else: one sync serves all shards, and requests have more
+	// events.
+	eventsGather = 20 * time.Millisecond
+
+	// eventsFill is close to 1, because the events of a shard are added in the order of their keys.
+	eventsFill = 0.9
 )
 
 // kind has the differences between contents.
 type kind struct {
 	file, root string // name of the file; its bucket, whose name changes with the layout
 	batch      int    // maximum number of records in a request
-	words      words
+
+	// gather is how long a transaction waits for further changes; 0 if somebody waits for it.
+	gather time.Duration
+
+	// fill is the part of a page that is used when it is split.
+	fill float64
+
+	words words
 }
 
 // words are log messages.
 type words struct{ waits, again, stuck, givenUp, full, disk, damaged, closing, refused string }
 
 var kinds = map[Content]*kind{
-	Copies: {file: "copies.db", root: "copies-1", batch: 1, words: words{
+	Copies: {file: "copies.db", root: "copies-1", batch: 1, fill: bbolt.DefaultFillPercent, words: words{
 		waits:   "backend does not take copies, they wait",
 		again:   "backend takes copies again",
 		stuck:   "copy not delivered, trying on",
@@ -41,7 +60,7 @@ var kinds = map[Content]*kind{
 		closing: "closing the file of waiting copies",
 		refused: "copies for backends are refused",
 	}},
-	Events: {file: "events.db", root: "events-1", batch: maxBatch, words: words{
+	Events: {file: "events.db", root: "events-1", batch: maxBatch, gather: eventsGather, fill: eventsFill, words: words{
 		waits:   "receiver does not accept events, they stay queued",
 		again:   "receiver accepts events again",
 		stuck:   "events not delivered, still retrying",

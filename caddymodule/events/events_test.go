@@ -6,6 +6,8 @@ import (
 	"io"
 	"net/http"
 	"net/http/httptest"
+	"os"
+	"path/filepath"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -23,6 +25,7 @@ import (
 // scene is a sink with receivers of one host.
 type scene struct {
 	*Events
+	folder    string
 	host      presence.HostName
 	mu        sync.Mutex
 	receivers []*Receiver
@@ -33,7 +36,7 @@ type scene struct {
 
 func newScene(t *testing.T, receivers ...Receiver) *scene {
 	t.Helper()
-	s := &scene{host: testkit.MustHost(t, "portal.example.com"), got: make([][]string, len(receivers))}
+	s := &scene{folder: t.TempDir(), host: testkit.MustHost(t, "portal.example.com"), got: make([][]string, len(receivers))}
 	s.status.Store(http.StatusOK)
 	for i, r := range receivers {
 		server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, req *http.Request) { s.receive(t, i, w, req) }))
@@ -43,7 +46,7 @@ func newScene(t *testing.T, receivers ...Receiver) *scene {
 		s.receivers = append(s.receivers, &r)
 	}
 	s.Events = New(Config{
-		Folder: t.TempDir(), Logger: zap.NewNop(),
+		Folder: s.folder, Logger: zap.NewNop(),
 		Receivers: func(presence.HostName) []*Receiver {
 			s.mu.Lock()
 			defer s.mu.Unlock()
@@ -247,6 +250,52 @@ func TestWithoutAFileShardsAreRestarted(t *testing.T) {
 		defer s.mu.Unlock()
 		return len(s.restarted) == 1 && s.restarted[0] == "3"
 	})
+}
+
+// The file of a queue is bounded as docs/events.md says, whatever is added and thrown away while the
+// receiver is down.
+func TestFileIsBounded(t *testing.T) {
+	s := newScene(t, Receiver{Types: DefaultTypes})
+	s.status.Store(http.StatusServiceUnavailable)
+	const queue = 2 << 20
+	s.receivers[0].Queue = queue
+	state := make([]string, events.MaxState)
+	for i := range state {
+		state[i] = ada
+	}
+	var all sync.WaitGroup
+	var full atomic.Int64
+	for shard := range uint8(events.Shards) {
+		all.Go(func() {
+			for epoch := range uint64(8) {
+				for n := range 40 {
+					list := []events.Event{s.event(events.ChannelState, "sales", state[:(n*int(shard+1))%len(state)]...)}
+					for range 100 {
+						list = append(list, s.event(events.MemberJoined, fmt.Sprint("channel-", n), ada))
+					}
+					for i := range list {
+						list[i].Shard, list[i].Epoch = shard, epoch+1
+					}
+					if s.Put(list) {
+						full.Add(1)
+						break
+					}
+				}
+			}
+		})
+	}
+	all.Wait()
+	info, err := os.Stat(filepath.Join(s.folder, "events.db"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if full.Load() < 2*events.Shards {
+		t.Errorf("the queue was full %d times only", full.Load())
+	}
+	if most := int64(2*queue + 16<<20); info.Size() > most {
+		t.Errorf("the file has %d bytes, want at most %d", info.Size(), most)
+	}
+	t.Logf("%d bytes, of a queue of %d", info.Size(), queue)
 }
 
 func BenchmarkPut(b *testing.B) {

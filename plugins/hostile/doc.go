@@ -10,7 +10,7 @@
 //   - the failure has a reason, which is returned, counted and logged,
 //   - the policy decides what follows,
 //   - the next call gets a new instance,
-//   - memory is freed, and
+//   - memory is freed, what plugins store is bounded, and
 //   - the calls of other hosts continue meanwhile.
 //
 // Files that could end the process are loaded by a child process with a memory limit.

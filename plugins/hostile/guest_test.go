@@ -23,12 +23,12 @@ type guest struct {
 	// buffer is a statement that runs before rollcall_buffer returns an address with room for 1
 	// MiB.
 	buffer string
-	// classify, authorize, members and shape are statements that run when the input ends in a space
-	// or an exclamation mark. After them, and for any other input, the hook is benign: the channel
-	// is anonymous, joins are denied, all e-mail addresses are masked, the answer is
-	// {"shaped":true}. With the statement nothing, the hook is always benign. If empty, the hook is
-	// not exported.
-	classify, authorize, members, shape string
+	// classify and the others are statements that run when the input ends in a space or an
+	// exclamation mark; for connect, before its brace. After them, and for any other input, the hook
+	// is benign: the channel is anonymous, joins are denied, all e-mail addresses are masked, the
+	// answer and the message are {"shaped":true}, the info of a user is {}. With the statement
+	// nothing, the hook is always benign. If empty, the hook is not exported.
+	classify, authorize, members, shape, connect, message string
 }
 
 // nothing is a statement without effect.
@@ -38,6 +38,10 @@ const nothing = "(nop)"
 const imports = `
   (import "rollcall" "log" (func $log (param i32 i32 i32)))
   (import "rollcall" "request" (func $request (param i32 i32) (result i32)))
+  (import "rollcall" "kv_get" (func $kv_get (param i32 i32 i32 i32) (result i64)))
+  (import "rollcall" "kv_set" (func $kv_set (param i32 i32 i32 i32 i64) (result i32)))
+  (import "rollcall" "kv_add" (func $kv_add (param i32 i32 i64 i64) (result i64)))
+  (import "rollcall" "count" (func $count (param i32 i32 i64)))
   (import "env" "abort" (func $abort (param i32 i32 i32 i32)))
   (import "wasi_snapshot_preview1" "fd_write" (func $fd_write (param i32 i32 i32 i32) (result i32)))
   (import "wasi_snapshot_preview1" "fd_read" (func $fd_read (param i32 i32 i32 i32) (result i32)))
@@ -67,6 +71,7 @@ const bufferAddress = 65_536
 // result.
 const frame = `
   (data (i32.const 16) "{\"shaped\":true}")
+  (data (i32.const 40) "{\"info\":{}}")
   (func (export "rollcall_abi_v1"))
   (func $slice (param $ptr i32) (param $len i32) (result i64)
     (i64.or (i64.shl (i64.extend_i32_u (local.get $ptr)) (i64.const 32)) (i64.extend_i32_u (local.get $len))))
@@ -123,6 +128,11 @@ func (g guest) text() string {
 	hook("rollcall_authorize", "", g.authorize, "(i64.const 1)")
 	hook("rollcall_members", "(param $endpoint i32)", g.members, "(call $mask (local.get $ptr) (local.get $len))")
 	hook("rollcall_shape", "(param $endpoint i32)", g.shape, "(call $slice (i32.const 16) (i32.const 15))")
+	hook("rollcall_message", "", g.message, "(call $slice (i32.const 16) (i32.const 15))")
+	if g.connect != "" { // the input ends in a brace
+		g.connect = "(if (call $bad (local.get $ptr) (i32.sub (local.get $len) (i32.const 1))) (then " + g.connect + "))"
+	}
+	write("rollcall_connect", "(param $ptr i32) (param $len i32) (result i64)", g.connect, "(call $slice (i32.const 40) (i32.const 11))")
 	b.WriteString(g.fields)
 	if g.start != "" {
 		b.WriteString("  (func $start " + locals + g.start + ")\n  (start $start)\n")

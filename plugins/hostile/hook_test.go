@@ -13,6 +13,7 @@ func (g *guest) hook(h plugins.Hook) *string {
 	return map[plugins.Hook]*string{
 		plugins.HookClassify: &g.classify, plugins.HookAuthorize: &g.authorize,
 		plugins.HookMembers: &g.members, plugins.HookShape: &g.shape,
+		plugins.HookConnect: &g.connect, plugins.HookMessage: &g.message,
 	}[h]
 }
 
@@ -39,7 +40,7 @@ func TestEndlessCallsEndWithTheirTime(t *testing.T) {
 	e := newEngine(t, plugins.EngineConfig{})
 	for _, b := range endless {
 		t.Run(b.name, func(t *testing.T) {
-			for _, h := range []plugins.Hook{plugins.HookClassify, plugins.HookShape} {
+			for _, h := range []plugins.Hook{plugins.HookClassify, plugins.HookShape, plugins.HookMessage} {
 				contained(t, e, h, b.in(h), clockLimits, append(b.reasons, timeout)...)
 			}
 		})
@@ -65,7 +66,7 @@ func contained(t *testing.T, e *plugins.Engine, h plugins.Hook, g guest, l plugi
 	t.Helper()
 	path := g.file(t)
 	harmless := len(reasons) == 0 || slices.Contains(reasons, "")
-	longest := max(l.ClassifyTimeout, l.ShapeTimeout) + grace
+	longest := max(l.ClassifyTimeout, l.ShapeTimeout, l.MessageTimeout) + grace
 	for _, policy := range []plugins.Policy{plugins.Deny, plugins.Pass} {
 		p := load(t, e, plugins.Spec{Path: path, OnFailure: policy, Limits: l})
 		await(t, p.chain, h)

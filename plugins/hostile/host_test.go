@@ -33,7 +33,8 @@ const (
 // stepLimits end an endless call by its budget, long before a timeout.
 var stepLimits = plugins.Limits{
 	Instances: 2, InitBudget: fewer(1_000_000), ClassifyBudget: fewer(1_000_000), MembersBudget: 1000,
-	ShapeBudget: fewer(3_000_000), ClassifyTimeout: patience, ShapeTimeout: patience,
+	ShapeBudget: fewer(3_000_000), ConnectBudget: fewer(1_000_000), MessageBudget: fewer(1_000_000),
+	ClassifyTimeout: patience, ShapeTimeout: patience, MessageTimeout: patience,
 }
 
 // fewer returns n, or a part of it under the race detector, which makes host functions and deep
@@ -48,7 +49,8 @@ func fewer(n int64) int64 {
 // clockLimits end an endless call by its timeout, long before its budget is spent.
 var clockLimits = plugins.Limits{
 	Instances: 2, InitBudget: 1e12, ClassifyBudget: 1e12, MembersBudget: 1e12, ShapeBudget: 1e12,
-	ClassifyTimeout: 20 * time.Millisecond, ShapeTimeout: 20 * time.Millisecond,
+	ConnectBudget: 1e12, MessageBudget: 1e12,
+	ClassifyTimeout: 20 * time.Millisecond, ShapeTimeout: 20 * time.Millisecond, MessageTimeout: 20 * time.Millisecond,
 }
 
 func newEngine(t testing.TB, c plugins.EngineConfig) *plugins.Engine {
@@ -150,7 +152,10 @@ type answer struct {
 }
 
 // hooks lists all hooks in order.
-var hooks = []plugins.Hook{plugins.HookClassify, plugins.HookAuthorize, plugins.HookMembers, plugins.HookShape}
+var hooks = []plugins.Hook{
+	plugins.HookClassify, plugins.HookAuthorize, plugins.HookMembers, plugins.HookShape,
+	plugins.HookConnect, plugins.HookMessage,
+}
 
 // Answers of the hooks without a plugin, and with a benign one.
 var (
@@ -159,12 +164,16 @@ var (
 		plugins.HookAuthorize: "true",
 		plugins.HookMembers:   `{"id":"ada","email":"ada@secret.example"}`,
 		plugins.HookShape:     `{"room":[{"id":"ada","email":"ada@secret.example"}]}`,
+		plugins.HookConnect:   "no info",
+		plugins.HookMessage:   `{"text":"hello"}`,
 	}
 	touched = map[plugins.Hook]string{
 		plugins.HookClassify:  "anonymous",
 		plugins.HookAuthorize: "false",
 		plugins.HookMembers:   `{"id":"ada","email":"******************"}`,
 		plugins.HookShape:     `{"shaped":true}`,
+		plugins.HookConnect:   "info {}",
+		plugins.HookMessage:   `{"shaped":true}`,
 	}
 )
 
@@ -194,6 +203,18 @@ func ask(t testing.TB, c *plugins.Chain, h plugins.Hook, host string, bad bool) 
 		// The marks do not matter.
 		return answer{strings.NewReplacer("!", "", "*******************", "******************").
 			Replace(strings.Join(objects, "\n")), err}
+	case plugins.HookConnect:
+		// A claim is not checked: the host has verified the token.
+		login := plugins.Login{ID: "C0", User: &plugins.User{ID: "ada", Email: "ada@" + domain}, Claims: "{}" + strings.ReplaceAll(mark, "!", " ")}
+		got, err := c.Connect(host, login)
+		if !got.HasInfo {
+			return answer{"no info", err}
+		}
+		return answer{"info " + got.Info, err}
+	case plugins.HookMessage:
+		from := plugins.Sender{User: &plugins.User{ID: "ada", Email: "ada@" + domain}, Connection: "C0"}
+		got, err := c.Message(host, "room", plugins.Authenticated, from, []byte(untouched[h]+strings.ReplaceAll(mark, "!", " ")), 64<<10)
+		return answer{strings.TrimSpace(string(got)), err}
 	default:
 		body := untouched[h] + strings.ReplaceAll(mark, "!", " ")
 		got, err := c.Shape(t.Context(), plugins.EndpointUsers, host, []byte(request), []byte(body))

@@ -17,7 +17,7 @@ import (
 )
 
 // simEventsFailed is simFailed for TestEventsAreRightAtRest.
-var simEventsFailed = []int{79, 1411, 2979, 3197, 4380, 5219, 22061}
+var simEventsFailed = []int{79, 1189, 1411, 1623, 2087, 2979, 3197, 4380, 5219, 6927, 8343, 22061}
 
 // TestEventsAreRightAtRest runs a deployment with the faults of TestSimulation whose pods tell events
 // to a receiver. Each pod has a queue, which survives its death, delivers late and repeats itself, and

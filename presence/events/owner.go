@@ -106,7 +106,8 @@ func (s *Speaker) review(h *host, now time.Time) (ends ends) {
 }
 
 // renewal is when the shards of a host begin new epochs because of a missing pod. It may speak, in an
-// epoch that is greater than that of this pod, and end before this one learns of that.
+// epoch that is greater than that of this pod, and end before this one learns of that. After a time in
+// which this pod heard nothing, any pod may have done so.
 type renewal struct {
 	at    time.Time // zero if no pod is missing
 	pause time.Duration
@@ -140,6 +141,13 @@ func (r *renewal) due(missing bool, now time.Time) bool {
 	r.pause = min(2*r.pause, mostRenewal)
 	r.at = now.Add(r.pause)
 	return true
+}
+
+// restart makes new epochs begin in a moment, after a time in which this pod heard nothing.
+func (r *renewal) restart(now time.Time) {
+	if r.at.IsZero() || r.last {
+		r.at, r.last = now.Add(lastRenewal), true
+	}
 }
 
 // ask asks a pod for its part of a shard. The lock is held.

@@ -248,3 +248,32 @@ func TestMissingPodsBeginEpochs(t *testing.T) {
 		}
 	})
 }
+
+// A pod that heard nothing for a while cannot know which pods have spoken meanwhile, and ended.
+func TestUnheardPodsBeginEpochs(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s, _ := pairStage(t)
+		time.Sleep(calmAfter)
+		s.settle()
+		s.take()
+		epochs := func() (n int) {
+			for _, e := range s.take() {
+				if e.Shard == 0 && e.Type == EpochComplete {
+					n++
+				}
+			}
+			return n
+		}
+		s.PodsUnheard()
+		time.Sleep(lastRenewal / 2)
+		s.PodsUnheard()
+		time.Sleep(lastRenewal - time.Second)
+		if got := epochs(); got != 0 {
+			t.Errorf("%d epochs at once", got)
+		}
+		time.Sleep(time.Hour)
+		if got := epochs(); got != 1 {
+			t.Errorf("%d epochs in an hour", got)
+		}
+	})
+}

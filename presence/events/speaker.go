@@ -235,6 +235,18 @@ func (s *Speaker) Opened(hosts []presence.HostName) {
 // PodsChanged notes that other pods have come, gone or changed.
 func (s *Speaker) PodsChanged() { s.intake.noteReview() }
 
+// PodsUnheard notes that this pod heard nothing for a while. Others may have spoken for its shards
+// meanwhile, and be gone, so new epochs begin.
+func (s *Speaker) PodsUnheard() {
+	now := time.Now()
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	for _, h := range s.hosts {
+		h.renew.restart(now)
+	}
+	s.intake.noteReview()
+}
+
 // PodDown handles a pod that is gone or missing: its connections are lost.
 func (s *Speaker) PodDown(pod string) {
 	s.mu.Lock()

@@ -20,11 +20,11 @@ import (
 	"github.com/rollcall-gateway/rollcall/internal/testkit"
 	"github.com/rollcall-gateway/rollcall/presence"
 	told "github.com/rollcall-gateway/rollcall/presence/events"
+	"github.com/rollcall-gateway/rollcall/test/internal/webhooks"
 	"github.com/rollcall-gateway/rollcall/test/internal/ws"
 )
 
-// receiver is the receiver of docs/events.md, which verifies requests with the npm package
-// standardwebhooks.
+// receiver is the receiver of docs/events.md, see package webhooks.
 type receiver struct {
 	folder, address string
 	cmd             *exec.Cmd
@@ -32,10 +32,6 @@ type receiver struct {
 
 func newReceiver(t *testing.T) *receiver {
 	t.Helper()
-	npm := os.Getenv("ROLLCALL_BROWSER_NPM")
-	if npm == "" {
-		t.Fatal("ROLLCALL_BROWSER_NPM is not set: run make docs")
-	}
 	p := readPage(t, "docs/events.md")
 	i := slices.IndexFunc(p.blocks, func(b block) bool { return b.lang == "js" })
 	if i < 0 {
@@ -51,12 +47,7 @@ func newReceiver(t *testing.T) *receiver {
 		t.Errorf("the receiver has %d lines", lines)
 	}
 	r := &receiver{folder: t.TempDir(), address: freeAddr(t)}
-	if err := os.WriteFile(filepath.Join(r.folder, "receiver.mjs"), []byte(p.blocks[i].text), 0o600); err != nil {
-		t.Fatal(err)
-	}
-	if err := os.Symlink(filepath.Join(npm, "node_modules"), filepath.Join(r.folder, "node_modules")); err != nil {
-		t.Fatal(err)
-	}
+	webhooks.Install(t, r.folder, []byte(p.blocks[i].text))
 	r.start(t)
 	t.Cleanup(func() { r.kill(t) })
 	return r

@@ -4,7 +4,6 @@ import (
 	"encoding/json"
 	"fmt"
 	"math/rand/v2"
-	"os"
 	"slices"
 	"strings"
 	"sync"
@@ -13,6 +12,7 @@ import (
 	"time"
 
 	"github.com/rollcall-gateway/rollcall/test/internal/cluster"
+	"github.com/rollcall-gateway/rollcall/test/internal/webhooks"
 	"github.com/rollcall-gateway/rollcall/test/internal/ws"
 )
 
@@ -35,12 +35,12 @@ type guestClient struct {
 
 const crowdChannels = 25
 
-func newCrowd(t *testing.T, pods deployment, n int) *crowd {
+func newCrowd(t *testing.T, pods deployment, name string, n int) *crowd {
 	c := &crowd{t: t, pods: pods}
 	for i := range n {
 		g := new(guestClient)
 		if i%10 != 0 {
-			g.user = fmt.Sprintf("user-%d", i/2)
+			g.user = fmt.Sprintf("%s-user-%d", name, i/2)
 			g.token = token(t, *userOf(g.user))
 		}
 		c.members = append(c.members, g)
@@ -150,7 +150,7 @@ func (c *crowd) rest() (want []string) {
 }
 
 // difference says what is too much and what is missing.
-func difference(what string, got, want []string) error {
+func difference(got, want []string) error {
 	count := func(list, in []string) (n int, some []string) {
 		for _, k := range list {
 			if _, ok := slices.BinarySearch(in, k); !ok {
@@ -163,88 +163,142 @@ func difference(what string, got, want []string) error {
 	}
 	more, tooMuch := count(got, want)
 	less, missing := count(want, got)
-	return fmt.Errorf("%s: the receiver knows %d that are not there, like %v, and lacks %d of %d, like %v", what, more, tooMuch, less, len(want), missing)
+	return fmt.Errorf("the receiver knows %d that are not there, like %v, and lacks %d of %d, like %v", more, tooMuch, less, len(want), missing)
+}
+
+// eventScene is a deployment with a receiver of its events.
+type eventScene struct {
+	*continents
+	pods     deployment
+	receiver *receiver
+	down     time.Duration // time for which the receiver is down in between
+	runs     int           // runs so far
+}
+
+func newEventScene(t *testing.T, down time.Duration) *eventScene {
+	t.Helper()
+	c := newContinents(t, append(podNames(2, "eu-west"), podNames(1, "us-east")...))
+	s := &eventScene{continents: c, receiver: newReceiver(t, c), down: down}
+	s.pods = c.deployApart(t, "grace 1s\n"+s.receiver.options())
+	return s
+}
+
+func (s *eventScene) anyPod() *pod { return s.pods[rand.N(len(s.pods))] }
+
+// killed kills a pod, as a crash does.
+func (p *pod) killed(t *testing.T) {
+	t.Helper()
+	p.signal(t, syscall.SIGKILL)
+	p.await(t, ws.Patience)
+}
+
+// pause is for what happens at the same time.
+const pause = 2 * time.Second
+
+// eventFaults are the faults that the clients of a run live through.
+var eventFaults = []struct {
+	name string
+	do   func(t *testing.T, s *eventScene)
+}{
+	{"a pod is killed", func(t *testing.T, s *eventScene) {
+		p := s.anyPod()
+		p.killed(t)
+		time.Sleep(pause)
+		if s.down >= time.Minute && rand.N(2) == 0 {
+			time.Sleep(longCut) // the others have given it up
+		}
+		p.run(t)
+	}},
+	{"a pod is stopped and continued", func(t *testing.T, s *eventScene) {
+		p := s.anyPod()
+		p.signal(t, syscall.SIGSTOP)
+		time.Sleep(longCut)
+		p.signal(t, syscall.SIGCONT)
+	}},
+	{"data centers are cut off", func(t *testing.T, s *eventScene) {
+		dc := s.dcs[rand.N(len(s.dcs))]
+		s.cutDC(t, dc)
+		time.Sleep(longCut)
+		s.mendDC(t, dc)
+	}},
+	{"a pod is cut off", func(t *testing.T, s *eventScene) {
+		p := s.anyPod()
+		s.cutPod(t, p.Pod)
+		time.Sleep(pause + rand.N(longCut-pause))
+		s.mendPod(t, p.Pod)
+	}},
+	{"pods are restarted one by one", func(t *testing.T, s *eventScene) {
+		for _, p := range s.pods {
+			p.stop(t)
+			p.run(t)
+		}
+	}},
+	{"everything while the receiver is down", func(t *testing.T, s *eventScene) {
+		begin := time.Now()
+		s.receiver.kill()
+		p, dc := s.anyPod(), s.dcs[rand.N(len(s.dcs))]
+		s.cutDC(t, dc)
+		p.signal(t, syscall.SIGSTOP)
+		time.Sleep(pause + rand.N(longCut-pause))
+		p.signal(t, syscall.SIGCONT)
+		s.mendDC(t, dc)
+		p = s.anyPod()
+		p.stop(t)
+		p.run(t)
+		for _, p := range s.pods {
+			p.killed(t)
+		}
+		time.Sleep(s.down - time.Since(begin))
+		for _, p := range s.pods {
+			p.run(t)
+		}
+		s.receiver.start(t)
+	}},
+}
+
+// run lets new clients come and go during a fault, and compares what the receiver knows with what is
+// there whenever all is at rest.
+func (s *eventScene) run(t *testing.T, clients int, fault func(t *testing.T, s *eventScene)) {
+	s.runs++
+	crowd := newCrowd(t, s.pods, fmt.Sprintf("run-%d", s.runs), clients)
+	crowd.start(1500 * time.Millisecond)
+	time.Sleep(pause)
+	fault(t, s)
+	time.Sleep(pause / 4)
+	s.pods.await(t)
+	want, begin := crowd.rest(), time.Now()
+	s.receiver.expect(t, want)
+	t.Logf("right within %s, %d of %d clients, %d facts", time.Since(begin).Round(time.Millisecond), clientsOf(crowd), clients, len(want))
 }
 
 // TestScenarioEventsAreRightAtRest lets pods be killed, stopped, cut off and restarted while clients
 // come and go. Whenever all is at rest, the receiver of docs/events.md knows what is there.
-func TestScenarioEventsAreRightAtRest(t *testing.T) {
-	scenario(t, func(t *testing.T) {
-		clients := 200
-		if os.Getenv(scenariosVariable) != "" {
-			clients = 2000
-		}
-		names := append(podNames(2, "eu-west"), podNames(1, "us-east")...)
-		c := newContinents(t, names)
-		r := newReceiver(t, c)
-		pods := c.deployApart(t, "grace 1s\n"+r.options())
-		crowd := newCrowd(t, pods, clients)
-		anyPod := func() *pod { return pods[rand.N(len(pods))] }
-		const while = 2 * time.Second
-		for _, fault := range []struct {
-			name string
-			do   func()
-		}{
-			{"a pod is killed", func() {
-				p := anyPod()
-				p.signal(t, syscall.SIGKILL)
-				p.await(t, ws.Patience)
-				time.Sleep(while)
-				if rand.N(2) == 0 {
-					time.Sleep(longCut) // the others have given it up
+//
+// Runs follow each other in a deployment, so each also has to forget the clients of the one before.
+func TestScenarioEventsAreRightAtRest(t *testing.T) { //nolint:tparallel // its deployments follow each other
+	t.Parallel()
+	runs, down := len(eventFaults), 15*time.Second
+	if n, isSet := scenarioRuns(t); isSet {
+		runs, down = n, time.Minute
+	}
+	events, again := 0, 0
+	for done := 0; done < runs && !t.Failed(); {
+		t.Run(fmt.Sprint(done/len(eventFaults)+1), func(t *testing.T) {
+			s := newEventScene(t, down)
+			for _, fault := range eventFaults[:min(len(eventFaults), runs-done)] {
+				if !t.Run(fault.name, func(t *testing.T) { s.run(t, 2000, fault.do) }) {
+					break
 				}
-				p.run(t)
-			}},
-			{"a pod is stopped and continued, and the receiver is down", func() {
-				p := anyPod()
-				r.kill()
-				p.signal(t, syscall.SIGSTOP)
-				time.Sleep(longCut)
-				p.signal(t, syscall.SIGCONT)
-				time.Sleep(while)
-				r.start(t)
-			}},
-			{"data centers are cut off from each other", func() {
-				dc := c.dcs[rand.N(len(c.dcs))]
-				c.cutDC(t, dc)
-				time.Sleep(longCut)
-				c.mendDC(t, dc)
-			}},
-			{"a pod is cut off", func() {
-				p := anyPod()
-				c.cutPod(t, p.Pod)
-				time.Sleep(longCut)
-				c.mendPod(t, p.Pod)
-			}},
-			{"pods are restarted one by one", func() {
-				for _, p := range pods {
-					p.stop(t)
-					p.run(t)
-				}
-			}},
-			{"all pods are killed", func() {
-				r.kill()
-				for _, p := range pods {
-					p.signal(t, syscall.SIGKILL)
-					p.await(t, ws.Patience)
-				}
-				r.start(t)
-				for _, p := range pods {
-					p.run(t)
-				}
-			}},
-		} {
-			crowd.start(time.Second)
-			time.Sleep(while)
-			fault.do()
-			time.Sleep(while / 2)
-			pods.await(t)
-			want := crowd.rest()
-			begin := time.Now()
-			r.expect(t, fault.name, want)
-			t.Logf("%s: right after %s, %d of %d clients, %d facts", fault.name, time.Since(begin).Round(time.Millisecond), clientsOf(crowd), clients, len(want))
-		}
-	})
+				done++
+			}
+			of, repeated := webhooks.Seen(t, s.receiver.folder)
+			events, again = events+of, again+repeated
+			t.Logf("%d events, %d of them with an id that was there before", of, repeated)
+		})
+	}
+	t.Attr("runs", fmt.Sprint(runs))
+	t.Attr("events", fmt.Sprint(events))
+	t.Attr("duplicates", fmt.Sprint(again))
 }
 
 func clientsOf(c *crowd) (n int) {

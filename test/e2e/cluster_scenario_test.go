@@ -18,16 +18,26 @@ const scenariosVariable = "ROLLCALL_SCENARIOS"
 func scenario(t *testing.T, run func(t *testing.T)) {
 	t.Helper()
 	t.Parallel()
-	text := os.Getenv(scenariosVariable)
-	if text == "" {
+	n, isSet := scenarioRuns(t)
+	if !isSet {
 		run(t)
 		return
+	}
+	for i := range n {
+		t.Run(strconv.Itoa(i+1), run)
+	}
+}
+
+// scenarioRuns returns the number of runs in the environment. isSet is false if there is none.
+func scenarioRuns(t *testing.T) (n int, isSet bool) {
+	t.Helper()
+	text, isSet := os.LookupEnv(scenariosVariable)
+	if !isSet {
+		return 0, false
 	}
 	n, err := strconv.Atoi(text)
 	if err != nil || n < 1 {
 		t.Fatalf("%s is %q, want a number of runs", scenariosVariable, text)
 	}
-	for i := range n {
-		t.Run(strconv.Itoa(i+1), run)
-	}
+	return n, true
 }

@@ -8,7 +8,9 @@ import (
 	"path/filepath"
 	"slices"
 	"testing"
+	"time"
 
+	"github.com/rollcall-gateway/rollcall/test/internal/webhooks"
 	"github.com/rollcall-gateway/rollcall/test/internal/ws"
 )
 
@@ -17,8 +19,8 @@ const (
 	receiverSecret  = "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw"
 )
 
-// receiver is the one of docs/events.md, on a machine of its own at the core of the network. It
-// verifies requests with the npm package standardwebhooks.
+// receiver is the one of docs/events.md, on a machine of its own at the core of the network, see
+// package webhooks.
 type receiver struct {
 	machine, folder string
 	cmd             *exec.Cmd
@@ -26,10 +28,6 @@ type receiver struct {
 
 func newReceiver(t *testing.T, c *continents) *receiver {
 	t.Helper()
-	npm := os.Getenv("ROLLCALL_BROWSER_NPM")
-	if npm == "" {
-		t.Fatal("ROLLCALL_BROWSER_NPM is not set: run make e2e")
-	}
 	page, err := os.ReadFile("../../docs/events.md")
 	if err != nil {
 		t.Fatal(err)
@@ -44,12 +42,7 @@ func newReceiver(t *testing.T, c *continents) *receiver {
 	mustRun(t, "ip", "-n", c.hub, "link", "set", "receiver", "master", "core", "up")
 	mustRun(t, "ip", "-n", r.machine, "addr", "add", receiverAddress+"/24", "dev", "wire")
 	mustRun(t, "ip", "-n", r.machine, "link", "set", "wire", "up")
-	if err := os.WriteFile(filepath.Join(r.folder, "receiver.mjs"), code, 0o600); err != nil {
-		t.Fatal(err)
-	}
-	if err := os.Symlink(filepath.Join(npm, "node_modules"), filepath.Join(r.folder, "node_modules")); err != nil {
-		t.Fatal(err)
-	}
+	webhooks.Install(t, r.folder, code)
 	r.start(t)
 	t.Cleanup(r.kill)
 	return r
@@ -100,13 +93,23 @@ func (r *receiver) known(t *testing.T) (keys []string) {
 	return keys
 }
 
-// expect waits until the receiver knows this and nothing else.
-func (r *receiver) expect(t *testing.T, what string, want []string) {
+// expect waits until the receiver knows this and nothing else, and checks that this stays so while
+// nothing changes.
+func (r *receiver) expect(t *testing.T, want []string) {
 	t.Helper()
 	ws.Poll(t, 4*ws.Patience, func() error {
 		if got := r.known(t); !slices.Equal(got, want) {
-			return difference(what, got, want)
+			return difference(got, want)
 		}
 		return nil
 	})
+	const (
+		still = 2500 * time.Millisecond
+		every = 100 * time.Millisecond
+	)
+	for begin := time.Now(); time.Since(begin) < still; time.Sleep(every) {
+		if got := r.known(t); !slices.Equal(got, want) {
+			t.Fatalf("%s after it was right, although nothing has changed: %v", time.Since(begin), difference(got, want))
+		}
+	}
 }

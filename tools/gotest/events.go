@@ -23,6 +23,8 @@ type event struct {
 	Test    string
 	Elapsed float64
 	Output  string
+	Key     string // of an attribute, see testing.T.Attr
+	Value   string
 }
 
 // goTest runs "go test" with the arguments, shows its progress on w, and returns the counts. The
@@ -46,11 +48,13 @@ func goTest(w io.Writer, args []string) (counts, error) {
 }
 
 // printer turns events into the output of "go test" without -json, and counts them. It holds the
-// output of a test back until the test has ended, and drops it if the test passed.
+// output of a test back until the test has ended, and drops it if the test passed. It shows passing
+// tests that are slow or have attributes.
 type printer struct {
 	w      io.Writer
 	counts counts
 	held   map[string]map[string]*strings.Builder // output by package and test
+	attrs  map[string]string                      // attributes of running tests, by package and test, as they are shown
 	failed map[string]bool                        // packages with a failed test
 }
 
@@ -58,6 +62,7 @@ func newPrinter(w io.Writer) *printer {
 	return &printer{
 		w:      w,
 		held:   make(map[string]map[string]*strings.Builder),
+		attrs:  make(map[string]string),
 		failed: make(map[string]bool),
 	}
 }
@@ -99,10 +104,13 @@ func (p *printer) handle(e event) {
 			tests[e.Test] = new(strings.Builder)
 		}
 		tests[e.Test].WriteString(e.Output)
+	case "attr":
+		p.attrs[e.Package+" "+e.Test] += fmt.Sprintf(", %s: %s", e.Key, e.Value)
 	case "pass":
 		p.counts.passed++
-		if e.Elapsed >= slow {
-			fmt.Fprintf(p.w, "--- PASS: %s (%.2fs)\n", e.Test, e.Elapsed)
+		attrs := p.attrs[e.Package+" "+e.Test]
+		if e.Elapsed >= slow || attrs != "" {
+			fmt.Fprintf(p.w, "--- PASS: %s (%.2fs)%s\n", e.Test, e.Elapsed, attrs)
 		}
 		delete(p.held[e.Package], e.Test)
 	case "fail":

@@ -48,6 +48,12 @@ func TestGoTest(t *testing.T) {
 			hidden:   []string{"quiet", "PASS"},
 		},
 		{
+			name:     "attributes are shown",
+			testFile: `import "testing"; func TestA(t *testing.T) { t.Attr("duplicates", "3 of 70"); t.Attr("runs", "6") }`,
+			want:     counts{passed: 1},
+			shown:    []string{"--- PASS: TestA (0.00s), duplicates: 3 of 70, runs: 6\n"},
+		},
+		{
 			name:     "a failure is shown",
 			testFile: `import "testing"; func TestA(t *testing.T) { t.Error("broken") }; func TestB(*testing.T) {}`,
 			want:     counts{passed: 1, failed: 1},

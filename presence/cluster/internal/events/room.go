@@ -244,6 +244,9 @@ func (r *Room) apply(now time.Time, n *notes) {
 		for _, a := range r.asking {
 			a.checkAt = now
 		}
+		if r.speaker != nil {
+			r.speaker.PodsUnheard()
+		}
 	}
 	for _, w := range n.wishes {
 		r.wish(w)
