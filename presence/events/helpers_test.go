@@ -53,8 +53,9 @@ type stage struct {
 	mu     sync.Mutex
 	wanted Wanted
 	epochs map[uint8]uint64
-	broken bool // epochs cannot be recorded
-	full   bool // the queue
+	broken bool          // epochs cannot be recorded
+	full   bool          // the queue
+	stall  chan struct{} // Put waits until it is closed; nil if it does not wait
 	hide   string
 	named  int // number of calls of Name
 	told   []Event
@@ -145,6 +146,12 @@ func (s *stage) Name(_ presence.HostName, users []presence.User) []string {
 
 // Put implements Sink.
 func (s *stage) Put(events []Event) bool {
+	s.mu.Lock()
+	stall := s.stall
+	s.mu.Unlock()
+	if stall != nil {
+		<-stall
+	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if !s.full {

@@ -243,6 +243,39 @@ func TestFullQueueBeginsAnotherEpoch(t *testing.T) {
 	})
 }
 
+// A join must not wait for the Sink, which may wait for the disk.
+func TestJoinsDoNotWaitForTheSink(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s := aloneStage(t)
+		stall := make(chan struct{})
+		s.change(func() { s.stall = stall })
+		s.connect("ada", "room")
+		s.settle()
+		if got := s.take(); len(got) != 0 {
+			t.Fatalf("%q was told", texts(got, -1))
+		}
+		const users = 3000
+		begin := time.Now()
+		for i := range users { // one that waited would be a deadlock
+			s.connect(fmt.Sprint("user-", i), "room")
+		}
+		if took := time.Since(begin); took != 0 {
+			t.Errorf("the joins took %v", took)
+		}
+		close(stall)
+		s.settle()
+		joined := 0
+		for _, e := range s.take() {
+			if e.Type == MemberJoined {
+				joined++
+			}
+		}
+		if joined != users+1 {
+			t.Errorf("%d joined, want %d", joined, users+1)
+		}
+	})
+}
+
 func TestReloadBeginsAnotherEpoch(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		s := aloneStage(t)
