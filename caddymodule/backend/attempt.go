@@ -20,7 +20,7 @@ func (q *queue) attempt(l *lane, to *Endpoint) {
 	defer q.courier.endTask()
 	q.mu.Lock()
 	l.hasNew = false
-	from, attempt, refusals := l.next, l.attempts+1, l.refusals+1
+	from := l.next
 	q.mu.Unlock()
 
 	b, err := q.courier.store.batch(q.stream, l.channel, from)
@@ -40,6 +40,7 @@ func (q *queue) attempt(l *lane, to *Endpoint) {
 		q.discard(r, b, outcome{why: ReasonDamaged, err: b.damage})
 		return
 	}
+	attempt, refusals := q.countAttempt(l, b.first)
 	o := post(q.courier.ctx, q.courier.client, to, b.id, q.courier.kind.body(b.bodies), attempt)
 	switch {
 	case o.why == "":
@@ -52,6 +53,17 @@ func (q *queue) attempt(l *lane, to *Endpoint) {
 	default:
 		q.retry(l, b.id, o)
 	}
+}
+
+// countAttempt returns which attempt at a message follows, and which refusal that would be. The message
+// is another one than before if that was purged.
+func (q *queue) countAttempt(l *lane, first uint64) (attempt, refusals int) {
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	if l.tried != first {
+		l.tried, l.attempts, l.refusals = first, 0, 0
+	}
+	return l.attempts + 1, l.refusals + 1
 }
 
 // delivered removes a delivered batch of n messages, and schedules the next one of its lane.

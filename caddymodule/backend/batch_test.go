@@ -221,6 +221,46 @@ func TestFullestLaneIsPurged(t *testing.T) {
 	})
 }
 
+// A batch after a purge has its own attempts: it is not given up because of those of the purged one.
+func TestPurgedBatchHasNoPart(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		var (
+			mu       sync.Mutex
+			attempts []string
+		)
+		tried := func() []string {
+			mu.Lock()
+			defer mu.Unlock()
+			return slices.Clone(attempts)
+		}
+		s, host, to := newEvents(t, roundTrip(func(r *http.Request) (*http.Response, error) {
+			mu.Lock()
+			defer mu.Unlock()
+			attempts = append(attempts, r.Header.Get("Webhook-Id")+" "+r.Header.Get("Rollcall-Attempt"))
+			return respond(422)
+		}))
+		if err := s.Put(to, numbered(host, 5, 0, 0)); err != nil {
+			t.Fatal(err)
+		}
+		for len(tried()) < maxRefusals-1 {
+			time.Sleep(10 * time.Millisecond) // in the bubble
+		}
+		if n := s.Purge(to, 5); n != 1 {
+			t.Fatalf("%d are thrown away", n)
+		}
+		if err := s.Put(to, numbered(host, 5, 1, 0)); err != nil {
+			t.Fatal(err)
+		}
+		time.Sleep(10 * time.Minute)
+		synctest.Wait()
+		want := []string{"evt_5_0 1", "evt_5_0 2", "evt_5_0 3", "evt_5_0 4", "evt_5_1 1", "evt_5_1 2", "evt_5_1 3", "evt_5_1 4", "evt_5_1 5"}
+		if got := tried(); !slices.Equal(got, want) {
+			t.Errorf("%q, want %q", got, want)
+		}
+		s.close(t)
+	})
+}
+
 func TestDiscardedBatchIsReported(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		var lost []string

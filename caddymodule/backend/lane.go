@@ -10,6 +10,7 @@ import (
 type lane struct {
 	channel     uint64
 	next        uint64 // minimum number of the next message
+	tried       uint64 // number of the message of the last attempt
 	attempts    int    // failed attempts at that message
 	refusals    int    // failed attempts that called the message wrong
 	due         time.Time
