@@ -35,6 +35,7 @@ const (
 type kind struct {
 	file, root string // name of the file; its bucket, whose name changes with the layout
 	batch      int    // maximum number of records in a request
+	purges     bool   // what is queued for an endpoint that is removed is thrown away
 
 	// gather is how long a transaction waits for further changes; 0 if somebody waits for it.
 	gather time.Duration
@@ -60,7 +61,7 @@ var kinds = map[Content]*kind{
 		closing: "closing the file of waiting copies",
 		refused: "copies for backends are refused",
 	}},
-	Events: {file: "events.db", root: "events-1", batch: maxBatch, gather: eventsGather, fill: eventsFill, words: words{
+	Events: {file: "events.db", root: "events-1", batch: maxBatch, purges: true, gather: eventsGather, fill: eventsFill, words: words{
 		waits:   "receiver does not accept events, they stay queued",
 		again:   "receiver accepts events again",
 		stuck:   "events not delivered, still retrying",

@@ -180,8 +180,8 @@ func (c *Courier) Fullest(of Stream) (lane uint64, ok bool) {
 	return q.fullest()
 }
 
-// Purge throws away what is queued in a lane, and returns the number of messages. A request that is
-// under way may still be delivered.
+// Purge throws away what is queued in a lane, to make room, and returns the number of messages. A
+// request that is under way may still be delivered.
 func (c *Courier) Purge(of Stream, lane uint64) int {
 	c.mu.Lock()
 	q := c.queues[of]
@@ -189,18 +189,30 @@ func (c *Courier) Purge(of Stream, lane uint64) int {
 	if q == nil {
 		return 0
 	}
+	return c.purge(q, lane, ReasonFull)
+}
+
+func (c *Courier) purge(q *queue, lane uint64, why Reason) int {
 	n, _ := c.committer.purge(q, lane) // the committer has logged the error
 	if n > 0 {
-		c.observer.Dropped(of, ReasonFull, n)
+		c.observer.Dropped(q.stream, why, n)
 	}
 	return n
 }
 
-// Streams returns the streams that have queued messages.
-func (c *Courier) Streams() []Stream {
+// purgeRemoved throws away what is queued for endpoints that are no longer configured.
+func (c *Courier) purgeRemoved() {
+	defer c.endTask()
 	c.mu.Lock()
-	defer c.mu.Unlock()
-	return slices.Collect(maps.Keys(c.queues))
+	all := slices.Collect(maps.Values(c.queues))
+	c.mu.Unlock()
+	for _, q := range all {
+		for c.endpoints.Endpoint(q.stream) == nil {
+			if lane, ok := q.fullest(); !ok || c.purge(q, lane, ReasonRemoved) == 0 {
+				break
+			}
+		}
+	}
 }
 
 // reserve reserves room in the queue of a stream.
@@ -247,12 +259,16 @@ func (c *Courier) forget(q *queue) {
 	}
 }
 
-// Refresh is called after endpoints have changed: queued messages are tried at once.
+// Refresh is called after endpoints have changed: queued messages are tried at once. Events for
+// endpoints that are removed are thrown away.
 func (c *Courier) Refresh() {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	for _, q := range c.queues {
 		q.refresh()
+	}
+	if c.kind.purges && c.startTask() {
+		go c.purgeRemoved() // ends with the writes
 	}
 }
 

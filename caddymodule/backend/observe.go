@@ -20,9 +20,11 @@ const (
 	ReasonHosts Reason = "hosts" // too many hosts have a queue
 )
 
-// ReasonDamaged is the reason for discarding an unreadable message. The other reasons are
-// ReasonRefused and, for events, ReasonFull.
-const ReasonDamaged Reason = "damaged"
+// Reasons for discarding a queued message, in addition to ReasonRefused and, for events, ReasonFull.
+const (
+	ReasonDamaged Reason = "damaged" // the message cannot be read
+	ReasonRemoved Reason = "removed" // the receiver of the events is no longer configured
+)
 
 // Observer counts events. It is called often and must not block.
 type Observer interface {

@@ -230,23 +230,10 @@ func (e *Events) restartLater(r restart) {
 func (e *Events) Refresh() {
 	e.Keeper.Refresh()
 	e.mu.Lock()
+	defer e.mu.Unlock()
 	for of := range e.streams {
 		if e.Endpoint(of) == nil {
 			delete(e.streams, of)
 		}
 	}
-	e.mu.Unlock()
-	courier := e.Courier()
-	if courier == nil {
-		return
-	}
-	go func() { // ends with the writes
-		for _, of := range courier.Streams() {
-			for lane := range uint64(events.Shards) {
-				if e.Endpoint(of) == nil {
-					courier.Purge(of, lane)
-				}
-			}
-		}
-	}()
 }

@@ -223,19 +223,40 @@ func TestFullQueueThrowsTheFullestShardAway(t *testing.T) {
 	}
 }
 
-// What is queued for a URL that the configuration no longer has is thrown away.
+// What is queued for a URL that the configuration no longer has is thrown away, also if it was removed
+// while the process did not run.
 func TestEventsForARemovedReceiverAreThrownAway(t *testing.T) {
-	s := newScene(t, Receiver{Types: DefaultTypes}, Receiver{Types: DefaultTypes})
-	s.status.Store(http.StatusServiceUnavailable)
-	s.Put([]events.Event{s.event(events.ChannelOccupied, "sales")})
-	s.mu.Lock()
-	s.receivers = s.receivers[:1]
-	s.mu.Unlock()
-	s.Refresh()
-	testkit.Eventually(t, "one queue is left", func() bool {
-		streams := s.Courier().Streams()
-		return len(streams) == 1 && streams[0].Receiver == s.receivers[0].ID
-	})
+	for name, remove := range map[string]func(s *scene){
+		"by a reload": func(*scene) {},
+		"before a start": func(s *scene) {
+			s.Close(zap.NewNop(), time.Now())
+			s.Reopen()
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			s := newScene(t, Receiver{Types: DefaultTypes}, Receiver{Types: DefaultTypes})
+			s.status.Store(http.StatusServiceUnavailable)
+			s.Put([]events.Event{s.event(events.ChannelOccupied, "sales")})
+			remove(s)
+			s.mu.Lock()
+			s.receivers = s.receivers[:1]
+			s.mu.Unlock()
+			s.Refresh()
+			testkit.Eventually(t, "one queue is left", func() bool {
+				courier := s.Courier()
+				if courier == nil {
+					return false
+				}
+				var left []string
+				courier.Waiting(func(of backend.Stream, _ backend.Waiting) { left = append(left, of.Receiver) })
+				return len(left) == 1 && left[0] == s.receivers[0].ID
+			})
+			counted := testkit.Metrics(t, s.metrics.Discarded)
+			if n := counted["caddy_rollcall_events_dropped_total portal.example.com removed "]; n != 1 {
+				t.Errorf("%v are counted", counted)
+			}
+		})
+	}
 }
 
 // A failed disk must not stop the Speaker for good.
