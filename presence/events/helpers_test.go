@@ -56,6 +56,7 @@ type stage struct {
 	broken bool          // epochs cannot be recorded
 	full   bool          // the queue
 	stall  chan struct{} // Put waits until it is closed; nil if it does not wait
+	slow   time.Duration // time that recording an epoch takes
 	hide   string
 	named  int // number of calls of Name
 	told   []Event
@@ -106,6 +107,11 @@ func (s *stage) change(f func()) {
 func (s *stage) SetEpoch(_ presence.HostName, shard uint8, epoch uint64) ([]assignment.Record, error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
+	if s.slow > 0 {
+		s.mu.Unlock()
+		time.Sleep(s.slow)
+		s.mu.Lock()
+	}
 	if s.broken {
 		return nil, errors.New("the disk is full")
 	}

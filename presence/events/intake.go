@@ -78,7 +78,7 @@ func (s *Speaker) work() {
 		case <-s.done:
 			return
 		case <-hourly.C:
-			s.refreshEpochs()
+			s.all.Go(s.refreshEpochs)
 			continue
 		case <-s.intake.wake:
 		}
@@ -108,7 +108,8 @@ func (s *Speaker) work() {
 	}
 }
 
-// refreshEpochs records the epochs again whose records are old.
+// refreshEpochs records the epochs again whose records are old. Many can be due at once, and each waits
+// for the disk. It ends with Close.
 func (s *Speaker) refreshEpochs() {
 	type old struct {
 		host  presence.HostName
@@ -126,6 +127,11 @@ func (s *Speaker) refreshEpochs() {
 	})
 	s.mu.Unlock()
 	for _, o := range list {
+		select {
+		case <-s.done:
+			return
+		default:
+		}
 		if err := s.setEpoch(o.host, o.shard, o.epoch); err != nil {
 			s.logEpoch(o.host, err)
 		}

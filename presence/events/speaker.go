@@ -303,8 +303,9 @@ func (s *Speaker) addHost(name presence.HostName) bool {
 }
 
 // residues is the number of residues of epochs. Each pod has one, and begins only epochs with it: two
-// pods that do not hear each other, and so cannot know each other's epochs, never begin the same one. It
-// is also how far an epoch can be ahead of the clock, in milliseconds.
+// pods that do not hear each other, and so cannot know each other's epochs, begin the same one only if
+// they have the same residue, see OnEpoch. It is also how far an epoch can be ahead of the clock, in
+// milliseconds.
 const residues = 4096
 
 // align returns the least epoch from a number on that has the residue of this pod. The lock is held.

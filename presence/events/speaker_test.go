@@ -376,3 +376,17 @@ func TestOwnersAreSpreadAndStable(t *testing.T) {
 		t.Errorf("the owner of nothing is %q", got)
 	}
 }
+
+// Epochs are recorded again once a day. A slow disk delays no events meanwhile.
+func TestEpochsAreRecordedAgainInTheBackground(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s := aloneStage(t)
+		s.connect("ada", "room")
+		s.settle()
+		s.take()
+		s.change(func() { s.slow = time.Hour })
+		time.Sleep(refreshEvery + time.Hour + time.Minute)
+		s.connect("bob", "room")
+		s.expect("while the disk is slow", "member.joined room 2 bob", "user.online  0 bob")
+	})
+}
