@@ -69,3 +69,44 @@ func (s schedule) untried() int {
 	}
 	return max(found, 0)
 }
+
+// scan gives lanes to channels on disk without one, if there is room for many.
+func (q *queue) scan() {
+	for {
+		q.mu.Lock()
+		wanted, from := q.more && len(q.lanes) <= maxLanes/2, q.from
+		if wanted && from == 0 {
+			q.missed = false // later additions without a lane are for the next pass
+		}
+		q.mu.Unlock()
+		if !wanted {
+			return
+		}
+		found, more, err := q.courier.store.channels(q.stream, from, maxLanes)
+		if err != nil {
+			q.courier.diskFailed(err)
+			return
+		}
+		if !q.addLanes(found, more) {
+			return
+		}
+	}
+}
+
+// addLanes gives lanes to the channels that a part of a pass has found. It returns false if there
+// is no room for more.
+func (q *queue) addLanes(found []uint64, more bool) bool {
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	for _, channel := range found {
+		if q.lane(channel) == nil {
+			q.from = channel
+			return false
+		}
+		q.from = channel + 1
+	}
+	if !more {
+		q.from, q.more = 0, q.missed
+	}
+	return true
+}

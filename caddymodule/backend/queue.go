@@ -92,19 +92,6 @@ func (q *queue) charge(channel uint64, bytes int64) {
 	}
 }
 
-// fullest returns the lane with the most bytes, and false if all are empty.
-func (q *queue) fullest() (channel uint64, ok bool) {
-	q.mu.Lock()
-	defer q.mu.Unlock()
-	most := int64(0)
-	for lane, bytes := range q.held {
-		if bytes > most || bytes == most && ok && lane < channel {
-			channel, most, ok = lane, bytes, true
-		}
-	}
-	return channel, ok
-}
-
 // release frees the room of messages that were not written.
 func (q *queue) release(entries []entry) {
 	q.mu.Lock()
@@ -295,45 +282,4 @@ func (q *queue) pick(parallel int) *lane {
 		q.probedFailed = !q.probedFailed
 	}
 	return heap.Remove(&q.due, place).(*lane)
-}
-
-// scan gives lanes to channels on disk without one, if there is room for many.
-func (q *queue) scan() {
-	for {
-		q.mu.Lock()
-		wanted, from := q.more && len(q.lanes) <= maxLanes/2, q.from
-		if wanted && from == 0 {
-			q.missed = false // later additions without a lane are for the next pass
-		}
-		q.mu.Unlock()
-		if !wanted {
-			return
-		}
-		found, more, err := q.courier.store.channels(q.stream, from, maxLanes)
-		if err != nil {
-			q.courier.diskFailed(err)
-			return
-		}
-		if !q.addLanes(found, more) {
-			return
-		}
-	}
-}
-
-// addLanes gives lanes to the channels that a part of a pass has found. It returns false if there
-// is no room for more.
-func (q *queue) addLanes(found []uint64, more bool) bool {
-	q.mu.Lock()
-	defer q.mu.Unlock()
-	for _, channel := range found {
-		if q.lane(channel) == nil {
-			q.from = channel
-			return false
-		}
-		q.from = channel + 1
-	}
-	if !more {
-		q.from, q.more = 0, q.missed
-	}
-	return true
 }
