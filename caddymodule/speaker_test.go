@@ -23,11 +23,13 @@ type hearer struct {
 	members  map[string]map[string]int // by channel, with the shard
 	named    map[string]uint64         // epochs of channels and members
 	types    []string
+	emails   map[string]bool // of users who came
+	count    int             // of the last member.joined
 }
 
 func newHearer(t *testing.T) *hearer {
 	t.Helper()
-	h := &hearer{epochs: make(map[int]uint64), complete: make(map[int]uint64), members: make(map[string]map[string]int), named: make(map[string]uint64)}
+	h := &hearer{epochs: make(map[int]uint64), complete: make(map[int]uint64), members: make(map[string]map[string]int), named: make(map[string]uint64), emails: make(map[string]bool)}
 	h.Server = httptest.NewServer(http.HandlerFunc(func(_ http.ResponseWriter, r *http.Request) {
 		var body struct{ Events []heardEvent }
 		if err := json.NewDecoder(r.Body).Decode(&body); err != nil {
@@ -47,7 +49,8 @@ type heardEvent struct {
 	Type, Channel string
 	Shard         int
 	Epoch         uint64
-	User          struct{ ID string }
+	User          struct{ ID, Email string }
+	Count         int
 	Users         []struct{ ID string }
 }
 
@@ -69,7 +72,10 @@ func (h *hearer) hear(e heardEvent) {
 		name("")
 	case "channel.vacated":
 		delete(h.members, e.Channel)
-	case "member.joined", "user.online":
+	case "member.joined":
+		h.count, h.emails[e.User.Email] = e.Count, true
+		name(e.User.ID)
+	case "user.online":
 		name(e.User.ID)
 	case "member.left", "user.offline":
 		delete(h.members[e.Channel], e.User.ID)
@@ -159,6 +165,30 @@ func TestEventsOfOnePod(t *testing.T) {
 	_, s = inEffect(t, siteWithEvents(heard.URL), s)
 	heard.expect(t, ":ada,bob,cid room:ada,cid")
 	c.app.hub.TakeBack(s)
+}
+
+// TestPluginsNameUsersOfEvents has a plugin that writes stars over addresses, and leaves staff out.
+func TestPluginsNameUsersOfEvents(t *testing.T) {
+	dataFolder(t)
+	heard := newHearer(t)
+	const abi = `(func (export "rollcall_abi_v1"))`
+	file := assemble(t, "mask", abi, abi+` (func (export "rollcall_members_live"))`)
+	site := strings.Replace(siteWithEvents(heard.URL), "api_key k\n", "api_key k\n"+plugin(file, ""), 1)
+	c := mustLoad(t, site)
+	h := c.handler(t)
+	s := c.snapshot()
+	c.app.hub.Offer(s)
+	defer c.app.hub.TakeBack(s)
+	arrive(t, h, "portal.example.com", "staff", "", "room")
+	arrive(t, h, "portal.example.com", "ada", "ada@example.com", "room")
+	heard.expect(t, ":ada room:ada")
+	arrive(t, h, "portal.example.com", "bob", "bob@example.com", "room")
+	heard.expect(t, ":ada,bob room:ada,bob")
+	heard.mu.Lock()
+	defer heard.mu.Unlock()
+	if len(heard.emails) != 1 || !heard.emails["***************"] || heard.count != 3 {
+		t.Errorf("e-mail addresses %v, the last count %d", heard.emails, heard.count)
+	}
 }
 
 // TestEventsOfTwoPods has one pod with events, and one without, whose connections are told by the

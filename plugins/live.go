@@ -23,9 +23,9 @@ type Shown struct {
 }
 
 // Show passes users through the plugins with [HookMembersLive], in batches, and returns what is
-// shown of each: of the result, the key id and the keys in show, for [EndpointEvents] all keys. Without such a plugin, the result
-// is the users. A failure concerns all users of its batch: with [Deny], nobody sees them; with
-// [Pass], they are as without the plugin.
+// shown of each: of the result, the key id and the keys in show, for [EndpointEvents] all keys.
+// Without such a plugin, the result is the users. A failure concerns all users of its batch: with
+// [Deny], nobody sees them; with [Pass], they are as without the plugin.
 //
 // # Errors
 //
