@@ -43,6 +43,15 @@ func (a datedEmail) newer(b datedEmail) bool {
 	return a.email > b.email
 }
 
+// EmailNewer reports whether the e-mail address of m applies, and not another one that was learned at
+// the time seen.
+func (m *Member) EmailNewer(email string, seen int64) bool {
+	return datedEmail{m.Email, m.Seen}.newer(datedEmail{email, seen})
+}
+
+// InfoNewer reports whether the info of m applies, and not another one that was set at the time.
+func (m *Member) InfoNewer(info string, at int64) bool { return later(m.InfoTime, at, m.Info, info) }
+
 // remoteUser is a user in the part of another pod.
 type remoteUser struct {
 	datedEmail

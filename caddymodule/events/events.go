@@ -76,7 +76,7 @@ func New(c Config) *Events {
 	}
 	e.Keeper = backend.NewKeeper(backend.Config{
 		Content: backend.Events, Folder: c.Folder, Endpoints: e, Observer: observer{e.metrics}, Logger: c.Logger,
-		Lost: func(of backend.Stream, lane uint64) { e.restartLater(restart{of.Host, uint8(lane)}) },
+		Lost: func(of backend.Stream, lane uint64) { e.restartLater(restart{of.Host, uint8(lane)}, restartPause) },
 	}, c.Wanted)
 	return e
 }
@@ -106,7 +106,7 @@ func (e *Events) Put(list []events.Event) (full bool) {
 		full = !e.put(r, list) || full
 	}
 	if full {
-		e.restartLater(restart{first.Host, first.Shard})
+		e.restartLater(restart{first.Host, first.Shard}, restartPause)
 	}
 	return full
 }
@@ -193,7 +193,7 @@ func (e *Events) queue(of backend.Stream, s *stream, items []backend.Item) error
 		if courier.Purge(of, lane) == 0 || lane == items[0].Lane {
 			return err
 		}
-		e.restartLater(restart{of.Host, uint8(lane)})
+		e.restartLater(restart{of.Host, uint8(lane)}, restartPause)
 	}
 }
 
@@ -209,15 +209,22 @@ func (e *Events) stream(of backend.Stream) *stream {
 	return s
 }
 
-// restartLater schedules a new epoch of a shard.
-func (e *Events) restartLater(r restart) {
+// RestartLater schedules new epochs of all shards of a host, unless they are scheduled already.
+func (e *Events) RestartLater(host presence.HostName, pause time.Duration) {
+	for n := range uint8(events.Shards) {
+		e.restartLater(restart{host, n}, pause)
+	}
+}
+
+// restartLater schedules a new epoch of a shard, unless one is scheduled already.
+func (e *Events) restartLater(r restart, pause time.Duration) {
 	e.mu.Lock()
 	defer e.mu.Unlock()
 	if e.restarting[r] {
 		return
 	}
 	e.restarting[r] = true
-	time.AfterFunc(restartPause, func() { // does nothing if the pod no longer owns the shard
+	time.AfterFunc(pause, func() { // does nothing if the pod no longer owns the shard
 		e.mu.Lock()
 		delete(e.restarting, r)
 		e.mu.Unlock()

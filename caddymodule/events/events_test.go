@@ -8,10 +8,12 @@ import (
 	"net/http/httptest"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"sync"
 	"sync/atomic"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"go.uber.org/zap"
@@ -328,4 +330,21 @@ func BenchmarkPut(b *testing.B) {
 	for b.Loop() {
 		s.items(r, list)
 	}
+}
+
+func TestHostIsRestartedOnce(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s := newScene(t)
+		for range 3 {
+			s.RestartLater(s.host, time.Minute)
+		}
+		s.RestartLater(testkit.MustHost(t, "other.example.com"), time.Hour)
+		time.Sleep(30 * time.Minute)
+		s.mu.Lock()
+		defer s.mu.Unlock()
+		slices.Sort(s.restarted)
+		if got := strings.Join(s.restarted, ""); got != "01234567" {
+			t.Errorf("the shards %s begin epochs", got)
+		}
+	})
 }

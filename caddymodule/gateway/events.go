@@ -2,7 +2,6 @@ package gateway
 
 import (
 	"slices"
-	"sync"
 	"time"
 
 	"github.com/cespare/xxhash/v2"
@@ -57,7 +56,7 @@ func (h *Hub) nameUsers(host presence.HostName, users []presence.User) []string 
 		if s := now.Find(host); s != nil {
 			names, failed := s.NameUsers(host, users)
 			if failed {
-				h.unnamed.retry(host, h.restartEvents)
+				h.events.RestartLater(host, namingPause)
 			}
 			if names != nil {
 				return names
@@ -73,40 +72,9 @@ func (h *Hub) nameUsers(host presence.HostName, users []presence.User) []string 
 	return names
 }
 
-// restartEvents begins new epochs of all shards of a host.
-func (h *Hub) restartEvents(host presence.HostName) {
-	for shard := range uint8(source.Shards) {
-		h.restartShard(host, shard)
-	}
-}
-
-// namingRetries begins new epochs for hosts where a plugin failed to name users, because a failed
-// call is not kept.
-type namingRetries struct {
-	mu     sync.Mutex
-	queued map[presence.HostName]bool
-}
-
-// namingPause is the pause after a failed call.
+// namingPause is the time from a failed call of a plugin to the next epochs of its host. A failed call is
+// not kept.
 const namingPause = 10 * time.Second
-
-func (r *namingRetries) retry(host presence.HostName, restart func(presence.HostName)) {
-	r.mu.Lock()
-	defer r.mu.Unlock()
-	if r.queued[host] {
-		return
-	}
-	if r.queued == nil {
-		r.queued = make(map[presence.HostName]bool)
-	}
-	r.queued[host] = true
-	time.AfterFunc(namingPause, func() { // does nothing if the host has no events any more
-		r.mu.Lock()
-		delete(r.queued, host)
-		r.mu.Unlock()
-		restart(host)
-	})
-}
 
 // knownReceivers returns the labels of the receivers of hosts that the configuration in effect names.
 func (h *Hub) knownReceivers() (labels [][]string) {

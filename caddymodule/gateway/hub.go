@@ -51,7 +51,6 @@ type Hub struct {
 	closer        *closer
 	events        *events.Events
 	speaker       *source.Speaker // tells events of all hosts that have receivers
-	unnamed       namingRetries
 	Asker         *authorize.Asker
 	Assignments   *assign.Keeper
 	draining      atomic.Bool

@@ -176,13 +176,13 @@ func (sh *shard) person(m *presence.Member) *person {
 		sh.persons[p.user.ID] = p
 		return p
 	}
-	if m.Email != "" && (p.user.Email == "" || m.Seen > p.seen || m.Seen == p.seen && m.Email > p.user.Email) {
+	if m.EmailNewer(p.user.Email, p.seen) {
 		p.seen = m.Seen
 		if m.Email != p.user.Email {
 			p.user.Email = strings.Clone(m.Email)
 		}
 	}
-	if m.InfoTime > p.infoTime || m.InfoTime == p.infoTime && m.Info > p.user.Info {
+	if m.InfoNewer(p.user.Info, p.infoTime) {
 		p.infoTime = m.InfoTime
 		if m.Info != p.user.Info {
 			p.user.Info = strings.Clone(m.Info)
