@@ -166,6 +166,13 @@ func (c *Courier) Put(of Stream, items ...Item) error {
 	return fmt.Errorf("%w: %w", ErrDisk, err)
 }
 
+// MayQueue reports whether a stream has a queue, or can get one.
+func (c *Courier) MayQueue(of Stream) bool {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return c.queues[of] != nil || len(c.queues) < MaxHosts
+}
+
 // reserve reserves room in the queue of a stream.
 func (c *Courier) reserve(of Stream, entries []entry, limit int64) (*queue, error) {
 	c.mu.Lock()

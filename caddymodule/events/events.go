@@ -2,6 +2,7 @@ package events
 
 import (
 	"errors"
+	"slices"
 	"sync"
 	"time"
 
@@ -58,6 +59,9 @@ const (
 	// restartPause is the time from the loss of events to the next epoch of their shard, in which it
 	// loses no further ones. The Speaker pauses longer if it happens again.
 	restartPause = time.Second
+
+	// mostRestartPause is the maximum pause between two looks whether there is room for the next epoch.
+	mostRestartPause = 16 * time.Second
 
 	// maxChunk is the maximum number of events that are queued together: they all need room.
 	maxChunk = 200
@@ -224,11 +228,29 @@ func (e *Events) restartLater(r restart, pause time.Duration) {
 		return
 	}
 	e.restarting[r] = true
-	time.AfterFunc(pause, func() { // does nothing if the pod no longer owns the shard
+	e.restartAfter(r, pause)
+}
+
+// restartAfter begins a new epoch of a shard after a pause, or later if its host cannot get a queue by
+// then: the epoch would be thrown away.
+func (e *Events) restartAfter(r restart, pause time.Duration) {
+	time.AfterFunc(pause, func() {
+		if !e.mayQueue(r.host) {
+			e.restartAfter(r, min(2*pause, mostRestartPause))
+			return
+		}
 		e.mu.Lock()
 		delete(e.restarting, r)
 		e.mu.Unlock()
-		e.cfg.Restart(r.host, r.shard)
+		e.cfg.Restart(r.host, r.shard) // does nothing if the pod no longer owns the shard
+	})
+}
+
+// mayQueue reports whether all receivers of a host have a queue, or can get one.
+func (e *Events) mayQueue(host presence.HostName) bool {
+	courier := e.Courier()
+	return courier == nil || !slices.ContainsFunc(e.cfg.Receivers(host), func(r *Receiver) bool {
+		return !courier.MayQueue(backend.Stream{Host: host, Receiver: r.ID})
 	})
 }
 

@@ -348,3 +348,45 @@ func TestHostIsRestartedOnce(t *testing.T) {
 		}
 	})
 }
+
+// A host that cannot get a queue begins no epochs, which would be thrown away, until it can.
+func TestHostsBeyondTheLimitWait(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s := newScene(t)
+		const url = "http://127.0.0.1:0" // nobody accepts
+		to := &backend.Endpoint{URL: url, Secrets: []backend.Secret{backend.Secret("a secret of this test")}, Timeout: time.Second, Queue: 64 << 10}
+		s.receivers = []*Receiver{{Endpoint: to, ID: backend.ReceiverOf(url), Number: "1", Types: DefaultTypes}}
+		var all sync.WaitGroup
+		host := func(i int) presence.HostName { return testkit.MustHost(t, fmt.Sprintf("host-%d.example.com", i)) }
+		for i := range backend.MaxHosts {
+			e := s.event(events.ChannelOccupied, "sales")
+			e.Host = host(i)
+			all.Go(func() {
+				if s.Put([]events.Event{e}) {
+					t.Errorf("%v has no queue", e.Host)
+				}
+			})
+		}
+		all.Wait()
+		if !s.Put([]events.Event{s.event(events.ChannelOccupied, "sales")}) {
+			t.Error("there is no limit of queues")
+		}
+		restarts := func() int {
+			s.mu.Lock()
+			defer s.mu.Unlock()
+			return len(s.restarted)
+		}
+		time.Sleep(time.Minute)
+		if n := restarts(); n != 0 {
+			t.Errorf("%d epochs without a queue", n)
+		}
+		if n := s.Courier().Purge(backend.Stream{Host: host(0), Receiver: s.receivers[0].ID}, 3); n != 1 {
+			t.Errorf("%d events are thrown away", n)
+		}
+		time.Sleep(3 * time.Minute)
+		if n := restarts(); n != 1 {
+			t.Errorf("%d epochs when there is room", n)
+		}
+		s.Close(zap.NewNop(), time.Now())
+	})
+}
