@@ -78,7 +78,11 @@ func (b *bench) eventsOf(ctx context.Context, option string, up bool) (f eventsF
 	})}
 	go func() { _ = receiver.Serve(l) }() // ends with Close
 	defer func() { err = errors.Join(err, receiver.Close()) }()
-	caddy := server.Caddy{Program: b.caddy, Dir: b.dir}
+	dir, err := os.MkdirTemp(b.dir, "events")
+	if err != nil {
+		return f, err
+	}
+	caddy := server.Caddy{Program: b.caddy, Dir: dir}
 	if option != "" {
 		caddy.Site = "events http://" + l.Addr().String() + "/ {\n\t\t\tsecret whsec_YW4gZXhhbXBsZSBzZWNyZXQgb2YgdGhpcnR5LXR3byBieXRlcw==\n\t\t\t" + option + "\n\t\t}"
 	}
@@ -95,10 +99,10 @@ func (b *bench) eventsOf(ctx context.Context, option string, up bool) (f eventsF
 			}
 		}
 		f.events, f.requests = accepted.Load(), requests.Load()
-		files, err := filepath.Glob(filepath.Join(b.dir, "*", "caddy", "rollcall", "backend", "events.db"))
+		files, err := filepath.Glob(filepath.Join(dir, "*", "caddy", "rollcall", "backend", "events.db"))
 		for _, file := range files {
 			if info, err := os.Stat(file); err == nil {
-				f.disk = info.Size() // of the last
+				f.disk = info.Size()
 			}
 		}
 		return err

@@ -290,7 +290,7 @@ func TestFileIsBounded(t *testing.T) {
 	var full atomic.Int64
 	for shard := range uint8(events.Shards) {
 		all.Go(func() {
-			for epoch := range uint64(8) {
+			for epoch := range uint64(4) {
 				for n := range 40 {
 					list := []events.Event{s.event(events.ChannelState, "sales", state[:(37*n*int(shard+1))%len(state)]...)}
 					for range 100 {
@@ -318,7 +318,7 @@ func TestFileIsBounded(t *testing.T) {
 	if most := int64(4*queue + 16<<20); info.Size() > most {
 		t.Errorf("the file has %d bytes, want at most %d", info.Size(), most)
 	}
-	t.Logf("%d bytes, of a queue of %d", info.Size(), queue)
+	t.Logf("%d bytes, of a queue of %d that was full %d times", info.Size(), queue, full.Load())
 }
 
 func BenchmarkPut(b *testing.B) {
