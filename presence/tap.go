@@ -15,8 +15,8 @@ const Shards = 8
 func ShardOf(name string) uint8 { return uint8(xxhash.Sum64String(name) % Shards) }
 
 // Tap follows this pod's part of one shard of a host: its channels, and the users who are online. It
-// begins with the whole part. While nobody pulls, it keeps which channels and users have changed, in
-// bounded memory, and not what has changed.
+// begins with the whole part. While nobody pulls, it keeps the names of changed channels and users, in
+// bounded memory, and not their changes.
 //
 // The lock of the host guards it, or the lock of the registry while the host has no connections.
 type Tap struct {
@@ -34,7 +34,7 @@ type Tap struct {
 	size    int      // approximate number of names in entries
 }
 
-// tapEntry is what has changed in a channel since the last pull.
+// tapEntry has the changes of a channel since the last pull.
 type tapEntry struct {
 	full  bool            // the next change has the whole channel; users then has only users who left
 	lost  bool            // the last connection that went was lost
@@ -45,7 +45,7 @@ type tapEntry struct {
 // begins again with the whole part.
 const maxTapped = 1 << 16
 
-// TapPart is what has changed in the part that a [Tap] follows.
+// TapPart has changes of the part that a [Tap] follows.
 type TapPart struct {
 	First   bool // the whole part begins: what the pod had before and does not name again until Whole is gone
 	Whole   bool // the whole part has been named
@@ -85,7 +85,7 @@ func (p Pods) Tap(host HostName, shard uint8, users bool, changed func()) *Tap {
 	return t
 }
 
-// Close ends the tap. It must not be pulled any more.
+// Close ends the tap. It must not be pulled afterwards.
 func (t *Tap) Close() {
 	same := func(other *Tap) bool { return other == t }
 	r := t.registry
@@ -106,7 +106,7 @@ func (t *Tap) Close() {
 	})
 }
 
-// Pull returns what has changed since the last call, about limit names of it, or more if a channel has
+// Pull returns the changes since the last call, about limit names of it, or more if a channel has
 // more. It reports whether there is more.
 func (t *Tap) Pull(limit int) (part TapPart, more bool) {
 	t.registry.withHost(t.host, func(h *Host) {

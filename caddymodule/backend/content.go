@@ -35,7 +35,7 @@ const (
 type kind struct {
 	file, root string // name of the file; its bucket, whose name changes with the layout
 	batch      int    // maximum number of records in a request
-	purges     bool   // what is queued for an endpoint that is removed is thrown away
+	purges     bool   // messages for an endpoint that is removed are thrown away
 
 	// gather is how long a transaction waits for further changes; 0 if somebody waits for it.
 	gather time.Duration

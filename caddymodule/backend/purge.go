@@ -17,8 +17,8 @@ func (c *Courier) Fullest(of Stream) (lane uint64, ok bool) {
 	return q.fullest()
 }
 
-// Purge throws away what is queued in a lane, to make room, and returns the number of messages. A
-// request that is under way may still be delivered.
+// Purge throws away the messages of a lane, to make room, and returns their number. A request that is
+// under way may still be delivered.
 func (c *Courier) Purge(of Stream, lane uint64) int {
 	c.mu.Lock()
 	q := c.queues[of]
@@ -37,7 +37,7 @@ func (c *Courier) purge(q *queue, lane uint64, why Reason) int {
 	return n
 }
 
-// purgeRemoved throws away what is queued for endpoints that are no longer configured.
+// purgeRemoved throws away the messages for endpoints that are no longer configured.
 func (c *Courier) purgeRemoved() {
 	defer c.endTask()
 	c.mu.Lock()

@@ -8,7 +8,7 @@ import (
 	"github.com/rollcall-gateway/rollcall/presence"
 )
 
-// Stream is what has a queue: the copies of a host, or its events for one receiver.
+// Stream identifies a queue: the copies of a host, or its events for one receiver.
 type Stream struct {
 	Host presence.HostName
 	// Receiver identifies the URL that events are sent to, see [ReceiverOf]. It is "" for copies.

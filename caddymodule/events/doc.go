@@ -3,6 +3,6 @@
 //
 // [Events] is the Sink. An event goes Put -> filter of each [Receiver] -> queue on disk, which is that
 // of package backend with a lane for each shard. Put waits for the disk, never for a receiver. If a
-// queue has no room, what is queued for its fullest shard is thrown away, and that shard begins a new
+// queue has no room, the events of its fullest shard are thrown away, and that shard begins a new
 // epoch.
 package events

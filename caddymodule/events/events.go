@@ -36,7 +36,7 @@ type Events struct {
 	restarting map[restart]bool // restarts that will follow
 }
 
-// stream is what was queued for one host and receiver.
+// stream has the state of the events for one host and receiver.
 type stream struct {
 	// mu guards the fields below.
 	mu     sync.Mutex

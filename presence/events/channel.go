@@ -242,7 +242,7 @@ func (sh *shard) mark(ch *channel, st *seat) {
 	}
 }
 
-// reset forgets what was told.
+// reset marks everything as not told.
 func (sh *shard) reset() {
 	sh.dirty = nil
 	for _, ch := range sh.channels {

@@ -111,7 +111,7 @@ func (s *Speaker) review(h *host, now time.Time) (ends ends) {
 type renewal struct {
 	at    time.Time // zero if no pod is missing
 	pause time.Duration
-	last  bool // no pod is missing any more
+	last  bool // pods are no longer missing
 }
 
 // Pauses between the epochs that a missing pod causes.

@@ -14,7 +14,7 @@ type phase uint8
 const (
 	claiming  phase = iota // begins an epoch, or waits until it may
 	gathering              // waits for the parts of the pods
-	stating                // names what is there
+	stating                // names all channels and users
 	speaking               // tells changes
 )
 
@@ -182,7 +182,7 @@ func (s *Speaker) pull(sh *shard, src *source) {
 	}
 }
 
-// claim begins an epoch: it records it, and asks all pods who is there.
+// claim begins an epoch: it records it, and asks all pods for their parts.
 func (s *Speaker) claim(sh *shard) {
 	s.mu.Lock()
 	if !sh.owned || s.closed {

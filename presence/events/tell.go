@@ -7,8 +7,8 @@ import (
 // maxBatch is about how many events are put at a time.
 const maxBatch = 200
 
-// saying is an event that has no record of its user yet.
-type saying struct {
+// draft is an event that has no record of its user yet.
+type draft struct {
 	kind    Type
 	channel string
 	count   int
@@ -16,8 +16,8 @@ type saying struct {
 	record  string // user who went
 }
 
-// reconcile returns about limit events that make what was told equal to what is there.
-func (sh *shard) reconcile(limit int) (list []saying) {
+// reconcile returns about limit events that bring receivers up to date.
+func (sh *shard) reconcile(limit int) (list []draft) {
 	for len(sh.dirty) > 0 && len(list) < limit {
 		ch := sh.dirty[0]
 		list = ch.tell(sh, list, limit)
@@ -35,7 +35,7 @@ func (sh *shard) reconcile(limit int) (list []saying) {
 }
 
 // tell appends the events of a channel, up to the limit.
-func (ch *channel) tell(sh *shard, list []saying, limit int) []saying {
+func (ch *channel) tell(sh *shard, list []draft, limit int) []draft {
 	came, went := MemberJoined, MemberLeft
 	if ch.name == "" {
 		came, went = UserOnline, UserOffline
@@ -43,7 +43,7 @@ func (ch *channel) tell(sh *shard, list []saying, limit int) []saying {
 	there, named := ch.occupied() && !ch.hidden, ch.named && !ch.hidden
 	if there && !ch.told {
 		if ch.told = true; ch.name != "" {
-			list = append(list, saying{kind: ChannelOccupied, channel: ch.name, count: ch.count()})
+			list = append(list, draft{kind: ChannelOccupied, channel: ch.name, count: ch.count()})
 		}
 	}
 	if named != ch.toldNamed {
@@ -60,11 +60,11 @@ func (ch *channel) tell(sh *shard, list []saying, limit int) []saying {
 		case want && !st.told:
 			st.told = true
 			ch.toldCount++
-			list = append(list, saying{kind: came, channel: ch.name, count: ch.counted(), seat: st})
+			list = append(list, draft{kind: came, channel: ch.name, count: ch.counted(), seat: st})
 		case !want && st.told:
 			st.told = false
 			ch.toldCount--
-			list = append(list, saying{kind: went, channel: ch.name, count: ch.counted(), record: st.record})
+			list = append(list, draft{kind: went, channel: ch.name, count: ch.counted(), record: st.record})
 		}
 		if !st.visible() {
 			sh.dropSeat(ch, st)
@@ -76,7 +76,7 @@ func (ch *channel) tell(sh *shard, list []saying, limit int) []saying {
 	ch.news = nil
 	if !there && ch.told {
 		if ch.told = false; ch.name != "" {
-			list = append(list, saying{kind: ChannelVacated, channel: ch.name})
+			list = append(list, draft{kind: ChannelVacated, channel: ch.name})
 		}
 	}
 	return list
@@ -91,7 +91,7 @@ func (ch *channel) counted() int {
 }
 
 // tell puts events.
-func (s *Speaker) tell(t turn, list []saying) {
+func (s *Speaker) tell(t turn, list []draft) {
 	var came []*seat
 	for i := range list {
 		if list[i].seat != nil {

@@ -8,7 +8,7 @@ type EventsAsk struct {
 	Session uint64 // grows with each session of the sender
 	Open    bool   // the session may be new: nothing was received in it
 	Asks    []EventsQuestion
-	Ends    []uint64 // IDs of what is no longer wanted
+	Ends    []uint64 // IDs of questions that are no longer asked
 }
 
 // EventsQuestion asks for a part of one shard.

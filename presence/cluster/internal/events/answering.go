@@ -126,8 +126,8 @@ func (a *answering) end(w *answer) {
 	}
 }
 
-// answerAll sends what has changed, and repeats what was not confirmed. It returns when to be called
-// again.
+// answerAll sends changes, and repeats messages that were not confirmed. It returns the time of its
+// next call.
 func (r *Room) answerAll(now time.Time) (next time.Time) {
 	if !r.changedAt.IsZero() {
 		if due := r.changedAt.Add(r.timing.Coalesce); now.Before(due) {
@@ -166,7 +166,7 @@ func (a *answering) send(now time.Time) {
 	}
 }
 
-// pull makes messages of what has changed. It returns false if nothing has.
+// pull makes messages of the changes of taps. It returns false if there are none.
 func (a *answering) pull() bool {
 	var items []message.EventsItem
 	for names := 0; names < maxNames && len(a.queue) > 0; {

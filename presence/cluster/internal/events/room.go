@@ -188,7 +188,7 @@ func (r *Room) settle(now time.Time) time.Time {
 	return r.settling
 }
 
-// dropPod drops what is known of a pod that left.
+// dropPod drops the state of a pod that left.
 func (r *Room) dropPod(p link.Peer) {
 	delete(r.asking, p)
 	delete(r.byKey, p.Key())
