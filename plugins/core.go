@@ -208,7 +208,7 @@ func (c *core) retireLocked() {
 func (c *core) report() Report {
 	r := Report{
 		Name: c.name, Path: c.key.path, SHA256: c.key.program.hash, Size: c.program.info.Size,
-		Hooks: c.program.hooks.Names(), OnFailure: c.policy.String(), Shared: c.key.shared, Hosts: []HostReport{},
+		Hooks: c.program.hooks.Names(), OnFailure: c.policy.String(), Shared: c.key.shared, Image: c.program.image.Size(), Hosts: []HostReport{},
 	}
 	for _, p := range c.pools() {
 		r.Hosts = append(r.Hosts, p.report())

@@ -30,6 +30,9 @@ type EngineConfig struct {
 	Memory int64
 	// Stores holds what plugins store. Default: new ones, which end with the handles on the plugins.
 	Stores *Stores
+	// WithoutImages makes each instance fill its memory by itself. Otherwise, on Linux, those of a
+	// plugin with 64 KiB of data or more share the pages that they do not write to.
+	WithoutImages bool
 	// Logger logs what belongs to no plugin, and serves plugins without a logger of their own.
 	// Default: nothing is logged.
 	Logger *zap.Logger
@@ -45,7 +48,9 @@ type Engine struct {
 	config   EngineConfig
 	memory   *memory.Budget
 	watchdog watchdog
-	janitor  janitor
+	// imageFrom is imageFrom except in tests.
+	imageFrom int64
+	janitor   janitor
 	// ctx ends with Close. It stops the making of instances in the background.
 	ctx    context.Context
 	cancel context.CancelFunc
@@ -82,7 +87,7 @@ func NewEngine(c EngineConfig) (*Engine, error) {
 		}
 	}
 	e := &Engine{
-		config: c, memory: memory.NewBudget(c.Memory),
+		config: c, memory: memory.NewBudget(c.Memory), imageFrom: imageFrom,
 		programs: make(map[programKey]*program),
 		loaded:   make(map[coreKey]weak.Pointer[anchor]),
 		cores:    make(map[*core]struct{}),
@@ -151,14 +156,16 @@ func (e *Engine) Report() []Report {
 
 // Report is the state of a loaded plugin.
 type Report struct {
-	Name      string       `json:"name"`
-	Path      string       `json:"path"`
-	SHA256    string       `json:"sha256"`
-	Size      int          `json:"size"`
-	Hooks     []string     `json:"hooks"`
-	OnFailure string       `json:"on_failure"`
-	Shared    bool         `json:"shared"`
-	Hosts     []HostReport `json:"hosts"`
+	Name      string   `json:"name"`
+	Path      string   `json:"path"`
+	SHA256    string   `json:"sha256"`
+	Size      int      `json:"size"`
+	Hooks     []string `json:"hooks"`
+	OnFailure string   `json:"on_failure"`
+	Shared    bool     `json:"shared"`
+	// Image is the size of the memory that all instances of the file share, in bytes.
+	Image int64        `json:"image"`
+	Hosts []HostReport `json:"hosts"`
 }
 
 // HostReport is the state of a plugin for one host.

@@ -78,7 +78,8 @@ func (in *instance) start(ctx context.Context, s *slot, makeRoom func(func() boo
 	core := in.pool.plugin
 	var err error
 	in.linear, err = memory.New(core.engine.memory, memory.Spec{
-		Least: core.program.info.MemoryMin, Most: core.limits.Memory, Expected: core.program.expected.Load(), MakeRoom: makeRoom,
+		Least: core.program.info.MemoryMin, Most: core.limits.Memory, Image: core.program.image,
+		Expected: core.program.expected.Load(), MakeRoom: makeRoom,
 	})
 	if err != nil {
 		return &fault{ReasonMemory, err}

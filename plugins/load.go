@@ -119,7 +119,7 @@ func (e *Engine) program(ctx context.Context, key programKey, file []byte, limit
 			p = &program{key: key, ready: make(chan struct{}), users: 1}
 			e.programs[key] = p
 			e.mu.Unlock()
-			p.err = p.build(ctx, file, limits, e.config)
+			p.err = p.build(ctx, file, limits, e)
 			close(p.ready)
 			if p.err != nil {
 				e.mu.Lock()

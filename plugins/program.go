@@ -12,11 +12,16 @@ import (
 	"github.com/tetratelabs/wazero"
 	"github.com/tetratelabs/wazero/api"
 	"github.com/tetratelabs/wazero/experimental"
+	"go.uber.org/zap"
 
+	"github.com/rollcall-gateway/rollcall/plugins/internal/memory"
 	"github.com/rollcall-gateway/rollcall/plugins/internal/wasm"
 )
 
 const (
+	// imageFrom is the size of the data from which a program has an image, in bytes. The instances
+	// of a smaller one share too little.
+	imageFrom      = 64 << 10
 	compileTimeout = 30 * time.Second
 	compileWorkers = 2
 )
@@ -36,6 +41,8 @@ type program struct {
 	runtime  wazero.Runtime
 	compiled wazero.CompiledModule
 	cache    wazero.CompilationCache
+	// image is the initial memory of the instances, or nil: then each fills its own.
+	image *memory.Image
 
 	// ready is closed when the fields above, or err, are set.
 	ready chan struct{}
@@ -47,7 +54,7 @@ type program struct {
 }
 
 // build checks, meters and compiles a file.
-func (p *program) build(ctx context.Context, file []byte, limits Limits, e EngineConfig) error {
+func (p *program) build(ctx context.Context, file []byte, limits Limits, e *Engine) error {
 	m, err := wasm.Check(file, wasm.Limits{File: int(limits.File), MemoryPages: limits.pages()})
 	if err != nil {
 		return fmt.Errorf("check: %w", err)
@@ -56,7 +63,7 @@ func (p *program) build(ctx context.Context, file []byte, limits Limits, e Engin
 		return fmt.Errorf("check: %w", err)
 	}
 	p.stores = slices.ContainsFunc(m.Imports, func(im wasm.Import) bool { return im.Module == "rollcall" && storeImport(im.Name) })
-	metered := m.Meter()
+	metered := p.meter(m, e)
 	p.info = describe(m, len(file), len(metered))
 	p.info.MemoryMax = int64(limits.pages()) * pageSize
 	if m.Memory.HasMax {
@@ -65,10 +72,10 @@ func (p *program) build(ctx context.Context, file []byte, limits Limits, e Engin
 
 	config := wazero.NewRuntimeConfigCompiler().WithCoreFeatures(api.CoreFeaturesV2).
 		WithMemoryLimitPages(limits.pages()).WithDebugInfoEnabled(false)
-	if e.CacheDir != "" {
+	if e.config.CacheDir != "" {
 		// Runtimes share the folder but not the cache object, whose engine would mix up their host
 		// modules.
-		if p.cache, err = wazero.NewCompilationCacheWithDir(e.CacheDir); err != nil {
+		if p.cache, err = wazero.NewCompilationCacheWithDir(e.config.CacheDir); err != nil {
 			return fmt.Errorf("cache of compiled code: %w", err)
 		}
 		config = config.WithCompilationCache(p.cache)
@@ -79,7 +86,7 @@ func (p *program) build(ctx context.Context, file []byte, limits Limits, e Engin
 	}
 	limited, cancel := context.WithTimeout(ctx, compileTimeout)
 	defer cancel()
-	p.compiled, err = p.runtime.CompileModule(e.Profile.watch(experimental.WithCompilationWorkers(limited, compileWorkers)), metered)
+	p.compiled, err = p.runtime.CompileModule(e.config.Profile.watch(experimental.WithCompilationWorkers(limited, compileWorkers)), metered)
 	switch {
 	case errors.Is(err, context.DeadlineExceeded) && ctx.Err() == nil:
 		return fmt.Errorf("compile: it took longer than %v; make the module smaller", compileTimeout)
@@ -89,9 +96,39 @@ func (p *program) build(ctx context.Context, file []byte, limits Limits, e Engin
 	return nil
 }
 
+// meter returns the metered module, without its data if they are in an image. An image is the memory
+// before any code has run: each instance runs its own start function and _initialize. One from
+// behind them would give the same random seeds to all hosts.
+func (p *program) meter(m *wasm.Module, e *Engine) []byte {
+	segments, ok := m.Data()
+	size := int64(0)
+	for _, s := range segments {
+		size += int64(len(s.Bytes))
+	}
+	if !ok || size < e.imageFrom || e.config.WithoutImages {
+		return m.Meter()
+	}
+	image, err := memory.NewImage(e.memory, int64(m.Memory.Min)*pageSize, func(yield func(int64, []byte) bool) {
+		for _, s := range segments {
+			if !yield(int64(s.Offset), s.Bytes) {
+				return
+			}
+		}
+	})
+	if err != nil {
+		if !errors.Is(err, memory.ErrNoImage) {
+			e.config.Logger.Warn("a plugin has no image, so its instances take more memory", zap.Error(err))
+		}
+		return m.Meter()
+	}
+	p.image = image
+	return m.MeterWithoutData()
+}
+
 // close frees the compiled code. No instance may be open.
 func (p *program) close() {
 	ctx := context.Background()
+	p.image.Close()
 	if p.compiled != nil {
 		_ = p.compiled.Close(ctx) // it always returns nil
 	}

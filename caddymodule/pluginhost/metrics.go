@@ -18,6 +18,7 @@ var (
 	pluginStoreDesc     = desc("caddy_rollcall_plugin_store_bytes", "What is stored now for all hosts, as kv counts it.")
 	pluginEntriesDesc   = desc("caddy_rollcall_plugin_store_entries", "Keys that are stored now for all hosts.")
 	pluginCounterDesc   = desc("caddy_rollcall_plugin_counter_total", "What the plugin counts itself, by the name that it gives.", "name")
+	pluginImageDesc     = desc("caddy_rollcall_plugin_image_bytes", "Memory that the instances of a file share.")
 	pluginRestartsDesc  = desc("caddy_rollcall_plugin_restarts_total", "Instances that were discarded, by reason.", "reason")
 	pluginBreakerDesc   = desc("caddy_rollcall_plugin_breaker_open", "Hosts for which the plugin is not called now, since it failed too often.")
 	pluginLogDesc       = desc("caddy_rollcall_plugin_log_dropped_total", "Lines of plugins that were not logged, since there were too many.")
@@ -31,8 +32,9 @@ func desc(name, help string, labels ...string) *prometheus.Desc {
 // Describe implements prometheus.Collector.
 func (ph *Host) Describe(ch chan<- *prometheus.Desc) {
 	for _, d := range []*prometheus.Desc{
-		pluginCallsDesc, pluginStepsDesc, pluginInstancesDesc, pluginMemoryDesc, pluginLinearDesc, pluginStoreDesc,
-		pluginEntriesDesc, pluginCounterDesc, pluginRestartsDesc, pluginBreakerDesc, pluginLogDesc, pluginLoadsDesc,
+		pluginCallsDesc, pluginStepsDesc, pluginInstancesDesc, pluginMemoryDesc, pluginLinearDesc, pluginImageDesc,
+		pluginStoreDesc, pluginEntriesDesc, pluginCounterDesc, pluginRestartsDesc, pluginBreakerDesc, pluginLogDesc,
+		pluginLoadsDesc,
 	} {
 		ch <- d
 	}
@@ -129,10 +131,15 @@ func (ph *Host) collectState(ch chan<- prometheus.Metric) {
 		memory, linear   int64
 		stored           int64
 		entries          int
+		images           map[string]int64 // by the hash of the file, which several sites can load
 	}
 	states := make(map[string]state)
 	for _, r := range ph.Reports() {
 		s := states[r.Name]
+		if s.images == nil {
+			s.images = make(map[string]int64)
+		}
+		s.images[r.SHA256] = r.Image
 		for _, h := range r.Hosts {
 			s.idle += h.Idle
 			s.busy += h.Busy
@@ -156,6 +163,11 @@ func (ph *Host) collectState(ch chan<- prometheus.Metric) {
 		gauge(pluginLinearDesc, float64(s.linear))
 		gauge(pluginStoreDesc, float64(s.stored))
 		gauge(pluginEntriesDesc, float64(s.entries))
+		image := int64(0)
+		for _, n := range s.images {
+			image += n
+		}
+		gauge(pluginImageDesc, float64(image))
 		gauge(pluginBreakerDesc, float64(s.open))
 	}
 }

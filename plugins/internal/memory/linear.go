@@ -35,6 +35,8 @@ var (
 type Spec struct {
 	// Least is the size at the start, Most the largest size.
 	Least, Most int64
+	// Image is the contents of the first Least bytes, which is its size. Nil means zeros.
+	Image *Image
 	// Expected is what the memory is charged until it is measured. Zero, or more than Least, means
 	// Least.
 	Expected int64
@@ -61,7 +63,12 @@ func New(b *Budget, s Spec) (*Linear, error) {
 	}
 	l.charged.Store(c.used)
 	l.open, l.space = s.Least, space
-	if err := commit(space, 0, s.Least); err != nil {
+	if s.Image != nil {
+		err = s.Image.mapTo(space)
+	} else {
+		err = commit(space, 0, s.Least)
+	}
+	if err != nil {
 		l.Free()
 		return nil, fmt.Errorf("make %d bytes accessible: %w", s.Least, err)
 	}

@@ -27,11 +27,14 @@ type data struct {
 	kept bool
 }
 
-// Data returns the parts of the memory of a new instance that are not zero, in file order. If they
-// overlap, the later one wins. It reports whether MeterWithoutData may be used.
+// Data returns the parts of the memory of a new instance that are not zero. If they overlap, the
+// later one wins. It reports whether MeterWithoutData may be used.
 func (m *Module) Data() (segments []Segment, ok bool) {
 	if m.data.kept {
 		return nil, false
+	}
+	if merged, ok := m.data.merge(); ok {
+		return merged, true
 	}
 	return m.data.active, true
 }
@@ -41,9 +44,9 @@ func (m *Module) Data() (segments []Segment, ok bool) {
 // guest of 22,892 segments. With the limit of segments, a file grows by at most 4 MiB.
 const mergeGap = 64
 
-// merged returns a data section with the same contents in fewer segments, or nil if it has none.
-// ok is false if the section must stay as it is: also if segments overlap.
-func (d *data) merged() (section []byte, ok bool) {
+// merge returns segments with the same contents, fewer of them and in order. ok is false if the
+// segments must stay as they are: also if they overlap.
+func (d *data) merge() (merged []Segment, ok bool) {
 	if d.kept {
 		return nil, false
 	}
@@ -54,34 +57,43 @@ func (d *data) merged() (section []byte, ok bool) {
 			return nil, false
 		}
 	}
-	count := 0
-	var body []byte
 	for len(sorted) > 0 {
 		n := 1
 		for n < len(sorted) && int(sorted[n].Offset)-sorted[n-1].end() <= mergeGap {
 			n++
 		}
-		body = appendMerged(body, sorted[:n])
+		merged = append(merged, join(sorted[:n]))
 		sorted = sorted[n:]
-		count++
 	}
-	if count == 0 {
-		return nil, true
-	}
-	return append(binary.AppendUvarint(make([]byte, 0, len(body)+5), uint64(count)), body...), true
+	return merged, true
 }
 
-// appendMerged appends one segment with the contents of all, which are in order.
-func appendMerged(to []byte, all []Segment) []byte {
-	first, last := all[0], all[len(all)-1]
-	to = appendSigned(append(to, 0, opI32Const), int64(int32(first.Offset)))
-	to = binary.AppendUvarint(append(to, opEnd), uint64(last.end()-int(first.Offset)))
-	at := int(first.Offset)
-	for _, s := range all {
-		to = append(append(to, make([]byte, int(s.Offset)-at)...), s.Bytes...)
-		at = s.end()
+// join returns one segment with the contents of all, which are in order.
+func join(all []Segment) Segment {
+	if len(all) == 1 {
+		return all[0]
 	}
-	return to
+	first, size := all[0].Offset, all[len(all)-1].end()-int(all[0].Offset)
+	joined := Segment{first, make([]byte, size)}
+	for _, s := range all {
+		copy(joined.Bytes[s.Offset-first:], s.Bytes)
+	}
+	return joined
+}
+
+// merged returns a data section with the segments of merge, or nil if there are none.
+func (d *data) merged() (section []byte, ok bool) {
+	segments, ok := d.merge()
+	if len(segments) == 0 {
+		return nil, ok
+	}
+	section = binary.AppendUvarint(nil, uint64(len(segments)))
+	for _, s := range segments {
+		section = appendSigned(append(section, 0, opI32Const), int64(int32(s.Offset)))
+		section = binary.AppendUvarint(append(section, opEnd), uint64(len(s.Bytes)))
+		section = append(section, s.Bytes...)
+	}
+	return section, true
 }
 
 func (c *checker) segments(r *reader) {

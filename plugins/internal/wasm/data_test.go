@@ -149,7 +149,7 @@ func TestMergedSegmentsOfExamplesAreTheSame(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		segments, ok := m.Data()
+		segments, ok := m.data.active, !m.data.kept
 		if !ok {
 			t.Errorf("%s: the segments cannot be left out", name)
 		}
