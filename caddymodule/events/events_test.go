@@ -176,11 +176,15 @@ func TestFullQueueThrowsTheFullestShardAway(t *testing.T) {
 	s := newScene(t, Receiver{Types: DefaultTypes})
 	s.status.Store(http.StatusServiceUnavailable)
 	put := func(shard uint8, epoch uint64, n int) (full bool) {
+		var list []events.Event
 		for i := range n {
 			e := s.event(events.MemberJoined, fmt.Sprint("channel-", i), ada)
 			e.Shard, e.Epoch = shard, epoch
-			if s.Put([]events.Event{e}) {
-				return true
+			if list = append(list, e); len(list) == 10 || i == n-1 {
+				if s.Put(list) {
+					return true
+				}
+				list = nil
 			}
 		}
 		return false

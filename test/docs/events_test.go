@@ -121,13 +121,16 @@ func TestEventsReceiver(t *testing.T) {
 	})
 	defer sink.Close(zap.NewNop(), time.Now())
 	host := testkit.MustHost(t, "portal.example.com")
-	put := func(epoch uint64, of told.Type, channel string, users ...string) {
-		t.Helper()
+	event := func(epoch uint64, of told.Type, channel string, users ...string) told.Event {
 		e := told.Event{Type: of, Host: host, Shard: 3, Epoch: epoch, Channel: channel, Count: len(users), Time: time.Now().UnixMilli()}
 		for _, id := range users {
 			e.Records = append(e.Records, fmt.Sprintf(`{"id":%q,"email":""}`, id))
 		}
-		if sink.Put([]told.Event{e}) {
+		return e
+	}
+	put := func(epoch uint64, of told.Type, channel string, users ...string) {
+		t.Helper()
+		if sink.Put([]told.Event{event(epoch, of, channel, users...)}) {
 			t.Fatal("the queue is full")
 		}
 	}
@@ -161,13 +164,20 @@ func TestEventsReceiver(t *testing.T) {
 
 	// Crashes in between change nothing.
 	var want []string
+	var list []told.Event
 	for n := range 300 {
 		id := fmt.Sprintf("user-%03d", n)
-		put(2, told.MemberJoined, "crowd", id)
+		list = append(list, event(2, told.MemberJoined, "crowd", id))
 		if n%3 == 0 {
-			put(2, told.MemberLeft, "crowd", id)
+			list = append(list, event(2, told.MemberLeft, "crowd", id))
 		} else {
 			want = append(want, fmt.Sprintf(`["member","crowd",%q]`, id))
+		}
+		if n%5 == 4 {
+			if sink.Put(list) {
+				t.Fatal("the queue is full")
+			}
+			list = nil
 		}
 		if n%100 == 50 {
 			r.kill(t)
