@@ -242,6 +242,7 @@ func TestLargeChannelIsDisconnectedInTurns(t *testing.T) {
 			t.Errorf("%d are counted twice", n)
 		}
 		h.Disconnect(other.tenant.name, "", &cluster.Call{Users: []string{"bob"}})
+		synctest.Wait() // the first round of closes takes no time
 		for second := range many / closesPerSecond {
 			newcomer := enter(t, h, portal, st, "new", "hall")
 			if second%10 == 0 {
