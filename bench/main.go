@@ -81,6 +81,9 @@ func (b *bench) run(ctx context.Context) (err error) {
 	if b.cluster != "" {
 		failed = append(failed, b.include("Queries to ten pods", b.cluster))
 	}
+	if b.tenants != "" {
+		failed = append(failed, b.include("Plugins for ten thousand hosts", b.tenants))
+	}
 	return errors.Join(append(failed, b.write(b.output, b.options))...)
 }
 

@@ -23,6 +23,7 @@ type options struct {
 	sites     []int         // sites of one configuration
 	output    string        // output folder
 	cluster   string        // a file with the report of ./cluster
+	tenants   string        // a file with the report of ./tenants
 	profile   string        // folder for CPU profiles of Rollcall; "" for none
 
 	serve, hold, address string   // role of a process that this program started
@@ -64,6 +65,7 @@ func parseOptions(args []string) (options, error) {
 	f.Func("sites", fmt.Sprintf("sites of one configuration (default %v)", o.sites), numbers(&o.sites))
 	f.StringVar(&o.output, "output", "", "the `folder` for benchmarks.md and images/benchmarks.svg (default standard output, without the picture)")
 	f.StringVar(&o.cluster, "cluster", "", "a `file` with what ./cluster has written, to be a part of the report")
+	f.StringVar(&o.tenants, "tenants", "", "a `file` with what ./tenants has written, to be a part of the report")
 	f.StringVar(&o.profile, "profile", "", "a `folder` for CPU profiles of Rollcall, which take some CPU themselves (default none are taken)")
 	f.StringVar(&o.serve, "serve", "", "be a server: internal")
 	f.StringVar(&o.hold, "hold", "", "hold connections to a server: internal")
@@ -90,7 +92,7 @@ func (o *options) command() string {
 	words := []string{"go run -C bench ."}
 	for i := 0; i < len(o.args); i++ {
 		switch name, _, joined := strings.Cut(strings.TrimLeft(o.args[i], "-"), "="); {
-		case name != "caddy" && name != "output" && name != "cluster" && name != "profile":
+		case name != "caddy" && name != "output" && name != "cluster" && name != "tenants" && name != "profile":
 			words = append(words, o.args[i])
 		case !joined:
 			i++

@@ -21,7 +21,7 @@ const (
 
 // idleTime returns how long an unused instance stays open. pressure is that of the budget.
 func idleTime(pressure float64) time.Duration {
-	const most, least = 0.25, 0.75 // pressures from which the time is shorter, and shortest
+	const most, least = 0.5, 0.9 // pressures from which the time is shorter, and shortest
 	part := max(0, min(1, (least-pressure)/(least-most)))
 	return idleLeast + time.Duration(part*float64(idleAfter-idleLeast))
 }

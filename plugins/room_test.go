@@ -70,7 +70,7 @@ func TestIdleTimeShrinksWithThePressure(t *testing.T) {
 	for pressure := range 130 {
 		now := idleTime(float64(pressure) / 100)
 		switch {
-		case now > last, pressure <= 25 && now != idleAfter, pressure >= 75 && now != idleLeast:
+		case now > last, pressure <= 50 && now != idleAfter, pressure >= 90 && now != idleLeast:
 			t.Errorf("%v at %d %%, after %v", now, pressure, last)
 		}
 		last = now
