@@ -14,7 +14,10 @@ import (
 // The cases that come with a project must pass as they are.
 func TestNewWritesTheHooksThatAreAskedFor(t *testing.T) {
 	type project struct{ lang, hooks string }
-	projects := []project{{"c", strings.Join(sdk.Hooks, ",")}, {"go", strings.Join(sdk.Hooks, ",")}, {"go", "message"}}
+	projects := []project{
+		{"c", strings.Join(sdk.Hooks, ",")}, {"go", strings.Join(sdk.Hooks, ",")}, {"go", "message"}, {"rust", strings.Join(sdk.Hooks, ",")}, {"rust", "message"},
+		{"assemblyscript", strings.Join(sdk.Hooks, ",")}, {"assemblyscript", "message"},
+	}
 	for _, hook := range sdk.Hooks {
 		projects = append(projects, project{"c", hook})
 	}

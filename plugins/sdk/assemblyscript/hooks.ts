@@ -3,7 +3,9 @@ import { Config } from "./config";
 import { Access, Decision } from "./decision";
 import { Level, log } from "./host";
 import { Json } from "./json";
+import { Entry, Login } from "./login";
 import { Member, rewrite } from "./member";
+import { Message, Verdict } from "./message";
 import { Endpoint, Request } from "./request";
 import { Answer } from "./shape";
 
@@ -16,8 +18,10 @@ const output = new Bytes();
 const request = new Request();
 
 let configureHook: ((config: Config) => void) | null = null;
+let connectHook: ((login: Login) => Entry) | null = null;
 let classifyHook: ((request: Request) => Decision) | null = null;
 let authorizeHook: ((request: Request) => Access) | null = null;
+let messageHook: ((message: Message) => Verdict) | null = null;
 let membersHook: ((member: Member) => void) | null = null;
 let shapeHook: ((answer: Answer) => Json | null) | null = null;
 
@@ -29,6 +33,11 @@ export function onConfigure(hook: (config: Config) => void): void {
   configureHook = hook;
 }
 
+/** Registers the function that is called at each handshake and each login. Export rollcall_connect too. */
+export function onConnect(hook: (login: Login) => Entry): void {
+  connectHook = hook;
+}
+
 /** Registers the function that decides the kind of a channel when it becomes active. Export rollcall_classify too. */
 export function onClassify(hook: (request: Request) => Decision): void {
   classifyHook = hook;
@@ -37,6 +46,11 @@ export function onClassify(hook: (request: Request) => Decision): void {
 /** Registers the function that decides whether a connection may join a channel. Export rollcall_authorize too. */
 export function onAuthorize(hook: (request: Request) => Access): void {
   authorizeHook = hook;
+}
+
+/** Registers the function that is called for each message and channel. Export rollcall_message too. */
+export function onMessage(hook: (message: Message) => Verdict): void {
+  messageHook = hook;
 }
 
 /**
@@ -76,6 +90,15 @@ export function rollcall_configure(ptr: usize, length: u32): i32 {
   return 1;
 }
 
+export function rollcall_connect(ptr: usize, length: u32): u64 {
+  const hook = connectHook;
+  if (hook === null) return missing("rollcall_connect", "onConnect");
+  const entry = hook(new Login(Json.decode(ptr, length)));
+  const changes = entry.changes;
+  if (entry.isRefused) return 1;
+  return changes === null ? 0 : written(changes);
+}
+
 export function rollcall_classify(ptr: usize, length: u32): u64 {
   const hook = classifyHook;
   if (hook === null) return missing("rollcall_classify", "onClassify");
@@ -88,6 +111,17 @@ export function rollcall_authorize(ptr: usize, length: u32): u64 {
   if (hook === null) return missing("rollcall_authorize", "onAuthorize");
   request.decode(ptr, length);
   return hook(request);
+}
+
+export function rollcall_message(ptr: usize, length: u32): u64 {
+  const hook = messageHook;
+  if (hook === null) return missing("rollcall_message", "onMessage");
+  assert(length >= 4 && load<u32>(ptr) <= length - 4, "the message is shorter than its lengths say");
+  const size = load<u32>(ptr);
+  request.decode(ptr + 4, size);
+  const verdict = hook(new Message(request, ptr + 4 + size, length - 4 - size));
+  const json = verdict.json;
+  return json === null ? verdict.bits : written(json);
 }
 
 export function rollcall_members(endpoint: i32, ptr: usize, length: u32): u64 {
@@ -103,7 +137,11 @@ export function rollcall_shape(endpoint: i32, ptr: usize, length: u32): u64 {
   const hook = shapeHook;
   if (hook === null) return missing("rollcall_shape", "onShape");
   const json = hook(new Answer(<Endpoint>endpoint, ptr, length));
-  if (json === null) return 0;
+  return json === null ? 0 : written(json);
+}
+
+/** The slice result of a call that answers with a value. */
+function written(json: Json): u64 {
   output.clear();
   json.write(output);
   return slice(output);

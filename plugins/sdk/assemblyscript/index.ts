@@ -15,6 +15,8 @@ export * from "./decision";
 export * from "./hooks";
 export * from "./host";
 export * from "./json";
+export * from "./login";
 export * from "./member";
+export * from "./message";
 export * from "./request";
 export * from "./shape";

@@ -22,6 +22,9 @@ export enum Endpoint {
 
 const HEADER: usize = 16;
 
+/** The tag of the extension with the ID of the sender's connection. */
+const CONNECTION: u16 = 1;
+
 /**
  * A channel to classify or, for the hook authorize, a connection that wants to join one. It is valid until the
  * hook returns.
@@ -47,7 +50,25 @@ export class Request {
     return <Kind>load<u8>(this.ptr, 1);
   }
 
-  /** Whether the connection has no user. Only authorize knows; for classify it is false. */
+  /** Whether a backend sends the message. It is false except for message. */
+  get isBackend(): bool {
+    return (load<u8>(this.ptr, 2) & 2) != 0;
+  }
+
+  /** The ID of the connection that sends the message; empty for the backend, and except for message. */
+  get connection(): string {
+    let at = <usize>load<u16>(this.ptr, 4) + load<u16>(this.ptr, 6) + load<u16>(this.ptr, 8) + load<u16>(this.ptr, 10);
+    const end = at + load<u32>(this.ptr, 12);
+    while (at + 4 <= end) {
+      const length = <usize>load<u16>(this.ptr + HEADER + at, 2);
+      if (at + 4 + length > end) break;
+      if (load<u16>(this.ptr + HEADER + at) == CONNECTION) return this.text(at + 4, length);
+      at += 4 + length;
+    }
+    return "";
+  }
+
+  /** Whether the connection has no user. For classify it is false. */
   get isAnonymous(): bool {
     return (load<u8>(this.ptr, 2) & 1) != 0;
   }

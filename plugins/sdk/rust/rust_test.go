@@ -49,7 +49,7 @@ func TestAnUnknownHookIsACompileError(t *testing.T) {
 	dir := project(t)
 	write(t, dir, `rollcall::plugin! { clasify: |_| rollcall::Decision::DENIED }`)
 	out, err := guest.TryRust(t, dir, "cargo", "build", "--release")
-	const want = "there is no hook clasify: the hooks are classify, authorize, members and shape"
+	const want = "there is no hook clasify: the hooks are connect, classify, authorize, message, members and shape"
 	if err == nil || !strings.Contains(out, want) {
 		t.Errorf("got %v\n%s", err, out)
 	}

@@ -6,8 +6,8 @@ import (
 	"testing"
 )
 
-// README builds the plugins that an SDK's README shows, and checks that they rename or remove what
-// the README says.
+// README builds the plugins that an SDK's README shows, and checks that those with the hook members
+// rename or remove what the README says.
 func README(t *testing.T, lang string, build func(t *testing.T, source string) []byte) {
 	t.Helper()
 	user := Batch(User("ann", "ann@example.com"))
@@ -15,9 +15,16 @@ func README(t *testing.T, lang string, build func(t *testing.T, source string) [
 		{{Key: "id", Type: 1, Value: "ann"}, {Key: "name", Type: 1, Value: "ANN"}},
 		{{Key: "id", Type: 1, Value: "ann"}},
 	}
-	blocks := Blocks(t, "README.md", lang)
+	var blocks []string
+	for _, source := range Blocks(t, "README.md", lang) {
+		if strings.Contains(source, "ember") {
+			blocks = append(blocks, source)
+		} else {
+			build(t, source)
+		}
+	}
 	if len(blocks) != len(want) {
-		t.Fatalf("%d plugins, want %d", len(blocks), len(want))
+		t.Fatalf("%d plugins with members, want %d", len(blocks), len(want))
 	}
 	for i, source := range blocks {
 		g := New(t, build(t, source))

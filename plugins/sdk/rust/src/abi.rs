@@ -6,7 +6,7 @@ use std::panic;
 use std::ptr;
 use std::slice;
 
-use crate::{batch, Access, Answer, Config, Decision, Json, Level, Member, Request};
+use crate::{batch, Access, Answer, Config, Decision, Entry, Json, Level, Login, Member, Message, Request, Verdict};
 
 /// A global of a module that has one thread and is never entered twice: the host makes one call at
 /// a time, and nothing that the plugin calls calls back.
@@ -128,6 +128,45 @@ fn refuse(reason: &dyn Display) -> ! {
     panic!("{}", reason)
 }
 
+/// `rollcall_connect`
+///
+/// # Safety
+/// As `input`.
+pub unsafe fn connect(ptr: *const u8, len: usize, hook: impl Fn(&Login) -> Entry) -> u64 {
+    let entry = match Login::parse(input(ptr, len)) {
+        Ok(login) => hook(&login),
+        Err(reason) => refuse(&reason),
+    };
+    match entry.json() {
+        Some(json) => written(&json),
+        None => entry.is_refused().into(),
+    }
+}
+
+/// `rollcall_message`
+///
+/// # Safety
+/// As `input`.
+pub unsafe fn message(ptr: *const u8, len: usize, hook: impl Fn(&Message) -> Verdict) -> u64 {
+    let verdict = match Message::decode(input(ptr, len)) {
+        Ok(message) => hook(&message),
+        Err(reason) => refuse(&reason),
+    };
+    match verdict {
+        Verdict::Send => 0,
+        Verdict::Refuse => 1,
+        Verdict::Replace(json) => written(&json),
+    }
+}
+
+/// The slice result of a call that answers with a value.
+unsafe fn written(json: &Json) -> u64 {
+    let out = OUTPUT.get();
+    out.clear();
+    json.write(out);
+    output(out)
+}
+
 /// `rollcall_members`
 ///
 /// # Safety
@@ -147,12 +186,7 @@ pub unsafe fn members(endpoint: i32, ptr: *const u8, len: usize, hook: impl Fn(&
 /// As `input`.
 pub unsafe fn shape(endpoint: i32, ptr: *const u8, len: usize, hook: impl Fn(&Answer) -> Option<Json>) -> u64 {
     match hook(&Answer::new(endpoint.into(), input(ptr, len))) {
-        Some(json) => {
-            let out = OUTPUT.get();
-            out.clear();
-            json.write(out);
-            output(out)
-        }
+        Some(json) => written(&json),
         None => 0,
     }
 }

@@ -34,6 +34,13 @@ pub fn request_body() -> String {
     }
 }
 
+/// Adds to the metric `caddy_rollcall_plugin_counter_total` with the name. A name has 1 to 40
+/// characters of a to z, 0 to 9 and _; a plugin has at most 32. The number is 0 or more. It works in
+/// all hooks; anything else ends the call like a panic.
+pub fn count(name: &str, number: i64) {
+    import::count(name, number);
+}
+
 #[cfg(target_arch = "wasm32")]
 mod import {
     mod raw {
@@ -41,6 +48,7 @@ mod import {
         extern "C" {
             pub fn log(level: i32, ptr: *const u8, len: usize);
             pub fn request(ptr: *mut u8, cap: usize) -> i32;
+            pub fn count(name: *const u8, len: usize, delta: i64);
         }
     }
 
@@ -51,9 +59,13 @@ mod import {
     pub fn request(body: &mut [u8]) -> i32 {
         unsafe { raw::request(body.as_mut_ptr(), body.len()) }
     }
+
+    pub fn count(name: &str, number: i64) {
+        unsafe { raw::count(name.as_ptr(), name.len(), number) }
+    }
 }
 
-/// For `cargo test`: lines go to standard error, and there is no request.
+/// For `cargo test`: lines go to standard error, there is no request, and nothing is counted.
 #[cfg(not(target_arch = "wasm32"))]
 mod import {
     pub fn log(level: i32, text: &str) {
@@ -63,4 +75,6 @@ mod import {
     pub fn request(_: &mut [u8]) -> i32 {
         -1
     }
+
+    pub fn count(_: &str, _: i64) {}
 }

@@ -1,6 +1,6 @@
 /// Builds a plugin from functions, and exports them for the host. A crate has one.
 ///
-/// At least one of the hooks `classify`, `authorize`, `members` and `shape`; only those that are there are exported, in
+/// At least one of the hooks `connect`, `classify`, `authorize`, `message`, `members` and `shape`; only those that are there are exported, in
 /// the order that you like. Each takes a closure without captures or the path of a function.
 ///
 /// `members` is called for what browsers see, too. Its result is then kept until the user or the configuration changes: it
@@ -39,6 +39,20 @@
 /// ```
 #[macro_export]
 macro_rules! plugin {
+    (@connect $function:expr) => {
+        #[no_mangle]
+        pub extern "C" fn rollcall_connect(ptr: *const u8, len: usize) -> u64 {
+            let hook: fn(&$crate::Login) -> $crate::Entry = $function;
+            unsafe { $crate::abi::connect(ptr, len, hook) }
+        }
+    };
+    (@message $function:expr) => {
+        #[no_mangle]
+        pub extern "C" fn rollcall_message(ptr: *const u8, len: usize) -> u64 {
+            let hook: fn(&$crate::Message) -> $crate::Verdict = $function;
+            unsafe { $crate::abi::message(ptr, len, hook) }
+        }
+    };
     (@classify $function:expr) => {
         #[no_mangle]
         pub extern "C" fn rollcall_classify(ptr: *const u8, len: usize) -> u64 {
@@ -68,6 +82,20 @@ macro_rules! plugin {
         pub extern "C" fn rollcall_shape(endpoint: i32, ptr: *const u8, len: usize) -> u64 {
             let hook: fn(&$crate::Answer) -> Option<$crate::Json> = $function;
             unsafe { $crate::abi::shape(endpoint, ptr, len, hook) }
+        }
+    };
+    (@connect $state:ty, $function:expr) => {
+        #[no_mangle]
+        pub extern "C" fn rollcall_connect(ptr: *const u8, len: usize) -> u64 {
+            let hook: fn(&$state, &$crate::Login) -> $crate::Entry = $function;
+            unsafe { $crate::abi::connect(ptr, len, |login| hook(rollcall_state(), login)) }
+        }
+    };
+    (@message $state:ty, $function:expr) => {
+        #[no_mangle]
+        pub extern "C" fn rollcall_message(ptr: *const u8, len: usize) -> u64 {
+            let hook: fn(&$state, &$crate::Message) -> $crate::Verdict = $function;
+            unsafe { $crate::abi::message(ptr, len, |message| hook(rollcall_state(), message)) }
         }
     };
     (@classify $state:ty, $function:expr) => {
@@ -118,7 +146,7 @@ macro_rules! plugin {
     };
     (@ $hook:ident $($rest:tt)*) => {
         compile_error!(concat!(
-            "there is no hook ", stringify!($hook), ": the hooks are classify, authorize, members and shape; \
+            "there is no hook ", stringify!($hook), ": the hooks are connect, classify, authorize, message, members and shape; \
              state and configure, in this order, come before them"
         ));
     };

@@ -45,6 +45,7 @@ const HEADER: usize = 16;
 pub struct Request<'a> {
     kind: Kind,
     anonymous: bool,
+    backend: bool,
     grant: bool,
     host: &'a [u8],
     channel: &'a [u8],
@@ -57,7 +58,17 @@ impl<'a> Request<'a> {
     /// A request as `classify` gets it, for tests.
     pub fn to_classify(host: &'a str, channel: &'a str, kind: Kind) -> Request<'a> {
         let [host, channel] = [host.as_bytes(), channel.as_bytes()];
-        Request { kind, anonymous: false, grant: false, host, channel, user_id: b"", email: b"", extension: b"" }
+        Request {
+            kind,
+            anonymous: false,
+            backend: false,
+            grant: false,
+            host,
+            channel,
+            user_id: b"",
+            email: b"",
+            extension: b"",
+        }
     }
 
     /// A request as `authorize` gets it, for tests. The user is an ID and an e-mail address; `None`
@@ -102,6 +113,7 @@ impl<'a> Request<'a> {
         Ok(Request {
             kind,
             anonymous: bytes[2] & 1 != 0,
+            backend: bytes[2] & 2 != 0,
             grant: bytes[2] & 4 != 0,
             host: part(host, channel),
             channel: part(channel, user_id),
@@ -134,9 +146,14 @@ impl<'a> Request<'a> {
         text(self.channel)
     }
 
-    /// Whether the connection has no user. Only `authorize` knows; for `classify` it is false.
+    /// Whether the connection has no user. For `classify` it is false.
     pub fn is_anonymous(&self) -> bool {
         self.anonymous
+    }
+
+    /// Whether a backend sends the message. It is false except for `message`.
+    pub fn is_backend(&self) -> bool {
+        self.backend
     }
 
     /// The ID of the user; empty for `classify` and for an anonymous connection.
