@@ -53,15 +53,17 @@ func TestMaskEmailIsBuiltFromItsSource(t *testing.T) {
 	t.Logf("compared: %t (%s)", same, runtime.Version())
 }
 
-func TestHiddenStaffIsBuiltFromItsSource(t *testing.T) {
-	built := rebuild(t, "hidden-staff", "c", "hidden-staff.wasm")
+func TestExamplesInCAreBuiltFromTheirSource(t *testing.T) {
 	version, err := exec.Command("clang", "--version").Output()
 	if err != nil {
 		t.Fatalf("clang: %v; on Debian: apt-get install clang lld (or, as root, make deps)", err)
 	}
 	same := bytes.Contains(version, []byte(clangVersion))
-	if same && !bytes.Equal(built, guest.Read(t, committed(t, "hidden-staff"))) {
-		t.Error("hidden-staff.wasm differs from a build of its source: make -C examples/hidden-staff")
+	for _, name := range []string{"hidden-staff", "quiet-room"} {
+		built := rebuild(t, name, "c", name+".wasm")
+		if same && !bytes.Equal(built, guest.Read(t, committed(t, name))) {
+			t.Errorf("%s.wasm differs from a build of its source: make -C examples/%s", name, name)
+		}
 	}
 	t.Logf("compared: %t", same)
 }
