@@ -65,6 +65,7 @@ func TestExamplesAnswerTheSameWithAnImage(t *testing.T) {
 		t.Fatalf("%d examples, %v", len(files), err)
 	}
 	configs := map[string]string{
+		"quiet-room":   `{"rooms":["townhall"]}`,
 		"mask-email":   `{"keep":"1","except":"example.org"}`,
 		"hidden-staff": `{"domains":"staff.example","ids":"admin","mark":true}`,
 		"naming-rules": `{"denied":"*-closed","authenticated":["vip-*","staff-*"],"anonymous":"lobby-*","hidden":"*-secret*","count_only":"*-webinar"}`,
@@ -80,7 +81,10 @@ func TestExamplesAnswerTheSameWithAnImage(t *testing.T) {
 			bothWays(t, func(e *Engine) string {
 				p := load(t, e, Spec{Path: file, Config: json.RawMessage(configs[name]), Limits: limits})
 				if err := p.Try(t.Context(), "host0.example.com"); err != nil {
-					t.Fatal(err)
+					if configs[name] != "" {
+						t.Error(err)
+					}
+					return err.Error() // it needs a configuration: the same is said about that
 				}
 				return digestOf(t, p)
 			})
