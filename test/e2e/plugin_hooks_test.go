@@ -15,7 +15,9 @@ import (
 func TestNewWritesTheHooksThatAreAskedFor(t *testing.T) {
 	type project struct{ lang, hooks string }
 	projects := []project{
-		{"c", strings.Join(sdk.Hooks, ",")}, {"go", strings.Join(sdk.Hooks, ",")}, {"go", "message"}, {"rust", strings.Join(sdk.Hooks, ",")}, {"rust", "message"},
+		{"c", strings.Join(sdk.Hooks, ",")},
+		{"go", strings.Join(sdk.Hooks, ",")}, {"go", "message"},
+		{"rust", strings.Join(sdk.Hooks, ",")}, {"rust", "message"},
 		{"assemblyscript", strings.Join(sdk.Hooks, ",")}, {"assemblyscript", "message"},
 	}
 	for _, hook := range sdk.Hooks {

@@ -13,28 +13,28 @@ use std::time::Duration;
 pub const FULL: i64 = i64::MAX;
 
 /// The value of a key; `None` if there is none.
-pub fn get(key: &str) -> Option<Vec<u8>> {
+pub fn get(key: impl AsRef<[u8]>) -> Option<Vec<u8>> {
     let mut value = vec![0; 4 << 10];
-    let length = import::get(key, &mut value);
+    let length = import::get(key.as_ref(), &mut value);
     value.truncate(usize::try_from(length).ok()?);
     Some(value)
 }
 
 /// Stores a value for a time, and returns whether it could: if the store is full, the old value stays.
-pub fn set(key: &str, value: &[u8], time: Duration) -> bool {
-    import::set(key, value, milliseconds(time)) == 0
+pub fn set(key: impl AsRef<[u8]>, value: &[u8], time: Duration) -> bool {
+    import::set(key.as_ref(), value, milliseconds(time)) == 0
 }
 
 /// Removes a value.
-pub fn remove(key: &str) {
-    import::set(key, b"", 0);
+pub fn remove(key: impl AsRef<[u8]>) {
+    import::set(key.as_ref(), b"", 0);
 }
 
 /// Adds to a counter and returns the sum. A counter that is not there begins at 0 and stays for the time; further calls
 /// do not change its end. If the store is full, or the value is no counter, the sum is [`FULL`]: write a limit as
 /// `add(...) > n`, and it holds.
-pub fn add(key: &str, delta: i64, time: Duration) -> i64 {
-    import::add(key, delta, milliseconds(time))
+pub fn add(key: impl AsRef<[u8]>, delta: i64, time: Duration) -> i64 {
+    import::add(key.as_ref(), delta, milliseconds(time))
 }
 
 fn milliseconds(time: Duration) -> i64 {
@@ -52,15 +52,15 @@ mod import {
         }
     }
 
-    pub fn get(key: &str, value: &mut [u8]) -> i64 {
+    pub fn get(key: &[u8], value: &mut [u8]) -> i64 {
         unsafe { raw::kv_get(key.as_ptr(), key.len(), value.as_mut_ptr(), value.len()) }
     }
 
-    pub fn set(key: &str, value: &[u8], ttl: i64) -> i32 {
+    pub fn set(key: &[u8], value: &[u8], ttl: i64) -> i32 {
         unsafe { raw::kv_set(key.as_ptr(), key.len(), value.as_ptr(), value.len(), ttl) }
     }
 
-    pub fn add(key: &str, delta: i64, ttl: i64) -> i64 {
+    pub fn add(key: &[u8], delta: i64, ttl: i64) -> i64 {
         unsafe { raw::kv_add(key.as_ptr(), key.len(), delta, ttl) }
     }
 }
@@ -75,11 +75,11 @@ mod import {
     const DAY: i64 = 86_400_000;
 
     thread_local! {
-        static ENTRIES: RefCell<HashMap<String, (Vec<u8>, Instant)>> = RefCell::new(HashMap::new());
+        static ENTRIES: RefCell<HashMap<Vec<u8>, (Vec<u8>, Instant)>> = RefCell::new(HashMap::new());
     }
 
     /// Calls `f` with the entries, without those that have expired.
-    fn with<T>(key: &str, f: impl FnOnce(&mut HashMap<String, (Vec<u8>, Instant)>) -> T) -> T {
+    fn with<T>(key: &[u8], f: impl FnOnce(&mut HashMap<Vec<u8>, (Vec<u8>, Instant)>) -> T) -> T {
         assert!((1..=128).contains(&key.len()), "kv: a key has 1 to 128 bytes");
         ENTRIES.with(|entries| {
             let mut entries = entries.borrow_mut();
@@ -94,7 +94,7 @@ mod import {
         Instant::now() + Duration::from_millis(ttl as u64)
     }
 
-    pub fn get(key: &str, value: &mut [u8]) -> i64 {
+    pub fn get(key: &[u8], value: &mut [u8]) -> i64 {
         with(key, |entries| match entries.get(key) {
             Some((found, _)) => {
                 value[..found.len()].copy_from_slice(found);
@@ -104,19 +104,19 @@ mod import {
         })
     }
 
-    pub fn set(key: &str, value: &[u8], ttl: i64) -> i32 {
+    pub fn set(key: &[u8], value: &[u8], ttl: i64) -> i32 {
         assert!(value.len() <= 4 << 10, "kv: a value has at most 4 KiB");
         with(key, |entries| match ttl {
             0 => entries.remove(key),
-            _ => entries.insert(key.to_string(), (value.to_vec(), end(ttl))),
+            _ => entries.insert(key.to_vec(), (value.to_vec(), end(ttl))),
         });
         0
     }
 
-    pub fn add(key: &str, delta: i64, ttl: i64) -> i64 {
+    pub fn add(key: &[u8], delta: i64, ttl: i64) -> i64 {
         let ends = end(ttl);
         with(key, |entries| {
-            let entry = entries.entry(key.to_string()).or_insert_with(|| (vec![0; 8], ends));
+            let entry = entries.entry(key.to_vec()).or_insert_with(|| (vec![0; 8], ends));
             let old: [u8; 8] = match entry.0.as_slice().try_into() {
                 Ok(old) => old,
                 Err(_) => return super::FULL,

@@ -183,8 +183,8 @@ onMessage((message: Message): Verdict => {
   for (let i = 0; i < words.length; i++) {
     if (text.includes(words[i])) return Verdict.REFUSE;
   }
-  const user = message.sender.userId;
-  if (limit > 0 && user != "" && kv.add("m|" + user.substring(0, 31), 1, kv.MINUTE) > limit) return Verdict.REFUSE;
+  const user = message.sender.userId.substring(0, 42); // a key has at most 128 bytes
+  if (limit > 0 && user != "" && kv.add(user, 1, kv.MINUTE) > limit) return Verdict.REFUSE;
   return Verdict.SEND;
 });
 

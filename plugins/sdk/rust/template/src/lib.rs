@@ -198,11 +198,10 @@ impl Options {
         if self.words.iter().any(|word| text.contains(word)) {
             return Verdict::Refuse;
         }
-        let user = message.sender().user_id();
+        let user = message.sender().user_id().as_bytes();
+        let key = &user[..user.len().min(128)];
         match self.limit {
-            Some(limit) if !user.is_empty() && kv::add(&format!("m|{:.120}", user), 1, Duration::from_secs(60)) > limit => {
-                Verdict::Refuse
-            }
+            Some(limit) if !key.is_empty() && kv::add(key, 1, Duration::from_secs(60)) > limit => Verdict::Refuse,
             _ => Verdict::Send,
         }
     }
