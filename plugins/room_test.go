@@ -171,3 +171,26 @@ func TestARenewedInstanceIsClosedWithItsPool(t *testing.T) {
 		})
 	}
 }
+
+// Between two measurements, guests can write to more than they are charged for: to all of their
+// memory, whose sizes are bounded too.
+func TestMemoryThatIsWrittenUnseenIsBounded(t *testing.T) {
+	const limit = 64 * pageSize
+	e := newEngine(t, EngineConfig{Memory: limit})
+	c := NewChain(load(t, e, Spec{Path: wat(t, `(module (memory (export "memory") 16) (func (export "rollcall_abi_v1"))
+		(func (export "rollcall_buffer") (param i32) (result i32) (i32.const 8192))
+		(func (export "rollcall_classify") (param i32 i32) (result i64)
+			(memory.fill (i32.const 0) (i32.const 1) (i32.const 1048576)) (i64.const 1)))`), Limits: Limits{Instances: 1, ClassifyTimeout: time.Minute}}))
+	for i := range 300 {
+		if _, err := c.Classify(fmt.Sprint("h", i), "c", Authenticated); err != nil {
+			t.Fatalf("host %d: %v", i, err)
+		}
+		sizes := int64(0)
+		for _, h := range hostsOf(e) {
+			sizes += h.LinearMemory
+		}
+		if used := e.memory.Used(); used > limit || sizes > 4*limit {
+			t.Fatalf("host %d: %d bytes are charged, the instances are %d large", i, used, sizes)
+		}
+	}
+}
