@@ -4,6 +4,7 @@ import (
 	"crypto/sha256"
 	"encoding/hex"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"os"
 	"path/filepath"
@@ -55,6 +56,17 @@ func digestOf(t *testing.T, p *Plugin) string {
 		note(collect(c.Members(t.Context(), EndpointUsers, host, nil, users(i, func(n int) string { return fmt.Sprint("u", n) }))))
 		shaped, err := c.Shape(t.Context(), EndpointUsers, host, []byte(`{}`), []byte(body))
 		note(string(shaped), err)
+
+		claims := fmt.Sprintf(`{"role":%q}`, []string{"host", "guest"}[i%2])
+		_, err = c.Connect(host, Login{ID: "C0", User: &User{ID: "ada"}, Claims: claims})
+		note("connect", err)
+		for _, channel := range []string{"townhall", "lobby"} {
+			sent, err := c.Message(host, channel, Authenticated, Sender{User: &User{ID: "ada"}, Connection: "C0"}, []byte(`{"text":"hello"}`), 1000)
+			if errors.Is(err, ErrRefused) {
+				sent, err = []byte("refused"), nil
+			}
+			note(string(sent), err)
+		}
 	}
 	return first + hex.EncodeToString(digest.Sum(nil))
 }
