@@ -43,7 +43,7 @@ CADDY_SOURCES := xcaddy.json go.mod go.sum $(shell find $(wildcard presence plug
 	-name testdata -prune -o ! -name '*_test.*' -print)
 
 # Modules besides the root module.
-MODULES := bench tools/gotest tools/kubeschema tools/xcaddy plugins/sdk/go examples/mask-email
+MODULES := bench tools/gotest tools/kubeschema tools/xcaddy plugins/sdk/go examples/mask-email examples/roles
 GOTEST = $(CURDIR)/bin/gotest -name $@ $(REPORT)
 # LIBRARY lists the packages to import, and IN_PROCESS those whose tests need no built binary and
 # gain from the race detector; the tests of the SDKs build and run guests one after the other.

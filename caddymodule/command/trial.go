@@ -12,6 +12,7 @@ import (
 	"go.uber.org/zap"
 	"go.uber.org/zap/zapcore"
 
+	"github.com/rollcall-gateway/rollcall/caddymodule/token"
 	"github.com/rollcall-gateway/rollcall/plugins"
 	"github.com/rollcall-gateway/rollcall/presence"
 )
@@ -29,6 +30,7 @@ func pluginFlags(cmd *cobra.Command) {
 	f.String("config", "", "File with the config block as JSON (default: no config block)")
 	f.String("name", "", "Name of the plugin (default: the file's name without .wasm)")
 	f.String("sha256", "", "Hash that the file must have, in hexadecimal")
+	f.Bool("grants", false, "The plugin may grant channels")
 	f.String("memory", "16MiB", "Maximum memory of an instance")
 	f.String("file", "16MiB", "Maximum size of the file")
 	f.String("document", "256KiB", "Maximum answer for the hook shape")
@@ -121,6 +123,9 @@ func (t *pluginTrial) readFlags(cmd *cobra.Command) error {
 			return fmt.Errorf("--config %s: not JSON", config)
 		}
 		t.spec.Config = raw
+	}
+	if grants, _ := f.GetBool("grants"); grants {
+		t.spec.CheckGrants = token.CheckGrants
 	}
 	for _, size := range []struct {
 		flag string

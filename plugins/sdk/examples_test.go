@@ -43,14 +43,18 @@ func committed(t testing.TB, name string) string {
 	return filepath.Join("..", "..", "examples", name, name+".wasm")
 }
 
-func TestMaskEmailIsBuiltFromItsSource(t *testing.T) {
-	built := rebuild(t, "mask-email", "go", "mask-email.wasm", "test")
-	want := guest.Read(t, committed(t, "mask-email"))
-	same := bytes.Contains(want, []byte(runtime.Version()))
-	if same && !bytes.Equal(built, want) {
-		t.Error("mask-email.wasm differs from a build of its source: make -C examples/mask-email")
+func TestExamplesInGoAreBuiltFromTheirSources(t *testing.T) {
+	for _, name := range []string{"mask-email", "roles"} {
+		t.Run(name, func(t *testing.T) {
+			built := rebuild(t, name, "go", name+".wasm", "test")
+			want := guest.Read(t, committed(t, name))
+			same := bytes.Contains(want, []byte(runtime.Version()))
+			if same && !bytes.Equal(built, want) {
+				t.Errorf("%s.wasm differs from a build of its source: make -C examples/%[1]s", name)
+			}
+			t.Logf("compared: %t (%s)", same, runtime.Version())
+		})
 	}
-	t.Logf("compared: %t (%s)", same, runtime.Version())
 }
 
 func TestExamplesInCAreBuiltFromTheirSource(t *testing.T) {
