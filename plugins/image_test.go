@@ -77,6 +77,8 @@ func TestExamplesAnswerTheSameWithAnImage(t *testing.T) {
 		t.Fatalf("%d examples, %v", len(files), err)
 	}
 	configs := map[string]string{
+		"roles":        `{"opens":{"host":"stage-*"}}`,
+		"word-filter":  `{"mask":"heck"}`,
 		"quiet-room":   `{"rooms":["townhall"]}`,
 		"mask-email":   `{"keep":"1","except":"example.org"}`,
 		"hidden-staff": `{"domains":"staff.example","ids":"admin","mark":true}`,
