@@ -16,9 +16,12 @@ func TestNewWritesTheHooksThatAreAskedFor(t *testing.T) {
 	type project struct{ lang, hooks string }
 	projects := []project{
 		{"c", strings.Join(sdk.Hooks, ",")},
-		{"go", strings.Join(sdk.Hooks, ",")}, {"go", "message"},
-		{"rust", strings.Join(sdk.Hooks, ",")}, {"rust", "message"},
-		{"assemblyscript", strings.Join(sdk.Hooks, ",")}, {"assemblyscript", "message"},
+		{"go", strings.Join(sdk.Hooks, ",")},
+		{"go", "message"},
+		{"rust", strings.Join(sdk.Hooks, ",")},
+		{"rust", "message"},
+		{"assemblyscript", strings.Join(sdk.Hooks, ",")},
+		{"assemblyscript", "message"},
 	}
 	for _, hook := range sdk.Hooks {
 		projects = append(projects, project{"c", hook})
