@@ -1,13 +1,13 @@
-// Package plugins runs WebAssembly modules that classify channels, authorize joins and change what
-// answers show.
+// Package plugins runs WebAssembly modules that decide about logins, channels, joins and messages, and
+// change what answers and browsers show.
 //
 // # Usage
 //
 // An [Engine] holds what all plugins of a process share: the memory budget, the cache of compiled
 // code, the watchdog. [Engine.Load] reads a file, checks it, makes it count its steps, compiles it
 // and compares its imports and exports with the contract. The result is a [Plugin]. A [Chain] holds
-// the plugins of one site in order and has a method for each hook: Classify, Authorize, Members and
-// Shape.
+// the plugins of one site in order and has a method for each hook: Connect, Classify, Authorize,
+// Message, Members, Show and Shape.
 //
 // # Data flow
 //
