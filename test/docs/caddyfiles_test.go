@@ -21,7 +21,9 @@ func TestCaddyfiles(t *testing.T) {
 	home := t.TempDir()
 	writePublicKey(t, filepath.Join(home, "issuer.pem"))
 	writePlugin(t, filepath.Join(home, "plugins", "my-rules.wasm"))
-	writePlugin(t, filepath.Join(home, "my-rules", "plugin.wasm"))
+	for _, name := range []string{"my-rules", "lobby", "staff", "teams", "limit", "words", "masks", "wrap", "numbers"} {
+		writePlugin(t, filepath.Join(home, name, "plugin.wasm"))
+	}
 	writePod(t, home)
 	count := 0
 	for _, p := range checked(t) {
