@@ -103,7 +103,8 @@ export namespace kv {
     putKey(key);
     valueBytes.clear();
     valueBytes.putText(value);
-    return hostKvSet(keyBytes.ptr, keyBytes.length, valueBytes.ptr, valueBytes.length, ttlMs) == 0;
+    const time: i64 = ttlMs > 0 ? ttlMs : -1; // the host refuses -1; 0 would remove the value
+    return hostKvSet(keyBytes.ptr, keyBytes.length, valueBytes.ptr, valueBytes.length, time) == 0;
   }
 
   /** Removes a value. */

@@ -123,20 +123,22 @@ export class Json {
     return this.kind == JsonKind.Number ? F64.parseFloat(this.text) : NaN;
   }
 
-  /** The value of a key of an object; null if there is none, or if this is not an object. */
+  /**
+   * The value of a key of an object; null if there is none, or if this is not an object. Of a key that is repeated, it
+   * is the last, which browsers take too.
+   */
   get(key: string): Json | null {
-    const at = this.keys.indexOf(key);
+    const at = this.keys.lastIndexOf(key);
     return at < 0 ? null : this.items[at];
   }
 
   /** Sets the value of a key of an object and returns the object. A new key is added at the end. */
   set(key: string, value: Json): Json {
     const at = this.keys.indexOf(key);
-    if (at >= 0) {
-      this.items[at] = value;
-      return this;
-    }
-    return this.add(key, value);
+    if (at < 0) return this.add(key, value);
+    this.items[at] = value;
+    this.removeFrom(key, at + 1);
+    return this;
   }
 
   /** Like set, for a new key only: faster if an object has many keys. */
@@ -149,10 +151,14 @@ export class Json {
 
   /** Removes a key from an object, if it is there. */
   remove(key: string): void {
-    const at = this.keys.indexOf(key);
-    if (at < 0) return;
-    this.keys.splice(at, 1);
-    this.items.splice(at, 1);
+    this.removeFrom(key, 0);
+  }
+
+  private removeFrom(key: string, start: i32): void {
+    for (let at = this.keys.indexOf(key, start); at >= 0; at = this.keys.indexOf(key, at)) {
+      this.keys.splice(at, 1);
+      this.items.splice(at, 1);
+    }
   }
 
   /** Appends a value to an array and returns the array. */

@@ -179,6 +179,7 @@ static rc_block rc_output;  /* the answer of a hook */
 static rc_block rc_scratch; /* joined texts */
 static rc_block rc_request_block;
 static bool rc_full;        /* memory ran out during this call */
+static bool rc_too_deep;    /* a JSON value was not read to its end during this call */
 static bool rc_configuring; /* texts that are made now stay valid */
 
 /* rc_make returns room for a text, which is valid until the hook returns, or forever in RC_CONFIGURE. It is NULL,
@@ -290,7 +291,8 @@ RC_API bool rc_kv_get(rc_text key, rc_text *value) {
 
 /* rc_kv_set keeps a value for a time, and reports whether it could: in a full store the old value stays. */
 RC_API bool rc_kv_set(rc_text key, rc_text value, int64_t ttl_ms) {
-	return rc_host_kv_set(key.data, key.size, value.data, value.size, ttl_ms) == 0;
+	/* Rollcall refuses -1; 0 would remove the value. */
+	return rc_host_kv_set(key.data, key.size, value.data, value.size, ttl_ms > 0 ? ttl_ms : -1) == 0;
 }
 
 RC_API void rc_kv_delete(rc_text key) { rc_host_kv_set(key.data, key.size, "", 0, 0); }
@@ -322,7 +324,7 @@ RC_API int64_t rc_fail(rc_text why) {
 RC_API void rc_begin(void) {
 	rc_scratch.size = 0;
 	rc_output.size = 0;
-	rc_full = false;
+	rc_full = rc_too_deep = false;
 }
 
 /* rc_result encodes the answer of a hook that answers with bytes. */
@@ -697,6 +699,7 @@ RC_API uint32_t rc_json_size(rc_text t) {
 		case '{':
 		case '[':
 			if (++depth > RC_MAX_DEPTH) {
+				rc_too_deep = true;
 				return 0;
 			}
 			break;
@@ -854,16 +857,18 @@ RC_API rc_text rc_string(rc_json v) {
 	return (rc_text){out, size};
 }
 
-/* rc_value returns the value of a name in an object. It has no bytes if the name is absent. */
+/* rc_value returns the value of a name in an object. It has no bytes if the name is absent. Of a name that is repeated,
+   it is the last, which browsers take too. */
 RC_API rc_json rc_value(rc_json object, const char *name) {
+	rc_json found = {"", 0};
 	if (rc_is_object(object)) {
 		for (rc_iterator i = rc_items(object); rc_next(&i);) {
 			if (rc_equal(rc_string(i.name), rc_c(name))) {
-				return i.value;
+				found = i.value;
 			}
 		}
 	}
-	return (rc_json){"", 0};
+	return found;
 }
 
 /* rc_write_string adds a text to the answer as a JSON string. */
@@ -919,6 +924,9 @@ RC_API int64_t rc_consulted(rc_text answer) {
 	if (rc_full) {
 		return rc_fail(RC_TEXT("out of memory"));
 	}
+	if (rc_too_deep) {
+		return rc_fail(RC_TEXT("a value is nested more than 64 deep"));
+	}
 	if (!answer.data) {
 		return answer.size == 1 ? -1 : answer.size == 2;
 	}
@@ -970,7 +978,8 @@ RC_API int64_t rc_message(rc_text input, rc_text (*f)(const rc_request *, rc_jso
 }
 
 /* RC_MESSAGE starts the function that gets each message, an object, before it is sent to a channel. It returns
-   RC_UNCHANGED, RC_REFUSE, or the object that is sent instead: see rc_write_with and rc_written. */
+   RC_UNCHANGED, RC_REFUSE, or the object that is sent instead: see rc_write_with and rc_written. If it reads a value that
+   is nested more than 64 deep, the hook fails. */
 #define RC_MESSAGE(sender, message)                                                     \
 	static inline rc_text rc_user_message(const rc_request *sender, rc_json message); \
 	RC_EXPORT("rollcall_message") int64_t rc_export_message(const char *p, uint32_t n) { \

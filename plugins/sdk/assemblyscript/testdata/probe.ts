@@ -1,13 +1,13 @@
 // The plugin of package guest's tests: it does what its input says.
 
 import {
-  Access, Answer, Config, Decision, Json, Level, log, Member, onAuthorize, onClassify, onConfigure, onMembers, onShape,
-  Request, requestBody,
+  Access, Answer, Config, count, Decision, Entry, Json, kv, Level, log, Login, Member, Message, onAuthorize, onClassify,
+  onConfigure, onConnect, onMembers, onMessage, onShape, Request, requestBody, Verdict,
 } from "./rollcall";
 
 export {
-  rollcall_abi_v1, rollcall_authorize, rollcall_buffer, rollcall_classify, rollcall_configure, rollcall_members,
-  rollcall_members_live, rollcall_shape,
+  rollcall_abi_v1, rollcall_authorize, rollcall_buffer, rollcall_classify, rollcall_configure, rollcall_connect,
+  rollcall_members, rollcall_members_live, rollcall_message, rollcall_shape,
 } from "./rollcall";
 
 onConfigure((config: Config): void => {
@@ -46,6 +46,56 @@ function tell(request: Request): string {
     request.userId, request.email,
   ].join("|");
 }
+
+onConnect((login: Login): Entry => {
+  const info = login.info;
+  const claim = login.claim("role");
+  const role = claim !== null ? claim.asString : "";
+  log(Level.Info, [
+    login.host, login.connection, login.isAnonymous ? "anonymous" : "known", login.userId, login.email,
+    info !== null ? info.toString() : "", role,
+  ].join("|"));
+  const channels = Json.array().push(Json.string("news-*")).push(Json.string('a"b'));
+  if (login.userId == "eve") return Entry.refuse();
+  if (login.userId == "info") return Entry.accept().withInfo(Json.object().set("role", Json.string(role)));
+  if (login.userId == "null") return Entry.accept().withInfo(Json.null());
+  if (login.userId == "open") return Entry.accept().withChannels(channels);
+  if (login.userId == "both") {
+    return Entry.accept().withInfo(Json.object().set("role", Json.string(role))).withChannels(channels);
+  }
+  return Entry.accept();
+});
+
+onMessage((message: Message): Verdict => {
+  const json = message.json;
+  const field = json.get("text");
+  const text = field !== null ? field.asString : "";
+  const sender = message.sender;
+  const channel = sender.channel;
+  if (channel == "get") {
+    const value = kv.get(text);
+    log(Level.Info, value !== null ? value : "none");
+  } else if (channel == "set") {
+    log(Level.Info, kv.set(text, text + "!", 1500).toString());
+  } else if (channel == "short") {
+    kv.set(text, "short", 0);
+  } else if (channel == "delete") {
+    kv.remove(text);
+  } else if (channel == "add") {
+    log(Level.Info, kv.add(text, 1, kv.MINUTE).toString());
+  } else if (channel == "count") {
+    count(text, 2);
+  } else if (channel == "replace") {
+    return Verdict.replace(json.set("text", Json.string(text + "!")));
+  } else {
+    log(Level.Warn, [
+      sender.host, channel, (<i32>sender.kind).toString(),
+      sender.isAnonymous ? "anonymous" : sender.isBackend ? "backend" : "known", sender.userId, sender.email,
+      sender.connection, text,
+    ].join("|"));
+  }
+  return channel == "refuse" ? Verdict.REFUSE : Verdict.SEND;
+});
 
 onMembers((member: Member): void => {
   const id = member.id;

@@ -19,7 +19,11 @@ func Get(key string) (value []byte, ok bool) { return get(key) }
 
 // Set stores a value for a time. It reports whether it could: if the store is full, the old value stays.
 func Set(key string, value []byte, ttl time.Duration) bool {
-	return set(key, value, ttl.Milliseconds())
+	ms := ttl.Milliseconds()
+	if ms < 1 {
+		ms = -1 // refused; 0 would remove the value
+	}
+	return set(key, value, ms)
 }
 
 // Delete removes a value.

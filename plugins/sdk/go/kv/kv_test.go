@@ -59,6 +59,7 @@ func TestStorePanics(t *testing.T) {
 		"a value":     func() { Set("k", make([]byte, 4097), time.Second) },
 		"a long time": func() { Set("k", nil, 25*time.Hour) },
 		"no time":     func() { Add("k", 1, 0) },
+		"too short":   func() { Set("k", nil, time.Millisecond/2) },
 		"before":      func() { Set("k", nil, -time.Second) },
 	} {
 		t.Run(name, func(t *testing.T) {

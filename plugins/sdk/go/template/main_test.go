@@ -10,6 +10,9 @@ import (
 	// [hook connect]
 	"github.com/rollcall-gateway/rollcall/plugins/sdk/go/connect"
 	// [end]
+	// [hook message]
+	"github.com/rollcall-gateway/rollcall/plugins/sdk/go/kv"
+	// [end]
 	// [hook members]
 	"github.com/rollcall-gateway/rollcall/plugins/sdk/go/members"
 	// [end]
@@ -80,6 +83,7 @@ func TestJoin(t *testing.T) {
 
 func TestSend(t *testing.T) {
 	setUp(t, `{"words":["darn","heck"],"limit":"2"}`)
+	t.Cleanup(func() { kv.Delete("m|ada") })
 	if !send(message.New("sales", "bob", `{"text":"oh h\u0065ck"}`)).Refused() {
 		t.Error("a word gets through")
 	}

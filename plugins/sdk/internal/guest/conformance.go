@@ -16,6 +16,7 @@ func Conformance(t *testing.T, file []byte) {
 	t.Run("decisions", func(t *testing.T) { decisions(t, file) })
 	t.Run("members", func(t *testing.T) { members(t, file) })
 	t.Run("live", func(t *testing.T) { live(t, file) })
+	consults(t, file)
 	t.Run("shape", func(t *testing.T) { shape(t, file) })
 	t.Run("JSON", func(t *testing.T) { jsonValues(t, file) })
 	t.Run("failures", func(t *testing.T) { failures(t, file) })

@@ -25,6 +25,11 @@ type Guest struct {
 	Logs []string
 	// Request is the body that rollcall.request returns; nil if there is no request.
 	Request []byte
+	// Store is what the plugin stored, and Counts are the sums of its counters. If Full is set, nothing
+	// new can be stored.
+	Store  map[string]Entry
+	Counts map[string]int64
+	Full   bool
 
 	t         testing.TB
 	module    api.Module
@@ -60,10 +65,17 @@ func New(t testing.TB, file []byte) *Guest {
 	ctx := t.Context()
 	runtime := wazero.NewRuntimeWithConfig(ctx, wazero.NewRuntimeConfig().WithMemoryLimitPages(256).WithCompilationCache(cache(t)))
 	t.Cleanup(func() { runtime.Close(context.Background()) })
-	g := &Guest{t: t, functions: make(map[string]api.Function)}
+	g := &Guest{
+		Store: make(map[string]Entry), Counts: make(map[string]int64),
+		t: t, functions: make(map[string]api.Function),
+	}
 	rollcall := runtime.NewHostModuleBuilder("rollcall")
 	rollcall.NewFunctionBuilder().WithFunc(g.log).Export("log")
 	rollcall.NewFunctionBuilder().WithFunc(g.request).Export("request")
+	rollcall.NewFunctionBuilder().WithFunc(g.get).Export("kv_get")
+	rollcall.NewFunctionBuilder().WithFunc(g.set).Export("kv_set")
+	rollcall.NewFunctionBuilder().WithFunc(g.add).Export("kv_add")
+	rollcall.NewFunctionBuilder().WithFunc(g.count).Export("count")
 	env := runtime.NewHostModuleBuilder("env")
 	env.NewFunctionBuilder().WithFunc(g.abort).Export("abort")
 	for _, host := range []wazero.HostModuleBuilder{rollcall, env} {

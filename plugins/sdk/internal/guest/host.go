@@ -108,6 +108,24 @@ func InHost(t *testing.T, file []byte) {
 		t.Errorf("members for browsers: got %+v, %v", browsers, err)
 	}
 
+	member := func(id string) plugins.Login {
+		return plugins.Login{ID: "C1", User: &plugins.User{ID: id}, Claims: `{"role":"host"}`}
+	}
+	if got, err := chain.Connect(host, member("info")); err != nil || !got.HasInfo || got.Info != `{"role":"host"}` {
+		t.Errorf("connect: got %+v, %v", got, err)
+	}
+	if got, err := chain.Connect(host, member("eve")); !errors.Is(err, plugins.ErrRefused) {
+		t.Errorf("connect of eve: got %+v, %v; want a refusal", got, err)
+	}
+	for channel, want := range map[string]string{"team": `{"text":"hi"}`, "replace": `{"text":"hi!"}`, "refuse": ""} {
+		from := plugins.Sender{User: &plugins.User{ID: "ann", Email: "e@x"}, Connection: "C1"}
+		got, err := chain.Message(host, channel, plugins.Authenticated, from, []byte(`{"text":"hi"}`), 1000)
+		if string(got) != want || errors.Is(err, plugins.ErrRefused) != (channel == "refuse") || err != nil && channel != "refuse" {
+			t.Errorf("message to %s: got %s, %v; want %q", channel, got, err, want)
+		}
+	}
+	expectLog(t, logs, host+"|team|1|known|ann|e@x|C1|hi")
+
 	for body, want := range map[string]string{
 		`"unchanged"`: `"unchanged"`, `"request"`: `"{\"channel\":\"x\"}"`, `{"a": [1, "\u00fc"]}`: `{"a":[1,"ü"]}`,
 	} {

@@ -30,10 +30,11 @@ impl Json {
         parse::parse(text)
     }
 
-    /// The value of a key of an object; `None` if there is none, or if this is not an object.
+    /// The value of a key of an object; `None` if there is none, or if this is not an object. Of a key that is
+    /// repeated, it is the last, which browsers take too.
     pub fn get(&self, key: &str) -> Option<&Json> {
         match self {
-            Json::Object(members) => members.iter().find(|(name, _)| name == key).map(|(_, value)| value),
+            Json::Object(members) => members.iter().rfind(|(name, _)| name == key).map(|(_, value)| value),
             _ => None,
         }
     }
@@ -47,8 +48,12 @@ impl Json {
             Json::Object(members) => members,
             _ => panic!("Json::set({:?}): this is no object", key),
         };
-        match members.iter_mut().find(|(name, _)| name == key) {
-            Some((_, old)) => *old = value.into(),
+        match members.iter().position(|(name, _)| name == key) {
+            Some(first) => {
+                members[first].1 = value.into();
+                let mut next = 0..;
+                members.retain(|(name, _)| next.next() == Some(first) || name != key);
+            }
             None => members.push((key.to_string(), value.into())),
         }
     }
@@ -57,8 +62,10 @@ impl Json {
     pub fn remove(&mut self, key: &str) -> Option<Json> {
         match self {
             Json::Object(members) => {
-                let at = members.iter().position(|(name, _)| name == key)?;
-                Some(members.remove(at).1)
+                let last = members.iter().rposition(|(name, _)| name == key)?;
+                let value = members.remove(last).1;
+                members.retain(|(name, _)| name != key);
+                Some(value)
             }
             _ => None,
         }

@@ -22,7 +22,11 @@ pub fn get(key: impl AsRef<[u8]>) -> Option<Vec<u8>> {
 
 /// Stores a value for a time, and returns whether it could: if the store is full, the old value stays.
 pub fn set(key: impl AsRef<[u8]>, value: &[u8], time: Duration) -> bool {
-    import::set(key.as_ref(), value, milliseconds(time)) == 0
+    let time = match milliseconds(time) {
+        0 => -1, // refused; 0 would remove the value
+        time => time,
+    };
+    import::set(key.as_ref(), value, time) == 0
 }
 
 /// Removes a value.

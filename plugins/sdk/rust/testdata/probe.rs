@@ -1,5 +1,7 @@
 //! The plugin of package guest's tests: it does what its input says.
 
+use std::time::Duration;
+
 use rollcall::*;
 
 struct Probe;
@@ -9,6 +11,8 @@ rollcall::plugin! {
     configure: Probe::new,
     classify: Probe::classify,
     authorize: Probe::authorize,
+    connect: |_, login| enter(login),
+    message: |_, message| send(message),
     members: |_, member| change(member),
     shape: |_, answer| shape(answer),
 }
@@ -72,6 +76,66 @@ fn tell(request: &Request) -> String {
         "{}|{}|{}|{}|{}|{}",
         request.host(), request.channel(), kind, who, request.user_id(), request.email()
     )
+}
+
+fn enter(login: &Login) -> Entry {
+    let role = login.claim("role").and_then(Json::as_str).unwrap_or("");
+    let who = if login.is_anonymous() { "anonymous" } else { "known" };
+    let info = login.info().map_or(String::new(), Json::to_string);
+    let line = [login.host(), login.connection(), who, login.user_id(), login.email(), &info, role];
+    log(Level::Info, &line.join("|"));
+    let info = || Json::Object(vec![("role".to_string(), Json::from(role))]);
+    let channels = || vec![Json::from("news-*"), Json::from("a\"b")];
+    match login.user_id() {
+        "eve" => Entry::refuse(),
+        "info" => Entry::accept().info(info()),
+        "null" => Entry::accept().info(Json::Null),
+        "open" => Entry::accept().channels(channels()),
+        "both" => Entry::accept().info(info()).channels(channels()),
+        _ => Entry::accept(),
+    }
+}
+
+fn send(message: &Message) -> Verdict {
+    let mut json = message.json();
+    let text = json.get("text").and_then(Json::as_str).unwrap_or("").to_string();
+    let sender = message.sender();
+    match sender.channel() {
+        "get" => {
+            let value = kv::get(&text).map_or("none".to_string(), |value| String::from_utf8(value).unwrap());
+            log(Level::Info, &value);
+        }
+        "set" => {
+            let stored = kv::set(&text, format!("{}!", text).as_bytes(), Duration::from_millis(1500));
+            log(Level::Info, &stored.to_string());
+        }
+        "short" => {
+            kv::set(&text, b"short", Duration::from_micros(500));
+        }
+        "delete" => kv::remove(&text),
+        "add" => log(Level::Info, &kv::add(&text, 1, Duration::from_secs(60)).to_string()),
+        "count" => count(&text, 2),
+        "replace" => {
+            json.set("text", text + "!");
+            return Verdict::Replace(json);
+        }
+        channel => {
+            let who = match (sender.is_anonymous(), sender.is_backend()) {
+                (true, _) => "anonymous",
+                (_, true) => "backend",
+                _ => "known",
+            };
+            let kind = (sender.kind() as i32 + 1).to_string();
+            let line = [
+                sender.host(), channel, &kind, who, sender.user_id(), sender.email(), message.connection(), &text,
+            ];
+            log(Level::Warn, &line.join("|"));
+        }
+    }
+    match sender.channel() {
+        "refuse" => Verdict::Refuse,
+        _ => Verdict::Send,
+    }
 }
 
 fn change(member: &mut Member) {

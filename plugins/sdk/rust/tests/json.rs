@@ -93,3 +93,15 @@ fn values_are_taken_apart_and_put_together() {
     assert_eq!(json.remove("b").map(|list| list.to_string()), Some(r#"[true,"x"]"#.to_string()));
     assert_eq!(json.to_string(), r#"{"a":"one","c":{},"d":[2,false,null]}"#);
 }
+
+#[test]
+fn of_a_repeated_key_the_last_counts_and_no_other_stays() {
+    let parse = || Json::parse(r#"{"a":1,"b":2,"a":3,"c":4,"a":5}"#).unwrap();
+    let mut json = parse();
+    assert_eq!(json.get("a"), Some(&Json::from(5)));
+    json.set("a", "new");
+    assert_eq!(json.to_string(), r#"{"a":"new","b":2,"c":4}"#);
+    let mut json = parse();
+    assert_eq!(json.remove("a"), Some(Json::from(5)));
+    assert_eq!(json.to_string(), r#"{"b":2,"c":4}"#);
+}

@@ -88,4 +88,5 @@ fn values_are_stored() {
         assert!(std::panic::catch_unwind(|| kv::add("b", 1, bad)).is_err(), "{:?}", bad);
     }
     assert!(std::panic::catch_unwind(|| kv::get("")).is_err());
+    assert!(std::panic::catch_unwind(|| kv::set("b", b"x", Duration::from_micros(500))).is_err());
 }

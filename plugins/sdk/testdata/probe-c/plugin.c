@@ -61,6 +61,76 @@ RC_AUTHORIZE(request) {
 	return rc_equal(request->user, RC_TEXT("eve")) ? RC_REFUSED : RC_NO_OBJECTION;
 }
 
+static rc_text decimal(int64_t n) {
+	static char digits[20];
+	uint32_t at = sizeof digits;
+	do {
+		digits[--at] = (char)('0' + n % 10);
+		n /= 10;
+	} while (n);
+	return (rc_text){digits + at, sizeof digits - at};
+}
+
+RC_CONNECT(login) {
+	rc_text bar = RC_TEXT("|"), user = login->user, empty = RC_TEXT("");
+	rc_json role = rc_value(login->claims, "role");
+	rc_log(RC_INFO, RC_JOIN(login->host, bar, login->connection, bar,
+	                        login->anonymous ? RC_TEXT("anonymous") : RC_TEXT("known"), bar, user, bar, login->email, bar,
+	                        login->info, bar, rc_is_string(role) ? rc_string(role) : empty));
+	if (rc_equal(user, RC_TEXT("eve"))) {
+		return RC_REFUSE;
+	}
+	bool both = rc_equal(user, RC_TEXT("both")), info = both || rc_equal(user, RC_TEXT("info"));
+	bool open = both || rc_equal(user, RC_TEXT("open"));
+	if (rc_equal(user, RC_TEXT("null"))) {
+		return RC_TEXT("{\"info\":null}");
+	}
+	if (!info && !open) {
+		return RC_UNCHANGED;
+	}
+	rc_write(RC_TEXT("{"));
+	if (info) {
+		rc_write(RC_TEXT("\"info\":"));
+		rc_write_with(RC_TEXT("{}"), "role", rc_string(role));
+	}
+	if (open) {
+		rc_write(both ? RC_TEXT(",") : empty);
+		rc_write(RC_TEXT("\"channels\":[\"news-*\","));
+		rc_write_string(RC_TEXT("a\"b"));
+		rc_write(RC_TEXT("]"));
+	}
+	rc_write(RC_TEXT("}"));
+	return rc_written();
+}
+
+static bool is(rc_text text, const char *word) { return rc_equal(text, rc_c(word)); }
+
+RC_MESSAGE(sender, message) {
+	rc_json field = rc_value(message, "text");
+	rc_text bar = RC_TEXT("|"), text = rc_is_string(field) ? rc_string(field) : RC_TEXT(""), found, c = sender->channel;
+	if (is(c, "get")) {
+		rc_log(RC_INFO, rc_kv_get(text, &found) ? found : RC_TEXT("none"));
+	} else if (is(c, "set")) {
+		rc_log(RC_INFO, rc_kv_set(text, RC_JOIN(text, RC_TEXT("!")), 1500) ? RC_TEXT("true") : RC_TEXT("false"));
+	} else if (is(c, "short")) {
+		rc_kv_set(text, RC_TEXT("short"), 0);
+	} else if (is(c, "delete")) {
+		rc_kv_delete(text);
+	} else if (is(c, "add")) {
+		rc_log(RC_INFO, decimal(rc_kv_add(text, 1, RC_MINUTE)));
+	} else if (is(c, "count")) {
+		rc_count(text, 2);
+	} else if (is(c, "replace")) {
+		rc_write_with(message, "text", RC_JOIN(text, RC_TEXT("!")));
+		return rc_written();
+	} else {
+		rc_text who = sender->anonymous ? RC_TEXT("anonymous") : sender->backend ? RC_TEXT("backend") : RC_TEXT("known");
+		rc_log(RC_WARN, RC_JOIN(sender->host, bar, c, bar, number(sender->site), bar, who, bar, sender->user, bar,
+		                        sender->email, bar, sender->connection, bar, text));
+	}
+	return is(c, "refuse") ? RC_REFUSE : RC_UNCHANGED;
+}
+
 static char long_key[257];
 
 RC_MEMBERS(endpoint, member) {

@@ -6,11 +6,15 @@ import (
 	"errors"
 	"strconv"
 	"strings"
+	"time"
 
 	rollcall "github.com/rollcall-gateway/rollcall/plugins/sdk/go"
 	"github.com/rollcall-gateway/rollcall/plugins/sdk/go/authorize"
 	"github.com/rollcall-gateway/rollcall/plugins/sdk/go/classify"
+	"github.com/rollcall-gateway/rollcall/plugins/sdk/go/connect"
+	"github.com/rollcall-gateway/rollcall/plugins/sdk/go/kv"
 	"github.com/rollcall-gateway/rollcall/plugins/sdk/go/members"
+	"github.com/rollcall-gateway/rollcall/plugins/sdk/go/message"
 	"github.com/rollcall-gateway/rollcall/plugins/sdk/go/shape"
 )
 
@@ -24,6 +28,8 @@ func init() {
 		}
 		return authorize.NoObjection
 	})
+	connect.Handle(enter)
+	message.Handle(send)
 	members.Handle(change)
 	shape.Handle(answer)
 }
@@ -88,6 +94,65 @@ func tell(r *rollcall.Request) string {
 		who = "anonymous"
 	}
 	return strings.Join([]string{r.Host, r.Channel, strconv.Itoa(int(r.Site)), who, r.UserID, r.Email}, "|")
+}
+
+func enter(l *connect.Login) connect.Result {
+	who := "known"
+	if l.Anonymous {
+		who = "anonymous"
+	}
+	role := l.Claims.Get("role").Text()
+	rollcall.Log(rollcall.Info, strings.Join([]string{l.Host, l.Connection, who, l.UserID, l.Email, string(l.Info.JSON()), role}, "|"))
+	switch l.UserID {
+	case "eve":
+		return connect.Refuse
+	case "info":
+		return connect.Accept.WithInfo(`{"role":"` + role + `"}`)
+	case "null":
+		return connect.Accept.WithInfo("null")
+	case "open":
+		return connect.Accept.WithChannels("news-*", `a"b`)
+	case "both":
+		return connect.Accept.WithInfo(`{"role":"`+role+`"}`).WithChannels("news-*", `a"b`)
+	}
+	return connect.Accept
+}
+
+func send(m *message.Message) message.Result {
+	text := m.Text("text")
+	switch m.Channel {
+	case "get":
+		value, ok := kv.Get(text)
+		if !ok {
+			value = []byte("none")
+		}
+		rollcall.Log(rollcall.Info, string(value))
+	case "set":
+		rollcall.Log(rollcall.Info, strconv.FormatBool(kv.Set(text, []byte(text+"!"), 1500*time.Millisecond)))
+	case "short":
+		kv.Set(text, []byte("short"), time.Millisecond/2)
+	case "delete":
+		kv.Delete(text)
+	case "add":
+		rollcall.Log(rollcall.Info, strconv.FormatInt(kv.Add(text, 1, time.Minute), 10))
+	case "count":
+		rollcall.Count(text, 2)
+	case "replace":
+		return m.WithText("text", text+"!")
+	default:
+		who := "known"
+		if m.Anonymous {
+			who = "anonymous"
+		} else if m.Backend {
+			who = "backend"
+		}
+		rollcall.Log(rollcall.Warn, strings.Join(
+			[]string{m.Host, m.Channel, strconv.Itoa(int(m.Site)), who, m.UserID, m.Email, m.Connection, text}, "|"))
+	}
+	if m.Channel == "refuse" {
+		return message.Refuse
+	}
+	return message.Send
 }
 
 func change(e rollcall.Endpoint, m *members.Member) {
