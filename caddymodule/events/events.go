@@ -150,8 +150,11 @@ func (s *stream) items(r *Receiver, list []events.Event) (items []backend.Item, 
 	for i := range list {
 		ev, last := &list[i], before
 		before = ev
-		if ev.Epoch != sh.epoch {
+		if ev.Epoch > sh.epoch {
 			*sh = shard{epoch: ev.Epoch}
+		}
+		if ev.Epoch < sh.epoch { // it was named late, and is worth nothing
+			continue
 		}
 		if !r.wants(ev) || repeats(r, ev, last) {
 			continue

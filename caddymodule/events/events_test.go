@@ -171,6 +171,23 @@ func TestNumbersBeginAnewWithTheEpoch(t *testing.T) {
 	}
 }
 
+// A Speaker that begins a new epoch while a plugin names users of the last one can put that late. It must
+// not begin the numbers of the new epoch again.
+func TestLateEventsOfALowerEpochAreDropped(t *testing.T) {
+	s := newScene(t, Receiver{Types: DefaultTypes})
+	for _, epoch := range []uint64{2, 1, 2} {
+		e := s.event(events.ChannelOccupied, "sales")
+		e.Epoch = epoch
+		if s.Put([]events.Event{e}) {
+			t.Error("the queue is full")
+		}
+	}
+	testkit.Eventually(t, "the second event of the epoch arrives", func() bool { return strings.Contains(s.events(0), `"epoch":2,"seq":2,`) })
+	if got := s.events(0); strings.Contains(got, `"epoch":1,`) || strings.Count(got, `"seq":1,`) != 1 {
+		t.Errorf("got\n%s", got)
+	}
+}
+
 // TestFullQueueThrowsTheFullestShardAway fills a queue whose receiver is down.
 func TestFullQueueThrowsTheFullestShardAway(t *testing.T) {
 	s := newScene(t, Receiver{Types: DefaultTypes})
