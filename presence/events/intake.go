@@ -91,7 +91,7 @@ func (s *Speaker) work() {
 		opened, tapped, review := s.intake.swap()
 		s.mu.Lock()
 		for host := range opened {
-			s.addHost(host) // which notes a review
+			s.addHost(host)
 		}
 		for src := range tapped {
 			if src.shard.sources[thisPod] == src {
@@ -100,8 +100,12 @@ func (s *Speaker) work() {
 			}
 		}
 		var ends ends
-		if review && !s.closed {
+		switch {
+		case s.closed:
+		case review:
 			ends = s.reviewAll()
+		default:
+			ends = s.reviewFresh()
 		}
 		s.mu.Unlock()
 		ends.run()

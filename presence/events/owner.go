@@ -39,6 +39,7 @@ func (e ends) run() {
 // lock is held.
 func (s *Speaker) reviewAll() (ends ends) {
 	now, next := time.Now(), time.Time{}
+	s.fresh = nil
 	for _, h := range s.hosts {
 		if !h.wanted.On || h.full && s.cfg.Registry.Host(h.name) == nil {
 			for _, sh := range h.shards {
@@ -58,11 +59,39 @@ func (s *Speaker) reviewAll() (ends ends) {
 	}
 	if s.reviewing != nil {
 		s.reviewing.Stop()
+		s.reviewing = nil
 	}
-	if !next.IsZero() {
-		s.reviewing = time.AfterFunc(min(next.Sub(now), missingEvery), s.intake.noteReview)
-	}
+	s.reviewLater(now, next)
 	return ends
+}
+
+// reviewFresh is reviewAll for the hosts that were added since the last review: anybody may open hosts
+// of a wildcard, of which there may be many. The lock is held.
+func (s *Speaker) reviewFresh() (ends ends) {
+	now := time.Now()
+	for _, h := range s.fresh {
+		if s.ready && h.wanted.On {
+			ends = append(ends, s.review(h, now)...)
+			s.reviewLater(now, h.renew.at)
+		}
+	}
+	s.fresh = nil
+	return ends
+}
+
+// reviewLater schedules a review of all hosts, unless one is due earlier or at is zero. The lock is held.
+func (s *Speaker) reviewLater(now, at time.Time) {
+	if limit := now.Add(missingEvery); at.After(limit) {
+		at = limit
+	}
+	if at.IsZero() || s.reviewing != nil && !s.reviewAt.After(at) {
+		return
+	}
+	if s.reviewing != nil {
+		s.reviewing.Stop()
+	}
+	s.reviewAt = at
+	s.reviewing = time.AfterFunc(at.Sub(now), s.intake.noteReview)
 }
 
 func (s *Speaker) review(h *host, now time.Time) (ends ends) {

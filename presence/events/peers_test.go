@@ -1,6 +1,7 @@
 package events
 
 import (
+	"fmt"
 	"slices"
 	"sync"
 	"testing"
@@ -20,6 +21,7 @@ type others struct {
 	sources  []string
 	asked    map[uint8]uint64 // ID of the last question about each shard, to one pod
 	dropped  int
+	reviewed int // number of calls of Speakers
 }
 
 func (o *others) Clock() uint64                                 { return uint64(time.Now().UnixMilli()) }
@@ -41,6 +43,7 @@ func (o *others) Misses() bool {
 func (o *others) Speakers(presence.HostName) []string {
 	o.mu.Lock()
 	defer o.mu.Unlock()
+	o.reviewed++
 	return slices.Clone(o.speakers)
 }
 
@@ -274,6 +277,47 @@ func TestUnheardPodsBeginEpochs(t *testing.T) {
 		time.Sleep(time.Hour)
 		if got := epochs(); got != 1 {
 			t.Errorf("%d epochs in an hour", got)
+		}
+	})
+}
+
+// Anybody can open hosts of a wildcard, so a new host costs the same however many there are.
+func TestNewHostIsReviewedAlone(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s, o := pairStage(t)
+		open := func(name string) (reviews int) {
+			host, err := presence.ParseHostName(name)
+			if err != nil {
+				t.Fatal(err)
+			}
+			o.change(func() { o.reviewed = 0 })
+			s.Opened([]presence.HostName{host})
+			s.settle()
+			s.take()
+			o.change(func() { reviews = o.reviewed })
+			return reviews
+		}
+		for i := range 100 {
+			open(fmt.Sprint("h", i, ".example.com"))
+		}
+		if got := open("last.example.com"); got != 1 {
+			t.Errorf("%d hosts are reviewed", got)
+		}
+		time.Sleep(gatherTime)
+		s.settle()
+		if got := len(s.take()); got != 102*Shards {
+			t.Errorf("%d events, want one for each shard", got)
+		}
+
+		o.change(func() { o.missing = true })
+		open("missing.example.com")
+		time.Sleep(gatherTime)
+		s.settle()
+		s.take()
+		time.Sleep(leastRenewal + gatherTime)
+		s.settle()
+		if !slices.ContainsFunc(s.take(), func(e Event) bool { return e.Host.String() == "missing.example.com" }) {
+			t.Error("no epochs begin for a host that was opened while a pod was missing")
 		}
 	})
 }

@@ -49,8 +49,10 @@ type Speaker struct {
 	hosts  map[presence.HostName]*host
 	asked  map[uint64]*source // sources of other pods, by the ID of the last question
 	lastID uint64
-	// reviewing is the timer of the next review that is due by itself; nil if none is.
+	fresh  []*host // hosts that were added since the last review
+	// reviewing is the timer of the next review that is due by itself, at reviewAt; nil if none is.
 	reviewing *time.Timer
+	reviewAt  time.Time
 }
 
 // host is a host that has events.
@@ -191,8 +193,10 @@ func (s *Speaker) addHost(name presence.HostName) bool {
 	if !wanted.On {
 		return false
 	}
-	s.hosts[name] = &host{name: name, wanted: wanted}
-	s.intake.noteReview()
+	h := &host{name: name, wanted: wanted}
+	s.hosts[name] = h
+	s.fresh = append(s.fresh, h)
+	s.intake.signal()
 	return true
 }
 
