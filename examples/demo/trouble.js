@@ -4,7 +4,7 @@ import { Rollcall } from "/message/client.js";
 import { $, h } from "./dom.js";
 import { person, sign } from "./token.js";
 
-const WAYS = { refuse: "it refuses", trap: "crashes it", loop: "never ends", rubbish: "it answers with rubbish" };
+const WAYS = { refuse: "it refuses", trap: "crashes it", loop: "keeps it busy forever", rubbish: "it answers with rubbish" };
 
 // message sends a message that the plugin fails on, and counts what arrives.
 async function message(way) {
