@@ -22,12 +22,16 @@ const profileShown = 30
 func runPluginProfile(cmd *cobra.Command, args []string) error {
 	profile := plugins.NewProfile()
 	return callOnce(cmd, args, profile, func(*pluginTrial, *hookCall, []byte) error {
+		// First the file: "profile | head" ends the process while it prints.
+		if err := writeFolded(cmd, profile, args[0]); err != nil {
+			return err
+		}
 		functions := profile.Functions()
 		printProfile(cmd.OutOrStdout(), functions)
 		if !functions[0].Named {
 			fmt.Fprintln(cmd.ErrOrStderr(), "The file has no names of functions: build it without the options that strip them, like -s or --strip-all.")
 		}
-		return writeFolded(cmd, profile, args[0])
+		return nil
 	})
 }
 
