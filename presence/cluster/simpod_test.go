@@ -84,7 +84,9 @@ func (p *simPod) start(s *sim, hosts []presence.HostName) {
 		s.t.Fatal(err)
 	}
 	r.cluster = c
+	s.ears.Lock() // pods that run already hear, and judge, meanwhile
 	p.run, p.last = r, r
+	s.ears.Unlock()
 	p.clock.seen(c.link.Self().Incarnation.Started)
 	r.setHosts(hosts)
 }
