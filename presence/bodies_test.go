@@ -106,6 +106,12 @@ func TestBodiesNeedRoom(t *testing.T) {
 			t.Fatal(err)
 		}
 		large := Bodies{"room": []byte(strings.Repeat("x", 101))}
+		if err := s.Check(); err != nil {
+			t.Errorf("before the bodies: %v", err)
+		}
+		if err := s.WithBodies(large).Check(); !errors.Is(err, ErrBusy) {
+			t.Errorf("a client that asks first gets %v", err)
+		}
 		if err := s.WithBodies(large).Commit(); !errors.Is(err, ErrBusy) {
 			t.Errorf("a client gets %v", err)
 		}

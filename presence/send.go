@@ -107,28 +107,38 @@ func (c *Conn) Prepare(channels, receivers []string, message []byte) (Sending, e
 	return s, err
 }
 
+// Check returns the error that Commit would return now. Bodies may need more room than the message that
+// was prepared, and c may have left channels while they were made.
+func (s Sending) Check() error {
+	s.conn.host.mu.Lock()
+	defer s.conn.host.mu.Unlock()
+	return s.check()
+}
+
 // Commit sends the message. Like Prepare, it returns an error of [Conn.Send]: c may have left
 // channels meanwhile, and channels may be busy.
 func (s Sending) Commit() error {
-	if len(s.to) == 0 {
-		return nil
-	}
-	if err := s.bodies.check(s.channels, s.message); err != nil {
-		return err
-	}
 	c := s.conn
 	c.host.mu.Lock()
 	defer c.host.mu.Unlock()
-	for i := range s.to {
-		var err error
-		if s.to[i], err = c.sendable(s.channels[i]); err != nil {
-			return err
-		}
-	}
-	if err := c.host.checkRoom(s.to, s.message, s.bodies); err != nil {
+	if err := s.check(); err != nil || len(s.to) == 0 {
 		return err
 	}
 	return c.commit(s.channels, s.to, s.message, s.bodies, s.except)
+}
+
+// check finds the receivers again. The host's lock is held.
+func (s Sending) check() error {
+	if err := s.bodies.check(s.channels, s.message); err != nil {
+		return err
+	}
+	for i := range s.to {
+		var err error
+		if s.to[i], err = s.conn.sendable(s.channels[i]); err != nil {
+			return err
+		}
+	}
+	return s.conn.host.checkRoom(s.to, s.message, s.bodies)
 }
 
 // prepare appends the receivers among the named channels, in their order, to list. c must listen to

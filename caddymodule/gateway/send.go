@@ -52,7 +52,11 @@ func (s *session) prepareAndSend(of *site.Site, cmd wire.Command, channels []str
 		if err != nil {
 			return err
 		}
-		sending = sending.WithBodies(bodies)
+		if sending = sending.WithBodies(bodies); len(copied) > 0 {
+			if err := sending.Check(); err != nil {
+				return err
+			}
+		}
 		for i := range copied {
 			copied[i].Message = bodies.Of(copied[i].Channel, copied[i].Message)
 		}
