@@ -59,7 +59,7 @@ func (c *Conn) Outbox() Outbox { return c.out }
 func (c *Conn) SetGrants(grants *Grants) {
 	c.host.mu.Lock()
 	defer c.host.mu.Unlock()
-	c.grants = grants
+	c.grants = grants.dropEnded(c.host.rules())
 }
 
 // Authenticate logs c in as u, with what the login grants. c keeps the channels that it still may
@@ -72,7 +72,7 @@ func (c *Conn) Authenticate(u User, grants *Grants) error {
 	if c.closed {
 		return ErrClosed
 	}
-	c.grants = grants
+	c.grants = grants.dropEnded(h.rules())
 	c.judgeLogin(u)
 	old, user := c.user, h.acquire(u)
 	if old != nil {

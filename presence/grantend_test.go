@@ -459,6 +459,17 @@ func TestReloadEndsGrantsOfPlugins(t *testing.T) {
 	next.GrantPlugins = []string{"badges"}
 	w.host().SetRules(&next)
 	c.hears("left team-1 (denied)")
-	w.host().SetRules(rules) // the grants belong to the login
+	late := w.connect("b")
+	late.SetGrants(byPlugin("roles", MayAll, "team-1")) // the plugin was asked before the reload
+	w.host().SetRules(rules)
+	for _, of := range []*client{c, late} {
+		if err := of.Join("team-1", WatchNone, ""); !errors.Is(err, ErrDenied) {
+			t.Errorf("after another reload, ended grants give %v", err)
+		}
+	}
+	c.join("team-2", WatchNone)
+	if err := c.Authenticate(User{ID: "a"}, byPlugin("roles", MayAll, "team-1")); err != nil {
+		t.Fatal(err)
+	}
 	c.join("team-1", WatchNone)
 }

@@ -48,8 +48,8 @@ type Grants struct {
 	Plugins  []PluginGrants
 }
 
-// PluginGrants is what a plugin grants a login. If [Rules].GrantPlugins does not have its name, the
-// patterns grant nothing.
+// PluginGrants is what a plugin grants a login. Once [Rules].GrantPlugins does not have its name, the
+// patterns grant nothing, even if later rules have it again.
 type PluginGrants struct {
 	Plugin   string
 	Patterns []Grant
@@ -76,6 +76,17 @@ func (g *Grants) granted(rules *Rules, channel string) (may Permissions) {
 		}
 	}
 	return may
+}
+
+// dropEnded returns the grants without those of plugins that the rules do not have.
+func (g *Grants) dropEnded(rules *Rules) *Grants {
+	ended := func(p PluginGrants) bool { return !slices.Contains(rules.GrantPlugins, p.Plugin) }
+	if g == nil || !slices.ContainsFunc(g.Plugins, ended) {
+		return g
+	}
+	left := *g
+	left.Plugins = slices.DeleteFunc(slices.Clone(g.Plugins), ended)
+	return &left
 }
 
 // grantedBy returns the permissions and those of patterns in a channel.

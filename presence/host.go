@@ -103,6 +103,9 @@ func (h *Host) Reclassify() {
 	h.updateHide(rules)
 	h.updateShower(rules)
 	h.updateMaxNames(rules)
+	for _, c := range h.conns {
+		c.grants = c.grants.dropEnded(rules)
+	}
 	names := make([]string, 0, len(h.channels))
 	for name := range h.channels {
 		names = append(names, name)
