@@ -211,8 +211,12 @@ func TestAuthorizeIsAskedAfterAReload(t *testing.T) {
 	if got := c.Asked(); !slices.Equal(got, []string{"team-1", "team-3"}) {
 		t.Errorf("after a login of the same user: %q", got)
 	}
+	c.login("a", grantsOf(MayAll, "team-1")) // covers one of them, for as long as this login lasts
+	if got := c.Asked(); !slices.Equal(got, []string{"team-3"}) || !c.HasAsked("team-1") || !c.HasAsked("team-3") || c.HasAsked("room") || c.HasAsked("none") {
+		t.Errorf("covered by a token: %q", got)
+	}
 	c.login("b", nil)
-	if got := c.Asked(); got != nil {
+	if got := c.Asked(); got != nil || c.HasAsked("team-1") {
 		t.Errorf("after a login of another user: %q", got)
 	}
 }

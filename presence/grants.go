@@ -239,6 +239,19 @@ func (h *Host) expel(m *membership, reason Reason) {
 	m.conn.out.Push(h.registry.encoder.Left("", m.channel.name, reason))
 }
 
+// HasAsked reports whether the connection listens to a channel and has a grant of the backend for it,
+// also if another grant covers that one at present.
+func (c *Conn) HasAsked(channel string) bool {
+	c.host.mu.Lock()
+	defer c.host.mu.Unlock()
+	for _, m := range c.memberships {
+		if m.channel.name == channel {
+			return m.asked != 0 || m.unsure
+		}
+	}
+	return false
+}
+
 // Asked returns the channels whose listeners wait for an answer of authorize after a change of the
 // rules, or in which c stays by an answer that authorize gave earlier.
 func (c *Conn) Asked() []string {
