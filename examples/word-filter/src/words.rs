@@ -1,7 +1,8 @@
-/// A list of words, which are found whatever their case, and with invisible characters in them.
+/// A list of words, which are found whatever their case, width, accents and white space, and with invisible characters
+/// in them.
 pub struct Words(Vec<Vec<char>>);
 
-/// A character of a text in lower case, and its place in the text.
+/// A character of a text, folded, and its place in the text.
 struct Letter {
     folded: char,
     start: usize,
@@ -31,7 +32,7 @@ impl Words {
         while at < letters.len() {
             match self.length_at(&letters, at) {
                 Some(length) => {
-                    masked.push_str(&text[copied..letters[at].start]);
+                    masked.push_str(&text[copied..letters[at].start.max(copied)]);
                     masked.extend(std::iter::repeat('*').take(length));
                     copied = letters[at + length - 1].end;
                     at += length;
@@ -61,18 +62,40 @@ impl Words {
 }
 
 fn letters(text: &str) -> Vec<Letter> {
-    let visible = text.char_indices().filter(|(_, c)| !is_invisible(*c));
-    visible
-        .flat_map(|(start, c)| {
-            let end = start + c.len_utf8();
-            c.to_lowercase().map(move |folded| Letter { folded, start, end })
-        })
-        .collect()
+    let mut letters: Vec<Letter> = Vec::new();
+    for (start, c) in text.char_indices() {
+        let end = start + c.len_utf8();
+        if c.is_whitespace() {
+            match letters.last_mut() {
+                Some(last) if last.folded == ' ' => last.end = end,
+                _ => letters.push(Letter { folded: ' ', start, end }),
+            }
+            continue;
+        }
+        // In upper case first: then "ß" is "ss", and a final sigma is a sigma.
+        for folded in narrow(c).to_uppercase().flat_map(char::to_lowercase) {
+            if !is_ignored(folded) {
+                letters.push(Letter { folded, start, end });
+            }
+        }
+    }
+    letters
 }
 
-/// Whether a character takes no room: it could hide a word from a filter, not from a reader.
-fn is_invisible(c: char) -> bool {
-    matches!(c, '\u{ad}' | '\u{34f}' | '\u{200b}'..='\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2060}'..='\u{2064}' | '\u{feff}')
+/// A fullwidth character of ASCII as ASCII, others as they are.
+fn narrow(c: char) -> char {
+    match c {
+        '\u{ff01}'..='\u{ff5e}' => char::from_u32(c as u32 - 0xfee0).unwrap_or(c),
+        _ => c,
+    }
+}
+
+/// Whether a character takes no room, or is an accent of its own: it could hide a word from a filter, not from a reader.
+fn is_ignored(c: char) -> bool {
+    c.is_control()
+        || matches!(c, '\u{ad}' | '\u{300}'..='\u{36f}' | '\u{61c}' | '\u{115f}' | '\u{1160}' | '\u{180b}'..='\u{180f}'
+            | '\u{200b}'..='\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2060}'..='\u{206f}' | '\u{3164}'
+            | '\u{fe00}'..='\u{fe0f}' | '\u{feff}' | '\u{ffa0}' | '\u{e0000}'..='\u{e0fff}')
 }
 
 #[cfg(test)]
@@ -81,15 +104,20 @@ mod tests {
 
     #[test]
     fn whole_words_are_found() {
-        let words = Words::new(&["heck".to_string(), "Straße".to_string(), "bad word".to_string()]);
+        let words = Words::new(&["heck", "Straße", "bad word", "λογος", "big"].map(str::to_string));
         for (text, want) in [
             ("heck", Some("****")),
             ("HECK, heck?", Some("****, ****?")),
             ("checkers heckle", None),
             ("h\u{200b}eck\u{ad}!", Some("****\u{ad}!")),
-            ("die STRASSE", None),
-            ("die strasse STRAßE", Some("die strasse ******")),
+            ("die STRASSE", Some("die *******")),
+            ("strasse STRAßE", Some("******* *******")),
             ("a bad word.", Some("a ********.")),
+            ("a bad\u{a0} \n word", Some("a ********")),
+            ("ΛΟΓΟΣ", Some("*****")),
+            ("bİg B\u{301}ig", Some("*** ***")),
+            ("ｈｅｃｋ h\u{e0041}e\u{fe0f}ck", Some("**** ****")),
+            ("heсk with a Cyrillic letter", None), // README.md says so
             ("", None),
         ] {
             assert_eq!(words.mask(text).as_deref(), want, "{:?}", text);
