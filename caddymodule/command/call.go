@@ -12,6 +12,7 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"github.com/rollcall-gateway/rollcall/caddymodule/pluginhost"
 	"github.com/rollcall-gateway/rollcall/plugins"
 )
 
@@ -25,16 +26,13 @@ func pluginCallFlags(cmd *cobra.Command) {
 	f.String("email", "", "authorize, connect, message: e-mail address of the user")
 	f.String("info", "", "connect: info of the user as JSON")
 	f.String("claims", "", "connect: payload of the token as JSON")
-	f.String("connection", sampleConnection, "connect, message: ID of the connection")
+	f.String("connection", pluginhost.SampleConnection, "connect, message: ID of the connection")
 	f.Bool("backend", false, "message: it comes from the backend")
 	f.String("endpoint", "users", "members, shape: users, allusers or, members alone, browsers and events, or, shape alone, channels")
 	f.StringSlice("show", []string{"info", "status"}, "members for browsers: keys that the site shows in addition to id")
 	f.String("request", "{}", "members, shape: body of the request as JSON, without apiKey")
 	pluginFlags(cmd)
 }
-
-// sampleConnection is the ID of a connection that does not exist.
-const sampleConnection = "AAAAAAAAAAAAAAAAAAAAAA"
 
 // runPluginCall loads the plugin and calls the hook that the second argument names.
 func runPluginCall(cmd *cobra.Command, args []string) error {

@@ -8,6 +8,7 @@ import (
 	"slices"
 
 	"github.com/rollcall-gateway/rollcall/caddymodule/answer"
+	"github.com/rollcall-gateway/rollcall/caddymodule/pluginhost"
 	"github.com/rollcall-gateway/rollcall/internal/plural"
 	"github.com/rollcall-gateway/rollcall/plugins"
 	"github.com/rollcall-gateway/rollcall/presence"
@@ -189,7 +190,7 @@ func (c *hookCall) user() *plugins.User {
 
 func (c *hookCall) connection() string {
 	if c.Connection == "" {
-		return sampleConnection
+		return pluginhost.SampleConnection
 	}
 	return c.Connection
 }

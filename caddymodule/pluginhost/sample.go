@@ -16,14 +16,16 @@ import (
 
 // Parameters of sample calls, which the command check makes, and each load of a plugin.
 const (
-	sampleChannel    = "sample"
-	sampleConnection = "AAAAAAAAAAAAAAAAAAAAAA"
-	sampleMessage    = `{"text":"a sample"}`
-	sampleUsers      = 256 // one full batch
+	sampleChannel = "sample"
+	sampleMessage = `{"text":"a sample"}`
+	sampleUsers   = 256 // one full batch
 	// sampleTimeout is the limit of a sample call at a load, in addition to the timeout of its
 	// hook.
 	sampleTimeout = time.Second
 )
+
+// SampleConnection is the ID of a connection that does not exist.
+const SampleConnection = "AAAAAAAAAAAAAAAAAAAAAA"
 
 // Samples are calls that every plugin with the hook must be able to answer.
 var Samples = []struct {
@@ -80,7 +82,7 @@ var Samples = []struct {
 			user := samplePeople(1)[0]
 			user.Info = `{"name":"Sample"}`
 			_, err := c.Connect(host, plugins.Login{
-				ID: sampleConnection, User: &user, Claims: `{"sub":"` + user.ID + `","email":"` + user.Email + `","info":{"name":"Sample"}}`,
+				ID: SampleConnection, User: &user, Claims: `{"sub":"` + user.ID + `","email":"` + user.Email + `","info":{"name":"Sample"}}`,
 			})
 			return unlessRefused(err)
 		},
@@ -90,7 +92,7 @@ var Samples = []struct {
 		About:  fmt.Sprintf("channel %q and the message %s", sampleChannel, sampleMessage),
 		Budget: func(l plugins.Limits) int64 { return l.MessageBudget + 100*int64(len(sampleMessage)) },
 		Call: func(_ context.Context, c *plugins.Chain, host string) error {
-			from := plugins.Sender{User: &samplePeople(1)[0], Connection: sampleConnection}
+			from := plugins.Sender{User: &samplePeople(1)[0], Connection: SampleConnection}
 			_, err := c.Message(host, sampleChannel, plugins.Authenticated, from, []byte(sampleMessage), presence.MaxMessage)
 			return unlessRefused(err)
 		},

@@ -45,7 +45,7 @@ func TestMessageOnWhichAPluginFailsReachesNobody(t *testing.T) {
 	ada.Join(t, "anonymous-lobby")
 	eve.Join(t, "anonymous-lobby")
 	n := 0
-	good := func() { // so many that the plugin goes on being called
+	good := func() { // many of these keep the breaker closed
 		t.Helper()
 		n++
 		ada.Ask(t, fmt.Sprintf(`{"type":"send","channels":["anonymous-lobby"],"echo":false,"message":{"n":%d}}`, n), `{"type":"sent"}`)
