@@ -87,7 +87,7 @@ install_locked() {
 }
 
 # The AssemblyScript compiler of the SDK's template; React, Phoenix and TypeScript, for tests of client.js,
-# and standardwebhooks and svix, for those of events.
+# standardwebhooks and svix, for those of events, and clients and a server library of Pusher.
 install_locked plugins/sdk/assemblyscript/template "${ROLLCALL_ASSEMBLYSCRIPT:?}" .bin/asc
 install_locked test/browser/npm "${ROLLCALL_BROWSER_NPM:?}" svix/package.json
 echo 'Everything that the tests need is there.'
