@@ -13,6 +13,7 @@ import (
 	"go.uber.org/zap"
 
 	"github.com/rollcall-gateway/rollcall/caddymodule/api"
+	"github.com/rollcall-gateway/rollcall/caddymodule/gateway"
 	"github.com/rollcall-gateway/rollcall/caddymodule/pluginhost"
 	"github.com/rollcall-gateway/rollcall/caddymodule/routes"
 	"github.com/rollcall-gateway/rollcall/caddymodule/site"
@@ -196,7 +197,7 @@ func (h *Handler) ServeHTTP(w http.ResponseWriter, r *http.Request, next caddyht
 }
 
 func (h *Handler) serveSocket(w http.ResponseWriter, r *http.Request) {
-	id := h.app.hub.ServeSocket(w, r, (*front)(h))
+	id := h.app.hub.ServeSocket(w, r, (*front)(h), gateway.Opening{Protocol: gateway.Native{}})
 	if extra, ok := r.Context().Value(caddyhttp.ExtraLogFieldsCtxKey).(*caddyhttp.ExtraLogFields); ok && id != (presence.ID{}) {
 		extra.Set(zap.String("rollcall_connection", id.String()))
 	}

@@ -14,7 +14,7 @@ var errTooManyFromAddress = errors.New("too many connections from this address")
 // zero value is ready to use. Hub.mu guards it.
 type addressConns struct {
 	clients  map[netip.Prefix][]hostConns // see Door.Client
-	sessions map[*session]netip.Prefix
+	sessions map[*Session]netip.Prefix
 }
 
 // hostConns is the number of connections of one client to a host.
@@ -43,12 +43,12 @@ func (a *addressConns) admit(client netip.Prefix, to *tenant) error {
 }
 
 // add counts a session of a client, unless its site has no limit.
-func (a *addressConns) add(client netip.Prefix, s *session) {
+func (a *addressConns) add(client netip.Prefix, s *Session) {
 	if s.tenant.site().Limits.PerAddress == 0 || !client.IsValid() {
 		return
 	}
 	if a.clients == nil {
-		a.clients, a.sessions = make(map[netip.Prefix][]hostConns), make(map[*session]netip.Prefix)
+		a.clients, a.sessions = make(map[netip.Prefix][]hostConns), make(map[*Session]netip.Prefix)
 	}
 	a.sessions[s] = client
 	hosts := a.clients[client]
@@ -60,7 +60,7 @@ func (a *addressConns) add(client netip.Prefix, s *session) {
 }
 
 // remove uncounts a session, if it was counted.
-func (a *addressConns) remove(s *session) {
+func (a *addressConns) remove(s *Session) {
 	client, ok := a.sessions[s]
 	if !ok {
 		return

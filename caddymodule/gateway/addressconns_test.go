@@ -31,8 +31,8 @@ func TestAddressConnsCountSessions(t *testing.T) {
 		site   *site.Site
 	}
 	var a addressConns
-	var open []*session
-	places, count := make(map[*session]place), make(map[place]int)
+	var open []*Session
+	places, count := make(map[*Session]place), make(map[place]int)
 	random := rand.New(rand.NewPCG(1, 2))
 	remove := func(i int) {
 		s := open[i]
@@ -55,7 +55,7 @@ func TestAddressConnsCountSessions(t *testing.T) {
 		if full {
 			continue
 		}
-		s := &session{tenant: to}
+		s := &Session{tenant: to}
 		a.add(client, s)
 		open, places[s] = append(open, s), at
 		count[at]++

@@ -30,9 +30,9 @@ func (h *Hub) Disconnect(name presence.HostName, channel string, call *cluster.C
 // disconnectConns closes connections of a host as the order says, without waiting for them. It returns
 // how many of them are not being closed already.
 func (h *Hub) disconnectConns(name presence.HostName, conns []*presence.Conn, o order) int {
-	sessions := make([]*session, 0, len(conns))
+	sessions := make([]*Session, 0, len(conns))
 	for _, c := range conns {
-		if s, ok := c.Outbox().(*session); ok {
+		if s, ok := c.Outbox().(*Session); ok {
 			sessions = append(sessions, s)
 		}
 	}
@@ -49,7 +49,7 @@ func (h *Hub) Leave(name presence.HostName, call *cluster.Call) (n int) {
 	for _, c := range calledConns(host, call) {
 		left := c.Expel(call.Channels)
 		n += len(left)
-		if s, ok := c.Outbox().(*session); ok {
+		if s, ok := c.Outbox().(*Session); ok {
 			for _, channel := range left {
 				s.dropEnd(channel)
 			}

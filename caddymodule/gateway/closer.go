@@ -29,11 +29,11 @@ type order struct {
 // closer closes connections that backends disconnect, at most closesPerSecond. Hosts take turns, so
 // that a large channel of one does not delay another one.
 type closer struct {
-	end func(s *session, o order) // called without a lock
+	end func(s *Session, o order) // called without a lock
 
 	// mu guards the fields below. The lock of a session may be locked while it is held.
 	mu      sync.Mutex
-	orders  map[*session]order // those that wait, or have not ended yet
+	orders  map[*Session]order // those that wait, or have not ended yet
 	queues  map[presence.HostName]*closeQueue
 	turns   []*closeQueue // queues with sessions; the first is next
 	paid    time.Time     // time up to which the closes so far have used
@@ -43,23 +43,23 @@ type closer struct {
 // closeQueue has the sessions of a host that wait.
 type closeQueue struct {
 	host     presence.HostName
-	sessions []*session
+	sessions []*Session
 }
 
-func newCloser(end func(s *session, o order)) *closer {
-	return &closer{end: end, orders: make(map[*session]order), queues: make(map[presence.HostName]*closeQueue)}
+func newCloser(end func(s *Session, o order)) *closer {
+	return &closer{end: end, orders: make(map[*Session]order), queues: make(map[presence.HostName]*closeQueue)}
 }
 
 // add queues sessions of a host, and returns how many of them neither wait already nor have ended. A
 // session that waits to be told to reconnect is told not to, if that is the later order.
-func (c *closer) add(host presence.HostName, sessions []*session, o order) (n int) {
+func (c *closer) add(host presence.HostName, sessions []*Session, o order) (n int) {
 	for part := range slices.Chunk(sessions, closePart) { // sessions that end wait for the lock
 		n += c.addPart(host, part, o)
 	}
 	return n
 }
 
-func (c *closer) addPart(host presence.HostName, sessions []*session, o order) (n int) {
+func (c *closer) addPart(host presence.HostName, sessions []*Session, o order) (n int) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	q := c.queues[host]
@@ -90,7 +90,7 @@ func (c *closer) addPart(host presence.HostName, sessions []*session, o order) (
 }
 
 // has reports whether a session waits, or is being closed.
-func (c *closer) has(s *session) bool {
+func (c *closer) has(s *Session) bool {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	_, ordered := c.orders[s]
@@ -99,7 +99,7 @@ func (c *closer) has(s *session) bool {
 
 // hasLeft reports whether the end of a session counts as a leave: the backend has ordered it, and not
 // to reconnect.
-func (c *closer) hasLeft(s *session) bool {
+func (c *closer) hasLeft(s *Session) bool {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	o, ordered := c.orders[s]
@@ -107,7 +107,7 @@ func (c *closer) hasLeft(s *session) bool {
 }
 
 // forget is called after the connection of a session has left its host, so that no call finds it.
-func (c *closer) forget(s *session) {
+func (c *closer) forget(s *Session) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	delete(c.orders, s)
@@ -115,7 +115,7 @@ func (c *closer) forget(s *session) {
 
 // closing is a session whose turn has come.
 type closing struct {
-	session *session
+	session *Session
 	order   order
 }
 
@@ -164,7 +164,7 @@ func (c *closer) next(now time.Time) (round []closing, more bool) {
 }
 
 // endByBackend closes the connection of a session.
-func endByBackend(s *session, o order) {
+func endByBackend(s *Session, o order) {
 	code := socket.CloseDisconnected
 	if o.reconnect {
 		code = socket.CloseReconnect
@@ -172,7 +172,7 @@ func endByBackend(s *session, o order) {
 	s.sock.Close(code, o.reason, socket.Cause{Reason: socket.ReasonDisconnected})
 }
 
-func (s *session) hasEnded() bool {
+func (s *Session) hasEnded() bool {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	return s.ended

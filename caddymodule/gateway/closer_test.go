@@ -36,13 +36,13 @@ func (l *closeLog) take() []string {
 }
 
 // closes returns a closer whose sessions end by being recorded, with names for them.
-func closes() (*closer, *closeLog, func(names ...string) []*session) {
+func closes() (*closer, *closeLog, func(names ...string) []*Session) {
 	var (
 		log   closeLog
 		names sync.Map
 		c     *closer
 	)
-	c = newCloser(func(s *session, o order) {
+	c = newCloser(func(s *Session, o order) {
 		name, _ := names.Load(s)
 		log.mu.Lock()
 		log.lines = append(log.lines, fmt.Sprintf("%v %s %v", name, o.reason, o.reconnect))
@@ -52,9 +52,9 @@ func closes() (*closer, *closeLog, func(names ...string) []*session) {
 		s.mu.Unlock()
 		c.forget(s)
 	})
-	return c, &log, func(all ...string) (list []*session) {
+	return c, &log, func(all ...string) (list []*Session) {
 		for _, name := range all {
-			s := new(session)
+			s := new(Session)
 			names.Store(s, name)
 			list = append(list, s)
 		}
@@ -199,7 +199,7 @@ func (deaf) Read([]byte) (int, error)         { select {} }
 func (deaf) Close() error                     { return nil }
 
 // enter connects a session that does not read, and joins channels.
-func enter(t *testing.T, h *Hub, host string, st *site.Site, user string, channels ...string) *session {
+func enter(t *testing.T, h *Hub, host string, st *site.Site, user string, channels ...string) *Session {
 	t.Helper()
 	r := httptest.NewRequest(http.MethodGet, "http://"+host+"/message/socket", http.NoBody)
 	for key, value := range map[string]string{
@@ -207,11 +207,11 @@ func enter(t *testing.T, h *Hub, host string, st *site.Site, user string, channe
 	} {
 		r.Header.Set(key, value)
 	}
-	sock, err := socket.Upgrade(hijacked{httptest.NewRecorder(), deaf{}}, r)
+	sock, err := socket.Upgrade(hijacked{httptest.NewRecorder(), deaf{}}, r, "")
 	if err != nil {
 		t.Fatal(err)
 	}
-	s, err := h.connect(sock, testkit.MustHost(t, host), st, site.Login{User: &presence.User{ID: user}}, netip.Prefix{})
+	s, err := h.connect(sock, testkit.MustHost(t, host), st, site.Login{User: &presence.User{ID: user}}, netip.Prefix{}, Native{})
 	if err != nil {
 		t.Fatal(err)
 	}

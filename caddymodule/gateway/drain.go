@@ -120,8 +120,8 @@ func (h *Hub) Stopping() bool {
 }
 
 // drainSockets closes every connection. It returns when all are closed; at the deadline, it cuts
-// the remaining ones. At exit, each client is told when to reconnect. Otherwise Rollcall has left
-// the configuration, and clients are told that the host was removed.
+// the remaining ones. At exit, each client is told when to reconnect, or closed in its turn.
+// Otherwise Rollcall has left the configuration, and clients are told that the host was removed.
 func (h *Hub) drainSockets(d *drain, start time.Time) {
 	if !d.exiting {
 		for _, host := range h.Registry.Hosts() {
@@ -132,17 +132,14 @@ func (h *Hub) drainSockets(d *drain, start time.Time) {
 	if len(sessions) == 0 && h.metrics.open() == 0 {
 		return
 	}
-	spread := min(max(time.Duration(len(sessions))*time.Second/reconnectsPerSecond, minSpread), maxSpread)
-	for i, s := range sessions {
-		if !d.exiting {
-			s.sock.Close(socket.CloseGoingAway, "host removed", socket.Cause{Reason: socket.ReasonHost})
-			continue
+	if d.exiting {
+		told, paced := splitByCodes(sessions)
+		tellWhen(told)
+		h.closePaced(d, paced)
+	} else {
+		for _, s := range sessions {
+			s.Close(socket.CloseGoingAway, "host removed", socket.ReasonHost)
 		}
-		// Spread evenly, and at random within a slot.
-		slot := spread / time.Duration(len(sessions))
-		after := time.Duration(i)*slot + rand.N(slot+1)
-		s.sock.Close(socket.CloseRestart, socket.RestartReason(after.Milliseconds()),
-			socket.Cause{Reason: socket.ReasonDrain})
 	}
 	cut := 0
 	for h.metrics.open() > 0 {
@@ -157,4 +154,68 @@ func (h *Hub) drainSockets(d *drain, start time.Time) {
 	}
 	d.last.Logger.Info("connections drained",
 		zap.Int("connections", len(sessions)), zap.Int("cut", cut), zap.Duration("duration", time.Since(start)))
+}
+
+// splitByCodes returns the sessions that can be told when to reconnect, and those that cannot.
+func splitByCodes(sessions []*Session) (told, paced []*Session) {
+	for _, s := range sessions {
+		if s.protocol.KnowsCodesOnly() {
+			paced = append(paced, s)
+		} else {
+			told = append(told, s)
+		}
+	}
+	return told, paced
+}
+
+// tellWhen closes sessions at once, and tells each when to reconnect: spread evenly, and at random
+// within a slot.
+func tellWhen(sessions []*Session) {
+	spread := min(max(time.Duration(len(sessions))*time.Second/reconnectsPerSecond, minSpread), maxSpread)
+	for i, s := range sessions {
+		slot := spread / time.Duration(len(sessions))
+		after := time.Duration(i)*slot + rand.N(slot+1)
+		s.Close(socket.CloseRestart, socket.RestartReason(after.Milliseconds()), socket.ReasonDrain)
+	}
+}
+
+const (
+	paceTick = 10 * time.Millisecond
+	// paceMargin is how much of the drain timeout is left after the last paced close: for its client to
+	// answer. At most a quarter of the timeout is left.
+	paceMargin = time.Second
+)
+
+// closePaced closes sessions one after the other, reconnectsPerSecond of them in a second, or as many
+// as the deadline demands. The first half is told to come back at once, and the second one, by
+// [socket.CloseUnavailable], after a pause.
+func (h *Hub) closePaced(d *drain, sessions []*Session) {
+	n := len(sessions)
+	if n == 0 {
+		return
+	}
+	start := time.Now()
+	needed, room := time.Duration(n)*time.Second/reconnectsPerSecond, time.Until(d.deadline)
+	took := min(needed, room-min(paceMargin, room/4))
+	if took < needed {
+		d.last.Logger.Warn("the drain timeout is too short to spread the reconnects of clients that cannot be told when to come back",
+			zap.Int("connections", n), zap.Duration("drain_timeout", d.last.DrainTimeout),
+			zap.Duration("enough", (needed+paceMargin).Round(time.Second)+time.Second))
+	}
+	for i := 0; i < n; {
+		due := n
+		if passed := time.Since(start); passed < took {
+			due = 1 + int(int64(n)*int64(passed)/int64(took))
+		}
+		for ; i < min(due, n); i++ {
+			code := socket.CloseReconnect
+			if i >= n/2 {
+				code = socket.CloseUnavailable
+			}
+			sessions[i].Close(code, "the server restarts", socket.ReasonDrain)
+		}
+		if i < n {
+			time.Sleep(paceTick)
+		}
+	}
 }

@@ -14,7 +14,7 @@ func (h *Hub) Explain(name presence.HostName, user string) []message.Connection 
 	var conns []message.Connection
 	for _, c := range host.DescribeUser(user) {
 		conn := message.Connection{ID: c.ID.String(), Email: c.User.Email, Channels: c.Channels}
-		if s, ok := c.Out.(*session); ok {
+		if s, ok := c.Out.(*Session); ok {
 			conn.Since = s.since
 			conn.LastSign = max(s.since, s.sock.LastSign().UnixMilli())
 		}

@@ -25,7 +25,7 @@ func (e *grantEnd) stop() {
 
 // watchGrant schedules the renewal of the grant by which s has joined a channel, if the grant is from
 // the backend and has an end. A login that came since may cover the grant, but not for ever.
-func (s *session) watchGrant(channel string) {
+func (s *Session) watchGrant(channel string) {
 	to := s.tenant.site().Authorize
 	if to == nil || !s.conn.HasAsked(channel) {
 		return
@@ -39,7 +39,7 @@ func (s *session) watchGrant(channel string) {
 }
 
 // setEnd replaces the end of the grant for a channel. A zero time is none.
-func (s *session) setEnd(channel string, until time.Time, timeout time.Duration) {
+func (s *Session) setEnd(channel string, until time.Time, timeout time.Duration) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if s.ended || until.IsZero() && s.asking == nil {
@@ -67,11 +67,11 @@ func renewAfter(d, timeout time.Duration) time.Duration {
 }
 
 // dropEnd forgets the end of the grant for a channel that was left.
-func (s *session) dropEnd(channel string) { s.setEnd(channel, time.Time{}, 0) }
+func (s *Session) dropEnd(channel string) { s.setEnd(channel, time.Time{}, 0) }
 
 // renew asks once more about a grant, and applies the answer. Without an answer, the grant ends at
 // its end.
-func (s *session) renew(channel string, e *grantEnd) {
+func (s *Session) renew(channel string, e *grantEnd) {
 	defer s.recoverPanic()
 	to := s.tenant.site().Authorize
 	ctx, ok := s.startRenewal(channel, e)
@@ -112,7 +112,7 @@ func (s *session) renew(channel string, e *grantEnd) {
 }
 
 // startRenewal returns the context of the question about a grant that is still there.
-func (s *session) startRenewal(channel string, e *grantEnd) (ctx context.Context, ok bool) {
+func (s *Session) startRenewal(channel string, e *grantEnd) (ctx context.Context, ok bool) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if s.ended || s.asking.ends[channel] != e {
@@ -123,7 +123,7 @@ func (s *session) startRenewal(channel string, e *grantEnd) (ctx context.Context
 }
 
 // endIs calls f with the lock held if e is still the end of the grant. It reports whether it is.
-func (s *session) endIs(channel string, e *grantEnd, f func()) bool {
+func (s *Session) endIs(channel string, e *grantEnd, f func()) bool {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if s.ended || s.asking.ends[channel] != e {
@@ -134,14 +134,14 @@ func (s *session) endIs(channel string, e *grantEnd, f func()) bool {
 }
 
 // expireLater ends a grant at its end.
-func (s *session) expireLater(channel string, e *grantEnd, user string) {
+func (s *Session) expireLater(channel string, e *grantEnd, user string) {
 	s.endIs(channel, e, func() {
 		e.timer = time.AfterFunc(time.Until(e.until), func() { s.expire(channel, e, user) }) // stopped by stop
 	})
 }
 
 // expire ends a grant that was not renewed.
-func (s *session) expire(channel string, e *grantEnd, user string) {
+func (s *Session) expire(channel string, e *grantEnd, user string) {
 	defer s.recoverPanic()
 	if s.endIs(channel, e, func() { delete(s.asking.ends, channel) }) {
 		s.conn.SetAsked(user, channel, presence.Permissions(0))
@@ -149,7 +149,7 @@ func (s *session) expire(channel string, e *grantEnd, user string) {
 }
 
 // watchGrants replaces the ends of all grants, after another user has logged in.
-func (s *session) watchGrants() {
+func (s *Session) watchGrants() {
 	if s.tenant.site().Authorize == nil {
 		return
 	}
@@ -168,7 +168,7 @@ func (s *session) watchGrants() {
 
 // watchNewGrants schedules the end of grants after the same user has logged in again. Kept answers
 // have taken over in channels that a token granted before. The ends of the others stay.
-func (s *session) watchNewGrants(before []string) {
+func (s *Session) watchNewGrants(before []string) {
 	to := s.tenant.site().Authorize
 	if to == nil {
 		return

@@ -168,9 +168,9 @@ func (h *Hub) SentByBackend(host presence.HostName, err error) {
 }
 
 // sessions returns all sessions.
-func (h *Hub) sessions() []*session {
+func (h *Hub) sessions() []*Session {
 	hosts := h.Registry.Hosts()
-	all := make([]*session, 0, len(hosts))
+	all := make([]*Session, 0, len(hosts))
 	for _, host := range hosts {
 		all = append(all, sessionsOf(host)...)
 	}
@@ -178,11 +178,11 @@ func (h *Hub) sessions() []*session {
 }
 
 // sessionsOf returns the sessions of a host.
-func sessionsOf(host *presence.Host) []*session {
+func sessionsOf(host *presence.Host) []*Session {
 	outboxes := host.Outboxes()
-	all := make([]*session, 0, len(outboxes))
+	all := make([]*Session, 0, len(outboxes))
 	for _, out := range outboxes {
-		if s, ok := out.(*session); ok {
+		if s, ok := out.(*Session); ok {
 			all = append(all, s)
 		}
 	}

@@ -23,14 +23,14 @@ func TestConnectionThatCannotBeParkedIsLogged(t *testing.T) {
 	h := newTestHub(t)
 	h.log.setTarget(zap.New(core), true)
 	st := testSite()
-	sessions := make(chan *session, 1)
+	sessions := make(chan *Session, 1)
 	server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		sock, err := socket.Upgrade(w, r)
+		sock, err := socket.Upgrade(w, r, "")
 		if err != nil {
 			t.Error(err)
 			return
 		}
-		s, err := h.connect(sock, testkit.MustHost(t, "portal.example.com"), st, site.Login{}, netip.Prefix{})
+		s, err := h.connect(sock, testkit.MustHost(t, "portal.example.com"), st, site.Login{}, netip.Prefix{}, Native{})
 		if err != nil {
 			t.Error(err)
 		}

@@ -33,9 +33,9 @@ func (h *Hub) askAgain(host *presence.Host) {
 		return
 	}
 	call := t.asked.Add(1) // before looking, so that the last call sees what those that it ends have seen
-	var waiting []*session
+	var waiting []*Session
 	for _, c := range host.LoggedInConns() {
-		s, ok := c.Outbox().(*session)
+		s, ok := c.Outbox().(*Session)
 		if !ok || !s.greeted.Load() { // without a welcome, it has joined nothing
 			continue
 		}
@@ -52,7 +52,7 @@ func (h *Hub) askAgain(host *presence.Host) {
 }
 
 // regrant asks for sessions of a tenant until each is answered.
-func regrant(waiting []*session, t *tenant, call int64) {
+func regrant(waiting []*Session, t *tenant, call int64) {
 	for pause := regrantPause; ; pause = min(2*pause, maxRegrantPause) {
 		waiting = regrantRound(waiting, func() bool { return t.asked.Load() == call })
 		if len(waiting) == 0 {
@@ -63,7 +63,7 @@ func regrant(waiting []*session, t *tenant, call int64) {
 }
 
 // regrantRound asks once for each session while it goes on, and returns those that have no answer.
-func regrantRound(waiting []*session, goesOn func() bool) (left []*session) {
+func regrantRound(waiting []*Session, goesOn func() bool) (left []*Session) {
 	var (
 		mu    sync.Mutex
 		all   sync.WaitGroup
@@ -87,7 +87,7 @@ func regrantRound(waiting []*session, goesOn func() bool) (left []*session) {
 
 // regrant asks about all channels whose grants are from the backend, and applies the answers. It
 // returns false if there is one without an answer.
-func (s *session) regrant() bool {
+func (s *Session) regrant() bool {
 	answered := true
 	for _, channel := range s.conn.Asked() {
 		of := s.tenant.site()

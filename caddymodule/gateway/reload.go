@@ -94,8 +94,9 @@ func (h *Hub) apply() {
 
 	var served []*tenant
 	for _, t := range h.allTenants() {
-		if _, ok := t.find(); ok {
+		if of, ok := t.find(); ok {
 			served = append(served, t)
+			h.closeUnserved(t.name, of)
 			continue
 		}
 		closed := h.closeHost(t.name)
@@ -118,6 +119,19 @@ func (h *Hub) closeHost(name presence.HostName) int {
 		s.sock.Close(socket.CloseGoingAway, "host removed", socket.Cause{Reason: socket.ReasonHost})
 	}
 	return len(sessions)
+}
+
+// closeUnserved closes the connections of a host whose protocol the site no longer serves.
+func (h *Hub) closeUnserved(name presence.HostName, of *site.Site) {
+	host := h.Registry.Host(name)
+	if host == nil {
+		return
+	}
+	for _, s := range sessionsOf(host) {
+		if !s.protocol.Serves(of) {
+			s.Close(socket.CloseGoingAway, "removed from the configuration", socket.ReasonHost)
+		}
+	}
 }
 
 // updateSite makes new rules for a site after one of its plugins was replaced.

@@ -110,7 +110,7 @@ func (h *Hub) closeRevoked(name presence.HostName, user string) {
 		return
 	}
 	h.disconnectConns(name, slices.DeleteFunc(host.UserConns(user), func(c *presence.Conn) bool {
-		s, ok := c.Outbox().(*session)
+		s, ok := c.Outbox().(*Session)
 		if !ok || h.closer.has(s) { // it may be told to reconnect
 			return true
 		}
@@ -125,13 +125,13 @@ func (h *Hub) closeRevoked(name presence.HostName, user string) {
 
 // tokenIssued returns when the token was issued that has logged the session in, see
 // [site.Login.Issued].
-func (s *session) tokenIssued() int64 {
+func (s *Session) tokenIssued() int64 {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	return s.issued
 }
 
-func (s *session) setTokenIssued(issued int64) {
+func (s *Session) setTokenIssued(issued int64) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.issued = issued

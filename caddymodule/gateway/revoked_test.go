@@ -147,7 +147,7 @@ func TestLoginLooksAtRevocationsAgain(t *testing.T) {
 					t.Errorf("counted as %v", got)
 				}
 				list.asked = list.clean
-				_, err := d.session.hub.connect(new(socket.Conn), portal, st, site.Login{User: &presence.User{ID: "USER_1"}, Issued: 1}, netip.Prefix{})
+				_, err := d.session.hub.connect(new(socket.Conn), portal, st, site.Login{User: &presence.User{ID: "USER_1"}, Issued: 1}, netip.Prefix{}, Native{})
 				if fmt.Sprintf("close %d %s", refusalOf(err), revokedReason) != want || !errors.Is(err, site.ErrRevoked) && !errors.Is(err, site.ErrJustRevoked) {
 					t.Errorf("connecting: %v", err)
 				}
@@ -318,7 +318,7 @@ func TestRevocationsOutliveTheProcess(t *testing.T) {
 
 // A session takes no more memory than before it knew of tokens.
 func TestSizeOfASession(t *testing.T) {
-	if size := unsafe.Sizeof(session{}); size > 112 {
+	if size := unsafe.Sizeof(Session{}); size > 112 {
 		t.Errorf("%d bytes, which take a larger size class than 112", size)
 	}
 }

@@ -10,45 +10,55 @@ import (
 	"github.com/rollcall-gateway/rollcall/caddymodule/backend"
 	"github.com/rollcall-gateway/rollcall/caddymodule/copies"
 	"github.com/rollcall-gateway/rollcall/caddymodule/site"
-	"github.com/rollcall-gateway/rollcall/caddymodule/wire"
 	"github.com/rollcall-gateway/rollcall/plugins"
 	"github.com/rollcall-gateway/rollcall/presence"
 	"github.com/rollcall-gateway/rollcall/presence/assignment"
 )
 
-// send delivers a message to the listeners of its channels. The copy for the backend is on disk
-// before the message is delivered, see RATIONALE.md. Every reason to refuse the message is
-// therefore checked before it is copied: the client would send it again, and the backend would get
-// it twice.
-func (s *session) send(cmd wire.Command) error {
+// Publishing is a message of a client.
+type Publishing struct {
+	Channels []string
+	Message  []byte // JSON object
+	ToOthers bool   // the connection itself does not receive it
+	Raw      bool   // see [presence.Source]
+}
+
+// Publish delivers a message to the listeners of its channels, unless a plugin refuses it. The copy for
+// the backend is on disk before the message is delivered, see RATIONALE.md. Every reason to refuse the
+// message is therefore checked before it is copied: the client would send it again, and the backend
+// would get it twice.
+func (s *Session) Publish(p Publishing) error {
+	err := s.publish(p)
+	s.counters.sent(fromClient, codeOf(err))
+	return err
+}
+
+func (s *Session) publish(p Publishing) error {
 	of := s.tenant.site()
 	if err := s.hub.CheckSend(of); err != nil {
 		return err
 	}
-	channels, copied := s.route(cmd)
-	var err error
+	channels, copied := s.route(p)
 	switch {
-	case len(copied) > 0 || of.FiltersMessages():
-		err = s.prepareAndSend(of, cmd, channels, copied)
-	case cmd.NoEcho:
-		err = s.conn.SendToOthers(channels, cmd.Message)
-	default:
-		err = s.conn.Send(channels, cmd.Message)
+	case len(copied) > 0 || of.FiltersMessages() || p.Raw:
+		return s.prepareAndSend(of, p, channels, copied)
+	case p.ToOthers:
+		return s.conn.SendToOthers(channels, p.Message)
 	}
-	if err == nil {
-		s.answer(wire.Sent(cmd.Ref))
-	}
-	return err
+	return s.conn.Send(channels, p.Message)
 }
 
 // prepareAndSend sends a message that plugins decide about or that is copied to the backend.
-func (s *session) prepareAndSend(of *site.Site, cmd wire.Command, channels []string, copied []backend.Message) error {
-	sending, err := s.conn.Prepare(cmd.Channels, channels, cmd.Message)
+func (s *Session) prepareAndSend(of *site.Site, p Publishing, channels []string, copied []backend.Message) error {
+	sending, err := s.conn.Prepare(p.Channels, channels, p.Message)
 	if err != nil {
 		return err
 	}
+	if p.Raw {
+		sending = sending.AsRaw()
+	}
 	if of.FiltersMessages() {
-		bodies, err := s.filter(of, cmd)
+		bodies, err := s.filter(of, p)
 		if err != nil {
 			return err
 		}
@@ -66,15 +76,15 @@ func (s *session) prepareAndSend(of *site.Site, cmd wire.Command, channels []str
 			return err
 		}
 	}
-	if cmd.NoEcho {
+	if p.ToOthers {
 		sending = sending.ToOthers()
 	}
 	return sending.Commit()
 }
 
 // filter asks the plugins about a message. Each channel is a call, so it counts as a frame.
-func (s *session) filter(of *site.Site, cmd wire.Command) (presence.Bodies, error) {
-	channels := presence.Distinct(cmd.Channels)
+func (s *Session) filter(of *site.Site, p Publishing) (presence.Bodies, error) {
+	channels := presence.Distinct(p.Channels)
 	if !s.countFrames(len(channels) - 1) {
 		return nil, errTooFast
 	}
@@ -82,17 +92,17 @@ func (s *session) filter(of *site.Site, cmd wire.Command) (presence.Bodies, erro
 	if user, ok := s.conn.User(); ok {
 		from.User = &plugins.User{ID: user.ID, Email: user.Email}
 	}
-	return of.FilterMessage(s.tenant.name, channels, from, cmd.Message)
+	return of.FilterMessage(s.tenant.name, channels, from, p.Message)
 }
 
 // route returns the channels whose listeners get the message, and the copies for the backend.
-func (s *session) route(cmd wire.Command) (channels []string, copied []backend.Message) {
+func (s *Session) route(p Publishing) (channels []string, copied []backend.Message) {
 	user, ok := s.conn.User()
 	if !ok {
-		return cmd.Channels, nil
+		return p.Channels, nil
 	}
 	modeOf := func(channel string) assignment.Mode { return s.hub.Assignments.Mode(s.tenant.name, user.ID, channel) }
-	return copies.Split(cmd.Channels, modeOf, cmd.Message, user, s.conn.ID())
+	return copies.Split(p.Channels, modeOf, p.Message, user, s.conn.ID())
 }
 
 // CopyToBackend copies messages, at least one, to the backend of a host of the site. If it returns

@@ -1,9 +1,7 @@
 package gateway
 
 import (
-	"context"
 	"errors"
-	"strings"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -20,9 +18,11 @@ import (
 	"github.com/rollcall-gateway/rollcall/presence"
 )
 
-// session is one connection: it executes the frames of a socket on a [presence.Conn].
-type session struct {
+// Session is one connection: a [Protocol] executes the frames of a socket on a [presence.Conn] through
+// it.
+type Session struct {
 	hub      *Hub
+	protocol Protocol
 	tenant   *tenant
 	counters *hostMetrics
 	sock     *socket.Conn
@@ -32,8 +32,8 @@ type session struct {
 	ended    bool           // guarded by mu; here, it takes no room
 
 	// Only the reading goroutine uses these.
-	tokens float64   // frames that are allowed now
-	filled time.Time // time of the last change of tokens
+	tokens float64       // frames that are allowed now
+	filled time.Duration // time of the last change of tokens, since processStart
 
 	// mu guards the fields below.
 	mu     sync.Mutex
@@ -42,13 +42,17 @@ type session struct {
 }
 
 var (
-	_ socket.Handler  = (*session)(nil)
-	_ presence.Outbox = (*session)(nil)
+	_ socket.Handler         = (*Session)(nil)
+	_ socket.Translator      = (*Session)(nil)
+	_ presence.EncodedOutbox = (*Session)(nil)
 )
+
+// processStart is the origin of times that need no wall clock: a Duration takes less memory than a Time.
+var processStart = time.Now()
 
 // connect adds the session to the registry. If the socket is closed meanwhile, the close waits
 // until the session is there.
-func (s *session) connect(id presence.ID, who site.Login) error {
+func (s *Session) connect(id presence.ID, who site.Login) error {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	var err error
@@ -60,16 +64,12 @@ func (s *session) connect(id presence.ID, who site.Login) error {
 	return err
 }
 
-// start sends the welcome and starts to read.
-func (s *session) start(expires time.Time) {
+// start sends the first frame and starts to read.
+func (s *Session) start(expires time.Time) {
 	site := s.tenant.site()
-	s.filled = time.Now()
+	s.filled = time.Since(processStart)
 	s.tokens = site.Limits.Burst()
-	var who *presence.User
-	if user, ok := s.conn.User(); ok {
-		who = &user
-	}
-	s.answer(wire.Welcome(s.conn.ID(), who, site.Ping.Interval))
+	s.protocol.Greet(s)
 	s.greeted.Store(true)
 	s.hub.wheel.Expire(s.sock, expires)
 	s.hub.Assignments.Joiner.JoinAssigned(s.conn)
@@ -81,79 +81,62 @@ func (s *session) start(expires time.Time) {
 	}
 }
 
+// ID returns the ID of the connection.
+func (s *Session) ID() presence.ID { return s.conn.ID() }
+
+// Conn returns the connection.
+func (s *Session) Conn() *presence.Conn { return s.conn }
+
+// Host returns the host of the connection.
+func (s *Session) Host() presence.HostName { return s.tenant.name }
+
+// Site returns the site that serves the connection now.
+func (s *Session) Site() *site.Site { return s.tenant.site() }
+
+// Encoding implements presence.EncodedOutbox.
+func (s *Session) Encoding() presence.Encoding { return s.protocol.Encoding() }
+
+// Translate implements socket.Translator.
+func (s *Session) Translate(code int, reason string) (sent int, why string, before []byte) {
+	return s.protocol.Translate(code, reason)
+}
+
 // Push implements presence.Outbox.
-func (s *session) Push(frame []byte) { s.sock.Push(frame) }
+func (s *Session) Push(frame []byte) { s.sock.Push(frame) }
 
 // Queue implements presence.Outbox.
-func (s *session) Queue(frames []byte, n int) (flush bool) {
+func (s *Session) Queue(frames []byte, n int) (flush bool) {
 	s.counters.delivered.Add(uint64(n))
 	return s.sock.Queue(frames, n)
 }
 
 // Flush implements presence.Outbox.
-func (s *session) Flush() { s.sock.Flush() }
+func (s *Session) Flush() { s.sock.Flush() }
 
 // Limits implements socket.Handler.
-func (s *session) Limits() socket.Limits {
+func (s *Session) Limits() socket.Limits {
 	site := s.tenant.site()
 	return socket.Limits{
 		Frame: site.Limits.Frame, Unfinished: &s.tenant.unfinished, Queue: site.Limits.Queue,
-		Ping: site.Ping.Interval, Silence: site.Ping.Timeout,
+		Ping: site.Ping.Interval, Silence: site.Ping.Timeout, TellSilent: s.protocol.KnowsCodesOnly(),
 	}
 }
 
 // Message implements socket.Handler.
-func (s *session) Message(text bool, p []byte) {
-	allowed := s.countFrame()
-	if !text {
-		s.sendError(&wire.Error{Code: wire.CodeBadFrame, Message: "send JSON in text frames"})
-		return
-	}
-	cmd, err := wire.Parse(p)
-	if err != nil {
-		s.sendError(err)
-		return
-	}
-	if !allowed {
-		s.fail(cmd.Ref, errTooFast)
-		return
-	}
-	switch cmd.Type {
-	case wire.TypeJoin:
-		s.join(cmd)
-	case wire.TypeLeave:
-		s.leave(cmd)
-	case wire.TypeAuthenticate:
-		err = s.authenticate(cmd)
-	case wire.TypeSend:
-		err = s.send(cmd)
-		s.counters.sent(fromClient, codeOf(err))
-	case wire.TypeStatus:
-		if err = s.conn.SetStatus(cmd.Status); err == nil {
-			s.answer(wire.Status(cmd.Ref, cmd.Status))
-		}
-	case wire.TypePing:
-		s.answer(wire.Pong(cmd.Ref))
-	}
-	if err != nil {
-		s.fail(cmd.Ref, err)
-	}
-}
+func (s *Session) Message(text bool, p []byte) { s.protocol.Message(s, text, p, s.countFrame()) }
 
 // fail sends the error of a frame.
-func (s *session) fail(ref string, err error) {
+func (s *Session) fail(ref string, err error) {
 	if errors.Is(err, presence.ErrClosed) {
 		return
 	}
-	if e, ok := errors.AsType[*wire.Error](err); ok {
-		s.sendError(&wire.Error{Code: e.Code, Ref: ref, Message: e.Message})
-		return
-	}
-	s.sendError(&wire.Error{Code: codeOf(err), Ref: ref, Message: s.explain(err)})
+	code, text := s.Explain(err)
+	s.sendError(&wire.Error{Code: code, Ref: ref, Message: text})
 }
 
-// answer sends a frame. The calling goroutine holds no locks, so it may write to the socket itself.
-func (s *session) answer(frame []byte) {
+// Answer sends a whole frame. The calling goroutine holds no locks, so it may write to the socket
+// itself.
+func (s *Session) Answer(frame []byte) {
 	if s.sock.Queue(frame, 1) {
 		s.sock.Flush()
 	}
@@ -161,17 +144,22 @@ func (s *session) answer(frame []byte) {
 
 // Control implements socket.Handler. Control frames count like others, except for those that the
 // server asked for.
-func (s *session) Control() { s.countFrame() }
+func (s *Session) Control() { s.countFrame() }
+
+// Close closes the connection with a code of package socket, which the protocol translates.
+func (s *Session) Close(code int, reason string, cause socket.Reason) {
+	s.sock.Close(code, reason, socket.Cause{Reason: cause})
+}
 
 // countFrame counts a frame, see countFrames.
-func (s *session) countFrame() bool { return s.countFrames(1) }
+func (s *Session) countFrame() bool { return s.countFrames(1) }
 
 // countFrames counts frames in a token bucket. It returns false over the limit, and closes a connection
 // that sends many above it.
-func (s *session) countFrames(n int) bool {
+func (s *Session) countFrames(n int) bool {
 	limits := &s.tenant.site().Limits
-	burst, now := limits.Burst(), time.Now()
-	s.tokens = min(burst, s.tokens+now.Sub(s.filled).Seconds()*limits.FramesPerSecond)
+	burst, now := limits.Burst(), time.Since(processStart)
+	s.tokens = min(burst, s.tokens+(now-s.filled).Seconds()*limits.FramesPerSecond)
 	s.filled = now
 	s.tokens -= float64(n)
 	if s.tokens < -burst {
@@ -183,9 +171,9 @@ func (s *session) countFrames(n int) bool {
 // errTooFast refuses a frame over the limit of frames_per_second.
 var errTooFast = &wire.Error{Code: wire.CodeRateLimited, Message: "too many frames: slow down"}
 
-func (s *session) sendError(err error) {
+func (s *Session) sendError(err error) {
 	if e, ok := errors.AsType[*wire.Error](err); ok {
-		s.answer(wire.Failed(e))
+		s.Answer(wire.Failed(e))
 	}
 }
 
@@ -222,10 +210,18 @@ func codeOf(err error) wire.Code {
 	return wire.CodeUnavailable
 }
 
+// Explain returns the code and the text of an error for the client, and logs what it is not told.
+func (s *Session) Explain(err error) (wire.Code, string) {
+	if e, ok := errors.AsType[*wire.Error](err); ok {
+		return e.Code, e.Message
+	}
+	return codeOf(err), s.explain(err)
+}
+
 // explain returns the error text for the client. The reason of an unavailable result is only
 // logged; failures of a plugin, a backend or a key set are logged where they occur, and a start is
 // not a failure.
-func (s *session) explain(err error) string {
+func (s *Session) explain(err error) string {
 	if codeOf(err) != wire.CodeUnavailable {
 		return err.Error()
 	}
@@ -238,52 +234,8 @@ func (s *session) explain(err error) string {
 // errNoTokens is returned when a client sends a token to a site without jwt.
 var errNoTokens = errors.New("this host accepts no tokens")
 
-// authenticate logs the connection in as the user of a token.
-func (s *session) authenticate(cmd wire.Command) error {
-	of := s.tenant.site()
-	if of.Verifier == nil {
-		return errNoTokens
-	}
-	ctx, cancel := context.WithTimeout(context.Background(), site.VerifyTimeout)
-	defer cancel()
-	raw := strings.TrimSpace(cmd.Token) // as in a header (RFC 9110 section 5.5)
-	id, err := of.Verify(ctx, raw, s.tenant.name)
-	if err != nil {
-		return err
-	}
-	who, err := of.Admit(s.tenant.name, s.conn.ID(), site.Login{
-		User: &presence.User{ID: id.ID, Email: id.Email, Info: id.Info}, Grants: id.Grants, Token: raw,
-	})
-	if err != nil {
-		return err
-	}
-	before, _ := s.conn.User()
-	asked := s.conn.Asked()
-	if err := s.conn.Authenticate(*who.User, who.Grants); err != nil {
-		return err
-	}
-	s.setTokenIssued(id.Issued)
-	// A revocation that has not found the connection with this user is in the list by now.
-	if err := of.CheckRevoked(s.tenant.name, id.ID, id.Issued); err != nil {
-		closeRefused(s.sock, err)
-		return presence.ErrClosed
-	}
-	if id.ID != before.ID {
-		s.cancelWaitsOfOthers()
-		s.watchGrants()
-	} else {
-		s.watchNewGrants(asked)
-	}
-	s.hub.Assignments.Joiner.LeaveUnassigned(s.conn)
-	s.hub.wheel.Expire(s.sock, id.Expires)
-	user, _ := s.conn.User() // with the known e-mail, if the token has none
-	s.answer(wire.Authenticated(cmd.Ref, user))
-	s.hub.Assignments.Joiner.JoinAssigned(s.conn)
-	return nil
-}
-
 // Closed implements socket.Handler.
-func (s *session) Closed(cause socket.Cause) {
+func (s *Session) Closed(cause socket.Cause) {
 	if !s.hub.disconnect(s) {
 		return
 	}
@@ -296,7 +248,7 @@ func (s *session) Closed(cause socket.Cause) {
 }
 
 // Panicked implements socket.Handler.
-func (s *session) Panicked(v any) {
+func (s *Session) Panicked(v any) {
 	s.tenant.site().Logger.Error("panic in a connection",
 		zap.Stringer("host", s.tenant.name), zap.Stringer("connection", s.conn.ID()),
 		zap.Any("panic", v), zap.Stack("stack"))
@@ -305,7 +257,7 @@ func (s *session) Panicked(v any) {
 // isGreeted reports whether the welcome of a connection is queued. It is true for a connection
 // without a session.
 func isGreeted(c *presence.Conn) bool {
-	s, ok := c.Outbox().(*session)
+	s, ok := c.Outbox().(*Session)
 	return !ok || s.greeted.Load()
 }
 

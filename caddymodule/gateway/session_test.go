@@ -60,17 +60,17 @@ func testSite() *site.Site {
 type dialogue struct {
 	net.Conn
 	t       *testing.T
-	session *session
+	session *Session
 }
 
 // talk begins a session on a hub of its own and reads the welcome.
 func talk(t *testing.T, st *site.Site, user *presence.User) *dialogue {
 	t.Helper()
-	return talkAfter(t, st, user, func(*session) {})
+	return talkAfter(t, st, user, func(*Session) {})
 }
 
 // talkAfter is talk with a step between connecting and the welcome.
-func talkAfter(t *testing.T, st *site.Site, user *presence.User, happens func(s *session)) *dialogue {
+func talkAfter(t *testing.T, st *site.Site, user *presence.User, happens func(s *Session)) *dialogue {
 	t.Helper()
 	h := newTestHub(t)
 	t.Cleanup(func() {
@@ -85,10 +85,10 @@ func talkAfter(t *testing.T, st *site.Site, user *presence.User, happens func(s 
 // talkOn begins a session on a hub and reads the welcome.
 func talkOn(t *testing.T, h *Hub, st *site.Site, user *presence.User) *dialogue {
 	t.Helper()
-	return talkAfterOn(t, h, st, user, func(*session) {})
+	return talkAfterOn(t, h, st, user, func(*Session) {})
 }
 
-func talkAfterOn(t *testing.T, h *Hub, st *site.Site, user *presence.User, happens func(s *session)) *dialogue {
+func talkAfterOn(t *testing.T, h *Hub, st *site.Site, user *presence.User, happens func(s *Session)) *dialogue {
 	t.Helper()
 	near, far := net.Pipe()
 	t.Cleanup(func() { near.Close() })
@@ -98,11 +98,11 @@ func talkAfterOn(t *testing.T, h *Hub, st *site.Site, user *presence.User, happe
 	} {
 		r.Header.Set(key, value)
 	}
-	sock, err := socket.Upgrade(hijacked{httptest.NewRecorder(), far}, r)
+	sock, err := socket.Upgrade(hijacked{httptest.NewRecorder(), far}, r, "")
 	if err != nil {
 		t.Fatal(err)
 	}
-	s, err := h.connect(sock, testkit.MustHost(t, "portal.example.com"), st, site.Login{User: user}, netip.Prefix{})
+	s, err := h.connect(sock, testkit.MustHost(t, "portal.example.com"), st, site.Login{User: user}, netip.Prefix{}, Native{})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -320,7 +320,7 @@ func TestSessionSends(t *testing.T) {
 }
 
 func TestSessionExplainsWhatASendIsRefusedFor(t *testing.T) {
-	s := &session{}
+	s := &Session{}
 	for _, test := range []struct {
 		err  error
 		code wire.Code
@@ -604,7 +604,7 @@ func TestSessionAuthenticates(t *testing.T) {
 // A user who is assigned before the welcome is joined after it.
 func TestWelcomeComesBeforeAssignments(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		assigned := func(s *session) {
+		assigned := func(s *Session) {
 			r := assignment.Record{
 				Host: s.tenant.name, User: "ada", Channel: "sales", Mode: assignment.Ignore, Version: assignment.Version{Clock: 1 << 60},
 			}

@@ -74,13 +74,13 @@ var (
 // connect creates a session for an upgraded socket. It returns errReloaded if the host is no longer
 // served by the given site.
 func (h *Hub) connect(
-	sock *socket.Conn, name presence.HostName, served *site.Site, who site.Login, client netip.Prefix,
-) (*session, error) {
-	s, err := h.newSession(sock, name, served, client)
+	sock *socket.Conn, name presence.HostName, served *site.Site, who site.Login, client netip.Prefix, speaks Protocol,
+) (*Session, error) {
+	s, err := h.newSession(sock, name, served, client, speaks)
 	if err != nil {
 		return nil, err
 	}
-	id := presence.NewID()
+	id := speaks.NewID()
 	if who, err = h.admit(name, served, id, who); err == nil {
 		err = s.connect(id, who)
 	}
@@ -125,7 +125,9 @@ func (h *Hub) admits(t *tenant) error {
 }
 
 // newSession creates a session and counts it.
-func (h *Hub) newSession(sock *socket.Conn, name presence.HostName, served *site.Site, client netip.Prefix) (*session, error) {
+func (h *Hub) newSession(
+	sock *socket.Conn, name presence.HostName, served *site.Site, client netip.Prefix, speaks Protocol,
+) (*Session, error) {
 	counters := h.countersOf(name)
 	h.mu.Lock()
 	defer h.mu.Unlock()
@@ -144,7 +146,7 @@ func (h *Hub) newSession(sock *socket.Conn, name presence.HostName, served *site
 	}
 	h.tenants[name] = t
 	t.conns++
-	s := &session{hub: h, tenant: t, sock: sock, counters: counters, since: time.Now().UnixMilli()}
+	s := &Session{hub: h, protocol: speaks, tenant: t, sock: sock, counters: counters, since: time.Now().UnixMilli()}
 	h.clients.add(client, s)
 	// The socket must have its session before the registry does, because it can be closed from then on.
 	sock.Handle(s, &counters.sockets, h.loop)
@@ -153,7 +155,7 @@ func (h *Hub) newSession(sock *socket.Conn, name presence.HostName, served *site
 
 // disconnect removes a session, at any stage of connect. It returns false if the session is already
 // removed, or never was connected.
-func (h *Hub) disconnect(s *session) bool {
+func (h *Hub) disconnect(s *Session) bool {
 	s.mu.Lock()
 	in := s.conn != nil && !s.ended
 	s.ended = true
@@ -172,7 +174,7 @@ func (h *Hub) disconnect(s *session) bool {
 }
 
 // release uncounts a session.
-func (h *Hub) release(s *session) {
+func (h *Hub) release(s *Session) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	h.clients.remove(s)

@@ -33,12 +33,13 @@ type handshake struct {
 	door Door
 	w    http.ResponseWriter
 	r    *http.Request
+	how  Opening
 }
 
 // ServeSocket answers a websocket handshake. It returns when the connection has a session, with the
 // ID of the connection, or with the zero ID if the handshake failed.
-func (h *Hub) ServeSocket(w http.ResponseWriter, r *http.Request, by Door) presence.ID {
-	return (&handshake{h, by, w, r}).serve()
+func (h *Hub) ServeSocket(w http.ResponseWriter, r *http.Request, by Door, how Opening) presence.ID {
+	return (&handshake{h, by, w, r, how}).serve()
 }
 
 func (h *handshake) serve() (id presence.ID) {
@@ -52,18 +53,22 @@ func (h *handshake) serve() (id presence.ID) {
 		h.reject(p)
 		return id
 	}
-	sock, err := socket.Upgrade(h.w, h.r)
+	sock, err := socket.Upgrade(h.w, h.r, h.how.Protocol.Subprotocol(h.r))
 	if err != nil {
 		h.reject(problemUpgrade(err))
 		return id
 	}
-	var s *session
+	if refused := h.how.Refusal; refused != nil {
+		h.refuseAs(sock, name, refused.Code, refused.Metric, refused.Reason, refused)
+		return id
+	}
+	var s *Session
 	for range maxAttempts {
 		if !of.CheckOrigin(h.r, who.ByCookie) {
 			h.refuse(sock, name, socket.CloseOrigin, "origin", "origin not allowed")
 			return id
 		}
-		s, err = h.hub.connect(sock, name, of, who, h.door.Client(h.r))
+		s, err = h.hub.connect(sock, name, of, who, h.door.Client(h.r), h.how.Protocol)
 		if !errors.Is(err, errReloaded) {
 			break
 		}
@@ -128,6 +133,9 @@ func (h *handshake) admit() (presence.HostName, *problem.Problem) {
 	if h.r.Method != http.MethodGet {
 		return presence.HostName{}, problem.MethodNotAllowed(http.MethodGet)
 	}
+	if h.how.Host != (presence.HostName{}) {
+		return h.how.Host, nil
+	}
 	name, err := presence.ParseHostName(h.r.Host)
 	if err != nil {
 		return presence.HostName{}, problem.BadHost()
@@ -168,9 +176,13 @@ func (h *Hub) mayWarnOfHTTP2() bool {
 
 // refuse closes the connection with a code, because a browser shows no HTTP status to its page.
 func (h *handshake) refuse(sock *socket.Conn, name presence.HostName, code int, metric, reason string) {
+	h.refuseAs(sock, name, code, metric, reason, h.how.Protocol)
+}
+
+func (h *handshake) refuseAs(sock *socket.Conn, name presence.HostName, code int, metric, reason string, by socket.Translator) {
 	h.hub.metrics.rejected.WithLabelValues(metric).Inc()
 	if c := h.door.Logger().Check(zap.DebugLevel, "websocket refused"); c != nil {
 		c.Write(zap.Stringer("host", name), zap.Int("code", code), zap.String("reason", metric))
 	}
-	sock.Refuse(code, reason)
+	sock.Refuse(code, reason, by)
 }

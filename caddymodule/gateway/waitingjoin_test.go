@@ -109,7 +109,7 @@ func inCourt(t *testing.T, f func(t *testing.T, d judged)) {
 		st.Ping = site.Pings{Interval: time.Hour, Timeout: 2 * time.Hour} // the tests read only what they want
 		st.Bounds.MaxChannels, st.Bounds.MaxName = 0, 0
 		st.MakeRules()
-		d := talkAfter(t, st, &presence.User{ID: "ada"}, func(s *session) {
+		d := talkAfter(t, st, &presence.User{ID: "ada"}, func(s *Session) {
 			s.hub.Asker.Close()
 			s.hub.Asker = st.Asker
 		})

@@ -17,6 +17,7 @@ type Limits struct {
 	Queue      int           // bytes that wait to be written; more close the connection with 4100
 	Ping       time.Duration // interval of pings
 	Silence    time.Duration // time without anything from the peer after which the connection is dropped
+	TellSilent bool          // a dropped connection receives a close frame with CloseSilent
 }
 
 // Handler receives what happens on a connection.
@@ -33,6 +34,14 @@ type Handler interface {
 	Closed(cause Cause)
 	// Panicked is called when Message or Control panicked with v. The connection is closed.
 	Panicked(v any)
+}
+
+// Translator is a [Handler] of a protocol that has close codes of its own.
+type Translator interface {
+	// Translate returns the code and the reason that the peer receives in place of those of this
+	// package, and whole frames for it to receive before; nil for none. It may be called with locks
+	// held, so it must not block.
+	Translate(code int, reason string) (peerCode int, peerReason string, before []byte)
 }
 
 // Reason is a word for why a connection ended. Reasons are few and fixed, because they label
@@ -167,10 +176,11 @@ func (c *Conn) Start() {
 }
 
 // Refuse closes a connection that is not to be served. It is called instead of Start. A handler
-// that was set stays, because others may already know the connection, and may be closing it too.
-func (c *Conn) Refuse(code int, reason string) {
+// that was set stays, because others may already know the connection, and may be closing it too;
+// otherwise by translates the code, unless it is nil.
+func (c *Conn) Refuse(code int, reason string, by Translator) {
 	if c.handler == nil {
-		c.Handle(refusedHandler{}, new(Counters), nil)
+		c.Handle(refusedHandler{by}, new(Counters), nil)
 	}
 	c.Close(code, reason, Cause{}) // before anything is read, so that nothing is delivered
 	c.Start()
@@ -203,13 +213,21 @@ func (c *Conn) close(code int, reason string, cause Cause) {
 }
 
 func (c *Conn) closeLocked(code int, reason string, cause Cause) {
-	c.closing, c.cause = true, cause
-	// A pending write ends by the first deadline, and reading by the second if the peer does not
-	// answer.
 	wait := closeTimeout
 	if code == CloseSlow {
 		wait = slowTimeout
 	}
+	if t, ok := c.handler.(Translator); ok {
+		var before []byte
+		code, reason, before = t.Translate(code, reason)
+		cause.Code = code
+		if before != nil && c.enqueue(piece{before, 1}, 0) {
+			c.scheduleFlush()
+		}
+	}
+	c.closing, c.cause = true, cause
+	// A pending write ends by the first deadline, and reading by the second if the peer does not
+	// answer.
 	now := time.Now()
 	nc := c.attach()
 	_ = nc.SetWriteDeadline(now.Add(wait))
@@ -219,6 +237,17 @@ func (c *Conn) closeLocked(code int, reason string, cause Cause) {
 	}
 	c.wakeLocked()
 	go c.notifyClosed()
+}
+
+// endSilent ends a connection whose peer is silent. It is told only by a protocol that has a code for
+// it.
+func (c *Conn) endSilent() {
+	cause := Cause{Reason: ReasonSilent}
+	if c.handler.Limits().TellSilent {
+		c.Close(CloseSilent, "no sign of life", cause)
+		return
+	}
+	c.kill(cause)
 }
 
 // Kill ends the connection without a close frame. It does not block: closing a TLS connection can.
@@ -254,7 +283,7 @@ func (c *Conn) notifyClosed() {
 }
 
 // refusedHandler is the handler of a refused connection without one.
-type refusedHandler struct{}
+type refusedHandler struct{ by Translator } // nil: nothing is translated
 
 func (refusedHandler) Limits() Limits {
 	return Limits{Frame: 64 << 10, Queue: 64 << 10}
@@ -263,3 +292,9 @@ func (refusedHandler) Message(bool, []byte) {}
 func (refusedHandler) Control()             {}
 func (refusedHandler) Closed(Cause)         {}
 func (refusedHandler) Panicked(any)         {}
+func (h refusedHandler) Translate(code int, reason string) (int, string, []byte) {
+	if h.by == nil {
+		return code, reason, nil
+	}
+	return h.by.Translate(code, reason)
+}

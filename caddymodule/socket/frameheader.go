@@ -34,6 +34,7 @@ const (
 	CloseRateLimited  = 4108
 	CloseUnavailable  = 4110
 	CloseReconnect    = 4200 // 4200-4299: reconnect now
+	CloseSilent       = 4201 // only with Limits.TellSilent
 )
 
 // maxControl is the largest payload of a control frame in bytes (RFC 6455 section 5.5).

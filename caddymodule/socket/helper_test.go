@@ -152,7 +152,7 @@ func connectTo(t testing.TB, serve func(http.Handler) *httptest.Server, begin fu
 	t.Helper()
 	conns := make(chan *Conn, 1)
 	server := serve(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		c, err := Upgrade(w, r)
+		c, err := Upgrade(w, r, "")
 		if err != nil {
 			t.Errorf("Upgrade: %v", err)
 		}
@@ -200,7 +200,7 @@ func (h hijacked) Hijack() (net.Conn, *bufio.ReadWriter, error) {
 // over returns a websocket over the connection, as after a handshake.
 func over(t testing.TB, conn net.Conn) *Conn {
 	t.Helper()
-	c, err := Upgrade(hijacked{httptest.NewRecorder(), conn}, handshakeRequest())
+	c, err := Upgrade(hijacked{httptest.NewRecorder(), conn}, handshakeRequest(), "")
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -14,9 +14,6 @@ import (
 	"github.com/gorilla/websocket"
 )
 
-// Subprotocol is the subprotocol of the server. A client that offers none is served, too.
-const Subprotocol = "rollcall.v1"
-
 // UpgradeError is returned for a request that is not a websocket handshake, or that cannot be
 // served as one.
 type UpgradeError struct {
@@ -26,15 +23,16 @@ type UpgradeError struct {
 
 func (e *UpgradeError) Error() string { return e.Reason }
 
-// Upgrade turns the request into a websocket. It reads nothing before [Conn.Start]. If it returns
-// no error, nothing may be written to w afterwards.
+// Upgrade turns the request into a websocket with the subprotocol, one that the client offers, or
+// with none if it is "". It reads nothing before [Conn.Start]. If it returns no error, nothing may be
+// written to w afterwards.
 //
 // It returns an *UpgradeError, with nothing written, if the request is not a websocket handshake.
-func Upgrade(w http.ResponseWriter, r *http.Request) (*Conn, error) {
+func Upgrade(w http.ResponseWriter, r *http.Request, subprotocol string) (*Conn, error) {
 	if err := checkHandshake(r); err != nil {
 		return nil, err
 	}
-	h := &handshake{ResponseWriter: w, request: r}
+	h := &handshake{ResponseWriter: w, request: r, subprotocol: subprotocol}
 	var failed *UpgradeError
 	u := websocket.Upgrader{
 		// gorilla does the handshake, and this package reads and writes.
@@ -98,10 +96,11 @@ func checkHandshake(r *http.Request) error {
 // count bytes for the life of the connection, which holds 14 KB and races with the log line.
 type handshake struct {
 	http.ResponseWriter
-	request *http.Request
-	conn    net.Conn
-	corked  bool
-	early   []byte // bytes that net/http has read behind the request
+	request     *http.Request
+	subprotocol string
+	conn        net.Conn
+	corked      bool
+	early       []byte // bytes that net/http has read behind the request
 }
 
 // Hijack implements http.Hijacker. gorilla calls it after its checks.
@@ -123,8 +122,8 @@ func (h *handshake) Hijack() (net.Conn, *bufio.ReadWriter, error) {
 	header.Set("Upgrade", "websocket")
 	header.Set("Connection", "Upgrade")
 	header.Set("Sec-WebSocket-Accept", acceptKey(h.request.Header.Get("Sec-WebSocket-Key")))
-	if offers(h.request, Subprotocol) {
-		header.Set("Sec-WebSocket-Protocol", Subprotocol)
+	if h.subprotocol != "" {
+		header.Set("Sec-WebSocket-Protocol", h.subprotocol)
 	}
 	// Hijacking writes the response, so cork the connection now.
 	if nc, ok := h.request.Context().Value(connKey{}).(*net.TCPConn); ok {
@@ -156,17 +155,18 @@ func acceptKey(key string) string {
 	return base64.StdEncoding.EncodeToString(sum[:])
 }
 
-// offers reports whether the client offers the subprotocol, in any of several header fields (RFC
-// 6455 section 11.3.4). gorilla reads only the first field.
-func offers(r *http.Request, subprotocol string) bool {
+// Offered returns the first subprotocol that the client offers and that is accepted, or "". The
+// client can offer them in several header fields (RFC 6455 section 11.3.4), of which gorilla reads
+// only the first.
+func Offered(r *http.Request, accepted func(subprotocol string) bool) string {
 	for _, field := range r.Header.Values("Sec-WebSocket-Protocol") {
 		for offered := range strings.SplitSeq(field, ",") {
-			if strings.TrimSpace(offered) == subprotocol {
-				return true
+			if offered = strings.TrimSpace(offered); accepted(offered) {
+				return offered
 			}
 		}
 	}
-	return false
+	return ""
 }
 
 // handshakeConn is the connection that gorilla sees. It swallows gorilla's own 101 response, the

@@ -33,7 +33,7 @@ func corkedDescriptor(t *testing.T, fd int) bool {
 func serveCorked(t *testing.T, then func(net.Conn, *Conn, error)) net.Conn {
 	t.Helper()
 	server := httptest.NewUnstartedServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		c, err := Upgrade(w, r)
+		c, err := Upgrade(w, r, "")
 		then(r.Context().Value(connKey{}).(net.Conn), c, err)
 	}))
 	server.Config.ConnContext = WithConn
@@ -92,7 +92,7 @@ func TestNothingIsHeldBackFromWhoIsRefused(t *testing.T) {
 			done := make(chan bool, 1)
 			client := serveCorked(t, func(nc net.Conn, c *Conn, err error) {
 				if err == nil {
-					c.Refuse(CloseOrigin, "origin not allowed")
+					c.Refuse(CloseOrigin, "origin not allowed", nil)
 				}
 				done <- corked(t, nc)
 			})

@@ -69,7 +69,7 @@ func TestUpgradeThroughWrappers(t *testing.T) {
 				w = test.wrap(w)
 				w.Header().Set("X-From-Another-Handler", "yes")
 				w.Header().Add("Set-Cookie", "a=b")
-				c, err := Upgrade(w, r)
+				c, err := Upgrade(w, r, "")
 				if err != nil {
 					t.Errorf("Upgrade: %v", err)
 					peers <- nil
@@ -134,7 +134,7 @@ func TestUpgradeRefuses(t *testing.T) {
 			near, far := net.Pipe()
 			defer near.Close()
 			w := hijacked{httptest.NewRecorder(), far}
-			c, err := Upgrade(w, r)
+			c, err := Upgrade(w, r, "")
 			var failed *UpgradeError
 			if !errors.As(err, &failed) {
 				t.Fatalf("got %v and error %v, want an UpgradeError", c, err)
@@ -152,13 +152,13 @@ func TestUpgradeRefuses(t *testing.T) {
 func TestUpgradeNeedsAConnection(t *testing.T) {
 	t.Run("no Hijack anywhere", func(t *testing.T) {
 		var failed *UpgradeError
-		_, err := Upgrade(plainWriter{httptest.NewRecorder()}, handshakeRequest())
+		_, err := Upgrade(plainWriter{httptest.NewRecorder()}, handshakeRequest(), "")
 		if !errors.As(err, &failed) || failed.Status != http.StatusInternalServerError {
 			t.Errorf("error %v, want one with status 500", err)
 		}
 	})
 	t.Run("Hijack fails", func(t *testing.T) {
-		if _, err := Upgrade(hijacked{httptest.NewRecorder(), nil}, handshakeRequest()); err == nil {
+		if _, err := Upgrade(hijacked{httptest.NewRecorder(), nil}, handshakeRequest(), ""); err == nil {
 			t.Error("no error")
 		}
 	})
@@ -186,7 +186,7 @@ func TestUpgradeSubprotocol(t *testing.T) {
 			for _, field := range test.offered {
 				r.Header.Add("Sec-WebSocket-Protocol", field)
 			}
-			if _, err := Upgrade(w, r); err != nil {
+			if _, err := Upgrade(w, r, Offered(r, func(name string) bool { return name == "rollcall.v1" })); err != nil {
 				t.Fatal(err)
 			}
 			if got := w.Header().Get("Sec-WebSocket-Protocol"); got != test.want {
@@ -212,7 +212,7 @@ func TestUpgradeKeepsEarlyData(t *testing.T) {
 	h := newRecorder()
 	peers := make(chan *peer, 1)
 	server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		c, err := Upgrade(w, r)
+		c, err := Upgrade(w, r, "")
 		if err != nil {
 			t.Errorf("Upgrade: %v", err)
 			peers <- nil
@@ -251,12 +251,12 @@ func TestUpgradeKeepsEarlyData(t *testing.T) {
 func TestRefuse(t *testing.T) {
 	conns := make(chan *Conn, 1)
 	server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		c, err := Upgrade(w, r)
+		c, err := Upgrade(w, r, "")
 		if err != nil {
 			t.Errorf("Upgrade: %v", err)
 			return
 		}
-		c.Refuse(CloseOrigin, "origin not allowed")
+		c.Refuse(CloseOrigin, "origin not allowed", nil)
 		conns <- c
 	}))
 	defer server.Close()
@@ -285,7 +285,7 @@ func TestRefuseWhileOthersClose(t *testing.T) {
 			h := newRecorder()
 			peers := make(chan *peer, 1)
 			server := tr.serve(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-				c, err := Upgrade(w, r)
+				c, err := Upgrade(w, r, "")
 				if err != nil {
 					t.Errorf("Upgrade: %v", err)
 					return
@@ -293,7 +293,7 @@ func TestRefuseWhileOthersClose(t *testing.T) {
 				p := &peer{Conn: c, handler: h}
 				c.Handle(h, &p.counters, testLoop)
 				go c.Close(CloseGoingAway, "", Cause{Reason: ReasonHost})
-				c.Refuse(CloseRestart, "")
+				c.Refuse(CloseRestart, "", nil)
 				peers <- p
 			}))
 			defer server.Close()

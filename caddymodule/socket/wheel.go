@@ -133,7 +133,7 @@ func (w *Wheel) run() {
 				c.Push(pingFrame)
 			}
 			for _, c := range silent {
-				c.kill(Cause{Reason: ReasonSilent})
+				c.endSilent()
 			}
 			for _, c := range expired {
 				c.Close(CloseTokenExpired, "token expired", Cause{Reason: ReasonToken})
