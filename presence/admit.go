@@ -13,7 +13,7 @@ type joinVerdict struct {
 	class      Class
 	classErr   error
 	authorized bool
-	user       User // what the authorizer was told of the user; zero if anonymous is set
+	user       User // what the authorizer was told of the member; zero if anonymous is set
 	anonymous  bool
 	authErr    error
 }
@@ -22,7 +22,7 @@ type joinVerdict struct {
 // it has joined already. The host's lock is held on entry and on return, but released while the
 // classifier or the authorizer runs. So every condition is checked again after each of their
 // answers.
-func (c *Conn) admit(name string, watch Watch) (*channel, permit, error) {
+func (c *Conn) admit(name string, e *Entry) (*channel, permit, error) {
 	h := c.host
 	var v joinVerdict
 	for {
@@ -34,12 +34,18 @@ func (c *Conn) admit(name string, watch Watch) (*channel, permit, error) {
 			return nil, permit{}, err
 		}
 		ch := h.channels[name]
+		var m *membership
 		if ch != nil {
-			if m := c.membership(ch); m != nil {
-				return ch, permit{}, c.question(rules, name, ch.class, 0).checkMay(m.may, watch)
-			}
+			m = c.membership(ch)
 		}
-		if err := c.checkLimits(rules, ch != nil); err != nil {
+		if m != nil && m.countsAs(e.Member) {
+			may := m.may
+			if e.Proof && !ch.class.IsOwn() {
+				may = MayAll
+			}
+			return ch, permit{}, c.question(rules, name, ch.class, 0).checkMay(may, e.Watch)
+		}
+		if err := c.checkLimits(rules, ch != nil); m == nil && err != nil {
 			return nil, permit{}, err
 		}
 		if v.rules != rules {
@@ -59,19 +65,20 @@ func (c *Conn) admit(name string, watch Watch) (*channel, permit, error) {
 		case v.classErr != nil:
 			return nil, permit{}, fmt.Errorf("%w: %w", ErrUnavailable, v.classErr)
 		}
-		if err := c.checkClass(class); err != nil {
+		if err := c.checkClass(class, e.Proof); err != nil {
 			return nil, permit{}, err
 		}
 		q := c.question(rules, name, class, 0)
+		q.proof = e.Proof
 		granted := q.answer()
-		if err := q.checkMay(granted.may, watch); err != nil {
+		if err := q.checkMay(granted.may, e.Watch); err != nil {
 			return nil, permit{}, err
 		}
 
 		switch {
 		case rules.Authorizer == nil:
-		case !v.authorized || !c.isUser(v.user, v.anonymous):
-			c.authorizeUnlocked(&v, name)
+		case !v.authorized || !c.isMember(e.Member, v.user, v.anonymous):
+			c.authorizeUnlocked(&v, name, e.Member)
 			continue
 		case errors.Is(v.authErr, ErrDenied):
 			return nil, permit{}, v.authErr
@@ -99,12 +106,12 @@ func (h *Host) classifyUnlocked(rules *Rules, name string) (Class, error) {
 }
 
 // authorizeUnlocked calls the authorizer like classifyUnlocked and stores its answer in v.
-func (c *Conn) authorizeUnlocked(v *joinVerdict, name string) {
-	v.authorized, v.anonymous, v.user = true, c.user == nil, User{}
+func (c *Conn) authorizeUnlocked(v *joinVerdict, name string, as *Identity) {
+	who, ok := c.who(as)
+	v.authorized, v.anonymous, v.user = true, !ok, who
 	var user *User
-	if c.user != nil {
-		v.user = User{ID: c.user.ID, Email: c.user.Email}
-		asked := v.user
+	if ok {
+		asked := who
 		user = &asked
 	}
 	c.host.mu.Unlock()
@@ -112,12 +119,10 @@ func (c *Conn) authorizeUnlocked(v *joinVerdict, name string) {
 	v.authErr = v.rules.Authorizer.Authorize(c.host.name, name, user)
 }
 
-// isUser reports whether the authorizer would be told the same of c as before.
-func (c *Conn) isUser(user User, anonymous bool) bool {
-	if c.user == nil {
-		return anonymous
-	}
-	return !anonymous && c.user.ID == user.ID && c.user.Email == user.Email
+// isMember reports whether the authorizer would be told the same of c as before.
+func (c *Conn) isMember(as *Identity, user User, anonymous bool) bool {
+	who, ok := c.who(as)
+	return ok == !anonymous && who == user
 }
 
 // checkLimits returns ErrTooManyChannels if c is at its limit, or if the channel is not active and
@@ -134,11 +139,11 @@ func (c *Conn) checkLimits(rules *Rules, active bool) error {
 }
 
 // checkClass returns the error that refuses c a channel of the class, or nil.
-func (c *Conn) checkClass(class Class) error {
+func (c *Conn) checkClass(class Class, proof bool) error {
 	switch {
 	case class.Denied:
 		return ErrDenied
-	case class.Kind == Authenticated && c.user == nil:
+	case class.Kind == Authenticated && c.user == nil && (!proof || class.IsOwn()):
 		return ErrLoginRequired
 	}
 	return nil

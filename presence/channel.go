@@ -9,12 +9,15 @@ import (
 type channel struct {
 	name        string
 	class       Class
-	kindChanged bool                 // watchers have seen another kind
-	nameless    bool                 // watchers see no names, because there are too many members
-	shownCount  int32                // count in the last frame or snapshot
-	listeners   swapList[membership] // every connection that has joined; see membership.index
-	watchers    swapList[membership] // listeners with a snapshot, which receive diffs; see membership.watchIndex
-	joiners     []*membership        // listeners whose join is unanswered, in order
+	kindChanged bool                    // watchers have seen another kind
+	nameless    bool                    // watchers see no names, because there are too many members
+	shownCount  int32                   // count in the last frame or snapshot
+	userless    int32                   // number of listeners that count as no user
+	identified  int32                   // number of members with own, see member.own
+	foreign     [maxEncodings - 1]int32 // number of listeners by Encoding, without the native one
+	listeners   swapList[membership]    // every connection that has joined; see membership.index
+	watchers    swapList[membership]    // listeners with a snapshot, which receive diffs; see membership.watchIndex
+	joiners     []*membership           // listeners whose join is unanswered, in order
 
 	// Users of an authenticated channel. The fields are zero if the channel has another kind.
 	members swapList[member] // in order of arrival, except that the last fills a gap; see member.index
@@ -22,14 +25,14 @@ type channel struct {
 	users   int32 // number of members with a connection on this pod
 	visible int32 // number of members that watchers see after the next flush
 
-	seen     map[*member]*Shown // what watchers have seen of members that a Shower has decided about; nil if none
-	snapshot []byte             // encoded list of the members that watchers have seen; nil if not kept
-	chunks   *chunks            // encoded users of this pod, for listings; nil if not cached
-	size     *listSize          // nil unless nameless
-	overlay  *overlay           // nil if no other pod and no lost connection counts
-	changes  *changes           // changes for other pods; nil without a relay
-	restated *statusBudget      // nil before the first change of a status
-	outgoing *outgoing          // messages to deliver; nil if there are none
+	seen      map[*member]*Shown // what watchers have seen of members that a Shower has decided about; nil if none
+	snapshots [][]byte           // encoded lists of the members that watchers have seen, by Encoding; nil if not kept
+	chunks    *chunks            // encoded users of this pod, for listings; nil if not cached
+	size      *listSize          // nil unless nameless
+	overlay   *overlay           // nil if no other pod and no lost connection counts
+	changes   *changes           // changes for other pods; nil without a relay
+	restated  *statusBudget      // nil before the first change of a status
+	outgoing  *outgoing          // messages to deliver; nil if there are none
 
 	dirty     []*member // members that may differ from what watchers have seen
 	seq       uint64    // sequence number of the last presence frame; 0 before the first
@@ -57,21 +60,42 @@ func (ch *channel) countOnly() bool { return ch.class.Kind == Authenticated && c
 func (ch *channel) count() int {
 	switch {
 	case ch.class.Kind == Authenticated:
-		return int(ch.visible)
+		return int(ch.visible) + ch.userlessCount()
 	case ch.overlay != nil:
 		return len(ch.listeners) + ch.overlay.conns + ch.overlay.lostConns
 	}
 	return len(ch.listeners)
 }
 
-func (h *Host) addListener(ch *channel, c *Conn, v permit) *membership {
-	m := &membership{conn: c, channel: ch, index: len(ch.listeners), watchIndex: -1, may: v.may, asked: v.asked}
+// userlessCount returns how many connections without a user a channel that shows no users counts, on
+// all pods.
+func (ch *channel) userlessCount() int {
+	switch {
+	case !ch.class.CountOnly:
+		return 0
+	case ch.overlay != nil:
+		return int(ch.userless) + ch.overlay.userless
+	}
+	return int(ch.userless)
+}
+
+// userlessMembers returns how many connections of this pod count as no user of an authenticated channel.
+func (ch *channel) userlessMembers() int {
+	if ch.class.Kind != Authenticated {
+		return 0
+	}
+	return int(ch.userless)
+}
+
+func (h *Host) addListener(ch *channel, c *Conn, v permit, e *Entry) *membership {
+	m := &membership{
+		conn: c, channel: ch, index: len(ch.listeners), watchIndex: -1, may: v.may, asked: v.asked, proof: e.Proof, as: e.Member.clone(),
+	}
 	ch.listeners = append(ch.listeners, m)
+	ch.countListener(c.encoding, 1)
 	c.memberships = append(c.memberships, m)
 	ch.replaceLost(1)
-	if c.user != nil {
-		h.addConn(ch, c.user)
-	}
+	h.addMembership(m)
 	h.tapChannel(ch, false)
 	h.notifyRelay(ch)
 	return m
@@ -84,12 +108,11 @@ func (h *Host) removeListener(m *membership, lost bool) {
 	h.unwatch(m)
 	h.dropOverlay(ch)
 	ch.listeners.remove(m.index, func(m *membership) *int { return &m.index })
+	ch.countListener(c.encoding, -1)
 
 	i := slices.Index(c.memberships, m)
 	c.memberships = slices.Delete(c.memberships, i, i+1)
-	if c.user != nil {
-		h.removeConn(ch, c.user, lost)
-	}
+	h.removeMembership(ch, h.memberOf(m), m.as, lost)
 	if lost {
 		h.holdLost(ch, 1)
 		if ch.changes != nil {
@@ -146,10 +169,9 @@ func (h *Host) reclassify(ch *channel, class Class, rules *Rules, wait bool) {
 // identify makes a member of each user that listens, on this pod or on another.
 func (h *Host) identify(ch *channel) {
 	ch.byUser = make(map[*user]*member)
+	ch.userless = 0
 	for _, m := range ch.listeners {
-		if m.conn.user != nil {
-			h.addConn(ch, m.conn.user)
-		}
+		h.addMembership(m)
 	}
 	if ch.overlay == nil {
 		return
@@ -166,7 +188,7 @@ func (h *Host) identify(ch *channel) {
 func (h *Host) anonymize(ch *channel) {
 	for _, m := range ch.members {
 		if m.conns > 0 {
-			m.conns = 0
+			m.conns, m.ownConns = 0, 0
 			h.recordMember(m, false)
 			h.tapMember(m, false)
 		}

@@ -19,6 +19,8 @@ type Conn struct {
 	memberships []*membership // few, so a linear search is enough
 	grants      *Grants       // what its login grants; nil for nothing
 	closed      bool
+	identified  bool     // user comes from Identify
+	encoding    Encoding // of its frames; never changes
 }
 
 // membership is one connection in one channel that it has joined.
@@ -34,6 +36,8 @@ type membership struct {
 	unsure     bool // stays only until authorize has been asked, see Asked
 	may        Permissions
 	asked      Permissions // part of may that authorize gave
+	proof      bool        // see Entry.Proof
+	as         *Identity   // see Entry.Member; nil if it counts as conn.user
 }
 
 // ID returns the connection's ID.
@@ -72,6 +76,14 @@ func (c *Conn) Authenticate(u User, grants *Grants) error {
 	if c.closed {
 		return ErrClosed
 	}
+	c.login(u, grants)
+	c.identified = false
+	return nil
+}
+
+// login makes u the user of c, also in the channels in which it has no other identity.
+func (c *Conn) login(u User, grants *Grants) {
+	h := c.host
 	c.grants = grants.dropEnded(h.rules())
 	c.judgeLogin(u)
 	old, user := c.user, h.acquire(u)
@@ -84,17 +96,17 @@ func (c *Conn) Authenticate(u User, grants *Grants) error {
 		if user == old {
 			break
 		}
-		// Add the new user before removing the old one, so that neither step empties the channel.
-		h.addConn(m.channel, user)
-		if old != nil {
-			h.removeConn(m.channel, old, false)
+		if m.as != nil {
+			continue
 		}
+		// Add the new user before removing the old one, so that neither step empties the channel.
+		h.addMembership(m)
+		h.removeMembership(m.channel, old, nil, false)
 		h.scheduleFlush(m.channel)
 	}
 	if old != nil {
 		h.release(old, false)
 	}
-	return nil
 }
 
 // judgeLogin removes c from the channels that u may not join, before c becomes u: their watchers
@@ -106,7 +118,7 @@ func (c *Conn) judgeLogin(u User) {
 		if !ch.class.Grant && !ch.class.Quiet {
 			continue
 		}
-		q := question{rules: h.rules(), host: h.name, name: ch.name, class: ch.class, user: &u, grants: c.grants}
+		q := question{rules: h.rules(), host: h.name, name: ch.name, class: ch.class, user: &u, grants: c.grants, proof: m.proof}
 		if same {
 			q.asked = m.asked
 		}

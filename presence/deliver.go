@@ -22,11 +22,12 @@ type outgoing struct {
 	bytes   int
 }
 
-// batch is a sequence of n whole frames.
+// batch is a sequence of n whole frames of one encoding.
 type batch struct {
-	frames []byte
-	n      int
-	except map[*Conn][]span // frames that a connection does not receive, in order; nil if there are none
+	encoding Encoding
+	frames   []byte
+	n        int
+	except   map[*Conn][]span // frames that a connection does not receive, in order; nil if there are none
 }
 
 // span is the place of one frame in a batch.
@@ -35,31 +36,35 @@ type span struct {
 	from, to int // in batch.frames
 }
 
-// add adds a frame for all listeners, except for one if except is not nil.
-func (o *outgoing) add(frame []byte, except *Conn) {
-	o.append(frame)
-	if except == nil {
+// add adds a frame for all listeners with the encoding, except for one if except is not nil.
+func (o *outgoing) add(e Encoding, frame []byte, except *Conn) {
+	p := o.append(e, frame)
+	if except == nil || except.encoding != e {
 		return
 	}
-	p := &o.batches[len(o.batches)-1]
 	if p.except == nil {
 		p.except = make(map[*Conn][]span)
 	}
 	p.except[except] = append(p.except[except], span{p.n - 1, len(p.frames) - len(frame), len(p.frames)})
 }
 
-func (o *outgoing) append(frame []byte) {
+func (o *outgoing) append(e Encoding, frame []byte) *batch {
 	o.bytes += len(frame)
-	if i := len(o.batches) - 1; i >= 0 && len(o.batches[i].frames)+len(frame) <= batchSize {
+	i := len(o.batches) - 1
+	for i >= 0 && o.batches[i].encoding != e {
+		i--
+	}
+	if i >= 0 && len(o.batches[i].frames)+len(frame) <= batchSize {
 		p := &o.batches[i]
 		if p.n == 1 {
 			p.frames = slices.Clip(p.frames) // do not append in the memory of the encoder
 		}
 		p.frames = append(p.frames, frame...)
 		p.n++
-		return
+		return p
 	}
-	o.batches = append(o.batches, batch{frames: frame, n: 1})
+	o.batches = append(o.batches, batch{encoding: e, frames: frame, n: 1})
+	return &o.batches[len(o.batches)-1]
 }
 
 // queue queues the frames for a listener, and reports whether the caller must flush its outbox.
@@ -80,18 +85,24 @@ func (b *batch) queue(c *Conn) (flush bool) {
 	return flush
 }
 
-// enqueue adds a message to the outgoing ones of the channel. The connection except, if not nil, does
-// not receive it.
+// enqueue adds a message to the outgoing ones of the channel, once in each encoding that a listener has.
+// The connection except, if not nil, does not receive it.
 func (h *Host) enqueue(ch *channel, from Source, message []byte, except *Conn) {
-	frame := h.encodeMessage(ch.name, from, message)
-	h.pending += len(frame)
-	if ch.outgoing != nil {
-		ch.outgoing.add(frame, except)
-		return
+	for e := range Encoding(h.encoders()) {
+		if !ch.hears(e) {
+			continue
+		}
+		frame := h.encodeMessage(e, ch.name, from, message)
+		if frame == nil {
+			continue
+		}
+		h.pending += len(frame)
+		if ch.outgoing == nil {
+			ch.outgoing = &outgoing{}
+			go h.deliver(ch) // ends when no message is left
+		}
+		ch.outgoing.add(e, frame, except)
 	}
-	ch.outgoing = &outgoing{}
-	ch.outgoing.add(frame, except)
-	go h.deliver(ch) // ends when no message is left
 }
 
 // dropOutgoing drops the messages of a channel that is no longer active: it has no listeners.
@@ -155,7 +166,16 @@ func (h *Host) startRound(ch *channel, r *round) bool {
 	r.batch, o.batches = o.batches[0], o.batches[1:]
 	o.bytes -= len(r.batch.frames)
 	h.pending -= len(r.batch.frames)
-	r.listeners, r.done = append(r.listeners[:0], ch.listeners...), 0
+	r.listeners, r.done = r.listeners[:0], 0
+	if ch.onlyHears(r.batch.encoding) {
+		r.listeners = append(r.listeners, ch.listeners...)
+		return true
+	}
+	for _, m := range ch.listeners {
+		if m.conn.encoding == r.batch.encoding {
+			r.listeners = append(r.listeners, m)
+		}
+	}
 	return true
 }
 

@@ -96,7 +96,7 @@ func TestBatchesAreCutBetweenFrames(t *testing.T) {
 			var o outgoing
 			total := 0
 			for _, n := range tt.frames {
-				o.add(frame(n), nil)
+				o.add(0, frame(n), nil)
 				total += n
 			}
 			var got []string
@@ -114,8 +114,8 @@ func TestBatchesAreCutBetweenFrames(t *testing.T) {
 func TestJoiningFramesKeepsMemoryOfTheEncoder(t *testing.T) {
 	memory := []byte("frame others")
 	var o outgoing
-	o.add(memory[:5], nil)
-	o.add([]byte("second"), nil)
+	o.add(0, memory[:5], nil)
+	o.add(0, []byte("second"), nil)
 	if string(memory) != "frame others" || string(o.batches[0].frames) != "framesecond" {
 		t.Errorf("%q, and a batch %q", memory, o.batches[0].frames)
 	}

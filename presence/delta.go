@@ -10,15 +10,20 @@ type Member struct {
 	InfoTime   int64  // the same of the info, in nanoseconds; 0 if it was never set
 	StatusTime int64  // the same of the status
 	Shown      *Shown // decision of the pod's [Shower], only in a Delta; nil without a Shower
+	// Own says that the info is that of an [Identity]. It holds in the channel alone, in which it comes
+	// before that of the user, and can be any JSON value.
+	Own bool
 }
 
-// member returns the user as other pods learn it.
-func (u *user) member() Member {
-	m := Member{User: u.known(), Seen: u.seen, Shown: u.shown}
-	if u.extra != nil {
-		m.InfoTime, m.StatusTime = u.extra.infoTime, u.extra.statusTime
+// delta returns the member as other pods learn it.
+func (m *member) delta() Member {
+	of, at := m.source(), m.address()
+	d := Member{User: of.known(), Seen: at.seen, Shown: of.shown}
+	d.Email = at.email
+	if e := of.extra; e != nil {
+		d.InfoTime, d.StatusTime, d.Own = e.infoTime, e.statusTime, e.own
 	}
-	return m
+	return d
 }
 
 // extra returns the info and the status of a Member; nil if it has none.
@@ -26,7 +31,7 @@ func (m *Member) extra() *extra {
 	if m.InfoTime == 0 && m.StatusTime == 0 {
 		return nil
 	}
-	return &extra{m.Info, m.Status, m.InfoTime, m.StatusTime}
+	return &extra{m.Info, m.Status, m.InfoTime, m.StatusTime, m.Own}
 }
 
 // Departure is a user whose last connection in one pod's part of a channel is gone.
@@ -43,6 +48,8 @@ type Delta struct {
 	Left   []Departure // users who are gone
 	Conns  int         // listeners, with a user or anonymous
 	Lost   int         // connections lost since Base, see [Departure]
+	// Userless is the number of listeners of an authenticated channel that count as no user.
+	Userless int
 }
 
 // changes records what the relay has not yet fetched of this pod's part of a channel. It exists
@@ -93,7 +100,7 @@ func (ch *channel) localMembers() []Member {
 	list := make([]Member, 0, ch.users)
 	for _, m := range ch.members {
 		if m.conns > 0 {
-			list = append(list, m.user.member())
+			list = append(list, m.delta())
 		}
 	}
 	return list
@@ -138,7 +145,7 @@ func (h *Host) nextDelta(ch *channel) (Delta, bool) {
 	}
 	full, users := c.full, c.users
 	d := c.next(h.registry.clock.Add(1))
-	d.Conns = len(ch.listeners)
+	d.Conns, d.Userless = len(ch.listeners), ch.userlessMembers()
 	if full {
 		d.Joined = ch.localMembers()
 	}
@@ -146,7 +153,7 @@ func (h *Host) nextDelta(ch *channel) (Delta, bool) {
 		if m := ch.byUser[h.users[id]]; m == nil || m.conns == 0 {
 			d.Left = append(d.Left, Departure{id, lost})
 		} else {
-			d.Joined = append(d.Joined, m.user.member())
+			d.Joined = append(d.Joined, m.delta())
 		}
 	}
 	return d, true
@@ -187,7 +194,7 @@ func (r *Registry) state(host HostName, channelName string, wanted func(clock ui
 			d.Clock = r.clock.Load()
 		}
 		if ch != nil {
-			d.Conns = len(ch.listeners)
+			d.Conns, d.Userless = len(ch.listeners), ch.userlessMembers()
 		}
 		if ok = wanted(d.Clock, d.Conns); ok && ch != nil {
 			d.Joined = ch.localMembers()

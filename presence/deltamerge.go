@@ -119,6 +119,9 @@ func (h *Host) mergeDelta(ch *channel, pod string, d Delta) MergeResult {
 	came := conns - p.conns + lost
 	o.conns += conns - p.conns
 	p.conns = conns
+	userless := min(max(d.Userless, 0), conns)
+	o.userless += userless - p.userless
+	p.userless = userless
 	h.holdLost(ch, lost)
 	ch.replaceLost(came)
 	return Merged
@@ -166,8 +169,8 @@ func (h *Host) mergeJoined(ch *channel, p *podPart, u Member) {
 	_, known := p.users[u.ID]
 	more := u.extra()
 	p.users[u.ID] = remoteUser{datedEmail{u.Email, u.Seen}, u.Shown, more}
-	if here := h.users[u.ID]; more != nil && here != nil && here.conns > 0 {
-		h.learn(here, more)
+	if here := h.users[u.ID]; more.shared() != nil && here != nil && here.conns > 0 {
+		h.learn(here, more.shared())
 	}
 	if ch.class.Kind == Authenticated {
 		h.countPod(ch, u.ID, known)
@@ -176,12 +179,7 @@ func (h *Host) mergeJoined(ch *channel, p *podPart, u Member) {
 
 // countPod counts one more pod that has the user, unless the pod is known to have it.
 func (h *Host) countPod(ch *channel, id string, known bool) {
-	u := h.users[id]
-	if u == nil {
-		u = &user{ID: id}
-		h.users[id] = u
-	}
-	m := ch.member(u)
+	m := ch.member(h.userNamed(id))
 	was := m.visible()
 	if !known {
 		m.ensureOverlay().pods++

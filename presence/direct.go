@@ -102,10 +102,10 @@ func (h *Host) queueDirect(owed []Outbox) ([]Outbox, bool) {
 	}
 	n := min(len(d.to), roundStep, 1+directBytes/max(len(m.Body), 1))
 	for _, r := range d.to[:n] {
-		if r.conn.closed || r.user != nil && r.conn.user != r.user {
+		if r.conn.closed || r.user != nil && r.conn.user != r.user || m.From.To != "" && !r.conn.signedIn() {
 			continue
 		}
-		if r.conn.out.Queue(h.encodeMessage(r.conn.id.PrivateChannel(), m.From, m.Body), 1) {
+		if h.queueTo(r.conn, m) {
 			owed = append(owed, r.conn.out)
 		}
 	}
@@ -118,6 +118,13 @@ func (h *Host) queueDirect(owed []Outbox) ([]Outbox, bool) {
 		d.messages, d.begun, d.to = d.messages[1:], false, nil
 	}
 	return owed, true
+}
+
+// queueTo queues a message to the private channel of a connection, and reports whether the caller must
+// flush its outbox.
+func (h *Host) queueTo(c *Conn, m *Message) (flush bool) {
+	frame := h.encodeMessage(c.encoding, c.id.PrivateChannel(), m.From, m.Body)
+	return frame != nil && c.out.Queue(frame, 1)
 }
 
 // receivers returns the connections on this pod that have one of the private channels, then those of

@@ -14,11 +14,36 @@ type Outbox interface {
 	Flush()
 }
 
-// Encoder builds frames, and entries of listings. Its methods are called with the lock of a host
-// held, so they must not block or call this package. They must not retain messages or pointers to
-// users.
+// Encoding is the form of the frames of a connection: the index of their encoder among the arguments
+// of [NewRegistry]. 0 is the native one.
+type Encoding uint8
+
+// maxEncodings is the largest number of encoders of a registry.
+const maxEncodings = 4
+
+// EncodedOutbox is an [Outbox] that chooses the encoding of its frames. Any other one receives frames
+// of the native encoder. Encoding is called once, before the connection receives a frame.
+type EncodedOutbox interface {
+	Outbox
+	Encoding() Encoding
+}
+
+// Encoder is the native encoder. It builds the entries of listings, too.
 type Encoder interface {
-	// Members encodes the members of a channel for [Joined].
+	FrameEncoder
+	// AppendUser appends an entry of [EncodedChannel].Users to b. The first entry of a chunk needs
+	// no separator.
+	AppendUser(b []byte, u *User, first bool) []byte
+	// AppendPrivate appends an entry of [Encoded].Private to b: the private channel of a
+	// connection. If u is nil, the connection is anonymous.
+	AppendPrivate(b []byte, id ID, u *User, first bool) []byte
+}
+
+// FrameEncoder builds frames. Its methods are called with the lock of a host held, so they must not
+// block or call this package. They must not retain messages or pointers to users. A method may return
+// several whole frames, joined in one slice, or nil if connections of its encoding receive nothing.
+type FrameEncoder interface {
+	// Members encodes the members of a channel, for [Joined].
 	Members(users []View, hide Fields) []byte
 	// Joined builds the answer to a join.
 	Joined(j Joined) []byte
@@ -29,12 +54,6 @@ type Encoder interface {
 	Presence(d Diff) []byte
 	// Message builds the frame for a message to a channel. The message is JSON.
 	Message(channel string, from Source, message []byte) []byte
-	// AppendUser appends an entry of [EncodedChannel].Users to b. The first entry of a chunk needs
-	// no separator.
-	AppendUser(b []byte, u *User, first bool) []byte
-	// AppendPrivate appends an entry of [Encoded].Private to b: the private channel of a
-	// connection. If u is nil, the connection is anonymous.
-	AppendPrivate(b []byte, id ID, u *User, first bool) []byte
 }
 
 // Joined is the answer to a join.
@@ -47,10 +66,13 @@ type Joined struct {
 	Watch   Watch
 	Seq     uint64 // sequence number of the snapshot; the next diff has Seq+1
 	Count   int    // members, or connections if the channel is anonymous; 0 with WatchNone
-	Members []byte // result of [Encoder].Members; nil if members are not listed
+	Members []byte // result of [FrameEncoder].Members; nil if members are not listed
 	// Unnamed reports that the channel has too many members to name them, see [Rules.MaxNames].
 	// Members is then nil.
 	Unnamed bool
+	// Self is the joiner as a member, with the ID by which it counts, if Members does not have it. Only
+	// joiners with another encoding than the native one have it. It is nil if the joiner is no member.
+	Self *View
 }
 
 // Diff is what changed in a channel since the presence frame before it.
@@ -80,7 +102,7 @@ const (
 // connection left by itself.
 type Reason string
 
-// Reasons of [Encoder].Left.
+// Reasons of [FrameEncoder].Left.
 const (
 	ReasonDenied  Reason = "denied"  // after a change of rules, the class no longer admits the connection
 	ReasonRemoved Reason = "removed" // the backend has ended it, see [Conn.Unassign] and [Conn.Expel]

@@ -1,38 +1,175 @@
 package presence
 
-// Encoding chooses the encoder of the frames for a connection: 0 is the first one of [NewRegistry].
-type Encoding uint8
+import "slices"
 
-// EncodedOutbox is an [Outbox] that chooses its encoding. Any other one has the encoding 0.
-type EncodedOutbox interface {
-	Outbox
-	// Encoding never changes. It may be called with the host's lock held.
-	Encoding() Encoding
-}
-
-// Entry is how a connection joins a channel.
+// Entry is how a connection enters a channel, see [Conn.Enter].
 type Entry struct {
 	Watch Watch
-	Ref   string // the answer repeats it
-	// Proof says that the backend has signed for this connection and channel: it has all permissions,
-	// with a user or without. It opens neither a channel that is denied nor the own channel of a user.
+	Ref   string // as in [Conn.Join]
+	// Proof says that the backend has vouched for this connection in this channel. The connection has all
+	// permissions and needs no user, unless the class is Denied or the channel is another user's own one.
+	// It stays as long as that is so, whatever else the rules say later.
 	Proof bool
-	// Member is who the connection is in this channel; if nil, its user.
+	// Member is the user as which the connection counts in the channel. If nil, it counts as its own user,
+	// or as nobody.
 	Member *Identity
 }
 
-// Identity is the user of one membership.
+// Identity is a user as which a connection counts in one channel.
 type Identity struct {
-	ID, Email string
-	Info      string // JSON value; "" for none
+	ID    string
+	Email string // "" if it is not known
+	// Info is what else is shown of the user in this channel, as [CheckIdentityInfo] accepts it: any JSON
+	// value, or "" for nothing. The latest one of a membership of the user replaces [User].Info.
+	Info string
 }
 
-// Enter is [Conn.Join] with more to choose.
-func (c *Conn) Enter(name string, e Entry) error { return c.Join(name, e.Watch, e.Ref) }
+// Enter makes c a listener of the named channel like [Conn.Join]. Entering a channel again is not an
+// error: c then watches as the Entry says, and counts as its Member.
+func (c *Conn) Enter(name string, e Entry) error {
+	h := c.host
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	ch, v, err := c.admit(name, &e)
+	if err != nil {
+		return err
+	}
+	if m := c.membership(ch); m != nil {
+		h.reenter(m, &e)
+		h.setWatch(m, e.Watch, e.Ref)
+	} else {
+		h.setWatch(h.addListener(ch, c, v, &e), e.Watch, e.Ref)
+	}
+	h.scheduleFlush(ch)
+	return nil
+}
 
-// Identify is [Conn.Authenticate] for a user that is known from a membership: the connection is not
-// signed in.
-func (c *Conn) Identify(u User, grants *Grants) error { return c.Authenticate(u, grants) }
+// reenter applies an Entry to a membership that exists.
+func (h *Host) reenter(m *membership, e *Entry) {
+	if e.Proof && !m.proof {
+		m.proof = true
+		h.judge(m, m.question(h.rules()), false)
+	}
+	if m.as != e.Member {
+		h.setIdentity(m, e.Member)
+	}
+}
 
-// AsRaw returns a Sending of a message {"event":E,"data":V} of which V are the published bytes.
-func (s Sending) AsRaw() Sending { return s }
+// setIdentity changes as whom a membership counts.
+func (h *Host) setIdentity(m *membership, as *Identity) {
+	ch, before, was := m.channel, h.memberOf(m), m.as
+	m.as = as.clone()
+	// Add the new user before removing the old one, so that neither step empties the channel.
+	h.addMembership(m)
+	h.removeMembership(ch, before, was, false)
+}
+
+func (i *Identity) clone() *Identity {
+	if i == nil {
+		return nil
+	}
+	as := *i
+	return &as
+}
+
+// who returns the ID as which a connection counts in a channel, and what is known of it; false if it
+// counts as nobody.
+func (c *Conn) who(as *Identity) (User, bool) {
+	switch {
+	case as != nil:
+		return User{ID: as.ID, Email: as.Email}, true
+	case c.user != nil:
+		return User{ID: c.user.ID, Email: c.user.Email}, true
+	}
+	return User{}, false
+}
+
+// countsAs reports whether the membership counts as the same user as with another identity.
+func (m *membership) countsAs(as *Identity) bool {
+	now, ok := m.conn.who(m.as)
+	then, known := m.conn.who(as)
+	return ok == known && now.ID == then.ID
+}
+
+// memberOf returns the user as whom a membership counts; nil for nobody. In a channel that is not
+// authenticated, it can be nil for an identity.
+func (h *Host) memberOf(m *membership) *user {
+	if m.as != nil {
+		return h.users[m.as.ID]
+	}
+	return m.conn.user
+}
+
+// addMembership counts a listener as its user, or as a connection without one.
+func (h *Host) addMembership(m *membership) {
+	ch := m.channel
+	switch {
+	case m.as == nil && m.conn.user == nil:
+		ch.userless++
+	case m.as == nil:
+		h.addConn(ch, m.conn.user)
+	case ch.class.Kind == Authenticated:
+		h.addConnAs(ch, h.userNamed(m.as.ID), m.as)
+	}
+}
+
+// removeMembership is the opposite of addMembership, for a listener that has counted as the user.
+func (h *Host) removeMembership(ch *channel, u *user, as *Identity, lost bool) {
+	switch {
+	case as == nil && u == nil:
+		ch.userless--
+	case u != nil:
+		h.removeConnAs(ch, u, as, lost)
+	}
+}
+
+// userNamed returns the user with the ID, which it creates if necessary. The caller makes it a member.
+func (h *Host) userNamed(id string) *user {
+	u := h.users[id]
+	if u == nil {
+		u = &user{ID: id}
+		h.users[id] = u
+	}
+	return u
+}
+
+// Identify is [Conn.Authenticate] for a user who is known because the connection enters a channel as u.
+// That is no login, see [Conn.SignedIn]. If c has a user, nothing changes.
+func (c *Conn) Identify(u User, grants *Grants) error {
+	c.host.mu.Lock()
+	defer c.host.mu.Unlock()
+	switch {
+	case c.closed:
+		return ErrClosed
+	case c.user != nil:
+		return nil
+	}
+	c.login(u, grants)
+	c.identified = true
+	return nil
+}
+
+// SignedIn reports whether c has a user by a login, and not only by [Conn.Identify].
+func (c *Conn) SignedIn() bool {
+	c.host.mu.Lock()
+	defer c.host.mu.Unlock()
+	return c.signedIn()
+}
+
+func (c *Conn) signedIn() bool { return c.user != nil && !c.identified }
+
+// identifiedMembers returns the members of a user that memberships with an identity describe.
+func (u *user) identifiedMembers() []*member {
+	if !slices.ContainsFunc(u.members, (*member).isIdentified) {
+		return nil
+	}
+	var list []*member
+	for _, m := range u.members {
+		if m.isIdentified() {
+			list = append(list, m)
+		}
+	}
+	return list
+}
+
+func (m *member) isIdentified() bool { return m.own != nil }

@@ -10,8 +10,10 @@ var (
 	// ErrBadChannel is returned for a channel name that is empty, too long or not UTF-8, or that
 	// contains a control character or U+FFFD.
 	ErrBadChannel = errors.New("bad channel name")
-	// ErrReservedChannel is returned for a channel name that begins with PrivatePrefix.
+	// ErrReservedChannel is returned for a channel name that begins with PrivatePrefix, or with SignedPrefix
+	// if the rules are Signed.
 	ErrReservedChannel = errors.New("names that begin with " + PrivatePrefix + " are reserved")
+	errReservedSign    = &reservedError{}
 	// ErrLoginRequired is returned when an anonymous connection joins an authenticated channel.
 	ErrLoginRequired = errors.New("log in first: this channel is for authenticated users")
 	// ErrDenied is returned when the class denies all joins, or the authorizer refuses the user.
@@ -44,6 +46,7 @@ var (
 	errOwn              = errors.New("only the user in its name joins this channel, without an assignment")
 	errNoStatus         = fmt.Errorf("%w: this site shows no status", ErrDenied)
 	errNotAuthenticated = errors.New("users can be assigned to authenticated channels only")
+	errTo               = errors.New("a message to the connections that are signed in as a user has only this user")
 	errBadHost          = errors.New("not a host name")
 	errTooManyConns     = errors.New("too many connections on this host")
 
@@ -55,6 +58,16 @@ var (
 	// registry.
 	errDropped = errors.New("host dropped")
 )
+
+// reservedError is an ErrReservedChannel for the names that are reserved with Rules.Signed.
+type reservedError struct{}
+
+func (*reservedError) Error() string {
+	return "names that begin with " + SignedPrefix + " are reserved"
+}
+
+// Is reports whether target is ErrReservedChannel.
+func (*reservedError) Is(target error) bool { return target == ErrReservedChannel }
 
 // missingError is an ErrDenied that names the missing permission.
 type missingError struct{ text string }

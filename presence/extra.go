@@ -11,10 +11,24 @@ import (
 type extra struct {
 	info, status         string // as in [User]
 	infoTime, statusTime int64  // times at which they were set, see Member.InfoTime; 0: never
+	own                  bool   // info is that of a membership, see Member.Own
+}
+
+func (e *extra) isOwn() bool { return e != nil && e.own }
+
+// shared returns what is true of the user in every channel; nil if it is nothing.
+func (e *extra) shared() *extra {
+	switch {
+	case !e.isOwn():
+		return e
+	case e.statusTime == 0:
+		return nil
+	}
+	return &extra{status: e.status, statusTime: e.statusTime}
 }
 
 // newest returns the later info and the later status of two pods. Of two that were set at the same
-// time, all pods choose the same one.
+// time, all pods choose the same one. The info of a membership comes before that of the user.
 func (e *extra) newest(other *extra) *extra {
 	if other == nil || e == other {
 		return e
@@ -23,8 +37,8 @@ func (e *extra) newest(other *extra) *extra {
 		return other
 	}
 	best := *e
-	if later(other.infoTime, e.infoTime, other.info, e.info) {
-		best.info, best.infoTime = other.info, other.infoTime
+	if other.own != e.own && other.own || other.own == e.own && later(other.infoTime, e.infoTime, other.info, e.info) {
+		best.info, best.infoTime, best.own = other.info, other.infoTime, other.own
 	}
 	if later(other.statusTime, e.statusTime, other.status, e.status) {
 		best.status, best.statusTime = other.status, other.statusTime
@@ -287,11 +301,15 @@ func (h *Host) updateHide(rules *Rules) {
 	}
 	hidden := rules.Hide &^ h.hide
 	h.hide = rules.Hide
-	for _, u := range h.users { // also those in their grace period, who may come back
+	hideShown := func(u *user) {
 		if hidden != 0 && u.shown != nil {
 			h.setShown(u, new(Shown)) // what was shown has a field that is hidden now
 		}
 	}
+	for _, u := range h.users { // also those in their grace period, who may come back
+		hideShown(u)
+	}
+	h.eachDescription(hideShown)
 	for _, ch := range h.channels {
 		for _, m := range ch.members {
 			m.updateView(h.hide)
@@ -303,7 +321,7 @@ func (h *Host) updateHide(rules *Rules) {
 		for m, s := range ch.seen {
 			ch.seen[m] = s.without(h.hide)
 		}
-		ch.snapshot = nil
+		ch.snapshots = nil
 		h.scheduleFlush(ch)
 	}
 }
@@ -317,10 +335,10 @@ func (h *Host) hideNow() {
 }
 
 // encodeMessage builds the frame for a message of a channel.
-func (h *Host) encodeMessage(channel string, from Source, message []byte) []byte {
+func (h *Host) encodeMessage(e Encoding, channel string, from Source, message []byte) []byte {
 	h.hideNow()
 	from.Hide = h.hide
-	return h.registry.encoder.Message(channel, from, message)
+	return h.registry.frames[e].Message(channel, from, message)
 }
 
 // takes reports whether a frame may have another changed status.

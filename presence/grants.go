@@ -109,6 +109,7 @@ type question struct {
 	user   *User   // nil if anonymous
 	grants *Grants // of the login
 	asked  Permissions
+	proof  bool // see Entry.Proof
 }
 
 // permit is the answer to a question: all permissions, and those by an answer of [Rules].Kept,
@@ -125,6 +126,9 @@ func (q question) answer() permit {
 			return permit{may: MayAll}
 		}
 		return permit{}
+	}
+	if q.proof {
+		return permit{may: MayAll}
 	}
 	var v permit
 	if !q.class.Grant {
@@ -162,6 +166,13 @@ func (c *Conn) question(rules *Rules, name string, class Class, asked Permission
 		user := c.user.known()
 		q.user = &user
 	}
+	return q
+}
+
+// question returns the question about the permissions that the membership has.
+func (m *membership) question(rules *Rules) question {
+	q := m.conn.question(rules, m.channel.name, m.channel.class, m.asked)
+	q.proof = m.proof
 	return q
 }
 
@@ -219,7 +230,7 @@ func (h *Host) stopWatching(m *membership) {
 func (h *Host) judgeAll(ch *channel, rules *Rules, wait bool) {
 	var out []*membership
 	for _, m := range ch.listeners {
-		if m.conn.checkClass(ch.class) != nil || !h.judge(m, m.conn.question(rules, ch.name, ch.class, m.asked), wait || m.unsure) {
+		if m.conn.checkClass(ch.class, m.proof) != nil || !h.judge(m, m.question(rules), wait || m.unsure) {
 			h.stopWatching(m) // it receives no more presence frames, not even about the others
 			out = append(out, m)
 		}
@@ -236,7 +247,7 @@ func (h *Host) judgeAll(ch *channel, rules *Rules, wait bool) {
 func (h *Host) expel(m *membership, reason Reason) {
 	h.stopWatching(m)
 	h.removeListener(m, false)
-	m.conn.out.Push(h.registry.encoder.Left("", m.channel.name, reason))
+	m.conn.pushLeft("", m.channel.name, reason)
 }
 
 // HasAsked reports whether the connection listens to a channel and has a grant of the backend for it,
@@ -293,7 +304,9 @@ func (c *Conn) SetAsked(user, name string, may Permissions) bool {
 	if rules.Kept != nil {
 		rules.Kept = answered(may)
 	}
-	if !h.judge(m, c.question(&rules, name, ch.class, may), false) {
+	q := m.question(&rules)
+	q.asked = may
+	if !h.judge(m, q, false) {
 		h.expel(m, ReasonDenied)
 		return true
 	}

@@ -71,6 +71,10 @@ func (h *Host) connect(id ID, u *User, out Outbox) (*Conn, error) {
 		return nil, errTooManyConns
 	}
 	c := &Conn{host: h, id: id, out: out, index: len(h.conns)}
+	if o, ok := out.(EncodedOutbox); ok {
+		c.encoding = o.Encoding()
+		_ = c.frames() // panics here for an encoding that the registry does not have
+	}
 	h.conns = append(h.conns, c)
 	h.byID[c.id] = c
 	if u != nil {

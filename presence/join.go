@@ -8,7 +8,7 @@ import (
 // Join makes c a listener of the named channel, which becomes active with its first listener.
 // Joining a channel again is not an error and changes what c watches.
 //
-// The answer, made by [Encoder].Joined with ref, is pushed to the Outbox:
+// The answer, made by [FrameEncoder].Joined with ref, is pushed to the Outbox:
 //   - before Join returns, if watch is WatchNone or the channel is small
 //   - with the next presence frame, if the channel has many watchers or members
 //   - after [Pods.Ready], if the parts of other pods are not known yet
@@ -16,23 +16,10 @@ import (
 // It returns ErrBadChannel, ErrReservedChannel, ErrLoginRequired, ErrDenied, ErrGrantNeeded,
 // ErrTooManyChannels, ErrUnavailable or ErrClosed. If it returns an error, nothing has changed.
 func (c *Conn) Join(name string, watch Watch, ref string) error {
-	h := c.host
-	h.mu.Lock()
-	defer h.mu.Unlock()
-	ch, v, err := c.admit(name, watch)
-	if err != nil {
-		return err
-	}
-	m := c.membership(ch)
-	if m == nil {
-		m = h.addListener(ch, c, v)
-	}
-	h.setWatch(m, watch, ref)
-	h.scheduleFlush(ch)
-	return nil
+	return c.Enter(name, Entry{Watch: watch, Ref: ref})
 }
 
-// Leave removes c from the named channel and pushes a frame made by [Encoder].Left with ref.
+// Leave removes c from the named channel and pushes a frame made by [FrameEncoder].Left with ref.
 //
 // It returns ErrNotJoined, ErrBadChannel, ErrReservedChannel or ErrClosed. If it returns an error,
 // nothing was pushed.
@@ -60,7 +47,7 @@ func (c *Conn) Leave(name, ref string) error {
 		h.answerEarly(m) // answer the join before the leave
 	}
 	h.removeListener(m, false)
-	c.out.Push(h.registry.encoder.Left(ref, name, ""))
+	c.pushLeft(ref, name, "")
 	return nil
 }
 
@@ -75,7 +62,7 @@ func (c *Conn) Assign(user, name string) error {
 	if !c.closed && !c.hasUserID(user) {
 		return nil
 	}
-	ch, v, err := c.admit(name, WatchNone)
+	ch, v, err := c.admit(name, new(Entry))
 	if err != nil {
 		return err
 	}
@@ -91,11 +78,11 @@ func (c *Conn) Assign(user, name string) error {
 	}
 	m := c.membership(ch)
 	if m == nil {
-		m = h.addListener(ch, c, v)
+		m = h.addListener(ch, c, v, new(Entry))
 		h.setWatch(m, WatchNone, "")
 		h.scheduleFlush(ch)
 	} else {
-		stays := h.judge(m, c.question(h.rules(), name, ch.class, m.asked), m.unsure)
+		stays := h.judge(m, m.question(h.rules()), m.unsure)
 		if !stays { // the assignment has ended again
 			h.expel(m, ReasonDenied)
 			return errMayNotJoin
@@ -122,11 +109,14 @@ func (c *Conn) Unassign(name string) bool {
 		return false
 	}
 	m.assigned = false
+	if m.proof {
+		return false
+	}
 	rules := *h.rules()
 	if rules.Kept != nil { // a kept answer would open the channel without an end: c can join again
 		rules.Kept = answered(m.asked)
 	}
-	if ch.class.Grant && h.judge(m, c.question(&rules, name, ch.class, m.asked), m.unsure) {
+	if ch.class.Grant && h.judge(m, m.question(&rules), m.unsure) {
 		h.dropOverlay(ch)
 		return false
 	}

@@ -53,7 +53,7 @@ func (h *Host) hideNames(ch *channel) {
 	for _, m := range ch.members {
 		m.shown = false
 	}
-	ch.nameless, ch.seen, ch.snapshot = true, nil, nil
+	ch.nameless, ch.seen, ch.snapshots = true, nil, nil
 }
 
 // returnNames makes the members known to those who join from now on.
@@ -77,6 +77,7 @@ func (h *Host) measureList(ch *channel) int {
 		return ch.size.bytes
 	}
 	ch.size = new(listSize)
+	var sizes [maxEncodings]int
 	views := make([]View, 0, measureStep)
 	for step := range slices.Chunk(ch.members, measureStep) {
 		views = views[:0]
@@ -85,14 +86,20 @@ func (h *Host) measureList(ch *channel) int {
 				views = append(views, view)
 			}
 		}
-		ch.size.bytes += len(h.registry.encoder.Members(views, h.hide))
+		for e := range Encoding(h.encoders()) {
+			if e == 0 || ch.hears(e) {
+				sizes[e] += len(h.registry.frames[e].Members(views, h.hide))
+			}
+		}
 	}
+	ch.size.bytes = slices.Max(sizes[:])
 	return ch.size.bytes
 }
 
 // checkSnapshot makes the channel nameless if the list that a joiner would receive is too long.
 func (h *Host) checkSnapshot(ch *channel) {
-	if !slices.ContainsFunc(ch.joiners, (*membership).listsMembers) || len(h.membersSeen(ch)) <= maxList {
+	tooLong := func(m *membership) bool { return m.listsMembers() && len(h.membersSeen(ch, m.conn.encoding)) > maxList }
+	if !slices.ContainsFunc(ch.joiners, tooLong) {
 		return
 	}
 	h.hideNames(ch)

@@ -263,7 +263,7 @@ func (u *user) latest() *extra {
 	e := u.extra
 	for _, m := range u.members {
 		if m.overlay != nil && m.visible() {
-			e = e.newest(m.overlay.extra)
+			e = e.newest(m.overlay.extra.shared())
 		}
 	}
 	return e

@@ -10,6 +10,8 @@ type overlay struct {
 	syncing bool                // joiners wait for Pods.Ready; there is no watcher yet
 	parts   map[string]*podPart // parts by the name of the pod
 	conns   int                 // connections of all parts
+	// userless is the number of connections of all parts that count as no user.
+	userless int
 
 	inGrace     graceHeap
 	lossBatches []lossBatch // in order of loss; empty if the channel is authenticated
@@ -20,9 +22,10 @@ type overlay struct {
 
 // podPart is another pod's part of a channel.
 type podPart struct {
-	clock uint64 // clock of the last merged delta; 0 before the first
-	conns int
-	users map[string]remoteUser // users by ID
+	clock    uint64 // clock of the last merged delta; 0 before the first
+	conns    int
+	userless int
+	users    map[string]remoteUser // users by ID
 }
 
 // datedEmail is an e-mail address with the time at which it was learned, see Member.
@@ -83,7 +86,8 @@ func (ch *channel) syncing() bool { return ch.overlay != nil && ch.overlay.synci
 // ensureOverlay returns the overlay of the member, which it creates if necessary.
 func (m *member) ensureOverlay() *memberOverlay {
 	if m.overlay == nil {
-		m.overlay = &memberOverlay{member: m, email: m.user.Email, shown: m.user.shown, extra: m.user.extra, graceIndex: -1}
+		now := m.here()
+		m.overlay = &memberOverlay{member: m, email: now.email, shown: now.shown, extra: now.extra, graceIndex: -1}
 	}
 	return m.overlay
 }
@@ -124,7 +128,8 @@ func (m *member) updateView(hide Fields) {
 	var shown *Shown
 	var rest *extra
 	if m.conns > 0 {
-		best, shown, rest = datedEmail{m.user.Email, m.user.seen}, m.user.shown, m.user.extra
+		of := m.source()
+		best, shown, rest = m.address(), of.shown, of.extra
 	}
 	if t.pods > 0 {
 		for _, p := range m.channel.overlay.parts {
@@ -132,7 +137,13 @@ func (m *member) updateView(hide Fields) {
 			if known.datedEmail.newer(best) {
 				best = known.datedEmail
 			}
-			if s := known.shown.without(hide); s.newer(shown) {
+			s := known.shown.without(hide)
+			switch own := known.extra.isOwn(); {
+			case own != rest.isOwn(): // the decision about a description applies with it
+				if own {
+					shown = s
+				}
+			case s.newer(shown):
 				shown = s
 			}
 			rest = rest.newest(known.extra)
@@ -141,7 +152,7 @@ func (m *member) updateView(hide Fields) {
 	switch {
 	case !shown.equal(t.shown):
 		same := best.email == t.email && !rest.differs(t.extra, FieldStatus)
-		m.changed(m.user.restated || m.conns == 0 && same)
+		m.changed(m.source().restated || m.conns == 0 && same)
 	case shown == nil && best.email != t.email && hide&FieldEmail == 0:
 		m.changed(false)
 	}
@@ -177,7 +188,7 @@ func (h *Host) dropOverlay(ch *channel) {
 // forgetPods removes the parts of other pods.
 func (h *Host) forgetPods(ch *channel) {
 	o := ch.overlay
-	o.relayed, o.syncing, o.parts, o.conns = false, false, nil, 0
+	o.relayed, o.syncing, o.parts, o.conns, o.userless = false, false, nil, 0, 0
 	for _, m := range ch.members {
 		if m.overlay != nil && m.overlay.pods > 0 {
 			m.overlay.pods = 0

@@ -7,6 +7,8 @@ import "strings"
 //
 // The first of these that applies decides:
 //   - a name that begins with a text of Own is the own channel of the user whose ID follows
+//   - with Signed, a name that begins with "private-" or "presence-" needs a grant, and shows no users
+//     if it is a "private-" one
 //   - a name that matches Granted needs a grant
 //   - a name that matches Authenticated is authenticated
 //   - a name that matches Anonymous is anonymous
@@ -23,6 +25,8 @@ type Patterns struct {
 	Quiet          []string
 	Default        Kind // if 0, Authenticated
 	DefaultGranted bool // Default is Authenticated
+	// Signed says that the backend signs who may enter channels, as in the Pusher protocol.
+	Signed bool
 }
 
 // Classify implements [Classifier]. The error is always nil.
@@ -39,6 +43,10 @@ func (p *Patterns) classify(channel string) Class {
 		}
 	}
 	switch {
+	case p.Signed && strings.HasPrefix(channel, "private-"):
+		return Class{Kind: Authenticated, Grant: true, CountOnly: true}
+	case p.Signed && strings.HasPrefix(channel, "presence-"):
+		return Class{Kind: Authenticated, Grant: true}
 	case MatchAny(p.Granted, channel):
 		return Class{Kind: Authenticated, Grant: true}
 	case MatchAny(p.Authenticated, channel):

@@ -11,11 +11,12 @@ import (
 
 // Registry holds the hosts that have connections. Its methods are safe for concurrent use.
 type Registry struct {
-	encoder Encoder
-	epoch   time.Time     // see Registry.now
-	clock   atomic.Uint64 // clock of the last Delta, in any channel
-	cached  atomic.Int64  // bytes of the cached listings of all hosts, see maxCached
-	showing chan struct{} // has an element for each host whose Shower is called
+	encoder Encoder        // the native one
+	frames  []FrameEncoder // by Encoding; the first one is encoder
+	epoch   time.Time      // see Registry.now
+	clock   atomic.Uint64  // clock of the last Delta, in any channel
+	cached  atomic.Int64   // bytes of the cached listings of all hosts, see maxCached
+	showing chan struct{}  // has an element for each host whose Shower is called
 	keys    messageKeys
 
 	reclassified func(*Host) // see OnReclassified; may be nil
@@ -33,9 +34,13 @@ type Registry struct {
 	taps  map[HostName][]*Tap // see Pods.Tap
 }
 
-// NewRegistry returns an empty registry that builds frames with the encoder.
-func NewRegistry(encoder Encoder) *Registry {
-	r := &Registry{encoder: encoder, epoch: time.Now(), showing: make(chan struct{}, maxShowing), hosts: make(map[HostName]*Host), opened: func(HostName) {}}
+// NewRegistry returns an empty registry that builds frames with the encoders: the native one, and at
+// most three others for connections that choose them, see [EncodedOutbox].
+func NewRegistry(native Encoder, others ...FrameEncoder) *Registry {
+	if len(others) >= maxEncodings {
+		panic("presence: too many encoders")
+	}
+	r := &Registry{encoder: native, frames: append([]FrameEncoder{native}, others...), epoch: time.Now(), showing: make(chan struct{}, maxShowing), hosts: make(map[HostName]*Host), opened: func(HostName) {}}
 	r.clock.Store(1) // 0 means an unknown part
 	return r
 }

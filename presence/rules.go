@@ -36,6 +36,8 @@ type Rules struct {
 	// watchers see only their number. 0: no limit.
 	MaxNames int
 	MaxName  int // bytes of a channel name; 0: no limit. Other pods accept at most [MaxChannelName]
+	// Signed reserves the names that begin with [SignedPrefix], see [Patterns].Signed.
+	Signed bool
 	// Grace is how long watchers still see a user, or an anonymous connection, after the connection
 	// was lost. A user who comes back in time was never away. Listings have no grace period. 0:
 	// none.
@@ -136,6 +138,10 @@ func ParseKind(s string) (Kind, error) {
 // PrivatePrefix starts the name of every private channel. Other channels cannot have it.
 const PrivatePrefix = "tab|"
 
+// SignedPrefix starts the names of channels that no connection enters, if [Rules].Signed is set: the
+// protocol in which the backend signs has another meaning for them.
+const SignedPrefix = "#"
+
 // isPrivate reports whether the name begins with [PrivatePrefix].
 func isPrivate(channel string) bool { return strings.HasPrefix(channel, PrivatePrefix) }
 
@@ -155,6 +161,9 @@ func (r *Rules) classify(host HostName, channel string) (Class, error) {
 func (r *Rules) checkName(name string) error {
 	if isPrivate(name) {
 		return ErrReservedChannel
+	}
+	if r.Signed && strings.HasPrefix(name, SignedPrefix) {
+		return errReservedSign
 	}
 	limit := r.MaxName
 	if limit <= 0 {

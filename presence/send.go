@@ -28,6 +28,12 @@ type Source struct {
 	Shown   *Shown // see [View]
 	Hide    Fields // as in Diff; set for an Encoder
 	Backend bool   // the backend is the sender; only [Registry.Send] sets it
+	// Raw says that the message is {"event":E,"data":V}, and that V stands for the bytes that were
+	// published: V is those bytes, even if it is a JSON string.
+	Raw bool
+	// To is the only one of [Message].Users, in a message that only connections receive that are signed in
+	// as the user, see [Conn.SignedIn]. "" in any other message.
+	To string
 }
 
 // Send sends a message to every connection that listens to one of the channels, c included, on all
@@ -61,7 +67,7 @@ func (c *Conn) send(channels []string, message []byte, except *Conn) error {
 	if err != nil {
 		return err
 	}
-	return c.commit(channels, to, message, nil, except)
+	return c.commit(channels, to, Sending{message: message, except: except})
 }
 
 // Sending is a message that [Conn.Prepare] has validated.
@@ -72,6 +78,13 @@ type Sending struct {
 	message  []byte
 	bodies   Bodies
 	except   *Conn // does not receive the message; nil if all listeners do
+	raw      bool  // see Source.Raw
+}
+
+// AsRaw returns a Sending of the same message with [Source].Raw.
+func (s Sending) AsRaw() Sending {
+	s.raw = true
+	return s
 }
 
 // ToOthers returns a Sending of the same message that the sender does not receive, see
@@ -124,7 +137,7 @@ func (s Sending) Commit() error {
 	if err := s.check(); err != nil || len(s.to) == 0 {
 		return err
 	}
-	return c.commit(s.channels, s.to, s.message, s.bodies, s.except)
+	return c.commit(s.channels, s.to, s)
 }
 
 // check finds the receivers again. The host's lock is held.
@@ -156,24 +169,38 @@ func (c *Conn) prepare(list []*channel, names, receivers []string, message []byt
 	return list, c.host.checkRoom(list, message, nil)
 }
 
-// commit sends a message to channels that have room for it. The connection except, if not nil, does
-// not receive it. The host's lock is held.
-func (c *Conn) commit(names []string, to []*channel, message []byte, bodies Bodies, except *Conn) error {
+// commit sends a message to channels that have room for it. The host's lock is held.
+func (c *Conn) commit(names []string, to []*channel, s Sending) error {
 	h := c.host
-	var from Source
 	h.hideNow()
-	if c.user != nil {
-		from.User, from.Shown = &User{ID: c.user.ID, Email: c.user.Email}, c.user.shown
-	}
+	from := c.from(to)
+	from.Raw = s.raw
 	if h.relay != nil {
-		if err := h.relay.Send(h.name, Message{Channels: names, From: from, Body: message, Bodies: bodies}); err != nil {
+		if err := h.relay.Send(h.name, Message{Channels: names, From: from, Body: s.message, Bodies: s.bodies}); err != nil {
 			return err
 		}
 	}
 	for _, ch := range to {
-		h.enqueue(ch, from, bodies.Of(ch.name, message), except)
+		h.enqueue(ch, from, s.bodies.Of(ch.name, s.message), s.except)
 	}
 	return nil
+}
+
+// from returns c as the sender of a message: as it counts in the channel, if that is only one.
+func (c *Conn) from(to []*channel) Source {
+	if len(to) == 1 {
+		if m := c.membership(to[0]); m.as != nil {
+			from := Source{User: &User{ID: m.as.ID, Email: m.as.Email}}
+			if of := to[0].byUser[c.host.memberOf(m)]; of != nil {
+				from.Shown = of.source().shown
+			}
+			return from
+		}
+	}
+	if c.user == nil {
+		return Source{}
+	}
+	return Source{User: &User{ID: c.user.ID, Email: c.user.Email}, Shown: c.user.shown}
 }
 
 // sendable returns the named channel if c listens to it and may send to it.
@@ -203,11 +230,11 @@ func (c *Conn) sendable(name string) (*channel, error) {
 //
 // A connection of a user that arrives while the message is being delivered receives it once or not at
 // all. A message with the key of one that was sent, or that this pod has delivered, in the last 5
-// minutes is not sent: Send returns nil. The Source is set by Send. The message is not retained.
+// minutes is not sent: Send returns nil. Of its Source, only Raw and To count. The message is not retained.
 //
 // It returns ErrTooLarge or ErrBusy. If it returns an error, the message was sent to nobody.
 func (r *Registry) Send(host HostName, m Message) error {
-	m.From = Source{Backend: true}
+	m.From = Source{Backend: true, Raw: m.From.Raw, To: m.From.To}
 	if err := m.check(); err != nil {
 		return err
 	}
@@ -307,6 +334,8 @@ func (m *Message) check() error {
 	switch {
 	case len(m.Users) > MaxUsers:
 		return fmt.Errorf("%w: more than %d users", ErrTooLarge, MaxUsers)
+	case m.From.To != "" && !slices.Equal(m.Users, []string{m.From.To}):
+		return errTo
 	case len(m.Body)*len(m.Users) > maxUserCopies:
 		return fmt.Errorf("%w: over %d bytes for all users together", ErrTooLarge, maxUserCopies)
 	}
@@ -385,7 +414,7 @@ func (h *Host) activeChannels(names []string) []*channel {
 func (h *Host) queuePrivate(m Message) (owed []Outbox) {
 	for _, name := range m.Channels {
 		c := h.privateConn(name)
-		if c != nil && c.id != m.Except && c.out.Queue(h.encodeMessage(name, m.From, m.Body), 1) {
+		if c != nil && c.id != m.Except && h.queueTo(c, &m) {
 			owed = append(owed, c.out)
 		}
 	}

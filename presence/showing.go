@@ -1,6 +1,9 @@
 package presence
 
-import "time"
+import (
+	"slices"
+	"time"
+)
 
 const (
 	// showBatch is the maximum number of users that one call of a Shower is about.
@@ -166,13 +169,18 @@ func (h *Host) updateShower(rules *Rules) {
 	for _, u := range h.users {
 		u.decided = false
 	}
+	again := h.online
+	h.eachDescription(func(u *user) {
+		u.decided = false
+		again = append(slices.Clip(again), u)
+	})
 	if rules.Shower != nil {
-		for _, u := range h.online {
+		for _, u := range again {
 			h.queueUser(u, false)
 		}
 		return
 	}
-	for _, u := range h.online {
+	for _, u := range again {
 		h.setShown(u, nil)
 	}
 	for _, ch := range h.channels {

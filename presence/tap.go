@@ -140,11 +140,11 @@ func (e *tapEntry) change(h *Host, t *Tap, name string) TapChange {
 		}
 		return c
 	}
-	there := func(id string) *user {
+	there := func(id string) (Member, bool) {
 		if u := h.users[id]; u != nil && u.conns > 0 {
-			return u
+			return u.tapped(), true
 		}
-		return nil
+		return Member{}, false
 	}
 	if name == "" {
 		c.Class.Kind = Authenticated
@@ -160,37 +160,43 @@ func (e *tapEntry) change(h *Host, t *Tap, name string) TapChange {
 			c.Came = make([]Member, 0, ch.users)
 			for _, m := range ch.members {
 				if m.conns > 0 {
-					c.Came = append(c.Came, m.user.tapped())
+					c.Came = append(c.Came, m.tapped())
 				}
 			}
 		}
-		there = func(id string) *user {
+		there = func(id string) (Member, bool) {
 			if m := ch.byUser[h.users[id]]; m != nil && m.conns > 0 {
-				return m.user
+				return m.tapped(), true
 			}
-			return nil
+			return Member{}, false
 		}
 	} else {
-		there = func(string) *user { return nil }
+		there = func(string) (Member, bool) { return Member{}, false }
 	}
 	for id, lost := range e.users {
-		switch u := there(id); {
-		case u == nil:
+		switch u, ok := there(id); {
+		case !ok:
 			c.Left = append(c.Left, Departure{id, lost})
 		case !e.full:
-			c.Came = append(c.Came, u.tapped())
+			c.Came = append(c.Came, u)
 		}
 	}
 	return c
 }
 
-// tapped returns the user as a Tap reports it.
+// tapped returns a user who is online as a Tap reports it.
 func (u *user) tapped() Member {
 	m := Member{User: User{ID: u.ID, Email: u.Email}, Seen: u.seen}
 	if u.extra != nil {
 		m.Info, m.InfoTime = u.extra.info, u.extra.infoTime
 	}
 	return m
+}
+
+// tapped returns the member as a Tap reports it.
+func (m *member) tapped() Member {
+	d := m.delta()
+	return Member{User: User{ID: d.ID, Email: d.Email, Info: d.Info}, Seen: d.Seen, InfoTime: d.InfoTime, Own: d.Own}
 }
 
 // restart makes the tap begin again with the whole part. h is nil if the host has no connections.

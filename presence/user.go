@@ -77,6 +77,7 @@ func (h *Host) acquire(u User) *user {
 	if first {
 		h.tapUser(known, false)
 	}
+	h.refreshIdentified(known)
 	return known
 }
 
@@ -128,6 +129,10 @@ func (h *Host) setEmail(u *user, email string) {
 // status alone. The caller calls flushMembers.
 func (h *Host) updateMembers(u *user, changed, restated bool) {
 	for _, m := range u.members {
+		if m.own != nil && m.own != u {
+			h.refreshOwn(m)
+			continue
+		}
 		if m.conns > 0 {
 			h.recordMember(m, false) // also if it is the same: another pod may have an older time
 		}
@@ -162,6 +167,8 @@ func (h *Host) release(u *user, lost bool) {
 		h.invalidateOnline(len(h.online) - 1) // the last user moves to u.index
 		h.online.remove(u.index, func(u *user) *int { return &u.index })
 		h.tapUser(u, lost)
+		h.refreshIdentified(u) // its status ends
+		h.flushMembers(u)
 		h.discardUser(u)
 	}
 }
@@ -180,7 +187,9 @@ type member struct {
 	index     int            // index in channel.members
 	userIndex int            // index in user.members
 	overlay   *memberOverlay // nil if the user has connections only on this pod
+	own       *user          // the user as memberships with an identity describe it, see Host.setOwn; nil if none has
 	conns     int32          // number of the user's connections in the channel, on this pod
+	ownConns  int32          // number of those with an identity
 	shown     bool           // watchers have seen the user
 	counted   bool           // watchers have seen a count with the user
 	updated   bool           // watchers have seen another view of the user
@@ -201,13 +210,22 @@ func (ch *channel) member(u *user) *member {
 }
 
 // addConn counts one more connection of the user in the channel.
-func (h *Host) addConn(ch *channel, u *user) {
+func (h *Host) addConn(ch *channel, u *user) { h.addConnAs(ch, u, nil) }
+
+// addConnAs is addConn for a membership with an identity, or nil.
+func (h *Host) addConnAs(ch *channel, u *user, as *Identity) {
 	if ch.class.Kind != Authenticated {
 		return
 	}
 	m := ch.member(u)
 	was := m.visible()
 	m.conns++
+	if as != nil {
+		m.ownConns++
+	}
+	if as != nil || m.ownConns == 0 {
+		h.setOwn(m, as)
+	}
 	if m.conns == 1 {
 		ch.users++
 		ch.chunks.invalidate(m.index)
@@ -218,13 +236,22 @@ func (h *Host) addConn(ch *channel, u *user) {
 }
 
 // removeConn counts one connection of the user less in the channel, as lost or as having left.
-func (h *Host) removeConn(ch *channel, u *user, lost bool) {
+func (h *Host) removeConn(ch *channel, u *user, lost bool) { h.removeConnAs(ch, u, nil, lost) }
+
+// removeConnAs is removeConn for a membership with an identity, or nil.
+func (h *Host) removeConnAs(ch *channel, u *user, as *Identity, lost bool) {
 	if ch.class.Kind != Authenticated {
 		return
 	}
 	m := ch.byUser[u]
 	m.conns--
-	if m.conns == 0 {
+	if as != nil {
+		m.ownConns--
+	}
+	switch {
+	case m.conns > 0 && m.ownConns == 0:
+		h.setOwn(m, nil)
+	case m.conns == 0:
 		ch.users--
 		ch.chunks.invalidate(m.index)
 		h.recordMember(m, lost)
@@ -240,6 +267,9 @@ func (h *Host) removeMember(m *member) {
 	ch.chunks.invalidate(len(ch.members) - 1) // the last member moves to m.index
 	ch.members.remove(m.index, func(m *member) *int { return &m.index })
 	delete(ch.byUser, m.user)
+	if m.own != nil {
+		ch.identified--
+	}
 
 	u := m.user
 	u.members.remove(m.userIndex, func(m *member) *int { return &m.userIndex })
@@ -264,8 +294,9 @@ func (m *member) visible() bool { return m.connected() || m.inGrace() }
 
 // view returns the user as watchers see it after the next flush.
 func (m *member) view() View {
-	v := View{User: User{ID: m.user.ID, Email: m.user.Email}, Shown: m.user.shown}
-	e := m.user.extra
+	of := m.source()
+	v := View{User: User{ID: of.ID, Email: of.Email}, Shown: of.shown}
+	e := of.extra
 	if m.overlay != nil {
 		v.Email, v.Shown, e = m.overlay.email, m.overlay.shown, m.overlay.extra
 	}

@@ -36,8 +36,10 @@ func (h *Host) setWatch(m *membership, watch Watch, ref string) {
 	m.watch = watch
 	if watch == WatchNone {
 		h.dropOverlay(m.channel)
-		j := Joined{Ref: ref, Channel: m.channel.name, Kind: m.channel.class.Kind, Grant: m.channel.class.Grant, May: m.may}
-		m.conn.out.Push(h.registry.encoder.Joined(j))
+		j := Joined{
+			Ref: ref, Channel: m.channel.name, Kind: m.channel.class.Kind, Grant: m.channel.class.Grant, May: m.may, Self: h.self(m, false),
+		}
+		m.conn.push(m.conn.frames().Joined(j))
 		return
 	}
 	m.ref, m.joining = ref, true
@@ -67,7 +69,7 @@ func (h *Host) scheduleFlush(ch *channel) {
 		return
 	}
 	wait := time.Duration(len(ch.watchers)+len(ch.joiners)) * flushCostPerWatcher
-	if ch.snapshot == nil && slices.ContainsFunc(ch.joiners, (*membership).listsMembers) {
+	if slices.ContainsFunc(ch.joiners, (*membership).waitsForList) {
 		wait = max(wait, time.Duration(ch.visible)*flushCostPerMember)
 	}
 	if wait >= minFlushWait {
@@ -125,14 +127,26 @@ func (h *Host) flush(ch *channel) {
 func (h *Host) pushDiff(ch *channel, d Diff) {
 	ch.seq++
 	d.Seq = ch.seq
-	frame := h.registry.encoder.Presence(d)
-	if len(frame) > maxList && d.Names == NamesShown { // many came at once, as after a change of the kind
-		h.hideNames(ch)
-		d.setNames(ch, false)
-		frame = h.registry.encoder.Presence(d)
+	var frames frameSet
+	build := func(e Encoding) []byte { return h.registry.frames[e].Presence(d) }
+	if d.Names == NamesShown {
+		for e := range Encoding(h.encoders()) {
+			// Many can have come at once, as after a change of the kind.
+			if ch.hears(e) && len(frames.get(e, build)) > maxList {
+				h.hideNames(ch)
+				d.setNames(ch, false)
+				frames = frameSet{}
+				break
+			}
+		}
 	}
 	for _, m := range ch.watchers {
-		m.conn.out.Push(frame)
+		switch {
+		case d.Names == NamesReturned && m.conn.encoding != 0:
+			m.conn.push(h.encodeJoined(m))
+		default:
+			m.conn.push(frames.get(m.conn.encoding, build))
+		}
 	}
 }
 
@@ -149,7 +163,7 @@ func (h *Host) makeDiff(ch *channel) Diff {
 		visible, view := m.visible(), m.view()
 		show := visible && ch.named() && !ch.nameless && !view.hidden()
 		if show != m.shown || show && (m.updated || m.restated) {
-			ch.snapshot = nil
+			ch.snapshots = nil
 		}
 		if watched {
 			joins := show && !m.shown
@@ -182,9 +196,10 @@ func (h *Host) makeDiff(ch *channel) Diff {
 
 // joinKey is what distinguishes the answers to the joins of one flush.
 type joinKey struct {
-	ref   string
-	watch Watch
-	may   Permissions
+	ref      string
+	watch    Watch
+	may      Permissions
+	encoding Encoding
 }
 
 // answerJoins sends the joiners their snapshots. After a restart, many clients join with the same
@@ -195,20 +210,23 @@ func (h *Host) answerJoins(ch *channel) {
 		frames = make(map[joinKey][]byte)
 	}
 	for i, m := range ch.joiners {
-		key := joinKey{m.ref, m.watch, m.may}
-		if frames[key] == nil {
+		key := joinKey{m.ref, m.watch, m.may, m.conn.encoding}
+		switch self := h.self(m, m.listsMembers()); {
+		case self != nil:
+			m.conn.push(h.encodeJoined(m))
+		case frames[key] == nil:
 			frames[key] = h.encodeJoined(m)
+			fallthrough
+		default:
+			m.conn.push(frames[key])
 		}
-		m.conn.out.Push(frames[key])
 		m.ref, m.joining = "", false
 		m.watchIndex = len(ch.watchers)
 		ch.watchers = append(ch.watchers, m)
 		ch.joiners[i] = nil
 	}
 	ch.joiners = nil
-	if len(ch.snapshot) < minKeptSnapshot {
-		ch.snapshot = nil
-	}
+	ch.dropShortSnapshots()
 }
 
 // minKeptSnapshot is the least number of bytes of a snapshot that is kept until it changes. A
@@ -218,11 +236,16 @@ const minKeptSnapshot = 16 << 10
 // answerEarly answers one join before the flush, with what watchers have seen. It does not flush: a
 // connection that joins and leaves in a loop must not make a busy channel flush each time. The
 // joiner leaves or joins again at once, so it needs no diff.
-func (h *Host) answerEarly(m *membership) { m.conn.out.Push(h.encodeJoined(m)) }
+func (h *Host) answerEarly(m *membership) { m.conn.push(h.encodeJoined(m)) }
 
 // listsMembers reports whether the answer to the join has members.
 func (m *membership) listsMembers() bool {
 	return m.watch == WatchList && m.channel.named() && !m.channel.nameless
+}
+
+// waitsForList reports whether the answer to the join has members whose list is not kept.
+func (m *membership) waitsForList() bool {
+	return m.listsMembers() && m.channel.kept(m.conn.encoding) == nil
 }
 
 // encodeJoined encodes the answer to a join.
@@ -234,28 +257,10 @@ func (h *Host) encodeJoined(m *membership) []byte {
 		Seq: ch.seq, Count: int(ch.shownCount), Unnamed: ch.nameless,
 	}
 	if m.listsMembers() {
-		if j.Members = h.membersSeen(ch); len(j.Members) > maxList { // the join is answered before a flush
+		if j.Members = h.membersSeen(ch, m.conn.encoding); len(j.Members) > maxList { // the join is answered before a flush
 			j.Members, j.Unnamed = nil, true
 		}
 	}
-	return h.registry.encoder.Joined(j)
-}
-
-// membersSeen returns the encoded list of the members that watchers have seen.
-func (h *Host) membersSeen(ch *channel) []byte {
-	if ch.snapshot == nil {
-		ch.snapshot = h.registry.encoder.Members(ch.shownUsers(), h.hide)
-	}
-	return ch.snapshot
-}
-
-// shownUsers returns the members that watchers have seen.
-func (ch *channel) shownUsers() []View {
-	users := make([]View, 0, ch.visible)
-	for _, m := range ch.members {
-		if m.shown {
-			users = append(users, m.lastView())
-		}
-	}
-	return users
+	j.Self = h.self(m, j.Members != nil)
+	return m.conn.frames().Joined(j)
 }

@@ -11,6 +11,7 @@ import (
 func (s *Site) MakeRules() {
 	rules := s.Bounds
 	rules.Classifier, rules.Grants, rules.GrantPlugins = s.Patterns, s.Assigned, s.Granting
+	rules.Signed = s.Patterns.Signed
 	if s.Verifier != nil {
 		rules.GrantsClaim = s.Verifier.ChannelsClaim()
 	}
@@ -84,7 +85,7 @@ func (v *pluginRules) Classify(host presence.HostName, channel string) (presence
 	if d.CountOnly || class.Grant { // requires a login, whatever decided the kind
 		class.Kind = presence.Authenticated
 	}
-	class.Hidden, class.CountOnly, class.Provisional = d.Hidden, d.CountOnly, d.Failed
+	class.Hidden, class.CountOnly, class.Provisional = d.Hidden, class.CountOnly || d.CountOnly, d.Failed
 	return class, nil
 }
 

@@ -1,0 +1,66 @@
+package presence
+
+// kept returns the encoded list of the members that watchers have seen; nil if it is not kept.
+func (ch *channel) kept(e Encoding) []byte {
+	if ch.snapshots == nil {
+		return nil
+	}
+	return ch.snapshots[e]
+}
+
+// membersSeen returns the encoded list of the members that watchers have seen.
+func (h *Host) membersSeen(ch *channel, e Encoding) []byte {
+	if list := ch.kept(e); list != nil {
+		return list
+	}
+	list := h.registry.frames[e].Members(ch.shownUsers(), h.hide)
+	if ch.snapshots == nil {
+		ch.snapshots = make([][]byte, h.encoders())
+	}
+	ch.snapshots[e] = list
+	return list
+}
+
+// dropShortSnapshots drops the lists that are cheap to encode again.
+func (ch *channel) dropShortSnapshots() {
+	keep := false
+	for e, list := range ch.snapshots {
+		if len(list) < minKeptSnapshot {
+			ch.snapshots[e] = nil
+		}
+		keep = keep || ch.snapshots[e] != nil
+	}
+	if !keep {
+		ch.snapshots = nil
+	}
+}
+
+// shownUsers returns the members that watchers have seen.
+func (ch *channel) shownUsers() []View {
+	users := make([]View, 0, ch.visible)
+	for _, m := range ch.members {
+		if m.shown {
+			users = append(users, m.lastView())
+		}
+	}
+	return users
+}
+
+// self returns [Joined].Self. listed reports whether the answer has the members that watchers have seen.
+func (h *Host) self(m *membership, listed bool) *View {
+	if m.conn.encoding == 0 || m.channel.class.Kind != Authenticated {
+		return nil
+	}
+	of := m.channel.byUser[h.memberOf(m)]
+	if of == nil {
+		return nil
+	}
+	if listed && of.shown {
+		if last := of.lastView(); last.id() == of.user.ID {
+			return nil
+		}
+	}
+	v := of.view()
+	v.Shown = nil
+	return &v
+}
