@@ -79,17 +79,19 @@ type Hub struct {
 	clients addressConns
 }
 
-// Config is what a hub needs from the process. All fields are required.
+// Config is what a hub needs from the process.
 type Config struct {
 	Folder  string      // folder of the files
 	Exiting func() bool // reports whether the process is about to exit
+	// Encoders are those of the protocols besides [Native], by [Protocol].Encoding - 1. None if nil.
+	Encoders []presence.FrameEncoder
 }
 
 // New returns a hub without connections. The caller calls [Hub.Destruct].
 func New(c Config) *Hub {
 	h := &Hub{
 		cfg:      c,
-		Registry: presence.NewRegistry(wire.Encoder{}),
+		Registry: presence.NewRegistry(wire.Encoder{}, c.Encoders...),
 		wheel:    socket.NewWheel(WheelTick),
 		log:      newLiveCore(),
 		closer:   newCloser(endByBackend),
