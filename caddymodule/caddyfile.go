@@ -75,6 +75,9 @@ func parseDirective(h httpcaddyfile.Helper) (caddyhttp.MiddlewareHandler, error)
 //	    events <URL> {
 //	        ...
 //	    }
+//	    pusher {
+//	        ...
+//	    }
 //	    limits {
 //	        channels_per_connection <number>
 //	        channels_per_host       <number>
@@ -88,8 +91,8 @@ func parseDirective(h httpcaddyfile.Helper) (caddyhttp.MiddlewareHandler, error)
 //	}
 //
 // There may be several plugin and events blocks. [PluginConfig.UnmarshalCaddyfile],
-// [Authorize.UnmarshalCaddyfile], [Backend.UnmarshalCaddyfile] and [Events.UnmarshalCaddyfile] have
-// the syntax of their blocks.
+// [Authorize.UnmarshalCaddyfile], [Backend.UnmarshalCaddyfile], [Events.UnmarshalCaddyfile] and
+// [Pusher.UnmarshalCaddyfile] have the syntax of their blocks.
 func (h *Handler) UnmarshalCaddyfile(d *caddyfile.Dispenser) error {
 	d.Next() // the directive's name
 	return block(d, options{
@@ -130,6 +133,10 @@ func (h *Handler) UnmarshalCaddyfile(d *caddyfile.Dispenser) error {
 			e := new(Events)
 			h.Events = append(h.Events, e)
 			return e.UnmarshalCaddyfile(d)
+		},
+		"pusher": func(d *caddyfile.Dispenser) error {
+			h.Pusher = new(Pusher)
+			return h.Pusher.UnmarshalCaddyfile(d)
 		},
 		"limits": h.unmarshalLimits,
 	}, "plugin", "events")

@@ -120,7 +120,7 @@ func TestCaddyfileRefuses(t *testing.T) {
 		want        []string // parts of the error
 	}{
 		{"argument", "rollcall a {\n}", []string{`unexpected argument "a" after rollcall`, "in a block"}},
-		{"unknown subdirective", inBlock("orgins *"), []string{`unknown subdirective "orgins"`, "api_key, authorize, backend, channels, events, grace, jwt, limits, members, origins, ping, plugin, prefix, user", ":2"}},
+		{"unknown subdirective", inBlock("orgins *"), []string{`unknown subdirective "orgins"`, "api_key, authorize, backend, channels, events, grace, jwt, limits, members, origins, ping, plugin, prefix, pusher, user", ":2"}},
 		{"unknown in jwt", inBlock("jwt {\nalg HS256\n}"), []string{`unknown subdirective "alg"`, "algorithms, audience, channels_claim, cookie, email_claim, id_claim, info_claim, issuer, jwks, key, revocation"}},
 		{"unknown in channels", inBlock("channels {\nprivate a\n}"), []string{`unknown subdirective "private"`, "anonymous, authenticated, default"}},
 		{

@@ -2,6 +2,7 @@ package caddymodule
 
 import (
 	"fmt"
+	"slices"
 	"strings"
 
 	"github.com/caddyserver/caddy/v2/caddyconfig/caddyfile"
@@ -154,4 +155,43 @@ func ownTexts(own []string) ([]string, error) {
 		texts = append(texts, text)
 	}
 	return texts, nil
+}
+
+// Prefixes of channels that need a signature on a site with apps.
+const (
+	presencePrefix = "presence-"
+	privatePrefix  = "private-"
+)
+
+// checkSigned refuses rules by which everybody could join a channel that needs a signature, on a site
+// with apps. Such a rule has no effect, and a reader would believe it.
+func (c *Channels) checkSigned() error {
+	if c == nil {
+		return nil
+	}
+	decided := c.decidesPresence()
+	for _, pattern := range c.Anonymous {
+		fixed, _, isPattern := strings.Cut(pattern, "*")
+		switch {
+		case strings.HasPrefix(fixed, privatePrefix):
+			return fmt.Errorf("channels: anonymous: %q is for channels that need a signature, because of pusher: remove it", pattern)
+		case decided:
+		case strings.HasPrefix(fixed, presencePrefix), isPattern && strings.HasPrefix(presencePrefix, fixed):
+			return fmt.Errorf("channels: anonymous: %q fits channels that begin with %s, which need a signature because of pusher: "+
+				"write default anonymous for all other channels, or authenticated %s* in addition", pattern, presencePrefix, presencePrefix)
+		}
+	}
+	return nil
+}
+
+// decidesPresence reports whether a rule that is tried before anonymous is for all channels that
+// begin with presence-.
+func (c *Channels) decidesPresence() bool {
+	isForAll := func(text string) bool { return !strings.Contains(text, "*") && strings.HasPrefix(presencePrefix, text) }
+	for _, pattern := range slices.Concat(c.Granted, c.Authenticated) {
+		if fixed, ok := strings.CutSuffix(pattern, "*"); ok && isForAll(fixed) {
+			return true
+		}
+	}
+	return false
 }

@@ -11,7 +11,6 @@ import (
 
 	"github.com/caddyserver/caddy/v2/modules/caddyhttp"
 
-	"github.com/rollcall-gateway/rollcall/caddymodule/routes"
 	"github.com/rollcall-gateway/rollcall/internal/testkit"
 )
 
@@ -101,7 +100,7 @@ func TestDeadHandlers(t *testing.T) {
 // The endpoints that path matchers are compared with are the endpoints that are served.
 func TestEndpointNamesAreServed(t *testing.T) {
 	h := loadHandler(t, "api_key k")
-	for _, path := range routes.EndpointPaths(h.Prefix) {
+	for _, path := range h.endpoints().Paths() {
 		w := httptest.NewRecorder()
 		next := caddyhttp.HandlerFunc(func(http.ResponseWriter, *http.Request) error {
 			t.Errorf("%s is not served", path)

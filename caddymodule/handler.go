@@ -68,6 +68,9 @@ type Handler struct {
 	// The receivers of events about who comes and goes. Default: none.
 	Events []*Events `json:"events,omitempty"`
 
+	// The apps of clients and backends that speak the Pusher protocol. Default: none.
+	Pusher *Pusher `json:"pusher,omitempty"`
+
 	// How dead connections are found.
 	Ping *Ping `json:"ping,omitempty"`
 
@@ -128,14 +131,17 @@ func (h *Handler) provision(ctx caddy.Context) error {
 	if h.Prefix != path.Clean(h.Prefix) || !strings.HasPrefix(h.Prefix, "/") || h.Prefix == "/" {
 		return fmt.Errorf("prefix %q: write it like /message", h.Prefix)
 	}
-	if err := routes.CheckPaths(h.way, h.Prefix); err != nil {
+	if err := h.checkPusher(); err != nil {
+		return err
+	}
+	if err := routes.CheckPaths(h.way, h.endpoints()); err != nil {
 		return err
 	}
 	if err := h.provisionAPIFrom(ctx); err != nil {
 		return err
 	}
 	h.app.prepare(ctx)
-	h.rollcall = routes.Rollcall{Prefix: h.Prefix, InNamed: h.way.Named, Settings: h.newSettings(), Options: h.options, Handler: h}
+	h.rollcall = routes.Rollcall{Endpoints: h.endpoints(), InNamed: h.way.Named, Settings: h.newSettings(), Options: h.options, Handler: h}
 	made := true
 	if h.way.Named {
 		h.rollcall.Site = h.app.newSite(h.rollcall.Settings) // its hosts are known when the app starts
@@ -144,6 +150,9 @@ func (h *Handler) provision(ctx caddy.Context) error {
 		if made, err = h.app.enter(h, h.way); err != nil {
 			return err
 		}
+	}
+	if err := h.pinApps(); err != nil {
+		return err
 	}
 	logger := h.app.handlerLogger(ctx)
 	if err := h.checkReach(h.way, logger); err != nil || !made {
@@ -158,7 +167,7 @@ func (h *Handler) provision(ctx caddy.Context) error {
 func (h *Handler) checkReach(w *routes.Way, logger *zap.Logger) error {
 	h.app.mu.Lock()
 	defer h.app.mu.Unlock()
-	return routes.CheckReach(w, h.Prefix, h.APIFrom != nil, logger)
+	return h.rollcall.CheckReach(w, h.APIFrom != nil, logger)
 }
 
 // Cleanup releases the plugins. Requests that are running keep using them.

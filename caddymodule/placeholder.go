@@ -200,6 +200,9 @@ func (h *Handler) resolve() error {
 	if h.Members != nil {
 		r.texts("members: show", h.Members.Show)
 	}
+	if h.Pusher != nil {
+		r.pusher(h.Pusher)
+	}
 	for i, e := range h.Events {
 		if e != nil {
 			r.texts(numbered("events", i)+": types", e.Types)

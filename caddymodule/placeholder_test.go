@@ -49,7 +49,7 @@ func withOption(path []string, text string, needs map[string]map[string]any) map
 	name, isList := strings.CutSuffix(path[0], "[]")
 	var value any = text
 	if len(path) > 1 {
-		inner := withOption(path[1:], text, nil)
+		inner := withOption(path[1:], text, needs)
 		for k, v := range needs[name] {
 			if inner[k] == nil {
 				inner[k] = v
@@ -82,6 +82,8 @@ func TestPlaceholdersThatComeToNothing(t *testing.T) {
 			"backend":   {"url": "https://app.example.com", "secret": []string{strings.Repeat("s", 32)}},
 			"events":    {"url": "https://app.example.com", "secret": []string{strings.Repeat("s", 32)}},
 			"plugins":   {"path": "my-rules.wasm"},
+			"pusher":    {"apps": []any{map[string]any{"id": "1", "key": "k", "secret": strings.Repeat("s", 32)}}},
+			"apps":      {"id": "1", "key": "k", "secret": strings.Repeat("s", 32)},
 		}},
 		{"rollcall", App{}, 11, map[string]map[string]any{
 			"cluster": {"listen": "127.0.0.1:6222", "secret": strings.Repeat("s", 32)},
@@ -164,7 +166,7 @@ func TestEmptyArguments(t *testing.T) {
 		"jwt {\ncookie \"\"\n}", "jwt {\nid_claim \"\"\n}", "jwt {\nalgorithms HS256 \"\"\n}",
 		"channels {\nauthenticated \"\"\n}", "channels {\ndefault \"\"\n}", "plugin a.wasm {\nname \"\"\n}",
 		"plugin a.wasm {\nsha256 \"\"\n}", "plugin a.wasm {\non_failure \"\"\n}", "backend https://a.example.com {\nsecret \"\"\n}",
-		"authorize https://a.example.com {\nsecret \"\"\n}",
+		"authorize https://a.example.com {\nsecret \"\"\n}", "pusher {\napp 101 key \"\"\n}", "pusher {\npath \"\"\n}",
 		`plugin ""`, `backend ""`, `authorize ""`,
 	} {
 		caddyfile := "a.example.com {\n\trollcall {\n" + option + "\n\t}\n}"

@@ -105,6 +105,9 @@ func (h *Handler) provisionSite(ctx caddy.Context, s *site.Site) error {
 	if err := h.provisionEvents(s); err != nil {
 		return err
 	}
+	if err := h.provisionPusher(s); err != nil {
+		return err
+	}
 	if h.plugins, err = h.loadPlugins(ctx); err != nil {
 		return err
 	}

@@ -30,7 +30,7 @@ func (*rollcallMark) CaddyModule() caddy.ModuleInfo {
 }
 
 func (*rollcallMark) ServeHTTP(w http.ResponseWriter, r *http.Request, next caddyhttp.Handler) error {
-	if !routes.IsEndpoint(r.URL.Path, defaultPrefix) {
+	if !(routes.Endpoints{Prefix: defaultPrefix}).Has(r.URL.Path) {
 		return next.ServeHTTP(w, r)
 	}
 	w.Header().Set("Rollcall-Mark", "reached")

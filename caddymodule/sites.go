@@ -70,11 +70,33 @@ func (a *App) settleOwners() (*gateway.Configuration, error) {
 		a.ways.release()
 		a.ways = nil
 	}
-	a.owners.Settle()
+	sites, err := a.settleSites()
+	if err != nil {
+		return nil, err
+	}
 	return &gateway.Configuration{
 		Owners: a.owners, DataCenter: a.DataCenter, Pod: a.Pod, DrainTimeout: time.Duration(a.DrainTimeout),
-		Cluster: a.cluster, Logger: a.logger, Sites: a.ownerSites(), Retired: &a.stopped,
+		Cluster: a.cluster, Logger: a.logger, Sites: sites, Retired: &a.stopped,
 	}, nil
+}
+
+// settleSites returns the sites that own a host, once it is settled which ones they own.
+func (a *App) settleSites() ([]gateway.Served, error) {
+	// CheckApps needs the routes, which Settle drops.
+	checked := make(map[*site.Site]bool)
+	for _, h := range a.handlers {
+		if checked[h.rollcall.Site] {
+			continue
+		}
+		checked[h.rollcall.Site] = true
+		if err := a.owners.CheckApps(h.rollcall.Site, a.logger); err != nil {
+			return nil, err
+		}
+	}
+	if err := a.owners.Settle(); err != nil {
+		return nil, err
+	}
+	return a.ownerSites(), nil
 }
 
 // ownerSites returns the sites that own a host, each once, in the order in which they were loaded.

@@ -7,7 +7,7 @@ import (
 
 // Rollcall is a rollcall handler.
 type Rollcall struct {
-	Prefix   string
+	Endpoints
 	InNamed  bool // its ways are known when the app starts
 	Settings site.Settings
 	Options  func() map[string]any // options as JSON values, to name those that differ
@@ -15,6 +15,7 @@ type Rollcall struct {
 	Handler  any                   // handler of package caddymodule
 
 	misdirected int // number of warnings about hosts of other sites
+	apps        appReach
 }
 
 // Door is one way to a handler of a site. A site has several if handlers differ only in matchers,
@@ -44,7 +45,7 @@ func (d *Door) place() place { return place{d.Way.Server, d.Prefix} }
 // limit returns the limit of the door. It covers only doors behind its limit.
 func (d *Door) limit() limit {
 	for i := len(d.Way.Steps) - 1; i >= 0; i-- {
-		if route := d.Way.Steps[i].route(); route != nil && !route.Matchers.letEndpointsThrough(hostpattern.Set{}, d.Prefix) {
+		if route := d.Way.Steps[i].route(); route != nil && !route.Matchers.letEndpointsThrough(hostpattern.Set{}, d.Endpoints) {
 			return limit{d.place(), route}
 		}
 	}
@@ -64,7 +65,7 @@ func (d *Door) covers(other *Door, hosts hostpattern.Set) bool {
 		return false
 	case mine.Index < its.Index:
 		route := mine.route()
-		if route.Group != "" && route.Group != its.route().Group || !route.Matchers.letEndpointsThrough(hosts, d.Prefix) {
+		if route.Group != "" && route.Group != its.route().Group || !route.Matchers.letEndpointsThrough(hosts, d.Endpoints) {
 			return false
 		}
 	}
@@ -73,7 +74,7 @@ func (d *Door) covers(other *Door, hosts hostpattern.Set) bool {
 	}
 	for i := fork + 1; i < len(d.Way.Steps); i++ {
 		s := &d.Way.Steps[i]
-		if !s.Sure || !s.route().Matchers.letEndpointsThrough(hosts, d.Prefix) || s.rewritesBefore() || s.List.groupBefore(s.Index) {
+		if !s.Sure || !s.route().Matchers.letEndpointsThrough(hosts, d.Endpoints) || s.rewritesBefore() || s.List.groupBefore(s.Index) {
 			return false
 		}
 	}

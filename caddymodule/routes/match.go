@@ -109,7 +109,7 @@ func excludes(matcher any, hosts hostpattern.Set) bool {
 }
 
 // letEndpointsThrough reports whether the matchers let every request for the endpoints of the hosts through.
-func (m *Matchers) letEndpointsThrough(hosts hostpattern.Set, prefix string) bool {
+func (m *Matchers) letEndpointsThrough(hosts hostpattern.Set, e Endpoints) bool {
 	if len(m.Sets) == 0 {
 		return true
 	}
@@ -121,7 +121,7 @@ func (m *Matchers) letEndpointsThrough(hosts hostpattern.Set, prefix string) boo
 					return false
 				}
 			case *Paths:
-				if _, all := matcher.fit(prefix); !all {
+				if _, all := matcher.fit(e); !all {
 					return false
 				}
 			default:
@@ -134,13 +134,13 @@ func (m *Matchers) letEndpointsThrough(hosts hostpattern.Set, prefix string) boo
 
 // unfitPaths returns the patterns of the path matchers if they keep the requests for every endpoint
 // out.
-func (m *Matchers) unfitPaths(prefix string) []string {
+func (m *Matchers) unfitPaths(e Endpoints) []string {
 	var unfit []string
 	for _, set := range m.Sets {
 		none := false
 		for _, matcher := range set {
 			if paths, ok := matcher.(*Paths); ok {
-				if some, _ := paths.fit(prefix); !some {
+				if some, _ := paths.fit(e); !some {
 					none = true
 					unfit = append(unfit, paths.Patterns...)
 				}
@@ -155,25 +155,30 @@ func (m *Matchers) unfitPaths(prefix string) []string {
 
 // fit reports whether requests for some endpoints match, and whether requests for all do. With a
 // placeholder, some may.
-func (p *Paths) fit(prefix string) (some, all bool) {
-	if p.prefix == prefix && prefix != "" {
+func (p *Paths) fit(e Endpoints) (some, all bool) {
+	if p.fits == e && e.Prefix != "" {
 		return p.some, p.all
 	}
-	p.prefix, p.some, p.all = prefix, false, true
+	p.fits, p.some, p.all = e, false, true
 	if slices.ContainsFunc(p.Patterns, hasPlaceholder) {
 		p.some, p.all = true, false
 		return p.some, p.all
 	}
-	if !strings.ContainsAny(prefix, `*?[\%`) && slices.Contains(p.Patterns, prefix+"/*") { // the usual case
+	if !strings.ContainsAny(e.Prefix+e.AppPath, `*?[\%`) && !slices.ContainsFunc(e.patterns(), func(pattern string) bool { // the usual case
+		return !slices.Contains(p.Patterns, pattern)
+	}) {
 		p.some = true
 		return p.some, p.all
 	}
-	for _, e := range endpoints {
-		if p.Match(pathURL(prefix + e.name)) {
+	for _, of := range e.all() {
+		if p.Match(pathURL(of.path)) {
 			p.some = true
 		} else {
 			p.all = false
 		}
+	}
+	if e.hasApps() { // there can be other apps than the first
+		p.all = p.all && p.Match(pathURL("/app/*")) && p.Match(pathURL("/apps/*/events"))
 	}
 	return p.some, p.all
 }

@@ -50,8 +50,8 @@ type Paths struct {
 	// Match reports whether one of the patterns without a placeholder matches.
 	Match func(*url.URL) bool
 
-	prefix    string // prefix that some and all are for; "" before the first
-	some, all bool   // endpoints of the prefix match
+	fits      Endpoints // endpoints that some and all are for; empty before the first
+	some, all bool      // some of the endpoints match, and all of them
 }
 
 // PathPattern is a matcher with a regular expression for the path.

@@ -20,9 +20,11 @@ type Owners struct {
 	NewSite func(site.Settings) *site.Site
 	Logger  *zap.Logger
 
-	hosts hostpattern.Map[*claim]
-	every *claim                 // nil if no site is for every host
-	doors map[*site.Site][]*Door // doors of each site
+	hosts  hostpattern.Map[*claim]
+	every  *claim                 // nil if no site is for every host
+	doors  map[*site.Site][]*Door // doors of each site
+	pins   []pin                  // in the order of the handlers
+	pinned map[string]int         // index of the first pin of each host
 
 	entered  int // number of doors
 	compared int // number of comparisons for warnings
@@ -84,11 +86,16 @@ func (o *Owners) Sites() map[*site.Site]bool {
 	return owning
 }
 
-// HostsOf returns the hosts that the doors of a site are for.
+// HostsOf returns the hosts that the doors of a site are for, and those that it pins.
 func (o *Owners) HostsOf(s *site.Site) hostpattern.Set {
 	sets := make([]hostpattern.Set, len(o.doors[s]))
 	for i, d := range o.doors[s] {
 		sets[i] = d.Way.Hosts
+	}
+	for _, p := range o.pins {
+		if p.by.Site == s {
+			sets = append(sets, hostpattern.SetOf(p.host.String()))
+		}
 	}
 	return hostpattern.Union(sets...)
 }
@@ -100,6 +107,11 @@ func (o *Owners) FirstHost(of *site.Site) string {
 			if hostpattern.IsName(host) && o.Claimed(host) == of {
 				return host
 			}
+		}
+	}
+	for _, p := range o.pins {
+		if p.by.Site == of {
+			return p.host.String()
 		}
 	}
 	return ""
@@ -124,6 +136,9 @@ func (o *Owners) Enter(h *Rollcall, w *Way) (isNew bool, err error) {
 		o.merge(h.Site, other)
 	}
 	o.entered++
+	if err := o.checkPinned(d); err != nil {
+		return false, err
+	}
 	if err := o.compare(d); err != nil {
 		return false, err
 	}
@@ -174,11 +189,15 @@ func (o *Owners) merge(s, other *site.Site) {
 	delete(o.doors, other)
 }
 
-// Settle drops everything that is needed only to compare handlers.
-func (o *Owners) Settle() {
+// Settle gives the hosts that handlers pin to their sites, and drops everything that is needed only
+// to compare handlers. It returns an error if a pinned host belongs to another site.
+func (o *Owners) Settle() error {
+	if err := o.settlePins(); err != nil {
+		return err
+	}
 	for _, doors := range o.doors {
 		for _, d := range doors {
-			d.Way.Steps = nil
+			d.Way.Steps, d.apps = nil, appReach{}
 		}
 	}
 	for _, c := range o.hosts.All() {
@@ -187,6 +206,7 @@ func (o *Owners) Settle() {
 	if o.every != nil {
 		o.every.places, o.every.limited = nil, nil
 	}
+	return nil
 }
 
 // patternsOf returns the patterns of a set; "" is every host.

@@ -12,7 +12,7 @@ import (
 // reach checks the way of requests for the endpoints to a handler.
 type reach struct {
 	*Way
-	prefix  string
+	Endpoints
 	before  [][]*Route // routes before each step that can have an effect
 	blocked bool       // something on the way can have an effect
 	strip   string     // prefix that the handlers on the way strip from the path
@@ -28,23 +28,28 @@ type obstacle struct {
 	rewr   rewriter // "" if the request keeps its path
 }
 
-// CheckReach looks for what stands before a handler with the prefix on its way. It returns an error
-// if no request reaches the handler: a client would take the answer of a page or a proxy for
-// success. It warns of what may be on purpose. Guarded says that api_from restricts who may use the
-// endpoints.
-func CheckReach(w *Way, prefix string, guarded bool, logger *zap.Logger) error {
+// CheckReach looks for what stands before a handler on a way to it. It returns an error if no native
+// request reaches the handler: a client would take the answer of a page or a proxy for success. It
+// warns of what may be on purpose. Guarded says that api_from restricts who may use the endpoints.
+//
+// What it finds out about the requests of the Pusher protocol is for [Owners.CheckApps].
+func (h *Rollcall) CheckReach(w *Way, guarded bool, logger *zap.Logger) error {
 	if w.Server == nil || w.Named || w.Hosts.IsEmpty() || w.handlesErrors() {
+		h.apps.assume()
 		return nil
 	}
-	r := newReach(w, prefix)
+	r := newReach(w, h.Endpoints)
 	if r.blocked || !guarded && r.hasGuards() {
 		if err := r.sendAll(guarded, logger); err != nil {
 			return err
 		}
 	}
-	if strings.HasSuffix(r.strip, prefix) {
+	if h.hasApps() {
+		h.apps.add(r, guarded)
+	}
+	if r.isTwice() {
 		r.site(logger).Warn("the path has the prefix twice, because it is stripped before rollcall: write handle instead of handle_path",
-			zap.String("path", r.strip+prefix))
+			zap.String("path", r.strip+r.Prefix))
 	}
 	if len(r.guards) > 0 {
 		r.site(logger).Warn("a respond after rollcall guards nothing, because rollcall has answered before: restrict who may ask with api_from",
@@ -53,9 +58,12 @@ func CheckReach(w *Way, prefix string, guarded bool, logger *zap.Logger) error {
 	return nil
 }
 
+// isTwice reports whether the prefix is stripped from the path, so that clients write it twice.
+func (r *reach) isTwice() bool { return strings.HasSuffix(r.strip, r.Prefix) }
+
 // newReach finds the routes before the handler that can have an effect.
-func newReach(w *Way, prefix string) *reach {
-	r := &reach{Way: w, prefix: prefix, before: make([][]*Route, len(w.Steps))}
+func newReach(w *Way, e Endpoints) *reach {
+	r := &reach{Way: w, Endpoints: e, before: make([][]*Route, len(w.Steps))}
 	for i := range w.Steps {
 		s := &w.Steps[i]
 		if s.List == nil {
@@ -76,43 +84,53 @@ func newReach(w *Way, prefix string) *reach {
 }
 
 func (r *reach) site(logger *zap.Logger) *zap.Logger {
-	return logger.With(zap.String("site", r.Label(r.prefix)))
+	return logger.With(zap.String("site", r.Label(r.Prefix)))
 }
 
-// sendAll sends a request for each endpoint.
+// sendAll sends a request for each native endpoint.
 func (r *reach) sendAll(guarded bool, logger *zap.Logger) error {
-	served := 0
-	var lost []*obstacle
-	var rewritten []string
-	for _, e := range endpoints {
-		o, forUs := r.send(newProbe(r.Way, e.method, r.strip+r.prefix+e.name), r.prefix+e.name, !guarded)
+	sent := r.sendKind(nativeKind, guarded)
+	if sent.served > 0 && len(sent.lost) == sent.served {
+		if o := r.fatal(sent.lost); o != nil {
+			return o.err(r.Endpoints)
+		}
+		warnOfObstacle(r.site(logger), sent.lost[0])
+	} else if len(sent.rewritten) > 0 {
+		r.site(logger).Warn("rollcall does not get the requests for some endpoints: they are rewritten before",
+			zap.Strings("paths", sent.rewritten))
+	}
+	return nil
+}
+
+// sent is what became of requests for endpoints.
+type sent struct {
+	served    int         // requests that the routes on the way are for
+	lost      []*obstacle // what those that did not arrive have met
+	rewritten []string    // paths of those whose path was replaced
+}
+
+// sendKind sends a request for each endpoint of a kind.
+func (r *reach) sendKind(k kind, guarded bool) (s sent) {
+	for _, e := range r.of(k) {
+		o, forUs := r.send(newProbe(r.Way, e.method, r.strip+e.path), e.path, !guarded && k != socketKind)
 		if !forUs {
 			continue
 		}
-		served++
+		s.served++
 		if o != nil {
-			lost = append(lost, o)
+			s.lost = append(s.lost, o)
 		}
 		if o != nil && o.rewr != "" {
-			rewritten = append(rewritten, r.prefix+e.name)
+			s.rewritten = append(s.rewritten, e.path)
 		}
 	}
-	if served > 0 && len(lost) == served {
-		if o := r.fatal(lost); o != nil {
-			return o.err(r.prefix)
-		}
-		warnOfObstacle(r.site(logger), lost[0])
-	} else if len(rewritten) > 0 {
-		r.site(logger).Warn("rollcall does not get the requests for some endpoints: they are rewritten before",
-			zap.Strings("paths", rewritten))
-	}
-	return nil
+	return s
 }
 
 // fatal returns an obstacle that is an error, nil if a request could still reach the handler with
 // another initial path.
 func (r *reach) fatal(lost []*obstacle) *obstacle {
-	i := slices.IndexFunc(lost, func(o *obstacle) bool { return o.err(r.prefix) != nil })
+	i := slices.IndexFunc(lost, func(o *obstacle) bool { return o.err(r.Endpoints) != nil })
 	if i < 0 {
 		return nil
 	}
@@ -134,8 +152,8 @@ func warnOfObstacle(logger *zap.Logger, o *obstacle) {
 
 // err returns the error with what to write instead, nil for an obstacle that is only worth a
 // warning.
-func (o *obstacle) err(prefix string) error {
-	handle := fmt.Sprintf("handle %s/* { rollcall ... }", prefix)
+func (o *obstacle) err(e Endpoints) error {
+	handle := e.handle()
 	switch {
 	case o.rewr == tryFiles:
 		return fmt.Errorf("try_files answers or rewrites every request before rollcall gets it: write %s and handle { try_files ...; file_server }", handle)
@@ -185,7 +203,7 @@ func (r *reach) send(p *probe, endpoint string, lookForGuards bool) (o *obstacle
 	switch path := p.request.URL.Path; {
 	case p.lost || p.rewritten == "":
 		return nil, true
-	case endpoint == "" && IsEndpoint(path, r.prefix), endpoint != "" && path == endpoint:
+	case endpoint == "" && r.Has(path), endpoint != "" && path == endpoint:
 		return nil, true
 	}
 	return rewrittenBy(p.rewritten), true

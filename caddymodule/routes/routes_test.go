@@ -58,6 +58,9 @@ var (
 	proxy    = Handler{Does: Answer{By: "reverse_proxy"}, KeepsPath: true}
 )
 
+// atMessage returns a handler with the default prefix.
+func atMessage() *Rollcall { return &Rollcall{Endpoints: Endpoints{Prefix: "/message"}} }
+
 func newOwners() (*Owners, *observer.ObservedLogs) {
 	core, logs := observer.New(zapcore.WarnLevel)
 	return &Owners{
@@ -69,14 +72,14 @@ func newOwners() (*Owners, *observer.ObservedLogs) {
 // enter enters a handler with settings that a number tells apart.
 func enter(t *testing.T, o *Owners, settings int, prefix string, w *Way) *Rollcall {
 	t.Helper()
-	h := &Rollcall{Prefix: prefix, Settings: site.Settings{byte(settings), byte(settings >> 8)}}
-	if err := CheckPaths(w, prefix); err != nil {
+	h := &Rollcall{Endpoints: Endpoints{Prefix: prefix}, Settings: site.Settings{byte(settings), byte(settings >> 8)}}
+	if err := CheckPaths(w, Endpoints{Prefix: prefix}); err != nil {
 		t.Fatal(err)
 	}
 	if _, err := o.Enter(h, w); err != nil {
 		t.Fatal(err)
 	}
-	if err := CheckReach(w, prefix, false, zap.NewNop()); err != nil {
+	if err := h.CheckReach(w, false, zap.NewNop()); err != nil {
 		t.Fatal(err)
 	}
 	return h
@@ -152,7 +155,7 @@ func TestDoorsOfOneHostAreComparedByTheirLimit(t *testing.T) {
 			t.Errorf("below %q: %d doors with %d limits", outer, len(claim.doors), len(claim.limited))
 		}
 		// A request for each endpoint meets the matchers of the nearest routes.
-		if most := doors * (longestList + 4) * len(endpoints); w.matches > most {
+		if most := doors * (longestList + 4) * len(native); w.matches > most {
 			t.Errorf("below %q: matchers are asked %d times, want at most %d", outer, w.matches, most)
 		}
 	}
@@ -171,7 +174,7 @@ func TestHandlersOfOneRouteAreLoadedOnce(t *testing.T) {
 	for i := range doors {
 		way := NewWay(server, []Step{{List: list, Position: i, Sure: true}})
 		enter(t, o, 0, fmt.Sprintf("/t%d", i), way)
-		if r := newReach(way, fmt.Sprintf("/t%d", i)); r.blocked {
+		if r := newReach(way, Endpoints{Prefix: fmt.Sprintf("/t%d", i)}); r.blocked {
 			t.Fatalf("something stands before %d", i)
 		}
 	}
@@ -284,10 +287,10 @@ func TestNamedRoutesAreProbedOnce(t *testing.T) {
 	list := w.list(2, func(i int) (host, path string, handlers []Handler) {
 		return "", "", []Handler{[]Handler{{Does: Invoke("0")}, rollcall}[i]}
 	})
-	if err := CheckReach(NewWay(server, []Step{{List: list, Index: 1, Sure: true}}), "/message", false, zap.NewNop()); err != nil {
+	if err := atMessage().CheckReach(NewWay(server, []Step{{List: list, Index: 1, Sure: true}}), false, zap.NewNop()); err != nil {
 		t.Fatal(err)
 	}
-	if want := levels * len(endpoints); w.matches != want {
+	if want := levels * len(native); w.matches != want {
 		t.Errorf("matchers are asked %d times, want %d: once a request for each level", w.matches, want)
 	}
 }
@@ -302,7 +305,7 @@ func TestGroupOfTheRouteAround(t *testing.T) {
 		list.At(0).Group = "g"
 		core, logs := observer.New(zapcore.WarnLevel)
 		way := NewWay(new(Server), []Step{{List: list, Sure: true}, {List: inner, Sure: true}})
-		if err := CheckReach(way, "/message", true, zap.New(core)); err != nil {
+		if err := atMessage().CheckReach(way, true, zap.New(core)); err != nil {
 			t.Fatal(err)
 		}
 		if got, want := logs.FilterMessageSnippet("another route answers them before").Len() == 1, group == "g"; got != want {
@@ -346,7 +349,7 @@ func TestDoorsOfOverlappingHosts(t *testing.T) {
 				}
 				hosts = hostpattern.SetOf(some...)
 			}
-			h := &Rollcall{Prefix: fmt.Sprintf("/%d", i)}
+			h := &Rollcall{Endpoints: Endpoints{Prefix: fmt.Sprintf("/%d", i)}}
 			if _, err := o.Enter(h, &Way{Server: new(Server), Hosts: hosts}); err != nil {
 				t.Fatal(err)
 			}
@@ -382,7 +385,7 @@ func TestManyDoorsToManyHosts(t *testing.T) {
 	server := new(Server)
 	for i := range n {
 		for _, hosts := range []hostpattern.Set{hostpattern.SetOf(names...), hostpattern.SetOf(names[0])} {
-			h := &Rollcall{Prefix: fmt.Sprintf("/%d/%d", i, len(hosts.Patterns()))}
+			h := &Rollcall{Endpoints: Endpoints{Prefix: fmt.Sprintf("/%d/%d", i, len(hosts.Patterns()))}}
 			if _, err := o.Enter(h, &Way{Server: server, Hosts: hosts}); err != nil {
 				t.Fatal(err)
 			}

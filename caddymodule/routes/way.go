@@ -112,15 +112,15 @@ func (s *Step) rewritesInRoute() bool { return s.route().mayRewriteBefore(s.Posi
 
 // CheckPaths refuses a handler whose path matchers fit none of its endpoints. It looks from the
 // handler outwards, until a handler in between can change the path.
-func CheckPaths(w *Way, prefix string) error {
+func CheckPaths(w *Way, e Endpoints) error {
 	for i := len(w.Steps) - 1; i >= 0; i-- {
 		s := &w.Steps[i]
 		if s.List == nil || s.rewritesInRoute() {
 			return nil
 		}
-		if paths := s.route().Matchers.unfitPaths(prefix); paths != nil {
+		if paths := s.route().Matchers.unfitPaths(e); paths != nil {
 			return fmt.Errorf("path %s fits no endpoint, which are %s: write %s, or the option prefix",
-				strings.Join(paths, " "), strings.Join(EndpointPaths(prefix), ", "), prefix+"/*")
+				strings.Join(paths, " "), strings.Join(e.Paths(), ", "), strings.Join(e.patterns(), " "))
 		}
 		if i > 0 && s.List.rewritesBetween(0, s.Index) {
 			return nil

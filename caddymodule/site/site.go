@@ -14,6 +14,7 @@ import (
 	"github.com/rollcall-gateway/rollcall/caddymodule/authorize"
 	"github.com/rollcall-gateway/rollcall/caddymodule/backend"
 	"github.com/rollcall-gateway/rollcall/caddymodule/events"
+	"github.com/rollcall-gateway/rollcall/caddymodule/pusher/app"
 	"github.com/rollcall-gateway/rollcall/caddymodule/token"
 	"github.com/rollcall-gateway/rollcall/internal/oftenlog"
 	"github.com/rollcall-gateway/rollcall/plugins"
@@ -50,6 +51,7 @@ type Site struct {
 	Bounds      presence.Rules     // limits that package presence enforces
 	Backend     *backend.Endpoint  // nil if messages are not copied
 	Events      []*events.Receiver // receivers of events
+	Pusher      *app.Config        // apps of the Pusher protocol; nil without any
 	Chain       *plugins.Chain     // nil without plugins
 	Granting    []string           // names of the plugins whose blocks say grants
 

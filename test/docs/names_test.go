@@ -134,7 +134,7 @@ func documented(t *testing.T, name string, names []string, least int) {
 func TestOptionsAreDocumented(t *testing.T) {
 	configured := []string{
 		"App", "Authorize", "Backend", "Channels", "ClusterConfig", "ClusterTLS", "Handler", "JWT", "Limits", "Ping",
-		"PluginConfig", "UserPlaceholders",
+		"PluginConfig", "Pusher", "PusherApp", "UserPlaceholders",
 	}
 	var options, tags, found []string
 	inspectAll(t, func(n ast.Node) {
@@ -162,8 +162,8 @@ func TestOptionsAreDocumented(t *testing.T) {
 	if !slices.Equal(found, configured) {
 		t.Errorf("the types of the configuration are %q, found are %q", configured, found)
 	}
-	documented(t, "docs/configuration.md", options, 62)
-	documented(t, "docs/configuration.md", tags, 68)
+	documented(t, "docs/configuration.md", options, 95)
+	documented(t, "docs/configuration.md", tags, 86)
 }
 
 func jsonNames(t *testing.T, spec *ast.TypeSpec) []string {
