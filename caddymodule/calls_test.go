@@ -74,6 +74,7 @@ func TestCallProblems(t *testing.T) {
 		{"disconnect", "a word for reconnect", `"users":["ada"],"reconnect":"yes"`, 400, "bad_value"},
 		{"disconnect", "a number as reason", `"users":["ada"],"reason":1`, 400, "bad_value"},
 		{"disconnect", "a reason too long", `"users":["ada"],"reason":"` + strings.Repeat("ü", 51) + `"`, 400, "bad_value"},
+		{"disconnect", "a reason with half a surrogate pair", `"users":["ada"],"reason":"a\ud800"`, 400, "bad_value"},
 		{"disconnect", "a reason with a control character", `"users":["ada"],"reason":"a\u0085"`, 400, "bad_value"},
 		{"leave", "nobody", `"channels":["room"]`, 400, "bad_value"},
 		{"leave", "both", `"users":["ada"],"connections":["` + id + `"],"channels":["room"]`, 400, "bad_value"},

@@ -63,6 +63,9 @@ func readDisconnect(q request) (channel string, call *cluster.Call, p *problem.P
 	if len(call.Reason) > cluster.MaxReason {
 		return "", nil, problem.BadValue("reason has over %d bytes: shorten it", cluster.MaxReason)
 	}
+	if isReplaced(call.Reason) {
+		return "", nil, problem.BadValue("reason has U+FFFD or half a surrogate pair: leave it out")
+	}
 	for _, r := range call.Reason {
 		if unicode.IsControl(r) {
 			return "", nil, problem.BadValue("reason has a control character: leave it out")
