@@ -4,13 +4,16 @@ import (
 	"errors"
 	"fmt"
 	"path/filepath"
+	"slices"
 
 	"github.com/caddyserver/caddy/v2"
 	"github.com/prometheus/client_golang/prometheus"
 
 	"github.com/rollcall-gateway/rollcall/caddymodule/api"
 	"github.com/rollcall-gateway/rollcall/caddymodule/gateway"
+	"github.com/rollcall-gateway/rollcall/caddymodule/pusher"
 	"github.com/rollcall-gateway/rollcall/caddymodule/site"
+	"github.com/rollcall-gateway/rollcall/presence"
 	"github.com/rollcall-gateway/rollcall/presence/cluster"
 )
 
@@ -22,7 +25,8 @@ type processKey struct{}
 // process has everything that outlives a configuration.
 type process struct {
 	*gateway.Hub
-	api *api.Server
+	api     *api.Server
+	clients *pusher.Clients
 }
 
 func openProcess() (*process, error) {
@@ -34,8 +38,11 @@ func openProcess() (*process, error) {
 }
 
 func newProcess() *process {
-	h := gateway.New(gateway.Config{Folder: filepath.Join(caddy.AppDataDir(), "rollcall"), Exiting: caddy.Exiting})
-	return &process{Hub: h, api: api.New(api.Config{
+	h := gateway.New(gateway.Config{
+		Folder: filepath.Join(caddy.AppDataDir(), "rollcall"), Exiting: caddy.Exiting,
+		Encoders: []presence.FrameEncoder{pusher.Encoder{}},
+	})
+	return &process{Hub: h, clients: pusher.NewClients(), api: api.New(api.Config{
 		Registry: h.Registry, Assignments: h.Assignments, Local: h, PodsToAsk: asked(h), Spread: h.Spread,
 		CheckSend: h.CheckSend, Sent: h.SentByBackend, Draining: h.IsDraining,
 	})}
@@ -58,7 +65,7 @@ func loadedProcess() *process {
 
 // register adds the metrics of the process to those of a configuration.
 func (p *process) register(r *prometheus.Registry) error {
-	for _, c := range append(p.Hub.Collectors(), p.api.Collectors()...) {
+	for _, c := range slices.Concat(p.Hub.Collectors(), p.api.Collectors(), p.clients.Collectors()) {
 		var already prometheus.AlreadyRegisteredError
 		if err := r.Register(c); err != nil && !errors.As(err, &already) {
 			return fmt.Errorf("registering metrics: %w", err)

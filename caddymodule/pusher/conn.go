@@ -1,0 +1,165 @@
+package pusher
+
+import (
+	"net/http"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/rollcall-gateway/rollcall/caddymodule/gateway"
+	"github.com/rollcall-gateway/rollcall/caddymodule/pusher/app"
+	"github.com/rollcall-gateway/rollcall/caddymodule/site"
+	"github.com/rollcall-gateway/rollcall/caddymodule/socket"
+	"github.com/rollcall-gateway/rollcall/caddymodule/wire"
+	"github.com/rollcall-gateway/rollcall/presence"
+)
+
+// session is the part of [gateway.Session] that a connection needs.
+type session interface {
+	Conn() *presence.Conn
+	Site() *site.Site
+	Answer(frame []byte)
+	Enter(channel string, e presence.Entry)
+	Leave(channel, ref string)
+	Publish(p gateway.Publishing) error
+	Admit(user presence.User) (site.Login, error)
+	SignIn(who site.Login) error
+	Identify(who site.Login) error
+	Explain(err error) (wire.Code, string)
+}
+
+var _ session = (*gateway.Session)(nil)
+
+// conn is one connection of the protocol.
+type conn struct {
+	app    string            // ID
+	host   presence.HostName // of the app; the zero value if it has none
+	socket app.SocketID
+	client client
+
+	// Only the reading goroutine uses these.
+	signedIn *app.User // what the backend has signed at the sign-in; nil before
+	admitted *admitted // what the plugins have said about the user; nil if nothing
+	members  []member  // in presence channels; few, so a linear search is enough
+	rate     bucket    // of client events
+}
+
+// admitted is the info that the plugins gave a user in place of user_info.
+type admitted struct{ id, info string }
+
+// member is as whom the connection subscribes to a presence channel.
+type member struct{ channel, id string }
+
+var _ gateway.Protocol = (*conn)(nil)
+
+// Encoding implements [gateway.Protocol].
+func (*conn) Encoding() presence.Encoding { return Encoding }
+
+// Subprotocol implements [gateway.Protocol]. A handshake never fails because of it.
+func (*conn) Subprotocol(r *http.Request) string {
+	return socket.Offered(r, func(name string) bool {
+		version, found := strings.CutPrefix(name, "pusher-channels-protocol-")
+		return found && len(version) == 1 && isServed(int(version[0]-'0'))
+	})
+}
+
+// NewID implements [gateway.Protocol].
+func (c *conn) NewID() presence.ID { return app.ConnID(c.socket) }
+
+// Greet implements [gateway.Protocol].
+func (c *conn) Greet(s *gateway.Session) { c.greet(s) }
+
+func (c *conn) greet(s session) {
+	timeout := app.Defaults().ActivityTimeout
+	if of := s.Site().Pusher; of != nil {
+		timeout = of.ActivityTimeout
+	}
+	b := c.socket.Append([]byte(`{"socket_id":"`))
+	b = append(b, `","activity_timeout":`...)
+	b = strconv.AppendInt(b, max(1, int64(timeout/time.Second)), 10)
+	s.Answer(frame("pusher:connection_established", "", string(append(b, '}'))))
+}
+
+// Joined implements [gateway.Protocol].
+func (c *conn) Joined(s *gateway.Session, channel, _ string, err error) { c.joined(s, channel, err) }
+
+func (c *conn) joined(s session, channel string, err error) {
+	if err == nil {
+		return
+	}
+	if r, answered := refusalOf(s.Explain(err)); answered {
+		c.refuse(s, channel, r)
+	}
+}
+
+// refuse answers a subscription that is refused.
+func (c *conn) refuse(s session, channel string, r refusal) {
+	s.Answer(subscriptionError(c.client.subscriptionError(), channel, r))
+}
+
+// Left implements [gateway.Protocol]. A client expects no answer when it unsubscribes.
+func (*conn) Left(*gateway.Session, string, string, error) {}
+
+// Serves implements [gateway.Protocol].
+func (c *conn) Serves(of *site.Site) bool { return c.appOf(of) != nil }
+
+// appOf returns the app of the connection; nil if the site no longer has it, or has it for another host.
+func (c *conn) appOf(of *site.Site) *app.App {
+	if of.Pusher == nil {
+		return nil
+	}
+	if a := of.Pusher.ByID(c.app); a != nil && a.Host == c.host {
+		return a
+	}
+	return nil
+}
+
+// KnowsCodesOnly implements [gateway.Protocol].
+func (*conn) KnowsCodesOnly() bool { return true }
+
+// Translate implements [gateway.Protocol].
+func (c *conn) Translate(code int, reason string) (sent int, why string, before []byte) {
+	sent = translated(code)
+	if code == socket.CloseRestart {
+		reason = "the server restarts" // in place of a text for programs
+	}
+	// The clients of old versions show no codes of a close. Pages listen for this error when the backend
+	// terminates connections.
+	if sent >= 4000 && (c.client.protocol < oldVersion || code == socket.CloseDisconnected) {
+		before = errorFrame(sent, reason)
+	}
+	return sent, reason, before
+}
+
+// translated returns the close code of the protocol for one of package socket. Clients choose by its range
+// whether and when to come back.
+func translated(code int) int {
+	switch code {
+	case socket.CloseGoingAway: // the host or the app has left the configuration
+		return closeUnknownApp
+	case socket.CloseLimit:
+		return closeFull
+	case socket.CloseTokenExpired, socket.CloseDisconnected, socket.CloseOrigin, socket.CloseRefused:
+		return codeRefused
+	case socket.CloseSlow, socket.CloseRateLimited, socket.CloseUnavailable, socket.ClosePolicy:
+		return closeBackOff
+	case socket.CloseRestart, socket.CloseReconnect:
+		return closeReconnect
+	}
+	return code
+}
+
+// Close codes of the protocol. Clients stay away after 4000 to 4099, come back after a second after 4100 to
+// 4199, and at once after 4200 to 4299.
+const (
+	closeTLSOnly    = 4000
+	closeUnknownApp = 4001
+	closeFull       = 4004
+	closeBadVersion = 4007
+	closeNoVersion  = 4008
+	closeBackOff    = 4100
+	closeReconnect  = 4200
+	minVersion      = 4
+	maxVersion      = 7
+	oldVersion      = 6 // the first whose clients show close codes
+)
