@@ -80,7 +80,7 @@ func TestMergedListingsHaveTheLatestDetails(t *testing.T) {
 	listing := func(m Member) []Listing {
 		return []Listing{{
 			Channel: "room", Kind: Authenticated, Users: []User{m.User, {ID: "b"}}, Seen: []int64{m.Seen, 0},
-			Details: []DetailTimes{{m.InfoTime, m.StatusTime}, {}},
+			Details: []DetailTimes{{m.InfoTime, m.StatusTime, m.Own}, {}},
 		}}
 	}
 	for _, tt := range []struct {

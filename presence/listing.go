@@ -22,10 +22,16 @@ type Listing struct {
 	// Details has the times at which the info and the status of Users were set, see [Member]. It is
 	// nil if nobody has any. Only [Pods.Listing] and [Pods.Listings] set it, and only [WithInfo].
 	Details []DetailTimes
+	// Userless is the number of connections that count as no user of an authenticated channel. Only
+	// [Pods.Listing] and [Pods.Listings] set it, and the functions that merge them.
+	Userless int
 }
 
-// DetailTimes are the times of a [Member] besides Seen.
-type DetailTimes struct{ Info, Status int64 }
+// DetailTimes has the times of a [Member] besides Seen, and Own.
+type DetailTimes struct {
+	Info, Status int64
+	Own          bool
+}
 
 // Named reports whether the channel is authenticated and has Users instead of Count.
 func (l *Listing) Named() bool { return l.Kind == Authenticated && !l.CountOnly }
@@ -44,12 +50,16 @@ const (
 func (p Per) Raw() bool { return p&PerConnection != 0 }
 
 // listed returns the user for a listing.
-func (u *user) listed(per Per) User {
+func (u *user) listed(per Per, at datedEmail) User {
+	listed := User{ID: u.ID, Email: at.email}
 	if per&WithInfo != 0 {
-		return u.known()
+		u.extra.fill(&listed)
 	}
-	return User{ID: u.ID, Email: u.Email}
+	return listed
 }
+
+// learned returns the e-mail address with the time at which this pod has learned it.
+func (u *user) learned() datedEmail { return datedEmail{u.Email, u.seen} }
 
 // Channels lists the active channels of the host: first those with a name, sorted, then the private
 // ones. Hidden channels are left out. per applies to counts too.
@@ -117,29 +127,47 @@ func (ch *channel) listing(per Per) Listing {
 	l := Listing{Channel: ch.name, Kind: ch.class.Kind, CountOnly: ch.countOnly()}
 	switch {
 	case ch.named() && per.Raw():
-		l.Users = make([]User, len(ch.listeners))
-		for i, m := range ch.listeners {
-			l.Users[i] = m.conn.user.listed(per)
+		l.Users = make([]User, 0, len(ch.listeners))
+		for _, m := range ch.listeners {
+			if u, at := ch.listed(m); u != nil {
+				l.Users = append(l.Users, u.listed(per, at))
+			}
 		}
 	case ch.named():
 		l.Users = make([]User, 0, ch.users)
 		for _, m := range ch.members {
 			if m.conns > 0 {
-				l.Users = append(l.Users, m.user.listed(per))
+				l.Users = append(l.Users, m.source().listed(per, m.address()))
 			}
 		}
 	case per.Raw() || ch.class.Kind != Authenticated:
 		l.Count = len(ch.listeners)
 	default:
-		l.Count = int(ch.users)
+		l.Count = int(ch.users + ch.userless)
 	}
 	return l
+}
+
+// listed returns what a listing has of a listener, and the e-mail address; nil if it counts as no user.
+func (ch *channel) listed(m *membership) (*user, datedEmail) {
+	u := m.conn.user
+	if ch.identified == 0 {
+		if u == nil {
+			return nil, datedEmail{}
+		}
+		return u, u.learned()
+	}
+	if u = m.conn.host.memberOf(m); u == nil {
+		return nil, datedEmail{}
+	}
+	of := ch.byUser[u]
+	return of.source(), of.address()
 }
 
 func (c *Conn) listing(per Per) Listing {
 	l := Listing{Channel: c.id.PrivateChannel(), Kind: Private, Count: 1}
 	if c.user != nil {
-		l.Users, l.Count = []User{c.user.listed(per)}, 0
+		l.Users, l.Count = []User{c.user.listed(per, c.user.learned())}, 0
 	}
 	return l
 }
@@ -154,14 +182,14 @@ func (h *Host) Users(per Per) ([]User, Stats) {
 		users := make([]User, 0, h.loggedIn)
 		for _, c := range h.conns {
 			if c.user != nil {
-				users = append(users, c.user.listed(per))
+				users = append(users, c.user.listed(per, c.user.learned()))
 			}
 		}
 		return users, h.stats()
 	}
 	users := make([]User, len(h.online))
 	for i, u := range h.online {
-		users[i] = u.listed(per)
+		users[i] = u.listed(per, u.learned())
 	}
 	return users, h.stats()
 }

@@ -169,7 +169,7 @@ func (g *gathering) channel(ch *channel) EncodedChannel {
 	case e.Named:
 		e.Users = g.users(ch)
 	case ch.class.Kind == Authenticated:
-		e.Count = int(ch.users)
+		e.Count = int(ch.users + ch.userless)
 	default:
 		e.Count = len(ch.listeners)
 	}

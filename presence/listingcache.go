@@ -163,7 +163,7 @@ func (h *Host) encodeMembers(b []byte, members []*member) []byte {
 	first := true
 	for _, m := range members {
 		if m.conns > 0 {
-			k.ID, k.Email = m.user.ID, m.user.Email
+			k.ID, k.Email = m.user.ID, m.address().email
 			b = h.registry.encoder.AppendUser(b, &k, first)
 			first = false
 		}

@@ -57,7 +57,7 @@ func (p Pods) Listing(host HostName, name string, per Per) (Listing, bool) {
 // listedMember returns the user for a listing, with the times of what it has.
 func (u *user) listedMember(per Per) Member {
 	times := u.details(per)
-	return Member{User: u.listed(per), Seen: u.seen, InfoTime: times.Info, StatusTime: times.Status}
+	return Member{User: u.listed(per, u.learned()), Seen: u.seen, InfoTime: times.Info, StatusTime: times.Status}
 }
 
 // details returns the times of what a listing has of the user besides the address.
@@ -65,7 +65,7 @@ func (u *user) details(per Per) DetailTimes {
 	if per&WithInfo == 0 || u.extra == nil {
 		return DetailTimes{}
 	}
-	return DetailTimes{u.extra.infoTime, u.extra.statusTime}
+	return DetailTimes{u.extra.infoTime, u.extra.statusTime, u.extra.own}
 }
 
 // mergeable returns the listing of the channel with all that [MergeListings] needs.
@@ -78,29 +78,31 @@ func (ch *channel) mergeable(per Per) Listing {
 	if per.Raw() {
 		n = len(ch.listeners)
 	}
-	l.Users, l.Seen = make([]User, 0, n), make([]int64, 0, n)
+	l.Users, l.Seen, l.Userless = make([]User, 0, n), make([]int64, 0, n), int(ch.userless)
 	if per.Raw() {
 		for _, m := range ch.listeners {
-			l.add(m.conn.user, per)
+			if u, at := ch.listed(m); u != nil {
+				l.add(u, at, per)
+			}
 		}
 		return l
 	}
 	for _, m := range ch.members {
 		if m.conns > 0 {
-			l.add(m.user, per)
+			l.add(m.source(), m.address(), per)
 		}
 	}
 	return l
 }
 
 // add adds a user with its times.
-func (l *Listing) add(u *user, per Per) {
+func (l *Listing) add(u *user, at datedEmail, per Per) {
 	times := u.details(per)
 	if times != (DetailTimes{}) && l.Details == nil {
 		l.Details = make([]DetailTimes, len(l.Users), cap(l.Users))
 	}
-	l.Users = append(l.Users, u.listed(per))
-	l.Seen = append(l.Seen, u.seen)
+	l.Users = append(l.Users, u.listed(per, at))
+	l.Seen = append(l.Seen, at.seen)
 	if l.Details != nil {
 		l.Details = append(l.Details, times)
 	}
@@ -110,7 +112,7 @@ func (c *Conn) mergeable(per Per) Listing {
 	l := c.listing(per)
 	if c.user != nil {
 		l.Users = nil
-		l.add(c.user, per)
+		l.add(c.user, c.user.learned(), per)
 	}
 	return l
 }
@@ -167,6 +169,7 @@ func (m *mergedListing) add(l Listing) {
 	}
 	m.CountOnly = m.CountOnly || l.CountOnly
 	m.Count += l.Count
+	m.Userless += l.Userless
 	m.more = append(m.more, l)
 }
 
@@ -185,7 +188,7 @@ func (m *mergedListing) finish(per Per) Listing {
 	}
 	l.Count = 0
 	if l.CountOnly {
-		l.Count, l.Users = len(l.Users), nil
+		l.Count, l.Users = len(l.Users)+l.Userless, nil
 	} else if l.Users == nil {
 		l.Users = []User{}
 	}
@@ -200,7 +203,7 @@ func appendMembers(members []Member, l Listing) []Member {
 			m.Seen = l.Seen[i]
 		}
 		if i < len(l.Details) {
-			m.InfoTime, m.StatusTime = l.Details[i].Info, l.Details[i].Status
+			m.InfoTime, m.StatusTime, m.Own = l.Details[i].Info, l.Details[i].Status, l.Details[i].Own
 		}
 		members = append(members, m)
 	}

@@ -92,6 +92,31 @@ func CheckUser(u User) error {
 	return nil
 }
 
+// CheckIdentityInfo returns nil if an [Identity] can have the info: "", or any JSON value of at most MaxInfo
+// bytes of UTF-8. Otherwise it returns ErrInfoTooLarge, or another error.
+func CheckIdentityInfo(info string) error {
+	switch {
+	case info == "":
+		return nil
+	case len(info) > MaxInfo:
+		return ErrInfoTooLarge
+	case !utf8.ValidString(info) || !json.Valid([]byte(info)):
+		return errors.New("is not a JSON value")
+	}
+	return nil
+}
+
+// CheckIdentity returns nil if a connection can count as the identity in a channel.
+func CheckIdentity(as Identity) error {
+	if err := CheckUser(User{ID: as.ID, Email: as.Email}); err != nil {
+		return err
+	}
+	if err := CheckIdentityInfo(as.Info); err != nil {
+		return fmt.Errorf("the info %w", err)
+	}
+	return nil
+}
+
 // CheckChannel returns nil if a channel can have the name, private channels included: 1 to
 // MaxChannelName bytes that a user's ID may have. Otherwise it returns ErrBadChannel. The [Rules]
 // of a host can allow less.

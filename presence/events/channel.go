@@ -50,8 +50,31 @@ type seat struct {
 	at     sourceSet     // pods on which the user has a connection
 	until  time.Duration // end of the grace period, see Speaker.now; 0 without one
 	record string        // as it was told; "" if the Sink hides the user
+	own    *ownInfo      // nil if no membership with an identity has described the user in the channel
 	told   bool
 	dirty  bool // in channel.news
+}
+
+// ownInfo is the info of a user in one channel, see [presence.Member].Own.
+type ownInfo struct {
+	info string
+	time int64
+}
+
+// describe takes over what a membership says of the user in the channel.
+func (st *seat) describe(m *presence.Member) {
+	if m.Own && (st.own == nil || m.InfoNewer(st.own.info, st.own.time)) {
+		st.own = &ownInfo{strings.Clone(m.Info), m.InfoTime}
+	}
+}
+
+// known returns the user as events of the channel have it.
+func (st *seat) known() presence.User {
+	u := st.user
+	if st.own != nil {
+		u.Info = st.own.info
+	}
+	return u
 }
 
 // visible reports whether the user counts as there.
@@ -169,6 +192,11 @@ func (ch *channel) updateClass() {
 
 // person returns a user, which it creates if necessary.
 func (sh *shard) person(m *presence.Member) *person {
+	if m.Own { // its info is that of a seat
+		shared := *m
+		shared.Info, shared.InfoTime, shared.Own = "", 0, false
+		m = &shared
+	}
 	p := sh.persons[m.ID]
 	if p == nil {
 		// The texts of a decoded message share memory with others.

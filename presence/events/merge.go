@@ -63,6 +63,7 @@ func (sh *shard) change(src *source, c *presence.TapChange, now time.Duration) {
 	for i := range c.Came {
 		st := sh.seat(ch, sh.person(&c.Came[i]))
 		delete(src.rest, st)
+		st.describe(&c.Came[i])
 		sh.come(src, ch, p, st)
 	}
 	for _, left := range c.Left {

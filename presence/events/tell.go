@@ -129,7 +129,7 @@ func (s *Speaker) name(t turn, seats []*seat) []string {
 	users := make([]presence.User, len(seats))
 	s.mu.Lock()
 	for i, st := range seats {
-		users[i] = st.user
+		users[i] = st.known()
 	}
 	s.mu.Unlock()
 	records := s.cfg.Sink.Name(t.host, users)
@@ -139,6 +139,10 @@ func (s *Speaker) name(t turn, seats []*seat) []string {
 		return records
 	}
 	for i, st := range seats {
+		if st.own != nil {
+			st.record = records[i]
+			continue
+		}
 		if st.person.record != records[i] {
 			st.person.record = records[i]
 		}

@@ -1,6 +1,8 @@
 package message
 
 import (
+	"slices"
+
 	"github.com/rollcall-gateway/rollcall/presence"
 )
 
@@ -19,7 +21,10 @@ func (e *encoder) address(m *Send) {
 	if len(m.Users) > presence.MaxUsers {
 		e.fail(manyUsers)
 	}
-	e.flags(m.Except != presence.ID{}, !m.Key.IsZero())
+	if m.From.To != "" && !slices.Equal(m.Users, []string{m.From.To}) {
+		e.fail(badTo)
+	}
+	e.flags(m.Except != presence.ID{}, !m.Key.IsZero(), m.From.To != "")
 	e.length(len(m.Users))
 	for _, user := range m.Users {
 		e.userID(user)
@@ -37,9 +42,16 @@ func (d *decoder) addressedSend() Message {
 	if !m.From.Backend {
 		d.fail(badAddress)
 	}
-	flags := d.flags(2)
+	flags := d.flags(3)
 	if m.Users = list(d, leastUser, d.userID); len(m.Users) > presence.MaxUsers {
 		d.fail(manyUsers)
+	}
+	if flags&4 != 0 {
+		if len(m.Users) == 1 {
+			m.From.To = m.Users[0]
+		} else {
+			d.fail(badTo)
+		}
 	}
 	if flags&1 != 0 {
 		m.Except = d.sixteen()
@@ -76,4 +88,5 @@ func (d *decoder) sixteen() (v [16]byte) {
 const (
 	badAddress = "an address of a message that is not of the backend"
 	manyUsers  = "too many users"
+	badTo      = "a message for connections that are signed in as no user, or as several"
 )

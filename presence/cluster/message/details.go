@@ -34,9 +34,16 @@ func (e *encoder) details(members []presence.Member, inDelta bool) {
 		if m.Shown != nil && !inDelta {
 			e.fail("what is shown of a user in a reply")
 		}
-		e.flags(m.InfoTime != 0, m.StatusTime != 0, m.Shown != nil)
+		if m.Own && m.InfoTime == 0 {
+			e.fail(ownWithoutTime)
+		}
+		e.flags(m.InfoTime != 0, m.StatusTime != 0, m.Own, m.Shown != nil)
 		if m.InfoTime != 0 {
-			e.objectOrNone(m.Info, presence.MaxInfo)
+			if m.Own {
+				e.valueOrNone(m.Info, presence.MaxInfo)
+			} else {
+				e.objectOrNone(m.Info, presence.MaxInfo)
+			}
 			e.time(m.InfoTime)
 		}
 		if m.StatusTime != 0 {
@@ -59,7 +66,7 @@ func (e *encoder) details(members []presence.Member, inDelta bool) {
 
 func (d *decoder) detailedDelta() Message {
 	m := d.delta()
-	d.details(m.Joined, 3)
+	d.details(m.Joined, 4)
 	if d.wrong != "" {
 		return nil
 	}
@@ -86,13 +93,19 @@ func (d *decoder) details(members []presence.Member, flagged int) {
 			d.fail("no detail of a user")
 			return
 		}
-		if flags&1 != 0 {
+		switch flags & 5 {
+		case 1:
 			m.Info, m.InfoTime = d.objectOrNone(presence.MaxInfo), d.timeOfDetail()
+		case 5:
+			m.Info, m.InfoTime, m.Own = d.valueOrNone(presence.MaxInfo), d.timeOfDetail(), true
+		case 4:
+			d.fail(ownWithoutTime)
+			return
 		}
 		if flags&2 != 0 {
 			m.Status, m.StatusTime = d.objectOrNone(presence.MaxStatus), d.timeOfDetail()
 		}
-		if flags&4 == 0 {
+		if flags&8 == 0 {
 			continue
 		}
 		s := &presence.Shown{
@@ -194,11 +207,36 @@ func (d *decoder) objectOrNone(most int) string {
 	return s
 }
 
+// valueOrNone writes a value of JSON, or that there is none.
+func (e *encoder) valueOrNone(s string, most int) {
+	if s != "" && !isValue(s) {
+		e.fail(noValue)
+	}
+	e.text(s, most)
+}
+
+func (d *decoder) valueOrNone(most int) string {
+	s := d.plain(most)
+	if s != "" && !isValue(s) {
+		d.fail(noValue)
+		return ""
+	}
+	return s
+}
+
+// isValue reports whether a text is a value of JSON: it goes to browsers as it is.
+func isValue(s string) bool { return presence.CheckIdentityInfo(s) == nil }
+
+const (
+	noValue        = "an info of a membership that is no JSON"
+	ownWithoutTime = "an info of a membership without a time"
+)
+
 // listingMembers returns the users of a listing with the times of their details.
 func listingMembers(l *presence.Listing) []presence.Member {
 	list := make([]presence.Member, len(l.Users))
 	for i := range list {
-		list[i] = presence.Member{User: l.Users[i], InfoTime: l.Details[i].Info, StatusTime: l.Details[i].Status}
+		list[i] = detailedMember(&l.Users[i], l.Details[i])
 	}
 	return list
 }
@@ -211,11 +249,11 @@ func isListingDetailed(l *presence.Listing) bool {
 // listingDetails reads the details of the users of a listing.
 func (d *decoder) listingDetails(l *presence.Listing) {
 	members := make([]presence.Member, len(l.Users))
-	d.details(members, 2)
+	d.details(members, 3)
 	l.Details = make([]presence.DetailTimes, len(members))
 	for i, m := range members {
 		l.Users[i].Info, l.Users[i].Status = m.Info, m.Status
-		l.Details[i] = presence.DetailTimes{Info: m.InfoTime, Status: m.StatusTime}
+		l.Details[i] = presence.DetailTimes{Info: m.InfoTime, Status: m.StatusTime, Own: m.Own}
 	}
 }
 
@@ -223,11 +261,15 @@ func (d *decoder) listingDetails(l *presence.Listing) {
 const detailLimit = numberLimit + 1 + 2 + presence.MaxInfo + 2 + presence.MaxStatus + 2*timeLimit
 
 func listedDetailSize(u *presence.User, times presence.DetailTimes) int {
-	m := presence.Member{User: *u, InfoTime: times.Info, StatusTime: times.Status}
+	m := detailedMember(u, times)
 	if !isDetailed(m) {
 		return 0
 	}
 	return detailSize(&m)
+}
+
+func detailedMember(u *presence.User, times presence.DetailTimes) presence.Member {
+	return presence.Member{User: *u, InfoTime: times.Info, StatusTime: times.Status, Own: times.Own}
 }
 
 func detailSize(m *presence.Member) int {

@@ -191,7 +191,7 @@ func (d *decoder) change() presence.TapChange {
 	c.Conns = d.count()
 	c.Came = list(d, leastMember, d.member)
 	if flags&32 != 0 {
-		d.details(c.Came, 2)
+		d.details(c.Came, 3)
 	}
 	c.Left = list(d, leastDeparture, func() presence.Departure {
 		return presence.Departure{ID: d.userID(), Lost: d.flags(1) != 0}

@@ -96,6 +96,7 @@ func samples() []sample {
 			{Channel: "lobby", Kind: presence.Authenticated, Users: []presence.User{{ID: "u-1", Email: "one@example.com"}, {ID: "u-2"}}},
 			{Channel: "lobby", Kind: presence.Authenticated, Users: []presence.User{{ID: "u-3"}, {ID: "u-4", Email: "e"}}, Seen: []int64{0, 1_700_000_000_456}},
 			{Channel: "vip", Kind: presence.Authenticated, CountOnly: true, Count: 200},
+			{Channel: "private-vip", Kind: presence.Authenticated, CountOnly: true, Userless: 128, Users: []presence.User{{ID: "u-1"}}},
 			{Channel: "anonymous-1", Kind: presence.Anonymous, Count: 3},
 			{Channel: "tab|AAAAAAAAAAAAAAAAAAAAAA", Kind: presence.Private, Count: 1},
 		}}},
@@ -113,6 +114,10 @@ func samples() []sample {
 			{
 				Channel: "tab|AAAAAAAAAAAAAAAAAAAAAA", Kind: presence.Private, Users: []presence.User{{ID: "u-4", Status: "{}"}},
 				Details: []presence.DetailTimes{{Status: -1}},
+			},
+			{
+				Channel: "presence-lobby", Kind: presence.Authenticated, Users: []presence.User{{ID: "u-5", Info: "true"}},
+				Details: []presence.DetailTimes{{Info: 1, Own: true}},
 			},
 		}}},
 		{"reply explain", &Reply{ID: 12, Last: true, Conns: []Connection{
@@ -134,6 +139,12 @@ func samples() []sample {
 				{User: presence.User{ID: "u-1", Info: `{"name":"One"}`, Status: `{"away":true}`}, InfoTime: 1_700_000_000_456, StatusTime: -1},
 				member("u-2", "", 0),
 				{User: presence.User{ID: "u-3"}, StatusTime: 1_700_000_000_456},
+			},
+		}}},
+		{"delta of users that memberships describe", &Delta{Host: portal, Channel: "presence-lobby", Parts: 1, Delta: presence.Delta{
+			Clock: 1001, Conns: 4, Userless: 2, Joined: []presence.Member{
+				{User: presence.User{ID: "u-1", Info: `[1, "zwölf"]`}, InfoTime: 1_700_000_000_456, Own: true},
+				{User: presence.User{ID: "u-2", Status: `{"away":true}`}, InfoTime: -1, StatusTime: 1, Own: true, Shown: &presence.Shown{Time: 1}},
 			},
 		}}},
 		{"delta full", &Delta{Host: portal, Channel: "lobby", Part: 1, Parts: 256, Delta: presence.Delta{
@@ -164,6 +175,13 @@ func samples() []sample {
 		{"send to users and channels, except for one, and once", &Send{
 			Host: portal, Channels: []string{"lobby"}, Users: []string{"u-1"}, From: presence.Source{Backend: true}, Message: []byte("{}"),
 			Except: presence.ID{15: 1}, Key: presence.MessageKey{0: 1},
+		}},
+		{"send of what was published", &Send{
+			Host: mustHost("192.0.2.1"), Channels: []string{"lobby"}, Message: []byte(`{"event":"client-a","data":"1"}`),
+			From: presence.Source{User: &presence.User{ID: "u-1"}, Raw: true},
+		}},
+		{"send to who is signed in", &Send{
+			Host: portal, Users: []string{"u-1"}, From: presence.Source{Backend: true, Raw: true, To: "u-1"}, Message: []byte("{}"),
 		}},
 		{"send once", &Send{
 			Host: portal, Channels: []string{"lobby"}, From: presence.Source{Backend: true}, Message: []byte("{}"), Key: presence.MessageKey{15: 1},
@@ -208,6 +226,9 @@ func samples() []sample {
 			{ID: 1, TapPart: presence.TapPart{First: true, Changes: []presence.TapChange{
 				{Channel: "lobby", Class: presence.Class{Kind: presence.Authenticated, Hidden: true, CountOnly: true}, Conns: 300, Full: true, More: true, Came: []presence.Member{
 					member("u-1", "one@example.com", 1_700_000_000_456), {User: presence.User{ID: "u-2", Info: `{"name":"Two"}`}, InfoTime: -1},
+				}},
+				{Channel: "presence-lobby", Class: presence.Class{Kind: presence.Authenticated}, Conns: 1, Came: []presence.Member{
+					{User: presence.User{ID: "u-6", Info: `"six"`}, InfoTime: 1, Own: true},
 				}},
 				{Channel: "ä", Lost: true, Left: []presence.Departure{{ID: "u-3", Lost: true}, {ID: "u-4"}}},
 				{Class: presence.Class{Kind: presence.Authenticated}, Came: []presence.Member{member("u-5", "", 0)}},

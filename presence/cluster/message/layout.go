@@ -311,6 +311,7 @@ func (e *encoder) delta(m *Delta) {
 	e.uvarint(m.Base)
 	e.count(m.Conns)
 	e.count(m.Delta.Lost)
+	e.count(m.Userless)
 	e.length(len(m.Joined))
 	for i := range m.Joined {
 		e.member(&m.Joined[i])
@@ -332,7 +333,7 @@ func (d *decoder) delta() *Delta {
 	if m.Parts > 1 && m.Base != 0 {
 		d.fail("parts of a delta that is not of everything")
 	}
-	m.Conns, m.Lost = d.count(), d.count()
+	m.Conns, m.Lost, m.Userless = d.count(), d.count(), d.count()
 	m.Joined = list(d, leastMember, d.member)
 	m.Left = list(d, leastDeparture, func() presence.Departure {
 		return presence.Departure{ID: d.userID(), Lost: d.flags(1) != 0}
@@ -371,7 +372,7 @@ func (e *encoder) send(m *Send) {
 	if m.From.User == nil && m.From.Shown != nil {
 		e.fail("what is shown of no user")
 	}
-	e.flags(m.From.User != nil, m.From.Backend, m.From.Shown != nil)
+	e.flags(m.From.User != nil, m.From.Backend, m.From.Shown != nil, m.From.Raw)
 	if m.From.User != nil {
 		e.user(m.From.User)
 	}
@@ -389,7 +390,9 @@ func (d *decoder) send(addressed bool) *Send {
 	if m.Channels = list(d, leastName, d.channel); len(m.Channels) == 0 && !addressed || len(m.Channels) > presence.MaxTargets {
 		d.fail(badTargets)
 	}
-	switch flags := d.flags(3); flags {
+	flags := d.flags(4)
+	m.From.Raw = flags&8 != 0
+	switch flags &^= 8; flags {
 	case 0:
 	case 1, 5:
 		user := d.user()

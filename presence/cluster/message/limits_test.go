@@ -205,6 +205,13 @@ func TestAppendRefusesWhatNobodyTakes(t *testing.T) {
 		{"a user too long", web1, deltaOf(func(d *Delta) { d.Left = []presence.Departure{{ID: strings.Repeat("x", 257)}} })},
 		{"an address too long", web1, deltaOf(func(d *Delta) { d.Joined = []presence.Member{member("u", strings.Repeat("x", 321), 0)} })},
 		{"parts of changes", web1, deltaOf(func(d *Delta) { d.Parts, d.Base = 2, 1 })},
+		{"an info of a membership without a time", web1, deltaOf(func(d *Delta) {
+			d.Joined = []presence.Member{{User: presence.User{ID: "u-1", Status: "{}"}, StatusTime: 1, Own: true}}
+		})},
+		{"an info of a membership that is no JSON", web1, deltaOf(func(d *Delta) {
+			d.Joined = []presence.Member{{User: presence.User{ID: "u-1", Info: "{} {}"}, InfoTime: 1, Own: true}}
+		})},
+		{"fewer than no connections without a user", web1, deltaOf(func(d *Delta) { d.Userless = -1 })},
 		{"a number below 0", web1, deltaOf(func(d *Delta) { d.Conns = -1 })},
 		{"a check without a host", web1, &Check{}},
 		{"a message to no host", web1, &Send{Channels: []string{"lobby"}, Message: []byte("{}")}},
@@ -218,6 +225,9 @@ func TestAppendRefusesWhatNobodyTakes(t *testing.T) {
 		{"a message of a connection with a key", web1, sendOf(func(s *Send) { s.Key[0] = 1 })},
 		{"a message to too many users", web1, sendOf(func(s *Send) {
 			s.From.Backend, s.Users = true, slices.Repeat([]string{"u"}, presence.MaxUsers+1)
+		})},
+		{"a message to who is signed in as one of two users", web1, sendOf(func(s *Send) {
+			s.From.Backend, s.From.To, s.Users = true, "u-1", []string{"u-1", "u-2"}
 		})},
 		{"a message to a user without an ID", web1, sendOf(func(s *Send) { s.From.Backend, s.Users = true, []string{"u", ""} })},
 		{"a message that is empty", web1, sendOf(func(s *Send) { s.Message = nil })},
@@ -327,7 +337,12 @@ func TestDecodeRefusesWhatIsWrittenInAnotherWay(t *testing.T) {
 	}{
 		{"no type", body(0)[:len(body(0))-1]},
 		{"an unknown type", body(11)},
-		{"an unknown flag of a message", body(10, []byte{1}, host, []byte{1, 1, 'c', 4, 2, '{', '}'})},
+		{"an unknown flag of a message", body(10, host, []byte{1, 1, 'c', 16, 2, '{', '}'})},
+		{"what is shown of no user", body(10, host, []byte{1, 1, 'c', 4, 2, '{', '}'})},
+		{"a message to who is signed in as nobody", body(15, host, []byte{1, 1, 'c', 2, 2, '{', '}', 5, 0}, make([]byte, 15), []byte{1})},
+		{"an info of a membership without a time", body(14, host, []byte{1, 'c', 0, 1, 1, 0, 1, 0, 0, 1, 1, 'u', 0, 0, 0, 1, 0, 4})},
+		{"an info of a membership that is no JSON", body(14, host, []byte{1, 'c', 0, 1, 1, 0, 1, 0, 0, 1, 1, 'u', 0, 0, 0, 1, 0, 5, 1, '[', 2})},
+		{"no connections without a user", body(6, []byte{1, 0, 0, 0, 0, 0, 0, 0, 0, 1, 0x11, 1, 'c', 0, 0, 0, 0})},
 		{"a message of a user and the backend", body(10, []byte{1}, host, []byte{1, 1, 'c', 3, 1, 'u', 0, 2, '{', '}'})},
 		{"a number longer than need be", body(9, []byte{0x81, 0x00})},
 		{"a number of 65 bits", body(9, bytes.Repeat([]byte{0xff}, 9), []byte{0x02})},
@@ -338,7 +353,7 @@ func TestDecodeRefusesWhatIsWrittenInAnotherWay(t *testing.T) {
 		{"a host that is not ASCII", body(8, []byte{1, 3}, []byte("hö"), []byte{0})},
 		{"a host with a NUL", body(8, []byte{1, 2}, []byte("a\x00"), []byte{0})},
 		{"an address not in its short form", body(8, []byte{1, 9}, []byte("0:0::0000"), []byte{0})},
-		{"an unknown flag of a departure", body(7, host, []byte{1, 'c', 0, 1, 1, 1, 0, 0, 0, 1, 1, 'u', 2})},
+		{"an unknown flag of a departure", body(7, host, []byte{1, 'c', 0, 1, 1, 1, 0, 0, 0, 0, 1, 1, 'u', 2})},
 		{"a text longer than the payload", body(7, host, []byte{100, 'c'})},
 		{"times of no user", body(6, []byte{1, 0, 0, 0, 0, 0, 0, 0, 1, 0x41, 1, 'c', 0, 0, 0})},
 		{"a time of a detail that is none", body(17, host, []byte{0, 1, 1, 'u', 1, 0})},
@@ -372,8 +387,8 @@ func TestDecodeTakesNoMemoryForWhatIsNotThere(t *testing.T) {
 		"users with times": body(6, reply, []byte{0, 0, 1, 0x41, 1, 'c', 0}, claim),
 		"connections":      body(6, reply, []byte{0, 0, 0}, claim),
 		"channels":         body(6, reply, []byte{0, 0, 0, 1, 0, 0, 0, 0}, claim),
-		"joined":           body(7, host, []byte{1, 'c', 0, 1, 1, 1, 0, 0}, claim),
-		"left":             body(7, host, []byte{1, 'c', 0, 1, 1, 1, 0, 0, 0}, claim),
+		"joined":           body(7, host, []byte{1, 'c', 0, 1, 1, 1, 0, 0, 0}, claim),
+		"left":             body(7, host, []byte{1, 'c', 0, 1, 1, 1, 0, 0, 0, 0}, claim),
 		"checked":          body(8, []byte{1}, host, claim),
 		"known users":      body(17, host, []byte{0}, claim),
 		"sent to":          body(10, []byte{1}, host, claim),

@@ -14,7 +14,7 @@ import (
 )
 
 // Version is the version of the payloads that this package writes, and the only one that it reads.
-const Version = 7
+const Version = 8
 
 // MaxPayload is the largest payload in bytes. NATS takes 1 MiB by default.
 const MaxPayload = 512 << 10

@@ -12,6 +12,7 @@ const (
 	countOnly = 0x80
 	withSeen  = 0x40 // the users have the times of their addresses
 	detailed  = 0x20 // users have info or a status
+	userless  = 0x10 // connections count as no user
 )
 
 func (e *encoder) reply(m *Reply) {
@@ -52,7 +53,7 @@ func (d *decoder) reply() *Reply {
 	m.Count.Hashes = d.hashes()
 	m.Members = list(d, leastMember, d.member)
 	if flags&4 != 0 {
-		d.details(m.Members, 2)
+		d.details(m.Members, 3)
 	}
 	m.Channels = list(d, leastListing, d.listing)
 	m.Conns = list(d, leastConnection, d.connection)
@@ -113,9 +114,15 @@ func (e *encoder) listing(l *presence.Listing) {
 	if len(l.Seen) != 0 {
 		kind |= withSeen
 	}
+	if l.Userless != 0 {
+		kind |= userless
+	}
 	e.byte(kind)
 	e.channel(l.Channel)
 	e.count(l.Count)
+	if l.Userless != 0 {
+		e.count(l.Userless)
+	}
 	e.length(len(l.Users))
 	for i := range l.Users {
 		e.user(&l.Users[i])
@@ -130,11 +137,16 @@ func (e *encoder) listing(l *presence.Listing) {
 
 func (d *decoder) listing() presence.Listing {
 	kind := d.byte()
-	l := presence.Listing{Kind: presence.Kind(kind &^ (countOnly | withSeen | detailed)), CountOnly: kind&countOnly != 0}
+	l := presence.Listing{Kind: presence.Kind(kind &^ (countOnly | withSeen | detailed | userless)), CountOnly: kind&countOnly != 0}
 	if l.Kind < presence.Authenticated || l.Kind > presence.Private {
 		d.fail("an unknown kind of channel")
 	}
 	l.Channel, l.Count = d.channel(), d.count()
+	if kind&userless != 0 {
+		if l.Userless = d.count(); l.Userless == 0 {
+			d.fail("no connections without a user")
+		}
+	}
 	if kind&withSeen == 0 {
 		l.Users = list(d, leastUser, d.user)
 	} else {

@@ -42,7 +42,11 @@ func DeltaSize(d *presence.Delta) int {
 func checkSize(c *CheckChannel) int { return textSize(&c.Channel) + numberSize(c.Clock) }
 
 func listingSize(l *presence.Listing) int {
-	return 1 + textSize(&l.Channel) + numberSize(uint64(l.Count)) + numberSize(uint64(len(l.Users)))
+	size := 1 + textSize(&l.Channel) + numberSize(uint64(l.Count)) + numberSize(uint64(len(l.Users)))
+	if l.Userless != 0 {
+		size += numberSize(uint64(l.Userless))
+	}
+	return size
 }
 
 func connectionSize(c *Connection) int {

@@ -93,7 +93,7 @@ func divide(l presence.Listing, free *int, room int) (first, rest presence.Listi
 	if len(l.Details) > 0 {
 		first.Details, rest.Details = l.Details[:n:n], l.Details[n:]
 	}
-	rest.Count = 0
+	rest.Count, rest.Userless = 0, 0
 	return first, rest
 }
 
