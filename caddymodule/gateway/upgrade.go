@@ -49,10 +49,11 @@ func (h *handshake) serve() (id presence.ID) {
 		return id
 	}
 	of, who, p := h.resolve(name)
-	if p != nil {
+	if p != nil && !h.tellsByCode(p) {
 		h.reject(p)
 		return id
 	}
+	badLogin := p
 	sock, err := socket.Upgrade(h.w, h.r, h.how.Protocol.Subprotocol(h.r))
 	if err != nil {
 		h.reject(problemUpgrade(err))
@@ -60,6 +61,10 @@ func (h *handshake) serve() (id presence.ID) {
 	}
 	if refused := h.how.Refusal; refused != nil {
 		h.refuseAs(sock, name, refused.Code, refused.Metric, refused.Reason, refused)
+		return id
+	}
+	if badLogin != nil {
+		h.refuse(sock, name, loginCode(badLogin), badLogin.Code, badLogin.Detail)
 		return id
 	}
 	var s *Session
@@ -100,6 +105,24 @@ func (h *handshake) serve() (id presence.ID) {
 	id = s.conn.ID()
 	s.start(who.Expires)
 	return id
+}
+
+// tellsByCode reports whether a refused login is told after the handshake: some protocols promise their
+// pages to see why.
+func (h *handshake) tellsByCode(p *problem.Problem) bool {
+	switch p.Status {
+	case http.StatusUnauthorized, http.StatusForbidden, http.StatusServiceUnavailable:
+		return h.how.Protocol.KnowsCodesOnly() && p.Code != problem.Reloaded().Code
+	}
+	return false
+}
+
+// loginCode returns the close code for a refused login.
+func loginCode(p *problem.Problem) int {
+	if p.Status == http.StatusServiceUnavailable {
+		return socket.CloseUnavailable
+	}
+	return socket.CloseTokenExpired
 }
 
 // maxAttempts is how many configurations may take effect during one handshake. After that, the
