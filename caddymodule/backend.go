@@ -69,20 +69,25 @@ func (b *Backend) endpoint(logger *zap.Logger) (*backend.Endpoint, error) {
 	return to, nil
 }
 
-// complete sets the URL and the secrets of an endpoint with a queue, and its defaults, and checks it.
+// complete sets the URL, the secrets and the limits of an endpoint with a queue, and checks them.
 // warning is as in resolveURL.
 func complete(to *backend.Endpoint, url string, secrets []string, warning string, logger *zap.Logger) (err error) {
-	if to.Timeout == 0 {
-		to.Timeout = defaultBackendTimeout
-	}
-	if to.Queue == 0 {
-		to.Queue = defaultBackendQueue
-	}
 	if to.URL, err = resolveURL(url, warning, logger); err != nil {
 		return err
 	}
 	if to.Secrets, err = signingSecrets(secrets); err != nil {
 		return err
+	}
+	return limit(to)
+}
+
+// limit sets the defaults of the limits of an endpoint, and checks them.
+func limit(to *backend.Endpoint) error {
+	if to.Timeout == 0 {
+		to.Timeout = defaultBackendTimeout
+	}
+	if to.Queue == 0 {
+		to.Queue = defaultBackendQueue
 	}
 	switch {
 	case to.Timeout < 0 || to.Timeout > maxBackendTimeout:

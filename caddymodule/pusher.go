@@ -56,6 +56,9 @@ type Pusher struct {
 
 	// The member of `user_info` that has the e-mail address. Default: `email`.
 	EmailField string `json:"email_field,omitempty"`
+
+	// Receivers of webhooks: who comes and goes, and what clients send.
+	Webhooks []*PusherWebhook `json:"webhooks,omitempty"`
 }
 
 // PusherApp is an app, or another key of one.
@@ -94,9 +97,12 @@ const terminateMembers = "members"
 //	    tls_only
 //	    terminate          members
 //	    email_field        <name>
+//	    webhook            <URL> {
+//	        ...
+//	    }
 //	}
 //
-// There may be several lines with app.
+// There may be several lines with app, and several blocks with webhook. See PusherWebhook.
 func (p *Pusher) UnmarshalCaddyfile(d *caddyfile.Dispenser) error {
 	return block(d, options{
 		"app":                p.unmarshalApp,
@@ -113,7 +119,14 @@ func (p *Pusher) UnmarshalCaddyfile(d *caddyfile.Dispenser) error {
 		"tls_only":           alone(&p.TLSOnly),
 		"terminate":          one(&p.Terminate),
 		"email_field":        one(&p.EmailField),
-	}, "app")
+		"webhook":            p.unmarshalWebhook,
+	}, "app", "webhook")
+}
+
+func (p *Pusher) unmarshalWebhook(d *caddyfile.Dispenser) error {
+	w := new(PusherWebhook)
+	p.Webhooks = append(p.Webhooks, w)
+	return w.UnmarshalCaddyfile(d)
 }
 
 // unmarshalApp reads a line. No error shows an argument, because a line without the ID has a secret

@@ -40,6 +40,11 @@ func (r *resolver) pusher(p *Pusher) {
 	r.text("pusher: path", &p.Path)
 	r.text("pusher: terminate", &p.Terminate)
 	r.text("pusher: email_field", &p.EmailField)
+	for i, w := range p.Webhooks {
+		if w != nil {
+			r.texts(numbered("pusher: webhook", i)+": events", w.Events)
+		}
+	}
 }
 
 // hasApps reports whether the handler serves the Pusher protocol.
@@ -140,7 +145,7 @@ func (h *Handler) provisionPusher(s *site.Site) error {
 		return err
 	}
 	s.Pusher = &c
-	return nil
+	return h.provisionWebhooks(s)
 }
 
 // apps returns the apps, each ID once. No error shows any part of a secret.

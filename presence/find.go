@@ -7,6 +7,14 @@ func (h *Host) Conn(id ID) *Conn {
 	return h.byID[id]
 }
 
+// IsShown reports whether a channel is active on this pod and not hidden.
+func (h *Host) IsShown(channel string) bool {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	ch := h.channels[channel]
+	return ch != nil && !ch.class.Hidden
+}
+
 // ChannelConns returns the connections that listen to a channel, private ones too, in no particular
 // order.
 func (h *Host) ChannelConns(name string) []*Conn {

@@ -23,7 +23,7 @@ func (q *queue) attempt(l *lane, to *Endpoint) {
 	from := l.next
 	q.mu.Unlock()
 
-	b, err := q.courier.store.batch(q.stream, l.channel, from)
+	b, err := q.courier.store.batch(q.stream, l.channel, from, q.courier.kind.batchLimit(to))
 	if err == nil && b.open {
 		err = q.courier.committer.seal(q, l.channel, b.mark)
 	}
@@ -41,17 +41,21 @@ func (q *queue) attempt(l *lane, to *Endpoint) {
 		return
 	}
 	attempt, refusals := q.countAttempt(l, b.first)
-	o := post(q.courier.ctx, q.courier.client, to, b.id, q.courier.kind.body(b.bodies), attempt)
+	o := post(q.courier.ctx, q.courier.client, to, b.id, q.courier.kind.write(to, b), attempt)
 	switch {
 	case o.why == "":
 		q.delivered(r, len(b.bodies))
 	case q.courier.ctx.Err() != nil:
 		q.done(l, time.Now()) // the process ends
-	case o.final && refusals >= maxRefusals:
-		q.courier.observer.Failed(q.stream, o.why)
-		q.discard(r, b, o)
 	default:
-		q.retry(l, b.id, o)
+		why, givenUp := to.mayGiveUp(b, o.final && refusals >= maxRefusals, time.Now())
+		if !givenUp {
+			q.retry(l, b.id, o)
+			return
+		}
+		q.courier.observer.Failed(q.stream, o.why)
+		o.why = why
+		q.discard(r, b, o)
 	}
 }
 

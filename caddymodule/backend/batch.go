@@ -42,16 +42,16 @@ func decodeMark(b []byte) mark {
 	return m
 }
 
-// batch returns the first batch of a lane whose numbers are at least from; the zero batch if there is
-// none.
-func (s store) batch(of Stream, channel, from uint64) (b batch, err error) {
+// batch returns the first batch of a lane whose numbers are at least from, with at most limit messages;
+// the zero batch if there is none.
+func (s store) batch(of Stream, channel, from uint64, limit int) (b batch, err error) {
 	err = s.View(func(tx *bbolt.Tx) error {
 		bucket := tx.Bucket(s.root()).Bucket(of.bucket())
 		if bucket == nil {
 			return nil
 		}
 		sent := decodeMark(bucket.Get(encodeKey(channel, markNumber)))
-		b.open = s.kind.batch > 1
+		b.open = limit > 1
 		size := 0
 		cursor := bucket.Cursor()
 		for k, v := cursor.Seek(encodeKey(channel, max(from, 1))); k != nil; k, v = cursor.Next() {
@@ -63,7 +63,7 @@ func (s store) batch(of Stream, channel, from uint64) (b batch, err error) {
 				b.first = number
 			case b.first < sent.first && number >= sent.first,
 				sent.first <= b.first && b.first <= sent.last && number > sent.last,
-				len(b.bodies) == s.kind.batch, size+len(v) > maxBatchBytes:
+				len(b.bodies) == limit, size+len(v) > maxBatchBytes:
 				b.open = false
 				return nil
 			}
@@ -84,7 +84,7 @@ func (s store) batch(of Stream, channel, from uint64) (b batch, err error) {
 			b.last = number
 			b.bodies = append(b.bodies, append(make([]byte, 0, len(body)), body...))
 			size += len(v)
-			if len(b.bodies) == s.kind.batch || b.last == sent.last {
+			if len(b.bodies) == limit || b.last == sent.last {
 				b.open = false
 				return nil
 			}

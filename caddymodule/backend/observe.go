@@ -24,6 +24,7 @@ const (
 const (
 	ReasonDamaged Reason = "damaged" // the message cannot be read
 	ReasonRemoved Reason = "removed" // the receiver of the events is no longer configured
+	ReasonExpired Reason = "expired" // the message is older than what the endpoint keeps
 )
 
 // Observer counts events. It is called often and must not block.

@@ -44,24 +44,45 @@ func NewClient(transport http.RoundTripper) *http.Client {
 
 // NewRequest returns a POST of a JSON body, signed with the secrets according to Standard Webhooks.
 func NewRequest(ctx context.Context, url string, secrets []Secret, id string, body []byte) (*http.Request, error) {
-	req, err := http.NewRequestWithContext(ctx, http.MethodPost, url, bytes.NewReader(body))
+	req, err := newRequest(ctx, url, id, body)
 	if err != nil {
 		return nil, err
 	}
 	now := time.Now()
-	req.Header.Set("Content-Type", "application/json")
-	req.Header.Set("User-Agent", "Rollcall")
-	req.Header.Set("Webhook-Id", id)
 	req.Header.Set("Webhook-Timestamp", strconv.FormatInt(now.Unix(), 10))
 	req.Header.Set("Webhook-Signature", signature(secrets, id, now, body))
 	return req, nil
+}
+
+// newRequest returns a POST of a JSON body that is not signed.
+func newRequest(ctx context.Context, url, id string, body []byte) (*http.Request, error) {
+	req, err := http.NewRequestWithContext(ctx, http.MethodPost, url, bytes.NewReader(body))
+	if err != nil {
+		return nil, err
+	}
+	req.Header.Set("Content-Type", "application/json")
+	req.Header.Set("User-Agent", "Rollcall")
+	req.Header.Set("Webhook-Id", id)
+	return req, nil
+}
+
+// request returns a request to an endpoint.
+func (to *Endpoint) request(ctx context.Context, id string, body []byte) (*http.Request, error) {
+	if to.Writer == nil {
+		return NewRequest(ctx, to.URL, to.Secrets, id, body)
+	}
+	req, err := newRequest(ctx, to.URL, id, body)
+	if err == nil {
+		to.Writer.Sign(req.Header, body)
+	}
+	return req, err
 }
 
 // post sends a message once. Attempts at a message count from 1.
 func post(ctx context.Context, client *http.Client, to *Endpoint, id string, body []byte, attempt int) outcome {
 	ctx, cancel := context.WithTimeout(ctx, to.Timeout)
 	defer cancel()
-	req, err := NewRequest(ctx, to.URL, to.Secrets, id, body)
+	req, err := to.request(ctx, id, body)
 	if err != nil {
 		return outcome{why: ReasonNetwork, err: err}
 	}

@@ -21,7 +21,9 @@ type Config struct {
 	Restart   func(host presence.HostName, shard uint8) // begins a new epoch; see [events.Speaker]
 	Name      func(host presence.HostName, users []presence.User) []string
 	Label     func(presence.HostName) string
-	Logger    *zap.Logger
+	// Shown reports whether a channel is active on this pod and not hidden.
+	Shown  func(host presence.HostName, channel string) bool
+	Logger *zap.Logger
 }
 
 // Events queues events for the receivers of all sites. Like the connections, it survives a reload.
@@ -29,6 +31,7 @@ type Events struct {
 	*backend.Keeper
 	cfg     Config
 	metrics *backend.Metrics
+	notes   notes
 
 	// mu guards the fields below.
 	mu         sync.Mutex
@@ -45,9 +48,16 @@ type stream struct {
 
 // shard is the epoch of a shard that is being queued.
 type shard struct {
-	epoch  uint64
-	seq    uint64 // of the last event
-	broken bool   // events of the epoch were thrown away: what follows is worth nothing
+	epoch   uint64
+	seq     uint64  // of the last event
+	broken  bool    // events of the epoch were thrown away: what follows is worth nothing
+	numbers numbers // in place of seq, for webhooks
+}
+
+// begin begins an epoch.
+func (sh *shard) begin(epoch uint64) {
+	sh.numbers.begin(epoch)
+	sh.epoch, sh.seq, sh.broken = epoch, 0, false
 }
 
 type restart struct {
@@ -151,9 +161,13 @@ func (s *stream) items(r *Receiver, list []events.Event) (items []backend.Item, 
 		ev, last := &list[i], before
 		before = ev
 		if ev.Epoch > sh.epoch {
-			*sh = shard{epoch: ev.Epoch}
+			sh.begin(ev.Epoch)
 		}
 		if ev.Epoch < sh.epoch { // it was named late, and is worth nothing
+			continue
+		}
+		if r.Webhook {
+			items = appendWebhook(items, &sh.numbers, r, ev)
 			continue
 		}
 		if !r.wants(ev) || repeats(r, ev, last) {

@@ -13,6 +13,7 @@ type Receiver struct {
 	Number   string   // "1" for the first of its site; for metrics
 	Types    Types    // types that are sent
 	Channels []string // patterns of the channels whose events are sent; nil for all
+	Webhook  bool     // the Writer of the Endpoint is a hooks.Writer
 }
 
 // Types is a set of types of events.
@@ -42,6 +43,14 @@ var (
 // HasAny reports whether a type is in both sets.
 func (t Types) HasAny(of Types) bool { return t&of != 0 }
 
+// WantsShards reports whether the receiver gets events that the owner of a shard tells.
+func (r *Receiver) WantsShards() bool {
+	return !r.Webhook || r.Types.HasAny(^(clientEvent | cacheMiss))
+}
+
+// WantsCounts reports whether the receiver gets the numbers of subscribers.
+func (r *Receiver) WantsCounts() bool { return r.Types.HasAny(TypesOf(events.SubscriptionCount)) }
+
 // WantsUsers reports whether the receiver gets events about users of the host.
 func (r *Receiver) WantsUsers() bool { return r.Types.HasAny(userTypes) }
 
@@ -56,6 +65,7 @@ func (r *Receiver) wants(e *events.Event) bool {
 		return r.Types.HasAny(TypesOf(e.Type))
 	case events.ChannelOccupied, events.ChannelVacated, events.MemberJoined, events.MemberLeft:
 		return r.Types.HasAny(TypesOf(e.Type)) && r.hasChannel(e.Channel)
+	case events.SubscriptionCount: // only webhooks have it
 	}
 	return false
 }

@@ -269,7 +269,7 @@ func (h *Hub) clusterSites() []message.Site {
 	effective := h.InEffect()
 	for _, s := range h.configs.Load().list {
 		for _, of := range s.Sites {
-			site := message.Site{Events: s == effective && len(of.Events) > 0}
+			site := message.Site{Events: s == effective && of.HasEvents()}
 			if of.Hosts != nil {
 				site.Sets = [][]string{of.Hosts}
 			}

@@ -19,7 +19,7 @@ import (
 func (h *Hub) receivers(host presence.HostName) []*events.Receiver {
 	if now := h.configs.Load().latest(); now != nil {
 		if s := now.Find(host); s != nil {
-			return s.Events
+			return s.Receivers(host)
 		}
 	}
 	return nil
@@ -28,7 +28,7 @@ func (h *Hub) receivers(host presence.HostName) []*events.Receiver {
 // hasEvents reports whether the latest configuration has a receiver of events for any host.
 func (h *Hub) hasEvents() bool {
 	now := h.configs.Load().latest()
-	return now != nil && slices.ContainsFunc(now.Sites, func(s Served) bool { return len(s.Events) > 0 })
+	return now != nil && slices.ContainsFunc(now.Sites, func(s Served) bool { return s.HasEvents() })
 }
 
 // wantedEvents returns what the configuration in effect says about the events of a host.
@@ -38,14 +38,19 @@ func (h *Hub) wantedEvents(host presence.HostName) source.Wanted {
 		return source.Wanted{}
 	}
 	s := now.Find(host)
-	if s == nil || len(s.Events) == 0 {
+	if s == nil {
+		return source.Wanted{}
+	}
+	list := s.Receivers(host)
+	if !slices.ContainsFunc(list, (*events.Receiver).WantsShards) {
 		return source.Wanted{}
 	}
 	return source.Wanted{
-		On:    true,
-		Users: slices.ContainsFunc(s.Events, (*events.Receiver).WantsUsers),
-		Sum:   s.EventsSum ^ xxhash.Sum64String(s.Chain.Version(plugins.HookMembersLive)), // plugins name users
-		Grace: s.Rules().Grace,
+		On:     true,
+		Users:  slices.ContainsFunc(list, (*events.Receiver).WantsUsers),
+		Counts: slices.ContainsFunc(list, (*events.Receiver).WantsCounts),
+		Sum:    s.EventsSum ^ xxhash.Sum64String(s.Chain.Version(plugins.HookMembersLive)), // plugins name users
+		Grace:  s.Rules().Grace,
 	}
 }
 
@@ -80,7 +85,8 @@ const namingPause = 10 * time.Second
 func (h *Hub) knownReceivers() (labels [][]string) {
 	if now := h.InEffect(); now != nil {
 		for name, of := range now.Names() {
-			for _, r := range of.Events {
+			host, _ := presence.ParseHostName(name) // a name with a wildcard has no app of its own
+			for _, r := range of.Receivers(host) {
 				labels = append(labels, []string{name, r.Number})
 			}
 		}
@@ -95,14 +101,20 @@ func (h *Hub) namedHosts(visit func(host presence.HostName)) {
 		return
 	}
 	for name, of := range now.Names() {
-		if len(of.Events) == 0 {
-			continue
-		}
-		if host, err := presence.ParseHostName(name); err == nil {
+		if host, err := presence.ParseHostName(name); err == nil && len(of.Receivers(host)) > 0 {
 			visit(host)
 		}
 	}
 }
+
+// isShown reports whether a channel is active on this pod and not hidden.
+func (h *Hub) isShown(host presence.HostName, channel string) bool {
+	known := h.Registry.Host(host)
+	return known != nil && known.IsShown(channel)
+}
+
+// ToldClientEvent tells webhooks of an event that the connection has published. It does not wait.
+func (s *Session) ToldClientEvent(e events.ClientEvent) { s.hub.events.ClientEvent(s.Host(), e) }
 
 // restartShard begins a new epoch of a shard, if this pod owns it.
 func (h *Hub) restartShard(host presence.HostName, shard uint8) { h.speaker.Restart(host, shard) }

@@ -118,7 +118,7 @@ func New(c Config) *Hub {
 	})
 	h.events = events.New(events.Config{
 		Folder: filepath.Join(c.Folder, "backend"), Receivers: h.receivers, Wanted: h.hasEvents, Restart: h.restartShard,
-		Name: h.nameUsers, Label: h.label, Logger: h.log.named("rollcall.events"),
+		Name: h.nameUsers, Label: h.label, Shown: h.isShown, Logger: h.log.named("rollcall.events"),
 	})
 	h.Asker = authorize.New(authorize.Config{Label: h.label, Logger: h.log.named("rollcall.authorize")})
 	h.Assignments = assign.NewKeeper(filepath.Join(c.Folder, "assignments.db"), h.Registry, isGreeted, h.log.named("rollcall.assignments"))

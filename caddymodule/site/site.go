@@ -55,7 +55,10 @@ type Site struct {
 	Chain       *plugins.Chain     // nil without plugins
 	Granting    []string           // names of the plugins whose blocks say grants
 
-	// EventsSum changes with the configuration of Events.
+	// Webhooks are the receivers of hosts with an app; see [Site.Receivers].
+	Webhooks Webhooks
+
+	// EventsSum changes with the configuration of Events and Webhooks.
 	EventsSum uint64
 
 	// Authorize is the backend that is asked who may join, through Asker. Both are nil if none is.

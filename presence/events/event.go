@@ -20,14 +20,15 @@ type Type uint8
 
 // Types of events.
 const (
-	ChannelOccupied Type = iota + 1 // a channel has its first connection
-	ChannelVacated                  // a channel has lost its last connection
-	MemberJoined                    // a user has come to a channel
-	MemberLeft                      // a user has gone from a channel
-	UserOnline                      // a user has its first connection on the host
-	UserOffline                     // a user has lost its last connection on the host
-	ChannelState                    // users of a channel at the start of an epoch, or a part of them
-	EpochComplete                   // the epoch has named everything that was there at its start
+	ChannelOccupied   Type = iota + 1 // a channel has its first connection
+	ChannelVacated                    // a channel has lost its last connection
+	MemberJoined                      // a user has come to a channel
+	MemberLeft                        // a user has gone from a channel
+	UserOnline                        // a user has its first connection on the host
+	UserOffline                       // a user has lost its last connection on the host
+	ChannelState                      // users of a channel at the start of an epoch, or a part of them
+	EpochComplete                     // the epoch has named everything that was there at its start
+	SubscriptionCount                 // a channel has another number of connections; see [Wanted].Counts
 )
 
 var typeNames = []string{
@@ -35,6 +36,7 @@ var typeNames = []string{
 	MemberJoined: "member.joined", MemberLeft: "member.left",
 	UserOnline: "user.online", UserOffline: "user.offline",
 	ChannelState: "channel.state", EpochComplete: "epoch.complete",
+	SubscriptionCount: "subscription.count",
 }
 
 // String returns the type as requests and configurations spell it.
@@ -79,10 +81,12 @@ type Sink interface {
 
 // Wanted is what the configuration in effect says about the events of a host.
 type Wanted struct {
-	On    bool          // the host has events
-	Users bool          // UserOnline and UserOffline are wanted
-	Sum   uint64        // changes with everything that is configured about the events; a new one begins new epochs
-	Grace time.Duration // see [presence.Rules].Grace
+	On    bool // the host has events
+	Users bool // UserOnline and UserOffline are wanted
+	// Counts is set if SubscriptionCount is wanted.
+	Counts bool
+	Sum    uint64        // changes with everything that is configured about the events; a new one begins new epochs
+	Grace  time.Duration // see [presence.Rules].Grace
 }
 
 // Epochs keeps the greatest epoch of each shard, on disk and the same on all pods: an
