@@ -74,14 +74,14 @@ func (r hostRules) Rules() *presence.Rules { return r.rules }
 
 // room is a host of a site with an app, for connections without sockets.
 type room struct {
-	t     *testing.T
+	t     testing.TB
 	reg   *presence.Registry
 	site  *site.Site
 	rules *presence.Rules
 	app   *app.App
 }
 
-func newRoom(t *testing.T) *room {
+func newRoom(t testing.TB) *room {
 	c := app.Defaults()
 	c.ClientEvents = true
 	c.Apps = []app.App{
@@ -107,7 +107,7 @@ type peer struct {
 
 // outbox collects frames.
 type outbox struct {
-	t      *testing.T
+	t      testing.TB
 	mu     sync.Mutex
 	events []event
 }
