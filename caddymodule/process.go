@@ -3,15 +3,19 @@ package caddymodule
 import (
 	"errors"
 	"fmt"
+	"net/http"
+	"net/url"
 	"path/filepath"
 	"slices"
 
 	"github.com/caddyserver/caddy/v2"
+	"github.com/caddyserver/caddy/v2/modules/caddyhttp"
 	"github.com/prometheus/client_golang/prometheus"
 
 	"github.com/rollcall-gateway/rollcall/caddymodule/api"
 	"github.com/rollcall-gateway/rollcall/caddymodule/gateway"
 	"github.com/rollcall-gateway/rollcall/caddymodule/pusher"
+	"github.com/rollcall-gateway/rollcall/caddymodule/pusher/rest"
 	"github.com/rollcall-gateway/rollcall/caddymodule/site"
 	"github.com/rollcall-gateway/rollcall/presence"
 	"github.com/rollcall-gateway/rollcall/presence/cluster"
@@ -26,6 +30,7 @@ type processKey struct{}
 type process struct {
 	*gateway.Hub
 	api     *api.Server
+	pusher  *rest.Server
 	clients *pusher.Clients
 }
 
@@ -42,10 +47,23 @@ func newProcess() *process {
 		Folder: filepath.Join(caddy.AppDataDir(), "rollcall"), Exiting: caddy.Exiting,
 		Encoders: []presence.FrameEncoder{pusher.Encoder{}},
 	})
-	return &process{Hub: h, clients: pusher.NewClients(), api: api.New(api.Config{
+	p := &process{Hub: h, clients: pusher.NewClients(), api: api.New(api.Config{
 		Registry: h.Registry, Assignments: h.Assignments, Local: h, PodsToAsk: asked(h), Spread: h.Spread,
 		CheckSend: h.CheckSend, Sent: h.SentByBackend, Draining: h.IsDraining,
 	})}
+	p.pusher = rest.New(rest.Config{
+		Registry: h.Registry, Local: h, PodsToAsk: askedAll(h), CheckSend: h.CheckSend, Sent: h.SentByBackend,
+		Draining: h.IsDraining, BadKey: p.api.BadKeys().Try, Observe: p.api.Observe, Received: receivedURL,
+	})
+	return p
+}
+
+// receivedURL returns the URL of a request before any handler has changed it.
+func receivedURL(r *http.Request) *url.URL {
+	if original, ok := r.Context().Value(caddyhttp.OriginalRequestCtxKey).(http.Request); ok && original.URL != nil {
+		return original.URL
+	}
+	return r.URL
 }
 
 func closeProcess() error {
@@ -80,6 +98,17 @@ func asked(h *gateway.Hub) func(of *site.Site, scope cluster.Scope) (api.Pods, c
 		others, truth := h.PodsToAsk(of, scope)
 		if others == nil {
 			return nil, truth // an interface with a nil value would not be nil
+		}
+		return others, truth
+	}
+}
+
+// askedAll returns the pods that answer a request to an app, see asked.
+func askedAll(h *gateway.Hub) func(of *site.Site) (rest.Pods, cluster.Truth) {
+	return func(of *site.Site) (rest.Pods, cluster.Truth) {
+		others, truth := h.PodsToAsk(of, cluster.ScopeAll)
+		if others == nil {
+			return nil, truth
 		}
 		return others, truth
 	}

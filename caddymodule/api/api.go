@@ -104,14 +104,14 @@ type Config struct {
 // counts of wrong keys.
 type Server struct {
 	Config
-	badKeys  *badKeys
+	badKeys  *BadKeys
 	requests *prometheus.HistogramVec
 	answers  map[string]func(ctx context.Context, q request) (response, *problem.Problem)
 }
 
 // New returns a server that has counted no wrong keys.
 func New(c Config) *Server {
-	s := &Server{Config: c, badKeys: newBadKeys(), requests: prometheus.NewHistogramVec(prometheus.HistogramOpts{
+	s := &Server{Config: c, badKeys: NewBadKeys(), requests: prometheus.NewHistogramVec(prometheus.HistogramOpts{
 		Name:    "caddy_rollcall_request_duration_seconds",
 		Help:    "How long the endpoints took to answer, by endpoint and HTTP status.",
 		Buckets: []float64{.0001, .00025, .0005, .001, .0025, .005, .01, .025, .05, .1, .25, .5, 1, 2.5},
@@ -126,6 +126,15 @@ func New(c Config) *Server {
 // Collectors returns the metrics of the endpoints.
 func (s *Server) Collectors() []prometheus.Collector { return []prometheus.Collector{s.requests} }
 
+// BadKeys returns the counts of wrong keys, for another API that has keys.
+func (s *Server) BadKeys() *BadKeys { return s.badKeys }
+
+// Observe counts a request to an endpoint that was answered with an HTTP status, also one of another
+// API. There may be few different endpoints.
+func (s *Server) Observe(endpoint string, status int, start time.Time) {
+	s.requests.WithLabelValues(endpoint, strconv.Itoa(status)).Observe(time.Since(start).Seconds())
+}
+
 // Serve answers a request to the named endpoint. It returns false if there is no such endpoint.
 func (s *Server) Serve(w http.ResponseWriter, r *http.Request, name string, by Door) bool {
 	to := s.answers[name]
@@ -133,9 +142,7 @@ func (s *Server) Serve(w http.ResponseWriter, r *http.Request, name string, by D
 		return false
 	}
 	start, status := time.Now(), http.StatusOK
-	defer func() {
-		s.requests.WithLabelValues(name, strconv.Itoa(status)).Observe(time.Since(start).Seconds())
-	}()
+	defer func() { s.Observe(name, status, start) }()
 
 	q, p := s.readRequest(w, r, name, by)
 	var a response
@@ -176,7 +183,7 @@ func (s *Server) readRequest(w http.ResponseWriter, r *http.Request, name string
 	if r.Method != http.MethodPost {
 		return request{}, problem.MethodNotAllowed(http.MethodPost)
 	}
-	if isEarly(r) {
+	if IsEarly(r) {
 		return request{}, problem.TooEarly()
 	}
 	if s.Draining() {
@@ -224,9 +231,9 @@ func (s *Server) readRequest(w http.ResponseWriter, r *http.Request, name string
 	return request{of, host, body, raw}, nil
 }
 
-// isEarly reports whether a request was received by 0-RTT, by this server or by a proxy in front of
+// IsEarly reports whether a request was received by 0-RTT, by this server or by a proxy in front of
 // it (RFC 8470 section 5.1).
-func isEarly(r *http.Request) bool {
+func IsEarly(r *http.Request) bool {
 	return r.TLS != nil && !r.TLS.HandshakeComplete || r.Header.Get("Early-Data") == "1"
 }
 

@@ -7,9 +7,9 @@ import (
 	"time"
 )
 
-// badKeys counts wrong keys by client and set of keys, so that keys cannot be guessed. All hosts of
+// BadKeys counts wrong keys by client and set of keys, so that keys cannot be guessed. All hosts of
 // a site share one set: a client that varies the host tries the same keys.
-type badKeys struct {
+type BadKeys struct {
 	// mu guards clients.
 	mu      sync.Mutex
 	clients map[badKeyClient]badKeyCount
@@ -31,14 +31,21 @@ const (
 	maxBadClients = 20_000      // clients in memory
 )
 
-func newBadKeys() *badKeys {
-	return &badKeys{clients: make(map[badKeyClient]badKeyCount)}
+// NewBadKeys returns counts without any wrong key.
+func NewBadKeys() *BadKeys {
+	return &BadKeys{clients: make(map[badKeyClient]badKeyCount)}
+}
+
+// Try counts an attempt to guess one of a set of keys, which has a hash, see [BadKeys.try]. client is
+// that of [Door.Client].
+func (b *BadKeys) Try(set [sha256.Size]byte, client netip.Prefix, right bool, now time.Time) (wait time.Duration) {
+	return b.try(badKeyClient{set, client}, right, now)
 }
 
 // try counts an attempt if its key is wrong. It returns how long the client must wait, or 0 if the
 // attempt is valid. No attempt of a blocked client is valid, even with a right key, because the
 // answer must not depend on the key.
-func (b *badKeys) try(c badKeyClient, right bool, now time.Time) (wait time.Duration) {
+func (b *BadKeys) try(c badKeyClient, right bool, now time.Time) (wait time.Duration) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	count, ok := b.clients[c]
@@ -61,7 +68,7 @@ func (b *badKeys) try(c badKeyClient, right bool, now time.Time) (wait time.Dura
 
 // makeRoom checks a few random clients and removes those with an ended count, or else one of them:
 // with many clients, a wrong key must not cost a walk over all.
-func (b *badKeys) makeRoom(now time.Time) {
+func (b *BadKeys) makeRoom(now time.Time) {
 	const few = 16
 	var last badKeyClient
 	looked := 0

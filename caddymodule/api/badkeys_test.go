@@ -21,7 +21,7 @@ func badKeyClientOf(t testing.TB, key, addr string) badKeyClient {
 }
 
 func TestBadKeysBlockForAWindow(t *testing.T) {
-	b := newBadKeys()
+	b := NewBadKeys()
 	client := badKeyClientOf(t, "k", "192.0.2.1")
 	other := badKeyClientOf(t, "k", "192.0.2.2")
 	elsewhere := badKeyClientOf(t, "other", "192.0.2.1")
@@ -53,7 +53,7 @@ func TestBadKeysBlockForAWindow(t *testing.T) {
 }
 
 func TestBadKeysForgetSomebodyRatherThanGrow(t *testing.T) {
-	b := newBadKeys()
+	b := NewBadKeys()
 	client := func(i int) badKeyClient {
 		addr := netip.AddrFrom4([4]byte{10, byte(i >> 16), byte(i >> 8), byte(i)})
 		return badKeyClient{net: netip.PrefixFrom(addr, 32)}
@@ -91,7 +91,7 @@ func TestBadKeysForgetSomebodyRatherThanGrow(t *testing.T) {
 
 // Concurrent attempts are all counted.
 func TestBadKeysCountWhatComesAtOnce(t *testing.T) {
-	b := newBadKeys()
+	b := NewBadKeys()
 	client := badKeyClientOf(t, "k", "192.0.2.1")
 	now := time.Now()
 	valid := make(chan bool, 1000)
@@ -114,7 +114,7 @@ func TestBadKeysCountWhatComesAtOnce(t *testing.T) {
 
 // With many clients, a wrong key must not cost a walk over all of them.
 func BenchmarkBadKeysWhenFull(b *testing.B) {
-	keys := newBadKeys()
+	keys := NewBadKeys()
 	now := time.Now()
 	client := func(first, i int) badKeyClient {
 		addr := fmt.Sprintf("%d.%d.%d.%d", first, i>>16&0xff, i>>8&0xff, i&0xff)

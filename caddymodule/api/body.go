@@ -50,16 +50,21 @@ func tooLarge(limit int64) *problem.Problem {
 	}
 }
 
-// readBody reads a body of at most limit bytes for a site.
+// readBody reads a JSON body of at most limit bytes for a site.
 func readBody(w http.ResponseWriter, r *http.Request, limit int64, of *site.Site) ([]byte, *problem.Problem) {
-	if isEncoded(r.Header) {
-		return nil, problem.EncodedBody()
-	}
-	if !isJSON(r.Header) {
+	if !isEncoded(r.Header) && !isJSON(r.Header) {
 		return nil, &problem.Problem{
 			Status: http.StatusUnsupportedMediaType, Code: "not_json",
 			Detail: "send the body as Content-Type: application/json",
 		}
+	}
+	return ReadBody(w, r, limit, of)
+}
+
+// ReadBody reads a body of at most limit bytes for a site. A site reads few large bodies at once.
+func ReadBody(w http.ResponseWriter, r *http.Request, limit int64, of *site.Site) ([]byte, *problem.Problem) {
+	if isEncoded(r.Header) {
+		return nil, problem.EncodedBody()
 	}
 	arrived := limitTime(w, r)
 	body := http.MaxBytesReader(w, r.Body, limit)

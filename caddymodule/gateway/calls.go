@@ -1,6 +1,8 @@
 package gateway
 
 import (
+	"slices"
+
 	"github.com/rollcall-gateway/rollcall/presence"
 	"github.com/rollcall-gateway/rollcall/presence/cluster"
 )
@@ -75,7 +77,7 @@ func calledConns(host *presence.Host, call *cluster.Call) (conns []*presence.Con
 	for _, user := range call.Users {
 		if !seen[user] {
 			seen[user] = true
-			conns = append(conns, host.UserConns(user)...)
+			conns = append(conns, userConns(host, user, call.SignedIn)...)
 		}
 	}
 	named := make(map[presence.ID]bool, len(call.Conns))
@@ -86,4 +88,14 @@ func calledConns(host *presence.Host, call *cluster.Call) (conns []*presence.Con
 		}
 	}
 	return conns
+}
+
+// userConns returns the connections of a user, or only those that are signed in as the user: others are
+// members of channels as the user.
+func userConns(host *presence.Host, user string, signedIn bool) []*presence.Conn {
+	conns := host.UserConns(user)
+	if !signedIn {
+		return conns
+	}
+	return slices.DeleteFunc(conns, func(c *presence.Conn) bool { return !c.SignedIn() })
 }

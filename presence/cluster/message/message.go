@@ -160,6 +160,7 @@ type Call struct {
 	Conns     []presence.ID // at most presence.MaxUsers
 	Channels  []string      // KindLeave: at most presence.MaxTargets, together at most presence.MaxMessage bytes
 	Reconnect bool          // KindDisconnect: clients reconnect at once
+	SignedIn  bool          // KindDisconnect: of the connections of Users, only those that are signed in
 	Reason    string        // KindDisconnect: text for the clients, at most MaxReason bytes
 }
 
