@@ -33,6 +33,7 @@ type channel struct {
 	changes   *changes           // changes for other pods; nil without a relay
 	restated  *statusBudget      // nil before the first change of a status
 	outgoing  *outgoing          // messages to deliver; nil if there are none
+	following *following         // of a cache channel; nil if no connection has wanted its last event
 
 	dirty     []*member // members that may differ from what watchers have seen
 	seq       uint64    // sequence number of the last presence frame; 0 before the first
@@ -106,6 +107,7 @@ func (h *Host) addListener(ch *channel, c *Conn, v permit, e *Entry) *membership
 func (h *Host) removeListener(m *membership, lost bool) {
 	ch, c := m.channel, m.conn
 	h.unwatch(m)
+	ch.following.unhold(m)
 	h.dropOverlay(ch)
 	ch.listeners.remove(m.index, func(m *membership) *int { return &m.index })
 	ch.countListener(c.encoding, -1)
@@ -137,6 +139,7 @@ func (h *Host) deactivate(ch *channel) {
 		h.removeMember(ch.members[len(ch.members)-1])
 	}
 	h.dropOutgoing(ch)
+	h.registry.last.leave(h.name, ch.name)
 	delete(h.channels, ch.name)
 	h.keepLastChanges(ch)
 }

@@ -34,6 +34,7 @@ type membership struct {
 	joining    bool // in channel.joiners: the join is unanswered
 	assigned   bool // joined by Assign, see Unassign
 	unsure     bool // stays only until authorize has been asked, see Asked
+	lastDue    bool // the answer to its join is followed by the last event of the channel
 	may        Permissions
 	asked      Permissions // part of may that authorize gave
 	proof      bool        // see Entry.Proof

@@ -36,16 +36,43 @@ type span struct {
 	from, to int // in batch.frames
 }
 
-// add adds a frame for all listeners with the encoding, except for one if except is not nil.
-func (o *outgoing) add(e Encoding, frame []byte, except *Conn) {
+// add adds a frame for all listeners with the encoding, except for one if except is not nil, and except
+// for others.
+func (o *outgoing) add(e Encoding, frame []byte, except *Conn, also ...*Conn) {
 	p := o.append(e, frame)
-	if except == nil || except.encoding != e {
+	if except != nil && except.encoding == e {
+		p.skipLast(except, len(frame))
+	}
+	for _, c := range also {
+		if c != except && c.encoding == e {
+			p.skipLast(c, len(frame))
+		}
+	}
+}
+
+// skipLast excepts a connection from the last frame, which has that many bytes.
+func (b *batch) skipLast(c *Conn, size int) {
+	if b.except == nil {
+		b.except = make(map[*Conn][]span)
+	}
+	b.except[c] = append(b.except[c], span{b.n - 1, len(b.frames) - size, len(b.frames)})
+}
+
+// skipAll excepts a connection from all frames until now.
+func (o *outgoing) skipAll(c *Conn) {
+	if o == nil {
 		return
 	}
-	if p.except == nil {
-		p.except = make(map[*Conn][]span)
+	for i := range o.batches {
+		b := &o.batches[i]
+		if b.encoding != c.encoding {
+			continue
+		}
+		if b.except == nil {
+			b.except = make(map[*Conn][]span)
+		}
+		b.except[c] = []span{{b.n - 1, 0, len(b.frames)}}
 	}
-	p.except[except] = append(p.except[except], span{p.n - 1, len(p.frames) - len(frame), len(p.frames)})
 }
 
 func (o *outgoing) append(e Encoding, frame []byte) *batch {
@@ -88,6 +115,10 @@ func (b *batch) queue(c *Conn) (flush bool) {
 // enqueue adds a message to the outgoing ones of the channel, once in each encoding that a listener has.
 // The connection except, if not nil, does not receive it.
 func (h *Host) enqueue(ch *channel, from Source, message []byte, except *Conn) {
+	var also []*Conn
+	if ch.following != nil {
+		also = ch.skipping(from.Keep.Stamp)
+	}
 	for e := range Encoding(h.encoders()) {
 		if !ch.hears(e) {
 			continue
@@ -101,7 +132,7 @@ func (h *Host) enqueue(ch *channel, from Source, message []byte, except *Conn) {
 			ch.outgoing = &outgoing{}
 			go h.deliver(ch) // ends when no message is left
 		}
-		ch.outgoing.add(e, frame, except)
+		ch.outgoing.add(e, frame, except, also...)
 	}
 }
 

@@ -36,9 +36,9 @@ func (c *Conn) Enter(name string, e Entry) error {
 	}
 	if m := c.membership(ch); m != nil {
 		h.reenter(m, &e)
-		h.setWatch(m, e.Watch, e.Ref)
+		h.answerJoin(m, false, e.Watch, e.Ref)
 	} else {
-		h.setWatch(h.addListener(ch, c, v, &e), e.Watch, e.Ref)
+		h.answerJoin(h.addListener(ch, c, v, &e), true, e.Watch, e.Ref)
 	}
 	h.scheduleFlush(ch)
 	return nil

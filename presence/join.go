@@ -79,7 +79,7 @@ func (c *Conn) Assign(user, name string) error {
 	m := c.membership(ch)
 	if m == nil {
 		m = h.addListener(ch, c, v, new(Entry))
-		h.setWatch(m, WatchNone, "")
+		h.answerJoin(m, true, WatchNone, "")
 		h.scheduleFlush(ch)
 	} else {
 		stays := h.judge(m, m.question(h.rules()), m.unsure)

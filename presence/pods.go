@@ -109,6 +109,7 @@ func (h *Host) setRelay(relay Relay) {
 			h.flush(ch)
 		}
 		ch.changes = nil
+		h.refollow(ch)
 		if relay == nil {
 			continue
 		}
@@ -163,6 +164,7 @@ func (p Pods) Deliver(host HostName, m Message) error {
 		}
 		p.r.keys.add(host, m.Key, now)
 		h.hideNow()
+		h.keepDelivered(&m)
 		m.From.Shown = m.From.Shown.without(h.hide)
 		except := h.byID[m.Except]
 		for _, ch := range h.activeChannels(m.Channels) {

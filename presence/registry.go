@@ -18,6 +18,7 @@ type Registry struct {
 	cached  atomic.Int64   // bytes of the cached listings of all hosts, see maxCached
 	showing chan struct{}  // has an element for each host whose Shower is called
 	keys    messageKeys
+	last    lastEvents
 
 	reclassified func(*Host) // see OnReclassified; may be nil
 

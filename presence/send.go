@@ -30,7 +30,8 @@ type Source struct {
 	Backend bool   // the backend is the sender; only [Registry.Send] sets it
 	// Raw says that the message is {"event":E,"data":V}, and that V stands for the bytes that were
 	// published: V is those bytes, even if it is a JSON string.
-	Raw bool
+	Raw  bool
+	Keep Keeping // how a message of the backend is kept; only [Registry.Send] sets it
 	// To is the only one of [Message].Users, in a message that only connections receive that are signed in
 	// as the user, see [Conn.SignedIn]. "" in any other message.
 	To string
@@ -241,12 +242,17 @@ func (r *Registry) Send(host HostName, m Message) error {
 	var (
 		owed []Outbox
 		err  error
+		ttl  = r.last.keeping(host, m.Channels)
 	)
 	r.withHost(host, func(h *Host) {
 		now := r.now()
-		switch {
-		case r.isRepeated(host, &m, m.Bodies != nil, now):
+		if r.isRepeated(host, &m, m.Bodies != nil, now) {
 			return
+		}
+		if ttl > 0 {
+			m.From.Keep = Keeping{r.last.nextStamp(r.clockOf(h)), ttl}
+		}
+		switch {
 		case h != nil:
 			owed, err = h.sendByBackend(m)
 		case r.relay != nil:
@@ -254,6 +260,9 @@ func (r *Registry) Send(host HostName, m Message) error {
 		}
 		if err == nil {
 			r.addKeys(host, &m, now)
+			if ttl > 0 {
+				r.keepSent(host, &m, r.clockOf(h))
+			}
 		}
 	})
 	for _, out := range owed {

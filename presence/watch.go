@@ -40,6 +40,7 @@ func (h *Host) setWatch(m *membership, watch Watch, ref string) {
 			Ref: ref, Channel: m.channel.name, Kind: m.channel.class.Kind, Grant: m.channel.class.Grant, May: m.may, Self: h.self(m, false),
 		}
 		m.conn.push(m.conn.frames().Joined(j))
+		h.pushLast(m)
 		return
 	}
 	m.ref, m.joining = ref, true
@@ -220,6 +221,7 @@ func (h *Host) answerJoins(ch *channel) {
 		default:
 			m.conn.push(frames[key])
 		}
+		h.pushLast(m)
 		m.ref, m.joining = "", false
 		m.watchIndex = len(ch.watchers)
 		ch.watchers = append(ch.watchers, m)
@@ -236,7 +238,10 @@ const minKeptSnapshot = 16 << 10
 // answerEarly answers one join before the flush, with what watchers have seen. It does not flush: a
 // connection that joins and leaves in a loop must not make a busy channel flush each time. The
 // joiner leaves or joins again at once, so it needs no diff.
-func (h *Host) answerEarly(m *membership) { m.conn.push(h.encodeJoined(m)) }
+func (h *Host) answerEarly(m *membership) {
+	m.conn.push(h.encodeJoined(m))
+	h.pushLast(m)
+}
 
 // listsMembers reports whether the answer to the join has members.
 func (m *membership) listsMembers() bool {

@@ -288,6 +288,9 @@ type podEvents struct{ c *Cluster }
 func (e podEvents) PodUp(p link.Peer, back bool) {
 	e.c.replicator.PodUp(p)
 	e.c.messenger.PodUp(p, back)
+	if back {
+		e.c.registry.Pods().DoubtLast()
+	}
 	e.c.assignments.PodUp(p)
 	e.c.events.PodUp(p)
 }
@@ -303,6 +306,7 @@ func (e podEvents) PodDown(p link.Peer) {
 func (e podEvents) RecheckAll() {
 	e.c.replicator.RecheckAll()
 	e.c.messenger.Recall()
+	e.c.registry.Pods().DoubtLast()
 	e.c.assignments.RecheckAll()
 	e.c.events.RecheckAll()
 }
@@ -395,9 +399,12 @@ type relay struct {
 	*messages.Messenger
 	members *membership.Members
 	events  *eventsroom.Room
+	queries *query.Queries
 }
 
-func (c *Cluster) relay() relay { return relay{c.replicator, c.messenger, c.members, c.events} }
+func (c *Cluster) relay() relay {
+	return relay{c.replicator, c.messenger, c.members, c.events, c.queries}
+}
 
 // Opened implements [presence.Relay].
 func (r relay) Opened(host presence.HostName) {
@@ -408,4 +415,12 @@ func (r relay) Opened(host presence.HostName) {
 // Clock implements [presence.Relay].
 func (r relay) Clock() uint64 { return r.members.Clock() }
 
-var _ presence.Relay = relay{}
+// AskLast implements [presence.LastAsker].
+func (r relay) AskLast(host presence.HostName, channel string, id uint64) {
+	r.queries.AskLast(host, channel, id)
+}
+
+var (
+	_ presence.Relay     = relay{}
+	_ presence.LastAsker = relay{}
+)

@@ -63,7 +63,7 @@ type labPod struct {
 func (n *lab) start(t *testing.T, dc, pod string, change ...func(*Config, *timing.Timing)) *labPod {
 	t.Helper()
 	core, logs := observer.New(zap.InfoLevel)
-	p := &labPod{port: n.Port(t), reg: presence.NewRegistry(clustertest.Encoder{}), local: &labLocal{}, logs: logs}
+	p := &labPod{port: n.Port(t), reg: presence.NewRegistry(clustertest.Encoder{}, clustertest.Encoder{}), local: &labLocal{}, logs: logs}
 	cfg, tm := Config{DataCenter: dc, Pod: pod, Logger: zap.New(core)}, timing.Default()
 	for _, f := range change {
 		f(&cfg, &tm)

@@ -6,12 +6,12 @@ import (
 	"github.com/rollcall-gateway/rollcall/presence"
 )
 
-// kindAddressedSend is a Send with users, an excepted connection or a key. It has a type of its own, so
-// that others have no byte for them.
+// kindAddressedSend is a Send with users, an excepted connection, a key, or an event to keep. It has a
+// type of its own, so that others have no byte for them.
 const kindAddressedSend = 15
 
 func (m *Send) isAddressed() bool {
-	return len(m.Users) > 0 || m.Except != presence.ID{} || !m.Key.IsZero()
+	return len(m.Users) > 0 || m.Except != presence.ID{} || !m.Key.IsZero() || m.From.Keep != presence.Keeping{}
 }
 
 func (e *encoder) address(m *Send) {
@@ -24,7 +24,7 @@ func (e *encoder) address(m *Send) {
 	if m.From.To != "" && !slices.Equal(m.Users, []string{m.From.To}) {
 		e.fail(badTo)
 	}
-	e.flags(m.Except != presence.ID{}, !m.Key.IsZero(), m.From.To != "")
+	e.flags(m.Except != presence.ID{}, !m.Key.IsZero(), m.From.To != "", m.From.Keep != presence.Keeping{})
 	e.length(len(m.Users))
 	for _, user := range m.Users {
 		e.userID(user)
@@ -35,6 +35,9 @@ func (e *encoder) address(m *Send) {
 	if !m.Key.IsZero() {
 		e.b = append(e.b, m.Key[:]...)
 	}
+	if (m.From.Keep != presence.Keeping{}) {
+		e.keeping(m.From.Keep)
+	}
 }
 
 func (d *decoder) addressedSend() Message {
@@ -42,7 +45,7 @@ func (d *decoder) addressedSend() Message {
 	if !m.From.Backend {
 		d.fail(badAddress)
 	}
-	flags := d.flags(3)
+	flags := d.flags(4)
 	if m.Users = list(d, leastUser, d.userID); len(m.Users) > presence.MaxUsers {
 		d.fail(manyUsers)
 	}
@@ -58,6 +61,9 @@ func (d *decoder) addressedSend() Message {
 	}
 	if flags&2 != 0 {
 		m.Key = d.sixteen()
+	}
+	if flags&8 != 0 {
+		m.From.Keep = d.keeping()
 	}
 	if len(m.Channels)+len(m.Users) == 0 {
 		d.fail("a message to nobody")

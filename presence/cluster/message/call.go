@@ -12,7 +12,7 @@ func (k QueryKind) isKnown(call bool) bool {
 	if call {
 		return k >= KindOnline && k <= KindLeave
 	}
-	return k >= KindCount && k <= KindNames
+	return k >= KindCount && k <= KindNames || k == KindLast
 }
 
 func (e *encoder) call(c *Call) {

@@ -2,6 +2,7 @@ package message
 
 import (
 	"testing"
+	"time"
 
 	"github.com/rollcall-gateway/rollcall/presence"
 	"github.com/rollcall-gateway/rollcall/presence/assignment"
@@ -87,6 +88,17 @@ func samples() []sample {
 		{"query disconnect who is signed in", &Query{ID: 17, Kind: KindDisconnect, Host: portal, Call: &Call{Users: []string{"u-1"}, SignedIn: true}}},
 		{"query disconnect a channel", &Query{ID: 17, Try: 1, Kind: KindDisconnect, Host: portal, Channel: "lobby", Call: &Call{}}},
 		{"query leave", &Query{ID: 18, Kind: KindLeave, Host: portal, Call: &Call{Users: []string{"u-1"}, Channels: []string{"lobby", "ä"}}}},
+		{"query last event", &Query{ID: 19, Kind: KindLast, Host: portal, Channel: "private-cache-x"}},
+		{"reply last event", &Reply{ID: 19, Last: true, Event: &presence.LastEvent{
+			Keeping: presence.Keeping{Stamp: 1 << 63, TTL: presence.MaxCacheTTL}, Raw: true, Body: []byte(`{"event":"e","data":"{}"}`),
+		}}},
+		{"reply last event, soon gone", &Reply{ID: 19, Try: 1, Last: true, Event: &presence.LastEvent{
+			Keeping: presence.Keeping{Stamp: 1, TTL: time.Millisecond}, Body: []byte("{}"),
+		}}},
+		{"send of an event to keep", &Send{
+			Host: portal, Channels: []string{"cache-x"}, Message: []byte("{}"),
+			From: presence.Source{Backend: true, Keep: presence.Keeping{Stamp: 1 << 60, TTL: time.Second}},
+		}},
 		{"reply not served", &Reply{ID: 9, Last: true, NotServed: true}},
 		{"reply to a query that was repeated", &Reply{ID: 9, Try: 128, Last: true, Count: Count{Anonymous: 1}}},
 		{"reply count", &Reply{ID: 9, Last: true, Count: Count{Anonymous: 1, LoggedIn: 300, Users: 2, Hashes: []uint64{1, 1 << 63}}}},

@@ -45,6 +45,9 @@ func (e *encoder) message(m Message) bool {
 		}
 	case *Reply:
 		e.reply(m)
+		if m.Event != nil {
+			e.event(m.Event)
+		}
 	case *Delta:
 		e.delta(m)
 	case *Check:
@@ -112,6 +115,8 @@ func (d *decoder) message() Message {
 		return d.callQuery()
 	case (*Reply)(nil).kind():
 		return d.reply()
+	case kindEventReply:
+		return d.eventReply()
 	case (*Delta)(nil).kind():
 		return d.delta()
 	case kindDetailedDelta:

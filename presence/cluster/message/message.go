@@ -150,7 +150,7 @@ type Query struct {
 	Seed    uint64 // KindCount: of the hashes
 	// Page is the part of the channels that is wanted, for KindUsers without a channel.
 	Page presence.Page
-	// Call is set for the kinds from KindOnline on, and nil for others.
+	// Call is set for the kinds from KindOnline to KindLeave, and nil for others.
 	Call *Call
 }
 
@@ -185,6 +185,8 @@ const (
 	KindOnline     // which users are there: Members, one for each connection
 	KindDisconnect // close connections: of Call.Users, Call.Conns, or the listeners of Channel; Count.LoggedIn of them
 	KindLeave      // end memberships in Call.Channels: Count.LoggedIn of them
+
+	KindLast // the last event of Channel, a cache channel: Event. It has no Call
 )
 
 // Reply is a part of the answer to a Query. The parts of a pod come in order, and the last one says so. Each has all the
@@ -199,6 +201,8 @@ type Reply struct {
 	Members   []presence.Member
 	Channels  []presence.Listing // a channel of many users comes in several listings, one after the other
 	Conns     []Connection       // one of many channels comes as several, one after the other
+	// Event is the answer to KindLast; nil if the pod keeps no event. With it, the reply has a type of its own.
+	Event *presence.LastEvent
 }
 
 // Count is how many a pod has on a host.
@@ -313,7 +317,6 @@ func (*Heartbeat) kind() byte   { return 1 }
 func (*Goodbye) kind() byte     { return 2 }
 func (*SitesWanted) kind() byte { return 3 }
 func (*Sites) kind() byte       { return 4 }
-func (*Reply) kind() byte       { return 6 }
 func (*Check) kind() byte       { return 8 }
 func (*CheckDone) kind() byte   { return 9 }
 func (*Probe) kind() byte       { return 11 }
@@ -333,6 +336,13 @@ func (m *Query) kind() byte {
 		return kindCall
 	}
 	return 5
+}
+
+func (m *Reply) kind() byte {
+	if m != nil && m.Event != nil {
+		return kindEventReply
+	}
+	return 6
 }
 
 func (m *Send) kind() byte {

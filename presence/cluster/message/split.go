@@ -14,7 +14,7 @@ const room = MaxPayload - 1024
 const MaxDelta = room - presence.MaxChannelName
 
 // SplitReply returns the parts of a reply, of which the last one says so. Each has the numbers of the Count; the lists
-// are shared with r.
+// are shared with r. A reply with an Event has no lists.
 func SplitReply(r *Reply) []*Reply {
 	var (
 		parts []*Reply
@@ -22,7 +22,7 @@ func SplitReply(r *Reply) []*Reply {
 		free  int
 	)
 	begin := func() {
-		part = &Reply{ID: r.ID, Try: r.Try, Part: uint32(len(parts)), NotServed: r.NotServed, Count: r.Count}
+		part = &Reply{ID: r.ID, Try: r.Try, Part: uint32(len(parts)), NotServed: r.NotServed, Count: r.Count, Event: r.Event}
 		part.Count.Hashes = nil
 		parts, free = append(parts, part), room
 	}

@@ -60,6 +60,9 @@ func (Encoder) Message(channel string, from presence.Source, msg []byte) []byte 
 	return fmt.Appendf(nil, "%s %s %s\n", channel, id, msg)
 }
 
+// CacheMiss implements presence.CacheEncoder.
+func (Encoder) CacheMiss(channel string) []byte { return fmt.Appendf(nil, "%s miss\n", channel) }
+
 // AppendUser implements presence.Encoder.
 func (Encoder) AppendUser(b []byte, _ *presence.User, _ bool) []byte { return b }
 
@@ -99,6 +102,15 @@ func (f *Frames) Lines() []string {
 	defer f.mu.Unlock()
 	return slices.Clone(f.lines)
 }
+
+// Page is an outbox with the encoding 1 that keeps all frames, as lines.
+type Page struct{ Mailbox }
+
+// Encoding implements presence.EncodedOutbox.
+func (*Page) Encoding() presence.Encoding { return 1 }
+
+// Push implements presence.Outbox.
+func (p *Page) Push(frame []byte) { p.Queue(frame, 1) }
 
 // Mailbox is an outbox that keeps messages, as lines.
 type Mailbox struct {

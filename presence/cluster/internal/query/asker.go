@@ -66,7 +66,8 @@ type answer struct {
 	next        string // see [presence.MergePages]
 	connections []PodConnection
 	online      []OnlineUser
-	count       int // see message.KindDisconnect and KindLeave
+	count       int                 // see message.KindDisconnect and KindLeave
+	event       *presence.LastEvent // nil if no pod keeps one
 }
 
 // Asker asks about hosts. It has the queries that callers of the cluster use.

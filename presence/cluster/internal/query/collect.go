@@ -163,6 +163,9 @@ func (col *replyCollector) result() ([]podReply, []string) {
 // sizeOfReply estimates the memory of a reply part, in bytes.
 func sizeOfReply(r *message.Reply) int {
 	size := 256 + 8*len(r.Count.Hashes)
+	if r.Event != nil {
+		size += len(r.Event.Body)
+	}
 	for i := range r.Members {
 		size += 40 + len(r.Members[i].ID) + len(r.Members[i].Email)
 	}

@@ -48,6 +48,8 @@ var kinds = map[message.QueryKind]string{
 	message.KindOnline:     "online",
 	message.KindDisconnect: "disconnect",
 	message.KindLeave:      "leave",
+
+	message.KindLast: "last_event",
 }
 
 // find makes the answer to a query.

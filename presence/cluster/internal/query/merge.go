@@ -25,6 +25,8 @@ func merge(q queryKey, replies []podReply) answer {
 		return answer{connections: mergeConnections(replies)}
 	case message.KindOnline:
 		return answer{online: mergeOnline(replies)}
+	case message.KindLast:
+		return mergeLast(replies)
 	case message.KindDisconnect, message.KindLeave:
 		a := answer{}
 		for _, r := range replies {

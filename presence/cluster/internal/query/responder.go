@@ -126,6 +126,11 @@ func (r *Responder) reply(q *message.Query, hashes bool) *message.Reply {
 		reply.Count.LoggedIn = uint64(r.local.Disconnect(q.Host, q.Channel, q.Call))
 	case message.KindLeave:
 		reply.Count.LoggedIn = uint64(r.local.Leave(q.Host, q.Call))
+	case message.KindLast: // a pod without connections of the host can have sent it
+		if e, ok := r.registry.Pods().LastEvent(q.Host, q.Channel); ok && e.TTL >= time.Millisecond {
+			reply.Event = &e
+			return reply
+		}
 	default:
 	}
 	host := r.registry.Host(q.Host)
@@ -151,7 +156,7 @@ func (r *Responder) reply(q *message.Query, hashes bool) *message.Reply {
 		reply.Channels = host.ActiveChannels()
 	case message.KindOnline:
 		reply.Members = r.registry.Pods().Online(q.Host, q.Call.Users)
-	case message.KindPing, message.KindDisconnect, message.KindLeave: // handled above
+	case message.KindPing, message.KindDisconnect, message.KindLeave, message.KindLast: // handled above
 	case message.KindExplain:
 		reply.Conns = r.local.Explain(q.Host, q.User)
 	}
