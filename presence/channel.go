@@ -25,15 +25,16 @@ type channel struct {
 	users   int32 // number of members with a connection on this pod
 	visible int32 // number of members that watchers see after the next flush
 
-	seen      map[*member]*Shown // what watchers have seen of members that a Shower has decided about; nil if none
-	snapshots [][]byte           // encoded lists of the members that watchers have seen, by Encoding; nil if not kept
-	chunks    *chunks            // encoded users of this pod, for listings; nil if not cached
-	size      *listSize          // nil unless nameless
-	overlay   *overlay           // nil if no other pod and no lost connection counts
-	changes   *changes           // changes for other pods; nil without a relay
-	restated  *statusBudget      // nil before the first change of a status
-	outgoing  *outgoing          // messages to deliver; nil if there are none
-	following *following         // of a cache channel; nil if no connection has wanted its last event
+	seen        map[*member]*Shown // what watchers have seen of members that a Shower has decided about; nil if none
+	snapshots   [][]byte           // encoded lists of the members that watchers have seen, by Encoding; nil if not kept
+	chunks      *chunks            // encoded users of this pod, for listings; nil if not cached
+	size        *listSize          // nil unless nameless
+	overlay     *overlay           // nil if no other pod and no lost connection counts
+	changes     *changes           // changes for other pods; nil without a relay
+	restated    *statusBudget      // nil before the first change of a status
+	outgoing    *outgoing          // messages to deliver; nil if there are none
+	following   *following         // of a cache channel; nil if no connection has wanted its last event
+	connCounter *connCounter       // nil unless listeners receive their number
 
 	dirty     []*member // members that may differ from what watchers have seen
 	seq       uint64    // sequence number of the last presence frame; 0 before the first
@@ -138,6 +139,7 @@ func (h *Host) deactivate(ch *channel) {
 	for len(ch.members) > 0 {
 		h.removeMember(ch.members[len(ch.members)-1])
 	}
+	ch.connCounter.stop()
 	h.dropOutgoing(ch)
 	h.registry.last.leave(h.name, ch.name)
 	delete(h.channels, ch.name)

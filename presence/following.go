@@ -48,6 +48,7 @@ type heldJoin struct {
 // of the channel, which other pods are asked for, the answer waits for theirs.
 func (h *Host) answerJoin(m *membership, isNew bool, watch Watch, ref string) {
 	ch := m.channel
+	watch = h.startCount(m, watch)
 	if isNew && m.conn.encoding != 0 && IsCacheChannel(ch.name) {
 		m.lastDue = true
 		ch.outgoing.skipAll(m.conn)

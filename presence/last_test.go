@@ -31,6 +31,10 @@ func (lines) Message(channel string, from Source, message []byte) []byte {
 	return fmt.Appendf(nil, "%s%s %s\n", channel, raw, message)
 }
 
+func (lines) SubscriptionCount(channel string, n int) []byte {
+	return fmt.Appendf(nil, "%s has %d\n", channel, n)
+}
+
 func (lines) CacheMiss(channel string) []byte { return fmt.Appendf(nil, "miss %s\n", channel) }
 
 // page is an outbox with the encoding 1.
@@ -64,6 +68,7 @@ type cacheWorld struct {
 	name  HostName
 	relay *askRelay
 	miss  []string
+	rules Rules
 }
 
 // askRelay is a LastAsker.
@@ -92,7 +97,8 @@ func newCacheWorld(t testing.TB, relay *askRelay) *cacheWorld {
 func (w *cacheWorld) connect() *pageConn {
 	w.t.Helper()
 	p := new(page)
-	c, err := w.reg.Connect(w.name, &Rules{Classifier: classes{"cache-a": {Kind: Anonymous}}}, nil, p)
+	w.rules.Classifier = classes{"cache-a": {Kind: Anonymous}, "public": {Kind: Anonymous}}
+	c, err := w.reg.Connect(w.name, &w.rules, nil, p)
 	if err != nil {
 		w.t.Fatal(err)
 	}

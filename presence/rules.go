@@ -38,6 +38,9 @@ type Rules struct {
 	MaxName  int // bytes of a channel name; 0: no limit. Other pods accept at most [MaxChannelName]
 	// Signed reserves the names that begin with [SignedPrefix], see [Patterns].Signed.
 	Signed bool
+	// SubscriptionCount sends the number of listeners of each channel, except for those that list users, to
+	// its listeners with another encoding than the native one, see [CountEncoder].
+	SubscriptionCount bool
 	// Grace is how long watchers still see a user, or an anonymous connection, after the connection
 	// was lost. A user who comes back in time was never away. Listings have no grace period. 0:
 	// none.

@@ -117,7 +117,11 @@ func (h *Host) flush(ch *channel) {
 	}
 	if !ch.syncing() {
 		h.checkSnapshot(ch)
+		before := len(ch.watchers)
 		h.answerJoins(ch)
+		if ch.connCounter != nil {
+			h.pushConnCount(ch, before)
+		}
 	}
 	if len(ch.dirty) > 0 {
 		h.restateLater(ch)

@@ -138,3 +138,33 @@ func TestEventsAreReceivedOnceWhileOtherPodsAreAsked(t *testing.T) {
 		}
 	})
 }
+
+func TestListenersReceiveTheirNumberOverAllPods(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		n, host := &lab{}, mustHost(t, "example.com")
+		a, b := n.settled(t, "x", "a"), n.settled(t, "y", "b")
+		time.Sleep(3 * time.Second)
+		pages := make([]*clustertest.Page, 3)
+		conns := make([]*presence.Conn, 3)
+		for i, p := range []*labPod{a, a, b} {
+			pages[i] = new(clustertest.Page)
+			var err error
+			if conns[i], err = p.reg.Connect(host, &presence.Rules{SubscriptionCount: true, Grace: time.Minute}, nil, pages[i]); err != nil {
+				t.Fatal(err)
+			}
+			t.Cleanup(conns[i].Close)
+			enter(t, conns[i], "private-a")
+			time.Sleep(time.Second)
+		}
+		for i, page := range pages {
+			got := page.Take()
+			if len(got) == 0 || got[len(got)-1] != "private-a has 3" {
+				t.Errorf("page %d: %q", i, got)
+			}
+		}
+		conns[2].Close()
+		time.Sleep(time.Second)
+		pages[0].Wants(t, "private-a has 2")
+		pages[1].Wants(t, "private-a has 2")
+	})
+}

@@ -60,6 +60,11 @@ func (Encoder) Message(channel string, from presence.Source, msg []byte) []byte 
 	return fmt.Appendf(nil, "%s %s %s\n", channel, id, msg)
 }
 
+// SubscriptionCount implements presence.CountEncoder.
+func (Encoder) SubscriptionCount(channel string, n int) []byte {
+	return fmt.Appendf(nil, "%s has %d\n", channel, n)
+}
+
 // CacheMiss implements presence.CacheEncoder.
 func (Encoder) CacheMiss(channel string) []byte { return fmt.Appendf(nil, "%s miss\n", channel) }
 
@@ -109,7 +114,7 @@ type Page struct{ Mailbox }
 // Encoding implements presence.EncodedOutbox.
 func (*Page) Encoding() presence.Encoding { return 1 }
 
-// Push implements presence.Outbox.
+// Push implements presence.Outbox. Frames of presence, which have no line feed, are dropped.
 func (p *Page) Push(frame []byte) { p.Queue(frame, 1) }
 
 // Mailbox is an outbox that keeps messages, as lines.
