@@ -125,6 +125,7 @@ func New(c Config) *Hub {
 	h.Assignments.Book.OnRemoved(h.ForgetGrants)
 	h.Assignments.Book.OnRevoked(h.tokensRevoked)
 	h.Registry.OnReclassified(h.afterReclassify)
+	h.Registry.KeepLast(h.cacheTTL)
 	h.speaker = source.New(source.Config{
 		Registry: h.Registry, Sink: h.events, Epochs: epochBook{h.Assignments}, Wanted: h.wantedEvents, Named: h.namedHosts, Logger: h.log.named("rollcall.events"),
 	})
