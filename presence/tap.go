@@ -56,13 +56,15 @@ type TapPart struct {
 // online.
 type TapChange struct {
 	Channel string
-	Class   Class       // Kind, Hidden and CountOnly; zero if the channel is not active
-	Conns   int         // listeners; 0 if the channel is not active
-	Lost    bool        // the last connection that went was lost
-	Full    bool        // Came has all users of the channel: others are lost unless they are in Left
-	More    bool        // of a Full change: another one of the same channel follows, and has more of it
-	Came    []Member    // users who have a connection, without what is shown of them
-	Left    []Departure // users who have none
+	Class   Class // Kind, Hidden and CountOnly; zero if the channel is not active
+	Conns   int   // listeners; 0 if the channel is not active
+	// Userless is how many of the listeners count as no user, in a channel of kind Authenticated.
+	Userless int
+	Lost     bool        // the last connection that went was lost
+	Full     bool        // Came has all users of the channel: others are lost unless they are in Left
+	More     bool        // of a Full change: another one of the same channel follows, and has more of it
+	Came     []Member    // users who have a connection, without what is shown of them
+	Left     []Departure // users who have none
 }
 
 // Tap follows a shard of a host, with the users who are online if users is set. changed is called when
@@ -155,7 +157,7 @@ func (e *tapEntry) change(h *Host, t *Tap, name string) TapChange {
 		}
 	} else if ch := h.channels[name]; ch != nil && len(ch.listeners) > 0 {
 		c.Class = Class{Kind: ch.class.Kind, Hidden: ch.class.Hidden, CountOnly: ch.class.CountOnly}
-		c.Conns = len(ch.listeners)
+		c.Conns, c.Userless = len(ch.listeners), ch.userlessMembers()
 		if e.full {
 			c.Came = make([]Member, 0, ch.users)
 			for _, m := range ch.members {

@@ -64,7 +64,7 @@ func BenchmarkOwner(b *testing.B) {
 			}}}
 			s.mu.Lock()
 			sh.merge(src, part, s.now())
-			batch, t := sh.reconcile(maxBatch), s.turnOf(sh)
+			batch, t := sh.reconcile(maxBatch, s.now()), s.turnOf(sh)
 			s.mu.Unlock()
 			s.tell(t, batch)
 		}

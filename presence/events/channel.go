@@ -10,20 +10,24 @@ import (
 
 // channel is a channel of a shard over all pods, and what the epoch has told of it.
 type channel struct {
-	name    string
-	parts   []part
-	conns   int           // connections of all parts
-	kind    presence.Kind // 0 before the first part
-	named   bool          // events name its members
-	hidden  bool          // no event names it
-	seats   map[*person]*seat
-	visible int           // number of seats that are visible
-	until   time.Duration // end of the grace period of its last connection, see Speaker.now; 0 without one
+	name  string
+	parts []part
+	conns int // connections of all parts
+	// userless is the number of those that count as no user of an authenticated channel.
+	userless int
+	kind     presence.Kind // 0 before the first part
+	named    bool          // events name its members
+	hidden   bool          // no event names it
+	seats    map[*person]*seat
+	visible  int           // number of seats that are visible
+	until    time.Duration // end of the grace period of its last connection, see Speaker.now; 0 without one
 
-	told      bool // the channel
-	toldNamed bool // its members
-	toldCount int  // number of seats that were told
-	dirty     bool // in shard.dirty
+	told      bool          // the channel
+	toldNamed bool          // its members
+	toldCount int           // number of seats that were told
+	toldConns int           // number of connections that was told last
+	countAt   time.Duration // time from which the next number of connections is told, see Speaker.now; 0: now
+	dirty     bool          // in shard.dirty
 	news      []*seat
 }
 
@@ -32,7 +36,9 @@ type part struct {
 	*source
 	conns int
 	users int // seats that have the source
-	class presence.Class
+	// userless is the number of connections that count as no user.
+	userless int
+	class    presence.Class
 }
 
 // person is a user of a shard.
@@ -140,10 +146,7 @@ func (s *sourceSet) replace(old, by *source) {
 
 // occupied reports whether the channel counts as occupied.
 func (ch *channel) occupied() bool {
-	if ch.kind == presence.Authenticated {
-		return ch.visible > 0
-	}
-	return ch.conns > 0 || ch.until != 0
+	return ch.visible > 0 || ch.conns > 0 || ch.until != 0
 }
 
 // count returns what watchers see as the count of the channel.
@@ -151,8 +154,10 @@ func (ch *channel) count() int {
 	switch {
 	case ch.name == "":
 		return 0
-	case ch.kind == presence.Authenticated:
+	case ch.kind == presence.Authenticated && ch.named:
 		return ch.visible
+	case ch.kind == presence.Authenticated:
+		return ch.visible + ch.userless
 	}
 	return ch.conns
 }
@@ -274,7 +279,7 @@ func (sh *shard) mark(ch *channel, st *seat) {
 func (sh *shard) reset() {
 	sh.dirty = nil
 	for _, ch := range sh.channels {
-		ch.told, ch.toldNamed, ch.toldCount, ch.dirty, ch.news = false, false, 0, false, nil
+		ch.told, ch.toldNamed, ch.toldCount, ch.toldConns, ch.countAt, ch.dirty, ch.news = false, false, 0, 0, 0, false, nil
 		for _, st := range ch.seats {
 			st.told, st.dirty, st.record = false, false, ""
 			if !st.visible() {

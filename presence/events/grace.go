@@ -13,6 +13,8 @@ type graceEnd struct {
 	at   time.Duration
 	ch   *channel
 	seat *seat // nil for the channel
+	// count is set if it is the end of channel.countAt, and no grace period.
+	count bool
 }
 
 // Len implements [heap.Interface].
@@ -41,6 +43,11 @@ func (g *graceHeap) Pop() any {
 func (sh *shard) expireGrace(now time.Duration) time.Duration {
 	for len(sh.grace) > 0 && sh.grace[0].at <= now {
 		switch end := heap.Pop(&sh.grace).(graceEnd); {
+		case end.count:
+			if end.ch.countAt == end.at {
+				end.ch.countAt = 0
+				sh.mark(end.ch, nil)
+			}
 		case end.seat != nil && end.seat.until == end.at:
 			end.seat.until = 0
 			end.ch.visible--

@@ -49,7 +49,8 @@ func (sh *shard) change(src *source, c *presence.TapChange, now time.Duration) {
 	}
 	before := ch.conns
 	ch.conns += c.Conns - p.conns
-	p.conns, p.class = c.Conns, c.Class
+	ch.userless += c.Userless - p.userless
+	p.conns, p.userless, p.class = c.Conns, c.Userless, c.Class
 	ch.updateClass()
 	sh.holdChannel(ch, before, c.Lost, now)
 	if c.Full && src.rest == nil {
@@ -100,6 +101,7 @@ func (sh *shard) leaveChannel(src *source, ch *channel, now time.Duration) {
 	}
 	before, conns := ch.conns, p.conns
 	ch.conns -= conns
+	ch.userless -= p.userless
 	ch.parts = slices.DeleteFunc(ch.parts, func(p part) bool { return p.source == src })
 	ch.updateClass()
 	if conns > 0 {
@@ -112,11 +114,11 @@ func (sh *shard) leaveChannel(src *source, ch *channel, now time.Duration) {
 func (sh *shard) holdChannel(ch *channel, before int, lost bool, now time.Duration) {
 	grace := sh.host.wanted.Grace
 	switch {
-	case ch.conns > 0 || before == 0 && !lost || ch.kind == presence.Authenticated:
+	case ch.conns > 0 || before == 0 && !lost || ch.name == "":
 		ch.until = 0
 	case before > 0 && lost && grace > 0:
 		ch.until = now + grace
-		heap.Push(&sh.grace, graceEnd{ch.until, ch, nil})
+		heap.Push(&sh.grace, graceEnd{at: ch.until, ch: ch})
 	case !lost:
 		ch.until = 0
 	}
@@ -147,7 +149,7 @@ func (sh *shard) leave(src *source, ch *channel, p *part, st *seat, lost bool, n
 		return
 	case had && lost && grace > 0:
 		st.until = now + grace
-		heap.Push(&sh.grace, graceEnd{st.until, ch, st})
+		heap.Push(&sh.grace, graceEnd{at: st.until, ch: ch, seat: st})
 		return
 	case !had && lost:
 		return

@@ -147,7 +147,7 @@ func (s *Speaker) advance(sh *shard) bool {
 		}
 		at = sh.deadline
 	case sh.phase == speaking:
-		if batch := sh.reconcile(maxBatch); len(batch) > 0 {
+		if batch := sh.reconcile(maxBatch, s.now()); len(batch) > 0 {
 			turn := s.turnOf(sh)
 			s.mu.Unlock()
 			s.tell(turn, batch)

@@ -76,6 +76,66 @@ func TestChangesOfOnePod(t *testing.T) {
 			}
 			s.expect("one left")
 		}},
+		{"connections that the backend has vouched for", func(s *stage) {
+			c := s.connect("")
+			join := func(c *presence.Conn) {
+				if err := c.Enter("counted-1", presence.Entry{Proof: true}); err != nil {
+					s.t.Fatal(err)
+				}
+			}
+			join(c)
+			s.expect("came", "channel.occupied counted-1 1")
+			c.Close()
+			time.Sleep(time.Second)
+			back := s.connect("")
+			join(back)
+			time.Sleep(3 * time.Second)
+			s.expect("back within the grace")
+			join(s.connect("ada"))
+			s.expect("a user too", "user.online  0 ada")
+			_ = back.Leave("counted-1", "")
+			s.expect("left")
+			back.Close()
+		}},
+		{"numbers of connections", func(s *stage) {
+			s.change(func() { s.wanted.Counts, s.wanted.Users, s.wanted.Sum = true, false, 1 })
+			s.Refresh()
+			time.Sleep(mostPause)
+			s.settle()
+			s.take()
+			a := s.connect("ada", "room", "hidden-1")
+			s.expect("came", "channel.occupied room 1", "member.joined room 1 ada", "subscription.count room 1")
+			b := s.connect("ada", "room")
+			s.expect("another", "subscription.count room 2")
+			s.Restart(s.host, ShardOf("room"))
+			time.Sleep(mostPause)
+			s.expect("another epoch", "channel.state room 1 ada", "subscription.count room 2", "epoch.complete  0")
+			b.Close()
+			s.expect("one lost", "subscription.count room 1")
+			a.Close()
+			s.expect("in the grace")
+			time.Sleep(2 * time.Second)
+			s.expect("after it", "member.left room 0 ada", "subscription.count room 0", "channel.vacated room 0")
+		}},
+		{"numbers of many connections", func(s *stage) {
+			s.change(func() { s.wanted.Counts, s.wanted.Users, s.wanted.Sum = true, false, 1 })
+			s.Refresh()
+			time.Sleep(mostPause)
+			for range calmConns {
+				s.connect("", "anonymous-1")
+			}
+			s.settle()
+			s.take()
+			s.connect("", "anonymous-1")
+			s.expect("over the limit", "subscription.count anonymous-1 101")
+			for range 3 {
+				s.connect("", "anonymous-1")
+				time.Sleep(time.Second)
+			}
+			s.expect("within the pause")
+			time.Sleep(countPause)
+			s.expect("after it", "subscription.count anonymous-1 104")
+		}},
 		{"an anonymous channel that is lost", func(s *stage) {
 			c := s.connect("", "anonymous-1")
 			s.settle()

@@ -1,6 +1,9 @@
 package events
 
 import (
+	"container/heap"
+	"time"
+
 	"github.com/rollcall-gateway/rollcall/presence"
 )
 
@@ -17,10 +20,10 @@ type draft struct {
 }
 
 // reconcile returns about limit events that bring receivers up to date.
-func (sh *shard) reconcile(limit int) (list []draft) {
+func (sh *shard) reconcile(limit int, now time.Duration) (list []draft) {
 	for len(sh.dirty) > 0 && len(list) < limit {
 		ch := sh.dirty[0]
-		list = ch.tell(sh, list, limit)
+		list = ch.tell(sh, list, limit, now)
 		if len(ch.news) > 0 {
 			break // at the limit
 		}
@@ -35,7 +38,7 @@ func (sh *shard) reconcile(limit int) (list []draft) {
 }
 
 // tell appends the events of a channel, up to the limit.
-func (ch *channel) tell(sh *shard, list []draft, limit int) []draft {
+func (ch *channel) tell(sh *shard, list []draft, limit int, now time.Duration) []draft {
 	came, went := MemberJoined, MemberLeft
 	if ch.name == "" {
 		came, went = UserOnline, UserOffline
@@ -74,12 +77,42 @@ func (ch *channel) tell(sh *shard, list []draft, limit int) []draft {
 		return list
 	}
 	ch.news = nil
+	if ch.told && sh.countDue(ch, there, now) {
+		list = append(list, draft{kind: SubscriptionCount, channel: ch.name, count: ch.toldConns})
+	}
 	if !there && ch.told {
 		if ch.told = false; ch.name != "" {
 			list = append(list, draft{kind: ChannelVacated, channel: ch.name})
 		}
 	}
 	return list
+}
+
+// Numbers of connections are told at most once in countPause while there are more than calmConns.
+const (
+	calmConns  = 100
+	countPause = 5 * time.Second
+)
+
+// countDue reports whether the number of connections of a channel is told now, and records that it is.
+func (sh *shard) countDue(ch *channel, there bool, now time.Duration) bool {
+	conns := ch.conns
+	switch {
+	case !sh.host.wanted.Counts || ch.name == "":
+		return false
+	case !there:
+		conns = 0 // also if it is hidden now
+	case conns == 0, ch.countAt != 0: // in a grace period, or later
+		return false
+	}
+	if conns == ch.toldConns {
+		return false
+	}
+	if ch.toldConns = conns; conns > calmConns {
+		ch.countAt = now + countPause
+		heap.Push(&sh.grace, graceEnd{at: ch.countAt, ch: ch, count: true})
+	}
+	return true
 }
 
 // counted returns the count of an event about a member.
@@ -106,7 +139,7 @@ func (s *Speaker) tell(t turn, list []draft) {
 			record, records = records[0], records[1:]
 		}
 		e := t.event(l.kind, l.channel, l.count)
-		if l.kind != ChannelOccupied && l.kind != ChannelVacated {
+		if l.kind != ChannelOccupied && l.kind != ChannelVacated && l.kind != SubscriptionCount {
 			if record == "" {
 				continue // the Sink hides the user
 			}
@@ -175,7 +208,7 @@ func (s *Speaker) state(sh *shard) {
 	var batch []Event
 	named := 0
 	for _, name := range names {
-		count, seats, ok := s.stateOf(t, name)
+		count, conns, seats, ok := s.stateOf(t, name)
 		if !ok {
 			continue
 		}
@@ -190,6 +223,9 @@ func (s *Speaker) state(sh *shard) {
 				batch, named = nil, 0
 			}
 		}
+		if conns > 0 {
+			batch = append(batch, t.event(SubscriptionCount, name, conns))
+		}
 	}
 	batch = append(batch, t.event(EpochComplete, "", 0))
 	if !s.put(t, batch) {
@@ -202,14 +238,14 @@ func (s *Speaker) state(sh *shard) {
 	}
 }
 
-// stateOf marks a channel as told, and returns its count and the seats to name. It returns false if
-// there is nothing to tell.
-func (s *Speaker) stateOf(t turn, name string) (count int, seats []*seat, ok bool) {
+// stateOf marks a channel as told, and returns its count, the number of connections if that is told, and
+// the seats to name. It returns false if there is nothing to tell.
+func (s *Speaker) stateOf(t turn, name string) (count, conns int, seats []*seat, ok bool) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	ch := t.channels[name]
 	if t.over() || ch == nil || ch.told || ch.hidden || !ch.occupied() {
-		return 0, nil, false
+		return 0, 0, nil, false
 	}
 	ch.told, ch.toldNamed = true, ch.named
 	if ch.named {
@@ -221,7 +257,10 @@ func (s *Speaker) stateOf(t turn, name string) (count int, seats []*seat, ok boo
 		}
 		ch.toldCount = len(seats)
 	}
-	return ch.count(), seats, true
+	if t.countDue(ch, true, s.now()) {
+		conns = ch.toldConns
+	}
+	return ch.count(), conns, seats, true
 }
 
 // stateEvents returns the events that name users of a channel.

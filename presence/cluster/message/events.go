@@ -164,8 +164,11 @@ func (e *encoder) change(c *presence.TapChange) {
 	}
 	e.optional(c.Channel, e.channel)
 	e.byte(byte(c.Class.Kind))
-	e.flags(c.Class.Hidden, c.Class.CountOnly, c.Lost, c.Full, c.More, detailed)
+	e.flags(c.Class.Hidden, c.Class.CountOnly, c.Lost, c.Full, c.More, detailed, c.Userless != 0)
 	e.count(c.Conns)
+	if c.Userless != 0 {
+		e.count(c.Userless)
+	}
 	e.length(len(c.Came))
 	for i := range c.Came {
 		e.member(&c.Came[i])
@@ -183,12 +186,15 @@ func (e *encoder) change(c *presence.TapChange) {
 func (d *decoder) change() presence.TapChange {
 	c := presence.TapChange{Channel: d.optional(d.channel)}
 	c.Class.Kind = presence.Kind(d.byte())
-	flags := d.flags(6)
+	flags := d.flags(7)
 	c.Class.Hidden, c.Class.CountOnly, c.Lost, c.Full, c.More = flags&1 != 0, flags&2 != 0, flags&4 != 0, flags&8 != 0, flags&16 != 0
 	if !isClass(c.Class) {
 		d.fail(badClass)
 	}
 	c.Conns = d.count()
+	if flags&64 != 0 {
+		c.Userless = d.count()
+	}
 	c.Came = list(d, leastMember, d.member)
 	if flags&32 != 0 {
 		d.details(c.Came, 3)
@@ -200,7 +206,7 @@ func (d *decoder) change() presence.TapChange {
 }
 
 // changeSize returns how many bytes of a payload a change takes without its users, at most.
-func changeSize(c *presence.TapChange) int { return textSize(&c.Channel) + 2 + 4*numberLimit }
+func changeSize(c *presence.TapChange) int { return textSize(&c.Channel) + 2 + 5*numberLimit }
 
 // itemSize is how many bytes of a payload an item takes without its changes, at most.
 const itemSize = 10 + 1 + numberLimit

@@ -237,7 +237,7 @@ func samples() []sample {
 		{"events checked", &EventsAsk{Session: 300}},
 		{"events", &EventsPart{Session: 300, Stream: 1 << 63, Number: 128, Items: []EventsItem{
 			{ID: 1, TapPart: presence.TapPart{First: true, Changes: []presence.TapChange{
-				{Channel: "lobby", Class: presence.Class{Kind: presence.Authenticated, Hidden: true, CountOnly: true}, Conns: 300, Full: true, More: true, Came: []presence.Member{
+				{Channel: "lobby", Class: presence.Class{Kind: presence.Authenticated, Hidden: true, CountOnly: true}, Conns: 300, Userless: 200, Full: true, More: true, Came: []presence.Member{
 					member("u-1", "one@example.com", 1_700_000_000_456), {User: presence.User{ID: "u-2", Info: `{"name":"Two"}`}, InfoTime: -1},
 				}},
 				{Channel: "presence-lobby", Class: presence.Class{Kind: presence.Authenticated}, Conns: 1, Came: []presence.Member{

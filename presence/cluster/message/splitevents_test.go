@@ -39,7 +39,7 @@ func randomItems(r *rand.Rand) []EventsItem {
 		it := &items[i]
 		it.ID, it.First, it.Whole = uint64(i+1), r.IntN(2) == 0, r.IntN(2) == 0
 		for range r.IntN(30) {
-			c := presence.TapChange{Channel: fmt.Sprint("channel-", len(it.Changes)), Lost: r.IntN(2) == 0, Full: r.IntN(2) == 0, Conns: r.IntN(1000)}
+			c := presence.TapChange{Channel: fmt.Sprint("channel-", len(it.Changes)), Lost: r.IntN(2) == 0, Full: r.IntN(2) == 0, Conns: r.IntN(1000), Userless: r.IntN(2)}
 			c.Class.Kind = presence.Kind(r.IntN(3))
 			few := []int{0, 1, 40, 4000}[r.IntN(4)]
 			for n := range r.IntN(few + 1) {
