@@ -17,6 +17,7 @@ import (
 	"github.com/rollcall-gateway/rollcall/caddymodule/api"
 	"github.com/rollcall-gateway/rollcall/caddymodule/gateway"
 	"github.com/rollcall-gateway/rollcall/caddymodule/pluginhost"
+	"github.com/rollcall-gateway/rollcall/caddymodule/pusher"
 	"github.com/rollcall-gateway/rollcall/caddymodule/pusher/rest"
 	"github.com/rollcall-gateway/rollcall/caddymodule/routes"
 	"github.com/rollcall-gateway/rollcall/presence/cluster"
@@ -48,7 +49,8 @@ type App struct {
 	hub      *gateway.Hub // kept after Cleanup, for requests that are still running
 	api      *api.Server  // kept likewise
 	pusher   *rest.Server // kept likewise
-	held     bool         // the App has a reference to the process
+	clients  *pusher.Clients
+	held     bool // the App has a reference to the process
 	snapshot *gateway.Configuration
 	watcher  *pluginhost.Watcher // nil if no file is watched
 	cluster  *gateway.ClusterSettings
@@ -107,7 +109,7 @@ func (a *App) Provision(ctx caddy.Context) error {
 	if err != nil {
 		return err
 	}
-	a.hub, a.api, a.pusher, a.held = p.Hub, p.api, p.pusher, true
+	a.hub, a.api, a.pusher, a.clients, a.held = p.Hub, p.api, p.pusher, p.clients, true
 	a.hub.LogTo(a.logger, false)
 	if err := a.provisionCluster(); err != nil {
 		return err

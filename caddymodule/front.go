@@ -20,11 +20,18 @@ import (
 // host in the configuration in effect, or else in the handler's own. The handler must be a door to
 // the owner in its own configuration.
 func (h *Handler) owner(name presence.HostName) (*site.Site, *problem.Problem) {
+	return h.ownerIf(name, func(own *site.Site) bool { return own == h.rollcall.Site })
+}
+
+// ownerIf is like owner for a handler that is a door to the sites of its own configuration of which
+// leads reports true. Their owner can be nil.
+func (h *Handler) ownerIf(name presence.HostName, leads func(*site.Site) bool) (*site.Site, *problem.Problem) {
 	own, err := h.app.settle()
 	if err != nil {
 		return nil, problem.Reloaded() // the configuration does not start
 	}
-	if own.Find(name) != h.rollcall.Site {
+	before := own.Find(name)
+	if !leads(before) {
 		return nil, problem.Misdirected()
 	}
 	for {
@@ -35,7 +42,7 @@ func (h *Handler) owner(name presence.HostName) (*site.Site, *problem.Problem) {
 			}
 		}
 		if !h.app.stopped.Load() {
-			return h.rollcall.Site, nil
+			return before, nil
 		}
 		if now == h.app.hub.InEffect() { // otherwise it was replaced meanwhile: look again
 			return nil, problem.Reloaded()

@@ -167,7 +167,15 @@ func (h *Handler) provision(ctx caddy.Context) error {
 func (h *Handler) checkReach(w *routes.Way, logger *zap.Logger) error {
 	h.app.mu.Lock()
 	defer h.app.mu.Unlock()
+	h.rollcall.ReachApps(w)
 	return h.rollcall.CheckReach(w, h.APIFrom != nil, logger)
+}
+
+// reachApps looks for what keeps requests of the Pusher protocol from the handler on a way to it.
+func (h *Handler) reachApps(w *routes.Way) {
+	h.app.mu.Lock()
+	defer h.app.mu.Unlock()
+	h.rollcall.ReachApps(w)
 }
 
 // Cleanup releases the plugins. Requests that are running keep using them.
@@ -180,10 +188,33 @@ func (h *Handler) Cleanup() error {
 
 // ServeHTTP implements caddyhttp.MiddlewareHandler.
 func (h *Handler) ServeHTTP(w http.ResponseWriter, r *http.Request, next caddyhttp.Handler) error {
-	name, ok := strings.CutPrefix(r.URL.Path, h.Prefix)
-	if !ok {
+	if !h.serveNative(w, r) && !h.servePusher(w, r) {
 		return next.ServeHTTP(w, r)
 	}
+	return nil
+}
+
+// serveNative answers a request below the prefix. It reports false for a path that is no endpoint.
+func (h *Handler) serveNative(w http.ResponseWriter, r *http.Request) bool {
+	name, ok := strings.CutPrefix(r.URL.Path, h.Prefix)
+	if !ok {
+		return false
+	}
+	h.arrive(w, r)
+	switch name {
+	case "/socket":
+		h.openSocket(w, r, (*front)(h), gateway.Opening{Protocol: gateway.Native{}})
+	case "/client.js", "/client.d.ts":
+		api.ServeClient(w, r, name)
+	default:
+		endpoint, ok := strings.CutPrefix(name, "/")
+		return ok && h.app.api.Serve(w, r, endpoint, (*front)(h))
+	}
+	return true
+}
+
+// arrive prepares for a request to an endpoint.
+func (h *Handler) arrive(w http.ResponseWriter, r *http.Request) {
 	// HTTP can start before this app, when the sites of handlers are not final yet. Owner returns the
 	// error.
 	_, _ = h.app.settle()
@@ -192,21 +223,10 @@ func (h *Handler) ServeHTTP(w http.ResponseWriter, r *http.Request, next caddyht
 		// connection, or sends GOAWAY by HTTP/2. In HTTP/3 the header is an error (RFC 9114 section 4.2).
 		w.Header().Set("Connection", "close")
 	}
-	switch name {
-	case "/socket":
-		h.serveSocket(w, r)
-	case "/client.js", "/client.d.ts":
-		api.ServeClient(w, r, name)
-	default:
-		if endpoint, ok := strings.CutPrefix(name, "/"); !ok || !h.app.api.Serve(w, r, endpoint, (*front)(h)) {
-			return next.ServeHTTP(w, r)
-		}
-	}
-	return nil
 }
 
-func (h *Handler) serveSocket(w http.ResponseWriter, r *http.Request) {
-	id := h.app.hub.ServeSocket(w, r, (*front)(h), gateway.Opening{Protocol: gateway.Native{}})
+func (h *Handler) openSocket(w http.ResponseWriter, r *http.Request, by gateway.Door, how gateway.Opening) {
+	id := h.app.hub.ServeSocket(w, r, by, how)
 	if extra, ok := r.Context().Value(caddyhttp.ExtraLogFieldsCtxKey).(*caddyhttp.ExtraLogFields); ok && id != (presence.ID{}) {
 		extra.Set(zap.String("rollcall_connection", id.String()))
 	}

@@ -4,6 +4,8 @@ import (
 	"encoding/json"
 	"net/http"
 	"net/http/httptest"
+	"os"
+	"path/filepath"
 	"strings"
 	"testing"
 
@@ -201,4 +203,29 @@ func startDraining(t testing.TB, h *Handler) {
 	}
 	h.app.hub.Offer(s)
 	h.app.hub.StartDrain(s, true)
+}
+
+// startLogged loads a Caddyfile and settles its sites, as a start does, and returns the error and the
+// warnings, without those about missing API keys.
+func startLogged(t *testing.T, caddyfile string) (warnings string, err error) {
+	t.Helper()
+	log := filepath.Join(t.TempDir(), "log")
+	ctx := newContext(t, caddyfile, log)
+	a, err := ctx.App("rollcall")
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err = ctx.App("http"); err == nil {
+		_, err = a.(*App).settle()
+	}
+	text, readErr := os.ReadFile(log)
+	if readErr != nil && !os.IsNotExist(readErr) {
+		t.Fatal(readErr)
+	}
+	for line := range strings.Lines(string(text)) {
+		if strings.Contains(line, `"level":"warn"`) && !strings.Contains(line, "no api_key") {
+			warnings += line
+		}
+	}
+	return warnings, err
 }

@@ -67,6 +67,7 @@ func (a *App) enterWays(h *Handler, ways []*routes.Way) error {
 			return err
 		}
 		if isOpen(way.Hosts) {
+			h.reachApps(way)
 			continue
 		}
 		if err := h.checkReach(way, h.made.Logger); err != nil {

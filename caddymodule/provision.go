@@ -133,7 +133,7 @@ func (h *Handler) checkEffect(s *site.Site) error {
 			return fmt.Errorf("members: show: %q is not id, email, info or status, and no plugin could add it: correct it, or write a plugin", key)
 		}
 	}
-	if h.Authorize != nil && len(s.Patterns.Granted) == 0 && !s.Patterns.DefaultGranted {
+	if h.Authorize != nil && len(s.Patterns.Granted) == 0 && !s.Patterns.DefaultGranted && !s.Patterns.Signed {
 		return errors.New("authorize: no channel needs a grant, so the backend would never be asked: " +
 			"write granted and patterns in channels, or default granted")
 	}

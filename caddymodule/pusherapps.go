@@ -108,7 +108,7 @@ func (h *Handler) pinApps() error {
 		}
 		name, err := presence.ParseHostName(a.Host)
 		if err != nil {
-			return fmt.Errorf("%s: its host %q is no host name: write one like tenant.example.com, without a port", numbered("pusher: app", i), a.Host)
+			return fmt.Errorf("%s: its host %q is no host name: write one like tenant.example.com", numbered("pusher: app", i), a.Host)
 		}
 		h.app.mu.Lock()
 		err = h.app.owners.Pin(a.ID, name, &h.rollcall)
@@ -144,7 +144,8 @@ func (h *Handler) provisionPusher(s *site.Site) error {
 	if err := h.Channels.checkSigned(); err != nil {
 		return err
 	}
-	s.Pusher = &c
+	s.Pusher, s.Patterns.Signed = &c, true
+	s.Bounds.SubscriptionCount = c.SubscriptionCount
 	return h.provisionWebhooks(s)
 }
 

@@ -69,6 +69,10 @@ func (h *handshake) serve() (id presence.ID) {
 	}
 	var s *Session
 	for range maxAttempts {
+		if !h.how.Protocol.Serves(of) {
+			h.refuse(sock, name, socket.CloseGoingAway, "host", "host removed")
+			return id
+		}
 		if !of.CheckOrigin(h.r, who.ByCookie) {
 			h.refuse(sock, name, socket.CloseOrigin, "origin", "origin not allowed")
 			return id

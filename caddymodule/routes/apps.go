@@ -20,13 +20,18 @@ type arrivals struct {
 	reach    *reach    // the way with the obstacle
 }
 
-// assume assumes that all requests arrive, on a way that cannot be read.
-func (a *appReach) assume() { a.sockets.arrive, a.api.arrive = true, true }
-
-// add adds a way to the handler.
-func (a *appReach) add(r *reach, guarded bool) {
-	a.sockets.add(r, r.sendKind(socketKind, guarded))
-	a.api.add(r, r.sendKind(apiKind, guarded))
+// ReachApps looks for what stands before a handler on a way to it, for requests of the Pusher protocol.
+// [Owners.CheckApps] says what it has found at all handlers of a site.
+func (h *Rollcall) ReachApps(w *Way) {
+	switch {
+	case !h.hasApps() || w.Named: // the ways to a named route come later
+	case !w.isKnown():
+		h.apps.sockets.arrive, h.apps.api.arrive = true, true
+	default:
+		r := newReach(w, h.Endpoints)
+		h.apps.sockets.add(r, r.sendKind(socketKind, true))
+		h.apps.api.add(r, r.sendKind(apiKind, true))
+	}
 }
 
 func (a *arrivals) add(r *reach, s sent) {

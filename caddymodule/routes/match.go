@@ -182,3 +182,20 @@ func (p *Paths) fit(e Endpoints) (some, all bool) {
 	}
 	return p.some, p.all
 }
+
+// fitAny reports whether the path matchers let a request for one of the endpoints through.
+func (m *Matchers) fitAny(all []endpoint) bool {
+	return len(m.Sets) == 0 || slices.ContainsFunc(m.Sets, func(set MatcherSet) bool {
+		for _, matcher := range set {
+			paths, ok := matcher.(*Paths)
+			if ok && !slices.ContainsFunc(all, func(e endpoint) bool { return paths.mayMatch(e.path) }) {
+				return false
+			}
+		}
+		return true
+	})
+}
+
+func (p *Paths) mayMatch(path string) bool {
+	return slices.ContainsFunc(p.Patterns, hasPlaceholder) || p.Match(pathURL(path))
+}

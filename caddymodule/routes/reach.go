@@ -32,10 +32,9 @@ type obstacle struct {
 // request reaches the handler: a client would take the answer of a page or a proxy for success. It
 // warns of what may be on purpose. Guarded says that api_from restricts who may use the endpoints.
 //
-// What it finds out about the requests of the Pusher protocol is for [Owners.CheckApps].
+// See [Rollcall.ReachApps] for requests of the Pusher protocol.
 func (h *Rollcall) CheckReach(w *Way, guarded bool, logger *zap.Logger) error {
-	if w.Server == nil || w.Named || w.Hosts.IsEmpty() || w.handlesErrors() {
-		h.apps.assume()
+	if !w.isKnown() {
 		return nil
 	}
 	r := newReach(w, h.Endpoints)
@@ -44,12 +43,12 @@ func (h *Rollcall) CheckReach(w *Way, guarded bool, logger *zap.Logger) error {
 			return err
 		}
 	}
-	if h.hasApps() {
-		h.apps.add(r, guarded)
+	if !guarded && r.hasApps() && r.hasGuards() {
+		r.sendKind(apiKind, guarded)
 	}
-	if r.isTwice() {
+	if part := r.twice(); part != "" {
 		r.site(logger).Warn("the path has the prefix twice, because it is stripped before rollcall: write handle instead of handle_path",
-			zap.String("path", r.strip+r.Prefix))
+			zap.String("path", r.strip+part))
 	}
 	if len(r.guards) > 0 {
 		r.site(logger).Warn("a respond after rollcall guards nothing, because rollcall has answered before: restrict who may ask with api_from",
@@ -58,8 +57,25 @@ func (h *Rollcall) CheckReach(w *Way, guarded bool, logger *zap.Logger) error {
 	return nil
 }
 
-// isTwice reports whether the prefix is stripped from the path, so that clients write it twice.
-func (r *reach) isTwice() bool { return strings.HasSuffix(r.strip, r.Prefix) }
+// isKnown reports whether the routes on the way say which requests arrive.
+func (w *Way) isKnown() bool {
+	return w.Server != nil && !w.Named && !w.Hosts.IsEmpty() && !w.handlesErrors()
+}
+
+// twice returns the start of a path that is stripped from it, so that clients have to write it twice,
+// "" if none is.
+func (r *reach) twice() string {
+	parts := []string{r.Prefix}
+	if r.hasApps() {
+		parts = append(parts, "/app", "/apps")
+	}
+	for _, part := range parts {
+		if strings.HasSuffix(r.strip, part) {
+			return part
+		}
+	}
+	return ""
+}
 
 // newReach finds the routes before the handler that can have an effect.
 func newReach(w *Way, e Endpoints) *reach {
@@ -111,7 +127,11 @@ type sent struct {
 
 // sendKind sends a request for each endpoint of a kind.
 func (r *reach) sendKind(k kind, guarded bool) (s sent) {
-	for _, e := range r.of(k) {
+	all := r.of(k)
+	if r.hasApps() && !r.fits(all) { // other handlers of the site can be for these
+		return s
+	}
+	for _, e := range all {
 		o, forUs := r.send(newProbe(r.Way, e.method, r.strip+e.path), e.path, !guarded && k != socketKind)
 		if !forUs {
 			continue

@@ -128,3 +128,21 @@ func CheckPaths(w *Way, e Endpoints) error {
 	}
 	return nil
 }
+
+// fits reports whether the path matchers on the way let a request for one of the endpoints through. It
+// looks from the handler outwards, as CheckPaths does.
+func (w *Way) fits(all []endpoint) bool {
+	for i := len(w.Steps) - 1; i >= 0; i-- {
+		s := &w.Steps[i]
+		if s.List == nil || s.rewritesInRoute() {
+			return true
+		}
+		if !s.route().Matchers.fitAny(all) {
+			return false
+		}
+		if i > 0 && s.List.rewritesBetween(0, s.Index) {
+			return true
+		}
+	}
+	return true
+}
