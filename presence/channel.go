@@ -176,6 +176,7 @@ func (h *Host) identify(ch *channel) {
 	ch.byUser = make(map[*user]*member)
 	ch.userless = 0
 	for _, m := range ch.listeners {
+		m.self = false
 		h.addMembership(m)
 	}
 	if ch.overlay == nil {

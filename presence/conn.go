@@ -38,6 +38,7 @@ type membership struct {
 	may        Permissions
 	asked      Permissions // part of may that authorize gave
 	proof      bool        // see Entry.Proof
+	self       bool        // its frames are not native, and an answer to a join has had the connection itself as a member
 	as         *Identity   // see Entry.Member; nil if it counts as conn.user
 }
 
@@ -103,6 +104,7 @@ func (c *Conn) login(u User, grants *Grants) {
 		// Add the new user before removing the old one, so that neither step empties the channel.
 		h.addMembership(m)
 		h.removeMembership(m.channel, old, nil, false)
+		m.self = false
 		h.scheduleFlush(m.channel)
 	}
 	if old != nil {

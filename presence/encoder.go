@@ -50,7 +50,9 @@ type FrameEncoder interface {
 	// Left builds the answer to a leave, with ref. With a reason, it builds the frame that notifies
 	// a connection of its removal from a channel.
 	Left(ref, channel string, reason Reason) []byte
-	// Presence builds the frame that shows watchers a diff.
+	// Presence builds the frame that shows watchers a diff. In another encoding than the native one, a
+	// connection is not told that it has come or gone itself. If it has, the users of a diff come one by
+	// one: those who left, those who joined, then all who were updated.
 	Presence(d Diff) []byte
 	// Message builds the frame for a message to a channel. The message is JSON.
 	Message(channel string, from Source, message []byte) []byte

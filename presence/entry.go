@@ -62,6 +62,7 @@ func (h *Host) setIdentity(m *membership, as *Identity) {
 	// Add the new user before removing the old one, so that neither step empties the channel.
 	h.addMembership(m)
 	h.removeMembership(ch, before, was, false)
+	m.self = m.self && before == h.memberOf(m)
 }
 
 func (i *Identity) clone() *Identity {

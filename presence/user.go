@@ -195,6 +195,7 @@ type member struct {
 	updated   bool           // watchers have seen another view of the user
 	restated  bool           // they have seen another status, which may wait
 	dirty     bool
+	inDiff    bool // it has come or gone in the diff of the last flush
 }
 
 // member returns the user's member of an authenticated channel, which it creates if necessary.

@@ -36,6 +36,7 @@ func (h *Host) setWatch(m *membership, watch Watch, ref string) {
 	m.watch = watch
 	if watch == WatchNone {
 		h.dropOverlay(m.channel)
+		m.self = m.conn.encoding != 0
 		j := Joined{
 			Ref: ref, Channel: m.channel.name, Kind: m.channel.class.Kind, Grant: m.channel.class.Grant, May: m.may, Self: h.self(m, false),
 		}
@@ -101,7 +102,7 @@ func (h *Host) flush(ch *channel) {
 	h.hideNow()
 	was := ch.nameless
 	h.updateNames(ch)
-	d := h.makeDiff(ch)
+	d, moved := h.makeDiff(ch)
 	if ch.kindChanged {
 		ch.kindChanged, d.Kind = false, ch.class.Kind
 	}
@@ -114,6 +115,9 @@ func (h *Host) flush(ch *channel) {
 	ch.lastFlush = time.Now()
 	if changed && len(ch.watchers) > 0 {
 		h.pushDiff(ch, d)
+	}
+	for _, m := range moved {
+		m.inDiff = false
 	}
 	if !ch.syncing() {
 		h.checkSnapshot(ch)
@@ -128,38 +132,13 @@ func (h *Host) flush(ch *channel) {
 	}
 }
 
-// pushDiff sends a diff to the watchers.
-func (h *Host) pushDiff(ch *channel, d Diff) {
-	ch.seq++
-	d.Seq = ch.seq
-	var frames frameSet
-	build := func(e Encoding) []byte { return h.registry.frames[e].Presence(d) }
-	if d.Names == NamesShown {
-		for e := range Encoding(h.encoders()) {
-			// Many can have come at once, as after a change of the kind.
-			if ch.hears(e) && len(frames.get(e, build)) > maxList {
-				h.hideNames(ch)
-				d.setNames(ch, false)
-				frames = frameSet{}
-				break
-			}
-		}
-	}
-	for _, m := range ch.watchers {
-		switch {
-		case d.Names == NamesReturned && m.conn.encoding != 0:
-			m.conn.push(h.encodeJoined(m))
-		default:
-			m.conn.push(frames.get(m.conn.encoding, build))
-		}
-	}
-}
-
-// makeDiff returns what has changed since the last flush, and marks it as shown.
-func (h *Host) makeDiff(ch *channel) Diff {
-	d := Diff{Channel: ch.name, Hide: h.hide, Count: ch.count()}
+// makeDiff returns what has changed since the last flush, and marks it as shown. If there can be watchers
+// with another encoding than the native one, moved are the members that have come or gone.
+func (h *Host) makeDiff(ch *channel) (d Diff, moved []*member) {
+	d = Diff{Channel: ch.name, Hide: h.hide, Count: ch.count()}
 	watched := len(ch.watchers) > 0 // otherwise no connection receives the lists
 	var waiting []*member
+	foreign := ch.foreigners() > 0
 	for _, m := range ch.dirty {
 		if m.waits(ch) {
 			waiting = append(waiting, m)
@@ -184,6 +163,10 @@ func (h *Host) makeDiff(ch *channel) Diff {
 			case show && (m.updated || m.restated):
 				d.Updated = append(d.Updated, view)
 			}
+			if foreign && (joins || m.shown && !show) {
+				m.inDiff = true
+				moved = append(moved, m)
+			}
 		}
 		m.shown, m.counted, m.updated, m.restated, m.dirty = show, visible, false, false, false
 		ch.keepView(m, &view)
@@ -196,7 +179,7 @@ func (h *Host) makeDiff(ch *channel) Diff {
 	if len(waiting) == 0 && cap(ch.dirty) > 64 {
 		ch.dirty = nil
 	}
-	return d
+	return d, moved
 }
 
 // joinKey is what distinguishes the answers to the joins of one flush.
@@ -270,6 +253,6 @@ func (h *Host) encodeJoined(m *membership) []byte {
 			j.Members, j.Unnamed = nil, true
 		}
 	}
-	j.Self = h.self(m, j.Members != nil)
+	j.Self, m.self = h.self(m, j.Members != nil), m.conn.encoding != 0
 	return m.conn.frames().Joined(j)
 }
