@@ -1,6 +1,9 @@
 package presence
 
-import "slices"
+import (
+	"fmt"
+	"slices"
+)
 
 // Entry is how a connection enters a channel, see [Conn.Enter].
 type Entry struct {
@@ -13,6 +16,9 @@ type Entry struct {
 	// Member is the user as which the connection counts in the channel. If nil, it counts as its own user,
 	// or as nobody.
 	Member *Identity
+	// MaxMembers refuses a user that would be one more member than that, as far as this pod knows. 0: no
+	// limit.
+	MaxMembers int
 }
 
 // Identity is a user as which a connection counts in one channel.
@@ -34,6 +40,9 @@ func (c *Conn) Enter(name string, e Entry) error {
 	if err != nil {
 		return err
 	}
+	if err := h.checkMembers(ch, c, &e); err != nil {
+		return err
+	}
 	if m := c.membership(ch); m != nil {
 		h.reenter(m, &e)
 		h.answerJoin(m, false, e.Watch, e.Ref)
@@ -42,6 +51,20 @@ func (c *Conn) Enter(name string, e Entry) error {
 	}
 	h.scheduleFlush(ch)
 	return nil
+}
+
+// checkMembers returns ErrTooManyMembers if c would be one member too many.
+func (h *Host) checkMembers(ch *channel, c *Conn, e *Entry) error {
+	who, known := c.who(e.Member)
+	if e.MaxMembers <= 0 || !known || int(ch.visible) < e.MaxMembers {
+		return nil
+	}
+	if u := h.users[who.ID]; u != nil {
+		if m := ch.byUser[u]; m != nil && m.visible() {
+			return nil
+		}
+	}
+	return fmt.Errorf("%w: it has %d", ErrTooManyMembers, ch.visible)
 }
 
 // reenter applies an Entry to a membership that exists.

@@ -24,6 +24,8 @@ var (
 	// ErrTooManyChannels is returned when the connection or the host has as many channels as its
 	// rules allow.
 	ErrTooManyChannels = errors.New("too many channels")
+	// ErrTooManyMembers is returned when a channel has as many members as [Entry].MaxMembers allows.
+	ErrTooManyMembers = errors.New("the channel has too many members")
 	// ErrUnavailable wraps the error of a classifier or an authorizer that failed. The same join
 	// may succeed later.
 	ErrUnavailable = errors.New("the channel cannot be joined now, try again later")

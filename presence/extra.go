@@ -67,6 +67,9 @@ func (e *extra) value() extra {
 // differs reports whether clients see a difference between the two.
 func (e *extra) differs(other *extra, hide Fields) bool {
 	a, b := e.value(), other.value()
+	if a.own || b.own {
+		hide &^= FieldInfo // see View.Own
+	}
 	return a.info != b.info && hide&FieldInfo == 0 || a.status != b.status && hide&FieldStatus == 0
 }
 

@@ -83,6 +83,17 @@ func withoutKeys(object string, hide Fields) string {
 type View struct {
 	User
 	Shown *Shown // if not nil, it is used in place of the user
+	// Own says that Info is that of a membership, see [Identity]: frames of its channel show it, whatever
+	// fields of users they hide.
+	Own bool
+}
+
+// Hide returns the fields of the user that frames do not have, if they are to hide these.
+func (v *View) Hide(hide Fields) Fields {
+	if v.Own {
+		hide &^= FieldInfo
+	}
+	return hide
 }
 
 // hidden reports whether no frame names the user.

@@ -302,5 +302,6 @@ func (m *member) view() View {
 		v.Email, v.Shown, e = m.overlay.email, m.overlay.shown, m.overlay.extra
 	}
 	e.fill(&v.User)
+	v.Own = e.isOwn()
 	return v
 }

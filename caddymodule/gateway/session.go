@@ -187,6 +187,7 @@ var codes = []struct {
 	{presence.ErrLoginRequired, wire.CodeLoginRequired},
 	{presence.ErrDenied, wire.CodeDenied},
 	{presence.ErrTooManyChannels, wire.CodeTooManyChannels},
+	{presence.ErrTooManyMembers, wire.CodeTooManyChannels},
 	{presence.ErrNotJoined, wire.CodeNotJoined},
 	{presence.ErrTooLarge, wire.CodeTooLarge},
 	{presence.ErrBusy, wire.CodeRateLimited},

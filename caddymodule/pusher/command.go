@@ -3,6 +3,7 @@ package pusher
 import (
 	"errors"
 	"fmt"
+	"slices"
 	"strings"
 	"time"
 
@@ -84,8 +85,8 @@ func (c *conn) subscribe(s session, of *app.Config, a *app.App, cmd command) {
 			c.refuse(s, cmd.channel, *r)
 			return
 		}
-		e.Watch = presence.WatchList
-		c.setMember(cmd.channel, e.Member.ID)
+		e.Watch, e.MaxMembers = presence.WatchList, of.PresenceMembers
+		c.remember().setMember(cmd.channel, e.Member.ID)
 	}
 	s.Enter(cmd.channel, e)
 }
@@ -105,34 +106,30 @@ func (c *conn) unsubscribe(s session, channel string) {
 	if _, err := app.ParseChannel(channel); err != nil {
 		return // it is not subscribed to
 	}
-	c.setMember(channel, "")
+	if c.state != nil {
+		c.state.setMember(channel, "")
+	}
 	s.Leave(channel, "")
 }
 
 // setMember remembers as whom the connection subscribes to a presence channel; id is "" if it no longer
 // does.
-func (c *conn) setMember(channel, id string) {
-	for i := range c.members {
-		if c.members[i].channel != channel {
-			continue
-		}
-		if c.members[i].id = id; id == "" {
-			c.members[i] = c.members[len(c.members)-1]
-			c.members = c.members[:len(c.members)-1]
-		}
-		return
-	}
-	if id != "" {
-		c.members = append(c.members, member{channel, id})
+func (st *state) setMember(channel, id string) {
+	i := slices.IndexFunc(st.members, func(m member) bool { return m.channel == channel })
+	switch {
+	case i >= 0 && id == "":
+		st.members = slices.Delete(st.members, i, i+1)
+	case i >= 0:
+		st.members[i].id = id
+	case id != "":
+		st.members = append(st.members, member{channel, id})
 	}
 }
 
 // memberID returns as whom the connection subscribes to a channel; "" if it is no presence channel.
-func (c *conn) memberID(channel string) string {
-	for _, m := range c.members {
-		if m.channel == channel {
-			return m.id
-		}
+func (st *state) memberID(channel string) string {
+	if i := slices.IndexFunc(st.members, func(m member) bool { return m.channel == channel }); i >= 0 {
+		return st.members[i].id
 	}
 	return ""
 }
@@ -157,8 +154,8 @@ func (c *conn) identity(s session, of *app.Config, channelData string) (*presenc
 		}
 	}
 	as := &presence.Identity{ID: user.ID, Email: user.Email, Info: user.Info}
-	if c.admitted != nil && c.admitted.id == user.ID {
-		as.Info = c.admitted.info
+	if said := c.remember().admitted; said != nil && said.id == user.ID {
+		as.Info = said.info
 	}
 	return as, nil
 }
@@ -170,11 +167,11 @@ func (c *conn) signedInIdentity(s session) (*presence.Identity, *refusal) {
 		return nil, &refusal{typeAuth, 401, "channel_data is missing, and the connection is not signed in"}
 	}
 	as := &presence.Identity{ID: user.ID, Email: user.Email, Info: user.Info}
-	switch {
-	case c.admitted != nil && c.admitted.id == user.ID:
-		as.Info = c.admitted.info
-	case c.signedIn != nil && c.signedIn.ID == user.ID:
-		as.Info = c.signedIn.Info
+	switch st := c.remember(); {
+	case st.admitted != nil && st.admitted.id == user.ID:
+		as.Info = st.admitted.info
+	case st.signedIn != nil && st.signedIn.ID == user.ID:
+		as.Info = st.signedIn.Info
 	}
 	return as, nil
 }
@@ -189,9 +186,9 @@ func (c *conn) admit(s session, u app.User) (site.Login, error) {
 	if err != nil {
 		return who, err
 	}
-	c.admitted = nil
+	c.remember().admitted = nil
 	if who.User.Info != user.Info {
-		c.admitted = &admitted{u.ID, who.User.Info}
+		c.state.admitted = &admitted{u.ID, who.User.Info}
 	}
 	return who, nil
 }
@@ -233,7 +230,7 @@ func (c *conn) trySignIn(s session, of *app.Config, a *app.App, cmd command) err
 	case signedIn && now.ID != user.ID:
 		return errors.New("the connection is signed in as another user")
 	case signedIn:
-		c.signedIn = &user
+		c.remember().signedIn = &user
 		return nil
 	}
 	who, err := c.admit(s, user)
@@ -247,7 +244,7 @@ func (c *conn) trySignIn(s session, of *app.Config, a *app.App, cmd command) err
 		_, text := s.Explain(err)
 		return errors.New(text)
 	}
-	c.signedIn = &user
+	c.remember().signedIn = &user
 	return nil
 }
 
@@ -258,8 +255,8 @@ func signInSuccess(userData string) []byte {
 
 // watch watches the users of the watchlist.
 func (c *conn) watch(s session) {
-	list := c.signedIn.Watchlist
-	c.signedIn.Watchlist = nil // presence has it
+	list := c.state.signedIn.Watchlist
+	c.state.signedIn.Watchlist = nil // presence has it
 	if len(list) > app.MaxWatched {
 		list = list[:app.MaxWatched]
 		s.Answer(errorFrame(codeWatchlist, fmt.Sprintf("the watchlist has more than %d users: the first %d are watched", app.MaxWatched, app.MaxWatched)))
@@ -284,7 +281,7 @@ func (c *conn) trigger(s session, of *app.Config, cmd command) *refusal {
 		return refused("the name of an event has at most %d bytes", app.MaxEvent)
 	case len(cmd.data) > of.EventSize:
 		return refused("the data of an event has at most %d bytes", of.EventSize)
-	case !c.rate.take(of.ClientEventsPerSecond, time.Now()):
+	case !c.remember().rate.take(of.ClientEventsPerSecond, time.Now()):
 		return &refusal{status: codeTooFast, text: fmt.Sprintf("more than %g client events in a second", of.ClientEventsPerSecond)}
 	}
 	message, raw := body(cmd.event, cmd.data)

@@ -36,12 +36,23 @@ type conn struct {
 	host   presence.HostName // of the app; the zero value if it has none
 	socket app.SocketID
 	client client
+	state  *state // nil before the first use. Only the reading goroutine uses it
+}
 
-	// Only the reading goroutine uses these.
+// state is what a connection remembers that has a user or triggers events. Most have none of it.
+type state struct {
 	signedIn *app.User // what the backend has signed at the sign-in; nil before
 	admitted *admitted // what the plugins have said about the user; nil if nothing
 	members  []member  // in presence channels; few, so a linear search is enough
 	rate     bucket    // of client events
+}
+
+// remember returns the state, which it makes if necessary.
+func (c *conn) remember() *state {
+	if c.state == nil {
+		c.state = new(state)
+	}
+	return c.state
 }
 
 // admitted is the info that the plugins gave a user in place of user_info.

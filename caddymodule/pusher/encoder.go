@@ -96,7 +96,7 @@ func shownInfo(v *presence.View, hide presence.Fields) string {
 	switch {
 	case v.Shown != nil:
 		return infoOf(v.Shown.Record)
-	case hide&presence.FieldInfo != 0:
+	case v.Hide(hide)&presence.FieldInfo != 0:
 		return ""
 	}
 	return v.Info

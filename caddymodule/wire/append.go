@@ -108,7 +108,7 @@ func appendViews(b []byte, users []presence.View, hide presence.Fields, part fun
 		if shown := users[i].Shown; shown != nil {
 			b = append(b, part(shown)...)
 		} else {
-			b = appendShown(b, &users[i].User, hide)
+			b = appendShown(b, &users[i].User, users[i].Hide(hide))
 		}
 	}
 	return append(b, ']')

@@ -134,7 +134,7 @@ func TestVerifyRequestSignsTheMethod(t *testing.T) {
 }
 
 // FuzzVerifyRequest checks that no query is accepted with a signature of another request, and that one that
-// is signed properly is accepted.
+// is signed properly is accepted (T34).
 func FuzzVerifyRequest(f *testing.F) {
 	for _, query := range []string{
 		vectorQuery, "", "&", "=", "a[]=1&a[]=2", "a%5B0%5D=%2C", "%zz", "a=1;b=2", "[]=x", "A=1&a=2", "auth_signature=1&auth_signature=2",

@@ -14,7 +14,7 @@ const (
 	channelData    = `{"user_id":10,"user_info":{"name":"Mr. Channels"}}`
 )
 
-func TestVerifySocket(t *testing.T) {
+func TestT13Vectors(t *testing.T) {
 	c, a := config()
 	socket := socketID(t, "1234.1234")
 	if err := c.VerifySocket(a, socket, "private-foobar", "", vectorKey+":"+privateVector); err != nil {

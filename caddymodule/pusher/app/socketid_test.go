@@ -7,7 +7,7 @@ import (
 	"github.com/rollcall-gateway/rollcall/presence"
 )
 
-func TestSocketIDsMatchThePatternAndDiffer(t *testing.T) {
+func TestT09SocketIDs(t *testing.T) {
 	pattern := regexp.MustCompile(`^\d+\.\d+$`)
 	texts, conns := make(map[string]bool), make(map[presence.ID]bool)
 	for range 100_000 {

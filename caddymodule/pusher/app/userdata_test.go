@@ -7,7 +7,7 @@ import (
 	"testing"
 )
 
-func TestParseMember(t *testing.T) {
+func TestT14MemberData(t *testing.T) {
 	longest := `"` + strings.Repeat("x", 2046) + `"`
 	for _, test := range []struct {
 		name, data string
@@ -42,7 +42,7 @@ func TestParseMember(t *testing.T) {
 	}
 }
 
-func TestParseMemberRefuses(t *testing.T) {
+func TestT14MemberDataRefuses(t *testing.T) {
 	for _, test := range []struct{ name, data, says string }{
 		{"fraction", `{"user_id":1.5}`, "whole number"},
 		{"exponent", `{"user_id":1e3}`, "whole number"},
@@ -87,7 +87,7 @@ func TestParseUser(t *testing.T) {
 	}
 }
 
-// FuzzParseMember checks that a member has an ID that presence accepts, and the bytes of its info.
+// FuzzParseMember checks that a member has an ID that presence accepts, and the bytes of its info (T34).
 func FuzzParseMember(f *testing.F) {
 	for _, data := range []string{channelData, `{"user_id":"\u0061","user_info":[ 1 ]}`, `{"user_id":-0}`, `{"user_id":1,"user_info":{"email":"\ud800"}}`, `{}`, `[]`} {
 		f.Add(data)
@@ -107,7 +107,7 @@ func FuzzParseMember(f *testing.F) {
 	})
 }
 
-// FuzzParseUser checks that a user has an ID, and a watchlist in which each user is once.
+// FuzzParseUser checks that a user has an ID, and a watchlist in which each user is once (T34).
 func FuzzParseUser(f *testing.F) {
 	for _, data := range []string{`{"id":"12345"}`, `{"id":1,"watchlist":["a","a","\u0062"]}`, `{"id":"1","watchlist":[ ]}`, `{"id":"1","watchlist":[[]]}`} {
 		f.Add(data)
