@@ -7,6 +7,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/rollcall-gateway/rollcall/caddymodule/events"
 	"github.com/rollcall-gateway/rollcall/caddymodule/gateway"
 	"github.com/rollcall-gateway/rollcall/caddymodule/pusher/app"
 	"github.com/rollcall-gateway/rollcall/caddymodule/site"
@@ -289,5 +290,8 @@ func (c *conn) trigger(s session, of *app.Config, cmd command) *refusal {
 		_, text := s.Explain(err)
 		return refused("%s", text)
 	}
+	s.ToldClientEvent(events.ClientEvent{
+		Channel: cmd.channel, Event: cmd.event, Data: cmd.data, SocketID: c.socket.String(), UserID: c.state.memberID(cmd.channel),
+	})
 	return nil
 }

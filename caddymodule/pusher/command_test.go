@@ -6,6 +6,7 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/rollcall-gateway/rollcall/caddymodule/events"
 	"github.com/rollcall-gateway/rollcall/caddymodule/site"
 )
 
@@ -128,6 +129,22 @@ func TestPresenceAnnouncesMembers(t *testing.T) {
 	a.silent()
 }
 
+func TestPresenceMembersAreLimited(t *testing.T) {
+	r := newRoom(t)
+	r.site.Pusher.PresenceMembers = 2
+	r.join("").enter("presence-x", `{"user_id":"1"}`)
+	b := r.join("").enter("presence-x", `{"user_id":"2"}`)
+	c := r.join("")
+	c.subscribe("presence-x", `{"user_id":"3"}`)
+	if kind, code, _ := status(t, c.next(), "presence-x"); kind != "LimitReached" || code != 4100 {
+		t.Errorf("got %s and %d", kind, code)
+	}
+	r.join("").enter("presence-x", `{"user_id":"2"}`) // a member already
+	b.enter("presence-x", `{"user_id":"2"}`)
+	c.enter("presence-y", `{"user_id":"3"}`)
+	c.silent()
+}
+
 func TestFirstMembershipIsTheUserOfTheConnection(t *testing.T) {
 	p := newRoom(t).join("")
 	p.enter("presence-x", `{"user_id":"1","user_info":{"email":"a@example.com"}}`)
@@ -241,6 +258,9 @@ func TestClientEvents(t *testing.T) {
 		a.enter(channel, "")
 		b.enter(channel, "")
 	}
+	for _, p := range []*peer{a, b} {
+		p.want("pusher:cache_miss", "private-cache-x", "{}")
+	}
 	a.enter("presence-x", `{"user_id":"1"}`)
 	b.enter("presence-x", `{"user_id":"2"}`)
 	a.want("pusher_internal:member_added", "presence-x", `{"user_id":"2"}`)
@@ -258,6 +278,9 @@ func TestClientEvents(t *testing.T) {
 		a.send("%s", test.frame)
 		if got := b.next(); got != (event{"client-x", test.channel, test.data, test.user}) {
 			t.Errorf("%s arrives as %+v", test.frame, got)
+		}
+		if got, want := a.told[len(a.told)-1], (events.ClientEvent{Channel: test.channel, Event: "client-x", Data: test.data, SocketID: a.socket.String(), UserID: test.user}); got != want {
+			t.Errorf("%s is told as %+v", test.frame, got)
 		}
 	}
 	a.silent()
@@ -287,6 +310,9 @@ func TestClientEventsRefused(t *testing.T) {
 				t.Errorf("got %d", got)
 			}
 			b.silent()
+			if len(a.told) > 0 {
+				t.Errorf("webhooks are told of %+v", a.told)
+			}
 		})
 	}
 	r := newRoom(t)

@@ -6,6 +6,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/rollcall-gateway/rollcall/caddymodule/events"
 	"github.com/rollcall-gateway/rollcall/caddymodule/gateway"
 	"github.com/rollcall-gateway/rollcall/caddymodule/pusher/app"
 	"github.com/rollcall-gateway/rollcall/caddymodule/site"
@@ -26,6 +27,7 @@ type session interface {
 	SignIn(who site.Login) error
 	Identify(who site.Login) error
 	Explain(err error) (wire.Code, string)
+	ToldClientEvent(e events.ClientEvent)
 }
 
 var _ session = (*gateway.Session)(nil)

@@ -8,6 +8,7 @@ import (
 	"sync"
 	"testing"
 
+	"github.com/rollcall-gateway/rollcall/caddymodule/events"
 	"github.com/rollcall-gateway/rollcall/caddymodule/gateway"
 	"github.com/rollcall-gateway/rollcall/caddymodule/pusher/app"
 	"github.com/rollcall-gateway/rollcall/caddymodule/site"
@@ -91,7 +92,9 @@ func newRoom(t testing.TB) *room {
 	p := presence.Patterns{Default: presence.Anonymous, Signed: true}
 	return &room{
 		t: t, reg: presence.NewRegistry(wire.Encoder{}, Encoder{}), site: &site.Site{Pusher: &c},
-		rules: &presence.Rules{Classifier: p, Signed: true}, app: &c.Apps[0],
+		rules: &presence.Rules{
+			Classifier: p, Signed: true, Hide: presence.FieldEmail | presence.FieldInfo | presence.FieldStatus, // as of a site that says nothing
+		}, app: &c.Apps[0],
 	}
 }
 
@@ -103,6 +106,7 @@ type peer struct {
 	refused error // of Admit
 	info    string
 	on      *presence.Conn
+	told    []events.ClientEvent
 }
 
 // outbox collects frames.
@@ -210,13 +214,15 @@ func (p *peer) Admit(user presence.User) (site.Login, error) {
 	return site.Login{User: &user}, p.refused
 }
 
+func (p *peer) ToldClientEvent(e events.ClientEvent) { p.told = append(p.told, e) }
+
 func (p *peer) SignIn(who site.Login) error   { return p.on.Authenticate(*who.User, who.Grants) }
 func (p *peer) Identify(who site.Login) error { return p.on.Identify(*who.User, who.Grants) }
 
 func (p *peer) Explain(err error) (wire.Code, string) {
 	for of, code := range map[error]wire.Code{
 		presence.ErrBadChannel: wire.CodeBadChannel, presence.ErrLoginRequired: wire.CodeLoginRequired, presence.ErrDenied: wire.CodeDenied,
-		presence.ErrTooManyChannels: wire.CodeTooManyChannels, presence.ErrNotJoined: wire.CodeNotJoined,
+		presence.ErrTooManyChannels: wire.CodeTooManyChannels, presence.ErrTooManyMembers: wire.CodeTooManyChannels, presence.ErrNotJoined: wire.CodeNotJoined,
 	} {
 		if errors.Is(err, of) {
 			return code, err.Error()
