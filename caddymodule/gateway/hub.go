@@ -130,6 +130,7 @@ func New(c Config) *Hub {
 		Registry: h.Registry, Sink: h.events, Epochs: epochBook{h.Assignments}, Wanted: h.wantedEvents, Named: h.namedHosts, Logger: h.log.named("rollcall.events"),
 	})
 	h.Assignments.Book.OnEpoch(h.speaker.OnEpoch)
+	h.Registry.OnCacheMiss(h.events.CacheMiss)
 	h.metrics = newMetrics(h)
 	return h
 }
