@@ -78,8 +78,12 @@ func (c *Conn) Authenticate(u User, grants *Grants) error {
 	if c.closed {
 		return ErrClosed
 	}
+	same := c.signedIn() && c.user.ID == u.ID
 	c.login(u, grants)
 	c.identified = false
+	if !same {
+		h.noteSignIn(c)
+	}
 	return nil
 }
 
@@ -93,6 +97,9 @@ func (c *Conn) login(u User, grants *Grants) {
 		c.unlinkUser()
 	}
 	c.linkUser(user)
+	if old != nil && old != user {
+		h.noteSignOut(c, old, false)
+	}
 	h.invalidateConn(c.index)
 	for _, m := range c.memberships {
 		if user == old {
@@ -152,8 +159,10 @@ func (c *Conn) close(lost bool) {
 	for len(c.memberships) > 0 {
 		h.removeListener(c.memberships[len(c.memberships)-1], lost && !h.retired)
 	}
+	h.unwatchUsers(c)
 	if c.user != nil {
 		c.unlinkUser()
+		h.noteSignOut(c, c.user, lost && !h.retired)
 		h.release(c.user, !h.retired)
 	}
 	h.invalidateConn(c.index)

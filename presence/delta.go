@@ -125,7 +125,9 @@ func (p Pods) Changes(host HostName, channelName string) (Delta, bool) {
 		ok bool
 	)
 	p.r.withHost(host, func(h *Host) {
-		if h != nil && h.channels[channelName] != nil {
+		if h != nil && h.rosters[channelName] != nil && h.rosters[channelName].changes != nil {
+			d, ok = h.rosterDelta(h.rosters[channelName])
+		} else if h != nil && h.channels[channelName] != nil {
 			d, ok = h.nextDelta(h.channels[channelName])
 		} else if c := p.r.lastChanges.pop(host, channelName); c != nil {
 			users := c.users
@@ -165,6 +167,10 @@ func (p Pods) LastClock() uint64 { return p.r.clock.Load() }
 // State returns this pod's part of a channel, as a Delta that precedes the next result of
 // [Pods.Changes]. It can include changes that are in that result too.
 func (p Pods) State(host HostName, channelName string) Delta {
+	if isRoster(channelName) {
+		d, _ := p.r.rosterState(host, channelName, 0, true)
+		return d
+	}
 	d, _ := p.r.state(host, channelName, func(uint64, int) bool { return true })
 	return d
 }
@@ -172,6 +178,9 @@ func (p Pods) State(host HostName, channelName string) Delta {
 // StateAfter returns the result of [Pods.State], or false if its clock is known. If known is 0, it
 // returns false for a channel without listeners. Returning false is cheap.
 func (p Pods) StateAfter(host HostName, channelName string, known uint64) (Delta, bool) {
+	if isRoster(channelName) {
+		return p.r.rosterState(host, channelName, known, false)
+	}
 	return p.r.state(host, channelName, func(clock uint64, conns int) bool {
 		return clock != known && (known != 0 || conns > 0)
 	})

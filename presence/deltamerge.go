@@ -22,6 +22,10 @@ const (
 // lists are not retained.
 func (p Pods) MergeDelta(host HostName, channelName, pod string, d Delta) MergeResult {
 	result := Unwanted
+	if isRoster(channelName) {
+		p.r.withRoster(host, channelName, func(h *Host, shard *roster) { result = h.mergeRoster(shard, pod, d) })
+		return result
+	}
 	p.r.withWatched(host, channelName, func(h *Host, ch *channel) {
 		if result = h.mergeDelta(ch, pod, d); result == Merged {
 			h.scheduleFlush(ch)
@@ -32,6 +36,10 @@ func (p Pods) MergeDelta(host HostName, channelName, pod string, d Delta) MergeR
 
 // Ready answers the joins that have waited for other pods since [Relay].Watched.
 func (p Pods) Ready(host HostName, channelName string) {
+	if isRoster(channelName) {
+		p.r.withRoster(host, channelName, func(h *Host, shard *roster) { h.rosterReady(shard) })
+		return
+	}
 	p.r.withWatched(host, channelName, func(h *Host, ch *channel) {
 		if ch.overlay.syncing {
 			ch.overlay.syncing = false
@@ -44,6 +52,14 @@ func (p Pods) Ready(host HostName, channelName string) {
 // unknown or empty.
 func (p Pods) Clock(host HostName, channelName, pod string) uint64 {
 	var clock uint64
+	if isRoster(channelName) {
+		p.r.withRoster(host, channelName, func(_ *Host, shard *roster) {
+			if part := shard.parts[pod]; part != nil && len(part.users) > 0 {
+				clock = part.clock
+			}
+		})
+		return clock
+	}
 	p.r.withWatched(host, channelName, func(_ *Host, ch *channel) {
 		if p := ch.overlay.parts[pod]; p != nil && len(p.users)+p.conns > 0 {
 			clock = p.clock
@@ -64,6 +80,11 @@ func (p Pods) Names() []string {
 				}
 			}
 		}
+		for _, shard := range h.rosters {
+			for name := range shard.parts {
+				names[name] = true
+			}
+		}
 		h.mu.Unlock()
 	}
 	return slices.Collect(maps.Keys(names))
@@ -80,6 +101,9 @@ func (p Pods) Forget(pod string) {
 				delete(ch.overlay.parts, pod)
 				h.scheduleFlush(ch)
 			}
+		}
+		for _, shard := range h.rosters {
+			h.forgetRosterPart(shard, pod)
 		}
 		h.mu.Unlock()
 	}

@@ -37,6 +37,10 @@ type Host struct {
 	tries    int                      // tries since the last one that left no class provisional
 	dropped  bool                     // removed from the registry
 	taps     []*Tap                   // see Pods.Tap; nil if there are none
+
+	watchable  bool                 // as the rules have said last, see Host.updateRosters
+	rosters    map[string]*roster   // by name; nil without watchlists
+	watchlists map[*Conn]*watchlist // nil if there are none
 }
 
 // newHost returns a host without connections. The lock of the registry is held.
@@ -52,6 +56,8 @@ func newHost(r *Registry, name HostName, source RulesSource) *Host {
 		users:    make(map[string]*user),
 		channels: make(map[string]*channel),
 		taps:     slices.Clone(r.taps[name]),
+
+		watchable: source.Rules().Watchlist,
 	}
 }
 
@@ -79,6 +85,7 @@ func (h *Host) connect(id ID, u *User, out Outbox) (*Conn, error) {
 	h.byID[c.id] = c
 	if u != nil {
 		c.linkUser(h.acquire(*u))
+		h.noteSignIn(c)
 	}
 	h.invalidateConn(c.index)
 	return c, nil
@@ -107,6 +114,7 @@ func (h *Host) Reclassify() {
 	h.updateHide(rules)
 	h.updateShower(rules)
 	h.updateMaxNames(rules)
+	h.updateRosters(rules)
 	for _, c := range h.conns {
 		c.grants = c.grants.dropEnded(rules)
 	}

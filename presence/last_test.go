@@ -35,6 +35,10 @@ func (lines) SubscriptionCount(channel string, n int) []byte {
 	return fmt.Appendf(nil, "%s has %d\n", channel, n)
 }
 
+func (lines) Watchlist(online, offline []string) []byte {
+	return fmt.Appendf(nil, "online %v offline %v\n", online, offline)
+}
+
 func (lines) CacheMiss(channel string) []byte { return fmt.Appendf(nil, "miss %s\n", channel) }
 
 // page is an outbox with the encoding 1.

@@ -103,6 +103,7 @@ func (r *Registry) setRelay(relay Relay) {
 func (h *Host) setRelay(relay Relay) {
 	h.relay = relay
 	h.asked, h.greeted = false, false
+	h.restartRosters()
 	for _, ch := range h.channels {
 		if ch.relayed() && relay == nil {
 			h.forgetPods(ch)

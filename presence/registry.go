@@ -123,6 +123,11 @@ func (r *Registry) drop(h *Host) {
 			h.retry.Stop()
 		}
 		h.tellWaiting()
+		for _, shard := range h.rosters {
+			if shard.changes != nil && shard.changes.notified {
+				r.lastChanges.put(h.name, shard.name, shard.changes)
+			}
+		}
 		if r.relay != nil {
 			r.relay.Closed(h.name)
 		}

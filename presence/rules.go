@@ -41,6 +41,8 @@ type Rules struct {
 	// SubscriptionCount sends the number of listeners of each channel, except for those that list users, to
 	// its listeners with another encoding than the native one, see [CountEncoder].
 	SubscriptionCount bool
+	// Watchlist lets connections watch users, see [Conn.WatchUsers].
+	Watchlist bool
 	// Grace is how long watchers still see a user, or an anonymous connection, after the connection
 	// was lost. A user who comes back in time was never away. Listings have no grace period. 0:
 	// none.

@@ -168,3 +168,56 @@ func TestListenersReceiveTheirNumberOverAllPods(t *testing.T) {
 		pages[1].Wants(t, "private-a has 2")
 	})
 }
+
+// A user of a watchlist is online with the first connection on any pod, and offline some time after the
+// last.
+func TestWatchlistsSeeUsersOfAllPods(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		n, host := &lab{}, mustHost(t, "example.com")
+		rules := &presence.Rules{Watchlist: true, Grace: 2 * time.Second}
+		pods := []*labPod{n.settled(t, "x", "a"), n.settled(t, "x", "b"), n.settled(t, "y", "c")}
+		time.Sleep(3 * time.Second)
+		connect := func(p *labPod, user string) (*presence.Conn, *clustertest.Page) {
+			page := new(clustertest.Page)
+			c, err := p.reg.Connect(host, rules, &presence.User{ID: user}, page)
+			if err != nil {
+				t.Fatal(err)
+			}
+			t.Cleanup(c.Close)
+			return c, page
+		}
+		first, _ := connect(pods[0], "ada")
+		_, early := connect(pods[0], "x")
+		_, late := connect(pods[1], "y")
+		watcher, page := connect(pods[2], "z")
+		time.Sleep(time.Second)
+		if err := watcher.WatchUsers([]string{"ada", "bob", "x"}); err != nil {
+			t.Fatal(err)
+		}
+		time.Sleep(time.Second)
+		page.Wants(t, "online [ada x] offline [bob]")
+		second, _ := connect(pods[1], "ada")
+		bob, _ := connect(pods[1], "bob")
+		time.Sleep(time.Second)
+		page.Wants(t, "online [bob] offline []")
+		first.Close()
+		bob.Close()
+		time.Sleep(time.Second)
+		bob, _ = connect(pods[0], "bob")
+		time.Sleep(3 * time.Second)
+		page.Wants(t)
+		second.Close()
+		bob.Quit()
+		time.Sleep(time.Second)
+		page.Wants(t, "online [] offline [bob]")
+		time.Sleep(2 * time.Second)
+		page.Wants(t, "online [] offline [ada]")
+		if err := pods[0].Close(); err != nil { // its users are lost
+			t.Error(err)
+		}
+		time.Sleep(3 * time.Second)
+		page.Wants(t, "online [] offline [x]")
+		early.Wants(t)
+		late.Wants(t)
+	})
+}

@@ -65,6 +65,11 @@ func (Encoder) SubscriptionCount(channel string, n int) []byte {
 	return fmt.Appendf(nil, "%s has %d\n", channel, n)
 }
 
+// Watchlist implements presence.WatchlistEncoder.
+func (Encoder) Watchlist(online, offline []string) []byte {
+	return fmt.Appendf(nil, "online %v offline %v\n", online, offline)
+}
+
 // CacheMiss implements presence.CacheEncoder.
 func (Encoder) CacheMiss(channel string) []byte { return fmt.Appendf(nil, "%s miss\n", channel) }
 
