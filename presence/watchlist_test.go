@@ -156,9 +156,9 @@ func TestWatchlistsSeeUsersOfOtherPods(t *testing.T) {
 			t.Error("clocks are wrong")
 		}
 		pods.Forget("q") // it has crashed
-		time.Sleep(3*time.Second - 1)
+		time.Sleep(3*time.Second - time.Millisecond)
 		a.wants(t)
-		time.Sleep(1)
+		time.Sleep(time.Millisecond)
 		a.wants(t, "online [] offline [ada]")
 		merge("q", Delta{Clock: 1, Joined: ada}, Merged)
 		a.wants(t, "online [ada] offline []")
