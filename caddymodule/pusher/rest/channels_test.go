@@ -24,7 +24,11 @@ func TestChannels(t *testing.T) {
 	p.arrive(t, "ada", "1.2", "presence-a")
 	bob, _ := p.arrive(t, "bob", "1.3", "private-b", "presence-b")
 	p.arrive(t, "", "1.4", "news", "private-b")
-	p.arrive(t, "10", "1.5", "presence-a")
+	ten, _ := p.arrive(t, "", "1.5")
+	as := &presence.Identity{ID: "10", Info: `[1, "x"]`}
+	if err := ten.Enter("presence-a", presence.Entry{Proof: true, Member: as}); err != nil {
+		t.Fatal(err)
+	}
 	for path, body := range map[string]string{
 		"channels":                                                                `{"channels":{"news":{},"presence-a":{},"presence-b":{},"private-b":{}}}`,
 		"channels?info=&filter_by_prefix=":                                        `{"channels":{"news":{},"presence-a":{},"presence-b":{},"private-b":{}}}`,
@@ -40,7 +44,7 @@ func TestChannels(t *testing.T) {
 		"channels/presence-a?info=subscription_count,user_count":                  `{"occupied":true,"user_count":2,"subscription_count":3}`,
 		"channels/presence%2Da?info=user_count":                                   `{"occupied":true,"user_count":2}`,
 		"channels/presence-a/users":                                               `{"users":[{"id":"ada"},{"id":"10"}]}`,
-		"channels/presence-a/users?with_user_info=1":                              `{"users":[{"id":"ada"},{"id":"10"}]}`,
+		"channels/presence-a/users?with_user_info=1":                              `{"users":[{"id":"ada"},{"id":"10","user_info":[1, "x"]}]}`,
 		"channels/presence-a/users?require_complete=1":                            `{"users":[{"id":"ada"},{"id":"10"}]}`,
 		"connections": `{"connections":5}`,
 	} {
@@ -53,6 +57,29 @@ func TestChannels(t *testing.T) {
 	want(t, p.get("channels/presence-a/users"), 200, `{"users":[{"id":"ada"},{"id":"10"}]}`)
 	want(t, p.get("channels/presence-b/users"), 200, `{"users":[]}`)
 	want(t, p.get("channels/presence-b"), 200, `{"occupied":false}`)
+}
+
+// TestT28Bytes compares the answers that PHP needs as objects, to the byte.
+func TestT28Bytes(t *testing.T) {
+	p := newPod(t)
+	p.arrive(t, "ada", "1.1", "presence-a")
+	want(t, p.get("channels?filter_by_prefix=presence-x"), 200, `{"channels":{}}`)
+	want(t, p.post("events", `{"name":"e","channels":["a","b"],"data":"1"}`), 200, `{}`)
+	want(t, p.post("events", `{"name":"e","channels":["a"],"data":"1","info":"user_count"}`), 200, `{"channels":{"a":{}}}`)
+	want(t, p.post("batch_events", `{"batch":[{"name":"e","channel":"a","data":"1"},{"name":"e","channel":"a","data":"1"}]}`), 200, `{}`)
+	want(t, p.post("batch_events", `{"batch":[{"name":"e","channel":"presence-a","data":"1","info":"user_count"},{"name":"e","channel":"a","data":"1"}]}`), 200,
+		`{"batch":[{"user_count":1},{}]}`)
+	want(t, p.post("users/ada/terminate_connections", ``), 200, `{}`)
+}
+
+// TestT29MembersOfChannels asks for members where there are none.
+func TestT29MembersOfChannels(t *testing.T) {
+	p := newPod(t)
+	p.arrive(t, "ada", "1.1", "news")
+	for _, name := range []string{"news", "quiet", "private-a"} {
+		wantError(t, p.get("channels/"+name+"/users"), 400, "only presence channels have members")
+	}
+	want(t, p.get("channels/presence-empty/users"), 200, `{"users":[]}`)
 }
 
 func TestBadQuestions(t *testing.T) {

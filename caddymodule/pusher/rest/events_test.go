@@ -13,7 +13,7 @@ import (
 	"github.com/rollcall-gateway/rollcall/presence"
 )
 
-func message(channel, body string) string {
+func sentFrame(channel, body string) string {
 	return fmt.Sprintf(`{"type":"message","channel":%q,"from":null,"backend":true,"message":%s}`, channel, body)
 }
 
@@ -29,12 +29,12 @@ func testEventsReachSubscribers(t *testing.T) {
 		``: `""`, `hello`: `"hello"`, `{`: `"{"`, `a\u0000\"é`: `"a\u0000\"é"`, `{} {}`: `"{} {}"`,
 	} {
 		want(t, p.post("events", `{"name":"hello","channels":["news"],"data":"`+data+`"}`), 200, `{}`)
-		ear.Hears(t, message("news", `{"event":"hello","data":`+value+`}`))
+		ear.Hears(t, sentFrame("news", `{"event":"hello","data":`+value+`}`))
 	}
 	want(t, p.post("events", `{"name":"a\"b","channels":["private-orders","news","news","presence-empty"],"data":"1","socket_id":null}`), 200, `{}`)
-	ear.Hears(t, message("private-orders", `{"event":"a\"b","data":1}`), message("news", `{"event":"a\"b","data":1}`))
+	ear.Hears(t, sentFrame("private-orders", `{"event":"a\"b","data":1}`), sentFrame("news", `{"event":"a\"b","data":1}`))
 	want(t, p.post("events", `{"name":"one","channel":"news","data":"1","more":[]}`), 200, `{}`)
-	ear.Hears(t, message("news", `{"event":"one","data":1}`))
+	ear.Hears(t, sentFrame("news", `{"event":"one","data":1}`))
 	for _, err := range p.sent {
 		if err != nil {
 			t.Error(err)
@@ -50,7 +50,7 @@ func testEventsLeaveASocketOut(t *testing.T) {
 	_, second := p.arrive(t, "", "123.457", "news")
 	first.Take()
 	second.Take()
-	event := message("news", `{"event":"e","data":1}`)
+	event := sentFrame("news", `{"event":"e","data":1}`)
 	want(t, p.post("events", `{"name":"e","channels":["news"],"data":"1","socket_id":"123.456"}`), 200, `{}`)
 	second.Hears(t, event)
 	first.Heard(t)
@@ -74,10 +74,10 @@ func testEventsForUsers(t *testing.T) {
 		t.Fatal(err)
 	}
 	want(t, p.post("events", `{"name":"e","channels":["#server-to-user-ada"],"data":"1"}`), 200, `{}`)
-	adas.Hears(t, message(ada.ID().PrivateChannel(), `{"event":"e","data":1}`))
+	adas.Hears(t, sentFrame(ada.ID().PrivateChannel(), `{"event":"e","data":1}`))
 	want(t, p.post("events", `{"name":"e","channels":["#server-to-user-ada","news"],"data":"1","info":"subscription_count"}`), 200,
 		`{"channels":{"#server-to-user-ada":{},"news":{"subscription_count":0}}}`)
-	adas.Hears(t, message(ada.ID().PrivateChannel(), `{"event":"e","data":1}`))
+	adas.Hears(t, sentFrame(ada.ID().PrivateChannel(), `{"event":"e","data":1}`))
 	graces.Heard(t)
 	visitors.Heard(t)
 }
@@ -93,7 +93,7 @@ func testPinnedHost(t *testing.T) {
 	there.Take()
 	q := query{method: "POST", path: "/apps/4/events", body: hello, key: "key-4", secret: "secret-of-app-four"}
 	want(t, p.do(q.request()), 200, `{}`)
-	there.Hears(t, message("news", `{"event":"hello","data":{}}`))
+	there.Hears(t, sentFrame("news", `{"event":"hello","data":{}}`))
 	q = query{method: "GET", path: "/apps/4/connections", key: "key-4", secret: "secret-of-app-four"}
 	want(t, p.do(q.request()), 200, `{"connections":1}`)
 	q.path, q.key, q.secret = "/apps/a%20b/connections", "key-5", "secret-of-app-five"
@@ -170,10 +170,10 @@ func testBatches(t *testing.T) {
 	ear.Take()
 	want(t, p.post("batch_events", `{"batch":[]}`), 200, `{}`)
 	want(t, p.post("batch_events", `{"batch":[{"name":"e","channel":"a","data":"1"},{"name":"f","channel":"b","data":"2"}]}`), 200, `{}`)
-	ear.Hears(t, message("a", `{"event":"e","data":1}`), message("b", `{"event":"f","data":2}`))
+	ear.Hears(t, sentFrame("a", `{"event":"e","data":1}`), sentFrame("b", `{"event":"f","data":2}`))
 	want(t, p.post("batch_events", `{"batch":[{"name":"e","channel":"a","data":"1","info":"subscription_count,user_count"},{"name":"f","channel":"private-encrypted-b","data":"2"}]}`),
 		200, `{"batch":[{"subscription_count":1},{}]}`)
-	ear.Hears(t, message("a", `{"event":"e","data":1}`))
+	ear.Hears(t, sentFrame("a", `{"event":"e","data":1}`))
 	good := `{"name":"e","channel":"a","data":"1"}`
 	for body, part := range map[string]string{
 		`{}`: "batch must be an array", `{"batch":null}`: "batch must be an array", `{"batch":{}}`: "batch must be an array",
@@ -202,8 +202,8 @@ func testLargestEvents(t *testing.T) {
 	last.Take()
 	want(t, p.post("events", `{"name":"e","channels":[`+strings.Join(names, ",")+`],"data":"`+strings.Repeat(`\\`, 10<<10)+`"}`), 200, `{}`)
 	body := `{"event":"e","data":"` + strings.Repeat(`\\`, 10<<10) + `"}`
-	first.Hears(t, message("channel-0", body))
-	last.Hears(t, message("channel-99", body))
+	first.Hears(t, sentFrame("channel-0", body))
+	last.Hears(t, sentFrame("channel-99", body))
 	p.site.Pusher.EventSize = presence.MaxMessage
 	wantError(t, p.post("events", `{"name":"e","channel":"a","data":"`+strings.Repeat("x", presence.MaxMessage)+`"}`), 413, "send less data")
 }
@@ -223,7 +223,7 @@ func TestEventsThatCannotBeSent(t *testing.T) {
 	}
 }
 
-// FuzzBatch checks that a batch is refused, or sent as it is.
+// FuzzBatch checks that a batch is refused, or sent as it is: T34.
 func FuzzBatch(f *testing.F) {
 	for _, body := range []string{
 		`{"batch":[{"name":"e","channel":"a","data":"1"},{"name":"e","channel":"#server-to-user-a","data":"{","info":"cache"}]}`, `{"batch":[null]}`,
@@ -250,7 +250,7 @@ func FuzzBatch(f *testing.F) {
 	})
 }
 
-// FuzzEvent checks the same for one event.
+// FuzzEvent checks the same for one event: T34.
 func FuzzEvent(f *testing.F) {
 	f.Add([]byte(hello))
 	f.Add([]byte(`{"name":"e","channels":["private-encrypted-a","private-encrypted-a"],"data":"{\"a\":[1,2]}","info":"user_count,,cache"}`))
