@@ -121,6 +121,10 @@ func (c *fakeCluster) Explain(_ context.Context, host presence.HostName, user st
 	}}, c.truth
 }
 
+func (*fakeCluster) LastEvent(context.Context, presence.HostName, string) (none presence.LastEvent, found bool, truth cluster.Truth) {
+	return none, false, truth
+}
+
 func (c *fakeCluster) Online(_ context.Context, host presence.HostName, users []string) ([]cluster.OnlineUser, cluster.Truth) {
 	c.clusterLog.note(fmt.Sprintf("online %s %q", host, users))
 	return []cluster.OnlineUser{{User: presence.User{ID: "ada"}, Connections: 3, DataCenters: []string{"eu-west-1", "us-east-1"}}}, c.truth

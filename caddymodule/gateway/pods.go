@@ -31,6 +31,7 @@ type Pods interface {
 	) ([]presence.Listing, cluster.Truth)
 	Channels(ctx context.Context, host presence.HostName, scope cluster.Scope) ([]presence.Listing, cluster.Truth)
 	Explain(ctx context.Context, host presence.HostName, user string) ([]cluster.PodConnection, cluster.Truth)
+	LastEvent(ctx context.Context, host presence.HostName, channel string) (presence.LastEvent, bool, cluster.Truth)
 	Online(ctx context.Context, host presence.HostName, users []string) ([]cluster.OnlineUser, cluster.Truth)
 	Disconnect(ctx context.Context, host presence.HostName, channel string, call *cluster.Call) (int, cluster.Truth)
 	LeaveChannels(ctx context.Context, host presence.HostName, call *cluster.Call) (int, cluster.Truth)

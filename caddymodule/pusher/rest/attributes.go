@@ -101,11 +101,11 @@ func (s *Server) attributesOf(ctx context.Context, q *request, channels []string
 
 // attributesOfBatch sets the attributes that each event of a batch wants.
 func (s *Server) attributesOfBatch(ctx context.Context, q *request, batch []event, list []counts) cluster.Truth {
-	channels, wants := make([]string, len(batch)), make([]attributes, len(batch))
+	wants := make([]attributes, len(batch))
 	for i := range batch {
-		channels[i], wants[i] = batch[i].channels[0], batch[i].info
+		wants[i] = batch[i].info
 	}
-	return s.count(ctx, q, channels, wants, list)
+	return s.count(ctx, q, channelsOf(batch), wants, list)
 }
 
 // count sets the attributes of channels. It asks about all of them at the same time, so that pods that
@@ -134,11 +134,11 @@ func (s *Server) count(ctx context.Context, q *request, channels []string, wants
 		c := &list[i]
 		c.has = wants[i].applicable(traits)
 		if c.has&userCount != 0 {
-			ask(func() (t cluster.Truth) { c.users, _, t = s.size(ctx, q, name, presence.PerUser); return t })
+			ask(func() (t cluster.Truth) { c.users, t = s.size(ctx, q, name, presence.PerUser); return t })
 		}
 		if c.has&subscriptionCount != 0 {
 			ask(func() (t cluster.Truth) {
-				c.subscriptions, _, t = s.size(ctx, q, name, presence.PerConnection)
+				c.subscriptions, t = s.size(ctx, q, name, presence.PerConnection)
 				return t
 			})
 		}
@@ -150,34 +150,35 @@ func (s *Server) count(ctx context.Context, q *request, channels []string, wants
 	return whole(truths)
 }
 
-// size returns the number of users or connections of a channel, and whether it is occupied.
-func (s *Server) size(ctx context.Context, q *request, channel string, per presence.Per) (n int, occupied bool, truth cluster.Truth) {
-	l, occupied, truth := s.listing(ctx, q, channel, per)
-	return sizeOf(&l), occupied, truth
+// size returns the number of users or connections of a channel; 0 if it is not occupied.
+func (s *Server) size(ctx context.Context, q *request, channel string, per presence.Per) (int, cluster.Truth) {
+	l, truth := s.listing(ctx, q, channel, per)
+	return sizeOf(&l), truth
 }
 
 // sizeOf returns the number of users or connections of a listing.
 func sizeOf(l *presence.Listing) int {
 	if l.Named() {
-		return len(l.Users)
+		return len(l.Users) + l.Userless
 	}
 	return l.Count
 }
 
-// listing returns what all pods know of one channel; false if it is hidden, or not occupied.
-func (s *Server) listing(ctx context.Context, q *request, channel string, per presence.Per) (l presence.Listing, occupied bool, truth cluster.Truth) {
+// listing returns what all pods know of one channel. It has nobody if the channel is hidden, or not
+// occupied.
+func (s *Server) listing(ctx context.Context, q *request, channel string, per presence.Per) (presence.Listing, cluster.Truth) {
 	others, truth := s.PodsToAsk(q.site)
 	if others != nil {
 		list, truth := others.ChannelUsers(ctx, q.host, cluster.ScopeAll, channel, per)
 		if len(list) == 0 {
-			return l, false, truth
+			return presence.Listing{}, truth
 		}
-		return list[0], true, truth
+		return list[0], truth
 	}
-	if host := s.Registry.Host(q.host); host != nil {
-		l, occupied = host.Channel(channel, per)
+	if l, ok := s.Registry.Pods().Listing(q.host, channel, per); ok {
+		return presence.MergeListings(per, []presence.Listing{l})[0], truth // as of several pods
 	}
-	return l, occupied, truth
+	return presence.Listing{}, truth
 }
 
 // whole returns the completeness of an answer of several parts.

@@ -50,7 +50,7 @@ func (s *Server) occupied(ctx context.Context, q *request, prefix string, want a
 		found  []named
 		truths []cluster.Truth
 	)
-	add := func(has attributes, list []presence.Listing, truth cluster.Truth) {
+	add := func(set func(*named, int), list []presence.Listing, truth cluster.Truth) {
 		truths = append(truths, truth)
 		for i := range list {
 			l := &list[i]
@@ -61,25 +61,22 @@ func (s *Server) occupied(ctx context.Context, q *request, prefix string, want a
 			if !known {
 				found = slices.Insert(found, at, named{name: l.Channel, counts: counts{has: want}})
 			}
-			switch n := &found[at]; has {
-			case userCount:
-				n.users = sizeOf(l)
-			case subscriptionCount:
-				n.subscriptions = sizeOf(l)
+			if set != nil {
+				set(&found[at], sizeOf(l))
 			}
 		}
 	}
 	if want&userCount != 0 {
 		list, truth := s.listings(ctx, q, page, presence.PerUser)
-		add(userCount, list, truth)
+		add(func(c *named, n int) { c.users = n }, list, truth)
 	}
 	if want&subscriptionCount != 0 {
 		list, truth := s.listings(ctx, q, page, presence.PerConnection)
-		add(subscriptionCount, list, truth)
+		add(func(c *named, n int) { c.subscriptions = n }, list, truth)
 	}
 	if want == 0 {
 		list, truth := s.names(ctx, q)
-		add(0, list, truth)
+		add(nil, list, truth)
 	}
 	return found, whole(truths)
 }
@@ -90,11 +87,8 @@ func (s *Server) listings(ctx context.Context, q *request, page presence.Page, p
 		list, _, truth := others.Users(ctx, q.host, cluster.ScopeAll, per, page)
 		return list, truth
 	}
-	if host := s.Registry.Host(q.host); host != nil {
-		list, _ := host.Page(page, per)
-		return list, truth
-	}
-	return nil, truth
+	list, _ := presence.MergePages(page, per, s.Registry.Pods().Page(q.host, page, per)) // as of several pods
+	return list, truth
 }
 
 func (s *Server) names(ctx context.Context, q *request) ([]presence.Listing, cluster.Truth) {

@@ -1,7 +1,10 @@
 package rest
 
 import (
+	"strings"
 	"testing"
+	"testing/synctest"
+	"time"
 
 	"github.com/rollcall-gateway/rollcall/presence"
 )
@@ -109,7 +112,7 @@ type hiding struct{ presence.Patterns }
 
 func (h hiding) Classify(host presence.HostName, name string) (presence.Class, error) {
 	c, err := h.Patterns.Classify(host, name)
-	c.Hidden = name == "presence-hidden" || name == "hidden"
+	c.Hidden = strings.HasSuffix(name, "hidden")
 	c.CountOnly = c.CountOnly || name == "presence-quiet"
 	return c, err
 }
@@ -146,4 +149,31 @@ func TestTerminate(t *testing.T) {
 	if len(got) != 3 || got[0] != portal+` "" [ada] signed in: true` || got[1] != portal+` "" [a/b] signed in: true` || got[2] != portal+` "" [ ] signed in: false` {
 		t.Errorf("calls %q", got)
 	}
+}
+
+// The last event of a cache channel is what clients received, in the form in which they did.
+func TestCache(t *testing.T) { synctest.Test(t, testCache) }
+
+func testCache(t *testing.T) {
+	p := newPod(t)
+	p.registry.KeepLast(func(presence.HostName) time.Duration { return 30 * time.Minute })
+	const path = "channels/private-cache-a?info=cache,subscription_count"
+	want(t, p.get(path), 200, `{"occupied":false,"subscription_count":0,"cache":null}`)
+	for _, data := range []string{`{\"a\": \"1\"}`, `\"text\"`, `no JSON`, ``, ` 1 `} {
+		want(t, p.post("events", `{"name":"e","channel":"private-cache-a","data":"`+data+`"}`), 200, `{}`)
+		want(t, p.get(path), 200, `{"occupied":false,"subscription_count":0,"cache":{"data":"`+data+`","ttl":1800}}`)
+	}
+	time.Sleep(29*time.Minute + 58500*time.Millisecond)
+	want(t, p.post("events", `{"name":"e","channel":"news","data":"1","info":"cache"}`), 200, `{"channels":{"news":{}}}`)
+	want(t, p.post("batch_events", `{"batch":[{"name":"e","channel":"cache-b","data":"2","info":"cache"},{"name":"e","channel":"private-cache-b","data":"3","info":"cache"}]}`), 200,
+		`{"batch":[{"cache":{"data":"2","ttl":1800}},{"cache":{"data":"3","ttl":1800}}]}`)
+	want(t, p.get(path), 200, `{"occupied":false,"subscription_count":0,"cache":{"data":" 1 ","ttl":2}}`)
+	time.Sleep(2 * time.Second)
+	want(t, p.get(path), 200, `{"occupied":false,"subscription_count":0,"cache":null}`)
+
+	rules := *p.site.Rules()
+	rules.Classifier = hiding{p.site.Patterns}
+	p.site.SetRules(&rules)
+	want(t, p.post("events", `{"name":"e","channel":"cache-hidden","data":"1"}`), 200, `{}`)
+	want(t, p.get("channels/cache-hidden?info=cache"), 200, `{"occupied":false,"cache":null}`)
 }

@@ -1,14 +1,13 @@
 package rest
 
 import (
-	"encoding/json"
 	"net/http"
 	"slices"
 	"strings"
 
+	"github.com/rollcall-gateway/rollcall/caddymodule/pusher"
 	"github.com/rollcall-gateway/rollcall/caddymodule/pusher/app"
 	"github.com/rollcall-gateway/rollcall/caddymodule/site"
-	"github.com/rollcall-gateway/rollcall/caddymodule/wire"
 	"github.com/rollcall-gateway/rollcall/plugins"
 	"github.com/rollcall-gateway/rollcall/presence"
 )
@@ -115,21 +114,9 @@ func (ev *event) parseSocket(v values) *failure {
 	return nil
 }
 
-// body returns the event as a message, and whether the data are in it as they are: data that are JSON
-// become the value, and other data a string.
-func (ev *event) body() (body []byte, raw bool) {
-	body = append(wire.AppendString([]byte(`{"event":`), ev.name), `,"data":`...)
-	if raw = json.Valid([]byte(ev.data)); raw {
-		body = append(body, ev.data...)
-	} else {
-		body = wire.AppendString(body, ev.data)
-	}
-	return append(body, '}'), raw
-}
-
 // prepare makes the messages of the event, and asks the plugins about them. Nothing is sent yet.
 func (ev *event) prepare(r *presence.Registry, of *site.Site, host presence.HostName) error {
-	body, raw := ev.body()
+	body, raw := pusher.BackendMessage(ev.name, ev.data)
 	var channels []string
 	for i, name := range ev.channels {
 		if !ev.traits[i].Has(app.ToUser) {

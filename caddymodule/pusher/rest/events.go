@@ -33,6 +33,7 @@ func (s *Server) events(ctx context.Context, q *request) (response, *failure) {
 	if ev.info == 0 {
 		return response{[]byte(`{}`), truth}, nil
 	}
+	s.cacheAgain(q, ev.channels, counted)
 	body := []byte(`{"channels":{`)
 	for i, name := range ev.channels {
 		if i > 0 {
@@ -76,6 +77,7 @@ func (s *Server) batchEvents(ctx context.Context, q *request) (response, *failur
 	if !asked {
 		return response{[]byte(`{}`), truth}, nil
 	}
+	s.cacheAgain(q, channelsOf(batch), counted)
 	body := []byte(`{"batch":[`)
 	for i := range counted {
 		if i > 0 {
@@ -84,6 +86,15 @@ func (s *Server) batchEvents(ctx context.Context, q *request) (response, *failur
 		body = counted[i].append(body)
 	}
 	return response{append(body, ']', '}'), truth}, nil
+}
+
+// channelsOf returns the channel of each event of a batch.
+func channelsOf(batch []event) []string {
+	channels := make([]string, len(batch))
+	for i := range batch {
+		channels[i] = batch[i].channels[0]
+	}
+	return channels
 }
 
 func parseBatch(q *request) ([]event, *failure) {

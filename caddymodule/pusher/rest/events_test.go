@@ -8,6 +8,7 @@ import (
 	"testing"
 	"testing/synctest"
 
+	"github.com/rollcall-gateway/rollcall/caddymodule/pusher"
 	"github.com/rollcall-gateway/rollcall/caddymodule/pusher/app"
 	"github.com/rollcall-gateway/rollcall/caddymodule/site"
 	"github.com/rollcall-gateway/rollcall/presence"
@@ -272,19 +273,11 @@ func checkEvent(t *testing.T, ev *event, c *app.Config) {
 		len(ev.channels) == 0 || len(ev.channels) > maxChannels || len(ev.traits) != len(ev.channels) {
 		t.Errorf("%+v", ev)
 	}
-	body, raw := ev.body()
-	v, e := parseObject(body, "the message")
-	if e != nil || string(v["event"]) == "" {
-		t.Fatalf("%q: %+v", body, e)
+	message, raw := pusher.BackendMessage(ev.name, ev.data)
+	if v, e := parseObject(message, "the message"); e != nil || len(v["event"]) == 0 {
+		t.Fatalf("%q: %+v", message, e)
 	}
-	if name, _, _ := v.text("event"); name != ev.name {
-		t.Errorf("the name %q became %q", ev.name, name)
-	}
-	start := len(body) - 1 - len(ev.data)
-	if raw && string(body[start:len(body)-1]) != ev.data {
-		t.Errorf("the data %q are not in %q", ev.data, body)
-	}
-	if data, _, _ := v.text("data"); !raw && data != ev.data {
-		t.Errorf("the data %q became %q", ev.data, data)
+	if name, data := pusher.BackendEvent(message, raw); name != ev.name || data != ev.data {
+		t.Errorf("the event %q with %q became %q with %q", ev.name, ev.data, name, data)
 	}
 }

@@ -7,6 +7,7 @@ import (
 	"strconv"
 	"time"
 
+	"github.com/rollcall-gateway/rollcall/caddymodule/answer"
 	"github.com/rollcall-gateway/rollcall/caddymodule/problem"
 	"github.com/rollcall-gateway/rollcall/caddymodule/site"
 	"github.com/rollcall-gateway/rollcall/caddymodule/wire"
@@ -90,5 +91,5 @@ func (f *failure) write(w http.ResponseWriter) {
 		header.Set("WWW-Authenticate", `Pusher realm="rollcall"`)
 	}
 	w.WriteHeader(f.status)
-	_, _ = w.Write(body) // if it fails, the client is gone
+	_ = answer.Write(w, [][]byte{body}) // if it fails, the client is gone
 }

@@ -64,7 +64,6 @@ type pod struct {
 	calls    []string // disconnects
 	draining bool
 	observed []string
-	now      func() time.Time // of the requests; nil: now
 }
 
 // newPod returns a pod that is alone, with a site of two hosts and the apps 3, 4 of a tenant, and 5.

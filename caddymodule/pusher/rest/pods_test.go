@@ -183,6 +183,10 @@ func (s *silent) Channels(context.Context, presence.HostName, cluster.Scope) ([]
 	return nil, half
 }
 
+func (s *silent) LastEvent(context.Context, presence.HostName, string) (presence.LastEvent, bool, cluster.Truth) {
+	return presence.LastEvent{}, false, half
+}
+
 func (s *silent) Disconnect(context.Context, presence.HostName, string, *cluster.Call) (int, cluster.Truth) {
 	s.asked++
 	return 0, half
@@ -199,6 +203,7 @@ func TestIncompleteAnswers(t *testing.T) {
 		"channels":                            {body: `{"channels":{}}`},
 		"channels?info=subscription_count":    {body: `{"channels":{}}`},
 		"channels/presence-a?info=user_count": {body: `{"occupied":false,"user_count":0}`},
+		"channels/cache-a?info=cache":         {body: `{"occupied":false,"cache":null}`},
 		"channels/presence-a/users":           {body: `{"users":[]}`},
 		"events":                              {post: counted, body: `{"channels":{"presence-a":{"user_count":0,"subscription_count":0}}}`},
 		"batch_events":                        {post: `{"batch":[` + counted + `]}`, body: `{"batch":[{"user_count":0,"subscription_count":0}]}`},

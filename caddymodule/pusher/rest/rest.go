@@ -29,6 +29,7 @@ type Pods interface {
 		ctx context.Context, host presence.HostName, scope cluster.Scope, channel string, per presence.Per,
 	) ([]presence.Listing, cluster.Truth)
 	Channels(ctx context.Context, host presence.HostName, scope cluster.Scope) ([]presence.Listing, cluster.Truth)
+	LastEvent(ctx context.Context, host presence.HostName, channel string) (presence.LastEvent, bool, cluster.Truth)
 	Disconnect(ctx context.Context, host presence.HostName, channel string, call *cluster.Call) (int, cluster.Truth)
 }
 

@@ -25,7 +25,7 @@ func (s *Server) users(ctx context.Context, q *request) (response, *failure) {
 	if info {
 		per |= presence.WithInfo
 	}
-	l, _, truth := s.listing(ctx, q, name, per)
+	l, truth := s.listing(ctx, q, name, per)
 	users := l.Users
 	if a := answer.NewPlugins(ctx, q.site.Chain, plugins.EndpointUsers, q.host.String(), asked(name, info)); a != nil && a.HasMembers() {
 		objects := a.Members(users)
