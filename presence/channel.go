@@ -157,7 +157,11 @@ func (h *Host) reclassify(ch *channel, class Class, rules *Rules, wait bool) {
 		h.anonymize(ch)
 	}
 	ch.class = class
-	ch.kindChanged = before != class.Kind
+	if ch.kindChanged = before != class.Kind; ch.kindChanged {
+		for _, m := range ch.listeners {
+			m.self = false // watchers forget the members, or hear of all of them
+		}
+	}
 	if before != Authenticated && class.Kind == Authenticated {
 		h.identify(ch)
 	}
@@ -176,7 +180,6 @@ func (h *Host) identify(ch *channel) {
 	ch.byUser = make(map[*user]*member)
 	ch.userless = 0
 	for _, m := range ch.listeners {
-		m.self = false
 		h.addMembership(m)
 	}
 	if ch.overlay == nil {

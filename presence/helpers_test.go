@@ -96,9 +96,14 @@ func (tp *tape) members(j Joined) []User {
 }
 
 // text formats a frame as one line, for example "presence room seq=2 count=1 +b -a".
-func (tp *tape) text(frame []byte) string {
+func (tp *tape) text(frame []byte) string { return tp.textOf(tp.get(frame)) }
+
+// textOf formats a frame. One of the second encoder begins with "*".
+func (tp *tape) textOf(frame any) string {
 	var b strings.Builder
-	switch v := tp.get(frame).(type) {
+	switch v := frame.(type) {
+	case foreignFrame:
+		b.WriteString("*" + tp.textOf(v.of))
 	case Joined:
 		fmt.Fprintf(&b, "joined %s%s %s", v.Channel, refText(v.Ref), v.Kind)
 		if v.Watch != WatchNone {
@@ -109,6 +114,9 @@ func (tp *tape) text(frame []byte) string {
 		}
 		if v.Members != nil {
 			fmt.Fprintf(&b, " %s", userTexts(tp.members(v)))
+		}
+		if v.Self != nil {
+			fmt.Fprintf(&b, " self=%s", userTexts(seenUsers([]View{*v.Self}))[0])
 		}
 	case Diff:
 		fmt.Fprintf(&b, "presence %s seq=%d count=%d", v.Channel, v.Seq, v.Count)
@@ -135,6 +143,23 @@ func (tp *tape) text(frame []byte) string {
 		fmt.Fprintf(&b, "unexpected frame %#v", v)
 	}
 	return b.String()
+}
+
+// foreignFrame is a frame of the second encoder of a world.
+type foreignFrame struct{ of any }
+
+// foreignTape is the second encoder of a world.
+type foreignTape struct{ *tape }
+
+func (tp foreignTape) Joined(j Joined) []byte { return tp.put(foreignFrame{j}) }
+func (tp foreignTape) Presence(d Diff) []byte { return tp.put(foreignFrame{d}) }
+
+func (tp foreignTape) Left(ref, channel string, reason Reason) []byte {
+	return tp.put(foreignFrame{left{ref, channel, string(reason)}})
+}
+
+func (tp foreignTape) Message(channel string, from Source, message []byte) []byte {
+	return tp.put(foreignFrame{tp.get(tp.tape.Message(channel, from, message))})
 }
 
 func refText(ref string) string {
@@ -188,10 +213,13 @@ func parseUser(text string) *User {
 
 // inbox is an Outbox that keeps its frames.
 type inbox struct {
-	tape   *tape
-	mu     sync.Mutex
-	frames [][]byte
+	tape     *tape
+	encoding Encoding
+	mu       sync.Mutex
+	frames   [][]byte
 }
+
+func (in *inbox) Encoding() Encoding { return in.encoding }
 
 // Queue splits the frames again: frames of a tape have one size.
 func (in *inbox) Queue(frames []byte, n int) bool {
@@ -206,7 +234,13 @@ func (in *inbox) Flush() {}
 func (in *inbox) Push(frame []byte) {
 	in.mu.Lock()
 	defer in.mu.Unlock()
-	in.frames = append(in.frames, frame)
+	if in.encoding == 0 {
+		in.frames = append(in.frames, frame)
+		return
+	}
+	for part := range slices.Chunk(frame, 8) { // several can be joined
+		in.frames = append(in.frames, part)
+	}
 }
 
 // take empties the inbox.
@@ -247,7 +281,7 @@ func newWorld(t testing.TB, rules *Rules) *world {
 		t.Fatal(err)
 	}
 	tp := new(tape)
-	return &world{t: t, tape: tp, reg: NewRegistry(tp), name: name, rules: rules}
+	return &world{t: t, tape: tp, reg: NewRegistry(tp, foreignTape{tp}), name: name, rules: rules}
 }
 
 // client is a connection with the frames that it has received.
@@ -260,7 +294,13 @@ type client struct {
 // connect connects a user, written as "id" or "id<email>"; "" is anonymous.
 func (w *world) connect(user string) *client {
 	w.t.Helper()
-	in := &inbox{tape: w.tape}
+	return w.connectIn(0, user)
+}
+
+// connectIn is connect for a connection with an encoding.
+func (w *world) connectIn(e Encoding, user string) *client {
+	w.t.Helper()
+	in := &inbox{tape: w.tape, encoding: e}
 	c, err := w.reg.Connect(w.name, w.rules, parseUser(user), in)
 	if err != nil {
 		w.t.Fatalf("connect %q: %v", user, err)
@@ -304,6 +344,18 @@ func (c *client) join(channel string, watch Watch) {
 	c.t.Helper()
 	if err := c.Join(channel, watch, ""); err != nil {
 		c.t.Fatalf("join %q: %v", channel, err)
+	}
+}
+
+// enter enters a channel with a proof, as a user like in connect, or as nobody else if it is "".
+func (c *client) enter(channel string, watch Watch, as string) {
+	c.t.Helper()
+	e := Entry{Watch: watch, Proof: true}
+	if u := parseUser(as); u != nil {
+		e.Member = &Identity{ID: u.ID, Email: u.Email, Info: u.Info}
+	}
+	if err := c.Enter(channel, e); err != nil {
+		c.t.Fatalf("enter %q: %v", channel, err)
 	}
 }
 

@@ -133,9 +133,14 @@ func (h *Host) ownChanged(m *member, before here) {
 		h.recordMember(m, false)
 		h.tapMember(m, false)
 	}
-	if m.overlay != nil {
+	switch {
+	case m.inGrace(): // updateMember ends that, and updates the view
+		return
+	case m.overlay != nil:
 		m.updateView(h.hide)
-	} else if differs, restated := m.here().differs(before, h.hide); differs {
+		return
+	}
+	if differs, restated := m.here().differs(before, h.hide); differs {
 		m.changed(restated)
 	}
 }
