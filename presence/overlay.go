@@ -160,7 +160,7 @@ func (m *member) updateView(hide Fields) {
 		m.changed(!rest.differs(t.extra, hide|FieldStatus))
 	}
 	t.email, t.shown, t.extra = best.email, shown, rest
-	if t.pods == 0 {
+	if t.pods == 0 && !m.inGrace() { // updateMember ends the grace of a member that is back
 		m.overlay = nil
 	}
 }
