@@ -197,3 +197,23 @@ func (u *user) identifiedMembers() []*member {
 }
 
 func (m *member) isIdentified() bool { return m.own != nil }
+
+// ConnsAs returns the connections that are in a channel as the user by [Entry].Member, each once.
+func (h *Host) ConnsAs(user string) (conns []*Conn) {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	u := h.users[user]
+	if u == nil {
+		return nil
+	}
+	seen := make(map[*Conn]bool)
+	for _, of := range u.identifiedMembers() {
+		for _, m := range of.channel.listeners {
+			if m.as != nil && m.as.ID == user && !seen[m.conn] {
+				seen[m.conn] = true
+				conns = append(conns, m.conn)
+			}
+		}
+	}
+	return conns
+}

@@ -77,7 +77,7 @@ func calledConns(host *presence.Host, call *cluster.Call) (conns []*presence.Con
 	for _, user := range call.Users {
 		if !seen[user] {
 			seen[user] = true
-			conns = append(conns, userConns(host, user, call.SignedIn)...)
+			conns = append(conns, userConns(host, user, call)...)
 		}
 	}
 	named := make(map[presence.ID]bool, len(call.Conns))
@@ -90,12 +90,18 @@ func calledConns(host *presence.Host, call *cluster.Call) (conns []*presence.Con
 	return conns
 }
 
-// userConns returns the connections of a user, or only those that are signed in as the user: others are
-// members of channels as the user.
-func userConns(host *presence.Host, user string, signedIn bool) []*presence.Conn {
+// userConns returns the connections of a user that a call is about.
+func userConns(host *presence.Host, user string, call *cluster.Call) []*presence.Conn {
 	conns := host.UserConns(user)
-	if !signedIn {
-		return conns
+	if call.SignedIn {
+		conns = slices.DeleteFunc(conns, func(c *presence.Conn) bool { return !c.SignedIn() })
 	}
-	return slices.DeleteFunc(conns, func(c *presence.Conn) bool { return !c.SignedIn() })
+	if call.Members {
+		for _, c := range host.ConnsAs(user) {
+			if !slices.Contains(conns, c) {
+				conns = append(conns, c)
+			}
+		}
+	}
+	return conns
 }

@@ -146,7 +146,7 @@ func TestTerminate(t *testing.T) {
 	want(t, p.post("users/%20/terminate_connections", ``), 200, `{}`)
 	wantError(t, p.post("users/%00/terminate_connections", ``), 400, "ID of a user")
 	got := p.calls
-	if len(got) != 3 || got[0] != portal+` "" [ada] signed in: true` || got[1] != portal+` "" [a/b] signed in: true` || got[2] != portal+` "" [ ] signed in: false` {
+	if len(got) != 3 || got[0] != portal+` "" [ada] signed in: true` || got[1] != portal+` "" [a/b] signed in: true` || got[2] != portal+` "" [ ] signed in: true members` {
 		t.Errorf("calls %q", got)
 	}
 }

@@ -35,7 +35,7 @@ func (s *Server) terminate(ctx context.Context, q *request) (response, *failure)
 	if err := presence.CheckUserID(user); err != nil {
 		return response{}, badRequest("the ID of a user has 1 to %d bytes of UTF-8 without control characters", presence.MaxUserID)
 	}
-	call := &cluster.Call{Users: []string{user}, SignedIn: !q.config.TerminateMembers, Reason: terminated}
+	call := &cluster.Call{Users: []string{user}, SignedIn: true, Members: q.config.TerminateMembers, Reason: terminated}
 	others, truth := s.PodsToAsk(q.site)
 	if others != nil {
 		_, truth = others.Disconnect(ctx, q.host, "", call)

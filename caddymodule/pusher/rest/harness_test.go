@@ -103,7 +103,11 @@ func newPod(t testing.TB) *pod {
 
 // Disconnect implements Local.
 func (p *pod) Disconnect(host presence.HostName, channel string, call *cluster.Call) int {
-	p.calls = append(p.calls, fmt.Sprintf("%s %q %v signed in: %v", host, channel, call.Users, call.SignedIn))
+	text := fmt.Sprintf("%s %q %v signed in: %v", host, channel, call.Users, call.SignedIn)
+	if call.Members {
+		text += " members"
+	}
+	p.calls = append(p.calls, text)
 	return 1
 }
 

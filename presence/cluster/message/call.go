@@ -19,7 +19,7 @@ func (e *encoder) call(c *Call) {
 	if wrong := c.check(); wrong != "" {
 		e.fail(wrong)
 	}
-	e.flags(c.Reconnect, c.SignedIn)
+	e.flags(c.Reconnect, c.SignedIn, c.Members)
 	e.text(c.Reason, MaxReason)
 	e.length(len(c.Users))
 	for _, user := range c.Users {
@@ -37,8 +37,8 @@ func (e *encoder) call(c *Call) {
 
 func (d *decoder) callQuery() Message {
 	m := d.query(true)
-	flags := d.flags(2)
-	c := &Call{Reconnect: flags&1 != 0, SignedIn: flags&2 != 0, Reason: d.text(MaxReason)}
+	flags := d.flags(3)
+	c := &Call{Reconnect: flags&1 != 0, SignedIn: flags&2 != 0, Members: flags&4 != 0, Reason: d.text(MaxReason)}
 	c.Users = list(d, leastUser, d.userID)
 	c.Conns = list(d, len(presence.ID{}), func() presence.ID { return d.sixteen() })
 	c.Channels = list(d, leastName, d.channel)

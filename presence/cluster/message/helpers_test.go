@@ -86,6 +86,7 @@ func samples() []sample {
 			Conns: []presence.ID{{15: 1}, {0: 1}}, Reconnect: true, Reason: "moved, please come back",
 		}}},
 		{"query disconnect who is signed in", &Query{ID: 17, Kind: KindDisconnect, Host: portal, Call: &Call{Users: []string{"u-1"}, SignedIn: true}}},
+		{"query disconnect members, too", &Query{ID: 17, Kind: KindDisconnect, Host: portal, Call: &Call{Users: []string{"u-1"}, Members: true}}},
 		{"query disconnect a channel", &Query{ID: 17, Try: 1, Kind: KindDisconnect, Host: portal, Channel: "lobby", Call: &Call{}}},
 		{"query leave", &Query{ID: 18, Kind: KindLeave, Host: portal, Call: &Call{Users: []string{"u-1"}, Channels: []string{"lobby", "ä"}}}},
 		{"query last event", &Query{ID: 19, Kind: KindLast, Host: portal, Channel: "private-cache-x"}},

@@ -161,6 +161,7 @@ type Call struct {
 	Channels  []string      // KindLeave: at most presence.MaxTargets, together at most presence.MaxMessage bytes
 	Reconnect bool          // KindDisconnect: clients reconnect at once
 	SignedIn  bool          // KindDisconnect: of the connections of Users, only those that are signed in
+	Members   bool          // KindDisconnect: also connections that are in a channel as one of Users
 	Reason    string        // KindDisconnect: text for the clients, at most MaxReason bytes
 }
 
