@@ -59,8 +59,7 @@ func (b *bench) fanoutRound(ctx context.Context, p *peer, s *server.Process, lis
 		return err
 	}
 	defer l.Close()
-	plan := p.joining(s)
-	conns, err := l.OpenAll(ctx, listeners, func(int) *load.Plan { return plan })
+	conns, err := l.OpenAll(ctx, listeners, p.plans(s))
 	if err != nil {
 		return err
 	}

@@ -33,6 +33,7 @@ var sections = []section{
 	{"connect", (*bench).connect, 10 * time.Minute},
 	{"fanout", (*bench).fanout, 30 * time.Minute},
 	{"members", (*bench).members, 10 * time.Minute},
+	{"pusher", (*bench).pusher, 15 * time.Minute},
 	{"events", (*bench).events, 15 * time.Minute},
 	{"sites", (*bench).manySites, 15 * time.Minute},
 }

@@ -24,6 +24,10 @@ type peer struct {
 
 	login func(i int) string // returns the header that logs the i-th held connection in; nil: anonymous
 
+	// native reports whether the i-th connection of a fan-out speaks Rollcall's protocol instead; nil:
+	// none does.
+	native func(i int) bool
+
 	ping, pong string // text frames that keep a connection alive
 }
 

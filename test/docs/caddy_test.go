@@ -80,6 +80,12 @@ func serve(t *testing.T, caddyfile, dir string) *server {
 	if dir == "" {
 		dir = s.home
 	}
+	// What the pages install with npm is there.
+	if packages := os.Getenv("ROLLCALL_BROWSER_NPM"); packages != "" {
+		if err := os.Symlink(filepath.Join(packages, "node_modules"), filepath.Join(s.home, "node_modules")); err != nil {
+			t.Fatal(err)
+		}
+	}
 	cmd := exec.Command(caddy, "run", "--config", file, "--adapter", "caddyfile")
 	cmd.Dir, cmd.Env = dir, environment(s.home, s.admin)
 	process.Start(t, cmd, func() error { return responds("http://" + s.addr + "/message/users") })

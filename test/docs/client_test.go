@@ -86,6 +86,10 @@ func (c *client) expect(t *testing.T, kind string) {
 func (s *server) enter(t *testing.T, clients []string) {
 	t.Helper()
 	for _, who := range clients {
+		if strings.Contains(who, "@") {
+			s.enterPusher(t, who)
+			continue
+		}
 		name, channels, _ := strings.Cut(who, ":")
 		path := "/message/socket"
 		if s.byQuery {

@@ -8,7 +8,8 @@
 // starts Caddy with that file of the repository, or with the next Caddyfile block if no file is
 // named, and opens connections: each is a user, empty for an anonymous one, and the channels to
 // join. It lasts until the next such comment. With a block, Caddy and the shell examples share a
-// folder, in which the block is the Caddyfile.
+// folder, in which the block is the Caddyfile. A client of Pusher's protocol has @ in place of the
+// colon, and signs in if the name ends with an exclamation mark: "ada!@presence-room".
 //
 //	<!-- test: deploy web-1:ada:sales web-2:: -->
 //
@@ -34,6 +35,10 @@
 //
 // plays the next text block: "ada> FRAME" is sent, "ada< FRAME" must come next. A new name opens a
 // connection. With "unordered", a frame may come before the one that is shown before it.
+//
+//	<!-- test: pusher -->
+//
+// does so for Pusher's protocol. SIGNATURE stands for the right one, and texts of errors may differ.
 //
 //	<!-- test: error TEXT -->
 //

@@ -48,6 +48,9 @@ func TestExamples(t *testing.T) {
 				case "frames":
 					p.play(t, s, o)
 					ran++
+				case "pusher":
+					p.playPusher(t, s, o)
+					ran++
 				case "error": // TestCaddyfiles
 				default:
 					t.Errorf("%s:%d: unknown test comment: %s", p.name, o.line, o.verb)
@@ -65,7 +68,7 @@ func (p page) serve(t *testing.T, o order) *server {
 	t.Helper()
 	clients := strings.Fields(o.args)
 	var text, dir string
-	if len(clients) > 0 && !strings.Contains(clients[0], ":") {
+	if len(clients) > 0 && !strings.ContainsAny(clients[0], ":@") {
 		raw, err := os.ReadFile(filepath.Join(root, clients[0]))
 		if err != nil {
 			t.Fatalf("%s:%d: %v", p.name, o.line, err)

@@ -1,0 +1,117 @@
+package main
+
+import (
+	"context"
+	"fmt"
+	"slices"
+
+	"github.com/rollcall-gateway/rollcall/bench/load"
+	"github.com/rollcall-gateway/rollcall/bench/server"
+)
+
+// Rollcall with clients of Pusher's protocol, alone and with others in the same channel.
+const (
+	rollcallPusherName = "rollcall-pusher"
+	rollcallBothName   = "rollcall-both"
+)
+
+// mostOfNative is the goal for connections of Pusher's protocol, compared with Rollcall's own.
+const mostOfNative = 1.1
+
+// rollcallPusherPeer is Rollcall with clients of Pusher's protocol in a channel without prefix. The
+// publisher speaks Rollcall's protocol, because clients of Pusher publish in private channels alone.
+func rollcallPusherPeer() *peer {
+	p := rollcallPeer()
+	p.name, p.title = rollcallPusherName, "**Rollcall**, Pusher's protocol"
+	p.start = func(ctx context.Context, b *bench) (*server.Process, error) {
+		return server.Caddy{Program: b.caddy, Dir: b.dir, Site: "pusher {\n\t\t\tapp 101 bench-app bench-secret-0123456789\n\t\t}"}.Start(ctx)
+	}
+	p.path = "/app/bench-app?protocol=7&client=js&version=8.6.0&flash=false"
+	p.greet = []load.Step{{Await: `{"event":"pusher:connection_established"`}}
+	p.join = func(_ int, name string) load.Step {
+		return load.Step{
+			Send:  fmt.Sprintf(`{"event":"pusher:subscribe","data":{"auth":"","channel":%q}}`, name),
+			Await: `{"event":"pusher_internal:subscription_succeeded"`,
+		}
+	}
+	p.native = func(i int) bool { return i == 0 }
+	return p
+}
+
+// rollcallBothPeer is Rollcall with as many clients of Pusher's protocol as of its own in a channel.
+func rollcallBothPeer() *peer {
+	p := rollcallPusherPeer()
+	p.name, p.title = rollcallBothName, "**Rollcall**, half and half"
+	p.native = func(i int) bool { return i%2 == 0 }
+	return p
+}
+
+// plans returns the plan of each connection of a fan-out.
+func (p *peer) plans(s *server.Process) func(i int) *load.Plan {
+	own, native := p.joining(s), rollcallPeer().joining(s)
+	return func(i int) *load.Plan {
+		if p.native != nil && p.native(i) {
+			return native
+		}
+		return own
+	}
+}
+
+// pusher measures connections of Pusher's protocol beside Rollcall's own and those of the peers.
+func (b *bench) pusher(ctx context.Context) error {
+	if !b.wants(rollcallName) {
+		return nil
+	}
+	limit, err := load.MaxConns()
+	if err != nil {
+		return err
+	}
+	peers := slices.Concat(b.only(rollcallName), []*peer{rollcallPusherPeer(), rollcallBothPeer()}, b.only(centrifugeName, "ws", "socketio"))
+	memory := make([][]float64, len(peers)) // KB after a collection, by peer and round
+	figures := make([]fanoutFigures, len(peers))
+	conns, listeners, size := b.conns[0], slices.Max(b.listeners), slices.Min(b.sizes)
+	one := *b
+	one.sizes = []int{size}
+	for round := range b.rounds {
+		for i, p := range peers {
+			progress("Pusher's protocol, round %d: %s", round+1, p.name)
+			if p.name != rollcallBothName { // the memory of each half is known
+				_, after, err := b.idleOf(ctx, p, load.Divide(conns, limit))
+				if err != nil {
+					return err
+				}
+				memory[i] = append(memory[i], after)
+			}
+			err := b.with(ctx, p, func(ctx context.Context, s *server.Process) error {
+				return one.fanoutRound(ctx, p, s, listeners, func(int) *fanoutFigures { return &figures[i] })
+			})
+			if err != nil {
+				return err
+			}
+		}
+	}
+	b.pusherTable(peers, memory, figures, conns, listeners, size)
+	return nil
+}
+
+func (b *bench) pusherTable(peers []*peer, memory [][]float64, figures []fanoutFigures, conns, listeners, size int) {
+	t := newTable("server", "KB idle", "x native", "messages/s", "us each", "x native", "p50 ms", "p99 ms")
+	native := slices.IndexFunc(peers, func(p *peer) bool { return p.name == rollcallName })
+	kb, cpu := median(memory[native]), median(figures[native].cpu)
+	for i, p := range peers {
+		f := figures[i]
+		idle := []string{none, none}
+		if len(memory[i]) > 0 {
+			idle = []string{number(median(memory[i])), ratio(median(memory[i]), kb)}
+		}
+		t.add(p.title, idle[0], idle[1], thousands(int(median(f.rate))), number(median(f.cpu)), ratio(median(f.cpu), cpu),
+			number(millis(percentile(f.latencies, 50))), number(millis(percentile(f.latencies, 99))))
+		if p.name == rollcallPusherName {
+			t.goal(goal(median(memory[i])/kb, mostOfNative, fmt.Sprintf("%.1f x the native memory", mostOfNative)))
+			t.goal(goal(median(f.cpu)/cpu, mostOfNative, fmt.Sprintf("%.1f x the native CPU", mostOfNative)))
+		}
+	}
+	b.section("Pusher's protocol", fmt.Sprintf("The memory of %s idle connections, in KB after a collection, and messages of %d bytes from one publisher to %s listeners, "+
+		"at saturation and, for the latencies, at %d messages a second, as in the sections above. The publisher speaks Rollcall's protocol; its listeners, Pusher's, Rollcall's, or half of them each.",
+		thousands(conns), size, thousands(listeners), modestRate), t)
+}
