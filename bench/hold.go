@@ -63,7 +63,7 @@ func (b *bench) holdConns(ctx context.Context, name, address string, conns int) 
 		_, _ = io.Copy(io.Discard, os.Stdin)
 		cancel()
 	}()
-	for _, p := range append(b.peers(), rollcallTLSPeer(), rollcallInfoPeer(), rollcallPusherPeer()) {
+	for _, p := range append(b.peers(), rollcallTLSPeer(), rollcallInfoPeer(), rollcallPusherPeer(), rollcallMemberPeer()) {
 		if p.name != name {
 			continue
 		}
@@ -71,24 +71,24 @@ func (b *bench) holdConns(ctx context.Context, name, address string, conns int) 
 		if p.secure {
 			return holdSecure(ctx, plan, conns)
 		}
-		return holdPlain(ctx, plan, p.login, conns)
+		return holdPlain(ctx, plan, p.personal, conns)
 	}
 	return fmt.Errorf("no peer is called %q", name)
 }
 
-func holdPlain(ctx context.Context, plan *load.Plan, login func(i int) string, conns int) error {
+func holdPlain(ctx context.Context, plan *load.Plan, personal func(i int, plan *load.Plan), conns int) error {
 	l, err := load.NewLoop()
 	if err != nil {
 		return err
 	}
 	defer l.Close()
 	planOf := func(i int) *load.Plan {
-		if login == nil {
+		if personal == nil {
 			return plan
 		}
-		user := *plan
-		user.Header = login(i)
-		return &user
+		own := *plan
+		personal(i, &own)
+		return &own
 	}
 	if _, err := l.OpenAll(ctx, conns, planOf); err != nil {
 		return err

@@ -22,7 +22,7 @@ type peer struct {
 	joined  string                             // part of each answer to a join
 	publish func(message string) string        // returns the frame that sends a message to channel 0
 
-	login func(i int) string // returns the header that logs the i-th held connection in; nil: anonymous
+	personal func(i int, plan *load.Plan) // changes the plan of the i-th held connection; nil: all are alike
 
 	// native reports whether the i-th connection of a fan-out speaks Rollcall's protocol instead; nil:
 	// none does.

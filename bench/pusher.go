@@ -2,7 +2,10 @@ package main
 
 import (
 	"context"
+	"crypto/hmac"
+	"crypto/sha256"
 	"fmt"
+	"regexp"
 	"slices"
 
 	"github.com/rollcall-gateway/rollcall/bench/load"
@@ -13,6 +16,13 @@ import (
 const (
 	rollcallPusherName = "rollcall-pusher"
 	rollcallBothName   = "rollcall-both"
+	rollcallMemberName = "rollcall-member"
+)
+
+// The app of these servers.
+const (
+	benchKey    = "bench-app"
+	benchSecret = "bench-secret-0123456789"
 )
 
 // mostOfNative is the goal for connections of Pusher's protocol, compared with Rollcall's own.
@@ -24,9 +34,9 @@ func rollcallPusherPeer() *peer {
 	p := rollcallPeer()
 	p.name, p.title = rollcallPusherName, "**Rollcall**, Pusher's protocol"
 	p.start = func(ctx context.Context, b *bench) (*server.Process, error) {
-		return server.Caddy{Program: b.caddy, Dir: b.dir, Site: "pusher {\n\t\t\tapp 101 bench-app bench-secret-0123456789\n\t\t}"}.Start(ctx)
+		return server.Caddy{Program: b.caddy, Dir: b.dir, Site: "pusher {\n\t\t\tapp 101 " + benchKey + " " + benchSecret + "\n\t\t}"}.Start(ctx)
 	}
-	p.path = "/app/bench-app?protocol=7&client=js&version=8.6.0&flash=false"
+	p.path = "/app/" + benchKey + "?protocol=7&client=js&version=8.6.0&flash=false"
 	p.greet = []load.Step{{Await: `{"event":"pusher:connection_established"`}}
 	p.join = func(_ int, name string) load.Step {
 		return load.Step{
@@ -45,6 +55,31 @@ func rollcallBothPeer() *peer {
 	p.native = func(i int) bool { return i%2 == 0 }
 	return p
 }
+
+// membersOfRoom is how many members a presence channel has: each is told of all others.
+const membersOfRoom = 20
+
+// rollcallMemberPeer is Rollcall with members of presence channels, each with 200 bytes of user_info.
+func rollcallMemberPeer() *peer {
+	p := rollcallPusherPeer()
+	p.name, p.title = rollcallMemberName, "**Rollcall**, Pusher's protocol, members with 200 bytes of `user_info`"
+	p.join = nil
+	p.personal = func(i int, plan *load.Plan) {
+		channel := fmt.Sprintf("presence-room-%d", i/membersOfRoom)
+		member := fmt.Sprintf(`{"user_id":%q,"user_info":%s}`, userID(i), infoOf(i))
+		plan.Steps = []load.Step{
+			{Await: p.greet[0].Await, Answer: func(frame []byte) string {
+				mac := hmac.New(sha256.New, []byte(benchSecret))
+				fmt.Fprintf(mac, "%s:%s:%s", socketID.Find(frame), channel, member)
+				return fmt.Sprintf(`{"event":"pusher:subscribe","data":{"channel":%q,"auth":"%s:%x","channel_data":%q}}`, channel, benchKey, mac.Sum(nil), member)
+			}},
+			{Await: `{"event":"pusher_internal:subscription_succeeded"`},
+		}
+	}
+	return p
+}
+
+var socketID = regexp.MustCompile(`[0-9]+\.[0-9]+`)
 
 // plans returns the plan of each connection of a fan-out.
 func (p *peer) plans(s *server.Process) func(i int) *load.Plan {
@@ -66,7 +101,7 @@ func (b *bench) pusher(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	peers := slices.Concat(b.only(rollcallName), []*peer{rollcallPusherPeer(), rollcallBothPeer()}, b.only(centrifugeName, "ws", "socketio"))
+	peers := slices.Concat(b.only(rollcallName), []*peer{rollcallPusherPeer(), rollcallBothPeer(), rollcallInfoPeer(), rollcallMemberPeer()}, b.only(centrifugeName, "ws", "socketio"))
 	memory := make([][]float64, len(peers)) // KB after a collection, by peer and round
 	figures := make([]fanoutFigures, len(peers))
 	conns, listeners, size := b.conns[0], slices.Max(b.listeners), slices.Min(b.sizes)
@@ -81,6 +116,9 @@ func (b *bench) pusher(ctx context.Context) error {
 					return err
 				}
 				memory[i] = append(memory[i], after)
+			}
+			if p.personal != nil { // messages cost the same
+				continue
 			}
 			err := b.with(ctx, p, func(ctx context.Context, s *server.Process) error {
 				return one.fanoutRound(ctx, p, s, listeners, func(int) *fanoutFigures { return &figures[i] })

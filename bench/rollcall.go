@@ -38,12 +38,16 @@ func rollcallInfoPeer() *peer {
 	p.join = func(int, string) load.Step {
 		return load.Step{Send: `{"type":"join","channel":"users"}`, Await: `{"type":"joined"`}
 	}
-	p.login = func(i int) string {
-		info := fmt.Sprintf(`{"name":"First Last %08d","about":"`, i)
-		info += strings.Repeat("x", 200-len(info)-2) + `"}`
-		return load.BearerInfo(server.TokenSecret, userID(i), fmt.Sprintf("first.last.%08d@customers.portal.example.com", i), info)
+	p.personal = func(i int, plan *load.Plan) {
+		plan.Header = load.BearerInfo(server.TokenSecret, userID(i), fmt.Sprintf("first.last.%08d@customers.portal.example.com", i), infoOf(i))
 	}
 	return p
+}
+
+// infoOf returns what is known of a user, 200 bytes.
+func infoOf(i int) string {
+	info := fmt.Sprintf(`{"name":"First Last %08d","about":"`, i)
+	return info + strings.Repeat("x", 200-len(info)-2) + `"}`
 }
 
 // rollcallTLSPeer is Rollcall over TLS.

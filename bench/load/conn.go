@@ -140,20 +140,23 @@ func (c *Conn) proceed(payload []byte) {
 			c.loop.other = append(c.loop.other[:0], payload...)
 			return
 		}
-		c.sendStep()
+		c.sendStep(payload)
 	}
 	for c.step < len(steps) && steps[c.step].Await == "" {
-		c.sendStep()
+		c.sendStep(payload)
 	}
 	if c.step == len(steps) {
 		c.loop.opening--
 	}
 }
 
-func (c *Conn) sendStep() {
+func (c *Conn) sendStep(frame []byte) {
 	step := c.plan.Steps[c.step]
 	c.step++
-	if step.Send != "" {
+	switch {
+	case step.Answer != nil:
+		c.Send(step.Answer(frame))
+	case step.Send != "":
 		c.Send(step.Send)
 	}
 }

@@ -21,6 +21,8 @@ type Plan struct {
 type Step struct {
 	Await string // start of the frame; "" does not wait
 	Send  string // "" sends nothing
+	// Answer returns the frame to send, instead of Send, from the one that was awaited; nil: Send.
+	Answer func(frame []byte) string
 }
 
 // handshake returns the request for a websocket (RFC 6455 section 4.1). The key is that of the
