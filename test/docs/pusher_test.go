@@ -7,6 +7,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"net/http"
+	"os/exec"
 	"regexp"
 	"slices"
 	"strings"
@@ -203,5 +204,38 @@ func TestPusherPageHasTheTestedApp(t *testing.T) {
 		return b.lang == "caddyfile" && strings.Contains(b.text, "app 101 "+pusherKey+" "+pusherSecret+"\n")
 	}) {
 		t.Errorf("%s has no app with the key %s", p.name, pusherKey)
+	}
+}
+
+// TestPusherPageOptionsConnect connects pusher-js with the options on the page, but without TLS.
+func TestPusherPageOptionsConnect(t *testing.T) {
+	p := readPage(t, "docs/pusher.md")
+	block := func(lang string) string {
+		t.Helper()
+		i := slices.IndexFunc(p.blocks, func(b block) bool { return b.lang == lang })
+		if i < 0 {
+			t.Fatalf("%s has no block of %s", p.name, lang)
+		}
+		return p.blocks[i].text
+	}
+	s := serve(t, block("caddyfile"), "")
+	host, port, _ := strings.Cut(s.addr, ":")
+	options := block("js")
+	for old, replacement := range map[string]string{"portal.example.com": host, "forceTLS: true": "forceTLS: false, wsPort: " + port} {
+		if !strings.Contains(options, old) {
+			t.Fatalf("the options have no %q", old)
+		}
+		options = strings.ReplaceAll(options, old, replacement)
+	}
+	cmd := exec.Command("node", "--input-type=module")
+	cmd.Dir, cmd.Stdin = s.home, strings.NewReader(fmt.Sprintf(`
+import Pusher from "pusher-js";
+const pusher = new Pusher(%q, { cluster: "any", %s });
+pusher.connection.bind("error", (e) => { console.error(JSON.stringify(e)); process.exit(1); });
+pusher.subscribe("news").bind("pusher:subscription_succeeded", () => { console.log("subscribed"); pusher.disconnect(); });
+setTimeout(() => process.exit(1), 20_000).unref();
+`, pusherKey, options))
+	if out, err := cmd.CombinedOutput(); err != nil || string(out) != "subscribed\n" {
+		t.Errorf("%v\n%s", err, out)
 	}
 }
