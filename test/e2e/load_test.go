@@ -30,6 +30,7 @@ type job struct {
 	Header  http.Header
 	Channel string
 	N       int
+	Pusher  bool // the clients speak Pusher's protocol, in a channel without prefix
 }
 
 // clients is a running client process.
@@ -164,18 +165,22 @@ func (j job) openOne() (*websocket.Conn, error) {
 	if err != nil {
 		return nil, err
 	}
-	frame := fmt.Sprintf(`{"type":"join","channel":%q}`, j.Channel)
+	frame, answers := fmt.Sprintf(`{"type":"join","channel":%q}`, j.Channel), []string{"welcome", "joined"}
+	if j.Pusher {
+		frame = fmt.Sprintf(`{"event":"pusher:subscribe","data":{"channel":%q}}`, j.Channel)
+		answers = []string{"pusher:connection_established", "pusher_internal:subscription_succeeded"}
+	}
 	if err := c.WriteMessage(websocket.TextMessage, []byte(frame)); err != nil {
 		return nil, err
 	}
 	_ = c.SetReadDeadline(time.Now().Add(time.Minute))
-	for _, want := range []string{"welcome", "joined"} {
-		var got struct{ Type string }
+	for _, want := range answers {
+		var got struct{ Type, Event string }
 		if err := c.ReadJSON(&got); err != nil {
 			return nil, err
 		}
-		if got.Type != want {
-			return nil, fmt.Errorf("got a frame of type %s, want %s", got.Type, want)
+		if got.Type+got.Event != want {
+			return nil, fmt.Errorf("got the frame %s, want %s", got.Type+got.Event, want)
 		}
 	}
 	_ = c.SetReadDeadline(time.Time{})
