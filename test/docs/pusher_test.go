@@ -230,7 +230,8 @@ func TestPusherPageOptionsConnect(t *testing.T) {
 	cmd := exec.Command("node", "--input-type=module")
 	cmd.Dir, cmd.Stdin = s.home, strings.NewReader(fmt.Sprintf(`
 import Pusher from "pusher-js";
-const pusher = new Pusher(%q, { cluster: "any", %s });
+const pusher = new Pusher(%q, { cluster: "any", %s
+});
 pusher.connection.bind("error", (e) => { console.error(JSON.stringify(e)); process.exit(1); });
 pusher.subscribe("news").bind("pusher:subscription_succeeded", () => { console.log("subscribed"); pusher.disconnect(); });
 setTimeout(() => process.exit(1), 20_000).unref();
