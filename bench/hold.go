@@ -63,7 +63,7 @@ func (b *bench) holdConns(ctx context.Context, name, address string, conns int) 
 		_, _ = io.Copy(io.Discard, os.Stdin)
 		cancel()
 	}()
-	for _, p := range append(b.peers(), rollcallTLSPeer(), rollcallInfoPeer(), rollcallPusherPeer(), rollcallMemberPeer()) {
+	for _, p := range append(b.peers(), rollcallTLSPeer(), rollcallInfoPeer(), rollcallPusherPeer(), rollcallListedPeer(), rollcallMemberPeer()) {
 		if p.name != name {
 			continue
 		}

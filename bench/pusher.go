@@ -17,6 +17,7 @@ const (
 	rollcallPusherName = "rollcall-pusher"
 	rollcallBothName   = "rollcall-both"
 	rollcallMemberName = "rollcall-member"
+	rollcallListedName = "rollcall-listed"
 )
 
 // The app of these servers.
@@ -56,13 +57,27 @@ func rollcallBothPeer() *peer {
 	return p
 }
 
-// membersOfRoom is how many members a presence channel has: each is told of all others.
+// membersOfRoom is how many members a room has: each is told of all others.
 const membersOfRoom = 20
 
-// rollcallMemberPeer is Rollcall with members of presence channels, each with 200 bytes of user_info.
+// rollcallListedPeer is Rollcall with users in rooms, each with 200 bytes of info.
+func rollcallListedPeer() *peer {
+	p := rollcallInfoPeer()
+	p.name, p.title = rollcallListedName, "**Rollcall**, rooms of 20 users with 200 bytes of `info`"
+	p.join = nil
+	login := p.personal
+	p.personal = func(i int, plan *load.Plan) {
+		login(i, plan)
+		join := fmt.Sprintf(`{"type":"join","channel":"room-%d","presence":"list"}`, i/membersOfRoom)
+		plan.Steps = slices.Concat(plan.Steps, []load.Step{{Send: join}, {Await: `{"type":"joined"`}}) // plans share them
+	}
+	return p
+}
+
+// rollcallMemberPeer is the same with Pusher's protocol: members of presence channels.
 func rollcallMemberPeer() *peer {
 	p := rollcallPusherPeer()
-	p.name, p.title = rollcallMemberName, "**Rollcall**, Pusher's protocol, members with 200 bytes of `user_info`"
+	p.name, p.title = rollcallMemberName, "**Rollcall**, Pusher's protocol, rooms of 20 members with 200 bytes of `user_info`"
 	p.join = nil
 	p.personal = func(i int, plan *load.Plan) {
 		channel := fmt.Sprintf("presence-room-%d", i/membersOfRoom)
@@ -101,7 +116,7 @@ func (b *bench) pusher(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	peers := slices.Concat(b.only(rollcallName), []*peer{rollcallPusherPeer(), rollcallBothPeer(), rollcallInfoPeer(), rollcallMemberPeer()}, b.only(centrifugeName, "ws", "socketio"))
+	peers := slices.Concat(b.only(rollcallName), []*peer{rollcallPusherPeer(), rollcallBothPeer(), rollcallListedPeer(), rollcallMemberPeer()}, b.only(centrifugeName, "ws", "socketio"))
 	memory := make([][]float64, len(peers)) // KB after a collection, by peer and round
 	figures := make([]fanoutFigures, len(peers))
 	conns, listeners, size := b.conns[0], slices.Max(b.listeners), slices.Min(b.sizes)
@@ -138,12 +153,12 @@ func (b *bench) pusherTable(peers []*peer, memory [][]float64, figures []fanoutF
 	kb, cpu := median(memory[native]), median(figures[native].cpu)
 	for i, p := range peers {
 		f := figures[i]
-		idle := []string{none, none}
-		if len(memory[i]) > 0 {
-			idle = []string{number(median(memory[i])), ratio(median(memory[i]), kb)}
+		cells := []string{p.title, number(median(memory[i])), ratio(median(memory[i]), kb), none, none, none, none, none}
+		if len(f.rate) > 0 {
+			cells = append(cells[:3], thousands(int(median(f.rate))), number(median(f.cpu)), ratio(median(f.cpu), cpu),
+				number(millis(percentile(f.latencies, 50))), number(millis(percentile(f.latencies, 99))))
 		}
-		t.add(p.title, idle[0], idle[1], thousands(int(median(f.rate))), number(median(f.cpu)), ratio(median(f.cpu), cpu),
-			number(millis(percentile(f.latencies, 50))), number(millis(percentile(f.latencies, 99))))
+		t.add(cells...)
 		if p.name == rollcallPusherName {
 			t.goal(goal(median(memory[i])/kb, mostOfNative, fmt.Sprintf("%.1f x the native memory", mostOfNative)))
 			t.goal(goal(median(f.cpu)/cpu, mostOfNative, fmt.Sprintf("%.1f x the native CPU", mostOfNative)))
