@@ -22,7 +22,7 @@ const routes = {
     return pusher.authorizeChannel(form.get("socket_id"), channel, { user_id: user.id, user_info: user });
   },
 
-  // Echo's signin() asks for one that says who the connection is, so that the backend can send to it.
+  // signin() of Echo's connector asks for one that says who the connection is, so that the backend can send to it.
   "POST /broadcasting/user-auth": (user, form) => pusher.authenticateUser(form.get("socket_id"), { id: user.id, user_info: user }),
 
   // Rollcall's own client asks for a token, which names the rooms.

@@ -106,6 +106,11 @@ func (p page) waitForUsers(users ...string) {
 // waitForLine waits until the page has a line among its messages, and fails if it has it twice.
 func (p page) waitForLine(line string) {
 	p.t.Helper()
+	defer func() {
+		if p.t.Failed() {
+			p.t.Logf("the page shows %s", get(p, chromedp.Evaluate[string](`document.querySelector('main').innerText`)))
+		}
+	}()
 	count := fmt.Sprintf(`[...document.querySelectorAll('#log li')].filter(e => e.textContent === %q).length`, line)
 	p.waitFor("the line "+line, count+" > 0")
 	if n := get(p, chromedp.Evaluate[int](count)); n != 1 {

@@ -42,7 +42,8 @@ room
   .listenForWhisper("say", ({ text }, { user_id: from }) => log(`${from}: ${text}`));
 
 // Tells the server who this page is, so that the backend can send to the user.
-echo.signin();
+echo.connector.signin();
+echo.connector.pusher.connection.bind("error", (e) => log(e.data?.message ?? "an error"));
 echo.connector.pusher.user.bind("announcement", ({ text }) => log(`the backend, to you alone: ${text}`));
 
 onSay((text) => room.whisper("say", { text }));

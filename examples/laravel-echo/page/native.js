@@ -9,9 +9,14 @@ rollcall.on("message", ({ event, data }) => event === "announcement" && log(`the
 
 const room = rollcall.join("presence-room", { presence: "list" });
 room.on("sync", () => showState("here"));
-room.on("change", () => showMembers([...room.members.values()].map(({ id, info }) => ({ name: id, ...info, id }))));
+const names = new Map(); // of everybody who has been here: who leaves comes with an id alone
+room.on("change", () => {
+  const users = [...room.members.values()].map(({ id, info }) => ({ id, name: info?.name ?? id }));
+  for (const { id, name } of users) names.set(id, name);
+  showMembers(users);
+});
 room.on("join", (user) => log(`${user.info?.name ?? user.id} came`));
-room.on("leave", (user) => log(`${user.info?.name ?? user.id} went`));
+room.on("leave", (user) => log(`${names.get(user.id) ?? user.id} went`));
 room.on("error", (e) => showState(e.message));
 room.on("message", ({ event, data }, from, backend) => {
   if (backend && event === "announcement") log(`the backend, for ${data.by}: ${data.text}`);
