@@ -74,7 +74,9 @@ func appendWebhook(items []backend.Item, n *numbers, r *Receiver, e *events.Even
 	case events.ChannelVacated:
 		add(e.Type, hooks.ChannelVacated, "")
 	case events.SubscriptionCount:
-		add(e.Type, hooks.SubscriptionCount, "")
+		if !isPresence(e.Channel) {
+			add(e.Type, hooks.SubscriptionCount, "")
+		}
 	case events.ChannelState:
 		if first {
 			add(events.ChannelOccupied, hooks.ChannelOccupied, "")
