@@ -32,6 +32,8 @@ export ROLLCALL_NODE := $(CACHE)/node
 export ROLLCALL_ASSEMBLYSCRIPT := $(CACHE)/assemblyscript
 # Folder for React and Phoenix, which tests use with client.js; see deps.sh.
 export ROLLCALL_BROWSER_NPM := $(CACHE)/browser
+# Folder for the suites of pusher-js and pusher; see deps.sh.
+export ROLLCALL_PUSHER_NPM := $(CACHE)/pusher
 # Bundles client.js for tests.
 export ROLLCALL_ESBUILD := $(CACHE)/esbuild-$(ESBUILD_VERSION)/esbuild
 export PATH := $(ROLLCALL_NODE)/node_modules/.bin:$(PATH)
@@ -49,7 +51,7 @@ GOTEST = $(CURDIR)/bin/gotest -name $@ $(REPORT)
 # gain from the race detector; the tests of the SDKs build and run guests one after the other.
 # Listing takes time, so it is done only where needed.
 LIBRARY = $(shell go list ./... | grep -v /test/)
-IN_PROCESS = $(shell go list ./... | grep -v -E '/(test/(e2e|docs|browser|examples)|plugins/sdk)(/|$$)')
+IN_PROCESS = $(shell go list ./... | grep -v -E '/(test/(e2e|docs|browser|examples|pusher)|plugins/sdk)(/|$$)')
 
 # Packages that "race" leaves out, or whose tests differ with the race detector: they run without it
 # too. Of presence/cluster, only the number of simulations differs.
@@ -61,7 +63,7 @@ STEP = @printf '\n==> %s %s\n' "$$(date +%T)" $@
 
 .NOTPARALLEL:
 .DELETE_ON_ERROR:
-.PHONY: help build run cluster test deps tidy-check tools vet lint unit race golden integration caddyfiles e2e docs browser fuzz \
+.PHONY: help build run cluster test deps tidy-check tools vet lint unit race golden integration caddyfiles e2e docs browser pusher fuzz \
 	unraced tree-before tree-after bench soak faults fmt clean
 
 help: ## list the targets
@@ -83,7 +85,7 @@ cluster: build ## run three pods in two data centers on this machine, see exampl
 
 # The fastest failures come first.
 test: REPORT := -report $(CURDIR)/bin/report
-test: tree-before deps tidy-check tools vet lint unraced race build caddyfiles e2e docs browser fuzz tree-after
+test: tree-before deps tidy-check tools vet lint unraced race build caddyfiles e2e docs browser pusher fuzz tree-after
 test: ## run everything below and say what was run
 	$(STEP)
 	@bin/gotest $(REPORT) -total
@@ -157,6 +159,11 @@ docs: bin/gotest bin/caddy ## tests of what README.md and docs/ show, against th
 browser: bin/gotest bin/caddy $(ROLLCALL_ESBUILD) ## tests with Chromium
 	$(STEP)
 	@$(GOTEST) -- -count=1 -p=1 -timeout=20m ./test/browser/...
+
+# The suites mostly wait.
+pusher: bin/gotest bin/caddy $(ROLLCALL_ESBUILD) ## tests of the Pusher door: the suites of pusher-js and pusher, Laravel Echo, and the specification
+	$(STEP)
+	@$(GOTEST) -- -count=1 -parallel=6 -timeout=20m ./test/pusher/...
 
 fuzz: bin/gotest ## run each fuzz target for FUZZTIME (12s), those of plugins for PLUGIN_FUZZTIME (30s)
 	$(STEP)

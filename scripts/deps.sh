@@ -10,6 +10,7 @@ gcc       gcc libc6-dev
 ip        iproute2
 node      nodejs
 npm       npm
+unshare   util-linux
 chromium  chromium
 curl      curl
 clang     clang
@@ -75,14 +76,16 @@ if ! node_is_new_enough; then
 fi
 
 # install_locked installs the packages of a lock file into a folder, once for all tests: a file there
-# shows that it is done. npm ci checks them against the hashes of the lock file.
+# shows that it is done. npm ci checks them against the hashes of the lock file. Further arguments are
+# for npm ci.
 install_locked() {
 	local from=$1 to=$2 file=$3
+	shift 3
 	if ! cmp -s "$from/package-lock.json" "$to/package-lock.json" || [ ! -e "$to/node_modules/$file" ]; then
 		echo "Installing the packages of $from into $to"
 		mkdir -p "$to"
 		cp "$from/package.json" "$from/package-lock.json" "$to"
-		npm ci --silent --no-audit --no-fund --ignore-scripts --prefix "$to"
+		npm ci --silent --no-audit --no-fund --ignore-scripts --prefix "$to" "$@"
 	fi
 }
 
@@ -90,4 +93,7 @@ install_locked() {
 # standardwebhooks and svix, for those of events, and clients and a server library of Pusher.
 install_locked plugins/sdk/assemblyscript/template "${ROLLCALL_ASSEMBLYSCRIPT:?}" .bin/asc
 install_locked test/browser/npm "${ROLLCALL_BROWSER_NPM:?}" svix/package.json
+# The suites of pusher-js and pusher, without the browser and React Native parts, which only peer
+# dependencies would bring.
+install_locked test/pusher/npm "${ROLLCALL_PUSHER_NPM:?}" mocha/package.json --legacy-peer-deps
 echo 'Everything that the tests need is there.'

@@ -1,0 +1,30 @@
+// Evaluates the expressions that it reads, one a line as JSON, with pusher-js, Laravel Echo and the
+// server library pusher, and prints their values.
+"use strict";
+
+const fs = require("node:fs");
+const path = require("node:path");
+const readline = require("node:readline");
+const { createRequire } = require("node:module");
+
+const load = createRequire(`${process.env.ROLLCALL_BROWSER_NPM}/package.json`);
+globalThis.require = require;
+globalThis.Pusher = load("pusher-js");
+globalThis.Echo = load("laravel-echo").default ?? load("laravel-echo");
+globalThis.Server = load("pusher");
+(0, eval)(fs.readFileSync(path.join(__dirname, "clients.js"), "utf8"));
+
+const print = (answer) => process.stdout.write(JSON.stringify(answer) + "\n");
+process.on("uncaughtException", (error) => process.stderr.write(`${error.stack}\n`));
+
+(async () => {
+	for await (const line of readline.createInterface({ input: process.stdin })) {
+		try {
+			const value = await (0, eval)(`(async () => (${JSON.parse(line)}))()`);
+			print({ value: value === undefined ? null : value });
+		} catch (error) {
+			print({ error: String((error && error.stack) || error) });
+		}
+	}
+	process.exit(0);
+})();
