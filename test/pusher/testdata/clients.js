@@ -4,10 +4,10 @@
 globalThis.clients = new Map();
 globalThis.noted = new Map(); // lists of what happened, by client
 
-function note(name, what) {
+globalThis.note = (name, what) => {
 	if (!noted.has(name)) noted.set(name, []);
 	noted.get(name).push(what);
-}
+};
 
 // happened counts what a client has noted.
 globalThis.happened = (name, what) => (noted.get(name) ?? []).filter((n) => n === what).length;
@@ -59,6 +59,21 @@ globalThis.membersOf = (name, channelName) => {
 	return ids.sort().join();
 };
 
+// contradictions lists additions of members that are there, and removals of those that are not.
+globalThis.contradictions = (name) => {
+	const there = new Set(), found = [];
+	for (const what of noted.get(name) ?? []) {
+		const [event, channelName, id] = what.split(" ");
+		const member = `${channelName} ${id}`;
+		if (event === "pusher:member_added") {
+			if (there.has(member)) found.push(what);
+			there.add(member);
+		}
+		if (event === "pusher:member_removed" && !there.delete(member)) found.push(what);
+	}
+	return found;
+};
+
 globalThis.connectMany = (n, options) => {
 	for (let i = 0; i < n; i++) {
 		connect(`many-${i}`, options).connection.bind("pong", () => note(`many-${i}`, "pong"));
@@ -78,3 +93,58 @@ globalThis.errorCodes = () => {
 };
 
 globalThis.report = () => JSON.stringify([...noted].slice(0, 20).map(([name, list]) => [name, list.slice(-12)]));
+
+// crowd connects n clients over a proxy to the port, each in a presence channel with perRoom others.
+globalThis.crowd = async (process, n, perRoom, options, port) => {
+	const net = require("node:net");
+	let target = port;
+	globalThis.divert = (to) => { target = to; };
+	const proxy = net.createServer((near) => {
+		const far = net.connect(target, "127.0.0.1");
+		near.pipe(far).pipe(near);
+		near.on("error", () => far.destroy());
+		far.on("error", () => near.destroy());
+	});
+	await new Promise((resolve) => proxy.listen(0, "127.0.0.1", resolve));
+	const at = proxy.address().port;
+	const times = [];
+	let removed = 0;
+	const all = [];
+	for (let i = 0; i < n; i++) {
+		const name = `crowd-${process}-${i}`;
+		const pusher = connect(name, { ...options, wsPort: at }, name, {});
+		let before = false;
+		pusher.connection.bind("connected", () => {
+			if (before) times.push(Date.now());
+			before = true;
+		});
+		const channel = pusher.subscribe(`presence-crowd-${process}-${Math.floor(i / perRoom)}`);
+		channel.bind("pusher:member_removed", () => removed++);
+		all.push([pusher, channel]);
+	}
+	globalThis.subscribed = () => all.filter(([pusher, channel]) => pusher.connection.state === "connected" && channel.subscribed).length;
+	globalThis.returned = () => times;
+	globalThis.departures = () => removed;
+};
+
+// echo makes a Laravel Echo whose backend signs for the user.
+globalThis.echo = (name, options, backend, user) => {
+	const made = new Echo({
+		broadcaster: "reverb",
+		Pusher,
+		...options,
+		authEndpoint: `${backend}/broadcasting/auth?user=${user}`,
+		userAuthentication: { endpoint: `${backend}/broadcasting/user-auth?user=${user}`, headers: {} },
+	});
+	clients.set(name, made.connector.pusher);
+	made.connector.pusher.connection.bind("state_change", ({ current }) => note(name, current));
+	globalThis[name] = made;
+	return made;
+};
+globalThis.as = (name, what) => (data) => note(name, `${what} ${JSON.stringify(data)}`);
+
+// room joins a presence channel of an Echo and notes who is there.
+globalThis.room = (name, channelName) => globalThis[name].join(channelName)
+	.here((users) => note(name, `here ${users.map(({ id }) => id).sort().join()}`))
+	.joining(({ id }) => note(name, `joining ${id}`))
+	.leaving(({ id }) => note(name, `leaving ${id}`));

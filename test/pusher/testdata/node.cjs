@@ -7,17 +7,18 @@ const path = require("node:path");
 const readline = require("node:readline");
 const { createRequire } = require("node:module");
 
-const load = createRequire(`${process.env.ROLLCALL_BROWSER_NPM}/package.json`);
+const packages = createRequire(`${process.env.ROLLCALL_BROWSER_NPM}/package.json`);
 globalThis.require = require;
-globalThis.Pusher = load("pusher-js");
-globalThis.Echo = load("laravel-echo").default ?? load("laravel-echo");
-globalThis.Server = load("pusher");
+globalThis.load = (file) => import(file);
+globalThis.Pusher = packages("pusher-js");
+globalThis.Server = packages("pusher");
 (0, eval)(fs.readFileSync(path.join(__dirname, "clients.js"), "utf8"));
 
 const print = (answer) => process.stdout.write(JSON.stringify(answer) + "\n");
 process.on("uncaughtException", (error) => process.stderr.write(`${error.stack}\n`));
 
 (async () => {
+	globalThis.Echo = (await import(path.join(process.env.ROLLCALL_BROWSER_NPM, "node_modules/laravel-echo/dist/echo.js"))).default;
 	for await (const line of readline.createInterface({ input: process.stdin })) {
 		try {
 			const value = await (0, eval)(`(async () => (${JSON.parse(line)}))()`);
