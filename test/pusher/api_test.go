@@ -54,6 +54,7 @@ func TestT27Requests(t *testing.T) {
 		{"a space in the path", request{method: "POST", path: "/users/a b/terminate_connections", body: "{}"}, 200},
 	} {
 		t.Run(row.name, func(t *testing.T) {
+			t.Parallel()
 			if a := p.call(t, row.r); a.Status != row.status {
 				t.Errorf("status %d: %s, want %d", a.Status, a.Body, row.status)
 			}

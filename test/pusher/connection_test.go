@@ -89,23 +89,21 @@ func TestT06FormsOfData(t *testing.T) {
 	for name, data := range map[string]string{
 		"object": `,"data":{}`, "string": `,"data":"{}"`, "null": `,"data":null`, "empty": `,"data":""`, "missing": ``,
 	} {
-		t.Run(name, func(t *testing.T) {
-			c := p.open(t)
-			c.sendRaw(t, `{"event":"pusher:ping"`+data+`}`)
-			c.expectData(t, "pusher:pong", "", "{}")
-			c.sendRaw(t, `{"event":"pusher:unsubscribe"`+data+`}`)
-			c.sendRaw(t, `{"event":"pusher:subscribe"`+data+`}`)
-			if f := c.next(t); f.Event != "pusher:error" && f.Event != "pusher:subscription_error" {
-				t.Errorf("subscribing to nothing: %s", f.raw)
-			}
-			c.subscribe(t, "private-x")
-			c.sendRaw(t, `{"event":"client-x","channel":"private-x"`+data+`}`)
-			c.expectNothing(t)
-			want := map[string]string{"object": `{}`, "string": `{}`, "empty": ``}[name]
-			if f := other.expect(t, "client-x", "private-x"); want != "" && f.text() != want {
-				t.Errorf("the client event is %s", f.raw)
-			}
-		})
+		c := p.open(t)
+		c.sendRaw(t, `{"event":"pusher:ping"`+data+`}`)
+		c.expectData(t, "pusher:pong", "", "{}")
+		c.sendRaw(t, `{"event":"pusher:unsubscribe"`+data+`}`)
+		c.sendRaw(t, `{"event":"pusher:subscribe"`+data+`}`)
+		if f := c.next(t); f.Event != "pusher:error" && f.Event != "pusher:subscription_error" {
+			t.Errorf("%s: subscribing to nothing: %s", name, f.raw)
+		}
+		c.subscribe(t, "private-x")
+		c.sendRaw(t, `{"event":"client-x","channel":"private-x"`+data+`}`)
+		c.expectNothing(t)
+		want := map[string]string{"object": `{}`, "string": `{}`, "empty": ``}[name]
+		if f := other.expect(t, "client-x", "private-x"); want != "" && f.text() != want {
+			t.Errorf("%s: the client event is %s", name, f.raw)
+		}
 	}
 	for name, text := range map[string]string{
 		"object": `{"channel":"news"}`, "string": quote(`{"channel":"news"}`),
@@ -178,6 +176,7 @@ func TestT08Versions(t *testing.T) {
 		{"?protocol=7&version=", 0, false},
 	} {
 		t.Run(row.query, func(t *testing.T) {
+			t.Parallel()
 			if row.code == 0 {
 				p.openApp(t, portal, row.query, nil).expectNothing(t)
 				return

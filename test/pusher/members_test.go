@@ -41,8 +41,8 @@ func TestT16MembersEqualTheModel(t *testing.T) {
 	}
 	expect(0)
 	for step := 1; step <= steps; step++ {
-		for range 1 + rand.IntN(6) { //nolint:gosec // no secret
-			i := rand.IntN(users) //nolint:gosec // no secret
+		for range 1 + rand.IntN(6) {
+			i := rand.IntN(users)
 			user := fmt.Sprintf("user-%d", i)
 			if model[user] {
 				clients[i].send(t, "pusher:unsubscribe", `{"channel":"presence-room"}`)

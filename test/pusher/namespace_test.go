@@ -61,7 +61,7 @@ func resolve(t *testing.T, address string, names ...string) {
 	}
 	file := t.TempDir() + "/hosts"
 	text := string(hosts) + "\n" + address + " " + strings.Join(names, " ") + "\n"
-	if err := os.WriteFile(file, []byte(text), 0o644); err != nil { //nolint:gosec // as /etc/hosts
+	if err := os.WriteFile(file, []byte(text), 0o644); err != nil {
 		t.Fatal(err)
 	}
 	mustRun(t, "mount", "--bind", file, "/etc/hosts")

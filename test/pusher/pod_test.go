@@ -4,6 +4,7 @@ import (
 	"crypto/rand"
 	"encoding/json"
 	"fmt"
+	"maps"
 	"net"
 	"net/http"
 	"os"
@@ -234,9 +235,7 @@ func (p *pod) sees(pods []*pod) error {
 func token(t testing.TB, user string, claims jwt.MapClaims) string {
 	t.Helper()
 	all := jwt.MapClaims{"sub": user, "email": user + "@example.com"}
-	for name, value := range claims {
-		all[name] = value
-	}
+	maps.Copy(all, claims)
 	signed, err := jwt.NewWithClaims(jwt.SigningMethodHS256, all).SignedString([]byte(jwtSecret))
 	if err != nil {
 		t.Fatal(err)
