@@ -161,7 +161,16 @@ func startSuitePods(t *testing.T, pods int) (root string) {
 	respond 404
 }
 `, globals, strings.Join(names, ", "), suiteKeyMT1, suiteSecret, suiteKeyEU, suiteSecret)
-		startSuitePod(t, caddyfile, admin, pods)
+		startSuitePod(t, caddyfile, admin)
+	}
+	for i := range addresses { // a pod may wait for the others
+		ws.Poll(t, ws.Patience, func() error {
+			status, err := suiteHealth(fmt.Sprintf("127.0.0.1:%d", 2019+i))
+			if err == nil && status != http.StatusOK {
+				err = fmt.Errorf("the health of pod %d: %d", i+1, status)
+			}
+			return err
+		})
 	}
 	if pods > 1 {
 		for _, port := range []string{"80", "443"} {
@@ -171,8 +180,8 @@ func startSuitePods(t *testing.T, pods int) (root string) {
 	return filepath.Join(storage, "pki/authorities/local/root.crt")
 }
 
-// startSuitePod runs Caddy until all of its pods can be there: the first ones wait for the others.
-func startSuitePod(t *testing.T, caddyfile, admin string, pods int) {
+// startSuitePod runs Caddy, and returns when it has loaded its configuration.
+func startSuitePod(t *testing.T, caddyfile, admin string) {
 	t.Helper()
 	dir := t.TempDir()
 	file := filepath.Join(dir, "Caddyfile")
@@ -182,10 +191,12 @@ func startSuitePod(t *testing.T, caddyfile, admin string, pods int) {
 	cmd := exec.Command(caddyPath, "run", "--config", file)
 	cmd.Env = append(os.Environ(), process.Home(dir)...)
 	process.Start(t, cmd, func() error {
-		a, err := ws.Site{URL: "http://" + admin}.Do(http.MethodGet, "/rollcall/health", "")
-		if err == nil && a.Status != http.StatusOK {
-			err = fmt.Errorf("health: %d %s", a.Status, a.Body)
-		}
+		_, err := suiteHealth(admin)
 		return err
 	})
+}
+
+func suiteHealth(admin string) (status int, err error) {
+	a, err := ws.Site{URL: "http://" + admin}.Do(http.MethodGet, "/rollcall/health", "")
+	return a.Status, err
 }
