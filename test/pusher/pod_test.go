@@ -108,6 +108,9 @@ func (p *pod) caddyfile(s setup) string {
 	admin %s
 	persist_config off
 	grace_period 1s
+	log {
+		exclude admin.api
+	}
 	rollcall {
 		%s
 	}

@@ -131,7 +131,7 @@ func startSuitePods(t *testing.T, pods int) (root string) {
 	}
 	for i, address := range addresses {
 		admin := fmt.Sprintf("127.0.0.1:%d", 2019+i)
-		globals := fmt.Sprintf("admin %s\npersist_config off\nskip_install_trust\ndefault_bind %s\nstorage file_system %s\n",
+		globals := fmt.Sprintf("admin %s\npersist_config off\nskip_install_trust\nlog {\nexclude admin.api\n}\ndefault_bind %s\nstorage file_system %s\n",
 			admin, address, storage)
 		if pods > 1 {
 			globals += fmt.Sprintf("rollcall {\ndata_center mt1\npod pod-%d\ncluster {\nlisten %s\nroutes %s\nsecret %s\n}\n}\n",
