@@ -132,3 +132,49 @@ func TestT18ReloadOfAPage(t *testing.T) {
 		t.Errorf("the member was removed after %s, before the end of the grace", took)
 	}
 }
+
+// TestT14MemberData takes and refuses channel data of a presence channel, as received.
+func TestT14MemberData(t *testing.T) {
+	t.Parallel()
+	p := start(t, setup{})
+	large := func(bytes int) string { return quote(strings.Repeat("x", bytes-2)) }
+	for _, row := range []struct {
+		name, data string
+		id         string // "" if it is refused
+		info       string // "null" for none
+	}{
+		{"number", `{"user_id":1}`, "1", "null"},
+		{"text", `{"user_id":"1"}`, "1", "null"},
+		{"fraction", `{"user_id":1.5}`, "", ""},
+		{"empty", `{"user_id":""}`, "", ""},
+		{"128 bytes", `{"user_id":` + large(130) + `}`, strings.Repeat("x", 128), "null"},
+		{"129 bytes", `{"user_id":` + large(131) + `}`, "", ""},
+		{"prototype", `{"user_id":"__proto__"}`, "__proto__", "null"},
+		{"constructor", `{"user_id":"constructor"}`, "constructor", "null"},
+		{"missing", `{"user_info":{}}`, "", ""},
+		{"no object", `"ada"`, "", ""},
+		{"no JSON", `{`, "", ""},
+		{"object", `{"user_id":"ada","user_info":{"name" : "Ada"}}`, "ada", `{"name":"Ada"}`},
+		{"array", `{"user_id":"ada","user_info":[1,2]}`, "ada", `[1,2]`},
+		{"true", `{"user_id":"ada","user_info":true}`, "ada", `true`},
+		{"null", `{"user_id":"ada","user_info":null}`, "ada", `null`},
+		{"2 KiB", `{"user_id":"ada","user_info":` + large(2<<10) + `}`, "ada", large(2 << 10)},
+		{"2 KiB and a byte", `{"user_id":"ada","user_info":` + large(2<<10+1) + `}`, "", ""},
+	} {
+		t.Run(row.name, func(t *testing.T) {
+			t.Parallel()
+			c := p.open(t)
+			channel := "presence-" + strings.ReplaceAll(row.name, " ", "-")
+			c.sendRaw(t, c.subscribeFrame(channel, row.data))
+			if row.id == "" {
+				if f := c.expect(t, "pusher:subscription_error", channel); f.text() == "" {
+					t.Errorf("refused with %s", f.raw)
+				}
+				return
+			}
+			id := quote(row.id)
+			c.expectData(t, "pusher_internal:subscription_succeeded", channel,
+				`{"presence":{"ids":[`+id+`],"hash":{`+id+`:`+row.info+`},"count":1}}`)
+		})
+	}
+}
