@@ -23,7 +23,7 @@ func TestEchoInChromium(t *testing.T) {
 // encrypted and cache channels, whispers, errors, and a restart of the server.
 func testEcho(t *testing.T, s script, backend string) {
 	t.Helper()
-	config := setup{pusher: "client_events", options: "grace 2s\nchannels {\ndefault anonymous\n}"}
+	config := setup{pusher: "client_events", options: "grace 2s\norigins " + backend + "\nchannels {\ndefault anonymous\n}"}
 	p := start(t, config)
 	server := newNode(t) // with the server library
 	server.run(fmt.Sprintf(`(async (o) => {

@@ -27,7 +27,8 @@ func TestT19ClientEvents(t *testing.T) {
 				c.until(t, "pusher_internal:subscription_succeeded")
 				continue
 			}
-			c.subscribe(t, channel)
+			c.sendRaw(t, c.subscribeFrame(channel, ""))
+			c.until(t, "pusher_internal:subscription_succeeded")
 		}
 	}
 	awaitCount(t, pods[0], "presence-x", 3)

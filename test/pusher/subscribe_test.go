@@ -82,7 +82,7 @@ func TestT22NativeClientInOneChannel(t *testing.T) {
 	grant := jwt.MapClaims{"channels": []string{"presence-room"}}
 	native := p.native(t, "grace", grant)
 	native.Ask(t, `{"type":"join","channel":"presence-room","presence":"list"}`,
-		`{"type":"joined","channel":"presence-room","kind":"authenticated","seq":0,"members":[{"id":"grace"}],"count":1}`)
+		`{"type":"joined","channel":"presence-room","kind":"authenticated","may":["send","see"],"seq":0,"members":[{"id":"grace"}],"count":1}`)
 
 	ada := p.open(t)
 	got := ada.enter(t, "presence-room", "ada", `{"name":"Ada"}`)
@@ -167,9 +167,9 @@ func TestT23WhatBackendsSee(t *testing.T) {
 		c.signIn(t, `{"id":"ada","user_info":{"email":"ada@example.com"}}`)
 		c.enter(t, "presence-room", "ada", "")
 	}
+	first.subscribe(t, "private-orders")
 	grace.enter(t, "presence-room", "grace", "")
 	visitor.subscribe(t, "news")
-	first.subscribe(t, "private-orders")
 
 	users := p.site.Answer(t, "users", `{}`)
 	for _, want := range []string{

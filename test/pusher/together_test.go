@@ -18,7 +18,11 @@ import (
 func TestOneUserByThreeClients(t *testing.T) {
 	t.Parallel()
 	const channel = "presence-room"
-	pods := deploy(t, 3, setup{pusher: "client_events", options: "grace 1s"})
+	const at = "127.0.0.1" // the host of the app: client.js has no other name of a pod
+	pods := deploy(t, 3, setup{apps: portal.line() + " " + at, pusher: "client_events", options: "grace 1s"})
+	for _, p := range pods {
+		p.site.Host = at
+	}
 	backend, n := newBackend(t), newNode(t)
 	clientJS, err := filepath.Abs("../../caddymodule/client/client.js")
 	if err != nil {

@@ -39,7 +39,6 @@ func TestT24SignIn(t *testing.T) {
 		"no id":     first.signInFrame(`{"name":"Ada"}`),
 		"empty id":  first.signInFrame(`{"id":""}`),
 		"no object": first.signInFrame(`"ada"`),
-		"no data":   `{"event":"pusher:signin"}`,
 	} {
 		first.sendRaw(t, text)
 		f := first.expect(t, "pusher:error", "")
