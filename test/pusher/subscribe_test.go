@@ -122,7 +122,7 @@ func TestT22NativeClientInOneChannel(t *testing.T) {
 		{`{"event":"client-x","data":{"n":4}}`, "client-x", `{"n":4}`},
 		{`{"n":5}`, "client-message", `{"n":5}`},
 	} {
-		native.Send(t, `{"type":"send","channel":"presence-room","message":`+row.message+`,"id":"s"}`)
+		native.Send(t, `{"type":"send","channels":["presence-room"],"message":`+row.message+`}`)
 		f := ada.expect(t, row.event, "presence-room")
 		if diff := ws.Diff(f.text(), row.data); diff != "" || f.UserID != "grace" {
 			t.Errorf("the message %s is the event %s (%s)", row.message, f.raw, diff)
