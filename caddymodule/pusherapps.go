@@ -145,7 +145,7 @@ func (h *Handler) provisionPusher(s *site.Site) error {
 		return err
 	}
 	s.Pusher, s.Patterns.Signed = &c, true
-	s.Bounds.SubscriptionCount = c.SubscriptionCount
+	s.Bounds.SubscriptionCount, s.Bounds.Watchlist = c.SubscriptionCount, c.Watchlist
 	return h.provisionWebhooks(s)
 }
 

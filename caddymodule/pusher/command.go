@@ -262,7 +262,7 @@ func (c *conn) watch(s session) {
 		list = list[:app.MaxWatched]
 		s.Answer(errorFrame(codeWatchlist, fmt.Sprintf("the watchlist has more than %d users: the first %d are watched", app.MaxWatched, app.MaxWatched)))
 	}
-	_ = list
+	_ = s.Conn().WatchUsers(list) // a connection that has closed is told nothing
 }
 
 // trigger delivers a client event to the other subscribers of its channel. It returns why it does not.
