@@ -54,6 +54,10 @@ type Pusher struct {
 	// signed in: `members` are those that are a member as the user. Default: none.
 	Terminate string `json:"terminate,omitempty"`
 
+	// How `private-` channels are listed: `count` as the number of their connections, or `users` by those
+	// of their connections that have a user. Default: `count`.
+	PrivateChannels string `json:"private_channels,omitempty"`
+
 	// The member of `user_info` that has the e-mail address. Default: `email`.
 	EmailField string `json:"email_field,omitempty"`
 
@@ -96,6 +100,7 @@ const terminateMembers = "members"
 //	    watchlist
 //	    tls_only
 //	    terminate          members
+//	    private_channels   count | users
 //	    email_field        <name>
 //	    webhook            <URL> {
 //	        ...
@@ -118,6 +123,7 @@ func (p *Pusher) UnmarshalCaddyfile(d *caddyfile.Dispenser) error {
 		"watchlist":          alone(&p.Watchlist),
 		"tls_only":           alone(&p.TLSOnly),
 		"terminate":          one(&p.Terminate),
+		"private_channels":   one(&p.PrivateChannels),
 		"email_field":        one(&p.EmailField),
 		"webhook":            p.unmarshalWebhook,
 	}, "app", "webhook")

@@ -59,7 +59,7 @@ func TestPusherOptions(t *testing.T) {
 	t.Setenv("ROLLCALL_TEST_SECRET", otherSecret)
 	c := mustLoad(t, inPusher(testApp, "app 101 {env.ROLLCALL_TEST_KEY} {env.ROLLCALL_TEST_SECRET}", "app 102 key-c "+testSecret+" A.example.com",
 		"client_events 7", "activity_timeout 30s", "path /pusher", "user_info 1KiB", "event_size 20KiB", "batch_size 20", "cache_ttl 10m",
-		"presence_members 100", "subscription_count", "watchlist", "tls_only", "terminate members", "email_field mail"))
+		"presence_members 100", "subscription_count", "watchlist", "tls_only", "terminate members", "private_channels users", "email_field mail"))
 	got := c.handler(t).rollcall.Site.Pusher
 	want := app.Config{
 		ClientEvents: true, ClientEventsPerSecond: 7, ActivityTimeout: 30 * time.Second, UserInfo: 1 << 10, EventSize: 20 << 10, BatchSize: 20,
@@ -68,6 +68,9 @@ func TestPusherOptions(t *testing.T) {
 	}
 	if !equalConfigs(*got, want) {
 		t.Errorf("got %+v, want %+v", got, want)
+	}
+	if !c.handler(t).rollcall.Site.Patterns.PrivateUsers {
+		t.Error("private channels do not list users")
 	}
 	if len(got.Apps) != 2 || len(got.Apps[0].Keys) != 2 || got.Apps[0].Keys[1].Key != "key-b" || string(got.Apps[0].Keys[1].Secret) != otherSecret {
 		t.Fatalf("the apps are %+v", got.Apps)
@@ -100,6 +103,7 @@ func TestPusherOptionsThatAreRefused(t *testing.T) {
 		{"long activity timeout", inPusher(testApp, "activity_timeout 2h"), "activity_timeout 2h0m0s"},
 		{"long cache", inPusher(testApp, "cache_ttl 31m"), "pusher: cache_ttl 31m0s: use a duration up to 30m0s"},
 		{"large batches", inPusher(testApp, "batch_size 101"), "pusher: batch_size 101: use a number from 1 to 100"},
+		{"how private channels are listed", inPusher(testApp, "private_channels all"), "pusher: private_channels: unknown word \"all\": use count or users"},
 		{"what to terminate", inPusher(testApp, "terminate all"), "pusher: terminate: unknown word \"all\": use members"},
 
 		{"everybody in presence channels", withApp("channels {\nanonymous presence-*\n}"), `channels: anonymous: "presence-*" fits channels that begin with presence-`},

@@ -12,6 +12,7 @@ import (
 	"github.com/rollcall-gateway/rollcall/caddymodule/pusher/app"
 	"github.com/rollcall-gateway/rollcall/caddymodule/routes"
 	"github.com/rollcall-gateway/rollcall/caddymodule/site"
+	"github.com/rollcall-gateway/rollcall/internal/hostpattern"
 	"github.com/rollcall-gateway/rollcall/presence"
 )
 
@@ -39,6 +40,7 @@ func (r *resolver) pusher(p *Pusher) {
 	}
 	r.text("pusher: path", &p.Path)
 	r.text("pusher: terminate", &p.Terminate)
+	r.text("pusher: private_channels", &p.PrivateChannels)
 	r.text("pusher: email_field", &p.EmailField)
 	for i, w := range p.Webhooks {
 		if w != nil {
@@ -141,6 +143,13 @@ func (h *Handler) provisionPusher(s *site.Site) error {
 		return fmt.Errorf("pusher: terminate: unknown word %q: use %s", p.Terminate, terminateMembers)
 	}
 	c.TerminateMembers = p.Terminate != ""
+	switch p.PrivateChannels {
+	case "", "count":
+	case "users":
+		s.Patterns.PrivateUsers = true
+	default:
+		return fmt.Errorf("pusher: private_channels: unknown word %q: use count or users", p.PrivateChannels)
+	}
 	if err := h.Channels.checkSigned(); err != nil {
 		return err
 	}
@@ -228,4 +237,24 @@ func (p *Pusher) setLimits(c *app.Config) error {
 		c.CacheTTL = d
 	}
 	return nil
+}
+
+// warnOfHosts warns of an app that has other channels by each name of a site with several: backends often
+// ask by another name than browsers do, and their events would get lost.
+func (a *App) warnOfHosts(of *site.Site) {
+	if of.Pusher == nil {
+		return
+	}
+	names := 0
+	for _, pattern := range a.owners.HostsOf(of).Patterns() {
+		if hostpattern.IsName(pattern) {
+			names++
+		}
+	}
+	for i := range of.Pusher.Apps {
+		if id := of.Pusher.Apps[i].ID; names > 1 && of.Pusher.Apps[i].Host == (presence.HostName{}) {
+			of.Logger.Warn("an app without a host has other channels for each host of its site: write the host that browsers ask after the secret",
+				zap.String("app", id), zap.Int("hosts", names))
+		}
+	}
 }

@@ -131,8 +131,12 @@ func TestSocketsOfApps(t *testing.T) {
 		}
 	}
 	for _, other := range []struct{ host, path string }{
-		{"a.example.com", "/app/"}, {"a.example.com", "/app/key-a/x"}, {"a.example.com", "/other/app/key-a"}, {"a.example.com", "/apps/101"},
-		{"a.example.com", "/pusher/message/socket"}, {"native.example.com", "/app/key-a"},
+		{"a.example.com", "/app/"},
+		{"a.example.com", "/app/key-a/x"},
+		{"a.example.com", "/other/app/key-a"},
+		{"a.example.com", "/apps/101"},
+		{"a.example.com", "/pusher/message/socket"},
+		{"native.example.com", "/app/key-a"},
 	} {
 		if _, response, err := dialApp(t, server, other.host, other.path); err == nil || response.StatusCode != 203 {
 			t.Errorf("%s%s: answered %v", other.host, other.path, response)

@@ -128,3 +128,24 @@ func TestPinnedHostsAreServed(t *testing.T) {
 		t.Errorf("the hosts of the site are %s, of %d sites", hosts, len(s.Sites))
 	}
 }
+
+// An event that a backend sends by another name than browsers ask would get lost.
+func TestAppsOfSeveralHostsWarn(t *testing.T) {
+	const warning = "an app without a host has other channels for each host of its site"
+	for _, test := range []struct {
+		name, addresses, host string
+		want                  int
+	}{
+		{"one host", "http://a.example.com", "", 0},
+		{"two hosts", "http://a.example.com, http://caddy", "", 1},
+		{"two hosts, one of which is that of the app", "http://a.example.com, http://caddy", "a.example.com", 0},
+		{"a pattern", "http://*.example.com", "", 0},
+	} {
+		t.Run(test.name, func(t *testing.T) {
+			warnings, err := startLogged(t, "{\n\tauto_https off\n}\n"+test.addresses+" {\nrollcall {\npusher {\n"+testApp+" "+test.host+"\n}\n}\n}")
+			if err != nil || strings.Count(warnings, warning) != test.want {
+				t.Errorf("error %v, warnings %q", err, warnings)
+			}
+		})
+	}
+}

@@ -89,6 +89,7 @@ func (a *App) settleSites() ([]gateway.Served, error) {
 			continue
 		}
 		checked[h.rollcall.Site] = true
+		a.warnOfHosts(h.rollcall.Site)
 		if err := a.owners.CheckApps(h.rollcall.Site, a.logger); err != nil {
 			return nil, err
 		}

@@ -62,6 +62,7 @@ func (e Endpoints) of(k kind) []endpoint {
 		return nil
 	}
 	switch k {
+	case nativeKind:
 	case socketKind:
 		return e.below([]endpoint{{"/app/" + e.AppKey, http.MethodGet}})
 	case apiKind:

@@ -163,7 +163,7 @@ func TestOptionsAreDocumented(t *testing.T) {
 		t.Errorf("the types of the configuration are %q, found are %q", configured, found)
 	}
 	documented(t, "docs/configuration.md", options, 95)
-	documented(t, "docs/configuration.md", tags, 86)
+	documented(t, "docs/configuration.md", tags, 87)
 }
 
 func jsonNames(t *testing.T, spec *ast.TypeSpec) []string {
