@@ -165,6 +165,9 @@ func (h *Host) reclassify(ch *channel, class Class, rules *Rules, wait bool) {
 	if before != Authenticated && class.Kind == Authenticated {
 		h.identify(ch)
 	}
+	if ch.kindChanged {
+		h.notifyRelay(ch) // connections without a user count from now on, or no longer
+	}
 	h.tapClass(ch)
 	for _, m := range ch.members {
 		ch.markDirty(m) // the class decides whether members are shown

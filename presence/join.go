@@ -62,7 +62,13 @@ func (c *Conn) Assign(user, name string) error {
 	if !c.closed && !c.hasUserID(user) {
 		return nil
 	}
-	ch, v, err := c.admit(name, new(Entry))
+	var e Entry
+	if ch := h.channels[name]; ch != nil {
+		if m := c.membership(ch); m != nil {
+			e.Member, e.Proof = m.as, m.proof // an assignment changes neither
+		}
+	}
+	ch, v, err := c.admit(name, &e)
 	if err != nil {
 		return err
 	}

@@ -27,8 +27,10 @@ func (m *model) step() {
 		m.assign(c, channel)
 	case n < 29:
 		m.unassign(c, channel)
-	case n < 60:
+	case n < 50:
 		m.join(c, channel, Watch(m.rng.IntN(3)))
+	case n < 60:
+		m.enterSigned(c, channel, Watch(m.rng.IntN(3)))
 	case n < 79:
 		m.leave(c, channel)
 	case n < 85:

@@ -41,8 +41,9 @@ type model struct {
 	refusals guestList // authorizer of the rules, or nil
 	clients  []*modelClient
 	active   map[string]Class
-	emails   map[string]string // e-mail addresses of users with a connection
-	details  map[string]User   // their info and status
+	emails   map[string]string          // e-mail addresses of users with a connection
+	details  map[string]User            // their info and status
+	own      map[string]map[string]User // what memberships say of users, by channel and ID
 	refs     int
 	grace    func() time.Duration                      // returns a random grace period for new rules; if nil, there is none
 	beyond   func(channel string, p presence) presence // adds the parts of other pods; if nil, there are none
@@ -54,7 +55,27 @@ type modelClient struct {
 	*replay
 	user     string // "" if anonymous
 	joined   map[string]Watch
-	assigned map[string]bool // subset of joined
+	assigned map[string]bool      // subset of joined
+	as       map[string]*Identity // of channels in joined
+	proof    map[string]bool      // subset of joined
+}
+
+// who returns the ID as which the client counts in a channel; "" for nobody.
+func (c *modelClient) who(channel string) string { return c.whoAs(c.as[channel]) }
+
+func (c *modelClient) whoAs(as *Identity) string {
+	if as != nil {
+		return as.ID
+	}
+	return c.user
+}
+
+// drop forgets a channel.
+func (c *modelClient) drop(channel string) {
+	delete(c.joined, channel)
+	delete(c.assigned, channel)
+	delete(c.as, channel)
+	delete(c.proof, channel)
 }
 
 var (
@@ -70,6 +91,7 @@ func newModel(t *testing.T, seed uint64, users int) *model {
 		active:  make(map[string]Class),
 		emails:  make(map[string]string),
 		details: make(map[string]User),
+		own:     make(map[string]map[string]User),
 	}
 	for i := range users {
 		m.users = append(m.users, fmt.Sprintf("user%d", i))
@@ -154,12 +176,18 @@ func (m *model) acquire(user string) string {
 
 // tidy drops users without a connection and channels without a listener.
 func (m *model) tidy() {
-	users, channels := make(map[string]bool), make(map[string]bool)
+	users, channels, owned := make(map[string]bool), make(map[string]bool), make(map[[2]string]bool)
 	for _, c := range m.clients {
 		users[c.user] = true
 		for channel := range c.joined {
 			channels[channel] = true
+			if as := c.as[channel]; as != nil {
+				owned[[2]string{channel, as.ID}] = true
+			}
 		}
+	}
+	for channel, own := range m.own {
+		maps.DeleteFunc(own, func(id string, _ User) bool { return !owned[[2]string{channel, id}] })
 	}
 	maps.DeleteFunc(m.emails, func(id, _ string) bool { return !users[id] })
 	maps.DeleteFunc(m.details, func(id string, _ User) bool { return !users[id] })
@@ -169,7 +197,12 @@ func (m *model) tidy() {
 func (m *model) connect() *modelClient { return m.connectAs(m.user()) }
 
 func (m *model) connectAs(user string) *modelClient {
-	c := &modelClient{client: m.w.connect(user), replay: newReplay(m.w.tape), joined: make(map[string]Watch), assigned: make(map[string]bool)}
+	e := Encoding(m.rng.IntN(4) / 3)
+	c := &modelClient{
+		client: m.w.connectIn(e, user), replay: newReplay(m.w.tape), joined: make(map[string]Watch), assigned: make(map[string]bool),
+		as: make(map[string]*Identity), proof: make(map[string]bool),
+	}
+	c.foreign = e != 0
 	c.user = m.acquire(user)
 	m.clients = append(m.clients, c)
 	return c
@@ -194,7 +227,7 @@ func (m *model) reconnect(i int) {
 	c := m.connectAs(old.user)
 	for _, channel := range modelChannels {
 		if watch, ok := old.joined[channel]; ok {
-			m.join(c, channel, watch)
+			m.enter(c, channel, watch, old.as[channel], old.proof[channel])
 		}
 	}
 }
@@ -226,12 +259,13 @@ func (m *model) setStatus(c *modelClient) {
 	}
 }
 
-// mayJoin returns the expected error of a join.
-func (m *model) mayJoin(c *modelClient, channel string) error {
-	if _, ok := c.joined[channel]; ok {
+// mayJoin returns the expected error of entering a channel.
+func (m *model) mayJoin(c *modelClient, channel string, as *Identity, proof bool) error {
+	_, there := c.joined[channel]
+	if there && c.who(channel) == c.whoAs(as) {
 		return nil
 	}
-	if len(c.joined) >= m.rules.MaxChannels {
+	if !there && len(c.joined) >= m.rules.MaxChannels {
 		return ErrTooManyChannels
 	}
 	class, ok := m.active[channel]
@@ -241,10 +275,10 @@ func (m *model) mayJoin(c *modelClient, channel string) error {
 		}
 		class = m.verdicts[channel].class
 	}
-	if err := mayListen(c, class); err != nil {
+	if err := mayListen(c, class, proof); err != nil {
 		return err
 	}
-	switch err := m.refusals[[2]string{channel, c.user}]; {
+	switch err := m.refusals[[2]string{channel, c.whoAs(as)}]; {
 	case errors.Is(err, errTrapped):
 		return ErrUnavailable
 	default:
@@ -252,24 +286,37 @@ func (m *model) mayJoin(c *modelClient, channel string) error {
 	}
 }
 
-func mayListen(c *modelClient, class Class) error {
+func mayListen(c *modelClient, class Class, proof bool) error {
 	switch {
 	case class.Denied:
 		return ErrDenied
-	case class.Kind == Authenticated && c.user == "":
+	case class.Kind == Authenticated && c.user == "" && !proof:
 		return ErrLoginRequired
 	}
 	return nil
 }
 
 func (m *model) join(c *modelClient, channel string, watch Watch) {
+	m.enter(c, channel, watch, nil, false)
+}
+
+// enterSigned enters a channel with a proof, as a random user, the own one or nobody.
+func (m *model) enterSigned(c *modelClient, channel string, watch Watch) {
+	var as *Identity
+	if id := m.users[m.rng.IntN(len(m.users))]; id != "" {
+		as = &Identity{ID: id, Email: fmt.Sprintf("%s@own%d", id, m.rng.IntN(3)), Info: []string{"", "1", `["x"]`}[m.rng.IntN(3)]}
+	}
+	m.enter(c, channel, watch, as, true)
+}
+
+func (m *model) enter(c *modelClient, channel string, watch Watch, as *Identity, proof bool) {
 	m.refs++
 	ref := strconv.Itoa(m.refs)
-	want := m.mayJoin(c, channel)
+	want := m.mayJoin(c, channel, as, proof)
 	if want == nil {
 		c.owe(channel, "joined "+ref)
 	}
-	if err := c.Join(channel, watch, ref); !errors.Is(err, want) {
+	if err := c.Enter(channel, Entry{Watch: watch, Ref: ref, Member: as, Proof: proof}); !errors.Is(err, want) {
 		m.w.t.Fatalf("join %q: %v, want %v", channel, err, want)
 	}
 	if want != nil {
@@ -279,6 +326,44 @@ func (m *model) join(c *modelClient, channel string, watch Watch) {
 		m.active[channel] = m.verdicts[channel].class
 	}
 	c.joined[channel] = watch
+	c.proof[channel] = c.proof[channel] || proof
+	if delete(c.as, channel); as != nil {
+		c.as[channel] = as
+		m.describe(channel, as)
+	}
+	m.tidy()
+}
+
+// describe takes over what a membership says of its user.
+func (m *model) describe(channel string, as *Identity) {
+	if m.active[channel].Kind != Authenticated {
+		return
+	}
+	if m.own[channel] == nil {
+		m.own[channel] = make(map[string]User)
+	}
+	m.own[channel][as.ID] = User{ID: as.ID, Email: as.Email, Info: as.Info}
+}
+
+// describeAll does it for all memberships, in the order of the host, after a change of the kind.
+func (m *model) describeAll(channel string) {
+	delete(m.own, channel)
+	for _, conn := range m.w.host().ChannelConns(channel) {
+		i := slices.IndexFunc(m.clients, func(c *modelClient) bool { return c.Conn == conn })
+		if as := m.clients[i].as[channel]; as != nil {
+			m.describe(channel, as)
+		}
+	}
+}
+
+// seen returns what others see of a user in a channel.
+func (m *model) seen(channel, id string) User {
+	u, ok := m.own[channel][id]
+	if !ok {
+		return m.known(id)
+	}
+	u.Status = m.details[id].Status
+	return u
 }
 
 func (m *model) leave(c *modelClient, channel string) {
@@ -293,8 +378,7 @@ func (m *model) leave(c *modelClient, channel string) {
 	if err := c.Leave(channel, ref); !errors.Is(err, want) {
 		m.w.t.Fatalf("leave %q: %v, want %v", channel, err, want)
 	}
-	delete(c.joined, channel)
-	delete(c.assigned, channel)
+	c.drop(channel)
 	m.tidy()
 }
 
@@ -325,7 +409,11 @@ func (m *model) send(c *modelClient) {
 		var due []sent
 		for _, channel := range Distinct(channels) {
 			if _, ok := to.joined[channel]; ok && want == nil && (echo || to != c) {
-				due = append(due, sent{channel, c.user, text})
+				from := c.user
+				if len(Distinct(channels)) == 1 {
+					from = c.who(channel)
+				}
+				due = append(due, sent{channel, from, text})
 			}
 		}
 		order := func(a, b sent) int { return strings.Compare(a.channel, b.channel) }
@@ -346,7 +434,7 @@ func (m *model) assign(c *modelClient, channel string) {
 		}
 		return
 	}
-	want := m.mayJoin(c, channel)
+	want := m.mayJoin(c, channel, c.as[channel], c.proof[channel])
 	class, active := m.active[channel]
 	if !active {
 		class = m.verdicts[channel].class
@@ -372,13 +460,13 @@ func (m *model) assign(c *modelClient, channel string) {
 }
 
 func (m *model) unassign(c *modelClient, channel string) {
-	want := c.assigned[channel]
+	want := c.assigned[channel] && !c.proof[channel]
+	delete(c.assigned, channel)
 	if got := c.Unassign(channel); got != want {
 		m.w.t.Fatalf("unassign %q: %v, want %v", channel, got, want)
 	}
 	if want {
-		delete(c.joined, channel)
-		delete(c.assigned, channel)
+		c.drop(channel)
 		m.tidy()
 	}
 }
@@ -394,12 +482,15 @@ func (m *model) reload() {
 		if v.err != nil {
 			continue
 		}
+		before := m.active[channel].Kind
 		m.active[channel] = v.class
 		for _, c := range m.clients {
-			if mayListen(c, v.class) != nil {
-				delete(c.joined, channel)
-				delete(c.assigned, channel)
+			if _, there := c.joined[channel]; there && mayListen(c, v.class, c.proof[channel]) != nil {
+				c.drop(channel)
 			}
+		}
+		if before != v.class.Kind {
+			m.describeAll(channel)
 		}
 	}
 	m.tidy()

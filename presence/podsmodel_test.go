@@ -319,24 +319,28 @@ func (ps *pods) union(p *pod, channel string, local presence) presence {
 		}
 		return local
 	}
-	best, latest := make(map[string]Member), make(map[string]Member)
+	best, latest, userless := make(map[string]Member), make(map[string]Member), 0
 	for _, other := range ps.list {
 		if other != p && ps.apart(p, other) {
 			continue
 		}
-		for _, m := range other.w.reg.Pods().State(other.w.name, channel).Joined {
+		state := other.w.reg.Pods().State(other.w.name, channel)
+		userless += state.Userless
+		for _, m := range state.Joined {
 			known, ok := best[m.ID]
 			later := m.Seen > known.Seen || m.Seen == known.Seen && m.Email > known.Email
 			if !ok || m.Email != "" && (known.Email == "" || later) {
 				best[m.ID] = m
 			}
 			latest[m.ID] = laterDetails(latest[m.ID], m)
-			if other == p && m.Email != p.emails[m.ID] {
-				ps.t.Errorf("%s: the address of %s is %q, want %q", p.name, m.ID, m.Email, p.emails[m.ID])
+			if want := p.seen(channel, m.ID).Email; other == p && m.Email != want {
+				ps.t.Errorf("%s: the address of %s is %q, want %q", p.name, m.ID, m.Email, want)
 			}
 		}
 	}
-	local.count = len(best)
+	if local.count = len(best); local.users == nil {
+		local.count += userless
+	}
 	if local.users != nil {
 		local.users = make(map[string]string)
 		for id, m := range best {
@@ -349,8 +353,8 @@ func (ps *pods) union(p *pod, channel string, local presence) presence {
 
 // laterDetails returns the later info and the later status; of two of one time, the greater text.
 func laterDetails(a, b Member) Member {
-	if b.InfoTime > a.InfoTime || b.InfoTime == a.InfoTime && b.Info > a.Info {
-		a.Info, a.InfoTime = b.Info, b.InfoTime
+	if b.Own && !a.Own || b.Own == a.Own && (b.InfoTime > a.InfoTime || b.InfoTime == a.InfoTime && b.Info > a.Info) {
+		a.Info, a.InfoTime, a.Own = b.Info, b.InfoTime, b.Own
 	}
 	if b.StatusTime > a.StatusTime || b.StatusTime == a.StatusTime && b.Status > a.Status {
 		a.Status, a.StatusTime = b.Status, b.StatusTime

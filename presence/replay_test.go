@@ -14,6 +14,8 @@ type view struct {
 	members map[string]string // knownText by ID, with WatchList
 	unnamed bool              // the channel has too many members
 	stale   bool              // it has names again, and this client has not joined again
+	foreign bool              // it may know itself where others know nobody
+	self    string            // ID in the last Joined.Self
 }
 
 // replay is a client that follows the protocol: it builds its views from answers and presence
@@ -25,6 +27,7 @@ type replay struct {
 	errs  []string
 
 	messages []sent
+	foreign  bool // its frames are those of the second encoder
 }
 
 func newReplay(tp *tape) *replay {
@@ -37,7 +40,15 @@ func (r *replay) fail(format string, args ...any) {
 
 func (r *replay) apply(frames [][]byte) {
 	for _, frame := range frames {
-		switch f := r.tape.get(frame).(type) {
+		f := r.tape.get(frame)
+		if of, ok := f.(foreignFrame); ok == r.foreign {
+			if ok {
+				f = of.of
+			}
+		} else {
+			r.fail("a frame in another encoding: %s", r.tape.text(frame))
+		}
+		switch f := f.(type) {
 		case Joined:
 			r.joined(f)
 		case Diff:
@@ -70,8 +81,12 @@ func (r *replay) answer(channel, got string) {
 }
 
 func (r *replay) joined(f Joined) {
-	r.answer(f.Channel, "joined "+f.Ref)
-	v := &view{watch: f.Watch, kind: f.Kind, seq: f.Seq, count: f.Count, unnamed: f.Unnamed, members: make(map[string]string)}
+	owed, again := r.owed[f.Channel], r.views[f.Channel]
+	returned := r.foreign && f.Ref == "" && again != nil && again.unnamed // names are back
+	if !returned || len(owed) > 0 && owed[0] == "joined " {
+		r.answer(f.Channel, "joined "+f.Ref)
+	}
+	v := &view{foreign: r.foreign, watch: f.Watch, kind: f.Kind, seq: f.Seq, count: f.Count, unnamed: f.Unnamed, members: make(map[string]string)}
 	if f.Unnamed && f.Members != nil {
 		r.fail("%s: members of a channel without names", f.Channel)
 	}
@@ -83,6 +98,12 @@ func (r *replay) joined(f Joined) {
 	}
 	if f.Members != nil && (f.Watch != WatchList || len(v.members) != f.Count) {
 		r.fail("%s: %d members with watch %d and count %d", f.Channel, len(v.members), f.Watch, f.Count)
+	}
+	if f.Self != nil {
+		if v.self = f.Self.ID; !r.foreign {
+			r.fail("%s: a native client hears of itself", f.Channel)
+		}
+		v.members[v.self] = knownText(f.Self.User)
 	}
 	r.views[f.Channel] = v
 }
@@ -106,10 +127,12 @@ func (r *replay) presence(f Diff) {
 		r.fail("%s: a presence frame without a watch", f.Channel)
 		return
 	}
-	if f.Seq != v.seq+1 {
+	// A foreign client does not hear of itself, and then of the others one by one.
+	part := r.foreign && f.Seq == v.seq
+	if f.Seq != v.seq+1 && (!r.foreign || f.Seq < v.seq) {
 		r.fail("%s: number %d after %d", f.Channel, f.Seq, v.seq)
 	}
-	if f.Kind == v.kind {
+	if f.Kind == v.kind && !part {
 		r.fail("%s: a kind that is known", f.Channel)
 	}
 	if f.Kind != 0 {
@@ -119,7 +142,7 @@ func (r *replay) presence(f Diff) {
 	if f.Kind == Anonymous {
 		v.stale = false // there are no members to know
 	}
-	if f.Kind == 0 && f.Count == v.count && !names && len(f.Joined)+len(f.Left)+len(f.Updated) == 0 {
+	if f.Kind == 0 && f.Count == v.count && !names && !part && len(f.Joined)+len(f.Left)+len(f.Updated) == 0 {
 		r.fail("%s: a presence frame that says nothing", f.Channel)
 	}
 	v.seq, v.count = f.Seq, f.Count
@@ -141,12 +164,15 @@ func (r *replay) presence(f Diff) {
 		delete(v.members, u.ID)
 	}
 	for _, u := range f.Updated {
-		if _, there := v.members[u.ID]; !there || told[u.ID] {
+		if _, there := v.members[u.ID]; !there && u.ID != v.self || told[u.ID] {
 			r.fail("%s: %s is updated, but was not there before", f.Channel, u.ID)
 		}
 		told[u.ID], v.members[u.ID] = true, knownText(u.User)
 	}
-	if len(v.members) > 0 && len(v.members) != f.Count {
+	if r.foreign && f.Kind == Anonymous {
+		clear(v.members) // it may have been told that others see nobody, but not that it has gone itself
+	}
+	if len(v.members) > 0 && len(v.members) != f.Count && !r.foreign {
 		r.fail("%s: %d members with count %d", f.Channel, len(v.members), f.Count)
 	}
 }
@@ -184,6 +210,12 @@ func (v *view) shows(p presence) bool {
 	case WatchCount:
 		return v.count == p.count
 	case WatchList:
+	}
+	if v.foreign && p.users == nil {
+		return v.count == p.count
+	}
+	if text, there := p.users[v.self]; there && v.members[v.self] != "" {
+		v.members[v.self] = text // it was not told of changes while others saw nobody
 	}
 	return v.count == p.count && (v.unnamed || v.stale || maps.Equal(v.members, p.users))
 }

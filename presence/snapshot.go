@@ -46,15 +46,20 @@ func (ch *channel) shownUsers() []View {
 	return users
 }
 
+// answersSelf reports whether the answer to a join has the joiner as a member, shown or not.
+func (h *Host) answersSelf(m *membership) bool {
+	if m.conn.encoding == 0 || m.channel.class.Kind != Authenticated {
+		return false
+	}
+	return m.channel.byUser[h.memberOf(m)] != nil
+}
+
 // self returns [Joined].Self. listed reports whether the answer has the members that watchers have seen.
 func (h *Host) self(m *membership, listed bool) *View {
-	if m.conn.encoding == 0 || m.channel.class.Kind != Authenticated {
+	if !h.answersSelf(m) {
 		return nil
 	}
 	of := m.channel.byUser[h.memberOf(m)]
-	if of == nil {
-		return nil
-	}
 	if listed && of.shown {
 		if last := of.lastView(); last.id() == of.user.ID {
 			return nil

@@ -53,7 +53,7 @@ func (h *Host) acquire(u User) *user {
 	}
 	switch {
 	case !first:
-	case slices.ContainsFunc(known.members, (*member).visible):
+	case slices.ContainsFunc(known.members, (*member).remembers):
 		known.extra = known.latest()
 	default:
 		h.resetUser(known)
@@ -292,6 +292,11 @@ func (m *member) inGrace() bool { return m.overlay != nil && m.overlay.graceInde
 
 // visible reports whether watchers see the member after the next flush.
 func (m *member) visible() bool { return m.connected() || m.inGrace() }
+
+// remembers reports whether the user is still there by a login, on another pod or in its grace period.
+func (m *member) remembers() bool {
+	return m.visible() && m.overlay != nil && !m.overlay.extra.isOwn()
+}
 
 // view returns the user as watchers see it after the next flush.
 func (m *member) view() View {

@@ -36,7 +36,7 @@ func (h *Host) setWatch(m *membership, watch Watch, ref string) {
 	m.watch = watch
 	if watch == WatchNone {
 		h.dropOverlay(m.channel)
-		m.self = m.conn.encoding != 0
+		m.self = h.answersSelf(m)
 		j := Joined{
 			Ref: ref, Channel: m.channel.name, Kind: m.channel.class.Kind, Grant: m.channel.class.Grant, May: m.may, Self: h.self(m, false),
 		}
@@ -253,6 +253,6 @@ func (h *Host) encodeJoined(m *membership) []byte {
 			j.Members, j.Unnamed = nil, true
 		}
 	}
-	j.Self, m.self = h.self(m, j.Members != nil), m.conn.encoding != 0
+	j.Self, m.self = h.self(m, j.Members != nil), h.answersSelf(m)
 	return m.conn.frames().Joined(j)
 }
