@@ -274,15 +274,15 @@ func TestCallsAskTheCluster(t *testing.T) {
 		},
 		{
 			"disconnect", `"users":["ada"],"reconnect":true,"reason":"x"`,
-			`disconnect portal.example.com "" {Users:[ada] Conns:[] Channels:[] Reconnect:true Reason:x}`, `{"disconnected":7}`,
+			`disconnect portal.example.com "" {Users:[ada] Conns:[] Channels:[] Reconnect:true SignedIn:false Members:false Reason:x}`, `{"disconnected":7}`,
 		},
 		{
 			"disconnect", `"channel":"room"`,
-			`disconnect portal.example.com "room" {Users:[] Conns:[] Channels:[] Reconnect:false Reason:}`, `{"disconnected":7}`,
+			`disconnect portal.example.com "room" {Users:[] Conns:[] Channels:[] Reconnect:false SignedIn:false Members:false Reason:}`, `{"disconnected":7}`,
 		},
 		{
 			"leave", `"connections":["AAAAAAAAAAAAAAAAAAAAAQ"],"channels":["a","b"]`,
-			`leave portal.example.com {Users:[] Conns:[AAAAAAAAAAAAAAAAAAAAAQ] Channels:[a b] Reconnect:false Reason:}`, `{"left":7}`,
+			`leave portal.example.com {Users:[] Conns:[AAAAAAAAAAAAAAAAAAAAAQ] Channels:[a b] Reconnect:false SignedIn:false Members:false Reason:}`, `{"left":7}`,
 		},
 	} {
 		w := post(t, h, "/message/"+test.endpoint, `{"apiKey":"k",`+test.body+`}`)
