@@ -6,6 +6,8 @@ import (
 	"encoding/hex"
 	"encoding/json"
 	"fmt"
+	"go/ast"
+	"go/token"
 	"net/http"
 	"os/exec"
 	"regexp"
@@ -239,4 +241,30 @@ setTimeout(() => process.exit(1), 20_000).unref();
 	if out, err := cmd.CombinedOutput(); err != nil || string(out) != "subscribed\n" {
 		t.Errorf("%v\n%s", err, out)
 	}
+}
+
+// TestPusherCodesAreDocumented covers the codes of close frames and of pusher:error, and the types of
+// refused subscriptions.
+func TestPusherCodesAreDocumented(t *testing.T) {
+	code := regexp.MustCompile(`^(close|code)[A-Z]`)
+	kind := regexp.MustCompile(`^type[A-Z]`)
+	var names []string
+	inspect(t, "caddymodule/pusher", func(n ast.Node) {
+		spec, ok := n.(*ast.ValueSpec)
+		if !ok || len(spec.Values) == 0 {
+			return
+		}
+		for i, name := range spec.Names {
+			l, ok := spec.Values[i].(*ast.BasicLit)
+			switch {
+			case !ok:
+			case code.MatchString(name.Name) && l.Kind == token.INT:
+				names = append(names, l.Value)
+			case kind.MatchString(name.Name):
+				text, _ := literal(l)
+				names = append(names, text)
+			}
+		}
+	})
+	documented(t, "docs/pusher.md", names, 13)
 }
