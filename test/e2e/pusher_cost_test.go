@@ -54,7 +54,7 @@ func TestT35IdleConnections(t *testing.T) {
 // TestT35FanOut compares the CPU time of messages to 5,000 listeners of either protocol. Other work on
 // the machine only adds to it, so the least of several measurements counts.
 func TestT35FanOut(t *testing.T) {
-	const listeners, messages, attempts = 5000, 60, 8
+	const listeners, messages, attempts = 5000, 150, 8
 	p := start(t, pusherSetup)
 	channels := map[bool]string{false: "anonymousNative", true: "anonymousPusher"}
 	for pusher, channel := range channels {
