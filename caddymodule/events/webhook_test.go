@@ -24,19 +24,22 @@ import (
 // hookScene is a sink with one receiver of webhooks.
 type hookScene struct {
 	*Events
+	folder   string
+	receiver *Receiver
 	host     presence.HostName
 	key      app.Key
 	mu       sync.Mutex
 	status   int
 	got      []string // events
-	requests int
+	requests int      // accepted
+	refused  int
 	hidden   map[string]bool
 }
 
 func newHookScene(t *testing.T, names ...string) *hookScene {
 	t.Helper()
 	s := &hookScene{
-		host: testkit.MustHost(t, "portal.example.com"), status: http.StatusOK, hidden: make(map[string]bool),
+		folder: t.TempDir(), host: testkit.MustHost(t, "portal.example.com"), status: http.StatusOK, hidden: make(map[string]bool),
 		key: app.Key{Key: "key", Secret: []byte("a secret of this test")},
 	}
 	server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) { s.receive(t, w, r) }))
@@ -57,9 +60,17 @@ func newHookScene(t *testing.T, names ...string) *hookScene {
 		}
 		r.Types |= of
 	}
+	s.receiver = r
+	s.open()
+	t.Cleanup(func() { s.Close(zap.NewNop(), time.Now()) })
+	return s
+}
+
+// open opens the queue on disk, as a process does that starts.
+func (s *hookScene) open() {
 	s.Events = New(Config{
-		Folder: t.TempDir(), Logger: zap.NewNop(), Wanted: func() bool { return true }, Label: presence.HostName.String,
-		Receivers: func(presence.HostName) []*Receiver { return []*Receiver{r} },
+		Folder: s.folder, Logger: zap.NewNop(), Wanted: func() bool { return true }, Label: presence.HostName.String,
+		Receivers: func(presence.HostName) []*Receiver { return []*Receiver{s.receiver} },
 		Restart:   func(presence.HostName, uint8) {},
 		Name:      func(presence.HostName, []presence.User) []string { return nil },
 		Shown: func(_ presence.HostName, channel string) bool {
@@ -68,8 +79,18 @@ func newHookScene(t *testing.T, names ...string) *hookScene {
 			return !s.hidden[channel]
 		},
 	})
-	t.Cleanup(func() { s.Close(zap.NewNop(), time.Now()) })
-	return s
+}
+
+func (s *hookScene) refusals() int {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.refused
+}
+
+func (s *hookScene) setStatus(status int) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.status = status
 }
 
 func (s *hookScene) receive(t *testing.T, w http.ResponseWriter, r *http.Request) {
@@ -78,6 +99,7 @@ func (s *hookScene) receive(t *testing.T, w http.ResponseWriter, r *http.Request
 	defer s.mu.Unlock()
 	w.WriteHeader(s.status)
 	if s.status != http.StatusOK {
+		s.refused++
 		return
 	}
 	s.requests++
@@ -234,5 +256,44 @@ func TestEventsOfClientsAreBounded(t *testing.T) {
 	defer s.notes.mu.Unlock()
 	if n := len(s.notes.waiting); n != 9 || s.notes.bytes > maxNoted {
 		t.Errorf("%d events wait, with %d bytes", n, s.notes.bytes)
+	}
+}
+
+// The receiver refuses everything, then the process ends, and another one begins an epoch. Every event of
+// both arrives, in order.
+func TestT32EventsOutliveTheirProcess(t *testing.T) {
+	for _, status := range []int{http.StatusServiceUnavailable, http.StatusBadRequest} {
+		t.Run(http.StatusText(status), func(t *testing.T) {
+			t.Parallel()
+			s := newHookScene(t)
+			s.setStatus(status)
+			var want []string
+			joins := func(epoch uint64, first int) {
+				list := []events.Event{s.event(events.ChannelState, "presence-a", first), s.event(events.EpochComplete, "", 0)}
+				want = append(want, strings.Replace(numbered("channel_occupied", "presence-a", 1, first), `"epoch":1000`, fmt.Sprintf(`"epoch":%d`, epoch), 1))
+				for i := range 50 {
+					id, n := fmt.Sprint("user-", first+i), first+i+1
+					list = append(list, s.event(events.MemberJoined, "presence-a", n, id))
+					want = append(want, strings.Replace(numbered("member_added", "presence-a", i+2, n, id), `"epoch":1000`, fmt.Sprintf(`"epoch":%d`, epoch), 1))
+				}
+				for i := range list {
+					list[i].Epoch = epoch
+				}
+				if s.Put(list) {
+					t.Fatal("the queue is full")
+				}
+			}
+			joins(1000, 0)
+			// A refusal is given up after five attempts where there is no patience.
+			testkit.Eventually(t, "six attempts fail", func() bool { return s.refusals() >= 6 })
+			s.Close(zap.NewNop(), time.Now())
+			s.open()
+			s.Refresh()
+			joins(2000, 50)
+			before := s.refusals()
+			testkit.Eventually(t, "another attempt fails", func() bool { return s.refusals() > before })
+			s.setStatus(http.StatusOK)
+			s.expect(t, want...)
+		})
 	}
 }
