@@ -274,9 +274,9 @@ func TestCallsAreAddedUp(t *testing.T) {
 		a.Disconnect(t.Context(), host, "room", new(message.Call))
 		want := []string{
 			`disconnect example.com "" {Users:[] Conns:[AQAAAAAAAAAAAAAAAAAAAA] Channels:[] Reconnect:true Reason:moved}`,
-			`leave example.com "" {Users:[ann] Conns:[] Channels:[room] Reconnect:false Reason:}`,
-			`disconnect example.com "room" {Users:[] Conns:[] Channels:[] Reconnect:false Reason:}`,
-			`disconnect example.com "room" {Users:[] Conns:[] Channels:[] Reconnect:false Reason:}`,
+			`leave example.com "" {Users:[ann] Conns:[] Channels:[room] Reconnect:false SignedIn:false Members:false Reason:}`,
+			`disconnect example.com "room" {Users:[] Conns:[] Channels:[] Reconnect:false SignedIn:false Members:false Reason:}`,
+			`disconnect example.com "room" {Users:[] Conns:[] Channels:[] Reconnect:false SignedIn:false Members:false Reason:}`,
 		}
 		if !slices.Equal(a.local.done, want) {
 			t.Errorf("carried out\n%q, want\n%q", a.local.done, want)
