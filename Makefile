@@ -198,6 +198,7 @@ faults: bin/caddy ## stop Caddy STOPS (50) times in each situation, run each sce
 	ROLLCALL_SIM_SEEDS=$(SEEDS) go test -count=1 -timeout=240m -run='^(TestSimulation|TestEventsAreRightAtRest)$$' ./presence/cluster
 	ROLLCALL_CROWD=10000 go test -count=1 -timeout=10m -run='^TestLargeChannelIsDisconnected$$' -v ./test/e2e
 	ROLLCALL_CROWD=10000 go test -count=1 -timeout=10m -run='^TestT33Drain$$' -v ./test/pusher
+	ROLLCALL_DOWN=2m go test -count=1 -timeout=15m -run='^TestT32ReceiverIsDown$$' -v ./test/pusher
 	ROLLCALL_STOPS=$(STOPS) go test -count=1 -timeout=60m -run='^TestEveryClientIsToldAtOnce$$' -v ./test/e2e
 	ROLLCALL_SCENARIOS=$(SCENARIOS) go test -count=1 -parallel=5 -timeout=240m -run='^TestScenario' -skip='^TestScenarioEvents' -v ./test/e2e
 	ROLLCALL_SCENARIOS=$(EVENT_SCENARIOS) go test -count=1 -timeout=240m -run='^TestScenarioEvents' -v ./test/e2e

@@ -8,7 +8,6 @@
 //   - T9, T13 and T14: vectors and member data in caddymodule/pusher/app. T13 and T14 are here, too, with
 //     a server.
 //   - T28: the bytes of answers in caddymodule/pusher/rest.
-//   - T32: the durable queue of webhooks in caddymodule.
 //   - T34: the fuzz targets in caddymodule/pusher and the packages below it.
 //   - T35: memory and fan-out in test/e2e, and in the benchmark.
 //

@@ -9,6 +9,7 @@ import (
 	"slices"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 
 	"github.com/rollcall-gateway/rollcall/internal/testkit"
@@ -22,15 +23,19 @@ type delivery struct {
 
 // receiver notes the webhooks that it gets.
 type receiver struct {
-	url string
-	mu  sync.Mutex
-	got []delivery // guarded by mu
+	url    string
+	refuse atomic.Bool // answers 503
+	mu     sync.Mutex
+	got    []delivery // guarded by mu
 }
 
 func newReceiver(t *testing.T) *receiver {
 	t.Helper()
 	r := new(receiver)
-	server := httptest.NewServer(http.HandlerFunc(func(_ http.ResponseWriter, req *http.Request) {
+	server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, req *http.Request) {
+		if r.isDown(w) {
+			return
+		}
 		body, err := io.ReadAll(req.Body)
 		if err != nil {
 			return
