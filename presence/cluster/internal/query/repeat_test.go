@@ -273,7 +273,7 @@ func TestCallsAreAddedUp(t *testing.T) {
 		a.Disconnect(t.Context(), host, "room", new(message.Call)) // an equal one is not shared
 		a.Disconnect(t.Context(), host, "room", new(message.Call))
 		want := []string{
-			`disconnect example.com "" {Users:[] Conns:[AQAAAAAAAAAAAAAAAAAAAA] Channels:[] Reconnect:true Reason:moved}`,
+			`disconnect example.com "" {Users:[] Conns:[AQAAAAAAAAAAAAAAAAAAAA] Channels:[] Reconnect:true SignedIn:false Members:false Reason:moved}`,
 			`leave example.com "" {Users:[ann] Conns:[] Channels:[room] Reconnect:false SignedIn:false Members:false Reason:}`,
 			`disconnect example.com "room" {Users:[] Conns:[] Channels:[] Reconnect:false SignedIn:false Members:false Reason:}`,
 			`disconnect example.com "room" {Users:[] Conns:[] Channels:[] Reconnect:false SignedIn:false Members:false Reason:}`,
