@@ -346,9 +346,9 @@ func (m *model) describe(channel string, as *Identity) {
 }
 
 // describeAll does it for all memberships, in the order of the host, after a change of the kind.
-func (m *model) describeAll(channel string) {
+func (m *model) describeAll(channel string, inOrder []*Conn) {
 	delete(m.own, channel)
-	for _, conn := range m.w.host().ChannelConns(channel) {
+	for _, conn := range inOrder {
 		i := slices.IndexFunc(m.clients, func(c *modelClient) bool { return c.Conn == conn })
 		if as := m.clients[i].as[channel]; as != nil {
 			m.describe(channel, as)
@@ -473,7 +473,11 @@ func (m *model) unassign(c *modelClient, channel string) {
 
 func (m *model) reload() {
 	m.roll()
+	inOrder := make(map[string][]*Conn)
 	if h := m.w.reg.Host(m.w.name); h != nil {
+		for channel := range m.active {
+			inOrder[channel] = h.ChannelConns(channel)
+		}
 		h.SetRules(m.rules)
 	}
 	m.w.rules = m.rules
@@ -490,7 +494,7 @@ func (m *model) reload() {
 			}
 		}
 		if before != v.class.Kind {
-			m.describeAll(channel)
+			m.describeAll(channel, inOrder[channel])
 		}
 	}
 	m.tidy()

@@ -76,10 +76,11 @@ func (h *Host) describe(m *member, as *Identity) {
 	e := &extra{info: as.Info, infoTime: h.timeAfter(o.extra.value().infoTime), own: true}
 	h.copyStatus(m, e)
 	o.extra = e
-	switch now := h.time(); {
-	case as.Email == "":
+	now := h.time()
+	switch as.Email {
+	case "":
 		o.Email, o.seen = m.user.Email, 0
-	case as.Email == o.Email:
+	case o.Email:
 		o.seen = max(o.seen, now)
 	default:
 		o.Email, o.seen = as.Email, max(o.seen+1, now)
@@ -161,7 +162,11 @@ func (h *Host) eachDescription(f func(u *user)) {
 
 // refreshIdentified takes over a change of the user into the descriptions of its members.
 func (h *Host) refreshIdentified(u *user) {
-	for _, m := range u.identifiedMembers() {
+	list := u.identifiedMembers()
+	for _, m := range list {
 		h.refreshOwn(m)
+	}
+	if list != nil {
+		h.flushMembers(u)
 	}
 }

@@ -151,7 +151,7 @@ func (r *replay) presence(f Diff) {
 	}
 	told := make(map[string]bool)
 	for _, u := range f.Joined {
-		if _, there := v.members[u.ID]; there || told[u.ID] {
+		if _, there := v.members[u.ID]; there && u.ID != v.self || told[u.ID] {
 			r.fail("%s: %s joins twice", f.Channel, u.ID)
 		}
 		told[u.ID], v.members[u.ID] = true, knownText(u.User)
@@ -216,6 +216,8 @@ func (v *view) shows(p presence) bool {
 	}
 	if text, there := p.users[v.self]; there && v.members[v.self] != "" {
 		v.members[v.self] = text // it was not told of changes while others saw nobody
+	} else if !there && v.self != "" {
+		delete(v.members, v.self) // it has become another user while others saw nobody
 	}
 	return v.count == p.count && (v.unnamed || v.stale || maps.Equal(v.members, p.users))
 }

@@ -168,7 +168,6 @@ func (h *Host) release(u *user, lost bool) {
 		h.online.remove(u.index, func(u *user) *int { return &u.index })
 		h.tapUser(u, lost)
 		h.refreshIdentified(u) // its status ends
-		h.flushMembers(u)
 		h.discardUser(u)
 	}
 }
