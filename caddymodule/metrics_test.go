@@ -80,6 +80,11 @@ messages_delivered_total{host=_other} 0
 messages_delivered_total{host=portal.example.com} 0
 messages_total{from=backend,host=_other,result=ok} 1
 messages_total{from=backend,host=portal.example.com,result=ok} 1
+pusher_handshakes_total{client=java-client} 0
+pusher_handshakes_total{client=js} 0
+pusher_handshakes_total{client=other} 0
+pusher_handshakes_total{client=pusher-dotnet-client} 0
+pusher_handshakes_total{client=pusher-websocket-swift} 0
 request_duration_seconds{code=200,endpoint=users} 1
 request_duration_seconds{code=201,endpoint=sendmessage} 2
 request_duration_seconds{code=401,endpoint=users} 1
