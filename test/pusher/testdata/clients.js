@@ -92,7 +92,10 @@ globalThis.errorCodes = () => {
 	return codes;
 };
 
-globalThis.report = () => JSON.stringify([...noted].slice(0, 20).map(([name, list]) => [name, list.slice(-12)]));
+// stragglers names clients of a crowd that are not where they should be.
+globalThis.stragglers = () => [];
+
+globalThis.report = () => JSON.stringify(stragglers()) +  JSON.stringify([...noted].slice(0, 20).map(([name, list]) => [name, list.slice(-12)]));
 
 // crowd connects n clients over a proxy to the port, each in a presence channel with perRoom others.
 globalThis.crowd = async (process, n, perRoom, options, port) => {
@@ -121,9 +124,13 @@ globalThis.crowd = async (process, n, perRoom, options, port) => {
 		const channel = pusher.subscribe(`presence-crowd-${process}-${Math.floor(i / perRoom)}`);
 		channel.bind("pusher:member_removed", () => removed++);
 		all.push([pusher, channel]);
+		// The next room waits: pusher-js gives up on a connection that is not there within seconds.
+		if (i % perRoom === perRoom - 1) await new Promise((resolve) => channel.bind("pusher:subscription_succeeded", resolve));
 	}
 	globalThis.subscribed = () => all.filter(([pusher, channel]) => pusher.connection.state === "connected" && channel.subscribed).length;
 	globalThis.returned = () => times;
+	globalThis.stragglers = () => all.filter(([, channel]) => !channel.subscribed).slice(0, 5)
+		.map(([pusher, channel]) => [pusher.connection.state, channel.name, channel.subscriptionPending, all.length, subscribed()]);
 	globalThis.departures = () => removed;
 };
 
