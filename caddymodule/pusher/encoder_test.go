@@ -37,35 +37,55 @@ func TestJoinedHasTheMembers(t *testing.T) {
 		want    string
 	}{
 		{
-			"members", []presence.View{user("1", `{"name":"A"}`), user("2", "")}, 0, presence.Joined{Count: 2},
+			"members",
+			[]presence.View{user("1", `{"name":"A"}`), user("2", "")},
+			0,
+			presence.Joined{Count: 2},
 			`{"presence":{"ids":["1","2"],"hash":{"1":{"name":"A"},"2":null},"count":2}}`,
 		},
 		{
-			"a hidden member does not count", []presence.View{user("1", "")}, 0, presence.Joined{Count: 5},
+			"a hidden member does not count",
+			[]presence.View{user("1", "")},
+			0,
+			presence.Joined{Count: 5},
 			`{"presence":{"ids":["1"],"hash":{"1":null},"count":1}}`,
 		},
 		{
-			"names that need escaping", []presence.View{user(`a"\é</`, `{"x":"\"\\\u0000\n"}`), user("__proto__", "[1, 2]"), user("constructor", "true")}, 0, presence.Joined{},
+			"names that need escaping",
+			[]presence.View{user(`a"\é</`, `{"x":"\"\\\u0000\n"}`), user("__proto__", "[1, 2]"), user("constructor", "true")},
+			0,
+			presence.Joined{},
 			`{"presence":{"ids":["a\"\\é\u003c/","__proto__","constructor"],"hash":{"a\"\\é\u003c/":{"x":"\"\\\u0000\n"},"__proto__":[1, 2],"constructor":true},"count":3}}`,
 		},
 		{
-			"shown by plugins", []presence.View{as("x", `{"id":"x","info":{"name":"X"}}`), as("y", `{"id":"y"}`)}, 0, presence.Joined{},
+			"shown by plugins",
+			[]presence.View{as("x", `{"id":"x","info":{"name":"X"}}`), as("y", `{"id":"y"}`)},
+			0,
+			presence.Joined{},
 			`{"presence":{"ids":["x","y"],"hash":{"x":{"name":"X"},"y":null},"count":2}}`,
 		},
 		{
-			"the joiner, whom others do not see", []presence.View{user("1", "")}, 0, presence.Joined{Self: new(user("2", "true"))},
+			"the joiner, whom others do not see",
+			[]presence.View{user("1", "")},
+			0,
+			presence.Joined{Self: new(user("2", "true"))},
 			`{"presence":{"ids":["1","2"],"hash":{"1":null,"2":true},"count":2}}`,
 		},
 		{
-			"the joiner alone", []presence.View{}, 0, presence.Joined{Self: new(user("2", ""))},
+			"the joiner alone",
+			[]presence.View{},
+			0,
+			presence.Joined{Self: new(user("2", ""))},
 			`{"presence":{"ids":["2"],"hash":{"2":null},"count":1}}`,
 		},
 		{
-			"names off", nil, 0, presence.Joined{Unnamed: true, Count: 5000, Self: new(user("2", ""))},
+			"names off", nil, 0,
+			presence.Joined{Unnamed: true, Count: 5000, Self: new(user("2", ""))},
 			`{"presence":{"ids":["2"],"hash":{"2":null},"count":5000}}`,
 		},
 		{
-			"no member", nil, 0, presence.Joined{},
+			"no member", nil, 0,
+			presence.Joined{},
 			`{"presence":{"ids":[],"hash":{},"count":0}}`,
 		},
 	} {

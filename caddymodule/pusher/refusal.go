@@ -52,8 +52,9 @@ func refusalOf(code wire.Code, text string) (refusal, bool) {
 		return refusal{typeLimit, codeLimit, text}, true
 	case wire.CodeNotJoined: // it has unsubscribed meanwhile
 		return refusal{}, false
+	default:
+		return refusal{typeUnavailable, 503, text}, true
 	}
-	return refusal{typeUnavailable, 503, text}, true
 }
 
 // subscriptionError builds the answer to a refused subscription.
