@@ -35,7 +35,8 @@ var (
 	errNoData   = errors.New("data must be an object, or a string that has one")
 )
 
-// parse decodes a text frame from a client. Unknown members and events are ignored.
+// parse decodes a text frame from a client. Unknown members and events are ignored. With an error, the
+// command has the event, if there is one.
 func parse(p []byte) (command, error) {
 	o, ok := rawjson.Open(p)
 	if !ok || !utf8.Valid(p) {
@@ -70,7 +71,8 @@ func parse(p []byte) (command, error) {
 		}
 		return c, nil
 	case c.event == eventSubscribe, c.event == eventUnsubscribe, c.event == eventSignIn:
-		return c, c.parseData(data)
+		err := c.parseData(data)
+		return c, err
 	}
 	return c, nil
 }

@@ -29,7 +29,11 @@ func (c *conn) message(s session, text bool, p []byte, allowed bool) {
 	}
 	cmd, err := parse(p)
 	if err != nil {
-		s.Answer(errorFrame(noCode, err.Error()))
+		code := noCode
+		if cmd.event == eventSignIn {
+			code = codeRefused
+		}
+		s.Answer(errorFrame(code, err.Error()))
 		return
 	}
 	a := c.appOf(s.Site())

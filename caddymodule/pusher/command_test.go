@@ -217,6 +217,9 @@ func TestSignInRefuses(t *testing.T) {
 	r := newRoom(t)
 	for name, frame := range map[string]string{
 		"no data":         `{}`,
+		"null":            `null`,
+		"a number":        `7`,
+		"text":            `"x"`,
 		"no user_data":    `{"auth":"key:00"}`,
 		"wrong signature": `{"auth":"key:00","user_data":"{\"id\":\"ada\"}"}`,
 	} {
