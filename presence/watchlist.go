@@ -25,7 +25,7 @@ type watchlist struct {
 // watchedUser is a user in a watchlist of this pod.
 type watchedUser struct {
 	online  bool // as watchlists have been told
-	lists   []*watchlist
+	lists   map[*watchlist]struct{}
 	leaving *time.Timer // end of the grace period; nil if there is none
 }
 
@@ -75,10 +75,10 @@ func (h *Host) watchUser(list *watchlist, id string) {
 	}
 	w := r.watched[id]
 	if w == nil {
-		w = &watchedUser{online: h.isOnline(r, id)}
+		w = &watchedUser{online: h.isOnline(r, id), lists: make(map[*watchlist]struct{})}
 		r.watched[id] = w
 	}
-	w.lists = append(w.lists, list)
+	w.lists[list] = struct{}{}
 }
 
 // watchRoster notifies the relay that a shard is watched.
@@ -101,7 +101,7 @@ func (h *Host) unwatchUsers(c *Conn) {
 		r := h.rosters[rosterName(id)]
 		delete(r.waiting, list)
 		w := r.watched[id]
-		if w.lists = slices.DeleteFunc(w.lists, func(other *watchlist) bool { return other == list }); len(w.lists) > 0 {
+		if delete(w.lists, list); len(w.lists) > 0 {
 			continue
 		}
 		w.stay()
@@ -160,7 +160,7 @@ type watchNews map[*Conn]*change
 type change struct{ online, offline []string }
 
 func (n *watchNews) add(w *watchedUser, id string) {
-	for _, list := range w.lists {
+	for list := range w.lists {
 		if list.waiting > 0 {
 			continue // its first frame has it
 		}

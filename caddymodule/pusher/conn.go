@@ -100,6 +100,10 @@ func (c *conn) joined(s session, channel string, err error) {
 	if err == nil {
 		return
 	}
+	// A signed channel waits for no backend, so this is the reading goroutine.
+	if traits, wrong := app.ParseChannel(channel); wrong == nil && traits.Has(app.Presence) && c.state != nil {
+		c.state.setMember(channel, "")
+	}
 	if r, answered := refusalOf(s.Explain(err)); answered {
 		c.refuse(s, channel, r)
 	}

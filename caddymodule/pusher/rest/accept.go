@@ -34,15 +34,23 @@ func (s *Server) accept(w http.ResponseWriter, r *http.Request, c call) (*reques
 	if p != nil {
 		return nil, failed(p)
 	}
-	var body []byte
-	if of.Pusher != nil { // otherwise there is no app, and no limit
-		limit := bodyLimit(of.Pusher)
-		if r.ContentLength > limit {
-			return nil, fail(http.StatusRequestEntityTooLarge, "the body is over %d KiB", limit>>10)
-		}
-		if body, p = api.ReadBody(w, r, limit, of); p != nil {
-			return nil, failed(p)
-		}
+	limit := int64(maxBody)
+	if of.Pusher != nil {
+		limit = bodyLimit(of.Pusher)
+	}
+	if r.ContentLength > limit {
+		return nil, fail(http.StatusRequestEntityTooLarge, "the body is over %d KiB", limit>>10)
+	}
+	// Whoever has no business here must not take one of the site's places for large bodies.
+	if p := c.by.CheckAddress(r); p != nil {
+		return nil, failed(p)
+	}
+	if _, e := findApp(of, c.appID); e != nil {
+		return nil, e
+	}
+	body, p := api.ReadBody(w, r, limit, of)
+	if p != nil {
+		return nil, failed(p)
 	}
 	// Look the site up again: while the body arrived, a reload may have removed the key or the address.
 	if of, p = c.by.Owner(asked); p != nil {
