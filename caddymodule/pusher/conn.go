@@ -5,6 +5,7 @@ import (
 	"strconv"
 	"strings"
 	"time"
+	"unique"
 
 	"github.com/rollcall-gateway/rollcall/caddymodule/events"
 	"github.com/rollcall-gateway/rollcall/caddymodule/gateway"
@@ -34,11 +35,16 @@ var _ session = (*gateway.Session)(nil)
 
 // conn is one connection of the protocol.
 type conn struct {
-	app    string            // ID
-	host   presence.HostName // of the app; the zero value if it has none
+	owner  unique.Handle[owner]
 	socket app.SocketID
 	client client
 	state  *state // nil before the first use. Only the reading goroutine uses it
+}
+
+// owner is the app of a connection. Many connections have one, so each keeps only a pointer to it.
+type owner struct {
+	app  string            // ID
+	host presence.HostName // of the app; the zero value if it has none
 }
 
 // state is what a connection remembers that has a user or triggers events. Most have none of it.
@@ -125,7 +131,11 @@ func (c *conn) appOf(of *site.Site) *app.App {
 	if of.Pusher == nil {
 		return nil
 	}
-	if a := of.Pusher.ByID(c.app); a != nil && a.Host == c.host {
+	if c.owner == (unique.Handle[owner]{}) {
+		return nil // it is refused
+	}
+	by := c.owner.Value()
+	if a := of.Pusher.ByID(by.app); a != nil && a.Host == by.host {
 		return a
 	}
 	return nil

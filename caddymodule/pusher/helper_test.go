@@ -7,6 +7,7 @@ import (
 	"strings"
 	"sync"
 	"testing"
+	"unique"
 
 	"github.com/rollcall-gateway/rollcall/caddymodule/events"
 	"github.com/rollcall-gateway/rollcall/caddymodule/gateway"
@@ -165,7 +166,7 @@ func (p *peer) silent() {
 func (r *room) join(user string) *peer {
 	r.t.Helper()
 	p := &peer{
-		conn: &conn{app: r.app.ID, socket: app.NewSocketID(), client: newClient("js", 7)}, outbox: &outbox{t: r.t}, room: r,
+		conn: &conn{owner: unique.Make(owner{app: r.app.ID}), socket: app.NewSocketID(), client: newClient("js", 7)}, outbox: &outbox{t: r.t}, room: r,
 	}
 	var as *presence.User
 	if user != "" {

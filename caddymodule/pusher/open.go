@@ -3,6 +3,7 @@ package pusher
 import (
 	"net/http"
 	"strconv"
+	"unique"
 
 	"github.com/rollcall-gateway/rollcall/caddymodule/gateway"
 	"github.com/rollcall-gateway/rollcall/caddymodule/pusher/app"
@@ -27,7 +28,7 @@ func (p *Clients) Open(r *http.Request, of *app.Config, key string, secure bool)
 	case versionErr != nil:
 		open.Refusal = c.refusal(versionErr.code, versionErr.text, "pusher_version")
 	}
-	c.app, c.host, open.Host = a.ID, a.Host, a.Host
+	c.owner, open.Host = unique.Make(owner{a.ID, a.Host}), a.Host
 	return open
 }
 
