@@ -176,6 +176,10 @@ func (p *Pusher) apps(logger *zap.Logger) ([]app.App, error) {
 		if secret == a.Key {
 			return nil, fmt.Errorf("%s: its secret is its key, which every client knows: write another one", option)
 		}
+		// A variable without a value is no word at all, so the host takes the place of the secret.
+		if a.Host == "" && isHost(secret) {
+			return nil, fmt.Errorf("%s: its secret is a host name, which everybody knows: is a variable in this line unset? Write ID KEY SECRET HOST", option)
+		}
 		if other, there := byKey[a.Key]; there {
 			return nil, fmt.Errorf("%s: its key is there already, for app %s: a key has one app and one secret", option, other)
 		}
@@ -198,6 +202,12 @@ func (p *Pusher) apps(logger *zap.Logger) ([]app.App, error) {
 		apps[at].Keys = append(apps[at].Keys, app.Key{Key: a.Key, Secret: []byte(secret)})
 	}
 	return apps, nil
+}
+
+// isHost reports whether a text reads like the name of a host. Names of random letters have no dot.
+func isHost(text string) bool {
+	_, err := presence.ParseHostName(text)
+	return err == nil && (text == "localhost" || strings.Contains(text, "."))
 }
 
 // setLimits sets the numbers, sizes and durations that are configured.
