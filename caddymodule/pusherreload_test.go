@@ -34,6 +34,8 @@ func TestReloadsOfApps(t *testing.T) {
 		{"another option", old, old + "\nclient_events\npath /pusher", []*app.Key{oldKey}, nil, false},
 		{"another app in addition", old, old + "\napp 102 key-n " + otherSecret, []*app.Key{oldKey}, []*app.Key{nextKey}, false},
 		{"another ID", old, "app 102 key-a " + testSecret, nil, nil, true},
+		{"its own host", old, old + " portal.example.com", []*app.Key{oldKey}, []*app.Key{nextKey}, false},
+		{"its own host no longer", old + " portal.example.com", old, []*app.Key{oldKey}, []*app.Key{nextKey}, false},
 		{"another host", old, old + " other.example.com", nil, nil, true},
 		{"no apps", old, "", nil, nil, true},
 	} {

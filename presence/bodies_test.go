@@ -136,6 +136,11 @@ func TestMessageParts(t *testing.T) {
 		{"equal bodies", Message{Channels: []string{"a", "b"}, Body: []byte("1"), Bodies: Bodies{}}, `["a" "b"]1 `},
 		{"by body", Message{Channels: []string{"a", "b", "c", "d"}, Body: []byte("1"), Bodies: Bodies{"b": []byte("2"), "d": []byte("2")}}, `["a" "c"]1 ["b" "d"]2 `},
 		{
+			"the published bytes elsewhere",
+			Message{Channels: []string{"a", "b", "c"}, Body: []byte("1"), From: Source{Raw: true}, Bodies: Bodies{"b": []byte("1")}},
+			`["a" "c"]raw 1 ["b"]1 `,
+		},
+		{
 			"users and private channels",
 			Message{Channels: []string{"a", tab}, Users: []string{"u"}, Body: []byte("1"), Bodies: Bodies{"a": []byte("2")}},
 			`["a"]2 ["` + tab + `"]1["u"] `,
@@ -148,7 +153,11 @@ func TestMessageParts(t *testing.T) {
 	} {
 		got := ""
 		for _, p := range tt.m.Parts() {
-			got += fmt.Sprintf("%q%s", p.Channels, p.Body)
+			raw := ""
+			if p.From.Raw {
+				raw = "raw "
+			}
+			got += fmt.Sprintf("%q%s%s", p.Channels, raw, p.Body)
 			if len(p.Users) > 0 {
 				got += fmt.Sprintf("%q", p.Users)
 			}

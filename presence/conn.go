@@ -29,6 +29,7 @@ type membership struct {
 	channel    *channel
 	index      int    // index in channel.listeners
 	watchIndex int    // index in channel.watchers; -1 if not watching
+	told       uint64 // following.learned when its join was answered with the last event of the channel
 	ref        string // argument of Join that the answer repeats; "" unless joining
 	watch      Watch
 	joining    bool // in channel.joiners: the join is unanswered

@@ -1,6 +1,7 @@
 package presence
 
 import (
+	"fmt"
 	"slices"
 	"strings"
 	"testing"
@@ -124,6 +125,37 @@ func TestJoinerKnowsItself(t *testing.T) {
 		got = watcher.heard()
 		if text := strings.Join(got, "\n"); !strings.Contains(text, "+ada") || !strings.Contains(text, "+bob") {
 			t.Errorf("frames to a native watcher: %q", got)
+		}
+	})
+}
+
+// Connections that share one encoded answer know themselves, too.
+func TestJoinersOfOneFlushKnowThemselves(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w := newWorld(t, &Rules{Shower: new(painter)})
+		for i := range 150 { // so many that the next joins wait for a common flush
+			w.connectIn(1, fmt.Sprint("w", i)).join("room", WatchList)
+		}
+		pair := []*client{w.connectIn(1, "ada"), w.connectIn(1, "bob")}
+		time.Sleep(maxFlushWait)
+		w.connectIn(1, "first").join("room", WatchList)
+		for _, c := range pair {
+			c.join("room", WatchList)
+		}
+		time.Sleep(maxFlushWait)
+		for i, c := range pair {
+			if got := c.heard(); len(got) != 1 {
+				t.Fatalf("%q, want the answer alone", got)
+			}
+			c.authenticate([]string{"ada<up>", "bob<up>"}[i])
+		}
+		time.Sleep(maxFlushWait)
+		for i, c := range pair {
+			own, other := []string{"ada", "bob"}[i], []string{"BOB", "ADA"}[i]
+			got := strings.Join(c.heard(), "\n")
+			if strings.Contains(got, "-"+own) || strings.Contains(got, "+"+strings.ToUpper(own)) || !strings.Contains(got, "+"+other) {
+				t.Errorf("frames to %s: %q", own, got)
+			}
 		}
 	})
 }

@@ -168,8 +168,8 @@ func (h *Host) pushLast(m *membership) {
 	if !m.lastDue {
 		return
 	}
-	m.lastDue = false
 	ch, c := m.channel, m.conn
+	m.lastDue, m.told = false, ch.following.learned
 	if frame := h.lastFrame(ch, c.encoding); frame != nil {
 		c.push(frame)
 		return
@@ -203,7 +203,7 @@ func (ch *channel) skipping(stamp uint64) (list []*Conn) {
 	f := ch.following
 	if stamp != 0 && stamp <= f.learned {
 		for _, m := range ch.listeners {
-			if m.conn.encoding != 0 {
+			if stamp <= m.told || m.lastDue {
 				list = append(list, m.conn)
 			}
 		}

@@ -227,7 +227,7 @@ func (r *Registry) clockOf(h *Host) int64 {
 func (r *Registry) keepSent(host HostName, m *Message, clock int64) {
 	for _, name := range m.Channels {
 		if IsCacheChannel(name) {
-			e := LastEvent{Keeping: m.From.Keep, Raw: m.From.Raw, Body: m.Bodies.Of(name, m.Body)}
+			e := LastEvent{Keeping: m.From.Keep, Raw: m.Bodies.source(name, m.From).Raw, Body: m.Bodies.Of(name, m.Body)}
 			r.put(host, keptEvent{LastEvent: e, channel: name, sent: true}, clock)
 		}
 	}

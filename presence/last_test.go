@@ -347,6 +347,58 @@ func TestOtherPodsAreAskedOnce(t *testing.T) {
 	})
 }
 
+// Who has joined before another pod was asked again receives the events on their way, each once.
+func TestEventsOnTheirWayReachWhoJoinedBefore(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w := newCacheWorld(t, new(askRelay))
+		a, b := w.connect(), w.connect()
+		a.enter(t, "cache-a", WatchNone)
+		w.learn("cache-a", 5, "{5}", true)
+		w.reg.Pods().DoubtLast()
+		b.enter(t, "cache-a", WatchNone)
+		w.learn("cache-a", 9, "{9}", true)
+		for _, stamp := range []uint64{5, 8, 9, 10} {
+			w.deliver("cache-a", stamp, fmt.Sprintf("{%d}", stamp))
+		}
+		a.wants(t, "joined cache-a", "cache-a {5}", "cache-a {8}", "cache-a {9}", "cache-a {10}")
+		b.wants(t, "joined cache-a", "cache-a {9}", "cache-a {10}")
+	})
+}
+
+// What replaces a message is not the bytes that were published: in no channel, and not when it is kept.
+func TestReplacedMessagesAreNotRaw(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w := newCacheWorld(t, nil)
+		a, b, sender := w.connect(), w.connect(), w.connect()
+		for _, c := range []*pageConn{a, sender} {
+			c.enter(t, "private-cache-a", WatchNone)
+			c.enter(t, "private-a", WatchNone)
+			c.wants(t, "joined private-cache-a", "miss private-cache-a", "joined private-a")
+		}
+		bodies := Bodies{"private-cache-a": []byte("{2}")}
+		m := Message{Channels: []string{"private-cache-a", "private-a"}, Body: []byte("{1}"), Bodies: bodies, From: Source{Raw: true}}
+		if err := w.reg.Send(w.name, m); err != nil {
+			t.Fatal(err)
+		}
+		synctest.Wait()
+		s, err := sender.Prepare(m.Channels[1:], m.Channels[1:], m.Body)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if err := s.AsRaw().WithBodies(Bodies{"private-a": []byte("{3}")}).ToOthers().Commit(); err != nil {
+			t.Fatal(err)
+		}
+		b.enter(t, "private-cache-a", WatchNone)
+		b.wants(t, "joined private-cache-a", "private-cache-a {2}")
+		synctest.Wait()
+		got := strings.Split(a.page.text.String(), "\n")
+		slices.Sort(got) // channels have no common order
+		if want := []string{"", "private-a raw {1}", "private-a {3}", "private-cache-a {2}"}; !slices.Equal(got, want) {
+			t.Errorf("got %q, want %q", got, want)
+		}
+	})
+}
+
 func TestListsAreFollowedByTheLastEvent(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		w := newCacheWorld(t, new(askRelay))

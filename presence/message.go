@@ -34,6 +34,15 @@ func (b Bodies) Of(channel string, body []byte) []byte {
 	return body
 }
 
+// source returns the sender of what a channel receives: what replaces a message is not the bytes that were
+// published.
+func (b Bodies) source(channel string, from Source) Source {
+	if _, replaced := b[channel]; replaced {
+		from.Raw = false
+	}
+	return from
+}
+
 // check returns ErrTooLarge if the messages to distinct channels are too large together.
 func (b Bodies) check(channels []string, body []byte) error {
 	names, all, largest := 0, 0, 0
@@ -64,12 +73,14 @@ func (m Message) Parts() []Message {
 			rest.Channels = append(rest.Channels, name)
 			continue
 		}
-		body := bodies.Of(name, m.Body)
-		if i := slices.IndexFunc(parts, func(p Message) bool { return bytes.Equal(p.Body, body) }); i >= 0 && m.Key.IsZero() {
+		body, from := bodies.Of(name, m.Body), bodies.source(name, m.From)
+		same := func(p Message) bool { return p.From.Raw == from.Raw && bytes.Equal(p.Body, body) }
+		if i := slices.IndexFunc(parts, same); i >= 0 && m.Key.IsZero() {
 			parts[i].Channels = append(parts[i].Channels, name)
 			continue
 		}
 		part := m
+		part.From = from
 		part.Channels, part.Users, part.Key, part.Body = []string{name}, nil, m.Key.ofChannel(name), body
 		parts = append(parts, part)
 	}

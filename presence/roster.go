@@ -154,6 +154,13 @@ func (h *Host) updateRosters(rules *Rules) {
 	if rules.Watchlist != h.watchable {
 		if h.watchable = rules.Watchlist; h.watchable {
 			h.restartRosters()
+			var news watchNews
+			for _, r := range h.rosters {
+				for id := range r.watched {
+					h.updateWatched(&news, r, id, false) // users who left while nobody was told
+				}
+			}
+			h.pushNews(news)
 		}
 	}
 }

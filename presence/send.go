@@ -182,7 +182,7 @@ func (c *Conn) commit(names []string, to []*channel, s Sending) error {
 		}
 	}
 	for _, ch := range to {
-		h.enqueue(ch, from, s.bodies.Of(ch.name, s.message), s.except)
+		h.enqueue(ch, s.bodies.source(ch.name, from), s.bodies.Of(ch.name, s.message), s.except)
 	}
 	return nil
 }
@@ -332,7 +332,7 @@ func (h *Host) sendByBackend(m Message) (owed []Outbox, err error) {
 	}
 	except := h.byID[m.Except]
 	for _, ch := range to {
-		h.enqueue(ch, m.From, m.Bodies.Of(ch.name, m.Body), except)
+		h.enqueue(ch, m.Bodies.source(ch.name, m.From), m.Bodies.Of(ch.name, m.Body), except)
 	}
 	return h.sendDirect(m), nil
 }

@@ -206,6 +206,7 @@ func (h *Host) answerJoins(ch *channel) {
 			frames[key] = h.encodeJoined(m)
 			fallthrough
 		default:
+			m.self = h.answersSelf(m)
 			m.conn.push(frames[key])
 		}
 		h.pushLast(m)

@@ -94,6 +94,27 @@ func TestMembersAreNotSignedIn(t *testing.T) {
 	})
 }
 
+// Who has left while the rules had no watchlists is told to be gone when they have them again.
+func TestWatchlistsReturn(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w := newWatchWorld(t, nil)
+		ada, bob := w.signIn("ada"), w.signIn("bob")
+		a := w.connect()
+		a.watch(t, "ada", "bob")
+		a.wants(t, "online [ada bob] offline []")
+		h := w.reg.Host(w.name)
+		off, on := w.rules, w.rules
+		off.Watchlist = false
+		h.SetRules(&off)
+		ada.Quit()
+		a.wants(t)
+		h.SetRules(&on)
+		a.wants(t, "online [] offline [ada]")
+		bob.Quit()
+		a.wants(t, "online [] offline [bob]")
+	})
+}
+
 func TestWatchlistsAreBoundedAndDropped(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		w := newWatchWorld(t, nil)

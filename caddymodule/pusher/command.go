@@ -91,7 +91,9 @@ func (c *conn) subscribe(s session, of *app.Config, a *app.App, cmd command) {
 			return
 		}
 		e.Watch, e.MaxMembers = presence.WatchList, of.PresenceMembers
-		c.remember().setMember(cmd.channel, e.Member.ID)
+		st := c.remember()
+		st.before = st.memberID(cmd.channel)
+		st.setMember(cmd.channel, e.Member.ID)
 	}
 	s.Enter(cmd.channel, e)
 }

@@ -200,6 +200,23 @@ func TestSignIn(t *testing.T) {
 	}
 }
 
+// A subscription as somebody else that is refused changes nothing: client events still name the member.
+func TestRefusedSubscriptionKeepsTheMember(t *testing.T) {
+	r := newRoom(t)
+	r.site.Pusher.PresenceMembers = 2
+	ada, bob := r.join("").enter("presence-x", `{"user_id":"ada"}`), r.join("").enter("presence-x", `{"user_id":"bob"}`)
+	ada.next() // bob is added
+	ada.subscribe("presence-x", `{"user_id":"eve"}`)
+	if kind, _, _ := status(t, ada.next(), "presence-x"); kind != "LimitReached" {
+		t.Errorf("refused with %s", kind)
+	}
+	ada.send(`{"event":"client-x","channel":"presence-x","data":"1"}`)
+	bob.next()
+	if len(ada.told) != 1 || ada.told[0].UserID != "ada" {
+		t.Errorf("webhooks are told %+v", ada.told)
+	}
+}
+
 func TestSignInAfterAMembership(t *testing.T) {
 	for _, id := range []string{"1", "2"} {
 		p := newRoom(t).join("").enter("presence-x", `{"user_id":"1"}`)

@@ -43,8 +43,8 @@ type conn struct {
 
 // owner is the app of a connection. Many connections have one, so each keeps only a pointer to it.
 type owner struct {
-	app  string            // ID
-	host presence.HostName // of the app; the zero value if it has none
+	app         string            // ID
+	host, asked presence.HostName // of the connection; of its request
 }
 
 // state is what a connection remembers that has a user or triggers events. Most have none of it.
@@ -53,6 +53,7 @@ type state struct {
 	admitted *admitted // what the plugins have said about the user; nil if nothing
 	members  []member  // in presence channels; few, so a linear search is enough
 	rate     bucket    // of client events
+	before   string    // as whom it was in the presence channel that it is entering; "" if it was not there
 }
 
 // remember returns the state, which it makes if necessary.
@@ -108,7 +109,7 @@ func (c *conn) joined(s session, channel string, err error) {
 	}
 	// A signed channel waits for no backend, so this is the reading goroutine.
 	if traits, wrong := app.ParseChannel(channel); wrong == nil && traits.Has(app.Presence) && c.state != nil {
-		c.state.setMember(channel, "")
+		c.state.setMember(channel, c.state.before)
 	}
 	if r, answered := refusalOf(s.Explain(err)); answered {
 		c.refuse(s, channel, r)
@@ -135,7 +136,7 @@ func (c *conn) appOf(of *site.Site) *app.App {
 		return nil // it is refused
 	}
 	by := c.owner.Value()
-	if a := of.Pusher.ByID(by.app); a != nil && a.Host == by.host {
+	if a := of.Pusher.ByID(by.app); a != nil && a.HostOf(by.asked) == by.host {
 		return a
 	}
 	return nil

@@ -7,6 +7,7 @@ import (
 
 	"github.com/rollcall-gateway/rollcall/caddymodule/gateway"
 	"github.com/rollcall-gateway/rollcall/caddymodule/pusher/app"
+	"github.com/rollcall-gateway/rollcall/presence"
 )
 
 // Open returns how the websocket of a handshake is opened for the key. secure is true if the client uses
@@ -28,7 +29,8 @@ func (p *Clients) Open(r *http.Request, of *app.Config, key string, secure bool)
 	case versionErr != nil:
 		open.Refusal = c.refusal(versionErr.code, versionErr.text, "pusher_version")
 	}
-	c.owner, open.Host = unique.Make(owner{a.ID, a.Host}), a.Host
+	asked, _ := presence.ParseHostName(r.Host)
+	c.owner, open.Host = unique.Make(owner{a.ID, a.HostOf(asked), asked}), a.Host
 	return open
 }
 

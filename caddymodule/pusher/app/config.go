@@ -117,3 +117,11 @@ func (a *App) key(name string) *Key {
 
 // same compares two texts in constant time, for texts of one length.
 func same(a, b string) bool { return subtle.ConstantTimeCompare([]byte(a), []byte(b)) == 1 }
+
+// HostOf returns the host of the app for a request to asked.
+func (a *App) HostOf(asked presence.HostName) presence.HostName {
+	if a.Host == (presence.HostName{}) {
+		return asked
+	}
+	return a.Host
+}
