@@ -90,8 +90,8 @@ func TestSignedPaths(t *testing.T) {
 			}
 		})
 	}
-	if len(p.calls) != 2 || p.calls[0] != portal+` "" [a b] signed in: true` {
-		t.Errorf("calls %q", p.calls)
+	if calls := p.called(); len(calls) != 2 || calls[0] != portal+` "" [a b] signed in: true` {
+		t.Errorf("calls %q", calls)
 	}
 }
 

@@ -145,7 +145,7 @@ func TestTerminate(t *testing.T) {
 	p.site.Pusher.TerminateMembers = true
 	want(t, p.post("users/%20/terminate_connections", ``), 200, `{}`)
 	wantError(t, p.post("users/%00/terminate_connections", ``), 400, "ID of a user")
-	got := p.calls
+	got := p.called()
 	if len(got) != 3 || got[0] != portal+` "" [ada] signed in: true` || got[1] != portal+` "" [a/b] signed in: true` || got[2] != portal+` "" [ ] signed in: true members` {
 		t.Errorf("calls %q", got)
 	}

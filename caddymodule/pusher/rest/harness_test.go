@@ -11,6 +11,7 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
@@ -61,7 +62,8 @@ type pod struct {
 	door     *door
 	site     *site.Site
 	sent     []error
-	calls    []string // disconnects
+	mu       sync.Mutex
+	calls    []string // disconnects; guarded by mu
 	draining bool
 	observed []string
 }
@@ -101,12 +103,21 @@ func newPod(t testing.TB) *pod {
 	return p
 }
 
+// called returns the disconnects so far.
+func (p *pod) called() []string {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return slices.Clone(p.calls)
+}
+
 // Disconnect implements Local.
 func (p *pod) Disconnect(host presence.HostName, channel string, call *cluster.Call) int {
 	text := fmt.Sprintf("%s %q %v signed in: %v", host, channel, call.Users, call.SignedIn)
 	if call.Members {
 		text += " members"
 	}
+	p.mu.Lock()
+	defer p.mu.Unlock()
 	p.calls = append(p.calls, text)
 	return 1
 }

@@ -156,8 +156,8 @@ func TestEventsOfThreePods(t *testing.T) {
 	hears("an event for a user", "for-ada")
 	want(t, pods[2].post("users/ada/terminate_connections", ``), 200, `{}`)
 	for i, p := range pods {
-		if len(p.calls) != 1 || p.calls[0] != portal+` "" [ada] signed in: true` {
-			t.Errorf("calls of pod %d: %q", i, p.calls)
+		if calls := p.called(); len(calls) != 1 || calls[0] != portal+` "" [ada] signed in: true` {
+			t.Errorf("calls of pod %d: %q", i, calls)
 		}
 	}
 }
