@@ -1,11 +1,11 @@
 package wire
 
 import (
-	"bytes"
 	"errors"
 	"fmt"
 	"unicode/utf8"
 
+	"github.com/rollcall-gateway/rollcall/internal/rawjson"
 	"github.com/rollcall-gateway/rollcall/presence"
 )
 
@@ -87,23 +87,23 @@ func Parse(p []byte) (Command, error) {
 	if !c.setRef(raw.id) {
 		return refuse("", CodeBadFrame, fmt.Sprintf("id must be a string or a number of at most %d bytes", maxRef))
 	}
-	kind, ok := text(raw.kind)
+	kind, ok := rawjson.Text(raw.kind)
 	if !ok {
 		return refuse(c.Ref, CodeBadFrame, "type must be a string")
 	}
 	var watch string
 	switch c.Type = Type(kind); c.Type {
 	case TypeJoin, TypeLeave:
-		if c.Channel, ok = text(raw.channel); !ok {
+		if c.Channel, ok = rawjson.Text(raw.channel); !ok {
 			return refuse(c.Ref, CodeBadChannel, "channel must be a string")
 		}
 		if len(raw.presence) > 0 {
-			if watch, ok = text(raw.presence); !ok {
+			if watch, ok = rawjson.Text(raw.presence); !ok {
 				return refuse(c.Ref, CodeBadFrame, "presence must be a string")
 			}
 		}
 	case TypeAuthenticate:
-		if c.Token, ok = text(raw.token); !ok {
+		if c.Token, ok = rawjson.Text(raw.token); !ok {
 			return refuse(c.Ref, CodeBadFrame, "token must be a string")
 		}
 	case TypeSend:
@@ -165,15 +165,4 @@ func (c *Command) setRef(raw []byte) bool {
 	}
 	c.Ref = string(raw)
 	return true
-}
-
-// text decodes a JSON string. It reports false for anything else, including null.
-func text(raw []byte) (string, bool) {
-	switch {
-	case len(raw) == 0 || raw[0] != '"':
-		return "", false
-	case bytes.IndexByte(raw, '\\') >= 0:
-		return string(unescape(raw)), true
-	}
-	return string(raw[1 : len(raw)-1]), true
 }
