@@ -157,12 +157,6 @@ func ownTexts(own []string) ([]string, error) {
 	return texts, nil
 }
 
-// Prefixes of channels that need a signature on a site with apps.
-const (
-	presencePrefix = "presence-"
-	privatePrefix  = "private-"
-)
-
 // checkSigned refuses rules by which everybody could join a channel that needs a signature, on a site
 // with apps. Such a rule has no effect, and a reader would believe it.
 func (c *Channels) checkSigned() error {
@@ -173,12 +167,12 @@ func (c *Channels) checkSigned() error {
 	for _, pattern := range c.Anonymous {
 		fixed, _, isPattern := strings.Cut(pattern, "*")
 		switch {
-		case strings.HasPrefix(fixed, privatePrefix):
+		case strings.HasPrefix(fixed, presence.SignedPrivatePrefix):
 			return fmt.Errorf("channels: anonymous: %q is for channels that need a signature, because of pusher: remove it", pattern)
 		case decided:
-		case strings.HasPrefix(fixed, presencePrefix), isPattern && strings.HasPrefix(presencePrefix, fixed):
+		case strings.HasPrefix(fixed, presence.SignedMembersPrefix), isPattern && strings.HasPrefix(presence.SignedMembersPrefix, fixed):
 			return fmt.Errorf("channels: anonymous: %q fits channels that begin with %s, which need a signature because of pusher: "+
-				"write default anonymous for all other channels, or authenticated %s* in addition", pattern, presencePrefix, presencePrefix)
+				"write default anonymous for all other channels, or authenticated %s* in addition", pattern, presence.SignedMembersPrefix, presence.SignedMembersPrefix)
 		}
 	}
 	return nil
@@ -187,7 +181,9 @@ func (c *Channels) checkSigned() error {
 // decidesPresence reports whether a rule that is tried before anonymous is for all channels that
 // begin with presence-.
 func (c *Channels) decidesPresence() bool {
-	isForAll := func(text string) bool { return !strings.Contains(text, "*") && strings.HasPrefix(presencePrefix, text) }
+	isForAll := func(text string) bool {
+		return !strings.Contains(text, "*") && strings.HasPrefix(presence.SignedMembersPrefix, text)
+	}
 	for _, pattern := range slices.Concat(c.Granted, c.Authenticated) {
 		if fixed, ok := strings.CutSuffix(pattern, "*"); ok && isForAll(fixed) {
 			return true

@@ -123,13 +123,19 @@ func (h *Handler) provisionEvents(s *site.Site) error {
 		s.Events = append(s.Events, r)
 	}
 	if len(s.Events) > 0 {
-		raw, _ := json.Marshal(h.Events) //nolint:gosec // it is hashed, and never leaves the process
-		s.EventsSum = xxhash.Sum64(raw)
-		for _, r := range s.Events {
-			s.EventsSum ^= xxhash.Sum64String(r.ID + r.Number) // placeholders can have changed
-		}
+		s.EventsSum = receiversSum(h.Events, s.Events)
 	}
 	return nil
+}
+
+// receiversSum changes with the configuration of receivers.
+func receiversSum(configured any, receivers []*events.Receiver) uint64 {
+	raw, _ := json.Marshal(configured) // it is hashed, and never leaves the process
+	sum := xxhash.Sum64(raw)
+	for _, r := range receivers {
+		sum ^= xxhash.Sum64String(r.ID + r.Number) // placeholders can have changed
+	}
+	return sum
 }
 
 var _ caddyfile.Unmarshaler = (*Events)(nil)

@@ -1,7 +1,6 @@
 package caddymodule
 
 import (
-	"encoding/json"
 	"fmt"
 	"slices"
 	"strconv"
@@ -136,11 +135,7 @@ func (h *Handler) provisionWebhooks(s *site.Site) error {
 
 // webhooksSum changes with everything that is configured about webhooks but keys, which begin no epoch.
 func webhooksSum(list []*PusherWebhook, receivers []*events.Receiver, of site.Webhooks) uint64 {
-	raw, _ := json.Marshal(list)
-	sum := xxhash.Sum64(raw)
-	for _, r := range receivers {
-		sum ^= xxhash.Sum64String(r.ID + r.Number) // placeholders can have changed
-	}
+	sum := receiversSum(list, receivers)
 	for host := range of {
 		sum ^= xxhash.Sum64String(host.String() + " webhooks")
 	}

@@ -27,7 +27,7 @@ type connCounter struct {
 
 // countsConns reports whether the number of listeners of the channel is sent.
 func (h *Host) countsConns(ch *channel) bool {
-	return h.rules().SubscriptionCount && !strings.HasPrefix(ch.name, "presence-")
+	return h.rules().SubscriptionCount && !strings.HasPrefix(ch.name, SignedMembersPrefix)
 }
 
 // startCount prepares to send a listener the number of listeners, and returns what the listener watches.

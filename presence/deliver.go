@@ -50,12 +50,17 @@ func (o *outgoing) add(e Encoding, frame []byte, except *Conn, also ...*Conn) {
 	}
 }
 
-// skipLast excepts a connection from the last frame, which has that many bytes.
+// skipLast excepts a connection from the last frame, whose size is in bytes.
 func (b *batch) skipLast(c *Conn, size int) {
+	b.skip(c, append(b.except[c], span{b.n - 1, len(b.frames) - size, len(b.frames)})...)
+}
+
+// skip sets from which frames a connection is excepted.
+func (b *batch) skip(c *Conn, frames ...span) {
 	if b.except == nil {
 		b.except = make(map[*Conn][]span)
 	}
-	b.except[c] = append(b.except[c], span{b.n - 1, len(b.frames) - size, len(b.frames)})
+	b.except[c] = frames
 }
 
 // skipAll excepts a connection from all frames until now.
@@ -64,14 +69,9 @@ func (o *outgoing) skipAll(c *Conn) {
 		return
 	}
 	for i := range o.batches {
-		b := &o.batches[i]
-		if b.encoding != c.encoding {
-			continue
+		if b := &o.batches[i]; b.encoding == c.encoding {
+			b.skip(c, span{b.n - 1, 0, len(b.frames)})
 		}
-		if b.except == nil {
-			b.except = make(map[*Conn][]span)
-		}
-		b.except[c] = []span{{b.n - 1, 0, len(b.frames)}}
 	}
 }
 

@@ -133,7 +133,7 @@ func TestJoinerKnowsItself(t *testing.T) {
 func TestJoinersOfOneFlushKnowThemselves(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		w := newWorld(t, &Rules{Shower: new(painter)})
-		for i := range 150 { // so many that the next joins wait for a common flush
+		for i := range 150 { // with these, the next joins wait for a common flush
 			w.connectIn(1, fmt.Sprint("w", i)).join("room", WatchList)
 		}
 		pair := []*client{w.connectIn(1, "ada"), w.connectIn(1, "bob")}

@@ -160,9 +160,12 @@ func (h *Host) timeAfter(before int64) int64 {
 }
 
 // time returns the time that all pods agree on, as Unix time in milliseconds.
-func (h *Host) time() int64 {
-	if h.relay != nil {
-		return int64(h.relay.Clock())
+func (h *Host) time() int64 { return timeOf(h.relay) }
+
+// timeOf returns the time that all pods agree on by a relay, which is nil if this pod is the only one.
+func timeOf(relay Relay) int64 {
+	if relay != nil {
+		return int64(relay.Clock())
 	}
 	return time.Now().UnixMilli()
 }

@@ -214,13 +214,10 @@ func (l *lastEvents) leave(host HostName, channel string) {
 // clockOf returns the time that all pods agree on, as Unix time in milliseconds. The lock of h is held, or
 // that of the registry if h is nil.
 func (r *Registry) clockOf(h *Host) int64 {
-	switch {
-	case h != nil:
+	if h != nil {
 		return h.time()
-	case r.relay != nil:
-		return int64(r.relay.Clock())
 	}
-	return time.Now().UnixMilli()
+	return timeOf(r.relay)
 }
 
 // keepSent keeps a message that this pod sends to cache channels.

@@ -15,9 +15,9 @@ func (m *member) source() *user {
 // address returns the e-mail address that this pod knows.
 func (m *member) address() datedEmail {
 	if m.own != nil && m.own.seen != 0 {
-		return datedEmail{m.own.Email, m.own.seen}
+		return m.own.learned()
 	}
-	return datedEmail{m.user.Email, m.user.seen}
+	return m.user.learned()
 }
 
 // here is what this pod knows of a member that watchers can see.
@@ -76,14 +76,9 @@ func (h *Host) describe(m *member, as *Identity) {
 	e := &extra{info: as.Info, infoTime: h.timeAfter(o.extra.value().infoTime), own: true}
 	h.copyStatus(m, e)
 	o.extra = e
-	now := h.time()
-	switch as.Email {
-	case "":
-		o.Email, o.seen = m.user.Email, 0
-	case o.Email:
-		o.seen = max(o.seen, now)
-	default:
-		o.Email, o.seen = as.Email, max(o.seen+1, now)
+	o.learnEmail(as.Email, h.time())
+	if as.Email == "" {
+		o.Email = m.user.Email
 	}
 	h.askAgain(o, o.known() != before, false)
 }

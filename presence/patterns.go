@@ -46,9 +46,9 @@ func (p *Patterns) classify(channel string) Class {
 		}
 	}
 	switch {
-	case p.Signed && strings.HasPrefix(channel, "private-"):
+	case p.Signed && strings.HasPrefix(channel, SignedPrivatePrefix):
 		return Class{Kind: Authenticated, Grant: true, CountOnly: !p.PrivateUsers}
-	case p.Signed && strings.HasPrefix(channel, "presence-"):
+	case p.Signed && strings.HasPrefix(channel, SignedMembersPrefix):
 		return Class{Kind: Authenticated, Grant: true}
 	case MatchAny(p.Granted, channel):
 		return Class{Kind: Authenticated, Grant: true}

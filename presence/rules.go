@@ -147,6 +147,12 @@ const PrivatePrefix = "tab|"
 // protocol in which the backend signs has another meaning for them.
 const SignedPrefix = "#"
 
+// Prefixes of the channels that need a signature of the backend, if [Patterns].Signed is set.
+const (
+	SignedPrivatePrefix = "private-"
+	SignedMembersPrefix = "presence-" // those who enter count as members
+)
+
 // isPrivate reports whether the name begins with [PrivatePrefix].
 func isPrivate(channel string) bool { return strings.HasPrefix(channel, PrivatePrefix) }
 

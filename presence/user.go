@@ -107,21 +107,26 @@ func (h *Host) askShower(u *user) {
 // setEmail sets the e-mail address, "" for none, and the time at which it was learned.
 func (h *Host) setEmail(u *user, email string) {
 	same := email == u.Email
-	switch now := h.time(); {
-	case email == "":
-		u.seen = 0
-	case same:
-		u.seen = max(u.seen, now)
-	default:
-		u.seen = max(u.seen+1, now)
-	}
-	u.Email = email
+	u.learnEmail(email, h.time())
 	h.tapKnown(u)
 	if !same {
 		h.invalidateUser(u)
 	}
 	h.updateMembers(u, !same && u.shown == nil && h.hide&FieldEmail == 0, false)
 	h.flushMembers(u)
+}
+
+// learnEmail takes over an e-mail address, "" for none, that is learned at a time.
+func (u *user) learnEmail(email string, now int64) {
+	switch email {
+	case "":
+		u.seen = 0
+	case u.Email:
+		u.seen = max(u.seen, now)
+	default:
+		u.seen = max(u.seen+1, now)
+	}
+	u.Email = email
 }
 
 // updateMembers updates what watchers see of a user of whom this pod has learned something. changed

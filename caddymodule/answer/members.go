@@ -10,15 +10,9 @@ import (
 // Members returns the JSON objects that the plugins make of the users, in their order. A user that they
 // leave out is nil. After a failure, it returns nil.
 func (a *Plugins) Members(users []presence.User) [][]byte {
-	rest := users
-	m := a.members(func() (plugins.User, bool) {
-		if len(rest) == 0 {
-			return plugins.User{}, false
-		}
-		u := &rest[0]
-		rest = rest[1:]
-		return plugins.User{ID: u.ID, Email: u.Email, Info: u.Info, Status: u.Status}, true
-	})
+	m := a.members(each(users, func(u *presence.User) plugins.User {
+		return plugins.User{ID: u.ID, Email: u.Email, Info: u.Info, Status: u.Status}
+	}))
 	objects := make([][]byte, len(users))
 	for i := range objects {
 		object, err := m.Next()
@@ -32,4 +26,16 @@ func (a *Plugins) Members(users []presence.User) [][]byte {
 		return nil
 	}
 	return objects
+}
+
+// each returns a function that returns the users of a list one by one, as plugins see them, then false.
+func each[T any](list []T, seen func(*T) plugins.User) func() (plugins.User, bool) {
+	return func() (plugins.User, bool) {
+		if len(list) == 0 {
+			return plugins.User{}, false
+		}
+		u := &list[0]
+		list = list[1:]
+		return seen(u), true
+	}
 }

@@ -188,15 +188,7 @@ func (a *Plugins) PassDataCenters(dcs []DataCenter) {
 
 // Visible returns the users that the plugins do not leave out. After a failure, it returns nil.
 func (a *Plugins) Visible(users []cluster.OnlineUser) []cluster.OnlineUser {
-	rest := users
-	m := a.members(func() (plugins.User, bool) {
-		if len(rest) == 0 {
-			return plugins.User{}, false
-		}
-		u := &rest[0]
-		rest = rest[1:]
-		return plugins.User{ID: u.ID, Email: u.Email}, true
-	})
+	m := a.members(each(users, func(u *cluster.OnlineUser) plugins.User { return plugins.User{ID: u.ID, Email: u.Email} }))
 	visible := make([]cluster.OnlineUser, 0, len(users))
 	for i := range users {
 		object, err := m.Next()

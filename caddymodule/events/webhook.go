@@ -8,6 +8,7 @@ import (
 
 	"github.com/rollcall-gateway/rollcall/caddymodule/backend"
 	"github.com/rollcall-gateway/rollcall/caddymodule/pusher/hooks"
+	"github.com/rollcall-gateway/rollcall/presence"
 	"github.com/rollcall-gateway/rollcall/presence/events"
 )
 
@@ -39,11 +40,8 @@ func WebhookTypeNames() []string {
 	return slices.Sorted(maps.Keys(webhookTypes))
 }
 
-// presencePrefix begins the names of channels whose members webhooks name.
-const presencePrefix = "presence-"
-
 // isPresence reports whether webhooks name the members of a channel.
-func isPresence(channel string) bool { return strings.HasPrefix(channel, presencePrefix) }
+func isPresence(channel string) bool { return strings.HasPrefix(channel, presence.SignedMembersPrefix) }
 
 // appendWebhook appends the items of an event for a receiver of webhooks.
 func appendWebhook(items []backend.Item, n *numbers, r *Receiver, e *events.Event) []backend.Item {

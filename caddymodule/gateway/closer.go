@@ -169,7 +169,7 @@ func endByBackend(s *Session, o order) {
 	if o.reconnect {
 		code = socket.CloseReconnect
 	}
-	s.sock.Close(code, o.reason, socket.Cause{Reason: socket.ReasonDisconnected})
+	s.Close(code, o.reason, socket.ReasonDisconnected)
 }
 
 func (s *Session) hasEnded() bool {

@@ -2,6 +2,7 @@ package gateway
 
 import (
 	"github.com/rollcall-gateway/rollcall/caddymodule/site"
+	"github.com/rollcall-gateway/rollcall/caddymodule/socket"
 	"github.com/rollcall-gateway/rollcall/presence"
 )
 
@@ -47,7 +48,7 @@ func (s *Session) logIn(who site.Login, byMembership bool) error {
 	if who.Issued != 0 {
 		// A revocation that has not found the connection with this user is in the list by now.
 		if err := of.CheckRevoked(s.tenant.name, who.User.ID, who.Issued); err != nil {
-			closeRefused(s.sock, err)
+			s.Close(refusalOf(err), revokedReason, socket.ReasonDisconnected)
 			return presence.ErrClosed
 		}
 	}

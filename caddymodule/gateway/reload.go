@@ -116,7 +116,7 @@ func (h *Hub) closeHost(name presence.HostName) int {
 	host.Retire() // the connections are not lost, so there is no grace period
 	sessions := sessionsOf(host)
 	for _, s := range sessions {
-		s.sock.Close(socket.CloseGoingAway, "host removed", socket.Cause{Reason: socket.ReasonHost})
+		s.Close(socket.CloseGoingAway, "host removed", socket.ReasonHost)
 	}
 	return len(sessions)
 }

@@ -137,11 +137,6 @@ func (s *Session) setTokenIssued(issued int64) {
 	s.issued = issued
 }
 
-// closeRefused closes a connection whose token was revoked while it logged in.
-func closeRefused(sock *socket.Conn, err error) {
-	sock.Close(refusalOf(err), revokedReason, socket.Cause{Reason: socket.ReasonDisconnected})
-}
-
 // refusalOf returns the close code of a connection whose token is refused after the handshake.
 func refusalOf(err error) (code int) {
 	if site.Temporary(err) {

@@ -163,7 +163,7 @@ func (s *Session) countFrames(n int) bool {
 	s.filled = now
 	s.tokens -= float64(n)
 	if s.tokens < -burst {
-		s.sock.Close(socket.CloseRateLimited, "too many frames", socket.Cause{Reason: socket.ReasonRateLimited})
+		s.Close(socket.CloseRateLimited, "too many frames", socket.ReasonRateLimited)
 	}
 	return s.tokens >= 0
 }

@@ -339,6 +339,6 @@ func (s *Session) endAsking() {
 func (s *Session) recoverPanic() {
 	if v := recover(); v != nil {
 		s.Panicked(v)
-		s.sock.Close(socket.CloseInternal, "internal error", socket.Cause{Reason: socket.ReasonPanic})
+		s.Close(socket.CloseInternal, "internal error", socket.ReasonPanic)
 	}
 }

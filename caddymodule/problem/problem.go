@@ -38,17 +38,7 @@ func (p *Problem) Write(w http.ResponseWriter) {
 	}{"about:blank", http.StatusText(p.Status), p.Status, p.Detail, p.Code, p.Channel})
 	header := w.Header()
 	header.Set("Content-Type", "application/problem+json")
-	header.Set("Cache-Control", "no-store")
-	header.Set("Content-Length", strconv.Itoa(len(body)))
-	if p.Retry > 0 {
-		header.Set("Retry-After", strconv.Itoa(int((p.Retry+time.Second-1)/time.Second)))
-	}
-	if p.allow != "" {
-		header.Set("Allow", p.allow)
-	}
-	if p.truth != nil {
-		SetTruth(header, *p.truth)
-	}
+	SetHeaders(header, len(body), p.Retry, p.allow, p.truth)
 	switch {
 	case p.Code == "encoded_body":
 		header.Set("Accept-Encoding", "identity") // RFC 9110 section 15.5.16
@@ -63,6 +53,22 @@ func (p *Problem) Write(w http.ResponseWriter) {
 	}
 	w.WriteHeader(p.Status)
 	_, _ = w.Write(body) // if it fails, the client is gone
+}
+
+// SetHeaders sets the headers of every error: the size of the body, when to retry, the allowed methods, and
+// the completeness. Zero values are left out.
+func SetHeaders(header http.Header, size int, retry time.Duration, allow string, truth *cluster.Truth) {
+	header.Set("Cache-Control", "no-store")
+	header.Set("Content-Length", strconv.Itoa(size))
+	if retry > 0 {
+		header.Set("Retry-After", strconv.Itoa(int((retry+time.Second-1)/time.Second)))
+	}
+	if allow != "" {
+		header.Set("Allow", allow)
+	}
+	if truth != nil {
+		SetTruth(header, *truth)
+	}
 }
 
 // DrainRetry is when clients of a process that stops should retry.

@@ -7,8 +7,8 @@ import (
 	"github.com/rollcall-gateway/rollcall/caddymodule/wire"
 )
 
-// appendQuoted appends JSON as a JSON string. Most of it needs no escaping but for its quotes, so runs of
-// such bytes are copied at once.
+// appendQuoted appends JSON as a JSON string. Little of it needs escaping besides its quotes, so
+// the bytes between are copied together.
 func appendQuoted(b []byte, json string) []byte {
 	return append(appendEscaped(append(b, '"'), json), '"')
 }

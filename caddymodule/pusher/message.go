@@ -105,7 +105,7 @@ func splitEvent(message []byte) (event string, value []byte, ok bool) {
 }
 
 // rawEvent returns the members of a message that [body] has made, with the bytes of data as they were
-// published. It reports false for any other message, such as one of a plugin.
+// published. It reports false for any other message, which another pod may send.
 func rawEvent(message []byte) (event string, data []byte, ok bool) {
 	const head, middle = `{"event":`, `,"data":`
 	rest, ok := bytes.CutPrefix(message, []byte(head))

@@ -10,6 +10,16 @@ import (
 	"testing"
 )
 
+// Has is the function $has: it takes a byte, a pointer and a number of bytes there, and returns 1 if the
+// byte is one of them.
+const Has = `  (func $has (param $mark i32) (param $p i32) (param $n i32) (result i32)
+    (loop $next (result i32)
+      (if (i32.eqz (local.get $n)) (then (return (i32.const 0))))
+      (if (i32.eq (i32.load8_u (local.get $p)) (local.get $mark)) (then (return (i32.const 1))))
+      (local.set $p (i32.add (local.get $p) (i32.const 1)))
+      (local.set $n (i32.sub (local.get $n) (i32.const 1)))
+      (br $next)))`
+
 // Compile compiles a text and writes the module to a file. The flags are those of wat2wasm.
 func Compile(t testing.TB, file, text string, flags ...string) {
 	t.Helper()

@@ -1,17 +1,14 @@
 package e2e
 
 import (
-	"errors"
 	"fmt"
-	"os"
-	"path/filepath"
 	"slices"
-	"strings"
 	"syscall"
 	"testing"
 	"time"
 
 	"github.com/rollcall-gateway/rollcall/test/internal/cluster"
+	proc "github.com/rollcall-gateway/rollcall/test/internal/process"
 	"github.com/rollcall-gateway/rollcall/test/internal/ws"
 )
 
@@ -99,7 +96,7 @@ func TestPausedPodUnderLoad(t *testing.T) {
 	s.outlook.Begin(paused, victim.Pod, cluster.Unsure, cluster.MayMiss)
 	s.outlook.End(paused.Add(lateness), victim.Pod, cluster.MayMiss)
 	victim.signal(t, syscall.SIGSTOP)
-	awaitStopped(t, victim)
+	proc.AwaitStopped(t, victim.cmd.Process.Pid)
 	s.outlook.Begin(time.Now(), victim.Pod, cluster.Absent, cluster.MustMiss)
 	s.outlook.End(paused.Add(soonestGone), victim.Pod, cluster.MustMiss)
 
@@ -136,26 +133,4 @@ func TestPausedPodUnderLoad(t *testing.T) {
 		s.expectEvents(p, paused, deathGrace, s.members(victim), 0, 0)
 	}
 	s.expectEvents(victim, paused, deathGrace, s.members(), 0, 0)
-}
-
-// awaitStopped waits until no thread of the pod runs: only then, it cannot answer.
-func awaitStopped(t *testing.T, p *pod) {
-	t.Helper()
-	ws.Poll(t, ws.Patience, func() error {
-		files, err := filepath.Glob(fmt.Sprintf("/proc/%d/task/*/stat", p.cmd.Process.Pid))
-		if err != nil || len(files) == 0 {
-			return fmt.Errorf("the threads of the process: %q (%w)", files, err)
-		}
-		for _, file := range files {
-			text, err := os.ReadFile(file)
-			if err != nil {
-				return err
-			}
-			// proc_pid_stat(5): the state comes after the name in parentheses.
-			if _, rest, _ := strings.Cut(string(text), ") "); !strings.HasPrefix(rest, "T") {
-				return errors.New("a thread is not stopped: " + string(text))
-			}
-		}
-		return nil
-	})
 }

@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"github.com/rollcall-gateway/rollcall/test/internal/cluster"
+	proc "github.com/rollcall-gateway/rollcall/test/internal/process"
 	"github.com/rollcall-gateway/rollcall/test/internal/ws"
 )
 
@@ -85,7 +86,7 @@ func TestForgottenPodIsNoLongerMissing(t *testing.T) {
 	}{
 		{
 			"paused",
-			func() { lost.signal(t, syscall.SIGSTOP); awaitStopped(t, lost) },
+			func() { lost.signal(t, syscall.SIGSTOP); proc.AwaitStopped(t, lost.cmd.Process.Pid) },
 			func() { lost.signal(t, syscall.SIGCONT) }, 2,
 		},
 		{

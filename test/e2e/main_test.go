@@ -3,7 +3,6 @@ package e2e
 import (
 	"fmt"
 	"os"
-	"syscall"
 	"testing"
 
 	proc "github.com/rollcall-gateway/rollcall/test/internal/process"
@@ -20,7 +19,7 @@ func run(m *testing.M) int {
 	if job := os.Getenv(jobVariable); job != "" {
 		return work(job)
 	}
-	if err := raiseFiles(); err != nil {
+	if err := proc.RaiseFiles(); err != nil {
 		fmt.Fprintln(os.Stderr, err)
 		return 1
 	}
@@ -32,20 +31,4 @@ func run(m *testing.M) int {
 	}
 	defer remove()
 	return m.Run()
-}
-
-// manyFiles is enough for the connections of one process in these tests.
-const manyFiles = 16_000
-
-// raiseFiles raises the limit of open files. Child processes inherit it.
-func raiseFiles() error {
-	var limit syscall.Rlimit
-	if err := syscall.Getrlimit(syscall.RLIMIT_NOFILE, &limit); err != nil {
-		return fmt.Errorf("reading the limit of open files: %w", err)
-	}
-	limit.Cur, limit.Max = max(limit.Cur, manyFiles), max(limit.Max, manyFiles)
-	if err := syscall.Setrlimit(syscall.RLIMIT_NOFILE, &limit); err != nil {
-		return fmt.Errorf("raising the limit of open files to %d: %w", manyFiles, err)
-	}
-	return nil
 }

@@ -3,14 +3,13 @@ package pusher
 import (
 	"fmt"
 	"net/http"
-	"os"
-	"path/filepath"
 	"strconv"
 	"strings"
 	"syscall"
 	"testing"
 	"time"
 
+	"github.com/rollcall-gateway/rollcall/test/internal/process"
 	"github.com/rollcall-gateway/rollcall/test/internal/ws"
 )
 
@@ -116,7 +115,7 @@ func TestT30StoppedPod(t *testing.T) {
 	}
 	pods[1].signal(t, syscall.SIGSTOP)
 	t.Cleanup(func() { _ = pods[1].cmd.Process.Signal(syscall.SIGCONT) })
-	awaitStopped(t, pods[1])
+	process.AwaitStopped(t, pods[1].cmd.Process.Pid)
 	// An answer to the same question of a moment ago can be shared.
 	ws.Poll(t, ws.Patience, func() error {
 		a := pods[0].call(t, get)
@@ -130,26 +129,4 @@ func TestT30StoppedPod(t *testing.T) {
 	if a := pods[0].call(t, get); a.Status != http.StatusServiceUnavailable {
 		t.Errorf("with require_complete: %d %s", a.Status, a.Body)
 	}
-}
-
-// awaitStopped waits until no thread of the pod runs: only then, it cannot answer.
-func awaitStopped(t *testing.T, p *pod) {
-	t.Helper()
-	ws.Poll(t, ws.Patience, func() error {
-		files, err := filepath.Glob(fmt.Sprintf("/proc/%d/task/*/stat", p.cmd.Process.Pid))
-		if err != nil || len(files) == 0 {
-			return fmt.Errorf("the threads of the process: %q (%w)", files, err)
-		}
-		for _, file := range files {
-			text, err := os.ReadFile(file)
-			if err != nil {
-				return err
-			}
-			// proc_pid_stat(5): the state comes after the name in parentheses.
-			if _, rest, _ := strings.Cut(string(text), ") "); !strings.HasPrefix(rest, "T") {
-				return fmt.Errorf("a thread is not stopped: %s", text)
-			}
-		}
-		return nil
-	})
 }

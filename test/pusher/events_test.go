@@ -99,7 +99,7 @@ func drain(t *testing.T, p *pod, clients ...*client) {
 	}
 }
 
-// awaitCount waits until a channel has so many connections over all pods.
+// awaitCount waits until a channel has n connections over all pods.
 func awaitCount(t *testing.T, p *pod, channel string, n int) {
 	t.Helper()
 	want := fmt.Sprintf(`{"occupied":%t,"subscription_count":%d}`, n > 0, n)

@@ -4,7 +4,6 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
-	"syscall"
 	"testing"
 
 	"github.com/rollcall-gateway/rollcall/test/internal/process"
@@ -18,7 +17,7 @@ func TestMain(m *testing.M) {
 }
 
 func run(m *testing.M) int {
-	if err := raiseFiles(); err != nil {
+	if err := process.RaiseFiles(); err != nil {
 		fmt.Fprintln(os.Stderr, err)
 		return 1
 	}
@@ -30,22 +29,6 @@ func run(m *testing.M) int {
 	defer remove()
 	caddyPath = path
 	return m.Run()
-}
-
-// manyFiles is enough for the connections of one process in these tests.
-const manyFiles = 16_000
-
-// raiseFiles raises the limit of open files. Child processes inherit it.
-func raiseFiles() error {
-	var limit syscall.Rlimit
-	if err := syscall.Getrlimit(syscall.RLIMIT_NOFILE, &limit); err != nil {
-		return fmt.Errorf("reading the limit of open files: %w", err)
-	}
-	limit.Cur, limit.Max = max(limit.Cur, manyFiles), max(limit.Max, manyFiles)
-	if err := syscall.Setrlimit(syscall.RLIMIT_NOFILE, &limit); err != nil {
-		return fmt.Errorf("raising the limit of open files to %d: %w", manyFiles, err)
-	}
-	return nil
 }
 
 // packages returns the folder of npm packages that an environment variable names.

@@ -216,7 +216,7 @@ func watchlist(t *testing.T, f frame) (online, offline []string) {
 	return online, offline
 }
 
-// awaitOnline waits until a pod knows so many users over all pods.
+// awaitOnline waits until a pod knows n users over all pods.
 func awaitOnline(t *testing.T, p *pod, n int) {
 	t.Helper()
 	ws.Poll(t, ws.Patience, func() error {

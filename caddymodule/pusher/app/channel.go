@@ -3,6 +3,8 @@ package app
 import (
 	"fmt"
 	"strings"
+
+	"github.com/rollcall-gateway/rollcall/presence"
 )
 
 // UserPrefix begins the name of the channel to the connections that are signed in as one user.
@@ -28,9 +30,9 @@ var prefixes = []struct {
 	{"private-encrypted-cache-", Signed | Encrypted | Cached},
 	{"private-encrypted-", Signed | Encrypted},
 	{"private-cache-", Signed | Cached},
-	{"private-", Signed},
+	{presence.SignedPrivatePrefix, Signed},
 	{"presence-cache-", Signed | Presence | Cached},
-	{"presence-", Signed | Presence},
+	{presence.SignedMembersPrefix, Signed | Presence},
 	{"cache-", Cached},
 	{UserPrefix, ToUser},
 }

@@ -20,7 +20,7 @@ func (s *Server) channels(ctx context.Context, q *request) (response, *failure) 
 	}
 	prefix := q.params.Get("filter_by_prefix")
 	switch {
-	case want&userCount != 0 && !strings.HasPrefix(prefix, "presence-"):
+	case want&userCount != 0 && !strings.HasPrefix(prefix, presence.SignedMembersPrefix):
 		return response{}, badRequest("only presence channels have a user_count: send filter_by_prefix=presence- or more of a name")
 	case want&cached != 0:
 		return response{}, badRequest("cache is answered about one channel at a time: ask for /channels/NAME?info=cache")

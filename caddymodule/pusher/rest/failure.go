@@ -76,17 +76,7 @@ func (f *failure) write(w http.ResponseWriter) {
 	body = append(strconv.AppendInt(body, int64(f.status), 10), '}')
 	header := w.Header()
 	header.Set("Content-Type", "application/json")
-	header.Set("Cache-Control", "no-store")
-	header.Set("Content-Length", strconv.Itoa(len(body)))
-	if f.retry > 0 {
-		header.Set("Retry-After", strconv.Itoa(int((f.retry+time.Second-1)/time.Second)))
-	}
-	if f.allow != "" {
-		header.Set("Allow", f.allow)
-	}
-	if f.truth != nil {
-		problem.SetTruth(header, *f.truth)
-	}
+	problem.SetHeaders(header, len(body), f.retry, f.allow, f.truth)
 	if f.status == http.StatusUnauthorized {
 		header.Set("WWW-Authenticate", `Pusher realm="rollcall"`)
 	}

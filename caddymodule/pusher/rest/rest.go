@@ -126,7 +126,7 @@ func (s *Server) answer(w http.ResponseWriter, r *http.Request, c call) (respons
 		return response{}, e
 	}
 	a, e := c.to.answer(s, r.Context(), q)
-	if e == nil && !a.truth.Complete && q.params.Get("require_complete") == "1" {
+	if e == nil && !a.truth.Complete && q.complete() {
 		return response{}, incomplete(a.truth)
 	}
 	return a, e
