@@ -99,19 +99,19 @@ func dial(r Request) (*websocket.Conn, *http.Response, error) {
 	return conn, resp, err
 }
 
-// again retries if the connection is closed without an answer. At a reload, Caddy opens new
-// listeners next to the old ones (SO_REUSEPORT) and closes these. One in a hundred connections at
-// that moment is reset, with or without Rollcall, and browsers retry, too.
+// again retries for Patience if the connection is closed without an answer. At a reload, Caddy opens
+// new listeners next to the old ones (SO_REUSEPORT) and closes these. One in a hundred connections at
+// that moment is reset, with or without Rollcall, and browsers retry, too. On a busy machine, the old
+// listeners take connections for seconds.
 func again(try func() error) error {
-	const tries = 4
-	var err error
-	for range tries {
-		err = try()
-		if !errors.Is(err, syscall.ECONNRESET) && !errors.Is(err, io.EOF) && !errors.Is(err, io.ErrUnexpectedEOF) {
+	const pause = 10 * time.Millisecond
+	for deadline := time.Now().Add(Patience); ; time.Sleep(pause) {
+		err := try()
+		isReset := errors.Is(err, syscall.ECONNRESET) || errors.Is(err, io.EOF) || errors.Is(err, io.ErrUnexpectedEOF)
+		if !isReset || time.Now().After(deadline) {
 			return err
 		}
 	}
-	return err
 }
 
 // Dial makes the handshake and reads the welcome.
