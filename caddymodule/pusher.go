@@ -28,7 +28,7 @@ type Pusher struct {
 	// The maximum size of `user_info` in bytes, up to 2048 (2KiB). Default: 2048.
 	UserInfo int64 `json:"user_info,omitempty"`
 
-	// The maximum size of the data of an event in bytes, up to 524288 (512KiB). Default: 10240 (10KiB).
+	// The maximum size of the data of an event in bytes, up to 262144 (256KiB), the maximum size of a message. Default: 10240 (10KiB).
 	EventSize int64 `json:"event_size,omitempty"`
 
 	// The events that one batch may have, up to 100. Default: 10.
@@ -115,7 +115,7 @@ func (p *Pusher) UnmarshalCaddyfile(d *caddyfile.Dispenser) error {
 		"activity_timeout":   timeout(&p.ActivityTimeout),
 		"path":               one(&p.Path),
 		"user_info":          sizeUpTo(&p.UserInfo, maxUserInfo, "2KiB like 1KiB"),
-		"event_size":         sizeUpTo(&p.EventSize, maxEventSize, "512KiB like 10KiB"),
+		"event_size":         sizeUpTo(&p.EventSize, maxEventSize, "256KiB like 10KiB"),
 		"batch_size":         number(&p.BatchSize),
 		"cache_ttl":          timeout(&p.CacheTTL),
 		"presence_members":   number(&p.PresenceMembers),

@@ -19,7 +19,7 @@ import (
 // Maxima of options.
 const (
 	maxUserInfo        = presence.MaxInfo
-	maxEventSize       = 512 << 10
+	maxEventSize       = presence.MaxMessage
 	maxBatchSize       = 100
 	maxClientEvents    = 1000
 	maxActivityTimeout = time.Hour
