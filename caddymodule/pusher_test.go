@@ -107,7 +107,6 @@ func TestPusherOptionsThatAreRefused(t *testing.T) {
 		{"long activity timeout", inPusher(testApp, "activity_timeout 2h"), "activity_timeout 2h0m0s"},
 		{"long cache", inPusher(testApp, "cache_ttl 31m"), "pusher: cache_ttl 31m0s: use a duration up to 30m0s"},
 		{"large batches", inPusher(testApp, "batch_size 101"), "pusher: batch_size 101: use a number from 1 to 100"},
-		{"events over the size of a message", inPusher(testApp, "event_size 257KiB"), "256KiB like 10KiB"},
 		{"how private channels are listed", inPusher(testApp, "private_channels all"), "pusher: private_channels: unknown word \"all\": use count or users"},
 		{"what to terminate", inPusher(testApp, "terminate all"), "pusher: terminate: unknown word \"all\": use members"},
 
