@@ -183,6 +183,7 @@ tree-after:
 	@scripts/tree.sh | diff bin/tree - || { echo 'the work tree changed during the test run'; exit 1; }
 
 bench: bin/caddy ## measure Rollcall beside its peers into docs/benchmarks.md, then plugins and the benchmarks of the packages
+	@scripts/deps.sh bench
 	go run -C bench ./cluster >bin/cluster.md
 	go run -C bench ./tenants >bin/tenants.md
 	go run -C bench . -caddy $(CADDY) -cluster $(CURDIR)/bin/cluster.md -tenants $(CURDIR)/bin/tenants.md -output $(CURDIR)/docs

@@ -15,9 +15,9 @@ import (
 
 const centrifugeName = "centrifuge"
 
-func centrifugePeer() *peer {
+func centrifugePeer(redis string) *peer {
 	return &peer{
-		name: centrifugeName, title: "centrifuge", start: startSelf(centrifugeName),
+		name: centrifugeName, title: "centrifuge", start: startSelf(centrifugeName, redis),
 		path:  "/",
 		greet: []load.Step{{Send: `{"id":1,"connect":{}}`}, {Await: `{"id":1,`}},
 		join: func(k int, name string) load.Step {
@@ -35,8 +35,10 @@ func centrifugePeer() *peer {
 }
 
 // serveCentrifuge is a server on the centrifuge library, set up as in its documentation, with
-// presence. Every connection has its own user, and may do everything that is measured.
-func serveCentrifuge(l net.Listener) error {
+// presence. Every connection has its own user, and may do everything that is measured. With the
+// address of a Redis, servers share channels through it; presence, which would be kept there at a cost
+// of its own, is off.
+func serveCentrifuge(l net.Listener, redis string) error {
 	node, err := centrifuge.New(centrifuge.Config{})
 	if err != nil {
 		return err
@@ -47,7 +49,7 @@ func serveCentrifuge(l net.Listener) error {
 	})
 	node.OnConnect(func(client *centrifuge.Client) {
 		client.OnSubscribe(func(_ centrifuge.SubscribeEvent, reply centrifuge.SubscribeCallback) {
-			reply(centrifuge.SubscribeReply{Options: centrifuge.SubscribeOptions{EmitPresence: true}}, nil)
+			reply(centrifuge.SubscribeReply{Options: centrifuge.SubscribeOptions{EmitPresence: redis == ""}}, nil)
 		})
 		client.OnPublish(func(_ centrifuge.PublishEvent, reply centrifuge.PublishCallback) {
 			reply(centrifuge.PublishReply{}, nil)
@@ -56,6 +58,17 @@ func serveCentrifuge(l net.Listener) error {
 			reply(centrifuge.PresenceReply{}, nil)
 		})
 	})
+	if redis != "" {
+		shard, err := centrifuge.NewRedisShard(node, centrifuge.RedisShardConfig{Address: redis})
+		if err != nil {
+			return err
+		}
+		broker, err := centrifuge.NewRedisBroker(node, centrifuge.RedisBrokerConfig{Shards: []*centrifuge.RedisShard{shard}})
+		if err != nil {
+			return err
+		}
+		node.SetBroker(broker)
+	}
 	if err := node.Run(); err != nil {
 		return err
 	}

@@ -86,8 +86,13 @@ func connectAll(ctx context.Context, s *server.Process, plan *load.Plan, conns i
 	return float64(conns) / took.Seconds(), micros(used) / float64(conns), s.AwaitDescriptors(ctx, files)
 }
 
+// clock has the CPU time of a server so far.
+type clock interface {
+	CPU() (time.Duration, error)
+}
+
 // measure returns the server's CPU time during do, and the duration of do.
-func measure(s *server.Process, do func() error) (used, took time.Duration, err error) {
+func measure(s clock, do func() error) (used, took time.Duration, err error) {
 	before, err := s.CPU()
 	if err != nil {
 		return 0, 0, err

@@ -10,7 +10,6 @@ import (
 	"github.com/rollcall-gateway/rollcall/bench/server"
 )
 
-// The publisher is one of the listeners.
 const (
 	inFlight   = 32  // unfinished messages at saturation
 	modestRate = 10  // messages per second while latency is measured
@@ -65,7 +64,7 @@ func (b *bench) fanoutRound(ctx context.Context, p *peer, s *server.Process, lis
 	}
 	for i, size := range b.sizes {
 		f := of(i)
-		pub := &publisher{loop: l, conns: conns, frame: load.AppendText(nil, []byte(p.publish(message(size))))}
+		pub := &publisher{loop: l, from: conns[0], conns: conns, frame: load.AppendText(nil, []byte(p.publish(message(size))))}
 		if err := pub.saturate(ctx, s, b.each, f); err != nil {
 			return fmt.Errorf("%d bytes to %d: %w", size, listeners, err)
 		}
@@ -82,10 +81,11 @@ func message(size int) string {
 	return begin + strings.Repeat("x", size-len(begin)-len(end)) + end
 }
 
-// publisher is the first connection of a loop.
+// publisher sends the messages of a fan-out.
 type publisher struct {
 	loop  *load.Loop
-	conns []*load.Conn
+	from  *load.Conn   // sends the messages; in a fan-out on one server, a listener too
+	conns []*load.Conn // the listeners: the first connections of the loop
 	frame []byte
 	sent  int
 	base  int // the loop's message count at the start
@@ -102,14 +102,14 @@ func (p *publisher) drained() bool  { return p.delivered() == p.sent*len(p.conns
 func (p *publisher) publish(n int) {
 	p.sent += n
 	if n == 1 {
-		p.conns[0].Write(p.frame)
+		p.from.Write(p.frame)
 		return
 	}
 	frames := make([]byte, 0, n*len(p.frame))
 	for range n {
 		frames = append(frames, p.frame...)
 	}
-	p.conns[0].Write(frames)
+	p.from.Write(frames)
 }
 
 // drain waits for the messages in flight. It fails if some are missing after a while.
@@ -123,7 +123,7 @@ func (p *publisher) drain(ctx context.Context) error {
 }
 
 // saturate keeps inFlight messages in flight for d.
-func (p *publisher) saturate(ctx context.Context, s *server.Process, d time.Duration, f *fanoutFigures) error {
+func (p *publisher) saturate(ctx context.Context, s clock, d time.Duration, f *fanoutFigures) error {
 	run := func(d time.Duration) error {
 		p.begin()
 		end := time.Now().Add(d)
@@ -152,7 +152,7 @@ func (p *publisher) saturate(ctx context.Context, s *server.Process, d time.Dura
 
 // modest publishes at a fixed rate and records when each listener has received each message.
 // Messages arrive in order, so a connection's count identifies the message.
-func (p *publisher) modest(ctx context.Context, s *server.Process, d time.Duration, f *fanoutFigures) error {
+func (p *publisher) modest(ctx context.Context, s clock, d time.Duration, f *fanoutFigures) error {
 	p.begin()
 	got := make([]int, len(p.conns))
 	var sent []time.Time

@@ -28,25 +28,25 @@ const welcome = "welcome"
 
 func floorPeer(name, title string) *peer {
 	return &peer{
-		name: name, title: title, start: startSelf(name),
+		name: name, title: title, start: startSelf(name, ""),
 		greet:   []load.Step{{Await: welcome}},
 		publish: func(message string) string { return message },
 	}
 }
 
-// startSelf starts this program as a server.
-func startSelf(name string) func(ctx context.Context, b *bench) (*server.Process, error) {
+// startSelf starts this program as a server, beside others on the Redis at an address if that is not "".
+func startSelf(name, redis string) func(ctx context.Context, b *bench) (*server.Process, error) {
 	return func(ctx context.Context, _ *bench) (*server.Process, error) {
 		self, err := os.Executable()
 		if err != nil {
 			return nil, err
 		}
-		return server.Start(ctx, self, "-serve", name)
+		return server.Start(ctx, self, "-serve", name, "-address", redis)
 	}
 }
 
 // serve runs the process that startSelf started.
-func serve(name string) error {
+func serve(name, redis string) error {
 	if err := load.RaiseFileLimit(); err != nil {
 		return err
 	}
@@ -70,7 +70,7 @@ func serve(name string) error {
 		case floorParked, floorEach, floorJoined:
 			failed <- serveParked(l, name)
 		case centrifugeName:
-			failed <- serveCentrifuge(l)
+			failed <- serveCentrifuge(l, redis)
 		default:
 			failed <- fmt.Errorf("no server is called %q", name)
 		}

@@ -32,6 +32,7 @@ var sections = []section{
 	{"idle", (*bench).idle, 15 * time.Minute},
 	{"connect", (*bench).connect, 10 * time.Minute},
 	{"fanout", (*bench).fanout, 30 * time.Minute},
+	{"pods", (*bench).pods, 20 * time.Minute},
 	{"members", (*bench).members, 10 * time.Minute},
 	{"pusher", (*bench).pusher, 15 * time.Minute},
 	{"events", (*bench).events, 15 * time.Minute},
@@ -54,7 +55,7 @@ func (b *bench) main() error {
 		return err
 	}
 	if b.serve != "" {
-		return serve(b.serve)
+		return serve(b.serve, b.address)
 	}
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 	defer stop()

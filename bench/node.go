@@ -20,8 +20,11 @@ import (
 //go:embed peers
 var peerFiles embed.FS
 
-func nodePeer(name, title string) *peer {
-	p := &peer{name: name, title: title, start: startNode(name)}
+const socketioName = "socketio"
+
+// nodePeer is a server on Node.js, beside others on the Redis at an address if that is not "".
+func nodePeer(name, title, redis string) *peer {
+	p := &peer{name: name, title: title, start: startNode(name, redis)}
 	switch name {
 	case "ws":
 		p.path = "/"
@@ -33,7 +36,7 @@ func nodePeer(name, title string) *peer {
 		p.publish = func(message string) string {
 			return fmt.Sprintf(`{"type":"send","channel":%q,"message":%s}`, shared, message)
 		}
-	case "socketio":
+	case socketioName:
 		// Packets of Engine.IO 4 and, after a 4, of Socket.IO 5.
 		p.path = "/socket.io/?EIO=4&transport=websocket"
 		p.greet = []load.Step{{Await: "0{", Send: "40"}, {Await: "40{"}}
@@ -48,13 +51,13 @@ func nodePeer(name, title string) *peer {
 }
 
 // startNode starts a server on Node.js. Before the first one, it installs their dependencies.
-func startNode(name string) func(ctx context.Context, b *bench) (*server.Process, error) {
+func startNode(name, redis string) func(ctx context.Context, b *bench) (*server.Process, error) {
 	return func(ctx context.Context, b *bench) (*server.Process, error) {
 		dir, err := installNode(ctx)
 		if err != nil {
 			return nil, err
 		}
-		return server.Start(ctx, "node", "--expose-gc", filepath.Join(dir, name+".mjs"))
+		return server.Start(ctx, "node", "--expose-gc", filepath.Join(dir, name+".mjs"), redis)
 	}
 }
 

@@ -57,7 +57,7 @@ func parseOptions(args []string) (options, error) {
 	f.IntVar(&o.rounds, "rounds", o.rounds, "how often each figure is taken; the median counts")
 	f.DurationVar(&o.each, "time", o.each, "for how long a figure is taken each time")
 	f.IntVar(&o.connects, "connects", o.connects, "connections that the rate of connecting is taken of")
-	f.Func("sections", "what to measure: idle, connect, fanout, members, pusher, events, sites (default all)", words(&o.sections))
+	f.Func("sections", "what to measure: idle, connect, fanout, pods, members, pusher, events, sites (default all)", words(&o.sections))
 	f.Func("peers", "whom to measure: floor-goroutine, floor-parked, floor-each, floor-joined, rollcall, centrifuge, ws, socketio (default all)", words(&o.names))
 	f.Func("conns", fmt.Sprintf("idle connections (default %v)", o.conns), numbers(&o.conns))
 	f.Func("listeners", fmt.Sprintf("how many listen to a message (default %v)", o.listeners), numbers(&o.listeners))
@@ -69,7 +69,7 @@ func parseOptions(args []string) (options, error) {
 	f.StringVar(&o.profile, "profile", "", "a `folder` for CPU profiles of Rollcall, which take some CPU themselves (default none are taken)")
 	f.StringVar(&o.serve, "serve", "", "be a server: internal")
 	f.StringVar(&o.hold, "hold", "", "hold connections to a server: internal")
-	f.StringVar(&o.address, "address", "", "of the server to hold connections to: internal")
+	f.StringVar(&o.address, "address", "", "of the server to hold connections to, or of the Redis of a server: internal")
 	if err := f.Parse(args); err != nil {
 		return options{}, err
 	}

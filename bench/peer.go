@@ -57,8 +57,8 @@ func (b *bench) peers() []*peer {
 		floorPeer(floorParked, "TCP, parked on epoll (floor)"),
 		floorPeer(floorEach, "TCP, one write a message (floor)"),
 		floorPeer(floorJoined, "TCP, pending in one write (floor)"),
-		rollcallPeer(), centrifugePeer(),
-		nodePeer("ws", "ws"), nodePeer("socketio", "Socket.IO"),
+		rollcallPeer(), centrifugePeer(""),
+		nodePeer("ws", "ws", ""), nodePeer(socketioName, "Socket.IO", ""),
 	}
 }
 

@@ -73,7 +73,7 @@ machine: compare the rows of a table. Measured on %s:
 | machine | %s, %d CPUs, %s of memory |
 | system | Linux %s, %s, Node.js %s |
 | command | `+"`%s`"+`; each figure is the median of %d runs of %s |
-| peers | servers on the [centrifuge](https://github.com/centrifugal/centrifuge) library 0.40.1 with presence, [ws](https://github.com/websockets/ws) 8.23.0 and [Socket.IO](https://socket.io) 4.8.4 on Node.js, each set up as its documentation says |
+| peers | servers on the [centrifuge](https://github.com/centrifugal/centrifuge) library 0.40.1 with presence, [ws](https://github.com/websockets/ws) 8.23.0 and [Socket.IO](https://socket.io) 4.8.4 on Node.js, for several servers with [@socket.io/redis-adapter](https://github.com/socketio/socket.io-redis-adapter) 8.3.0 and [redis](https://github.com/redis/node-redis) 5.12.1, each set up as its documentation says |
 | floors | servers that only read and write frames on TCP |
 
 ![Figures of Rollcall and its peers](%s)
@@ -104,6 +104,19 @@ func node() string {
 		return "unknown"
 	}
 	return strings.TrimPrefix(strings.TrimSpace(string(out)), "v")
+}
+
+// redis returns the version of redis-server, if it is installed.
+func redis() string {
+	out, err := exec.Command("redis-server", "--version").Output()
+	if err != nil {
+		return "unknown"
+	}
+	found := regexp.MustCompile(`v=(\S+)`).FindSubmatch(out)
+	if found == nil {
+		return "unknown"
+	}
+	return string(found[1])
 }
 
 // field returns the first group of a pattern in a file, or "unknown".

@@ -80,8 +80,8 @@ func TestReportNamesTheVersionsThatAreMeasured(t *testing.T) {
 	}
 	centrifuge := regexp.MustCompile(`centrifugal/centrifuge v(\S+)`).FindSubmatch(module)
 	versions := append(slices.Collect(maps.Values(packages.Dependencies)), string(centrifuge[1]))
-	if len(versions) != 3 {
-		t.Errorf("three peers have versions, not %q", versions)
+	if len(versions) != 5 {
+		t.Errorf("three peers and two adapters have versions, not %q", versions)
 	}
 	for _, version := range versions {
 		if !strings.Contains(head, version) {

@@ -1,6 +1,6 @@
 #!/bin/bash
 # Installs what the tests need in addition to Go, git and make, with apt-get and npm. Does nothing
-# if everything is there.
+# if everything is there. With the argument bench, it installs what "make bench" needs in addition, too.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 
@@ -17,6 +17,11 @@ clang     clang
 wasm-ld   lld
 wat2wasm  wabt
 '
+if [ "${1-}" = bench ]; then
+	needs+='
+redis-server  redis-server
+'
+fi
 
 # The tests of client.js use the test runner of this version.
 node_major=20

@@ -113,9 +113,11 @@ func (c *Conn) text(payload []byte) {
 		c.proceed(payload)
 		return
 	}
-	if c.plan.Ping != "" && string(payload) == c.plan.Ping {
+	if c.plan.Ping != "" && hasLine(payload, c.plan.Ping) {
 		c.Send(c.plan.Pong)
-		return
+		if len(payload) == len(c.plan.Ping) {
+			return
+		}
 	}
 	l := c.loop
 	l.Bytes += len(payload)
@@ -129,6 +131,17 @@ func (c *Conn) text(payload []byte) {
 	if len(l.Answer) > 0 {
 		l.Answers += bytes.Count(payload, l.Answer)
 	}
+}
+
+// hasLine reports whether a line of a frame is the text. A busy server puts several of its frames, with
+// a ping among them, into one, each as a line.
+func hasLine(payload []byte, text string) bool {
+	for line := range bytes.Lines(payload) {
+		if string(bytes.TrimSuffix(line, []byte("\n"))) == text {
+			return true
+		}
+	}
+	return false
 }
 
 // proceed does the steps that a frame allows; nil is the end of the handshake. It skips frames that

@@ -118,6 +118,41 @@ func TestLoopCountsMessagesHoweverTheyArrive(t *testing.T) {
 	}
 }
 
+func TestLoopAnswersPingsHoweverTheyArrive(t *testing.T) {
+	for name, frame := range map[string]string{
+		"alone":   "{}",
+		"first":   "{}\n{\"text\":\"~\"}",
+		"between": "{\"text\":\"~\"}\n{}\n{\"text\":\"~\"}",
+		"last":    "{\"text\":\"~\"}\n{}",
+	} {
+		t.Run(name, func(t *testing.T) {
+			answered := make(chan error, 1)
+			plan := listen(t, func(c net.Conn, r *bufio.Reader) error {
+				if _, err := io.WriteString(c, switching+string(fromServer("{}x"))+string(fromServer(frame))); err != nil {
+					return err
+				}
+				answered <- expect(r, AppendText(nil, []byte("pong")))
+				_, _ = io.Copy(io.Discard, r) // until the client leaves
+				return nil
+			})
+			plan.Steps, plan.Ping, plan.Pong = nil, "{}", "pong"
+			l, ctx := newLoop(t)
+			if _, err := l.OpenAll(ctx, 1, func(int) *Plan { return plan }); err != nil {
+				t.Fatal(err)
+			}
+			if err := l.PollUntil(ctx, func() bool { return len(answered) > 0 }); err != nil {
+				t.Fatalf("no answer: %v", err)
+			}
+			if err := <-answered; err != nil {
+				t.Errorf("the answer: %v", err)
+			}
+			if want := strings.Count(frame, "~"); l.Messages != want {
+				t.Errorf("%d messages, want %d", l.Messages, want)
+			}
+		})
+	}
+}
+
 func TestLoopSaysHowAConnectionWasLost(t *testing.T) {
 	for name, test := range map[string]struct{ answer, want string }{
 		"refused":  {"HTTP/1.1 503 Service Unavailable\r\n\r\n", "503 Service Unavailable"},

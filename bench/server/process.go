@@ -144,6 +144,21 @@ func (p *Process) CPU() (time.Duration, error) {
 	return time.Duration(t.Nano()), nil
 }
 
+// Group is several processes that do one work together.
+type Group []*Process
+
+// CPU returns the user and system time of all processes.
+func (g Group) CPU() (sum time.Duration, err error) {
+	for _, p := range g {
+		used, err := p.CPU()
+		if err != nil {
+			return 0, err
+		}
+		sum += used
+	}
+	return sum, nil
+}
+
 // cpuClock returns the CPU clock of a process (clock_getcpuclockid(3); CPUCLOCK_SCHED in
 // posix-timers_types.h).
 func cpuClock(pid int) int32 { return ^int32(pid)<<3 | 2 } // a process ID has 22 bits
