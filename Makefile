@@ -51,7 +51,7 @@ GOTEST = $(CURDIR)/bin/gotest -name $@ $(REPORT)
 # gain from the race detector; the tests of the SDKs build and run guests one after the other.
 # Listing takes time, so it is done only where needed.
 LIBRARY = $(shell go list ./... | grep -v /test/)
-IN_PROCESS = $(shell go list ./... | grep -v -E '/(test/(e2e|docs|browser|examples|pusher)|plugins/sdk)(/|$$)')
+IN_PROCESS = $(shell go list ./... | grep -v -E '/(test/(dist|e2e|docs|browser|examples|pusher)|plugins/sdk)(/|$$)')
 
 # Packages that "race" leaves out, or whose tests differ with the race detector: they run without it
 # too. Of presence/cluster, only the number of simulations differs.
@@ -63,7 +63,7 @@ STEP = @printf '\n==> %s %s\n' "$$(date +%T)" $@
 
 .NOTPARALLEL:
 .DELETE_ON_ERROR:
-.PHONY: help build run cluster test deps tidy-check tools vet lint unit race golden integration caddyfiles e2e docs browser pusher fuzz \
+.PHONY: help build run cluster dist test deps tidy-check tools vet lint unit race golden integration caddyfiles e2e docs browser pusher fuzz \
 	unraced tree-before tree-after bench soak faults fmt clean
 
 help: ## list the targets
@@ -79,6 +79,10 @@ bin/caddy: $(CADDY_SOURCES)
 run: build ## serve the demo of the Caddyfile on http://localhost:8080
 	@echo 'The demo comes up on http://localhost:8080. Ctrl-C stops it.'
 	@exec bin/caddy run --config Caddyfile
+
+dist: ## build the binaries, packages, lists of modules and checksums of a release into bin/dist
+	$(STEP)
+	scripts/dist.sh
 
 cluster: build ## run three pods in two data centers on this machine, see examples/cluster
 	@exec examples/cluster/run
@@ -97,7 +101,7 @@ deps: $(ROLLCALL_ESBUILD) ## install what the tests need, as root by apt-get
 tidy-check: ## check that go.mod and go.sum are tidy
 	$(STEP)
 	go mod tidy -diff
-	@set -e; for dir in $(MODULES); do echo "go mod tidy -diff ($$dir)"; (cd $$dir && go mod tidy -diff); done
+	@set -e; for dir in $(MODULES) tools/dist; do echo "go mod tidy -diff ($$dir)"; (cd $$dir && go mod tidy -diff); done
 
 tools: bin/gotest ## test the modules beside the root one: the programs in tools/ and bench/, the Go SDK of plugins
 	$(STEP)
@@ -148,9 +152,9 @@ caddyfiles: bin/caddy ## check the format of every Caddyfile
 		echo "caddy fmt $$file"; bin/caddy fmt --diff $$file >bin/caddyfile.diff || { cat bin/caddyfile.diff; exit 1; }; done
 
 # Those that run at the same time mostly wait.
-e2e: bin/gotest bin/caddy ## tests of the built binary, with the examples
+e2e: bin/gotest bin/caddy ## tests of the built binary, with the examples and the Debian package
 	$(STEP)
-	@$(GOTEST) -- -count=1 -p=1 -parallel=5 -timeout=20m ./test/e2e/... ./test/examples/...
+	@$(GOTEST) -- -count=1 -p=1 -parallel=5 -timeout=20m ./test/e2e/... ./test/examples/... ./test/dist/...
 
 docs: bin/gotest bin/caddy ## tests of what README.md and docs/ show, against the built binary
 	$(STEP)

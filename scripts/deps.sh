@@ -11,6 +11,7 @@ ip        iproute2
 node      nodejs
 npm       npm
 unshare   util-linux
+systemd-analyze systemd
 chromium  chromium
 curl      curl
 clang     clang

@@ -86,7 +86,7 @@ answered.`,
 	explain.Flags().String("user", "", "ID of the user")
 	adminFlags(explain)
 	jsonFlag(explain)
-	cmd.AddCommand(show, explain)
+	cmd.AddCommand(show, explain, versionCommand())
 }
 
 // adminFlags adds the flags that find the admin endpoint, as in Caddy's own commands.
