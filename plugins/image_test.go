@@ -71,6 +71,9 @@ func digestOf(t *testing.T, p *Plugin) string {
 	return first + hex.EncodeToString(digest.Sum(nil))
 }
 
+// With the race detector on a busy machine, a plugin compiles for a minute.
+func init() { compileTimeout = 10 * time.Minute }
+
 func TestExamplesAnswerTheSameWithAnImage(t *testing.T) {
 	files, err := filepath.Glob("../examples/*/*.wasm")
 	if err != nil || len(files) < 4 {

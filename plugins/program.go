@@ -22,9 +22,11 @@ const (
 	// imageFrom is the size of the data from which a program has an image, in bytes. The instances
 	// of a smaller one share too little.
 	imageFrom      = 64 << 10
-	compileTimeout = 30 * time.Second
 	compileWorkers = 2
 )
+
+// compileTimeout is a variable for tests: with the race detector, compiling takes ten times longer.
+var compileTimeout = 30 * time.Second
 
 // programKey identifies a program: plugins with equal keys run the same compiled code.
 type programKey struct {

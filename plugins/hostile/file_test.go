@@ -132,8 +132,8 @@ func TestBombsAreRefusedInLittleTimeAndMemory(t *testing.T) {
 		if o.Error == "" {
 			t.Errorf("%s is loaded", filepath.Base(o.File))
 		}
-		if o.Millis > 2000 || o.Peak > refusedPeak {
-			t.Errorf("%s is refused after %d ms, peak memory so far %d MiB", filepath.Base(o.File), o.Millis, o.Peak>>20)
+		if o.Millis > 4000 || o.Peak > refusedPeak {
+			t.Errorf("%s is refused after %d ms of CPU time, peak memory so far %d MiB", filepath.Base(o.File), o.Millis, o.Peak>>20)
 		}
 	}
 }
@@ -195,8 +195,8 @@ func TestDamagedCopiesOfGoodFilesAreRefusedOrWork(t *testing.T) {
 		if o.Error == "" {
 			loadedFiles++
 		}
-		if o.Millis > 5000 || o.Peak > compiledPeak {
-			t.Errorf("%s took %d ms, peak memory so far %d MiB", o.File, o.Millis, o.Peak>>20)
+		if o.Millis > 10_000 || o.Peak > compiledPeak {
+			t.Errorf("%s took %d ms of CPU time, peak memory so far %d MiB", o.File, o.Millis, o.Peak>>20)
 		}
 	}
 	t.Logf("%d of %d damaged copies were loaded and called", loadedFiles, copies)
