@@ -117,10 +117,11 @@ func BenchmarkFanOut(b *testing.B) {
 	for _, n := range []int{1000, 10_000} {
 		b.Run(fmt.Sprintf("%d watchers", n), func(b *testing.B) {
 			_, conns, frames := room(b, n, WatchList)
-			h, guest := conns[0].host, &user{ID: "guest"}
+			h := conns[0].host
 			ch := h.channels["room"]
 			h.mu.Lock()
 			defer h.mu.Unlock()
+			guest := h.userNamed("guest")
 			*frames = 0
 			there := false
 			b.ReportAllocs()

@@ -17,37 +17,55 @@ type channel struct {
 	foreign     [maxEncodings - 1]int32 // number of listeners by Encoding, without the native one
 	listeners   swapList[membership]    // every connection that has joined; see membership.index
 	watchers    swapList[membership]    // listeners with a snapshot, which receive diffs; see membership.watchIndex
-	joiners     []*membership           // listeners whose join is unanswered, in order
+	joiners     []joiner                // listeners whose join is unanswered, in order
 
 	// Users of an authenticated channel. The fields are zero if the channel has another kind.
 	members swapList[member] // in order of arrival, except that the last fills a gap; see member.index
-	byUser  map[*user]*member
-	users   int32 // number of members with a connection on this pod
-	visible int32 // number of members that watchers see after the next flush
+	users   int32            // number of members with a connection on this pod
+	visible int32            // number of members that watchers see after the next flush
 
+	snapshots      *snapshots // nil if none is kept
+	overlay        *overlay   // nil if no other pod and no lost connection counts
+	changes        *changes   // changes for other pods; nil without a relay
+	outgoing       *outgoing  // messages to deliver; nil if there are none
+	*channelExtras            // never nil; see channel.ensureExtras
+
+	dirty     []*member     // members that may differ from what watchers have seen
+	seq       uint64        // sequence number of the last presence frame; 0 before the first
+	lastFlush time.Duration // see Registry.now
+	timer     *time.Timer   // next flush; nil if none is due
+}
+
+// joiner is a listener whose join is unanswered.
+type joiner struct {
+	*membership
+	ref string // argument of Join that the answer repeats
+}
+
+// channelExtras has what few channels need.
+type channelExtras struct {
 	seen        map[*member]*Shown // what watchers have seen of members that a Shower has decided about; nil if none
-	snapshots   [][]byte           // encoded lists of the members that watchers have seen, by Encoding; nil if not kept
 	chunks      *chunks            // encoded users of this pod, for listings; nil if not cached
 	size        *listSize          // nil unless nameless
-	overlay     *overlay           // nil if no other pod and no lost connection counts
-	changes     *changes           // changes for other pods; nil without a relay
 	restated    *statusBudget      // nil before the first change of a status
-	outgoing    *outgoing          // messages to deliver; nil if there are none
 	following   *following         // of a cache channel; nil if no connection has wanted its last event
 	connCounter *connCounter       // nil unless listeners receive their number
+}
 
-	dirty     []*member // members that may differ from what watchers have seen
-	seq       uint64    // sequence number of the last presence frame; 0 before the first
-	lastFlush time.Time
-	timer     *time.Timer // next flush; nil if none is due
+// noExtras are the extras of all channels that have none. They must not be written.
+var noExtras = new(channelExtras)
+
+// ensureExtras returns extras of the channel that can be written.
+func (ch *channel) ensureExtras() *channelExtras {
+	if ch.channelExtras == noExtras {
+		ch.channelExtras = new(channelExtras)
+	}
+	return ch.channelExtras
 }
 
 func newChannel(name string, class Class) *channel {
-	ch := &channel{name: name, class: class}
-	if class.Kind == Authenticated {
-		ch.byUser = make(map[*user]*member)
-	}
-	return ch
+	const past = -maxFlushWait // the first flush is never too early
+	return &channel{name: name, class: class, channelExtras: noExtras, lastFlush: past}
 }
 
 // named reports whether listings have the members of the channel, and not only their number. Watchers
@@ -64,7 +82,7 @@ func (ch *channel) count() int {
 	case ch.class.Kind == Authenticated:
 		return int(ch.visible) + ch.userlessCount()
 	case ch.overlay != nil:
-		return len(ch.listeners) + ch.overlay.conns + ch.overlay.lostConns
+		return len(ch.listeners) + ch.overlay.parts.conns() + ch.overlay.lostConns()
 	}
 	return len(ch.listeners)
 }
@@ -76,7 +94,7 @@ func (ch *channel) userlessCount() int {
 	case !ch.class.CountOnly:
 		return 0
 	case ch.overlay != nil:
-		return int(ch.userless) + ch.overlay.userless
+		return int(ch.userless) + ch.overlay.parts.userless()
 	}
 	return int(ch.userless)
 }
@@ -91,7 +109,7 @@ func (ch *channel) userlessMembers() int {
 
 func (h *Host) addListener(ch *channel, c *Conn, v permit, e *Entry) *membership {
 	m := &membership{
-		conn: c, channel: ch, index: len(ch.listeners), watchIndex: -1, may: v.may, asked: v.asked, proof: e.Proof, as: e.Member.clone(),
+		conn: c, channel: ch, index: int32(len(ch.listeners)), watchIndex: -1, may: v.may, asked: v.asked, proof: e.Proof, as: e.Member.clone(),
 	}
 	ch.listeners = append(ch.listeners, m)
 	ch.countListener(c.encoding, 1)
@@ -110,7 +128,7 @@ func (h *Host) removeListener(m *membership, lost bool) {
 	h.unwatch(m)
 	ch.following.unhold(m)
 	h.dropOverlay(ch)
-	ch.listeners.remove(m.index, func(m *membership) *int { return &m.index })
+	ch.listeners.remove(m.index, func(m *membership) *int32 { return &m.index })
 	ch.countListener(c.encoding, -1)
 
 	i := slices.Index(c.memberships, m)
@@ -180,7 +198,6 @@ func (h *Host) reclassify(ch *channel, class Class, rules *Rules, wait bool) {
 
 // identify makes a member of each user that listens, on this pod or on another.
 func (h *Host) identify(ch *channel) {
-	ch.byUser = make(map[*user]*member)
 	ch.userless = 0
 	for _, m := range ch.listeners {
 		h.addMembership(m)
@@ -188,9 +205,11 @@ func (h *Host) identify(ch *channel) {
 	if ch.overlay == nil {
 		return
 	}
-	ch.overlay.lossBatches, ch.overlay.lostConns = nil, 0
-	for _, p := range ch.overlay.parts {
-		for id := range p.users {
+	if l := ch.overlay.losses; l != nil {
+		l.batches, l.conns = nil, 0
+	}
+	for i := range ch.overlay.parts {
+		for id := range ch.overlay.parts[i].users.ids() {
 			h.countPod(ch, id, false)
 		}
 	}
@@ -200,7 +219,10 @@ func (h *Host) identify(ch *channel) {
 func (h *Host) anonymize(ch *channel) {
 	for _, m := range ch.members {
 		if m.conns > 0 {
-			m.conns, m.ownConns = 0, 0
+			m.conns = 0
+			if m.own != nil {
+				m.own.identities = 0
+			}
 			h.recordMember(m, false)
 			h.tapMember(m, false)
 		}
@@ -208,7 +230,7 @@ func (h *Host) anonymize(ch *channel) {
 			m.overlay.pods = 0
 		}
 		if m.inGrace() {
-			ch.overlay.inGrace.remove(m.overlay)
+			m.endGrace()
 		}
 		ch.markDirty(m)
 	}

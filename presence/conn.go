@@ -13,7 +13,7 @@ type Conn struct {
 	out  Outbox
 
 	// host.mu guards the fields below.
-	index       int           // index in host.conns
+	index       int32         // index in host.conns
 	user        *user         // nil if anonymous
 	prev, next  *Conn         // neighbors in the list of the user's connections
 	memberships []*membership // few, so a linear search is enough
@@ -27,10 +27,8 @@ type Conn struct {
 type membership struct {
 	conn       *Conn
 	channel    *channel
-	index      int    // index in channel.listeners
-	watchIndex int    // index in channel.watchers; -1 if not watching
-	told       uint64 // following.learned when its join was answered with the last event of the channel
-	ref        string // argument of Join that the answer repeats; "" unless joining
+	index      int32 // index in channel.listeners
+	watchIndex int32 // index in channel.watchers; -1 if not watching
 	watch      Watch
 	joining    bool // in channel.joiners: the join is unanswered
 	assigned   bool // joined by Assign, see Unassign
@@ -167,8 +165,8 @@ func (c *Conn) close(lost bool) {
 		h.release(c.user, !h.retired)
 	}
 	h.invalidateConn(c.index)
-	h.invalidateConn(len(h.conns) - 1) // the last connection moves to c.index
-	h.conns.remove(c.index, func(c *Conn) *int { return &c.index })
+	h.invalidateConn(int32(len(h.conns) - 1)) // the last connection moves to c.index
+	h.conns.remove(c.index, func(c *Conn) *int32 { return &c.index })
 	delete(h.byID, c.id)
 	empty := len(h.conns) == 0
 	h.mu.Unlock()

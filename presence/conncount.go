@@ -38,7 +38,7 @@ func (h *Host) startCount(m *membership, watch Watch) Watch {
 		return watch
 	}
 	if ch.connCounter == nil {
-		ch.connCounter = new(connCounter)
+		ch.ensureExtras().connCounter = new(connCounter)
 	}
 	return max(watch, WatchCount)
 }
@@ -54,7 +54,7 @@ func (h *Host) pushConnCount(ch *channel, from int) {
 	}
 	n := len(ch.listeners)
 	if ch.overlay != nil {
-		n += ch.overlay.conns
+		n += ch.overlay.parts.conns()
 	}
 	if n != c.sent {
 		from = 0

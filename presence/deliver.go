@@ -216,7 +216,7 @@ func (h *Host) queueRound(ch *channel, r *round) {
 	defer h.mu.Unlock()
 	turn := r.listeners[r.done:min(r.done+roundStep, len(r.listeners))]
 	for _, m := range turn {
-		if m.index >= len(ch.listeners) || ch.listeners[m.index] != m {
+		if int(m.index) >= len(ch.listeners) || ch.listeners[m.index] != m {
 			continue
 		}
 		if r.batch.queue(m.conn) {

@@ -56,10 +56,10 @@ type Delta struct {
 // only with a relay. The host's lock guards it, or that of lastChanges after the channel has ended.
 type changes struct {
 	clock    uint64          // clock of the last delta; 0 before the first
+	users    map[string]bool // users to report; true if the last connection was lost
+	lost     int32           // number of lost connections
 	full     bool            // the next delta has the whole part; users then has only users who left
 	notified bool            // the relay knows that there are changes
-	users    map[string]bool // users to report; true if the last connection was lost
-	lost     int             // number of lost connections
 }
 
 // maxChanges limits changes.users, in case that the relay does not fetch for long or that a crowd
@@ -108,7 +108,7 @@ func (ch *channel) localMembers() []Member {
 
 // next returns a Delta without its lists, and begins to record the changes after it.
 func (c *changes) next(clock uint64) Delta {
-	d := Delta{Clock: clock, Base: c.clock, Lost: c.lost}
+	d := Delta{Clock: clock, Base: c.clock, Lost: int(c.lost)}
 	if c.full {
 		d.Base = 0
 	}
@@ -152,7 +152,7 @@ func (h *Host) nextDelta(ch *channel) (Delta, bool) {
 		d.Joined = ch.localMembers()
 	}
 	for id, lost := range users {
-		if m := ch.byUser[h.users[id]]; m == nil || m.conns == 0 {
+		if m := h.users[id].in(ch); m == nil || m.conns == 0 {
 			d.Left = append(d.Left, Departure{id, lost})
 		} else {
 			d.Joined = append(d.Joined, m.delta())

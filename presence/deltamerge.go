@@ -18,8 +18,8 @@ const (
 )
 
 // MergeDelta merges a Delta of another pod, so that the watchers of the channel see it. The Delta
-// may come from the network without validation: a wrong one affects only the part of its pod. Its
-// lists are not retained.
+// may come from the network without validation: a wrong one affects only the part of its pod. Nothing
+// of it is retained.
 func (p Pods) MergeDelta(host HostName, channelName, pod string, d Delta) MergeResult {
 	result := Unwanted
 	if isRoster(channelName) {
@@ -61,7 +61,7 @@ func (p Pods) Clock(host HostName, channelName, pod string) uint64 {
 		return clock
 	}
 	p.r.withWatched(host, channelName, func(_ *Host, ch *channel) {
-		if p := ch.overlay.parts[pod]; p != nil && len(p.users)+p.conns > 0 {
+		if p := ch.overlay.parts.get(pod); p != nil && !p.isEmpty() {
 			clock = p.clock
 		}
 	})
@@ -75,8 +75,8 @@ func (p Pods) Names() []string {
 		h.mu.Lock()
 		for _, ch := range h.channels {
 			if ch.overlay != nil {
-				for name := range ch.overlay.parts {
-					names[name] = true
+				for i := range ch.overlay.parts {
+					names[ch.overlay.parts[i].pod] = true
 				}
 			}
 		}
@@ -95,10 +95,13 @@ func (p Pods) Forget(pod string) {
 	for _, h := range p.r.Hosts() {
 		h.mu.Lock()
 		for _, ch := range h.channels {
-			if ch.overlay != nil && ch.overlay.parts[pod] != nil {
-				ch.overlay.parts[pod].clock = 0
+			if ch.overlay == nil {
+				continue
+			}
+			if part := ch.overlay.parts.get(pod); part != nil {
+				part.clock = 0
 				h.mergeDelta(ch, pod, Delta{Clock: 1})
-				delete(ch.overlay.parts, pod)
+				ch.overlay.parts.remove(pod)
 				h.scheduleFlush(ch)
 			}
 		}
@@ -111,41 +114,40 @@ func (p Pods) Forget(pod string) {
 
 func (h *Host) mergeDelta(ch *channel, pod string, d Delta) MergeResult {
 	o := ch.overlay
-	p := o.parts[pod]
-	if p == nil {
-		p = &podPart{users: make(map[string]remoteUser)}
+	var known uint64 // clock of the part
+	if p := o.parts.get(pod); p != nil {
+		known = p.clock
 	}
 	switch {
-	case d.Clock <= p.clock:
+	case d.Clock <= known:
 		return Stale
-	case d.Base != 0 && d.Base != p.clock:
+	case d.Base != 0 && d.Base != known:
 		return Gap
 	}
+	p := o.parts.ensure(pod)
 	p.clock = d.Clock
-	o.parts[pod] = p
 
 	left := d.Left
 	if d.Base == 0 {
 		left = p.missingUsers(d)
+		p.users.reserve(len(d.Joined))
 	}
 	for _, user := range left {
 		h.mergeLeft(ch, p, user)
 	}
-	for _, u := range d.Joined {
-		h.mergeJoined(ch, p, u)
+	for i := range d.Joined {
+		h.mergeJoined(ch, p, &d.Joined[i])
 	}
 
 	conns := min(max(d.Conns, 0), math.MaxInt32) // the limit of the bus
-	lost := min(max(d.Lost, 0), p.conns)
+	before := int(p.conns)
+	lost := min(max(d.Lost, 0), before)
 	if d.Base == 0 {
-		lost = max(lost, p.conns-conns)
+		lost = max(lost, before-conns)
 	}
-	came := conns - p.conns + lost
-	o.conns += conns - p.conns
-	p.conns = conns
-	userless := min(max(d.Userless, 0), conns)
-	o.userless += userless - p.userless
-	p.userless = userless
+	came := conns - before + lost
+	p.conns = int32(conns)
+	p.userless = int32(min(max(d.Userless, 0), conns))
 	h.holdLost(ch, lost)
 	ch.replaceLost(came)
 	return Merged
@@ -154,7 +156,7 @@ func (h *Host) mergeDelta(ch *channel, pod string, d Delta) MergeResult {
 // missingUsers returns the users that left according to a whole part. A user that d does not
 // mention is lost.
 func (p *podPart) missingUsers(d Delta) []Departure {
-	if len(p.users) == 0 {
+	if p.users.len() == 0 {
 		return d.Left
 	}
 	listed := make(map[string]bool, len(d.Joined)+len(d.Left))
@@ -165,7 +167,7 @@ func (p *podPart) missingUsers(d Delta) []Departure {
 		listed[user.ID] = true
 	}
 	left := slices.Clip(d.Left)
-	for id := range p.users {
+	for id := range p.users.ids() {
 		if !listed[id] {
 			left = append(left, Departure{ID: id, Lost: true})
 		}
@@ -175,9 +177,8 @@ func (p *podPart) missingUsers(d Delta) []Departure {
 
 // mergeLeft removes a user from the part of a pod.
 func (h *Host) mergeLeft(ch *channel, p *podPart, left Departure) {
-	_, known := p.users[left.ID]
-	delete(p.users, left.ID)
-	m := ch.byUser[h.users[left.ID]]
+	known := p.users.remove(left.ID)
+	m := h.users[left.ID].in(ch)
 	switch {
 	case m == nil:
 	case known:
@@ -189,15 +190,16 @@ func (h *Host) mergeLeft(ch *channel, p *podPart, left Departure) {
 }
 
 // mergeJoined adds a user to the part of a pod, or updates what the pod knows of it.
-func (h *Host) mergeJoined(ch *channel, p *podPart, u Member) {
-	_, known := p.users[u.ID]
-	more := u.extra()
-	p.users[u.ID] = remoteUser{datedEmail{u.Email, u.Seen}, u.Shown, more}
-	if here := h.users[u.ID]; more.shared() != nil && here != nil && here.conns > 0 {
-		h.learn(here, more.shared())
+func (h *Host) mergeJoined(ch *channel, p *podPart, u *Member) {
+	here := h.users[u.ID]
+	before, known := p.users.get(u.ID)
+	id, now := u.remote(here, before)
+	p.users.set(id, now)
+	if shared := now.extra.shared(); shared != nil && here != nil && here.conns > 0 {
+		h.learn(here, shared)
 	}
 	if ch.class.Kind == Authenticated {
-		h.countPod(ch, u.ID, known)
+		h.countPod(ch, id, known)
 	}
 }
 

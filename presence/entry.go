@@ -60,7 +60,7 @@ func (h *Host) checkMembers(ch *channel, c *Conn, e *Entry) error {
 		return nil
 	}
 	if u := h.users[who.ID]; u != nil {
-		if m := ch.byUser[u]; m != nil && m.visible() {
+		if m := u.in(ch); m != nil && m.visible() {
 			return nil
 		}
 	}
@@ -151,7 +151,7 @@ func (h *Host) removeMembership(ch *channel, u *user, as *Identity, lost bool) {
 func (h *Host) userNamed(id string) *user {
 	u := h.users[id]
 	if u == nil {
-		u = &user{ID: id}
+		u = &user{ID: id, login: elsewhere}
 		h.users[id] = u
 	}
 	return u
@@ -184,11 +184,11 @@ func (c *Conn) signedIn() bool { return c.user != nil && !c.identified }
 
 // identifiedMembers returns the members of a user that memberships with an identity describe.
 func (u *user) identifiedMembers() []*member {
-	if !slices.ContainsFunc(u.members, (*member).isIdentified) {
+	if !slices.ContainsFunc(u.members.all(), (*member).isIdentified) {
 		return nil
 	}
 	var list []*member
-	for _, m := range u.members {
+	for _, m := range u.members.all() {
 		if m.isIdentified() {
 			list = append(list, m)
 		}

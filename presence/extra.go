@@ -227,6 +227,7 @@ func (h *Host) nextStatus(id string) {
 	case u == nil:
 		h.tell(id, set, FieldStatus) // the user can be on other pods
 	case u.conns == 0:
+		u.ensureLogin()
 		u.extra = u.extra.newest(set) // for its return in the grace period
 		h.tell(id, set, FieldStatus)
 	case change.at > u.extra.value().statusTime: // otherwise, another pod has a later one
@@ -260,18 +261,18 @@ type statusBudget struct {
 // changed marks a member of whom watchers see something else; restated says that it is the status
 // alone.
 func (m *member) changed(restated bool) {
+	change := viewUpdated
 	if restated {
-		m.restated = true
-	} else {
-		m.updated = true
+		change = viewRestated
 	}
+	m.change = max(m.change, change)
 	m.channel.markDirty(m)
 }
 
 // waits reports whether a change of the status has to wait, because the frames of the channel have
 // enough of them.
 func (m *member) waits(ch *channel) bool {
-	if !m.restated || m.updated || !m.shown || !m.visible() || len(ch.watchers) == 0 {
+	if m.change != viewRestated || m.seen != seenUser || !m.visible() || len(ch.watchers) == 0 {
 		return false
 	}
 	v := m.view()
@@ -279,7 +280,7 @@ func (m *member) waits(ch *channel) bool {
 		return false
 	}
 	if ch.restated == nil {
-		ch.restated = new(statusBudget)
+		ch.ensureExtras().restated = new(statusBudget)
 	}
 	return !ch.restated.takes(time.Now(), v.Status)
 }

@@ -31,6 +31,9 @@ type following struct {
 	until   time.Duration // how long their answer holds, see Registry.now
 	learned uint64        // stamp of the event in their answer; this pod may receive it later
 	held    []heldJoin    // joins that wait for the answer
+	// answered has learned at the time at which the join of a listener was answered with the last event of
+	// the channel, unless it was 0.
+	answered map[*membership]uint64
 
 	frame         []byte // last event for the encoding, shared by those who join
 	frameStamp    uint64
@@ -65,7 +68,7 @@ func (h *Host) follow(ch *channel) bool {
 	f := ch.following
 	if f == nil {
 		f = new(following)
-		ch.following = f
+		ch.ensureExtras().following = f
 	}
 	if h.registry.now() < f.until {
 		return true
@@ -89,9 +92,22 @@ func (f *following) hold(j heldJoin) {
 	f.held = append(f.held, j)
 }
 
+// answer records that the join of a membership is answered with the last event of the channel.
+func (f *following) answer(m *membership) {
+	switch {
+	case f.learned == 0:
+		delete(f.answered, m)
+	case f.answered == nil:
+		f.answered = map[*membership]uint64{m: f.learned}
+	default:
+		f.answered[m] = f.learned
+	}
+}
+
 // unhold forgets the join of a membership that ends.
 func (f *following) unhold(m *membership) {
 	if f != nil {
+		delete(f.answered, m)
 		f.held = slices.DeleteFunc(f.held, func(j heldJoin) bool { return j.m == m })
 	}
 }
@@ -169,7 +185,8 @@ func (h *Host) pushLast(m *membership) {
 		return
 	}
 	ch, c := m.channel, m.conn
-	m.lastDue, m.told = false, ch.following.learned
+	m.lastDue = false
+	ch.following.answer(m)
 	if frame := h.lastFrame(ch, c.encoding); frame != nil {
 		c.push(frame)
 		return
@@ -203,7 +220,7 @@ func (ch *channel) skipping(stamp uint64) (list []*Conn) {
 	f := ch.following
 	if stamp != 0 && stamp <= f.learned {
 		for _, m := range ch.listeners {
-			if stamp <= m.told || m.lastDue {
+			if stamp <= f.answered[m] || m.lastDue {
 				list = append(list, m.conn)
 			}
 		}

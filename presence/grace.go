@@ -14,9 +14,43 @@ type lossBatch struct {
 	conns int
 }
 
+// losses has what watchers of a channel still see of lost connections, until the grace period of each
+// has ended.
+type losses struct {
+	members graceHeap
+	batches []lossBatch   // in order of loss; empty if the channel is authenticated
+	conns   int           // connections of all batches
+	timer   *time.Timer   // nil before the first loss
+	due     time.Duration // time at which the timer fires, see Registry.now; 0: never
+}
+
+// lostConns returns the number of connections of all batches.
+func (o *overlay) lostConns() int {
+	if o.losses == nil {
+		return 0
+	}
+	return o.losses.conns
+}
+
+// ensureLosses returns the losses of the channel, which it creates if necessary.
+func (ch *channel) ensureLosses() *losses {
+	o := ch.ensureOverlay()
+	if o.losses == nil {
+		o.losses = new(losses)
+	}
+	return o.losses
+}
+
+// lostMember is a member in its grace period.
+type lostMember struct {
+	member *member
+	until  time.Duration // end of the grace period, see Registry.now
+	index  int           // index in losses.members
+}
+
 // graceHeap holds the lost members of a channel. The member whose grace period ends first is at
 // index 0.
-type graceHeap []*memberOverlay
+type graceHeap []*lostMember
 
 // Len implements [heap.Interface].
 func (g graceHeap) Len() int { return len(g) }
@@ -27,27 +61,29 @@ func (g graceHeap) Less(i, j int) bool { return g[i].until < g[j].until }
 // Swap implements [heap.Interface].
 func (g graceHeap) Swap(i, j int) {
 	g[i], g[j] = g[j], g[i]
-	g[i].graceIndex, g[j].graceIndex = int32(i), int32(j)
+	g[i].index, g[j].index = i, j
 }
 
 // Push implements [heap.Interface].
 func (g *graceHeap) Push(x any) {
-	t := x.(*memberOverlay)
-	t.graceIndex = int32(len(*g))
-	*g = append(*g, t)
+	lost := x.(*lostMember)
+	lost.index = len(*g)
+	lost.member.ensureOverlay().lost = lost
+	*g = append(*g, lost)
 }
 
 // Pop implements [heap.Interface].
 func (g *graceHeap) Pop() any {
 	last := len(*g) - 1
-	t := (*g)[last]
+	lost := (*g)[last]
 	(*g)[last] = nil
 	*g = (*g)[:last]
-	t.graceIndex = -1
-	return t
+	lost.member.overlay.lost = nil
+	return lost
 }
 
-func (g *graceHeap) remove(t *memberOverlay) { heap.Remove(g, int(t.graceIndex)) }
+// endGrace ends the grace period of a member.
+func (m *member) endGrace() { heap.Remove(&m.channel.overlay.losses.members, m.overlay.lost.index) }
 
 // now returns the time since the registry was created. Grace periods use it because it is monotonic
 // and smaller than a time.Time.
@@ -57,13 +93,12 @@ func (r *Registry) now() time.Duration { return time.Since(r.epoch) }
 func (h *Host) startGrace(m *member) {
 	ch := m.channel
 	grace := h.rules().Grace
-	if grace <= 0 || !m.counted || len(ch.watchers) == 0 {
+	if grace <= 0 || m.seen == seenNothing || len(ch.watchers) == 0 {
 		return
 	}
-	t := m.ensureOverlay()
-	t.until = h.registry.now() + grace
-	heap.Push(&ch.ensureOverlay().inGrace, t)
-	h.scheduleExpiry(ch, t.until)
+	l, until := ch.ensureLosses(), h.registry.now()+grace
+	heap.Push(&l.members, &lostMember{member: m, until: until})
+	h.scheduleExpiry(ch, l, until)
 }
 
 // holdLost keeps counting n lost connections until their grace period ends, if ch lists no users.
@@ -72,84 +107,78 @@ func (h *Host) holdLost(ch *channel, n int) {
 	if grace <= 0 || n <= 0 || len(ch.watchers) == 0 || ch.class.Kind == Authenticated {
 		return
 	}
-	o := ch.ensureOverlay()
-	until := h.registry.now() + grace
-	o.lostConns += n
-	if i := len(o.lossBatches) - 1; i >= 0 {
-		newest := &o.lossBatches[i]
+	l, until := ch.ensureLosses(), h.registry.now()+grace
+	l.conns += n
+	if i := len(l.batches) - 1; i >= 0 {
+		newest := &l.batches[i]
 		if until >= newest.until && until-newest.until < lossWindow {
 			newest.conns += n
 			return
 		}
 	}
-	o.lossBatches = append(o.lossBatches, lossBatch{until, n})
-	h.scheduleExpiry(ch, until)
+	l.batches = append(l.batches, lossBatch{until, n})
+	h.scheduleExpiry(ch, l, until)
 }
 
 // replaceLost makes n new connections replace lost ones that still count, the oldest first.
 func (ch *channel) replaceLost(n int) {
-	o := ch.overlay
-	if o == nil {
+	if ch.overlay == nil || ch.overlay.losses == nil {
 		return
 	}
-	for n > 0 && len(o.lossBatches) > 0 {
-		oldest := &o.lossBatches[0]
+	l := ch.overlay.losses
+	for n > 0 && len(l.batches) > 0 {
+		oldest := &l.batches[0]
 		replaced := min(n, oldest.conns)
 		n -= replaced
-		o.lostConns -= replaced
+		l.conns -= replaced
 		if oldest.conns -= replaced; oldest.conns == 0 {
-			o.lossBatches = o.lossBatches[1:]
+			l.batches = l.batches[1:]
 		}
 	}
 }
 
-// scheduleExpiry makes the channel's timer fire at until, unless it fires earlier.
-func (h *Host) scheduleExpiry(ch *channel, until time.Duration) {
-	o := ch.overlay
-	if o.due != 0 && o.due <= until {
+// scheduleExpiry makes the timer of the losses fire at until, unless it fires earlier.
+func (h *Host) scheduleExpiry(ch *channel, l *losses, until time.Duration) {
+	if l.due != 0 && l.due <= until {
 		return
 	}
-	o.due = until
+	l.due = until
 	wait := until - h.registry.now()
-	if o.timer != nil {
-		o.timer.Reset(wait)
+	if l.timer != nil {
+		l.timer.Reset(wait)
 		return
 	}
-	o.timer = time.AfterFunc(wait, func() {
+	l.timer = time.AfterFunc(wait, func() {
 		h.mu.Lock()
 		defer h.mu.Unlock()
-		if ch.overlay == o { // otherwise the channel is no longer watched
-			h.expireGrace(ch)
+		if ch.overlay != nil && ch.overlay.losses == l { // otherwise the channel is no longer watched
+			h.expireGrace(ch, l)
 		}
 	})
 }
 
-// stopTimer stops the expiry timer. The overlay must not be used afterwards.
-func (o *overlay) stopTimer() {
-	if o.timer != nil {
-		o.timer.Stop()
-	}
-}
-
 // expireGrace removes members and stops counting connections whose grace period has ended.
-func (h *Host) expireGrace(ch *channel) {
-	o, now := ch.overlay, h.registry.now()
-	o.due = 0
-	for len(o.inGrace) > 0 && o.inGrace[0].until <= now {
-		h.updateMember(o.inGrace[0].member, true, false)
+func (h *Host) expireGrace(ch *channel, l *losses) {
+	now := h.registry.now()
+	l.due = 0
+	for len(l.members) > 0 && l.members[0].until <= now {
+		h.updateMember(l.members[0].member, true, false)
 	}
-	if len(o.inGrace) > 0 {
-		h.scheduleExpiry(ch, o.inGrace[0].until)
+	if len(l.members) > 0 {
+		h.scheduleExpiry(ch, l, l.members[0].until)
 	}
-	running := o.lossBatches[:0]
-	for _, b := range o.lossBatches {
+	running := l.batches[:0]
+	for _, b := range l.batches {
 		if b.until <= now {
-			o.lostConns -= b.conns
+			l.conns -= b.conns
 			continue
 		}
 		running = append(running, b)
-		h.scheduleExpiry(ch, b.until)
+		h.scheduleExpiry(ch, l, b.until)
 	}
-	o.lossBatches = running
+	l.batches = running
+	if l.due == 0 {
+		ch.overlay.losses = nil
+	}
 	h.scheduleFlush(ch)
 }

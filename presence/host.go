@@ -76,7 +76,7 @@ func (h *Host) connect(id ID, u *User, out Outbox) (*Conn, error) {
 	if h.full() {
 		return nil, errTooManyConns
 	}
-	c := &Conn{host: h, id: id, out: out, index: len(h.conns)}
+	c := &Conn{host: h, id: id, out: out, index: int32(len(h.conns))}
 	if o, ok := out.(EncodedOutbox); ok {
 		c.encoding = o.Encoding()
 		_ = c.frames() // panics here for an encoding that the registry does not have
@@ -321,9 +321,9 @@ func (h *Host) stats() Stats {
 type swapList[T any] []*T
 
 // remove removes the element at i. index returns a pointer to the index of an element.
-func (l *swapList[T]) remove(i int, index func(*T) *int) {
+func (l *swapList[T]) remove(i int32, index func(*T) *int32) {
 	list := *l
-	last := len(list) - 1
+	last := int32(len(list) - 1)
 	list[i] = list[last]
 	*index(list[i]) = i
 	list[last] = nil

@@ -160,7 +160,7 @@ func (ch *channel) listed(m *membership) (*user, datedEmail) {
 	if u = m.conn.host.memberOf(m); u == nil {
 		return nil, datedEmail{}
 	}
-	of := ch.byUser[u]
+	of := u.in(ch)
 	return of.source(), of.address()
 }
 

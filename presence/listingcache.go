@@ -87,7 +87,9 @@ func (h *Host) dropCache() {
 	h.registry.cached.Add(-int64(k.counted))
 	h.cache = nil
 	for _, ch := range h.channels {
-		ch.chunks = nil
+		if ch.chunks != nil { // otherwise the extras can be shared
+			ch.chunks = nil
+		}
 	}
 }
 
@@ -98,7 +100,7 @@ func (h *Host) chunksOf(ch *channel, k *listingCache) *chunks {
 		return nil
 	}
 	if ch.chunks == nil {
-		ch.chunks = &chunks{cache: k, length: func() int { return len(ch.members) }, encode: func(b []byte, from, to int) []byte {
+		ch.ensureExtras().chunks = &chunks{cache: k, length: func() int { return len(ch.members) }, encode: func(b []byte, from, to int) []byte {
 			return h.encodeMembers(b, ch.members[from:to])
 		}}
 	}
@@ -106,14 +108,14 @@ func (h *Host) chunksOf(ch *channel, k *listingCache) *chunks {
 }
 
 // invalidateConn invalidates the entry of the connection at i in Host.conns.
-func (h *Host) invalidateConn(i int) {
+func (h *Host) invalidateConn(i int32) {
 	if h.cache != nil {
 		h.cache.private.invalidate(i)
 	}
 }
 
 // invalidateOnline invalidates the entry of the user at i in Host.online.
-func (h *Host) invalidateOnline(i int) {
+func (h *Host) invalidateOnline(i int32) {
 	if h.cache != nil {
 		h.cache.online.invalidate(i)
 	}
@@ -121,7 +123,7 @@ func (h *Host) invalidateOnline(i int) {
 
 // invalidateUser invalidates all entries of a user, whose e-mail address has changed.
 func (h *Host) invalidateUser(u *user) {
-	for _, m := range u.members {
+	for _, m := range u.members.all() {
 		m.channel.chunks.invalidate(m.index)
 	}
 	if h.cache != nil && u.conns > 0 {
@@ -185,9 +187,9 @@ type chunks struct {
 const chunkLen = 64
 
 // invalidate records that the entry at i has changed.
-func (c *chunks) invalidate(i int) {
-	if c != nil && i/chunkLen < len(c.list) {
-		c.put(i/chunkLen, nil)
+func (c *chunks) invalidate(i int32) {
+	if chunk := int(i / chunkLen); c != nil && chunk < len(c.list) {
+		c.put(chunk, nil)
 	}
 }
 

@@ -3,6 +3,7 @@ package presence
 import (
 	"fmt"
 	"maps"
+	"reflect"
 	"slices"
 	"strings"
 )
@@ -111,10 +112,10 @@ func (m *model) checkNothingIsKept() {
 	}
 	members := 0
 	for name, ch := range h.channels {
-		if len(ch.members) != int(ch.visible) || len(ch.byUser) != int(ch.visible) {
-			t.Errorf("%s: %d members and %d by user, %d there", name, len(ch.members), len(ch.byUser), ch.visible)
+		if len(ch.members) != int(ch.visible) {
+			t.Errorf("%s: %d members, %d there", name, len(ch.members), ch.visible)
 		}
-		if b := ch.overlay; b != nil && (len(b.inGrace)+len(b.lossBatches)+b.lostConns > 0 || b.due != 0 || b.syncing) {
+		if b := ch.overlay; b != nil && (b.losses != nil || b.syncing) {
 			t.Errorf("%s: %+v is left", name, b)
 		}
 		if ch.overlay != nil && len(ch.watchers) == 0 {
@@ -124,6 +125,9 @@ func (m *model) checkNothingIsKept() {
 			t.Errorf("%s: %d changes, %d joiners and timer %v are left", name, len(ch.dirty), len(ch.joiners), ch.timer)
 		}
 		for _, mem := range ch.members {
+			if mem.user.in(ch) != mem {
+				t.Errorf("%s: %s has another member", name, mem.user.ID)
+			}
 			if mem.overlay != nil && mem.overlay.pods == 0 {
 				t.Errorf("%s: %+v of %s is left", name, mem.overlay, mem.user.ID)
 			}
@@ -131,9 +135,15 @@ func (m *model) checkNothingIsKept() {
 		members += len(ch.members)
 	}
 	for id, u := range h.users {
-		if members -= len(u.members); u.conns == 0 && len(u.members) == 0 {
+		if members -= len(u.members.all()); u.conns == 0 && u.members.isEmpty() {
 			t.Errorf("%s has no connection", id)
 		}
+	}
+	if !reflect.ValueOf(*noExtras).IsZero() {
+		t.Errorf("channels without extras share %+v", noExtras)
+	}
+	if *elsewhere != (login{}) {
+		t.Errorf("users without a login share %+v", elsewhere)
 	}
 	if members != 0 {
 		t.Errorf("channels have %d more members than users know of", members)

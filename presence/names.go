@@ -31,7 +31,7 @@ type listSize struct {
 // updateNames decides whether the channel is nameless, before a flush.
 func (h *Host) updateNames(ch *channel) {
 	if ch.class.Kind != Authenticated { // watchers hear of the kind, and forget the members
-		ch.nameless, ch.size = false, nil
+		ch.restoreNames()
 		return
 	}
 	switch limit := h.rules().MaxNames; {
@@ -51,19 +51,32 @@ func (h *Host) updateNames(ch *channel) {
 // hideNames makes the channel nameless.
 func (h *Host) hideNames(ch *channel) {
 	for _, m := range ch.members {
-		m.shown = false
+		m.seen = min(m.seen, seenCount)
 	}
-	ch.nameless, ch.seen, ch.snapshots = true, nil, nil
+	ch.nameless, ch.snapshots = true, nil
+	if ch.seen != nil { // otherwise the extras can be shared
+		ch.seen = nil
+	}
 }
 
 // returnNames makes the members known to those who join from now on.
 func (h *Host) returnNames(ch *channel) {
-	ch.nameless, ch.size = false, nil
+	ch.restoreNames()
 	for _, m := range ch.members {
 		view := m.view()
-		m.shown = m.visible() && !view.hidden()
-		m.updated, m.restated = false, false
+		if m.visible() && !view.hidden() {
+			m.seen = seenUser
+		}
+		m.change = viewSame
 		ch.keepView(m, &view)
+	}
+}
+
+// restoreNames makes the channel one that has names.
+func (ch *channel) restoreNames() {
+	ch.nameless = false
+	if ch.size != nil { // otherwise the extras can be shared
+		ch.size = nil
 	}
 }
 
@@ -76,7 +89,7 @@ func (h *Host) measureList(ch *channel) int {
 	if ch.size != nil && ch.size.changes < int(ch.visible)/8 {
 		return ch.size.bytes
 	}
-	ch.size = new(listSize)
+	ch.ensureExtras().size = new(listSize)
 	var sizes [maxEncodings]int
 	views := make([]View, 0, measureStep)
 	for step := range slices.Chunk(ch.members, measureStep) {
@@ -98,7 +111,7 @@ func (h *Host) measureList(ch *channel) int {
 
 // checkSnapshot makes the channel nameless if the list that a joiner would receive is too long.
 func (h *Host) checkSnapshot(ch *channel) {
-	tooLong := func(m *membership) bool { return m.listsMembers() && len(h.membersSeen(ch, m.conn.encoding)) > maxList }
+	tooLong := func(m joiner) bool { return m.listsMembers() && len(h.membersSeen(ch, m.conn.encoding)) > maxList }
 	if !slices.ContainsFunc(ch.joiners, tooLong) {
 		return
 	}

@@ -261,7 +261,7 @@ func (h *Host) compare(u *user, d *Detail) {
 // see of a user without a connection here.
 func (u *user) latest() *extra {
 	e := u.extra
-	for _, m := range u.members {
+	for _, m := range u.members.all() {
 		if m.overlay != nil && m.visible() {
 			e = e.newest(m.overlay.extra.shared())
 		}

@@ -1,31 +1,13 @@
 package presence
 
-import "time"
-
 // overlay is what watchers see of a channel in addition to the connections of this pod: the parts
 // of other pods, and lost connections in their grace period. It exists only while the channel has
 // watchers. The host's lock guards it.
 type overlay struct {
-	relayed bool                // the relay knows that the channel is watched
-	syncing bool                // joiners wait for Pods.Ready; there is no watcher yet
-	parts   map[string]*podPart // parts by the name of the pod
-	conns   int                 // connections of all parts
-	// userless is the number of connections of all parts that count as no user.
-	userless int
-
-	inGrace     graceHeap
-	lossBatches []lossBatch // in order of loss; empty if the channel is authenticated
-	lostConns   int         // connections of all lossBatches
-	timer       *time.Timer
-	due         time.Duration // time at which the timer fires, see Registry.now; 0: never
-}
-
-// podPart is another pod's part of a channel.
-type podPart struct {
-	clock    uint64 // clock of the last merged delta; 0 before the first
-	conns    int
-	userless int
-	users    map[string]remoteUser // users by ID
+	relayed bool // the relay knows that the channel is watched
+	syncing bool // joiners wait for Pods.Ready; there is no watcher yet
+	parts   podParts
+	losses  *losses // nil if there are none
 }
 
 // datedEmail is an e-mail address with the time at which it was learned, see Member.
@@ -55,22 +37,13 @@ func (m *Member) EmailNewer(email string, seen int64) bool {
 // InfoNewer reports whether the info of m applies, and not another one that was set at the time.
 func (m *Member) InfoNewer(info string, at int64) bool { return later(m.InfoTime, at, m.Info, info) }
 
-// remoteUser is a user in the part of another pod.
-type remoteUser struct {
-	datedEmail
-	shown *Shown // decision of that pod's Shower; nil if it has none
-	extra *extra // as in user
-}
-
 // memberOverlay is what watchers see of a member in addition to its connections on this pod.
 type memberOverlay struct {
-	member     *member
-	pods       int32         // number of other pods that have the user
-	email      string        // e-mail address that watchers see
-	shown      *Shown        // decision of a Shower that applies; nil if no pod has one
-	extra      *extra        // info and status that apply
-	until      time.Duration // end of the grace period, see Registry.now
-	graceIndex int32         // index in overlay.inGrace; -1 if not in its grace period
+	pods  int32       // number of other pods that have the user
+	email string      // e-mail address that watchers see
+	shown *Shown      // decision of a Shower that applies; nil if no pod has one
+	extra *extra      // info and status that apply
+	lost  *lostMember // nil if not in its grace period
 }
 
 // ensureOverlay returns the overlay of the channel, which it creates if necessary.
@@ -87,7 +60,7 @@ func (ch *channel) syncing() bool { return ch.overlay != nil && ch.overlay.synci
 func (m *member) ensureOverlay() *memberOverlay {
 	if m.overlay == nil {
 		now := m.here()
-		m.overlay = &memberOverlay{member: m, email: now.email, shown: now.shown, extra: now.extra, graceIndex: -1}
+		m.overlay = &memberOverlay{email: now.email, shown: now.shown, extra: now.extra}
 	}
 	return m.overlay
 }
@@ -99,7 +72,7 @@ func (h *Host) updateMember(m *member, was, lost bool) {
 	switch {
 	case m.inGrace():
 		if m.connected() || !lost {
-			m.channel.overlay.inGrace.remove(m.overlay)
+			m.endGrace()
 		}
 	case was && lost && !m.connected():
 		h.startGrace(m)
@@ -132,8 +105,8 @@ func (m *member) updateView(hide Fields) {
 		best, shown, rest = m.address(), of.shown, of.extra
 	}
 	if t.pods > 0 {
-		for _, p := range m.channel.overlay.parts {
-			known := p.users[m.user.ID]
+		for i := range m.channel.overlay.parts {
+			known, _ := m.channel.overlay.parts[i].users.get(m.user.ID)
 			if known.datedEmail.newer(best) {
 				best = known.datedEmail
 			}
@@ -175,10 +148,12 @@ func (h *Host) dropOverlay(ch *channel) {
 		h.relay.Unwatched(h.name, ch.name)
 	}
 	h.forgetPods(ch)
-	for len(o.inGrace) > 0 {
-		h.updateMember(o.inGrace[0].member, true, false)
+	if l := o.losses; l != nil {
+		for len(l.members) > 0 {
+			h.updateMember(l.members[0].member, true, false)
+		}
+		l.timer.Stop()
 	}
-	o.stopTimer()
 	ch.overlay = nil
 	if len(ch.dirty) > 0 {
 		h.scheduleFlush(ch) // removes the members that are gone
@@ -188,7 +163,7 @@ func (h *Host) dropOverlay(ch *channel) {
 // forgetPods removes the parts of other pods.
 func (h *Host) forgetPods(ch *channel) {
 	o := ch.overlay
-	o.relayed, o.syncing, o.parts, o.conns, o.userless = false, false, nil, 0, 0
+	o.relayed, o.syncing, o.parts = false, false, nil
 	for _, m := range ch.members {
 		if m.overlay != nil && m.overlay.pods > 0 {
 			m.overlay.pods = 0

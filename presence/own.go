@@ -64,7 +64,7 @@ func (h *Host) setOwn(m *member, as *Identity) {
 func (h *Host) describe(m *member, as *Identity) {
 	o := m.own
 	if o == nil {
-		o = &user{ID: m.user.ID, members: swapList[member]{m}}
+		o = &user{ID: m.user.ID, login: new(login), members: memberList{few: [2]*member{m}}}
 		m.own = o
 		m.channel.identified++
 		if h.rules().Shower != nil {

@@ -127,10 +127,7 @@ func (ch *channel) relayed() bool { return ch.overlay != nil && ch.overlay.relay
 
 // notifyWatched notifies the relay that the channel is watched.
 func (h *Host) notifyWatched(ch *channel) {
-	o := ch.ensureOverlay()
-	if o.relayed = true; o.parts == nil {
-		o.parts = make(map[string]*podPart)
-	}
+	ch.ensureOverlay().relayed = true
 	h.relay.Watched(h.name, ch.name)
 }
 

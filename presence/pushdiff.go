@@ -17,7 +17,7 @@ func (h *Host) pushDiff(ch *channel, d Diff) {
 		case m.conn.encoding == 0:
 			m.conn.push(frames.get(0, build))
 		case d.Names == NamesReturned:
-			m.conn.push(h.encodeJoined(m))
+			m.conn.push(h.encodeJoined(m, ""))
 		case d.Names == NamesShown && h.isInDiff(m):
 			parts.push(m, d)
 		default:
@@ -42,7 +42,7 @@ func (h *Host) isInDiff(m *membership) bool {
 	if !m.self {
 		return false
 	}
-	of := m.channel.byUser[h.memberOf(m)]
+	of := h.memberOf(m).in(m.channel)
 	return of != nil && of.inDiff
 }
 

@@ -283,6 +283,7 @@ func (h *Host) mergeRoster(r *roster, pod string, d Delta) MergeResult {
 	}
 	for i := range d.Joined {
 		if id := d.Joined[i].ID; !p.users[id] && rosterName(id) == r.name {
+			id = strings.Clone(id) // it can be a part of a payload
 			p.users[id] = true
 			r.pods[id]++
 			h.updateWatched(&news, r, id, false)

@@ -192,7 +192,7 @@ func (c *Conn) from(to []*channel) Source {
 	if len(to) == 1 {
 		if m := c.membership(to[0]); m.as != nil {
 			from := Source{User: &User{ID: m.as.ID, Email: m.as.Email}}
-			if of := to[0].byUser[c.host.memberOf(m)]; of != nil {
+			if of := c.host.memberOf(m).in(to[0]); of != nil {
 				from.Shown = of.source().shown
 			}
 			return from

@@ -167,7 +167,9 @@ func (h *Host) updateShower(rules *Rules) {
 	}
 	h.shower = version
 	for _, u := range h.users {
-		u.decided = false
+		if u.decided { // otherwise the login can be shared
+			u.decided = false
+		}
 	}
 	again := h.online
 	h.eachDescription(func(u *user) {

@@ -133,9 +133,9 @@ func (m *member) lastView() View {
 // keepView remembers what watchers have seen of a member.
 func (ch *channel) keepView(m *member, v *View) {
 	switch {
-	case m.shown && v.Shown != nil:
+	case m.seen == seenUser && v.Shown != nil:
 		if ch.seen == nil {
-			ch.seen = make(map[*member]*Shown)
+			ch.ensureExtras().seen = make(map[*member]*Shown)
 		}
 		ch.seen[m] = v.Shown
 	case ch.seen != nil:

@@ -1,5 +1,8 @@
 package presence
 
+// snapshots are encoded lists of the members that watchers have seen, by Encoding; nil if not kept.
+type snapshots [maxEncodings][]byte
+
 // kept returns the encoded list of the members that watchers have seen; nil if it is not kept.
 func (ch *channel) kept(e Encoding) []byte {
 	if ch.snapshots == nil {
@@ -15,7 +18,7 @@ func (h *Host) membersSeen(ch *channel, e Encoding) []byte {
 	}
 	list := h.registry.frames[e].Members(ch.shownUsers(), h.hide)
 	if ch.snapshots == nil {
-		ch.snapshots = make([][]byte, h.encoders())
+		ch.snapshots = new(snapshots)
 	}
 	ch.snapshots[e] = list
 	return list
@@ -23,6 +26,9 @@ func (h *Host) membersSeen(ch *channel, e Encoding) []byte {
 
 // dropShortSnapshots drops the lists that are cheap to encode again.
 func (ch *channel) dropShortSnapshots() {
+	if ch.snapshots == nil {
+		return
+	}
 	keep := false
 	for e, list := range ch.snapshots {
 		if len(list) < minKeptSnapshot {
@@ -39,7 +45,7 @@ func (ch *channel) dropShortSnapshots() {
 func (ch *channel) shownUsers() []View {
 	users := make([]View, 0, ch.visible)
 	for _, m := range ch.members {
-		if m.shown {
+		if m.seen == seenUser {
 			users = append(users, m.lastView())
 		}
 	}
@@ -51,7 +57,7 @@ func (h *Host) answersSelf(m *membership) bool {
 	if m.conn.encoding == 0 || m.channel.class.Kind != Authenticated {
 		return false
 	}
-	return m.channel.byUser[h.memberOf(m)] != nil
+	return h.memberOf(m).in(m.channel) != nil
 }
 
 // self returns [Joined].Self. listed reports whether the answer has the members that watchers have seen.
@@ -59,8 +65,8 @@ func (h *Host) self(m *membership, listed bool) *View {
 	if !h.answersSelf(m) {
 		return nil
 	}
-	of := m.channel.byUser[h.memberOf(m)]
-	if listed && of.shown {
+	of := h.memberOf(m).in(m.channel)
+	if listed && of.seen == seenUser {
 		if last := of.lastView(); last.id() == of.user.ID {
 			return nil
 		}

@@ -167,7 +167,7 @@ func (e *tapEntry) change(h *Host, t *Tap, name string) TapChange {
 			}
 		}
 		there = func(id string) (Member, bool) {
-			if m := ch.byUser[h.users[id]]; m != nil && m.conns > 0 {
+			if m := h.users[id].in(ch); m != nil && m.conns > 0 {
 				return m.tapped(), true
 			}
 			return Member{}, false
@@ -332,7 +332,7 @@ func (h *Host) tapKnown(u *user) {
 		return
 	}
 	h.tapUser(u, false)
-	for _, m := range u.members {
+	for _, m := range u.members.all() {
 		if m.conns > 0 {
 			h.tapMember(m, false)
 		}

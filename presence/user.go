@@ -18,33 +18,51 @@ type User struct {
 // while the user is on another pod, and until watchers have seen that it left. A user who
 // reconnects meanwhile is the same member.
 type user struct {
-	ID       string
-	Email    string // e-mail address that this pod has learned
-	extra    *extra // what else it has learned; nil if nothing
-	seen     int64  // time at which the e-mail address was learned, see Member.Seen
-	index    int    // index in Host.online
-	conns    int32
-	queued   bool             // in the queue of the Shower
-	decided  bool             // the Shower has decided about the user as it is
-	restated bool             // only the status has changed since the last decision
-	shown    *Shown           // decision of the Shower; nil without one
-	first    *Conn            // head of the list of its connections
-	members  swapList[member] // one in each channel; see member.userIndex
+	ID      string
+	*login  // never nil; see user.ensureLogin
+	members memberList
+}
+
+// login is what this pod knows of a user by its own connections.
+type login struct {
+	Email      string // e-mail address that this pod has learned
+	extra      *extra // what else it has learned; nil if nothing
+	seen       int64  // time at which the e-mail address was learned, see Member.Seen
+	index      int32  // index in Host.online
+	conns      int32
+	identities int32  // number of memberships that describe the user, if it is the own one of a member
+	queued     bool   // in the queue of the Shower
+	decided    bool   // the Shower has decided about the user as it is
+	restated   bool   // only the status has changed since the last decision
+	shown      *Shown // decision of the Shower; nil without one
+	first      *Conn  // head of the list of its connections
+}
+
+// elsewhere is the login of all users who have had no connection here: a user of other pods takes less
+// than half of the memory. It must not be written.
+var elsewhere = new(login)
+
+// ensureLogin gives the user a login that can be written.
+func (u *user) ensureLogin() {
+	if u.login == elsewhere {
+		u.login = new(login)
+	}
 }
 
 // acquire counts one more connection of the user and updates its e-mail address.
 func (h *Host) acquire(u User) *user {
 	known := h.users[u.ID]
 	if known == nil {
-		known = &user{ID: u.ID, Email: u.Email}
+		known = &user{ID: u.ID, login: &login{Email: u.Email}}
 		h.users[u.ID] = known
 	}
+	known.ensureLogin()
 	before := known.known()
 	known.conns++
 	h.loggedIn++
 	first := known.conns == 1
 	if first {
-		known.index = len(h.online)
+		known.index = int32(len(h.online))
 		h.online = append(h.online, known)
 		h.invalidateOnline(known.index)
 	}
@@ -53,7 +71,7 @@ func (h *Host) acquire(u User) *user {
 	}
 	switch {
 	case !first:
-	case slices.ContainsFunc(known.members, (*member).remembers):
+	case slices.ContainsFunc(known.members.all(), (*member).remembers):
 		known.extra = known.latest()
 	default:
 		h.resetUser(known)
@@ -133,7 +151,7 @@ func (u *user) learnEmail(email string, now int64) {
 // reports whether that is another view if no other pod has the user; restated, whether it is the
 // status alone. The caller calls flushMembers.
 func (h *Host) updateMembers(u *user, changed, restated bool) {
-	for _, m := range u.members {
+	for _, m := range u.members.all() {
 		if m.own != nil && m.own != u {
 			h.refreshOwn(m)
 			continue
@@ -152,12 +170,12 @@ func (h *Host) updateMembers(u *user, changed, restated bool) {
 
 // flushMembers schedules a flush of the channels in which watchers will see another view of the user.
 func (h *Host) flushMembers(u *user) {
-	for i := 0; i < len(u.members); {
-		m := u.members[i]
+	for i := 0; i < len(u.members.all()); {
+		m := u.members.all()[i]
 		if m.dirty {
 			h.scheduleFlush(m.channel)
 		}
-		if i < len(u.members) && u.members[i] == m { // otherwise the flush has removed it
+		if all := u.members.all(); i < len(all) && all[i] == m { // otherwise the flush has removed it
 			i++
 		}
 	}
@@ -169,17 +187,44 @@ func (h *Host) release(u *user, lost bool) {
 	h.loggedIn--
 	if u.conns == 0 {
 		h.invalidateOnline(u.index)
-		h.invalidateOnline(len(h.online) - 1) // the last user moves to u.index
-		h.online.remove(u.index, func(u *user) *int { return &u.index })
+		h.invalidateOnline(int32(len(h.online) - 1)) // the last user moves to u.index
+		h.online.remove(u.index, func(u *user) *int32 { return &u.index })
 		h.tapUser(u, lost)
 		h.refreshIdentified(u) // its status ends
 		h.discardUser(u)
 	}
 }
 
+// memberSeen is what watchers have seen of a member.
+type memberSeen uint8
+
+const (
+	seenNothing memberSeen = iota
+	seenCount              // a count with the user
+	seenUser               // the user
+)
+
+// viewChange is how the view of a member differs from what watchers have seen.
+type viewChange uint8
+
+const (
+	viewSame     viewChange = iota
+	viewRestated            // another status, which may wait
+	viewUpdated             // another view
+)
+
+// in returns the member of the channel that the user is, or was before the next flush; nil if there is none.
+// u may be nil.
+func (u *user) in(ch *channel) *member {
+	if u == nil {
+		return nil
+	}
+	return u.members.in(ch)
+}
+
 // discardUser drops a user without connections and members.
 func (h *Host) discardUser(u *user) {
-	if u.conns == 0 && len(u.members) == 0 {
+	if u.conns == 0 && u.members.isEmpty() {
 		delete(h.users, u.ID)
 	}
 }
@@ -188,28 +233,24 @@ func (h *Host) discardUser(u *user) {
 type member struct {
 	user      *user
 	channel   *channel
-	index     int            // index in channel.members
-	userIndex int            // index in user.members
+	index     int32          // index in channel.members
+	userIndex int32          // index in the list of user.members
 	overlay   *memberOverlay // nil if the user has connections only on this pod
 	own       *user          // the user as memberships with an identity describe it, see Host.setOwn; nil if none has
 	conns     int32          // number of the user's connections in the channel, on this pod
-	ownConns  int32          // number of those with an identity
-	shown     bool           // watchers have seen the user
-	counted   bool           // watchers have seen a count with the user
-	updated   bool           // watchers have seen another view of the user
-	restated  bool           // they have seen another status, which may wait
+	seen      memberSeen
+	change    viewChange // of what watchers have seen
 	dirty     bool
 	inDiff    bool // it has come or gone in the diff of the last flush
 }
 
 // member returns the user's member of an authenticated channel, which it creates if necessary.
 func (ch *channel) member(u *user) *member {
-	m := ch.byUser[u]
+	m := u.in(ch)
 	if m == nil {
-		m = &member{user: u, channel: ch, index: len(ch.members), userIndex: len(u.members)}
-		ch.byUser[u] = m
+		m = &member{user: u, channel: ch, index: int32(len(ch.members))}
 		ch.members = append(ch.members, m)
-		u.members = append(u.members, m)
+		u.members.add(m)
 	}
 	return m
 }
@@ -225,11 +266,11 @@ func (h *Host) addConnAs(ch *channel, u *user, as *Identity) {
 	m := ch.member(u)
 	was := m.visible()
 	m.conns++
-	if as != nil {
-		m.ownConns++
-	}
-	if as != nil || m.ownConns == 0 {
+	if as != nil || m.identities() == 0 {
 		h.setOwn(m, as)
+	}
+	if as != nil {
+		m.own.identities++
 	}
 	if m.conns == 1 {
 		ch.users++
@@ -248,13 +289,13 @@ func (h *Host) removeConnAs(ch *channel, u *user, as *Identity, lost bool) {
 	if ch.class.Kind != Authenticated {
 		return
 	}
-	m := ch.byUser[u]
+	m := u.in(ch)
 	m.conns--
 	if as != nil {
-		m.ownConns--
+		m.own.identities--
 	}
 	switch {
-	case m.conns > 0 && m.ownConns == 0:
+	case m.conns > 0 && m.identities() == 0:
 		h.setOwn(m, nil)
 	case m.conns == 0:
 		ch.users--
@@ -269,15 +310,14 @@ func (h *Host) removeConnAs(ch *channel, u *user, as *Identity, lost bool) {
 func (h *Host) removeMember(m *member) {
 	ch := m.channel
 	ch.chunks.invalidate(m.index)
-	ch.chunks.invalidate(len(ch.members) - 1) // the last member moves to m.index
-	ch.members.remove(m.index, func(m *member) *int { return &m.index })
-	delete(ch.byUser, m.user)
+	ch.chunks.invalidate(int32(len(ch.members) - 1)) // the last member moves to m.index
+	ch.members.remove(m.index, func(m *member) *int32 { return &m.index })
 	if m.own != nil {
 		ch.identified--
 	}
 
 	u := m.user
-	u.members.remove(m.userIndex, func(m *member) *int { return &m.userIndex })
+	u.members.remove(m)
 	h.discardUser(u)
 }
 
@@ -288,11 +328,20 @@ func (ch *channel) markDirty(m *member) {
 	}
 }
 
+// identities returns the number of the user's connections in the channel that have an identity, on this
+// pod.
+func (m *member) identities() int32 {
+	if m.own == nil {
+		return 0
+	}
+	return m.own.identities
+}
+
 // connected reports whether the user has a connection in the channel, on any pod.
 func (m *member) connected() bool { return m.conns > 0 || (m.overlay != nil && m.overlay.pods > 0) }
 
 // inGrace reports whether the member was lost and its grace period has not ended.
-func (m *member) inGrace() bool { return m.overlay != nil && m.overlay.graceIndex >= 0 }
+func (m *member) inGrace() bool { return m.overlay != nil && m.overlay.lost != nil }
 
 // visible reports whether watchers see the member after the next flush.
 func (m *member) visible() bool { return m.connected() || m.inGrace() }

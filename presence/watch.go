@@ -44,8 +44,8 @@ func (h *Host) setWatch(m *membership, watch Watch, ref string) {
 		h.pushLast(m)
 		return
 	}
-	m.ref, m.joining = ref, true
-	m.channel.joiners = append(m.channel.joiners, m)
+	m.joining = true
+	m.channel.joiners = append(m.channel.joiners, joiner{m, ref})
 	if h.relay != nil && !m.channel.relayed() {
 		h.notifyWatched(m.channel)
 		m.channel.overlay.syncing = true
@@ -55,14 +55,19 @@ func (h *Host) setWatch(m *membership, watch Watch, ref string) {
 func (h *Host) unwatch(m *membership) {
 	ch := m.channel
 	if m.joining {
-		i := slices.Index(ch.joiners, m)
+		i := m.joinerIndex()
 		ch.joiners = slices.Delete(ch.joiners, i, i+1)
-		m.ref, m.joining = "", false
+		m.joining = false
 	}
 	if m.watchIndex >= 0 {
-		ch.watchers.remove(m.watchIndex, func(m *membership) *int { return &m.watchIndex })
+		ch.watchers.remove(m.watchIndex, func(m *membership) *int32 { return &m.watchIndex })
 		m.watchIndex = -1
 	}
+}
+
+// joinerIndex returns the index in channel.joiners; -1 if there is none.
+func (m *membership) joinerIndex() int {
+	return slices.IndexFunc(m.channel.joiners, func(j joiner) bool { return j.membership == m })
 }
 
 // scheduleFlush flushes the channel, now or within maxFlushWait.
@@ -71,11 +76,11 @@ func (h *Host) scheduleFlush(ch *channel) {
 		return
 	}
 	wait := time.Duration(len(ch.watchers)+len(ch.joiners)) * flushCostPerWatcher
-	if slices.ContainsFunc(ch.joiners, (*membership).waitsForList) {
+	if slices.ContainsFunc(ch.joiners, joiner.waitsForList) {
 		wait = max(wait, time.Duration(ch.visible)*flushCostPerMember)
 	}
 	if wait >= minFlushWait {
-		wait = min(wait, maxFlushWait) - time.Since(ch.lastFlush)
+		wait = min(wait, maxFlushWait) - (h.registry.now() - ch.lastFlush)
 	} else {
 		wait = 0
 	}
@@ -112,7 +117,7 @@ func (h *Host) flush(ch *channel) {
 	if len(ch.watchers)+len(ch.joiners) == 0 {
 		return
 	}
-	ch.lastFlush = time.Now()
+	ch.lastFlush = h.registry.now()
 	if changed && len(ch.watchers) > 0 {
 		h.pushDiff(ch, d)
 	}
@@ -146,12 +151,13 @@ func (h *Host) makeDiff(ch *channel) (d Diff, moved []*member) {
 		}
 		visible, view := m.visible(), m.view()
 		show := visible && ch.named() && !ch.nameless && !view.hidden()
-		if show != m.shown || show && (m.updated || m.restated) {
+		shown := m.seen == seenUser
+		if show != shown || show && m.change != viewSame {
 			ch.snapshots = nil
 		}
 		if watched {
-			joins := show && !m.shown
-			if m.shown {
+			joins := show && !shown
+			if shown {
 				last := m.lastView()
 				if joins = show && view.id() != last.id(); joins || !show {
 					d.Left = append(d.Left, last)
@@ -160,15 +166,23 @@ func (h *Host) makeDiff(ch *channel) (d Diff, moved []*member) {
 			switch {
 			case joins:
 				d.Joined = append(d.Joined, view)
-			case show && (m.updated || m.restated):
+			case show && m.change != viewSame:
 				d.Updated = append(d.Updated, view)
 			}
-			if foreign && (joins || m.shown && !show) {
+			if foreign && (joins || shown && !show) {
 				m.inDiff = true
 				moved = append(moved, m)
 			}
 		}
-		m.shown, m.counted, m.updated, m.restated, m.dirty = show, visible, false, false, false
+		switch {
+		case show:
+			m.seen = seenUser
+		case visible:
+			m.seen = seenCount
+		default:
+			m.seen = seenNothing
+		}
+		m.change, m.dirty = viewSame, false
 		ch.keepView(m, &view)
 		if !visible {
 			h.removeMember(m)
@@ -197,23 +211,24 @@ func (h *Host) answerJoins(ch *channel) {
 	if len(ch.joiners) > 0 { // most flushes have no joiners
 		frames = make(map[joinKey][]byte)
 	}
-	for i, m := range ch.joiners {
-		key := joinKey{m.ref, m.watch, m.may, m.conn.encoding}
+	for i, j := range ch.joiners {
+		m := j.membership
+		key := joinKey{j.ref, m.watch, m.may, m.conn.encoding}
 		switch self := h.self(m, m.listsMembers()); {
 		case self != nil:
-			m.conn.push(h.encodeJoined(m))
+			m.conn.push(h.encodeJoined(m, j.ref))
 		case frames[key] == nil:
-			frames[key] = h.encodeJoined(m)
+			frames[key] = h.encodeJoined(m, j.ref)
 			fallthrough
 		default:
 			m.self = h.answersSelf(m)
 			m.conn.push(frames[key])
 		}
 		h.pushLast(m)
-		m.ref, m.joining = "", false
-		m.watchIndex = len(ch.watchers)
+		m.joining = false
+		m.watchIndex = int32(len(ch.watchers))
 		ch.watchers = append(ch.watchers, m)
-		ch.joiners[i] = nil
+		ch.joiners[i] = joiner{}
 	}
 	ch.joiners = nil
 	ch.dropShortSnapshots()
@@ -227,7 +242,7 @@ const minKeptSnapshot = 16 << 10
 // connection that joins and leaves in a loop must not make a busy channel flush each time. The
 // joiner leaves or joins again at once, so it needs no diff.
 func (h *Host) answerEarly(m *membership) {
-	m.conn.push(h.encodeJoined(m))
+	m.conn.push(h.encodeJoined(m, m.channel.joiners[m.joinerIndex()].ref))
 	h.pushLast(m)
 }
 
@@ -241,12 +256,12 @@ func (m *membership) waitsForList() bool {
 	return m.listsMembers() && m.channel.kept(m.conn.encoding) == nil
 }
 
-// encodeJoined encodes the answer to a join.
-func (h *Host) encodeJoined(m *membership) []byte {
+// encodeJoined encodes the answer to a join with the ref.
+func (h *Host) encodeJoined(m *membership, ref string) []byte {
 	h.hideNow()
 	ch := m.channel
 	j := Joined{
-		Ref: m.ref, Channel: ch.name, Kind: ch.class.Kind, Grant: ch.class.Grant, May: m.may, Watch: m.watch,
+		Ref: ref, Channel: ch.name, Kind: ch.class.Kind, Grant: ch.class.Grant, May: m.may, Watch: m.watch,
 		Seq: ch.seq, Count: int(ch.shownCount), Unnamed: ch.nameless,
 	}
 	if m.listsMembers() {
