@@ -89,8 +89,8 @@ func (r *rolling) awaitAll(t *testing.T, n int) {
 const (
 	// telling is how long a change may take to reach other pods.
 	telling = 250 * time.Millisecond
-	// reading is how long a snapshot of thousands may take to reach a client, while as many clients
-	// connect.
+	// reading is how long a snapshot of thousands, or what happens after it, may take to reach a client,
+	// while as many clients connect.
 	reading = 2 * time.Second
 )
 
@@ -105,7 +105,7 @@ func (r *rolling) away(user string, at time.Time) bool {
 // the grace period.
 func (r *rolling) missed(user string, at time.Time, grace time.Duration) bool {
 	return slices.ContainsFunc(r.aways[user], func(a away) bool {
-		return a.to.Sub(a.from) > grace-telling && !at.Before(a.from.Add(grace-telling)) && !at.After(a.to.Add(telling))
+		return a.to.Sub(a.from) > grace-telling && !at.Before(a.from.Add(grace-telling)) && !at.After(a.to.Add(reading))
 	})
 }
 
