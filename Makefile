@@ -189,8 +189,9 @@ tree-after:
 bench: bin/caddy ## measure Rollcall beside its peers into docs/benchmarks.md, then plugins and the benchmarks of the packages
 	@scripts/deps.sh bench
 	go run -C bench ./cluster >bin/cluster.md
+	go run -C bench ./cluster -growth >bin/growth.md
 	go run -C bench ./tenants >bin/tenants.md
-	go run -C bench . -caddy $(CADDY) -cluster $(CURDIR)/bin/cluster.md -tenants $(CURDIR)/bin/tenants.md -output $(CURDIR)/docs
+	go run -C bench . -caddy $(CADDY) -cluster $(CURDIR)/bin/cluster.md -growth $(CURDIR)/bin/growth.md -tenants $(CURDIR)/bin/tenants.md -output $(CURDIR)/docs
 	go run -C bench ./plugins -caddy $(CADDY)
 	go test -count=1 -run=TestAHostilePluginHarmsNoOtherHost -v ./test/e2e | grep p99
 	go test -run='^$$' -bench=. -benchmem -p=1 -timeout=30m $(LIBRARY)

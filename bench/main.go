@@ -83,6 +83,9 @@ func (b *bench) run(ctx context.Context) (err error) {
 	if b.cluster != "" {
 		failed = append(failed, b.include("Queries to ten pods", b.cluster))
 	}
+	if b.growth != "" {
+		failed = append(failed, b.include("Growth", b.growth))
+	}
 	if b.tenants != "" {
 		failed = append(failed, b.include("Plugins for ten thousand hosts", b.tenants))
 	}

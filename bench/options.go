@@ -23,6 +23,7 @@ type options struct {
 	sites     []int         // sites of one configuration
 	output    string        // output folder
 	cluster   string        // a file with the report of ./cluster
+	growth    string        // a file with the report of ./cluster -growth
 	tenants   string        // a file with the report of ./tenants
 	profile   string        // folder for CPU profiles of Rollcall; "" for none
 
@@ -65,6 +66,7 @@ func parseOptions(args []string) (options, error) {
 	f.Func("sites", fmt.Sprintf("sites of one configuration (default %v)", o.sites), numbers(&o.sites))
 	f.StringVar(&o.output, "output", "", "the `folder` for benchmarks.md and images/benchmarks.svg (default standard output, without the picture)")
 	f.StringVar(&o.cluster, "cluster", "", "a `file` with what ./cluster has written, to be a part of the report")
+	f.StringVar(&o.growth, "growth", "", "a `file` with what ./cluster -growth has written, to be a part of the report")
 	f.StringVar(&o.tenants, "tenants", "", "a `file` with what ./tenants has written, to be a part of the report")
 	f.StringVar(&o.profile, "profile", "", "a `folder` for CPU profiles of Rollcall, which take some CPU themselves (default none are taken)")
 	f.StringVar(&o.serve, "serve", "", "be a server: internal")
@@ -92,7 +94,7 @@ func (o *options) command() string {
 	words := []string{"go run -C bench ."}
 	for i := 0; i < len(o.args); i++ {
 		switch name, _, joined := strings.Cut(strings.TrimLeft(o.args[i], "-"), "="); {
-		case name != "caddy" && name != "output" && name != "cluster" && name != "tenants" && name != "profile":
+		case name != "caddy" && name != "output" && name != "cluster" && name != "growth" && name != "tenants" && name != "profile":
 			words = append(words, o.args[i])
 		case !joined:
 			i++

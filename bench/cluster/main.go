@@ -28,17 +28,28 @@ func main() {
 	rounds := flag.Int("rounds", 1000, "how often each question about a host of 200 users is put")
 	large := flag.Int("large", 50, "how often each about a host of 100,000 users is put")
 	child := flag.Int("pod", 0, "be a pod of another process: internal")
+	grow := flag.Bool("growth", false, "measure the growth with pods, channels and hosts instead")
+	layouts := growthLayouts
+	flag.Func("layouts", "the layouts of -growth: PODSxHOSTSxCHANNELS, separated by commas", func(text string) (err error) {
+		layouts, err = parseLayouts(text)
+		return err
+	})
 	routes := flag.String("routes", "", "where the pods are: internal")
 	flag.Parse()
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt)
 	defer stop()
-	ctx, cancel := context.WithTimeout(ctx, limit)
-	defer cancel()
 	var err error
-	if *child > 0 {
-		err = serve(ctx, *child, *routes)
+	if *grow {
+		err = growth(ctx, layouts)
 	} else {
-		err = run(ctx, *rounds, *large)
+		var cancel context.CancelFunc
+		ctx, cancel = context.WithTimeout(ctx, limit)
+		defer cancel()
+		if *child > 0 {
+			err = serve(ctx, *child, *routes)
+		} else {
+			err = run(ctx, *rounds, *large)
+		}
 	}
 	if err != nil {
 		fmt.Fprintln(os.Stderr, "cluster:", err)

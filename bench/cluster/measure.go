@@ -64,23 +64,23 @@ func (r *row) percentile(percent int) float64 {
 // check sends each measured query once, and checks the answer.
 func (d *deployment) check(ctx context.Context) error {
 	for i := range smallHosts {
-		if err := d.users(ctx, smallHost(i), true, smallUsers); err != nil {
+		if err := d.users(ctx, smallHost(i), true, smallUsers*pods); err != nil {
 			return err
 		}
 	}
-	return d.users(ctx, largeHost(), true, largeUsers)
+	return d.users(ctx, largeHost(), true, largeUsers*pods)
 }
 
-// users queries the users of a host, of which every pod has the same number.
-func (d *deployment) users(ctx context.Context, host presence.HostName, members bool, each int) error {
+// users queries the users of a host, of which all pods together have the wanted number.
+func (d *deployment) users(ctx context.Context, host presence.HostName, members bool, want int) error {
 	centers, truth := d.cluster.AllUsers(ctx, host, members, presence.PerUser)
 	switch {
 	case !truth.Complete:
 		return fmt.Errorf("the answer is not complete, without %v", truth.Missing)
-	case len(centers) != 1 || centers[0].Authenticated != each*pods || centers[0].Anonymous != 0:
-		return fmt.Errorf("%s has not the %d users of one data center", host, each*pods)
-	case members && len(centers[0].Users) != each*pods:
-		return fmt.Errorf("%s has %d users by name, not %d", host, len(centers[0].Users), each*pods)
+	case len(centers) != 1 || centers[0].Authenticated != want || centers[0].Anonymous != 0:
+		return fmt.Errorf("%s has not the %d users of one data center", host, want)
+	case members && len(centers[0].Users) != want:
+		return fmt.Errorf("%s has %d users by name, not %d", host, len(centers[0].Users), want)
 	}
 	return nil
 }

@@ -69,10 +69,24 @@ func startPod(number int, addresses [2][]string) (*pod, error) {
 		}
 	}
 
+	c, err := startCluster(number, addresses[0], registry)
+	if err != nil {
+		return nil, err
+	}
+	p, err := startPlain(number, addresses[1])
+	if err != nil {
+		return nil, errors.Join(err, c.Close())
+	}
+	return &pod{c, p}, nil
+}
+
+// startCluster starts a pod of a deployment, of which every pod serves all hosts. The addresses are
+// those of all pods.
+func startCluster(number int, addresses []string, registry *presence.Registry) (*cluster.Cluster, error) {
 	c, err := cluster.Start(cluster.Config{
 		DataCenter: "bench",
 		Pod:        fmt.Sprintf("pod-%d", number),
-		Bus:        bus.Config{Listen: addresses[0][number], Routes: others(addresses[0], number), Secret: secret},
+		Bus:        bus.Config{Listen: addresses[number], Routes: others(addresses, number), Secret: secret},
 		Secret:     secret,
 		Timeout:    10 * time.Second, // a late reply makes a figure, not an error
 	}, registry, local{})
@@ -80,11 +94,7 @@ func startPod(number int, addresses [2][]string) (*pod, error) {
 		return nil, err
 	}
 	c.SetSites([]message.Site{{}})
-	p, err := startPlain(number, addresses[1])
-	if err != nil {
-		return nil, errors.Join(err, c.Close())
-	}
-	return &pod{c, p}, nil
+	return c, nil
 }
 
 // awaitPods returns when the pod knows all others, as a deployment and as plain NATS.

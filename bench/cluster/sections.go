@@ -35,9 +35,9 @@ func (d *deployment) small(ctx context.Context, heading, text string, rounds int
 			return d.plain.one(1+round%(pods-1), size)
 		}},
 		{what: "plain NATS: nine pods, replies of 2 KB", ask: func(int) error { return d.plain.all(size) }},
-		{what: "allusers: counts", goals: goals, ask: func(int) error { return d.users(ctx, host, false, smallUsers) }},
-		{what: "allusers: users, replies of 2 KB", goals: goals, ask: func(int) error { return d.users(ctx, host, true, smallUsers) }},
-		{what: "the same, cached", ask: func(int) error { return d.users(ctx, host, true, smallUsers) }},
+		{what: "allusers: counts", goals: goals, ask: func(int) error { return d.users(ctx, host, false, smallUsers*pods) }},
+		{what: "allusers: users, replies of 2 KB", goals: goals, ask: func(int) error { return d.users(ctx, host, true, smallUsers*pods) }},
+		{what: "the same, cached", ask: func(int) error { return d.users(ctx, host, true, smallUsers*pods) }},
 	}
 	if err := measure(ctx, rounds, 0, begin, rows); err != nil {
 		return err
@@ -56,14 +56,14 @@ func (d *deployment) large(ctx context.Context, rounds int) error {
 	begin := func(int) {} // a pause is as long as an answer is cached
 	counts := []*row{
 		{what: "plain NATS: nine pods, replies of 80 KB", ask: func(int) error { return d.plain.all(hashes) }},
-		{what: "allusers: counts", ask: func(int) error { return d.users(ctx, largeHost(), false, largeUsers) }},
+		{what: "allusers: counts", ask: func(int) error { return d.users(ctx, largeHost(), false, largeUsers*pods) }},
 	}
 	if err := measure(ctx, rounds, fresh/2, begin, counts); err != nil {
 		return err
 	}
 	members := []*row{
 		{what: "plain NATS: nine pods, replies of 1 MB", ask: func(int) error { return d.plain.all(names) }},
-		{what: "allusers: users", ask: func(int) error { return d.users(ctx, largeHost(), true, largeUsers) }},
+		{what: "allusers: users", ask: func(int) error { return d.users(ctx, largeHost(), true, largeUsers*pods) }},
 	}
 	if err := measure(ctx, max(rounds/2, 1), fresh/2, begin, members); err != nil {
 		return err

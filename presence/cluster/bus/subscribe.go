@@ -115,6 +115,13 @@ func (b *Bus) leave(s *subscription, i int) {
 	s.on[i] = nil
 }
 
+// subscriptions counts those that have not ended.
+func (b *Bus) subscriptions() int {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	return len(b.subs)
+}
+
 // droppedPayloads counts over all subscriptions, those that ended too.
 func (b *Bus) droppedPayloads() uint64 {
 	b.mu.Lock()
