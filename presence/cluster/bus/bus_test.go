@@ -343,3 +343,20 @@ func TestNothingIsKeptWithoutConnection(t *testing.T) {
 		t.Errorf("states %v", states)
 	}
 }
+
+func TestSubscriptionsAreCounted(t *testing.T) {
+	b := open(t, Config{Name: "alone"})
+	cancel, err := b.Subscribe("s", func([]byte) {})
+	if err != nil {
+		t.Fatal(err)
+	}
+	subscribe(t, b, "t")
+	if n := b.State().Subscriptions; n != 2 {
+		t.Errorf("%d subscriptions, want 2", n)
+	}
+	cancel()
+	cancel()
+	if n := b.State().Subscriptions; n != 1 {
+		t.Errorf("%d subscriptions after one has ended, want 1", n)
+	}
+}
