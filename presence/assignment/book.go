@@ -51,10 +51,18 @@ type Book struct {
 	assigned int           // number of assignments
 	values   [kinds]counts // number of records of other kinds
 
+	// taking makes no record of other pods known before it waits to be stored: whoever sends it again
+	// would take it for stored.
+	taking sync.Mutex
+	// saving has a value while waiting records are stored. It is no mutex, because testing/synctest takes
+	// only a goroutine that waits for a channel for one that waits. It is filled before storeMu is locked.
+	saving chan struct{}
+
 	// storeMu guards the fields below.
 	storeMu sync.RWMutex
 	store   Store           // nil if records cannot be stored now
 	unsaved map[name]Record // records in the book that are not in the store
+	failing bool            // the last attempt to store them failed
 }
 
 // counts has numbers of records.
@@ -92,6 +100,7 @@ func NewBook(node uint64, changed Changed) *Book {
 	b := &Book{
 		node: node, now: time.Now, changed: changed, removed: func(presence.HostName, []string) {},
 		kept: newCounts(), blind: newCounts(), unsaved: make(map[name]Record),
+		saving: make(chan struct{}, 1),
 	}
 	for k := range b.values {
 		b.values[k] = newCounts()
@@ -142,9 +151,9 @@ func (b *Book) Attach(s Store) error {
 		_ = s.Delete(stale) // if it fails, they are deleted after the next start
 	}
 	b.storeMu.Lock()
-	defer b.storeMu.Unlock()
 	b.store = s
-	_ = b.saveLocked() // on failure, the records remain in unsaved
+	b.storeMu.Unlock()
+	_ = b.Save() // on failure, the records remain in unsaved
 	return nil
 }
 

@@ -487,3 +487,62 @@ func TestMergeDoesNotTryEverythingAgain(t *testing.T) {
 		t.Errorf("%v, %d records", err, len(store.records))
 	}
 }
+
+// Records that are applied while others are being stored must not be lost, and share one write.
+func TestKeepStoresWhatCameMeanwhile(t *testing.T) {
+	portal := mustHost(t, "portal.example.com")
+	other := NewBook(1, nil)
+	if err := other.Attach(new(fragile)); err != nil {
+		t.Fatal(err)
+	}
+	store := &held{entered: make(chan bool), let: make(chan bool)}
+	b := NewBook(2, nil)
+	if err := b.Attach(store); err != nil {
+		t.Fatal(err)
+	}
+	take := func(records []Record) {
+		t.Helper()
+		if _, err := b.Take(records); err != nil {
+			t.Fatal(err)
+		}
+	}
+	kept := make(chan error)
+	keep := func() { kept <- b.Keep() }
+	take(assign(t, other, portal, wish(t, "ada", "sales")))
+	go keep()
+	<-store.entered
+	take(assign(t, other, portal, wish(t, "ada", "sales=receive"))) // later than the one that is being stored
+	again := other.Part(0)
+	for i := range Shards {
+		again = append(again, other.Part(i)...)
+	}
+	for i := range 10 {
+		take(assign(t, other, portal, wish(t, fmt.Sprintf("u%d", i), "sales")))
+	}
+	take(again) // known, and not durable yet
+	for range 2 {
+		go keep()
+	}
+	store.let <- true
+	if err := <-kept; err != nil {
+		t.Fatal(err)
+	}
+	<-store.entered
+	select {
+	case err := <-kept:
+		t.Errorf("kept before it is stored: %v", err)
+	default:
+	}
+	if n := b.Unsaved(); n != 0 {
+		t.Errorf("%d records count as unsaved during the first attempt", n)
+	}
+	store.let <- true
+	for range 2 { // the second one has nothing to store
+		if err := <-kept; err != nil {
+			t.Fatal(err)
+		}
+	}
+	if r := store.records[name{host: portal, user: "ada", channel: "sales"}]; len(store.records) != 11 || r.Mode != Receive || store.asked != 12 {
+		t.Errorf("%d records are stored of %d, and %+v", len(store.records), store.asked, r)
+	}
+}

@@ -1,7 +1,9 @@
 package assignment
 
 import (
+	"cmp"
 	"fmt"
+	"maps"
 	"slices"
 )
 
@@ -14,12 +16,20 @@ type Held struct {
 	Ended bool
 }
 
-// Merge applies the records of another pod that are later than those in the book. If they cannot be
-// stored, [Book.Save] retries, and records that come until then wait for that too, also the same ones
-// again.
+// Merge applies the records of another pod that are later than those in the book, and stores them, see
+// [Book.Take] and [Book.Keep].
 //
 // It returns ErrUnavailable, or ErrTooMany if there is no room for some records.
 func (b *Book) Merge(records []Record) (Held, error) {
+	held, err := b.Take(records)
+	return held, cmp.Or(b.Keep(), err)
+}
+
+// Take applies the records of another pod that are later than those in the book. They, and those that
+// the book had already, are durable when [Book.Keep] has returned nil after that.
+//
+// It returns ErrTooMany if there is no room for some records.
+func (b *Book) Take(records []Record) (Held, error) {
 	now := b.now()
 	given := records
 	records = slices.DeleteFunc(slices.Clone(records), func(r Record) bool {
@@ -29,15 +39,15 @@ func (b *Book) Merge(records []Record) (Held, error) {
 	for i := range records {
 		records[i].Local = 0 // that of another pod
 	}
+	b.taking.Lock()
 	fresh, all := b.apply(records, true)
+	b.await(fresh)
+	b.taking.Unlock()
 	b.notify(fresh)
 	if !all {
 		b.notifyRemoved(records) // also those without room
 	}
 	held := b.held(given)
-	if err := b.keep(fresh); err != nil {
-		return held, err
-	}
 	if !all {
 		return held, ErrTooMany
 	}
@@ -86,18 +96,11 @@ func (b *Book) forgetUnsaved(n name, v Version) {
 	}
 }
 
-// Save stores the records that could not be stored before.
-func (b *Book) Save() error {
+// await makes applied records wait to be stored.
+func (b *Book) await(fresh []applied) {
 	b.storeMu.Lock()
 	defer b.storeMu.Unlock()
-	return b.saveLocked()
-}
-
-// keep stores applied records, or keeps them for Save.
-func (b *Book) keep(fresh []applied) error {
-	b.storeMu.Lock()
-	defer b.storeMu.Unlock()
-	failing := len(b.unsaved) > 0
+	b.failing = b.failing && len(b.unsaved) > 0
 	for i := range fresh {
 		r := &fresh[i]
 		b.unsaved[nameOf(&r.Record)] = r.Record
@@ -105,35 +108,64 @@ func (b *Book) keep(fresh []applied) error {
 			b.forgetUnsaved(name{host: r.Host, user: r.User, channel: e.channel}, r.Version)
 		}
 	}
-	if failing { // storing all waiting records again at each change would cost more and more
-		return fmt.Errorf("%w: %d records wait", ErrUnavailable, len(b.unsaved))
-	}
-	return b.saveLocked()
 }
 
-// saveLocked is Save with storeMu held.
-func (b *Book) saveLocked() error {
-	if len(b.unsaved) == 0 {
-		return nil
+// Keep stores the records that [Book.Take] has applied. Calls that come during a write share the next
+// one. After a failure, it only fails until [Book.Save] has succeeded, because storing all waiting
+// records again at each change would cost more and more.
+//
+// It returns ErrUnavailable.
+func (b *Book) Keep() error { return b.save(false) }
+
+// Save stores the records that could not be stored before.
+func (b *Book) Save() error { return b.save(true) }
+
+// save stores the waiting records, unless the last attempt failed and this one is not to retry. The
+// store is not waited for under storeMu, so that other changes share the write.
+func (b *Book) save(retry bool) error {
+	b.saving <- struct{}{}
+	defer func() { <-b.saving }()
+	records, store, err := b.waiting(retry)
+	if len(records) == 0 {
+		return err
 	}
-	if b.store == nil {
-		return fmt.Errorf("%w: the store is not open", ErrUnavailable)
-	}
-	records := make([]Record, 0, len(b.unsaved))
-	for _, r := range b.unsaved {
-		records = append(records, r)
-	}
-	if err := b.store.Save(records); err != nil {
+	err = store.Save(records)
+	b.storeMu.Lock()
+	defer b.storeMu.Unlock()
+	if b.failing = err != nil; b.failing {
 		return fmt.Errorf("%w: %w", ErrUnavailable, err)
 	}
-	clear(b.unsaved)
+	for i := range records {
+		if n := nameOf(&records[i]); b.unsaved[n] == records[i] { // otherwise, a later one has come meanwhile
+			delete(b.unsaved, n)
+		}
+	}
 	return nil
 }
 
-// Unsaved returns the number of records that are not stored yet.
+// waiting returns the records to store, and the store.
+func (b *Book) waiting(retry bool) ([]Record, Store, error) {
+	b.storeMu.RLock()
+	defer b.storeMu.RUnlock()
+	switch {
+	case len(b.unsaved) == 0:
+		return nil, nil, nil
+	case b.store == nil:
+		return nil, nil, fmt.Errorf("%w: the store is not open", ErrUnavailable)
+	case b.failing && !retry:
+		return nil, nil, fmt.Errorf("%w: %d records wait", ErrUnavailable, len(b.unsaved))
+	}
+	return slices.Collect(maps.Values(b.unsaved)), b.store, nil
+}
+
+// Unsaved returns the number of records that could not be stored yet. Those of which the first attempt
+// is under way are not among them.
 func (b *Book) Unsaved() int {
 	b.storeMu.RLock()
 	defer b.storeMu.RUnlock()
+	if b.store != nil && !b.failing {
+		return 0
+	}
 	return len(b.unsaved)
 }
 
@@ -154,6 +186,8 @@ func (b *Book) Sweep() error {
 		b.count(userKey{r.Host, r.User}, entry{channel: r.Channel, mode: r.Mode, blind: r.Blind}, -1)
 	}
 	b.countMu.Unlock()
+	b.saving <- struct{}{} // a record that is being stored would be stored after it is dropped
+	defer func() { <-b.saving }()
 	b.storeMu.Lock()
 	defer b.storeMu.Unlock()
 	for i := range stale {
