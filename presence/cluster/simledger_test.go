@@ -133,8 +133,9 @@ func (d *keeperDisk) load(take func(assignment.Record)) error {
 	return nil
 }
 
-// Save implements assignment.Store.
+// Save implements assignment.Store. The disk takes some time, in which the pod can be killed.
 func (r *keeperRun) Save(records []assignment.Record) error {
+	time.Sleep(3 * time.Millisecond)
 	if r.dead.Load() {
 		return errSimDead
 	}

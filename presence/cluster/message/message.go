@@ -292,10 +292,13 @@ type AssignmentsTaken struct {
 	ID   uint64
 	Held assignment.Held // what the pod has now, compared with the Assignments; zero for a check
 
+	// More tells that the pod has more than fits into the answer to a check; otherwise, that it had no room for some of
+	// the Assignments, so it does not confirm them.
+	More bool
+
 	// For a check, and zero otherwise:
 
 	Parts uint64 // how many Assignments the answer has
-	More  bool   // the pod has more than fits into the answer
 	Whole bool   // see AssignmentTotal
 }
 

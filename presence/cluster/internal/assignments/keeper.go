@@ -1,6 +1,7 @@
 // Package assignments keeps the book of assignments equal on all pods.
 //
-// A [Keeper] sends changes to all pods and waits for their confirmations (spread.go). It compares the
+// A [Keeper] sends changes to all pods and waits for their confirmations (spread.go, flight.go). It stores
+// those of others, and confirms them (confirm.go). It compares the
 // book with those of other pods every few seconds, and requests what differs (check.go). After times
 // in which this pod may not have received complete changes, it does so at once, until it has them
 // (whole.go, pursue.go). It has subjects of its own, because handling their messages waits for the
@@ -14,6 +15,7 @@ import (
 	"sync"
 	"time"
 
+	"github.com/rollcall-gateway/rollcall/presence"
 	"github.com/rollcall-gateway/rollcall/presence/assignment"
 	"github.com/rollcall-gateway/rollcall/presence/cluster/internal/link"
 	"github.com/rollcall-gateway/rollcall/presence/cluster/internal/membership"
@@ -35,11 +37,14 @@ type Keeper struct {
 	book    *assignment.Book
 	timing  timing.Timing
 	due     work.Signal // Run has something to do
+	arrived work.Signal // changes of other pods wait to be stored
 
 	// mu guards the fields below.
 	mu      sync.Mutex
 	lastID  uint64
-	spreads map[uint64]*spread
+	flights map[uint64]*flight            // by the IDs of their messages
+	last    map[presence.HostName]*flight // last shared flight of a host
+	taken   []taken
 	check   check
 	vain    map[link.Peer]vain // pods that differ, although their last answers changed nothing
 	pods    map[link.Peer]*standing
@@ -72,8 +77,9 @@ func New(l *link.Link, m *membership.Members, book *assignment.Book, t timing.Ti
 		return nil
 	}
 	return &Keeper{
-		link: l, members: m, book: book, timing: t, lastID: link.Random()>>1 | 1, due: work.NewSignal(),
-		spreads: make(map[uint64]*spread), vain: make(map[link.Peer]vain), pods: make(map[link.Peer]*standing),
+		link: l, members: m, book: book, timing: t, lastID: link.Random()>>1 | 1,
+		due: work.NewSignal(), arrived: work.NewSignal(),
+		flights: make(map[uint64]*flight), last: make(map[presence.HostName]*flight), vain: make(map[link.Peer]vain), pods: make(map[link.Peer]*standing),
 	}
 }
 
@@ -83,7 +89,7 @@ func (a *Keeper) Handle(from link.Peer, m message.Message) {
 	case *message.Assignments:
 		a.merge(from, m)
 	case *message.AssignmentsTaken:
-		a.taken(from, m)
+		a.confirmed(from, m)
 	case *message.AssignmentTotal:
 		a.compareTotal(from, m)
 	case *message.AssignmentCheck:
@@ -101,16 +107,13 @@ func (a *Keeper) merge(from link.Peer, m *message.Assignments) {
 		a.addPart(from, m.ID, a.book.Sums().Total() != before)
 		return
 	}
-	held, err := a.book.Merge(m.Records)
-	if err == nil && m.ID != 0 { // records that are not stored are not confirmed
-		a.link.Send(a.link.AssignmentsOf(from), &message.AssignmentsTaken{ID: m.ID, Held: held})
-	}
+	a.take(from, m)
 }
 
-// taken handles the confirmation of a change, or the end of an answer.
-func (a *Keeper) taken(from link.Peer, m *message.AssignmentsTaken) {
+// confirmed handles the confirmation of a change, or the end of an answer.
+func (a *Keeper) confirmed(from link.Peer, m *message.AssignmentsTaken) {
 	a.mu.Lock()
-	s := a.spreads[m.ID]
+	s := a.flights[m.ID]
 	if s != nil {
 		s.confirm(from, m)
 	}
@@ -132,14 +135,18 @@ func (a *Keeper) PodDown(p link.Peer) {
 	if a.check.to == p {
 		a.check.id = 0
 	}
-	for _, s := range a.spreads {
+	for _, s := range a.flights {
 		s.removePod(p)
 	}
 	a.due.Wake()
 }
 
-// Run announces the sum, sends checks, and repeats what is not answered, until stop is closed.
+// Run announces the sum, sends checks, repeats what is not answered, and stores what other pods send,
+// until stop is closed.
 func (a *Keeper) Run(stop <-chan struct{}) {
+	var storing sync.WaitGroup
+	storing.Go(func() { a.keepTaken(stop) })
+	defer storing.Wait()
 	tick := time.NewTicker(a.timing.Check)
 	defer tick.Stop()
 	timer := time.NewTimer(0)

@@ -1,0 +1,65 @@
+package assignments
+
+import (
+	"github.com/rollcall-gateway/rollcall/presence/assignment"
+	"github.com/rollcall-gateway/rollcall/presence/cluster/internal/link"
+	"github.com/rollcall-gateway/rollcall/presence/cluster/message"
+)
+
+// maxTaken is the number of messages that may wait to be stored. Above it, whoever brings another one
+// waits for the disk.
+const maxTaken = 1024
+
+// taken is a message of another pod whose records are applied, and confirmed when they are stored.
+type taken struct {
+	from link.Peer
+	id   uint64
+	held assignment.Held
+	part bool // there was no room for some of its records
+}
+
+// take applies the records of another pod. It does not wait for the disk: what arrives during a write
+// shares the next one, however many pods send.
+func (a *Keeper) take(from link.Peer, m *message.Assignments) {
+	held, err := a.book.Take(m.Records)
+	waiting := 0
+	if m.ID != 0 {
+		a.mu.Lock()
+		a.taken = append(a.taken, taken{from, m.ID, held, err != nil})
+		waiting = len(a.taken)
+		a.mu.Unlock()
+	}
+	if waiting > maxTaken {
+		a.confirm()
+		return
+	}
+	a.arrived.Wake()
+}
+
+// keepTaken stores and confirms what other pods have sent, until stop is closed.
+func (a *Keeper) keepTaken(stop <-chan struct{}) {
+	for {
+		select {
+		case <-stop:
+			a.confirm()
+			return
+		case <-a.arrived:
+			a.confirm()
+		}
+	}
+}
+
+// confirm stores the records of other pods, and confirms them. If they cannot be stored, their senders
+// name this pod as missing; the book keeps them for its next attempt.
+func (a *Keeper) confirm() {
+	a.mu.Lock()
+	list := a.taken
+	a.taken = nil
+	a.mu.Unlock()
+	if a.book.Keep() != nil {
+		return
+	}
+	for _, t := range list {
+		a.link.Send(a.link.AssignmentsOf(t.from), &message.AssignmentsTaken{ID: t.id, Held: t.held, More: t.part})
+	}
+}

@@ -1,0 +1,159 @@
+package cluster
+
+import (
+	"context"
+	"fmt"
+	"slices"
+	"sync"
+	"sync/atomic"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/rollcall-gateway/rollcall/presence"
+	"github.com/rollcall-gateway/rollcall/presence/assignment"
+	"github.com/rollcall-gateway/rollcall/presence/cluster/internal/clustertest"
+	"github.com/rollcall-gateway/rollcall/presence/cluster/internal/link"
+	"github.com/rollcall-gateway/rollcall/presence/cluster/internal/timing"
+	"github.com/rollcall-gateway/rollcall/presence/cluster/message"
+)
+
+// slowStore is a Store in memory that takes some time.
+type slowStore struct {
+	memoryStore
+	saves atomic.Int64
+	done  atomic.Int64 // records that are stored
+}
+
+func (s *slowStore) Save(records []assignment.Record) error {
+	time.Sleep(5 * time.Millisecond)
+	s.saves.Add(1)
+	s.done.Add(int64(len(records)))
+	return nil
+}
+
+// slowBook returns a new book with a slow store.
+func slowBook(t *testing.T, node uint64) (*assignment.Book, *slowStore) {
+	t.Helper()
+	b, s := assignment.NewBook(node, nil), new(slowStore)
+	if err := b.Attach(s); err != nil {
+		t.Fatal(err)
+	}
+	return b, s
+}
+
+// together assigns each user to a channel, in a change of its own and all at once, and returns the
+// results and the records.
+func together(a *labPod, b *assignment.Book, host presence.HostName, users []string) (truths []Truth, records [][]assignment.Record) {
+	truths, records = make([]Truth, len(users)), make([][]assignment.Record, len(users))
+	var all sync.WaitGroup
+	for i, user := range users {
+		all.Go(func() {
+			w := assignment.Wish{User: user, Channels: []assignment.Assignment{{Channel: "sales", Mode: assignment.Listen}}}
+			var err error
+			if records[i], err = b.Assign(host, []assignment.Wish{w}, 0); err == nil {
+				truths[i] = a.Spread(context.Background(), host, records[i])
+			}
+		})
+	}
+	all.Wait()
+	return truths, records
+}
+
+// usersOf returns n IDs of users.
+func usersOf(n int) (users []string) {
+	for i := range n {
+		users = append(users, fmt.Sprintf("user-%d", i))
+	}
+	return users
+}
+
+func TestChangesTravelTogether(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		n, host := new(lab), mustHost(t, "example.com")
+		book, _ := slowBook(t, 1)
+		a := n.start(t, "us", "web-1", with(book))
+		other, store := slowBook(t, 2)
+		n.settled(t, "us", "web-2", with(other))
+		users := usersOf(64)
+		began := time.Now()
+		truths, _ := together(a, book, host, users)
+		took := time.Since(began)
+		for i, truth := range truths {
+			if !truth.Complete {
+				t.Errorf("%s: %+v", users[i], truth)
+			}
+		}
+		if *book.Sums() != *other.Sums() || store.done.Load() != int64(len(users)) {
+			t.Errorf("the other pod has stored %d records", store.done.Load())
+		}
+		if sent := len(clustertest.SentOf[*message.Assignments](a.port)); sent > 3 || store.saves.Load() > 3 || took > 30*time.Millisecond {
+			t.Errorf("%d messages, %d writes, %s", sent, store.saves.Load(), took)
+		}
+		// A change alone waits for nothing but the two disks.
+		began = time.Now()
+		if truths, _ := together(a, book, host, []string{"ada"}); !truths[0].Complete || time.Since(began) != 10*time.Millisecond {
+			t.Errorf("alone: %+v after %s", truths[0], time.Since(began))
+		}
+	})
+}
+
+// What another pod has later than one of the changes must not make the others again.
+func TestSharedChangesAreMadeAgainAlone(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		n, host := new(lab), mustHost(t, "example.com")
+		book, other := bookOf(t, 1), bookOf(t, 2)
+		a := n.start(t, "us", "web-1", with(book))
+		n.settled(t, "us", "web-2", with(other))
+		users := usersOf(20)
+		later := assignment.Record{
+			Host: host, User: users[7], Channel: "sales", Mode: assignment.Receive,
+			Version: assignment.Version{Clock: uint64(time.Now().Add(time.Hour).UnixMilli()) << 16, Node: 9},
+		}
+		if _, err := other.Merge([]assignment.Record{later}); err != nil {
+			t.Fatal(err)
+		}
+		truths, records := together(a, book, host, users)
+		for i, truth := range truths {
+			if again := records[i][0].Version.Compare(later.Version) > 0; !truth.Complete || again != (i == 7) {
+				t.Errorf("%s: %+v, made again: %t", users[i], truth, again)
+			}
+		}
+		if m := other.Mode(host, users[7], "sales"); m != assignment.Listen || *book.Sums() != *other.Sums() {
+			t.Errorf("the other pod has the mode %s", m)
+		}
+	})
+}
+
+// A pod without room for one change confirms the others that came with it.
+func TestSharedChangesDoNotFailTogether(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		n, host := new(lab), mustHost(t, "example.com")
+		book := bookOf(t, 1)
+		a := n.start(t, "us", "web-1", with(book))
+		b := n.settled(t, "us", "web-2") // has no book, and confirms as the test says
+		time.Sleep(5 * time.Second)
+		users := usersOf(20)
+		for _, subject := range []string{b.link.Assignments(), b.link.AssignmentsOf(b.link.Self())} {
+			_, err := b.link.Subscribe(subject, link.Loose, func(from link.Peer, m message.Message) {
+				if m, ok := m.(*message.Assignments); ok {
+					full := slices.ContainsFunc(m.Records, func(r assignment.Record) bool { return r.User == users[7] })
+					b.link.Send(b.link.AssignmentsOf(from), &message.AssignmentsTaken{ID: m.ID, More: full})
+				}
+			})
+			if err != nil {
+				t.Fatal(err)
+			}
+		}
+		began := time.Now()
+		truths, _ := together(a, book, host, users)
+		for i, truth := range truths {
+			if full := slices.Equal(truth.Missing, []string{"us/web-2"}); full != (i == 7) {
+				t.Errorf("%s: %+v", users[i], truth)
+			}
+		}
+		if took := time.Since(began); took != timing.Default().Timeout {
+			t.Errorf("the change without room took %s", took)
+		}
+	})
+}
