@@ -191,7 +191,8 @@ bench: bin/caddy ## measure Rollcall beside its peers into docs/benchmarks.md, t
 	go run -C bench ./cluster >bin/cluster.md
 	go run -C bench ./cluster -growth >bin/growth.md
 	go run -C bench ./tenants >bin/tenants.md
-	go run -C bench . -caddy $(CADDY) -cluster $(CURDIR)/bin/cluster.md -growth $(CURDIR)/bin/growth.md -tenants $(CURDIR)/bin/tenants.md -output $(CURDIR)/docs
+	go run -C bench ./assign -caddy $(CADDY) >bin/assign.md
+	go run -C bench . -caddy $(CADDY) -cluster $(CURDIR)/bin/cluster.md -growth $(CURDIR)/bin/growth.md -tenants $(CURDIR)/bin/tenants.md -assign $(CURDIR)/bin/assign.md -output $(CURDIR)/docs
 	go run -C bench ./plugins -caddy $(CADDY)
 	go test -count=1 -run=TestAHostilePluginHarmsNoOtherHost -v ./test/e2e | grep p99
 	go test -run='^$$' -bench=. -benchmem -p=1 -timeout=30m $(LIBRARY)

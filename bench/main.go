@@ -86,6 +86,9 @@ func (b *bench) run(ctx context.Context) (err error) {
 	if b.growth != "" {
 		failed = append(failed, b.include("Growth", b.growth))
 	}
+	if b.assign != "" {
+		failed = append(failed, b.include("Assignments on five pods", b.assign))
+	}
 	if b.tenants != "" {
 		failed = append(failed, b.include("Plugins for ten thousand hosts", b.tenants))
 	}

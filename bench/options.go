@@ -25,6 +25,7 @@ type options struct {
 	cluster   string        // a file with the report of ./cluster
 	growth    string        // a file with the report of ./cluster -growth
 	tenants   string        // a file with the report of ./tenants
+	assign    string        // a file with the report of ./assign
 	profile   string        // folder for CPU profiles of Rollcall; "" for none
 
 	serve, hold, address string   // role of a process that this program started
@@ -68,6 +69,7 @@ func parseOptions(args []string) (options, error) {
 	f.StringVar(&o.cluster, "cluster", "", "a `file` with what ./cluster has written, to be a part of the report")
 	f.StringVar(&o.growth, "growth", "", "a `file` with what ./cluster -growth has written, to be a part of the report")
 	f.StringVar(&o.tenants, "tenants", "", "a `file` with what ./tenants has written, to be a part of the report")
+	f.StringVar(&o.assign, "assign", "", "a `file` with what ./assign has written, to be a part of the report")
 	f.StringVar(&o.profile, "profile", "", "a `folder` for CPU profiles of Rollcall, which take some CPU themselves (default none are taken)")
 	f.StringVar(&o.serve, "serve", "", "be a server: internal")
 	f.StringVar(&o.hold, "hold", "", "hold connections to a server: internal")
@@ -94,7 +96,7 @@ func (o *options) command() string {
 	words := []string{"go run -C bench ."}
 	for i := 0; i < len(o.args); i++ {
 		switch name, _, joined := strings.Cut(strings.TrimLeft(o.args[i], "-"), "="); {
-		case name != "caddy" && name != "output" && name != "cluster" && name != "growth" && name != "tenants" && name != "profile":
+		case !slices.Contains([]string{"caddy", "output", "cluster", "growth", "tenants", "assign", "profile"}, name):
 			words = append(words, o.args[i])
 		case !joined:
 			i++

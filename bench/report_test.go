@@ -113,7 +113,7 @@ func TestOptions(t *testing.T) {
 }
 
 func TestCommandLeavesOutPlaces(t *testing.T) {
-	o, err := parseOptions(strings.Fields("-caddy /a/caddy -rounds 2 --output=/b -cluster /c -tenants /d -quick"))
+	o, err := parseOptions(strings.Fields("-caddy /a/caddy -rounds 2 --output=/b -cluster /c -tenants /d -assign /e -quick"))
 	if err != nil {
 		t.Fatal(err)
 	}
