@@ -125,7 +125,8 @@ func TestNoAfterYes(t *testing.T) {
 
 // A crowd that joins at once asks once for each user and channel, and never more than 64 at a time.
 func TestCrowdAsksOnce(t *testing.T) {
-	const conns, channels, maxBusy = 5000, 500, 64
+	// All have to join within the backend's timeout, on a busy machine, too.
+	const conns, channels, maxBusy = 2000, 200, 64
 	var now, most, all atomic.Int64
 	allWait := make(chan struct{})
 	backend := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
@@ -183,13 +184,16 @@ func TestCrowdAsksOnce(t *testing.T) {
 		}
 	})
 	testkit.Eventually(t, "all wait, and the backend is busy", func() bool {
+		if now.Load() != maxBusy { // less work than the metrics
+			return false
+		}
 		waiting := 0.0
 		for name, n := range testkit.Metrics(t, h.app.hub.Collectors()...) {
 			if strings.HasPrefix(name, "caddy_rollcall_authorize_waiting ") {
 				waiting += n
 			}
 		}
-		return waiting == conns && now.Load() == maxBusy
+		return waiting == conns
 	})
 	open()
 	inParallel(func(i int) {
