@@ -143,7 +143,7 @@ func runPlugin(t *testing.T, stdin string, args ...string) (stdout, stderr strin
 	cmd := &cobra.Command{Use: "rollcall-plugin", SilenceUsage: true}
 	caddycmd.Commands()["rollcall-plugin"].CobraFunc(cmd)
 	var out, log bytes.Buffer
-	cmd.SetArgs(args)
+	cmd.SetArgs(append([]string{}, args...)) // nil would be the arguments of the test
 	cmd.SetIn(strings.NewReader(stdin))
 	cmd.SetOut(&out)
 	cmd.SetErr(&log)
