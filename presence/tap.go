@@ -11,8 +11,15 @@ import (
 // [Pods.Tap].
 const Shards = 8
 
+// ChannelShards is the number of parts into which the channels of a host are divided for deltas between
+// pods. A shard of [Pods.Tap] is a group of them.
+const ChannelShards = 64
+
+// ChannelShardOf returns the part of a channel, from 0 to ChannelShards-1.
+func ChannelShardOf(name string) uint8 { return uint8(xxhash.Sum64String(name) % ChannelShards) }
+
 // ShardOf returns the shard of a channel or of a user's ID.
-func ShardOf(name string) uint8 { return uint8(xxhash.Sum64String(name) % Shards) }
+func ShardOf(name string) uint8 { return ChannelShardOf(name) / (ChannelShards / Shards) }
 
 // Tap follows this pod's part of one shard of a host: its channels, and the users who are online. It
 // begins with the whole part. While nobody pulls, it keeps the names of changed channels and users, in

@@ -269,7 +269,7 @@ func (c *Cluster) handle(from link.Peer, m message.Message) {
 		c.responder.Handle(from, m)
 	case *message.Details:
 		c.messenger.HandleDetails(from, m)
-	case *message.Delta, *message.Check, *message.CheckDone:
+	case *message.Delta, *message.Check, *message.CheckDone, *message.ShardSum, *message.HostSums, *message.HostShards, *message.Unfollow:
 		c.replicator.Handle(from, m)
 	case *message.EventsAsk, *message.EventsPart, *message.EventsTaken, *message.EventsLost, *message.EventsHosts:
 		c.events.Handle(from, m)

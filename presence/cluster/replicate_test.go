@@ -177,7 +177,10 @@ func TestLostDeltasAreFoundByACheck(t *testing.T) {
 		time.Sleep(time.Second)
 		s.net.setCut(0, 1, false)
 		watcher.shows(2)
-		time.Sleep(timing.Default().Check + slack)
+		frames := watcher.frames()
+		for end := time.Now().Add(timing.Default().Check); watcher.frames() == frames && time.Now().Before(end); {
+			time.Sleep(slack)
+		}
 		watcher.shows(3) // ann is in her grace period
 		time.Sleep(s.plan.grace)
 		watcher.shows(2)
@@ -185,7 +188,7 @@ func TestLostDeltasAreFoundByACheck(t *testing.T) {
 			t.Errorf("%d repairs were counted", n)
 		}
 
-		frames := watcher.frames()
+		frames = watcher.frames()
 		s.net.setCut(0, 1, true)
 		time.Sleep(timing.Default().Gone + timing.Default().Heartbeat)
 		s.net.setCut(0, 1, false)

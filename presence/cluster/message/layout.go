@@ -20,6 +20,9 @@ const (
 	leastChannel    = 3
 	leastName       = 2
 	leastID         = 8
+	leastShard      = 2
+	leastHostSum    = 2 + 8
+	leastHostShards = 2 + 1
 	leastRun        = 2 + 2 + 16 + 1 + 8 + 1 + 1 + 3
 )
 
@@ -53,8 +56,17 @@ func (e *encoder) message(m Message) bool {
 	case *Check:
 		e.check(m)
 	case *CheckDone:
-		e.uvarint(m.ID)
-		e.uvarint(m.Clock)
+		e.checkDone(m)
+	case *ShardSum:
+		e.uvarint(m.AsOf)
+		e.uvarint(m.Follows)
+		e.fixed(m.Sum)
+	case *HostSums:
+		e.hostSums(m)
+	case *HostShards:
+		e.hostShards(m)
+	case *Unfollow:
+		e.unfollow(m)
 	case *Send:
 		e.send(m)
 		if m.isAddressed() {
@@ -124,7 +136,15 @@ func (d *decoder) message() Message {
 	case (*Check)(nil).kind():
 		return d.check()
 	case (*CheckDone)(nil).kind():
-		return &CheckDone{ID: d.uvarint(), Clock: d.uvarint()}
+		return d.checkDone()
+	case (*ShardSum)(nil).kind():
+		return &ShardSum{AsOf: d.uvarint(), Follows: d.uvarint(), Sum: d.fixed()}
+	case (*HostSums)(nil).kind():
+		return d.hostSums()
+	case (*HostShards)(nil).kind():
+		return d.hostShards()
+	case (*Unfollow)(nil).kind():
+		return d.unfollow()
 	case (*Send)(nil).kind():
 		return d.send(false)
 	case kindAddressedSend:
@@ -314,6 +334,10 @@ func (e *encoder) delta(m *Delta) {
 	}
 	e.uvarint(m.Clock)
 	e.uvarint(m.Base)
+	if m.Step > m.Clock {
+		e.fail(badStep)
+	}
+	e.uvarint(m.Step)
 	e.count(m.Conns)
 	e.count(m.Delta.Lost)
 	e.count(m.Userless)
@@ -338,6 +362,9 @@ func (d *decoder) delta() *Delta {
 	if m.Parts > 1 && m.Base != 0 {
 		d.fail("parts of a delta that is not of everything")
 	}
+	if m.Step = d.uvarint(); m.Step > m.Clock {
+		d.fail(badStep)
+	}
 	m.Conns, m.Lost, m.Userless = d.count(), d.count(), d.count()
 	m.Joined = list(d, leastMember, d.member)
 	m.Left = list(d, leastDeparture, func() presence.Departure {
@@ -345,6 +372,8 @@ func (d *decoder) delta() *Delta {
 	})
 	return m
 }
+
+const badStep = "a delta before the first"
 
 func (e *encoder) check(m *Check) {
 	e.uvarint(m.ID)

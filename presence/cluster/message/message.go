@@ -14,7 +14,7 @@ import (
 )
 
 // Version is the version of the payloads that this package writes, and the only one that it reads.
-const Version = 8
+const Version = 9
 
 // MaxPayload is the largest payload in bytes. NATS takes 1 MiB by default.
 const MaxPayload = 512 << 10
@@ -223,19 +223,22 @@ type Connection struct {
 	Channels []string
 }
 
-// Delta says what changed in the part that a pod has of a channel. It goes to all who watch the channel, or with
-// everything in it to one who asked with a Check, and then may come in parts. Each part has all the numbers, and its share
-// of the lists.
+// Delta says what changed in the part that a pod has of a channel. It goes to the pods that follow the shard of the
+// channel, or with everything in it to one that asked with a Check, and then may come in parts. Each part has all the
+// numbers, and its share of the lists.
 type Delta struct {
 	Host    presence.HostName
 	Channel string
 	Part    uint32 // from 0
 	Parts   uint32
+	// Step is the difference between the clock and that of the delta before it that the pod published in the shard of the
+	// channel. It is 0 in an answer, and if the pod does not know of another pod that follows the shard.
+	Step uint64
 	presence.Delta
 }
 
 // Check asks a pod for what the sender does not know of its channels. It answers with Deltas for those that differ, then
-// with CheckDone.
+// with CheckDone. From then on, the sender follows the shards of the channels.
 type Check struct {
 	ID       uint64
 	Host     presence.HostName
@@ -252,6 +255,10 @@ type CheckChannel struct {
 type CheckDone struct {
 	ID    uint64
 	Clock uint64 // of the last delta of the pod before the answers: they have all that deltas up to it say
+	// Follows counts the shards that the receiver has begun to follow, including those of the Check.
+	Follows uint64
+	// Shards has the clocks of the shards of the channels before the answers.
+	Shards []ShardClock
 }
 
 // Send is a message to those who listen to one of the channels. It goes to all pods that have a connection of the host, but
@@ -323,6 +330,10 @@ func (*SitesWanted) kind() byte { return 3 }
 func (*Sites) kind() byte       { return 4 }
 func (*Check) kind() byte       { return 8 }
 func (*CheckDone) kind() byte   { return 9 }
+func (*ShardSum) kind() byte    { return 18 }
+func (*HostSums) kind() byte    { return 19 }
+func (*HostShards) kind() byte  { return 25 }
+func (*Unfollow) kind() byte    { return 26 }
 func (*Probe) kind() byte       { return 11 }
 func (*RunsWanted) kind() byte  { return 12 }
 func (*Runs) kind() byte        { return 13 }

@@ -148,6 +148,45 @@ func SplitCheck(c *Check) []*Check {
 	return checks
 }
 
+// SplitHostSums returns the messages that together say what m says, for hosts in the order of their names.
+func SplitHostSums(m *HostSums) []*HostSums {
+	var parts []*HostSums
+	after, rest := m.After, m.Hosts
+	for more := true; more; more = len(rest) > 0 {
+		part, free := &HostSums{After: after}, room
+		part.Hosts, rest = fit(rest, &free, room, hostSumSize)
+		if len(rest) > 0 {
+			after = part.Hosts[len(part.Hosts)-1].Host.String()
+		} else {
+			part.Last = m.Last
+		}
+		parts = append(parts, part)
+	}
+	return parts
+}
+
+// SplitHostShards returns the messages that together say what m says.
+func SplitHostShards(m *HostShards) []*HostShards {
+	var parts []*HostShards
+	for rest := m.Hosts; len(rest) > 0; {
+		part, free := &HostShards{}, room
+		part.Hosts, rest = fit(rest, &free, room, shardsSize)
+		parts = append(parts, part)
+	}
+	return parts
+}
+
+// SplitUnfollow returns the messages that together say what m says.
+func SplitUnfollow(m *Unfollow) []*Unfollow {
+	var parts []*Unfollow
+	for rest := m.Hosts; len(rest) > 0; {
+		part, free := &Unfollow{}, room
+		part.Hosts, rest = fit(rest, &free, room, hostSetSize)
+		parts = append(parts, part)
+	}
+	return parts
+}
+
 // SplitDetails returns the messages that together say what m says.
 func SplitDetails(m *Details) []*Details {
 	var parts []*Details

@@ -24,9 +24,10 @@ func (l *Link) Inbox(p Peer) string {
 	return l.prefix + ".pod." + subjectHash(p.DC, p.Pod, IncarnationText(p.Incarnation))
 }
 
-// Channel returns the subject of the changes in a channel.
-func (l *Link) Channel(host presence.HostName, channel string) string {
-	return l.prefix + ".channel." + subjectHash(host.String(), channel)
+// Channels returns the subject of the changes in the channels of a shard, see
+// [presence.ChannelShardOf].
+func (l *Link) Channels(host presence.HostName, shard uint8) string {
+	return l.prefix + ".channel." + subjectHash(host.String(), string(rune(shard)))
 }
 
 // Assignments returns the subject of changes of assignments, which all pods subscribe to.

@@ -26,8 +26,8 @@ const MaxAge = 30 * time.Second
 type Order int
 
 const (
-	// Unordered remembers no numbers. It is for channels, of which there are many: their deltas
-	// have clocks.
+	// Unordered remembers no numbers. It is for the shards of channels, of which there are many:
+	// their deltas have clocks.
 	Unordered Order = 0
 	// Strict is for messages: a listener receives them in the order in which they were sent, or
 	// not at all.
@@ -43,9 +43,9 @@ type Subscription struct {
 	link   *Link
 	order  Order
 	cancel func()
+	since  time.Time // payloads published before it are dropped
 
 	mu      sync.Mutex
-	since   time.Time        // payloads published before it are dropped; guarded by mu
 	windows map[Peer]*window // windows of members; guarded by mu
 }
 
@@ -55,13 +55,6 @@ func (r *Subscription) End() {
 	r.link.mu.Lock()
 	defer r.link.mu.Unlock()
 	delete(r.link.subscriptions, r)
-}
-
-// Renew makes the subscription drop payloads published before now, because it is reused.
-func (r *Subscription) Renew() {
-	r.mu.Lock()
-	defer r.mu.Unlock()
-	r.since = time.Now()
 }
 
 // window has the numbers of the last payloads of a pod. When it has as many blocks as the order

@@ -1,274 +1,298 @@
 package replication
 
 import (
+	"cmp"
+	"maps"
 	"slices"
 	"time"
 
 	"github.com/rollcall-gateway/rollcall/presence"
-	"github.com/rollcall-gateway/rollcall/presence/cluster/internal/link"
-	"github.com/rollcall-gateway/rollcall/presence/cluster/internal/membership"
 	"github.com/rollcall-gateway/rollcall/presence/cluster/message"
 )
 
+// check is a check in progress.
+type check struct {
+	id      uint64
+	to      *pod
+	host    *watchedHost
+	watches []*watch
+	shards  []askedShard // in the order of their numbers
+	repair  bool         // it was sent because a delta was missing
+	done    bool         // it was answered
+	asked   time.Time
+	heard   time.Time // time of the last delta of the answer; before the first, time at which it was last sent
+	again   int       // memorySize of the last repetition; 0 before the first
+}
+
+// askedShard is a shard of the channels in a check.
+type askedShard struct {
+	shard *watchedShard
+	round *round // in progress when the check was sent; nil if the clock of the shard was known
+	part  bool   // the round waits for the check
+}
+
 // want adds a check of the channel with the pod to this step.
-func (r *Replicator) want(w *watch, p link.Peer) {
-	q := question{p, w.host}
+func (r *Replicator) want(w *watch, p *pod) {
+	q := hostOf{p, w.shard.host}
 	if r.wanted[q] == nil {
 		r.wanted[q] = make(map[*watch]bool)
 	}
 	r.wanted[q][w] = true
 }
 
-// recheckPeer wants checks of all channels that the pod may have. Joins that wait for their first
-// answer wait for the pod too.
-func (r *Replicator) recheckPeer(p link.Peer) {
-	for host, h := range r.hosts {
-		serves := slices.Contains(r.members.Serving(host, membership.ScopeAll, true), p)
-		awaited := serves && slices.Contains(r.members.Serving(host, membership.ScopeAll, false), p)
-		for _, w := range h.channels {
-			if serves || r.holds(w, p) {
-				r.want(w, p)
-			}
-			if awaited && !w.ready {
-				w.waiting[p] = true
-			}
-		}
-	}
-}
-
-// holds reports whether the registry has a part of the pod. A pod that no longer serves the host is
-// checked until it answers that its part is empty.
-func (r *Replicator) holds(w *watch, p link.Peer) bool {
-	return w.replicas[p] != nil && r.clock(w, p) != 0
-}
-
-func (r *Replicator) clock(w *watch, p link.Peer) uint64 {
-	return r.reg.Clock(w.host, w.channel, r.alive[p])
-}
-
-// round wants checks of the hosts whose turn it is, and of channels with gaps.
-func (r *Replicator) round(now time.Time) {
-	if len(r.gaps) > 0 && !now.Before(r.gapsAt) {
-		for k := range r.gaps {
-			rep := k.replicas[k.Peer] // nil if the pod has left
-			if rep != nil && rep.behind && !k.over {
-				r.resynced.Add(1)
-				r.want(k.watch, k.Peer)
-			}
-		}
-		clear(r.gaps)
-		r.gapsAt = now.Add(gapWait)
-	}
-	if len(r.hosts) == 0 || now.Before(r.slotAt) {
-		return
-	}
-	for host, h := range r.hosts {
-		if h.slot == r.slot {
-			r.checkHost(now, host, h)
-		}
-	}
-	for _, a := range r.assembly {
-		a.expire(now)
-	}
-	r.slot = (r.slot + 1) % slots
-	r.slotAt = now.Add(r.timing.Check / slots)
-}
-
-func (r *Replicator) checkHost(now time.Time, host presence.HostName, h *watchedHost) {
-	serving := r.members.Serving(host, membership.ScopeAll, true)
-	for _, w := range h.channels {
-		for _, p := range serving {
-			rep := w.replicas[p]
-			if _, ok := r.alive[p]; ok && (rep == nil || rep.behind || now.Sub(rep.followed) >= busy) {
-				r.want(w, p)
-			}
-		}
-		for p := range w.replicas {
-			switch {
-			case slices.Contains(serving, p):
-			case r.holds(w, p):
-				r.want(w, p)
-			default:
-				delete(w.replicas, p)
-			}
-		}
-	}
+func (r *Replicator) clock(w *watch, p *pod) uint64 {
+	return r.reg.Clock(w.shard.host.name, w.channel, p.key)
 }
 
 // ask sends the wanted checks: one for all channels of a host, if it is not too long.
 func (r *Replicator) ask(now time.Time) {
 	for q, watches := range r.wanted {
-		asked := make(map[string]*watch, len(watches))
-		whole := &message.Check{Host: q.host, Channels: make([]message.CheckChannel, 0, len(watches))}
-		for w := range watches {
-			asked[w.channel] = w
-			whole.Channels = append(whole.Channels, message.CheckChannel{Channel: w.channel, Clock: r.clock(w, q.Peer)})
+		if q.gone {
+			continue
+		}
+		r.completeRounds(q, watches)
+		list := slices.SortedFunc(maps.Keys(watches), func(a, b *watch) int {
+			return cmp.Or(cmp.Compare(a.shard.number, b.shard.number), cmp.Compare(a.channel, b.channel))
+		})
+		whole := &message.Check{Host: q.name, Channels: make([]message.CheckChannel, len(list))}
+		for i, w := range list {
+			whole.Channels[i] = message.CheckChannel{Channel: w.channel, Clock: r.clock(w, q.pod)}
 		}
 		for _, m := range message.SplitCheck(whole) {
 			r.lastID++
 			m.ID = r.lastID
-			c := &check{id: m.ID, to: q.Peer, host: q.host, watches: make([]*watch, len(m.Channels)), heard: now}
-			for i := range m.Channels {
-				w := asked[m.Channels[i].Channel]
-				rep := w.replica(q.Peer)
-				rep.check, rep.behind, rep.live = c.id, false, 0
-				c.watches[i] = w
-			}
+			c := &check{id: m.ID, to: q.pod, host: q.watchedHost, watches: slices.Clone(list[:len(m.Channels)]), asked: now, heard: now}
+			list = list[len(m.Channels):]
+			r.begin(c)
 			r.checks[c.id] = c
 			r.checking.Add(now.Add(r.timing.Check), c)
 			r.scheduleRepeat(c.heard.Add(r.timing.Repeat))
-			r.link.Send(r.link.Inbox(q.Peer), m)
+			r.link.Send(r.link.Inbox(q.peer), m)
+		}
+		for _, w := range slices.Collect(maps.Keys(watches)) {
+			if o := w.shard.open[q.pod]; o != nil {
+				o.wanted = false
+			}
 		}
 	}
 	clear(r.wanted)
 }
 
-func (w *watch) replica(p link.Peer) *replica {
-	rep := w.replicas[p]
-	if rep == nil {
-		rep = &replica{}
-		w.replicas[p] = rep
+// completeRounds begins the rounds that are wanted, and those of shards whose clock is unknown. It adds
+// the channels of such a shard to those that are checked.
+func (r *Replicator) completeRounds(q hostOf, watches map[*watch]bool) {
+	shards := make(map[*watchedShard]bool)
+	for w := range watches {
+		shards[w.shard] = true
 	}
-	return rep
-}
-
-// handleParcel handles a message of a pod that is alive.
-func (r *Replicator) handleParcel(p parcel) {
-	from := p.from
-	switch m := p.message.(type) {
-	case *message.Delta:
-		r.handleDelta(from, m, p.live)
-	case *message.CheckDone:
-		if c := r.checks[m.ID]; c != nil && c.to == from && !r.lacksParts(c) {
-			for _, w := range c.watches {
-				w.raiseFloor(from, c.id, m.Clock)
-			}
-			r.endCheck(c)
-			for _, w := range c.watches {
-				r.answered(w, from)
-			}
+	for s := range shards {
+		o := s.open[q.pod]
+		if o == nil && s.knows(q.pod) || o != nil && !o.wanted && (o.round != nil || s.knows(q.pod)) {
+			continue
+		}
+		o = s.opened(q.pod)
+		o.round, o.wanted = &round{told: unknown}, true
+		for _, w := range s.channels {
+			watches[w] = true
 		}
 	}
 }
 
-// raiseFloor records the end of a check. A live delta that was merged meanwhile and is not later
-// than the answer may have been recorded by an outsider, if the answer has no part. So the channel
-// is checked again.
-func (w *watch) raiseFloor(from link.Peer, check, clock uint64) {
-	rep := w.replicas[from]
+// begin begins a check.
+func (r *Replicator) begin(c *check) {
+	for _, w := range c.watches {
+		rep := w.replica(c.to)
+		c.repair = c.repair || rep.behind && rep.seen != 0
+		rep.check, rep.behind, rep.live = c.id, false, 0
+		if n := len(c.shards); n > 0 && c.shards[n-1].shard == w.shard {
+			continue
+		}
+		a := askedShard{shard: w.shard}
+		if o := w.shard.open[c.to]; o != nil && o.round != nil {
+			a.round, a.part = o.round, o.wanted
+			if a.part {
+				a.round.left++
+				c.repair = c.repair || w.shard.knows(c.to) && o.to != 0
+			}
+		}
+		c.shards = append(c.shards, a)
+	}
+}
+
+// handleParcel handles a message of a pod that is alive.
+func (r *Replicator) handleParcel(now time.Time, p *pod, in parcel) {
+	switch m := in.message.(type) {
+	case *message.Delta:
+		r.handleDelta(p, m, in.live)
+	case *message.CheckDone:
+		if c := r.checks[m.ID]; c != nil && c.to == p && !r.lacksParts(c) {
+			r.finishCheck(c, m)
+			r.endCheck(c)
+			for _, w := range c.watches {
+				r.answered(w, p.peer)
+			}
+		}
+	case *message.ShardSum:
+		r.handleSum(now, p, m)
+	case *message.HostSums:
+		r.answerSums(p, m)
+	case *message.HostShards:
+		r.compareShards(p, m)
+	}
+}
+
+// finishCheck records what an answered check says of the shards of its channels.
+func (r *Replicator) finishCheck(c *check, m *message.CheckDone) {
+	c.done = true
+	behind := make(map[*watchedShard]bool)
+	told := make(map[*watchedShard]uint64, len(m.Shards))
+	for i := range c.shards {
+		a := &c.shards[i]
+		n, ok := slices.BinarySearchFunc(m.Shards, a.shard.number, func(s message.ShardClock, number uint8) int {
+			return cmp.Compare(s.Shard, number)
+		})
+		if !ok || a.shard.over {
+			continue
+		}
+		clock := m.Shards[n].Clock
+		told[a.shard] = clock
+		switch o := a.shard.open[c.to]; {
+		case a.round == nil:
+			// Deltas between the clock and the answer can be on their way.
+			if k := a.shard.clock(c.to); k != unknown && clock > k {
+				r.chainLater(a.shard, c.to, clock, clock)
+			}
+		case a.round.done:
+			behind[a.shard] = clock < a.round.told
+		case o != nil && o.round == a.round:
+			a.round.told = min(a.round.told, clock)
+			if a.part {
+				a.part = false
+				if a.round.left--; a.round.left == 0 {
+					r.endRound(a.shard, c.to, a.round, m.Follows)
+				}
+			}
+		}
+	}
+	for _, w := range c.watches {
+		w.raiseFloor(c, told[w.shard], m.Clock)
+		if rep := w.replicas[c.to]; rep != nil && rep.check == c.id && behind[w.shard] {
+			rep.behind = true
+		}
+	}
+}
+
+// raiseFloor records the end of a check. told is the clock of the shard before the answer, and clock that
+// of the pod. A live delta that was merged meanwhile and is not later than the answer may have been
+// recorded by an outsider, if the answer has no part. So the channel is checked again.
+func (w *watch) raiseFloor(c *check, told, clock uint64) {
+	rep := w.replicas[c.to]
 	if w.over || rep == nil {
 		return
 	}
-	rep.floor = max(rep.floor, clock)
-	if rep.check == check && rep.live != 0 && rep.live <= clock {
+	rep.floor = max(rep.floor, told)
+	if rep.check == c.id && rep.live != 0 && rep.live <= clock {
 		rep.behind = true
 	}
 }
 
 // handleDelta merges a delta of another pod. live is set if the pod published it to all.
-func (r *Replicator) handleDelta(from link.Peer, m *message.Delta, live bool) {
-	h := r.hosts[m.Host]
-	if h == nil || h.channels[m.Channel] == nil {
-		return // no longer watched
+func (r *Replicator) handleDelta(p *pod, m *message.Delta, live bool) {
+	at := place{m.Host, m.Channel}
+	s := r.shard(at)
+	if s == nil {
+		return // no longer followed
 	}
-	w, d := h.channels[m.Channel], m.Delta
+	w := s.channels[m.Channel]
+	if live && s.knows(p) && m.Clock <= s.clock(p) || !live && w == nil {
+		return // it is late or a repetition, or the channel is no longer watched
+	}
 	if !live {
-		r.recordAnswer(w, from)
+		r.recordAnswer(w, p)
 	}
+	d := m.Delta
 	if m.Parts > 1 {
-		a := r.assembly[from]
-		if a == nil {
-			a = newAssembler()
-			r.assembly[from] = a
+		part := *m
+		if w == nil {
+			part.Joined, part.Left = nil, nil
 		}
 		var whole bool
-		if d, whole = a.add(time.Now(), w.place, m); !whole {
+		if d, whole = p.assembly.add(time.Now(), at, &part); !whole {
 			return
 		}
 	}
-	rep := w.replica(from)
-	if live && d.Clock <= rep.floor {
-		return
-	}
-	rep.live = 0
 	if live {
-		rep.live = d.Clock
+		r.chain(s, p, m)
 	}
-	switch r.reg.MergeDelta(m.Host, m.Channel, r.alive[from], d) {
-	case presence.Merged:
-		if d.Base == 0 && rep.check != 0 && rep.seen != 0 && !rep.behind {
-			r.resynced.Add(1) // only the check has found it
-		}
-		// A first delta can arrive after the delta that follows it, which could not be merged.
-		rep.behind = d.Clock < rep.seen
-		if d.Base != 0 {
-			rep.followed = time.Now()
-		}
-	case presence.Gap:
-		rep.behind = true
-	case presence.Stale, presence.Unwanted:
-	}
-	rep.seen = max(rep.seen, d.Clock)
-	if rep.behind && rep.check == 0 {
-		r.gaps[replicaKey{w, from}] = true
+	if w != nil {
+		r.merge(w, p, d, live)
 	}
 }
 
-// endCheck ends a check that was answered or has timed out. It repeats the check if a delta was
-// missed meanwhile, because answers and deltas arrive in any order.
+// merge merges a whole delta into a watched channel.
+func (r *Replicator) merge(w *watch, p *pod, d presence.Delta, live bool) {
+	rep := w.replicas[p]
+	if rep != nil {
+		if live && d.Clock <= rep.floor {
+			return
+		}
+		rep.live = 0
+		if live {
+			rep.live = d.Clock
+		}
+	}
+	known := !live && (r.clock(w, p) != 0 || r.repairs(w, p))
+	switch r.reg.MergeDelta(w.shard.host.name, w.channel, p.key, d) {
+	case presence.Merged:
+		if known {
+			r.resynced.Add(1) // only the check has found it
+		}
+		if rep != nil { // a first delta can arrive after the delta that follows it, which could not be merged
+			rep.behind = d.Clock < rep.seen
+		}
+	case presence.Gap:
+		rep = w.replica(p)
+		rep.behind = true
+	case presence.Stale, presence.Unwanted:
+	}
+	if rep == nil {
+		return
+	}
+	rep.seen = max(rep.seen, d.Clock)
+	if rep.behind && rep.check == 0 {
+		r.gaps[replicaKey{w, p}] = true
+	}
+	w.tidy(p)
+}
+
+// repairs reports whether the channel is checked because a delta was missing.
+func (r *Replicator) repairs(w *watch, p *pod) bool {
+	rep := w.replicas[p]
+	if rep == nil {
+		return false
+	}
+	c := r.checks[rep.check]
+	return c != nil && c.repair
+}
+
+// endCheck ends a check that was answered or has timed out. It repeats the check if it was not answered, or
+// if a delta was missed meanwhile, because answers and deltas arrive in any order.
 func (r *Replicator) endCheck(c *check) {
 	delete(r.checks, c.id)
+	for _, a := range c.shards {
+		if a.part { // not answered
+			r.endRound(a.shard, c.to, a.round, 0)
+		}
+	}
 	for _, w := range c.watches {
 		rep := w.replicas[c.to]
 		if w.over || rep == nil || rep.check != c.id { // another check was sent
 			continue
 		}
 		rep.check = 0
-		if rep.behind {
+		if rep.behind = rep.behind || !c.done; rep.behind {
 			r.gaps[replicaKey{w, c.to}] = true
 		}
-	}
-}
-
-// answered removes a pod from those that the first joins wait for.
-func (r *Replicator) answered(w *watch, p link.Peer) {
-	delete(w.waiting, p)
-	r.answerIfReady(w)
-}
-
-// answerIfReady answers the first joins if they no longer wait for a pod.
-func (r *Replicator) answerIfReady(w *watch) {
-	if w.ready || w.over || w.early || len(w.waiting) > 0 {
-		return
-	}
-	w.ready = true
-	r.reg.Ready(w.host, w.channel)
-}
-
-// expire ends what has timed out.
-func (r *Replicator) expire(now time.Time) {
-	for w, ok := r.pending.Pop(now); ok; w, ok = r.pending.Pop(now) {
-		w.early = false
-		for p := range w.waiting {
-			if !r.members.Remote(p) {
-				delete(w.waiting, p)
-			}
-		}
-		r.answerIfReady(w)
-	}
-	for w, ok := r.distant.Pop(now); ok; w, ok = r.distant.Pop(now) {
-		clear(w.waiting)
-		r.answerIfReady(w)
-	}
-	for c, ok := r.checking.Pop(now); ok; c, ok = r.checking.Pop(now) {
-		if r.checks[c.id] == c {
-			r.endCheck(c)
-		}
-	}
-	for sub, ok := r.idling.Pop(now); ok; sub, ok = r.idling.Pop(now) {
-		if r.idle[sub.place] == sub && !now.Before(sub.until) {
-			delete(r.idle, sub.place)
-			sub.in.End()
-		}
+		w.tidy(c.to)
 	}
 }

@@ -25,7 +25,7 @@ type place struct {
 type parcel struct {
 	from    link.Peer
 	message message.Message
-	live    bool // published on the subject of a channel, so it can be a repetition; false for this pod's inbox
+	live    bool // published on the subject of a shard, so it can be a repetition; false for this pod's inbox
 }
 
 // notes has the events that the replicator has not handled yet, except for changes of this pod's
@@ -151,6 +151,12 @@ func memorySize(m message.Message) int {
 		}
 		for i := range m.Left {
 			size += len(m.Left[i].ID)
+		}
+	case *message.HostSums:
+		size += len(m.Hosts) * entry
+	case *message.HostShards:
+		for i := range m.Hosts {
+			size += entry + len(m.Hosts[i].Clocks)*16
 		}
 	case *message.Check:
 		size += len(m.Channels) * entry

@@ -43,14 +43,23 @@ func (observer) HeardAgain(link.Peer)        {}
 // start starts a pod that serves every host.
 func start(t *testing.T, n *clustertest.Lab, pod string) *testPod {
 	t.Helper()
-	p := &testPod{port: n.Port(t), reg: presence.NewRegistry(counts{})}
+	port := n.Port(t)
+	p := startOn(t, port, pod, "")
+	p.port = port
+	return p
+}
+
+// startOn starts a pod on a transport.
+func startOn(t *testing.T, tr link.Transport, pod, secret string) *testPod {
+	t.Helper()
+	p := &testPod{reg: presence.NewRegistry(counts{})}
 	self := link.Peer{DC: "dc", Pod: pod, Incarnation: message.Incarnation{Started: time.Now().UnixMilli(), Random: link.Random()}}
-	l := link.New(p.port, "rollcall", "", self, zap.NewNop())
+	l := link.New(tr, "rollcall", secret, self, zap.NewNop())
 	m := membership.New(l, timing.Default(), func() (connections, hosts uint64) { return 0, 0 }, observer{p}, zap.NewNop())
 	p.Replicator = New(l, m, p.reg.Pods(), timing.Default(), zap.NewNop())
 	inbox := func(from link.Peer, msg message.Message) {
 		switch msg.(type) {
-		case *message.Delta, *message.Check, *message.CheckDone:
+		case *message.Delta, *message.Check, *message.CheckDone, *message.ShardSum, *message.HostSums, *message.HostShards, *message.Unfollow:
 			p.Handle(from, msg)
 		default:
 			m.Handle(from, msg)

@@ -5,7 +5,6 @@ import (
 	"slices"
 	"time"
 
-	"github.com/rollcall-gateway/rollcall/presence/cluster/internal/link"
 	"github.com/rollcall-gateway/rollcall/presence/cluster/message"
 )
 
@@ -27,7 +26,7 @@ func (r *Replicator) scheduleRepeat(at time.Time) {
 }
 
 // recordAnswer records that a pod is answering the check of a channel.
-func (r *Replicator) recordAnswer(w *watch, from link.Peer) {
+func (r *Replicator) recordAnswer(w *watch, from *pod) {
 	if rep := w.replicas[from]; rep != nil && rep.check != 0 {
 		if c := r.checks[rep.check]; c != nil {
 			c.heard = time.Now()
@@ -38,12 +37,8 @@ func (r *Replicator) recordAnswer(w *watch, from link.Peer) {
 // lacksParts reports whether a part of the answer to a check was lost, and then makes it count as
 // unanswered. The other parts are kept for the next answer.
 func (r *Replicator) lacksParts(c *check) bool {
-	a := r.assembly[c.to]
-	if a == nil {
-		return false
-	}
 	for _, w := range c.watches {
-		o, rep := a.open[w.place], w.replicas[c.to]
+		o, rep := c.to.assembly.open[w.place()], w.replicas[c.to]
 		if o != nil && o.clock > r.clock(w, c.to) && rep != nil && rep.check == c.id {
 			c.heard = time.Now()
 			return true
@@ -59,9 +54,11 @@ func (r *Replicator) repeat(now time.Time) {
 	}
 	r.repeatAt = time.Time{}
 	var silent []*check
-	unanswered := make(map[link.Peer]int)
+	unanswered := make(map[*pod]int)
 	for _, c := range r.checks {
-		if due := c.heard.Add(r.timing.Repeat); now.Before(due) {
+		if c.to.gone {
+			delete(r.checks, c.id)
+		} else if due := c.heard.Add(r.timing.Repeat); now.Before(due) {
 			unanswered[c.to] += c.again
 			r.scheduleRepeat(due)
 		} else {
@@ -91,7 +88,7 @@ func (r *Replicator) sendAgain(now time.Time, c *check) {
 		r.endCheck(c)
 		return
 	}
-	whole := &message.Check{ID: c.id, Host: c.host, Channels: make([]message.CheckChannel, len(c.watches))}
+	whole := &message.Check{ID: c.id, Host: c.host.name, Channels: make([]message.CheckChannel, len(c.watches))}
 	for i, w := range c.watches {
 		whole.Channels[i] = message.CheckChannel{Channel: w.channel, Clock: r.clock(w, c.to)}
 	}
@@ -101,5 +98,5 @@ func (r *Replicator) sendAgain(now time.Time, c *check) {
 	}
 	c.watches = c.watches[:len(m.Channels)]
 	c.heard, c.again = now, memorySize(m)
-	r.link.Send(r.link.Inbox(c.to), m)
+	r.link.Send(r.link.Inbox(c.to.peer), m)
 }

@@ -30,9 +30,11 @@ import (
 //
 // It publishes the changes of this pod's part of every channel. It merges the parts of other pods
 // into the channels that are watched here. A channel gets a pod's part by a [message.Check], and
-// then deltas. Messages can be lost, repeated or late, so each delta names the one before it. A
-// channel is checked again if a delta does not follow from the one before, and after some seconds
-// without a delta. A check without an answer is repeated (see repeat.go).
+// then deltas. Channels are divided into shards: a pod follows those in which it watches a channel
+// (see shard.go). Messages can be lost, repeated or late, so each delta names the one before it in its
+// shard. The watched channels of a shard are checked again if a delta is missing (see chain.go). A lost
+// delta without one after it is found by the sums that pods compare every few seconds (see sums.go). A
+// check without an answer is repeated (see repeat.go).
 //
 // Events from outside are queued in the intake. One goroutine, the worker, handles them. It alone
 // calls the registry, except for answers to checks, which have goroutines of their own (see
@@ -47,44 +49,49 @@ type Replicator struct {
 	worker  *work.Worker
 	intake  intake
 	answers *answers
+	ledger  *ledger
 
 	resynced atomic.Uint64 // see Resyncs
 
 	// Only the worker uses the fields below.
 	changedAt time.Time // time of the first change that waits; zero if none waits
 
-	alive    map[link.Peer]string // live pods, with their keys in the registry
+	alive    map[link.Peer]*pod // live pods
+	indexes  []bool             // numbers of pods that are in use
 	hosts    map[presence.HostName]*watchedHost
-	pending  work.Expiries[*watch] // watches that are not ready, with the deadline of pods in this data center
-	distant  work.Expiries[*watch] // the same, with the deadline of pods in other data centers
-	idle     map[place]*subscription
-	idling   work.Expiries[*subscription]
+	pending  work.Expiries[*watch]        // watches that are not ready, with the deadline of pods in this data center
+	distant  work.Expiries[*watch]        // the same, with the deadline of pods in other data centers
+	idling   work.Expiries[*watchedShard] // shards that linger
+	settling work.Expiries[*pod]          // pods whose sums are compared
 	checks   map[uint64]*check
 	checking work.Expiries[*check]
 	repeatAt time.Time // time of the next look for checks to repeat; zero if no check is in progress
 	lastID   uint64
 
-	wanted   map[question]map[*watch]bool // checks to send in this step
-	gaps     map[replicaKey]bool
-	gapsAt   time.Time // time of the next checks because of gaps
-	slot     int       // next slot of periodic checks
-	slotAt   time.Time // time of the next slot
-	assembly map[link.Peer]*assembler
+	wanted    map[hostOf]map[*watch]bool // checks to send in this step
+	gaps      map[replicaKey]bool        // channels of which a delta is missing
+	torn      map[shardOf]bool           // shards of which a delta is missing, or the clock unknown
+	gapsAt    time.Time                  // time of the next checks because of gaps
+	leaving   map[hostOf]bool            // hosts that a pod no longer serves, and of which this one has its parts
+	lingering int                        // number of shards that linger
+	slot      int                        // next slot of sums
+	slotAt    time.Time                  // time of the next slot
 }
 
 // New returns a replicator, whose goroutines run until Close.
 func New(l *link.Link, m *membership.Members, reg presence.Pods, t timing.Timing, logger *zap.Logger) *Replicator {
+	told := newLedger(reg)
 	r := &Replicator{
 		link: l, members: m, reg: reg, timing: t, logger: logger,
-		worker: work.NewWorker(), answers: newAnswers(l, reg),
+		worker: work.NewWorker(), answers: newAnswers(l, told, reg), ledger: told,
 
-		alive:    make(map[link.Peer]string),
-		hosts:    make(map[presence.HostName]*watchedHost),
-		idle:     make(map[place]*subscription),
-		checks:   make(map[uint64]*check),
-		wanted:   make(map[question]map[*watch]bool),
-		gaps:     make(map[replicaKey]bool),
-		assembly: make(map[link.Peer]*assembler),
+		alive:   make(map[link.Peer]*pod),
+		hosts:   make(map[presence.HostName]*watchedHost),
+		checks:  make(map[uint64]*check),
+		wanted:  make(map[hostOf]map[*watch]bool),
+		gaps:    make(map[replicaKey]bool),
+		torn:    make(map[shardOf]bool),
+		leaving: make(map[hostOf]bool),
 	}
 	go r.worker.Run(r.step, r.finish)
 	return r
@@ -118,6 +125,7 @@ func (r *Replicator) Unwatched(host presence.HostName, channel string) {
 
 // PodUp handles a pod that joined, again or for the first time.
 func (r *Replicator) PodUp(p link.Peer) {
+	r.ledger.add(p) // now, because it can have sent a check
 	r.intake.notePeer(p, true)
 	r.worker.Wake()
 }
@@ -140,7 +148,7 @@ func (r *Replicator) RecheckAll() {
 	r.worker.Wake()
 }
 
-// handleLive handles a Delta on the subject of a channel. It does not block.
+// handleLive handles a Delta on the subject of a shard. It does not block.
 func (r *Replicator) handleLive(from link.Peer, m message.Message) {
 	if _, ok := m.(*message.Delta); !ok {
 		r.link.Counts.Unknown.Add(1)
@@ -150,14 +158,18 @@ func (r *Replicator) handleLive(from link.Peer, m message.Message) {
 	r.worker.Wake()
 }
 
-// Handle handles a Delta, Check or CheckDone in the inbox. It does not block.
+// Handle handles a message in the inbox: a Delta, or one about checks, sums or shards. It does not
+// block.
 func (r *Replicator) Handle(from link.Peer, m message.Message) {
-	if check, ok := m.(*message.Check); ok {
-		r.answers.ask(from, check)
-		return
+	switch m := m.(type) {
+	case *message.Check:
+		r.answers.ask(from, m)
+	case *message.Unfollow:
+		r.ledger.unfollow(from, m.Hosts)
+	default:
+		r.intake.noteMessage(from, m, false)
+		r.worker.Wake()
 	}
-	r.intake.noteMessage(from, m, false)
-	r.worker.Wake()
 }
 
 // finish is the worker's last step.
@@ -199,13 +211,14 @@ func (r *Replicator) publish() {
 		if message.DeltaSize(&d) > message.MaxDelta {
 			d = r.reg.State(p.host, p.channel)
 		}
-		sendDelta(r.link, r.link.Channel(p.host, p.channel), p, d)
+		k := shardKey{p.host, presence.ChannelShardOf(p.channel)}
+		sendDelta(r.link, r.link.Channels(p.host, k.shard), p, d, r.ledger.publish(k, d.Clock))
 	}
 }
 
 // sendDelta sends a delta, in several parts if it is a large whole part.
-func sendDelta(l *link.Link, subject string, p place, d presence.Delta) {
-	m := &message.Delta{Host: p.host, Channel: p.channel, Parts: 1, Delta: d}
+func sendDelta(l *link.Link, subject string, p place, d presence.Delta, step uint64) {
+	m := &message.Delta{Host: p.host, Channel: p.channel, Parts: 1, Step: step, Delta: d}
 	if d.Base != 0 || message.DeltaSize(&d) <= message.MaxDelta {
 		l.Send(subject, m)
 		return
