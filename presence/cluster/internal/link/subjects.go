@@ -5,6 +5,7 @@ import (
 	"encoding/base32"
 	"encoding/binary"
 	"encoding/hex"
+	"strconv"
 	"strings"
 
 	"github.com/rollcall-gateway/rollcall/presence"
@@ -24,10 +25,13 @@ func (l *Link) Inbox(p Peer) string {
 	return l.prefix + ".pod." + subjectHash(p.DC, p.Pod, IncarnationText(p.Incarnation))
 }
 
-// Channels returns the subject of the changes in the channels of a shard, see
-// [presence.ChannelShardOf].
-func (l *Link) Channels(host presence.HostName, shard uint8) string {
-	return l.prefix + ".channel." + subjectHash(host.String(), string(rune(shard)))
+// ChannelSubjects is the number of subjects for changes in channels. A pod subscribes to those of the
+// shards in which it watches a channel.
+const ChannelSubjects = 1024
+
+// Channels returns the subject of the changes in the channels of a shard of a host, which has the hash.
+func (l *Link) Channels(hash uint64) string {
+	return l.prefix + ".channel." + strconv.FormatUint(hash%ChannelSubjects, 16)
 }
 
 // Assignments returns the subject of changes of assignments, which all pods subscribe to.

@@ -25,7 +25,7 @@ type place struct {
 type parcel struct {
 	from    link.Peer
 	message message.Message
-	live    bool // published on the subject of a shard, so it can be a repetition; false for this pod's inbox
+	live    bool // published on a subject of shards, so it can be a repetition; false for this pod's inbox
 }
 
 // notes has the events that the replicator has not handled yet, except for changes of this pod's

@@ -6,7 +6,7 @@ import (
 	"github.com/rollcall-gateway/rollcall/presence"
 )
 
-// seedOf returns the seed of a shard for mix.
+// seedOf returns the hash of a shard of a host, which is its seed for mix and finds its subject.
 func seedOf(host presence.HostName, shard uint8) uint64 {
 	return scramble(xxhash.Sum64String(host.String()) + uint64(shard))
 }

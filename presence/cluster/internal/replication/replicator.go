@@ -12,6 +12,7 @@ package replication
 import (
 	"hash/crc32"
 	"slices"
+	"sync"
 	"sync/atomic"
 	"time"
 
@@ -52,6 +53,7 @@ type Replicator struct {
 	ledger  *ledger
 
 	resynced atomic.Uint64 // see Resyncs
+	followed sync.Map      // set of the shards that this pod follows, by shardKey
 
 	// Only the worker uses the fields below.
 	changedAt time.Time // time of the first change that waits; zero if none waits
@@ -61,6 +63,7 @@ type Replicator struct {
 	hosts    map[presence.HostName]*watchedHost
 	pending  work.Expiries[*watch]        // watches that are not ready, with the deadline of pods in this data center
 	distant  work.Expiries[*watch]        // the same, with the deadline of pods in other data centers
+	subjects map[string]*subject          // subjects that this pod is subscribed to
 	idling   work.Expiries[*watchedShard] // shards that linger
 	settling work.Expiries[*pod]          // pods whose sums are compared
 	checks   map[uint64]*check
@@ -85,13 +88,14 @@ func New(l *link.Link, m *membership.Members, reg presence.Pods, t timing.Timing
 		link: l, members: m, reg: reg, timing: t, logger: logger,
 		worker: work.NewWorker(), answers: newAnswers(l, told, reg), ledger: told,
 
-		alive:   make(map[link.Peer]*pod),
-		hosts:   make(map[presence.HostName]*watchedHost),
-		checks:  make(map[uint64]*check),
-		wanted:  make(map[hostOf]map[*watch]bool),
-		gaps:    make(map[replicaKey]bool),
-		torn:    make(map[shardOf]bool),
-		leaving: make(map[hostOf]bool),
+		alive:    make(map[link.Peer]*pod),
+		hosts:    make(map[presence.HostName]*watchedHost),
+		subjects: make(map[string]*subject),
+		checks:   make(map[uint64]*check),
+		wanted:   make(map[hostOf]map[*watch]bool),
+		gaps:     make(map[replicaKey]bool),
+		torn:     make(map[shardOf]bool),
+		leaving:  make(map[hostOf]bool),
 	}
 	go r.worker.Run(r.step, r.finish)
 	return r
@@ -148,11 +152,15 @@ func (r *Replicator) RecheckAll() {
 	r.worker.Wake()
 }
 
-// handleLive handles a Delta on the subject of a shard. It does not block.
+// handleLive handles a Delta on the subject of shards. It does not block.
 func (r *Replicator) handleLive(from link.Peer, m message.Message) {
-	if _, ok := m.(*message.Delta); !ok {
+	d, ok := m.(*message.Delta)
+	if !ok {
 		r.link.Counts.Unknown.Add(1)
 		return
+	}
+	if _, ok := r.followed.Load(shardKey{d.Host, presence.ChannelShardOf(d.Channel)}); !ok {
+		return // of another shard with the subject
 	}
 	r.intake.noteMessage(from, m, true)
 	r.worker.Wake()
@@ -212,7 +220,7 @@ func (r *Replicator) publish() {
 			d = r.reg.State(p.host, p.channel)
 		}
 		k := shardKey{p.host, presence.ChannelShardOf(p.channel)}
-		sendDelta(r.link, r.link.Channels(p.host, k.shard), p, d, r.ledger.publish(k, d.Clock))
+		sendDelta(r.link, r.link.Channels(seedOf(k.host, k.shard)), p, d, r.ledger.publish(k, d.Clock))
 	}
 }
 

@@ -24,8 +24,8 @@ type watchedHost struct {
 type watchedShard struct {
 	host     *watchedHost
 	number   uint8
-	seed     uint64
-	in       *link.Subscription
+	seed     uint64 // see seedOf
+	in       *subject
 	channels map[string]*watch // watched channels; empty in a shard that lingers
 	// clocks has the clock up to which this pod has all deltas of a pod, by pod.index: of those that
 	// are watched since, and of the others none is needed. It is unknown before the first answer.
@@ -33,6 +33,13 @@ type watchedShard struct {
 	open   map[*pod]*openShard // pods whose clock is unknown or wrong, or may be
 	until  time.Time           // end of a shard that lingers; zero if a channel is watched
 	over   bool
+}
+
+// subject is a subject with deltas of shards that this pod follows, and of others.
+type subject struct {
+	*link.Subscription
+	name   string
+	shards int // number of shards that are followed
 }
 
 // unknown is no clock.
@@ -88,17 +95,29 @@ func (r *Replicator) follow(p place) *watchedShard {
 	if s == nil {
 		s = &watchedShard{host: h, number: number, seed: seedOf(p.host, number), channels: make(map[string]*watch)}
 		h.shards[number] = s
-		var err error
-		s.in, err = r.link.Subscribe(r.link.Channels(p.host, number), link.Unordered, r.handleLive)
-		if err != nil { // the bus is closed; otherwise, sums still find changes
-			r.logger.Error("cannot subscribe to the changes of channels on other pods", zap.Error(err))
-		}
+		r.followed.Store(shardKey{p.host, number}, nil)
+		s.in = r.subscribe(r.link.Channels(s.seed))
 	}
 	if !s.until.IsZero() {
 		s.until = time.Time{}
 		r.lingering--
 	}
 	return s
+}
+
+// subscribe subscribes to a subject for one more shard.
+func (r *Replicator) subscribe(name string) *subject {
+	in := r.subjects[name]
+	if in == nil {
+		sub, err := r.link.Subscribe(name, link.Unordered, r.handleLive)
+		if err != nil { // the bus is closed; otherwise, sums still find changes
+			r.logger.Error("cannot subscribe to the changes of channels on other pods", zap.Error(err))
+		}
+		in = &subject{Subscription: sub, name: name}
+		r.subjects[name] = in
+	}
+	in.shards++
+	return in
 }
 
 // release keeps following a shard for a while, in case a channel is watched again.
@@ -126,7 +145,11 @@ func (r *Replicator) unfollowIdle(now time.Time) {
 		}
 		s.over = true
 		r.lingering--
-		s.in.End()
+		r.followed.Delete(shardKey{s.host.name, s.number})
+		if s.in.shards--; s.in.shards == 0 {
+			s.in.End()
+			delete(r.subjects, s.in.name)
+		}
 		if delete(s.host.shards, s.number); len(s.host.shards) == 0 {
 			delete(r.hosts, s.host.name)
 		}
@@ -168,9 +191,7 @@ func (r *Replicator) sendUnfollow(p *pod, hosts map[*watchedHost]message.ShardSe
 
 // unsubscribe ends all subscriptions.
 func (r *Replicator) unsubscribe() {
-	for _, h := range r.hosts {
-		for _, s := range h.shards {
-			s.in.End()
-		}
+	for _, in := range r.subjects {
+		in.End()
 	}
 }

@@ -125,7 +125,7 @@ func TestRepeatedDeltasAreIgnored(t *testing.T) {
 		began := time.Now()
 		for range 3 {
 			for _, record := range n.Recorded() {
-				if record.Subject == a.link.Channels(room.host, presence.ChannelShardOf(room.channel)) {
+				if record.Subject == a.link.Channels(seedOf(room.host, presence.ChannelShardOf(room.channel))) {
 					if err := e.Publish(record.Subject, record.Payload); err != nil {
 						t.Fatal(err)
 					}
