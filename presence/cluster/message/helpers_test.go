@@ -168,7 +168,7 @@ func samples() []sample {
 		{"delta empty", &Delta{Host: mustHost("192.0.2.1"), Channel: "a b", Parts: 1, Delta: presence.Delta{Clock: 5}}},
 		{"check", &Check{ID: 77, Host: portal, Channels: []CheckChannel{{Channel: "lobby", Clock: 1001}, {Channel: "new"}}}},
 		{"check nothing", &Check{ID: 78, Host: portal}},
-		{"check done", &CheckDone{ID: 1<<64 - 1, Clock: 1002, Follows: 300, Shards: []ShardClock{{0, 1001}, {63, 0}}}},
+		{"check done", &CheckDone{ID: 1<<64 - 1, Clock: 1002, Follows: 300, Shards: []ShardClock{{0, 1001}, {63, 0}}, Answers: []Answer{{0, 1}, {300, 1 << 60}}}},
 		{"check of nothing done", &CheckDone{ID: 1}},
 		{"sum", &ShardSum{AsOf: 1002, Follows: 300, Sum: 0xfedcba9876543210}},
 		{"sums of hosts", &HostSums{After: "a.example", Last: true, Hosts: []HostSum{{portal, 1}, {mustHost("www.example.com"), 1 << 63}}}},

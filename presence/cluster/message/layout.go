@@ -21,6 +21,7 @@ const (
 	leastName       = 2
 	leastID         = 8
 	leastShard      = 2
+	leastAnswer     = 2
 	leastHostSum    = 2 + 8
 	leastHostShards = 2 + 1
 	leastRun        = 2 + 2 + 16 + 1 + 8 + 1 + 1 + 3

@@ -259,6 +259,14 @@ type CheckDone struct {
 	Follows uint64
 	// Shards has the clocks of the shards of the channels before the answers.
 	Shards []ShardClock
+	// Answers lists the channels of the Check for which a Delta was sent, since one can be lost.
+	Answers []Answer
+}
+
+// Answer is the clock of the Delta that answers a channel of a Check.
+type Answer struct {
+	Index int // of the channel in the Check
+	Clock uint64
 }
 
 // Send is a message to those who listen to one of the channels. It goes to all pods that have a connection of the host, but

@@ -64,6 +64,12 @@ func (s ShardSet) Has(shard uint8) bool { return s>>(shard%presence.ChannelShard
 const (
 	badShardOrder = "shards that are not in order"
 	badHostOrder  = "hosts that are not in order"
+	badAnswer     = "an answer to no channel"
+)
+
+const (
+	answerLimit = 3 + 10                    // the most that an answer takes
+	maxAnswers  = MaxPayload / leastChannel // more than a Check has channels
 )
 
 func (e *encoder) checkDone(m *CheckDone) {
@@ -71,10 +77,31 @@ func (e *encoder) checkDone(m *CheckDone) {
 	e.uvarint(m.Clock)
 	e.uvarint(m.Follows)
 	e.shardClocks(m.Shards)
+	e.length(len(m.Answers))
+	next := 0
+	for _, a := range m.Answers {
+		if a.Index < next || a.Index >= maxAnswers {
+			e.fail(badAnswer)
+		}
+		e.uvarint(uint64(a.Index - next))
+		e.uvarint(a.Clock)
+		next = a.Index + 1
+	}
 }
 
 func (d *decoder) checkDone() *CheckDone {
-	return &CheckDone{ID: d.uvarint(), Clock: d.uvarint(), Follows: d.uvarint(), Shards: d.shardClocks()}
+	m := &CheckDone{ID: d.uvarint(), Clock: d.uvarint(), Follows: d.uvarint(), Shards: d.shardClocks()}
+	next := uint64(0)
+	m.Answers = list(d, leastAnswer, func() Answer {
+		skipped, clock := d.uvarint(), d.uvarint()
+		if skipped >= maxAnswers || next+skipped >= maxAnswers {
+			d.fail(badAnswer)
+			return Answer{}
+		}
+		next += skipped + 1
+		return Answer{int(next - 1), clock}
+	})
+	return m
 }
 
 func (e *encoder) shardClocks(list []ShardClock) {

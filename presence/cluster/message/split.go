@@ -135,14 +135,14 @@ func halve(set []string, events bool) []Site {
 	return append(halve(set[:len(set)/2], events), halve(set[len(set)/2:], events)...)
 }
 
-// SplitCheck returns the checks that together ask what c asks. If there are several, each has to be given an ID of its
-// own, since [CheckDone] answers one of them.
+// SplitCheck returns the checks that together ask what c asks, each of no more channels than a [CheckDone] can list. If
+// there are several, each has to be given an ID of its own, since a CheckDone answers one of them.
 func SplitCheck(c *Check) []*Check {
 	var checks []*Check
 	rest := c.Channels
 	for more := true; more; more = len(rest) > 0 {
 		check, free := &Check{ID: c.ID, Host: c.Host}, room
-		check.Channels, rest = fit(rest, &free, room, checkSize)
+		check.Channels, rest = fit(rest, &free, room, func(c *CheckChannel) int { return max(checkSize(c), answerLimit) })
 		checks = append(checks, check)
 	}
 	return checks

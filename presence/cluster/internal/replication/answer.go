@@ -103,8 +103,9 @@ func (a *answers) answer(q asked) {
 		shards.Add(presence.ChannelShardOf(q.check.Channels[i].Channel))
 	}
 	done.Shards, done.Follows = a.ledger.follow(q.from, q.check.Host, shards) // before the states are read
-	for _, c := range q.check.Channels {
+	for i, c := range q.check.Channels {
 		if d, ok := a.reg.StateAfter(q.check.Host, c.Channel, c.Clock); ok {
+			done.Answers = append(done.Answers, message.Answer{Index: i, Clock: d.Clock})
 			sendDelta(a.link, inbox, place{q.check.Host, c.Channel}, d, 0)
 		}
 	}

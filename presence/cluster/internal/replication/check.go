@@ -103,7 +103,7 @@ func (r *Replicator) begin(c *check) {
 	for _, w := range c.watches {
 		rep := w.replica(c.to)
 		c.repair = c.repair || rep.behind && rep.seen != 0
-		rep.check, rep.behind, rep.live = c.id, false, 0
+		rep.check, rep.behind, rep.seen, rep.live = c.id, false, 0, 0
 		if n := len(c.shards); n > 0 && c.shards[n-1].shard == w.shard {
 			continue
 		}
@@ -125,7 +125,7 @@ func (r *Replicator) handleParcel(now time.Time, p *pod, in parcel) {
 	case *message.Delta:
 		r.handleDelta(p, m, in.live)
 	case *message.CheckDone:
-		if c := r.checks[m.ID]; c != nil && c.to == p && !r.lacksParts(c) {
+		if c := r.checks[m.ID]; c != nil && c.to == p && !c.lacks(m) {
 			r.finishCheck(c, m)
 			r.endCheck(c)
 			for _, w := range c.watches {

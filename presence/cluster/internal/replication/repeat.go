@@ -34,12 +34,15 @@ func (r *Replicator) recordAnswer(w *watch, from *pod) {
 	}
 }
 
-// lacksParts reports whether a part of the answer to a check was lost, and then makes it count as
-// unanswered. The other parts are kept for the next answer.
-func (r *Replicator) lacksParts(c *check) bool {
-	for _, w := range c.watches {
-		o, rep := c.to.assembly.open[w.place()], w.replicas[c.to]
-		if o != nil && o.clock > r.clock(w, c.to) && rep != nil && rep.check == c.id {
+// lacks reports whether a delta of the answer to a check, or a part of one, was lost, and then makes it count
+// as unanswered. Parts that have arrived are kept for the next answer.
+func (c *check) lacks(m *message.CheckDone) bool {
+	for _, a := range m.Answers {
+		if a.Index >= len(c.watches) {
+			return true
+		}
+		w := c.watches[a.Index]
+		if rep := w.replicas[c.to]; !w.over && rep != nil && rep.check == c.id && rep.seen < a.Clock {
 			c.heard = time.Now()
 			return true
 		}
@@ -78,8 +81,10 @@ func (r *Replicator) repeat(now time.Time) {
 	}
 }
 
-// sendAgain repeats a check, with the clocks of now. It ends a check of which no channel is left.
+// sendAgain repeats a check, with the clocks of now. It ends a check of which no channel is left. With other
+// channels, it is another check: an answer names them by their position.
 func (r *Replicator) sendAgain(now time.Time, c *check) {
+	asked := len(c.watches)
 	c.watches = slices.DeleteFunc(c.watches, func(w *watch) bool {
 		rep := w.replicas[c.to]
 		return w.over || rep == nil || rep.check != c.id
@@ -97,6 +102,15 @@ func (r *Replicator) sendAgain(now time.Time, c *check) {
 		r.want(w, c.to)
 	}
 	c.watches = c.watches[:len(m.Channels)]
+	if len(c.watches) < asked {
+		delete(r.checks, c.id)
+		r.lastID++
+		c.id, m.ID = r.lastID, r.lastID
+		r.checks[c.id] = c
+		for _, w := range c.watches {
+			w.replicas[c.to].check = c.id
+		}
+	}
 	c.heard, c.again = now, memorySize(m)
 	r.link.Send(r.link.Inbox(c.to.peer), m)
 }

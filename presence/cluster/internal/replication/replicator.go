@@ -71,14 +71,13 @@ type Replicator struct {
 	repeatAt time.Time // time of the next look for checks to repeat; zero if no check is in progress
 	lastID   uint64
 
-	wanted    map[hostOf]map[*watch]bool // checks to send in this step
-	gaps      map[replicaKey]bool        // channels of which a delta is missing
-	torn      map[shardOf]bool           // shards of which a delta is missing, or the clock unknown
-	gapsAt    time.Time                  // time of the next checks because of gaps
-	leaving   map[hostOf]bool            // hosts that a pod no longer serves, and of which this one has its parts
-	lingering int                        // number of shards that linger
-	slot      int                        // next slot of sums
-	slotAt    time.Time                  // time of the next slot
+	wanted  map[hostOf]map[*watch]bool // checks to send in this step
+	gaps    map[replicaKey]bool        // channels of which a delta is missing
+	torn    map[shardOf]bool           // shards of which a delta is missing, or the clock unknown
+	gapsAt  time.Time                  // time of the next checks because of gaps
+	leaving map[hostOf]bool            // hosts that a pod no longer serves, and of which this one has its parts
+	slot    int                        // next slot of sums
+	slotAt  time.Time                  // time of the next slot
 }
 
 // New returns a replicator, whose goroutines run until Close.

@@ -3,6 +3,7 @@ package replication
 import (
 	"fmt"
 	"os"
+	"runtime"
 	"slices"
 	"strings"
 	"sync"
@@ -52,6 +53,9 @@ func TestWatchedChannelsAtRestCostOneSumAPod(t *testing.T) {
 		time.Sleep(2*timing.Default().Check + timing.Default().Linger)
 
 		n.reset()
+		runtime.GC()
+		var mem runtime.MemStats
+		runtime.ReadMemStats(&mem)
 		before := cpuTime()
 		time.Sleep(time.Duration(seconds) * time.Second)
 		spent := cpuTime() - before
@@ -66,8 +70,9 @@ func TestWatchedChannelsAtRestCostOneSumAPod(t *testing.T) {
 				subscriptions += len(list)
 			}
 		}
-		t.Logf("%d pods, %d channels on %d hosts: a pod sends %.1f payloads and %.0f B a second, and has %d subscriptions; %.3f %% of a core",
-			pods, channels, hosts, float64(payloads)/perPod, float64(bytes)/perPod, subscriptions/pods, 100*spent.Seconds()/perPod)
+		t.Logf("%d pods, %d channels on %d hosts: a pod sends %.1f payloads and %.0f B a second, and has %d subscriptions; %.3f %% of a core, heap %.2f KB a channel",
+			pods, channels, hosts, float64(payloads)/perPod, float64(bytes)/perPod, subscriptions/pods, 100*spent.Seconds()/perPod,
+			float64(mem.HeapAlloc)/float64(max(1, channels)*pods)/1024)
 		period := timing.Default().Check / slots * sumSlots
 		if most := pods * (pods - 1) * (seconds*int(time.Second)/int(period) + 1); payloads > most {
 			t.Errorf("%d payloads, want at most %d", payloads, most)

@@ -11,9 +11,6 @@ import (
 	"github.com/rollcall-gateway/rollcall/presence/cluster/message"
 )
 
-// maxLinger limits the shards that are followed without a watched channel.
-const maxLinger = 1024
-
 // watchedHost is a host with channels that are watched here.
 type watchedHost struct {
 	name   presence.HostName
@@ -98,10 +95,7 @@ func (r *Replicator) follow(p place) *watchedShard {
 		r.followed.Store(shardKey{p.host, number}, nil)
 		s.in = r.subscribe(r.link.Channels(s.seed))
 	}
-	if !s.until.IsZero() {
-		s.until = time.Time{}
-		r.lingering--
-	}
+	s.until = time.Time{}
 	return s
 }
 
@@ -122,12 +116,7 @@ func (r *Replicator) subscribe(name string) *subject {
 
 // release keeps following a shard for a while, in case a channel is watched again.
 func (r *Replicator) release(now time.Time, s *watchedShard) {
-	wait := r.timing.Linger
-	if r.lingering >= maxLinger {
-		wait = 0
-	}
-	s.until = now.Add(wait).Truncate(gapWait).Add(gapWait) // so that several end together
-	r.lingering++
+	s.until = now.Add(r.timing.Linger).Truncate(gapWait).Add(gapWait) // so that several end together
 	r.idling.Add(s.until, s)
 	for p := range s.open {
 		if s.knows(p) {
@@ -144,7 +133,6 @@ func (r *Replicator) unfollowIdle(now time.Time) {
 			continue // a channel was watched meanwhile
 		}
 		s.over = true
-		r.lingering--
 		r.followed.Delete(shardKey{s.host.name, s.number})
 		if s.in.shards--; s.in.shards == 0 {
 			s.in.End()

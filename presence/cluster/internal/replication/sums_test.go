@@ -260,3 +260,36 @@ func TestNewsThatOvertakeASum(t *testing.T) {
 		}
 	}
 }
+
+// A delta in the answer to a check is lost, and nothing comes after it.
+func TestLostAnswerToACheckIsSentAgain(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		n, host := new(clustertest.Lab), testPlace(t).host
+		a, b := start(t, n, "a"), start(t, n, "b")
+		time.Sleep(3 * time.Second)
+		same, _ := sameShard(3)
+		for _, channel := range same {
+			b.enter(t, place{host, channel}, "bob", presence.WatchNone)
+		}
+		time.Sleep(time.Second)
+		lost := 0
+		a.port.Lose(func(m message.Message) bool {
+			d, ok := m.(*message.Delta)
+			if ok = ok && d.Channel == same[1] && lost < 2; ok {
+				lost++
+			}
+			return ok
+		})
+		views := make([]*view, len(same))
+		for i, channel := range same {
+			views[i] = a.enter(t, place{host, channel}, "ann", presence.WatchList)
+		}
+		time.Sleep(time.Second)
+		for _, v := range views {
+			v.shows(t, "2")
+		}
+		if lost != 2 {
+			t.Errorf("%d deltas were lost", lost)
+		}
+	})
+}

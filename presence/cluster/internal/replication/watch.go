@@ -24,7 +24,7 @@ func (w *watch) place() place { return place{w.shard.host.name, w.channel} }
 // the registry.
 type replica struct {
 	check  uint64 // ID of the check in progress; 0 if there is none
-	seen   uint64 // highest Clock of all deltas
+	seen   uint64 // highest Clock of the deltas since the check was sent
 	behind bool   // since the check was sent, a delta was found to be missing
 	// floor is the clock of the shard in the last CheckDone. Deltas of the channel up to it are in the
 	// answers, so they are late or were recorded by an outsider.
