@@ -22,7 +22,8 @@ func init() {
 		Short: "Shows the state of a running Rollcall",
 		Long: `
 Asks the admin endpoint of a running Caddy which pods form its cluster, or why
-a user is listed. Makes a cluster forget a pod that will not come back.`,
+a user is listed. Makes a cluster forget a pod that will not come back. Audits a
+deployment from outside.`,
 		CobraFunc: Rollcall,
 	})
 }
@@ -86,7 +87,7 @@ answered.`,
 	explain.Flags().String("user", "", "ID of the user")
 	adminFlags(explain)
 	jsonFlag(explain)
-	cmd.AddCommand(show, explain, versionCommand())
+	cmd.AddCommand(show, explain, versionCommand(), auditCommand())
 }
 
 // adminFlags adds the flags that find the admin endpoint, as in Caddy's own commands.

@@ -388,12 +388,12 @@ func TestCommandFlagsAreDocumented(t *testing.T) {
 	for _, f := range source(t, "caddymodule/command") {
 		ast.Inspect(f, func(n ast.Node) bool {
 			call, ok := n.(*ast.CallExpr)
-			if !ok || !isNamed(call.Fun, "String", "StringP", "Int64", "Duration", "Bool") || len(call.Args) < 3 {
+			if !ok || !isNamed(call.Fun, "String", "StringP", "StringArray", "Int", "Int64", "Duration", "Bool") || len(call.Args) < 3 {
 				return true
 			}
 			switch s, ok := literal(call.Args[0]); {
 			case !ok:
-			case isAdminCommand(f):
+			case isBelowRollcall(f):
 				running = append(running, "--"+s)
 			default:
 				flags = append(flags, "--"+s)
@@ -413,11 +413,11 @@ func TestCommandFlagsAreDocumented(t *testing.T) {
 	}
 }
 
-// isAdminCommand reports whether a file has the commands that query a running Caddy.
-func isAdminCommand(f *ast.File) bool {
+// isBelowRollcall reports whether a file has commands of caddy rollcall.
+func isBelowRollcall(f *ast.File) bool {
 	return slices.ContainsFunc(f.Decls, func(d ast.Decl) bool {
 		fn, ok := d.(*ast.FuncDecl)
-		return ok && fn.Name.Name == "askAdmin"
+		return ok && (fn.Name.Name == "askAdmin" || fn.Name.Name == "auditCommand")
 	})
 }
 

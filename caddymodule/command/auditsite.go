@@ -1,0 +1,231 @@
+package command
+
+import (
+	"cmp"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"maps"
+	"net"
+	"strings"
+	"time"
+
+	"github.com/caddyserver/caddy/v2"
+	caddycmd "github.com/caddyserver/caddy/v2/cmd"
+	"github.com/golang-jwt/jwt/v5"
+
+	"github.com/rollcall-gateway/rollcall/caddymodule/token"
+	"github.com/rollcall-gateway/rollcall/internal/hostpattern"
+	"github.com/rollcall-gateway/rollcall/internal/secret"
+)
+
+// auditSite is what an audit needs of a site's configuration.
+type auditSite struct {
+	prefix, apiKey string
+	grace          time.Duration
+	method         jwt.SigningMethod
+	secret         []byte
+	claims         jwt.MapClaims // of every user
+	idClaim        string
+}
+
+// siteConfig has the options of a site that an audit needs.
+type siteConfig struct {
+	Handler string          `json:"handler"`
+	Prefix  string          `json:"prefix"`
+	APIKey  []string        `json:"api_key"`
+	Grace   *caddy.Duration `json:"grace"`
+	JWT     *struct {
+		Key        string          `json:"key"`
+		Algorithms []string        `json:"algorithms"`
+		Issuer     string          `json:"issuer"`
+		Audience   json.RawMessage `json:"audience"` // a text, or several
+		IDClaim    string          `json:"id_claim"`
+	} `json:"jwt"`
+}
+
+// readAuditSite finds the site of a host in a configuration file.
+func readAuditSite(file, adapter, host string) (*auditSite, error) {
+	raw, _, _, err := caddycmd.LoadConfig(file, adapter)
+	if err != nil {
+		return nil, err
+	}
+	c, err := findSite(raw, host)
+	if err != nil {
+		return nil, err
+	}
+	s, err := c.resolve(host)
+	if err != nil {
+		return nil, fmt.Errorf("the site of %s: %w", host, err)
+	}
+	return s, nil
+}
+
+// bareHost returns the host without its port.
+func bareHost(host string) string {
+	if bare, _, err := net.SplitHostPort(host); err == nil {
+		host = bare
+	}
+	return strings.ToLower(host)
+}
+
+// findSite returns the rollcall handler whose route matches the host best.
+func findSite(config []byte, host string) (*siteConfig, error) {
+	var c struct {
+		Apps struct {
+			HTTP struct {
+				Servers map[string]struct {
+					Routes []json.RawMessage `json:"routes"`
+				} `json:"servers"`
+			} `json:"http"`
+		} `json:"apps"`
+	}
+	if err := json.Unmarshal(config, &c); err != nil {
+		return nil, fmt.Errorf("the configuration is not JSON: %w", err)
+	}
+	var (
+		sites hostpattern.Map[*siteConfig]
+		every *siteConfig // site of every host
+	)
+	for _, server := range c.Apps.HTTP.Servers {
+		walkSites(server.Routes, nil, func(hosts []string, s *siteConfig) {
+			if len(hosts) == 0 && every == nil {
+				every = s
+			}
+			for _, h := range hosts {
+				if _, there := sites.Get(strings.ToLower(h)); !there {
+					sites.Insert(strings.ToLower(h), s)
+				}
+			}
+		})
+	}
+	if s, ok := sites.Find(bareHost(host)); ok {
+		return s, nil
+	}
+	if every != nil {
+		return every, nil
+	}
+	return nil, fmt.Errorf("no site of %s has a rollcall block", host)
+}
+
+// walkSites calls visit for each rollcall handler in routes, with the hosts that lead to it; none are
+// all.
+func walkSites(routes []json.RawMessage, hosts []string, visit func(hosts []string, s *siteConfig)) {
+	for _, raw := range routes {
+		var route struct {
+			Match []struct {
+				Host []string `json:"host"`
+			} `json:"match"`
+			Handle []json.RawMessage `json:"handle"`
+		}
+		if json.Unmarshal(raw, &route) != nil {
+			continue
+		}
+		inner := hosts
+		for _, m := range route.Match {
+			if len(m.Host) > 0 && len(hosts) == 0 {
+				inner = append(inner, m.Host...)
+			}
+		}
+		for _, raw := range route.Handle {
+			var h struct {
+				siteConfig
+				Routes []json.RawMessage `json:"routes"`
+			}
+			if json.Unmarshal(raw, &h) != nil {
+				continue
+			}
+			if h.Handler == "rollcall" {
+				visit(inner, &h.siteConfig)
+			}
+			walkSites(h.Routes, inner, visit)
+		}
+	}
+}
+
+// resolve replaces placeholders, and checks that the site can be audited. No error shows a secret.
+func (c *siteConfig) resolve(host string) (*auditSite, error) {
+	s := &auditSite{prefix: "/message", grace: 3 * time.Second, claims: jwt.MapClaims{}, idClaim: "sub", method: jwt.SigningMethodHS256}
+	repl := caddy.NewReplacer()
+	text := func(option, text string) (string, error) {
+		value, err := repl.ReplaceOrErr(strings.ReplaceAll(text, token.Host, bareHost(host)), true, true)
+		if err != nil {
+			return "", fmt.Errorf("%s has a placeholder without a value: is its environment variable set?", option)
+		}
+		return value, nil
+	}
+	if c.JWT == nil || c.JWT.Key == "" {
+		return nil, errors.New("jwt has no key: the audit signs tokens of its users with a secret")
+	}
+	key, err := text("jwt: key", c.JWT.Key)
+	if err != nil {
+		return nil, err
+	}
+	if secret.Public(key) != "" || secret.IsPath(key) {
+		return nil, errors.New("jwt: key is not a secret: give the site for the audit a secret of its own")
+	}
+	s.secret = []byte(key)
+	if s.prefix, err = text("prefix", cmp.Or(c.Prefix, s.prefix)); err != nil {
+		return nil, err
+	}
+	if s.idClaim, err = text("jwt: id_claim", cmp.Or(c.JWT.IDClaim, s.idClaim)); err != nil {
+		return nil, err
+	}
+	if c.JWT.Issuer != "" {
+		if s.claims["iss"], err = text("jwt: issuer", c.JWT.Issuer); err != nil {
+			return nil, err
+		}
+	}
+	if err := s.setAudience(c.JWT.Audience, text); err != nil {
+		return nil, err
+	}
+	if len(c.JWT.Algorithms) > 0 {
+		if s.method = jwt.GetSigningMethod(c.JWT.Algorithms[0]); s.method == nil || !strings.HasPrefix(s.method.Alg(), "HS") {
+			return nil, errors.New("jwt: algorithms: the audit needs HS256, HS384 or HS512")
+		}
+	}
+	if c.Grace != nil {
+		s.grace = time.Duration(*c.Grace)
+	}
+	return s, s.setAPIKey(c.APIKey, text)
+}
+
+// setAudience takes the first audience.
+func (s *auditSite) setAudience(raw json.RawMessage, text func(option, text string) (string, error)) (err error) {
+	if len(raw) == 0 {
+		return nil
+	}
+	var list []string
+	if json.Unmarshal(raw, &list) != nil {
+		list = make([]string, 1)
+		_ = json.Unmarshal(raw, &list[0])
+	}
+	if len(list) > 0 && list[0] != "" {
+		s.claims["aud"], err = text("jwt: audience", list[0])
+	}
+	return err
+}
+
+// setAPIKey takes the first key that is in the clear.
+func (s *auditSite) setAPIKey(keys []string, text func(option, text string) (string, error)) error {
+	for _, k := range keys {
+		key, err := text("api_key", k)
+		switch {
+		case err != nil:
+			return err
+		case key == "off":
+			return nil
+		case !strings.HasPrefix(key, "sha256:"):
+			s.apiKey = key
+			return nil
+		}
+	}
+	return errors.New("api_key has no key in the clear: the audit cannot ask with a hash")
+}
+
+// token returns a token of a user.
+func (s *auditSite) token(user string) (string, error) {
+	claims := jwt.MapClaims{s.idClaim: user, "exp": time.Now().Add(24 * time.Hour).Unix()}
+	maps.Copy(claims, s.claims)
+	return jwt.NewWithClaims(s.method, claims).SignedString(s.secret)
+}
