@@ -180,7 +180,8 @@ func (a *Audit) judgeOne(got *answer) {
 		return // counted with the connections
 	}
 	if !p.lastListed.IsZero() {
-		step := got.asked.Sub(p.lastListed).Seconds()
+		// For longer the pod gave no answers, which are counted as such.
+		step := min(got.asked.Sub(p.lastListed), time.Second).Seconds()
 		p.counts.GhostSeconds += float64(v.ghosts) * step
 		p.counts.MissingSeconds += float64(v.absent) * step
 	}

@@ -147,7 +147,11 @@ func (l *messages) expire(now time.Time) (open int) {
 		}
 		if len(flights) == 0 {
 			delete(l.flights, k)
-			delete(l.last, k)
+		}
+	}
+	for k := range l.last {
+		if l.flights[k] == nil {
+			delete(l.last, k) // the connection sends no more, or its last message is long ago
 		}
 	}
 	return open

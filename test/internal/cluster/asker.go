@@ -79,6 +79,24 @@ func (k *Asker) Since(begin time.Time) (all, complete int) {
 	return all, complete
 }
 
+// Doubtful returns the time since begin in which there was no complete answer: that between each
+// question and the one before, where its answer was incomplete or did not come.
+func (k *Asker) Doubtful(begin time.Time) (sum time.Duration) {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	last := begin
+	for _, a := range k.answers {
+		if a.asked.Before(begin) {
+			continue
+		}
+		if step := a.asked.Sub(last); !a.complete || step > time.Second {
+			sum += step
+		}
+		last = a.asked
+	}
+	return sum
+}
+
 // Wrong returns when the questions with wrong answers were asked, in order.
 func (k *Asker) Wrong() []time.Time {
 	k.mu.Lock()

@@ -1,0 +1,96 @@
+package audit
+
+import (
+	"maps"
+	"strings"
+	"testing"
+)
+
+func testAudit() *Audit {
+	a := New(Options{Pods: testPods, Host: "audit.example.com", Channels: 1})
+	a.run = "run"
+	return a
+}
+
+func TestParse(t *testing.T) {
+	for name, c := range map[string]struct {
+		channel, answer string
+		want            map[place]int
+		err             string
+	}{
+		"all users": {
+			"", `{"eu":{"authenticated":[{"id":"audit-run-1","email":""},{"id":"audit-run-1"},{"id":"ada"}],"authenticatedCount":3,"anonymous":1},` +
+				`"us":{"authenticated":[{"id":"audit-run-2"}],"anonymous":0},"_total":{"authenticated":4,"anonymous":1}}`,
+			map[place]int{{"eu", "audit-run-1"}: 2, {"us", "audit-run-2"}: 1}, "",
+		},
+		"a channel":              {"room", `{"room":[{"id":"audit-run-1"}]}`, map[place]int{{"", "audit-run-1"}: 1}, ""},
+		"a channel with nobody":  {"room", `{}`, map[place]int{}, ""},
+		"another audit":          {"room", `{"room":[{"id":"audit-other-1"}]}`, map[place]int{}, ""},
+		"counts":                 {"", `{"eu":{"authenticated":3}}`, nil, "not as it should be"},
+		"a number for a channel": {"room", `{"room":3}`, nil, "not as it should be"},
+		"no JSON":                {"", `<html>`, nil, "not as it should be"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			got, err := testAudit().parse([]byte(c.answer), c.channel)
+			if (err == nil) != (c.err == "") || (err != nil && !strings.Contains(err.Error(), c.err)) {
+				t.Fatalf("got the error %v, want %q", err, c.err)
+			}
+			if err == nil && !maps.Equal(got, c.want) {
+				t.Errorf("got %v, want %v", got, c.want)
+			}
+		})
+	}
+}
+
+func FuzzParse(f *testing.F) {
+	f.Add([]byte(`{"eu":{"authenticated":[{"id":"audit-run-1"}]},"_total":{}}`), false)
+	f.Add([]byte(`{"room":[{"id":"audit-run-1"}]}`), true)
+	a := testAudit()
+	f.Fuzz(func(t *testing.T, raw []byte, isChannel bool) {
+		channel := ""
+		if isChannel {
+			channel = "room"
+		}
+		listed, err := a.parse(raw, channel)
+		for where := range listed {
+			if err != nil || !strings.HasPrefix(where.user, a.idPrefix()) {
+				t.Errorf("%+v is listed, %v", where, err)
+			}
+		}
+	})
+}
+
+func TestReport(t *testing.T) {
+	a := testAudit()
+	a.pods[0].counts = PodReport{Answers: AnswerCounts{Complete: 7, Wrong: 1, Incomplete: 2, None: 3}, IncompleteSeconds: 1.5, GhostSeconds: 2.5}
+	a.frames.counts[0] = FrameCounts{InTime: 4, Late: 1}
+	a.messages.counts[0] = MessageCounts{Delivered: 9, Late: 2}
+	a.find(a.began, 0, "lists \x1b[1ma ghost")
+	r := a.Report()
+	var table, metrics strings.Builder
+	if err := r.WriteTable(&table); err != nil {
+		t.Fatal(err)
+	}
+	if err := r.WriteMetrics(&metrics); err != nil {
+		t.Fatal(err)
+	}
+	for _, want := range []string{
+		"eu/a  7         1      2 (1.5 s)   3 (0.0 s)  2.5 s   0.0 s    5       1     0        0      9         2     0     0      0\n",
+		"eu/a: lists ?[1ma ghost\n", "1 complete answer is wrong\n",
+	} {
+		if !strings.Contains(table.String(), want) {
+			t.Errorf("%q is not in\n%s", want, table.String())
+		}
+	}
+	for _, want := range []string{
+		"# TYPE rollcall_audit_answers_total counter\n",
+		`rollcall_audit_answers_total{pod="eu/a",result="none"} 3` + "\n",
+		`rollcall_audit_wrong_answers_total{pod="eu/a"} 1` + "\n",
+		`rollcall_audit_messages_total{pod="eu/a",result="in_time"} 7` + "\n",
+		`rollcall_audit_ghost_seconds_total{pod="us/c"} 0` + "\n",
+	} {
+		if !strings.Contains(metrics.String(), want) {
+			t.Errorf("%q is not in\n%s", want, metrics.String())
+		}
+	}
+}
