@@ -34,12 +34,12 @@ func TestAuditRefuses(t *testing.T) {
 		"another host":                {strings.Replace(pod, "audit.", "other.", 1), site, "no site of other.example.com has a rollcall block"},
 		"no secret":                   {pod, "api_key k", "jwt has no key"},
 		"an unset secret":             {pod, "api_key k\njwt {\nkey {env.ROLLCALL_NONE}\n}", "jwt: key has a placeholder without a value"},
-		"a public key":                {pod, "api_key k\njwt {\nkey site.pem\n}", "jwt: key is not a secret"},
+		"a public key":                {pod, "api_key k\njwt {\nkey ./site.pem\n}", "jwt: key is not a secret"},
 		"a hash of a key":             {pod, "api_key sha256:" + strings.Repeat("0", 64) + "\njwt {\nkey s\n}", "api_key has no key in the clear"},
 		"no key":                      {pod, "jwt {\nkey s\n}", "api_key has no key in the clear"},
 		"an argument":                 {pod + " now", site, `"now" is not expected`},
 		"an address for metrics":      {pod + " --metrics nowhere", site, "--metrics: "},
-		"a pod that is not there":     {pod, site, "eu/a: "},
+		"a pod that is not there":     {pod, site, "eu/a: context canceled"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Chdir(t.TempDir())

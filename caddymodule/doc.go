@@ -28,4 +28,5 @@
 //   - token: the check of JSON web tokens
 //   - problem: error responses
 //   - client: the script for browsers
+//   - audit: caddy rollcall audit, a client of a deployment
 package caddymodule

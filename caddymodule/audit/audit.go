@@ -1,6 +1,7 @@
 package audit
 
 import (
+	"cmp"
 	"context"
 	"crypto/rand"
 	"errors"
@@ -154,7 +155,7 @@ func (a *Audit) await(ctx context.Context) error {
 		case <-ctx.Done():
 			a.mu.Lock()
 			defer a.mu.Unlock()
-			return fmt.Errorf("%s: %w", a.Pods[i].Name, errors.Join(a.pods[i].err, context.Cause(ctx)))
+			return fmt.Errorf("%s: %w", a.Pods[i].Name, cmp.Or(a.pods[i].err, context.Cause(ctx)))
 		}
 		if err := a.checkName(ctx, i); err != nil {
 			return fmt.Errorf("%s: %w", a.Pods[i].Name, err)

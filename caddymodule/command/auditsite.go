@@ -161,7 +161,7 @@ func (c *siteConfig) resolve(host string) (*auditSite, error) {
 	if err != nil {
 		return nil, err
 	}
-	if secret.Public(key) != "" || secret.IsPath(key) {
+	if secret.Public(key) != "" || secret.IsPath(key) || secret.LooksLikePath(key) {
 		return nil, errors.New("jwt: key is not a secret: give the site for the audit a secret of its own")
 	}
 	s.secret = []byte(key)

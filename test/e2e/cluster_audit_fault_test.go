@@ -56,7 +56,7 @@ func TestScenarioAudit(t *testing.T) {
 		c := newContinents(t, podNames(3, "eu-west"))
 		pods := c.podsApart(t, "grace "+grace.String())
 		for _, p := range pods {
-			p.setup.sites = strings.ReplaceAll(auditSite, "jwt {", "grace "+grace.String()+"\njwt {")
+			p.setup.sites = strings.ReplaceAll(auditSite(t), "jwt {", "grace "+grace.String()+"\njwt {")
 		}
 		pods.run(t)
 		s := newStage(t, pods)

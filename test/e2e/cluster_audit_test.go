@@ -10,6 +10,7 @@ import (
 	"net/http/httptest"
 	"net/http/httputil"
 	"net/url"
+	"os"
 	"os/exec"
 	"strconv"
 	"strings"
@@ -21,17 +22,21 @@ import (
 // auditHost is the host of the site for audits.
 const auditHost = "audit.example.com"
 
-// auditSite is the site as docs/clustering.md has it.
-const auditSite = `
-http://` + auditHost + `:%d {
-	rollcall {
-		api_key ` + apiKey + `
-		jwt {
-			key ` + secret + `
-		}
+// auditSite returns the site for audits in docs/clustering.md, with its port still to be written.
+func auditSite(t *testing.T) string {
+	t.Helper()
+	page, err := os.ReadFile("../../docs/clustering.md")
+	if err != nil {
+		t.Fatal(err)
 	}
+	_, site, found := strings.Cut(string(page), "\n```caddyfile\n"+auditHost)
+	site, _, ended := strings.Cut(site, "```")
+	if !found || !ended {
+		t.Fatal("docs/clustering.md has no site for audits")
+	}
+	values := strings.NewReplacer("{env.ROLLCALL_AUDIT_KEY}", apiKey, "{env.ROLLCALL_AUDIT_SECRET}", secret)
+	return "\nhttp://" + auditHost + ":%d" + values.Replace(site)
 }
-`
 
 // deployAudited runs pods that have the site for audits too.
 func deployAudited(t *testing.T, n int) deployment {
@@ -43,7 +48,7 @@ func deployAudited(t *testing.T, n int) deployment {
 	var d deployment
 	for i, name := range names {
 		p := newPod(t, name, "", routed(addresses[i], addresses))
-		p.setup.sites = auditSite
+		p.setup.sites = auditSite(t)
 		d = append(d, p)
 	}
 	d.run(t)
