@@ -19,7 +19,6 @@ type answer struct {
 	channel         string // "" for all users
 	asked, answered time.Time
 	isComplete      bool
-	missing         []string // pods that are named as missing
 	listed          map[place]int
 }
 

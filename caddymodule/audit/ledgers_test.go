@@ -24,8 +24,10 @@ func TestFrames(t *testing.T) {
 		"missing is counted once":       {func(f *frames) { join(f, 1); f.expire(at(12)); f.expire(at(13)); f.frame(at(14), key, true) }, FrameCounts{Missing: 1}},
 		"overtaken at once":             {func(f *frames) { join(f, 1); leave(f, 1.5) }, FrameCounts{InTime: 1}},
 		"overtaken when it was late":    {func(f *frames) { join(f, 1); leave(f, 3) }, FrameCounts{Late: 1, InTime: 1}},
-		"a false leave": {func(f *frames) { join(f, 1); f.frame(at(1), key, true); f.frame(at(5), key, false) },
-			FrameCounts{InTime: 1, False: 1}},
+		"a false leave": {
+			func(f *frames) { join(f, 1); f.frame(at(1), key, true); f.frame(at(5), key, false) },
+			FrameCounts{InTime: 1, False: 1},
+		},
 		"a false leave that is never mended": {func(f *frames) {
 			join(f, 1)
 			f.frame(at(1), key, true)

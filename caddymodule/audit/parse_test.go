@@ -21,7 +21,8 @@ func TestParse(t *testing.T) {
 		"all users": {
 			"", `{"eu":{"authenticated":[{"id":"audit-run-1","email":""},{"id":"audit-run-1"},{"id":"ada"}],"authenticatedCount":3,"anonymous":1},` +
 				`"us":{"authenticated":[{"id":"audit-run-2"}],"anonymous":0},"_total":{"authenticated":4,"anonymous":1}}`,
-			map[place]int{{"eu", "audit-run-1"}: 2, {"us", "audit-run-2"}: 1}, "",
+			map[place]int{{"eu", "audit-run-1"}: 2, {"us", "audit-run-2"}: 1},
+			"",
 		},
 		"a channel":              {"room", `{"room":[{"id":"audit-run-1"}]}`, map[place]int{{"", "audit-run-1"}: 1}, ""},
 		"a channel with nobody":  {"room", `{}`, map[place]int{}, ""},

@@ -24,14 +24,14 @@ func (u *user) live(ctx context.Context) {
 		c, err := u.connect(ctx, pod, u.id, nil)
 		if err != nil {
 			pod = (pod + 1) % len(u.Pods)
-			pause(ctx, u.Pace/4+rand.N(u.Pace/4))
+			pause(ctx, u.about(u.Pace/2))
 			continue
 		}
 		for range 3 {
 			if err = u.visit(ctx, c, pod); err != nil || ctx.Err() != nil {
 				break
 			}
-			pause(ctx, u.Pace/2+rand.N(u.Pace/2))
+			pause(ctx, u.about(u.Pace))
 		}
 		c.close()
 		if err != nil {
@@ -39,8 +39,13 @@ func (u *user) live(ctx context.Context) {
 		} else {
 			pod = u.home
 		}
-		pause(ctx, u.Pace/2+rand.N(u.Pace/2))
+		pause(ctx, u.about(u.Pace))
 	}
+}
+
+// about returns a random time from half of the longest on.
+func (u *user) about(longest time.Duration) time.Duration {
+	return longest/2 + rand.N(longest/2) //nolint:gosec // nothing has to be hard to guess
 }
 
 // visit joins the channel, sends some messages, and leaves it.
@@ -53,8 +58,8 @@ func (u *user) visit(ctx context.Context, c *client, pod int) error {
 	}
 	s.arrived(time.Now())
 	u.frames.changed(m, true, time.Now())
-	for end := time.Now().Add(2*u.Pace + rand.N(2*u.Pace)); time.Now().Before(end) && ctx.Err() == nil; {
-		pause(ctx, u.Pace/2+rand.N(u.Pace/2))
+	for end := time.Now().Add(u.about(4 * u.Pace)); time.Now().Before(end) && ctx.Err() == nil; {
+		pause(ctx, u.about(u.Pace))
 		select {
 		case <-c.ended:
 			return u.lose(c, s, m, c.err)
@@ -149,7 +154,7 @@ func (w *watcher) receive(f *frame) {
 	now := time.Now()
 	switch f.Type {
 	case "joined":
-		var ids []string
+		ids := make([]string, 0, len(f.Members))
 		for _, p := range f.Members {
 			ids = append(ids, p.ID)
 		}

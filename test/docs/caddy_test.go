@@ -54,6 +54,7 @@ func environment(home, admin string) []string {
 		// The pages call the binary caddy.
 		"PATH="+filepath.Dir(caddy)+string(os.PathListSeparator)+os.Getenv("PATH"),
 		"CADDY_ADMIN="+admin, "ROLLCALL_API_KEY="+apiKey, "ROLLCALL_JWT_SECRET="+jwtSecret,
+		"ROLLCALL_AUDIT_KEY="+apiKey, "ROLLCALL_AUDIT_SECRET="+jwtSecret,
 		"ROLLCALL_CLUSTER_SECRET=rollcall-docs-cluster-0123456789abcdef", "POD_NAME=web-1",
 		"ROLLCALL_BACKEND_SECRET="+backendSecret, "ROLLCALL_EVENTS_SECRET="+backendSecret,
 		"PUSHER_KEY=demo-key", "PUSHER_SECRET="+backendSecret, "TENANT_KEY=tenant-key", "TENANT_SECRET="+backendSecret,
