@@ -127,7 +127,7 @@ func (c *Conn) judgeLogin(u User) {
 		if !ch.class.Grant && !ch.class.Quiet {
 			continue
 		}
-		q := question{rules: h.rules(), host: h.name, name: ch.name, class: ch.class, user: &u, grants: c.grants, proof: m.proof}
+		q := question{rules: h.rules(), host: h.name, name: ch.name, class: ch.class, user: u, known: true, grants: c.grants, proof: m.proof}
 		if same {
 			q.asked = m.asked
 		}

@@ -106,7 +106,8 @@ type question struct {
 	host   HostName
 	name   string
 	class  Class
-	user   *User   // nil if anonymous
+	user   User    // zero if anonymous; no pointer, which would be allocated for each join
+	known  bool    // not anonymous
 	grants *Grants // of the login
 	asked  Permissions
 	proof  bool // see Entry.Proof
@@ -122,7 +123,7 @@ func (q question) answer() permit {
 		return permit{may: MayAll}
 	}
 	if q.class.IsOwn() {
-		if q.user != nil && strings.HasSuffix(q.name, q.user.ID) && len(q.name)-len(q.user.ID) == int(q.class.OwnerAt) {
+		if q.known && strings.HasSuffix(q.name, q.user.ID) && len(q.name)-len(q.user.ID) == int(q.class.OwnerAt) {
 			return permit{may: MayAll}
 		}
 		return permit{}
@@ -134,17 +135,17 @@ func (q question) answer() permit {
 	if !q.class.Grant {
 		v.may = MayJoin | MaySee
 	}
-	if q.user == nil {
+	if !q.known {
 		return v
 	}
 	v.may |= q.grants.granted(q.rules, q.name)
 	if q.class.Grant && v.may != MayAll && q.rules.Grants != nil {
-		v.may |= q.rules.Grants.Granted(q.host, q.name, *q.user)
+		v.may |= q.rules.Grants.Granted(q.host, q.name, q.user)
 	}
 	if q.class.Grant && q.rules.Kept != nil {
 		v.asked = q.asked
 		if (v.may|v.asked)&MayJoin == 0 {
-			v.asked = q.rules.Kept.Granted(q.host, q.name, *q.user)
+			v.asked = q.rules.Kept.Granted(q.host, q.name, q.user)
 		}
 		v.may |= v.asked
 	}
@@ -156,15 +157,14 @@ func (q question) answer() permit {
 
 // mayAsk reports whether an answer of authorize could still give the permission to join.
 func (q question) mayAsk() bool {
-	return q.rules.Kept != nil && q.class.Grant && !q.class.IsOwn() && q.user != nil
+	return q.rules.Kept != nil && q.class.Grant && !q.class.IsOwn() && q.known
 }
 
 // question returns the question about c itself.
 func (c *Conn) question(rules *Rules, name string, class Class, asked Permissions) question {
 	q := question{rules: rules, host: c.host.name, name: name, class: class, grants: c.grants, asked: asked}
 	if c.user != nil {
-		user := c.user.known()
-		q.user = &user
+		q.user, q.known = c.user.known(), true
 	}
 	return q
 }

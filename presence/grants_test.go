@@ -86,7 +86,7 @@ func TestPermissionsInAChannel(t *testing.T) {
 			q := question{rules: rules, name: tt.channel, grants: tt.grants}
 			q.class, _ = patterns.Classify(HostName{}, tt.channel)
 			if tt.user != "" {
-				q.user = &User{ID: tt.user}
+				q.user, q.known = User{ID: tt.user}, true
 			}
 			if got := q.answer().may; got != tt.want {
 				t.Errorf("got %03b, want %03b", got, tt.want)
