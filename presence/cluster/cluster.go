@@ -9,8 +9,8 @@
 // A query about a host goes to the live pods that serve it, by name. The answer names the missing
 // pods, and those that did not reply. Until a pod that starts has joined, its answers are not
 // complete. What watchers see of a channel on other pods is kept by deltas, which each pod with
-// watchers of the channel merges. Lost deltas are found by a check every few seconds. Queries and
-// checks are repeated while they are unanswered. Messages go to the pods that have connections of the
+// watchers of the channel merges. Lost deltas are found by the next delta, or by a sum that pods compare
+// every few seconds. Queries and checks are repeated while they are unanswered. Messages go to the pods that have connections of the
 // host, at most once and without a check. So do the info and the status of users, which pods compare
 // again after a while and after a cut.
 //
