@@ -190,6 +190,8 @@ bench: bin/caddy ## measure Rollcall beside its peers into docs/benchmarks.md, t
 	@scripts/deps.sh bench
 	go run -C bench ./cluster >bin/cluster.md
 	go run -C bench ./cluster -growth >bin/growth.md
+	ROLLCALL_GROWTH=100x1000,10x10000 go test -count=1 -timeout=20m -run='^TestGrowth$$' -v ./presence/cluster >bin/simulated.md
+	grep '^|' bin/simulated.md >>bin/growth.md
 	go run -C bench ./tenants >bin/tenants.md
 	go run -C bench ./assign -caddy $(CADDY) >bin/assign.md
 	go run -C bench . -caddy $(CADDY) -cluster $(CURDIR)/bin/cluster.md -growth $(CURDIR)/bin/growth.md -tenants $(CURDIR)/bin/tenants.md -assign $(CURDIR)/bin/assign.md -output $(CURDIR)/docs
