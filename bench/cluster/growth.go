@@ -44,7 +44,7 @@ type cost struct {
 
 // growthLayouts are measured one after the other: the number of pods grows, and then that of channels
 // and of hosts.
-var growthLayouts = []layout{{1, 1, 1000}, {3, 1, 1000}, {6, 1, 1000}, {10, 1, 1000}, {20, 1, 1000}, {10, 1, 5000}, {10, 100, 10}}
+var growthLayouts = []layout{{1, 1, 1000}, {3, 1, 1000}, {6, 1, 1000}, {10, 1, 1000}, {10, 100, 10}, {10, 1, 5000}, {20, 1, 1000}}
 
 // parseLayouts parses layouts like "10x1x1000,10x100x10".
 func parseLayouts(text string) (list []layout, err error) {
@@ -67,6 +67,7 @@ func growth(ctx context.Context, layouts []layout) error {
 		if list[i], err = measureGrowth(ctx, l); err != nil {
 			return fmt.Errorf("%d pods, %d hosts, %d channels of each: %w", l.number, l.hosts, l.channels, err)
 		}
+		progress(fmt.Sprintf("%+v", list[i]))
 	}
 	printGrowth(list)
 	return nil
