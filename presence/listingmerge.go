@@ -1,6 +1,7 @@
 package presence
 
 import (
+	"iter"
 	"slices"
 	"strings"
 )
@@ -28,6 +29,26 @@ func (p Pods) Members(host HostName, per Per) ([]Member, Stats) {
 		members[i] = u.listedMember(per)
 	}
 	return members, h.stats()
+}
+
+// UserIDs returns the IDs of the users that have a connection on the named host, each once, in no
+// order, and the numbers of the host at the same moment. They are those of the time of the call,
+// whenever they are read.
+func (p Pods) UserIDs(host HostName) (iter.Seq[string], Stats) {
+	h := p.r.Host(host)
+	if h == nil {
+		return func(func(string) bool) {}, Stats{}
+	}
+	h.mu.Lock()
+	online, stats := slices.Clone(h.online), h.stats()
+	h.mu.Unlock()
+	return func(yield func(string) bool) {
+		for _, u := range online {
+			if !yield(u.ID) { // an ID never changes, so this needs no lock
+				return
+			}
+		}
+	}, stats
 }
 
 // Listings lists the active channels of the named host for [MergeListings]. Unlike [Host.Channels],

@@ -8,10 +8,7 @@ import (
 )
 
 func benchmarked() []sample {
-	hashes := make([]uint64, 10_000)
-	for i := range hashes {
-		hashes[i] = uint64(i) * 0x9e3779b97f4a7c15
-	}
+	hashes := ascending(10_000)
 	return []sample{
 		{"heartbeat", &Heartbeat{Connections: 100_000, Hosts: 20, Sites: 1 << 63}},
 		{"delta of 1", &Delta{Host: portal, Channel: "lobby", Parts: 1, Delta: presence.Delta{

@@ -73,6 +73,8 @@ func samples() []sample {
 		}}},
 		{"no sites", &Sites{Sum: 42, Parts: 1}},
 		{"query count", &Query{ID: 9, Kind: KindCount, Host: portal, Seed: 0x1122334455667788}},
+		{"query count, whole", &Query{ID: 9, Kind: KindCount, Host: portal, Seed: 1, Whole: true}},
+		{"query count, the next part", &Query{ID: 9, Try: 1, Kind: KindCount, Host: portal, Seed: 1, Whole: true, From: 1<<64 - 1}},
 		{"query members raw", &Query{ID: 10, Kind: KindMembers, Host: portal, Raw: true}},
 		{"query users", &Query{ID: 11, Kind: KindUsers, Host: mustHost("2001:db8::1"), Channel: "tab|AAAAAAAAAAAAAAAAAAAAAA"}},
 		{"query explain", &Query{ID: 12, Kind: KindExplain, Host: mustHost("xn--mnchen-3ya.example"), User: "u-1"}},
@@ -103,6 +105,8 @@ func samples() []sample {
 		{"reply not served", &Reply{ID: 9, Last: true, NotServed: true}},
 		{"reply to a query that was repeated", &Reply{ID: 9, Try: 128, Last: true, Count: Count{Anonymous: 1}}},
 		{"reply count", &Reply{ID: 9, Last: true, Count: Count{Anonymous: 1, LoggedIn: 300, Users: 2, Hashes: []uint64{1, 1 << 63}}}},
+		{"reply count, too long to be sent unasked", &Reply{ID: 9, Last: true, Unlisted: true, Count: Count{LoggedIn: 70_000, Users: 65_000}}},
+		{"reply count, and there is more", &Reply{ID: 9, Last: true, More: true, Count: Count{Users: 70_000, Hashes: []uint64{0, 1<<64 - 1}}}},
 		{"reply members", &Reply{ID: 10, Part: 128, Count: Count{LoggedIn: 2, Users: 2}, Members: []presence.Member{
 			member("u-1", "one@example.com", 1_700_000_000_456), member("zwölf", "", 0), member("old", "o@example.com", -1),
 		}}},

@@ -269,7 +269,10 @@ func (e *encoder) query(m *Query) {
 		e.fail("an unknown kind of query")
 	}
 	e.byte(byte(m.Kind))
-	e.flags(m.Raw, !m.Host.IsZero(), m.Page != presence.Page{}, m.Info)
+	if m.From != 0 && !m.Whole {
+		e.fail(badFrom)
+	}
+	e.flags(m.Raw, !m.Host.IsZero(), m.Page != presence.Page{}, m.Info, m.Whole, m.From != 0)
 	if !m.Host.IsZero() || m.Kind != KindPing {
 		e.host(m.Host)
 	}
@@ -279,7 +282,12 @@ func (e *encoder) query(m *Query) {
 	if m.Page != (presence.Page{}) {
 		e.page(m.Page)
 	}
+	if m.From != 0 {
+		e.fixed(m.From)
+	}
 }
+
+const badFrom = "a part of a list that is not wanted whole"
 
 // query reads a query. call tells that a Call follows.
 func (d *decoder) query(call bool) *Query {
@@ -287,8 +295,8 @@ func (d *decoder) query(call bool) *Query {
 	if !m.Kind.isKnown(call) {
 		d.fail("an unknown kind of query")
 	}
-	flags := d.flags(4)
-	m.Raw, m.Info = flags&1 != 0, flags&8 != 0
+	flags := d.flags(6)
+	m.Raw, m.Info, m.Whole = flags&1 != 0, flags&8 != 0, flags&16 != 0
 	switch {
 	case flags&2 != 0:
 		m.Host = d.host()
@@ -298,6 +306,11 @@ func (d *decoder) query(call bool) *Query {
 	m.Channel, m.User, m.Seed = d.optional(d.channel), d.optional(d.userID), d.fixed()
 	if flags&4 != 0 {
 		m.Page = d.page()
+	}
+	if flags&32 != 0 {
+		if m.From = d.fixed(); m.From == 0 || !m.Whole {
+			d.fail(badFrom)
+		}
 	}
 	return m
 }

@@ -31,6 +31,15 @@ func sendOf(change func(*Send)) *Send {
 	return s
 }
 
+// ascending returns n hashes in order.
+func ascending(n int) []uint64 {
+	hashes := make([]uint64, n)
+	for i := range hashes {
+		hashes[i] = uint64(i) << 48
+	}
+	return hashes
+}
+
 func callOf(call Call) *Query { return &Query{Host: portal, Kind: KindLeave, Call: &call} }
 
 func replyOf(listing presence.Listing) *Reply {
@@ -275,6 +284,10 @@ func TestAppendRefusesWhatNobodyTakes(t *testing.T) {
 		{"a run of an unknown standing", web1, &Runs{Runs: []Run{{DataCenter: "dc", Pod: "a", Standing: Forgotten + 1}}}},
 		{"a pod known for too long", web1, &Runs{Runs: []Run{{DataCenter: "dc", Pod: "a", Standing: Missed, Tenure: Tenure{Since: MaxAge + 1}}}}},
 		{"a run too old", web1, &Runs{Runs: []Run{{DataCenter: "dc", Pod: "a", Standing: Missed, Age: MaxAge + 1}}}},
+		{"hashes out of order", web1, &Reply{Count: Count{Hashes: []uint64{2, 1}}}},
+		{"a hash twice", web1, &Reply{Count: Count{Hashes: []uint64{1, 2, 2}}}},
+		{"too many hashes", web1, &Reply{Count: Count{Hashes: ascending(MaxHashes + 1)}}},
+		{"a part of a count that is not wanted whole", web1, &Query{Kind: KindCount, Host: portal, From: 1}},
 		{"a check of a channel without a name", web1, &Check{Host: portal, Channels: make([]CheckChannel, 1)}},
 	}
 	for _, tt := range tests {
@@ -299,8 +312,7 @@ func TestAppendRefusesWhatNobodyTakes(t *testing.T) {
 }
 
 func TestAppendRefusesOversized(t *testing.T) {
-	m := &Reply{Count: Count{Hashes: make([]uint64, MaxPayload/8-20)}}
-	m.Members = []presence.Member{{User: presence.User{ID: "u"}}}
+	m := &Reply{Members: slices.Repeat([]presence.Member{member("u", "", 0)}, MaxPayload/4-20)}
 	pad := strings.Repeat("u", MaxPayload-len(mustAppend(t, NewCodec(""), m))+1)
 
 	m.Members[0].ID = pad

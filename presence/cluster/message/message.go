@@ -148,6 +148,10 @@ type Query struct {
 	Raw     bool   // one entry a connection instead of one a user
 	Info    bool   // users with their info and status
 	Seed    uint64 // KindCount: of the hashes
+	// Whole asks for the lists of KindCount and KindMembers however long they are. Without it, a pod leaves out long ones and
+	// says so with Unlisted.
+	Whole bool
+	From  uint64 // KindCount and Whole: only the hashes from this one on
 	// Page is the part of the channels that is wanted, for KindUsers without a channel.
 	Page presence.Page
 	// Call is set for the kinds from KindOnline to KindLeave, and nil for others.
@@ -198,6 +202,8 @@ type Reply struct {
 	Part      uint32 // from 0
 	Last      bool
 	NotServed bool // this pod does not serve the host, or no longer does
+	Unlisted  bool // the lists are left out, because they are long and the Query was not for the Whole
+	More      bool // there are more hashes than MaxHashes: the asker asks for those after the last one
 	Count     Count
 	Members   []presence.Member
 	Channels  []presence.Listing // a channel of many users comes in several listings, one after the other
@@ -211,8 +217,13 @@ type Count struct {
 	Anonymous uint64   // connections without a user
 	LoggedIn  uint64   // connections with a user
 	Users     uint64   // distinct users
-	Hashes    []uint64 // of the users' IDs (xxhash of Seed and ID), for counting the users of several pods
+	// Hashes are those of the users' IDs (xxhash of Seed and ID), for counting the users of several pods: at most MaxHashes,
+	// in ascending order, each once.
+	Hashes []uint64
 }
+
+// MaxHashes is the maximum number of hashes in one Reply: 256 KiB.
+const MaxHashes = 32 << 10
 
 // Connection is one connection of a user, for KindExplain. Times are Unix times in milliseconds.
 type Connection struct {

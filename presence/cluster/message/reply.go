@@ -20,10 +20,13 @@ func (e *encoder) reply(m *Reply) {
 	e.number(uint64(m.Try))
 	e.number(uint64(m.Part))
 	details := slices.ContainsFunc(m.Members, isDetailed)
-	e.flags(m.Last, m.NotServed, details)
+	e.flags(m.Last, m.NotServed, details, m.Unlisted, m.More)
 	e.number(m.Count.Anonymous)
 	e.number(m.Count.LoggedIn)
 	e.number(m.Count.Users)
+	if wrong := checkHashes(m.Count.Hashes); wrong != "" {
+		e.fail(wrong)
+	}
 	e.length(len(m.Count.Hashes))
 	for _, hash := range m.Count.Hashes {
 		e.fixed(hash)
@@ -47,8 +50,8 @@ func (e *encoder) reply(m *Reply) {
 
 func (d *decoder) reply() *Reply {
 	m := &Reply{ID: d.uvarint(), Try: uint32(d.number()), Part: uint32(d.number())}
-	flags := d.flags(3)
-	m.Last, m.NotServed = flags&1 != 0, flags&2 != 0
+	flags := d.flags(5)
+	m.Last, m.NotServed, m.Unlisted, m.More = flags&1 != 0, flags&2 != 0, flags&8 != 0, flags&16 != 0
 	m.Count = Count{Anonymous: d.number(), LoggedIn: d.number(), Users: d.number()}
 	m.Count.Hashes = d.hashes()
 	m.Members = list(d, leastMember, d.member)
@@ -66,12 +69,35 @@ func (d *decoder) hashes() []uint64 {
 	if n == 0 {
 		return nil
 	}
+	if n > MaxHashes {
+		d.fail(manyHashes)
+		return nil
+	}
 	hashes := make([]uint64, n)
 	for i := range hashes {
 		hashes[i] = binary.BigEndian.Uint64(d.payload[d.pos+leastHash*i:])
 	}
+	if wrong := checkHashes(hashes); wrong != "" {
+		d.fail(wrong)
+		return nil
+	}
 	d.pos += leastHash * n
 	return hashes
+}
+
+const manyHashes = "too many hashes"
+
+// checkHashes returns what is wrong with the hashes of a reply, or "".
+func checkHashes(hashes []uint64) string {
+	if len(hashes) > MaxHashes {
+		return manyHashes
+	}
+	for i := 1; i < len(hashes); i++ {
+		if hashes[i] <= hashes[i-1] {
+			return "hashes that are not in order"
+		}
+	}
+	return ""
 }
 
 func (e *encoder) user(u *presence.User) {

@@ -14,7 +14,7 @@ const room = MaxPayload - 1024
 const MaxDelta = room - presence.MaxChannelName
 
 // SplitReply returns the parts of a reply, of which the last one says so. Each has the numbers of the Count; the lists
-// are shared with r. A reply with an Event has no lists.
+// are shared with r. All hashes are in the first part. A reply with an Event has no lists.
 func SplitReply(r *Reply) []*Reply {
 	var (
 		parts []*Reply
@@ -22,17 +22,17 @@ func SplitReply(r *Reply) []*Reply {
 		free  int
 	)
 	begin := func() {
-		part = &Reply{ID: r.ID, Try: r.Try, Part: uint32(len(parts)), NotServed: r.NotServed, Count: r.Count, Event: r.Event}
-		part.Count.Hashes = nil
+		part = &Reply{
+			ID: r.ID, Try: r.Try, Part: uint32(len(parts)), NotServed: r.NotServed, Unlisted: r.Unlisted, More: r.More,
+			Count: r.Count, Event: r.Event,
+		}
+		if len(parts) > 0 {
+			part.Count.Hashes = nil
+		}
 		parts, free = append(parts, part), room
 	}
 	begin()
-	for rest := r.Count.Hashes; len(rest) > 0; {
-		part.Count.Hashes, rest = fit(rest, &free, room, func(*uint64) int { return leastHash })
-		if len(rest) > 0 {
-			begin()
-		}
-	}
+	free -= leastHash * len(r.Count.Hashes) // at most MaxHashes, which always fit
 	for rest := r.Members; len(rest) > 0; {
 		part.Members, rest = fit(rest, &free, room, memberSize)
 		if len(rest) > 0 {

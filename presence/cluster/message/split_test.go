@@ -2,7 +2,6 @@ package message
 
 import (
 	"fmt"
-	"math/rand/v2"
 	"reflect"
 	"slices"
 	"strings"
@@ -86,7 +85,7 @@ func users(n int) []presence.User {
 
 func joinReplies(t *testing.T, parts []*Reply) *Reply {
 	t.Helper()
-	whole := &Reply{ID: parts[0].ID, Last: true, NotServed: parts[0].NotServed}
+	whole := &Reply{ID: parts[0].ID, Last: true, NotServed: parts[0].NotServed, Unlisted: parts[0].Unlisted, More: parts[0].More}
 	for i, part := range parts {
 		if part.ID != whole.ID || part.Part != uint32(i) || part.Last != (i == len(parts)-1) || part.NotServed != whole.NotServed {
 			t.Errorf("part %d is %d, last %v", i, part.Part, part.Last)
@@ -121,10 +120,7 @@ func joinReplies(t *testing.T, parts []*Reply) *Reply {
 
 func TestSplitReply(t *testing.T) {
 	count := Count{Anonymous: 1, LoggedIn: 2, Users: 3}
-	hashes := make([]uint64, 100_000)
-	for i := range hashes {
-		hashes[i] = rand.Uint64()
-	}
+	hashes := ascending(MaxHashes)
 	channels := make([]string, 400)
 	for i := range channels {
 		channels[i] = strings.Repeat("c", presence.MaxChannelName-3) + fmt.Sprintf("%03d", i)
@@ -143,9 +139,10 @@ func TestSplitReply(t *testing.T) {
 	}{
 		{"nothing", Reply{NotServed: true}, 1, 0},
 		{"few", Reply{Count: Count{Users: 1, Hashes: []uint64{1}}}, 1, 0},
-		{"hashes", Reply{Count: Count{Anonymous: 1, LoggedIn: 2, Users: 3, Hashes: hashes}}, 2, 8},
+		{"hashes", Reply{Count: Count{Anonymous: 1, LoggedIn: 2, Users: 3, Hashes: hashes}, More: true}, 1, 0},
 		{"members", Reply{Count: count, Members: members(100_000)}, 8, 60},
-		{"hashes and members", Reply{Count: Count{Hashes: hashes}, Members: members(10_000)}, 3, 60},
+		{"hashes and members", Reply{Count: Count{Hashes: hashes}, Members: members(10_000)}, 2, 60},
+		{"what is too long to be sent unasked", Reply{Count: count, Unlisted: true}, 1, 0},
 		{"one channel of many", Reply{Channels: []presence.Listing{{Channel: "lobby", Kind: presence.Authenticated, Users: users(100_000)}}}, 7, 600},
 		{"a counted channel of many, with times", Reply{Channels: []presence.Listing{{
 			Channel: "lobby", Kind: presence.Authenticated, CountOnly: true, Users: users(100_000), Count: 100_000, Seen: make([]int64, 100_000),
