@@ -46,6 +46,7 @@ type podReply struct {
 	link.Peer
 	parts   []*message.Reply // in order, at least one
 	elapsed time.Duration
+	more    func() []uint64 // next hashes, after those of parts; nil if there are none
 }
 
 func (col *replyCollector) addReply(from link.Peer, r *message.Reply) bool {
@@ -88,7 +89,7 @@ func (col *replyCollector) addReply(from link.Peer, r *message.Reply) bool {
 		}
 	}
 	delete(col.pending, from)
-	col.replies = append(col.replies, podReply{from, replies, time.Since(col.began)})
+	col.replies = append(col.replies, podReply{Peer: from, parts: replies, elapsed: time.Since(col.began)})
 	col.changed.Wake()
 	return true
 }

@@ -13,7 +13,7 @@ import (
 // ask answers a query. If the context ends before, the answer is empty and not complete.
 func (k *Queries) ask(ctx context.Context, q queryKey) answer {
 	if len(k.named(q)) == 0 {
-		return k.find(q)
+		return k.find(q, nil)
 	}
 	f := k.share(q)
 	select {
@@ -52,45 +52,95 @@ var kinds = map[message.QueryKind]string{
 	message.KindLast: "last_event",
 }
 
-// find makes the answer to a query.
-func (k *Queries) find(q queryKey) answer {
+// find makes the answer to a query. f is what other queries share of it, or nil.
+func (k *Queries) find(q queryKey, f *sharedAnswer) answer {
 	began := time.Now()
-	knows := k.members.KnowsPods()
-	missing := k.members.Unreachable(q.host, q.scope)
-	named := k.named(q)
-	var replies []podReply
-	if len(named) == 0 {
-		replies = k.own(q.message(0, 0), false)
-	} else {
-		subject := k.link.Queries()
-		if q.scope == membership.ScopeDC {
-			subject = k.link.QueriesOf(k.link.Self().DC)
-		}
-		col := k.collect(named)
-		query := q.message(col.id, link.Random())
-		k.link.Send(subject, query)
-		own := k.own(query, k.anyLocal(named))
-		k.wait(col, *query)
-		k.forget(col)
-		var silent []string
-		replies, silent = col.result()
-		replies = append(replies, own...)
-		missing = append(missing, silent...)
-	}
-	// A pod that fell silent meanwhile is neither among the named ones nor among those of before.
-	missing = append(missing, k.members.Unreachable(q.host, q.scope)...)
-	knows = knows && k.members.KnowsPods()
-	a := merge(q, replies)
-	a.truth = NewTruth(q.scope == membership.ScopePod || knows, missing) // of this pod alone, nothing is missing
+	a := k.findUnobserved(q, f)
 	if k.observe != nil {
 		k.observe(kinds[q.kind], a.truth.Complete, time.Since(began))
 	}
 	return a
 }
 
+func (k *Queries) findUnobserved(q queryKey, f *sharedAnswer) answer {
+	g := k.gather(q)
+	if lacking(q, g.replies) != nil {
+		now, other, ok := k.takeTurn(q, f)
+		switch {
+		case other != nil:
+			<-other.done
+			return other.answer
+		case !ok:
+			return answer{}
+		case !now: // a query that shares the answer can be later than the replies
+			g = k.gather(q)
+		}
+		defer k.endTurn()
+		k.complete(q, g, lacking(q, g.replies))
+	}
+	a := merge(q, g.replies)
+	for _, s := range g.streams {
+		if !s.whole {
+			g.missing = append(g.missing, s.pod.Name())
+		}
+	}
+	// A pod that fell silent meanwhile is neither among the named ones nor among those of before.
+	g.missing = append(g.missing, k.members.Unreachable(q.host, q.scope)...)
+	knows := g.knows && k.members.KnowsPods()
+	a.truth = NewTruth(q.scope == membership.ScopePod || knows, g.missing) // of this pod alone, nothing is missing
+	return a
+}
+
+// gathered is the replies to a query so far.
+type gathered struct {
+	knows   bool   // this pod knew which pods to ask
+	seed    uint64 // of hashes
+	replies []podReply
+	missing []string      // names of pods that did not reply
+	streams []*hashStream // of pods whose hashes were left out of their replies
+}
+
+// gather asks all pods of the query. Their replies can lack long lists.
+func (k *Queries) gather(q queryKey) *gathered {
+	g := &gathered{knows: k.members.KnowsPods(), seed: link.Random(), missing: k.members.Unreachable(q.host, q.scope)}
+	named := k.named(q)
+	if len(named) == 0 {
+		g.replies = k.own(q.message(0, 0), false)
+		return g
+	}
+	subject := k.link.Queries()
+	if q.scope == membership.ScopeDC {
+		subject = k.link.QueriesOf(k.link.Self().DC)
+	}
+	var own []podReply
+	replies, silent := k.request(*q.message(0, g.seed), named, func(query *message.Query) {
+		k.link.Send(subject, query)
+		own = k.own(query, k.anyLocal(named))
+	})
+	g.replies, g.missing = append(replies, own...), append(g.missing, silent...)
+	return g
+}
+
+// request sends a query, and returns the replies of the pods, and the names of those that do not reply.
+func (k *Queries) request(query message.Query, pods []link.Peer, send func(query *message.Query)) (replies []podReply, missing []string) {
+	col := k.collect(pods)
+	query.ID = col.id
+	send(&query)
+	k.wait(col, query)
+	k.forget(col)
+	return col.result()
+}
+
+// sendTo sends a query to pods in their inboxes.
+func (k *Queries) sendTo(pods []link.Peer, query *message.Query) {
+	for _, p := range pods {
+		k.link.Send(k.link.Inbox(p), query)
+	}
+}
+
 // own returns this pod's reply.
 func (k *Queries) own(query *message.Query, hashes bool) []podReply {
-	return []podReply{{Peer: k.link.Self(), parts: []*message.Reply{k.responder.reply(query, hashes)}}}
+	return []podReply{{Peer: k.link.Self(), parts: []*message.Reply{k.responder.reply(k.link.Self(), query, hashes)}}}
 }
 
 // anyLocal reports whether one of the pods is in this data center.

@@ -36,11 +36,24 @@ func settled(t *testing.T, n *clustertest.Lab, dc, pod string, change ...func(*t
 	for _, f := range change {
 		f(&tm)
 	}
-	p := &testPod{port: n.Port(t), local: new(local), stop: make(chan struct{})}
+	port := n.Port(t)
+	p := start(t, port, presence.NewRegistry(clustertest.Encoder{}), dc, pod, tm)
+	p.port = port
+	time.Sleep(2500 * time.Millisecond)
+	if !p.members.Ready() {
+		t.Fatal("not ready after 2.5 s")
+	}
+	return p
+}
+
+// start starts a pod that serves every host.
+func start(t testing.TB, tr link.Transport, registry *presence.Registry, dc, pod string, tm timing.Timing) *testPod {
+	t.Helper()
+	p := &testPod{local: new(local), stop: make(chan struct{})}
 	self := link.Peer{DC: dc, Pod: pod, Incarnation: message.Incarnation{Started: time.Now().UnixMilli(), Random: link.Random()}}
-	p.link = link.New(p.port, "rollcall", "", self, zap.NewNop())
+	p.link = link.New(tr, "rollcall", "", self, zap.NewNop())
 	p.members = membership.New(p.link, tm, func() (connections, hosts uint64) { return 0, 0 }, p, zap.NewNop())
-	p.responder = NewResponder(p.link, presence.NewRegistry(clustertest.Encoder{}), p.local)
+	p.responder = NewResponder(p.link, registry, p.local)
 	var all sync.WaitGroup
 	p.queries = New(p.link, p.members, p.responder, tm, nil, &all, p.stop)
 	for subject, handle := range map[string]func(from link.Peer, m message.Message){
@@ -61,10 +74,6 @@ func settled(t *testing.T, n *clustertest.Lab, dc, pod string, change ...func(*t
 		all.Wait()
 	})
 	p.members.SetSites([]message.Site{{}})
-	time.Sleep(2500 * time.Millisecond)
-	if !p.members.Ready() {
-		t.Fatal("not ready after 2.5 s")
-	}
 	return p
 }
 

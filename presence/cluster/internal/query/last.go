@@ -42,7 +42,7 @@ func (k *Queries) AskLast(host presence.HostName, channel string, id uint64) {
 		var a answer
 		select {
 		case k.asking <- struct{}{}:
-			a = k.find(lastKey(host, channel))
+			a = k.find(lastKey(host, channel), nil)
 			<-k.asking
 		case <-timer.C:
 		case <-k.stop:

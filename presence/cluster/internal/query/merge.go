@@ -2,9 +2,7 @@ package query
 
 import (
 	"cmp"
-	"math/bits"
 	"slices"
-	"sync"
 
 	"github.com/rollcall-gateway/rollcall/presence"
 	"github.com/rollcall-gateway/rollcall/presence/cluster/internal/link"
@@ -35,13 +33,13 @@ func merge(q queryKey, replies []podReply) answer {
 		return a
 	default:
 	}
-	dcs := []DataCenter{}
+	dcs, tooMany := []DataCenter{}, q.kind == message.KindMembers && entries(q, replies) > MaxListed
 	for len(replies) > 0 {
 		n := slices.IndexFunc(replies, func(r podReply) bool { return r.DC != replies[0].DC })
 		if n < 0 {
 			n = len(replies)
 		}
-		dcs = append(dcs, mergeDataCenter(q, replies[:n]))
+		dcs = append(dcs, mergeDataCenter(q, replies[:n], tooMany))
 		replies = replies[n:]
 	}
 	return answer{dcs: dcs}
@@ -76,12 +74,16 @@ func mergeOnline(replies []podReply) []OnlineUser {
 	return online
 }
 
-func mergeDataCenter(q queryKey, replies []podReply) DataCenter {
+func mergeDataCenter(q queryKey, replies []podReply, tooMany bool) DataCenter {
 	dc := DataCenter{Name: replies[0].DC}
 	for _, r := range replies {
 		dc.Anonymous += int(r.parts[0].Count.Anonymous)
 	}
 	if q.kind == message.KindMembers {
+		if tooMany {
+			dc.Authenticated = entries(q, replies)
+			return dc
+		}
 		var parts [][]presence.Member
 		for _, r := range replies {
 			for _, part := range r.parts {
@@ -108,79 +110,23 @@ func mergeDataCenter(q queryKey, replies []podReply) DataCenter {
 // countUsers counts the distinct users of several pods. The sum would count users on two pods
 // twice.
 func countUsers(replies []podReply) int {
-	pods, most, hashes := 0, 0, 0
+	pods, most := 0, 0
 	for _, r := range replies {
 		if users := int(r.parts[0].Count.Users); users > 0 {
 			pods++
 			most = max(most, users)
 		}
-		for _, part := range r.parts {
-			hashes += len(part.Count.Hashes)
-		}
 	}
 	if pods < 2 {
 		return most
 	}
-	u := unions.Get().(*union)
-	defer unions.Put(u)
-	u.reset(hashes)
+	runs := make([]run, 0, pods)
 	for _, r := range replies {
-		for _, part := range r.parts {
-			for _, h := range part.Count.Hashes {
-				u.add(h)
-			}
+		if m := (run{r.parts[0].Count.Hashes, r.more}); m.fill() {
+			runs = append(runs, m)
 		}
 	}
-	return u.size
-}
-
-// union counts distinct hashes, in a table of at least twice their number. Its factor is random in
-// each process, so that outsiders cannot choose hashes that collide.
-type union struct {
-	table []uint64
-	shift int
-	size  int
-	zero  bool // 0 was added; in the table, 0 marks a free slot
-}
-
-var (
-	unions      = sync.Pool{New: func() any { return new(union) }}
-	unionFactor = link.Random() | 1
-)
-
-// keepUnion limits the table that is kept for reuse, in entries: 2 MiB.
-const keepUnion = 1 << 18
-
-func (u *union) reset(hashes int) {
-	log := max(bits.Len(uint(hashes))+1, 4)
-	if n := 1 << log; n <= len(u.table) && len(u.table) <= keepUnion {
-		u.table = u.table[:n]
-		clear(u.table)
-	} else {
-		u.table = make([]uint64, n)
-	}
-	u.shift, u.size, u.zero = 64-log, 0, false
-}
-
-func (u *union) add(h uint64) {
-	if h == 0 {
-		if !u.zero {
-			u.zero = true
-			u.size++
-		}
-		return
-	}
-	mask := len(u.table) - 1
-	for i := int(h * unionFactor >> u.shift); ; i = (i + 1) & mask {
-		switch u.table[i] {
-		case h:
-			return
-		case 0:
-			u.table[i] = h
-			u.size++
-			return
-		}
-	}
+	return countDistinct(runs)
 }
 
 func mergeListings(q queryKey, replies []podReply) (a answer) {

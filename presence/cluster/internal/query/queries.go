@@ -32,6 +32,7 @@ type Queries struct {
 	observe   func(kind string, complete bool, took time.Duration) // nil if queries are not observed
 	all       *sync.WaitGroup                                      // goroutines that make answers
 	stop      <-chan struct{}                                      // closed to end all waits
+	long      chan struct{}                                        // has an element for each query about long lists that has its turn
 	asking    chan struct{}                                        // has an element for each question of AskLast that is asked
 
 	mu         sync.Mutex
@@ -49,7 +50,7 @@ func New(
 ) *Queries {
 	return &Queries{
 		link: l, members: m, responder: r, timing: t, observe: observe, all: all, stop: stop,
-		asking: make(chan struct{}, maxAsking), next: link.Random(), collectors: make(map[uint64]*replyCollector), shared: make(map[queryKey]*sharedAnswer),
+		long: make(chan struct{}, maxLong), asking: make(chan struct{}, maxAsking), next: link.Random(), collectors: make(map[uint64]*replyCollector), shared: make(map[queryKey]*sharedAnswer),
 	}
 }
 

@@ -5,8 +5,6 @@ import (
 	"sync/atomic"
 	"time"
 
-	"github.com/cespare/xxhash/v2"
-
 	"github.com/rollcall-gateway/rollcall/presence"
 	"github.com/rollcall-gateway/rollcall/presence/cluster/internal/link"
 	"github.com/rollcall-gateway/rollcall/presence/cluster/message"
@@ -28,6 +26,7 @@ type Responder struct {
 	pending  sync.Map // keys of the queries that wait or are being answered
 	done     sync.Map // replies to queries that were carried out, by key, for keepReply
 	dropped  atomic.Uint64
+	hashes   keptHashes
 }
 
 type queried struct {
@@ -102,21 +101,21 @@ const keepReply = time.Minute
 // once: its repetitions get the same reply.
 func (r *Responder) replyOnce(q queried) *message.Reply {
 	if q.query.Kind != message.KindDisconnect && q.query.Kind != message.KindLeave {
-		return r.reply(q.query, true)
+		return r.reply(q.from, q.query, true)
 	}
 	if kept, ok := r.done.Load(q.key()); ok {
 		again := *kept.(*message.Reply)
 		again.Try = q.query.Try
 		return &again
 	}
-	reply := r.reply(q.query, true)
+	reply := r.reply(q.from, q.query, true)
 	r.done.Store(q.key(), reply)
 	time.AfterFunc(keepReply, func() { r.done.Delete(q.key()) })
 	return reply
 }
 
-// reply returns this pod's reply. A count has hashes if it is merged with those of other pods.
-func (r *Responder) reply(q *message.Query, hashes bool) *message.Reply {
+// reply returns this pod's reply to a pod. A count has hashes if it is merged with those of other pods.
+func (r *Responder) reply(to link.Peer, q *message.Query, hashes bool) *message.Reply {
 	reply := &message.Reply{ID: q.ID, Try: q.Try}
 	if q.Kind == message.KindPing {
 		return reply
@@ -140,16 +139,23 @@ func (r *Responder) reply(q *message.Query, hashes bool) *message.Reply {
 	}
 	switch q.Kind {
 	case message.KindCount:
-		if q.Raw || !hashes {
-			reply.Count = countOf(host.Stats())
+		stats := host.Stats()
+		reply.Count = countOf(stats)
+		switch {
+		case q.Raw || !hashes:
+		case !q.Whole && stats.Users > unaskedHashes:
+			reply.Unlisted = true
+		default:
+			reply.Count.Hashes, reply.More = r.hashes.part(to, q, r.registry.Pods())
+		}
+	case message.KindMembers:
+		stats := host.Stats()
+		reply.Count = countOf(stats)
+		if reply.Unlisted = !q.Whole && max(stats.Users, stats.LoggedIn) > unaskedMembers; reply.Unlisted {
 			break
 		}
-		members, stats := r.registry.Pods().Members(q.Host, presence.PerUser)
+		reply.Members, stats = r.registry.Pods().Members(q.Host, per(q))
 		reply.Count = countOf(stats)
-		reply.Count.Hashes = hashesOf(members, q.Seed)
-	case message.KindMembers:
-		members, stats := r.registry.Pods().Members(q.Host, per(q))
-		reply.Count, reply.Members = countOf(stats), members
 	case message.KindUsers:
 		reply.Channels = r.listings(q)
 	case message.KindNames:
@@ -192,16 +198,4 @@ func per(q *message.Query) presence.Per {
 
 func countOf(s presence.Stats) message.Count {
 	return message.Count{Anonymous: uint64(s.Anonymous), LoggedIn: uint64(s.LoggedIn), Users: uint64(s.Users)}
-}
-
-// hashesOf returns the hashes of the users, for counting them.
-func hashesOf(members []presence.Member, seed uint64) []uint64 {
-	hashes := make([]uint64, len(members))
-	d := xxhash.NewWithSeed(seed)
-	for i := range members {
-		d.ResetWithSeed(seed)
-		_, _ = d.WriteString(members[i].ID) // never fails
-		hashes[i] = d.Sum64()
-	}
-	return hashes
 }

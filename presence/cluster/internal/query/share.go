@@ -8,9 +8,11 @@ import (
 const maxShared = 4096
 
 // sharedAnswer is a query in progress, or its answer. Equal queries share it for Timing.Share after
-// it began, so an answer is at most that old, in addition to its duration.
+// it began, so an answer is at most that old, in addition to its duration. Queries.mu guards began and
+// waits.
 type sharedAnswer struct {
 	began  time.Time
+	waits  bool          // for its turn, see takeTurn; it begins later
 	done   chan struct{} // closed when answer is set
 	answer answer
 }
@@ -20,7 +22,7 @@ func (k *Queries) share(q queryKey) *sharedAnswer {
 	k.mu.Lock()
 	defer k.mu.Unlock()
 	now := time.Now()
-	if f := k.shared[q]; f != nil && now.Sub(f.began) < k.timing.Share {
+	if f := k.shared[q]; f != nil && (f.waits || now.Sub(f.began) < k.timing.Share) {
 		return f
 	}
 	f := &sharedAnswer{began: now, done: make(chan struct{})}
@@ -33,7 +35,7 @@ func (k *Queries) share(q queryKey) *sharedAnswer {
 		time.AfterFunc(k.timing.Share, func() { k.dropFlight(q, f) })
 	}
 	k.all.Go(func() {
-		f.answer = k.find(q)
+		f.answer = k.find(q, f)
 		close(f.done)
 	})
 	return f
@@ -42,7 +44,7 @@ func (k *Queries) share(q queryKey) *sharedAnswer {
 func (k *Queries) dropFlight(q queryKey, f *sharedAnswer) {
 	k.mu.Lock()
 	defer k.mu.Unlock()
-	if k.shared[q] == f {
+	if k.shared[q] == f && !f.waits {
 		delete(k.shared, q)
 	}
 }

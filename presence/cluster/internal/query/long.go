@@ -1,0 +1,130 @@
+package query
+
+import (
+	"slices"
+	"time"
+
+	"github.com/rollcall-gateway/rollcall/presence/cluster/internal/link"
+	"github.com/rollcall-gateway/rollcall/presence/cluster/message"
+)
+
+// maxLong limits the queries about long lists that are answered at the same time. Others wait.
+const maxLong = 2
+
+// MaxListed is the maximum number of users, or of connections with a user, that [Asker.AllUsers] lists.
+const MaxListed = 1_000_000
+
+// entries returns how many entries the lists of the replies have, also those that were left out.
+func entries(q queryKey, replies []podReply) (n int) {
+	for _, r := range replies {
+		if c := r.parts[0].Count; q.per.Raw() {
+			n += int(c.LoggedIn)
+		} else {
+			n += int(c.Users)
+		}
+	}
+	return n
+}
+
+// lacking returns the pods whose lists were left out, and are needed for the answer.
+func lacking(q queryKey, replies []podReply) (pods []link.Peer) {
+	switch {
+	case q.kind == message.KindCount:
+	case q.kind != message.KindMembers, entries(q, replies) > MaxListed:
+		return nil
+	}
+	withUsers := make(map[string]int) // number of pods with users in each data center
+	for _, r := range replies {
+		if r.parts[0].Count.Users > 0 {
+			withUsers[r.DC]++
+		}
+	}
+	for _, r := range replies {
+		if r.parts[0].Unlisted && (q.kind == message.KindMembers || withUsers[r.DC] > 1) {
+			pods = append(pods, r.Peer)
+		}
+	}
+	return pods
+}
+
+// takeTurn waits until fewer than maxLong queries about long lists are answered. Meanwhile, f is
+// shared with all equal queries, because it begins after them. It returns
+//   - now: whether there was nothing to wait for, so that earlier replies can be used,
+//   - other: an equal query that waits already, and answers this one too; the caller has no turn then.
+//
+// ok is false if the queries were stopped.
+func (k *Queries) takeTurn(q queryKey, f *sharedAnswer) (now bool, other *sharedAnswer, ok bool) {
+	select {
+	case k.long <- struct{}{}:
+		return true, nil, true
+	default:
+	}
+	if f != nil {
+		if other = k.postpone(q, f); other != nil {
+			return false, other, true
+		}
+		defer k.begin(q, f)
+	}
+	select {
+	case k.long <- struct{}{}:
+		return false, nil, true
+	case <-k.stop:
+		return false, nil, false
+	}
+}
+
+func (k *Queries) endTurn() { <-k.long }
+
+// postpone makes f the shared answer while it waits for its turn. If another one waits, it returns that.
+func (k *Queries) postpone(q queryKey, f *sharedAnswer) *sharedAnswer {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	known := k.shared[q]
+	if known != nil && known.waits {
+		return known
+	}
+	if known != nil || len(k.shared) < maxShared {
+		f.waits = true
+		k.shared[q] = f
+	}
+	return nil
+}
+
+// begin ends the time in which f was shared because it waited.
+func (k *Queries) begin(q queryKey, f *sharedAnswer) {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	if f.waits {
+		f.waits, f.began = false, time.Now()
+		time.AfterFunc(k.timing.Share, func() { k.dropFlight(q, f) })
+	}
+}
+
+// complete asks for the lists that were left out of the replies. The hashes of a count come as streams,
+// which are read while they are merged; the lists of users at once.
+func (k *Queries) complete(q queryKey, g *gathered, pods []link.Peer) {
+	if q.kind == message.KindCount {
+		for i := range g.replies {
+			if r := &g.replies[i]; slices.Contains(pods, r.Peer) {
+				s := k.stream(q, g.seed, r.Peer)
+				r.more = s.next
+				g.streams = append(g.streams, s)
+			}
+		}
+		return
+	}
+	query := q.message(0, g.seed)
+	query.Whole = true
+	self := k.link.Self()
+	var own []podReply
+	others := slices.DeleteFunc(slices.Clone(pods), func(p link.Peer) bool { return p == self })
+	whole, missing := k.request(*query, others, func(query *message.Query) {
+		k.sendTo(others, query)
+		if len(others) < len(pods) {
+			own = k.own(query, false)
+		}
+	})
+	g.replies = slices.DeleteFunc(g.replies, func(r podReply) bool { return slices.Contains(pods, r.Peer) })
+	g.replies = slices.Concat(g.replies, whole, own)
+	g.missing = append(g.missing, missing...)
+}
