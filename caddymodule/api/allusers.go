@@ -2,6 +2,8 @@ package api
 
 import (
 	"context"
+	"fmt"
+	"net/http"
 	"slices"
 
 	"github.com/rollcall-gateway/rollcall/caddymodule/answer"
@@ -33,6 +35,9 @@ func (s *Server) allUsers(ctx context.Context, q request) (response, *problem.Pr
 	// A plugin that is loaded after this check has no part in the answer.
 	encoded := include && per == presence.PerUser && answer.Bare(q.site.Chain)
 	dcs, truth := s.dataCenters(ctx, q, include, per, encoded)
+	if p := checkListed(dcs); include && p != nil {
+		return response{}, p
+	}
 	if complete && !truth.Complete {
 		return response{}, problem.Incomplete(truth)
 	}
@@ -47,6 +52,23 @@ func (s *Server) allUsers(ctx context.Context, q request) (response, *problem.Pr
 		a.PassDataCenters(dcs)
 	}
 	return shaped(a, slices.Concat(answer.AllUsers(dcs)...), truth, 0)
+}
+
+// checkListed refuses an answer whose users are too many to be listed.
+func checkListed(dcs []answer.DataCenter) *problem.Problem {
+	users, listed := 0, true
+	for _, dc := range dcs {
+		users += dc.Authenticated
+		listed = listed && (dc.Users != nil || dc.Encoded != nil)
+	}
+	if listed {
+		return nil
+	}
+	return &problem.Problem{
+		Status: http.StatusRequestEntityTooLarge, Code: "too_large",
+		Detail: fmt.Sprintf("the host has %d users, summed over its pods, and includeUsers lists at most %d: "+
+			"leave it out for the number, or list the users of channels with /message/users and limit", users, cluster.MaxListed),
+	}
 }
 
 // dataCenters asks every pod that serves the host. members selects the users, per how they are
@@ -64,32 +86,33 @@ func (s *Server) dataCenters(ctx context.Context, q request, members bool, per p
 	return dcs, truth
 }
 
-// ownDataCenter returns the part of this pod.
+// ownDataCenter returns the part of this pod, without users if they are too many to be listed.
 func (s *Server) ownDataCenter(q request, members bool, per presence.Per, encoded bool) answer.DataCenter {
 	dc := answer.DataCenter{Name: q.site.DataCenter}
-	switch {
-	case encoded:
-		dc.Encoded = [][]byte{}
-	case members:
-		dc.Users = []presence.User{}
-	}
 	host := s.Registry.Host(q.host)
-	if host == nil {
-		return dc
-	}
 	var stats presence.Stats
-	switch {
-	case encoded:
-		dc.Encoded, stats = host.EncodedUsers()
-	case members:
-		dc.Users, stats = host.Users(per)
-	default:
+	if host != nil {
 		stats = host.Stats()
 	}
-	dc.Anonymous = stats.Anonymous
-	dc.Authenticated = stats.Users
-	if per.Raw() {
-		dc.Authenticated = stats.LoggedIn
+	switch {
+	case !members, authenticated(stats, per) > cluster.MaxListed:
+	case host == nil && encoded:
+		dc.Encoded = [][]byte{}
+	case host == nil:
+		dc.Users = []presence.User{}
+	case encoded:
+		dc.Encoded, stats = host.EncodedUsers()
+	default:
+		dc.Users, stats = host.Users(per)
 	}
+	dc.Anonymous, dc.Authenticated = stats.Anonymous, authenticated(stats, per)
 	return dc
+}
+
+// authenticated returns the number of entries of a list of users.
+func authenticated(stats presence.Stats, per presence.Per) int {
+	if per.Raw() {
+		return stats.LoggedIn
+	}
+	return stats.Users
 }

@@ -36,6 +36,9 @@ type OnlineUser = query.OnlineUser
 // Call says whose connections are disconnected, or leave channels.
 type Call = message.Call
 
+// MaxListed is the maximum number of users that an answer lists.
+const MaxListed = query.MaxListed
+
 // MaxReason is the longest reason of a disconnect, in bytes.
 const MaxReason = message.MaxReason
 

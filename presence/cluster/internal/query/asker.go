@@ -29,7 +29,8 @@ type DataCenter struct {
 	Authenticated int // distinct users; with [presence.PerConnection], connections with a user
 	Anonymous     int // connections without a user
 	// Users has one entry for each user, sorted by ID; with [presence.PerConnection], one for each
-	// connection. It is nil if not requested, and otherwise not nil.
+	// connection. It is nil if not requested, and if the pods together have over [MaxListed] of them:
+	// Authenticated is then the sum of the pods. Otherwise it is not nil.
 	Users []presence.User
 }
 

@@ -27,6 +27,7 @@ type testPod struct {
 	port      *clustertest.Port
 	local     *local
 	stop      chan struct{}
+	ending    sync.Once
 }
 
 // settled starts a pod that serves every host, and waits until it is ready.
@@ -70,7 +71,7 @@ func start(t testing.TB, tr link.Transport, registry *presence.Registry, dc, pod
 	all.Go(func() { p.members.Run(p.stop) })
 	t.Cleanup(func() {
 		p.queries.Close()
-		close(p.stop)
+		p.end()
 		all.Wait()
 	})
 	p.members.SetSites([]message.Site{{}})
@@ -78,10 +79,15 @@ func start(t testing.TB, tr link.Transport, registry *presence.Registry, dc, pod
 }
 
 func (p *testPod) handle(from link.Peer, m message.Message) {
-	if r, ok := m.(*message.Reply); !ok {
+	switch m := m.(type) {
+	case *message.Reply:
+		if !p.queries.AddReply(from, m) {
+			p.link.Counts.Unknown.Add(1)
+		}
+	case *message.Query:
+		p.responder.Handle(from, m)
+	default:
 		p.members.Handle(from, m)
-	} else if !p.queries.AddReply(from, r) {
-		p.link.Counts.Unknown.Add(1)
 	}
 }
 
@@ -130,6 +136,9 @@ func (l *local) carryOut(what string, host presence.HostName, channel string, ca
 	l.done = append(l.done, fmt.Sprintf("%s %s %q %+v", what, host, channel, *call))
 	return len(l.done)
 }
+
+// end stops the goroutines. Ending twice is not an error.
+func (p *testPod) end() { p.ending.Do(func() { close(p.stop) }) }
 
 // count queries the number of users.
 func (p *testPod) count(t *testing.T) answer {

@@ -1,0 +1,355 @@
+package query
+
+import (
+	"fmt"
+	"slices"
+	"sync"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/rollcall-gateway/rollcall/internal/testkit"
+	"github.com/rollcall-gateway/rollcall/presence"
+	"github.com/rollcall-gateway/rollcall/presence/cluster/internal/clustertest"
+	"github.com/rollcall-gateway/rollcall/presence/cluster/internal/link"
+	"github.com/rollcall-gateway/rollcall/presence/cluster/message"
+)
+
+// hashesFrom returns n hashes in order, in steps.
+func hashesFrom(first uint64, n int, step uint64) []uint64 {
+	hashes := make([]uint64, n)
+	for i := range hashes {
+		hashes[i] = first + uint64(i)*step
+	}
+	return hashes
+}
+
+// many is the number of hashes in the tests: two whole parts and a short one.
+const many = 2*message.MaxHashes + 100
+
+// listOf answers counts as a pod with more users than it sends unasked.
+func listOf(q *message.Query, hashes []uint64) *message.Reply {
+	r := &message.Reply{ID: q.ID, Try: q.Try, Last: true, Count: message.Count{Anonymous: 1, Users: uint64(len(hashes))}}
+	if !q.Whole {
+		r.Unlisted = true
+		return r
+	}
+	first, _ := slices.BinarySearch(hashes, q.From)
+	rest := hashes[first:]
+	r.Count.Hashes, r.More = rest[:min(len(rest), message.MaxHashes)], len(rest) > message.MaxHashes
+	return r
+}
+
+// The pod s has every even number, and o every third one, as a hash.
+func TestManyUsersAreCountedInParts(t *testing.T) {
+	evens := hashesFrom(0, many, 2)
+	thirds := hashesFrom(0, many, 3)
+	const both = many - (2*many+5)/6 + many // of the first 2*many numbers, each sixth is in both lists
+	for _, tc := range []struct {
+		name string
+		// change changes the reply of s to the request for a part. It can return nil for no reply.
+		change  func(s *clustertest.Script, q *message.Query, r *message.Reply) *message.Reply
+		want    string
+		unknown uint64
+	}{
+		{"in order", func(_ *clustertest.Script, _ *message.Query, r *message.Reply) *message.Reply { return r }, fmt.Sprintf("dc %d+2; complete", both), 0},
+		{"each first reply is lost", func(_ *clustertest.Script, q *message.Query, r *message.Reply) *message.Reply {
+			if q.Try == 0 {
+				return nil
+			}
+			return r
+		}, fmt.Sprintf("dc %d+2; complete", both), 0},
+		{"each part comes twice", func(s *clustertest.Script, _ *message.Query, r *message.Reply) *message.Reply {
+			s.Send(s.Link.Inbox(asker), r)
+			return r
+		}, fmt.Sprintf("dc %d+2; complete", both), 3},
+		{"the pod ends in the middle", func(s *clustertest.Script, q *message.Query, r *message.Reply) *message.Reply {
+			if q.From > 0 {
+				s.Send(s.Link.All(), &message.Goodbye{})
+				return nil
+			}
+			return r
+		}, fmt.Sprintf("dc %d+2; missing [dc/s]", counted(evens[:message.MaxHashes], thirds)), 0},
+		{"it is silent in the middle", func(_ *clustertest.Script, q *message.Query, r *message.Reply) *message.Reply {
+			if q.From > 0 {
+				return nil
+			}
+			return r
+		}, fmt.Sprintf("dc %d+2; missing [dc/s]", counted(evens[:message.MaxHashes], thirds)), 0},
+		{"it no longer serves the host", func(_ *clustertest.Script, q *message.Query, r *message.Reply) *message.Reply {
+			if q.From > 0 {
+				return &message.Reply{ID: q.ID, Try: q.Try, Last: true, NotServed: true}
+			}
+			return r
+		}, fmt.Sprintf("dc %d+2; complete", counted(evens[:message.MaxHashes], thirds)), 0},
+		{"all users leave", func(_ *clustertest.Script, _ *message.Query, r *message.Reply) *message.Reply {
+			r.Count, r.More = message.Count{}, false
+			return r
+		}, fmt.Sprintf("dc %d+2; complete", many), 0},
+		{"it sends a part again that it was not asked for", func(_ *clustertest.Script, _ *message.Query, r *message.Reply) *message.Reply {
+			r.Count.Hashes = evens[:message.MaxHashes]
+			return r
+		}, fmt.Sprintf("dc %d+2; missing [dc/s]", counted(evens[:message.MaxHashes], thirds)), 0},
+		{"its parts are small", func(_ *clustertest.Script, _ *message.Query, r *message.Reply) *message.Reply {
+			r.Count.Hashes, r.More = r.Count.Hashes[:99], true
+			return r
+		}, fmt.Sprintf("dc %d+2; missing [dc/s]", many), 0},
+		{"there is more after the highest hash", func(_ *clustertest.Script, _ *message.Query, r *message.Reply) *message.Reply {
+			r.Count.Hashes, r.More = hashesFrom(1<<64-message.MaxHashes, message.MaxHashes, 1), true
+			return r
+		}, fmt.Sprintf("dc %d+2; missing [dc/s]", many+message.MaxHashes), 0},
+	} {
+		t.Run(tc.name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				n := new(clustertest.Lab)
+				a := settled(t, n, "dc", "a")
+				s, o := n.Script(t, "dc", "s", 1), n.Script(t, "dc", "o", 1)
+				asker = a.link.Self()
+				s.Answer(func(q *message.Query) []*message.Reply {
+					r := listOf(q, evens)
+					if q.Whole {
+						r = tc.change(s, q, r)
+					}
+					if r == nil {
+						return nil
+					}
+					return []*message.Reply{r}
+				})
+				o.Answer(func(q *message.Query) []*message.Reply { return []*message.Reply{listOf(q, thirds)} })
+				s.Beat()
+				o.Beat()
+				wantText(t, a.count(t), tc.want)
+				synctest.Wait()
+				if got := a.link.Ignored(); got != (link.Ignored{Unknown: tc.unknown}) {
+					t.Errorf("ignored: %+v", got)
+				}
+			})
+		})
+	}
+}
+
+// asker is the pod that asks in TestManyUsersAreCountedInParts.
+var asker link.Peer
+
+// counted returns how many different hashes the lists have.
+func counted(lists ...[]uint64) int {
+	all := slices.Concat(lists...)
+	slices.Sort(all)
+	return len(slices.Compact(all))
+}
+
+// A pod that sends ever more hashes is given up after a time.
+func TestEndlessHashesEnd(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		n := new(clustertest.Lab)
+		a := settled(t, n, "dc", "a")
+		s, o := n.Script(t, "dc", "s", 1), n.Script(t, "dc", "o", 1)
+		s.Answer(func(q *message.Query) []*message.Reply {
+			r := listOf(q, hashesFrom(q.From, message.MaxHashes+1, 1))
+			time.AfterFunc(499*time.Millisecond, func() { s.Send(s.Link.Inbox(a.link.Self()), r) })
+			return nil
+		})
+		o.Replies(func(id uint64) []*message.Reply {
+			return []*message.Reply{{ID: id, Last: true, Count: message.Count{Users: 1, Hashes: []uint64{1}}}}
+		})
+		s.Beat()
+		o.Beat()
+		stop := make(chan struct{})
+		go func() {
+			for {
+				select {
+				case <-stop:
+					return
+				case <-time.After(time.Second):
+					s.Beat()
+					o.Beat()
+				}
+			}
+		}()
+		began := time.Now()
+		if _, truth := a.AllUsers(t.Context(), testkit.MustHost(t, "example.com"), false, presence.PerUser); !slices.Equal(truth.Missing, []string{"dc/s"}) {
+			t.Errorf("%+v", truth)
+		}
+		if took := time.Since(began); took > maxStream+2*time.Second {
+			t.Errorf("after %v", took)
+		}
+		close(stop)
+	})
+}
+
+// While one pod is slow, the others are asked for no more than the next part.
+func TestOnePartIsAskedAhead(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		n := new(clustertest.Lab)
+		a := settled(t, n, "dc", "a")
+		s, o := n.Script(t, "dc", "s", 1), n.Script(t, "dc", "z", 1)
+		list := hashesFrom(1, 10*message.MaxHashes, 1)
+		s.Answer(func(q *message.Query) []*message.Reply { return []*message.Reply{listOf(q, list)} })
+		o.Answer(func(q *message.Query) []*message.Reply {
+			r := listOf(q, list)
+			if !q.Whole {
+				return []*message.Reply{r}
+			}
+			if q.From == 0 {
+				time.AfterFunc(200*time.Millisecond, func() { o.Send(o.Link.Inbox(a.link.Self()), r) })
+				return nil
+			}
+			return []*message.Reply{r}
+		})
+		s.Beat()
+		o.Beat()
+		go func() {
+			time.Sleep(100 * time.Millisecond)
+			if got := len(s.Repeated()); got != 2 {
+				t.Errorf("the fast pod was asked for %d parts", got)
+			}
+		}()
+		wantText(t, a.count(t), fmt.Sprintf("dc %d+2; complete", len(list)))
+		if got := len(s.Repeated()); got != 10 {
+			t.Errorf("%d parts", got)
+		}
+	})
+}
+
+// Two counts of many users are made at a time. Equal ones share the one that waits.
+func TestLongQueriesWaitForTheirTurn(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		n := new(clustertest.Lab)
+		a := settled(t, n, "dc", "a")
+		s, o := n.Script(t, "dc", "s", 1), n.Script(t, "dc", "o", 1)
+		var (
+			mu      sync.Mutex
+			running int
+			most    int
+			made    = make(map[string]int)
+		)
+		list := hashesFrom(1, 10_000, 1)
+		s.Answer(func(q *message.Query) []*message.Reply {
+			if !q.Whole {
+				return []*message.Reply{listOf(q, list)}
+			}
+			mu.Lock()
+			running++
+			most = max(most, running)
+			made[q.Host.String()]++
+			mu.Unlock()
+			time.AfterFunc(200*time.Millisecond, func() {
+				mu.Lock()
+				running--
+				mu.Unlock()
+				s.Send(s.Link.Inbox(a.link.Self()), listOf(q, list))
+			})
+			return nil
+		})
+		o.Answer(func(q *message.Query) []*message.Reply { return []*message.Reply{listOf(q, list)} })
+		s.Beat()
+		o.Beat()
+		var all sync.WaitGroup
+		for i := range 20 {
+			all.Go(func() {
+				time.Sleep(time.Duration(i) * 10 * time.Millisecond) // without sharing while it waits, the last begin after 100 ms
+				for _, name := range []string{"a.com", "b.com", "c.com", "d.com"} {
+					all.Go(func() {
+						dcs, truth := a.AllUsers(t.Context(), testkit.MustHost(t, name), false, presence.PerUser)
+						wantText(t, answer{truth: truth, dcs: dcs}, "dc 10000+2; complete")
+					})
+				}
+			})
+		}
+		all.Wait()
+		if most != maxLong {
+			t.Errorf("%d at a time", most)
+		}
+		total := 0
+		for host, n := range made {
+			if n < 1 || n > 2 { // one that runs, and one that waits
+				t.Errorf("%s was counted %d times", host, n)
+			}
+			total += n
+		}
+		if len(made) != 4 || total > 6 {
+			t.Errorf("counted: %v", made)
+		}
+		time.Sleep(time.Second)
+		a.queries.mu.Lock()
+		defer a.queries.mu.Unlock()
+		if len(a.queries.shared) != 0 {
+			t.Errorf("%d answers are kept", len(a.queries.shared))
+		}
+	})
+}
+
+// Queries that wait for their turn end with the cluster.
+func TestWaitForATurnEnds(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		n := new(clustertest.Lab)
+		a := settled(t, n, "dc", "a")
+		s, o := n.Script(t, "dc", "s", 1), n.Script(t, "dc", "o", 1)
+		for _, p := range []*clustertest.Script{s, o} {
+			p.Answer(func(q *message.Query) []*message.Reply {
+				return []*message.Reply{listOf(q, hashesFrom(1, 10_000, 1))}
+			})
+			p.Beat()
+		}
+		for range maxLong {
+			a.queries.long <- struct{}{}
+		}
+		done := make(chan answer)
+		go func() { done <- a.count(t) }()
+		synctest.Wait()
+		select {
+		case got := <-done:
+			t.Errorf("it does not wait: %s", got.text())
+		default:
+		}
+		a.queries.Close()
+		a.end()
+		if got := <-done; got.truth.Complete {
+			t.Errorf("it is complete: %s", got.text())
+		}
+	})
+}
+
+func TestLongListsOfUsersAreAskedFor(t *testing.T) {
+	for _, tc := range []struct {
+		name  string
+		users uint64 // that s says it has
+		want  string
+		asked int
+	}{
+		{"few enough", 3, "dc 4+0[{a } {b } {c } {d }]; complete", 1},
+		{"the most", MaxListed - 1, "dc 4+0[{a } {b } {c } {d }]; complete", 1},
+		{"one more", MaxListed, fmt.Sprintf("dc %d+0; complete", MaxListed+1), 0},
+	} {
+		t.Run(tc.name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				n := new(clustertest.Lab)
+				a := settled(t, n, "dc", "a")
+				s, o := n.Script(t, "dc", "s", 1), n.Script(t, "dc", "o", 1)
+				members := func(ids ...string) (list []presence.Member) {
+					for _, id := range ids {
+						list = append(list, presence.Member{User: presence.User{ID: id}})
+					}
+					return list
+				}
+				s.Answer(func(q *message.Query) []*message.Reply {
+					r := &message.Reply{ID: q.ID, Try: q.Try, Last: true, Count: message.Count{Users: tc.users, LoggedIn: tc.users}}
+					if r.Unlisted = !q.Whole; q.Whole {
+						r.Members = members("a", "b", "c")
+					}
+					return []*message.Reply{r}
+				})
+				o.Answer(func(q *message.Query) []*message.Reply {
+					return []*message.Reply{{ID: q.ID, Last: true, Count: message.Count{Users: 1, LoggedIn: 1}, Members: members("d")}}
+				})
+				s.Beat()
+				o.Beat()
+				dcs, truth := a.AllUsers(t.Context(), testkit.MustHost(t, "example.com"), true, presence.PerUser)
+				wantText(t, answer{truth: truth, dcs: dcs}, tc.want)
+				if s, o := len(s.Repeated()), len(o.Repeated()); s != tc.asked || o != 0 {
+					t.Errorf("asked %d and %d times for the list", s, o)
+				}
+			})
+		})
+	}
+}
