@@ -214,9 +214,9 @@ type Reply struct {
 
 // Count is how many a pod has on a host.
 type Count struct {
-	Anonymous uint64   // connections without a user
-	LoggedIn  uint64   // connections with a user
-	Users     uint64   // distinct users
+	Anonymous uint64 // connections without a user
+	LoggedIn  uint64 // connections with a user
+	Users     uint64 // distinct users
 	// Hashes are those of the users' IDs (xxhash of Seed and ID), for counting the users of several pods: at most MaxHashes,
 	// in ascending order, each once.
 	Hashes []uint64

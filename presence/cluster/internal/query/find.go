@@ -105,7 +105,7 @@ func (k *Queries) gather(q queryKey) *gathered {
 	g := &gathered{knows: k.members.KnowsPods(), seed: link.Random(), missing: k.members.Unreachable(q.host, q.scope)}
 	named := k.named(q)
 	if len(named) == 0 {
-		g.replies = k.own(q.message(0, 0), false)
+		g.replies = k.own(q.message(0), false)
 		return g
 	}
 	subject := k.link.Queries()
@@ -113,7 +113,7 @@ func (k *Queries) gather(q queryKey) *gathered {
 		subject = k.link.QueriesOf(k.link.Self().DC)
 	}
 	var own []podReply
-	replies, silent := k.request(*q.message(0, g.seed), named, func(query *message.Query) {
+	replies, silent := k.request(*q.message(g.seed), named, func(query *message.Query) {
 		k.link.Send(subject, query)
 		own = k.own(query, k.anyLocal(named))
 	})
@@ -153,9 +153,9 @@ func (k *Queries) anyLocal(pods []link.Peer) bool {
 	return false
 }
 
-func (q queryKey) message(id, seed uint64) *message.Query {
+func (q queryKey) message(seed uint64) *message.Query {
 	return &message.Query{
-		ID: id, Kind: q.kind, Host: q.host, Channel: q.channel, User: q.user, Raw: q.per.Raw(),
+		Kind: q.kind, Host: q.host, Channel: q.channel, User: q.user, Raw: q.per.Raw(),
 		Info: q.per&presence.WithInfo != 0, Seed: seed, Page: q.page, Call: q.call,
 	}
 }

@@ -113,7 +113,7 @@ func (k *Queries) complete(q queryKey, g *gathered, pods []link.Peer) {
 		}
 		return
 	}
-	query := q.message(0, g.seed)
+	query := q.message(g.seed)
 	query.Whole = true
 	self := k.link.Self()
 	var own []podReply

@@ -35,7 +35,7 @@ func (s *hashStream) next() []uint64 { return <-s.parts }
 
 // askParts asks for one part after the other, and reports whether all came.
 func (k *Queries) askParts(q queryKey, seed uint64, s *hashStream) bool {
-	query := q.message(0, seed)
+	query := q.message(seed)
 	query.Whole = true
 	began := time.Now()
 	for range maxReplyParts {
