@@ -99,7 +99,7 @@ func printSlopes(list []grown) {
 		"them by that of the others: 1 is a line, and 2 would be the square. The slopes for channels and hosts are at %d pods, and 0 if they\n"+
 		"are within the noise. The last two columns are what a pod comes to: with %d pods and %d channels of one host, and with %d\n"+
 		"pods, %d hosts, a million channels and ten million connections, of which a pod watches %d. CPU and bytes for channels and\n"+
-		"hosts are taken to grow with the number of pods, too. A channel has members on %d pods.\n\n",
+		"hosts are taken to grow with the number of pods, too. A channel has members on %d pods. – is a cost that falls.\n\n",
 		line[0].number, base.number, farPods, fewChannels, farPods, farHosts, farChannels, memberPods)
 	rows := make([][]string, 1, 1+len(aspects))
 	rows[0] = []string{"cost of a pod", "for a pod", "steeper", "for 1,000 channels", "for 100 hosts", "far, one host", "far, all hosts"}
@@ -108,19 +108,23 @@ func printSlopes(list []grown) {
 		noise := max(base.rest.noise, base.busy.noise, more.rest.noise, wide.rest.noise, 0.02) * a.of(base)
 		channels := beyond(a.of(more)-a.of(base), noise) / float64(more.total()-base.total())
 		hosts := beyond(a.of(wide)-a.of(base), noise) / float64(wide.hosts-base.hosts)
-		far := func(channelCount, hostCount int) float64 {
+		// The pods share the joins, so a pod's own part falls: a line does not reach further than the rows.
+		far := func(channelCount, hostCount int) string {
+			if s.slope < -noise/float64(base.number) {
+				return "–"
+			}
 			rest := channels*float64(channelCount-base.total()) + hosts*float64(hostCount-1)
 			if a.perPair {
 				rest *= float64(farPods) / float64(base.number)
 			}
-			return s.at(float64(a.pods)) + rest
+			return figure(s.at(float64(a.pods)) + rest)
 		}
 		steeper := "–"
 		if early := (a.of(base) - a.of(line[0])) / float64(base.number-line[0].number); math.Abs(early*float64(base.number)) > noise {
 			last := line[len(line)-1]
 			steeper = figure((a.of(last) - a.of(base)) / float64(last.number-base.number) / early)
 		}
-		cells := []string{a.name, figure(s.slope), steeper, figure(1000 * channels), figure(100 * hosts), figure(far(fewChannels, 1)), figure(far(farChannels, farHosts))}
+		cells := []string{a.name, figure(s.slope), steeper, figure(1000 * channels), figure(100 * hosts), far(fewChannels, 1), far(farChannels, farHosts)}
 		if a.name == "KB a channel" { // already for each channel
 			cells[5], cells[6] = figure(s.at(memberPods)), figure(s.at(memberPods))
 		}
