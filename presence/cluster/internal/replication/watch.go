@@ -18,8 +18,6 @@ type watch struct {
 	over     bool
 }
 
-func (w *watch) place() place { return place{w.shard.host.name, w.channel} }
-
 // replica is what the replicator knows of a pod's part of a channel until it has all of it, in addition to
 // the registry.
 type replica struct {
