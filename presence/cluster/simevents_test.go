@@ -66,9 +66,10 @@ type simEvents struct {
 	sum      uint64         // sum of the configuration
 	queues   map[*simPod]*simEventQueue
 	receiver map[simLane]*simReceiver
-	down     bool   // the receiver
-	full     bool   // queues may be full
-	top      uint64 // greatest epoch of all events
+	down     bool               // the receiver
+	full     bool               // queues may be full
+	top      uint64             // greatest epoch of all events
+	tops     map[simLane]uint64 // the same of each lane
 
 	told, repeated, dropped int
 	back                    bool // see bringBack
@@ -93,6 +94,7 @@ type simSpeaker struct {
 	all   *simEvents
 	run   *simRun
 	queue *simEventQueue
+	book  *assignment.Book
 	told  atomic.Bool // the configuration has events
 	rules atomic.Pointer[presence.Rules]
 }
@@ -101,6 +103,7 @@ func newSimEvents(s *sim) *simEvents {
 	e := &simEvents{
 		sim: s, users: s.rand.IntN(2) == 0, done: make(chan struct{}), draw: simDraw{s.seed}, full: true,
 		hall: presence.Class{Kind: presence.Authenticated}, queues: make(map[*simPod]*simEventQueue), receiver: make(map[simLane]*simReceiver),
+		tops: make(map[simLane]uint64),
 	}
 	return e
 }
@@ -125,7 +128,7 @@ func (e *simEvents) attach(r *simRun, cfg *Config) {
 		e.sim.t.Fatal(err)
 	}
 	r.events, r.rules = sp, sp
-	cfg.Assignments, cfg.Events = book, sp.Speaker
+	sp.book, cfg.Assignments, cfg.Events = book, book, sp.Speaker
 }
 
 // simBook is a book whose process can be stopped.
@@ -233,7 +236,7 @@ func (sp *simSpeaker) Put(list []events.Event) (full bool) {
 	e.mu.Lock()
 	defer e.mu.Unlock()
 	for _, ev := range list {
-		e.top = max(e.top, ev.Epoch)
+		e.top, e.tops[lane] = max(e.top, ev.Epoch), max(e.tops[lane], ev.Epoch)
 	}
 	e.sim.trace("%v puts %s", sp.run, eventText(list))
 	if e.full && e.draw.float() < 0.01 {
@@ -571,23 +574,30 @@ func (e *simEvents) loseDisk(p *simPod) {
 	}
 }
 
-// bringBack starts the pods that do not run if their clocks may have been ahead of all others, and no
-// pod that runs has heard them: it cannot know that their epochs are greater.
+// bringBack starts the pods that do not run if no pod that runs knows the greatest epoch of a shard that
+// was told: its own epochs can be lower.
 func (e *simEvents) bringBack() {
 	e.mu.Lock()
-	top := e.top
+	tops := maps.Clone(e.tops)
 	e.mu.Unlock()
 	for _, p := range e.sim.pods {
-		if p.run == nil || p.run.cluster.members.Clock()+10_000 > top { // an epoch can be ahead of its clock
+		if p.run == nil {
 			continue
 		}
-		for _, dead := range e.sim.pods {
-			if dead.run == nil {
-				e.back = true
-				e.sim.startPod(dead)
+		for lane, top := range tops {
+			if p.run.events.book.Epochs(lane.host)[lane.shard] >= top {
+				delete(tops, lane)
 			}
 		}
+	}
+	if len(tops) == 0 {
 		return
+	}
+	for _, p := range e.sim.pods {
+		if p.run == nil {
+			e.back = true
+			e.sim.startPod(p)
+		}
 	}
 }
 
