@@ -49,6 +49,7 @@ func (c *Cluster) Activate() {
 	if c.registry.Pods().ReplaceRelay(c.relay()) {
 		c.all.Go(c.forgetOthers)
 	}
+	c.replicator.TakeOver()
 	c.messenger.Recall()
 	if c.standby != nil && c.standby.Memory != "" {
 		c.all.Go(c.remember)

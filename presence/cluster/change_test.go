@@ -157,6 +157,43 @@ func TestClusterOnStandby(t *testing.T) {
 	})
 }
 
+// What changes while a pod joins another deployment, or in the moment in which it does, is known there.
+func TestChangesOnStandbyAreNotLost(t *testing.T) {
+	for name, change := range map[string]func(next *labPod, bob *presence.Conn){
+		"a channel ends before": func(next *labPod, bob *presence.Conn) {
+			bob.Close()
+			time.Sleep(time.Second)
+			next.Activate()
+		},
+		"a user leaves in that moment": func(next *labPod, bob *presence.Conn) {
+			bob.Close()
+			synctest.Wait() // the relay before knows of it, and has not fetched it
+			next.Activate()
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				n := new(lab)
+				b := n.settled(t, "x", "b")
+				c := n.settled(t, "x", "c", func(cfg *Config, _ *timing.Timing) { cfg.Name = "other" })
+				onC := c.watcher(t, "cid")
+				time.Sleep(time.Second)
+				bob := b.connect(t, mustHost(t, "example.com"), "bob", "", "lobby")
+				b.connect(t, mustHost(t, "example.com"), "eve", "", "office")
+				next := n.next(t, b, Config{Name: "other", DataCenter: "x", Pod: "b", Standby: true})
+				time.Sleep(3 * time.Second)
+				change(next, bob)
+				if err := b.Leave(false); err != nil {
+					t.Fatal(err)
+				}
+				time.Sleep(30 * time.Second)
+				wantText(t, c.count(t), "x 2+0; complete")
+				saw(t, onC, "lobby +bob", "lobby -bob")
+			})
+		})
+	}
+}
+
 // The folder of its memory becomes usable while it runs.
 func TestClusterOnStandbyTriesToSaveAgain(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {

@@ -93,9 +93,9 @@ func (a *answers) run() {
 	}
 }
 
-// answer registers the other pod as a follower of the shards of the channels, and sends this pod's parts of the channels whose clocks the other pod does not have. If this
-// pod does not serve the host, its parts are empty, so that the other pod corrects a copy that it
-// may have.
+// answer registers the other pod as a follower of the shards of the channels, and sends this pod's parts
+// of the channels whose clocks the other pod does not have. If this pod does not serve the host, its parts
+// are empty, so that the other pod corrects a copy that it may have.
 func (a *answers) answer(q asked) {
 	inbox, done := a.link.Inbox(q.from), &message.CheckDone{ID: q.check.ID, Clock: a.reg.LastClock()}
 	var shards message.ShardSet

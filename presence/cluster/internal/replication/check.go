@@ -190,8 +190,11 @@ func (w *watch) raiseFloor(c *check, told, clock uint64) {
 	if w.over || rep == nil {
 		return
 	}
+	if rep.check != c.id {
+		return // a later check has taken its place, and the part of this answer may be lost
+	}
 	rep.floor = max(rep.floor, told)
-	if rep.check == c.id && rep.live != 0 && rep.live <= clock {
+	if rep.live != 0 && rep.live <= clock {
 		rep.behind = true
 	}
 }

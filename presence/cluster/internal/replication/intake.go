@@ -152,6 +152,8 @@ func memorySize(m message.Message) int {
 		for i := range m.Left {
 			size += len(m.Left[i].ID)
 		}
+	case *message.CheckDone:
+		size += (len(m.Answers) + len(m.Shards)) * 16
 	case *message.HostSums:
 		size += len(m.Hosts) * entry
 	case *message.HostShards:

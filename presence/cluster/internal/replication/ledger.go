@@ -2,6 +2,7 @@ package replication
 
 import (
 	"cmp"
+	"maps"
 	"slices"
 	"sync"
 
@@ -32,8 +33,12 @@ type toldShard struct {
 	followers []*follower
 }
 
+// maxFollowed is the maximum number of shards that the ledger has for a follower: all of 16,384 hosts.
+const maxFollowed = 1 << 20
+
 // follower is another pod that is alive.
 type follower struct {
+	shards  int    // number of shards that it follows
 	follows uint64 // number of shards that it has begun to follow
 	sum     uint64 // sum of the shards that it follows
 }
@@ -68,6 +73,7 @@ func (l *ledger) removeFollower(k shardKey, s *toldShard, f *follower) {
 		return
 	}
 	f.sum -= mix(s.seed, s.told)
+	f.shards--
 	s.followers = slices.Delete(s.followers, i, i+1)
 	if len(s.followers) == 0 {
 		delete(l.shards, k)
@@ -91,6 +97,16 @@ func (l *ledger) publish(k shardKey, clock uint64) (step uint64) {
 	return step
 }
 
+// skip counts all changes until now as published, so that followers find that they lack some.
+func (l *ledger) skip() {
+	l.mu.Lock()
+	keys := slices.Collect(maps.Keys(l.shards))
+	l.mu.Unlock()
+	for _, k := range keys {
+		l.publish(k, l.reg.LastClock())
+	}
+}
+
 // follow registers a pod as a follower of shards of a host. It returns their clocks and the number of
 // shards that the pod has begun to follow. What this pod has told in the shards up to their clocks is in
 // the registry.
@@ -99,6 +115,9 @@ func (l *ledger) follow(p link.Peer, host presence.HostName, shards message.Shar
 	defer l.mu.Unlock()
 	f := l.followers[p]
 	for i := range uint8(presence.ChannelShards) {
+		if f != nil && f.shards >= maxFollowed {
+			f = nil
+		}
 		if !shards.Has(i) {
 			continue
 		}
@@ -113,6 +132,7 @@ func (l *ledger) follow(p link.Peer, host presence.HostName, shards message.Shar
 		if f != nil && !slices.Contains(s.followers, f) {
 			s.followers = append(s.followers, f)
 			f.sum += mix(s.seed, s.told)
+			f.shards++
 			f.follows++
 		}
 		told = append(told, message.ShardClock{Shard: i, Clock: s.told})

@@ -126,6 +126,10 @@ func (r *Replicator) Unwatched(host presence.HostName, channel string) {
 	r.worker.Wake()
 }
 
+// TakeOver makes the pods that follow this one check all channels, because until now another relay has
+// fetched the changes. It is called when this pod's registry has the relay.
+func (r *Replicator) TakeOver() { r.ledger.skip() }
+
 // PodUp handles a pod that joined, again or for the first time.
 func (r *Replicator) PodUp(p link.Peer) {
 	r.ledger.add(p) // now, because it can have sent a check
@@ -211,14 +215,15 @@ func (r *Replicator) step() time.Duration {
 func (r *Replicator) publish() {
 	r.changedAt = time.Time{}
 	for _, p := range r.intake.swapChanges() {
+		k := shardKey{p.host, presence.ChannelShardOf(p.channel)}
 		d, ok := r.reg.Changes(p.host, p.channel)
-		if !ok {
+		if !ok { // the relay before this one has fetched them
+			r.ledger.publish(k, r.reg.LastClock())
 			continue
 		}
 		if message.DeltaSize(&d) > message.MaxDelta {
 			d = r.reg.State(p.host, p.channel)
 		}
-		k := shardKey{p.host, presence.ChannelShardOf(p.channel)}
 		sendDelta(r.link, r.link.Channels(seedOf(k.host, k.shard)), p, d, r.ledger.publish(k, d.Clock))
 	}
 }

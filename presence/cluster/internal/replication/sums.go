@@ -156,8 +156,8 @@ func (r *Replicator) compareSums(p *pod) {
 		return
 	}
 	for _, c := range r.checks {
-		if c.to == p && c.asked.Before(a.at) {
-			return // the other pod counts what this one does not know yet
+		if c.to == p && c.asked.Before(a.at) && a.at.Sub(c.asked) < r.timing.Repeat {
+			return // the other pod counts what this one does not know yet; later, the answer is probably lost
 		}
 	}
 	m := &message.HostSums{Last: true}
