@@ -43,15 +43,19 @@ func slowBook(t *testing.T, node uint64) (*assignment.Book, *slowStore) {
 }
 
 // together assigns each user to a channel, in a change of its own and all at once, and returns the
-// results and the records.
+// results and the records. No change has its version after another one was made again.
 func together(a *labPod, b *assignment.Book, host presence.HostName, users []string) (truths []Truth, records [][]assignment.Record) {
 	truths, records = make([]Truth, len(users)), make([][]assignment.Record, len(users))
-	var all sync.WaitGroup
+	var all, assigned sync.WaitGroup
+	assigned.Add(len(users))
 	for i, user := range users {
 		all.Go(func() {
 			w := assignment.Wish{User: user, Channels: []assignment.Assignment{{Channel: "sales", Mode: assignment.Listen}}}
 			var err error
-			if records[i], err = b.Assign(host, []assignment.Wish{w}, 0); err == nil {
+			records[i], err = b.Assign(host, []assignment.Wish{w}, 0)
+			assigned.Done()
+			assigned.Wait()
+			if err == nil {
 				truths[i] = a.Spread(context.Background(), host, records[i])
 			}
 		})
@@ -154,6 +158,115 @@ func TestSharedChangesDoNotFailTogether(t *testing.T) {
 		}
 		if took := time.Since(began); took != timing.Default().Timeout {
 			t.Errorf("the change without room took %s", took)
+		}
+	})
+}
+
+// A later version on one pod, and the silence of another one, leave time for the changes that are made
+// again: only the silent pod is named, in the time of one answer.
+func TestLaterVersionDoesNotWaitForSilentPods(t *testing.T) {
+	for _, count := range []int{1, 20} {
+		t.Run(fmt.Sprint(count), func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				n, host := new(lab), mustHost(t, "example.com")
+				book, other := bookOf(t, 1), bookOf(t, 2)
+				a := n.start(t, "us", "web-1", with(book))
+				n.settled(t, "us", "web-2", with(other))
+				n.settled(t, "us", "web-3") // has no book
+				time.Sleep(6 * time.Second) // the next comparison is far
+				users := usersOf(count)
+				last := count - 1
+				later := assignment.Record{
+					Host: host, User: users[last], Channel: "sales", Mode: assignment.Receive,
+					Version: assignment.Version{Clock: uint64(time.Now().Add(time.Hour).UnixMilli()) << 16, Node: 9},
+				}
+				if _, err := other.Merge([]assignment.Record{later}); err != nil {
+					t.Fatal(err)
+				}
+				began := time.Now()
+				truths, records := together(a, book, host, users)
+				if took := time.Since(began); took != timing.Default().Timeout {
+					t.Errorf("it took %s", took)
+				}
+				for i, truth := range truths {
+					again := records[i][0].Version.Compare(later.Version) > 0
+					if truth.Complete || !slices.Equal(truth.Missing, []string{"us/web-3"}) || again != (i == last) {
+						t.Errorf("%s: %+v, made again: %t", users[i], truth, again)
+					}
+				}
+				if m := other.Mode(host, users[last], "sales"); m != assignment.Listen || *book.Sums() != *other.Sums() {
+					t.Errorf("the other pod has the mode %s", m)
+				}
+			})
+		})
+	}
+}
+
+// Pods with different later versions, more than there are flights, do not keep a change from being complete.
+func TestDifferentLaterVersionsAreCombined(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		n, host := new(lab), mustHost(t, "example.com")
+		book := bookOf(t, 1)
+		a := n.start(t, "us", "web-1", with(book))
+		others := make([]*assignment.Book, 5)
+		for i := range others {
+			others[i] = bookOf(t, uint64(i+2))
+			n.start(t, "us", fmt.Sprintf("web-%d", i+2), with(others[i]))
+		}
+		time.Sleep(2500 * time.Millisecond)
+		for i, b := range others {
+			later := assignment.Record{
+				Host: host, User: "ada", Channel: "sales", Mode: assignment.Receive,
+				Version: assignment.Version{Clock: uint64(time.Now().Add(time.Duration(i+1)*time.Hour).UnixMilli()) << 16, Node: 9},
+			}
+			if _, err := b.Merge([]assignment.Record{later}); err != nil {
+				t.Fatal(err)
+			}
+		}
+		if truth := a.Spread(context.Background(), host, assignTo(t, book, host, "sales", "ada")); !truth.Complete {
+			t.Errorf("%+v", truth)
+		}
+		for i, b := range others {
+			if m := b.Mode(host, "ada", "sales"); m != assignment.Listen {
+				t.Errorf("web-%d has the mode %s", i+2, m)
+			}
+		}
+	})
+}
+
+// Close waits for changes that are being sent, so that other pods get nothing after the goodbye.
+func TestNoChangeIsSentAfterTheGoodbye(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		n, host := new(lab), mustHost(t, "example.com")
+		book := bookOf(t, 1)
+		a := n.start(t, "us", "web-1", with(book))
+		n.settled(t, "us", "web-2") // has no book
+		time.Sleep(5100 * time.Millisecond)
+		users := make([]string, 20_000) // need several messages
+		for i := range users {
+			users[i] = fmt.Sprintf("user-with-a-name-of-some-length-%d", i)
+		}
+		records := assignTo(t, book, host, "sales", users...)
+		a.port.SetSlow(10 * time.Millisecond)
+		done := make(chan Truth)
+		go func() { done <- a.Spread(context.Background(), host, records) }()
+		time.Sleep(5 * time.Millisecond) // the first one is being sent
+		if err := a.Close(); err != nil {
+			t.Fatal(err)
+		}
+		if truth := <-done; truth.Complete {
+			t.Errorf("%+v", truth)
+		}
+		if truth := a.Spread(context.Background(), host, records); truth.Complete {
+			t.Errorf("after the end: %+v", truth)
+		}
+		time.Sleep(time.Second)
+		sent, goodbyes := clustertest.SentOf[*message.Assignments](a.port), clustertest.SentOf[*message.Goodbye](a.port)
+		if len(sent) < 2 || len(goodbyes) != 1 {
+			t.Fatalf("%d messages, %d goodbyes", len(sent), len(goodbyes))
+		}
+		if last := sent[len(sent)-1]; last.At.After(goodbyes[0].At) {
+			t.Errorf("sent %s after the goodbye", last.At.Sub(goodbyes[0].At))
 		}
 	})
 }

@@ -6,38 +6,38 @@ import (
 	"github.com/rollcall-gateway/rollcall/presence/cluster/message"
 )
 
-// maxTaken is the number of messages that may wait to be stored. Above it, whoever brings another one
+// maxPending is the number of messages that may wait to be stored. Above it, whoever brings another one
 // waits for the disk.
-const maxTaken = 1024
+const maxPending = 1024
 
-// taken is a message of another pod whose records are applied, and confirmed when they are stored.
-type taken struct {
+// received is a message of another pod whose records are applied, and confirmed when they are stored.
+type received struct {
 	from link.Peer
 	id   uint64
 	held assignment.Held
 	part bool // there was no room for some of its records
 }
 
-// take applies the records of another pod. It does not wait for the disk: what arrives during a write
+// apply applies the records of another pod. It does not wait for the disk: what arrives during a write
 // shares the next one, however many pods send.
-func (a *Keeper) take(from link.Peer, m *message.Assignments) {
+func (a *Keeper) apply(from link.Peer, m *message.Assignments) {
 	held, err := a.book.Take(m.Records)
 	waiting := 0
 	if m.ID != 0 {
 		a.mu.Lock()
-		a.taken = append(a.taken, taken{from, m.ID, held, err != nil})
-		waiting = len(a.taken)
+		a.pending = append(a.pending, received{from, m.ID, held, err != nil})
+		waiting = len(a.pending)
 		a.mu.Unlock()
 	}
-	if waiting > maxTaken {
+	if waiting > maxPending {
 		a.confirm()
 		return
 	}
 	a.arrived.Wake()
 }
 
-// keepTaken stores and confirms what other pods have sent, until stop is closed.
-func (a *Keeper) keepTaken(stop <-chan struct{}) {
+// storeReceived stores and confirms what other pods have sent, until stop is closed.
+func (a *Keeper) storeReceived(stop <-chan struct{}) {
 	for {
 		select {
 		case <-stop:
@@ -53,8 +53,8 @@ func (a *Keeper) keepTaken(stop <-chan struct{}) {
 // name this pod as missing; the book keeps them for its next attempt.
 func (a *Keeper) confirm() {
 	a.mu.Lock()
-	list := a.taken
-	a.taken = nil
+	list := a.pending
+	a.pending = nil
 	a.mu.Unlock()
 	if a.book.Keep() != nil {
 		return

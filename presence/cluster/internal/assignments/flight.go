@@ -13,9 +13,12 @@ import (
 )
 
 const (
-	// boarding is how long changes wait at most to travel with others. They do not wait at all unless
+	// maxDelay is how long changes wait at most to travel with others. They do not wait at all unless
 	// the flight before theirs is under way.
-	boarding = 2 * time.Millisecond
+	maxDelay = 2 * time.Millisecond
+	// gather is how long reports of later versions are combined from the first one on. Pods can have
+	// different ones, and making a change again above each would take many flights.
+	gather = 10 * time.Millisecond
 	// maxShared is the number of records from which on a flight takes no more. So a small change does
 	// not wait for many large ones.
 	maxShared = 1024
@@ -33,13 +36,15 @@ type flight struct {
 	gone     []string                      // pods that left before they confirmed
 	held     assignment.Held               // combined reports of the pods that have confirmed
 	refused  bool                          // a pod had no room for some of the records
-	changed  work.Signal                   // fewer messages are unconfirmed
-	over     chan struct{}                 // closed when all have confirmed, or have had their time
+	changed  work.Signal                   // fewer messages are unconfirmed, or the flight is split
+	reported chan struct{}                 // closed when held is set
+	over     chan struct{}                 // closed when all have confirmed, have had their time, or the flight is split
 }
 
 func newFlight(began time.Time, host presence.HostName, records []assignment.Record) *flight {
 	return &flight{
-		began: began, host: host, records: slices.Clone(records), changes: 1, changed: work.NewSignal(), over: make(chan struct{}),
+		began: began, host: host, records: slices.Clone(records), changes: 1,
+		changed: work.NewSignal(), reported: make(chan struct{}), over: make(chan struct{}),
 		named: make(map[link.Peer]bool), waiting: make(map[link.Peer]map[uint64]bool),
 	}
 }
@@ -47,10 +52,19 @@ func newFlight(began time.Time, host presence.HostName, records []assignment.Rec
 // shared reports whether the flight has several changes. It must have left.
 func (f *flight) shared() bool { return f.changes > 1 }
 
-// board makes the records travel with the next flight of the host, and returns it.
-func (a *Keeper) board(host presence.HostName, records []assignment.Record, stop <-chan struct{}) *flight {
+// split reports whether the changes must travel again, each alone: of a report about several, nobody
+// knows which one it is about. Such a flight ends at once, because what it waits for would take the time
+// of the flights that follow.
+func (f *flight) split() bool { return f.shared() && (f.held != assignment.Held{} || f.refused) }
+
+// enqueue makes the records travel with the next flight of the host, and returns it. It returns nil if
+// Run has ended.
+func (a *Keeper) enqueue(host presence.HostName, records []assignment.Record, stop <-chan struct{}) *flight {
 	a.mu.Lock()
 	defer a.mu.Unlock()
+	if a.closed {
+		return nil
+	}
 	before := a.last[host]
 	if before != nil && before.records != nil && len(before.records) < maxShared {
 		before.records = append(before.records, records...)
@@ -59,14 +73,26 @@ func (a *Keeper) board(host presence.HostName, records []assignment.Record, stop
 	}
 	f := newFlight(time.Now(), host, records)
 	a.last[host] = f
-	go a.fly(f, before, stop)
+	a.sending.Go(func() { a.deliver(f, before, stop) })
 	return f
 }
 
-// fly waits for the flight before, sends the records, and repeats them to pods that do not confirm.
-func (a *Keeper) fly(f, before *flight, stop <-chan struct{}) {
+// startAlone makes the records travel at once and alone. It returns nil if Run has ended.
+func (a *Keeper) startAlone(began time.Time, host presence.HostName, records []assignment.Record, stop <-chan struct{}) *flight {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	if a.closed {
+		return nil
+	}
+	f := newFlight(began, host, records)
+	a.sending.Go(func() { a.deliver(f, nil, stop) })
+	return f
+}
+
+// deliver waits for the flight before, sends the records, and repeats them to pods that do not confirm.
+func (a *Keeper) deliver(f, before *flight, stop <-chan struct{}) {
 	if before != nil {
-		late := time.NewTimer(boarding)
+		late := time.NewTimer(maxDelay)
 		defer late.Stop()
 		select {
 		case <-before.over:
@@ -108,22 +134,43 @@ func (a *Keeper) fly(f, before *flight, stop <-chan struct{}) {
 	close(f.over)
 }
 
-// await waits for the end of the flight. It returns the pods that have not confirmed it by then. If
-// the context or the cluster ends first, over is false.
-func (a *Keeper) await(ctx context.Context, f *flight, stop <-chan struct{}) (missing []string, over bool) {
+// result is what is known of a flight.
+type result struct {
+	over    bool     // false if the caller or the cluster ended first
+	missing []string // pods that have not confirmed the changes
+	held    assignment.Held
+	split   bool
+}
+
+// await waits for the end of the flight, or until reported was closed a moment ago.
+func (a *Keeper) await(ctx context.Context, f *flight, reported, stop <-chan struct{}) (r result) {
+	r.over = true
 	select {
 	case <-f.over:
-		over = true
+	case <-reported:
+		rest := time.NewTimer(gather)
+		defer rest.Stop()
+		select {
+		case <-f.over:
+		case <-rest.C:
+		case <-ctx.Done():
+			r.over = false
+		case <-stop:
+			r.over = false
+		}
 	case <-ctx.Done():
+		r.over = false
 	case <-stop:
+		r.over = false
 	}
 	a.mu.Lock()
 	defer a.mu.Unlock()
-	missing = slices.Clone(f.gone)
+	r.held, r.split = f.held, f.split()
+	r.missing = slices.Clone(f.gone)
 	for p := range f.waiting {
-		missing = append(missing, p.Name())
+		r.missing = append(r.missing, p.Name())
 	}
-	return missing, over
+	return r
 }
 
 // nameConfirming makes the flight wait for all pods that must confirm it, and reports whether there are
@@ -160,7 +207,7 @@ func (a *Keeper) nameConfirming(f *flight) (more bool) {
 func (a *Keeper) repeat(f *flight) bool {
 	a.mu.Lock()
 	defer a.unlock()
-	if f.refused && f.shared() {
+	if f.split() {
 		return false
 	}
 	for p, ids := range f.waiting {
@@ -178,7 +225,7 @@ func (a *Keeper) left(f *flight) time.Duration {
 	a.mu.Lock()
 	defer a.mu.Unlock()
 	var left time.Duration
-	if f.refused && f.shared() { // the changes travel again alone
+	if f.split() {
 		return 0
 	}
 	for p := range f.waiting {
@@ -189,6 +236,10 @@ func (a *Keeper) left(f *flight) time.Duration {
 
 // confirm handles the confirmation of a pod. One that is not waited for may have a later version.
 func (f *flight) confirm(from link.Peer, m *message.AssignmentsTaken) {
+	if f.held == (assignment.Held{}) && m.Held != (assignment.Held{}) {
+		close(f.reported)
+		f.changed.Wake() // the flight may be split
+	}
 	if m.Held.Later.Compare(f.held.Later) > 0 {
 		f.held.Later = m.Held.Later
 	}

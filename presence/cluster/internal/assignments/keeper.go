@@ -36,15 +36,17 @@ type Keeper struct {
 	members *membership.Members
 	book    *assignment.Book
 	timing  timing.Timing
-	due     work.Signal // Run has something to do
-	arrived work.Signal // changes of other pods wait to be stored
+	due     work.Signal    // Run has something to do
+	arrived work.Signal    // changes of other pods wait to be stored
+	sending sync.WaitGroup // flights. Run waits for them, so that nothing is sent after the goodbye
 
 	// mu guards the fields below.
 	mu      sync.Mutex
 	lastID  uint64
 	flights map[uint64]*flight            // by the IDs of their messages
 	last    map[presence.HostName]*flight // last shared flight of a host
-	taken   []taken
+	pending []received
+	closed  bool // Run has ended, and no flight begins
 	check   check
 	vain    map[link.Peer]vain // pods that differ, although their last answers changed nothing
 	pods    map[link.Peer]*standing
@@ -107,7 +109,7 @@ func (a *Keeper) merge(from link.Peer, m *message.Assignments) {
 		a.addPart(from, m.ID, a.book.Sums().Total() != before)
 		return
 	}
-	a.take(from, m)
+	a.apply(from, m)
 }
 
 // confirmed handles the confirmation of a change, or the end of an answer.
@@ -142,11 +144,12 @@ func (a *Keeper) PodDown(p link.Peer) {
 }
 
 // Run announces the sum, sends checks, repeats what is not answered, and stores what other pods send,
-// until stop is closed.
+// until stop is closed. When it returns, no flight sends any more.
 func (a *Keeper) Run(stop <-chan struct{}) {
 	var storing sync.WaitGroup
-	storing.Go(func() { a.keepTaken(stop) })
+	storing.Go(func() { a.storeReceived(stop) })
 	defer storing.Wait()
+	defer a.endFlights()
 	tick := time.NewTicker(a.timing.Check)
 	defer tick.Stop()
 	timer := time.NewTimer(0)
@@ -166,6 +169,14 @@ func (a *Keeper) Run(stop <-chan struct{}) {
 			timer.Reset(time.Until(next))
 		}
 	}
+}
+
+// endFlights prevents new flights, and waits for those that are under way. They end when stop is closed.
+func (a *Keeper) endFlights() {
+	a.mu.Lock()
+	a.closed = true
+	a.mu.Unlock()
+	a.sending.Wait()
 }
 
 // announce sends the sum to all pods.

@@ -21,25 +21,31 @@ func (a *Keeper) Spread(
 	ctx context.Context, host presence.HostName, records []assignment.Record, stop <-chan struct{},
 ) (missing []string, settled bool) {
 	began := time.Now()
-	f := a.board(host, records, stop)
-	for round := 1; ; {
-		missing, over := a.await(ctx, f, stop)
+	f := a.enqueue(host, records, stop)
+	for round := 1; f != nil; f = a.startAlone(began, host, records, stop) {
+		// One deadline holds for all flights, because the answer waits no longer. So reports of a later
+		// version are acted on soon: waiting for silent pods would leave no time to the next flight.
+		reported := f.reported
+		if round == spreadRounds { // there is no next one
+			reported = nil
+		}
+		r := a.await(ctx, f, reported, stop)
 		switch {
-		case !over:
-			return missing, false
-		case f.shared() && (f.held != assignment.Held{} || f.refused):
-			// Whose records it is about is not known.
-		case f.held == assignment.Held{}:
-			return missing, true
+		case !r.over:
+			return r.missing, false
+		case r.split:
+		case r.held == assignment.Held{}:
+			return r.missing, true
+		case round == spreadRounds:
+			return r.missing, false
 		default:
-			if kept, err := a.book.Again(records, f.held.Later, f.held.Ended); err != nil || !kept || round == spreadRounds {
-				return missing, false
+			if kept, err := a.book.Again(records, r.held.Later, r.held.Ended); err != nil || !kept {
+				return a.await(ctx, f, nil, stop).missing, false
 			}
 			round++
 		}
-		f = newFlight(began, host, records)
-		go a.fly(f, nil, stop)
 	}
+	return nil, false
 }
 
 // Publish sends records to all pods, without waiting for them. Checks find those that are lost.
