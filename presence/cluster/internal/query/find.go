@@ -80,7 +80,7 @@ func (k *Queries) findUnobserved(q queryKey, f *sharedAnswer) answer {
 	}
 	a := merge(q, g.replies)
 	for _, s := range g.streams {
-		if !s.whole {
+		if !s.isWhole() {
 			g.missing = append(g.missing, s.pod.Name())
 		}
 	}

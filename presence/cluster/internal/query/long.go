@@ -26,21 +26,24 @@ func entries(q queryKey, replies []podReply) (n int) {
 	return n
 }
 
-// lacking returns the pods whose lists were left out, and are needed for the answer.
+// lacking returns the pods whose lists were left out, and are needed for the answer. It relies on no
+// pod for that: a faulty one can say that it left out what nobody needs. Nobody would read it.
 func lacking(q queryKey, replies []podReply) (pods []link.Peer) {
 	switch {
+	case q.kind == message.KindCount && q.per.Raw():
+		return nil // a sum of numbers
 	case q.kind == message.KindCount:
 	case q.kind != message.KindMembers, entries(q, replies) > MaxListed:
 		return nil
 	}
 	withUsers := make(map[string]int) // number of pods with users in each data center
 	for _, r := range replies {
-		if r.parts[0].Count.Users > 0 {
+		if !r.parts[0].NotServed && r.parts[0].Count.Users > 0 {
 			withUsers[r.DC]++
 		}
 	}
 	for _, r := range replies {
-		if r.parts[0].Unlisted && (q.kind == message.KindMembers || withUsers[r.DC] > 1) {
+		if first := r.parts[0]; first.Unlisted && !first.NotServed && (q.kind == message.KindMembers || withUsers[r.DC] > 1) {
 			pods = append(pods, r.Peer)
 		}
 	}

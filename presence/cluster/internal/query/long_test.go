@@ -310,6 +310,82 @@ func TestWaitForATurnEnds(t *testing.T) {
 	})
 }
 
+// A faulty pod says that it left out a list that the answer does not need. It is not asked for the list,
+// and the pod that asks can leave: the end of the test waits for its goroutines.
+func TestListsThatNobodyNeedsAreNotAskedFor(t *testing.T) {
+	for _, tc := range []struct {
+		name   string
+		per    presence.Per
+		change func(r *message.Reply)
+		want   string
+	}{
+		{"a count of connections", presence.PerConnection, func(*message.Reply) {}, "dc 14+2; complete"},
+		{"a host that it does not serve", presence.PerUser, func(r *message.Reply) { r.NotServed = true }, "dc 7+1; complete"},
+	} {
+		t.Run(tc.name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				n := new(clustertest.Lab)
+				a := settled(t, n, "dc", "a")
+				s, o := n.Script(t, "dc", "s", 1), n.Script(t, "dc", "o", 1)
+				reply := func(q *message.Query) *message.Reply {
+					r := listOf(q, hashesFrom(1, 7, 1))
+					r.Count.LoggedIn = 7
+					return r
+				}
+				s.Answer(func(q *message.Query) []*message.Reply {
+					r := reply(q)
+					tc.change(r)
+					return []*message.Reply{r}
+				})
+				o.Answer(func(q *message.Query) []*message.Reply {
+					r := reply(q)
+					r.Unlisted = false
+					return []*message.Reply{r}
+				})
+				s.Beat()
+				o.Beat()
+				dcs, truth := a.AllUsers(t.Context(), testkit.MustHost(t, "example.com"), false, tc.per)
+				wantText(t, answer{truth: truth, dcs: dcs}, tc.want)
+				synctest.Wait()
+				if n := len(s.Repeated()); n != 0 {
+					t.Errorf("it was asked for %d parts", n)
+				}
+			})
+		})
+	}
+}
+
+// A stream that nobody reads ends with the cluster.
+func TestUnreadStreamEnds(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		n := new(clustertest.Lab)
+		a := settled(t, n, "dc", "a")
+		p := n.Script(t, "dc", "s", 1)
+		p.Answer(func(q *message.Query) []*message.Reply {
+			return []*message.Reply{listOf(q, hashesFrom(1, many, 1))}
+		})
+		p.Beat()
+		synctest.Wait()
+		q := queryKey{kind: message.KindCount, host: testkit.MustHost(t, "example.com"), per: presence.PerUser}
+		s := a.queries.stream(q, 1, p.Link.Self())
+		time.Sleep(time.Second)
+		a.queries.Close()
+		a.end()
+		synctest.Wait()
+		select {
+		case part, open := <-s.parts:
+			if open {
+				t.Errorf("a part of %d hashes waits for a reader", len(part))
+			}
+		default:
+			t.Error("it has not ended")
+		}
+		if s.whole {
+			t.Error("it counts as whole")
+		}
+	})
+}
+
 func TestLongListsOfUsersAreAskedFor(t *testing.T) {
 	for _, tc := range []struct {
 		name  string

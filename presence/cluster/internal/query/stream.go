@@ -16,11 +16,11 @@ const maxStream = 30 * time.Second
 type hashStream struct {
 	pod   link.Peer
 	parts chan []uint64 // none is empty; closed at the end
-	whole bool          // all parts came; set before parts is closed
+	whole bool          // all parts came; set before parts is closed, and read after it
 }
 
 // stream starts to ask a pod for its hashes. The goroutine ends when all parts are received from the
-// channel, or soon after the queries are stopped.
+// channel, or, also if nobody receives them, soon after the queries are stopped.
 func (k *Queries) stream(q queryKey, seed uint64, p link.Peer) *hashStream {
 	s := &hashStream{pod: p, parts: make(chan []uint64)}
 	k.all.Go(func() {
@@ -32,6 +32,15 @@ func (k *Queries) stream(q queryKey, seed uint64, p link.Peer) *hashStream {
 
 // next returns the next part; nil at the end.
 func (s *hashStream) next() []uint64 { return <-s.parts }
+
+// isWhole reports whether all parts came. It reads what the answer did not, because only the end of the
+// parts says that whole is set.
+func (s *hashStream) isWhole() bool {
+	for range s.parts {
+		continue
+	}
+	return s.whole
+}
 
 // askParts asks for one part after the other, and reports whether all came.
 func (k *Queries) askParts(q queryKey, seed uint64, s *hashStream) bool {
@@ -49,7 +58,11 @@ func (k *Queries) askParts(q queryKey, seed uint64, s *hashStream) bool {
 		case n > 0 && hashes[0] < query.From, r.More && n < message.MaxHashes:
 			return false // it is no part of a list in order: without these rules, a pod could go on forever
 		case n > 0:
-			s.parts <- hashes
+			select {
+			case s.parts <- hashes:
+			case <-k.stop: // the pod must not wait for a reader to leave
+				return false
+			}
 		}
 		if !r.More {
 			return true
