@@ -95,11 +95,17 @@ func New(o Options) *Audit {
 		a.pods[i].http = &http.Client{Transport: t, Timeout: patience}
 		a.pods[i].started = make(chan struct{})
 	}
+	for i := range o.Users {
+		a.pods[a.home(i)].counts.Users.Home++
+	}
 	for i := range o.Channels {
 		a.channels = append(a.channels, fmt.Sprintf("audit-%s-%d", a.run, i+1))
 	}
 	return a
 }
+
+// home returns the pod to which a user connects when all is well.
+func (a *Audit) home(user int) (pod int) { return user % len(a.Pods) }
 
 func (a *Audit) idPrefix() string { return "audit-" + a.run + "-" }
 
@@ -132,7 +138,7 @@ func (a *Audit) Run(ctx context.Context) error {
 		work.Go(func() { a.askInTurn(ctx, i) })
 	}
 	for i := range a.Users {
-		u := &user{a, fmt.Sprintf("%s%d", a.idPrefix(), i+1), i % len(a.Pods), a.channels[i%len(a.channels)]}
+		u := &user{a, fmt.Sprintf("%s%d", a.idPrefix(), i+1), a.home(i), a.channels[i%len(a.channels)]}
 		work.Go(func() { u.live(ctx) })
 	}
 	work.Wait()

@@ -1,6 +1,7 @@
 package audit
 
 import (
+	"cmp"
 	"context"
 	"crypto/tls"
 	"encoding/json"
@@ -75,7 +76,14 @@ type client struct {
 // errRefused is returned for a command that is answered with an error frame.
 var errRefused = errors.New("refused")
 
-// connect opens a connection of a user, and records its stay.
+// errLogin and errJoin say how far a user came who did not join a channel.
+var (
+	errLogin = errors.New("logging in")
+	errJoin  = errors.New("joining")
+)
+
+// connect opens a connection of a user, and records its stay. The error is errLogin if the pod was
+// reached and refuses the user.
 func (a *Audit) connect(ctx context.Context, pod int, user string, receive func(f *frame)) (*client, error) {
 	p := a.Pods[pod]
 	dialer := websocket.Dialer{
@@ -84,7 +92,7 @@ func (a *Audit) connect(ctx context.Context, pod int, user string, receive func(
 	}
 	token, err := a.Token(user)
 	if err != nil {
-		return nil, err
+		return nil, fmt.Errorf("%w: %w", errLogin, err)
 	}
 	url := "ws" + strings.TrimPrefix(strings.TrimSuffix(p.URL, "/"), "http") + a.Prefix + "/socket"
 	s := a.stays.begin(time.Now(), "", pod, user, nil)
@@ -97,6 +105,9 @@ func (a *Audit) connect(ctx context.Context, pod int, user string, receive func(
 		s.left(time.Now(), within)
 		if resp != nil {
 			err = fmt.Errorf("%w: %s", err, resp.Status)
+			if resp.StatusCode == http.StatusUnauthorized || resp.StatusCode == http.StatusForbidden {
+				err = fmt.Errorf("%w: %w", errLogin, err)
+			}
 		}
 		return nil, err
 	}
@@ -106,7 +117,11 @@ func (a *Audit) connect(ctx context.Context, pod int, user string, receive func(
 	if err := conn.ReadJSON(&welcome); err != nil || welcome.Type != "welcome" {
 		_ = conn.Close()
 		s.left(time.Now(), settle)
-		return nil, fmt.Errorf("the first frame is %q, want a welcome: %w", welcome.Type, errors.Join(err, errRefused))
+		why := fmt.Errorf("the first frame is %q, want a welcome: %w", welcome.Type, cmp.Or(err, errRefused))
+		if isStayAway(err) {
+			why = fmt.Errorf("%w: %w", errLogin, why)
+		}
+		return nil, why
 	}
 	c.id = welcome.Connection
 	s.arrived(time.Now())
@@ -222,6 +237,14 @@ func (c *client) close() {
 		_ = c.conn.Close()
 		<-c.ended
 	}
+}
+
+// isStayAway reports whether an error is a close with a code by which clients must stay away, as if a
+// plugin refuses a user.
+func isStayAway(err error) bool {
+	const first, last = 4000, 4099
+	closed, ok := errors.AsType[*websocket.CloseError](err)
+	return ok && closed.Code >= first && closed.Code <= last
 }
 
 func isTimeout(err error) bool {

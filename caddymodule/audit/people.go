@@ -23,6 +23,9 @@ func (u *user) live(ctx context.Context) {
 	for ctx.Err() == nil {
 		c, err := u.connect(ctx, pod, u.id, nil)
 		if err != nil {
+			if ctx.Err() == nil { // the end of the audit is no failure of the pod
+				u.fared(pod, err)
+			}
 			pod = (pod + 1) % len(u.Pods)
 			pause(ctx, u.about(u.Pace/2))
 			continue
@@ -43,6 +46,26 @@ func (u *user) live(ctx context.Context) {
 	}
 }
 
+// fared counts that a user joined a channel on a pod, or the error that prevented it. Without these
+// counts, an audit whose users stay outside finds nothing, and looks like one that finds nothing wrong.
+func (a *Audit) fared(pod int, err error) {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	users := &a.pods[pod].counts.Users
+	switch {
+	case err == nil:
+		users.Joined++
+		return
+	case errors.Is(err, errJoin):
+		users.NotJoined++
+	case errors.Is(err, errLogin):
+		users.NotLoggedIn++
+	default:
+		users.NotConnected++
+	}
+	users.LastError = err.Error()
+}
+
 // about returns a random time from half of the longest on.
 func (u *user) about(longest time.Duration) time.Duration {
 	return longest/2 + rand.N(longest/2) //nolint:gosec // nothing has to be hard to guess
@@ -54,8 +77,10 @@ func (u *user) visit(ctx context.Context, c *client, pod int) error {
 	u.frames.changing(time.Now(), m)
 	s := u.stays.begin(time.Now(), u.channel, pod, u.id, c.stay)
 	if _, err := c.do(fmt.Sprintf(`"type":"join","channel":%q`, u.channel)); err != nil {
+		u.fared(pod, fmt.Errorf("%w %s: %w", errJoin, u.channel, err))
 		return u.lose(c, s, m, err)
 	}
+	u.fared(pod, nil)
 	s.arrived(time.Now())
 	u.frames.changed(m, true, time.Now())
 	for end := time.Now().Add(u.about(4 * u.Pace)); time.Now().Before(end) && ctx.Err() == nil; {

@@ -8,6 +8,8 @@ import (
 	"text/tabwriter"
 	"time"
 	"unicode"
+
+	"github.com/rollcall-gateway/rollcall/internal/plural"
 )
 
 // Report is what an audit has found so far.
@@ -21,6 +23,7 @@ type Report struct {
 // PodReport is what the audit has found about one pod: its answers, and what its watcher received.
 type PodReport struct {
 	Pod     string       `json:"pod"`
+	Users   UserCounts   `json:"users"`
 	Answers AnswerCounts `json:"answers"`
 	// IncompleteSeconds is the time in which its answers were incomplete, and SilentSeconds that in
 	// which it gave none.
@@ -34,6 +37,19 @@ type PodReport struct {
 	Frames         FrameCounts   `json:"frames"`
 	Messages       MessageCounts `json:"messages"`
 	LastError      string        `json:"last_error,omitempty"`
+}
+
+// UserCounts counts how the users who come and go fared on a pod. Its watcher is not one of them.
+type UserCounts struct {
+	// Home is the number of users who connect to this pod when all is well.
+	Home int `json:"home"`
+	// Joined is how often a user joined a channel. The others count how often one could not connect, was
+	// refused, or was connected and could not join.
+	Joined       uint64 `json:"joined"`
+	NotConnected uint64 `json:"not_connected"`
+	NotLoggedIn  uint64 `json:"not_logged_in"`
+	NotJoined    uint64 `json:"not_joined"`
+	LastError    string `json:"last_error,omitempty"` // latest of these failures
 }
 
 // AnswerCounts counts the answers of a pod. The wrong ones are complete.
@@ -82,6 +98,10 @@ func (r *Report) Wrong() (n uint64) {
 	return n
 }
 
+// IsUnjudged reports whether no user has joined a channel on the pod, although it is the home of some:
+// nobody came and went there, so that nothing about them could be wrong.
+func (p *PodReport) IsUnjudged() bool { return p.Users.Home > 0 && p.Users.Joined == 0 }
+
 // WriteTable writes the report for people.
 func (r *Report) WriteTable(to io.Writer) error {
 	w := tabwriter.NewWriter(to, 0, 0, 2, ' ', 0)
@@ -98,6 +118,15 @@ func (r *Report) WriteTable(to io.Writer) error {
 	for _, f := range r.Findings {
 		fmt.Fprintf(to, "%s %s: %s\n", f.At.Format("15:04:05.000"), graphic(f.Pod), graphic(f.Text))
 	}
+	for _, p := range r.Pods {
+		switch u := p.Users; {
+		case u.Home == 0:
+			fmt.Fprintf(to, "%s: it is no user's home, because there are fewer users than pods\n", graphic(p.Pod))
+		case u.NotConnected+u.NotLoggedIn+u.NotJoined > 0:
+			fmt.Fprintf(to, "%s: users joined %s; failures to connect %d, to log in %d, to join %d; the last: %s\n",
+				graphic(p.Pod), plural.Of(u.Joined, "time"), u.NotConnected, u.NotLoggedIn, u.NotJoined, graphic(u.LastError))
+		}
+	}
 	const precision = 100 * time.Millisecond
 	lasted := time.Duration(r.Seconds * float64(time.Second)).Round(precision)
 	_, err := fmt.Fprintf(to, "%s: %s\n", lasted, r.summary())
@@ -105,14 +134,29 @@ func (r *Report) WriteTable(to io.Writer) error {
 }
 
 func (r *Report) summary() string {
-	switch n := r.Wrong(); n {
-	case 0:
-		return "no complete answer is wrong"
-	case 1:
-		return "1 complete answer is wrong"
-	default:
-		return strconv.FormatUint(n, 10) + " complete answers are wrong"
+	var pods []string
+	for _, p := range r.Pods {
+		if p.IsUnjudged() {
+			pods = append(pods, graphic(p.Pod))
+		}
 	}
+	unjudged := ""
+	if len(pods) > 0 {
+		unjudged = "no user joined a channel on " + strings.Join(pods, ", ") + ", so nothing was judged there"
+	}
+	found := "no complete answer is wrong"
+	switch n := r.Wrong(); {
+	case n == 0 && unjudged != "":
+		return unjudged // what else was found is no result of the whole
+	case n == 1:
+		found = "1 complete answer is wrong"
+	case n > 1:
+		found = strconv.FormatUint(n, 10) + " complete answers are wrong"
+	}
+	if unjudged != "" {
+		found += "; " + unjudged
+	}
+	return found
 }
 
 // graphic replaces characters that could move the cursor of a terminal.
@@ -154,6 +198,14 @@ type sample struct {
 }
 
 var metrics = []metric{
+	{"rollcall_audit_joins_total", "Attempts of users to join a channel on the pod.", func(p *PodReport) []sample {
+		return []sample{
+			{"joined", float64(p.Users.Joined)},
+			{"not_connected", float64(p.Users.NotConnected)},
+			{"not_logged_in", float64(p.Users.NotLoggedIn)},
+			{"not_joined", float64(p.Users.NotJoined)},
+		}
+	}},
 	{"rollcall_audit_answers_total", "Answers of the pod.", func(p *PodReport) []sample {
 		return []sample{
 			{"complete", float64(p.Answers.Complete)},

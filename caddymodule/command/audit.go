@@ -23,7 +23,7 @@ import (
 // Statuses of caddy rollcall audit.
 const (
 	statusWrong  = 1 // a complete answer was wrong
-	statusMisuse = 2 // the audit could not begin
+	statusFailed = 2 // there is no verdict: the audit could not begin, or not judge a pod
 )
 
 // auditCommand returns caddy rollcall audit.
@@ -41,8 +41,9 @@ Name each pod as Rollcall-Missing does, DC/POD, with the URL at which it is
 reached directly, not through a load balancer. The configuration must have the
 site's JWT secret and an API key in the clear; it is read on this machine alone.
 
-Exits with status 1 if an answer that said complete was wrong, and with status 2
-if the audit could not begin.`,
+Exits with status 1 if an answer that said complete was wrong. Otherwise it exits
+with status 2 if the audit could not begin, or if no user could join a channel on
+some pod in all the time.`,
 		Example: `  $ caddy rollcall audit --host audit.example.com --config Caddyfile \
       --pod us-east-1/web-1=http://10.0.0.1 --pod us-east-1/web-2=http://10.0.0.2`,
 	}
@@ -70,15 +71,15 @@ if the audit could not begin.`,
 	return cmd
 }
 
-// misused returns an error with the status of misuse.
+// misused returns an error with the status of an audit that could not begin.
 func misused(cmd *cobra.Command, err error) error {
-	return caddycmd.WrapCommandFuncForCobra(func(caddycmd.Flags) (int, error) { return statusMisuse, err })(cmd, nil)
+	return caddycmd.WrapCommandFuncForCobra(func(caddycmd.Flags) (int, error) { return statusFailed, err })(cmd, nil)
 }
 
 func runAudit(cmd *cobra.Command) (status int, err error) {
 	o, err := auditOptions(cmd)
 	if err != nil {
-		return statusMisuse, err
+		return statusFailed, err
 	}
 	ctx := cmd.Context()
 	if ctx == nil {
@@ -96,12 +97,12 @@ func runAudit(cmd *cobra.Command) (status int, err error) {
 	if address, _ := cmd.Flags().GetString("metrics"); address != "" {
 		end, err := serveMetrics(address, a)
 		if err != nil {
-			return statusMisuse, err
+			return statusFailed, err
 		}
 		defer end()
 	}
 	if err := a.Run(ctx); err != nil {
-		return statusMisuse, err
+		return statusFailed, err
 	}
 	r := a.Report()
 	if asJSON, _ := cmd.Flags().GetBool("json"); asJSON {
@@ -109,13 +110,31 @@ func runAudit(cmd *cobra.Command) (status int, err error) {
 	} else {
 		err = r.WriteTable(cmd.OutOrStdout())
 	}
-	if n := r.Wrong(); n > 0 && err == nil {
-		err = fmt.Errorf("complete answers that are wrong: %d", n)
+	return auditStatus(&r, err)
+}
+
+// auditStatus returns the status of an audit that has ended, and its reasons. printing is the error of
+// printing the report. A wrong answer is a fault of the deployment whatever else happened, so its status
+// goes first.
+func auditStatus(r *audit.Report, printing error) (status int, err error) {
+	var errs []error
+	if printing != nil {
+		return statusWrong, printing
 	}
-	if err != nil {
-		return statusWrong, err
+	for _, p := range r.Pods {
+		if !p.IsUnjudged() {
+			continue
+		}
+		text := "no user joined a channel on " + p.Pod + ", so nothing was judged there"
+		if p.Users.LastError != "" {
+			text += ": " + plain(p.Users.LastError)
+		}
+		status, errs = statusFailed, append(errs, errors.New(text))
 	}
-	return 0, nil
+	if n := r.Wrong(); n > 0 {
+		status, errs = statusWrong, append(errs, fmt.Errorf("complete answers that are wrong: %d", n))
+	}
+	return status, errors.Join(errs...)
 }
 
 // auditOptions reads the flags and the configuration.
