@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"encoding/base64"
 	"encoding/json"
+	"errors"
 	"io"
 	"net/http"
 	"net/http/httptest"
@@ -110,7 +111,13 @@ func (p *scriptedPod) answer(w http.ResponseWriter, r *http.Request) {
 	_ = json.NewEncoder(w).Encode(map[string]any{"eu": map[string]any{"authenticated": list}})
 }
 
-// TestAuditStatus has users who cannot join: the audit may not look like one that found nothing wrong.
+// noWriter is a full disk.
+type noWriter struct{}
+
+func (noWriter) Write([]byte) (int, error) { return 0, errors.New("no space left") }
+
+// TestAuditStatus has users who cannot join, and reports that cannot be printed: neither may look like
+// an audit that found nothing wrong, or like one that found a wrong answer.
 func TestAuditStatus(t *testing.T) {
 	t.Parallel()
 	unauthorized := func(w http.ResponseWriter) bool { w.WriteHeader(http.StatusUnauthorized); return true }
@@ -127,6 +134,7 @@ func TestAuditStatus(t *testing.T) {
 	cases := []*struct {
 		name   string
 		pod    scriptedPod // eu/b; all is well on eu/a
+		isFull bool        // the report cannot be printed
 		status int
 		failed string // kind of failure that eu/b has; empty for none
 		wants  []string
@@ -142,6 +150,7 @@ func TestAuditStatus(t *testing.T) {
 		{name: "they may not join", pod: scriptedPod{join: refused}, status: 2, failed: "not_joined", wants: []string{nobody, "not_allowed"}},
 		{name: "an answer is wrong", pod: scriptedPod{lies: true}, status: 1, wants: []string{wrong}},
 		{name: "a wrong answer besides", pod: scriptedPod{lies: true, join: refused}, status: 1, failed: "not_joined", wants: []string{nobody, wrong}},
+		{name: "the report has no space", isFull: true, status: 2, wants: []string{"printing the report: ", "no space left"}},
 	}
 	file := filepath.Join(t.TempDir(), "Caddyfile")
 	site := "http://audit.example.com {\nrollcall {\napi_key a-key-of-the-site-for-audits\njwt {\nkey \"a secret of the site for audits\"\n}\n}\n}\n"
@@ -160,6 +169,9 @@ func TestAuditStatus(t *testing.T) {
 			"--adapter", "caddyfile", "--users", "4", "--duration", "2s", "--json",
 		})
 		cmd.SetOut(&c.out)
+		if c.isFull {
+			cmd.SetOut(noWriter{})
+		}
 		cmd.SetErr(io.Discard)
 		audits.Go(func() { c.err = cmd.ExecuteContext(t.Context()) })
 	}
@@ -174,6 +186,9 @@ func TestAuditStatus(t *testing.T) {
 				if c.err == nil || !strings.Contains(c.err.Error(), want) {
 					t.Errorf("got %v, want %q", c.err, want)
 				}
+			}
+			if c.isFull {
+				return
 			}
 			var r struct {
 				Pods []struct{ Users map[string]any }

@@ -23,7 +23,7 @@ import (
 // Statuses of caddy rollcall audit.
 const (
 	statusWrong  = 1 // a complete answer was wrong
-	statusFailed = 2 // there is no verdict: the audit could not begin, or not judge a pod
+	statusFailed = 2 // there is no verdict: the audit could not begin, print or judge a pod
 )
 
 // auditCommand returns caddy rollcall audit.
@@ -42,8 +42,8 @@ reached directly, not through a load balancer. The configuration must have the
 site's JWT secret and an API key in the clear; it is read on this machine alone.
 
 Exits with status 1 if an answer that said complete was wrong. Otherwise it exits
-with status 2 if the audit could not begin, or if no user could join a channel on
-some pod in all the time.`,
+with status 2 if the audit could not begin, if no user could join a channel on
+some pod in all the time, or if the report could not be printed.`,
 		Example: `  $ caddy rollcall audit --host audit.example.com --config Caddyfile \
       --pod us-east-1/web-1=http://10.0.0.1 --pod us-east-1/web-2=http://10.0.0.2`,
 	}
@@ -115,11 +115,11 @@ func runAudit(cmd *cobra.Command) (status int, err error) {
 
 // auditStatus returns the status of an audit that has ended, and its reasons. printing is the error of
 // printing the report. A wrong answer is a fault of the deployment whatever else happened, so its status
-// goes first.
+// goes first; nothing else may have it.
 func auditStatus(r *audit.Report, printing error) (status int, err error) {
 	var errs []error
 	if printing != nil {
-		return statusWrong, printing
+		status, errs = statusFailed, append(errs, fmt.Errorf("printing the report: %w", printing))
 	}
 	for _, p := range r.Pods {
 		if !p.IsUnjudged() {
