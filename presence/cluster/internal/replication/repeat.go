@@ -9,8 +9,8 @@ import (
 )
 
 // A check or its answer can be lost. Above all, a pod ignores the checks of a pod that it does not
-// know yet, or has counted as lost. So checks are repeated until they are answered, for Timing.Check:
-// the next periodic check follows.
+// know yet, or has counted as lost. So checks are repeated until they are answered, for Timing.Check.
+// Then the gap of the shard that is still open makes a new one.
 const (
 	// repeatWait is the minimum time between two looks for checks to repeat.
 	repeatWait = 50 * time.Millisecond

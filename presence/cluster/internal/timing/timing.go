@@ -24,7 +24,7 @@ type Timing struct {
 	Repeat time.Duration // silence after which a pod is sent an unanswered question again
 
 	Coalesce time.Duration // time within which changes of a channel are sent together
-	Check    time.Duration // time between two checks of a watched channel with a pod
+	Check    time.Duration // a pod sends each other one a sum somewhat more often; a check waits that long for its answer
 
 	// Linger is how long a subscription outlives its last use, because a page that reloads comes
 	// back sooner.
