@@ -59,10 +59,7 @@ func TestWatchedChannelsAtRestCostOneSumAPod(t *testing.T) {
 		before := cpuTime()
 		time.Sleep(time.Duration(seconds) * time.Second)
 		spent := cpuTime() - before
-		payloads, bytes := 0, 0
-		for _, p := range ports {
-			payloads, bytes = payloads+p.payloads, bytes+p.bytes
-		}
+		payloads, bytes := n.sent()
 		perPod := float64(pods * seconds)
 		subscriptions := 0
 		for subject, list := range n.subs {
@@ -120,6 +117,16 @@ func (n *restNet) port(t *testing.T) *restPort {
 		close(p.queue)
 	})
 	return p
+}
+
+// sent returns the number of payloads since reset, and their bytes.
+func (n *restNet) sent() (payloads, bytes int) {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	for _, p := range n.all {
+		payloads, bytes = payloads+p.payloads, bytes+p.bytes
+	}
+	return payloads, bytes
 }
 
 func (n *restNet) reset() {
