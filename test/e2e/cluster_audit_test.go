@@ -150,7 +150,9 @@ func TestAudit(t *testing.T) {
 			if p.Answers.Wrong+p.Answers.Incomplete+p.Answers.None != 0 || p.GhostSeconds+p.MissingSeconds != 0 {
 				t.Errorf("answers: %+v", p)
 			}
-			if f.Missing+f.False != 0 || m.Lost+m.Duplicates+m.Reordered != 0 { // a busy machine makes some late
+			// A busy machine makes some late. A frame so late that the user has come or gone again counts as
+			// one about nothing.
+			if f.Missing != 0 || m.Lost+m.Duplicates+m.Reordered != 0 {
 				t.Errorf("frames and messages: %+v", p)
 			}
 		}
