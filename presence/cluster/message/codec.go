@@ -38,10 +38,15 @@ func NewCodec(secret string) *Codec {
 // It returns b as it was and ErrOversized for a message that has to be split, or ErrMalformed for one that no pod would
 // take: a name that is too long or not UTF-8, a number below 0, no host.
 func (c *Codec) Append(b []byte, subject string, from Sender, m Message) ([]byte, error) {
+	return c.append(b, subject, from, func(e *encoder) bool { return e.message(m) })
+}
+
+// append is Append with what write writes: the type and the body. It reports false if that is no message.
+func (c *Codec) append(b []byte, subject string, from Sender, write func(*encoder) bool) ([]byte, error) {
 	e := encoder{b: b}
 	e.byte(Version)
 	e.sender(from)
-	if !e.message(m) {
+	if !write(&e) {
 		return b, fmt.Errorf("%w: no message of this package", ErrMalformed)
 	}
 	if e.wrong != "" {

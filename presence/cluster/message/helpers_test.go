@@ -102,6 +102,12 @@ func samples() []sample {
 			Host: portal, Channels: []string{"cache-x"}, Message: []byte("{}"),
 			From: presence.Source{Backend: true, Keep: presence.Keeping{Stamp: 1 << 60, TTL: time.Second}},
 		}},
+		{"joined", &Joined{[]Message{
+			&Query{ID: 9, Kind: KindCount, Host: portal, Seed: 0x1122334455667788},
+			&Query{ID: 16, Kind: KindOnline, Host: portal, Call: &Call{Users: []string{"u-1"}}},
+			&Reply{ID: 9, Last: true, Count: Count{Anonymous: 1}},
+			&Reply{ID: 19, Last: true, Event: &presence.LastEvent{Keeping: presence.Keeping{Stamp: 1, TTL: time.Millisecond}, Body: []byte("{}")}},
+		}}},
 		{"reply not served", &Reply{ID: 9, Last: true, NotServed: true}},
 		{"reply to a query that was repeated", &Reply{ID: 9, Try: 128, Last: true, Count: Count{Anonymous: 1}}},
 		{"reply count", &Reply{ID: 9, Last: true, Count: Count{Anonymous: 1, LoggedIn: 300, Users: 2, Hashes: []uint64{1, 1 << 63}}}},

@@ -105,12 +105,18 @@ func (p *Port) Publish(subject string, payload []byte) error {
 		return p.err
 	}
 	_, m, err := message.NewCodec("").Decode(subject, payload)
+	messages := []message.Message{m}
+	if j, ok := m.(*message.Joined); ok {
+		messages = j.Messages
+	}
 	if err == nil {
-		p.sent = append(p.sent, Sent{time.Now(), subject, m})
+		for _, m := range messages {
+			p.sent = append(p.sent, Sent{time.Now(), subject, m})
+		}
 	}
 	p.lab.recorded = append(p.lab.recorded, Record{subject, slices.Clone(payload)})
 	for _, to := range p.lab.ports {
-		if to != p && to.lose != nil && m != nil && to.lose(m) {
+		if to != p && to.lose != nil && err == nil && slices.ContainsFunc(messages, to.lose) {
 			continue
 		}
 		for _, sub := range to.subs {
@@ -160,8 +166,8 @@ func (p *Port) SetSlow(d time.Duration) {
 	p.slow = d
 }
 
-// Lose makes the network lose the messages of other ports to this one for which lost returns true, from
-// now on; nil ends it. It works without a secret only.
+// Lose makes the network lose the messages of other ports to this one for which lost returns true, and
+// what is joined with them, from now on; nil ends it. It works without a secret only.
 func (p *Port) Lose(lost func(m message.Message) bool) {
 	p.lab.mu.Lock()
 	defer p.lab.mu.Unlock()

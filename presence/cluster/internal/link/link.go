@@ -43,6 +43,8 @@ type Link struct {
 	mu            sync.Mutex
 	subscriptions map[*Subscription]struct{} // subscriptions with windows, for Forget; guarded by mu
 
+	posts posts
+
 	Counts Counters // rooms that do not use a payload count it too
 
 	unsent     atomic.Uint64
@@ -64,6 +66,7 @@ func New(tr Transport, name, secret string, self Peer, logger *zap.Logger) *Link
 		standing: func(Peer, uint64, time.Time) (alive, old bool) { return true, false },
 
 		subscriptions: make(map[*Subscription]struct{}),
+		posts:         posts{lanes: make(map[Peer]*lane)},
 	}
 }
 
@@ -95,9 +98,15 @@ func (l *Link) CheckNames() error {
 // Send publishes a message, and reports whether the bus accepted it. Receivers detect messages that
 // are lost.
 func (l *Link) Send(subject string, m message.Message) bool {
+	return l.publish(subject, func(from message.Sender) ([]byte, error) {
+		return l.codec.Append(nil, subject, from, m)
+	})
+}
+
+func (l *Link) publish(subject string, encode func(from message.Sender) ([]byte, error)) bool {
 	from := l.self.sender()
 	from.Seq = l.seq.Add(1)
-	payload, err := l.codec.Append(nil, subject, from, m)
+	payload, err := encode(from)
 	if err == nil {
 		err = l.bus.Publish(subject, payload)
 	}
@@ -111,8 +120,8 @@ func (l *Link) Send(subject string, m message.Message) bool {
 	return false
 }
 
-// Subscribe calls handle with the messages of other pods that are alive, one at a time and in order
-// of arrival. It drops payloads that are repeated, later than the order allows, or published before
+// Subscribe calls handle with the messages of other pods that are alive, also with each of those that
+// were joined, one at a time and in order of arrival. It drops payloads that are repeated, later than the order allows, or published before
 // the subscription. Heartbeats and goodbyes of all pods are passed on, including this pod's, and
 // probes of all other pods.
 //
@@ -121,9 +130,16 @@ func (l *Link) Subscribe(subject string, o Order, handle func(from Peer, m messa
 	in := &Subscription{link: l, order: o, since: time.Now()}
 	cancel, err := l.bus.Subscribe(subject, func(payload []byte) {
 		from, m, ok := l.decode(subject, payload, in)
-		if ok {
-			handle(from, m)
+		if !ok {
+			return
 		}
+		if j, ok := m.(*message.Joined); ok {
+			for _, m := range j.Messages {
+				handle(from, m)
+			}
+			return
+		}
+		handle(from, m)
 	})
 	if in.cancel = cancel; err != nil {
 		in.cancel = func() {}

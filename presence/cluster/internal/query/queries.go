@@ -101,7 +101,7 @@ func (k *Queries) wait(col *replyCollector, query message.Query) {
 			col.try++
 			query.Try = col.try
 			for _, p := range pods {
-				k.link.Send(k.link.Inbox(p), &query)
+				k.link.Post(k.link.Inbox(p), []link.Peer{p}, &query)
 			}
 		}
 		return min(next, col.remaining())
