@@ -9,7 +9,6 @@ import (
 
 	"github.com/rollcall-gateway/rollcall/presence"
 	"github.com/rollcall-gateway/rollcall/presence/cluster/internal/clustertest"
-	"github.com/rollcall-gateway/rollcall/presence/cluster/internal/link"
 	"github.com/rollcall-gateway/rollcall/presence/cluster/internal/timing"
 	"github.com/rollcall-gateway/rollcall/presence/cluster/message"
 )
@@ -60,24 +59,20 @@ func TestLastEventReachesLateSubscribersOnAllPods(t *testing.T) {
 		time.Sleep(3 * time.Second)
 		a.sendEvent(t, host, channel, 1)
 		a.sendEvent(t, host, channel, 2)
-		wants := func(page *clustertest.Page, frames ...string) {
-			time.Sleep(2 * link.JoinFor) // questions that follow each other at once, and their answers, wait so long
-			page.Wants(t, frames...)
-		}
 		for _, p := range []*labPod{b, c} {
 			conn, page := p.page(t, host, channel)
-			wants(page, channel+": ", channel+` (backend) {"n":2}`)
+			page.Wants(t, channel+": ", channel+` (backend) {"n":2}`)
 			enter(t, conn, other)
-			wants(page, other+": ", other+" miss")
+			page.Wants(t, other+": ", other+" miss")
 		}
 		onA, page := a.page(t, host, channel)
-		wants(page, channel+": ", channel+` (backend) {"n":2}`)
+		page.Wants(t, channel+": ", channel+` (backend) {"n":2}`)
 		b.sendEvent(t, host, channel, 3)
-		wants(page, channel+` (backend) {"n":3}`)
+		page.Wants(t, channel+` (backend) {"n":3}`)
 		_ = onA.SendToOthers([]string{channel}, []byte(`{"by":"client"}`))
 		synctest.Wait()
 		_, late := c.page(t, host, channel)
-		wants(late, channel+": ", channel+` (backend) {"n":3}`)
+		late.Wants(t, channel+": ", channel+` (backend) {"n":3}`)
 		for _, p := range []*labPod{a, b, c} {
 			e, ok, truth := p.LastEvent(t.Context(), host, channel)
 			if !ok || string(e.Body) != `{"n":3}` || !truth.Complete || e.TTL > time.Minute || e.TTL < 50*time.Second {
@@ -86,7 +81,7 @@ func TestLastEventReachesLateSubscribersOnAllPods(t *testing.T) {
 		}
 		time.Sleep(time.Minute)
 		_, late = a.page(t, host, channel)
-		wants(late, channel+": ", channel+" miss")
+		late.Wants(t, channel+": ", channel+" miss")
 	})
 }
 

@@ -268,14 +268,9 @@ func TestWithoutLossNothingIsRepeated(t *testing.T) {
 			}
 			time.Sleep(2 * time.Second)
 		}
-		asked, checks := make(map[[2]uint64]bool), 0
-		for i, p := range pods {
-			for _, s := range clustertest.SentOf[*message.Query](p.port) {
-				q := s.Message.(*message.Query)
-				if asked[[2]uint64{uint64(i), q.ID}] = true; q.Try > 0 {
-					t.Errorf("query %d was repeated", q.ID)
-				}
-			}
+		sent, checks := 0, 0
+		for _, p := range pods {
+			sent += len(clustertest.SentOf[*message.Query](p.port))
 			once := make(map[uint64]bool)
 			for _, s := range clustertest.SentOf[*message.Check](p.port) {
 				id := s.Message.(*message.Check).ID
@@ -286,8 +281,8 @@ func TestWithoutLossNothingIsRepeated(t *testing.T) {
 			}
 			checks += len(once)
 		}
-		if len(asked) != queries || checks == 0 {
-			t.Errorf("%d of %d queries were asked, and %d checks", len(asked), queries, checks)
+		if sent != queries || checks == 0 {
+			t.Errorf("%d payloads for %d queries, and %d checks", sent, queries, checks)
 		}
 	})
 }

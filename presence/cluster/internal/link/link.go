@@ -66,7 +66,7 @@ func New(tr Transport, name, secret string, self Peer, logger *zap.Logger) *Link
 		standing: func(Peer, uint64, time.Time) (alive, old bool) { return true, false },
 
 		subscriptions: make(map[*Subscription]struct{}),
-		posts:         posts{lanes: make(map[Peer]*lane)},
+		posts:         posts{lanes: make(map[Peer]*lane), above: joinAbove},
 	}
 }
 

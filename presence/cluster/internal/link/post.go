@@ -11,15 +11,33 @@ import (
 const JoinFor = 5 * time.Millisecond
 
 const (
+	joinAbove = 20       // posts of a pod in JoinFor; so many or fewer are sent at once
 	maxJoined = 64 << 10 // bytes that wait for a pod; they are sent before more are collected
 	maxPost   = 4 << 10  // bytes of a message that waits; larger ones are sent at once
 )
 
-// posts has a lane for each pod to which something was posted in the last JoinFor.
+// posts has a lane for each pod to which something was posted in the last JoinFor, if that were many.
 type posts struct {
-	mu    sync.Mutex
-	lanes map[Peer]*lane // guarded by mu
-	ended bool           // nothing waits any more; guarded by mu
+	mu     sync.Mutex
+	lanes  map[Peer]*lane // guarded by mu
+	ended  bool           // nothing waits any more; guarded by mu
+	above  int            // joinAbove, or less in tests
+	began  time.Time      // of the JoinFor in which posts are counted; guarded by mu
+	n      int            // posts since began; guarded by mu
+	before int            // posts in the JoinFor before; guarded by mu
+}
+
+// countLocked counts a post, and reports whether there are so many that they are joined.
+func (p *posts) countLocked() bool {
+	now := time.Now()
+	if passed := now.Sub(p.began); passed >= JoinFor {
+		p.began, p.before = now, p.n
+		if p.n = 0; passed >= 2*JoinFor {
+			p.before = 0
+		}
+	}
+	p.n++
+	return !p.ended && max(p.n, p.before) > p.above
 }
 
 // lane is what waits for a pod: n messages. Its timer sends them.
@@ -29,15 +47,20 @@ type lane struct {
 	timer  *time.Timer
 }
 
-// Post sends a query or a reply to pods, which all subscribe to the subject. A pod to which nothing
-// was posted in the last JoinFor gets it at once, another one together with what else is posted to it
-// in that time: so a message alone does not wait, and many short ones are few payloads. What waits,
-// and what must not be sent to the others, goes to inboxes.
+// Post sends a query or a reply to pods, which all subscribe to the subject. While this pod posts much,
+// what it posts to a pod in JoinFor is joined: the first is sent at once, and the others wait and go to
+// its inbox in one payload. While it posts little, nothing waits: an answer takes less than JoinFor, so
+// whoever asks one question after the other would get far fewer answers.
 func (l *Link) Post(subject string, to []Peer, m message.Message) {
 	var body []byte
 	var idle []Peer
 	full := make(map[Peer]lane)
 	l.posts.mu.Lock()
+	if !l.posts.countLocked() {
+		l.posts.mu.Unlock()
+		l.Send(subject, m)
+		return
+	}
 	for _, p := range to {
 		w := l.posts.lanes[p]
 		if w == nil {
@@ -72,9 +95,6 @@ func (l *Link) Post(subject string, to []Peer, m message.Message) {
 }
 
 func (l *Link) openLocked(p Peer) {
-	if l.posts.ended {
-		return
-	}
 	l.posts.lanes[p] = &lane{timer: time.AfterFunc(JoinFor, func() { l.pass(p) })}
 }
 

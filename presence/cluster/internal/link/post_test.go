@@ -48,6 +48,7 @@ func newPosting(t *testing.T) *posting {
 	w := &wire{subs: make(map[string][]func([]byte))}
 	pod := func(name string) *Link { return New(w, "r", "secret", Peer{Pod: name, DC: "x"}, zap.NewNop()) }
 	p := &posting{Link: pod("a"), wire: w, got: make(map[string][]uint64)}
+	p.posts.above = 0
 	for _, name := range []string{"b", "c"} {
 		l := pod(name)
 		for _, subject := range []string{l.Queries(), l.Inbox(l.Self())} {
@@ -63,7 +64,9 @@ func newPosting(t *testing.T) *posting {
 	return p
 }
 
-func (p *posting) ask(id uint64, to ...Peer) { p.Post(p.Queries(), to, &message.Query{ID: id, Kind: message.KindPing}) }
+func (p *posting) ask(id uint64, to ...Peer) {
+	p.Post(p.Queries(), to, &message.Query{ID: id, Kind: message.KindPing})
+}
 
 // text has what was sent, with the names of the pods for their inboxes.
 func (p *posting) text() string {
@@ -131,6 +134,32 @@ func TestPostsAreJoined(t *testing.T) {
 			})
 		})
 	}
+}
+
+func TestFewPostsAreNotJoined(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		p := newPosting(t)
+		p.posts.above = joinAbove
+		for i := range uint64(1000) { // one after the other, each as soon as the last is answered
+			p.ask(i, p.b, p.c)
+			time.Sleep(JoinFor / joinAbove)
+		}
+		if got := len(p.wire.sent); got != 1000 {
+			t.Errorf("%d payloads for 1000 posts", got)
+		}
+		for i := range uint64(1000) {
+			p.ask(i, p.b, p.c)
+			time.Sleep(JoinFor / joinAbove / 2)
+		}
+		time.Sleep(JoinFor)
+		synctest.Wait()
+		if got := len(p.wire.sent) - 1000; got < 40 || got > 80 {
+			t.Errorf("%d payloads for 1000 posts at twice the rate", got)
+		}
+		if len(p.got["b"]) != 2000 || len(p.got["c"]) != 2000 {
+			t.Errorf("received %d and %d", len(p.got["b"]), len(p.got["c"]))
+		}
+	})
 }
 
 func TestJoinedPostsHaveABound(t *testing.T) {

@@ -4,7 +4,9 @@
 // (share.go), a collector waits for the replies of the pods (collect.go), and their parts are merged
 // into one answer with a [Truth] (merge.go). Replies arrive at [Queries.AddReply]. A [Responder]
 // replies to the queries of other pods, on a few goroutines with a bounded queue. A query is one
-// payload to all. A pod that does not reply for Timing.Repeat is asked again in its inbox.
+// payload to all; while there are many, those of a few milliseconds are joined for each pod, and so are
+// the replies ([link.Link.Post]). A pod that does not reply for Timing.Repeat is asked again in its
+// inbox.
 //
 // Queries.mu guards the sets of collectors and shared answers, replyCollector.mu the replies to one
 // query. They are not held together.

@@ -183,8 +183,6 @@ func TestRepeatedQueryIsAnsweredOnceAtATime(t *testing.T) {
 		close(a.local.hold)
 		synctest.Wait()
 		ask(3) // the reply to the first was lost
-		time.Sleep(link.JoinFor)
-		synctest.Wait()
 		var tries []uint32
 		for _, sent := range clustertest.SentOf[*message.Reply](a.port) {
 			tries = append(tries, sent.Message.(*message.Reply).Try)
@@ -229,8 +227,6 @@ func TestRepeatedCallIsCarriedOutOnce(t *testing.T) {
 				ask(1, 1) // the reply was lost
 				ask(2, 0)
 				ask(1, 2)
-				time.Sleep(link.JoinFor)
-				synctest.Wait()
 				var got []string
 				for _, sent := range clustertest.SentOf[*message.Reply](a.port) {
 					r := sent.Message.(*message.Reply)
