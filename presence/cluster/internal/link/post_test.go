@@ -3,6 +3,7 @@ package link
 import (
 	"fmt"
 	"strings"
+	"sync"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -15,6 +16,7 @@ import (
 
 // wire delivers at once what is published, and records it.
 type wire struct {
+	mu   sync.Mutex // held while handlers run
 	subs map[string][]func([]byte)
 	sent []string // time and subject
 	last []byte
@@ -22,6 +24,8 @@ type wire struct {
 }
 
 func (w *wire) Publish(subject string, payload []byte) error {
+	w.mu.Lock()
+	defer w.mu.Unlock()
 	w.sent = append(w.sent, fmt.Sprint(time.Now().UnixMilli()%1000, " ", subject))
 	w.last, w.to = payload, subject
 	for _, f := range w.subs[subject] {
