@@ -172,8 +172,11 @@ func TestJoinedPostsHaveABound(t *testing.T) {
 		const posts = 20_000
 		for i := range uint64(posts) {
 			p.ask(i, p.b)
-			if w := p.posts.lanes[p.b]; len(w.bodies) > maxJoined {
-				t.Fatalf("%d bytes wait", len(w.bodies))
+			p.posts.mu.Lock()
+			waiting := len(p.posts.lanes[p.b].bodies)
+			p.posts.mu.Unlock()
+			if waiting > maxJoined {
+				t.Fatalf("%d bytes wait", waiting)
 			}
 		}
 		time.Sleep(JoinFor)
