@@ -382,7 +382,7 @@ func (c *Cluster) leave(back bool) error {
 	c.queries.Close()
 	close(c.stop)
 	c.all.Wait()
-	c.link.EndPosts()
+	c.link.EndBundles()
 	c.link.Send(c.link.All(), &message.Goodbye{Clock: c.members.Clock(), Back: back})
 	err := c.flush()
 	if err != nil {

@@ -18,8 +18,8 @@ import (
 	"github.com/rollcall-gateway/rollcall/presence/cluster/message"
 )
 
-// BenchmarkPolledHosts has three pods at a NATS that are asked about hosts, one after the other and at a
-// steady rate. An operation is a question.
+// BenchmarkPolledHosts asks three pods on one NATS server about hosts, one question after another and
+// at steady rates. An operation is a question.
 func BenchmarkPolledHosts(b *testing.B) {
 	nats, err := server.NewServer(&server.Options{Host: "127.0.0.1", Port: server.RANDOM_PORT, NoSigs: true, NoLog: true})
 	if err != nil {
@@ -39,7 +39,7 @@ func BenchmarkPolledHosts(b *testing.B) {
 		c.SetSites([]message.Site{{}})
 		pods = append(pods, c)
 	}
-	hosts := make([]presence.HostName, 20_000) // each is asked about again after the time that answers are shared for
+	hosts := make([]presence.HostName, 20_000) // more than are asked about while an answer is shared
 	for i := range hosts {
 		if hosts[i], err = presence.ParseHostName(fmt.Sprintf("h%d.example.com", i)); err != nil {
 			b.Fatal(err)
@@ -52,7 +52,7 @@ func BenchmarkPolledHosts(b *testing.B) {
 	for i := range 3 {
 		testkit.Eventually(b, "complete answers", func() bool { return pods[i].Ready() && complete(i) })
 	}
-	for _, rate := range []int{0, 100, 1_000, 10_000} { // 0: one after the other
+	for _, rate := range []int{0, 100, 1_000, 10_000} { // 0: one question after another
 		b.Run(fmt.Sprint("a second=", rate), func(b *testing.B) {
 			before, _ := nats.Varz(nil)
 			cpu, began := cpuTime(), time.Now()
@@ -91,7 +91,7 @@ func BenchmarkPolledHosts(b *testing.B) {
 	}
 }
 
-// cpuTime returns what the process has used, in user and kernel mode.
+// cpuTime returns the CPU time of the process, in user and kernel mode.
 func cpuTime() time.Duration {
 	var u syscall.Rusage
 	_ = syscall.Getrusage(syscall.RUSAGE_SELF, &u)

@@ -41,7 +41,8 @@ func (c *Codec) Append(b []byte, subject string, from Sender, m Message) ([]byte
 	return c.append(b, subject, from, func(e *encoder) bool { return e.message(m) })
 }
 
-// append is Append with what write writes: the type and the body. It reports false if that is no message.
+// append is Append of a message whose type and body write encodes. write returns false for a message that is not of this
+// package.
 func (c *Codec) append(b []byte, subject string, from Sender, write func(*encoder) bool) ([]byte, error) {
 	e := encoder{b: b}
 	e.byte(Version)

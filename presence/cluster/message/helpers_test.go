@@ -102,7 +102,7 @@ func samples() []sample {
 			Host: portal, Channels: []string{"cache-x"}, Message: []byte("{}"),
 			From: presence.Source{Backend: true, Keep: presence.Keeping{Stamp: 1 << 60, TTL: time.Second}},
 		}},
-		{"joined", &Joined{[]Message{
+		{"bundle", &Bundle{[]Message{
 			&Query{ID: 9, Kind: KindCount, Host: portal, Seed: 0x1122334455667788},
 			&Query{ID: 16, Kind: KindOnline, Host: portal, Call: &Call{Users: []string{"u-1"}}},
 			&Reply{ID: 9, Last: true, Count: Count{Anonymous: 1}},

@@ -106,8 +106,8 @@ func (e *encoder) message(m Message) bool {
 		e.uvarint(m.Session)
 	case *EventsHosts:
 		e.eventsHosts(m)
-	case *Joined:
-		e.joined(m)
+	case *Bundle:
+		e.bundle(m)
 	default:
 		return false
 	}
@@ -178,8 +178,8 @@ func (d *decoder) message() Message {
 		return &EventsLost{Session: d.uvarint()}
 	case (*EventsHosts)(nil).kind():
 		return d.eventsHosts()
-	case (*Joined)(nil).kind():
-		return d.joined()
+	case (*Bundle)(nil).kind():
+		return d.bundle()
 	}
 	d.fail("an unknown type of message")
 	return nil

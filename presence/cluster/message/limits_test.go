@@ -288,11 +288,11 @@ func TestAppendRefusesWhatNobodyTakes(t *testing.T) {
 		{"a hash twice", web1, &Reply{Count: Count{Hashes: []uint64{1, 2, 2}}}},
 		{"too many hashes", web1, &Reply{Count: Count{Hashes: ascending(MaxHashes + 1)}}},
 		{"a part of a count that is not wanted whole", web1, &Query{Kind: KindCount, Host: portal, From: 1}},
-		{"one message that is joined with none", web1, &Joined{[]Message{&Query{Kind: KindPing}}}},
-		{"a heartbeat that is joined", web1, &Joined{[]Message{&Query{Kind: KindPing}, &Heartbeat{}}}},
-		{"nothing that is joined", web1, &Joined{[]Message{&Query{Kind: KindPing}, nil}}},
-		{"joined messages that are joined", web1, &Joined{[]Message{
-			&Query{Kind: KindPing}, &Joined{[]Message{&Query{Kind: KindPing}, &Query{Kind: KindPing}}},
+		{"a bundle of one message", web1, &Bundle{[]Message{&Query{Kind: KindPing}}}},
+		{"a heartbeat in a bundle", web1, &Bundle{[]Message{&Query{Kind: KindPing}, &Heartbeat{}}}},
+		{"nothing in a bundle", web1, &Bundle{[]Message{&Query{Kind: KindPing}, nil}}},
+		{"a bundle in a bundle", web1, &Bundle{[]Message{
+			&Query{Kind: KindPing}, &Bundle{[]Message{&Query{Kind: KindPing}, &Query{Kind: KindPing}}},
 		}}},
 		{"a check of a channel without a name", web1, &Check{Host: portal, Channels: make([]CheckChannel, 1)}},
 	}
@@ -410,7 +410,7 @@ func TestDecodeTakesNoMemoryForWhatIsNotThere(t *testing.T) {
 		"checked":          body(8, []byte{1}, host, claim),
 		"known users":      body(17, host, []byte{0}, claim),
 		"sent to":          body(10, []byte{1}, host, claim),
-		"joined messages":  body(35, claim),
+		"a bundle":         body(35, claim),
 		"a message":        body(10, []byte{1}, host, []byte{1, 1, 'c', 0}, claim),
 		"a name of a pod":  append([]byte{Version}, claim...),
 	}

@@ -106,8 +106,8 @@ func (p *Port) Publish(subject string, payload []byte) error {
 	}
 	_, m, err := message.NewCodec("").Decode(subject, payload)
 	messages := []message.Message{m}
-	if j, ok := m.(*message.Joined); ok {
-		messages = j.Messages
+	if b, ok := m.(*message.Bundle); ok {
+		messages = b.Messages
 	}
 	if err == nil {
 		for _, m := range messages {
@@ -166,8 +166,8 @@ func (p *Port) SetSlow(d time.Duration) {
 	p.slow = d
 }
 
-// Lose makes the network lose the messages of other ports to this one for which lost returns true, and
-// what is joined with them, from now on; nil ends it. It works without a secret only.
+// Lose makes the network lose the messages of other ports to this one for which lost returns true, from
+// now on; nil ends it. A bundle is lost with any message of it. It works without a secret only.
 func (p *Port) Lose(lost func(m message.Message) bool) {
 	p.lab.mu.Lock()
 	defer p.lab.mu.Unlock()

@@ -43,7 +43,7 @@ type Link struct {
 	mu            sync.Mutex
 	subscriptions map[*Subscription]struct{} // subscriptions with windows, for Forget; guarded by mu
 
-	posts posts
+	bundles bundles
 
 	Counts Counters // rooms that do not use a payload count it too
 
@@ -66,7 +66,7 @@ func New(tr Transport, name, secret string, self Peer, logger *zap.Logger) *Link
 		standing: func(Peer, uint64, time.Time) (alive, old bool) { return true, false },
 
 		subscriptions: make(map[*Subscription]struct{}),
-		posts:         posts{lanes: make(map[Peer]*lane), above: joinAbove},
+		bundles:       bundles{waiting: make(map[Peer]*bundle), above: bundleAbove},
 	}
 }
 
@@ -120,10 +120,10 @@ func (l *Link) publish(subject string, encode func(from message.Sender) ([]byte,
 	return false
 }
 
-// Subscribe calls handle with the messages of other pods that are alive, also with each of those that
-// were joined, one at a time and in order of arrival. It drops payloads that are repeated, later than the order allows, or published before
-// the subscription. Heartbeats and goodbyes of all pods are passed on, including this pod's, and
-// probes of all other pods.
+// Subscribe calls handle with the messages of other pods that are alive, one at a time and in order of
+// arrival; those of a bundle too. It drops payloads that are repeated, later than the order allows, or
+// published before the subscription. Heartbeats and goodbyes of all pods are passed on, including this
+// pod's, and probes of all other pods.
 //
 // It returns an error if the bus is closed. The subscription then receives nothing.
 func (l *Link) Subscribe(subject string, o Order, handle func(from Peer, m message.Message)) (*Subscription, error) {
@@ -133,8 +133,8 @@ func (l *Link) Subscribe(subject string, o Order, handle func(from Peer, m messa
 		if !ok {
 			return
 		}
-		if j, ok := m.(*message.Joined); ok {
-			for _, m := range j.Messages {
+		if b, ok := m.(*message.Bundle); ok {
+			for _, m := range b.Messages {
 				handle(from, m)
 			}
 			return

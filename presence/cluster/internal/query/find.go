@@ -114,7 +114,7 @@ func (k *Queries) gather(q queryKey) *gathered {
 	}
 	var own []podReply
 	replies, silent := k.request(*q.message(g.seed), named, func(query *message.Query) {
-		k.link.Post(subject, named, query)
+		k.link.SendBundled(subject, named, query)
 		own = k.own(query, k.anyLocal(named))
 	})
 	g.replies, g.missing = append(replies, own...), append(g.missing, silent...)

@@ -13,16 +13,16 @@ import (
 	"github.com/rollcall-gateway/rollcall/presence/cluster/internal/link"
 )
 
-// Ten thousand hosts are polled a second, on all pods. What the pods say to each other for it is few payloads.
+// Backends poll 10,000 hosts a second, spread over all pods.
 func TestPolledHostsAreFewPayloads(t *testing.T) {
 	const (
 		hosts = 10_000
-		most  = int(time.Second/link.JoinFor) + 20 // the first are not joined
+		most  = int(time.Second/link.BundleWindow) + 20 // the first are sent at once
 	)
 	synctest.Test(t, func(t *testing.T) {
 		n := new(clustertest.Lab)
 		pods := []*testPod{settled(t, n, "dc", "a"), settled(t, n, "dc", "b"), settled(t, n, "dc", "c")}
-		for range 3 { // all have heard all
+		for range 3 { // heartbeats, until every pod has heard the others
 			time.Sleep(time.Second)
 		}
 		before := len(n.Recorded())

@@ -4,9 +4,8 @@
 // (share.go), a collector waits for the replies of the pods (collect.go), and their parts are merged
 // into one answer with a [Truth] (merge.go). Replies arrive at [Queries.AddReply]. A [Responder]
 // replies to the queries of other pods, on a few goroutines with a bounded queue. A query is one
-// payload to all; while there are many, those of a few milliseconds are joined for each pod, and so are
-// the replies ([link.Link.Post]). A pod that does not reply for Timing.Repeat is asked again in its
-// inbox.
+// payload to all. Many queries, and many replies, are bundled for each pod ([link.Link.SendBundled]).
+// A pod that does not reply for Timing.Repeat is asked again in its inbox.
 //
 // Queries.mu guards the sets of collectors and shared answers, replyCollector.mu the replies to one
 // query. They are not held together.
@@ -103,7 +102,7 @@ func (k *Queries) wait(col *replyCollector, query message.Query) {
 			col.try++
 			query.Try = col.try
 			for _, p := range pods {
-				k.link.Post(k.link.Inbox(p), []link.Peer{p}, &query)
+				k.link.SendBundled(k.link.Inbox(p), []link.Peer{p}, &query)
 			}
 		}
 		return min(next, col.remaining())

@@ -181,7 +181,7 @@ func TestBusyPodDropsQueries(t *testing.T) {
 		if dropped != 10 {
 			t.Errorf("%d dropped, want 10", dropped)
 		}
-		time.Sleep(link.JoinFor)
+		time.Sleep(link.BundleWindow)
 		synctest.Wait()
 		if got := len(clustertest.SentOf[*message.Reply](a.port)); got != maxQueries+responders {
 			t.Errorf("%d replies", got)

@@ -14,7 +14,7 @@ import (
 // as missing.
 const (
 	responders = 4
-	maxQueries = 4096 // a few dozen pods each ask about a hundred hosts in one payload
+	maxQueries = 4096 // bundles of about a hundred queries each from a few dozen pods
 )
 
 // Responder replies to the queries of other pods, and to this pod's own queries.
@@ -89,7 +89,7 @@ func (r *Responder) Handle(from link.Peer, m message.Message) {
 func (r *Responder) answer(q queried) {
 	inbox := r.link.Inbox(q.from)
 	for _, part := range message.SplitReply(r.replyOnce(q)) {
-		r.link.Post(inbox, []link.Peer{q.from}, part)
+		r.link.SendBundled(inbox, []link.Peer{q.from}, part)
 	}
 }
 

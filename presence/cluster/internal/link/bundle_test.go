@@ -52,7 +52,7 @@ func newPosting(t *testing.T) *posting {
 	w := &wire{subs: make(map[string][]func([]byte))}
 	pod := func(name string) *Link { return New(w, "r", "secret", Peer{Pod: name, DC: "x"}, zap.NewNop()) }
 	p := &posting{Link: pod("a"), wire: w, got: make(map[string][]uint64)}
-	p.posts.above = 0
+	p.bundles.above = 0
 	for _, name := range []string{"b", "c"} {
 		l := pod(name)
 		for _, subject := range []string{l.Queries(), l.Inbox(l.Self())} {
@@ -69,7 +69,7 @@ func newPosting(t *testing.T) *posting {
 }
 
 func (p *posting) ask(id uint64, to ...Peer) {
-	p.Post(p.Queries(), to, &message.Query{ID: id, Kind: message.KindPing})
+	p.SendBundled(p.Queries(), to, &message.Query{ID: id, Kind: message.KindPing})
 }
 
 // text has what was sent, with the names of the pods for their inboxes.
@@ -77,7 +77,7 @@ func (p *posting) text() string {
 	return strings.NewReplacer(p.Inbox(p.b), "b", p.Inbox(p.c), "c", p.Queries(), "all").Replace(strings.Join(p.wire.sent, ", "))
 }
 
-func TestPostsAreJoined(t *testing.T) {
+func TestMessagesAreBundled(t *testing.T) {
 	tests := []struct {
 		name string
 		post func(p *posting)
@@ -88,7 +88,7 @@ func TestPostsAreJoined(t *testing.T) {
 		{"one after the other", func(p *posting) {
 			for i := range uint64(3) {
 				p.ask(i, p.b, p.c)
-				time.Sleep(JoinFor + time.Millisecond)
+				time.Sleep(BundleWindow + time.Millisecond)
 			}
 		}, "0 all, 6 all, 12 all", "map[b:[0 1 2] c:[0 1 2]]"},
 		{"many", func(p *posting) {
@@ -98,7 +98,7 @@ func TestPostsAreJoined(t *testing.T) {
 			}
 		}, "0 all, 5 b, 10 b, 15 b", "map[b:[0 1 2 3 4 5 6 7 8 9 10 11]"},
 		{"to one that waits and one that does not", func(p *posting) {
-			p.Post(p.Inbox(p.b), []Peer{p.b}, &message.Query{ID: 1, Kind: message.KindPing})
+			p.SendBundled(p.Inbox(p.b), []Peer{p.b}, &message.Query{ID: 1, Kind: message.KindPing})
 			time.Sleep(2 * time.Millisecond)
 			p.ask(2, p.b, p.c)
 		}, "0 b, 2 c, 5 b", "map[b:[1 2] c:[2]]"},
@@ -106,15 +106,15 @@ func TestPostsAreJoined(t *testing.T) {
 			p.ask(1, p.b, p.c)
 			users := make([]string, presence.MaxUsers)
 			for i := range users {
-				users[i] = fmt.Sprintf("%0*d", 2*maxPost/presence.MaxUsers, i)
+				users[i] = fmt.Sprintf("%0*d", 2*maxBundled/presence.MaxUsers, i)
 			}
 			host, _ := presence.ParseHostName("h.example")
-			p.Post(p.Queries(), []Peer{p.b, p.c}, &message.Query{ID: 2, Kind: message.KindOnline, Host: host, Call: &message.Call{Users: users}})
+			p.SendBundled(p.Queries(), []Peer{p.b, p.c}, &message.Query{ID: 2, Kind: message.KindOnline, Host: host, Call: &message.Call{Users: users}})
 		}, "0 all, 0 all", "map[b:[1 2] c:[1 2]]"},
 		{"before the end and after it", func(p *posting) {
 			p.ask(1, p.b)
 			p.ask(2, p.b)
-			p.EndPosts()
+			p.EndBundles()
 			p.ask(3, p.b)
 			p.ask(4, p.b)
 		}, "0 all, 0 b, 0 all, 0 all", "map[b:[1 2 3 4]"},
@@ -132,33 +132,33 @@ func TestPostsAreJoined(t *testing.T) {
 				if got := fmt.Sprint(p.got); !strings.HasPrefix(got, tt.got) {
 					t.Errorf("received %s, want %s", got, tt.got)
 				}
-				if len(p.posts.lanes) > 0 {
-					t.Errorf("%d lanes are kept", len(p.posts.lanes))
+				if len(p.bundles.waiting) > 0 {
+					t.Errorf("%d entries are kept", len(p.bundles.waiting))
 				}
 			})
 		})
 	}
 }
 
-func TestFewPostsAreNotJoined(t *testing.T) {
+func TestFewMessagesAreSentAtOnce(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		p := newPosting(t)
-		p.posts.above = joinAbove
+		p.bundles.above = bundleAbove
 		for i := range uint64(1000) { // one after the other, each as soon as the last is answered
 			p.ask(i, p.b, p.c)
-			time.Sleep(JoinFor / joinAbove)
+			time.Sleep(BundleWindow / bundleAbove)
 		}
 		if got := len(p.wire.sent); got != 1000 {
-			t.Errorf("%d payloads for 1000 posts", got)
+			t.Errorf("%d payloads for 1000 messages", got)
 		}
 		for i := range uint64(1000) {
 			p.ask(i, p.b, p.c)
-			time.Sleep(JoinFor / joinAbove / 2)
+			time.Sleep(BundleWindow / bundleAbove / 2)
 		}
-		time.Sleep(JoinFor)
+		time.Sleep(BundleWindow)
 		synctest.Wait()
 		if got := len(p.wire.sent) - 1000; got < 40 || got > 80 {
-			t.Errorf("%d payloads for 1000 posts at twice the rate", got)
+			t.Errorf("%d payloads for 1000 messages at twice the rate", got)
 		}
 		if len(p.got["b"]) != 2000 || len(p.got["c"]) != 2000 {
 			t.Errorf("received %d and %d", len(p.got["b"]), len(p.got["c"]))
@@ -166,23 +166,23 @@ func TestFewPostsAreNotJoined(t *testing.T) {
 	})
 }
 
-func TestJoinedPostsHaveABound(t *testing.T) {
+func TestBundlesAreBounded(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		p := newPosting(t)
-		const posts = 20_000
-		for i := range uint64(posts) {
+		const messages = 20_000
+		for i := range uint64(messages) {
 			p.ask(i, p.b)
-			p.posts.mu.Lock()
-			waiting := len(p.posts.lanes[p.b].bodies)
-			p.posts.mu.Unlock()
-			if waiting > maxJoined {
+			p.bundles.mu.Lock()
+			waiting := len(p.bundles.waiting[p.b].bodies)
+			p.bundles.mu.Unlock()
+			if waiting > maxBundle {
 				t.Fatalf("%d bytes wait", waiting)
 			}
 		}
-		time.Sleep(JoinFor)
+		time.Sleep(BundleWindow)
 		synctest.Wait()
-		if got := len(p.got["b"]); got != posts {
-			t.Errorf("%d of %d arrived", got, posts)
+		if got := len(p.got["b"]); got != messages {
+			t.Errorf("%d of %d arrived", got, messages)
 		}
 		if got := len(p.wire.sent); got > 10 {
 			t.Errorf("%d payloads", got)
@@ -190,14 +190,14 @@ func TestJoinedPostsHaveABound(t *testing.T) {
 	})
 }
 
-// A recording of joined messages is used once, and on its subject alone.
-func TestJoinedPostsAreNotUsedAgain(t *testing.T) {
+// A recorded bundle is accepted once, and on its subject alone.
+func TestBundlesAreNotReplayed(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		p := newPosting(t)
 		for i := range uint64(3) {
 			p.ask(i, p.b)
 		}
-		time.Sleep(JoinFor)
+		time.Sleep(BundleWindow)
 		synctest.Wait()
 		if p.wire.to != p.Inbox(p.b) {
 			t.Fatalf("the last payload went to %s", p.wire.to)
