@@ -10,6 +10,8 @@ gcc       gcc libc6-dev
 ip        iproute2
 node      nodejs
 npm       npm
+php       php-cli
+python3   python3
 unshare   util-linux
 systemd-analyze systemd
 chromium  chromium

@@ -40,10 +40,16 @@ func backendExample(t *testing.T, p page) (headers http.Header, body string) {
 	return nil, ""
 }
 
-// webhookSignature returns the signature according to Standard Webhooks.
+// webhookSignature returns the signature with the secret of the pages.
 func webhookSignature(t *testing.T, id, timestamp, body string) string {
 	t.Helper()
-	key, err := base64.StdEncoding.DecodeString(strings.TrimPrefix(backendSecret, "whsec_"))
+	return standardSignature(t, backendSecret, id, timestamp, body)
+}
+
+// standardSignature returns the signature according to Standard Webhooks.
+func standardSignature(t *testing.T, secret, id, timestamp, body string) string {
+	t.Helper()
+	key, err := base64.StdEncoding.DecodeString(strings.TrimPrefix(secret, "whsec_"))
 	if err != nil {
 		t.Fatal(err)
 	}

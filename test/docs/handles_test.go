@@ -18,7 +18,7 @@ import (
 func TestRollcallHasAHandleOfItsOwn(t *testing.T) {
 	home := t.TempDir()
 	files := map[string]string{}
-	for _, pattern := range []string{"Caddyfile", "examples/*/Caddyfile"} {
+	for _, pattern := range []string{"Caddyfile", "examples/*/Caddyfile", "docs/*/Caddyfile"} {
 		found, err := filepath.Glob(filepath.Join(root, pattern))
 		if err != nil {
 			t.Fatal(err)
@@ -31,7 +31,7 @@ func TestRollcallHasAHandleOfItsOwn(t *testing.T) {
 			files[file] = string(text)
 		}
 	}
-	if len(files) < 6 {
+	if len(files) < 7 {
 		t.Errorf("only %d files found", len(files))
 	}
 	for _, p := range checked(t) {
