@@ -12,8 +12,8 @@ import (
 
 	"github.com/caddyserver/caddy/v2"
 
-	"github.com/rollcall-gateway/rollcall/caddymodule/client"
 	"github.com/rollcall-gateway/rollcall/caddymodule/site"
+	"github.com/rollcall-gateway/rollcall/clients"
 	"github.com/rollcall-gateway/rollcall/presence"
 )
 
@@ -246,8 +246,8 @@ func TestServeClient(t *testing.T) {
 		return serve(t, h, r)
 	}
 	for path, want := range map[string][2]string{
-		"/message/client.js":   {client.JS, "text/javascript; charset=utf-8"},
-		"/message/client.d.ts": {client.Types, "application/typescript; charset=utf-8"},
+		"/message/client.js":   {clients.JS, "text/javascript; charset=utf-8"},
+		"/message/client.d.ts": {clients.Types, "application/typescript; charset=utf-8"},
 	} {
 		w := get(http.MethodGet, path, "")
 		if w.Code != http.StatusOK || w.Body.String() != want[0] || w.Header().Get("Content-Type") != want[1] {

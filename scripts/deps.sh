@@ -97,10 +97,11 @@ install_locked() {
 	fi
 }
 
-# The AssemblyScript compiler of the SDK's template; React, Phoenix and TypeScript, for tests of client.js,
-# standardwebhooks and svix, for those of events, and clients and a server library of Pusher.
+# The AssemblyScript compiler of the SDK's template; React, Vite, ws, Phoenix and TypeScript, for tests of
+# client.js and rollcall-client, and React 18, because no folder can have both; standardwebhooks and svix, for those of events, and clients and a server library of Pusher.
 install_locked plugins/sdk/assemblyscript/template "${ROLLCALL_ASSEMBLYSCRIPT:?}" .bin/asc
 install_locked test/browser/npm "${ROLLCALL_BROWSER_NPM:?}" svix/package.json
+install_locked test/browser/npm/react-18 "$ROLLCALL_BROWSER_NPM/react-18" react-dom/package.json
 # The suites of pusher-js and pusher, without the browser and React Native parts, which only peer
 # dependencies would bring.
 install_locked test/pusher/npm "${ROLLCALL_PUSHER_NPM:?}" mocha/package.json --legacy-peer-deps

@@ -31,6 +31,14 @@ for arch in amd64 arm64; do
 	bin/tools/cyclonedx-gomod bin -json -licenses=false -noserial -notimestamp -version "v$version" -output "$dist/$name.cdx.json" "$dist/$name"
 done
 
+# Packing writes files beside the sources.
+packing=$(mktemp -d)
+mkdir "$packing/clients"
+cp LICENSE "$packing/"
+cp -r clients/js "$packing/clients/"
+npm pack --silent --offline --pack-destination "$PWD/$dist" "$packing/clients/js"
+rm -r "$packing"
+
 if command -v buildah >/dev/null; then
 	arch=$(go env GOARCH)
 	context=$(mktemp -d)

@@ -3,8 +3,8 @@ package api
 import (
 	"net/http"
 
-	"github.com/rollcall-gateway/rollcall/caddymodule/client"
 	"github.com/rollcall-gateway/rollcall/caddymodule/problem"
+	"github.com/rollcall-gateway/rollcall/clients"
 )
 
 // ServeClient serves client.js or its types.
@@ -13,9 +13,9 @@ func ServeClient(w http.ResponseWriter, r *http.Request, name string) {
 		problem.MethodNotAllowed("GET, HEAD").Write(w)
 		return
 	}
-	body, etag, kind := client.JS, client.JSETag, "text/javascript; charset=utf-8"
+	body, etag, kind := clients.JS, clients.JSETag, "text/javascript; charset=utf-8"
 	if name == "/client.d.ts" {
-		body, etag, kind = client.Types, client.TypesETag, "application/typescript; charset=utf-8"
+		body, etag, kind = clients.Types, clients.TypesETag, "application/typescript; charset=utf-8"
 	}
 	header := w.Header()
 	header.Set("Content-Type", kind)

@@ -26,8 +26,13 @@ var throttled = []chromedp.ExecAllocatorOption{
 	chromedp.Flag("disable-renderer-backgrounding", false),
 }
 
-// openBlank opens an empty page of the site.
+// openBlank opens an empty page of the demo.
 func openBlank(t *testing.T, browser context.Context, url string) page {
+	t.Helper()
+	return openTab(t, browser, url+"/token.js")
+}
+
+func openTab(t *testing.T, browser context.Context, url string) page {
 	t.Helper()
 	ctx, cancel := chromedp.NewContext(browser)
 	t.Cleanup(cancel)
@@ -35,7 +40,7 @@ func openBlank(t *testing.T, browser context.Context, url string) page {
 	if err := chromedp.Do(ctx); err != nil { // without a timeout, which would end the tab
 		t.Fatal(err)
 	}
-	p.run(chromedp.Navigate(url + "/token.js"))
+	p.run(chromedp.Navigate(url))
 	return p
 }
 
@@ -141,15 +146,22 @@ func TestDeadPathIsFound(t *testing.T) { //nolint:tparallel // the pages of one 
 	}
 }
 
-// setCookie logs the browser in, with a token that is valid for the given time.
-func (p page) setCookie(user string, lasts time.Duration) {
-	p.t.Helper()
+// sign returns a token for the demo that is valid for the given time.
+func sign(t *testing.T, user string, lasts time.Duration) string {
+	t.Helper()
 	const secret = "rollcall-demo-secret-0123456789abcdef" // secret in the Caddyfile
 	claims := jwt.MapClaims{"sub": user, "email": user + "@example.com", "exp": time.Now().Add(lasts).Unix()}
 	token, err := jwt.NewWithClaims(jwt.SigningMethodHS256, claims).SignedString([]byte(secret))
 	if err != nil {
-		p.t.Fatal(err)
+		t.Fatal(err)
 	}
+	return token
+}
+
+// setCookie logs the browser in, with a token that is valid for the given time.
+func (p page) setCookie(user string, lasts time.Duration) {
+	p.t.Helper()
+	token := sign(p.t, user, lasts)
 	p.run(chromedp.Evaluate[chromedp.Void](fmt.Sprintf(`document.cookie = "rollcall_token=%s; path=/"`, token)))
 }
 
@@ -214,7 +226,7 @@ func TestClientInABundle(t *testing.T) {
 		t.Fatal("ROLLCALL_ESBUILD is not set: run make browser")
 	}
 	app := filepath.Join(t.TempDir(), "app.js")
-	client, err := filepath.Abs(filepath.Join(root, "caddymodule/client/client.js"))
+	client, err := filepath.Abs(filepath.Join(root, "clients/js/rollcall.js"))
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -19,7 +19,7 @@ func TestFramesFoldLikePhoenixPresence(t *testing.T) {
 	seed := strconv.Itoa(rand.IntN(1 << 30))
 	args := []string{
 		"--no-warnings", "--experimental-websocket", "testdata/phoenix.mjs",
-		filepath.Join(root, "caddymodule/client/client.js"), filepath.Join(packages(t), "phoenix/priv/static/phoenix.mjs"),
+		filepath.Join(root, "clients/js/rollcall.js"), filepath.Join(packages(t), "phoenix/priv/static/phoenix.mjs"),
 		"10000", seed,
 	}
 	out, err := exec.CommandContext(ctx, "node", append(args, d.urls[:]...)...).CombinedOutput()

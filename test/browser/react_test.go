@@ -24,7 +24,7 @@ func packages(t *testing.T) string {
 // packages, for development: React then runs each effect twice in strict mode.
 func bundle(t *testing.T, file string) string {
 	t.Helper()
-	client, err := filepath.Abs(filepath.Join(root, "caddymodule/client/client.js"))
+	client, err := filepath.Abs(filepath.Join(root, "clients/js/rollcall.js"))
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -43,12 +43,12 @@ var (
 	inlineCode  = regexp.MustCompile("`[^`]*`")
 )
 
-// pages reads README.md, the other pages at the root, and those in docs and its folders, examples and the SDKs of
-// plugins.
+// pages reads README.md, the other pages at the root, those in docs and its folders, examples, clients
+// and the SDKs of plugins.
 func pages(t *testing.T) []page {
 	t.Helper()
 	var names []string
-	for _, pattern := range []string{"*.md", "docs/*.md", "docs/*/*.md", "examples/*/*.md", "plugins/sdk/*/*.md"} {
+	for _, pattern := range []string{"*.md", "docs/*.md", "docs/*/*.md", "examples/*/*.md", "plugins/sdk/*/*.md", "clients/*/*.md"} {
 		found, err := filepath.Glob(filepath.Join(root, pattern))
 		if err != nil {
 			t.Fatal(err)

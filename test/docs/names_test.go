@@ -221,7 +221,7 @@ func TestErrorCodesAreDocumented(t *testing.T) {
 func TestReasonsOfLeftAreDocumented(t *testing.T) {
 	reasons := constants(t, "presence", "Reason")
 	documented(t, "docs/websocket.md", reasons, 2)
-	types, err := os.ReadFile(filepath.Join(root, "caddymodule/client/client.d.ts"))
+	types, err := os.ReadFile(filepath.Join(root, "clients/js/rollcall.d.ts"))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -239,7 +239,7 @@ var (
 
 // TestReasonsOfStatesAreDocumented finds the reasons for a state of the client in its types.
 func TestReasonsOfStatesAreDocumented(t *testing.T) {
-	types, err := os.ReadFile(filepath.Join(root, "caddymodule/client/client.d.ts"))
+	types, err := os.ReadFile(filepath.Join(root, "clients/js/rollcall.d.ts"))
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -24,7 +24,7 @@ func TestOneUserByThreeClients(t *testing.T) {
 		p.site.Host = at
 	}
 	backend, n := newBackend(t), newNode(t)
-	clientJS, err := filepath.Abs("../../caddymodule/client/client.js")
+	clientJS, err := filepath.Abs("../../clients/js/rollcall.js")
 	if err != nil {
 		t.Fatal(err)
 	}

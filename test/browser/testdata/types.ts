@@ -1,6 +1,6 @@
 // What TypeScript must accept of client.d.ts, and what it must refuse: a line after @ts-expect-error
 // without an error is an error.
-import { Channel, Member, Permission, Rollcall, RollcallError, Sender, StateChange, User } from "../../../caddymodule/client/client.js";
+import { Channel, Member, Permission, Rollcall, RollcallError, Sender, StateChange, User } from "../../../clients/js/rollcall.js";
 
 type Chat = { text: string; at?: number };
 

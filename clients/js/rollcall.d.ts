@@ -2,7 +2,7 @@
  * The Rollcall client: who is online, live, over one websocket.
  *
  * ```js
- * import { Rollcall } from "/message/client.js";
+ * import { Rollcall } from "/message/client.js"; // or from "rollcall-client", the npm package
  *
  * const rc = new Rollcall({ getToken: () => fetch("/token").then((r) => r.text()) });
  * const room = rc.join("salesRoom", { presence: "list" });
@@ -11,7 +11,7 @@
  * ```
  *
  * It reconnects automatically and rejoins its channels. It needs a browser from 2022 or later, or
- * Node.js 22.
+ * Node.js 22; Node.js 20 with the option `WebSocket`.
  */
 
 /** The user that a connection is logged in as. An unknown e-mail is "". */
@@ -210,10 +210,21 @@ export interface RollcallEvents {
 export interface Options {
   /**
    * Default: `socket` next to client.js, to which a URL is relative; http and https stand for ws
-   * and wss. In a bundle, whose file has another name, the default is `/message/socket`, and a URL
-   * is relative to the page.
+   * and wss. In a bundle and in the npm package, the default is `/message/socket`, and a URL is
+   * relative to the page. Node.js has no page: give a whole URL.
    */
   url?: string | URL;
+  /**
+   * The class to connect with, such as that of the npm package `ws`. Default: the global one, which
+   * browsers and Node.js 22 have; without either, the constructor throws a TypeError.
+   */
+  WebSocket?: new (url: any, protocol: any) => {
+    send(text: string): void;
+    close(): void;
+    onmessage: any;
+    onclose: any;
+    onerror: any;
+  };
   /**
    * Returns the token to log in with; null to stay anonymous. It is called for each connection, and
    * again later if it fails or takes over 10 s. When a token has expired or is refused, getToken

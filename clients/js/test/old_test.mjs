@@ -4,7 +4,7 @@ import { readFileSync } from "node:fs";
 import { test } from "node:test";
 import { ADA, BOB, FakeSocket, ids, joined, load, presence, settle } from "./harness.mjs";
 
-const script = readFileSync(new URL("../../test/browser/testdata/client-2026-11.js", import.meta.url), "utf8");
+const script = readFileSync(new URL("../../../test/browser/testdata/client-2026-11.js", import.meta.url), "utf8");
 
 test("an old client counts where nobody is listed, and lists again after its next join", async (t) => {
   const { Rollcall } = await load("https://portal.example.com/message/client.js", script);

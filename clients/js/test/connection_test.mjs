@@ -1,7 +1,7 @@
 // Tests of connecting, staying connected, and connecting again.
 import assert from "node:assert/strict";
 import { mock, test } from "node:test";
-import { BOB, FakeSocket, dice, ids, inRoom, joined, load, open, presence, settle, start, tick } from "./harness.mjs";
+import { BOB, FakeSocket, dice, ids, inRoom, joined, load, open, presence, Rollcall, settle, start, tick } from "./harness.mjs";
 
 test("the default URL is the socket next to client.js, with wss for https", () => {
   const { rc } = start();
@@ -21,9 +21,18 @@ test("a URL may be relative, http or ws", () => {
   }
 });
 
+test("the option WebSocket takes the place of the global one", () => {
+  globalThis.WebSocket = undefined; // as in Node.js 20
+  assert.throws(() => new Rollcall(), { name: "TypeError", message: /WebSocket/ });
+  start({ WebSocket: class extends FakeSocket {} });
+  assert.equal(FakeSocket.all.length, 1);
+  assert.equal(typeof FakeSocket.last.onerror, "function", "ws ends Node.js after an error without a listener");
+});
+
 // Bundlers leave import.meta empty in scripts, and webpack writes the path of the source.
 for (const [bundler, base] of [["a script", undefined], ["webpack", "file:///build/node_modules/client.js"],
-  ["an ES module", "https://cdn.example.com/assets/app-1a2b.js?x=/client.js"]]) {
+  ["an ES module", "https://cdn.example.com/assets/app-1a2b.js?x=/client.js"], ["CommonJS", ""],
+  ["the npm package", "http://localhost:5173/node_modules/rollcall-client/rollcall.js?v=1a2b"]]) {
   test(`a relative URL in a bundle of ${bundler} is relative to the page`, async (t) => {
     t.after(() => {
       delete globalThis.document;

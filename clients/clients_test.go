@@ -1,4 +1,4 @@
-package client_test
+package clients_test
 
 import (
 	"bytes"
@@ -11,7 +11,7 @@ import (
 	"strings"
 	"testing"
 
-	"github.com/rollcall-gateway/rollcall/caddymodule/client"
+	"github.com/rollcall-gateway/rollcall/clients"
 )
 
 // maxSize bounds the client on the wire, in bytes, compressed. Connecting, logging in and presence
@@ -25,24 +25,24 @@ func TestClientIsSmall(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if _, err := w.Write([]byte(client.JS)); err != nil {
+	if _, err := w.Write([]byte(clients.JS)); err != nil {
 		t.Fatal(err)
 	}
 	if err := w.Close(); err != nil {
 		t.Fatal(err)
 	}
-	t.Logf("client.js: %d bytes, %d compressed", len(client.JS), b.Len())
+	t.Logf("client.js: %d bytes, %d compressed", len(clients.JS), b.Len())
 	if b.Len() >= maxSize {
 		t.Errorf("client.js is %d bytes compressed, want less than %d", b.Len(), maxSize)
 	}
 }
 
 func TestCommentsAreNotServed(t *testing.T) {
-	script, err := os.ReadFile("client.js")
+	script, err := os.ReadFile("js/rollcall.js")
 	if err != nil {
 		t.Fatal(err)
 	}
-	source, served := strings.Split(string(script), "\n"), strings.Split(client.JS, "\n")
+	source, served := strings.Split(string(script), "\n"), strings.Split(clients.JS, "\n")
 	if len(served) != len(source) || served[0] != source[0] {
 		t.Errorf("%d lines are served of %d, the first is %q", len(served), len(source), served[0])
 	}
@@ -57,19 +57,19 @@ func TestCommentsAreNotServed(t *testing.T) {
 		}
 	}
 	if comments == 0 {
-		t.Error("client.js has no comments")
+		t.Error("rollcall.js has no comments")
 	}
 }
 
 func TestETags(t *testing.T) {
 	strong := regexp.MustCompile(`^"[0-9a-f]{32}"$`)
-	for _, tag := range []string{client.JSETag, client.TypesETag} {
+	for _, tag := range []string{clients.JSETag, clients.TypesETag} {
 		if !strong.MatchString(tag) {
 			t.Errorf("%s is not a strong entity tag of ours", tag)
 		}
 	}
-	if client.JSETag == client.TypesETag {
-		t.Errorf("both files have the entity tag %s", client.JSETag)
+	if clients.JSETag == clients.TypesETag {
+		t.Errorf("both files have the entity tag %s", clients.JSETag)
 	}
 }
 
@@ -93,12 +93,12 @@ func methods(body string) []string {
 
 func TestTypesNameWhatIsExported(t *testing.T) {
 	declared := make(map[string][]string)
-	for _, m := range typeClass.FindAllStringSubmatch(client.Types, -1) {
+	for _, m := range typeClass.FindAllStringSubmatch(clients.Types, -1) {
 		declared[m[1]] = methods(m[3])
 	}
 	own := make(map[string][]string)
 	exported := 0
-	for _, m := range jsClass.FindAllStringSubmatch(client.JS, -1) {
+	for _, m := range jsClass.FindAllStringSubmatch(clients.JS, -1) {
 		export, name, parent, body := m[1], m[2], m[3], m[4]
 		own[name] = methods(body)
 		if export == "" {
@@ -114,7 +114,7 @@ func TestTypesNameWhatIsExported(t *testing.T) {
 			t.Errorf("client.d.ts declares the methods %q of %s, client.js has %q", got, name, want)
 		}
 	}
-	if n := strings.Count(client.JS, "\nexport "); exported != n || len(declared) != n {
+	if n := strings.Count(clients.JS, "\nexport "); exported != n || len(declared) != n {
 		t.Errorf("client.js has %d exports, of which %d classes; client.d.ts declares %d", n, exported, len(declared))
 	}
 	if want := []string{"authenticate", "close", "connect", "join", "send", "setStatus"}; !slices.Equal(own["Rollcall"], want) {
@@ -124,7 +124,7 @@ func TestTypesNameWhatIsExported(t *testing.T) {
 
 // TestClientBehaves runs the tests in *_test.mjs, which need Node.js 20 or later and nothing else.
 func TestClientBehaves(t *testing.T) {
-	files, err := filepath.Glob("*.mjs")
+	files, err := filepath.Glob("js/test/*.mjs")
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -1,4 +1,4 @@
-package client
+package clients
 
 import (
 	"crypto/sha256"
@@ -8,17 +8,17 @@ import (
 	"strings"
 )
 
-//go:embed client.js
+//go:embed js/rollcall.js
 var source string
 
-// JS is the client: an ES module, to be served as text/javascript. Of the comments in client.js, it
-// has only the first line; code keeps its lines.
+// JS is the client: an ES module, to be served as text/javascript under the name client.js. Of the
+// comments in js/rollcall.js, it has only the first line; code keeps its lines.
 var JS = withoutComments(source)
 
 // Types has the TypeScript declarations of JS, to be served as text/plain or
 // application/typescript.
 //
-//go:embed client.d.ts
+//go:embed js/rollcall.d.ts
 var Types string
 
 // JSETag and TypesETag are strong entity tags, quoted as in the ETag header (RFC 9110 section

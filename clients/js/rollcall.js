@@ -1,4 +1,4 @@
-// Documented in client.d.ts.
+// Documented in the TypeScript declarations, client.d.ts.
 
 const REASONS = {
   1001: "going_away", 1008: "policy", 1009: "too_large", 1012: "draining",
@@ -12,7 +12,7 @@ const WINDOW = 32; // maximum of unanswered joins and leaves
 const SIGNS = ["online", "offline", "visibilitychange", "resume"];
 const LEVELS = ["none", "count", "list"]; // of presence
 const NAMES = 30_000; // ms; maximum until members are listed again
-// The URL of this module at the server; false in a bundle, where the page is the base.
+// The URL of this module at the server, as client.js; false elsewhere, where the page is the base.
 const HOME = /^http[^?#]*\/client\.js([?#]|$)/.test(import.meta.url) && import.meta.url;
 const BASE = HOME || (globalThis.document?.baseURI ?? globalThis.location?.href);
 
@@ -232,11 +232,12 @@ export class Rollcall extends Emitter {
   _ping = 25;
   _lane = { busy: 0, limit: WINDOW, queue: [] };
 
-  constructor({ url = HOME ? "socket" : "/message/socket", getToken } = {}) {
+  constructor({ url = HOME ? "socket" : "/message/socket", getToken, WebSocket = globalThis.WebSocket } = {}) {
+    if (!WebSocket) throw new TypeError("no WebSocket: pass one as an option");
     super();
     this.url = new URL(url, BASE);
     this.url.protocol = this.url.protocol.replace("http", "ws");
-    this._getToken = getToken;
+    Object.assign(this, { _getToken: getToken, _WebSocket: WebSocket });
     this._sign = ({ type }) => {
       if (globalThis.document?.hidden && type == "visibilitychange") return;
       if (this.state == "open") this._probe(PROBE);
@@ -311,7 +312,8 @@ export class Rollcall extends Emitter {
     if (this._stale && (token ? token == this._stale : this._stale != true)) return this._lost(4001, this._why);
     this._token = token;
     this._expect(TIMEOUT, "timeout");
-    const ws = (this._ws = new WebSocket(this.url, "rollcall.v1"));
+    const ws = (this._ws = new this._WebSocket(this.url, "rollcall.v1"));
+    ws.onerror = () => {}; // without a listener, the error of "ws" would end Node.js; a close follows
     ws.onmessage = (e) => run == this._run && this._receive(JSON.parse(e.data));
     ws.onclose = (e) => run == this._run && this._lost(e.code, "", e.reason);
   }

@@ -4,7 +4,7 @@ import { readFileSync } from "node:fs";
 import { afterEach, beforeEach, mock } from "node:test";
 
 const ORIGIN = "https://portal.example.com/message/client.js?v=1";
-const source = readFileSync(new URL("client.js", import.meta.url), "utf8");
+const source = readFileSync(new URL("../rollcall.js", import.meta.url), "utf8");
 let loads = 0;
 // load returns the module as if it was loaded from a URL, or from a bundle without one.
 export const load = (url, script = source) => import(`data:text/javascript,${encodeURIComponent(
