@@ -18,9 +18,21 @@ import (
 
 // AdminAPI answers operators at Caddy's admin endpoint:
 //
-// GET /rollcall/hosts lists the hosts that have connections, with numbers but without users.
+// GET /rollcall/hosts lists the hosts that have connections, with numbers but without users: those of this
+// pod, or with ?scope=all those of all pods.
+//
+// GET /rollcall/channels?host=HOST lists the active channels of a host on all pods. prefix, after and limit
+// select a page.
+//
+// GET /rollcall/users?host=HOST lists the users of a host on all pods, or of one &channel=CHANNEL, without
+// e-mail addresses. after and limit select a page.
+//
+// POST /rollcall/sendmessage, disconnect and leave with ?host=HOST do what the endpoints of these names below
+// /message do, with the same body but without a key.
 //
 // GET /rollcall/plugins lists the loaded plugins, with their instances and breakers by host.
+//
+// POST /rollcall/plugins/reset with {"plugin":NAME,"host":HOST} closes the breakers of a plugin on this pod.
 //
 // GET /rollcall/cluster shows the deployment as this pod sees it: its pods, and the state of each.
 //
@@ -44,14 +56,14 @@ func (*AdminAPI) CaddyModule() caddy.ModuleInfo {
 
 // Routes implements caddy.AdminRouter.
 func (*AdminAPI) Routes() []caddy.AdminRoute {
-	return []caddy.AdminRoute{
+	return append(operatorRoutes(), []caddy.AdminRoute{
 		{Pattern: "/rollcall/hosts", Handler: adminGet(adminHosts)},
 		{Pattern: "/rollcall/plugins", Handler: adminGet(adminPlugins)},
 		{Pattern: "/rollcall/cluster", Handler: adminGet(adminCluster)},
 		{Pattern: "/rollcall/cluster/forget", Handler: adminPost(adminForget)},
 		{Pattern: "/rollcall/explain", Handler: adminGet(adminExplain)},
 		{Pattern: "/rollcall/health", Handler: adminGet(adminHealth)},
-	}
+	}...)
 }
 
 type hostReport struct {
@@ -63,7 +75,14 @@ type hostReport struct {
 	Channels      int    `json:"channels"`
 }
 
-func adminHosts(h *gateway.Hub, _ *http.Request) (int, any, error) {
+func adminHosts(h *gateway.Hub, r *http.Request) (int, any, error) {
+	switch scope := r.URL.Query().Get("scope"); scope {
+	case "all":
+		return adminAllHosts(r)
+	case "", "pod":
+	default:
+		return http.StatusBadRequest, nil, errors.New("scope: use pod or all")
+	}
 	reports := []hostReport{}
 	if h != nil {
 		for _, host := range h.Registry.Hosts() {

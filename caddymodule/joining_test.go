@@ -121,6 +121,16 @@ func (c *fakeCluster) Explain(_ context.Context, host presence.HostName, user st
 	}}, c.truth
 }
 
+func (c *fakeCluster) Hosts(context.Context, presence.HostName) ([]cluster.PodHost, cluster.Truth) {
+	return []cluster.PodHost{}, c.truth
+}
+
+func (c *fakeCluster) Listeners(
+	context.Context, presence.HostName, presence.Listeners,
+) (of []presence.Listing, list []cluster.PodListener, next string, truth cluster.Truth) {
+	return nil, nil, "", c.truth
+}
+
 func (*fakeCluster) LastEvent(context.Context, presence.HostName, string) (none presence.LastEvent, found bool, truth cluster.Truth) {
 	return none, false, truth
 }

@@ -14,6 +14,7 @@ import (
 
 	"github.com/rollcall-gateway/rollcall/caddymodule/api"
 	"github.com/rollcall-gateway/rollcall/caddymodule/gateway"
+	"github.com/rollcall-gateway/rollcall/caddymodule/operator"
 	"github.com/rollcall-gateway/rollcall/caddymodule/pusher"
 	"github.com/rollcall-gateway/rollcall/caddymodule/pusher/rest"
 	"github.com/rollcall-gateway/rollcall/caddymodule/site"
@@ -29,9 +30,10 @@ type processKey struct{}
 // process has everything that outlives a configuration.
 type process struct {
 	*gateway.Hub
-	api     *api.Server
-	pusher  *rest.Server
-	clients *pusher.Clients
+	api      *api.Server
+	pusher   *rest.Server
+	clients  *pusher.Clients
+	operator *operator.Operator // what the admin endpoints and the console show
 }
 
 func openProcess() (*process, error) {
@@ -55,6 +57,7 @@ func newProcess() *process {
 		Registry: h.Registry, Local: h, PodsToAsk: askedAll(h), CheckSend: h.CheckSend, Sent: h.SentByBackend,
 		Draining: h.IsDraining, BadKey: p.api.BadKeys().Try, Observe: p.api.Observe, Received: receivedURL,
 	})
+	p.operator = operator.New(h, p.api, h.Logger())
 	return p
 }
 

@@ -30,6 +30,20 @@ func (p *otherPod) Explain(presence.HostName, string) (c []message.Connection) {
 func (p *otherPod) Disconnect(presence.HostName, string, *message.Call) int { return 0 }
 func (p *otherPod) Leave(presence.HostName, *message.Call) int              { return 0 }
 
+// Hosts implements Local.
+func (p *otherPod) Hosts(presence.HostName) []message.HostCount {
+	return []message.HostCount{{Host: p.host, LoggedIn: 1}}
+}
+
+// Listeners implements Local.
+func (p *otherPod) Listeners(_ presence.HostName, l presence.Listeners) (of presence.Listing, list []message.Listener, ok bool) {
+	of, conns, ok := p.registry.Host(p.host).Listeners(l)
+	for _, c := range conns {
+		list = append(list, message.Listener{Conn: c.ID, User: c.User.ID, Email: c.User.Email})
+	}
+	return of, list, ok
+}
+
 // startOther starts a pod that serves the portal and forms a route to the address.
 func startOther(t *testing.T, dc, pod, route string) *otherPod {
 	t.Helper()

@@ -272,6 +272,15 @@ func TestEachHookHasABreaker(t *testing.T) {
 	if _, err := c.Connect("a.example.com", Login{ID: "C0"}); err != nil {
 		t.Errorf("a login: %v", err)
 	}
+	r := e.Report()[0]
+	if e.ResetBreakers(r.Name, "b.example.com") || e.ResetBreakers("another", "a.example.com") {
+		t.Error("a breaker was reset that does not exist")
+	}
+	if !e.ResetBreakers(r.Name, "a.example.com") || e.Report()[0].Hosts[0].Breaker != "closed" {
+		t.Error("the breaker was not reset")
+	}
+	_, last = c.Message("a.example.com", "room", Authenticated, Sender{User: ada}, []byte("{}"), 100)
+	wantReason(t, last, HookMessage, ReasonTrap)
 }
 
 // A login that is too large for the plugin says nothing of the plugin.

@@ -154,6 +154,29 @@ func (e *Engine) Report() []Report {
 	return reports
 }
 
+// ResetBreakers closes the breakers of the loaded plugins of this name for a host, as [HostReport] names
+// it, so that the next call is made. It returns false if there are none.
+func (e *Engine) ResetBreakers(name, host string) (found bool) {
+	e.mu.Lock()
+	cores := e.allCores()
+	e.mu.Unlock()
+	for _, c := range cores {
+		if c.name != name || c.retired() {
+			continue
+		}
+		for _, p := range c.pools() {
+			if p.host != host {
+				continue
+			}
+			found = true
+			for h := range p.breakers {
+				p.breakers[h].Reset(p.calls(Hook(h)))
+			}
+		}
+	}
+	return found
+}
+
 // Report is the state of a loaded plugin.
 type Report struct {
 	Name      string   `json:"name"`

@@ -297,6 +297,7 @@ type Stats struct {
 	LoggedIn  int // connections with a user
 	Users     int // distinct user IDs
 	Channels  int // active channels, without private ones
+	Hidden    int // active channels that no listing has; set by [Host.FullStats] alone
 }
 
 // Stats returns the numbers of the host at one moment.
@@ -304,6 +305,19 @@ func (h *Host) Stats() Stats {
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	return h.stats()
+}
+
+// FullStats returns the numbers of the host with Stats.Hidden, for which it looks at every channel.
+func (h *Host) FullStats() Stats {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	s := h.stats()
+	for _, ch := range h.channels {
+		if ch.class.Hidden {
+			s.Hidden++
+		}
+	}
+	return s
 }
 
 func (h *Host) stats() Stats {

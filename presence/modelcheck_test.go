@@ -205,7 +205,7 @@ func (m *model) checkListings() {
 	gotUsers, _ = h.Users(PerConnection)
 	m.same("raw users", userTexts(gotUsers), rawUsers)
 	m.checkDetails(h)
-	want := Stats{len(m.clients), anonymous, len(m.clients) - anonymous, len(m.emails), len(m.active)}
+	want := Stats{len(m.clients), anonymous, len(m.clients) - anonymous, len(m.emails), len(m.active), 0}
 	if stats != want {
 		t.Errorf("stats %+v, want %+v", stats, want)
 	}

@@ -31,6 +31,10 @@ type Pods interface {
 	) ([]presence.Listing, cluster.Truth)
 	Channels(ctx context.Context, host presence.HostName, scope cluster.Scope) ([]presence.Listing, cluster.Truth)
 	Explain(ctx context.Context, host presence.HostName, user string) ([]cluster.PodConnection, cluster.Truth)
+	Hosts(ctx context.Context, host presence.HostName) ([]cluster.PodHost, cluster.Truth)
+	Listeners(
+		ctx context.Context, host presence.HostName, l presence.Listeners,
+	) (of []presence.Listing, list []cluster.PodListener, next string, truth cluster.Truth)
 	LastEvent(ctx context.Context, host presence.HostName, channel string) (presence.LastEvent, bool, cluster.Truth)
 	Online(ctx context.Context, host presence.HostName, users []string) ([]cluster.OnlineUser, cluster.Truth)
 	Disconnect(ctx context.Context, host presence.HostName, channel string, call *cluster.Call) (int, cluster.Truth)
@@ -147,16 +151,13 @@ func (h *Hub) ClusterReport(ctx context.Context) cluster.Report {
 
 // ExplainAll returns the connections of a user on all pods.
 func (h *Hub) ExplainAll(ctx context.Context, host presence.HostName, user string) ([]cluster.PodConnection, cluster.Truth) {
-	now, self := h.cluster.Load(), h.configs.Load().latest()
-	if now != nil && now.pods != nil {
-		return now.pods.Explain(ctx, host, user)
-	}
-	if self == nil {
-		return nil, cluster.Truth{Complete: true}
+	pods, self, truth := h.everyone()
+	if pods != nil {
+		return pods.Explain(ctx, host, user)
 	}
 	var conns []cluster.PodConnection
 	for _, c := range h.Explain(host, user) {
 		conns = append(conns, cluster.PodConnection{DataCenter: self.DataCenter, Pod: self.Pod, Connection: c})
 	}
-	return conns, cluster.Truth{Complete: now == nil && h.alone()}
+	return conns, truth
 }

@@ -146,6 +146,15 @@ func (ph *Host) Reports() []plugins.Report {
 	return reports
 }
 
+// ResetBreakers closes the breakers of the named plugin for a host. It returns false if it is not used for
+// the host.
+func (ph *Host) ResetBreakers(plugin, host string) (found bool) {
+	for _, e := range ph.all() {
+		found = e.ResetBreakers(plugin, host) || found
+	}
+	return found
+}
+
 // prepare sets the logger and the counters of a plugin, which outlive its configuration.
 func (ph *Host) prepare(spec *plugins.Spec) {
 	name, shared := spec.Name, spec.Shared

@@ -47,6 +47,14 @@ func (l *labLocal) Connections() int { return 7 }
 
 func (l *labLocal) Explain(presence.HostName, string) []message.Connection { return l.explain }
 
+// Hosts implements Local.
+func (*labLocal) Hosts(presence.HostName) []message.HostCount { return nil }
+
+// Listeners implements Local.
+func (*labLocal) Listeners(presence.HostName, presence.Listeners) (of presence.Listing, list []message.Listener, ok bool) {
+	return of, nil, false
+}
+
 func (*labLocal) Disconnect(presence.HostName, string, *message.Call) int { return 0 }
 func (*labLocal) Leave(presence.HostName, *message.Call) int              { return 0 }
 

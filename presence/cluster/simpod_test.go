@@ -136,6 +136,14 @@ func (r *simRun) Connections() int { return 0 }
 // Explain implements Local.
 func (r *simRun) Explain(presence.HostName, string) []message.Connection { return nil }
 
+// Hosts implements Local.
+func (*simRun) Hosts(presence.HostName) []message.HostCount { return nil }
+
+// Listeners implements Local.
+func (*simRun) Listeners(presence.HostName, presence.Listeners) (of presence.Listing, list []message.Listener, ok bool) {
+	return of, nil, false
+}
+
 // Disconnect implements Local.
 func (r *simRun) Disconnect(presence.HostName, string, *message.Call) int { return 0 }
 

@@ -30,6 +30,12 @@ type DataCenter = query.DataCenter
 // PodConnection is a connection of a user, with its pod.
 type PodConnection = query.PodConnection
 
+// PodHost is what a pod has of a host.
+type PodHost = query.PodHost
+
+// PodListener is a connection that has a user, with its pod.
+type PodListener = query.PodListener
+
 // OnlineUser is a user with a connection.
 type OnlineUser = query.OnlineUser
 

@@ -22,6 +22,14 @@ func (*pod) Connections() int                                              { ret
 func (*pod) Explain(presence.HostName, string) (none []message.Connection) { return none }
 func (*pod) Leave(presence.HostName, *message.Call) int                    { return 0 }
 
+// Hosts implements Local.
+func (*pod) Hosts(presence.HostName) []message.HostCount { return nil }
+
+// Listeners implements Local.
+func (*pod) Listeners(presence.HostName, presence.Listeners) (of presence.Listing, list []message.Listener, ok bool) {
+	return of, nil, false
+}
+
 // threePods starts pods in two data centers, and waits until they know each other.
 func threePods(t *testing.T) []*pod {
 	t.Helper()

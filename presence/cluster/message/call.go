@@ -12,7 +12,7 @@ func (k QueryKind) isKnown(call bool) bool {
 	if call {
 		return k >= KindOnline && k <= KindLeave
 	}
-	return k >= KindCount && k <= KindNames || k == KindLast
+	return k >= KindCount && k <= KindNames || k >= KindLast && k <= KindListeners
 }
 
 func (e *encoder) call(c *Call) {

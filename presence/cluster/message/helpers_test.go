@@ -98,6 +98,17 @@ func samples() []sample {
 		{"reply last event, soon gone", &Reply{ID: 19, Try: 1, Last: true, Event: &presence.LastEvent{
 			Keeping: presence.Keeping{Stamp: 1, TTL: time.Millisecond}, Body: []byte("{}"),
 		}}},
+		{"query hosts", &Query{ID: 20, Kind: KindHosts}},
+		{"query one host", &Query{ID: 20, Kind: KindHosts, Host: portal}},
+		{"reply hosts", &Reply{ID: 20, Last: true, Hosts: []HostCount{
+			{Host: portal, Anonymous: 1, LoggedIn: 300, Users: 2, Channels: 3, Hidden: 1}, {Host: mustHost("2001:db8::1")},
+		}}},
+		{"query listeners", &Query{ID: 21, Kind: KindListeners, Host: portal, Channel: "lobby", User: "u-1", Page: presence.Page{Limit: 100}}},
+		{"query all listeners", &Query{ID: 21, Kind: KindListeners, Host: portal}},
+		{"reply listeners", &Reply{ID: 21, Last: true, Channels: []presence.Listing{{Channel: "lobby", Kind: presence.Authenticated, Count: 2}}, Listeners: []Listener{
+			{Conn: presence.ID{15: 1}, User: "u-1", Email: "one@example.com", Since: 1_700_000_000_000, LastSign: 1_700_000_001_000},
+			{Conn: presence.ID{0: 1}, User: "zwölf"},
+		}}},
 		{"send of an event to keep", &Send{
 			Host: portal, Channels: []string{"cache-x"}, Message: []byte("{}"),
 			From: presence.Source{Backend: true, Keep: presence.Keeping{Stamp: 1 << 60, TTL: time.Second}},

@@ -17,6 +17,8 @@ const (
 	leastUserDetail = 3
 	leastListing    = 5
 	leastConnection = 5
+	leastHostCount  = 2 + 5
+	leastListener   = 16 + leastUser + 2
 	leastChannel    = 3
 	leastName       = 2
 	leastID         = 8
@@ -51,6 +53,9 @@ func (e *encoder) message(m Message) bool {
 		e.reply(m)
 		if m.Event != nil {
 			e.event(m.Event)
+		}
+		if m.kind() == kindOperatorReply {
+			e.operatorLists(m)
 		}
 	case *Delta:
 		e.delta(m)
@@ -132,6 +137,8 @@ func (d *decoder) message() Message {
 		return d.reply()
 	case kindEventReply:
 		return d.eventReply()
+	case kindOperatorReply:
+		return d.operatorReply()
 	case (*Delta)(nil).kind():
 		return d.delta()
 	case kindDetailedDelta:
@@ -277,7 +284,7 @@ func (e *encoder) query(m *Query) {
 		e.fail(badFrom)
 	}
 	e.flags(m.Raw, !m.Host.IsZero(), m.Page != presence.Page{}, m.Info, m.Whole, m.From != 0)
-	if !m.Host.IsZero() || m.Kind != KindPing {
+	if !m.Host.IsZero() || m.Kind.hasHost() {
 		e.host(m.Host)
 	}
 	e.optional(m.Channel, e.channel)
@@ -304,7 +311,7 @@ func (d *decoder) query(call bool) *Query {
 	switch {
 	case flags&2 != 0:
 		m.Host = d.host()
-	case m.Kind != KindPing:
+	case m.Kind.hasHost():
 		d.fail("no host")
 	}
 	m.Channel, m.User, m.Seed = d.optional(d.channel), d.optional(d.userID), d.fixed()

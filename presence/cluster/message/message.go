@@ -144,7 +144,7 @@ type Query struct {
 	Kind    QueryKind
 	Host    presence.HostName
 	Channel string // KindUsers: this channel alone, unless ""
-	User    string // KindExplain
+	User    string // KindExplain; KindListeners: the users that follow this one
 	Raw     bool   // one entry a connection instead of one a user
 	Info    bool   // users with their info and status
 	Seed    uint64 // KindCount: of the hashes
@@ -152,7 +152,7 @@ type Query struct {
 	// says so with Unlisted.
 	Whole bool
 	From  uint64 // KindCount and Whole: only the hashes from this one on
-	// Page is the part of the channels that is wanted, for KindUsers without a channel.
+	// Page is the part of the channels that is wanted, for KindUsers without a channel. KindListeners uses its Limit.
 	Page presence.Page
 	// Call is set for the kinds from KindOnline to KindLeave, and nil for others.
 	Call *Call
@@ -192,6 +192,11 @@ const (
 	KindLeave      // end memberships in Call.Channels: Count.LoggedIn of them
 
 	KindLast // the last event of Channel, a cache channel: Event. It has no Call
+
+	// Kinds for operators, without a Call.
+
+	KindHosts     // which hosts have connections: Hosts. Without a Host, all hosts, and every pod answers
+	KindListeners // who listens to Channel: Channels with the Channel and its number alone, and Listeners
 )
 
 // Reply is a part of the answer to a Query. The parts of a pod come in order, and the last one says so. Each has all the
@@ -210,6 +215,30 @@ type Reply struct {
 	Conns     []Connection       // one of many channels comes as several, one after the other
 	// Event is the answer to KindLast; nil if the pod keeps no event. With it, the reply has a type of its own.
 	Event *presence.LastEvent
+
+	// A reply with one of the lists below has a type of its own.
+
+	Hosts     []HostCount // KindHosts
+	Listeners []Listener  // KindListeners; sorted by User
+}
+
+// HostCount is what a pod has of a host, for KindHosts.
+type HostCount struct {
+	Host      presence.HostName
+	Anonymous uint64 // connections without a user
+	LoggedIn  uint64 // connections with a user
+	Users     uint64 // distinct users
+	Channels  uint64 // active channels, without private ones
+	Hidden    uint64 // the part of Channels that no listing has
+}
+
+// Listener is one connection that has a user, for KindListeners. Times are Unix times in milliseconds.
+type Listener struct {
+	Conn     presence.ID
+	User     string
+	Email    string // "" for none
+	Since    int64
+	LastSign int64 // when anything was last heard of the client
 }
 
 // Count is how many a pod has on a host.
@@ -373,8 +402,11 @@ func (m *Query) kind() byte {
 }
 
 func (m *Reply) kind() byte {
-	if m != nil && m.Event != nil {
+	switch {
+	case m != nil && m.Event != nil:
 		return kindEventReply
+	case m != nil && m.isForOperators():
+		return kindOperatorReply
 	}
 	return 6
 }

@@ -66,6 +66,18 @@ func SplitReply(r *Reply) []*Reply {
 			part.Conns = append(part.Conns, c)
 		}
 	}
+	for rest := r.Hosts; len(rest) > 0; {
+		part.Hosts, rest = fit(rest, &free, room, hostCountSize)
+		if len(rest) > 0 {
+			begin()
+		}
+	}
+	for rest := r.Listeners; len(rest) > 0; {
+		part.Listeners, rest = fit(rest, &free, room, listenerSize)
+		if len(rest) > 0 {
+			begin()
+		}
+	}
 	part.Last = true
 	return parts
 }

@@ -83,6 +83,22 @@ func users(n int) []presence.User {
 	return list
 }
 
+func manyHosts(n int) []HostCount {
+	list := make([]HostCount, n)
+	for i := range list {
+		list[i] = HostCount{Host: mustHost(fmt.Sprintf("portal-%d.example.com", i)), LoggedIn: uint64(i), Hidden: 1}
+	}
+	return list
+}
+
+func manyListeners(n int) []Listener {
+	list := make([]Listener, n)
+	for i, m := range members(n) {
+		list[i] = Listener{Conn: presence.ID{0: 1, 14: byte(i >> 8), 15: byte(i)}, User: m.ID, Email: m.Email, Since: m.Seen, LastSign: m.Seen + 1}
+	}
+	return list
+}
+
 func joinReplies(t *testing.T, parts []*Reply) *Reply {
 	t.Helper()
 	whole := &Reply{ID: parts[0].ID, Last: true, NotServed: parts[0].NotServed, Unlisted: parts[0].Unlisted, More: parts[0].More}
@@ -106,6 +122,7 @@ func joinReplies(t *testing.T, parts []*Reply) *Reply {
 			l.Details = append([]presence.DetailTimes(nil), l.Details...)
 			whole.Channels = append(whole.Channels, l)
 		}
+		whole.Hosts, whole.Listeners = append(whole.Hosts, part.Hosts...), append(whole.Listeners, part.Listeners...)
 		for _, c := range part.Conns {
 			if n := len(whole.Conns); n > 0 && whole.Conns[n-1].ID == c.ID {
 				whole.Conns[n-1].Channels = append(whole.Conns[n-1].Channels, c.Channels...)
@@ -142,6 +159,8 @@ func TestSplitReply(t *testing.T) {
 		{"hashes", Reply{Count: Count{Anonymous: 1, LoggedIn: 2, Users: 3, Hashes: hashes}, More: true}, 1, 0},
 		{"members", Reply{Count: count, Members: members(100_000)}, 8, 60},
 		{"hashes and members", Reply{Count: Count{Hashes: hashes}, Members: members(10_000)}, 2, 60},
+		{"hosts", Reply{Hosts: manyHosts(20_000)}, 2, 60},
+		{"listeners", Reply{Channels: []presence.Listing{{Channel: "lobby", Kind: presence.Authenticated, Count: 20_000}}, Listeners: manyListeners(20_000)}, 3, 80},
 		{"what is too long to be sent unasked", Reply{Count: count, Unlisted: true}, 1, 0},
 		{"one channel of many", Reply{Channels: []presence.Listing{{Channel: "lobby", Kind: presence.Authenticated, Users: users(100_000)}}}, 7, 600},
 		{"a counted channel of many, with times", Reply{Channels: []presence.Listing{{

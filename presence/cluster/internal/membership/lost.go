@@ -178,7 +178,8 @@ func (m *Members) restartSilence(dc string, now time.Time) {
 // Unreachable returns the names of the pods that can be alive, serve the host and cannot be asked:
 // those that are missing, and all while the bus is disconnected. A pod that does not hear the majority
 // of its data center may count as crashed to others. It names the missing pods of its data center for
-// every host, so that no two pods that take each other for crashed give complete answers.
+// every host, so that no two pods that take each other for crashed give complete answers. The zero
+// HostName is every host.
 func (m *Members) Unreachable(host presence.HostName, scope Scope) []string {
 	if scope == ScopePod {
 		return nil
@@ -196,7 +197,7 @@ func (m *Members) Unreachable(host presence.HostName, scope Scope) []string {
 	var names []string
 	looked := make(map[*sites.Served]bool, 4)
 	add := func(p link.Peer, served *sites.Served) {
-		if (scope != ScopeDC || p.DC == m.self.DC) && served.ServesCached(looked, host.String()) {
+		if (scope != ScopeDC || p.DC == m.self.DC) && (host.IsZero() || served.ServesCached(looked, host.String())) {
 			names = append(names, p.Name())
 		}
 	}

@@ -69,6 +69,8 @@ type answer struct {
 	online      []OnlineUser
 	count       int                 // see message.KindDisconnect and KindLeave
 	event       *presence.LastEvent // nil if no pod keeps one
+	hosts       []PodHost
+	listeners   []PodListener // listings has the channel once for each pod, in the order of the pods
 }
 
 // Asker asks about hosts. It has the queries that callers of the cluster use.

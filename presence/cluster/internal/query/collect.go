@@ -183,5 +183,9 @@ func sizeOfReply(r *message.Reply) int {
 			size += 16 + len(name)
 		}
 	}
+	size += 96 * len(r.Hosts)
+	for i := range r.Listeners {
+		size += 80 + len(r.Listeners[i].User) + len(r.Listeners[i].Email)
+	}
 	return size
 }

@@ -31,6 +31,9 @@ func (k *Queries) ask(ctx context.Context, q queryKey) answer {
 
 // named returns the pods that must reply.
 func (k *Queries) named(q queryKey) []link.Peer {
+	if q.host.IsZero() && q.kind == message.KindHosts {
+		return k.members.All()
+	}
 	if q.host.IsZero() || len(q.page.Prefix) > presence.MaxChannelName || q.channel != "" && presence.CheckChannel(q.channel) != nil || q.user != "" && presence.CheckUserID(q.user) != nil {
 		return nil // no pod can have it
 	}
@@ -50,6 +53,9 @@ var kinds = map[message.QueryKind]string{
 	message.KindLeave:      "leave",
 
 	message.KindLast: "last_event",
+
+	message.KindHosts:     "hosts",
+	message.KindListeners: "listeners",
 }
 
 // find makes the answer to a query. f is what other queries share of it, or nil.

@@ -2,6 +2,7 @@ package query
 
 import (
 	"fmt"
+	"slices"
 	"strings"
 	"sync"
 	"testing"
@@ -106,6 +107,9 @@ func (p *testPod) PodDown(other link.Peer) {
 type local struct {
 	hold chan struct{} // Serves waits until it is closed; if nil, it does not wait
 
+	hosts     []message.HostCount // set before the first query, like listeners
+	listeners []message.Listener
+
 	mu   sync.Mutex
 	done []string // calls that were carried out
 }
@@ -120,6 +124,14 @@ func (l *local) Serves(presence.HostName) bool {
 func (l *local) Connections() int { return 0 }
 
 func (l *local) Explain(presence.HostName, string) []message.Connection { return nil }
+
+func (l *local) Hosts(host presence.HostName) []message.HostCount {
+	return slices.DeleteFunc(slices.Clone(l.hosts), func(h message.HostCount) bool { return !host.IsZero() && h.Host != host })
+}
+
+func (l *local) Listeners(presence.HostName, presence.Listeners) (of presence.Listing, list []message.Listener, ok bool) {
+	return presence.Listing{Channel: "c", Kind: presence.Authenticated, Count: len(l.listeners)}, l.listeners, len(l.listeners) > 0
+}
 
 func (l *local) Disconnect(host presence.HostName, channel string, call *message.Call) int {
 	return l.carryOut("disconnect", host, channel, call)

@@ -21,6 +21,10 @@ func merge(q queryKey, replies []podReply) answer {
 	switch q.kind {
 	case message.KindExplain:
 		return answer{connections: mergeConnections(replies)}
+	case message.KindHosts:
+		return answer{hosts: mergeHosts(replies)}
+	case message.KindListeners:
+		return mergeListeners(q, replies)
 	case message.KindOnline:
 		return answer{online: mergeOnline(replies)}
 	case message.KindLast:

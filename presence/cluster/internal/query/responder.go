@@ -132,6 +132,10 @@ func (r *Responder) reply(to link.Peer, q *message.Query, hashes bool) *message.
 		}
 	default:
 	}
+	if q.Kind == message.KindHosts {
+		reply.Hosts = r.local.Hosts(q.Host)
+		return reply
+	}
 	host := r.registry.Host(q.Host)
 	if host == nil && reply.Count.LoggedIn == 0 {
 		reply.NotServed = !r.local.Serves(q.Host)
@@ -162,9 +166,18 @@ func (r *Responder) reply(to link.Peer, q *message.Query, hashes bool) *message.
 		reply.Channels = host.ActiveChannels()
 	case message.KindOnline:
 		reply.Members = r.registry.Pods().Online(q.Host, q.Call.Users)
-	case message.KindPing, message.KindDisconnect, message.KindLeave, message.KindLast: // handled above
+	case message.KindPing, message.KindDisconnect, message.KindLeave, message.KindLast, message.KindHosts: // handled above
 	case message.KindExplain:
 		reply.Conns = r.local.Explain(q.Host, q.User)
+	case message.KindListeners:
+		var (
+			of presence.Listing
+			ok bool
+		)
+		of, reply.Listeners, ok = r.local.Listeners(q.Host, moreListeners(q))
+		if ok && q.Channel != "" {
+			reply.Channels = []presence.Listing{of}
+		}
 	}
 	return reply
 }
