@@ -181,9 +181,8 @@ func (d *decoder) unfollow() *Unfollow {
 	return &Unfollow{list(d, leastHostSum, func() HostSet { return HostSet{d.host(), ShardSet(d.fixed())} })}
 }
 
-func hostSumSize(s *HostSum) int { return hostSize(s.Host) + 8 }
-
-func hostSetSize(s *HostSet) int { return hostSize(s.Host) + 8 }
+// numberedHostSize returns the size of a host with a fixed number.
+func numberedHostSize(h presence.HostName) int { return hostSize(h) + 8 }
 
 func shardsSize(s *Shards) int {
 	size := hostSize(s.Host) + 1

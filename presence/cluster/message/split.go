@@ -117,10 +117,8 @@ func SplitSites(s *Sites) []*Sites {
 		all = append(all, shorten(site)...)
 	}
 	var parts []*Sites
-	for more := true; more; more = len(all) > 0 {
-		part, free := &Sites{Sum: s.Sum, Part: uint32(len(parts))}, room
-		part.Sites, all = fit(all, &free, room, siteSize)
-		parts = append(parts, part)
+	for _, sites := range divideList(all, siteSize) {
+		parts = append(parts, &Sites{Sum: s.Sum, Part: uint32(len(parts)), Sites: sites})
 	}
 	for _, part := range parts {
 		part.Parts = uint32(len(parts))
@@ -151,11 +149,8 @@ func halve(set []string, events bool) []Site {
 // there are several, each has to be given an ID of its own, since a CheckDone answers one of them.
 func SplitCheck(c *Check) []*Check {
 	var checks []*Check
-	rest := c.Channels
-	for more := true; more; more = len(rest) > 0 {
-		check, free := &Check{ID: c.ID, Host: c.Host}, room
-		check.Channels, rest = fit(rest, &free, room, func(c *CheckChannel) int { return max(checkSize(c), answerLimit) })
-		checks = append(checks, check)
+	for _, channels := range divideList(c.Channels, func(c *CheckChannel) int { return max(checkSize(c), answerLimit) }) {
+		checks = append(checks, &Check{ID: c.ID, Host: c.Host, Channels: channels})
 	}
 	return checks
 }
@@ -163,38 +158,37 @@ func SplitCheck(c *Check) []*Check {
 // SplitHostSums returns the messages that together say what m says, for hosts in the order of their names.
 func SplitHostSums(m *HostSums) []*HostSums {
 	var parts []*HostSums
-	after, rest := m.After, m.Hosts
-	for more := true; more; more = len(rest) > 0 {
-		part, free := &HostSums{After: after}, room
-		part.Hosts, rest = fit(rest, &free, room, hostSumSize)
-		if len(rest) > 0 {
-			after = part.Hosts[len(part.Hosts)-1].Host.String()
-		} else {
-			part.Last = m.Last
+	after := m.After
+	for _, hosts := range divideList(m.Hosts, func(s *HostSum) int { return numberedHostSize(s.Host) }) {
+		parts = append(parts, &HostSums{After: after, Hosts: hosts})
+		if len(hosts) > 0 {
+			after = hosts[len(hosts)-1].Host.String()
 		}
-		parts = append(parts, part)
 	}
+	parts[len(parts)-1].Last = m.Last
 	return parts
 }
 
-// SplitHostShards returns the messages that together say what m says.
+// SplitHostShards returns the messages that together say what m says: none if it says nothing.
 func SplitHostShards(m *HostShards) []*HostShards {
+	if len(m.Hosts) == 0 {
+		return nil
+	}
 	var parts []*HostShards
-	for rest := m.Hosts; len(rest) > 0; {
-		part, free := &HostShards{}, room
-		part.Hosts, rest = fit(rest, &free, room, shardsSize)
-		parts = append(parts, part)
+	for _, hosts := range divideList(m.Hosts, shardsSize) {
+		parts = append(parts, &HostShards{hosts})
 	}
 	return parts
 }
 
-// SplitUnfollow returns the messages that together say what m says.
+// SplitUnfollow returns the messages that together say what m says: none if it says nothing.
 func SplitUnfollow(m *Unfollow) []*Unfollow {
+	if len(m.Hosts) == 0 {
+		return nil
+	}
 	var parts []*Unfollow
-	for rest := m.Hosts; len(rest) > 0; {
-		part, free := &Unfollow{}, room
-		part.Hosts, rest = fit(rest, &free, room, hostSetSize)
-		parts = append(parts, part)
+	for _, hosts := range divideList(m.Hosts, func(s *HostSet) int { return numberedHostSize(s.Host) }) {
+		parts = append(parts, &Unfollow{hosts})
 	}
 	return parts
 }
@@ -202,10 +196,19 @@ func SplitUnfollow(m *Unfollow) []*Unfollow {
 // SplitDetails returns the messages that together say what m says.
 func SplitDetails(m *Details) []*Details {
 	var parts []*Details
-	rest := m.Users
-	for more := true; more; more = len(rest) > 0 {
-		part, free := &Details{Host: m.Host, Hello: m.Hello}, room
-		part.Users, rest = fit(rest, &free, room, userDetailSize)
+	for _, users := range divideList(m.Users, userDetailSize) {
+		parts = append(parts, &Details{Host: m.Host, Hello: m.Hello, Users: users})
+	}
+	return parts
+}
+
+// divideList divides a list into parts that each fit into a payload. Of an empty list, it returns one empty
+// part.
+func divideList[T any](entries []T, size func(*T) int) (parts [][]T) {
+	for more := true; more; more = len(entries) > 0 {
+		var part []T
+		free := room
+		part, entries = fit(entries, &free, room, size)
 		parts = append(parts, part)
 	}
 	return parts

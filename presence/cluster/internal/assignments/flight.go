@@ -16,8 +16,8 @@ const (
 	// maxDelay is how long changes wait at most to travel with others. They do not wait at all unless
 	// the flight before theirs is under way.
 	maxDelay = 2 * time.Millisecond
-	// gather is how long reports of later versions are combined from the first one on. Pods can have
-	// different ones, and making a change again above each would take many flights.
+	// gather is how long reports of later versions are combined, from the first. Pods can have different
+	// ones, and making a change again above each would take many flights.
 	gather = 10 * time.Millisecond
 	// maxShared is the number of records from which on a flight takes no more. So a small change does
 	// not wait for many large ones.
@@ -145,23 +145,19 @@ type result struct {
 // await waits for the end of the flight, or until reported was closed a moment ago.
 func (a *Keeper) await(ctx context.Context, f *flight, reported, stop <-chan struct{}) (r result) {
 	r.over = true
-	select {
-	case <-f.over:
-	case <-reported:
-		rest := time.NewTimer(gather)
-		defer rest.Stop()
+	var gathered <-chan time.Time // nil before the first report
+	for waits := true; waits; {
+		waits = false
 		select {
 		case <-f.over:
-		case <-rest.C:
+		case <-reported:
+			reported, gathered, waits = nil, time.After(gather), true
+		case <-gathered:
 		case <-ctx.Done():
 			r.over = false
 		case <-stop:
 			r.over = false
 		}
-	case <-ctx.Done():
-		r.over = false
-	case <-stop:
-		r.over = false
 	}
 	a.mu.Lock()
 	defer a.mu.Unlock()

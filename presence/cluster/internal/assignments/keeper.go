@@ -1,11 +1,10 @@
 // Package assignments keeps the book of assignments equal on all pods.
 //
 // A [Keeper] sends changes to all pods and waits for their confirmations (spread.go, flight.go). It stores
-// those of others, and confirms them (confirm.go). It compares the
-// book with those of other pods every few seconds, and requests what differs (check.go). After times
-// in which this pod may not have received complete changes, it does so at once, until it has them
-// (whole.go, pursue.go). It has subjects of its own, because handling their messages waits for the
-// disk, and the inbox must not wait.
+// those of others, and confirms them (confirm.go). It compares the book with those of other pods every few
+// seconds, and requests what differs (check.go). After times in which this pod may not have received
+// complete changes, it does so at once, until it has them (whole.go, pursue.go). It has subjects of its
+// own, because handling their messages waits for the disk, and the inbox must not wait.
 //
 // Keeper.mu guards the check in progress, what is known of other pods, and the changes that wait for
 // confirmations. It is not held while messages are sent, or while records are read or stored.
@@ -115,12 +114,12 @@ func (a *Keeper) merge(from link.Peer, m *message.Assignments) {
 // confirmed handles the confirmation of a change, or the end of an answer.
 func (a *Keeper) confirmed(from link.Peer, m *message.AssignmentsTaken) {
 	a.mu.Lock()
-	s := a.flights[m.ID]
-	if s != nil {
-		s.confirm(from, m)
+	f := a.flights[m.ID]
+	if f != nil {
+		f.confirm(from, m)
 	}
 	a.mu.Unlock()
-	if s == nil && !a.endAnswer(from, m) {
+	if f == nil && !a.endAnswer(from, m) {
 		a.link.Counts.Unknown.Add(1)
 	}
 }
@@ -137,8 +136,8 @@ func (a *Keeper) PodDown(p link.Peer) {
 	if a.check.to == p {
 		a.check.id = 0
 	}
-	for _, s := range a.flights {
-		s.removePod(p)
+	for _, f := range a.flights {
+		f.removePod(p)
 	}
 	a.due.Wake()
 }

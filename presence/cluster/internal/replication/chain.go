@@ -52,21 +52,17 @@ func (s *watchedShard) close(p *pod) {
 	}
 }
 
-// chain adds a delta of a pod to the chain of its shard. It reports whether it is new.
-func (r *Replicator) chain(s *watchedShard, p *pod, m *message.Delta) bool {
+// chain adds a delta of a pod to the chain of its shard, unless it is late.
+func (r *Replicator) chain(s *watchedShard, p *pod, m *message.Delta) {
 	clock, before := s.clock(p), m.Clock-m.Step
 	switch {
-	case clock == unknown:
-		r.chainLater(s, p, before, m.Clock)
-	case m.Clock <= clock:
-		return false
-	case m.Step > 0 && before == clock:
+	case clock != unknown && m.Clock <= clock:
+	case clock != unknown && m.Step > 0 && before == clock:
 		s.setClock(p, m.Clock, 0)
 		r.join(s, p)
 	default:
 		r.chainLater(s, p, before, m.Clock)
 	}
-	return true
 }
 
 // chainLater adds a delta that does not follow the clock of the shard. It is checked, unless those between

@@ -54,11 +54,7 @@ func (r *Replicator) ask(now time.Time) {
 		list := slices.SortedFunc(maps.Keys(watches), func(a, b *watch) int {
 			return cmp.Or(cmp.Compare(a.shard.number, b.shard.number), cmp.Compare(a.channel, b.channel))
 		})
-		whole := &message.Check{Host: q.name, Channels: make([]message.CheckChannel, len(list))}
-		for i, w := range list {
-			whole.Channels[i] = message.CheckChannel{Channel: w.channel, Clock: r.clock(w, q.pod)}
-		}
-		for _, m := range message.SplitCheck(whole) {
+		for _, m := range r.questions(q, list) {
 			r.lastID++
 			m.ID = r.lastID
 			c := &check{id: m.ID, to: q.pod, host: q.watchedHost, watches: slices.Clone(list[:len(m.Channels)]), asked: now, heard: now}
@@ -69,13 +65,31 @@ func (r *Replicator) ask(now time.Time) {
 			r.scheduleRepeat(c.heard.Add(r.timing.Repeat))
 			r.link.Send(r.link.Inbox(q.peer), m)
 		}
-		for _, w := range slices.Collect(maps.Keys(watches)) {
+		for w := range watches {
 			if o := w.shard.open[q.pod]; o != nil {
 				o.wanted = false
 			}
 		}
 	}
 	clear(r.wanted)
+}
+
+// questions returns the messages that ask a pod for the channels of a host, without IDs.
+func (r *Replicator) questions(q hostOf, watches []*watch) []*message.Check {
+	whole := &message.Check{Host: q.name, Channels: make([]message.CheckChannel, len(watches))}
+	for i, w := range watches {
+		whole.Channels[i] = message.CheckChannel{Channel: w.channel, Clock: r.clock(w, q.pod)}
+	}
+	return message.SplitCheck(whole)
+}
+
+// waiting returns the replica of a channel that waits for the check; nil if the channel is no longer
+// watched, or waits for a later check.
+func (c *check) waiting(w *watch) *replica {
+	if rep := w.replicas[c.to]; !w.over && rep != nil && rep.check == c.id {
+		return rep
+	}
+	return nil
 }
 
 // completeRounds begins the rounds that are wanted, and those of shards whose clock is unknown. It adds
@@ -175,27 +189,14 @@ func (r *Replicator) finishCheck(c *check, m *message.CheckDone) {
 		}
 	}
 	for _, w := range c.watches {
-		w.raiseFloor(c, told[w.shard], m.Clock)
-		if rep := w.replicas[c.to]; rep != nil && rep.check == c.id && behind[w.shard] {
-			rep.behind = true
+		rep := c.waiting(w)
+		if rep == nil {
+			continue // a later check has taken its place, and the part of this answer may be lost
 		}
-	}
-}
-
-// raiseFloor records the end of a check. told is the clock of the shard before the answer, and clock that
-// of the pod. A live delta that was merged meanwhile and is not later than the answer may have been
-// recorded by an outsider, if the answer has no part. So the channel is checked again.
-func (w *watch) raiseFloor(c *check, told, clock uint64) {
-	rep := w.replicas[c.to]
-	if w.over || rep == nil {
-		return
-	}
-	if rep.check != c.id {
-		return // a later check has taken its place, and the part of this answer may be lost
-	}
-	rep.floor = max(rep.floor, told)
-	if rep.live != 0 && rep.live <= clock {
-		rep.behind = true
+		rep.floor = max(rep.floor, told[w.shard])
+		// A live delta that was merged meanwhile and is not later than the answer may have been recorded by an
+		// outsider, if the answer has no part.
+		rep.behind = rep.behind || behind[w.shard] || rep.live != 0 && rep.live <= m.Clock
 	}
 }
 
@@ -288,8 +289,8 @@ func (r *Replicator) endCheck(c *check) {
 		}
 	}
 	for _, w := range c.watches {
-		rep := w.replicas[c.to]
-		if w.over || rep == nil || rep.check != c.id { // another check was sent
+		rep := c.waiting(w)
+		if rep == nil {
 			continue
 		}
 		rep.check = 0

@@ -2,7 +2,6 @@ package replication
 
 import (
 	"cmp"
-	"maps"
 	"slices"
 	"sync"
 
@@ -84,8 +83,16 @@ func (l *ledger) removeFollower(k shardKey, s *toldShard, f *follower) {
 func (l *ledger) publish(k shardKey, clock uint64) (step uint64) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	s := l.shards[k]
-	if s == nil || clock <= s.told { // the pods that follow the shard since have it in their answers
+	if s := l.shards[k]; s != nil {
+		return s.tell(clock)
+	}
+	return 0
+}
+
+// tell makes clock the clock of the shard, and returns the difference from the one before; 0 if it is
+// not later: the pods that follow the shard since have what is up to it in their answers.
+func (s *toldShard) tell(clock uint64) (step uint64) {
+	if clock <= s.told {
 		return 0
 	}
 	step = clock - s.told
@@ -100,10 +107,10 @@ func (l *ledger) publish(k shardKey, clock uint64) (step uint64) {
 // skip counts all changes until now as published, so that followers find that they lack some.
 func (l *ledger) skip() {
 	l.mu.Lock()
-	keys := slices.Collect(maps.Keys(l.shards))
-	l.mu.Unlock()
-	for _, k := range keys {
-		l.publish(k, l.reg.LastClock())
+	defer l.mu.Unlock()
+	clock := l.reg.LastClock()
+	for _, s := range l.shards {
+		s.tell(clock)
 	}
 }
 

@@ -41,8 +41,7 @@ func (c *check) lacks(m *message.CheckDone) bool {
 		if a.Index >= len(c.watches) {
 			return true
 		}
-		w := c.watches[a.Index]
-		if rep := w.replicas[c.to]; !w.over && rep != nil && rep.check == c.id && rep.seen < a.Clock {
+		if rep := c.waiting(c.watches[a.Index]); rep != nil && rep.seen < a.Clock {
 			c.heard = time.Now()
 			return true
 		}
@@ -85,19 +84,12 @@ func (r *Replicator) repeat(now time.Time) {
 // channels, it is another check: an answer names them by their position.
 func (r *Replicator) sendAgain(now time.Time, c *check) {
 	asked := len(c.watches)
-	c.watches = slices.DeleteFunc(c.watches, func(w *watch) bool {
-		rep := w.replicas[c.to]
-		return w.over || rep == nil || rep.check != c.id
-	})
+	c.watches = slices.DeleteFunc(c.watches, func(w *watch) bool { return c.waiting(w) == nil })
 	if len(c.watches) == 0 {
 		r.endCheck(c)
 		return
 	}
-	whole := &message.Check{ID: c.id, Host: c.host.name, Channels: make([]message.CheckChannel, len(c.watches))}
-	for i, w := range c.watches {
-		whole.Channels[i] = message.CheckChannel{Channel: w.channel, Clock: r.clock(w, c.to)}
-	}
-	m := message.SplitCheck(whole)[0]
+	m := r.questions(hostOf{c.to, c.host}, c.watches)[0]
 	for _, w := range c.watches[len(m.Channels):] { // the clocks have grown too long for one payload
 		r.want(w, c.to)
 	}
@@ -105,12 +97,13 @@ func (r *Replicator) sendAgain(now time.Time, c *check) {
 	if len(c.watches) < asked {
 		delete(r.checks, c.id)
 		r.lastID++
-		c.id, m.ID = r.lastID, r.lastID
+		c.id = r.lastID
 		r.checks[c.id] = c
 		for _, w := range c.watches {
 			w.replicas[c.to].check = c.id
 		}
 	}
+	m.ID = c.id
 	c.heard, c.again = now, memorySize(m)
 	r.link.Send(r.link.Inbox(c.to.peer), m)
 }
