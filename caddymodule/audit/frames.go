@@ -1,6 +1,7 @@
 package audit
 
 import (
+	"maps"
 	"sync"
 	"time"
 )
@@ -23,9 +24,9 @@ type member struct{ channel, user string }
 
 // expectation is a change that a watcher has not been told yet.
 type expectation struct {
-	isThere  bool
-	due      time.Time
-	isMissed bool // it has been counted as missing
+	isThere   bool
+	due       time.Time
+	isCounted bool // as missing, or as late
 }
 
 // fact says whether a user is in a channel, and when watchers have to know it.
@@ -45,7 +46,10 @@ type frames struct {
 	visible map[seen]bool
 	watched map[seen]bool // keys with user ""
 	open    map[seen]*expectation
-	counts  []FrameCounts // by watcher
+	// overtaken has what a watcher was not told of before the user came or went again: its frame can still
+	// come, and is no false one then.
+	overtaken map[seen]*expectation
+	counts    []FrameCounts // by watcher
 }
 
 // FrameCounts counts changes that a watcher should have seen, by what became of them.
@@ -59,7 +63,7 @@ type FrameCounts struct {
 func newFrames(watchers int) *frames {
 	return &frames{
 		truth: make(map[member]fact), visible: make(map[seen]bool), watched: make(map[seen]bool),
-		open: make(map[seen]*expectation), counts: make([]FrameCounts, watchers),
+		open: make(map[seen]*expectation), overtaken: make(map[seen]*expectation), counts: make([]FrameCounts, watchers),
 	}
 }
 
@@ -74,12 +78,22 @@ func (f *frames) changing(now time.Time, m member) {
 	}
 }
 
-// drop ends an expectation that has been overtaken.
+// drop ends an expectation that has been overtaken. If it is not due yet, the pod did not have to know of
+// it, so nothing excuses a frame.
 func (f *frames) drop(now time.Time, k seen) {
-	if e := f.open[k]; e != nil && !e.isMissed && now.Sub(e.due) > late {
-		f.counts[k.watcher].Late++
+	if e := f.open[k]; e != nil && !e.due.After(now) {
+		f.countLate(now, k, e)
+		f.overtaken[k] = e
 	}
 	delete(f.open, k)
+}
+
+// countLate counts an expectation as late if it is, and has not been counted.
+func (f *frames) countLate(now time.Time, k seen, e *expectation) {
+	if !e.isCounted && now.Sub(e.due) > late {
+		f.counts[k.watcher].Late++
+		e.isCounted = true
+	}
 }
 
 // changed records that the user is in the channel, or not. Watchers have to know it by due, and may
@@ -131,20 +145,23 @@ func (f *frames) frame(now time.Time, k seen, isThere bool) {
 	if !isThere {
 		delete(f.visible, k)
 	}
-	e := f.open[k]
+	e, before := f.open[k], f.overtaken[k]
 	if e != nil && e.isThere == isThere {
-		switch {
-		case e.isMissed:
-		case now.Sub(e.due) > late:
-			f.counts[k.watcher].Late++
-		default:
+		if f.countLate(now, k, e); !e.isCounted {
 			f.counts[k.watcher].InTime++
 		}
 		delete(f.open, k)
 		return
 	}
+	isOld := before != nil && before.isThere == isThere && now.Sub(before.due) <= lost
+	if isOld {
+		f.countLate(now, k, before)
+		delete(f.overtaken, k)
+	}
 	if truth, isSettled := f.truth[member{k.channel, k.user}]; isSettled && e == nil && truth.isThere != isThere {
-		f.counts[k.watcher].False++
+		if !isOld {
+			f.counts[k.watcher].False++
+		}
 		f.open[k] = &expectation{isThere: truth.isThere, due: now}
 	}
 }
@@ -153,33 +170,25 @@ func (f *frames) frame(now time.Time, k seen, isThere bool) {
 func (f *frames) unwatch(watcher int) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
-	for k := range f.watched {
-		if k.watcher == watcher {
-			delete(f.watched, k)
-		}
-	}
-	for k := range f.visible {
-		if k.watcher == watcher {
-			delete(f.visible, k)
-		}
-	}
-	for k := range f.open {
-		if k.watcher == watcher {
-			delete(f.open, k)
-		}
-	}
+	ofWatcher := func(k seen, _ bool) bool { return k.watcher == watcher }
+	maps.DeleteFunc(f.watched, ofWatcher)
+	maps.DeleteFunc(f.visible, ofWatcher)
+	expected := func(k seen, _ *expectation) bool { return k.watcher == watcher }
+	maps.DeleteFunc(f.open, expected)
+	maps.DeleteFunc(f.overtaken, expected)
 }
 
 // expire counts what has not come. It returns how much is still expected.
 func (f *frames) expire(now time.Time) (open int) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
+	maps.DeleteFunc(f.overtaken, func(_ seen, e *expectation) bool { return now.Sub(e.due) > lost })
 	for k, e := range f.open {
 		switch {
-		case e.isMissed:
+		case e.isCounted:
 		case now.Sub(e.due) > lost:
 			f.counts[k.watcher].Missing++
-			e.isMissed = true
+			e.isCounted = true
 		default:
 			open++
 		}

@@ -34,6 +34,46 @@ func TestFrames(t *testing.T) {
 			f.frame(at(5), key, false)
 			f.expire(at(20))
 		}, FrameCounts{InTime: 1, False: 1, Missing: 1}},
+		"the frames of a user who came back come late": {func(f *frames) {
+			join(f, 1)
+			f.frame(at(1), key, true)
+			leave(f, 2)
+			join(f, 2.5)
+			f.frame(at(2.6), key, false)
+			f.frame(at(2.7), key, true)
+		}, FrameCounts{InTime: 3}},
+		"they come very late": {func(f *frames) {
+			join(f, 1)
+			f.frame(at(1), key, true)
+			leave(f, 2)
+			join(f, 2.5)
+			f.frame(at(3.6), key, false)
+			f.frame(at(3.7), key, true)
+		}, FrameCounts{InTime: 3, Late: 1}},
+		"a false leave after such a late one": {func(f *frames) {
+			join(f, 1)
+			f.frame(at(1), key, true)
+			leave(f, 2)
+			join(f, 2.5)
+			f.frame(at(2.6), key, false)
+			f.frame(at(2.7), key, true)
+			f.frame(at(3), key, false)
+		}, FrameCounts{InTime: 3, False: 1}},
+		"a false leave when a late one is no longer expected": {func(f *frames) {
+			join(f, 1)
+			f.frame(at(1), key, true)
+			leave(f, 2)
+			join(f, 2.5)
+			f.frame(at(12.5), key, false)
+		}, FrameCounts{InTime: 2, False: 1}},
+		"a false leave after a comeback in the grace period": {func(f *frames) {
+			join(f, 1)
+			f.frame(at(1), key, true)
+			f.changing(at(2), ada)
+			f.changed(ada, false, at(10))
+			join(f, 4)
+			f.frame(at(5), key, false)
+		}, FrameCounts{InTime: 2, False: 1}},
 		"a lost connection, in the grace period": {func(f *frames) {
 			join(f, 1)
 			f.frame(at(1), key, true)

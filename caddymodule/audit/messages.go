@@ -1,6 +1,7 @@
 package audit
 
 import (
+	"maps"
 	"sync"
 	"time"
 )
@@ -56,16 +57,8 @@ func (l *messages) listen(watcher int, channel string) {
 func (l *messages) deaf(watcher int) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	for k := range l.listening {
-		if k.watcher == watcher {
-			delete(l.listening, k)
-		}
-	}
-	for k := range l.flights {
-		if k.watcher == watcher {
-			delete(l.flights, k)
-		}
-	}
+	maps.DeleteFunc(l.listening, func(k seen, _ bool) bool { return k.watcher == watcher })
+	maps.DeleteFunc(l.flights, func(k stream, _ map[uint64]*flight) bool { return k.watcher == watcher })
 }
 
 // send records that a connection is about to send message number n. Numbers begin at 1 and grow.
@@ -149,10 +142,7 @@ func (l *messages) expire(now time.Time) (open int) {
 			delete(l.flights, k)
 		}
 	}
-	for k := range l.last {
-		if l.flights[k] == nil {
-			delete(l.last, k) // the connection sends no more, or its last message is long ago
-		}
-	}
+	// The other connections send no more, or their last messages are long ago.
+	maps.DeleteFunc(l.last, func(k stream, _ uint64) bool { return l.flights[k] == nil })
 	return open
 }
