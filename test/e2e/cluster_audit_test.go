@@ -12,6 +12,7 @@ import (
 	"net/url"
 	"os"
 	"os/exec"
+	"slices"
 	"strconv"
 	"strings"
 	"testing"
@@ -119,12 +120,10 @@ func withoutUser(answer []byte, end string) ([]byte, error) {
 		return nil, err
 	}
 	for _, dc := range dcs {
-		list, _ := dc["authenticated"].([]any)
-		for i, u := range list {
-			if strings.HasSuffix(u.(map[string]any)["id"].(string), end) {
-				dc["authenticated"] = append(list[:i:i], list[i+1:]...)
-				break
-			}
+		if list, ok := dc["authenticated"].([]any); ok { // all of them: another audit of the pods can have one, too
+			dc["authenticated"] = slices.DeleteFunc(list, func(u any) bool {
+				return strings.HasSuffix(u.(map[string]any)["id"].(string), end)
+			})
 		}
 	}
 	return json.Marshal(dcs)
@@ -150,9 +149,7 @@ func TestAudit(t *testing.T) {
 			if p.Answers.Wrong+p.Answers.Incomplete+p.Answers.None != 0 || p.GhostSeconds+p.MissingSeconds != 0 {
 				t.Errorf("answers: %+v", p)
 			}
-			// A busy machine makes some late. A frame so late that the user has come or gone again counts as
-			// one about nothing.
-			if f.Missing != 0 || m.Lost+m.Duplicates+m.Reordered != 0 {
+			if f.Missing+f.False != 0 || m.Lost+m.Duplicates+m.Reordered != 0 { // a busy machine makes some late
 				t.Errorf("frames and messages: %+v", p)
 			}
 		}
