@@ -116,8 +116,9 @@ func SplitSites(s *Sites) []*Sites {
 	for _, site := range s.Sites {
 		all = append(all, shorten(site)...)
 	}
-	var parts []*Sites
-	for _, sites := range divideList(all, siteSize) {
+	lists := divideList(all, siteSize)
+	parts := make([]*Sites, 0, len(lists))
+	for _, sites := range lists {
 		parts = append(parts, &Sites{Sum: s.Sum, Part: uint32(len(parts)), Sites: sites})
 	}
 	for _, part := range parts {
@@ -148,8 +149,9 @@ func halve(set []string, events bool) []Site {
 // SplitCheck returns the checks that together ask what c asks, each of no more channels than a [CheckDone] can list. If
 // there are several, each has to be given an ID of its own, since a CheckDone answers one of them.
 func SplitCheck(c *Check) []*Check {
-	var checks []*Check
-	for _, channels := range divideList(c.Channels, func(c *CheckChannel) int { return max(checkSize(c), answerLimit) }) {
+	lists := divideList(c.Channels, func(c *CheckChannel) int { return max(checkSize(c), answerLimit) })
+	checks := make([]*Check, 0, len(lists))
+	for _, channels := range lists {
 		checks = append(checks, &Check{ID: c.ID, Host: c.Host, Channels: channels})
 	}
 	return checks
@@ -157,9 +159,10 @@ func SplitCheck(c *Check) []*Check {
 
 // SplitHostSums returns the messages that together say what m says, for hosts in the order of their names.
 func SplitHostSums(m *HostSums) []*HostSums {
-	var parts []*HostSums
+	lists := divideList(m.Hosts, func(s *HostSum) int { return numberedHostSize(s.Host) })
+	parts := make([]*HostSums, 0, len(lists))
 	after := m.After
-	for _, hosts := range divideList(m.Hosts, func(s *HostSum) int { return numberedHostSize(s.Host) }) {
+	for _, hosts := range lists {
 		parts = append(parts, &HostSums{After: after, Hosts: hosts})
 		if len(hosts) > 0 {
 			after = hosts[len(hosts)-1].Host.String()
@@ -195,8 +198,9 @@ func SplitUnfollow(m *Unfollow) []*Unfollow {
 
 // SplitDetails returns the messages that together say what m says.
 func SplitDetails(m *Details) []*Details {
-	var parts []*Details
-	for _, users := range divideList(m.Users, userDetailSize) {
+	lists := divideList(m.Users, userDetailSize)
+	parts := make([]*Details, 0, len(lists))
+	for _, users := range lists {
 		parts = append(parts, &Details{Host: m.Host, Hello: m.Hello, Users: users})
 	}
 	return parts
