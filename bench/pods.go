@@ -5,8 +5,6 @@ import (
 	"fmt"
 	"math"
 	"slices"
-	"strconv"
-	"strings"
 	"time"
 
 	"github.com/rollcall-gateway/rollcall/bench/load"
@@ -44,15 +42,9 @@ func rollcallPodsPeer() *peer {
 		if err != nil {
 			return nil, err
 		}
-		lines := []string{
-			"data_center bench", fmt.Sprintf("pod pod-%d", len(pods)),
-			"cluster {", "listen " + own, "secret " + strconv.Quote(server.TokenSecret),
-		}
-		if len(pods) > 0 {
-			lines = append(lines, "routes "+strings.Join(pods, " "))
-		}
+		lines := server.PodOptions("bench", len(pods), own, pods)
 		pods = append(pods, own)
-		return server.Caddy{Program: b.caddy, Dir: b.dir, Options: append(lines, "}")}.Start(ctx)
+		return server.Caddy{Program: b.caddy, Dir: b.dir, Options: lines}.Start(ctx)
 	}
 	p.publish = func(message string) string {
 		return fmt.Sprintf(`{"type":"send","channels":[%q],"message":%s,"echo":false}`, shared, message)

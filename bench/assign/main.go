@@ -18,12 +18,10 @@ import (
 	"os/signal"
 	"runtime"
 	"slices"
-	"strconv"
 	"strings"
 	"time"
 
 	"github.com/rollcall-gateway/rollcall/bench/server"
-	"github.com/rollcall-gateway/rollcall/internal/loopback"
 )
 
 // rows are the measured deployments and numbers of requests at a time.
@@ -134,13 +132,16 @@ func (o *options) deployment(ctx context.Context, caddy string, n int, results [
 		return err
 	}
 	defer func() { err = errors.Join(err, os.RemoveAll(dir)) }()
-	var pods []*server.Process
+	var pods server.Group
 	defer func() {
 		for _, p := range pods {
 			err = errors.Join(err, p.Stop())
 		}
 	}()
-	if pods, err = startPods(ctx, caddy, dir, n); err != nil {
+	if caddy, err = exec.LookPath(caddy); err != nil {
+		return err
+	}
+	if pods, err = (server.Caddy{Program: caddy, Dir: dir}).StartPods(ctx, "bench", n); err != nil {
 		return err
 	}
 	if err := awaitComplete(ctx, pods); err != nil {
@@ -158,38 +159,6 @@ func (o *options) deployment(ctx context.Context, caddy string, n int, results [
 		results[i] = append(results[i], f)
 	}
 	return nil
-}
-
-// startPods starts n pods, as a cluster if there are several.
-func startPods(ctx context.Context, caddy, dir string, n int) (pods []*server.Process, err error) {
-	if caddy, err = exec.LookPath(caddy); err != nil {
-		return nil, err
-	}
-	routes := make([]string, n)
-	for i := range routes {
-		if routes[i], err = loopback.Address(); err != nil {
-			return nil, err
-		}
-	}
-	for i := range n {
-		lines := []string{"data_center bench", "pod pod-" + strconv.Itoa(i)}
-		if n > 1 {
-			lines = append(lines, "cluster {", "listen "+routes[i], "secret "+strconv.Quote(server.TokenSecret))
-			if i > 0 {
-				lines = append(lines, "routes "+strings.Join(routes[:i], " "))
-			}
-			lines = append(lines, "}")
-		}
-		p, err := server.Caddy{Program: caddy, Dir: dir, Options: lines}.Start(ctx)
-		if err != nil {
-			return pods, err
-		}
-		pods = append(pods, p)
-		if err := p.Await(ctx); err != nil {
-			return pods, err
-		}
-	}
-	return pods, nil
 }
 
 // progress shows what is being done.

@@ -66,7 +66,7 @@ func (c *client) assign() (complete bool, err error) {
 }
 
 // awaitComplete returns when each pod completes a change, so all have found each other.
-func awaitComplete(ctx context.Context, pods []*server.Process) error {
+func awaitComplete(ctx context.Context, pods server.Group) error {
 	for _, p := range pods {
 		c, err := dial(p)
 		if err != nil {
@@ -93,10 +93,10 @@ func awaitComplete(ctx context.Context, pods []*server.Process) error {
 }
 
 // measure keeps that many requests under way, divided among the pods.
-func measure(ctx context.Context, pods []*server.Process, flying int, each time.Duration) (figures, error) {
+func measure(ctx context.Context, pods server.Group, flying int, each time.Duration) (figures, error) {
 	took := make([][]time.Duration, flying)
 	failed := make([]error, flying)
-	before, err := cpuOf(pods)
+	before, err := pods.CPU()
 	if err != nil {
 		return figures{}, err
 	}
@@ -124,7 +124,7 @@ func measure(ctx context.Context, pods []*server.Process, flying int, each time.
 	}
 	all.Wait()
 	spent := time.Since(began)
-	after, err := cpuOf(pods)
+	after, err := pods.CPU()
 	if err := errors.Join(errors.Join(failed...), err, ctx.Err()); err != nil {
 		return figures{}, err
 	}
@@ -136,18 +136,6 @@ func measure(ctx context.Context, pods []*server.Process, flying int, each time.
 		cpu:  float64((after - before).Microseconds()) / float64(len(times)),
 		late: 100 * float64(late.Load()) / float64(len(times)),
 	}, nil
-}
-
-// cpuOf returns the CPU time of all pods.
-func cpuOf(pods []*server.Process) (sum time.Duration, err error) {
-	for _, p := range pods {
-		used, err := p.CPU()
-		if err != nil {
-			return 0, err
-		}
-		sum += used
-	}
-	return sum, nil
 }
 
 // syncTime returns the median time of a write of a page that is synced to a file in the folder.

@@ -10,40 +10,9 @@ import (
 	"os"
 	"os/exec"
 	"strconv"
-	"strings"
 
 	"github.com/rollcall-gateway/rollcall/bench/server"
-	"github.com/rollcall-gateway/rollcall/internal/loopback"
 )
-
-// startPods starts n pods, as a cluster if there are several.
-func (o *options) startPods(ctx context.Context, dir string, n int) (pods []*server.Process, err error) {
-	routes := make([]string, n)
-	for i := range routes {
-		if routes[i], err = loopback.Address(); err != nil {
-			return nil, err
-		}
-	}
-	for i := range n {
-		lines := []string{"data_center " + dataCenter, "pod " + podOf(i).Name}
-		if n > 1 {
-			lines = append(lines, "cluster {", "listen "+routes[i], "secret "+strconv.Quote(server.TokenSecret))
-			if i > 0 {
-				lines = append(lines, "routes "+strings.Join(routes[:i], " "))
-			}
-			lines = append(lines, "}")
-		}
-		p, err := server.Caddy{Program: o.caddy, Dir: dir, Options: lines}.Start(ctx)
-		if err != nil {
-			return pods, err
-		}
-		pods = append(pods, p)
-		if err := p.Await(ctx); err != nil {
-			return pods, err
-		}
-	}
-	return pods, nil
-}
 
 // crew is the process of a worker.
 type crew struct {

@@ -28,7 +28,7 @@ func (o *options) run(ctx context.Context) (err error) {
 	}
 	defer func() { err = errors.Join(err, os.RemoveAll(dir)) }()
 	shares := load.Divide(o.sockets, o.limit)
-	pods, err := o.startPods(ctx, dir, len(shares))
+	pods, err := (server.Caddy{Program: o.caddy, Dir: dir}).StartPods(ctx, dataCenter, len(shares))
 	defer func() {
 		for _, p := range pods {
 			err = errors.Join(err, p.Stop())
