@@ -18,7 +18,6 @@ mkdir -p "$dist"
 # The tools run here, whatever the binaries are for.
 mkdir -p bin/tools
 go build -C tools/xcaddy -o "$PWD/bin/tools/xcaddy" .
-go build -C tools/dist -o "$PWD/bin/tools/nfpm" github.com/goreleaser/nfpm/v2/cmd/nfpm
 go build -C tools/dist -o "$PWD/bin/tools/cyclonedx-gomod" github.com/CycloneDX/cyclonedx-gomod/cmd/cyclonedx-gomod
 
 for arch in amd64 arm64; do

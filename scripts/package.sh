@@ -7,5 +7,5 @@ VERSION=$(sed -n 's/^const Rollcall = "\(.*\)"$/\1/p' internal/version/version.g
 : "${SOURCE_DATE_EPOCH:=$(git log -1 --format=%ct)}" # the times of files in the package
 export BINARY ARCH VERSION SOURCE_DATE_EPOCH
 nfpm=bin/tools/nfpm
-[ -x "$nfpm" ] || go build -C tools/dist -o "$PWD/$nfpm" github.com/goreleaser/nfpm/v2/cmd/nfpm
+go build -C tools/dist -o "$PWD/$nfpm" github.com/goreleaser/nfpm/v2/cmd/nfpm # instantly, if it is there
 exec "$nfpm" package --config packaging/nfpm.yaml --packager deb --target "$3/rollcall-caddy_${VERSION}_$ARCH.deb"
