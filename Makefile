@@ -48,10 +48,11 @@ CADDY_SOURCES := xcaddy.json go.mod go.sum $(shell find $(wildcard presence plug
 MODULES := bench tools/gotest tools/kubeschema tools/xcaddy plugins/sdk/go examples/mask-email examples/roles
 GOTEST = $(CURDIR)/bin/gotest -name $@ $(REPORT)
 # LIBRARY lists the packages to import, and IN_PROCESS those whose tests need no built binary and
-# gain from the race detector; the tests of the SDKs build and run guests one after the other.
+# gain from the race detector, the longest first; the tests of the SDKs build and run guests one after
+# the other.
 # Listing takes time, so it is done only where needed.
 LIBRARY = $(shell go list ./... | grep -v /test/)
-IN_PROCESS = $(shell go list ./... | grep -v -E '/(test/(dist|e2e|docs|browser|examples|pusher)|plugins/sdk)(/|$$)')
+IN_PROCESS = ./presence/cluster $(shell go list ./... | grep -v -E '/(test/(dist|e2e|docs|browser|examples|pusher)|plugins/sdk)(/|$$)|/presence/cluster$$')
 
 # Packages that "race" leaves out, or whose tests differ with the race detector: they run without it
 # too. Of presence/cluster, only the number of simulations differs.
@@ -136,7 +137,7 @@ unraced: bin/gotest ## only the tests of packages that have others without the r
 
 race: bin/gotest ## tests of the packages and those with Caddy in process, with the race detector
 	$(STEP)
-	@CGO_ENABLED=1 $(GOTEST) -- -race -count=1 -timeout=20m $(IN_PROCESS)
+	@CGO_ENABLED=1 $(GOTEST) -- -race -exec=$(CURDIR)/scripts/bubbles.sh -count=1 -timeout=20m $(IN_PROCESS)
 
 golden: bin/gotest ## only the golden files of caddy adapt
 	$(STEP)
