@@ -6,6 +6,7 @@ import (
 	"path/filepath"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/chromedp/cdproto/emulation"
 	"github.com/chromedp/chromedp"
@@ -90,38 +91,63 @@ func prefer(p page, scheme string) {
 // keep writes a picture of the page if ROLLCALL_SCREENSHOTS names a folder.
 func keep(t *testing.T, p page, name string, picture chromedp.Action[[]byte]) {
 	t.Helper()
-	dir := os.Getenv("ROLLCALL_SCREENSHOTS")
-	if dir == "" {
-		return
-	}
-	if err := os.WriteFile(filepath.Join(dir, name), get(p, picture), 0o600); err != nil {
-		t.Fatal(err)
+	if os.Getenv("ROLLCALL_SCREENSHOTS") != "" {
+		save(t, name, get(p, picture))
 	}
 }
 
-// TestPicture takes the picture of the README, docs/images/demo.png, with the address of make run.
+func save(t *testing.T, name string, picture []byte) {
+	t.Helper()
+	if dir := os.Getenv("ROLLCALL_SCREENSHOTS"); dir != "" {
+		if err := os.WriteFile(filepath.Join(dir, name), picture, 0o600); err != nil {
+			t.Fatal(err)
+		}
+	}
+}
+
+// TestPicture makes the moving picture of the README, docs/images/demo.png, with the address of make
+// run: Ada's page while Grace comes, talks and goes.
 func TestPicture(t *testing.T) {
 	d := startDemo(t, false)
 	const address = "http://localhost:8080"
 	browser := newBrowser(t, chromedp.Flag("host-resolver-rules", "MAP localhost:8080 "+strings.TrimPrefix(d.url, "http://")))
-	p := open(t, browser, address+"/#name=Ada&join=salesRoom,support,lobby")
-	grace := open(t, browser, address+"/#name=Grace&join=salesRoom,lobby")
-	p.waitForMembers("salesRoom", "ada", "grace")
-	for i, line := range []struct {
-		from page
-		text string
-	}{{grace, "Is the new price list out?"}, {p, "Since this morning"}} {
-		line.from.run(chromedp.SendKeys(`[data-testid="say-salesRoom"]`, line.text))
-		line.from.click("send-salesRoom")
-		p.waitFor("the line", fmt.Sprintf(`document.querySelectorAll('[data-testid="lines-salesRoom"] .said').length === %d`, i+1))
+	ada := open(t, browser, address+"/#name=Ada&join=salesRoom")
+	ada.run(chromedp.EmulateViewport(1240, 760))
+	var stills []still
+	take := func(lasts time.Duration, members ...string) {
+		t.Helper()
+		ada.waitForMembers("salesRoom", members...)
+		ada.waitFor("the answer", fmt.Sprintf(
+			`JSON.parse(document.querySelector('[data-testid=users-answer]').textContent).salesRoom.length === %d`, len(members)))
+		ada.waitFor("new entries to lose their color", `document.getAnimations().length === 0`)
+		ada.run(chromedp.Evaluate[chromedp.Void](`scrollTo(0, document.querySelector('[data-testid=channel-salesRoom]').getBoundingClientRect().top + scrollY - 218)`))
+		stills = append(stills, still{get(ada, chromedp.CaptureScreenshot()), lasts})
 	}
-	p.waitFor("the answer", `JSON.parse(document.querySelector('[data-testid=users-answer]').textContent).salesRoom.length === 2`)
-	commands := get(p, chromedp.Evaluate[string](`[...document.querySelectorAll('.command')].map((e) => e.textContent).join('\n')`))
+	say := func(p page, text string) {
+		t.Helper()
+		p.run(chromedp.SendKeys(`[data-testid="say-salesRoom"]`, text))
+		p.click("send-salesRoom")
+		ada.waitFor("the line", fmt.Sprintf(
+			`[...document.querySelectorAll('[data-testid="lines-salesRoom"] .said')].at(-1).textContent.endsWith(%q)`, text))
+	}
+
+	take(1500*time.Millisecond, "ada")
+	grace := open(t, browser, address+"/#name=Grace&join=salesRoom")
+	take(1500*time.Millisecond, "ada", "grace")
+	say(grace, "Is the new price list out?")
+	take(1500*time.Millisecond, "ada", "grace")
+	say(ada, "Since this morning")
+	take(2*time.Second, "ada", "grace")
+	grace.close()
+	take(2*time.Second, "ada")
+
+	commands := get(ada, chromedp.Evaluate[string](`[...document.querySelectorAll('.command')].map((e) => e.textContent).join('\n')`))
 	if n := strings.Count(commands, address+"/message/"); n != 2 {
 		t.Errorf("the page shows the commands %q, want two of %s", commands, address)
 	}
-	p.waitFor("new entries to lose their color", `document.getAnimations().length === 0`)
-	p.run(chromedp.Evaluate[chromedp.Void](`scrollTo(0, 0)`))
-	p.run(chromedp.EmulateViewport(1280, 900))
-	keep(t, p, "demo.png", chromedp.CaptureScreenshot())
+	moving := animate(t, stills)
+	if most := 300_000; len(moving) > most {
+		t.Errorf("the picture has %d bytes, want at most %d", len(moving), most)
+	}
+	save(t, "demo.png", moving)
 }
