@@ -119,6 +119,58 @@ func MergePages(page Page, per Per, parts ...[]Listing) (list []Listing, next st
 	return list, next
 }
 
+// Entries returns the number of entries of a listing without a limit: a user of a channel is one, like a
+// channel that has a number instead.
+func (h *Host) Entries(p Page, per Per) int {
+	return h.entries(p, func(ch *channel) int {
+		if !ch.named() {
+			return 1
+		}
+		return ch.listedUsers(per)
+	})
+}
+
+// Entries is [Host.Entries] for [Pods.Listings] and [Pods.Page], which have the users of CountOnly
+// channels too.
+func (p Pods) Entries(host HostName, page Page, per Per) int {
+	h := p.r.Host(host)
+	if h == nil {
+		return 0
+	}
+	return h.entries(page, func(ch *channel) int { return max(1, ch.listedUsers(per)) })
+}
+
+// listedUsers returns the number of users of an authenticated channel in a listing, or a few more; 0 for
+// other channels.
+func (ch *channel) listedUsers(per Per) int {
+	switch {
+	case ch.class.Kind != Authenticated:
+		return 0
+	case per.Raw():
+		return len(ch.listeners)
+	}
+	return int(ch.users)
+}
+
+// entries returns the number of entries of a page without its limit, if a channel has entriesOf. Between
+// steps, the host's lock is released.
+func (h *Host) entries(p Page, entriesOf func(*channel) int) (n int) {
+	if !isPrivate(p.After) && !isPrivate(p.Prefix) {
+		h.visitNamed(&selection{prefix: p.Prefix, after: p.After}, func(_ string, ch *channel) { n += entriesOf(ch) })
+	}
+	switch {
+	case strings.HasPrefix(PrivatePrefix, p.Prefix) && !isPrivate(p.After):
+		n += h.Stats().Conns
+	case mayBePrivate(p.Prefix):
+		s := selection{prefix: p.Prefix}
+		if isPrivate(p.After) {
+			s.after = p.After
+		}
+		h.visitPrivate(&s, func([]byte) { n++ })
+	}
+	return n
+}
+
 // selectStep is how many names are looked at before the host's lock is released: a fraction of a
 // millisecond.
 const selectStep = 2048
@@ -154,9 +206,14 @@ func mayBePrivate(prefix string) bool {
 	return isPrivate(prefix) || strings.HasPrefix(PrivatePrefix, prefix)
 }
 
-// selectNamed adds the channels that have a name. The iteration goes on after the lock was
-// released: a map may change meanwhile, and entries that stay are visited once.
+// selectNamed adds the channels that have a name.
 func (h *Host) selectNamed(s *selection) {
+	h.visitNamed(s, func(name string, _ *channel) { s.add(name) })
+}
+
+// visitNamed calls visit with the selected channels that have a name. The iteration goes on after the
+// lock was released: a map may change meanwhile, and entries that stay are visited once.
+func (h *Host) visitNamed(s *selection, visit func(name string, ch *channel)) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	n := 0
@@ -166,13 +223,18 @@ func (h *Host) selectNamed(s *selection) {
 			h.mu.Lock()
 		}
 		if s.wants(name) && !ch.class.Hidden {
-			s.add(name)
+			visit(name, ch)
 		}
 	}
 }
 
-// selectPrivate adds the private channels, like selectNamed.
+// selectPrivate adds the private channels.
 func (h *Host) selectPrivate(s *selection) {
+	h.visitPrivate(s, func(name []byte) { s.add(string(name)) })
+}
+
+// visitPrivate calls visit with the names of the selected private channels, like visitNamed.
+func (h *Host) visitPrivate(s *selection, visit func(name []byte)) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	n := 0
@@ -183,7 +245,7 @@ func (h *Host) selectPrivate(s *selection) {
 			h.mu.Lock()
 		}
 		if buf = id.Append(buf[:len(PrivatePrefix)]); s.wants(string(buf)) {
-			s.add(string(buf))
+			visit(buf)
 		}
 	}
 }

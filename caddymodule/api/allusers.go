@@ -35,7 +35,7 @@ func (s *Server) allUsers(ctx context.Context, q request) (response, *problem.Pr
 	// A plugin that is loaded after this check has no part in the answer.
 	encoded := include && per == presence.PerUser && answer.Bare(q.site.Chain)
 	dcs, truth := s.dataCenters(ctx, q, include, per, encoded)
-	if p := checkListed(dcs); include && p != nil {
+	if p := s.checkListed(dcs); include && p != nil {
 		return response{}, p
 	}
 	if complete && !truth.Complete {
@@ -55,7 +55,7 @@ func (s *Server) allUsers(ctx context.Context, q request) (response, *problem.Pr
 }
 
 // checkListed refuses an answer whose users are too many to be listed.
-func checkListed(dcs []answer.DataCenter) *problem.Problem {
+func (s *Server) checkListed(dcs []answer.DataCenter) *problem.Problem {
 	users, listed := 0, true
 	for _, dc := range dcs {
 		users += dc.Authenticated
@@ -64,11 +64,12 @@ func checkListed(dcs []answer.DataCenter) *problem.Problem {
 	if listed {
 		return nil
 	}
-	return &problem.Problem{
-		Status: http.StatusRequestEntityTooLarge, Code: "too_large",
-		Detail: fmt.Sprintf("the host has %d users, summed over its pods, and includeUsers lists at most %d: "+
-			"leave it out for the number, or list the users of channels with /message/users and limit", users, cluster.MaxListed),
-	}
+	return tooMany("the host has %d users, summed over its pods, and includeUsers lists at most %d: "+
+		"leave it out for the number, or list the users of channels with /message/users and limit", users, s.MaxListed)
+}
+
+func tooMany(format string, args ...any) *problem.Problem {
+	return &problem.Problem{Status: http.StatusRequestEntityTooLarge, Code: "too_large", Detail: fmt.Sprintf(format, args...)}
 }
 
 // dataCenters asks every pod that serves the host. members selects the users, per how they are
@@ -95,7 +96,7 @@ func (s *Server) ownDataCenter(q request, members bool, per presence.Per, encode
 		stats = host.Stats()
 	}
 	switch {
-	case !members, authenticated(stats, per) > cluster.MaxListed:
+	case !members, authenticated(stats, per) > s.MaxListed:
 	case host == nil && encoded:
 		dc.Encoded = [][]byte{}
 	case host == nil:

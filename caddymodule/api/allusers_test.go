@@ -23,6 +23,25 @@ func (c summed) AllUsers(context.Context, presence.HostName, bool, presence.Per)
 	return c.dcs, c.truth
 }
 
+func (c summed) Users(context.Context, presence.HostName, cluster.Scope, presence.Per, presence.Page) ([]presence.Listing, string, cluster.Truth) {
+	return nil, "", cluster.Truth{TooMany: 1_000_001, Missing: []string{"c/1"}}
+}
+
+func TestTooManyListingsOfAllPods(t *testing.T) {
+	s := New(Config{
+		Registry:  presence.NewRegistry(nil),
+		PodsToAsk: func(*site.Site, cluster.Scope) (Pods, cluster.Truth) { return summed{}, cluster.Truth{} },
+	})
+	body, p := parseRequest([]byte(`{"requireComplete":true}`))
+	if p != nil {
+		t.Fatal(p)
+	}
+	_, p = s.users(t.Context(), request{site: &site.Site{}, body: body})
+	if p == nil || p.Status != http.StatusRequestEntityTooLarge || p.Code != "too_large" || !strings.Contains(p.Detail, "1000001 users and channels") {
+		t.Errorf("problem %+v", p)
+	}
+}
+
 func TestTooManyUsersAreNotListed(t *testing.T) {
 	few := cluster.DataCenter{Name: "a", Authenticated: 1, Users: []presence.User{{ID: "ada"}}}
 	many := cluster.DataCenter{Name: "b", Authenticated: cluster.MaxListed}

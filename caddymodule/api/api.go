@@ -5,6 +5,7 @@ package api
 
 import (
 	"bytes"
+	"cmp"
 	"context"
 	"encoding/json"
 	"net/http"
@@ -81,7 +82,7 @@ type Local interface {
 	Leave(host presence.HostName, call *cluster.Call) int
 }
 
-// Config is what the endpoints need. All fields are required.
+// Config is what the endpoints need. All fields but MaxListed are required.
 type Config struct {
 	Registry    *presence.Registry
 	Assignments *assign.Keeper
@@ -98,6 +99,9 @@ type Config struct {
 	Sent func(host presence.HostName, err error)
 	// Draining reports whether requests are refused because the process is stopping.
 	Draining func() bool
+	// MaxListed is the maximum number of entries that an answer lists of all users or channels of this
+	// pod; 0: [cluster.MaxListed].
+	MaxListed int
 }
 
 // Server serves the endpoints of all sites. It outlives a configuration, so that a reload keeps the
@@ -111,6 +115,7 @@ type Server struct {
 
 // New returns a server that has counted no wrong keys.
 func New(c Config) *Server {
+	c.MaxListed = cmp.Or(c.MaxListed, cluster.MaxListed)
 	s := &Server{Config: c, badKeys: NewBadKeys(), requests: prometheus.NewHistogramVec(prometheus.HistogramOpts{
 		Name:    "caddy_rollcall_request_duration_seconds",
 		Help:    "How long the endpoints took to answer, by endpoint and HTTP status.",

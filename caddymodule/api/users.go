@@ -39,17 +39,27 @@ func (s *Server) users(ctx context.Context, q request) (response, *problem.Probl
 		list []presence.Listing
 		next string
 	)
+	entries := 0
+	if others == nil {
+		entries = s.countEntries(uq)
+	}
 	switch {
 	case others != nil && uq.one:
 		list, truth = others.ChannelUsers(ctx, q.host, uq.scope, uq.channel, uq.per)
 	case others != nil:
 		list, next, truth = others.Users(ctx, q.host, uq.scope, uq.per, uq.page)
 	case uq.complete && !truth.Complete:
+	case entries > s.MaxListed:
+		truth.TooMany = entries
 	case uq.per == presence.PerUser && answer.Bare(q.site.Chain):
 		encoded, next := s.encoded(uq)
 		return response{pieces: answer.EncodedListings(encoded), truth: &truth, next: encodeNext(next)}, nil
 	default:
 		list, next = s.listings(uq)
+	}
+	if truth.TooMany > 0 {
+		return response{}, tooMany("without limit, the answer would have %d users and channels, summed over the pods, "+
+			"and it has at most %d: send limit and read pages", truth.TooMany, s.MaxListed)
 	}
 	if uq.complete && !truth.Complete {
 		return response{}, problem.Incomplete(truth)
@@ -116,6 +126,15 @@ func (b values) scope() (cluster.Scope, *problem.Problem) {
 		return 0, &problem.Problem{Status: http.StatusBadRequest, Code: "bad_value", Detail: "scope must be pod, dc or all"}
 	}
 	return scope, nil
+}
+
+// countEntries returns the number of entries of the answer of this pod, if no limit bounds it; otherwise 0.
+func (s *Server) countEntries(q usersRequest) int {
+	host := s.Registry.Host(q.host)
+	if host == nil || q.one || q.page.Limit > 0 {
+		return 0
+	}
+	return host.Entries(q.page, q.per)
 }
 
 // listings returns the listings of this pod, and the After of the next page.

@@ -190,6 +190,9 @@ func startGrowth(t *testing.T, size growthSize) *growthRun {
 	}
 	time.Sleep(10 * time.Second)
 	for i, p := range r.pods {
+		// At the same moment, all pods would check all channels of all others, and check anew what overflows
+		// their queues.
+		time.Sleep(time.Second)
 		u := presence.User{ID: fmt.Sprintf("watcher-%d", i), Email: fmt.Sprintf("watcher.%d@customers.example.com", i)}
 		conn, err := p.registry.Connect(r.host, &presence.Rules{}, &u, clustertest.Outbox{})
 		if err != nil {

@@ -187,6 +187,7 @@ func whole(parts []cluster.Truth) cluster.Truth {
 	for _, t := range parts {
 		all.Complete = all.Complete && t.Complete
 		all.Missing = append(all.Missing, t.Missing...)
+		all.TooMany = max(all.TooMany, t.TooMany)
 	}
 	all.Missing = sortedOnce(all.Missing)
 	return all

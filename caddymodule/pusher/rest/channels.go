@@ -2,6 +2,7 @@ package rest
 
 import (
 	"context"
+	"net/http"
 	"slices"
 	"strconv"
 	"strings"
@@ -26,6 +27,9 @@ func (s *Server) channels(ctx context.Context, q *request) (response, *failure) 
 		return response{}, badRequest("cache is answered about one channel at a time: ask for /channels/NAME?info=cache")
 	}
 	found, truth := s.occupied(ctx, q, prefix, want)
+	if truth.TooMany > 0 {
+		return response{}, fail(http.StatusRequestEntityTooLarge, "the channels have %d users or connections, over %d: send a longer filter_by_prefix", truth.TooMany, cluster.MaxListed)
+	}
 	body := []byte(`{"channels":{`)
 	for i := range found {
 		if i > 0 {

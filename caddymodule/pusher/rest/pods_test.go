@@ -240,3 +240,17 @@ func TestIncompleteAnswers(t *testing.T) {
 	}
 	want(t, p.post("events", hello), 200, `{}`) // says nothing about pods
 }
+
+// crowd are pods with more users than an answer lists.
+type crowd struct{ silent }
+
+func (*crowd) Users(context.Context, presence.HostName, cluster.Scope, presence.Per, presence.Page) ([]presence.Listing, string, cluster.Truth) {
+	return nil, "", cluster.Truth{Complete: true, TooMany: cluster.MaxListed + 1}
+}
+
+func TestTooManyUsersAreNotCounted(t *testing.T) {
+	p := newPod(t)
+	p.PodsToAsk = func(*site.Site) (Pods, cluster.Truth) { return new(crowd), cluster.Truth{} }
+	ask := query{method: "GET", path: "/apps/3/channels", params: "info=subscription_count"}
+	wantError(t, p.do(ask.request()), 413, "send a longer filter_by_prefix")
+}

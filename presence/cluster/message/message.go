@@ -148,8 +148,8 @@ type Query struct {
 	Raw     bool   // one entry a connection instead of one a user
 	Info    bool   // users with their info and status
 	Seed    uint64 // KindCount: of the hashes
-	// Whole asks for the lists of KindCount and KindMembers however long they are. Without it, a pod leaves out long ones and
-	// says so with Unlisted.
+	// Whole asks for the lists of KindCount, KindMembers and KindUsers however long they are. Without it, a pod leaves out
+	// long ones and says so with Unlisted, but of KindUsers only those without a channel and a limit.
 	Whole bool
 	From  uint64 // KindCount and Whole: only the hashes from this one on
 	// Page is the part of the channels that is wanted, for KindUsers without a channel. KindListeners uses its Limit.
@@ -245,7 +245,7 @@ type Listener struct {
 type Count struct {
 	Anonymous uint64 // connections without a user
 	LoggedIn  uint64 // connections with a user
-	Users     uint64 // distinct users
+	Users     uint64 // distinct users; for KindUsers without a channel and a limit, the entries of Channels
 	// Hashes are those of the users' IDs (xxhash of Seed and ID), for counting the users of several pods: at most MaxHashes,
 	// in ascending order, each once.
 	Hashes []uint64

@@ -14,6 +14,9 @@ type Truth struct {
 	// Missing has the pods that should have replied and did not, as DC/POD, sorted. It can be empty
 	// even if Complete is false: right after its start, a pod does not know which pods to ask.
 	Missing []string
+	// TooMany is the number of entries of a list that was left out because they are more than
+	// [MaxListed]; 0 if it was not.
+	TooMany int
 }
 
 // NewTruth returns how complete an answer is that lacks the missing pods. knows is whether this pod
@@ -64,6 +67,7 @@ type answer struct {
 	truth       Truth
 	dcs         []DataCenter
 	listings    []presence.Listing
+	tooMany     int    // number of listings that were left out; 0 if they were not
 	next        string // see [presence.MergePages]
 	connections []PodConnection
 	online      []OnlineUser
@@ -89,7 +93,8 @@ func (k Asker) AllUsers(ctx context.Context, host presence.HostName, members boo
 }
 
 // Users lists the active channels of a page like [presence.Host.Page], and returns the After of the
-// next page. The zero page has all channels. The results are shared and must not be changed.
+// next page. The zero page has all channels. Without a limit, there is no list of more than [MaxListed]
+// entries, see [Truth]. The results are shared and must not be changed.
 func (k Asker) Users(
 	ctx context.Context, host presence.HostName, scope membership.Scope, per presence.Per, page presence.Page,
 ) (list []presence.Listing, next string, truth Truth) {

@@ -94,6 +94,7 @@ func (k *Queries) findUnobserved(q queryKey, f *sharedAnswer) answer {
 	g.missing = append(g.missing, k.members.Unreachable(q.host, q.scope)...)
 	knows := g.knows && k.members.KnowsPods()
 	a.truth = NewTruth(q.scope == membership.ScopePod || knows, g.missing) // of this pod alone, nothing is missing
+	a.truth.TooMany = a.tooMany
 	return a
 }
 

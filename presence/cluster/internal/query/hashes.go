@@ -16,8 +16,9 @@ import (
 // Numbers of entries of a pod's lists up to which they are sent unasked. Longer ones wait until the
 // asker has a turn for them, see [Queries.takeTurn].
 const (
-	unaskedHashes  = 8 << 10
-	unaskedMembers = 2 << 10
+	unaskedHashes   = 8 << 10
+	unaskedMembers  = 2 << 10
+	unaskedListings = 8 << 10 // a hundred pods send fewer than MaxListed
 )
 
 const (

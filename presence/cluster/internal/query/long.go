@@ -11,13 +11,19 @@ import (
 // maxLong limits the queries about long lists that are answered at the same time. Others wait.
 const maxLong = 2
 
-// MaxListed is the maximum number of users, or of connections with a user, that [Asker.AllUsers] lists.
+// MaxListed is the maximum number of users, or of connections with a user, that [Asker.AllUsers] lists,
+// and of entries (see [presence.Host.Entries]) that [Asker.Users] lists without a limit.
 const MaxListed = 1_000_000
+
+// isListing reports whether a query is for all users of channels, however many there are.
+func (q queryKey) isListing() bool {
+	return q.kind == message.KindUsers && q.channel == "" && q.page.Limit == 0
+}
 
 // entries returns how many entries the lists of the replies have, also those that were left out.
 func entries(q queryKey, replies []podReply) (n int) {
 	for _, r := range replies {
-		if c := r.parts[0].Count; q.per.Raw() {
+		if c := r.parts[0].Count; q.per.Raw() && q.kind != message.KindUsers {
 			n += int(c.LoggedIn)
 		} else {
 			n += int(c.Users)
@@ -33,7 +39,7 @@ func lacking(q queryKey, replies []podReply) (pods []link.Peer) {
 	case q.kind == message.KindCount && q.per.Raw():
 		return nil // a sum of numbers
 	case q.kind == message.KindCount:
-	case q.kind != message.KindMembers, entries(q, replies) > MaxListed:
+	case q.kind != message.KindMembers && !q.isListing(), entries(q, replies) > MaxListed:
 		return nil
 	}
 	withUsers := make(map[string]int) // number of pods with users in each data center
@@ -43,7 +49,7 @@ func lacking(q queryKey, replies []podReply) (pods []link.Peer) {
 		}
 	}
 	for _, r := range replies {
-		if first := r.parts[0]; first.Unlisted && !first.NotServed && (q.kind == message.KindMembers || withUsers[r.DC] > 1) {
+		if first := r.parts[0]; first.Unlisted && !first.NotServed && (q.kind != message.KindCount || withUsers[r.DC] > 1) {
 			pods = append(pods, r.Peer)
 		}
 	}

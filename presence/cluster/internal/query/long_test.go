@@ -12,6 +12,7 @@ import (
 	"github.com/rollcall-gateway/rollcall/presence"
 	"github.com/rollcall-gateway/rollcall/presence/cluster/internal/clustertest"
 	"github.com/rollcall-gateway/rollcall/presence/cluster/internal/link"
+	"github.com/rollcall-gateway/rollcall/presence/cluster/internal/membership"
 	"github.com/rollcall-gateway/rollcall/presence/cluster/message"
 )
 
@@ -428,4 +429,76 @@ func TestLongListsOfUsersAreAskedFor(t *testing.T) {
 			})
 		})
 	}
+}
+
+func TestLongListingsAreAskedFor(t *testing.T) {
+	host := testkit.MustHost(t, "example.com")
+	for _, tc := range []struct {
+		name    string
+		entries uint64 // that s says it has
+		page    presence.Page
+		want    string // channels, and the number of entries that are too many
+		asked   int
+	}{
+		{"few enough", 3, presence.Page{}, "[room] 0", 1},
+		{"the most", MaxListed - 1, presence.Page{}, "[room] 0", 1},
+		{"one more", MaxListed, presence.Page{}, fmt.Sprint("[] ", MaxListed+1), 0},
+		{"one more with the prefix", MaxListed, presence.Page{Prefix: "r"}, fmt.Sprint("[] ", MaxListed+1), 0},
+		{"a faulty pod leaves out a page", MaxListed, presence.Page{Limit: 1}, "[] 0", 0},
+	} {
+		t.Run(tc.name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				n := new(clustertest.Lab)
+				a := settled(t, n, "dc", "a")
+				s, o := n.Script(t, "dc", "s", 1), n.Script(t, "dc", "o", 1)
+				s.Answer(func(q *message.Query) []*message.Reply {
+					r := &message.Reply{ID: q.ID, Try: q.Try, Last: true, Count: message.Count{Users: tc.entries}}
+					if r.Unlisted = !q.Whole; q.Whole {
+						r.Channels = []presence.Listing{{Channel: "room", Kind: presence.Anonymous, Count: 1}}
+					}
+					return []*message.Reply{r}
+				})
+				o.Answer(func(q *message.Query) []*message.Reply {
+					return []*message.Reply{{ID: q.ID, Last: true, Count: message.Count{Users: 1}}}
+				})
+				s.Beat()
+				o.Beat()
+				list, _, truth := a.Users(t.Context(), host, membership.ScopeAll, presence.PerUser, tc.page)
+				names := []string{}
+				for _, l := range list {
+					names = append(names, l.Channel)
+				}
+				if got := fmt.Sprint(names, " ", truth.TooMany); got != tc.want || !truth.Complete {
+					t.Errorf("%s, want %s; %+v", got, tc.want, truth)
+				}
+				if s, o := len(s.Repeated()), len(o.Repeated()); s != tc.asked || o != 0 {
+					t.Errorf("asked %d and %d times for the list", s, o)
+				}
+			})
+		})
+	}
+}
+
+// A pod whose listing is long sends it when it is asked for the whole of it, and then in parts.
+func TestLongListingsAreSentWhole(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		n := new(clustertest.Lab)
+		a, b := settled(t, n, "dc", "a"), settled(t, n, "dc", "b")
+		time.Sleep(2 * time.Second)
+		host := testkit.MustHost(t, "example.com")
+		const rooms = unaskedListings + 1
+		conn, err := b.responder.registry.Connect(host, new(presence.Rules), nil, clustertest.Outbox{})
+		if err != nil {
+			t.Fatal(err)
+		}
+		for i := range rooms {
+			if err := conn.Join(fmt.Sprint("anonymous-", i), presence.WatchNone, ""); err != nil {
+				t.Fatal(err)
+			}
+		}
+		list, _, truth := a.Users(t.Context(), host, membership.ScopeAll, presence.PerUser, presence.Page{})
+		if len(list) != rooms+1 || !truth.Complete || truth.TooMany != 0 {
+			t.Errorf("%d channels, want %d; %+v", len(list), rooms+1, truth)
+		}
+	})
 }

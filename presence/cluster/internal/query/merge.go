@@ -134,6 +134,10 @@ func countUsers(replies []podReply) int {
 }
 
 func mergeListings(q queryKey, replies []podReply) (a answer) {
+	if n := entries(q, replies); q.isListing() && n > MaxListed {
+		a.tooMany = n
+		return a
+	}
 	var parts [][]presence.Listing
 	for _, r := range replies {
 		for _, part := range r.parts {

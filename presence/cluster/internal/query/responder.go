@@ -161,6 +161,13 @@ func (r *Responder) reply(to link.Peer, q *message.Query, hashes bool) *message.
 		reply.Members, stats = r.registry.Pods().Members(q.Host, per(q))
 		reply.Count = countOf(stats)
 	case message.KindUsers:
+		if q.Channel == "" && q.Page.Limit == 0 {
+			n := r.registry.Pods().Entries(q.Host, q.Page, per(q))
+			reply.Count.Users = uint64(n)
+			if reply.Unlisted = !q.Whole && n > unaskedListings; reply.Unlisted {
+				break
+			}
+		}
 		reply.Channels = r.listings(q)
 	case message.KindNames:
 		reply.Channels = host.ActiveChannels()
