@@ -9,8 +9,15 @@ func TestEntriesOfAListing(t *testing.T) {
 	id := h.Channels(PerUser)[len(h.Channels(PerUser))-1].Channel // a private channel
 	for _, per := range []Per{PerUser, PerConnection} {
 		for _, page := range []Page{
-			{}, {Prefix: "s"}, {Prefix: "anonymous"}, {Prefix: "ta"}, {Prefix: PrivatePrefix}, {Prefix: id}, {Prefix: "none"},
-			{After: "counted"}, {After: id},
+			{},
+			{Prefix: "s"},
+			{Prefix: "anonymous"},
+			{Prefix: "ta"},
+			{Prefix: PrivatePrefix},
+			{Prefix: id},
+			{Prefix: "none"},
+			{After: "counted"},
+			{After: id},
 		} {
 			list, _ := h.Page(page, per)
 			if got, want := h.Entries(page, per), entriesIn(list); got != want {
