@@ -27,6 +27,7 @@ type auditSite struct {
 	secret         []byte
 	claims         jwt.MapClaims // of every user
 	idClaim        string
+	emailClaim     string
 }
 
 // siteConfig has the options of a site that an audit needs.
@@ -41,6 +42,7 @@ type siteConfig struct {
 		Issuer     string          `json:"issuer"`
 		Audience   json.RawMessage `json:"audience"` // a text, or several
 		IDClaim    string          `json:"id_claim"`
+		EmailClaim string          `json:"email_claim"`
 	} `json:"jwt"`
 }
 
@@ -145,27 +147,62 @@ func walkSites(routes []json.RawMessage, hosts []string, visit func(hosts []stri
 
 // resolve replaces placeholders, and checks that the site can be audited. No error shows a secret.
 func (c *siteConfig) resolve(host string) (*auditSite, error) {
-	s := &auditSite{prefix: "/message", grace: 3 * time.Second, claims: jwt.MapClaims{}, idClaim: "sub", method: jwt.SigningMethodHS256}
+	if c.JWT == nil || c.JWT.Key == "" {
+		return nil, errors.New("jwt has no key: the audit signs tokens of its users with a secret")
+	}
+	s, err := c.signer(host)
+	if errors.Is(err, errNotSecret) {
+		return nil, errors.New("jwt: key is not a secret: give the site for the audit a secret of its own")
+	}
+	if err != nil {
+		return nil, err
+	}
+	text := resolver(host)
+	if s.prefix, err = text("prefix", cmp.Or(c.Prefix, s.prefix)); err != nil {
+		return nil, err
+	}
+	if c.Grace != nil {
+		s.grace = time.Duration(*c.Grace)
+	}
+	return s, s.setAPIKey(c.APIKey, text)
+}
+
+// resolver returns a function that replaces the placeholders of an option of a site.
+func resolver(host string) func(option, text string) (string, error) {
 	repl := caddy.NewReplacer()
-	text := func(option, text string) (string, error) {
+	return func(option, text string) (string, error) {
 		value, err := repl.ReplaceOrErr(strings.ReplaceAll(text, token.Host, bareHost(host)), true, true)
 		if err != nil {
 			return "", fmt.Errorf("%s has a placeholder without a value: is its environment variable set?", option)
 		}
 		return value, nil
 	}
-	if c.JWT == nil || c.JWT.Key == "" {
-		return nil, errors.New("jwt has no key: the audit signs tokens of its users with a secret")
+}
+
+// errNotSecret is returned by signer if tokens are verified with a public key.
+var errNotSecret = errors.New("jwt: key is not a secret")
+
+// signer returns what signing a token needs. No error shows a secret.
+func (c *siteConfig) signer(host string) (*auditSite, error) {
+	s := &auditSite{
+		prefix: "/message", grace: 3 * time.Second, claims: jwt.MapClaims{}, idClaim: "sub", emailClaim: "email", method: jwt.SigningMethodHS256,
+	}
+	text := resolver(host)
+	switch {
+	case c.JWT == nil:
+		return nil, errors.New("it has no jwt block, so that it accepts no tokens")
+	case c.JWT.Key == "":
+		return nil, errNotSecret // but a key set
 	}
 	key, err := text("jwt: key", c.JWT.Key)
 	if err != nil {
 		return nil, err
 	}
 	if secret.Public(key) != "" || secret.IsPath(key) || secret.LooksLikePath(key) {
-		return nil, errors.New("jwt: key is not a secret: give the site for the audit a secret of its own")
+		return nil, errNotSecret
 	}
 	s.secret = []byte(key)
-	if s.prefix, err = text("prefix", cmp.Or(c.Prefix, s.prefix)); err != nil {
+	if s.emailClaim, err = text("jwt: email_claim", cmp.Or(c.JWT.EmailClaim, s.emailClaim)); err != nil {
 		return nil, err
 	}
 	if s.idClaim, err = text("jwt: id_claim", cmp.Or(c.JWT.IDClaim, s.idClaim)); err != nil {
@@ -181,13 +218,10 @@ func (c *siteConfig) resolve(host string) (*auditSite, error) {
 	}
 	if len(c.JWT.Algorithms) > 0 {
 		if s.method = jwt.GetSigningMethod(c.JWT.Algorithms[0]); s.method == nil || !strings.HasPrefix(s.method.Alg(), "HS") {
-			return nil, errors.New("jwt: algorithms: the audit needs HS256, HS384 or HS512")
+			return nil, errors.New("jwt: algorithms: a token needs HS256, HS384 or HS512")
 		}
 	}
-	if c.Grace != nil {
-		s.grace = time.Duration(*c.Grace)
-	}
-	return s, s.setAPIKey(c.APIKey, text)
+	return s, nil
 }
 
 // setAudience takes the first audience.
@@ -225,7 +259,13 @@ func (s *auditSite) setAPIKey(keys []string, text func(option, text string) (str
 
 // token returns a token of a user.
 func (s *auditSite) token(user string) (string, error) {
-	claims := jwt.MapClaims{s.idClaim: user, "exp": time.Now().Add(24 * time.Hour).Unix()}
+	claims := jwt.MapClaims{s.idClaim: user}
 	maps.Copy(claims, s.claims)
+	return s.sign(claims, 24*time.Hour)
+}
+
+// sign returns a token with the claims that is valid for a time.
+func (s *auditSite) sign(claims jwt.MapClaims, valid time.Duration) (string, error) {
+	claims["exp"] = time.Now().Add(valid).Unix()
 	return jwt.NewWithClaims(s.method, claims).SignedString(s.secret)
 }

@@ -19,11 +19,12 @@ import (
 func init() {
 	caddycmd.RegisterCommand(caddycmd.Command{
 		Name:  "rollcall",
-		Short: "Shows the state of a running Rollcall",
+		Short: "Shows who is connected to a running Rollcall, and acts",
 		Long: `
-Asks the admin endpoint of a running Caddy which pods form its cluster, or why
-a user is listed. Makes a cluster forget a pod that will not come back. Audits a
-deployment from outside.`,
+Asks the admin endpoint of a running Caddy for hosts, channels and users, for
+the pods of its cluster, or why a user is listed. Sends messages, closes
+connections, and makes a cluster forget a pod that will not come back. Signs
+tokens and connects for tests, and audits a deployment from outside.`,
 		CobraFunc: Rollcall,
 	})
 }
@@ -87,7 +88,9 @@ answered.`,
 	explain.Flags().String("user", "", "ID of the user")
 	adminFlags(explain)
 	jsonFlag(explain)
-	cmd.AddCommand(show, explain, versionCommand(), auditCommand())
+	cmd.AddCommand(listCommands()...)
+	cmd.AddCommand(actCommands()...)
+	cmd.AddCommand(watchCommand(), tokenCommand(), connectCommand(), show, explain, versionCommand(), auditCommand())
 }
 
 // adminFlags adds the flags that find the admin endpoint, as in Caddy's own commands.

@@ -105,6 +105,7 @@ func (h *Hub) apply() {
 	}
 	h.reclassify(served)
 	<-joined
+	h.logInUse(now)
 }
 
 // closeHost closes the connections of a host that is no longer served, and returns their number.

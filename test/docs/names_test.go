@@ -417,7 +417,9 @@ func TestCommandFlagsAreDocumented(t *testing.T) {
 func isBelowRollcall(f *ast.File) bool {
 	return slices.ContainsFunc(f.Decls, func(d ast.Decl) bool {
 		fn, ok := d.(*ast.FuncDecl)
-		return ok && slices.Contains([]string{"askAdmin", "versionCommand", "auditCommand"}, fn.Name.Name)
+		return ok && slices.Contains([]string{
+			"askAdmin", "versionCommand", "auditCommand", "listCommands", "actCommands", "watchCommand", "tokenCommand", "connectCommand",
+		}, fn.Name.Name)
 	})
 }
 
@@ -454,7 +456,7 @@ func TestAdminEndpointsAreDocumented(t *testing.T) {
 			endpoints = append(endpoints, method+pattern)
 		}
 	})
-	documented(t, "docs/operations.md", endpoints, 6)
+	documented(t, "docs/operations.md", endpoints, 12)
 }
 
 // TestNoPageIsElsewhere checks that docs has no pages in folders, which would not be tested.
