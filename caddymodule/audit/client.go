@@ -20,6 +20,8 @@ import (
 const (
 	// patience is the maximum time of a handshake, a request and a command.
 	patience = 10 * time.Second
+	// maxFrame is the maximum size of a frame in bytes. That of a join lists all members of a channel.
+	maxFrame = 16 << 20
 	// pingEvery is the time between two signs of life of a connection.
 	pingEvery = 500 * time.Millisecond
 )
@@ -112,6 +114,7 @@ func (a *Audit) connect(ctx context.Context, pod int, user string, receive func(
 		return nil, err
 	}
 	c := &client{conn: conn, stay: s, receive: receive, waiting: make(map[string]chan frame), ended: make(chan struct{})}
+	conn.SetReadLimit(maxFrame)
 	var welcome frame
 	_ = conn.SetReadDeadline(time.Now().Add(patience))
 	if err := conn.ReadJSON(&welcome); err != nil || welcome.Type != "welcome" {

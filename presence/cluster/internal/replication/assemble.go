@@ -49,6 +49,9 @@ func (a *assembler) add(now time.Time, p place, m *message.Delta) (presence.Delt
 		return presence.Delta{}, false
 	}
 	size := memorySize(m)
+	if o.bytes == 0 {
+		size += len(o.parts) * 8
+	}
 	if a.bytes+size > maxAssembly {
 		a.drop(p) // the next check requests it again
 		return presence.Delta{}, false

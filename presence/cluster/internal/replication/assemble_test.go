@@ -135,3 +135,20 @@ func TestAssemblyIsBoundedAndExpires(t *testing.T) {
 		t.Errorf("%d bytes in %d deltas are left", a.bytes, len(a.open))
 	}
 }
+
+// A part is small, and says that there are many: the list of the parts takes most of the memory.
+func TestRoomForMissingPartsIsBounded(t *testing.T) {
+	p, a := testPlace(t), newAssembler()
+	part := largeDelta(p, 7, 0)
+	part.Parts = message.MaxParts
+	lists := 0
+	for i := range 50_000 {
+		a.add(time.Now(), place{p.host, fmt.Sprint("room-", i)}, part)
+	}
+	for _, o := range a.open {
+		lists += 8 * len(o.parts)
+	}
+	if lists > maxAssembly {
+		t.Errorf("%d MiB for the lists of parts", lists>>20)
+	}
+}

@@ -136,8 +136,12 @@ func (r *Replicator) round(now time.Time) {
 	r.slotAt = now.Add(r.timing.Check / slots)
 }
 
-// handleSum keeps a sum until it is compared.
+// handleSum keeps a sum until it is compared. Another one that arrives meanwhile is dropped: a pod sends
+// them at longer intervals.
 func (r *Replicator) handleSum(now time.Time, p *pod, m *message.ShardSum) {
+	if p.theirs != nil {
+		return
+	}
 	a, wait := &arrived{ShardSum: m, mine: p.sum, at: now}, settle*r.timing.Check/slots
 	for _, n := range p.recent { // news can overtake the sum
 		if !a.covers(n.news) && now.Sub(n.at) < wait {

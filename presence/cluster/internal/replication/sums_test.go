@@ -294,6 +294,29 @@ func TestLostAnswerToACheckIsSentAgain(t *testing.T) {
 	})
 }
 
+// A pod with wrong sums, or one that repeats them, is asked once for each sum that is compared.
+func TestManyWrongSumsAreFewQuestions(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		n, room := new(clustertest.Lab), testPlace(t)
+		a, b := start(t, n, "a"), start(t, n, "b")
+		time.Sleep(3 * time.Second)
+		view := a.enter(t, room, "ann", presence.WatchList)
+		time.Sleep(time.Second)
+		began := time.Now()
+		const seconds = 5
+		for i := range uint64(100 * seconds) {
+			b.link.Send(b.link.Inbox(a.link.Self()), &message.ShardSum{AsOf: b.reg.Pods().LastClock(), Follows: i % 3, Sum: i})
+			time.Sleep(10 * time.Millisecond)
+		}
+		if got, most := len(sentSince[*message.HostSums](a, began)), 2*seconds+2; got > most {
+			t.Errorf("%d questions about 500 wrong sums, want at most %d", got, most)
+		}
+		b.enter(t, room, "bob", presence.WatchNone)
+		time.Sleep(2 * timing.Default().Check)
+		view.shows(t, "2")
+	})
+}
+
 // followedShards returns the number of a pod's shards that others follow.
 func followedShards(p *testPod) int {
 	p.ledger.mu.Lock()
