@@ -85,8 +85,11 @@ dist: ## build the binaries, packages, lists of modules and checksums of a relea
 	$(STEP)
 	scripts/dist.sh
 
-cluster: build ## run three pods in two data centers on this machine, see examples/cluster
+cluster: build bin/cluster-control ## run three pods in two data centers on this machine, see examples/cluster
 	@exec examples/cluster/run
+
+bin/cluster-control: examples/cluster/control/main.go
+	go build -o $@ ./examples/cluster/control
 
 # The fastest failures come first.
 test: REPORT := -report $(CURDIR)/bin/report
@@ -161,7 +164,7 @@ docs: bin/gotest bin/caddy ## tests of what README.md and docs/ show, against th
 	$(STEP)
 	@$(GOTEST) -- -count=1 ./test/docs/...
 
-browser: bin/gotest bin/caddy $(ROLLCALL_ESBUILD) ## tests with Chromium
+browser: bin/gotest bin/caddy bin/cluster-control $(ROLLCALL_ESBUILD) ## tests with Chromium
 	$(STEP)
 	@$(GOTEST) -- -count=1 -p=1 -timeout=20m ./test/browser/...
 

@@ -45,7 +45,27 @@ function dataCenter(name, panels) {
   return { element, show };
 }
 
-function panel({ pod, url }, channel) {
+// Commands of the script `run`, and their buttons.
+const COMMANDS = [["kill", "Kill"], ["stop", "Goodbye"], ["pause", "Pause"], ["resume", "Continue"], ["start", "Start"]];
+
+// buttons are the commands for a pod. They go to a server beside the pods, because a pod that has ended cannot start.
+function buttons(pod, control) {
+  const result = h("span", { class: "result", "data-testid": `result-${pod}`, role: "status" });
+  async function command(action) {
+    result.textContent = "";
+    try {
+      const r = await fetch(`${control}/${pod}/${action}`, { method: "POST", headers: { "Content-Type": "application/json" } });
+      if (!r.ok) result.textContent = await r.text();
+    } catch {
+      result.textContent = "No answer: is the script running?";
+    }
+  }
+  return h("div", { class: "commands", role: "group", "aria-label": `Commands for ${pod}` }, COMMANDS.map(([action, label]) => h("button", {
+    type: "button", class: "quiet", "data-testid": `${action}-${pod}`, "aria-label": `${label} ${pod}`, onclick: () => command(action),
+  }, label)), result);
+}
+
+function panel({ pod, url, control }, channel) {
   const says = h("span", { class: "says", "data-testid": `says-${pod}` });
   const tabs = h("ul", { class: "tabs", "data-testid": `tabs-${pod}` });
   const add = (user) => h("button", {
@@ -54,6 +74,7 @@ function panel({ pod, url }, channel) {
   }, user ?? "visitor");
   const element = h("article", { class: "pod", "data-testid": `pod-${pod}`, "aria-label": `Pod ${pod}` },
     h("div", { class: "pod-head" }, h("a", { href: `${url}/`, title: "The page of this pod" }, pod), says),
+    control && buttons(pod, control),
     h("div", { class: "pod-body" }, h("div", { class: "adds" }, PEOPLE.map(add), add(null)), tabs));
 
   function show(results, mine) {

@@ -1,7 +1,8 @@
 // One panel per channel: its members, its messages, and a button to leave.
-import { avatar, h, time } from "./dom.js";
+import { avatar, h, nameOf, time } from "./dom.js";
 
-const SHOWN = 40; // most members that are listed by name
+const SHOWN = 100; // most members that are listed by name
+const CROWDED = 8; // above this number, members are in columns
 const KEPT = 50; // most lines of messages
 
 const REFUSALS = {
@@ -41,7 +42,7 @@ export function live(channel, me, onleave) {
 
     const user = me();
     const list = [...channel.members.values()].sort((a, b) =>
-      (b.id === user?.id) - (a.id === user?.id) || (a.email ?? "").localeCompare(b.email ?? "") || a.id.localeCompare(b.id));
+      (b.id === user?.id) - (a.id === user?.id) || nameOf(a).localeCompare(nameOf(b)) || a.id.localeCompare(b.id));
     const entries = new Map();
     for (const m of list.slice(0, SHOWN)) {
       const you = m.id === user?.id;
@@ -53,6 +54,7 @@ export function live(channel, me, onleave) {
     const rest = [];
     if (!named) rest.push(crowd(channel.count));
     else if (list.length > SHOWN) rest.push(h("li", { class: "unnamed" }, `and ${list.length - SHOWN} more`));
+    members.classList.toggle("crowded", list.length > CROWDED);
     place(members, [...entries.values(), ...rest]);
   }
   draw();
@@ -65,6 +67,9 @@ function talk(channel) {
   const lines = h("ol", { class: "lines", "data-testid": `lines-${name}`, "aria-label": `Messages in ${name}`, role: "log", hidden: true });
   const text = h("input", { "data-testid": `say-${name}`, "aria-label": `Write to ${name}`, placeholder: "Write a line", maxlength: 500, autocomplete: "off" });
   const form = h("form", { class: "say", onsubmit: say }, text, h("button", { "data-testid": `send-${name}` }, "Send"));
+
+  // A message says who sent it by ID and address; the rest is in the list of members.
+  const known = (from) => channel.members.get(from.id) ?? from;
 
   function add(line) {
     lines.append(line);
@@ -84,8 +89,8 @@ function talk(channel) {
     }
   }
   channel.on("message", (message, from) => add(h("li", { class: "line", "data-from": from?.id ?? "" },
-    from ? avatar(from.id) : h("span", { class: "avatar nobody", "aria-hidden": "true" }),
-    h("span", { class: "said" }, h("strong", {}, from ? from.email || from.id : "Somebody"), " ", lineOf(message)),
+    from ? avatar(known(from)) : h("span", { class: "avatar nobody", "aria-hidden": "true" }),
+    h("span", { class: "said" }, h("strong", {}, from ? nameOf(known(from)) : "Somebody"), " ", lineOf(message)),
     h("time", {}, time()))));
   return h("div", { class: "talk" }, lines, form);
 }
@@ -107,10 +112,14 @@ export function place(parent, elements) {
   while (parent.children.length > elements.length) parent.lastElementChild.remove();
 }
 
-function member({ id, email }, you, fresh) {
+function member(m, you, fresh) {
+  const { id, email, info, status } = m;
+  const doing = typeof status?.text === "string" && status.text;
   return h("li", { class: `member${you ? " is-you" : ""}${fresh ? " fresh" : ""}`, "data-user": id },
-    avatar(id),
-    h("span", { class: "who" }, h("span", { class: "email" }, email || id), h("span", { class: "id" }, id)),
+    avatar(m),
+    h("span", { class: "who" },
+      h("span", { class: "name" }, nameOf(m), info?.bot === true && h("span", { class: "bot" }, "bot")),
+      h("span", { class: "id" }, nameOf(m) !== email && email ? h("span", { class: "email" }, email) : id, doing && ` · ${doing}`)),
     you && h("span", { class: "you-mark" }, "you"));
 }
 

@@ -1,11 +1,13 @@
 // The demo page: one Rollcall connection, and a view of everything that it receives.
 //
 // The URL's fragment is the state of the page, so that a link or a reload restores it:
-// #name=Ada&join=salesRoom,anonymousChat
+// #name=Ada&join=salesRoom,anonymousChat. Without one, the page opens as Ada in a room with two bots, who are no part of it.
 import { Rollcall } from "/message/client.js";
+import * as act from "./act.js";
 import * as answers from "./answers.js";
+import * as bots from "./bots.js";
 import * as panels from "./channels.js";
-import { $, avatar, h, plural, time } from "./dom.js";
+import { $, avatar, h, nameOf, plural, time } from "./dom.js";
 import { person, sign } from "./token.js";
 
 const SUGGESTED = ["salesRoom", "support", "anonymousChat", "lobby"];
@@ -33,11 +35,14 @@ const views = new Map(); // by channel name: { element, draw }
 const refusals = new Map(); // by channel name: { code, element }
 let tab = {}; // the panel of this tab's channel, and its content
 
+if (location.hash.length < 2) history.replaceState(null, "", "#name=Ada&join=salesRoom,lobby&bots");
 const begin = new URLSearchParams(location.hash.slice(1));
 if (begin.get("name")?.trim()) identity = person(begin.get("name"));
+let endBots = null; // lets the bots go, if this page has let them come
 
 const rc = new Rollcall({ getToken: () => (identity ? sign(identity) : null) });
 const live = answers.start();
+const drawActs = act.start(rc);
 
 // Connection
 
@@ -51,10 +56,15 @@ rc.on("state", async ({ state, reason, code, delay }) => {
   if (state === "open" && identity && rc.user?.id !== identity.id) await authenticate(); // logged in while connecting
 });
 rc.on("user", () => {
-  log("logged in", `as ${rc.user.email || rc.user.id}`);
+  log("logged in", `as ${nameOf(rc.user)}`);
   showMe();
   drawChannels();
   live.refresh();
+});
+rc.on("assigned", (channel) => {
+  log(channel.name, "the backend put you into it");
+  channel.on("error", () => leave(channel.name)); // the assignment has ended
+  join(channel.name);
 });
 rc.on("message", (m) => log("this tab", `the backend says: ${panels.lineOf(m)}`));
 rc.on("error", (e) => log("error", e.message, e.code));
@@ -124,14 +134,17 @@ function showMe() {
   $("login").hidden = Boolean(identity);
   $("logout").hidden = !identity;
   $("me").replaceChildren(
-    user ? avatar(user.id) : h("span", { class: "avatar nobody", "aria-hidden": "true" }),
+    user ? avatar(withInfo(user)) : h("span", { class: "avatar nobody", "aria-hidden": "true" }),
     h("span", { class: "who" },
-      h("strong", { "data-testid": "me" }, user ? user.email || user.id : "Anonymous"),
-      h("span", { class: "id" }, user ? user.id : "counted, not named")));
+      h("strong", { "data-testid": "me" }, user ? nameOf(withInfo(user)) : "Anonymous"),
+      h("span", { class: "id" }, user ? user.email || user.id : "counted, not named")));
   const friend = FRIENDS.find((f) => person(f).id !== identity?.id);
   $("other").textContent = `New tab as ${friend}`;
   $("other").href = `#name=${friend}&join=${hashList(SUGGESTED.filter((n) => rc.channels.has(n))) || "salesRoom"}`;
 }
+
+// withInfo adds what the token of this page says: the server says of a connection's own user the ID and address.
+const withInfo = (user) => (user.info || user.id !== identity?.id ? user : { ...user, info: identity.info });
 
 // Channels
 
@@ -145,16 +158,16 @@ $("join").addEventListener("submit", (e) => {
 
 function join(name) {
   refusals.delete(name);
-  if (!rc.channels.has(name)) {
+  if (!views.has(name)) {
     const channel = rc.join(name, { presence: "list" });
     const view = panels.live(channel, () => rc.user, () => leave(name));
     views.set(name, view);
     channel.on("sync", () => log(name, `joined, ${plural(channel.count, channel.kind === "anonymous" ? "connection" : "user")}`));
-    channel.on("join", (m) => log(name, `${m.email || m.id} is here`));
-    channel.on("leave", (m) => log(name, `${m.email || m.id} is gone`));
-    channel.on("update", (m) => log(name, `${m.email || m.id} has changed`));
-    channel.on("change", () => { view.draw(); live.refresh(); });
-    channel.on("error", (e) => refuse(name, e));
+    channel.on("join", (m) => log(name, `${nameOf(m)} is here`));
+    channel.on("leave", (m) => log(name, `${nameOf(m)} is gone`));
+    channel.on("update", (m) => log(name, `${nameOf(m)} ${m.status?.text ?? "has changed"}`));
+    channel.on("change", () => { view.draw(); drawActs(); live.refresh(); });
+    channel.on("error", (e) => (e.code === "removed" ? leave(name) : refuse(name, e)));
   }
   drawChannels();
   remember();
@@ -194,6 +207,7 @@ function drawChannels() {
   panels.place($("channels"), [...views.values(), ...refusals.values(), tab].map((v) => v.element).filter(Boolean));
   for (const chip of $("suggestions").children) chip.setAttribute("aria-pressed", rc.channels.has(chip.textContent));
   live.channels([...views.keys()]);
+  drawActs();
 }
 
 $("suggestions").append(...SUGGESTED.map((name) => h("button", {
@@ -232,8 +246,23 @@ const hashList = (names) => names.map(encodeURIComponent).join(",");
 
 function remember() {
   const parts = [identity && `name=${encodeURIComponent(identity.name)}`, `join=${hashList([...views.keys(), ...refusals.keys()])}`];
+  if (endBots) parts.push("bots");
   history.replaceState(null, "", `#${parts.filter(Boolean).join("&")}`);
 }
+
+// Bots and the panels that fold
+
+function showBots(on) {
+  endBots?.();
+  endBots = on ? bots.start() : null;
+  $("bots").setAttribute("aria-pressed", String(on));
+}
+$("bots").addEventListener("click", () => {
+  showBots(!endBots);
+  remember();
+});
+$("backend").open = !matchMedia("(max-width: 560px)").matches;
+
 addEventListener("hashchange", () => location.reload()); // edited by hand; remember() does not cause this event
 
 log("connecting", REASONS.start);
@@ -243,3 +272,4 @@ showMe();
 const wanted = /[#&]join=([^&]*)/.exec(location.hash)?.[1] ?? "lobby";
 for (const name of wanted.split(",").map(decode).filter(Boolean)) join(name);
 drawChannels();
+showBots(begin.has("bots"));

@@ -34,9 +34,17 @@ export function copyButton(label, text) {
   return button;
 }
 
-// avatar shows a person's initials in one of a few colors, the same for the same ID everywhere.
-export function avatar(id, name = id) {
-  const initials = name.split(/[^\p{L}\p{N}]+/u).filter(Boolean).slice(0, 2).map((w) => [...w][0]).join("");
+// nameOf is what a person is called: members without `info` are called by their address or ID.
+export const nameOf = ({ id, email, info }) => (typeof info?.name === "string" && info.name.trim()) || email || id;
+
+// avatar shows the portrait of a person, if `info` names one of this page. Otherwise it shows the initials in one of a
+// few colors, the same for the same ID everywhere. Pictures of other addresses are not loaded: `info` is data.
+export function avatar(person) {
+  const { id, info } = person;
+  if (/^avatars\.svg#[a-z]+$/.test(info?.avatar)) {
+    return h("img", { class: "avatar", src: info.avatar, alt: "", width: 32, height: 32 });
+  }
+  const initials = nameOf(person).split(/[^\p{L}\p{N}]+/u).filter(Boolean).slice(0, 2).map((w) => [...w][0]).join("");
   let hash = 0x811c9dc5; // FNV-1a, whose high bits are the better ones
   for (const c of id) hash = Math.imul(hash ^ c.codePointAt(0), 0x01000193) >>> 0;
   return h("span", { class: `avatar tint-${(hash >>> 16) % 6}`, "aria-hidden": "true" }, initials.toUpperCase() || "?");

@@ -7,18 +7,27 @@ const DEMO_SECRET = "rollcall-demo-secret-0123456789abcdef"; // the same as in t
 // LIFETIME is the lifetime of a token, in seconds. The client renews it in time.
 const LIFETIME = 900;
 
-// person turns a typed name into the user of the token.
+// What the backend of a real page knows about its users: here, some have a full name and a portrait.
+const PEOPLE = {
+  ada: { name: "Ada Lovelace", avatar: "avatars.svg#ada" },
+  grace: { name: "Grace Hopper", avatar: "avatars.svg#grace" },
+  alan: { name: "Alan Turing", avatar: "avatars.svg#alan" },
+  pip: { name: "Pip", avatar: "avatars.svg#bot", bot: true },
+  dot: { name: "Dot", avatar: "avatars.svg#bot", bot: true },
+};
+
+// person turns a typed name into the user of the token. Others see what `info` holds.
 export function person(name) {
   name = name.trim();
   const id = name.toLowerCase().replace(/\s+/g, ".");
-  return { name, id, email: id.includes("@") ? id : `${id}@example.com` };
+  return { name, id, email: id.includes("@") ? id : `${id}@example.com`, info: Object.hasOwn(PEOPLE, id) ? PEOPLE[id] : { name } };
 }
 
 // sign makes a JSON Web Token (RFC 7519) for a person, with HS256.
-export async function sign({ id, email, name }) {
+export async function sign({ id, email, info }) {
   if (!crypto.subtle) throw new Error("Browsers sign only on localhost and over https: open http://localhost:8080");
   const now = Math.floor(Date.now() / 1000);
-  const claims = { sub: id, email, info: { name }, iat: now, exp: now + LIFETIME, jti: crypto.randomUUID() };
+  const claims = { sub: id, email, info, iat: now, exp: now + LIFETIME, jti: crypto.randomUUID() };
   const input = `${encode({ alg: "HS256", typ: "JWT" })}.${encode(claims)}`;
   const algorithm = { name: "HMAC", hash: "SHA-256" };
   const key = await crypto.subtle.importKey("raw", bytes(DEMO_SECRET), algorithm, false, ["sign"]);

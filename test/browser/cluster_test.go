@@ -34,7 +34,7 @@ func startCluster(t *testing.T) *deployment {
 	}
 	d := new(deployment)
 	var ports []string
-	for i := range 9 {
+	for i := range 10 {
 		_, port, _ := net.SplitHostPort(loopback.AddressFor(t))
 		ports = append(ports, port)
 		if i < len(d.urls) {
@@ -184,13 +184,13 @@ func TestCluster(t *testing.T) {
 
 	// A pod that is killed is named until it is back: its only neighbor cannot know whether it is
 	// cut off.
-	d.run(t, "kill", "web-2")
+	p.click("kill-web-2") // the buttons and the script do the same
 	p.waitForTruth("us-east-1/web-2")
 	p.waitForCounts("us-east-1", "2", "0")
 	p.waitForMember("alan", false)
 	p.waitForMember("ada", true)
 	p.waitForTruth("us-east-1/web-2")
-	d.run(t, "start", "web-2")
+	p.click("start-web-2")
 	p.waitForTruth("")
 	for _, tab := range []string{"ada", "alan", "visitor"} {
 		p.tab("web-2", tab, "reload") // instead of waiting for its next attempt
@@ -199,12 +199,13 @@ func TestCluster(t *testing.T) {
 	p.waitForCounts("us-east-1", "3", "1")
 
 	// A data center that loses all pods may be cut off rather than dead: it stays named.
-	d.run(t, "pause", "web-3")
+	p.click("pause-web-3")
 	p.waitForTruth("eu-west-1/web-3")
 	p.waitForText("users-eu-west-1", "–")
 	p.waitForText("says-web-3", "no answer")
 	checkLooks(t, p, "cluster-missing")
-	d.run(t, "resume", "web-3")
+	p.click("resume-web-3")
+	p.waitForText("result-web-3", "")
 	p.waitForTruth("")
 	p.waitForCounts("eu-west-1", "1", "0")
 

@@ -206,7 +206,7 @@ func checkMessages(first page, others ...page) {
 	pages := append(others, first)
 	for _, p := range pages {
 		p.waitFor("the line", fmt.Sprintf(
-			`document.querySelector('[data-testid="lines-salesRoom"] [data-from="ada"] .said').textContent === 'a***@example.com %s'`, line))
+			`document.querySelector('[data-testid="lines-salesRoom"] [data-from="ada"] .said').textContent === 'Ada Lovelace %s'`, line))
 	}
 	first.run(chromedp.Evaluate[chromedp.Void](`void fetch("/message/sendmessage", {
 		method: "POST", headers: { "Content-Type": "application/json" }, body: JSON.stringify({
