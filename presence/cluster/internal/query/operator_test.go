@@ -19,7 +19,7 @@ func hostsText(list []PodHost, truth Truth) string {
 	for _, h := range list {
 		fmt.Fprint(&b, h.Host, " ", h.DataCenter, "/", h.Pod, " ", h.LoggedIn, "; ")
 	}
-	return fmt.Sprint(b.String(), truth)
+	return fmt.Sprintf("%s{%v %v}", &b, truth.Complete, truth.Missing)
 }
 
 // Operators see the hosts of all pods, also of those that serve none of this pod's hosts.

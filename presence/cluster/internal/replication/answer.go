@@ -45,8 +45,8 @@ type askedKey struct {
 func (q asked) key() askedKey { return askedKey{q.from, q.check.ID} }
 
 // newAnswers starts the goroutines. close stops them.
-func newAnswers(l *link.Link, told *ledger, reg presence.Pods) *answers {
-	a := &answers{link: l, ledger: told, reg: reg, checks: make(chan asked, maxChecks), done: make(chan struct{})}
+func newAnswers(l *link.Link, published *ledger, reg presence.Pods) *answers {
+	a := &answers{link: l, ledger: published, reg: reg, checks: make(chan asked, maxChecks), done: make(chan struct{})}
 	for range answerers {
 		a.all.Go(a.run)
 	}
@@ -93,16 +93,16 @@ func (a *answers) run() {
 	}
 }
 
-// answer registers the other pod as a follower of the shards of the channels, and sends this pod's parts
-// of the channels whose clocks the other pod does not have. If this pod does not serve the host, its parts
-// are empty, so that the other pod corrects a copy that it may have.
+// answer registers the other pod as a follower of the shards of the channels, and sends this pod's
+// parts of the channels whose clocks the other pod does not have. If this pod does not serve the
+// host, its parts are empty, so that the other pod corrects a copy that it may have.
 func (a *answers) answer(q asked) {
 	inbox, done := a.link.Inbox(q.from), &message.CheckDone{ID: q.check.ID, Clock: a.reg.LastClock()}
 	var shards message.ShardSet
 	for i := range q.check.Channels {
 		shards.Add(presence.ChannelShardOf(q.check.Channels[i].Channel))
 	}
-	done.Shards, done.Follows = a.ledger.follow(q.from, q.check.Host, shards) // before the states are read
+	done.Shards, done.Follows = a.ledger.addFollower(q.from, q.check.Host, shards) // before the states are read
 	for i, c := range q.check.Channels {
 		if d, ok := a.reg.StateAfter(q.check.Host, c.Channel, c.Clock); ok {
 			done.Answers = append(done.Answers, message.Answer{Index: i, Clock: d.Clock})

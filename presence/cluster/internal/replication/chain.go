@@ -11,10 +11,10 @@ const gapWait = 100 * time.Millisecond
 
 // openShard is a shard of which a delta of a pod is missing, or the clock of the pod unknown.
 //
-// The deltas that a pod publishes in a shard are a chain: each names the one before it. The clock of the
-// shard is the end of the chain that this pod has from its last answer on. Deltas that come after a
-// missing one are a chain of their own. It counts when the missing ones arrive, or when all watched
-// channels of the shard were checked, which is a round.
+// The deltas that a pod publishes in a shard are a chain: each names the one before it. The clock
+// of the shard is the end of the chain that this pod has from its last answer on. Deltas that come
+// after a missing one are a chain of their own. It counts when the missing ones arrive, or when all
+// watched channels of the shard were checked, which is a round.
 type openShard struct {
 	from, to uint64 // the later chain: the clock before its first delta, and that of its last; to is 0 without one
 	round    *round // in progress; nil if there is none
@@ -23,9 +23,9 @@ type openShard struct {
 
 // round is a check of all watched channels of a shard with a pod.
 type round struct {
-	left int    // number of checks that are not answered
-	told uint64 // lowest clock of the answers
-	done bool
+	left      int    // number of checks that are not answered
+	published uint64 // lowest clock of the answers
+	done      bool
 }
 
 // shardOf is a shard with a pod.
@@ -65,8 +65,8 @@ func (r *Replicator) chain(s *watchedShard, p *pod, m *message.Delta) {
 	}
 }
 
-// chainLater adds a delta that does not follow the clock of the shard. It is checked, unless those between
-// arrive soon.
+// chainLater adds a delta that does not follow the clock of the shard. It is checked, unless those
+// between arrive soon.
 func (r *Replicator) chainLater(s *watchedShard, p *pod, before, clock uint64) {
 	o := s.opened(p)
 	switch {
@@ -120,16 +120,16 @@ func (r *Replicator) needRound(s *watchedShard, p *pod) {
 	}
 }
 
-// endRound ends a round. If all its checks are answered, the clock of the shard is the lowest of the
-// answers, or later.
+// endRound ends a round. If all its checks are answered, the clock of the shard is the lowest of
+// the answers, or later.
 func (r *Replicator) endRound(s *watchedShard, p *pod, done *round, follows uint64) {
 	o := s.open[p]
 	if s.over || p.gone || o == nil || o.round != done {
 		return
 	}
 	o.round = nil
-	if done.done = done.left == 0; done.done && (!s.knows(p) || done.told > s.clock(p)) {
-		s.setClock(p, done.told, follows)
+	if done.done = done.left == 0; done.done && (!s.knows(p) || done.published > s.clock(p)) {
+		s.setClock(p, done.published, follows)
 	}
 	if s.knows(p) {
 		r.join(s, p)

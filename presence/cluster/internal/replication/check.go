@@ -83,8 +83,8 @@ func (r *Replicator) questions(q hostOf, watches []*watch) []*message.Check {
 	return message.SplitCheck(whole)
 }
 
-// waiting returns the replica of a channel that waits for the check; nil if the channel is no longer
-// watched, or waits for a later check.
+// waiting returns the replica of a channel that waits for the check; nil if the channel is no
+// longer watched, or waits for a later check.
 func (c *check) waiting(w *watch) *replica {
 	if rep := w.replicas[c.to]; !w.over && rep != nil && rep.check == c.id {
 		return rep
@@ -92,8 +92,8 @@ func (c *check) waiting(w *watch) *replica {
 	return nil
 }
 
-// completeRounds begins the rounds that are wanted, and those of shards whose clock is unknown. It adds
-// the channels of such a shard to those that are checked.
+// completeRounds begins the rounds that are wanted, and those of shards whose clock is unknown. It
+// adds the channels of such a shard to those that are checked.
 func (r *Replicator) completeRounds(q hostOf, watches map[*watch]bool) {
 	shards := make(map[*watchedShard]bool)
 	for w := range watches {
@@ -105,7 +105,7 @@ func (r *Replicator) completeRounds(q hostOf, watches map[*watch]bool) {
 			continue
 		}
 		o = s.opened(q.pod)
-		o.round, o.wanted = &round{told: unknown}, true
+		o.round, o.wanted = &round{published: unknown}, true
 		for _, w := range s.channels {
 			watches[w] = true
 		}
@@ -159,7 +159,7 @@ func (r *Replicator) handleParcel(now time.Time, p *pod, in parcel) {
 func (r *Replicator) finishCheck(c *check, m *message.CheckDone) {
 	c.done = true
 	behind := make(map[*watchedShard]bool)
-	told := make(map[*watchedShard]uint64, len(m.Shards))
+	published := make(map[*watchedShard]uint64, len(m.Shards))
 	for i := range c.shards {
 		a := &c.shards[i]
 		n, ok := slices.BinarySearchFunc(m.Shards, a.shard.number, func(s message.ShardClock, number uint8) int {
@@ -169,7 +169,7 @@ func (r *Replicator) finishCheck(c *check, m *message.CheckDone) {
 			continue
 		}
 		clock := m.Shards[n].Clock
-		told[a.shard] = clock
+		published[a.shard] = clock
 		switch o := a.shard.open[c.to]; {
 		case a.round == nil:
 			// Deltas between the clock and the answer can be on their way.
@@ -177,9 +177,9 @@ func (r *Replicator) finishCheck(c *check, m *message.CheckDone) {
 				r.chainLater(a.shard, c.to, clock, clock)
 			}
 		case a.round.done:
-			behind[a.shard] = clock < a.round.told
+			behind[a.shard] = clock < a.round.published
 		case o != nil && o.round == a.round:
-			a.round.told = min(a.round.told, clock)
+			a.round.published = min(a.round.published, clock)
 			if a.part {
 				a.part = false
 				if a.round.left--; a.round.left == 0 {
@@ -193,9 +193,9 @@ func (r *Replicator) finishCheck(c *check, m *message.CheckDone) {
 		if rep == nil {
 			continue // a later check has taken its place, and the part of this answer may be lost
 		}
-		rep.floor = max(rep.floor, told[w.shard])
-		// A live delta that was merged meanwhile and is not later than the answer may have been recorded by an
-		// outsider, if the answer has no part.
+		rep.floor = max(rep.floor, published[w.shard])
+		// A live delta that was merged meanwhile and is not later than the answer may have been
+		// recorded by an outsider, if the answer has no part.
 		rep.behind = rep.behind || behind[w.shard] || rep.live != 0 && rep.live <= m.Clock
 	}
 }
@@ -279,8 +279,8 @@ func (r *Replicator) repairs(w *watch, p *pod) bool {
 	return c != nil && c.repair
 }
 
-// endCheck ends a check that was answered or has timed out. It repeats the check if it was not answered, or
-// if a delta was missed meanwhile, because answers and deltas arrive in any order.
+// endCheck ends a check that was answered or has timed out. It repeats the check if it was not
+// answered, or if a delta was missed meanwhile, because answers and deltas arrive in any order.
 func (r *Replicator) endCheck(c *check) {
 	delete(r.checks, c.id)
 	for _, a := range c.shards {

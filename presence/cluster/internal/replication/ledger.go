@@ -21,18 +21,19 @@ type shardKey struct {
 type ledger struct {
 	reg       presence.Pods
 	mu        sync.Mutex
-	shards    map[shardKey]*toldShard // shards with followers
-	followers map[link.Peer]*follower // live pods
+	shards    map[shardKey]*publishedShard // shards with followers
+	followers map[link.Peer]*follower      // live pods
 }
 
-// toldShard is a shard that other pods follow.
-type toldShard struct {
+// publishedShard is a shard that other pods follow.
+type publishedShard struct {
 	seed      uint64
-	told      uint64 // clock of the last published delta; before the first, the clock of this pod when it was followed
+	published uint64 // clock of the last published delta; before the first, the clock of this pod when it was followed
 	followers []*follower
 }
 
-// maxFollowed is the maximum number of shards that the ledger has for a follower: all of 16,384 hosts.
+// maxFollowed is the maximum number of shards that the ledger has for a follower: all of 16,384
+// hosts.
 const maxFollowed = 1 << 20
 
 // follower is another pod that is alive.
@@ -43,7 +44,7 @@ type follower struct {
 }
 
 func newLedger(reg presence.Pods) *ledger {
-	return &ledger{reg: reg, shards: make(map[shardKey]*toldShard), followers: make(map[link.Peer]*follower)}
+	return &ledger{reg: reg, shards: make(map[shardKey]*publishedShard), followers: make(map[link.Peer]*follower)}
 }
 
 // add adds a pod that is alive. Only those can follow shards.
@@ -66,12 +67,12 @@ func (l *ledger) remove(p link.Peer) {
 	}
 }
 
-func (l *ledger) removeFollower(k shardKey, s *toldShard, f *follower) {
+func (l *ledger) removeFollower(k shardKey, s *publishedShard, f *follower) {
 	i := slices.Index(s.followers, f)
 	if i < 0 {
 		return
 	}
-	f.sum -= mix(s.seed, s.told)
+	f.sum -= mix(s.seed, s.published)
 	f.shards--
 	s.followers = slices.Delete(s.followers, i, i+1)
 	if len(s.followers) == 0 {
@@ -84,23 +85,23 @@ func (l *ledger) publish(k shardKey, clock uint64) (step uint64) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	if s := l.shards[k]; s != nil {
-		return s.tell(clock)
+		return s.advance(clock)
 	}
 	return 0
 }
 
-// tell makes clock the clock of the shard, and returns the difference from the one before; 0 if it is
-// not later: the pods that follow the shard since have what is up to it in their answers.
-func (s *toldShard) tell(clock uint64) (step uint64) {
-	if clock <= s.told {
+// advance makes clock the clock of the shard, and returns the difference from the one before; 0 if it
+// is not later: the pods that follow the shard since have what is up to it in their answers.
+func (s *publishedShard) advance(clock uint64) (step uint64) {
+	if clock <= s.published {
 		return 0
 	}
-	step = clock - s.told
-	diff := mix(s.seed, clock) - mix(s.seed, s.told)
+	step = clock - s.published
+	diff := mix(s.seed, clock) - mix(s.seed, s.published)
 	for _, f := range s.followers {
 		f.sum += diff
 	}
-	s.told = clock
+	s.published = clock
 	return step
 }
 
@@ -110,14 +111,14 @@ func (l *ledger) skip() {
 	defer l.mu.Unlock()
 	clock := l.reg.LastClock()
 	for _, s := range l.shards {
-		s.tell(clock)
+		s.advance(clock)
 	}
 }
 
-// follow registers a pod as a follower of shards of a host. It returns their clocks and the number of
-// shards that the pod has begun to follow. What this pod has told in the shards up to their clocks is in
-// the registry.
-func (l *ledger) follow(p link.Peer, host presence.HostName, shards message.ShardSet) (told []message.ShardClock, follows uint64) {
+// addFollower registers a pod as a follower of shards of a host. It returns their clocks and the
+// number of shards that the pod has begun to follow. What this pod has published in the shards up
+// to their clocks is in the registry.
+func (l *ledger) addFollower(p link.Peer, host presence.HostName, shards message.ShardSet) (published []message.ShardClock, follows uint64) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	f := l.followers[p]
@@ -131,23 +132,23 @@ func (l *ledger) follow(p link.Peer, host presence.HostName, shards message.Shar
 		k := shardKey{host, i}
 		s := l.shards[k]
 		if s == nil {
-			s = &toldShard{seed: seedOf(host, i), told: l.reg.LastClock()}
+			s = &publishedShard{seed: seedOf(host, i), published: l.reg.LastClock()}
 			if f != nil {
 				l.shards[k] = s
 			}
 		}
 		if f != nil && !slices.Contains(s.followers, f) {
 			s.followers = append(s.followers, f)
-			f.sum += mix(s.seed, s.told)
+			f.sum += mix(s.seed, s.published)
 			f.shards++
 			f.follows++
 		}
-		told = append(told, message.ShardClock{Shard: i, Clock: s.told})
+		published = append(published, message.ShardClock{Shard: i, Clock: s.published})
 	}
 	if f != nil {
 		follows = f.follows
 	}
-	return told, follows
+	return published, follows
 }
 
 // unfollow removes a pod from the followers of shards.
@@ -165,8 +166,8 @@ func (l *ledger) unfollow(p link.Peer, hosts []message.HostSet) {
 	}
 }
 
-// sum returns the sum of the shards that a pod follows, and the number of those that it has begun to
-// follow.
+// sum returns the sum of the shards that a pod follows, and the number of those that it has begun
+// to follow.
 func (l *ledger) sum(p link.Peer) (sum, follows uint64) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
@@ -176,8 +177,8 @@ func (l *ledger) sum(p link.Peer) (sum, follows uint64) {
 	return 0, 0
 }
 
-// compare returns the shards of the hosts that another pod does not follow as this one knows. Of a host
-// that it does not list, it no longer follows any.
+// compare returns the shards of the hosts that another pod does not follow as this one knows. Of a
+// host that it does not list, it no longer follows any.
 func (l *ledger) compare(p link.Peer, m *message.HostSums) []message.Shards {
 	l.mu.Lock()
 	defer l.mu.Unlock()
@@ -197,8 +198,8 @@ func (l *ledger) compare(p link.Peer, m *message.HostSums) []message.Shards {
 		if h := mine[k.host]; h == nil {
 			l.removeFollower(k, s, f)
 		} else {
-			h.sum -= mix(s.seed, s.told)
-			h.clocks = append(h.clocks, message.ShardClock{Shard: k.shard, Clock: s.told})
+			h.sum -= mix(s.seed, s.published)
+			h.clocks = append(h.clocks, message.ShardClock{Shard: k.shard, Clock: s.published})
 		}
 	}
 	var differ []message.Shards
@@ -211,8 +212,8 @@ func (l *ledger) compare(p link.Peer, m *message.HostSums) []message.Shards {
 	return differ
 }
 
-// followed has the shards of a host that a pod follows. sum is the difference between its sum and that
-// of this pod.
+// followed has the shards of a host that a pod follows. sum is the difference between its sum and
+// that of this pod.
 type followed struct {
 	sum    uint64
 	clocks []message.ShardClock

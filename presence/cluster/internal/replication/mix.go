@@ -11,8 +11,8 @@ func seedOf(host presence.HostName, shard uint8) uint64 {
 	return scramble(xxhash.Sum64String(host.String()) + uint64(shard))
 }
 
-// mix returns what a shard adds to a sum. The probability that other shards or clocks have the same sum is
-// 2^-64.
+// mix returns what a shard adds to a sum. The probability that other shards or clocks have the same
+// sum is 2^-64.
 func mix(seed, clock uint64) uint64 { return scramble(seed + clock) }
 
 // scramble is the finalizer of MurmurHash3.

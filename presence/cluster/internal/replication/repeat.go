@@ -9,8 +9,8 @@ import (
 )
 
 // A check or its answer can be lost. Above all, a pod ignores the checks of a pod that it does not
-// know yet, or has counted as lost. So checks are repeated until they are answered, for Timing.Check.
-// Then the gap of the shard that is still open makes a new one.
+// know yet, or has counted as lost. So checks are repeated until they are answered, for
+// Timing.Check. Then the gap of the shard that is still open makes a new one.
 const (
 	// repeatWait is the minimum time between two looks for checks to repeat.
 	repeatWait = 50 * time.Millisecond
@@ -34,8 +34,8 @@ func (r *Replicator) recordAnswer(w *watch, from *pod) {
 	}
 }
 
-// lacks reports whether a delta of the answer to a check, or a part of one, was lost, and then makes it count
-// as unanswered. Parts that have arrived are kept for the next answer.
+// lacks reports whether a delta of the answer to a check, or a part of one, was lost, and then
+// makes it count as unanswered. Parts that have arrived are kept for the next answer.
 func (c *check) lacks(m *message.CheckDone) bool {
 	for _, a := range m.Answers {
 		if a.Index >= len(c.watches) {
@@ -80,8 +80,8 @@ func (r *Replicator) repeat(now time.Time) {
 	}
 }
 
-// sendAgain repeats a check, with the clocks of now. It ends a check of which no channel is left. With other
-// channels, it is another check: an answer names them by their position.
+// sendAgain repeats a check, with the clocks of now. It ends a check of which no channel is left.
+// With other channels, it is another check: an answer names them by their position.
 func (r *Replicator) sendAgain(now time.Time, c *check) {
 	asked := len(c.watches)
 	c.watches = slices.DeleteFunc(c.watches, func(w *watch) bool { return c.waiting(w) == nil })

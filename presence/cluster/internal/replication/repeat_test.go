@@ -35,8 +35,8 @@ func sentSince[M message.Message](p *testPod, then time.Time) (list []M) {
 	return list
 }
 
-// A pod that ignores checks gets a bounded number of repetitions in each Timing.Repeat. When it answers
-// them, all others follow at once.
+// A pod that ignores checks gets a bounded number of repetitions in each Timing.Repeat. When it
+// answers them, all others follow at once.
 func TestRepeatedChecksAreBounded(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		n, repeat := new(clustertest.Lab), timing.Default().Repeat
@@ -58,7 +58,7 @@ func TestRepeatedChecksAreBounded(t *testing.T) {
 			time.Sleep(time.Until(began.Add(time.Duration(i)*repeat + repeat/2)))
 			repeated := 0
 			for _, c := range sentSince[*message.Check](a, time.Now().Add(-repeat)) {
-				if c.ID <= uint64(len(rooms)) { // later ones are periodic
+				if c.ID <= uint64(len(rooms)) { // later ones replace checks that have timed out
 					repeated++
 				}
 			}
@@ -75,8 +75,8 @@ func TestRepeatedChecksAreBounded(t *testing.T) {
 	})
 }
 
-// A pod whose answer was lost is asked for nothing that has arrived, and the check ends with the answer
-// to its repetition.
+// A pod whose answer was lost is asked for nothing that has arrived, and the check ends with the
+// answer to its repetition.
 func TestRepeatedCheckAsksForWhatIsStillUnknown(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		n, room := new(clustertest.Lab), testPlace(t)
@@ -118,7 +118,7 @@ func TestRepeatedCheckThatNoLongerFitsIsSplit(t *testing.T) {
 		}
 		time.Sleep(3 * time.Second)
 		whole, done := false, false
-		b.port.Lose(func(m message.Message) bool { // until the periodic check of all channels
+		b.port.Lose(func(m message.Message) bool { // until they have timed out
 			c, ok := m.(*message.Check)
 			whole = whole || ok && len(c.Channels) == len(rooms)
 			return ok && !whole
@@ -136,7 +136,7 @@ func TestRepeatedCheckThatNoLongerFitsIsSplit(t *testing.T) {
 		for _, v := range views {
 			v.shows(t, "2")
 		}
-		var checks []*message.Check // from the periodic one on
+		var checks []*message.Check // from the one on that replaces them
 		for _, c := range sentSince[*message.Check](a, time.Time{}) {
 			if len(checks) > 0 || len(c.Channels) == len(rooms) {
 				checks = append(checks, c)

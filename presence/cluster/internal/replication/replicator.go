@@ -1,12 +1,12 @@
 // Package replication shows the watchers of a channel the same members on all pods.
 //
-// A [Replicator] publishes the changes of this pod's part of channels as deltas, and merges those of
-// other pods into the channels that are watched here. Checks find the deltas that it missed.
+// A [Replicator] publishes the changes of this pod's part of channels as deltas, and merges those
+// of other pods into the channels that are watched here. Checks find the deltas that it missed.
 //
-// The registry, the members and the subscriptions queue events in the intake. Its lock is held only to
-// add one, because the caller may hold the lock of a host. One worker handles the events and owns the
-// rest of the state, which needs no lock. Checks of other pods are answered by goroutines of their
-// own, from a bounded queue.
+// The registry, the members and the subscriptions queue events in the intake. Its lock is held only
+// to add one, because the caller may hold the lock of a host. One worker handles the events and
+// owns the rest of the state, which needs no lock. Checks of other pods are answered by goroutines
+// of their own, from a bounded queue.
 package replication
 
 import (
@@ -32,10 +32,10 @@ import (
 // It publishes the changes of this pod's part of every channel. It merges the parts of other pods
 // into the channels that are watched here. A channel gets a pod's part by a [message.Check], and
 // then deltas. Channels are divided into shards: a pod follows those in which it watches a channel
-// (see shard.go). Messages can be lost, repeated or late, so each delta names the one before it in its
-// shard. The watched channels of a shard are checked again if a delta is missing (see chain.go). A lost
-// delta without one after it is found by the sums that pods compare every few seconds (see sums.go). A
-// check without an answer is repeated (see repeat.go).
+// (see shard.go). Messages can be lost, repeated or late, so each delta names the one before it in
+// its shard. The watched channels of a shard are checked again if a delta is missing (see
+// chain.go). A lost delta without one after it is found by the sums that pods compare every few
+// seconds (see sums.go). A check without an answer is repeated (see repeat.go).
 //
 // Events from outside are queued in the intake. One goroutine, the worker, handles them. It alone
 // calls the registry, except for answers to checks, which have goroutines of their own (see
@@ -82,10 +82,10 @@ type Replicator struct {
 
 // New returns a replicator, whose goroutines run until Close.
 func New(l *link.Link, m *membership.Members, reg presence.Pods, t timing.Timing, logger *zap.Logger) *Replicator {
-	told := newLedger(reg)
+	published := newLedger(reg)
 	r := &Replicator{
 		link: l, members: m, reg: reg, timing: t, logger: logger,
-		worker: work.NewWorker(), answers: newAnswers(l, told, reg), ledger: told,
+		worker: work.NewWorker(), answers: newAnswers(l, published, reg), ledger: published,
 
 		alive:    make(map[link.Peer]*pod),
 		hosts:    make(map[presence.HostName]*watchedHost),
@@ -100,8 +100,8 @@ func New(l *link.Link, m *membership.Members, reg presence.Pods, t timing.Timing
 	return r
 }
 
-// Close publishes the queued changes, so that a goodbye can follow, and ends the goroutines. Closing
-// twice is not an error.
+// Close publishes the queued changes, so that a goodbye can follow, and ends the goroutines.
+// Closing twice is not an error.
 func (r *Replicator) Close() { r.worker.Close() }
 
 // Resyncs counts copies of channels that were found to be wrong, by a gap between deltas or by a
@@ -126,8 +126,8 @@ func (r *Replicator) Unwatched(host presence.HostName, channel string) {
 	r.worker.Wake()
 }
 
-// TakeOver makes the pods that follow this one check all channels, because until now another relay has
-// fetched the changes. It is called when this pod's registry has the relay.
+// TakeOver makes the pods that follow this one check all channels, because until now another relay
+// has fetched the changes. It is called when this pod's registry has the relay.
 func (r *Replicator) TakeOver() { r.ledger.skip() }
 
 // PodUp handles a pod that joined, again or for the first time.

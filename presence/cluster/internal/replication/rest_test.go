@@ -18,9 +18,10 @@ import (
 	"github.com/rollcall-gateway/rollcall/presence/cluster/internal/timing"
 )
 
-// TestWatchedChannelsAtRestCostOneSumAPod also measures larger deployments, with ROLLCALL_REST="pods channels
-// hosts seconds": what one pod sends, receives and computes in a second of virtual time, apart from
-// heartbeats. Compare its CPU with that of the same pods without channels.
+// TestWatchedChannelsAtRestCostOneSumAPod also measures larger deployments, with
+// ROLLCALL_REST="pods channels hosts seconds": what one pod sends, receives and computes in a
+// second of virtual time, apart from heartbeats. Compare its CPU with that of the same pods without
+// channels.
 func TestWatchedChannelsAtRestCostOneSumAPod(t *testing.T) {
 	pods, channels, hosts, seconds := 3, 2000, 4, 20
 	sizes := os.Getenv("ROLLCALL_REST")

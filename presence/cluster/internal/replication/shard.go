@@ -17,15 +17,17 @@ type watchedHost struct {
 	shards map[uint8]*watchedShard
 }
 
-// watchedShard is a shard of a host that this pod follows: it gets the deltas of all channels in it.
+// watchedShard is a shard of a host that this pod follows: it gets the deltas of all channels in
+// it.
 type watchedShard struct {
 	host     *watchedHost
 	number   uint8
 	seed     uint64 // see seedOf
 	in       *subject
 	channels map[string]*watch // watched channels; empty in a shard that lingers
-	// clocks has the clock up to which this pod has all deltas of a pod, by pod.index: of those that
-	// are watched since, and of the others none is needed. It is unknown before the first answer.
+	// clocks has the clock up to which this pod has all deltas of a pod, by pod.index: of those
+	// that are watched since, and of the others none is needed. It is unknown before the first
+	// answer.
 	clocks []uint64
 	open   map[*pod]*openShard // pods whose clock is unknown or wrong, or may be
 	until  time.Time           // end of a shard that lingers; zero if a channel is watched
@@ -52,8 +54,8 @@ func (s *watchedShard) clock(p *pod) uint64 {
 
 func (s *watchedShard) knows(p *pod) bool { return s.clock(p) != unknown }
 
-// setClock sets the clock of a pod, or makes it unknown. follows is the number of shards that this pod
-// follows of the other one with this shard, if its clock was unknown.
+// setClock sets the clock of a pod, or makes it unknown. follows is the number of shards that this
+// pod follows of the other one with this shard, if its clock was unknown.
 func (s *watchedShard) setClock(p *pod, clock, follows uint64) {
 	var diff uint64
 	old := s.clock(p)
@@ -80,8 +82,8 @@ func (r *Replicator) shard(p place) *watchedShard {
 	return nil
 }
 
-// follow returns the shard of a channel, which it subscribes to if necessary.
-func (r *Replicator) follow(p place) *watchedShard {
+// followShard returns the shard of a channel, which it subscribes to if necessary.
+func (r *Replicator) followShard(p place) *watchedShard {
 	h := r.hosts[p.host]
 	if h == nil {
 		h = &watchedHost{name: p.host, shards: make(map[uint8]*watchedShard)}

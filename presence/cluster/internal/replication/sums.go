@@ -16,8 +16,8 @@ const (
 	// sum every sumSlots of them.
 	slots    = 10
 	sumSlots = 8
-	// settle is how long after its arrival a sum is compared, in steps: news that were on their way are
-	// here. With sumSlots, and the time of a check, it is less than Timing.Check.
+	// settle is how long after its arrival a sum is compared, in steps: news that were on their way
+	// are here. With sumSlots, and the time of a check, it is less than Timing.Check.
 	settle = 1
 )
 
@@ -42,8 +42,8 @@ type pod struct {
 // news is a change of the sum. follows is 0, or the number of the shard that is new.
 type news struct{ clock, follows, diff uint64 }
 
-// arrived is a sum of another pod, until it is compared. mine is the sum that this pod had when the other
-// one sent it.
+// arrived is a sum of another pod, until it is compared. mine is the sum that this pod had when the
+// other one sent it.
 type arrived struct {
 	*message.ShardSum
 	mine uint64
@@ -136,8 +136,8 @@ func (r *Replicator) round(now time.Time) {
 	r.slotAt = now.Add(r.timing.Check / slots)
 }
 
-// handleSum keeps a sum until it is compared. Another one that arrives meanwhile is dropped: a pod sends
-// them at longer intervals.
+// handleSum keeps a sum until it is compared. Another one that arrives meanwhile is dropped: a pod
+// sends them at longer intervals.
 func (r *Replicator) handleSum(now time.Time, p *pod, m *message.ShardSum) {
 	if p.theirs != nil {
 		return
@@ -202,9 +202,9 @@ func (r *Replicator) compareShards(p *pod, m *message.HostShards) {
 		if h == nil {
 			h = &watchedHost{name: theirs.Host}
 		}
-		var told message.ShardSet
+		var listed message.ShardSet
 		for _, c := range theirs.Clocks {
-			told.Add(c.Shard)
+			listed.Add(c.Shard)
 			s := h.shards[c.Shard]
 			switch {
 			case s == nil || !s.knows(p) && s.open[p] == nil:
@@ -218,7 +218,7 @@ func (r *Replicator) compareShards(p *pod, m *message.HostShards) {
 		}
 		for _, s := range h.shards { // the other pod does not know that this one follows them
 			switch {
-			case told.Has(s.number) || !s.knows(p):
+			case listed.Has(s.number) || !s.knows(p):
 			case len(s.channels) > 0:
 				r.needRound(s, p)
 			default:
@@ -260,8 +260,8 @@ func (r *Replicator) recheckPeer(p *pod) {
 	}
 }
 
-// leave checks the channels of a host that a pod no longer serves, until it answers that its parts are
-// empty. Then this pod follows none of its shards.
+// leave checks the channels of a host that a pod no longer serves, until it answers that its parts
+// are empty. Then this pod follows none of its shards.
 func (r *Replicator) leave(q hostOf) {
 	delete(r.leaving, q)
 	if q.gone || r.hosts[q.name] != q.watchedHost || slices.Contains(r.members.Serving(q.name, membership.ScopeAll, true), q.peer) {

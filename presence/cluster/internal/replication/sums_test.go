@@ -186,8 +186,8 @@ func TestForgottenFollowerIsFoundByTheSum(t *testing.T) {
 		if sum, follows := b.ledger.sum(a.link.Self()); sum == 0 || follows != 1 {
 			t.Errorf("the sum of %d followed shards is %d", follows, sum)
 		}
-		b.ledger.follow(a.link.Self(), testkit.MustHost(t, "unknown.example.com"), 1<<63|1)
-		b.ledger.follow(a.link.Self(), room.host, ^message.ShardSet(0))
+		b.ledger.addFollower(a.link.Self(), testkit.MustHost(t, "unknown.example.com"), 1<<63|1)
+		b.ledger.addFollower(a.link.Self(), room.host, ^message.ShardSet(0))
 		time.Sleep(timing.Default().Check)
 		if got := followedShards(b); got != 1 {
 			t.Errorf("%d shards are followed", got)
@@ -210,7 +210,7 @@ func TestSumsOfHostsInParts(t *testing.T) {
 	whole := &message.HostSums{Last: true}
 	for i := range 10 {
 		host := testkit.MustHost(t, fmt.Sprintf("host-%d.example.com", i))
-		l.follow(p, host, 1|1<<uint(i+1))
+		l.addFollower(p, host, 1|1<<uint(i+1))
 		if i%2 == 0 { // half of the hosts are known, and one of them is wrong
 			sum := mix(seedOf(host, 0), clock) + mix(seedOf(host, uint8(i+1)), clock)
 			if i == 4 {

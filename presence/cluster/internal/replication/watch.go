@@ -18,14 +18,14 @@ type watch struct {
 	over     bool
 }
 
-// replica is what the replicator knows of a pod's part of a channel until it has all of it, in addition to
-// the registry.
+// replica is what the replicator knows of a pod's part of a channel until it has all of it, in
+// addition to the registry.
 type replica struct {
 	check  uint64 // ID of the check in progress; 0 if there is none
 	seen   uint64 // highest Clock of the deltas since the check was sent
 	behind bool   // since the check was sent, a delta was found to be missing
-	// floor is the clock of the shard in the last CheckDone. Deltas of the channel up to it are in the
-	// answers, so they are late or were recorded by an outsider.
+	// floor is the clock of the shard in the last CheckDone. Deltas of the channel up to it are in
+	// the answers, so they are late or were recorded by an outsider.
 	floor uint64
 	live  uint64 // Clock of a live delta that was merged since the check was sent; 0 without one, or after the answer
 }
@@ -112,7 +112,7 @@ func (r *Replicator) untilDue(now time.Time) time.Duration {
 // startWatch starts to watch a channel.
 func (r *Replicator) startWatch(now time.Time, p place) {
 	w := &watch{
-		shard:   r.follow(p),
+		shard:   r.followShard(p),
 		channel: p.channel,
 		waiting: make(map[link.Peer]bool),
 		early:   !r.members.KnowsPods(),
