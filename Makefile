@@ -6,9 +6,9 @@
 
 GOLANGCI_LINT_VERSION := v2.15.0
 ESBUILD_VERSION := v0.28.2
-FUZZTIME ?= 12s
+FUZZTIME ?= 5s
 # For data that a plugin can send, which decides whether a customer can end the process.
-PLUGIN_FUZZTIME ?= 30s
+PLUGIN_FUZZTIME ?= 15s
 # Number of times that "make faults" stops Caddy in each situation.
 STOPS ?= 50
 # Number of times that "make faults" runs each scenario of a cluster with faults.
@@ -173,7 +173,7 @@ pusher: bin/gotest bin/caddy $(ROLLCALL_ESBUILD) ## tests of the Pusher door: th
 	$(STEP)
 	@$(GOTEST) -- -count=1 -parallel=6 -timeout=20m ./test/pusher/...
 
-fuzz: bin/gotest ## run each fuzz target for FUZZTIME (12s), those of plugins for PLUGIN_FUZZTIME (30s)
+fuzz: bin/gotest ## run each fuzz target for FUZZTIME (5s), those of plugins for PLUGIN_FUZZTIME (15s)
 	$(STEP)
 	@$(GOTEST) -fuzztime=$(PLUGIN_FUZZTIME) -- $(filter %/plugins %/internal/wasm %/internal/codec,$(LIBRARY))
 	@$(GOTEST) -fuzztime=$(FUZZTIME) -- $(filter-out %/plugins %/internal/wasm %/internal/codec,$(LIBRARY))

@@ -2,4 +2,4 @@
 
 package cluster
 
-const simSeedsDefault = 3000
+const simSeedsDefault = 1500
