@@ -26,6 +26,7 @@
 //   - backend: the queue of copies
 //   - socket: a websocket after the upgrade
 //   - wire: the frames on it
+//   - tracing: spans, with the provider of Caddy's tracing
 //   - token: the check of JSON web tokens
 //   - problem: error responses
 //   - client: the script for browsers

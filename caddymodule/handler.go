@@ -226,7 +226,13 @@ func (h *Handler) arrive(w http.ResponseWriter, r *http.Request) {
 }
 
 func (h *Handler) openSocket(w http.ResponseWriter, r *http.Request, by gateway.Door, how gateway.Opening) {
+	_, span := h.app.hub.Tracer.FromRequest(r.Context(), "handshake")
 	id := h.app.hub.ServeSocket(w, r, by, how)
+	failure := ""
+	if id == (presence.ID{}) {
+		failure = "refused"
+	}
+	span.End(r.Host, 0, failure)
 	if extra, ok := r.Context().Value(caddyhttp.ExtraLogFieldsCtxKey).(*caddyhttp.ExtraLogFields); ok && id != (presence.ID{}) {
 		extra.Set(zap.String("rollcall_connection", id.String()))
 	}

@@ -51,7 +51,7 @@ func newProcess() *process {
 	})
 	p := &process{Hub: h, clients: pusher.NewClients(), api: api.New(api.Config{
 		Registry: h.Registry, Assignments: h.Assignments, Local: h, PodsToAsk: asked(h), Spread: h.Spread,
-		CheckSend: h.CheckSend, Sent: h.SentByBackend, Draining: h.IsDraining,
+		CheckSend: h.CheckSend, Sent: h.SentByBackend, Draining: h.IsDraining, Tracer: &h.Tracer,
 	})}
 	p.pusher = rest.New(rest.Config{
 		Registry: h.Registry, Local: h, PodsToAsk: askedAll(h), CheckSend: h.CheckSend, Sent: h.SentByBackend,

@@ -21,6 +21,7 @@ import (
 	"github.com/rollcall-gateway/rollcall/caddymodule/assign"
 	"github.com/rollcall-gateway/rollcall/caddymodule/problem"
 	"github.com/rollcall-gateway/rollcall/caddymodule/site"
+	"github.com/rollcall-gateway/rollcall/caddymodule/tracing"
 	"github.com/rollcall-gateway/rollcall/presence"
 	"github.com/rollcall-gateway/rollcall/presence/assignment"
 	"github.com/rollcall-gateway/rollcall/presence/cluster"
@@ -82,7 +83,7 @@ type Local interface {
 	Leave(host presence.HostName, call *cluster.Call) int
 }
 
-// Config is what the endpoints need. All fields but MaxListed are required.
+// Config is what the endpoints need. All fields but MaxListed and Tracer are required.
 type Config struct {
 	Registry    *presence.Registry
 	Assignments *assign.Keeper
@@ -97,6 +98,8 @@ type Config struct {
 	CheckSend func(of *site.Site) error
 	// Sent counts a message of a backend. If err is nil, it was sent.
 	Sent func(host presence.HostName, err error)
+	// Tracer makes a span for each request. If nil, there are none.
+	Tracer *tracing.Tracer
 	// Draining reports whether requests are refused because the process is stopping.
 	Draining func() bool
 	// MaxListed is the maximum number of entries that an answer lists of all users or channels of this
@@ -146,16 +149,21 @@ func (s *Server) Serve(w http.ResponseWriter, r *http.Request, name string, by D
 	if to == nil {
 		return false
 	}
-	start, status := time.Now(), http.StatusOK
-	defer func() { s.Observe(name, status, start) }()
-
-	q, p := s.readRequest(w, r, name, by)
+	start, status, code := time.Now(), http.StatusOK, ""
+	ctx, span := s.Tracer.FromRequest(r.Context(), name)
+	var q request
+	defer func() {
+		s.Observe(name, status, start)
+		span.End(q.host.String(), status, code)
+	}()
+	var p *problem.Problem
+	q, p = s.readRequest(w, r, name, by)
 	var a response
 	if p == nil {
-		a, p = to(r.Context(), q)
+		a, p = to(ctx, q)
 	}
 	if p != nil {
-		status = p.Status
+		status, code = p.Status, p.Code
 		p.Write(w)
 		return true
 	}

@@ -10,6 +10,7 @@ import (
 	"go.uber.org/zap"
 
 	"github.com/rollcall-gateway/rollcall/caddymodule/backend"
+	"github.com/rollcall-gateway/rollcall/caddymodule/tracing"
 	"github.com/rollcall-gateway/rollcall/presence"
 )
 
@@ -21,12 +22,14 @@ type Config struct {
 	Label     func(presence.HostName) string // host label for metrics
 	Logger    *zap.Logger
 	Transport http.RoundTripper // if nil, HTTP over the network
+	Tracer    *tracing.Tracer   // makes a span for each request; if nil, there are none
 }
 
 // Asker asks the backends of all hosts, and keeps their answers. It outlives a configuration. Its
 // methods are safe for concurrent use.
 type Asker struct {
 	client  *http.Client
+	tracer  *tracing.Tracer // nil for no spans
 	metrics *metrics
 	logger  *zap.Logger
 	ctx     context.Context // context of all requests
@@ -40,7 +43,7 @@ type Asker struct {
 
 // New returns an Asker. The caller calls Close.
 func New(c Config) *Asker {
-	a := &Asker{client: backend.NewClient(c.Transport), logger: c.Logger, hosts: make(map[presence.HostName]*host)}
+	a := &Asker{client: backend.NewClient(c.Transport), tracer: c.Tracer, logger: c.Logger, hosts: make(map[presence.HostName]*host)}
 	a.ctx, a.cancel = context.WithCancel(context.Background())
 	a.metrics = newMetrics(c.Label)
 	return a

@@ -158,7 +158,13 @@ func (h *host) start(f *flight) {
 // fly asks the backend.
 func (h *host) fly(ctx context.Context, f *flight) {
 	began := time.Now()
+	ctx, span := h.asker.tracer.New(ctx, "authorize")
 	a, failure := post(ctx, h.asker.client, f.to, f.question.encode())
+	if failure != nil {
+		span.End(h.name.String(), failure.status, string(failure.why))
+	} else {
+		span.End(h.name.String(), 0, "")
+	}
 	f.cancel()
 	h.land(f, a, failure, began)
 }

@@ -41,7 +41,9 @@ func (q *queue) attempt(l *lane, to *Endpoint) {
 		return
 	}
 	attempt, refusals := q.countAttempt(l, b.first)
-	o := post(q.courier.ctx, q.courier.client, to, b.id, q.courier.kind.write(to, b), attempt)
+	ctx, span := q.courier.tracer.New(q.courier.ctx, "webhook")
+	o := post(ctx, q.courier.client, to, b.id, q.courier.kind.write(to, b), attempt)
+	span.End(q.stream.Host.String(), o.status, string(o.why))
 	switch {
 	case o.why == "":
 		q.delivered(r, len(b.bodies))

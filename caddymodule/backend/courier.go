@@ -11,6 +11,7 @@ import (
 	"github.com/cespare/xxhash/v2"
 	"go.uber.org/zap"
 
+	"github.com/rollcall-gateway/rollcall/caddymodule/tracing"
 	"github.com/rollcall-gateway/rollcall/presence"
 )
 
@@ -44,6 +45,9 @@ type Config struct {
 	// Lost is called, without a lock, when messages of a lane were discarded. It may be nil.
 	Lost func(of Stream, lane uint64)
 
+	// Tracer makes a span for each request. If nil, there are none.
+	Tracer *tracing.Tracer
+
 	transport http.RoundTripper // for tests; if nil, HTTP over the network
 }
 
@@ -57,6 +61,7 @@ type Courier struct {
 	observer  Observer
 	logger    *zap.Logger
 	client    *http.Client
+	tracer    *tracing.Tracer    // nil for no spans
 	stopping  chan struct{}      // closed when no attempt may start
 	ctx       context.Context    // context of all attempts
 	cut       context.CancelFunc // cancels ctx
@@ -86,7 +91,7 @@ func Open(cfg Config) (*Courier, error) {
 		return nil, err
 	}
 	c := &Courier{
-		kind: of, store: s, lost: cfg.Lost, endpoints: cfg.Endpoints, observer: cfg.Observer, logger: cfg.Logger,
+		kind: of, store: s, lost: cfg.Lost, endpoints: cfg.Endpoints, observer: cfg.Observer, logger: cfg.Logger, tracer: cfg.Tracer,
 		client: NewClient(cfg.transport), stopping: make(chan struct{}), committed: make(chan struct{}),
 		queues: make(map[Stream]*queue),
 	}

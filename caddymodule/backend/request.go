@@ -10,6 +10,8 @@ import (
 	"net/url"
 	"strconv"
 	"time"
+
+	"github.com/rollcall-gateway/rollcall/caddymodule/tracing"
 )
 
 // maxAnswer is the maximum size of the header and of the body of an answer, in bytes. The body is
@@ -63,6 +65,7 @@ func newRequest(ctx context.Context, url, id string, body []byte) (*http.Request
 	req.Header.Set("Content-Type", "application/json")
 	req.Header.Set("User-Agent", "Rollcall")
 	req.Header.Set("Webhook-Id", id)
+	tracing.Inject(ctx, req.Header)
 	return req, nil
 }
 

@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"maps"
 	"net/url"
 	"os"
 	"os/signal"
@@ -97,10 +98,7 @@ func runWatch(cmd *cobra.Command, args []string) error {
 // changes returns how channels differ from the known ones, by name, and makes them the known ones.
 func changes(known map[string]operator.Channel, now []operator.Channel, at time.Time) (list []change) {
 	text := at.UTC().Format("2006-01-02T15:04:05.000Z")
-	gone := make(map[string]operator.Channel, len(known))
-	for name, c := range known {
-		gone[name] = c
-	}
+	gone := maps.Clone(known)
 	for _, c := range now {
 		before := known[c.Channel]
 		delete(gone, c.Channel)

@@ -9,16 +9,18 @@ import (
 	"go.uber.org/zap"
 
 	"github.com/rollcall-gateway/rollcall/caddymodule/backend"
+	"github.com/rollcall-gateway/rollcall/caddymodule/tracing"
 	"github.com/rollcall-gateway/rollcall/presence"
 )
 
-// Config is what Copies needs. All fields are required.
+// Config is what Copies needs. All fields but Tracer are required.
 type Config struct {
 	Folder    string            // folder of the queue file
 	Endpoints backend.Endpoints // current destination of copies
 	Wanted    func() bool       // reports whether any host has a backend
 	Label     func(presence.HostName) string
 	Logger    *zap.Logger
+	Tracer    *tracing.Tracer
 }
 
 // Copies is the queue of copies for the backends of all sites. Like the connections, it survives a
@@ -37,7 +39,7 @@ var ErrNotCopied = errors.New("the message cannot be copied to the backend")
 func New(c Config) *Copies {
 	m := newMetrics(c.Label)
 	return &Copies{metrics: m, Keeper: backend.NewKeeper(backend.Config{
-		Content: backend.Copies, Folder: c.Folder, Endpoints: c.Endpoints, Observer: m, Logger: c.Logger,
+		Content: backend.Copies, Folder: c.Folder, Endpoints: c.Endpoints, Observer: m, Logger: c.Logger, Tracer: c.Tracer,
 	}, c.Wanted)}
 }
 

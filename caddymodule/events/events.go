@@ -9,11 +9,12 @@ import (
 	"go.uber.org/zap"
 
 	"github.com/rollcall-gateway/rollcall/caddymodule/backend"
+	"github.com/rollcall-gateway/rollcall/caddymodule/tracing"
 	"github.com/rollcall-gateway/rollcall/presence"
 	"github.com/rollcall-gateway/rollcall/presence/events"
 )
 
-// Config is what Events needs. All fields are required.
+// Config is what Events needs. All fields but Tracer are required.
 type Config struct {
 	Folder    string                                    // folder of the queue file
 	Receivers func(host presence.HostName) []*Receiver  // by the configuration in effect
@@ -24,6 +25,7 @@ type Config struct {
 	// Shown reports whether a channel is active on this pod and not hidden.
 	Shown  func(host presence.HostName, channel string) bool
 	Logger *zap.Logger
+	Tracer *tracing.Tracer // makes a span for each request; if nil, there are none
 }
 
 // Events queues events for the receivers of all sites. Like the connections, it survives a reload.
@@ -89,7 +91,7 @@ func New(c Config) *Events {
 		streams: make(map[backend.Stream]*stream), restarting: make(map[restart]bool),
 	}
 	e.Keeper = backend.NewKeeper(backend.Config{
-		Content: backend.Events, Folder: c.Folder, Endpoints: e, Observer: observer{e.metrics}, Logger: c.Logger,
+		Content: backend.Events, Folder: c.Folder, Endpoints: e, Observer: observer{e.metrics}, Logger: c.Logger, Tracer: c.Tracer,
 		Lost: func(of backend.Stream, lane uint64) { e.restartLater(restart{of.Host, uint8(lane)}, restartPause) },
 	}, c.Wanted)
 	return e

@@ -28,6 +28,7 @@ import (
 	"github.com/rollcall-gateway/rollcall/caddymodule/events"
 	"github.com/rollcall-gateway/rollcall/caddymodule/pluginhost"
 	"github.com/rollcall-gateway/rollcall/caddymodule/socket"
+	"github.com/rollcall-gateway/rollcall/caddymodule/tracing"
 	"github.com/rollcall-gateway/rollcall/caddymodule/wire"
 	"github.com/rollcall-gateway/rollcall/internal/oftenlog"
 	"github.com/rollcall-gateway/rollcall/presence"
@@ -52,6 +53,7 @@ type Hub struct {
 	events        *events.Events
 	speaker       *source.Speaker // tells events of all hosts that have receivers
 	Asker         *authorize.Asker
+	Tracer        tracing.Tracer // makes spans where Caddy's tracing is used
 	Assignments   *assign.Keeper
 	draining      atomic.Bool
 	warnedOfHTTP2 oftenlog.Limit // limits warnings about handshakes over HTTP/2
@@ -114,13 +116,13 @@ func New(c Config) *Hub {
 	})
 	h.copies = copies.New(copies.Config{
 		Folder: filepath.Join(c.Folder, "backend"), Endpoints: h, Wanted: h.hasBackend, Label: h.label,
-		Logger: h.log.named("rollcall.backend"),
+		Logger: h.log.named("rollcall.backend"), Tracer: &h.Tracer,
 	})
 	h.events = events.New(events.Config{
 		Folder: filepath.Join(c.Folder, "backend"), Receivers: h.receivers, Wanted: h.hasEvents, Restart: h.restartShard,
-		Name: h.nameUsers, Label: h.label, Shown: h.isShown, Logger: h.log.named("rollcall.events"),
+		Name: h.nameUsers, Label: h.label, Shown: h.isShown, Logger: h.log.named("rollcall.events"), Tracer: &h.Tracer,
 	})
-	h.Asker = authorize.New(authorize.Config{Label: h.label, Logger: h.log.named("rollcall.authorize")})
+	h.Asker = authorize.New(authorize.Config{Label: h.label, Logger: h.log.named("rollcall.authorize"), Tracer: &h.Tracer})
 	h.Assignments = assign.NewKeeper(filepath.Join(c.Folder, "assignments.db"), h.Registry, isGreeted, h.log.named("rollcall.assignments"))
 	h.Assignments.Book.OnRemoved(h.ForgetGrants)
 	h.Assignments.Book.OnRevoked(h.tokensRevoked)

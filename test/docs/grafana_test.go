@@ -214,11 +214,22 @@ func (s *server) load(t *testing.T) {
 		c.expect(t, "welcome")
 		c.send(t, `{"type":"join","channel":"lobby"}`)
 		c.expect(t, "joined")
-		c.send(t, `{"type":"message","id":"1","channel":"lobby","message":{}}`)
+		c.send(t, `{"type":"send","id":"1","channels":["lobby"],"message":{}}`)
+		for !strings.Contains(c.receive(t), `"message":{}`) {
+			continue // until the message is there, which the backend has got, too
+		}
 		_ = c.ws.Close()
 	}
 	post("users", `{"apiKey":"a wrong key"}`, http.StatusUnauthorized)
-	post("adduser", key+`,"users":[{"id":"ada","channels":[{"name":"salesRoom"}]}]}`, http.StatusCreated)
+	post("adduser", key+`,"users":[{"id":"ada","channels":[{"name":"salesRoom","mode":"listen"}]}]}`, http.StatusCreated)
+	ada := s.connect(t, "ada")
+	ada.expect(t, "welcome")
+	ada.send(t, `{"type":"authenticate","token":"`+sign(t, "ada")+`"}`)
+	ada.expect(t, "authenticated")
+	ada.send(t, `{"type":"send","id":"copied","channels":["salesRoom"],"message":{}}`)
+	for !strings.Contains(ada.receive(t), `"copied"`) {
+		continue // until the copy for the backend is on disk
+	}
 	r, err := http.NewRequest(http.MethodGet, "http://"+s.addr+"/message/socket", http.NoBody)
 	if err != nil {
 		t.Fatal(err)
