@@ -46,7 +46,10 @@ if command -v buildah >/dev/null; then
 	cp /etc/ssl/certs/ca-certificates.crt "$context/"
 	mkdir "$context/data"
 	buildah build --timestamp "$SOURCE_DATE_EPOCH" --build-arg BINARY=caddy -f packaging/Dockerfile \
-		-t "oci-archive:$dist/rollcall_${version}_linux_$arch.oci.tar" "$context"
+		-t "oci:$context/image" "$context"
+	# An archive by buildah has the time of its making.
+	tar --sort=name --mtime="@$SOURCE_DATE_EPOCH" --owner=0 --group=0 --numeric-owner \
+		-cf "$dist/rollcall_${version}_linux_$arch.oci.tar" -C "$context/image" .
 else
 	echo 'Without buildah, no image is built.'
 fi
