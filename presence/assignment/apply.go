@@ -42,9 +42,14 @@ func (b *Book) apply(records []Record, bounded bool) (fresh []applied, all bool)
 			b.count(k, p.before, -1)
 		}
 		b.count(k, entry{channel: r.Channel, mode: r.Mode, blind: r.Blind}, 1)
+		more := 1 - len(p.covered)
+		if p.known {
+			more--
+		}
 		for _, e := range p.covered {
 			b.count(k, e, -1)
 		}
+		b.tally(r.Host, p.sum, more)
 		b.countMu.Unlock()
 	}
 	if len(fresh) > 0 {

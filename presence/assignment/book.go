@@ -50,6 +50,11 @@ type Book struct {
 	blind    counts        // number of blind removals
 	assigned int           // number of assignments
 	values   [kinds]counts // number of records of other kinds
+	hosts    map[presence.HostName]*hostState
+	inside   uint64                            // XOR of the sums of the hosts in the scope
+	outside  int                               // number of hosts outside the scope
+	scope    func(host presence.HostName) bool // see SetScope
+	scoped   bool                              // SetScope was called
 
 	// taking makes no record of other pods known before it waits to be stored: whoever sends it again
 	// would take it for stored.
@@ -100,7 +105,7 @@ func NewBook(node uint64, changed Changed) *Book {
 	b := &Book{
 		node: node, now: time.Now, changed: changed, removed: func(presence.HostName, []string) {},
 		kept: newCounts(), blind: newCounts(), unsaved: make(map[name]Record),
-		saving: make(chan struct{}, 1),
+		saving: make(chan struct{}, 1), hosts: make(map[presence.HostName]*hostState),
 	}
 	for k := range b.values {
 		b.values[k] = newCounts()
@@ -134,14 +139,18 @@ func unixMilli(t time.Time) uint64 { return uint64(max(0, t.UnixMilli())) }
 // fails, the book keeps the records that it could load, but not the store.
 func (b *Book) Attach(s Store) error {
 	now := b.now()
-	var loaded, stale []Record
+	var loaded, stale, left []Record
 	err := s.Load(func(r Record) {
-		if r.stale(now) {
+		switch {
+		case r.Kind == kindLeft:
+			left = append(left, r)
+		case r.stale(now):
 			stale = append(stale, r)
-			return
+		default:
+			loaded = append(loaded, r)
 		}
-		loaded = append(loaded, r)
 	})
+	b.loadLeft(left)
 	fresh, _ := b.apply(loaded, false)
 	b.notify(fresh)
 	if err != nil {
@@ -153,7 +162,8 @@ func (b *Book) Attach(s Store) error {
 	b.storeMu.Lock()
 	b.store = s
 	b.storeMu.Unlock()
-	_ = b.Save() // on failure, the records remain in unsaved
+	_ = b.Save()  // on failure, the records remain in unsaved
+	_ = b.place() // on failure, the file has records for longer
 	return nil
 }
 

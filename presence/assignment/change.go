@@ -152,6 +152,7 @@ func (b *Book) write(records []Record) (kept bool, err error) {
 			r.raised, r.tie = false, false // the caller knows
 		}
 	}
+	b.placeNew(fresh)
 	b.notify(fresh)
 	if len(fits) < len(records) {
 		b.notifyRemoved(records) // also those without room

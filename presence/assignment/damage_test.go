@@ -129,7 +129,7 @@ func TestDamagedRecordsAreReplacedByOtherPods(t *testing.T) {
 	wantOf(t, b, portal, "USER_3")
 	wantOf(t, b, portal, "USER_2", "sales=ignore", "support=receive")
 	for i := range Shards {
-		if _, err := b.Merge(other.Part(i)); err != nil {
+		if _, err := b.Merge(other.Part(i, nil)); err != nil {
 			t.Fatal(err)
 		}
 	}
@@ -137,7 +137,7 @@ func TestDamagedRecordsAreReplacedByOtherPods(t *testing.T) {
 		t.Fatal(err)
 	}
 	again, f := openBook(t, dir, 3, nil)
-	if n, _ := f.Damaged(); n != 0 || *again.Sums() != *other.Sums() {
+	if n, _ := f.Damaged(); n != 0 || *again.Sums(nil) != *other.Sums(nil) {
 		t.Errorf("%d damaged, %d assignments", n, again.Len())
 	}
 }

@@ -116,7 +116,7 @@ func decodeFields(key, value []byte) (Record, error) {
 	} else {
 		r.Channel, r.Mode, r.Blind = string(parts[2]), Mode(value[1]&^blindMode), value[1]&blindMode != 0
 	}
-	if !r.Valid() {
+	if !r.Valid() && !r.validLeft() {
 		return Record{}, errEntry
 	}
 	return r, nil

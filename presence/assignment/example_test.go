@@ -43,7 +43,7 @@ func Example() {
 	// Another pod merges the records, in any order.
 	other := assignment.NewBook(2, nil)
 	_, _ = other.Merge(records) // it has no store to keep them
-	fmt.Println(other.Of(portal, "ada"), *other.Sums() == *book.Sums())
+	fmt.Println(other.Of(portal, "ada"), *other.Sums(nil) == *book.Sums(nil))
 	// Output:
 	// portal.example.com ada [sales]
 	// listen

@@ -112,7 +112,7 @@ func wantOf(t testing.TB, b *Book, host presence.HostName, user string, want ...
 func all(b *Book) []Record {
 	var list []Record
 	for i := range Shards {
-		list = append(list, b.Part(i)...)
+		list = append(list, b.Part(i, nil)...)
 	}
 	return list
 }

@@ -2,6 +2,7 @@ package assignment
 
 import (
 	"cmp"
+	"errors"
 	"fmt"
 	"maps"
 	"slices"
@@ -43,6 +44,7 @@ func (b *Book) Take(records []Record) (Held, error) {
 	fresh, all := b.apply(records, true)
 	b.await(fresh)
 	b.taking.Unlock()
+	b.placeNew(fresh)
 	b.notify(fresh)
 	if !all {
 		b.notifyRemoved(records) // also those without room
@@ -169,23 +171,37 @@ func (b *Book) Unsaved() int {
 	return len(b.unsaved)
 }
 
-// Sweep drops removals that are older than [Retention], and records of other kinds that have ended.
+// Sweep drops removals that are older than [Retention], records of other kinds that have ended, and those
+// of hosts that are outside the scope for [OutsideRetention].
 func (b *Book) Sweep() error {
 	now := b.now()
 	stale := make([]Record, 0, Shards)
 	for i := range b.shards {
 		stale = append(stale, b.shards[i].sweep(now)...)
 	}
+	b.uncount(stale)
+	return errors.Join(b.discard(stale), b.place())
+}
+
+// uncount takes records that are no longer in memory out of the counts.
+func (b *Book) uncount(gone []Record) {
 	b.countMu.Lock()
-	for i := range stale {
-		r := &stale[i]
-		if r.Kind != KindAssignment {
+	defer b.countMu.Unlock()
+	for i := range gone {
+		r := &gone[i]
+		if b.tally(r.Host, sumOf(r), -1); r.Kind != KindAssignment {
 			b.values[r.Kind].add(r.Host, -1)
 			continue
 		}
 		b.count(userKey{r.Host, r.User}, entry{channel: r.Channel, mode: r.Mode, blind: r.Blind}, -1)
 	}
-	b.countMu.Unlock()
+}
+
+// discard deletes records that are no longer in memory from the store.
+func (b *Book) discard(stale []Record) error {
+	if len(stale) == 0 {
+		return nil
+	}
 	b.saving <- struct{}{} // a record that is being stored would be stored after it is dropped
 	defer func() { <-b.saving }()
 	b.storeMu.Lock()
@@ -197,11 +213,13 @@ func (b *Book) Sweep() error {
 		}
 		b.forgetUnsaved(nameOf(r), r.Version)
 	}
-	if len(stale) == 0 || b.store == nil {
+	if b.store == nil {
 		return nil // Attach drops them
 	}
-	if err := b.store.Delete(stale); err != nil {
-		return fmt.Errorf("dropping removed assignments: %w", err)
+	for some := range slices.Chunk(stale, rewriteBatch) {
+		if err := b.store.Delete(some); err != nil {
+			return fmt.Errorf("dropping removed assignments: %w", err)
+		}
 	}
 	return nil
 }

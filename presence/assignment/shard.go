@@ -59,6 +59,7 @@ type placed struct {
 	before  entry   // that entry
 	covered []entry // entries that a wipe has removed
 	full    bool    // there was no room
+	sum     uint64  // change in the sum of the shard, see sumOf
 }
 
 // put stores a record if it is later than the present one. A record without a present one also needs
@@ -91,19 +92,20 @@ func (s *shard) put(r *Record, room func() bool) placed {
 	if r.wipe() {
 		entries, p.covered = cover(entries, r.Version)
 		for _, old := range p.covered {
-			s.sum ^= sumOfEntry(k, old)
+			p.sum ^= sumOfEntry(k, old)
 			e.ended = e.ended || r.Blind && (!old.blind || old.ended)
 		}
 		i = 0
 	}
 	if known {
-		s.sum ^= sumOfEntry(k, p.before)
+		p.sum ^= sumOfEntry(k, p.before)
 		entries[i] = e
 	} else {
 		entries = slices.Insert(entries, i, e)
 	}
 	s.users[k] = entries
-	s.sum ^= sumOfEntry(k, e)
+	p.sum ^= sumOfEntry(k, e)
+	s.sum ^= p.sum
 	p.applied = true
 	return p
 }
@@ -226,11 +228,16 @@ func sumOf(r *Record) uint64 {
 // Sums has the sum of each part of a book. Books with equal sums have the same records.
 type Sums [Shards]uint64
 
-// Sums returns the sums of the book.
-func (b *Book) Sums() *Sums {
-	sums := new(Sums)
+// Sums returns the sums of the hosts that [Book.Total] has the total of. It is fast if these are all
+// hosts of the book, and reads all records otherwise.
+func (b *Book) Sums(in func(host presence.HostName) bool) *Sums {
+	sums, in := new(Sums), b.insider(in)
 	for i := range b.shards {
 		s := &b.shards[i]
+		if in != nil {
+			s.visit(in, func(r Record) { sums[i] ^= sumOf(&r) })
+			continue
+		}
 		s.mu.RLock()
 		sums[i] = s.sum
 		s.mu.RUnlock()
@@ -238,30 +245,29 @@ func (b *Book) Sums() *Sums {
 	return sums
 }
 
-// Total returns one sum of all sums.
-func (s *Sums) Total() uint64 {
-	buf := make([]byte, 0, Shards*8)
-	for _, sum := range s {
-		for shift := 56; shift >= 0; shift -= 8 {
-			buf = append(buf, byte(sum>>shift))
-		}
-	}
-	return xxhash.Sum64(buf)
+// Part returns the records of a part, from 0 to Shards-1, of the hosts for which in returns true; of all,
+// if in is nil.
+func (b *Book) Part(i int, in func(host presence.HostName) bool) (list []Record) {
+	b.shards[i].visit(in, func(r Record) { list = append(list, r) })
+	return list
 }
 
-// Part returns the records of a part, from 0 to Shards-1.
-func (b *Book) Part(i int) []Record {
-	s := &b.shards[i]
+// visit calls take with the records of the hosts for which in returns true, under the lock. If in is nil,
+// that is all.
+func (s *shard) visit(in func(host presence.HostName) bool, take func(r Record)) {
 	s.mu.RLock()
 	defer s.mu.RUnlock()
-	var list []Record
 	for k, entries := range s.users {
+		if in != nil && !in(k.host) {
+			continue
+		}
 		for _, e := range entries {
-			list = append(list, record(k, e))
+			take(record(k, e))
 		}
 	}
 	for k, v := range s.values {
-		list = append(list, v.record(k))
+		if in == nil || in(k.host) {
+			take(v.record(k))
+		}
 	}
-	return list
 }

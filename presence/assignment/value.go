@@ -102,7 +102,7 @@ func (b *Book) applyValue(r *Record, bounded bool) (merged applied, ok, full boo
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	old, known := s.values[k]
-	v := valueOf(r)
+	v, sum := valueOf(r), uint64(0)
 	tie := known && v.value == old.value && v.version.Node != old.version.Node
 	switch {
 	case known:
@@ -110,7 +110,7 @@ func (b *Book) applyValue(r *Record, bounded bool) (merged applied, ok, full boo
 			return applied{Record: *r, tie: tie}, false, false
 		}
 		before := old.record(k)
-		s.sum ^= sumOf(&before)
+		sum = sumOf(&before)
 	case bounded && !b.room(r, 1):
 		return applied{}, false, true
 	case s.values == nil:
@@ -118,13 +118,17 @@ func (b *Book) applyValue(r *Record, bounded bool) (merged applied, ok, full boo
 	}
 	s.values[k] = v
 	merged = applied{Record: v.record(k), raised: v.value > old.value || v.local > old.local, tie: tie}
-	s.sum ^= sumOf(&merged.Record)
+	sum ^= sumOf(&merged.Record)
+	s.sum ^= sum
 	b.advanceClock(r.Version)
+	more := 0
 	if !known {
-		b.countMu.Lock()
-		b.values[k.kind].add(r.Host, 1)
-		b.countMu.Unlock()
+		more = 1
 	}
+	b.countMu.Lock()
+	b.values[k.kind].add(r.Host, more)
+	b.tally(r.Host, sum, more)
+	b.countMu.Unlock()
 	return merged, true, false
 }
 

@@ -82,7 +82,7 @@ func TestSpreadReturnsWhenAllHaveIt(t *testing.T) {
 		if truth := a.Spread(context.Background(), host, assignTo(t, books[0], host, "all", users...)); !truth.Complete {
 			t.Errorf("of many: %+v", truth)
 		}
-		if *books[0].Sums() != *books[1].Sums() || *books[0].Sums() != *books[2].Sums() {
+		if *books[0].Sums(nil) != *books[1].Sums(nil) || *books[0].Sums(nil) != *books[2].Sums(nil) {
 			t.Error("the books differ")
 		}
 		if len(clustertest.SentOf[*message.Assignments](a.port)) < 3 {
@@ -160,7 +160,7 @@ func TestCompleteChangeHoldsEverywhere(t *testing.T) {
 // partsOf returns all records of a book.
 func partsOf(b *assignment.Book) (list []assignment.Record) {
 	for i := range assignment.Shards {
-		list = append(list, b.Part(i)...)
+		list = append(list, b.Part(i, nil)...)
 	}
 	return list
 }
@@ -278,7 +278,7 @@ func TestPodsExchangeWhatTheyHave(t *testing.T) {
 		assignTo(t, books[0], other, "x", "ada")
 		n.settled(t, "us", "web-1", with(books[0]))
 		n.settled(t, "us", "web-2", with(books[1]))
-		if *books[0].Sums() != *books[1].Sums() {
+		if *books[0].Sums(nil) != *books[1].Sums(nil) {
 			t.Errorf("the second pod has %d assignments of %d", books[1].Len(), books[0].Len())
 		}
 		assignTo(t, books[2], host, "brought", "ada")
@@ -291,7 +291,7 @@ func TestPodsExchangeWhatTheyHave(t *testing.T) {
 			t.Errorf("after 3 s the new pod has the mode %v", m)
 		}
 		time.Sleep(2 * timing.Default().Check)
-		if *books[2].Sums() != *books[0].Sums() || *books[2].Sums() != *books[1].Sums() {
+		if *books[2].Sums(nil) != *books[0].Sums(nil) || *books[2].Sums(nil) != *books[1].Sums(nil) {
 			t.Error("the books differ")
 		}
 		if m := books[0].Mode(host, "ada", "brought"); m != assignment.Listen {
@@ -318,7 +318,7 @@ func TestPodsFindWhatTheyMissed(t *testing.T) {
 		}
 		assignTo(t, books[0], host, "sales", "ada") // without a message to others
 		time.Sleep(2*timing.Default().Check + time.Second)
-		if *books[0].Sums() != *books[1].Sums() {
+		if *books[0].Sums(nil) != *books[1].Sums(nil) {
 			t.Error("the books differ")
 		}
 		if more := asked() - before; more == 0 || more > 6 {
@@ -342,7 +342,7 @@ func TestManyAssignmentsComeInSeveralAnswers(t *testing.T) {
 		n.settled(t, "us", "web-1", with(books[0]))
 		b := n.settled(t, "us", "web-2", with(books[1]))
 		time.Sleep(2 * timing.Default().Check)
-		if *books[0].Sums() != *books[1].Sums() {
+		if *books[0].Sums(nil) != *books[1].Sums(nil) {
 			t.Errorf("%d of %d", books[1].Len(), books[0].Len())
 		}
 		if checks := len(clustertest.SentOf[*message.AssignmentCheck](b.port)); checks < 2 {
@@ -368,7 +368,7 @@ func TestUnansweredCheckIsRepeated(t *testing.T) {
 		if truth := c.Spread(t.Context(), host, nil); !truth.Complete {
 			t.Error("a pod without an answer is waited for all the time")
 		}
-		if *books[0].Sums() != *books[1].Sums() {
+		if *books[0].Sums(nil) != *books[1].Sums(nil) {
 			t.Error("the books differ")
 		}
 	})
@@ -394,7 +394,7 @@ func TestLastingDifferenceIsCheckedLessAndLess(t *testing.T) {
 		if err := books[0].Sweep(); err != nil { // the other pod does not sweep
 			t.Fatal(err)
 		}
-		if *books[0].Sums() == *books[1].Sums() {
+		if *books[0].Sums(nil) == *books[1].Sums(nil) {
 			t.Fatal("nothing differs")
 		}
 		asked := func() int {
