@@ -54,7 +54,8 @@ type Book struct {
 	inside   uint64                            // XOR of the sums of the hosts in the scope
 	outside  int                               // number of hosts outside the scope
 	scope    func(host presence.HostName) bool // see SetScope
-	scoped   bool                              // SetScope was called
+	scopeSum uint64
+	scoped   bool // SetScope was called
 
 	// taking makes no record of other pods known before it waits to be stored: whoever sends it again
 	// would take it for stored.

@@ -59,12 +59,12 @@ func TestBookKeepsLimits(t *testing.T) {
 	}
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {
-			before := b.Total(nil)
+			before := totalOf(b, nil)
 			_, err := b.Assign(portal, tt.wishes, tt.limit)
 			if !errors.Is(err, tt.want) {
 				t.Fatalf("got %v, want %v", err, tt.want)
 			}
-			if tt.want != nil && b.Total(nil) != before {
+			if tt.want != nil && totalOf(b, nil) != before {
 				t.Error("a part of it was done")
 			}
 		})

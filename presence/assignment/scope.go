@@ -40,21 +40,14 @@ func (h *hostState) expired(now time.Time) bool {
 
 // SetScope sets the scope of the book: the hosts for which serves returns true. Records of a host that
 // leaves it are dropped after [OutsideRetention], unless the host comes back. If serves is nil, as it is
-// at first, all hosts are in the scope.
+// at first, all hosts are in the scope. sum distinguishes scopes; that of the first one is 0.
 //
 // serves is called with a lock, so it must not use the book.
-func (b *Book) SetScope(serves func(host presence.HostName) bool) {
+func (b *Book) SetScope(serves func(host presence.HostName) bool, sum uint64) {
 	b.countMu.Lock()
-	b.scope, b.scoped = serves, true
+	b.scope, b.scopeSum, b.scoped = serves, sum, true
 	b.countMu.Unlock()
 	_ = b.place() // on failure, the file has records for longer
-}
-
-// InScope reports whether the host is in the scope.
-func (b *Book) InScope(host presence.HostName) bool {
-	b.countMu.Lock()
-	defer b.countMu.Unlock()
-	return b.scope == nil || b.scope(host)
 }
 
 // Takes reports whether the book takes records of the host that are sent to all pods: the host is in its
@@ -236,32 +229,34 @@ func (b *Book) Offered(serves func(host presence.HostName) bool) []presence.Host
 }
 
 // Total returns one sum of all records of the hosts in the scope for which in returns true; of all hosts
-// in the scope, if in is nil. Books with equal sums have the same records of these hosts.
-func (b *Book) Total(in func(host presence.HostName) bool) (total uint64) {
+// in the scope, if in is nil. Books with equal sums have the same records of these hosts. scope is the sum
+// of the scope.
+func (b *Book) Total(in func(host presence.HostName) bool) (total, scope uint64) {
 	b.countMu.Lock()
 	defer b.countMu.Unlock()
 	if in == nil {
-		return b.inside
+		return b.inside, b.scopeSum
 	}
 	for host, h := range b.hosts {
 		if !h.outside && in(host) {
 			total ^= h.sum
 		}
 	}
-	return total
+	return total, b.scopeSum
 }
 
-// insider returns a function that reports whether a host is in the scope and in returns true for it; nil
-// if that is every host of the book. It is for one goroutine, and for as long as the scope is not changed.
-func (b *Book) insider(in func(host presence.HostName) bool) func(host presence.HostName) bool {
+// Select selects the hosts in the scope for which in returns true; all of the scope, if in is nil. The
+// result is for [Book.Sums] and [Book.Part]; nil if that is every host of the book. scope is the sum of the
+// scope.
+func (b *Book) Select(in func(host presence.HostName) bool) (selected func(host presence.HostName) bool, scope uint64) {
 	b.countMu.Lock()
 	defer b.countMu.Unlock()
 	if in == nil && b.outside == 0 {
-		return nil
+		return nil, b.scopeSum
 	}
 	known := make(map[presence.HostName]bool, len(b.hosts))
 	for host, h := range b.hosts {
 		known[host] = !h.outside && (in == nil || in(host))
 	}
-	return func(host presence.HostName) bool { return known[host] }
+	return func(host presence.HostName) bool { return known[host] }, b.scopeSum
 }

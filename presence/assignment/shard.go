@@ -228,10 +228,10 @@ func sumOf(r *Record) uint64 {
 // Sums has the sum of each part of a book. Books with equal sums have the same records.
 type Sums [Shards]uint64
 
-// Sums returns the sums of the hosts that [Book.Total] has the total of. It is fast if these are all
-// hosts of the book, and reads all records otherwise.
+// Sums returns the sums of the hosts for which in returns true, for which it reads all records. If in is
+// nil, the sums are of all hosts, and it does not.
 func (b *Book) Sums(in func(host presence.HostName) bool) *Sums {
-	sums, in := new(Sums), b.insider(in)
+	sums := new(Sums)
 	for i := range b.shards {
 		s := &b.shards[i]
 		if in != nil {

@@ -204,7 +204,7 @@ func start(cfg Config, tr link.Transport, registry *presence.Registry, local Loc
 	c.messenger = messages.New(l, registry.Pods(), t, shared, cfg.Logger)
 	c.assignments = assignments.New(l, c.members, cfg.Assignments, t)
 	c.events, c.speaker = eventsroom.New(l, c.members, c.assignments, registry.Pods(), cfg.Events, t), cfg.Events
-	c.members.SetSynced(c.assignments.Synced)
+	c.members.SetSynced(c.assignments.Synced, c.assignments.SyncedFor)
 	c.responder.Start(&c.all, c.stop)
 	if err := c.subscribe(); err != nil {
 		_ = c.leave(false)
@@ -234,7 +234,7 @@ func (c *Cluster) subscribe() error {
 		c.link.Inbox(c.link.Self()):        c.handle,
 	}
 	if c.assignments != nil {
-		handlers[c.link.Assignments()] = c.assignments.Handle
+		handlers[c.link.Assignments()] = c.assignments.HandleShared
 		handlers[c.link.AssignmentsOf(c.link.Self())] = c.assignments.Handle
 	}
 	for subject, handle := range handlers {
@@ -315,13 +315,15 @@ func (e podEvents) HeardAgain(p link.Peer) { e.c.assignments.HeardAgain(p) }
 
 func (e podEvents) SitesChanged(p link.Peer) {
 	e.c.replicator.SitesChanged(p)
+	e.c.assignments.SitesChanged(p)
 	e.c.events.SitesChanged()
 }
 
 // SetSites replaces the sites that this pod serves. It must be called before a new host has
-// connections.
+// connections. Answers about a new host are not complete until this pod has its assignments.
 func (c *Cluster) SetSites(sites []message.Site) {
 	c.members.SetSites(sites)
+	c.assignments.SetSites()
 	c.events.SitesChanged()
 }
 
@@ -356,18 +358,14 @@ func (c *Cluster) Close() error {
 // The result is complete if each of these pods has stored the changes, or later ones. It names the
 // pods that have not confirmed; they receive the changes when they are back.
 func (c *Cluster) Spread(ctx context.Context, host presence.HostName, records []assignment.Record) Truth {
-	missing, settled := c.members.Unreachable(host, ScopeAll), c.joined()
+	missing, settled := c.members.Unreachable(host, ScopeAll), c.members.Joined(host)
 	if c.assignments != nil && len(records) > 0 {
 		silent, held := c.assignments.Spread(ctx, host, records, c.stop)
 		missing, settled = append(missing, silent...), settled && held
 		missing = append(missing, c.members.Unreachable(host, ScopeAll)...)
 	}
-	return query.NewTruth(settled && c.joined(), missing)
+	return query.NewTruth(settled && c.members.Joined(host), missing)
 }
-
-// joined reports whether this pod knows which pods are alive, and has all assignments that these have
-// called complete.
-func (c *Cluster) joined() bool { return c.members.KnowsPods() && c.assignments.Synced() }
 
 func (c *Cluster) leave(back bool) error {
 	for _, cancel := range c.cancels {

@@ -110,6 +110,22 @@ func (e *encoder) assignmentsTaken(m *AssignmentsTaken) {
 	e.fixed(m.Held.Later.Clock)
 	e.fixed(m.Held.Later.Node)
 	e.uvarint(m.Parts)
+	e.outside(m.Outside)
+}
+
+func (e *encoder) outside(parts uint64) {
+	if parts > assignment.Shards {
+		e.fail("too many parts of assignments")
+	}
+	e.uvarint(parts)
+}
+
+func (d *decoder) outside() uint64 {
+	parts := d.uvarint()
+	if parts > assignment.Shards {
+		d.fail("too many parts of assignments")
+	}
+	return parts
 }
 
 func (d *decoder) assignmentsTaken() *AssignmentsTaken {
@@ -117,7 +133,7 @@ func (d *decoder) assignmentsTaken() *AssignmentsTaken {
 	flags := d.flags(3)
 	m.Held.Ended, m.More, m.Whole = flags&1 != 0, flags&2 != 0, flags&4 != 0
 	m.Held.Later = assignment.Version{Clock: d.fixed(), Node: d.fixed()}
-	m.Parts = d.uvarint()
+	m.Parts, m.Outside = d.uvarint(), d.outside()
 	if m.Held.Later.Clock > assignment.MaxClock {
 		d.fail("a clock out of range")
 	}
@@ -129,14 +145,15 @@ func (e *encoder) assignmentTotal(m *AssignmentTotal) {
 		e.fail("a total that is wanted, without an ID")
 	}
 	e.fixed(m.Total)
+	e.fixed(m.Scope)
 	e.uvarint(m.ID)
-	e.flags(m.Whole, m.Wanted)
+	e.flags(m.Whole, m.Wanted, m.Outside)
 }
 
 func (d *decoder) assignmentTotal() *AssignmentTotal {
-	m := &AssignmentTotal{Total: d.fixed(), ID: d.uvarint()}
-	flags := d.flags(2)
-	m.Whole, m.Wanted = flags&1 != 0, flags&2 != 0
+	m := &AssignmentTotal{Total: d.fixed(), Scope: d.fixed(), ID: d.uvarint()}
+	flags := d.flags(3)
+	m.Whole, m.Wanted, m.Outside = flags&1 != 0, flags&2 != 0, flags&4 != 0
 	if m.Wanted && m.ID == 0 {
 		d.fail("a total that is wanted, without an ID")
 	}
@@ -145,13 +162,15 @@ func (d *decoder) assignmentTotal() *AssignmentTotal {
 
 func (e *encoder) assignmentCheck(m *AssignmentCheck) {
 	e.uvarint(m.ID)
+	e.fixed(m.Scope)
+	e.outside(m.Outside)
 	for _, sum := range m.Sums {
 		e.fixed(sum)
 	}
 }
 
 func (d *decoder) assignmentCheck() *AssignmentCheck {
-	m := &AssignmentCheck{ID: d.uvarint()}
+	m := &AssignmentCheck{ID: d.uvarint(), Scope: d.fixed(), Outside: d.outside()}
 	for i := range m.Sums {
 		m.Sums[i] = d.fixed()
 	}

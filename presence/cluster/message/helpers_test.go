@@ -246,7 +246,7 @@ func samples() []sample {
 		}}},
 		{"assignments of nobody", &Assignments{Host: mustHost("192.0.2.1")}},
 		{"assignments taken", &AssignmentsTaken{ID: 300}},
-		{"end of an answer", &AssignmentsTaken{ID: 300, Parts: 2, More: true, Whole: true}},
+		{"end of an answer", &AssignmentsTaken{ID: 300, Parts: 2, More: true, Whole: true, Outside: assignment.Shards}},
 		{"a part of an answer", &Assignments{ID: 300, Answer: true, Host: portal}},
 		{"assignments taken, and later ones", &AssignmentsTaken{ID: 300, Held: assignment.Held{
 			Later: assignment.Version{Clock: 1 << 60, Node: 7}, Ended: true,
@@ -283,9 +283,9 @@ func samples() []sample {
 		{"events taken", &EventsTaken{Session: 300, Stream: 1 << 63, Number: 128}},
 		{"events lost", &EventsLost{Session: 300}},
 		{"hosts for events", &EventsHosts{Hosts: []presence.HostName{portal, mustHost("192.0.2.1")}}},
-		{"assignment total", &AssignmentTotal{Total: 0xfedcba9876543210}},
+		{"assignment total", &AssignmentTotal{Total: 0xfedcba9876543210, Scope: 0x0123456789abcdef, Outside: true}},
 		{"wanted assignment total", &AssignmentTotal{Total: 1, ID: 300, Whole: true, Wanted: true}},
-		{"assignment check", &AssignmentCheck{ID: 7, Sums: assignment.Sums{0: 1, 255: 1 << 63}}},
+		{"assignment check", &AssignmentCheck{ID: 7, Scope: 1 << 63, Outside: 255, Sums: assignment.Sums{0: 1, 255: 1 << 63}}},
 	}
 }
 

@@ -265,6 +265,8 @@ func TestAppendRefusesWhatNobodyTakes(t *testing.T) {
 		})},
 		{"assignments without a host", web1, &Assignments{}},
 		{"a total that nobody can send back", web1, &AssignmentTotal{Wanted: true}},
+		{"a check with too many parts", web1, &AssignmentCheck{ID: 1, Outside: assignment.Shards + 1}},
+		{"an answer to a check with too many parts", web1, &AssignmentsTaken{ID: 1, Outside: assignment.Shards + 1}},
 		{"an assignment of nobody", web1, recordOf(func(r *assignment.Record) { r.User = "" })},
 		{"an assignment of a user too long", web1, recordOf(func(r *assignment.Record) { r.User = strings.Repeat("x", presence.MaxUserID+1) })},
 		{"an assignment to no channel", web1, recordOf(func(r *assignment.Record) { r.Channel = "" })},

@@ -353,23 +353,33 @@ type AssignmentsTaken struct {
 
 	// For a check, and zero otherwise:
 
-	Parts uint64 // how many Assignments the answer has
-	Whole bool   // see AssignmentTotal
+	Parts   uint64 // how many Assignments the answer has
+	Whole   bool   // see AssignmentTotal
+	Outside uint64 // see AssignmentCheck, with this answer
 }
 
-// AssignmentTotal is one number for all assignments that a pod has: one that has another asks with AssignmentCheck.
+// AssignmentTotal is one number for the assignments of all hosts that the sender and the receiver serve: one that has
+// another asks with AssignmentCheck.
 type AssignmentTotal struct {
 	Total  uint64
+	Scope  uint64 // says which hosts: a hash of the sites of both pods. A receiver that has another one takes no notice
 	ID     uint64 // 0 in a total for all pods; that of one that was wanted otherwise
 	Whole  bool   // the pod has all changes that are complete, and hears all pods
 	Wanted bool   // the receiver sends its total back, with the ID
+	// Outside is set if the sender has assignments of hosts that the receiver serves and the sender does not. They are in no
+	// sum.
+	Outside bool
 }
 
 // AssignmentCheck asks a pod for those of its assignments that the sender may not have. It answers with Assignments, then
 // with AssignmentsTaken.
 type AssignmentCheck struct {
-	ID   uint64
-	Sums assignment.Sums // of the sender
+	ID    uint64
+	Scope uint64          // see AssignmentTotal
+	Sums  assignment.Sums // of the sender
+	// Outside is the number of parts, from the first one on, of which the sender has what the receiver has of hosts that
+	// only the sender serves.
+	Outside uint64
 }
 
 func (*Heartbeat) kind() byte   { return 1 }

@@ -36,6 +36,7 @@ type vain struct {
 // check is the check in progress, or the last one.
 type check struct {
 	id    uint64 // 0 if none is in progress
+	scope uint64
 	to    link.Peer
 	news  bool                      // the answer has changed the book
 	parts uint64                    // messages of the answer that have arrived
@@ -60,11 +61,23 @@ func (a *Keeper) ask(p link.Peer, now time.Time, atOnce bool) {
 	a.sendCheck(p, now)
 }
 
-// sendCheck sends a check. a.mu is held.
+// sendCheck sends a check, if the sites of the pod are known. a.mu is held.
 func (a *Keeper) sendCheck(p link.Peer, now time.Time) {
+	shared, ok := a.members.Shared(p)
+	if !ok {
+		return
+	}
+	selected, scope := a.book.Select(shared.Serves)
+	if scope != shared.Own {
+		return
+	}
 	a.lastID++
-	a.check = check{id: a.lastID, to: p, heard: now, began: now}
-	a.send(p, &message.AssignmentCheck{ID: a.lastID, Sums: *a.book.Sums()})
+	a.check = check{id: a.lastID, scope: shared.Scope, to: p, heard: now, began: now}
+	m := &message.AssignmentCheck{ID: a.lastID, Scope: shared.Scope, Sums: *a.book.Sums(selected)}
+	if s := a.pods[p]; s != nil {
+		m.Outside = s.outside
+	}
+	a.send(p, m)
 	a.due.Wake() // for its timeout
 }
 
@@ -118,23 +131,45 @@ func (a *Keeper) endCheck() {
 		a.vain[c.to] = vain{min(a.vain[c.to].times+1, maxVain), time.Now()}
 	}
 	doubted := a.agree(c) || !a.synced()
+	s := a.pods[c.to]
+	rest := s != nil && s.outside != outsideDone
 	a.mu.Unlock()
 	switch {
 	case doubted:
 		a.due.Wake()
-	case c.news:
+	case c.news || rest:
 		a.ask(c.to, time.Now(), true) // until nothing changes
 	default:
 		a.announce() // the other pod may lack records of this one
 	}
 }
 
-// answer sends the parts that differ, beginning with a random one. So an answer that is too long,
-// and that the other pod has no room for, is followed by one about other parts.
+// answer sends what the other pod has not been sent of hosts that only it serves. Then it sends the parts that
+// differ, beginning with a random one. So an answer that is too long, and that the other pod has no room for, is
+// followed by one about other parts.
 func (a *Keeper) answer(from link.Peer, check *message.AssignmentCheck) {
-	end := &message.AssignmentsTaken{ID: check.ID, Whole: a.trusted()} // before the records are read
-	own := a.book.Sums()
+	chosen, ok := a.choose(from, check.Scope)
+	if !ok {
+		return // the other pod asks again
+	}
+	end := &message.AssignmentsTaken{ID: check.ID, Whole: a.trusted(), Outside: check.Outside} // before the records are read
+	own := a.book.Sums(chosen.shared)
 	to, sent := a.link.AssignmentsOf(from), 0
+	send := func(records []assignment.Record) {
+		for _, m := range divideAssignments(records) {
+			for j := range m.Records {
+				sent += message.AssignmentSize(&m.Records[j])
+			}
+			m.ID, m.Answer = check.ID, true
+			a.link.Send(to, m)
+			end.Parts++
+		}
+	}
+	for ; end.Outside < outsideDone && sent <= maxAnswer; end.Outside++ {
+		if chosen.outside != nil {
+			send(a.book.Part(int(end.Outside), chosen.outside))
+		}
+	}
 	first := rand.N(assignment.Shards) //nolint:gosec // guessing it is useless
 	for n := range own {
 		i := (first + n) % assignment.Shards
@@ -144,14 +179,7 @@ func (a *Keeper) answer(from link.Peer, check *message.AssignmentCheck) {
 		if end.More = sent > maxAnswer; end.More {
 			break
 		}
-		for _, m := range divideAssignments(a.book.Part(i)) {
-			for j := range m.Records {
-				sent += message.AssignmentSize(&m.Records[j])
-			}
-			m.ID, m.Answer = check.ID, true
-			a.link.Send(to, m)
-			end.Parts++
-		}
+		send(a.book.Part(i, chosen.shared))
 	}
 	a.link.Send(to, end)
 }

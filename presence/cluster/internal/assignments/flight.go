@@ -8,6 +8,7 @@ import (
 	"github.com/rollcall-gateway/rollcall/presence"
 	"github.com/rollcall-gateway/rollcall/presence/assignment"
 	"github.com/rollcall-gateway/rollcall/presence/cluster/internal/link"
+	"github.com/rollcall-gateway/rollcall/presence/cluster/internal/membership"
 	"github.com/rollcall-gateway/rollcall/presence/cluster/internal/work"
 	"github.com/rollcall-gateway/rollcall/presence/cluster/message"
 )
@@ -109,9 +110,7 @@ func (a *Keeper) deliver(f, before *flight, stop <-chan struct{}) {
 	}
 	a.mu.Unlock()
 	a.nameConfirming(f)
-	for _, m := range f.messages {
-		a.link.Send(a.link.Assignments(), m)
-	}
+	a.publish(f)
 	wait := func(most time.Duration) {
 		begin := time.Now()
 		f.changed.Wait(func() time.Duration { return min(a.left(f), most-time.Since(begin)) }, nil, stop)
@@ -132,6 +131,25 @@ func (a *Keeper) deliver(f, before *flight, stop <-chan struct{}) {
 		delete(a.last, f.host)
 	}
 	close(f.over)
+}
+
+// publish sends the records to all pods, and once more to those that must confirm them and do not serve the
+// host: these take no notice of what is for all.
+func (a *Keeper) publish(f *flight) {
+	serving := a.members.Serving(f.host, membership.ScopeAll, true)
+	for _, m := range f.messages {
+		a.link.Send(a.link.Assignments(), m)
+	}
+	a.mu.Lock()
+	defer a.unlock()
+	for p := range f.named {
+		if slices.Contains(serving, p) {
+			continue
+		}
+		for _, m := range f.messages {
+			a.send(p, m)
+		}
+	}
 }
 
 // result is what is known of a flight.

@@ -18,6 +18,7 @@ import (
 	"github.com/rollcall-gateway/rollcall/presence/assignment"
 	"github.com/rollcall-gateway/rollcall/presence/cluster/internal/link"
 	"github.com/rollcall-gateway/rollcall/presence/cluster/internal/membership"
+	"github.com/rollcall-gateway/rollcall/presence/cluster/internal/sites"
 	"github.com/rollcall-gateway/rollcall/presence/cluster/internal/timing"
 	"github.com/rollcall-gateway/rollcall/presence/cluster/internal/work"
 	"github.com/rollcall-gateway/rollcall/presence/cluster/message"
@@ -49,8 +50,12 @@ type Keeper struct {
 	check   check
 	vain    map[link.Peer]vain // pods that differ, although their last answers changed nothing
 	pods    map[link.Peer]*standing
-	met     bool // this pod has agreed with another one since its start
-	whole   bool // it agrees with all pods; false until step has found that
+	met     bool            // this pod has agreed with another one since its start
+	whole   bool            // it agrees with all pods; false until step has found that
+	served  *sites.Served   // sites that this pod serves; nil before the first ones
+	ever    []*sites.Served // all that it has served since its start; nil if they are too many
+	moved   bool            // it has served others since its start
+	before  []*sites.Served // of hosts that all of these serve, it has all complete changes; nil without any
 	outbox  []outgoing
 }
 
@@ -84,7 +89,15 @@ func New(l *link.Link, m *membership.Members, book *assignment.Book, t timing.Ti
 	}
 }
 
-// Handle handles a message about assignments. It waits for the disk.
+// HandleShared handles a message about assignments that is for all pods. It waits for the disk.
+func (a *Keeper) HandleShared(from link.Peer, m message.Message) {
+	if m, ok := m.(*message.Assignments); ok && !a.book.Takes(m.Host) {
+		return // if this pod must confirm it nevertheless, it comes again, for this pod alone
+	}
+	a.Handle(from, m)
+}
+
+// Handle handles a message about assignments that is for this pod. It waits for the disk.
 func (a *Keeper) Handle(from link.Peer, m message.Message) {
 	switch m := m.(type) {
 	case *message.Assignments:
@@ -103,9 +116,12 @@ func (a *Keeper) Handle(from link.Peer, m message.Message) {
 // merge merges records of another pod.
 func (a *Keeper) merge(from link.Peer, m *message.Assignments) {
 	if m.Answer {
-		before := a.book.Sums().Total()
-		_, _ = a.book.Merge(m.Records) // what cannot be stored applies nevertheless, and is stored later
-		a.addPart(from, m.ID, a.book.Sums().Total() != before)
+		before, _ := a.book.Total(nil)
+		if a.book.Takes(m.Host) { // otherwise this pod has ceased to serve it meanwhile
+			_, _ = a.book.Merge(m.Records) // what cannot be stored applies nevertheless, and is stored later
+		}
+		after, _ := a.book.Total(nil)
+		a.addPart(from, m.ID, after != before)
 		return
 	}
 	a.apply(from, m)
@@ -176,9 +192,4 @@ func (a *Keeper) endFlights() {
 	a.closed = true
 	a.mu.Unlock()
 	a.sending.Wait()
-}
-
-// announce sends the sum to all pods.
-func (a *Keeper) announce() {
-	a.link.Send(a.link.Assignments(), &message.AssignmentTotal{Total: a.book.Sums().Total(), Whole: a.trusted()})
 }

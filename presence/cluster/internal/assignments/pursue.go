@@ -29,7 +29,9 @@ func (a *Keeper) step(now time.Time) (next time.Time) {
 		a.sendCheck(p, now)
 	}
 	became := !a.whole && a.synced()
-	a.whole = a.whole || became
+	if became {
+		a.whole, a.before = true, nil
+	}
 	a.unlock()
 	if became {
 		a.announce()
@@ -91,15 +93,19 @@ func (a *Keeper) nextToCheck(heard []link.Peer) (best link.Peer, ok bool) {
 // and reports whether it did not have them before. a.mu is held.
 func (a *Keeper) agree(c check) (doubted bool) {
 	s := a.pods[c.to]
-	if s == nil || s.agreed {
+	if s == nil {
 		return false
 	}
-	if s.tries = 0; c.end.More {
+	if s.agreed {
+		s.outside = max(s.outside, c.end.Outside)
+		return false
+	}
+	if s.tries, s.outside = 0, max(s.outside, c.end.Outside); c.end.More || s.outside != outsideDone {
 		return true
 	}
 	s.agreed, a.met = true, true
 	heard, _ := a.members.Heard()
-	enough := c.end.Whole && a.members.SameSites(c.to)
+	enough := c.end.Whole && c.scope == a.members.SharedBySame().Scope
 	for _, p := range heard {
 		other := a.pods[p]
 		enough = enough && other != nil && (other.agreed || other.known != 0 && other.known < c.id)

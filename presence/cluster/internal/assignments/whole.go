@@ -33,6 +33,7 @@ type standing struct {
 	known   uint64    // lastID at the time of its answer, which shows that it knows this pod; 0 before
 	asked   time.Time // time of the last request
 	tries   int       // unanswered questions
+	outside uint64    // number of parts of which this pod has what the other one had outside its scope
 }
 
 // doubtful returns the standing of a pod that may have complete changes that this one lacks. a.mu is
@@ -85,8 +86,10 @@ func (a *Keeper) PodUp(p link.Peer) {
 	s := a.pods[p]
 	if s == nil {
 		s = a.doubtful()
-		s.agreed = joined && a.met
-		a.whole = a.whole && s.agreed
+		s.agreed = joined && a.met && !a.moved
+		if !s.agreed {
+			a.doubtNew(joined)
+		}
 		a.pods[p] = s
 	}
 	s.asked = time.Now()
@@ -135,9 +138,28 @@ func (a *Keeper) RecheckAll() {
 	}
 }
 
+// doubtNew handles a new pod that may have complete changes that this one lacks. If this pod has joined, they
+// are of hosts that it did not serve all the time. a.mu is held.
+func (a *Keeper) doubtNew(joined bool) {
+	switch {
+	case !joined || !a.met || a.ever == nil:
+		a.before = nil
+	case a.synced():
+		a.before = a.ever
+	case a.before != nil:
+		for _, s := range a.ever {
+			a.before = add(a.before, s)
+			if a.before == nil {
+				break
+			}
+		}
+	}
+	a.whole = false
+}
+
 // doubt makes the pod one that may have complete changes that this one lacks. a.mu is held.
 func (a *Keeper) doubt(p link.Peer) {
-	a.pods[p], a.whole = a.doubtful(), false
+	a.pods[p], a.whole, a.before = a.doubtful(), false, nil
 	if a.check.to == p {
 		a.check.id = 0
 	}
@@ -146,9 +168,14 @@ func (a *Keeper) doubt(p link.Peer) {
 
 // compareTotal handles the total of another pod.
 func (a *Keeper) compareTotal(from link.Peer, m *message.AssignmentTotal) {
-	own := a.book.Sums().Total()
+	answer, ok := a.total(from)
+	if !ok || answer.Scope != m.Scope {
+		return // one of the two does not know the sites of the other one yet
+	}
+	own := answer.Total
 	if m.Wanted {
-		a.link.Send(a.link.AssignmentsOf(from), &message.AssignmentTotal{Total: own, ID: m.ID, Whole: a.trusted()})
+		answer.ID, answer.Whole = m.ID, a.trusted()
+		a.link.Send(a.link.AssignmentsOf(from), answer)
 	}
 	a.mu.Lock()
 	if own == m.Total {
@@ -157,29 +184,33 @@ func (a *Keeper) compareTotal(from link.Peer, m *message.AssignmentTotal) {
 	s := a.pods[from]
 	switch {
 	case s == nil:
-	case m.Wanted: // it knows this pod by now
+	case m.Wanted, m.ID == 0: // it knows this pod by now
 		if s.known == 0 {
 			s.asked = time.Time{}
 		}
 	case m.ID == s.request:
 		s.known, s.whole, s.tries = a.lastID, m.Whole, 0
-		if own == m.Total {
+		if own == m.Total && (!m.Outside || s.outside == outsideDone) {
 			s.agreed, a.met = true, true
 		}
 	}
 	compare := m.ID == 0 && a.whole
+	outside := s != nil && s.agreed && m.Outside && s.outside != outsideDone
 	if !a.whole {
 		a.due.Wake()
 	}
 	a.mu.Unlock()
-	if compare && own != m.Total {
-		a.ask(from, time.Now(), false)
+	if compare && own != m.Total || outside {
+		a.ask(from, time.Now(), outside)
 	}
 }
 
 // requestTotal requests the total of a pod. a.mu is held.
 func (a *Keeper) requestTotal(p link.Peer, s *standing) {
-	a.send(p, &message.AssignmentTotal{Total: a.book.Sums().Total(), ID: s.request, Wanted: true})
+	if m, ok := a.total(p); ok {
+		m.ID, m.Wanted = s.request, true
+		a.send(p, m)
+	}
 }
 
 // patience returns how long the pod may take for an answer.

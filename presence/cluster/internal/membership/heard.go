@@ -14,11 +14,3 @@ func (m *Members) Heard() (heard []link.Peer, all bool) {
 	}
 	return heard, len(heard) == len(m.pods) && len(m.lost) == 0
 }
-
-// SameSites reports whether the pod serves the same sites as this one.
-func (m *Members) SameSites(p link.Peer) bool {
-	m.mu.RLock()
-	defer m.mu.RUnlock()
-	pod := m.pods[p]
-	return pod != nil && pod.sum == m.own.Sum
-}

@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"github.com/rollcall-gateway/rollcall/internal/testkit"
+	"github.com/rollcall-gateway/rollcall/presence"
 	"github.com/rollcall-gateway/rollcall/presence/cluster/internal/clustertest"
 	"github.com/rollcall-gateway/rollcall/presence/cluster/internal/link"
 	"github.com/rollcall-gateway/rollcall/presence/cluster/internal/memory"
@@ -382,7 +383,7 @@ func TestPodHasJoinedWhenAllConfirmThatTheyHearIt(t *testing.T) {
 				n := new(clustertest.Lab)
 				b := n.Script(t, "x", "b", 1)
 				a := joining(t, n, "x", "a")
-				a.SetSynced(func() bool { return tt.synced })
+				a.SetSynced(func() bool { return tt.synced }, func(presence.HostName) bool { return true })
 				a.run(t)
 				if !tt.confirms {
 					b.Unlist()

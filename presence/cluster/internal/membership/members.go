@@ -77,17 +77,18 @@ type Observer interface {
 // Members tracks the pods that are alive, by heartbeats and goodbyes (incarnations.go) or their
 // absence (silence.go).
 type Members struct {
-	link     *link.Link
-	self     link.Peer
-	timing   timing.Timing
-	probes   probes
-	logger   *zap.Logger
-	load     func() (connections, hosts uint64)
-	observer Observer
-	synced   func() bool // see SetSynced
-	selfID   uint64      // see link.Peer.ID
-	saveSoon work.Signal // what Remember saves has changed
-	unsaved  oftenlog.Limit
+	link      *link.Link
+	self      link.Peer
+	timing    timing.Timing
+	probes    probes
+	logger    *zap.Logger
+	load      func() (connections, hosts uint64)
+	observer  Observer
+	synced    func() bool                       // see SetSynced
+	syncedFor func(host presence.HostName) bool // the same
+	selfID    uint64                            // see link.Peer.ID
+	saveSoon  work.Signal                       // what Remember saves has changed
+	unsaved   oftenlog.Limit
 
 	pulse pulse
 
@@ -136,7 +137,8 @@ func New(l *link.Link, t timing.Timing, load func() (connections, hosts uint64),
 	m := &Members{
 		link: l, self: l.Self(), timing: t, logger: logger, load: load, observer: obs,
 		pods:   make(map[link.Peer]*member),
-		selfID: l.Self().ID(), saveSoon: work.NewSignal(), synced: func() bool { return true }, tenure: tenure{since: time.Now()},
+		selfID: l.Self().ID(), saveSoon: work.NewSignal(), synced: func() bool { return true }, syncedFor: func(presence.HostName) bool { return true },
+		tenure: tenure{since: time.Now()},
 
 		heardAgain: make(map[string]time.Time),
 
@@ -154,9 +156,12 @@ func New(l *link.Link, t timing.Timing, load func() (connections, hosts uint64),
 	return m
 }
 
-// SetSynced sets the function that reports whether this pod has what it needs of other pods, besides
-// their confirmation that they hear it. Until then it has not joined. It must be called before Run.
-func (m *Members) SetSynced(synced func() bool) { m.synced = synced }
+// SetSynced sets the functions that report whether this pod has what it needs of other pods, besides
+// their confirmation that they hear it: of all hosts that it serves, or of one. Until then it has not joined, or
+// not for that host. It must be called before Run.
+func (m *Members) SetSynced(synced func() bool, syncedFor func(host presence.HostName) bool) {
+	m.synced, m.syncedFor = synced, syncedFor
+}
 
 // Ready reports whether this pod has joined: no pod was new for Timing.Quiet, every pod that it hears
 // has confirmed that it hears this one, and this pod is synced. It stays true from then on, and
@@ -165,6 +170,9 @@ func (m *Members) Ready() bool { return m.pulse.ready.Load() }
 
 // KnowsPods reports whether this pod knows now which pods are alive.
 func (m *Members) KnowsPods() bool { return m.pulse.knowsPods() }
+
+// Joined reports whether this pod knows now which pods are alive, and is synced for the host.
+func (m *Members) Joined(host presence.HostName) bool { return m.KnowsPods() && m.syncedFor(host) }
 
 // Drain announces to other pods that this one is about to end.
 func (m *Members) Drain() {

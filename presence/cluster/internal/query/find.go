@@ -92,7 +92,7 @@ func (k *Queries) findUnobserved(q queryKey, f *sharedAnswer) answer {
 	}
 	// A pod that fell silent meanwhile is neither among the named ones nor among those of before.
 	g.missing = append(g.missing, k.members.Unreachable(q.host, q.scope)...)
-	knows := g.knows && k.members.KnowsPods()
+	knows := g.knows && k.members.Joined(q.host)
 	a.truth = NewTruth(q.scope == membership.ScopePod || knows, g.missing) // of this pod alone, nothing is missing
 	a.truth.TooMany = a.tooMany
 	return a
@@ -109,7 +109,7 @@ type gathered struct {
 
 // gather asks all pods of the query. Their replies can lack long lists.
 func (k *Queries) gather(q queryKey) *gathered {
-	g := &gathered{knows: k.members.KnowsPods(), seed: link.Random(), missing: k.members.Unreachable(q.host, q.scope)}
+	g := &gathered{knows: k.members.Joined(q.host), seed: link.Random(), missing: k.members.Unreachable(q.host, q.scope)}
 	named := k.named(q)
 	if len(named) == 0 {
 		g.replies = k.own(q.message(0), false)

@@ -64,8 +64,8 @@ func compile(sum uint64, sites []message.Site) *Served {
 	return s
 }
 
-// serves reports whether a site serves the host.
-func (s *Served) serves(host string) bool {
+// Serves reports whether a site serves the host.
+func (s *Served) Serves(host string) bool {
 	if s == nil || s.every {
 		return true
 	}
@@ -97,11 +97,11 @@ func (s *Served) SpeaksCached(looked map[*Served]bool, host string) bool {
 // Speaks reports whether the pod has events for any host.
 func (s *Served) Speaks() bool { return s != nil && s.events != nil }
 
-// ServesCached is serves with a cache for one host.
+// ServesCached is Serves with a cache for one host.
 func (s *Served) ServesCached(looked map[*Served]bool, host string) bool {
 	yes, ok := looked[s]
 	if !ok {
-		yes = s.serves(host)
+		yes = s.Serves(host)
 		looked[s] = yes
 	}
 	return yes

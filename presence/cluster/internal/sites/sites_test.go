@@ -38,12 +38,12 @@ func TestServes(t *testing.T) {
 		t.Run(tc.name, func(t *testing.T) {
 			s := Announce(tc.sites).Served
 			for _, host := range tc.yes {
-				if !s.serves(host) {
+				if !s.Serves(host) {
 					t.Errorf("%s is not served", host)
 				}
 			}
 			for _, host := range tc.no {
-				if s.serves(host) {
+				if s.Serves(host) {
 					t.Errorf("%s is served", host)
 				}
 			}

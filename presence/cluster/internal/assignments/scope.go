@@ -1,0 +1,189 @@
+package assignments
+
+import (
+	"time"
+
+	"github.com/rollcall-gateway/rollcall/presence"
+	"github.com/rollcall-gateway/rollcall/presence/assignment"
+	"github.com/rollcall-gateway/rollcall/presence/cluster/internal/link"
+	"github.com/rollcall-gateway/rollcall/presence/cluster/internal/sites"
+	"github.com/rollcall-gateway/rollcall/presence/cluster/message"
+)
+
+// The book has the records of the hosts that this pod serves, its scope, and for a while those of others
+// (assignment.Book.SetScope). Two pods compare what they have of the hosts that both serve. They take
+// notice of a total or a check only if its scope shows that each knows the present sites of the other one.
+// So an answer to a pod that begins to serve a host has the records of that host, and shows that what is
+// complete later waits for this pod.
+//
+// What a pod has of hosts that it does not serve is in no sum. It is sent with answers to checks, once to each
+// pod that serves them.
+
+// maxScopes limits the sites that are remembered, see Keeper.before.
+const maxScopes = 8
+
+// SetSites handles that this pod serves other hosts, which it has announced to other pods. It may lack
+// complete changes of those that it did not serve before.
+func (a *Keeper) SetSites() {
+	if a == nil {
+		return
+	}
+	served, sum := a.members.Served()
+	if !a.replaceSites(served, sum) {
+		return
+	}
+	// Until then, this pod answers nobody: the book has another scope than the sites.
+	a.book.SetScope(func(host presence.HostName) bool { return served.Serves(host.String()) }, sum)
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	for _, s := range a.pods {
+		s.askAgain()
+	}
+	a.due.Wake()
+}
+
+// replaceSites doubts all pods if the sites have changed, and reports whether they have.
+func (a *Keeper) replaceSites(served *sites.Served, sum uint64) (changed bool) {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	if a.served != nil && a.served.Sum == sum {
+		return false
+	}
+	before := a.before
+	switch {
+	case a.synced():
+		before = []*sites.Served{a.served}
+	case before != nil:
+		before = add(before, a.served)
+	}
+	a.moved = a.moved || a.served != nil
+	a.served, a.ever = served, add(a.ever, served)
+	for p := range a.pods {
+		a.doubt(p)
+	}
+	if len(a.pods) > 0 {
+		a.before = before
+	}
+	return true
+}
+
+// add adds sites to a list of those that all serve a host; nil if it is too long.
+func add(list []*sites.Served, s *sites.Served) []*sites.Served {
+	if len(list) == maxScopes {
+		return nil
+	}
+	return append(list[:len(list):len(list)], s)
+}
+
+// SyncedFor reports whether this pod serves the host, and has all changes of it that other pods have called
+// complete. If a is nil, it returns true.
+func (a *Keeper) SyncedFor(host presence.HostName) bool {
+	if a == nil {
+		return true
+	}
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	if !a.served.Serves(host.String()) {
+		return false
+	}
+	synced := len(a.before) > 0
+	for _, s := range a.before {
+		synced = synced && s.Serves(host.String())
+	}
+	return synced || a.synced()
+}
+
+// SitesChanged handles that another pod serves other hosts, or that its sites are known now. It may have what
+// this pod lacks, of hosts that it no longer serves.
+func (a *Keeper) SitesChanged(p link.Peer) {
+	if a == nil {
+		return
+	}
+	if m, ok := a.total(p); ok { // if it waits for an answer to what was sent before, it asks again
+		a.link.Send(a.link.AssignmentsOf(p), m)
+	}
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	if s := a.pods[p]; s != nil {
+		s.outside = 0
+		s.askAgain()
+	}
+	a.due.Wake()
+}
+
+// askAgain makes the total of the pod be requested at once, unless it has answered.
+func (s *standing) askAgain() {
+	if s.known == 0 {
+		s.asked, s.tries = time.Time{}, 0
+	}
+}
+
+// total returns the total for a pod. ok is false while its sites are not known, or those of this pod are
+// being changed.
+func (a *Keeper) total(p link.Peer) (m *message.AssignmentTotal, ok bool) {
+	shared, ok := a.members.Shared(p)
+	if !ok {
+		return nil, false
+	}
+	total, scope := a.book.Total(shared.Serves)
+	return &message.AssignmentTotal{
+		Total: total, Scope: shared.Scope, Outside: shared.Serves != nil && len(a.book.Offered(shared.Serves)) > 0,
+	}, scope == shared.Own
+}
+
+// announce sends the total to all pods, and those of other hosts to pods with other sites.
+func (a *Keeper) announce() {
+	whole, same := a.trusted(), a.members.SharedBySame()
+	if total, scope := a.book.Total(nil); scope == same.Own {
+		a.link.Send(a.link.Assignments(), &message.AssignmentTotal{Total: total, Scope: same.Scope, Whole: whole})
+	}
+	totals := make(map[uint64]*message.AssignmentTotal) // by scope
+	for _, p := range a.members.All() {
+		shared, ok := a.members.Shared(p)
+		if !ok || shared.Serves == nil {
+			continue
+		}
+		m := totals[shared.Scope]
+		if m == nil {
+			if m, ok = a.total(p); !ok || m.Scope != shared.Scope {
+				continue
+			}
+			m.Whole = whole
+			totals[m.Scope] = m
+		}
+		a.link.Send(a.link.AssignmentsOf(p), m)
+	}
+}
+
+// selection is what this pod sends a pod that has sent a check.
+type selection struct {
+	shared  func(host presence.HostName) bool // hosts that both serve; nil if that is every host of the book
+	outside func(host presence.HostName) bool // hosts that only the other pod serves; nil without any
+}
+
+// choose returns what to send a pod. ok is false if the check is about other sites than those that are known.
+func (a *Keeper) choose(p link.Peer, scope uint64) (s selection, ok bool) {
+	shared, ok := a.members.Shared(p)
+	if !ok || shared.Scope != scope {
+		return selection{}, false
+	}
+	selected, own := a.book.Select(shared.Serves)
+	if own != shared.Own {
+		return selection{}, false
+	}
+	s.shared = selected
+	if shared.Serves == nil {
+		return s, true
+	}
+	if list := a.book.Offered(shared.Serves); len(list) > 0 {
+		offered := make(map[presence.HostName]bool, len(list))
+		for _, host := range list {
+			offered[host] = true
+		}
+		s.outside = func(host presence.HostName) bool { return offered[host] }
+	}
+	return s, true
+}
+
+// outsideDone is the number of parts of a pod that has nothing left of hosts that it does not serve.
+const outsideDone = uint64(assignment.Shards)
