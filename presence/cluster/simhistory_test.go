@@ -59,7 +59,7 @@ type historySim struct {
 	seed    uint64
 	rand    *rand.Rand
 	net     *simNet
-	hosts   []presence.HostName // the pods serve the first one, and most of them the second one
+	hosts   []presence.HostName // the pods serve the first one, and most of them the second one for some time
 	pods    []*keeperPod
 	record  *history.Recorder
 	begin   time.Time
@@ -132,11 +132,16 @@ func (s *historySim) simulate() {
 	}
 	time.Sleep(3 * time.Second)
 	nextFault := time.Now().Add(s.upTo(3 * time.Second))
+	nextMove := time.Now().Add(s.upTo(3 * time.Second))
 	for end := time.Now().Add(historyTime); time.Now().Before(end); {
 		s.pass(time.Duration(s.rand.ExpFloat64() * float64(12*time.Millisecond)))
 		if time.Now().After(nextFault) {
 			s.fault()
 			nextFault = time.Now().Add(s.upTo(5 * time.Second))
+		}
+		if time.Now().After(nextMove) {
+			s.move()
+			nextMove = time.Now().Add(s.upTo(3 * time.Second))
 		}
 		s.client()
 	}

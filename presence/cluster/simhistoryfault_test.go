@@ -1,6 +1,9 @@
 package cluster
 
-import "time"
+import (
+	"slices"
+	"time"
+)
 
 // fault makes something fail, and plans its end.
 func (s *historySim) fault() {
@@ -95,4 +98,27 @@ func (s *historySim) setPaused(r *keeperRun, paused bool) {
 	} else {
 		r.port.resume()
 	}
+}
+
+// move makes a pod begin or cease to serve the second host. What is complete is lost if no pod is left that
+// has it, so there must be another pod that serves the host, and answers completely.
+func (s *historySim) move() {
+	p, host := s.pods[s.rand.IntN(len(s.pods))], s.hosts[1]
+	if r := p.run; r == nil || s.paused[r] || !r.members.Joined(s.hosts[0]) {
+		return
+	}
+	serves := func(q *keeperPod) bool { return slices.Contains(q.serves, host) }
+	if !slices.ContainsFunc(s.pods, func(q *keeperPod) bool {
+		return q != p && serves(q) && q.run != nil && !s.paused[q.run] && q.run.members.Joined(host)
+	}) {
+		return
+	}
+	if serves(p) {
+		s.trace("%s ceases to serve %v", p.name, host)
+		p.serves = s.hosts[:1]
+	} else {
+		s.trace("%s begins to serve %v", p.name, host)
+		p.serves = s.hosts
+	}
+	p.run.serve(p.serves...)
 }

@@ -92,9 +92,26 @@ func (p *keeperPod) starting() *keeperRun {
 	if err != nil {
 		p.t.Fatal(err)
 	}
-	c.SetSites([]message.Site{{Sets: [][]string{namesOf(p.serves)}}})
 	r.Cluster = c
+	r.serve(p.serves...)
 	return r
+}
+
+// serve makes the pod serve the hosts, and no others.
+func (r *keeperRun) serve(hosts ...presence.HostName) {
+	r.SetSites([]message.Site{{Sets: [][]string{namesOf(hosts)}}})
+}
+
+// recordsOf returns the number of records of the host on the disk of the pod.
+func (d *keeperDisk) recordsOf(host presence.HostName) (n int) {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	for key := range d.records {
+		if key[0] == host.String() {
+			n++
+		}
+	}
+	return n
 }
 
 func namesOf(hosts []presence.HostName) (names []string) {
@@ -146,7 +163,7 @@ func (d *keeperDisk) save(records []assignment.Record) error {
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	for _, record := range records {
-		key := [3]string{record.Host.String(), record.User, string(rune(record.Kind)) + record.Channel}
+		key := keyOf(&record)
 		if old, ok := d.records[key]; ok {
 			record = old.Merge(record)
 		}
@@ -156,7 +173,24 @@ func (d *keeperDisk) save(records []assignment.Record) error {
 }
 
 // Delete implements assignment.Store.
-func (r *keeperRun) Delete([]assignment.Record) error { return nil }
+func (r *keeperRun) Delete(records []assignment.Record) error {
+	r.disk.mu.Lock()
+	defer r.disk.mu.Unlock()
+	if r.dead.Load() {
+		return errSimDead
+	}
+	for _, record := range records {
+		if key := keyOf(&record); r.disk.records[key] == record {
+			delete(r.disk.records, key)
+		}
+	}
+	return nil
+}
+
+// keyOf returns the key of a record on a disk.
+func keyOf(r *assignment.Record) [3]string {
+	return [3]string{r.Host.String(), r.User, string(rune(r.Kind)) + r.Channel}
+}
 
 // keeperMemory implements membership.Memory.
 type keeperMemory struct{ *keeperRun }

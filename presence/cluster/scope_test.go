@@ -1,0 +1,273 @@
+package cluster
+
+import (
+	"fmt"
+	"slices"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/rollcall-gateway/rollcall/presence"
+	"github.com/rollcall-gateway/rollcall/presence/assignment"
+	"github.com/rollcall-gateway/rollcall/presence/cluster/internal/clustertest"
+	"github.com/rollcall-gateway/rollcall/presence/cluster/internal/timing"
+	"github.com/rollcall-gateway/rollcall/presence/cluster/message"
+)
+
+// recordsOf returns the number of records of the host in the book of the pod.
+func (r *keeperRun) recordsOf(host presence.HostName) (n int) {
+	for i := range assignment.Shards {
+		n += len(r.book.Part(i, func(h presence.HostName) bool { return h == host }))
+	}
+	return n
+}
+
+// wantRecords compares the numbers of records of the host in the book and on the disk of the pod.
+func (p *keeperPod) wantRecords(when string, host presence.HostName, want int) {
+	p.t.Helper()
+	if book, disk := p.run.recordsOf(host), p.disk.recordsOf(host); book != want || disk != want {
+		p.t.Errorf("%s: %s has %d records of %v, and %d on disk, want %d", when, p.name, book, host, disk, want)
+	}
+}
+
+// A pod has no records of hosts that it does not serve, and pods that serve different hosts agree on those
+// that both serve.
+func TestPodKeepsOnlyWhatItServes(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		net, pods := keepersOf(t, 1, "eu", "eu", "us")
+		host, other := mustHost(t, "example.com"), mustHost(t, "b.example.com")
+		pods[1].serves = []presence.HostName{host, other}
+		pods[2].serves = []presence.HostName{other}
+		for _, p := range pods {
+			p.start()
+		}
+		time.Sleep(5 * time.Second)
+		change := func(p *keeperPod, host presence.HostName, user string) {
+			t.Helper()
+			if !p.run.change(host, assignment.Receive, user, "sales") {
+				t.Errorf("a change on %s is not complete", p.name)
+			}
+			if records, err := p.run.book.Revoke(host, []string{user}, 0, time.Hour); err != nil ||
+				!p.run.Spread(t.Context(), host, records).Complete {
+				t.Errorf("a revocation on %s is not complete: %v", p.name, err)
+			}
+		}
+		change(pods[0], host, "ada")
+		change(pods[1], host, "bob")
+		change(pods[1], other, "eve")
+		change(pods[2], other, "kim")
+		check := func(when string) {
+			t.Helper()
+			for i, want := range [][2]int{{4, 0}, {4, 4}, {0, 4}} {
+				pods[i].wantRecords(when, host, want[0])
+				pods[i].wantRecords(when, other, want[1])
+			}
+		}
+		check("at first")
+		checks := 0
+		net.mu.Lock()
+		net.drop = func(_, _ *simPort, m message.Message) bool {
+			if _, ok := m.(*message.AssignmentCheck); ok {
+				checks++
+			}
+			return false
+		}
+		net.mu.Unlock()
+		time.Sleep(4 * timing.Default().Check)
+		net.mu.Lock()
+		net.drop = nil
+		net.mu.Unlock()
+		if checks != 0 {
+			t.Errorf("%d checks, although there is no difference", checks)
+		}
+		for _, p := range pods {
+			p.run.end(true)
+			p.start()
+			time.Sleep(5 * time.Second)
+		}
+		check("after a restart of all")
+	})
+}
+
+// A pod that begins to serve a host answers completely for it only when it has the records of the host. It
+// goes on answering for the others.
+func TestPodThatBeginsToServeAHostHasItsRecordsFirst(t *testing.T) {
+	host, other := mustHost(t, "example.com"), mustHost(t, "b.example.com")
+	tests := map[string]struct {
+		users  int // how many have an assignment, and are removed from another channel
+		before func(pods []*keeperPod)
+		after  func(pods []*keeperPod) // after the pod has begun
+		within time.Duration
+	}{
+		"another pod serves it": {
+			before: func([]*keeperPod) {}, within: 300 * time.Millisecond,
+		},
+		"another pod has ceased to": {
+			before: func(pods []*keeperPod) { pods[0].run.serve(other) }, within: 300 * time.Millisecond,
+		},
+		"another pod has ceased to, and started again": {
+			before: func(pods []*keeperPod) {
+				pods[0].serves = []presence.HostName{other}
+				pods[0].run.serve(other)
+				time.Sleep(time.Second)
+				pods[0].run.end(true)
+				pods[0].start()
+				time.Sleep(5 * time.Second)
+			},
+			within: 300 * time.Millisecond,
+		},
+		"another pod ceases to at the same time": {
+			before: func([]*keeperPod) {}, after: func(pods []*keeperPod) { pods[0].run.serve(other) }, within: 500 * time.Millisecond,
+		},
+		"many assignments, on a pod that has ceased to": {
+			users: 5000, before: func(pods []*keeperPod) { pods[0].run.serve(other) }, within: time.Second,
+		},
+	}
+	for name, tt := range tests {
+		t.Run(name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				_, pods := keepersOf(t, 1, "eu", "eu", "eu")
+				pods[0].serves = []presence.HostName{host, other}
+				pods[1].serves, pods[2].serves = []presence.HostName{other}, []presence.HostName{other}
+				for _, p := range pods {
+					p.start()
+				}
+				time.Sleep(5 * time.Second)
+				long := string(slices.Repeat([]byte{'c'}, 4000)) // for several answers
+				for i := range tt.users {
+					if _, err := pods[0].run.book.Assign(host, []assignment.Wish{{
+						User: fmt.Sprintf("user-%d", i), Channels: []assignment.Assignment{{Channel: long, Mode: assignment.Listen}},
+					}}, 0); err != nil {
+						t.Fatal(err)
+					}
+				}
+				if !pods[0].run.change(host, assignment.Receive, "ada", "sales") {
+					t.Error("a change is not complete")
+				}
+				tt.before(pods)
+				pods[2].wantRecords("before", host, 0)
+				if pods[2].run.Spread(t.Context(), host, nil).Complete {
+					t.Error("it answers completely for a host that it does not serve")
+				}
+				pods[2].run.serve(host, other)
+				if tt.after != nil {
+					tt.after(pods)
+				}
+				took := pods[2].whole(host, func() bool {
+					if !pods[2].run.Spread(t.Context(), other, nil).Complete {
+						t.Error("it does not answer completely for the host that it has served before")
+					}
+					return pods[2].run.Spread(t.Context(), host, nil).Complete
+				})
+				t.Logf("complete after %s", took)
+				if took > tt.within {
+					t.Errorf("it took %s, longer than %s", took, tt.within)
+				}
+				pods[2].wantRecords("after", host, tt.users+1)
+				pods[1].wantRecords("after", host, 0)
+				if !pods[2].run.hearsAll(host) {
+					t.Error("a query about the host is not answered completely")
+				}
+			})
+		})
+	}
+}
+
+// The only pod that serves a host ends, and another pod begins to serve it. When the first one is back, the
+// other one does not answer completely without its records.
+func TestPodThatServesAHostInTheMeantimeGetsItsRecords(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		_, pods := keepersOf(t, 1, "eu", "eu", "eu")
+		host, other := mustHost(t, "example.com"), mustHost(t, "b.example.com")
+		pods[0].serves = []presence.HostName{host, other}
+		pods[1].serves, pods[2].serves = []presence.HostName{other}, []presence.HostName{other}
+		for _, p := range pods {
+			p.start()
+		}
+		time.Sleep(5 * time.Second)
+		if !pods[0].run.change(host, assignment.Receive, "ada", "sales") {
+			t.Error("a change is not complete")
+		}
+		pods[0].run.end(false)
+		pods[2].run.serve(host, other)
+		time.Sleep(time.Second)
+		if !pods[2].run.hearsAll(host) {
+			t.Error("it does not answer completely, although no other pod serves the host")
+		}
+		pods[0].start()
+		for !pods[2].run.members.Alive(pods[0].run.link.Self()) {
+			time.Sleep(time.Millisecond)
+		}
+		pods[2].whole(host, func() bool {
+			if !pods[2].run.members.Joined(other) {
+				t.Error("it is not joined for the host that it has served before")
+			}
+			return pods[2].run.Spread(t.Context(), host, nil).Complete
+		})
+		time.Sleep(3 * time.Second)
+		if !pods[0].run.hearsAll(host) {
+			t.Error("the pod that is back does not answer completely")
+		}
+	})
+}
+
+// A pod that has ceased to serve a host keeps its records, and no change waits for it. It still hears of
+// changes, so that it does not bring back what was removed.
+func TestPodThatCeasesToServeAHostKeepsItsRecords(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		net, pods := keepersOf(t, 1, "eu", "eu", "us")
+		host, other := mustHost(t, "example.com"), mustHost(t, "b.example.com")
+		for _, p := range pods {
+			p.serves = []presence.HostName{host, other}
+			p.start()
+		}
+		time.Sleep(5 * time.Second)
+		pods[0].run.change(host, assignment.Receive, "ada", "sales")
+		pods[0].run.change(host, assignment.Receive, "bob", "sales")
+		pods[2].run.serve(other)
+		time.Sleep(time.Second)
+		if n := pods[2].run.recordsOf(host); n != 2 {
+			t.Errorf("%d records, want 2", n)
+		}
+		pods[0].run.change(host, assignment.None, "bob", "sales")
+		time.Sleep(100 * time.Millisecond)
+		if m := pods[2].run.book.Mode(host, "bob", "sales"); m != assignment.None {
+			t.Errorf("it has missed a removal: %v", m)
+		}
+		cutApart(net, true, pods[:2], pods[2:])
+		begin := time.Now()
+		pods[0].run.change(host, assignment.Receive, "kim", "sales")
+		if took := time.Since(begin); took > 100*time.Millisecond {
+			t.Errorf("a change took %s", took)
+		}
+		cutApart(net, false, pods[:2], pods[2:])
+		time.Sleep(10 * time.Second)
+		pods[2].run.serve(host, other)
+		time.Sleep(time.Second)
+		if m := pods[2].run.book.Mode(host, "kim", "sales"); m != assignment.Receive || !pods[2].run.hearsAll(host) {
+			t.Errorf("it serves the host again, and has the mode %v", m)
+		}
+	})
+}
+
+// A pod that must confirm a change of a host that it does not serve gets it at once, and gives it to whoever
+// serves the host.
+func TestPodThatDoesNotServeAHostConfirmsWhileAnotherCountsAsCrashed(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		n, host := new(lab), mustHost(t, "example.com")
+		books := []*assignment.Book{bookOf(t, 1), bookOf(t, 2)}
+		a := n.start(t, "us", "web-1", with(books[0]))
+		b := n.start(t, "us", "web-2", with(books[1]))
+		b.SetSites([]message.Site{{Sets: [][]string{{"b.example.com"}}}})
+		time.Sleep(3 * time.Second)
+		records := assignTo(t, books[0], host, "sales", "ada")
+		if !a.Spread(t.Context(), host, records).Complete || books[1].Len() != 0 {
+			t.Errorf("%d assignments on a pod that does not serve the host", books[1].Len())
+		}
+		b.assignments.Handle(a.link.Self(), &message.Assignments{ID: 1 << 40, Host: host, Records: records})
+		synctest.Wait()
+		if books[1].Len() != 1 || len(clustertest.SentOf[*message.AssignmentsTaken](b.port)) == 0 {
+			t.Error("what is sent to it alone is not kept and confirmed")
+		}
+	})
+}
