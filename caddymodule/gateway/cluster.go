@@ -80,11 +80,13 @@ func (h *Hub) applyCluster() {
 	want := now.Cluster
 	switch {
 	case want == nil && old == nil:
+		h.Assignments.Book.SetScope(nil, 0) // nobody else has what it drops
 		h.speaker.SetPeers(nil)
 		return
 	case want == nil:
 		h.cluster.Store(nil)
 		h.closePods(old, now.Logger)
+		h.Assignments.Book.SetScope(nil, 0)
 		h.speaker.SetPeers(nil)
 		now.Logger.Info("cluster left: this pod is alone")
 		return

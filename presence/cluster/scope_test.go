@@ -196,7 +196,7 @@ func TestPodThatServesAHostInTheMeantimeGetsItsRecords(t *testing.T) {
 		}
 		pods[0].start()
 		for !pods[2].run.members.Alive(pods[0].run.link.Self()) {
-			time.Sleep(time.Millisecond)
+			time.Sleep(10 * time.Microsecond)
 		}
 		pods[2].whole(host, func() bool {
 			if !pods[2].run.members.Joined(other) {

@@ -1,6 +1,7 @@
 package assignments
 
 import (
+	"slices"
 	"time"
 
 	"github.com/rollcall-gateway/rollcall/presence"
@@ -72,7 +73,7 @@ func add(list []*sites.Served, s *sites.Served) []*sites.Served {
 	if len(list) == maxScopes {
 		return nil
 	}
-	return append(list[:len(list):len(list)], s)
+	return append(slices.Clip(list), s)
 }
 
 // SyncedFor reports whether this pod serves the host, and has all changes of it that other pods have called
