@@ -1,0 +1,87 @@
+package operator
+
+import (
+	"context"
+	"errors"
+	"testing"
+
+	"go.uber.org/zap"
+
+	"github.com/rollcall-gateway/rollcall/caddymodule/site"
+	"github.com/rollcall-gateway/rollcall/internal/testkit"
+	"github.com/rollcall-gateway/rollcall/presence"
+	"github.com/rollcall-gateway/rollcall/presence/cluster"
+	"github.com/rollcall-gateway/rollcall/presence/cluster/message"
+)
+
+func TestWithoutEmail(t *testing.T) {
+	for object, want := range map[string]string{
+		`{"id":"ada","email":"a@example.com"}`: `{"id":"ada"}`, `{"name":"Ada"}`: `{"name":"Ada"}`, `{}`: `{}`,
+		`1`: `{}`, `null`: `{}`, `{"email":`: `{}`,
+	} {
+		if got := string(withoutEmail([]byte(object))); got != want {
+			t.Errorf("%s: %s, want %s", object, got, want)
+		}
+	}
+}
+
+// pods have one connection of ada, in a channel that listings have, a hidden one and one whose class is not known.
+type pods struct {
+	Pods
+	site *site.Site
+}
+
+func (p pods) SiteOf(host presence.HostName) *site.Site {
+	if host.String() == "portal.example.com" {
+		return p.site
+	}
+	return nil
+}
+
+func (pods) ExplainAll(_ context.Context, _ presence.HostName, user string) ([]cluster.PodConnection, cluster.Truth) {
+	if user != "ada" {
+		return nil, cluster.Truth{Complete: true}
+	}
+	return []cluster.PodConnection{{DataCenter: "x", Pod: "1", Connection: message.Connection{
+		ID: "c", Email: "ada@example.com", Since: 1_700_000_000_000, LastSign: 1_700_000_001_000, Channels: []string{"broken", "hidden", "room"},
+	}}}, cluster.Truth{Missing: []string{"x/2"}}
+}
+
+func (pods) ResetBreakers(plugin, _ string) bool { return plugin == "mask" }
+
+// classes hides a channel, and does not know another.
+type classes struct{}
+
+func (classes) Classify(_ presence.HostName, channel string) (presence.Class, error) {
+	if channel == "broken" {
+		return presence.Class{}, errors.New("a plugin failed")
+	}
+	return presence.Class{Kind: presence.Authenticated, Hidden: channel == "hidden"}, nil
+}
+
+func TestUserIsShownWithoutHiddenChannels(t *testing.T) {
+	of := new(site.Site)
+	of.SetRules(&presence.Rules{Classifier: classes{}})
+	o := New(pods{site: of}, nil, zap.NewNop())
+	host := testkit.MustHost(t, "portal.example.com")
+	f, err := o.User(t.Context(), host, "ada")
+	if err != nil || f.User == nil || f.Complete || len(f.Missing) != 1 {
+		t.Fatalf("%+v, %v", f, err)
+	}
+	c := f.User.Connections[0]
+	if string(f.User.User) != `{"id":"ada"}` || f.User.Since != "2023-11-14T22:13:20.000Z" || len(c.Channels) != 1 || c.Channels[0] != "room" || c.Hidden != 2 {
+		t.Errorf("%+v", f.User)
+	}
+	if f, err := o.User(t.Context(), host, "nobody"); err != nil || f.User != nil || !f.Complete {
+		t.Errorf("%+v, %v", f, err)
+	}
+	if _, err := o.User(t.Context(), testkit.MustHost(t, "elsewhere.example"), "ada"); !errors.Is(err, ErrNoHost) {
+		t.Error(err)
+	}
+	if err := o.ResetBreaker("ada", "mask", ""); err != nil {
+		t.Error(err)
+	}
+	if err := o.ResetBreaker("ada", "another", ""); !errors.Is(err, ErrNoPlugin) {
+		t.Error(err)
+	}
+}
