@@ -65,7 +65,9 @@ func (c *fakeCluster) SetSites(sites []message.Site) {
 	c.clusterLog.sites = sites
 }
 func (c *fakeCluster) Ready() bool { return c.ready }
-func (c *fakeCluster) Drain()      { c.clusterLog.note("drain " + c.name) }
+
+func (*fakeCluster) Begins(presence.HostName) bool { return false }
+func (c *fakeCluster) Drain()                      { c.clusterLog.note("drain " + c.name) }
 
 func (c *fakeCluster) Activate() { c.clusterLog.note("activate " + c.name) }
 

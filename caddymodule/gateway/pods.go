@@ -17,6 +17,7 @@ import (
 type Pods interface {
 	SetSites(sites []message.Site)
 	Ready() bool
+	Begins(host presence.HostName) bool
 	Drain()
 	Change(ctx context.Context, cfg cluster.Config) error
 	Activate()

@@ -32,8 +32,9 @@ type starts struct {
 }
 
 // AwaitRevocations implements site.Revocations. It waits while the pod of a cluster starts, see
-// [Hub.Starting], and as long at most while the file of assignments cannot be opened.
-func (h *Hub) AwaitRevocations(ctx context.Context, clustered bool) error {
+// [Hub.Starting], and as long at most while the file of assignments cannot be opened, or while the pod
+// begins to serve the host.
+func (h *Hub) AwaitRevocations(ctx context.Context, host presence.HostName, clustered bool) error {
 	for !h.knowsRevocations(clustered) {
 		select {
 		case <-h.startStep(clustered):
@@ -41,7 +42,24 @@ func (h *Hub) AwaitRevocations(ctx context.Context, clustered bool) error {
 			return ctx.Err()
 		}
 	}
+	if !clustered || !h.begins(host) {
+		return nil
+	}
+	tick := time.NewTicker(startPoll)
+	defer tick.Stop()
+	for end := time.Now().Add(maxStarting); h.begins(host) && time.Now().Before(end); {
+		select {
+		case <-tick.C:
+		case <-ctx.Done():
+			return ctx.Err()
+		}
+	}
 	return nil
+}
+
+func (h *Hub) begins(host presence.HostName) bool {
+	pods := h.Joined()
+	return pods != nil && pods.Begins(host)
 }
 
 func (h *Hub) knowsRevocations(clustered bool) bool {

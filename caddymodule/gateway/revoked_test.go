@@ -34,7 +34,7 @@ type revocationList struct {
 	unready bool          // it is never known
 }
 
-func (r *revocationList) AwaitRevocations(ctx context.Context, _ bool) error {
+func (r *revocationList) AwaitRevocations(ctx context.Context, _ presence.HostName, _ bool) error {
 	if r.unready {
 		<-ctx.Done()
 	}
@@ -219,11 +219,14 @@ func TestTokensWaitForRevocations(t *testing.T) {
 		name   string
 		alone  bool
 		joined time.Duration // time from the start until the cluster is joined
+		begins time.Duration // time from the start until the pod has what others have of the host
 		locked time.Duration // time from the start until the file can be opened
 		want   time.Duration
 	}{
 		{name: "alone", alone: true},
 		{name: "joined", joined: 1500 * time.Millisecond, want: 1500 * time.Millisecond},
+		{name: "begins to serve the host", joined: 500 * time.Millisecond, begins: 700 * time.Millisecond, want: 700 * time.Millisecond},
+		{name: "lacks the revocations of the host", joined: time.Millisecond, begins: never, want: maxStarting + startPoll},
 		{name: "reaches nobody", joined: never, want: maxStarting},
 		{name: "another process has the file for a moment", alone: true, locked: 2300 * time.Millisecond, want: 2500 * time.Millisecond},
 		{name: "another process keeps the file", alone: true, locked: never, want: maxStarting},
@@ -249,7 +252,7 @@ func TestTokensWaitForRevocations(t *testing.T) {
 				defer closeOther()
 
 				ctx, cancel := context.WithTimeout(t.Context(), time.Second)
-				if err := h.AwaitRevocations(ctx, of.Clustered); errors.Is(err, context.DeadlineExceeded) != (test.want > 0) {
+				if err := h.AwaitRevocations(ctx, portal, of.Clustered); errors.Is(err, context.DeadlineExceeded) != (test.want > 0) {
 					t.Errorf("before the start: %v", err)
 				}
 				cancel()
@@ -258,10 +261,12 @@ func TestTokensWaitForRevocations(t *testing.T) {
 					defer time.AfterFunc(test.locked, closeOther).Stop()
 				}
 				h.Offer(c)
+				pods.begins.Store(test.begins > 0)
+				defer time.AfterFunc(test.begins, func() { pods.begins.Store(false) }).Stop()
 				defer time.AfterFunc(test.joined, func() { pods.ready.Store(true) }).Stop()
 				for range 3 {
 					go func() {
-						if err := h.AwaitRevocations(t.Context(), of.Clustered); err != nil {
+						if err := h.AwaitRevocations(t.Context(), portal, of.Clustered); err != nil {
 							t.Error(err)
 						}
 						if took := time.Since(start); took < test.want || took > test.want+2*startPoll {
@@ -308,7 +313,7 @@ func TestRevocationsOutliveTheProcess(t *testing.T) {
 	}
 	h, c = start()
 	defer end(h, c)
-	if err := h.AwaitRevocations(t.Context(), false); err != nil {
+	if err := h.AwaitRevocations(t.Context(), portal, false); err != nil {
 		t.Error(err)
 	}
 	if _, revoked := h.Revoked(portal, "USER_1", time.Now().Unix()); !revoked {

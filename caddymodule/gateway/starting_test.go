@@ -26,14 +26,16 @@ func (o ownsAll) Names() iter.Seq2[string, *site.Site] { return func(func(string
 // joiningPods are a cluster that is joined when ready says so. Other methods are not called.
 type joiningPods struct {
 	Pods
-	ready atomic.Bool
+	ready, begins atomic.Bool
 }
 
 func (p *joiningPods) SetSites([]message.Site) {}
-func (p *joiningPods) Ready() bool             { return p.ready.Load() }
-func (p *joiningPods) Drain()                  {}
-func (p *joiningPods) Leave(bool) error        { return nil }
-func (p *joiningPods) Close() error            { return nil }
+
+func (p *joiningPods) Begins(presence.HostName) bool { return p.begins.Load() }
+func (p *joiningPods) Ready() bool                   { return p.ready.Load() }
+func (p *joiningPods) Drain()                        {}
+func (p *joiningPods) Leave(bool) error              { return nil }
+func (p *joiningPods) Close() error                  { return nil }
 
 // A pod that starts refuses messages until it has joined its cluster, at most for five seconds. From
 // then on it takes them, whatever becomes of the cluster.

@@ -106,7 +106,7 @@ func (s *Site) loginByToken(
 const badGrantsPause = time.Minute
 
 // Verify returns the user of a token, see [token.Verifier.Verify]. The site must have a Verifier. Right
-// after the start of this pod, it waits for the revocations of others.
+// after the start of this pod, or of its serving the host, it waits for the revocations of others.
 //
 // In addition to the errors of a Verifier, it returns ErrRevoked, ErrJustRevoked and ErrStarting.
 func (s *Site) Verify(ctx context.Context, raw string, host presence.HostName) (token.Identity, error) {
@@ -114,7 +114,7 @@ func (s *Site) Verify(ctx context.Context, raw string, host presence.HostName) (
 	if err != nil {
 		return id, err
 	}
-	if s.Revocations != nil && s.Revocations.AwaitRevocations(ctx, s.Clustered) != nil {
+	if s.Revocations != nil && s.Revocations.AwaitRevocations(ctx, host, s.Clustered) != nil {
 		return token.Identity{}, ErrStarting
 	}
 	if err := s.CheckRevoked(host, id.ID, id.Issued); err != nil {

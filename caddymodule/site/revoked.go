@@ -14,10 +14,10 @@ import (
 
 // Revocations has the tokens that backends have revoked.
 type Revocations interface {
-	// AwaitRevocations waits until this pod knows all revocations, at most for some seconds after its
-	// start. clustered says whether other pods may know more. It returns the error of the context if that
+	// AwaitRevocations waits until this pod knows all revocations of the host, at most for some seconds after
+	// its start and after it has begun to serve the host. clustered says whether other pods may know more. It returns the error of the context if that
 	// ends before.
-	AwaitRevocations(ctx context.Context, clustered bool) error
+	AwaitRevocations(ctx context.Context, host presence.HostName, clustered bool) error
 	// Revoked reports whether a token of the user is revoked, and since when, see
 	// [assignment.Book.Revoked].
 	Revoked(host presence.HostName, user string, issued int64) (since time.Duration, revoked bool)

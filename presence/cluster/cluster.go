@@ -332,6 +332,10 @@ func (c *Cluster) SetSites(sites []message.Site) {
 // another pod would not be better.
 func (c *Cluster) Ready() bool { return c.members.Ready() }
 
+// Begins reports whether the pod has begun to serve the host in the last 5 s, or is about to, and may not know yet what
+// others have of it: assignments and revocations.
+func (c *Cluster) Begins(host presence.HostName) bool { return c.assignments.Begins(host) }
+
 // Forget ends a missing or crashed pod that will not come back, on all pods. If it does come back, it joins as
 // before. It returns [ErrPodHeard] for a pod that is heard, and [ErrPodUnknown] for one that is not
 // missing.

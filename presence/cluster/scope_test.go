@@ -149,7 +149,13 @@ func TestPodThatBeginsToServeAHostHasItsRecordsFirst(t *testing.T) {
 				if pods[2].run.Spread(t.Context(), host, nil).Complete {
 					t.Error("it answers completely for a host that it does not serve")
 				}
+				if !pods[2].run.assignments.Begins(host) {
+					t.Error("it does not begin with a host that it is about to serve")
+				}
 				pods[2].run.serve(host, other)
+				if !pods[2].run.assignments.Begins(host) || pods[2].run.assignments.Begins(other) {
+					t.Error("it does not begin with the host, or begins with the other one")
+				}
 				if tt.after != nil {
 					tt.after(pods)
 				}
@@ -162,6 +168,9 @@ func TestPodThatBeginsToServeAHostHasItsRecordsFirst(t *testing.T) {
 				t.Logf("complete after %s", took)
 				if took > tt.within {
 					t.Errorf("it took %s, longer than %s", took, tt.within)
+				}
+				if pods[2].run.assignments.Begins(host) {
+					t.Error("it still begins")
 				}
 				pods[2].wantRecords("after", host, tt.users+1)
 				pods[1].wantRecords("after", host, 0)

@@ -56,6 +56,7 @@ type Keeper struct {
 	ever    []*sites.Served // all that it has served since its start; nil if they are too many
 	moved   bool            // it has served others since its start
 	before  []*sites.Served // of hosts that all of these serve, it has all complete changes; nil without any
+	changes []siteChange    // of the last beginning, the oldest first
 	outbox  []outgoing
 }
 

@@ -23,6 +23,16 @@ import (
 // maxScopes limits the sites that are remembered, see Keeper.before.
 const maxScopes = 8
 
+// beginning is how long logins may wait for the revocations of a host that this pod begins to serve, from then on: as
+// long as they wait for those of other pods when it starts. Later, something keeps the others from answering.
+const beginning = 5 * time.Second
+
+// siteChange is that this pod served other sites until then.
+type siteChange struct {
+	before *sites.Served
+	at     time.Time
+}
+
 // SetSites handles that this pod serves other hosts, which it has announced to other pods. It may lack
 // complete changes of those that it did not serve before.
 func (a *Keeper) SetSites() {
@@ -56,6 +66,9 @@ func (a *Keeper) replaceSites(served *sites.Served, sum uint64) (changed bool) {
 		before = []*sites.Served{a.served}
 	case before != nil:
 		before = add(before, a.served)
+	}
+	if a.changes = a.currentChanges(); a.served != nil && len(a.changes) < maxScopes {
+		a.changes = append(a.changes, siteChange{a.served, time.Now()})
 	}
 	a.moved = a.moved || a.served != nil
 	a.served, a.ever = served, add(a.ever, served)
@@ -92,6 +105,27 @@ func (a *Keeper) SyncedFor(host presence.HostName) bool {
 		synced = synced && s.Serves(host.String())
 	}
 	return synced || a.synced()
+}
+
+// Begins reports whether this pod has begun to serve the host in the last seconds, and may lack the complete changes of
+// it, such as revocations. It is true for a host that it does not serve: it may be about to. If a is nil, it returns
+// false.
+func (a *Keeper) Begins(host presence.HostName) bool {
+	if a == nil || a.SyncedFor(host) {
+		return false
+	}
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	if !a.served.Serves(host.String()) {
+		return true
+	}
+	a.changes = a.currentChanges()
+	return slices.ContainsFunc(a.changes, func(c siteChange) bool { return !c.before.Serves(host.String()) })
+}
+
+// currentChanges returns the changes of sites without those that are too old.
+func (a *Keeper) currentChanges() []siteChange {
+	return slices.DeleteFunc(a.changes, func(c siteChange) bool { return time.Since(c.at) >= beginning })
 }
 
 // SitesChanged handles that another pod serves other hosts, or that its sites are known now. It may have what
