@@ -171,8 +171,14 @@ func (m *Members) Ready() bool { return m.pulse.ready.Load() }
 // KnowsPods reports whether this pod knows now which pods are alive.
 func (m *Members) KnowsPods() bool { return m.pulse.knowsPods() }
 
-// Joined reports whether this pod knows now which pods are alive, and is synced for the host.
-func (m *Members) Joined(host presence.HostName) bool { return m.KnowsPods() && m.syncedFor(host) }
+// Joined reports whether this pod knows now which pods are alive, and is synced for the host. The zero HostName
+// is every host that it serves.
+func (m *Members) Joined(host presence.HostName) bool {
+	if host.IsZero() {
+		return m.KnowsPods() && m.synced()
+	}
+	return m.KnowsPods() && m.syncedFor(host)
+}
 
 // Drain announces to other pods that this one is about to end.
 func (m *Members) Drain() {
