@@ -46,7 +46,12 @@ export interface Connection extends Partial<Omit<StateChange, "state">> {
 /** Returns the connection, and renders again when its state or user changes. */
 export function useRollcall(): Connection;
 
-export interface Held {
+export interface Held<M = Message> {
+  /**
+   * The hold of this component, for its events; null in the first render. With useChannel, it has
+   * `presence` "none": only usePresence gives `join`, `leave` and `update`.
+   */
+  channel: Channel<M> | null;
   /** Whether what is returned is up to date; false until joined, and while reconnecting. */
   synced: boolean;
   /**
@@ -56,9 +61,7 @@ export interface Held {
   error: RollcallError | null;
 }
 
-export interface ChannelHook<M = Message> extends Held {
-  /** For its other events, such as `join` and `leave`; null in the first render. */
-  channel: Channel<M> | null;
+export interface ChannelHook<M = Message> extends Held<M> {
   kind: Kind | null;
   may: readonly Permission[] | null;
   /** As {@link Channel.send}; it rejects with `offline` before the channel is there. */

@@ -130,6 +130,6 @@ export function useChannel(name, { onMessage } = {}) {
 }
 
 export function usePresence(name, { presence = "list" } = {}) {
-  const { members = NOBODY, count = null, names = true, synced = false, error = null } = useHold(name, presence);
-  return { members, count, names, synced, error };
+  const { channel = null, members = NOBODY, count = null, names = true, synced = false, error = null } = useHold(name, presence);
+  return { channel, members, count, names, synced, error };
 }

@@ -16,3 +16,14 @@ func TestChangelogBeginsWithThisVersion(t *testing.T) {
 		t.Errorf("CHANGELOG.md begins with %q, want %s", first, Rollcall)
 	}
 }
+
+func TestNpmPackageHasThisVersion(t *testing.T) {
+	text, err := os.ReadFile("../../clients/js/package.json")
+	if err != nil {
+		t.Fatal(err)
+	}
+	version := regexp.MustCompile(`(?m)^  "version": "(.*)",$`).FindSubmatch(text)
+	if version == nil || string(version[1]) != Rollcall {
+		t.Errorf("clients/js/package.json has %q, want %s", version, Rollcall)
+	}
+}

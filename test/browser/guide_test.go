@@ -17,6 +17,13 @@ import (
 	"github.com/rollcall-gateway/rollcall/test/internal/process"
 )
 
+// toasts is what the lines of the page about events need.
+const toasts = `import { useEffect } from "react";
+import { usePresence } from "rollcall-client/react";
+const toast = (text) => logged.push(text);
+export default function Toasts() {
+`
+
 // checkGuide makes the project of docs/clients.md from the files that the page shows, lets Vite serve it
 // for development, and does what the page says. The page of the package's README is beside it.
 func checkGuide(t *testing.T, d demo, browser context.Context, installed string) {
@@ -30,6 +37,7 @@ func checkGuide(t *testing.T, d demo, browser context.Context, installed string)
 		"src/App.jsx":    snippets(t, "docs/clients.md", "jsx")[0],
 		"src/page.js":    snippets(t, "clients/js/README.md", "js")[0],
 		"src/Readme.jsx": snippets(t, "clients/js/README.md", "jsx")[0],
+		"src/Toasts.jsx": toasts + snippets(t, "docs/clients.md", "jsx")[1] + "return null;\n}\n",
 	} {
 		if err := os.WriteFile(filepath.Join(project, name), []byte(text), 0o600); err != nil {
 			t.Fatal(err)
@@ -68,8 +76,10 @@ func checkGuide(t *testing.T, d demo, browser context.Context, installed string)
 	shows(ada, "a***@example.com", "grace: hello")
 
 	readme := openTab(t, browser, at+"/readme.html")
-	readme.waitFor("the page of the README", `globalThis.logged?.includes("1 ada") && logged.includes("ada hello")`)
-	readme.waitFor("its hooks", `document.querySelector("ul")?.textContent === "ada" && document.querySelector("p").textContent === "open"`)
+	readme.waitFor("the page of the README", `globalThis.logged?.includes("2 ada,joan") && logged.includes("ada hello")`)
+	readme.waitFor("its hooks", `document.querySelector("ul")?.textContent === "adajoan" && document.querySelector("p").textContent === "open"`)
 	readme.run(chromedp.Click("button"))
 	readme.waitFor("a message", `document.querySelector("pre").textContent.endsWith("hello")`)
+	openTab(t, browser, at+"/?user=grace")
+	readme.waitFor("an event", `logged.includes("grace is here")`)
 }

@@ -15,6 +15,7 @@ function Room({ name }: { name: string | null }) {
   count satisfies number | null;
   error satisfies RollcallError | null;
   void [names, synced];
+  usePresence(name).channel?.on("join", (m) => void (m satisfies Member));
   const { channel, send, may } = useChannel<Chat>(name, {
     onMessage: (message, from, backend) => {
       message satisfies Chat;
@@ -22,7 +23,7 @@ function Room({ name }: { name: string | null }) {
       backend satisfies true | undefined;
     },
   });
-  channel?.on("join", (m) => void (m satisfies Member));
+  channel?.on("message", (m) => void (m satisfies Chat));
   void [may, send({ text: "hello" }, { echo: false })];
   // @ts-expect-error: no Chat
   void send({ txt: "hello" });

@@ -1,8 +1,10 @@
 // Runs what README.md of the package shows for pages: page.js, of which logged has the output, and
-// Readme.jsx.
+// Readme.jsx; and Toasts.jsx of docs/clients.md.
 import { StrictMode } from "react";
 import { createRoot } from "react-dom/client";
+import { RollcallProvider } from "rollcall-client/react";
 import App from "./Readme.jsx";
+import Toasts from "./Toasts.jsx";
 
 globalThis.logged = [];
 const { log } = console;
@@ -10,5 +12,10 @@ console.log = (...values) => {
   logged.push(values.join(" "));
   log(...values);
 };
-createRoot(document.getElementById("root")).render(<StrictMode><App /></StrictMode>);
+createRoot(document.getElementById("root")).render(
+  <StrictMode>
+    <App />
+    <RollcallProvider getToken={async () => (await fetch("/token?user=joan")).text()}><Toasts /></RollcallProvider>
+  </StrictMode>,
+);
 import("./page.js");
