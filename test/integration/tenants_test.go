@@ -16,12 +16,14 @@ import (
 	"path/filepath"
 	"slices"
 	"strings"
+	"syscall"
 	"testing"
 	"time"
 
 	"github.com/golang-jwt/jwt/v5"
 	"github.com/gorilla/websocket"
 
+	"github.com/rollcall-gateway/rollcall/internal/testkit"
 	"github.com/rollcall-gateway/rollcall/presence"
 	"github.com/rollcall-gateway/rollcall/test/internal/ws"
 )
@@ -671,11 +673,17 @@ func (run *tenantRun) release(t *testing.T, h *heldRequest) {
 	}
 }
 
+// dialTenant connects again if a reload closes the listener with the connection in its queue.
 func dialTenant(t *testing.T, server int) net.Conn {
-	conn, err := (&net.Dialer{}).DialContext(t.Context(), "tcp", tenantServers[server])
-	if err != nil {
-		t.Fatal(err)
-	}
+	var conn net.Conn
+	testkit.Eventually(t, "a connection", func() (ok bool) {
+		var err error
+		conn, err = (&net.Dialer{}).DialContext(t.Context(), "tcp", tenantServers[server])
+		if err != nil && !errors.Is(err, syscall.ECONNRESET) {
+			t.Fatal(err)
+		}
+		return err == nil
+	})
 	_ = conn.SetDeadline(time.Now().Add(ws.Patience))
 	return conn
 }
