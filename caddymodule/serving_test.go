@@ -26,8 +26,10 @@ func TestServingIsLogged(t *testing.T) {
 		{"joining", clustered(overNATS), func(cluster.Config) (gateway.Pods, error) {
 			return &fakeCluster{name: "it", clusterLog: &clusterLog{}}, nil
 		}, "map[cluster:joining data_center:us-east-1 hosts:1 plugins:0 pod:web-1 sites:1]"},
-		{"not joined", clustered(overNATS), func(cluster.Config) (gateway.Pods, error) { return nil, gateway.ErrNoCluster },
-			"map[cluster:not joined data_center:us-east-1 hosts:1 plugins:0 pod:web-1 sites:1]"},
+		{
+			"not joined", clustered(overNATS), func(cluster.Config) (gateway.Pods, error) { return nil, gateway.ErrNoCluster },
+			"map[cluster:not joined data_center:us-east-1 hosts:1 plugins:0 pod:web-1 sites:1]",
+		},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			core, logs := observer.New(zapcore.InfoLevel)

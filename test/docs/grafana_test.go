@@ -253,8 +253,12 @@ func TestDashboardEvaluation(t *testing.T) {
 		expr   string
 		series int
 	}{
-		{"sum by (host) (caddy_rollcall_a)", 2}, {"sum(caddy_rollcall_a)", 1}, {"sum by (host) (rate(caddy_rollcall_a[5m]))", 1},
-		{"sum(rate(caddy_rollcall_c[5m]))", 0}, {"sum(rate(caddy_rollcall_c[5m])) or vector(0)", 1}, {"max(caddy_rollcall_c)", 0},
+		{"sum by (host) (caddy_rollcall_a)", 2},
+		{"sum(caddy_rollcall_a)", 1},
+		{"sum by (host) (rate(caddy_rollcall_a[5m]))", 1},
+		{"sum(rate(caddy_rollcall_c[5m]))", 0},
+		{"sum(rate(caddy_rollcall_c[5m])) or vector(0)", 1},
+		{"max(caddy_rollcall_c)", 0},
 		{"histogram_quantile(0.99, sum by (le, endpoint) (rate(caddy_rollcall_b_bucket[5m])))", 0},
 	} {
 		if series, err := evaluate(tt.expr, before, after); err != nil || series != tt.series {
