@@ -157,7 +157,7 @@ func TestAdminListsOfTwoPods(t *testing.T) {
 		users.Channel.Count != 2 {
 		t.Errorf("users %+v", users)
 	}
-	var channels operator.Channels
+	var channels operator.ChannelList
 	decode(t, getAdmin(t, "/rollcall/channels?host=portal.example.com"), &channels)
 	if !channels.Complete || len(channels.Channels) != 1 || channels.Channels[0].Count != 2 {
 		t.Errorf("channels %+v", channels)

@@ -53,7 +53,7 @@ counted.
 			prefix, _ := cmd.Flags().GetString("prefix")
 			query := pageQuery(cmd, args[0])
 			query.Set("prefix", prefix)
-			var a operator.Channels
+			var a operator.ChannelList
 			err := list(cmd, "/rollcall/channels?"+query.Encode(), &a, func(w io.Writer) error { return printChannels(w, &a) })
 			return withTruth(cmd, err, &a.Truth)
 		},
@@ -169,7 +169,7 @@ func printHosts(to io.Writer, a *operator.Hosts) error {
 	return w.Flush()
 }
 
-func printChannels(to io.Writer, a *operator.Channels) error {
+func printChannels(to io.Writer, a *operator.ChannelList) error {
 	w := tabwriter.NewWriter(to, 0, 0, 2, ' ', 0)
 	fmt.Fprintln(w, "CHANNEL\tKIND\tCOUNT")
 	for _, c := range a.Channels {

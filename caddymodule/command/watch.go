@@ -79,7 +79,7 @@ func runWatch(cmd *cobra.Command, args []string) error {
 		if err != nil {
 			return err
 		}
-		var a operator.Channels
+		var a operator.ChannelList
 		if err := json.Unmarshal(body, &a); err != nil {
 			return fmt.Errorf("the admin endpoint's answer is not Rollcall's: %w", err)
 		}

@@ -13,8 +13,8 @@ const (
 	MaxPage     = 1000
 )
 
-// Channels is a page of the active channels of a host, sorted by name.
-type Channels struct {
+// ChannelList is a page of the active channels of a host, sorted by name.
+type ChannelList struct {
 	Host string `json:"host"`
 	Truth
 	Channels []Channel `json:"channels"`
@@ -34,9 +34,9 @@ type Channel struct {
 // Channels lists the active channels of a host: those whose names begin with page.Prefix and follow
 // page.After, at most page.Limit; [DefaultPage] if 0. Private channels are left out. Users that plugins
 // leave out of listings count. It returns ErrNoHost.
-func (o *Operator) Channels(ctx context.Context, host presence.HostName, page presence.Page) (Channels, error) {
+func (o *Operator) Channels(ctx context.Context, host presence.HostName, page presence.Page) (ChannelList, error) {
 	if o.pods.SiteOf(host) == nil {
-		return Channels{}, ErrNoHost
+		return ChannelList{}, ErrNoHost
 	}
 	limit := pageLimit(page.Limit)
 	page.Limit = limit + 1 // one more shows whether another page has a channel with a name
@@ -48,7 +48,7 @@ func (o *Operator) Channels(ctx context.Context, host presence.HostName, page pr
 	if len(list) > limit {
 		list, next = list[:limit], list[limit-1].Channel
 	}
-	answer := Channels{Host: host.String(), Channels: make([]Channel, 0, len(list)), Next: next}
+	answer := ChannelList{Host: host.String(), Channels: make([]Channel, 0, len(list)), Next: next}
 	for i := range list {
 		answer.Channels = append(answer.Channels, channelOf(&list[i]))
 	}
