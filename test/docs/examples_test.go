@@ -145,7 +145,7 @@ func (p page) howToRun(t *testing.T, o order) howToRun {
 
 // varying matches times, IDs of connections, numbers, with a unit of time, and hashes. Column widths depend
 // on them.
-var varying = regexp.MustCompile(`\d{4}-\d\d-\d\dT[0-9:.]+Z|[A-Za-z0-9_-]{22}|[0-9a-f]{64}|\b[0-9]+(\.[0-9]+)?(µs|ms|s)?\b| {2,}`)
+var varying = regexp.MustCompile(`\d{4}-\d\d-\d\dT[0-9:.]+Z|[0-9a-f]{64}|[A-Za-z0-9_-]{22}|\b[0-9]+(\.[0-9]+)?(µs|ms|s)?\b| {2,}`)
 
 // compare compares output with a block.
 func (p page) compare(t *testing.T, want block, got string, numbers bool) {
