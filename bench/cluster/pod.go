@@ -126,6 +126,12 @@ type local struct{}
 func (local) Serves(presence.HostName) bool                          { return true }
 func (local) Connections() int                                       { return largeUsers + smallHosts*smallUsers }
 func (local) Explain(presence.HostName, string) []message.Connection { return nil }
+func (local) Hosts(presence.HostName) []message.HostCount            { return nil }
+
+func (local) Listeners(presence.HostName, presence.Listeners) (of presence.Listing, list []message.Listener, ok bool) {
+	return presence.Listing{}, nil, false
+}
+
 
 func (local) Disconnect(presence.HostName, string, *message.Call) int { return 0 }
 func (local) Leave(presence.HostName, *message.Call) int              { return 0 }
