@@ -132,7 +132,6 @@ func (local) Listeners(presence.HostName, presence.Listeners) (of presence.Listi
 	return presence.Listing{}, nil, false
 }
 
-
 func (local) Disconnect(presence.HostName, string, *message.Call) int { return 0 }
 func (local) Leave(presence.HostName, *message.Call) int              { return 0 }
 
