@@ -16,8 +16,8 @@ type Result struct {
 }
 
 // Act carries out sendmessage, disconnect or leave as the endpoint of this name below /message does, with
-// the same body, but without a key. by is the operator, for the log. It returns ErrNoHost, or an error with the answer of the endpoint, see
-// [api.ActError].
+// the same body, but without a key. by is the operator, for the log. It returns ErrNoHost, or an error with
+// the answer of the endpoint, see [api.ActError].
 func (o *Operator) Act(ctx context.Context, by string, host presence.HostName, name string, body []byte) (Result, error) {
 	of := o.pods.SiteOf(host)
 	if of == nil {
