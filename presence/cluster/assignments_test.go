@@ -12,7 +12,6 @@ import (
 	"github.com/rollcall-gateway/rollcall/presence"
 	"github.com/rollcall-gateway/rollcall/presence/assignment"
 	"github.com/rollcall-gateway/rollcall/presence/cluster/internal/clustertest"
-	"github.com/rollcall-gateway/rollcall/presence/cluster/internal/link"
 	"github.com/rollcall-gateway/rollcall/presence/cluster/internal/timing"
 	"github.com/rollcall-gateway/rollcall/presence/cluster/message"
 )
@@ -451,12 +450,14 @@ func TestLongAnswersHaveEverythingInTheEnd(t *testing.T) {
 			hosts[host] = true
 		}
 		a := n.settled(t, "us", "web-1", with(book))
-		other := link.Peer{DC: "us", Pod: "web-2"}
+		other := n.settled(t, "us", "web-2", with(bookOf(t, 2))).link.Self()
+		shared, _ := a.members.Shared(other)
+		before := len(clustertest.SentOf[*message.Assignments](a.port))
 		for range 20 {
-			a.assignments.Handle(other, &message.AssignmentCheck{ID: 1})
+			a.assignments.Handle(other, &message.AssignmentCheck{ID: 1, Scope: shared.Scope})
 		}
 		users := make(map[string]bool)
-		for _, s := range clustertest.SentOf[*message.Assignments](a.port) {
+		for _, s := range clustertest.SentOf[*message.Assignments](a.port)[before:] {
 			for _, r := range s.Message.(*message.Assignments).Records {
 				users[r.User] = true
 			}
