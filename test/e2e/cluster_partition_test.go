@@ -73,6 +73,12 @@ func TestDataCentersThatLoseEachOther(t *testing.T) {
 		o.End(healed, other, cluster.Absent, cluster.MustMiss)
 		o.End(healed.Add(healsAfter), other, cluster.Unsure, cluster.MayMiss)
 	})
+	for i, o := range outlooks {
+		for _, p := range sides[i] { // until it has compared its book with those that it hears again
+			o.Begin(healed, p.Pod, cluster.MayNameNone)
+			o.End(healed.Add(healsAfter), p.Pod, cluster.MayNameNone)
+		}
+	}
 	c.mendDC(t, "eu-west")
 	s.awaitAnswers(healed.Add(healsAfter), someAnswers)
 	s.stopLoading()
