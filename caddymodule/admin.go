@@ -6,11 +6,11 @@ import (
 	"fmt"
 	"io"
 	"net/http"
-	"time"
 
 	"github.com/caddyserver/caddy/v2"
 
 	"github.com/rollcall-gateway/rollcall/caddymodule/gateway"
+	"github.com/rollcall-gateway/rollcall/caddymodule/operator"
 	"github.com/rollcall-gateway/rollcall/plugins"
 	"github.com/rollcall-gateway/rollcall/presence"
 	"github.com/rollcall-gateway/rollcall/presence/cluster"
@@ -223,11 +223,8 @@ func adminExplain(h *gateway.Hub, r *http.Request) (int, any, error) {
 	for _, c := range conns {
 		e.Connections = append(e.Connections, cluster.ExplainedConnection{
 			DataCenter: c.DataCenter, Pod: c.Pod, Connection: c.ID, Email: c.Email,
-			Since: rfc3339(c.Since), LastSign: rfc3339(c.LastSign), Channels: append([]string{}, c.Channels...),
+			Since: operator.RFC3339(c.Since), LastSign: operator.RFC3339(c.LastSign), Channels: append([]string{}, c.Channels...),
 		})
 	}
 	return http.StatusOK, e, nil
 }
-
-// rfc3339 formats a Unix time in milliseconds.
-func rfc3339(ms int64) string { return time.UnixMilli(ms).UTC().Format("2006-01-02T15:04:05.000Z") }

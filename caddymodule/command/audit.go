@@ -8,10 +8,7 @@ import (
 	"net"
 	"net/http"
 	"net/url"
-	"os"
-	"os/signal"
 	"strings"
-	"syscall"
 	"time"
 
 	caddycmd "github.com/caddyserver/caddy/v2/cmd"
@@ -81,11 +78,7 @@ func runAudit(cmd *cobra.Command) (status int, err error) {
 	if err != nil {
 		return statusFailed, err
 	}
-	ctx := cmd.Context()
-	if ctx == nil {
-		ctx = context.Background()
-	}
-	ctx, stop := signal.NotifyContext(ctx, os.Interrupt, syscall.SIGTERM)
+	ctx, stop := untilSignal(cmd)
 	defer stop()
 	context.AfterFunc(ctx, stop) // the second signal ends the process
 	if d, _ := cmd.Flags().GetDuration("duration"); d > 0 {

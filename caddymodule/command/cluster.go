@@ -2,13 +2,17 @@ package command
 
 import (
 	"bytes"
+	"context"
 	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
 	"net/http"
 	"net/url"
+	"os"
+	"os/signal"
 	"strings"
+	"syscall"
 
 	caddycmd "github.com/caddyserver/caddy/v2/cmd"
 	"github.com/spf13/cobra"
@@ -157,8 +161,8 @@ func refusal(err error) string {
 
 // printAdmin decodes an answer into to, and prints it with print, or as JSON.
 func printAdmin(cmd *cobra.Command, body []byte, to any, print func(io.Writer) error) error {
-	if err := json.Unmarshal(body, to); err != nil {
-		return fmt.Errorf("the admin endpoint's answer is not Rollcall's: %w", err)
+	if err := decodeAdmin(body, to); err != nil {
+		return err
 	}
 	if asJSON, _ := cmd.Flags().GetBool("json"); !asJSON {
 		return print(cmd.OutOrStdout())
@@ -169,6 +173,23 @@ func printAdmin(cmd *cobra.Command, body []byte, to any, print func(io.Writer) e
 	}
 	_, err := out.WriteTo(cmd.OutOrStdout())
 	return err
+}
+
+// decodeAdmin decodes an answer of the admin endpoint.
+func decodeAdmin(body []byte, to any) error {
+	if err := json.Unmarshal(body, to); err != nil {
+		return fmt.Errorf("the admin endpoint's answer is not Rollcall's: %w", err)
+	}
+	return nil
+}
+
+// untilSignal returns a context that ends with SIGINT or SIGTERM, for commands that run until then.
+func untilSignal(cmd *cobra.Command) (context.Context, context.CancelFunc) {
+	ctx := cmd.Context()
+	if ctx == nil {
+		ctx = context.Background()
+	}
+	return signal.NotifyContext(ctx, os.Interrupt, syscall.SIGTERM)
 }
 
 func runCluster(cmd *cobra.Command, _ []string) error {

@@ -8,12 +8,9 @@ import (
 	"io"
 	"maps"
 	"net/url"
-	"os"
-	"os/signal"
 	"slices"
 	"strconv"
 	"strings"
-	"syscall"
 	"time"
 
 	"github.com/spf13/cobra"
@@ -58,11 +55,7 @@ func runWatch(cmd *cobra.Command, args []string) error {
 	if interval < 100*time.Millisecond {
 		return errors.New("--interval: write a time from 100ms on")
 	}
-	ctx := cmd.Context()
-	if ctx == nil {
-		ctx = context.Background()
-	}
-	ctx, stop := signal.NotifyContext(ctx, os.Interrupt, syscall.SIGTERM)
+	ctx, stop := untilSignal(cmd)
 	defer stop()
 	if d, _ := cmd.Flags().GetDuration("for"); d > 0 {
 		var cancel context.CancelFunc
@@ -80,8 +73,8 @@ func runWatch(cmd *cobra.Command, args []string) error {
 			return err
 		}
 		var a operator.ChannelList
-		if err := json.Unmarshal(body, &a); err != nil {
-			return fmt.Errorf("the admin endpoint's answer is not Rollcall's: %w", err)
+		if err := decodeAdmin(body, &a); err != nil {
+			return err
 		}
 		asJSON, _ := cmd.Flags().GetBool("json")
 		if err := printChanges(cmd.OutOrStdout(), asJSON, changes(known, a.Channels, time.Now())); err != nil {
@@ -97,7 +90,7 @@ func runWatch(cmd *cobra.Command, args []string) error {
 
 // changes returns how channels differ from the known ones, by name, and makes them the known ones.
 func changes(known map[string]operator.Channel, now []operator.Channel, at time.Time) (list []change) {
-	text := at.UTC().Format("2006-01-02T15:04:05.000Z")
+	text := operator.RFC3339(at.UnixMilli())
 	gone := maps.Clone(known)
 	for _, c := range now {
 		before := known[c.Channel]

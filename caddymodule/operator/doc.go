@@ -69,5 +69,5 @@ type Truth struct {
 
 func truthOf(t cluster.Truth) Truth { return Truth{t.Complete, append([]string{}, t.Missing...)} }
 
-// rfc3339 formats a Unix time in milliseconds.
-func rfc3339(ms int64) string { return time.UnixMilli(ms).UTC().Format("2006-01-02T15:04:05.000Z") }
+// RFC3339 formats a Unix time in milliseconds, in UTC and with milliseconds.
+func RFC3339(ms int64) string { return time.UnixMilli(ms).UTC().Format("2006-01-02T15:04:05.000Z") }

@@ -72,10 +72,10 @@ func (o *Operator) Users(ctx context.Context, host presence.HostName, channel, a
 		l := &list[i]
 		if n := len(users); n == 0 || users[n-1].ID != l.User {
 			users = append(users, presence.User{ID: l.User, Email: l.Email})
-			a.Users = append(a.Users, User{Since: rfc3339(l.Since)})
+			a.Users = append(a.Users, User{Since: RFC3339(l.Since)})
 		}
 		u := &a.Users[len(users)-1]
-		conn := Connection{Connection: l.Conn.String(), DataCenter: l.DataCenter, Pod: l.Pod, Since: rfc3339(l.Since), LastSign: rfc3339(l.LastSign)}
+		conn := Connection{Connection: l.Conn.String(), DataCenter: l.DataCenter, Pod: l.Pod, Since: RFC3339(l.Since), LastSign: RFC3339(l.LastSign)}
 		u.Since = min(u.Since, conn.Since)
 		u.Connections = append(u.Connections, conn)
 	}
@@ -155,7 +155,7 @@ func (o *Operator) User(ctx context.Context, host presence.HostName, id string) 
 		return f, nil
 	}
 	who := presence.User{ID: id}
-	found := User{Since: rfc3339(conns[0].Since)}
+	found := User{Since: RFC3339(conns[0].Since)}
 	for i := range conns {
 		c := connectionOf(of, host, &conns[i])
 		found.Since = min(found.Since, c.Since)
@@ -178,7 +178,7 @@ func (o *Operator) User(ctx context.Context, host presence.HostName, id string) 
 // hidden.
 func connectionOf(of *site.Site, host presence.HostName, p *cluster.PodConnection) Connection {
 	c := Connection{
-		Connection: p.ID, DataCenter: p.DataCenter, Pod: p.Pod, Since: rfc3339(p.Since), LastSign: rfc3339(p.LastSign), Channels: []string{},
+		Connection: p.ID, DataCenter: p.DataCenter, Pod: p.Pod, Since: RFC3339(p.Since), LastSign: RFC3339(p.LastSign), Channels: []string{},
 	}
 	classifier := of.Rules().Classifier
 	if classifier == nil {
